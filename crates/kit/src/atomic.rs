@@ -1,0 +1,155 @@
+//! Files that are either the old ones or the new ones, never anything between.
+//!
+//! The content goes to a temporary name beside the target, gets owner and mode there, and is renamed over the
+//! target. A symbolic link at the target's name is replaced, never followed, so a directory that a user can
+//! write to cannot steer a write by root elsewhere.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result};
+use nix::unistd::{Gid, Uid};
+
+/// Who may read a file, and whether it must outlive a power cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placement {
+    mode: u32,
+    owner: Option<(u32, u32)>,
+    durable: bool,
+}
+
+impl Placement {
+    /// A file with exactly these permission bits, whatever the umask, that survives a power cut.
+    #[must_use]
+    pub const fn durable(mode: u32) -> Self {
+        Self { mode, owner: None, durable: true }
+    }
+
+    /// A file for this boot only (below `/run`): atomic, but not forced to the disk.
+    #[must_use]
+    pub const fn volatile(mode: u32) -> Self {
+        Self { mode, owner: None, durable: false }
+    }
+
+    /// Gives the file to this user and group; only root can give files away.
+    #[must_use]
+    pub const fn owned_by(mut self, uid: u32, gid: u32) -> Self {
+        self.owner = Some((uid, gid));
+        self
+    }
+}
+
+/// Replaces `path` with `content`; fails with the path and the system's reason and then leaves the old file.
+pub fn write(path: &Path, content: &[u8], placement: Placement) -> Result<()> {
+    let (temporary, mut file) = create_beside(path)?;
+    let written = fill(&mut file, content, placement)
+        .and_then(|()| fs::rename(&temporary, path))
+        .and_then(|()| if placement.durable { sync_parent(path) } else { Ok(()) });
+    written
+        .inspect_err(|_| drop(fs::remove_file(&temporary)))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Like [`write()`], but leaves a file alone that already is as it should be; returns whether it wrote.
+pub fn write_if_changed(path: &Path, content: &[u8], placement: Placement) -> Result<bool> {
+    if already(path, content, placement) {
+        return Ok(false);
+    }
+    write(path, content, placement)?;
+    Ok(true)
+}
+
+fn already(path: &Path, content: &[u8], placement: Placement) -> bool {
+    let opened = OpenOptions::new().read(true).custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(path);
+    let Ok(file) = opened else { return false };
+    let Ok(meta) = file.metadata() else { return false };
+    meta.is_file()
+        && meta.permissions().mode() & 0o7777 == placement.mode
+        && placement.owner.is_none_or(|owner| owner == (meta.uid(), meta.gid()))
+        && meta.len() == content.len() as u64
+        && same_content(file, content)
+}
+
+fn same_content(file: File, content: &[u8]) -> bool {
+    let mut found = Vec::with_capacity(content.len());
+    file.take(content.len() as u64 + 1).read_to_end(&mut found).is_ok() && found == content
+}
+
+fn create_beside(path: &Path) -> Result<(PathBuf, File)> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = path.file_name().with_context(|| format!("{} does not name a file", path.display()))?;
+    let mut temporary_name = std::ffi::OsString::from(".");
+    temporary_name.push(name);
+    temporary_name.push(format!(".{}-{}.tmp", process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
+    let temporary = path.with_file_name(temporary_name);
+    // A leftover of a killed process with our number would make create_new fail for ever.
+    let _ = fs::remove_file(&temporary);
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&temporary)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok((temporary, file))
+}
+
+fn fill(file: &mut File, content: &[u8], placement: Placement) -> io::Result<()> {
+    file.write_all(content)?;
+    if let Some((uid, gid)) = placement.owner {
+        nix::unistd::fchown(file.as_fd(), Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+    }
+    file.set_permissions(fs::Permissions::from_mode(placement.mode))?;
+    if placement.durable { file.sync_all() } else { Ok(()) }
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_link_at_the_target_is_replaced_and_never_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let victim = dir.path().join("victim");
+        fs::write(&victim, "precious").unwrap();
+        let target = dir.path().join("target");
+        symlink(&victim, &target).unwrap();
+        write(&target, b"new", Placement::durable(0o640)).unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        assert_eq!(fs::read_to_string(&target).unwrap(), "new");
+        assert_eq!(fs::symlink_metadata(&target).unwrap().permissions().mode() & 0o7777, 0o640);
+    }
+
+    #[test]
+    fn an_unchanged_file_keeps_its_inode_and_a_wrong_mode_is_a_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("x");
+        assert!(write_if_changed(&target, b"a", Placement::volatile(0o600)).unwrap());
+        let inode = fs::metadata(&target).unwrap().ino();
+        assert!(!write_if_changed(&target, b"a", Placement::volatile(0o600)).unwrap());
+        assert_eq!(fs::metadata(&target).unwrap().ino(), inode);
+        assert!(write_if_changed(&target, b"a", Placement::volatile(0o644)).unwrap());
+        assert!(write_if_changed(&target, b"b", Placement::volatile(0o644)).unwrap());
+    }
+
+    #[test]
+    fn a_failed_write_names_the_path_and_leaves_no_temporary_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("d");
+        fs::create_dir(&target).unwrap();
+        fs::write(target.join("child"), "").unwrap();
+        let error = write(&target, b"x", Placement::volatile(0o600)).unwrap_err();
+        assert!(format!("{error:#}").starts_with(&format!("cannot write {}", target.display())), "{error:#}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

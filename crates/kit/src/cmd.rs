@@ -1,0 +1,102 @@
+//! The one door to other programs: arguments as a list, never a shell line, and errors that say what failed.
+
+use std::io::{self, Write};
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// How much of a failed program's stderr an error repeats, in bytes.
+const STDERR_SHOWN: usize = 2_000;
+
+/// Runs a program to its end; an error names its arguments, its status and the end of its stderr.
+pub fn run(command: &mut Command) -> Result<()> {
+    output(command).map(drop)
+}
+
+/// Runs a program to its end and returns what it wrote to stdout, as text.
+pub fn stdout(command: &mut Command) -> Result<String> {
+    let output = output(command)?;
+    String::from_utf8(output.stdout).with_context(|| format!("{} did not print text", describe(command)))
+}
+
+/// Runs a program with `input` on its stdin; secrets go this way, because arguments are visible to everybody.
+pub fn run_with_input(command: &mut Command, input: &[u8]) -> Result<()> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("cannot run {}", describe(command)))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        match stdin.write_all(input) {
+            // A program that ends without reading says why on stderr, which is the better message.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                return Err(error).with_context(|| format!("cannot write to {}", describe(command)));
+            }
+            _ => {}
+        }
+    }
+    let output = child.wait_with_output().with_context(|| format!("cannot wait for {}", describe(command)))?;
+    check(command, output).map(drop)
+}
+
+fn output(command: &mut Command) -> Result<Output> {
+    let output =
+        command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {}", describe(command)))?;
+    check(command, output)
+}
+
+fn check(command: &Command, output: Output) -> Result<Output> {
+    if output.status.success() {
+        return Ok(output);
+    }
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    match tail(stderr.trim()) {
+        "" => bail!("{} failed ({})", describe(command), output.status),
+        said => bail!("{} failed ({}): {said}", describe(command), output.status),
+    }
+}
+
+/// Program and arguments as an error message shows them.
+#[must_use]
+pub fn describe(command: &Command) -> String {
+    std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| format!("{:?}", word.to_string_lossy()))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn tail(text: &str) -> &str {
+    let start = text.len().saturating_sub(STDERR_SHOWN);
+    let start = (start..text.len()).find(|&index| text.is_char_boundary(index)).unwrap_or(text.len());
+    &text[start..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_names_arguments_status_and_stderr() {
+        let error = run(Command::new("sh").args(["-c", "echo no such process >&2; exit 7"])).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "\"sh\" \"-c\" \"echo no such process >&2; exit 7\" failed (exit status: 7): no such process"
+        );
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let error = run(&mut Command::new("/no/such/program")).unwrap_err();
+        assert_eq!(format!("{error:#}"), "cannot run \"/no/such/program\": No such file or directory (os error 2)");
+    }
+
+    #[test]
+    fn input_reaches_the_program_and_a_program_that_ignores_it_is_fine() {
+        run_with_input(Command::new("sh").args(["-c", "test \"$(cat)\" = secret"]), b"secret").unwrap();
+        run_with_input(&mut Command::new("true"), &vec![b'x'; 1 << 20]).unwrap();
+    }
+
+    #[test]
+    fn a_long_stderr_is_cut_at_a_character() {
+        let text = "é".repeat(STDERR_SHOWN);
+        assert!(tail(&text).len() <= STDERR_SHOWN);
+    }
+}

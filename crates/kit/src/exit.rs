@@ -1,0 +1,173 @@
+//! Exit codes and the one place where an error is printed.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{ExitCode, ExitStatus};
+
+/// How a tool ended when nothing went wrong that needs a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, or nothing to do: 0.
+    Done,
+    /// A well-formed question was answered with "no": 1.
+    No,
+    /// The exit code of a program that the tool ran on the caller's behalf.
+    Code(u8),
+}
+
+/// What a tool's `run` returns.
+pub type Outcome = anyhow::Result<Exit>;
+
+impl From<ExitStatus> for Exit {
+    /// Passes a child's code on, and `128 + n` for a child that signal `n` ended.
+    fn from(status: ExitStatus) -> Self {
+        let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+        match u8::try_from(code).unwrap_or(1) {
+            0 => Self::Done,
+            code => Self::Code(code),
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Done => Self::SUCCESS,
+            Exit::No => Self::from(1),
+            Exit::Code(code) => Self::from(code),
+        }
+    }
+}
+
+/// The caller wrote something that cannot be understood: exit code 2.
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// An error that knows the next step.
+#[derive(Debug)]
+struct Hinted {
+    error: anyhow::Error,
+    hint: String,
+}
+
+impl fmt::Display for Hinted {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:#}", self.error)
+    }
+}
+
+impl std::error::Error for Hinted {}
+
+/// Adds the next step to an error; it is printed on a line of its own as `hint: …`.
+pub trait HintExt<T> {
+    /// Attaches `hint`, which is only built when there is an error.
+    fn hint(self, hint: impl FnOnce() -> String) -> anyhow::Result<T>;
+}
+
+impl<T, E: Into<anyhow::Error>> HintExt<T> for Result<T, E> {
+    fn hint(self, hint: impl FnOnce() -> String) -> anyhow::Result<T> {
+        self.map_err(|error| anyhow::Error::new(Hinted { error: error.into(), hint: hint() }))
+    }
+}
+
+/// Runs a tool and turns its outcome into an exit code, printing an error exactly once.
+///
+/// Usage errors exit with 2, a closed stdout counts as success, everything else exits with 1. The error
+/// names the tool by the name under which it was called.
+pub fn main(run: fn() -> Outcome) -> ExitCode {
+    match run() {
+        Ok(exit) => exit.into(),
+        Err(error) => report(&tool_name(std::env::args_os().next()), &error),
+    }
+}
+
+fn tool_name(argv0: Option<OsString>) -> String {
+    argv0
+        .as_deref()
+        .and_then(|path| Path::new(path).file_name())
+        .map_or_else(|| "leonardo".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+fn report(tool: &str, error: &anyhow::Error) -> ExitCode {
+    if let Some(usage) = error.downcast_ref::<clap::Error>() {
+        // Help and version go to stdout with 0, everything else to stderr with 2; clap knows which.
+        let printed = usage.print();
+        return match (usage.exit_code(), printed) {
+            (0, _) => ExitCode::SUCCESS,
+            _ => ExitCode::from(2),
+        };
+    }
+    if is_broken_pipe(error) {
+        return ExitCode::SUCCESS;
+    }
+    // Nothing is left to tell a caller whose stderr is closed.
+    let _ = io::stderr().write_all(render(tool, error).as_bytes());
+    if error.chain().any(|cause| cause.is::<Usage>()) { ExitCode::from(2) } else { ExitCode::FAILURE }
+}
+
+/// The text that a user sees: `tool: what: why`, and the hints below it.
+fn render(tool: &str, error: &anyhow::Error) -> String {
+    let mut text = format!("{tool}: {error:#}\n");
+    for cause in error.chain() {
+        let mut next = cause.downcast_ref::<Hinted>();
+        while let Some(hinted) = next {
+            text.push_str(&format!("hint: {}\n", hinted.hint));
+            next = hinted.error.downcast_ref::<Hinted>();
+        }
+    }
+    text
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn an_error_is_one_line_and_its_hint_another() {
+        let failed: anyhow::Result<()> = Err(io::Error::from_raw_os_error(13)).context("cannot write /run/x");
+        let error = failed.hint(|| "run it as root".to_owned()).unwrap_err();
+        assert_eq!(
+            render("env-store", &error),
+            "env-store: cannot write /run/x: Permission denied (os error 13)\nhint: run it as root\n"
+        );
+    }
+
+    #[test]
+    fn a_hint_below_a_context_is_not_lost() {
+        let inner: anyhow::Result<()> = Err(anyhow::anyhow!("no engine")).hint(|| "install docker".to_owned());
+        let error = inner.context("cannot build").unwrap_err();
+        assert_eq!(render("xtask", &error), "xtask: cannot build: no engine\nhint: install docker\n");
+    }
+
+    #[test]
+    fn a_child_passes_its_code_on_and_a_signal_becomes_128_plus_n() {
+        assert_eq!(Exit::from(ExitStatus::from_raw(0)), Exit::Done);
+        assert_eq!(Exit::from(ExitStatus::from_raw(3 << 8)), Exit::Code(3));
+        assert_eq!(Exit::from(ExitStatus::from_raw(9)), Exit::Code(137));
+    }
+
+    #[test]
+    fn a_closed_stdout_is_success() {
+        let error = anyhow::Error::new(io::Error::from(io::ErrorKind::BrokenPipe)).context("cannot print");
+        assert!(is_broken_pipe(&error));
+    }
+}

@@ -1,0 +1,16 @@
+//! What every tool of the image shares, one job a module.
+//!
+//! A tool's `main` is one line, `kit::main(tool::run)`; `run` returns an [`Exit`] or an error, and this crate
+//! is the only place that turns either into a process exit code and a line on stderr.
+
+pub mod atomic;
+pub mod cmd;
+pub mod exit;
+pub mod logging;
+pub mod secret;
+pub mod settings;
+pub mod wait;
+
+pub use exit::{Exit, HintExt, Outcome, Usage, main};
+pub use secret::Secret;
+pub use settings::{Env, Problem, Reader};

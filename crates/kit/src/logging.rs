@@ -1,0 +1,45 @@
+//! Diagnostics on stderr, so that stdout stays the answer.
+
+use std::io::{self, Write};
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+
+struct Stderr {
+    tool: &'static str,
+}
+
+impl Log for Stderr {
+    fn enabled(&self, metadata: &Metadata) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &Record) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let severity = match record.level() {
+            Level::Error => "error: ",
+            Level::Warn => "warning: ",
+            Level::Info => "",
+            Level::Debug | Level::Trace => "debug: ",
+        };
+        // A log line that nobody can read must not end the tool.
+        let _ = writeln!(io::stderr(), "{}: {severity}{}", self.tool, record.args());
+    }
+
+    fn flush(&self) {}
+}
+
+/// Sends `log` records to stderr: warnings and errors always, progress from `verbosity` 0 on, details from 1 on.
+///
+/// `-q` is -1, each `-v` adds 1. Calling it twice keeps the first tool name.
+pub fn start(tool: &'static str, verbosity: i8) {
+    let level = match verbosity {
+        ..0 => LevelFilter::Warn,
+        0 => LevelFilter::Info,
+        1.. => LevelFilter::Debug,
+    };
+    log::set_max_level(level);
+    // Fails only when a logger is there already, which tests in one process may cause.
+    let _ = log::set_boxed_logger(Box::new(Stderr { tool }));
+}

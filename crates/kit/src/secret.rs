@@ -1,0 +1,63 @@
+//! A text that does not show up in logs and takes the same time to compare whatever it is compared with.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+/// A password or token: never empty, never printed, compared in constant time.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes a secret; an empty one is refused, because an empty secret opens everything.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Option<Self> {
+        let text = text.into();
+        if text.is_empty() { None } else { Some(Self(text)) }
+    }
+
+    /// The text itself, for the one place that has to hand it on.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether `candidate` is this secret; neither content nor length can be learned from the time it takes.
+    #[must_use]
+    pub fn matches(&self, candidate: &[u8]) -> bool {
+        let own = Sha256::digest(self.0.as_bytes());
+        let other = Sha256::digest(candidate);
+        own.as_slice().ct_eq(other.as_slice()).into()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secret(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_whole_secret_matches() {
+        let secret = Secret::new("ab*").unwrap();
+        assert!(secret.matches(b"ab*"));
+        for wrong in ["", "ab", "abc", "ab**", "AB*", " ab*"] {
+            assert!(!secret.matches(wrong.as_bytes()), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_secret_cannot_exist() {
+        assert!(Secret::new("").is_none());
+    }
+
+    #[test]
+    fn debug_output_shows_nothing() {
+        assert_eq!(format!("{:?}", Secret::new("hunter2").unwrap()), "Secret(…)");
+    }
+}

@@ -1,0 +1,189 @@
+//! Settings from the environment, read once, typed, with every mistake reported by name.
+//!
+//! A bad value never stops a boot: the [`Reader`] notes a [`Problem`] and answers with the safe default, and
+//! whoever reads the settings shows the problems.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+
+/// A snapshot of environment variables, exactly as they were given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Env(BTreeMap<OsString, OsString>);
+
+impl Env {
+    /// What this process was started with.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self(std::env::vars_os().collect())
+    }
+
+    /// The exact bytes of a variable.
+    #[must_use]
+    pub fn get(&self, name: impl AsRef<OsStr>) -> Option<&OsStr> {
+        self.0.get(name.as_ref()).map(OsString::as_os_str)
+    }
+
+    /// A variable as text, or nothing if it is unset, empty or blank: an empty value counts as not given.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.get(name)?.to_str().map(str::trim).filter(|text| !text.is_empty())
+    }
+
+    /// Sets a variable, and replaces an earlier value.
+    pub fn set(&mut self, name: impl Into<OsString>, value: impl Into<OsString>) {
+        self.0.insert(name.into(), value.into());
+    }
+
+    /// Forgets a variable.
+    pub fn unset(&mut self, name: impl AsRef<OsStr>) {
+        self.0.remove(name.as_ref());
+    }
+
+    /// All variables in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+    }
+}
+
+impl<N: Into<OsString>, V: Into<OsString>> FromIterator<(N, V)> for Env {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+}
+
+/// A setting that could not be used as given, and what is used instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The name of the setting, such as `WEB_ENABLE_AUTH`.
+    pub setting: String,
+    /// What is wrong, without the value where that may be a secret.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem with `setting`; the message says what is wrong and what is used instead.
+    pub fn new(setting: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { setting: setting.into(), message: message.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.setting, self.message)
+    }
+}
+
+/// Reads typed settings and collects the problems.
+#[derive(Debug)]
+pub struct Reader<'env> {
+    env: &'env Env,
+    problems: Vec<Problem>,
+}
+
+impl<'env> Reader<'env> {
+    /// Reads from `env`.
+    #[must_use]
+    pub fn new(env: &'env Env) -> Self {
+        Self { env, problems: Vec::new() }
+    }
+
+    /// What was wrong with the settings read so far.
+    #[must_use]
+    pub fn into_problems(self) -> Vec<Problem> {
+        self.problems
+    }
+
+    /// Notes a problem that the caller found.
+    pub fn problem(&mut self, setting: &str, message: impl Into<String>) {
+        self.problems.push(Problem::new(setting, message));
+    }
+
+    /// A switch: `true`/`yes`/`on`/`1` or `false`/`no`/`off`/`0`, in any case, spaces around it ignored.
+    pub fn flag(&mut self, name: &str, default: bool) -> bool {
+        let Some(value) = self.given(name) else { return default };
+        match value.to_ascii_lowercase().as_str() {
+            "true" | "yes" | "on" | "1" => true,
+            "false" | "no" | "off" | "0" => false,
+            _ => {
+                self.problem(name, format!("{value:?} is neither true nor false; using {default}"));
+                default
+            }
+        }
+    }
+
+    /// A TCP port, 1 to 65535.
+    pub fn port(&mut self, name: &str, default: u16) -> u16 {
+        let Some(value) = self.given(name) else { return default };
+        match value.parse::<u16>() {
+            Ok(port) if port > 0 && value.bytes().all(|byte| byte.is_ascii_digit()) => port,
+            _ => {
+                self.problem(name, format!("{value:?} is not a port (1 to 65535); using {default}"));
+                default
+            }
+        }
+    }
+
+    /// A text; unset, empty and blank all mean "not given".
+    pub fn text(&mut self, name: &str) -> Option<String> {
+        self.given(name)
+    }
+
+    fn given(&mut self, name: &str) -> Option<String> {
+        let value = self.env.get(name)?;
+        let Some(text) = value.to_str() else {
+            self.problem(name, "the value is not UTF-8 text; ignored");
+            return None;
+        };
+        let text = text.trim();
+        if text.is_empty() { None } else { Some(text.to_owned()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(pairs: &[(&str, &str)]) -> Env {
+        pairs.iter().copied().collect()
+    }
+
+    #[test]
+    fn a_typo_keeps_the_default_and_is_reported_by_name() {
+        let env = env(&[("WEB_ENABLE_AUTH", "flase")]);
+        let mut reader = Reader::new(&env);
+        assert!(reader.flag("WEB_ENABLE_AUTH", true));
+        assert_eq!(
+            reader.into_problems(),
+            [Problem::new("WEB_ENABLE_AUTH", "\"flase\" is neither true nor false; using true")]
+        );
+    }
+
+    #[test]
+    fn spaces_and_case_do_not_turn_false_into_true() {
+        for spelling in ["false", " FALSE ", "No", "off", "0", "False\n"] {
+            let env = env(&[("X", spelling)]);
+            let mut reader = Reader::new(&env);
+            assert!(!reader.flag("X", true), "{spelling:?}");
+            assert_eq!(reader.into_problems(), []);
+        }
+    }
+
+    #[test]
+    fn empty_means_not_given() {
+        let env = env(&[("P", ""), ("T", "  ")]);
+        let mut reader = Reader::new(&env);
+        assert_eq!((reader.port("P", 22), reader.text("T"), reader.flag("P", true)), (22, None, true));
+        assert_eq!(reader.into_problems(), []);
+    }
+
+    #[test]
+    fn a_port_is_digits_only_and_never_zero() {
+        for wrong in ["0", "65536", "-1", "+22", "2 2", "$(id)", "٢٢"] {
+            let env = env(&[("SSH_PORT", wrong)]);
+            let mut reader = Reader::new(&env);
+            assert_eq!(reader.port("SSH_PORT", 22), 22, "{wrong:?}");
+            assert_eq!(reader.into_problems().len(), 1, "{wrong:?}");
+        }
+    }
+}
