@@ -65,7 +65,8 @@ pub fn write_if_changed(path: &Path, content: &[u8], placement: Placement) -> Re
 }
 
 fn already(path: &Path, content: &[u8], placement: Placement) -> bool {
-    let opened = OpenOptions::new().read(true).custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(path);
+    let opened =
+        OpenOptions::new().read(true).custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(path);
     let Ok(file) = opened else { return false };
     let Ok(meta) = file.metadata() else { return false };
     meta.is_file()

@@ -32,7 +32,8 @@ pub fn run_with_input(command: &mut Command, input: &[u8]) -> Result<()> {
             _ => {}
         }
     }
-    let output = child.wait_with_output().with_context(|| format!("cannot wait for {}", describe(command)))?;
+    let output =
+        child.wait_with_output().with_context(|| format!("cannot wait for {}", describe(command)))?;
     check(command, output).map(drop)
 }
 
@@ -85,7 +86,10 @@ mod tests {
     #[test]
     fn a_missing_program_is_named() {
         let error = run(&mut Command::new("/no/such/program")).unwrap_err();
-        assert_eq!(format!("{error:#}"), "cannot run \"/no/such/program\": No such file or directory (os error 2)");
+        assert_eq!(
+            format!("{error:#}"),
+            "cannot run \"/no/such/program\": No such file or directory (os error 2)"
+        );
     }
 
     #[test]

@@ -88,13 +88,12 @@ impl<T, E: Into<anyhow::Error>> HintExt<T> for Result<T, E> {
 pub fn main(run: fn() -> Outcome) -> ExitCode {
     match run() {
         Ok(exit) => exit.into(),
-        Err(error) => report(&tool_name(std::env::args_os().next()), &error),
+        Err(error) => report(&tool_name(std::env::args_os().next().as_ref()), &error),
     }
 }
 
-fn tool_name(argv0: Option<OsString>) -> String {
+fn tool_name(argv0: Option<&OsString>) -> String {
     argv0
-        .as_deref()
         .and_then(|path| Path::new(path).file_name())
         .map_or_else(|| "leonardo".to_owned(), |name| name.to_string_lossy().into_owned())
 }
@@ -113,7 +112,7 @@ fn report(tool: &str, error: &anyhow::Error) -> ExitCode {
     }
     // Nothing is left to tell a caller whose stderr is closed.
     let _ = io::stderr().write_all(render(tool, error).as_bytes());
-    if error.chain().any(|cause| cause.is::<Usage>()) { ExitCode::from(2) } else { ExitCode::FAILURE }
+    if error.chain().any(is_usage) { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 
 /// The text that a user sees: `tool: what: why`, and the hints below it.
@@ -122,11 +121,17 @@ fn render(tool: &str, error: &anyhow::Error) -> String {
     for cause in error.chain() {
         let mut next = cause.downcast_ref::<Hinted>();
         while let Some(hinted) = next {
-            text.push_str(&format!("hint: {}\n", hinted.hint));
+            text.extend(["hint: ", &hinted.hint, "\n"]);
             next = hinted.error.downcast_ref::<Hinted>();
         }
     }
     text
+}
+
+/// A usage error stays one when a hint was added to it.
+fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause.is::<Usage>()
+        || cause.downcast_ref::<Hinted>().is_some_and(|hinted| hinted.error.chain().any(is_usage))
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -153,7 +158,8 @@ mod tests {
 
     #[test]
     fn a_hint_below_a_context_is_not_lost() {
-        let inner: anyhow::Result<()> = Err(anyhow::anyhow!("no engine")).hint(|| "install docker".to_owned());
+        let inner: anyhow::Result<()> =
+            Err(anyhow::anyhow!("no engine")).hint(|| "install docker".to_owned());
         let error = inner.context("cannot build").unwrap_err();
         assert_eq!(render("xtask", &error), "xtask: cannot build: no engine\nhint: install docker\n");
     }

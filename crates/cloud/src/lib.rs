@@ -1,0 +1,79 @@
+//! Which provider runs this container, and at which address it publishes a port.
+//!
+//! One provider is one file and one implementation of [`Provider`]; a new one does not compile until it has answered
+//! every question. Answers come from the environment alone: nothing here asks the network (hazard: a resolver that
+//! does not answer must not delay a boot).
+
+mod local;
+mod runpod;
+mod vast;
+
+use kit::Env;
+
+/// What every provider has to answer.
+pub trait Provider {
+    /// The provider's name, as people write it.
+    fn name(&self) -> &'static str;
+
+    /// The address at which the world reaches a port, as `scheme://host[:port]`; nothing if it is not published.
+    fn address(&self, env: &Env, port: u16) -> Option<String>;
+}
+
+/// Recognises the provider by the variables it sets; anything else is a machine of the user's own.
+#[must_use]
+pub fn detect(env: &Env) -> &'static dyn Provider {
+    const KNOWN: [(&str, &dyn Provider); 3] = [
+        ("VAST_CONTAINERLABEL", &vast::Vast),
+        ("CONTAINER_API_KEY", &vast::Vast),
+        ("RUNPOD_POD_ID", &runpod::RunPod),
+    ];
+    KNOWN
+        .iter()
+        .find(|(variable, _)| env.text(variable).is_some())
+        .map_or(&local::Local, |&(_, provider)| provider)
+}
+
+/// A host name or address that can stand in a URL without changing its meaning.
+fn is_host(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 253
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]_".contains(&byte))
+}
+
+fn port_of(env: &Env, variable: &str) -> Option<u16> {
+    env.text(variable)?.parse().ok().filter(|&port| port != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POD: &[(&str, &str)] = &[("RUNPOD_POD_ID", "abc123")];
+    const POD_TCP: &[(&str, &str)] =
+        &[("RUNPOD_POD_ID", "abc123"), ("RUNPOD_PUBLIC_IP", "192.0.2.7"), ("RUNPOD_TCP_PORT_1111", "10123")];
+    const VAST: &[(&str, &str)] =
+        &[("VAST_CONTAINERLABEL", "C.1"), ("PUBLIC_IPADDR", "192.0.2.9"), ("VAST_TCP_PORT_1111", "41111")];
+    const VAST_UNMAPPED: &[(&str, &str)] = &[("VAST_CONTAINERLABEL", "C.1"), ("PUBLIC_IPADDR", "192.0.2.9")];
+    const VAST_HOSTILE: &[(&str, &str)] =
+        &[("VAST_CONTAINERLABEL", "C.1"), ("PUBLIC_IPADDR", "x@evil/"), ("VAST_TCP_PORT_1111", "1")];
+
+    fn address(pairs: &[(&str, &str)]) -> Option<String> {
+        let env: Env = pairs.iter().copied().collect();
+        detect(&env).address(&env, 1111)
+    }
+
+    #[test]
+    fn each_provider_publishes_ports_its_own_way() {
+        assert_eq!(address(POD), Some("https://abc123-1111.proxy.runpod.net".into()));
+        assert_eq!(address(POD_TCP), Some("http://192.0.2.7:10123".into()));
+        assert_eq!(address(VAST), Some("http://192.0.2.9:41111".into()));
+        assert_eq!(address(VAST_UNMAPPED), None, "an unmapped port has no address");
+        assert_eq!(address(VAST_HOSTILE), None, "what is not a host does not get into a link");
+        assert_eq!(
+            address(&[]),
+            None,
+            "on a machine of one's own, the visitor's own address is the right one"
+        );
+        assert_eq!(address(&[("DIRECT_ADDRESS", "lab.example")]), Some("http://lab.example:1111".into()));
+    }
+}

@@ -1,0 +1,20 @@
+//! A machine of the user's own: Docker on a laptop, a virtual machine, bare metal.
+
+use kit::Env;
+
+use crate::{Provider, is_host};
+
+/// No provider at all.
+pub struct Local;
+
+impl Provider for Local {
+    fn name(&self) -> &'static str {
+        "local"
+    }
+
+    /// Only `DIRECT_ADDRESS` says anything: a container does not know how its host publishes it.
+    fn address(&self, env: &Env, port: u16) -> Option<String> {
+        let host = env.text("DIRECT_ADDRESS").filter(|host| is_host(host))?;
+        Some(format!("http://{host}:{port}"))
+    }
+}

@@ -1,0 +1,27 @@
+//! runpod.io, as its documentation describes a pod's environment.
+
+use kit::Env;
+
+use crate::{Provider, is_host, port_of};
+
+/// A RunPod pod.
+pub struct RunPod;
+
+impl Provider for RunPod {
+    fn name(&self) -> &'static str {
+        "runpod.io"
+    }
+
+    /// A port published over TCP has a number of its own; any other is behind the HTTPS proxy.
+    fn address(&self, env: &Env, port: u16) -> Option<String> {
+        let tcp = env
+            .text("RUNPOD_PUBLIC_IP")
+            .filter(|host| is_host(host))
+            .zip(port_of(env, &format!("RUNPOD_TCP_PORT_{port}")))
+            .map(|(host, outside)| format!("http://{host}:{outside}"));
+        tcp.or_else(|| {
+            let pod = env.text("RUNPOD_POD_ID").filter(|pod| is_host(pod))?;
+            Some(format!("https://{pod}-{port}.proxy.runpod.net"))
+        })
+    }
+}

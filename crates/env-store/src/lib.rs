@@ -1,0 +1,80 @@
+//! Keep environment variables for every kind of session.
+//!
+//! A container's variables reach its first process only; SSH sessions, `su -` and editors start without them.
+//! The store is one shell file, `/opt/leonardo/etc/environment.sh`, that every kind of shell reads at its start
+//! (`/etc/profile.d`, `/etc/bash.bashrc`) and that [`Store`] reads and replaces atomically. Values are single-quoted
+//! bytes: nothing in them is ever executed, and any byte a variable may hold comes back unchanged.
+
+mod cli;
+mod name;
+mod quote;
+mod store;
+
+use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use clap::Parser;
+use kit::{Exit, Outcome, Usage};
+
+pub use cli::command;
+pub use name::{Refusal, looks_secret, storable};
+pub use store::Store;
+
+/// Where the store is.
+pub const PATH: &str = "/opt/leonardo/etc/environment.sh";
+
+/// Runs the command line.
+pub fn run() -> Outcome {
+    let cli = cli::Cli::try_parse()?;
+    let path = cli.file.as_path();
+    match cli.task {
+        cli::Task::Set { assignments } => set(path, &assignments),
+        cli::Task::Unset { names } => unset(path, &names),
+        cli::Task::List { show_secrets } => list(path, show_secrets),
+        cli::Task::Exec { command } => exec(path, &command),
+    }
+}
+
+fn set(path: &Path, assignments: &[std::ffi::OsString]) -> Outcome {
+    let mut store = Store::read(path)?;
+    for assignment in assignments {
+        let (name, value) = name::split(assignment)?;
+        storable(&name).map_err(|refusal| Usage(format!("{name}: {refusal}")))?;
+        store.set(name, value);
+    }
+    store.write(path)?;
+    Ok(Exit::Done)
+}
+
+fn unset(path: &Path, names: &[String]) -> Outcome {
+    let mut store = Store::read(path)?;
+    for name in names {
+        store.unset(name);
+    }
+    store.write(path)?;
+    Ok(Exit::Done)
+}
+
+fn list(path: &Path, show_secrets: bool) -> Outcome {
+    let mut out = io::stdout().lock();
+    for (name, value) in Store::read(path)?.iter() {
+        if looks_secret(name) && !show_secrets {
+            writeln!(out, "{name}=********")?;
+        } else {
+            writeln!(out, "{name}={}", value.to_string_lossy())?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn exec(path: &Path, words: &[std::ffi::OsString]) -> Outcome {
+    let store = Store::read(path)?;
+    let Some((program, arguments)) = words.split_first() else {
+        return Err(Usage("no command given".to_owned()).into());
+    };
+    let error = Command::new(program).args(arguments).envs(store.iter()).exec();
+    log::error!("cannot run {}: {error}", program.to_string_lossy());
+    Ok(Exit::Code(if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 }))
+}

@@ -1,0 +1,109 @@
+//! Which names a shell can take over, and which belong to a session rather than to the container.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use kit::Usage;
+
+/// Set anew by every login or shell; storing them would put one session's value into all others.
+const OF_A_SESSION: [&str; 14] = [
+    "_",
+    "HOME",
+    "HOSTNAME",
+    "LOGNAME",
+    "MAIL",
+    "OLDPWD",
+    "PWD",
+    "SHELL",
+    "SHLVL",
+    "TERM",
+    "USER",
+    "SSH_CLIENT",
+    "SSH_CONNECTION",
+    "SSH_TTY",
+];
+
+/// Read-only in bash: assigning them prints an error at every login.
+const OF_BASH: [&str; 7] = ["BASHOPTS", "BASH_VERSINFO", "BASHPID", "EUID", "PPID", "SHELLOPTS", "UID"];
+
+/// Why a variable is not stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// No shell can export a variable of this name.
+    NotAName,
+    /// Every session has its own value.
+    OfASession,
+    /// The shell itself owns it.
+    OfTheShell,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::NotAName => "not a variable name (letters, digits and _, no digit first)",
+            Self::OfASession => "every session has its own value, so it is not stored",
+            Self::OfTheShell => "the shell owns this name, so it is not stored",
+        })
+    }
+}
+
+/// Whether a variable of this name can be kept in the store.
+pub fn storable(name: &str) -> Result<(), Refusal> {
+    if !is_name(name) {
+        Err(Refusal::NotAName)
+    } else if OF_A_SESSION.contains(&name) || name.starts_with("SUPERVISOR_") {
+        Err(Refusal::OfASession)
+    } else if OF_BASH.contains(&name) {
+        Err(Refusal::OfTheShell)
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether a value of this name should not be shown on a screen.
+#[must_use]
+pub fn looks_secret(name: &str) -> bool {
+    const TELLING: [&str; 7] = ["PASSWORD", "PASSWD", "TOKEN", "SECRET", "API_KEY", "CREDENTIAL", "PRIVATE"];
+    let upper = name.to_ascii_uppercase();
+    TELLING.iter().any(|word| upper.contains(word))
+}
+
+/// Splits `NAME=VALUE` at the first `=`; every byte behind it is the value.
+pub fn split(assignment: &OsStr) -> Result<(String, OsString), Usage> {
+    let bytes = assignment.as_bytes();
+    let malformed = || Usage(format!("{} is not NAME=VALUE", assignment.to_string_lossy()));
+    let equals = bytes.iter().position(|&byte| byte == b'=').ok_or_else(malformed)?;
+    let name = std::str::from_utf8(&bytes[..equals]).map_err(|_| malformed())?;
+    Ok((name.to_owned(), OsString::from_vec(bytes[equals + 1..].to_vec())))
+}
+
+fn is_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|first| first == b'_' || first.is_ascii_alphabetic())
+        && bytes.all(|byte| byte == b'_' || byte.is_ascii_alphanumeric())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_has_its_reason() {
+        assert_eq!(storable("HF_TOKEN"), Ok(()));
+        assert_eq!(storable("PATH"), Ok(()));
+        for name in ["", "1A", "A-B", "A B", "A;id", "Ä", "BASH_FUNC_x%%"] {
+            assert_eq!(storable(name), Err(Refusal::NotAName), "{name:?}");
+        }
+        assert_eq!(storable("HOME"), Err(Refusal::OfASession));
+        assert_eq!(storable("SUPERVISOR_ENABLED"), Err(Refusal::OfASession));
+        assert_eq!(storable("UID"), Err(Refusal::OfTheShell));
+    }
+
+    #[test]
+    fn only_the_first_equals_sign_splits() {
+        let (name, value) = split(OsStr::new("A=b=c==")).unwrap();
+        assert_eq!((name.as_str(), value.to_str()), ("A", Some("b=c==")));
+        assert!(split(OsStr::new("FOO")).is_err());
+    }
+}

@@ -1,0 +1,123 @@
+//! The store itself: names and values, and the file they live in.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use kit::atomic::{self, Placement};
+
+use crate::quote::{quote, unquote};
+
+const HEADER: &str = "# Environment variables for every session. Change it with: env-store set NAME=VALUE\n";
+const GROUP: &str = "leonardo";
+
+/// Variables for every session.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Store(BTreeMap<String, OsString>);
+
+impl Store {
+    /// Reads a store; a missing file is an empty store, a damaged one is an error that names the line.
+    pub fn read(path: &Path) -> Result<Self> {
+        match std::fs::read(path) {
+            Ok(bytes) => Self::parse(&bytes).with_context(|| format!("cannot understand {}", path.display())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
+
+    /// Replaces the file unless it already says this; root gives it to group `leonardo`, nobody else reads it.
+    pub fn write(&self, path: &Path) -> Result<bool> {
+        let mut placement = Placement::durable(0o640);
+        if uzers::get_effective_uid() == 0
+            && let Some(group) = uzers::get_group_by_name(GROUP)
+        {
+            placement = placement.owned_by(0, group.gid());
+        }
+        atomic::write_if_changed(path, &self.render(), placement)
+    }
+
+    /// Stores a value.
+    pub fn set(&mut self, name: impl Into<String>, value: impl Into<OsString>) {
+        self.0.insert(name.into(), value.into());
+    }
+
+    /// Forgets a value.
+    pub fn unset(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+
+    /// Names and values in the order of the names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &OsStr)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_os_str()))
+    }
+
+    fn render(&self) -> Vec<u8> {
+        let mut text = HEADER.as_bytes().to_vec();
+        for (name, value) in &self.0 {
+            text.extend_from_slice(format!("export {name}=").as_bytes());
+            text.extend(quote(value));
+            text.push(b'\n');
+        }
+        text
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        let mut variables = BTreeMap::new();
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            if rest[0] == b'#' || rest[0] == b'\n' {
+                let end = rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |end| end + 1);
+                rest = &rest[end..];
+                continue;
+            }
+            let Some((name, value, behind)) = parse_export(rest) else {
+                let line =
+                    bytes[..bytes.len() - rest.len()].iter().filter(|&&byte| byte == b'\n').count() + 1;
+                bail!("line {line} is not export NAME='VALUE'");
+            };
+            variables.insert(name, value);
+            rest = behind;
+        }
+        Ok(Self(variables))
+    }
+}
+
+fn parse_export(text: &[u8]) -> Option<(String, OsString, &[u8])> {
+    let rest = text.strip_prefix(b"export ")?;
+    let equals = rest.iter().position(|&byte| byte == b'=')?;
+    let name = std::str::from_utf8(&rest[..equals]).ok()?;
+    crate::storable(name).ok()?;
+    let (value, behind) = unquote(&rest[equals + 1..])?;
+    Some((name.to_owned(), value, behind.strip_prefix(b"\n")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("environment.sh");
+        let mut store = Store::default();
+        store.set("A", "b=c==");
+        store.set("NEWLINES", "\n'\n\n");
+        store.set("EMPTY", "");
+        assert!(store.write(&path).unwrap());
+        assert!(!store.write(&path).unwrap(), "an unchanged store is not written again");
+        assert_eq!(Store::read(&path).unwrap(), store);
+    }
+
+    #[test]
+    fn a_damaged_store_names_the_line() {
+        let error = Store::parse(b"# x\nexport A='1\n2'\nexport B=$(id)\n").unwrap_err();
+        assert_eq!(error.to_string(), "line 4 is not export NAME='VALUE'");
+    }
+
+    #[test]
+    fn a_missing_store_is_empty() {
+        assert_eq!(Store::read(Path::new("/no/such/store")).unwrap(), Store::default());
+    }
+}

@@ -1,0 +1,90 @@
+//! Directories of this boot: what programs expect below `/run` and `/var/log`, with the right owners.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use nix::unistd::{Gid, Uid, chown};
+
+use crate::account;
+
+/// Logs that exist from the start, so that a reader can follow them before their writer runs.
+const LOGS: [&str; 6] = ["config", "sync", "preflight", "provisioning", "debug", "logtail"];
+
+/// Markers for extended images: each exists until `boot` has come past the stage.
+const MARKERS: [&str; 2] = ["/run/workspace_sync", "/run/container_config"];
+
+struct Directory {
+    path: &'static str,
+    owner: (u32, u32),
+    mode: u32,
+}
+
+/// Creates what is missing and corrects what is wrong; services of an earlier boot are forgotten.
+pub fn prepare(leonardo: u32) -> Result<()> {
+    let (portal, caddy) = (account::user_id("portal")?, account::user_id("caddy")?);
+    let directories = [
+        Directory { path: "/run/leonardo", owner: (0, leonardo), mode: 0o2750 },
+        Directory { path: ports::PATH, owner: (0, leonardo), mode: 0o2770 },
+        // Only Caddy may talk to the portal: it decides what the portal sees of a visitor.
+        Directory { path: "/run/portal", owner: (portal.uid, caddy.gid), mode: 0o2750 },
+        Directory { path: "/run/caddy", owner: (caddy.uid, caddy.gid), mode: 0o700 },
+        Directory { path: "/opt/leonardo/etc", owner: (0, leonardo), mode: 0o755 },
+        Directory { path: "/opt/caddy/etc", owner: (caddy.uid, leonardo), mode: 0o2775 },
+        Directory { path: "/var/lib/caddy", owner: (caddy.uid, caddy.gid), mode: 0o700 },
+        Directory { path: "/var/log/supervisor", owner: (0, leonardo), mode: 0o2750 },
+    ];
+    directories.iter().try_for_each(ensure)?;
+    forget_services()?;
+    for log in LOGS {
+        touch(&Path::new("/var/log").join(log).with_extension("log"), leonardo)?;
+    }
+    MARKERS.iter().try_for_each(|marker| touch(Path::new(marker), leonardo))
+}
+
+fn ensure(directory: &Directory) -> Result<()> {
+    let path = Path::new(directory.path);
+    correct(directory, path).with_context(|| format!("cannot prepare {}", directory.path))
+}
+
+fn correct(directory: &Directory, path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path)?;
+    let meta = fs::symlink_metadata(path)?;
+    if !meta.is_dir() {
+        return Err(io::Error::from(io::ErrorKind::NotADirectory));
+    }
+    let (uid, gid) = directory.owner;
+    if (meta.uid(), meta.gid()) != (uid, gid) {
+        chown(path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+    }
+    if meta.permissions().mode() & 0o7777 != directory.mode {
+        fs::set_permissions(path, fs::Permissions::from_mode(directory.mode))?;
+    }
+    Ok(())
+}
+
+/// Nothing runs yet, so whatever the registry says is left from before a restart.
+fn forget_services() -> Result<()> {
+    let cannot = || format!("cannot empty {}", ports::PATH);
+    for entry in fs::read_dir(ports::PATH).with_context(cannot)? {
+        let path = entry.with_context(cannot)?.path();
+        if !path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+            fs::remove_file(&path).with_context(cannot)?;
+        }
+    }
+    Ok(())
+}
+
+fn touch(path: &Path, leonardo: u32) -> Result<()> {
+    let created = fs::OpenOptions::new().create_new(true).write(true).open(path);
+    match created {
+        Ok(_) => chown(path, None, Some(Gid::from_raw(leonardo)))
+            .map_err(io::Error::from)
+            .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o640))),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+    .with_context(|| format!("cannot create {}", path.display()))
+}

@@ -1,0 +1,28 @@
+//! The environment of every later session: the store of the image, overlaid with this container's variables.
+
+use std::path::Path;
+
+use anyhow::Result;
+use env_store::{Refusal, Store, storable};
+use kit::{Env, Problem};
+
+/// Writes the store; names that no shell can take over are reported once.
+pub fn persist(env: &Env, problems: &mut Vec<Problem>) -> Result<()> {
+    let path = Path::new(env_store::PATH);
+    let mut store = Store::read(path).unwrap_or_else(|error| {
+        problems.push(Problem::new("environment", format!("{error:#}; it is made anew")));
+        Store::default()
+    });
+    for (name, value) in env.iter() {
+        let name = name.to_string_lossy();
+        match storable(&name) {
+            Ok(()) => store.set(name.into_owned(), value),
+            Err(Refusal::NotAName) => problems.push(Problem::new(
+                name.escape_debug().to_string(),
+                "no shell can have a variable of this name; only supervised programs see it",
+            )),
+            Err(Refusal::OfASession | Refusal::OfTheShell) => {}
+        }
+    }
+    store.write(path).map(drop)
+}

@@ -1,0 +1,83 @@
+//! Settle everything a container needs at its start, then hand over to supervisord.
+//!
+//! `init.sh` runs this as the container's first process. It reads `NAME=VALUE` parameters and the environment,
+//! decides all settings once, and brings directories, keys, credentials, the system user and the environment
+//! store into the state that follows from them. Every step is local and quick (no network, no waiting, no walk
+//! over a tree) and changes nothing that is already right, so `docker restart` repeats it harmlessly.
+//!
+//! A bad *value* never stops a start: it is reported (container log, boot journal, portal) and the safe default is
+//! used. A bad *parameter* (no `=`) ends with exit code 2. Then this process becomes supervisord, so that PID 1
+//! reaps orphans and turns SIGTERM into an orderly stop.
+
+mod account;
+mod autostart;
+mod cli;
+mod credentials;
+mod directories;
+mod environment;
+mod keys;
+mod launch;
+mod parameters;
+mod settings;
+mod workspace;
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::Parser;
+use journal::{Event, Journal};
+use kit::{Env, Exit, Outcome, Problem};
+
+pub use cli::command;
+
+/// Runs the command line; returns only when it was asked not to start supervisord.
+pub fn run() -> Outcome {
+    let started = Instant::now();
+    let cli = cli::Cli::try_parse()?;
+    if cli.wake_supervisord {
+        launch::wake_supervisord()?;
+        return Ok(Exit::Done);
+    }
+    let parameters = parameters::parse(&cli.parameters)?;
+    let mut env = Env::of_process();
+    parameters.into_iter().for_each(|(name, value)| env.set(name, value));
+    let problems = prepare(&mut env)?;
+    report(&problems, started)?;
+    if cli.prepare_only {
+        return Ok(Exit::Done);
+    }
+    Err(launch::supervisord(&env))
+}
+
+/// Brings the container into the state that `env` asks for, and adds to `env` what programs shall inherit.
+fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
+    let (settings, mut problems) = settings::Settings::read(env);
+    let leonardo = account::group_id("leonardo")?;
+    directories::prepare(leonardo)?;
+    let keys = keys::install(&settings, &mut problems)?;
+    let web = credentials::settle(&settings.web)?;
+    let workspace = workspace::prepare(&settings.workspace, &mut problems);
+    //GPU let gpus = gpu_limit::limit(env, &gpu_limit::discover(&gpu_limit::Roots::default()));
+    account::ensure(&settings, &workspace, &keys, &mut problems)?;
+    web.export(settings.web.enable_auth, env);
+    workspace.export(env);
+    autostart::export(&settings, &keys, env);
+    //GPU gpus.variables.into_iter().for_each(|(name, value)| env.set(name, value));
+    //GPU problems.extend(gpus.problems);
+    environment::persist(env, &mut problems)?;
+    Ok(problems)
+}
+
+/// Tells the container's log and the journal what was wrong, and how long it took.
+fn report(problems: &[Problem], started: Instant) -> Result<()> {
+    let journal = Journal::at(Path::new(journal::PATH));
+    journal.begin(account::group_id("leonardo")?)?;
+    for problem in problems {
+        log::warn!("{problem}");
+        journal
+            .append(Event::Problem { setting: problem.setting.clone(), message: problem.message.clone() })?;
+    }
+    let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    journal.append(Event::InitEnded { milliseconds })
+}

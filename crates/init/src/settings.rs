@@ -1,0 +1,227 @@
+//! Every setting that `init` acts on, read once and typed.
+
+use std::path::{Component, Path, PathBuf};
+
+use kit::{Env, Problem, Reader, Secret};
+
+const DEFAULT_USER: &str = "user";
+const DEFAULT_WORKSPACE: &str = "/workspace";
+/// Directories of the system itself: a workspace at or above one of them would be changed by mistake.
+const NOT_A_WORKSPACE: [&str; 14] = [
+    "/", "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/opt", "/proc", "/run", "/sbin", "/sys", "/usr",
+    "/var",
+];
+/// Where keys arrive besides the mounted file: the seed's own variable, runpod.io's and vast.ai's.
+const KEY_VARIABLES: [&str; 3] = ["SSH_PUBKEY", "PUBLIC_KEY", "SSH_PUBLIC_KEY"];
+
+/// All settings of a start.
+#[derive(Debug)]
+pub struct Settings {
+    /// The system user's name.
+    pub user_name: String,
+    /// The system user's password, if given.
+    pub user_password: Option<Secret>,
+    /// Login of the web services.
+    pub web: Web,
+    /// The workspace's path, absolute, without a trailing slash.
+    pub workspace: PathBuf,
+    /// The port on which sshd listens.
+    pub ssh_port: u16,
+    /// Public keys from the environment: the variable's name and its lines.
+    pub keys: Vec<(&'static str, String)>,
+}
+
+/// What was given for the login of the web services; what was not is generated.
+#[derive(Debug)]
+pub struct Web {
+    /// Whether the gate asks for a login.
+    pub enable_auth: bool,
+    /// The user name.
+    pub user: String,
+    /// The password, if given.
+    pub password: Option<Secret>,
+    /// The token for programs, if given.
+    pub token: Option<Secret>,
+}
+
+impl Settings {
+    /// Reads all settings; what could not be used comes back as problems.
+    pub fn read(env: &Env) -> (Self, Vec<Problem>) {
+        let mut reader = Reader::new(env);
+        let settings = Self {
+            user_name: user_name(&mut reader),
+            user_password: user_password(env, &mut reader),
+            web: Web {
+                enable_auth: reader.flag("WEB_ENABLE_AUTH", true),
+                user: web_user(&mut reader),
+                password: secret(env, "WEB_PASSWORD", &mut reader),
+                token: secret(env, "WEB_TOKEN", &mut reader),
+            },
+            workspace: workspace(&mut reader),
+            ssh_port: reader.port("SSH_PORT", 22),
+            keys: KEY_VARIABLES.iter().filter_map(|&name| Some((name, reader.text(name)?))).collect(),
+        };
+        (settings, reader.into_problems())
+    }
+}
+
+/// Secrets are taken as they are, spaces included; an empty one counts as not given.
+fn secret(env: &Env, name: &str, reader: &mut Reader<'_>) -> Option<Secret> {
+    let value = env.get(name)?;
+    let Some(text) = value.to_str() else {
+        reader.problem(name, "the value is not UTF-8 text; ignored");
+        return None;
+    };
+    Secret::new(text)
+}
+
+/// chpasswd(8) reads one line a user, so a password ends where its line does.
+fn user_password(env: &Env, reader: &mut Reader<'_>) -> Option<Secret> {
+    let password = secret(env, "USER_PASSWORD", reader)?;
+    if password.expose().chars().any(char::is_control) {
+        reader.problem("USER_PASSWORD", "a system password has no control characters; using the default");
+        return None;
+    }
+    Some(password)
+}
+
+fn user_name(reader: &mut Reader<'_>) -> String {
+    match reader.text("USER_NAME") {
+        Some(name) if is_account_name(&name) => name,
+        Some(name) => {
+            reader.problem(
+                "USER_NAME",
+                format!("{name:?} is not a valid account name; using {DEFAULT_USER:?}"),
+            );
+            DEFAULT_USER.to_owned()
+        }
+        None => DEFAULT_USER.to_owned(),
+    }
+}
+
+/// The names that `useradd` takes everywhere (useradd(8)): lower-case letters, digits, `_`, `-`; at most 32.
+fn is_account_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    name.len() <= 32
+        && bytes.next().is_some_and(|first| first == b'_' || first.is_ascii_lowercase())
+        && bytes.all(|byte| b"_-".contains(&byte) || byte.is_ascii_lowercase() || byte.is_ascii_digit())
+}
+
+fn web_user(reader: &mut Reader<'_>) -> String {
+    match reader.text("WEB_USER") {
+        Some(name) if name.contains(':') || name.chars().any(char::is_control) => {
+            // HTTP Basic sends user:password (RFC 7617), so a colon would move the border.
+            reader.problem(
+                "WEB_USER",
+                "a web user's name has no colon and no control character; using \"user\"",
+            );
+            DEFAULT_USER.to_owned()
+        }
+        Some(name) => name,
+        None => DEFAULT_USER.to_owned(),
+    }
+}
+
+fn workspace(reader: &mut Reader<'_>) -> PathBuf {
+    let Some(text) = reader.text("WORKSPACE") else { return DEFAULT_WORKSPACE.into() };
+    let refusal = match tidy(&text) {
+        Some(path) if is_of_the_system(&path) => "belongs to the system",
+        Some(path) => return path,
+        None => "is not an absolute path without ..",
+    };
+    reader.problem("WORKSPACE", format!("{text:?} {refusal}; using {DEFAULT_WORKSPACE:?}"));
+    DEFAULT_WORKSPACE.into()
+}
+
+/// The path without doubled and trailing slashes; nothing if it is relative, climbs, or hides control characters.
+fn tidy(text: &str) -> Option<PathBuf> {
+    let path = Path::new(text);
+    let plain = path.is_absolute()
+        && path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
+        && !text.chars().any(char::is_control);
+    plain.then(|| path.components().collect())
+}
+
+fn is_of_the_system(path: &Path) -> bool {
+    NOT_A_WORKSPACE.iter().any(|own| path == Path::new(own))
+        || path.starts_with("/proc")
+        || path.starts_with("/sys")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> (Settings, Vec<String>) {
+        let env: Env = pairs.iter().copied().collect();
+        let (settings, problems) = Settings::read(&env);
+        (settings, problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn nothing_given_means_the_documented_defaults() {
+        let (settings, problems) = read(&[]);
+        assert_eq!(problems, [""; 0]);
+        assert_eq!(settings.user_name, "user");
+        assert!(settings.user_password.is_none());
+        assert!(settings.web.enable_auth && settings.web.password.is_none() && settings.web.token.is_none());
+        assert_eq!(settings.web.user, "user");
+        assert_eq!(settings.workspace, Path::new("/workspace"));
+        assert_eq!((settings.ssh_port, settings.keys.len()), (22, 0));
+    }
+
+    #[test]
+    fn a_typo_never_opens_the_gate() {
+        let (settings, problems) = read(&[("WEB_ENABLE_AUTH", "flase")]);
+        assert!(settings.web.enable_auth);
+        assert_eq!(problems, ["WEB_ENABLE_AUTH: \"flase\" is neither true nor false; using true"]);
+    }
+
+    #[test]
+    fn an_empty_secret_counts_as_not_given_and_spaces_belong_to_one() {
+        let (settings, problems) = read(&[("WEB_PASSWORD", ""), ("WEB_TOKEN", " x ")]);
+        assert!(settings.web.password.is_none());
+        assert!(settings.web.token.unwrap().matches(b" x "));
+        assert_eq!(problems, [""; 0]);
+    }
+
+    #[test]
+    fn account_names_that_a_tool_could_misread_are_refused_by_name() {
+        for name in ["Root", "a b", "../x", "-rf", "1st", "a:b", "a/b", "x\ny", "$(id)", &"a".repeat(33), "ä"]
+        {
+            let (settings, problems) = read(&[("USER_NAME", name)]);
+            assert_eq!(settings.user_name, "user");
+            assert_eq!(
+                problems,
+                [format!("USER_NAME: {name:?} is not a valid account name; using \"user\"")]
+            );
+        }
+        for name in ["ada", "_svc", "a-b_9"] {
+            assert_eq!(read(&[("USER_NAME", name)]).0.user_name, name);
+        }
+    }
+
+    #[test]
+    fn a_workspace_is_an_absolute_path_of_its_own() {
+        for (given, used) in
+            [("/my/own//path/", "/my/own/path"), ("/data", "/data"), ("/opt/x y", "/opt/x y")]
+        {
+            let (settings, problems) = read(&[("WORKSPACE", given)]);
+            assert_eq!((settings.workspace.as_path(), problems.len()), (Path::new(used), 0), "{given}");
+        }
+        for given in ["/", "//", "/opt/", "/etc", "/proc/1", "relative", "/a/../etc", "/a\nb"] {
+            let (settings, problems) = read(&[("WORKSPACE", given)]);
+            assert_eq!(
+                (settings.workspace.as_path(), problems.len()),
+                (Path::new("/workspace"), 1),
+                "{given}"
+            );
+        }
+    }
+
+    #[test]
+    fn keys_come_from_the_seed_and_from_the_providers() {
+        let (settings, _) = read(&[("PUBLIC_KEY", "k1\nk2"), ("SSH_PUBKEY", "k3"), ("SSH_PUBLIC_KEY", " ")]);
+        assert_eq!(settings.keys, [("SSH_PUBKEY", "k3".to_owned()), ("PUBLIC_KEY", "k1\nk2".to_owned())]);
+    }
+}

@@ -1,0 +1,88 @@
+//! The vocabulary of the journal.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// One line of the journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Seconds since the Unix epoch.
+    pub at: f64,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// What can happen during a boot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// `init` has settled everything and hands over to supervisord.
+    InitEnded {
+        /// How long it took, in milliseconds.
+        milliseconds: u64,
+    },
+    /// A setting could not be used as given.
+    Problem {
+        /// The setting's name.
+        setting: String,
+        /// What is wrong and what is used instead.
+        message: String,
+    },
+    /// A stage of late boot begins.
+    StageStarted {
+        /// Which one.
+        stage: Stage,
+    },
+    /// A stage of late boot has ended.
+    StageEnded {
+        /// Which one.
+        stage: Stage,
+        /// How.
+        result: StageResult,
+        /// Why, unless it simply went well.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<String>,
+        /// What the user can do about it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
+    },
+}
+
+/// The stages of late boot, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Synced trees are on the workspace.
+    Sync,
+    /// Hooks of extended images have run.
+    Preflight,
+    /// The user's own script has run.
+    Provisioning,
+    /// Nothing is left to do.
+    Ready,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Sync => "sync",
+            Self::Preflight => "preflight",
+            Self::Provisioning => "provisioning",
+            Self::Ready => "ready",
+        })
+    }
+}
+
+/// How a stage ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StageResult {
+    /// Everything asked for was done.
+    Done,
+    /// Nothing was asked for.
+    Skipped,
+    /// Something asked for was not done.
+    Failed,
+}

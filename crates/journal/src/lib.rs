@@ -1,0 +1,133 @@
+//! The boot journal: what happened between start and ready, as typed events.
+//!
+//! `/run/leonardo/boot.jsonl` holds one JSON object a line. `init` begins it anew at every start of the
+//! container, `boot` appends to it; the portal, `boot report` and the SSH banner read it. An append is one
+//! `write`, so a reader sees whole lines; a line torn by a crash is passed over.
+
+mod event;
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use kit::atomic::{self, Placement};
+
+pub use event::{Entry, Event, Stage, StageResult};
+
+/// Where the journal of this boot is.
+pub const PATH: &str = "/run/leonardo/boot.jsonl";
+
+/// A journal file.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    path: PathBuf,
+}
+
+impl Journal {
+    /// The journal at `path`, which need not exist yet.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    /// Empties the journal for a new boot; group `gid` may read it.
+    pub fn begin(&self, gid: u32) -> Result<()> {
+        atomic::write(&self.path, b"", Placement::volatile(0o640).owned_by(0, gid))
+    }
+
+    /// Appends one event with the present time.
+    pub fn append(&self, event: Event) -> Result<()> {
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+        self.append_entry(&Entry { at, event })
+            .with_context(|| format!("cannot append to {}", self.path.display()))
+    }
+
+    fn append_entry(&self, entry: &Entry) -> io::Result<()> {
+        let mut file =
+            OpenOptions::new().read(true).append(true).create(true).mode(0o640).open(&self.path)?;
+        let mut line = Vec::new();
+        if ends_torn(&mut file)? {
+            line.push(b'\n');
+        }
+        serde_json::to_writer(&mut line, entry)?;
+        line.push(b'\n');
+        file.write_all(&line)
+    }
+
+    /// All events so far, oldest first; a missing journal has none.
+    pub fn read(&self) -> Result<Vec<Entry>> {
+        match std::fs::read(&self.path) {
+            Ok(bytes) => Ok(parse(&bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", self.path.display())),
+        }
+    }
+}
+
+/// Whether the last line lacks its newline, because its writer died in the middle.
+fn ends_torn(file: &mut File) -> io::Result<bool> {
+    if file.seek(SeekFrom::End(0))? == 0 {
+        return Ok(false);
+    }
+    file.seek(SeekFrom::End(-1))?;
+    let mut last = [0];
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
+}
+
+fn parse(bytes: &[u8]) -> Vec<Entry> {
+    bytes.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+}
+
+/// Whether late boot has come to its end, whatever became of its stages.
+#[must_use]
+pub fn is_ready(entries: &[Entry]) -> bool {
+    entries.iter().any(|entry| matches!(&entry.event, Event::StageEnded { stage: Stage::Ready, .. }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(stage: Stage) -> Event {
+        Event::StageEnded { stage, result: StageResult::Done, cause: None, hint: None }
+    }
+
+    #[test]
+    fn what_was_appended_is_read_back_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::at(&dir.path().join("boot.jsonl"));
+        assert_eq!(journal.read().unwrap(), []);
+        journal.append(Event::StageStarted { stage: Stage::Sync }).unwrap();
+        journal.append(ended(Stage::Ready)).unwrap();
+        let entries = journal.read().unwrap();
+        let events: Vec<_> = entries.iter().map(|entry| entry.event.clone()).collect();
+        assert_eq!(events, [Event::StageStarted { stage: Stage::Sync }, ended(Stage::Ready)]);
+        assert!(is_ready(&entries) && !is_ready(&entries[..1]));
+    }
+
+    #[test]
+    fn a_torn_line_costs_only_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("boot.jsonl");
+        let journal = Journal::at(&path);
+        journal.append(ended(Stage::Sync)).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, [&whole[..], &whole[..20]].concat()).unwrap();
+        journal.append(ended(Stage::Ready)).unwrap();
+        let events: Vec<_> = journal.read().unwrap().into_iter().map(|entry| entry.event).collect();
+        assert_eq!(events, [ended(Stage::Sync), ended(Stage::Ready)]);
+    }
+
+    #[test]
+    fn the_written_form_is_an_interface() {
+        let entry = Entry { at: 1.5, event: ended(Stage::Provisioning) };
+        assert_eq!(
+            serde_json::to_string(&entry).unwrap(),
+            r#"{"at":1.5,"event":"stage_ended","stage":"provisioning","result":"done"}"#
+        );
+    }
+}

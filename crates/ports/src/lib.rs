@@ -1,0 +1,17 @@
+//! The registry of web services: which port is proxied to which.
+//!
+//! A service is one JSON file in `/run/http_ports`, named after the port on which the world reaches it. Any
+//! member of group `leonardo` may write there, so nothing in such a file is believed before [`Service::parse`]
+//! has looked at it, and one bad file never affects another.
+
+mod registry;
+mod service;
+
+pub use registry::{Registry, Rejected};
+pub use service::Service;
+
+/// Where the registry is.
+pub const PATH: &str = "/run/http_ports";
+
+/// The portal's public port, which no service can take.
+pub const PORTAL: u16 = 1111;

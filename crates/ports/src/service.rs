@@ -1,0 +1,159 @@
+//! One registered service, checked.
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::PORTAL;
+
+/// The longest name of a service, in bytes; more would not fit on a phone.
+const LONGEST_NAME: usize = 64;
+/// The longest path that a link may open, in bytes.
+const LONGEST_URL: usize = 2_000;
+const SSH: u16 = 22;
+
+/// A web service behind the proxy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// What people call it; shown as text, never as HTML.
+    pub service_name: String,
+    /// The loopback port on which the service itself listens.
+    pub listen_port: u16,
+    /// The port on which the world reaches it; the file is named after it.
+    pub proxy_port: u16,
+    /// A loopback port with metrics of the service's tunnel, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics_port: Option<u16>,
+    /// Whether the gate asks for a login; anything but a plain `false` means yes.
+    #[serde(default = "yes", deserialize_with = "plain_false_only")]
+    pub proxy_secure: bool,
+    /// The path that the portal's link opens, beginning with one slash.
+    #[serde(default = "root")]
+    pub service_url: String,
+}
+
+impl Service {
+    /// Reads a registry file named `file_name`; an error says what is wrong with it.
+    pub fn parse(file_name: &str, content: &[u8]) -> Result<Self> {
+        let service: Self = serde_json::from_slice(content).context("not a service description")?;
+        service.check()?;
+        ensure!(
+            file_name == service.proxy_port.to_string(),
+            "the file's name is not its proxy_port, {}",
+            service.proxy_port
+        );
+        Ok(service)
+    }
+
+    /// Refuses what would break the proxy or the page of links.
+    pub fn check(&self) -> Result<()> {
+        ensure!(self.listen_port != 0 && self.proxy_port != 0, "port 0 does not exist");
+        ensure!(self.listen_port != self.proxy_port, "listen_port and proxy_port are the same");
+        if [SSH, PORTAL].contains(&self.proxy_port) {
+            bail!("port {} belongs to the system", self.proxy_port);
+        }
+        ensure!(!self.service_name.trim().is_empty(), "service_name is empty");
+        ensure!(self.service_name.len() <= LONGEST_NAME, "service_name is longer than {LONGEST_NAME} bytes");
+        ensure!(!self.service_name.chars().any(char::is_control), "service_name has control characters");
+        check_url(&self.service_url)
+    }
+}
+
+/// A link must stay on the service: one leading slash, no second one, nothing that a browser reads as one.
+fn check_url(url: &str) -> Result<()> {
+    ensure!(url.len() <= LONGEST_URL, "service_url is longer than {LONGEST_URL} bytes");
+    let stays_here = url.starts_with('/') && !url.starts_with("//") && !url.contains('\\');
+    ensure!(stays_here, "service_url is not a path that begins with one slash");
+    ensure!(
+        url.bytes().all(|byte| byte.is_ascii_graphic()),
+        "service_url has spaces or non-ASCII characters"
+    );
+    Ok(())
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn root() -> String {
+    "/".to_owned()
+}
+
+/// Scripts write the switch as a JSON string too; a typo must not open a service.
+fn plain_false_only<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<bool, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(value != serde_json::Value::Bool(false) && value.as_str() != Some("false"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_minimal_description_gets_safe_defaults() {
+        let text = br#"{"service_name":"Jupyter","listen_port":18888,"proxy_port":8888}"#;
+        assert_eq!(
+            Service::parse("8888", text).unwrap(),
+            Service {
+                service_name: "Jupyter".into(),
+                listen_port: 18888,
+                proxy_port: 8888,
+                metrics_port: None,
+                proxy_secure: true,
+                service_url: "/".into(),
+            }
+        );
+    }
+
+    #[test]
+    fn only_a_plain_false_opens_a_service() {
+        for (written, secure) in [
+            ("false", false),
+            ("\"false\"", false),
+            ("\"flase\"", true),
+            ("null", true),
+            ("0", true),
+            ("[]", true),
+        ] {
+            let text =
+                format!(r#"{{"service_name":"x","listen_port":1,"proxy_port":2,"proxy_secure":{written}}}"#);
+            assert_eq!(Service::parse("2", text.as_bytes()).unwrap().proxy_secure, secure, "{written}");
+        }
+    }
+
+    #[test]
+    fn what_could_break_the_proxy_or_a_page_is_refused_with_a_reason() {
+        let cases: [(&str, &str, &str); 11] = [
+            ("2", "", "not a service description"),
+            ("2", r#"{"service_name":"x","listen_port":70000,"proxy_port":2}"#, "not a service description"),
+            (
+                "2",
+                r#"{"service_name":"x","listen_port":"1\n:6666{}","proxy_port":2}"#,
+                "not a service description",
+            ),
+            ("2", r#"{"service_name":"x","listen_port":0,"proxy_port":2}"#, "port 0 does not exist"),
+            ("2", r#"{"service_name":"x","listen_port":2,"proxy_port":2}"#, "are the same"),
+            ("3", r#"{"service_name":"x","listen_port":1,"proxy_port":2}"#, "the file's name is not"),
+            (
+                "1111",
+                r#"{"service_name":"x","listen_port":1,"proxy_port":1111}"#,
+                "port 1111 belongs to the system",
+            ),
+            ("2", r#"{"service_name":" ","listen_port":1,"proxy_port":2}"#, "service_name is empty"),
+            ("2", r#"{"service_name":"a\u001b[2J","listen_port":1,"proxy_port":2}"#, "control characters"),
+            (
+                "2",
+                r#"{"service_name":"x","listen_port":1,"proxy_port":2,"service_url":"//evil/"}"#,
+                "one slash",
+            ),
+            (
+                "2",
+                r#"{"service_name":"x","listen_port":1,"proxy_port":2,"service_url":"javascript:x"}"#,
+                "one slash",
+            ),
+        ];
+        for (name, text, reason) in cases {
+            let error = format!("{:#}", Service::parse(name, text.as_bytes()).unwrap_err());
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+    }
+}
