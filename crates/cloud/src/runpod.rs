@@ -4,7 +4,7 @@ use kit::Env;
 
 use crate::{Provider, is_host, port_of};
 
-/// A RunPod pod.
+/// A pod of runpod.io.
 pub struct RunPod;
 
 impl Provider for RunPod {

@@ -58,13 +58,13 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     let keys = keys::install(&settings, &mut problems)?;
     let web = credentials::settle(&settings.web)?;
     let workspace = workspace::prepare(&settings.workspace, &mut problems);
-    //GPU let gpus = gpu_limit::limit(env, &gpu_limit::discover(&gpu_limit::Roots::default()));
+    let gpus = gpu_limit::limit(env, &gpu_limit::discover(&gpu_limit::Roots::default()));
     account::ensure(&settings, &workspace, &keys, &mut problems)?;
     web.export(settings.web.enable_auth, env);
     workspace.export(env);
     autostart::export(&settings, &keys, env);
-    //GPU gpus.variables.into_iter().for_each(|(name, value)| env.set(name, value));
-    //GPU problems.extend(gpus.problems);
+    gpus.variables.into_iter().for_each(|(name, value)| env.set(name, value));
+    problems.extend(gpus.problems);
     environment::persist(env, &mut problems)?;
     Ok(problems)
 }

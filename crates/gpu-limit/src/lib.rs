@@ -1,0 +1,124 @@
+//! `GPU_COUNT` limits how many GPUs programs see.
+//!
+//! `gpu-limit` prints what is there, `gpu-limit --json` the same as one JSON object, and
+//! `gpu-limit exec -- COMMAND` becomes COMMAND with the variables set. At boot `init` stores the variables for
+//! every session. The limit is advice to the CUDA, `ROCr` and HIP runtimes and no fence: the fence is what the
+//! container was given (`--gpus`, a device plugin).
+//!
+//! # What `GPU_COUNT` means
+//!
+//! | value | effect |
+//! |---|---|
+//! | unset, blank, `all`, or at least as many as there are | nothing is exported (so a provider's own `GPU_COUNT` is harmless) |
+//! | `0` | every GPU is hidden: `CUDA_VISIBLE_DEVICES` is empty, `ROCR_VISIBLE_DEVICES` is `-1` |
+//! | a smaller number | programs see that many, the first ones in PCI order (NVIDIA) or KFD order (AMD) |
+//! | anything else, a negative number included | reported, and no limit |
+//!
+//! A list that is set already (`CUDA_`, `HIP_`, `ROCR_VISIBLE_DEVICES`, `GPU_DEVICE_ORDINAL`) is cut to its
+//! first entries and never replaced or widened, so applying the limit twice is the same as applying it once.
+//! Where a container has GPUs of both vendors, the number counts for each: no program uses both.
+//!
+//! # NVIDIA
+//!
+//! GPUs are named by UUID. `CUDA_DEVICE_ORDER=PCI_BUS_ID` goes with them, unless it is set: a launcher that
+//! replaces the list by `0,1,…` then still counts from our first GPU, and in the order of `nvidia-smi`. A GPU
+//! that the driver has not started has no UUID to read yet; the list is then `0,1,…` in that same order.
+//!
+//! # MIG
+//!
+//! A GPU in MIG mode is not usable as a whole, so its UUID is never exported. How many instances the container
+//! has can be read, their names cannot: only the management library knows them. The names come from
+//! `NVIDIA_VISIBLE_DEVICES` if that lists as many instances as are there; else whole GPUs are preferred, and
+//! where there are none, the limit is reported as not applied.
+//!
+//! # AMD
+//!
+//! `ROCr`, HIP and `OpenCL` each count what the layer below left over, so exactly one variable is set:
+//! `ROCR_VISIBLE_DEVICES`, the lowest. Beside NVIDIA GPUs it is `HIP_VISIBLE_DEVICES`, because HIP would
+//! otherwise read the NVIDIA names in `CUDA_VISIBLE_DEVICES` and find nothing.
+
+mod amd;
+mod cli;
+mod exec;
+mod limit;
+mod nvidia;
+mod pci;
+mod report;
+mod tree;
+mod visible;
+
+use std::io::{self, Write};
+
+use clap::{CommandFactory, Parser};
+use kit::{Env, Exit, Outcome};
+
+pub use amd::AmdGpu;
+pub use limit::{Limit, limit};
+pub use nvidia::{Mig, MigInstance, NvidiaGpu};
+pub use pci::PciAddress;
+pub use tree::Roots;
+
+use cli::{Action, Cli};
+use report::Report;
+
+/// The GPUs that programs in this container can use, and what was noticed while looking for them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Gpus {
+    /// NVIDIA GPUs in PCI order, those in MIG mode included.
+    pub nvidia: Vec<NvidiaGpu>,
+    /// AMD GPUs in the order of the kernel's compute topology, which is the order in which `ROCr` counts.
+    pub amd: Vec<AmdGpu>,
+    /// Whether GPUs are only reachable through the paravirtual device of WSL, which does not tell how many.
+    pub uncountable: bool,
+    /// What could not be read or is not usable, and why, one sentence each.
+    pub remarks: Vec<String>,
+}
+
+/// Looks for GPUs without opening a device and without waiting; what cannot be read becomes a remark.
+#[must_use]
+pub fn discover(roots: &Roots) -> Gpus {
+    let mut remarks = Vec::new();
+    let nvidia = nvidia::discover(roots, &mut remarks);
+    let amd = amd::discover(roots, &mut remarks);
+    let uncountable = nvidia.is_empty() && amd.is_empty() && roots.has("dev/dxg");
+    if uncountable {
+        remarks.push("/dev/dxg is here (WSL), which does not tell how many GPUs are behind it".to_owned());
+    }
+    Gpus { nvidia, amd, uncountable, remarks }
+}
+
+/// The command line, for the generator of manual pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Runs the tool for this process.
+pub fn run() -> Outcome {
+    let cli = Cli::try_parse()?;
+    kit::logging::start("gpu-limit", 0);
+    let gpus = discover(&Roots { root: cli.root });
+    let limit = limit(&Env::of_process(), &gpus);
+    match cli.action {
+        Some(Action::Exec { command }) => {
+            warn(&limit);
+            Ok(exec::replace_process(&command, &limit.variables))
+        }
+        None if cli.json => {
+            serde_json::to_writer(io::stdout(), &Report::new(&gpus, &limit)).map_err(io::Error::from)?;
+            writeln!(io::stdout())?;
+            Ok(Exit::Done)
+        }
+        None => {
+            warn(&limit);
+            write!(io::stdout(), "{}", Report::new(&gpus, &limit))?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+fn warn(limit: &Limit) {
+    for problem in &limit.problems {
+        log::warn!("{problem}");
+    }
+}

@@ -1,0 +1,262 @@
+//! Which variables make `GPU_COUNT` true; a decision without effects.
+
+use kit::{Env, Problem, Reader};
+
+use crate::Gpus;
+use crate::nvidia::NvidiaGpu;
+use crate::visible;
+
+const COUNT: &str = "GPU_COUNT";
+const CUDA: &str = "CUDA_VISIBLE_DEVICES";
+const CUDA_ORDER: &str = "CUDA_DEVICE_ORDER";
+const NVIDIA_GIVEN: &str = "NVIDIA_VISIBLE_DEVICES";
+const ROCR: &str = "ROCR_VISIBLE_DEVICES";
+const HIP: &str = "HIP_VISIBLE_DEVICES";
+const OPENCL: &str = "GPU_DEVICE_ORDINAL";
+
+/// What `GPU_COUNT` comes to on this machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Limit {
+    /// How many GPUs programs may see; nothing means no limit.
+    pub count: Option<usize>,
+    /// What to export, without variables that have their value already. A value may be empty, which hides
+    /// every CUDA device and is not the same as unset.
+    pub variables: Vec<(String, String)>,
+    /// Why the limit is not, or not exactly, what was asked for.
+    pub problems: Vec<Problem>,
+}
+
+/// Decides what to export, from the environment that programs would otherwise get.
+#[must_use]
+pub fn limit(env: &Env, gpus: &Gpus) -> Limit {
+    let mut reader = Reader::new(env);
+    let Some(count) = wanted(&mut reader) else {
+        return Limit { problems: reader.into_problems(), ..Limit::default() };
+    };
+    let mut draft = Draft { env, gpus, count, variables: Vec::new(), problems: reader.into_problems() };
+    if count == 0 {
+        draft.hide_all();
+    } else {
+        draft.limit_nvidia();
+        draft.limit_amd();
+        draft.admit_uncountable();
+    }
+    Limit { count: Some(count), variables: draft.variables, problems: draft.problems }
+}
+
+/// The number asked for; nothing if there is no limit, or none that could be understood.
+fn wanted(reader: &mut Reader<'_>) -> Option<usize> {
+    let value = reader.text(COUNT)?;
+    if value.eq_ignore_ascii_case("all") {
+        return None;
+    }
+    if value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than a number here can have: more than any machine has, so no limit.
+        return value.parse().ok();
+    }
+    reader
+        .problem(COUNT, format!("{value:?} is not a number of GPUs (0 or more, or 'all'); no limit is set"));
+    None
+}
+
+/// A list of devices that the environment has before the limit.
+enum Own<'env> {
+    Unset,
+    List(&'env str),
+    Unreadable,
+}
+
+struct Draft<'a> {
+    env: &'a Env,
+    gpus: &'a Gpus,
+    count: usize,
+    variables: Vec<(String, String)>,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Draft<'a> {
+    fn export(&mut self, name: &str, value: impl Into<String>) {
+        let value = value.into();
+        if self.env.get(name).is_none_or(|given| given != value.as_str()) {
+            self.variables.push((name.to_owned(), value));
+        }
+    }
+
+    fn exports(&self, name: &str) -> bool {
+        self.variables.iter().any(|(exported, _)| exported == name)
+    }
+
+    fn problem(&mut self, message: String) {
+        self.problems.push(Problem::new(COUNT, message));
+    }
+
+    fn own(&self, name: &str) -> Own<'a> {
+        match self.env.get(name).map(|value| value.to_str()) {
+            None => Own::Unset,
+            Some(Some(list)) => Own::List(list),
+            Some(None) => Own::Unreadable,
+        }
+    }
+
+    /// Like `own`, for runtimes that read an empty list as no list.
+    fn has_entries(&self, name: &str) -> bool {
+        !matches!(self.own(name), Own::Unset | Own::List(""))
+    }
+
+    /// Cuts a list that is there; returns whether one was.
+    fn cut_own(&mut self, name: &str) -> bool {
+        match self.own(name) {
+            Own::Unset => return false,
+            Own::List(list) => {
+                if let Some(shorter) = visible::cut(list, self.count) {
+                    self.export(name, shorter);
+                }
+            }
+            Own::Unreadable => {
+                self.problems.push(Problem::new(name, "the value is not UTF-8 text; it is left as it is"));
+            }
+        }
+        true
+    }
+
+    /// Hides everything, whatever was found: a GPU that was overlooked must not stay visible.
+    fn hide_all(&mut self) {
+        self.export(CUDA, "");
+        // The lowest AMD layer hides the GPUs from all above it, and an index below 0 is never a device.
+        self.export(ROCR, "-1");
+    }
+
+    fn limit_nvidia(&mut self) {
+        if self.cut_own(CUDA) {
+            return;
+        }
+        let names = self.mig_names();
+        match choose(&self.gpus.nvidia, &names, self.count) {
+            Choice::All => {}
+            Choice::These(list) => self.export_cuda(&list),
+            Choice::Fewer { list, instances } => {
+                self.problem(format!(
+                    "{} whole GPU(s) are visible and {instances} MIG instance(s) are not: {WITHOUT_NAMES}",
+                    list.len()
+                ));
+                self.export_cuda(&list);
+            }
+            Choice::Unnamed { instances } => {
+                self.problem(format!("not applied to {instances} MIG instance(s): {WITHOUT_NAMES}"));
+            }
+        }
+    }
+
+    fn export_cuda(&mut self, list: &[String]) {
+        self.export(CUDA, list.join(","));
+        if self.env.text(CUDA_ORDER).is_none() {
+            self.export(CUDA_ORDER, "PCI_BUS_ID");
+        }
+    }
+
+    fn mig_names(&self) -> MigNames {
+        let Some(given) = self.env.text(NVIDIA_GIVEN) else { return MigNames::default() };
+        MigNames {
+            names: visible::mig_names(given).unwrap_or_default().into_iter().map(str::to_owned).collect(),
+            mentioned: given.split(',').filter(|entry| entry.trim().starts_with("MIG-")).count(),
+        }
+    }
+
+    fn limit_amd(&mut self) {
+        // HIP and OpenCL number what ROCr left over. Where one of their lists is set, cutting the ROCr list as
+        // well could take away the very devices that it names.
+        let mut above = self.has_entries(CUDA) && self.gpus.nvidia.is_empty();
+        for name in [HIP, OPENCL] {
+            above |= self.has_entries(name) && self.cut_own(name);
+        }
+        if above || self.cut_own(ROCR) || self.gpus.amd.is_empty() {
+            return;
+        }
+        let seen = self.count.min(self.gpus.amd.len());
+        let hides = seen < self.gpus.amd.len();
+        // HIP reads the NVIDIA list, unless it has one of its own. Without NVIDIA GPUs, we are not here.
+        let theirs = self.has_entries(CUDA);
+        let ours = self.exports(CUDA) && !theirs;
+        if ours || (theirs && hides) {
+            self.export(HIP, visible::first(seen));
+        } else if hides {
+            self.export(ROCR, visible::first(seen));
+        }
+    }
+
+    fn admit_uncountable(&mut self) {
+        let listed = [CUDA, HIP, ROCR].iter().any(|name| self.env.get(name).is_some());
+        if self.gpus.uncountable && !listed {
+            self.problem(
+                "not applied: /dev/dxg does not tell how many GPUs there are; list them in CUDA_VISIBLE_DEVICES"
+                    .to_owned(),
+            );
+        }
+    }
+}
+
+const WITHOUT_NAMES: &str = "their names are not known here; \
+     set CUDA_VISIBLE_DEVICES to names that 'nvidia-smi -L' prints";
+
+/// What `NVIDIA_VISIBLE_DEVICES` tells about MIG; it may be stale, so it only counts where it fits what is there.
+#[derive(Default)]
+struct MigNames {
+    /// The names, if it consists of nothing else.
+    names: Vec<String>,
+    /// How many instances it mentions in any form.
+    mentioned: usize,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Choice {
+    /// There are no more than wanted.
+    All,
+    /// Exactly as many as wanted.
+    These(Vec<String>),
+    /// Fewer than wanted, because instances without a name would be next.
+    Fewer { list: Vec<String>, instances: usize },
+    /// None can be named.
+    Unnamed { instances: usize },
+}
+
+fn choose(gpus: &[NvidiaGpu], given: &MigNames, count: usize) -> Choice {
+    let in_mig_mode = gpus.iter().filter_map(|gpu| gpu.mig.as_ref());
+    let instances: usize = in_mig_mode.clone().map(|mig| mig.instances.len()).sum();
+    if in_mig_mode.count() == 0 {
+        return if given.mentioned > 0 && count < given.mentioned.max(gpus.len()) {
+            // The driver's files do not show MIG, yet the container was made for it: nothing here can be
+            // trusted to be a whole GPU.
+            Choice::Unnamed { instances: given.mentioned }
+        } else {
+            choose_whole(gpus, count)
+        };
+    }
+    let whole: Vec<&NvidiaGpu> = gpus.iter().filter(|gpu| gpu.mig.is_none()).collect();
+    if count >= whole.len() + instances {
+        return Choice::All;
+    }
+    // Numbers would not do beside MIG: which devices CUDA numbers then depends on the driver.
+    let mut list: Vec<String> = whole.iter().filter_map(|gpu| gpu.uuid.clone()).collect();
+    if given.names.len() == instances {
+        list.extend(given.names.iter().cloned());
+    }
+    if list.len() >= count {
+        list.truncate(count);
+        Choice::These(list)
+    } else if list.is_empty() {
+        Choice::Unnamed { instances }
+    } else {
+        Choice::Fewer { list, instances }
+    }
+}
+
+fn choose_whole(gpus: &[NvidiaGpu], count: usize) -> Choice {
+    if count >= gpus.len() {
+        return Choice::All;
+    }
+    let names: Option<Vec<String>> = gpus.iter().take(count).map(|gpu| gpu.uuid.clone()).collect();
+    Choice::These(names.unwrap_or_else(|| (0..count).map(|index| index.to_string()).collect()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+//! Reading the kernel's small text files so that nothing can make the boot wait.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Far more than any of the files read here has, in bytes.
+const LONGEST_FILE: u64 = 64 * 1024;
+/// Far more entries than a directory of devices has.
+const LARGEST_DIRECTORY: usize = 4096;
+
+/// Where the kernel's files are: `/`, or a directory with copies of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Roots {
+    /// The directory that has `proc`, `sys` and `dev`.
+    pub root: PathBuf,
+}
+
+impl Default for Roots {
+    fn default() -> Self {
+        Self { root: PathBuf::from("/") }
+    }
+}
+
+impl Roots {
+    fn at(&self, path: &str) -> PathBuf {
+        self.root.join(Path::new(path).strip_prefix("/").unwrap_or(Path::new(path)))
+    }
+
+    /// Whether there is something at `path`; devices are never opened, because that can start a GPU.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        fs::symlink_metadata(self.at(path)).is_ok()
+    }
+
+    /// The text of a regular file.
+    pub(crate) fn read(&self, path: &str) -> io::Result<String> {
+        // Without O_NONBLOCK a pipe at this name would wait for a writer.
+        let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(self.at(path))?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("not a regular file"));
+        }
+        let mut bytes = Vec::new();
+        file.take(LONGEST_FILE).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The names in a directory; a missing directory has none.
+    pub(crate) fn list(&self, path: &str) -> io::Result<Vec<String>> {
+        match fs::read_dir(self.at(path)) {
+            Ok(entries) => entries
+                .take(LARGEST_DIRECTORY)
+                .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
+                .collect(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The numbers N of all entries `PREFIXN`, by value; an unreadable directory becomes a remark.
+    pub(crate) fn numbered(&self, path: &str, prefix: &str, remarks: &mut Vec<String>) -> Vec<u32> {
+        let names = self.list(path).unwrap_or_else(|error| {
+            remarks.push(format!("cannot list /{path}: {error}"));
+            Vec::new()
+        });
+        let mut numbers: Vec<u32> =
+            names.iter().filter_map(|name| decimal(name.strip_prefix(prefix)?)).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+}
+
+/// A plain decimal number; signs and leading zeros are not part of a device's name.
+fn decimal(text: &str) -> Option<u32> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    if plain { text.parse().ok() } else { None }
+}
+
+/// The value of the first line `key SEPARATOR value`, without the spaces around it.
+pub(crate) fn field<'text>(text: &'text str, key: &str, separator: char) -> Option<&'text str> {
+    text.lines()
+        .filter_map(|line| line.split_once(separator))
+        .find(|(name, _)| name.trim() == key)
+        .map(|(_, value)| value.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn device_numbers_are_read_by_value_and_other_names_are_not_numbers() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in
+            ["nvidia10", "nvidia9", "nvidia0", "nvidiactl", "nvidia-uvm", "nvidia", "nvidia+1", "nvidia01"]
+        {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        let mut remarks = Vec::new();
+        let roots = Roots { root: dir.path().to_owned() };
+        assert_eq!(roots.numbered("", "nvidia", &mut remarks), [0, 9, 10]);
+        assert_eq!(remarks, [""; 0]);
+    }
+
+    #[test]
+    fn a_file_without_end_is_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::File::create(dir.path().join("long")).unwrap().set_len(LONGEST_FILE * 4).unwrap();
+        let roots = Roots { root: dir.path().to_owned() };
+        assert_eq!(roots.read("/long").unwrap().len() as u64, LONGEST_FILE);
+    }
+
+    #[test]
+    fn a_field_is_found_by_its_whole_name() {
+        let text = "GPU UUID: \t GPU-1\nUUID: 2\nunique_id 7\n";
+        assert_eq!(field(text, "UUID", ':'), Some("2"));
+        assert_eq!(field(text, "unique_id", ' '), Some("7"));
+        assert_eq!(field(text, "id", ' '), None);
+    }
+}

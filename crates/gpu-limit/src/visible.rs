@@ -1,0 +1,68 @@
+//! A list of devices as `*_VISIBLE_DEVICES` holds it.
+
+/// The list cut to its first `count` entries, or nothing if it has no more than that.
+///
+/// The runtimes stop reading at the first entry they do not understand, so what follows it does not count.
+pub fn cut(list: &str, count: usize) -> Option<String> {
+    let mut entries: Vec<&str> =
+        list.split(',').map(str::trim).take_while(|entry| is_device(entry)).collect();
+    if entries.len() <= count {
+        return None;
+    }
+    entries.truncate(count);
+    Some(entries.join(","))
+}
+
+/// The first `count` devices by number.
+pub fn first(count: usize) -> String {
+    (0..count).map(|index| index.to_string()).collect::<Vec<_>>().join(",")
+}
+
+/// The MIG instances that `NVIDIA_VISIBLE_DEVICES` names, if all its entries are such names.
+///
+/// Forms that only the container runtime understands (`0:1`) are none.
+pub fn mig_names(list: &str) -> Option<Vec<&str>> {
+    let entries: Vec<&str> = list.split(',').map(str::trim).collect();
+    let distinct = entries.iter().enumerate().all(|(index, entry)| !entries[..index].contains(entry));
+    (distinct && entries.iter().all(|entry| is_named(entry, "MIG-"))).then_some(entries)
+}
+
+fn is_device(entry: &str) -> bool {
+    let is_index = !entry.is_empty() && entry.bytes().all(|byte| byte.is_ascii_digit());
+    is_index || is_named(entry, "GPU-") || is_named(entry, "MIG-")
+}
+
+/// `prefix` and a name of the characters that UUIDs and MIG paths (`MIG-GPU-…/1/0`) consist of.
+fn is_named(entry: &str, prefix: &str) -> bool {
+    entry.strip_prefix(prefix).is_some_and(|rest| {
+        !rest.is_empty()
+            && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'/')
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_keeps_its_first_entries_as_they_were_written() {
+        assert_eq!(cut("3,1,2", 2).as_deref(), Some("3,1"));
+        assert_eq!(cut(" GPU-a , MIG-b,MIG-GPU-c/1/0", 2).as_deref(), Some("GPU-a,MIG-b"));
+    }
+
+    #[test]
+    fn a_list_that_is_short_enough_stays_as_it_is() {
+        assert_eq!(cut("3,1", 2), None);
+        assert_eq!(cut("", 1), None);
+        assert_eq!(cut("0,-1,1,2", 1), None, "the runtime stops at -1, so one device is visible");
+        assert_eq!(cut("all", 1), None);
+    }
+
+    #[test]
+    fn only_names_that_cuda_knows_too_are_taken_from_the_container_runtime() {
+        assert_eq!(mig_names("MIG-a, MIG-b"), Some(vec!["MIG-a", "MIG-b"]));
+        for other in ["", "all", "void", "0:1", "GPU-a", "MIG-a,GPU-b", "MIG-a,MIG-a", "MIG-"] {
+            assert_eq!(mig_names(other), None, "{other:?}");
+        }
+    }
+}

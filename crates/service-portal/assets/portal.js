@@ -1,0 +1,37 @@
+// Keeps the page of links true while it is open. Without JavaScript the page shows the state at its loading.
+"use strict";
+
+const PAUSE_MS = 3000;
+const shown = () => [...document.querySelectorAll("#services li")];
+
+function show(state) {
+  const ports = shown().map((item) => item.dataset.port).join();
+  const now = state.services.map((service) => service.port).join();
+  const problems = document.querySelectorAll("#problems li").length;
+  if (ports !== now || problems !== state.problems.length) {
+    location.reload();
+    return;
+  }
+  document.getElementById("boot").textContent = state.ready ? "Ready" : "Still starting…";
+  shown().forEach((item, index) => {
+    const alive = state.services[index].alive;
+    item.className = alive ? "up" : "down";
+    item.querySelector(".state").textContent = alive ? "running" : "not answering";
+  });
+}
+
+async function refresh() {
+  try {
+    const answer = await fetch("/leonardo/state.json", { credentials: "same-origin" });
+    if (answer.status === 401) {
+      location.reload();
+      return;
+    }
+    show(await answer.json());
+  } catch {
+    document.getElementById("boot").textContent = "The portal does not answer";
+  }
+  setTimeout(refresh, PAUSE_MS);
+}
+
+setTimeout(refresh, PAUSE_MS);

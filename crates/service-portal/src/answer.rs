@@ -1,0 +1,83 @@
+//! Answers that every route shares: refusals by kind of client, and the headers that protect a page.
+
+use axum::Json;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::client::Client;
+use crate::next;
+
+/// Everything a page needs comes from this program; nothing may frame it, and nothing is loaded from elsewhere.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
+                      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+const PROTECTION: [(HeaderName, &str); 5] = [
+    (header::CONTENT_SECURITY_POLICY, POLICY),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    // With no-referrer, browsers send `Origin: null` with our own forms, and the origin check would refuse them.
+    (header::REFERRER_POLICY, "same-origin"),
+    (header::CACHE_CONTROL, "no-store"),
+];
+
+/// Adds the protecting headers, without replacing what a route has set itself.
+pub async fn protect(mut response: Response) -> Response {
+    for (name, value) in PROTECTION {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Sends a page's visitor to the login form, by a relative redirect; tells everybody else 401.
+pub fn refuse(client: Client<'_>) -> Response {
+    if client.is_browser_page() {
+        return see_other(&next::login_path(client.uri()), StatusCode::FOUND);
+    }
+    let body = Json(json!({
+        "error": "unauthorized",
+        "message": "log in at /leonardo/login, or send Authorization: Bearer $WEB_TOKEN",
+    }));
+    // A browser would answer a Basic challenge with a dialog of its own, over the page that made the request.
+    let challenge = if client.is_browser() { "Bearer realm=\"leonardo\"" } else { CHALLENGES };
+    (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], body).into_response()
+}
+
+const CHALLENGES: &str = "Bearer realm=\"leonardo\", Basic realm=\"leonardo\", charset=\"UTF-8\"";
+
+/// A redirect to a path on the same host and port; a path that no header can hold leads to the start page.
+pub fn see_other(path: &str, status: StatusCode) -> Response {
+    let location = HeaderValue::from_str(path).unwrap_or(HeaderValue::from_static("/"));
+    (status, [(header::LOCATION, location)]).into_response()
+}
+
+/// An error in words, for people and for programs.
+pub fn plain(status: StatusCode, message: &'static str) -> Response {
+    (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{message}\n")).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::tests::headers;
+
+    fn refused(pairs: &[(&'static str, &str)]) -> (u16, Option<String>, Option<String>) {
+        let headers = headers(pairs);
+        let response = refuse(Client(&headers));
+        let text =
+            |name| response.headers().get(name).map(|value: &HeaderValue| value.to_str().unwrap().to_owned());
+        (response.status().as_u16(), text(header::LOCATION), text(header::WWW_AUTHENTICATE))
+    }
+
+    #[test]
+    fn each_kind_of_client_gets_an_answer_it_understands() {
+        let back = ("x-forwarded-uri", "/lab?x=1");
+        assert_eq!(
+            refused(&[("accept", "text/html"), back]),
+            (302, Some("/leonardo/login?next=/lab%3Fx%3D1".into()), None)
+        );
+        assert_eq!(refused(&[("accept", "*/*"), back]), (401, None, Some(CHALLENGES.into())));
+        let socket = [("upgrade", "websocket"), ("accept", "text/html"), ("sec-fetch-mode", "websocket")];
+        assert_eq!(refused(&socket), (401, None, Some("Bearer realm=\"leonardo\"".into())));
+    }
+}

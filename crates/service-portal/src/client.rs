@@ -1,0 +1,126 @@
+//! What Caddy tells about a visitor, and what kind of client it is.
+//!
+//! Caddy sets every `X-Forwarded-*` header itself and drops those of the visitor, and only Caddy can reach our socket.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use axum::http::{HeaderMap, HeaderName, Method, header};
+
+/// Headers of a request, with the questions that the gate asks.
+#[derive(Clone, Copy)]
+pub struct Client<'a>(pub &'a HeaderMap);
+
+impl<'a> Client<'a> {
+    /// The visitor's address; one that Caddy did not tell shares the brake of 0.0.0.0.
+    pub fn address(self) -> IpAddr {
+        self.text("x-forwarded-for")
+            .and_then(|list| list.rsplit(',').next())
+            .and_then(|address| address.trim().parse().ok())
+            .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    }
+
+    /// Host and port as the visitor wrote them.
+    pub fn host(self) -> Option<&'a str> {
+        self.text("x-forwarded-host").or_else(|| self.text("host"))
+    }
+
+    /// Whether the visitor came by https.
+    pub fn is_https(self) -> bool {
+        self.text("x-forwarded-proto") == Some("https")
+    }
+
+    /// The path and query that the visitor asked for.
+    pub fn uri(self) -> &'a str {
+        self.text("x-forwarded-uri").unwrap_or("/")
+    }
+
+    /// The method that the visitor used.
+    pub fn method(self) -> Method {
+        self.text("x-forwarded-method").and_then(|method| method.parse().ok()).unwrap_or(Method::GET)
+    }
+
+    /// All `Cookie` headers.
+    pub fn cookies(self) -> Vec<&'a [u8]> {
+        self.0.get_all(header::COOKIE).iter().map(axum::http::HeaderValue::as_bytes).collect()
+    }
+
+    /// Whether the request opens a websocket (RFC 6455, 4.1).
+    pub fn is_websocket(self) -> bool {
+        self.text("upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"))
+    }
+
+    /// Whether somebody looks at the answer: a page that a browser opens, not a script's request.
+    pub fn is_browser_page(self) -> bool {
+        let navigates = self.text("sec-fetch-mode").is_none_or(|mode| mode == "navigate");
+        let reads = [Method::GET, Method::HEAD].contains(&self.method());
+        reads
+            && navigates
+            && !self.is_websocket()
+            && self.text("accept").is_some_and(|types| types.contains("text/html"))
+    }
+
+    /// Whether a browser sent it at all; programs do not send fetch metadata.
+    pub fn is_browser(self) -> bool {
+        self.0.contains_key("sec-fetch-mode")
+    }
+
+    /// Whether the page that sent this has the same host and port; `None` if the client did not say.
+    pub fn is_same_origin(self) -> Option<bool> {
+        let origin = self.text("origin")?;
+        let authority = origin.split_once("://").map(|(_, authority)| authority);
+        Some(
+            authority.is_some()
+                && authority.map(str::to_ascii_lowercase) == self.host().map(str::to_ascii_lowercase),
+        )
+    }
+
+    fn text(self, name: &'static str) -> Option<&'a str> {
+        self.0.get(HeaderName::from_static(name))?.to_str().ok()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_page_is_told_from_a_script_and_a_program() {
+        let page = [("accept", "text/html,*/*"), ("sec-fetch-mode", "navigate")];
+        assert!(Client(&headers(&page)).is_browser_page());
+        for other in [
+            &[("accept", "*/*")][..],
+            &[("accept", "text/html"), ("sec-fetch-mode", "cors")],
+            &[("accept", "text/html"), ("x-forwarded-method", "POST")],
+            &[("accept", "text/html"), ("upgrade", "WebSocket")],
+            &[],
+        ] {
+            assert!(!Client(&headers(other)).is_browser_page(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_the_same_only_with_the_same_host_and_port() {
+        for (origin, same) in [
+            ("http://h:1111", true),
+            ("https://H:1111", true),
+            ("http://h:2222", false),
+            ("http://h", false),
+            ("null", false),
+            ("http://h:1111.evil", false),
+        ] {
+            let headers = headers(&[("x-forwarded-host", "h:1111"), ("origin", origin)]);
+            assert_eq!(Client(&headers).is_same_origin(), Some(same), "{origin}");
+        }
+        assert_eq!(Client(&headers(&[("host", "h")])).is_same_origin(), None);
+    }
+
+    #[test]
+    fn only_the_address_that_caddy_added_counts() {
+        let headers = headers(&[("x-forwarded-for", "1.2.3.4, 192.0.2.1")]);
+        assert_eq!(Client(&headers).address(), IpAddr::from([192, 0, 2, 1]));
+    }
+}

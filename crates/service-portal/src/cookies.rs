@@ -1,0 +1,59 @@
+//! Cookie headers: finding our own session, and taking it out before anybody behind the gate sees it.
+
+/// Every value that the visitor sent under `name`; a neighbour on the same address may have added another one.
+pub fn values<'a>(headers: &[&'a [u8]], name: &str) -> Vec<&'a [u8]> {
+    pairs(headers).filter(|(found, _)| *found == name.as_bytes()).map(|(_, value)| value).collect()
+}
+
+/// The visitor's cookies without `name`, as one header; nothing if none are left.
+///
+/// Pairs keep their bytes: what an application wrote, it gets back.
+pub fn without(headers: &[&[u8]], name: &str) -> Option<Vec<u8>> {
+    let kept: Vec<&[u8]> = headers
+        .iter()
+        .flat_map(|header| header.split(|&byte| byte == b';'))
+        .map(<[u8]>::trim_ascii)
+        .filter(|pair| !pair.is_empty() && split(pair).0 != name.as_bytes())
+        .collect();
+    if kept.is_empty() { None } else { Some(kept.join(&b"; "[..])) }
+}
+
+fn pairs<'a>(headers: &[&'a [u8]]) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    headers.iter().flat_map(|header| header.split(|&byte| byte == b';')).map(|pair| split(pair.trim_ascii()))
+}
+
+/// A pair without `=` is a value without a name to some servers and a name to others: here it is a name.
+fn split(pair: &[u8]) -> (&[u8], &[u8]) {
+    match pair.iter().position(|&byte| byte == b'=') {
+        Some(equals) => (pair[..equals].trim_ascii(), pair[equals + 1..].trim_ascii()),
+        None => (pair, b""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_cookie_is_taken_out_wherever_it_stands_and_others_keep_their_bytes() {
+        type Case = (&'static [&'static [u8]], Option<&'static [u8]>);
+        let cases: [Case; 7] = [
+            (&[b"own=1"], None),
+            (&[b"own=1; a=2"], Some(b"a=2")),
+            (&[b"a=2; own=1; b=\"x y=z\""], Some(b"a=2; b=\"x y=z\"")),
+            (&[b"a=2;own=1", b"own = 3; c"], Some(b"a=2; c")),
+            (&[b"disown=1; owner=2; own"], Some(b"disown=1; owner=2")),
+            (&[b"; ;;"], None),
+            (&[], None),
+        ];
+        for (headers, left) in cases {
+            assert_eq!(without(headers, "own").as_deref(), left, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn all_values_of_a_name_are_found() {
+        assert_eq!(values(&[b"own=1; a=2; own=3"], "own"), [b"1", b"3"]);
+        assert_eq!(values(&[b"OWN=1; xown=2"], "own"), [b""; 0]);
+    }
+}

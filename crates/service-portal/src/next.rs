@@ -1,0 +1,83 @@
+//! Where a visitor goes after the login: a path on the same host and port, and nothing else.
+
+/// The longest path that is carried through the login form, in bytes.
+const LONGEST: usize = 4_000;
+
+/// The path if it is one, else the start page.
+///
+/// Browsers read `//host`, `/\host` and paths with tabs or newlines as other hosts, so only printable ASCII without a
+/// backslash and with exactly one leading slash passes.
+pub fn local_path(wanted: &str) -> &str {
+    let printable = wanted.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    let local = wanted.starts_with('/') && !wanted.starts_with("//");
+    if printable && local && wanted.len() <= LONGEST && !is_login(wanted) { wanted } else { "/" }
+}
+
+/// Going back to the form after a login would look like a failure.
+fn is_login(path: &str) -> bool {
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    matches!(path, "/login" | "/leonardo/login" | "/leonardo/logout")
+}
+
+/// The form's address with the way back, relative to whatever host and port the visitor used.
+pub fn login_path(back: &str) -> String {
+    match local_path(back) {
+        "/" => "/leonardo/login".to_owned(),
+        back => format!("/leonardo/login?next={}", escape(back)),
+    }
+}
+
+/// Percent-encoding of what a query value cannot hold (RFC 3986, 2.3).
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.extend(['%', hex(byte >> 4), hex(byte & 15)]);
+        }
+    }
+    escaped
+}
+
+fn hex(digit: u8) -> char {
+    char::from(b"0123456789ABCDEF"[usize::from(digit)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_paths_on_the_same_host_pass() {
+        for good in ["/", "/a/b?c=d&e=%2F#f", "/@evil", "/https://evil/"] {
+            assert_eq!(local_path(good), good);
+        }
+        let long = format!("/{}", "a".repeat(LONGEST));
+        for bad in [
+            "",
+            "a",
+            "//evil/",
+            "/\\evil",
+            "\\\\evil",
+            "https://evil/",
+            "@evil",
+            "/\t/evil",
+            "/\n/evil",
+            " //evil",
+            "/ä",
+            "javascript:alert(1)",
+            "/login",
+            "/leonardo/login?next=/x",
+            &long,
+        ] {
+            assert_eq!(local_path(bad), "/", "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_way_back_survives_as_one_query_value() {
+        assert_eq!(login_path("/a?b=c&d=e"), "/leonardo/login?next=/a%3Fb%3Dc%26d%3De");
+        assert_eq!(login_path("/"), "/leonardo/login");
+    }
+}

@@ -1,0 +1,117 @@
+//! Which address leads where.
+//!
+//! Caddy sends the whole portal port and `/leonardo/*` of every other port here, so pages use absolute paths below
+//! `/leonardo/`. `/gate/*` is for Caddy alone; its configuration answers 404 to everybody else.
+
+use axum::extract::{DefaultBodyLimit, State as Extract};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use journal::{Entry, Event, StageResult};
+use serde_json::json;
+
+use crate::client::Client;
+use crate::gate::{self, Verdict};
+use crate::links::{Link, links};
+use crate::pages::{PortalPage, page};
+use crate::state::State;
+use crate::{answer, login};
+
+/// No form is larger, in bytes.
+const LARGEST_BODY: usize = 16 * 1024;
+
+/// All routes.
+pub fn router(state: State) -> Router {
+    Router::new()
+        .route("/gate/verify", get(gate::verify))
+        .route("/gate/open", get(gate::open))
+        .route("/", get(portal))
+        .route("/leonardo/", get(portal))
+        .route("/login", get(login::form).post(login::attempt))
+        .route("/leonardo/login", get(login::form).post(login::attempt))
+        .route("/leonardo/logout", post(login::logout))
+        .route("/leonardo/state.json", get(state_json))
+        .route("/leonardo/health-check", get(async || answer::plain(StatusCode::OK, "ok")))
+        .route("/leonardo/ready", get(ready))
+        .route("/leonardo/style.css", get(async || asset("text/css", include_str!("../assets/style.css"))))
+        .route(
+            "/leonardo/portal.js",
+            get(async || asset("text/javascript", include_str!("../assets/portal.js"))),
+        )
+        .fallback(async || answer::plain(StatusCode::NOT_FOUND, "There is no such page."))
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .layer(map_response(answer::protect))
+        .with_state(state)
+}
+
+/// What the page of links shows.
+struct View {
+    links: Vec<Link>,
+    ready: bool,
+    problems: Vec<String>,
+}
+
+async fn view(state: &State, client: Client<'_>) -> View {
+    let (services, rejected) = state.registry().load().unwrap_or_else(|error| {
+        log::error!("{error:#}");
+        Default::default()
+    });
+    let entries = entries(state);
+    let mut problems: Vec<String> = entries.iter().filter_map(|entry| complaint(&entry.event)).collect();
+    problems.extend(rejected.iter().map(|file| format!("service file {}: {}", file.file, file.reason)));
+    View {
+        links: links(services, state.env(), client.host()).await,
+        ready: journal::is_ready(&entries),
+        problems,
+    }
+}
+
+fn entries(state: &State) -> Vec<Entry> {
+    state.journal().read().unwrap_or_else(|error| {
+        log::error!("{error:#}");
+        Vec::new()
+    })
+}
+
+/// What a person should know about an event.
+fn complaint(event: &Event) -> Option<String> {
+    match event {
+        Event::Problem { setting, message } => Some(format!("{setting}: {message}")),
+        Event::StageEnded { stage, result: StageResult::Failed, cause, .. } => {
+            Some(format!("{stage} failed: {}", cause.as_deref().unwrap_or("no reason was given")))
+        }
+        _ => None,
+    }
+}
+
+async fn portal(Extract(state): Extract<State>, headers: HeaderMap) -> Response {
+    let verdict = gate::judge(&state, Client(&headers));
+    if verdict == Verdict::Refused {
+        return answer::refuse(Client(&headers));
+    }
+    let View { links, ready, problems } = view(&state, Client(&headers)).await;
+    page(StatusCode::OK, &PortalPage { links, ready, problems, can_log_out: verdict == Verdict::Session })
+}
+
+async fn state_json(Extract(state): Extract<State>, headers: HeaderMap) -> Response {
+    if gate::judge(&state, Client(&headers)) == Verdict::Refused {
+        return answer::refuse(Client(&headers));
+    }
+    let View { links, ready, problems } = view(&state, Client(&headers)).await;
+    Json(json!({ "ready": ready, "problems": problems, "services": links })).into_response()
+}
+
+async fn ready(Extract(state): Extract<State>) -> Response {
+    if journal::is_ready(&entries(&state)) {
+        answer::plain(StatusCode::OK, "ready")
+    } else {
+        answer::plain(StatusCode::SERVICE_UNAVAILABLE, "still starting")
+    }
+}
+
+/// Part of the program, so a browser may keep it for an hour.
+fn asset(kind: &'static str, content: &'static str) -> Response {
+    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "max-age=3600")], content).into_response()
+}
