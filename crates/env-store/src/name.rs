@@ -27,6 +27,9 @@ const OF_A_SESSION: [&str; 14] = [
 /// Read-only in bash: assigning them prints an error at every login.
 const OF_BASH: [&str; 7] = ["BASHOPTS", "BASH_VERSINFO", "BASHPID", "EUID", "PPID", "SHELLOPTS", "UID"];
 
+/// Set by the store's own file: which version of it a shell has read (see `/etc/bash.bashrc`).
+pub const VERSION: &str = "LEONARDO_ENVIRONMENT";
+
 /// Why a variable is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
@@ -52,7 +55,7 @@ impl fmt::Display for Refusal {
 pub fn storable(name: &str) -> Result<(), Refusal> {
     if !is_name(name) {
         Err(Refusal::NotAName)
-    } else if OF_A_SESSION.contains(&name) || name.starts_with("SUPERVISOR_") {
+    } else if OF_A_SESSION.contains(&name) || name == VERSION || name.starts_with("SUPERVISOR_") {
         Err(Refusal::OfASession)
     } else if OF_BASH.contains(&name) {
         Err(Refusal::OfTheShell)

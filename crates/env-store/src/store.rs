@@ -7,10 +7,14 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use kit::atomic::{self, Placement};
+use sha2::{Digest, Sha256};
 
+use crate::name::VERSION;
 use crate::quote::{quote, unquote};
 
 const HEADER: &str = "# Environment variables for every session. Change it with: env-store set NAME=VALUE\n";
+/// How the first line begins; the digest of the variables follows.
+const FIRST_LINE: &str = "# environment ";
 const GROUP: &str = "leonardo";
 
 /// Variables for every session.
@@ -53,13 +57,21 @@ impl Store {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_os_str()))
     }
 
+    /// The file: its version, the variables, and the version again as a variable.
+    ///
+    /// A shell inside a shell compares its variable with the first line, and reads the file only if it is another
+    /// one: so what a person changed in a session stays, and a changed store still reaches every new shell.
     fn render(&self) -> Vec<u8> {
-        let mut text = HEADER.as_bytes().to_vec();
+        let mut exports = Vec::new();
         for (name, value) in &self.0 {
-            text.extend_from_slice(format!("export {name}=").as_bytes());
-            text.extend(quote(value));
-            text.push(b'\n');
+            exports.extend(export(name, value));
         }
+        let digest: String =
+            Sha256::digest(&exports).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let version = format!("{FIRST_LINE}{digest}");
+        let mut text = format!("{version}\n{HEADER}").into_bytes();
+        text.extend(exports);
+        text.extend(export(VERSION, OsStr::new(&version)));
         text
     }
 
@@ -77,18 +89,24 @@ impl Store {
                     bytes[..bytes.len() - rest.len()].iter().filter(|&&byte| byte == b'\n').count() + 1;
                 bail!("line {line} is not export NAME='VALUE'");
             };
-            variables.insert(name, value);
+            if name != VERSION {
+                variables.insert(name, value);
+            }
             rest = behind;
         }
         Ok(Self(variables))
     }
 }
 
+fn export(name: &str, value: &OsStr) -> Vec<u8> {
+    [format!("export {name}=").as_bytes(), &quote(value), b"\n"].concat()
+}
+
 fn parse_export(text: &[u8]) -> Option<(String, OsString, &[u8])> {
     let rest = text.strip_prefix(b"export ")?;
     let equals = rest.iter().position(|&byte| byte == b'=')?;
     let name = std::str::from_utf8(&rest[..equals]).ok()?;
-    crate::storable(name).ok()?;
+    (name == VERSION || crate::storable(name).is_ok()).then_some(())?;
     let (value, behind) = unquote(&rest[equals + 1..])?;
     Some((name.to_owned(), value, behind.strip_prefix(b"\n")?))
 }
@@ -108,6 +126,22 @@ mod tests {
         assert!(store.write(&path).unwrap());
         assert!(!store.write(&path).unwrap(), "an unchanged store is not written again");
         assert_eq!(Store::read(&path).unwrap(), store);
+    }
+
+    #[test]
+    fn the_first_line_changes_with_the_variables_and_a_shell_can_compare_it() {
+        let mut store = Store::default();
+        store.set("A", "1");
+        let first = |store: &Store| {
+            let text = String::from_utf8(store.render()).unwrap();
+            let line = text.lines().next().unwrap().to_owned();
+            assert!(text.ends_with(&format!("export LEONARDO_ENVIRONMENT='{line}'\n")), "{text}");
+            line
+        };
+        let before = first(&store);
+        assert_eq!(first(&store), before);
+        store.set("A", "2");
+        assert_ne!(first(&store), before);
     }
 
     #[test]

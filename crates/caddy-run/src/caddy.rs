@@ -1,0 +1,96 @@
+//! The real server as a child.
+
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use kit::{cmd, wait};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::watch::{Change, Watch};
+
+const PROGRAM: &str = "caddy";
+/// Where `base_config` puts the administration interface: in a directory that only Caddy's user may enter.
+const ADMIN_SOCKET: &str = "/run/caddy/admin.sock";
+const ORPHAN_DEADLINE: Duration = Duration::from_secs(10);
+/// Where Caddy keeps certificates; its home directory does not exist.
+const STATE: &str = "/var/lib/caddy";
+
+/// A running Caddy.
+pub struct Caddy {
+    pid: Pid,
+    configuration: PathBuf,
+    ended: Receiver<std::io::Result<ExitStatus>>,
+}
+
+impl Caddy {
+    /// Starts Caddy in the foreground; its end is told to the watch.
+    pub fn start(configuration: &Path, watch: &Watch) -> Result<Self> {
+        end_orphan()?;
+        let mut command = caddy(configuration, "run");
+        let child = command.spawn().with_context(|| format!("cannot run {}", cmd::describe(&command)))?;
+        let pid = Pid::from_raw(i32::try_from(child.id()).context("a process id out of range")?);
+        Ok(Self { pid, configuration: configuration.to_owned(), ended: wait_for(child, watch) })
+    }
+
+    /// Makes Caddy take the file's present content; an error leaves the former one in force.
+    pub fn reload(&self) -> Result<()> {
+        cmd::run(caddy(&self.configuration, "reload").args(["--address", &address()]))
+    }
+
+    /// Asks Caddy to finish; its end comes as a [`Change`].
+    pub fn stop(&mut self) -> Result<()> {
+        kill(self.pid, Signal::SIGTERM).context("cannot stop Caddy")
+    }
+
+    /// How Caddy ended.
+    pub fn wait(&mut self) -> Result<ExitStatus> {
+        self.ended.recv().context("nobody waited for Caddy")?.context("cannot wait for Caddy")
+    }
+}
+
+/// A Caddy whose caddy-run was killed still holds the ports; it is asked to give them up.
+fn end_orphan() -> Result<()> {
+    if UnixStream::connect(ADMIN_SOCKET).is_err() {
+        return Ok(());
+    }
+    log::warn!("ending a Caddy that an earlier caddy-run left behind");
+    cmd::run(Command::new(PROGRAM).args(["stop", "--address", &address()]))?;
+    wait::until(ORPHAN_DEADLINE, "the former Caddy to end", || {
+        UnixStream::connect(ADMIN_SOCKET).is_err().then_some(())
+    })
+}
+
+fn address() -> String {
+    format!("unix/{ADMIN_SOCKET}")
+}
+
+/// Caddy needs nothing from the container's environment, and what it does not have it cannot leak.
+fn caddy(configuration: &Path, task: &str) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args([task, "--adapter", "caddyfile", "--config"]).arg(configuration);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    command
+        .env_clear()
+        .env("PATH", path)
+        .env("HOME", STATE)
+        .env("XDG_DATA_HOME", STATE)
+        .env("XDG_CONFIG_HOME", STATE);
+    command
+}
+
+fn wait_for(mut child: Child, watch: &Watch) -> Receiver<std::io::Result<ExitStatus>> {
+    let (sender, ended) = channel();
+    let changes = watch.sender();
+    thread::spawn(move || {
+        // Both fail only when the main loop has ended.
+        let _ = sender.send(child.wait());
+        let _ = changes.send(Change::Ended);
+    });
+    ended
+}

@@ -1,0 +1,75 @@
+//! Start the SSH server with keys of its own and without passwords.
+//!
+//! Host keys are made at the first start, never in the image: everybody has the image. What must hold is given on
+//! sshd's command line, which wins over every configuration file (`sshd_config` takes the first value it sees, so a
+//! drop-in file alone can lose, hazard H18), and sshd's own opinion of the result is asked before it starts.
+
+mod cli;
+mod policy;
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use kit::{Env, Exit, HintExt, Outcome, Reader, cmd};
+
+pub use cli::command;
+
+const SSHD: &str = "/usr/sbin/sshd";
+/// RSA is left out: it takes seconds to make, and every client of the last ten years knows these two.
+const HOST_KEYS: [(&str, &str); 2] =
+    [("ed25519", "/etc/ssh/ssh_host_ed25519_key"), ("ecdsa", "/etc/ssh/ssh_host_ecdsa_key")];
+/// sshd locks itself up in here after the key exchange (its compiled-in privilege separation directory).
+const EMPTY: &str = "/run/sshd";
+
+/// Runs the command line; returns only an error or, with `--show`, when it has printed.
+pub fn run() -> Outcome {
+    let cli = cli::Cli::try_parse()?;
+    let env = Env::of_process();
+    let mut reader = Reader::new(&env);
+    let options = policy::options(reader.port("SSH_PORT", 22));
+    for problem in reader.into_problems() {
+        log::warn!("{problem}");
+    }
+    fs::create_dir_all(EMPTY).with_context(|| format!("cannot create {EMPTY}"))?;
+    HOST_KEYS.iter().try_for_each(|&(kind, path)| ensure_key(kind, Path::new(path)))?;
+    let effective = cmd::stdout(Command::new(SSHD).arg("-T").args(&options))?;
+    if cli.show {
+        io::stdout().write_all(effective.as_bytes())?;
+        return Ok(Exit::Done);
+    }
+    if let Some(line) = policy::violation(&effective) {
+        let refused: Result<()> =
+            Err(anyhow::anyhow!("sshd would accept passwords ({line}), so it is not started"));
+        refused
+            .hint(|| "look for Match blocks in /etc/ssh/sshd_config and /etc/ssh/sshd_config.d".to_owned())?;
+    }
+    // -D stays in the foreground for supervisord, -e logs to stderr.
+    let error = Command::new(SSHD).args(["-D", "-e"]).args(&options).exec();
+    bail!("cannot run {SSHD}: {error}")
+}
+
+/// Makes a host key unless there is one; a half-written one of a killed start is replaced.
+fn ensure_key(kind: &str, path: &Path) -> Result<()> {
+    let public = path.with_extension("pub");
+    if is_filled(path) && is_filled(&public) {
+        return Ok(());
+    }
+    for half in [path, &public] {
+        match fs::remove_file(half) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot replace {}", half.display()));
+            }
+            _ => {}
+        }
+    }
+    cmd::run(Command::new("ssh-keygen").args(["-q", "-N", "", "-C", "leonardo", "-t", kind, "-f"]).arg(path))
+}
+
+fn is_filled(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.len() > 0)
+}
