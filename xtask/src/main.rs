@@ -1,1 +1,61 @@
-fn main(){}
+//! `cargo xtask TASK`: one line per task; what a task does is in the module of its name.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use kit::Outcome;
+use xtask::{bake, down, engine, image, up};
+
+/// Everything a developer or CI does: build, start, stop and check the Leonardo base image.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    /// Say less: warnings and errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say more
+    #[arg(short, long, global = true)]
+    verbose: bool,
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    Up(up::Args),
+    Down(down::Args),
+    Engine(engine::Args),
+    Bake(bake::Args),
+}
+
+fn main() -> ExitCode {
+    kit::main(run)
+}
+
+fn run() -> Outcome {
+    let cli = Cli::try_parse()?;
+    kit::logging::start("xtask", i8::from(cli.verbose) - i8::from(cli.quiet));
+    match cli.task {
+        Task::Up(args) => up::run(&args),
+        Task::Down(args) => down::run(&args),
+        Task::Engine(args) => engine::run(&args),
+        Task::Bake(args) => image::bake(&args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_unknown_task_is_a_usage_error() {
+        assert_eq!(Cli::try_parse_from(["xtask", "fly"]).unwrap_err().exit_code(), 2);
+        assert_eq!(Cli::try_parse_from(["xtask"]).unwrap_err().exit_code(), 2);
+    }
+}

@@ -66,9 +66,8 @@ impl Store {
         for (name, value) in &self.0 {
             exports.extend(export(name, value));
         }
-        let digest: String =
-            Sha256::digest(&exports).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        let version = format!("{FIRST_LINE}{digest}");
+        let digest = Sha256::digest(&exports);
+        let version = format!("{FIRST_LINE}{:016x}", u64::from_be_bytes(first_eight(&digest)));
         let mut text = format!("{version}\n{HEADER}").into_bytes();
         text.extend(exports);
         text.extend(export(VERSION, OsStr::new(&version)));
@@ -96,6 +95,10 @@ impl Store {
         }
         Ok(Self(variables))
     }
+}
+
+fn first_eight(bytes: &[u8]) -> [u8; 8] {
+    std::array::from_fn(|index| bytes.get(index).copied().unwrap_or(0))
 }
 
 fn export(name: &str, value: &OsStr) -> Vec<u8> {

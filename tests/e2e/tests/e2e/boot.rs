@@ -1,0 +1,66 @@
+//! What runs after a start, and what the world can reach of it.
+
+use harness::{KeyPair, Run};
+
+#[test]
+fn every_program_is_as_expected() {
+    let key = KeyPair::generate();
+    let container = Run::new().env("SSH_PUBKEY", key.public()).boot();
+    container.wait_until_ready();
+    let states = || {
+        let status = container.exec(&["supervisorctl", "status"]);
+        String::from_utf8_lossy(&status.stdout)
+            .lines()
+            .map(|line| line.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
+            .collect::<Vec<_>>()
+    };
+    let expected = ["boot EXITED", "caddy RUNNING", "serviceportal RUNNING", "sshd RUNNING"];
+    container.until("all programs", || states() == expected);
+    let log = container.sh("cat /var/log/supervisor/*.log").text();
+    assert!(!log.contains("FATAL") && !log.contains("BACKOFF"), "{log}");
+    assert_eq!(container.exec(&["cat", "/proc/1/comm"]).text(), "supervisord");
+}
+
+#[test]
+fn only_ssh_and_proxied_ports_are_public() {
+    let key = KeyPair::generate();
+    let container = Run::new().env("SSH_PUBKEY", key.public()).boot();
+    crate::portal::register(&container, "Echo", 18080, 8080, "true");
+    let listening = || {
+        let text = container.sh("ss -ltunH | awk '{print $5}' | grep -v -e '^127[.]' -e '^\\[::1\\]'").stdout;
+        let mut ports: Vec<u16> = String::from_utf8_lossy(&text)
+            .lines()
+            .filter_map(|address| address.rsplit(':').next()?.parse().ok())
+            .collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    };
+    container.until("all listeners", || listening() == [22, 1111, 8080]);
+    assert_eq!(container.sh("ss -ltnH | grep -c 127.0.0.1").failure(1), "", "nothing listens on loopback either");
+}
+
+#[test]
+fn markers_tell_how_far_the_boot_is() {
+    let container = Run::new().boot();
+    container.wait_until_ready();
+    container.sh("ls /run/workspace_sync /run/container_config").failure(2);
+    let journal = container.exec(&["cat", "/run/leonardo/boot.jsonl"]).text();
+    let events: Vec<serde_json::Value> =
+        journal.lines().map(|line| serde_json::from_str(line).expect("one object a line")).collect();
+    assert_eq!(events.last().expect("an event")["stage"], "ready");
+    assert_eq!(container.sh("supervisorctl start boot && sleep 0").text(), "boot: started", "boot can run again");
+}
+
+#[test]
+fn a_dead_resolver_does_not_matter() {
+    let container = Run::new().option("--dns").option("192.0.2.1").boot();
+    container.wait_until_ready();
+}
+
+#[test]
+fn the_containers_own_health_check_agrees() {
+    let container = Run::new().option("--health-interval=1s").boot();
+    let check = "curl --fail --silent --noproxy '*' --max-time 4 http://127.0.0.1:1111/leonardo/health-check";
+    assert_eq!(container.sh(check).text(), "ok");
+}

@@ -1,0 +1,239 @@
+//! Every way in, from outside the container.
+
+use harness::{Container, Run, Web};
+
+use crate::portal::register;
+
+/// Answers every request with the headers that it got, one a line.
+const ECHO: &str = r#"
+import http.server
+class Echo(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def answer(self):
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        text = (self.command + " " + self.path + "\n" + str(self.headers)).encode() + body
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+    do_GET = do_POST = do_PUT = answer
+http.server.ThreadingHTTPServer(("127.0.0.1", 18080), Echo).serve_forever()
+"#;
+
+/// A container with an echoing service at port 8080, behind the gate.
+fn with_echo(run: Run) -> Container {
+    let container = run.publish(8080).boot();
+    container.background(&["python3", "-c", ECHO]);
+    register(&container, "Echo", 18080, 8080, "true");
+    container.wait_for(8080);
+    let [_, _, token] = container.login();
+    let web = container.web(8080).with("authorization", &format!("Bearer {token}"));
+    container.until("the echo", || web.get("/").status == 200);
+    container
+}
+
+#[test]
+fn every_documented_way_in_works_and_every_wrong_one_does_not() {
+    let container = with_echo(Run::new());
+    let [user, password, token] = container.login();
+    let web = container.web(8080);
+    let bearer = |token: &str| web.with("authorization", &format!("Bearer {token}")).get("/").status;
+    let basic = |user: &str, password: &str| web.basic(user, password).get("/").status;
+
+    assert_eq!((bearer(&token), basic(&user, &password)), (200, 200));
+    assert_eq!([bearer(""), bearer(&token[1..]), bearer("*"), bearer(&password)], [401; 4]);
+    assert_eq!([basic(&user, ""), basic("", ""), basic("", &password), basic(&user, &token)], [401; 4]);
+    let encoded = container.sh("bash -lc 'printf %s \"$WEB_PASSWORD_B64\"'").text();
+    assert_eq!(web.with("authorization", &format!("Basic {encoded}")).get("/").status, 200);
+
+    let cookie = container.web(1111).log_in(&user, &password).cookie();
+    assert_eq!(web.with("cookie", &cookie).get("/").status, 200, "one login serves every port");
+    let (name, value) = cookie.split_once('=').expect("a pair");
+    let cookies = [format!("{name}="), format!("{name}=x"), format!("{name}x={value}"), format!("x={value}")];
+    for wrong in cookies {
+        assert_eq!(web.with("cookie", &wrong).get("/").status, 401, "{wrong}");
+    }
+}
+
+#[test]
+fn each_kind_of_client_is_refused_in_its_own_way() {
+    let container = with_echo(Run::new());
+    let web = container.web(8080);
+
+    let page = web.browser().get("/lab?x=1&y=2");
+    assert_eq!((page.status, page.header("location")), (302, Some("/leonardo/login?next=/lab%3Fx%3D1%26y%3D2")));
+    let form = web.browser().get("/leonardo/login?next=/lab%3Fx%3D1");
+    assert_eq!((form.status, form.body.contains("value=\"/lab?x=1\"")), (200, true));
+
+    let program = web.get("/api");
+    assert_eq!(program.status, 401);
+    assert!(program.header("www-authenticate").is_some_and(|text| text.contains("Basic")));
+    assert!(program.body.contains("\"unauthorized\""), "{}", program.body);
+
+    let socket = web.with("upgrade", "websocket").with("connection", "Upgrade").browser().get("/ws");
+    assert_eq!(socket.status, 401);
+    assert_eq!(web.browser().send("POST", "/form", "x=1").status, 401, "a lost form is not a page to come back to");
+}
+
+#[test]
+fn a_service_gets_its_own_headers_and_never_ours() {
+    let container = with_echo(Run::new());
+    let [user, password, token] = container.login();
+    let cookie = container.web(1111).log_in(&user, &password).cookie();
+    let web = container.web(8080);
+
+    let seen = web.with("cookie", &format!("theme=dark; {cookie}; lang=en")).with("x-own", "1").get("/a?b=c").body;
+    assert!(seen.starts_with("GET /a?b=c\n"), "{seen}");
+    assert!(seen.contains("Cookie: theme=dark; lang=en\n") && seen.contains("X-Own: 1\n"), "{seen}");
+    assert!(!seen.contains(&cookie), "{seen}");
+
+    let seen = web.with("authorization", &format!("Bearer {token}")).send("PUT", "/", "body").body;
+    assert!(seen.starts_with("PUT /\n") && seen.ends_with("body"), "{seen}");
+    assert!(!seen.contains("Authorization") && !seen.contains(&token), "{seen}");
+
+    let seen = web.with("cookie", &cookie).with("authorization", "Bearer app-token").get("/").body;
+    assert!(seen.contains("Authorization: Bearer app-token\n") && !seen.contains("Cookie"), "{seen}");
+}
+
+#[test]
+fn a_login_sends_nobody_to_another_host_and_needs_our_own_form() {
+    let container = Run::new().boot();
+    let [user, password, _] = container.login();
+    let web = container.web(1111);
+    let origin = format!("http://{}", web.address());
+    let log_in = |web: &Web, next: &str| {
+        web.post_form("/login", &[("username", &user), ("password", &password), ("next", next)])
+    };
+    let own = web.with("origin", &origin);
+    for (next, goes) in [
+        ("/lab?x=1", "/lab?x=1"),
+        ("//evil.example/", "/"),
+        ("/\\evil.example", "/"),
+        ("https://evil.example/", "/"),
+        ("@evil.example", "/"),
+        ("/\r\nSet-Cookie: x=1", "/"),
+    ] {
+        let answer = log_in(&own, next);
+        assert_eq!((answer.status, answer.header("location")), (303, Some(goes)), "{next:?}");
+    }
+    let cookie = log_in(&own, "/");
+    let cookie = cookie.header("set-cookie").expect("a cookie");
+    assert!(cookie.contains("; HttpOnly; SameSite=Lax") && !cookie.contains("Secure"), "{cookie}");
+
+    for origin in ["http://evil.example", "null", "http://127.0.0.1"] {
+        assert_eq!(log_in(&web.with("origin", origin), "/").status, 403, "{origin}");
+    }
+    assert_eq!(log_in(&web, "/").status, 403, "no origin at all");
+}
+
+#[test]
+fn guessing_is_slowed_down_and_logged_without_the_password() {
+    let container = Run::new().boot();
+    let [user, password, _] = container.login();
+    let web = container.web(1111);
+    let statuses: Vec<u16> = (0..7).map(|_| web.log_in(&user, "guessed-secret").status).collect();
+    assert_eq!(statuses, [401, 401, 401, 401, 401, 401, 429]);
+    assert_eq!(web.log_in(&user, &password).status, 429, "even the right one has to wait");
+    container.until("the wait to end", || web.log_in(&user, &password).status == 303);
+    let log = container.sh("cat /var/log/supervisor/serviceportal.log").text();
+    assert!(log.contains("refused: wrong user or password") && log.contains("accepted"), "{log}");
+    assert!(!log.contains("guessed-secret") && !log.contains(&password), "{log}");
+}
+
+#[test]
+fn a_session_ends_with_the_logout() {
+    let container = Run::new().boot();
+    let [user, password, _] = container.login();
+    let web = container.web(1111);
+    let cookie = web.log_in(&user, &password).cookie();
+    let inside = web.with("cookie", &cookie);
+    assert_eq!(inside.get("/").status, 200);
+    assert_eq!(inside.with("origin", "http://evil.example").send("POST", "/leonardo/logout", "").status, 403);
+    assert_eq!(inside.get("/").status, 200);
+    let origin = format!("http://{}", web.address());
+    assert_eq!(inside.with("origin", &origin).send("POST", "/leonardo/logout", "").status, 303);
+    assert_eq!(inside.get("/").status, 401);
+}
+
+#[test]
+fn a_websocket_from_another_page_does_not_ride_on_the_session() {
+    let container = with_echo(Run::new());
+    let [user, password, _] = container.login();
+    let cookie = container.web(1111).log_in(&user, &password).cookie();
+    let web = container.web(8080);
+    let socket = web.with("cookie", &cookie).with("upgrade", "websocket").with("connection", "Upgrade");
+    assert_eq!(socket.with("origin", "http://evil.example").get("/").status, 401);
+    assert_eq!(socket.with("origin", &format!("http://{}", container.address(1111))).get("/").status, 401);
+    assert_eq!(socket.with("origin", &format!("http://{}", web.address())).get("/").status, 200);
+}
+
+#[test]
+fn services_come_and_go_without_a_restart_and_a_bad_file_affects_nobody() {
+    let container = with_echo(Run::new().publish(8081).publish(8082));
+    let running = container.sh("supervisorctl pid caddy; supervisorctl pid serviceportal; pidof caddy").text();
+    container.write("/run/http_ports/9000", "{ not json");
+    container.write("/run/http_ports/9001", r#"{"service_name":"x","listen_port":"1\n:6666 {}","proxy_port":9001}"#);
+    register(&container, "Open", 18080, 8081, "false");
+    register(&container, "Taken", 18080, 22, "true");
+    register(&container, "Portal", 18080, 1111, "true");
+    container.wait_for(8081);
+    let open = container.web(8081).with("cookie", "leonardo_x=1").get("/");
+    assert_eq!(open.status, 200, "a service without a login");
+    assert_eq!(container.web(8080).get("/").status, 401);
+    container.sh("rm /run/http_ports/8081").text();
+    container.until("the port to close", || container.web(8081).get("/leonardo/health-check").status == 0);
+    // A port that a program of the user's already holds is left to it.
+    container.background(&["python3", "-m", "http.server", "--bind", "0.0.0.0", "8082"]);
+    container.until("the user's server", || container.web(8082).get("/").status == 200);
+    register(&container, "Held", 18080, 8082, "true");
+    register(&container, "Again", 18080, 8081, "true");
+    container.wait_for(8081);
+    let after = container.sh("supervisorctl pid caddy; supervisorctl pid serviceportal; pidof caddy").text();
+    assert_eq!(after, running, "nothing was restarted");
+    let [_, _, token] = container.login();
+    let state = container.web(1111).with("authorization", &format!("Bearer {token}")).get("/leonardo/state.json").body;
+    assert!(state.contains("service file 9000: not a service description"), "{state}");
+}
+
+#[test]
+fn the_gates_own_addresses_are_for_caddy_alone() {
+    let container = Run::new().boot();
+    for path in ["/gate/verify", "/gate/open"] {
+        assert_eq!(container.web(1111).get(path).status, 404, "{path}");
+    }
+    let hello = "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/portal/portal.sock')";
+    let refused = container.exec(&["su", "user", "-c", &format!("python3 -c \"{hello}\"")]);
+    assert!(refused.failure(1).contains("Permission denied"), "{refused:?}");
+    let refused = container.exec(&["su", "user", "-c", "ls /run/caddy"]);
+    assert!(refused.failure(2).contains("Permission denied"), "{refused:?}");
+}
+
+#[test]
+fn pages_are_protected_and_the_health_check_needs_no_login() {
+    let container = with_echo(Run::new());
+    for port in [1111, 8080] {
+        assert_eq!(container.web(port).get("/leonardo/health-check").ok_text().as_deref(), Some("ok\n"));
+        let form = container.web(port).get("/leonardo/login");
+        let policy = form.header("content-security-policy").expect("a policy");
+        assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
+        assert_eq!(form.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(form.header("cache-control"), Some("no-store"));
+        assert!(!form.body.contains("http://") && !form.body.contains("https://"), "nothing comes from elsewhere");
+    }
+    container.wait_until_ready();
+}
+
+#[test]
+fn authentication_is_off_only_when_it_says_false() {
+    let open = with_echo(Run::new().env("WEB_ENABLE_AUTH", " False "));
+    assert_eq!(open.web(8080).get("/").status, 200);
+    assert_eq!(open.web(1111).get("/").status, 200);
+
+    let typo = with_echo(Run::new().env("WEB_ENABLE_AUTH", "flase"));
+    assert_eq!(typo.web(8080).get("/").status, 401);
+    let [_, _, token] = typo.login();
+    let page = typo.web(1111).with("authorization", &format!("Bearer {token}")).get("/").body;
+    assert!(page.contains("WEB_ENABLE_AUTH: &#34;flase&#34; is neither true nor false; using true"), "{page}");
+    assert!(typo.logs().contains("init: warning: WEB_ENABLE_AUTH: \"flase\" is neither true nor false; using true"));
+}

@@ -1,0 +1,50 @@
+//! What is in the image, and what must not be.
+
+use harness::Run;
+
+#[test]
+fn the_image_has_no_keys_certificates_or_logins_of_its_builder() {
+    let script = "ls /etc/ssh/ssh_host_* /opt/leonardo/etc/environment.sh /opt/leonardo/etc/web_credentials.json \
+        /root/.ssh/authorized_keys /run/secrets /build 2>/dev/null; ls -A /usr/local/share/ca-certificates; true";
+    assert_eq!(Run::new().command(&["bash", "-c", script]).to_end().text(), "");
+}
+
+#[test]
+fn every_tool_runs_and_explains_itself() {
+    let script = "cd /opt/leonardo/bin && for tool in *; do case $tool in *.sh) continue;; esac; \
+        \"$tool\" --help > /tmp/help && head -n 1 /tmp/help | grep -q . && \"$tool\" --version; done";
+    let text = Run::new().command(&["bash", "-ec", script]).to_end().text();
+    let tools: Vec<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(tools, ["boot", "caddy-run", "env-store", "gpu-limit", "init", "service-portal", "sshd-run"]);
+}
+
+#[test]
+fn caddy_is_new_enough_to_delete_headers_of_the_visitor() {
+    let version = Run::new().command(&["caddy", "version"]).to_end().text();
+    let numbers: Vec<u32> = version[1..].split([' ', '.']).map_while(|part| part.parse().ok()).collect();
+    assert!(numbers.as_slice() >= [2, 11, 2].as_slice(), "{version}");
+}
+
+#[test]
+fn people_find_the_programs_they_expect() {
+    let wanted = "caddy curl gcc git htop jq less make nano nvim|vim python3 rclone rsync ssh sshd|/usr/sbin/sshd sudo \
+        supervisorctl tmux unzip wget zstd";
+    let script = format!(
+        "for any in {}; do ok=; for p in ${{any//|/ }}; do command -v \"$p\" >/dev/null && ok=1; done; \
+         [ $ok ] || echo \"missing $any\"; done; python3 -m venv /tmp/v && /tmp/v/bin/pip --version > /dev/null",
+        wanted.split_whitespace().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ")
+    );
+    assert_eq!(Run::new().command(&["bash", "-c", &script]).to_end().text(), "");
+}
+
+#[test]
+fn the_micromamba_root_is_a_link_to_the_images_own_copy() {
+    let script = "readlink /opt/micromamba; stat -c '%U %G' /opt/.image/micromamba";
+    assert_eq!(Run::new().command(&["bash", "-c", script]).to_end().text(), "/opt/.image/micromamba\nroot leonardo");
+}
+
+#[test]
+fn the_configuration_of_supervisord_has_no_network_door() {
+    let script = "cat /etc/supervisor/supervisord.conf /etc/supervisor/conf.d/* | grep -v '^;' | grep -c -e inet_http_server -e '^environment='";
+    assert_eq!(Run::new().command(&["bash", "-c", script]).to_end().failure(1), "");
+}

@@ -1,0 +1,70 @@
+//! Stopping, restarting, orphans.
+
+use std::time::Duration;
+
+use harness::{Container, KeyPair, Run};
+
+/// What `docker stop` promises before it kills.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[test]
+fn a_stop_ends_every_program_in_order_and_exits_with_0() {
+    let key = KeyPair::generate();
+    let container = Run::new().env("SSH_PUBKEY", key.public()).boot();
+    container.wait_until_ready();
+    let (took, code) = container.stop();
+    assert!(took < PATIENCE, "{took:?}");
+    assert_eq!(code, 0);
+    let logs = container.logs();
+    let order: Vec<usize> =
+        ["stopped: sshd", "stopped: caddy", "stopped: serviceportal"].iter().filter_map(|line| logs.find(line)).collect();
+    assert!(order.len() == 3 && order.is_sorted(), "{logs}");
+    assert!(!logs.contains("SIGKILL"), "{logs}");
+}
+
+/// What a restart must not change: keys, accounts, shell files, logins, host keys, registry.
+fn lasting(container: &Container) -> String {
+    let script = "sha256sum /root/.ssh/authorized_keys /etc/ssh/authorized_keys.d/* /etc/passwd /etc/shadow /etc/group \
+        /etc/sudoers.d/* /opt/leonardo/etc/* /etc/ssh/ssh_host_* /root/.bashrc /home/user/.bashrc /etc/profile.d/* \
+        /etc/bash.bashrc; stat -c '%n %a %U %G' /root/.ssh /home/user /run/http_ports /opt/leonardo/etc/*; ls /run/http_ports";
+    container.sh(script).text()
+}
+
+#[test]
+fn two_restarts_change_nothing_twice() {
+    let key = KeyPair::generate();
+    let container = Run::new().env("SSH_PUBKEY", key.public()).env("A", "it's").boot();
+    let ssh = || key.ssh(&container, "user", &[], &["true"], "").code == Some(0);
+    container.until("sshd", ssh);
+    let before = lasting(&container);
+    for _ in 0..2 {
+        container.write("/run/http_ports/8080", r#"{"service_name":"Old","listen_port":1,"proxy_port":8080}"#);
+        container.restart();
+        container.wait_for_portal();
+        container.wait_until_ready();
+        container.until("sshd", ssh);
+        assert_eq!(lasting(&container), before);
+    }
+}
+
+#[test]
+fn orphans_are_reaped() {
+    let container = Run::new().boot();
+    container.sh("for i in $(seq 100); do (setsid sh -c 'sleep 0.0$((RANDOM % 10))' &) ; done").text();
+    container.until("the orphans to be gone", || {
+        container.sh("ps -eo stat=,args= | grep -c -e '^Z' -e 'sleep 0[.]0'").stdout.starts_with(b"0")
+    });
+}
+
+#[test]
+fn programs_come_back_after_a_kill() {
+    let container = Run::new().boot();
+    for program in ["serviceportal", "caddy"] {
+        container.sh(&format!("kill -9 $(supervisorctl pid {program})")).text();
+        container.until("a new process", || {
+            container.sh(&format!("supervisorctl status {program} | grep RUNNING")).code == Some(0)
+        });
+        container.wait_for_portal();
+    }
+    assert_eq!(container.sh("pidof caddy | wc -w").text(), "1", "no orphaned Caddy is left");
+}

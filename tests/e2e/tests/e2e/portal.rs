@@ -1,0 +1,62 @@
+//! The portal, as a person sees it.
+
+use std::path::PathBuf;
+
+use harness::{Browser, Run};
+
+fn picture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/e2e").join(name).with_extension("png")
+}
+
+#[test]
+fn a_browser_logs_in_with_the_right_password_only() {
+    let container = Run::new().env("WEB_PASSWORD", "right & <proper>").boot();
+    register(&container, "Echo <b>", 18080, 8080, "true");
+    let origin = format!("http://{}", container.address(1111));
+    let browser = Browser::start(1000, 700);
+    browser.open(&origin);
+    assert_eq!(browser.text("h1"), "Log in");
+    browser.screenshot(&picture("login"));
+
+    browser.type_into("[name=username]", "user");
+    browser.type_into("[name=password]", "wrong");
+    browser.click("button");
+    assert_eq!(browser.text(".error"), "Wrong user name or password.");
+    browser.screenshot(&picture("login-wrong"));
+
+    browser.type_into("[name=username]", "user");
+    browser.type_into("[name=password]", "right & <proper>");
+    browser.click("button");
+    assert_eq!(browser.url(), format!("{origin}/"));
+    assert_eq!(browser.text("h1"), "Services");
+    assert_eq!(browser.text("#services a"), "Echo <b>");
+    assert_eq!(browser.text("#services .state"), "not answering");
+    assert_eq!(browser.cookies_seen_by_scripts(), "", "no script can read the session");
+    browser.screenshot(&picture("portal"));
+
+    container.background(&["python3", "-m", "http.server", "--bind", "127.0.0.1", "18080"]);
+    container.until("the page to notice the service", || browser.text("#services .state") == "running");
+    browser.screenshot(&picture("portal-running"));
+
+    browser.click("header button");
+    assert_eq!(browser.text("h1"), "Log in");
+    browser.open(&origin);
+    assert_eq!(browser.text("h1"), "Log in", "the session has ended");
+}
+
+#[test]
+fn a_phone_gets_the_same_page() {
+    let container = Run::new().boot();
+    let browser = Browser::start(390, 780);
+    browser.open(&format!("http://{}/login", container.address(1111)));
+    assert_eq!(browser.text("button"), "Log in");
+    browser.screenshot(&picture("login-phone"));
+}
+
+/// Registers a service as an extended image would.
+pub fn register(container: &harness::Container, name: &str, listen: u16, proxy: u16, secure: &str) {
+    let text = format!(
+        r#"{{"service_name":"{name}","listen_port":{listen},"proxy_port":{proxy},"proxy_secure":{secure}}}"#
+    );
+    container.write(&format!("/run/http_ports/{proxy}"), &text);
+}

@@ -1,0 +1,69 @@
+//! SSH, with the real client.
+
+use harness::{KeyPair, Run};
+
+#[test]
+fn a_key_reaches_root_and_the_user_and_a_password_nobody() {
+    let key = KeyPair::generate();
+    let container = Run::new().env("SSH_PUBKEY", key.public()).env("USER_PASSWORD", "known").boot();
+    container.until("sshd", || key.ssh(&container, "root", &[], &["true"], "").code == Some(0));
+    assert_eq!(key.ssh(&container, "root", &[], &["id", "-un"], "").text(), "root");
+    assert_eq!(key.ssh(&container, "user", &[], &["sudo", "-n", "id", "-un"], "").text(), "root");
+    let methods = ["-o", "PreferredAuthentications=password,keyboard-interactive", "-o", "PubkeyAuthentication=no"];
+    for user in ["root", "user"] {
+        let refused = key.ssh(&container, user, &methods, &["true"], "");
+        assert_eq!(refused.failure(255).trim(), format!("{user}@127.0.0.1: Permission denied (publickey)."));
+    }
+    let stranger = KeyPair::generate();
+    stranger.ssh(&container, "root", &[], &["true"], "").failure(255);
+}
+
+#[test]
+fn a_drop_in_file_cannot_bring_passwords_back() {
+    let key = KeyPair::generate();
+    let container = Run::new().env("SSH_PUBKEY", key.public()).boot();
+    container.write("/etc/ssh/sshd_config.d/00-own.conf", "PasswordAuthentication yes\nPermitRootLogin yes\n");
+    container.sh("supervisorctl restart sshd").text();
+    let effective = container.exec(&["sshd-run", "--show"]).text();
+    for line in ["passwordauthentication no", "permitrootlogin without-password", "kbdinteractiveauthentication no"] {
+        assert!(effective.lines().any(|found| found == line), "{line} in\n{effective}");
+    }
+    container.write("/etc/ssh/sshd_config.d/00-own.conf", "Match all\nPasswordAuthentication yes\n");
+    container.until("sshd", || container.sh("supervisorctl restart sshd; supervisorctl status sshd").code != Some(4));
+    let methods = ["-o", "PreferredAuthentications=password", "-o", "PubkeyAuthentication=no"];
+    let refused = key.ssh(&container, "root", &methods, &["true"], "");
+    assert!(!refused.stderr.contains("password"), "{refused:?}");
+}
+
+#[test]
+fn keys_come_from_every_documented_place_and_each_once() {
+    let [mounted, own, runpod, vast] = [(); 4].map(|()| KeyPair::generate());
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("authorized_keys");
+    std::fs::write(&file, format!("# mine\n{}\n", mounted.public())).unwrap();
+    let container = Run::new()
+        .mount(&file, "/root/.ssh/authorized_keys_mount", "ro")
+        .env("SSH_PUBKEY", own.public())
+        .env("PUBLIC_KEY", format!("{}\n{}\n", runpod.public(), own.public()))
+        .env("SSH_PUBLIC_KEY", vast.public())
+        .boot();
+    let expected = [&mounted, &own, &runpod, &vast].map(KeyPair::public).join("\n");
+    assert_eq!(container.exec(&["cat", "/root/.ssh/authorized_keys"]).text(), expected);
+    container.until("sshd", || vast.ssh(&container, "user", &[], &["true"], "").code == Some(0));
+}
+
+#[test]
+fn without_a_key_nothing_listens() {
+    let container = Run::new().env("SSH_PUBKEY", "ssh-ed25519 nonsense").boot();
+    assert!(container.exec(&["supervisorctl", "status", "sshd"]).failure(3).is_empty());
+    assert!(container.logs().contains("SSH_PUBKEY: line 1 is not a public SSH key; ignored"));
+    assert_eq!(container.sh("ss -ltnH 'sport = :22'").text(), "");
+}
+
+#[test]
+fn another_port_is_taken_when_asked_for() {
+    let key = KeyPair::generate();
+    let container = Run::new().env("SSH_PUBKEY", key.public()).env("SSH_PORT", "2200").boot();
+    container.until("sshd", || container.sh("ss -ltnH 'sport = :2200'").text().contains("2200"));
+    assert_eq!(container.sh("ss -ltnH 'sport = :22'").text(), "");
+}

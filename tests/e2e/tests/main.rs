@@ -1,0 +1,22 @@
+//! Tests of a container that was really built and booted. `cargo xtask e2e` runs them.
+
+#[path = "e2e/accounts.rs"]
+mod accounts;
+#[path = "e2e/boot.rs"]
+mod boot;
+#[path = "e2e/environment.rs"]
+mod environment;
+#[path = "e2e/gate.rs"]
+mod gate;
+#[path = "e2e/image.rs"]
+mod image;
+#[path = "e2e/lifecycle.rs"]
+mod lifecycle;
+#[path = "e2e/portal.rs"]
+mod portal;
+#[path = "e2e/settings.rs"]
+mod settings;
+#[path = "e2e/ssh.rs"]
+mod ssh;
+#[path = "e2e/workspace.rs"]
+mod workspace;

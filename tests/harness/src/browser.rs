@@ -1,0 +1,136 @@
+//! A real headless Chromium, driven through chromedriver (the W3C WebDriver protocol).
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A browser with a fresh profile.
+pub struct Browser {
+    driver: Child,
+    session: String,
+    _profile: TempDir,
+}
+
+impl Browser {
+    pub fn start(width: u32, height: u32) -> Self {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver (package chromium-driver)");
+        let port = port_of(&mut driver);
+        let profile = tempfile::tempdir().expect("a directory");
+        let arguments = [
+            "--headless".to_owned(),
+            "--no-sandbox".into(),
+            "--disable-gpu".into(),
+            "--disable-quic".into(),
+            "--disable-background-networking".into(),
+            "--disable-component-update".into(),
+            "--disable-sync".into(),
+            "--no-first-run".into(),
+            "--disable-dev-shm-usage".into(),
+            format!("--window-size={width},{height}"),
+            format!("--user-data-dir={}", profile.path().display()),
+        ];
+        let base = format!("http://127.0.0.1:{port}");
+        let wanted = json!({"capabilities": {"alwaysMatch": {"goog:chromeOptions": {"args": arguments}}}});
+        let answer = call("POST", &format!("{base}/session"), &wanted);
+        let id = answer["sessionId"].as_str().expect("a session").to_owned();
+        Self { driver, session: format!("{base}/session/{id}"), _profile: profile }
+    }
+
+    pub fn open(&self, url: &str) {
+        self.post("url", &json!({ "url": url }));
+    }
+
+    pub fn url(&self) -> String {
+        call("GET", &format!("{}/url", self.session), &Value::Null).as_str().expect("an address").to_owned()
+    }
+
+    /// The text that a person sees in an element.
+    pub fn text(&self, css: &str) -> String {
+        let element = self.find(css);
+        let answer = call("GET", &format!("{}/element/{element}/text", self.session), &Value::Null);
+        answer.as_str().expect("a text").to_owned()
+    }
+
+    pub fn type_into(&self, css: &str, text: &str) {
+        let element = self.find(css);
+        self.post(&format!("element/{element}/value"), &json!({ "text": text }));
+    }
+
+    pub fn click(&self, css: &str) {
+        let element = self.find(css);
+        self.post(&format!("element/{element}/click"), &json!({}));
+    }
+
+    /// Names of the cookies that scripts of the page can read.
+    pub fn cookies_seen_by_scripts(&self) -> String {
+        let script = json!({"script": "return document.cookie", "args": []});
+        self.post("execute/sync", &script).as_str().expect("a text").to_owned()
+    }
+
+    /// Keeps a picture of the page for people to look at.
+    pub fn screenshot(&self, path: &Path) {
+        let answer = call("GET", &format!("{}/screenshot", self.session), &Value::Null);
+        let png = STANDARD.decode(answer.as_str().expect("a picture")).expect("base64");
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, png).expect("a file");
+    }
+
+    fn find(&self, css: &str) -> String {
+        let answer = self.post("element", &json!({"using": "css selector", "value": css}));
+        let element = answer.as_object().and_then(|element| element.values().next());
+        element.and_then(Value::as_str).expect("an element").to_owned()
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Value {
+        call("POST", &format!("{}/{path}", self.session), body)
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let agent = agent();
+        let _ = agent.delete(&self.session).call();
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}
+
+/// chromedriver says on which free port it listens.
+fn port_of(driver: &mut Child) -> u16 {
+    let stdout = BufReader::new(driver.stdout.take().expect("a pipe"));
+    let mut lines = stdout.lines().map_while(Result::ok);
+    let line = lines.find(|line| line.contains("started successfully on port")).expect("a started chromedriver");
+    let digits: String = line.chars().rev().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+    digits.chars().rev().collect::<String>().parse().expect("a port")
+}
+
+fn agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .proxy(None)
+        .timeout_global(Some(Duration::from_secs(60)))
+        .build();
+    config.into()
+}
+
+#[track_caller]
+fn call(method: &str, url: &str, body: &Value) -> Value {
+    let agent = agent();
+    let answer = if method == "GET" { agent.get(url).call() } else { agent.post(url).send_json(body) };
+    let mut answer = answer.expect("a talking chromedriver");
+    let whole: Value = answer.body_mut().read_json().expect("JSON");
+    let value = whole["value"].clone();
+    assert!(value.get("error").is_none(), "{method} {url}: {value}");
+    value
+}

@@ -1,0 +1,219 @@
+//! A container that lives as long as its test.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::{Output, Web};
+
+const IMAGE: &str = "LEONARDO_TEST_IMAGE";
+/// Generous: the machine may be busy with other tests.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// How to start a container.
+#[derive(Default)]
+pub struct Run {
+    env: Vec<(String, String)>,
+    options: Vec<String>,
+    command: Vec<String>,
+}
+
+impl Run {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A variable; any value that a process can have.
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.env.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// A host directory or file at a path in the container; `how` is a mode such as `ro`, or empty.
+    pub fn mount(mut self, from: &Path, to: &str, how: &str) -> Self {
+        let suffix = if how.is_empty() { String::new() } else { format!(":{how}") };
+        self.options.extend(["--volume".into(), format!("{}:{to}{suffix}", from.display())]);
+        self
+    }
+
+    /// Any other option of `docker run`.
+    pub fn option(mut self, option: &str) -> Self {
+        self.options.push(option.to_owned());
+        self
+    }
+
+    /// Another command than the image's own.
+    pub fn command(mut self, words: &[&str]) -> Self {
+        self.command = words.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// Publishes a port of the container on a free loopback port.
+    pub fn publish(mut self, port: u16) -> Self {
+        self.options.extend(["--publish".into(), format!("127.0.0.1::{port}")]);
+        self
+    }
+
+    /// Starts the container in the background.
+    #[track_caller]
+    pub fn start(self) -> Container {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("leonardo-e2e-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let container = Container { name };
+        let run = self.publish(1111).publish(22);
+        let mut command = docker(&["run", "--detach", "--name", &container.name]);
+        run.add_to(&mut command);
+        Output::from(command.output().expect("docker")).text();
+        container
+    }
+
+    /// Starts the container, and waits until the portal answers.
+    #[track_caller]
+    pub fn boot(self) -> Container {
+        let container = self.start();
+        container.wait_for_portal();
+        container
+    }
+
+    /// Runs the container to its end.
+    pub fn to_end(self) -> Output {
+        let mut command = docker(&["run", "--rm"]);
+        self.add_to(&mut command);
+        command.output().expect("docker").into()
+    }
+
+    fn add_to(self, command: &mut Command) {
+        for (name, value) in &self.env {
+            // In docker's own environment, because a value may hold what no command line or file can.
+            command.env(name, value).args(["--env", name]);
+        }
+        command.args(&self.options).arg(image()).args(&self.command);
+    }
+}
+
+/// A running container, removed with its test.
+pub struct Container {
+    name: String,
+}
+
+impl Container {
+    /// Runs a command as root.
+    pub fn exec(&self, words: &[&str]) -> Output {
+        docker(&["exec", &self.name]).args(words).output().expect("docker").into()
+    }
+
+    /// Runs a shell script as root.
+    pub fn sh(&self, script: &str) -> Output {
+        self.exec(&["bash", "-c", script])
+    }
+
+    /// Starts a command that goes on by itself.
+    #[track_caller]
+    pub fn background(&self, words: &[&str]) {
+        let mut command = docker(&["exec", "--detach", &self.name]);
+        Output::from(command.args(words).output().expect("docker")).text();
+    }
+
+    /// Writes a file.
+    #[track_caller]
+    pub fn write(&self, path: &str, content: &str) {
+        let mut child = docker(&["exec", "--interactive", &self.name, "tee", path])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("docker");
+        child.stdin.take().expect("a pipe").write_all(content.as_bytes()).expect("a listening tee");
+        assert!(child.wait().expect("docker").success(), "cannot write {path}");
+    }
+
+    /// The loopback address at which a published port is reached.
+    #[track_caller]
+    pub fn address(&self, port: u16) -> String {
+        let mut command = docker(&["port", &self.name, &format!("{port}/tcp")]);
+        Output::from(command.output().expect("docker")).text().lines().next().expect("a published port").to_owned()
+    }
+
+    /// A client for a published port.
+    #[track_caller]
+    pub fn web(&self, port: u16) -> Web {
+        Web::new(self.address(port))
+    }
+
+    /// Waits until the portal answers.
+    #[track_caller]
+    pub fn wait_for_portal(&self) {
+        self.wait_for(1111);
+    }
+
+    /// Waits until the gate answers on a port.
+    #[track_caller]
+    pub fn wait_for(&self, port: u16) {
+        let web = self.web(port);
+        self.until("the health check", || web.get("/leonardo/health-check").ok_text().as_deref() == Some("ok\n"));
+    }
+
+    /// Waits until late boot has ended.
+    #[track_caller]
+    pub fn wait_until_ready(&self) {
+        let web = self.web(1111);
+        self.until("ready", || web.get("/leonardo/ready").ok_text().is_some());
+    }
+
+    /// Waits for a condition; the container's log is in the message if it does not come.
+    #[track_caller]
+    pub fn until(&self, what: &str, mut ask: impl FnMut() -> bool) {
+        if let Err(error) = kit::wait::until(DEADLINE, what, || ask().then_some(())) {
+            let logs = self.sh("tail -n 40 /var/log/supervisor/*.log").stdout;
+            panic!("{error}\n{}\n{}", self.logs(), String::from_utf8_lossy(&logs));
+        }
+    }
+
+    /// User, password and token of the web services.
+    #[track_caller]
+    pub fn login(&self) -> [String; 3] {
+        let text = self.exec(&["cat", "/opt/leonardo/etc/web_credentials.json"]).text();
+        let login: serde_json::Value = serde_json::from_str(&text).expect("a login");
+        ["web_user", "web_password", "web_token"].map(|name| login[name].as_str().expect("a text").to_owned())
+    }
+
+    /// What the container has written so far.
+    pub fn logs(&self) -> String {
+        let output = Output::from(docker(&["logs", &self.name]).output().expect("docker"));
+        String::from_utf8_lossy(&output.stdout).into_owned() + &output.stderr
+    }
+
+    /// `docker restart`.
+    #[track_caller]
+    pub fn restart(&self) {
+        Output::from(docker(&["restart", &self.name]).output().expect("docker")).text();
+    }
+
+    /// `docker stop` with its usual patience: how long it took, and the exit code of the container.
+    #[track_caller]
+    pub fn stop(&self) -> (Duration, i32) {
+        let started = Instant::now();
+        Output::from(docker(&["stop", &self.name]).output().expect("docker")).text();
+        let took = started.elapsed();
+        let mut inspect = docker(&["inspect", "--format", "{{.State.ExitCode}}", &self.name]);
+        (took, Output::from(inspect.output().expect("docker")).text().parse().expect("a number"))
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        // A container that is left behind costs the next test memory, but it must not hide this one's result.
+        let _ = docker(&["rm", "--force", "--volumes", &self.name]).output();
+    }
+}
+
+fn docker(words: &[&str]) -> Command {
+    let mut command = Command::new("docker");
+    command.args(words);
+    command
+}
+
+fn image() -> String {
+    std::env::var(IMAGE).unwrap_or_else(|_| panic!("{IMAGE} is not set: run the tests with `cargo xtask e2e`"))
+}

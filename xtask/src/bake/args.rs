@@ -1,0 +1,65 @@
+//! The command line of `cargo xtask bake`; no behaviour.
+
+/// Builds variants of the image, or says what there is.
+///
+/// A VARIANT is a tag (cuda-12.1.1-runtime-22.04), a tag with a shortened version (cuda-12.1-runtime-22.04, the newest
+/// listed patch) or a plain `cudnn`, a target of docker-bake.hcl, an image reference that ends in a tag, a pattern in
+/// quotes ('cuda-12.1*'), or a group: all, a family (cpu, cuda, rocm), default. Without any it is the group default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+pub struct Args {
+    /// What to build
+    #[arg(value_name = "VARIANT")]
+    pub variants: Vec<String>,
+
+    /// List tags and base images, of all variants unless some are named
+    #[arg(long, conflicts_with_all = ["print", "dry_run", "sets"])]
+    pub list: bool,
+
+    /// Print the resolved build as bake's JSON instead of building
+    #[arg(long, conflicts_with = "dry_run")]
+    pub print: bool,
+
+    /// Print the docker command of a real run instead of running it
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Override a value of a target, as in '*.args.NAME=VALUE'; passed on to bake
+    #[arg(long = "set", value_name = "TARGET.KEY=VALUE")]
+    pub sets: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory, Parser};
+
+    #[derive(Debug, Parser)]
+    struct Alone {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn parse(words: &[&str]) -> Result<Args, clap::error::ErrorKind> {
+        let words = std::iter::once("bake").chain(words.iter().copied());
+        Alone::try_parse_from(words).map(|alone| alone.args).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Alone::command().debug_assert();
+    }
+
+    #[test]
+    fn one_answer_at_a_time() {
+        let set = "*.args.A=b".to_owned();
+        assert_eq!(
+            parse(&["cpu", "--print", "--set", "*.args.A=b"]),
+            Ok(Args { variants: vec!["cpu".to_owned()], print: true, sets: vec![set], ..Args::default() })
+        );
+        for both in
+            [["--list", "--print"], ["--list", "--dry-run"], ["--print", "--dry-run"], ["--list", "--set=x"]]
+        {
+            assert_eq!(parse(&both), Err(clap::error::ErrorKind::ArgumentConflict), "{both:?}");
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! What can be built, as `docker buildx bake --print` tells it.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+
+use super::words::Parts;
+
+/// One image that can be built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variant {
+    /// The name in the bake file: the tag with underscores for dots.
+    pub target: String,
+    /// The part of the image reference behind the colon, such as `cuda-12.1.1-runtime-22.04`.
+    pub tag: String,
+    /// The full image reference.
+    pub image: String,
+    /// The image that it is built from.
+    pub base: String,
+    pub(super) parts: Parts,
+}
+
+/// All variants, in a fixed order, each with a tag of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Catalogue(Vec<Variant>);
+
+/// The little that is read of bake's answer. Its other fields (`attest`, `cache-to`, `output`) are texts in older
+/// versions and objects since buildx 0.19, which therefore does not matter.
+#[derive(Deserialize)]
+struct Printed {
+    target: BTreeMap<String, Target>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    #[serde(default)]
+    args: BTreeMap<String, Option<String>>,
+    #[serde(default)]
+    tags: Vec<String>,
+}
+
+impl Catalogue {
+    /// Reads bake's answer; fails on a target that breaks the rules of the bake file, and names it.
+    ///
+    /// Each target is named after its one tag, so no two variants share a tag. Targets without a tag are no variants: bake prints what others use as a context, too.
+    pub fn from_print_json(text: &str) -> Result<Self> {
+        let printed: Printed =
+            serde_json::from_str(text).context("bake did not print its targets as JSON")?;
+        let mut variants = Vec::new();
+        for (name, target) in printed.target {
+            if !target.tags.is_empty() {
+                let variant = variant(&name, &target).with_context(|| format!("target {name}"))?;
+                variants.push(variant);
+            }
+        }
+        variants.sort_by(|a, b| order(a).cmp(&order(b)));
+        Ok(Self(variants))
+    }
+
+    /// Every variant: families by name, then versions from old to new.
+    pub fn variants(&self) -> impl Iterator<Item = &Variant> {
+        self.0.iter()
+    }
+
+    /// A `--set` override whose target may be written as a tag.
+    ///
+    /// Bake splits an override at its first dot, so it would look for a target `cuda-12`.
+    #[must_use]
+    pub fn address(&self, set: &str) -> String {
+        self.0
+            .iter()
+            .find_map(|variant| {
+                let key = set.strip_prefix(&variant.tag)?.strip_prefix('.')?;
+                Some(format!("{}.{key}", variant.target))
+            })
+            .unwrap_or_else(|| set.to_owned())
+    }
+}
+
+fn variant(name: &str, target: &Target) -> Result<Variant> {
+    let [image] = target.tags.as_slice() else { bail!("it has {} tags instead of one", target.tags.len()) };
+    let (_, tag) =
+        image.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).context("its image has no tag")?;
+    let parts = Parts::of_tag(tag).with_context(|| format!("the tag {tag} follows no known pattern"))?;
+    ensure!(name == tag.replace('.', "_"), "it does not answer to its tag {tag}");
+    let base = target.args.get("IMAGE_BASE").cloned().flatten().context("it has no argument IMAGE_BASE")?;
+    Ok(Variant { target: name.to_owned(), tag: tag.to_owned(), image: image.clone(), base, parts })
+}
+
+/// By numbers where there are numbers, which the order of names is not.
+fn order(variant: &Variant) -> impl Ord + use<'_> {
+    let Parts { family, version, cudnn, flavour, release } = &variant.parts;
+    (family, version, release, cudnn, flavour)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// `--print` of buildx 0.13: attestations, caches and outputs are texts.
+    const OLD: &str = r#"{
+      "group": {"default": {"targets": ["cuda-12_1_1-base-22_04"]}},
+      "target": {"cuda-12_1_1-base-22_04": {
+        "context": ".", "dockerfile": "images/base/Dockerfile",
+        "args": {"ACCELERATOR": "cuda", "IMAGE_BASE": "nvidia/cuda:12.1.1-base-ubuntu22.04"},
+        "tags": ["host.example:5000/team/image:cuda-12.1.1-base-22.04"],
+        "attest": ["type=provenance,mode=max"], "cache-to": ["type=inline"], "output": ["type=docker"]}}}"#;
+
+    /// `--print` of buildx 0.20 and later: the same as objects.
+    const NEW: &str = r#"{
+      "group": {"default": {"targets": ["cuda-12_1_1-base-22_04"]}},
+      "target": {"tools": {"context": "."}, "cuda-12_1_1-base-22_04": {
+        "context": ".", "dockerfile": "images/base/Dockerfile", "description": "x",
+        "args": {"ACCELERATOR": "cuda", "IMAGE_BASE": "nvidia/cuda:12.1.1-base-ubuntu22.04"},
+        "tags": ["host.example:5000/team/image:cuda-12.1.1-base-22.04"],
+        "attest": [{"type": "provenance", "mode": "max"}], "cache-to": [{"type": "inline"}], "output": [{"type": "docker"}]}}}"#;
+
+    fn error(text: &str) -> String {
+        format!("{:#}", Catalogue::from_print_json(text).unwrap_err())
+    }
+
+    #[test]
+    fn older_and_newer_answers_say_the_same() {
+        let expected = Variant {
+            target: "cuda-12_1_1-base-22_04".to_owned(),
+            tag: "cuda-12.1.1-base-22.04".to_owned(),
+            image: "host.example:5000/team/image:cuda-12.1.1-base-22.04".to_owned(),
+            base: "nvidia/cuda:12.1.1-base-ubuntu22.04".to_owned(),
+            parts: Parts::of_tag("cuda-12.1.1-base-22.04").unwrap(),
+        };
+        assert_eq!(Catalogue::from_print_json(OLD).unwrap(), Catalogue(vec![expected]));
+        assert_eq!(Catalogue::from_print_json(NEW).unwrap(), Catalogue::from_print_json(OLD).unwrap());
+    }
+
+    #[test]
+    fn a_bake_file_that_breaks_its_rules_is_refused_by_target() {
+        assert_eq!(
+            error(&OLD.replace(r#"{"cuda-12_1_1-"#, r#"{"cuda-12_1-"#)),
+            "target cuda-12_1-base-22_04: it does not answer to its tag cuda-12.1.1-base-22.04"
+        );
+        assert_eq!(
+            error(&OLD.replace("image:cuda-12.1.1-base-22.04", "image:latest")),
+            "target cuda-12_1_1-base-22_04: the tag latest follows no known pattern"
+        );
+        assert_eq!(
+            error(&OLD.replace("image:cuda-12.1.1-base-22.04", "image")),
+            "target cuda-12_1_1-base-22_04: its image has no tag",
+            "the colon is the registry's"
+        );
+        assert_eq!(
+            error(&OLD.replace("IMAGE_BASE", "BASE")),
+            "target cuda-12_1_1-base-22_04: it has no argument IMAGE_BASE"
+        );
+    }
+
+    #[test]
+    fn the_list_is_sorted_by_numbers() {
+        let one = |target: &str, tag: &str| {
+            format!(r#""{target}": {{"args": {{"IMAGE_BASE": "b"}}, "tags": ["i:{tag}"]}}"#)
+        };
+        let text = format!(
+            r#"{{"target": {{{}, {}}}}}"#,
+            one("cuda-12_10_0-base-22_04", "cuda-12.10.0-base-22.04"),
+            one("cuda-12_9_0-base-22_04", "cuda-12.9.0-base-22.04")
+        );
+        let catalogue = Catalogue::from_print_json(&text).unwrap();
+        let tags: Vec<_> = catalogue.variants().map(|variant| variant.tag.as_str()).collect();
+        assert_eq!(tags, ["cuda-12.9.0-base-22.04", "cuda-12.10.0-base-22.04"]);
+    }
+
+    #[test]
+    fn an_override_may_name_its_target_by_tag() {
+        let catalogue = Catalogue::from_print_json(OLD).unwrap();
+        assert_eq!(
+            catalogue.address("cuda-12.1.1-base-22.04.args.A=1.2"),
+            "cuda-12_1_1-base-22_04.args.A=1.2"
+        );
+        assert_eq!(catalogue.address("*.args.A=1.2"), "*.args.A=1.2");
+    }
+
+    #[test]
+    fn the_fixture_has_the_rows_of_the_bake_file() {
+        // Bake itself needs docker; this tells when the sample that the tests resolve against has gone stale.
+        let row = |line: &str| {
+            let (version, rest) =
+                line.trim().strip_prefix("{ version = \"")?.split_once("\", release = \"")?;
+            Some((version.to_owned(), rest.split_once('"')?.0.to_owned()))
+        };
+        let rows: BTreeSet<_> = include_str!("../../../docker-bake.hcl").lines().filter_map(row).collect();
+        let fixture = Catalogue::from_print_json(include_str!("fixtures/print.json")).unwrap();
+        let listed: BTreeSet<_> = fixture
+            .variants()
+            .filter_map(|variant| {
+                Some((variant.parts.version.as_ref()?.to_string(), variant.parts.release.clone()))
+            })
+            .collect();
+        assert_eq!(rows, listed);
+        assert_eq!(rows.len(), 19);
+    }
+}

@@ -1,0 +1,256 @@
+//! `cargo xtask bake`: the variants of `docker-bake.hcl`, asked for in the words that people use.
+//!
+//! What exists is never written down here: bake itself prints it, [`Catalogue`] reads that, and a request such as
+//! `cuda-12.1-runtime-22.04` is resolved against it. The rest is handed to `docker buildx bake` unchanged.
+
+mod args;
+mod catalogue;
+mod command;
+mod diagnosis;
+mod pattern;
+mod refusal;
+mod request;
+mod resolve;
+mod shell;
+mod words;
+
+pub use args::Args;
+pub use catalogue::{Catalogue, Variant};
+pub use command::{FILE, command};
+pub use refusal::{Refusal, explained};
+pub use resolve::{resolve, select};
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use kit::{Exit, Outcome};
+
+/// What baking needs from the machine; a closure that makes `docker` commands is enough.
+pub trait Engine {
+    /// A `docker` command that is ready to take its arguments.
+    fn docker(&self) -> Command;
+
+    /// Adds what only this machine knows: named contexts, secrets, values for the bake file. Has no effects, because
+    /// `--dry-run` shows it too; `--print` does not, it is what the bake file says.
+    fn equip(&self, _bake: &mut Command, _variants: &[&Variant]) -> Result<()> {
+        Ok(())
+    }
+
+    /// Makes what [`Engine::equip`] names, such as a bootstrapped base; called right before a real build.
+    fn prepare(&self, _variants: &[&Variant]) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl<F: Fn() -> Command> Engine for F {
+    fn docker(&self) -> Command {
+        self()
+    }
+}
+
+/// Lists, prints or builds what `args` ask for; every docker command runs in `root`, where the bake file is.
+///
+/// Fails with a [`Refusal`] on a request that names no variant or several, and passes docker's exit code on.
+pub fn run(args: &Args, root: &Path, engine: &impl Engine) -> Outcome {
+    run_to(&mut io::stdout(), args, root, engine)
+}
+
+fn run_to(out: &mut impl Write, args: &Args, root: &Path, engine: &impl Engine) -> Outcome {
+    let docker = || {
+        let mut docker = engine.docker();
+        docker.current_dir(root);
+        docker
+    };
+    let catalogue = read(docker(), "all")?;
+    if args.list && args.variants.is_empty() {
+        return list(out, &catalogue.variants().collect::<Vec<_>>());
+    }
+    let variants = explained(select(&catalogue, &requests(args, &docker)?))?;
+    if args.list {
+        return list(out, &variants);
+    }
+    let sets: Vec<String> = args.sets.iter().map(|set| catalogue.address(set)).collect();
+    let mut bake = command(docker(), &variants, &sets);
+    if args.print {
+        return attached(bake.arg("--print"));
+    }
+    engine.equip(&mut bake, &variants)?;
+    if args.dry_run {
+        writeln!(out, "{}", shell::line(&bake))?;
+        return Ok(Exit::Done);
+    }
+    engine.prepare(&variants)?;
+    attached(&mut bake)
+}
+
+/// What was asked for, with the group `default` (also the meaning of no request) spelt out by bake.
+fn requests(args: &Args, docker: &impl Fn() -> Command) -> Result<Vec<String>> {
+    let is_default = |request: &&String| request.trim().eq_ignore_ascii_case("default");
+    let mut requests: Vec<String> = Vec::new();
+    if args.variants.is_empty() || args.variants.iter().any(|request| is_default(&request)) {
+        requests.extend(read(docker(), "default")?.variants().map(|variant| variant.tag.clone()));
+    }
+    requests.extend(args.variants.iter().filter(|request| !is_default(request)).cloned());
+    Ok(requests)
+}
+
+/// Asks bake what a group of its file holds; `docker` has to run in the project's root directory.
+pub fn read(docker: Command, group: &str) -> Result<Catalogue> {
+    let mut bake = command(docker, &[], &[]);
+    let printed = kit::cmd::stdout(bake.args(["--print", group]))?;
+    Catalogue::from_print_json(&printed).with_context(|| format!("cannot use {FILE}"))
+}
+
+fn list(out: &mut impl Write, variants: &[&Variant]) -> Outcome {
+    let width = variants.iter().map(|variant| variant.tag.len()).max().unwrap_or(0);
+    for Variant { tag, base, .. } in variants {
+        writeln!(out, "{tag:width$}  {base}")?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Runs a command on the caller's terminal, so that the progress of a build is seen, and passes its exit code on.
+fn attached(command: &mut Command) -> Outcome {
+    let status = command.status().with_context(|| format!("cannot run {}", kit::cmd::describe(command)))?;
+    Ok(status.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// A docker that answers `--print` from the fixture, and otherwise writes its arguments down and exits with 3.
+    const DOCKER: &str = r#"#!/bin/sh
+case "$*" in
+    *"--print all") cat print.json ;;
+    *"--print default") echo '{"target":{"cpu-22_04":{"args":{"IMAGE_BASE":"ubuntu:22.04"},"tags":["x:cpu-22.04"]}}}' ;;
+    *) printf '%s\n' "$*" >>ran; exit 3 ;;
+esac
+"#;
+
+    struct Bench(tempfile::TempDir);
+
+    impl Bench {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join("print.json"), include_str!("fixtures/print.json")).unwrap();
+            fs::write(dir.path().join("docker"), DOCKER).unwrap();
+            Self(dir)
+        }
+
+        /// Through sh, because a script that another test's fork holds open for writing cannot be executed.
+        fn docker(&self) -> Command {
+            let mut command = Command::new("sh");
+            command.arg(self.0.path().join("docker"));
+            command
+        }
+
+        fn bake(&self, args: &Args) -> Outcome {
+            run_to(&mut io::sink(), args, self.0.path(), &|| self.docker())
+        }
+
+        fn said(&self, args: &Args) -> String {
+            let mut out = Vec::new();
+            assert_eq!(run_to(&mut out, args, self.0.path(), &|| self.docker()).unwrap(), Exit::Done);
+            // The directory is another one each time.
+            String::from_utf8(out).unwrap().replace(&*self.0.path().to_string_lossy(), "DIR")
+        }
+
+        fn ran(&self) -> String {
+            fs::read_to_string(self.0.path().join("ran")).unwrap_or_default()
+        }
+    }
+
+    fn asking(variants: &[&str]) -> Args {
+        Args { variants: variants.iter().map(ToString::to_string).collect(), ..Args::default() }
+    }
+
+    #[test]
+    fn a_build_names_resolved_targets_and_passes_the_exit_code_on() {
+        let bench = Bench::new();
+        let sets = vec!["cuda-12.1.1-runtime-22.04.args.A=b.c".to_owned()];
+        let args = Args { sets, ..asking(&["cuda-12.1-runtime-22.04"]) };
+        assert_eq!(bench.bake(&args).unwrap(), Exit::Code(3));
+        assert_eq!(
+            bench.ran(),
+            "buildx bake --file docker-bake.hcl --set cuda-12_1_1-runtime-22_04.args.A=b.c cuda-12_1_1-runtime-22_04\n"
+        );
+    }
+
+    #[test]
+    fn no_request_is_the_default_group_of_the_bake_file() {
+        let bench = Bench::new();
+        bench.bake(&asking(&[])).unwrap();
+        bench.bake(&asking(&["Default", "cpu-debian-12"])).unwrap();
+        assert_eq!(
+            bench.ran(),
+            "buildx bake --file docker-bake.hcl cpu-22_04\nbuildx bake --file docker-bake.hcl cpu-22_04 cpu-debian-12\n"
+        );
+    }
+
+    #[test]
+    fn print_is_the_answer_of_bake_itself() {
+        let bench = Bench::new();
+        let args = Args { print: true, ..asking(&["cpu-22.04"]) };
+        assert_eq!(bench.bake(&args).unwrap(), Exit::Code(3));
+        assert_eq!(bench.ran(), "buildx bake --file docker-bake.hcl cpu-22_04 --print\n");
+    }
+
+    #[test]
+    fn a_refused_request_and_a_dry_run_build_nothing() {
+        let bench = Bench::new();
+        let error = bench.bake(&asking(&["cpu-22.04", "cuda-12.7-base-22.04"])).unwrap_err();
+        assert_eq!(error.to_string(), "no variant \"cuda-12.7-base-22.04\": cuda 12.7 is not listed");
+        let dry = Args { dry_run: true, ..asking(&["cpu-2*"]) };
+        assert_eq!(
+            bench.said(&dry),
+            "cd DIR && sh DIR/docker buildx bake --file docker-bake.hcl cpu-22_04 cpu-24_04\n"
+        );
+        assert_eq!(bench.ran(), "");
+    }
+
+    #[test]
+    fn a_list_has_all_or_what_is_named_with_its_base() {
+        let bench = Bench::new();
+        let all = bench.said(&Args { list: true, ..Args::default() });
+        assert_eq!(
+            (all.lines().count(), all.lines().next()),
+            (86, Some("cpu-22.04                         ubuntu:22.04"))
+        );
+        assert_eq!(
+            bench.said(&Args { list: true, ..asking(&["CPU", "cpu-22.04"]) }).lines().collect::<Vec<_>>(),
+            ["cpu-22.04      ubuntu:22.04", "cpu-24.04      ubuntu:24.04", "cpu-debian-12  debian:12-slim"]
+        );
+    }
+
+    #[test]
+    fn the_machine_prepares_for_a_real_build_only() {
+        struct Equipped<'bench>(&'bench Bench);
+        impl Engine for Equipped<'_> {
+            fn docker(&self) -> Command {
+                self.0.docker()
+            }
+            fn equip(&self, bake: &mut Command, variants: &[&Variant]) -> Result<()> {
+                bake.arg("--set").arg(format!("*.contexts.tools={}", variants.len()));
+                Ok(())
+            }
+            fn prepare(&self, _variants: &[&Variant]) -> Result<()> {
+                fs::write(self.0.0.path().join("ran"), "prepared\n").map_err(Into::into)
+            }
+        }
+        let bench = Bench::new();
+        let dry = Args { dry_run: true, ..asking(&["cpu-22.04"]) };
+        let mut out = Vec::new();
+        run_to(&mut out, &dry, bench.0.path(), &Equipped(&bench)).unwrap();
+        assert!(String::from_utf8_lossy(&out).ends_with(" cpu-22_04 --set '*.contexts.tools=1'\n"));
+        assert_eq!(bench.ran(), "");
+        run_to(&mut io::sink(), &asking(&["cpu-22.04"]), bench.0.path(), &Equipped(&bench)).unwrap();
+        assert_eq!(
+            bench.ran(),
+            "prepared\nbuildx bake --file docker-bake.hcl cpu-22_04 --set *.contexts.tools=1\n"
+        );
+    }
+}

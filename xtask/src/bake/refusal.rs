@@ -1,0 +1,107 @@
+//! Why a request was not resolved, with the names that would have been.
+
+use std::fmt;
+
+use kit::{HintExt, Usage};
+
+/// How many candidates a message names.
+const SHOWN: usize = 12;
+
+/// A request that names no variant, or more than one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// It cannot be read as a request.
+    Usage {
+        /// What was asked for.
+        request: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nothing listed fits.
+    Unknown {
+        /// What was asked for.
+        request: String,
+        /// Which part of it does not exist.
+        reason: String,
+        /// Tags that fit but for that part; may be none.
+        candidates: Vec<String>,
+    },
+    /// Several listed variants fit.
+    Ambiguous {
+        /// What was asked for.
+        request: String,
+        /// All that fit.
+        candidates: Vec<String>,
+    },
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage { request, reason } => write!(formatter, "{request:?} is not a variant: {reason}"),
+            Self::Unknown { request, reason, .. } => write!(formatter, "no variant {request:?}: {reason}"),
+            Self::Ambiguous { request, .. } => write!(formatter, "{request:?} may be more than one variant"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl Refusal {
+    /// The next step: what could have been meant.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Unknown { candidates, .. } if !candidates.is_empty() => {
+                format!("there is {}", some(candidates))
+            }
+            Self::Ambiguous { candidates, .. } => format!("say which: {}", some(candidates)),
+            _ => "cargo xtask bake --list names all variants".to_owned(),
+        }
+    }
+}
+
+/// The answer, or the error that a user sees: exit code 2 where a request cannot be read, 1 where the answer is no.
+pub fn explained<T>(answer: Result<T, Refusal>) -> anyhow::Result<T> {
+    match answer {
+        Ok(answer) => Ok(answer),
+        Err(refusal @ Refusal::Usage { .. }) => Err(Usage(refusal.to_string()).into()),
+        Err(refusal) => {
+            let hint = refusal.hint();
+            Err(refusal).hint(|| hint)
+        }
+    }
+}
+
+fn some(candidates: &[String]) -> String {
+    let shown = candidates[..candidates.len().min(SHOWN)].join(", ");
+    match candidates.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more (cargo xtask bake --list)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_cannot_be_read_is_a_usage_error() {
+        let (request, reason) = ("-x".to_owned(), "it begins with a dash".to_owned());
+        let unread = Refusal::Usage { request: request.clone(), reason: reason.clone() };
+        let error = explained::<()>(Err(unread)).unwrap_err();
+        assert!(error.is::<Usage>());
+        assert_eq!(error.to_string(), "\"-x\" is not a variant: it begins with a dash");
+        let unknown = Refusal::Unknown { request, reason, candidates: vec![] };
+        assert!(!explained::<()>(Err(unknown)).unwrap_err().is::<Usage>());
+    }
+
+    #[test]
+    fn a_long_list_is_cut_and_says_so() {
+        let candidates: Vec<String> = (1..=14).map(|number| format!("v{number}")).collect();
+        assert_eq!(
+            Refusal::Ambiguous { request: "v".to_owned(), candidates }.hint(),
+            "say which: v1, v2, v3, v4, v5, v6, v7, v8, v9, v10, v11, v12 and 2 more (cargo xtask bake --list)"
+        );
+    }
+}

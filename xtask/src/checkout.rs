@@ -1,0 +1,78 @@
+//! Which working copy is meant, and what is kept below its `target` folder.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use anyhow::{Context, Result};
+
+use crate::fingerprint;
+
+/// The working copy that this call is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkout {
+    root: PathBuf,
+}
+
+impl Checkout {
+    /// Asks cargo at run time; a copied binary would otherwise work on the copy it was built in.
+    pub fn find() -> Result<Self> {
+        let package = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+        let here = env::current_dir().context("cannot tell the current directory")?;
+        let root = package.as_deref().unwrap_or(&here).ancestors().find(|dir| is_root(dir));
+        let root = root.with_context(|| format!("{} is not inside a checkout", here.display()))?;
+        Self::at(root)
+    }
+
+    /// The working copy at `root`, by its one real path.
+    pub fn at(root: &Path) -> Result<Self> {
+        let root = fs::canonicalize(root).with_context(|| format!("cannot resolve {}", root.display()))?;
+        Ok(Self { root })
+    }
+
+    /// Where `Cargo.toml` and `docker-bake.hcl` are.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Eight hexadecimal digits that tell this working copy from every other one on the machine.
+    #[must_use]
+    pub fn id(&self) -> String {
+        let mut id = fingerprint::sha256_hex(self.root.as_os_str().as_encoded_bytes());
+        id.truncate(8);
+        id
+    }
+
+    /// Where the private engine's programs and data are.
+    #[must_use]
+    pub fn engine_dir(&self) -> PathBuf {
+        self.root.join("target/engine")
+    }
+
+    /// Where things are made that go into an image.
+    #[must_use]
+    pub fn image_dir(&self) -> PathBuf {
+        self.root.join("target/image")
+    }
+}
+
+fn is_root(dir: &Path) -> bool {
+    dir.join("docker-bake.hcl").is_file() || dir.join("xtask/Cargo.toml").is_file()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_working_copies_have_different_names_and_one_has_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, second) = (dir.path().join("a"), dir.path().join("b"));
+        fs::create_dir(&first).unwrap();
+        fs::create_dir(&second).unwrap();
+        let id = |path: &Path| Checkout::at(path).unwrap().id();
+        assert_ne!(id(&first), id(&second));
+        assert_eq!(id(&first), id(&second.join("../a")));
+        assert_eq!(id(&first).len(), 8);
+    }
+}

@@ -1,0 +1,281 @@
+//! One Docker daemon, started and stopped.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use kit::HintExt;
+use kit::atomic::{self, Placement};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::layout::Layout;
+use super::network::{self, Network};
+use super::subnet::Subnet;
+use super::{packages, process};
+
+const START_DEADLINE: Duration = Duration::from_secs(90);
+/// Containers get 15 s to end, and then the data has to reach the disk.
+const STOP_DEADLINE: Duration = Duration::from_secs(90);
+const PING_DEADLINE: Duration = Duration::from_secs(5);
+const LOG_LINES: usize = 15;
+
+/// What a daemon needs from the machine: programs and their packages.
+const NEEDED: &[(&str, &str)] =
+    &[("runc", "runc"), ("iptables", "iptables"), ("ip", "iproute2"), ("setsid", "util-linux")];
+
+/// Starts the daemon of `layout` and waits until it answers; leftovers of one that was killed do not matter.
+pub fn start(layout: &Layout) -> Result<()> {
+    packages::install(NEEDED)?;
+    clear_runtime(layout)?;
+    forget_networks(layout)?;
+    make(&layout.exec_root())?;
+    make(&layout.data())?;
+    let network = network::set_up(&layout.bridge(), layout.id(), last_pool(layout))?;
+    let settings = settings(&network).to_string();
+    atomic::write(&layout.settings(), settings.as_bytes(), Placement::volatile(0o644))?;
+    let started = spawn(layout).and_then(|mut child| wait_for_answer(&mut child, layout));
+    if started.is_err() {
+        // The first error is the one to tell; what this leaves, the next start removes.
+        let _ = stop(layout);
+    }
+    started
+}
+
+/// The running daemon's process number.
+#[must_use]
+pub fn running(layout: &Layout) -> Option<i32> {
+    process::daemon(&layout.pid_file(), &layout.data())
+}
+
+/// Whether the daemon answers on its socket.
+#[must_use]
+pub fn answers(layout: &Layout) -> bool {
+    ping(&layout.socket()).unwrap_or(false)
+}
+
+/// Waits for a daemon that somebody else has started.
+pub fn wait_until_it_answers(layout: &Layout) -> Result<()> {
+    kit::wait::until(START_DEADLINE, "the private engine to answer", || answers(layout).then_some(()))
+        .hint(|| format!("see {}; `cargo xtask engine down` ends it", layout.log().display()))
+}
+
+/// Ends the daemon and its containers, and removes what it had at run time; returns whether anything ran.
+pub fn stop(layout: &Layout) -> Result<bool> {
+    let pid = running(layout);
+    if let Some(pid) = pid {
+        terminate(pid, layout)?;
+    }
+    clear_runtime(layout)?;
+    if packages::find("iptables").is_some() {
+        network::tear_down(&layout.bridge(), last_pool(layout))?;
+    }
+    Ok(pid.is_some())
+}
+
+/// Container runtimes without their daemon, because that was killed; a new daemon takes them over.
+#[must_use]
+pub fn has_orphans(layout: &Layout) -> bool {
+    running(layout).is_none() && !process::orphans(&layout.exec_root()).is_empty()
+}
+
+fn terminate(pid: i32, layout: &Layout) -> Result<()> {
+    kill(Pid::from_raw(pid), Signal::SIGTERM).with_context(|| format!("cannot stop process {pid}"))?;
+    let gone = || !process::is_daemon(&process::arguments(pid), &layout.data());
+    kit::wait::until(STOP_DEADLINE, "the private engine to end", || gone().then_some(()))
+        .hint(|| format!("see {}", layout.log().display()))?;
+    let runtimes_gone = || process::orphans(&layout.exec_root()).is_empty();
+    kit::wait::until(STOP_DEADLINE, "the engine's containers to end", || runtimes_gone().then_some(()))
+}
+
+/// Removes the folder below `/run`, unless runtimes of a killed daemon still use it.
+fn clear_runtime(layout: &Layout) -> Result<()> {
+    let runtime = layout.runtime();
+    if !process::orphans(&layout.exec_root()).is_empty() {
+        // The new daemon needs their state; the old number would make it think that it runs already.
+        let _ = fs::remove_file(layout.pid_file());
+        return Ok(());
+    }
+    let mountinfo = fs::read("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
+    for folder in [&runtime, &layout.data()] {
+        for point in process::mounts_below(&mountinfo, folder) {
+            kit::cmd::run(Command::new("umount").arg("--lazy").arg(&point))?;
+        }
+    }
+    match fs::remove_dir_all(&runtime) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", runtime.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Lets the daemon make its networks anew.
+///
+/// A daemon with address pools of its own that finds its former default network in its store deletes the interface
+/// `docker0` on the way to a new one, although that belongs to the machine's own engine (moby, `configureNetworking`).
+fn forget_networks(layout: &Layout) -> Result<()> {
+    if has_orphans(layout) {
+        return Ok(());
+    }
+    let store = layout.data().join("network");
+    match fs::remove_dir_all(&store) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", store.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The daemon's settings, see dockerd(8).
+fn settings(network: &Network) -> serde_json::Value {
+    serde_json::json!({
+        "bridge": network.bridge,
+        "default-address-pools": [{ "base": network.networks.pool.to_string(), "size": 24 }],
+        // Whoever reaches the socket is root; a group named docker was made for the machine's own engine.
+        "group": "root",
+        "ip": "127.0.0.1",
+        "ip-forward": true,
+        "ip6tables": false,
+        "iptables": false,
+        "mtu": network.mtu,
+        "userland-proxy": true,
+    })
+}
+
+/// The addresses of the networks that the last daemon made, from its settings.
+fn last_pool(layout: &Layout) -> Option<Subnet> {
+    pool(&fs::read(layout.settings()).ok()?)
+}
+
+fn pool(settings: &[u8]) -> Option<Subnet> {
+    let settings: serde_json::Value = serde_json::from_slice(settings).ok()?;
+    settings.pointer("/default-address-pools/0/base")?.as_str()?.parse().ok()
+}
+
+/// In a session of its own, so that neither the end of this program nor Ctrl-C in its terminal reaches it.
+fn spawn(layout: &Layout) -> Result<Child> {
+    let (bin, sbin) = (layout.programs().join("usr/bin"), layout.programs().join("usr/sbin"));
+    let proxy = [
+        sbin.join("docker-proxy"),
+        bin.join("docker-proxy"),
+        layout.programs().join("usr/libexec/docker/docker-proxy"),
+    ];
+    let proxy = proxy.iter().find(|path| path.is_file()).context("the packages hold no docker-proxy")?;
+    let path = packages::search_path(&[bin, sbin]);
+    let dockerd = which::which_in_global("dockerd", Some(&path)).ok().and_then(|mut found| found.next());
+    let dockerd = dockerd.context("the packages hold no dockerd")?;
+    let log =
+        File::create(layout.log()).with_context(|| format!("cannot write {}", layout.log().display()))?;
+    let errors = log.try_clone().with_context(|| format!("cannot write {}", layout.log().display()))?;
+    let mut command = Command::new("setsid");
+    command
+        .arg(dockerd)
+        .arg("--data-root")
+        .arg(layout.data())
+        .arg("--exec-root")
+        .arg(layout.exec_root())
+        .arg("--pidfile")
+        .arg(layout.pid_file())
+        .arg("--host")
+        .arg(layout.docker_host())
+        .arg("--config-file")
+        .arg(layout.settings())
+        .arg("--userland-proxy-path")
+        .arg(proxy)
+        .env("PATH", path)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(log)
+        .stderr(errors);
+    command.spawn().with_context(|| format!("cannot run {}", kit::cmd::describe(&command)))
+}
+
+fn wait_for_answer(child: &mut Child, layout: &Layout) -> Result<()> {
+    let ended = |child: &mut Child| match child.try_wait() {
+        Ok(None) => None,
+        Ok(Some(status)) => {
+            Some(anyhow!("the Docker daemon ended at once ({status}): {}", log_end(&layout.log())))
+        }
+        Err(error) => Some(anyhow::Error::new(error).context("cannot wait for the Docker daemon")),
+    };
+    let outcome = kit::wait::until(START_DEADLINE, "the Docker daemon to answer", || {
+        if answers(layout) { Some(Ok(())) } else { ended(child).map(Err) }
+    });
+    match outcome {
+        Ok(answer) => answer,
+        Err(late) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            bail!("{late}: {}", log_end(&layout.log()))
+        }
+    }
+}
+
+/// Asks as docker's API describes it; quicker than starting a client.
+fn ping(socket: &Path) -> std::io::Result<bool> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PING_DEADLINE))?;
+    stream.set_write_timeout(Some(PING_DEADLINE))?;
+    stream.write_all(b"GET /_ping HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.take(4096).read_to_end(&mut answer)?;
+    Ok(answer.starts_with(b"HTTP/1.1 200 "))
+}
+
+fn log_end(log: &Path) -> String {
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<_> = text.lines().collect();
+    format!("{} ends with:\n{}", log.display(), lines[lines.len().saturating_sub(LOG_LINES)..].join("\n"))
+}
+
+fn make(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::subnet;
+    use super::*;
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+
+    #[test]
+    fn the_daemon_leaves_the_packet_filter_alone_and_publishes_on_loopback() {
+        let networks = subnet::choose("00000003", &[]).unwrap();
+        let network = Network { bridge: "leo00000003".into(), networks, mtu: 1400 };
+        assert_eq!(
+            settings(&network),
+            serde_json::json!({
+                "bridge": "leo00000003", "default-address-pools": [{ "base": "10.64.56.0/21", "size": 24 }],
+                "group": "root", "ip": "127.0.0.1", "ip-forward": true, "ip6tables": false, "iptables": false, "mtu": 1400,
+                "userland-proxy": true
+            })
+        );
+        assert_eq!(pool(settings(&network).to_string().as_bytes()), Some(networks.pool), "it is found again");
+    }
+
+    #[test]
+    fn only_an_ok_on_the_socket_is_an_answer() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("s");
+        assert!(ping(&socket).is_err(), "nobody listens");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let server = thread::spawn(move || {
+            for status in ["200 OK", "503 Service Unavailable"] {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = [0; 1024];
+                assert!(stream.read(&mut request).unwrap() > 0);
+                write!(stream, "HTTP/1.1 {status}\r\n\r\n").unwrap();
+            }
+        });
+        assert!(ping(&socket).unwrap());
+        assert!(!ping(&socket).unwrap());
+        server.join().unwrap();
+    }
+}

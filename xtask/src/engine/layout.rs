@@ -1,0 +1,129 @@
+//! Where a private engine keeps what.
+//!
+//! Programs and data are below `target/engine`. What the kernel looks up by a short path (a socket's path has
+//! at most 107 bytes) or what must not outlive a reboot is below `/run`, in a folder named after the checkout.
+
+use std::path::{Path, PathBuf};
+
+use crate::checkout::Checkout;
+
+/// The paths and names of one checkout's engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    home: PathBuf,
+    id: String,
+}
+
+impl Layout {
+    /// The engine of this checkout.
+    #[must_use]
+    pub fn of(checkout: &Checkout) -> Self {
+        Self { home: checkout.engine_dir(), id: checkout.id() }
+    }
+
+    /// Everything that is kept on the disk.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// The eight digits of the checkout.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The unpacked packages; this folder exists only when it is complete.
+    #[must_use]
+    pub fn programs(&self) -> PathBuf {
+        self.home.join("root")
+    }
+
+    /// A folder for the time of a set-up, removed at the end and before the next one.
+    #[must_use]
+    pub fn scratch(&self) -> PathBuf {
+        self.home.join("setup")
+    }
+
+    /// Images, containers and the build cache.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.home.join("data")
+    }
+
+    /// What the daemon says.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.home.join("dockerd.log")
+    }
+
+    /// The daemon's settings.
+    #[must_use]
+    pub fn settings(&self) -> PathBuf {
+        self.home.join("daemon.json")
+    }
+
+    /// The client's settings, a folder as `DOCKER_CONFIG` wants it.
+    #[must_use]
+    pub fn client_settings(&self) -> PathBuf {
+        self.home.join("client")
+    }
+
+    /// Held while an engine is set up, started or stopped.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.home.join("lock")
+    }
+
+    /// What exists only while the engine runs.
+    #[must_use]
+    pub fn runtime(&self) -> PathBuf {
+        PathBuf::from(format!("/run/leonardo-engine-{}", self.id))
+    }
+
+    /// Where the daemon listens.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.runtime().join("docker.sock")
+    }
+
+    /// The socket as `DOCKER_HOST` wants it.
+    #[must_use]
+    pub fn docker_host(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    /// The daemon's process number.
+    #[must_use]
+    pub fn pid_file(&self) -> PathBuf {
+        self.runtime().join("dockerd.pid")
+    }
+
+    /// State of running containers.
+    #[must_use]
+    pub fn exec_root(&self) -> PathBuf {
+        self.runtime().join("exec")
+    }
+
+    /// The name of the bridge and the mark on our packet filter rules; an interface name has at most 15 bytes.
+    #[must_use]
+    pub fn bridge(&self) -> String {
+        format!("leo{}", self.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_is_short_however_deep_the_checkout_is_and_a_bridge_fits_the_kernel() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("d".repeat(200));
+        std::fs::create_dir(&deep).unwrap();
+        let layout = Layout::of(&Checkout::at(&deep).unwrap());
+        assert!(layout.exec_root().join("containerd/containerd.sock.ttrpc").as_os_str().len() < 107);
+        assert_eq!(layout.bridge().len(), 11);
+        assert!(layout.data().starts_with(&deep));
+    }
+}

@@ -1,0 +1,191 @@
+//! `cargo xtask engine`: a Docker engine with BuildKit, the machine's or one of our own.
+
+pub mod apt;
+pub mod client;
+mod daemon;
+mod layout;
+mod network;
+pub mod packages;
+mod private;
+mod process;
+mod subnet;
+mod system;
+
+use std::io::{self, Write};
+use std::process::Command;
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::{Subcommand, ValueEnum};
+use kit::{Exit, HintExt, Outcome};
+
+use crate::checkout::Checkout;
+use client::Client;
+use layout::Layout;
+
+/// A Docker engine with BuildKit: start a private one where there is none, stop it, talk to it
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum Action {
+    /// Find an engine, and set up and start a private one where there is none
+    Up {
+        /// Which engine to use
+        #[arg(long = "engine", value_enum, default_value_t)]
+        choice: Choice,
+    },
+    /// Stop this checkout's private engine; its images and build cache stay
+    Down,
+    /// Print what a shell needs to talk to the engine, for `eval "$(cargo xtask engine env)"`
+    Env,
+}
+
+/// Which engine is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Choice {
+    /// This checkout's private engine if it runs, else the machine's, else a private one is set up
+    #[default]
+    Auto,
+    /// The engine that the machine already has
+    System,
+    /// An engine of this checkout's own
+    Private,
+}
+
+/// An engine that answers.
+#[derive(Debug)]
+pub struct Engine {
+    client: Client,
+    host: String,
+    /// Where it is kept, for a private one.
+    layout: Option<Layout>,
+    started: bool,
+}
+
+impl Engine {
+    /// `docker`, to be completed with arguments; it talks to this engine.
+    #[must_use]
+    pub fn docker(&self) -> Command {
+        self.client.command()
+    }
+
+    /// The engine's address as `DOCKER_HOST` wants it.
+    #[must_use]
+    pub fn docker_host(&self) -> &str {
+        &self.host
+    }
+
+    /// Whether this very process started the engine, and so should stop it.
+    #[must_use]
+    pub fn started_by_us(&self) -> bool {
+        self.started
+    }
+
+    /// Whether it belongs to this checkout alone.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        self.layout.is_some()
+    }
+
+    /// Stops a private engine and its containers; the machine's own engine is left alone.
+    pub fn stop(&self) -> Result<()> {
+        match &self.layout {
+            Some(layout) => private::stop(layout).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Lines that make a POSIX shell talk to this engine.
+    #[must_use]
+    pub fn exports(&self) -> String {
+        self.client.exports(&self.host)
+    }
+
+    fn private(layout: Layout, client: Client, started: bool) -> Self {
+        Self { client, host: layout.docker_host(), layout: Some(layout), started }
+    }
+
+    fn system((client, host): (Client, String)) -> Self {
+        Self { client, host, layout: None, started: false }
+    }
+}
+
+/// Runs the task.
+pub fn run(args: &Args) -> Outcome {
+    match args.action {
+        Action::Up { choice } => {
+            let engine = find(choice)?;
+            let kind = if engine.is_private() { "private" } else { "system" };
+            writeln!(io::stdout(), "{kind} engine at {}", engine.docker_host())?;
+        }
+        Action::Down => {
+            let stopped = stop_private()?;
+            log::info!(
+                "{}",
+                if stopped { "the private engine is stopped" } else { "no private engine is running" }
+            );
+        }
+        Action::Env => {
+            let engines = running()?;
+            let engine = engines
+                .first()
+                .context("no engine is running")
+                .hint(|| "cargo xtask engine up".to_owned())?;
+            write!(io::stdout(), "{}", engine.exports())?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// An engine that answers; sets up and starts a private one where that is wanted or nothing else is there.
+pub fn find(choice: Choice) -> Result<Engine> {
+    let layout = Layout::of(&Checkout::find()?);
+    if choice != Choice::System
+        && let Some(client) = private::running(&layout)
+    {
+        return Ok(Engine::private(layout, client, false));
+    }
+    if choice != Choice::Private {
+        match system::probe() {
+            Ok(found) => return Ok(Engine::system(found)),
+            Err(reason) if choice == Choice::System => {
+                return Err(anyhow!("{reason}")).hint(|| private::ADVICE.to_owned());
+            }
+            Err(reason) => log::info!("the machine has no Docker engine that can build this: {reason}"),
+        }
+    }
+    let (client, started) = private::start(&layout)?;
+    Ok(Engine::private(layout, client, started))
+}
+
+/// The engines that answer now, in the order in which [`find`] would take them; starts nothing.
+pub fn running() -> Result<Vec<Engine>> {
+    let layout = Layout::of(&Checkout::find()?);
+    let private = private::running(&layout).map(|client| Engine::private(layout, client, false));
+    let system = system::probe().ok().map(Engine::system);
+    Ok(private.into_iter().chain(system).collect())
+}
+
+/// Stops this checkout's private engine and its containers; returns whether it ran.
+pub fn stop_private() -> Result<bool> {
+    private::stop(&Layout::of(&Checkout::find()?))
+}
+
+/// A docker with buildx for questions that need no engine, such as `buildx bake --print`.
+pub fn client() -> Result<Client> {
+    system::client().or_else(|reason| {
+        log::debug!("{reason}; using a client of our own");
+        private::client(&Layout::of(&Checkout::find()?))
+    })
+}
+
+/// Fails where `docker` did not print what it should have.
+pub(crate) fn expect_line<'text>(text: &'text str, what: &str) -> Result<&'text str> {
+    match text.trim() {
+        "" => bail!("docker named no {what}"),
+        line => Ok(line),
+    }
+}

@@ -1,0 +1,191 @@
+//! Docker's programs from the distribution's packages, unpacked and not installed.
+//!
+//! The machine stays as it is: nothing is enabled, no group is made, no service starts. apt fetches and checks
+//! the signatures. Where the machine's own release is too old for a usable BuildKit, a second apt with its own
+//! state reads the release after it from the same mirror.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use anyhow::{Context, Result, bail};
+use kit::HintExt;
+use kit::atomic::{self, Placement};
+
+use super::apt;
+use super::layout::Layout;
+use crate::shown;
+
+/// Where packages come from, and which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    /// The release to read; none means the machine's own sources.
+    suite: Option<&'static str>,
+    packages: &'static [&'static str],
+}
+
+const DEBIAN: &[&str] = &["docker.io", "containerd", "docker-cli", "docker-buildx", "docker-compose"];
+const UBUNTU: &[&str] = &["docker.io", "containerd", "docker-buildx", "docker-compose-v2"];
+
+/// What to do on the machine that `os_release` describes (see os-release(5)); none where we cannot help.
+#[must_use]
+pub fn plan(os_release: &str) -> Option<Plan> {
+    let field = |name: &str| {
+        let line = os_release.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
+        Some(line.trim().trim_matches(['"', '\'']).to_owned())
+    };
+    let id = field("ID")?;
+    let major = field("VERSION_ID").and_then(|version| version.split('.').next()?.parse::<u32>().ok());
+    let like = field("ID_LIKE").unwrap_or_default();
+    let own = |packages| Some(Plan { suite: None, packages });
+    match (id.as_str(), major) {
+        ("debian", Some(12)) => Some(Plan { suite: Some("trixie"), packages: DEBIAN }),
+        // Debian's testing and unstable have no version.
+        ("debian", None | Some(13..)) => own(DEBIAN),
+        ("ubuntu", Some(22..)) => own(UBUNTU),
+        (id, _) if id != "ubuntu" && like.split(' ').any(|like| like == "ubuntu") => own(UBUNTU),
+        _ => None,
+    }
+}
+
+/// The plan for this machine.
+pub fn plan_here() -> Option<Plan> {
+    fs::read_to_string("/etc/os-release").ok().as_deref().and_then(plan)
+}
+
+/// Unpacks the programs unless they are there; may be killed at any time and called again.
+pub fn provide(layout: &Layout, plan: Plan) -> Result<()> {
+    if layout.programs().is_dir() {
+        return Ok(());
+    }
+    let scratch = layout.scratch();
+    remove(&scratch)?;
+    let (debs, unpacked) = (scratch.join("debs"), scratch.join("root"));
+    make(&debs)?;
+    make(&unpacked)?;
+    match plan.suite {
+        Some(suite) => {
+            log::info!("fetching {} of Debian {suite} with apt (90 MB, once)", plan.packages.join(", "));
+            let apt = apt::Isolated::new(&scratch.join("apt"), suite)?;
+            shown::run(&mut apt.command("update"))?;
+            shown::run(apt.command("download").args(plan.packages).current_dir(&debs))?;
+        }
+        None => {
+            log::info!("fetching {} with apt (90 MB, once)", plan.packages.join(", "));
+            apt::updating(|| shown::run(apt::get("download").args(plan.packages).current_dir(&debs)))?;
+        }
+    }
+    for deb in files(&debs)? {
+        kit::cmd::run(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(&unpacked))?;
+    }
+    client_settings(layout, &unpacked)?;
+    fs::rename(&unpacked, layout.programs()).with_context(|| {
+        format!("cannot rename {} to {}", unpacked.display(), layout.programs().display())
+    })?;
+    remove(&scratch)
+}
+
+/// Tells the unpacked client where its plugins will be.
+fn client_settings(layout: &Layout, unpacked: &Path) -> Result<()> {
+    let folders = ["usr/libexec/docker/cli-plugins", "usr/lib/docker/cli-plugins"];
+    let present: Vec<_> = folders.iter().filter(|folder| unpacked.join(folder).is_dir()).collect();
+    if present.is_empty() {
+        bail!("the packages hold no client plugins: no {} and no {}", folders[0], folders[1]);
+    }
+    let folders: Vec<_> = present.iter().map(|folder| layout.programs().join(folder)).collect();
+    let settings = serde_json::json!({ "cliPluginsExtraDirs": folders });
+    make(&layout.client_settings())?;
+    let file = layout.client_settings().join("config.json");
+    atomic::write(&file, settings.to_string().as_bytes(), Placement::volatile(0o644))
+}
+
+/// Installs what the machine lacks; each pair is a program, or the full path of any file, and its package.
+pub fn install(needed: &[(&str, &str)]) -> Result<()> {
+    let is_there =
+        |name: &str| if name.starts_with('/') { Path::new(name).exists() } else { find(name).is_some() };
+    let missing: Vec<_> = needed.iter().filter(|(name, _)| !is_there(name)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
+    packages.dedup();
+    let by_hand = || format!("install {}", packages.join(", "));
+    if !nix::unistd::geteuid().is_root() || which::which("apt-get").is_err() {
+        let programs: Vec<_> = missing.iter().map(|(program, _)| *program).collect();
+        return Err(anyhow::anyhow!("{} not found", programs.join(", "))).hint(by_hand);
+    }
+    log::info!("installing {} with apt", packages.join(", "));
+    apt::updating(|| shown::run(apt::get("install").args(["-y", "--no-install-recommends"]).args(&packages)))
+        .hint(by_hand)
+}
+
+/// A machine's program, found also in the folders that a plain `su` leaves out of `PATH`.
+#[must_use]
+pub fn find(program: &str) -> Option<PathBuf> {
+    which::which_in_global(program, Some(search_path(&[]))).ok()?.next()
+}
+
+/// `PATH` with `first` before it and the administrator's folders behind it.
+#[must_use]
+pub fn search_path(first: &[PathBuf]) -> std::ffi::OsString {
+    let inherited = env::var_os("PATH").unwrap_or_default();
+    let behind = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    let all = first.iter().cloned().chain(env::split_paths(&inherited)).chain(behind);
+    // Only a folder with a colon in its name cannot be joined; then the plain PATH has to do.
+    env::join_paths(all).unwrap_or(inherited)
+}
+
+fn make(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths = fs::read_dir(folder)
+        .and_then(|entries| {
+            entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()
+        })
+        .with_context(|| format!("cannot read {}", folder.display()))?;
+    paths.sort();
+    Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debian_12_borrows_from_13_and_newer_machines_use_their_own_sources() {
+        let own = |packages| Some(Plan { suite: None, packages });
+        let cases = [
+            ("ID=debian\nVERSION_ID=\"12\"\n", Some(Plan { suite: Some("trixie"), packages: DEBIAN })),
+            ("ID=debian\nVERSION_ID=\"13\"\n", own(DEBIAN)),
+            ("PRETTY_NAME=\"Debian GNU/Linux forky/sid\"\nID=debian\n", own(DEBIAN)),
+            ("ID=debian\nVERSION_ID=\"11\"\n", None),
+            ("ID=ubuntu\nID_LIKE=debian\nVERSION_ID=\"24.04\"\n", own(UBUNTU)),
+            ("ID=ubuntu\nVERSION_ID=\"20.04\"\n", None),
+            ("ID=linuxmint\nID_LIKE=\"ubuntu debian\"\nVERSION_ID=\"22\"\n", own(UBUNTU)),
+            ("ID=fedora\nVERSION_ID=44\n", None),
+            ("", None),
+        ];
+        for (os_release, expected) in cases {
+            assert_eq!(plan(os_release), expected, "{os_release}");
+        }
+    }
+
+    #[test]
+    fn the_administrators_folders_are_searched_last() {
+        let path = search_path(&["/first".into()]);
+        let folders: Vec<_> = env::split_paths(&path).collect();
+        assert_eq!(folders.first(), Some(&PathBuf::from("/first")));
+        assert_eq!(folders.last(), Some(&PathBuf::from("/sbin")));
+    }
+}

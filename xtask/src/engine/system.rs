@@ -1,0 +1,75 @@
+//! The engine that the machine already has.
+
+use std::env;
+use std::time::Duration;
+
+use super::client::Client;
+use crate::probe;
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The first Docker release whose own BuildKit knows named contexts and here-documents.
+const OLDEST: u32 = 23;
+
+/// A client of the machine's engine and the engine's address; the error is the reason why it cannot be used.
+pub fn probe() -> Result<(Client, String), String> {
+    let client = client()?;
+    let version =
+        probe::answer(client.command().args(["version", "--format", "{{.Server.Version}}"]), DEADLINE);
+    suitable(version.ok().as_deref())?;
+    let host = address(&client);
+    Ok((client, host))
+}
+
+/// A client that can read a bake file, whether or not an engine answers it; the error says what is missing.
+pub fn client() -> Result<Client, String> {
+    let program = which::which("docker").map_err(|_| "there is no docker command".to_owned())?;
+    let client = Client::of_system(program);
+    probe::answer(client.command().args(["buildx", "version"]), DEADLINE)
+        .map_err(|_| "docker has no buildx plugin".to_owned())?;
+    Ok(client)
+}
+
+fn suitable(version: Option<&str>) -> Result<(), String> {
+    let version = version.filter(|version| !version.is_empty()).ok_or("no Docker daemon answers")?;
+    let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    match major {
+        Some(major) if major >= OLDEST => Ok(()),
+        _ => Err(format!(
+            "the Docker daemon has version {version}, and {OLDEST}.0 is the oldest that can build this"
+        )),
+    }
+}
+
+fn address(client: &Client) -> String {
+    let asked = || {
+        let mut command = client.command();
+        probe::answer(
+            command.args(["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]),
+            DEADLINE,
+        )
+    };
+    env::var("DOCKER_HOST")
+        .ok()
+        .filter(|host| !host.is_empty())
+        .or_else(|| asked().ok())
+        .unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_daemon_that_answers_and_is_new_enough_will_do() {
+        assert_eq!(suitable(Some("28.2.2")), Ok(()));
+        assert_eq!(suitable(Some("26.1.5+dfsg1")), Ok(()));
+        assert_eq!(suitable(None), Err("no Docker daemon answers".into()));
+        assert_eq!(suitable(Some("")), Err("no Docker daemon answers".into()));
+        let old = suitable(Some("20.10.24+dfsg1")).unwrap_err();
+        assert_eq!(
+            old,
+            "the Docker daemon has version 20.10.24+dfsg1, and 23.0 is the oldest that can build this"
+        );
+    }
+}

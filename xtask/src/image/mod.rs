@@ -1,0 +1,186 @@
+//! Building images on this machine: what `docker-bake.hcl` cannot know is added here.
+//!
+//! That is the machine's certificates and proxies, and, where no container registry can be reached, a base from
+//! Debian's package archive and tools that the host's cargo has compiled.
+
+mod bootstrap;
+mod machine;
+mod supply;
+mod tools;
+
+use std::cell::OnceCell;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+use std::{env, fs};
+
+use anyhow::{Result, anyhow};
+use kit::{HintExt, Outcome};
+
+use crate::bake::{self, Catalogue, Variant};
+use crate::checkout::Checkout;
+use crate::engine::{self, Choice, Engine};
+use crate::{probe, shown};
+use supply::{Base, Seen};
+
+/// An image that is in the engine now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Built {
+    /// Its reference, such as `leonardo/base-image:cpu-22.04`.
+    pub image: String,
+    /// Its tag alone.
+    pub variant: String,
+    /// The digest of its configuration: it changes when anything in the image does.
+    pub id: String,
+}
+
+/// Builds one variant and loads it into the engine; without a request the one that suits the machine.
+///
+/// What is cached costs seconds. Fails with candidates on a request that names no variant.
+pub fn build(engine: &Engine, request: Option<&str>) -> Result<Built> {
+    let checkout = Checkout::find()?;
+    let builder = Builder::new(checkout.clone(), || engine.docker());
+    let request = request.unwrap_or_else(|| builder.default_variant());
+    let catalogue = catalogue(&checkout, engine.docker())?;
+    let variant = bake::explained(bake::resolve(&catalogue, request))?;
+    let mut bake = bake::command(in_root(&checkout, engine.docker()), &[variant], &[]);
+    // The docker driver loads anyway; a builder in a container keeps its result to itself unless told.
+    bake.arg("--load");
+    bake::Engine::equip(&builder, &mut bake, &[variant])?;
+    bake::Engine::prepare(&builder, &[variant])?;
+    log::info!("building {} on {}", variant.image, builder.base(variant)?.name(variant));
+    shown::run(&mut bake)?;
+    let id =
+        kit::cmd::stdout(engine.docker().args(["image", "inspect", "--format", "{{.Id}}", &variant.image]))?;
+    let id = engine::expect_line(&id, "image")?.to_owned();
+    Ok(Built { image: variant.image.clone(), variant: variant.tag.clone(), id })
+}
+
+/// `cargo xtask bake`: as in [`crate::bake`], with an engine only where something is built.
+pub fn bake(args: &bake::Args) -> Outcome {
+    let checkout = Checkout::find()?;
+    let root = checkout.root().to_owned();
+    if args.list || args.print || args.dry_run {
+        let client = engine::client()?;
+        return bake::run(args, &root, &Builder::new(checkout, || client.command()));
+    }
+    let engine = engine::find(Choice::Auto)?;
+    bake::run(args, &root, &Builder::new(checkout, || engine.docker()))
+}
+
+fn catalogue(checkout: &Checkout, docker: Command) -> Result<Catalogue> {
+    let mut print = bake::command(in_root(checkout, docker), &[], &[]);
+    Catalogue::from_print_json(&kit::cmd::stdout(print.args(["--print", "all"]))?)
+}
+
+fn in_root(checkout: &Checkout, mut docker: Command) -> Command {
+    docker.current_dir(checkout.root());
+    docker
+}
+
+/// How long a registry may take to answer before it counts as unreachable.
+const REGISTRY_DEADLINE: Duration = Duration::from_secs(5);
+
+/// The machine's part of a build.
+struct Builder<F> {
+    checkout: Checkout,
+    docker: F,
+    registry: OnceCell<bool>,
+}
+
+impl<F: Fn() -> Command> Builder<F> {
+    fn new(checkout: Checkout, docker: F) -> Self {
+        Self { checkout, docker, registry: OnceCell::new() }
+    }
+
+    /// Asked once: whether a container registry answers.
+    fn registry(&self) -> bool {
+        *self.registry.get_or_init(|| {
+            let mut ask = (self.docker)();
+            probe::answer(
+                ask.args(["buildx", "imagetools", "inspect", supply::DEFAULT_BASE]),
+                REGISTRY_DEADLINE,
+            )
+            .is_ok()
+        })
+    }
+
+    fn has_image(&self, image: &str) -> bool {
+        let mut ask = (self.docker)();
+        kit::cmd::run(ask.args(["image", "inspect", "--format", "{{.Id}}", image])).is_ok()
+    }
+
+    fn seen(&self, base: &str) -> Seen {
+        Seen { registry: self.registry(), base_here: self.has_image(base) }
+    }
+
+    fn default_variant(&self) -> &'static str {
+        let variant = supply::default_variant(self.seen(supply::DEFAULT_BASE));
+        if variant != supply::DEFAULT {
+            log::info!(
+                "no container registry answers, so {variant} is built on a base from Debian's package archive instead of {}",
+                supply::DEFAULT
+            );
+        }
+        variant
+    }
+
+    fn base(&self, variant: &Variant) -> Result<Base> {
+        let chosen = variant.tag == supply::BOOTSTRAPPED && env::var_os(supply::BASE_VARIABLE).is_some();
+        let base =
+            if chosen { Some(Base::Listed) } else { supply::base(&variant.tag, self.seen(&variant.base)) };
+        base.ok_or_else(|| {
+            anyhow!("cannot build {}: no container registry answers with {}", variant.tag, variant.base)
+        })
+        .hint(|| {
+            format!("{} needs none; behind a proxy, set HTTPS_PROXY for the engine", supply::BOOTSTRAPPED)
+        })
+    }
+
+    fn tools(&self) -> PathBuf {
+        self.checkout.image_dir().join("tools")
+    }
+}
+
+impl<F: Fn() -> Command> bake::Engine for Builder<F> {
+    fn docker(&self) -> Command {
+        (self.docker)()
+    }
+
+    fn equip(&self, bake: &mut Command, variants: &[&Variant]) -> Result<()> {
+        for argument in machine::overrides(&kit::Env::of_process(), |path| {
+            fs::metadata(path).is_ok_and(|meta| meta.is_file())
+        }) {
+            bake.arg("--set").arg(argument);
+        }
+        // Newer buildx asks before it reads outside the checkout, and nobody is there to answer.
+        bake.env("BUILDX_BAKE_ENTITLEMENTS_FS", "0");
+        if !self.registry() {
+            let mut context = std::ffi::OsString::from("*.contexts.tools=");
+            context.push(self.tools());
+            bake.arg("--set").arg(context);
+            // BuildKit looks up the compiler's image even though the stage that uses it is replaced.
+            bake.args(["--set", "*.args.RUST_IMAGE=scratch"]);
+        }
+        for variant in variants {
+            // What cannot be built can still be printed; `prepare` refuses it.
+            if self.base(variant).is_ok_and(|base| base == Base::Bootstrapped) {
+                bake.env(supply::BASE_VARIABLE, bootstrap::IMAGE);
+            }
+        }
+        Ok(())
+    }
+
+    fn prepare(&self, variants: &[&Variant]) -> Result<()> {
+        for variant in variants {
+            if self.base(variant)? == Base::Bootstrapped && !self.has_image(bootstrap::IMAGE) {
+                bootstrap::make(&self.docker, &self.checkout.image_dir())?;
+            }
+        }
+        if !self.registry() {
+            log::info!("compiling the image's tools with this machine's cargo");
+            tools::make(&self.checkout, &self.tools())?;
+        }
+        Ok(())
+    }
+}

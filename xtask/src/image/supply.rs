@@ -1,0 +1,81 @@
+//! What can be built on this machine, and on which base.
+
+use crate::bake::Variant;
+
+use super::bootstrap;
+
+/// What `cargo xtask up` builds where it can.
+pub const DEFAULT: &str = "cpu-22.04";
+/// The base of the default, and the question that tells whether a registry can be reached.
+pub const DEFAULT_BASE: &str = "ubuntu:22.04";
+/// The one variant whose base can be made without a registry.
+pub const BOOTSTRAPPED: &str = "cpu-debian-12";
+/// The bake file's variable for that base.
+pub const BASE_VARIABLE: &str = "LEONARDO_DEBIAN_BASE";
+
+/// What was found out about a base.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// A container registry answers.
+    pub registry: bool,
+    /// The engine has the base already.
+    pub base_here: bool,
+}
+
+/// Which base a variant is built on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Base {
+    /// The one that the bake file names.
+    Listed,
+    /// One that is made here from Debian's package archive.
+    Bootstrapped,
+}
+
+impl Base {
+    /// The base's image reference.
+    pub fn name(self, variant: &Variant) -> &str {
+        match self {
+            Self::Listed => &variant.base,
+            Self::Bootstrapped => bootstrap::IMAGE,
+        }
+    }
+}
+
+/// The base of a variant; none where it cannot be built.
+pub fn base(variant: &str, seen: Seen) -> Option<Base> {
+    match seen {
+        Seen { registry: true, .. } | Seen { base_here: true, .. } => Some(Base::Listed),
+        _ if variant == BOOTSTRAPPED => Some(Base::Bootstrapped),
+        _ => None,
+    }
+}
+
+/// What to build when nobody said: the default, or what can be built without a registry.
+pub fn default_variant(default_base: Seen) -> &'static str {
+    if base(DEFAULT, default_base).is_some() { DEFAULT } else { BOOTSTRAPPED }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOTHING: Seen = Seen { registry: false, base_here: false };
+    const REGISTRY: Seen = Seen { registry: true, base_here: false };
+    const OFFLINE: Seen = Seen { registry: false, base_here: true };
+
+    #[test]
+    fn without_a_registry_only_what_is_here_or_bootstrapped_can_be_built() {
+        assert_eq!(base("cuda-12.1.1-base-22.04", NOTHING), None);
+        assert_eq!(base("cuda-12.1.1-base-22.04", OFFLINE), Some(Base::Listed));
+        assert_eq!(base("cpu-debian-12", NOTHING), Some(Base::Bootstrapped));
+        assert_eq!(base("cpu-debian-12", REGISTRY), Some(Base::Listed));
+        assert_eq!(base("cpu-debian-12", OFFLINE), Some(Base::Listed));
+    }
+
+    #[test]
+    fn the_default_is_ubuntu_unless_it_cannot_be_had() {
+        assert_eq!(default_variant(REGISTRY), "cpu-22.04");
+        assert_eq!(default_variant(OFFLINE), "cpu-22.04");
+        assert_eq!(default_variant(NOTHING), "cpu-debian-12");
+    }
+}

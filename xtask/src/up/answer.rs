@@ -1,0 +1,118 @@
+//! What `up` tells.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::DEFAULT_NAME;
+use super::options::Options;
+use super::port::Published;
+use super::portal::Credentials;
+use crate::engine::Engine;
+use crate::image::Built;
+
+/// The answer; its JSON form only ever grows. There is no `Debug`: it holds secrets.
+#[derive(Serialize)]
+pub struct Answer {
+    container: String,
+    image: String,
+    variant: String,
+    portal_url: String,
+    web_user: String,
+    web_password: String,
+    web_token: String,
+    ssh_address: String,
+    ssh_port: u16,
+    docker_host: String,
+    #[serde(skip)]
+    has_ssh_key: bool,
+}
+
+impl Answer {
+    /// Puts together what was found out.
+    pub fn new(
+        name: &str,
+        built: &Built,
+        engine: &Engine,
+        portal_url: String,
+        ports: Published,
+        options: &Options,
+        credentials: Credentials,
+    ) -> Self {
+        Self {
+            container: name.to_owned(),
+            image: built.image.clone(),
+            variant: built.variant.clone(),
+            portal_url,
+            web_user: credentials.user,
+            web_password: credentials.password,
+            web_token: credentials.token,
+            ssh_address: options.bind.to_string(),
+            ssh_port: ports.ssh,
+            docker_host: engine.docker_host().to_owned(),
+            has_ssh_key: options.has_ssh_key(),
+        }
+    }
+
+    /// One object on one line.
+    pub fn json(&self) -> Result<String> {
+        Ok(serde_json::to_string(self)? + "\n")
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        let name = if self.container == DEFAULT_NAME {
+            String::new()
+        } else {
+            format!(" --name {}", self.container)
+        };
+        let ssh = if self.has_ssh_key {
+            format!("ssh -p {} root@{}", self.ssh_port, self.ssh_address)
+        } else {
+            "off: give a public key with --ssh-key FILE".to_owned()
+        };
+        format!(
+            "Portal    {}\nUser      {}\nPassword  {}\nSSH       {ssh}\nShell     eval \"$(cargo xtask engine env)\"; docker exec -it {} bash\nStop      cargo xtask down{name}\n",
+            self.portal_url, self.web_user, self.web_password, self.container
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer() -> Answer {
+        Answer {
+            container: "mine".into(),
+            image: "leonardo/base-image:cpu-22.04".into(),
+            variant: "cpu-22.04".into(),
+            portal_url: "http://127.0.0.1:1112".into(),
+            web_user: "user".into(),
+            web_password: "p\"w".into(),
+            web_token: "t".into(),
+            ssh_address: "127.0.0.1".into(),
+            ssh_port: 2222,
+            docker_host: "unix:///run/x".into(),
+            has_ssh_key: true,
+        }
+    }
+
+    #[test]
+    fn the_json_form_is_pinned() {
+        assert_eq!(
+            answer().json().unwrap(),
+            "{\"container\":\"mine\",\"image\":\"leonardo/base-image:cpu-22.04\",\"variant\":\"cpu-22.04\",\
+             \"portal_url\":\"http://127.0.0.1:1112\",\"web_user\":\"user\",\"web_password\":\"p\\\"w\",\"web_token\":\"t\",\
+             \"ssh_address\":\"127.0.0.1\",\"ssh_port\":2222,\"docker_host\":\"unix:///run/x\"}\n"
+        );
+    }
+
+    #[test]
+    fn people_are_told_where_who_and_how_to_stop() {
+        assert_eq!(
+            answer().text(),
+            "Portal    http://127.0.0.1:1112\nUser      user\nPassword  p\"w\nSSH       ssh -p 2222 root@127.0.0.1\n\
+             Shell     eval \"$(cargo xtask engine env)\"; docker exec -it mine bash\nStop      cargo xtask down --name mine\n"
+        );
+    }
+}

@@ -1,0 +1,302 @@
+//! The container: what there is, what to do about it, and doing it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::process::Command;
+
+use anyhow::{Context, Result, anyhow, bail};
+use kit::{HintExt, Usage};
+use serde::Deserialize;
+
+use super::options::Options;
+use super::port::Published;
+use crate::engine::Engine;
+
+/// Marks a container as ours and says what it was made of.
+const LABEL: &str = "org.leonardo.options";
+const PORTAL_INSIDE: u16 = 1111;
+/// supervisord ends its programs in order, which may take longer than docker's ten seconds.
+const STOP_SECONDS: &str = "30";
+
+/// A container that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Its full id.
+    pub id: String,
+    /// The ports of this machine that it holds now.
+    pub ports: Vec<u16>,
+    running: bool,
+    digest: Option<String>,
+}
+
+/// What `up` does about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing has changed.
+    Keep,
+    /// There is none.
+    Create,
+    /// Ours, but made of something else, or it has stopped.
+    Replace,
+}
+
+/// Keeps, replaces or creates; fails where a container that is not ours has the name.
+pub fn decide(seen: Option<&Seen>, name: &str, digest: &str) -> Result<Action> {
+    match seen {
+        None => Ok(Action::Create),
+        Some(Seen { digest: None, .. }) => foreign(name),
+        Some(Seen { running: true, digest: Some(old), .. }) if old == digest => Ok(Action::Keep),
+        Some(_) => Ok(Action::Replace),
+    }
+}
+
+fn foreign<T>(name: &str) -> Result<T> {
+    Err(anyhow!("there is a container {name} that was not made by cargo xtask"))
+        .hint(|| "give another name with --name".to_owned())
+}
+
+/// Refuses what docker would refuse as a container's name, before anything is built.
+pub fn check_name(name: &str) -> Result<()> {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "_.-".contains(letter);
+    let valid = name.len() > 1
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.chars().all(plain);
+    if valid {
+        Ok(())
+    } else {
+        Err(Usage(format!("{name:?} is not a container's name: letters, digits, _ . -")).into())
+    }
+}
+
+/// The container of that name.
+pub fn find(engine: &Engine, name: &str) -> Result<Option<Seen>> {
+    // A filter answers with nothing where `inspect` fails; it is a regular expression.
+    let filter = format!("name=^/?{}$", name.replace('.', "\\."));
+    let id = kit::cmd::stdout(engine.docker().args([
+        "ps",
+        "--all",
+        "--quiet",
+        "--no-trunc",
+        "--filter",
+        &filter,
+    ]))?;
+    match id.trim() {
+        "" => Ok(None),
+        id => {
+            let text = kit::cmd::stdout(engine.docker().args(["container", "inspect", id]))?;
+            Ok(Some(seen(&text).with_context(|| format!("cannot read what docker says about {name}"))?))
+        }
+    }
+}
+
+/// The ports that lead to portal and SSH server now.
+pub fn published(engine: &Engine, name: &str, options: &Options) -> Result<Published> {
+    let port = |inside: u16| {
+        let text = kit::cmd::stdout(engine.docker().args(["port", name, &format!("{inside}/tcp")]))?;
+        let port = text.lines().next().and_then(|line| line.rsplit_once(':')?.1.parse().ok());
+        port.with_context(|| format!("{name} does not publish port {inside}"))
+    };
+    Ok(Published { portal: port(PORTAL_INSIDE)?, ssh: port(options.ssh_inside())? })
+}
+
+/// Stops and removes a container with its anonymous volumes.
+pub fn remove(engine: &Engine, id: &str) -> Result<()> {
+    kit::cmd::run(engine.docker().args(["stop", "--time", STOP_SECONDS, id]))?;
+    kit::cmd::run(engine.docker().args(["rm", "--force", "--volumes", id]))
+}
+
+/// Removes the container of that name if it is ours; returns whether there was one.
+pub fn remove_ours(engine: &Engine, name: &str) -> Result<bool> {
+    match find(engine, name)? {
+        None => Ok(false),
+        Some(Seen { digest: None, .. }) => foreign(name),
+        Some(seen) => remove(engine, &seen.id).map(|()| true),
+    }
+}
+
+/// Starts the container.
+pub fn start(
+    engine: &Engine,
+    name: &str,
+    image: &str,
+    digest: &str,
+    options: &Options,
+    ports: Published,
+) -> Result<()> {
+    let mut command = engine.docker();
+    run_arguments(&mut command, name, image, digest, options, ports);
+    kit::cmd::run(&mut command)
+}
+
+/// Values of settings travel in the client's environment: everybody can read the arguments of a process.
+fn run_arguments(
+    command: &mut Command,
+    name: &str,
+    image: &str,
+    digest: &str,
+    options: &Options,
+    ports: Published,
+) {
+    command.args(["run", "--detach", "--pull", "never", "--name", name]);
+    command.args(["--label", &format!("{LABEL}={digest}")]);
+    let address =
+        if options.bind.is_ipv6() { format!("[{}]", options.bind) } else { options.bind.to_string() };
+    for (outside, inside) in [(ports.portal, PORTAL_INSIDE), (ports.ssh, options.ssh_inside())] {
+        command.args(["--publish", &format!("{address}:{outside}:{inside}")]);
+    }
+    command.arg("--mount").arg(mount(options));
+    for (setting, value) in &options.environment {
+        if is_read_by_client(setting) {
+            command.args(["--env", &format!("{setting}={value}")]);
+        } else {
+            command.args(["--env", setting]).env(setting, value);
+        }
+    }
+    command.arg(image);
+}
+
+/// Names that would change the client itself; none of them is for secrets.
+fn is_read_by_client(name: &str) -> bool {
+    ["PATH", "HOME", "TMPDIR", "TZ"].contains(&name) || name.starts_with("LD_") || name.starts_with("GO")
+}
+
+/// The value of `--mount` is a line of CSV, so a quoted field may hold a comma.
+fn mount(options: &Options) -> OsString {
+    let mut text = OsString::from("type=bind,target=/workspace,\"source=");
+    text.push(options.workspace.to_string_lossy().replace('"', "\"\""));
+    text.push("\"");
+    text
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Inspected {
+    id: String,
+    state: State,
+    config: Config,
+    host_config: HostConfig,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct State {
+    running: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Config {
+    labels: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct HostConfig {
+    port_bindings: Option<BTreeMap<String, Option<Vec<Binding>>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Binding {
+    host_port: String,
+}
+
+/// Reads `docker container inspect`.
+fn seen(text: &str) -> Result<Seen> {
+    let mut all: Vec<Inspected> = serde_json::from_str(text)?;
+    let Some(one) = all.pop() else { bail!("it says nothing") };
+    let bindings = one.host_config.port_bindings.unwrap_or_default();
+    let ports =
+        bindings.into_values().flatten().flatten().filter_map(|binding| binding.host_port.parse().ok());
+    Ok(Seen {
+        id: one.id,
+        // A stopped container holds no port.
+        ports: ports.filter(|_| one.state.running).collect(),
+        running: one.state.running,
+        digest: one.config.labels.unwrap_or_default().remove(LABEL),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(running: bool, digest: Option<&str>) -> Seen {
+        Seen { id: "1".into(), ports: vec![], running, digest: digest.map(str::to_owned) }
+    }
+
+    #[test]
+    fn only_an_unchanged_running_container_of_ours_is_kept() {
+        let decide =
+            |seen: Option<Seen>| decide(seen.as_ref(), "leonardo", "d").map_err(|error| error.to_string());
+        assert_eq!(decide(None), Ok(Action::Create));
+        assert_eq!(decide(Some(container(true, Some("d")))), Ok(Action::Keep));
+        assert_eq!(decide(Some(container(false, Some("d")))), Ok(Action::Replace));
+        assert_eq!(decide(Some(container(true, Some("other")))), Ok(Action::Replace));
+        let refused = Err("there is a container leonardo that was not made by cargo xtask".into());
+        assert_eq!(decide(Some(container(false, None))), refused);
+    }
+
+    #[test]
+    fn what_docker_says_is_read() {
+        let text = |running: bool, labels: &str| {
+            format!(
+                r#"[{{"Id":"abc","State":{{"Running":{running}}},"Config":{{"Labels":{labels}}},"HostConfig":{{"PortBindings":
+                {{"1111/tcp":[{{"HostIp":"127.0.0.1","HostPort":"1112"}}],"22/tcp":null}}}}}}]"#
+            )
+        };
+        let ours = Seen { id: "abc".into(), ports: vec![1112], running: true, digest: Some("d".into()) };
+        assert_eq!(seen(&text(true, r#"{"org.leonardo.options":"d","x":"y"}"#)).unwrap(), ours);
+        let foreign = Seen { id: "abc".into(), ports: vec![], running: false, digest: None };
+        assert_eq!(seen(&text(false, "null")).unwrap(), foreign);
+    }
+
+    #[test]
+    fn a_secret_is_in_the_environment_and_not_in_the_arguments() {
+        let environment = [("WEB_PASSWORD", "hunt\ner2="), ("PATH", "/x"), ("SSH_PORT", "2200")];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let options = Options::for_test("/w,x\"y", environment);
+        let mut command = Command::new("docker");
+        run_arguments(&mut command, "n", "image:tag", "d", &options, Published { portal: 1111, ssh: 2222 });
+        let words: Vec<_> = command.get_args().map(|word| word.to_str().unwrap()).collect();
+        assert_eq!(
+            words,
+            [
+                "run",
+                "--detach",
+                "--pull",
+                "never",
+                "--name",
+                "n",
+                "--label",
+                "org.leonardo.options=d",
+                "--publish",
+                "127.0.0.1:1111:1111",
+                "--publish",
+                "127.0.0.1:2222:2200",
+                "--mount",
+                "type=bind,target=/workspace,\"source=/w,x\"\"y\"",
+                "--env",
+                "PATH=/x",
+                "--env",
+                "SSH_PORT",
+                "--env",
+                "WEB_PASSWORD",
+                "image:tag"
+            ]
+        );
+        let environment: Vec<_> =
+            command.get_envs().filter_map(|(name, value)| Some((name.to_str()?, value?.to_str()?))).collect();
+        assert_eq!(environment, [("SSH_PORT", "2200"), ("WEB_PASSWORD", "hunt\ner2=")]);
+    }
+
+    #[test]
+    fn a_name_that_docker_refuses_is_a_usage_error() {
+        for right in ["leonardo", "a.b_c-1"] {
+            check_name(right).unwrap();
+        }
+        for wrong in ["", "a", "-rm", "a/b", "a b", "ä1", "a\n"] {
+            assert!(check_name(wrong).unwrap_err().is::<Usage>(), "{wrong:?}");
+        }
+    }
+}

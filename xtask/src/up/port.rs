@@ -1,0 +1,99 @@
+//! Which ports of this machine lead into the container.
+
+use std::net::{IpAddr, TcpListener};
+
+use anyhow::{Context, Result, bail};
+use kit::HintExt;
+
+/// Where the portal is asked for first.
+const PORTAL: u16 = 1111;
+/// Port 22 is usually this machine's own.
+const SSH: u16 = 2222;
+
+/// The ports of this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// Leads to the portal.
+    pub portal: u16,
+    /// Leads to the SSH server.
+    pub ssh: u16,
+}
+
+impl Published {
+    /// Takes what is wanted or fails; takes the default or the next free port where nothing is.
+    pub fn choose(portal: Option<u16>, ssh: Option<u16>, free: impl Fn(u16) -> bool) -> Result<Self> {
+        if portal.is_some() && portal == ssh {
+            bail!("portal and SSH cannot both have port {}", portal.unwrap_or_default());
+        }
+        let portal_port = pick(portal, PORTAL, "--portal-port", |port| Some(port) != ssh && free(port))?;
+        let ssh_port = pick(ssh, SSH, "--ssh-port", |port| port != portal_port && free(port))?;
+        Ok(Self { portal: portal_port, ssh: ssh_port })
+    }
+
+    /// What to tell somebody who expects the default ports.
+    pub fn moved(self, portal: Option<u16>, ssh: Option<u16>) -> Vec<String> {
+        let rows = [("the portal", portal, PORTAL, self.portal), ("SSH", ssh, SSH, self.ssh)];
+        let moved = rows.into_iter().filter(|(_, wanted, default, got)| wanted.is_none() && default != got);
+        moved
+            .map(|(what, _, default, got)| format!("port {default} is taken, so {what} gets {got}"))
+            .collect()
+    }
+}
+
+fn pick(wanted: Option<u16>, default: u16, flag: &str, free: impl Fn(u16) -> bool) -> Result<u16> {
+    match wanted {
+        Some(port) if free(port) => Ok(port),
+        Some(port) => {
+            Err(anyhow::anyhow!("port {port} is taken")).hint(|| format!("give another one with {flag}"))
+        }
+        None => (default..=u16::MAX).find(|port| free(*port)).context("no port is free"),
+    }
+}
+
+/// Whether this address and port can be listened on now.
+pub fn is_free(address: IpAddr, port: u16) -> bool {
+    TcpListener::bind((address, port)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    fn choose(portal: Option<u16>, ssh: Option<u16>, busy: &[u16]) -> Result<(u16, u16), String> {
+        let chosen = Published::choose(portal, ssh, |port| !busy.contains(&port));
+        chosen.map(|chosen| (chosen.portal, chosen.ssh)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_busy_default_moves_on_and_a_busy_wish_is_an_error() {
+        assert_eq!(choose(None, None, &[]), Ok((1111, 2222)));
+        assert_eq!(choose(None, None, &[1111, 1112, 2222]), Ok((1113, 2223)));
+        assert_eq!(choose(Some(8080), None, &[1111]), Ok((8080, 2222)));
+        assert_eq!(choose(Some(8080), None, &[8080]), Err("port 8080 is taken".into()));
+        assert_eq!(choose(None, Some(22), &[22]), Err("port 22 is taken".into()));
+    }
+
+    #[test]
+    fn the_two_ports_never_are_one() {
+        assert_eq!(choose(None, Some(1111), &[]), Ok((1112, 1111)));
+        assert_eq!(choose(Some(2222), None, &[]), Ok((2222, 2223)));
+        assert_eq!(choose(Some(5), Some(5), &[]), Err("portal and SSH cannot both have port 5".into()));
+    }
+
+    #[test]
+    fn only_a_default_that_moved_is_worth_a_word() {
+        let ports = Published { portal: 1112, ssh: 2223 };
+        assert_eq!(ports.moved(None, Some(2223)), ["port 1111 is taken, so the portal gets 1112"]);
+    }
+
+    #[test]
+    fn a_port_with_a_listener_is_not_free() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        assert!(!is_free(loopback, port));
+        drop(listener);
+        assert!(is_free(loopback, port));
+    }
+}

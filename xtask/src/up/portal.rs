@@ -1,0 +1,155 @@
+//! The portal from outside: is it there, and who may enter.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use serde::Deserialize;
+
+use crate::engine::Engine;
+
+const DEADLINE: Duration = Duration::from_secs(150);
+const ANSWER_DEADLINE: Duration = Duration::from_secs(3);
+const CREDENTIALS: &str = "/opt/leonardo/etc/web_credentials.json";
+const LOG_LINES: &str = "30";
+
+/// Who may enter. There is no `Debug`: these are secrets.
+#[derive(Deserialize)]
+pub struct Credentials {
+    /// The name for the login page.
+    #[serde(rename = "web_user")]
+    pub user: String,
+    /// The password for it.
+    #[serde(rename = "web_password")]
+    pub password: String,
+    /// What a program sends as a bearer token.
+    #[serde(rename = "web_token")]
+    pub token: String,
+}
+
+/// Where to find the portal from this machine.
+pub fn url(bind: IpAddr, port: u16) -> String {
+    let address = match bind {
+        // "All addresses" is nothing that one could visit.
+        IpAddr::V4(address) if address.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(address) if address.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        address => address,
+    };
+    format!("http://{}", SocketAddr::new(address, port))
+}
+
+/// Waits until the portal is healthy; fails at once when the container ends, with the end of its log.
+pub fn wait(engine: &Engine, name: &str, url: &str) -> Result<()> {
+    let mut end = Reaped(watch(engine, name)?);
+    let page = format!("{url}/leonardo/health-check");
+    let agent = agent();
+    let healthy = || agent.get(&page).call().is_ok_and(|answer| answer.status() == 200);
+    let outcome = kit::wait::until(DEADLINE, &format!("the portal of {name} at {url}"), || {
+        if healthy() {
+            return Some(Ok(()));
+        }
+        let ended = end.0.try_wait().ok().flatten();
+        ended.map(|_| Err(anyhow!("the container {name} has ended")))
+    });
+    let outcome = outcome.and_then(|answer| answer);
+    outcome.map_err(|error| anyhow!("{error}; its log ends with:\n{}", log_end(engine, name)))
+}
+
+/// A loopback address is never behind a proxy, whatever the environment says.
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .timeout_global(Some(ANSWER_DEADLINE))
+        .proxy(None)
+        .max_redirects(0)
+        .build()
+        .into()
+}
+
+/// `docker wait` ends when the container does, which is cheaper to ask for than the container's state.
+fn watch(engine: &Engine, name: &str) -> Result<Child> {
+    let mut command = engine.docker();
+    command.args(["wait", name]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().with_context(|| format!("cannot run {}", kit::cmd::describe(&command)))
+}
+
+/// A child that does not outlive its purpose.
+struct Reaped(Child);
+
+impl Drop for Reaped {
+    fn drop(&mut self) {
+        // Both fail only for a child that is gone.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn log_end(engine: &Engine, name: &str) -> String {
+    let mut command: Command = engine.docker();
+    let output = command.args(["logs", "--tail", LOG_LINES, name]).stdin(Stdio::null()).output();
+    match output {
+        Ok(output) => {
+            let both = [output.stdout, output.stderr].concat();
+            String::from_utf8_lossy(&both).trim_end().to_owned()
+        }
+        Err(error) => format!("(cannot read it: {error})"),
+    }
+}
+
+/// Asks the container who may enter.
+pub fn credentials(engine: &Engine, name: &str) -> Result<Credentials> {
+    let text = kit::cmd::stdout(engine.docker().args(["exec", name, "cat", CREDENTIALS]))?;
+    read(&text)
+}
+
+fn read(text: &str) -> Result<Credentials> {
+    // The parser's own message would repeat a part of the text.
+    serde_json::from_str(text)
+        .map_err(|error| anyhow!("{CREDENTIALS} is malformed at column {}", error.column()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
+    #[test]
+    fn the_address_is_one_that_a_browser_can_open() {
+        let url = |bind: &str| url(bind.parse().unwrap(), 1111);
+        assert_eq!(url("127.0.0.1"), "http://127.0.0.1:1111");
+        assert_eq!(url("0.0.0.0"), "http://127.0.0.1:1111");
+        assert_eq!(url("::"), "http://[::1]:1111");
+        assert_eq!(url("192.0.2.7"), "http://192.0.2.7:1111");
+    }
+
+    #[test]
+    fn malformed_credentials_are_not_repeated() {
+        let error = read(r#"{"web_user":"u","web_password":"hunter2""#).err().unwrap();
+        assert!(!format!("{error:#}").contains("hunter2"), "{error:#}");
+        let good =
+            read(r#"{"web_user":"u","web_password":"p","web_token":"t","web_password_b64":"x"}"#).unwrap();
+        assert_eq!((good.user, good.password, good.token), ("u".into(), "p".into(), "t".into()));
+    }
+
+    #[test]
+    fn a_redirect_or_an_error_is_not_health() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = thread::spawn(move || {
+            for status in ["302 Found\r\nLocation: /", "502 Bad Gateway", "200 OK"] {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = [0; 2048];
+                assert!(stream.read(&mut request).unwrap() > 0);
+                write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                    .unwrap();
+            }
+        });
+        let agent = agent();
+        let statuses: Vec<_> =
+            (0..3).map(|_| agent.get(&url).call().is_ok_and(|answer| answer.status() == 200)).collect();
+        assert_eq!(statuses, [false, false, true]);
+        server.join().unwrap();
+    }
+}
