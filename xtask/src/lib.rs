@@ -3,11 +3,19 @@
 //! A task is a public module with an `Args` and a `run`; `main.rs` has one line for each.
 
 pub mod bake;
+pub mod bench;
+mod cargo;
+pub mod check;
 pub mod checkout;
+mod deny;
+pub mod docs;
 pub mod down;
+pub mod e2e;
 pub mod engine;
 pub mod fingerprint;
 pub mod image;
 pub mod probe;
 pub mod shown;
+mod suite;
+pub mod test;
 pub mod up;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use kit::Outcome;
-use xtask::{bake, down, engine, image, up};
+use xtask::{bake, bench, check, docs, down, e2e, engine, image, test, up};
 
 /// Everything a developer or CI does: build, start, stop and check the Leonardo base image.
 #[derive(Debug, Parser)]
@@ -26,6 +26,11 @@ enum Task {
     Down(down::Args),
     Engine(engine::Args),
     Bake(bake::Args),
+    Test(test::Args),
+    Check(check::Args),
+    E2e(e2e::Args),
+    Bench(bench::Args),
+    Docs(docs::Args),
 }
 
 fn main() -> ExitCode {
@@ -40,6 +45,11 @@ fn run() -> Outcome {
         Task::Down(args) => down::run(&args),
         Task::Engine(args) => engine::run(&args),
         Task::Bake(args) => image::bake(&args),
+        Task::Test(args) => test::run(&args),
+        Task::Check(args) => check::run(&args),
+        Task::E2e(args) => e2e::run(&args),
+        Task::Bench(args) => bench::run(&args),
+        Task::Docs(args) => docs::run(&args),
     }
 }
 

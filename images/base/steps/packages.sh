@@ -52,5 +52,5 @@ rm -f /etc/ssh/ssh_host_*
 rm -f /var/lib/dbus/machine-id
 [ ! -s /etc/machine-id ] || : > /etc/machine-id
 rm -f /var/log/dpkg.log /var/log/alternatives.log /var/log/bootstrap.log /var/cache/ldconfig/aux-cache \
-    /var/cache/debconf/*-old /var/lib/dpkg/*-old /etc/*- 
+    /var/cache/debconf/*-old /var/lib/dpkg/*-old /etc/*-
 rm -rf /var/log/apt /var/cache/apt/*.bin /var/lib/apt/lists/* /tmp/* /var/tmp/*

@@ -1,30 +1,31 @@
 //! The image's own binaries, compiled on the host and linked statically, so that they run on any base.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
 use kit::atomic::{self, Placement};
 use serde::Deserialize;
 
+use crate::cargo::cargo;
 use crate::checkout::Checkout;
 use crate::shown;
 
 /// Compiles every package below `crates/` that has a binary, and leaves exactly those binaries in `into`.
 pub fn make(checkout: &Checkout, into: &Path) -> Result<()> {
     let metadata =
-        kit::cmd::stdout(cargo(checkout).args(["metadata", "--no-deps", "--format-version", "1"]))?;
+        kit::cmd::stdout(static_cargo(checkout).args(["metadata", "--no-deps", "--format-version", "1"]))?;
     let packages =
         packages(&metadata, &checkout.root().join("crates")).context("cannot read cargo's metadata")?;
     if packages.is_empty() {
         bail!("no package below {} has a binary", checkout.root().join("crates").display());
     }
     let target = host(&kit::cmd::stdout(Command::new("rustc").arg("-vV"))?)?;
-    let mut build = cargo(checkout);
+    let mut build = static_cargo(checkout);
     build
-        .args(["build", "--release", "--bins", "--target", &target, "--target-dir"])
+        .args(["build", "--release", "--locked", "--bins", "--target", &target, "--target-dir"])
         .arg(checkout.image_dir());
     for package in &packages {
         build.args(["--package", &package.name]);
@@ -35,9 +36,9 @@ pub fn make(checkout: &Checkout, into: &Path) -> Result<()> {
     collect(&made, &binaries, into)
 }
 
-fn cargo(checkout: &Checkout) -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(checkout.root()).env("RUSTFLAGS", "-C target-feature=+crt-static");
+fn static_cargo(checkout: &Checkout) -> Command {
+    let mut command = cargo(checkout);
+    command.env("RUSTFLAGS", "-C target-feature=+crt-static");
     // It would win over RUSTFLAGS.
     command.env_remove("CARGO_ENCODED_RUSTFLAGS");
     command

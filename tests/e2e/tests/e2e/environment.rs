@@ -36,10 +36,19 @@ fn variables(output: &Output) -> BTreeMap<String, String> {
 
 const SHOW: &str = "echo BEGIN; env -0";
 
+/// What a program sees that an extended image adds to supervisord.
+fn supervised(container: &Container) -> Output {
+    let program = "[program:probe]\ncommand=bash -c \"env -0 > /tmp/probe.new && mv /tmp/probe.new /tmp/probe\"\n\
+                   startsecs=0\nautorestart=false\n";
+    container.write("/etc/supervisor/conf.d/probe.conf", program);
+    container.sh("supervisorctl update").text();
+    container.until("the supervised program", || container.sh("test -e /tmp/probe").code == Some(0));
+    container.sh("echo BEGIN; cat /tmp/probe")
+}
+
 fn sessions(container: &Container, key: &KeyPair) -> Vec<(&'static str, BTreeMap<String, String>)> {
-    let supervised = "echo BEGIN; cat /proc/$(supervisorctl pid serviceportal)/environ";
     vec![
-        ("a supervised program", variables(&container.sh(supervised))),
+        ("a supervised program", variables(&supervised(container))),
         ("ssh host command", variables(&key.ssh(container, "root", &[], &[SHOW], ""))),
         ("ssh host command as the user", variables(&key.ssh(container, "user", &[], &[SHOW], ""))),
         ("an SSH login shell", variables(&key.ssh(container, "user", &[], &[], SHOW))),

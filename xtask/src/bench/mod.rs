@@ -1,0 +1,34 @@
+//! `cargo xtask bench`: figures, as ratios to what this machine does anyway; never a test.
+
+mod boot;
+mod spread;
+
+use clap::Subcommand;
+use kit::{Exit, Outcome};
+
+use crate::e2e::with_engine;
+use crate::engine::Choice;
+
+/// Measure on this machine, and compare with what the engine or a public tool does in the same run
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+    /// Which engine to use
+    #[arg(long = "engine", value_enum, default_value_t, global = true)]
+    choice: Choice,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// From `docker run` to the login page; memory, processes and image size
+    Boot(boot::Args),
+}
+
+/// Runs a measurement and prints its table.
+pub fn run(args: &Args) -> Outcome {
+    with_engine(args.choice, |_, engine| match &args.what {
+        What::Boot(boot) => boot::run(boot, engine),
+    })?;
+    Ok(Exit::Done)
+}

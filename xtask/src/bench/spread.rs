@@ -1,0 +1,49 @@
+//! Median, least and greatest of a few measurements.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Measurements of one thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spread(Vec<Duration>);
+
+impl Spread {
+    /// Takes at least one measurement.
+    #[must_use]
+    pub fn of(mut measured: Vec<Duration>) -> Option<Self> {
+        measured.sort_unstable();
+        if measured.is_empty() { None } else { Some(Self(measured)) }
+    }
+
+    /// The middle one; of an even number the lower of the two.
+    #[must_use]
+    pub fn median(&self) -> Duration {
+        self.0[(self.0.len() - 1) / 2]
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = |index: usize| self.0[index].as_secs_f64();
+        let (median, last) = (self.median().as_secs_f64(), self.0.len() - 1);
+        write!(
+            formatter,
+            "{median:.2} s  (min {:.2}, max {:.2}, n {})",
+            seconds(0),
+            seconds(last),
+            self.0.len()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_is_shown_with_both_ends() {
+        let spread = Spread::of([3, 1, 2, 9, 4].map(Duration::from_secs).to_vec()).unwrap();
+        assert_eq!(spread.to_string(), "3.00 s  (min 1.00, max 9.00, n 5)");
+        assert_eq!(Spread::of(Vec::new()), None);
+    }
+}

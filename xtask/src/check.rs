@@ -1,0 +1,38 @@
+//! `cargo xtask check`: everything that needs no container.
+
+use anyhow::Result;
+use kit::{Exit, Outcome};
+
+use crate::cargo::cargo;
+use crate::checkout::Checkout;
+use crate::suite::{self, Tally};
+use crate::{deny, docs, shown};
+
+/// Check formatting, lints, dependencies, unit and tool tests, and generated documentation
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs the checks and prints what the tests came to.
+pub fn run(_: &Args) -> Outcome {
+    let tally = all(&Checkout::find()?)?;
+    tally.close()?;
+    Ok(if tally.is_green() { Exit::Done } else { Exit::No })
+}
+
+/// Runs the checks; the first that finds something ends it, except that all tests run.
+pub fn all(checkout: &Checkout) -> Result<Tally> {
+    shown::run(cargo(checkout).args(["fmt", "--all", "--check"]))?;
+    let lints = ["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings"];
+    shown::run(cargo(checkout).args(lints))?;
+    deny::check(checkout)?;
+    docs::check(checkout)?;
+    // The end-to-end tests need an image; `cargo xtask e2e` runs them.
+    suite::run(cargo(checkout).args([
+        "test",
+        "--workspace",
+        "--exclude",
+        "e2e",
+        "--locked",
+        "--no-fail-fast",
+    ]))
+}

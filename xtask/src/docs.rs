@@ -1,0 +1,38 @@
+//! `cargo xtask docs`: manual pages and command references, generated from the tools' own command lines.
+
+use anyhow::Result;
+use kit::{Exit, Outcome};
+
+use crate::cargo::cargo;
+use crate::checkout::Checkout;
+use crate::shown;
+
+/// Generate manual pages and command references from the tools' command lines
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Change nothing; fail if something would change
+    #[arg(long)]
+    check: bool,
+}
+
+/// Generates, or checks.
+pub fn run(args: &Args) -> Outcome {
+    let checkout = Checkout::find()?;
+    if args.check {
+        check(&checkout)?;
+    } else {
+        manual(&checkout, &[])?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Fails if a page is not what the generator would write.
+pub fn check(checkout: &Checkout) -> Result<()> {
+    manual(checkout, &["--check"])
+}
+
+fn manual(checkout: &Checkout, more: &[&str]) -> Result<()> {
+    let mut command = cargo(checkout);
+    command.args(["run", "--quiet", "--locked", "--package", "manual", "--", "--output", "docs"]).args(more);
+    shown::run(&mut command)
+}

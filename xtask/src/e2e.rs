@@ -1,0 +1,90 @@
+//! `cargo xtask e2e`: the tests of a container that was really built and booted.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Result;
+use kit::{Exit, Outcome};
+
+use crate::cargo::cargo;
+use crate::checkout::Checkout;
+use crate::engine::{self, Choice, Engine, packages};
+use crate::image;
+use crate::suite::{self, Tally};
+
+/// What the tests drive a container with: programs and their packages.
+const CLIENTS: &[(&str, &str)] =
+    &[("chromedriver", "chromium-driver"), ("chromium", "chromium"), ("ssh", "openssh-client")];
+/// Containers at once: each is a dozen processes, and a browser may run beside it.
+const AT_ONCE: &str = "3";
+
+/// Build an image, and test containers made from it with a real browser and a real SSH client
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Test this variant instead of the machine's default
+    #[arg(long)]
+    variant: Option<String>,
+    /// Which engine to use
+    #[arg(long = "engine", value_enum, default_value_t)]
+    choice: Choice,
+    /// Run only tests whose name contains this
+    #[arg(value_name = "FILTER")]
+    filter: Option<String>,
+}
+
+/// Runs the tests and prints what they came to.
+pub fn run(args: &Args) -> Outcome {
+    let tally = with_engine(args.choice, |checkout, engine| {
+        tests(checkout, engine, args.variant.as_deref(), args.filter.as_deref())
+    })?;
+    tally.close()?;
+    Ok(if tally.is_green() { Exit::Done } else { Exit::No })
+}
+
+/// Finds an engine for `task`, and stops it afterwards if it was started for it, whatever became of the task.
+pub fn with_engine<T>(choice: Choice, task: impl FnOnce(&Checkout, &Engine) -> Result<T>) -> Result<T> {
+    let checkout = Checkout::find()?;
+    let engine = engine::find(choice)?;
+    let done = task(&checkout, &engine);
+    if engine.started_by_us() {
+        let stopped = engine.stop();
+        if done.is_ok() {
+            stopped?;
+        }
+    }
+    done
+}
+
+/// Builds the image and runs the tests against it.
+pub fn tests(
+    checkout: &Checkout,
+    engine: &Engine,
+    variant: Option<&str>,
+    filter: Option<&str>,
+) -> Result<Tally> {
+    packages::install(CLIENTS)?;
+    let built = image::build(engine, variant)?;
+    let mut test = cargo(checkout);
+    test.args(["test", "--package", "e2e", "--locked", "--no-fail-fast", "--"]);
+    test.args(["--test-threads", AT_ONCE]).args(filter);
+    talk_to(engine, &mut test);
+    suite::run(test.env("LEONARDO_TEST_IMAGE", &built.image))
+}
+
+/// Lets `docker` mean this engine in a command and its children.
+pub fn talk_to(engine: &Engine, command: &mut Command) {
+    let docker = engine.docker();
+    for (name, value) in docker.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let own = PathBuf::from(docker.get_program()).parent().map(PathBuf::from);
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders = own.into_iter().filter(|own| own.is_absolute()).chain(env::split_paths(&path));
+    if let Ok(path) = env::join_paths(folders) {
+        command.env("PATH", path);
+    }
+}

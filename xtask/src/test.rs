@@ -1,0 +1,24 @@
+//! `cargo xtask test`: everything, with one closing line.
+
+use kit::{Exit, Outcome};
+
+use crate::engine::Choice;
+use crate::{check, e2e};
+
+/// Run every check and every test: what must be green before anything lands
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Which engine to use
+    #[arg(long = "engine", value_enum, default_value_t)]
+    choice: Choice,
+}
+
+/// Runs all of it; stops an engine that it started.
+pub fn run(args: &Args) -> Outcome {
+    let tally = e2e::with_engine(args.choice, |checkout, engine| {
+        let checked = check::all(checkout)?;
+        Ok(checked.and(e2e::tests(checkout, engine, None, None)?))
+    })?;
+    tally.close()?;
+    Ok(if tally.is_green() { Exit::Done } else { Exit::No })
+}
