@@ -11,9 +11,6 @@ pub struct Cli {
     /// Settle everything, but do not start supervisord
     #[arg(long)]
     pub prepare_only: bool,
-    /// Wake supervisord as soon as its socket answers (init calls itself with this)
-    #[arg(long, hide = true)]
-    pub wake_supervisord: bool,
     /// Environment variables; each replaces the container's own of the same name
     #[arg(value_name = "NAME=VALUE")]
     pub parameters: Vec<OsString>,

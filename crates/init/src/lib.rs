@@ -35,10 +35,6 @@ pub use cli::command;
 pub fn run() -> Outcome {
     let started = Instant::now();
     let cli = cli::Cli::try_parse()?;
-    if cli.wake_supervisord {
-        launch::wake_supervisord()?;
-        return Ok(Exit::Done);
-    }
     let parameters = parameters::parse(&cli.parameters)?;
     let mut env = Env::of_process();
     parameters.into_iter().for_each(|(name, value)| env.set(name, value));
