@@ -122,21 +122,16 @@ pub fn start(
     digest: &str,
     options: &Options,
     ports: Published,
+    gpus: &[String],
 ) -> Result<()> {
     let mut command = engine.docker();
-    run_arguments(&mut command, name, image, digest, options, ports);
+    run_arguments(&mut command, name, digest, options, ports);
+    command.args(gpus).arg(image);
     kit::cmd::run(&mut command)
 }
 
-/// Values of settings travel in the client's environment: everybody can read the arguments of a process.
-fn run_arguments(
-    command: &mut Command,
-    name: &str,
-    image: &str,
-    digest: &str,
-    options: &Options,
-    ports: Published,
-) {
+/// Everything behind `docker` and before the image. Values of settings travel in the client's environment: everybody can read the arguments of a process.
+fn run_arguments(command: &mut Command, name: &str, digest: &str, options: &Options, ports: Published) {
     command.args(["run", "--detach", "--pull", "never", "--name", name]);
     command.args(["--label", &format!("{LABEL}={digest}")]);
     let address =
@@ -152,7 +147,6 @@ fn run_arguments(
             command.args(["--env", setting]).env(setting, value);
         }
     }
-    command.arg(image);
 }
 
 /// Names that would change the client itself; none of them is for secrets.
@@ -257,7 +251,7 @@ mod tests {
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let options = Options::for_test("/w,x\"y", environment);
         let mut command = Command::new("docker");
-        run_arguments(&mut command, "n", "image:tag", "d", &options, Published { portal: 1111, ssh: 2222 });
+        run_arguments(&mut command, "n", "d", &options, Published { portal: 1111, ssh: 2222 });
         let words: Vec<_> = command.get_args().map(|word| word.to_str().unwrap()).collect();
         assert_eq!(
             words,
@@ -281,8 +275,7 @@ mod tests {
                 "--env",
                 "SSH_PORT",
                 "--env",
-                "WEB_PASSWORD",
-                "image:tag"
+                "WEB_PASSWORD"
             ]
         );
         let environment: Vec<_> =

@@ -2,6 +2,7 @@
 
 mod answer;
 pub(crate) mod container;
+mod gpu;
 mod options;
 mod port;
 mod portal;
@@ -9,14 +10,14 @@ mod portal;
 use std::env;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use kit::{Exit, Outcome};
 
 use crate::checkout::Checkout;
 use crate::engine::{self, Choice, Engine};
-use crate::image;
+use crate::image::{self, Built};
 use answer::Answer;
 use container::{Action, Seen};
 use options::Options;
@@ -70,8 +71,8 @@ pub fn run(args: &Args) -> Outcome {
     let seen = container::find(&engine, &args.name)?;
     match container::decide(seen.as_ref(), &args.name, &digest)? {
         Action::Keep => log::info!("{} runs already, with nothing changed", args.name),
-        Action::Create => create(&engine, args, &options, &built.image, &digest, None)?,
-        Action::Replace => create(&engine, args, &options, &built.image, &digest, seen.as_ref())?,
+        Action::Create => create(&engine, args, &options, &built, &digest, None)?,
+        Action::Replace => create(&engine, args, &options, &built, &digest, seen.as_ref())?,
     }
     let ports = container::published(&engine, &args.name, &options)?;
     let url = portal::url(options.bind, ports.portal);
@@ -88,7 +89,7 @@ fn create(
     engine: &Engine,
     args: &Args,
     options: &Options,
-    image: &str,
+    built: &Built,
     digest: &str,
     old: Option<&Seen>,
 ) -> Result<()> {
@@ -104,5 +105,6 @@ fn create(
         container::remove(engine, &old.id)?;
     }
     log::info!("starting {}", args.name);
-    container::start(engine, &args.name, image, digest, options, ports)
+    let gpus = gpu::arguments(&built.variant, |node| Path::new(node).exists());
+    container::start(engine, &args.name, &built.image, digest, options, ports, &gpus)
 }
