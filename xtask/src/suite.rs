@@ -36,6 +36,10 @@ impl Tally {
 
 /// Runs a test command, shows what it prints, and counts; one that ends badly without a failed test counts as one.
 pub fn run(command: &mut Command) -> Result<Tally> {
+    run_showing(command, &mut io::stdout())
+}
+
+fn run_showing(command: &mut Command, show: &mut impl Write) -> Result<Tally> {
     let describe = kit::cmd::describe(command);
     log::info!("running {describe}");
     let mut child = command
@@ -47,7 +51,7 @@ pub fn run(command: &mut Command) -> Result<Tally> {
     if let Some(stdout) = child.stdout.take() {
         for line in BufReader::new(stdout).lines() {
             let line = line.with_context(|| format!("cannot read from {describe}"))?;
-            writeln!(io::stdout(), "{line}")?;
+            writeln!(show, "{line}")?;
             tally = tally.and(counted(&line).unwrap_or_default());
         }
     }
@@ -82,9 +86,12 @@ mod tests {
 
     #[test]
     fn a_run_that_dies_without_a_result_has_failed() {
-        let tally =
-            run(Command::new("sh").args(["-c", "echo 'test result: ok. 1 passed; 0 failed; 0'; exit 101"]));
+        let line = "test result: ok. 1 passed; 0 failed; 0";
+        let mut shown = Vec::new();
+        let mut dies = Command::new("sh");
+        let tally = run_showing(dies.args(["-c", &format!("echo '{line}'; exit 101")]), &mut shown);
         assert_eq!(tally.unwrap(), Tally { passed: 1, failed: 1 });
+        assert_eq!(String::from_utf8(shown).unwrap(), format!("{line}\n"));
         assert!(!Tally::default().is_green());
     }
 }

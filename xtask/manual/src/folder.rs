@@ -1,0 +1,138 @@
+//! The pages as they are on the disk, and what it takes to make them right.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use kit::atomic::{self, Placement};
+
+use crate::pages::{COMMANDS, MAN, MARK, Pages};
+
+/// One file that is not as it should be; paths are relative to the output folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Difference {
+    /// It says something else.
+    Stale(PathBuf),
+    /// It is not there.
+    Missing(PathBuf),
+    /// It is a page of a tool that does not exist.
+    Superfluous(PathBuf),
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stale(path) => write!(formatter, "{} is stale", path.display()),
+            Self::Missing(path) => write!(formatter, "{} is missing", path.display()),
+            Self::Superfluous(path) => write!(formatter, "{} is superfluous", path.display()),
+        }
+    }
+}
+
+/// Compares the files below `output` with `pages`; fails where one cannot be read.
+pub fn differences(output: &Path, pages: &Pages) -> Result<Vec<Difference>> {
+    let mut found = BTreeMap::new();
+    for folder in [COMMANDS, MAN] {
+        read(output, Path::new(folder), &mut found)?;
+    }
+    Ok(compare(pages, &found))
+}
+
+/// Writes what is stale or missing and removes what is superfluous; fails at the first file that resists.
+pub fn settle(output: &Path, pages: &Pages, differences: &[Difference]) -> Result<()> {
+    for folder in [COMMANDS, MAN].map(|folder| output.join(folder)) {
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    }
+    for difference in differences {
+        match difference {
+            Difference::Stale(path) | Difference::Missing(path) => {
+                atomic::write(&output.join(path), pages[path].as_bytes(), Placement::volatile(0o644))?;
+                log::info!("{} is written", path.display());
+            }
+            Difference::Superfluous(path) => {
+                let path = output.join(path);
+                fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+                log::info!("{} is removed", path.display());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn compare(pages: &Pages, found: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<Difference> {
+    let wanted = pages.iter().filter_map(|(path, text)| match found.get(path) {
+        None => Some(Difference::Missing(path.clone())),
+        Some(content) if content != text.as_bytes() => Some(Difference::Stale(path.clone())),
+        Some(_) => None,
+    });
+    let unwanted = found.iter().filter(|(path, content)| !pages.contains_key(*path) && is_ours(content));
+    wanted.chain(unwanted.map(|(path, _)| Difference::Superfluous(path.clone()))).collect()
+}
+
+fn is_ours(content: &[u8]) -> bool {
+    content.windows(MARK.len()).any(|window| window == MARK.as_bytes())
+}
+
+/// Adds the regular files directly in `folder`; a link or a directory is nothing that we have written.
+fn read(output: &Path, folder: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) -> Result<()> {
+    let directory = output.join(folder);
+    let cannot = || format!("cannot read {}", directory.display());
+    let entries = match fs::read_dir(&directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.with_context(cannot)?,
+    };
+    for entry in entries {
+        let entry = entry.with_context(cannot)?;
+        if entry.file_type().with_context(cannot)?.is_file() {
+            let path = entry.path();
+            let content = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            found.insert(folder.join(entry.file_name()), content);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    fn pages() -> Pages {
+        [("commands/a.md", "a"), ("commands/b.md", "b"), ("man/a.1", "manual of a")]
+            .map(|(path, text)| (PathBuf::from(path), format!("{MARK}\n{text}\n")))
+            .into()
+    }
+
+    #[test]
+    fn a_stale_a_missing_and_a_superfluous_page_are_found_and_settled() {
+        let dir = tempfile::tempdir().unwrap();
+        let output = dir.path();
+        fs::create_dir_all(output.join("commands")).unwrap();
+        fs::create_dir_all(output.join("man")).unwrap();
+        fs::write(output.join("commands/a.md"), &pages()[Path::new("commands/a.md")]).unwrap();
+        fs::write(output.join("commands/b.md"), "of yesterday").unwrap();
+        fs::write(output.join("man/gone.8"), format!("{MARK}\nof a tool that is gone\n")).unwrap();
+        fs::write(output.join("man/notes.txt"), "written by hand").unwrap();
+        let inode = fs::metadata(output.join("commands/a.md")).unwrap().ino();
+
+        let seen = differences(output, &pages()).unwrap();
+        assert_eq!(
+            seen,
+            [
+                Difference::Stale("commands/b.md".into()),
+                Difference::Missing("man/a.1".into()),
+                Difference::Superfluous("man/gone.8".into()),
+            ]
+        );
+        settle(output, &pages(), &seen).unwrap();
+
+        assert_eq!(differences(output, &pages()).unwrap(), []);
+        assert!(!output.join("man/gone.8").exists());
+        assert_eq!(fs::read_to_string(output.join("man/notes.txt")).unwrap(), "written by hand");
+        assert_eq!(fs::metadata(output.join("commands/a.md")).unwrap().ino(), inode, "it was right before");
+    }
+}

@@ -1,0 +1,41 @@
+//! Write the manual pages and the command reference from the tools' own command lines.
+//!
+//! `cargo xtask docs` runs this. It is a program of its own, because it links every tool of the image and `xtask` shall
+//! stay quick to build; and it is not below `crates/`, because every program there is put into the image.
+//!
+//! Each tool of [`tools::TOOLS`] gets `man/NAME.SECTION`, one more manual page per subcommand, and
+//! `commands/NAME.md`; `commands/README.md` is the index. The pages have neither date nor version in them, so they change
+//! only when a command line does. A page of a tool that is gone is removed; a file that this program has not written is
+//! left alone.
+
+mod cli;
+mod folder;
+mod man;
+mod markdown;
+mod pages;
+mod status;
+mod tools;
+mod usage;
+
+use anyhow::anyhow;
+use clap::Parser;
+use kit::{Exit, HintExt, Outcome};
+
+/// Runs the command line.
+pub fn run() -> Outcome {
+    let cli = cli::Cli::try_parse()?;
+    let pages = pages::all(tools::TOOLS)?;
+    let differences = folder::differences(&cli.output, &pages)?;
+    if !cli.check {
+        folder::settle(&cli.output, &pages, &differences)?;
+        return Ok(Exit::Done);
+    }
+    if differences.is_empty() {
+        return Ok(Exit::Done);
+    }
+    // In the error and not on stdout: `cargo xtask` shows only this part of a failed program's output when it is quiet.
+    let list: Vec<_> = differences.iter().map(ToString::to_string).collect();
+    let list = list.join("\n  ");
+    Err(anyhow!("the pages in {} are not what the tools say:\n  {list}", cli.output.display()))
+        .hint(|| "run `cargo xtask docs`".to_owned())
+}

@@ -1,0 +1,83 @@
+//! A manual page.
+
+use std::io::{self, Write};
+
+use anyhow::{Context, Result};
+use clap::Command;
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, roman};
+
+use crate::pages::MARK;
+use crate::status::Status;
+use crate::tools::Section;
+use crate::usage;
+
+/// The page of a built command, in the language of `man`.
+pub fn page(command: &Command, section: Section, statuses: &[Status]) -> Result<String> {
+    let synopsis = usage::lines(command).join("\n");
+    let man = Man::new(command.clone().override_usage(synopsis))
+        .section(section.number())
+        // Quoted here, because an empty argument would vanish and the next one be taken for the date.
+        .date("\"\"")
+        .source("Leonardo base image")
+        .manual(section.title());
+    // Section by section: the page as a whole would have the version in it.
+    let mut page = format!(".\\\" {MARK}\n{}", Roff::new().render());
+    page += &part(|out| man.render_title(out))?;
+    page += &part(|out| man.render_name_section(out))?;
+    page += &part(|out| man.render_synopsis_section(out))?;
+    page += &part(|out| man.render_description_section(out))?;
+    page += &part(|out| man.render_options_section(out))?;
+    if command.get_subcommands().any(|subcommand| !subcommand.is_hide_set()) {
+        page += &part(|out| man.render_subcommands_section(out))?;
+    }
+    page += &part(|out| exit_status(statuses).to_writer(out))?;
+    if let Some(notes) = command.get_after_long_help().or_else(|| command.get_after_help()) {
+        page += &part(|out| as_it_is("NOTES", &notes.to_string()).to_writer(out))?;
+    }
+    Ok(page)
+}
+
+/// One section without the preamble that each of them brings along.
+fn part(render: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<String> {
+    let mut bytes = Vec::new();
+    render(&mut bytes).context("cannot render a manual page")?;
+    let text = String::from_utf8(bytes).context("a manual page is not text")?;
+    Ok(text.strip_prefix(&Roff::new().render()).map_or(text.clone(), str::to_owned))
+}
+
+/// Text whose line breaks mean something, such as a table.
+fn as_it_is(heading: &str, text: &str) -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", [heading]).control("nf", []);
+    for line in text.lines() {
+        roff.text([roman(line)]);
+    }
+    roff.control("fi", []);
+    roff
+}
+
+fn exit_status(statuses: &[Status]) -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", ["EXIT STATUS"]);
+    for status in statuses {
+        roff.control("TP", []).text([bold(status.code)]).text([roman(status.meaning.as_str())]);
+    }
+    roff
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pages::tests::lamp;
+    use crate::status;
+    use crate::tools::PassesOn;
+
+    #[test]
+    fn a_page_has_every_section_and_neither_date_nor_version() {
+        let mut command = lamp();
+        command.build();
+        let statuses = status::of(PassesOn::Nothing, None);
+        assert_eq!(page(&command, Section::User, &statuses).unwrap(), include_str!("../tests/lamp.1"));
+    }
+}

@@ -1,0 +1,97 @@
+//! Which tools have pages, and what their command lines cannot tell about them.
+
+use clap::Command;
+
+/// One tool of the image.
+#[derive(Debug, Clone, Copy)]
+pub struct Tool {
+    /// Its command line.
+    pub command: fn() -> Command,
+    /// Where its manual page belongs.
+    pub section: Section,
+    /// Whose exit status it passes on.
+    pub passes_on: PassesOn,
+}
+
+/// A section of the manual (man-pages(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Section {
+    /// Section 1: commands that people type.
+    User,
+    /// Section 8: what runs the system.
+    System,
+}
+
+impl Section {
+    /// As in a page's file name.
+    #[must_use]
+    pub const fn number(self) -> &'static str {
+        match self {
+            Self::User => "1",
+            Self::System => "8",
+        }
+    }
+
+    /// As in the middle of a page's first line.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::User => "User Commands",
+            Self::System => "System Administration",
+        }
+    }
+}
+
+/// Whose exit status a tool passes on, besides its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PassesOn {
+    /// Nobody's.
+    Nothing,
+    /// That of the server which it becomes or watches over.
+    Server(&'static str),
+    /// That of the command which this subcommand of it becomes.
+    CommandOf(&'static str),
+}
+
+/// Every tool of the image, by name.
+pub const TOOLS: &[Tool] = &[
+    Tool { command: boot::command, section: Section::System, passes_on: PassesOn::Nothing },
+    Tool { command: caddy_run::command, section: Section::System, passes_on: PassesOn::Server("caddy") },
+    Tool { command: env_store::command, section: Section::User, passes_on: PassesOn::CommandOf("exec") },
+    Tool { command: gpu_limit::command, section: Section::User, passes_on: PassesOn::CommandOf("exec") },
+    Tool { command: init::command, section: Section::System, passes_on: PassesOn::Server("supervisord") },
+    Tool { command: service_portal::command, section: Section::System, passes_on: PassesOn::Nothing },
+    Tool { command: sshd_run::command, section: Section::System, passes_on: PassesOn::Server("sshd") },
+];
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn every_program_below_crates_is_in_the_list_and_nothing_else() {
+        let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crates");
+        let mut programs: Vec<String> = fs::read_dir(&crates)
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .filter(|entry| entry.path().join("src/main.rs").exists())
+            .map(|entry| entry.file_name().into_string().unwrap())
+            .collect();
+        programs.sort();
+        let listed: Vec<String> = TOOLS.iter().map(|tool| (tool.command)().get_name().to_owned()).collect();
+        assert_eq!(listed, programs, "left: src/tools.rs, right: crates/*/src/main.rs, by name");
+    }
+
+    #[test]
+    fn a_subcommand_that_passes_a_status_on_exists() {
+        for tool in TOOLS {
+            if let PassesOn::CommandOf(name) = tool.passes_on {
+                let command = (tool.command)();
+                assert!(command.find_subcommand(name).is_some(), "{} has no {name}", command.get_name());
+            }
+        }
+    }
+}
