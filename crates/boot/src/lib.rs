@@ -61,7 +61,7 @@ fn remove(marker: &Path) -> Result<()> {
 fn tell(stage: Stage, ending: &Ending) {
     match (&ending.result, &ending.cause) {
         (StageResult::Failed, cause) => {
-            log::error!("{stage} failed: {}", cause.as_deref().unwrap_or("no reason given"))
+            log::error!("{stage} failed: {}", cause.as_deref().unwrap_or("no reason given"));
         }
         (StageResult::Done, _) => log::info!("{stage}"),
         (StageResult::Skipped, _) => {}

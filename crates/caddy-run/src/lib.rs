@@ -44,7 +44,7 @@ pub fn run() -> Outcome {
             Change::Registry => match reconfigure(&cli, &registry, &served, &caddy) {
                 Ok(now) => served = now,
                 Err(error) => {
-                    log::error!("the services have changed, but Caddy keeps its configuration: {error:#}")
+                    log::error!("the services have changed, but Caddy keeps its configuration: {error:#}");
                 }
             },
             Change::Stop => caddy.stop()?,

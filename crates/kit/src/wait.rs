@@ -34,7 +34,7 @@ mod tests {
     #[test]
     fn the_answer_ends_the_wait() {
         let mut asked = 0;
-        let answer = until(Duration::from_secs(60), "the third question", || {
+        let answer = until(Duration::from_mins(1), "the third question", || {
             asked += 1;
             (asked == 3).then_some("yes")
         });

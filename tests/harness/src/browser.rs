@@ -10,6 +10,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+/// How long a page may take to show something.
+const DEADLINE: Duration = Duration::from_secs(20);
+
 /// A browser with a fresh profile.
 pub struct Browser {
     driver: Child,
@@ -55,11 +58,15 @@ impl Browser {
         call("GET", &format!("{}/url", self.session), &Value::Null).as_str().expect("an address").to_owned()
     }
 
-    /// The text that a person sees in an element.
+    /// The text that a person sees in an element; a page that is still loading is waited for.
+    ///
+    /// One script, so that a page that reloads itself between finding and reading does not matter.
+    #[track_caller]
     pub fn text(&self, css: &str) -> String {
-        let element = self.find(css);
-        let answer = call("GET", &format!("{}/element/{element}/text", self.session), &Value::Null);
-        answer.as_str().expect("a text").to_owned()
+        let read = json!({"script": "return document.querySelector(arguments[0])?.innerText", "args": [css]});
+        let text =
+            kit::wait::until(DEADLINE, css, || self.post("execute/sync", &read).as_str().map(str::to_owned));
+        text.unwrap_or_else(|error| panic!("{error} at {}", self.url()))
     }
 
     pub fn type_into(&self, css: &str, text: &str) {
@@ -110,8 +117,10 @@ impl Drop for Browser {
 fn port_of(driver: &mut Child) -> u16 {
     let stdout = BufReader::new(driver.stdout.take().expect("a pipe"));
     let mut lines = stdout.lines().map_while(Result::ok);
-    let line = lines.find(|line| line.contains("started successfully on port")).expect("a started chromedriver");
-    let digits: String = line.chars().rev().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+    let line =
+        lines.find(|line| line.contains("started successfully on port")).expect("a started chromedriver");
+    let digits: String =
+        line.chars().rev().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
     digits.chars().rev().collect::<String>().parse().expect("a port")
 }
 

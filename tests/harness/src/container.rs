@@ -132,7 +132,12 @@ impl Container {
     #[track_caller]
     pub fn address(&self, port: u16) -> String {
         let mut command = docker(&["port", &self.name, &format!("{port}/tcp")]);
-        Output::from(command.output().expect("docker")).text().lines().next().expect("a published port").to_owned()
+        Output::from(command.output().expect("docker"))
+            .text()
+            .lines()
+            .next()
+            .expect("a published port")
+            .to_owned()
     }
 
     /// A client for a published port.
@@ -151,7 +156,9 @@ impl Container {
     #[track_caller]
     pub fn wait_for(&self, port: u16) {
         let web = self.web(port);
-        self.until("the health check", || web.get("/leonardo/health-check").ok_text().as_deref() == Some("ok\n"));
+        self.until("the health check", || {
+            web.get("/leonardo/health-check").ok_text().as_deref() == Some("ok\n")
+        });
     }
 
     /// Waits until late boot has ended.
@@ -215,5 +222,6 @@ fn docker(words: &[&str]) -> Command {
 }
 
 fn image() -> String {
-    std::env::var(IMAGE).unwrap_or_else(|_| panic!("{IMAGE} is not set: run the tests with `cargo xtask e2e`"))
+    std::env::var(IMAGE)
+        .unwrap_or_else(|_| panic!("{IMAGE} is not set: run the tests with `cargo xtask e2e`"))
 }

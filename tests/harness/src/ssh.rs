@@ -18,7 +18,10 @@ impl KeyPair {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("key");
         let mut keygen = Command::new("ssh-keygen");
-        Output::from(keygen.args(["-q", "-N", "", "-t", "ed25519", "-f"]).arg(&path).output().expect("ssh-keygen")).text();
+        Output::from(
+            keygen.args(["-q", "-N", "", "-t", "ed25519", "-f"]).arg(&path).output().expect("ssh-keygen"),
+        )
+        .text();
         Self { directory }
     }
 
@@ -32,12 +35,26 @@ impl KeyPair {
     }
 
     /// `ssh user@container words…`, with more options before the address.
-    pub fn ssh(&self, container: &Container, user: &str, options: &[&str], words: &[&str], stdin: &str) -> Output {
+    pub fn ssh(
+        &self,
+        container: &Container,
+        user: &str,
+        options: &[&str],
+        words: &[&str],
+        stdin: &str,
+    ) -> Output {
         let address = container.address(22);
         let port = address.rsplit(':').next().expect("a port");
         let mut command = Command::new("ssh");
         command
-            .args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"])
+            .args([
+                "-o",
+                "StrictHostKeyChecking=no",
+                "-o",
+                "UserKnownHostsFile=/dev/null",
+                "-o",
+                "LogLevel=ERROR",
+            ])
             .args(["-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-p", port, "-i"])
             .arg(self.path())
             .args(options)

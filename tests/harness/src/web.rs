@@ -73,14 +73,16 @@ impl Web {
 
     /// Sends a form as the login page does, from the same origin.
     pub fn post_form(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
-        let body: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={}", escape(value))).collect();
+        let body: Vec<String> =
+            fields.iter().map(|(name, value)| format!("{name}={}", escape(value))).collect();
         self.with("content-type", "application/x-www-form-urlencoded").send("POST", path, &body.join("&"))
     }
 
     /// Logs in with the form; the answer has the cookie.
     pub fn log_in(&self, user: &str, password: &str) -> Answer {
         let origin = format!("http://{}", self.address);
-        self.with("origin", &origin).post_form("/leonardo/login", &[("username", user), ("password", password)])
+        self.with("origin", &origin)
+            .post_form("/leonardo/login", &[("username", user), ("password", password)])
     }
 
     /// One request over a connection of its own; no answer is status 0.
@@ -91,7 +93,8 @@ impl Web {
     fn raw(&self, method: &str, path: &str, body: &str) -> std::io::Result<Answer> {
         let mut stream = TcpStream::connect(&self.address)?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
+        let mut request =
+            format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
         for (name, value) in &self.headers {
             request.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -132,6 +135,14 @@ fn unchunk(mut body: &str) -> Option<String> {
 
 fn escape(text: &str) -> String {
     text.bytes()
-        .map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .map(
+            |byte| {
+                if byte.is_ascii_alphanumeric() {
+                    char::from(byte).to_string()
+                } else {
+                    format!("%{byte:02X}")
+                }
+            },
+        )
         .collect()
 }

@@ -9,7 +9,10 @@ fn the_user_has_the_uid_of_the_workspaces_owner() {
     let container = Run::new().mount(directory.path(), "/workspace", "").env("USER_NAME", "ada").boot();
     assert_eq!(container.exec(&["id", "-u", "ada"]).text(), "4242");
     let groups = container.exec(&["id", "-Gn", "ada"]).text();
-    assert!(["ada", "leonardo", "sudo"].iter().all(|group| groups.split(' ').any(|found| found == *group)), "{groups}");
+    assert!(
+        ["ada", "leonardo", "sudo"].iter().all(|group| groups.split(' ').any(|found| found == *group)),
+        "{groups}"
+    );
     assert_eq!(container.exec(&["su", "-", "ada", "-c", "sudo -n id -u"]).text(), "0");
     assert_eq!(container.exec(&["bash", "-lc", "echo $WORKSPACE_UID"]).text(), "4242");
 }

@@ -37,7 +37,11 @@ fn only_ssh_and_proxied_ports_are_public() {
         ports
     };
     container.until("all listeners", || listening() == [22, 1111, 8080]);
-    assert_eq!(container.sh("ss -ltnH | grep -c 127.0.0.1").failure(1), "", "nothing listens on loopback either");
+    assert_eq!(
+        container.sh("ss -ltnH | grep -c 127.0.0.1").failure(1),
+        "",
+        "nothing listens on loopback either"
+    );
 }
 
 #[test]
@@ -49,7 +53,11 @@ fn markers_tell_how_far_the_boot_is() {
     let events: Vec<serde_json::Value> =
         journal.lines().map(|line| serde_json::from_str(line).expect("one object a line")).collect();
     assert_eq!(events.last().expect("an event")["stage"], "ready");
-    assert_eq!(container.sh("supervisorctl start boot && sleep 0").text(), "boot: started", "boot can run again");
+    assert_eq!(
+        container.sh("supervisorctl start boot && sleep 0").text(),
+        "boot: started",
+        "boot can run again"
+    );
 }
 
 #[test]

@@ -62,7 +62,11 @@ fn sessions(container: &Container, key: &KeyPair) -> Vec<(&'static str, BTreeMap
 #[test]
 fn every_session_sees_every_byte_and_nothing_is_executed() {
     let key = KeyPair::generate();
-    let run = Run::new().env("SSH_PUBKEY", key.public()).command(&["init.sh", "P_EQUALS=b=c==", "P_WORDS=x  y'\"$(id)"]);
+    let run = Run::new().env("SSH_PUBKEY", key.public()).command(&[
+        "init.sh",
+        "P_EQUALS=b=c==",
+        "P_WORDS=x  y'\"$(id)",
+    ]);
     let container = torture().into_iter().fold(run, |run, (name, value)| run.env(name, value)).boot();
     container.until("sshd", || key.ssh(&container, "root", &[], &["true"], "").code == Some(0));
     let mut expected = torture();
@@ -74,7 +78,11 @@ fn every_session_sees_every_byte_and_nothing_is_executed() {
         for name in ["WEB_USER", "WEB_PASSWORD", "WEB_PASSWORD_B64", "WEB_TOKEN", "WORKSPACE"] {
             assert!(found.get(name).is_some_and(|value| !value.is_empty()), "{name} in {session}");
         }
-        assert!(found["PATH"].starts_with("/opt/leonardo/bin:/opt/caddy/bin:"), "{session}: {}", found["PATH"]);
+        assert!(
+            found["PATH"].starts_with("/opt/leonardo/bin:/opt/caddy/bin:"),
+            "{session}: {}",
+            found["PATH"]
+        );
     }
     assert_eq!(container.sh("ls /tmp/owned").code, Some(2), "something was executed");
 }
@@ -85,21 +93,27 @@ fn the_documented_way_to_find_the_password_works() {
     let [user, password, token] = container.login();
     let found = container.exec(&["su", "-", "user", "-c", "env | grep WEB_ | sort"]).text();
     assert!(found.contains(&format!("WEB_PASSWORD={password}\n")), "{found}");
-    assert!(found.contains(&format!("WEB_TOKEN={token}\n")) && found.ends_with(&format!("WEB_USER={user}")), "{found}");
+    assert!(
+        found.contains(&format!("WEB_TOKEN={token}\n")) && found.ends_with(&format!("WEB_USER={user}")),
+        "{found}"
+    );
 }
 
 #[test]
 fn the_store_is_not_for_everybody_and_nothing_secret_is_in_the_log_or_in_arguments() {
     let container = Run::new().env("HF_TOKEN", "hf-secret-value").boot();
     let [_, password, token] = container.login();
-    let facts = container.sh("stat -c '%a %U %G' /opt/leonardo/etc/environment.sh /opt/leonardo/etc/web_credentials.json");
+    let facts = container
+        .sh("stat -c '%a %U %G' /opt/leonardo/etc/environment.sh /opt/leonardo/etc/web_credentials.json");
     assert_eq!(facts.text(), "640 root leonardo\n600 portal portal");
     let logs = container.logs() + &container.sh("cat /var/log/*.log /var/log/supervisor/*.log").text();
     let arguments = container.sh("cat /proc/[0-9]*/cmdline | tr '\\0' ' '").text();
     for secret in [&password, &token, "hf-secret-value"] {
         assert!(!logs.contains(secret) && !arguments.contains(secret));
     }
-    container.exec(&["su", "nobody", "-s", "/bin/sh", "-c", "cat /opt/leonardo/etc/environment.sh"]).failure(1);
+    container
+        .exec(&["su", "nobody", "-s", "/bin/sh", "-c", "cat /opt/leonardo/etc/environment.sh"])
+        .failure(1);
 }
 
 #[test]
@@ -109,5 +123,8 @@ fn a_stored_variable_reaches_new_sessions_and_a_nested_shell_keeps_its_own() {
     assert_eq!(container.exec(&["bash", "-lc", "echo \"$LATER\""]).text(), "it's");
     let nested = "export A=changed; bash -ic 'echo $A'";
     assert_eq!(container.exec(&["bash", "-lc", nested]).text(), "changed");
-    assert_eq!(container.exec(&["env-store", "list"]).text().lines().find(|line| line.starts_with("WEB_TOKEN")), Some("WEB_TOKEN=********"));
+    assert_eq!(
+        container.exec(&["env-store", "list"]).text().lines().find(|line| line.starts_with("WEB_TOKEN")),
+        Some("WEB_TOKEN=********")
+    );
 }

@@ -62,7 +62,10 @@ fn each_kind_of_client_is_refused_in_its_own_way() {
     let web = container.web(8080);
 
     let page = web.browser().get("/lab?x=1&y=2");
-    assert_eq!((page.status, page.header("location")), (302, Some("/leonardo/login?next=/lab%3Fx%3D1%26y%3D2")));
+    assert_eq!(
+        (page.status, page.header("location")),
+        (302, Some("/leonardo/login?next=/lab%3Fx%3D1%26y%3D2"))
+    );
     let form = web.browser().get("/leonardo/login?next=/lab%3Fx%3D1");
     assert_eq!((form.status, form.body.contains("value=\"/lab?x=1\"")), (200, true));
 
@@ -73,7 +76,11 @@ fn each_kind_of_client_is_refused_in_its_own_way() {
 
     let socket = web.with("upgrade", "websocket").with("connection", "Upgrade").browser().get("/ws");
     assert_eq!(socket.status, 401);
-    assert_eq!(web.browser().send("POST", "/form", "x=1").status, 401, "a lost form is not a page to come back to");
+    assert_eq!(
+        web.browser().send("POST", "/form", "x=1").status,
+        401,
+        "a lost form is not a page to come back to"
+    );
 }
 
 #[test]
@@ -83,7 +90,8 @@ fn a_service_gets_its_own_headers_and_never_ours() {
     let cookie = container.web(1111).log_in(&user, &password).cookie();
     let web = container.web(8080);
 
-    let seen = web.with("cookie", &format!("theme=dark; {cookie}; lang=en")).with("x-own", "1").get("/a?b=c").body;
+    let seen =
+        web.with("cookie", &format!("theme=dark; {cookie}; lang=en")).with("x-own", "1").get("/a?b=c").body;
     assert!(seen.starts_with("GET /a?b=c\n"), "{seen}");
     assert!(seen.contains("Cookie: theme=dark; lang=en\n") && seen.contains("X-Own: 1\n"), "{seen}");
     assert!(!seen.contains(&cookie), "{seen}");
@@ -171,9 +179,13 @@ fn a_websocket_from_another_page_does_not_ride_on_the_session() {
 #[test]
 fn services_come_and_go_without_a_restart_and_a_bad_file_affects_nobody() {
     let container = with_echo(Run::new().publish(8081).publish(8082));
-    let running = container.sh("supervisorctl pid caddy; supervisorctl pid serviceportal; pidof caddy").text();
+    let running =
+        container.sh("supervisorctl pid caddy; supervisorctl pid serviceportal; pidof caddy").text();
     container.write("/run/http_ports/9000", "{ not json");
-    container.write("/run/http_ports/9001", r#"{"service_name":"x","listen_port":"1\n:6666 {}","proxy_port":9001}"#);
+    container.write(
+        "/run/http_ports/9001",
+        r#"{"service_name":"x","listen_port":"1\n:6666 {}","proxy_port":9001}"#,
+    );
     register(&container, "Open", 18080, 8081, "false");
     register(&container, "Taken", 18080, 22, "true");
     register(&container, "Portal", 18080, 1111, "true");
@@ -192,7 +204,11 @@ fn services_come_and_go_without_a_restart_and_a_bad_file_affects_nobody() {
     let after = container.sh("supervisorctl pid caddy; supervisorctl pid serviceportal; pidof caddy").text();
     assert_eq!(after, running, "nothing was restarted");
     let [_, _, token] = container.login();
-    let state = container.web(1111).with("authorization", &format!("Bearer {token}")).get("/leonardo/state.json").body;
+    let state = container
+        .web(1111)
+        .with("authorization", &format!("Bearer {token}"))
+        .get("/leonardo/state.json")
+        .body;
     assert!(state.contains("service file 9000: not a service description"), "{state}");
 }
 
@@ -216,10 +232,16 @@ fn pages_are_protected_and_the_health_check_needs_no_login() {
         assert_eq!(container.web(port).get("/leonardo/health-check").ok_text().as_deref(), Some("ok\n"));
         let form = container.web(port).get("/leonardo/login");
         let policy = form.header("content-security-policy").expect("a policy");
-        assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
+        assert!(
+            policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+            "{policy}"
+        );
         assert_eq!(form.header("x-content-type-options"), Some("nosniff"));
         assert_eq!(form.header("cache-control"), Some("no-store"));
-        assert!(!form.body.contains("http://") && !form.body.contains("https://"), "nothing comes from elsewhere");
+        assert!(
+            !form.body.contains("http://") && !form.body.contains("https://"),
+            "nothing comes from elsewhere"
+        );
     }
     container.wait_until_ready();
 }
@@ -234,6 +256,12 @@ fn authentication_is_off_only_when_it_says_false() {
     assert_eq!(typo.web(8080).get("/").status, 401);
     let [_, _, token] = typo.login();
     let page = typo.web(1111).with("authorization", &format!("Bearer {token}")).get("/").body;
-    assert!(page.contains("WEB_ENABLE_AUTH: &#34;flase&#34; is neither true nor false; using true"), "{page}");
-    assert!(typo.logs().contains("init: warning: WEB_ENABLE_AUTH: \"flase\" is neither true nor false; using true"));
+    assert!(
+        page.contains("WEB_ENABLE_AUTH: &#34;flase&#34; is neither true nor false; using true"),
+        "{page}"
+    );
+    assert!(
+        typo.logs()
+            .contains("init: warning: WEB_ENABLE_AUTH: \"flase\" is neither true nor false; using true")
+    );
 }

@@ -40,7 +40,10 @@ fn people_find_the_programs_they_expect() {
 #[test]
 fn the_micromamba_root_is_a_link_to_the_images_own_copy() {
     let script = "readlink /opt/micromamba; stat -c '%U %G' /opt/.image/micromamba";
-    assert_eq!(Run::new().command(&["bash", "-c", script]).to_end().text(), "/opt/.image/micromamba\nroot leonardo");
+    assert_eq!(
+        Run::new().command(&["bash", "-c", script]).to_end().text(),
+        "/opt/.image/micromamba\nroot leonardo"
+    );
 }
 
 #[test]

@@ -16,8 +16,10 @@ fn a_stop_ends_every_program_in_order_and_exits_with_0() {
     assert!(took < PATIENCE, "{took:?}");
     assert_eq!(code, 0);
     let logs = container.logs();
-    let order: Vec<usize> =
-        ["stopped: sshd", "stopped: caddy", "stopped: serviceportal"].iter().filter_map(|line| logs.find(line)).collect();
+    let order: Vec<usize> = ["stopped: sshd", "stopped: caddy", "stopped: serviceportal"]
+        .iter()
+        .filter_map(|line| logs.find(line))
+        .collect();
     assert!(order.len() == 3 && order.is_sorted(), "{logs}");
     assert!(!logs.contains("SIGKILL"), "{logs}");
 }
@@ -38,7 +40,8 @@ fn two_restarts_change_nothing_twice() {
     container.until("sshd", ssh);
     let before = lasting(&container);
     for _ in 0..2 {
-        container.write("/run/http_ports/8080", r#"{"service_name":"Old","listen_port":1,"proxy_port":8080}"#);
+        container
+            .write("/run/http_ports/8080", r#"{"service_name":"Old","listen_port":1,"proxy_port":8080}"#);
         container.restart();
         container.wait_for_portal();
         container.wait_until_ready();

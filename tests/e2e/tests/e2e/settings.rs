@@ -10,7 +10,8 @@ fn a_parameter_without_an_equals_sign_ends_the_start_with_2() {
 
 #[test]
 fn a_parameter_replaces_a_variable() {
-    let container = Run::new().env("WEB_USER", "old").command(&["init.sh", "WEB_USER=ada", "WEB_PASSWORD=b=c=="]).boot();
+    let container =
+        Run::new().env("WEB_USER", "old").command(&["init.sh", "WEB_USER=ada", "WEB_PASSWORD=b=c=="]).boot();
     assert_eq!(container.login()[..2], ["ada", "b=c=="]);
     assert_eq!(container.web(1111).log_in("ada", "b=c==").status, 303);
 }
@@ -46,7 +47,11 @@ fn a_gpu_count_that_is_no_number_is_reported_and_a_machine_without_gpus_boots() 
 #[test]
 fn the_zero_of_gpu_count_hides_all_of_them_in_every_session() {
     let container = Run::new().env("GPU_COUNT", "0").boot();
-    let seen = container.exec(&["bash", "-lc", "echo \"[${CUDA_VISIBLE_DEVICES-unset}] [${ROCR_VISIBLE_DEVICES-unset}]\""]);
+    let seen = container.exec(&[
+        "bash",
+        "-lc",
+        "echo \"[${CUDA_VISIBLE_DEVICES-unset}] [${ROCR_VISIBLE_DEVICES-unset}]\"",
+    ]);
     assert_eq!(seen.text(), "[] [-1]");
 }
 

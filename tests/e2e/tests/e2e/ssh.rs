@@ -9,7 +9,8 @@ fn a_key_reaches_root_and_the_user_and_a_password_nobody() {
     container.until("sshd", || key.ssh(&container, "root", &[], &["true"], "").code == Some(0));
     assert_eq!(key.ssh(&container, "root", &[], &["id", "-un"], "").text(), "root");
     assert_eq!(key.ssh(&container, "user", &[], &["sudo", "-n", "id", "-un"], "").text(), "root");
-    let methods = ["-o", "PreferredAuthentications=password,keyboard-interactive", "-o", "PubkeyAuthentication=no"];
+    let methods =
+        ["-o", "PreferredAuthentications=password,keyboard-interactive", "-o", "PubkeyAuthentication=no"];
     for user in ["root", "user"] {
         let refused = key.ssh(&container, user, &methods, &["true"], "");
         assert_eq!(refused.failure(255).trim(), format!("{user}@127.0.0.1: Permission denied (publickey)."));
@@ -22,14 +23,19 @@ fn a_key_reaches_root_and_the_user_and_a_password_nobody() {
 fn a_drop_in_file_cannot_bring_passwords_back() {
     let key = KeyPair::generate();
     let container = Run::new().env("SSH_PUBKEY", key.public()).boot();
-    container.write("/etc/ssh/sshd_config.d/00-own.conf", "PasswordAuthentication yes\nPermitRootLogin yes\n");
+    container
+        .write("/etc/ssh/sshd_config.d/00-own.conf", "PasswordAuthentication yes\nPermitRootLogin yes\n");
     container.sh("supervisorctl restart sshd").text();
     let effective = container.exec(&["sshd-run", "--show"]).text();
-    for line in ["passwordauthentication no", "permitrootlogin without-password", "kbdinteractiveauthentication no"] {
+    for line in
+        ["passwordauthentication no", "permitrootlogin without-password", "kbdinteractiveauthentication no"]
+    {
         assert!(effective.lines().any(|found| found == line), "{line} in\n{effective}");
     }
     container.write("/etc/ssh/sshd_config.d/00-own.conf", "Match all\nPasswordAuthentication yes\n");
-    container.until("sshd", || container.sh("supervisorctl restart sshd; supervisorctl status sshd").code != Some(4));
+    container.until("sshd", || {
+        container.sh("supervisorctl restart sshd; supervisorctl status sshd").code != Some(4)
+    });
     let methods = ["-o", "PreferredAuthentications=password", "-o", "PubkeyAuthentication=no"];
     let refused = key.ssh(&container, "root", &methods, &["true"], "");
     assert!(!refused.stderr.contains("password"), "{refused:?}");

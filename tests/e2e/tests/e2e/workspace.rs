@@ -7,15 +7,22 @@ fn a_workspace_that_is_not_mounted_has_a_warning_in_it() {
     let container = Run::new().boot();
     let text = container.exec(&["cat", "/workspace/WARNING-NO-MOUNT.txt"]).text();
     assert!(text.contains("not a mounted volume"), "{text}");
-    assert_eq!(container.exec(&["bash", "-lc", "echo $WORKSPACE $WORKSPACE_MOUNTED"]).text(), "/workspace/ false");
+    assert_eq!(
+        container.exec(&["bash", "-lc", "echo $WORKSPACE $WORKSPACE_MOUNTED"]).text(),
+        "/workspace/ false"
+    );
 }
 
 #[test]
 fn a_mounted_workspace_has_none() {
     let directory = tempfile::tempdir().unwrap();
-    let container = Run::new().mount(directory.path(), "/data/my volume", "").env("WORKSPACE", "/data/my volume/").boot();
+    let container =
+        Run::new().mount(directory.path(), "/data/my volume", "").env("WORKSPACE", "/data/my volume/").boot();
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
-    assert_eq!(container.exec(&["bash", "-lc", "echo $WORKSPACE $WORKSPACE_MOUNTED"]).text(), "/data/my volume/ true");
+    assert_eq!(
+        container.exec(&["bash", "-lc", "echo $WORKSPACE $WORKSPACE_MOUNTED"]).text(),
+        "/data/my volume/ true"
+    );
     assert!(!container.logs().contains("WORKSPACE"), "{}", container.logs());
 }
 
@@ -37,5 +44,9 @@ fn a_missing_workspace_is_made() {
 #[test]
 fn a_workspace_that_would_be_the_system_is_refused() {
     let container = Run::new().env("WORKSPACE", "/etc/../opt").boot();
-    assert!(container.logs().contains("WORKSPACE: \"/etc/../opt\" is not an absolute path without ..; using \"/workspace\""));
+    assert!(
+        container
+            .logs()
+            .contains("WORKSPACE: \"/etc/../opt\" is not an absolute path without ..; using \"/workspace\"")
+    );
 }
