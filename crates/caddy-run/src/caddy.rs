@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 
 use crate::watch::{Change, Watch};
 
-const PROGRAM: &str = "caddy";
+const PROGRAM: &str = "/opt/caddy/bin/caddy";
 /// Where `base_config` puts the administration interface: in a directory that only Caddy's user may enter.
 const ADMIN_SOCKET: &str = "/run/caddy/admin.sock";
 const ORPHAN_DEADLINE: Duration = Duration::from_secs(10);

@@ -12,7 +12,7 @@ mod watch;
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
-use std::net::{Ipv6Addr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -29,6 +29,7 @@ use watch::{Change, Watch};
 /// Runs the command line; returns when Caddy has ended.
 pub fn run() -> Outcome {
     let cli = Cli::try_parse()?;
+    kit::lean::keep_only(|name| matches!(name, "PATH" | "LANG"))?;
     let registry = Registry::at(&cli.registry);
     if cli.print {
         let text = Templates::read(&cli.share)?.render(&registry.load()?.0)?;
@@ -70,7 +71,14 @@ fn is_free(service: &Service, served: &BTreeSet<u16>) -> bool {
     if served.contains(&service.proxy_port) {
         return true;
     }
-    match TcpListener::bind((Ipv6Addr::UNSPECIFIED, service.proxy_port)) {
+    // As Caddy does: both families through IPv6, and IPv4 alone where the kernel has no other.
+    let bound = match TcpListener::bind((Ipv6Addr::UNSPECIFIED, service.proxy_port)) {
+        Err(error) if error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT) => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, service.proxy_port))
+        }
+        bound => bound,
+    };
+    match bound {
         Ok(_) => true,
         Err(error) => {
             log::error!("{} is not served: port {}: {error}", service.service_name, service.proxy_port);

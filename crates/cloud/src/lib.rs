@@ -24,13 +24,28 @@ pub trait Provider {
 pub fn detect(env: &Env) -> &'static dyn Provider {
     const KNOWN: [(&str, &dyn Provider); 3] = [
         ("VAST_CONTAINERLABEL", &vast::Vast),
-        ("CONTAINER_API_KEY", &vast::Vast),
+        ("CONTAINER_ID", &vast::Vast),
         ("RUNPOD_POD_ID", &runpod::RunPod),
     ];
     KNOWN
         .iter()
         .find(|(variable, _)| env.text(variable).is_some())
         .map_or(&local::Local, |&(_, provider)| provider)
+}
+
+/// Whether an answer can depend on this variable; none of them is a secret.
+#[must_use]
+pub fn is_used(name: &str) -> bool {
+    const NAMES: [&str; 6] = [
+        "CONTAINER_ID",
+        "DIRECT_ADDRESS",
+        "PUBLIC_IPADDR",
+        "RUNPOD_POD_ID",
+        "RUNPOD_PUBLIC_IP",
+        "VAST_CONTAINERLABEL",
+    ];
+    NAMES.contains(&name)
+        || ["RUNPOD_TCP_PORT_", "VAST_TCP_PORT_"].iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// A host name or address that can stand in a URL without changing its meaning.
@@ -58,7 +73,7 @@ mod tests {
         &[("VAST_CONTAINERLABEL", "C.1"), ("PUBLIC_IPADDR", "x@evil/"), ("VAST_TCP_PORT_1111", "1")];
 
     fn address(pairs: &[(&str, &str)]) -> Option<String> {
-        let env: Env = pairs.iter().copied().collect();
+        let env: Env = pairs.iter().copied().filter(|(name, _)| is_used(name)).collect();
         detect(&env).address(&env, 1111)
     }
 

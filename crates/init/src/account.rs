@@ -21,8 +21,8 @@ const SUDOERS: &str = "/etc/sudoers.d/leonardo-user";
 const KEYS: &str = "/etc/ssh/authorized_keys.d";
 /// Memberships of the user where the group exists: administration, GPU device nodes.
 const GROUPS: [&str; 4] = ["leonardo", "sudo", "video", "render"];
-/// Below this, ids belong to the system (login.defs(5), `UID_MIN`).
-const FIRST_USER_ID: u32 = 1000;
+/// Outside of these, ids belong to the system, `nobody` included (login.defs(5), `UID_MIN` and `UID_MAX`).
+const USER_IDS: std::ops::RangeInclusive<u32> = 1000..=60_000;
 const FALLBACK_ID: u32 = 1000;
 
 /// Both ids of an account.
@@ -56,7 +56,7 @@ pub fn ensure(
 ) -> Result<()> {
     let name = settings.user_name.as_str();
     match uzers::get_user_by_name(name) {
-        Some(user) if user.uid() < FIRST_USER_ID => {
+        Some(user) if !USER_IDS.contains(&user.uid()) => {
             problems.push(Problem::new(
                 "USER_NAME",
                 format!("{name:?} is an account of the system; no user was made"),
@@ -92,13 +92,13 @@ fn create(name: &str, uid: Option<u32>, password: Option<&Secret>) -> Result<()>
     let groups: Vec<&str> =
         GROUPS.iter().copied().filter(|group| uzers::get_group_by_name(group).is_some()).collect();
     let password = password.map_or(DEFAULT_PASSWORD, Secret::expose);
-    let mut useradd = Command::new("useradd");
+    let mut useradd = Command::new("/usr/sbin/useradd");
     useradd.args(["--create-home", "--shell", "/bin/bash", "--user-group", "--groups", &groups.join(",")]);
     if let Some(uid) = uid {
         useradd.args(["--uid", &uid.to_string()]);
     }
     cmd::run(useradd.args(["--", name]))?;
-    cmd::run_with_input(&mut Command::new("chpasswd"), format!("{name}:{password}\n").as_bytes())?;
+    cmd::run_with_input(&mut Command::new("/usr/sbin/chpasswd"), format!("{name}:{password}\n").as_bytes())?;
     let home = uzers::get_user_by_name(name).map(|user| user.home_dir().to_owned()).unwrap_or_default();
     match fs::set_permissions(&home, fs::Permissions::from_mode(0o750)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

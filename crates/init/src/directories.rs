@@ -26,13 +26,14 @@ struct Directory {
 pub fn prepare(leonardo: u32) -> Result<()> {
     let (portal, caddy) = (account::user_id("portal")?, account::user_id("caddy")?);
     let directories = [
-        Directory { path: "/run/leonardo", owner: (0, leonardo), mode: 0o2750 },
-        Directory { path: ports::PATH, owner: (0, leonardo), mode: 0o2770 },
+        Directory { path: "/run/leonardo", owner: (0, leonardo), mode: 0o2755 },
+        // Caddy and the portal read it without being members of a group that could read more.
+        Directory { path: ports::PATH, owner: (0, leonardo), mode: 0o2775 },
         // Only Caddy may talk to the portal: it decides what the portal sees of a visitor.
         Directory { path: "/run/portal", owner: (portal.uid, caddy.gid), mode: 0o2750 },
         Directory { path: "/run/caddy", owner: (caddy.uid, caddy.gid), mode: 0o700 },
         Directory { path: "/opt/leonardo/etc", owner: (0, leonardo), mode: 0o755 },
-        Directory { path: "/opt/caddy/etc", owner: (caddy.uid, leonardo), mode: 0o2775 },
+        Directory { path: "/opt/caddy/etc", owner: (caddy.uid, caddy.gid), mode: 0o755 },
         Directory { path: "/var/lib/caddy", owner: (caddy.uid, caddy.gid), mode: 0o700 },
         Directory { path: "/var/log/supervisor", owner: (0, leonardo), mode: 0o2750 },
     ];

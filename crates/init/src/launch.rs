@@ -5,14 +5,16 @@ use std::process::Command;
 
 use kit::Env;
 
+/// By its path: nothing that a user or an environment puts into PATH may become PID 1.
+const SUPERVISORD: &str = "/usr/local/bin/supervisord";
 const CONFIGURATION: &str = "/etc/supervisor/supervisord.conf";
 
 /// Replaces this process by supervisord; returns only the reason why it could not.
 pub fn supervisord(env: &Env) -> anyhow::Error {
-    let error = Command::new("supervisord")
+    let error = Command::new(SUPERVISORD)
         .args(["--nodaemon", "--configuration", CONFIGURATION])
         .env_clear()
         .envs(env.iter())
         .exec();
-    anyhow::Error::new(error).context("cannot run supervisord")
+    anyhow::Error::new(error).context(format!("cannot run {SUPERVISORD}"))
 }

@@ -17,6 +17,7 @@ mod directories;
 mod environment;
 mod keys;
 mod launch;
+mod limits;
 mod parameters;
 mod settings;
 mod workspace;
@@ -50,6 +51,7 @@ pub fn run() -> Outcome {
 fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     let (settings, mut problems) = settings::Settings::read(env);
     let leonardo = account::group_id("leonardo")?;
+    limits::raise_open_files(&mut problems);
     directories::prepare(leonardo)?;
     let keys = keys::install(&settings, &mut problems)?;
     let web = credentials::settle(&settings.web)?;
@@ -68,7 +70,7 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
 /// Tells the container's log and the journal what was wrong, and how long it took.
 fn report(problems: &[Problem], started: Instant) -> Result<()> {
     let journal = Journal::at(Path::new(journal::PATH));
-    journal.begin(account::group_id("leonardo")?)?;
+    journal.begin()?;
     for problem in problems {
         log::warn!("{problem}");
         journal

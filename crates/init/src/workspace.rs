@@ -80,9 +80,7 @@ fn mark(path: &Path, mounted: bool) -> anyhow::Result<()> {
     if !mounted {
         return atomic::write_if_changed(&file, WARNING_TEXT.as_bytes(), Placement::durable(0o644)).map(drop);
     }
-    let ours = file.symlink_metadata().is_ok_and(|meta| meta.is_file())
-        && fs::read(&file).is_ok_and(|content| content == WARNING_TEXT.as_bytes());
-    if ours {
+    if atomic::holds(&file, WARNING_TEXT.as_bytes()) {
         fs::remove_file(&file)?;
     }
     Ok(())

@@ -64,16 +64,27 @@ pub fn write_if_changed(path: &Path, content: &[u8], placement: Placement) -> Re
     Ok(true)
 }
 
+/// Whether `path` is a regular file with exactly this content; no link is followed and nothing larger is read.
+#[must_use]
+pub fn holds(path: &Path, content: &[u8]) -> bool {
+    regular(path)
+        .is_some_and(|(file, meta)| meta.len() == content.len() as u64 && same_content(file, content))
+}
+
 fn already(path: &Path, content: &[u8], placement: Placement) -> bool {
-    let opened =
-        OpenOptions::new().read(true).custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(path);
-    let Ok(file) = opened else { return false };
-    let Ok(meta) = file.metadata() else { return false };
-    meta.is_file()
-        && meta.permissions().mode() & 0o7777 == placement.mode
+    let Some((file, meta)) = regular(path) else { return false };
+    meta.permissions().mode() & 0o7777 == placement.mode
         && placement.owner.is_none_or(|owner| owner == (meta.uid(), meta.gid()))
         && meta.len() == content.len() as u64
         && same_content(file, content)
+}
+
+fn regular(path: &Path) -> Option<(File, fs::Metadata)> {
+    let opened =
+        OpenOptions::new().read(true).custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(path);
+    let file = opened.ok()?;
+    let meta = file.metadata().ok()?;
+    meta.is_file().then_some((file, meta))
 }
 
 fn same_content(file: File, content: &[u8]) -> bool {
@@ -141,6 +152,16 @@ mod tests {
         assert_eq!(fs::metadata(&target).unwrap().ino(), inode);
         assert!(write_if_changed(&target, b"a", Placement::volatile(0o644)).unwrap());
         assert!(write_if_changed(&target, b"b", Placement::volatile(0o644)).unwrap());
+    }
+
+    #[test]
+    fn only_a_plain_file_holds_a_content() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        fs::write(&file, "text").unwrap();
+        symlink(&file, &link).unwrap();
+        assert!(holds(&file, b"text") && !holds(&file, b"other") && !holds(&file, b"text longer"));
+        assert!(!holds(&link, b"text") && !holds(dir.path(), b""));
     }
 
     #[test]

@@ -13,6 +13,9 @@ use crate::Service;
 /// No honest description is larger, in bytes.
 const LARGEST_FILE: u64 = 16 * 1024;
 
+/// Names that are looked at; nobody has more services, and whoever fills the folder must not stop the gate.
+const MOST_FILES: usize = 1_000;
+
 /// The services of this container.
 #[derive(Debug, Clone)]
 pub struct Registry {
@@ -43,11 +46,12 @@ impl Registry {
 
     /// All good services in the order of their public ports, and what was not taken.
     ///
-    /// Fails only when the folder itself cannot be read. Names that begin with a dot are files being written.
+    /// Fails only when the folder itself cannot be read. Of a folder with more than a thousand names some are not looked
+    /// at. Names that begin with a dot are files being written.
     pub fn load(&self) -> Result<(Vec<Service>, Vec<Rejected>)> {
         let cannot = || format!("cannot read {}", self.directory.display());
         let (mut services, mut rejected) = (Vec::new(), Vec::new());
-        for entry in fs::read_dir(&self.directory).with_context(cannot)? {
+        for entry in fs::read_dir(&self.directory).with_context(cannot)?.take(MOST_FILES) {
             let path = entry.with_context(cannot)?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if name.starts_with('.') {

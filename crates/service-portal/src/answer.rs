@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::client::Client;
+use crate::gate::Verdict;
 use crate::next;
 
 /// Everything a page needs comes from this program; nothing may frame it, and nothing is loaded from elsewhere.
@@ -29,18 +30,35 @@ pub async fn protect(mut response: Response) -> Response {
     response
 }
 
-/// Sends a page's visitor to the login form, by a relative redirect; tells everybody else 401.
-pub fn refuse(client: Client<'_>) -> Response {
-    if client.is_browser_page() {
-        return see_other(&next::login_path(client.uri()), StatusCode::FOUND);
+/// Tells a visitor why not: a page's visitor is sent to the login form, by a relative redirect, everybody else gets a
+/// status and a reason.
+pub fn refuse(verdict: Verdict, client: Client<'_>) -> Response {
+    match verdict {
+        Verdict::Wait(wait) => {
+            let seconds = wait.as_secs() + 1;
+            let mut response =
+                reason(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens or passwords; wait a little");
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response
+        }
+        Verdict::Foreign => reason(StatusCode::FORBIDDEN, "the request was made by a page of another origin"),
+        _ if client.is_browser_page() => see_other(&next::login_path(client.uri()), StatusCode::FOUND),
+        _ => {
+            let mut response = reason(
+                StatusCode::UNAUTHORIZED,
+                "log in at /leonardo/login, or send Authorization: Bearer $WEB_TOKEN",
+            );
+            // A browser would answer a Basic challenge with a dialog of its own, over the page that made the request.
+            let challenge = if client.is_browser() { "Bearer realm=\"leonardo\"" } else { CHALLENGES };
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            response
+        }
     }
-    let body = Json(json!({
-        "error": "unauthorized",
-        "message": "log in at /leonardo/login, or send Authorization: Bearer $WEB_TOKEN",
-    }));
-    // A browser would answer a Basic challenge with a dialog of its own, over the page that made the request.
-    let challenge = if client.is_browser() { "Bearer realm=\"leonardo\"" } else { CHALLENGES };
-    (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], body).into_response()
+}
+
+fn reason(status: StatusCode, message: &str) -> Response {
+    let error = status.canonical_reason().unwrap_or("refused").to_ascii_lowercase();
+    (status, Json(json!({ "error": error, "message": message }))).into_response()
 }
 
 const CHALLENGES: &str = "Bearer realm=\"leonardo\", Basic realm=\"leonardo\", charset=\"UTF-8\"";
@@ -63,7 +81,7 @@ mod tests {
 
     fn refused(pairs: &[(&'static str, &str)]) -> (u16, Option<String>, Option<String>) {
         let headers = headers(pairs);
-        let response = refuse(Client(&headers));
+        let response = refuse(Verdict::Refused, Client(&headers));
         let text =
             |name| response.headers().get(name).map(|value: &HeaderValue| value.to_str().unwrap().to_owned());
         (response.status().as_u16(), text(header::LOCATION), text(header::WWW_AUTHENTICATE))

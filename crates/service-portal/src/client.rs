@@ -1,6 +1,7 @@
 //! What Caddy tells about a visitor, and what kind of client it is.
 //!
-//! Caddy sets every `X-Forwarded-*` header itself and drops those of the visitor, and only Caddy can reach our socket.
+//! Caddy sets `X-Forwarded-For`, `-Host` and `-Proto` itself, and `-Uri` and `-Method` in its questions to the gate; in
+//! everything else its configuration drops the latter two. Only Caddy can reach our socket.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -59,9 +60,18 @@ impl<'a> Client<'a> {
             && self.text("accept").is_some_and(|types| types.contains("text/html"))
     }
 
-    /// Whether a browser sent it at all; programs do not send fetch metadata.
+    /// Whether a browser sent it at all. Fetch metadata would tell, but plain http carries none except on localhost.
     pub fn is_browser(self) -> bool {
         self.0.contains_key("sec-fetch-mode")
+            || self.text("user-agent").is_some_and(|agent| agent.contains("Mozilla/"))
+    }
+
+    /// Whether a page of another origin makes the browser change something or open a stream (hazard H15).
+    ///
+    /// `SameSite` cookies do not help: ports do not count for them, and a provider's neighbour has only another port.
+    pub fn is_cross_site(self) -> bool {
+        let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(&self.method());
+        (self.is_websocket() || !reads) && self.is_same_origin() == Some(false)
     }
 
     /// Whether the page that sent this has the same host and port; `None` if the client did not say.
@@ -116,6 +126,18 @@ pub(crate) mod tests {
             assert_eq!(Client(&headers).is_same_origin(), Some(same), "{origin}");
         }
         assert_eq!(Client(&headers(&[("host", "h")])).is_same_origin(), None);
+    }
+
+    #[test]
+    fn another_origin_may_look_but_not_touch() {
+        let from = |more: &[(&'static str, &str)]| {
+            let mut headers = headers(&[("x-forwarded-host", "h:1111"), ("origin", "http://h:2222")]);
+            headers.extend(self::headers(more));
+            Client(&headers).is_cross_site()
+        };
+        assert!(!from(&[]) && !from(&[("x-forwarded-method", "HEAD")]));
+        assert!(from(&[("x-forwarded-method", "POST")]) && from(&[("upgrade", "websocket")]));
+        assert!(!from(&[("x-forwarded-method", "DELETE"), ("origin", "http://h:1111")]));
     }
 
     #[test]

@@ -5,15 +5,16 @@ pub fn values<'a>(headers: &[&'a [u8]], name: &str) -> Vec<&'a [u8]> {
     pairs(headers).filter(|(found, _)| *found == name.as_bytes()).map(|(_, value)| value).collect()
 }
 
-/// The visitor's cookies without `name`, as one header; nothing if none are left.
+/// The visitor's cookies without those whose names begin with `prefix`, as one header; nothing if none are left.
 ///
-/// Pairs keep their bytes: what an application wrote, it gets back.
-pub fn without(headers: &[&[u8]], name: &str) -> Option<Vec<u8>> {
+/// A prefix, because a container on the same address has set its session under a name like ours. Pairs keep their
+/// bytes: what an application wrote, it gets back.
+pub fn without(headers: &[&[u8]], prefix: &str) -> Option<Vec<u8>> {
     let kept: Vec<&[u8]> = headers
         .iter()
         .flat_map(|header| header.split(|&byte| byte == b';'))
         .map(<[u8]>::trim_ascii)
-        .filter(|pair| !pair.is_empty() && split(pair).0 != name.as_bytes())
+        .filter(|pair| !pair.is_empty() && !split(pair).0.starts_with(prefix.as_bytes()))
         .collect();
     if kept.is_empty() { None } else { Some(kept.join(&b"; "[..])) }
 }
@@ -42,7 +43,7 @@ mod tests {
             (&[b"own=1; a=2"], Some(b"a=2")),
             (&[b"a=2; own=1; b=\"x y=z\""], Some(b"a=2; b=\"x y=z\"")),
             (&[b"a=2;own=1", b"own = 3; c"], Some(b"a=2; c")),
-            (&[b"disown=1; owner=2; own"], Some(b"disown=1; owner=2")),
+            (&[b"disown=1; own_2=2; own; OWN=3"], Some(b"disown=1; OWN=3")),
             (&[b"; ;;"], None),
             (&[], None),
         ];

@@ -10,6 +10,9 @@ use base64::engine::general_purpose::STANDARD;
 use kit::Secret;
 use serde::Deserialize;
 
+/// How the session cookies of all our containers begin; applications never see any of them.
+pub const COOKIE_PREFIX: &str = "leonardo_";
+
 #[derive(Deserialize)]
 struct Written {
     web_user: String,
@@ -55,7 +58,7 @@ impl Credentials {
             password: secret("web_password", written.web_password)?,
             token: secret("web_token", written.web_token)?,
             cookie: format!(
-                "leonardo_{}",
+                "{COOKIE_PREFIX}{}",
                 written.instance.replace(|c: char| !c.is_ascii_alphanumeric(), "")
             ),
             version,
@@ -76,6 +79,12 @@ impl Credentials {
     pub fn accepts(&self, user: &[u8], password: &[u8]) -> bool {
         let (user, password) = (self.user.matches(user), self.password.matches(password));
         user & password
+    }
+
+    /// Whether an `Authorization` header may be meant for us, right or wrong.
+    pub fn is_attempt(authorization: &[u8]) -> bool {
+        let scheme = authorization.split(|&byte| byte == b' ').next().unwrap_or_default();
+        scheme.eq_ignore_ascii_case(b"bearer") || scheme.eq_ignore_ascii_case(b"basic")
     }
 
     /// Whether an `Authorization` header is ours: `Bearer TOKEN` or `Basic base64(user:password)` (RFC 6750, 7617).

@@ -4,7 +4,7 @@
 //! the application behind the gate may see: its own, never ours. Caddy replaces the visitor's by these and deletes
 //! what is missing (`copy_headers`, Caddy 2.11.2 and newer). Any other answer goes to the visitor as it is.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::State as Extract;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -13,10 +13,11 @@ use axum::response::{IntoResponse, Response};
 use crate::answer;
 use crate::client::Client;
 use crate::cookies;
-use crate::credentials::Credentials;
+use crate::credentials::{COOKIE_PREFIX, Credentials, Scheme};
 use crate::state::State;
+use crate::throttle::Way;
 
-/// Why a request is let through, or that it is not.
+/// Why a request is let through, or why not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Authentication was turned off by name.
@@ -27,13 +28,24 @@ pub enum Verdict {
     Program,
     /// Nobody we know.
     Refused,
+    /// Somebody we know, but another site's page made the browser ask.
+    Foreign,
+    /// Too many wrong passwords or tokens from there.
+    Wait(Duration),
+}
+
+impl Verdict {
+    /// Whether the request goes on to the application.
+    pub fn passes(self) -> bool {
+        matches!(self, Self::Open | Self::Session | Self::Program)
+    }
 }
 
 /// `GET /gate/verify`: may this visitor pass?
 pub async fn verify(Extract(state): Extract<State>, headers: HeaderMap) -> Response {
     match judge(&state, Client(&headers)) {
-        Verdict::Refused => answer::refuse(Client(&headers)),
-        _ => pass(&state, &headers),
+        verdict if verdict.passes() => pass(&state, &headers),
+        verdict => answer::refuse(verdict, Client(&headers)),
     }
 }
 
@@ -42,30 +54,53 @@ pub async fn open(Extract(state): Extract<State>, headers: HeaderMap) -> Respons
     pass(&state, &headers)
 }
 
-/// Decides about one request; looking at a session counts as using it.
+/// Decides about one request; looking at a session counts as using it, a wrong `Authorization` as guessing.
 pub fn judge(state: &State, client: Client<'_>) -> Verdict {
     if !state.enable_auth() {
         return Verdict::Open;
     }
     let authorization = client.0.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-    let (program, tokens) = state.with_credentials(|known| match known {
+    let (scheme, tokens) = state.with_credentials(|known| match known {
         Some(known) => (
-            authorization.is_some_and(|header| known.authorizes(header).is_some()),
+            authorization.and_then(|header| known.authorizes(header)),
             cookies::values(&client.cookies(), known.cookie()),
         ),
-        None => (false, Vec::new()),
+        None => (None, Vec::new()),
     });
-    if program {
-        return Verdict::Program;
-    }
-    // A browser sends cookies with a websocket that any page opens, so the page's origin decides (hazard H15).
-    let foreign_socket = client.is_websocket() && client.is_same_origin() == Some(false);
     let now = Instant::now();
-    let mut sessions = state.sessions();
-    if !foreign_socket && tokens.iter().any(|token| sessions.touch(token, now)) {
-        Verdict::Session
-    } else {
-        Verdict::Refused
+    // The session comes first: with one, an Authorization header is the application's own affair.
+    let has_session = {
+        let mut sessions = state.sessions();
+        tokens.iter().any(|token| sessions.touch(token, now))
+    };
+    if has_session {
+        return if client.is_cross_site() { Verdict::Foreign } else { Verdict::Session };
+    }
+    if !authorization.is_some_and(Credentials::is_attempt) {
+        return Verdict::Refused;
+    }
+    attempt(state, client, scheme, now)
+}
+
+/// A program's attempt: slowed down like the form's, so that guessing is not quicker here.
+fn attempt(state: &State, client: Client<'_>, scheme: Option<Scheme>, now: Instant) -> Verdict {
+    let address = client.address();
+    let mut throttle = state.throttle();
+    if let Some(wait) = throttle.wait(Way::Header, address, now) {
+        return Verdict::Wait(wait);
+    }
+    match scheme {
+        // A browser that has once answered a Basic challenge repeats it for every page that asks.
+        Some(Scheme::Basic) if client.is_cross_site() => Verdict::Foreign,
+        Some(_) => {
+            throttle.succeeded(Way::Header, address);
+            Verdict::Program
+        }
+        None => {
+            throttle.failed(Way::Header, address, now);
+            log::warn!("request from {address} refused: wrong token or password");
+            Verdict::Refused
+        }
     }
 }
 
@@ -75,14 +110,14 @@ fn pass(state: &State, headers: &HeaderMap) -> Response {
     // Without a readable login we do not know which cookie is ours, so nothing passes.
     match passed {
         Some(passed) => (StatusCode::OK, passed).into_response(),
-        None => answer::refuse(Client(headers)),
+        None => answer::refuse(Verdict::Refused, Client(headers)),
     }
 }
 
 /// The application's own `Cookie` and `Authorization` headers.
 fn own_headers(known: &Credentials, client: Client<'_>) -> HeaderMap {
     let mut own = HeaderMap::new();
-    if let Some(cookies) = cookies::without(&client.cookies(), known.cookie())
+    if let Some(cookies) = cookies::without(&client.cookies(), COOKIE_PREFIX)
         && let Ok(value) = HeaderValue::from_bytes(&cookies)
     {
         own.insert(header::COOKIE, value);

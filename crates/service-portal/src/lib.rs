@@ -35,6 +35,7 @@ pub use cli::command;
 /// Runs the command line; returns when it is told to stop.
 pub fn run() -> Outcome {
     let cli = cli::Cli::try_parse()?;
+    kit::lean::keep_only(is_needed)?;
     let state = state::State::new(&cli, Env::of_process())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -42,6 +43,11 @@ pub fn run() -> Outcome {
         .context("cannot start the asynchronous runtime")?;
     runtime.block_on(serve(&cli.socket, state))?;
     Ok(Exit::Done)
+}
+
+/// What the portal uses of the container's environment: a setting, and where the provider publishes ports.
+fn is_needed(name: &str) -> bool {
+    matches!(name, "LANG" | "WEB_ENABLE_AUTH") || cloud::is_used(name)
 }
 
 async fn serve(socket: &Path, state: state::State) -> Result<()> {

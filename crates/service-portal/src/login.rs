@@ -11,11 +11,12 @@ use serde::Deserialize;
 use crate::answer;
 use crate::client::Client;
 use crate::cookies;
-use crate::gate::{self, Verdict};
+use crate::gate;
 use crate::next::local_path;
 use crate::pages::{LoginPage, page};
 use crate::sessions::ABSOLUTE;
 use crate::state::State;
+use crate::throttle::Way as Tried;
 
 #[derive(Deserialize)]
 pub struct Way {
@@ -35,10 +36,11 @@ pub struct Attempt {
 
 /// `GET /login`: the form, or straight on for somebody who is logged in.
 pub async fn form(Extract(state): Extract<State>, Query(way): Query<Way>, headers: HeaderMap) -> Response {
-    match gate::judge(&state, Client(&headers)) {
-        Verdict::Refused => page(StatusCode::OK, &LoginPage { next: local_path(&way.next), message: "" }),
-        _ => answer::see_other(local_path(&way.next), StatusCode::SEE_OTHER),
+    let next = local_path(&way.next);
+    if gate::judge(&state, Client(&headers)).passes() {
+        return answer::see_other(next, StatusCode::SEE_OTHER);
     }
+    page(StatusCode::OK, &LoginPage { next, message: "" })
 }
 
 /// `POST /login`: a session for the right password, a slower answer for every wrong one.
@@ -56,7 +58,7 @@ pub async fn attempt(
         );
     }
     let (address, now) = (client.address(), Instant::now());
-    if let Some(wait) = state.throttle().wait(address, now) {
+    if let Some(wait) = state.throttle().wait(Tried::Form, address, now) {
         log::warn!("login from {address} refused: too many failures, {} s to wait", wait.as_secs() + 1);
         return too_many(next, wait.as_secs() + 1);
     }
@@ -66,12 +68,12 @@ pub async fn attempt(
             .map(|known| known.cookie().to_owned())
     });
     let Some(cookie) = cookie else {
-        state.throttle().failed(address, now);
+        state.throttle().failed(Tried::Form, address, now);
         log::warn!("login from {address} refused: wrong user or password");
         let form = LoginPage { next, message: "Wrong user name or password." };
         return page(StatusCode::UNAUTHORIZED, &form);
     };
-    state.throttle().succeeded(address);
+    state.throttle().succeeded(Tried::Form, address);
     let begun = state.sessions().begin(now);
     match begun {
         Ok(token) => {

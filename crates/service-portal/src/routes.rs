@@ -22,6 +22,9 @@ use crate::{answer, login};
 /// No form is larger, in bytes.
 const LARGEST_BODY: usize = 16 * 1024;
 
+/// Bad registry files that are named at most; whoever has more needs the log, not the page.
+const SHOWN: usize = 20;
+
 /// All routes.
 pub fn router(state: State) -> Router {
     Router::new()
@@ -60,7 +63,9 @@ async fn view(state: &State, client: Client<'_>) -> View {
     });
     let entries = entries(state);
     let mut problems: Vec<String> = entries.iter().filter_map(|entry| complaint(&entry.event)).collect();
-    problems.extend(rejected.iter().map(|file| format!("service file {}: {}", file.file, file.reason)));
+    problems.extend(
+        rejected.iter().take(SHOWN).map(|file| format!("service file {}: {}", file.file, file.reason)),
+    );
     View {
         links: links(services, state.env(), client.host()).await,
         ready: journal::is_ready(&entries),
@@ -88,16 +93,17 @@ fn complaint(event: &Event) -> Option<String> {
 
 async fn portal(Extract(state): Extract<State>, headers: HeaderMap) -> Response {
     let verdict = gate::judge(&state, Client(&headers));
-    if verdict == Verdict::Refused {
-        return answer::refuse(Client(&headers));
+    if !verdict.passes() {
+        return answer::refuse(verdict, Client(&headers));
     }
     let View { links, ready, problems } = view(&state, Client(&headers)).await;
     page(StatusCode::OK, &PortalPage { links, ready, problems, can_log_out: verdict == Verdict::Session })
 }
 
 async fn state_json(Extract(state): Extract<State>, headers: HeaderMap) -> Response {
-    if gate::judge(&state, Client(&headers)) == Verdict::Refused {
-        return answer::refuse(Client(&headers));
+    let verdict = gate::judge(&state, Client(&headers));
+    if !verdict.passes() {
+        return answer::refuse(verdict, Client(&headers));
     }
     let View { links, ready, problems } = view(&state, Client(&headers)).await;
     Json(json!({ "ready": ready, "problems": problems, "services": links })).into_response()

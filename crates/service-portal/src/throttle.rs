@@ -14,9 +14,18 @@ const MEMORY: Duration = Duration::from_mins(15);
 /// Addresses remembered at most; beyond it the oldest make room.
 const MOST: usize = 10_000;
 
-/// Failed logins by address.
+/// How somebody tried: a script with an old token must not slow down its owner at the form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Way {
+    /// The login form.
+    Form,
+    /// An `Authorization` header.
+    Header,
+}
+
+/// Failed attempts by way and address.
 #[derive(Debug, Default)]
-pub struct Throttle(HashMap<IpAddr, Failures>);
+pub struct Throttle(HashMap<(Way, IpAddr), Failures>);
 
 #[derive(Debug, Clone, Copy)]
 struct Failures {
@@ -26,16 +35,17 @@ struct Failures {
 
 impl Throttle {
     /// How long this address has to wait before its next attempt is looked at.
-    pub fn wait(&self, address: IpAddr, now: Instant) -> Option<Duration> {
-        let failures = self.0.get(&neighbourhood(address))?;
+    pub fn wait(&self, way: Way, address: IpAddr, now: Instant) -> Option<Duration> {
+        let failures = self.0.get(&(way, neighbourhood(address)))?;
         let since = now.duration_since(failures.last);
         (since < MEMORY).then(|| failures.delay().saturating_sub(since)).filter(|left| !left.is_zero())
     }
 
     /// Notes a failed attempt.
-    pub fn failed(&mut self, address: IpAddr, now: Instant) {
+    pub fn failed(&mut self, way: Way, address: IpAddr, now: Instant) {
         self.make_room(now);
-        let failures = self.0.entry(neighbourhood(address)).or_insert(Failures { count: 0, last: now });
+        let failures =
+            self.0.entry((way, neighbourhood(address))).or_insert(Failures { count: 0, last: now });
         if now.duration_since(failures.last) >= MEMORY {
             failures.count = 0;
         }
@@ -44,8 +54,8 @@ impl Throttle {
     }
 
     /// Forgets an address that has logged in.
-    pub fn succeeded(&mut self, address: IpAddr) {
-        self.0.remove(&neighbourhood(address));
+    pub fn succeeded(&mut self, way: Way, address: IpAddr) {
+        self.0.remove(&(way, neighbourhood(address)));
     }
 
     fn make_room(&mut self, now: Instant) {
@@ -90,32 +100,37 @@ mod tests {
         let (mut throttle, now) = (Throttle::default(), Instant::now());
         let mut waits = Vec::new();
         for _ in 0..14 {
-            throttle.failed(EVE, now);
-            waits.push(throttle.wait(EVE, now).map_or(0, |wait| wait.as_secs()));
+            throttle.failed(Way::Form, EVE, now);
+            waits.push(throttle.wait(Way::Form, EVE, now).map_or(0, |wait| wait.as_secs()));
         }
         assert_eq!(waits, [0, 0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60]);
-        assert_eq!(throttle.wait(ADA, now), None);
-        assert_eq!(throttle.wait(EVE, now + LONGEST_WAIT), None, "the longest wait is a minute");
+        assert_eq!(throttle.wait(Way::Form, ADA, now), None);
+        assert_eq!(throttle.wait(Way::Header, EVE, now), None, "the other way is a brake of its own");
+        assert_eq!(throttle.wait(Way::Form, EVE, now + LONGEST_WAIT), None, "the longest wait is a minute");
     }
 
     #[test]
     fn a_login_and_time_forgive() {
         let (mut throttle, now) = (Throttle::default(), Instant::now());
-        (0..20).for_each(|_| throttle.failed(EVE, now));
-        throttle.failed(EVE, now + MEMORY);
-        assert_eq!(throttle.wait(EVE, now + MEMORY), None);
-        (0..20).for_each(|_| throttle.failed(EVE, now));
-        throttle.succeeded(EVE);
-        assert_eq!(throttle.wait(EVE, now), None);
+        (0..20).for_each(|_| throttle.failed(Way::Form, EVE, now));
+        throttle.failed(Way::Form, EVE, now + MEMORY);
+        assert_eq!(throttle.wait(Way::Form, EVE, now + MEMORY), None);
+        (0..20).for_each(|_| throttle.failed(Way::Form, EVE, now));
+        throttle.succeeded(Way::Form, EVE);
+        assert_eq!(throttle.wait(Way::Form, EVE, now), None);
     }
 
     #[test]
     fn an_ipv6_network_counts_as_one_address() {
         let (mut throttle, now) = (Throttle::default(), Instant::now());
         for last in 0..20_u16 {
-            throttle.failed(IpAddr::V6([0x2001, 0xdb8, 0, 1, 0, 0, 0, last].into()), now);
+            throttle.failed(Way::Form, IpAddr::V6([0x2001, 0xdb8, 0, 1, 0, 0, 0, last].into()), now);
         }
-        assert!(throttle.wait(IpAddr::V6([0x2001, 0xdb8, 0, 1, 9, 9, 9, 9].into()), now).is_some());
-        assert!(throttle.wait(IpAddr::V6([0x2001, 0xdb8, 0, 2, 0, 0, 0, 0].into()), now).is_none());
+        assert!(
+            throttle.wait(Way::Form, IpAddr::V6([0x2001, 0xdb8, 0, 1, 9, 9, 9, 9].into()), now).is_some()
+        );
+        assert!(
+            throttle.wait(Way::Form, IpAddr::V6([0x2001, 0xdb8, 0, 2, 0, 0, 0, 0].into()), now).is_none()
+        );
     }
 }

@@ -3,9 +3,10 @@
 set -eu
 
 groupadd --gid 1111 leonardo
-# The web-facing programs have accounts without a home, a shell or a password. They read /opt through the group.
+# The web-facing programs have accounts without a home, a shell, a password, or a group that could read secrets, talk to
+# supervisord, or write where root runs something.
 for account in portal caddy; do
-    useradd --system --user-group --groups leonardo --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$account"
+    useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$account"
 done
 # Ubuntu's images from 23.04 on reserve uid 1000 for an account of this name; it is the number of our system user.
 if [ "$(id -u ubuntu 2> /dev/null)" = 1000 ]; then
@@ -27,6 +28,9 @@ install -m 0664 -o root -g leonardo /dev/null "$tree/conda-meta/history"
 ln -s "$tree" /opt/micromamba
 install -d -m 0755 /var/log/supervisor /workspace
 install -d -m 0700 /root/.ssh
+
+# The system user has a documented password, so nobody but root and members of sudo may be asked for it.
+sed -i '/pam_rootok\.so/a auth       required   pam_wheel.so use_uid group=sudo' /etc/pam.d/su
 
 # pam_loginuid writes /proc/self/loginuid, which containers may not: as a requirement it closes every login.
 sed -i 's/^\(session[[:space:]]\{1,\}\)required\([[:space:]]\{1,\}pam_loginuid\.so\)/\1optional\2/' /etc/pam.d/sshd

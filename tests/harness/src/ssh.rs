@@ -43,29 +43,36 @@ impl KeyPair {
         words: &[&str],
         stdin: &str,
     ) -> Output {
+        let mut command = self.client("ssh", container, "-p");
+        command.args(options).arg(format!("{user}@127.0.0.1")).args(words);
+        fed(command, stdin)
+    }
+
+    /// `sftp user@container` with a batch of commands.
+    pub fn sftp(&self, container: &Container, user: &str, batch: &str) -> Output {
+        let mut command = self.client("sftp", container, "-P");
+        command.args(["-q", "-b", "-"]).arg(format!("{user}@127.0.0.1"));
+        fed(command, batch)
+    }
+
+    /// A client that knows the key and the port, and nobody's habits.
+    fn client(&self, program: &str, container: &Container, port_option: &str) -> Command {
         let address = container.address(22);
         let port = address.rsplit(':').next().expect("a port");
-        let mut command = Command::new("ssh");
+        let mut command = Command::new(program);
         command
-            .args([
-                "-o",
-                "StrictHostKeyChecking=no",
-                "-o",
-                "UserKnownHostsFile=/dev/null",
-                "-o",
-                "LogLevel=ERROR",
-            ])
-            .args(["-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-p", port, "-i"])
-            .arg(self.path())
-            .args(options)
-            .arg(format!("{user}@127.0.0.1"))
-            .args(words)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().expect("ssh");
-        // A refused client ends before it reads.
-        let _ = child.stdin.take().expect("a pipe").write_all(stdin.as_bytes());
-        child.wait_with_output().expect("ssh").into()
+            .args(["-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"])
+            .args(["-o", "LogLevel=ERROR", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"])
+            .args([port_option, port, "-i"])
+            .arg(self.path());
+        command
     }
+}
+
+fn fed(mut command: Command, stdin: &str) -> Output {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("an SSH client");
+    // A refused client ends before it reads.
+    let _ = child.stdin.take().expect("a pipe").write_all(stdin.as_bytes());
+    child.wait_with_output().expect("an SSH client").into()
 }

@@ -1,5 +1,8 @@
 //! Every way in, from outside the container.
 
+use std::io::Write;
+use std::net::TcpStream;
+
 use harness::{Container, Run, Web};
 
 use crate::portal::register;
@@ -43,7 +46,9 @@ fn every_documented_way_in_works_and_every_wrong_one_does_not() {
 
     assert_eq!((bearer(&token), basic(&user, &password)), (200, 200));
     assert_eq!([bearer(""), bearer(&token[1..]), bearer("*"), bearer(&password)], [401; 4]);
+    assert_eq!(bearer(&token), 200, "a right one forgives");
     assert_eq!([basic(&user, ""), basic("", ""), basic("", &password), basic(&user, &token)], [401; 4]);
+    assert_eq!(bearer(&token), 200);
     let encoded = container.sh("bash -lc 'printf %s \"$WEB_PASSWORD_B64\"'").text();
     assert_eq!(web.with("authorization", &format!("Basic {encoded}")).get("/").status, 200);
 
@@ -51,8 +56,8 @@ fn every_documented_way_in_works_and_every_wrong_one_does_not() {
     assert_eq!(web.with("cookie", &cookie).get("/").status, 200, "one login serves every port");
     let (name, value) = cookie.split_once('=').expect("a pair");
     let cookies = [format!("{name}="), format!("{name}=x"), format!("{name}x={value}"), format!("x={value}")];
-    for wrong in cookies {
-        assert_eq!(web.with("cookie", &wrong).get("/").status, 401, "{wrong}");
+    for wrong in &cookies {
+        assert_eq!(web.with("cookie", wrong).get("/").status, 401, "{wrong}");
     }
 }
 
@@ -95,6 +100,11 @@ fn a_service_gets_its_own_headers_and_never_ours() {
     assert!(seen.starts_with("GET /a?b=c\n"), "{seen}");
     assert!(seen.contains("Cookie: theme=dark; lang=en\n") && seen.contains("X-Own: 1\n"), "{seen}");
     assert!(!seen.contains(&cookie), "{seen}");
+
+    let neighbours =
+        web.with("cookie", &format!("leonardo_12345678=x; a=b; {cookie}")).with("x-forwarded-uri", "/lie");
+    let seen = neighbours.get("/").body;
+    assert!(seen.contains("Cookie: a=b\n") && !seen.contains("/lie"), "{seen}");
 
     let seen = web.with("authorization", &format!("Bearer {token}")).send("PUT", "/", "body").body;
     assert!(seen.starts_with("PUT /\n") && seen.ends_with("body"), "{seen}");
@@ -150,6 +160,39 @@ fn guessing_is_slowed_down_and_logged_without_the_password() {
 }
 
 #[test]
+fn guessing_by_header_is_slowed_down_too_and_does_not_lock_the_form() {
+    let container = Run::new().boot();
+    let [user, password, token] = container.login();
+    let web = container.web(1111);
+    let statuses: Vec<u16> =
+        (0..7).map(|guess| web.basic(&user, &guess.to_string()).get("/").status).collect();
+    assert_eq!(statuses, [401, 401, 401, 401, 401, 401, 429]);
+    assert_eq!(web.with("authorization", &format!("Bearer {token}")).get("/").status, 429);
+    let login = web.log_in(&user, &password);
+    assert_eq!(login.status, 303);
+    let own = web.with("cookie", &login.cookie()).with("authorization", "Bearer of-the-application");
+    assert_eq!(own.get("/").status, 200, "with a session, the header is the application's affair");
+}
+
+#[test]
+fn slow_visitors_do_not_keep_others_out() {
+    let container = Run::new().option("--ulimit").option("nofile=1024:1024").boot();
+    let web = container.web(1111);
+    let head =
+        format!("POST /leonardo/login HTTP/1.1\r\nHost: {}\r\nContent-Length: 100\r\n\r\nx", web.address());
+    let slow: Vec<TcpStream> = (0..900)
+        .map(|_| {
+            let mut stream = TcpStream::connect(web.address()).expect("a connection");
+            stream.write_all(head.as_bytes()).expect("a listener");
+            stream
+        })
+        .collect();
+    assert_eq!(web.get("/login").status, 200);
+    assert_eq!(web.get("/leonardo/health-check").status, 200);
+    drop(slow);
+}
+
+#[test]
 fn a_session_ends_with_the_logout() {
     let container = Run::new().boot();
     let [user, password, _] = container.login();
@@ -165,15 +208,28 @@ fn a_session_ends_with_the_logout() {
 }
 
 #[test]
-fn a_websocket_from_another_page_does_not_ride_on_the_session() {
+fn another_sites_page_does_not_ride_on_the_login() {
     let container = with_echo(Run::new());
     let [user, password, _] = container.login();
     let cookie = container.web(1111).log_in(&user, &password).cookie();
     let web = container.web(8080);
     let socket = web.with("cookie", &cookie).with("upgrade", "websocket").with("connection", "Upgrade");
-    assert_eq!(socket.with("origin", "http://evil.example").get("/").status, 401);
-    assert_eq!(socket.with("origin", &format!("http://{}", container.address(1111))).get("/").status, 401);
-    assert_eq!(socket.with("origin", &format!("http://{}", web.address())).get("/").status, 200);
+    let neighbour = format!("http://{}", container.address(1111));
+    let own = format!("http://{}", web.address());
+    for origin in ["http://evil.example", &neighbour, "null"] {
+        assert_eq!(socket.with("origin", origin).get("/").status, 403, "{origin}");
+    }
+    assert_eq!(socket.with("origin", &own).get("/").status, 200);
+
+    let [user, password, token] = container.login();
+    let (session, basic) = (web.with("cookie", &cookie), web.basic(&user, &password));
+    for client in [&session, &basic] {
+        assert_eq!(client.with("origin", &neighbour).send("POST", "/run", "x").status, 403);
+        assert_eq!(client.with("origin", &own).send("POST", "/run", "x").status, 200);
+        assert_eq!(client.with("origin", &neighbour).get("/").status, 200, "looking changes nothing");
+    }
+    let program = web.with("authorization", &format!("Bearer {token}"));
+    assert_eq!(program.with("origin", "http://evil.example").send("POST", "/run", "x").status, 200);
 }
 
 #[test]
@@ -223,6 +279,30 @@ fn the_gates_own_addresses_are_for_caddy_alone() {
     assert!(refused.failure(1).contains("Permission denied"), "{refused:?}");
     let refused = container.exec(&["su", "user", "-c", "ls /run/caddy"]);
     assert!(refused.failure(2).contains("Permission denied"), "{refused:?}");
+}
+
+#[test]
+fn the_web_facing_accounts_can_read_no_secret_and_write_nothing_that_root_runs() {
+    let container = Run::new().env("HF_TOKEN", "hf-secret-value").boot();
+    for account in ["portal", "caddy"] {
+        let as_account = |script: &str| container.exec(&["su", account, "-s", "/bin/bash", "-c", script]);
+        as_account("cat /opt/leonardo/etc/environment.sh").failure(1);
+        let status = as_account("supervisorctl status");
+        assert!(String::from_utf8_lossy(&status.stdout).contains("Permission denied"), "{status:?}");
+        let readable = as_account(
+            "cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep -e hf-secret -e ^WEB_PASSWORD=",
+        );
+        assert_eq!(readable.failure(1), "", "{readable:?}");
+        let writable = "find / -xdev \\( -type f -perm /111 -o -type d \\) -writable \
+            -not -path '/proc/*' -not -path '/tmp*' -not -path '/var/tmp*' -not -path '/var/lib/caddy*' \
+            -not -path '/run/portal*' -not -path '/run/caddy*' -not -path '/run/lock*' -not -path '/opt/caddy/etc*' \
+            -not -path '/dev/*' 2>/dev/null";
+        let found = as_account(writable);
+        assert_eq!(String::from_utf8_lossy(&found.stdout), "", "writable for {account}");
+    }
+    // What the system user's documented password opens is nothing to them.
+    let su = container.exec(&["su", "caddy", "-s", "/bin/sh", "-c", "echo password | su user -c id"]);
+    assert!(su.failure(1).contains("Permission denied"), "{su:?}");
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn a_key_reaches_root_and_the_user_and_a_password_nobody() {
 }
 
 #[test]
-fn a_drop_in_file_cannot_bring_passwords_back() {
+fn no_file_can_bring_passwords_back() {
     let key = KeyPair::generate();
     let container = Run::new().env("SSH_PUBKEY", key.public()).boot();
     container
@@ -32,13 +32,33 @@ fn a_drop_in_file_cannot_bring_passwords_back() {
     {
         assert!(effective.lines().any(|found| found == line), "{line} in\n{effective}");
     }
-    container.write("/etc/ssh/sshd_config.d/00-own.conf", "Match all\nPasswordAuthentication yes\n");
-    container.until("sshd", || {
-        container.sh("supervisorctl restart sshd; supervisorctl status sshd").code != Some(4)
-    });
+    let open =
+        "PasswordAuthentication yes\nPermitRootLogin yes\nMatch User root\n  PasswordAuthentication yes\n";
+    container.write("/etc/ssh/sshd_config.d/00-own.conf", open);
+    container.write("/etc/ssh/sshd_config", open);
+    container.sh("supervisorctl restart sshd").text();
+    container.until("sshd", || key.ssh(&container, "root", &[], &["true"], "").code == Some(0));
+    let effective = container.exec(&["sshd-run", "--show"]).text();
+    for line in
+        ["passwordauthentication no", "permitrootlogin without-password", "kbdinteractiveauthentication no"]
+    {
+        assert!(effective.lines().any(|found| found == line), "{line} in\n{effective}");
+    }
     let methods = ["-o", "PreferredAuthentications=password", "-o", "PubkeyAuthentication=no"];
     let refused = key.ssh(&container, "root", &methods, &["true"], "");
-    assert!(!refused.stderr.contains("password"), "{refused:?}");
+    assert_eq!(refused.failure(255).trim(), "root@127.0.0.1: Permission denied (publickey).");
+}
+
+#[test]
+fn files_are_copied_both_ways() {
+    let key = KeyPair::generate();
+    let container = Run::new().env("SSH_PUBKEY", key.public()).boot();
+    container.until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
+    let directory = tempfile::tempdir().unwrap();
+    let (there, back) = (directory.path().join("there"), directory.path().join("back"));
+    std::fs::write(&there, "line\n".repeat(100_000)).unwrap();
+    key.sftp(&container, "user", &format!("put {} x\nget x {}\n", there.display(), back.display())).text();
+    assert_eq!(std::fs::read(&there).unwrap(), std::fs::read(&back).unwrap());
 }
 
 #[test]

@@ -1,0 +1,23 @@
+//! A process without what it does not need.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use anyhow::{Result, anyhow};
+
+/// Starts this program anew, in place, with only those variables that `wanted` names; does nothing if there are no others.
+///
+/// supervisord hands the whole environment to every program, and `/proc/PID/environ` keeps it readable for the program's
+/// account. A program that faces the network should not have there what it does not use.
+pub fn keep_only(wanted: impl Fn(&str) -> bool) -> Result<()> {
+    let (kept, dropped): (Vec<_>, Vec<_>) =
+        std::env::vars_os().partition(|(name, _)| name.to_str().is_some_and(&wanted));
+    if dropped.is_empty() {
+        return Ok(());
+    }
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_else(|| OsString::from("leonardo"));
+    let error = Command::new("/proc/self/exe").arg0(name).args(arguments).env_clear().envs(kept).exec();
+    Err(anyhow!("cannot start anew with a smaller environment: {error}"))
+}
