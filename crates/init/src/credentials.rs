@@ -1,115 +1,92 @@
-//! Login of the web services: what was given, else what an earlier start generated, else something new.
+//! Login of the web services: what was given, else what is there from earlier, else something new.
 
-use std::io;
 use std::path::Path;
 
-use anyhow::{Context, Result};
-use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use kit::atomic::{self, Placement};
-use kit::{Env, Secret};
-use serde::{Deserialize, Serialize};
+use anyhow::Result;
+use kit::{Problem, Secret};
+use sha2::{Digest, Sha256};
+use web_login::Login;
 
 use crate::account;
 use crate::settings::Web;
 
-/// Readable by the portal, which compares, and by root; by nobody else.
-const PATH: &str = "/opt/leonardo/etc/web_credentials.json";
-/// Without characters that look alike, because people copy it from a screen.
-const ALPHABET: &[u8] = b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
-/// 20 of 56 characters are 116 bits.
-const PASSWORD_LENGTH: usize = 20;
-
-/// The settled login.
-#[derive(Serialize, Deserialize)]
-pub struct Credentials {
-    web_user: String,
-    web_password: String,
-    web_token: String,
-    /// Tells this container's session cookie from those of its neighbours on the same address.
-    instance: String,
-}
-
-impl Credentials {
-    /// Puts the login where every session finds it: `env | grep WEB_`.
-    pub fn export(&self, enable_auth: bool, env: &mut Env) {
-        env.set("WEB_ENABLE_AUTH", enable_auth.to_string());
-        env.set("WEB_USER", &self.web_user);
-        env.set("WEB_PASSWORD", &self.web_password);
-        env.set("WEB_PASSWORD_B64", STANDARD.encode(format!("{}:{}", self.web_user, self.web_password)));
-        env.set("WEB_TOKEN", &self.web_token);
-    }
-}
-
-/// Settles the login and keeps it over restarts.
-pub fn settle(given: &Web) -> Result<Credentials> {
-    let path = Path::new(PATH);
-    let settled = choose(given, read(path)?, &mut Random)?;
+/// Settles the login and keeps it over restarts; a damaged file is reported and made anew.
+pub fn settle(given: &Web, problems: &mut Vec<Problem>) -> Result<Login> {
+    let path = Path::new(web_login::PATH);
+    let kept = Login::read(path).unwrap_or_else(|error| {
+        problems.push(Problem::new("web login", format!("{error:#}; it is made anew")));
+        None
+    });
+    let settled = choose(given, kept, &Kernel)?;
     let portal = account::user_id("portal")?;
-    let placement = Placement::durable(0o600).owned_by(portal.uid, portal.gid);
-    atomic::write_if_changed(path, &serde_json::to_vec(&settled)?, placement)?;
+    settled.write(path, (portal.uid, portal.gid))?;
     Ok(settled)
-}
-
-/// A file that is damaged or was emptied counts as none: a start never fails because of it.
-fn read(path: &Path) -> Result<Option<Credentials>> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-    }
 }
 
 /// Where new secrets come from; a test brings its own.
 trait Source {
-    fn password(&mut self) -> Result<String>;
-    fn token(&mut self) -> Result<String>;
-    fn instance(&mut self) -> Result<String>;
+    fn password(&self) -> Result<String>;
+    fn token(&self) -> Result<String>;
+    fn instance(&self) -> Result<String>;
 }
 
-fn choose(given: &Web, kept: Option<Credentials>, source: &mut impl Source) -> Result<Credentials> {
-    let (password, token, instance) = kept.map_or((None, None, None), |kept| {
-        (Secret::new(kept.web_password), Secret::new(kept.web_token), Secret::new(kept.instance))
-    });
-    let text = |secret: Option<Secret>| secret.map(|secret| secret.expose().to_owned());
-    Ok(Credentials {
-        web_user: given.user.clone(),
-        web_password: text(given.password.clone().or(password)).map_or_else(|| source.password(), Ok)?,
-        web_token: text(given.token.clone().or(token)).map_or_else(|| source.token(), Ok)?,
-        instance: text(instance).map_or_else(|| source.instance(), Ok)?,
-    })
-}
+struct Kernel;
 
-/// The kernel's random numbers.
-struct Random;
-
-impl Source for Random {
-    fn password(&mut self) -> Result<String> {
-        let mut password = String::with_capacity(PASSWORD_LENGTH);
-        // Bytes beyond the largest multiple of the alphabet's size are thrown away, so that no character is likelier.
-        let fair = 256 / ALPHABET.len() * ALPHABET.len();
-        while password.len() < PASSWORD_LENGTH {
-            let [byte] = random::<1>()?;
-            if usize::from(byte) < fair {
-                password.push(char::from(ALPHABET[usize::from(byte) % ALPHABET.len()]));
-            }
-        }
-        Ok(password)
+impl Source for Kernel {
+    fn password(&self) -> Result<String> {
+        web_login::password()
     }
-
-    fn token(&mut self) -> Result<String> {
-        Ok(URL_SAFE_NO_PAD.encode(random::<32>()?))
+    fn token(&self) -> Result<String> {
+        web_login::token()
     }
-
-    fn instance(&mut self) -> Result<String> {
-        Ok(format!("{:08x}", u32::from_ne_bytes(random::<4>()?)))
+    fn instance(&self) -> Result<String> {
+        web_login::instance()
     }
 }
 
-fn random<const N: usize>() -> Result<[u8; N]> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).context("the kernel gives no random numbers")?;
-    Ok(bytes)
+/// What is asked for wins over what is there, once: `set-web-credentials` may change it afterwards, and a restart of the
+/// same container, which asks for the same again, does not take that back.
+fn choose(given: &Web, kept: Option<Login>, source: &impl Source) -> Result<Login> {
+    let asked = digest(given);
+    let new = |text: Result<String>| text.map(Secret::new);
+    match kept {
+        Some(kept) if kept.asked == asked => Ok(kept),
+        Some(kept) => Ok(Login {
+            user: given.user.clone(),
+            password: given.password.clone().unwrap_or(kept.password),
+            token: given.token.clone().unwrap_or(kept.token),
+            instance: kept.instance,
+            asked,
+        }),
+        None => Ok(Login {
+            user: given.user.clone(),
+            password: match given.password.clone() {
+                Some(password) => password,
+                None => new(source.password())?.ok_or_else(empty)?,
+            },
+            token: match given.token.clone() {
+                Some(token) => token,
+                None => new(source.token())?.ok_or_else(empty)?,
+            },
+            instance: source.instance()?,
+            asked,
+        }),
+    }
+}
+
+fn empty() -> anyhow::Error {
+    anyhow::anyhow!("a generated secret is empty")
+}
+
+/// Tells whether the environment asks for the same as before, without keeping what it asks for.
+fn digest(given: &Web) -> String {
+    let text = |secret: &Option<Secret>| secret.as_ref().map_or("", Secret::expose).to_owned();
+    let mut digest = Sha256::new();
+    for part in [given.user.clone(), text(&given.password), text(&given.token)] {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    digest.finalize().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 #[cfg(test)]
@@ -119,14 +96,14 @@ mod tests {
     struct Fixed;
 
     impl Source for Fixed {
-        fn password(&mut self) -> Result<String> {
+        fn password(&self) -> Result<String> {
             Ok("new-password".into())
         }
-        fn token(&mut self) -> Result<String> {
+        fn token(&self) -> Result<String> {
             Ok("new-token".into())
         }
-        fn instance(&mut self) -> Result<String> {
-            Ok("new-instance".into())
+        fn instance(&self) -> Result<String> {
+            Ok("new".into())
         }
     }
 
@@ -139,47 +116,34 @@ mod tests {
         }
     }
 
-    fn kept(password: &str) -> Credentials {
-        Credentials {
-            web_user: "old".into(),
-            web_password: password.into(),
-            web_token: "kept-token".into(),
-            instance: "kept-instance".into(),
-        }
-    }
-
-    fn chosen(given: &Web, kept: Option<Credentials>) -> [String; 4] {
-        let chosen = choose(given, kept, &mut Fixed).unwrap();
-        [chosen.web_user, chosen.web_password, chosen.web_token, chosen.instance]
+    fn shown(login: &Login) -> [&str; 4] {
+        [&login.user, login.password.expose(), login.token.expose(), &login.instance]
     }
 
     #[test]
     fn given_beats_kept_and_kept_beats_generated() {
-        assert_eq!(chosen(&web("", ""), None), ["ada", "new-password", "new-token", "new-instance"]);
-        assert_eq!(chosen(&web("", ""), Some(kept("kept"))), ["ada", "kept", "kept-token", "kept-instance"]);
-        assert_eq!(chosen(&web("given", "t"), Some(kept("kept"))), ["ada", "given", "t", "kept-instance"]);
+        let generated = choose(&web("", ""), None, &Fixed).unwrap();
+        assert_eq!(shown(&generated), ["ada", "new-password", "new-token", "new"]);
+        let given = choose(&web("given", "t"), Some(generated.clone()), &Fixed).unwrap();
+        assert_eq!(shown(&given), ["ada", "given", "t", "new"]);
+        let half = choose(&web("", "t2"), Some(given), &Fixed).unwrap();
+        assert_eq!(shown(&half), ["ada", "given", "t2", "new"]);
     }
 
     #[test]
-    fn an_emptied_file_never_yields_an_empty_secret() {
-        assert_eq!(chosen(&web("", ""), Some(kept("")))[1], "new-password");
+    fn a_change_made_inside_survives_a_restart_until_something_else_is_asked_for() {
+        let mut login = choose(&web("given", ""), None, &Fixed).unwrap();
+        login.password = Secret::new("changed").unwrap();
+        login.user = "eve".into();
+        let restarted = choose(&web("given", ""), Some(login), &Fixed).unwrap();
+        assert_eq!(shown(&restarted), ["eve", "changed", "new-token", "new"]);
+        let asked_anew = choose(&web("other", ""), Some(restarted), &Fixed).unwrap();
+        assert_eq!(shown(&asked_anew), ["ada", "other", "new-token", "new"]);
     }
 
     #[test]
-    fn generated_secrets_are_long_and_never_the_same() {
-        let (one, other) = (Random.password().unwrap(), Random.password().unwrap());
-        assert_eq!(one.len(), PASSWORD_LENGTH);
-        assert!(one.bytes().all(|byte| ALPHABET.contains(&byte)));
-        assert_ne!(one, other);
-        assert_eq!(Random.token().unwrap().len(), 43);
-    }
-
-    #[test]
-    fn basic_carries_user_and_password_on_one_line() {
-        let credentials = choose(&web(&"p".repeat(100), "t"), None, &mut Fixed).unwrap();
-        let mut env = Env::default();
-        credentials.export(true, &mut env);
-        let encoded = env.text("WEB_PASSWORD_B64").unwrap();
-        assert_eq!(STANDARD.decode(encoded).unwrap(), format!("ada:{}", "p".repeat(100)).as_bytes());
+    fn nothing_of_what_was_asked_for_is_kept_in_the_clear() {
+        assert!(!digest(&web("secret", "token")).contains("secret"));
+        assert_ne!(digest(&web("ab", "c")), digest(&web("a", "bc")));
     }
 }

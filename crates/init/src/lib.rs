@@ -54,11 +54,12 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     limits::raise_open_files(&mut problems);
     directories::prepare(leonardo)?;
     let keys = keys::install(&settings, &mut problems)?;
-    let web = credentials::settle(&settings.web)?;
+    let web = credentials::settle(&settings.web, &mut problems)?;
     let workspace = workspace::prepare(&settings.workspace, &mut problems);
     let gpus = gpu_limit::limit(env, &gpu_limit::discover(&gpu_limit::Roots::default()));
     account::ensure(&settings, &workspace, &keys, &mut problems)?;
-    web.export(settings.web.enable_auth, env);
+    env.set("WEB_ENABLE_AUTH", settings.web.enable_auth.to_string());
+    web.variables().into_iter().for_each(|(name, value)| env.set(name, value));
     workspace.export(env);
     autostart::export(&settings, &keys, env);
     gpus.variables.into_iter().for_each(|(name, value)| env.set(name, value));

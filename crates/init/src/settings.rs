@@ -109,8 +109,7 @@ fn is_account_name(name: &str) -> bool {
 
 fn web_user(reader: &mut Reader<'_>) -> String {
     match reader.text("WEB_USER") {
-        Some(name) if name.contains(':') || name.chars().any(char::is_control) => {
-            // HTTP Basic sends user:password (RFC 7617), so a colon would move the border.
+        Some(name) if web_login::check_user(&name).is_err() => {
             reader.problem(
                 "WEB_USER",
                 "a web user's name has no colon and no control character; using \"user\"",

@@ -4,22 +4,14 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kit::Secret;
-use serde::Deserialize;
+use web_login::Login;
 
 /// How the session cookies of all our containers begin; applications never see any of them.
 pub const COOKIE_PREFIX: &str = "leonardo_";
-
-#[derive(Deserialize)]
-struct Written {
-    web_user: String,
-    web_password: String,
-    web_token: String,
-    instance: String,
-}
 
 /// Which version of the file was read: replacing it atomically makes a new inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,40 +21,28 @@ struct Version {
     nanoseconds: i64,
 }
 
-/// User, password and token; none of them empty.
+/// The login, ready to be compared with.
 #[derive(Debug)]
 pub struct Credentials {
     user: Secret,
-    password: Secret,
-    token: Secret,
+    login: Login,
     cookie: String,
     version: Version,
 }
 
 impl Credentials {
-    /// Reads the file; an empty secret is an error, because it would open everything.
+    /// Reads the file; that there is none is an error, because nobody could log in.
     pub fn read(path: &Path) -> Result<Self> {
         let cannot = || format!("cannot read the login from {}", path.display());
         let version = Version::of(path).with_context(cannot)?;
-        let bytes = fs::read(path).with_context(cannot)?;
-        // The parser's own message could repeat a part of the password.
-        let written: Written =
-            serde_json::from_slice(&bytes).map_err(|_| anyhow!("not a login")).with_context(cannot)?;
-        Self::new(written, version).with_context(cannot)
+        let login = Login::read(path)?.with_context(cannot)?;
+        Self::new(login, version)
     }
 
-    fn new(written: Written, version: Version) -> Result<Self> {
-        let secret = |name: &str, text: String| Secret::new(text).with_context(|| format!("{name} is empty"));
-        Ok(Self {
-            user: secret("web_user", written.web_user)?,
-            password: secret("web_password", written.web_password)?,
-            token: secret("web_token", written.web_token)?,
-            cookie: format!(
-                "{COOKIE_PREFIX}{}",
-                written.instance.replace(|c: char| !c.is_ascii_alphanumeric(), "")
-            ),
-            version,
-        })
+    fn new(login: Login, version: Version) -> Result<Self> {
+        let user = Secret::new(login.user.clone()).context("web_user is empty")?;
+        let cookie = format!("{COOKIE_PREFIX}{}", login.instance);
+        Ok(Self { user, login, cookie, version })
     }
 
     /// Whether the file is still the one that was read.
@@ -77,7 +57,7 @@ impl Credentials {
 
     /// Whether these are the user and the password; both are always compared.
     pub fn accepts(&self, user: &[u8], password: &[u8]) -> bool {
-        let (user, password) = (self.user.matches(user), self.password.matches(password));
+        let (user, password) = (self.user.matches(user), self.login.password.matches(password));
         user & password
     }
 
@@ -92,7 +72,7 @@ impl Credentials {
         let space = authorization.iter().position(|&byte| byte == b' ')?;
         let (scheme, rest) = (&authorization[..space], authorization[space..].trim_ascii());
         if scheme.eq_ignore_ascii_case(b"bearer") {
-            return self.token.matches(rest).then_some(Scheme::Bearer);
+            return self.login.token.matches(rest).then_some(Scheme::Bearer);
         }
         if !scheme.eq_ignore_ascii_case(b"basic") {
             return None;
@@ -123,14 +103,15 @@ impl Version {
 pub(crate) mod tests {
     use super::*;
 
-    pub fn credentials(user: &str, password: &str, token: &str) -> Result<Credentials> {
-        let written = Written {
-            web_user: user.into(),
-            web_password: password.into(),
-            web_token: token.into(),
+    pub fn credentials(user: &str, password: &str, token: &str) -> Credentials {
+        let login = Login {
+            user: user.into(),
+            password: Secret::new(password).unwrap(),
+            token: Secret::new(token).unwrap(),
             instance: "0badcafe".into(),
+            asked: String::new(),
         };
-        Credentials::new(written, Version { inode: 0, seconds: 0, nanoseconds: 0 })
+        Credentials::new(login, Version { inode: 0, seconds: 0, nanoseconds: 0 }).unwrap()
     }
 
     fn basic(pair: &str) -> String {
@@ -139,7 +120,7 @@ pub(crate) mod tests {
 
     #[test]
     fn only_exactly_our_header_opens() {
-        let own = credentials("ada", "pass:word", "tok*").unwrap();
+        let own = credentials("ada", "pass:word", "tok*");
         assert_eq!(own.authorizes(b"Bearer tok*"), Some(Scheme::Bearer));
         assert_eq!(own.authorizes(b"bearer  tok*"), Some(Scheme::Bearer));
         assert_eq!(own.authorizes(basic("ada:pass:word").as_bytes()), Some(Scheme::Basic));
@@ -159,21 +140,5 @@ pub(crate) mod tests {
         {
             assert_eq!(own.authorizes(header.as_bytes()), None, "{header:?}");
         }
-    }
-
-    #[test]
-    fn an_empty_secret_refuses_to_start() {
-        for (user, password, token) in [("", "p", "t"), ("u", "", "t"), ("u", "p", "")] {
-            assert!(credentials(user, password, token).is_err());
-        }
-    }
-
-    #[test]
-    fn a_damaged_file_is_named_and_not_quoted() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("login.json");
-        fs::write(&path, r#"{"web_password": hunter2"#).unwrap();
-        let error = format!("{:#}", Credentials::read(&path).unwrap_err());
-        assert_eq!(error, format!("cannot read the login from {}: not a login", path.display()));
     }
 }

@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn an_application_sees_its_own_headers_and_never_ours() {
-        let known = credentials("ada", "secret", "token").unwrap();
+        let known = credentials("ada", "secret", "token");
         let ours =
             headers(&[("cookie", "leonardo_0badcafe=x; theme=dark"), ("authorization", "Bearer token")]);
         assert_eq!(own_headers(&known, Client(&ours)), headers(&[("cookie", "theme=dark")]));
