@@ -48,6 +48,15 @@ pub fn is_used(name: &str) -> bool {
         || ["RUNPOD_TCP_PORT_", "VAST_TCP_PORT_"].iter().any(|prefix| name.starts_with(prefix))
 }
 
+/// The token with which the provider's own button opens a service, as `?token=…`; vast.ai sets it.
+#[must_use]
+pub fn one_click_token(env: &Env) -> Option<String> {
+    env.text(ONE_CLICK).map(str::to_owned)
+}
+
+/// The name of vast.ai's one-click token. A secret, so only the portal gets it.
+pub const ONE_CLICK: &str = "OPEN_BUTTON_TOKEN";
+
 /// A host name or address that can stand in a URL without changing its meaning.
 fn is_host(text: &str) -> bool {
     !text.is_empty()

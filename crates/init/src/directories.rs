@@ -31,6 +31,9 @@ pub fn prepare(leonardo: u32) -> Result<()> {
         Directory { path: ports::PATH, owner: (0, leonardo), mode: 0o2775 },
         // Only Caddy may talk to the portal: it decides what the portal sees of a visitor.
         Directory { path: "/run/portal", owner: (portal.uid, caddy.gid), mode: 0o2750 },
+        // Commands of the system user's reach the portal here.
+        Directory { path: "/run/portal-control", owner: (portal.uid, leonardo), mode: 0o2750 },
+        Directory { path: "/var/lib/portal", owner: (portal.uid, portal.gid), mode: 0o700 },
         Directory { path: "/run/caddy", owner: (caddy.uid, caddy.gid), mode: 0o700 },
         Directory { path: "/opt/leonardo/etc", owner: (0, leonardo), mode: 0o755 },
         Directory { path: "/opt/caddy/etc", owner: (caddy.uid, caddy.gid), mode: 0o755 },

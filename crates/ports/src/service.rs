@@ -156,4 +156,20 @@ mod tests {
             assert!(error.contains(reason), "{text}: {error}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_a_checked_service_or_an_error(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+            proptest::prop_assert!(Service::parse("8080", &bytes).is_err());
+        }
+
+        #[test]
+        fn what_is_taken_is_safe_to_show_and_to_link(name in "\\PC{0,70}", url in "\\PC{0,20}", port in proptest::prelude::any::<u16>()) {
+            let text = serde_json::json!({"service_name": name, "listen_port": 1, "proxy_port": port, "service_url": url});
+            if let Ok(service) = Service::parse(&port.to_string(), text.to_string().as_bytes()) {
+                proptest::prop_assert!(service.proxy_secure && !service.service_name.chars().any(char::is_control));
+                proptest::prop_assert!(service.service_url.starts_with('/') && !service.service_url.starts_with("//"));
+            }
+        }
+    }
 }

@@ -34,8 +34,7 @@ pub async fn protect(mut response: Response) -> Response {
 /// status and a reason.
 pub fn refuse(verdict: Verdict, client: Client<'_>) -> Response {
     match verdict {
-        Verdict::Wait(wait) => {
-            let seconds = wait.as_secs() + 1;
+        Verdict::Wait(seconds) => {
             let mut response =
                 reason(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens or passwords; wait a little");
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

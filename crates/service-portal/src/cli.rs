@@ -14,6 +14,15 @@ pub struct Cli {
     /// Read the login from this file, again whenever it changes
     #[arg(long, value_name = "FILE", default_value = "/opt/leonardo/etc/web_credentials.json")]
     pub credentials: PathBuf,
+    /// Listen on this Unix socket for commands inside the container
+    #[arg(long, value_name = "SOCKET", default_value = portal_control::SOCKET)]
+    pub control: PathBuf,
+    /// Keep sessions and share links in this directory
+    #[arg(long, value_name = "DIRECTORY", default_value = "/var/lib/portal")]
+    pub state: PathBuf,
+    /// Show what this file says is wrong with the proxy's configuration
+    #[arg(long, value_name = "FILE", default_value = "/opt/caddy/etc/problem.txt")]
+    pub proxy_problem: PathBuf,
     /// Read the services from this registry
     #[arg(long, value_name = "DIRECTORY", default_value = ports::PATH)]
     pub registry: PathBuf,

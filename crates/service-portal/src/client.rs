@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use axum::http::{HeaderMap, HeaderName, Method, header};
 
+use crate::sessions::Visitor;
+
 /// Headers of a request, with the questions that the gate asks.
 #[derive(Clone, Copy)]
 pub struct Client<'a>(pub &'a HeaderMap);
@@ -18,6 +20,28 @@ impl<'a> Client<'a> {
             .and_then(|list| list.rsplit(',').next())
             .and_then(|address| address.trim().parse().ok())
             .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    }
+
+    /// The public port of this container that the visitor came to; only Caddy can say it.
+    pub fn port(self) -> Option<u16> {
+        self.text("x-leonardo-port")?.parse().ok()
+    }
+
+    /// What is kept of a visitor who begins a session.
+    pub fn visitor(self) -> Visitor {
+        let host = self.host().unwrap_or_default();
+        let name = host.rsplit_once(':').map_or(host, |(name, port)| {
+            if port.bytes().all(|byte| byte.is_ascii_digit()) { name } else { host }
+        });
+        // An address may belong to several servers, a name to one: on an address, neighbours see the cookie too.
+        let bound = name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+        Visitor { address: self.address(), agent: self.agent(), bound }
+    }
+
+    /// What the browser says it is, cut to what a line can hold.
+    pub fn agent(self) -> String {
+        let agent = self.text("user-agent").unwrap_or("unknown");
+        agent.chars().filter(|letter| !letter.is_control() && *letter != '"').take(120).collect()
     }
 
     /// Host and port as the visitor wrote them.
@@ -89,6 +113,14 @@ impl<'a> Client<'a> {
     }
 }
 
+/// The network of an address: what stays the same when a household or a company gets another one.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4((u32::from(address) & !0xff).into()),
+        IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -138,6 +170,17 @@ pub(crate) mod tests {
         assert!(!from(&[]) && !from(&[("x-forwarded-method", "HEAD")]));
         assert!(from(&[("x-forwarded-method", "POST")]) && from(&[("upgrade", "websocket")]));
         assert!(!from(&[("x-forwarded-method", "DELETE"), ("origin", "http://h:1111")]));
+    }
+
+    #[test]
+    fn a_session_is_bound_where_the_host_is_an_address() {
+        let bound = |host: &str| Client(&headers(&[("x-forwarded-host", host)])).visitor().bound;
+        for address in ["192.0.2.1:1111", "192.0.2.1", "[2001:db8::1]:1111", "[2001:db8::1]"] {
+            assert!(bound(address), "{address}");
+        }
+        for name in ["localhost:1111", "abc-1111.proxy.example", ""] {
+            assert!(!bound(name), "{name}");
+        }
     }
 
     #[test]

@@ -34,6 +34,7 @@ fn split(pair: &[u8]) -> (&[u8], &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn our_cookie_is_taken_out_wherever_it_stands_and_others_keep_their_bytes() {
@@ -56,5 +57,28 @@ mod tests {
     fn all_values_of_a_name_are_found() {
         assert_eq!(values(&[b"own=1; a=2; own=3"], "own"), [b"1", b"3"]);
         assert_eq!(values(&[b"OWN=1; xown=2"], "own"), [b""; 0]);
+    }
+
+    /// What an empty place between two semicolons looks like.
+    const NONE: (&[u8], &[u8]) = (b"", b"");
+
+    proptest! {
+        #[test]
+        fn whatever_is_sent_ours_never_passes_and_the_rest_does(
+            pairs in proptest::collection::vec(("[a-z_]{1,12}", "[ -:<-~]{0,12}"), 0..8)
+        ) {
+            let header = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ");
+            let passed = without(&[header.as_bytes()], "own").unwrap_or_default();
+            prop_assert!(super::pairs(&[&passed]).all(|(name, _)| !name.starts_with(b"own")));
+            let both = [header.as_bytes()];
+            let after = [passed.as_slice()];
+            let theirs = super::pairs(&both).filter(|pair| !pair.0.starts_with(b"own") && *pair != NONE);
+            prop_assert!(theirs.eq(super::pairs(&after).filter(|pair| *pair != NONE)));
+        }
+
+        #[test]
+        fn any_bytes_can_be_looked_at(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let _ = (values(&[&bytes], "own"), without(&[&bytes], "own"));
+        }
     }
 }

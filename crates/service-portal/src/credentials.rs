@@ -50,6 +50,16 @@ impl Credentials {
         Version::of(path).is_ok_and(|version| version == self.version)
     }
 
+    /// Tells this login from an earlier or a later one, and nothing else about it.
+    pub fn fingerprint(&self) -> String {
+        format!("{}-{}-{}", self.version.inode, self.version.seconds, self.version.nanoseconds)
+    }
+
+    /// Whether this is the token.
+    pub fn is_token(&self, candidate: &[u8]) -> bool {
+        self.login.token.matches(candidate)
+    }
+
     /// The name of this container's session cookie.
     pub fn cookie(&self) -> &str {
         &self.cookie
@@ -139,6 +149,14 @@ pub(crate) mod tests {
             wrong.map(str::to_owned).into_iter().chain([basic("ada:"), basic(":"), basic("eve:pass:word")])
         {
             assert_eq!(own.authorizes(header.as_bytes()), None, "{header:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_header_but_ours_opens(header in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..60)) {
+            let own = credentials("ada", "a password that nobody guesses", "a token that nobody guesses");
+            proptest::prop_assert_eq!(own.authorizes(&header), None);
         }
     }
 }

@@ -4,16 +4,21 @@
 //! the application behind the gate may see: its own, never ours. Caddy replaces the visitor's by these and deletes
 //! what is missing (`copy_headers`, Caddy 2.11.2 and newer). Any other answer goes to the visitor as it is.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::extract::State as Extract;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::answer;
+use crate::audit::{self, Outcome};
 use crate::client::Client;
+use crate::clock;
 use crate::cookies;
 use crate::credentials::{COOKIE_PREFIX, Credentials, Scheme};
+use crate::device;
+use crate::exchange::exchange;
+use crate::sessions::Scope;
 use crate::state::State;
 use crate::throttle::Way;
 
@@ -26,27 +31,36 @@ pub enum Verdict {
     Session,
     /// A program with token or password.
     Program,
+    /// Somebody with a share link to this service, and nothing else.
+    Guest,
     /// Nobody we know.
     Refused,
     /// Somebody we know, but another site's page made the browser ask.
     Foreign,
-    /// Too many wrong passwords or tokens from there.
-    Wait(Duration),
+    /// Too many wrong passwords or tokens from there: how many seconds to wait.
+    Wait(u64),
 }
 
 impl Verdict {
     /// Whether the request goes on to the application.
     pub fn passes(self) -> bool {
+        self.owns() || self == Self::Guest
+    }
+
+    /// Whether the visitor may see and change what belongs to the whole container.
+    pub fn owns(self) -> bool {
         matches!(self, Self::Open | Self::Session | Self::Program)
     }
 }
 
 /// `GET /gate/verify`: may this visitor pass?
 pub async fn verify(Extract(state): Extract<State>, headers: HeaderMap) -> Response {
-    match judge(&state, Client(&headers)) {
-        verdict if verdict.passes() => pass(&state, &headers),
-        verdict => answer::refuse(verdict, Client(&headers)),
+    let client = Client(&headers);
+    let verdict = judge(&state, client);
+    if let Some(response) = exchange(&state, client, client.uri(), verdict.passes()) {
+        return response;
     }
+    if verdict.passes() { pass(&state, &headers) } else { answer::refuse(verdict, client) }
 }
 
 /// `GET /gate/open`: a service without a login still does not get our cookie.
@@ -60,45 +74,57 @@ pub fn judge(state: &State, client: Client<'_>) -> Verdict {
         return Verdict::Open;
     }
     let authorization = client.0.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-    let (scheme, tokens) = state.with_credentials(|known| match known {
-        Some(known) => (
-            authorization.and_then(|header| known.authorizes(header)),
-            cookies::values(&client.cookies(), known.cookie()),
-        ),
-        None => (None, Vec::new()),
+    let (scheme, name) = state.with_credentials(|known| match known {
+        Some(known) => (authorization.and_then(|header| known.authorizes(header)), known.cookie().to_owned()),
+        None => (None, String::new()),
     });
-    let now = Instant::now();
     // The session comes first: with one, an Authorization header is the application's own affair.
-    let has_session = {
-        let mut sessions = state.sessions();
-        tokens.iter().any(|token| sessions.touch(token, now))
+    if let Some(verdict) = session(state, client, &name) {
+        return if client.is_cross_site() { Verdict::Foreign } else { verdict };
+    }
+    if authorization.is_some_and(Credentials::is_attempt) {
+        attempt(state, client, scheme)
+    } else {
+        Verdict::Refused
+    }
+}
+
+/// What the visitor's cookies open here.
+fn session(state: &State, client: Client<'_>, name: &str) -> Option<Verdict> {
+    let cookies = client.cookies();
+    let (address, now) = (client.address(), clock::now());
+    let mut sessions = state.sessions();
+    let mut opens = |name: &str, fits: &dyn Fn(&Scope) -> bool| {
+        let tokens = cookies::values(&cookies, name);
+        tokens
+            .iter()
+            .any(|token| sessions.touch(token, address, now).is_some_and(|session| fits(&session.scope)))
     };
-    if has_session {
-        return if client.is_cross_site() { Verdict::Foreign } else { Verdict::Session };
+    if opens(name, &|scope| *scope == Scope::Everything) {
+        return Some(Verdict::Session);
     }
-    if !authorization.is_some_and(Credentials::is_attempt) {
-        return Verdict::Refused;
-    }
-    attempt(state, client, scheme, now)
+    let port = client.port()?;
+    let here = |scope: &Scope| matches!(scope, Scope::Share { port: shared, .. } if *shared == port);
+    opens(&format!("{name}_{port}"), &here).then_some(Verdict::Guest)
 }
 
 /// A program's attempt: slowed down like the form's, so that guessing is not quicker here.
-fn attempt(state: &State, client: Client<'_>, scheme: Option<Scheme>, now: Instant) -> Verdict {
-    let address = client.address();
-    let mut throttle = state.throttle();
-    if let Some(wait) = throttle.wait(Way::Header, address, now) {
+fn attempt(state: &State, client: Client<'_>, scheme: Option<Scheme>) -> Verdict {
+    let guesser = device::guesser(state, client, Way::Header);
+    if let Some(wait) = device::wait(state, &guesser) {
+        audit::attempt(client, "header", "unknown", Outcome::Slowed);
         return Verdict::Wait(wait);
     }
     match scheme {
         // A browser that has once answered a Basic challenge repeats it for every page that asks.
         Some(Scheme::Basic) if client.is_cross_site() => Verdict::Foreign,
         Some(_) => {
-            throttle.succeeded(Way::Header, address);
+            state.throttle().succeeded(&guesser);
             Verdict::Program
         }
         None => {
-            throttle.failed(Way::Header, address, now);
-            log::warn!("request from {address} refused: wrong token or password");
+            state.throttle().failed(guesser, Instant::now());
+            audit::attempt(client, "header", "unknown", Outcome::Refused);
             Verdict::Refused
         }
     }

@@ -3,12 +3,22 @@
 //! Caddy asks this program for every request to a proxied port (`GET /gate/verify`, see [`gate`]) and hands it the
 //! login form and the page of links directly. It listens on a Unix socket that only Caddy can reach, runs as an
 //! unprivileged user, and keeps every comparison of a secret here, in constant time, out of the proxy's configuration.
+//! Commands inside the container (`share`, `portal-link`) use a second socket, see [`control`].
 
+mod access;
 mod answer;
+mod audit;
 mod cli;
 mod client;
+mod clock;
+mod codes;
+mod control;
 mod cookies;
 mod credentials;
+mod device;
+mod enter;
+mod entry;
+mod exchange;
 mod gate;
 mod links;
 mod login;
@@ -16,6 +26,8 @@ mod next;
 mod pages;
 mod routes;
 mod sessions;
+mod shares;
+mod signing;
 mod state;
 mod throttle;
 
@@ -41,27 +53,42 @@ pub fn run() -> Outcome {
         .enable_all()
         .build()
         .context("cannot start the asynchronous runtime")?;
-    runtime.block_on(serve(&cli.socket, state))?;
+    runtime.block_on(serve(&cli, state))?;
     Ok(Exit::Done)
 }
 
 /// What the portal uses of the container's environment: a setting, and where the provider publishes ports.
 fn is_needed(name: &str) -> bool {
-    matches!(name, "LANG" | "WEB_ENABLE_AUTH") || cloud::is_used(name)
+    matches!(name, "LANG" | "WEB_ENABLE_AUTH" | cloud::ONE_CLICK) || cloud::is_used(name)
 }
 
-async fn serve(socket: &Path, state: state::State) -> Result<()> {
-    let listener = listen(socket)?;
+async fn serve(cli: &cli::Cli, state: state::State) -> Result<()> {
+    let (visitors, commands) = (listen(&cli.socket)?, listen(&cli.control)?);
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    log::info!("listening on {}", socket.display());
-    tokio::select! {
-        served = axum::serve(listener, routes::router(state)).into_future() => served.context("the server ended"),
-        // Requests are answered in microseconds: there is nothing to wait for.
-        _ = terminate.recv() => Ok(()),
+    let mut tick = tokio::time::interval(FLUSH);
+    log::info!("listening on {} and {}", cli.socket.display(), cli.control.display());
+    let visitors = axum::serve(visitors, routes::router(state.clone())).into_future();
+    let commands = axum::serve(commands, control::router(state.clone())).into_future();
+    tokio::pin!(visitors, commands);
+    loop {
+        tokio::select! {
+            served = &mut visitors => return served.context("the server for visitors ended"),
+            served = &mut commands => return served.context("the server for commands ended"),
+            _ = tick.tick() => state.sessions().flush(clock::now(), false),
+            // Requests are answered in microseconds: there is nothing to wait for.
+            _ = terminate.recv() => {
+                state.sessions().flush(clock::now(), true);
+                return Ok(());
+            }
+        }
     }
 }
 
-/// Takes over the socket's name from an earlier instance; the group (Caddy's) may connect, nobody else.
+/// How often it is looked whether something is to be written.
+const FLUSH: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Takes over the socket's name from an earlier instance. The group of its directory may connect (Caddy's, or
+/// `leonardo`), nobody else.
 fn listen(socket: &Path) -> Result<UnixListener> {
     let cannot = || format!("cannot listen on {}", socket.display());
     match fs::remove_file(socket) {

@@ -44,14 +44,17 @@ async fn is_alive(port: u16) -> bool {
     matches!(timeout(PATIENCE, TcpStream::connect((Ipv4Addr::LOCALHOST, port))).await, Ok(Ok(_)))
 }
 
-/// What the provider publishes, else the visitor's own way here with the service's port.
 fn address(service: &Service, env: &Env, host: Option<&str>) -> Option<String> {
+    Some(origin(service, env, host)? + &service.service_url)
+}
+
+/// What the provider publishes, else the visitor's own way here with the service's port.
+pub fn origin(service: &Service, env: &Env, host: Option<&str>) -> Option<String> {
     let provider = cloud::detect(env);
-    let origin = provider.address(env, service.proxy_port).or_else(|| {
+    provider.address(env, service.proxy_port).or_else(|| {
         let host = host_name(host?)?;
         (provider.name() == "local").then(|| format!("http://{host}:{}", service.proxy_port))
-    })?;
-    Some(origin + &service.service_url)
+    })
 }
 
 /// The host without its port; nothing if it could change a link's meaning.

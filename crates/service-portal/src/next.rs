@@ -47,6 +47,7 @@ fn hex(digit: u8) -> char {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn only_paths_on_the_same_host_pass() {
@@ -79,5 +80,15 @@ mod tests {
     fn the_way_back_survives_as_one_query_value() {
         assert_eq!(login_path("/a?b=c&d=e"), "/leonardo/login?next=/a%3Fb%3Dc%26d%3De");
         assert_eq!(login_path("/"), "/leonardo/login");
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_leaves_the_host(wanted in "[/\\\\@:.a-z\t\n %?#-]{0,24}") {
+            let path = local_path(&wanted);
+            prop_assert!(path.starts_with('/') && !path.starts_with("//"));
+            prop_assert!(path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\'));
+            prop_assert!(login_path(&wanted).starts_with("/leonardo/login"));
+        }
     }
 }

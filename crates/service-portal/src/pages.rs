@@ -31,6 +31,87 @@ pub struct PortalPage {
     pub can_log_out: bool,
 }
 
+/// The page behind a link that opens without a password.
+#[derive(Template)]
+#[template(path = "link.html")]
+pub struct LinkPage<'a> {
+    action: &'a str,
+    field: &'a str,
+    word: &'a str,
+    text: &'a str,
+    button: &'a str,
+}
+
+impl<'a> LinkPage<'a> {
+    /// A question and a button; the button sends the link's secret `word` as `field`.
+    pub fn button(action: &'a str, field: &'a str, word: &'a str, text: &'a str, button: &'a str) -> Self {
+        Self { action, field, word, text, button }
+    }
+
+    /// What is wrong with the link.
+    pub fn dead(text: &'a str) -> Self {
+        Self { action: "", field: "", word: "", text, button: "" }
+    }
+}
+
+/// Who is in, and how to show others in and out.
+#[derive(Template)]
+#[template(path = "access.html")]
+pub struct AccessPage {
+    /// The sessions.
+    pub sessions: Vec<SessionLine>,
+    /// The share links.
+    pub shares: Vec<ShareLine>,
+    /// What can be shared.
+    pub services: Vec<ports::Service>,
+    /// A share link that was just made; it is shown once.
+    pub made: Option<String>,
+}
+
+/// One session, in words.
+pub struct SessionLine {
+    /// Its public id.
+    pub id: String,
+    /// Where it began.
+    pub address: String,
+    /// The browser.
+    pub agent: String,
+    /// What it opens.
+    pub opens: String,
+    /// How long ago it began.
+    pub began: String,
+    /// How long ago it was used.
+    pub used: String,
+    /// Whether it is the one that looks.
+    pub is_own: bool,
+}
+
+/// One share link, in words.
+pub struct ShareLine {
+    /// Its public id.
+    pub id: String,
+    /// The service.
+    pub service: String,
+    /// The service's port.
+    pub port: u16,
+    /// How long it still lives.
+    pub ends: String,
+    /// How often it was used.
+    pub uses: String,
+}
+
+/// A one-time login link for a phone.
+#[derive(Template)]
+#[template(path = "phone.html")]
+pub struct PhonePage {
+    /// The link.
+    pub url: String,
+    /// The same as a picture.
+    pub svg: String,
+    /// How long it waits.
+    pub minutes: u64,
+}
+
 /// Renders a page.
 pub fn page(status: StatusCode, template: &impl Template) -> Response {
     match template.render() {

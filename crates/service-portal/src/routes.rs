@@ -3,8 +3,10 @@
 //! Caddy sends the whole portal port and `/leonardo/*` of every other port here, so pages use absolute paths below
 //! `/leonardo/`. `/gate/*` is for Caddy alone; its configuration answers 404 to everybody else.
 
+use std::io::Read;
+
 use axum::extract::{DefaultBodyLimit, State as Extract};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -13,14 +15,18 @@ use journal::{Entry, Event, StageResult};
 use serde_json::json;
 
 use crate::client::Client;
+use crate::exchange::exchange;
 use crate::gate::{self, Verdict};
 use crate::links::{Link, links};
 use crate::pages::{PortalPage, page};
 use crate::state::State;
-use crate::{answer, login};
+use crate::{access, answer, enter, login};
 
 /// No form is larger, in bytes.
 const LARGEST_BODY: usize = 16 * 1024;
+
+/// The part of the proxy's own words that is shown, in bytes.
+const LARGEST_PROBLEM: u64 = 2_000;
 
 /// Bad registry files that are named at most; whoever has more needs the log, not the page.
 const SHOWN: usize = 20;
@@ -35,6 +41,14 @@ pub fn router(state: State) -> Router {
         .route("/login", get(login::form).post(login::attempt))
         .route("/leonardo/login", get(login::form).post(login::attempt))
         .route("/leonardo/logout", post(login::logout))
+        .route("/leonardo/enter", get(enter::code_page).post(enter::code))
+        .route("/leonardo/share", get(enter::share_page).post(enter::share))
+        .route("/leonardo/access", get(access::overview))
+        .route("/leonardo/access/end", post(access::end))
+        .route("/leonardo/access/end-all", post(access::end_all))
+        .route("/leonardo/access/revoke", post(access::revoke))
+        .route("/leonardo/access/share", post(access::share))
+        .route("/leonardo/access/phone", post(access::phone))
         .route("/leonardo/state.json", get(state_json))
         .route("/leonardo/health-check", get(async || answer::plain(StatusCode::OK, "ok")))
         .route("/leonardo/ready", get(ready))
@@ -66,11 +80,22 @@ async fn view(state: &State, client: Client<'_>) -> View {
     problems.extend(
         rejected.iter().take(SHOWN).map(|file| format!("service file {}: {}", file.file, file.reason)),
     );
+    problems.extend(proxy_problem(state));
     View {
         links: links(services, state.env(), client.host()).await,
         ready: journal::is_ready(&entries),
         problems,
     }
+}
+
+/// What Caddy's configuration lacks, in the words of whoever found it.
+fn proxy_problem(state: &State) -> Option<String> {
+    let file = std::fs::File::open(state.proxy_problem()).ok()?;
+    let mut text = String::new();
+    // A person wrote the configuration; a message about it that is longer would hide everything else.
+    file.take(LARGEST_PROBLEM).read_to_string(&mut text).ok()?;
+    let text = text.trim();
+    (!text.is_empty()).then(|| format!("proxy: {text}"))
 }
 
 fn entries(state: &State) -> Vec<Entry> {
@@ -91,10 +116,14 @@ fn complaint(event: &Event) -> Option<String> {
     }
 }
 
-async fn portal(Extract(state): Extract<State>, headers: HeaderMap) -> Response {
-    let verdict = gate::judge(&state, Client(&headers));
-    if !verdict.passes() {
-        return answer::refuse(verdict, Client(&headers));
+async fn portal(Extract(state): Extract<State>, uri: Uri, headers: HeaderMap) -> Response {
+    let client = Client(&headers);
+    let verdict = gate::judge(&state, client);
+    if let Some(response) = exchange(&state, client, &uri.to_string(), verdict.passes()) {
+        return response;
+    }
+    if !verdict.owns() {
+        return not_the_owner(verdict, client);
     }
     let View { links, ready, problems } = view(&state, Client(&headers)).await;
     page(StatusCode::OK, &PortalPage { links, ready, problems, can_log_out: verdict == Verdict::Session })
@@ -102,11 +131,19 @@ async fn portal(Extract(state): Extract<State>, headers: HeaderMap) -> Response 
 
 async fn state_json(Extract(state): Extract<State>, headers: HeaderMap) -> Response {
     let verdict = gate::judge(&state, Client(&headers));
-    if !verdict.passes() {
-        return answer::refuse(verdict, Client(&headers));
+    if !verdict.owns() {
+        return not_the_owner(verdict, Client(&headers));
     }
     let View { links, ready, problems } = view(&state, Client(&headers)).await;
     Json(json!({ "ready": ready, "problems": problems, "services": links })).into_response()
+}
+
+/// A guest has come through a link to one service, and the rest is not for guests.
+fn not_the_owner(verdict: Verdict, client: Client<'_>) -> Response {
+    match verdict {
+        Verdict::Guest => answer::plain(StatusCode::FORBIDDEN, "This link opens its service alone."),
+        verdict => answer::refuse(verdict, client),
+    }
 }
 
 async fn ready(Extract(state): Extract<State>) -> Response {

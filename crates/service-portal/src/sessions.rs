@@ -1,124 +1,304 @@
 //! Who is logged in. The cookie is a random number; everything that it means is kept here and can be taken back.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use kit::atomic::{self, Placement};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// A session that nobody uses ends.
-const IDLE: Duration = Duration::from_hours(24);
-/// Every session ends.
-pub const ABSOLUTE: Duration = Duration::from_hours(24 * 7);
+use crate::client::network;
+
+/// A session that nobody uses ends, in seconds.
+const IDLE: u64 = 24 * 3_600;
+/// Every session ends, in seconds.
+pub const ABSOLUTE: u64 = 7 * 24 * 3_600;
 /// More than this many at once are not people; the one unused for longest makes room.
 const MOST: usize = 1_000;
+/// The times of last use are written this seldom, in seconds: they are not worth a write for each request.
+const FLUSH: u64 = 30;
 
 /// Sessions by the digest of their cookie: a copy of this table opens nothing.
-#[derive(Debug, Default)]
-pub struct Sessions(HashMap<[u8; 32], Session>);
-
 #[derive(Debug)]
-struct Session {
-    began: Instant,
-    used: Instant,
+pub struct Sessions {
+    path: PathBuf,
+    kept: Kept,
+    /// The second of the last write, and whether something has changed since.
+    written: u64,
+    changed: bool,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Kept {
+    /// Which login they belong to; with another one they are over.
+    login: String,
+    sessions: HashMap<String, Session>,
+}
+
+/// One session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// What people and commands call it; opens nothing.
+    pub id: String,
+    /// When it began.
+    pub began: u64,
+    /// When it was last used.
+    pub used: u64,
+    /// Where the visitor came from at first.
+    pub address: IpAddr,
+    /// What the browser says it is.
+    pub agent: String,
+    /// What it opens.
+    pub scope: Scope,
+    /// When it ends at the latest.
+    pub ends: u64,
+    /// Whether it is good from the visitor's own network only.
+    pub bound: bool,
+}
+
+/// What a session opens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// The portal and every service.
+    Everything,
+    /// One service, through a share link.
+    Share {
+        /// The service's public port.
+        port: u16,
+        /// The link's id: revoking it ends its sessions.
+        share: String,
+    },
+}
+
+/// Who begins a session.
+#[derive(Debug, Clone)]
+pub struct Visitor {
+    /// The address.
+    pub address: IpAddr,
+    /// The browser.
+    pub agent: String,
+    /// Whether other servers share the address that the visitor typed, so that they see the cookie too (hazard H13).
+    pub bound: bool,
 }
 
 impl Sessions {
+    /// The sessions kept at `path`, if they belong to `login`; a damaged file counts as none.
+    pub fn load(path: &Path, login: &str) -> Self {
+        let kept = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok());
+        let kept = kept.filter(|kept| kept.login == login);
+        let kept = kept.unwrap_or_else(|| Kept { login: login.to_owned(), ..Kept::default() });
+        Self { path: path.to_owned(), kept, written: 0, changed: false }
+    }
+
     /// Begins a session and returns the cookie's value.
-    pub fn begin(&mut self, now: Instant) -> Result<String> {
-        let mut token = [0; 32];
-        getrandom::fill(&mut token).context("the kernel gives no random numbers")?;
-        let token = URL_SAFE_NO_PAD.encode(token);
+    pub fn begin(&mut self, visitor: Visitor, scope: Scope, ends: u64, now: u64) -> Result<String> {
+        let token = web_login::token()?;
         self.make_room(now);
-        self.0.insert(digest(token.as_bytes()), Session { began: now, used: now });
+        let key = digest(token.as_bytes());
+        let id = key[..8].to_owned();
+        let Visitor { address, agent, bound } = visitor;
+        let ends = ends.min(now + ABSOLUTE);
+        self.kept
+            .sessions
+            .insert(key, Session { id, began: now, used: now, address, agent, scope, ends, bound });
+        self.write(now)?;
         Ok(token)
     }
 
-    /// Whether a cookie belongs to a living session, which counts as using it.
-    pub fn touch(&mut self, token: &[u8], now: Instant) -> bool {
+    /// The living session of a cookie, which counts as using it.
+    pub fn touch(&mut self, token: &[u8], address: IpAddr, now: u64) -> Option<&Session> {
+        let session = self.kept.sessions.get_mut(&digest(token))?;
+        if !session.lives(now) || (session.bound && network(session.address) != network(address)) {
+            return None;
+        }
+        if session.used != now {
+            session.used = now;
+            self.changed = true;
+        }
+        Some(session)
+    }
+
+    /// Ends the session of a cookie.
+    pub fn end(&mut self, token: &[u8], now: u64) {
         let key = digest(token);
-        match self.0.get_mut(&key) {
-            Some(session) if session.lives(now) => {
-                session.used = now;
-                true
-            }
-            Some(_) => {
-                self.0.remove(&key);
-                false
-            }
-            None => false,
+        self.end_where(|found, _| found == key, now);
+    }
+
+    /// Ends the session that people call `id`; says whether there was one.
+    pub fn end_id(&mut self, id: &str, now: u64) -> bool {
+        self.end_where(|_, session| session.id == id, now)
+    }
+
+    /// Ends the sessions of a share link.
+    pub fn end_share(&mut self, id: &str, now: u64) {
+        self.end_where(|_, session| matches!(&session.scope, Scope::Share { share, .. } if share == id), now);
+    }
+
+    /// Ends every session; the next ones belong to `login`.
+    pub fn end_all(&mut self, login: &str, now: u64) {
+        login.clone_into(&mut self.kept.login);
+        self.kept.sessions.clear();
+        self.write_or_say(now);
+    }
+
+    /// The living sessions, the last used one first.
+    pub fn list(&self, now: u64) -> Vec<Session> {
+        let mut living: Vec<Session> =
+            self.kept.sessions.values().filter(|session| session.lives(now)).cloned().collect();
+        living.sort_by(|one, other| (other.used, &other.id).cmp(&(one.used, &one.id)));
+        living
+    }
+
+    /// Writes times of last use that are not written yet, if the last write was long enough ago.
+    pub fn flush(&mut self, now: u64, at_once: bool) {
+        if self.changed && (at_once || now >= self.written + FLUSH) {
+            self.write_or_say(now);
         }
     }
 
-    /// Ends one session.
-    pub fn end(&mut self, token: &[u8]) {
-        self.0.remove(&digest(token));
+    fn end_where(&mut self, which: impl Fn(&str, &Session) -> bool, now: u64) -> bool {
+        let before = self.kept.sessions.len();
+        self.kept.sessions.retain(|key, session| !which(key, session));
+        let ended = self.kept.sessions.len() != before;
+        if ended {
+            self.write_or_say(now);
+        }
+        ended
     }
 
-    /// Ends every session.
-    pub fn end_all(&mut self) {
-        self.0.clear();
+    fn make_room(&mut self, now: u64) {
+        self.kept.sessions.retain(|_, session| session.lives(now));
+        if self.kept.sessions.len() >= MOST {
+            let oldest =
+                self.kept.sessions.iter().min_by_key(|(_, session)| session.used).map(|(key, _)| key.clone());
+            oldest.map(|key| self.kept.sessions.remove(&key));
+        }
     }
 
-    fn make_room(&mut self, now: Instant) {
-        if self.0.len() < MOST {
-            return;
+    /// A session that could not be written is over after a restart, and nothing worse.
+    fn write_or_say(&mut self, now: u64) {
+        if let Err(error) = self.write(now) {
+            log::error!("{error:#}");
         }
-        self.0.retain(|_, session| session.lives(now));
-        if self.0.len() >= MOST
-            && let Some(oldest) = self.0.iter().min_by_key(|(_, session)| session.used).map(|(&key, _)| key)
-        {
-            self.0.remove(&oldest);
-        }
+    }
+
+    fn write(&mut self, now: u64) -> Result<()> {
+        (self.written, self.changed) = (now, false);
+        let bytes = serde_json::to_vec(&self.kept).context("cannot describe the sessions")?;
+        atomic::write(&self.path, &bytes, Placement::volatile(0o600))
     }
 }
 
 impl Session {
-    fn lives(&self, now: Instant) -> bool {
-        now.duration_since(self.used) < IDLE && now.duration_since(self.began) < ABSOLUTE
+    fn lives(&self, now: u64) -> bool {
+        now < self.used + IDLE && now < self.ends
     }
 }
 
-fn digest(token: &[u8]) -> [u8; 32] {
-    Sha256::digest(token).into()
+fn digest(token: &[u8]) -> String {
+    let digest = Sha256::digest(token);
+    digest
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_session_lives_while_it_is_used_and_never_for_ever() {
-        let (mut sessions, start) = (Sessions::default(), Instant::now());
-        let idle = sessions.begin(start).unwrap();
-        let busy = sessions.begin(start).unwrap();
-        let mut now = start;
-        while now + IDLE / 2 < start + ABSOLUTE {
-            assert!(sessions.touch(busy.as_bytes(), now));
-            now += IDLE / 2;
+    const ADA: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const EVE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 1));
+    const START: u64 = 1_000_000;
+
+    fn visitor(bound: bool) -> Visitor {
+        Visitor { address: ADA, agent: "a browser".into(), bound }
+    }
+
+    struct Table {
+        _directory: tempfile::TempDir,
+        path: PathBuf,
+        sessions: Sessions,
+    }
+
+    fn table() -> Table {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("sessions.json");
+        let sessions = Sessions::load(&path, "login");
+        Table { _directory: directory, path, sessions }
+    }
+
+    impl Table {
+        fn begin(&mut self, scope: Scope, bound: bool) -> String {
+            self.sessions.begin(visitor(bound), scope, u64::MAX, START).unwrap()
         }
-        assert!(!sessions.touch(idle.as_bytes(), start + IDLE));
-        assert!(!sessions.touch(busy.as_bytes(), start + ABSOLUTE));
-        assert_eq!(sessions.0.len(), 0, "dead sessions are forgotten");
+
+        fn lives(&mut self, token: &str, address: IpAddr, now: u64) -> bool {
+            self.sessions.touch(token.as_bytes(), address, now).is_some()
+        }
     }
 
     #[test]
-    fn logging_out_ends_one_session_and_a_new_password_all() {
-        let (mut sessions, now) = (Sessions::default(), Instant::now());
-        let (one, other) = (sessions.begin(now).unwrap(), sessions.begin(now).unwrap());
-        assert_ne!(one, other);
-        sessions.end(one.as_bytes());
-        assert!(!sessions.touch(one.as_bytes(), now) && sessions.touch(other.as_bytes(), now));
-        sessions.end_all();
-        assert!(!sessions.touch(other.as_bytes(), now));
+    fn a_session_lives_while_it_is_used_and_never_for_ever() {
+        let mut table = table();
+        let (idle, busy) = (table.begin(Scope::Everything, false), table.begin(Scope::Everything, false));
+        let mut now = START;
+        while now + IDLE / 2 < START + ABSOLUTE {
+            assert!(table.lives(&busy, EVE, now));
+            now += IDLE / 2;
+        }
+        assert!(!table.lives(&idle, ADA, START + IDLE) && !table.lives(&busy, ADA, START + ABSOLUTE));
+    }
+
+    #[test]
+    fn a_restart_keeps_sessions_and_another_login_ends_them() {
+        let mut table = table();
+        let token = table.begin(Scope::Everything, false);
+        let text = std::fs::read_to_string(&table.path).unwrap();
+        assert!(!text.contains(&token), "the file opens nothing");
+        let mut restarted = Sessions::load(&table.path, "login");
+        assert!(restarted.touch(token.as_bytes(), ADA, START + 1).is_some());
+        assert!(Sessions::load(&table.path, "another login").touch(token.as_bytes(), ADA, START).is_none());
+        std::fs::write(&table.path, "{").unwrap();
+        assert!(Sessions::load(&table.path, "login").touch(token.as_bytes(), ADA, START).is_none());
+    }
+
+    #[test]
+    fn a_bound_session_is_good_from_its_own_network_only() {
+        let mut table = table();
+        let token = table.begin(Scope::Everything, true);
+        assert!(table.lives(&token, ADA, START) && !table.lives(&token, EVE, START));
+    }
+
+    #[test]
+    fn sessions_end_one_by_one_by_share_and_all_together() {
+        let mut table = table();
+        let shared = |share: &str| Scope::Share { port: 8080, share: share.into() };
+        let tokens = [Scope::Everything, Scope::Everything, shared("a"), shared("b")]
+            .map(|scope| table.begin(scope, false));
+        table.sessions.end(tokens[0].as_bytes(), START);
+        table.sessions.end_share("a", START);
+        assert_eq!(tokens.clone().map(|token| table.lives(&token, ADA, START)), [false, true, false, true]);
+        let id = table
+            .sessions
+            .list(START)
+            .into_iter()
+            .find(|session| session.scope == Scope::Everything)
+            .unwrap()
+            .id;
+        assert!(table.sessions.end_id(&id, START) && !table.sessions.end_id(&id, START));
+        table.sessions.end_all("login", START);
+        assert_eq!(table.sessions.list(START), []);
     }
 
     #[test]
     fn a_flood_of_logins_does_not_grow_without_bound() {
-        let (mut sessions, now) = (Sessions::default(), Instant::now());
-        (0..MOST + 10).for_each(|_| drop(sessions.begin(now).unwrap()));
-        assert_eq!(sessions.0.len(), MOST);
+        let mut table = table();
+        (0..MOST + 5).for_each(|_| drop(table.begin(Scope::Everything, false)));
+        assert_eq!(table.sessions.list(START).len(), MOST);
     }
 }

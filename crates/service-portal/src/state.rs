@@ -3,14 +3,18 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use journal::Journal;
-use kit::{Env, Reader};
+use kit::{Env, Reader, Secret};
 use ports::Registry;
 
 use crate::cli::Cli;
+use crate::clock;
+use crate::codes::Codes;
 use crate::credentials::Credentials;
 use crate::sessions::Sessions;
+use crate::shares::Shares;
+use crate::signing::Key;
 use crate::throttle::Throttle;
 
 /// A handle that is cheap to clone.
@@ -19,12 +23,17 @@ pub struct State(Arc<Shared>);
 
 struct Shared {
     enable_auth: bool,
+    one_click: Option<Secret>,
     credentials: PathBuf,
     registry: Registry,
     journal: Journal,
+    proxy_problem: PathBuf,
     env: Env,
+    key: Key,
     known: Mutex<Option<Credentials>>,
     sessions: Mutex<Sessions>,
+    shares: Mutex<Shares>,
+    codes: Mutex<Codes>,
     throttle: Mutex<Throttle>,
 }
 
@@ -36,16 +45,27 @@ impl State {
         for problem in reader.into_problems() {
             log::warn!("{problem}");
         }
+        std::fs::create_dir_all(&cli.state)
+            .with_context(|| format!("cannot create {}", cli.state.display()))?;
         let credentials = Credentials::read(&cli.credentials)?;
+        let key = Key::load(&cli.state.join("key"))?;
         Ok(Self(Arc::new(Shared {
             enable_auth,
+            one_click: cloud::one_click_token(&env).and_then(Secret::new),
             credentials: cli.credentials.clone(),
             registry: Registry::at(&cli.registry),
             journal: Journal::at(&cli.journal),
+            proxy_problem: cli.proxy_problem.clone(),
             env,
+            key: key.clone(),
+            sessions: Mutex::new(Sessions::load(
+                &cli.state.join("sessions.json"),
+                &credentials.fingerprint(),
+            )),
+            shares: Mutex::new(Shares::load(&cli.state.join("shares.json"), key)),
+            codes: Mutex::default(),
+            throttle: Mutex::default(),
             known: Mutex::new(Some(credentials)),
-            sessions: Mutex::new(Sessions::default()),
-            throttle: Mutex::new(Throttle::default()),
         })))
     }
 
@@ -54,7 +74,8 @@ impl State {
         self.0.enable_auth
     }
 
-    /// The present login: read again when the file has changed, so that a change needs no restart.
+    /// The present login: read again when the file has changed, so that a change needs no restart. Sessions and one-time
+    /// links of the former login end.
     ///
     /// A file that cannot be read or understood means that nobody gets in until it can be.
     pub fn with_credentials<T>(&self, with: impl FnOnce(Option<&Credentials>) -> T) -> T {
@@ -62,9 +83,18 @@ impl State {
         if known.as_ref().is_none_or(|known| !known.is_current(&self.0.credentials)) {
             *known =
                 Credentials::read(&self.0.credentials).inspect_err(|error| log::error!("{error:#}")).ok();
-            lock(&self.0.sessions).end_all();
+            let login = known.as_ref().map_or_else(String::new, Credentials::fingerprint);
+            lock(&self.0.sessions).end_all(&login, clock::now());
+            lock(&self.0.codes).forget();
         }
         with(known.as_ref())
+    }
+
+    /// Whether a word is the token of programs or the provider's one-click token.
+    pub fn is_token(&self, word: &[u8]) -> bool {
+        let own = self.with_credentials(|known| known.is_some_and(|known| known.is_token(word)));
+        let provider = self.0.one_click.as_ref().is_some_and(|token| token.matches(word));
+        own | provider
     }
 
     /// The visitors who are logged in.
@@ -72,9 +102,24 @@ impl State {
         lock(&self.0.sessions)
     }
 
+    /// The links to one service each.
+    pub fn shares(&self) -> MutexGuard<'_, Shares> {
+        lock(&self.0.shares)
+    }
+
+    /// The one-time login links.
+    pub fn codes(&self) -> MutexGuard<'_, Codes> {
+        lock(&self.0.codes)
+    }
+
     /// The brake on guessing.
     pub fn throttle(&self) -> MutexGuard<'_, Throttle> {
         lock(&self.0.throttle)
+    }
+
+    /// What signs the marks of known devices.
+    pub fn key(&self) -> &Key {
+        &self.0.key
     }
 
     /// The registered services.
@@ -85,6 +130,11 @@ impl State {
     /// What happened since the container started.
     pub fn journal(&self) -> &Journal {
         &self.0.journal
+    }
+
+    /// Where the proxy says what is wrong with its configuration.
+    pub fn proxy_problem(&self) -> &PathBuf {
+        &self.0.proxy_problem
     }
 
     /// The environment, for what the provider publishes.

@@ -1,5 +1,7 @@
 //! Tests of a container that was really built and booted. `cargo xtask e2e` runs them.
 
+#[path = "e2e/access.rs"]
+mod access;
 #[path = "e2e/accounts.rs"]
 mod accounts;
 #[path = "e2e/boot.rs"]

@@ -25,7 +25,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", 18080), Echo).serve_forever()
 "#;
 
 /// A container with an echoing service at port 8080, behind the gate.
-fn with_echo(run: Run) -> Container {
+pub fn with_echo(run: Run) -> Container {
     let container = run.publish(8080).boot();
     container.background(&["python3", "-c", ECHO]);
     register(&container, "Echo", 18080, 8080, "true");
@@ -155,7 +155,11 @@ fn guessing_is_slowed_down_and_logged_without_the_password() {
     assert_eq!(web.log_in(&user, &password).status, 429, "even the right one has to wait");
     container.until("the wait to end", || web.log_in(&user, &password).status == 303);
     let log = container.sh("cat /var/log/supervisor/serviceportal.log").text();
-    assert!(log.contains("refused: wrong user or password") && log.contains("accepted"), "{log}");
+    assert!(
+        log.contains("login refused way=form who=\"unknown\"")
+            && log.contains("login accepted way=form who=\"user\""),
+        "{log}"
+    );
     assert!(!log.contains("guessed-secret") && !log.contains(&password), "{log}");
 }
 
@@ -295,7 +299,7 @@ fn the_web_facing_accounts_can_read_no_secret_and_write_nothing_that_root_runs()
         assert!(!readable.contains("hf-secret") && !readable.contains("WEB_PASSWORD"), "{readable}");
         let writable = "find / -xdev \\( -type f -perm /111 -o -type d \\) -writable \
             -not -path '/proc/*' -not -path '/tmp*' -not -path '/var/tmp*' -not -path '/var/lib/caddy*' \
-            -not -path '/run/portal*' -not -path '/run/caddy*' -not -path '/run/lock*' -not -path '/opt/caddy/etc*' \
+            -not -path '/run/portal*' -not -path '/var/lib/portal*' -not -path '/run/caddy*' -not -path '/run/lock*' -not -path '/opt/caddy/etc*' \
             -not -path '/dev/*' 2>/dev/null";
         let found = as_account(writable);
         assert_eq!(String::from_utf8_lossy(&found.stdout), "", "writable for {account}");

@@ -15,7 +15,20 @@ fn every_tool_runs_and_explains_itself() {
         \"$tool\" --help > /tmp/help && head -n 1 /tmp/help | grep -q . && \"$tool\" --version; done";
     let text = Run::new().command(&["bash", "-ec", script]).to_end().text();
     let tools: Vec<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
-    assert_eq!(tools, ["boot", "caddy-run", "env-store", "gpu-limit", "init", "service-portal", "sshd-run"]);
+    assert_eq!(
+        tools,
+        [
+            "boot",
+            "caddy-run",
+            "env-store",
+            "gpu-limit",
+            "init",
+            "portal-link",
+            "service-portal",
+            "share",
+            "sshd-run"
+        ]
+    );
 }
 
 #[test]

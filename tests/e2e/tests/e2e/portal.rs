@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use harness::{Browser, Run};
 
-fn picture(name: &str) -> PathBuf {
+pub fn picture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/e2e").join(name).with_extension("png")
 }
 

@@ -1,0 +1,69 @@
+//! One-time login links: a code that logs one browser in, soon or never.
+
+use std::collections::HashMap;
+
+use anyhow::Result;
+use sha2::{Digest, Sha256};
+
+/// Codes at once; more than that nobody asks for.
+const MOST: usize = 100;
+/// The longest life of a code, in seconds.
+pub const LONGEST: u64 = 24 * 3_600;
+
+/// Codes by their digests, with the second at which each ends. Only in memory: after a restart, ask for another.
+#[derive(Debug, Default)]
+pub struct Codes(HashMap<[u8; 32], u64>);
+
+impl Codes {
+    /// A new code that lives for `seconds`, a day at most.
+    pub fn issue(&mut self, seconds: u64, now: u64) -> Result<String> {
+        self.0.retain(|_, ends| *ends > now);
+        if self.0.len() >= MOST {
+            let first = self.0.iter().min_by_key(|(_, ends)| **ends).map(|(digest, _)| *digest);
+            first.map(|digest| self.0.remove(&digest));
+        }
+        let code = web_login::token()?;
+        self.0.insert(Sha256::digest(&code).into(), now + seconds.min(LONGEST));
+        Ok(code)
+    }
+
+    /// Whether a code is good, without using it up.
+    pub fn knows(&self, code: &str, now: u64) -> bool {
+        self.0.get(&<[u8; 32]>::from(Sha256::digest(code))).is_some_and(|ends| *ends > now)
+    }
+
+    /// Uses a code up; says whether it was good.
+    pub fn redeem(&mut self, code: &str, now: u64) -> bool {
+        self.0.remove(&<[u8; 32]>::from(Sha256::digest(code))).is_some_and(|ends| ends > now)
+    }
+
+    /// Forgets all codes, because the login has changed.
+    pub fn forget(&mut self) {
+        self.0.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_works_once_and_only_for_a_while() {
+        let mut codes = Codes::default();
+        let code = codes.issue(60, 0).unwrap();
+        assert!(codes.knows(&code, 59) && !codes.knows(&code, 60) && !codes.knows("", 0));
+        assert!(codes.redeem(&code, 59) && !codes.redeem(&code, 59));
+        let late = codes.issue(60, 0).unwrap();
+        assert!(!codes.redeem(&late, 60));
+        let forgotten = codes.issue(60, 0).unwrap();
+        codes.forget();
+        assert!(!codes.redeem(&forgotten, 1));
+    }
+
+    #[test]
+    fn there_are_never_many() {
+        let mut codes = Codes::default();
+        (0..MOST as u64 + 5).for_each(|second| drop(codes.issue(1_000, second).unwrap()));
+        assert_eq!(codes.0.len(), MOST);
+    }
+}

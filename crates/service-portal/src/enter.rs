@@ -1,0 +1,119 @@
+//! Links that open without a password: one-time login links and share links.
+//!
+//! Opening the link shows a button, and the click is what counts: chat programs and mail scanners that look at a link
+//! beforehand use nothing up.
+
+use axum::Form;
+use axum::extract::{Query, State as Extract};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde::Deserialize;
+
+use crate::answer;
+use crate::audit::{self, Outcome};
+use crate::client::Client;
+use crate::clock;
+use crate::entry;
+use crate::pages::{LinkPage, page};
+use crate::shares::Refusal;
+use crate::state::State;
+
+#[derive(Deserialize)]
+pub struct Code {
+    #[serde(default)]
+    code: String,
+}
+
+#[derive(Deserialize)]
+pub struct Link {
+    #[serde(default)]
+    link: String,
+}
+
+const USED: &str = "This link has been used already, or it has expired. Ask for a new one.";
+const FOREIGN: &str = "This form was sent from another page. Open the link itself.";
+const FAILED: &str = "The session could not be started; see the portal's log.";
+
+/// `GET /leonardo/enter?code=…`: the button.
+pub async fn code_page(Extract(state): Extract<State>, Query(Code { code }): Query<Code>) -> Response {
+    if state.codes().knows(&code, clock::now()) {
+        let question = "Log in to all services of this container with this browser?";
+        page(StatusCode::OK, &LinkPage::button("/leonardo/enter", "code", &code, question, "Log in"))
+    } else {
+        page(StatusCode::GONE, &LinkPage::dead(USED))
+    }
+}
+
+/// `POST /leonardo/enter`: the session.
+pub async fn code(
+    Extract(state): Extract<State>,
+    headers: HeaderMap,
+    Form(Code { code }): Form<Code>,
+) -> Response {
+    let client = Client(&headers);
+    if client.is_same_origin() != Some(true) {
+        return answer::plain(StatusCode::FORBIDDEN, FOREIGN);
+    }
+    // A login that has changed takes its links along, which is noticed here at the latest.
+    state.with_credentials(|_| ());
+    let good = state.codes().redeem(&code, clock::now());
+    audit::attempt(client, "one-time-link", "link", if good { Outcome::Accepted } else { Outcome::Refused });
+    if !good {
+        return page(StatusCode::GONE, &LinkPage::dead(USED));
+    }
+    entry::for_owner(&state, client, answer::see_other("/", StatusCode::SEE_OTHER)).unwrap_or_else(failed)
+}
+
+/// `GET /leonardo/share?link=…`: the button.
+pub async fn share_page(
+    Extract(state): Extract<State>,
+    headers: HeaderMap,
+    Query(Link { link }): Query<Link>,
+) -> Response {
+    let port = Client(&headers).port().unwrap_or_default();
+    let shares = state.shares();
+    match shares.check(&link, port, clock::now()) {
+        Ok(share) => {
+            let question = format!("{} was shared with you.", share.service);
+            page(StatusCode::OK, &LinkPage::button("/leonardo/share", "link", &link, &question, "Open"))
+        }
+        Err(refusal) => page(status(refusal), &LinkPage::dead(refusal.words())),
+    }
+}
+
+/// `POST /leonardo/share`: a session for that service and nothing else.
+pub async fn share(
+    Extract(state): Extract<State>,
+    headers: HeaderMap,
+    Form(Link { link }): Form<Link>,
+) -> Response {
+    let client = Client(&headers);
+    if client.is_same_origin() != Some(true) {
+        return answer::plain(StatusCode::FORBIDDEN, FOREIGN);
+    }
+    let redeemed = state.shares().redeem(&link, client.port().unwrap_or_default(), clock::now());
+    match redeemed {
+        Ok(share) => {
+            audit::attempt(client, "share-link", &share.id, Outcome::Accepted);
+            entry::for_guest(&state, client, &share, answer::see_other("/", StatusCode::SEE_OTHER))
+                .unwrap_or_else(failed)
+        }
+        Err(refusal) => {
+            audit::attempt(client, "share-link", "unknown", Outcome::Refused);
+            page(status(refusal), &LinkPage::dead(refusal.words()))
+        }
+    }
+}
+
+fn status(refusal: Refusal) -> StatusCode {
+    match refusal {
+        Refusal::Unknown | Refusal::OtherService => StatusCode::NOT_FOUND,
+        Refusal::Expired | Refusal::UsedUp => StatusCode::GONE,
+    }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the shape that unwrap_or_else wants")]
+fn failed(error: anyhow::Error) -> Response {
+    log::error!("{error:#}");
+    answer::plain(StatusCode::INTERNAL_SERVER_ERROR, FAILED)
+}

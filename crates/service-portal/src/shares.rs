@@ -1,0 +1,185 @@
+//! Share links: one service for somebody else, for a while, without the password.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use kit::atomic::{self, Placement};
+use portal_control::Share;
+
+use crate::signing::Key;
+
+/// Keeps the signature of a link from being used as anything else.
+const PURPOSE: &str = "share";
+/// Links kept at most.
+const MOST: usize = 1_000;
+/// The longest life of a link, in seconds: a year.
+pub const LONGEST: u64 = 365 * 24 * 3_600;
+
+/// The links of this container.
+pub struct Shares {
+    path: PathBuf,
+    key: Key,
+    by_id: BTreeMap<String, Share>,
+}
+
+/// Why a link does not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Not signed by us, or revoked: a stranger is not told which.
+    Unknown,
+    /// Made for another service.
+    OtherService,
+    /// Its time is over.
+    Expired,
+    /// It has been used as often as it may.
+    UsedUp,
+}
+
+impl Refusal {
+    /// What the visitor is told.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Unknown | Self::OtherService => "This link is not valid here.",
+            Self::Expired => "This link has expired. Ask for a new one.",
+            Self::UsedUp => "This link has been used as often as it may. Ask for a new one.",
+        }
+    }
+}
+
+impl Shares {
+    /// The links kept at `path`; a damaged file counts as none.
+    pub fn load(path: &Path, key: Key) -> Self {
+        let kept =
+            std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<Vec<Share>>(&bytes).ok());
+        let by_id = kept.unwrap_or_default().into_iter().map(|share| (share.id.clone(), share)).collect();
+        Self { path: path.to_owned(), key, by_id }
+    }
+
+    /// Makes a link to one service and returns it with its secret word.
+    pub fn create(
+        &mut self,
+        service: &str,
+        port: u16,
+        seconds: u64,
+        max_uses: Option<u32>,
+        now: u64,
+    ) -> Result<(Share, String)> {
+        ensure!((1..=LONGEST).contains(&seconds), "a link lives between a second and a year");
+        ensure!(max_uses != Some(0), "a link that can be used 0 times is none");
+        self.by_id.retain(|_, share| share.expires > now);
+        ensure!(self.by_id.len() < MOST, "there are {MOST} links already");
+        let id = web_login::instance()? + &web_login::instance()?;
+        let share = Share {
+            id: id.clone(),
+            service: service.to_owned(),
+            port,
+            created: now,
+            expires: now + seconds,
+            max_uses,
+            uses: 0,
+        };
+        self.by_id.insert(id.clone(), share.clone());
+        self.write()?;
+        Ok((share, self.key.sign(PURPOSE, &id)))
+    }
+
+    /// The link of a secret word, if it opens the service at `port` now.
+    pub fn check(&self, word: &str, port: u16, now: u64) -> Result<&Share, Refusal> {
+        let id = self.key.verify(PURPOSE, word).ok_or(Refusal::Unknown)?;
+        let share = self.by_id.get(id).ok_or(Refusal::Unknown)?;
+        if share.port != port {
+            Err(Refusal::OtherService)
+        } else if share.expires <= now {
+            Err(Refusal::Expired)
+        } else if share.max_uses.is_some_and(|most| share.uses >= most) {
+            Err(Refusal::UsedUp)
+        } else {
+            Ok(share)
+        }
+    }
+
+    /// Like [`Self::check`], and counts it as a use.
+    pub fn redeem(&mut self, word: &str, port: u16, now: u64) -> Result<Share, Refusal> {
+        let id = self.check(word, port, now)?.id.clone();
+        let share = self.by_id.get_mut(&id).ok_or(Refusal::Unknown)?;
+        share.uses += 1;
+        let share = share.clone();
+        if let Err(error) = self.write() {
+            log::error!("{error:#}");
+        }
+        Ok(share)
+    }
+
+    /// Ends a link; says whether there was one.
+    pub fn revoke(&mut self, id: &str) -> Result<bool> {
+        let there = self.by_id.remove(id).is_some();
+        if there {
+            self.write()?;
+        }
+        Ok(there)
+    }
+
+    /// The links that have not expired, the one that expires first at the beginning.
+    pub fn list(&self, now: u64) -> Vec<Share> {
+        let mut living: Vec<Share> =
+            self.by_id.values().filter(|share| share.expires > now).cloned().collect();
+        living.sort_by(|one, other| (one.expires, &one.id).cmp(&(other.expires, &other.id)));
+        living
+    }
+
+    fn write(&self) -> Result<()> {
+        let shares: Vec<&Share> = self.by_id.values().collect();
+        let bytes = serde_json::to_vec(&shares).context("cannot describe the share links")?;
+        atomic::write(&self.path, &bytes, Placement::durable(0o600))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_000;
+
+    fn shares(dir: &tempfile::TempDir) -> Shares {
+        let key = Key::load(&dir.path().join("key")).unwrap();
+        Shares::load(&dir.path().join("shares.json"), key)
+    }
+
+    #[test]
+    fn a_link_opens_its_service_for_its_time_and_as_often_as_it_may() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut links = shares(&dir);
+        let (share, word) = links.create("Echo", 8080, 60, Some(2), NOW).unwrap();
+        assert_eq!(links.check(&word, 8081, NOW), Err(Refusal::OtherService));
+        assert_eq!(links.check(&word, 8080, NOW + 60), Err(Refusal::Expired));
+        assert_eq!(
+            links.check(&word.replace(&share.id, "0000000000000000"), 8080, NOW),
+            Err(Refusal::Unknown)
+        );
+        assert_eq!(links.redeem(&word, 8080, NOW).unwrap().uses, 1);
+        let mut restarted = shares(&dir);
+        assert_eq!(restarted.redeem(&word, 8080, NOW).unwrap().uses, 2);
+        assert_eq!(restarted.redeem(&word, 8080, NOW), Err(Refusal::UsedUp));
+    }
+
+    #[test]
+    fn a_revoked_link_is_unknown() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut links = shares(&dir);
+        let (share, word) = links.create("Echo", 8080, 60, None, NOW).unwrap();
+        assert_eq!(links.list(NOW), std::slice::from_ref(&share));
+        assert!(links.revoke(&share.id).unwrap() && !links.revoke(&share.id).unwrap());
+        assert_eq!(links.check(&word, 8080, NOW), Err(Refusal::Unknown));
+        assert_eq!(shares(&dir).check(&word, 8080, NOW), Err(Refusal::Unknown));
+    }
+
+    #[test]
+    fn a_link_that_could_never_be_used_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut links = shares(&dir);
+        assert!(links.create("Echo", 8080, 0, None, NOW).is_err());
+        assert!(links.create("Echo", 8080, LONGEST + 1, None, NOW).is_err());
+        assert!(links.create("Echo", 8080, 60, Some(0), NOW).is_err());
+    }
+}

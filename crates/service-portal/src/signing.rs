@@ -1,0 +1,94 @@
+//! Signatures of what visitors bring back: share links and known devices.
+
+use std::io;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use kit::atomic::{self, Placement};
+use sha2::Sha256;
+
+/// The key of this container; whoever has it can make share links.
+#[derive(Clone)]
+pub struct Key([u8; 32]);
+
+impl Key {
+    /// The key kept at `path`; the first time, or if it is damaged, a new one is made.
+    pub fn load(path: &Path) -> Result<Self> {
+        match std::fs::read(path) {
+            Ok(bytes) => {
+                if let Ok(key) = bytes.try_into() {
+                    return Ok(Self(key));
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).context("the kernel gives no random numbers")?;
+        atomic::write(path, &key, Placement::durable(0o600))?;
+        Ok(Self(key))
+    }
+
+    /// `word.signature`; `purpose` keeps signatures of one kind from being used as another.
+    pub fn sign(&self, purpose: &str, word: &str) -> String {
+        let signature = self.mac(purpose, word).map(|mac| mac.finalize().into_bytes());
+        signature.map_or_else(String::new, |bytes| format!("{word}.{}", URL_SAFE_NO_PAD.encode(bytes)))
+    }
+
+    /// The word, if the signature is ours; compared in constant time.
+    pub fn verify<'a>(&self, purpose: &str, signed: &'a str) -> Option<&'a str> {
+        let (word, signature) = signed.split_once('.')?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
+        self.mac(purpose, word)?.verify_slice(&signature).ok()?;
+        Some(word)
+    }
+
+    fn mac(&self, purpose: &str, word: &str) -> Option<Hmac<Sha256>> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).ok()?;
+        mac.update(purpose.as_bytes());
+        mac.update(b"\0");
+        mac.update(word.as_bytes());
+        Some(mac)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const KEY: Key = Key([7; 32]);
+
+    #[test]
+    fn only_the_same_key_word_and_purpose_verify() {
+        let signed = KEY.sign("share", "abc");
+        assert_eq!(KEY.verify("share", &signed), Some("abc"));
+        assert_eq!(KEY.verify("device", &signed), None);
+        assert_eq!(Key([8; 32]).verify("share", &signed), None);
+        assert_eq!(KEY.verify("share", &signed.replace("abc", "abd")), None);
+        for wrong in ["", ".", "abc", "abc.", "abc.AAAA", &format!("{signed}A"), &signed[..signed.len() - 1]]
+        {
+            assert_eq!(KEY.verify("share", wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_key_is_kept_and_a_damaged_one_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        let signed = Key::load(&path).unwrap().sign("share", "x");
+        assert_eq!(Key::load(&path).unwrap().verify("share", &signed), Some("x"));
+        std::fs::write(&path, "short").unwrap();
+        assert_eq!(Key::load(&path).unwrap().verify("share", &signed), None);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_we_did_not_sign_verifies(text in "\\PC{0,80}") {
+            prop_assert_eq!(KEY.verify("share", &text), None);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Give somebody one service for a while, without the password.
+//!
+//! The portal makes a signed link to one service; whoever opens it gets a session for that service and nothing else. A
+//! link ends at its time, after so many uses, or when it is revoked here or in the portal, and its sessions end with it.
+
+mod cli;
+
+use std::io::{self, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Parser;
+use kit::{Env, Exit, Outcome};
+use portal_control::{Address, Client, Ended, MadeShare, NewShare, Share, address};
+use serde::Serialize;
+
+use cli::Cli;
+pub use cli::command;
+
+/// Runs the command line.
+pub fn run() -> Outcome {
+    let cli = Cli::try_parse()?;
+    let client = Client::at(&cli.socket);
+    match (&cli.service, &cli.revoke) {
+        (Some(service), _) => create(&cli, &client, service),
+        (None, Some(id)) => revoke(&client, id),
+        (None, None) => list(&client, cli.json),
+    }
+}
+
+#[derive(Serialize)]
+struct Made<'a> {
+    url: &'a str,
+    #[serde(flatten)]
+    share: &'a Share,
+}
+
+fn create(cli: &Cli, client: &Client, service: &str) -> Outcome {
+    let wanted =
+        NewShare { service: service.to_owned(), seconds: cli.expires.as_secs(), max_uses: cli.max_uses };
+    let MadeShare { share, path } = client.ask("POST", "/shares", &wanted)?;
+    let address = address(&Env::of_process(), share.port);
+    let url = format!("{}{path}", address.origin());
+    if cli.json {
+        writeln!(io::stdout(), "{}", serde_json::to_string(&Made { url: &url, share: &share })?)?;
+    } else {
+        writeln!(io::stdout(), "{url}")?;
+    }
+    if matches!(address, Address::Guessed(_)) {
+        log::info!("put in the address and port at which you reach port {} of this container", share.port);
+    }
+    log::info!("share --revoke {} ends it", share.id);
+    Ok(Exit::Done)
+}
+
+fn revoke(client: &Client, id: &str) -> Outcome {
+    let Ended { ended } = client.ask("DELETE", &format!("/shares/{}", plain(id)), &())?;
+    if ended == 0 {
+        log::error!("there is no link {id}");
+        return Ok(Exit::No);
+    }
+    Ok(Exit::Done)
+}
+
+/// Ids are hexadecimal; anything else is not there, and must not become another path.
+fn plain(id: &str) -> String {
+    id.chars().filter(char::is_ascii_alphanumeric).collect()
+}
+
+fn list(client: &Client, json: bool) -> Outcome {
+    let shares: Vec<Share> = client.ask("GET", "/shares", &())?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let mut out = io::stdout().lock();
+    for share in &shares {
+        if json {
+            writeln!(out, "{}", serde_json::to_string(share)?)?;
+        } else {
+            writeln!(out, "{}", line(share, now))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn line(share: &Share, now: u64) -> String {
+    let left = kit::settings::words(share.expires.saturating_sub(now));
+    let uses =
+        share.max_uses.map_or_else(|| share.uses.to_string(), |most| format!("{} of {most}", share.uses));
+    format!("{}  {}  port {}  ends in {left}  used {uses}", share.id, share.service, share.port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_one_line() {
+        let share = Share {
+            id: "ab12".into(),
+            service: "Echo".into(),
+            port: 8080,
+            created: 0,
+            expires: 7_200,
+            max_uses: Some(3),
+            uses: 1,
+        };
+        assert_eq!(line(&share, 0), "ab12  Echo  port 8080  ends in 2 h  used 1 of 3");
+    }
+}

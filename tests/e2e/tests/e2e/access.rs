@@ -1,0 +1,229 @@
+//! Sessions, one-time links, share links, tokens in addresses: ways in beside the password, and out.
+
+use harness::{Answer, Browser, Container, Run, Web};
+
+use crate::gate::with_echo;
+use crate::portal::{picture, register};
+
+/// The path of the link that a command printed, and the address that leads to it from outside.
+fn link(container: &Container, words: &[&str], port: u16) -> String {
+    let printed = container.exec(words).text();
+    let url = printed.lines().last().expect("a link").to_owned();
+    let path =
+        url.split_once("localhost:").and_then(|(_, rest)| rest.split_once('/')).expect("a guessed address").1;
+    format!("http://{}/{path}", container.address(port))
+}
+
+/// What a browser does with the button behind a link.
+fn press(web: &Web, path: &str) -> Answer {
+    let (action, field) = path.split_once('?').expect("a query");
+    let (name, word) = field.split_once('=').expect("a field");
+    web.with("origin", &format!("http://{}", web.address())).post_form(action, &[(name, word)])
+}
+
+fn path_of(url: &str) -> String {
+    format!("/{}", url.splitn(4, '/').nth(3).expect("a path"))
+}
+
+/// The `id`s that a list on the access page offers to end.
+fn ids(page: &str, action: &str) -> Vec<String> {
+    page.split(&format!("action=\"{action}\""))
+        .skip(1)
+        .filter_map(|form| Some(form.split_once("name=\"id\" value=\"")?.1.split_once('"')?.0.to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_token_in_an_address_becomes_a_session_and_disappears() {
+    let container = with_echo(Run::new().env("OPEN_BUTTON_TOKEN", "one-click"));
+    let [_, _, token] = container.login();
+    for (port, word) in [(1111, token.as_str()), (8080, &token), (1111, "one-click"), (8080, "one-click")] {
+        let web = container.web(port).browser();
+        let answer = web.get(&format!("/?a=%20b&token={word}&c=d"));
+        assert_eq!((answer.status, answer.header("location")), (303, Some("/?a=%20b&c=d")), "{port} {word}");
+        assert_eq!(web.with("cookie", &answer.cookie()).get("/").status, 200);
+    }
+    let web = container.web(8080).browser();
+    assert_eq!(web.get("/?token=wrong").status, 302, "to the login form");
+    assert_eq!(web.get("/?token=").status, 302);
+    assert_eq!(container.web(8080).get(&format!("/?token={token}")).status, 401, "programs send a header");
+    let session = container.web(8080).browser().get(&format!("/?token={token}")).cookie();
+    let seen = web.with("cookie", &session).get("/lab?token=of-the-application").body;
+    assert!(seen.starts_with("GET /lab?token=of-the-application\n"), "{seen}");
+    let logs = container.sh("cat /var/log/supervisor/*.log").text();
+    assert!(!logs.contains(&token) && !logs.contains("one-click"), "{logs}");
+}
+
+#[test]
+fn a_one_time_link_logs_one_browser_in_once() {
+    let container = Run::new().boot();
+    let url = link(&container, &["su", "-", "user", "-c", "portal-link"], 1111);
+    let (web, path) = (container.web(1111), path_of(&url));
+    for _ in 0..3 {
+        let look = web.get(&path);
+        assert_eq!((look.status, look.header("set-cookie")), (200, None), "looking uses nothing up");
+    }
+    assert_eq!(
+        web.with("origin", "http://evil.example").post_form("/leonardo/enter", &[("code", "x")]).status,
+        403
+    );
+    let entered = press(&web, &path);
+    assert_eq!(entered.status, 303);
+    assert_eq!(web.with("cookie", &entered.cookie()).get("/").status, 200);
+    assert_eq!(press(&web, &path).status, 410, "once");
+    assert_eq!(web.get(&path).status, 410);
+    let soon = link(&container, &["portal-link", "--expires", "1s"], 1111);
+    container.until("the link to expire", || web.get(&path_of(&soon)).status == 410);
+    assert_eq!(press(&web, &path_of(&soon)).status, 410);
+}
+
+#[test]
+fn a_terminal_gets_a_qr_code() {
+    let container = Run::new().boot();
+    let drawn = container.exec(&["script", "-qec", "portal-link", "/dev/null"]).text();
+    assert!(drawn.lines().filter(|line| line.contains('█') || line.contains('▀')).count() > 10, "{drawn}");
+}
+
+#[test]
+fn a_share_link_opens_one_service_and_nothing_else() {
+    let container = with_echo(Run::new().publish(8081));
+    register(&container, "Other", 18080, 8081, "true");
+    container.wait_for(8081);
+    let url = link(&container, &["su", "-", "user", "-c", "share Echo --expires 2h --max-uses 2"], 8080);
+    let (echo, other, portal) = (container.web(8080), container.web(8081), container.web(1111));
+    assert_eq!(echo.get(&path_of(&url)).status, 200);
+    assert_eq!(other.get(&path_of(&url)).status, 404, "not the other service's");
+    assert_eq!(press(&other, &path_of(&url)).status, 404);
+
+    let entered = press(&echo, &path_of(&url));
+    assert_eq!(entered.status, 303);
+    let cookie = entered.cookie();
+    let guest = |web: &Web| web.with("cookie", &cookie);
+    let seen = guest(&echo).get("/");
+    assert_eq!(seen.status, 200);
+    assert!(!seen.body.contains("Cookie"), "{}", seen.body);
+    assert_eq!((guest(&other).get("/").status, guest(&portal).get("/").status), (401, 401));
+    for page in ["/leonardo/", "/leonardo/access", "/leonardo/state.json"] {
+        assert_eq!(guest(&echo).get(page).status, 403, "{page} is the owner's");
+    }
+    let renamed = cookie.replacen("_8080=", "=", 1);
+    assert_eq!(echo.with("cookie", &renamed).get("/").status, 401, "a guest's cookie is no owner's");
+
+    assert_eq!(press(&echo, &path_of(&url)).status, 303);
+    assert_eq!(press(&echo, &path_of(&url)).status, 410, "twice at most");
+    let list = container.exec(&["share", "--list"]).text();
+    assert!(list.contains("Echo  port 8080") && list.ends_with("used 2 of 2"), "{list}");
+    let id = list.split(' ').next().expect("an id").to_owned();
+    container.exec(&["share", "--revoke", &id]).text();
+    assert_eq!(guest(&echo).get("/").status, 401, "revoking ends its sessions");
+    assert_eq!(press(&echo, &path_of(&url)).status, 404);
+    container.exec(&["share", "--revoke", &id]).failure(1);
+}
+
+#[test]
+fn a_share_link_expires_and_survives_a_restart_of_the_portal() {
+    let container = with_echo(Run::new());
+    let echo = container.web(8080);
+    let url = link(&container, &["share", "8080", "--expires", "1h"], 8080);
+    let soon = link(&container, &["share", "8080", "--expires", "2s"], 8080);
+    let guest = press(&echo, &path_of(&soon)).cookie();
+    container.sh("supervisorctl restart serviceportal").text();
+    container.wait_for(8080);
+    assert_eq!(echo.get(&path_of(&url)).status, 200);
+    container.until("the link to expire", || echo.get(&path_of(&soon)).status == 410);
+    assert_eq!(echo.with("cookie", &guest).get("/").status, 401, "its sessions end with it");
+    let forged = path_of(&url).replacen("link=", "link=0", 1);
+    assert_eq!(echo.get(&forged).status, 404);
+    let wrong = container.exec(&["share", "Nobody"]);
+    assert_eq!(wrong.failure(1), "share: there is no service \"Nobody\"; registered: Echo (8080)\n");
+}
+
+#[test]
+fn sessions_survive_the_portal_and_end_one_by_one_or_all_together() {
+    let container = with_echo(Run::new());
+    let [user, password, _] = container.login();
+    let web = container.web(1111);
+    let [one, two, three] = ["Firefox/1", "Chrome/2", "Safari/3"]
+        .map(|agent| web.with("user-agent", agent).log_in(&user, &password).cookie());
+    let inside = |cookie: &str| web.with("cookie", cookie).get("/").status;
+    container.sh("supervisorctl restart serviceportal").text();
+    container.wait_for_portal();
+    assert_eq!([&one, &two, &three].map(|cookie| inside(cookie)), [200; 3]);
+
+    let own = web.with("cookie", &one).with("origin", &format!("http://{}", web.address()));
+    let page = own.get("/leonardo/access").body;
+    for shown in ["Firefox/1", "Chrome/2", "Safari/3", "this browser"] {
+        assert!(page.contains(shown), "{shown} in {page}");
+    }
+    assert!(![&one, &two, &three].iter().any(|cookie| page.contains(cookie.split_once('=').unwrap().1)));
+    let second = page.split("<li>").find(|line| line.contains("Chrome/2")).expect("a line");
+    let id = ids(second, "/leonardo/access/end").remove(0);
+    assert_eq!(own.post_form("/leonardo/access/end", &[("id", &id)]).status, 303);
+    assert_eq!([&one, &two, &three].map(|cookie| inside(cookie)), [200, 401, 200]);
+
+    let foreign = web.with("cookie", &one).with("origin", "http://evil.example");
+    assert_eq!(foreign.post_form("/leonardo/access/end-all", &[]).status, 403);
+    assert_eq!(own.post_form("/leonardo/access/end-all", &[]).status, 303);
+    assert_eq!([&one, &two, &three].map(|cookie| inside(cookie)), [401; 3]);
+    let kept = container.exec(&["cat", "/var/lib/portal/sessions.json"]).text();
+    assert!(kept.contains("\"sessions\":{}"), "{kept}");
+}
+
+#[test]
+fn the_owner_logs_in_while_somebody_guesses_ten_thousand_times() {
+    let container = Run::new().boot();
+    let [user, password, _] = container.login();
+    let web = container.web(1111);
+    let first = web.log_in(&user, &password);
+    let device = first.headers.iter().filter(|(name, _)| name == "set-cookie").map(|(_, value)| value);
+    let device = device
+        .filter_map(|value| value.split(';').next())
+        .find(|pair| pair.contains("_device="))
+        .expect("a mark");
+    let known = web.with("cookie", device);
+    let url = link(&container, &["portal-link"], 1111);
+    let statuses = std::thread::scope(|scope| {
+        let guessers: Vec<_> = (0..20)
+            .map(|_| {
+                let web = web.clone();
+                let user = user.clone();
+                scope.spawn(move || (0..500).map(|_| web.log_in(&user, "guess").status).collect::<Vec<_>>())
+            })
+            .collect();
+        assert_eq!(known.log_in(&user, &password).status, 303, "a known browser is not slowed down");
+        assert_eq!(press(&web, &path_of(&url)).status, 303, "and a one-time link always works");
+        guessers.into_iter().flat_map(|guesser| guesser.join().unwrap()).collect::<Vec<u16>>()
+    });
+    assert_eq!(statuses.len(), 10_000);
+    let evaluated = statuses.iter().filter(|status| **status == 401).count();
+    let slowed = statuses.iter().filter(|status| **status == 429).count();
+    assert_eq!(evaluated + slowed, 10_000);
+    assert!(evaluated < 20, "{evaluated} guesses were looked at");
+    assert_eq!(known.log_in(&user, &password).status, 303);
+}
+
+#[test]
+fn the_access_page_in_a_browser() {
+    let container = with_echo(Run::new());
+    let [user, password, _] = container.login();
+    let browser = Browser::start(900, 900);
+    browser.open(&format!("http://{}/leonardo/login", container.address(1111)));
+    browser.type_into("[name=username]", &user);
+    browser.type_into("[name=password]", &password);
+    browser.click("button");
+    browser.open(&format!("http://{}/leonardo/access", container.address(1111)));
+    browser.click(".row button");
+    assert!(browser.text(".made code").contains("/leonardo/share?link="));
+    assert!(browser.text("#shares").contains("port 8080; ends in 1 d; used 0"));
+    browser.screenshot(&picture("access"));
+    browser.click("header form:nth-of-type(1) button");
+    assert!(browser.text(".link code").contains("/leonardo/enter?code="));
+    browser.screenshot(&picture("phone"));
+    let address = browser.text(".link code");
+    let phone = Browser::start(390, 780);
+    phone.open(&address);
+    phone.screenshot(&picture("enter-phone"));
+    phone.click("button");
+    assert_eq!(phone.text("h1"), "Services");
+    phone.screenshot(&picture("portal-phone"));
+}
