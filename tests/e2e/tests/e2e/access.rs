@@ -227,3 +227,95 @@ fn the_access_page_in_a_browser() {
     assert_eq!(phone.text("h1"), "Services");
     phone.screenshot(&picture("portal-phone"));
 }
+
+/// How each kind of client asks for a page of the service.
+fn clients(web: &Web) -> [(&'static str, Web); 3] {
+    let socket = web.with("upgrade", "websocket").with("connection", "Upgrade");
+    let origin = format!("http://{}", web.address());
+    [("browser", web.browser()), ("curl", web.clone()), ("websocket", socket.with("origin", &origin))]
+}
+
+/// What the three clients get with something that should open the service, or should not.
+fn answers(web: &Web, with: impl Fn(&Web) -> Web) -> [u16; 3] {
+    clients(web).map(|(_, client)| with(&client).get("/").status)
+}
+
+const INSIDE: [u16; 3] = [200; 3];
+/// A browser is led to the form, everybody else is told.
+const OUTSIDE: [u16; 3] = [302, 401, 401];
+
+#[test]
+fn every_way_in_for_every_client_right_wrong_expired_and_revoked() {
+    let container = with_echo(Run::new());
+    let [user, password, token] = container.login();
+    let web = container.web(8080);
+    let cookie = |value: String| move |web: &Web| web.with("cookie", &value);
+    let bearer = |token: String| move |web: &Web| web.with("authorization", &format!("Bearer {token}"));
+    let basic = |password: String| {
+        let user = user.clone();
+        move |web: &Web| web.basic(&user, &password)
+    };
+    let mut table: Vec<(&str, &str, [u16; 3], [u16; 3])> = Vec::new();
+
+    let form = web.log_in(&user, &password).cookie();
+    let by_token = web.browser().get(&format!("/?token={token}")).cookie();
+    let once = press(&web, &path_of(&link(&container, &["portal-link"], 8080))).cookie();
+    let shared = link(&container, &["share", "Echo"], 8080);
+    let guest = press(&web, &path_of(&shared)).cookie();
+    for (way, value) in
+        [("form", &form), ("?token=", &by_token), ("one-time link", &once), ("share link", &guest)]
+    {
+        table.push((way, "right", answers(&web, cookie(value.clone())), INSIDE));
+        let (name, _) = value.split_once('=').unwrap();
+        table.push((way, "wrong", answers(&web, cookie(format!("{name}=guess"))), OUTSIDE));
+    }
+    table.push(("Bearer", "right", answers(&web, bearer(token.clone())), INSIDE));
+    table.push(("Basic", "right", answers(&web, basic(password.clone())), INSIDE));
+    table.push(("Bearer", "wrong", answers(&web, bearer("guess".into())), OUTSIDE));
+    answers(&web, bearer(token.clone()));
+    table.push(("Basic", "wrong", answers(&web, basic("guess".into())), OUTSIDE));
+    answers(&web, bearer(token.clone()));
+
+    // Revoked one by one: the link by command, one session on the page.
+    let id = container.exec(&["share", "--list"]).text().split(' ').next().unwrap().to_owned();
+    container.exec(&["share", "--revoke", &id]).text();
+    table.push(("share link", "revoked", answers(&web, cookie(guest)), OUTSIDE));
+    let origin = format!("http://{}", web.address());
+    let out = web.with("cookie", &by_token).with("origin", &origin).send("POST", "/leonardo/logout", "");
+    assert_eq!(out.status, 303);
+    table.push(("?token=", "revoked", answers(&web, cookie(by_token)), OUTSIDE));
+
+    // Expired: their ends are moved into the past while the portal does not look.
+    let age = "supervisorctl stop serviceportal && sed -i 's/\"ends\":[0-9]*/\"ends\":1/g' /var/lib/portal/sessions.json && \
+               supervisorctl start serviceportal";
+    container.sh(age).text();
+    container.wait_for(8080);
+    table.push(("form", "expired", answers(&web, cookie(form)), OUTSIDE));
+    table.push(("one-time link", "expired", answers(&web, cookie(once)), OUTSIDE));
+
+    // Revoked all together: another login.
+    let again = web.log_in(&user, &password).cookie();
+    let change = "sed -i -e 's/\"web_password\":\"[^\"]*\"/\"web_password\":\"another\"/' \
+                  -e 's/\"web_token\":\"[^\"]*\"/\"web_token\":\"another\"/' /opt/leonardo/etc/web_credentials.json";
+    container.sh(change).text();
+    table.push(("form", "revoked", answers(&web, cookie(again)), OUTSIDE));
+    table.push(("Bearer", "revoked", answers(&web, bearer(token)), OUTSIDE));
+    table.push(("Bearer", "right", answers(&web, bearer("another".into())), INSIDE));
+    table.push(("Basic", "revoked", answers(&web, basic(password)), OUTSIDE));
+    table.push(("Basic", "right", answers(&web, basic("another".into())), INSIDE));
+
+    let shown: Vec<String> = table
+        .iter()
+        .map(|(way, state, [browser, curl, socket], _)| {
+            format!("| {way} | {state} | {browser} | {curl} | {socket} |")
+        })
+        .collect();
+    let text = format!(
+        "| way | state | browser | curl | websocket |\n|---|---|---|---|---|\n{}\n",
+        shown.join("\n")
+    );
+    std::fs::write(picture("ways-in").with_extension("md"), &text).unwrap();
+    for (way, state, found, expected) in table {
+        assert_eq!(found, expected, "{way}, {state}\n{text}");
+    }
+}
