@@ -1,6 +1,6 @@
 //! Beginning a session, whatever opened it: the cookies that the visitor gets.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 
