@@ -33,8 +33,9 @@ fn begin(
     ends: u64,
     mut response: Response,
 ) -> Result<Response> {
-    let name =
-        state.with_credentials(|known| known.map(|known| known.cookie().to_owned())).unwrap_or_default();
+    let name = state
+        .with_credentials(|known| known.map(|known| known.cookie().to_owned()))
+        .context("there is no readable login")?;
     let now = clock::now();
     let mark = if scope == Scope::Everything { device::mark(state) } else { None };
     let own = cookie_name(&name, &scope);
