@@ -5,10 +5,13 @@
 //! does not answer must not delay a boot).
 
 mod local;
+mod network;
 mod runpod;
 mod vast;
 
 use kit::Env;
+
+pub use network::{Network, TRUSTED_PROXIES, trusted_proxies};
 
 /// What every provider has to answer.
 pub trait Provider {
@@ -17,6 +20,9 @@ pub trait Provider {
 
     /// The address at which the world reaches a port, as `scheme://host[:port]`; nothing if it is not published.
     fn address(&self, env: &Env, port: u16) -> Option<String>;
+
+    /// Networks from which the provider's own http proxy reaches a container, if there is such a proxy.
+    fn proxies(&self) -> &'static [&'static str];
 }
 
 /// Recognises the provider by the variables it sets; anything else is a machine of the user's own.

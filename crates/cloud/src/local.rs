@@ -17,4 +17,9 @@ impl Provider for Local {
         let host = env.text("DIRECT_ADDRESS").filter(|host| is_host(host))?;
         Some(format!("http://{host}:{port}"))
     }
+
+    /// A machine of one's own has no proxy that we could know.
+    fn proxies(&self) -> &'static [&'static str] {
+        &[]
+    }
 }

@@ -18,4 +18,9 @@ impl Provider for Vast {
         let outside = port_of(env, &format!("VAST_TCP_PORT_{port}"))?;
         Some(format!("http://{host}:{outside}"))
     }
+
+    /// Ports are published as they are.
+    fn proxies(&self) -> &'static [&'static str] {
+        &[]
+    }
 }
