@@ -117,6 +117,7 @@ mod tests {
             metrics_port: None,
             proxy_secure: true,
             service_url: "/".into(),
+            log: None,
         }
     }
 

@@ -29,6 +29,9 @@ pub struct Service {
     /// The path that the portal's link opens, beginning with one slash.
     #[serde(default = "root")]
     pub service_url: String,
+    /// The name of its log below `/var/log/supervisor`, where that does not follow from the service's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
 }
 
 impl Service {
@@ -54,8 +57,32 @@ impl Service {
         ensure!(!self.service_name.trim().is_empty(), "service_name is empty");
         ensure!(self.service_name.len() <= LONGEST_NAME, "service_name is longer than {LONGEST_NAME} bytes");
         ensure!(!self.service_name.chars().any(char::is_control), "service_name has control characters");
+        if let Some(log) = &self.log {
+            ensure!(is_log_name(log), "log is not a file name of A-Z a-z 0-9 . _ - that ends in .log");
+        }
         check_url(&self.service_url)
     }
+
+    /// The name of the service's log: as registered, else made of its name (`Jupyter Lab` has `jupyter-lab.log`); nothing
+    /// if no letter or digit is left of that.
+    #[must_use]
+    pub fn log_file(&self) -> Option<String> {
+        let words: Vec<&str> = self
+            .service_name
+            .split(|character: char| !character.is_ascii_alphanumeric())
+            .filter(|word| !word.is_empty())
+            .collect();
+        let slug = words.join("-").to_ascii_lowercase();
+        self.log.clone().or_else(|| (!slug.is_empty()).then(|| slug + ".log"))
+    }
+}
+
+/// One path component that cannot be mistaken for anything else.
+fn is_log_name(name: &str) -> bool {
+    name.len() <= LONGEST_NAME + 4
+        && name.strip_suffix(".log").is_some_and(|stem| !stem.is_empty())
+        && !name.starts_with('.')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
 /// A link must stay on the service: one leading slash, no second one, nothing that a browser reads as one.
@@ -100,6 +127,7 @@ mod tests {
                 metrics_port: None,
                 proxy_secure: true,
                 service_url: "/".into(),
+                log: None,
             }
         );
     }
@@ -170,6 +198,32 @@ mod tests {
                 proptest::prop_assert!(service.proxy_secure && !service.service_name.chars().any(char::is_control));
                 proptest::prop_assert!(service.service_url.starts_with('/') && !service.service_url.starts_with("//"));
             }
+        }
+    }
+
+    #[test]
+    fn a_log_is_one_file_name_and_follows_from_the_services_name() {
+        let with = |name: &str, log: &str| {
+            let text = format!(r#"{{"service_name":"{name}","listen_port":1,"proxy_port":2,"log":{log}}}"#);
+            Service::parse("2", text.as_bytes())
+                .map(|service| service.log_file())
+                .map_err(|error| error.to_string())
+        };
+        for (name, log, file) in [
+            ("x", "\"own_log-2.log\"", Some("own_log-2.log")),
+            ("ComfyUI", "null", Some("comfyui.log")),
+            (" Jupyter Lab (beta)/../x ", "null", Some("jupyter-lab-beta-x.log")),
+            ("日本", "null", None),
+        ] {
+            assert_eq!(with(name, log), Ok(file.map(String::from)), "{name} {log}");
+        }
+        for wrong in ["", ".log", "..log", "../x.log", "a/b.log", "x.txt", "x.log ", "x y.log", "x.log\u{0}"]
+        {
+            let refused = with("x", &serde_json::to_string(wrong).unwrap());
+            assert!(
+                refused.as_ref().is_err_and(|why| why.contains("log is not a file name")),
+                "{wrong}: {refused:?}"
+            );
         }
     }
 }

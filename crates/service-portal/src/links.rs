@@ -79,6 +79,7 @@ mod tests {
             metrics_port: None,
             proxy_secure: true,
             service_url: "/lab".into(),
+            log: None,
         }
     }
 
