@@ -1,7 +1,7 @@
 //! The real server as a child.
 
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -18,13 +18,13 @@ const PROGRAM: &str = "/opt/caddy/bin/caddy";
 /// Where `base_config` puts the administration interface: in a directory that only Caddy's user may enter.
 const ADMIN_SOCKET: &str = "/run/caddy/admin.sock";
 const ORPHAN_DEADLINE: Duration = Duration::from_secs(10);
+const START_DEADLINE: Duration = Duration::from_secs(10);
 /// Where Caddy keeps certificates; its home directory does not exist.
 const STATE: &str = "/var/lib/caddy";
 
 /// A running Caddy.
 pub struct Caddy {
     pid: Pid,
-    configuration: PathBuf,
     ended: Receiver<std::io::Result<ExitStatus>>,
 }
 
@@ -35,12 +35,7 @@ impl Caddy {
         let mut command = caddy(configuration, "run");
         let child = command.spawn().with_context(|| format!("cannot run {}", cmd::describe(&command)))?;
         let pid = Pid::from_raw(i32::try_from(child.id()).context("a process id out of range")?);
-        Ok(Self { pid, configuration: configuration.to_owned(), ended: wait_for(child, watch) })
-    }
-
-    /// Makes Caddy take the file's present content; an error leaves the former one in force.
-    pub fn reload(&self) -> Result<()> {
-        cmd::run(caddy(&self.configuration, "reload").args(["--address", &address()]))
+        Ok(Self { pid, ended: wait_for(child, watch) })
     }
 
     /// Asks Caddy to finish; its end comes as a [`Change`].
@@ -52,6 +47,22 @@ impl Caddy {
     pub fn wait(&mut self) -> Result<ExitStatus> {
         self.ended.recv().context("nobody waited for Caddy")?.context("cannot wait for Caddy")
     }
+}
+
+/// Waits until Caddy listens to its administration.
+pub fn wait_until_up() -> Result<()> {
+    wait::until(START_DEADLINE, "Caddy to start", || UnixStream::connect(ADMIN_SOCKET).is_ok().then_some(()))
+}
+
+/// Makes Caddy take over a file's content; an error says why not, and leaves the former configuration in force.
+pub fn reload(configuration: &Path) -> Result<()> {
+    cmd::run(caddy(configuration, "reload").args(["--address", &address()]))
+}
+
+/// Asks Caddy about a configuration, with an empty home of its own: nothing is listened to, and nothing stays behind.
+pub fn validate(configuration: &Path, home: &Path) -> Result<()> {
+    let mut command = caddy(configuration, "validate");
+    cmd::run(command.env("HOME", home).env("XDG_DATA_HOME", home).env("XDG_CONFIG_HOME", home))
 }
 
 /// A Caddy whose caddy-run was killed still holds the ports; it is asked to give them up.

@@ -17,9 +17,15 @@ pub struct Cli {
     /// Read the services from this registry
     #[arg(long, value_name = "DIRECTORY", default_value = ports::PATH)]
     pub registry: PathBuf,
+    /// Fall back on the templates in this file if those of the directory are of no use
+    #[arg(long, value_name = "FILE", default_value = "/opt/leonardo/share/caddy-templates.json")]
+    pub shipped: PathBuf,
     /// Print the configuration for the present services, and start nothing
     #[arg(long)]
     pub print: bool,
+    /// Ask Caddy about all templates, write them to the file to fall back on, and start nothing
+    #[arg(long, conflicts_with = "print")]
+    pub check: bool,
 }
 
 /// The command line as data, for the generator of the manual pages.

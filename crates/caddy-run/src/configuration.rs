@@ -1,53 +1,144 @@
 //! From templates and services to a Caddyfile.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use ports::Service;
+use serde::{Deserialize, Serialize};
 
-/// What a service's template can use.
-const PLACEHOLDERS: [&str; 3] = ["%PROXY_PORT%", "%LISTEN_PORT%", "%GATE%"];
+use crate::settings::Settings;
+use crate::words::{PROXY_PORT, Words};
 
-/// The hand-editable parts of the configuration.
+const BASE: &str = "base_config";
+const SERVICE: &str = "service_config";
+
+/// The hand-editable parts of the configuration, as they were at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Templates {
     base: String,
     service: String,
-    directory: PathBuf,
+    /// Templates of single services, by `listen_port`.
+    own: BTreeMap<u16, String>,
+}
+
+/// A configuration, and where each of its lines comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Configuration {
+    /// The Caddyfile.
+    pub text: String,
+    /// For each line of it: the template's name, and the line there, counted from 1.
+    origins: Vec<(String, usize)>,
 }
 
 impl Templates {
-    /// Reads `base_config` and `service_config` from a directory.
+    /// Reads `base_config`, `service_config` and every `service_config_<listen_port>` from a directory.
     pub fn read(directory: &Path) -> Result<Self> {
-        Ok(Self {
-            base: text(&directory.join("base_config"))?,
-            service: text(&directory.join("service_config"))?,
-            directory: directory.to_owned(),
-        })
+        let templates = Self {
+            base: text(&directory.join(BASE))?,
+            service: text(&directory.join(SERVICE))?,
+            own: own(directory)?,
+        };
+        for (name, template) in templates.of_services() {
+            ensure!(
+                template.contains(PROXY_PORT),
+                "{} does not use {PROXY_PORT}",
+                directory.join(name).display()
+            );
+        }
+        Ok(templates)
     }
 
-    /// The whole configuration; a service with a template of its own, `service_config_<listen_port>`, gets that.
-    pub fn render(&self, services: &[Service]) -> Result<String> {
-        let mut caddyfile = self.base.clone();
+    /// The same without templates of single services, unless there are none.
+    pub fn without_own(&self) -> Option<Self> {
+        (!self.own.is_empty()).then(|| Self { own: BTreeMap::new(), ..self.clone() })
+    }
+
+    /// The whole configuration; a service with a template of its own gets that.
+    pub fn render(&self, settings: &Settings, services: &[Service]) -> Configuration {
+        let mut configuration = Configuration { text: String::new(), origins: Vec::new() };
+        configuration.add(BASE, &self.base, &Words::of_base(settings));
         for service in services {
-            let own = self.directory.join(format!("service_config_{}", service.listen_port));
-            let template = if own.exists() { text(&own)? } else { self.service.clone() };
-            caddyfile.push('\n');
-            caddyfile.push_str(&fill(&template, service)?);
+            configuration.add_empty_line();
+            let words = Words::of_service(service);
+            match self.own.get(&service.listen_port) {
+                Some(own) => configuration.add(&own_name(service.listen_port), own, &words),
+                None => configuration.add(SERVICE, &self.service, &words),
+            }
         }
-        Ok(caddyfile)
+        configuration
+    }
+
+    /// A service for each template, so that a check sees all of them.
+    pub fn examples(&self) -> Vec<Service> {
+        let mut free = 10_001..u16::MAX;
+        let mut next = || free.find(|port| !self.own.contains_key(port)).unwrap_or(10_000);
+        let plain = next();
+        let listen_ports: Vec<u16> = self.own.keys().copied().chain([plain]).collect();
+        listen_ports.into_iter().map(|listen_port| example(listen_port, next())).collect()
+    }
+
+    fn of_services(&self) -> impl Iterator<Item = (String, &String)> {
+        let own = self.own.iter().map(|(&port, template)| (own_name(port), template));
+        std::iter::once((SERVICE.to_owned(), &self.service)).chain(own)
     }
 }
 
-/// Puts in numbers and one of two words of ours; nothing here is a text that somebody else chose.
-fn fill(template: &str, service: &Service) -> Result<String> {
-    ensure!(template.contains("%PROXY_PORT%"), "a service's template does not use %PROXY_PORT%");
-    let gate = if service.proxy_secure { "gate" } else { "open" };
-    let [proxy, listen, gate_word] = PLACEHOLDERS;
-    Ok(template
-        .replace(proxy, &service.proxy_port.to_string())
-        .replace(listen, &service.listen_port.to_string())
-        .replace(gate_word, gate))
+impl Configuration {
+    /// The template's name and the line there from which a line of the Caddyfile was made, both counted from 1.
+    pub fn origin(&self, line: usize) -> Option<(&str, usize)> {
+        let (name, line) = self.origins.get(line.checked_sub(1)?)?;
+        Some((name, *line))
+    }
+
+    fn add(&mut self, name: &str, template: &str, words: &Words) {
+        for (index, line) in template.lines().enumerate() {
+            // A value may be several lines, or none: then an empty one keeps the template's place.
+            let filled = words.fill(line);
+            self.origins.extend(filled.split('\n').map(|_| (name.to_owned(), index + 1)));
+            self.text.push_str(&filled);
+            self.text.push('\n');
+        }
+    }
+
+    fn add_empty_line(&mut self) {
+        self.text.push('\n');
+        self.origins.push((SERVICE.to_owned(), 1));
+    }
+}
+
+fn own_name(listen_port: u16) -> String {
+    format!("{SERVICE}_{listen_port}")
+}
+
+fn own(directory: &Path) -> Result<BTreeMap<u16, String>> {
+    let cannot = || format!("cannot read {}", directory.display());
+    let mut own = BTreeMap::new();
+    for entry in fs::read_dir(directory).with_context(cannot)? {
+        let entry = entry.with_context(cannot)?;
+        let name = entry.file_name();
+        let port = name.to_str().and_then(|name| name.strip_prefix("service_config_"));
+        // Editors leave copies behind: only a name that we would write ourselves counts.
+        if let Some(port) = port.and_then(|port| port.parse().ok())
+            && name.to_str() == Some(own_name(port).as_str())
+        {
+            own.insert(port, text(&entry.path())?);
+        }
+    }
+    Ok(own)
+}
+
+fn example(listen_port: u16, proxy_port: u16) -> Service {
+    Service {
+        service_name: "Example".into(),
+        listen_port,
+        proxy_port,
+        metrics_port: None,
+        proxy_secure: true,
+        service_url: "/".into(),
+        log: None,
+    }
 }
 
 fn text(path: &Path) -> Result<String> {
@@ -61,36 +152,135 @@ mod tests {
     fn service(proxy_port: u16, proxy_secure: bool) -> Service {
         Service {
             service_name: "%LISTEN_PORT% {\n:6666 {}".into(),
-            listen_port: proxy_port + 10_000,
-            proxy_port,
-            metrics_port: None,
             proxy_secure,
             service_url: "/}".into(),
+            ..example(proxy_port + 10_000, proxy_port)
         }
+    }
+
+    fn templates(base: &str, service: &str, own: &[(u16, &str)]) -> Templates {
+        let own = own.iter().map(|&(port, text)| (port, text.to_owned())).collect();
+        Templates { base: base.into(), service: service.into(), own }
     }
 
     #[test]
     fn only_ports_and_the_gates_name_get_into_the_configuration() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("base_config"), "BASE\n").unwrap();
-        fs::write(dir.path().join("service_config"), ":%PROXY_PORT% %GATE% %LISTEN_PORT%\n").unwrap();
-        fs::write(dir.path().join("service_config_13000"), "own :%PROXY_PORT%\n").unwrap();
-        let templates = Templates::read(dir.path()).unwrap();
+        let templates =
+            templates("BASE\n", ":%PROXY_PORT% %GATE% %LISTEN_PORT%\n", &[(13000, "own :%PROXY_PORT%\n")]);
         let services = [service(3000, true), service(8188, true), service(8888, false)];
         assert_eq!(
-            templates.render(&services).unwrap(),
+            templates.render(&Settings::default(), &services).text,
             "BASE\n\nown :3000\n\n:8188 gate 18188\n\n:8888 open 18888\n"
         );
     }
 
     #[test]
-    fn a_missing_template_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let error = Templates::read(dir.path()).err().map(|error| format!("{error:#}"));
-        let expected = format!(
-            "cannot read {}/base_config: No such file or directory (os error 2)",
-            dir.path().display()
+    fn each_line_knows_the_template_that_it_comes_from() {
+        let templates = templates("one\n\nthree\n", ":%PROXY_PORT%\nx\n", &[(13000, ":%PROXY_PORT%\ny\n")]);
+        let made = templates.render(&Settings::default(), &[service(3000, true), service(4000, true)]);
+        let found = |text: &str| {
+            let line = made.text.lines().position(|line| line == text).map(|index| index + 1);
+            line.and_then(|line| made.origin(line)).map(|(name, line)| format!("{name}:{line}"))
+        };
+        assert_eq!(
+            ["three", ":3000", "y", ":4000", "x"].map(|text| found(text).unwrap_or_default()),
+            [
+                "base_config:3",
+                "service_config_13000:1",
+                "service_config_13000:2",
+                "service_config:1",
+                "service_config:2"
+            ]
         );
-        assert_eq!(error, Some(expected));
+        assert_eq!((made.origin(0), made.origin(100)), (None, None));
+    }
+
+    #[test]
+    fn templates_are_read_by_exact_names_and_must_use_the_port() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        let read = || Templates::read(dir.path()).map_err(|error| format!("{error:#}"));
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        let missing = format!("cannot read {}: No such file or directory (os error 2)", at("base_config"));
+        assert_eq!(read(), Err(missing));
+        write("base_config", "B");
+        write("service_config", "no port");
+        assert_eq!(read(), Err(format!("{} does not use %PROXY_PORT%", at("service_config"))));
+        write("service_config", "%PROXY_PORT%");
+        for other in [
+            "service_config_",
+            "service_config_1~",
+            "service_config_+1",
+            "service_config_01",
+            "service_config_99999",
+        ] {
+            write(other, "other");
+        }
+        write("service_config_7", "own %PROXY_PORT%");
+        assert_eq!(read(), Ok(templates("B", "%PROXY_PORT%", &[(7, "own %PROXY_PORT%")])));
+    }
+
+    #[test]
+    fn an_example_stands_for_each_template() {
+        let all =
+            templates("", "s %PROXY_PORT%", &[(7, "seven %PROXY_PORT%"), (10_001, "other %PROXY_PORT%")]);
+        let examples = all.examples();
+        let text = all.render(&Settings::default(), &examples).text;
+        assert!(text.contains("seven ") && text.contains("other ") && text.contains("\ns "), "{text}");
+        assert!(examples.iter().all(|service| service.check().is_ok()), "{examples:?}");
+    }
+
+    /// Pieces that could do harm if anything were substituted twice, in the wrong place, or from a wrong source.
+    const PIECES: [&str; 14] = [
+        "%PROXY_PORT%",
+        "%LISTEN_PORT%",
+        "%GATE%",
+        "%TRUSTED_PROXIES%",
+        "%",
+        "%%",
+        "%GATE",
+        "PORT%",
+        "{",
+        "}\n",
+        "{$HOME}",
+        "{env.PATH}",
+        "import x\n",
+        "ä\u{202e}",
+    ];
+
+    /// Numbers that look random and are the same in every run.
+    fn numbers() -> impl Iterator<Item = usize> {
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        std::iter::repeat_with(move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state >> 33).unwrap_or(0)
+        })
+    }
+
+    #[test]
+    fn whatever_is_in_the_templates_only_words_of_ours_are_put_in() {
+        let settings = Settings::default();
+        let mut numbers = numbers();
+        for _ in 0..2_000 {
+            let picked: Vec<&str> = (0..12).map(|_| PIECES[numbers.next().unwrap() % PIECES.len()]).collect();
+            let template = picked.concat();
+            let made = templates("", &template, &[]).render(&settings, &[service(8188, false)]).text;
+            // A second way to the same result: cut the template at its placeholders, and join with what they stand for.
+            let expected = [("%PROXY_PORT%", "8188"), ("%LISTEN_PORT%", "18188"), ("%GATE%", "open")];
+            let mut rest = template.as_str();
+            let mut joined = String::new();
+            while let Some(first) = rest.chars().next() {
+                let found = expected.iter().find(|(placeholder, _)| rest.starts_with(placeholder));
+                let (length, value) = found
+                    .map_or((first.len_utf8(), &rest[..first.len_utf8()]), |found| (found.0.len(), found.1));
+                joined.push_str(value);
+                rest = &rest[length..];
+            }
+            let lines = |text: &str| text.trim_matches('\n').to_owned();
+            assert_eq!(lines(&made), lines(&joined), "{template:?}");
+            assert!(!made.contains(":6666"), "{template:?}");
+        }
     }
 }

@@ -19,6 +19,8 @@ const AGAIN: Duration = Duration::from_secs(30);
 pub enum Change {
     /// The registry may have changed.
     Registry,
+    /// We were asked to look at the templates again.
+    Templates,
     /// We were asked to stop.
     Stop,
     /// Caddy has ended.
@@ -33,7 +35,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches a directory, and takes over SIGTERM and SIGINT.
+    /// Watches a directory, and takes over SIGTERM, SIGINT and SIGHUP.
     pub fn start(directory: &Path) -> Result<Self> {
         let (sender, changes) = channel();
         forward_signals(sender.clone())?;
@@ -82,14 +84,14 @@ impl Watch {
 
 /// Signals become changes in the queue, by a thread that waits for them.
 fn forward_signals(sender: Sender<Change>) -> Result<()> {
-    let mut stop = SigSet::empty();
-    stop.add(Signal::SIGTERM);
-    stop.add(Signal::SIGINT);
+    let mut signals = SigSet::empty();
+    signals.extend([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
     // Before any other thread exists, so that every thread inherits the mask.
-    stop.thread_block().context("cannot take over SIGTERM")?;
+    signals.thread_block().context("cannot take over SIGTERM")?;
     thread::spawn(move || {
-        while stop.wait().is_ok() {
-            if sender.send(Change::Stop).is_err() {
+        while let Ok(signal) = signals.wait() {
+            let change = if signal == Signal::SIGHUP { Change::Templates } else { Change::Stop };
+            if sender.send(change).is_err() {
                 return;
             }
         }

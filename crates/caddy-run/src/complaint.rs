@@ -1,0 +1,83 @@
+//! What Caddy says about a configuration, told about the file that a person has edited.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::configuration::Configuration;
+
+/// What Caddy puts before every complaint about a Caddyfile.
+const PREFIX: &str = "adapting config using caddyfile: ";
+
+/// Caddy's own words in the message of a failed command; the whole message if they are not found.
+pub fn words(message: &str) -> String {
+    let found = message.lines().filter_map(|line| error_of(&line[line.find('{')?..])).next_back();
+    found.unwrap_or_else(|| message.to_owned())
+}
+
+/// The same words with the template's name and line in place of the generated file's.
+pub fn located(words: &str, generated: &Path, configuration: &Configuration, share: &Path) -> String {
+    let file = format!("{}:", generated.display());
+    let mut parts = words.split(&file);
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.len() - part.trim_start_matches(|character: char| character.is_ascii_digit()).len();
+        let (line, rest) = part.split_at(digits);
+        match line.parse().ok().and_then(|line| configuration.origin(line)) {
+            Some((name, line)) => {
+                text.extend([&share.join(name).to_string_lossy(), ":", &line.to_string(), rest]);
+            }
+            None => text.extend([&file, part]),
+        }
+    }
+    text
+}
+
+/// The message of an error line of Caddy's log; what its administration answered is in JSON once more.
+fn error_of(line: &str) -> Option<String> {
+    let entry: Value = serde_json::Deserializer::from_str(line).into_iter().next()?.ok()?;
+    if entry.get("level")? != "error" {
+        return None;
+    }
+    let message = entry.get("msg")?.as_str()?;
+    let answer =
+        message.find("{\"error\":").and_then(|start| serde_json::from_str::<Value>(&message[start..]).ok());
+    let inner = answer.as_ref().and_then(|answer| answer.get("error")?.as_str());
+    let message = inner.unwrap_or(message).trim();
+    Some(message.strip_prefix(PREFIX).unwrap_or(message).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::configuration::Templates;
+    use crate::settings::Settings;
+
+    #[test]
+    fn the_last_error_is_what_caddy_means() {
+        let message = concat!(
+            "\"caddy\" \"reload\" failed (exit status: 1): {\"level\":\"info\",\"msg\":\"adapted\"}\n",
+            "{\"level\":\"error\",\"ts\":1.5,\"msg\":\"adapting config using caddyfile: C:3: unrecognized directive: x\"}\n",
+        );
+        assert_eq!(words(message), "C:3: unrecognized directive: x");
+        let nested = r#"{"level":"error","msg":"sending: HTTP 400: {\"error\":\"listen tcp :22: address in use\"}\n"}"#;
+        assert_eq!(words(nested), "listen tcp :22: address in use");
+        assert_eq!(words("cannot run \"caddy\": {broken"), "cannot run \"caddy\": {broken");
+    }
+
+    #[test]
+    fn an_error_names_the_edited_file_and_its_line() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("base_config"), "a\nb\n").unwrap();
+        std::fs::write(dir.path().join("service_config"), "%PROXY_PORT%\nx\n").unwrap();
+        let templates = Templates::read(dir.path()).unwrap();
+        let made = templates.render(&Settings::default(), &templates.examples());
+        let told = |text: &str| located(text, Path::new("/g/C"), &made, Path::new("/share"));
+        assert_eq!(told("/g/C:2: bad b"), "/share/base_config:2: bad b");
+        assert_eq!(
+            told("bad x, at /g/C:5 ['/g/C:2']"),
+            "bad x, at /share/service_config:2 ['/share/base_config:2']"
+        );
+        assert_eq!(told("/g/C:99: beyond, /g/C: none"), "/g/C:99: beyond, /g/C: none");
+    }
+}

@@ -1,0 +1,278 @@
+//! A running Caddy, and what it shall do next.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::path::PathBuf;
+use std::process::ExitStatus;
+
+use anyhow::{Context, Result};
+use kit::atomic::{self, Placement};
+use ports::{Registry, Service};
+
+use crate::caddy::{self, Caddy};
+use crate::cli::Cli;
+use crate::complaint;
+use crate::configuration::{Configuration, Templates};
+use crate::settings::Settings;
+use crate::spare::Spare;
+use crate::watch::{Change, Watch};
+
+/// What Caddy exits with if it could not take its first configuration, a port that is held included.
+const FAILED_START: i32 = 1;
+/// More refused configurations than this are not remembered; they would be tried again, which only takes time.
+const REFUSALS: usize = 8;
+const NEXT_STEP: &str =
+    "The last good configuration stays in force. Correct it, then: supervisorctl restart caddy";
+
+/// Caddy with the templates that are in force, and those that should be.
+pub struct Proxy<'a> {
+    cli: &'a Cli,
+    settings: &'a Settings,
+    watch: &'a Watch,
+    spare: Spare,
+    /// What the files say, or why they cannot be used.
+    wanted: Result<Templates, String>,
+    /// Templates that are left if Caddy does not start with those in force.
+    left: Vec<Templates>,
+    in_force: Templates,
+    running: String,
+    served: BTreeSet<u16>,
+    refused: Vec<(String, String)>,
+    caddy: Caddy,
+}
+
+impl<'a> Proxy<'a> {
+    /// Starts Caddy: with the present templates if Caddy is known to accept them, else with the last good ones first.
+    pub fn start(cli: &'a Cli, settings: &'a Settings, watch: &'a Watch) -> Result<Self> {
+        let spare = Spare::at(&cli.output, &cli.shipped);
+        let wanted = Templates::read(&cli.share);
+        let (in_force, left) = choose(wanted.as_ref().ok(), spare.read());
+        let in_force = match in_force {
+            Some(templates) => templates,
+            None => wanted.as_ref().map(Clone::clone).map_err(|error| anyhow::anyhow!("{error:#}"))?,
+        };
+        let services = servable(&Registry::at(&cli.registry), &BTreeSet::new())?;
+        let made = in_force.render(settings, &services);
+        let caddy = begin(cli, &made, watch)?;
+        let proxy = Self {
+            cli,
+            settings,
+            watch,
+            spare,
+            wanted: wanted.map_err(|error| format!("{error:#}")),
+            left,
+            in_force,
+            running: made.text,
+            served: public_ports(&services),
+            refused: Vec::new(),
+            caddy,
+        };
+        proxy.ask_for_update();
+        Ok(proxy)
+    }
+
+    /// Brings Caddy into step with the services and the templates; of the templates, the first that Caddy accepts are used.
+    pub fn update(&mut self) -> Result<()> {
+        let services = servable(&Registry::at(&self.cli.registry), &self.served)?;
+        let mut trouble = self.wanted.as_ref().err().cloned();
+        for templates in self.choices() {
+            let made = templates.render(self.settings, &services);
+            if made.text != self.running {
+                let known =
+                    self.refused.iter().find(|(text, _)| *text == made.text).map(|(_, why)| why.clone());
+                let refusal = match known {
+                    Some(why) if templates != self.in_force => Some(why),
+                    _ => self.hand_over(&made)?,
+                };
+                if let Some(why) = refusal {
+                    trouble.get_or_insert(why);
+                    continue;
+                }
+                log::info!("serving ports {:?}", public_ports(&services));
+            }
+            self.served = public_ports(&services);
+            if self.wanted.as_ref() == Ok(&templates) {
+                self.spare.keep(&templates)?;
+            }
+            self.in_force = templates;
+            return self.tell(trouble.as_deref());
+        }
+        self.tell(trouble.as_deref())
+    }
+
+    /// Reads the templates anew, for the next update.
+    pub fn look_again(&mut self) {
+        self.wanted = Templates::read(&self.cli.share).map_err(|error| format!("{error:#}"));
+        self.refused.clear();
+    }
+
+    /// Starts Caddy once more if it could not start with these templates and there are others; false if it is over.
+    pub fn fall_back(&mut self, status: ExitStatus) -> Result<bool> {
+        if status.code() != Some(FAILED_START) || self.left.is_empty() {
+            return Ok(false);
+        }
+        log::error!("Caddy did not start; trying the templates of the image");
+        self.in_force = self.left.remove(0);
+        let services = servable(&Registry::at(&self.cli.registry), &BTreeSet::new())?;
+        let made = self.in_force.render(self.settings, &services);
+        self.caddy = begin(self.cli, &made, self.watch)?;
+        (self.running, self.served) = (made.text, public_ports(&services));
+        self.ask_for_update();
+        Ok(true)
+    }
+
+    /// Asks Caddy to finish; its end comes as a [`Change`].
+    pub fn stop(&mut self) -> Result<()> {
+        self.caddy.stop()
+    }
+
+    /// How Caddy ended.
+    pub fn wait(&mut self) -> Result<ExitStatus> {
+        self.caddy.wait()
+    }
+
+    /// Templates to try, the best first. One service's own template must not keep the others from being served.
+    fn choices(&self) -> Vec<Templates> {
+        let mut choices: Vec<Templates> = Vec::new();
+        for templates in [self.wanted.as_ref().ok(), Some(&self.in_force)].into_iter().flatten() {
+            for choice in [Some(templates.clone()), templates.without_own()].into_iter().flatten() {
+                if !choices.contains(&choice) {
+                    choices.push(choice);
+                }
+            }
+        }
+        choices
+    }
+
+    /// Makes Caddy take a configuration over; says why if it refuses.
+    fn hand_over(&mut self, made: &Configuration) -> Result<Option<String>> {
+        caddy::wait_until_up()?;
+        let next = self.cli.output.with_file_name("Caddyfile.next");
+        atomic::write(&next, made.text.as_bytes(), Placement::volatile(0o644))?;
+        match caddy::reload(&next) {
+            Ok(()) => {
+                // The file says what is in force.
+                fs::rename(&next, &self.cli.output)
+                    .with_context(|| format!("cannot write {}", self.cli.output.display()))?;
+                self.running.clone_from(&made.text);
+                Ok(None)
+            }
+            Err(error) => {
+                let words = complaint::words(&format!("{error:#}"));
+                let why = complaint::located(&words, &next, made, &self.cli.share);
+                log::error!("Caddy refuses the configuration: {why}");
+                if self.refused.len() >= REFUSALS {
+                    self.refused.remove(0);
+                }
+                self.refused.push((made.text.clone(), why.clone()));
+                Ok(Some(why))
+            }
+        }
+    }
+
+    /// Says in a file what is wrong, for the portal; removes the file when nothing is.
+    fn tell(&self, trouble: Option<&str>) -> Result<()> {
+        let path = self.problem_file();
+        match trouble {
+            Some(why) => {
+                let text = format!("{why}\n{NEXT_STEP}\n");
+                if atomic::write_if_changed(&path, text.as_bytes(), Placement::volatile(0o644))? {
+                    log::error!("{why}");
+                }
+                Ok(())
+            }
+            None => match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(error).with_context(|| format!("cannot remove {}", path.display()))
+                }
+                _ => Ok(()),
+            },
+        }
+    }
+
+    fn problem_file(&self) -> PathBuf {
+        self.cli.output.with_file_name("problem.txt")
+    }
+
+    /// What is wanted but not in force is tried as soon as Caddy runs; the same goes for an old complaint's file.
+    fn ask_for_update(&self) {
+        if self.wanted.as_ref() != Ok(&self.in_force) || self.problem_file().exists() {
+            // Fails only when the main loop has ended.
+            let _ = self.watch.sender().send(Change::Registry);
+        }
+    }
+}
+
+/// What to start with, and what is left if that fails. Templates that nobody has tried yet are handed over to a Caddy that
+/// already runs, because then it can refuse them; without any others there is no choice.
+fn choose(wanted: Option<&Templates>, mut spare: Vec<Templates>) -> (Option<Templates>, Vec<Templates>) {
+    let known = wanted.and_then(|wanted| spare.iter().position(|templates| templates == wanted));
+    match known {
+        Some(index) => (Some(spare.remove(index)), spare),
+        None if spare.is_empty() => (wanted.cloned(), spare),
+        None => (Some(spare.remove(0)), spare),
+    }
+}
+
+fn begin(cli: &Cli, made: &Configuration, watch: &Watch) -> Result<Caddy> {
+    atomic::write_if_changed(&cli.output, made.text.as_bytes(), Placement::volatile(0o644))?;
+    Caddy::start(&cli.output, watch)
+}
+
+fn public_ports(services: &[Service]) -> BTreeSet<u16> {
+    services.iter().map(|service| service.proxy_port).collect()
+}
+
+/// The services whose ports Caddy has or can get.
+fn servable(registry: &Registry, served: &BTreeSet<u16>) -> Result<Vec<Service>> {
+    let (services, rejected) = registry.load()?;
+    for file in rejected {
+        log::warn!("service file {} is ignored: {}", file.file, file.reason);
+    }
+    Ok(services.into_iter().filter(|service| is_free(service, served)).collect())
+}
+
+/// Whether Caddy has the port or can get it; one port that it cannot open would make it refuse all of them.
+fn is_free(service: &Service, served: &BTreeSet<u16>) -> bool {
+    if served.contains(&service.proxy_port) {
+        return true;
+    }
+    // As Caddy does: both families through IPv6, and IPv4 alone where the kernel has no other.
+    let bound = match TcpListener::bind((Ipv6Addr::UNSPECIFIED, service.proxy_port)) {
+        Err(error) if error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT) => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, service.proxy_port))
+        }
+        bound => bound,
+    };
+    match bound {
+        Ok(_) => true,
+        Err(error) => {
+            log::error!("{} is not served: port {}: {error}", service.service_name, service.proxy_port);
+            false
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn templates(base: &str) -> Templates {
+        serde_json::from_str(&format!(r#"{{"base":"{base}","service":"%PROXY_PORT%","own":{{}}}}"#)).unwrap()
+    }
+
+    #[test]
+    fn what_nobody_has_tried_is_never_what_caddy_starts_with() {
+        let [edited, good, shipped] = ["edited", "good", "shipped"].map(templates);
+        let spare = || vec![good.clone(), shipped.clone()];
+        let chosen = |wanted: Option<&Templates>| choose(wanted, spare());
+        assert_eq!(chosen(Some(&edited)), (Some(good.clone()), vec![shipped.clone()]));
+        assert_eq!(chosen(None), (Some(good.clone()), vec![shipped.clone()]), "files that cannot be read");
+        assert_eq!(chosen(Some(&good)), (Some(good.clone()), vec![shipped.clone()]));
+        assert_eq!(chosen(Some(&shipped)), (Some(shipped.clone()), vec![good.clone()]));
+        assert_eq!(choose(Some(&edited), vec![]), (Some(edited.clone()), vec![]));
+        assert_eq!(choose(None, vec![]), (None, vec![]));
+    }
+}

@@ -1,0 +1,82 @@
+//! Templates to fall back on: the last ones that Caddy accepted, and those that the image came with.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use kit::atomic::{self, Placement};
+
+use crate::configuration::Templates;
+
+/// Two files: each is either whole or not there.
+pub struct Spare {
+    good: PathBuf,
+    shipped: PathBuf,
+}
+
+impl Spare {
+    /// The spare templates beside the generated configuration and in the image.
+    pub fn at(output: &Path, shipped: &Path) -> Self {
+        Self { good: output.with_file_name("good.json"), shipped: shipped.to_owned() }
+    }
+
+    /// All there are, the best first; one that cannot be read is only reported, because others may be fine.
+    pub fn read(&self) -> Vec<Templates> {
+        let mut found: Vec<Templates> = Vec::new();
+        for path in [&self.good, &self.shipped] {
+            match read(path) {
+                Ok(Some(templates)) if !found.contains(&templates) => found.push(templates),
+                Ok(_) => {}
+                Err(error) => log::warn!("{error:#}"),
+            }
+        }
+        found
+    }
+
+    /// Keeps templates that Caddy has accepted.
+    pub fn keep(&self, templates: &Templates) -> Result<()> {
+        let text = serde_json::to_vec(templates)?;
+        atomic::write_if_changed(&self.good, &text, Placement::volatile(0o644)).map(drop)
+    }
+
+    /// Keeps the templates of an image that is being built.
+    pub fn ship(&self, templates: &Templates) -> Result<()> {
+        atomic::write(&self.shipped, &serde_json::to_vec(templates)?, Placement::volatile(0o644))
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Templates>> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    serde_json::from_slice(&bytes).map(Some).with_context(|| format!("{} is damaged", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_good_ones_come_before_the_shipped_and_a_damaged_file_costs_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        let templates = |base: &str| {
+            write("base_config", base);
+            write("service_config", "%PROXY_PORT%");
+            Templates::read(dir.path()).unwrap()
+        };
+        let (one, two) = (templates("one"), templates("two"));
+        let spare = Spare::at(&dir.path().join("Caddyfile"), &dir.path().join("shipped.json"));
+        assert_eq!(spare.read(), []);
+        spare.ship(&one).unwrap();
+        spare.keep(&one).unwrap();
+        assert_eq!(spare.read(), std::slice::from_ref(&one), "the same is not tried twice");
+        spare.keep(&two).unwrap();
+        assert_eq!(spare.read(), [two, one.clone()]);
+        write("good.json", "{");
+        assert_eq!(spare.read(), [one]);
+    }
+}
