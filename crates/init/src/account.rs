@@ -19,8 +19,8 @@ use crate::workspace::Workspace;
 const DEFAULT_PASSWORD: &str = "password";
 const SUDOERS: &str = "/etc/sudoers.d/leonardo-user";
 const KEYS: &str = "/etc/ssh/authorized_keys.d";
-/// Memberships of the user where the group exists: administration, GPU device nodes.
-const GROUPS: [&str; 4] = ["leonardo", "sudo", "video", "render"];
+/// Memberships of the user where the group exists: administration, logs, GPU device nodes.
+const GROUPS: [&str; 5] = ["leonardo", "sudo", "adm", "video", "render"];
 /// Outside of these, ids belong to the system, `nobody` included (login.defs(5), `UID_MIN` and `UID_MAX`).
 const USER_IDS: std::ops::RangeInclusive<u32> = 1000..=60_000;
 const FALLBACK_ID: u32 = 1000;

@@ -38,7 +38,8 @@ pub fn prepare(leonardo: u32) -> Result<()> {
         Directory { path: "/opt/leonardo/etc", owner: (0, leonardo), mode: 0o755 },
         Directory { path: "/opt/caddy/etc", owner: (caddy.uid, caddy.gid), mode: 0o755 },
         Directory { path: "/var/lib/caddy", owner: (caddy.uid, caddy.gid), mode: 0o700 },
-        Directory { path: "/var/log/supervisor", owner: (0, leonardo), mode: 0o2750 },
+        // Distributions' group for readers of logs: the portal shows a service's log, and shall not get more for that.
+        Directory { path: "/var/log/supervisor", owner: (0, account::group_id("adm")?), mode: 0o2750 },
     ];
     directories.iter().try_for_each(ensure)?;
     forget_services()?;

@@ -52,6 +52,8 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     let (settings, mut problems) = settings::Settings::read(env);
     let leonardo = account::group_id("leonardo")?;
     limits::raise_open_files(&mut problems);
+    // caddy-run uses them; what is wrong belongs to the other problems of a start.
+    problems.extend(cloud::trusted_proxies(env).1);
     directories::prepare(leonardo)?;
     let keys = keys::install(&settings, &mut problems)?;
     let web = credentials::settle(&settings.web, &mut problems)?;

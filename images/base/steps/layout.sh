@@ -8,6 +8,8 @@ groupadd --gid 1111 leonardo
 for account in portal caddy; do
     useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$account"
 done
+# Logs and nothing else: the portal shows the end of a service's log.
+usermod --append --groups adm portal
 # Ubuntu's images from 23.04 on reserve uid 1000 for an account of this name; it is the number of our system user.
 if [ "$(id -u ubuntu 2> /dev/null)" = 1000 ]; then
     userdel --remove ubuntu 2> /dev/null
@@ -26,7 +28,8 @@ install -d -m 2775 -o root -g leonardo /opt/storage "$tree" "$tree/bin" "$tree/c
 install -m 0664 -o root -g leonardo /dev/null "$tree/conda-meta/history"
 # The switch to a copy on the workspace is one rename of this link; the tree below /opt/.image is never deleted.
 ln -s "$tree" /opt/micromamba
-install -d -m 0755 /var/log/supervisor /workspace
+install -d -m 2750 -g adm /var/log/supervisor
+install -d -m 0755 /workspace
 install -d -m 0700 /root/.ssh
 
 # The system user has a documented password, so nobody but root and members of sudo may be asked for it.
