@@ -30,6 +30,7 @@ mod shares;
 mod signing;
 mod state;
 mod throttle;
+mod unavailable;
 
 use std::fs;
 use std::io;

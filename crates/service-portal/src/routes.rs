@@ -20,7 +20,7 @@ use crate::gate::{self, Verdict};
 use crate::links::{Link, links};
 use crate::pages::{PortalPage, page};
 use crate::state::State;
-use crate::{access, answer, enter, login};
+use crate::{access, answer, enter, login, unavailable};
 
 /// No form is larger, in bytes.
 const LARGEST_BODY: usize = 16 * 1024;
@@ -36,6 +36,7 @@ pub fn router(state: State) -> Router {
     Router::new()
         .route("/gate/verify", get(gate::verify))
         .route("/gate/open", get(gate::open))
+        .route("/gate/unavailable", get(unavailable::unavailable))
         .route("/", get(portal))
         .route("/leonardo/", get(portal))
         .route("/login", get(login::form).post(login::attempt))

@@ -1,0 +1,247 @@
+//! What a visitor sees instead of a service that does not answer.
+//!
+//! Caddy asks for it when a service let a request down that had passed the gate, and says which service and why; visitors
+//! cannot reach the address. Only the end of one log is read, and only for services that ask for a login.
+
+use std::fs::OpenOptions;
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use askama::Template;
+use axum::Json;
+use axum::extract::{Query, State as Extract};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use ports::Service;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::client::Client;
+use crate::pages::page;
+use crate::state::State;
+
+/// Where programs log; the portal's account reads it as a member of `adm`.
+const LOGS: &str = "/var/log/supervisor";
+/// How Caddy says why, in words of its own; it sets the header with every such request.
+const CAUSE: &str = "x-leonardo-cause";
+/// When to look again, in seconds.
+const AGAIN: u64 = 3;
+/// Enough to see what a program waits for.
+const LINES: usize = 20;
+/// Read from a log's end at most, in bytes; progress bars make long lines.
+const END: u64 = 16 * 1024;
+/// A line is cut here, in characters.
+const LONGEST_LINE: usize = 400;
+
+/// Which service a visitor wanted; from Caddy's own configuration.
+#[derive(Deserialize)]
+pub struct Wanted {
+    port: u16,
+}
+
+/// The page for people.
+#[derive(Template)]
+#[template(path = "unavailable.html")]
+struct UnavailablePage<'a> {
+    name: &'a str,
+    port: u16,
+    /// Whether the service took the request and broke off.
+    broke_off: bool,
+    log: &'a str,
+    lines: &'a [String],
+    again: u64,
+}
+
+/// `GET /gate/unavailable?port=8188`: 503 if the service does not listen (yet), 502 if it broke off.
+pub async fn unavailable(
+    Extract(state): Extract<State>,
+    Query(Wanted { port }): Query<Wanted>,
+    headers: HeaderMap,
+) -> Response {
+    let service = registered(&state, port);
+    let broke_off = !did_not_listen(&headers);
+    let status = if broke_off { StatusCode::BAD_GATEWAY } else { StatusCode::SERVICE_UNAVAILABLE };
+    let client = Client(&headers);
+    let mut response = if client.is_browser_page() {
+        let name = service.as_ref().map_or("The service", |service| &service.service_name);
+        let log = service.as_ref().filter(|service| service.proxy_secure).and_then(Service::log_file);
+        let lines = log.as_deref().map_or_else(Vec::new, |log| last_lines(&Path::new(LOGS).join(log)));
+        let log = log.unwrap_or_default();
+        let shown = UnavailablePage { name, port, broke_off, log: &log, lines: &lines, again: AGAIN };
+        let mut response = page(status, &shown);
+        response.headers_mut().insert("refresh", HeaderValue::from(AGAIN));
+        response
+    } else {
+        let message = if broke_off { "the service broke off" } else { "the service is not answering yet" };
+        let name = service.map(|service| service.service_name);
+        (status, Json(json!({ "error": "unavailable", "message": message, "service": name, "port": port })))
+            .into_response()
+    };
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(AGAIN));
+    response
+}
+
+fn registered(state: &State, port: u16) -> Option<Service> {
+    let (services, _) = state.registry().load().inspect_err(|error| log::error!("{error:#}")).ok()?;
+    services.into_iter().find(|service| service.proxy_port == port)
+}
+
+/// Go's network errors begin with what was tried: only one that begins with "dial" never reached the service.
+fn did_not_listen(headers: &HeaderMap) -> bool {
+    headers.get(CAUSE).is_some_and(|cause| cause.as_bytes().starts_with(b"dial "))
+}
+
+/// The last lines of a log as plain text; none if it cannot be read, because the page is useful without.
+fn last_lines(path: &Path) -> Vec<String> {
+    match end_of(path) {
+        Ok(end) => lines(&String::from_utf8_lossy(&end)),
+        Err(error) => {
+            log::info!("{error:#}");
+            Vec::new()
+        }
+    }
+}
+
+/// The last bytes of a regular file, from the beginning of a line; no link is followed.
+fn end_of(path: &Path) -> Result<Vec<u8>> {
+    const PLAIN: i32 = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+    let cannot = || format!("cannot read {}", path.display());
+    let mut file = OpenOptions::new().read(true).custom_flags(PLAIN).open(path).with_context(cannot)?;
+    let meta = file.metadata().with_context(cannot)?;
+    ensure!(meta.is_file(), "{} is not a regular file", path.display());
+    let start = meta.len().saturating_sub(END);
+    file.seek(SeekFrom::Start(start)).with_context(cannot)?;
+    let mut end = Vec::new();
+    file.take(END).read_to_end(&mut end).with_context(cannot)?;
+    if start > 0
+        && let Some(newline) = end.iter().position(|&byte| byte == b'\n')
+    {
+        end.drain(..=newline);
+    }
+    Ok(end)
+}
+
+/// The last lines that say something, without what only a terminal understands.
+fn lines(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = text
+        .lines()
+        .rev()
+        // A progress bar writes over its line: the last state is what it says.
+        .filter_map(|line| line.trim_end_matches('\r').rsplit('\r').next())
+        .map(plain)
+        .filter(|line| !line.trim().is_empty())
+        .take(LINES)
+        .collect();
+    lines.reverse();
+    lines
+}
+
+/// A line without escape sequences (ECMA-48, 5.4) and control characters.
+fn plain(line: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = line.chars();
+    while let Some(character) = rest.next() {
+        if character == '\u{1b}' {
+            skip_sequence(&mut rest);
+        } else if character == '\t' {
+            plain.push(' ');
+        } else if !is_invisible(character) {
+            plain.push(character);
+        }
+    }
+    plain.chars().take(LONGEST_LINE).collect()
+}
+
+fn skip_sequence(rest: &mut std::str::Chars<'_>) {
+    match rest.next() {
+        // Parameters, then one final character.
+        Some('[') => {
+            let _ = rest.find(|character| ('@'..='~').contains(character));
+        }
+        // A title or a link, up to BEL or the string terminator.
+        Some(']') => {
+            let mut escaped = false;
+            let _ = rest.find(|&character| {
+                let ends = character == '\u{7}' || (escaped && character == '\\');
+                escaped = character == '\u{1b}';
+                ends
+            });
+        }
+        _ => {}
+    }
+}
+
+/// Control characters, and those that turn the direction of writing around.
+fn is_invisible(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_shown_as_plain_text() {
+        for (line, shown) in [
+            ("\u{1b}[1;31mred\u{1b}[0m alert", "red alert"),
+            ("\u{1b}]0;title\u{7}text \u{1b}]8;;http://x\u{1b}\\link", "text link"),
+            ("a\tb\u{0}\u{8}c\u{202e}d", "a bcd"),
+            ("<script>alert(1)</script>", "<script>alert(1)</script>"),
+            ("\u{1b}[never ends", "ever ends"),
+        ] {
+            assert_eq!(plain(line), shown, "{line:?}");
+        }
+        assert_eq!(plain(&"x".repeat(1_000)).len(), LONGEST_LINE);
+    }
+
+    #[test]
+    fn the_last_lines_and_the_last_state_of_a_progress_bar_are_shown() {
+        let text: Vec<String> = (0..100).map(|number| format!("line {number}\n\n")).collect();
+        let shown = lines(&(text.concat() + "10%\r50%\r100%\r\n"));
+        assert_eq!((shown.len(), shown[0].as_str(), shown[19].as_str()), (20, "line 81", "100%"));
+        assert_eq!(lines(""), [""; 0]);
+    }
+
+    #[test]
+    fn only_the_end_of_a_regular_file_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("a.log");
+        std::fs::write(&log, "first\nlast\n").unwrap();
+        assert_eq!(last_lines(&log), ["first", "last"]);
+        std::fs::write(&log, format!("{}\nlast\n", "x".repeat(100_000))).unwrap();
+        assert_eq!(last_lines(&log), ["last"]);
+        std::os::unix::fs::symlink(&log, dir.path().join("link.log")).unwrap();
+        assert_eq!(last_lines(&dir.path().join("link.log")), [""; 0]);
+        assert_eq!(last_lines(dir.path()), [""; 0]);
+    }
+
+    #[test]
+    fn a_service_that_took_the_request_broke_off() {
+        let said = |cause: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CAUSE, cause.parse().unwrap());
+            did_not_listen(&headers)
+        };
+        assert!(said("dial tcp 127.0.0.1:18188: connect: connection refused"));
+        assert!(!said("EOF") && !said("read tcp 127.0.0.1:1->127.0.0.1:2: read: connection reset by peer"));
+        assert!(!did_not_listen(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn what_a_service_is_called_and_logs_is_escaped() {
+        let lines = ["<script>alert(1)</script>".to_owned()];
+        let shown = UnavailablePage {
+            name: "<b>",
+            port: 1,
+            broke_off: false,
+            log: "a.log",
+            lines: &lines,
+            again: AGAIN,
+        };
+        let html = shown.render().unwrap();
+        assert!(!html.contains("<script>") && !html.contains("<b>"), "{html}");
+        assert!(html.contains("&#60;script&#62;alert(1)"), "{html}");
+    }
+}
