@@ -16,6 +16,8 @@ mod image;
 mod lifecycle;
 #[path = "e2e/portal.rs"]
 mod portal;
+#[path = "e2e/proxy.rs"]
+mod proxy;
 #[path = "e2e/settings.rs"]
 mod settings;
 #[path = "e2e/ssh.rs"]
