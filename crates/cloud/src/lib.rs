@@ -39,6 +39,14 @@ pub fn detect(env: &Env) -> &'static dyn Provider {
         .map_or(&local::Local, |&(_, provider)| provider)
 }
 
+/// Names and addresses at which the world reaches this machine, as far as the environment says so.
+#[must_use]
+pub fn public_names(env: &Env) -> Vec<String> {
+    let given =
+        ["DIRECT_ADDRESS", "PUBLIC_IPADDR", "RUNPOD_PUBLIC_IP"].iter().filter_map(|name| env.text(name));
+    given.filter(|host| is_host(host)).map(str::to_owned).collect()
+}
+
 /// Whether an answer can depend on this variable; none of them is a secret.
 #[must_use]
 pub fn is_used(name: &str) -> bool {
@@ -105,5 +113,14 @@ mod tests {
             "on a machine of one's own, the visitor's own address is the right one"
         );
         assert_eq!(address(&[("DIRECT_ADDRESS", "lab.example")]), Some("http://lab.example:1111".into()));
+    }
+
+    #[test]
+    fn public_names_are_hosts_and_nothing_else() {
+        let env: Env =
+            [("DIRECT_ADDRESS", "lab.example"), ("PUBLIC_IPADDR", "x@evil/"), ("RUNPOD_PUBLIC_IP", " ")]
+                .into_iter()
+                .collect();
+        assert_eq!(public_names(&env), ["lab.example"]);
     }
 }

@@ -110,6 +110,7 @@ mod tests {
     fn web(password: &str, token: &str) -> Web {
         Web {
             enable_auth: true,
+            enable_https: false,
             user: "ada".into(),
             password: Secret::new(password),
             token: Secret::new(token),

@@ -20,6 +20,7 @@ mod launch;
 mod limits;
 mod parameters;
 mod settings;
+mod tls;
 mod workspace;
 
 use std::path::Path;
@@ -57,10 +58,14 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     directories::prepare(leonardo)?;
     let keys = keys::install(&settings, &mut problems)?;
     let web = credentials::settle(&settings.web, &mut problems)?;
+    if settings.web.enable_https {
+        tls::settle(env, &mut problems)?;
+    }
     let workspace = workspace::prepare(&settings.workspace, &mut problems);
     let gpus = gpu_limit::limit(env, &gpu_limit::discover(&gpu_limit::Roots::default()));
     account::ensure(&settings, &workspace, &keys, &mut problems)?;
     env.set("WEB_ENABLE_AUTH", settings.web.enable_auth.to_string());
+    env.set("WEB_ENABLE_HTTPS", settings.web.enable_https.to_string());
     web.variables().into_iter().for_each(|(name, value)| env.set(name, value));
     workspace.export(env);
     autostart::export(&settings, &keys, env);

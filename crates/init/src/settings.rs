@@ -36,6 +36,8 @@ pub struct Settings {
 pub struct Web {
     /// Whether the gate asks for a login.
     pub enable_auth: bool,
+    /// Whether all web ports speak https.
+    pub enable_https: bool,
     /// The user name.
     pub user: String,
     /// The password, if given.
@@ -53,6 +55,7 @@ impl Settings {
             user_password: user_password(env, &mut reader),
             web: Web {
                 enable_auth: reader.flag("WEB_ENABLE_AUTH", true),
+                enable_https: reader.flag("WEB_ENABLE_HTTPS", false),
                 user: web_user(&mut reader),
                 password: secret(env, "WEB_PASSWORD", &mut reader),
                 token: secret(env, "WEB_TOKEN", &mut reader),
@@ -164,7 +167,7 @@ mod tests {
         assert_eq!(settings.user_name, "user");
         assert!(settings.user_password.is_none());
         assert!(settings.web.enable_auth && settings.web.password.is_none() && settings.web.token.is_none());
-        assert_eq!(settings.web.user, "user");
+        assert_eq!((settings.web.user.as_str(), settings.web.enable_https), ("user", false));
         assert_eq!(settings.workspace, Path::new("/workspace"));
         assert_eq!((settings.ssh_port, settings.keys.len()), (22, 0));
     }
