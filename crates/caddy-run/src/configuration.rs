@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use ports::Service;
 use serde::{Deserialize, Serialize};
 
 use crate::settings::Settings;
-use crate::words::{PROXY_PORT, Words};
+use crate::words::{PROXY_PORT, REDIRECT_TO_HTTPS, TLS, Words};
 
 const BASE: &str = "base_config";
 const SERVICE: &str = "service_config";
@@ -35,19 +35,29 @@ pub struct Configuration {
 impl Templates {
     /// Reads `base_config`, `service_config` and every `service_config_<listen_port>` from a directory.
     pub fn read(directory: &Path) -> Result<Self> {
-        let templates = Self {
+        Ok(Self {
             base: text(&directory.join(BASE))?,
             service: text(&directory.join(SERVICE))?,
             own: own(directory)?,
-        };
-        for (name, template) in templates.of_services() {
-            ensure!(
-                template.contains(PROXY_PORT),
-                "{} does not use {PROXY_PORT}",
-                directory.join(name).display()
-            );
-        }
-        Ok(templates)
+        })
+    }
+
+    /// What a template lacks that these settings ask for, with the template's name; Caddy would not miss it.
+    pub fn lacking(&self, settings: &Settings) -> Option<String> {
+        let https = settings.pair.is_some();
+        let base = [REDIRECT_TO_HTTPS, TLS]
+            .into_iter()
+            .filter(|_| https)
+            .map(|word| (BASE.to_owned(), &self.base, word));
+        let services = self.of_services().flat_map(|(name, template)| {
+            [Some(PROXY_PORT), https.then_some(TLS)]
+                .into_iter()
+                .flatten()
+                .map(move |word| (name.clone(), template, word))
+        });
+        base.chain(services)
+            .find(|(_, template, word)| !template.contains(word))
+            .map(|(name, _, word)| format!("{name} does not use {word}"))
     }
 
     /// The same without templates of single services, unless there are none.
@@ -61,7 +71,7 @@ impl Templates {
         configuration.add(BASE, &self.base, &Words::of_base(settings));
         for service in services {
             configuration.add_empty_line();
-            let words = Words::of_service(service);
+            let words = Words::of_service(settings, service);
             match self.own.get(&service.listen_port) {
                 Some(own) => configuration.add(&own_name(service.listen_port), own, &words),
                 None => configuration.add(SERVICE, &self.service, &words),
@@ -95,7 +105,8 @@ impl Configuration {
     fn add(&mut self, name: &str, template: &str, words: &Words) {
         for (index, line) in template.lines().enumerate() {
             // A value may be several lines, or none: then an empty one keeps the template's place.
-            let filled = words.fill(line);
+            // Comments explain the placeholders, and one line of them must not become several.
+            let filled = if line.trim_start().starts_with('#') { line.to_owned() } else { words.fill(line) };
             self.origins.extend(filled.split('\n').map(|_| (name.to_owned(), index + 1)));
             self.text.push_str(&filled);
             self.text.push('\n');
@@ -196,17 +207,17 @@ mod tests {
     }
 
     #[test]
-    fn templates_are_read_by_exact_names_and_must_use_the_port() {
+    fn templates_are_read_by_exact_names() {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
         let read = || Templates::read(dir.path()).map_err(|error| format!("{error:#}"));
-        let at = |name: &str| dir.path().join(name).display().to_string();
-        let missing = format!("cannot read {}: No such file or directory (os error 2)", at("base_config"));
+        let missing = format!(
+            "cannot read {}/base_config: No such file or directory (os error 2)",
+            dir.path().display()
+        );
         assert_eq!(read(), Err(missing));
         write("base_config", "B");
-        write("service_config", "no port");
-        assert_eq!(read(), Err(format!("{} does not use %PROXY_PORT%", at("service_config"))));
-        write("service_config", "%PROXY_PORT%");
+        write("service_config", "S");
         for other in [
             "service_config_",
             "service_config_1~",
@@ -216,8 +227,37 @@ mod tests {
         ] {
             write(other, "other");
         }
-        write("service_config_7", "own %PROXY_PORT%");
-        assert_eq!(read(), Ok(templates("B", "%PROXY_PORT%", &[(7, "own %PROXY_PORT%")])));
+        write("service_config_7", "own");
+        assert_eq!(read(), Ok(templates("B", "S", &[(7, "own")])));
+    }
+
+    fn https() -> Settings {
+        Settings { pair: Some("/p.pem".into()), ..Settings::default() }
+    }
+
+    #[test]
+    fn https_is_in_every_block_and_a_template_that_lacks_it_is_named() {
+        let base = "# %REDIRECT_TO_HTTPS% and %TLS%\n{\n%REDIRECT_TO_HTTPS%\n}\n:1111 {\n%TLS%\n}\n";
+        let all = templates(base, ":%PROXY_PORT% {\n%TLS%\n}\n", &[]);
+        let text = |settings: &Settings| all.render(settings, &[service(3000, true)]).text;
+        assert_eq!(
+            text(&https()),
+            "# %REDIRECT_TO_HTTPS% and %TLS%\n{\nlistener_wrappers {\n\t\t\thttp_redirect\n\t\t\ttls\n\t\t}\n}\n\
+             :1111 {\ntls /p.pem /p.pem\n}\n\n:3000 {\ntls /p.pem /p.pem\n}\n"
+        );
+        assert_eq!(
+            text(&Settings::default()),
+            "# %REDIRECT_TO_HTTPS% and %TLS%\n{\n\n}\n:1111 {\n\n}\n\n:3000 {\n\n}\n"
+        );
+        assert_eq!((all.lacking(&https()), all.lacking(&Settings::default())), (None, None));
+        let old = templates("", "%PROXY_PORT%", &[(7, "x")]);
+        assert_eq!(old.lacking(&https()).as_deref(), Some("base_config does not use %REDIRECT_TO_HTTPS%"));
+        assert_eq!(
+            old.lacking(&Settings::default()).as_deref(),
+            Some("service_config_7 does not use %PROXY_PORT%")
+        );
+        let half = Templates { own: BTreeMap::new(), base: base.into(), ..old };
+        assert_eq!(half.lacking(&https()).as_deref(), Some("service_config does not use %TLS%"));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! the templates without a restart, which leaves open streams alone.
 
 mod caddy;
+mod certificate;
 mod cli;
 mod complaint;
 mod configuration;
@@ -20,7 +21,7 @@ mod words;
 
 use std::io::{self, Write};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use clap::Parser;
 use kit::atomic::{self, Placement};
 use kit::{Env, Exit, Outcome};
@@ -38,12 +39,16 @@ use watch::{Change, Watch};
 pub fn run() -> Outcome {
     let cli = Cli::try_parse()?;
     kit::lean::keep_only(settings::is_needed)?;
-    let (settings, problems) = Settings::read(&Env::of_process());
+    let (mut settings, problems) = Settings::read(&Env::of_process());
     for problem in problems {
         log::warn!("{problem}");
     }
     if cli.check {
         return check(&cli, &settings);
+    }
+    if settings.enable_https {
+        let pair = if cli.print { certificate::path() } else { certificate::pair(&settings.public_names)? };
+        settings.pair = Some(pair);
     }
     if cli.print {
         let (services, _) = Registry::at(&cli.registry).load()?;
@@ -90,6 +95,9 @@ fn log_failure(updated: Result<()>) {
 /// Asks Caddy about every template, and keeps them as what to fall back on; a step of the image's build.
 fn check(cli: &Cli, settings: &Settings) -> Outcome {
     let templates = Templates::read(&cli.share)?;
+    if let Some(why) = templates.lacking(settings) {
+        bail!("{}/{why}", cli.share.display());
+    }
     let made = templates.render(settings, &templates.examples());
     let scratch = tempfile::tempdir()?;
     let file = scratch.path().join("Caddyfile");

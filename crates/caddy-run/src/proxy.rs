@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use kit::atomic::{self, Placement};
 use ports::{Registry, Service};
 
@@ -47,11 +47,14 @@ impl<'a> Proxy<'a> {
     /// Starts Caddy: with the present templates if Caddy is known to accept them, else with the last good ones first.
     pub fn start(cli: &'a Cli, settings: &'a Settings, watch: &'a Watch) -> Result<Self> {
         let spare = Spare::at(&cli.output, &cli.shipped);
-        let wanted = Templates::read(&cli.share);
-        let (in_force, left) = choose(wanted.as_ref().ok(), spare.read());
-        let in_force = match in_force {
-            Some(templates) => templates,
-            None => wanted.as_ref().map(Clone::clone).map_err(|error| anyhow::anyhow!("{error:#}"))?,
+        let wanted = read(cli);
+        let usable = spare.read().into_iter().filter(|spare| spare.lacking(settings).is_none()).collect();
+        let complete = wanted.as_ref().ok().filter(|wanted| wanted.lacking(settings).is_none());
+        let (in_force, left) = choose(complete, usable);
+        let in_force = match (in_force, &wanted) {
+            (Some(templates), _) => templates,
+            (None, Ok(wanted)) => bail!("{}", wanted.lacking(settings).unwrap_or_default()),
+            (None, Err(why)) => bail!("{why}"),
         };
         let services = servable(&Registry::at(&cli.registry), &BTreeSet::new())?;
         let made = in_force.render(settings, &services);
@@ -61,7 +64,7 @@ impl<'a> Proxy<'a> {
             settings,
             watch,
             spare,
-            wanted: wanted.map_err(|error| format!("{error:#}")),
+            wanted,
             left,
             in_force,
             running: made.text,
@@ -78,6 +81,10 @@ impl<'a> Proxy<'a> {
         let services = servable(&Registry::at(&self.cli.registry), &self.served)?;
         let mut trouble = self.wanted.as_ref().err().cloned();
         for templates in self.choices() {
+            if let Some(why) = templates.lacking(self.settings) {
+                trouble.get_or_insert(format!("{}/{why}", self.cli.share.display()));
+                continue;
+            }
             let made = templates.render(self.settings, &services);
             if made.text != self.running {
                 let known =
@@ -104,7 +111,7 @@ impl<'a> Proxy<'a> {
 
     /// Reads the templates anew, for the next update.
     pub fn look_again(&mut self) {
-        self.wanted = Templates::read(&self.cli.share).map_err(|error| format!("{error:#}"));
+        self.wanted = read(self.cli);
         self.refused.clear();
     }
 
@@ -214,6 +221,11 @@ fn choose(wanted: Option<&Templates>, mut spare: Vec<Templates>) -> (Option<Temp
         None if spare.is_empty() => (wanted.cloned(), spare),
         None => (Some(spare.remove(0)), spare),
     }
+}
+
+/// The files as they are now, or why they cannot be used.
+fn read(cli: &Cli) -> Result<Templates, String> {
+    Templates::read(&cli.share).map_err(|error| format!("{error:#}"))
 }
 
 fn begin(cli: &Cli, made: &Configuration, watch: &Watch) -> Result<Caddy> {

@@ -7,6 +7,14 @@ use crate::settings::Settings;
 /// Whether the template of a service's block has what every block needs.
 pub const PROXY_PORT: &str = "%PROXY_PORT%";
 
+/// What the blocks of all ports need while https is on.
+pub const TLS: &str = "%TLS%";
+/// What the options of all servers need while https is on.
+pub const REDIRECT_TO_HTTPS: &str = "%REDIRECT_TO_HTTPS%";
+
+/// Plain http on a port that speaks https is sent to https: same host, port and path.
+const REDIRECT: &str = "listener_wrappers {\n\t\t\thttp_redirect\n\t\t\ttls\n\t\t}";
+
 /// Placeholders with their values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Words(Vec<(&'static str, String)>);
@@ -15,16 +23,22 @@ impl Words {
     /// What `base_config` can use.
     pub fn of_base(settings: &Settings) -> Self {
         let networks: Vec<String> = settings.trusted_proxies.iter().map(ToString::to_string).collect();
-        Self(vec![("%TRUSTED_PROXIES%", networks.join(" "))])
+        let redirect = if settings.pair.is_some() { REDIRECT } else { "" };
+        Self(vec![
+            ("%TRUSTED_PROXIES%", networks.join(" ")),
+            (REDIRECT_TO_HTTPS, redirect.to_owned()),
+            (TLS, tls(settings)),
+        ])
     }
 
     /// What the template of a service can use.
-    pub fn of_service(service: &Service) -> Self {
+    pub fn of_service(settings: &Settings, service: &Service) -> Self {
         let gate = if service.proxy_secure { "gate" } else { "open" };
         Self(vec![
             (PROXY_PORT, service.proxy_port.to_string()),
             ("%LISTEN_PORT%", service.listen_port.to_string()),
             ("%GATE%", gate.to_owned()),
+            (TLS, tls(settings)),
         ])
     }
 
@@ -41,4 +55,9 @@ impl Words {
         }
         filled + template
     }
+}
+
+/// Caddy's directive with a path of ours, twice: certificate and key are in the same file.
+fn tls(settings: &Settings) -> String {
+    settings.pair.as_ref().map_or_else(String::new, |pair| format!("tls {0} {0}", pair.display()))
 }
