@@ -64,6 +64,36 @@ pub fn write_if_changed(path: &Path, content: &[u8], placement: Placement) -> Re
     Ok(true)
 }
 
+/// Removes temporary files that writers of `path` left behind when they were killed, because they may hold secrets.
+///
+/// A file whose writer lives, or whose number now belongs to another process, stays for the next time.
+pub fn sweep(path: &Path) -> Result<()> {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return Ok(()) };
+    let parent = parent(path);
+    let cannot = || format!("cannot tidy up in {}", parent.display());
+    for entry in fs::read_dir(parent).with_context(cannot)? {
+        let entry = entry.with_context(cannot)?;
+        let Some(writer) = entry.file_name().to_str().and_then(|found| writer(found, name)) else { continue };
+        if !Path::new("/proc").join(writer.to_string()).exists() {
+            match fs::remove_file(entry.path()) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(error).with_context(cannot);
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The process that made a temporary file of this name for `target` (see [`create_beside`]).
+fn writer(temporary: &str, target: &str) -> Option<u32> {
+    let rest = temporary.strip_prefix('.')?.strip_prefix(target)?.strip_prefix('.')?.strip_suffix(".tmp")?;
+    let (process, number) = rest.split_once('-')?;
+    number.parse::<u32>().ok()?;
+    process.parse().ok()
+}
+
 /// Whether `path` is a regular file with exactly this content; no link is followed and nothing larger is read.
 #[must_use]
 pub fn holds(path: &Path, content: &[u8]) -> bool {
@@ -120,8 +150,11 @@ fn fill(file: &mut File, content: &[u8], placement: Placement) -> io::Result<()>
 }
 
 fn sync_parent(path: &Path) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(parent)?.sync_all()
+    File::open(parent(path))?.sync_all()
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]
@@ -173,5 +206,20 @@ mod tests {
         let error = write(&target, b"x", Placement::volatile(0o600)).unwrap_err();
         assert!(format!("{error:#}").starts_with(&format!("cannot write {}", target.display())), "{error:#}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn only_what_a_dead_writer_left_behind_is_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        // Process numbers end at 4194304 (proc(5), pid_max).
+        let dead = [".x.4194305-0.tmp", ".x.4194306-12.tmp"];
+        let living = format!(".x.{}-0.tmp", process::id());
+        let kept = [".xy.4194305-0.tmp", ".x.tmp", ".x.4194305.tmp", "x", &living];
+        for name in dead.iter().chain(&kept) {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        sweep(&dir.path().join("x")).unwrap();
+        assert!(dead.iter().all(|name| !dir.path().join(name).exists()));
+        assert!(kept.iter().all(|name| dir.path().join(name).exists()));
     }
 }

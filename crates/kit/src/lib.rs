@@ -7,6 +7,7 @@ pub mod atomic;
 pub mod cmd;
 pub mod exit;
 pub mod lean;
+pub mod lock;
 pub mod logging;
 pub mod secret;
 pub mod settings;

@@ -1,0 +1,71 @@
+//! One at a time: a lock that the kernel keeps on a file, so that it ends with its holder, however that ends.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::wait;
+
+/// A lock file, held from [`Lock::acquire`] until this is dropped. The file itself stays: it says nothing.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+    path: PathBuf,
+}
+
+impl Lock {
+    /// Opens the file, for its owner alone, and takes nothing yet; a link in its place is refused, never followed.
+    ///
+    /// It belongs into a directory where only those can write who may hold the lock, because others could hold it
+    /// for ever.
+    pub fn open(path: &Path) -> Result<Self> {
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).write(true).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
+        let file = options.open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        Ok(Self { file, path: path.to_owned() })
+    }
+
+    /// Waits for its turn; an error says whose turn did not end by `deadline`, or why the kernel refused.
+    pub fn acquire(&self, deadline: Duration) -> Result<()> {
+        let what = format!("the other program that holds {}", self.path.display());
+        let locked = wait::until(deadline, &what, || match self.file.try_lock() {
+            Ok(()) => Some(Ok(())),
+            Err(TryLockError::WouldBlock) => None,
+            Err(TryLockError::Error(error)) => Some(Err(error)),
+        })?;
+        locked.with_context(|| format!("cannot lock {}", self.path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_holder_waits_until_the_first_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let first = Lock::open(&path).unwrap();
+        first.acquire(Duration::ZERO).unwrap();
+        let second = Lock::open(&path).unwrap();
+        let error = second.acquire(Duration::from_millis(10)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("waited 0.0 s for the other program that holds {}", path.display())
+        );
+        drop(first);
+        second.acquire(Duration::ZERO).unwrap();
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_file_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("lock");
+        std::os::unix::fs::symlink(dir.path().join("elsewhere"), &link).unwrap();
+        assert!(Lock::open(&link).is_err());
+        assert!(!dir.path().join("elsewhere").exists());
+    }
+}
