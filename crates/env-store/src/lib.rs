@@ -38,22 +38,18 @@ pub fn run() -> Outcome {
 }
 
 fn set(path: &Path, assignments: &[std::ffi::OsString]) -> Outcome {
-    let mut store = Store::read(path)?;
+    let mut pairs = Vec::new();
     for assignment in assignments {
         let (name, value) = name::split(assignment)?;
         storable(&name).map_err(|refusal| Usage(format!("{name}: {refusal}")))?;
-        store.set(name, value);
+        pairs.push((name, value));
     }
-    store.write(path)?;
+    Store::update(path, |store| pairs.into_iter().for_each(|(name, value)| store.set(name, value)))?;
     Ok(Exit::Done)
 }
 
 fn unset(path: &Path, names: &[String]) -> Outcome {
-    let mut store = Store::read(path)?;
-    for name in names {
-        store.unset(name);
-    }
-    store.write(path)?;
+    Store::update(path, |store| names.iter().for_each(|name| store.unset(name)))?;
     Ok(Exit::Done)
 }
 

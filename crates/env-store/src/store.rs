@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use kit::atomic::{self, Placement};
+use kit::lock::Lock;
 use sha2::{Digest, Sha256};
 
 use crate::name::VERSION;
@@ -16,6 +18,8 @@ const HEADER: &str = "# Environment variables for every session. Change it with:
 /// How the first line begins; the digest of the variables follows.
 const FIRST_LINE: &str = "# environment ";
 const GROUP: &str = "leonardo";
+/// Another change takes milliseconds; one that takes longer hangs.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Variables for every session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,6 +44,21 @@ impl Store {
             placement = placement.owned_by(0, group.gid());
         }
         atomic::write_if_changed(path, &self.render(), placement)
+    }
+
+    /// Reads, changes and replaces the file while nobody else does; returns whether it was written.
+    ///
+    /// Readers need no lock: they see the file before or after. The lock is a file beside it, so it can only be held by
+    /// whoever may replace the store.
+    pub fn update(path: &Path, change: impl FnOnce(&mut Self)) -> Result<bool> {
+        let name = path.file_name().with_context(|| format!("{} does not name a file", path.display()))?;
+        let lock = path.with_file_name(format!(".{}.lock", name.to_string_lossy()));
+        let cannot = || format!("cannot write {}", path.display());
+        let lock = Lock::open(&lock).with_context(cannot)?;
+        lock.acquire(PATIENCE).with_context(cannot)?;
+        let mut store = Self::read(path)?;
+        change(&mut store);
+        store.write(path)
     }
 
     /// Stores a value.
@@ -145,6 +164,25 @@ mod tests {
         assert_eq!(first(&store), before);
         store.set("A", "2");
         assert_ne!(first(&store), before);
+    }
+
+    #[test]
+    fn changes_at_the_same_time_do_not_lose_one_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("environment.sh");
+        std::thread::scope(|scope| {
+            for name in ["A", "B", "C", "D"] {
+                let path = &path;
+                scope.spawn(move || {
+                    for value in 0..10 {
+                        Store::update(path, |store| store.set(name, value.to_string())).unwrap();
+                    }
+                });
+            }
+        });
+        let store = Store::read(&path).unwrap();
+        assert_eq!(store.iter().map(|(name, _)| name).collect::<String>(), "ABCD");
+        assert!(store.iter().all(|(_, value)| value == "9"));
     }
 
     #[test]
