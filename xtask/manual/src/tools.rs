@@ -62,6 +62,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { command: init::command, section: Section::System, passes_on: PassesOn::Server("supervisord") },
     Tool { command: portal_link::command, section: Section::User, passes_on: PassesOn::Nothing },
     Tool { command: service_portal::command, section: Section::System, passes_on: PassesOn::Nothing },
+    Tool { command: set_web_credentials::command, section: Section::System, passes_on: PassesOn::Nothing },
     Tool { command: share::command, section: Section::User, passes_on: PassesOn::Nothing },
     Tool { command: sshd_run::command, section: Section::System, passes_on: PassesOn::Server("sshd") },
 ];
