@@ -6,6 +6,8 @@ mod access;
 mod accounts;
 #[path = "e2e/boot.rs"]
 mod boot;
+#[path = "e2e/credentials.rs"]
+mod credentials;
 #[path = "e2e/environment.rs"]
 mod environment;
 #[path = "e2e/gate.rs"]

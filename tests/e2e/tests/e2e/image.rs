@@ -25,6 +25,7 @@ fn every_tool_runs_and_explains_itself() {
             "init",
             "portal-link",
             "service-portal",
+            "set-web-credentials",
             "share",
             "sshd-run"
         ]
