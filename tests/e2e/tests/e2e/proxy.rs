@@ -222,6 +222,24 @@ fn a_service_that_is_not_up_yet_is_explained_and_the_page_turns_into_it() {
     assert_eq!((own.status, own.body.as_str()), (200, "up now"), "the service has its own /gate/");
 }
 
+/// In the portal's place: breaks off when the gate is asked, and answers everything else.
+const GATE_BREAKS_OFF: &str = r#"
+import http.server, os, socketserver
+class Portal(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if "/gate/verify" not in self.path:
+            self.wfile.write(b"HTTP/1.0 503 X\r\n\r\nsecret-line")
+    def address_string(self):
+        return "caddy"
+class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    pass
+path = "/run/portal/portal.sock"
+if os.path.exists(path):
+    os.unlink(path)
+os.umask(0)
+Server(path, Portal).serve_forever()
+"#;
+
 #[test]
 fn what_a_service_logs_is_shown_to_nobody_without_a_login() {
     let container = Run::new().publish(8080).publish(8081).boot();
@@ -239,9 +257,12 @@ fn what_a_service_logs_is_shown_to_nobody_without_a_login() {
     assert_eq!((open.status, open.body.contains("secret-line")), (503, false));
     let page = authorized(&container, 8080).browser().get("/");
     assert_eq!((page.status, page.body.contains("secret-line")), (503, true), "{}", page.body);
-    // An error of the gate itself is not one of the service, whoever asks.
+    // An error of the gate itself is not one of the service: not even a portal that is back by then shows anything.
     container.sh("supervisorctl stop serviceportal").text();
-    assert_eq!(authorized(&container, 8080).browser().get("/").status, 502);
+    container.background(&["python3", "-c", GATE_BREAKS_OFF]);
+    container.until("the other portal", || container.web(8080).get("/leonardo/x").body == "secret-line");
+    let answer = container.web(8080).browser().get("/");
+    assert_eq!((answer.status, answer.body.contains("secret-line")), (502, false), "{answer:?}");
     let logs = container.sh("stat -c '%a %U:%G' /var/log/supervisor").text();
     assert_eq!(logs, "2750 root:adm");
     container.exec(&["su", "user", "-c", "cat /var/log/supervisor/shared.log"]).text();
