@@ -1,6 +1,10 @@
 //! `cargo xtask bench`: figures, as ratios to what this machine does anyway; never a test.
 
 mod boot;
+mod gate;
+mod http;
+mod load;
+mod rotation;
 mod spread;
 
 use clap::Subcommand;
@@ -23,12 +27,15 @@ pub struct Args {
 enum What {
     /// From `docker run` to the login page; memory, processes and image size
     Boot(boot::Args),
+    /// What asking the portal about every request costs, and what a change of the login does under load
+    Gate(gate::Args),
 }
 
 /// Runs a measurement and prints its table.
 pub fn run(args: &Args) -> Outcome {
     with_engine(args.choice, |_, engine| match &args.what {
         What::Boot(boot) => boot::run(boot, engine),
+        What::Gate(gate) => gate::run(gate, engine),
     })?;
     Ok(Exit::Done)
 }
