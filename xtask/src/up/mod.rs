@@ -77,7 +77,7 @@ pub fn run(args: &Args) -> Outcome {
     let ports = container::published(&engine, &args.name, &options)?;
     let url = portal::url(options.bind, ports.portal);
     log::info!("waiting for the portal at {url}");
-    portal::wait(&engine, &args.name, &url)?;
+    let url = portal::wait(&engine, &args.name, &url)?;
     let credentials = portal::credentials(&engine, &args.name)?;
     let answer = Answer::new(&args.name, &built, &engine, url, ports, &options, credentials);
     let text = if args.json { answer.json()? } else { answer.text() };

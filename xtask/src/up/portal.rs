@@ -39,15 +39,20 @@ pub fn url(bind: IpAddr, port: u16) -> String {
     format!("http://{}", SocketAddr::new(address, port))
 }
 
-/// Waits until the portal is healthy; fails at once when the container ends, with the end of its log.
-pub fn wait(engine: &Engine, name: &str, url: &str) -> Result<()> {
+/// Waits until the portal is healthy and returns its address, which begins with https where plain http is sent there;
+/// fails at once when the container ends, with the end of its log.
+pub fn wait(engine: &Engine, name: &str, url: &str) -> Result<String> {
     let mut end = Reaped(watch(engine, name)?);
     let page = format!("{url}/leonardo/health-check");
     let agent = agent();
-    let healthy = || agent.get(&page).call().is_ok_and(|answer| answer.status() == 200);
+    let healthy = || match agent.get(&page).call().map(|answer| answer.status().as_u16()) {
+        Ok(200) => Some(url.to_owned()),
+        Ok(308) => Some(url.replacen("http:", "https:", 1)),
+        _ => None,
+    };
     let outcome = kit::wait::until(DEADLINE, &format!("the portal of {name} at {url}"), || {
-        if healthy() {
-            return Some(Ok(()));
+        if let Some(url) = healthy() {
+            return Some(Ok(url));
         }
         let ended = end.0.try_wait().ok().flatten();
         ended.map(|_| Err(anyhow!("the container {name} has ended")))
