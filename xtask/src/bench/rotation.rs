@@ -54,7 +54,7 @@ struct Shared {
     broken: AtomicU32,
 }
 
-/// Changes the token while so many programs ask for a page in a loop.
+/// Changes the token while so many programs ask for a page in a loop, and one more that never learns the new token.
 pub fn measure(
     exec: &mut Command,
     address: SocketAddr,
@@ -66,11 +66,14 @@ pub fn measure(
         stop: AtomicBool::new(false),
         broken: AtomicU32::new(0),
     };
+    let shared = &shared;
     thread::scope(|scope| {
-        let running: Vec<_> = (0..programs).map(|_| scope.spawn(|| work(&shared, address))).collect();
+        let running: Vec<_> = (0..=programs)
+            .map(|number| scope.spawn(move || work(shared, address, number == programs)))
+            .collect();
         // The load itself, not a wait for something.
         thread::sleep(BUSY);
-        let changed = change(exec, &shared);
+        let changed = change(exec, shared);
         thread::sleep(BUSY);
         shared.stop.store(true, Ordering::Relaxed);
         let mut requests = Vec::new();
@@ -111,12 +114,14 @@ fn nanoseconds(text: &str) -> Result<Duration> {
     Ok(Duration::from_nanos(text.trim().parse().context("not a time")?))
 }
 
-/// One program: asks, and asks again, over one connection as long as that holds.
-fn work(shared: &Shared, address: SocketAddr) -> Vec<Request> {
+/// One program: asks, and asks again, over one connection as long as that holds; a late one keeps its first token.
+fn work(shared: &Shared, address: SocketAddr, late: bool) -> Vec<Request> {
     let mut requests = Vec::new();
     let mut connection = None;
+    let learn = || shared.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let first = learn();
     while !shared.stop.load(Ordering::Relaxed) {
-        let (token, new) = shared.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (token, new) = if late { first.clone() } else { learn() };
         let sent = now();
         let asked = match connection.take() {
             Some(connection) => Ok(connection),
