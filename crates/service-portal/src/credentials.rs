@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use base64::Engine;
@@ -48,6 +49,13 @@ impl Credentials {
     /// Whether the file is still the one that was read.
     pub fn is_current(&self, path: &Path) -> bool {
         Version::of(path).is_ok_and(|version| version == self.version)
+    }
+
+    /// How long ago the file was written; nothing if that is in the future.
+    pub fn age(&self) -> Option<Duration> {
+        let seconds = u64::try_from(self.version.seconds).ok()?;
+        let nanoseconds = u32::try_from(self.version.nanoseconds).ok()?;
+        (UNIX_EPOCH + Duration::new(seconds, nanoseconds)).elapsed().ok()
     }
 
     /// Tells this login from an earlier or a later one, and nothing else about it.

@@ -82,10 +82,16 @@ pub fn judge(state: &State, client: Client<'_>) -> Verdict {
     if let Some(verdict) = session(state, client, &name) {
         return if client.is_cross_site() { Verdict::Foreign } else { verdict };
     }
-    if authorization.is_some_and(Credentials::is_attempt) {
-        attempt(state, client, scheme)
-    } else {
-        Verdict::Refused
+    let Some(authorization) = authorization.filter(|header| Credentials::is_attempt(header)) else {
+        return Verdict::Refused;
+    };
+    if scheme.is_some() {
+        return attempt(state, client, scheme);
+    }
+    match state.was_right(authorization) {
+        Some(former) if state.has_just_changed() => attempt(state, client, Some(former)),
+        Some(_) => Verdict::Refused,
+        None => attempt(state, client, None),
     }
 }
 
@@ -132,7 +138,13 @@ fn attempt(state: &State, client: Client<'_>, scheme: Option<Scheme>) -> Verdict
 
 /// `200` with the headers that the application may see.
 fn pass(state: &State, headers: &HeaderMap) -> Response {
-    let passed = state.with_credentials(|known| known.map(|known| own_headers(known, Client(headers))));
+    let mut passed = state.with_credentials(|known| known.map(|known| own_headers(known, Client(headers))));
+    // A former token or password of ours is not the application's either.
+    if let Some(passed) = &mut passed
+        && passed.get(header::AUTHORIZATION).is_some_and(|value| state.was_right(value.as_bytes()).is_some())
+    {
+        passed.remove(header::AUTHORIZATION);
+    }
     // Without a readable login we do not know which cookie is ours, so nothing passes.
     match passed {
         Some(passed) => (StatusCode::OK, passed).into_response(),

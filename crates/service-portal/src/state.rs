@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use journal::Journal;
@@ -11,11 +12,14 @@ use ports::Registry;
 use crate::cli::Cli;
 use crate::clock;
 use crate::codes::Codes;
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, Scheme};
 use crate::sessions::Sessions;
 use crate::shares::Shares;
 use crate::signing::Key;
 use crate::throttle::Throttle;
+
+/// How long a request may be on its way through the proxy when the login changes.
+const ON_ITS_WAY: Duration = Duration::from_millis(50);
 
 /// A handle that is cheap to clone.
 #[derive(Clone)]
@@ -31,6 +35,7 @@ struct Shared {
     env: Env,
     key: Key,
     known: Mutex<Option<Credentials>>,
+    former: Mutex<Option<Credentials>>,
     sessions: Mutex<Sessions>,
     shares: Mutex<Shares>,
     codes: Mutex<Codes>,
@@ -66,6 +71,7 @@ impl State {
             codes: Mutex::default(),
             throttle: Mutex::default(),
             known: Mutex::new(Some(credentials)),
+            former: Mutex::default(),
         })))
     }
 
@@ -81,13 +87,26 @@ impl State {
     pub fn with_credentials<T>(&self, with: impl FnOnce(Option<&Credentials>) -> T) -> T {
         let mut known = lock(&self.0.known);
         if known.as_ref().is_none_or(|known| !known.is_current(&self.0.credentials)) {
-            *known =
+            let now =
                 Credentials::read(&self.0.credentials).inspect_err(|error| log::error!("{error:#}")).ok();
+            if let Some(former) = std::mem::replace(&mut *known, now) {
+                *lock(&self.0.former) = Some(former);
+            }
             let login = known.as_ref().map_or_else(String::new, Credentials::fingerprint);
             lock(&self.0.sessions).end_all(&login, clock::now());
             lock(&self.0.codes).forget();
         }
         with(known.as_ref())
+    }
+
+    /// Whether an `Authorization` header was right until the login changed: whoever sends it is late, and does not guess.
+    pub fn was_right(&self, authorization: &[u8]) -> Option<Scheme> {
+        lock(&self.0.former).as_ref().and_then(|former| former.authorizes(authorization))
+    }
+
+    /// Whether the login has changed so lately that a request with the former one may have been on its way already.
+    pub fn has_just_changed(&self) -> bool {
+        self.with_credentials(|known| known.and_then(Credentials::age).is_some_and(|age| age < ON_ITS_WAY))
     }
 
     /// Whether a word is the token of programs or the provider's one-click token.
