@@ -140,14 +140,17 @@ impl<'a> Proxy<'a> {
         self.caddy.wait()
     }
 
-    /// Templates to try, the best first. One service's own template must not keep the others from being served.
+    /// Templates to try, the best first: what is wanted, what is known to work, and both without services' own templates.
+    ///
+    /// One service's own template must not keep the others from being served; but leaving own templates out comes last,
+    /// because one of them may hold a restriction.
     fn choices(&self) -> Vec<Templates> {
+        let known: Vec<&Templates> = self.wanted.as_ref().ok().into_iter().chain([&self.in_force]).collect();
+        let plain = known.iter().filter_map(|templates| templates.without_own());
         let mut choices: Vec<Templates> = Vec::new();
-        for templates in [self.wanted.as_ref().ok(), Some(&self.in_force)].into_iter().flatten() {
-            for choice in [Some(templates.clone()), templates.without_own()].into_iter().flatten() {
-                if !choices.contains(&choice) {
-                    choices.push(choice);
-                }
+        for choice in known.iter().map(|templates| (*templates).clone()).chain(plain) {
+            if !choices.contains(&choice) {
+                choices.push(choice);
             }
         }
         choices

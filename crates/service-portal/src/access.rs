@@ -56,6 +56,7 @@ pub async fn end_all(Extract(state): Extract<State>, headers: HeaderMap) -> Resp
     changing(&state, Client(&headers), |state| {
         let login = state.with_credentials(|known| known.map(crate::credentials::Credentials::fingerprint));
         state.sessions().end_all(&login.unwrap_or_default(), clock::now());
+        state.codes().forget();
     })
 }
 
@@ -87,7 +88,18 @@ pub async fn share(
     let Some(service) = services.into_iter().find(|service| service.proxy_port == wanted.port) else {
         return answer::plain(StatusCode::NOT_FOUND, "There is no such service any more.");
     };
-    let max_uses = wanted.max_uses.trim().parse().ok();
+    let max_uses = match wanted.max_uses.trim() {
+        "" => None,
+        number => match number.parse() {
+            Ok(uses) => Some(uses),
+            Err(_) => {
+                return answer::plain(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    "The number of uses is not a number.",
+                );
+            }
+        },
+    };
     let seconds = wanted.hours.saturating_mul(HOUR);
     let made =
         state.shares().create(&service.service_name, service.proxy_port, seconds, max_uses, clock::now());
@@ -139,7 +151,16 @@ pub fn enter_path(code: &str) -> String {
 }
 
 /// Lets the owner through, and nobody who has only one service.
+///
+/// Only on the portal's own port: a page of a service has the same origin as what is below `/leonardo/` on its port, so a
+/// script that somebody smuggled into a service could otherwise make itself a login with its visitor's session.
 fn owner(state: &State, client: Client<'_>) -> Result<(), Box<Response>> {
+    if client.port() != Some(ports::PORTAL) {
+        return Err(Box::new(answer::plain(
+            StatusCode::FORBIDDEN,
+            "Open this page on the portal's own port.",
+        )));
+    }
     match gate::judge(state, client) {
         verdict if verdict.owns() => Ok(()),
         Verdict::Guest => {

@@ -17,8 +17,9 @@ const PROTECTION: [(HeaderName, &str); 5] = [
     (header::CONTENT_SECURITY_POLICY, POLICY),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
-    // With no-referrer, browsers send `Origin: null` with our own forms, and the origin check would refuse them.
-    (header::REFERRER_POLICY, "same-origin"),
+    // Links carry secret words, so no address goes on. With no-referrer, browsers would send `Origin: null` with our own
+    // forms, and the origin check would refuse them.
+    (header::REFERRER_POLICY, "strict-origin"),
     (header::CACHE_CONTROL, "no-store"),
 ];
 

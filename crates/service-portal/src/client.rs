@@ -34,7 +34,9 @@ impl<'a> Client<'a> {
             if port.bytes().all(|byte| byte.is_ascii_digit()) { name } else { host }
         });
         // An address may belong to several servers, a name to one: on an address, neighbours see the cookie too.
-        let bound = name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+        // So do all tunnels of a user that end at localhost.
+        let bound =
+            name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() || name.eq_ignore_ascii_case("localhost");
         Visitor { address: self.address(), agent: self.agent(), bound }
     }
 
@@ -175,10 +177,12 @@ pub(crate) mod tests {
     #[test]
     fn a_session_is_bound_where_the_host_is_an_address() {
         let bound = |host: &str| Client(&headers(&[("x-forwarded-host", host)])).visitor().bound;
-        for address in ["192.0.2.1:1111", "192.0.2.1", "[2001:db8::1]:1111", "[2001:db8::1]"] {
+        for address in
+            ["192.0.2.1:1111", "192.0.2.1", "[2001:db8::1]:1111", "[2001:db8::1]", "localhost:1111"]
+        {
             assert!(bound(address), "{address}");
         }
-        for name in ["localhost:1111", "abc-1111.proxy.example", ""] {
+        for name in ["abc-1111.proxy.example", ""] {
             assert!(!bound(name), "{name}");
         }
     }

@@ -71,6 +71,8 @@ async fn revoke(Extract(state): Extract<State>, Path(id): Path<String>) -> Respo
 }
 
 async fn new_code(Extract(state): Extract<State>, Json(wanted): Json<NewCode>) -> Response {
+    // A login that has changed takes its links along; this one belongs to the present login.
+    state.with_credentials(|_| ());
     match state.codes().issue(wanted.seconds, clock::now()) {
         Ok(code) => Json(MadeCode { path: enter_path(&code) }).into_response(),
         Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")),
@@ -83,6 +85,7 @@ async fn sessions(Extract(state): Extract<State>) -> Json<Vec<Session>> {
 
 async fn end_all(Extract(state): Extract<State>) -> Json<Ended> {
     let login = state.with_credentials(|known| known.map(Credentials::fingerprint)).unwrap_or_default();
+    state.codes().forget();
     let now = clock::now();
     let mut sessions = state.sessions();
     let ended = sessions.list(now).len();

@@ -4,11 +4,10 @@ use std::time::Instant;
 
 use crate::client::Client;
 use crate::cookies;
+use crate::credentials::Credentials;
 use crate::state::State;
 use crate::throttle::{Guesser, Way};
 
-/// Keeps the signature of a mark from being used as anything else.
-const PURPOSE: &str = "device";
 /// How long a browser is remembered, in seconds: a year.
 pub const LIFE: u64 = 365 * 24 * 3_600;
 
@@ -17,25 +16,43 @@ pub fn cookie_name(session: &str) -> String {
     format!("{session}_device")
 }
 
-/// A mark for a browser that has just logged in; it opens nothing.
+/// A mark for a browser that has just logged in; it opens nothing, and is forgotten with the login.
 pub fn mark(state: &State) -> Option<String> {
     let id = web_login::instance().ok()? + &web_login::instance().ok()?;
-    Some(state.key().sign(PURPOSE, &id))
+    Some(state.key().sign(&purpose(state)?, &id))
 }
 
 /// Whose failures an attempt of this visitor adds to.
+///
+/// A marked browser that has to wait is treated as the stranger that it would be without the mark: a neighbour who has
+/// seen the mark cannot make its owner wait.
 pub fn guesser(state: &State, client: Client<'_>, way: Way) -> Guesser {
-    let name = state.with_credentials(|known| known.map(|known| cookie_name(known.cookie())));
-    let cookies = client.cookies();
-    let marks = name.map(|name| cookies::values(&cookies, &name)).unwrap_or_default();
-    let device = marks.iter().find_map(|mark| state.key().verify(PURPOSE, std::str::from_utf8(mark).ok()?));
-    match device {
-        Some(id) => Guesser::Device(id.to_owned()),
-        None => Guesser::stranger(way, client.address()),
-    }
+    let stranger = || Guesser::stranger(way, client.address());
+    let Some(id) = known(state, client) else { return stranger() };
+    let device = Guesser::Device(way, id);
+    if state.throttle().wait(&device, Instant::now()).is_some() { stranger() } else { device }
+}
+
+fn known(state: &State, client: Client<'_>) -> Option<String> {
+    let name = state.with_credentials(|known| known.map(|known| cookie_name(known.cookie())))?;
+    let (cookies, purpose) = (client.cookies(), purpose(state)?);
+    let marks = cookies::values(&cookies, &name);
+    let id = marks.iter().find_map(|mark| state.key().verify(&purpose, std::str::from_utf8(mark).ok()?))?;
+    Some(id.to_owned())
+}
+
+/// Keeps the signature of a mark from being used as anything else, or after the login has changed.
+fn purpose(state: &State) -> Option<String> {
+    let login = state.with_credentials(|known| known.map(Credentials::fingerprint))?;
+    Some(format!("device {login}"))
 }
 
 /// How long this visitor has to wait before an attempt is looked at, in whole seconds.
 pub fn wait(state: &State, guesser: &Guesser) -> Option<u64> {
     state.throttle().wait(guesser, Instant::now()).map(|wait| wait.as_secs() + 1)
+}
+
+/// The same for its own failures alone.
+pub fn wait_for_own(state: &State, guesser: &Guesser) -> Option<u64> {
+    state.throttle().own_wait(guesser, Instant::now()).map(|wait| wait.as_secs() + 1)
 }

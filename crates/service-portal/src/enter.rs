@@ -7,6 +7,7 @@ use axum::Form;
 use axum::extract::{Query, State as Extract};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use portal_control::Share;
 use serde::Deserialize;
 
 use crate::answer;
@@ -36,6 +37,7 @@ const FAILED: &str = "The session could not be started; see the portal's log.";
 
 /// `GET /leonardo/enter?code=…`: the button.
 pub async fn code_page(Extract(state): Extract<State>, Query(Code { code }): Query<Code>) -> Response {
+    state.with_credentials(|_| ());
     if state.codes().knows(&code, clock::now()) {
         let question = "Log in to all services of this container with this browser?";
         page(StatusCode::OK, &LinkPage::button("/leonardo/enter", "code", &code, question, "Log in"))
@@ -71,8 +73,8 @@ pub async fn share_page(
     Query(Link { link }): Query<Link>,
 ) -> Response {
     let port = Client(&headers).port().unwrap_or_default();
-    let shares = state.shares();
-    match shares.check(&link, port, clock::now()) {
+    let checked = state.shares().check(&link, port, clock::now()).cloned();
+    match checked.and_then(|share| still_there(&state, share)) {
         Ok(share) => {
             let question = format!("{} was shared with you.", share.service);
             page(StatusCode::OK, &LinkPage::button("/leonardo/share", "link", &link, &question, "Open"))
@@ -91,7 +93,11 @@ pub async fn share(
     if client.is_same_origin() != Some(true) {
         return answer::plain(StatusCode::FORBIDDEN, FOREIGN);
     }
-    let redeemed = state.shares().redeem(&link, client.port().unwrap_or_default(), clock::now());
+    let (port, now) = (client.port().unwrap_or_default(), clock::now());
+    let checked = state.shares().check(&link, port, now).cloned();
+    let redeemed = checked
+        .and_then(|share| still_there(&state, share))
+        .and_then(|_| state.shares().redeem(&link, port, now));
     match redeemed {
         Ok(share) => {
             audit::attempt(client, "share-link", &share.id, Outcome::Accepted);
@@ -103,6 +109,15 @@ pub async fn share(
             page(status(refusal), &LinkPage::dead(refusal.words()))
         }
     }
+}
+
+/// A link to one service does not open another one that has its port now.
+fn still_there(state: &State, share: Share) -> Result<Share, Refusal> {
+    let services = state.registry().load().map(|(services, _)| services).unwrap_or_default();
+    let here = services
+        .iter()
+        .any(|service| service.proxy_port == share.port && service.service_name == share.service);
+    if here { Ok(share) } else { Err(Refusal::OtherService) }
 }
 
 fn status(refusal: Refusal) -> StatusCode {

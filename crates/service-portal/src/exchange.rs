@@ -17,7 +17,7 @@ const NAME: &str = "token";
 
 /// Answers a page's address that carries our token; nothing if it carries none, or if the visitor has to wait.
 ///
-/// `has_session` says whether the visitor is somebody already: then a foreign value is the application's own affair, and
+/// `has_session` says whether the visitor is the owner already: then a foreign value is the application's own affair, and
 /// not a guess.
 pub fn exchange(state: &State, client: Client<'_>, uri: &str, has_session: bool) -> Option<Response> {
     if !state.enable_auth() || !client.is_browser_page() {

@@ -57,15 +57,15 @@ impl Verdict {
 pub async fn verify(Extract(state): Extract<State>, headers: HeaderMap) -> Response {
     let client = Client(&headers);
     let verdict = judge(&state, client);
-    if let Some(response) = exchange(&state, client, client.uri(), verdict.passes()) {
+    if let Some(response) = exchange(&state, client, client.uri(), verdict.owns()) {
         return response;
     }
-    if verdict.passes() { pass(&state, &headers) } else { answer::refuse(verdict, client) }
+    if verdict.passes() { pass(&state, &headers, verdict.owns()) } else { answer::refuse(verdict, client) }
 }
 
 /// `GET /gate/open`: a service without a login still does not get our cookie.
 pub async fn open(Extract(state): Extract<State>, headers: HeaderMap) -> Response {
-    pass(&state, &headers)
+    pass(&state, &headers, false)
 }
 
 /// Decides about one request; looking at a session counts as using it, a wrong `Authorization` as guessing.
@@ -117,7 +117,13 @@ fn session(state: &State, client: Client<'_>, name: &str) -> Option<Verdict> {
 /// A program's attempt: slowed down like the form's, so that guessing is not quicker here.
 fn attempt(state: &State, client: Client<'_>, scheme: Option<Scheme>) -> Verdict {
     let guesser = device::guesser(state, client, Way::Header);
-    if let Some(wait) = device::wait(state, &guesser) {
+    // A right token need not wait for what strangers elsewhere do.
+    let wait = if scheme == Some(Scheme::Bearer) {
+        device::wait_for_own(state, &guesser)
+    } else {
+        device::wait(state, &guesser)
+    };
+    if let Some(wait) = wait {
         audit::attempt(client, "header", "unknown", Outcome::Slowed);
         return Verdict::Wait(wait);
     }
@@ -137,10 +143,15 @@ fn attempt(state: &State, client: Client<'_>, scheme: Option<Scheme>) -> Verdict
 }
 
 /// `200` with the headers that the application may see.
-fn pass(state: &State, headers: &HeaderMap) -> Response {
-    let mut passed = state.with_credentials(|known| known.map(|known| own_headers(known, Client(headers))));
+///
+/// Only for an owner is `Authorization` compared: to everybody else, whether it disappears on the way would tell whether
+/// it was right, without a brake.
+fn pass(state: &State, headers: &HeaderMap, owns: bool) -> Response {
+    let mut passed =
+        state.with_credentials(|known| known.map(|known| own_headers(known, Client(headers), owns)));
     // A former token or password of ours is not the application's either.
-    if let Some(passed) = &mut passed
+    if owns
+        && let Some(passed) = &mut passed
         && passed.get(header::AUTHORIZATION).is_some_and(|value| state.was_right(value.as_bytes()).is_some())
     {
         passed.remove(header::AUTHORIZATION);
@@ -153,7 +164,7 @@ fn pass(state: &State, headers: &HeaderMap) -> Response {
 }
 
 /// The application's own `Cookie` and `Authorization` headers.
-fn own_headers(known: &Credentials, client: Client<'_>) -> HeaderMap {
+fn own_headers(known: &Credentials, client: Client<'_>, owns: bool) -> HeaderMap {
     let mut own = HeaderMap::new();
     if let Some(cookies) = cookies::without(&client.cookies(), COOKIE_PREFIX)
         && let Ok(value) = HeaderValue::from_bytes(&cookies)
@@ -161,7 +172,7 @@ fn own_headers(known: &Credentials, client: Client<'_>) -> HeaderMap {
         own.insert(header::COOKIE, value);
     }
     if let Some(value) = client.0.get(header::AUTHORIZATION)
-        && known.authorizes(value.as_bytes()).is_none()
+        && (!owns || known.authorizes(value.as_bytes()).is_none())
     {
         own.insert(header::AUTHORIZATION, value.clone());
     }
@@ -179,8 +190,11 @@ mod tests {
         let known = credentials("ada", "secret", "token");
         let ours =
             headers(&[("cookie", "leonardo_0badcafe=x; theme=dark"), ("authorization", "Bearer token")]);
-        assert_eq!(own_headers(&known, Client(&ours)), headers(&[("cookie", "theme=dark")]));
+        assert_eq!(own_headers(&known, Client(&ours), true), headers(&[("cookie", "theme=dark")]));
         let theirs = headers(&[("cookie", "leonardo_0badcafe=x"), ("authorization", "Bearer app-token")]);
-        assert_eq!(own_headers(&known, Client(&theirs)), headers(&[("authorization", "Bearer app-token")]));
+        assert_eq!(
+            own_headers(&known, Client(&theirs), true),
+            headers(&[("authorization", "Bearer app-token")])
+        );
     }
 }

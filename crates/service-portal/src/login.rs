@@ -47,7 +47,7 @@ pub async fn form(
 ) -> Response {
     let (client, next) = (Client(&headers), local_path(&way.next));
     let verdict = gate::judge(&state, client);
-    if let Some(response) = exchange(&state, client, &uri.to_string(), verdict.passes()) {
+    if let Some(response) = exchange(&state, client, &uri.to_string(), verdict.owns()) {
         return response;
     }
     if verdict.passes() {

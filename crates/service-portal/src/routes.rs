@@ -92,9 +92,10 @@ async fn view(state: &State, client: Client<'_>) -> View {
 /// What Caddy's configuration lacks, in the words of whoever found it.
 fn proxy_problem(state: &State) -> Option<String> {
     let file = std::fs::File::open(state.proxy_problem()).ok()?;
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     // A person wrote the configuration; a message about it that is longer would hide everything else.
-    file.take(LARGEST_PROBLEM).read_to_string(&mut text).ok()?;
+    file.take(LARGEST_PROBLEM).read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
     let text = text.trim();
     (!text.is_empty()).then(|| format!("proxy: {text}"))
 }
@@ -120,7 +121,7 @@ fn complaint(event: &Event) -> Option<String> {
 async fn portal(Extract(state): Extract<State>, uri: Uri, headers: HeaderMap) -> Response {
     let client = Client(&headers);
     let verdict = gate::judge(&state, client);
-    if let Some(response) = exchange(&state, client, &uri.to_string(), verdict.passes()) {
+    if let Some(response) = exchange(&state, client, &uri.to_string(), verdict.owns()) {
         return response;
     }
     if !verdict.owns() {

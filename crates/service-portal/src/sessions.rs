@@ -15,7 +15,7 @@ use crate::client::network;
 const IDLE: u64 = 24 * 3_600;
 /// Every session ends, in seconds.
 pub const ABSOLUTE: u64 = 7 * 24 * 3_600;
-/// More than this many at once are not people; the one unused for longest makes room.
+/// More than this many at once are not people; the one unused for longest makes room, guests first.
 const MOST: usize = 1_000;
 /// The times of last use are written this seldom, in seconds: they are not worth a write for each request.
 const FLUSH: u64 = 30;
@@ -172,8 +172,12 @@ impl Sessions {
     fn make_room(&mut self, now: u64) {
         self.kept.sessions.retain(|_, session| session.lives(now));
         if self.kept.sessions.len() >= MOST {
-            let oldest =
-                self.kept.sessions.iter().min_by_key(|(_, session)| session.used).map(|(key, _)| key.clone());
+            let oldest = self
+                .kept
+                .sessions
+                .iter()
+                .min_by_key(|(_, session)| (session.scope == Scope::Everything, session.used))
+                .map(|(key, _)| key.clone());
             oldest.map(|key| self.kept.sessions.remove(&key));
         }
     }

@@ -30,8 +30,8 @@ pub enum Way {
 /// Whose failures are counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Guesser {
-    /// A browser that has logged in before: others at its address cannot slow it down.
-    Device(String),
+    /// A browser that has logged in before, by the way it tries: others at its address cannot slow it down.
+    Device(Way, String),
     /// Everybody else at an address, by the way they try.
     Stranger(Way, IpAddr),
 }
@@ -64,11 +64,14 @@ struct Failures {
 impl Throttle {
     /// How long this guesser has to wait before its next attempt is looked at.
     pub fn wait(&self, guesser: &Guesser, now: Instant) -> Option<Duration> {
-        let own = self.by_guesser.get(guesser).and_then(|failures| {
-            let since = now.duration_since(failures.last);
-            (since < MEMORY).then(|| failures.delay().saturating_sub(since)).filter(|left| !left.is_zero())
-        });
-        own.or_else(|| self.wait_of_strangers(guesser, now))
+        self.own_wait(guesser, now).or_else(|| self.wait_of_strangers(guesser, now))
+    }
+
+    /// The same for its own failures alone, without those of other strangers.
+    pub fn own_wait(&self, guesser: &Guesser, now: Instant) -> Option<Duration> {
+        let failures = self.by_guesser.get(guesser)?;
+        let since = now.duration_since(failures.last);
+        (since < MEMORY).then(|| failures.delay().saturating_sub(since)).filter(|left| !left.is_zero())
     }
 
     /// Many addresses that guess together are as slow as one: a guess a second, from whomever it comes.
@@ -146,7 +149,7 @@ mod tests {
         assert_eq!(throttle.wait(&at(2), now), None);
         let header = Guesser::stranger(Way::Header, IpAddr::from([192, 0, 2, 1]));
         assert_eq!(throttle.wait(&header, now), None, "the other way is a brake of its own");
-        assert_eq!(throttle.wait(&Guesser::Device("known".into()), now), None);
+        assert_eq!(throttle.wait(&Guesser::Device(Way::Form, "known".into()), now), None);
         assert_eq!(throttle.wait(&at(1), now + LONGEST_WAIT), None, "the longest wait is a minute");
     }
 
@@ -177,7 +180,7 @@ mod tests {
         (0..=u8::MAX).for_each(|last| throttle.failed(at(last), now));
         let fresh = Guesser::stranger(Way::Form, IpAddr::from([198, 51, 100, 1]));
         assert_eq!(throttle.wait(&fresh, now), Some(FIRST_WAIT));
-        assert_eq!(throttle.wait(&Guesser::Device("known".into()), now), None);
+        assert_eq!(throttle.wait(&Guesser::Device(Way::Form, "known".into()), now), None);
         assert_eq!(throttle.wait(&fresh, now + Duration::from_mins(5)), None);
     }
 

@@ -134,6 +134,7 @@ fn serve(container: &Container<'_>) -> Result<()> {
     let shipped = kit::cmd::stdout(container.exec().args(["cat", &format!("{SHARE}/service_config")]))?;
     let bare = without_gate(&shipped).context("the shipped template has no line import %GATE%")?;
     container.write(&format!("{SHARE}/service_config_{BARE_LISTEN}"), &bare)?;
+    kit::cmd::run(container.exec().args(["supervisorctl", "signal", "HUP", "caddy"]))?;
     for (public, listen) in [(GATED, SERVICE), (BARE, BARE_LISTEN)] {
         let text =
             format!(r#"{{"service_name":"bench {public}","listen_port":{listen},"proxy_port":{public}}}"#);

@@ -106,6 +106,22 @@ fn a_share_link_opens_one_service_and_nothing_else() {
     for page in ["/leonardo/", "/leonardo/access", "/leonardo/state.json"] {
         assert_eq!(guest(&echo).get(page).status, 403, "{page} is the owner's");
     }
+    // What a script in a service's page could do with the owner's session: nothing that opens more.
+    let [user, password, token] = container.login();
+    let owner = echo.with("cookie", &echo.log_in(&user, &password).cookie());
+    let script = owner.with("origin", &format!("http://{}", echo.address()));
+    for page in ["phone", "share", "revoke", "end-all"] {
+        assert_eq!(
+            script.post_form(&format!("/leonardo/access/{page}"), &[("id", "x")]).status,
+            403,
+            "{page}"
+        );
+    }
+    // A guest learns nothing about the token, and a guess of his counts.
+    let header = |token: &str| guest(&echo).with("authorization", &format!("Bearer {token}")).get("/").body;
+    assert!(header("guess").contains("Bearer guess") && header(&token).contains(&token));
+    assert_eq!(guest(&echo).browser().get("/?token=guess").status, 200);
+    assert!(container.sh("cat /var/log/supervisor/serviceportal.log").text().contains("refused way=address"));
     let renamed = cookie.replacen("_8080=", "=", 1);
     assert_eq!(echo.with("cookie", &renamed).get("/").status, 401, "a guest's cookie is no owner's");
 
