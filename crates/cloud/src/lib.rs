@@ -62,6 +62,17 @@ pub fn is_used(name: &str) -> bool {
         || ["RUNPOD_TCP_PORT_", "VAST_TCP_PORT_"].iter().any(|prefix| name.starts_with(prefix))
 }
 
+/// The switch that makes our ports speak https.
+pub const HTTPS: &str = "WEB_ENABLE_HTTPS";
+
+/// An address of a port of ours, beginning with https where the port speaks it: a link's secret word must not travel in the
+/// clear before it is sent there.
+#[must_use]
+pub fn as_spoken(env: &Env, origin: String) -> String {
+    let https = kit::Reader::new(env).flag(HTTPS, false);
+    if https { origin.replacen("http:", "https:", 1) } else { origin }
+}
+
 /// The token with which the provider's own button opens a service, as `?token=…`; vast.ai sets it.
 #[must_use]
 pub fn one_click_token(env: &Env) -> Option<String> {
@@ -113,6 +124,14 @@ mod tests {
             "on a machine of one's own, the visitor's own address is the right one"
         );
         assert_eq!(address(&[("DIRECT_ADDRESS", "lab.example")]), Some("http://lab.example:1111".into()));
+    }
+
+    #[test]
+    fn a_port_that_speaks_https_is_linked_so() {
+        let on: Env = [(HTTPS, "true")].into_iter().collect();
+        assert_eq!(as_spoken(&on, "http://gpu.lan:1111".into()), "https://gpu.lan:1111");
+        assert_eq!(as_spoken(&on, "https://gpu.lan:1111".into()), "https://gpu.lan:1111");
+        assert_eq!(as_spoken(&Env::default(), "http://gpu.lan:1111".into()), "http://gpu.lan:1111");
     }
 
     #[test]

@@ -51,10 +51,11 @@ fn address(service: &Service, env: &Env, host: Option<&str>) -> Option<String> {
 /// What the provider publishes, else the visitor's own way here with the service's port.
 pub fn origin(service: &Service, env: &Env, host: Option<&str>) -> Option<String> {
     let provider = cloud::detect(env);
-    provider.address(env, service.proxy_port).or_else(|| {
+    let origin = provider.address(env, service.proxy_port).or_else(|| {
         let host = host_name(host?)?;
         (provider.name() == "local").then(|| format!("http://{host}:{}", service.proxy_port))
-    })
+    })?;
+    Some(cloud::as_spoken(env, origin))
 }
 
 /// The host without its port; nothing if it could change a link's meaning.

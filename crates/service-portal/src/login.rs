@@ -118,3 +118,19 @@ fn too_many(next: &str, seconds: u64) -> Response {
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn any_form_is_read_or_refused(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+            let mut form = b"username=ada&password=p%26w&".to_vec();
+            form.extend(&bytes);
+            if let Ok(attempt) = serde_urlencoded::from_bytes::<Attempt>(&form) {
+                proptest::prop_assert_eq!((attempt.username.as_str(), attempt.password.as_str()), ("ada", "p&w"));
+            }
+        }
+    }
+}

@@ -343,3 +343,16 @@ fn every_way_in_for_every_client_right_wrong_expired_and_revoked() {
         assert_eq!(found, expected, "{way}, {state}\n{text}");
     }
 }
+
+#[test]
+fn a_neighbour_who_has_seen_the_cookie_cannot_use_it() {
+    // The engine's own network is trusted here, so that a header can say where a visitor comes from.
+    let networks = "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16";
+    let container = Run::new().env("WEB_TRUSTED_PROXIES", networks).boot();
+    let [user, password, _] = container.login();
+    let from = |address: &str| container.web(1111).with("x-forwarded-for", address);
+    let cookie = from("203.0.113.9").log_in(&user, &password).cookie();
+    assert_eq!(from("203.0.113.9").with("cookie", &cookie).get("/").status, 200);
+    assert_eq!(from("203.0.113.200").with("cookie", &cookie).get("/").status, 200, "the same network");
+    assert_eq!(from("198.51.100.7").with("cookie", &cookie).get("/").status, 401);
+}

@@ -60,3 +60,22 @@ pub fn register(container: &harness::Container, name: &str, listen: u16, proxy: 
     );
     container.write(&format!("/run/http_ports/{proxy}"), &text);
 }
+
+#[test]
+fn a_service_that_is_still_starting_has_a_page_until_it_is_there() {
+    let container = Run::new().env("WEB_PASSWORD", "right").publish(8080).boot();
+    container
+        .write("/var/log/supervisor/slow-starter.log", "loading the model\n\u{1b}[31m40 %\u{1b}[0m <b>\n");
+    register(&container, "Slow Starter", 18080, 8080, "true");
+    container.wait_for(8080);
+    let browser = Browser::start(900, 600);
+    browser.open(&format!("http://{}/?x=1", container.address(8080)));
+    browser.type_into("[name=username]", "user");
+    browser.type_into("[name=password]", "right");
+    browser.click("button");
+    assert_eq!(browser.text("h1"), "Slow Starter is not answering yet");
+    assert!(browser.text(".log").contains("loading the model\n40 % <b>"), "{}", browser.text(".log"));
+    browser.screenshot(&picture("starting"));
+    container.background(&["python3", "-m", "http.server", "--bind", "127.0.0.1", "18080"]);
+    container.until("the page to come by itself", || browser.text("h1").starts_with("Directory listing"));
+}
