@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use harness::{Browser, Run};
 
 pub fn picture(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/e2e").join(name).with_extension("png")
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/e2e");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    folder.join(name).with_extension("png")
 }
 
 #[test]
