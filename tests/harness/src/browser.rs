@@ -69,6 +69,26 @@ impl Browser {
         text.unwrap_or_else(|error| panic!("{error} at {}", self.url()))
     }
 
+    /// Waits until an element shows exactly this; a click's new page may take its time.
+    #[track_caller]
+    pub fn shows(&self, css: &str, text: &str) {
+        self.shows_what(css, &format!("{text:?}"), |found| found == text);
+    }
+
+    /// Waits until an element shows this among other things.
+    #[track_caller]
+    pub fn shows_part(&self, css: &str, text: &str) {
+        self.shows_what(css, &format!("something with {text:?}"), |found| found.contains(text));
+    }
+
+    #[track_caller]
+    fn shows_what(&self, css: &str, what: &str, fits: impl Fn(&str) -> bool) {
+        let shown = kit::wait::until(DEADLINE, what, || fits(&self.text(css)).then_some(()));
+        shown.unwrap_or_else(|error| {
+            panic!("{error} in {css}, which shows {:?} at {}", self.text(css), self.url())
+        });
+    }
+
     pub fn type_into(&self, css: &str, text: &str) {
         let element = self.find(css);
         self.post(&format!("element/{element}/value"), &json!({ "text": text }));

@@ -17,22 +17,22 @@ fn a_browser_logs_in_with_the_right_password_only() {
     let origin = format!("http://{}", container.address(1111));
     let browser = Browser::start(1000, 700);
     browser.open(&origin);
-    assert_eq!(browser.text("h1"), "Log in");
+    browser.shows("h1", "Log in");
     browser.screenshot(&picture("login"));
 
     browser.type_into("[name=username]", "user");
     browser.type_into("[name=password]", "wrong");
     browser.click("button");
-    assert_eq!(browser.text(".error"), "Wrong user name or password.");
+    browser.shows(".error", "Wrong user name or password.");
     browser.screenshot(&picture("login-wrong"));
 
     browser.type_into("[name=username]", "user");
     browser.type_into("[name=password]", "right & <proper>");
     browser.click("button");
+    browser.shows("h1", "Services");
     assert_eq!(browser.url(), format!("{origin}/"));
-    assert_eq!(browser.text("h1"), "Services");
-    assert_eq!(browser.text("#services a"), "Echo <b>");
-    assert_eq!(browser.text("#services .state"), "not answering");
+    browser.shows("#services a", "Echo <b>");
+    browser.shows("#services .state", "not answering");
     assert_eq!(browser.cookies_seen_by_scripts(), "", "no script can read the session");
     browser.screenshot(&picture("portal"));
 
@@ -41,9 +41,9 @@ fn a_browser_logs_in_with_the_right_password_only() {
     browser.screenshot(&picture("portal-running"));
 
     browser.click("header button");
-    assert_eq!(browser.text("h1"), "Log in");
+    browser.shows("h1", "Log in");
     browser.open(&origin);
-    assert_eq!(browser.text("h1"), "Log in", "the session has ended");
+    browser.shows("h1", "Log in");
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_phone_gets_the_same_page() {
     let container = Run::new().boot();
     let browser = Browser::start(390, 780);
     browser.open(&format!("http://{}/login", container.address(1111)));
-    assert_eq!(browser.text("button"), "Log in");
+    browser.shows("button", "Log in");
     browser.screenshot(&picture("login-phone"));
 }
 
@@ -75,8 +75,8 @@ fn a_service_that_is_still_starting_has_a_page_until_it_is_there() {
     browser.type_into("[name=username]", "user");
     browser.type_into("[name=password]", "right");
     browser.click("button");
-    assert_eq!(browser.text("h1"), "Slow Starter is not answering yet");
-    assert!(browser.text(".log").contains("loading the model\n40 % <b>"), "{}", browser.text(".log"));
+    browser.shows("h1", "Slow Starter is not answering yet");
+    browser.shows_part(".log", "loading the model\n40 % <b>");
     browser.screenshot(&picture("starting"));
     container.background(&["python3", "-m", "http.server", "--bind", "127.0.0.1", "18080"]);
     container.until("the page to come by itself", || browser.text("h1").starts_with("Directory listing"));
