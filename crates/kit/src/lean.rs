@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 
 /// Starts this program anew, in place, with only those variables that `wanted` names; does nothing if there are no others.
 ///
@@ -18,6 +18,8 @@ pub fn keep_only(wanted: impl Fn(&str) -> bool) -> Result<()> {
     }
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_else(|| OsString::from("leonardo"));
-    let error = Command::new("/proc/self/exe").arg0(name).args(arguments).env_clear().envs(kept).exec();
+    // By its path: started through /proc/self/exe it would be called "exe" in every list of processes.
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let error = Command::new(program).arg0(name).args(arguments).env_clear().envs(kept).exec();
     Err(anyhow!("cannot start anew with a smaller environment: {error}"))
 }

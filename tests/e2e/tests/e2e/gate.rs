@@ -295,6 +295,8 @@ fn the_gates_own_addresses_are_for_caddy_alone() {
 #[test]
 fn the_web_facing_accounts_can_read_no_secret_and_write_nothing_that_root_runs() {
     let container = Run::new().env("HF_TOKEN", "hf-secret-value").boot();
+    let names = container.sh("pgrep -x 'service-portal|caddy-run|caddy' | wc -l").text();
+    assert_eq!(names, "3", "each program goes by its name");
     for account in ["portal", "caddy"] {
         let as_account = |script: &str| container.exec(&["su", account, "-s", "/bin/bash", "-c", script]);
         as_account("cat /opt/leonardo/etc/environment.sh").failure(1);
