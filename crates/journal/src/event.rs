@@ -35,6 +35,31 @@ pub enum Event {
         /// Which one.
         stage: Stage,
     },
+    /// A tree is being copied to the workspace.
+    SyncProgress {
+        /// Its name below `/opt`.
+        tree: String,
+        /// Entries that are done.
+        entries: u64,
+        /// Entries in all.
+        entries_total: u64,
+        /// Bytes that are done.
+        bytes: u64,
+        /// Bytes in all.
+        bytes_total: u64,
+        /// The rate since the copy began.
+        bytes_per_second: u64,
+        /// How long it still takes at that rate, where that can be said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seconds_left: Option<u64>,
+    },
+    /// Something about a synced tree that the user should know, and that is no failure.
+    SyncNote {
+        /// Its name below `/opt`.
+        tree: String,
+        /// What, in a sentence without its full stop.
+        message: String,
+    },
     /// A stage of late boot has ended.
     StageEnded {
         /// Which one.

@@ -81,6 +81,12 @@ impl<T, E: Into<anyhow::Error>> HintExt<T> for Result<T, E> {
     }
 }
 
+/// The next step that an error knows, for whoever hands an error on instead of ending with it.
+#[must_use]
+pub fn hint(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| cause.downcast_ref::<Hinted>()).map(|hinted| hinted.hint.clone())
+}
+
 /// Runs a tool and turns its outcome into an exit code, printing an error exactly once.
 ///
 /// Usage errors exit with 2, a closed stdout counts as success, everything else exits with 1. The error
@@ -145,6 +151,14 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 mod tests {
     use super::*;
     use anyhow::Context;
+
+    #[test]
+    fn a_hint_is_found_below_what_was_added_to_an_error() {
+        let hinted: anyhow::Result<()> = Err(anyhow::anyhow!("no")).hint(|| "try this".to_owned());
+        let error = hinted.map_err(|error| error.context("while working")).unwrap_err();
+        assert_eq!(hint(&error), Some("try this".to_owned()));
+        assert_eq!(hint(&anyhow::anyhow!("no")), None);
+    }
 
     #[test]
     fn an_error_is_one_line_and_its_hint_another() {

@@ -1,0 +1,74 @@
+//! What `init` does before any program runs: a whole copy is used from the first moment on.
+
+use std::path::Path;
+
+use kit::{Env, Problem, Reader};
+use workspace::Workspace;
+
+use crate::decide::{self, Action};
+use crate::entrance;
+use crate::look;
+use crate::names;
+use crate::tree::Tree;
+
+/// Points each tree's entrance to its whole copy on the workspace, or back to the image's where the copy is gone.
+///
+/// Local and quick: a few looks and a rename for each tree. What cannot be done here is tried again, and reported, by
+/// `workspace-sync run`; what is wrong with `OPT_SYNC` is reported here.
+#[must_use]
+pub fn adopt(opt: &Path, workspace: &Workspace, env: &Env) -> Vec<Problem> {
+    let (names, mut problems) = names::parse(Reader::new(env).text("OPT_SYNC").as_deref());
+    for name in std::iter::once(names::ENVIRONMENTS).chain(names.iter().map(String::as_str)) {
+        let tree = Tree::new(name, opt, &workspace.path, &workspace.slug);
+        if let Err(error) = one(&tree, workspace) {
+            problems.push(Problem::new("WORKSPACE_SYNC", format!("{error:#}")));
+        }
+    }
+    problems
+}
+
+fn one(tree: &Tree, workspace: &Workspace) -> anyhow::Result<()> {
+    let seen = look::at(tree, &workspace.path, workspace.mounted, false)?;
+    match decide::decide(&seen) {
+        Action::Switch(_) => entrance::point(tree, &tree.copy),
+        Action::Return { .. } => entrance::point(tree, &tree.image),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entrance::Entrance;
+    use crate::marker::{self, Marker};
+    use std::fs;
+
+    #[test]
+    fn the_first_program_finds_the_copy_and_the_image_once_the_volume_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (opt, volume) = (dir.path().join("opt"), dir.path().join("ws"));
+        let workspace =
+            Workspace { path: volume.clone(), uid: 1000, gid: 1000, mounted: true, slug: "s".into() };
+        let tree = Tree::new("micromamba", &opt, &volume, "s");
+        fs::create_dir_all(&tree.image).unwrap();
+        entrance::point(&tree, &tree.image).unwrap();
+        fs::create_dir_all(&tree.copy).unwrap();
+        let adopt = || {
+            assert_eq!(adopt(&opt, &workspace, &Env::default()), []);
+            Entrance::of(&tree).unwrap()
+        };
+        assert_eq!(adopt(), Entrance::Image, "a directory without a marker is no copy");
+        let marker = Marker {
+            tree: "micromamba".into(),
+            generation: "g".into(),
+            manifest: "m".into(),
+            entries: 0,
+            bytes: 0,
+            completed_at: 0,
+        };
+        fs::write(tree.copy.join(marker::NAME), marker.render().unwrap()).unwrap();
+        assert_eq!(adopt(), Entrance::Workspace);
+        fs::remove_dir_all(&volume).unwrap();
+        assert_eq!(adopt(), Entrance::Image);
+    }
+}

@@ -1,0 +1,309 @@
+//! Carrying over what was written in the old tree after it had been copied: until the switch, and through files that
+//! programs had open, after it.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use nix::dir::Dir;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, SFlag, fstatat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use tree_copy::{Capabilities, Unobserved};
+use walkdir::WalkDir;
+
+use crate::beneath;
+use crate::clock::Instant;
+use crate::memory::Leftover;
+use crate::settle::{self, New, Relation, Step};
+
+/// Behind the name of an old file that is kept beside the new one, because both were written.
+pub const KEPT_SUFFIX: &str = ".before-switch";
+
+/// The two trees of a switch.
+#[derive(Debug)]
+pub struct Carrier<'a> {
+    old: &'a Path,
+    new: OwnedFd,
+    new_path: &'a Path,
+    capabilities: &'a Capabilities,
+    keep: &'a [&'a OsStr],
+    /// What was written here by an earlier round, so that it is not taken for somebody else's work.
+    written: HashMap<PathBuf, (u64, Instant)>,
+}
+
+/// What a round did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Round {
+    /// Entries that were replaced, made or added to.
+    pub carried: u64,
+    /// Entries that were removed because they had been removed in the old tree.
+    pub removed: u64,
+    /// Files that both sides had written; the old one lies beside the new one.
+    pub kept: Vec<PathBuf>,
+}
+
+impl Round {
+    /// Whether there was nothing to do.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.carried == 0 && self.removed == 0
+    }
+}
+
+impl<'a> Carrier<'a> {
+    /// Carries from the tree at `old` to the one at `new`; names in `keep`, at the top, are none of the tree's.
+    pub fn new(
+        old: &'a Path,
+        new_path: &'a Path,
+        new: OwnedFd,
+        capabilities: &'a Capabilities,
+        keep: &'a [&'a OsStr],
+    ) -> Self {
+        Self { old, new, new_path, capabilities, keep, written: HashMap::new() }
+    }
+
+    /// Looks once for what has changed in the old tree since `leftover` says, carries it over, and moves `leftover`
+    /// forward; whoever stores that may be killed and go on from there.
+    pub fn round(&mut self, leftover: &mut Leftover) -> Result<Round> {
+        let cannot = || format!("cannot carry over changes from {}", self.old.display());
+        let above = self.old.parent().unwrap_or(Path::new("/"));
+        let next = Instant::now(beneath::open_root(above)?)?.safely_before();
+        let mut round = Round::default();
+        let mut entries = WalkDir::new(self.old).follow_links(false).same_file_system(true).into_iter();
+        while let Some(entry) = entries.next() {
+            let entry = match entry {
+                Err(error) if error.io_error().is_some_and(is_gone) => continue,
+                entry => entry.with_context(cannot)?,
+            };
+            let Ok(meta) = entry.metadata() else { continue };
+            if Instant::changed(&meta) < leftover.source_since {
+                continue;
+            }
+            let name = entry.path().strip_prefix(self.old).unwrap_or(entry.path()).to_owned();
+            if name.components().count() == 1 && self.keep.contains(&name.as_os_str()) {
+                continue;
+            }
+            let carried = if meta.is_dir() {
+                self.directory(&name, leftover, &mut round)
+            } else {
+                self.entry(&name, &meta, leftover, &mut round).map(|()| false)
+            };
+            if carried.with_context(|| format!("cannot carry over {}", entry.path().display()))? {
+                entries.skip_current_dir();
+            }
+        }
+        leftover.source_since = leftover.source_since.max(next);
+        Ok(round)
+    }
+
+    /// A directory in which something came or went; returns whether it was carried over with all its content.
+    fn directory(&mut self, name: &Path, leftover: &Leftover, round: &mut Round) -> Result<bool> {
+        match beneath::open_below(&self.new, name) {
+            Ok(there) => {
+                self.removals(name, &there, leftover, round)?;
+                Ok(false)
+            }
+            Err(error) if is_gone(&error) => {
+                self.replicate(name, name.file_name(), round)?;
+                Ok(true)
+            }
+            // A file or a link in its place: somebody made it after the switch, and what is in the directory stays.
+            Err(_) => {
+                self.keep_both(name, round)?;
+                Ok(true)
+            }
+        }
+    }
+
+    fn entry(
+        &mut self,
+        name: &Path,
+        meta: &Metadata,
+        leftover: &mut Leftover,
+        round: &mut Round,
+    ) -> Result<()> {
+        let above = beneath::ensure_below(&self.new, name.parent().unwrap_or(Path::new("")))?;
+        let Some(base) = name.file_name() else { return Ok(()) };
+        let there = self.look(name, &above, base, leftover)?;
+        let old = meta.is_file().then(|| self.open_old(name)).transpose()?.flatten();
+        let new = (there != New::Missing).then(|| open_for_appending(&above, base)).flatten();
+        let relation = match (&old, &new) {
+            (Some(old), Some(new)) => Some(settle::relate(old, new)?),
+            _ => None,
+        };
+        if relation.is_none() && there != New::Missing && self.is_same_link(name, meta, &above, base) {
+            return Ok(());
+        }
+        let key = name.to_string_lossy().into_owned();
+        let carried = leftover.carried.get(&key).copied();
+        let from = match relation {
+            Some(Relation::Diverged { common }) => carried.unwrap_or(common),
+            _ => 0,
+        };
+        let is_text = old.as_ref().is_some_and(|old| settle::is_text(old, from).unwrap_or(false));
+        match settle::step(there, relation, is_text, carried) {
+            Step::Nothing => {}
+            Step::Replace => self.replicate(name, Some(base), round)?,
+            Step::KeepBoth => self.keep_both(name, round)?,
+            Step::Append { from } => {
+                if let (Some(old), Some(new)) = (&old, &new) {
+                    let end = settle::append(old, new, from)?;
+                    if matches!(relation, Some(Relation::Diverged { .. })) {
+                        leftover.carried.insert(key, end);
+                    }
+                    if end > from {
+                        round.carried += 1;
+                    }
+                    if there == New::Untouched {
+                        self.remember(name, &above, base);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the new tree has the entry, and whether anybody but the copy has written it.
+    fn look(&self, name: &Path, above: &OwnedFd, base: &OsStr, leftover: &Leftover) -> Result<New> {
+        let stat = match fstatat(above, base, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Err(nix::Error::ENOENT) => return Ok(New::Missing),
+            stat => stat?,
+        };
+        let changed = Instant(stat.st_ctime, stat.st_ctime_nsec);
+        let ours = self.written.get(name) == Some(&(stat.st_ino, changed));
+        Ok(if ours || changed < leftover.copy_since { New::Untouched } else { New::Written })
+    }
+
+    fn open_old(&self, name: &Path) -> Result<Option<File>> {
+        let root = beneath::open_root(self.old)?;
+        let above = beneath::open_below(&root, name.parent().unwrap_or(Path::new("")))?;
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let base = name.file_name().unwrap_or_default();
+        match openat(&above, base, flags, Mode::empty()) {
+            Err(nix::Error::ENOENT) => Ok(None),
+            opened => Ok(Some(File::from(opened?))),
+        }
+    }
+
+    /// Whether both are symbolic links with the same text; other special entries are compared by type alone.
+    fn is_same_link(&self, name: &Path, meta: &Metadata, above: &OwnedFd, base: &OsStr) -> bool {
+        let Ok(stat) = fstatat(above, base, AtFlags::AT_SYMLINK_NOFOLLOW) else { return false };
+        let kind = |mode: u32| SFlag::from_bits_truncate(mode & SFlag::S_IFMT.bits());
+        if kind(stat.st_mode) != kind(meta.mode()) || meta.is_file() {
+            return false;
+        }
+        !meta.is_symlink()
+            || nix::fcntl::readlinkat(above, base).ok().as_deref()
+                == fs::read_link(self.old.join(name)).ok().as_ref().map(|text| text.as_os_str())
+    }
+
+    fn replicate(&mut self, name: &Path, target: Option<&OsStr>, round: &mut Round) -> Result<()> {
+        let (Some(base), Some(target)) = (name.file_name(), target) else { return Ok(()) };
+        let above_name = name.parent().unwrap_or(Path::new(""));
+        let old = beneath::open_below(beneath::open_root(self.old)?, above_name)?;
+        let above = beneath::ensure_below(&self.new, above_name)?;
+        tree_copy::replicate(old.as_fd(), base, above.as_fd(), target, self.capabilities, &Unobserved)?;
+        round.carried += 1;
+        if target == base {
+            self.remember(name, &above, base);
+        }
+        Ok(())
+    }
+
+    fn keep_both(&mut self, name: &Path, round: &mut Round) -> Result<()> {
+        let mut beside = name.file_name().map(OsString::from).unwrap_or_default();
+        beside.push(KEPT_SUFFIX);
+        self.replicate(name, Some(&beside), round)?;
+        round.kept.push(self.new_path.join(name).with_file_name(&beside));
+        Ok(())
+    }
+
+    fn remember(&mut self, name: &Path, above: &OwnedFd, base: &OsStr) {
+        if let Ok(stat) = fstatat(above, base, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            let state = (stat.st_ino, Instant(stat.st_ctime, stat.st_ctime_nsec));
+            self.written.insert(name.to_owned(), state);
+        }
+    }
+
+    /// Removes from the new directory what the old one lost, as far as nobody has written it since.
+    fn removals(
+        &mut self,
+        name: &Path,
+        there: &OwnedFd,
+        leftover: &Leftover,
+        round: &mut Round,
+    ) -> Result<()> {
+        let old = beneath::open_below(beneath::open_root(self.old)?, name)?;
+        for base in names(there)? {
+            let is_kept = name.as_os_str().is_empty() && self.keep.contains(&base.as_os_str());
+            let is_ours = base.as_bytes().ends_with(KEPT_SUFFIX.as_bytes());
+            if is_kept || is_ours || fstatat(&old, base.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok() {
+                continue;
+            }
+            self.remove(&name.join(&base), there.as_fd(), &base, leftover, round)?;
+        }
+        Ok(())
+    }
+
+    /// Removes an entry with everything in it that was not written since the copy; what was, stays, with its directories.
+    fn remove(
+        &self,
+        name: &Path,
+        above: BorrowedFd<'_>,
+        base: &OsStr,
+        leftover: &Leftover,
+        round: &mut Round,
+    ) -> Result<()> {
+        let above = above.try_clone_to_owned()?;
+        let Ok(stat) = fstatat(&above, base, AtFlags::AT_SYMLINK_NOFOLLOW) else { return Ok(()) };
+        let is_directory = SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) == SFlag::S_IFDIR;
+        // A directory is written, too, when something is made or removed in it.
+        if self.look(name, &above, base, leftover)? != New::Untouched {
+            return Ok(());
+        }
+        if is_directory {
+            let directory = beneath::open_below(&above, Path::new(base))?;
+            for child in names(&directory)? {
+                self.remove(&name.join(&child), directory.as_fd(), &child, leftover, round)?;
+            }
+        }
+        let flag = if is_directory { UnlinkatFlags::RemoveDir } else { UnlinkatFlags::NoRemoveDir };
+        match unlinkat(&above, base, flag) {
+            Ok(()) => round.removed += 1,
+            Err(nix::Error::ENOENT | nix::Error::ENOTEMPTY | nix::Error::EEXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+}
+
+fn open_for_appending(above: &OwnedFd, base: &OsStr) -> Option<File> {
+    let flags = OFlag::O_RDWR | OFlag::O_APPEND | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file = File::from(openat(above, base, flags, Mode::empty()).ok()?);
+    file.metadata().is_ok_and(|meta| meta.is_file()).then_some(file)
+}
+
+fn names(directory: &OwnedFd) -> Result<Vec<OsString>> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let mut listing = Dir::openat(directory, ".", flags, Mode::empty())?;
+    let mut found = Vec::new();
+    for entry in listing.iter() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            found.push(OsStr::from_bytes(name).to_owned());
+        }
+    }
+    Ok(found)
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+}

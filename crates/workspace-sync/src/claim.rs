@@ -1,0 +1,243 @@
+//! `NAME.partial`: a copy in the making, whose it is, and whether somebody works on it right now.
+//!
+//! Its root has a file `.sync_partial` that names the container at work; that container touches it every few seconds. A
+//! directory of that name without the file is somebody's own and stays alone. A lock of the kernel would not do: a volume
+//! may be shared by containers on several machines, and many volumes keep locks to each machine.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::fcntl::{AtFlags, OFlag, openat, renameat};
+use nix::sys::stat::{Mode, UtimensatFlags, fstatat, mkdirat, utimensat};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use serde::{Deserialize, Serialize};
+use std::io::Write;
+
+use crate::clock::Instant;
+use crate::marker::{self, Marker};
+
+/// The file's name.
+pub const NAME: &str = ".sync_partial";
+
+const TOUCH_EVERY: Duration = Duration::from_secs(5);
+/// A container that has not touched its claim for so long is gone, or its volume is. Many missed touches, because a
+/// volume under load can block one for a while.
+const ABANDONED_AFTER_SECONDS: u64 = 90;
+
+/// Who makes a copy, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The tree's name below `/opt`.
+    pub tree: String,
+    /// The container's own random name.
+    pub container: String,
+    /// Its host name, for people.
+    pub host: String,
+    /// This start of the machine's kernel.
+    pub boot: String,
+}
+
+/// What became of an attempt to work on a partial copy.
+#[derive(Debug)]
+pub enum Taken {
+    /// It is ours.
+    Ours {
+        /// Its root.
+        directory: OwnedFd,
+        /// Whether what is in it was written under this kernel's control, so that times and sizes tell the truth: after
+        /// a power cut, a file can have both and no content.
+        trusted: bool,
+    },
+    /// Another container works on it.
+    Busy {
+        /// That container's host name.
+        host: String,
+    },
+    /// It is whole already: only the rename is missing.
+    Whole {
+        /// Its root.
+        directory: OwnedFd,
+        /// What it says about itself.
+        marker: Marker,
+    },
+    /// It is not a copy of ours.
+    Foreign,
+}
+
+impl Claim {
+    /// Takes over or makes the directory `name` in `parent`.
+    pub fn take(&self, parent: impl AsFd, name: &std::ffi::OsStr) -> Result<Taken> {
+        match mkdirat(parent.as_fd(), name, Mode::from_bits_truncate(0o700)) {
+            Ok(()) => {
+                let directory = open(parent.as_fd(), name)?;
+                self.write(&directory)?;
+                return Ok(Taken::Ours { directory, trusted: true });
+            }
+            Err(nix::Error::EEXIST) => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot create {}", name.display())),
+        }
+        let Ok(directory) = open(parent.as_fd(), name) else { return Ok(Taken::Foreign) };
+        if let Some(marker) = Marker::read(&directory)?.filter(|marker| marker.tree == self.tree) {
+            return Ok(Taken::Whole { directory, marker });
+        }
+        let found = marker::read_small(&directory, NAME)?;
+        let Some(found) = found.and_then(|text| serde_json::from_slice::<Self>(&text).ok()) else {
+            if is_empty(&directory)? {
+                // Killed between making the directory and writing the claim.
+                self.write(&directory)?;
+                return Ok(Taken::Ours { directory, trusted: true });
+            }
+            return Ok(Taken::Foreign);
+        };
+        if found.tree != self.tree {
+            return Ok(Taken::Foreign);
+        }
+        if found.container != self.container && age(&directory)? < ABANDONED_AFTER_SECONDS {
+            return Ok(Taken::Busy { host: found.host });
+        }
+        let trusted = found.boot == self.boot;
+        // What was not trusted stays so until it has been compared, also if this process is killed before.
+        let claim = if trusted { self.clone() } else { Self { boot: String::new(), ..self.clone() } };
+        claim.write(&directory)?;
+        Ok(Taken::Ours { directory, trusted })
+    }
+
+    /// Whether somebody works on the partial copy in `directory` at this moment.
+    pub fn is_alive(directory: &OwnedFd) -> Result<bool> {
+        Ok(age(directory)? < ABANDONED_AFTER_SECONDS)
+    }
+
+    /// Says that everything in the directory has been compared or written under this kernel's control.
+    pub fn confirm(&self, directory: impl AsFd) -> Result<()> {
+        self.write(directory)
+    }
+
+    fn write(&self, directory: impl AsFd) -> Result<()> {
+        let cannot = || format!("cannot write {NAME}");
+        let temporary = format!("{NAME}.{}", self.container);
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mut file = File::from(
+            openat(directory.as_fd(), temporary.as_str(), flags, Mode::from_bits_truncate(0o600))
+                .with_context(cannot)?,
+        );
+        file.write_all(&serde_json::to_vec(self)?).with_context(cannot)?;
+        file.sync_all().with_context(cannot)?;
+        renameat(directory.as_fd(), temporary.as_str(), directory.as_fd(), NAME).with_context(cannot)
+    }
+}
+
+/// Forgets whose a directory was: it is whole.
+pub fn release(directory: impl AsFd) -> Result<()> {
+    match unlinkat(directory, NAME, UnlinkatFlags::NoRemoveDir) {
+        Ok(()) | Err(nix::Error::ENOENT) => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("cannot remove {NAME}")),
+    }
+}
+
+/// Runs `work` while a second thread keeps the claim alive.
+pub fn alive<T>(directory: impl AsFd + Sync, work: impl FnOnce() -> T) -> T {
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let keeper = scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                // A volume that refuses will tell the copy itself.
+                let _ = utimensat(
+                    directory.as_fd(),
+                    NAME,
+                    &TimeSpec::UTIME_NOW,
+                    &TimeSpec::UTIME_NOW,
+                    UtimensatFlags::NoFollowSymlink,
+                );
+                thread::park_timeout(TOUCH_EVERY);
+            }
+        });
+        let result = work();
+        ended.store(true, Ordering::Relaxed);
+        keeper.thread().unpark();
+        result
+    })
+}
+
+fn open(parent: impl AsFd, name: &std::ffi::OsStr) -> Result<OwnedFd> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    openat(parent, name, flags, Mode::empty()).with_context(|| format!("cannot open {}", name.display()))
+}
+
+fn is_empty(directory: &OwnedFd) -> Result<bool> {
+    let copy = directory.try_clone().context("cannot use another file descriptor")?;
+    let mut listing = nix::dir::Dir::from_fd(copy).context("cannot list a directory")?;
+    // Besides "." and "..", only what a killed writer of the claim left.
+    let own = format!("{NAME}.");
+    Ok(listing.iter().flatten().all(|entry| {
+        matches!(entry.file_name().to_bytes(), b"." | b"..")
+            || entry.file_name().to_bytes().starts_with(own.as_bytes())
+    }))
+}
+
+/// How long ago the claim in `directory` was touched, in seconds, by the volume's own clock.
+fn age(directory: &OwnedFd) -> Result<u64> {
+    let now = Instant::now(directory)?;
+    let stat = fstatat(directory, NAME, AtFlags::AT_SYMLINK_NOFOLLOW)
+        .with_context(|| format!("cannot look at {NAME}"))?;
+    Ok(Instant(stat.st_ctime, stat.st_ctime_nsec).seconds_until(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::beneath;
+    use std::ffi::OsStr;
+    use std::fs;
+    use std::path::Path;
+
+    fn claim(container: &str, boot: &str) -> Claim {
+        Claim { tree: "x".into(), container: container.into(), host: "h".into(), boot: boot.into() }
+    }
+
+    fn take(claim: &Claim, at: &Path) -> Taken {
+        claim.take(beneath::open_root(at).unwrap(), OsStr::new("x.partial")).unwrap()
+    }
+
+    #[test]
+    fn a_partial_copy_is_resumed_by_its_container_and_left_alone_by_others_while_it_lives() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = claim("a", "1");
+        assert!(matches!(take(&own, dir.path()), Taken::Ours { trusted: true, .. }));
+        assert!(matches!(take(&own, dir.path()), Taken::Ours { trusted: true, .. }));
+        assert!(matches!(take(&claim("b", "1"), dir.path()), Taken::Busy { host } if host == "h"));
+    }
+
+    #[test]
+    fn after_another_start_of_the_machine_content_is_not_trusted_until_confirmed() {
+        let dir = tempfile::tempdir().unwrap();
+        take(&claim("a", "1"), dir.path());
+        let now = claim("a", "2");
+        assert!(matches!(take(&now, dir.path()), Taken::Ours { trusted: false, .. }));
+        let Taken::Ours { directory, trusted: false } = take(&now, dir.path()) else {
+            panic!("a kill before the comparison must not make it trusted");
+        };
+        now.confirm(&directory).unwrap();
+        assert!(matches!(take(&now, dir.path()), Taken::Ours { trusted: true, .. }));
+    }
+
+    #[test]
+    fn a_directory_of_that_name_that_is_not_ours_is_never_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let partial = dir.path().join("x.partial");
+        fs::create_dir(&partial).unwrap();
+        assert!(matches!(take(&claim("a", "1"), dir.path()), Taken::Ours { .. }), "an empty one is nobody's");
+        fs::remove_file(partial.join(NAME)).unwrap();
+        fs::write(partial.join("thesis.tex"), "").unwrap();
+        assert!(matches!(take(&claim("a", "1"), dir.path()), Taken::Foreign));
+        fs::remove_dir_all(&partial).unwrap();
+        fs::create_dir(dir.path().join("elsewhere")).unwrap();
+        std::os::unix::fs::symlink("elsewhere", &partial).unwrap();
+        assert!(matches!(take(&claim("a", "1"), dir.path()), Taken::Foreign), "a link is not followed");
+        assert_eq!(fs::read_dir(dir.path().join("elsewhere")).unwrap().count(), 0);
+    }
+}

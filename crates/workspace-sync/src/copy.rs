@@ -1,0 +1,341 @@
+//! The copy of a tree: into `NAME.partial`, compared, and then renamed, with its marker inside.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, anyhow, bail};
+use journal::{Event, Journal};
+use kit::HintExt;
+use nix::fcntl::{OFlag, RenameFlags, openat, renameat, renameat2};
+use nix::sys::stat::{Mode, fchmod};
+use nix::unistd::{Gid, Uid, fchown};
+use tree_copy::{Capabilities, Check, Options, Pass, Room, Survey, Unobserved};
+
+use crate::beneath;
+use crate::claim::{self, Claim, Taken};
+use crate::clock::Instant;
+use crate::manifest;
+use crate::marker::{self, Marker};
+use crate::memory::{Leftover, Memory};
+use crate::progress::{Progress, Total};
+use crate::tree::Tree;
+
+/// Names in the root of a copy that are ours and not the tree's.
+pub const OURS: [&str; 3] = [marker::NAME, manifest::NAME, claim::NAME];
+/// How often changes made during the copy are followed before the rest is left to what comes after the switch.
+const ROUNDS: usize = 6;
+/// What stays free on the volume: it is the user's, and a full one is of no use to anybody.
+const RESERVE: u64 = 64 << 20;
+
+/// How a copy is to be made.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Manner {
+    /// Whether to take all of the disk and the processors.
+    pub full_speed: bool,
+    /// Whether to compare every byte at the end.
+    pub compare_content: bool,
+}
+
+/// Everything that a copy needs to know.
+#[derive(Debug, Clone, Copy)]
+pub struct Job<'a> {
+    /// The tree.
+    pub tree: &'a Tree,
+    /// What to copy: the image's own copy, or a directory at `/opt/NAME`.
+    pub source: &'a Path,
+    /// Its generation.
+    pub generation: &'a str,
+    /// The root of the workspace; nothing below it is reached through a link.
+    pub workspace: &'a Path,
+    /// Whose copy it is while it is made.
+    pub claim: &'a Claim,
+    /// Where the container remembers things.
+    pub memory: &'a Path,
+    /// Where progress is told.
+    pub journal: &'a Journal,
+    /// How.
+    pub manner: Manner,
+}
+
+/// The names in [`OURS`] as the copy engine wants them.
+pub fn kept() -> [&'static OsStr; 3] {
+    OURS.map(OsStr::new)
+}
+
+/// A path that leads to an open directory, whatever happens to its name.
+pub fn path_of(directory: &OwnedFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}/.", directory.as_raw_fd()))
+}
+
+/// Opens the directory that the copy of `tree` lies in, and makes it where it is missing.
+pub fn open_parent(tree: &Tree, workspace: &Path) -> Result<OwnedFd> {
+    let relative = tree.parent.strip_prefix(workspace).unwrap_or(Path::new(""));
+    beneath::ensure_below(beneath::open_root(workspace)?, relative)
+        .with_context(|| format!("cannot use {} as a directory", tree.parent.display()))
+        .hint(|| "a link or a file in that place is not followed: move it away".to_owned())
+}
+
+impl Job<'_> {
+    /// Makes the copy and renames it to its place; the entrance still leads to the source afterwards.
+    ///
+    /// Whatever fails leaves the source in use, and a partial copy that the next attempt goes on with.
+    pub fn run(&self) -> Result<Marker> {
+        let (parent, marker) = self.prepare()?;
+        place(&parent, &self.tree.partial, &self.tree.copy)?;
+        Ok(marker)
+    }
+
+    /// Makes the copy, whole and with its marker, under its temporary name.
+    pub fn prepare(&self) -> Result<(OwnedFd, Marker)> {
+        self.refuse_nesting()?;
+        let parent = open_parent(self.tree, self.workspace)?;
+        let name = self.tree.partial.file_name().unwrap_or_default();
+        let (directory, trusted) = match self.claim.take(&parent, name)? {
+            Taken::Ours { directory, trusted } => (directory, trusted),
+            Taken::Whole { directory, marker } => {
+                claim::release(&directory)?;
+                return Ok((parent, marker));
+            }
+            Taken::Busy { host } => {
+                return Err(anyhow!(
+                    "the container {host:?} is making {} at this moment",
+                    self.tree.copy.display()
+                ))
+                .hint(|| "this container uses the copy after its next start".to_owned());
+            }
+            Taken::Foreign => {
+                return Err(anyhow!("{} is not a copy of ours", self.tree.partial.display()))
+                    .hint(|| "move it away; it is never overwritten".to_owned());
+            }
+        };
+        let marker = claim::alive(&directory, || self.fill(&parent, &directory, trusted))?;
+        self.seal(&directory, &marker)?;
+        Ok((parent, marker))
+    }
+
+    /// A copy of a directory into itself would never end, and cleaning it up would destroy both.
+    fn refuse_nesting(&self) -> Result<()> {
+        let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let (source, workspace, copy) = (real(self.source), real(self.workspace), real(&self.tree.copy));
+        if workspace.starts_with(&source) || copy.starts_with(&source) || source.starts_with(&copy) {
+            bail!("{} and {} lie within each other", source.display(), self.tree.copy.display());
+        }
+        Ok(())
+    }
+
+    fn fill(&self, parent: &OwnedFd, directory: &OwnedFd, trusted: bool) -> Result<Marker> {
+        let keep = kept();
+        let threads = tree_copy::default_threads();
+        let survey = tree_copy::survey(self.source, threads, &[], &Unobserved)?;
+        let capabilities = self.assess(parent, directory, &survey)?;
+        let total = Total { entries: survey.entries, bytes: survey.bytes };
+        let progress = Progress::new(&self.tree.name, total, self.journal);
+        let mut options = Options {
+            keep: &keep,
+            full_speed: self.manner.full_speed,
+            // A copy that was begun before a power cut may have sizes and times without content.
+            check: if trusted { Check::Metadata } else { Check::Content },
+            durable: false,
+            ..Options::new(&capabilities)
+        };
+        let mut since = self.now()?;
+        self.pass(directory, &options, &progress)?;
+        if !trusted {
+            self.claim.confirm(directory)?;
+        }
+        options.check = Check::Metadata;
+        for _ in 0..ROUNDS {
+            since = self.now()?;
+            let round = self.pass(directory, &options, &progress)?;
+            if round.updated + round.removed == 0 {
+                break;
+            }
+        }
+        options.durable = true;
+        let seen = self.compare(directory, &options, &progress, &mut since)?;
+        progress.end();
+        Memory {
+            generation: Some(self.generation.to_owned()),
+            leftover: Some(Leftover {
+                source_since: since.safely_before(),
+                copy_since: Instant::now(parent)?,
+                carried: std::collections::BTreeMap::new(),
+            }),
+        }
+        .store(self.memory, &self.tree.name)?;
+        Ok(Marker {
+            tree: self.tree.name.clone(),
+            generation: self.generation.to_owned(),
+            manifest: seen.digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            entries: seen.entries,
+            bytes: seen.bytes,
+            completed_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        })
+    }
+
+    /// Finds out what the volume can, tells what is lost there, and refuses early, with the numbers.
+    fn assess(&self, parent: &OwnedFd, directory: &OwnedFd, survey: &Survey) -> Result<Capabilities> {
+        let at = || self.tree.parent.display();
+        let capabilities =
+            tree_copy::probe(&path_of(parent)).map_err(|error| self.named(error, directory))?;
+        log::debug!("what {} can:\n{capabilities}", at());
+        let lost = tree_copy::decide(&survey.needs, &capabilities)
+            .map_err(|refusal| anyhow!("the volume at {} cannot hold {}: {refusal}", at(), self.tree.name))
+            .hint(|| {
+                "the image's own copy stays in use; a volume with another file system could".to_owned()
+            })?;
+        for degradation in lost {
+            self.note(format!("on this volume, {degradation}"));
+        }
+        let have =
+            tree_copy::survey(&path_of(directory), tree_copy::default_threads(), &kept(), &Unobserved)?;
+        let free = tree_copy::room(&path_of(parent))?;
+        let room = Room {
+            bytes: free.bytes.saturating_add(have.bytes_allocated),
+            inodes: free.inodes.map(|inodes| inodes.saturating_add(have.inodes)),
+        };
+        tree_copy::fits(survey, &room, capabilities.hard_links, RESERVE)
+            .map_err(|shortage| anyhow!("there is no room for {} at {}: {shortage}", self.tree.name, at()))
+            .hint(|| {
+                format!(
+                    "make room and type: workspace-sync run; what was copied so far is in {}",
+                    self.tree.partial.display()
+                )
+            })?;
+        Ok(capabilities)
+    }
+
+    /// Compares, corrects, and compares again, until only what programs write at this moment is different.
+    fn compare(
+        &self,
+        directory: &OwnedFd,
+        options: &Options<'_>,
+        progress: &Progress<'_>,
+        since: &mut Instant,
+    ) -> Result<Pass> {
+        let check = if self.manner.compare_content { Check::Content } else { Check::Metadata };
+        let look = Options { write: false, check, ..*options };
+        for _ in 0..ROUNDS {
+            let seen = self.pass(directory, &look, progress)?;
+            let differing = progress.take_differing();
+            if seen.differing == 0 || differing.iter().all(|name| self.is_busy(name, *since)) {
+                return Ok(seen);
+            }
+            log::debug!("{} entries differ, such as {}", seen.differing, differing[0].display());
+            let now = self.now()?;
+            self.pass(directory, &Options { check, ..*options }, progress)?;
+            *since = now;
+        }
+        let seen = self.pass(directory, &look, progress)?;
+        let differing = progress.take_differing();
+        match differing.iter().find(|name| !self.is_busy(name, *since)) {
+            None => Ok(seen),
+            Some(name) => Err(anyhow!(
+                "{} is different from its source after it was copied {ROUNDS} times",
+                self.tree.partial.join(name).display()
+            ))
+            .hint(|| {
+                "the volume does not keep what is written to it; the image's copy stays in use".to_owned()
+            }),
+        }
+    }
+
+    /// Whether the source's entry, or the directory it was in, changed since the last pass: then a difference is no fault.
+    fn is_busy(&self, name: &Path, since: Instant) -> bool {
+        let path = self.source.join(name);
+        [Some(path.as_path()), path.parent()].into_iter().flatten().any(|path| {
+            path.symlink_metadata().is_ok_and(|meta| Instant::changed(&meta) >= since.safely_before())
+        })
+    }
+
+    fn pass(&self, directory: &OwnedFd, options: &Options<'_>, progress: &Progress<'_>) -> Result<Pass> {
+        tree_copy::pass(self.source, &path_of(directory), options, progress)
+            .map_err(|error| self.named(error, directory))
+    }
+
+    /// The source's clock now.
+    fn now(&self) -> Result<Instant> {
+        Instant::now(beneath::open_root(self.source.parent().unwrap_or(Path::new("/")))?)
+    }
+
+    /// An error with the path that the user knows instead of that of an open file.
+    fn named(&self, error: tree_copy::Error, directory: &OwnedFd) -> anyhow::Error {
+        let shown = self.tree.partial.display().to_string();
+        let text = error.to_string().replace(&path_of(directory).display().to_string(), &shown);
+        match error {
+            tree_copy::Error::Full(..) => {
+                let hint = format!("make room and type: workspace-sync run; {shown} is gone on with");
+                Err::<(), _>(anyhow!(text)).hint(|| hint).unwrap_err()
+            }
+            _ => anyhow!(text),
+        }
+    }
+
+    fn note(&self, message: String) {
+        log::warn!("{}: {message}", self.tree.name);
+        let event = Event::SyncNote { tree: self.tree.name.clone(), message };
+        if let Err(error) = self.journal.append(event) {
+            log::debug!("{error:#}");
+        }
+    }
+
+    /// Writes what makes the copy a whole one.
+    fn seal(&self, directory: &OwnedFd, marker: &Marker) -> Result<()> {
+        self.dress(directory)?;
+        write(directory, manifest::NAME, &manifest::of(&path_of(directory), &kept())?)?;
+        // Last: with it, the directory is a copy.
+        write(directory, marker::NAME, &marker.render()?)?;
+        claim::release(directory)
+    }
+
+    /// The root of the tree is not one of its entries.
+    fn dress(&self, directory: &OwnedFd) -> Result<()> {
+        let meta =
+            self.source.metadata().with_context(|| format!("cannot look at {}", self.source.display()))?;
+        // Volumes that keep neither have been told about.
+        let _ = fchown(directory, Some(Uid::from_raw(meta.uid())), Some(Gid::from_raw(meta.gid())));
+        let _ = fchmod(directory, Mode::from_bits_truncate(meta.mode() & 0o7777));
+        Ok(())
+    }
+}
+
+/// Renames a directory to a place in the same parent where nothing is; on the disk when this returns.
+pub fn place(parent: &OwnedFd, from: &Path, to: &Path) -> Result<()> {
+    let cannot = || format!("cannot rename {} to {}", from.display(), to.display());
+    let (old, new) = (from.file_name().unwrap_or_default(), to.file_name().unwrap_or_default());
+    match renameat2(parent, old, parent, new, RenameFlags::RENAME_NOREPLACE) {
+        Ok(()) => {}
+        // Not every file system knows the flag. Without it, nothing but an empty directory can be replaced.
+        Err(nix::Error::EINVAL | nix::Error::ENOSYS | nix::Error::EOPNOTSUPP) => {
+            renameat(parent, old, parent, new).with_context(cannot)?;
+        }
+        Err(error) => return Err(error).with_context(cannot),
+    }
+    sync(parent).with_context(cannot)
+}
+
+/// Writes a file of ours into the root of a copy, whole or not at all.
+fn write(directory: &OwnedFd, name: &str, content: &[u8]) -> Result<()> {
+    let cannot = || format!("cannot write {name}");
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let temporary = format!("{}.new", claim::NAME);
+    let opened = openat(directory, temporary.as_str(), flags, Mode::from_bits_truncate(0o644));
+    let mut file = File::from(opened.with_context(cannot)?);
+    file.write_all(content).with_context(cannot)?;
+    file.sync_all().with_context(cannot)?;
+    renameat(directory, temporary.as_str(), directory, name).with_context(cannot)?;
+    sync(directory).with_context(cannot)
+}
+
+/// Forces a directory to the disk, where its file system can.
+fn sync(directory: &OwnedFd) -> io::Result<()> {
+    match File::from(directory.try_clone()?).sync_all() {
+        Err(error) if error.raw_os_error() == Some(nix::libc::EINVAL) => Ok(()),
+        synced => synced,
+    }
+}

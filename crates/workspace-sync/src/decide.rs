@@ -1,0 +1,198 @@
+//! What is to be done about a tree, from what was seen of it.
+
+use std::path::PathBuf;
+
+use crate::entrance::Entrance;
+use crate::marker::Marker;
+
+/// What is at the place of the workspace's copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Copy {
+    /// Nothing.
+    Absent,
+    /// A whole copy of this tree.
+    Whole(Marker),
+    /// Something that is not a copy of this tree, in words.
+    Foreign(String),
+}
+
+/// What was seen of a tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// What programs find.
+    pub entrance: Entrance,
+    /// Whether the image has a copy of its own at `/opt/.image/NAME`.
+    pub image: bool,
+    /// What the workspace has.
+    pub copy: Copy,
+    /// Whether the workspace is on a mounted volume.
+    pub mounted: bool,
+    /// `WORKSPACE_SYNC`.
+    pub wanted: bool,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing: the image's tree is in use, for the reason given.
+    Leave(Why),
+    /// Nothing but looking after it: the workspace's copy is in use.
+    Keep(Marker),
+    /// Point the entrance to the whole copy that is there.
+    Switch(Marker),
+    /// Point the entrance back to the image: the copy that it points to is not there. And then copy, if asked for.
+    Return {
+        /// Whether a copy is made afterwards.
+        then_copy: bool,
+    },
+    /// Copy the image's tree, then switch.
+    Copy,
+    /// Copy the directory, then put a link in its place.
+    CopyDirectory,
+    /// Put a link to the whole copy in the place of the directory.
+    ReplaceDirectory(Marker),
+    /// Something is in the way that only the user can decide about.
+    Refuse(Refusal),
+}
+
+/// Why nothing is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// `WORKSPACE_SYNC` is not true, and there is no copy from earlier.
+    NotWanted,
+    /// There is no volume: a copy would be lost with the container.
+    NotMounted,
+}
+
+/// What is in the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no such tree.
+    Missing,
+    /// The entrance is a link that somebody else made.
+    LinkElsewhere(PathBuf),
+    /// The entrance is a file.
+    NotDirectory,
+    /// The copy's place is taken, in words.
+    Occupied(String),
+}
+
+/// Decides.
+#[must_use]
+pub fn decide(seen: &Seen) -> Action {
+    let Seen { entrance, image, copy, mounted, wanted } = seen;
+    match (entrance, copy) {
+        (Entrance::Elsewhere(to), _) => Action::Refuse(Refusal::LinkElsewhere(to.clone())),
+        (Entrance::Other, _) => Action::Refuse(Refusal::NotDirectory),
+        (Entrance::Missing, Copy::Whole(marker)) | (Entrance::Image, Copy::Whole(marker)) => {
+            Action::Switch(marker.clone())
+        }
+        (Entrance::Workspace, Copy::Whole(marker)) => Action::Keep(marker.clone()),
+        (Entrance::Directory, Copy::Whole(marker)) => Action::ReplaceDirectory(marker.clone()),
+        (Entrance::Workspace | Entrance::Missing, _) if !image => Action::Refuse(Refusal::Missing),
+        (Entrance::Image, _) if !image => Action::Refuse(Refusal::Missing),
+        (Entrance::Workspace | Entrance::Missing, copy) => {
+            Action::Return { then_copy: *wanted && *mounted && *copy == Copy::Absent }
+        }
+        _ if !wanted => Action::Leave(Why::NotWanted),
+        _ if !mounted => Action::Leave(Why::NotMounted),
+        (_, Copy::Foreign(what)) => Action::Refuse(Refusal::Occupied(what.clone())),
+        (Entrance::Directory, Copy::Absent) => Action::CopyDirectory,
+        (Entrance::Image, Copy::Absent) => Action::Copy,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn marker() -> Marker {
+        Marker {
+            tree: "x".into(),
+            generation: "g".into(),
+            manifest: "m".into(),
+            entries: 1,
+            bytes: 2,
+            completed_at: 3,
+        }
+    }
+
+    fn of(entrance: Entrance, image: bool, copy: Copy, mounted: bool, wanted: bool) -> Action {
+        decide(&Seen { entrance, image, copy, mounted, wanted })
+    }
+
+    #[test]
+    fn the_first_start_copies_only_what_was_asked_for_onto_a_volume() {
+        let first = |mounted, wanted| of(Entrance::Image, true, Copy::Absent, mounted, wanted);
+        assert_eq!(first(true, true), Action::Copy);
+        assert_eq!(first(false, true), Action::Leave(Why::NotMounted));
+        assert_eq!(first(true, false), Action::Leave(Why::NotWanted));
+        assert_eq!(first(false, false), Action::Leave(Why::NotWanted));
+    }
+
+    #[test]
+    fn a_copy_from_earlier_is_used_whatever_the_setting_says_now() {
+        for wanted in [true, false] {
+            assert_eq!(
+                of(Entrance::Image, true, Copy::Whole(marker()), true, wanted),
+                Action::Switch(marker())
+            );
+            assert_eq!(
+                of(Entrance::Workspace, true, Copy::Whole(marker()), true, wanted),
+                Action::Keep(marker())
+            );
+            assert_eq!(
+                of(Entrance::Directory, false, Copy::Whole(marker()), true, wanted),
+                Action::ReplaceDirectory(marker())
+            );
+        }
+    }
+
+    #[test]
+    fn an_entrance_whose_copy_is_gone_returns_to_the_image_first() {
+        let gone = |mounted, wanted, copy| of(Entrance::Workspace, true, copy, mounted, wanted);
+        assert_eq!(gone(true, true, Copy::Absent), Action::Return { then_copy: true });
+        assert_eq!(gone(true, false, Copy::Absent), Action::Return { then_copy: false });
+        assert_eq!(gone(false, true, Copy::Absent), Action::Return { then_copy: false });
+        assert_eq!(gone(true, true, Copy::Foreign("a file".into())), Action::Return { then_copy: false });
+        assert_eq!(
+            of(Entrance::Workspace, false, Copy::Absent, true, true),
+            Action::Refuse(Refusal::Missing)
+        );
+    }
+
+    #[test]
+    fn what_belongs_to_somebody_is_never_touched() {
+        let elsewhere = || Entrance::Elsewhere("/data".into());
+        assert_eq!(
+            of(elsewhere(), true, Copy::Whole(marker()), true, true),
+            Action::Refuse(Refusal::LinkElsewhere("/data".into()))
+        );
+        assert_eq!(
+            of(Entrance::Other, false, Copy::Absent, true, true),
+            Action::Refuse(Refusal::NotDirectory)
+        );
+        let occupied = Copy::Foreign("a directory without a marker".into());
+        for entrance in [Entrance::Image, Entrance::Directory] {
+            assert_eq!(
+                of(entrance.clone(), true, occupied.clone(), true, true),
+                Action::Refuse(Refusal::Occupied("a directory without a marker".into()))
+            );
+            assert_eq!(
+                of(entrance, true, occupied.clone(), true, false),
+                Action::Leave(Why::NotWanted),
+                "who did not ask for a copy may use the name"
+            );
+        }
+    }
+
+    #[test]
+    fn a_tree_that_is_not_there_is_refused() {
+        assert_eq!(of(Entrance::Missing, false, Copy::Absent, true, true), Action::Refuse(Refusal::Missing));
+        assert_eq!(
+            of(Entrance::Missing, true, Copy::Absent, true, false),
+            Action::Return { then_copy: false },
+            "an image whose link was lost gets it back"
+        );
+    }
+}

@@ -1,0 +1,130 @@
+//! `/opt/NAME`: what is there, and the switch.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process;
+
+use anyhow::{Context, Result};
+
+use crate::tree::Tree;
+
+/// What programs find at `/opt/NAME`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entrance {
+    /// A link to the image's own copy.
+    Image,
+    /// A link to the workspace's copy, whether that exists or not.
+    Workspace,
+    /// A link to somewhere else: somebody's own decision.
+    Elsewhere(PathBuf),
+    /// A directory, as an extended image may ship it.
+    Directory,
+    /// Something that is neither a link nor a directory.
+    Other,
+    /// Nothing.
+    Missing,
+}
+
+impl Entrance {
+    /// Looks at the entrance of `tree`.
+    pub fn of(tree: &Tree) -> Result<Self> {
+        let cannot = || format!("cannot look at {}", tree.entrance.display());
+        let meta = match fs::symlink_metadata(&tree.entrance) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::Missing),
+            looked => looked.with_context(cannot)?,
+        };
+        if meta.is_dir() {
+            return Ok(Self::Directory);
+        }
+        if !meta.is_symlink() {
+            return Ok(Self::Other);
+        }
+        let to = fs::read_link(&tree.entrance).with_context(cannot)?;
+        Ok(if to == tree.image {
+            Self::Image
+        } else if to == tree.copy {
+            Self::Workspace
+        } else {
+            Self::Elsewhere(to)
+        })
+    }
+}
+
+/// Makes `/opt/NAME` a link to `to`, in one rename: a program that opens it finds the old tree or the new one.
+pub fn point(tree: &Tree, to: &Path) -> Result<()> {
+    let temporary = temporary(tree);
+    let cannot = || format!("cannot point {} to {}", tree.entrance.display(), to.display());
+    // Left by a killed process that had our number.
+    let _ = fs::remove_file(&temporary);
+    symlink(to, &temporary).with_context(cannot)?;
+    fs::rename(&temporary, &tree.entrance)
+        .inspect_err(|_| drop(fs::remove_file(&temporary)))
+        .with_context(cannot)?;
+    sync(tree).with_context(cannot)
+}
+
+/// Removes links that killed processes made and did not get to rename.
+pub fn sweep(tree: &Tree) {
+    let prefix = format!(".{}.link-", tree.name);
+    let Some(entries) = tree.entrance.parent().and_then(|opt| fs::read_dir(opt).ok()) else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&prefix)
+            && entry.file_type().is_ok_and(|kind| kind.is_symlink())
+        {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+fn temporary(tree: &Tree) -> PathBuf {
+    tree.entrance.with_file_name(format!(".{}.link-{}", tree.name, process::id()))
+}
+
+fn sync(tree: &Tree) -> io::Result<()> {
+    tree.entrance.parent().map_or(Ok(()), |opt| fs::File::open(opt)?.sync_all())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(root: &Path) -> Tree {
+        fs::create_dir_all(root.join("opt/.image/x")).unwrap();
+        Tree::new("x", &root.join("opt"), &root.join("ws"), "s")
+    }
+
+    #[test]
+    fn every_kind_of_entrance_is_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = tree(dir.path());
+        let look = || Entrance::of(&tree).unwrap();
+        assert_eq!(look(), Entrance::Missing);
+        point(&tree, &tree.image).unwrap();
+        assert_eq!(look(), Entrance::Image);
+        point(&tree, &tree.copy).unwrap();
+        assert_eq!(look(), Entrance::Workspace, "a dangling link to the copy is still ours");
+        point(&tree, Path::new("/elsewhere")).unwrap();
+        assert_eq!(look(), Entrance::Elsewhere("/elsewhere".into()));
+        fs::remove_file(&tree.entrance).unwrap();
+        fs::write(&tree.entrance, "").unwrap();
+        assert_eq!(look(), Entrance::Other);
+        fs::remove_file(&tree.entrance).unwrap();
+        fs::create_dir(&tree.entrance).unwrap();
+        assert_eq!(look(), Entrance::Directory);
+    }
+
+    #[test]
+    fn links_of_killed_processes_are_swept_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = tree(dir.path());
+        let opt = dir.path().join("opt");
+        symlink("a", opt.join(".x.link-77")).unwrap();
+        symlink("a", opt.join(".y.link-77")).unwrap();
+        fs::write(opt.join(".x.link-text"), "").unwrap();
+        sweep(&tree);
+        assert!(opt.join(".x.link-77").symlink_metadata().is_err());
+        assert!(opt.join(".y.link-77").symlink_metadata().is_ok() && opt.join(".x.link-text").exists());
+    }
+}

@@ -1,0 +1,208 @@
+//! Move environments and services to the workspace, without waiting and without loss.
+//!
+//! A tree such as `/opt/micromamba` is a symbolic link from the image's build on: to `/opt/.image/micromamba`, which is
+//! never deleted. With `WORKSPACE_SYNC=true` and a mounted workspace, `workspace-sync run` copies it to
+//! `$WORKSPACE/environments/micromamba-$IMAGE_SLUG` while programs use the image's, and then makes `/opt/micromamba` a
+//! link to the copy, in one rename. Paths that are baked into environments begin with `/opt/micromamba` and stay true.
+//!
+//! # A copy is whole or it is none
+//!
+//! It is made as `NAME.partial`, compared with its source, given a marker (`.move_complete`) inside, and renamed. Whatever
+//! happens before the rename leaves the image's copy in use, and the next attempt goes on where this one ended.
+//! A directory that has our name and no marker is somebody's own: it is refused, never merged into.
+//!
+//! # Nothing that was written is lost
+//!
+//! Passes over what changed run until nothing has; the rest, written around the moment of the switch or later through
+//! files that were open, is carried over afterwards. Where both trees were written, lines are added to lines, and
+//! anything else is kept beside as `NAME.before-switch`. Processes that still write to the old tree are named.
+//!
+//! # Later starts
+//!
+//! `init` points `/opt/NAME` to a whole copy before anything runs ([`adopt`]), whatever `WORKSPACE_SYNC` says by then.
+//! A copy of another generation of the image is used and reported; `refresh` replaces it and keeps it for `rollback`.
+
+mod adopt;
+mod beneath;
+mod carry;
+mod claim;
+mod cli;
+mod clock;
+mod copy;
+mod decide;
+mod entrance;
+mod follow;
+mod generation;
+mod holders;
+mod look;
+mod manifest;
+mod manual;
+mod marker;
+mod memory;
+mod names;
+mod progress;
+mod refresh;
+mod replace;
+mod report;
+mod settle;
+mod status;
+mod steps;
+mod sync;
+mod tree;
+mod units;
+mod verify;
+
+use std::io::{self, Write};
+
+use clap::Parser;
+use journal::Journal;
+use kit::{Env, Exit, Outcome, Reader};
+use serde::Serialize;
+use workspace::Workspace;
+
+pub use adopt::adopt;
+use claim::Claim;
+pub use cli::command;
+use cli::{Action, Cli};
+use clock::Instant;
+use copy::Manner;
+use sync::Setting;
+use tree::Tree;
+
+/// Where a container remembers what it knows about its trees.
+pub const MEMORY: &str = "/var/lib/leonardo/sync";
+
+/// Runs the command line.
+pub fn run() -> Outcome {
+    let cli = Cli::try_parse()?;
+    kit::logging::start(
+        "workspace-sync",
+        if cli.quiet { -1 } else { i8::try_from(cli.verbose).unwrap_or(1) },
+    );
+    if let Action::Copy { source, target, prune, verify } = &cli.action {
+        return manual::copy(&cli, source, target, *prune, verify.is_some());
+    }
+    let env = Env::of_process();
+    let (workspace, problems) = Workspace::from_env(&env);
+    let mut reader = Reader::new(&env);
+    let wanted = reader.flag("WORKSPACE_SYNC", false);
+    let (names, refused) = names::parse(reader.text("OPT_SYNC").as_deref());
+    for problem in problems.iter().chain(&reader.into_problems()).chain(&refused) {
+        log::warn!("{problem}");
+    }
+    let journal = Journal::at(&cli.journal);
+    let setting = Setting {
+        workspace: &workspace,
+        wanted,
+        memory: &cli.memory,
+        claim: claim(&cli)?,
+        manner: Manner {
+            full_speed: cli.full_speed,
+            compare_content: matches!(cli.action, Action::Run { verify: Some(_), .. }),
+        },
+        began: began(&journal),
+        journal: &journal,
+    };
+    let trees = trees(&cli, &names, &workspace);
+    match &cli.action {
+        Action::Run { .. } | Action::Refresh { .. } | Action::Rollback { .. } | Action::Follow
+            if !cli.dry_run =>
+        {
+            let lock = kit::lock::Lock::open(&cli.memory.join("lock"))?;
+            lock.acquire(std::time::Duration::ZERO)
+                .map_err(|_| anyhow::anyhow!("another workspace-sync works in this container"))?;
+            act(&cli, &setting, &trees)
+        }
+        _ => act(&cli, &setting, &trees),
+    }
+}
+
+fn act(cli: &Cli, setting: &Setting<'_>, trees: &[Tree]) -> Outcome {
+    match &cli.action {
+        Action::Run { .. } if cli.dry_run => {
+            for tree in trees {
+                for step in setting.steps(tree)? {
+                    writeln!(io::stdout(), "{}: {step}", tree.name)?;
+                }
+            }
+            Ok(Exit::Done)
+        }
+        Action::Run { json, .. } => {
+            let mut exit = Exit::Done;
+            for tree in trees {
+                let report = setting.run(tree);
+                if report.outcome == report::Outcome::Failed {
+                    exit = Exit::No;
+                }
+                print(*json, &report, &report.line())?;
+                if let Some(hint) = report.hint.as_ref().filter(|_| !json) {
+                    writeln!(io::stderr(), "hint: {hint}")?;
+                }
+            }
+            Ok(exit)
+        }
+        Action::Status { json } => {
+            for tree in trees {
+                let status = status::of(setting, tree);
+                print(*json, &status, status.to_string().trim_end())?;
+            }
+            Ok(Exit::Done)
+        }
+        Action::Verify { names, hash, json } => verify::run(setting, chosen(trees, names)?, *hash, *json),
+        Action::Refresh { name } => refresh::run(setting, one(trees, name)?, cli.dry_run),
+        Action::Rollback { name } => refresh::rollback(setting, one(trees, name)?, cli.dry_run),
+        Action::Follow => follow::run(setting, trees),
+        Action::Copy { .. } => Ok(Exit::Done),
+    }
+}
+
+fn print(json: bool, value: &impl Serialize, text: &str) -> anyhow::Result<()> {
+    if json {
+        serde_json::to_writer(io::stdout(), value).map_err(io::Error::from)?;
+        writeln!(io::stdout())?;
+    } else {
+        writeln!(io::stdout(), "{text}")?;
+    }
+    Ok(())
+}
+
+fn trees(cli: &Cli, names: &[String], workspace: &Workspace) -> Vec<Tree> {
+    std::iter::once(names::ENVIRONMENTS)
+        .chain(names.iter().map(String::as_str))
+        .map(|name| Tree::new(name, &cli.opt, &workspace.path, &workspace.slug))
+        .collect()
+}
+
+fn one<'a>(trees: &'a [Tree], name: &str) -> anyhow::Result<&'a Tree> {
+    trees.iter().find(|tree| tree.name == name).ok_or_else(|| {
+        let known: Vec<&str> = trees.iter().map(|tree| tree.name.as_str()).collect();
+        kit::Usage(format!("there is no synced tree {name:?}, only {}", known.join(", "))).into()
+    })
+}
+
+fn chosen<'a>(trees: &'a [Tree], names: &[String]) -> anyhow::Result<Vec<&'a Tree>> {
+    if names.is_empty() {
+        return Ok(trees.iter().collect());
+    }
+    names.iter().map(|name| one(trees, name)).collect()
+}
+
+fn claim(cli: &Cli) -> anyhow::Result<Claim> {
+    Ok(Claim {
+        tree: String::new(),
+        container: memory::container(&cli.memory)?,
+        host: nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+        boot: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+            .unwrap_or_default()
+            .trim()
+            .to_owned(),
+    })
+}
+
+/// When this start of the container began, by its first event; a little earlier, because clocks are coarse.
+fn began(journal: &Journal) -> Option<Instant> {
+    let entries = journal.read().ok()?;
+    #[allow(clippy::cast_possible_truncation, reason = "seconds since 1970 fit")]
+    let seconds = entries.first()?.at as i64;
+    Some(Instant(seconds, 0).safely_before())
+}

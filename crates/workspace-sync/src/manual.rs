@@ -1,0 +1,82 @@
+//! `copy`: the copy engine by hand, for any two directories.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use journal::Journal;
+use kit::{Exit, HintExt, Outcome};
+use tree_copy::{Check, Options, Room, Unobserved};
+
+use crate::cli::Cli;
+use crate::progress::{Progress, Total};
+use crate::units;
+
+/// Brings `target` into the state of `source` and compares.
+pub fn copy(cli: &Cli, source: &Path, target: &Path, prune: bool, content: bool) -> Outcome {
+    refuse_nesting(source, target)?;
+    let survey = tree_copy::survey(source, tree_copy::default_threads(), &[], &Unobserved)?;
+    if cli.dry_run {
+        writeln!(
+            io::stdout(),
+            "copy {} entries with {} from {} to {}",
+            units::count(survey.entries),
+            units::bytes(survey.bytes),
+            source.display(),
+            target.display()
+        )?;
+        return Ok(Exit::Done);
+    }
+    fs::create_dir_all(target).with_context(|| format!("cannot create {}", target.display()))?;
+    let capabilities = tree_copy::probe(target)?;
+    for lost in tree_copy::decide(&survey.needs, &capabilities)
+        .map_err(|refusal| anyhow!("{} cannot hold the copy: {refusal}", target.display()))?
+    {
+        log::warn!("at {}, {lost}", target.display());
+    }
+    let have = tree_copy::survey(target, tree_copy::default_threads(), &[], &Unobserved)?;
+    let free = tree_copy::room(target)?;
+    let room = Room {
+        bytes: free.bytes.saturating_add(have.bytes_allocated),
+        inodes: free.inodes.map(|inodes| inodes.saturating_add(have.inodes)),
+    };
+    tree_copy::fits(&survey, &room, capabilities.hard_links, 0)?;
+    let name = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    // Nobody waits for it, so that it is told to nobody but the person who typed it.
+    let nowhere = Journal::at(Path::new("/dev/null"));
+    let progress = Progress::new(&name, Total { entries: survey.entries, bytes: survey.bytes }, &nowhere);
+    let check = if content { Check::Content } else { Check::Metadata };
+    let options = Options { check, prune, full_speed: cli.full_speed, ..Options::new(&capabilities) };
+    let done = tree_copy::pass(source, target, &options, &progress)?;
+    let look = Options { write: false, durable: false, ..options };
+    let seen = tree_copy::pass(source, target, &look, &progress)?;
+    progress.end();
+    if let Some(first) = progress.take_differing().first() {
+        return Err(anyhow!("{} entries differ after the copy, such as {}", seen.differing, first.display()))
+            .hint(|| "programs write to the source, or the target does not keep what is written".to_owned());
+    }
+    log::info!(
+        "{} entries with {} are equal; {} were copied or corrected, {} removed",
+        units::count(seen.entries),
+        units::bytes(seen.bytes),
+        units::count(done.updated),
+        units::count(done.removed)
+    );
+    Ok(Exit::Done)
+}
+
+/// A directory copied into itself would never end, and one that is copied over itself is lost.
+fn refuse_nesting(source: &Path, target: &Path) -> Result<()> {
+    let source = fs::canonicalize(source).with_context(|| format!("cannot open {}", source.display()))?;
+    let above = target.ancestors().find_map(|above| {
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        Some((fs::canonicalize(above).ok()?, target.strip_prefix(above).ok()?.to_owned()))
+    });
+    let target = above.map_or_else(|| target.to_owned(), |(above, rest)| above.join(rest));
+    // Joining nothing leaves a slash behind, which `starts_with` does not mind.
+    if target.starts_with(&source) || source.starts_with(&target) {
+        bail!("{} and {} lie within each other", source.display(), target.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! `.move_complete`: what makes a directory on the workspace a whole copy.
+//!
+//! It is written inside the copy while that still has its temporary name, so that one rename makes the copy and its
+//! marker appear together. A directory without it is never taken for a copy.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+
+use anyhow::{Context, Result};
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+use serde::{Deserialize, Serialize};
+
+/// The marker's name in the root of a copy.
+pub const NAME: &str = ".move_complete";
+
+/// Nothing that is ours is longer; a workspace may hold anything under our names.
+const LONGEST: u64 = 64 * 1024;
+
+/// What a copy says about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marker {
+    /// The tree's name below `/opt`.
+    pub tree: String,
+    /// The generation of the image's copy that it was made from.
+    pub generation: String,
+    /// Digest of its entries when it was complete.
+    pub manifest: String,
+    /// How many entries it had.
+    pub entries: u64,
+    /// The sum of its files' sizes.
+    pub bytes: u64,
+    /// When it was complete, in seconds since the Unix epoch.
+    pub completed_at: u64,
+}
+
+impl Marker {
+    /// The content of the file.
+    pub fn render(&self) -> Result<Vec<u8>> {
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        Ok(text)
+    }
+
+    /// The marker in this directory, or nothing if there is none that can be understood.
+    pub fn read(directory: impl AsFd) -> Result<Option<Self>> {
+        Ok(read_small(directory, NAME)?.and_then(|text| serde_json::from_slice(&text).ok()))
+    }
+}
+
+/// The start of a small regular file in `directory`, without following a link; nothing if there is none.
+pub fn read_small(directory: impl AsFd, name: &str) -> Result<Option<Vec<u8>>> {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file = match openat(directory, name, flags, Mode::empty()) {
+        Err(nix::Error::ENOENT | nix::Error::ELOOP) => return Ok(None),
+        opened => File::from(opened.with_context(|| format!("cannot open {name}"))?),
+    };
+    let content = (|| -> io::Result<Option<Vec<u8>>> {
+        if !file.metadata()?.is_file() {
+            return Ok(None);
+        }
+        let mut content = Vec::new();
+        file.take(LONGEST).read_to_end(&mut content)?;
+        Ok(Some(content))
+    })();
+    content.with_context(|| format!("cannot read {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn marker() -> Marker {
+        Marker {
+            tree: "x".into(),
+            generation: "g".into(),
+            manifest: "m".into(),
+            entries: 1,
+            bytes: 2,
+            completed_at: 3,
+        }
+    }
+
+    fn read(path: &std::path::Path) -> Option<Marker> {
+        Marker::read(File::open(path).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn only_a_whole_marker_in_a_plain_file_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(NAME);
+        assert_eq!(read(dir.path()), None);
+        fs::write(&file, "").unwrap();
+        assert_eq!(read(dir.path()), None, "other systems write an empty file of this name");
+        let text = marker().render().unwrap();
+        fs::write(&file, &text[..text.len() / 2]).unwrap();
+        assert_eq!(read(dir.path()), None);
+        fs::write(&file, &text).unwrap();
+        assert_eq!(read(dir.path()), Some(marker()));
+        let elsewhere = dir.path().join("elsewhere");
+        fs::rename(&file, &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &file).unwrap();
+        assert_eq!(read(dir.path()), None, "a link is no marker");
+        fs::remove_file(&file).unwrap();
+        fs::create_dir(&file).unwrap();
+        assert_eq!(read(dir.path()), None);
+    }
+}

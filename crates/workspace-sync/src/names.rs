@@ -1,0 +1,70 @@
+//! `OPT_SYNC`: which trees below `/opt` shall live on the workspace besides the environments.
+
+use kit::Problem;
+
+/// The tree that is always one of them.
+pub const ENVIRONMENTS: &str = "micromamba";
+
+/// What belongs to the image itself: on the workspace it would be shared between containers of different images, and
+/// it is what runs before a workspace is there.
+const KEPT: [&str; 4] = ["leonardo", "caddy", "supervisor", "storage"];
+
+/// The names in `OPT_SYNC`, each once and in its order, and what was wrong with the others.
+///
+/// A name is one directory below `/opt`; it comes from the environment and becomes part of paths that root works
+/// with, so that anything else is refused by name.
+pub fn parse(setting: Option<&str>) -> (Vec<String>, Vec<Problem>) {
+    let mut names: Vec<String> = Vec::new();
+    let mut problems = Vec::new();
+    for name in setting.unwrap_or_default().split(':').map(str::trim).filter(|name| !name.is_empty()) {
+        if let Some(reason) = refusal(name) {
+            problems.push(Problem::new("OPT_SYNC", format!("{name:?} {reason}; it stays in the image")));
+        } else if name != ENVIRONMENTS && !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+    (names, problems)
+}
+
+fn refusal(name: &str) -> Option<&'static str> {
+    if name.contains('/') {
+        Some("is a path, not the name of a directory below /opt")
+    } else if name.starts_with('.') || name.starts_with('-') {
+        Some("begins with a character that no tree may begin with")
+    } else if name.chars().any(char::is_control) {
+        Some("has a control character in it")
+    } else if name.len() > 200 {
+        Some("is longer than 200 bytes")
+    } else if KEPT.contains(&name) {
+        Some("belongs to the image itself")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_taken_once_and_in_order() {
+        let (names, problems) = parse(Some("ComfyUI: web ui :ComfyUI::micromamba"));
+        assert_eq!(names, ["ComfyUI", "web ui"]);
+        assert_eq!(problems, []);
+        assert_eq!(parse(None), (vec![], vec![]));
+        assert_eq!(parse(Some(" : ")), (vec![], vec![]));
+    }
+
+    #[test]
+    fn what_is_no_name_is_refused_by_name_and_the_others_hold() {
+        let long = "x".repeat(201);
+        for bad in
+            ["..", ".", "/", "a/b", "/etc", "../x", ".image", "-rf", "a\nb", "leonardo", "caddy", &long]
+        {
+            let (names, problems) = parse(Some(&format!("good:{bad}")));
+            assert_eq!(names, ["good"], "{bad:?}");
+            assert_eq!(problems.len(), 1, "{bad:?}");
+            assert!(problems[0].message.starts_with(&format!("{bad:?} ")), "{}", problems[0].message);
+        }
+    }
+}

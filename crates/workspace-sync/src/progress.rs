@@ -1,0 +1,194 @@
+//! How far a copy is: a line that moves on a terminal, lines elsewhere, and events in the boot journal.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use journal::{Event, Journal};
+use tree_copy::{Counters, Note, Observer, What};
+
+use crate::units;
+
+/// On a terminal, for the eye.
+const MOVE_EVERY: Duration = Duration::from_millis(100);
+/// In a log and in the journal: enough to see that it goes on, without filling them during an hour of copying.
+const SAY_EVERY: Duration = Duration::from_secs(5);
+/// Notes are worth reading one by one, but not by the thousand.
+const NOTES_SAID: u32 = 20;
+
+/// What is to be done in all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Total {
+    /// Entries of the tree.
+    pub entries: u64,
+    /// Bytes of its files.
+    pub bytes: u64,
+}
+
+/// How far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Entries that are done.
+    pub entries: u64,
+    /// Bytes that are done.
+    pub bytes: u64,
+    /// Bytes a second since the beginning.
+    pub rate: u64,
+    /// How long it still takes at that rate, in seconds; unknown at the beginning.
+    pub seconds_left: Option<u64>,
+}
+
+impl Position {
+    /// From what is done and how long that took.
+    #[must_use]
+    pub fn at(entries: u64, bytes: u64, total: Total, elapsed: Duration) -> Self {
+        let milliseconds = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
+        let rate = bytes.saturating_mul(1_000) / milliseconds;
+        let left = total.bytes.saturating_sub(bytes);
+        // In the first moments the rate is that of whatever came first.
+        let seconds_left = (milliseconds >= 1_000 && rate > 0).then(|| left.div_ceil(rate));
+        Self { entries, bytes, rate, seconds_left }
+    }
+
+    /// The line that people read.
+    #[must_use]
+    pub fn line(&self, tree: &str, total: Total) -> String {
+        let percent = self.bytes.saturating_mul(100).checked_div(total.bytes).unwrap_or(100).min(100);
+        let mut line = format!(
+            "{tree}: {percent} %, {} of {}, {} of {} entries, {}/s",
+            units::bytes(self.bytes),
+            units::bytes(total.bytes),
+            units::count(self.entries),
+            units::count(total.entries),
+            units::bytes(self.rate),
+        );
+        if let Some(seconds) = self.seconds_left {
+            line += &format!(", {} left", kit::settings::words(seconds));
+        }
+        line
+    }
+}
+
+/// Watches the passes of one tree's copy and tells about them.
+pub struct Progress<'a> {
+    tree: &'a str,
+    total: Total,
+    journal: &'a Journal,
+    began: Instant,
+    said: Mutex<Said>,
+    terminal: bool,
+    differing: Mutex<Vec<std::path::PathBuf>>,
+}
+
+struct Said {
+    moved: Instant,
+    said: Instant,
+    notes: u32,
+}
+
+impl<'a> Progress<'a> {
+    /// Tells about the copy of `tree`.
+    pub fn new(tree: &'a str, total: Total, journal: &'a Journal) -> Self {
+        let now = Instant::now();
+        Self {
+            tree,
+            total,
+            journal,
+            began: now,
+            said: Mutex::new(Said { moved: now, said: now, notes: 0 }),
+            terminal: io::stderr().is_terminal() && log::log_enabled!(log::Level::Info),
+            differing: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// The entries that a comparison found different, up to a thousand, and forgets them.
+    pub fn take_differing(&self) -> Vec<std::path::PathBuf> {
+        self.differing.lock().map(|mut found| std::mem::take(&mut *found)).unwrap_or_default()
+    }
+
+    /// Ends the moving line.
+    pub fn end(&self) {
+        if self.terminal {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+
+    fn say(&self, position: Position) {
+        if !self.terminal {
+            log::info!("{}", position.line(self.tree, self.total));
+        }
+        let event = Event::SyncProgress {
+            tree: self.tree.to_owned(),
+            entries: position.entries,
+            entries_total: self.total.entries,
+            bytes: position.bytes,
+            bytes_total: self.total.bytes,
+            bytes_per_second: position.rate,
+            seconds_left: position.seconds_left,
+        };
+        // The copy matters more than what is told about it.
+        let _ = self.journal.append(event);
+    }
+}
+
+impl Observer for Progress<'_> {
+    fn counted(&self, counters: &Counters) {
+        // Who finds another thread telling has nothing to add.
+        let Ok(mut said) = self.said.try_lock() else { return };
+        let now = Instant::now();
+        let position = || Position::at(counters.entries(), counters.bytes(), self.total, now - self.began);
+        if self.terminal && now - said.moved >= MOVE_EVERY {
+            said.moved = now;
+            let _ = write!(io::stderr(), "\r\x1b[K{}", position().line(self.tree, self.total));
+        }
+        if now - said.said >= SAY_EVERY {
+            said.said = now;
+            self.say(position());
+        }
+    }
+
+    fn noted(&self, note: Note) {
+        if note.what == What::Differs {
+            if let Ok(mut found) = self.differing.lock()
+                && found.len() < 1_000
+            {
+                found.push(note.path);
+            }
+            return;
+        }
+        let Ok(mut said) = self.said.lock() else { return };
+        said.notes += 1;
+        match said.notes {
+            ..=NOTES_SAID => log::info!("{}: {note}", self.tree),
+            number if number == NOTES_SAID + 1 => log::info!("{}: further remarks are left out", self.tree),
+            _ => {}
+        }
+    }
+
+    fn stop(&self) -> bool {
+        // A copy may be killed at any instant, which needs no asking.
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_has_all_that_a_waiting_person_asks() {
+        let total = Total { entries: 63_000, bytes: 5_450_000_000 };
+        let position = Position::at(31_500, 2_725_000_000, total, Duration::from_secs(10));
+        assert_eq!(
+            position.line("micromamba", total),
+            "micromamba: 50 %, 2.7 GB of 5.5 GB, 31,500 of 63,000 entries, 272.5 MB/s, 10 s left"
+        );
+    }
+
+    #[test]
+    fn the_first_moments_promise_nothing_and_an_empty_tree_is_done() {
+        let total = Total { entries: 2, bytes: 0 };
+        let position = Position::at(1, 0, total, Duration::ZERO);
+        assert_eq!(position.line("x", total), "x: 100 %, 0 bytes of 0 bytes, 1 of 2 entries, 0 bytes/s");
+    }
+}

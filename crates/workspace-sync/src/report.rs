@@ -1,0 +1,101 @@
+//! What became of each tree, for people and for `boot`.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::holders::Holder;
+
+/// Which copy programs use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InUse {
+    /// The image's own.
+    Image,
+    /// The workspace's.
+    Workspace,
+    /// A directory at `/opt/NAME`.
+    Directory,
+    /// Something else, or nothing.
+    Other,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Nothing was asked for, or there is no volume.
+    Skipped,
+    /// The workspace's copy was in use already, or is now without a copy having been made.
+    Used,
+    /// It was copied, and is in use.
+    Copied,
+    /// Something asked for was not done; whatever was in use still is.
+    Failed,
+}
+
+/// About one tree; `--json` prints one of these a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Its name below `/opt`.
+    pub tree: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What programs use now.
+    pub in_use: InUse,
+    /// The workspace's copy, or where it would be.
+    pub copy: PathBuf,
+    /// Why, unless it simply went well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// What the user can do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Whether the image has another generation than the copy.
+    pub outdated: bool,
+    /// Processes that may still write to the tree that was in use before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub holders: Vec<Holder>,
+}
+
+impl Report {
+    /// One line for people.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let copy = self.copy.display();
+        let mut line = match self.outcome {
+            Outcome::Skipped => format!("{}: the image's own copy is in use", self.tree),
+            Outcome::Used => format!("{}: {copy} is in use", self.tree),
+            Outcome::Copied => format!("{}: copied to {copy}, which is in use now", self.tree),
+            Outcome::Failed => format!("{}: not on the workspace", self.tree),
+        };
+        if let Some(cause) = &self.cause {
+            line += &format!(": {cause}");
+        }
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_written_form_is_an_interface() {
+        let report = Report {
+            tree: "x".into(),
+            outcome: Outcome::Copied,
+            in_use: InUse::Workspace,
+            copy: "/workspace/x".into(),
+            cause: None,
+            hint: None,
+            outdated: false,
+            holders: vec![Holder { pid: 7, name: "python3".into(), writes: true }],
+        };
+        assert_eq!(
+            serde_json::to_string(&report).unwrap(),
+            r#"{"tree":"x","outcome":"copied","in_use":"workspace","copy":"/workspace/x","outdated":false,"holders":[{"pid":7,"name":"python3","writes":true}]}"#
+        );
+        assert_eq!(report.line(), "x: copied to /workspace/x, which is in use now");
+    }
+}

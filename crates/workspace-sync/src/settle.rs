@@ -1,0 +1,209 @@
+//! What to do about one entry that was written in the old tree after it had been copied.
+//!
+//! Nothing that a program wrote may be missing afterwards, wherever it wrote: the old tree (through a file it had open,
+//! or a moment before the switch) or the new one (a moment after).
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// How the contents of two regular files relate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relation {
+    /// They are the same.
+    Equal,
+    /// The new file is a beginning of the old one.
+    OldIsLonger {
+        /// How long the new one is, in bytes.
+        from: u64,
+    },
+    /// The old file is a beginning of the new one.
+    NewIsLonger,
+    /// Both go on differently; up to this length, whole lines only, they are the same.
+    Diverged {
+        /// In bytes.
+        common: u64,
+    },
+}
+
+/// What was seen of the entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum New {
+    /// It is not in the new tree.
+    Missing,
+    /// It is as it was copied.
+    Untouched,
+    /// Somebody has written it since.
+    Written,
+}
+
+/// What is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing.
+    Nothing,
+    /// Put the old entry in the place of the new one.
+    Replace,
+    /// Add the old file's bytes from here on to the end of the new one.
+    Append {
+        /// The first byte to add.
+        from: u64,
+    },
+    /// Keep the old entry beside the new one, under another name.
+    KeepBoth,
+}
+
+/// Decides about an entry; `relation` is known where both are regular files. `carried` is how much of the old file an
+/// earlier decision added to the new one although both had gone on.
+#[must_use]
+pub fn step(new: New, relation: Option<Relation>, old_is_text: bool, carried: Option<u64>) -> Step {
+    match (new, relation) {
+        (New::Missing, _) => Step::Replace,
+        (_, Some(Relation::Equal | Relation::NewIsLonger)) => Step::Nothing,
+        // In place: a program that appends to the new file at this moment loses nothing by it.
+        (_, Some(Relation::OldIsLonger { from })) => Step::Append { from },
+        (New::Untouched, _) => Step::Replace,
+        (New::Written, Some(Relation::Diverged { common })) if old_is_text => {
+            Step::Append { from: carried.unwrap_or(common) }
+        }
+        (New::Written, _) => Step::KeepBoth,
+    }
+}
+
+/// Compares two files from their beginnings; each is read once.
+pub fn relate(old: &File, new: &File) -> io::Result<Relation> {
+    let mut buffers = (vec![0; 128 * 1024], vec![0; 128 * 1024]);
+    let mut offset = 0;
+    let mut line_end = 0;
+    loop {
+        let (length, other) = (fill(old, &mut buffers.0, offset)?, fill(new, &mut buffers.1, offset)?);
+        let shorter = length.min(other);
+        let same = buffers.0[..shorter]
+            .iter()
+            .zip(&buffers.1[..shorter])
+            .take_while(|(one, two)| one == two)
+            .count();
+        if let Some(newline) = buffers.0[..same].iter().rposition(|&byte| byte == b'\n') {
+            line_end = offset + newline as u64 + 1;
+        }
+        if same < shorter {
+            return Ok(Relation::Diverged { common: line_end });
+        }
+        match length.cmp(&other) {
+            std::cmp::Ordering::Greater => {
+                return Ok(Relation::OldIsLonger { from: offset + other as u64 });
+            }
+            std::cmp::Ordering::Less => return Ok(Relation::NewIsLonger),
+            std::cmp::Ordering::Equal if length == 0 => return Ok(Relation::Equal),
+            std::cmp::Ordering::Equal => offset += length as u64,
+        }
+    }
+}
+
+/// Whether the file, from `from` on, is lines of text: no NUL byte in it.
+pub fn is_text(file: &File, from: u64) -> io::Result<bool> {
+    let mut buffer = vec![0; 128 * 1024];
+    let mut offset = from;
+    loop {
+        let length = fill(file, &mut buffer, offset)?;
+        if length == 0 {
+            return Ok(true);
+        }
+        if buffer[..length].contains(&0) {
+            return Ok(false);
+        }
+        offset += length as u64;
+    }
+}
+
+/// Adds what `old` has from byte `from` on to the end of `new`, which must be open for appending; returns how far it came.
+pub fn append(old: &File, mut new: &File, from: u64) -> io::Result<u64> {
+    let mut buffer = vec![0; 128 * 1024];
+    let mut offset = from;
+    loop {
+        let length = fill(old, &mut buffer, offset)?;
+        if length == 0 {
+            return Ok(offset);
+        }
+        io::Write::write_all(&mut new, &buffer[..length])?;
+        offset += length as u64;
+    }
+}
+
+/// Reads at `offset` until the buffer is full or the file ends.
+fn fill(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(length) => filled += length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn related(old: &[u8], new: &[u8]) -> Relation {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, content: &[u8]| {
+            fs::write(dir.path().join(name), content).unwrap();
+            File::open(dir.path().join(name)).unwrap()
+        };
+        relate(&write("old", old), &write("new", new)).unwrap()
+    }
+
+    #[test]
+    fn files_are_related_byte_by_byte_also_beyond_one_buffer() {
+        let long = b"line of text\n".repeat(30_000);
+        let longer = [&long[..], b"more\n"].concat();
+        let other = [&long[..], b"most\n"].concat();
+        assert_eq!(related(&long, &long), Relation::Equal);
+        assert_eq!(related(&longer, &long), Relation::OldIsLonger { from: long.len() as u64 });
+        assert_eq!(related(&long, &longer), Relation::NewIsLonger);
+        assert_eq!(related(&longer, &other), Relation::Diverged { common: long.len() as u64 });
+        assert_eq!(related(b"", b""), Relation::Equal);
+        assert_eq!(related(b"abc", b"abd"), Relation::Diverged { common: 0 }, "half a line is not common");
+    }
+
+    #[test]
+    fn nothing_that_was_written_on_either_side_is_dropped() {
+        use New::{Missing, Untouched, Written};
+        let diverged = Some(Relation::Diverged { common: 7 });
+        assert_eq!(step(Missing, None, false, None), Step::Replace);
+        assert_eq!(step(Untouched, None, false, None), Step::Replace, "a link that points elsewhere now");
+        assert_eq!(step(Untouched, diverged, true, None), Step::Replace);
+        assert_eq!(step(Written, diverged, true, None), Step::Append { from: 7 });
+        assert_eq!(step(Written, diverged, true, Some(9)), Step::Append { from: 9 }, "not twice");
+        assert_eq!(step(Written, diverged, false, None), Step::KeepBoth, "a database is not lines");
+        assert_eq!(step(Written, None, false, None), Step::KeepBoth);
+        for new in [Untouched, Written] {
+            assert_eq!(step(new, Some(Relation::Equal), true, None), Step::Nothing);
+            assert_eq!(step(new, Some(Relation::NewIsLonger), true, None), Step::Nothing);
+            assert_eq!(
+                step(new, Some(Relation::OldIsLonger { from: 4 }), true, None),
+                Step::Append { from: 4 },
+                "in place, so that a program that appends at the same time loses nothing"
+            );
+        }
+    }
+
+    #[test]
+    fn appending_adds_exactly_the_rest_and_says_how_far_it_came() {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, new) = (dir.path().join("old"), dir.path().join("new"));
+        fs::write(&old, "one\ntwo\nthree\n").unwrap();
+        fs::write(&new, "one\nTWO\n").unwrap();
+        let target = fs::OpenOptions::new().append(true).open(&new).unwrap();
+        assert_eq!(append(&File::open(&old).unwrap(), &target, 4).unwrap(), 14);
+        assert_eq!(fs::read_to_string(&new).unwrap(), "one\nTWO\ntwo\nthree\n");
+        assert!(is_text(&File::open(&old).unwrap(), 0).unwrap());
+        fs::write(&old, b"one\n\0").unwrap();
+        assert!(!is_text(&File::open(&old).unwrap(), 0).unwrap());
+    }
+}

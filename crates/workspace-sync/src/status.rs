@@ -1,0 +1,190 @@
+//! `status`: where every tree is, and what is in the way.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::claim::Claim;
+use crate::decide::{self, Action, Copy, Why};
+use crate::entrance::Entrance;
+use crate::holders::{self, Holder};
+use crate::look;
+use crate::marker;
+use crate::memory::Memory;
+use crate::report::InUse;
+use crate::steps;
+use crate::sync::{self, Setting};
+use crate::tree::Tree;
+use crate::units;
+
+/// About one tree; the fields of its JSON form only ever grow in number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// Its name below `/opt`.
+    pub tree: String,
+    /// What programs use.
+    pub in_use: InUse,
+    /// Where programs find it.
+    pub entrance: PathBuf,
+    /// The place of the workspace's copy.
+    pub copy: PathBuf,
+    /// `absent`, `copying`, `partial`, `whole` or `foreign`.
+    pub state: &'static str,
+    /// The generation of the image's copy, once this container has looked at it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_generation: Option<String>,
+    /// The generation of the workspace's copy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copy_generation: Option<String>,
+    /// The generation that `rollback` would bring back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous_generation: Option<String>,
+    /// Entries of the copy when it was complete.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entries: Option<u64>,
+    /// Bytes of its files then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// When that was, in seconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completed_at: Option<u64>,
+    /// Whether changes to the tree that was in use before are still to be carried over.
+    pub settling: bool,
+    /// Processes that use the image's copy while the workspace's is in use.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub holders: Vec<Holder>,
+    /// The steps that `run` would take now.
+    pub next: Vec<String>,
+    /// What is in the way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// What the user can do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// Looks at `tree`; what cannot be looked at is the problem.
+pub fn of(setting: &Setting<'_>, tree: &Tree) -> Status {
+    let memory = Memory::load(setting.memory, &tree.name);
+    let mut status = Status {
+        tree: tree.name.clone(),
+        in_use: sync::in_use(tree),
+        entrance: tree.entrance.clone(),
+        copy: tree.copy.clone(),
+        state: "absent",
+        image_generation: memory.generation.clone(),
+        copy_generation: None,
+        previous_generation: None,
+        entries: None,
+        bytes: None,
+        completed_at: None,
+        settling: memory.leftover.is_some(),
+        holders: Vec::new(),
+        next: Vec::new(),
+        problem: None,
+        hint: None,
+    };
+    if let Err(error) = fill(setting, tree, &memory, &mut status) {
+        status.problem = Some(format!("{error:#}"));
+        status.hint = kit::exit::hint(&error);
+    }
+    status
+}
+
+fn fill(setting: &Setting<'_>, tree: &Tree, memory: &Memory, status: &mut Status) -> anyhow::Result<()> {
+    let seen = setting.look(tree)?;
+    match &seen.copy {
+        Copy::Whole(marker) => {
+            status.state = "whole";
+            status.copy_generation = Some(marker.generation.clone());
+            status.entries = Some(marker.entries);
+            status.bytes = Some(marker.bytes);
+            status.completed_at = Some(marker.completed_at);
+        }
+        Copy::Foreign(_) => status.state = "foreign",
+        Copy::Absent => status.state = partial(setting, tree)?,
+    }
+    if let Copy::Whole(previous) = look::copy(tree, &setting.workspace.path, &tree.previous)? {
+        status.previous_generation = Some(previous.generation);
+    }
+    if seen.entrance == Entrance::Workspace {
+        status.holders = holders::of(&tree.image);
+    }
+    let action = decide::decide(&seen);
+    status.next =
+        steps::of(&action, tree, memory.leftover.is_some()).iter().map(ToString::to_string).collect();
+    match &action {
+        Action::Refuse(refusal) => {
+            let (problem, hint) = sync::in_words(refusal, tree);
+            (status.problem, status.hint) = (Some(problem), Some(hint));
+        }
+        Action::Leave(Why::NotMounted) => {
+            status.problem =
+                Some("WORKSPACE_SYNC is on, and no volume is mounted at the workspace".to_owned());
+        }
+        _ => {}
+    }
+    if let (Some(image), Some(copy)) = (&status.image_generation, &status.copy_generation)
+        && image != copy
+        && status.problem.is_none()
+    {
+        status.problem = Some("the image brings another generation than the copy has".to_owned());
+        status.hint = Some(format!("workspace-sync refresh {}", tree.name));
+    }
+    Ok(())
+}
+
+/// Whether a copy is being made, by whomever, or lies there unfinished.
+fn partial(setting: &Setting<'_>, tree: &Tree) -> anyhow::Result<&'static str> {
+    let Ok(directory) = look::open(&setting.workspace.path, &tree.partial) else { return Ok("absent") };
+    let claim = marker::read_small(&directory, crate::claim::NAME)?;
+    Ok(match claim.and_then(|text| serde_json::from_slice::<Claim>(&text).ok()) {
+        Some(_) if Claim::is_alive(&directory)? => "copying",
+        Some(_) => "partial",
+        None => "foreign",
+    })
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let in_use = match self.in_use {
+            InUse::Image => "the image's copy",
+            InUse::Workspace => "the workspace's copy",
+            InUse::Directory => "a directory of the image",
+            InUse::Other => "nothing of ours",
+        };
+        writeln!(formatter, "{}", self.tree)?;
+        let mut row = |name: &str, text: &str| writeln!(formatter, "  {name:<12}{text}");
+        row("in use", in_use)?;
+        row("copy", &format!("{} ({})", self.copy.display(), self.state))?;
+        if let (Some(entries), Some(bytes)) = (self.entries, self.bytes) {
+            row(
+                "size",
+                &format!("{} entries, {} when complete", units::count(entries), units::bytes(bytes)),
+            )?;
+        }
+        for (name, generation) in [
+            ("image", &self.image_generation),
+            ("generation", &self.copy_generation),
+            ("previous", &self.previous_generation),
+        ] {
+            if let Some(generation) = generation {
+                row(name, generation)?;
+            }
+        }
+        for holder in &self.holders {
+            row("still used", &format!("by {} ({}), in the image's copy", holder.name, holder.pid))?;
+        }
+        for step in &self.next {
+            row("next", step)?;
+        }
+        if let Some(problem) = &self.problem {
+            row("problem", problem)?;
+        }
+        if let Some(hint) = &self.hint {
+            row("hint", hint)?;
+        }
+        Ok(())
+    }
+}

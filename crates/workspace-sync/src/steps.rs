@@ -1,0 +1,115 @@
+//! The steps that follow from a decision: what `--dry-run` prints and what a real run performs.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::decide::Action;
+use crate::tree::Tree;
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Copy, compare, and rename the copy to its place.
+    Copy {
+        /// From here.
+        from: PathBuf,
+        /// To here.
+        to: PathBuf,
+    },
+    /// Make the entrance a link to this directory.
+    Point {
+        /// The entrance.
+        entrance: PathBuf,
+        /// Where it leads.
+        to: PathBuf,
+    },
+    /// Put a link in the place of the directory at the entrance.
+    ReplaceDirectory {
+        /// The entrance.
+        entrance: PathBuf,
+        /// Where it leads.
+        to: PathBuf,
+    },
+    /// Carry over what was written meanwhile to the tree that was in use before.
+    CarryOver {
+        /// From here.
+        from: PathBuf,
+        /// To here.
+        to: PathBuf,
+    },
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Copy { from, to } => write!(formatter, "copy {} to {}", from.display(), to.display()),
+            Self::Point { entrance, to } => {
+                write!(formatter, "point {} to {}", entrance.display(), to.display())
+            }
+            Self::ReplaceDirectory { entrance, to } => {
+                write!(
+                    formatter,
+                    "replace the directory {} by a link to {}",
+                    entrance.display(),
+                    to.display()
+                )
+            }
+            Self::CarryOver { from, to } => {
+                write!(formatter, "carry over changes from {} to {}", from.display(), to.display())
+            }
+        }
+    }
+}
+
+/// The steps of `action`; `leftover` says whether changes to the image's tree are still to be carried over.
+#[must_use]
+pub fn of(action: &Action, tree: &Tree, leftover: bool) -> Vec<Step> {
+    let point = |to: &PathBuf| Step::Point { entrance: tree.entrance.clone(), to: to.clone() };
+    let carry_over = || Step::CarryOver { from: tree.image.clone(), to: tree.copy.clone() };
+    let copy = |from: &PathBuf| Step::Copy { from: from.clone(), to: tree.copy.clone() };
+    let replace = || Step::ReplaceDirectory { entrance: tree.entrance.clone(), to: tree.copy.clone() };
+    let mut steps = match action {
+        Action::Leave(_) | Action::Refuse(_) => vec![],
+        Action::Keep(_) => vec![],
+        Action::Switch(_) => vec![point(&tree.copy)],
+        Action::Return { then_copy: false } => vec![point(&tree.image)],
+        Action::Return { then_copy: true } => {
+            return vec![point(&tree.image), copy(&tree.image), point(&tree.copy), carry_over()];
+        }
+        Action::Copy => return vec![copy(&tree.image), point(&tree.copy), carry_over()],
+        Action::CopyDirectory => return vec![copy(&tree.entrance), replace()],
+        Action::ReplaceDirectory(_) => return vec![replace()],
+    };
+    if leftover && matches!(action, Action::Keep(_) | Action::Switch(_)) {
+        steps.push(carry_over());
+    }
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::Why;
+    use std::path::Path;
+
+    #[test]
+    fn a_first_copy_is_made_then_switched_to_then_completed() {
+        let tree = Tree::new("x", Path::new("/opt"), Path::new("/ws"), "s");
+        let text = |action: &Action, leftover| -> Vec<String> {
+            of(action, &tree, leftover).iter().map(ToString::to_string).collect()
+        };
+        let whole = [
+            "copy /opt/.image/x to /ws/x",
+            "point /opt/x to /ws/x",
+            "carry over changes from /opt/.image/x to /ws/x",
+        ];
+        assert_eq!(text(&Action::Copy, false), whole);
+        assert_eq!(text(&Action::Return { then_copy: true }, false)[0], "point /opt/x to /opt/.image/x");
+        assert_eq!(text(&Action::Return { then_copy: true }, false)[1..], whole);
+        assert_eq!(
+            text(&Action::CopyDirectory, false),
+            ["copy /opt/x to /ws/x", "replace the directory /opt/x by a link to /ws/x"]
+        );
+        assert_eq!(text(&Action::Leave(Why::NotMounted), true), [""; 0]);
+    }
+}

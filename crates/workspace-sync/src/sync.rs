@@ -1,0 +1,322 @@
+//! One tree, from what is seen to what is done.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use journal::{Event, Journal};
+use kit::HintExt;
+use tree_copy::Capabilities;
+
+use crate::carry::Carrier;
+use crate::claim::Claim;
+use crate::clock::Instant;
+use crate::copy::{self, Job, Manner};
+use crate::decide::{self, Action, Refusal, Seen, Why};
+use crate::entrance::{self, Entrance};
+use crate::generation;
+use crate::holders::{self, Holder};
+use crate::look;
+use crate::marker::Marker;
+use crate::memory::{Leftover, Memory};
+use crate::replace;
+use crate::report::{InUse, Outcome, Report};
+use crate::steps::{self, Step};
+use crate::tree::Tree;
+
+/// After the switch, programs get this long to stop writing to the old tree before the rest is left to `follow`.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// What is the same for all trees of a run.
+#[derive(Debug)]
+pub struct Setting<'a> {
+    /// The workspace.
+    pub workspace: &'a workspace::Workspace,
+    /// `WORKSPACE_SYNC`.
+    pub wanted: bool,
+    /// Where this container remembers things.
+    pub memory: &'a Path,
+    /// The boot journal.
+    pub journal: &'a Journal,
+    /// This container's name on partial copies.
+    pub claim: Claim,
+    /// How to copy.
+    pub manner: Manner,
+    /// When the container began to change what the image brought.
+    pub began: Option<Instant>,
+}
+
+impl Setting<'_> {
+    /// What is seen of `tree` now.
+    pub fn look(&self, tree: &Tree) -> Result<Seen> {
+        look::at(tree, &self.workspace.path, self.workspace.mounted, self.wanted)
+    }
+
+    /// The steps that a run would take.
+    pub fn steps(&self, tree: &Tree) -> Result<Vec<Step>> {
+        let action = decide::decide(&self.look(tree)?);
+        Ok(steps::of(&action, tree, Memory::load(self.memory, &tree.name).leftover.is_some()))
+    }
+
+    /// Does what is to be done about `tree`; a failure is part of the report, because the other trees go on.
+    pub fn run(&self, tree: &Tree) -> Report {
+        entrance::sweep(tree);
+        let mut report = Report {
+            tree: tree.name.clone(),
+            outcome: Outcome::Skipped,
+            in_use: InUse::Other,
+            copy: tree.copy.clone(),
+            cause: None,
+            hint: None,
+            outdated: false,
+            holders: Vec::new(),
+        };
+        if let Err(error) = self.act(tree, &mut report) {
+            report.outcome = Outcome::Failed;
+            report.cause = Some(format!("{error:#}"));
+            report.hint = kit::exit::hint(&error);
+        }
+        report.in_use = in_use(tree);
+        report
+    }
+
+    fn act(&self, tree: &Tree, report: &mut Report) -> Result<()> {
+        let seen = self.look(tree)?;
+        let action = decide::decide(&seen);
+        let mut memory = Memory::load(self.memory, &tree.name);
+        match &action {
+            Action::Leave(why) => {
+                report.cause = explain(*why, self.wanted);
+                return Ok(());
+            }
+            Action::Refuse(refusal) => {
+                if !self.wanted {
+                    report.cause = Some(in_words(refusal, tree).0);
+                    return Ok(());
+                }
+                let (cause, hint) = in_words(refusal, tree);
+                return Err(anyhow!(cause)).hint(|| hint);
+            }
+            Action::Keep(marker) | Action::Switch(marker) | Action::ReplaceDirectory(marker) => {
+                report.outcome = Outcome::Used;
+                self.compare_generation(tree, &seen, marker, &mut memory, report)?;
+            }
+            Action::Copy | Action::CopyDirectory | Action::Return { .. } => {}
+        }
+        if memory.leftover.is_none() && matches!(action, Action::Switch(_) | Action::ReplaceDirectory(_)) {
+            // The copy is from another time: whatever both have written is kept, on either side.
+            memory.leftover = self.began.map(|source_since| Leftover {
+                source_since,
+                copy_since: Instant(0, 0),
+                carried: std::collections::BTreeMap::new(),
+            });
+            memory.store(self.memory, &tree.name)?;
+        }
+        for step in steps::of(&action, tree, memory.leftover.is_some()) {
+            log::debug!("{}: {step}", tree.name);
+            match &step {
+                Step::Copy { from, .. } => {
+                    let generation = self.generation(tree, from, &mut memory)?;
+                    self.copy(tree, from, &generation)?;
+                    memory = Memory::load(self.memory, &tree.name);
+                    report.outcome = Outcome::Copied;
+                }
+                Step::Point { to, .. } => entrance::point(tree, to)?,
+                Step::ReplaceDirectory { .. } => self.replace(tree, &mut memory)?,
+                Step::CarryOver { .. } => report.holders = self.settle(tree, &mut memory, SETTLE)?,
+            }
+        }
+        self.tell_holders(tree, &report.holders);
+        Ok(())
+    }
+
+    fn copy(&self, tree: &Tree, from: &Path, generation: &str) -> Result<Marker> {
+        let job = Job {
+            tree,
+            source: from,
+            generation,
+            workspace: &self.workspace.path,
+            claim: &self.claim_on(tree),
+            memory: self.memory,
+            journal: self.journal,
+            manner: self.manner,
+        };
+        job.run()
+    }
+
+    /// This container's claim on the partial copy of `tree`.
+    pub fn claim_on(&self, tree: &Tree) -> Claim {
+        Claim { tree: tree.name.clone(), ..self.claim.clone() }
+    }
+
+    /// The image's generation of a tree, looked at once in a container's life: later, programs have changed it.
+    pub fn generation(&self, tree: &Tree, at: &Path, memory: &mut Memory) -> Result<String> {
+        if let Some(generation) = &memory.generation {
+            return Ok(generation.clone());
+        }
+        let generation = generation::of(at, self.began)?;
+        memory.generation = Some(generation.clone());
+        memory.store(self.memory, &tree.name)?;
+        Ok(generation)
+    }
+
+    fn compare_generation(
+        &self,
+        tree: &Tree,
+        seen: &Seen,
+        marker: &Marker,
+        memory: &mut Memory,
+        report: &mut Report,
+    ) -> Result<()> {
+        let images = match seen.entrance {
+            Entrance::Directory => &tree.entrance,
+            _ if seen.image => &tree.image,
+            _ => return Ok(()),
+        };
+        let generation = self.generation(tree, images, memory)?;
+        if generation != marker.generation {
+            report.outdated = true;
+            let cause = format!(
+                "the image brings another generation ({generation}) than the copy has ({})",
+                marker.generation
+            );
+            self.note(tree, &format!("{cause}; the copy is used: workspace-sync refresh {}", tree.name));
+            report.cause = Some(cause);
+            report.hint = Some(format!("workspace-sync refresh {}", tree.name));
+        }
+        Ok(())
+    }
+
+    fn replace(&self, tree: &Tree, memory: &mut Memory) -> Result<()> {
+        let keep = copy::kept();
+        let (new, capabilities) = self.open_copy(tree)?;
+        let mut carrier = Carrier::new(&tree.entrance, &tree.copy, new, &capabilities, &keep);
+        replace::directory(tree, &mut carrier, &mut memory.leftover)?;
+        // Nothing can be written to a directory that is gone; one that became the image's copy is followed like any.
+        if tree.image.symlink_metadata().is_err() {
+            memory.leftover = None;
+        }
+        memory.store(self.memory, &tree.name)
+    }
+
+    /// Carries over until nothing is written to the old tree any more or `patience` is over; returns who may still write.
+    pub fn settle(&self, tree: &Tree, memory: &mut Memory, patience: Duration) -> Result<Vec<Holder>> {
+        let keep = copy::kept();
+        let (new, capabilities) = self.open_copy(tree)?;
+        let mut carrier = Carrier::new(&tree.image, &tree.copy, new, &capabilities, &keep);
+        let mut writers = Vec::new();
+        let settled = kit::wait::until(patience, "programs that write to the old tree", || {
+            match self.carry_round(tree, &mut carrier, memory) {
+                Err(error) => Some(Err(error)),
+                Ok(found) => {
+                    writers = found;
+                    writers.is_empty().then_some(Ok(()))
+                }
+            }
+        });
+        match settled {
+            Ok(done) => done?,
+            // The deadline: whoever still writes is followed further, by another process.
+            Err(_) => return Ok(writers),
+        }
+        memory.leftover = None;
+        memory.store(self.memory, &tree.name)?;
+        Ok(writers)
+    }
+
+    fn carry_round(
+        &self,
+        tree: &Tree,
+        carrier: &mut Carrier<'_>,
+        memory: &mut Memory,
+    ) -> Result<Vec<Holder>> {
+        // Who is looked for first cannot write after the last look at the tree.
+        let writers: Vec<Holder> =
+            holders::of(&tree.image).into_iter().filter(|holder| holder.writes).collect();
+        let Some(leftover) = memory.leftover.as_mut() else { return Ok(writers) };
+        let round = carrier.round(leftover)?;
+        for kept in &round.kept {
+            self.note(
+                tree,
+                &format!("{} is what was written before the switch, kept beside the other", kept.display()),
+            );
+        }
+        if !round.is_quiet() {
+            log::debug!("{}: {} entries carried over, {} removed", tree.name, round.carried, round.removed);
+        }
+        memory.store(self.memory, &tree.name)?;
+        Ok(writers)
+    }
+
+    fn open_copy(&self, tree: &Tree) -> Result<(OwnedFd, Capabilities)> {
+        let parent = copy::open_parent(tree, &self.workspace.path)?;
+        let capabilities = tree_copy::probe(&copy::path_of(&parent))?;
+        let new = look::open(&self.workspace.path, &tree.copy)
+            .with_context(|| format!("cannot open {}", tree.copy.display()))?;
+        Ok((new, capabilities))
+    }
+
+    fn tell_holders(&self, tree: &Tree, holders: &[Holder]) {
+        if holders.is_empty() {
+            return;
+        }
+        let who: Vec<String> =
+            holders.iter().map(|holder| format!("{} ({})", holder.name, holder.pid)).collect();
+        self.note(
+            tree,
+            &format!(
+                "still written in the image's copy by {}: it is carried over until they end or are restarted",
+                who.join(", ")
+            ),
+        );
+    }
+
+    /// Tells the log and the journal.
+    pub fn note(&self, tree: &Tree, message: &str) {
+        log::warn!("{}: {message}", tree.name);
+        let event = Event::SyncNote { tree: tree.name.clone(), message: message.to_owned() };
+        if let Err(error) = self.journal.append(event) {
+            log::debug!("{error:#}");
+        }
+    }
+}
+
+/// What programs use.
+pub fn in_use(tree: &Tree) -> InUse {
+    match Entrance::of(tree) {
+        Ok(Entrance::Image) => InUse::Image,
+        Ok(Entrance::Workspace) => InUse::Workspace,
+        Ok(Entrance::Directory) => InUse::Directory,
+        _ => InUse::Other,
+    }
+}
+
+fn explain(why: Why, wanted: bool) -> Option<String> {
+    match why {
+        Why::NotMounted if wanted => Some("no volume is mounted at the workspace".to_owned()),
+        Why::NotMounted | Why::NotWanted => None,
+    }
+}
+
+/// What is in the way, and what the user can do.
+pub fn in_words(refusal: &Refusal, tree: &Tree) -> (String, String) {
+    let entrance = tree.entrance.display();
+    match refusal {
+        Refusal::Missing => (
+            format!("{entrance} does not exist"),
+            "OPT_SYNC takes names of directories that the image has below /opt".to_owned(),
+        ),
+        Refusal::LinkElsewhere(to) => (
+            format!("{entrance} is a link to {}, made by somebody else", to.display()),
+            format!("remove {} from OPT_SYNC, or remove the link", tree.name),
+        ),
+        Refusal::NotDirectory => {
+            (format!("{entrance} is not a directory"), format!("remove {} from OPT_SYNC", tree.name))
+        }
+        Refusal::Occupied(what) => (
+            format!("{} is taken: {what}", tree.copy.display()),
+            "move it away and type: workspace-sync run; it is never merged into".to_owned(),
+        ),
+    }
+}

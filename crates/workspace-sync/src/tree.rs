@@ -1,0 +1,69 @@
+//! One tree: its three places.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::names;
+
+/// A directory of the image that may live on the workspace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tree {
+    /// The name below `/opt`.
+    pub name: String,
+    /// Where programs find it: `/opt/NAME`, a symbolic link.
+    pub entrance: PathBuf,
+    /// The image's own copy: `/opt/.image/NAME`. It is never deleted.
+    pub image: PathBuf,
+    /// The directory that the workspace's copy lies in.
+    pub parent: PathBuf,
+    /// The workspace's copy.
+    pub copy: PathBuf,
+    /// The copy while it is made.
+    pub partial: PathBuf,
+    /// The copy that a refresh replaced.
+    pub previous: PathBuf,
+}
+
+impl Tree {
+    /// The tree `name` with its copy in `workspace`: environments in a directory for this family of images (`slug`),
+    /// because environments of different images do not mix; anything else where people look for it, at the top.
+    #[must_use]
+    pub fn new(name: &str, opt: &Path, workspace: &Path, slug: &str) -> Self {
+        let (parent, base) = if name == names::ENVIRONMENTS {
+            (workspace.join("environments"), format!("{name}-{slug}"))
+        } else {
+            (workspace.to_owned(), name.to_owned())
+        };
+        let beside = |suffix: &str| {
+            let mut file = OsString::from(&base);
+            file.push(suffix);
+            parent.join(file)
+        };
+        Self {
+            name: name.to_owned(),
+            entrance: opt.join(name),
+            image: opt.join(".image").join(name),
+            copy: beside(""),
+            partial: beside(".partial"),
+            previous: beside(".previous"),
+            parent,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn environments_are_kept_apart_by_family_and_other_trees_lie_where_people_look() {
+        let tree = |name| Tree::new(name, Path::new("/opt"), Path::new("/workspace"), "comfyui");
+        let environments = tree("micromamba");
+        assert_eq!(environments.copy, Path::new("/workspace/environments/micromamba-comfyui"));
+        assert_eq!(environments.partial, Path::new("/workspace/environments/micromamba-comfyui.partial"));
+        let other = tree("ComfyUI");
+        assert_eq!(other.copy, Path::new("/workspace/ComfyUI"));
+        assert_eq!(other.previous, Path::new("/workspace/ComfyUI.previous"));
+        assert_eq!(other.image, Path::new("/opt/.image/ComfyUI"));
+    }
+}

@@ -1,0 +1,52 @@
+//! Numbers as people read them.
+
+/// Bytes in decimal units, as disks are sold: `2.7 GB`.
+#[must_use]
+pub fn bytes(number: u64) -> String {
+    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    if number < 1_000 {
+        return format!("{number} bytes");
+    }
+    let mut unit = 0;
+    let mut scaled = u128::from(number) * 10 / 1_000;
+    while scaled >= 10_000 && unit + 1 < UNITS.len() {
+        scaled /= 1_000;
+        unit += 1;
+    }
+    // Rounding the tenths of what was cut off.
+    let divisor = 1_000_u128.pow(u32::try_from(unit).unwrap_or(0) + 1);
+    let tenths = (u128::from(number) * 10 + divisor / 2) / divisor;
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+}
+
+/// A count with its thousands apart: `63,000`.
+#[must_use]
+pub fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short_and_rounded() {
+        let shown = [0, 999, 1_000, 1_049, 1_050, 999_000, 5_450_000_000, u64::MAX].map(bytes);
+        assert_eq!(
+            shown,
+            ["0 bytes", "999 bytes", "1.0 kB", "1.0 kB", "1.1 kB", "999.0 kB", "5.5 GB", "18446.7 PB"]
+        );
+        assert_eq!(
+            [0, 999, 1_000, 63_000, 1_234_567].map(count),
+            ["0", "999", "1,000", "63,000", "1,234,567"]
+        );
+    }
+}
