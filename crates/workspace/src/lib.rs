@@ -1,0 +1,227 @@
+//! The workspace: where it is, whose it is, and what lies where in it.
+//!
+//! `init` looks at the directory once ([`Workspace::look_at`]) and exports what it found ([`Workspace::export`]); every
+//! later tool takes the same answer from its environment ([`Workspace::from_env`]). A tool that was started past `init`
+//! (`docker exec`) has only what the container was given: what is missing there, it looks up itself.
+//!
+//! ```text
+//! $WORKSPACE/
+//!   home/USER/       the system user's home, on a mounted workspace
+//!   storage/         files that applications share
+//!   environments/    copies of the image's trees, one for each image
+//!   .update_lock     while it exists, nothing changes the applications
+//! ```
+
+mod mounts;
+mod place;
+mod slug;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use kit::{Env, Problem, Reader};
+
+pub use place::{DEFAULT_PATH, is_of_the_system, read as read_path};
+pub use slug::{DEFAULT_SLUG, read as read_slug};
+
+/// The id of the system user, and of its group, where the workspace's is root's or unknown.
+pub const DEFAULT_ID: u32 = 1000;
+
+/// Facts about the workspace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workspace {
+    /// Where it is: absolute, without a trailing slash.
+    pub path: PathBuf,
+    /// The user to whom new files shall be accessible: the owner, or 1000 where that is root. Never 0.
+    pub uid: u32,
+    /// The owner's group, or 1000 where that is root's. Never 0.
+    pub gid: u32,
+    /// Whether it is on a volume that outlives the container.
+    pub mounted: bool,
+    /// Which image this is, in names of directories: one plain file name.
+    pub slug: String,
+}
+
+impl Workspace {
+    /// What `init` settled; a variable that is missing or not usable is replaced by a look at the directory.
+    #[must_use]
+    pub fn from_env(env: &Env) -> (Self, Vec<Problem>) {
+        let mut reader = Reader::new(env);
+        let path = read_path(&mut reader);
+        let slug = read_slug(&mut reader);
+        let told = (
+            id(&mut reader, "WORKSPACE_UID"),
+            id(&mut reader, "WORKSPACE_GID"),
+            env.text("WORKSPACE_MOUNTED").map(|_| reader.flag("WORKSPACE_MOUNTED", false)),
+        );
+        let workspace = match told {
+            (Some(uid), Some(gid), Some(mounted)) => Self { path, uid, gid, mounted, slug },
+            (uid, gid, mounted) => {
+                let seen = Self::look_at(path, slug);
+                Self {
+                    uid: uid.unwrap_or(seen.uid),
+                    gid: gid.unwrap_or(seen.gid),
+                    mounted: mounted.unwrap_or(seen.mounted),
+                    ..seen
+                }
+            }
+        };
+        (workspace, reader.into_problems())
+    }
+
+    /// What the directory itself says; one that is not there belongs to nobody and is not mounted.
+    #[must_use]
+    pub fn look_at(path: PathBuf, slug: String) -> Self {
+        let (uid, gid) = fs::metadata(&path).map_or((0, 0), |meta| (meta.uid(), meta.gid()));
+        let mountinfo = fs::read("/proc/self/mountinfo").unwrap_or_default();
+        let mounted = fs::canonicalize(&path).is_ok_and(|real| mounts::hold(&mountinfo, &real));
+        Self { path, uid: own_or_default(uid), gid: own_or_default(gid), mounted, slug }
+    }
+
+    /// Tells programs; the trailing slash is the documented form and suits `$WORKSPACE/x` as well.
+    pub fn export(&self, env: &mut Env) {
+        let mut path = self.path.clone().into_os_string();
+        path.push("/");
+        env.set("WORKSPACE", path);
+        env.set("WORKSPACE_UID", self.uid.to_string());
+        env.set("WORKSPACE_GID", self.gid.to_string());
+        env.set("WORKSPACE_MOUNTED", self.mounted.to_string());
+        env.set("IMAGE_SLUG", self.slug.as_str());
+    }
+
+    /// Copies of the image's trees.
+    #[must_use]
+    pub fn environments(&self) -> PathBuf {
+        self.path.join("environments")
+    }
+
+    /// Files that applications share.
+    #[must_use]
+    pub fn storage(&self) -> PathBuf {
+        self.path.join("storage")
+    }
+
+    /// The home of the system user of this name, on a workspace that is mounted.
+    #[must_use]
+    pub fn home(&self, user: impl AsRef<OsStr>) -> PathBuf {
+        self.path.join("home").join(user.as_ref())
+    }
+
+    /// Whose presence asks provisioning and refreshes to leave the applications alone.
+    #[must_use]
+    pub fn update_lock(&self) -> PathBuf {
+        self.path.join(".update_lock")
+    }
+
+    /// Whether [`Workspace::update_lock`] is there, whatever it is: a file, a directory, even a dangling link.
+    ///
+    /// A volume that does not answer is an error and not "no": the file would be found there a moment later.
+    pub fn is_update_locked(&self) -> Result<bool> {
+        match fs::symlink_metadata(self.update_lock()) {
+            Ok(_) => Ok(true),
+            Err(error) if is_absence(&error) => Ok(false),
+            Err(error) => {
+                Err(error).with_context(|| format!("cannot look at {}", self.update_lock().display()))
+            }
+        }
+    }
+}
+
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn own_or_default(id: u32) -> u32 {
+    if id == 0 { DEFAULT_ID } else { id }
+}
+
+/// An id as `init` exports it; 0 is never meant, and the largest number means "no id" to the kernel (chown(2)).
+fn id(reader: &mut Reader<'_>, name: &str) -> Option<u32> {
+    let text = reader.text(name)?;
+    let number = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u32>().ok()).flatten();
+    let id = number.filter(|&id| id != 0 && id != u32::MAX);
+    if id.is_none() {
+        reader.problem(name, format!("{text:?} is not the id of a user or group; using the workspace's own"));
+    }
+    id
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn told(pairs: &[(&str, &str)]) -> (Workspace, Vec<String>) {
+        let (workspace, problems) = Workspace::from_env(&pairs.iter().copied().collect());
+        (workspace, problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn what_is_exported_is_what_is_read_back() {
+        let workspace = Workspace {
+            path: "/data/my volume".into(),
+            uid: 4242,
+            gid: 4343,
+            mounted: true,
+            slug: "app-2.1".into(),
+        };
+        let mut env = Env::default();
+        workspace.export(&mut env);
+        assert_eq!(env.text("WORKSPACE"), Some("/data/my volume/"));
+        assert_eq!(Workspace::from_env(&env), (workspace, Vec::new()));
+    }
+
+    #[test]
+    fn a_tool_that_init_has_told_nothing_looks_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        let meta = fs::metadata(directory.path()).unwrap();
+        let (workspace, problems) = told(&[("WORKSPACE", directory.path().to_str().unwrap())]);
+        assert_eq!(problems, [""; 0]);
+        assert_eq!(workspace.path, directory.path());
+        assert_eq!((workspace.uid, workspace.gid), (own_or_default(meta.uid()), own_or_default(meta.gid())));
+        let (missing, _) = told(&[("WORKSPACE", "/no/such/place")]);
+        assert_eq!((missing.uid, missing.gid, missing.mounted), (1000, 1000, false));
+    }
+
+    #[test]
+    fn an_id_that_is_none_is_reported_and_never_root() {
+        for wrong in ["0", "-1", "+5", "4294967295", "4294967296", "1e3", "$(id)"] {
+            let (workspace, problems) = told(&[("WORKSPACE", "/no/such/place"), ("WORKSPACE_UID", wrong)]);
+            assert_eq!(workspace.uid, 1000, "{wrong}");
+            assert_eq!(
+                problems,
+                [format!(
+                    "WORKSPACE_UID: {wrong:?} is not the id of a user or group; using the workspace's own"
+                )]
+            );
+        }
+    }
+
+    #[test]
+    fn everything_in_it_has_its_place() {
+        let (workspace, _) = told(&[("WORKSPACE", "/data/")]);
+        assert_eq!(workspace.environments(), Path::new("/data/environments"));
+        assert_eq!(workspace.storage(), Path::new("/data/storage"));
+        assert_eq!(workspace.home("ada"), Path::new("/data/home/ada"));
+        assert_eq!(workspace.update_lock(), Path::new("/data/.update_lock"));
+    }
+
+    #[test]
+    fn anything_of_the_locks_name_is_a_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let workspace = Workspace::look_at(directory.path().to_owned(), DEFAULT_SLUG.to_owned());
+        assert!(!workspace.is_update_locked().unwrap());
+        std::os::unix::fs::symlink("/nowhere", workspace.update_lock()).unwrap();
+        assert!(workspace.is_update_locked().unwrap());
+        fs::remove_file(workspace.update_lock()).unwrap();
+        fs::create_dir(workspace.update_lock()).unwrap();
+        assert!(workspace.is_update_locked().unwrap());
+        let missing = Workspace { path: directory.path().join("no"), ..workspace };
+        assert!(!missing.is_update_locked().unwrap());
+    }
+}

@@ -1,0 +1,64 @@
+//! Whether a directory outlives the container, from the kernel's table of mounts.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// Whether `path` is on a volume of its own: some mount point other than the container's root is at or above it.
+///
+/// `mountinfo` is the text of `/proc/self/mountinfo`, `path` has no links in it.
+pub fn hold(mountinfo: &[u8], path: &Path) -> bool {
+    mountinfo
+        .split(|&byte| byte == b'\n')
+        .filter_map(|line| line.split(|&byte| byte == b' ').nth(4))
+        .map(unescape)
+        .any(|mount_point| mount_point != Path::new("/") && path.starts_with(&mount_point))
+}
+
+/// proc(5): space, tab, newline and backslash in a mount point are written as octal escapes.
+fn unescape(field: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&first, behind)) = rest.split_first() {
+        let octal = (first == b'\\').then(|| behind.get(..3)).flatten().and_then(from_octal);
+        match octal {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &behind[3..];
+            }
+            None => {
+                bytes.push(first);
+                rest = behind;
+            }
+        }
+    }
+    OsString::from_vec(bytes).into()
+}
+
+fn from_octal(digits: &[u8]) -> Option<u8> {
+    u8::from_str_radix(OsStr::from_bytes(digits).to_str()?, 8).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOUNTS: &[u8] = b"1 0 0:1 / / rw - overlay overlay rw\n\
+        2 1 8:1 /x /workspace rw - ext4 /dev/sda rw\n\
+        3 1 8:1 /y /my\\040data rw - ext4 /dev/sda rw\n";
+
+    #[test]
+    fn a_volume_at_or_above_the_workspace_counts() {
+        for path in ["/workspace", "/workspace/deep/er", "/my data/ws"] {
+            assert!(hold(MOUNTS, Path::new(path)), "{path}");
+        }
+        for path in ["/work", "/workspace2", "/my", "/"] {
+            assert!(!hold(MOUNTS, Path::new(path)), "{path}");
+        }
+    }
+
+    #[test]
+    fn mount_points_are_read_as_the_kernel_escapes_them() {
+        assert_eq!(unescape(br"/a\040b\134c\012\9"), Path::new("/a b\\c\n\\9"));
+    }
+}

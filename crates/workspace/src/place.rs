@@ -1,0 +1,122 @@
+//! `WORKSPACE`: which directories can be one.
+
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use kit::Reader;
+
+/// Where the workspace is unless `WORKSPACE` says otherwise.
+pub const DEFAULT_PATH: &str = "/workspace";
+/// Trees of the system, the image's own `/opt` among them: what is in there must not get another owner.
+const SYSTEM_TREES: [&str; 15] = [
+    "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/proc", "/run", "/sbin",
+    "/sys", "/usr", "/var",
+];
+/// Directories that are not to be handed to a user themselves; a provider may mount a volume below.
+const SYSTEM_DIRECTORIES: [&str; 3] = ["/", "/root", "/tmp"];
+
+/// Reads `WORKSPACE`; what cannot be a workspace is reported, and the default is used.
+#[must_use]
+pub fn read(reader: &mut Reader<'_>) -> PathBuf {
+    let Some(text) = reader.text("WORKSPACE") else { return DEFAULT_PATH.into() };
+    let refusal = match tidy(&text) {
+        // A link on the way may lead into the system as well.
+        Some(path) if is_of_the_system(&path) || is_of_the_system(&resolved(&path)) => {
+            "belongs to the system"
+        }
+        Some(path) => return path,
+        None => "is not an absolute path without ..",
+    };
+    reader.problem("WORKSPACE", format!("{text:?} {refusal}; using {DEFAULT_PATH:?}"));
+    DEFAULT_PATH.into()
+}
+
+/// Whether a directory is the system's own, by its path alone.
+#[must_use]
+pub fn is_of_the_system(path: &Path) -> bool {
+    SYSTEM_DIRECTORIES.iter().any(|directory| path == Path::new(directory))
+        || SYSTEM_TREES.iter().any(|tree| path.starts_with(tree))
+}
+
+/// The path without doubled and trailing slashes; nothing if it is relative, climbs, or hides control characters.
+fn tidy(text: &str) -> Option<PathBuf> {
+    let path = Path::new(text);
+    let plain = path.is_absolute()
+        && path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
+        && !text.chars().any(char::is_control);
+    plain.then(|| path.components().collect())
+}
+
+/// The path without links in it, as far as it exists; what does not exist yet stays as it is.
+fn resolved(path: &Path) -> PathBuf {
+    path.ancestors()
+        .find_map(|above| {
+            let real = fs::canonicalize(above).ok()?;
+            let rest = path.strip_prefix(above).ok()?;
+            // Joining nothing would add a slash.
+            Some(if rest.as_os_str().is_empty() { real } else { real.join(rest) })
+        })
+        .unwrap_or_else(|| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_one(value: &str) -> (PathBuf, Vec<String>) {
+        let env = [("WORKSPACE", value)].into_iter().collect();
+        let mut reader = Reader::new(&env);
+        let path = read(&mut reader);
+        (path, reader.into_problems().iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn a_workspace_is_an_absolute_path_of_its_own() {
+        for (given, used) in [
+            ("/my/own//path/", "/my/own/path"),
+            ("/data", "/data"),
+            ("/mnt/x y", "/mnt/x y"),
+            ("/optional", "/optional"),
+            ("/home", "/home"),
+            ("/root/volume", "/root/volume"),
+            (" ", "/workspace"),
+        ] {
+            assert_eq!(read_one(given), (used.into(), Vec::new()), "{given}");
+        }
+    }
+
+    #[test]
+    fn the_system_is_never_a_workspace_not_even_through_a_link() {
+        let directory = tempfile::tempdir().unwrap();
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink("/etc", &link).unwrap();
+        let below = link.join("not/there/yet");
+        for given in [
+            "/",
+            "//",
+            "/opt/",
+            "/opt/x",
+            "/etc",
+            "/proc/1",
+            "/run",
+            "/usr/local",
+            "/var/lib",
+            "/root",
+            "/tmp",
+            link.to_str().unwrap(),
+            below.to_str().unwrap(),
+        ] {
+            let problem = format!("WORKSPACE: {given:?} belongs to the system; using \"/workspace\"");
+            assert_eq!(read_one(given), ("/workspace".into(), vec![problem]));
+        }
+    }
+
+    #[test]
+    fn a_path_that_climbs_or_starts_nowhere_is_refused() {
+        for given in ["relative", "/a/../etc", "//a/../b", "../x", "/a\nb", "~/x", "-x"] {
+            let problem =
+                format!("WORKSPACE: {given:?} is not an absolute path without ..; using \"/workspace\"");
+            assert_eq!(read_one(given), ("/workspace".into(), vec![problem]));
+        }
+    }
+}

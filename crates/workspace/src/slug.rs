@@ -1,0 +1,62 @@
+//! `IMAGE_SLUG`: which image this is, as a part of names in the workspace.
+
+use kit::Reader;
+
+/// What the base image calls itself.
+pub const DEFAULT_SLUG: &str = "base-image";
+/// Long enough for any repository and tag, short enough for every file system with a suffix behind it.
+const LONGEST: usize = 64;
+
+/// Reads `IMAGE_SLUG`; what cannot be a plain file name everywhere is reported, and the default is used.
+#[must_use]
+pub fn read(reader: &mut Reader<'_>) -> String {
+    match reader.text("IMAGE_SLUG") {
+        Some(slug) if is_plain(&slug) => slug,
+        Some(slug) => {
+            reader.problem(
+                "IMAGE_SLUG",
+                format!(
+                    "{slug:?} is not 1 to {LONGEST} letters, digits, \".\", \"_\" or \"-\", the first a letter, digit \
+                     or \"_\"; using {DEFAULT_SLUG:?}"
+                ),
+            );
+            DEFAULT_SLUG.to_owned()
+        }
+        None => DEFAULT_SLUG.to_owned(),
+    }
+}
+
+/// A dot in front would hide it (or climb), a dash would look like an option.
+fn is_plain(slug: &str) -> bool {
+    slug.len() <= LONGEST
+        && !slug.starts_with(['.', '-'])
+        && slug.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_one(value: &str) -> (String, usize) {
+        let env = [("IMAGE_SLUG", value)].into_iter().collect();
+        let mut reader = Reader::new(&env);
+        (read(&mut reader), reader.into_problems().len())
+    }
+
+    #[test]
+    fn plain_names_are_taken_and_blank_means_the_default() {
+        for slug in ["comfyui", "A_b-1.2", "_x", "9", &"a".repeat(64)] {
+            assert_eq!(read_one(slug), (slug.to_owned(), 0));
+        }
+        for blank in ["", "  "] {
+            assert_eq!(read_one(blank), ("base-image".to_owned(), 0));
+        }
+    }
+
+    #[test]
+    fn whatever_could_leave_its_directory_is_refused() {
+        for slug in ["..", ".hidden", "-rf", "a/b", "../x", "a b", "a\nb", "ä", "$(id)", &"a".repeat(65)] {
+            assert_eq!(read_one(slug), ("base-image".to_owned(), 1), "{slug:?}");
+        }
+    }
+}
