@@ -1,38 +1,24 @@
-//! System accounts: looking ids up, and the one user that is made at a start.
+//! The accounts of the system, and the one user that is made at a start.
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, anyhow};
 use kit::atomic::{self, Placement};
-use kit::{HintExt, Problem, Secret, cmd};
-use uzers::os::unix::UserExt;
+use kit::{HintExt, Problem, cmd};
+use workspace::Workspace;
 
 use crate::keys::Keys;
+use crate::person::{self, Found, Person};
+use crate::roster::{Ids, Roster};
 use crate::settings::Settings;
-use crate::workspace::Workspace;
+use crate::{home, password, sudo};
 
-/// The documented default; harmless because no way in accepts passwords of system accounts.
-const DEFAULT_PASSWORD: &str = "password";
-const SUDOERS: &str = "/etc/sudoers.d/leonardo-user";
 const KEYS: &str = "/etc/ssh/authorized_keys.d";
-/// Memberships of the user where the group exists: administration, logs, GPU device nodes.
-const GROUPS: [&str; 5] = ["leonardo", "sudo", "adm", "video", "render"];
-/// Outside of these, ids belong to the system, `nobody` included (login.defs(5), `UID_MIN` and `UID_MAX`).
-const USER_IDS: std::ops::RangeInclusive<u32> = 1000..=60_000;
-const FALLBACK_ID: u32 = 1000;
-
-/// Both ids of an account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ids {
-    /// Of the user.
-    pub uid: u32,
-    /// Of its primary group.
-    pub gid: u32,
-}
+/// What the programs of the shadow suite hold while they change a file.
+const LOCKS: [&str; 6] = ["passwd", "shadow", "group", "gshadow", "subuid", "subgid"];
 
 /// The ids of a system user that the image must have.
 pub fn user_id(name: &str) -> Result<Ids> {
@@ -47,65 +33,85 @@ pub fn group_id(name: &str) -> Result<u32> {
     group.map(|group| group.gid()).hint(|| "init runs inside a container made from the base image".to_owned())
 }
 
-/// Makes the system user unless it is there, lets it become root, and gives it root's keys.
-pub fn ensure(
+/// Brings the system user into the state that was asked for; a container whose user could not be made starts all the
+/// same, because root and the web services do not depend on it.
+pub fn settle(settings: &Settings, workspace: &Workspace, keys: &Keys, problems: &mut Vec<Problem>) {
+    if let Err(error) = ensure(settings, workspace, keys, problems) {
+        problems.push(Problem::new(
+            "USER_NAME",
+            format!("the account {:?} is not complete: {error:#}", settings.user_name),
+        ));
+    }
+}
+
+/// Makes the system user unless it is there, lets it become root, and gives it a home and root's keys.
+fn ensure(
     settings: &Settings,
     workspace: &Workspace,
     keys: &Keys,
     problems: &mut Vec<Problem>,
 ) -> Result<()> {
-    let name = settings.user_name.as_str();
-    match uzers::get_user_by_name(name) {
-        Some(user) if !USER_IDS.contains(&user.uid()) => {
-            problems.push(Problem::new(
-                "USER_NAME",
-                format!("{name:?} is an account of the system; no user was made"),
-            ));
+    let roster = Roster::read()?;
+    let person = match person::decide(&roster, &settings.user_name, workspace) {
+        Ok((person, reported)) => {
+            problems.extend(reported);
+            person
+        }
+        Err(refused) => {
+            problems.push(refused);
             return Ok(());
         }
-        Some(_) => {}
-        None => create(name, choose_id(workspace.uid, problems), settings.user_password.as_ref())?,
+    };
+    let home = home_of(&person, workspace, problems)?;
+    if let Some(former) = retired(&roster, &person) {
+        take_keys(former)?;
     }
-    let rule = format!("{name} ALL=(ALL:ALL) NOPASSWD: ALL\n");
-    atomic::write_if_changed(Path::new(SUDOERS), rule.as_bytes(), Placement::durable(0o440).owned_by(0, 0))?;
-    give_keys(name, keys)
+    let steps = person.steps(&roster, &home);
+    if !steps.is_empty() {
+        break_stale_locks(Path::new("/etc"))?;
+    }
+    for step in &steps {
+        let (program, arguments) = step.split_first().context("an empty step")?;
+        cmd::run(Command::new(program).args(arguments))?;
+    }
+    // The image's author gave that account its password; only an explicit wish replaces it.
+    if settings.user_password.is_some() || !matches!(person.found, Found::OfTheImage(_)) {
+        password::settle(&person.name, settings.user_password.as_ref())?;
+    }
+    sudo::settle(&person.name)?;
+    give_keys(&person.name, keys)
 }
 
-/// The workspace's owner, unless that id belongs to somebody in the image already.
-fn choose_id(wanted: u32, problems: &mut Vec<Problem>) -> Option<u32> {
-    for id in [wanted, FALLBACK_ID] {
-        match uzers::get_user_by_uid(id) {
-            None => return Some(id),
-            Some(holder) => problems.push(Problem::new(
-                "WORKSPACE",
-                format!(
-                    "uid {id} belongs to {:?} already; the user gets another",
-                    holder.name().to_string_lossy()
-                ),
-            )),
-        }
+fn home_of(person: &Person, workspace: &Workspace, problems: &mut Vec<Problem>) -> Result<PathBuf> {
+    match &person.found {
+        Found::OfTheImage(user) => Ok(user.home.clone()),
+        Found::Nobody | Found::Ours(_) => home::settle(workspace, &person.name, person.ids, problems),
     }
-    None
 }
 
-fn create(name: &str, uid: Option<u32>, password: Option<&Secret>) -> Result<()> {
-    let groups: Vec<&str> =
-        GROUPS.iter().copied().filter(|group| uzers::get_group_by_name(group).is_some()).collect();
-    let password = password.map_or(DEFAULT_PASSWORD, Secret::expose);
-    let mut useradd = Command::new("/usr/sbin/useradd");
-    useradd.args(["--create-home", "--shell", "/bin/bash", "--user-group", "--groups", &groups.join(",")]);
-    if let Some(uid) = uid {
-        useradd.args(["--uid", &uid.to_string()]);
-    }
-    cmd::run(useradd.args(["--", name]))?;
-    cmd::run_with_input(&mut Command::new("/usr/sbin/chpasswd"), format!("{name}:{password}\n").as_bytes())?;
-    let home = uzers::get_user_by_name(name).map(|user| user.home_dir().to_owned()).unwrap_or_default();
-    match fs::set_permissions(&home, fs::Permissions::from_mode(0o750)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot protect {}", home.display()))
+/// The name under which an earlier start made a user who is now called otherwise, or is not the user any more.
+fn retired<'a>(roster: &'a Roster, person: &Person) -> Option<&'a str> {
+    roster.ours().map(|user| user.name.as_str()).filter(|&name| name != person.name)
+}
+
+/// A container that was killed while an account was changed has a lock of a process that is gone, and whose number the
+/// next one may have; the shadow suite would wait for it in vain.
+fn break_stale_locks(directory: &Path) -> Result<()> {
+    for name in LOCKS {
+        let path = directory.join(name).with_extension("lock");
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        if !is_held(text.trim_matches(['\0', '\n'])) {
+            remove(&path)?;
         }
-        _ => Ok(()),
     }
+    Ok(())
+}
+
+/// Whether a program that takes such locks has this process number.
+fn is_held(process: &str) -> bool {
+    let comm = Path::new("/proc").join(process).join("comm");
+    let name = fs::read_to_string(comm).unwrap_or_default();
+    ["user", "group", "chpasswd", "passwd", "gpasswd", "vi", "ch"].iter().any(|known| name.starts_with(known))
 }
 
 /// Root's keys for the user, in a place that only root writes: nothing in a home directory can steer the write, and
@@ -115,4 +121,35 @@ fn give_keys(name: &str, keys: &Keys) -> Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("cannot create {KEYS}"))?;
     let placement = Placement::durable(0o644).owned_by(0, 0);
     atomic::write_if_changed(&directory.join(name), keys.render().as_bytes(), placement).map(drop)
+}
+
+fn take_keys(name: &str) -> Result<()> {
+    remove(&Path::new(KEYS).join(name))
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_of_a_process_that_is_no_account_program_is_broken() {
+        let dir = tempfile::tempdir().unwrap();
+        // This very test is such a process: alive, and not useradd.
+        fs::write(dir.path().join("passwd.lock"), format!("{}\0", std::process::id())).unwrap();
+        fs::write(dir.path().join("group.lock"), "4194305\0").unwrap();
+        fs::write(dir.path().join("other.lock"), "4194305\0").unwrap();
+        break_stale_locks(dir.path()).unwrap();
+        let left: Vec<_> =
+            fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["other.lock"]);
+    }
 }

@@ -6,6 +6,9 @@ use anyhow::Result;
 use env_store::{Refusal, Store, storable};
 use kit::{Env, Problem};
 
+/// What an earlier start may have stored and no session needs.
+const SPENT: [&str; 1] = ["USER_PASSWORD"];
+
 /// Writes the store; names that no shell can take over are reported once.
 pub fn persist(env: &Env, problems: &mut Vec<Problem>) -> Result<()> {
     let path = Path::new(env_store::PATH);
@@ -13,6 +16,7 @@ pub fn persist(env: &Env, problems: &mut Vec<Problem>) -> Result<()> {
         problems.push(Problem::new("environment", format!("{error:#}; it is made anew")));
         Store::default()
     });
+    SPENT.iter().for_each(|name| store.unset(name));
     for (name, value) in env.iter() {
         let name = name.to_string_lossy();
         match storable(&name) {

@@ -15,13 +15,19 @@ mod cli;
 mod credentials;
 mod directories;
 mod environment;
+mod folder;
+mod home;
 mod keys;
 mod launch;
 mod limits;
 mod parameters;
+mod password;
+mod person;
+mod roster;
 mod settings;
+mod sudo;
 mod tls;
-mod workspace;
+mod volume;
 
 use std::path::Path;
 use std::time::Instant;
@@ -61,9 +67,11 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     if settings.web.enable_https {
         tls::settle(env, &mut problems)?;
     }
-    let workspace = workspace::prepare(&settings.workspace, &mut problems);
+    let workspace = volume::prepare(settings.workspace.clone(), settings.image_slug.clone(), &mut problems);
     let gpus = gpu_limit::limit(env, &gpu_limit::discover(&gpu_limit::Roots::default()));
-    account::ensure(&settings, &workspace, &keys, &mut problems)?;
+    account::settle(&settings, &workspace, &keys, &mut problems);
+    // The account has it now; no program and no session needs it.
+    env.unset("USER_PASSWORD");
     env.set("WEB_ENABLE_AUTH", settings.web.enable_auth.to_string());
     env.set("WEB_ENABLE_HTTPS", settings.web.enable_https.to_string());
     web.variables().into_iter().for_each(|(name, value)| env.set(name, value));

@@ -1,16 +1,12 @@
 //! Every setting that `init` acts on, read once and typed.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 
 use kit::{Env, Problem, Reader, Secret};
 
 const DEFAULT_USER: &str = "user";
-const DEFAULT_WORKSPACE: &str = "/workspace";
-/// Directories of the system itself: a workspace at or above one of them would be changed by mistake.
-const NOT_A_WORKSPACE: [&str; 14] = [
-    "/", "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/opt", "/proc", "/run", "/sbin", "/sys", "/usr",
-    "/var",
-];
+/// PAM takes no longer ones, its closing zero included (`PAM_MAX_RESP_SIZE` in its headers).
+const LONGEST_PASSWORD: usize = 511;
 /// Where keys arrive besides the mounted file: the seed's own variable, runpod.io's and vast.ai's.
 const KEY_VARIABLES: [&str; 3] = ["SSH_PUBKEY", "PUBLIC_KEY", "SSH_PUBLIC_KEY"];
 
@@ -25,6 +21,8 @@ pub struct Settings {
     pub web: Web,
     /// The workspace's path, absolute, without a trailing slash.
     pub workspace: PathBuf,
+    /// Which image this is, in names of directories.
+    pub image_slug: String,
     /// The port on which sshd listens.
     pub ssh_port: u16,
     /// Public keys from the environment: the variable's name and its lines.
@@ -60,7 +58,8 @@ impl Settings {
                 password: secret(env, "WEB_PASSWORD", &mut reader),
                 token: secret(env, "WEB_TOKEN", &mut reader),
             },
-            workspace: workspace(&mut reader),
+            workspace: workspace::read_path(&mut reader),
+            image_slug: workspace::read_slug(&mut reader),
             ssh_port: reader.port("SSH_PORT", 22),
             keys: KEY_VARIABLES.iter().filter_map(|&name| Some((name, reader.text(name)?))).collect(),
         };
@@ -81,11 +80,15 @@ fn secret(env: &Env, name: &str, reader: &mut Reader<'_>) -> Option<Secret> {
 /// chpasswd(8) reads one line a user, so a password ends where its line does.
 fn user_password(env: &Env, reader: &mut Reader<'_>) -> Option<Secret> {
     let password = secret(env, "USER_PASSWORD", reader)?;
-    if password.expose().chars().any(char::is_control) {
-        reader.problem("USER_PASSWORD", "a system password has no control characters; using the default");
-        return None;
-    }
-    Some(password)
+    let refusal = if password.expose().chars().any(char::is_control) {
+        "has no control characters".to_owned()
+    } else if password.expose().len() > LONGEST_PASSWORD {
+        format!("has at most {LONGEST_PASSWORD} bytes")
+    } else {
+        return Some(password);
+    };
+    reader.problem("USER_PASSWORD", format!("a system password {refusal}; using the default"));
+    None
 }
 
 fn user_name(reader: &mut Reader<'_>) -> String {
@@ -124,34 +127,11 @@ fn web_user(reader: &mut Reader<'_>) -> String {
     }
 }
 
-fn workspace(reader: &mut Reader<'_>) -> PathBuf {
-    let Some(text) = reader.text("WORKSPACE") else { return DEFAULT_WORKSPACE.into() };
-    let refusal = match tidy(&text) {
-        Some(path) if is_of_the_system(&path) => "belongs to the system",
-        Some(path) => return path,
-        None => "is not an absolute path without ..",
-    };
-    reader.problem("WORKSPACE", format!("{text:?} {refusal}; using {DEFAULT_WORKSPACE:?}"));
-    DEFAULT_WORKSPACE.into()
-}
-
-/// The path without doubled and trailing slashes; nothing if it is relative, climbs, or hides control characters.
-fn tidy(text: &str) -> Option<PathBuf> {
-    let path = Path::new(text);
-    let plain = path.is_absolute()
-        && path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
-        && !text.chars().any(char::is_control);
-    plain.then(|| path.components().collect())
-}
-
-fn is_of_the_system(path: &Path) -> bool {
-    NOT_A_WORKSPACE.iter().any(|own| path == Path::new(own))
-        || path.starts_with("/proc")
-        || path.starts_with("/sys")
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt;
+    use std::path::Path;
+
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> (Settings, Vec<String>) {
@@ -189,8 +169,21 @@ mod tests {
 
     #[test]
     fn account_names_that_a_tool_could_misread_are_refused_by_name() {
-        for name in ["Root", "a b", "../x", "-rf", "1st", "a:b", "a/b", "x\ny", "$(id)", &"a".repeat(33), "ä"]
-        {
+        for name in [
+            "Root",
+            "a b",
+            "../x",
+            "-rf",
+            "1st",
+            "a:b",
+            "a/b",
+            "x\ny",
+            "..",
+            "ALL",
+            "$(id)",
+            &"a".repeat(33),
+            "ä",
+        ] {
             let (settings, problems) = read(&[("USER_NAME", name)]);
             assert_eq!(settings.user_name, "user");
             assert_eq!(
@@ -204,21 +197,24 @@ mod tests {
     }
 
     #[test]
-    fn a_workspace_is_an_absolute_path_of_its_own() {
-        for (given, used) in
-            [("/my/own//path/", "/my/own/path"), ("/data", "/data"), ("/opt/x y", "/opt/x y")]
-        {
-            let (settings, problems) = read(&[("WORKSPACE", given)]);
-            assert_eq!((settings.workspace.as_path(), problems.len()), (Path::new(used), 0), "{given}");
+    fn a_password_that_the_system_could_not_take_is_reported_without_it() {
+        let long = "x".repeat(100_000);
+        for (given, rule) in [("a\nroot:b", "no control characters"), (&long, "at most 511 bytes")] {
+            let (settings, problems) = read(&[("USER_PASSWORD", given)]);
+            assert!(settings.user_password.is_none());
+            assert_eq!(problems, [format!("USER_PASSWORD: a system password has {rule}; using the default")]);
         }
-        for given in ["/", "//", "/opt/", "/etc", "/proc/1", "relative", "/a/../etc", "/a\nb"] {
-            let (settings, problems) = read(&[("WORKSPACE", given)]);
-            assert_eq!(
-                (settings.workspace.as_path(), problems.len()),
-                (Path::new("/workspace"), 1),
-                "{given}"
-            );
-        }
+        let bytes = std::ffi::OsStr::from_bytes(b"p\xff");
+        let (settings, problems) = Settings::read(&[("USER_PASSWORD", bytes)].into_iter().collect());
+        assert!(settings.user_password.is_none());
+        assert_eq!(problems, [Problem::new("USER_PASSWORD", "the value is not UTF-8 text; ignored")]);
+        assert!(
+            read(&[("USER_PASSWORD", "a:b c'$(id)ü")])
+                .0
+                .user_password
+                .unwrap()
+                .matches("a:b c'$(id)ü".as_bytes())
+        );
     }
 
     #[test]

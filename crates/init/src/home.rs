@@ -1,0 +1,258 @@
+//! The system user's home: on a mounted workspace, so that it survives, else in `/home`.
+//!
+//! Whoever owns the volume has prepared it as they liked, so nothing in it is trusted: see [`Folder`].
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use kit::Problem;
+use workspace::Workspace;
+
+use crate::folder::{Folder, Kind, may_pass, may_use};
+use crate::roster::Ids;
+
+const LOCAL: &str = "/home";
+const SKELETON: &str = "/etc/skel";
+const MODE: u32 = 0o750;
+
+/// Makes the home and puts into it what is missing; a workspace that cannot hold it is reported.
+pub fn settle(workspace: &Workspace, name: &str, ids: Ids, problems: &mut Vec<Problem>) -> Result<PathBuf> {
+    let (path, folder) = place(workspace, name, ids, problems)?;
+    let furnished = furnish(&folder, Path::new(SKELETON), ids).and_then(|()| lock_up(&folder, ids.uid));
+    if let Err(error) = furnished {
+        problems.push(Problem::new("home", format!("{} is not complete: {error}", path.display())));
+    }
+    Ok(path)
+}
+
+fn place(
+    workspace: &Workspace,
+    name: &str,
+    ids: Ids,
+    problems: &mut Vec<Problem>,
+) -> Result<(PathBuf, Folder)> {
+    if workspace.mounted {
+        match on_the_workspace(workspace, name, ids) {
+            Ok(folder) => return Ok((workspace.home(name), folder)),
+            Err(error) => problems.push(Problem::new(
+                "home",
+                format!(
+                    "{error:#}; the home of {name:?} is {LOCAL}/{name}, which is lost with the container"
+                ),
+            )),
+        }
+    }
+    let path = Path::new(LOCAL).join(name);
+    locally(Path::new(LOCAL), name, ids, problems)
+        .map(|folder| (path.clone(), folder))
+        .with_context(|| format!("cannot prepare {}", path.display()))
+}
+
+/// The home on the volume, if the user can reach it, and it is the user's.
+fn on_the_workspace(workspace: &Workspace, name: &str, ids: Ids) -> Result<Folder> {
+    nix::unistd::access(&workspace.path, nix::unistd::AccessFlags::W_OK)
+        .with_context(|| format!("cannot write to {}", workspace.path.display()))?;
+    for above in workspace.path.ancestors() {
+        let cannot = || format!("cannot look at {}", above.display());
+        let stat = Folder::open(above).and_then(|folder| folder.stat()).with_context(cannot)?;
+        if !may_pass(&stat, ids) {
+            bail!("{} is closed to uid {}", above.display(), ids.uid);
+        }
+    }
+    let home = workspace.home(name);
+    let root =
+        Folder::open(&workspace.path).with_context(|| format!("cannot open {}", workspace.path.display()))?;
+    let parents = own(&root, "home", ids, 0o755, &workspace.path.join("home"))?;
+    if !may_pass(&parents.stat()?, ids) {
+        bail!("{}/home is closed to uid {}", workspace.path.display(), ids.uid);
+    }
+    let folder = own(&parents, name, ids, MODE, &home)?;
+    if !may_use(&folder.stat()?, ids) {
+        bail!("{} cannot be used by uid {}", home.display(), ids.uid);
+    }
+    Ok(folder)
+}
+
+/// A directory of the user's or root's; it is made where there is none.
+fn own(parent: &Folder, name: &str, ids: Ids, mode: u32, path: &Path) -> Result<Folder> {
+    match parent.kind(OsStr::new(name)).with_context(|| format!("cannot look at {}", path.display()))? {
+        Some(Kind::Link) => bail!("{} is a symbolic link, which root does not follow", path.display()),
+        Some(Kind::File | Kind::Other) => bail!("{} is not a directory", path.display()),
+        Some(Kind::Directory) | None => {}
+    }
+    let folder = parent
+        .ensure(OsStr::new(name), ids, mode)
+        .with_context(|| format!("cannot make {}", path.display()))?;
+    match folder.stat()?.st_uid {
+        // Root's: on a volume that keeps no owners; whether the user can work there, the modes tell.
+        uid if uid == ids.uid || uid == 0 => Ok(folder),
+        uid => bail!("{} belongs to uid {uid} and not to {}", path.display(), ids.uid),
+    }
+}
+
+/// Only root writes in `/home`, so what lies there under the user's name is the user's, whatever id it had.
+fn locally(parent: &Path, name: &str, ids: Ids, problems: &mut Vec<Problem>) -> io::Result<Folder> {
+    fs::create_dir_all(parent)?;
+    let folder = Folder::open(parent)?.ensure(OsStr::new(name), ids, MODE)?;
+    let former = folder.stat()?.st_uid;
+    if former != ids.uid {
+        folder.give_to(ids)?;
+        problems.push(Problem::new(
+            "home",
+            format!(
+                "{}/{name} was given to uid {}; files in it still belong to uid {former}",
+                parent.display(),
+                ids.uid
+            ),
+        ));
+    }
+    Ok(folder)
+}
+
+/// What a new account finds in its home (useradd(8), `--skel`), without touching what is there.
+fn furnish(home: &Folder, skeleton: &Path, ids: Ids) -> io::Result<()> {
+    let entries = match fs::read_dir(skeleton) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let (name, kind) = (entry.file_name(), entry.file_type()?);
+        match home.kind(&name)? {
+            None | Some(Kind::Directory) if kind.is_dir() => {
+                furnish(&home.ensure(&name, ids, 0o755)?, &entry.path(), ids)?;
+            }
+            None if kind.is_symlink() => home.link(&name, &fs::read_link(entry.path())?)?,
+            None if kind.is_file() => home.place(&name, &fs::read(entry.path())?, ids, 0o644)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Keeps the user's SSH files to the user; ssh(1) refuses keys that others could read.
+fn lock_up(home: &Folder, uid: u32) -> io::Result<()> {
+    let name = OsStr::new(".ssh");
+    if home.kind(name)? != Some(Kind::Directory) {
+        return Ok(());
+    }
+    home.make_private(name, uid)?;
+    let ssh = home.inner(name)?;
+    ssh.names()?.iter().try_for_each(|file| ssh.make_private(file, uid))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use nix::unistd::{Gid, Uid};
+
+    use super::*;
+
+    fn own_ids() -> Ids {
+        Ids { uid: Uid::effective().as_raw(), gid: Gid::effective().as_raw() }
+    }
+
+    fn at(path: &Path) -> Workspace {
+        Workspace { path: path.to_owned(), uid: 1000, gid: 1000, mounted: true, slug: "x".into() }
+    }
+
+    fn refusal(path: &Path) -> String {
+        let error = on_the_workspace(&at(path), "ada", own_ids()).unwrap_err();
+        format!("{error:#}").replace(path.to_str().unwrap(), "W")
+    }
+
+    #[test]
+    fn a_fresh_volume_gets_a_home() {
+        let dir = tempfile::tempdir().unwrap();
+        on_the_workspace(&at(dir.path()), "ada", own_ids()).unwrap();
+        let mode = |path: &str| fs::metadata(dir.path().join(path)).unwrap().permissions().mode() & 0o7777;
+        assert_eq!((mode("home"), mode("home/ada")), (0o755, 0o750));
+    }
+
+    #[test]
+    fn what_the_volumes_owner_planted_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("home");
+        symlink("/etc", &home).unwrap();
+        assert_eq!(refusal(dir.path()), "W/home is a symbolic link, which root does not follow");
+        fs::remove_file(&home).unwrap();
+        fs::write(&home, "").unwrap();
+        assert_eq!(refusal(dir.path()), "W/home is not a directory");
+        fs::remove_file(&home).unwrap();
+        fs::create_dir(&home).unwrap();
+        symlink("/root", home.join("ada")).unwrap();
+        assert_eq!(refusal(dir.path()), "W/home/ada is a symbolic link, which root does not follow");
+        assert!(!Path::new("/etc/ada").exists());
+    }
+
+    #[test]
+    fn a_home_that_belongs_to_somebody_else_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        // Something is in it: an empty one of root's would be given to the user.
+        fs::create_dir_all(dir.path().join("home/ada/work")).unwrap();
+        let owner = own_ids().uid;
+        let stranger = Ids { uid: owner + 5, gid: own_ids().gid + 5 };
+        fs::set_permissions(dir.path().join("home/ada"), fs::Permissions::from_mode(0o750)).unwrap();
+        let error = on_the_workspace(&at(dir.path()), "ada", stranger).unwrap_err().to_string();
+        let expected = if owner == 0 {
+            "W/home/ada cannot be used by uid 5".to_owned()
+        } else {
+            format!("W/home belongs to uid {owner} and not to {}", stranger.uid)
+        };
+        assert_eq!(error.replace(dir.path().to_str().unwrap(), "W"), expected);
+    }
+
+    #[test]
+    fn a_volume_that_the_user_cannot_enter_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        let stranger = Ids { uid: own_ids().uid + 5, gid: own_ids().gid + 5 };
+        let error = on_the_workspace(&at(dir.path()), "ada", stranger).unwrap_err().to_string();
+        assert_eq!(error, format!("{} is closed to uid {}", dir.path().display(), stranger.uid));
+        assert!(!dir.path().join("home").exists());
+    }
+
+    #[test]
+    fn what_is_in_the_home_already_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let (skeleton, home) = (dir.path().join("skel"), dir.path().join("home"));
+        fs::create_dir_all(skeleton.join(".config/app")).unwrap();
+        fs::create_dir_all(&home).unwrap();
+        for (path, text) in
+            [(".bashrc", "new"), (".profile", "new"), (".config/app/rc", "new"), (".x", "new")]
+        {
+            fs::write(skeleton.join(path), text).unwrap();
+        }
+        symlink(".profile", skeleton.join(".login")).unwrap();
+        fs::write(home.join(".profile"), "mine").unwrap();
+        symlink("/nowhere", home.join(".x")).unwrap();
+        let folder = Folder::open(&home).unwrap();
+        furnish(&folder, &skeleton, own_ids()).unwrap();
+        furnish(&folder, &skeleton, own_ids()).unwrap();
+        let text = |name: &str| fs::read_to_string(home.join(name)).unwrap();
+        assert_eq!([text(".bashrc"), text(".profile"), text(".config/app/rc")], ["new", "mine", "new"]);
+        assert_eq!(fs::read_link(home.join(".x")).unwrap(), Path::new("/nowhere"));
+        assert_eq!(fs::read_link(home.join(".login")).unwrap(), Path::new(".profile"));
+    }
+
+    #[test]
+    fn ssh_files_are_made_private_and_links_among_them_are_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let ssh = dir.path().join(".ssh");
+        fs::create_dir(&ssh).unwrap();
+        let outside = dir.path().join("outside");
+        for path in [&outside, &ssh.join("id_rsa")] {
+            fs::write(path, "").unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o664)).unwrap();
+        }
+        symlink(&outside, ssh.join("link")).unwrap();
+        lock_up(&Folder::open(dir.path()).unwrap(), own_ids().uid).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!([mode(&ssh), mode(&ssh.join("id_rsa")), mode(&outside)], [0o700, 0o600, 0o664]);
+    }
+}

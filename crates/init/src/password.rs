@@ -1,0 +1,64 @@
+//! The system account's password, which no way in from outside accepts.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use kit::atomic::{self, Placement};
+use kit::{Secret, cmd};
+use sha2::{Digest, Sha256};
+
+/// The documented default; harmless because no way in accepts passwords of system accounts.
+const DEFAULT: &str = "password";
+/// What was asked for last, as a digest: changing a password takes a tenth of a second, by intention of its makers.
+const ASKED: &str = "/opt/leonardo/etc/user_password.digest";
+
+/// Sets what is asked for, once: a password that was changed inside is not taken back by a restart.
+pub fn settle(name: &str, asked: Option<&Secret>) -> Result<()> {
+    let password = asked.map_or(DEFAULT, Secret::expose);
+    let digest = digest(name, password);
+    let shadow = fs::read("/etc/shadow").context("cannot read /etc/shadow")?;
+    if has_one(&String::from_utf8_lossy(&shadow), name) && atomic::holds(Path::new(ASKED), digest.as_bytes())
+    {
+        return Ok(());
+    }
+    cmd::run_with_input(&mut Command::new("/usr/sbin/chpasswd"), format!("{name}:{password}\n").as_bytes())?;
+    atomic::write(Path::new(ASKED), digest.as_bytes(), Placement::durable(0o600).owned_by(0, 0))
+}
+
+/// Whether shadow(5) has a password for an account, locked or not; `useradd` leaves a lone `!`.
+fn has_one(shadow: &str, name: &str) -> bool {
+    let mut fields = shadow
+        .lines()
+        .map(|line| line.split(':'))
+        .filter_map(|mut fields| Some((fields.next()?, fields.next()?)));
+    fields.any(|(found, hash)| found == name && !["", "!", "*", "!!"].contains(&hash))
+}
+
+fn digest(name: &str, password: &str) -> String {
+    let mut digest = Sha256::new();
+    for part in [name, password] {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    digest.finalize().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_locked_password_is_one_and_a_fresh_account_has_none() {
+        let shadow = "a:$y$j9T$x:1::::::\nb:!:1::::::\nc:!$y$j9T$x:1::::::\nd::1::::::\naa:*:1::::::\n";
+        let having: Vec<_> = ["a", "b", "c", "d", "aa", "none"].map(|name| has_one(shadow, name)).into();
+        assert_eq!(having, [true, false, true, false, false, false]);
+    }
+
+    #[test]
+    fn another_name_or_password_asks_for_something_else() {
+        assert_ne!(digest("ada", "b:c"), digest("ada:b", "c"));
+        assert!(!digest("ada", "secret").contains("secret"));
+    }
+}

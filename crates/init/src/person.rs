@@ -1,0 +1,368 @@
+//! Who the system user is: which ids it gets, and what has to change in the container's accounts for that.
+//!
+//! Everything here is decided from what the roster says now, so a start that was killed half-way is simply continued.
+
+use std::path::Path;
+
+use kit::Problem;
+use workspace::Workspace;
+
+use crate::roster::{Ids, MARK, Roster, User};
+
+/// Memberships of the user where the group exists: administration, logs, GPU device nodes.
+const GROUPS: [&str; 5] = ["leonardo", "sudo", "adm", "video", "render"];
+/// Outside of these, the image's own accounts belong to the system (login.defs(5), `UID_MIN` and `UID_MAX`).
+const USER_IDS: std::ops::RangeInclusive<u32> = 1000..=60_000;
+/// Between two changes of one account: usermod(8) walks over a home whose owner it changes, and this is none.
+const NO_HOME: &str = "/nonexistent";
+
+/// The system user as it shall be.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Person {
+    pub name: String,
+    pub ids: Ids,
+    /// The account that it is made from.
+    pub found: Found,
+    group: GroupChange,
+}
+
+/// The account that is there already.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found {
+    Nobody,
+    /// Made by an earlier start, perhaps under another name.
+    Ours(User),
+    /// Made by whoever built the image; its ids and its home stay.
+    OfTheImage(User),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum GroupChange {
+    Keep,
+    Make,
+    /// The user's own group gets another name or number.
+    Change {
+        from: String,
+        to: String,
+    },
+}
+
+/// Decides who the user is; an account of the system is never taken over.
+pub fn decide(roster: &Roster, name: &str, workspace: &Workspace) -> Result<(Person, Vec<Problem>), Problem> {
+    let found = match roster.user(name) {
+        Some(user) if user.ours => Found::Ours(user.clone()),
+        Some(user) if USER_IDS.contains(&user.ids.uid) => Found::OfTheImage(user.clone()),
+        Some(_) => {
+            let message = format!("{name:?} is an account of the system; no user was made");
+            return Err(Problem::new("USER_NAME", message));
+        }
+        None => roster.ours().map_or(Found::Nobody, |user| Found::Ours(user.clone())),
+    };
+    let mut problems = Vec::new();
+    if let Found::OfTheImage(user) = found {
+        let ids = user.ids;
+        if workspace.mounted && ids.uid != workspace.uid {
+            problems.push(Problem::new(
+                "WORKSPACE",
+                format!(
+                    "it belongs to uid {}, and the image's account {name:?} has uid {}",
+                    workspace.uid, ids.uid
+                ),
+            ));
+        }
+        let person =
+            Person { name: name.to_owned(), ids, found: Found::OfTheImage(user), group: GroupChange::Keep };
+        return Ok((person, problems));
+    }
+    let uid = uid(roster, workspace.uid, &mut problems)?;
+    let (gid, group) = group(roster, name, &found, workspace.gid, &mut problems);
+    Ok((Person { name: name.to_owned(), ids: Ids { uid, gid }, found, group }, problems))
+}
+
+/// The workspace's owner, unless that id belongs to somebody in the image already.
+fn uid(roster: &Roster, wanted: u32, problems: &mut Vec<Problem>) -> Result<u32, Problem> {
+    let holder = |uid: u32| roster.user_of(uid).filter(|user| !user.ours);
+    let Some(other) = holder(wanted) else { return Ok(wanted) };
+    let free = USER_IDS.into_iter().find(|&uid| holder(uid).is_none());
+    let uid = free.ok_or_else(|| Problem::new("USER_NAME", "no uid is free; no user was made"))?;
+    problems.push(Problem::new(
+        "WORKSPACE",
+        format!("uid {wanted} belongs to {:?} already; the user gets {uid}", other.name),
+    ));
+    Ok(uid)
+}
+
+/// The workspace's group, whoever it belongs to; where that number is free, the user's own group gets it.
+fn group(
+    roster: &Roster,
+    name: &str,
+    found: &Found,
+    wanted: u32,
+    problems: &mut Vec<Problem>,
+) -> (u32, GroupChange) {
+    let own = match found {
+        Found::Ours(user) => roster
+            .group_of(user.ids.gid)
+            .filter(|group| group.name == user.name && roster.sharers(group.gid) == 1),
+        _ => None,
+    };
+    let holder = roster.group_of(wanted).filter(|holder| own.is_none_or(|own| own.gid != holder.gid));
+    let namesake = roster.group(name);
+    match (holder, own, namesake) {
+        (Some(holder), ..) => (holder.gid, GroupChange::Keep),
+        (None, Some(own), namesake) => {
+            let to = if namesake.is_some() { &own.name } else { name };
+            if own.gid == wanted && own.name == to {
+                return (wanted, GroupChange::Keep);
+            }
+            (wanted, GroupChange::Change { from: own.name.clone(), to: to.to_owned() })
+        }
+        (None, None, Some(namesake)) => {
+            problems.push(Problem::new(
+                "USER_NAME",
+                format!(
+                    "a group {name:?} is there already; the user's group is {} and not {wanted}",
+                    namesake.gid
+                ),
+            ));
+            (namesake.gid, GroupChange::Keep)
+        }
+        (None, None, None) => (wanted, GroupChange::Make),
+    }
+}
+
+impl Person {
+    /// The name under which an earlier start made the account, if it is another one now.
+    pub fn former_name(&self) -> Option<&str> {
+        match &self.found {
+            Found::Ours(user) if user.name != self.name => Some(&user.name),
+            _ => None,
+        }
+    }
+
+    /// The commands that make it so, in their order; none where everything is right.
+    pub fn steps(&self, roster: &Roster, home: &Path) -> Vec<Vec<String>> {
+        let mut steps = Vec::from_iter(self.group_step());
+        let missing = self.missing_groups(roster);
+        match &self.found {
+            Found::Nobody => {
+                let mut add =
+                    words(&["/usr/sbin/useradd", "--no-create-home", "--no-user-group", "--no-log-init"]);
+                add.extend(words(&["--shell", "/bin/bash", "--comment", MARK, "--home-dir", &text(home)]));
+                add.extend(words(&["--uid", &self.ids.uid.to_string(), "--gid", &self.ids.gid.to_string()]));
+                if !missing.is_empty() {
+                    add.extend(words(&["--groups", &missing.join(",")]));
+                }
+                add.extend(words(&["--", &self.name]));
+                steps.push(add);
+            }
+            Found::Ours(user) => {
+                let moved = user.ids != self.ids || user.name != self.name;
+                if moved {
+                    let mut change = words(&["/usr/sbin/usermod", "--home", NO_HOME, "--login", &self.name]);
+                    change.extend(words(&[
+                        "--uid",
+                        &self.ids.uid.to_string(),
+                        "--gid",
+                        &self.ids.gid.to_string(),
+                    ]));
+                    change.extend(words(&["--", &user.name]));
+                    steps.push(change);
+                }
+                let home = (moved || user.home != home).then(|| text(home));
+                steps.extend(self.settle_step(home.as_deref(), &missing));
+            }
+            Found::OfTheImage(_) => steps.extend(self.settle_step(None, &missing)),
+        }
+        steps
+    }
+
+    fn group_step(&self) -> Option<Vec<String>> {
+        let gid = self.ids.gid.to_string();
+        match &self.group {
+            GroupChange::Keep => None,
+            GroupChange::Make => Some(words(&["/usr/sbin/groupadd", "--gid", &gid, "--", &self.name])),
+            GroupChange::Change { from, to } => {
+                Some(words(&["/usr/sbin/groupmod", "--gid", &gid, "--new-name", to, "--", from]))
+            }
+        }
+    }
+
+    fn settle_step(&self, home: Option<&str>, missing: &[&str]) -> Option<Vec<String>> {
+        let mut change = words(&["/usr/sbin/usermod"]);
+        if let Some(home) = home {
+            change.extend(words(&["--home", home]));
+        }
+        if !missing.is_empty() {
+            change.extend(words(&["--append", "--groups", &missing.join(",")]));
+        }
+        (change.len() > 1).then(|| [change, words(&["--", &self.name])].concat())
+    }
+
+    fn missing_groups<'a>(&self, roster: &Roster) -> Vec<&'a str> {
+        let lacks = |group: &&str| {
+            let members = roster.group(group).map(|group| &group.members);
+            // A renamed account is renamed in its groups as well, so either name counts.
+            let names = [Some(self.name.as_str()), self.former_name()];
+            members.is_some_and(|members| !members.iter().any(|member| names.contains(&Some(member))))
+        };
+        GROUPS.into_iter().filter(lacks).collect()
+    }
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(ToString::to_string).collect()
+}
+
+/// A home is made of paths that were UTF-8 when they were read.
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SYSTEM: &str = "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534::/:/bin/false\n";
+    const SYSTEM_GROUPS: &str = "root:x:0:\nsudo:x:27:\nvideo:x:44:\nusers:x:100:\n";
+    const OURS: &str = "user:x:1000:1000:Leonardo system user:/home/user:/bin/bash\n";
+    const OUR_GROUPS: &str = "root:x:0:\nsudo:x:27:user\nvideo:x:44:user\nusers:x:100:\nuser:x:1000:\n";
+
+    fn volume(uid: u32, gid: u32) -> Workspace {
+        Workspace { path: "/w".into(), uid, gid, mounted: true, slug: "x".into() }
+    }
+
+    /// Ids, problems and commands for a user of this name on a volume with this owner.
+    fn outcome(
+        passwd: &str,
+        group: &str,
+        name: &str,
+        owner: (u32, u32),
+    ) -> ((u32, u32), Vec<String>, Vec<String>) {
+        let roster = Roster::parse(passwd, group);
+        let (person, problems) = decide(&roster, name, &volume(owner.0, owner.1)).unwrap();
+        let home = Path::new("/w/home").join(name);
+        let steps = person.steps(&roster, &home).iter().map(|step| step.join(" ")).collect();
+        ((person.ids.uid, person.ids.gid), problems.iter().map(ToString::to_string).collect(), steps)
+    }
+
+    fn added(uid: u32, gid: u32, name: &str) -> String {
+        format!(
+            "/usr/sbin/useradd --no-create-home --no-user-group --no-log-init --shell /bin/bash --comment \
+             Leonardo system user --home-dir /w/home/{name} --uid {uid} --gid {gid} --groups sudo,video -- {name}"
+        )
+    }
+
+    #[test]
+    fn a_new_user_gets_the_owners_ids_and_a_group_of_its_own() {
+        assert_eq!(
+            outcome(SYSTEM, SYSTEM_GROUPS, "ada", (4242, 4343)),
+            (
+                (4242, 4343),
+                vec![],
+                vec!["/usr/sbin/groupadd --gid 4343 -- ada".into(), added(4242, 4343, "ada")]
+            )
+        );
+    }
+
+    #[test]
+    fn a_group_that_has_the_volumes_number_is_the_users_group() {
+        assert_eq!(
+            outcome(SYSTEM, SYSTEM_GROUPS, "ada", (99, 100)),
+            ((99, 100), vec![], vec![added(99, 100, "ada")])
+        );
+    }
+
+    #[test]
+    fn a_group_of_the_users_name_is_used_and_reported() {
+        let (ids, problems, steps) = outcome(SYSTEM, SYSTEM_GROUPS, "video", (1000, 1000));
+        assert_eq!((ids, steps), ((1000, 44), vec![added(1000, 44, "video")]));
+        assert_eq!(
+            problems,
+            ["USER_NAME: a group \"video\" is there already; the user's group is 44 and not 1000"]
+        );
+    }
+
+    #[test]
+    fn a_uid_that_belongs_to_somebody_is_left_to_them() {
+        let passwd = format!("{SYSTEM}ubuntu:x:1000:1000:Ubuntu:/home/ubuntu:/bin/bash\n");
+        let groups = format!("{SYSTEM_GROUPS}ubuntu:x:1000:\n");
+        for (owner, used) in [(1000, 1001), (65534, 1001)] {
+            let (ids, problems, _) = outcome(&passwd, &groups, "ada", (owner, 1000));
+            assert_eq!(ids, (used, 1000));
+            let holder = if owner == 1000 { "ubuntu" } else { "nobody" };
+            assert_eq!(
+                problems,
+                [format!("WORKSPACE: uid {owner} belongs to {holder:?} already; the user gets {used}")]
+            );
+        }
+    }
+
+    #[test]
+    fn a_second_start_changes_nothing_but_the_home() {
+        let passwd = format!("{SYSTEM}{OURS}");
+        let (ids, problems, steps) = outcome(&passwd, OUR_GROUPS, "user", (1000, 1000));
+        assert_eq!((ids, problems), ((1000, 1000), vec![]));
+        assert_eq!(steps, ["/usr/sbin/usermod --home /w/home/user -- user"]);
+        let passwd = passwd.replace("/home/user:", "/w/home/user:");
+        assert_eq!(outcome(&passwd, OUR_GROUPS, "user", (1000, 1000)).2, [""; 0]);
+    }
+
+    #[test]
+    fn another_owner_of_the_volume_changes_the_ids_and_walks_over_no_home() {
+        let passwd = format!("{SYSTEM}{OURS}");
+        let (ids, problems, steps) = outcome(&passwd, OUR_GROUPS, "user", (501, 20));
+        assert_eq!((ids, problems), ((501, 20), vec![]));
+        assert_eq!(
+            steps,
+            [
+                "/usr/sbin/groupmod --gid 20 --new-name user -- user",
+                "/usr/sbin/usermod --home /nonexistent --login user --uid 501 --gid 20 -- user",
+                "/usr/sbin/usermod --home /w/home/user -- user",
+            ]
+        );
+    }
+
+    #[test]
+    fn another_name_is_another_name_of_the_same_user() {
+        let passwd = format!("{SYSTEM}{OURS}");
+        let (ids, problems, steps) = outcome(&passwd, OUR_GROUPS, "ada", (1000, 1000));
+        assert_eq!((ids, problems), ((1000, 1000), vec![]));
+        assert_eq!(
+            steps,
+            [
+                "/usr/sbin/groupmod --gid 1000 --new-name ada -- user",
+                "/usr/sbin/usermod --home /nonexistent --login ada --uid 1000 --gid 1000 -- user",
+                "/usr/sbin/usermod --home /w/home/ada -- ada",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_account_of_the_image_keeps_its_ids_and_home_and_joins_the_groups() {
+        let passwd = format!("{SYSTEM}ada:x:2000:2000::/srv/ada:/bin/zsh\n");
+        assert_eq!(
+            outcome(&passwd, SYSTEM_GROUPS, "ada", (1000, 1000)),
+            (
+                (2000, 2000),
+                vec![
+                    "WORKSPACE: it belongs to uid 1000, and the image's account \"ada\" has uid 2000".into()
+                ],
+                vec!["/usr/sbin/usermod --append --groups sudo,video -- ada".into()]
+            )
+        );
+    }
+
+    #[test]
+    fn an_account_of_the_system_is_never_taken_over_and_a_low_uid_of_ours_is_no_such_account() {
+        let roster = Roster::parse(SYSTEM, SYSTEM_GROUPS);
+        for name in ["root", "nobody"] {
+            let problem = decide(&roster, name, &volume(1000, 1000)).unwrap_err();
+            assert_eq!(problem.message, format!("{name:?} is an account of the system; no user was made"));
+        }
+        let ours = OURS.replace("1000:1000", "501:20").replace("/home/user", "/w/home/user");
+        let groups = OUR_GROUPS.replace("user:x:1000:", "user:x:20:");
+        let (ids, problems, steps) = outcome(&format!("{SYSTEM}{ours}"), &groups, "user", (501, 20));
+        assert_eq!((ids, problems, steps), ((501, 20), vec![], vec![]));
+    }
+}

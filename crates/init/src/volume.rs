@@ -1,0 +1,136 @@
+//! The workspace's directory at a start: made, looked at, marked, with its storage.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use kit::Problem;
+use kit::atomic::{self, Placement};
+use workspace::Workspace;
+
+use crate::folder::{Folder, Kind};
+use crate::roster::Ids;
+
+const WARNING: &str = "WARNING-NO-MOUNT.txt";
+const WARNING_TEXT: &str = "\
+This directory is not a mounted volume. Everything in it is lost when the container is removed.
+To keep files, mount a volume here: docker run -v /path/on/the/host:/workspace …
+";
+/// New files get the directory's group, so that they stay accessible whoever writes them.
+const STORAGE_MODE: u32 = 0o2775;
+
+/// Looks at the workspace, leaves a warning where files in it would be lost, and makes its storage; a boot never fails
+/// here.
+pub fn prepare(path: PathBuf, slug: String, problems: &mut Vec<Problem>) -> Workspace {
+    let mut complain = |what: &str, error: &io::Error| {
+        problems.push(Problem::new("WORKSPACE", format!("{what} {}: {error}", path.display())));
+    };
+    if let Err(error) = fs::create_dir_all(&path) {
+        complain("cannot create", &error);
+    }
+    if let Err(error) = nix::unistd::access(&path, nix::unistd::AccessFlags::W_OK) {
+        complain("cannot write to", &error.into());
+        let workspace = Workspace::look_at(path, slug);
+        tell_if_lost(&workspace, problems);
+        return workspace;
+    }
+    let workspace = Workspace::look_at(path, slug);
+    tell_if_lost(&workspace, problems);
+    for done in [mark(&workspace.path, workspace.mounted), make_storage(&workspace)] {
+        if let Err(error) = done {
+            problems.push(Problem::new("WORKSPACE", format!("{error:#}")));
+        }
+    }
+    workspace
+}
+
+fn tell_if_lost(workspace: &Workspace, problems: &mut Vec<Problem>) {
+    if !workspace.mounted {
+        problems.push(Problem::new(
+            "WORKSPACE",
+            format!(
+                "{} is not a mounted volume: files in it are lost with the container",
+                workspace.path.display()
+            ),
+        ));
+    }
+}
+
+/// Writes the warning file, or removes our own warning from a volume that is mounted now.
+fn mark(path: &Path, mounted: bool) -> Result<()> {
+    let file = path.join(WARNING);
+    if !mounted {
+        return atomic::write_if_changed(&file, WARNING_TEXT.as_bytes(), Placement::durable(0o644)).map(drop);
+    }
+    if atomic::holds(&file, WARNING_TEXT.as_bytes()) {
+        fs::remove_file(&file)?;
+    }
+    Ok(())
+}
+
+/// Makes the storage unless something is there; a link to a directory is its owner's choice, and left to the owner.
+fn make_storage(workspace: &Workspace) -> Result<()> {
+    let path = workspace.storage();
+    let name = OsStr::new("storage");
+    let cannot = |error: io::Error| anyhow::anyhow!("cannot make {}: {error}", path.display());
+    let folder = Folder::open(&workspace.path).map_err(cannot)?;
+    match folder.kind(name).map_err(cannot)? {
+        // Only looked at: nothing is made or changed behind it.
+        Some(Kind::Link) if fs::metadata(&path).is_ok_and(|meta| meta.is_dir()) => Ok(()),
+        Some(Kind::Link) => bail!("{} is a link that leads to no directory", path.display()),
+        Some(Kind::File | Kind::Other) => bail!("{} is not a directory", path.display()),
+        Some(Kind::Directory) | None => {
+            let ids = Ids { uid: workspace.uid, gid: workspace.gid };
+            folder.ensure(name, ids, STORAGE_MODE).map(drop).map_err(cannot)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn the_warning_comes_and_goes_with_the_mount_and_a_users_file_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let warning = dir.path().join(WARNING);
+        mark(dir.path(), false).unwrap();
+        assert_eq!(fs::read_to_string(&warning).unwrap(), WARNING_TEXT);
+        mark(dir.path(), true).unwrap();
+        assert!(!warning.exists());
+        fs::write(&warning, "my own").unwrap();
+        mark(dir.path(), true).unwrap();
+        assert_eq!(fs::read_to_string(&warning).unwrap(), "my own");
+    }
+
+    #[test]
+    fn storage_is_made_once_and_a_link_to_a_directory_is_left_to_its_owner() {
+        let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let workspace = Workspace::look_at(dir.path().to_owned(), "x".to_owned());
+        let storage = workspace.storage();
+        make_storage(&workspace).unwrap();
+        assert_eq!(fs::metadata(&storage).unwrap().mode() & 0o7777, 0o2775);
+        fs::remove_dir(&storage).unwrap();
+        symlink(elsewhere.path(), &storage).unwrap();
+        let before = fs::metadata(elsewhere.path()).unwrap().mode();
+        make_storage(&workspace).unwrap();
+        assert_eq!(fs::metadata(elsewhere.path()).unwrap().mode(), before);
+        fs::remove_file(&storage).unwrap();
+        for (plant, problem) in
+            [("link", "is a link that leads to no directory"), ("file", "is not a directory")]
+        {
+            match plant {
+                "link" => symlink(dir.path().join("nowhere"), &storage).unwrap(),
+                _ => fs::write(&storage, "").unwrap(),
+            }
+            let error = make_storage(&workspace).unwrap_err().to_string();
+            assert_eq!(error, format!("{} {problem}", storage.display()));
+            fs::remove_file(&storage).unwrap();
+        }
+        assert!(!dir.path().join("nowhere").exists());
+    }
+}
