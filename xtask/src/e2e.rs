@@ -14,8 +14,12 @@ use crate::image;
 use crate::suite::{self, Tally};
 
 /// What the tests drive a container with: programs and their packages.
-const CLIENTS: &[(&str, &str)] =
-    &[("chromedriver", "chromium-driver"), ("chromium", "chromium"), ("ssh", "openssh-client")];
+const CLIENTS: &[(&str, &str)] = &[
+    ("chromedriver", "chromium-driver"),
+    ("chromium", "chromium"),
+    ("ssh", "openssh-client"),
+    ("ntfs-3g", "ntfs-3g"),
+];
 /// Containers at once: each is a dozen processes, and a browser may run beside it.
 const AT_ONCE: &str = "3";
 

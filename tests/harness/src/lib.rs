@@ -7,10 +7,12 @@ pub mod browser;
 pub mod container;
 pub mod output;
 pub mod ssh;
+pub mod volume;
 pub mod web;
 
 pub use browser::Browser;
 pub use container::{Container, Run};
 pub use output::Output;
 pub use ssh::KeyPair;
+pub use volume::Volume;
 pub use web::{Answer, Web};

@@ -1,6 +1,21 @@
 //! The workspace: mounted, missing, unwritable.
 
-use harness::Run;
+use std::collections::BTreeSet;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::Path;
+
+use harness::{KeyPair, Run, Volume};
+
+fn names(directory: &Path) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// Owner, group and mode.
+fn place(path: &Path) -> (u32, u32, u32) {
+    let meta = std::fs::symlink_metadata(path).unwrap();
+    (meta.uid(), meta.gid(), meta.mode() & 0o7777)
+}
 
 #[test]
 fn a_workspace_that_is_not_mounted_has_a_warning_in_it() {
@@ -14,16 +29,19 @@ fn a_workspace_that_is_not_mounted_has_a_warning_in_it() {
 }
 
 #[test]
-fn a_mounted_workspace_has_none() {
-    let directory = tempfile::tempdir().unwrap();
+fn a_mounted_workspace_has_a_home_and_storage_and_no_warning() {
+    let directory = open_directory();
     let container =
         Run::new().mount(directory.path(), "/data/my volume", "").env("WORKSPACE", "/data/my volume/").boot();
-    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    assert_eq!(names(directory.path()), ["home", "storage"].map(str::to_owned).into());
+    assert_eq!(place(&directory.path().join("storage")), (1000, 1000, 0o2775));
+    assert_eq!(container.exec(&["su", "-", "user", "-c", "pwd"]).text(), "/data/my volume/home/user");
     assert_eq!(
         container.exec(&["bash", "-lc", "echo $WORKSPACE $WORKSPACE_MOUNTED"]).text(),
         "/data/my volume/ true"
     );
-    assert!(!container.logs().contains("WORKSPACE"), "{}", container.logs());
+    let logs = container.logs();
+    assert!(!logs.contains("WORKSPACE") && !logs.contains("home:"), "{logs}");
 }
 
 #[test]
@@ -38,7 +56,113 @@ fn an_unwritable_workspace_is_reported_and_boots() {
 #[test]
 fn a_missing_workspace_is_made() {
     let container = Run::new().env("WORKSPACE", "/somewhere/else").boot();
-    assert_eq!(container.sh("ls /somewhere/else").text(), "WARNING-NO-MOUNT.txt");
+    assert_eq!(container.sh("ls /somewhere/else").text(), "WARNING-NO-MOUNT.txt\nstorage");
+}
+
+/// A directory that everybody may enter, as a mounted volume usually is.
+fn open_directory() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    directory
+}
+
+#[test]
+fn the_home_is_on_the_workspace_and_survives_the_container() {
+    let directory = open_directory();
+    chown(directory.path(), Some(4242), Some(4343)).unwrap();
+    let home = directory.path().join("home/user");
+    let key = KeyPair::generate();
+    let start =
+        || Run::new().mount(directory.path(), "/workspace", "").env("SSH_PUBKEY", key.public()).boot();
+    {
+        let container = start();
+        container.until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
+        let script = "pwd; echo mine > .bashrc; mkdir -m 777 .ssh; echo k > .ssh/id_rsa; chmod 666 .ssh/id_rsa; rm .profile";
+        assert_eq!(key.ssh(&container, "user", &[], &[script], "").text(), "/workspace/home/user");
+    }
+    assert_eq!(place(&directory.path().join("home")), (4242, 4343, 0o755));
+    assert_eq!(place(&home), (4242, 4343, 0o750));
+    let container = start();
+    container.until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
+    assert_eq!(key.ssh(&container, "user", &[], &["cat .bashrc"], "").text(), "mine");
+    assert_eq!(place(&home.join(".profile")), (4242, 4343, 0o644), "missing files come back");
+    assert_eq!(place(&home.join(".ssh")), (4242, 4343, 0o700));
+    assert_eq!(place(&home.join(".ssh/id_rsa")), (4242, 4343, 0o600));
+}
+
+#[test]
+fn what_was_planted_on_the_volume_does_not_lead_root_elsewhere() {
+    let directory = open_directory();
+    symlink("/etc", directory.path().join("home")).unwrap();
+    symlink("/etc/storage", directory.path().join("storage")).unwrap();
+    let container = Run::new().mount(directory.path(), "/workspace", "").boot();
+    let logs = container.logs();
+    for line in [
+        "home: /workspace/home is a symbolic link, which root does not follow; the home of \"user\" is /home/user",
+        "WORKSPACE: /workspace/storage is a link that leads to no directory",
+    ] {
+        assert!(logs.contains(line), "{line} in\n{logs}");
+    }
+    assert_eq!(container.exec(&["su", "-", "user", "-c", "cd && pwd"]).text(), "/home/user");
+    container.sh("ls -d /etc/user /etc/storage").failure(2);
+    assert_eq!(container.sh("stat -c '%U %a' /etc").text(), "root 755");
+}
+
+#[test]
+fn a_home_of_somebody_else_is_not_the_users() {
+    let directory = open_directory();
+    let home = directory.path().join("home/user");
+    std::fs::create_dir_all(&home).unwrap();
+    chown(&home, Some(77), Some(77)).unwrap();
+    let container = Run::new().mount(directory.path(), "/workspace", "").boot();
+    let line = "home: /workspace/home/user belongs to uid 77 and not to 1000";
+    assert!(container.logs().contains(line), "{}", container.logs());
+    assert_eq!(container.exec(&["su", "-", "user", "-c", "cd && pwd"]).text(), "/home/user");
+    assert_eq!((place(&home).0, names(&home).len()), (77, 0));
+}
+
+#[test]
+fn storage_that_is_a_link_to_a_directory_is_its_owners_choice() {
+    let directory = open_directory();
+    std::fs::create_dir(directory.path().join("models")).unwrap();
+    symlink("models", directory.path().join("storage")).unwrap();
+    let before = place(&directory.path().join("models"));
+    let container = Run::new().mount(directory.path(), "/workspace", "").boot();
+    assert!(!container.logs().contains("storage"), "{}", container.logs());
+    assert_eq!(place(&directory.path().join("models")), before);
+}
+
+#[test]
+fn a_home_on_a_volume_without_owners_and_modes_works_over_ssh() {
+    let volume = Volume::without_owners();
+    let key = KeyPair::generate();
+    let container = Run::new().mount(&volume.path(), "/workspace", "").env("SSH_PUBKEY", key.public()).boot();
+    for _ in 0..2 {
+        container.until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
+        let script = "pwd; mkdir -p .ssh; echo x >> kept; sudo -n id -un; stat -c %a .ssh";
+        assert_eq!(key.ssh(&container, "user", &[], &[script], "").text(), "/workspace/home/user\nroot\n777");
+        container.restart();
+        container.wait_for_portal();
+    }
+    assert_eq!(container.exec(&["cat", "/workspace/home/user/kept"]).text(), "x\nx");
+    assert!(!container.logs().contains("home:"), "{}", container.logs());
+}
+
+#[test]
+fn the_image_has_a_name_for_directories_and_a_bad_one_is_refused() {
+    let container = Run::new().boot();
+    assert_eq!(container.exec(&["bash", "-lc", "echo $IMAGE_SLUG"]).text(), "base-image");
+    let container = Run::new().env("IMAGE_SLUG", "../etc").boot();
+    assert!(container.logs().contains("IMAGE_SLUG: \"../etc\" is not"), "{}", container.logs());
+    assert_eq!(container.sh("tr '\\0' '\\n' < /proc/1/environ | grep SLUG").text(), "IMAGE_SLUG=base-image");
+}
+
+#[test]
+fn a_workspace_inside_the_system_is_refused() {
+    let container = Run::new().env("WORKSPACE", "/opt/data").boot();
+    let line = "WORKSPACE: \"/opt/data\" belongs to the system; using \"/workspace\"";
+    assert!(container.logs().contains(line), "{}", container.logs());
+    container.exec(&["ls", "/opt/data"]).failure(2);
 }
 
 #[test]
