@@ -1,0 +1,47 @@
+//! In what two entries can differ.
+
+/// One property of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Aspect {
+    /// One tree has the name, the other has not.
+    Presence,
+    /// File, directory, link, FIFO, socket, device.
+    Kind,
+    /// Bytes of a regular file.
+    Size,
+    /// What is in a regular file.
+    Content,
+    /// Where a symbolic link points, byte for byte.
+    Target,
+    /// Major and minor number of a device.
+    Device,
+    /// Permissions, set-uid, set-gid and sticky bit; a symbolic link has none.
+    Mode,
+    /// User and group.
+    Owner,
+    /// When the content changed, in nanoseconds; of directories and links too.
+    Time,
+    /// Extended attributes, access control lists and capabilities included.
+    Attributes,
+    /// Which names share an inode.
+    HardLinks,
+}
+
+impl Aspect {
+    /// The word that stands in a line of a difference.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Presence => "presence",
+            Self::Kind => "kind",
+            Self::Size => "size",
+            Self::Content => "content",
+            Self::Target => "target",
+            Self::Device => "device",
+            Self::Mode => "mode",
+            Self::Owner => "owner",
+            Self::Time => "time",
+            Self::Attributes => "attributes",
+            Self::HardLinks => "hard links",
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Trees for tests and figures: made from a seed, changed from a seed, compared in full.
+//!
+//! * [`build`] makes a tree of a [`Shape`], such as a Python environment of 63,000 files; the same shape and seed give
+//!   the same tree on every machine: names, content, modes, times.
+//! * [`strange`] makes a small tree of everything that a copier may stumble over. It needs root.
+//! * [`mutate`] changes a tree as busy programs do, and says what it did.
+//! * [`difference`] is the judge: every way in which two trees differ, a line each. It is written to be plainly right,
+//!   shares no code with any copier, and never follows a link.
+//!
+//! Nothing here is quick at the price of being real: content is pseudo-random, so that neither holes nor compression
+//! nor deduplication make a copy of it look quicker than it is.
+
+mod aspect;
+mod build;
+mod content;
+mod difference;
+mod entry;
+mod mutate;
+mod plan;
+mod random;
+mod shape;
+mod strange;
+
+pub use aspect::Aspect;
+pub use build::build;
+pub use difference::{difference, difference_except};
+pub use mutate::mutate;
+pub use random::Random;
+pub use shape::Shape;
+pub use strange::strange;
