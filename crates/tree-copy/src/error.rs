@@ -1,0 +1,77 @@
+//! Why a pass ended before its end.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+use crate::room::Room;
+
+/// What every operation of this crate returns.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Callers branch on it: a stop is no failure, a full disk has numbers, and it matters which side is at fault.
+#[derive(Debug)]
+pub enum Error {
+    /// The observer asked for the end. What is there stays, and the next pass goes on from it.
+    Stopped,
+    /// An entry of the source cannot be read.
+    Source(Trouble),
+    /// The target refuses a change, or cannot be read.
+    Target(Trouble),
+    /// The target's file system has no space, no inodes, or the quota is used up.
+    Full(Trouble, Room),
+}
+
+/// One system call that failed, and on what.
+#[derive(Debug)]
+pub struct Trouble {
+    /// What was tried, as in "cannot read".
+    pub action: &'static str,
+    /// The entry, below the directory that the caller named.
+    pub path: PathBuf,
+    /// The system's reason.
+    pub cause: io::Error,
+}
+
+impl Error {
+    pub(crate) fn source(action: &'static str, path: &Path, cause: Errno) -> Self {
+        Self::Source(Trouble { action, path: path.to_owned(), cause: cause.into() })
+    }
+
+    /// A refusal for want of space gets the numbers of `room`, which is asked only then.
+    pub(crate) fn target(
+        action: &'static str,
+        path: &Path,
+        cause: Errno,
+        room: impl FnOnce() -> Option<Room>,
+    ) -> Self {
+        let trouble = Trouble { action, path: path.to_owned(), cause: cause.into() };
+        match cause {
+            Errno::NOSPC | Errno::DQUOT => match room() {
+                Some(room) => Self::Full(trouble, room),
+                None => Self::Target(trouble),
+            },
+            _ => Self::Target(trouble),
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "cannot {} {}: {}", self.action, self.path.display(), self.cause)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stopped => formatter.write_str("stopped before the end"),
+            Self::Source(trouble) | Self::Target(trouble) => trouble.fmt(formatter),
+            Self::Full(trouble, room) => write!(formatter, "{trouble} ({room})"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

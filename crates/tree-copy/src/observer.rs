@@ -1,0 +1,104 @@
+//! What a pass tells its caller while it runs.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Who watches a pass. Its worker threads call it, several at a time.
+pub trait Observer: Sync {
+    /// The counters went up. Called for every few entries and every few megabytes; must be quick.
+    fn counted(&self, counters: &Counters);
+    /// Something that is no error but that somebody may want to read.
+    fn noted(&self, note: Note);
+    /// Whether to end. Asked often; a pass that was asked to end returns [`Error::Stopped`](crate::Error::Stopped).
+    fn stop(&self) -> bool;
+}
+
+/// Looks at nothing and never stops a pass.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {
+    fn counted(&self, _counters: &Counters) {}
+    fn noted(&self, _note: Note) {}
+    fn stop(&self) -> bool {
+        false
+    }
+}
+
+/// How far a pass or a survey has come.
+#[derive(Debug, Default)]
+pub struct Counters {
+    entries: AtomicU64,
+    bytes: AtomicU64,
+    copied_bytes: AtomicU64,
+}
+
+impl Counters {
+    /// Entries of the source that are done with, directories counted when they are entered.
+    pub fn entries(&self) -> u64 {
+        self.entries.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the files that are done with, whether they had to be copied or not.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that were written to the target.
+    pub fn copied_bytes(&self) -> u64 {
+        self.copied_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(&self, entries: u64, bytes: u64, copied_bytes: u64) {
+        for (counter, more) in
+            [(&self.entries, entries), (&self.bytes, bytes), (&self.copied_bytes, copied_bytes)]
+        {
+            if more > 0 {
+                counter.fetch_add(more, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// One observation about one entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// The entry, relative to the root of both trees.
+    pub path: PathBuf,
+    /// What was seen.
+    pub what: What,
+}
+
+/// What can be worth a line in a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// It was listed and then gone.
+    Vanished,
+    /// It changed each time it was copied; the next pass will copy it again.
+    Restless,
+    /// A socket or device that may not be made here.
+    SkippedSpecial(&'static str),
+    /// Another file system is mounted there; the directory was made, its content is not part of this tree.
+    SkippedMount,
+    /// This extended attribute was not accepted.
+    AttributeDropped(String),
+    /// Source and target differ (comparing only).
+    Differs,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match &self.what {
+            What::Vanished => write!(formatter, "{path} vanished while it was copied"),
+            What::Restless => write!(formatter, "{path} kept changing while it was copied"),
+            What::SkippedSpecial(kind) => write!(formatter, "{path} was left out: a {kind} cannot be made here"),
+            What::SkippedMount => {
+                write!(formatter, "the content of {path} was left out: another file system is mounted there")
+            }
+            What::AttributeDropped(name) => write!(formatter, "{path} lost its attribute {name}"),
+            What::Differs => write!(formatter, "{path} differs"),
+        }
+    }
+}

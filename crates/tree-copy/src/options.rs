@@ -1,0 +1,92 @@
+//! What a pass is asked to do, and what it answers.
+
+use std::ffi::OsStr;
+use std::thread;
+
+use serde::Serialize;
+
+use crate::capabilities::Capabilities;
+
+/// How closely entries are compared that look alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// Type, size, time of change, mode, owner and the text of links; extended attributes only where the source's
+    /// inode was changed after the target's.
+    Metadata,
+    /// Every byte of every file and every extended attribute as well.
+    Content,
+}
+
+/// What a pass shall do.
+#[derive(Debug, Clone, Copy)]
+pub struct Options<'a> {
+    /// Worker threads; see [`Options::new`] for a good number.
+    pub threads: usize,
+    /// What counts as equal.
+    pub check: Check,
+    /// False: nothing is changed, differences are only counted.
+    pub write: bool,
+    /// Whether the target loses what the source does not have.
+    pub prune: bool,
+    /// Names directly in either root that are neither copied, compared, counted nor removed.
+    pub keep: &'a [&'a OsStr],
+    /// What the target can hold; see [`probe`](crate::probe).
+    pub capabilities: &'a Capabilities,
+    /// False: the workers leave processor and disk to everybody else.
+    pub full_speed: bool,
+    /// Whether everything that was written, and the removal of what was not, is on the disk before the pass returns.
+    pub durable: bool,
+}
+
+impl<'a> Options<'a> {
+    /// A pass that writes and prunes, checks metadata, in the background, and is durable.
+    #[must_use]
+    pub fn new(capabilities: &'a Capabilities) -> Self {
+        Self {
+            threads: default_threads(),
+            check: Check::Metadata,
+            write: true,
+            prune: true,
+            keep: &[],
+            capabilities,
+            full_speed: false,
+            durable: true,
+        }
+    }
+}
+
+/// More threads than processors, because a cold disk answers many questions at once quicker than one after another.
+#[must_use]
+pub fn default_threads() -> usize {
+    thread::available_parallelism().map_or(8, |processors| (processors.get() * 4).clamp(8, 32))
+}
+
+/// What a pass found and did. Everything but `digest` is a count; roots are not entries.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Pass {
+    /// Entries of the source.
+    pub entries: u64,
+    /// Names of regular files among them, hard-linked ones each.
+    pub files: u64,
+    /// Apparent bytes of these files; of hard-linked ones once.
+    pub bytes: u64,
+    /// Files whose content was written.
+    pub copied_files: u64,
+    /// Bytes that were written for them, holes not included.
+    pub copied_bytes: u64,
+    /// Entries that were made or corrected, the copied files included.
+    pub updated: u64,
+    /// Entries that were removed from the target.
+    pub removed: u64,
+    /// With `write: false`: entries that differ, are missing, or (with `prune`) should not be there.
+    pub differing: u64,
+    /// Entries that went away while the pass ran.
+    pub vanished: u64,
+    /// Entries that still differ, because the source kept changing.
+    pub restless: u64,
+    /// Special files and mounted file systems that were left out.
+    pub skipped: u64,
+    /// Identifies the source's tree: names, types, modes, sizes and texts of links, in any order. An equal tree has
+    /// the same; see [`Survey::digest`](crate::Survey::digest).
+    pub digest: [u8; 32],
+}

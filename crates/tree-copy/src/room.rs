@@ -1,0 +1,116 @@
+//! Whether a tree fits.
+
+use std::fmt;
+use std::path::Path;
+
+use rustix::fs::{StatVfs, statvfs};
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::survey::Survey;
+
+/// What is free on a file system for this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Room {
+    /// Bytes that may still be written; a quota can allow less.
+    pub bytes: u64,
+    /// Entries that may still be made; `None` where the file system has no fixed number of inodes.
+    pub inodes: Option<u64>,
+}
+
+impl fmt::Display for Room {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} bytes", self.bytes)?;
+        if let Some(inodes) = self.inodes {
+            write!(formatter, " and {inodes} inodes")?;
+        }
+        formatter.write_str(" are free")
+    }
+}
+
+/// A tree does not fit: what it needs and what there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Shortage {
+    /// Needed, the reserve included.
+    pub needed: Room,
+    /// Free.
+    pub free: Room,
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} bytes", self.needed.bytes)?;
+        if let Some(inodes) = self.needed.inodes {
+            write!(formatter, " and {inodes} inodes")?;
+        }
+        write!(formatter, " are needed, {}", self.free)
+    }
+}
+
+impl std::error::Error for Shortage {}
+
+/// Asks the file system of `directory` what is free; fails with the path.
+pub fn room(directory: &Path) -> Result<Room> {
+    statvfs(directory).map(from_statvfs).map_err(|cause| Error::target("look at", directory, cause, || None))
+}
+
+/// Blocks are counted in fragments, and a total of no inodes means that there is no such limit (statvfs(3)).
+pub(crate) fn from_statvfs(found: StatVfs) -> Room {
+    Room {
+        bytes: found.f_bavail.saturating_mul(found.f_frsize),
+        inodes: (found.f_files > 0).then_some(found.f_favail),
+    }
+}
+
+/// Whether a copy of what was surveyed fits into `room` and leaves `reserve` bytes.
+///
+/// Where hard links become copies (`hard_links` false) every name counts in full.
+pub fn fits(survey: &Survey, room: &Room, hard_links: bool, reserve: u64) -> std::result::Result<(), Shortage> {
+    let (bytes, inodes) = if hard_links {
+        (survey.bytes_allocated, survey.inodes)
+    } else {
+        (survey.bytes_allocated_unlinked, survey.entries)
+    };
+    let bytes = bytes.saturating_add(reserve);
+    if bytes <= room.bytes && room.inodes.is_none_or(|free| inodes <= free) {
+        return Ok(());
+    }
+    Err(Shortage { needed: Room { bytes, inodes: room.inodes.map(|_| inodes) }, free: *room })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TREE: Survey = Survey {
+        entries: 20,
+        inodes: 15,
+        bytes_allocated: 1000,
+        bytes_allocated_unlinked: 1500,
+        ..Survey::NOTHING
+    };
+
+    #[test]
+    fn a_tree_fits_only_with_its_reserve_and_its_inodes() {
+        let free = |bytes, inodes| Room { bytes, inodes };
+        assert_eq!(fits(&TREE, &free(1100, Some(15)), true, 100), Ok(()));
+        assert_eq!(fits(&TREE, &free(1100, None), true, 100), Ok(()));
+        let short = fits(&TREE, &free(1099, Some(15)), true, 100).unwrap_err();
+        assert_eq!(
+            short.to_string(),
+            "1100 bytes and 15 inodes are needed, 1099 bytes and 15 inodes are free"
+        );
+        let short = fits(&TREE, &free(1100, Some(14)), true, 100).unwrap_err();
+        assert_eq!(short.needed, free(1100, Some(15)));
+    }
+
+    #[test]
+    fn without_hard_links_every_name_needs_its_own_room() {
+        let free = Room { bytes: 1499, inodes: Some(20) };
+        assert_eq!(fits(&TREE, &free, true, 0), Ok(()));
+        assert_eq!(
+            fits(&TREE, &free, false, 0),
+            Err(Shortage { needed: Room { bytes: 1500, inodes: Some(20) }, free })
+        );
+    }
+}

