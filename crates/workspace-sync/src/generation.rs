@@ -77,7 +77,11 @@ mod tests {
         fs::File::open(root.join("lib/a.py")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
         assert_eq!(of(root, None).unwrap(), generation, "a rebuilt image has other times");
 
-        let began = Instant::now(fs::File::open(root).unwrap()).unwrap();
+        let before = Instant::now(fs::File::open(root).unwrap()).unwrap();
+        let began = kit::wait::until(std::time::Duration::from_secs(10), "the next tick", || {
+            Instant::now(fs::File::open(root).unwrap()).ok().filter(|&now| now > before)
+        })
+        .unwrap();
         fs::write(root.join("lib/server.log"), "x").unwrap();
         assert_eq!(of(root, Some(began)).unwrap(), generation, "a log of this container is not the image's");
         assert_ne!(of(root, None).unwrap(), generation);

@@ -1,0 +1,148 @@
+//! What is in the way, and what goes wrong.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+
+use crate::site::Site;
+
+/// A file system of its own, unmounted when dropped.
+struct Mount<'a>(&'a Path);
+
+impl<'a> Mount<'a> {
+    fn tmpfs(at: &'a Path, options: &str) -> Self {
+        let status = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at).status();
+        assert!(status.unwrap().success(), "mounting needs root");
+        Self(at)
+    }
+}
+
+impl Drop for Mount<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.0).status();
+    }
+}
+
+#[test]
+fn a_directory_of_the_users_is_never_merged_into() {
+    let site = Site::small();
+    fs::create_dir_all(site.copy()).unwrap();
+    fs::write(site.copy().join("thesis.tex"), "years of work").unwrap();
+    let said = site.run(&["run"]);
+    let copy = site.copy();
+    assert_eq!(said.code, 1);
+    assert_eq!(
+        said.stdout,
+        format!(
+            "micromamba: not on the workspace: {} is taken: a directory that is no copy of ours is in its place\n",
+            copy.display()
+        )
+    );
+    assert_eq!(said.stderr, "hint: move it away and type: workspace-sync run; it is never merged into\n");
+    assert_eq!(fs::read_dir(&copy).unwrap().count(), 1);
+    assert_eq!(site.leads_to(), site.image("micromamba"));
+}
+
+#[test]
+fn a_link_that_leads_out_of_the_volume_is_not_followed() {
+    let site = Site::small();
+    let elsewhere = site.root().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    symlink(&elsewhere, site.volume().join("environments")).unwrap();
+    let said = site.run(&["run"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
+    assert_eq!(site.leads_to(), site.image("micromamba"));
+}
+
+#[test]
+fn names_that_are_none_are_refused_and_the_rest_is_done() {
+    let mut site = Site::small();
+    site.set("OPT_SYNC", "../etc:missing:/:.image:");
+    let said = site.run(&["run"]);
+    assert_eq!(said.code, 1);
+    assert_eq!(
+        said.stderr.lines().filter(|line| line.contains("OPT_SYNC: ")).collect::<Vec<_>>(),
+        [
+            "workspace-sync: warning: OPT_SYNC: \"../etc\" is a path, not the name of a directory below /opt; it stays in the image",
+            "workspace-sync: warning: OPT_SYNC: \"/\" is a path, not the name of a directory below /opt; it stays in the image",
+            "workspace-sync: warning: OPT_SYNC: \".image\" begins with a character that no tree may begin with; it stays in the image",
+        ]
+    );
+    assert!(said.stdout.contains("missing: not on the workspace: "), "{}", said.stdout);
+    assert_eq!(site.leads_to(), site.copy());
+}
+
+#[test]
+fn a_tree_within_the_workspace_or_the_other_way_round_is_refused() {
+    let mut site = Site::small();
+    let inside = site.image("micromamba").join("workspace");
+    fs::create_dir(&inside).unwrap();
+    site.set("WORKSPACE", inside.to_str().unwrap());
+    let said = site.run(&["run"]);
+    assert_eq!(said.code, 1);
+    assert!(said.stdout.contains(" lie within each other"), "{}", said.stdout);
+    assert_eq!(fs::read_dir(&inside).unwrap().count(), 0);
+    assert_eq!(site.leads_to(), site.image("micromamba"));
+}
+
+#[test]
+fn too_little_room_is_told_with_the_numbers_before_anything_is_written() {
+    let site = Site::small();
+    let volume = site.volume();
+    let _mount = Mount::tmpfs(&volume, "size=1m");
+    let said = site.run(&["run"]);
+    assert_eq!(said.code, 1);
+    assert!(said.stdout.contains("there is no room for micromamba"), "{}", said.stdout);
+    assert!(said.stdout.contains(" bytes"), "{}", said.stdout);
+    assert!(said.stderr.contains("hint: make room and type: workspace-sync run"), "{}", said.stderr);
+    assert_eq!(site.leads_to(), site.image("micromamba"));
+}
+
+#[test]
+fn too_few_inodes_are_told_with_the_numbers() {
+    let site = Site::small();
+    let volume = site.volume();
+    let _mount = Mount::tmpfs(&volume, "size=500m,nr_inodes=30");
+    let said = site.run(&["run"]);
+    assert_eq!(said.code, 1);
+    assert!(said.stdout.contains(" inodes are needed, "), "{}", said.stdout);
+    assert_eq!(site.leads_to(), site.image("micromamba"));
+}
+
+#[test]
+fn a_copy_that_another_container_makes_is_left_to_it_and_taken_over_once_that_is_gone() {
+    let site = Site::small();
+    fs::create_dir_all(site.partial()).unwrap();
+    let claim = site.partial().join(".sync_partial");
+    fs::write(&claim, r#"{"tree":"micromamba","container":"other","host":"pod-b","boot":""}"#).unwrap();
+    let said = site.run(&["run"]);
+    assert_eq!(said.code, 1);
+    assert!(said.stdout.contains("the container \"pod-b\" is making "), "{}", said.stdout);
+    assert_eq!(site.leads_to(), site.image("micromamba"));
+    let status: serde_json::Value =
+        serde_json::from_str(&site.run(&["status", "--json"]).stdout).unwrap();
+    assert_eq!(status["state"], "copying");
+}
+
+#[test]
+fn a_link_of_somebody_else_at_the_entrance_stays() {
+    let site = Site::small();
+    fs::remove_file(site.entrance("micromamba")).unwrap();
+    symlink("/somewhere", site.entrance("micromamba")).unwrap();
+    let said = site.run(&["run"]);
+    assert_eq!(said.code, 1);
+    assert!(said.stdout.contains("is a link to /somewhere, made by somebody else"), "{}", said.stdout);
+    assert_eq!(site.leads_to(), Path::new("/somewhere"));
+}
+
+#[test]
+fn two_runs_in_one_container_do_not_meet() {
+    let site = Site::small();
+    site.sync();
+    let lock = fs::OpenOptions::new().write(true).open(site.root().join("memory/lock")).unwrap();
+    lock.lock().unwrap();
+    let said = site.run(&["run"]);
+    assert_eq!((said.code, said.stderr.as_str()), (1, "workspace-sync: another workspace-sync works in this container\n"));
+}

@@ -1,0 +1,122 @@
+//! The first copy, and what is done where none is wanted or possible.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::site::{Site, differences};
+
+#[test]
+fn a_first_run_copies_everything_switches_and_leaves_the_image_alone() {
+    let site = Site::small();
+    let image = site.image("micromamba");
+    let before = site.root().join("before");
+    assert!(std::process::Command::new("cp").arg("-a").args([&image, &before]).status().unwrap().success());
+    let said = site.sync();
+    assert_eq!(
+        said.stdout,
+        format!("micromamba: copied to {}, which is in use now\n", site.copy().display())
+    );
+    assert_eq!(site.leads_to(), site.copy());
+    assert_eq!(site.copy_differs_from(&image), [""; 0]);
+    assert_eq!(trees::difference(&before, &image), [""; 0]);
+    assert!(!site.partial().exists());
+
+    let marker = fs::read(site.copy().join(".move_complete")).unwrap();
+    let again = site.sync();
+    assert_eq!(again.stdout, format!("micromamba: {} is in use\n", site.copy().display()));
+    assert_eq!(fs::read(site.copy().join(".move_complete")).unwrap(), marker, "nothing was copied again");
+}
+
+#[test]
+fn a_dry_run_prints_the_steps_of_the_real_run_and_takes_none() {
+    let site = Site::small();
+    let said = site.run(&["run", "--dry-run"]);
+    let (image, copy, entrance) = (site.image("micromamba"), site.copy(), site.entrance("micromamba"));
+    let (image, copy, entrance) = (image.display(), copy.display(), entrance.display());
+    assert_eq!(
+        said.stdout,
+        format!(
+            "micromamba: copy {image} to {copy}\n\
+             micromamba: point {entrance} to {copy}\n\
+             micromamba: carry over changes from {image} to {copy}\n"
+        )
+    );
+    assert_eq!(fs::read_dir(site.volume()).unwrap().count(), 0);
+}
+
+#[test]
+fn nothing_is_copied_unless_it_is_wanted_and_there_is_a_volume() {
+    let mut site = Site::small();
+    for (name, value, reason) in [
+        ("WORKSPACE_SYNC", "false", ""),
+        ("WORKSPACE_SYNC", "", ""),
+        ("WORKSPACE_SYNC", "flase", ""),
+        ("WORKSPACE_MOUNTED", "false", ": no volume is mounted at the workspace"),
+    ] {
+        site.set("WORKSPACE_SYNC", "true");
+        site.set(name, value);
+        let said = site.sync();
+        assert_eq!(said.stdout, format!("micromamba: the image's own copy is in use{reason}\n"), "{name}={value}");
+        assert_eq!(fs::read_dir(site.volume()).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn a_copy_from_earlier_is_used_by_a_new_container_that_does_not_ask_for_one() {
+    let mut site = Site::small();
+    site.sync();
+    fs::write(site.copy().join("mine"), "later work").unwrap();
+    // A new container: its own /opt and no memory.
+    fs::remove_file(site.entrance("micromamba")).unwrap();
+    symlink(site.image("micromamba"), site.entrance("micromamba")).unwrap();
+    fs::remove_dir_all(site.root().join("memory")).unwrap();
+    site.set("WORKSPACE_SYNC", "false");
+    site.sync();
+    assert_eq!(site.leads_to(), site.copy());
+    assert_eq!(fs::read_to_string(site.entrance("micromamba").join("mine")).unwrap(), "later work");
+}
+
+#[test]
+fn without_its_volume_the_entrance_returns_to_the_image() {
+    let mut site = Site::small();
+    site.sync();
+    fs::remove_dir_all(site.volume()).unwrap();
+    fs::create_dir(site.volume()).unwrap();
+    site.set("WORKSPACE_MOUNTED", "false");
+    site.sync();
+    assert_eq!(site.leads_to(), site.image("micromamba"));
+}
+
+#[test]
+fn a_directory_of_an_extended_image_is_copied_and_replaced_by_a_link() {
+    let mut site = Site::small();
+    let app = site.entrance("app");
+    trees::build(&app, &trees::Shape { files: 20, hard_linked: 2, links: 2, directories: 4, bytes: 9_000 }, 3).unwrap();
+    let before = site.root().join("before");
+    assert!(std::process::Command::new("cp").arg("-a").args([&app, &before]).status().unwrap().success());
+    site.set("OPT_SYNC", "app");
+    site.sync();
+    assert_eq!(fs::read_link(&app).unwrap(), site.volume().join("app"));
+    assert_eq!(differences(&before, &site.volume().join("app")), [""; 0]);
+    assert_eq!(trees::difference(&before, &site.image("app")), [""; 0], "where it can be renamed, it is kept");
+    site.sync();
+}
+
+#[test]
+fn status_tells_each_stage() {
+    let site = Site::small();
+    let state = || {
+        let said = site.run(&["status", "--json"]);
+        assert_eq!(said.code, 0);
+        let status: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+        (status["in_use"].as_str().unwrap().to_owned(), status["state"].as_str().unwrap().to_owned())
+    };
+    let pair = |one: &str, other: &str| (one.to_owned(), other.to_owned());
+    assert_eq!(state(), pair("image", "absent"));
+    site.sync();
+    assert_eq!(state(), pair("workspace", "whole"));
+    fs::rename(site.copy(), site.root().join("aside")).unwrap();
+    assert_eq!(state(), pair("workspace", "absent"));
+    fs::create_dir(site.copy()).unwrap();
+    assert_eq!(state(), pair("workspace", "foreign"));
+}

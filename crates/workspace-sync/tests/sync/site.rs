@@ -1,0 +1,144 @@
+//! A container's `/opt` and a volume, in a temporary directory.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+use trees::Shape;
+
+/// Both, with the tree `micromamba` built into the image.
+pub struct Site {
+    directory: TempDir,
+    variables: Vec<(String, String)>,
+}
+
+/// What a run said.
+#[derive(Debug)]
+pub struct Said {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Site {
+    /// An image with a tree of this shape, and an empty mounted volume.
+    pub fn with(shape: &Shape, seed: u64) -> Self {
+        let site = Self::empty();
+        let image = site.image("micromamba");
+        trees::build(&image, shape, seed).unwrap();
+        symlink(&image, site.entrance("micromamba")).unwrap();
+        site
+    }
+
+    /// An image with a small tree.
+    pub fn small() -> Self {
+        Self::with(&Shape { files: 40, hard_linked: 6, links: 8, directories: 9, bytes: 200_000 }, 7)
+    }
+
+    fn empty() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir_all(directory.path().join("opt/.image")).unwrap();
+        fs::create_dir(directory.path().join("ws")).unwrap();
+        let variables = vec![
+            ("WORKSPACE".to_owned(), directory.path().join("ws").to_str().unwrap().to_owned()),
+            ("WORKSPACE_UID".to_owned(), "1000".to_owned()),
+            ("WORKSPACE_GID".to_owned(), "1000".to_owned()),
+            ("WORKSPACE_MOUNTED".to_owned(), "true".to_owned()),
+            ("WORKSPACE_SYNC".to_owned(), "true".to_owned()),
+        ];
+        Self { directory, variables }
+    }
+
+    /// Sets a variable of the tool's environment.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.variables.retain(|(known, _)| known != name);
+        self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
+    pub fn root(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn volume(&self) -> PathBuf {
+        self.root().join("ws")
+    }
+
+    pub fn entrance(&self, name: &str) -> PathBuf {
+        self.root().join("opt").join(name)
+    }
+
+    pub fn image(&self, name: &str) -> PathBuf {
+        self.root().join("opt/.image").join(name)
+    }
+
+    /// The copy of `micromamba`.
+    pub fn copy(&self) -> PathBuf {
+        self.volume().join("environments/micromamba-base-image")
+    }
+
+    pub fn partial(&self) -> PathBuf {
+        self.volume().join("environments/micromamba-base-image.partial")
+    }
+
+    /// The tool with these arguments, not started.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_workspace-sync"));
+        command
+            .env_clear()
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .args(arguments)
+            .arg("--opt")
+            .arg(self.root().join("opt"))
+            .arg("--memory")
+            .arg(self.root().join("memory"))
+            .arg("--journal")
+            .arg(self.root().join("boot.jsonl"));
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Said {
+        Said::of(self.command(arguments).output().unwrap())
+    }
+
+    /// `run`, which must succeed.
+    #[track_caller]
+    pub fn sync(&self) -> Said {
+        let said = self.run(&["run"]);
+        assert_eq!(said.code, 0, "{said:?}");
+        said
+    }
+
+    /// Where the entrance of `micromamba` leads.
+    pub fn leads_to(&self) -> PathBuf {
+        fs::read_link(self.entrance("micromamba")).unwrap()
+    }
+
+    /// Every way in which the copy differs from `tree`, ours and the root's time left out.
+    pub fn copy_differs_from(&self, tree: &Path) -> Vec<String> {
+        differences(tree, &self.copy())
+    }
+}
+
+/// Every way in which `copy` differs from `tree`, but what makes it a copy.
+pub fn differences(tree: &Path, copy: &Path) -> Vec<String> {
+    trees::difference(tree, copy)
+        .into_iter()
+        .filter(|line| {
+            !line.starts_with(".move_complete:")
+                && !line.starts_with(".sync_manifest:")
+                && !line.starts_with(".: time")
+        })
+        .collect()
+}
+
+impl Said {
+    fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Programs that go on writing while their tree is copied and switched.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use trees::Shape;
+
+use crate::site::Site;
+
+/// As busy as a busy log: some thousand writes a second.
+fn pace() {
+    thread::sleep(Duration::from_micros(200));
+}
+
+/// Ends the programs, also when the test fails.
+struct Stopping<'a>(&'a AtomicBool);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Appends a line at a time and opens the file anew for each, as shell scripts do.
+fn append_by_path(tree: &Path, stop: &AtomicBool) -> u64 {
+    let mut number = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let mut file = OpenOptions::new().append(true).create(true).open(tree.join("by-path.log")).unwrap();
+        writeln!(file, "line {number}").unwrap();
+        number += 1;
+        pace();
+    }
+    number
+}
+
+/// Keeps its file open from before the copy, as servers do.
+fn append_to_open_file(file: &mut File, stop: &AtomicBool) -> u64 {
+    let mut number = 0;
+    while !stop.load(Ordering::Relaxed) {
+        writeln!(file, "line {number}").unwrap();
+        number += 1;
+        pace();
+    }
+    number
+}
+
+/// Makes files and never touches them again.
+fn make_files(tree: &Path, stop: &AtomicBool) -> u64 {
+    let mut number = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let directory = tree.join(format!("made/{}", number / 100));
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join(format!("file-{number}")), format!("content {number}")).unwrap();
+        number += 1;
+        pace();
+    }
+    number
+}
+
+/// Replaces one file by renaming another over it, as careful programs do.
+fn replace(tree: &Path, stop: &AtomicBool) -> u64 {
+    let mut number = 0;
+    while !stop.load(Ordering::Relaxed) {
+        fs::write(tree.join("state.new"), format!("{number}")).unwrap();
+        // The switch may fall between the two: then the new file is in the other tree.
+        if fs::rename(tree.join("state.new"), tree.join("state")).is_ok() {
+            number += 1;
+        }
+        pace();
+    }
+    number - 1
+}
+
+#[track_caller]
+fn has_all_lines(file: &Path, lines: u64) {
+    let text = fs::read_to_string(file).unwrap();
+    let found: BTreeSet<&str> = text.lines().collect();
+    let missing: Vec<u64> = (0..lines).filter(|number| !found.contains(format!("line {number}").as_str())).collect();
+    assert!(missing.is_empty(), "{} of {lines} lines are missing in {}: {:?}", missing.len(), file.display(), &missing[..missing.len().min(5)]);
+}
+
+#[test]
+fn nothing_that_programs_write_during_copy_and_switch_is_missing() {
+    let shape = Shape { files: 2_000, hard_linked: 200, links: 100, directories: 200, bytes: 20_000_000 };
+    let site = Site::with(&shape, 9);
+    let tree = site.entrance("micromamba");
+    let stop = AtomicBool::new(false);
+    let mut open = File::create(tree.join("open.log")).unwrap();
+    let (by_path, by_file, made, state) = thread::scope(|scope| {
+        let by_path = scope.spawn(|| append_by_path(&tree, &stop));
+        let by_file = scope.spawn(|| append_to_open_file(&mut open, &stop));
+        let made = scope.spawn(|| make_files(&tree, &stop));
+        let state = scope.spawn(|| replace(&tree, &stop));
+        let stopping = Stopping(&stop);
+        let said = site.sync();
+        drop(stopping);
+        assert!(said.stderr.contains("still written in the image's copy by "), "{said:?}");
+        assert_eq!(site.leads_to(), site.copy());
+        (by_path.join().unwrap(), by_file.join().unwrap(), made.join().unwrap(), state.join().unwrap())
+    });
+    drop(open);
+    assert!(by_path > 10 && by_file > 10 && made > 10 && state > 10, "the programs must have written");
+    // What the supervised follower does once the last program has closed its files.
+    assert_eq!(site.run(&["follow"]).code, 0);
+    has_all_lines(&tree.join("by-path.log"), by_path);
+    has_all_lines(&tree.join("open.log"), by_file);
+    let missing: Vec<PathBuf> = (0..made)
+        .map(|number| tree.join(format!("made/{}/file-{number}", number / 100)))
+        .filter(|file| !file.exists())
+        .collect();
+    assert_eq!(missing, [PathBuf::new(); 0]);
+    assert_eq!(fs::read_to_string(tree.join("state")).unwrap(), state.to_string());
+    let status = site.run(&["status", "--json"]).stdout;
+    assert!(status.contains("\"settling\":false"), "{status}");
+}
+
+#[test]
+fn what_was_removed_in_the_old_tree_after_the_copy_is_removed_and_what_is_new_in_the_copy_stays() {
+    let site = Site::small();
+    let (image, tree) = (site.image("micromamba"), site.entrance("micromamba"));
+    fs::create_dir(image.join("cache")).unwrap();
+    fs::write(image.join("cache/stale"), "x").unwrap();
+    fs::write(image.join("cache/kept"), "x").unwrap();
+    // Somebody works in the old tree, so that it is followed.
+    let mut holder = std::process::Command::new("sh")
+        .args(["-c", "read line"])
+        .current_dir(image.join("cache"))
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    site.sync();
+    fs::remove_file(image.join("cache/stale")).unwrap();
+    fs::write(image.join("cache/late"), "late").unwrap();
+    fs::write(tree.join("cache/new"), "new").unwrap();
+    fs::create_dir(tree.join("cache/empty")).unwrap();
+    drop(holder.stdin.take());
+    holder.wait().unwrap();
+    assert_eq!(site.run(&["follow"]).code, 0);
+    let mut names: Vec<String> = fs::read_dir(tree.join("cache"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["empty", "kept", "late", "new"]);
+}
