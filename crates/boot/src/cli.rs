@@ -11,6 +11,9 @@ pub struct Cli {
     /// Write to this boot journal
     #[arg(long, value_name = "FILE", default_value = journal::PATH)]
     pub journal: PathBuf,
+    /// Write the stages' logs to this directory
+    #[arg(long, value_name = "DIRECTORY", default_value = "/var/log")]
+    pub logs: PathBuf,
     /// Remove the stages' markers from this directory
     #[arg(long, value_name = "DIRECTORY", default_value = "/run")]
     pub markers: PathBuf,

@@ -5,8 +5,12 @@
 //! images how far it is: `/run/workspace_sync` exists until the sync stage has ended, `/run/container_config` until
 //! provisioning has ended.
 
+mod child;
 mod cli;
+mod ending;
+mod permissions;
 mod stages;
+mod sync;
 
 use std::fs;
 use std::io;
@@ -18,26 +22,65 @@ use journal::{Event, Journal, Stage, StageResult};
 use kit::{Env, Exit, Outcome};
 
 pub use cli::command;
-use stages::Ending;
+use cli::Cli;
+use ending::Ending;
+use permissions::Permissions;
 
 /// Runs the command line.
 pub fn run() -> Outcome {
-    let cli = cli::Cli::try_parse()?;
-    let journal = Journal::at(&cli.journal);
+    let cli = Cli::try_parse()?;
+    let boot = Boot { journal: Journal::at(&cli.journal), cli: &cli };
     let env = Env::of_process();
     let mut failed = false;
-    for stage in [Stage::Sync, Stage::Preflight, Stage::Provisioning, Stage::Ready] {
-        journal.append(Event::StageStarted { stage })?;
-        let ending = stages::ending(stage, &env);
-        failed |= ending.result == StageResult::Failed;
+    let permissions_log = cli.logs.join("config.log");
+    let sync_log = cli.logs.join("sync.log");
+
+    boot.starts(Stage::Permissions)?;
+    let mut permissions = Permissions::start(&permissions_log);
+
+    boot.starts(Stage::Sync)?;
+    let (ending, copied) = sync::run(&sync_log).unwrap_or_else(|error| (cannot(&error), false));
+    failed |= boot.ends(Stage::Sync, ending)?;
+    if copied && let Ok(permissions) = &mut permissions {
+        permissions.again()?;
+    }
+    for stage in [Stage::Preflight, Stage::Provisioning] {
+        boot.starts(stage)?;
+        failed |= boot.ends(stage, stages::ending(stage, &env))?;
+    }
+    let ending = permissions.and_then(Permissions::end).unwrap_or_else(|error| cannot(&error));
+    failed |= boot.ends(Stage::Permissions, ending)?;
+
+    boot.starts(Stage::Ready)?;
+    boot.ends(Stage::Ready, Ending::done())?;
+    Ok(if failed { Exit::No } else { Exit::Done })
+}
+
+/// A stage whose tool could not even be started.
+fn cannot(error: &anyhow::Error) -> Ending {
+    Ending::failed(format!("{error:#}"), "the image is damaged: take a new container")
+}
+
+struct Boot<'a> {
+    journal: Journal,
+    cli: &'a Cli,
+}
+
+impl Boot<'_> {
+    fn starts(&self, stage: Stage) -> Result<()> {
+        self.journal.append(Event::StageStarted { stage })
+    }
+
+    /// Removes the stage's marker and tells how it ended; returns whether it failed.
+    fn ends(&self, stage: Stage, ending: Ending) -> Result<bool> {
         if let Some(marker) = marker(stage) {
-            remove(&cli.markers.join(marker))?;
+            remove(&self.cli.markers.join(marker))?;
         }
         tell(stage, &ending);
         let Ending { result, cause, hint } = ending;
-        journal.append(Event::StageEnded { stage, result, cause, hint })?;
+        self.journal.append(Event::StageEnded { stage, result, cause, hint })?;
+        Ok(result == StageResult::Failed)
     }
-    Ok(if failed { Exit::No } else { Exit::Done })
 }
 
 /// The file that exists until a stage has ended.
@@ -45,7 +88,7 @@ fn marker(stage: Stage) -> Option<&'static str> {
     match stage {
         Stage::Sync => Some("workspace_sync"),
         Stage::Provisioning => Some("container_config"),
-        Stage::Preflight | Stage::Ready => None,
+        Stage::Permissions | Stage::Preflight | Stage::Ready => None,
     }
 }
 

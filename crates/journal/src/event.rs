@@ -75,12 +75,14 @@ pub enum Event {
     },
 }
 
-/// The stages of late boot, in their order.
+/// The stages of late boot, in the order in which they end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Synced trees are on the workspace.
     Sync,
+    /// Owners, modes and access lists are right. Runs beside the others.
+    Permissions,
     /// Hooks of extended images have run.
     Preflight,
     /// The user's own script has run.
@@ -93,6 +95,7 @@ impl fmt::Display for Stage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Sync => "sync",
+            Self::Permissions => "permissions",
             Self::Preflight => "preflight",
             Self::Provisioning => "provisioning",
             Self::Ready => "ready",

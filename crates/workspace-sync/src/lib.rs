@@ -63,6 +63,8 @@ use workspace::Workspace;
 pub use adopt::adopt;
 use claim::Claim;
 pub use cli::command;
+pub use holders::Holder;
+pub use report::{InUse, Outcome as TreeOutcome, Report};
 use cli::{Action, Cli};
 use clock::Instant;
 use copy::Manner;

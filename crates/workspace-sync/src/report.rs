@@ -35,7 +35,7 @@ pub enum Outcome {
 }
 
 /// About one tree; `--json` prints one of these a line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Its name below `/opt`.
     pub tree: String,
@@ -54,7 +54,7 @@ pub struct Report {
     /// Whether the image has another generation than the copy.
     pub outdated: bool,
     /// Processes that may still write to the tree that was in use before.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holders: Vec<Holder>,
 }
 

@@ -1,0 +1,31 @@
+//! How a stage ended.
+
+use journal::StageResult;
+
+/// What the journal is told about a stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    /// How it ended.
+    pub result: StageResult,
+    /// Why, unless it simply went well.
+    pub cause: Option<String>,
+    /// What the user can do.
+    pub hint: Option<String>,
+}
+
+impl Ending {
+    /// Everything asked for was done.
+    pub fn done() -> Self {
+        Self { result: StageResult::Done, cause: None, hint: None }
+    }
+
+    /// Nothing was asked for.
+    pub fn skipped() -> Self {
+        Self { result: StageResult::Skipped, cause: None, hint: None }
+    }
+
+    /// Something asked for was not done.
+    pub fn failed(cause: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { result: StageResult::Failed, cause: Some(cause.into()), hint: Some(hint.into()) }
+    }
+}

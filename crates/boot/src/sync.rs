@@ -1,0 +1,108 @@
+//! The sync stage: `workspace-sync run`.
+
+use std::path::Path;
+use std::process::{Command, ExitStatus};
+
+use anyhow::{Context, Result};
+use journal::StageResult;
+use kit::cmd;
+use workspace_sync::{Report, TreeOutcome};
+
+use crate::child;
+use crate::ending::Ending;
+
+/// The supervised program that follows what is still written to old trees.
+const FOLLOWER: &str = "workspacesync";
+
+/// Runs the stage to its end; returns how it ended and whether anything was copied.
+pub fn run(log: &Path) -> Result<(Ending, bool)> {
+    let child = child::start(Command::new("workspace-sync").args(["run", "--json"]), log)?;
+    let output = child.wait_with_output().context("cannot wait for workspace-sync")?;
+    let reports = parse(&output.stdout);
+    if reports.iter().any(|report| !report.holders.is_empty()) {
+        cmd::run(Command::new("supervisorctl").args(["start", FOLLOWER]))?;
+    }
+    let copied = reports.iter().any(|report| report.outcome == TreeOutcome::Copied);
+    Ok((ending(&reports, output.status, log), copied))
+}
+
+fn parse(stdout: &[u8]) -> Vec<Report> {
+    stdout.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+}
+
+/// What the journal is told about all trees.
+fn ending(reports: &[Report], status: ExitStatus, log: &Path) -> Ending {
+    let failed: Vec<&Report> =
+        reports.iter().filter(|report| report.outcome == TreeOutcome::Failed).collect();
+    if !failed.is_empty() {
+        let causes: Vec<String> = failed
+            .iter()
+            .map(|report| {
+                format!("{}: {}", report.tree, report.cause.as_deref().unwrap_or("no reason was given"))
+            })
+            .collect();
+        let hint = failed.iter().find_map(|report| report.hint.clone());
+        let hint = hint.unwrap_or_else(|| format!("read {}", log.display()));
+        return Ending::failed(causes.join("; "), hint);
+    }
+    if !status.success() {
+        return Ending::failed(
+            child::in_words("workspace-sync", status),
+            format!("read {}, then type: supervisorctl start boot", log.display()),
+        );
+    }
+    if reports.iter().all(|report| report.outcome == TreeOutcome::Skipped) {
+        // A volume that is missing although a copy was asked for is no failure, and worth a word.
+        let cause = reports.iter().find_map(|report| report.cause.clone());
+        return Ending { cause, ..Ending::skipped() };
+    }
+    let outdated: Vec<&Report> = reports.iter().filter(|report| report.outdated).collect();
+    let cause = outdated.first().and_then(|report| Some(format!("{}: {}", report.tree, report.cause.as_ref()?)));
+    let hint = outdated.first().and_then(|report| report.hint.clone());
+    Ending { result: StageResult::Done, cause, hint }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+
+    fn report(tree: &str, outcome: &str, more: &str) -> Report {
+        serde_json::from_str(&format!(
+            r#"{{"tree":"{tree}","outcome":"{outcome}","in_use":"image","copy":"/w/{tree}","outdated":false{more}}}"#
+        ))
+        .unwrap()
+    }
+
+    fn told(reports: &[Report], status: i32) -> Ending {
+        ending(reports, ExitStatus::from_raw(status), Path::new("/var/log/sync.log"))
+    }
+
+    #[test]
+    fn one_failed_tree_is_a_failed_stage_with_its_cause_and_hint() {
+        let reports = [
+            report("micromamba", "copied", ""),
+            report("app", "failed", r#","cause":"no room","hint":"make some""#),
+        ];
+        assert_eq!(told(&reports, 0x0100), Ending::failed("app: no room", "make some"));
+    }
+
+    #[test]
+    fn a_tool_that_died_is_a_failed_stage_although_it_reported_nothing() {
+        assert_eq!(
+            told(&[], 9),
+            Ending::failed(
+                "workspace-sync was ended by signal 9",
+                "read /var/log/sync.log, then type: supervisorctl start boot"
+            )
+        );
+    }
+
+    #[test]
+    fn nothing_asked_for_is_skipped_and_a_missing_volume_is_said() {
+        assert_eq!(told(&[report("micromamba", "skipped", "")], 0), Ending::skipped());
+        let unmounted = report("micromamba", "skipped", r#","cause":"no volume""#);
+        assert_eq!(told(&[unmounted], 0), Ending { cause: Some("no volume".into()), ..Ending::skipped() });
+        assert_eq!(told(&[report("micromamba", "used", "")], 0), Ending::done());
+    }
+}
