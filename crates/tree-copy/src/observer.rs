@@ -32,6 +32,7 @@ pub struct Counters {
     entries: AtomicU64,
     bytes: AtomicU64,
     copied_bytes: AtomicU64,
+    pub(crate) vanished: AtomicU64,
 }
 
 impl Counters {

@@ -1,105 +1,81 @@
-//! The pass.
+//! One pass over two trees: what differs is made the same, or only counted.
 
-use std::ffi::OsStr;
-use std::fs;
-use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::error::{Error, Result, Trouble};
-use crate::observer::{Counters, Observer};
+use rustix::fd::OwnedFd;
+use rustix::fs::fstat;
+use rustix::process::{getegid, geteuid};
+
+use crate::content::Means;
+use crate::copier::{Copier, Tally};
+use crate::durable::{self, Disk};
+use crate::error::{Error, Result};
+use crate::file::Making;
+use crate::folder::{Folder, open_root};
+use crate::links::Links;
+use crate::meta::Meta;
+use crate::observer::Observer;
 use crate::options::{Options, Pass};
+use crate::walk::{Roots, Walk};
 
-/// Brings `target` into the state of `source`. Both are existing directories; `target` may be empty.
+/// Brings the directory `target` into the state of the directory `source`, or compares them.
+///
+/// Both must exist. See the crate's documentation for what is kept and what a kill leaves behind.
 pub fn pass(source: &Path, target: &Path, options: &Options, observer: &dyn Observer) -> Result<Pass> {
-    let mut done = Pass::default();
-    let counters = Counters::default();
-    copy(source, target, options.keep, options, observer, &counters, &mut done).map_err(|cause| {
-        if observer.stop() {
-            return Error::Stopped;
-        }
-        Error::Target(Trouble { action: "copy to", path: target.to_owned(), cause })
-    })?;
-    Ok(done)
+    let source_root = open_root(source).map_err(|cause| Error::source("open", source, cause))?;
+    let target_root = open_root(target).map_err(|cause| Error::target("open", target, cause, || None))?;
+    pass_between(source_root, target_root, source, target, options, observer)
 }
 
-fn copy(
+/// The same with open directories; the paths are for messages alone.
+pub(crate) fn pass_between(
+    source_root: OwnedFd,
+    target_root: OwnedFd,
     source: &Path,
     target: &Path,
-    keep: &[&OsStr],
     options: &Options,
     observer: &dyn Observer,
-    counters: &Counters,
-    done: &mut Pass,
-) -> io::Result<()> {
-    for entry in fs::read_dir(source)? {
-        if observer.stop() {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
-        let entry = entry?;
-        let name = entry.file_name();
-        if keep.contains(&name.as_os_str()) {
-            continue;
-        }
-        let meta = entry.metadata()?;
-        let to = target.join(&name);
-        let there = fs::symlink_metadata(&to).ok();
-        done.entries += 1;
-        if meta.is_dir() {
-            if there.is_none() {
-                if options.write {
-                    fs::create_dir(&to)?;
-                    done.updated += 1;
-                } else {
-                    done.differing += 1;
-                }
-            }
-            if options.write || there.is_some() {
-                copy(&entry.path(), &to, &[], options, observer, counters, done)?;
-            }
-        } else {
-            done.files += u64::from(meta.is_file());
-            done.bytes += if meta.is_file() { meta.len() } else { 0 };
-            let same = there.as_ref().is_some_and(|t| t.len() == meta.len() && t.mtime() == meta.mtime());
-            if same {
-            } else if !options.write {
-                done.differing += 1;
-            } else {
-                if there.is_some() {
-                    fs::remove_file(&to)?;
-                }
-                if meta.is_symlink() {
-                    std::os::unix::fs::symlink(fs::read_link(entry.path())?, &to)?;
-                } else {
-                    fs::copy(entry.path(), &to)?;
-                    fs::File::options().write(true).open(&to)?.set_modified(meta.modified()?)?;
-                    done.copied_files += 1;
-                    done.copied_bytes += meta.len();
-                }
-                done.updated += 1;
-            }
-        }
-        counters.add(1, meta.len(), meta.len());
-        observer.counted(counters);
+) -> Result<Pass> {
+    let failed = |cause| Error::target("sync", target, cause, || None);
+    let meta = fstat(&source_root).map(Meta::from).map_err(|cause| Error::source("read", source, cause))?;
+    let before = fstat(&target_root).map(Meta::from).map_err(failed)?;
+    // Opened before the first write, because only then it hears of all errors (syncfs(2)).
+    let disk = Disk::open(target_root.as_fd()).map_err(failed)?;
+    let copier = Copier {
+        options,
+        links: Links::new(),
+        tally: Tally::default(),
+        making: Making {
+            can: options.capabilities,
+            means: &Means::new(source_root.as_fd(), target_root.as_fd(), options.capabilities.reflink),
+            creator: (geteuid().as_raw(), getegid().as_raw()),
+            umask: durable::umask(),
+            sync: options.durable && disk.needs_each_file(),
+        },
+    };
+    let root = Folder::root(meta, source_root, Some(target_root), Some(before));
+    let roots = Roots { source, target: Some(target), keep: options.keep };
+    let (sum, counters) = Walk::run(&roots, root, options.threads, options.full_speed, &copier, observer)?;
+    if options.durable && options.write {
+        disk.sync().map_err(failed)?;
     }
-    for entry in fs::read_dir(target)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if options.prune
-            && !keep.contains(&name.as_os_str())
-            && fs::symlink_metadata(source.join(&name)).is_err()
-        {
-            if !options.write {
-                done.differing += 1;
-                continue;
-            }
-            done.removed += 1;
-            if entry.file_type()?.is_dir() {
-                fs::remove_dir_all(entry.path())?;
-            } else {
-                fs::remove_file(entry.path())?;
-            }
-        }
-    }
-    Ok(())
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let tally = &copier.tally;
+    Ok(Pass {
+        entries: counters.entries(),
+        files: count(&tally.files),
+        bytes: counters.bytes(),
+        copied_files: count(&tally.copied_files),
+        copied_bytes: counters.copied_bytes(),
+        updated: count(&tally.updated),
+        removed: count(&tally.removed),
+        differing: count(&tally.differing),
+        vanished: count(&counters.vanished),
+        restless: count(&tally.restless),
+        skipped: count(&tally.skipped),
+        digest: sum.bytes(),
+    })
 }
+

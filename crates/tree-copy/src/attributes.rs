@@ -1,0 +1,280 @@
+//! Owner, mode, extended attributes, access control lists and times of one entry.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use rustix::fd::AsFd;
+use rustix::fs::{
+    AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags, chownat, fchmod, fchown, fgetxattr, flistxattr,
+    fremovexattr, fsetxattr, lgetxattr, llistxattr, lremovexattr, lsetxattr, utimensat,
+};
+use rustix::io::Errno;
+
+use crate::capabilities::Capabilities;
+use crate::meta::{Meta, Time};
+
+const SET_ID: u32 = 0o6000;
+
+/// Which part of an entry a fault belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Source(Errno),
+    Target(Errno),
+    Stopped,
+}
+
+/// Something whose extended attributes can be asked for.
+#[derive(Debug)]
+pub(crate) enum Node<'a> {
+    /// An open file or directory.
+    Open(BorrowedFd<'a>),
+    /// A link or special file, which cannot be opened, in an open directory.
+    Named(CString),
+}
+
+impl Node<'_> {
+    /// An entry by its directory's descriptor and its name; the calls used do not follow the last part.
+    pub fn named(directory: BorrowedFd<'_>, name: &CStr) -> Node<'static> {
+        let mut path = format!("/proc/self/fd/{}/", directory.as_raw_fd()).into_bytes();
+        path.extend_from_slice(name.to_bytes());
+        // Neither part has a zero byte.
+        Node::Named(CString::new(path).unwrap_or_default())
+    }
+
+    fn list(&self) -> Result<Vec<u8>, Errno> {
+        fill(|space| match self {
+            Node::Open(open) => flistxattr(open, space),
+            Node::Named(path) => llistxattr(path.as_c_str(), space),
+        })
+        // A file system without attributes has none.
+        .or_else(|cause| if cause == Errno::NOTSUP { Ok(vec![]) } else { Err(cause) })
+    }
+
+    fn get(&self, name: &CStr) -> Result<Vec<u8>, Errno> {
+        fill(|space| match self {
+            Node::Open(open) => fgetxattr(open, name, space),
+            Node::Named(path) => lgetxattr(path.as_c_str(), name, space),
+        })
+    }
+
+    fn set(&self, name: &CStr, value: &[u8]) -> Result<(), Errno> {
+        match self {
+            Node::Open(open) => fsetxattr(open, name, value, XattrFlags::empty()),
+            Node::Named(path) => lsetxattr(path.as_c_str(), name, value, XattrFlags::empty()),
+        }
+    }
+
+    fn remove(&self, name: &CStr) -> Result<(), Errno> {
+        match self {
+            Node::Open(open) => fremovexattr(open, name),
+            Node::Named(path) => lremovexattr(path.as_c_str(), name),
+        }
+    }
+}
+
+/// Lists and values are at most 64 KiB (xattr(7)); most are far smaller.
+fn fill(read: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
+    let mut little = [0; 512];
+    match read(&mut little) {
+        Ok(length) => Ok(little[..length].to_vec()),
+        Err(Errno::RANGE) => {
+            let mut space = vec![0; 64 * 1024];
+            let length = read(&mut space)?;
+            space.truncate(length);
+            Ok(space)
+        }
+        Err(cause) => Err(cause),
+    }
+}
+
+/// Access control lists are attributes to the kernel (acl(5)).
+pub(crate) fn is_access_list(name: &[u8]) -> bool {
+    name.starts_with(b"system.posix_acl_")
+}
+
+/// Whether a copy keeps this attribute: what users and programs set, not what one mount or one machine's policy did.
+pub(crate) fn is_kept(name: &[u8]) -> bool {
+    name.starts_with(b"user.")
+        || is_access_list(name)
+        || name == b"security.capability"
+        || (name.starts_with(b"trusted.") && !name.starts_with(b"trusted.overlay."))
+}
+
+/// The kept attributes of a node, sorted by name.
+pub(crate) fn names(node: &Node<'_>) -> Result<Vec<CString>, Errno> {
+    let list = node.list()?;
+    let mut names: Vec<_> = list
+        .split_inclusive(|&byte| byte == 0)
+        .filter_map(|name| CStr::from_bytes_with_nul(name).ok())
+        .filter(|name| is_kept(name.to_bytes()))
+        .map(CStr::to_owned)
+        .collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// What became of the attributes.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Carried {
+    /// The target's were other ones.
+    pub differed: bool,
+    /// Names that the target did not take.
+    pub dropped: Vec<String>,
+}
+
+/// Gives the target the attributes of the source, or only compares them.
+///
+/// `blank`: the target is known to have none. What the target cannot hold at all counts as equal.
+pub(crate) fn carry(
+    source: &Node<'_>,
+    target: &Node<'_>,
+    blank: bool,
+    write: bool,
+    can: &Capabilities,
+) -> Result<Carried, Fault> {
+    let possible = |name: &CString| {
+        let name = name.to_bytes();
+        if is_access_list(name) { can.access_lists } else { can.attributes || !name.starts_with(b"user.") }
+    };
+    let mut wanted = names(source).map_err(Fault::Source)?;
+    wanted.retain(possible);
+    let mut there = if blank { vec![] } else { names(target).map_err(Fault::Target)? };
+    there.retain(possible);
+    let mut carried = Carried::default();
+    for name in there.iter().filter(|name| !wanted.contains(name)) {
+        carried.differed = true;
+        if write {
+            match target.remove(name) {
+                Ok(()) | Err(Errno::NODATA) => {}
+                Err(cause) => return Err(Fault::Target(cause)),
+            }
+        }
+    }
+    for name in &wanted {
+        let value = match source.get(name) {
+            Ok(value) => value,
+            Err(Errno::NODATA) => continue,
+            Err(cause) => return Err(Fault::Source(cause)),
+        };
+        if there.contains(name) && target.get(name).is_ok_and(|found| found == value) {
+            continue;
+        }
+        if !write {
+            carried.differed = true;
+            continue;
+        }
+        match target.set(name, &value) {
+            Ok(()) => carried.differed = true,
+            // Only root may set some, and some file systems take only some.
+            Err(Errno::PERM | Errno::ACCESS | Errno::NOTSUP | Errno::INVAL) => {
+                carried.dropped.push(name.to_string_lossy().into_owned());
+            }
+            Err(cause) => return Err(Fault::Target(cause)),
+        }
+    }
+    Ok(carried)
+}
+
+/// The mode that the target's entry shall have.
+///
+/// A program with a set-id bit that cannot keep its owner would run as somebody else, so the bits go.
+pub(crate) fn wanted_mode(source: &Meta, can: &Capabilities) -> u32 {
+    if source.is_file() && !can.owner { source.mode & !SET_ID } else { source.mode }
+}
+
+/// Whether owner and mode are what the source's are, as far as the target can keep them.
+pub(crate) fn same_access(source: &Meta, target: &Meta, can: &Capabilities) -> bool {
+    (!can.owner || source.owner == target.owner)
+        && (!can.mode || source.is_link() || wanted_mode(source, can) == target.mode)
+}
+
+/// Whether two times are one, given the steps in which the target keeps them.
+pub(crate) fn same_time(source: Time, target: Time, can: &Capabilities) -> bool {
+    let nanoseconds = |time: Time| i128::from(time.0) * 1_000_000_000 + i128::from(time.1);
+    nanoseconds(source).abs_diff(nanoseconds(target)) < u128::from(can.time_granularity.max(1))
+}
+
+/// A time that the source's file has not and, its clock going on, will not get: it marks a copy that is not whole.
+pub(crate) fn never(source: Time, can: &Capabilities) -> Time {
+    let steps = i64::try_from(can.time_granularity / 1_000_000_000).unwrap_or(1);
+    (source.0.saturating_sub(2 * (steps + 1)), source.1)
+}
+
+fn stamps(accessed: Time, modified: Time) -> Timestamps {
+    let stamp = |(seconds, nanoseconds): Time| Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() };
+    Timestamps { last_access: stamp(accessed), last_modification: stamp(modified) }
+}
+
+/// Sets the times of an open file or directory.
+pub(crate) fn set_times(open: BorrowedFd<'_>, accessed: Time, modified: Time) -> Result<(), Errno> {
+    rustix::fs::futimens(open, &stamps(accessed, modified))
+}
+
+/// Sets the times of an entry that is not opened, and never those of what a link leads to.
+pub(crate) fn set_times_at(
+    directory: BorrowedFd<'_>,
+    name: &CStr,
+    accessed: Time,
+    modified: Time,
+) -> Result<(), Errno> {
+    utimensat(directory, name, &stamps(accessed, modified), AtFlags::SYMLINK_NOFOLLOW)
+}
+
+/// Gives an open file or directory owner and mode, with as few calls as possible.
+///
+/// `now` is what it has. Attributes must be set afterwards if the owner changes: that takes a file's capabilities away.
+pub(crate) fn set_access(
+    open: BorrowedFd<'_>,
+    source: &Meta,
+    now: ((u32, u32), u32),
+    can: &Capabilities,
+) -> Result<(), Errno> {
+    let (owner, mut mode) = now;
+    if can.owner && owner != source.owner {
+        fchown(open, Some(Uid::from_raw(source.owner.0)), Some(Gid::from_raw(source.owner.1)))?;
+        // Giving a file away takes its set-id bits.
+        mode &= !SET_ID;
+    }
+    let wanted = wanted_mode(source, can);
+    if can.mode && mode != wanted {
+        fchmod(open, Mode::from_raw_mode(wanted))?;
+    }
+    Ok(())
+}
+
+/// Gives a link or special file its owner.
+pub(crate) fn set_owner_at(directory: BorrowedFd<'_>, name: &CStr, owner: (u32, u32)) -> Result<(), Errno> {
+    chownat(
+        directory.as_fd(),
+        name,
+        Some(Uid::from_raw(owner.0)),
+        Some(Gid::from_raw(owner.1)),
+        AtFlags::SYMLINK_NOFOLLOW,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_belongs_to_a_mount_or_a_policy_is_not_copied() {
+        for kept in ["user.x", "system.posix_acl_default", "security.capability", "trusted.x"] {
+            assert!(is_kept(kept.as_bytes()), "{kept}");
+        }
+        for left in ["security.selinux", "trusted.overlay.opaque", "system.nfs4_acl", "security.ima"] {
+            assert!(!is_kept(left.as_bytes()), "{left}");
+        }
+    }
+
+    #[test]
+    fn times_are_equal_within_the_steps_of_the_target() {
+        let exact = Capabilities::FULL;
+        let coarse = Capabilities { time_granularity: 2_000_000_000, ..exact };
+        assert!(same_time((5, 1), (5, 1), &exact) && !same_time((5, 1), (5, 2), &exact));
+        assert!(same_time((5, 999_999_999), (4, 0), &coarse) && !same_time((6, 0), (4, 0), &coarse));
+        for can in [exact, coarse] {
+            assert!(!same_time((5, 7), never((5, 7), &can), &can));
+        }
+    }
+}

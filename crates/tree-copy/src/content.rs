@@ -1,0 +1,280 @@
+//! The bytes of files.
+
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{SeekFrom, fstatfs, ftruncate, ioctl_ficlone, seek};
+use rustix::io::{Errno, pwrite};
+
+use crate::attributes::Fault;
+use crate::direct::{ALIGNMENT, Input, set_direct};
+use crate::meta::Meta;
+
+/// Bytes that are read and written at once.
+const CHUNK: usize = 1 << 20;
+
+/// Files from this size on go past the page cache: making room in memory for bytes that nobody will look at soon
+/// costs more than the disk does, and pushes out what the services use.
+const DIRECT_FROM: u64 = 256 * 1024;
+
+/// A worker's own space for bytes; it is made when it is first needed and then used again.
+#[derive(Debug, Default)]
+pub(crate) struct Buffer(Vec<u8>);
+
+impl Buffer {
+    /// One chunk, aligned for direct access.
+    fn space(&mut self) -> &mut [u8] {
+        if self.0.is_empty() {
+            self.0 = vec![0; CHUNK + ALIGNMENT];
+        }
+        let start = self.0.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
+        &mut self.0[start..start + CHUNK]
+    }
+}
+
+/// What works between these two file systems; what failed once is not tried again.
+#[derive(Debug)]
+pub(crate) struct Means {
+    reflink: AtomicBool,
+    direct_in: bool,
+    direct_out: bool,
+}
+
+impl Means {
+    /// `reflink`: whether to try to share blocks. Direct access is for local disks alone: over a network it gives up
+    /// what makes that quick.
+    pub fn new(source: BorrowedFd<'_>, target: BorrowedFd<'_>, reflink: bool) -> Self {
+        let local = |side| {
+            // statfs(2): ext4, xfs, btrfs, and overlay, which hands on to one of them.
+            const LOCAL: [u64; 4] = [0xef53, 0x5846_5342, 0x9123_683e, 0x794c_7630];
+            fstatfs(side).is_ok_and(|found| u64::try_from(found.f_type).is_ok_and(|kind| LOCAL.contains(&kind)))
+        };
+        Self { reflink: AtomicBool::new(reflink), direct_in: local(source), direct_out: local(target) }
+    }
+}
+
+/// Copies the content of a file into an empty one; returns how many bytes were written.
+///
+/// Holes stay holes. Ends quietly where the source ends earlier than `meta` says: the caller looks at the source again.
+/// `progress` is told of each chunk and may end the copy.
+pub(crate) fn copy(
+    source: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    meta: &Meta,
+    means: &Means,
+    buffer: &mut Buffer,
+    progress: &dyn Fn(u64) -> Result<(), Fault>,
+) -> Result<u64, Fault> {
+    if meta.size == 0 {
+        return Ok(0);
+    }
+    if means.reflink.load(Ordering::Relaxed) {
+        match ioctl_ficlone(target, source) {
+            Ok(()) => {
+                progress(meta.size)?;
+                return Ok(meta.size);
+            }
+            Err(Errno::XDEV | Errno::NOTSUP | Errno::NOTTY | Errno::INVAL | Errno::NOSYS) => {
+                means.reflink.store(false, Ordering::Relaxed);
+            }
+            Err(cause) => return Err(Fault::Target(cause)),
+        }
+    }
+    let large = meta.size >= DIRECT_FROM;
+    let mut copier = Copier {
+        input: Input::new(source, large && means.direct_in),
+        target,
+        direct: large && means.direct_out && set_direct(target, true),
+        space: buffer.space(),
+        progress,
+    };
+    let padded = copier.direct;
+    let mut written = 0;
+    let mut position = 0;
+    while let Some((from, to)) = next_data(source, meta, position).map_err(Fault::Source)? {
+        let reached = copier.range(from, to)?;
+        written += reached - from;
+        if reached < to {
+            break;
+        }
+        position = to;
+    }
+    if padded || meta.is_sparse() {
+        // The last block was filled up, or the file ends with a hole.
+        ftruncate(target, meta.size).map_err(Fault::Target)?;
+    }
+    Ok(written)
+}
+
+/// The next stretch of bytes at or after `position`; a file without holes is one.
+fn next_data(source: BorrowedFd<'_>, meta: &Meta, position: u64) -> Result<Option<(u64, u64)>, Errno> {
+    if position >= meta.size {
+        return Ok(None);
+    }
+    if !meta.is_sparse() {
+        return Ok(Some((position, meta.size)));
+    }
+    match seek(source, SeekFrom::Data(position)) {
+        Ok(from) if from < meta.size => {
+            let to = seek(source, SeekFrom::Hole(from))?.min(meta.size);
+            Ok((to > from).then_some((from, to)))
+        }
+        // Nothing but a hole up to the end.
+        Ok(_) | Err(Errno::NXIO) => Ok(None),
+        // Without such calls every byte is data.
+        Err(Errno::INVAL | Errno::NOTSUP) => Ok(Some((position, meta.size))),
+        Err(cause) => Err(cause),
+    }
+}
+
+struct Copier<'a> {
+    input: Input<'a>,
+    target: BorrowedFd<'a>,
+    direct: bool,
+    space: &'a mut [u8],
+    progress: &'a dyn Fn(u64) -> Result<(), Fault>,
+}
+
+impl Copier<'_> {
+    /// Copies from one position to another; returns where the source ended, if that is earlier.
+    fn range(&mut self, from: u64, to: u64) -> Result<u64, Fault> {
+        let mut position = from;
+        while position < to {
+            let wanted = usize::try_from(to - position).unwrap_or(CHUNK).min(CHUNK);
+            let length = self.input.read(self.space, wanted, position).map_err(Fault::Source)?;
+            if length == 0 {
+                break;
+            }
+            self.write(length, position)?;
+            position += length as u64;
+            (self.progress)(length as u64)?;
+        }
+        Ok(position)
+    }
+
+    fn write(&mut self, length: usize, position: u64) -> Result<(), Fault> {
+        if self.direct && position.is_multiple_of(ALIGNMENT as u64) {
+            // Whole blocks; what is too much is cut off at the end, or was a hole.
+            let padded = length.next_multiple_of(ALIGNMENT);
+            self.space[length..padded].fill(0);
+            match pwrite(self.target, &self.space[..padded], position) {
+                Ok(written) if written == padded => return Ok(()),
+                Err(Errno::INVAL) | Ok(_) => {}
+                Err(cause) => return Err(Fault::Target(cause)),
+            }
+        }
+        if self.direct {
+            self.direct = false;
+            set_direct(self.target, false);
+        }
+        let mut done = 0;
+        while done < length {
+            match pwrite(self.target, &self.space[done..length], position + done as u64) {
+                Ok(0) => return Err(Fault::Target(Errno::IO)),
+                Ok(written) => done += written,
+                Err(Errno::INTR) => {}
+                Err(cause) => return Err(Fault::Target(cause)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether two files of `size` bytes hold the same; both are read up to the first difference.
+pub(crate) fn same(
+    source: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    size: u64,
+    means: &Means,
+    buffer: &mut Buffer,
+    progress: &dyn Fn() -> Result<(), Fault>,
+) -> Result<bool, Fault> {
+    let large = size >= DIRECT_FROM;
+    let mut left = Input::new(source, large && means.direct_in);
+    let mut right = Input::new(target, large && means.direct_out);
+    let (mine, theirs) = buffer.space().split_at_mut(CHUNK / 2);
+    let mut position = 0;
+    while position < size {
+        let wanted = usize::try_from(size - position).unwrap_or(CHUNK).min(CHUNK / 2);
+        let length = left.read(mine, wanted, position).map_err(Fault::Source)?;
+        let found = right.read(theirs, wanted, position).map_err(Fault::Target)?;
+        if length == 0 || found == 0 || mine[..length.min(found)] != theirs[..length.min(found)] {
+            return Ok(false);
+        }
+        position += length.min(found) as u64;
+        progress()?;
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::fstat;
+    use std::fs::File;
+    use std::io::{Seek, Write};
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::{FileExt, MetadataExt};
+
+    fn copied(fill: impl FnOnce(&File), means: impl FnOnce(&mut Means)) -> (File, File, u64) {
+        let (source, target) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        fill(&source);
+        source.sync_all().unwrap();
+        let meta = Meta::from(fstat(&source).unwrap());
+        let mut able = Means::new(source.as_fd(), target.as_fd(), false);
+        means(&mut able);
+        let written =
+            copy(source.as_fd(), target.as_fd(), &meta, &able, &mut Buffer::default(), &|_| Ok(())).unwrap();
+        (source, target, written)
+    }
+
+    fn content(file: &mut File) -> Vec<u8> {
+        let mut bytes = vec![];
+        file.rewind().unwrap();
+        std::io::Read::read_to_end(file, &mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn sizes_around_a_block_and_a_chunk_are_copied_exactly() {
+        for size in [1, 4095, 4096, 4097, 262_143, 262_145, 1 << 20, (1 << 20) + 1, (3 << 20) + 4097] {
+            let bytes: Vec<u8> = (0..size).map(|at: usize| (at * 31 >> 3) as u8).collect();
+            for direct in [true, false] {
+                let (_, mut target, written) = copied(
+                    |mut file| file.write_all(&bytes).unwrap(),
+                    |means| (means.direct_in, means.direct_out) = (direct, direct),
+                );
+                assert_eq!(written, size as u64);
+                assert!(content(&mut target) == bytes, "{size} bytes, direct {direct}");
+            }
+        }
+    }
+
+    #[test]
+    fn holes_stay_holes_also_at_the_end() {
+        let (mut source, mut target, written) = copied(
+            |file| {
+                file.set_len(64 << 20).unwrap();
+                file.write_all_at(b"in the middle", 20 << 20).unwrap();
+                file.write_all_at(&[7; 5000], 40 << 20).unwrap();
+            },
+            |_| (),
+        );
+        assert_eq!(written, 4096 + 8192);
+        assert!(content(&mut source) == content(&mut target));
+        assert!(target.metadata().unwrap().blocks() * 512 <= 64 * 1024, "{:?}", target.metadata());
+    }
+
+    #[test]
+    fn one_other_byte_is_a_difference() {
+        let size = 3 << 20;
+        let (source, target, _) = copied(|file| file.write_all_at(&vec![1; size], 0).unwrap(), |_| ());
+        let means = Means::new(source.as_fd(), target.as_fd(), false);
+        let same = || {
+            same(source.as_fd(), target.as_fd(), size as u64, &means, &mut Buffer::default(), &|| Ok(()))
+        };
+        assert_eq!(same(), Ok(true));
+        target.write_all_at(&[2], size as u64 - 1).unwrap();
+        assert_eq!(same(), Ok(false));
+    }
+}

@@ -1,0 +1,69 @@
+//! Reading past the page cache, unless the bytes are there already.
+
+use std::io::IoSliceMut;
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
+
+/// What direct access must be aligned to, in memory and on the disk: the largest sector in use.
+pub(crate) const ALIGNMENT: usize = 4096;
+
+/// Turns direct access (`O_DIRECT`) of an open file on or off; false if the file system does not have it.
+pub(crate) fn set_direct(file: BorrowedFd<'_>, direct: bool) -> bool {
+    fcntl_getfl(file).and_then(|mut flags| {
+        flags.set(OFlags::DIRECT, direct);
+        fcntl_setfl(file, flags)
+    })
+    .is_ok()
+}
+
+/// A file that is read from its beginning to its end.
+#[derive(Debug)]
+pub(crate) struct Input<'a> {
+    file: BorrowedFd<'a>,
+    may_be_direct: bool,
+    direct: bool,
+}
+
+impl<'a> Input<'a> {
+    pub fn new(file: BorrowedFd<'a>, may_be_direct: bool) -> Self {
+        Self { file, may_be_direct, direct: false }
+    }
+
+    /// Reads up to `wanted` bytes into the beginning of an aligned space; 0 at the end of the file.
+    pub fn read(&mut self, space: &mut [u8], wanted: usize, position: u64) -> Result<usize, Errno> {
+        if self.may_be_direct {
+            // Asked once: a file is in memory, or it is not.
+            self.may_be_direct = false;
+            let cached = preadv2(
+                self.file,
+                &mut [IoSliceMut::new(&mut space[..wanted])],
+                position,
+                ReadWriteFlags::NOWAIT,
+            );
+            if cached == Ok(wanted) {
+                return Ok(wanted);
+            }
+            self.direct = set_direct(self.file, true);
+        }
+        if self.direct {
+            let whole = wanted.next_multiple_of(ALIGNMENT).min(space.len());
+            if position.is_multiple_of(ALIGNMENT as u64) {
+                match pread(self.file, &mut space[..whole], position) {
+                    Ok(length) => return Ok(length.min(wanted)),
+                    Err(Errno::INVAL) => {}
+                    Err(cause) => return Err(cause),
+                }
+            }
+            self.direct = false;
+            set_direct(self.file, false);
+        }
+        loop {
+            match pread(self.file, &mut space[..wanted], position) {
+                Err(Errno::INTR) => {}
+                answer => return answer,
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! What a pass does with directories: makes them before their entries, finishes them after.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rustix::fs::{Mode, fstat, mkdirat};
+use rustix::io::Errno;
+
+use crate::attributes::{self, Fault, Node};
+use crate::compare::{attributes_may_differ, compare, Verdict};
+use crate::copier::{Copier, look, one_more};
+use crate::error::{Error, Result};
+use crate::folder::{Folder, Pair, TargetSide, open_directory};
+use crate::meta::Meta;
+use crate::observer::What;
+use crate::options::Check;
+use crate::remove;
+use crate::walk::Walk;
+
+const SET_GROUP_ID: u32 = 0o2000;
+
+/// Opens the target's directory, or makes it.
+pub(crate) fn enter(
+    copier: &Copier<'_>,
+    walk: &Walk<'_>,
+    parent: &Folder,
+    pair: &Pair,
+    name: &CString,
+    source: &Meta,
+) -> Result<TargetSide> {
+    let Some(target) = &pair.target else {
+        copier.differs(walk, parent, name);
+        return Ok(TargetSide::default());
+    };
+    let target = target.as_fd();
+    let refused = |action| move |cause| walk.target_error(action, parent, Some(name), cause);
+    let there = if parent.fresh { None } else { look(target, name).map_err(refused("read"))? };
+    if let Some(before) = there.filter(Meta::is_directory) {
+        parent.shared.fetch_add(1, Ordering::Relaxed);
+        let directory = open_directory(target, name).map_err(refused("open"))?;
+        return Ok(TargetSide { directory: Some(directory), fresh: false, plain: false, before: Some(before) });
+    }
+    if !copier.options.write {
+        copier.differs(walk, parent, name);
+        if there.is_some() {
+            parent.shared.fetch_add(1, Ordering::Relaxed);
+        }
+        return Ok(TargetSide::default());
+    }
+    if there.is_some() {
+        remove::remove(target, name).map_err(refused("remove"))?;
+    }
+    let (directory, plain) = create(copier, parent, target, name, source).map_err(refused("make"))?;
+    parent.shared.fetch_add(1, Ordering::Relaxed);
+    one_more(&copier.tally.updated);
+    Ok(TargetSide { directory: Some(directory), fresh: true, plain, before: None })
+}
+
+/// Makes a directory without what it would inherit; whether its files will have the mode and owner they are made with.
+fn create(
+    copier: &Copier<'_>,
+    parent: &Folder,
+    target: BorrowedFd<'_>,
+    name: &CStr,
+    source: &Meta,
+) -> std::result::Result<(OwnedFd, bool), Errno> {
+    mkdirat(target, name, Mode::from_raw_mode(source.mode & 0o777 | 0o700))?;
+    let directory = open_directory(target, name)?;
+    if parent.fresh && parent.plain {
+        return Ok((directory, true));
+    }
+    if copier.options.capabilities.access_lists {
+        let node = Node::Open(directory.as_fd());
+        for list in attributes::names(&node)?.iter().filter(|name| attributes::is_access_list(name.to_bytes())) {
+            rustix::fs::fremovexattr(&directory, list.as_c_str())?;
+        }
+    }
+    let made = Meta::from(fstat(&directory)?);
+    Ok((directory, made.mode & SET_GROUP_ID == 0 && made.owner == copier.making.creator))
+}
+
+/// Everything below is done: removes what is too much, and gives the directory its own owner, mode and time.
+pub(crate) fn leave(copier: &Copier<'_>, walk: &Walk<'_>, folder: &Arc<Folder>) -> Result<()> {
+    if !folder.has_target {
+        return Ok(());
+    }
+    let Some(pair) = walk.pair(folder)? else { return Ok(()) };
+    let Some(target) = &pair.target else { return Ok(()) };
+    if copier.options.prune && !folder.fresh {
+        prune(copier, walk, folder, &pair, target.as_fd())?;
+    }
+    let now = Meta::from(fstat(&pair.source).map_err(|cause| walk.source_error("read", folder, None, cause))?);
+    if !folder.meta.unchanged(&now) {
+        one_more(&copier.tally.restless);
+        note(walk, folder, What::Restless);
+    }
+    finish(copier, walk, folder, pair.source.as_fd(), target.as_fd())
+}
+
+fn prune(
+    copier: &Copier<'_>,
+    walk: &Walk<'_>,
+    folder: &Folder,
+    pair: &Pair,
+    target: BorrowedFd<'_>,
+) -> Result<()> {
+    let keeps = |name: &CStr| walk.keeps(folder, name.to_bytes());
+    let unreadable = |cause| walk.target_error("list", folder, None, cause);
+    // All that the source has is there: if there are no more names, there is nothing else.
+    let found = remove::count(target, |name| !keeps(name)).map_err(unreadable)?;
+    if found == folder.shared.load(Ordering::Relaxed) && !folder.unsure.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    loop {
+        let surplus = remove::surplus(pair.source.as_fd(), target, keeps).map_err(unreadable)?;
+        for name in &surplus {
+            walk.go_on()?;
+            if copier.options.write {
+                let removed = remove::remove(target, name)
+                    .map_err(|cause| walk.target_error("remove", folder, Some(name), cause))?;
+                copier.tally.removed.fetch_add(removed, Ordering::Relaxed);
+            } else {
+                copier.differs(walk, folder, name);
+            }
+        }
+        // A large surplus comes in parts.
+        if surplus.is_empty() || !copier.options.write {
+            return Ok(());
+        }
+    }
+}
+
+fn finish(
+    copier: &Copier<'_>,
+    walk: &Walk<'_>,
+    folder: &Folder,
+    source: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+) -> Result<()> {
+    let can = copier.options.capabilities;
+    let write = copier.options.write;
+    let wanted = &folder.meta;
+    let refused = |action| move |cause| walk.target_error(action, folder, None, cause);
+    // The state before this pass: what it did to the entries changed the directory's times.
+    let mut differed = match &folder.before {
+        Some(before) => {
+            // Names that are kept out of the comparison change the root's time.
+            let times = folder.parent.is_none() || attributes::same_time(wanted.modified, before.modified, can);
+            compare(wanted, before, can) != Verdict::Same || !times
+        }
+        None => false,
+    };
+    let look_closer = copier.options.check == Check::Content
+        || folder.before.is_none_or(|before| attributes_may_differ(wanted, &before));
+    let now = Meta::from(fstat(target).map_err(refused("read"))?);
+    if write {
+        attributes::set_access(target, wanted, (now.owner, now.mode), can).map_err(refused("adjust"))?;
+    }
+    if look_closer {
+        let blank = folder.fresh && folder.plain;
+        let carried = attributes::carry(&Node::Open(source), &Node::Open(target), blank, write, can)
+            .map_err(|fault| match fault {
+                Fault::Source(cause) => walk.source_error("read the attributes of", folder, None, cause),
+                Fault::Target(cause) => walk.target_error("adjust", folder, None, cause),
+                Fault::Stopped => Error::Stopped,
+            })?;
+        differed |= carried.differed && !folder.fresh;
+        if let Some(parent) = &folder.parent {
+            copier.dropped(walk, parent, &folder.name, carried);
+        }
+    }
+    if write && !attributes::same_time(wanted.modified, now.modified, can) {
+        attributes::set_times(target, wanted.accessed, wanted.modified).map_err(refused("adjust"))?;
+    }
+    if differed && write {
+        one_more(&copier.tally.updated);
+    } else if differed {
+        one_more(&copier.tally.differing);
+        note(walk, folder, What::Differs);
+    }
+    Ok(())
+}
+
+fn note(walk: &Walk<'_>, folder: &Folder, what: What) {
+    match &folder.parent {
+        Some(parent) => walk.note(parent, &folder.name, what),
+        None => walk.note(folder, c"", what),
+    }
+}

@@ -1,0 +1,87 @@
+//! That what was written is on the disk.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags, fstatfs, openat, syncfs};
+use rustix::io::Errno;
+
+use crate::error::{Error, Result};
+use crate::folder::open_root;
+
+/// A file system that is told to write everything down.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    root: OwnedFd,
+    fuse: bool,
+}
+
+impl Disk {
+    /// Must be opened before the first write: errors of earlier writes are not reported to who comes later.
+    pub fn open(directory: BorrowedFd<'_>) -> std::result::Result<Self, Errno> {
+        /// `FUSE_SUPER_MAGIC` of statfs(2).
+        const FUSE: u64 = 0x6573_5546;
+        let fuse = u64::try_from(fstatfs(directory)?.f_type).is_ok_and(|kind| kind == FUSE);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self { root: openat(directory, c".", flags, Mode::empty())?, fuse })
+    }
+
+    /// Whether syncing the whole does not reach what is behind it: the kernel does not hand `syncfs` on to a
+    /// file system in user space, only `fsync` of a file.
+    pub fn needs_each_file(&self) -> bool {
+        self.fuse
+    }
+
+    /// Returns when everything that was written to the file system is on the disk.
+    pub fn sync(&self) -> std::result::Result<(), Errno> {
+        syncfs(&self.root)?;
+        match rustix::fs::fsync(&self.root) {
+            // Some file systems cannot sync a directory; there is nothing more to do for them.
+            Err(Errno::INVAL | Errno::NOTSUP | Errno::NOSYS) => Ok(()),
+            answer => answer,
+        }
+    }
+}
+
+/// Returns when everything on the file system of `directory` is on the disk; fails with the path.
+pub fn make_durable(directory: &Path) -> Result<()> {
+    let failed = |cause| Error::target("sync", directory, cause, || None);
+    let opened = open_root(directory).map_err(failed)?;
+    rustix::fs::syncfs(&opened).map_err(failed)
+}
+
+/// The bits that new files of this process do not get. All, where it cannot be read: then modes are always set.
+pub(crate) fn umask() -> u32 {
+    // Asking the kernel by umask(2) would set it, for all threads.
+    std::fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| status.lines().find_map(|line| line.strip_prefix("Umask:").map(str::to_owned)))
+        .and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok())
+        .unwrap_or(0o777)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+
+    #[test]
+    fn the_umask_is_what_new_files_lack() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = std::fs::File::options().write(true).create(true).mode(0o777).clone();
+        let file = options.open(dir.path().join("x")).unwrap();
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o777 & !umask());
+    }
+
+    #[test]
+    fn a_directory_can_be_made_durable_and_a_missing_one_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        make_durable(dir.path()).unwrap();
+        let missing = dir.path().join("missing");
+        let error = make_durable(&missing).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("cannot sync {}: No such file or directory (os error 2)", missing.display())
+        );
+    }
+}

@@ -1,0 +1,121 @@
+//! Makes one regular file of the target.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{Mode, OFlags, fstat, ftruncate, openat};
+use rustix::io::Errno;
+
+use crate::attributes::{self, Fault, Node};
+use crate::capabilities::Capabilities;
+use crate::content::{self, Buffer, Means};
+use crate::meta::Meta;
+
+/// How often a file that changes while it is copied is copied again.
+const ATTEMPTS: u32 = 3;
+
+/// The longest step of a kernel's clock (100 Hz), by which file times are told apart before Linux 6.13, and some room.
+const TICK: Duration = Duration::from_millis(12);
+
+/// What is known about the place where files are made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Making<'a> {
+    pub can: &'a Capabilities,
+    pub means: &'a Means,
+    /// Who new files belong to.
+    pub creator: (u32, u32),
+    /// Bits that new files do not get.
+    pub umask: u32,
+    /// Whether each file must be forced to the disk by itself.
+    pub sync: bool,
+}
+
+/// A file that was made.
+#[derive(Debug)]
+pub(crate) struct Made {
+    /// It changed each time.
+    pub restless: bool,
+    /// Attributes that the target did not take.
+    pub dropped: Vec<String>,
+    pub inode: u64,
+}
+
+/// Opens a regular file of the source for reading; no link is followed, and nothing that is no file is waited for.
+///
+/// Something else of that name is the error `NXIO`.
+pub(crate) fn open_source(directory: BorrowedFd<'_>, name: &CStr) -> Result<(OwnedFd, Meta), Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = match openat(directory, name, flags | OFlags::NOATIME, Mode::empty()) {
+        // Only the owner may leave the time of access alone (open(2)).
+        Err(Errno::PERM) => openat(directory, name, flags, Mode::empty())?,
+        answer => answer?,
+    };
+    let meta = Meta::from(fstat(&opened)?);
+    if meta.is_file() { Ok((opened, meta)) } else { Err(Errno::NXIO) }
+}
+
+/// Makes a file at a name that is free, with everything of the source's; its time comes last, so a file that is not
+/// whole never has its source's.
+///
+/// `plain`: the new file has exactly the owner and mode it is made with.
+#[allow(clippy::too_many_arguments, reason = "two sides, what is known about them, and what to use")]
+pub(crate) fn make(
+    source: BorrowedFd<'_>,
+    mut before: Meta,
+    directory: BorrowedFd<'_>,
+    name: &CStr,
+    plain: bool,
+    making: &Making<'_>,
+    buffer: &mut Buffer,
+    progress: &dyn Fn(u64) -> Result<(), Fault>,
+) -> Result<Made, Fault> {
+    let can = making.can;
+    // With the bits it will have, so that often nothing has to be changed; never with more.
+    let bits = attributes::wanted_mode(&before, can) & 0o777;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let target = openat(directory, name, flags, Mode::from_raw_mode(bits)).map_err(Fault::Target)?;
+    let mut restless = true;
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            ftruncate(&target, 0).map_err(Fault::Target)?;
+        }
+        settle(&before);
+        content::copy(source, target.as_fd(), &before, making.means, buffer, progress)?;
+        let after = Meta::from(fstat(source).map_err(Fault::Source)?);
+        restless = !before.unchanged(&after);
+        if !restless {
+            break;
+        }
+        if attempt + 1 < ATTEMPTS {
+            before = after;
+        }
+    }
+    let (now, inode) = if plain && before.links == 1 {
+        ((making.creator, bits & !making.umask), 0)
+    } else {
+        let made = Meta::from(fstat(&target).map_err(Fault::Target)?);
+        ((made.owner, made.mode), made.inode)
+    };
+    attributes::set_access(target.as_fd(), &before, now, can).map_err(Fault::Target)?;
+    let carried =
+        attributes::carry(&Node::Open(source), &Node::Open(target.as_fd()), plain, true, can)?;
+    if making.sync {
+        rustix::fs::fsync(&target).map_err(Fault::Target)?;
+    }
+    let modified = if restless { attributes::never(before.modified, can) } else { before.modified };
+    attributes::set_times(target.as_fd(), before.accessed, modified).map_err(Fault::Target)?;
+    Ok(Made { restless, dropped: carried.dropped, inode })
+}
+
+/// Waits until the clock has gone on since the file was changed last.
+///
+/// A write in the same tick after the copy would leave the same time as the write before it, and nobody could see it.
+fn settle(meta: &Meta) {
+    let changed = u64::try_from(meta.changed.0).map(|seconds| UNIX_EPOCH + Duration::new(seconds, meta.changed.1));
+    let Ok(changed) = changed else { return };
+    // A change in the future has another machine's clock, which says nothing here.
+    let ticked = || SystemTime::now().duration_since(changed).map_or(true, |age| age >= TICK);
+    // A clock that stands still is no reason not to copy.
+    let _ = kit::wait::until(10 * TICK, "the clock", || ticked().then_some(()));
+}

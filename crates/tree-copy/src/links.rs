@@ -1,0 +1,132 @@
+//! Which files of the source are one file under several names, and where the target has the first of them.
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::folder::Folder;
+use crate::meta::Meta;
+
+/// Device and inode.
+pub(crate) type Identity = (u64, u64);
+
+/// A name that waits until the first name of its file is there; its folder counts it as pending.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub folder: Arc<Folder>,
+    pub name: CString,
+}
+
+/// Where the target has a file that the source has under several names.
+#[derive(Debug, Clone)]
+pub(crate) struct First {
+    pub folder: Arc<Folder>,
+    pub name: CString,
+    /// None where the target lacks it and may not be changed.
+    pub inode: Option<u64>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Somebody is at it.
+    Begun(Vec<Waiting>),
+    There(First),
+}
+
+#[derive(Debug)]
+struct Entry {
+    state: State,
+    /// Names that have not come yet; at none the entry is forgotten.
+    left: u64,
+}
+
+/// What to do with a name.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    /// The first one: copy the file, then say [`Links::settle`] or [`Links::abandon`].
+    First,
+    /// Link it to this one.
+    Link(First),
+    /// Somebody copies the file and will come back to this name.
+    Later,
+}
+
+/// Split by inode, so that workers seldom meet and no part has to grow much at once.
+#[derive(Debug)]
+pub(crate) struct Links {
+    parts: Vec<Mutex<HashMap<Identity, Entry>>>,
+    /// Files of the target, which it had before under several names, and the source's file that each now stands for.
+    claimed: Vec<Mutex<HashMap<u64, Identity>>>,
+}
+
+const PARTS: u64 = 32;
+
+impl Links {
+    pub fn new() -> Self {
+        Self {
+            parts: (0..PARTS).map(|_| Mutex::default()).collect(),
+            claimed: (0..PARTS).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    fn part(&self, identity: Identity) -> MutexGuard<'_, HashMap<Identity, Entry>> {
+        lock(&self.parts, identity.1)
+    }
+
+    /// A name of a file with several has come.
+    pub fn arrive(&self, meta: &Meta, folder: &Arc<Folder>, name: &CString) -> Turn {
+        let mut part = self.part(identity(meta));
+        let Some(entry) = part.get_mut(&identity(meta)) else {
+            let left = meta.links.saturating_sub(1);
+            part.insert(identity(meta), Entry { state: State::Begun(vec![]), left });
+            return Turn::First;
+        };
+        match &mut entry.state {
+            // Not counted yet: it will come again.
+            State::Begun(waiting) => {
+                waiting.push(Waiting { folder: Arc::clone(folder), name: name.clone() });
+                Turn::Later
+            }
+            State::There(first) => {
+                let first = first.clone();
+                entry.left = entry.left.saturating_sub(1);
+                if entry.left == 0 {
+                    part.remove(&identity(meta));
+                }
+                Turn::Link(first)
+            }
+        }
+    }
+
+    /// The target has the file at `first`; returns who waited for it.
+    pub fn settle(&self, meta: &Meta, first: First) -> Vec<Waiting> {
+        let mut part = self.part(identity(meta));
+        let Some(entry) = part.get_mut(&identity(meta)) else { return vec![] };
+        match std::mem::replace(&mut entry.state, State::There(first)) {
+            State::Begun(waiting) => waiting,
+            State::There(_) => vec![],
+        }
+    }
+
+    /// The name that came first has gone; who waited is to come again.
+    pub fn abandon(&self, meta: &Meta) -> Vec<Waiting> {
+        match self.part(identity(meta)).remove(&identity(meta)) {
+            Some(Entry { state: State::Begun(waiting), .. }) => waiting,
+            _ => vec![],
+        }
+    }
+
+    /// Whether the target's file may stand for this file of the source: it must not stand for another one already.
+    pub fn claim(&self, target_inode: u64, meta: &Meta) -> bool {
+        *lock(&self.claimed, target_inode).entry(target_inode).or_insert(identity(meta)) == identity(meta)
+    }
+}
+
+fn identity(meta: &Meta) -> Identity {
+    (meta.device, meta.inode)
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "a remainder below PARTS")]
+fn lock<T>(parts: &[Mutex<T>], inode: u64) -> MutexGuard<'_, T> {
+    parts[(inode % PARTS) as usize].lock().unwrap_or_else(PoisonError::into_inner)
+}

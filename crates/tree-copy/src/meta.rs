@@ -1,0 +1,75 @@
+//! What the file system says about one entry.
+
+use rustix::fs::{FileType, Stat};
+
+/// Seconds since 1970 and nanoseconds.
+pub(crate) type Time = (i64, u32);
+
+/// The part of `struct stat` (inode(7)) that a copy is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Meta {
+    pub kind: FileType,
+    /// Permission bits, set-id and sticky bits included, the type not.
+    pub mode: u32,
+    pub owner: (u32, u32),
+    pub size: u64,
+    /// Bytes on the disk.
+    pub allocated: u64,
+    pub accessed: Time,
+    pub modified: Time,
+    pub changed: Time,
+    pub device: u64,
+    pub inode: u64,
+    pub links: u64,
+    /// What a device file stands for.
+    pub special: u64,
+}
+
+impl Meta {
+    /// Whether this is the same state of the same content: any write, and any change of an attribute, shows.
+    pub fn unchanged(&self, later: &Self) -> bool {
+        (self.size, self.modified, self.changed) == (later.size, later.modified, later.changed)
+    }
+
+    pub fn is_file(&self) -> bool {
+        self.kind == FileType::RegularFile
+    }
+
+    pub fn is_directory(&self) -> bool {
+        self.kind == FileType::Directory
+    }
+
+    pub fn is_link(&self) -> bool {
+        self.kind == FileType::Symlink
+    }
+
+    /// Fewer blocks than bytes: there are holes, or the file system compresses.
+    pub fn is_sparse(&self) -> bool {
+        self.allocated < self.size
+    }
+}
+
+impl From<Stat> for Meta {
+    #[allow(
+        clippy::useless_conversion,
+        clippy::cast_sign_loss,
+        clippy::cast_possible_truncation,
+        reason = "field types differ between architectures; sizes are never negative, nanoseconds fit"
+    )]
+    fn from(stat: Stat) -> Self {
+        Self {
+            kind: FileType::from_raw_mode(stat.st_mode),
+            mode: stat.st_mode & 0o7777,
+            owner: (stat.st_uid, stat.st_gid),
+            size: stat.st_size as u64,
+            allocated: stat.st_blocks as u64 * 512,
+            accessed: (stat.st_atime, stat.st_atime_nsec as u32),
+            modified: (stat.st_mtime, stat.st_mtime_nsec as u32),
+            changed: (stat.st_ctime, stat.st_ctime_nsec as u32),
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            links: u64::from(stat.st_nlink),
+            special: stat.st_rdev,
+        }
+    }
+}
