@@ -10,8 +10,28 @@ use trees::Shape;
 
 /// Both, with the tree `micromamba` built into the image.
 pub struct Site {
+    /// Dropped before the directory that it is mounted on.
+    #[expect(dead_code, reason = "unmounts when it is dropped")]
+    memory: Option<Mount>,
     directory: TempDir,
     variables: Vec<(String, String)>,
+}
+
+/// A file system of its own, unmounted when dropped.
+pub struct Mount(PathBuf);
+
+impl Mount {
+    pub fn tmpfs(at: &Path, options: &str) -> Self {
+        let status = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at).status();
+        assert!(status.unwrap().success(), "mounting needs root");
+        Self(at.to_owned())
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
 }
 
 /// What a run said.
@@ -25,7 +45,18 @@ pub struct Said {
 impl Site {
     /// An image with a tree of this shape, and an empty mounted volume.
     pub fn with(shape: &Shape, seed: u64) -> Self {
-        let site = Self::empty();
+        Self::empty().and_tree(shape, seed)
+    }
+
+    /// The same in memory, for what is done hundreds of times.
+    pub fn in_memory(shape: &Shape, seed: u64) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mount = Mount::tmpfs(directory.path(), "size=2g");
+        Self { memory: Some(mount), ..Self::at(directory) }.and_tree(shape, seed)
+    }
+
+    fn and_tree(self, shape: &Shape, seed: u64) -> Self {
+        let site = self;
         let image = site.image("micromamba");
         trees::build(&image, shape, seed).unwrap();
         symlink(&image, site.entrance("micromamba")).unwrap();
@@ -38,7 +69,10 @@ impl Site {
     }
 
     fn empty() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::at(tempfile::tempdir().unwrap())
+    }
+
+    fn at(directory: TempDir) -> Self {
         fs::create_dir_all(directory.path().join("opt/.image")).unwrap();
         fs::create_dir(directory.path().join("ws")).unwrap();
         let variables = vec![
@@ -48,7 +82,7 @@ impl Site {
             ("WORKSPACE_MOUNTED".to_owned(), "true".to_owned()),
             ("WORKSPACE_SYNC".to_owned(), "true".to_owned()),
         ];
-        Self { directory, variables }
+        Self { memory: None, directory, variables }
     }
 
     /// Sets a variable of the tool's environment.
