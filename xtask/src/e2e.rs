@@ -18,7 +18,7 @@ const CLIENTS: &[(&str, &str)] = &[
     ("chromedriver", "chromium-driver"),
     ("chromium", "chromium"),
     ("ssh", "openssh-client"),
-    ("ntfs-3g", "ntfs-3g"),
+    ("bindfs", "bindfs"),
 ];
 /// Containers at once: each is a dozen processes, and a browser may run beside it.
 const AT_ONCE: &str = "3";

@@ -53,6 +53,9 @@ fn place(
 
 /// The home on the volume, if the user can reach it, and it is the user's.
 fn on_the_workspace(workspace: &Workspace, name: &str, ids: Ids) -> Result<Folder> {
+    if workspace.path.to_string_lossy().contains(':') {
+        bail!("{} has a colon in it, which no account's home can have", workspace.path.display());
+    }
     nix::unistd::access(&workspace.path, nix::unistd::AccessFlags::W_OK)
         .with_context(|| format!("cannot write to {}", workspace.path.display()))?;
     for above in workspace.path.ancestors() {
@@ -215,6 +218,11 @@ mod tests {
         let error = on_the_workspace(&at(dir.path()), "ada", stranger).unwrap_err().to_string();
         assert_eq!(error, format!("{} is closed to uid {}", dir.path().display(), stranger.uid));
         assert!(!dir.path().join("home").exists());
+    }
+
+    #[test]
+    fn a_colon_would_end_the_field_in_passwd() {
+        assert_eq!(refusal(Path::new("/data:1")), "W has a colon in it, which no account's home can have");
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub enum Found {
 enum GroupChange {
     Keep,
     Make,
+    /// By useradd itself, which takes the user's number where it can: one program less in every first start.
+    MakeWithUser,
     /// The user's own group gets another name or number.
     Change {
         from: String,
@@ -75,7 +77,10 @@ pub fn decide(roster: &Roster, name: &str, workspace: &Workspace) -> Result<(Per
         return Ok((person, problems));
     }
     let uid = uid(roster, workspace.uid, &mut problems)?;
-    let (gid, group) = group(roster, name, &found, workspace.gid, &mut problems);
+    let (gid, mut group) = group(roster, name, &found, workspace.gid, &mut problems);
+    if group == GroupChange::Make && found == Found::Nobody && gid == uid && USER_IDS.contains(&uid) {
+        group = GroupChange::MakeWithUser;
+    }
     Ok((Person { name: name.to_owned(), ids: Ids { uid, gid }, found, group }, problems))
 }
 
@@ -146,10 +151,14 @@ impl Person {
         let missing = self.missing_groups(roster);
         match &self.found {
             Found::Nobody => {
-                let mut add =
-                    words(&["/usr/sbin/useradd", "--no-create-home", "--no-user-group", "--no-log-init"]);
+                let (uid, gid) = (self.ids.uid.to_string(), self.ids.gid.to_string());
+                let mut add = words(&["/usr/sbin/useradd", "--no-create-home", "--no-log-init"]);
                 add.extend(words(&["--shell", "/bin/bash", "--comment", MARK, "--home-dir", &text(home)]));
-                add.extend(words(&["--uid", &self.ids.uid.to_string(), "--gid", &self.ids.gid.to_string()]));
+                add.extend(words(&["--uid", &uid]));
+                add.extend(match self.group {
+                    GroupChange::MakeWithUser => words(&["--user-group"]),
+                    _ => words(&["--no-user-group", "--gid", &gid]),
+                });
                 if !missing.is_empty() {
                     add.extend(words(&["--groups", &missing.join(",")]));
                 }
@@ -180,7 +189,7 @@ impl Person {
     fn group_step(&self) -> Option<Vec<String>> {
         let gid = self.ids.gid.to_string();
         match &self.group {
-            GroupChange::Keep => None,
+            GroupChange::Keep | GroupChange::MakeWithUser => None,
             GroupChange::Make => Some(words(&["/usr/sbin/groupadd", "--gid", &gid, "--", &self.name])),
             GroupChange::Change { from, to } => {
                 Some(words(&["/usr/sbin/groupmod", "--gid", &gid, "--new-name", to, "--", from]))
@@ -246,10 +255,12 @@ mod tests {
         ((person.ids.uid, person.ids.gid), problems.iter().map(ToString::to_string).collect(), steps)
     }
 
+    /// The command that makes the account; gid 0 stands for a group made along with it.
     fn added(uid: u32, gid: u32, name: &str) -> String {
+        let gid = if gid == 0 { "--user-group".into() } else { format!("--no-user-group --gid {gid}") };
         format!(
-            "/usr/sbin/useradd --no-create-home --no-user-group --no-log-init --shell /bin/bash --comment \
-             Leonardo system user --home-dir /w/home/{name} --uid {uid} --gid {gid} --groups sudo,video -- {name}"
+            "/usr/sbin/useradd --no-create-home --no-log-init --shell /bin/bash --comment Leonardo system user \
+             --home-dir /w/home/{name} --uid {uid} {gid} --groups sudo,video -- {name}"
         )
     }
 
@@ -262,6 +273,17 @@ mod tests {
                 vec![],
                 vec!["/usr/sbin/groupadd --gid 4343 -- ada".into(), added(4242, 4343, "ada")]
             )
+        );
+    }
+
+    #[test]
+    fn equal_numbers_take_one_command_where_useradd_would_choose_the_same() {
+        let outcome = |owner| outcome(SYSTEM, SYSTEM_GROUPS, "ada", owner).2;
+        assert_eq!(outcome((1000, 1000)), [added(1000, 0, "ada")]);
+        // Below its range, useradd would choose another gid.
+        assert_eq!(
+            outcome((501, 501)),
+            ["/usr/sbin/groupadd --gid 501 -- ada".into(), added(501, 501, "ada")]
         );
     }
 

@@ -1,6 +1,5 @@
 //! A volume of another kind than the machine's own.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -8,25 +7,28 @@ use tempfile::TempDir;
 
 use crate::Output;
 
-/// In bytes; the file is sparse.
-const SIZE: u64 = 32 * 1024 * 1024;
-
-/// A file system without owners and modes, as some providers' volumes are: everything is root's, and open to everybody.
+/// A file system without owners and modes, as network volumes of some providers are: everything is root's and open to
+/// everybody, and who wants to change that is told "Operation not permitted".
 pub struct Volume {
     directory: TempDir,
 }
 
 impl Volume {
-    /// Makes one in a file, and mounts it for as long as this lives.
+    /// Mounts one for as long as this lives.
     #[track_caller]
     pub fn without_owners() -> Self {
         let volume = Self { directory: tempfile::tempdir().expect("a directory") };
-        let image = volume.directory.path().join("image");
-        File::create(&image).and_then(|file| file.set_len(SIZE)).expect("a sparse file");
-        std::fs::create_dir(volume.path()).expect("a directory");
-        succeed(Command::new("mkntfs").args(["--quick", "--force", "--quiet"]).arg(&image));
+        let content = volume.directory.path().join("content");
+        for directory in [&content, &volume.path()] {
+            std::fs::create_dir(directory).expect("a directory");
+        }
+        let owners = ["--force-user=root", "--force-group=root", "--perms=a+rwX"];
+        let refusals = ["--chown-deny", "--chgrp-deny", "--chmod-deny"];
         // Without allow_other, nobody but root could look into it.
-        succeed(Command::new("ntfs-3g").args(["-o", "allow_other"]).arg(&image).arg(volume.path()));
+        let mut mount = Command::new("bindfs");
+        succeed(
+            mount.args(owners).args(refusals).args(["-o", "allow_other"]).arg(content).arg(volume.path()),
+        );
         volume
     }
 
