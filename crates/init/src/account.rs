@@ -19,6 +19,25 @@ use crate::{home, password, sudo};
 const KEYS: &str = "/etc/ssh/authorized_keys.d";
 /// What the programs of the shadow suite hold while they change a file.
 const LOCKS: [&str; 6] = ["passwd", "shadow", "group", "gshadow", "subuid", "subgid"];
+/// The programs that take those locks.
+const LOCKERS: [&str; 16] = [
+    "chage",
+    "chfn",
+    "chgpasswd",
+    "chpasswd",
+    "chsh",
+    "gpasswd",
+    "groupadd",
+    "groupdel",
+    "groupmems",
+    "groupmod",
+    "newusers",
+    "passwd",
+    "useradd",
+    "userdel",
+    "usermod",
+    "vipw",
+];
 
 /// The ids of a system user that the image must have.
 pub fn user_id(name: &str) -> Result<Ids> {
@@ -107,11 +126,12 @@ fn break_stale_locks(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether a program that takes such locks has this process number.
+/// Whether a living program of the shadow suite has this process number; a dead one that nobody has reaped has no file.
 fn is_held(process: &str) -> bool {
-    let comm = Path::new("/proc").join(process).join("comm");
-    let name = fs::read_to_string(comm).unwrap_or_default();
-    ["user", "group", "chpasswd", "passwd", "gpasswd", "vi", "ch"].iter().any(|known| name.starts_with(known))
+    let program = fs::read_link(Path::new("/proc").join(process).join("exe"));
+    program.is_ok_and(|program| {
+        program.file_name().is_some_and(|name| LOCKERS.iter().any(|locker| name == *locker))
+    })
 }
 
 /// Root's keys for the user, in a place that only root writes: nothing in a home directory can steer the write, and
