@@ -4,10 +4,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use kit::atomic::{self, Placement};
-use kit::{HintExt, Problem, cmd};
+use kit::{HintExt, Problem, cmd, wait};
 use workspace::Workspace;
 
 use crate::keys::Keys;
@@ -19,6 +20,8 @@ use crate::{home, password, sudo};
 const KEYS: &str = "/etc/ssh/authorized_keys.d";
 /// What the programs of the shadow suite hold while they change a file.
 const LOCKS: [&str; 6] = ["passwd", "shadow", "group", "gshadow", "subuid", "subgid"];
+/// Such a program takes milliseconds, and at a start there is none.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// The programs that take those locks.
 const LOCKERS: [&str; 16] = [
     "chage",
@@ -70,8 +73,14 @@ fn ensure(
     keys: &Keys,
     problems: &mut Vec<Problem>,
 ) -> Result<()> {
-    let roster = Roster::read()?;
-    let person = match person::decide(&roster, &settings.user_name, workspace) {
+    let mut roster = Roster::read()?;
+    let mut decided = person::decide(&roster, &settings.user_name, workspace);
+    if let (Ok(_), Some(former)) = (&decided, person::retired(&roster, &settings.user_name)) {
+        retire(former)?;
+        roster = Roster::read()?;
+        decided = person::decide(&roster, &settings.user_name, workspace);
+    }
+    let person = match decided {
         Ok((person, reported)) => {
             problems.extend(reported);
             person
@@ -82,9 +91,6 @@ fn ensure(
         }
     };
     let home = home_of(&person, workspace, problems)?;
-    if let Some(former) = retired(&roster, &person) {
-        take_keys(former)?;
-    }
     let steps = person.steps(&roster, &home);
     if !steps.is_empty() {
         break_stale_locks(Path::new("/etc"))?;
@@ -108,9 +114,11 @@ fn home_of(person: &Person, workspace: &Workspace, problems: &mut Vec<Problem>) 
     }
 }
 
-/// The name under which an earlier start made a user who is now called otherwise, or is not the user any more.
-fn retired<'a>(roster: &'a Roster, person: &Person) -> Option<&'a str> {
-    roster.ours().map(|user| user.name.as_str()).filter(|&name| name != person.name)
+/// Removes the account that an earlier start made, and leaves its files alone.
+fn retire(name: &str) -> Result<()> {
+    remove(&Path::new(KEYS).join(name))?;
+    break_stale_locks(Path::new("/etc"))?;
+    cmd::run(Command::new("/usr/sbin/userdel").args(["--", name]))
 }
 
 /// A container that was killed while an account was changed has a lock of a process that is gone, and whose number the
@@ -119,9 +127,10 @@ fn break_stale_locks(directory: &Path) -> Result<()> {
     for name in LOCKS {
         let path = directory.join(name).with_extension("lock");
         let Ok(text) = fs::read_to_string(&path) else { continue };
-        if !is_held(text.trim_matches(['\0', '\n'])) {
-            remove(&path)?;
-        }
+        let holder = text.trim_matches(['\0', '\n']);
+        let what = format!("process {holder}, which holds {}", path.display());
+        wait::until(PATIENCE, &what, || (!is_held(holder)).then_some(()))?;
+        remove(&path)?;
     }
     Ok(())
 }
@@ -141,10 +150,6 @@ fn give_keys(name: &str, keys: &Keys) -> Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("cannot create {KEYS}"))?;
     let placement = Placement::durable(0o644).owned_by(0, 0);
     atomic::write_if_changed(&directory.join(name), keys.render().as_bytes(), placement).map(drop)
-}
-
-fn take_keys(name: &str) -> Result<()> {
-    remove(&Path::new(KEYS).join(name))
 }
 
 fn remove(path: &Path) -> Result<()> {

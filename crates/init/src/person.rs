@@ -30,7 +30,7 @@ pub struct Person {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
     Nobody,
-    /// Made by an earlier start, perhaps under another name.
+    /// Made by an earlier start.
     Ours(User),
     /// Made by whoever built the image; its ids and its home stay.
     OfTheImage(User),
@@ -42,11 +42,14 @@ enum GroupChange {
     Make,
     /// By useradd itself, which takes the user's number where it can: one program less in every first start.
     MakeWithUser,
-    /// The user's own group gets another name or number.
-    Change {
-        from: String,
-        to: String,
-    },
+    /// The user's own group gets another number.
+    Move,
+}
+
+/// The account of an earlier start that asked for another name. It is removed: renaming it would change four
+/// files, and a start that was killed among them could not be continued.
+pub fn retired<'a>(roster: &'a Roster, name: &str) -> Option<&'a str> {
+    roster.ours().map(|user| user.name.as_str()).filter(|&former| former != name)
 }
 
 /// Decides who the user is; an account of the system is never taken over.
@@ -58,7 +61,7 @@ pub fn decide(roster: &Roster, name: &str, workspace: &Workspace) -> Result<(Per
             let message = format!("{name:?} is an account of the system; no user was made");
             return Err(Problem::new("USER_NAME", message));
         }
-        None => roster.ours().map_or(Found::Nobody, |user| Found::Ours(user.clone())),
+        None => Found::Nobody,
     };
     let mut problems = Vec::new();
     if let Found::OfTheImage(user) = found {
@@ -112,16 +115,10 @@ fn group(
         _ => None,
     };
     let holder = roster.group_of(wanted).filter(|holder| own.is_none_or(|own| own.gid != holder.gid));
-    let namesake = roster.group(name);
-    match (holder, own, namesake) {
+    match (holder, own, roster.group(name)) {
         (Some(holder), ..) => (holder.gid, GroupChange::Keep),
-        (None, Some(own), namesake) => {
-            let to = if namesake.is_some() { &own.name } else { name };
-            if own.gid == wanted && own.name == to {
-                return (wanted, GroupChange::Keep);
-            }
-            (wanted, GroupChange::Change { from: own.name.clone(), to: to.to_owned() })
-        }
+        (None, Some(own), _) if own.gid == wanted => (wanted, GroupChange::Keep),
+        (None, Some(_), _) => (wanted, GroupChange::Move),
         (None, None, Some(namesake)) => {
             problems.push(Problem::new(
                 "USER_NAME",
@@ -137,14 +134,6 @@ fn group(
 }
 
 impl Person {
-    /// The name under which an earlier start made the account, if it is another one now.
-    pub fn former_name(&self) -> Option<&str> {
-        match &self.found {
-            Found::Ours(user) if user.name != self.name => Some(&user.name),
-            _ => None,
-        }
-    }
-
     /// The commands that make it so, in their order; none where everything is right.
     pub fn steps(&self, roster: &Roster, home: &Path) -> Vec<Vec<String>> {
         let mut steps = Vec::from_iter(self.group_step());
@@ -166,16 +155,16 @@ impl Person {
                 steps.push(add);
             }
             Found::Ours(user) => {
-                let moved = user.ids != self.ids || user.name != self.name;
+                let moved = user.ids != self.ids;
                 if moved {
-                    let mut change = words(&["/usr/sbin/usermod", "--home", NO_HOME, "--login", &self.name]);
+                    let mut change = words(&["/usr/sbin/usermod", "--home", NO_HOME]);
                     change.extend(words(&[
                         "--uid",
                         &self.ids.uid.to_string(),
                         "--gid",
                         &self.ids.gid.to_string(),
                     ]));
-                    change.extend(words(&["--", &user.name]));
+                    change.extend(words(&["--", &self.name]));
                     steps.push(change);
                 }
                 let home = (moved || user.home != home).then(|| text(home));
@@ -191,9 +180,7 @@ impl Person {
         match &self.group {
             GroupChange::Keep | GroupChange::MakeWithUser => None,
             GroupChange::Make => Some(words(&["/usr/sbin/groupadd", "--gid", &gid, "--", &self.name])),
-            GroupChange::Change { from, to } => {
-                Some(words(&["/usr/sbin/groupmod", "--gid", &gid, "--new-name", to, "--", from]))
-            }
+            GroupChange::Move => Some(words(&["/usr/sbin/groupmod", "--gid", &gid, "--", &self.name])),
         }
     }
 
@@ -211,9 +198,7 @@ impl Person {
     fn missing_groups<'a>(&self, roster: &Roster) -> Vec<&'a str> {
         let lacks = |group: &&str| {
             let members = roster.group(group).map(|group| &group.members);
-            // A renamed account is renamed in its groups as well, so either name counts.
-            let names = [Some(self.name.as_str()), self.former_name()];
-            members.is_some_and(|members| !members.iter().any(|member| names.contains(&Some(member))))
+            members.is_some_and(|members| !members.contains(&self.name))
         };
         GROUPS.into_iter().filter(lacks).collect()
     }
@@ -338,26 +323,21 @@ mod tests {
         assert_eq!(
             steps,
             [
-                "/usr/sbin/groupmod --gid 20 --new-name user -- user",
-                "/usr/sbin/usermod --home /nonexistent --login user --uid 501 --gid 20 -- user",
+                "/usr/sbin/groupmod --gid 20 -- user",
+                "/usr/sbin/usermod --home /nonexistent --uid 501 --gid 20 -- user",
                 "/usr/sbin/usermod --home /w/home/user -- user",
             ]
         );
     }
 
     #[test]
-    fn another_name_is_another_name_of_the_same_user() {
-        let passwd = format!("{SYSTEM}{OURS}");
-        let (ids, problems, steps) = outcome(&passwd, OUR_GROUPS, "ada", (1000, 1000));
-        assert_eq!((ids, problems), ((1000, 1000), vec![]));
+    fn only_an_account_of_ours_and_of_another_name_has_to_go() {
+        let roster = Roster::parse(&format!("{SYSTEM}{OURS}bob:x:1001:1001::/:/bin/sh\n"), OUR_GROUPS);
         assert_eq!(
-            steps,
-            [
-                "/usr/sbin/groupmod --gid 1000 --new-name ada -- user",
-                "/usr/sbin/usermod --home /nonexistent --login ada --uid 1000 --gid 1000 -- user",
-                "/usr/sbin/usermod --home /w/home/ada -- ada",
-            ]
+            ["user", "ada", "bob"].map(|name| retired(&roster, name)),
+            [None, Some("user"), Some("user")]
         );
+        assert_eq!(retired(&Roster::parse(SYSTEM, SYSTEM_GROUPS), "ada"), None);
     }
 
     #[test]
