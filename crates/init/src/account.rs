@@ -99,12 +99,13 @@ fn ensure(
         let (program, arguments) = step.split_first().context("an empty step")?;
         cmd::run(Command::new(program).args(arguments))?;
     }
+    sudo::settle(&person.name)?;
+    give_keys(&person.name, keys)?;
     // The image's author gave that account its password; only an explicit wish replaces it.
     if settings.user_password.is_some() || !matches!(person.found, Found::OfTheImage(_)) {
         password::settle(&person.name, settings.user_password.as_ref())?;
     }
-    sudo::settle(&person.name)?;
-    give_keys(&person.name, keys)
+    Ok(())
 }
 
 fn home_of(person: &Person, workspace: &Workspace, problems: &mut Vec<Problem>) -> Result<PathBuf> {

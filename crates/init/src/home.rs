@@ -5,6 +5,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -89,11 +90,16 @@ fn own(parent: &Folder, name: &str, ids: Ids, mode: u32, path: &Path) -> Result<
     let folder = parent
         .ensure(OsStr::new(name), ids, mode)
         .with_context(|| format!("cannot make {}", path.display()))?;
-    match folder.stat()?.st_uid {
-        // Root's: on a volume that keeps no owners; whether the user can work there, the modes tell.
-        uid if uid == ids.uid || uid == 0 => Ok(folder),
-        uid => bail!("{} belongs to uid {uid} and not to {}", path.display(), ids.uid),
+    let owner = folder.stat()?.st_uid;
+    if !is_acceptable(owner, ids) {
+        bail!("{} belongs to uid {owner} and not to {}", path.display(), ids.uid);
     }
+    Ok(folder)
+}
+
+/// The user's own, or root's: on a volume that keeps no owners. Whether the user can work there, the modes tell.
+fn is_acceptable(owner: u32, ids: Ids) -> bool {
+    owner == ids.uid || owner == 0
 }
 
 /// Only root writes in `/home`, so what lies there under the user's name is the user's, whatever id it had.
@@ -129,7 +135,10 @@ fn furnish(home: &Folder, skeleton: &Path, ids: Ids) -> io::Result<()> {
                 furnish(&home.ensure(&name, ids, 0o755)?, &entry.path(), ids)?;
             }
             None if kind.is_symlink() => home.link(&name, &fs::read_link(entry.path())?)?,
-            None if kind.is_file() => home.place(&name, &fs::read(entry.path())?, ids, 0o644)?,
+            None if kind.is_file() => {
+                let mode = entry.metadata()?.mode() & 0o777;
+                home.place(&name, &fs::read(entry.path())?, ids, mode)?;
+            }
             _ => {}
         }
     }
@@ -208,6 +217,10 @@ mod tests {
             format!("W/home belongs to uid {owner} and not to {}", stranger.uid)
         };
         assert_eq!(error.replace(dir.path().to_str().unwrap(), "W"), expected);
+        assert_eq!(
+            [1000, 0, 77].map(|owner| is_acceptable(owner, Ids { uid: 1000, gid: 77 })),
+            [true, true, false]
+        );
     }
 
     #[test]
@@ -237,6 +250,7 @@ mod tests {
             fs::write(skeleton.join(path), text).unwrap();
         }
         symlink(".profile", skeleton.join(".login")).unwrap();
+        fs::set_permissions(skeleton.join(".bashrc"), fs::Permissions::from_mode(0o755)).unwrap();
         fs::write(home.join(".profile"), "mine").unwrap();
         symlink("/nowhere", home.join(".x")).unwrap();
         let folder = Folder::open(&home).unwrap();
@@ -244,6 +258,7 @@ mod tests {
         furnish(&folder, &skeleton, own_ids()).unwrap();
         let text = |name: &str| fs::read_to_string(home.join(name)).unwrap();
         assert_eq!([text(".bashrc"), text(".profile"), text(".config/app/rc")], ["new", "mine", "new"]);
+        assert_eq!(fs::metadata(home.join(".bashrc")).unwrap().mode() & 0o777, 0o755);
         assert_eq!(fs::read_link(home.join(".x")).unwrap(), Path::new("/nowhere"));
         assert_eq!(fs::read_link(home.join(".login")).unwrap(), Path::new(".profile"));
     }

@@ -108,18 +108,16 @@ fn group(
     wanted: u32,
     problems: &mut Vec<Problem>,
 ) -> (u32, GroupChange) {
-    let own = match found {
+    let has_own = match found {
         Found::Ours(user) => roster
             .group_of(user.ids.gid)
-            .filter(|group| group.name == user.name && roster.sharers(group.gid) == 1),
-        _ => None,
+            .is_some_and(|group| group.name == user.name && roster.sharers(group.gid) == 1),
+        _ => false,
     };
-    let holder = roster.group_of(wanted).filter(|holder| own.is_none_or(|own| own.gid != holder.gid));
-    match (holder, own, roster.group(name)) {
-        (Some(holder), ..) => (holder.gid, GroupChange::Keep),
-        (None, Some(own), _) if own.gid == wanted => (wanted, GroupChange::Keep),
-        (None, Some(_), _) => (wanted, GroupChange::Move),
-        (None, None, Some(namesake)) => {
+    match (roster.group_of(wanted), roster.group(name)) {
+        (Some(holder), _) => (holder.gid, GroupChange::Keep),
+        (None, Some(_)) if has_own => (wanted, GroupChange::Move),
+        (None, Some(namesake)) => {
             problems.push(Problem::new(
                 "USER_NAME",
                 format!(
@@ -129,7 +127,7 @@ fn group(
             ));
             (namesake.gid, GroupChange::Keep)
         }
-        (None, None, None) => (wanted, GroupChange::Make),
+        (None, None) => (wanted, GroupChange::Make),
     }
 }
 
@@ -327,6 +325,30 @@ mod tests {
                 "/usr/sbin/usermod --home /nonexistent --uid 501 --gid 20 -- user",
                 "/usr/sbin/usermod --home /w/home/user -- user",
             ]
+        );
+    }
+
+    #[test]
+    fn a_group_that_has_the_number_of_the_new_owner_keeps_it() {
+        let (ids, problems, steps) = outcome(&format!("{SYSTEM}{OURS}"), OUR_GROUPS, "user", (1000, 100));
+        assert_eq!((ids, problems), ((1000, 100), vec![]));
+        assert_eq!(
+            steps,
+            [
+                "/usr/sbin/usermod --home /nonexistent --uid 1000 --gid 100 -- user",
+                "/usr/sbin/usermod --home /w/home/user -- user",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_group_that_others_share_is_not_renumbered() {
+        let passwd = format!("{SYSTEM}{OURS}bob:x:1001:1000::/:/bin/sh\n");
+        let (ids, problems, _) = outcome(&passwd, OUR_GROUPS, "user", (1000, 4343));
+        assert_eq!(ids, (1000, 1000));
+        assert_eq!(
+            problems,
+            ["USER_NAME: a group \"user\" is there already; the user's group is 1000 and not 4343"]
         );
     }
 

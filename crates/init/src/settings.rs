@@ -149,6 +149,7 @@ mod tests {
         assert!(settings.web.enable_auth && settings.web.password.is_none() && settings.web.token.is_none());
         assert_eq!((settings.web.user.as_str(), settings.web.enable_https), ("user", false));
         assert_eq!(settings.workspace, Path::new("/workspace"));
+        assert_eq!(settings.image_slug, "base-image");
         assert_eq!((settings.ssh_port, settings.keys.len()), (22, 0));
     }
 
