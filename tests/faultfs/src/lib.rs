@@ -1,0 +1,38 @@
+//! A fault injector for tests: a FUSE file system that passes everything through to a directory and fails on demand.
+//!
+//! ```text
+//! let disk = FaultFs::mount(&backing, &at)?;
+//! disk.inject(Fault::NoSpace { after: 1_000_000 });   // from now on
+//! … run the tool on `at` …
+//! disk.clear();                                       // whole again
+//! ```
+//!
+//! Faults may be switched at any moment, also while a tool works on it; several hold at once. Dropping it unmounts, also
+//! where a test panics or something still uses a file in it. Mounting needs root and `/dev/fuse`, nothing of libfuse.
+//!
+//! The program `faultfs BACKING AT` does the same from a terminal: it says `ready`, then takes a fault a line from stdin
+//! (`no-space 1000000`, `read-error 5 *.so`, `clear`), and unmounts when stdin ends.
+//!
+//! It keeps a descriptor for every entry that the kernel remembers, so trees must stay below the limit on open files
+//! (20,000 on usual machines), and everything must be on one file system.
+
+mod attributes;
+mod cli;
+mod content;
+mod entries;
+mod fault;
+mod faults;
+mod filesystem;
+mod handles;
+mod mounted;
+mod nodes;
+mod pattern;
+mod properties;
+
+pub use cli::{command, run};
+pub use fault::Fault;
+pub use mounted::FaultFs;
+pub use pattern::Pattern;
+
+/// What an operation answers the kernel.
+type Answer<T> = Result<T, rustix::io::Errno>;
