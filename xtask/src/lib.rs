@@ -14,6 +14,7 @@ pub mod e2e;
 pub mod engine;
 pub mod fingerprint;
 pub mod image;
+mod installed;
 pub mod probe;
 pub mod shown;
 mod suite;

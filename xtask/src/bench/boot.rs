@@ -84,10 +84,15 @@ fn engine_alone(engine: &Engine, image: &str) -> Result<Duration> {
 /// How long it takes from `docker run` to the first 200 of the login page.
 fn boot(engine: &Engine, image: &str, options: &[&str]) -> Result<Duration> {
     remove(engine)?;
+    until_login_page(engine, NAME, image, options)
+}
+
+/// Runs a container and waits for the first 200 of its login page; says how long that took.
+pub fn until_login_page(engine: &Engine, name: &str, image: &str, options: &[&str]) -> Result<Duration> {
     // Chosen beforehand, so that asking docker for it is not part of the measurement.
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
     let mut run = engine.docker();
-    run.args(["run", "--detach", "--name", NAME, "--publish", &format!("127.0.0.1:{port}:1111")])
+    run.args(["run", "--detach", "--name", name, "--publish", &format!("127.0.0.1:{port}:1111")])
         .args(options)
         .arg(image);
     let started = Instant::now();

@@ -6,6 +6,7 @@ mod http;
 mod load;
 mod rotation;
 mod spread;
+mod workspace;
 
 use clap::Subcommand;
 use kit::{Exit, Outcome};
@@ -29,13 +30,16 @@ enum What {
     Boot(boot::Args),
     /// What asking the portal about every request costs, and what a change of the login does under load
     Gate(gate::Args),
+    /// Copying, repeating, sharing blocks, permissions and boot with a tree of 5.45 GB to sync
+    Workspace(workspace::Args),
 }
 
 /// Runs a measurement and prints its table.
 pub fn run(args: &Args) -> Outcome {
-    with_engine(args.choice, |_, engine| match &args.what {
-        What::Boot(boot) => boot::run(boot, engine),
-        What::Gate(gate) => gate::run(gate, engine),
-    })?;
+    match &args.what {
+        What::Boot(boot) => with_engine(args.choice, |_, engine| boot::run(boot, engine))?,
+        What::Gate(gate) => with_engine(args.choice, |_, engine| gate::run(gate, engine))?,
+        What::Workspace(workspace) => workspace::run(workspace, args.choice)?,
+    }
     Ok(Exit::Done)
 }

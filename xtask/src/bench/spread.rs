@@ -20,19 +20,25 @@ impl Spread {
     pub fn median(&self) -> Duration {
         self.0[(self.0.len() - 1) / 2]
     }
+
+    /// The quickest.
+    #[must_use]
+    pub fn least(&self) -> Duration {
+        self.0[0]
+    }
+
+    /// The slowest.
+    #[must_use]
+    pub fn greatest(&self) -> Duration {
+        self.0[self.0.len() - 1]
+    }
 }
 
 impl fmt::Display for Spread {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = |index: usize| self.0[index].as_secs_f64();
-        let (median, last) = (self.median().as_secs_f64(), self.0.len() - 1);
-        write!(
-            formatter,
-            "{median:.2} s  (min {:.2}, max {:.2}, n {})",
-            seconds(0),
-            seconds(last),
-            self.0.len()
-        )
+        let (median, least, greatest) = (self.median(), self.least(), self.greatest());
+        let [median, least, greatest] = [median, least, greatest].map(|time| time.as_secs_f64());
+        write!(formatter, "{median:.2} s  (min {least:.2}, max {greatest:.2}, n {})", self.0.len())
     }
 }
 

@@ -1,0 +1,39 @@
+//! A second run with nothing to do, against a walk that looks at every entry of both trees.
+
+use std::io::{self, Write};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::contest::{self, Entrant, Until};
+use super::ground::cool_down;
+use super::{Plan, ours};
+use crate::engine::packages;
+
+pub fn run(plan: &Plan) -> Result<()> {
+    packages::install(&[("rsync", "rsync"), ("find", "findutils")])?;
+    let workspace_sync = ours::build(&plan.checkout, "workspace-sync")?;
+    let (tree, copy) = (plan.ground.at("tree"), plan.ground.at("copy"));
+    plan.ground.clear("copy")?;
+    kit::cmd::run(&mut ours::sync(&workspace_sync, &tree, &copy))?;
+    // It must ask for a time that nothing has, or it would print names.
+    let walk = || kit::cmd::run(Command::new("find").args([&tree, &copy]).args(["-newermt", "2100-01-01"]));
+    let entrants = |prepare: fn() -> Result<()>| {
+        [
+            Entrant::new("workspace-sync copy", prepare, || {
+                kit::cmd::run(&mut ours::sync(&workspace_sync, &tree, &copy))
+            }),
+            Entrant::new("find -newermt, both trees", prepare, walk),
+            Entrant::new("rsync -aSH", prepare, || {
+                kit::cmd::run(Command::new("rsync").arg("-aSH").arg(tree.join("")).arg(&copy))
+            }),
+        ]
+    };
+    let cold =
+        contest::hold("nothing to do, cold", "ours", plan.rounds, Until::Returned, &entrants(cool_down))?;
+    walk()?;
+    let warm =
+        contest::hold("nothing to do, warm", "ours", plan.rounds, Until::Returned, &entrants(|| Ok(())))?;
+    plan.ground.remove("copy")?;
+    writeln!(io::stdout(), "{cold}\n{warm}").context("cannot print")
+}

@@ -1,0 +1,111 @@
+//! A first copy with cold caches.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use super::contest::{self, Entrant, Until};
+use super::ground::cool_down;
+use super::{Plan, ours};
+use crate::engine::packages;
+use crate::installed;
+
+/// The quickest public copier on machines like these; it loses hard links and the times of directories.
+const XCP: (&str, &str) = ("xcp", "0.24.9");
+
+pub fn run(plan: &Plan) -> Result<()> {
+    packages::install(&[("rsync", "rsync")])?;
+    let workspace_sync = ours::build(&plan.checkout, "workspace-sync")?;
+    let xcp = installed::provide(&plan.checkout, XCP.0, XCP.1)?;
+    let (tree, copy) = (plan.ground.at("tree"), plan.ground.at("copy"));
+    let bytes = plan.ground.at("bytes");
+    noise(&bytes, plan.shape.bytes)?;
+    let fresh = || plan.ground.clear("copy").and_then(|()| cool_down());
+    let entrants = [
+        Entrant::new("workspace-sync copy", fresh, || {
+            kit::cmd::run(&mut ours::sync(&workspace_sync, &tree, &copy))
+        }),
+        Entrant::new("rsync -aSH", fresh, || {
+            kit::cmd::run(Command::new("rsync").arg("-aSH").arg(tree.join("")).arg(&copy))
+        }),
+        Entrant::new("cp -a", fresh, || kit::cmd::run(Command::new("cp").arg("-a").args([&tree, &copy]))),
+        Entrant::new(
+            "tar pipe",
+            || fresh().and_then(|()| plan.ground.directory("copy").map(drop)),
+            || tar(&tree, &copy),
+        ),
+        Entrant::new("xcp", fresh, || {
+            let options = ["--recursive", "--no-progress", "--no-target-directory"];
+            kit::cmd::run(Command::new(&xcp).args(options).args([&tree, &copy]))
+        }),
+        Entrant::new("dd of the same bytes", fresh, || dd(&bytes, &copy)),
+    ];
+    let table = contest::hold("first copy, cold", "ours", plan.rounds, Until::OnDisk, &entrants)?;
+    plan.ground.clear("copy")?;
+    plan.ground.remove("bytes")?;
+    writeln!(io::stdout(), "{table}").context("cannot print")
+}
+
+/// One file as large as all of the tree, of bytes that cannot be compressed.
+fn noise(path: &Path, size: u64) -> Result<()> {
+    let write = || -> io::Result<()> {
+        let mut source = File::open("/dev/urandom")?.take(size);
+        io::copy(&mut source, &mut File::create(path)?).map(drop)
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn dd(from: &Path, to: &Path) -> Result<()> {
+    let operand = |name: &str, path: &Path| {
+        let mut operand = std::ffi::OsString::from(name);
+        operand.push(path);
+        operand
+    };
+    kit::cmd::run(Command::new("dd").arg(operand("if=", from)).arg(operand("of=", to)).arg("bs=4M"))
+}
+
+fn tar(from: &Path, to: &Path) -> Result<()> {
+    let mut pack = Command::new("tar");
+    pack.arg("--directory").arg(from).args(["--create", "--file", "-", "."]).stdout(Stdio::piped());
+    let mut pack = pack.spawn().context("cannot run tar")?;
+    let output = pack.stdout.take().context("tar has no output")?;
+    let mut unpack = Command::new("tar");
+    unpack.arg("--directory").arg(to).args(["--extract", "--preserve-permissions", "--file", "-"]);
+    let unpacked = unpack.stdin(output).status().context("cannot run tar")?;
+    let packed = pack.wait().context("cannot wait for tar")?;
+    if !packed.success() || !unpacked.success() {
+        bail!("tar ended with {packed} and {unpacked}");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn the_pipe_copies_a_tree_and_a_missing_one_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        fs::create_dir(&from).unwrap();
+        fs::create_dir(&to).unwrap();
+        fs::write(from.join("file"), "x").unwrap();
+        tar(&from, &to).unwrap();
+        assert_eq!(fs::read(to.join("file")).unwrap(), b"x");
+        assert!(tar(&dir.path().join("gone"), &to).is_err());
+    }
+
+    #[test]
+    fn as_many_bytes_are_made_and_copied_as_were_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("a file"), dir.path().join("to"));
+        noise(&from, 100_001).unwrap();
+        dd(&from, &to).unwrap();
+        assert_eq!(fs::read(&from).unwrap(), fs::read(&to).unwrap());
+        assert_eq!(fs::metadata(&to).unwrap().len(), 100_001);
+    }
+}

@@ -1,0 +1,144 @@
+//! Where the trees lie while something is measured, and the state of the machine's caches.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use kit::HintExt;
+use trees::Shape;
+
+use crate::shown;
+
+/// For metadata and whatever else a copy makes, in bytes.
+const MARGIN: u64 = 600_000_000;
+const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
+
+/// A directory that is removed when the measurement ends.
+#[derive(Debug)]
+pub struct Ground {
+    root: PathBuf,
+    keep: bool,
+}
+
+impl Ground {
+    /// Makes it anew, where so many bytes must be free.
+    pub fn make(root: &Path, needed: u64, keep: bool) -> Result<Self> {
+        remove(root)?;
+        fs::create_dir_all(root).with_context(|| format!("cannot create {}", root.display()))?;
+        let ground = Self { root: root.to_owned(), keep };
+        let stat = nix::sys::statvfs::statvfs(root)
+            .with_context(|| format!("cannot tell what is free in {}", root.display()))?;
+        let free = stat.blocks_available().saturating_mul(stat.fragment_size());
+        let needed = needed.saturating_add(MARGIN);
+        if free < needed {
+            let (free, needed) = (free / 1_000_000, needed / 1_000_000);
+            return Err(anyhow::anyhow!("{free} MB are free in {}, {needed} are needed", root.display()))
+                .hint(|| "--percent takes a smaller tree".to_owned());
+        }
+        Ok(ground)
+    }
+
+    /// A path in it.
+    pub fn at(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// Makes a directory in it.
+    pub fn directory(&self, name: &str) -> Result<PathBuf> {
+        let path = self.at(name);
+        fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(path)
+    }
+
+    /// Builds a tree in it.
+    pub fn tree(&self, name: &str, shape: &Shape, seed: u64) -> Result<PathBuf> {
+        let path = self.at(name);
+        log::info!("building {} with {} entries", path.display(), shape.entries());
+        trees::build(&path, shape, seed)?;
+        Ok(path)
+    }
+
+    /// Removes something in it, if it is there.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        if self.keep { Ok(()) } else { remove(&self.at(name)) }
+    }
+
+    /// Removes something in it, also where trees are to be left: something else comes into its place.
+    pub fn clear(&self, name: &str) -> Result<()> {
+        remove(&self.at(name))
+    }
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        if self.keep {
+            log::info!("the trees are left in {}", self.root.display());
+        } else if let Err(error) = remove(&self.root) {
+            log::warn!("{error:#}");
+        }
+    }
+}
+
+/// Writes everything to disk, and as root lets the kernel forget what it has read.
+pub fn cool_down() -> Result<()> {
+    nix::unistd::sync();
+    if !nix::unistd::geteuid().is_root() {
+        log::warn!("caches stay warm: only root can drop them");
+        return Ok(());
+    }
+    fs::write(DROP_CACHES, "3").with_context(|| format!("cannot write {DROP_CACHES}"))
+}
+
+/// A mounted file system, unmounted when this is dropped.
+#[derive(Debug)]
+pub struct Mounted(PathBuf);
+
+impl Mounted {
+    /// Calls mount(8); needs root.
+    pub fn new(options: &[&str], what: &Path, at: &Path) -> Result<Self> {
+        kit::cmd::run(Command::new("mount").args(options).arg(what).arg(at))?;
+        Ok(Self(at.to_owned()))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if let Err(error) = shown::run(Command::new("umount").arg(&self.0)) {
+            log::warn!("{error:#}");
+        }
+    }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    };
+    removed.with_context(|| format!("cannot remove {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_gone_afterwards_unless_it_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        for keep in [false, true] {
+            let ground = Ground::make(&dir.path().join("ground"), 0, keep).unwrap();
+            ground.directory("inside").unwrap();
+            drop(ground);
+            assert_eq!(dir.path().join("ground/inside").exists(), keep);
+        }
+    }
+
+    #[test]
+    fn too_little_room_is_said_with_the_numbers() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = Ground::make(&dir.path().join("ground"), u64::MAX / 2, false).unwrap_err();
+        assert!(error.to_string().ends_with(", 9223372037454 are needed"), "{error}");
+    }
+}

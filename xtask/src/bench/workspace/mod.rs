@@ -1,0 +1,125 @@
+//! What syncing a workspace costs, next to what public tools need for the same tree in the same run.
+//!
+//! All trees come from a seed and lie below `target/bench`, on the file system of the checkout.
+
+mod again;
+mod contest;
+mod copy;
+mod ground;
+mod million;
+mod ours;
+mod overlay;
+mod page;
+mod permissions;
+mod reflink;
+
+use std::io::{self, Write};
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use trees::Shape;
+
+use crate::checkout::Checkout;
+use crate::e2e::with_engine;
+use crate::engine::Choice;
+use ground::Ground;
+
+/// Copying, repeating, sharing blocks, permissions and boot with a tree of 5.45 GB to sync
+///
+/// Prints markdown tables for docs/measurements.md; "x ours" is how many times as long as ours a tool takes. As root, copies
+/// begin with cold caches (which slows the whole machine for a moment), and file systems are mounted. Needs 17 GB below
+/// target/, which are free again afterwards.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Measure this alone; may be given several times
+    #[arg(long, value_enum, value_name = "PART")]
+    only: Vec<Part>,
+    /// How often to measure each, in turns; the middle one is shown
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Use a tree of this part of the size, to see whether all is well
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u8).range(1..=100))]
+    percent: u8,
+    /// Measure the memory that a million entries take as well, which takes long
+    #[arg(long)]
+    million: bool,
+    /// What the trees are made from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Leave the trees where they are
+    #[arg(long)]
+    keep: bool,
+    /// Boot this variant instead of the machine's default
+    #[arg(long)]
+    variant: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// A first copy with cold caches: rsync, cp, tar, xcp, dd
+    Copy,
+    /// A second run with nothing to do: find, rsync
+    Again,
+    /// A copy on a file system that shares blocks: cp --reflink
+    Reflink,
+    /// fix-perms: chown, chmod, setfacl, find, and what an overlay copies up
+    Permissions,
+    /// From `docker run` to the login page, with a tree to sync and without
+    Page,
+}
+
+/// What every part needs to know.
+#[derive(Debug)]
+struct Plan {
+    checkout: Checkout,
+    ground: Ground,
+    shape: Shape,
+    rounds: usize,
+    percent: usize,
+    seed: u64,
+}
+
+/// Measures and prints a table for each part.
+pub fn run(args: &Args, choice: Choice) -> Result<()> {
+    let checkout = Checkout::find()?;
+    let percent = usize::from(args.percent);
+    let shape = Shape::environment().scaled(percent, 100);
+    // The tree, a file as large for dd, and one copy.
+    let ground = Ground::make(&checkout.root().join("target/bench/workspace"), 3 * shape.bytes, args.keep)?;
+    let plan = Plan { checkout, ground, shape, rounds: args.rounds.max(1), percent, seed: args.seed };
+    let wanted = |part| args.only.is_empty() || args.only.contains(&part);
+    if wanted(Part::Copy) || wanted(Part::Again) || wanted(Part::Page) {
+        plan.show(&format!("A tree of {} files and {} links", shape.files, shape.links))?;
+        plan.ground.tree("tree", &shape, plan.seed)?;
+    }
+    if wanted(Part::Copy) {
+        copy::run(&plan)?;
+    }
+    if wanted(Part::Again) {
+        again::run(&plan)?;
+    }
+    if wanted(Part::Page) {
+        with_engine(choice, |_, engine| page::run(&plan, engine, args.variant.as_deref()))?;
+    }
+    plan.ground.remove("tree")?;
+    if wanted(Part::Reflink) {
+        reflink::run(&plan)?;
+    }
+    if wanted(Part::Permissions) {
+        permissions::run(&plan)?;
+        overlay::run(&plan)?;
+    }
+    if args.million {
+        million::run(&plan)?;
+    }
+    Ok(())
+}
+
+impl Plan {
+    /// Prints a line of the answer.
+    fn show(&self, text: &str) -> Result<()> {
+        let bytes = self.shape.bytes / 1_000_000;
+        writeln!(io::stdout(), "\n{text} ({bytes} MB, seed {}, {} rounds)\n", self.seed, self.rounds)
+            .context("cannot print")
+    }
+}

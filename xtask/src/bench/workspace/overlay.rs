@@ -1,0 +1,87 @@
+//! What correcting permissions copies into a container's layer.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use kit::HintExt;
+
+use super::ground::Mounted;
+use super::{Plan, ours, permissions};
+
+pub fn run(plan: &Plan) -> Result<()> {
+    let fix_perms = ours::build(&plan.checkout, "fix-perms")?;
+    let ours = |opt: &Path| kit::cmd::run(permissions::fix(&fix_perms, opt).args(["--only", "container"]));
+    plan.ground.clear("lower")?;
+    let lower = plan.ground.tree("lower", &permissions::shape(plan), plan.seed)?;
+    let first = [copied(plan, ours)?, copied(plan, permissions::share)?];
+    ours(&lower)?;
+    let nothing = [copied(plan, ours)?, copied(plan, permissions::share)?];
+    plan.ground.remove("lower")?;
+    let mut out = io::stdout().lock();
+    writeln!(out, "| copied into the upper layer | first run | nothing to fix |\n|---|---|---|")?;
+    for (number, name) in ["fix-perms", "chown -R, chmod -R"].into_iter().enumerate() {
+        let show = |(entries, bytes): (u64, u64)| format!("{entries} entries, {} MB", bytes / 1_000_000);
+        writeln!(out, "| {name} | {} | {} |", show(first[number]), show(nothing[number]))?;
+    }
+    writeln!(out).context("cannot print")
+}
+
+/// Entries and allocated bytes in the upper layer after a task.
+fn copied(plan: &Plan, task: impl Fn(&Path) -> Result<()>) -> Result<(u64, u64)> {
+    for name in ["upper", "work", "merged"] {
+        plan.ground.clear(name)?;
+        plan.ground.directory(name)?;
+    }
+    let mut options = std::ffi::OsString::from("lowerdir=");
+    options.push(plan.ground.at("lower"));
+    for (option, name) in [(",upperdir=", "upper"), (",workdir=", "work")] {
+        options.push(option);
+        options.push(plan.ground.at(name));
+    }
+    let merged = plan.ground.at("merged");
+    let options = options.to_str().context("the path of the checkout is not text")?;
+    let mounted = Mounted::new(&["-t", "overlay", "-o", options], Path::new("overlay"), &merged)
+        .hint(|| "mounting needs root; --only leaves this part out".to_owned())?;
+    task(&merged)?;
+    drop(mounted);
+    let counted = count(&plan.ground.at("upper"))?;
+    for name in ["upper", "work", "merged"] {
+        plan.ground.clear(name)?;
+    }
+    Ok(counted)
+}
+
+/// Entries below a directory, and the bytes that their files take on disk.
+fn count(directory: &Path) -> Result<(u64, u64)> {
+    let context = || format!("cannot read {}", directory.display());
+    let (mut entries, mut bytes) = (0, 0);
+    for entry in fs::read_dir(directory).with_context(context)? {
+        let entry = entry.with_context(context)?;
+        let metadata = entry.metadata().with_context(context)?;
+        entries += 1;
+        if metadata.is_dir() {
+            let below = count(&entry.path())?;
+            (entries, bytes) = (entries + below.0, bytes + below.1);
+        } else {
+            bytes += metadata.blocks() * 512;
+        }
+    }
+    Ok((entries, bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_at_any_depth_are_counted_and_links_are_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        fs::write(dir.path().join("a/b/file"), "x").unwrap();
+        std::os::unix::fs::symlink("/usr", dir.path().join("link")).unwrap();
+        assert_eq!(count(dir.path()).unwrap().0, 4);
+    }
+}

@@ -1,0 +1,66 @@
+//! From `docker run` to the login page, with a tree to sync and without.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::Plan;
+use super::contest::{self, Entrant, Until};
+use super::ground::cool_down;
+use crate::bench::boot;
+use crate::engine::Engine;
+use crate::image;
+
+const NAME: &str = "leonardo-bench-workspace";
+/// The synced tree's name, below `/opt`.
+const TREE: &str = "big";
+
+pub fn run(plan: &Plan, engine: &Engine, variant: Option<&str>) -> Result<()> {
+    let built = image::build(engine, variant)?;
+    let image = format!("{NAME}:latest");
+    // A link from build time on, as extended images have it; the tree itself is mounted, which spares building it in.
+    let recipe = format!(
+        "FROM {}\nRUN mkdir /opt/.image/{TREE} && ln -s /opt/.image/{TREE} /opt/{TREE}\n",
+        built.image
+    );
+    kit::cmd::run_with_input(engine.docker().args(["build", "--tag", &image, "-"]), recipe.as_bytes())?;
+    let measured = measure(plan, engine, &image);
+    remove(engine)?;
+    kit::cmd::run(engine.docker().args(["rmi", &image]))?;
+    plan.ground.clear("volume")?;
+    measured
+}
+
+fn measure(plan: &Plan, engine: &Engine, image: &str) -> Result<()> {
+    let tree = mount(&plan.ground.at("tree"), &format!("/opt/.image/{TREE}:ro"))?;
+    let volume = mount(&plan.ground.at("volume"), "/workspace")?;
+    let names = format!("OPT_SYNC={TREE}");
+    let prepare = || -> Result<()> {
+        remove(engine)?;
+        plan.ground.clear("volume")?;
+        plan.ground.directory("volume")?;
+        cool_down()
+    };
+    let boot = |sync: &str| {
+        let sync = format!("WORKSPACE_SYNC={sync}");
+        let options = ["--volume", &tree, "--volume", &volume, "--env", &names, "--env", &sync];
+        boot::until_login_page(engine, NAME, image, &options).map(drop)
+    };
+    let entrants = [
+        Entrant::new("nothing to sync", prepare, || boot("false")),
+        Entrant::new("a tree to sync", prepare, || boot("true")),
+    ];
+    let title = "docker run until the login page, cold";
+    let table = contest::hold(title, "without", plan.rounds, Until::Returned, &entrants)?;
+    writeln!(io::stdout(), "{table}").context("cannot print")
+}
+
+fn mount(host: &Path, inside: &str) -> Result<String> {
+    let host = host.to_str().context("the path of the checkout is not text")?;
+    Ok(format!("{host}:{inside}"))
+}
+
+fn remove(engine: &Engine) -> Result<()> {
+    kit::cmd::run(engine.docker().args(["rm", "--force", "--volumes", NAME]))
+}

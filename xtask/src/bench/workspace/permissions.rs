@@ -1,0 +1,88 @@
+//! `fix-perms` over a tree like `/opt` and one like a workspace, against the commands that shell systems use.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use trees::Shape;
+
+use super::contest::{self, Entrant, Until};
+use super::{Plan, ours};
+use crate::engine::packages;
+
+/// In each of the two trees.
+const ENTRIES: usize = 101_000;
+/// The volume's owner.
+const USER: &str = "1000";
+/// Every distribution has this group; ours is made in the image.
+pub const GROUP: &str = "users";
+
+pub fn run(plan: &Plan) -> Result<()> {
+    packages::install(&[("setfacl", "acl"), ("find", "findutils")])?;
+    let fix_perms = ours::build(&plan.checkout, "fix-perms")?;
+    let shape = shape(plan);
+    let (opt, workspace) = (plan.ground.at("opt"), plan.ground.at("workspace"));
+    let fresh = || -> Result<()> {
+        for name in ["opt", "workspace"] {
+            plan.ground.clear(name)?;
+            plan.ground.tree(name, &shape, plan.seed)?;
+        }
+        Ok(())
+    };
+    let find =
+        || kit::cmd::run(Command::new("find").args([&opt, &workspace]).args(["-newermt", "2100-01-01"]));
+    let ours = || kit::cmd::run(fix(&fix_perms, &opt).env("WORKSPACE", &workspace));
+    let first = contest::hold(
+        "first run",
+        "ours",
+        plan.rounds,
+        Until::Returned,
+        &[
+            Entrant::new("fix-perms", fresh, ours),
+            Entrant::new("chown -R, chmod -R, 2 x setfacl -R", fresh, || shell(&opt, &workspace)),
+        ],
+    )?;
+    fresh()?;
+    ours()?;
+    let nothing = contest::hold(
+        "nothing to fix, warm",
+        "ours",
+        plan.rounds,
+        Until::Returned,
+        &[
+            Entrant::new("fix-perms", || Ok(()), ours),
+            Entrant::new("find -newermt", || Ok(()), find),
+            Entrant::new("chown -R, chmod -R, 2 x setfacl -R", || Ok(()), || shell(&opt, &workspace)),
+        ],
+    )?;
+    plan.ground.remove("opt")?;
+    plan.ground.remove("workspace")?;
+    writeln!(io::stdout(), "{} entries\n\n{first}\n{nothing}", 2 * shape.entries()).context("cannot print")
+}
+
+/// One of the two trees.
+pub fn shape(plan: &Plan) -> Shape {
+    Shape::many(ENTRIES * plan.percent / 100)
+}
+
+/// `fix-perms` for `opt` in the place of `/opt`, with a mounted workspace.
+pub fn fix(fix_perms: &Path, opt: &Path) -> Command {
+    let mut command = Command::new(fix_perms);
+    command.arg("--opt").arg(opt).args(["--group", GROUP]);
+    command.env("WORKSPACE_UID", USER).env("WORKSPACE_MOUNTED", "true");
+    command
+}
+
+fn shell(opt: &Path, workspace: &Path) -> Result<()> {
+    share(opt)?;
+    let entry = format!("u:{USER}:rwX");
+    kit::cmd::run(Command::new("setfacl").args(["-R", "-m", &entry]).arg(workspace))?;
+    kit::cmd::run(Command::new("setfacl").args(["-R", "-d", "-m", &entry]).arg(workspace))
+}
+
+/// What shell systems do with `/opt`.
+pub fn share(opt: &Path) -> Result<()> {
+    kit::cmd::run(Command::new("chown").args(["-R", &format!("root:{GROUP}")]).arg(opt))?;
+    kit::cmd::run(Command::new("chmod").args(["-R", "g+rwX"]).arg(opt))
+}

@@ -1,0 +1,43 @@
+//! A copy on a file system that shares blocks.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use kit::HintExt;
+
+use super::contest::{self, Entrant, Until};
+use super::ground::{Mounted, cool_down};
+use super::{Plan, ours};
+use crate::engine::packages;
+
+/// Room for the file system's own structures, in bytes.
+const OWN: u64 = 1_500_000_000;
+
+pub fn run(plan: &Plan) -> Result<()> {
+    packages::install(&[("mkfs.xfs", "xfsprogs")])?;
+    let workspace_sync = ours::build(&plan.checkout, "workspace-sync")?;
+    let (image, at) = (plan.ground.at("xfs"), plan.ground.directory("mounted")?);
+    File::create(&image)
+        .and_then(|file| file.set_len(plan.shape.bytes * 5 / 4 + OWN))
+        .with_context(|| format!("cannot write {}", image.display()))?;
+    kit::cmd::run(Command::new("mkfs.xfs").args(["-q", "-m", "reflink=1"]).arg(&image))?;
+    let mounted = Mounted::new(&["-o", "loop"], &image, &at)
+        .hint(|| "mounting needs root; --only leaves this part out".to_owned())?;
+    let tree = plan.ground.tree("mounted/tree", &plan.shape, plan.seed)?;
+    let copy = plan.ground.at("mounted/copy");
+    let fresh = || plan.ground.clear("mounted/copy").and_then(|()| cool_down());
+    let entrants = [
+        Entrant::new("workspace-sync copy", fresh, || {
+            kit::cmd::run(&mut ours::sync(&workspace_sync, &tree, &copy))
+        }),
+        Entrant::new("cp -a --reflink=always", fresh, || {
+            kit::cmd::run(Command::new("cp").args(["-a", "--reflink=always"]).args([&tree, &copy]))
+        }),
+    ];
+    let table = contest::hold("shared blocks (xfs), cold", "ours", plan.rounds, Until::OnDisk, &entrants)?;
+    drop(mounted);
+    plan.ground.remove("xfs")?;
+    writeln!(io::stdout(), "{table}").context("cannot print")
+}
