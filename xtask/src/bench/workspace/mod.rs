@@ -24,12 +24,14 @@ use crate::e2e::with_engine;
 use crate::engine::Choice;
 use ground::Ground;
 
+const NOTES: &str = "\
+Prints markdown tables for docs/measurements.md. A row's \"x ours\" says how many times as long as ours it takes; \"on disk\" \
+is the time until nothing is left to be written. Copies begin with cold caches, which slows the whole machine for a moment, \
+and file systems are mounted: it needs root. It also needs 17 GB below target/, which are free again afterwards.";
+
 /// Copying, repeating, sharing blocks, permissions and boot with a tree of 5.45 GB to sync
-///
-/// Prints markdown tables for docs/measurements.md; "x ours" is how many times as long as ours a tool takes. As root, copies
-/// begin with cold caches (which slows the whole machine for a moment), and file systems are mounted. Needs 17 GB below
-/// target/, which are free again afterwards.
 #[derive(Debug, clap::Args)]
+#[command(after_help = NOTES)]
 pub struct Args {
     /// Measure this alone; may be given several times
     #[arg(long, value_enum, value_name = "PART")]

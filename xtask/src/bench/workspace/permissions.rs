@@ -5,9 +5,11 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use kit::HintExt;
 use trees::Shape;
 
 use super::contest::{self, Entrant, Until};
+use super::ground::Mounted;
 use super::{Plan, ours};
 use crate::engine::packages;
 
@@ -22,9 +24,12 @@ pub fn run(plan: &Plan) -> Result<()> {
     packages::install(&[("setfacl", "acl"), ("find", "findutils")])?;
     let fix_perms = ours::build(&plan.checkout, "fix-perms")?;
     let shape = shape(plan);
-    let (opt, workspace) = (plan.ground.at("opt"), plan.ground.at("workspace"));
+    let (opt, workspace) = (plan.ground.at("opt"), plan.ground.directory("workspace")?);
+    // A directory that is no volume is left alone.
+    let mounted = Mounted::new(&["--bind"], &plan.ground.directory("volume")?, &workspace)
+        .hint(|| "mounting needs root; --only leaves this part out".to_owned())?;
     let fresh = || -> Result<()> {
-        for name in ["opt", "workspace"] {
+        for name in ["opt", "workspace/tree"] {
             plan.ground.clear(name)?;
             plan.ground.tree(name, &shape, plan.seed)?;
         }
@@ -51,13 +56,15 @@ pub fn run(plan: &Plan) -> Result<()> {
         plan.rounds,
         Until::Returned,
         &[
-            Entrant::new("fix-perms", || Ok(()), ours),
+            // What the shell's commands changed in the round before is no part of this.
+            Entrant::new("fix-perms", ours, ours),
             Entrant::new("find -newermt", || Ok(()), find),
             Entrant::new("chown -R, chmod -R, 2 x setfacl -R", || Ok(()), || shell(&opt, &workspace)),
         ],
     )?;
+    drop(mounted);
     plan.ground.remove("opt")?;
-    plan.ground.remove("workspace")?;
+    plan.ground.remove("volume")?;
     writeln!(io::stdout(), "{} entries\n\n{first}\n{nothing}", 2 * shape.entries()).context("cannot print")
 }
 
