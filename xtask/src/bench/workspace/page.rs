@@ -2,8 +2,9 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::Plan;
 use super::contest::{self, Entrant, Until};
@@ -15,6 +16,7 @@ use crate::image;
 const NAME: &str = "leonardo-bench-workspace";
 /// The synced tree's name, below `/opt`.
 const TREE: &str = "big";
+const DEADLINE: Duration = Duration::from_mins(15);
 
 pub fn run(plan: &Plan, engine: &Engine, variant: Option<&str>) -> Result<()> {
     let built = image::build(engine, variant)?;
@@ -53,7 +55,25 @@ fn measure(plan: &Plan, engine: &Engine, image: &str) -> Result<()> {
     ];
     let title = "docker run until the login page, cold";
     let table = contest::hold(title, "without", plan.rounds, Until::Returned, &entrants)?;
-    writeln!(io::stdout(), "{table}").context("cannot print")
+    prepare()?;
+    let started = Instant::now();
+    boot("true")?;
+    synced(engine)?;
+    let seconds = started.elapsed().as_secs_f64();
+    writeln!(io::stdout(), "{table}\nThe copy was in use after {seconds:.1} s.\n").context("cannot print")
+}
+
+/// Waits for the end of the sync, and fails if the tree is not the copy then: there was nothing to compare with.
+fn synced(engine: &Engine) -> Result<()> {
+    let run = |command: &[&str]| kit::cmd::stdout(engine.docker().args(["exec", NAME]).args(command));
+    let ended = || run(&["test", "!", "-e", "/run/workspace_sync"]).is_ok().then_some(());
+    kit::wait::until(DEADLINE, "the sync to end", ended)?;
+    let tree = run(&["readlink", "--canonicalize", &format!("/opt/{TREE}")])?;
+    if !tree.starts_with("/workspace/") {
+        let log = run(&["tail", "--lines", "5", "/var/log/sync.log"])?;
+        bail!("/opt/{TREE} is still {}, not a copy in the workspace: {}", tree.trim(), log.trim());
+    }
+    Ok(())
 }
 
 fn mount(host: &Path, inside: &str) -> Result<String> {
