@@ -1,0 +1,103 @@
+//! What was seen of a file or directory: everything that a decision needs, and nothing else.
+
+use rustix::fs::{FileType, Stat};
+
+/// Read, write and execute, as in one digit of a mode.
+pub const ALL: u8 = 7;
+const SET_USER_ID: u32 = 0o4000;
+/// Set-group-ID: on a directory, what is made in it gets the directory's group.
+pub const SET_GROUP_ID: u32 = 0o2000;
+
+/// What an entry is, as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A link, device, pipe or socket: never touched.
+    Other,
+}
+
+/// An entry's owner, mode and identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// What it is.
+    pub kind: Kind,
+    /// Permission bits with set-user-ID, set-group-ID and sticky: `0o7777` at most.
+    pub mode: u32,
+    /// The owner.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// How many names it has.
+    pub names: u64,
+    /// Device and inode: the same for all names of a file.
+    pub identity: (u64, u64),
+}
+
+impl Entry {
+    /// The owner's read, write and execute bits.
+    pub fn owner_bits(&self) -> u8 {
+        bits(self.mode >> 6)
+    }
+
+    /// The group's bits; those of the mask where there is an ACL (acl(5)).
+    pub fn group_bits(&self) -> u8 {
+        bits(self.mode >> 3)
+    }
+
+    /// Everybody else's bits.
+    pub fn other_bits(&self) -> u8 {
+        bits(self.mode)
+    }
+
+    /// Whether its owner keeps it to itself, as private keys and `.netrc` are kept.
+    pub fn is_private(&self) -> bool {
+        self.group_bits() | self.other_bits() == 0
+    }
+
+    /// Whether it is a file that runs with its owner's or group's rights: whoever may write it, gets them.
+    pub fn lends_rights(&self) -> bool {
+        self.kind == Kind::File && self.mode & (SET_USER_ID | SET_GROUP_ID) != 0
+    }
+}
+
+impl From<&Stat> for Entry {
+    // The types of these fields differ between architectures.
+    #[allow(clippy::useless_conversion, clippy::unnecessary_cast)]
+    fn from(stat: &Stat) -> Self {
+        Self {
+            kind: match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile => Kind::File,
+                FileType::Directory => Kind::Directory,
+                _ => Kind::Other,
+            },
+            mode: stat.st_mode & 0o7777,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            names: u64::from(stat.st_nlink),
+            identity: (stat.st_dev as u64, stat.st_ino as u64),
+        }
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "three bits")]
+fn bits(mode: u32) -> u8 {
+    (mode & 0o7) as u8
+}
+
+#[cfg(test)]
+pub mod example {
+    use super::{Entry, Kind};
+
+    /// A file of root's with one name.
+    pub fn file(mode: u32) -> Entry {
+        Entry { kind: Kind::File, mode, uid: 0, gid: 0, names: 1, identity: (1, 2) }
+    }
+
+    /// A directory of root's.
+    pub fn directory(mode: u32) -> Entry {
+        Entry { kind: Kind::Directory, names: 2, ..file(mode) }
+    }
+}

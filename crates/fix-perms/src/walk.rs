@@ -1,0 +1,349 @@
+//! The walk over a tree: by descriptors, in parallel, without following a link or entering another mount.
+//!
+//! Each directory is opened below its parent's descriptor, so nobody can lead the walk elsewhere by moving things about.
+//! A descriptor lives as long as one of its subdirectories waits; what waits is taken last in, first out, so that few do.
+
+use std::ffi::{CStr, CString, OsStr};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, openat, openat2, statat};
+use rustix::io::Errno;
+
+use crate::acl::Acl;
+use crate::apply;
+use crate::change::{Change, ChangeKind};
+use crate::entry::{Entry, Kind};
+use crate::names::Names;
+use crate::rules::Rules;
+use crate::tally::Tally;
+
+/// As much of a directory as the kernel hands out at once, in bytes; getdents64 of the C library asks for as much.
+const LISTING: usize = 32 << 10;
+const ENTER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const NAME: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// One change to one entry, as it is made or would be.
+#[derive(Debug)]
+pub struct Step<'a> {
+    /// The entry's path, as it was met.
+    pub path: &'a Path,
+    /// What is changed.
+    pub change: &'a Change,
+}
+
+/// What is told about each step; an error ends the walk.
+pub type Tell<'a> = &'a (dyn Fn(&Step<'_>) -> io::Result<()> + Sync);
+
+/// Walks the tree at `path`; with `dry_run` it decides everything and changes nothing.
+pub fn walk<R: Rules>(
+    rules: &R,
+    path: &Path,
+    top: OwnedFd,
+    dry_run: bool,
+    tell: Tell<'_>,
+) -> io::Result<Tally> {
+    raise_limit();
+    let keeps_acls = apply::keeps_acls(top.as_fd());
+    let here = openat2(&top, c".", ENTER, Mode::empty(), ResolveFlags::NO_XDEV);
+    let walk = Walk {
+        rules,
+        device: apply::look(top.as_fd())?.identity.0,
+        // Too old a kernel, or a filter of system calls that does not know it.
+        knows_mounts: !matches!(here, Err(Errno::NOSYS | Errno::PERM)),
+        keeps_acls,
+        dry_run,
+        tell,
+        queue: Mutex::new(Queue::default()),
+        changed: Condvar::new(),
+        names: Names::default(),
+        stopped: OnceLock::new(),
+    };
+    let mut tally = Worker::new(&walk).begin(&Arc::new(top), path);
+    let workers = thread::available_parallelism().map_or(2, usize::from).clamp(2, 8);
+    thread::scope(|scope| {
+        let started: Vec<_> = (1..workers).map(|_| scope.spawn(|| Worker::new(&walk).work())).collect();
+        tally.add(Worker::new(&walk).work());
+        // A worker that panicked would have aborted a release; a test sees it here.
+        started.into_iter().for_each(|worker| tally.add(worker.join().unwrap_or_default()));
+    });
+    match walk.stopped.into_inner() {
+        Some(error) => Err(error),
+        None => {
+            tally.left += walk.names.left();
+            Ok(tally)
+        }
+    }
+}
+
+/// Descriptors are what deep trees cost; the usual limit of 1024 is for programs that use select(2).
+fn raise_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // Where it cannot be raised, the lower one has to do.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+struct Walk<'a, R: Rules> {
+    rules: &'a R,
+    device: u64,
+    knows_mounts: bool,
+    keeps_acls: bool,
+    dry_run: bool,
+    tell: Tell<'a>,
+    queue: Mutex<Queue<R::Place>>,
+    changed: Condvar,
+    names: Names,
+    stopped: OnceLock<io::Error>,
+}
+
+/// Directories that wait, and how many workers may still add to them.
+struct Queue<P> {
+    waiting: Vec<Directory<P>>,
+    busy: usize,
+}
+
+impl<P> Default for Queue<P> {
+    fn default() -> Self {
+        Self { waiting: Vec::new(), busy: 0 }
+    }
+}
+
+/// A directory that was met and not yet opened.
+struct Directory<P> {
+    parent: Arc<OwnedFd>,
+    name: CString,
+    path: PathBuf,
+    place: P,
+}
+
+impl<R: Rules> Walk<'_, R> {
+    fn queue(&self) -> MutexGuard<'_, Queue<R::Place>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next directory, or nothing when the walk is over.
+    fn next(&self) -> Option<Directory<R::Place>> {
+        let mut queue = self.queue();
+        loop {
+            if self.stopped.get().is_some() {
+                return None;
+            }
+            if let Some(directory) = queue.waiting.pop() {
+                queue.busy += 1;
+                return Some(directory);
+            }
+            if queue.busy == 0 {
+                return None;
+            }
+            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn add(&self, found: &mut Vec<Directory<R::Place>>) {
+        if !found.is_empty() {
+            self.queue().waiting.append(found);
+            self.changed.notify_all();
+        }
+    }
+
+    fn done(&self) {
+        let mut queue = self.queue();
+        queue.busy -= 1;
+        if queue.busy == 0 {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Opens an entry of a directory unless it is a mount point: `CrossesDevices`.
+    fn open(&self, directory: BorrowedFd<'_>, name: &CStr, how: OFlags) -> io::Result<(OwnedFd, Entry)> {
+        let fd = if self.knows_mounts {
+            openat2(directory, name, how, Mode::empty(), ResolveFlags::NO_XDEV)?
+        } else {
+            openat(directory, name, how, Mode::empty())?
+        };
+        let entry = apply::look(fd.as_fd())?;
+        if entry.identity.0 == self.device || self.knows_mounts {
+            Ok((fd, entry))
+        } else {
+            Err(io::ErrorKind::CrossesDevices.into())
+        }
+    }
+}
+
+struct Worker<'a, R: Rules> {
+    walk: &'a Walk<'a, R>,
+    tally: Tally,
+    listing: Vec<MaybeUninit<u8>>,
+}
+
+impl<'a, R: Rules> Worker<'a, R> {
+    fn new(walk: &'a Walk<'a, R>) -> Self {
+        Self { walk, tally: Tally::default(), listing: vec![MaybeUninit::uninit(); LISTING] }
+    }
+
+    /// Deals with the tree's own directory.
+    fn begin(mut self, top: &Arc<OwnedFd>, path: &Path) -> Tally {
+        if !self.walk.keeps_acls && R::WANTS_ACLS {
+            let error = io::ErrorKind::Unsupported.into();
+            self.tally.error(ChangeKind::DefaultAcl.name(), path, &error);
+        }
+        match apply::look(top.as_fd()) {
+            Ok(entry) => self.directory(top, b"", path, self.walk.rules.top(), &entry),
+            Err(error) => self.tally.error("read", path, &error),
+        }
+        self.tally
+    }
+
+    fn work(mut self) -> Tally {
+        while let Some(next) = self.walk.next() {
+            match self.walk.open(next.parent.as_fd(), &next.name, ENTER) {
+                Ok((fd, entry)) => {
+                    // Gone before the subdirectories come, so that a chain of single ones costs one descriptor.
+                    drop(next.parent);
+                    self.directory(&Arc::new(fd), next.name.as_bytes(), &next.path, next.place, &entry);
+                }
+                Err(error) => self.trouble("read", &next.path, &error),
+            }
+            self.walk.done();
+        }
+        self.tally
+    }
+
+    fn directory(&mut self, fd: &Arc<OwnedFd>, name: &[u8], path: &Path, place: R::Place, entry: &Entry) {
+        self.tally.entries += 1;
+        self.make_right(fd.as_fd(), name, || path.to_owned(), place, entry);
+        if self.walk.rules.enters(place, entry)
+            && let Err(error) = self.list(fd, path, place)
+        {
+            self.trouble("read", path, &error);
+        }
+    }
+
+    fn list(&mut self, fd: &Arc<OwnedFd>, path: &Path, place: R::Place) -> io::Result<()> {
+        let mut listing = std::mem::take(&mut self.listing);
+        let mut found = Vec::new();
+        let mut entries = RawDir::new(fd.as_fd(), &mut listing);
+        let mut read = Ok(());
+        while let Some(entry) = entries.next() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    read = Err(error.into());
+                    break;
+                }
+            };
+            let (name, kind) = (entry.file_name(), entry.file_type());
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let Some(place) = self.walk.rules.below(place, name.to_bytes()) else { continue };
+            match kind {
+                FileType::RegularFile | FileType::Unknown => {
+                    if self.file(fd.as_fd(), name, path, place) == Some(Kind::Directory) {
+                        found.push(directory(fd, name, path, place));
+                    }
+                }
+                FileType::Directory => found.push(directory(fd, name, path, place)),
+                _ => self.tally.entries += 1,
+            }
+        }
+        self.listing = listing;
+        self.walk.add(&mut found);
+        read
+    }
+
+    /// Deals with an entry that is not known to be a directory; returns what it is.
+    fn file(&mut self, parent: BorrowedFd<'_>, name: &CStr, path: &Path, place: R::Place) -> Option<Kind> {
+        let full = || path.join(OsStr::from_bytes(name.to_bytes()));
+        let entry = match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Entry::from(&stat),
+            Err(error) => {
+                self.trouble("read", &full(), &error.into());
+                return None;
+            }
+        };
+        if entry.kind == Kind::Directory {
+            return Some(entry.kind);
+        }
+        self.tally.entries += 1;
+        // Without a descriptor of its own: most files are right, and this is done for every one.
+        let read = |list| self.read_acl(|| apply::read_at(parent, name.to_bytes(), list));
+        let judged = self.walk.rules.judge(place, name.to_bytes(), &entry, &read);
+        match judged {
+            Ok(changes) if changes.is_empty() => return Some(entry.kind),
+            Ok(_) => {}
+            Err(error) => {
+                self.trouble("read", &full(), &error);
+                return Some(entry.kind);
+            }
+        }
+        if R::WANTS_ALL_NAMES && !self.walk.names.are_all_met(entry.identity, entry.names) {
+            return Some(entry.kind);
+        }
+        match self.walk.open(parent, name, NAME) {
+            // The name may stand for another file by now, whose other names nobody has met.
+            Ok((_, again)) if again.identity != entry.identity => {}
+            Ok((fd, _)) if apply::has_capabilities(fd.as_fd()) => self.tally.left += 1,
+            Ok((fd, again)) => self.make_right(fd.as_fd(), name.to_bytes(), full, place, &again),
+            Err(error) => self.trouble("read", &full(), &error),
+        }
+        Some(entry.kind)
+    }
+
+    /// Judges what a descriptor holds, and makes the changes.
+    fn make_right(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        name: &[u8],
+        path: impl Fn() -> PathBuf,
+        place: R::Place,
+        entry: &Entry,
+    ) {
+        let read = |list| self.read_acl(|| apply::read(fd, list));
+        let judged = self.walk.rules.judge(place, name, entry, &read);
+        let changes = match judged {
+            Ok(changes) => changes,
+            Err(error) => return self.trouble("read", &path(), &error),
+        };
+        for change in changes.iter().filter(|change| self.walk.keeps_acls || !change.is_acl()) {
+            let path = path();
+            if self.walk.stopped.get().is_some() {
+                return;
+            }
+            let done = if self.walk.dry_run { Ok(()) } else { apply::apply(fd, change) };
+            if let Err(error) = done {
+                self.tally.error(change.kind().name(), &path, &error);
+                continue;
+            }
+            self.tally.change(change.kind());
+            if let Err(error) = (self.walk.tell)(&Step { path: &path, change }) {
+                // Only the first is of interest.
+                let _ = self.walk.stopped.set(error);
+                self.walk.changed.notify_all();
+            }
+        }
+    }
+
+    fn read_acl(&self, read: impl FnOnce() -> io::Result<Option<Acl>>) -> io::Result<Option<Acl>> {
+        if self.walk.keeps_acls { read() } else { Ok(None) }
+    }
+
+    fn trouble(&mut self, what: &'static str, path: &Path, error: &io::Error) {
+        if error.kind() == io::ErrorKind::CrossesDevices {
+            self.tally.mounts += 1;
+        } else {
+            self.tally.error(what, path, error);
+        }
+    }
+}
+
+fn directory<P>(parent: &Arc<OwnedFd>, name: &CStr, path: &Path, place: P) -> Directory<P> {
+    let path = path.join(OsStr::from_bytes(name.to_bytes()));
+    Directory { parent: Arc::clone(parent), name: name.to_owned(), path, place }
+}
