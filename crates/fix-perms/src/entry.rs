@@ -57,6 +57,11 @@ impl Entry {
         self.group_bits() | self.other_bits() == 0
     }
 
+    /// Whether anybody may execute it.
+    pub fn runs(&self) -> bool {
+        self.mode & 0o111 != 0
+    }
+
     /// Whether it is a file that runs with its owner's or group's rights: whoever may write it, gets them.
     pub fn lends_rights(&self) -> bool {
         self.kind == Kind::File && self.mode & (SET_USER_ID | SET_GROUP_ID) != 0

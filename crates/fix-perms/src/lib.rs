@@ -34,6 +34,7 @@
 
 mod acl;
 mod apply;
+mod batch;
 mod change;
 mod cli;
 mod container;

@@ -9,6 +9,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
@@ -17,6 +18,7 @@ use rustix::io::Errno;
 
 use crate::acl::Acl;
 use crate::apply;
+use crate::batch::{Batch, Waiting};
 use crate::change::{Change, ChangeKind};
 use crate::entry::{Entry, Kind};
 use crate::names::Names;
@@ -56,7 +58,7 @@ pub fn walk<R: Rules>(
         device: apply::look(top.as_fd())?.identity.0,
         // Too old a kernel, or a filter of system calls that does not know it.
         knows_mounts: !matches!(here, Err(Errno::NOSYS | Errno::PERM)),
-        keeps_acls,
+        keeps_acls: AtomicBool::new(keeps_acls),
         dry_run,
         tell,
         queue: Mutex::new(Queue::default()),
@@ -93,7 +95,8 @@ struct Walk<'a, R: Rules> {
     rules: &'a R,
     device: u64,
     knows_mounts: bool,
-    keeps_acls: bool,
+    /// Whether the file system keeps ACLs and lets us set them, as far as its top has shown.
+    keeps_acls: AtomicBool,
     dry_run: bool,
     tell: Tell<'a>,
     queue: Mutex<Queue<R::Place>>,
@@ -125,6 +128,10 @@ struct Directory<P> {
 impl<R: Rules> Walk<'_, R> {
     fn queue(&self) -> MutexGuard<'_, Queue<R::Place>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keeps_acls(&self) -> bool {
+        self.keeps_acls.load(Ordering::Relaxed)
     }
 
     /// The next directory, or nothing when the walk is over.
@@ -180,23 +187,40 @@ struct Worker<'a, R: Rules> {
     walk: &'a Walk<'a, R>,
     tally: Tally,
     listing: Vec<MaybeUninit<u8>>,
+    batch: Batch,
 }
 
 impl<'a, R: Rules> Worker<'a, R> {
     fn new(walk: &'a Walk<'a, R>) -> Self {
-        Self { walk, tally: Tally::default(), listing: vec![MaybeUninit::uninit(); LISTING] }
+        Self {
+            walk,
+            tally: Tally::default(),
+            listing: vec![MaybeUninit::uninit(); LISTING],
+            batch: Batch::default(),
+        }
     }
 
     /// Deals with the tree's own directory.
     fn begin(mut self, top: &Arc<OwnedFd>, path: &Path) -> Tally {
-        if !self.walk.keeps_acls && R::WANTS_ACLS {
+        if !self.walk.keeps_acls() && R::WANTS_ACLS {
             let error = io::ErrorKind::Unsupported.into();
             self.tally.error(ChangeKind::DefaultAcl.name(), path, &error);
         }
+        let place = self.walk.rules.top();
         match apply::look(top.as_fd()) {
-            Ok(entry) => self.directory(top, b"", path, self.walk.rules.top(), &entry),
+            Ok(entry) => {
+                self.tally.entries += 1;
+                self.make_right(top, b"", || path.to_owned(), place, &entry);
+                self.make_batch();
+                // What the top refuses, thousands of entries would refuse.
+                if self.tally.refused.contains_key(ChangeKind::DefaultAcl.name()) {
+                    self.walk.keeps_acls.store(false, Ordering::Relaxed);
+                }
+                self.enter(top, path, place, &entry);
+            }
             Err(error) => self.tally.error("read", path, &error),
         }
+        self.make_batch();
         self.tally
     }
 
@@ -212,12 +236,17 @@ impl<'a, R: Rules> Worker<'a, R> {
             }
             self.walk.done();
         }
+        self.make_batch();
         self.tally
     }
 
     fn directory(&mut self, fd: &Arc<OwnedFd>, name: &[u8], path: &Path, place: R::Place, entry: &Entry) {
         self.tally.entries += 1;
-        self.make_right(fd.as_fd(), name, || path.to_owned(), place, entry);
+        self.make_right(fd, name, || path.to_owned(), place, entry);
+        self.enter(fd, path, place, entry);
+    }
+
+    fn enter(&mut self, fd: &Arc<OwnedFd>, path: &Path, place: R::Place, entry: &Entry) {
         if self.walk.rules.enters(place, entry)
             && let Err(error) = self.list(fd, path, place)
         {
@@ -273,7 +302,7 @@ impl<'a, R: Rules> Worker<'a, R> {
         }
         self.tally.entries += 1;
         // Without a descriptor of its own: most files are right, and this is done for every one.
-        let read = |list| self.read_acl(|| apply::read_at(parent, name.to_bytes(), list));
+        let read = |list| self.read_acl(|| apply::read_at(parent, name, list));
         let judged = self.walk.rules.judge(place, name.to_bytes(), &entry, &read);
         match judged {
             Ok(changes) if changes.is_empty() => return Some(entry.kind),
@@ -289,8 +318,8 @@ impl<'a, R: Rules> Worker<'a, R> {
         match self.walk.open(parent, name, NAME) {
             // The name may stand for another file by now, whose other names nobody has met.
             Ok((_, again)) if again.identity != entry.identity => {}
-            Ok((fd, _)) if apply::has_capabilities(fd.as_fd()) => self.tally.left += 1,
-            Ok((fd, again)) => self.make_right(fd.as_fd(), name.to_bytes(), full, place, &again),
+            Ok((fd, again)) if again.runs() && apply::has_capabilities(fd.as_fd()) => self.tally.left += 1,
+            Ok((fd, again)) => self.make_right(&Arc::new(fd), name.to_bytes(), full, place, &again),
             Err(error) => self.trouble("read", &full(), &error),
         }
         Some(entry.kind)
@@ -299,39 +328,56 @@ impl<'a, R: Rules> Worker<'a, R> {
     /// Judges what a descriptor holds, and makes the changes.
     fn make_right(
         &mut self,
-        fd: BorrowedFd<'_>,
+        fd: &Arc<OwnedFd>,
         name: &[u8],
         path: impl Fn() -> PathBuf,
         place: R::Place,
         entry: &Entry,
     ) {
-        let read = |list| self.read_acl(|| apply::read(fd, list));
+        let read = |list| self.read_acl(|| apply::read(fd.as_fd(), list));
         let judged = self.walk.rules.judge(place, name, entry, &read);
         let changes = match judged {
             Ok(changes) => changes,
             Err(error) => return self.trouble("read", &path(), &error),
         };
-        for change in changes.iter().filter(|change| self.walk.keeps_acls || !change.is_acl()) {
-            let path = path();
-            if self.walk.stopped.get().is_some() {
-                return;
-            }
-            let done = if self.walk.dry_run { Ok(()) } else { apply::apply(fd, change) };
-            if let Err(error) = done {
-                self.tally.error(change.kind().name(), &path, &error);
+        for change in changes {
+            if change.is_acl() && !self.walk.keeps_acls() {
                 continue;
             }
-            self.tally.change(change.kind());
-            if let Err(error) = (self.walk.tell)(&Step { path: &path, change }) {
-                // Only the first is of interest.
-                let _ = self.walk.stopped.set(error);
-                self.walk.changed.notify_all();
+            let waiting = Waiting { fd: Arc::clone(fd), path: path(), change };
+            if self.walk.dry_run {
+                self.made(&waiting, Ok(()));
+            } else if !waiting.change.is_acl() {
+                let made = apply::apply([fd.as_fd()], &waiting.change);
+                self.made(&waiting, made);
+            } else if self.batch.add(waiting) {
+                self.make_batch();
             }
         }
     }
 
+    fn make_batch(&mut self) {
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.make(|waiting, made| self.made(waiting, made));
+    }
+
+    /// Counts a change and tells about it.
+    fn made(&mut self, Waiting { path, change, .. }: &Waiting, made: io::Result<()>) {
+        if let Err(error) = made {
+            return self.tally.error(change.kind().name(), path, &error);
+        }
+        self.tally.change(change.kind());
+        if self.walk.stopped.get().is_none()
+            && let Err(error) = (self.walk.tell)(&Step { path, change })
+        {
+            // Only the first is of interest.
+            let _ = self.walk.stopped.set(error);
+            self.walk.changed.notify_all();
+        }
+    }
+
     fn read_acl(&self, read: impl FnOnce() -> io::Result<Option<Acl>>) -> io::Result<Option<Acl>> {
-        if self.walk.keeps_acls { read() } else { Ok(None) }
+        if self.walk.keeps_acls() { read() } else { Ok(None) }
     }
 
     fn trouble(&mut self, what: &'static str, path: &Path, error: &io::Error) {
