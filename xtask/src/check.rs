@@ -7,7 +7,7 @@ use crate::cargo::cargo;
 use crate::checkout::Checkout;
 use crate::engine::packages;
 use crate::suite::{self, Tally};
-use crate::{deny, docs, shown};
+use crate::{deny, docs, libraries, shown};
 
 /// What tests look at trees with, and have mounted: programs and their packages.
 const NEEDED: &[(&str, &str)] =
@@ -26,6 +26,7 @@ pub fn run(_: &Args) -> Outcome {
 
 /// Runs the checks; the first that finds something ends it, except that all tests run.
 pub fn all(checkout: &Checkout) -> Result<Tally> {
+    libraries::for_testing()?;
     shown::run(cargo(checkout).args(["fmt", "--all", "--check"]))?;
     let lints = ["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings"];
     shown::run(cargo(checkout).args(lints))?;

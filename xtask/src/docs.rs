@@ -5,7 +5,7 @@ use kit::{Exit, Outcome};
 
 use crate::cargo::cargo;
 use crate::checkout::Checkout;
-use crate::shown;
+use crate::{libraries, shown};
 
 /// Generate manual pages and command references from the tools' command lines
 #[derive(Debug, clap::Args)]
@@ -32,6 +32,7 @@ pub fn check(checkout: &Checkout) -> Result<()> {
 }
 
 fn manual(checkout: &Checkout, more: &[&str]) -> Result<()> {
+    libraries::for_compiling()?;
     let mut command = cargo(checkout);
     command.args(["run", "--quiet", "--locked", "--package", "manual", "--", "--output", "docs"]).args(more);
     shown::run(&mut command)

@@ -15,6 +15,7 @@ pub mod engine;
 pub mod fingerprint;
 pub mod image;
 mod installed;
+mod libraries;
 pub mod probe;
 pub mod shown;
 mod suite;

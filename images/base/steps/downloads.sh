@@ -84,7 +84,12 @@ while read -r name arch need digest path member address; do
         has_digest "$digest" "$file" || fail "$name: the file fetched has sha256 $(sha256sum < "$file" | cut -c1-64), pinned is $digest"
         mv "$file" "$kept"
     fi
-    install -D -m 0755 "$kept" "$root/$path"
+    # The trees below .image are shared with the group; root alone changes the others.
+    case $path in
+    opt/.image/*) mode=0775 ;;
+    *) mode=0755 ;;
+    esac
+    install -D -m "$mode" "$kept" "$root/$path"
     say "$name: $digest"
 done < "$scratch/pins"
 [ "$found" -gt 0 ] || fail "nothing is pinned for $architecture"

@@ -58,6 +58,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { command: boot::command, section: Section::System, passes_on: PassesOn::Nothing },
     Tool { command: caddy_run::command, section: Section::System, passes_on: PassesOn::Server("caddy") },
     Tool { command: env_store::command, section: Section::User, passes_on: PassesOn::CommandOf("exec") },
+    Tool { command: fix_perms::command, section: Section::System, passes_on: PassesOn::Nothing },
     Tool { command: gpu_limit::command, section: Section::User, passes_on: PassesOn::CommandOf("exec") },
     Tool { command: init::command, section: Section::System, passes_on: PassesOn::Server("supervisord") },
     Tool { command: portal_link::command, section: Section::User, passes_on: PassesOn::Nothing },
