@@ -40,6 +40,7 @@ mod cli;
 mod container;
 mod entry;
 mod names;
+mod queue;
 mod quote;
 mod report;
 mod rules;

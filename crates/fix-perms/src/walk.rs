@@ -1,16 +1,15 @@
 //! The walk over a tree: by descriptors, in parallel, without following a link or entering another mount.
 //!
 //! Each directory is opened below its parent's descriptor, so nobody can lead the walk elsewhere by moving things about.
-//! A descriptor lives as long as one of its subdirectories waits; what waits is taken last in, first out, so that few do.
 
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, OsStr};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, openat, openat2, statat};
@@ -22,6 +21,7 @@ use crate::batch::{Batch, Waiting};
 use crate::change::{Change, ChangeKind};
 use crate::entry::{Entry, Kind};
 use crate::names::Names;
+use crate::queue::{Directory, Queue};
 use crate::rules::Rules;
 use crate::tally::Tally;
 
@@ -61,15 +61,16 @@ pub fn walk<R: Rules>(
         keeps_acls: AtomicBool::new(keeps_acls),
         dry_run,
         tell,
-        queue: Mutex::new(Queue::default()),
-        changed: Condvar::new(),
+        queue: Queue::default(),
         names: Names::default(),
         stopped: OnceLock::new(),
     };
     let mut tally = Worker::new(&walk).begin(&Arc::new(top), path);
     let workers = thread::available_parallelism().map_or(2, usize::from).clamp(2, 8);
     thread::scope(|scope| {
-        let started: Vec<_> = (1..workers).map(|_| scope.spawn(|| Worker::new(&walk).work())).collect();
+        // Where no thread can be had, fewer have to do.
+        let more = || thread::Builder::new().spawn_scoped(scope, || Worker::new(&walk).work()).ok();
+        let started: Vec<_> = (1..workers).filter_map(|_| more()).collect();
         tally.add(Worker::new(&walk).work());
         // A worker that panicked would have aborted a release; a test sees it here.
         started.into_iter().for_each(|worker| tally.add(worker.join().unwrap_or_default()));
@@ -99,72 +100,14 @@ struct Walk<'a, R: Rules> {
     keeps_acls: AtomicBool,
     dry_run: bool,
     tell: Tell<'a>,
-    queue: Mutex<Queue<R::Place>>,
-    changed: Condvar,
+    queue: Queue<R::Place>,
     names: Names,
     stopped: OnceLock<io::Error>,
 }
 
-/// Directories that wait, and how many workers may still add to them.
-struct Queue<P> {
-    waiting: Vec<Directory<P>>,
-    busy: usize,
-}
-
-impl<P> Default for Queue<P> {
-    fn default() -> Self {
-        Self { waiting: Vec::new(), busy: 0 }
-    }
-}
-
-/// A directory that was met and not yet opened.
-struct Directory<P> {
-    parent: Arc<OwnedFd>,
-    name: CString,
-    path: PathBuf,
-    place: P,
-}
-
 impl<R: Rules> Walk<'_, R> {
-    fn queue(&self) -> MutexGuard<'_, Queue<R::Place>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn keeps_acls(&self) -> bool {
         self.keeps_acls.load(Ordering::Relaxed)
-    }
-
-    /// The next directory, or nothing when the walk is over.
-    fn next(&self) -> Option<Directory<R::Place>> {
-        let mut queue = self.queue();
-        loop {
-            if self.stopped.get().is_some() {
-                return None;
-            }
-            if let Some(directory) = queue.waiting.pop() {
-                queue.busy += 1;
-                return Some(directory);
-            }
-            if queue.busy == 0 {
-                return None;
-            }
-            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn add(&self, found: &mut Vec<Directory<R::Place>>) {
-        if !found.is_empty() {
-            self.queue().waiting.append(found);
-            self.changed.notify_all();
-        }
-    }
-
-    fn done(&self) {
-        let mut queue = self.queue();
-        queue.busy -= 1;
-        if queue.busy == 0 {
-            self.changed.notify_all();
-        }
     }
 
     /// Opens an entry of a directory unless it is a mount point: `CrossesDevices`.
@@ -225,7 +168,7 @@ impl<'a, R: Rules> Worker<'a, R> {
     }
 
     fn work(mut self) -> Tally {
-        while let Some(next) = self.walk.next() {
+        while let Some(next) = self.walk.queue.next() {
             match self.walk.open(next.parent.as_fd(), &next.name, ENTER) {
                 Ok((fd, entry)) => {
                     // Gone before the subdirectories come, so that a chain of single ones costs one descriptor.
@@ -234,7 +177,7 @@ impl<'a, R: Rules> Worker<'a, R> {
                 }
                 Err(error) => self.trouble("read", &next.path, &error),
             }
-            self.walk.done();
+            self.walk.queue.done();
         }
         self.make_batch();
         self.tally
@@ -275,15 +218,15 @@ impl<'a, R: Rules> Worker<'a, R> {
             match kind {
                 FileType::RegularFile | FileType::Unknown => {
                     if self.file(fd.as_fd(), name, path, place) == Some(Kind::Directory) {
-                        found.push(directory(fd, name, path, place));
+                        found.push(Directory::new(fd, name, path, place));
                     }
                 }
-                FileType::Directory => found.push(directory(fd, name, path, place)),
+                FileType::Directory => found.push(Directory::new(fd, name, path, place)),
                 _ => self.tally.entries += 1,
             }
         }
         self.listing = listing;
-        self.walk.add(&mut found);
+        self.walk.queue.add(&mut found);
         read
     }
 
@@ -372,7 +315,7 @@ impl<'a, R: Rules> Worker<'a, R> {
         {
             // Only the first is of interest.
             let _ = self.walk.stopped.set(error);
-            self.walk.changed.notify_all();
+            self.walk.queue.stop();
         }
     }
 
@@ -387,9 +330,4 @@ impl<'a, R: Rules> Worker<'a, R> {
             self.tally.error(what, path, error);
         }
     }
-}
-
-fn directory<P>(parent: &Arc<OwnedFd>, name: &CStr, path: &Path, place: P) -> Directory<P> {
-    let path = path.join(OsStr::from_bytes(name.to_bytes()));
-    Directory { parent: Arc::clone(parent), name: name.to_owned(), path, place }
 }
