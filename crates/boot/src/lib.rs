@@ -21,8 +21,8 @@ use clap::Parser;
 use journal::{Event, Journal, Stage, StageResult};
 use kit::{Env, Exit, Outcome};
 
-pub use cli::command;
 use cli::Cli;
+pub use cli::command;
 use ending::Ending;
 use permissions::Permissions;
 

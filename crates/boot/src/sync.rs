@@ -57,7 +57,8 @@ fn ending(reports: &[Report], status: ExitStatus, log: &Path) -> Ending {
         return Ending { cause, ..Ending::skipped() };
     }
     let outdated: Vec<&Report> = reports.iter().filter(|report| report.outdated).collect();
-    let cause = outdated.first().and_then(|report| Some(format!("{}: {}", report.tree, report.cause.as_ref()?)));
+    let cause =
+        outdated.first().and_then(|report| Some(format!("{}: {}", report.tree, report.cause.as_ref()?)));
     let hint = outdated.first().and_then(|report| report.hint.clone());
     Ending { result: StageResult::Done, cause, hint }
 }

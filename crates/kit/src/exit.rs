@@ -77,8 +77,14 @@ pub trait HintExt<T> {
 
 impl<T, E: Into<anyhow::Error>> HintExt<T> for Result<T, E> {
     fn hint(self, hint: impl FnOnce() -> String) -> anyhow::Result<T> {
-        self.map_err(|error| anyhow::Error::new(Hinted { error: error.into(), hint: hint() }))
+        self.map_err(|error| with_hint(error.into(), hint()))
     }
+}
+
+/// An error with the next step, for whoever has an error and no `Result`; see [`HintExt`].
+#[must_use]
+pub fn with_hint(error: anyhow::Error, hint: String) -> anyhow::Error {
+    anyhow::Error::new(Hinted { error, hint })
 }
 
 /// The next step that an error knows, for whoever hands an error on instead of ending with it.

@@ -19,7 +19,8 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args_os().skip(1);
-    let (Some(source), Some(target)) = (arguments.next().map(PathBuf::from), arguments.next().map(PathBuf::from))
+    let (Some(source), Some(target)) =
+        (arguments.next().map(PathBuf::from), arguments.next().map(PathBuf::from))
     else {
         return Err("two directories are needed".into());
     };

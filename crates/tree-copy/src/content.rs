@@ -47,7 +47,8 @@ impl Means {
         let local = |side| {
             // statfs(2): ext4, xfs, btrfs, and overlay, which hands on to one of them.
             const LOCAL: [u64; 4] = [0xef53, 0x5846_5342, 0x9123_683e, 0x794c_7630];
-            fstatfs(side).is_ok_and(|found| u64::try_from(found.f_type).is_ok_and(|kind| LOCAL.contains(&kind)))
+            fstatfs(side)
+                .is_ok_and(|found| u64::try_from(found.f_type).is_ok_and(|kind| LOCAL.contains(&kind)))
         };
         Self { reflink: AtomicBool::new(reflink), direct_in: local(source), direct_out: local(target) }
     }
@@ -270,9 +271,8 @@ mod tests {
         let size = 3 << 20;
         let (source, target, _) = copied(|file| file.write_all_at(&vec![1; size], 0).unwrap(), |_| ());
         let means = Means::new(source.as_fd(), target.as_fd(), false);
-        let same = || {
-            same(source.as_fd(), target.as_fd(), size as u64, &means, &mut Buffer::default(), &|| Ok(()))
-        };
+        let same =
+            || same(source.as_fd(), target.as_fd(), size as u64, &means, &mut Buffer::default(), &|| Ok(()));
         assert_eq!(same(), Ok(true));
         target.write_all_at(&[2], size as u64 - 1).unwrap();
         assert_eq!(same(), Ok(false));

@@ -246,7 +246,8 @@ impl Copier<'_> {
         if first.inode.is_none() {
             return Ok(Some(self.skip(entry)));
         }
-        let from = entry.walk.open.target_of(&first.folder).map_err(|lost| entry.walk.lost(&first.folder, lost))?;
+        let from =
+            entry.walk.open.target_of(&first.folder).map_err(|lost| entry.walk.lost(&first.folder, lost))?;
         let Some(from) = &from.target else { return Ok(None) };
         let made = make::hard_link(from.as_fd(), &first.name, target, entry.name, there.is_none())
             .map_err(|fault| entry.error("link", fault))?;

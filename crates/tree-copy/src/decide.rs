@@ -69,7 +69,10 @@ impl fmt::Display for Refusal {
                 write!(formatter, "{count} files must be executable and could not be there")
             }
             Self::CaseCollisions(count, name) => {
-                write!(formatter, "{count} names differ only by case, which that file system ignores, such as {name}")
+                write!(
+                    formatter,
+                    "{count} names differ only by case, which that file system ignores, such as {name}"
+                )
             }
             Self::LongNames(longest, limit) => {
                 write!(formatter, "a name has {longest} bytes and that file system allows {limit}")
@@ -187,10 +190,7 @@ mod tests {
             (Capabilities { rename_over: false, ..full }, Refusal::Rename),
             (Capabilities { symbolic_links: false, ..full }, Refusal::SymbolicLinks(1)),
             (Capabilities { executable: false, ..full }, Refusal::Executables(5)),
-            (
-                Capabilities { case_sensitive: false, ..full },
-                Refusal::CaseCollisions(8, "Readme".to_owned()),
-            ),
+            (Capabilities { case_sensitive: false, ..full }, Refusal::CaseCollisions(8, "Readme".to_owned())),
             (Capabilities { longest_name: 143, ..full }, Refusal::LongNames(255, 143)),
             (Capabilities { any_name: false, ..full }, Refusal::OddNames(9)),
         ];

@@ -11,11 +11,12 @@ pub(crate) const ALIGNMENT: usize = 4096;
 
 /// Turns direct access (`O_DIRECT`) of an open file on or off; false if the file system does not have it.
 pub(crate) fn set_direct(file: BorrowedFd<'_>, direct: bool) -> bool {
-    fcntl_getfl(file).and_then(|mut flags| {
-        flags.set(OFlags::DIRECT, direct);
-        fcntl_setfl(file, flags)
-    })
-    .is_ok()
+    fcntl_getfl(file)
+        .and_then(|mut flags| {
+            flags.set(OFlags::DIRECT, direct);
+            fcntl_setfl(file, flags)
+        })
+        .is_ok()
 }
 
 /// A file that is read from its beginning to its end.

@@ -9,7 +9,7 @@ use rustix::fs::{Mode, fstat, mkdirat};
 use rustix::io::Errno;
 
 use crate::attributes::{self, Fault, Node};
-use crate::compare::{attributes_may_differ, compare, Verdict};
+use crate::compare::{Verdict, attributes_may_differ, compare};
 use crate::copier::{Copier, look, one_more};
 use crate::error::{Error, Result};
 use crate::folder::{Folder, Pair, TargetSide, open_directory};
@@ -40,7 +40,12 @@ pub(crate) fn enter(
     if let Some(before) = there.filter(Meta::is_directory) {
         parent.shared.fetch_add(1, Ordering::Relaxed);
         let directory = open_directory(target, name).map_err(refused("open"))?;
-        return Ok(TargetSide { directory: Some(directory), fresh: false, plain: false, before: Some(before) });
+        return Ok(TargetSide {
+            directory: Some(directory),
+            fresh: false,
+            plain: false,
+            before: Some(before),
+        });
     }
     if !copier.options.write {
         copier.differs(walk, parent, name);
@@ -73,7 +78,9 @@ fn create(
     }
     if copier.options.capabilities.access_lists {
         let node = Node::Open(directory.as_fd());
-        for list in attributes::names(&node)?.iter().filter(|name| attributes::is_access_list(name.to_bytes())) {
+        for list in
+            attributes::names(&node)?.iter().filter(|name| attributes::is_access_list(name.to_bytes()))
+        {
             rustix::fs::fremovexattr(&directory, list.as_c_str())?;
         }
     }
@@ -91,7 +98,8 @@ pub(crate) fn leave(copier: &Copier<'_>, walk: &Walk<'_>, folder: &Arc<Folder>) 
     if copier.options.prune && !folder.fresh {
         prune(copier, walk, folder, &pair, target.as_fd())?;
     }
-    let now = Meta::from(fstat(&pair.source).map_err(|cause| walk.source_error("read", folder, None, cause))?);
+    let now =
+        Meta::from(fstat(&pair.source).map_err(|cause| walk.source_error("read", folder, None, cause))?);
     if !folder.meta.unchanged(&now) {
         one_more(&copier.tally.restless);
         note(walk, folder, What::Restless);
@@ -147,7 +155,8 @@ fn finish(
     let mut differed = match &folder.before {
         Some(before) => {
             // Names that are kept out of the comparison change the root's time.
-            let times = folder.parent.is_none() || attributes::same_time(wanted.modified, before.modified, can);
+            let times =
+                folder.parent.is_none() || attributes::same_time(wanted.modified, before.modified, can);
             compare(wanted, before, can) != Verdict::Same || !times
         }
         None => false,

@@ -98,8 +98,7 @@ pub(crate) fn make(
         ((made.owner, made.mode), made.inode)
     };
     attributes::set_access(target.as_fd(), &before, now, can).map_err(Fault::Target)?;
-    let carried =
-        attributes::carry(&Node::Open(source), &Node::Open(target.as_fd()), plain, true, can)?;
+    let carried = attributes::carry(&Node::Open(source), &Node::Open(target.as_fd()), plain, true, can)?;
     if making.sync {
         rustix::fs::fsync(&target).map_err(Fault::Target)?;
     }
@@ -112,7 +111,8 @@ pub(crate) fn make(
 ///
 /// A write in the same tick after the copy would leave the same time as the write before it, and nobody could see it.
 fn settle(meta: &Meta) {
-    let changed = u64::try_from(meta.changed.0).map(|seconds| UNIX_EPOCH + Duration::new(seconds, meta.changed.1));
+    let changed =
+        u64::try_from(meta.changed.0).map(|seconds| UNIX_EPOCH + Duration::new(seconds, meta.changed.1));
     let Ok(changed) = changed else { return };
     // A change in the future has another machine's clock, which says nothing here.
     let ticked = || SystemTime::now().duration_since(changed).map_or(true, |age| age >= TICK);

@@ -38,4 +38,3 @@ pub use pass::pass;
 pub use replicate::{Replicated, replicate};
 pub use room::{Room, Shortage, fits, room};
 pub use survey::{Needs, Survey, survey};
-

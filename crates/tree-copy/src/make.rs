@@ -3,7 +3,9 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, chmodat, linkat, mknodat, openat, renameat, symlinkat, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, chmodat, linkat, mknodat, openat, renameat, symlinkat, unlinkat,
+};
 use rustix::io::Errno;
 
 use crate::attributes::{self, Carried, Fault, Node};
@@ -121,7 +123,8 @@ pub(crate) fn adjust(
     // Before the mode: an access control list brings group bits, and after the owner, who takes capabilities away.
     let carried = attributes::carry(from, &to, new && source.is_link(), true, can)?;
     if can.mode && !source.is_link() {
-        set_mode(directory, name, source.kind, attributes::wanted_mode(source, can)).map_err(Fault::Target)?;
+        set_mode(directory, name, source.kind, attributes::wanted_mode(source, can))
+            .map_err(Fault::Target)?;
     }
     match attributes::set_times_at(directory, name, source.accessed, source.modified) {
         Err(_) if source.is_link() && !can.link_times => {}

@@ -94,7 +94,9 @@ impl fmt::Display for Note {
         match &self.what {
             What::Vanished => write!(formatter, "{path} vanished while it was copied"),
             What::Restless => write!(formatter, "{path} kept changing while it was copied"),
-            What::SkippedSpecial(kind) => write!(formatter, "{path} was left out: a {kind} cannot be made here"),
+            What::SkippedSpecial(kind) => {
+                write!(formatter, "{path} was left out: a {kind} cannot be made here")
+            }
             What::SkippedMount => {
                 write!(formatter, "the content of {path} was left out: another file system is mounted there")
             }

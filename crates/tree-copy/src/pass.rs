@@ -78,4 +78,3 @@ pub(crate) fn pass_between(
         digest: sum.bytes(),
     })
 }
-

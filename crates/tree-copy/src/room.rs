@@ -65,7 +65,12 @@ pub(crate) fn from_statvfs(found: StatVfs) -> Room {
 /// Whether a copy of what was surveyed fits into `room` and leaves `reserve` bytes.
 ///
 /// Where hard links become copies (`hard_links` false) every name counts in full.
-pub fn fits(survey: &Survey, room: &Room, hard_links: bool, reserve: u64) -> std::result::Result<(), Shortage> {
+pub fn fits(
+    survey: &Survey,
+    room: &Room,
+    hard_links: bool,
+    reserve: u64,
+) -> std::result::Result<(), Shortage> {
     let (bytes, inodes) = if hard_links {
         (survey.bytes_allocated, survey.inodes)
     } else {

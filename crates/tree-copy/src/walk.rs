@@ -56,7 +56,14 @@ pub(crate) trait Visitor: Sync {
         hand: &mut Hand,
     ) -> Result<()>;
     /// A directory, before its entries. `source` says what it is.
-    fn enter(&self, walk: &Walk, parent: &Folder, pair: &Pair, name: &CString, source: &Meta) -> Result<TargetSide>;
+    fn enter(
+        &self,
+        walk: &Walk,
+        parent: &Folder,
+        pair: &Pair,
+        name: &CString,
+        source: &Meta,
+    ) -> Result<TargetSide>;
     /// A directory, after everything below it.
     fn leave(&self, walk: &Walk, folder: &Arc<Folder>) -> Result<()>;
     /// A directory of another file system, whose content is left out.
@@ -169,7 +176,13 @@ impl<'a> Walk<'a> {
     }
 
     /// Reads one buffer of names. Not all at once: a directory may have a million.
-    fn list(&self, folder: &Arc<Folder>, position: u64, visitor: &dyn Visitor, hand: &mut Hand) -> Result<()> {
+    fn list(
+        &self,
+        folder: &Arc<Folder>,
+        position: u64,
+        visitor: &dyn Visitor,
+        hand: &mut Hand,
+    ) -> Result<()> {
         let Some(pair) = self.pair(folder)? else { return Ok(()) };
         let unreadable = |cause| self.source_error("list", folder, None, cause);
         if position > 0 {
@@ -220,8 +233,8 @@ impl<'a> Walk<'a> {
         hand: &mut Hand,
     ) -> Result<()> {
         let Some(pair) = self.pair(&parent)? else { return self.finish(parent, visitor) };
-        let opened =
-            open_directory(pair.source.as_fd(), &name).and_then(|source| Ok((Meta::from(fstat(&source)?), source)));
+        let opened = open_directory(pair.source.as_fd(), &name)
+            .and_then(|source| Ok((Meta::from(fstat(&source)?), source)));
         match opened {
             Ok((meta, source)) => {
                 let side = visitor.enter(self, &parent, &pair, &name, &meta)?;

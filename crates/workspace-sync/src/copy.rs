@@ -24,6 +24,7 @@ use crate::marker::{self, Marker};
 use crate::memory::{Leftover, Memory};
 use crate::progress::{Progress, Total};
 use crate::tree::Tree;
+use crate::units;
 
 /// Names in the root of a copy that are ours and not the tree's.
 pub const OURS: [&str; 3] = [marker::NAME, manifest::NAME, claim::NAME];
@@ -171,7 +172,7 @@ impl Job<'_> {
         Ok(Marker {
             tree: self.tree.name.clone(),
             generation: self.generation.to_owned(),
-            manifest: seen.digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            manifest: units::hexadecimal(&seen.digest),
             entries: seen.entries,
             bytes: seen.bytes,
             completed_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
@@ -182,7 +183,7 @@ impl Job<'_> {
     fn assess(&self, parent: &OwnedFd, directory: &OwnedFd, survey: &Survey) -> Result<Capabilities> {
         let at = || self.tree.parent.display();
         let capabilities =
-            tree_copy::probe(&path_of(parent)).map_err(|error| self.named(error, directory))?;
+            tree_copy::probe(&path_of(parent)).map_err(|error| self.named(&error, directory))?;
         log::debug!("what {} can:\n{capabilities}", at());
         let lost = tree_copy::decide(&survey.needs, &capabilities)
             .map_err(|refusal| anyhow!("the volume at {} cannot hold {}: {refusal}", at(), self.tree.name))
@@ -255,7 +256,7 @@ impl Job<'_> {
 
     fn pass(&self, directory: &OwnedFd, options: &Options<'_>, progress: &Progress<'_>) -> Result<Pass> {
         tree_copy::pass(self.source, &path_of(directory), options, progress)
-            .map_err(|error| self.named(error, directory))
+            .map_err(|error| self.named(&error, directory))
     }
 
     /// The source's clock now.
@@ -264,15 +265,15 @@ impl Job<'_> {
     }
 
     /// An error with the path that the user knows instead of that of an open file.
-    fn named(&self, error: tree_copy::Error, directory: &OwnedFd) -> anyhow::Error {
+    fn named(&self, error: &tree_copy::Error, directory: &OwnedFd) -> anyhow::Error {
         let shown = self.tree.partial.display().to_string();
-        let text = error.to_string().replace(&path_of(directory).display().to_string(), &shown);
+        let named = anyhow!(error.to_string().replace(&path_of(directory).display().to_string(), &shown));
         match error {
-            tree_copy::Error::Full(..) => {
-                let hint = format!("make room and type: workspace-sync run; {shown} is gone on with");
-                Err::<(), _>(anyhow!(text)).hint(|| hint).unwrap_err()
-            }
-            _ => anyhow!(text),
+            tree_copy::Error::Full(..) => kit::exit::with_hint(
+                named,
+                format!("make room and type: workspace-sync run; {shown} is gone on with"),
+            ),
+            _ => named,
         }
     }
 

@@ -84,13 +84,12 @@ pub fn decide(seen: &Seen) -> Action {
     match (entrance, copy) {
         (Entrance::Elsewhere(to), _) => Action::Refuse(Refusal::LinkElsewhere(to.clone())),
         (Entrance::Other, _) => Action::Refuse(Refusal::NotDirectory),
-        (Entrance::Missing, Copy::Whole(marker)) | (Entrance::Image, Copy::Whole(marker)) => {
-            Action::Switch(marker.clone())
-        }
+        (Entrance::Missing | Entrance::Image, Copy::Whole(marker)) => Action::Switch(marker.clone()),
         (Entrance::Workspace, Copy::Whole(marker)) => Action::Keep(marker.clone()),
         (Entrance::Directory, Copy::Whole(marker)) => Action::ReplaceDirectory(marker.clone()),
-        (Entrance::Workspace | Entrance::Missing, _) if !image => Action::Refuse(Refusal::Missing),
-        (Entrance::Image, _) if !image => Action::Refuse(Refusal::Missing),
+        (Entrance::Workspace | Entrance::Missing | Entrance::Image, _) if !image => {
+            Action::Refuse(Refusal::Missing)
+        }
         (Entrance::Workspace | Entrance::Missing, copy) => {
             Action::Return { then_copy: *wanted && *mounted && *copy == Copy::Absent }
         }

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
 use crate::clock::Instant;
+use crate::units;
 
 /// The generation of the tree at `root`, as 16 hexadecimal digits. `began` is when this container began to change it.
 pub fn of(root: &Path, began: Option<Instant>) -> Result<String> {
@@ -39,7 +40,7 @@ pub fn of(root: &Path, began: Option<Instant>) -> Result<String> {
         let name = entry.path().strip_prefix(root).unwrap_or(entry.path());
         digest.update(line(name, &meta, entry.path()));
     }
-    Ok(digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+    Ok(units::hexadecimal(&digest.finalize()[..8]))
 }
 
 fn is_gone(error: &std::io::Error) -> bool {

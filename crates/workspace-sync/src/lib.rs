@@ -63,11 +63,11 @@ use workspace::Workspace;
 pub use adopt::adopt;
 use claim::Claim;
 pub use cli::command;
-pub use holders::Holder;
-pub use report::{InUse, Outcome as TreeOutcome, Report};
 use cli::{Action, Cli};
 use clock::Instant;
 use copy::Manner;
+pub use holders::Holder;
+pub use report::{InUse, Outcome as TreeOutcome, Report};
 use sync::Setting;
 use tree::Tree;
 

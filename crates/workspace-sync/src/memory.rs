@@ -12,6 +12,7 @@ use kit::atomic::{self, Placement};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Instant;
+use crate::units;
 
 /// About one tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,7 +78,7 @@ pub fn container(directory: &Path) -> Result<String> {
     fs::File::open("/dev/urandom")
         .and_then(|mut source| source.read_exact(&mut random))
         .context("cannot read /dev/urandom")?;
-    let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let name = units::hexadecimal(&random);
     atomic::write(&path, name.as_bytes(), Placement::durable(0o644))?;
     Ok(name)
 }

@@ -63,7 +63,7 @@ impl Position {
             units::bytes(self.rate),
         );
         if let Some(seconds) = self.seconds_left {
-            line += &format!(", {} left", kit::settings::words(seconds));
+            line.extend([", ", &kit::settings::words(seconds), " left"]);
         }
         line
     }
@@ -82,7 +82,7 @@ pub struct Progress<'a> {
 
 struct Said {
     moved: Instant,
-    said: Instant,
+    written: Instant,
     notes: u32,
 }
 
@@ -95,7 +95,7 @@ impl<'a> Progress<'a> {
             total,
             journal,
             began: now,
-            said: Mutex::new(Said { moved: now, said: now, notes: 0 }),
+            said: Mutex::new(Said { moved: now, written: now, notes: 0 }),
             terminal: io::stderr().is_terminal() && log::log_enabled!(log::Level::Info),
             differing: Mutex::new(Vec::new()),
         }
@@ -141,8 +141,8 @@ impl Observer for Progress<'_> {
             said.moved = now;
             let _ = write!(io::stderr(), "\r\x1b[K{}", position().line(self.tree, self.total));
         }
-        if now - said.said >= SAY_EVERY {
-            said.said = now;
+        if now - said.written >= SAY_EVERY {
+            said.written = now;
             self.say(position());
         }
     }

@@ -37,7 +37,7 @@ pub fn directory(tree: &Tree, carrier: &mut Carrier<'_>, leftover: &mut Option<L
         if empty(&tree.entrance, since)? {
             match fs::remove_dir(&tree.entrance) {
                 Ok(()) => return entrance::point(tree, &tree.copy),
-                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => continue,
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
                 Err(error) => {
                     return Err(error).with_context(|| format!("cannot remove {}", tree.entrance.display()));
                 }

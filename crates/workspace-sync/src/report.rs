@@ -70,7 +70,7 @@ impl Report {
             Outcome::Failed => format!("{}: not on the workspace", self.tree),
         };
         if let Some(cause) = &self.cause {
-            line += &format!(": {cause}");
+            line.extend([": ", cause]);
         }
         line
     }

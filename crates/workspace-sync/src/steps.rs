@@ -69,8 +69,7 @@ pub fn of(action: &Action, tree: &Tree, leftover: bool) -> Vec<Step> {
     let copy = |from: &PathBuf| Step::Copy { from: from.clone(), to: tree.copy.clone() };
     let replace = || Step::ReplaceDirectory { entrance: tree.entrance.clone(), to: tree.copy.clone() };
     let mut steps = match action {
-        Action::Leave(_) | Action::Refuse(_) => vec![],
-        Action::Keep(_) => vec![],
+        Action::Leave(_) | Action::Refuse(_) | Action::Keep(_) => vec![],
         Action::Switch(_) => vec![point(&tree.copy)],
         Action::Return { then_copy: false } => vec![point(&tree.image)],
         Action::Return { then_copy: true } => {

@@ -103,8 +103,7 @@ fn a_copy_that_another_container_makes_is_left_to_it_and_taken_over_once_that_is
     assert_eq!(said.code, 1);
     assert!(said.stdout.contains("the container \"pod-b\" is making "), "{}", said.stdout);
     assert_eq!(site.leads_to(), site.image("micromamba"));
-    let status: serde_json::Value =
-        serde_json::from_str(&site.run(&["status", "--json"]).stdout).unwrap();
+    let status: serde_json::Value = serde_json::from_str(&site.run(&["status", "--json"]).stdout).unwrap();
     assert_eq!(status["state"], "copying");
 }
 
@@ -126,5 +125,8 @@ fn two_runs_in_one_container_do_not_meet() {
     let lock = fs::OpenOptions::new().write(true).open(site.root().join("memory/lock")).unwrap();
     lock.lock().unwrap();
     let said = site.run(&["run"]);
-    assert_eq!((said.code, said.stderr.as_str()), (1, "workspace-sync: another workspace-sync works in this container\n"));
+    assert_eq!(
+        (said.code, said.stderr.as_str()),
+        (1, "workspace-sync: another workspace-sync works in this container\n")
+    );
 }

@@ -56,7 +56,11 @@ fn nothing_is_copied_unless_it_is_wanted_and_there_is_a_volume() {
         site.set("WORKSPACE_SYNC", "true");
         site.set(name, value);
         let said = site.sync();
-        assert_eq!(said.stdout, format!("micromamba: the image's own copy is in use{reason}\n"), "{name}={value}");
+        assert_eq!(
+            said.stdout,
+            format!("micromamba: the image's own copy is in use{reason}\n"),
+            "{name}={value}"
+        );
         assert_eq!(fs::read_dir(site.volume()).unwrap().count(), 0);
     }
 }
@@ -91,14 +95,23 @@ fn without_its_volume_the_entrance_returns_to_the_image() {
 fn a_directory_of_an_extended_image_is_copied_and_replaced_by_a_link() {
     let mut site = Site::small();
     let app = site.entrance("app");
-    trees::build(&app, &trees::Shape { files: 20, hard_linked: 2, links: 2, directories: 4, bytes: 9_000 }, 3).unwrap();
+    trees::build(
+        &app,
+        &trees::Shape { files: 20, hard_linked: 2, links: 2, directories: 4, bytes: 9_000 },
+        3,
+    )
+    .unwrap();
     let before = site.root().join("before");
     assert!(std::process::Command::new("cp").arg("-a").args([&app, &before]).status().unwrap().success());
     site.set("OPT_SYNC", "app");
     site.sync();
     assert_eq!(fs::read_link(&app).unwrap(), site.volume().join("app"));
     assert_eq!(differences(&before, &site.volume().join("app")), [""; 0]);
-    assert_eq!(trees::difference(&before, &site.image("app")), [""; 0], "where it can be renamed, it is kept");
+    assert_eq!(
+        trees::difference(&before, &site.image("app")),
+        [""; 0],
+        "where it can be renamed, it is kept"
+    );
     site.sync();
 }
 

@@ -21,7 +21,9 @@ fn an_older_copy_is_used_and_reported_until_it_is_refreshed_and_can_be_brought_b
     fs::create_dir(site.copy().join("my-environment")).unwrap();
     fs::write(site.copy().join("my-environment/python"), "mine").unwrap();
     let old = site.root().join("old");
-    assert!(std::process::Command::new("cp").arg("-a").args([&site.copy(), &old]).status().unwrap().success());
+    assert!(
+        std::process::Command::new("cp").arg("-a").args([&site.copy(), &old]).status().unwrap().success()
+    );
     upgraded(&site);
 
     let said = site.sync();

@@ -68,7 +68,9 @@ fn two_hundred_kills_at_random_moments_leave_the_image_or_a_whole_copy() {
         is_sound(&site, &original, seed);
         switched += u32::from(site.leads_to() == site.copy());
     }
-    println!("200 kills, seeds 0 to 199: {switched} came after the switch, {resumed} runs found a partial copy");
+    println!(
+        "200 kills, seeds 0 to 199: {switched} came after the switch, {resumed} runs found a partial copy"
+    );
     assert!(switched > 0 && resumed > 20, "the kills must fall into every part: {switched} {resumed}");
     site.sync();
     assert_eq!(site.copy_differs_from(&original), [""; 0]);

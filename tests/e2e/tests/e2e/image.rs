@@ -28,7 +28,8 @@ fn every_tool_runs_and_explains_itself() {
             "service-portal",
             "set-web-credentials",
             "share",
-            "sshd-run"
+            "sshd-run",
+            "workspace-sync"
         ]
     );
 }
