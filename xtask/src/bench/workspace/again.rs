@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use trees::Aspect;
 
 use super::contest::{self, Entrant, Until};
 use super::ground::cool_down;
@@ -16,6 +17,11 @@ pub fn run(plan: &Plan) -> Result<()> {
     let (tree, copy) = (plan.ground.at("tree"), plan.ground.at("copy"));
     plan.ground.clear("copy")?;
     kit::cmd::run(&mut ours::sync(&workspace_sync, &tree, &copy))?;
+    // A quick copy that is not the same would be no figure. What the tool notes in the copy's root is its own.
+    let differ = trees::difference_except(&tree, &copy, &[Aspect::Content]);
+    if let Some(line) = differ.iter().find(|line| !line.starts_with('.')) {
+        bail!("the copy of workspace-sync differs in {} ways, such as {line}", differ.len());
+    }
     // It must ask for a time that nothing has, or it would print names.
     let walk = || kit::cmd::run(Command::new("find").args([&tree, &copy]).args(["-newermt", "2100-01-01"]));
     let entrants = |prepare: fn() -> Result<()>| {
