@@ -5,13 +5,8 @@ use kit::{Exit, Outcome};
 
 use crate::cargo::cargo;
 use crate::checkout::Checkout;
-use crate::engine::packages;
 use crate::suite::{self, Tally};
 use crate::{deny, docs, libraries, shown};
-
-/// What tests look at trees with, and have mounted: programs and their packages.
-const NEEDED: &[(&str, &str)] =
-    &[("getfacl", "acl"), ("setfattr", "attr"), ("fusermount3", "fuse3"), ("ntfs-3g", "ntfs-3g")];
 
 /// Check formatting, lints, dependencies, unit and tool tests, and generated documentation
 #[derive(Debug, clap::Args)]
@@ -32,7 +27,6 @@ pub fn all(checkout: &Checkout) -> Result<Tally> {
     shown::run(cargo(checkout).args(lints))?;
     deny::check(checkout)?;
     docs::check(checkout)?;
-    packages::install(NEEDED)?;
     // The end-to-end tests need an image; `cargo xtask e2e` runs them.
     suite::run(cargo(checkout).args([
         "test",

@@ -6,8 +6,8 @@ use crate::engine::packages;
 
 /// Files and their packages; the image's build installs the same (`images/base/packages/tools.txt`).
 const LINKED: &[(&str, &str)] = &[("/usr/include/sys/acl.h", "libacl1-dev")];
-/// Programs that the tools' tests make file systems with.
-const TESTED: &[(&str, &str)] = &[("setfacl", "acl"), ("mkfs.ntfs", "ntfs-3g")];
+/// Programs that the tools' tests make file systems and look at trees with.
+const TESTED: &[(&str, &str)] = &[("setfacl", "acl"), ("setfattr", "attr"), ("mkfs.ntfs", "ntfs-3g")];
 
 /// Sees to it that the workspace can be compiled.
 pub fn for_compiling() -> Result<()> {
