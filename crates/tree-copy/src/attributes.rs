@@ -229,14 +229,14 @@ pub(crate) fn set_access(
     now: ((u32, u32), u32),
     can: &Capabilities,
 ) -> Result<(), Errno> {
-    let (owner, mut mode) = now;
-    if can.owner && owner != source.owner {
+    let (owner, mode) = now;
+    let give = can.owner && owner != source.owner;
+    if give {
         fchown(open, Some(Uid::from_raw(source.owner.0)), Some(Gid::from_raw(source.owner.1)))?;
-        // Giving a file away takes its set-id bits.
-        mode &= !SET_ID;
     }
     let wanted = wanted_mode(source, can);
-    if can.mode && mode != wanted {
+    // Giving a file away takes its set-id bits, giving a directory away does not.
+    if can.mode && (mode != wanted || (give && wanted & SET_ID != 0)) {
         fchmod(open, Mode::from_raw_mode(wanted))?;
     }
     Ok(())

@@ -1,11 +1,8 @@
-//! What a file system can keep, found out by trying.
+//! What a file system can keep.
 
 use std::fmt;
-use std::path::Path;
 
 use serde::Serialize;
-
-use crate::error::Result;
 
 /// What the target's file system does when this process asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -105,10 +102,4 @@ impl fmt::Display for Capabilities {
         }
         Ok(())
     }
-}
-
-/// Tries everything once in a temporary directory below `directory`, which it removes; fails with the path.
-pub fn probe(directory: &Path) -> Result<Capabilities> {
-    let _ = directory;
-    Ok(Capabilities::FULL)
 }

@@ -100,6 +100,9 @@ pub(crate) fn copy(
         }
         position = to;
     }
+    if copier.direct {
+        set_direct(target, false);
+    }
     if padded || meta.is_sparse() {
         // The last block was filled up, or the file ends with a hole.
         ftruncate(target, meta.size).map_err(Fault::Target)?;

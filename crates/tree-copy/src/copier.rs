@@ -284,7 +284,7 @@ impl Copier<'_> {
             }
             (Some(Verdict::Access), _) => {
                 let from = entry.source_node();
-                let carried = make::adjust(&entry.source, &from, target, entry.name, &self.making, false);
+                let carried = make::adjust(&entry.source, &from, target, entry.name, false, &self.making);
                 let carried = match carried {
                     Err(Fault::Source(Errno::NOENT)) => return Ok(Outcome::Gone),
                     answer => answer.map_err(|fault| entry.error("adjust", fault))?,
@@ -405,7 +405,9 @@ impl Copier<'_> {
 
     fn make_node(&self, entry: &Entry<'_>, target: BorrowedFd<'_>, free: bool) -> Result<Outcome> {
         let from = entry.source_node();
-        let made = make::node(&entry.source, &entry.text, &from, target, entry.name, free, &self.making);
+        let plain = entry.folder.plain;
+        let made =
+            make::node(&entry.source, &entry.text, &from, target, entry.name, free, plain, &self.making);
         let carried = match made {
             Err(Fault::Source(Errno::NOENT)) => return Ok(Outcome::Gone),
             answer => answer.map_err(|fault| entry.error("make", fault))?,

@@ -68,3 +68,12 @@ impl<'a> Input<'a> {
         }
     }
 }
+
+impl Drop for Input<'_> {
+    /// The file may be read again, in another way.
+    fn drop(&mut self) {
+        if self.direct {
+            set_direct(self.file, false);
+        }
+    }
+}

@@ -30,6 +30,8 @@ pub(crate) struct Folder {
     pub parent: Option<Arc<Folder>>,
     pub name: CString,
     pub place: Place,
+    /// Bytes of the path from the root.
+    pub path_length: usize,
     /// What the source said when the folder was entered.
     pub meta: Meta,
     pub has_target: bool,
@@ -80,10 +82,13 @@ impl Folder {
         source: OwnedFd,
         side: TargetSide,
     ) -> Arc<Self> {
+        let above = parent.as_ref().map_or(0, |parent| parent.path_length);
+        let path_length = above + usize::from(above > 0) + name.count_bytes();
         Arc::new(Self {
             parent,
             name,
             place,
+            path_length,
             meta,
             has_target: side.directory.is_some(),
             fresh: side.fresh,

@@ -82,6 +82,7 @@ pub(crate) fn node(
     directory: BorrowedFd<'_>,
     name: &CString,
     free: bool,
+    plain: bool,
     making: &Making<'_>,
 ) -> Result<Option<Carried>, Fault> {
     let special = !source.is_link();
@@ -97,7 +98,7 @@ pub(crate) fn node(
             symlinkat(text, directory, name).map_err(Fault::Target)?;
         }
         // Links get a time of their own last, like files: a link that is not whole is one with another time.
-        adjust(source, from, directory, name, making, true)
+        adjust(source, from, directory, name, plain, making)
     });
     match made {
         Ok(carried) => Ok(Some(carried)),
@@ -107,21 +108,23 @@ pub(crate) fn node(
 }
 
 /// Gives an entry that is there, and no directory, the owner, attributes, mode and time of the source's.
+///
+/// `plain`: it is new and has the owner it was made with and no attributes.
 pub(crate) fn adjust(
     source: &Meta,
     from: &Node<'_>,
     directory: BorrowedFd<'_>,
     name: &CStr,
+    plain: bool,
     making: &Making<'_>,
-    new: bool,
 ) -> Result<Carried, Fault> {
     let can = making.can;
-    if can.owner && !(new && source.owner == making.creator) {
+    if can.owner && !(plain && source.owner == making.creator) {
         attributes::set_owner_at(directory, name, source.owner).map_err(Fault::Target)?;
     }
     let to = Node::named(directory, name);
     // Before the mode: an access control list brings group bits, and after the owner, who takes capabilities away.
-    let carried = attributes::carry(from, &to, new && source.is_link(), true, can)?;
+    let carried = attributes::carry(from, &to, plain, true, can)?;
     if can.mode && !source.is_link() {
         set_mode(directory, name, source.kind, attributes::wanted_mode(source, can))
             .map_err(Fault::Target)?;

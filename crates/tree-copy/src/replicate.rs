@@ -1,12 +1,28 @@
-//! One entry, all at once.
+//! One entry, all at once: for a tree that is in use.
 
-use std::ffi::OsStr;
-use std::os::fd::{AsRawFd, BorrowedFd};
-use std::path::PathBuf;
+use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, RenameFlags, mkdirat, readlinkat, renameat, renameat_with};
+use rustix::io::Errno;
+use rustix::process::{getegid, geteuid};
+
+use crate::attributes::{Fault, Node};
 use crate::capabilities::Capabilities;
-use crate::error::{Error, Result, Trouble};
-use crate::observer::Observer;
+use crate::content::{Buffer, Means};
+use crate::copier::look;
+use crate::durable;
+use crate::error::{Error, Result};
+use crate::file::{self, Making};
+use crate::folder::open_directory;
+use crate::make;
+use crate::meta::Meta;
+use crate::observer::{Note, Observer, What};
+use crate::options::Options;
+use crate::pass::pass_between;
+use crate::{remove, temporary};
 
 /// How one entry was carried over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,11 +33,16 @@ pub enum Replicated {
     Vanished,
     /// It kept changing; the target has a state that was current while it was copied.
     Restless,
+    /// It is a socket, device or FIFO that cannot be made there; the target was not changed.
+    Skipped,
 }
 
 /// Puts one entry of a directory (a file, a link, a whole subtree) at a name in another, atomically.
 ///
-/// It is made under a temporary name and then takes the place of what was there.
+/// It is made under a temporary name and then takes the place of what was there, so that a reader sees the old or the
+/// new. Only where a directory meets something else, or the file system cannot exchange names, there is a moment with
+/// neither. A file that has more names becomes one of its own. Nothing is forced to the disk; see
+/// [`make_durable`](crate::make_durable).
 pub fn replicate(
     source_directory: BorrowedFd<'_>,
     name: &OsStr,
@@ -30,12 +51,150 @@ pub fn replicate(
     capabilities: &Capabilities,
     observer: &dyn Observer,
 ) -> Result<Replicated> {
-    let _ = (capabilities, observer);
-    let place = |directory: BorrowedFd<'_>, name: &OsStr| {
-        PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name)
+    let (from, to) = (path_of(source_directory).join(name), path_of(target_directory).join(target_name));
+    let source_name = c_name(name).map_err(|cause| Error::source("read", &from, cause))?;
+    let target_name = c_name(target_name).map_err(|cause| Error::target("write", &to, cause, || None))?;
+    let means = Means::new(source_directory, target_directory, capabilities.reflink);
+    let one = One {
+        source: source_directory,
+        target: target_directory,
+        name: &target_name,
+        making: Making {
+            can: capabilities,
+            means: &means,
+            creator: (geteuid().as_raw(), getegid().as_raw()),
+            umask: durable::umask(),
+            sync: false,
+        },
+        observer,
+        from: &from,
+        to: &to,
     };
-    let (from, to) = (place(source_directory, name), place(target_directory, target_name));
-    std::fs::copy(from, &to)
-        .map(|_| Replicated::Done)
-        .map_err(|cause| Error::Target(Trouble { action: "write", path: to, cause }))
+    let unreadable = |cause| Error::source("read", &from, cause);
+    let Some(meta) = look(source_directory, &source_name).map_err(unreadable)? else {
+        return Ok(Replicated::Vanished);
+    };
+    let done = if meta.is_directory() {
+        one.directory(&source_name)
+    } else if meta.is_file() {
+        one.file(&source_name)
+    } else {
+        one.node(&source_name, &meta)
+    };
+    match done {
+        // It became something else, or went.
+        Err(Error::Source(trouble)) if trouble.cause.kind() == std::io::ErrorKind::NotFound => {
+            Ok(Replicated::Vanished)
+        }
+        answer => answer,
+    }
+}
+
+struct One<'a> {
+    source: BorrowedFd<'a>,
+    target: BorrowedFd<'a>,
+    name: &'a CString,
+    making: Making<'a>,
+    observer: &'a dyn Observer,
+    from: &'a Path,
+    to: &'a Path,
+}
+
+impl One<'_> {
+    fn error(&self, fault: Fault) -> Error {
+        match fault {
+            Fault::Source(cause) => Error::source("read", self.from, cause),
+            Fault::Target(cause) => {
+                let above = self.to.parent().unwrap_or(self.to);
+                Error::target("write", self.to, cause, || crate::room::room(above).ok())
+            }
+            Fault::Stopped => Error::Stopped,
+        }
+    }
+
+    fn dropped(&self, attributes: Vec<String>) {
+        let path = self.from.file_name().map_or_else(PathBuf::new, PathBuf::from);
+        for attribute in attributes {
+            self.observer.noted(Note { path: path.clone(), what: What::AttributeDropped(attribute) });
+        }
+    }
+
+    fn file(&self, source_name: &CStr) -> Result<Replicated> {
+        let (source, meta) = match file::open_source(self.source, source_name) {
+            Ok(opened) => opened,
+            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(Replicated::Vanished),
+            Err(cause) => return Err(self.error(Fault::Source(cause))),
+        };
+        let mut buffer = Buffer::default();
+        let progress = |_| if self.observer.stop() { Err(Fault::Stopped) } else { Ok(()) };
+        let made = make::put(self.target, self.name, false, |name| {
+            file::make(source.as_fd(), meta, self.target, name, false, &self.making, &mut buffer, &progress)
+        })
+        .map_err(|fault| self.error(fault))?;
+        self.dropped(made.dropped);
+        Ok(if made.restless { Replicated::Restless } else { Replicated::Done })
+    }
+
+    fn node(&self, source_name: &CStr, meta: &Meta) -> Result<Replicated> {
+        let text = if meta.is_link() {
+            readlinkat(self.source, source_name, vec![]).map_err(|cause| self.error(Fault::Source(cause)))?
+        } else {
+            CString::default()
+        };
+        let from = Node::named(self.source, source_name);
+        let carried = make::node(meta, &text, &from, self.target, self.name, false, false, &self.making)
+            .map_err(|fault| self.error(fault))?;
+        let Some(carried) = carried else { return Ok(Replicated::Skipped) };
+        self.dropped(carried.dropped);
+        Ok(Replicated::Done)
+    }
+
+    fn directory(&self, source_name: &CStr) -> Result<Replicated> {
+        let refused = |cause| self.error(Fault::Target(cause));
+        let source =
+            open_directory(self.source, source_name).map_err(|cause| self.error(Fault::Source(cause)))?;
+        let (temporary, ()) =
+            temporary::at_a_free_name(|name| mkdirat(self.target, name, Mode::RWXU)).map_err(refused)?;
+        let filled = open_directory(self.target, &temporary).map_err(refused).and_then(|target| {
+            let options =
+                Options { prune: false, full_speed: true, durable: false, ..Options::new(self.making.can) };
+            pass_between(source, target, self.from, self.to, &options, self.observer)
+        });
+        let placed = filled.and_then(|done| {
+            self.swap(&temporary).map_err(refused)?;
+            Ok(if done.restless > 0 { Replicated::Restless } else { Replicated::Done })
+        });
+        placed.inspect_err(|_| {
+            let _ = remove::remove(self.target, &temporary);
+        })
+    }
+
+    /// Gives a finished directory its name and removes what had it.
+    fn swap(&self, temporary: &CStr) -> std::result::Result<(), Errno> {
+        if look(self.target, self.name)?.is_none() {
+            return renameat(self.target, temporary, self.target, self.name);
+        }
+        match renameat_with(self.target, temporary, self.target, self.name, RenameFlags::EXCHANGE) {
+            Ok(()) => remove::remove(self.target, temporary).map(drop),
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                remove::remove(self.target, self.name)?;
+                renameat(self.target, temporary, self.target, self.name)
+            }
+            Err(cause) => Err(cause),
+        }
+    }
+}
+
+/// Where an open directory is, for messages.
+fn path_of(directory: BorrowedFd<'_>) -> PathBuf {
+    std::fs::read_link(format!("/proc/self/fd/{}", directory.as_raw_fd())).unwrap_or_default()
+}
+
+/// A name, and not a path: what is in a directory, never what is elsewhere.
+fn c_name(name: &OsStr) -> std::result::Result<CString, Errno> {
+    let bytes = name.as_bytes();
+    if bytes.contains(&b'/') || matches!(bytes, b"" | b"." | b"..") {
+        return Err(Errno::INVAL);
+    }
+    CString::new(bytes).map_err(|_| Errno::INVAL)
 }

@@ -1,0 +1,237 @@
+//! Finds out by trying what a file system can keep: what it says about itself is often not true.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{
+    AtFlags, Gid, Mode, OFlags, RenameFlags, StatVfs, StatVfsMountFlags, Uid, XattrFlags, fchmod, fchown,
+    fgetxattr, fsetxattr, fstat, fstatvfs, fsync, ftruncate, ioctl_ficlone, linkat, mkdirat, mknodat, openat,
+    readlinkat, renameat, renameat_with, statat, symlinkat,
+};
+use rustix::io::{Errno, pwrite};
+
+use crate::attributes::{set_times, set_times_at};
+use crate::capabilities::Capabilities;
+use crate::error::{Error, Result};
+use crate::folder::{open_directory, open_root};
+use crate::meta::{Meta, Time};
+use crate::{remove, temporary};
+
+/// Tries everything once in a temporary directory below `directory` and removes that.
+///
+/// Fails with the path where nothing can be made there at all.
+pub fn probe(directory: &Path) -> Result<Capabilities> {
+    let failed = |cause| Error::target("try out", directory, cause, || crate::room::room(directory).ok());
+    let root = open_root(directory).map_err(failed)?;
+    temporary::sweep(root.as_fd()).map_err(failed)?;
+    let (name, ()) = temporary::at_a_free_name(|name| mkdirat(&root, name, Mode::RWXU)).map_err(failed)?;
+    let found = open_directory(root.as_fd(), &name).and_then(|place| try_all(&place));
+    let removed = remove::remove(root.as_fd(), &name);
+    let found = found.map_err(failed)?;
+    removed.map_err(failed)?;
+    Ok(found)
+}
+
+fn try_all(place: &OwnedFd) -> std::result::Result<Capabilities, Errno> {
+    let here = place.as_fd();
+    let space = fstatvfs(here)?;
+    let file = create(here, c"file")?;
+    let mode = keeps_mode(&file, 0o640) && keeps_mode(&file, 0o751);
+    Ok(Capabilities {
+        mode,
+        executable: executable(&file, &space),
+        symbolic_links: symbolic_link(here),
+        link_times: link_times(here),
+        hard_links: hard_link(here, &file),
+        attributes: attribute(&file, c"user.tree-copy", b"kept"),
+        access_lists: attribute(&file, c"system.posix_acl_access", &access_list()),
+        special_files: mknodat(here, c"fifo", rustix::fs::FileType::Fifo, Mode::RUSR, 0).is_ok(),
+        case_sensitive: matches!(statat(here, c"FILE", AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT)),
+        any_name: any_name(here)?,
+        longest_name: usize::try_from(space.f_namemax).unwrap_or(255),
+        rename_over: rename_over(here)?,
+        exchange: exchange(here)?,
+        sync: fsync(&file).is_ok() && fsync(here).is_ok(),
+        reflink: reflink(here)?,
+        holes: holes(here)?,
+        time_granularity: granularity(&file)?,
+        // Last: a file that was given away may not be ours to change any more.
+        owner: keeps_owner(&file),
+    })
+}
+
+fn create(here: BorrowedFd<'_>, name: &CStr) -> std::result::Result<OwnedFd, Errno> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    openat(here, name, flags, Mode::RUSR | Mode::WUSR)
+}
+
+fn meta(file: &OwnedFd) -> Option<Meta> {
+    fstat(file).ok().map(Meta::from)
+}
+
+fn keeps_mode(file: &OwnedFd, mode: u32) -> bool {
+    fchmod(file, Mode::from_raw_mode(mode)).is_ok() && meta(file).is_some_and(|meta| meta.mode == mode)
+}
+
+/// By its bits, and because programs may be started from there at all.
+fn executable(file: &OwnedFd, space: &StatVfs) -> bool {
+    let _ = fchmod(file, Mode::from_raw_mode(0o755));
+    meta(file).is_some_and(|meta| meta.mode & 0o100 != 0) && !space.f_flag.contains(StatVfsMountFlags::NOEXEC)
+}
+
+fn keeps_owner(file: &OwnedFd) -> bool {
+    // Numbers that nobody here has, so that "no change" cannot look like success.
+    const SOMEBODY: u32 = 54_321;
+    fchown(file, Some(Uid::from_raw(SOMEBODY)), Some(Gid::from_raw(SOMEBODY))).is_ok()
+        && meta(file).is_some_and(|meta| meta.owner == (SOMEBODY, SOMEBODY))
+}
+
+fn symbolic_link(here: BorrowedFd<'_>) -> bool {
+    let text = c"../no such/place";
+    symlinkat(text, here, c"link").is_ok()
+        && readlinkat(here, c"link", vec![]).is_ok_and(|found| found.as_c_str() == text)
+}
+
+fn link_times(here: BorrowedFd<'_>) -> bool {
+    let time = (1_000_000_000, 0);
+    set_times_at(here, c"link", time, time).is_ok()
+        && statat(here, c"link", AtFlags::SYMLINK_NOFOLLOW)
+            .is_ok_and(|found| Meta::from(found).modified.0 == time.0)
+}
+
+fn hard_link(here: BorrowedFd<'_>, file: &OwnedFd) -> bool {
+    linkat(here, c"file", here, c"second", AtFlags::empty()).is_ok()
+        && meta(file).is_some_and(|meta| meta.links == 2)
+        && statat(here, c"second", AtFlags::SYMLINK_NOFOLLOW)
+            .is_ok_and(|second| meta(file).is_some_and(|meta| meta.inode == Meta::from(second).inode))
+}
+
+fn attribute(file: &OwnedFd, name: &CStr, value: &[u8]) -> bool {
+    let mut found = [0; 256];
+    fsetxattr(file, name, value, XattrFlags::empty()).is_ok()
+        && fgetxattr(file, name, &mut found[..]).is_ok_and(|length| &found[..length] == value)
+}
+
+/// A list that mode bits cannot stand for: one more user may read. The kernel's form is little-endian: version 2, then
+/// tag, permissions and number of each entry (`linux/posix_acl_xattr.h`).
+fn access_list() -> Vec<u8> {
+    const NOBODY: u32 = u32::MAX;
+    let entries: [(u16, u16, u32); 5] =
+        [(0x01, 6, NOBODY), (0x02, 4, 54_321), (0x04, 4, NOBODY), (0x10, 4, NOBODY), (0x20, 0, NOBODY)];
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    for (tag, permissions, number) in entries {
+        list.extend(tag.to_le_bytes());
+        list.extend(permissions.to_le_bytes());
+        list.extend(number.to_le_bytes());
+    }
+    list
+}
+
+fn any_name(here: BorrowedFd<'_>) -> std::result::Result<bool, Errno> {
+    let name = c"line\nbreak \xff:*?";
+    if create(here, name).is_err() {
+        return Ok(false);
+    }
+    let mut found = false;
+    remove::each_name(here, |there| {
+        found |= there == name;
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+fn rename_over(here: BorrowedFd<'_>) -> std::result::Result<bool, Errno> {
+    let new = create(here, c"new")?;
+    drop(create(here, c"old")?);
+    Ok(renameat(here, c"new", here, c"old").is_ok() && same(here, c"old", &new)? && !there(here, c"new")?)
+}
+
+fn exchange(here: BorrowedFd<'_>) -> std::result::Result<bool, Errno> {
+    let (left, right) = (create(here, c"left")?, create(here, c"right")?);
+    Ok(renameat_with(here, c"left", here, c"right", RenameFlags::EXCHANGE).is_ok()
+        && same(here, c"left", &right)?
+        && same(here, c"right", &left)?)
+}
+
+fn same(here: BorrowedFd<'_>, name: &CStr, file: &OwnedFd) -> std::result::Result<bool, Errno> {
+    Ok(Meta::from(statat(here, name, AtFlags::SYMLINK_NOFOLLOW)?).inode == Meta::from(fstat(file)?).inode)
+}
+
+fn there(here: BorrowedFd<'_>, name: &CStr) -> std::result::Result<bool, Errno> {
+    crate::copier::look(here, name).map(|found| found.is_some())
+}
+
+fn reflink(here: BorrowedFd<'_>) -> std::result::Result<bool, Errno> {
+    let (from, to) = (create(here, c"shared")?, create(here, c"sharing")?);
+    pwrite(&from, &[1; 64 * 1024], 0)?;
+    Ok(ioctl_ficlone(&to, &from).is_ok())
+}
+
+fn holes(here: BorrowedFd<'_>) -> std::result::Result<bool, Errno> {
+    const SIZE: u64 = 1 << 20;
+    let file = create(here, c"hole")?;
+    Ok(ftruncate(&file, SIZE).is_ok() && meta(&file).is_some_and(|meta| meta.allocated < SIZE))
+}
+
+fn granularity(file: &OwnedFd) -> std::result::Result<u64, Errno> {
+    // An odd second, so that steps of two seconds show.
+    let wanted = (1_000_000_001, 987_654_321);
+    set_times(file.as_fd(), wanted, wanted)?;
+    Ok(step(wanted, Meta::from(fstat(file)?).modified))
+}
+
+/// The smallest usual step that explains what became of a time.
+fn step(wanted: Time, found: Time) -> u64 {
+    let nanoseconds = |time: Time| i128::from(time.0) * 1_000_000_000 + i128::from(time.1);
+    let off = nanoseconds(wanted).abs_diff(nanoseconds(found));
+    let usual = [1, 100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000];
+    // Times that cannot be set at all are told from each other by nothing: a day is as good as any.
+    usual.into_iter().find(|&step| off < u128::from(step)).unwrap_or(86_400_000_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_of_time_are_recognised() {
+        let wanted = (1_000_000_001, 987_654_321);
+        let cases = [
+            ((1_000_000_001, 987_654_321), 1),
+            ((1_000_000_001, 987_654_300), 100),
+            ((1_000_000_001, 987_654_000), 1_000),
+            ((1_000_000_001, 0), 1_000_000_000),
+            ((1_000_000_000, 0), 2_000_000_000),
+            ((1_700_000_000, 0), 86_400_000_000_000),
+        ];
+        for (found, expected) in cases {
+            assert_eq!(step(wanted, found), expected, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_probe_leaves_nothing_behind_and_clears_up_after_a_killed_one() {
+        let dir = tempfile::tempdir().unwrap();
+        // Process numbers end at 4194304 (proc(5), pid_max).
+        let leftover = dir.path().join(".tree-copy.4194305-0.tmp");
+        std::fs::create_dir(&leftover).unwrap();
+        std::fs::write(leftover.join("file"), "").unwrap();
+        let mine = dir.path().join(".tree-copy.notes");
+        std::fs::write(&mine, "").unwrap();
+        let found = probe(dir.path()).unwrap();
+        assert!(found.symbolic_links && found.rename_over, "{found}");
+        let left: Vec<_> =
+            std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(left, [mine]);
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_named() {
+        let error = probe(Path::new("/nowhere/at/all")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot try out /nowhere/at/all: No such file or directory (os error 2)"
+        );
+    }
+}

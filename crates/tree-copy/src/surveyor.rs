@@ -1,0 +1,184 @@
+//! Walks one tree and counts.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::{CString, OsStr};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::fs::{FileType, fstat, readlinkat};
+use rustix::io::Errno;
+use rustix::process::{getegid, geteuid};
+
+use crate::attributes::{self, Node};
+use crate::copier::look;
+use crate::error::{Error, Result};
+use crate::folder::{Folder, Pair, TargetSide, open_root};
+use crate::links::Identity;
+use crate::meta::Meta;
+use crate::observer::Observer;
+use crate::remove;
+use crate::survey::Survey;
+use crate::walk::{Hand, Roots, Visitor, Walk};
+
+/// Counts everything below `root` but the names in `keep` directly in it; fails with the path that cannot be read.
+pub fn survey(root: &Path, threads: usize, keep: &[&OsStr], observer: &dyn Observer) -> Result<Survey> {
+    let failed = |cause| Error::source("read", root, cause);
+    let opened = open_root(root).map_err(failed)?;
+    let meta = fstat(&opened).map(Meta::from).map_err(failed)?;
+    let surveyor = Surveyor {
+        found: Mutex::new(Survey::NOTHING),
+        links: Mutex::default(),
+        owner: (geteuid().as_raw(), getegid().as_raw()),
+    };
+    let roots = Roots { source: root, target: None, keep };
+    let folder = Folder::root(meta, opened, None, None);
+    let (sum, _) = Walk::run(&roots, folder, threads, true, &surveyor, observer)?;
+    let found = surveyor.found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(Survey { digest: sum.bytes(), ..found })
+}
+
+struct Surveyor {
+    found: Mutex<Survey>,
+    /// Names of each hard-linked file that have not come yet.
+    links: Mutex<HashMap<Identity, u64>>,
+    owner: (u32, u32),
+}
+
+impl Surveyor {
+    fn add(&self, meta: &Meta, folder: &Folder, name: &CString, attributes: &[CString]) {
+        let first = self.is_first(meta);
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.entries += 1;
+        found.bytes_allocated_unlinked += meta.allocated;
+        if first {
+            found.inodes += 1;
+            found.bytes_allocated += meta.allocated;
+        }
+        if meta.is_file() {
+            found.files += 1;
+            found.bytes += if first { meta.size } else { 0 };
+        }
+        let needs = &mut found.needs;
+        let length = name.count_bytes();
+        let below = if folder.path_length > 0 { folder.path_length + 1 } else { 0 };
+        needs.longest_name = needs.longest_name.max(length);
+        needs.longest_path = needs.longest_path.max(below + length);
+        let is_list = |name: &CString| attributes::is_access_list(name.to_bytes());
+        let ordinary = matches!(meta.kind, FileType::RegularFile | FileType::Directory | FileType::Symlink);
+        for (applies, number) in [
+            (meta.is_link(), &mut needs.symbolic_links),
+            (!first, &mut needs.hard_links),
+            (meta.is_file() && meta.mode & 0o111 != 0, &mut needs.executables),
+            (!ordinary, &mut needs.special_files),
+            (meta.owner != self.owner, &mut needs.foreign_owners),
+            (name.to_str().is_err(), &mut needs.odd_names),
+            (attributes.iter().any(is_list), &mut needs.access_lists),
+            (!attributes.iter().all(is_list), &mut needs.attributes),
+        ] {
+            *number += u64::from(applies);
+        }
+    }
+
+    fn is_first(&self, meta: &Meta) -> bool {
+        if meta.links <= 1 || meta.is_directory() {
+            return true;
+        }
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        let identity = (meta.device, meta.inode);
+        let Some(left) = links.get_mut(&identity) else {
+            links.insert(identity, meta.links - 1);
+            return true;
+        };
+        *left = left.saturating_sub(1);
+        if *left == 0 {
+            links.remove(&identity);
+        }
+        false
+    }
+}
+
+/// Attributes can go with their file at any moment; then there are none.
+fn attribute_names(walk: &Walk, folder: &Folder, pair: &Pair, name: &CString) -> Result<Vec<CString>> {
+    match attributes::names(&Node::named(pair.source.as_fd(), name)) {
+        Err(Errno::NOENT | Errno::ACCESS | Errno::PERM) => Ok(vec![]),
+        answer => {
+            answer.map_err(|cause| walk.source_error("read the attributes of", folder, Some(name), cause))
+        }
+    }
+}
+
+impl Visitor for Surveyor {
+    fn entry(
+        &self,
+        walk: &Walk,
+        folder: &Arc<Folder>,
+        pair: &Pair,
+        name: CString,
+        hand: &mut Hand,
+    ) -> Result<()> {
+        let unreadable = |cause| walk.source_error("read", folder, Some(&name), cause);
+        let Some(meta) = look(pair.source.as_fd(), &name).map_err(unreadable)? else {
+            walk.vanished(folder, &name);
+            return Ok(());
+        };
+        if meta.is_directory() {
+            walk.enter(folder, name);
+            return Ok(());
+        }
+        let text = if meta.is_link() {
+            match readlinkat(&pair.source, &name, vec![]) {
+                Err(Errno::NOENT | Errno::INVAL) => {
+                    walk.vanished(folder, &name);
+                    return Ok(());
+                }
+                answer => answer.map_err(unreadable)?,
+            }
+        } else {
+            CString::default()
+        };
+        let attributes = attribute_names(walk, folder, pair, &name)?;
+        self.add(&meta, folder, &name, &attributes);
+        hand.sum.add_entry(&folder.place, &name, &meta, text.to_bytes());
+        walk.counters.add(1, if meta.is_file() { meta.size } else { 0 }, 0);
+        Ok(())
+    }
+
+    fn enter(
+        &self,
+        walk: &Walk,
+        parent: &Folder,
+        pair: &Pair,
+        name: &CString,
+        source: &Meta,
+    ) -> Result<TargetSide> {
+        let attributes = attribute_names(walk, parent, pair, name)?;
+        self.add(source, parent, name, &attributes);
+        Ok(TargetSide::default())
+    }
+
+    /// Looks for names that would be one where case does not matter.
+    fn leave(&self, walk: &Walk, folder: &Arc<Folder>) -> Result<()> {
+        let Some(pair) = walk.pair(folder)? else { return Ok(()) };
+        let mut seen = HashSet::new();
+        let mut double = vec![];
+        remove::each_name(pair.source.as_fd(), |name| {
+            let name = name.to_string_lossy();
+            if !seen.insert(name.to_lowercase()) {
+                double.push(name.into_owned());
+            }
+            Ok(())
+        })
+        .map_err(|cause| walk.source_error("list", folder, None, cause))?;
+        if let Some(name) = double.first() {
+            let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+            found.needs.case_collisions += double.len() as u64;
+            found.needs.case_collision.get_or_insert_with(|| folder.path().join(name).display().to_string());
+        }
+        Ok(())
+    }
+
+    fn mount(&self, _walk: &Walk, _folder: &Folder, _pair: &Pair, _name: &CString) -> Result<()> {
+        Ok(())
+    }
+}

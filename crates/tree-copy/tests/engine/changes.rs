@@ -1,0 +1,213 @@
+//! Passes over a target that has something already.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::{FileExt, MetadataExt, symlink};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tree_copy::{Check, Counters, Error, Note, Observer, Options, pass};
+
+use crate::tree::Trees;
+
+/// A tree with one of everything that changes can be about.
+fn grown() -> Trees {
+    let trees = Trees::new();
+    fs::create_dir_all(trees.source.join("d/e")).unwrap();
+    for name in ["one", "two", "d/three", "d/e/four"] {
+        fs::write(trees.source.join(name), name).unwrap();
+    }
+    symlink("one", trees.source.join("link")).unwrap();
+    trees.pass_and_compare();
+    trees
+}
+
+#[test]
+fn only_what_changed_is_copied() {
+    let trees = grown();
+    fs::write(trees.source.join("d/three"), "longer than before").unwrap();
+    let done = trees.pass_and_compare();
+    assert_eq!((done.copied_files, done.copied_bytes, done.updated), (1, 18, 1));
+}
+
+#[test]
+fn a_changed_file_is_replaced_and_never_written_into() {
+    let trees = grown();
+    let before = fs::metadata(trees.target.join("one")).unwrap().ino();
+    fs::hard_link(trees.target.join("one"), trees.target.with_file_name("snapshot")).unwrap();
+    fs::write(trees.source.join("one"), "changed").unwrap();
+    trees.pass_and_compare();
+    assert_ne!(fs::metadata(trees.target.join("one")).unwrap().ino(), before);
+    assert_eq!(fs::read_to_string(trees.target.with_file_name("snapshot")).unwrap(), "one");
+}
+
+#[test]
+fn what_became_something_else_is_replaced() {
+    let trees = grown();
+    fs::remove_file(trees.source.join("one")).unwrap();
+    fs::create_dir(trees.source.join("one")).unwrap();
+    fs::write(trees.source.join("one/inside"), "x").unwrap();
+    fs::remove_dir_all(trees.source.join("d")).unwrap();
+    fs::write(trees.source.join("d"), "a file now").unwrap();
+    fs::remove_file(trees.source.join("two")).unwrap();
+    symlink("one", trees.source.join("two")).unwrap();
+    fs::remove_file(trees.source.join("link")).unwrap();
+    symlink("two", trees.source.join("link")).unwrap();
+    trees.pass_and_compare();
+}
+
+#[test]
+fn a_surplus_goes_only_when_asked() {
+    let trees = grown();
+    fs::remove_dir_all(trees.source.join("d/e")).unwrap();
+    fs::write(trees.target.join("d/mine"), "").unwrap();
+    File::open(trees.source.join("d")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    let compared = trees.pass_with(&Options { write: false, ..trees.options() }).unwrap().0;
+    // d itself has another time, e is too much, mine too.
+    assert_eq!(compared.differing, 3);
+    let kept = trees.pass_with(&Options { prune: false, ..trees.options() }).unwrap().0;
+    assert_eq!(kept.removed, 0);
+    assert!(trees.target.join("d/e/four").exists());
+    assert_eq!(trees.pass_and_compare().removed, 3);
+}
+
+#[test]
+fn comparing_changes_nothing_and_counts_everything() {
+    let trees = Trees::new();
+    fs::create_dir_all(trees.source.join("d/e")).unwrap();
+    fs::write(trees.source.join("d/e/file"), "x").unwrap();
+    symlink("x", trees.source.join("link")).unwrap();
+    let before = crate::tree::describe(&trees.target);
+    let (compared, notes) = trees.pass_with(&Options { write: false, ..trees.options() }).unwrap();
+    assert_eq!((compared.differing, compared.entries, compared.updated), (4, 4, 0), "{notes:?}");
+    assert_eq!(crate::tree::describe(&trees.target), before);
+}
+
+#[test]
+fn links_in_the_target_are_replaced_and_lead_nowhere() {
+    let trees = Trees::new();
+    let outside = trees.target.with_file_name("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("file"), "precious").unwrap();
+    fs::create_dir(trees.source.join("d")).unwrap();
+    fs::write(trees.source.join("d/file"), "new").unwrap();
+    fs::write(trees.source.join("f"), "new").unwrap();
+    symlink(&outside, trees.target.join("d")).unwrap();
+    symlink(outside.join("file"), trees.target.join("f")).unwrap();
+    symlink(&outside, trees.target.join("surplus")).unwrap();
+    trees.pass_and_compare();
+    assert_eq!(fs::read_to_string(outside.join("file")).unwrap(), "precious");
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
+}
+
+#[test]
+fn groups_of_hard_links_are_rearranged() {
+    let trees = Trees::new();
+    let write = |name: &str, text: &str| fs::write(trees.source.join(name), text).unwrap();
+    let link = |from: &str, to: &str| fs::hard_link(trees.source.join(from), trees.source.join(to)).unwrap();
+    write("a", "same");
+    let time = fs::metadata(trees.source.join("a")).unwrap().modified().unwrap();
+    link("a", "b");
+    link("a", "c");
+    link("a", "d");
+    trees.pass_and_compare();
+    // Two pairs instead of four names, with nothing else to tell them apart.
+    for name in ["c", "d"] {
+        fs::remove_file(trees.source.join(name)).unwrap();
+    }
+    write("c", "same");
+    File::options().write(true).open(trees.source.join("c")).unwrap().set_modified(time).unwrap();
+    link("c", "d");
+    trees.pass_and_compare();
+    // And single files.
+    for name in ["a", "c"] {
+        fs::remove_file(trees.source.join(name)).unwrap();
+        write(name, "same");
+        File::options().write(true).open(trees.source.join(name)).unwrap().set_modified(time).unwrap();
+    }
+    trees.pass_and_compare();
+}
+
+#[test]
+fn a_byte_that_changed_behind_the_same_size_and_time_is_found_by_a_close_look() {
+    let trees = grown();
+    let path = trees.target.join("two");
+    let time = fs::metadata(&path).unwrap().modified().unwrap();
+    let file = File::options().write(true).open(&path).unwrap();
+    file.write_all_at(b"X", 1).unwrap();
+    file.set_modified(time).unwrap();
+    assert_eq!(trees.pass().updated, 0, "metadata does not show it");
+    let close = Options { check: Check::Content, ..trees.options() };
+    let compared = trees.pass_with(&Options { write: false, ..close }).unwrap().0;
+    assert_eq!((compared.differing, compared.updated), (1, 0));
+    assert_eq!(trees.pass_with(&close).unwrap().0.copied_files, 1);
+    trees.expect_equal();
+}
+
+/// Changes the source from within a pass, each time anything is counted.
+struct Meddler<'a> {
+    path: &'a Path,
+    once: bool,
+    done: AtomicBool,
+}
+
+impl Observer for Meddler<'_> {
+    fn counted(&self, counters: &Counters) {
+        if counters.copied_bytes() > 0 && !(self.once && self.done.swap(true, Ordering::Relaxed)) {
+            let mut file = File::options().append(true).open(self.path).unwrap();
+            file.write_all(b"more").unwrap();
+        }
+    }
+    fn noted(&self, _note: Note) {}
+    fn stop(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_copied_is_copied_again() {
+    let trees = Trees::new();
+    let path = trees.source.join("log");
+    fs::write(&path, vec![1; 2 << 20]).unwrap();
+    let meddler = Meddler { path: &path, once: true, done: AtomicBool::new(false) };
+    let done = pass(&trees.source, &trees.target, &trees.options(), &meddler).unwrap();
+    assert_eq!((done.restless, done.copied_files), (0, 1));
+    trees.expect_equal();
+}
+
+#[test]
+fn a_file_that_keeps_changing_is_said_and_looks_different_to_the_next_pass() {
+    let trees = Trees::new();
+    let path = trees.source.join("log");
+    fs::write(&path, vec![1; 2 << 20]).unwrap();
+    let meddler = Meddler { path: &path, once: false, done: AtomicBool::new(false) };
+    let done = pass(&trees.source, &trees.target, &trees.options(), &meddler).unwrap();
+    assert_eq!((done.restless, done.copied_files), (1, 1));
+    assert_eq!(trees.pass_and_compare().copied_files, 1);
+}
+
+struct Stopper(AtomicBool);
+
+impl Observer for Stopper {
+    fn counted(&self, counters: &Counters) {
+        if counters.copied_bytes() > 4 << 20 {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    fn noted(&self, _note: Note) {}
+    fn stop(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[test]
+fn a_stopped_pass_says_so_and_the_next_one_goes_on() {
+    let trees = Trees::new();
+    for number in 0..20 {
+        fs::write(trees.source.join(format!("{number}")), vec![number; 1 << 20]).unwrap();
+    }
+    let stopped = pass(&trees.source, &trees.target, &trees.options(), &Stopper(AtomicBool::new(false)));
+    assert!(matches!(stopped, Err(Error::Stopped)), "{stopped:?}");
+    let done = trees.pass_and_compare();
+    assert!((1..20).contains(&done.copied_files), "{done:?}");
+}

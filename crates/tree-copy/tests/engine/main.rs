@@ -1,0 +1,12 @@
+//! Whole passes over real trees. The owners, device files and small file systems of these tests need root.
+
+mod attributes;
+mod changes;
+mod crash;
+mod entries;
+mod faults;
+mod mounted;
+mod random;
+mod replicating;
+mod surveying;
+mod tree;
