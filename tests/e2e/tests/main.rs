@@ -24,5 +24,7 @@ mod proxy;
 mod settings;
 #[path = "e2e/ssh.rs"]
 mod ssh;
+#[path = "e2e/sync.rs"]
+mod sync;
 #[path = "e2e/workspace.rs"]
 mod workspace;

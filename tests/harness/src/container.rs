@@ -18,6 +18,7 @@ pub struct Run {
     env: Vec<(String, String)>,
     options: Vec<String>,
     command: Vec<String>,
+    image: Option<String>,
 }
 
 impl Run {
@@ -41,6 +42,12 @@ impl Run {
     /// Any other option of `docker run`.
     pub fn option(mut self, option: &str) -> Self {
         self.options.push(option.to_owned());
+        self
+    }
+
+    /// An image built on the one under test.
+    pub fn image(mut self, image: &Image) -> Self {
+        self.image = Some(image.tag.clone());
         self
     }
 
@@ -89,7 +96,37 @@ impl Run {
             // In docker's own environment, because a value may hold what no command line or file can.
             command.env(name, value).args(["--env", name]);
         }
-        command.args(&self.options).arg(image()).args(&self.command);
+        command.args(&self.options).arg(self.image.unwrap_or_else(image)).args(&self.command);
+    }
+}
+
+/// An image built on the one under test, removed with its test.
+pub struct Image {
+    tag: String,
+}
+
+impl Image {
+    /// Builds an image from the instructions of a Dockerfile that come after its `FROM`.
+    #[track_caller]
+    pub fn extended(instructions: &str) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let tag = format!("leonardo-e2e-{}:{number}", std::process::id());
+        let mut build = docker(&["build", "--quiet", "--tag", &tag, "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("docker");
+        let file = format!("FROM {}\n{instructions}\n", image());
+        build.stdin.take().expect("a pipe").write_all(file.as_bytes()).expect("a listening builder");
+        assert!(build.wait().expect("docker").success(), "cannot build:\n{file}");
+        Self { tag }
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        let _ = docker(&["rmi", "--force", &self.tag]).output();
     }
 }
 
@@ -189,6 +226,13 @@ impl Container {
     pub fn logs(&self) -> String {
         let output = Output::from(docker(&["logs", &self.name]).output().expect("docker"));
         String::from_utf8_lossy(&output.stdout).into_owned() + &output.stderr
+    }
+
+    /// `docker diff`: what differs from the image, as `A`, `C` or `D` with a path.
+    #[track_caller]
+    pub fn diff(&self) -> Vec<String> {
+        let text = Output::from(docker(&["diff", &self.name]).output().expect("docker")).text();
+        text.lines().map(str::to_owned).collect()
     }
 
     /// `docker restart`.

@@ -11,7 +11,7 @@ pub mod volume;
 pub mod web;
 
 pub use browser::Browser;
-pub use container::{Container, Run};
+pub use container::{Container, Image, Run};
 pub use output::Output;
 pub use ssh::KeyPair;
 pub use volume::Volume;
