@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn sizes_around_a_block_and_a_chunk_are_copied_exactly() {
         for size in [1, 4095, 4096, 4097, 262_143, 262_145, 1 << 20, (1 << 20) + 1, (3 << 20) + 4097] {
-            let bytes: Vec<u8> = (0..size).map(|at: usize| (at * 31 >> 3) as u8).collect();
+            let bytes: Vec<u8> = (0..size).map(|at: usize| ((at * 31) >> 3).to_le_bytes()[0]).collect();
             for direct in [true, false] {
                 let (_, mut target, written) = copied(
                     |mut file| file.write_all(&bytes).unwrap(),

@@ -12,7 +12,7 @@ use crate::attributes::{self, Carried, Fault, Node};
 use crate::compare::{Verdict, attributes_may_differ, compare};
 use crate::error::{Error, Result};
 use crate::file::{self, Making};
-use crate::folder::{Folder, Pair, TargetSide};
+use crate::folder::{Folder, Pair, TargetSide, visit};
 use crate::links::{First, Links, Turn};
 use crate::meta::Meta;
 use crate::observer::What;
@@ -189,19 +189,13 @@ impl Copier<'_> {
             Outcome::There(inode) => inode,
             Outcome::Missing => None,
             Outcome::Gone => {
-                self.call_back(walk, self.links.abandon(&source));
+                call_back(walk, self.links.abandon(&source));
                 return Ok(false);
             }
         };
         let first = First { folder: Arc::clone(folder), name: entry.name.clone(), inode };
-        self.call_back(walk, self.links.settle(&source, first));
+        call_back(walk, self.links.settle(&source, first));
         Ok(self.count(entry, &outcome, true, hand))
-    }
-
-    fn call_back(&self, walk: &Walk, waiting: Vec<crate::links::Waiting>) {
-        for one in waiting {
-            walk.resume(Task::Entries(one.folder, vec![one.name]));
-        }
     }
 
     fn count(&self, entry: &Entry<'_>, outcome: &Outcome, first: bool, hand: &mut Hand) -> bool {
@@ -227,12 +221,6 @@ impl Copier<'_> {
         walk.note(folder, name, What::Differs);
     }
 
-    pub(crate) fn dropped(&self, walk: &Walk, folder: &Folder, name: &CStr, carried: Carried) {
-        for attribute in carried.dropped {
-            walk.note(folder, name, What::AttributeDropped(attribute));
-        }
-    }
-
     /// Makes the name another one of a file that the target has; `None` if that file has too many.
     fn link(&self, entry: &Entry<'_>, there: Option<Meta>, first: &First) -> Result<Option<Outcome>> {
         let linked = there.is_some_and(|there| Some(there.inode) == first.inode);
@@ -246,8 +234,7 @@ impl Copier<'_> {
         if first.inode.is_none() {
             return Ok(Some(self.skip(entry)));
         }
-        let from =
-            entry.walk.open.target_of(&first.folder).map_err(|lost| entry.walk.lost(&first.folder, lost))?;
+        let from = visit(&first.folder).map_err(|lost| entry.walk.lost(&first.folder, lost))?;
         let Some(from) = &from.target else { return Ok(None) };
         let made = make::hard_link(from.as_fd(), &first.name, target, entry.name, there.is_none())
             .map_err(|fault| entry.error("link", fault))?;
@@ -289,7 +276,7 @@ impl Copier<'_> {
                     Err(Fault::Source(Errno::NOENT)) => return Ok(Outcome::Gone),
                     answer => answer.map_err(|fault| entry.error("adjust", fault))?,
                 };
-                self.dropped(entry.walk, entry.folder, entry.name, carried);
+                dropped(entry.walk, entry.folder, entry.name, carried);
                 one_more(&self.tally.updated);
                 Ok(Outcome::There(inode))
             }
@@ -348,7 +335,7 @@ impl Copier<'_> {
             answer => answer.map_err(|fault| entry.error("read the attributes of", fault))?,
         };
         let differed = carried.differed;
-        self.dropped(entry.walk, entry.folder, entry.name, carried);
+        dropped(entry.walk, entry.folder, entry.name, carried);
         Ok(differed)
     }
 
@@ -399,7 +386,7 @@ impl Copier<'_> {
             entry.walk.note(entry.folder, entry.name, What::Restless);
         }
         let carried = Carried { differed: true, dropped: made.dropped };
-        self.dropped(entry.walk, entry.folder, entry.name, carried);
+        dropped(entry.walk, entry.folder, entry.name, carried);
         Ok(Outcome::There(Some(made.inode)))
     }
 
@@ -413,7 +400,7 @@ impl Copier<'_> {
             answer => answer.map_err(|fault| entry.error("make", fault))?,
         };
         let Some(carried) = carried else { return Ok(self.skip(entry)) };
-        self.dropped(entry.walk, entry.folder, entry.name, carried);
+        dropped(entry.walk, entry.folder, entry.name, carried);
         one_more(&self.tally.updated);
         let inode = if entry.source.links > 1 {
             look(target, entry.name)
@@ -423,6 +410,20 @@ impl Copier<'_> {
             None
         };
         Ok(Outcome::There(inode))
+    }
+}
+
+/// Names that had to wait come again.
+fn call_back(walk: &Walk, waiting: Vec<crate::links::Waiting>) {
+    for one in waiting {
+        walk.resume(Task::Entries(one.folder, vec![one.name]));
+    }
+}
+
+/// Says which attributes the target did not take.
+pub(crate) fn dropped(walk: &Walk, folder: &Folder, name: &CStr, carried: Carried) {
+    for attribute in carried.dropped {
+        walk.note(folder, name, What::AttributeDropped(attribute));
     }
 }
 

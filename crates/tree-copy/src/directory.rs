@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use crate::attributes::{self, Fault, Node};
 use crate::compare::{Verdict, attributes_may_differ, compare};
-use crate::copier::{Copier, look, one_more};
+use crate::copier::{Copier, dropped, look, one_more};
 use crate::error::{Error, Result};
 use crate::folder::{Folder, Pair, TargetSide, open_directory};
 use crate::meta::Meta;
@@ -177,7 +177,7 @@ fn finish(
             })?;
         differed |= carried.differed && !folder.fresh;
         if let Some(parent) = &folder.parent {
-            copier.dropped(walk, parent, &folder.name, carried);
+            dropped(walk, parent, &folder.name, carried);
         }
     }
     if write && !attributes::same_time(wanted.modified, now.modified, can) {

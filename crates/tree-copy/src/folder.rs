@@ -60,7 +60,7 @@ pub(crate) struct TargetSide {
 }
 
 /// Which side could not be opened again.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Lost {
     Source(Errno),
     Target(Errno),
@@ -158,51 +158,42 @@ impl OpenFolders {
 
     /// The descriptors of a folder, opened again from its nearest open ancestor where they were closed.
     pub fn pair(&self, folder: &Arc<Folder>) -> Result<Arc<Pair>, Lost> {
-        if let Some(pair) = folder.opened().as_ref() {
-            return Ok(Arc::clone(pair));
-        }
-        let mut closed = vec![Arc::clone(folder)];
-        let mut next = folder.parent.clone();
-        let mut pair = loop {
-            let Some(ancestor) = next else { return Err(Lost::Source(Errno::STALE)) };
-            if let Some(pair) = ancestor.opened().as_ref() {
-                break Arc::clone(pair);
-            }
-            next = ancestor.parent.clone();
-            closed.push(ancestor);
-        };
         // Only the last ones are kept: who comes back up from far below needs them next.
         let kept = self.limit / 4;
-        while let Some(folder) = closed.pop() {
-            pair = Arc::new(reopen(&pair, &folder)?);
-            if closed.len() < kept {
-                *folder.opened() = Some(Arc::clone(&pair));
-                self.add(&folder);
+        reach(folder, |folder, below, pair| {
+            if below < kept {
+                *folder.opened() = Some(Arc::clone(pair));
+                self.add(folder);
             }
-        }
-        Ok(pair)
+        })
     }
+}
 
-    /// The target's descriptor of a folder that may be done already, without keeping it open.
-    pub fn target_of(&self, folder: &Arc<Folder>) -> Result<Arc<Pair>, Lost> {
-        if let Some(pair) = folder.opened().as_ref() {
-            return Ok(Arc::clone(pair));
+/// The descriptors of a folder that may be done already, without keeping any open.
+pub(crate) fn visit(folder: &Arc<Folder>) -> Result<Arc<Pair>, Lost> {
+    reach(folder, |_, _, _| ())
+}
+
+/// Opens what is closed on the way to a folder; `opened` hears of each, and of how many are still to come.
+fn reach(folder: &Arc<Folder>, opened: impl Fn(&Arc<Folder>, usize, &Arc<Pair>)) -> Result<Arc<Pair>, Lost> {
+    let mut closed = vec![];
+    let mut next = folder;
+    let mut pair = loop {
+        if let Some(pair) = next.opened().as_ref() {
+            break Arc::clone(pair);
         }
-        let mut closed = vec![folder];
-        let mut next = folder.parent.as_ref();
-        let mut pair = loop {
-            let Some(ancestor) = next else { return Err(Lost::Target(Errno::STALE)) };
-            if let Some(pair) = ancestor.opened().as_ref() {
-                break Arc::clone(pair);
-            }
-            next = ancestor.parent.as_ref();
-            closed.push(ancestor);
-        };
-        while let Some(folder) = closed.pop() {
-            pair = Arc::new(reopen(&pair, folder)?);
+        closed.push(next);
+        match &next.parent {
+            Some(parent) => next = parent,
+            // The root is never closed.
+            None => return Err(Lost::Source(Errno::STALE)),
         }
-        Ok(pair)
+    };
+    while let Some(folder) = closed.pop() {
+        pair = Arc::new(reopen(&pair, folder)?);
+        opened(folder, closed.len(), &pair);
     }
+    Ok(pair)
 }
 
 fn reopen(parent: &Pair, folder: &Folder) -> Result<Pair, Lost> {

@@ -1,4 +1,59 @@
-//! Brings a directory tree into the state of another.
+//! Brings a directory tree into the state of another, in parallel, and may be killed at any instant.
+//!
+//! There is one operation, the [`pass`]: it looks at every entry of both trees and makes the target's like the
+//! source's where they differ. A first copy is a pass over an empty target; going on after a kill, catching up with
+//! changes and verifying (`write: false`) are passes too. [`replicate`] carries a single entry over, atomically, into a
+//! tree that is in use.
+//!
+//! Before the first pass, [`survey`] counts what the source needs, [`probe`] tries what the target can, [`decide`] says
+//! what would be lost or why it cannot be, and [`fits`] compares with the [`room`] there is.
+//!
+//! # What is kept
+//!
+//! Content with its holes; mode, owner and time (in nanoseconds) of files, directories and links; the text of symbolic
+//! links, whatever it says; hard links; extended attributes `user.*`, `trusted.*` and `security.capability`; POSIX access
+//! control lists; FIFOs, and sockets and devices where they may be made. A name that is a hard link to a file outside
+//! the tree becomes an ordinary file. What is mounted below the source, by bind mounts too, is left out and noted; what
+//! is mounted below the target is never emptied. Labels of security modules and marks of overlay mounts stay where they
+//! are.
+//!
+//! # What counts as equal
+//!
+//! | [`Check`] | files | everything |
+//! |---|---|---|
+//! | `Metadata` | size, time | type, mode, owner, text of links; hidden attributes if the source's inode was changed later than the target's |
+//! | `Content` | every byte as well | hidden attributes always |
+//!
+//! What the target cannot keep, as its [`Capabilities`] say, is no difference. The root's own time is set, not compared,
+//! because kept names change it.
+//!
+//! # After a kill
+//!
+//! A file gets its time last, so half a file never looks like its source, and the next pass copies it again. What was
+//! there is never written into: the new file is made beside it and renamed over. Only a directory that makes way for
+//! something else is gone for a moment. Temporary names (`.tree-copy.PROCESS-NUMBER.tmp`) that a kill left are surplus
+//! to the next pass that prunes.
+//!
+//! # While the source changes
+//!
+//! A file whose size, time or inode changed while it was copied is copied again, three times at most; after that it is
+//! counted as restless and gets a time that the next pass will not take for its source's. What vanishes is noted. The
+//! digest of a tree that changes meanwhile means nothing.
+//!
+//! # Links
+//!
+//! Below the two roots nothing is reached by a path: directories are opened one in another without following links and
+//! without crossing mount points, and every name is used in an open directory. Whoever puts a link into either tree,
+//! at any moment, gets it copied or replaced.
+//!
+//! # Speed and memory
+//!
+//! Several threads for each processor, because a cold disk answers many questions at once. New small files take as few
+//! calls as possible. Large ones go past the page cache unless they are in it: fresh pages are what a copy spends most
+//! time on. Blocks are shared where the file system can. Directories are walked depth first and listed in parts, so
+//! memory does not grow with the tree, but for the hard-linked files whose other names have not come yet; the number of
+//! open directories is bounded by the limit of the process. In the background (`full_speed: false`) the workers' nice
+//! value is 15, from which the kernel derives the lowest best-effort priority at the disk as well.
 
 mod attributes;
 mod capabilities;

@@ -32,8 +32,8 @@ pub(crate) fn put<T>(
         }
     }
     let mut broken = None;
-    let (temporary, made) = at_a_free_name(|temporary| match make(temporary) {
-        Ok(made) => Ok(made),
+    let (temporary, result) = at_a_free_name(|temporary| match make(temporary) {
+        Ok(result) => Ok(result),
         Err(Fault::Target(Errno::EXIST)) => Err(Errno::EXIST),
         Err(fault) => {
             let _ = unlinkat(directory, temporary, AtFlags::empty());
@@ -52,7 +52,7 @@ pub(crate) fn put<T>(
         let _ = unlinkat(directory, &temporary, AtFlags::empty());
         Fault::Target(cause)
     })?;
-    Ok(made)
+    Ok(result)
 }
 
 /// Makes a hard link to a file of the target; `Ok(false)` if the file system wants no more of them.

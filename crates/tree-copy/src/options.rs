@@ -19,6 +19,7 @@ pub enum Check {
 
 /// What a pass shall do.
 #[derive(Debug, Clone, Copy)]
+#[allow(clippy::struct_excessive_bools, reason = "independent wishes")]
 pub struct Options<'a> {
     /// Worker threads; see [`Options::new`] for a good number.
     pub threads: usize,

@@ -164,7 +164,7 @@ fn there(here: BorrowedFd<'_>, name: &CStr) -> std::result::Result<bool, Errno> 
 
 fn reflink(here: BorrowedFd<'_>) -> std::result::Result<bool, Errno> {
     let (from, to) = (create(here, c"shared")?, create(here, c"sharing")?);
-    pwrite(&from, &[1; 64 * 1024], 0)?;
+    pwrite(&from, &[1; 16 * 1024], 0)?;
     Ok(ioctl_ficlone(&to, &from).is_ok())
 }
 

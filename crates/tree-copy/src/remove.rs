@@ -16,7 +16,7 @@ pub(crate) fn each_name(
     mut each: impl FnMut(&CStr) -> Result<(), Errno>,
 ) -> Result<(), Errno> {
     seek(directory, SeekFrom::Start(0))?;
-    let mut space = [MaybeUninit::uninit(); 32 * 1024];
+    let mut space = [MaybeUninit::uninit(); 16 * 1024];
     let mut listing = RawDir::new(directory, &mut space);
     while let Some(entry) = listing.next() {
         let entry = entry?;

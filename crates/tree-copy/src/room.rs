@@ -51,11 +51,13 @@ impl std::error::Error for Shortage {}
 
 /// Asks the file system of `directory` what is free; fails with the path.
 pub fn room(directory: &Path) -> Result<Room> {
-    statvfs(directory).map(from_statvfs).map_err(|cause| Error::target("look at", directory, cause, || None))
+    statvfs(directory)
+        .map(|found| from_statvfs(&found))
+        .map_err(|cause| Error::target("look at", directory, cause, || None))
 }
 
 /// Blocks are counted in fragments, and a total of no inodes means that there is no such limit (statvfs(3)).
-pub(crate) fn from_statvfs(found: StatVfs) -> Room {
+fn from_statvfs(found: &StatVfs) -> Room {
     Room {
         bytes: found.f_bavail.saturating_mul(found.f_frsize),
         inodes: (found.f_files > 0).then_some(found.f_favail),

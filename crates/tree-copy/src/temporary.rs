@@ -23,7 +23,7 @@ pub(crate) fn at_a_free_name<T>(
         let name = CString::new(name).unwrap_or_default();
         match make(&name) {
             Err(Errno::EXIST) => {}
-            Ok(made) => return Ok((name, made)),
+            Ok(result) => return Ok((name, result)),
             Err(cause) => return Err(cause),
         }
     }

@@ -191,7 +191,7 @@ impl<'a> Walk<'a> {
         }
         let (mut files, mut directories) = (vec![], vec![]);
         let mut more = None;
-        let mut space = [MaybeUninit::uninit(); 32 * 1024];
+        let mut space = [MaybeUninit::uninit(); 16 * 1024];
         let mut listing = RawDir::new(pair.source.as_fd(), &mut space);
         while let Some(entry) = listing.next() {
             let entry = entry.map_err(unreadable)?;

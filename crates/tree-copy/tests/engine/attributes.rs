@@ -22,15 +22,14 @@ fn set_acl(options: &[&str], path: &Path) {
 #[test]
 fn modes_and_owners_of_every_kind_are_kept() {
     let trees = Trees::new();
-    for (number, mode) in [0o000, 0o400, 0o644, 0o777, 0o4755, 0o2755, 0o6711, 0o1666].into_iter().enumerate()
-    {
+    for (number, mode) in (0_u32..).zip([0o000, 0o400, 0o644, 0o777, 0o4755, 0o2755, 0o6711, 0o1666]) {
         let (file, directory) =
             (trees.source.join(format!("f{number}")), trees.source.join(format!("d{number}")));
         fs::write(&file, "x").unwrap();
         fs::create_dir(&directory).unwrap();
         fs::write(directory.join("inside"), "x").unwrap();
         for path in [&file, &directory] {
-            chown(path, Some(1000 + number as u32), Some(2000)).unwrap();
+            chown(path, Some(1000 + number), Some(2000)).unwrap();
             set_mode(path, mode);
         }
     }
@@ -61,9 +60,7 @@ fn times_are_kept_to_the_nanosecond_also_those_of_directories_and_links() {
     fs::create_dir_all(trees.source.join("d/e")).unwrap();
     fs::write(trees.source.join("d/file"), "x").unwrap();
     symlink("x", trees.source.join("d/link")).unwrap();
-    let mut second = 1;
-    for name in ["d/link", "d/file", "d/e", "d"] {
-        second += 1;
+    for (second, name) in (2..).zip(["d/link", "d/file", "d/e", "d"]) {
         let stamp = Timespec { tv_sec: second, tv_nsec: 123_456_789 };
         let times = Timestamps { last_access: stamp, last_modification: stamp };
         utimensat(CWD, trees.source.join(name), &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();

@@ -17,12 +17,12 @@ fn program() -> PathBuf {
 }
 
 fn grow(trees: &Trees) {
-    for directory in 0..10 {
+    for directory in 0_u8..10 {
         let path = trees.source.join(format!("d{directory}"));
         fs::create_dir_all(path.join("below")).unwrap();
         for number in 0..30_usize {
             let size = [10, 3000, 70_000, 700_000][number % 4];
-            fs::write(path.join(format!("f{number}")), vec![directory as u8; size + number]).unwrap();
+            fs::write(path.join(format!("f{number}")), vec![directory; size + number]).unwrap();
         }
         fs::hard_link(path.join("f1"), path.join("below/hard")).unwrap();
         symlink("f1", path.join("link")).unwrap();

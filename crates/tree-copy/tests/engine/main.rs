@@ -1,5 +1,7 @@
 //! Whole passes over real trees. The owners, device files and small file systems of these tests need root.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod attributes;
 mod changes;
 mod crash;

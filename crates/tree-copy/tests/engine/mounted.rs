@@ -50,8 +50,8 @@ fn run(command: &mut Command) {
 
 fn fill(directory: &Path) {
     fs::create_dir(directory.join("d")).unwrap();
-    for (number, size) in [10, 5000, 300_000, 3 << 20].into_iter().enumerate() {
-        fs::write(directory.join(format!("d/{number}")), vec![number as u8 + 1; size]).unwrap();
+    for (number, size) in (0_u8..).zip([10, 5000, 300_000, 3 << 20]) {
+        fs::write(directory.join(format!("d/{number}")), vec![number + 1; size]).unwrap();
     }
     fs::hard_link(directory.join("d/1"), directory.join("again")).unwrap();
     std::os::unix::fs::symlink("d", directory.join("link")).unwrap();

@@ -95,9 +95,9 @@ pub fn describe(root: &Path) -> BTreeMap<PathBuf, String> {
         let full = if path.as_os_str().is_empty() { root.to_owned() } else { root.join(&path) };
         let meta = fs::symlink_metadata(&full).unwrap();
         let kind = meta.file_type();
-        let mut text = format!("{:o} {}:{}", meta.mode(), meta.uid(), meta.gid());
+        let mut parts = vec![format!("{:o} {}:{}", meta.mode(), meta.uid(), meta.gid())];
         if !path.as_os_str().is_empty() {
-            text += &format!(" {}.{:09}", meta.mtime(), meta.mtime_nsec());
+            parts.push(format!("{}.{:09}", meta.mtime(), meta.mtime_nsec()));
         }
         if kind.is_dir() {
             let mut names: Vec<_> =
@@ -109,23 +109,24 @@ pub fn describe(root: &Path) -> BTreeMap<PathBuf, String> {
                 groups.entry(meta.ino()).or_insert_with(Vec::new).push(path.clone());
             }
             if kind.is_file() {
-                text += &format!(" {} bytes {:x}", meta.len(), sum(&fs::read(&full).unwrap()));
+                parts.push(format!("{} bytes {:x}", meta.len(), sum(&fs::read(&full).unwrap())));
             } else if kind.is_symlink() {
-                text += &format!(" -> {:?}", fs::read_link(&full).unwrap());
+                parts.push(format!("-> {}", fs::read_link(&full).unwrap().display()));
             } else if kind.is_char_device() || kind.is_block_device() {
-                text += &format!(" device {}", meta.rdev());
+                parts.push(format!("device {}", meta.rdev()));
             }
         }
         for (name, value) in attributes(&full) {
-            text += &format!(" {name}={value:?}");
+            parts.push(format!("{name}={value:?}"));
         }
-        found.insert(path, text);
+        found.insert(path, parts.join(" "));
     }
     for group in groups.into_values() {
         for path in &group {
             let first = group.iter().min().unwrap();
             if let Some(text) = found.get_mut(path) {
-                *text += &format!(" = {}", first.display());
+                text.push_str(" = ");
+                text.push_str(&first.to_string_lossy());
             }
         }
     }
