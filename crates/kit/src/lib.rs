@@ -11,6 +11,7 @@ pub mod lock;
 pub mod logging;
 pub mod secret;
 pub mod settings;
+pub mod units;
 pub mod wait;
 
 pub use exit::{Exit, HintExt, Outcome, Usage, main};

@@ -12,7 +12,7 @@ function show(state) {
     location.reload();
     return;
   }
-  document.getElementById("boot").textContent = state.ready ? "Ready" : "Still starting…";
+  document.getElementById("boot").textContent = state.boot;
   shown().forEach((item, index) => {
     const alive = state.services[index].alive;
     item.className = alive ? "up" : "down";

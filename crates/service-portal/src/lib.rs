@@ -8,6 +8,7 @@
 mod access;
 mod answer;
 mod audit;
+mod boot_line;
 mod cli;
 mod client;
 mod clock;

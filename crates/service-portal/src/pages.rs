@@ -23,8 +23,8 @@ pub struct LoginPage<'a> {
 pub struct PortalPage {
     /// The services, with their state.
     pub links: Vec<Link>,
-    /// Whether late boot has ended.
-    pub ready: bool,
+    /// How far the boot is, in words.
+    pub boot: String,
     /// What was wrong with the settings or a stage of the boot.
     pub problems: Vec<String>,
     /// Whether there is a session that could be ended.

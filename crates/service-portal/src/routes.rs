@@ -14,6 +14,7 @@ use axum::{Json, Router};
 use journal::{Entry, Event, StageResult};
 use serde_json::json;
 
+use crate::boot_line;
 use crate::client::Client;
 use crate::exchange::exchange;
 use crate::gate::{self, Verdict};
@@ -68,6 +69,7 @@ pub fn router(state: State) -> Router {
 struct View {
     links: Vec<Link>,
     ready: bool,
+    boot: String,
     problems: Vec<String>,
 }
 
@@ -85,6 +87,7 @@ async fn view(state: &State, client: Client<'_>) -> View {
     View {
         links: links(services, state.env(), client.host()).await,
         ready: journal::is_ready(&entries),
+        boot: boot_line::of(&entries),
         problems,
     }
 }
@@ -114,6 +117,7 @@ fn complaint(event: &Event) -> Option<String> {
         Event::StageEnded { stage, result: StageResult::Failed, cause, .. } => {
             Some(format!("{stage} failed: {}", cause.as_deref().unwrap_or("no reason was given")))
         }
+        Event::SyncNote { tree, message } => Some(format!("{tree}: {message}")),
         _ => None,
     }
 }
@@ -127,8 +131,8 @@ async fn portal(Extract(state): Extract<State>, uri: Uri, headers: HeaderMap) ->
     if !verdict.owns() {
         return not_the_owner(verdict, client);
     }
-    let View { links, ready, problems } = view(&state, Client(&headers)).await;
-    page(StatusCode::OK, &PortalPage { links, ready, problems, can_log_out: verdict == Verdict::Session })
+    let View { links, boot, problems, .. } = view(&state, Client(&headers)).await;
+    page(StatusCode::OK, &PortalPage { links, boot, problems, can_log_out: verdict == Verdict::Session })
 }
 
 async fn state_json(Extract(state): Extract<State>, headers: HeaderMap) -> Response {
@@ -136,8 +140,8 @@ async fn state_json(Extract(state): Extract<State>, headers: HeaderMap) -> Respo
     if !verdict.owns() {
         return not_the_owner(verdict, Client(&headers));
     }
-    let View { links, ready, problems } = view(&state, Client(&headers)).await;
-    Json(json!({ "ready": ready, "problems": problems, "services": links })).into_response()
+    let View { links, ready, boot, problems } = view(&state, Client(&headers)).await;
+    Json(json!({ "ready": ready, "boot": boot, "problems": problems, "services": links })).into_response()
 }
 
 /// A guest has come through a link to one service, and the rest is not for guests.

@@ -24,7 +24,7 @@ use crate::marker::{self, Marker};
 use crate::memory::{Leftover, Memory};
 use crate::progress::{Progress, Total};
 use crate::tree::Tree;
-use crate::units;
+use kit::units;
 
 /// Names in the root of a copy that are ours and not the tree's.
 pub const OURS: [&str; 3] = [marker::NAME, manifest::NAME, claim::NAME];

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
 use crate::clock::Instant;
-use crate::units;
+use kit::units;
 
 /// The generation of the tree at `root`, as 16 hexadecimal digits. `began` is when this container began to change it.
 pub fn of(root: &Path, began: Option<Instant>) -> Result<String> {

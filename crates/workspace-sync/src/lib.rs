@@ -49,7 +49,6 @@ mod status;
 mod steps;
 mod sync;
 mod tree;
-mod units;
 mod verify;
 
 use std::io::{self, Write};

@@ -11,7 +11,7 @@ use tree_copy::{Check, Options, Room, Unobserved};
 
 use crate::cli::Cli;
 use crate::progress::{Progress, Total};
-use crate::units;
+use kit::units;
 
 /// Brings `target` into the state of `source` and compares.
 pub fn copy(cli: &Cli, source: &Path, target: &Path, prune: bool, content: bool) -> Outcome {

@@ -12,7 +12,7 @@ use kit::atomic::{self, Placement};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Instant;
-use crate::units;
+use kit::units;
 
 /// About one tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use journal::{Event, Journal};
 use tree_copy::{Counters, Note, Observer, What};
 
-use crate::units;
+use kit::units;
 
 /// On a terminal, for the eye.
 const MOVE_EVERY: Duration = Duration::from_millis(100);

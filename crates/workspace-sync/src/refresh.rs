@@ -22,7 +22,7 @@ use crate::marker::Marker;
 use crate::memory::Memory;
 use crate::sync::Setting;
 use crate::tree::Tree;
-use crate::units;
+use kit::units;
 
 /// Replaces the copy by the image's present generation. What was added to the old copy under names that the new
 /// generation does not have comes along; all of the old copy stays as `NAME.previous`.

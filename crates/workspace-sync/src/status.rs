@@ -16,7 +16,7 @@ use crate::report::InUse;
 use crate::steps;
 use crate::sync::{self, Setting};
 use crate::tree::Tree;
-use crate::units;
+use kit::units;
 
 /// About one tree; the fields of its JSON form only ever grow in number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -13,7 +13,7 @@ use crate::decide::Copy;
 use crate::look;
 use crate::sync::Setting;
 use crate::tree::Tree;
-use crate::units;
+use kit::units;
 
 /// So many names of each kind are kept for the answer.
 const SHOWN: usize = 20;

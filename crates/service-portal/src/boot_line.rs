@@ -1,0 +1,73 @@
+//! How far the boot is, in one line.
+
+use journal::{Entry, Event, Stage};
+use kit::{settings, units};
+
+/// "Ready", or what is going on.
+#[must_use]
+pub fn of(entries: &[Entry]) -> String {
+    if journal::is_ready(entries) {
+        return "Ready".to_owned();
+    }
+    match copying(entries) {
+        Some(copying) => format!("Still starting… {copying}"),
+        None => "Still starting…".to_owned(),
+    }
+}
+
+/// The copy of a tree that is being made at this moment, from the last that was said about it.
+fn copying(entries: &[Entry]) -> Option<String> {
+    let last = entries.iter().rev().find(|entry| {
+        matches!(
+            entry.event,
+            Event::SyncProgress { .. }
+                | Event::SyncNote { .. }
+                | Event::StageEnded { stage: Stage::Sync, .. }
+        )
+    })?;
+    let Event::SyncProgress { tree, bytes, bytes_total, seconds_left, .. } = &last.event else { return None };
+    let mut text =
+        format!("{tree}: {} of {} are on the workspace", units::bytes(*bytes), units::bytes(*bytes_total));
+    if let Some(seconds) = seconds_left {
+        text.extend([", ", &settings::words(*seconds), " left"]);
+    }
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use journal::StageResult;
+
+    fn line(events: &[Event]) -> String {
+        let entries: Vec<Entry> =
+            events.iter().map(|event| Entry { at: 0.0, event: event.clone() }).collect();
+        of(&entries)
+    }
+
+    fn ended(stage: Stage) -> Event {
+        Event::StageEnded { stage, result: StageResult::Done, cause: None, hint: None }
+    }
+
+    #[test]
+    fn a_waiting_person_sees_how_far_the_copy_is() {
+        let started = Event::StageStarted { stage: Stage::Sync };
+        let progress = Event::SyncProgress {
+            tree: "micromamba".into(),
+            entries: 1,
+            entries_total: 2,
+            bytes: 2_300_000_000,
+            bytes_total: 5_450_000_000,
+            bytes_per_second: 100_000_000,
+            seconds_left: Some(32),
+        };
+        assert_eq!(line(&[]), "Still starting…");
+        let copying = [started, progress, ended(Stage::Sync), ended(Stage::Ready)];
+        assert_eq!(
+            line(&copying[..2]),
+            "Still starting… micromamba: 2.3 GB of 5.5 GB are on the workspace, 32 s left"
+        );
+        assert_eq!(line(&copying[..3]), "Still starting…");
+        assert_eq!(line(&copying), "Ready");
+    }
+}
