@@ -249,9 +249,10 @@ impl Job<'_> {
     /// Whether the source's entry, or the directory it was in, changed since the last pass: then a difference is no fault.
     fn is_busy(&self, name: &Path, since: Instant) -> bool {
         let path = self.source.join(name);
-        [Some(path.as_path()), path.parent()].into_iter().flatten().any(|path| {
-            path.symlink_metadata().is_ok_and(|meta| Instant::changed(&meta) >= since.safely_before())
-        })
+        [Some(path.as_path()), path.parent()]
+            .into_iter()
+            .flatten()
+            .any(|path| path.symlink_metadata().is_ok_and(|meta| Instant::changed(&meta) >= since))
     }
 
     fn pass(&self, directory: &OwnedFd, options: &Options<'_>, progress: &Progress<'_>) -> Result<Pass> {

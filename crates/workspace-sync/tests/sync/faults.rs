@@ -1,0 +1,127 @@
+//! A volume that fails: programs keep the image's tree, and once the volume works, the next run completes the copy.
+
+use std::fs;
+use std::process::Command;
+
+use faultfs::{Fault, FaultFs, Pattern};
+use trees::Aspect;
+
+use crate::site::{Said, Site, differences};
+
+/// A site whose volume can be made to fail; dropped before the site's directory.
+struct Failing {
+    volume: FaultFs,
+    site: Site,
+}
+
+impl Failing {
+    fn new() -> Self {
+        let site = Site::small();
+        let backing = site.root().join("backing");
+        fs::create_dir(&backing).unwrap();
+        let volume = FaultFs::mount(&backing, &site.volume()).unwrap();
+        Self { volume, site }
+    }
+
+    fn run_with(&self, fault: Fault) -> Said {
+        self.volume.inject(fault);
+        let said = self.site.run(&["run"]);
+        self.volume.clear();
+        said
+    }
+}
+
+fn all() -> Pattern {
+    Pattern::new("*")
+}
+
+#[test]
+fn every_failure_of_the_volume_leaves_the_image_in_use_and_is_overcome_later() {
+    let cases = [
+        (Fault::WriteError { byte: 100, files: all() }, "Input/output error"),
+        (Fault::SyncError, "Input/output error"),
+        (Fault::NoSpace { after: 50_000 }, "No space left on device"),
+        (Fault::Quota { after: 50_000 }, "Disk quota exceeded"),
+        (Fault::NoInodes { after: 25 }, "No space left on device"),
+        (Fault::ReadOnly, "Read-only file system"),
+        (Fault::Truncate { byte: 900, files: all() }, "is different from its source after it was copied"),
+        (Fault::NoSymlinks, "symbolic links are needed and cannot be made there"),
+        (Fault::Claim { bytes: 1_000, inodes: 1_000_000 }, "there is no room for micromamba"),
+        (Fault::Claim { bytes: 1 << 40, inodes: 10 }, "inodes are needed"),
+    ];
+    for (fault, told) in cases {
+        let failing = Failing::new();
+        let (site, name) = (&failing.site, format!("{fault:?}"));
+        let said = failing.run_with(fault);
+        assert_eq!(said.code, 1, "{name}: {said:?}");
+        assert!(said.stdout.contains(told), "{name}: {}", said.stdout);
+        assert!(!said.stdout.contains("/proc/self"), "{name}: {}", said.stdout);
+        assert_eq!(site.leads_to(), site.image("micromamba"), "{name}");
+        assert!(!site.copy().exists(), "{name}");
+        site.sync();
+        assert_eq!(site.leads_to(), site.copy(), "{name}");
+        assert_eq!(site.copy_differs_from(&site.image("micromamba")), [""; 0], "{name}");
+    }
+}
+
+#[test]
+fn content_that_was_written_wrong_is_noticed_where_every_byte_is_compared() {
+    let failing = Failing::new();
+    failing.volume.inject(Fault::Corrupt { byte: 10, files: all() });
+    let said = failing.site.run(&["run", "--verify", "hash"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.stdout.contains("is different from its source after it was copied"), "{}", said.stdout);
+    assert_eq!(failing.site.leads_to(), failing.site.image("micromamba"));
+}
+
+#[test]
+fn what_a_volume_cannot_keep_is_told_and_the_rest_is_kept() {
+    let cases = [
+        (Fault::NoOwners, &[Aspect::Owner][..], "owners are not kept"),
+        (Fault::NoModes, &[Aspect::Mode], "permission bits are not kept"),
+        (Fault::NoHardLinks, &[Aspect::HardLinks], "hard links become copies"),
+        (Fault::CoarseTimes, &[Aspect::Time], "times are rounded"),
+        (Fault::NoExchange, &[], ""),
+    ];
+    for (fault, lost, told) in cases {
+        let failing = Failing::new();
+        let site = &failing.site;
+        let name = format!("{fault:?}");
+        let image = site.image("micromamba");
+        // Something that only other owners show.
+        let status = Command::new("chown").args(["-hR", "1234:1234"]).arg(&image).status();
+        assert!(status.unwrap().success());
+        failing.volume.inject(fault);
+        let said = site.run(&["run"]);
+        assert_eq!(said.code, 0, "{name}: {said:?}");
+        assert!(said.stderr.contains(told), "{name}: {}", said.stderr);
+        assert_eq!(site.leads_to(), site.copy());
+        let found: Vec<String> = trees::difference_except(&image, &site.copy(), lost)
+            .into_iter()
+            .filter(|line| !line.starts_with(".move_complete:") && !line.starts_with(".sync_manifest:"))
+            .filter(|line| !line.starts_with(".: time"))
+            .collect();
+        assert_eq!(found, [""; 0], "{name}");
+        assert_eq!(
+            site.sync().stdout,
+            format!("micromamba: {} is in use\n", site.copy().display()),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_refresh_works_where_names_cannot_be_exchanged() {
+    let failing = Failing::new();
+    failing.volume.inject(Fault::NoExchange);
+    let site = &failing.site;
+    site.sync();
+    fs::remove_dir_all(site.root().join("memory")).unwrap();
+    fs::write(site.image("micromamba").join("newer"), "2").unwrap();
+    assert_eq!(site.run(&["refresh", "micromamba"]).code, 0);
+    assert_eq!(site.leads_to(), site.copy());
+    assert_eq!(differences(&site.image("micromamba"), &site.copy()), [""; 0]);
+    assert_eq!(site.run(&["rollback", "micromamba"]).code, 0);
+    assert!(!site.copy().join("newer").exists());
+    assert_eq!(site.leads_to(), site.copy());
+}
