@@ -123,7 +123,7 @@ fn on_an_overlay_nothing_is_copied_up_but_what_is_wrong() {
         machine.directory(name, 0o755);
     }
     let layers = ["lowerdir=lower", "upperdir=scratch/upper", "workdir=scratch/work"]
-        .map(|layer| layer.replace('=', &format!("={}/", machine.path("").to_str().unwrap())))
+        .map(|layer| layer.replace('=', &format!("={}/", machine.root().to_str().unwrap())))
         .join(",");
     machine.mount("opt", &["-t", "overlay", "overlay", "-o", &layers]);
     let upper = machine.path("scratch/upper");
@@ -182,7 +182,10 @@ fn any_name_and_any_depth_will_do() {
         at = openat(&at, "deep", how, Mode::empty()).unwrap();
     }
     openat(&at, "last", OFlags::CREATE | OFlags::CLOEXEC, Mode::from_raw_mode(0o644)).unwrap();
-    let ran = machine.opt(&[]);
+    let command = machine.command(&["--only", "container"]);
+    let mut limited = Command::new("sh");
+    limited.args(["-ec", "ulimit -S -n 256; exec \"$@\"", "sh"]).arg(command.get_program());
+    let ran = Ran::new(&limited.args(command.get_args()).output().unwrap(), machine.root());
     ran.said("@/opt: 3003 entries looked at, 6004 changes made: group 3002, mode 3002\n");
     machine.opt(&[]).said("@/opt: 3003 entries looked at, nothing to change\n");
     for _ in 0..700 {
@@ -234,7 +237,7 @@ fn another_mount_is_not_entered_even_if_it_is_the_same_file_system() {
 #[test]
 fn a_wrong_command_line_is_a_usage_error_and_help_starts_with_the_description() {
     let machine = Machine::new();
-    let ran = |args: &[&str]| Ran::new(&machine.command(args).output().unwrap(), &machine.path(""));
+    let ran = |args: &[&str]| Ran::new(&machine.command(args).output().unwrap(), machine.root());
     for args in [&["--onyl"][..], &["--only", "opt"], &["surplus"]] {
         let ran = ran(args);
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{args:?}");
@@ -257,7 +260,7 @@ fn a_reader_that_is_gone_ends_a_dry_run_without_a_complaint() {
     drop(reader);
     let output = machine.command(&["--only", "container", "--dry-run"]).stdout(writer).output().unwrap();
     assert_eq!(
-        Ran::new(&output, &machine.path("")),
+        Ran::new(&output, machine.root()),
         Ran { code: Some(0), stdout: String::new(), stderr: String::new() }
     );
 }

@@ -37,6 +37,10 @@ impl Machine {
         machine
     }
 
+    pub fn root(&self) -> &Path {
+        self.dir.path()
+    }
+
     pub fn path(&self, name: impl AsRef<OsStr>) -> PathBuf {
         self.dir.path().join(Path::new(name.as_ref()))
     }
