@@ -20,6 +20,9 @@ use kit::{Exit, Outcome, Usage};
 
 pub use cli::command;
 pub use name::{Refusal, looks_secret, storable};
+mod session;
+
+pub use session::session;
 pub use store::Store;
 
 /// Where the store is.

@@ -80,7 +80,7 @@ impl Store {
     ///
     /// A shell inside a shell compares its variable with the first line, and reads the file only if it is another
     /// one: so what a person changed in a session stays, and a changed store still reaches every new shell.
-    fn render(&self) -> Vec<u8> {
+    pub(crate) fn render(&self) -> Vec<u8> {
         let mut exports = Vec::new();
         for (name, value) in &self.0 {
             exports.extend(export(name, value));

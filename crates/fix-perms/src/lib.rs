@@ -140,7 +140,8 @@ pub fn run() -> Outcome {
         settle(&mut report, "container", &tree, &cli.opt)?;
     }
     if wants(Part::Workspace) {
-        match volume::find(&Env::of_process())? {
+        // sudo and `docker exec` hand on little; what init settled is in the store.
+        match volume::find(&env_store::session(Env::of_process(), Path::new(env_store::PATH)))? {
             Volume::None(reason) => report.skip("workspace", reason),
             Volume::Mounted { path, uid } => {
                 let tree = Tree::Workspace { path: path.clone(), uid };

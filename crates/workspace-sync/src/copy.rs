@@ -22,7 +22,7 @@ use crate::clock::Instant;
 use crate::manifest;
 use crate::marker::{self, Marker};
 use crate::memory::{Leftover, Memory};
-use crate::progress::{Progress, Total};
+use crate::progress::{Phase, Progress, Total};
 use crate::tree::Tree;
 use kit::units;
 
@@ -150,6 +150,7 @@ impl Job<'_> {
             self.claim.confirm(directory)?;
         }
         options.check = Check::Metadata;
+        progress.enter(Phase::Following);
         for _ in 0..ROUNDS {
             since = self.now()?;
             let round = self.pass(directory, &options, &progress)?;
@@ -158,8 +159,8 @@ impl Job<'_> {
             }
         }
         options.durable = true;
+        progress.enter(Phase::Comparing);
         let seen = self.compare(directory, &options, &progress, &mut since)?;
-        progress.end();
         Memory {
             generation: Some(self.generation.to_owned()),
             leftover: Some(Leftover {

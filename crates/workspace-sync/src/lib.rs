@@ -52,6 +52,7 @@ mod tree;
 mod verify;
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use clap::Parser;
 use journal::Journal;
@@ -83,7 +84,7 @@ pub fn run() -> Outcome {
     if let Action::Copy { source, target, prune, verify } = &cli.action {
         return manual::copy(&cli, source, target, *prune, verify.is_some());
     }
-    let env = Env::of_process();
+    let env = env_store::session(Env::of_process(), Path::new(env_store::PATH));
     let (workspace, problems) = Workspace::from_env(&env);
     let mut reader = Reader::new(&env);
     let wanted = reader.flag("WORKSPACE_SYNC", false);

@@ -10,7 +10,7 @@ use kit::{Exit, HintExt, Outcome};
 use tree_copy::{Check, Options, Room, Unobserved};
 
 use crate::cli::Cli;
-use crate::progress::{Progress, Total};
+use crate::progress::{Phase, Progress, Total};
 use kit::units;
 
 /// Brings `target` into the state of `source` and compares.
@@ -49,10 +49,12 @@ pub fn copy(cli: &Cli, source: &Path, target: &Path, prune: bool, content: bool)
     let check = if content { Check::Content } else { Check::Metadata };
     let options = Options { check, prune, full_speed: cli.full_speed, ..Options::new(&capabilities) };
     let done = tree_copy::pass(source, target, &options, &progress)?;
+    progress.enter(Phase::Comparing);
     let look = Options { write: false, durable: false, ..options };
     let seen = tree_copy::pass(source, target, &look, &progress)?;
-    progress.end();
-    if let Some(first) = progress.take_differing().first() {
+    let differing = progress.take_differing();
+    drop(progress);
+    if let Some(first) = differing.first() {
         return Err(anyhow!("{} entries differ after the copy, such as {}", seen.differing, first.display()))
             .hint(|| "programs write to the source, or the target does not keep what is written".to_owned());
     }

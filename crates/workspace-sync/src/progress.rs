@@ -16,6 +16,27 @@ const SAY_EVERY: Duration = Duration::from_secs(5);
 /// Notes are worth reading one by one, but not by the thousand.
 const NOTES_SAID: u32 = 20;
 
+/// What is being done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The copy itself, which is what takes long.
+    Copying,
+    /// Changes that programs made meanwhile.
+    Following,
+    /// Source and copy are compared.
+    Comparing,
+}
+
+impl Phase {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Copying => "",
+            Self::Following => "following changes, ",
+            Self::Comparing => "comparing, ",
+        }
+    }
+}
+
 /// What is to be done in all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Total {
@@ -52,10 +73,11 @@ impl Position {
 
     /// The line that people read.
     #[must_use]
-    pub fn line(&self, tree: &str, total: Total) -> String {
+    pub fn line(&self, tree: &str, phase: Phase, total: Total) -> String {
         let percent = self.bytes.saturating_mul(100).checked_div(total.bytes).unwrap_or(100).min(100);
         let mut line = format!(
-            "{tree}: {percent} %, {} of {}, {} of {} entries, {}/s",
+            "{tree}: {}{percent} %, {} of {}, {} of {} entries, {}/s",
+            phase.words(),
             units::bytes(self.bytes),
             units::bytes(total.bytes),
             units::count(self.entries),
@@ -74,13 +96,14 @@ pub struct Progress<'a> {
     tree: &'a str,
     total: Total,
     journal: &'a Journal,
-    began: Instant,
     said: Mutex<Said>,
     terminal: bool,
     differing: Mutex<Vec<std::path::PathBuf>>,
 }
 
 struct Said {
+    phase: Phase,
+    began: Instant,
     moved: Instant,
     written: Instant,
     notes: u32,
@@ -94,10 +117,16 @@ impl<'a> Progress<'a> {
             tree,
             total,
             journal,
-            began: now,
-            said: Mutex::new(Said { moved: now, written: now, notes: 0 }),
+            said: Mutex::new(Said { phase: Phase::Copying, began: now, moved: now, written: now, notes: 0 }),
             terminal: io::stderr().is_terminal() && log::log_enabled!(log::Level::Info),
             differing: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Begins another phase, with a clock of its own.
+    pub fn enter(&self, phase: Phase) {
+        if let Ok(mut said) = self.said.lock() {
+            (said.phase, said.began) = (phase, Instant::now());
         }
     }
 
@@ -106,16 +135,19 @@ impl<'a> Progress<'a> {
         self.differing.lock().map(|mut found| std::mem::take(&mut *found)).unwrap_or_default()
     }
 
-    /// Ends the moving line.
-    pub fn end(&self) {
+    /// Wipes the moving line, so that other lines can be written.
+    fn end(&self) {
         if self.terminal {
             let _ = write!(io::stderr(), "\r\x1b[K");
         }
     }
 
-    fn say(&self, position: Position) {
+    fn say(&self, phase: Phase, position: Position) {
         if !self.terminal {
-            log::info!("{}", position.line(self.tree, self.total));
+            log::info!("{}", position.line(self.tree, phase, self.total));
+        }
+        if phase != Phase::Copying {
+            return;
         }
         let event = Event::SyncProgress {
             tree: self.tree.to_owned(),
@@ -131,19 +163,25 @@ impl<'a> Progress<'a> {
     }
 }
 
+impl Drop for Progress<'_> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 impl Observer for Progress<'_> {
     fn counted(&self, counters: &Counters) {
         // Who finds another thread telling has nothing to add.
         let Ok(mut said) = self.said.try_lock() else { return };
         let now = Instant::now();
-        let position = || Position::at(counters.entries(), counters.bytes(), self.total, now - self.began);
+        let position = Position::at(counters.entries(), counters.bytes(), self.total, now - said.began);
         if self.terminal && now - said.moved >= MOVE_EVERY {
             said.moved = now;
-            let _ = write!(io::stderr(), "\r\x1b[K{}", position().line(self.tree, self.total));
+            let _ = write!(io::stderr(), "\r\x1b[K{}", position.line(self.tree, said.phase, self.total));
         }
         if now - said.written >= SAY_EVERY {
             said.written = now;
-            self.say(position());
+            self.say(said.phase, position);
         }
     }
 
@@ -180,7 +218,7 @@ mod tests {
         let total = Total { entries: 63_000, bytes: 5_450_000_000 };
         let position = Position::at(31_500, 2_725_000_000, total, Duration::from_secs(10));
         assert_eq!(
-            position.line("micromamba", total),
+            position.line("micromamba", Phase::Copying, total),
             "micromamba: 50 %, 2.7 GB of 5.5 GB, 31,500 of 63,000 entries, 272.5 MB/s, 10 s left"
         );
     }
@@ -189,6 +227,9 @@ mod tests {
     fn the_first_moments_promise_nothing_and_an_empty_tree_is_done() {
         let total = Total { entries: 2, bytes: 0 };
         let position = Position::at(1, 0, total, Duration::ZERO);
-        assert_eq!(position.line("x", total), "x: 100 %, 0 bytes of 0 bytes, 1 of 2 entries, 0 bytes/s");
+        assert_eq!(
+            position.line("x", Phase::Comparing, total),
+            "x: comparing, 100 %, 0 bytes of 0 bytes, 1 of 2 entries, 0 bytes/s"
+        );
     }
 }

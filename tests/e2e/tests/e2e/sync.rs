@@ -41,7 +41,7 @@ fn link(container: &Container, path: &str) -> String {
 }
 
 fn status(container: &Container, tree: &str) -> Value {
-    let text = container.sh("bash -lc 'workspace-sync status --json'").text();
+    let text = container.exec(&["workspace-sync", "status", "--json"]).text();
     let all = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     all.into_iter().find(|status| status["tree"] == tree).unwrap()
 }
@@ -144,7 +144,10 @@ fn a_newer_image_uses_the_older_copy_until_it_is_refreshed_and_the_way_back_is_o
     assert!(cause.unwrap().contains("the image brings another generation"), "{}", container.logs());
     assert_eq!(container.sh("echo mine > /opt/micromamba/envs/mine").code, Some(0));
 
-    let workspace_sync = |what: &str| container.sh(&format!("bash -lc 'workspace-sync {what} micromamba'"));
+    // As people type it, from an account that sudo takes the variables from.
+    let workspace_sync = |what: &str| {
+        container.exec(&["su", "-", "user", "-c", &format!("sudo workspace-sync {what} micromamba")])
+    };
     let said = workspace_sync("refresh");
     assert_eq!(said.code, Some(0), "{}", said.stderr);
     assert_eq!(tool(), "generation number two");

@@ -1,0 +1,41 @@
+//! What a session would have: for tools that were started past a login, by sudo or by `docker exec`.
+
+use std::path::Path;
+
+use kit::Env;
+
+use crate::store::Store;
+
+/// `env` with the stored variables that it lacks. A store that cannot be read adds nothing: whoever may not read it has
+/// a session of their own, which has the variables.
+#[must_use]
+pub fn session(mut env: Env, path: &Path) -> Env {
+    for (name, value) in Store::read(path).unwrap_or_default().iter() {
+        if env.get(name).is_none() {
+            env.set(name, value);
+        }
+    }
+    env
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_given_wins_and_the_rest_is_stored() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("environment.sh");
+        let given = || -> Env { [("WORKSPACE", "/given")].into_iter().collect() };
+        assert_eq!(session(given(), &path), given(), "no store, no change");
+        std::fs::write(&path, "broken").unwrap();
+        assert_eq!(session(given(), &path), given());
+        std::fs::remove_file(&path).unwrap();
+        let mut store = Store::default();
+        store.set("WORKSPACE", "/stored");
+        store.set("OPT_SYNC", "app");
+        std::fs::write(&path, store.render()).unwrap();
+        let expected: Env = [("WORKSPACE", "/given"), ("OPT_SYNC", "app")].into_iter().collect();
+        assert_eq!(session(given(), &path), expected);
+    }
+}
