@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, Metadata};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -11,17 +11,16 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use nix::dir::Dir;
-use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{Mode, SFlag, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use tree_copy::{Capabilities, Unobserved};
-use walkdir::WalkDir;
 
 use crate::beneath;
 use crate::clock::Instant;
 use crate::memory::Leftover;
 use crate::settle::{self, New, Relation, Step};
+use crate::walk::{self, Entry, Next, kind, names};
 
 /// Behind the name of an old file that is kept beside the new one, because both were written.
 pub const KEPT_SUFFIX: &str = ".before-switch";
@@ -76,69 +75,64 @@ impl<'a> Carrier<'a> {
         let above = self.old.parent().unwrap_or(Path::new("/"));
         let next = Instant::now(beneath::open_root(above)?)?.safely_before();
         let mut round = Round::default();
-        let mut entries = WalkDir::new(self.old).follow_links(false).same_file_system(true).into_iter();
-        while let Some(entry) = entries.next() {
-            let entry = match entry {
-                Err(error) if error.io_error().is_some_and(is_gone) => continue,
-                entry => entry.with_context(cannot)?,
-            };
-            let Ok(meta) = entry.metadata() else { continue };
-            if Instant::changed(&meta) < leftover.source_since {
-                continue;
-            }
-            let name = entry.path().strip_prefix(self.old).unwrap_or(entry.path()).to_owned();
-            if name.components().count() == 1 && self.keep.contains(&name.as_os_str()) {
-                continue;
-            }
-            let carried = if meta.is_dir() {
-                self.directory(&name, leftover, &mut round)
-            } else {
-                self.entry(&name, &meta, leftover, &mut round).map(|()| false)
-            };
-            if carried.with_context(|| format!("cannot carry over {}", entry.path().display()))? {
-                entries.skip_current_dir();
-            }
+        let old = beneath::open_root(self.old).with_context(cannot)?;
+        if Instant::changed(&File::from(old.try_clone()?).metadata()?) >= leftover.source_since {
+            self.directory(Path::new(""), leftover, &mut round).with_context(cannot)?;
         }
+        let shown = self.old;
+        walk::each(&old, &mut |entry| -> Result<Next> {
+            if entry.name.as_os_str() == entry.base && self.keep.contains(&entry.base) {
+                return Ok(Next::Skip);
+            }
+            if entry.changed() < leftover.source_since {
+                return Ok(Next::Enter);
+            }
+            let carried = if entry.is_directory() {
+                self.directory(entry.name, leftover, &mut round)
+            } else {
+                self.entry(entry, leftover, &mut round).map(|()| Next::Enter)
+            };
+            carried.with_context(|| format!("cannot carry over {}", shown.join(entry.name).display()))
+        })?;
         leftover.source_since = leftover.source_since.max(next);
         Ok(round)
     }
 
-    /// A directory in which something came or went; returns whether it was carried over with all its content.
-    fn directory(&mut self, name: &Path, leftover: &Leftover, round: &mut Round) -> Result<bool> {
+    /// A directory in which something came or went; one that was carried over with all its content need not be entered.
+    fn directory(&mut self, name: &Path, leftover: &Leftover, round: &mut Round) -> Result<Next> {
         match beneath::open_below(&self.new, name) {
             Ok(there) => {
                 self.removals(name, &there, leftover, round)?;
-                Ok(false)
+                Ok(Next::Enter)
             }
             Err(error) if is_gone(&error) => {
                 self.replicate(name, name.file_name(), round)?;
-                Ok(true)
+                Ok(Next::Skip)
             }
             // A file or a link in its place: somebody made it after the switch, and what is in the directory stays.
             Err(_) => {
                 self.keep_both(name, round)?;
-                Ok(true)
+                Ok(Next::Skip)
             }
         }
     }
 
-    fn entry(
-        &mut self,
-        name: &Path,
-        meta: &Metadata,
-        leftover: &mut Leftover,
-        round: &mut Round,
-    ) -> Result<()> {
+    fn entry(&mut self, entry: &Entry<'_>, leftover: &mut Leftover, round: &mut Round) -> Result<()> {
+        let (name, base) = (entry.name, entry.base);
         let above = beneath::ensure_below(&self.new, name.parent().unwrap_or(Path::new("")))?;
-        let Some(base) = name.file_name() else { return Ok(()) };
-        let there = self.look(name, &above, base, leftover)?;
-        let old = meta.is_file().then(|| self.open_old(name)).transpose()?.flatten();
+        let mut there = self.look(name, &above, base, leftover)?;
+        let old = if entry.kind() == SFlag::S_IFREG { open_for_reading(entry)? } else { None };
         let new = (there != New::Missing).then(|| open_for_appending(&above, base)).flatten();
+        let before = new.as_ref().map(written).transpose()?;
         let relation = match (&old, &new) {
             (Some(old), Some(new)) => Some(settle::relate(old, new)?),
             _ => None,
         };
-        if relation.is_none() && there != New::Missing && self.is_same_link(name, meta, &above, base) {
+        if there == New::Untouched && new.as_ref().map(written).transpose()? != before {
+            // Somebody wrote while it was read.
+            there = New::Written;
+        }
+        if relation.is_none() && there != New::Missing && is_same_special(entry, &above) {
             return Ok(());
         }
         let key = name.to_string_lossy().into_owned();
@@ -150,14 +144,17 @@ impl<'a> Carrier<'a> {
         let is_text = old.as_ref().is_some_and(|old| settle::is_text(old, from).unwrap_or(false));
         match settle::step(there, relation, is_text, carried) {
             Step::Nothing => {}
-            Step::Replace => self.replicate(name, Some(base), round)?,
+            Step::Replace => {
+                self.replicate(name, Some(base), round)?;
+                if let (Some(displaced), Some((length, _))) = (&new, before) {
+                    rescue(displaced, length, &above, base)?;
+                }
+            }
             Step::KeepBoth => self.keep_both(name, round)?,
             Step::Append { from } => {
                 if let (Some(old), Some(new)) = (&old, &new) {
                     let end = settle::append(old, new, from)?;
-                    if matches!(relation, Some(Relation::Diverged { .. })) {
-                        leftover.carried.insert(key, end);
-                    }
+                    leftover.carried.insert(key, end);
                     if end > from {
                         round.carried += 1;
                     }
@@ -179,29 +176,6 @@ impl<'a> Carrier<'a> {
         let changed = Instant(stat.st_ctime, stat.st_ctime_nsec);
         let ours = self.written.get(name) == Some(&(stat.st_ino, changed));
         Ok(if ours || changed < leftover.copy_since { New::Untouched } else { New::Written })
-    }
-
-    fn open_old(&self, name: &Path) -> Result<Option<File>> {
-        let root = beneath::open_root(self.old)?;
-        let above = beneath::open_below(&root, name.parent().unwrap_or(Path::new("")))?;
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let base = name.file_name().unwrap_or_default();
-        match openat(&above, base, flags, Mode::empty()) {
-            Err(nix::Error::ENOENT) => Ok(None),
-            opened => Ok(Some(File::from(opened?))),
-        }
-    }
-
-    /// Whether both are symbolic links with the same text; other special entries are compared by type alone.
-    fn is_same_link(&self, name: &Path, meta: &Metadata, above: &OwnedFd, base: &OsStr) -> bool {
-        let Ok(stat) = fstatat(above, base, AtFlags::AT_SYMLINK_NOFOLLOW) else { return false };
-        let kind = |mode: u32| SFlag::from_bits_truncate(mode & SFlag::S_IFMT.bits());
-        if kind(stat.st_mode) != kind(meta.mode()) || meta.is_file() {
-            return false;
-        }
-        !meta.is_symlink()
-            || nix::fcntl::readlinkat(above, base).ok().as_deref()
-                == fs::read_link(self.old.join(name)).ok().as_ref().map(|text| text.as_os_str())
     }
 
     fn replicate(&mut self, name: &Path, target: Option<&OsStr>, round: &mut Round) -> Result<()> {
@@ -263,7 +237,7 @@ impl<'a> Carrier<'a> {
     ) -> Result<()> {
         let above = above.try_clone_to_owned()?;
         let Ok(stat) = fstatat(&above, base, AtFlags::AT_SYMLINK_NOFOLLOW) else { return Ok(()) };
-        let is_directory = SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) == SFlag::S_IFDIR;
+        let is_directory = kind(&stat) == SFlag::S_IFDIR;
         // A directory is written, too, when something is made or removed in it.
         if self.look(name, &above, base, leftover)? != New::Untouched {
             return Ok(());
@@ -284,24 +258,47 @@ impl<'a> Carrier<'a> {
     }
 }
 
+/// The length of a file and when it was last written: what any write changes.
+fn written(file: &File) -> io::Result<(u64, Instant)> {
+    let meta = file.metadata()?;
+    Ok((meta.len(), Instant(meta.mtime(), meta.mtime_nsec())))
+}
+
+/// Adds what a program appended to a file in the moment before another took its place.
+fn rescue(displaced: &File, length: u64, above: &OwnedFd, base: &OsStr) -> Result<()> {
+    if displaced.metadata()?.len() > length
+        && let Some(new) = open_for_appending(above, base)
+    {
+        settle::append(displaced, &new, length)?;
+    }
+    Ok(())
+}
+
+fn open_for_reading(entry: &Entry<'_>) -> Result<Option<File>> {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    match openat(entry.directory, entry.base, flags, Mode::empty()) {
+        Err(nix::Error::ENOENT) => Ok(None),
+        opened => Ok(Some(File::from(opened?))),
+    }
+}
+
+/// Whether both are symbolic links with the same text, or special files of the same kind.
+fn is_same_special(entry: &Entry<'_>, above: &OwnedFd) -> bool {
+    let Ok(stat) = fstatat(above, entry.base, AtFlags::AT_SYMLINK_NOFOLLOW) else { return false };
+    kind(&stat) == entry.kind()
+        && match entry.kind() {
+            SFlag::S_IFREG => false,
+            SFlag::S_IFLNK => {
+                readlinkat(above, entry.base).ok() == readlinkat(entry.directory, entry.base).ok()
+            }
+            _ => true,
+        }
+}
+
 fn open_for_appending(above: &OwnedFd, base: &OsStr) -> Option<File> {
     let flags = OFlag::O_RDWR | OFlag::O_APPEND | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let file = File::from(openat(above, base, flags, Mode::empty()).ok()?);
     file.metadata().is_ok_and(|meta| meta.is_file()).then_some(file)
-}
-
-fn names(directory: &OwnedFd) -> Result<Vec<OsString>> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let mut listing = Dir::openat(directory, ".", flags, Mode::empty())?;
-    let mut found = Vec::new();
-    for entry in listing.iter() {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            found.push(OsStr::from_bytes(name).to_owned());
-        }
-    }
-    Ok(found)
 }
 
 fn is_gone(error: &io::Error) -> bool {

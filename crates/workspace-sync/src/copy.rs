@@ -290,7 +290,7 @@ impl Job<'_> {
     /// Writes what makes the copy a whole one.
     fn seal(&self, directory: &OwnedFd, marker: &Marker) -> Result<()> {
         self.dress(directory)?;
-        write(directory, manifest::NAME, &manifest::of(&path_of(directory), &kept())?)?;
+        write(directory, manifest::NAME, &manifest::of(directory, &kept())?)?;
         // Last: with it, the directory is a copy.
         write(directory, marker::NAME, &marker.render()?)?;
         claim::release(directory)

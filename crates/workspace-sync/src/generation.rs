@@ -4,55 +4,43 @@
 //! again from the same sources has new ones; so is compiled Python, which programs write while they run. What has
 //! changed since the container began is not the image's any more.
 
-use std::fs::{self, Metadata};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use sha2::{Digest, Sha256};
-use walkdir::WalkDir;
-
-use crate::clock::Instant;
 use kit::units;
+use nix::fcntl::readlinkat;
+use nix::sys::stat::SFlag;
+use sha2::{Digest, Sha256};
+
+use crate::beneath;
+use crate::clock::Instant;
+use crate::walk::{self, Entry, Next};
 
 /// The generation of the tree at `root`, as 16 hexadecimal digits. `began` is when this container began to change it.
 pub fn of(root: &Path, began: Option<Instant>) -> Result<String> {
     let mut digest = Sha256::new();
-    let tree = WalkDir::new(root).follow_links(false).same_file_system(true).sort_by_file_name();
-    let entries = tree.into_iter().filter_entry(|entry| entry.file_name() != "__pycache__");
-    for entry in entries {
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(error) if error.io_error().is_some_and(is_gone) => continue,
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", root.display())),
-        };
-        let meta = match entry.metadata() {
-            Ok(meta) => meta,
-            Err(error) if error.io_error().is_some_and(is_gone) => continue,
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot look at {}", entry.path().display()));
-            }
-        };
-        if meta.is_file() && began.is_some_and(|began| Instant::changed(&meta) >= began) {
-            continue;
+    walk::each::<io::Error>(beneath::open_root(root)?, &mut |entry| {
+        let is_file = entry.kind() == SFlag::S_IFREG;
+        if entry.base == "__pycache__" {
+            return Ok(Next::Skip);
         }
-        let name = entry.path().strip_prefix(root).unwrap_or(entry.path());
-        digest.update(line(name, &meta, entry.path()));
-    }
+        if !(is_file && began.is_some_and(|began| entry.changed() >= began)) {
+            digest.update(line(entry));
+        }
+        Ok(Next::Enter)
+    })
+    .with_context(|| format!("cannot read {}", root.display()))?;
     Ok(units::hexadecimal(&digest.finalize()[..8]))
 }
 
-fn is_gone(error: &std::io::Error) -> bool {
-    error.kind() == std::io::ErrorKind::NotFound
-}
-
-fn line(name: &Path, meta: &Metadata, path: &Path) -> Vec<u8> {
-    let mut line = name.as_os_str().as_bytes().to_vec();
-    let size = if meta.is_file() { meta.len() } else { 0 };
-    line.extend(format!("\0{:o}\0{size}\0", meta.mode()).as_bytes());
-    if meta.is_symlink() {
-        line.extend(fs::read_link(path).unwrap_or_default().as_os_str().as_bytes());
+fn line(entry: &Entry<'_>) -> Vec<u8> {
+    let mut line = entry.name.as_os_str().as_bytes().to_vec();
+    let size = if entry.kind() == SFlag::S_IFREG { entry.stat.st_size } else { 0 };
+    line.extend(format!("\0{:o}\0{size}\0", entry.stat.st_mode).as_bytes());
+    if entry.kind() == SFlag::S_IFLNK {
+        line.extend(readlinkat(entry.directory, entry.base).unwrap_or_default().as_bytes());
     }
     line.push(b'\n');
     line
@@ -61,6 +49,7 @@ fn line(name: &Path, meta: &Metadata, path: &Path) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn content_that_came_with_the_image_names_the_generation_and_what_programs_write_does_not() {

@@ -50,6 +50,7 @@ mod steps;
 mod sync;
 mod tree;
 mod verify;
+mod walk;
 
 use std::io::{self, Write};
 use std::path::Path;

@@ -4,6 +4,7 @@
 //! environment.
 
 use std::ffi::OsStr;
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -14,19 +15,23 @@ use nix::sys::stat::Mode;
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::Read;
-use walkdir::WalkDir;
+
+use crate::walk::{self, Next};
 
 /// The file's name in the root of a copy.
 pub const NAME: &str = ".sync_manifest";
 
 /// The file's content for the tree at `root`; names in `keep`, at the top, are not the tree's.
-pub fn of(root: &Path, keep: &[&OsStr]) -> Result<Vec<u8>> {
+pub fn of(root: impl AsFd, keep: &[&OsStr]) -> Result<Vec<u8>> {
     let mut digests = Vec::new();
-    let entries = WalkDir::new(root).min_depth(1).follow_links(false).into_iter();
-    for entry in entries.filter_entry(|entry| entry.depth() != 1 || !keep.contains(&entry.file_name())) {
-        let entry = entry.context("cannot list the copy")?;
-        digests.push(digest(entry.path().strip_prefix(root).unwrap_or(entry.path())));
-    }
+    walk::each::<io::Error>(root, &mut |entry| {
+        if entry.name.as_os_str() == entry.base && keep.contains(&entry.base) {
+            return Ok(Next::Skip);
+        }
+        digests.push(digest(entry.name));
+        Ok(Next::Enter)
+    })
+    .context("cannot list the copy")?;
     digests.sort_unstable();
     Ok(digests.iter().flat_map(|digest| digest.to_be_bytes()).collect())
 }
@@ -76,7 +81,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("envs/base")).unwrap();
         fs::write(dir.path().join("envs/base/python"), "").unwrap();
-        fs::write(dir.path().join(NAME), of(dir.path(), &[OsStr::new(NAME)]).unwrap()).unwrap();
+        fs::write(dir.path().join(NAME), of(File::open(dir.path()).unwrap(), &[OsStr::new(NAME)]).unwrap())
+            .unwrap();
         fs::write(dir.path().join("envs/mine"), "").unwrap();
         let read = || Manifest::read(File::open(dir.path()).unwrap()).unwrap();
         let manifest = read().unwrap();

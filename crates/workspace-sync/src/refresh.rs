@@ -9,7 +9,6 @@ use anyhow::{Context, Result, anyhow, bail};
 use kit::{Exit, HintExt, Outcome};
 use nix::fcntl::{RenameFlags, renameat2};
 use tree_copy::Unobserved;
-use walkdir::WalkDir;
 
 use crate::beneath;
 use crate::copy::{self, Job};
@@ -22,6 +21,7 @@ use crate::marker::Marker;
 use crate::memory::Memory;
 use crate::sync::Setting;
 use crate::tree::Tree;
+use crate::walk::{self, Next};
 use kit::units;
 
 /// Replaces the copy by the image's present generation. What was added to the old copy under names that the new
@@ -162,30 +162,31 @@ fn bring_along(setting: &Setting<'_>, tree: &Tree) -> Result<u64> {
     let capabilities = tree_copy::probe(&copy::path_of(&copy::open_parent(tree, root)?))?;
     let keep = copy::kept();
     let mut added = 0;
-    let at = copy::path_of(&old);
-    let mut listing = WalkDir::new(&at).min_depth(1).follow_links(false).into_iter();
-    while let Some(entry) = listing.next() {
-        let entry = entry.with_context(|| format!("cannot list {}", tree.copy.display()))?;
-        let name = entry.path().strip_prefix(&at).unwrap_or(entry.path());
-        let (Some(base), above) = (name.file_name(), name.parent().unwrap_or(Path::new(""))) else {
-            continue;
-        };
-        if (entry.depth() == 1 && keep.contains(&base)) || manifest.has(name) {
-            continue;
+    walk::each(&old, &mut |entry| -> Result<Next> {
+        if entry.name.as_os_str() == entry.base && keep.contains(&entry.base) {
+            return Ok(Next::Skip);
         }
-        // Where the new generation has no such directory, what was added to it has no place.
-        if let Ok(place) = beneath::open_below(&new, above)
-            && is_free(&place, base)
-        {
-            let from = beneath::open_below(&old, above)?;
-            tree_copy::replicate(from.as_fd(), base, place.as_fd(), base, &capabilities, &Unobserved)
-                .with_context(|| format!("cannot bring {} along", tree.copy.join(name).display()))?;
-            added += 1;
-            if entry.file_type().is_dir() {
-                listing.skip_current_dir();
-            }
+        let above = entry.name.parent().unwrap_or(Path::new(""));
+        if manifest.has(entry.name) {
+            return Ok(Next::Enter);
         }
-    }
+        // Where the new generation has no such directory, or has something of that name, what was added has no place.
+        let Ok(place) = beneath::open_below(&new, above) else { return Ok(Next::Skip) };
+        if !is_free(&place, entry.base) {
+            return Ok(Next::Enter);
+        }
+        tree_copy::replicate(
+            entry.directory,
+            entry.base,
+            place.as_fd(),
+            entry.base,
+            &capabilities,
+            &Unobserved,
+        )
+        .with_context(|| format!("cannot bring {} along", tree.copy.join(entry.name).display()))?;
+        added += 1;
+        Ok(Next::Skip)
+    })?;
     Ok(added)
 }
 

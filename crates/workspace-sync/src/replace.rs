@@ -7,18 +7,22 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
-use walkdir::WalkDir;
+use nix::fcntl::{AT_FDCWD, AtFlags, RenameFlags, renameat2};
+use nix::sys::stat::{SFlag, fstatat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use crate::beneath;
 use crate::carry::Carrier;
 use crate::clock::Instant;
 use crate::entrance;
 use crate::memory::Leftover;
 use crate::tree::Tree;
+use crate::walk;
 
 /// How often what programs still write is followed.
 const ROUNDS: usize = 20;
@@ -34,7 +38,9 @@ pub fn directory(tree: &Tree, carrier: &mut Carrier<'_>, leftover: &mut Option<L
         }
         // Without a memory of what was carried over, the copy is the truth: it was whole before anything was removed.
         let since = leftover.as_ref().map(|leftover| leftover.source_since);
-        if empty(&tree.entrance, since)? {
+        let emptied = empty(&beneath::open_root(&tree.entrance)?, since)
+            .with_context(|| format!("cannot empty {}", tree.entrance.display()))?;
+        if emptied {
             match fs::remove_dir(&tree.entrance) {
                 Ok(()) => return entrance::point(tree, &tree.copy),
                 Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
@@ -71,35 +77,35 @@ fn exchange(tree: &Tree) -> Result<bool> {
     }
 }
 
-/// Removes everything in `root` that did not change at or after `since`; returns whether nothing is left.
-fn empty(root: &Path, since: Option<Instant>) -> Result<bool> {
+/// Removes everything in `directory` that did not change at or after `since`; returns whether nothing is left.
+fn empty(directory: &OwnedFd, since: Option<Instant>) -> Result<bool, nix::Error> {
     let mut is_empty = true;
-    let entries =
-        WalkDir::new(root).min_depth(1).contents_first(true).follow_links(false).same_file_system(true);
-    for entry in entries {
-        let entry = match entry {
-            Err(error) if error.io_error().is_some_and(|error| error.kind() == io::ErrorKind::NotFound) => {
+    for base in walk::names(directory).map_err(|error| errno(&error))? {
+        let stat = match fstatat(directory, base.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Err(nix::Error::ENOENT) => continue,
+            stat => stat?,
+        };
+        let flag = if walk::kind(&stat) == SFlag::S_IFDIR {
+            if !empty(&walk::open(directory, &base).map_err(|error| errno(&error))?, since)? {
+                is_empty = false;
                 continue;
             }
-            entry => entry.with_context(|| format!("cannot read {}", root.display()))?,
-        };
-        let Ok(meta) = entry.metadata() else { continue };
-        let removed = if meta.is_dir() {
-            fs::remove_dir(entry.path())
-        } else if since.is_some_and(|since| Instant::changed(&meta) >= since) {
+            UnlinkatFlags::RemoveDir
+        } else if since.is_some_and(|since| Instant(stat.st_ctime, stat.st_ctime_nsec) >= since) {
             is_empty = false;
             continue;
         } else {
-            fs::remove_file(entry.path())
+            UnlinkatFlags::NoRemoveDir
         };
-        match removed {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => is_empty = false,
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot remove {}", entry.path().display()));
-            }
+        match unlinkat(directory, base.as_os_str(), flag) {
+            Ok(()) | Err(nix::Error::ENOENT) => {}
+            Err(nix::Error::ENOTEMPTY | nix::Error::EEXIST) => is_empty = false,
+            Err(error) => return Err(error),
         }
     }
     Ok(is_empty)
+}
+
+fn errno(error: &io::Error) -> nix::Error {
+    error.raw_os_error().map_or(nix::Error::EIO, nix::Error::from_raw)
 }

@@ -133,3 +133,12 @@ fn status_tells_each_stage() {
     fs::create_dir(site.copy()).unwrap();
     assert_eq!(state(), pair("workspace", "foreign"));
 }
+
+#[test]
+fn everything_that_a_tree_can_hold_comes_along() {
+    let site = Site::small();
+    trees::strange(&site.image("micromamba").join("strange"), 3).unwrap();
+    site.sync();
+    assert_eq!(site.copy_differs_from(&site.image("micromamba")), [""; 0]);
+    site.sync();
+}

@@ -1,0 +1,159 @@
+//! A walk over a tree by directory descriptors: no link is followed, whatever programs do to the tree meanwhile, and paths
+//! may be longer than the kernel takes.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use nix::dir::Dir;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+
+use crate::clock::Instant;
+
+const DIRECTORY: OFlag =
+    OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+
+/// One entry, where it was met.
+pub struct Entry<'a> {
+    /// Its path relative to the root of the walk; empty for the root itself.
+    pub name: &'a Path,
+    /// The directory it is in.
+    pub directory: BorrowedFd<'a>,
+    /// Its name there.
+    pub base: &'a OsStr,
+    /// What it was when it was met.
+    pub stat: FileStat,
+}
+
+impl Entry<'_> {
+    /// What kind of entry it is.
+    pub fn kind(&self) -> SFlag {
+        kind(&self.stat)
+    }
+
+    /// Whether it is a directory.
+    pub fn is_directory(&self) -> bool {
+        self.kind() == SFlag::S_IFDIR
+    }
+
+    /// When its inode last changed.
+    pub fn changed(&self) -> Instant {
+        Instant(self.stat.st_ctime, self.stat.st_ctime_nsec)
+    }
+}
+
+/// Whether a walk goes on below a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// With what is in it.
+    Enter,
+    /// With what comes after it.
+    Skip,
+}
+
+/// What kind of entry this is.
+pub fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
+}
+
+/// Visits everything below `root`, in the order of names, directories before their content. What vanishes is passed over,
+/// what is mounted below is not entered.
+pub fn each<E: From<io::Error>>(
+    root: impl AsFd,
+    visit: &mut dyn FnMut(&Entry<'_>) -> Result<Next, E>,
+) -> Result<(), E> {
+    let device = fstat(root.as_fd()).map_err(io::Error::from)?.st_dev;
+    below(root.as_fd(), &mut PathBuf::new(), device, visit)
+}
+
+fn below<E: From<io::Error>>(
+    directory: BorrowedFd<'_>,
+    path: &mut PathBuf,
+    device: u64,
+    visit: &mut dyn FnMut(&Entry<'_>) -> Result<Next, E>,
+) -> Result<(), E> {
+    for base in names(directory)? {
+        let stat = match fstatat(directory, base.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Err(nix::Error::ENOENT) => continue,
+            stat => stat.map_err(io::Error::from)?,
+        };
+        path.push(&base);
+        let next = visit(&Entry { name: path, directory, base: &base, stat });
+        if next? == Next::Enter && kind(&stat) == SFlag::S_IFDIR && stat.st_dev == device {
+            match open(directory, &base) {
+                Ok(child) => below(child.as_fd(), path, device, visit)?,
+                // Gone, or something else by now: whoever looks next time sees it.
+                Err(error) if is_elsewhere(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        path.pop();
+    }
+    Ok(())
+}
+
+/// Opens a directory in another.
+pub fn open(directory: impl AsFd, base: &OsStr) -> io::Result<OwnedFd> {
+    Ok(openat(directory, base, DIRECTORY, Mode::empty())?)
+}
+
+fn is_elsewhere(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(nix::libc::ENOENT | nix::libc::ENOTDIR | nix::libc::ELOOP))
+}
+
+/// The names in a directory, in their order.
+pub fn names(directory: impl AsFd) -> io::Result<Vec<OsString>> {
+    // A descriptor of its own, because the position of a listing belongs to the descriptor.
+    let mut listing = Dir::openat(directory, ".", DIRECTORY, Mode::empty())?;
+    let mut found = Vec::new();
+    for entry in listing.iter() {
+        let name = entry?.file_name().to_bytes().to_vec();
+        if name != b"." && name != b".." {
+            found.push(OsString::from_vec(name));
+        }
+    }
+    found.sort_unstable_by(|one, other| one.as_bytes().cmp(other.as_bytes()));
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, File};
+
+    fn walked(root: &Path, skip: &str) -> Vec<String> {
+        let mut names = Vec::new();
+        each::<io::Error>(File::open(root).unwrap(), &mut |entry| {
+            names.push(entry.name.display().to_string());
+            Ok(if entry.base == skip { Next::Skip } else { Next::Enter })
+        })
+        .unwrap();
+        names
+    }
+
+    #[test]
+    fn everything_is_met_once_in_order_and_no_link_is_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("b/c")).unwrap();
+        fs::write(dir.path().join("b/c/d"), "").unwrap();
+        fs::write(dir.path().join("a"), "").unwrap();
+        std::os::unix::fs::symlink("b", dir.path().join("link")).unwrap();
+        assert_eq!(walked(dir.path(), ""), ["a", "b", "b/c", "b/c/d", "link"]);
+        assert_eq!(walked(dir.path(), "b"), ["a", "b", "link"]);
+    }
+
+    #[test]
+    fn paths_that_the_kernel_does_not_take_are_walked() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = "n".repeat(200);
+        let mut inner = fs::File::open(dir.path()).map(OwnedFd::from).unwrap();
+        for _ in 0..30 {
+            nix::sys::stat::mkdirat(&inner, name.as_str(), Mode::from_bits_truncate(0o755)).unwrap();
+            inner = open(&inner, OsStr::new(&name)).unwrap();
+        }
+        assert_eq!(walked(dir.path(), "").len(), 30);
+    }
+}
