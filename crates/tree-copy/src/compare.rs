@@ -42,12 +42,19 @@ pub(crate) fn compare(source: &Meta, target: &Meta, can: &Capabilities) -> Verdi
     if same_times && same_access(source, target, can) { Verdict::Same } else { Verdict::Access }
 }
 
+/// Whether a file with the size and time of the target's may have another content all the same: it was renamed to this
+/// place after the copy was made, or written in the same tick of a coarse clock.
+pub(crate) fn may_be_another(source: &Meta, target: &Meta) -> bool {
+    source.changed >= target.changed
+}
+
 /// Whether extended attributes have to be looked at: they leave no mark but the time of the inode's change.
 ///
-/// The target's inode was changed last when it was made. If the source's was changed after that, its attributes may
-/// be other ones.
-pub(crate) fn attributes_may_differ(source: &Meta, target: &Meta) -> bool {
-    source.changed >= target.changed
+/// The target's inode was changed last when it was made, or when a further name of it came or went. If the source's was
+/// changed after that, or since `recently` (in seconds), its attributes may be other ones.
+pub(crate) fn attributes_may_differ(source: &Meta, target: &Meta, recently: i64) -> bool {
+    let has_names = source.kind == FileType::RegularFile && (source.links > 1 || target.links > 1);
+    source.changed >= target.changed || source.changed.0 >= recently || has_names
 }
 
 #[cfg(test)]

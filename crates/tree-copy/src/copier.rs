@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, FileType, readlinkat, statat};
 use rustix::io::Errno;
 
 use crate::attributes::{self, Carried, Fault, Node};
-use crate::compare::{Verdict, attributes_may_differ, compare};
+use crate::compare::{Verdict, attributes_may_differ, compare, may_be_another};
 use crate::error::{Error, Result};
 use crate::file::{self, Making};
 use crate::folder::{Folder, Pair, TargetSide, visit};
@@ -44,6 +44,8 @@ pub(crate) struct Copier<'a> {
     pub links: Links,
     pub tally: Tally,
     pub making: Making<'a>,
+    /// Whatever of the source changed after this, in seconds since 1970, is looked at more closely.
+    pub recently: i64,
 }
 
 /// An entry that is no directory, on its way through the pass.
@@ -297,7 +299,9 @@ impl Copier<'_> {
                 .map_err(|cause| entry.error("read", Fault::Target(cause)))?;
             return Ok(Some(if text == entry.text { verdict } else { Verdict::Other }));
         }
-        if self.options.check == Check::Content && entry.source.is_file() {
+        if entry.source.is_file()
+            && (self.options.check == Check::Content || may_be_another(&entry.source, there))
+        {
             let source = file::open_source(entry.pair.source.as_fd(), entry.name);
             let (source, _) = match source {
                 Ok(opened) => opened,
@@ -324,7 +328,9 @@ impl Copier<'_> {
 
     /// Carries extended attributes over where they may differ; whether they did.
     fn hidden_differ(&self, entry: &Entry<'_>, there: &Meta, target: BorrowedFd<'_>) -> Result<bool> {
-        if self.options.check == Check::Metadata && !attributes_may_differ(&entry.source, there) {
+        if self.options.check == Check::Metadata
+            && !attributes_may_differ(&entry.source, there, self.recently)
+        {
             return Ok(false);
         }
         let to = Node::named(target, entry.name);

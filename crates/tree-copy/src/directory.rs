@@ -162,7 +162,7 @@ fn finish(
         None => false,
     };
     let look_closer = copier.options.check == Check::Content
-        || folder.before.is_none_or(|before| attributes_may_differ(wanted, &before));
+        || folder.before.is_none_or(|before| attributes_may_differ(wanted, &before, copier.recently));
     let now = Meta::from(fstat(target).map_err(refused("read"))?);
     if write {
         attributes::set_access(target, wanted, (now.owner, now.mode), can).map_err(refused("adjust"))?;

@@ -10,8 +10,8 @@ use crate::capabilities::Capabilities;
 /// How closely entries are compared that look alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
-    /// Type, size, time of change, mode, owner and the text of links; extended attributes only where the source's
-    /// inode was changed after the target's.
+    /// Type, size, time of change, mode, owner and the text of links; content and extended attributes only where the
+    /// source's inode was changed after the target's, by the clocks of the two file systems.
     Metadata,
     /// Every byte of every file and every extended attribute as well.
     Content,
