@@ -1,7 +1,6 @@
 //! Carrying over what was written in the old tree after it had been copied: until the switch, and through files that
 //! programs had open, after it.
 
-use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -20,7 +19,7 @@ use walkdir::WalkDir;
 
 use crate::beneath;
 use crate::clock::Instant;
-use crate::memory::Leftover;
+use crate::memory::{self, Leftover};
 use crate::settle::{self, New, Relation, Step};
 
 /// Behind the name of an old file that is kept beside the new one, because both were written.
@@ -34,8 +33,6 @@ pub struct Carrier<'a> {
     new_path: &'a Path,
     capabilities: &'a Capabilities,
     keep: &'a [&'a OsStr],
-    /// What was written here by an earlier round, so that it is not taken for somebody else's work.
-    written: HashMap<PathBuf, (u64, Instant)>,
 }
 
 /// What a round did.
@@ -66,12 +63,12 @@ impl<'a> Carrier<'a> {
         capabilities: &'a Capabilities,
         keep: &'a [&'a OsStr],
     ) -> Self {
-        Self { old, new, new_path, capabilities, keep, written: HashMap::new() }
+        Self { old, new, new_path, capabilities, keep }
     }
 
     /// Looks once for what has changed in the old tree since `leftover` says, carries it over, and moves `leftover`
     /// forward; whoever stores that may be killed and go on from there.
-    pub fn round(&mut self, leftover: &mut Leftover) -> Result<Round> {
+    pub fn round(&self, leftover: &mut Leftover) -> Result<Round> {
         let cannot = || format!("cannot carry over changes from {}", self.old.display());
         let above = self.old.parent().unwrap_or(Path::new("/"));
         let next = Instant::now(beneath::open_root(above)?)?.safely_before();
@@ -104,34 +101,28 @@ impl<'a> Carrier<'a> {
     }
 
     /// A directory in which something came or went; returns whether it was carried over with all its content.
-    fn directory(&mut self, name: &Path, leftover: &Leftover, round: &mut Round) -> Result<bool> {
+    fn directory(&self, name: &Path, leftover: &mut Leftover, round: &mut Round) -> Result<bool> {
         match beneath::open_below(&self.new, name) {
             Ok(there) => {
                 self.removals(name, &there, leftover, round)?;
                 Ok(false)
             }
             Err(error) if is_gone(&error) => {
-                self.replicate(name, name.file_name(), round)?;
+                self.replicate(name, name.file_name(), leftover, round)?;
                 Ok(true)
             }
             // A file or a link in its place: somebody made it after the switch, and what is in the directory stays.
             Err(_) => {
-                self.keep_both(name, round)?;
+                self.keep_both(name, leftover, round)?;
                 Ok(true)
             }
         }
     }
 
-    fn entry(
-        &mut self,
-        name: &Path,
-        meta: &Metadata,
-        leftover: &mut Leftover,
-        round: &mut Round,
-    ) -> Result<()> {
+    fn entry(&self, name: &Path, meta: &Metadata, leftover: &mut Leftover, round: &mut Round) -> Result<()> {
         let above = beneath::ensure_below(&self.new, name.parent().unwrap_or(Path::new("")))?;
         let Some(base) = name.file_name() else { return Ok(()) };
-        let there = self.look(name, &above, base, leftover)?;
+        let there = Self::look(name, &above, base, leftover)?;
         let old = meta.is_file().then(|| self.open_old(name)).transpose()?.flatten();
         let new = (there != New::Missing).then(|| open_for_appending(&above, base)).flatten();
         let relation = match (&old, &new) {
@@ -141,7 +132,7 @@ impl<'a> Carrier<'a> {
         if relation.is_none() && there != New::Missing && self.is_same_link(name, meta, &above, base) {
             return Ok(());
         }
-        let key = name.to_string_lossy().into_owned();
+        let key = memory::key(name);
         let carried = leftover.carried.get(&key).copied();
         let from = match relation {
             Some(Relation::Diverged { common }) => carried.unwrap_or(common),
@@ -150,8 +141,8 @@ impl<'a> Carrier<'a> {
         let is_text = old.as_ref().is_some_and(|old| settle::is_text(old, from).unwrap_or(false));
         match settle::step(there, relation, is_text, carried) {
             Step::Nothing => {}
-            Step::Replace => self.replicate(name, Some(base), round)?,
-            Step::KeepBoth => self.keep_both(name, round)?,
+            Step::Replace => self.replicate(name, Some(base), leftover, round)?,
+            Step::KeepBoth => self.keep_both(name, leftover, round)?,
             Step::Append { from } => {
                 if let (Some(old), Some(new)) = (&old, &new) {
                     let end = settle::append(old, new, from)?;
@@ -162,7 +153,7 @@ impl<'a> Carrier<'a> {
                         round.carried += 1;
                     }
                     if there == New::Untouched {
-                        self.remember(name, &above, base);
+                        remember(name, &above, base, leftover);
                     }
                 }
             }
@@ -171,13 +162,13 @@ impl<'a> Carrier<'a> {
     }
 
     /// Whether the new tree has the entry, and whether anybody but the copy has written it.
-    fn look(&self, name: &Path, above: &OwnedFd, base: &OsStr, leftover: &Leftover) -> Result<New> {
+    fn look(name: &Path, above: &OwnedFd, base: &OsStr, leftover: &Leftover) -> Result<New> {
         let stat = match fstatat(above, base, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Err(nix::Error::ENOENT) => return Ok(New::Missing),
             stat => stat?,
         };
         let changed = Instant(stat.st_ctime, stat.st_ctime_nsec);
-        let ours = self.written.get(name) == Some(&(stat.st_ino, changed));
+        let ours = leftover.written.get(&memory::key(name)) == Some(&(stat.st_ino, changed));
         Ok(if ours || changed < leftover.copy_since { New::Untouched } else { New::Written })
     }
 
@@ -204,7 +195,13 @@ impl<'a> Carrier<'a> {
                 == fs::read_link(self.old.join(name)).ok().as_ref().map(|text| text.as_os_str())
     }
 
-    fn replicate(&mut self, name: &Path, target: Option<&OsStr>, round: &mut Round) -> Result<()> {
+    fn replicate(
+        &self,
+        name: &Path,
+        target: Option<&OsStr>,
+        leftover: &mut Leftover,
+        round: &mut Round,
+    ) -> Result<()> {
         let (Some(base), Some(target)) = (name.file_name(), target) else { return Ok(()) };
         let above_name = name.parent().unwrap_or(Path::new(""));
         let old = beneath::open_below(beneath::open_root(self.old)?, above_name)?;
@@ -212,34 +209,21 @@ impl<'a> Carrier<'a> {
         tree_copy::replicate(old.as_fd(), base, above.as_fd(), target, self.capabilities, &Unobserved)?;
         round.carried += 1;
         if target == base {
-            self.remember(name, &above, base);
+            remember(name, &above, base, leftover);
         }
         Ok(())
     }
 
-    fn keep_both(&mut self, name: &Path, round: &mut Round) -> Result<()> {
+    fn keep_both(&self, name: &Path, leftover: &mut Leftover, round: &mut Round) -> Result<()> {
         let mut beside = name.file_name().map(OsString::from).unwrap_or_default();
         beside.push(KEPT_SUFFIX);
-        self.replicate(name, Some(&beside), round)?;
+        self.replicate(name, Some(&beside), leftover, round)?;
         round.kept.push(self.new_path.join(name).with_file_name(&beside));
         Ok(())
     }
 
-    fn remember(&mut self, name: &Path, above: &OwnedFd, base: &OsStr) {
-        if let Ok(stat) = fstatat(above, base, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            let state = (stat.st_ino, Instant(stat.st_ctime, stat.st_ctime_nsec));
-            self.written.insert(name.to_owned(), state);
-        }
-    }
-
     /// Removes from the new directory what the old one lost, as far as nobody has written it since.
-    fn removals(
-        &mut self,
-        name: &Path,
-        there: &OwnedFd,
-        leftover: &Leftover,
-        round: &mut Round,
-    ) -> Result<()> {
+    fn removals(&self, name: &Path, there: &OwnedFd, leftover: &Leftover, round: &mut Round) -> Result<()> {
         let old = beneath::open_below(beneath::open_root(self.old)?, name)?;
         for base in names(there)? {
             let is_kept = name.as_os_str().is_empty() && self.keep.contains(&base.as_os_str());
@@ -265,7 +249,7 @@ impl<'a> Carrier<'a> {
         let Ok(stat) = fstatat(&above, base, AtFlags::AT_SYMLINK_NOFOLLOW) else { return Ok(()) };
         let is_directory = SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) == SFlag::S_IFDIR;
         // A directory is written, too, when something is made or removed in it.
-        if self.look(name, &above, base, leftover)? != New::Untouched {
+        if Self::look(name, &above, base, leftover)? != New::Untouched {
             return Ok(());
         }
         if is_directory {
@@ -281,6 +265,12 @@ impl<'a> Carrier<'a> {
             Err(error) => return Err(error.into()),
         }
         Ok(())
+    }
+}
+
+fn remember(name: &Path, above: &OwnedFd, base: &OsStr, leftover: &mut Leftover) {
+    if let Ok(stat) = fstatat(above, base, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        leftover.remember(name, stat.st_ino, Instant(stat.st_ctime, stat.st_ctime_nsec));
     }
 }
 

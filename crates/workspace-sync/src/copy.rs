@@ -162,11 +162,7 @@ impl Job<'_> {
         progress.end();
         Memory {
             generation: Some(self.generation.to_owned()),
-            leftover: Some(Leftover {
-                source_since: since.safely_before(),
-                copy_since: Instant::now(parent)?,
-                carried: std::collections::BTreeMap::new(),
-            }),
+            leftover: Some(Leftover::new(since.safely_before(), Instant::now(parent)?)),
         }
         .store(self.memory, &self.tree.name)?;
         Ok(Marker {

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -31,9 +32,40 @@ pub struct Leftover {
     pub source_since: Instant,
     /// What changed in the copy after this moment was changed by somebody else, by the clock of that file system.
     pub copy_since: Instant,
-    /// How much of an old file was added to the new one although both had gone on, by name within the tree.
+    /// How much of an old file was added to the new one although both had gone on, by [`key`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub carried: BTreeMap<String, u64>,
+    /// Inode and change of what was carried over after `copy_since`, by [`key`]: it is not somebody else's work, also
+    /// for the next process that carries over.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub written: BTreeMap<String, (u64, Instant)>,
+}
+
+/// So much of what was carried over is remembered. Who writes more files than that again and again finds the rest kept
+/// beside the new ones, which loses nothing.
+const REMEMBERED: usize = 4_096;
+
+/// A name within a tree as text, one for each name: names need not be UTF-8.
+pub fn key(name: &Path) -> String {
+    name.as_os_str().as_bytes().escape_ascii().to_string()
+}
+
+impl Leftover {
+    /// Nothing has been carried over yet.
+    pub fn new(source_since: Instant, copy_since: Instant) -> Self {
+        Self { source_since, copy_since, carried: BTreeMap::new(), written: BTreeMap::new() }
+    }
+
+    /// Remembers that `name` was written by us, and forgets the older half where that is too much.
+    pub fn remember(&mut self, name: &Path, inode: u64, changed: Instant) {
+        self.written.insert(key(name), (inode, changed));
+        if self.written.len() > REMEMBERED * 2 {
+            let mut changes: Vec<Instant> = self.written.values().map(|&(_, changed)| changed).collect();
+            changes.sort_unstable();
+            let oldest = changes[changes.len() - REMEMBERED];
+            self.written.retain(|_, (_, changed)| *changed >= oldest);
+        }
+    }
 }
 
 impl Memory {
@@ -98,12 +130,32 @@ mod tests {
                 source_since: Instant(1, 2),
                 copy_since: Instant(3, 4),
                 carried: [("server.log".to_owned(), 5)].into(),
+                written: [("state.db".to_owned(), (6, Instant(7, 8)))].into(),
             }),
         };
         memory.store(&place, "x").unwrap();
         assert_eq!(Memory::load(&place, "x"), memory);
         fs::write(place.join("x.json"), "{").unwrap();
         assert_eq!(Memory::load(&place, "x"), Memory::default());
+    }
+
+    #[test]
+    fn names_that_look_alike_have_different_keys() {
+        let name = |bytes: &[u8]| key(Path::new(std::ffi::OsStr::from_bytes(bytes)));
+        assert_eq!(name(b"logs/server.log"), "logs/server.log");
+        assert_eq!(name(b"a\xff"), "a\\xff");
+        assert_eq!(name(b"a\xfe"), "a\\xfe");
+        assert_eq!(name(b"a\\xff"), "a\\\\xff");
+    }
+
+    #[test]
+    fn a_million_files_carried_over_do_not_fill_the_memory() {
+        let mut leftover = Leftover::new(Instant(0, 0), Instant(0, 0));
+        for number in 0..20_000 {
+            leftover.remember(Path::new(&format!("file-{number}")), 1, Instant(number, 0));
+        }
+        assert!(leftover.written.len() <= REMEMBERED * 2);
+        assert_eq!(leftover.written.get("file-19999"), Some(&(1, Instant(19_999, 0))));
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::tree::Tree;
 const ROUNDS: usize = 20;
 
 /// Replaces the directory at the entrance of `tree` by a link to its copy.
-pub fn directory(tree: &Tree, carrier: &mut Carrier<'_>, leftover: &mut Option<Leftover>) -> Result<()> {
+pub fn directory(tree: &Tree, carrier: &Carrier<'_>, leftover: &mut Option<Leftover>) -> Result<()> {
     if exchange(tree)? {
         return Ok(());
     }

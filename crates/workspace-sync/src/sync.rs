@@ -106,11 +106,7 @@ impl Setting<'_> {
         }
         if memory.leftover.is_none() && matches!(action, Action::Switch(_) | Action::ReplaceDirectory(_)) {
             // The copy is from another time: whatever both have written is kept, on either side.
-            memory.leftover = self.began.map(|source_since| Leftover {
-                source_since,
-                copy_since: Instant(0, 0),
-                carried: std::collections::BTreeMap::new(),
-            });
+            memory.leftover = self.began.map(|source_since| Leftover::new(source_since, Instant(0, 0)));
             memory.store(self.memory, &tree.name)?;
         }
         for step in steps::of(&action, tree, memory.leftover.is_some()) {
@@ -191,8 +187,8 @@ impl Setting<'_> {
     fn replace(&self, tree: &Tree, memory: &mut Memory) -> Result<()> {
         let keep = copy::kept();
         let (new, capabilities) = self.open_copy(tree)?;
-        let mut carrier = Carrier::new(&tree.entrance, &tree.copy, new, &capabilities, &keep);
-        replace::directory(tree, &mut carrier, &mut memory.leftover)?;
+        let carrier = Carrier::new(&tree.entrance, &tree.copy, new, &capabilities, &keep);
+        replace::directory(tree, &carrier, &mut memory.leftover)?;
         // Nothing can be written to a directory that is gone; one that became the image's copy is followed like any.
         if tree.image.symlink_metadata().is_err() {
             memory.leftover = None;
@@ -204,10 +200,10 @@ impl Setting<'_> {
     pub fn settle(&self, tree: &Tree, memory: &mut Memory, patience: Duration) -> Result<Vec<Holder>> {
         let keep = copy::kept();
         let (new, capabilities) = self.open_copy(tree)?;
-        let mut carrier = Carrier::new(&tree.image, &tree.copy, new, &capabilities, &keep);
+        let carrier = Carrier::new(&tree.image, &tree.copy, new, &capabilities, &keep);
         let mut writers = Vec::new();
         let settled = kit::wait::until(patience, "programs that write to the old tree", || {
-            match self.carry_round(tree, &mut carrier, memory) {
+            match self.carry_round(tree, &carrier, memory) {
                 Err(error) => Some(Err(error)),
                 Ok(found) => {
                     writers = found;
@@ -225,12 +221,7 @@ impl Setting<'_> {
         Ok(writers)
     }
 
-    fn carry_round(
-        &self,
-        tree: &Tree,
-        carrier: &mut Carrier<'_>,
-        memory: &mut Memory,
-    ) -> Result<Vec<Holder>> {
+    fn carry_round(&self, tree: &Tree, carrier: &Carrier<'_>, memory: &mut Memory) -> Result<Vec<Holder>> {
         // Who is looked for first cannot write after the last look at the tree.
         let writers: Vec<Holder> =
             holders::of(&tree.image).into_iter().filter(|holder| holder.writes).collect();

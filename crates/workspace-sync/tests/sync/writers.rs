@@ -155,3 +155,55 @@ fn what_was_removed_in_the_old_tree_after_the_copy_is_removed_and_what_is_new_in
     names.sort();
     assert_eq!(names, ["empty", "kept", "late", "new"]);
 }
+
+/// Somebody who works in a directory of the old tree, so that it is followed, until this is dropped.
+struct Worker(std::process::Child);
+
+impl Worker {
+    fn at(directory: &Path) -> Self {
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", "read line"]).current_dir(directory).stdin(std::process::Stdio::piped());
+        Self(shell.spawn().unwrap())
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+#[track_caller]
+fn wait_for(file: &Path, content: &[u8]) {
+    let is_there = || (fs::read(file).ok().as_deref() == Some(content)).then_some(());
+    let waited = kit::wait::until(Duration::from_secs(30), "the follower", is_there);
+    assert!(waited.is_ok(), "{} is {:?}", file.display(), fs::read(file));
+}
+
+#[test]
+fn what_was_carried_over_before_is_not_taken_for_somebody_elses_work() {
+    let site = Site::small();
+    let (image, tree) = (site.image("micromamba"), site.entrance("micromamba"));
+    fs::write(image.join("state.db"), "0\0\0").unwrap();
+    fs::write(image.join("state.json"), "{\n\"a\": 0\n}\n").unwrap();
+    let worker = Worker::at(&image);
+    let write = |version: u8| {
+        fs::write(image.join("state.db"), [version, 0, 0]).unwrap();
+        fs::write(image.join("state.json"), format!("{{\n\"a\": {version}\n}}\n")).unwrap();
+    };
+    site.sync();
+    for version in 1..3_u8 {
+        write(version);
+        // Each time another process, as after a restart of the follower.
+        let mut follower = site.command(&["follow"]).spawn().unwrap();
+        wait_for(&tree.join("state.db"), &[version, 0, 0]);
+        wait_for(&tree.join("state.json"), format!("{{\n\"a\": {version}\n}}\n").as_bytes());
+        let stop = std::process::Command::new("kill").arg(follower.id().to_string()).status();
+        assert!(stop.unwrap().success() && follower.wait().unwrap().success());
+    }
+    drop(worker);
+    assert_eq!(site.run(&["follow"]).code, 0);
+    assert!(!tree.join("state.db.before-switch").exists());
+    assert_eq!(fs::read(tree.join("state.db")).unwrap(), [2, 0, 0]);
+}
