@@ -33,6 +33,7 @@ pub struct Carrier<'a> {
     new_path: &'a Path,
     capabilities: &'a Capabilities,
     keep: &'a [&'a OsStr],
+    removes: bool,
 }
 
 /// What a round did.
@@ -63,7 +64,13 @@ impl<'a> Carrier<'a> {
         capabilities: &'a Capabilities,
         keep: &'a [&'a OsStr],
     ) -> Self {
-        Self { old, new, new_path, capabilities, keep }
+        Self { old, new, new_path, capabilities, keep, removes: true }
+    }
+
+    /// The same, but nothing is removed from the new tree: for an old one that is being emptied.
+    #[must_use]
+    pub fn without_removals(self) -> Self {
+        Self { removes: false, ..self }
     }
 
     /// Looks once for what has changed in the old tree since `leftover` says, carries it over, and moves `leftover`
@@ -104,7 +111,9 @@ impl<'a> Carrier<'a> {
     fn directory(&self, name: &Path, leftover: &mut Leftover, round: &mut Round) -> Result<bool> {
         match beneath::open_below(&self.new, name) {
             Ok(there) => {
-                self.removals(name, &there, leftover, round)?;
+                if self.removes {
+                    self.removals(name, &there, leftover, round)?;
+                }
                 Ok(false)
             }
             Err(error) if is_gone(&error) => {
@@ -231,14 +240,13 @@ impl<'a> Carrier<'a> {
             if is_kept || is_ours || fstatat(&old, base.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok() {
                 continue;
             }
-            self.remove(&name.join(&base), there.as_fd(), &base, leftover, round)?;
+            Self::remove(&name.join(&base), there.as_fd(), &base, leftover, round)?;
         }
         Ok(())
     }
 
     /// Removes an entry with everything in it that was not written since the copy; what was, stays, with its directories.
     fn remove(
-        &self,
         name: &Path,
         above: BorrowedFd<'_>,
         base: &OsStr,
@@ -255,7 +263,7 @@ impl<'a> Carrier<'a> {
         if is_directory {
             let directory = beneath::open_below(&above, Path::new(base))?;
             for child in names(&directory)? {
-                self.remove(&name.join(&child), directory.as_fd(), &child, leftover, round)?;
+                Self::remove(&name.join(&child), directory.as_fd(), &child, leftover, round)?;
             }
         }
         let flag = if is_directory { UnlinkatFlags::RemoveDir } else { UnlinkatFlags::NoRemoveDir };

@@ -60,10 +60,10 @@ impl Leftover {
     pub fn remember(&mut self, name: &Path, inode: u64, changed: Instant) {
         self.written.insert(key(name), (inode, changed));
         if self.written.len() > REMEMBERED * 2 {
-            let mut changes: Vec<Instant> = self.written.values().map(|&(_, changed)| changed).collect();
-            changes.sort_unstable();
-            let oldest = changes[changes.len() - REMEMBERED];
-            self.written.retain(|_, (_, changed)| *changed >= oldest);
+            let mut moments: Vec<Instant> = self.written.values().map(|&(_, moment)| moment).collect();
+            moments.sort_unstable();
+            let oldest = moments[moments.len() - REMEMBERED];
+            self.written.retain(|_, (_, moment)| *moment >= oldest);
         }
     }
 }

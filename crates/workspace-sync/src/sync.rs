@@ -187,10 +187,10 @@ impl Setting<'_> {
     fn replace(&self, tree: &Tree, memory: &mut Memory) -> Result<()> {
         let keep = copy::kept();
         let (new, capabilities) = self.open_copy(tree)?;
-        let carrier = Carrier::new(&tree.entrance, &tree.copy, new, &capabilities, &keep);
-        replace::directory(tree, &carrier, &mut memory.leftover)?;
+        // What is missing there was removed by us, or by an earlier run that was killed.
+        let carrier = Carrier::new(&tree.entrance, &tree.copy, new, &capabilities, &keep).without_removals();
         // Nothing can be written to a directory that is gone; one that became the image's copy is followed like any.
-        if tree.image.symlink_metadata().is_err() {
+        if !replace::directory(tree, &carrier, &mut memory.leftover)? {
             memory.leftover = None;
         }
         memory.store(self.memory, &tree.name)
