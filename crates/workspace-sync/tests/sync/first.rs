@@ -115,6 +115,31 @@ fn a_directory_of_an_extended_image_is_copied_and_replaced_by_a_link() {
     site.sync();
 }
 
+#[test]
+fn a_kill_between_the_exchange_and_the_rename_loses_nothing_of_the_directory() {
+    let mut site = Site::small();
+    let app = site.entrance("app");
+    trees::build(
+        &app,
+        &trees::Shape { files: 20, hard_linked: 2, links: 2, directories: 4, bytes: 9_000 },
+        3,
+    )
+    .unwrap();
+    site.set("OPT_SYNC", "app");
+    site.sync();
+    // What a kill at that moment leaves.
+    fs::rename(site.image("app"), site.root().join("opt/.app.link-77")).unwrap();
+    let memory = site.root().join("memory/app.json");
+    let told = fs::read_to_string(&memory).unwrap();
+    let now = "{\"source_since\":[0,0],\"copy_since\":[9999999999,0]}";
+    fs::write(&memory, told.replace("\"leftover\":null", &format!("\"leftover\":{now}"))).unwrap();
+    fs::write(site.root().join("opt/.app.link-77/late"), "late").unwrap();
+    site.sync();
+    assert!(site.image("app").join("late").exists());
+    assert_eq!(fs::read_to_string(app.join("late")).unwrap(), "late");
+    assert!(!site.root().join("opt/.app.link-77").exists());
+}
+
 /// A directory of an extended image that cannot be renamed into the image's place, as on an overlay file system.
 fn with_a_fixed_directory() -> Site {
     let mut site = Site::small();
