@@ -10,7 +10,7 @@ use kit::HintExt;
 use tree_copy::Capabilities;
 
 use crate::carry::Carrier;
-use crate::claim::Claim;
+use crate::claim::{self, Claim};
 use crate::clock::Instant;
 use crate::copy::{self, Job, Manner};
 use crate::decide::{self, Action, Refusal, Seen, Why};
@@ -20,6 +20,7 @@ use crate::holders::{self, Holder};
 use crate::look;
 use crate::marker::Marker;
 use crate::memory::{Leftover, Memory};
+use crate::refresh;
 use crate::replace;
 use crate::report::{InUse, Outcome, Report};
 use crate::steps::{self, Step};
@@ -82,6 +83,7 @@ impl Setting<'_> {
     }
 
     fn act(&self, tree: &Tree, report: &mut Report) -> Result<()> {
+        refresh::recover(self, tree)?;
         let seen = self.look(tree)?;
         let action = decide::decide(&seen);
         let mut memory = Memory::load(self.memory, &tree.name);
@@ -100,6 +102,10 @@ impl Setting<'_> {
             }
             Action::Keep(marker) | Action::Switch(marker) | Action::ReplaceDirectory(marker) => {
                 report.outcome = Outcome::Used;
+                // Whoever made it may have been killed before it forgot its claim.
+                if let Ok(copy) = look::open(&self.workspace.path, &tree.copy) {
+                    let _ = claim::release(&copy);
+                }
                 self.compare_generation(tree, &seen, marker, &mut memory, report)?;
             }
             Action::Copy | Action::CopyDirectory | Action::Return { .. } => {}
