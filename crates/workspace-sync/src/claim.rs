@@ -29,6 +29,9 @@ const TOUCH_EVERY: Duration = Duration::from_secs(5);
 /// volume under load can block one for a while.
 const ABANDONED_AFTER_SECONDS: u64 = 90;
 
+/// Characters of a host name (hostname(7)); the claim of another container may say anything.
+const LONGEST_HOST: usize = 253;
+
 /// Who makes a copy, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
@@ -99,7 +102,7 @@ impl Claim {
             return Ok(Taken::Foreign);
         }
         if found.container != self.container && age(&directory)? < ABANDONED_AFTER_SECONDS {
-            return Ok(Taken::Busy { host: found.host });
+            return Ok(Taken::Busy { host: found.host.chars().take(LONGEST_HOST).collect() });
         }
         let trusted = found.boot == self.boot;
         // What was not trusted stays so until it has been compared, also if this process is killed before.

@@ -22,7 +22,7 @@ use crate::marker::Marker;
 use crate::memory::{Leftover, Memory};
 use crate::refresh;
 use crate::replace;
-use crate::report::{InUse, Outcome, Report};
+use crate::report::{InUse, Outcome, Report, printable};
 use crate::steps::{self, Step};
 use crate::tree::Tree;
 
@@ -75,7 +75,7 @@ impl Setting<'_> {
         };
         if let Err(error) = self.act(tree, &mut report) {
             report.outcome = Outcome::Failed;
-            report.cause = Some(format!("{error:#}"));
+            report.cause = Some(printable(&format!("{error:#}")));
             report.hint = kit::exit::hint(&error);
         }
         report.in_use = in_use(tree);
@@ -271,8 +271,9 @@ impl Setting<'_> {
 
     /// Tells the log and the journal.
     pub fn note(&self, tree: &Tree, message: &str) {
+        let message = printable(message);
         log::warn!("{}: {message}", tree.name);
-        let event = Event::SyncNote { tree: tree.name.clone(), message: message.to_owned() };
+        let event = Event::SyncNote { tree: tree.name.clone(), message };
         if let Err(error) = self.journal.append(event) {
             log::debug!("{error:#}");
         }
