@@ -207,3 +207,36 @@ fn what_was_carried_over_before_is_not_taken_for_somebody_elses_work() {
     assert!(!tree.join("state.db.before-switch").exists());
     assert_eq!(fs::read(tree.join("state.db")).unwrap(), [2, 0, 0]);
 }
+
+#[test]
+fn while_the_follower_waits_other_commands_have_their_turn() {
+    let site = Site::small();
+    let worker = Worker::at(&site.image("micromamba"));
+    site.sync();
+    let mut follower = site.command(&["follow"]).spawn().unwrap();
+    fs::write(site.image("micromamba").join("late"), "1").unwrap();
+    wait_for(&site.copy().join("late"), b"1");
+    let said = site.run(&["run"]);
+    drop(worker);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(follower.wait().unwrap().success());
+}
+
+#[test]
+fn a_follower_that_fails_goes_on_once_the_volume_is_back() {
+    let site = Site::small();
+    let worker = Worker::at(&site.image("micromamba"));
+    site.sync();
+    let away = site.root().join("away");
+    fs::rename(site.copy(), &away).unwrap();
+    let mut follower = site.command(&["follow"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    let mut told = std::io::BufReader::new(follower.stderr.take().unwrap());
+    std::io::BufRead::read_line(&mut told, &mut line).unwrap();
+    assert!(line.starts_with("workspace-sync: warning: micromamba: cannot open "), "{line}");
+    fs::rename(&away, site.copy()).unwrap();
+    fs::write(site.image("micromamba").join("late"), "1").unwrap();
+    drop(worker);
+    assert!(follower.wait().unwrap().success());
+    assert_eq!(fs::read_to_string(site.copy().join("late")).unwrap(), "1");
+}
