@@ -170,19 +170,20 @@ impl Job<'_> {
         options.durable = true;
         let seen = self.compare(directory, &options, &progress, &mut since)?;
         progress.end();
-        Memory {
-            generation: Some(self.generation.to_owned()),
-            leftover: Some(Leftover::new(since.safely_before(), Instant::now(parent)?)),
-        }
-        .store(self.memory, &self.tree.name)?;
-        Ok(Marker {
+        let marker = Marker {
             tree: self.tree.name.clone(),
             generation: self.generation.to_owned(),
             manifest: units::hexadecimal(&seen.digest),
             entries: seen.entries,
             bytes: seen.bytes,
             completed_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-        })
+        };
+        Memory {
+            generation: Some(self.generation.to_owned()),
+            leftover: Some(Leftover::new(&marker, since.safely_before(), Instant::now(parent)?)),
+        }
+        .store(self.memory, &self.tree.name)?;
+        Ok(marker)
     }
 
     /// Finds out what the volume can, tells what is lost there, and refuses early, with the numbers.

@@ -47,6 +47,12 @@ impl Marker {
         Ok(text)
     }
 
+    /// Which copy it is, among those that this place had.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        format!("{}-{}", self.manifest, self.completed_at)
+    }
+
     /// The marker in this directory, or nothing if there is none that can be understood.
     pub fn read(directory: impl AsFd) -> Result<Option<Self>> {
         let marker = read_small(directory, NAME)?.and_then(|text| serde_json::from_slice::<Self>(&text).ok());

@@ -13,6 +13,7 @@ use kit::atomic::{self, Placement};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Instant;
+use crate::marker::Marker;
 use kit::units;
 
 /// About one tree.
@@ -28,6 +29,9 @@ pub struct Memory {
 /// A tree that was in use until the switch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leftover {
+    /// Which copy programs went over to, by its marker's identity: about another one, all this says nothing.
+    #[serde(default)]
+    pub copy: String,
     /// What changed here at or after this moment has not been carried over yet, by the clock of that file system.
     pub source_since: Instant,
     /// What changed in the copy after this moment was changed by somebody else, by the clock of that file system.
@@ -52,8 +56,14 @@ pub fn key(name: &Path) -> String {
 
 impl Leftover {
     /// Nothing has been carried over yet.
-    pub fn new(source_since: Instant, copy_since: Instant) -> Self {
-        Self { source_since, copy_since, carried: BTreeMap::new(), written: BTreeMap::new() }
+    pub fn new(copy: &Marker, source_since: Instant, copy_since: Instant) -> Self {
+        Self {
+            copy: copy.identity(),
+            source_since,
+            copy_since,
+            carried: BTreeMap::new(),
+            written: BTreeMap::new(),
+        }
     }
 
     /// Remembers that `name` was written by us, and forgets the older half where that is too much.
@@ -69,6 +79,12 @@ impl Leftover {
 }
 
 impl Memory {
+    /// Forgets what is left over from the switch to another copy than `copy`: another container may have refreshed it,
+    /// or this one was made from a container that was saved as an image, and has another volume.
+    pub fn keep_about(&mut self, copy: &Marker) {
+        self.leftover.take_if(|leftover| leftover.copy != copy.identity());
+    }
+
     /// What is remembered; a file that is missing or damaged is no memory, which costs a second look and no data.
     pub fn load(directory: &Path, tree: &str) -> Self {
         fs::read(file(directory, tree))
@@ -127,6 +143,7 @@ mod tests {
         let memory = Memory {
             generation: Some("g".into()),
             leftover: Some(Leftover {
+                copy: "m-1".into(),
                 source_since: Instant(1, 2),
                 copy_since: Instant(3, 4),
                 carried: [("server.log".to_owned(), 5)].into(),
@@ -150,7 +167,15 @@ mod tests {
 
     #[test]
     fn a_million_files_carried_over_do_not_fill_the_memory() {
-        let mut leftover = Leftover::new(Instant(0, 0), Instant(0, 0));
+        let copy = Marker {
+            tree: "x".into(),
+            generation: "g".into(),
+            manifest: "m".into(),
+            entries: 0,
+            bytes: 0,
+            completed_at: 0,
+        };
+        let mut leftover = Leftover::new(&copy, Instant(0, 0), Instant(0, 0));
         for number in 0..20_000 {
             leftover.remember(Path::new(&format!("file-{number}")), 1, Instant(number, 0));
         }

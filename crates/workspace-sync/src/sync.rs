@@ -110,18 +110,23 @@ impl Setting<'_> {
             }
             Action::Copy | Action::CopyDirectory | Action::Return { .. } => {}
         }
-        if memory.leftover.is_none() && matches!(action, Action::Switch(_) | Action::ReplaceDirectory(_)) {
-            // The copy is from another time: whatever both have written is kept, on either side.
-            memory.leftover = self.began.map(|source_since| Leftover::new(source_since, Instant(0, 0)));
-            memory.store(self.memory, &tree.name)?;
+        match &action {
+            Action::Keep(marker) => memory.keep_about(marker),
+            Action::Switch(marker) | Action::ReplaceDirectory(marker) => {
+                self.expect_leftover(marker, &mut memory);
+                memory.store(self.memory, &tree.name)?;
+            }
+            _ => {}
         }
         for step in steps::of(&action, tree, memory.leftover.is_some()) {
             log::debug!("{}: {step}", tree.name);
             match &step {
                 Step::Copy { from, .. } => {
                     let generation = self.generation(tree, from, &mut memory)?;
-                    self.copy(tree, from, &generation)?;
+                    let marker = self.copy(tree, from, &generation)?;
                     memory = Memory::load(self.memory, &tree.name);
+                    self.expect_leftover(&marker, &mut memory);
+                    memory.store(self.memory, &tree.name)?;
                     report.outcome = Outcome::Copied;
                 }
                 Step::Point { to, .. } => entrance::point(tree, to)?,
@@ -131,6 +136,15 @@ impl Setting<'_> {
         }
         self.tell_holders(tree, &report.holders);
         Ok(())
+    }
+
+    /// Sees to it that what was written in the image's tree is carried over to this copy, also one from another time:
+    /// then whatever both have written is kept, on either side.
+    fn expect_leftover(&self, copy: &Marker, memory: &mut Memory) {
+        memory.keep_about(copy);
+        if memory.leftover.is_none() {
+            memory.leftover = self.began.map(|since| Leftover::new(copy, since, Instant(0, 0)));
+        }
     }
 
     fn copy(&self, tree: &Tree, from: &Path, generation: &str) -> Result<Marker> {
@@ -206,6 +220,9 @@ impl Setting<'_> {
     pub fn settle(&self, tree: &Tree, memory: &mut Memory, patience: Duration) -> Result<Vec<Holder>> {
         let keep = copy::kept();
         let (new, capabilities) = self.open_copy(tree)?;
+        if let Some(marker) = Marker::read(&new)? {
+            memory.keep_about(&marker);
+        }
         let carrier = Carrier::new(&tree.image, &tree.copy, new, &capabilities, &keep);
         let mut writers = Vec::new();
         let settled = kit::wait::until(patience, "programs that write to the old tree", || {

@@ -131,7 +131,10 @@ fn a_kill_between_the_exchange_and_the_rename_loses_nothing_of_the_directory() {
     fs::rename(site.image("app"), site.root().join("opt/.app.link-77")).unwrap();
     let memory = site.root().join("memory/app.json");
     let told = fs::read_to_string(&memory).unwrap();
-    let now = "{\"source_since\":[0,0],\"copy_since\":[9999999999,0]}";
+    let marker = fs::read(site.volume().join("app/.move_complete")).unwrap();
+    let marker: serde_json::Value = serde_json::from_slice(&marker).unwrap();
+    let copy = format!("{}-{}", marker["manifest"].as_str().unwrap(), marker["completed_at"]);
+    let now = format!(r#"{{"copy":"{copy}","source_since":[0,0],"copy_since":[9999999999,0]}}"#);
     fs::write(&memory, told.replace("\"leftover\":null", &format!("\"leftover\":{now}"))).unwrap();
     fs::write(site.root().join("opt/.app.link-77/late"), "late").unwrap();
     site.sync();

@@ -222,3 +222,28 @@ fn an_exchange_in_steps_that_was_killed_is_undone_or_finished() {
     assert!(!aside.exists());
     assert_eq!(fs::read_to_string(previous(&site).join("mine")).unwrap(), "1");
 }
+
+#[test]
+fn what_is_remembered_about_one_copy_is_not_done_to_another() {
+    let site = Site::small();
+    let image = site.image("micromamba");
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "read line"]).current_dir(&image).stdin(std::process::Stdio::piped());
+    let mut worker = shell.spawn().unwrap();
+    site.sync();
+    drop(worker.stdin.take());
+    worker.wait().unwrap();
+    // Another volume, with a copy that its user has worked in long ago.
+    let marker = site.copy().join(".move_complete");
+    let mut told: serde_json::Value = serde_json::from_slice(&fs::read(&marker).unwrap()).unwrap();
+    told["completed_at"] = 1.into();
+    fs::write(&marker, told.to_string()).unwrap();
+    fs::write(site.copy().join("mine"), "1").unwrap();
+    let memory = site.root().join("memory/micromamba.json");
+    let mut remembered: serde_json::Value = serde_json::from_slice(&fs::read(&memory).unwrap()).unwrap();
+    remembered["leftover"]["copy_since"] = serde_json::json!([9_999_999_999_u64, 0]);
+    fs::write(&memory, remembered.to_string()).unwrap();
+    fs::write(image.join("late"), "").unwrap();
+    site.sync();
+    assert_eq!(fs::read_to_string(site.copy().join("mine")).unwrap(), "1");
+}
