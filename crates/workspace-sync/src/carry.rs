@@ -129,7 +129,17 @@ impl<'a> Carrier<'a> {
     }
 
     fn entry(&self, name: &Path, meta: &Metadata, leftover: &mut Leftover, round: &mut Round) -> Result<()> {
-        let above = beneath::ensure_below(&self.new, name.parent().unwrap_or(Path::new("")))?;
+        let above_name = name.parent().unwrap_or(Path::new(""));
+        let above = match beneath::ensure_below(&self.new, above_name) {
+            // Somebody put a file or a link there after the switch: the directory is kept beside it.
+            Err(error) if beneath::is_no_directory(&error) => {
+                let mut steps: Vec<&Path> = above_name.ancestors().collect();
+                steps.reverse();
+                let taken = steps.into_iter().find(|step| beneath::open_below(&self.new, step).is_err());
+                return self.keep_both(taken.unwrap_or(above_name), leftover, round);
+            }
+            above => above?,
+        };
         let Some(base) = name.file_name() else { return Ok(()) };
         let there = Self::look(name, &above, base, leftover)?;
         let old = meta.is_file().then(|| self.open_old(name)).transpose()?.flatten();
@@ -172,12 +182,8 @@ impl<'a> Carrier<'a> {
 
     /// Whether the new tree has the entry, and whether anybody but the copy has written it.
     fn look(name: &Path, above: &OwnedFd, base: &OsStr, leftover: &Leftover) -> Result<New> {
-        let stat = match fstatat(above, base, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Err(nix::Error::ENOENT) => return Ok(New::Missing),
-            stat => stat?,
-        };
-        let changed = Instant(stat.st_ctime, stat.st_ctime_nsec);
-        let ours = leftover.written.get(&memory::key(name)) == Some(&(stat.st_ino, changed));
+        let Some((inode, changed)) = state(above, base)? else { return Ok(New::Missing) };
+        let ours = leftover.written.get(&memory::key(name)) == Some(&(inode, changed));
         Ok(if ours || changed < leftover.copy_since { New::Untouched } else { New::Written })
     }
 
@@ -223,11 +229,22 @@ impl<'a> Carrier<'a> {
         Ok(())
     }
 
+    /// Puts the old entry beside the new one: under the name of the round before, or one that nobody has.
     fn keep_both(&self, name: &Path, leftover: &mut Leftover, round: &mut Round) -> Result<()> {
-        let mut beside = name.file_name().map(OsString::from).unwrap_or_default();
-        beside.push(KEPT_SUFFIX);
-        self.replicate(name, Some(&beside), leftover, round)?;
-        round.kept.push(self.new_path.join(name).with_file_name(&beside));
+        let above = beneath::ensure_below(&self.new, name.parent().unwrap_or(Path::new("")))?;
+        for number in 1_u32.. {
+            let base = kept_name(name.file_name().unwrap_or_default(), number);
+            let beside = name.with_file_name(&base);
+            let known = leftover.written.get(&memory::key(&beside)).copied();
+            match state(&above, &base)? {
+                None => round.kept.push(self.new_path.join(&beside)),
+                found if found == known => {}
+                Some(_) => continue,
+            }
+            self.replicate(name, Some(&base), leftover, round)?;
+            remember(&beside, &above, &base, leftover);
+            break;
+        }
         Ok(())
     }
 
@@ -276,9 +293,31 @@ impl<'a> Carrier<'a> {
     }
 }
 
+/// The name of an old entry that is kept beside the new one. What comes before the suffix is cut where the name would
+/// be too long for a file system (limits.h, `NAME_MAX`).
+fn kept_name(base: &OsStr, number: u32) -> OsString {
+    const LONGEST: usize = 255;
+    let suffix = if number == 1 { KEPT_SUFFIX.to_owned() } else { format!(".{number}{KEPT_SUFFIX}") };
+    let bytes = base.as_bytes();
+    let mut name = OsStr::from_bytes(&bytes[..bytes.len().min(LONGEST - suffix.len())]).to_owned();
+    name.push(suffix);
+    name
+}
+
+/// Inode and change of an entry, or nothing if there is none.
+fn state(above: &OwnedFd, base: &OsStr) -> Result<Option<(u64, Instant)>> {
+    match fstatat(above, base, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Err(nix::Error::ENOENT) => Ok(None),
+        stat => {
+            let stat = stat?;
+            Ok(Some((stat.st_ino, Instant(stat.st_ctime, stat.st_ctime_nsec))))
+        }
+    }
+}
+
 fn remember(name: &Path, above: &OwnedFd, base: &OsStr, leftover: &mut Leftover) {
-    if let Ok(stat) = fstatat(above, base, AtFlags::AT_SYMLINK_NOFOLLOW) {
-        leftover.remember(name, stat.st_ino, Instant(stat.st_ctime, stat.st_ctime_nsec));
+    if let Ok(Some((inode, changed))) = state(above, base) {
+        leftover.remember(name, inode, changed);
     }
 }
 
@@ -304,4 +343,18 @@ fn names(directory: &OwnedFd) -> Result<Vec<OsString>> {
 
 fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kept_names_are_told_apart_and_never_too_long() {
+        let name = |base: &str, number| kept_name(OsStr::new(base), number).into_string().unwrap();
+        assert_eq!(name("a.db", 1), "a.db.before-switch");
+        assert_eq!(name("a.db", 2), "a.db.2.before-switch");
+        let long = "x".repeat(250);
+        assert_eq!(name(&long, 1), format!("{}.before-switch", "x".repeat(241)));
+    }
 }

@@ -240,3 +240,35 @@ fn a_follower_that_fails_goes_on_once_the_volume_is_back() {
     assert!(follower.wait().unwrap().success());
     assert_eq!(fs::read_to_string(site.copy().join("late")).unwrap(), "1");
 }
+
+#[test]
+fn what_was_kept_beside_earlier_and_what_leads_elsewhere_now_stays() {
+    let site = Site::small();
+    let (image, tree) = (site.image("micromamba"), site.entrance("micromamba"));
+    fs::create_dir(image.join("models")).unwrap();
+    fs::write(image.join("models/one"), "1").unwrap();
+    fs::write(image.join("state.db"), "0\0\0").unwrap();
+    fs::write(image.join("state.db.before-switch"), "from another time").unwrap();
+    let worker = Worker::at(&image);
+    site.sync();
+    let follower = site.command(&["follow"]).spawn().unwrap();
+    // The user moves a directory to a larger disk.
+    let disk = site.root().join("disk");
+    fs::rename(tree.join("models"), &disk).unwrap();
+    std::os::unix::fs::symlink(&disk, tree.join("models")).unwrap();
+    fs::write(tree.join("state.db"), "2\0\0").unwrap();
+    fs::write(image.join("models/one"), "late").unwrap();
+    fs::write(image.join("state.db"), "1\0\0").unwrap();
+    fs::write(image.join("zz-last"), "late").unwrap();
+    wait_for(&tree.join("zz-last"), b"late");
+    drop(worker);
+    assert!({ follower }.wait().unwrap().success());
+    assert_eq!(fs::read(tree.join("state.db")).unwrap(), b"2\0\0");
+    assert_eq!(fs::read_to_string(tree.join("state.db.before-switch")).unwrap(), "from another time");
+    assert_eq!(fs::read(tree.join("state.db.2.before-switch")).unwrap(), b"1\0\0");
+    assert!(!tree.join("state.db.3.before-switch").exists());
+    assert_eq!(fs::read_to_string(disk.join("one")).unwrap(), "1");
+    assert_eq!(fs::read_to_string(tree.join("models.before-switch/one")).unwrap(), "late");
+    let journal = fs::read_to_string(site.root().join("boot.jsonl")).unwrap();
+    assert_eq!(journal.matches("state.db.2.before-switch").count(), 1, "{journal}");
+}
