@@ -41,8 +41,8 @@ pub fn run() -> Outcome {
     boot.starts(Stage::Sync)?;
     let (ending, copied) = sync::run(&sync_log).unwrap_or_else(|error| (cannot(&error), false));
     failed |= boot.ends(Stage::Sync, ending)?;
-    if copied && let Ok(permissions) = &mut permissions {
-        permissions.again()?;
+    if copied {
+        permissions = permissions.and_then(Permissions::again);
     }
     for stage in [Stage::Preflight, Stage::Provisioning] {
         boot.starts(stage)?;

@@ -19,15 +19,26 @@ pub fn run(log: &Path) -> Result<(Ending, bool)> {
     let child = child::start(Command::new("workspace-sync").args(["run", "--json"]), log)?;
     let output = child.wait_with_output().context("cannot wait for workspace-sync")?;
     let reports = parse(&output.stdout);
-    if reports.iter().any(|report| !report.holders.is_empty()) {
-        cmd::run(Command::new("supervisorctl").args(["start", FOLLOWER]))?;
-    }
     let copied = reports.iter().any(|report| report.outcome == TreeOutcome::Copied);
-    Ok((ending(&reports, output.status, log), copied))
+    let ending = ending(&reports, output.status, log);
+    if reports.iter().any(|report| !report.holders.is_empty())
+        && let Err(error) = cmd::run(Command::new("supervisorctl").args(["start", FOLLOWER]))
+    {
+        return Ok((unfollowed(&error, ending), copied));
+    }
+    Ok((ending, copied))
 }
 
 fn parse(stdout: &[u8]) -> Vec<Report> {
     stdout.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+}
+
+/// The trees are where they belong, but nobody carries over what is still written to the old ones.
+fn unfollowed(error: &anyhow::Error, ending: Ending) -> Ending {
+    if ending.result == StageResult::Failed {
+        return ending;
+    }
+    Ending::failed(format!("{error:#}"), format!("type: supervisorctl start {FOLLOWER}"))
 }
 
 /// What the journal is told about all trees.
@@ -86,6 +97,17 @@ mod tests {
             report("app", "failed", r#","cause":"no room","hint":"make some""#),
         ];
         assert_eq!(told(&reports, 0x0100), Ending::failed("app: no room", "make some"));
+    }
+
+    #[test]
+    fn a_follower_that_does_not_start_is_said_unless_something_worse_is() {
+        let error = anyhow::anyhow!("cannot run supervisorctl");
+        let said = Ending::failed("cannot run supervisorctl", "type: supervisorctl start workspacesync");
+        assert_eq!(unfollowed(&error, Ending::done()), said);
+        assert_eq!(
+            unfollowed(&error, Ending::failed("no room", "make some")),
+            Ending::failed("no room", "make some")
+        );
     }
 
     #[test]

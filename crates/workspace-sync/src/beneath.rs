@@ -51,6 +51,11 @@ pub fn ensure_below(root: impl AsFd, relative: &Path) -> io::Result<OwnedFd> {
     Ok(directory)
 }
 
+/// open(2) with `O_NOFOLLOW` and `O_DIRECTORY` says ENOTDIR for a link, too; some kernels ELOOP.
+pub fn is_no_directory(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(nix::libc::ENOTDIR | nix::libc::ELOOP))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,6 @@
 //! Carrying over what was written in the old tree after it had been copied: until the switch, and through files that
 //! programs had open, after it.
 
-use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -18,7 +17,7 @@ use tree_copy::{Capabilities, Unobserved};
 
 use crate::beneath;
 use crate::clock::Instant;
-use crate::memory::Leftover;
+use crate::memory::{self, Leftover};
 use crate::settle::{self, New, Relation, Step};
 use crate::walk::{self, Entry, Next, kind, names};
 
@@ -33,8 +32,7 @@ pub struct Carrier<'a> {
     new_path: &'a Path,
     capabilities: &'a Capabilities,
     keep: &'a [&'a OsStr],
-    /// What was written here by an earlier round, so that it is not taken for somebody else's work.
-    written: HashMap<PathBuf, (u64, Instant)>,
+    removes: bool,
 }
 
 /// What a round did.
@@ -65,12 +63,18 @@ impl<'a> Carrier<'a> {
         capabilities: &'a Capabilities,
         keep: &'a [&'a OsStr],
     ) -> Self {
-        Self { old, new, new_path, capabilities, keep, written: HashMap::new() }
+        Self { old, new, new_path, capabilities, keep, removes: true }
+    }
+
+    /// The same, but nothing is removed from the new tree: for an old one that is being emptied.
+    #[must_use]
+    pub fn without_removals(self) -> Self {
+        Self { removes: false, ..self }
     }
 
     /// Looks once for what has changed in the old tree since `leftover` says, carries it over, and moves `leftover`
     /// forward; whoever stores that may be killed and go on from there.
-    pub fn round(&mut self, leftover: &mut Leftover) -> Result<Round> {
+    pub fn round(&self, leftover: &mut Leftover) -> Result<Round> {
         let cannot = || format!("cannot carry over changes from {}", self.old.display());
         let above = self.old.parent().unwrap_or(Path::new("/"));
         let next = Instant::now(beneath::open_root(above)?)?.safely_before();
@@ -99,28 +103,40 @@ impl<'a> Carrier<'a> {
     }
 
     /// A directory in which something came or went; one that was carried over with all its content need not be entered.
-    fn directory(&mut self, name: &Path, leftover: &Leftover, round: &mut Round) -> Result<Next> {
+    fn directory(&self, name: &Path, leftover: &mut Leftover, round: &mut Round) -> Result<Next> {
         match beneath::open_below(&self.new, name) {
             Ok(there) => {
-                self.removals(name, &there, leftover, round)?;
+                if self.removes {
+                    self.removals(name, &there, leftover, round)?;
+                }
                 Ok(Next::Enter)
             }
             Err(error) if is_gone(&error) => {
-                self.replicate(name, name.file_name(), round)?;
+                self.replicate(name, name.file_name(), leftover, round)?;
                 Ok(Next::Skip)
             }
             // A file or a link in its place: somebody made it after the switch, and what is in the directory stays.
             Err(_) => {
-                self.keep_both(name, round)?;
+                self.keep_both(name, leftover, round)?;
                 Ok(Next::Skip)
             }
         }
     }
 
-    fn entry(&mut self, entry: &Entry<'_>, leftover: &mut Leftover, round: &mut Round) -> Result<()> {
+    fn entry(&self, entry: &Entry<'_>, leftover: &mut Leftover, round: &mut Round) -> Result<()> {
         let (name, base) = (entry.name, entry.base);
-        let above = beneath::ensure_below(&self.new, name.parent().unwrap_or(Path::new("")))?;
-        let mut there = self.look(name, &above, base, leftover)?;
+        let above_name = name.parent().unwrap_or(Path::new(""));
+        let above = match beneath::ensure_below(&self.new, above_name) {
+            // Somebody put a file or a link there after the switch: the directory is kept beside it.
+            Err(error) if beneath::is_no_directory(&error) => {
+                let mut steps: Vec<&Path> = above_name.ancestors().collect();
+                steps.reverse();
+                let taken = steps.into_iter().find(|step| beneath::open_below(&self.new, step).is_err());
+                return self.keep_both(taken.unwrap_or(above_name), leftover, round);
+            }
+            above => above?,
+        };
+        let mut there = Self::look(name, &above, base, leftover)?;
         let old = if entry.kind() == SFlag::S_IFREG { open_for_reading(entry)? } else { None };
         let new = (there != New::Missing).then(|| open_for_appending(&above, base)).flatten();
         let before = new.as_ref().map(written).transpose()?;
@@ -135,7 +151,7 @@ impl<'a> Carrier<'a> {
         if relation.is_none() && there != New::Missing && is_same_special(entry, &above) {
             return Ok(());
         }
-        let key = name.to_string_lossy().into_owned();
+        let key = memory::key(name);
         let carried = leftover.carried.get(&key).copied();
         let from = match relation {
             Some(Relation::Diverged { common }) => carried.unwrap_or(common),
@@ -145,12 +161,12 @@ impl<'a> Carrier<'a> {
         match settle::step(there, relation, is_text, carried) {
             Step::Nothing => {}
             Step::Replace => {
-                self.replicate(name, Some(base), round)?;
+                self.replicate(name, Some(base), leftover, round)?;
                 if let (Some(displaced), Some((length, _))) = (&new, before) {
                     rescue(displaced, length, &above, base)?;
                 }
             }
-            Step::KeepBoth => self.keep_both(name, round)?,
+            Step::KeepBoth => self.keep_both(name, leftover, round)?,
             Step::Append { from } => {
                 if let (Some(old), Some(new)) = (&old, &new) {
                     let end = settle::append(old, new, from)?;
@@ -159,7 +175,7 @@ impl<'a> Carrier<'a> {
                         round.carried += 1;
                     }
                     if there == New::Untouched {
-                        self.remember(name, &above, base);
+                        remember(name, &above, base, leftover);
                     }
                 }
             }
@@ -168,17 +184,19 @@ impl<'a> Carrier<'a> {
     }
 
     /// Whether the new tree has the entry, and whether anybody but the copy has written it.
-    fn look(&self, name: &Path, above: &OwnedFd, base: &OsStr, leftover: &Leftover) -> Result<New> {
-        let stat = match fstatat(above, base, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Err(nix::Error::ENOENT) => return Ok(New::Missing),
-            stat => stat?,
-        };
-        let changed = Instant(stat.st_ctime, stat.st_ctime_nsec);
-        let ours = self.written.get(name) == Some(&(stat.st_ino, changed));
+    fn look(name: &Path, above: &OwnedFd, base: &OsStr, leftover: &Leftover) -> Result<New> {
+        let Some((inode, changed)) = state(above, base)? else { return Ok(New::Missing) };
+        let ours = leftover.written.get(&memory::key(name)) == Some(&(inode, changed));
         Ok(if ours || changed < leftover.copy_since { New::Untouched } else { New::Written })
     }
 
-    fn replicate(&mut self, name: &Path, target: Option<&OsStr>, round: &mut Round) -> Result<()> {
+    fn replicate(
+        &self,
+        name: &Path,
+        target: Option<&OsStr>,
+        leftover: &mut Leftover,
+        round: &mut Round,
+    ) -> Result<()> {
         let (Some(base), Some(target)) = (name.file_name(), target) else { return Ok(()) };
         let above_name = name.parent().unwrap_or(Path::new(""));
         let old = beneath::open_below(beneath::open_root(self.old)?, above_name)?;
@@ -186,34 +204,32 @@ impl<'a> Carrier<'a> {
         tree_copy::replicate(old.as_fd(), base, above.as_fd(), target, self.capabilities, &Unobserved)?;
         round.carried += 1;
         if target == base {
-            self.remember(name, &above, base);
+            remember(name, &above, base, leftover);
         }
         Ok(())
     }
 
-    fn keep_both(&mut self, name: &Path, round: &mut Round) -> Result<()> {
-        let mut beside = name.file_name().map(OsString::from).unwrap_or_default();
-        beside.push(KEPT_SUFFIX);
-        self.replicate(name, Some(&beside), round)?;
-        round.kept.push(self.new_path.join(name).with_file_name(&beside));
-        Ok(())
-    }
-
-    fn remember(&mut self, name: &Path, above: &OwnedFd, base: &OsStr) {
-        if let Ok(stat) = fstatat(above, base, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            let state = (stat.st_ino, Instant(stat.st_ctime, stat.st_ctime_nsec));
-            self.written.insert(name.to_owned(), state);
+    /// Puts the old entry beside the new one: under the name of the round before, or one that nobody has.
+    fn keep_both(&self, name: &Path, leftover: &mut Leftover, round: &mut Round) -> Result<()> {
+        let above = beneath::ensure_below(&self.new, name.parent().unwrap_or(Path::new("")))?;
+        for number in 1_u32.. {
+            let base = kept_name(name.file_name().unwrap_or_default(), number);
+            let beside = name.with_file_name(&base);
+            let known = leftover.written.get(&memory::key(&beside)).copied();
+            match state(&above, &base)? {
+                None => round.kept.push(self.new_path.join(&beside)),
+                found if found == known => {}
+                Some(_) => continue,
+            }
+            self.replicate(name, Some(&base), leftover, round)?;
+            remember(&beside, &above, &base, leftover);
+            break;
         }
+        Ok(())
     }
 
     /// Removes from the new directory what the old one lost, as far as nobody has written it since.
-    fn removals(
-        &mut self,
-        name: &Path,
-        there: &OwnedFd,
-        leftover: &Leftover,
-        round: &mut Round,
-    ) -> Result<()> {
+    fn removals(&self, name: &Path, there: &OwnedFd, leftover: &Leftover, round: &mut Round) -> Result<()> {
         let old = beneath::open_below(beneath::open_root(self.old)?, name)?;
         for base in names(there)? {
             let is_kept = name.as_os_str().is_empty() && self.keep.contains(&base.as_os_str());
@@ -221,14 +237,13 @@ impl<'a> Carrier<'a> {
             if is_kept || is_ours || fstatat(&old, base.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok() {
                 continue;
             }
-            self.remove(&name.join(&base), there.as_fd(), &base, leftover, round)?;
+            Self::remove(&name.join(&base), there.as_fd(), &base, leftover, round)?;
         }
         Ok(())
     }
 
     /// Removes an entry with everything in it that was not written since the copy; what was, stays, with its directories.
     fn remove(
-        &self,
         name: &Path,
         above: BorrowedFd<'_>,
         base: &OsStr,
@@ -239,13 +254,13 @@ impl<'a> Carrier<'a> {
         let Ok(stat) = fstatat(&above, base, AtFlags::AT_SYMLINK_NOFOLLOW) else { return Ok(()) };
         let is_directory = kind(&stat) == SFlag::S_IFDIR;
         // A directory is written, too, when something is made or removed in it.
-        if self.look(name, &above, base, leftover)? != New::Untouched {
+        if Self::look(name, &above, base, leftover)? != New::Untouched {
             return Ok(());
         }
         if is_directory {
             let directory = beneath::open_below(&above, Path::new(base))?;
             for child in names(&directory)? {
-                self.remove(&name.join(&child), directory.as_fd(), &child, leftover, round)?;
+                Self::remove(&name.join(&child), directory.as_fd(), &child, leftover, round)?;
             }
         }
         let flag = if is_directory { UnlinkatFlags::RemoveDir } else { UnlinkatFlags::NoRemoveDir };
@@ -295,6 +310,34 @@ fn is_same_special(entry: &Entry<'_>, above: &OwnedFd) -> bool {
         }
 }
 
+/// The name of an old entry that is kept beside the new one. What comes before the suffix is cut where the name would
+/// be too long for a file system (limits.h, `NAME_MAX`).
+fn kept_name(base: &OsStr, number: u32) -> OsString {
+    const LONGEST: usize = 255;
+    let suffix = if number == 1 { KEPT_SUFFIX.to_owned() } else { format!(".{number}{KEPT_SUFFIX}") };
+    let bytes = base.as_bytes();
+    let mut name = OsStr::from_bytes(&bytes[..bytes.len().min(LONGEST - suffix.len())]).to_owned();
+    name.push(suffix);
+    name
+}
+
+/// Inode and change of an entry, or nothing if there is none.
+fn state(above: &OwnedFd, base: &OsStr) -> Result<Option<(u64, Instant)>> {
+    match fstatat(above, base, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Err(nix::Error::ENOENT) => Ok(None),
+        stat => {
+            let stat = stat?;
+            Ok(Some((stat.st_ino, Instant(stat.st_ctime, stat.st_ctime_nsec))))
+        }
+    }
+}
+
+fn remember(name: &Path, above: &OwnedFd, base: &OsStr, leftover: &mut Leftover) {
+    if let Ok(Some((inode, changed))) = state(above, base) {
+        leftover.remember(name, inode, changed);
+    }
+}
+
 fn open_for_appending(above: &OwnedFd, base: &OsStr) -> Option<File> {
     let flags = OFlag::O_RDWR | OFlag::O_APPEND | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let file = File::from(openat(above, base, flags, Mode::empty()).ok()?);
@@ -303,4 +346,18 @@ fn open_for_appending(above: &OwnedFd, base: &OsStr) -> Option<File> {
 
 fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kept_names_are_told_apart_and_never_too_long() {
+        let name = |base: &str, number| kept_name(OsStr::new(base), number).into_string().unwrap();
+        assert_eq!(name("a.db", 1), "a.db.before-switch");
+        assert_eq!(name("a.db", 2), "a.db.2.before-switch");
+        let long = "x".repeat(250);
+        assert_eq!(name(&long, 1), format!("{}.before-switch", "x".repeat(241)));
+    }
 }

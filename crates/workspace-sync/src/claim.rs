@@ -29,6 +29,9 @@ const TOUCH_EVERY: Duration = Duration::from_secs(5);
 /// volume under load can block one for a while.
 const ABANDONED_AFTER_SECONDS: u64 = 90;
 
+/// Characters of a host name (hostname(7)); the claim of another container may say anything.
+const LONGEST_HOST: usize = 253;
+
 /// Who makes a copy, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
@@ -58,7 +61,7 @@ pub enum Taken {
         /// That container's host name.
         host: String,
     },
-    /// It is whole already: only the rename is missing.
+    /// It is a whole copy that nobody is making: one that was in use and had to make way.
     Whole {
         /// Its root.
         directory: OwnedFd,
@@ -82,11 +85,12 @@ impl Claim {
             Err(error) => return Err(error).with_context(|| format!("cannot create {}", name.display())),
         }
         let Ok(directory) = open(parent.as_fd(), name) else { return Ok(Taken::Foreign) };
-        if let Some(marker) = Marker::read(&directory)?.filter(|marker| marker.tree == self.tree) {
-            return Ok(Taken::Whole { directory, marker });
-        }
+        let marker = Marker::read(&directory)?.filter(|marker| marker.tree == self.tree);
         let found = marker::read_small(&directory, NAME)?;
         let Some(found) = found.and_then(|text| serde_json::from_slice::<Self>(&text).ok()) else {
+            if let Some(marker) = marker {
+                return Ok(Taken::Whole { directory, marker });
+            }
             if is_empty(&directory)? {
                 // Killed between making the directory and writing the claim.
                 self.write(&directory)?;
@@ -98,12 +102,17 @@ impl Claim {
             return Ok(Taken::Foreign);
         }
         if found.container != self.container && age(&directory)? < ABANDONED_AFTER_SECONDS {
-            return Ok(Taken::Busy { host: found.host });
+            return Ok(Taken::Busy { host: found.host.chars().take(LONGEST_HOST).collect() });
         }
         let trusted = found.boot == self.boot;
         // What was not trusted stays so until it has been compared, also if this process is killed before.
         let claim = if trusted { self.clone() } else { Self { boot: String::new(), ..self.clone() } };
         claim.write(&directory)?;
+        if marker.is_some() {
+            // It was whole for another time: until it is again, nothing in it says so.
+            unlinkat(&directory, marker::NAME, UnlinkatFlags::NoRemoveDir)
+                .with_context(|| format!("cannot remove {}", marker::NAME))?;
+        }
         Ok(Taken::Ours { directory, trusted })
     }
 
@@ -120,18 +129,14 @@ impl Claim {
     fn write(&self, directory: impl AsFd) -> Result<()> {
         let cannot = || format!("cannot write {NAME}");
         let temporary = format!("{NAME}.{}", self.container);
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let mut file = File::from(
-            openat(directory.as_fd(), temporary.as_str(), flags, Mode::from_bits_truncate(0o600))
-                .with_context(cannot)?,
-        );
+        let mut file = create(directory.as_fd(), &temporary, 0o600).with_context(cannot)?;
         file.write_all(&serde_json::to_vec(self)?).with_context(cannot)?;
         file.sync_all().with_context(cannot)?;
         renameat(directory.as_fd(), temporary.as_str(), directory.as_fd(), NAME).with_context(cannot)
     }
 }
 
-/// Forgets whose a directory was: it is whole.
+/// Forgets whose a directory was: it is whole, and where it belongs.
 pub fn release(directory: impl AsFd) -> Result<()> {
     match unlinkat(directory, NAME, UnlinkatFlags::NoRemoveDir) {
         Ok(()) | Err(nix::Error::ENOENT) => Ok(()),
@@ -163,12 +168,24 @@ pub fn alive<T>(directory: impl AsFd + Sync, work: impl FnOnce() -> T) -> T {
     })
 }
 
+/// Makes a file in a directory that others may write to, in the place of whatever has its name: a file that they put
+/// there could be another name of something else, or a FIFO, which nobody would ever open.
+pub fn create(directory: impl AsFd, name: &str, mode: u32) -> nix::Result<File> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    match unlinkat(directory.as_fd(), name, UnlinkatFlags::NoRemoveDir) {
+        Ok(()) | Err(nix::Error::ENOENT) => {}
+        Err(error) => return Err(error),
+    }
+    openat(directory.as_fd(), name, flags, Mode::from_bits_truncate(mode)).map(File::from)
+}
+
 fn open(parent: impl AsFd, name: &std::ffi::OsStr) -> Result<OwnedFd> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     openat(parent, name, flags, Mode::empty()).with_context(|| format!("cannot open {}", name.display()))
 }
 
-fn is_empty(directory: &OwnedFd) -> Result<bool> {
+/// Whether there is nothing in a directory.
+pub fn is_empty(directory: &OwnedFd) -> Result<bool> {
     let copy = directory.try_clone().context("cannot use another file descriptor")?;
     let mut listing = nix::dir::Dir::from_fd(copy).context("cannot list a directory")?;
     // Besides "." and "..", only what a killed writer of the claim left.
@@ -223,6 +240,43 @@ mod tests {
         };
         now.confirm(&directory).unwrap();
         assert!(matches!(take(&now, dir.path()), Taken::Ours { trusted: true, .. }));
+    }
+
+    #[test]
+    fn a_whole_one_with_a_claim_is_still_in_the_making_and_one_without_was_in_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = claim("a", "1");
+        let Taken::Ours { directory, .. } = take(&own, dir.path()) else { panic!("it is new") };
+        let marker = Marker {
+            tree: "x".into(),
+            generation: "g".into(),
+            manifest: "m".into(),
+            entries: 1,
+            bytes: 2,
+            completed_at: 3,
+        };
+        let file = dir.path().join("x.partial").join(marker::NAME);
+        fs::write(&file, marker.render().unwrap()).unwrap();
+        assert!(matches!(take(&claim("b", "1"), dir.path()), Taken::Busy { .. }), "its maker brings more");
+        assert!(file.exists());
+        assert!(matches!(take(&own, dir.path()), Taken::Ours { trusted: true, .. }));
+        assert!(!file.exists(), "while it is made the state of another source, it is not whole");
+        fs::write(&file, marker.render().unwrap()).unwrap();
+        release(&directory).unwrap();
+        assert!(matches!(take(&own, dir.path()), Taken::Whole { marker: found, .. } if found == marker));
+    }
+
+    #[test]
+    fn what_somebody_put_in_the_place_of_a_new_file_makes_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("claim");
+        nix::unistd::mkfifo(&fifo, Mode::from_bits_truncate(0o600)).unwrap();
+        let directory = beneath::open_root(dir.path()).unwrap();
+        create(&directory, "claim", 0o600).unwrap().write_all(b"x").unwrap();
+        assert_eq!(fs::read(&fifo).unwrap(), b"x");
+        fs::hard_link(&fifo, dir.path().join("other")).unwrap();
+        create(&directory, "claim", 0o600).unwrap();
+        assert_eq!(fs::read(dir.path().join("other")).unwrap(), b"x");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, anyhow, bail};
 use journal::{Event, Journal};
 use kit::HintExt;
-use nix::fcntl::{OFlag, RenameFlags, openat, renameat, renameat2};
+use nix::fcntl::{RenameFlags, renameat, renameat2};
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Gid, Uid, fchown};
 use tree_copy::{Capabilities, Check, Options, Pass, Room, Survey, Unobserved};
@@ -81,27 +81,37 @@ pub fn open_parent(tree: &Tree, workspace: &Path) -> Result<OwnedFd> {
         .hint(|| "a link or a file in that place is not followed: move it away".to_owned())
 }
 
+/// A whole copy that is not in its place yet.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The directory that it lies in.
+    pub parent: OwnedFd,
+    /// Its root.
+    pub directory: OwnedFd,
+    /// What it says about itself.
+    pub marker: Marker,
+}
+
 impl Job<'_> {
     /// Makes the copy and renames it to its place; the entrance still leads to the source afterwards.
     ///
     /// Whatever fails leaves the source in use, and a partial copy that the next attempt goes on with.
     pub fn run(&self) -> Result<Marker> {
-        let (parent, marker) = self.prepare()?;
+        let Prepared { parent, directory, marker } = self.prepare()?;
         place(&parent, &self.tree.partial, &self.tree.copy)?;
+        claim::release(&directory)?;
         Ok(marker)
     }
 
-    /// Makes the copy, whole and with its marker, under its temporary name.
-    pub fn prepare(&self) -> Result<(OwnedFd, Marker)> {
+    /// Makes the copy, whole and with its marker, under its temporary name, and still claimed: a whole one of that name
+    /// without a claim is a copy that was in use.
+    pub fn prepare(&self) -> Result<Prepared> {
         self.refuse_nesting()?;
         let parent = open_parent(self.tree, self.workspace)?;
         let name = self.tree.partial.file_name().unwrap_or_default();
         let (directory, trusted) = match self.claim.take(&parent, name)? {
             Taken::Ours { directory, trusted } => (directory, trusted),
-            Taken::Whole { directory, marker } => {
-                claim::release(&directory)?;
-                return Ok((parent, marker));
-            }
+            Taken::Whole { directory, marker } => return Ok(Prepared { parent, directory, marker }),
             Taken::Busy { host } => {
                 return Err(anyhow!(
                     "the container {host:?} is making {} at this moment",
@@ -116,7 +126,7 @@ impl Job<'_> {
         };
         let marker = claim::alive(&directory, || self.fill(&parent, &directory, trusted))?;
         self.seal(&directory, &marker)?;
-        Ok((parent, marker))
+        Ok(Prepared { parent, directory, marker })
     }
 
     /// A copy of a directory into itself would never end, and cleaning it up would destroy both.
@@ -161,23 +171,20 @@ impl Job<'_> {
         options.durable = true;
         progress.enter(Phase::Comparing);
         let seen = self.compare(directory, &options, &progress, &mut since)?;
-        Memory {
-            generation: Some(self.generation.to_owned()),
-            leftover: Some(Leftover {
-                source_since: since.safely_before(),
-                copy_since: Instant::now(parent)?,
-                carried: std::collections::BTreeMap::new(),
-            }),
-        }
-        .store(self.memory, &self.tree.name)?;
-        Ok(Marker {
+        let marker = Marker {
             tree: self.tree.name.clone(),
             generation: self.generation.to_owned(),
             manifest: units::hexadecimal(&seen.digest),
             entries: seen.entries,
             bytes: seen.bytes,
             completed_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-        })
+        };
+        Memory {
+            generation: Some(self.generation.to_owned()),
+            leftover: Some(Leftover::new(&marker, since.safely_before(), Instant::now(parent)?)),
+        }
+        .store(self.memory, &self.tree.name)?;
+        Ok(marker)
     }
 
     /// Finds out what the volume can, tells what is lost there, and refuses early, with the numbers.
@@ -292,8 +299,7 @@ impl Job<'_> {
         self.dress(directory)?;
         write(directory, manifest::NAME, &manifest::of(directory, &kept())?)?;
         // Last: with it, the directory is a copy.
-        write(directory, marker::NAME, &marker.render()?)?;
-        claim::release(directory)
+        write(directory, marker::NAME, &marker.render()?)
     }
 
     /// The root of the tree is not one of its entries.
@@ -325,10 +331,8 @@ pub fn place(parent: &OwnedFd, from: &Path, to: &Path) -> Result<()> {
 /// Writes a file of ours into the root of a copy, whole or not at all.
 fn write(directory: &OwnedFd, name: &str, content: &[u8]) -> Result<()> {
     let cannot = || format!("cannot write {name}");
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let temporary = format!("{}.new", claim::NAME);
-    let opened = openat(directory, temporary.as_str(), flags, Mode::from_bits_truncate(0o644));
-    let mut file = File::from(opened.with_context(cannot)?);
+    let mut file = claim::create(directory, &temporary, 0o644).with_context(cannot)?;
     file.write_all(content).with_context(cannot)?;
     file.sync_all().with_context(cannot)?;
     renameat(directory, temporary.as_str(), directory, name).with_context(cannot)?;
@@ -336,7 +340,7 @@ fn write(directory: &OwnedFd, name: &str, content: &[u8]) -> Result<()> {
 }
 
 /// Forces a directory to the disk, where its file system can.
-fn sync(directory: &OwnedFd) -> io::Result<()> {
+pub fn sync(directory: &OwnedFd) -> io::Result<()> {
     match File::from(directory.try_clone()?).sync_all() {
         Err(error) if error.raw_os_error() == Some(nix::libc::EINVAL) => Ok(()),
         synced => synced,

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process;
@@ -65,15 +66,23 @@ pub fn point(tree: &Tree, to: &Path) -> Result<()> {
     sync(tree).with_context(cannot)
 }
 
-/// Removes links that killed processes made and did not get to rename.
+/// Removes links that killed processes made and did not get to rename. A directory of such a name was at the entrance
+/// and has changed places with a link already: it becomes the image's copy, which it was on the way to.
 pub fn sweep(tree: &Tree) {
     let prefix = format!(".{}.link-", tree.name);
     let Some(entries) = tree.entrance.parent().and_then(|opt| fs::read_dir(opt).ok()) else { return };
     for entry in entries.flatten() {
-        if entry.file_name().to_string_lossy().starts_with(&prefix)
-            && entry.file_type().is_ok_and(|kind| kind.is_symlink())
-        {
+        let Ok(kind) = entry.file_type() else { continue };
+        if !entry.file_name().as_bytes().starts_with(prefix.as_bytes()) {
+            continue;
+        }
+        if kind.is_symlink() {
             let _ = fs::remove_file(entry.path());
+        } else if kind.is_dir()
+            && tree.image.symlink_metadata().is_err()
+            && let Some(images) = tree.image.parent()
+        {
+            let _ = fs::create_dir_all(images).and_then(|()| fs::rename(entry.path(), &tree.image));
         }
     }
 }

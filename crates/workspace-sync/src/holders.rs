@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::report::printable;
+
 /// A process with a working directory or an open file in the tree.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Holder {
@@ -48,7 +50,9 @@ fn holder(pid: u32, tree: &Path) -> Option<Holder> {
     if !(reads || writes) {
         return None;
     }
-    let name = fs::read_to_string(process.join("comm")).ok()?.trim_end().to_owned();
+    // A process names itself, in bytes.
+    let name = fs::read(process.join("comm")).ok()?;
+    let name = printable(String::from_utf8_lossy(&name).trim_end());
     Some(Holder { pid, name, writes })
 }
 
@@ -82,6 +86,24 @@ mod tests {
         std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
         assert_eq!(&line, b"ready\n");
         child
+    }
+
+    #[test]
+    fn a_process_whose_name_is_not_text_is_seen_like_any() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = fs::canonicalize(dir.path()).unwrap();
+        let shell = tempfile::tempdir().unwrap();
+        let named = shell.path().join(OsStr::from_bytes(b"\xff\x1b"));
+        fs::copy("/bin/sh", &named).unwrap();
+        let mut command = Command::new(&named);
+        command.args(["-c", "echo ready; read x"]).current_dir(&tree);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0; 6]).unwrap();
+        let found = of(&tree);
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        let name = "\u{fffd}\\u{1b}".to_owned();
+        assert_eq!(found, [Holder { pid: child.id(), name, writes: true }]);
     }
 
     #[test]

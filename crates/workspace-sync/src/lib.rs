@@ -54,9 +54,11 @@ mod walk;
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use clap::Parser;
 use journal::Journal;
+use kit::lock::Lock;
 use kit::{Env, Exit, Outcome, Reader};
 use serde::Serialize;
 use workspace::Workspace;
@@ -74,6 +76,9 @@ use tree::Tree;
 
 /// Where a container remembers what it knows about its trees.
 pub const MEMORY: &str = "/var/lib/leonardo/sync";
+
+/// A look of the follower may take this long; whatever holds the lock for longer is a command like this one.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs the command line.
 pub fn run() -> Outcome {
@@ -108,16 +113,19 @@ pub fn run() -> Outcome {
     };
     let trees = trees(&cli, &names, &workspace);
     match &cli.action {
-        Action::Run { .. } | Action::Refresh { .. } | Action::Rollback { .. } | Action::Follow
-            if !cli.dry_run =>
-        {
-            let lock = kit::lock::Lock::open(&cli.memory.join("lock"))?;
-            lock.acquire(std::time::Duration::ZERO)
+        Action::Run { .. } | Action::Refresh { .. } | Action::Rollback { .. } if !cli.dry_run => {
+            let lock = lock(&cli.memory)?;
+            lock.acquire(PATIENCE)
                 .map_err(|_| anyhow::anyhow!("another workspace-sync works in this container"))?;
             act(&cli, &setting, &trees)
         }
         _ => act(&cli, &setting, &trees),
     }
+}
+
+/// What only one process of a container may do at a time.
+fn lock(memory: &Path) -> anyhow::Result<Lock> {
+    Lock::open(&memory.join("lock"))
 }
 
 fn act(cli: &Cli, setting: &Setting<'_>, trees: &[Tree]) -> Outcome {

@@ -28,7 +28,7 @@ pub fn copy(tree: &Tree, workspace: &Path, path: &Path) -> Result<Copy> {
     let directory = match open(workspace, path) {
         Ok(directory) => directory,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Copy::Absent),
-        Err(error) if is_no_directory(&error) => {
+        Err(error) if beneath::is_no_directory(&error) => {
             return Ok(Copy::Foreign("a link or a file is in its place".to_owned()));
         }
         Err(error) => return Err(error).with_context(|| format!("cannot open {}", path.display())),
@@ -51,11 +51,6 @@ pub fn open(workspace: &Path, path: &Path) -> io::Result<OwnedFd> {
     };
     let relative = path.strip_prefix(workspace).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     beneath::open_below(&root, relative)
-}
-
-/// open(2) with `O_NOFOLLOW` and `O_DIRECTORY` says ENOTDIR for a link, too; some kernels ELOOP.
-fn is_no_directory(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(nix::libc::ENOTDIR | nix::libc::ELOOP))
 }
 
 #[cfg(test)]

@@ -21,6 +21,9 @@ use crate::walk::{self, Next};
 /// The file's name in the root of a copy.
 pub const NAME: &str = ".sync_manifest";
 
+/// For sixteen million entries; a workspace may hold anything under our names.
+const LONGEST: u64 = 128 << 20;
+
 /// The file's content for the tree at `root`; names in `keep`, at the top, are not the tree's.
 pub fn of(root: impl AsFd, keep: &[&OsStr]) -> Result<Vec<u8>> {
     let mut digests = Vec::new();
@@ -53,7 +56,10 @@ impl Manifest {
             return Ok(None);
         }
         let mut content = Vec::new();
-        (&file).read_to_end(&mut content).with_context(cannot)?;
+        (&file).take(LONGEST + 1).read_to_end(&mut content).with_context(cannot)?;
+        if content.len() as u64 > LONGEST {
+            return Ok(None);
+        }
         let (digests, rest) = content.as_chunks::<8>();
         let digests: Vec<u64> = digests.iter().map(|bytes| u64::from_be_bytes(*bytes)).collect();
         Ok((rest.is_empty() && digests.is_sorted()).then_some(Self(digests)))
@@ -93,5 +99,7 @@ mod tests {
         assert_eq!(whole.len(), 24);
         fs::write(dir.path().join(NAME), &whole[..20]).unwrap();
         assert!(read().is_none(), "a torn one tells nothing");
+        File::create(dir.path().join(NAME)).unwrap().set_len(1 << 40).unwrap();
+        assert!(read().is_none(), "a volume must not fill the memory");
     }
 }

@@ -17,6 +17,10 @@ pub const NAME: &str = ".move_complete";
 
 /// Nothing that is ours is longer; a workspace may hold anything under our names.
 const LONGEST: u64 = 64 * 1024;
+/// As long as the name of a directory can be (limits.h, `NAME_MAX`).
+const LONGEST_NAME: usize = 255;
+/// In hexadecimal digits, with room for longer ones than today's.
+const LONGEST_DIGEST: usize = 128;
 
 /// What a copy says about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,9 +47,23 @@ impl Marker {
         Ok(text)
     }
 
+    /// Which copy it is, among those that this place had.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        format!("{}-{}", self.manifest, self.completed_at)
+    }
+
     /// The marker in this directory, or nothing if there is none that can be understood.
     pub fn read(directory: impl AsFd) -> Result<Option<Self>> {
-        Ok(read_small(directory, NAME)?.and_then(|text| serde_json::from_slice(&text).ok()))
+        let marker = read_small(directory, NAME)?.and_then(|text| serde_json::from_slice::<Self>(&text).ok());
+        Ok(marker.filter(Self::is_printable))
+    }
+
+    /// Whoever owns the volume may have written it, and it is shown on terminals and pages.
+    fn is_printable(&self) -> bool {
+        let short =
+            |text: &str| text.len() <= LONGEST_DIGEST && text.bytes().all(|byte| byte.is_ascii_graphic());
+        self.tree.len() <= LONGEST_NAME && short(&self.generation) && short(&self.manifest)
     }
 }
 
@@ -85,6 +103,19 @@ mod tests {
 
     fn read(path: &std::path::Path) -> Option<Marker> {
         Marker::read(File::open(path).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_marker_with_what_a_terminal_would_obey_or_a_page_could_not_hold_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        for generation in ["\u{1b}[2Jg", "g\nh", &"g".repeat(60_000)] {
+            let hostile = Marker { generation: generation.to_owned(), ..marker() };
+            fs::write(dir.path().join(NAME), hostile.render().unwrap()).unwrap();
+            assert_eq!(read(dir.path()), None, "{generation:.20?}");
+        }
+        let hostile = Marker { tree: "x".repeat(60_000), ..marker() };
+        fs::write(dir.path().join(NAME), hostile.render().unwrap()).unwrap();
+        assert_eq!(read(dir.path()), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -12,6 +13,7 @@ use kit::atomic::{self, Placement};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Instant;
+use crate::marker::Marker;
 use kit::units;
 
 /// About one tree.
@@ -27,16 +29,62 @@ pub struct Memory {
 /// A tree that was in use until the switch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leftover {
+    /// Which copy programs went over to, by its marker's identity: about another one, all this says nothing.
+    #[serde(default)]
+    pub copy: String,
     /// What changed here at or after this moment has not been carried over yet, by the clock of that file system.
     pub source_since: Instant,
     /// What changed in the copy after this moment was changed by somebody else, by the clock of that file system.
     pub copy_since: Instant,
-    /// How much of an old file was added to the new one although both had gone on, by name within the tree.
+    /// How much of an old file was added to the new one although both had gone on, by [`key`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub carried: BTreeMap<String, u64>,
+    /// Inode and change of what was carried over after `copy_since`, by [`key`]: it is not somebody else's work, also
+    /// for the next process that carries over.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub written: BTreeMap<String, (u64, Instant)>,
+}
+
+/// So much of what was carried over is remembered. Who writes more files than that again and again finds the rest kept
+/// beside the new ones, which loses nothing.
+const REMEMBERED: usize = 4_096;
+
+/// A name within a tree as text, one for each name: names need not be UTF-8.
+pub fn key(name: &Path) -> String {
+    name.as_os_str().as_bytes().escape_ascii().to_string()
+}
+
+impl Leftover {
+    /// Nothing has been carried over yet.
+    pub fn new(copy: &Marker, source_since: Instant, copy_since: Instant) -> Self {
+        Self {
+            copy: copy.identity(),
+            source_since,
+            copy_since,
+            carried: BTreeMap::new(),
+            written: BTreeMap::new(),
+        }
+    }
+
+    /// Remembers that `name` was written by us, and forgets the older half where that is too much.
+    pub fn remember(&mut self, name: &Path, inode: u64, changed: Instant) {
+        self.written.insert(key(name), (inode, changed));
+        if self.written.len() > REMEMBERED * 2 {
+            let mut moments: Vec<Instant> = self.written.values().map(|&(_, moment)| moment).collect();
+            moments.sort_unstable();
+            let oldest = moments[moments.len() - REMEMBERED];
+            self.written.retain(|_, (_, moment)| *moment >= oldest);
+        }
+    }
 }
 
 impl Memory {
+    /// Forgets what is left over from the switch to another copy than `copy`: another container may have refreshed it,
+    /// or this one was made from a container that was saved as an image, and has another volume.
+    pub fn keep_about(&mut self, copy: &Marker) {
+        self.leftover.take_if(|leftover| leftover.copy != copy.identity());
+    }
+
     /// What is remembered; a file that is missing or damaged is no memory, which costs a second look and no data.
     pub fn load(directory: &Path, tree: &str) -> Self {
         fs::read(file(directory, tree))
@@ -95,15 +143,44 @@ mod tests {
         let memory = Memory {
             generation: Some("g".into()),
             leftover: Some(Leftover {
+                copy: "m-1".into(),
                 source_since: Instant(1, 2),
                 copy_since: Instant(3, 4),
                 carried: [("server.log".to_owned(), 5)].into(),
+                written: [("state.db".to_owned(), (6, Instant(7, 8)))].into(),
             }),
         };
         memory.store(&place, "x").unwrap();
         assert_eq!(Memory::load(&place, "x"), memory);
         fs::write(place.join("x.json"), "{").unwrap();
         assert_eq!(Memory::load(&place, "x"), Memory::default());
+    }
+
+    #[test]
+    fn names_that_look_alike_have_different_keys() {
+        let name = |bytes: &[u8]| key(Path::new(std::ffi::OsStr::from_bytes(bytes)));
+        assert_eq!(name(b"logs/server.log"), "logs/server.log");
+        assert_eq!(name(b"a\xff"), "a\\xff");
+        assert_eq!(name(b"a\xfe"), "a\\xfe");
+        assert_eq!(name(b"a\\xff"), "a\\\\xff");
+    }
+
+    #[test]
+    fn a_million_files_carried_over_do_not_fill_the_memory() {
+        let copy = Marker {
+            tree: "x".into(),
+            generation: "g".into(),
+            manifest: "m".into(),
+            entries: 0,
+            bytes: 0,
+            completed_at: 0,
+        };
+        let mut leftover = Leftover::new(&copy, Instant(0, 0), Instant(0, 0));
+        for number in 0..20_000 {
+            leftover.remember(Path::new(&format!("file-{number}")), 1, Instant(number, 0));
+        }
+        assert!(leftover.written.len() <= REMEMBERED * 2);
+        assert_eq!(leftover.written.get("file-19999"), Some(&(1, Instant(19_999, 0))));
     }
 
     #[test]

@@ -3,21 +3,23 @@
 use std::fs;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use kit::{Exit, HintExt, Outcome};
-use nix::fcntl::{RenameFlags, renameat2};
+use nix::fcntl::{RenameFlags, renameat, renameat2};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 use tree_copy::Unobserved;
 
 use crate::beneath;
-use crate::copy::{self, Job};
+use crate::claim;
+use crate::copy::{self, Job, Prepared};
 use crate::decide::Copy;
 use crate::entrance::{self, Entrance};
 use crate::holders;
 use crate::look;
 use crate::manifest::Manifest;
-use crate::marker::Marker;
+use crate::marker::{self, Marker};
 use crate::memory::Memory;
 use crate::sync::Setting;
 use crate::tree::Tree;
@@ -28,6 +30,9 @@ use kit::units;
 /// generation does not have comes along; all of the old copy stays as `NAME.previous`.
 pub fn run(setting: &Setting<'_>, tree: &Tree, dry_run: bool) -> Outcome {
     refuse_while_locked(setting)?;
+    if !dry_run {
+        recover(setting, tree)?;
+    }
     let marker = whole(setting, tree, &tree.copy)?;
     if !tree.image.is_dir() {
         bail!("the image has no copy of {} at {}", tree.name, tree.image.display());
@@ -40,15 +45,9 @@ pub fn run(setting: &Setting<'_>, tree: &Tree, dry_run: bool) -> Outcome {
         format!("rename {} to {}", tree.copy.display(), tree.previous.display()),
         format!("rename {} to {}", tree.partial.display(), tree.copy.display()),
     ];
-    let previous = look::copy(tree, &setting.workspace.path, &tree.previous)?;
-    let replaced = look::copy(tree, &setting.workspace.path, &tree.partial)?;
-    if let Copy::Whole(replaced) = replaced
-        && replaced.generation != generation
-        && !dry_run
-    {
-        // An earlier refresh was killed after the exchange: this is the copy that it replaced.
-        let parent = copy::open_parent(tree, &setting.workspace.path)?;
-        retire(tree, &parent, &tree.partial, &previous)?;
+    if !dry_run && let Some(parent) = replaced(setting, tree)? {
+        // An earlier refresh was killed after the exchange.
+        retire(setting, tree, &parent, &tree.partial)?;
     }
     if marker.generation == generation {
         writeln!(io::stdout(), "{}: the copy has the image's generation ({generation}) already", tree.name)?;
@@ -60,11 +59,7 @@ pub fn run(setting: &Setting<'_>, tree: &Tree, dry_run: bool) -> Outcome {
         }
         return Ok(Exit::Done);
     }
-    let previous = look::copy(tree, &setting.workspace.path, &tree.previous)?;
-    if let Copy::Foreign(what) = &previous {
-        return Err(anyhow!("{} is taken: {what}", tree.previous.display()))
-            .hint(|| "move it away; it is never overwritten".to_owned());
-    }
+    is_obsolete(setting, tree)?;
     let claim = setting.claim_on(tree);
     let job = Job {
         tree,
@@ -76,11 +71,16 @@ pub fn run(setting: &Setting<'_>, tree: &Tree, dry_run: bool) -> Outcome {
         journal: setting.journal,
         manner: setting.manner,
     };
-    let (parent, _) = job.prepare()?;
-    let previous = look::copy(tree, &setting.workspace.path, &tree.previous)?;
-    let added = bring_along(setting, tree)?;
-    swap(tree, &parent, &tree.partial, &tree.copy)?;
-    retire(tree, &parent, &tree.partial, &previous)?;
+    let Prepared { parent, directory, .. } = job.prepare()?;
+    let added = claim::alive(&directory, || -> Result<u64> {
+        let added = bring_along(setting, tree)?;
+        // Behind its new name, a claim would say that it is still in the making.
+        claim::release(&look::open(&setting.workspace.path, &tree.copy)?)?;
+        swap(tree, &parent, &tree.partial, &tree.copy)?;
+        Ok(added)
+    })?;
+    claim::release(&directory)?;
+    retire(setting, tree, &parent, &tree.partial)?;
     if Entrance::of(tree)? != Entrance::Workspace {
         entrance::point(tree, &tree.copy)?;
     }
@@ -100,6 +100,9 @@ pub fn run(setting: &Setting<'_>, tree: &Tree, dry_run: bool) -> Outcome {
 /// Exchanges the copy and the previous one.
 pub fn rollback(setting: &Setting<'_>, tree: &Tree, dry_run: bool) -> Outcome {
     refuse_while_locked(setting)?;
+    if !dry_run {
+        recover(setting, tree)?;
+    }
     let now = whole(setting, tree, &tree.copy)?;
     let previous = whole(setting, tree, &tree.previous)?;
     if dry_run {
@@ -204,7 +207,7 @@ fn swap(tree: &Tree, parent: &OwnedFd, one: &Path, other: &Path) -> Result<()> {
         Err(nix::Error::EINVAL | nix::Error::ENOSYS | nix::Error::EOPNOTSUPP) => {}
         Err(error) => return Err(error).with_context(cannot),
     }
-    let aside = tree.copy.with_file_name(format!("{}.exchange", second.to_string_lossy()));
+    let aside = aside(tree);
     let leads_there = Entrance::of(tree)? == Entrance::Workspace;
     if leads_there && tree.image.is_dir() {
         entrance::point(tree, &tree.image)?;
@@ -218,15 +221,91 @@ fn swap(tree: &Tree, parent: &OwnedFd, one: &Path, other: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Where the copy lies while two directories change places one after the other.
+fn aside(tree: &Tree) -> PathBuf {
+    let mut name = tree.copy.file_name().unwrap_or_default().to_owned();
+    name.push(".exchange");
+    tree.copy.with_file_name(name)
+}
+
+/// Finishes or undoes an exchange in three steps that was killed between them.
+pub fn recover(setting: &Setting<'_>, tree: &Tree) -> Result<()> {
+    let aside = aside(tree);
+    let root = &setting.workspace.path;
+    if !matches!(look::copy(tree, root, &aside)?, Copy::Whole(_)) {
+        return Ok(());
+    }
+    let parent = copy::open_parent(tree, root)?;
+    match look::copy(tree, root, &tree.copy)? {
+        Copy::Absent => copy::place(&parent, &aside, &tree.copy),
+        Copy::Whole(_) => retire(setting, tree, &parent, &aside),
+        Copy::Foreign(_) => Ok(()),
+    }
+}
+
+/// Where a copy that a refresh replaced still has the name of a partial one: the directory that it lies in.
+fn replaced(setting: &Setting<'_>, tree: &Tree) -> Result<Option<OwnedFd>> {
+    let root = &setting.workspace.path;
+    if !matches!(look::copy(tree, root, &tree.partial)?, Copy::Whole(_)) {
+        return Ok(None);
+    }
+    let partial = look::open(root, &tree.partial)?;
+    if marker::read_small(&partial, claim::NAME)?.is_some() {
+        return Ok(None);
+    }
+    copy::open_parent(tree, root).map(Some)
+}
+
 /// Makes the directory at `from` the previous copy; an older one goes.
-fn retire(tree: &Tree, parent: &OwnedFd, from: &Path, previous: &Copy) -> Result<()> {
-    if matches!(previous, Copy::Whole(_)) {
-        let name = tree.previous.file_name().unwrap_or_default();
-        // The standard library walks by descriptors and follows no link.
-        fs::remove_dir_all(copy::path_of(parent).join(name))
+fn retire(setting: &Setting<'_>, tree: &Tree, parent: &OwnedFd, from: &Path) -> Result<()> {
+    if is_obsolete(setting, tree)? {
+        discard(setting, tree, parent)
             .with_context(|| format!("cannot remove {}", tree.previous.display()))?;
     }
     copy::place(parent, from, &tree.previous)
+}
+
+/// Whether there is an older previous copy, or what a kill left of one; anything else of that name is refused.
+fn is_obsolete(setting: &Setting<'_>, tree: &Tree) -> Result<bool> {
+    let root = &setting.workspace.path;
+    let what = match look::copy(tree, root, &tree.previous)? {
+        Copy::Absent => return Ok(false),
+        Copy::Whole(_) => return Ok(true),
+        Copy::Foreign(what) => what,
+    };
+    if let Ok(directory) = look::open(root, &tree.previous) {
+        let rest = marker::read_small(&directory, claim::NAME)?;
+        let rest = rest.and_then(|text| serde_json::from_slice::<Marker>(&text).ok());
+        if rest.is_some_and(|marker| marker.tree == tree.name) || claim::is_empty(&directory)? {
+            return Ok(true);
+        }
+    }
+    Err(anyhow!("{} is taken: {what}", tree.previous.display()))
+        .hint(|| "move it away; it is never overwritten".to_owned())
+}
+
+/// Removes the previous copy. Its marker gets another name before and goes last, so that what a kill leaves is neither
+/// taken for a whole copy nor for somebody's own.
+fn discard(setting: &Setting<'_>, tree: &Tree, parent: &OwnedFd) -> Result<()> {
+    let directory = look::open(&setting.workspace.path, &tree.previous)?;
+    match renameat(&directory, marker::NAME, &directory, claim::NAME) {
+        Ok(()) => copy::sync(&directory)?,
+        Err(nix::Error::ENOENT) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let at = copy::path_of(&directory);
+    for entry in fs::read_dir(&at)? {
+        let entry = entry?;
+        // The standard library walks by descriptors and follows no link.
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else if entry.file_name() != claim::NAME {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    claim::release(&directory)?;
+    let name = tree.previous.file_name().unwrap_or_default();
+    Ok(unlinkat(parent, name, UnlinkatFlags::RemoveDir)?)
 }
 
 /// The image's copy and this one are different generations now: what is written to the one is not for the other.

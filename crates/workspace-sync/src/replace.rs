@@ -10,8 +10,10 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
+use kit::HintExt;
 use nix::fcntl::{AT_FDCWD, AtFlags, RenameFlags, renameat2};
 use nix::sys::stat::{SFlag, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
@@ -20,19 +22,29 @@ use crate::beneath;
 use crate::carry::Carrier;
 use crate::clock::Instant;
 use crate::entrance;
+use crate::holders;
 use crate::memory::Leftover;
 use crate::tree::Tree;
-use crate::walk;
+use crate::walk::{self, Next};
 
-/// How often what programs still write is followed.
-const ROUNDS: usize = 20;
+/// Programs get this long to leave the directory alone, before anything is removed from it and afterwards.
+const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Replaces the directory at the entrance of `tree` by a link to its copy.
-pub fn directory(tree: &Tree, carrier: &mut Carrier<'_>, leftover: &mut Option<Leftover>) -> Result<()> {
+/// Replaces the directory at the entrance of `tree` by a link to its copy; returns whether it is the image's copy now.
+///
+/// Where it has to be emptied, nothing is removed while a program may write there through what it has open: that would
+/// be lost. And not before everything in it is surely older than the copy, so that giving up leaves it as it was.
+pub fn directory(tree: &Tree, carrier: &Carrier<'_>, leftover: &mut Option<Leftover>) -> Result<bool> {
     if exchange(tree)? {
-        return Ok(());
+        return Ok(true);
     }
-    for _ in 0..ROUNDS {
+    refuse_while_used(tree)?;
+    while_written(tree, || {
+        let Some(leftover) = leftover.as_mut() else { return Ok(true) };
+        carrier.round(leftover)?;
+        is_older(&tree.entrance, leftover.source_since)
+    })?;
+    while_written(tree, || {
         if let Some(leftover) = leftover.as_mut() {
             carrier.round(leftover)?;
         }
@@ -40,17 +52,58 @@ pub fn directory(tree: &Tree, carrier: &mut Carrier<'_>, leftover: &mut Option<L
         let since = leftover.as_ref().map(|leftover| leftover.source_since);
         let emptied = empty(&beneath::open_root(&tree.entrance)?, since)
             .with_context(|| format!("cannot empty {}", tree.entrance.display()))?;
-        if emptied {
-            match fs::remove_dir(&tree.entrance) {
-                Ok(()) => return entrance::point(tree, &tree.copy),
-                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
-                Err(error) => {
-                    return Err(error).with_context(|| format!("cannot remove {}", tree.entrance.display()));
-                }
-            }
+        if !emptied {
+            return Ok(false);
         }
+        match fs::remove_dir(&tree.entrance) {
+            Ok(()) => entrance::point(tree, &tree.copy).map(|()| true),
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
+            Err(error) => Err(error).with_context(|| format!("cannot remove {}", tree.entrance.display())),
+        }
+    })?;
+    Ok(false)
+}
+
+/// Asks until the answer is yes; programs that write to the directory again and again are why it may never be.
+fn while_written(tree: &Tree, mut ask: impl FnMut() -> Result<bool>) -> Result<()> {
+    let asked = kit::wait::until(PATIENCE, "programs", || match ask() {
+        Ok(false) => None,
+        answer => Some(answer.map(drop)),
+    });
+    asked.unwrap_or_else(|_| {
+        Err(anyhow!("programs keep writing to {}, so that it cannot be replaced", tree.entrance.display()))
+            .hint(stop_them)
+    })
+}
+
+fn refuse_while_used(tree: &Tree) -> Result<()> {
+    let holders = holders::of(&tree.entrance);
+    let writers: Vec<String> = holders
+        .iter()
+        .filter(|holder| holder.writes)
+        .map(|holder| format!("{} ({})", holder.name, holder.pid))
+        .collect();
+    if writers.is_empty() {
+        return Ok(());
     }
-    bail!("programs keep writing to {}, so that it cannot be replaced", tree.entrance.display())
+    let entrance = tree.entrance.display();
+    Err(anyhow!("{entrance} is in use by {}, so that it cannot be replaced", writers.join(", ")))
+        .hint(stop_them)
+}
+
+fn stop_them() -> String {
+    "stop them and type: workspace-sync run".to_owned()
+}
+
+/// Whether nothing in `root` changed at or after `since`.
+fn is_older(root: &Path, since: Instant) -> Result<bool> {
+    let mut is_older = true;
+    walk::each::<io::Error>(beneath::open_root(root)?, &mut |entry| {
+        is_older &= entry.changed() < since;
+        Ok(if is_older { Next::Enter } else { Next::Skip })
+    })
+    .with_context(|| format!("cannot read {}", root.display()))?;
+    Ok(is_older)
 }
 
 /// One step, where the file system can.

@@ -12,7 +12,7 @@ use crate::holders::{self, Holder};
 use crate::look;
 use crate::marker;
 use crate::memory::Memory;
-use crate::report::InUse;
+use crate::report::{InUse, printable};
 use crate::steps;
 use crate::sync::{self, Setting};
 use crate::tree::Tree;
@@ -86,7 +86,7 @@ pub fn of(setting: &Setting<'_>, tree: &Tree) -> Status {
         hint: None,
     };
     if let Err(error) = fill(setting, tree, &memory, &mut status) {
-        status.problem = Some(format!("{error:#}"));
+        status.problem = Some(printable(&format!("{error:#}")));
         status.hint = kit::exit::hint(&error);
     }
     status

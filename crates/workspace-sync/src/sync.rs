@@ -10,7 +10,7 @@ use kit::HintExt;
 use tree_copy::Capabilities;
 
 use crate::carry::Carrier;
-use crate::claim::Claim;
+use crate::claim::{self, Claim};
 use crate::clock::Instant;
 use crate::copy::{self, Job, Manner};
 use crate::decide::{self, Action, Refusal, Seen, Why};
@@ -20,8 +20,9 @@ use crate::holders::{self, Holder};
 use crate::look;
 use crate::marker::Marker;
 use crate::memory::{Leftover, Memory};
+use crate::refresh;
 use crate::replace;
-use crate::report::{InUse, Outcome, Report};
+use crate::report::{InUse, Outcome, Report, printable};
 use crate::steps::{self, Step};
 use crate::tree::Tree;
 
@@ -74,7 +75,7 @@ impl Setting<'_> {
         };
         if let Err(error) = self.act(tree, &mut report) {
             report.outcome = Outcome::Failed;
-            report.cause = Some(format!("{error:#}"));
+            report.cause = Some(printable(&format!("{error:#}")));
             report.hint = kit::exit::hint(&error);
         }
         report.in_use = in_use(tree);
@@ -82,6 +83,7 @@ impl Setting<'_> {
     }
 
     fn act(&self, tree: &Tree, report: &mut Report) -> Result<()> {
+        refresh::recover(self, tree)?;
         let seen = self.look(tree)?;
         let action = decide::decide(&seen);
         let mut memory = Memory::load(self.memory, &tree.name);
@@ -100,26 +102,31 @@ impl Setting<'_> {
             }
             Action::Keep(marker) | Action::Switch(marker) | Action::ReplaceDirectory(marker) => {
                 report.outcome = Outcome::Used;
+                // Whoever made it may have been killed before it forgot its claim.
+                if let Ok(copy) = look::open(&self.workspace.path, &tree.copy) {
+                    let _ = claim::release(&copy);
+                }
                 self.compare_generation(tree, &seen, marker, &mut memory, report)?;
             }
             Action::Copy | Action::CopyDirectory | Action::Return { .. } => {}
         }
-        if memory.leftover.is_none() && matches!(action, Action::Switch(_) | Action::ReplaceDirectory(_)) {
-            // The copy is from another time: whatever both have written is kept, on either side.
-            memory.leftover = self.began.map(|source_since| Leftover {
-                source_since,
-                copy_since: Instant(0, 0),
-                carried: std::collections::BTreeMap::new(),
-            });
-            memory.store(self.memory, &tree.name)?;
+        match &action {
+            Action::Keep(marker) => memory.keep_about(marker),
+            Action::Switch(marker) | Action::ReplaceDirectory(marker) => {
+                self.expect_leftover(marker, &mut memory);
+                memory.store(self.memory, &tree.name)?;
+            }
+            _ => {}
         }
         for step in steps::of(&action, tree, memory.leftover.is_some()) {
             log::debug!("{}: {step}", tree.name);
             match &step {
                 Step::Copy { from, .. } => {
                     let generation = self.generation(tree, from, &mut memory)?;
-                    self.copy(tree, from, &generation)?;
+                    let marker = self.copy(tree, from, &generation)?;
                     memory = Memory::load(self.memory, &tree.name);
+                    self.expect_leftover(&marker, &mut memory);
+                    memory.store(self.memory, &tree.name)?;
                     report.outcome = Outcome::Copied;
                 }
                 Step::Point { to, .. } => entrance::point(tree, to)?,
@@ -129,6 +136,15 @@ impl Setting<'_> {
         }
         self.tell_holders(tree, &report.holders);
         Ok(())
+    }
+
+    /// Sees to it that what was written in the image's tree is carried over to this copy, also one from another time:
+    /// then whatever both have written is kept, on either side.
+    fn expect_leftover(&self, copy: &Marker, memory: &mut Memory) {
+        memory.keep_about(copy);
+        if memory.leftover.is_none() {
+            memory.leftover = self.began.map(|since| Leftover::new(copy, since, Instant(0, 0)));
+        }
     }
 
     fn copy(&self, tree: &Tree, from: &Path, generation: &str) -> Result<Marker> {
@@ -191,10 +207,10 @@ impl Setting<'_> {
     fn replace(&self, tree: &Tree, memory: &mut Memory) -> Result<()> {
         let keep = copy::kept();
         let (new, capabilities) = self.open_copy(tree)?;
-        let mut carrier = Carrier::new(&tree.entrance, &tree.copy, new, &capabilities, &keep);
-        replace::directory(tree, &mut carrier, &mut memory.leftover)?;
+        // What is missing there was removed by us, or by an earlier run that was killed.
+        let carrier = Carrier::new(&tree.entrance, &tree.copy, new, &capabilities, &keep).without_removals();
         // Nothing can be written to a directory that is gone; one that became the image's copy is followed like any.
-        if tree.image.symlink_metadata().is_err() {
+        if !replace::directory(tree, &carrier, &mut memory.leftover)? {
             memory.leftover = None;
         }
         memory.store(self.memory, &tree.name)
@@ -204,10 +220,13 @@ impl Setting<'_> {
     pub fn settle(&self, tree: &Tree, memory: &mut Memory, patience: Duration) -> Result<Vec<Holder>> {
         let keep = copy::kept();
         let (new, capabilities) = self.open_copy(tree)?;
-        let mut carrier = Carrier::new(&tree.image, &tree.copy, new, &capabilities, &keep);
+        if let Some(marker) = Marker::read(&new)? {
+            memory.keep_about(&marker);
+        }
+        let carrier = Carrier::new(&tree.image, &tree.copy, new, &capabilities, &keep);
         let mut writers = Vec::new();
         let settled = kit::wait::until(patience, "programs that write to the old tree", || {
-            match self.carry_round(tree, &mut carrier, memory) {
+            match self.carry_round(tree, &carrier, memory) {
                 Err(error) => Some(Err(error)),
                 Ok(found) => {
                     writers = found;
@@ -225,12 +244,7 @@ impl Setting<'_> {
         Ok(writers)
     }
 
-    fn carry_round(
-        &self,
-        tree: &Tree,
-        carrier: &mut Carrier<'_>,
-        memory: &mut Memory,
-    ) -> Result<Vec<Holder>> {
+    fn carry_round(&self, tree: &Tree, carrier: &Carrier<'_>, memory: &mut Memory) -> Result<Vec<Holder>> {
         // Who is looked for first cannot write after the last look at the tree.
         let writers: Vec<Holder> =
             holders::of(&tree.image).into_iter().filter(|holder| holder.writes).collect();
@@ -274,8 +288,9 @@ impl Setting<'_> {
 
     /// Tells the log and the journal.
     pub fn note(&self, tree: &Tree, message: &str) {
+        let message = printable(message);
         log::warn!("{}: {message}", tree.name);
-        let event = Event::SyncNote { tree: tree.name.clone(), message: message.to_owned() };
+        let event = Event::SyncNote { tree: tree.name.clone(), message };
         if let Err(error) = self.journal.append(event) {
             log::debug!("{error:#}");
         }

@@ -116,6 +116,103 @@ fn a_directory_of_an_extended_image_is_copied_and_replaced_by_a_link() {
 }
 
 #[test]
+fn a_kill_between_the_exchange_and_the_rename_loses_nothing_of_the_directory() {
+    let mut site = Site::small();
+    let app = site.entrance("app");
+    trees::build(
+        &app,
+        &trees::Shape { files: 20, hard_linked: 2, links: 2, directories: 4, bytes: 9_000 },
+        3,
+    )
+    .unwrap();
+    site.set("OPT_SYNC", "app");
+    site.sync();
+    // What a kill at that moment leaves.
+    fs::rename(site.image("app"), site.root().join("opt/.app.link-77")).unwrap();
+    let memory = site.root().join("memory/app.json");
+    let told = fs::read_to_string(&memory).unwrap();
+    let marker = fs::read(site.volume().join("app/.move_complete")).unwrap();
+    let marker: serde_json::Value = serde_json::from_slice(&marker).unwrap();
+    let copy = format!("{}-{}", marker["manifest"].as_str().unwrap(), marker["completed_at"]);
+    let now = format!(r#"{{"copy":"{copy}","source_since":[0,0],"copy_since":[9999999999,0]}}"#);
+    fs::write(&memory, told.replace("\"leftover\":null", &format!("\"leftover\":{now}"))).unwrap();
+    fs::write(site.root().join("opt/.app.link-77/late"), "late").unwrap();
+    site.sync();
+    assert!(site.image("app").join("late").exists());
+    assert_eq!(fs::read_to_string(app.join("late")).unwrap(), "late");
+    assert!(!site.root().join("opt/.app.link-77").exists());
+}
+
+/// A directory of an extended image that cannot be renamed into the image's place, as on an overlay file system.
+fn with_a_fixed_directory() -> Site {
+    let mut site = Site::small();
+    let app = site.entrance("app");
+    let shape = trees::Shape { files: 20, hard_linked: 2, links: 2, directories: 4, bytes: 9_000 };
+    trees::build(&app, &shape, 3).unwrap();
+    fs::create_dir(site.image("app")).unwrap();
+    site.set("OPT_SYNC", "app");
+    site
+}
+
+#[test]
+fn a_directory_that_cannot_be_renamed_is_emptied_although_it_was_written_a_moment_ago() {
+    let site = with_a_fixed_directory();
+    let app = site.entrance("app");
+    let before = site.root().join("before");
+    assert!(std::process::Command::new("cp").arg("-a").args([&app, &before]).status().unwrap().success());
+    site.sync();
+    assert_eq!(fs::read_link(&app).unwrap(), site.volume().join("app"));
+    assert_eq!(differences(&before, &site.volume().join("app")), [""; 0]);
+    assert_eq!(fs::read_dir(site.image("app")).unwrap().count(), 0);
+    site.sync();
+}
+
+#[test]
+fn a_kill_while_the_directory_is_emptied_does_not_empty_the_copy() {
+    let site = with_a_fixed_directory();
+    let app = site.entrance("app");
+    let before = site.root().join("before");
+    assert!(std::process::Command::new("cp").arg("-a").args([&app, &before]).status().unwrap().success());
+    // A program works there, so that the copy is made and the directory stays.
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "read line"]).current_dir(&app).stdin(std::process::Stdio::piped());
+    let mut worker = shell.spawn().unwrap();
+    assert_eq!(site.run(&["run"]).code, 1);
+    drop(worker.stdin.take());
+    worker.wait().unwrap();
+    assert_eq!(differences(&before, &site.volume().join("app")), [""; 0]);
+    for entry in fs::read_dir(&app).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
+        fs::remove_file(entry.path()).unwrap();
+    }
+    site.sync();
+    assert_eq!(fs::read_link(&app).unwrap(), site.volume().join("app"));
+    assert_eq!(differences(&before, &site.volume().join("app")), [""; 0]);
+}
+
+#[test]
+fn a_directory_in_which_a_program_has_a_file_open_is_not_emptied() {
+    let site = with_a_fixed_directory();
+    let app = site.entrance("app");
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "exec 3>> server.log; cd /; echo ready; read line; echo late >&3"]).current_dir(&app);
+    shell.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut server = shell.spawn().unwrap();
+    std::io::Read::read_exact(server.stdout.as_mut().unwrap(), &mut [0; 6]).unwrap();
+    let before = site.root().join("before");
+    assert!(std::process::Command::new("cp").arg("-a").args([&app, &before]).status().unwrap().success());
+    let said = site.run(&["run"]);
+    let told = format!("{} is in use by sh ({}), so that it cannot be replaced", app.display(), server.id());
+    assert!(said.code == 1 && said.stdout.contains(&told), "{said:?}");
+    assert!(said.stderr.contains("hint: stop them and type: workspace-sync run"), "{said:?}");
+    assert_eq!(trees::difference(&before, &app), [""; 0]);
+    drop(server.stdin.take());
+    server.wait().unwrap();
+    site.sync();
+    assert_eq!(fs::read_link(&app).unwrap(), site.volume().join("app"));
+    assert_eq!(fs::read_to_string(app.join("server.log")).unwrap(), "late\n");
+}
+
+#[test]
 fn status_tells_each_stage() {
     let site = Site::small();
     let state = || {

@@ -5,11 +5,16 @@ use std::os::unix::fs::symlink;
 
 use crate::site::Site;
 
-/// As a new container made from an image with another tree finds the volume.
-fn upgraded(site: &Site) {
+/// As a new container finds the volume.
+fn in_a_new_container(site: &Site) {
     fs::remove_file(site.entrance("micromamba")).unwrap();
     symlink(site.image("micromamba"), site.entrance("micromamba")).unwrap();
     fs::remove_dir_all(site.root().join("memory")).unwrap();
+}
+
+/// The same, made from an image with another tree.
+fn upgraded(site: &Site) {
+    in_a_new_container(site);
     trees::mutate(&site.image("micromamba"), 11, 20).unwrap();
     fs::write(site.image("micromamba").join("new-in-the-image"), "2").unwrap();
 }
@@ -99,4 +104,146 @@ fn verify_tells_what_was_lost_from_what_was_changed() {
     let said = site.run(&["verify", "--json"]);
     let verdict: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
     assert_eq!((said.code, &verdict["missing"], &verdict["damaged"]), (1, &1.into(), &0.into()));
+}
+
+fn previous(site: &Site) -> std::path::PathBuf {
+    site.volume().join("environments/micromamba-base-image.previous")
+}
+
+/// A site whose copy was refreshed once, with something of the user's in the copy that was replaced.
+fn refreshed() -> Site {
+    let site = Site::small();
+    site.sync();
+    fs::write(site.copy().join("mine"), "1").unwrap();
+    upgraded(&site);
+    assert_eq!(site.run(&["refresh", "micromamba"]).code, 0);
+    site
+}
+
+/// The partial copy as a refresh leaves it that is killed before the exchange: whole, and claimed.
+fn prepared(site: &Site, container: &str) {
+    let status = std::process::Command::new("cp").arg("-a").args([site.copy(), site.partial()]).status();
+    assert!(status.unwrap().success());
+    let claim = format!(r#"{{"tree":"micromamba","container":"{container}","host":"pod-b","boot":""}}"#);
+    fs::write(site.partial().join(".sync_partial"), claim).unwrap();
+}
+
+fn next_image(site: &Site, name: &str) {
+    in_a_new_container(site);
+    fs::write(site.image("micromamba").join(name), "3").unwrap();
+}
+
+#[test]
+fn a_prepared_generation_that_was_never_in_use_does_not_drive_out_the_previous_one() {
+    let site = refreshed();
+    let own = fs::read_to_string(site.root().join("memory/container")).unwrap();
+    prepared(&site, &own);
+    let marker = site.partial().join(".move_complete");
+    let mut told: serde_json::Value = serde_json::from_slice(&fs::read(&marker).unwrap()).unwrap();
+    told["generation"] = "0123456789abcdef".into();
+    fs::write(&marker, told.to_string()).unwrap();
+    let said = site.run(&["refresh", "micromamba"]);
+    assert!(said.code == 0 && said.stdout.contains(" already"), "{said:?}");
+    assert!(!previous(&site).join("new-in-the-image").exists(), "the older one is still there");
+
+    fs::write(site.copy().join("later"), "mine").unwrap();
+    fs::write(site.image("micromamba").join("third"), "3").unwrap();
+    fs::remove_file(site.root().join("memory/micromamba.json")).unwrap();
+    let said = site.run(&["refresh", "micromamba"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(fs::read_to_string(site.copy().join("third")).unwrap(), "3");
+    assert_eq!(fs::read_to_string(site.copy().join("later")).unwrap(), "mine");
+    assert!(previous(&site).join("new-in-the-image").exists(), "the one that was in use");
+    assert!(!previous(&site).join(".sync_partial").exists() && !site.copy().join(".sync_partial").exists());
+    assert!(!site.partial().exists());
+}
+
+#[test]
+fn the_generation_that_another_container_prepares_is_left_to_it() {
+    let site = refreshed();
+    next_image(&site, "third");
+    prepared(&site, "other");
+    let said = site.run(&["refresh", "micromamba"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.stderr.contains("the container \"pod-b\" is making "), "{said:?}");
+    assert!(site.partial().join(".move_complete").exists());
+    assert_eq!(fs::read_to_string(previous(&site).join("mine")).unwrap(), "1");
+}
+
+#[test]
+fn a_copy_that_was_replaced_by_a_killed_refresh_becomes_the_previous_one() {
+    let site = refreshed();
+    fs::rename(previous(&site), site.partial()).unwrap();
+    let said = site.run(&["refresh", "micromamba"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(fs::read_to_string(previous(&site).join("mine")).unwrap(), "1");
+    assert!(!site.partial().exists());
+}
+
+#[test]
+fn what_a_kill_left_of_a_previous_copy_is_not_brought_back_and_not_in_the_way() {
+    let site = refreshed();
+    // What there is after a kill while the older one is removed.
+    fs::rename(previous(&site).join(".move_complete"), previous(&site).join(".sync_partial")).unwrap();
+    fs::remove_file(previous(&site).join("mine")).unwrap();
+    assert_eq!(site.run(&["rollback", "micromamba"]).code, 1);
+    next_image(&site, "third");
+    let said = site.run(&["refresh", "micromamba"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(fs::read_to_string(previous(&site).join("mine")).unwrap(), "1");
+    assert!(previous(&site).join(".move_complete").exists());
+}
+
+#[test]
+fn a_directory_of_the_users_in_the_place_of_the_previous_copy_stays() {
+    let site = Site::small();
+    site.sync();
+    upgraded(&site);
+    fs::create_dir(previous(&site)).unwrap();
+    fs::write(previous(&site).join("thesis.tex"), "").unwrap();
+    let said = site.run(&["refresh", "micromamba"]);
+    assert!(said.code == 1 && said.stderr.contains("is taken"), "{said:?}");
+    assert!(previous(&site).join("thesis.tex").exists());
+}
+
+#[test]
+fn an_exchange_in_steps_that_was_killed_is_undone_or_finished() {
+    let site = refreshed();
+    let aside = site.volume().join("environments/micromamba-base-image.exchange");
+    // After the first step.
+    fs::rename(site.copy(), &aside).unwrap();
+    let said = site.sync();
+    assert_eq!(said.stdout, format!("micromamba: {} is in use\n", site.copy().display()));
+    assert!(!aside.exists());
+    assert!(site.copy().join("new-in-the-image").exists());
+    // After the second.
+    fs::rename(previous(&site), &aside).unwrap();
+    site.sync();
+    assert!(!aside.exists());
+    assert_eq!(fs::read_to_string(previous(&site).join("mine")).unwrap(), "1");
+}
+
+#[test]
+fn what_is_remembered_about_one_copy_is_not_done_to_another() {
+    let site = Site::small();
+    let image = site.image("micromamba");
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "read line"]).current_dir(&image).stdin(std::process::Stdio::piped());
+    let mut worker = shell.spawn().unwrap();
+    site.sync();
+    drop(worker.stdin.take());
+    worker.wait().unwrap();
+    // Another volume, with a copy that its user has worked in long ago.
+    let marker = site.copy().join(".move_complete");
+    let mut told: serde_json::Value = serde_json::from_slice(&fs::read(&marker).unwrap()).unwrap();
+    told["completed_at"] = 1.into();
+    fs::write(&marker, told.to_string()).unwrap();
+    fs::write(site.copy().join("mine"), "1").unwrap();
+    let memory = site.root().join("memory/micromamba.json");
+    let mut remembered: serde_json::Value = serde_json::from_slice(&fs::read(&memory).unwrap()).unwrap();
+    remembered["leftover"]["copy_since"] = serde_json::json!([9_999_999_999_u64, 0]);
+    fs::write(&memory, remembered.to_string()).unwrap();
+    fs::write(image.join("late"), "").unwrap();
+    site.sync();
+    assert_eq!(fs::read_to_string(site.copy().join("mine")).unwrap(), "1");
 }

@@ -155,3 +155,120 @@ fn what_was_removed_in_the_old_tree_after_the_copy_is_removed_and_what_is_new_in
     names.sort();
     assert_eq!(names, ["empty", "kept", "late", "new"]);
 }
+
+/// Somebody who works in a directory of the old tree, so that it is followed, until this is dropped.
+struct Worker(std::process::Child);
+
+impl Worker {
+    fn at(directory: &Path) -> Self {
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", "read line"]).current_dir(directory).stdin(std::process::Stdio::piped());
+        Self(shell.spawn().unwrap())
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+#[track_caller]
+fn wait_for(file: &Path, content: &[u8]) {
+    let is_there = || (fs::read(file).ok().as_deref() == Some(content)).then_some(());
+    let waited = kit::wait::until(Duration::from_secs(30), "the follower", is_there);
+    assert!(waited.is_ok(), "{} is {:?}", file.display(), fs::read(file));
+}
+
+#[test]
+fn what_was_carried_over_before_is_not_taken_for_somebody_elses_work() {
+    let site = Site::small();
+    let (image, tree) = (site.image("micromamba"), site.entrance("micromamba"));
+    fs::write(image.join("state.db"), "0\0\0").unwrap();
+    fs::write(image.join("state.json"), "{\n\"a\": 0\n}\n").unwrap();
+    let worker = Worker::at(&image);
+    let write = |version: u8| {
+        fs::write(image.join("state.db"), [version, 0, 0]).unwrap();
+        fs::write(image.join("state.json"), format!("{{\n\"a\": {version}\n}}\n")).unwrap();
+    };
+    site.sync();
+    for version in 1..3_u8 {
+        write(version);
+        // Each time another process, as after a restart of the follower.
+        let mut follower = site.command(&["follow"]).spawn().unwrap();
+        wait_for(&tree.join("state.db"), &[version, 0, 0]);
+        wait_for(&tree.join("state.json"), format!("{{\n\"a\": {version}\n}}\n").as_bytes());
+        let stop = std::process::Command::new("kill").arg(follower.id().to_string()).status();
+        assert!(stop.unwrap().success() && follower.wait().unwrap().success());
+    }
+    drop(worker);
+    assert_eq!(site.run(&["follow"]).code, 0);
+    assert!(!tree.join("state.db.before-switch").exists());
+    assert_eq!(fs::read(tree.join("state.db")).unwrap(), [2, 0, 0]);
+}
+
+#[test]
+fn while_the_follower_waits_other_commands_have_their_turn() {
+    let site = Site::small();
+    let worker = Worker::at(&site.image("micromamba"));
+    site.sync();
+    let mut follower = site.command(&["follow"]).spawn().unwrap();
+    fs::write(site.image("micromamba").join("late"), "1").unwrap();
+    wait_for(&site.copy().join("late"), b"1");
+    let said = site.run(&["run"]);
+    drop(worker);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(follower.wait().unwrap().success());
+}
+
+#[test]
+fn a_follower_that_fails_goes_on_once_the_volume_is_back() {
+    let site = Site::small();
+    let worker = Worker::at(&site.image("micromamba"));
+    site.sync();
+    let away = site.root().join("away");
+    fs::rename(site.copy(), &away).unwrap();
+    let mut follower = site.command(&["follow"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    let mut told = std::io::BufReader::new(follower.stderr.take().unwrap());
+    std::io::BufRead::read_line(&mut told, &mut line).unwrap();
+    assert!(line.starts_with("workspace-sync: warning: micromamba: cannot open "), "{line}");
+    fs::rename(&away, site.copy()).unwrap();
+    fs::write(site.image("micromamba").join("late"), "1").unwrap();
+    drop(worker);
+    assert!(follower.wait().unwrap().success());
+    assert_eq!(fs::read_to_string(site.copy().join("late")).unwrap(), "1");
+}
+
+#[test]
+fn what_was_kept_beside_earlier_and_what_leads_elsewhere_now_stays() {
+    let site = Site::small();
+    let (image, tree) = (site.image("micromamba"), site.entrance("micromamba"));
+    fs::create_dir(image.join("models")).unwrap();
+    fs::write(image.join("models/one"), "1").unwrap();
+    fs::write(image.join("state.db"), "0\0\0").unwrap();
+    fs::write(image.join("state.db.before-switch"), "from another time").unwrap();
+    let worker = Worker::at(&image);
+    site.sync();
+    let follower = site.command(&["follow"]).spawn().unwrap();
+    // The user moves a directory to a larger disk.
+    let disk = site.root().join("disk");
+    fs::rename(tree.join("models"), &disk).unwrap();
+    std::os::unix::fs::symlink(&disk, tree.join("models")).unwrap();
+    fs::write(tree.join("state.db"), "2\0\0").unwrap();
+    fs::write(image.join("models/one"), "late").unwrap();
+    fs::write(image.join("state.db"), "1\0\0").unwrap();
+    fs::write(image.join("zz-last"), "late").unwrap();
+    wait_for(&tree.join("zz-last"), b"late");
+    drop(worker);
+    assert!({ follower }.wait().unwrap().success());
+    assert_eq!(fs::read(tree.join("state.db")).unwrap(), b"2\0\0");
+    assert_eq!(fs::read_to_string(tree.join("state.db.before-switch")).unwrap(), "from another time");
+    assert_eq!(fs::read(tree.join("state.db.2.before-switch")).unwrap(), b"1\0\0");
+    assert!(!tree.join("state.db.3.before-switch").exists());
+    assert_eq!(fs::read_to_string(disk.join("one")).unwrap(), "1");
+    assert_eq!(fs::read_to_string(tree.join("models.before-switch/one")).unwrap(), "late");
+    let journal = fs::read_to_string(site.root().join("boot.jsonl")).unwrap();
+    assert_eq!(journal.matches("state.db.2.before-switch").count(), 1, "{journal}");
+}
