@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use anyhow::{Context, Result};
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
@@ -139,6 +140,9 @@ impl<'a> Carrier<'a> {
         let mut there = Self::look(name, &above, base, leftover)?;
         let old = if entry.kind() == SFlag::S_IFREG { open_for_reading(entry)? } else { None };
         let new = (there != New::Missing).then(|| open_for_appending(&above, base)).flatten();
+        if there == New::Written && new.as_ref().is_some_and(|new| is_replaced(name, new, leftover)) {
+            there = New::Replaced;
+        }
         let before = new.as_ref().map(written).transpose()?;
         let relation = match (&old, &new) {
             (Some(old), Some(new)) => Some(settle::relate(old, new)?),
@@ -319,6 +323,20 @@ fn kept_name(base: &OsStr, number: u32) -> OsString {
     let mut name = OsStr::from_bytes(&bytes[..bytes.len().min(LONGEST - suffix.len())]).to_owned();
     name.push(suffix);
     name
+}
+
+/// Whether a file was made after the copy, and not by us: programs that save a document make a new one and rename it.
+/// A file system that does not know when is believed to have the old one; so is a copy from another time.
+fn is_replaced(name: &Path, new: &File, leftover: &Leftover) -> bool {
+    let Ok(meta) = new.metadata() else { return false };
+    let since = meta.created().ok().and_then(|made| made.duration_since(UNIX_EPOCH).ok());
+    let Some(made) = since.and_then(|made| Some((i64::try_from(made.as_secs()).ok()?, made.subsec_nanos())))
+    else {
+        return false;
+    };
+    let ours = leftover.written.get(&memory::key(name)).is_some_and(|&(inode, _)| inode == meta.ino());
+    let is_known = leftover.copy_since > Instant(0, 0);
+    is_known && !ours && Instant(made.0, i64::from(made.1)) > leftover.copy_since
 }
 
 /// Inode and change of an entry, or nothing if there is none.

@@ -14,8 +14,9 @@
 //! # Nothing that was written is lost
 //!
 //! Passes over what changed run until nothing has; the rest, written around the moment of the switch or later through
-//! files that were open, is carried over afterwards. Where both trees were written, lines are added to lines, and
-//! anything else is kept beside as `NAME.before-switch`. Processes that still write to the old tree are named.
+//! files that were open, is carried over afterwards. Where both trees were written, lines are added to lines; a file
+//! that was saved anew, and anything else, is kept beside as `NAME.before-switch`. Processes that still write to the old
+//! tree are named.
 //!
 //! # Later starts
 //!

@@ -35,6 +35,8 @@ pub enum New {
     Untouched,
     /// Somebody has written it since.
     Written,
+    /// Somebody has put another file in its place since: what is in it replaces what was, as a saved document does.
+    Replaced,
 }
 
 /// What is done.
@@ -60,6 +62,7 @@ pub fn step(new: New, relation: Option<Relation>, old_is_text: bool, carried: Op
     match (new, relation) {
         (New::Missing, _) => Step::Replace,
         (_, Some(Relation::Equal | Relation::NewIsLonger)) => Step::Nothing,
+        (New::Replaced, _) => Step::KeepBoth,
         // In place: a program that appends to the new file at this moment loses nothing by it.
         (_, Some(Relation::OldIsLonger { from })) => Step::Append { from },
         (New::Untouched, _) => Step::Replace,
@@ -173,7 +176,7 @@ mod tests {
 
     #[test]
     fn nothing_that_was_written_on_either_side_is_dropped() {
-        use New::{Missing, Untouched, Written};
+        use New::{Missing, Replaced, Untouched, Written};
         let diverged = Some(Relation::Diverged { common: 7 });
         assert_eq!(step(Missing, None, false, None), Step::Replace);
         assert_eq!(step(Untouched, None, false, None), Step::Replace, "a link that points elsewhere now");
@@ -182,6 +185,14 @@ mod tests {
         assert_eq!(step(Written, diverged, true, Some(9)), Step::Append { from: 9 }, "not twice");
         assert_eq!(step(Written, diverged, false, None), Step::KeepBoth, "a database is not lines");
         assert_eq!(step(Written, None, false, None), Step::KeepBoth);
+        for relation in [diverged, Some(Relation::OldIsLonger { from: 4 })] {
+            assert_eq!(
+                step(Replaced, relation, true, None),
+                Step::KeepBoth,
+                "lines at the end of a saved document would break it"
+            );
+        }
+        assert_eq!(step(Replaced, Some(Relation::NewIsLonger), true, None), Step::Nothing);
         for new in [Untouched, Written] {
             assert_eq!(step(new, Some(Relation::Equal), true, None), Step::Nothing);
             assert_eq!(step(new, Some(Relation::NewIsLonger), true, None), Step::Nothing);

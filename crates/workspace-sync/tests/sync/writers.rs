@@ -272,3 +272,19 @@ fn what_was_kept_beside_earlier_and_what_leads_elsewhere_now_stays() {
     let journal = fs::read_to_string(site.root().join("boot.jsonl")).unwrap();
     assert_eq!(journal.matches("state.db.2.before-switch").count(), 1, "{journal}");
 }
+
+#[test]
+fn a_document_that_was_saved_in_both_trees_gets_no_lines_of_the_other() {
+    let site = Site::small();
+    let (image, tree) = (site.image("micromamba"), site.entrance("micromamba"));
+    fs::write(image.join("settings.json"), "{\n\"a\": 0\n}\n").unwrap();
+    let worker = Worker::at(&image);
+    site.sync();
+    fs::write(image.join("settings.json"), "{\n\"a\": 1\n}\n").unwrap();
+    fs::write(tree.join("settings.new"), "{\n\"a\": 2\n}\n").unwrap();
+    fs::rename(tree.join("settings.new"), tree.join("settings.json")).unwrap();
+    drop(worker);
+    assert_eq!(site.run(&["follow"]).code, 0);
+    assert_eq!(fs::read_to_string(tree.join("settings.json")).unwrap(), "{\n\"a\": 2\n}\n");
+    assert_eq!(fs::read_to_string(tree.join("settings.json.before-switch")).unwrap(), "{\n\"a\": 1\n}\n");
+}
