@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use exacl::AclOption;
-use rustix::fs::{AtFlags, Gid, Mode, chmod, chownat, fchmod, fstat, removexattr};
+use rustix::fs::{AtFlags, Gid, Mode, chmod, chownat, fchmod, fchown, fstat, removexattr};
 use rustix::io::Errno;
 
 use crate::acl::{Acl, List};
@@ -78,7 +78,7 @@ impl Held {
         for (change, made) in changes.iter().zip(made) {
             let is_kept = |entry: Entry| match change {
                 Change::Group(gid) => entry.gid == *gid,
-                Change::Mode(_, mode) => entry.mode == *mode,
+                Change::Mode(_, wanted) => entry.mode == *wanted,
                 _ => true,
             };
             tell(change, made.and(after).map_err(Into::into).and_then(|entry| kept(is_kept(entry))));
@@ -87,6 +87,7 @@ impl Held {
 
     fn set_attribute(&self, change: &Change) -> rustix::io::Result<()> {
         match change {
+            Change::Group(gid) if self.is_open => fchown(&self.fd, None, Some(Gid::from_raw(*gid))),
             Change::Group(gid) => {
                 chownat(&self.fd, c"", None, Some(Gid::from_raw(*gid)), AtFlags::EMPTY_PATH)
             }

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use rustix::fs::FileType;
+
 /// A directory that was met.
 pub struct Directory<P> {
     /// What it is opened below.
@@ -35,8 +37,8 @@ pub struct Files<P> {
     pub parent: Arc<OwnedFd>,
     /// Its path, for messages.
     pub path: PathBuf,
-    /// Their names, and how they are treated.
-    pub names: Vec<(CString, P)>,
+    /// Their names, what the listing says that they are, and how they are treated.
+    pub names: Vec<(CString, FileType, P)>,
 }
 
 /// What one worker does without looking at the queue.

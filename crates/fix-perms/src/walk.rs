@@ -153,6 +153,16 @@ struct Worker<'a, R: Rules> {
     tally: Tally,
     listing: Vec<MaybeUninit<u8>>,
     batch: Batch,
+    /// Whether the file before was wrong: what is wrong comes in crowds.
+    expects_wrong: bool,
+}
+
+/// An entry as its directory lists it.
+#[derive(Clone, Copy)]
+struct Named<'a, P> {
+    name: &'a CStr,
+    kind: FileType,
+    place: P,
 }
 
 impl<'a, R: Rules> Worker<'a, R> {
@@ -162,6 +172,7 @@ impl<'a, R: Rules> Worker<'a, R> {
             tally: Tally::default(),
             listing: vec![MaybeUninit::uninit(); LISTING],
             batch: Batch::default(),
+            expects_wrong: false,
         }
     }
 
@@ -221,8 +232,9 @@ impl<'a, R: Rules> Worker<'a, R> {
 
     fn files(&mut self, Files { parent, path, names }: &Files<R::Place>) {
         let mut found = Vec::new();
-        for (name, place) in names {
-            if self.file(parent.as_fd(), name, path, *place) == Some(Kind::Directory) {
+        for (name, kind, place) in names {
+            let named = Named { name, kind: *kind, place: *place };
+            if self.file(parent.as_fd(), named, path) == Some(Kind::Directory) {
                 found.push(Work::Directory(Directory::new(parent, name, path, *place)));
             }
         }
@@ -262,13 +274,13 @@ impl<'a, R: Rules> Worker<'a, R> {
             let Some(place) = self.walk.rules.below(place, name.to_bytes()) else { continue };
             match kind {
                 FileType::RegularFile | FileType::Unknown if self.walk.queue.is_short() => {
-                    left.push((name.to_owned(), place));
+                    left.push((name.to_owned(), kind, place));
                     if left.len() == SHARE {
                         leave(&mut left);
                     }
                 }
                 FileType::RegularFile | FileType::Unknown => {
-                    if self.file(fd.as_fd(), name, path, place) == Some(Kind::Directory) {
+                    if self.file(fd.as_fd(), Named { name, kind, place }, path) == Some(Kind::Directory) {
                         found.push(Work::Directory(Directory::new(fd, name, path, place)));
                     }
                 }
@@ -287,12 +299,17 @@ impl<'a, R: Rules> Worker<'a, R> {
     }
 
     /// Deals with an entry that is not known to be a directory; returns what it is.
-    fn file(&mut self, parent: BorrowedFd<'_>, name: &CStr, path: &Path, place: R::Place) -> Option<Kind> {
+    fn file(
+        &mut self,
+        parent: BorrowedFd<'_>,
+        Named { name, kind, place }: Named<'_, R::Place>,
+        path: &Path,
+    ) -> Option<Kind> {
         let full = || path.join(OsStr::from_bytes(name.to_bytes()));
-        let entry = match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => Entry::from(&stat),
+        let (entry, met) = match self.meet(parent, name, kind) {
+            Ok(met) => met,
             Err(error) => {
-                self.trouble("read", &full(), &error.into());
+                self.trouble("read", &full(), &error);
                 return None;
             }
         };
@@ -301,19 +318,23 @@ impl<'a, R: Rules> Worker<'a, R> {
         }
         self.tally.entries += 1;
         // Opened when it has to be: most files are right, and their modes alone say so.
-        let held = OnceCell::new();
+        let is_held = met.is_some();
+        let held = met.map_or_else(OnceCell::new, OnceCell::from);
         let read = |list| {
             self.read_acl(|| match held.get() {
                 Some(held) => Held::acl(held, list),
                 None => self.walk.hold(parent, name).and_then(|new| held.get_or_init(|| new).acl(list)),
             })
         };
-        match self.walk.rules.judge(place, name.to_bytes(), &entry, &read) {
+        let judged = self.walk.rules.judge(place, name.to_bytes(), &entry, &read);
+        self.expects_wrong = judged.as_ref().is_ok_and(|changes| !changes.is_empty());
+        match judged {
             Ok(changes) if changes.is_empty() => {}
             Ok(_) if R::WANTS_ALL_NAMES && !self.walk.names.are_all_met(entry.identity, entry.names) => {}
             Ok(changes) => {
                 let held = held.into_inner().map_or_else(|| self.walk.hold(parent, name), Ok);
-                match held.and_then(|held| Ok((self.walk.look(&held)?, held))) {
+                let look = |held| Ok((if is_held { entry } else { self.walk.look(&held)? }, held));
+                match held.and_then(look) {
                     // The name may stand for another file by now, whose other names nobody has met.
                     Ok((again, _)) if again.identity != entry.identity => {}
                     Ok((again, held)) if again.runs() && held.has_capabilities() => self.tally.left += 1,
@@ -325,6 +346,19 @@ impl<'a, R: Rules> Worker<'a, R> {
             Err(error) => self.trouble("read", &full(), &error),
         }
         Some(entry.kind)
+    }
+
+    /// Looks at a file by its name, or through a descriptor if it will be changed as likely as the one before it: that takes
+    /// one path less.
+    fn meet(&self, parent: BorrowedFd<'_>, name: &CStr, kind: FileType) -> io::Result<(Entry, Option<Held>)> {
+        if self.expects_wrong
+            && kind == FileType::RegularFile
+            && let Ok(held) = self.walk.hold(parent, name)
+            && let Ok(entry) = self.walk.look(&held)
+        {
+            return Ok((entry, Some(held)));
+        }
+        Ok((Entry::from(&statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?), None))
     }
 
     /// Judges what a descriptor holds, and makes the changes.
