@@ -1,11 +1,11 @@
 //! Doing: a change to what a descriptor holds, whatever its name has become meanwhile.
 
-use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
 
 use exacl::AclOption;
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, chmod, chownat, fstat, openat, removexattr};
+use rustix::fs::{AtFlags, Gid, Mode, chmod, chownat, fchmod, fchown, fstat, removexattr};
 use rustix::io::Errno;
 
 use crate::acl::{Acl, List};
@@ -25,42 +25,90 @@ impl List {
     }
 }
 
-/// The path of what a descriptor holds: no link is followed on the way, because there is no way.
-fn path_of(fd: BorrowedFd<'_>) -> String {
-    format!("/proc/self/fd/{}", fd.as_raw_fd())
+/// A descriptor of one entry, to look at it and to change it whatever becomes of its name.
+#[derive(Debug, Clone)]
+pub struct Held {
+    fd: Arc<OwnedFd>,
+    /// Whether it was opened; it only names the entry (`O_PATH`) otherwise, which costs a path through `/proc` each time.
+    is_open: bool,
 }
 
-/// What was seen of what a descriptor holds.
-pub fn look(fd: BorrowedFd<'_>) -> io::Result<Entry> {
-    Ok(Entry::from(&fstat(fd)?))
-}
-
-/// An ACL of what a descriptor holds, which may be one of those that only name something (`O_PATH`).
-pub fn read(fd: BorrowedFd<'_>, list: List) -> io::Result<Option<Acl>> {
-    acl(|buffer| rustix::fs::getxattr(path_of(fd), list.attribute(), buffer))
-}
-
-/// The access ACL of the regular file `name` of a directory, read where it is cheap; a link is not followed.
-///
-/// Opening the file takes half the time of asking through `/proc/self/fd`, which counts because it is done for every file.
-/// Who may not open it, as in a dry run without root's rights, may still ask.
-pub fn read_at(directory: BorrowedFd<'_>, name: &CStr, list: List) -> io::Result<Option<Acl>> {
-    // Without waiting, should it have become a pipe.
-    let how = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    if let Ok(file) = openat(directory, name, how, Mode::empty()) {
-        return acl(|buffer| rustix::fs::fgetxattr(&file, list.attribute(), buffer));
+impl Held {
+    /// A descriptor that was opened for reading.
+    pub fn open(fd: Arc<OwnedFd>) -> Self {
+        Self { fd, is_open: true }
     }
-    let path = [path_of(directory).as_bytes(), b"/", name.to_bytes()].concat();
-    acl(|buffer| rustix::fs::lgetxattr(path.as_slice(), list.attribute(), buffer))
-}
 
-/// Whether the file system of what a descriptor holds keeps ACLs at all.
-pub fn keeps_acls(fd: BorrowedFd<'_>) -> bool {
-    let nothing: &mut [u8] = &mut [];
-    !matches!(
-        rustix::fs::getxattr(path_of(fd), List::Access.attribute(), nothing),
-        Err(Errno::OPNOTSUPP | Errno::NOSYS)
-    )
+    /// A descriptor that only names something (`O_PATH`), for what may not be opened.
+    pub fn named(fd: OwnedFd) -> Self {
+        Self { fd: Arc::new(fd), is_open: false }
+    }
+
+    /// What it is now.
+    pub fn look(&self) -> rustix::io::Result<Entry> {
+        fstat(&self.fd).map(|stat| Entry::from(&stat))
+    }
+
+    /// An ACL of it; nothing where it has none.
+    pub fn acl(&self, list: List) -> io::Result<Option<Acl>> {
+        acl(|buffer| self.attribute(list.attribute(), buffer))
+    }
+
+    /// Whether its file system keeps ACLs at all.
+    pub fn keeps_acls(&self) -> bool {
+        let nothing: &mut [u8] = &mut [];
+        let asked = self.attribute(List::Access.attribute(), nothing);
+        !matches!(asked, Err(Errno::OPNOTSUPP | Errno::NOSYS))
+    }
+
+    /// Whether a file runs with more rights than its reader has: whoever could write it, would have them.
+    pub fn has_capabilities(&self) -> bool {
+        let nothing: &mut [u8] = &mut [];
+        self.attribute(CAPABILITY, nothing).is_ok()
+    }
+
+    /// Makes changes of group and mode, and tells of each what became of it; `Unsupported` where the file system took one
+    /// and did not keep it.
+    pub fn set_attributes(&self, changes: &[&Change], mut tell: impl FnMut(&Change, io::Result<()>)) {
+        if changes.is_empty() {
+            return;
+        }
+        let made: Vec<_> = changes.iter().map(|change| self.set_attribute(change)).collect();
+        let after = self.look();
+        for (change, made) in changes.iter().zip(made) {
+            let is_kept = |entry: Entry| match change {
+                Change::Group(gid) => entry.gid == *gid,
+                Change::Mode(_, wanted) => entry.mode == *wanted,
+                _ => true,
+            };
+            tell(change, made.and(after).map_err(Into::into).and_then(|entry| kept(is_kept(entry))));
+        }
+    }
+
+    fn set_attribute(&self, change: &Change) -> rustix::io::Result<()> {
+        match change {
+            Change::Group(gid) if self.is_open => fchown(&self.fd, None, Some(Gid::from_raw(*gid))),
+            Change::Group(gid) => {
+                chownat(&self.fd, c"", None, Some(Gid::from_raw(*gid)), AtFlags::EMPTY_PATH)
+            }
+            Change::Mode(_, mode) if self.is_open => fchmod(&self.fd, Mode::from_raw_mode(*mode)),
+            Change::Mode(_, mode) => chmod(self.path(), Mode::from_raw_mode(*mode)),
+            _ => Ok(()),
+        }
+    }
+
+    fn attribute(&self, name: &str, buffer: &mut [u8]) -> rustix::io::Result<usize> {
+        if self.is_open {
+            rustix::fs::fgetxattr(&self.fd, name, buffer)
+        } else {
+            rustix::fs::getxattr(self.path(), name, buffer)
+        }
+    }
+
+    /// Its path: no link is followed on the way, because there is no way.
+    fn path(&self) -> String {
+        format!("/proc/self/fd/{}", self.fd.as_raw_fd())
+    }
 }
 
 fn acl(get: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> io::Result<Option<Acl>> {
@@ -78,43 +126,28 @@ fn acl(get: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> io::Result<Optio
     }
 }
 
-/// Whether a file runs with more rights than its reader has: whoever could write it, would have them.
-pub fn has_capabilities(fd: BorrowedFd<'_>) -> bool {
-    let nothing: &mut [u8] = &mut [];
-    rustix::fs::getxattr(path_of(fd), CAPABILITY, nothing).is_ok()
-}
-
-/// Makes the same change to what some descriptors hold; `Unsupported` where a file system took it and did not keep it.
+/// Makes the same change of an ACL to some entries; `Unsupported` where a file system took it and did not keep it.
 ///
 /// After an error, those behind the first that failed were not tried.
-pub fn apply<'a>(fds: impl IntoIterator<Item = BorrowedFd<'a>>, change: &Change) -> io::Result<()> {
-    let mut fds = fds.into_iter();
+pub fn set_acls<'a>(entries: impl Iterator<Item = &'a Held> + Clone, change: &Change) -> io::Result<()> {
     match change {
-        Change::Group(gid) => fds.try_for_each(|fd| {
-            chownat(fd, c"", None, Some(Gid::from_raw(*gid)), AtFlags::EMPTY_PATH)?;
-            kept(look(fd)?.gid == *gid)
-        }),
-        Change::Mode(_, mode) => fds.try_for_each(|fd| {
-            chmod(path_of(fd), Mode::from_raw_mode(*mode))?;
-            kept(look(fd)?.mode == *mode)
-        }),
-        Change::Access(_, _, acl) => set(fds, acl, AclOption::ACCESS_ACL),
+        Change::Access(_, _, acl) => set(entries, acl, AclOption::ACCESS_ACL),
         Change::Default(_, acl) => {
-            let fds: Vec<_> = fds.collect();
-            set(fds.iter().copied(), acl, AclOption::DEFAULT_ACL)?;
-            fds.iter().try_for_each(|fd| kept(read(*fd, List::Default)?.is_some()))
+            set(entries.clone(), acl, AclOption::DEFAULT_ACL)?;
+            entries.into_iter().try_for_each(|held| kept(held.acl(List::Default)?.is_some()))
         }
-        Change::NoDefault => {
-            fds.try_for_each(|fd| match removexattr(path_of(fd), List::Default.attribute()) {
+        Change::NoDefault => entries.into_iter().try_for_each(|held| {
+            match removexattr(held.path(), List::Default.attribute()) {
                 Err(Errno::NODATA) => Ok(()),
                 removed => Ok(removed?),
-            })
-        }
+            }
+        }),
+        Change::Group(_) | Change::Mode(..) => Ok(()),
     }
 }
 
-fn set<'a>(fds: impl Iterator<Item = BorrowedFd<'a>>, acl: &Acl, list: AclOption) -> io::Result<()> {
-    let paths: Vec<String> = fds.map(path_of).collect();
+fn set<'a>(entries: impl Iterator<Item = &'a Held>, acl: &Acl, list: AclOption) -> io::Result<()> {
+    let paths: Vec<String> = entries.map(Held::path).collect();
     exacl::setfacl(&paths, &acl.entries(), list)
 }
 

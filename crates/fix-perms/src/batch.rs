@@ -3,11 +3,9 @@
 
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use crate::apply;
+use crate::apply::{self, Held};
 use crate::change::Change;
 
 /// How many descriptors are held open for one call.
@@ -17,7 +15,7 @@ const SIZE: usize = 64;
 #[derive(Debug)]
 pub struct Waiting {
     /// What is changed.
-    pub fd: Arc<OwnedFd>,
+    pub held: Held,
     /// Its path, as it was met.
     pub path: PathBuf,
     /// The ACL.
@@ -42,12 +40,12 @@ impl Batch {
             let change = first.change.clone();
             let (same, others) = rest.into_iter().partition::<Vec<_>, _>(|waiting| waiting.change == change);
             rest = others;
-            if apply::apply(same.iter().map(|waiting| waiting.fd.as_fd()), &change).is_ok() {
+            if apply::set_acls(same.iter().map(|waiting| &waiting.held), &change).is_ok() {
                 same.iter().for_each(|waiting| tell(waiting, Ok(())));
             } else {
                 // Which of them it was is not said, and those behind it were not tried.
                 for waiting in &same {
-                    tell(waiting, apply::apply([waiting.fd.as_fd()], &change));
+                    tell(waiting, apply::set_acls(std::iter::once(&waiting.held), &change));
                 }
             }
         }
