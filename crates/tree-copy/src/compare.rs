@@ -1,10 +1,13 @@
 //! Whether two entries are the same, from what the file system says about them.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use rustix::fs::FileType;
 
 use crate::attributes::{same_access, same_time};
 use crate::capabilities::Capabilities;
-use crate::meta::Meta;
+use crate::file::TICK;
+use crate::meta::{Meta, Time};
 
 /// What is to be done about an entry of the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,13 +22,13 @@ pub(crate) enum Verdict {
 
 /// Judges by type, size, time, device number, mode and owner. The text of links and hidden attributes are not seen here.
 pub(crate) fn compare(source: &Meta, target: &Meta, can: &Capabilities) -> Verdict {
+    // Two entries of the source must not be one in the target: a change of the one changed the other.
+    let alone = source.is_directory() || target.links == 1 || source.links > 1;
     let same_thing = source.kind == target.kind
+        && alone
         && match source.kind {
             FileType::RegularFile => {
-                source.size == target.size
-                    && same_time(source.modified, target.modified, can)
-                    // Two files of the source must not be one in the target: writing to the one changed the other.
-                    && (target.links == 1 || source.links > 1)
+                source.size == target.size && same_time(source.modified, target.modified, can)
             }
             FileType::CharacterDevice | FileType::BlockDevice => source.special == target.special,
             _ => true,
@@ -42,19 +45,53 @@ pub(crate) fn compare(source: &Meta, target: &Meta, can: &Capabilities) -> Verdi
     if same_times && same_access(source, target, can) { Verdict::Same } else { Verdict::Access }
 }
 
-/// Whether a file with the size and time of the target's may have another content all the same: it was renamed to this
-/// place after the copy was made, or written in the same tick of a coarse clock.
-pub(crate) fn may_be_another(source: &Meta, target: &Meta) -> bool {
-    source.changed >= target.changed
+/// The moments that say how far the time of an inode's change can be trusted, by the clock of this machine.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moments {
+    /// Whatever of the source changed after this is looked at more closely.
+    pub recently: Time,
+    /// What of the target changed after this was changed by the pass itself.
+    pub started: Time,
 }
 
-/// Whether extended attributes have to be looked at: they leave no mark but the time of the inode's change.
-///
-/// The target's inode was changed last when it was made, or when a further name of it came or went. If the source's was
-/// changed after that, or since `recently` (in seconds), its attributes may be other ones.
-pub(crate) fn attributes_may_differ(source: &Meta, target: &Meta, recently: i64) -> bool {
-    let has_names = source.kind == FileType::RegularFile && (source.links > 1 || target.links > 1);
-    source.changed >= target.changed || source.changed.0 >= recently || has_names
+impl Moments {
+    /// Those of a pass that starts now.
+    pub fn now() -> Self {
+        // Passes follow each other while programs change the source.
+        const RECENTLY: Duration = Duration::from_mins(1);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let time =
+            |since: Duration| (i64::try_from(since.as_secs()).unwrap_or(i64::MAX), since.subsec_nanos());
+        Self {
+            recently: time(now.saturating_sub(RECENTLY)),
+            // File times are those of the last tick.
+            started: time(now.saturating_sub(TICK)),
+        }
+    }
+
+    /// Whether the source's inode was changed after the target was made like it.
+    ///
+    /// The target's inode was changed last when it was made, or when a further name of it came or went. If that was in
+    /// this pass, because names are linked otherwise now, it says nothing about the copy.
+    fn source_is_newer(&self, source: &Meta, target: &Meta) -> bool {
+        source.changed >= target.changed || target.changed >= self.started
+    }
+
+    /// Whether a file with the size and time of the target's may have another content all the same: it was renamed to
+    /// this place after the copy was made, or written in the same tick of a coarse clock.
+    pub fn may_be_another(&self, source: &Meta, target: &Meta) -> bool {
+        self.source_is_newer(source, target)
+    }
+
+    /// Whether extended attributes have to be looked at: they leave no mark but the time of the inode's change.
+    pub fn attributes_may_differ(&self, source: &Meta, target: &Meta, can: &Capabilities) -> bool {
+        let directory = source.is_directory();
+        let has_names = !directory && (source.links > 1 || target.links > 1);
+        // A directory gets its time after its attributes, while what happens in it changes its inode: with another
+        // time it is another one, or a pass was killed before it came to the attributes.
+        let unfinished = directory && !same_time(source.modified, target.modified, can);
+        self.source_is_newer(source, target) || source.changed >= self.recently || has_names || unfinished
+    }
 }
 
 #[cfg(test)]
@@ -109,5 +146,57 @@ mod tests {
         assert_eq!(compare(&link, &other, &Capabilities::FULL), Verdict::Access);
         let can = Capabilities { link_times: false, ..Capabilities::FULL };
         assert_eq!(compare(&link, &other, &can), Verdict::Same);
+    }
+
+    #[test]
+    fn two_entries_are_not_one_in_the_target() {
+        let full = Capabilities::FULL;
+        for kind in [FileType::RegularFile, FileType::Symlink, FileType::Fifo, FileType::CharacterDevice] {
+            let (one, two) = (Meta { kind, ..FILE }, Meta { kind, links: 2, ..FILE });
+            assert_eq!(compare(&one, &two, &full), Verdict::Other, "{kind:?}");
+            assert_eq!(
+                compare(&two, &one, &full),
+                Verdict::Same,
+                "other names are outside the tree: {kind:?}"
+            );
+        }
+        let directory = Meta { kind: FileType::Directory, ..FILE };
+        assert_eq!(compare(&directory, &Meta { links: 9, ..directory }, &full), Verdict::Same);
+    }
+
+    const MOMENTS: Moments = Moments { recently: (5_000, 0), started: (5_060, 500) };
+
+    #[test]
+    fn a_copy_that_is_newer_than_the_source_is_believed() {
+        let cases = [
+            ((200, 1), false),
+            ((200, 0), true),
+            ((199, 9), true),
+            ((5_060, 499), false),
+            ((5_060, 500), true),
+        ];
+        for (changed, closer) in cases {
+            let target = Meta { changed, ..FILE };
+            assert_eq!(MOMENTS.may_be_another(&FILE, &target), closer, "{changed:?}");
+            assert_eq!(
+                MOMENTS.attributes_may_differ(&FILE, &target, &Capabilities::FULL),
+                closer,
+                "{changed:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn attributes_are_looked_at_where_the_time_of_the_change_says_little() {
+        let differ = |source: Meta, target: Meta| {
+            let target = Meta { changed: (5_001, 0), ..target };
+            MOMENTS.attributes_may_differ(&source, &target, &Capabilities::FULL)
+        };
+        let directory = Meta { kind: FileType::Directory, links: 5, ..FILE };
+        let link = Meta { kind: FileType::Symlink, ..FILE };
+        assert!(!differ(FILE, FILE) && !differ(directory, directory) && !differ(link, link));
+        assert!(differ(Meta { changed: (5_000, 0), ..FILE }, FILE), "changed recently");
+        assert!(differ(Meta { links: 2, ..FILE }, FILE) && differ(link, Meta { links: 2, ..link }));
+        assert!(differ(directory, Meta { modified: (101, 0), ..directory }), "not finished");
     }
 }

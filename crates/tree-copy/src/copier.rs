@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, FileType, readlinkat, statat};
 use rustix::io::Errno;
 
 use crate::attributes::{self, Carried, Fault, Node};
-use crate::compare::{Verdict, attributes_may_differ, compare, may_be_another};
+use crate::compare::{Moments, Verdict, compare};
 use crate::error::{Error, Result};
 use crate::file::{self, Making};
 use crate::folder::{Folder, Pair, TargetSide, visit};
@@ -44,8 +44,7 @@ pub(crate) struct Copier<'a> {
     pub links: Links,
     pub tally: Tally,
     pub making: Making<'a>,
-    /// Whatever of the source changed after this, in seconds since 1970, is looked at more closely.
-    pub recently: i64,
+    pub moments: Moments,
 }
 
 /// An entry that is no directory, on its way through the pass.
@@ -300,7 +299,7 @@ impl Copier<'_> {
             return Ok(Some(if text == entry.text { verdict } else { Verdict::Other }));
         }
         if entry.source.is_file()
-            && (self.options.check == Check::Content || may_be_another(&entry.source, there))
+            && (self.options.check == Check::Content || self.moments.may_be_another(&entry.source, there))
         {
             let source = file::open_source(entry.pair.source.as_fd(), entry.name);
             let (source, _) = match source {
@@ -329,7 +328,7 @@ impl Copier<'_> {
     /// Carries extended attributes over where they may differ; whether they did.
     fn hidden_differ(&self, entry: &Entry<'_>, there: &Meta, target: BorrowedFd<'_>) -> Result<bool> {
         if self.options.check == Check::Metadata
-            && !attributes_may_differ(&entry.source, there, self.recently)
+            && !self.moments.attributes_may_differ(&entry.source, there, self.options.capabilities)
         {
             return Ok(false);
         }

@@ -9,7 +9,7 @@ use rustix::fs::{Mode, fstat, mkdirat};
 use rustix::io::Errno;
 
 use crate::attributes::{self, Fault, Node};
-use crate::compare::{Verdict, attributes_may_differ, compare};
+use crate::compare::{Verdict, compare};
 use crate::copier::{Copier, dropped, look, one_more};
 use crate::error::{Error, Result};
 use crate::folder::{Folder, Pair, TargetSide, open_directory};
@@ -162,7 +162,7 @@ fn finish(
         None => false,
     };
     let look_closer = copier.options.check == Check::Content
-        || folder.before.is_none_or(|before| attributes_may_differ(wanted, &before, copier.recently));
+        || folder.before.is_none_or(|before| copier.moments.attributes_may_differ(wanted, &before, can));
     let now = Meta::from(fstat(target).map_err(refused("read"))?);
     if write {
         attributes::set_access(target, wanted, (now.owner, now.mode), can).map_err(refused("adjust"))?;

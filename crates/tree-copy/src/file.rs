@@ -16,7 +16,7 @@ use crate::meta::Meta;
 const ATTEMPTS: u32 = 3;
 
 /// The longest step of a kernel's clock (100 Hz), by which file times are told apart before Linux 6.13, and some room.
-const TICK: Duration = Duration::from_millis(12);
+pub(crate) const TICK: Duration = Duration::from_millis(12);
 
 /// What is known about the place where files are made.
 #[derive(Debug, Clone, Copy)]

@@ -3,12 +3,12 @@
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fd::OwnedFd;
 use rustix::fs::fstat;
 use rustix::process::{getegid, geteuid};
 
+use crate::compare::Moments;
 use crate::content::Means;
 use crate::copier::{Copier, Tally};
 use crate::durable::{self, Disk};
@@ -55,7 +55,7 @@ pub(crate) fn pass_between(
             umask: durable::umask(),
             sync: options.durable && disk.needs_each_file(),
         },
-        recently: recently(),
+        moments: Moments::now(),
     };
     let root = Folder::root(meta, source_root, Some(target_root), Some(before));
     let roots = Roots { source, target: Some(target), keep: options.keep };
@@ -79,10 +79,4 @@ pub(crate) fn pass_between(
         skipped: count(&tally.skipped),
         digest: sum.bytes(),
     })
-}
-
-/// A minute ago: passes follow each other while programs change the source, and the target's inodes change with its names.
-fn recently() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    i64::try_from(now).unwrap_or(i64::MAX) - 60
 }

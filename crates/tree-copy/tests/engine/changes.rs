@@ -5,7 +5,9 @@ use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
 
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use tree_copy::{Check, Counters, Error, Note, Observer, Options, pass};
 
 use crate::tree::Trees;
@@ -61,7 +63,7 @@ fn a_surplus_goes_only_when_asked() {
     let trees = grown();
     fs::remove_dir_all(trees.source.join("d/e")).unwrap();
     fs::write(trees.target.join("d/mine"), "").unwrap();
-    File::open(trees.source.join("d")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    File::open(trees.source.join("d")).unwrap().set_modified(UNIX_EPOCH).unwrap();
     let compared = trees.pass_with(&Options { write: false, ..trees.options() }).unwrap().0;
     // d itself has another time, e is too much, mine too.
     assert_eq!(compared.differing, 3);
@@ -129,6 +131,67 @@ fn groups_of_hard_links_are_rearranged() {
 }
 
 #[test]
+fn symbolic_links_that_were_one_become_two_and_one_again() {
+    let trees = Trees::new();
+    let path = |name: &str| trees.source.join(name);
+    let set_time = |name: &str| {
+        let time = Timespec { tv_sec: 1, tv_nsec: 0 };
+        let times = Timestamps { last_access: time, last_modification: time };
+        utimensat(CWD, path(name), &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+    };
+    symlink("somewhere", path("a")).unwrap();
+    fs::hard_link(path("a"), path("b")).unwrap();
+    set_time("a");
+    trees.pass_and_compare();
+    // With nothing else to tell them apart.
+    fs::remove_file(path("b")).unwrap();
+    symlink("somewhere", path("b")).unwrap();
+    set_time("b");
+    trees.pass_and_compare();
+    fs::remove_file(path("b")).unwrap();
+    fs::hard_link(path("a"), path("b")).unwrap();
+    trees.pass_and_compare();
+}
+
+#[test]
+fn a_file_renamed_over_another_of_the_same_size_and_time_is_found() {
+    let trees = Trees::new();
+    for name in ["a", "b"] {
+        fs::write(trees.source.join(name), name).unwrap();
+        let file = File::options().write(true).open(trees.source.join(name)).unwrap();
+        file.set_modified(UNIX_EPOCH).unwrap();
+    }
+    trees.pass_and_compare();
+    fs::rename(trees.source.join("b"), trees.source.join("a")).unwrap();
+    trees.pass_and_compare();
+}
+
+#[test]
+fn files_take_the_places_of_the_names_of_one_with_the_same_size_and_time() {
+    let trees = Trees::new();
+    let names = ["a", "b", "c", "d"];
+    let place = |name: &str, text: &str| {
+        let new = trees.source.with_file_name("new");
+        fs::write(&new, text).unwrap();
+        let file = File::options().write(true).open(&new).unwrap();
+        file.set_modified(UNIX_EPOCH).unwrap();
+        fs::rename(&new, trees.source.join(name)).unwrap();
+    };
+    place("a", "old");
+    for name in &names[1..] {
+        fs::hard_link(trees.source.join("a"), trees.source.join(name)).unwrap();
+    }
+    trees.pass_and_compare();
+    // The last name that the pass comes to is the only one left of the target's file, which that has just changed.
+    for name in names {
+        place(name, "new");
+    }
+    let options = Options { threads: 1, ..trees.options() };
+    assert_eq!(trees.pass_with(&options).unwrap().0.copied_files, 4);
+    trees.expect_equal();
+}
+
+#[test]
 fn a_byte_that_changed_behind_the_same_size_and_time_is_found_by_a_close_look() {
     let trees = grown();
     let path = trees.target.join("two");
@@ -136,6 +199,11 @@ fn a_byte_that_changed_behind_the_same_size_and_time_is_found_by_a_close_look() 
     let file = File::options().write(true).open(&path).unwrap();
     file.write_all_at(b"X", 1).unwrap();
     file.set_modified(time).unwrap();
+    // What changed within a tick of the clock before a pass is looked at closely.
+    let meta = file.metadata().unwrap();
+    let changed = Duration::new(meta.ctime().unsigned_abs(), u32::try_from(meta.ctime_nsec()).unwrap());
+    let old = || (UNIX_EPOCH + changed).elapsed().is_ok_and(|age| age > Duration::from_millis(50));
+    kit::wait::until(Duration::from_secs(10), "the clock", || old().then_some(())).unwrap();
     assert_eq!(trees.pass().updated, 0, "metadata does not show it");
     let close = Options { check: Check::Content, ..trees.options() };
     let compared = trees.pass_with(&Options { write: false, ..close }).unwrap().0;
