@@ -7,6 +7,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitCode, ExitStatus};
 
+use crate::logging::harmless;
+
 /// How a tool ended when nothing went wrong that needs a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -123,7 +125,7 @@ fn report(tool: &str, error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     // Nothing is left to tell a caller whose stderr is closed.
-    let _ = io::stderr().write_all(render(tool, error).as_bytes());
+    let _ = io::stderr().write_all(harmless(&render(tool, error)).as_bytes());
     if error.chain().any(is_usage) { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 

@@ -24,10 +24,26 @@ impl Log for Stderr {
             Level::Debug | Level::Trace => "debug: ",
         };
         // A log line that nobody can read must not end the tool.
-        let _ = writeln!(io::stderr(), "{}: {severity}{}", self.tool, record.args());
+        let _ = writeln!(io::stderr(), "{}: {severity}{}", self.tool, harmless(&record.args().to_string()));
     }
 
     fn flush(&self) {}
+}
+
+/// A text that a terminal shows and does not obey: names of files and what other programs say may have anything in them.
+///
+/// Lines and tabs stay, because messages of other programs have them.
+#[must_use]
+pub fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() && !matches!(character, '\n' | '\t') {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
 }
 
 /// Sends `log` records to stderr: warnings and errors always, progress from `verbosity` 0 on, details from 1 on.
@@ -42,4 +58,14 @@ pub fn start(tool: &'static str, verbosity: i8) {
     log::set_max_level(level);
     // Fails only when a logger is there already, which tests in one process may cause.
     let _ = log::set_boxed_logger(Box::new(Stderr { tool }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_told_nothing_but_text() {
+        assert_eq!(harmless("a\u{1b}[2J\u{9b}m\r b\n\tc ä"), "a\\u{1b}[2J\\u{9b}m\\r b\n\tc ä");
+    }
 }
