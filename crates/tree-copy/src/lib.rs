@@ -21,8 +21,14 @@
 //!
 //! | [`Check`] | files | everything |
 //! |---|---|---|
-//! | `Metadata` | size, time | type, mode, owner, text of links; hidden attributes if the source's inode was changed later than the target's |
+//! | `Metadata` | size, time | type, mode, owner, text of links; hidden attributes where they may differ |
 //! | `Content` | every byte as well | hidden attributes always |
+//!
+//! `Metadata` reads the bytes, too, of a file whose inode was changed no earlier than its copy's (it may have been renamed
+//! over another of the same size and time), and of one whose copy the pass itself has just changed, because its names
+//! are linked otherwise now. It looks at the hidden attributes of these and of whatever has several names or changed in
+//! the last minute. A file that came with a renamed directory, and has the size and time of the one that was there,
+//! shows in `Content` alone.
 //!
 //! What the target cannot keep, as its [`Capabilities`] say, is no difference. The root's own time is set, not compared,
 //! because kept names change it.
