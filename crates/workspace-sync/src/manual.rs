@@ -3,11 +3,12 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, anyhow, bail};
 use journal::Journal;
 use kit::{Exit, HintExt, Outcome};
-use tree_copy::{Check, Options, Room, Unobserved};
+use tree_copy::{Check, Counters, Note, Observer, Options, Room, Unobserved, What};
 
 use crate::cli::Cli;
 use crate::progress::{Phase, Progress, Total};
@@ -16,6 +17,11 @@ use kit::units;
 /// Brings `target` into the state of `source` and compares.
 pub fn copy(cli: &Cli, source: &Path, target: &Path, prune: bool, content: bool) -> Outcome {
     refuse_nesting(source, target)?;
+    let check = if content { Check::Content } else { Check::Metadata };
+    if !cli.dry_run && target.is_dir() && is_equal(cli, source, target, prune, check)? {
+        log::info!("{} is equal to {} already", target.display(), source.display());
+        return Ok(Exit::Done);
+    }
     let survey = tree_copy::survey(source, tree_copy::default_threads(), &[], &Unobserved)?;
     if cli.dry_run {
         writeln!(
@@ -46,7 +52,6 @@ pub fn copy(cli: &Cli, source: &Path, target: &Path, prune: bool, content: bool)
     // Nobody waits for it, so that it is told to nobody but the person who typed it.
     let nowhere = Journal::at(Path::new("/dev/null"));
     let progress = Progress::new(&name, Total { entries: survey.entries, bytes: survey.bytes }, &nowhere);
-    let check = if content { Check::Content } else { Check::Metadata };
     let options = Options { check, prune, full_speed: cli.full_speed, ..Options::new(&capabilities) };
     let done = tree_copy::pass(source, target, &options, &progress)?;
     progress.enter(Phase::Comparing);
@@ -66,6 +71,41 @@ pub fn copy(cli: &Cli, source: &Path, target: &Path, prune: bool, content: bool)
         units::count(done.removed)
     );
     Ok(Exit::Done)
+}
+
+/// Whether nothing is to be done: one look at both, which is all that a repeated copy costs.
+fn is_equal(cli: &Cli, source: &Path, target: &Path, prune: bool, check: Check) -> Result<bool> {
+    let capabilities = tree_copy::probe(target)?;
+    let look = Options {
+        check,
+        prune,
+        write: false,
+        durable: false,
+        full_speed: cli.full_speed,
+        ..Options::new(&capabilities)
+    };
+    Ok(tree_copy::pass(source, target, &look, &FirstDifference::default()).map_or_else(
+        |error| if matches!(error, tree_copy::Error::Stopped) { Ok(false) } else { Err(error) },
+        |seen| Ok(seen.differing == 0),
+    )?)
+}
+
+/// Ends a comparison at the first difference: then everything is looked at again anyway.
+#[derive(Default)]
+struct FirstDifference(AtomicBool);
+
+impl Observer for FirstDifference {
+    fn counted(&self, _counters: &Counters) {}
+
+    fn noted(&self, note: Note) {
+        if note.what == What::Differs {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn stop(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// A directory copied into itself would never end, and one that is copied over itself is lost.
