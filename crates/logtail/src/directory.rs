@@ -40,7 +40,7 @@ pub struct Directory {
 }
 
 /// What is in a directory at the moment.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Listing {
     /// The logs by the name of their base, such as `caddy.log`.
     pub families: BTreeMap<String, Family>,
@@ -66,8 +66,19 @@ impl Directory {
         OpenOptions::new().read(true).custom_flags(flags.bits()).open(&self.path).map(Opened)
     }
 
-    /// Everything that counts; a directory that is not there has nothing.
+    /// The files of one log, in a state that they had at one moment: a listing in the middle of a rotation can show a file
+    /// under two names or under none.
+    pub fn family(&self, base: &str) -> io::Result<Family> {
+        let one = || -> io::Result<Family> { Ok(self.list_once()?.families.remove(base).unwrap_or_default()) };
+        settled(one)
+    }
+
+    /// Everything that counts, like [`Directory::family`]; a directory that is not there has nothing.
     pub fn list(&self) -> io::Result<Listing> {
+        settled(|| self.list_once())
+    }
+
+    fn list_once(&self) -> io::Result<Listing> {
         let opened = match self.open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Listing::default()),
             opened => opened?,
@@ -113,6 +124,20 @@ impl Directory {
         let meta = file.metadata()?;
         Ok((meta.is_file() && FileId::of(&meta) == meant).then_some(file))
     }
+}
+
+/// Asks until two answers are the same; after many that are not, the last one has to do.
+fn settled<T: PartialEq>(ask: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    const TRIES: usize = 16;
+    let mut last = ask()?;
+    for _ in 0..TRIES {
+        let next = ask()?;
+        if next == last {
+            break;
+        }
+        last = next;
+    }
+    Ok(last)
 }
 
 impl Opened {

@@ -84,11 +84,11 @@ pub struct Follower {
 
 impl Follower {
     /// Goes on where the last one ended.
-    pub fn new(place: Place, outlet: Outlet) -> Result<Self> {
+    pub fn new(place: Place, outlet: Option<Outlet>) -> Result<Self> {
         let stop = Stop::take_over()?;
         let (watch, blind) = Watch::new();
         let record = Record::new(place.record().path().join(RECORD));
-        let sinks = Sinks { outlet: Some(outlet), record, stamp: String::new() };
+        let sinks = Sinks { outlet, record, stamp: String::new() };
         let mut follower = Self {
             directories: place.sources(),
             left: place.load(),
@@ -130,7 +130,10 @@ impl Follower {
             let now = Instant::now();
             let mut pause = due.map_or(self.watch.pause(), |due| due.saturating_duration_since(now));
             pause = pause.min(self.watch.pause());
-            self.watch.wait(Some(&self.stop), None, pause)?;
+            let output = self.sinks.outlet.as_ref().map(AsFd::as_fd);
+            if self.watch.wait(Some(&self.stop), output, false, pause)? {
+                self.lose_output(io::ErrorKind::BrokenPipe.into(), without_output)?;
+            }
         }
     }
 
@@ -279,20 +282,28 @@ impl Follower {
             match outlet.write() {
                 Ok(true) => return Ok(true),
                 Ok(false) => {}
-                Err(error) if without_output => {
-                    log::warn!("cannot write to the output: {error}; lines go to {RECORD} alone");
-                    self.sinks.outlet = None;
+                Err(error) => {
+                    self.lose_output(error, without_output)?;
                     return Ok(true);
                 }
-                Err(error) => return Err(error.into()),
             }
             if self.stopping.is_some_and(|since| since.elapsed() >= FAREWELL) {
                 return Ok(false);
             }
             let output = self.sinks.outlet.as_ref().map(AsFd::as_fd);
-            self.watch.wait(Some(&self.stop), output, self.watch.pause())?;
+            // A lost reader is an error of the next write.
+            self.watch.wait(Some(&self.stop), output, true, self.watch.pause())?;
             self.notice();
         }
+    }
+
+    fn lose_output(&mut self, error: io::Error, without_output: bool) -> Result<()> {
+        if !without_output {
+            return Err(error.into());
+        }
+        log::warn!("cannot write to the output: {error}; lines go to {RECORD} alone");
+        self.sinks.outlet = None;
+        Ok(())
     }
 
     fn write_record(&mut self) {

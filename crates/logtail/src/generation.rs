@@ -88,8 +88,19 @@ impl Generation {
             return Ok(Some(self.offset));
         }
         // The same beginning, but shorter: an earlier copy, all of which was read. Another beginning: a later content.
-        let length = usize::try_from(copy.metadata()?.len()).unwrap_or(MARK).min(self.head.len());
-        Ok(if holds(&self.head[..length], 0)? { None } else { Some(0) })
+        Ok((!begin_alike(copy, &self.head)?).then_some(0))
+    }
+
+    /// Forgets what was read.
+    pub fn rewind(&mut self) {
+        self.offset = 0;
+        self.head.clear();
+        self.tail.clear();
+    }
+
+    /// The first bytes that are there at the moment.
+    pub fn peek(&self) -> io::Result<Vec<u8>> {
+        beginning(&self.file)
     }
 
     /// The same file from its beginning.
@@ -106,6 +117,20 @@ impl Generation {
     pub fn is_deleted(&self) -> bool {
         self.file.metadata().is_ok_and(|meta| meta.nlink() == 0)
     }
+}
+
+/// Whether a file and these bytes begin in the same way, as far as both go; an empty file is nothing new to anybody.
+pub fn begin_alike(file: &File, head: &[u8]) -> io::Result<bool> {
+    let found = beginning(file)?;
+    let length = found.len().min(head.len());
+    Ok(found.is_empty() || (length > 0 && found[..length] == head[..length]))
+}
+
+fn beginning(file: &File) -> io::Result<Vec<u8>> {
+    let mut head = vec![0; MARK];
+    let length = file.read_at(&mut head, 0)?;
+    head.truncate(length);
+    Ok(head)
 }
 
 #[cfg(test)]

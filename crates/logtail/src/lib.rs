@@ -65,7 +65,14 @@ pub fn run() -> Outcome {
             } else {
                 PathBuf::from(outlet::OWN)
             };
-            Follower::new(Place(cli.root), Outlet::of(&output)?)?.run(to_parent)?;
+            let outlet = match Outlet::of(&output) {
+                Err(error) if to_parent => {
+                    log::warn!("{error:#}; lines go to {} alone", place::RECORD);
+                    None
+                }
+                outlet => Some(outlet?),
+            };
+            Follower::new(Place(cli.root), outlet)?.run(to_parent)?;
             Ok(Exit::Done)
         }
     }

@@ -29,7 +29,12 @@ impl Outlet {
         let file = if own && !kind.is_fifo() && !kind.is_char_device() {
             io::stdout().as_fd().try_clone_to_owned().map(File::from)
         } else {
-            options.append(true).custom_flags(O_NONBLOCK | O_NOCTTY).open(descriptor)
+            // Without a reader, a pipe cannot be opened so (fifo(7)).
+            let unread = |error: io::Error| match error.raw_os_error() {
+                Some(nix::libc::ENXIO) if kind.is_fifo() => io::ErrorKind::BrokenPipe.into(),
+                _ => error,
+            };
+            options.append(true).custom_flags(O_NONBLOCK | O_NOCTTY).open(descriptor).map_err(unread)
         };
         Ok(Self { file: file.with_context(cannot)?, buffer: Vec::new(), taken: 0 })
     }

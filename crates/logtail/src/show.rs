@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, Result};
@@ -88,8 +89,9 @@ impl Viewer {
 
     fn follow(mut self) -> Outcome {
         let (mut watch, _) = Watch::new();
-        let mut out = io::stdout().lock();
+        let stdout = io::stdout();
         loop {
+            let mut out = stdout.lock();
             // A watch that cannot be had makes the pause short.
             let _ = watch.keep(0, &self.record);
             let (wanted, form) = (&self.wanted, self.form);
@@ -106,7 +108,9 @@ impl Viewer {
             })?;
             out.write_all(&text)?;
             out.flush()?;
-            watch.wait(None, None, watch.pause())?;
+            if watch.wait(None, Some(stdout.as_fd()), false, watch.pause())? {
+                return Ok(Exit::Done);
+            }
             watch.hints();
         }
     }
@@ -119,8 +123,7 @@ fn read(
     buffer: &mut [u8],
     take: &mut dyn FnMut(&str) -> io::Result<()>,
 ) -> io::Result<()> {
-    let mut listing = directory.list()?;
-    let family = listing.families.remove(stream.name()).unwrap_or_default();
+    let family = directory.family(stream.name())?;
     stream.look(directory, family, Instant::now())?;
     let mut failed = None;
     let mut emit = |piece: Piece<'_>| {

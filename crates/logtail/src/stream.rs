@@ -1,6 +1,7 @@
 //! One log from its first file to its newest, as if it had never been rotated.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fs::File;
 use std::io;
 use std::mem;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::directory::Directory;
-use crate::generation::{Generation, Read};
+use crate::generation::{self, Generation, Read};
 use crate::identity::FileId;
 use crate::lines::{Lines, Piece};
 use crate::plan::{self, Family};
@@ -28,6 +29,16 @@ pub struct Position {
     known: BTreeSet<FileId>,
 }
 
+/// What a copy of a log is to us.
+enum Copy {
+    /// Of the content that the log still has.
+    OfToday,
+    /// Of nothing that was not read.
+    Read,
+    /// To be read from here on.
+    From(u64),
+}
+
 /// A log while it is followed.
 #[derive(Debug, Default)]
 pub struct Stream {
@@ -39,6 +50,10 @@ pub struct Stream {
     lines: Lines,
     /// Rotated files that are read, or too old to be.
     known: BTreeSet<FileId>,
+    /// They are held open, so that no other file gets their inode numbers between two looks.
+    pinned: BTreeMap<FileId, File>,
+    /// Whether there are rotated files beside an unchanged base that are not known: copies.
+    copied: bool,
     touched: Option<Instant>,
     lost: u64,
 }
@@ -98,9 +113,13 @@ impl Stream {
         self.let_go(now);
         let mut family = family;
         for _ in 0..TRIES {
+            // Names that are gone are forgotten at once: their inodes come back, within a tick of the clock even.
+            let present = family.rotated_ids();
+            self.known.retain(|id| present.contains(id));
             let steps = plan::next(self.queue.back().map(Generation::id), &self.known, &family);
             if steps.is_empty() {
-                return Ok(());
+                self.copied = !present.is_subset(&self.known);
+                return self.pin(directory, &family);
             }
             let mut opened = Vec::new();
             for step in &steps {
@@ -111,11 +130,12 @@ impl Stream {
             }
             if opened.len() == steps.len() {
                 self.queue.extend(opened);
-                self.known = family.rotated_ids();
+                self.known = present;
+                self.copied = false;
                 self.bound();
-                return Ok(());
+                return self.pin(directory, &family);
             }
-            family = self.family(directory)?;
+            family = directory.family(&self.name)?;
         }
         Ok(())
     }
@@ -138,8 +158,14 @@ impl Stream {
                 Read::Rewritten => self.late = None,
             }
         }
-        while let Some(front) = self.queue.front_mut() {
+        loop {
+            let expected = self.begin(directory)?;
+            let Some(front) = self.queue.front_mut() else { break };
             match front.read(buffer)? {
+                // Cut once more since it was looked at.
+                Read::New(bytes) if expected.is_some_and(|head| head.is_empty() || !bytes.starts_with(&head)) => {
+                    front.rewind();
+                }
                 Read::New(bytes) => {
                     self.touched = Some(now);
                     self.lines.feed(bytes, now, emit);
@@ -164,40 +190,95 @@ impl Stream {
     /// The file was copied and cut, or written anew: what we missed is in copies, if there are any.
     fn rewritten(&mut self, directory: &Directory) -> io::Result<()> {
         let Some(front) = self.queue.pop_front() else { return Ok(()) };
-        let mut copies = Vec::new();
-        let mut family = self.family(directory)?;
+        let anew = front.anew()?;
+        let (family, head) = self.settled(directory, &anew)?;
+        self.queue.push_front(anew);
+        self.insert_copies(directory, family, |copy| {
+            let not_cut_yet = !head.is_empty() && generation::begin_alike(copy, &head)?;
+            Ok(if not_cut_yet { Copy::OfToday } else { front.resume_in(copy)?.map_or(Copy::Read, Copy::From) })
+        })
+    }
+
+    /// Before the first byte of the base is read: it may have been copied and cut since it was opened.
+    ///
+    /// Returns how the content begins that may be read next; nothing if that is not the base's beginning.
+    fn begin(&mut self, directory: &Directory) -> io::Result<Option<Vec<u8>>> {
+        let Some(front) = self.queue.front().filter(|front| front.offset() == 0 && self.queue.len() == 1) else {
+            return Ok(None);
+        };
+        // Most logs are empty for long: nothing more is asked about these.
+        if !self.copied && front.peek()?.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        let (family, head) = self.settled(directory, front)?;
+        if family.base != Some(front.id()) {
+            return Ok(None);
+        }
+        self.copied = false;
+        self.insert_copies(directory, family, |copy| {
+            // A copy that begins like the file is one of what we are about to read.
+            Ok(if generation::begin_alike(copy, &head)? { Copy::OfToday } else { Copy::From(0) })
+        })?;
+        Ok((self.queue.len() == 1).then_some(head))
+    }
+
+    /// The files of the log, and how the base begins at the same moment.
+    fn settled(&self, directory: &Directory, base: &Generation) -> io::Result<(Family, Vec<u8>)> {
+        let mut family = directory.family(&self.name)?;
+        let mut head = base.peek()?;
         for _ in 0..TRIES {
-            copies.clear();
-            let new: Vec<_> =
-                family.rotated.iter().rev().filter(|(_, id)| !self.known.contains(id)).copied().collect();
-            let mut gone = false;
-            for (number, id) in new {
-                let Some(file) = directory.open_file(&format!("{}.{number}", self.name), id)? else {
-                    gone = true;
-                    break;
-                };
-                // Only the first one can hold the rest of what we were reading.
-                let resume = if copies.is_empty() { front.resume_in(&file)? } else { Some(0) };
-                if let Some(offset) = resume {
-                    copies.push(Generation::at(file, id, offset)?);
-                }
-            }
-            if !gone {
+            let (next, begins) = (directory.family(&self.name)?, base.peek()?);
+            if next == family && begins == head {
                 break;
             }
-            family = self.family(directory)?;
+            (family, head) = (next, begins);
         }
-        self.known = family.rotated_ids();
-        self.queue.push_front(front.anew()?);
-        for copy in copies.into_iter().rev() {
-            self.queue.push_front(copy);
+        Ok((family, head))
+    }
+
+    fn pin(&mut self, directory: &Directory, family: &Family) -> io::Result<()> {
+        self.pinned.retain(|id, _| self.known.contains(id));
+        for &(number, id) in &family.rotated {
+            if self.known.contains(&id)
+                && !self.pinned.contains_key(&id)
+                && let Some(file) = directory.open_file(&format!("{}.{number}", self.name), id)?
+            {
+                self.pinned.insert(id, file);
+            }
         }
-        self.bound();
         Ok(())
     }
 
-    fn family(&self, directory: &Directory) -> io::Result<Family> {
-        Ok(directory.list()?.families.remove(&self.name).unwrap_or_default())
+    /// Puts what new copies hold before everything else.
+    fn insert_copies(
+        &mut self,
+        directory: &Directory,
+        mut family: Family,
+        judge: impl Fn(&File) -> io::Result<Copy>,
+    ) -> io::Result<()> {
+        'again: for _ in 0..TRIES {
+            let mut copies = Vec::new();
+            let mut known = self.known.clone();
+            for &(number, id) in family.rotated.iter().rev().filter(|(_, id)| !self.known.contains(id)) {
+                let Some(file) = directory.open_file(&format!("{}.{number}", self.name), id)? else {
+                    family = directory.family(&self.name)?;
+                    continue 'again;
+                };
+                match judge(&file)? {
+                    Copy::OfToday => continue,
+                    Copy::Read => {}
+                    Copy::From(offset) => copies.push(Generation::at(file, id, offset)?),
+                }
+                known.insert(id);
+            }
+            self.known = known;
+            for copy in copies.into_iter().rev() {
+                self.queue.push_front(copy);
+            }
+            self.bound();
+            return Ok(());
+        }
+        Ok(())
     }
 
     fn bound(&mut self) {

@@ -100,24 +100,30 @@ impl Watch {
         if self.inotify.is_some() { LOOK } else { LOOK_BLIND }
     }
 
-    /// Waits for an event, for a signal, for the output to take more, or for the time to pass.
+    /// Waits for an event, for a signal, for the output to take more if it is `full`, or for the time to pass; says
+    /// whether the output has no reader any more.
     pub fn wait(
         &self,
         stop: Option<&Stop>,
         output: Option<BorrowedFd<'_>>,
+        full: bool,
         timeout: Duration,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let mut polled: Vec<PollFd<'_>> = Vec::new();
         polled.extend(self.inotify.as_ref().map(|inotify| readable(inotify.as_fd())));
         polled.extend(stop.map(|stop| readable(stop.0.as_fd())));
-        polled.extend(output.map(|output| PollFd::new(output, PollFlags::POLLOUT)));
+        let wanted = if full { PollFlags::POLLOUT } else { PollFlags::empty() };
+        polled.extend(output.map(|output| PollFd::new(output, wanted)));
         // Rounded up: a wait of nothing would only turn round and round.
         let milliseconds = u16::try_from(timeout.as_millis() + 1).unwrap_or(u16::MAX);
         match poll(&mut polled, PollTimeout::from(milliseconds)) {
-            Ok(_) | Err(Errno::EINTR) => Ok(()),
-            Err(error) => Err(error).context("cannot wait for events"),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error).context("cannot wait for events"),
         }
+        let answer = polled.last().filter(|_| output.is_some()).and_then(PollFd::revents);
+        // Of a pipe (poll(2)).
+        Ok(answer.is_some_and(|answer| answer.contains(PollFlags::POLLERR)))
     }
 }
 

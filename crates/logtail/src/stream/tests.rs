@@ -17,7 +17,7 @@ impl Reader {
 
     /// Looks once and reads everything; lines joined by commas.
     fn text(&mut self) -> String {
-        let family = self.stream.family(&self.directory).unwrap();
+        let family = self.directory.family("x.log").unwrap();
         self.stream.look(&self.directory, family, Instant::now()).unwrap();
         let mut shown = Vec::new();
         let mut emit = |piece: Piece<'_>| shown.push(String::from_utf8(piece.text.to_vec()).unwrap());
@@ -137,7 +137,7 @@ fn a_restart_goes_on_where_it_was_wherever_the_file_is_by_now() {
     rename(dir.path(), 5);
     append(&path, "5\n");
     let position = serde_json::from_str(&kept).unwrap();
-    let family = reader.stream.family(&reader.directory).unwrap();
+    let family = reader.directory.family("x.log").unwrap();
     reader.stream = Stream::resumed("x.log", position, &reader.directory, &family).unwrap();
     assert_eq!(reader.text(), "3 is not complete,4,5");
 }
@@ -162,7 +162,7 @@ fn files_that_nobody_reads_are_let_go_and_what_is_lost_is_counted() {
     for _ in 0..HELD + 2 {
         append(&path, "1234567\n");
         rename(dir.path(), 20);
-        let family = reader.stream.family(&reader.directory).unwrap();
+        let family = reader.directory.family("x.log").unwrap();
         reader.stream.look(&reader.directory, family, Instant::now()).unwrap();
     }
     append(&path, "end\n");
