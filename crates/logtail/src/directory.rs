@@ -69,7 +69,8 @@ impl Directory {
     /// The files of one log, in a state that they had at one moment: a listing in the middle of a rotation can show a file
     /// under two names or under none.
     pub fn family(&self, base: &str) -> io::Result<Family> {
-        let one = || -> io::Result<Family> { Ok(self.list_once()?.families.remove(base).unwrap_or_default()) };
+        let one =
+            || -> io::Result<Family> { Ok(self.list_once()?.families.remove(base).unwrap_or_default()) };
         settled(one)
     }
 
@@ -111,11 +112,8 @@ impl Directory {
 
     /// Opens a file of the directory for reading, if it still is the one that was meant.
     pub fn open_file(&self, name: &str, meant: FileId) -> io::Result<Option<File>> {
-        let flags = OFlag::O_RDONLY
-            | OFlag::O_NOFOLLOW
-            | OFlag::O_NONBLOCK
-            | OFlag::O_CLOEXEC
-            | OFlag::O_NOCTTY;
+        let flags =
+            OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
         let file = match openat(&self.open()?.0, name, flags, Mode::empty()) {
             Ok(file) => File::from(file),
             Err(nix::errno::Errno::ENOENT | nix::errno::Errno::ELOOP) => return Ok(None),

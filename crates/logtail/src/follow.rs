@@ -325,9 +325,11 @@ impl Follower {
     fn keep(&mut self) {
         // Logs that have not come back yet keep their place.
         let mut positions = self.left.clone();
-        positions.extend(self.logs.iter().map(|((index, name), log)| {
-            (self.directories[*index].path().join(name), log.stream.position())
-        }));
+        positions.extend(
+            self.logs.iter().map(|((index, name), log)| {
+                (self.directories[*index].path().join(name), log.stream.position())
+            }),
+        );
         if positions == self.kept {
             return;
         }

@@ -66,6 +66,12 @@ impl Generation {
         if new.is_empty() {
             return Ok(Read::End);
         }
+        // After the read: had it been written anew before, this shows it, also where the last bytes happen to be the same.
+        let mut head = [0; MARK];
+        let found = self.file.read_at(&mut head[..self.head.len()], 0)?;
+        if head[..found] != self.head {
+            return Ok(Read::Rewritten);
+        }
         if self.head.len() < MARK {
             let missing = (MARK - self.head.len()).min(new.len());
             self.head.extend_from_slice(&new[..missing]);
@@ -77,18 +83,21 @@ impl Generation {
 
     /// Where to read on in a copy that was made of this file before it was rewritten; nothing if it holds nothing new.
     pub fn resume_in(&self, copy: &File) -> io::Result<Option<u64>> {
-        let holds = |mark: &[u8], at: u64| -> io::Result<bool> {
-            let mut found = vec![0; mark.len()];
-            match copy.read_exact_at(&mut found, at) {
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-                read => read.map(|()| found == mark),
-            }
-        };
-        if holds(&self.tail, self.offset - self.tail.len() as u64)? {
-            return Ok(Some(self.offset));
+        if !begin_alike(copy, &self.head)? {
+            // Of a later content, which was cut as well before we saw it.
+            return Ok(Some(0));
         }
-        // The same beginning, but shorter: an earlier copy, all of which was read. Another beginning: a later content.
-        Ok((!begin_alike(copy, &self.head)?).then_some(0))
+        let mut found = vec![0; self.tail.len()];
+        match copy.read_exact_at(&mut found, self.offset - self.tail.len() as u64) {
+            // An earlier copy, all of which was read.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            read => read.map(|()| (found == self.tail).then_some(self.offset)),
+        }
+    }
+
+    /// Keeps the file's identity from being given to another.
+    pub fn hold(&self) -> io::Result<File> {
+        self.file.try_clone()
     }
 
     /// Forgets what was read.
@@ -180,6 +189,18 @@ mod tests {
             assert_eq!(generation.read(&mut [0; 100]).unwrap(), Read::Rewritten, "{later:?}");
             assert_eq!(all(&mut generation.anew().unwrap()), later.as_bytes());
         }
+    }
+
+    #[test]
+    fn a_file_written_anew_with_the_same_bytes_at_our_place_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.log");
+        let line = "=".repeat(200);
+        fs::write(&path, format!("1{line}")).unwrap();
+        let mut generation = open(&path, 0);
+        all(&mut generation);
+        fs::write(&path, format!("2{line}{line}")).unwrap();
+        assert_eq!(generation.read(&mut [0; 100]).unwrap(), Read::Rewritten);
     }
 
     #[test]

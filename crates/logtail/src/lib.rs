@@ -47,8 +47,8 @@ use std::path::PathBuf;
 use clap::Parser;
 use kit::{Exit, Outcome};
 
-use cli::{Action, Cli};
 pub use cli::command;
+use cli::{Action, Cli};
 use follow::Follower;
 use outlet::Outlet;
 use place::Place;

@@ -206,7 +206,11 @@ mod tests {
         lines.feed(b"\n", Instant::now(), &mut keep(&mut shown));
         assert!(shown.iter().all(|(piece, ..)| piece.len() <= LONGEST));
         assert!(!shown[0].1 && shown[1..].iter().all(|(_, continues, _)| *continues));
-        assert!(shown.pop().is_some_and(|last| { let ended = last.2; shown.push(last); ended }));
+        assert!(shown.pop().is_some_and(|last| {
+            let ended = last.2;
+            shown.push(last);
+            ended
+        }));
         assert_eq!(shown.into_iter().map(|(piece, ..)| piece).collect::<String>(), text);
     }
 }

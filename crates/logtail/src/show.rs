@@ -67,7 +67,9 @@ impl Viewer {
         let cannot = || format!("cannot read {}", self.record.path().join(RECORD).display());
         read(&self.record, &mut self.stream, &mut self.buffer, &mut |line| {
             if let Some(entry) = Entry::parse(line) {
-                if wanted.services.iter().any(|service| service == entry.service) && seen.len() < wanted.services.len() {
+                if wanted.services.iter().any(|service| service == entry.service)
+                    && seen.len() < wanted.services.len()
+                {
                     seen.insert(entry.service.to_owned());
                 }
                 if wanted.takes(&entry) {
@@ -78,7 +80,8 @@ impl Viewer {
         })
         .with_context(cannot)
         .hint(|| "root and members of the group leonardo may: sudo logtail".to_owned())?;
-        let missing: Vec<&String> = wanted.services.iter().filter(|service| !seen.contains(*service)).collect();
+        let missing: Vec<&String> =
+            wanted.services.iter().filter(|service| !seen.contains(*service)).collect();
         if wanted.since.is_none() {
             for service in missing {
                 own_log(place, service, wanted, &mut self.buffer, &mut last)?;
@@ -189,7 +192,8 @@ impl Last {
     fn take(&mut self, entry: &Entry<'_>) -> io::Result<()> {
         self.taken = true;
         let Some(limit) = self.limit else { return self.form.print(&mut io::stdout().lock(), entry) };
-        let mut line = if self.lines.len() < limit { Vec::new() } else { self.lines.pop_front().unwrap_or_default() };
+        let mut line =
+            if self.lines.len() < limit { Vec::new() } else { self.lines.pop_front().unwrap_or_default() };
         line.clear();
         self.form.print(&mut line, entry)?;
         if limit > 0 {

@@ -163,7 +163,9 @@ impl Stream {
             let Some(front) = self.queue.front_mut() else { break };
             match front.read(buffer)? {
                 // Cut once more since it was looked at.
-                Read::New(bytes) if expected.is_some_and(|head| head.is_empty() || !bytes.starts_with(&head)) => {
+                Read::New(bytes)
+                    if expected.is_some_and(|head| head.is_empty() || !bytes.starts_with(&head)) =>
+                {
                     front.rewind();
                 }
                 Read::New(bytes) => {
@@ -184,6 +186,11 @@ impl Stream {
         if let Some((_, mut lines)) = self.late.take() {
             lines.finish(emit);
         }
+        if let Some(done) = &done
+            && let Ok(file) = done.hold()
+        {
+            self.pinned.insert(done.id(), file);
+        }
         self.late = done.filter(|done| !done.is_deleted()).map(|done| (done, Lines::default()));
     }
 
@@ -195,7 +202,11 @@ impl Stream {
         self.queue.push_front(anew);
         self.insert_copies(directory, family, |copy| {
             let not_cut_yet = !head.is_empty() && generation::begin_alike(copy, &head)?;
-            Ok(if not_cut_yet { Copy::OfToday } else { front.resume_in(copy)?.map_or(Copy::Read, Copy::From) })
+            Ok(if not_cut_yet {
+                Copy::OfToday
+            } else {
+                front.resume_in(copy)?.map_or(Copy::Read, Copy::From)
+            })
         })
     }
 
@@ -203,7 +214,8 @@ impl Stream {
     ///
     /// Returns how the content begins that may be read next; nothing if that is not the base's beginning.
     fn begin(&mut self, directory: &Directory) -> io::Result<Option<Vec<u8>>> {
-        let Some(front) = self.queue.front().filter(|front| front.offset() == 0 && self.queue.len() == 1) else {
+        let Some(front) = self.queue.front().filter(|front| front.offset() == 0 && self.queue.len() == 1)
+        else {
             return Ok(None);
         };
         // Most logs are empty for long: nothing more is asked about these.

@@ -82,9 +82,10 @@ impl Watch {
                     continue;
                 };
                 let base = names::base(name).unwrap_or(name);
-                let index = self.watched.iter().position(|watched| {
-                    watched.is_some_and(|(descriptor, _)| descriptor == event.wd)
-                });
+                let index = self
+                    .watched
+                    .iter()
+                    .position(|watched| watched.is_some_and(|(descriptor, _)| descriptor == event.wd));
                 if event.mask.contains(AddWatchFlags::IN_MODIFY) {
                     hints.written.extend(index.map(|index| (index, base.to_owned())));
                 } else {

@@ -26,10 +26,7 @@ fn logs_of_boot_and_of_services_are_named_also_those_that_appear_later() {
     append(&machine.log("caddy"), "after\n");
     assert_eq!(follower.line(), "caddy | after");
     assert_eq!(follower.stop(), (Some(0), vec![]));
-    assert_eq!(
-        machine.record(),
-        "sync | copying\ncaddy | before\nquicktunnel-8188 | new\ncaddy | after\n"
-    );
+    assert_eq!(machine.record(), "sync | copying\ncaddy | before\nquicktunnel-8188 | new\ncaddy | after\n");
 }
 
 #[test]
@@ -91,9 +88,8 @@ fn what_is_no_file_is_refused_by_name_and_no_link_is_followed() {
     symlink(machine.path("secret"), machine.log("link")).unwrap();
     fs::create_dir(machine.log("dir")).unwrap();
     let follower = machine.follow();
-    let refused = |name| {
-        format!("logtail | cannot read {}: it is not a regular file", machine.log(name).display())
-    };
+    let refused =
+        |name| format!("logtail | cannot read {}: it is not a regular file", machine.log(name).display());
     assert_eq!([follower.line(), follower.line()], [refused("dir"), refused("link")]);
     append(&machine.log("x"), "x\n");
     assert_eq!(follower.line(), "x | x");
@@ -147,7 +143,6 @@ fn while_nobody_reads_files_are_opened_and_nothing_is_lost() {
         assert_eq!(follower.line(), format!("x | {}", line(number).trim_end()));
     }
 }
-
 
 #[test]
 fn a_closed_output_is_success() {

@@ -22,11 +22,15 @@ fn check(ahead: usize, rotate: impl Fn(&Path)) {
     let path = machine.log("x");
     append(&path, "");
     let follower = machine.follow();
+    // What was rotated before it came is not its business.
+    follower.has_open(&path);
     let (mut written, mut printed) = (Sha256::new(), Sha256::new());
     let (mut lines, mut seen) = (0, 0);
     let mut read = |follower: &Follower, until: usize| {
         while seen < until {
             let line = follower.line();
+            let number = line.strip_prefix("x | ").and_then(|line| line.split(' ').next());
+            assert_eq!(number.and_then(|number| number.parse().ok()), Some(seen), "{line}");
             printed.update(line.strip_prefix("x | ").unwrap());
             printed.update("\n");
             seen += 1;

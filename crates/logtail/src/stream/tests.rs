@@ -34,10 +34,7 @@ fn append(path: &Path, text: &str) {
 /// Renames as supervisord and logrotate do, and keeps so many rotated files.
 fn rename(dir: &Path, keep: u32) {
     for number in (1..keep).rev() {
-        let _ = fs::rename(
-            dir.join(format!("x.log.{number}")),
-            dir.join(format!("x.log.{}", number + 1)),
-        );
+        let _ = fs::rename(dir.join(format!("x.log.{number}")), dir.join(format!("x.log.{}", number + 1)));
     }
     fs::rename(dir.join("x.log"), dir.join("x.log.1")).unwrap();
 }

@@ -23,6 +23,7 @@ fn every_tool_runs_and_explains_itself() {
             "env-store",
             "gpu-limit",
             "init",
+            "logtail",
             "portal-link",
             "service-portal",
             "set-web-credentials",
