@@ -197,17 +197,18 @@ impl Stream {
     /// The file was copied and cut, or written anew: what we missed is in copies, if there are any.
     fn rewritten(&mut self, directory: &Directory) -> io::Result<()> {
         let Some(front) = self.queue.pop_front() else { return Ok(()) };
-        let anew = front.anew()?;
-        let (family, head) = self.settled(directory, &anew)?;
-        self.queue.push_front(anew);
-        self.insert_copies(directory, family, |copy| {
-            let not_cut_yet = !head.is_empty() && generation::begin_alike(copy, &head)?;
-            Ok(if not_cut_yet {
-                Copy::OfToday
-            } else {
-                front.resume_in(copy)?.map_or(Copy::Read, Copy::From)
-            })
-        })
+        self.queue.push_front(front.anew()?);
+        for _ in 0..TRIES {
+            let (family, head) = self.settled(directory)?;
+            let judged = self.insert_copies(directory, &family, |copy| {
+                let today = !head.is_empty() && generation::begin_alike(copy, &head)?;
+                Ok(if today { Copy::OfToday } else { front.resume_in(copy)?.map_or(Copy::Read, Copy::From) })
+            })?;
+            if judged {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Before the first byte of the base is read: it may have been copied and cut since it was opened.
@@ -218,28 +219,37 @@ impl Stream {
         else {
             return Ok(None);
         };
+        let id = front.id();
         // Most logs are empty for long: nothing more is asked about these.
         if !self.copied && front.peek()?.is_empty() {
             return Ok(Some(Vec::new()));
         }
-        let (family, head) = self.settled(directory, front)?;
-        if family.base != Some(front.id()) {
-            return Ok(None);
-        }
         self.copied = false;
-        self.insert_copies(directory, family, |copy| {
-            // A copy that begins like the file is one of what we are about to read.
-            Ok(if generation::begin_alike(copy, &head)? { Copy::OfToday } else { Copy::From(0) })
-        })?;
-        Ok((self.queue.len() == 1).then_some(head))
+        for _ in 0..TRIES {
+            let (family, head) = self.settled(directory)?;
+            if family.base != Some(id) {
+                return Ok(None);
+            }
+            let judged = self.insert_copies(directory, &family, |copy| {
+                // A copy that begins like the file is one of what we are about to read.
+                Ok(if generation::begin_alike(copy, &head)? { Copy::OfToday } else { Copy::From(0) })
+            })?;
+            if judged {
+                return Ok((self.queue.len() == 1).then_some(head));
+            }
+        }
+        // Files move all the time: the next look asks again.
+        self.copied = true;
+        Ok(Some(Vec::new()))
     }
 
     /// The files of the log, and how the base begins at the same moment.
-    fn settled(&self, directory: &Directory, base: &Generation) -> io::Result<(Family, Vec<u8>)> {
+    fn settled(&self, directory: &Directory) -> io::Result<(Family, Vec<u8>)> {
+        let peek = || self.queue.back().map_or(Ok(Vec::new()), Generation::peek);
         let mut family = directory.family(&self.name)?;
-        let mut head = base.peek()?;
+        let mut head = peek()?;
         for _ in 0..TRIES {
-            let (next, begins) = (directory.family(&self.name)?, base.peek()?);
+            let (next, begins) = (directory.family(&self.name)?, peek()?);
             if next == family && begins == head {
                 break;
             }
@@ -261,36 +271,38 @@ impl Stream {
         Ok(())
     }
 
-    /// Puts what new copies hold before everything else.
+    /// Puts what new copies hold before everything else; says no, and does nothing, if files were renamed meanwhile.
     fn insert_copies(
         &mut self,
         directory: &Directory,
-        mut family: Family,
+        family: &Family,
         judge: impl Fn(&File) -> io::Result<Copy>,
-    ) -> io::Result<()> {
-        'again: for _ in 0..TRIES {
-            let mut copies = Vec::new();
-            let mut known = self.known.clone();
-            for &(number, id) in family.rotated.iter().rev().filter(|(_, id)| !self.known.contains(id)) {
-                let Some(file) = directory.open_file(&format!("{}.{number}", self.name), id)? else {
-                    family = directory.family(&self.name)?;
-                    continue 'again;
-                };
-                match judge(&file)? {
-                    Copy::OfToday => continue,
-                    Copy::Read => {}
-                    Copy::From(offset) => copies.push(Generation::at(file, id, offset)?),
-                }
-                known.insert(id);
+    ) -> io::Result<bool> {
+        let (mut copies, mut judged) = (Vec::new(), Vec::new());
+        for &(number, id) in family.rotated.iter().rev().filter(|(_, id)| !self.known.contains(id)) {
+            let Some(file) = directory.open_file(&format!("{}.{number}", self.name), id)? else {
+                return Ok(false);
+            };
+            // Being made at this moment, and of the content of today therefore.
+            if file.metadata()?.len() == 0 {
+                continue;
             }
-            self.known = known;
-            for copy in copies.into_iter().rev() {
-                self.queue.push_front(copy);
+            let copy = judge(&file)?;
+            if matches!(copy, Copy::OfToday) {
+                continue;
             }
-            self.bound();
-            return Ok(());
+            judged.push((id, file.try_clone()?));
+            if let Copy::From(offset) = copy {
+                copies.push(Generation::at(file, id, offset)?);
+            }
         }
-        Ok(())
+        self.known.extend(judged.iter().map(|&(id, _)| id));
+        self.pinned.extend(judged);
+        for copy in copies.into_iter().rev() {
+            self.queue.push_front(copy);
+        }
+        self.bound();
+        Ok(true)
     }
 
     fn bound(&mut self) {

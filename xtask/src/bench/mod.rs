@@ -4,6 +4,7 @@ mod boot;
 mod gate;
 mod http;
 mod load;
+mod logtail;
 mod rotation;
 mod spread;
 
@@ -29,13 +30,16 @@ enum What {
     Boot(boot::Args),
     /// What asking the portal about every request costs, and what a change of the login does under load
     Gate(gate::Args),
+    /// How much logtail takes, how soon a line is shown, and its memory; needs no engine
+    Logtail(logtail::Args),
 }
 
 /// Runs a measurement and prints its table.
 pub fn run(args: &Args) -> Outcome {
-    with_engine(args.choice, |_, engine| match &args.what {
-        What::Boot(boot) => boot::run(boot, engine),
-        What::Gate(gate) => gate::run(gate, engine),
-    })?;
+    match &args.what {
+        What::Boot(boot) => with_engine(args.choice, |_, engine| boot::run(boot, engine))?,
+        What::Gate(gate) => with_engine(args.choice, |_, engine| gate::run(gate, engine))?,
+        What::Logtail(logtail) => logtail::run(logtail)?,
+    }
     Ok(Exit::Done)
 }
