@@ -16,6 +16,8 @@ use crate::checkout::Checkout;
 /// One line of a usual length.
 const LINE: &str =
     "2026-11-24 00:00:00,000 INFO a line of a program that says what it is doing at the moment, and why\n";
+/// Lines that are written at once.
+const BLOCK: usize = 1_000;
 /// Between two lines of which the time is taken.
 const BETWEEN: Duration = Duration::from_millis(15);
 
@@ -75,12 +77,16 @@ impl Candidate<'_> {
         }
     }
 
-    fn start(&self) -> Result<(Running, PathBuf)> {
+    /// Starts it on a log that has so many lines already.
+    fn start(&self, lines: u64) -> Result<(Running, PathBuf)> {
         let root = std::env::temp_dir().join(format!("leonardo-bench-logtail-{}", std::process::id()));
         let logs = root.join("var/log/supervisor");
         fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
         let log = logs.join("x.log");
-        File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
+        let block = LINE.repeat(BLOCK);
+        File::create(&log)
+            .and_then(|mut file| (0..lines / BLOCK as u64).try_for_each(|_| file.write_all(block.as_bytes())))
+            .with_context(|| format!("cannot write {}", log.display()))?;
         let mut command = match self {
             Self::Ours(program) => {
                 let mut command = Command::new(program);
@@ -116,36 +122,27 @@ impl Drop for Running {
 
 /// MB in a second of a log that is there already, and the peak of the program's own memory in MB.
 fn rate(candidate: &Candidate<'_>, megabytes: u64) -> Result<(f64, f64)> {
-    let (mut running, log) = candidate.start()?;
-    let lines = megabytes * 1_000_000 / LINE.len() as u64;
-    let mut output = running.child.stdout.take().context("there is no output")?;
-    let writer = thread::spawn(move || -> Result<()> {
-        let mut file = OpenOptions::new().append(true).open(log)?;
-        let block = LINE.repeat(1_000);
-        for _ in 0..lines / 1_000 {
-            file.write_all(block.as_bytes())?;
-        }
-        Ok(())
-    });
+    let lines = megabytes * 1_000_000 / LINE.len() as u64 / BLOCK as u64 * BLOCK as u64;
+    let (mut running, _) = candidate.start(lines)?;
     let started = Instant::now();
+    let mut output = running.child.stdout.take().context("there is no output")?;
     let mut buffer = vec![0; 256 * 1024];
     let mut seen = 0;
-    while seen < lines / 1_000 * 1_000 {
+    while seen < lines {
         let got = output.read(&mut buffer).context("cannot read the output")?;
         if got == 0 {
             bail!("{} has ended", candidate.name());
         }
-        seen += buffer[..got].iter().filter(|&&byte| byte == b'\n').count() as u64;
+        seen += memchr::memchr_iter(b'\n', &buffer[..got]).count() as u64;
     }
     let took = started.elapsed();
-    writer.join().map_err(|_| anyhow::anyhow!("the writer ended"))?.context("cannot write the log")?;
     let bytes = u32::try_from(seen * LINE.len() as u64 / 1_000).context("too much to count")?;
     Ok((f64::from(bytes) / 1e3 / took.as_secs_f64(), peak(running.child.id())?))
 }
 
 /// From the write of a line until it can be read at the other end.
 fn latency(candidate: &Candidate<'_>, lines: usize) -> Result<Spread> {
-    let (mut running, log) = candidate.start()?;
+    let (mut running, log) = candidate.start(0)?;
     let mut file = OpenOptions::new().append(true).open(log)?;
     let mut output = BufReader::new(running.child.stdout.take().context("there is no output")?);
     let mut measured = Vec::new();
