@@ -16,6 +16,8 @@ mod gate;
 mod image;
 #[path = "e2e/lifecycle.rs"]
 mod lifecycle;
+#[path = "e2e/logs.rs"]
+mod logs;
 #[path = "e2e/portal.rs"]
 mod portal;
 #[path = "e2e/proxy.rs"]

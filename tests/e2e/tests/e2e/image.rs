@@ -24,6 +24,7 @@ fn every_tool_runs_and_explains_itself() {
             "fix-perms",
             "gpu-limit",
             "init",
+            "logtail",
             "portal-link",
             "service-portal",
             "set-web-credentials",
