@@ -48,9 +48,9 @@ pub enum Record<'a> {
 }
 
 impl Ledger {
-    /// Reads the log; none is an empty one. Records that `believe` refuses (directory of the link, source) are left out.
-    pub fn load(file: &Path, believe: impl Fn(&Path, &Path) -> bool) -> Result<Self> {
-        let mut ledger = Self {
+    /// Knows nothing yet.
+    pub fn empty(file: &Path) -> Self {
+        Self {
             file: file.to_owned(),
             sources: Vec::new(),
             numbers: HashMap::new(),
@@ -58,7 +58,12 @@ impl Ledger {
             directories: BTreeSet::new(),
             records: 0,
             pending: Vec::new(),
-        };
+        }
+    }
+
+    /// Reads the log; none is an empty one. Records that `believe` refuses (directory of the link, source) are left out.
+    pub fn load(file: &Path, believe: impl Fn(&Path, &Path) -> bool) -> Result<Self> {
+        let mut ledger = Self::empty(file);
         let cannot = || format!("cannot read {}", file.display());
         let mut options = OpenOptions::new();
         options.read(true).custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK);
