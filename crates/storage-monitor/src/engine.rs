@@ -29,8 +29,10 @@ use crate::targets::{Source, Targets, in_order};
 pub enum Scope<'a> {
     /// Everything.
     All,
-    /// Where these changes lead.
+    /// Where these changes of the tree lead.
     Changed(&'a Changes),
+    /// Directories with links that were changed themselves, by absolute path.
+    Spoilt(&'a Changes),
 }
 
 /// Who hears of the steps instead of their being made.
@@ -90,11 +92,6 @@ impl Engine {
         }
     }
 
-    /// Where the tree is, as the links name it.
-    pub fn tree(&self) -> &Path {
-        &self.tree
-    }
-
     /// What leads into which directory, as of the last pass.
     pub fn routes(&self) -> &BTreeMap<PathBuf, Vec<Source>> {
         &self.routes
@@ -111,7 +108,11 @@ impl Engine {
         let mut pass = Pass { targets, top, identity, show, gone: BTreeSet::new(), tally: Tally::default() };
         let (mut work, former) = match scope {
             Scope::All => self.begin_all(targets),
-            Scope::Changed(changes) => (self.touched(changes), Work::new()),
+            Scope::Changed(changes) => {
+                let touched = |_: &Path, sources: &[Source]| sources.iter().any(|source| changes.touch(&source.directory));
+                (self.routed(touched), Work::new())
+            }
+            Scope::Spoilt(changes) => (self.routed(|place, _| changes.touch(place)), Work::new()),
         };
         let mut emptied = BTreeMap::new();
         loop {
@@ -151,10 +152,9 @@ impl Engine {
         (work, std::mem::take(&mut self.routes))
     }
 
-    /// The directories into which a changed part of the tree leads.
-    fn touched(&self, changes: &Changes) -> Work {
-        let touched = |source: &Source| changes.touch(&source.directory);
-        let routes = self.routes.iter().filter(|(_, sources)| sources.iter().any(touched));
+    /// Those of the directories into which something leads that are asked for.
+    fn routed(&self, wanted: impl Fn(&Path, &[Source]) -> bool) -> Work {
+        let routes = self.routes.iter().filter(|(place, sources)| wanted(place, sources));
         routes.map(|(place, sources)| (place.clone(), sources.clone())).collect()
     }
 
@@ -224,7 +224,7 @@ impl Engine {
             Ok(there) => without(there.unwrap_or_default(), place, &pass.gone),
             Err(error) => return self.unknown(pass, place, error.to_string()),
         };
-        let numbers: Vec<_> = sources.iter().map(|source| self.ledger.number(&self.tree.join(&source.directory))).collect();
+        let numbers: Vec<_> = sources.iter().map(|source| self.ledger.number(&in_tree(&self.tree, &source.directory))).collect();
         let reserved: Vec<&[u8]> = below(&pass.targets.roots, place)
             .filter_map(|(root, _)| root.file_name().map(OsStr::as_bytes))
             .collect();
@@ -468,6 +468,11 @@ impl Engine {
         }
         removed
     }
+}
+
+/// A directory of a tree; joining nothing would add a slash.
+pub fn in_tree(tree: &Path, directory: &Path) -> PathBuf {
+    if directory.as_os_str().is_empty() { tree.to_owned() } else { tree.join(directory) }
 }
 
 /// The entries directly below a directory.

@@ -39,6 +39,8 @@ mod names;
 mod pace;
 mod places;
 mod plan;
+#[cfg(test)]
+mod property;
 mod quote;
 mod shown;
 mod status;

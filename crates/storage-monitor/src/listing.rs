@@ -113,7 +113,7 @@ impl Listing {
         entries.dedup_by(|one, other| one.name(bytes) == other.name(bytes));
     }
 
-    /// How many entries there are.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.entries.len()
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::changes::Changes;
-use crate::engine::{Engine, Scope, Show};
+use crate::engine::{Engine, Scope, Show, in_tree};
 use crate::evaluate::evaluate;
 use crate::findings::{Conflict, Tally};
 use crate::folder::Identity;
@@ -96,6 +96,11 @@ impl Monitor {
         }
     }
 
+    #[cfg(test)]
+    pub fn set_mapping(&mut self, map: BTreeMap<PathBuf, BTreeSet<PathBuf>>) {
+        self.mapping = Some(Mapping(map));
+    }
+
     /// Where the storage really is.
     fn storage(&self) -> PathBuf {
         fs::canonicalize(&self.places.storage).unwrap_or_else(|_| self.places.storage.clone())
@@ -147,6 +152,8 @@ impl Monitor {
         let mut tally = if image.is_empty() { Tally::default() } else { self.ship(Scope::Changed(&image), None) };
         let storage = changes.below(&self.storage());
         if !storage.is_empty() {
+            // Also links to files of the image are names in the storage, and can be removed there.
+            tally.add(self.ship(Scope::Spoilt(changes), None));
             tally.add(self.link(Scope::Changed(&storage), None));
         }
         tally
@@ -188,9 +195,7 @@ impl Monitor {
         let storage = self.storage();
         let mut all = BTreeMap::new();
         for (top, engine) in [(&storage, &self.mapped), (&self.places.image, &self.shipped)] {
-            // Joining nothing would add a slash, and make it another path.
-            let path = |folder: &Path| if folder.as_os_str().is_empty() { top.clone() } else { top.join(folder) };
-            all.extend(engine.folders.iter().map(|(folder, is)| (path(folder), *is)));
+            all.extend(engine.folders.iter().map(|(folder, is)| (in_tree(top, folder), *is)));
         }
         let keys = self.mapping.iter().flat_map(|mapping| mapping.0.keys());
         // A key whose directory does not exist yet will appear in one of these.
