@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use kit::HintExt;
+use nix::libc;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
@@ -73,16 +74,7 @@ fn trusted(file: &Path) -> Result<Vec<u8>> {
 
 /// What bash wrote to the two streams.
 fn run(file: &Path, workspace: &Path) -> Result<(Vec<u8>, String)> {
-    let mut command = Command::new("/bin/bash");
-    command.args(["--noprofile", "--norc", "-c", PROGRAM, "bash"]).arg(file);
-    command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("WORKSPACE", workspace);
-    command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.process_group(0);
-    if nix::unistd::geteuid().is_root() {
-        // The standard library gives up the supplementary groups with it.
-        command.gid(NOBODY).uid(NOBODY);
-    }
-    let mut child = command.spawn().context("cannot run /bin/bash")?;
+    let mut child = start(file, workspace).context("cannot run /bin/bash")?;
     let deadline = Instant::now() + TIME_LIMIT;
     let streams = (collect(child.stdout.take()), collect(child.stderr.take()));
     let answer = await_both(&streams, deadline).and_then(|streams| ended(&mut child, deadline).map(|()| streams));
@@ -99,6 +91,26 @@ fn run(file: &Path, workspace: &Path) -> Result<(Vec<u8>, String)> {
         bail!("{}: the mapping is larger than {} MB", file.display(), LARGEST >> 20);
     }
     Ok((output, String::from_utf8_lossy(&complaint).trim().to_owned()))
+}
+
+fn start(file: &Path, workspace: &Path) -> std::io::Result<Child> {
+    let bash = || {
+        let mut command = Command::new("/bin/bash");
+        command.args(["--noprofile", "--norc", "-c", PROGRAM, "bash"]).arg(file);
+        command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("WORKSPACE", workspace);
+        command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.process_group(0);
+        command
+    };
+    if nix::unistd::geteuid().is_root() {
+        // The standard library gives up the supplementary groups with it.
+        match bash().gid(NOBODY).uid(NOBODY).spawn() {
+            // A user namespace may know root alone, and then root is nobody else's root.
+            Err(error) if [Some(libc::EINVAL), Some(libc::EPERM)].contains(&error.raw_os_error()) => {}
+            child => return child,
+        }
+    }
+    bash().spawn()
 }
 
 type Stream = Receiver<Vec<u8>>;
