@@ -20,6 +20,7 @@ use crate::gate::{self, Verdict};
 use crate::links::{Link, links};
 use crate::pages::{PortalPage, page};
 use crate::state::State;
+use crate::storage::{Storage, storage};
 use crate::{access, answer, enter, login, unavailable};
 
 /// No form is larger, in bytes.
@@ -69,6 +70,7 @@ struct View {
     links: Vec<Link>,
     ready: bool,
     problems: Vec<String>,
+    storage: Option<Storage>,
 }
 
 async fn view(state: &State, client: Client<'_>) -> View {
@@ -86,6 +88,7 @@ async fn view(state: &State, client: Client<'_>) -> View {
         links: links(services, state.env(), client.host()).await,
         ready: journal::is_ready(&entries),
         problems,
+        storage: storage(state.storage()),
     }
 }
 
@@ -127,8 +130,9 @@ async fn portal(Extract(state): Extract<State>, uri: Uri, headers: HeaderMap) ->
     if !verdict.owns() {
         return not_the_owner(verdict, client);
     }
-    let View { links, ready, problems } = view(&state, Client(&headers)).await;
-    page(StatusCode::OK, &PortalPage { links, ready, problems, can_log_out: verdict == Verdict::Session })
+    let View { links, ready, problems, storage } = view(&state, Client(&headers)).await;
+    let can_log_out = verdict == Verdict::Session;
+    page(StatusCode::OK, &PortalPage { links, ready, storage, problems, can_log_out })
 }
 
 async fn state_json(Extract(state): Extract<State>, headers: HeaderMap) -> Response {
@@ -136,8 +140,9 @@ async fn state_json(Extract(state): Extract<State>, headers: HeaderMap) -> Respo
     if !verdict.owns() {
         return not_the_owner(verdict, Client(&headers));
     }
-    let View { links, ready, problems } = view(&state, Client(&headers)).await;
-    Json(json!({ "ready": ready, "problems": problems, "services": links })).into_response()
+    let View { links, ready, problems, storage } = view(&state, Client(&headers)).await;
+    Json(json!({ "ready": ready, "problems": problems, "storage": storage, "services": links }))
+        .into_response()
 }
 
 /// A guest has come through a link to one service, and the rest is not for guests.

@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, Gid, Mode, OFlags, RenameFlags, Uid, fchmod, fchown, fstat, mkdirat, openat, renameat, renameat_with,
-    symlinkat, unlinkat,
+    AtFlags, Gid, Mode, OFlags, RenameFlags, Uid, fchmod, fchown, fstat, mkdirat, openat, renameat,
+    renameat_with, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -64,7 +64,11 @@ pub fn relink(directory: impl AsFd, link: &[u8], from: &Path, to: &Path) -> io::
         }
         Err(error) => {
             remove_temporary(directory)?;
-            if matches!(error, Errno::INVAL | Errno::NOSYS | Errno::NOENT) { Ok(false) } else { Err(error.into()) }
+            if matches!(error, Errno::INVAL | Errno::NOSYS | Errno::NOENT) {
+                Ok(false)
+            } else {
+                Err(error.into())
+            }
         }
     }
 }
@@ -93,17 +97,17 @@ pub fn make_directory(parent: impl AsFd, directory: &[u8]) -> io::Result<()> {
     let mode = Mode::from_raw_mode(like.st_mode & 0o7777);
     match mkdirat(parent, name(directory), mode) {
         Err(Errno::EXIST) => return Ok(()),
-        made => made?,
+        other => other?,
     }
     let how = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let made = openat(parent, name(directory), how, Mode::empty())?;
-    let is = fstat(&made)?;
+    let new = openat(parent, name(directory), how, Mode::empty())?;
+    let is = fstat(&new)?;
     // File systems without owners or modes refuse; then there is nothing that could be wrong.
     if (is.st_uid, is.st_gid) != (like.st_uid, like.st_gid) {
-        let _ = fchown(&made, Some(Uid::from_raw(like.st_uid)), Some(Gid::from_raw(like.st_gid)));
+        let _ = fchown(&new, Some(Uid::from_raw(like.st_uid)), Some(Gid::from_raw(like.st_gid)));
     }
     if is.st_mode & 0o7777 != mode.as_raw_mode() {
-        let _ = fchmod(&made, mode);
+        let _ = fchmod(&new, mode);
     }
     Ok(())
 }
@@ -154,7 +158,8 @@ mod tests {
         unlink(&directory, b"ours", a).unwrap();
         assert_eq!(target(&path("ours")).unwrap(), "/s/b/ours");
         unlink(&directory, b"ours", b).unwrap();
-        let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut left: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
         assert_eq!(left, ["file", "foreign"]);
     }

@@ -39,7 +39,8 @@ mod tests {
     #[test]
     fn a_name_touches_what_is_below_and_content_only_itself() {
         let set = |paths: &[&str]| paths.iter().map(PathBuf::from).collect::<BTreeSet<_>>();
-        let changes = Changes { contents: set(&["/s/a", "/o"]), names: set(&["/s/b"]) }.below(Path::new("/s"));
+        let changes =
+            Changes { contents: set(&["/s/a", "/o"]), names: set(&["/s/b"]) }.below(Path::new("/s"));
         assert_eq!(changes, Changes { contents: set(&["a"]), names: set(&["b"]) });
         let touched = ["", "a", "a/x", "b", "b/x/y", "bb"].map(|path| changes.touch(Path::new(path)));
         assert_eq!(touched, [false, true, false, true, true, false]);

@@ -23,13 +23,25 @@ pub struct Cli {
     #[command(subcommand)]
     pub task: Option<Task>,
     /// The mappings, for tests
-    #[arg(long, value_name = "FILE", hide = true, global = true, default_value = "/opt/leonardo/storage_monitor/etc/mappings.sh")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        hide = true,
+        global = true,
+        default_value = "/opt/leonardo/storage_monitor/etc/mappings.sh"
+    )]
     pub mappings: PathBuf,
     /// Files of the image, for tests
     #[arg(long, value_name = "DIR", hide = true, global = true, default_value = "/opt/storage")]
     pub image: PathBuf,
     /// What is kept, for tests
-    #[arg(long, value_name = "DIR", hide = true, global = true, default_value = "/var/lib/leonardo/storage-monitor")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        hide = true,
+        global = true,
+        default_value = "/var/lib/leonardo/storage-monitor"
+    )]
     pub state: PathBuf,
     /// The status file, for tests
     #[arg(long, value_name = "FILE", hide = true, global = true, default_value = crate::status::PATH)]

@@ -109,7 +109,9 @@ impl Engine {
         let (mut work, former) = match scope {
             Scope::All => self.begin_all(targets),
             Scope::Changed(changes) => {
-                let touched = |_: &Path, sources: &[Source]| sources.iter().any(|source| changes.touch(&source.directory));
+                let touched = |_: &Path, sources: &[Source]| {
+                    sources.iter().any(|source| changes.touch(&source.directory))
+                };
                 (self.routed(touched), Work::new())
             }
             Scope::Spoilt(changes) => (self.routed(|place, _| changes.touch(place)), Work::new()),
@@ -137,7 +139,8 @@ impl Engine {
             let saved = self.ledger.save().and_then(|()| self.ledger.tidy());
             pass.tally.ledger = saved.err().map(|error| format!("{error:#}"));
         }
-        let routed: BTreeSet<&PathBuf> = self.routes.values().flatten().map(|source| &source.directory).collect();
+        let routed: BTreeSet<&PathBuf> =
+            self.routes.values().flatten().map(|source| &source.directory).collect();
         self.folders.retain(|folder, _| routed.contains(folder));
         Ok(pass.tally)
     }
@@ -224,7 +227,10 @@ impl Engine {
             Ok(there) => without(there.unwrap_or_default(), place, &pass.gone),
             Err(error) => return self.unknown(pass, place, error.to_string()),
         };
-        let numbers: Vec<_> = sources.iter().map(|source| self.ledger.number(&in_tree(&self.tree, &source.directory))).collect();
+        let numbers: Vec<_> = sources
+            .iter()
+            .map(|source| self.ledger.number(&in_tree(&self.tree, &source.directory)))
+            .collect();
         let reserved: Vec<&[u8]> = below(&pass.targets.roots, place)
             .filter_map(|(root, _)| root.file_name().map(OsStr::as_bytes))
             .collect();
@@ -309,10 +315,17 @@ impl Engine {
     }
 
     /// Opens a directory, and makes it first if it is wanted; nothing if it would have been made.
-    fn enter(&mut self, pass: &mut Pass<'_, '_>, place: &Path, unwanted: bool) -> io::Result<Option<OwnedFd>> {
+    fn enter(
+        &mut self,
+        pass: &mut Pass<'_, '_>,
+        place: &Path,
+        unwanted: bool,
+    ) -> io::Result<Option<OwnedFd>> {
         let opened = match folder::open_plain(place) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !unwanted => {
-                let (Some(parent), Some(name)) = (place.parent(), place.file_name()) else { return Err(error) };
+                let (Some(parent), Some(name)) = (place.parent(), place.file_name()) else {
+                    return Err(error);
+                };
                 if let Some(show) = &mut pass.show {
                     // A directory in one that is wanted was shown as a step there.
                     if pass.targets.roots.contains_key(place) && !self.routes.contains_key(parent) {
@@ -338,7 +351,10 @@ impl Engine {
     fn show(&self, place: &Path, plan: &Plan<'_>, gone: &BTreeSet<PathBuf>, show: &mut dyn FnMut(Shown)) {
         let again = gone.iter().any(|gone| gone.parent() == Some(place));
         for step in &plan.steps {
-            let (Step::Link(name, _) | Step::Relink(name, ..) | Step::Unlink(name, _) | Step::MakeDirectory(name)) = step;
+            let (Step::Link(name, _)
+            | Step::Relink(name, ..)
+            | Step::Unlink(name, _)
+            | Step::MakeDirectory(name)) = step;
             let path = place.join(OsStr::from_bytes(name));
             // All else was shown before.
             if again && !gone.contains(&path) {
@@ -368,7 +384,9 @@ impl Engine {
                 Step::Link(name, source) | Step::Relink(name, _, source) => {
                     self.ledger.note(Record::Link(place, name, source));
                 }
-                Step::MakeDirectory(name) => self.ledger.note(Record::Directory(&place.join(OsStr::from_bytes(name)))),
+                Step::MakeDirectory(name) => {
+                    self.ledger.note(Record::Directory(&place.join(OsStr::from_bytes(name))));
+                }
                 Step::Unlink(..) => {}
             }
         }
@@ -392,7 +410,8 @@ impl Engine {
                     (name, made)
                 }
                 Step::Relink(name, from, to) => {
-                    let done = apply::relink(directory, name, self.ledger.source(from), self.ledger.source(to));
+                    let done =
+                        apply::relink(directory, name, self.ledger.source(from), self.ledger.source(to));
                     self.ledger.note(Record::Unlink(place, name, from));
                     tally.linked += 1;
                     (name, done)
@@ -418,7 +437,10 @@ impl Engine {
                     failed.insert(name);
                     tally.failed += 1;
                     if errors.is_empty() {
-                        errors.push(format!("{}: {error}", crate::quote::quoted(Path::new(OsStr::from_bytes(name)))));
+                        errors.push(format!(
+                            "{}: {error}",
+                            crate::quote::quoted(Path::new(OsStr::from_bytes(name)))
+                        ));
                     }
                 }
             }
@@ -444,7 +466,11 @@ impl Engine {
     }
 
     /// Removes directories that we made, that mirror nothing any more and are empty; the deepest first.
-    fn remove_emptied(&mut self, pass: &mut Pass<'_, '_>, emptied: &mut BTreeMap<PathBuf, usize>) -> Vec<PathBuf> {
+    fn remove_emptied(
+        &mut self,
+        pass: &mut Pass<'_, '_>,
+        emptied: &mut BTreeMap<PathBuf, usize>,
+    ) -> Vec<PathBuf> {
         let mut removed = Vec::new();
         while let Some((place, remaining)) = emptied.pop_last() {
             if remaining > 0 {
@@ -454,7 +480,8 @@ impl Engine {
             if let Some(show) = &mut pass.show {
                 show(Shown::RemoveDirectory(place.clone()));
             } else {
-                let done = folder::open_plain(parent).and_then(|parent| apply::remove_directory(parent, name));
+                let done =
+                    folder::open_plain(parent).and_then(|parent| apply::remove_directory(parent, name));
                 if !done.unwrap_or(false) {
                     continue;
                 }
@@ -476,7 +503,10 @@ pub fn in_tree(tree: &Path, directory: &Path) -> PathBuf {
 }
 
 /// The entries directly below a directory.
-fn below<'a, T>(map: &'a BTreeMap<PathBuf, T>, place: &'a Path) -> impl Iterator<Item = (&'a PathBuf, &'a T)> {
+fn below<'a, T>(
+    map: &'a BTreeMap<PathBuf, T>,
+    place: &'a Path,
+) -> impl Iterator<Item = (&'a PathBuf, &'a T)> {
     map.range::<Path, _>((Excluded(place), Unbounded))
         .take_while(move |(path, _)| path.starts_with(place))
         .filter(move |(path, _)| path.parent() == Some(place))
@@ -498,7 +528,10 @@ fn without(mut listing: Listing, place: &Path, gone: &BTreeSet<PathBuf>) -> List
 /// What is ours after some steps have failed: there, what was before.
 fn settle(planned: &Held, former: Option<&Held>, failed: &BTreeSet<&[u8]>) -> Held {
     let mut draft = Draft::default();
-    planned.iter().filter(|(name, _)| !failed.contains(name)).for_each(|(name, source)| draft.link(name, source));
+    planned
+        .iter()
+        .filter(|(name, _)| !failed.contains(name))
+        .for_each(|(name, source)| draft.link(name, source));
     let former = former.into_iter().flat_map(Held::iter);
     former.filter(|(name, _)| failed.contains(name)).for_each(|(name, source)| draft.link(name, source));
     draft.finish()

@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -47,7 +47,8 @@ pub fn evaluate(file: &Path, workspace: &Path) -> Result<Mapping> {
     if let Some(complaint) = complaint.lines().next() {
         bail!("{complaint}");
     }
-    let pairs = fields(&output).ok_or_else(|| anyhow!("{}: ended bash before its own end", file.display()))?;
+    let pairs =
+        fields(&output).ok_or_else(|| anyhow!("{}: ended bash before its own end", file.display()))?;
     Mapping::read(&pairs).map_err(|wrong| match line_of(&text, &wrong.about) {
         Some(line) => anyhow!("{}: line {line}: {}", file.display(), wrong.message),
         None => anyhow!("{}: {}", file.display(), wrong.message),
@@ -77,16 +78,16 @@ fn run(file: &Path, workspace: &Path) -> Result<(Vec<u8>, String)> {
     let mut child = start(file, workspace).context("cannot run /bin/bash")?;
     let deadline = Instant::now() + TIME_LIMIT;
     let streams = (collect(child.stdout.take()), collect(child.stderr.take()));
-    let answer = await_both(&streams, deadline).and_then(|streams| ended(&mut child, deadline).map(|()| streams));
+    let answer =
+        await_both(&streams, deadline).and_then(|streams| ended(&mut child, deadline).map(|()| streams));
     // Also what it left running in the background.
     if let Ok(group) = i32::try_from(child.id()) {
         // Fails if nothing is left.
         let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
     }
     child.wait().context("cannot wait for bash")?;
-    let (output, complaint) = answer.ok_or_else(|| {
-        anyhow!("{}: did not end within {} s", file.display(), TIME_LIMIT.as_secs())
-    })?;
+    let (output, complaint) =
+        answer.ok_or_else(|| anyhow!("{}: did not end within {} s", file.display(), TIME_LIMIT.as_secs()))?;
     if output.len() as u64 >= LARGEST {
         bail!("{}: the mapping is larger than {} MB", file.display(), LARGEST >> 20);
     }
@@ -130,10 +131,7 @@ fn collect(stream: Option<impl Read + Send + 'static>) -> Stream {
 }
 
 fn await_both((output, complaint): &(Stream, Stream), deadline: Instant) -> Option<(Vec<u8>, Vec<u8>)> {
-    let one = |stream: &Stream| match stream.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-        Ok(bytes) => Some(bytes),
-        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-    };
+    let one = |stream: &Stream| stream.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok();
     Some((one(output)?, one(complaint)?))
 }
 
@@ -205,8 +203,10 @@ mod tests {
 
     #[test]
     fn an_error_names_file_and_line() {
-        assert_eq!(complaint("\nstorage_map[a]=/x\nstorage_map[b]=relative\n"),
-            "FILE: line 3: storage_map[\"b\"]: \"relative\" is not an absolute path without ..");
+        assert_eq!(
+            complaint("\nstorage_map[a]=/x\nstorage_map[b]=relative\n"),
+            "FILE: line 3: storage_map[\"b\"]: \"relative\" is not an absolute path without .."
+        );
         assert_eq!(complaint("\n\nif\n"), "FILE: line 4: syntax error: unexpected end of file");
         assert_eq!(complaint("x=1\nstorage_map[a]=$nothing\n"), "FILE: line 2: nothing: unbound variable");
         assert_eq!(complaint("no-such-command\n"), "FILE: line 1: no-such-command: command not found");
@@ -226,8 +226,14 @@ mod tests {
         let who = if us.is_root() { NOBODY } else { us.as_raw() };
         let key = keys[0].to_str().unwrap();
         assert!(key.starts_with(&format!("{who}:none:")), "{key}");
-        let names: Vec<_> = key.split(',').filter_map(|pair| pair.split_once('=')).map(|(name, _)| name).collect();
-        assert!(names.iter().all(|name| ["PATH", "WORKSPACE", "PWD", "SHLVL", "_"].iter().any(|known| name.ends_with(known))), "{key}");
+        let names: Vec<_> =
+            key.split(',').filter_map(|pair| pair.split_once('=')).map(|(name, _)| name).collect();
+        assert!(
+            names.iter().all(|name| ["PATH", "WORKSPACE", "PWD", "SHLVL", "_"]
+                .iter()
+                .any(|known| name.ends_with(known))),
+            "{key}"
+        );
     }
 
     #[test]

@@ -68,7 +68,9 @@ fn reasons(monitor: &Monitor, file: &Path, steps: &[Shown]) -> (Vec<String>, boo
     let keys = monitor.mapping().into_iter().flat_map(|mapping| &mapping.0);
     for (_, directories) in keys.filter(|(key, _)| file.starts_with(key)) {
         let waiting = monitor.waiting().iter().filter(|(directory, _)| directories.contains(*directory));
-        lines.extend(waiting.map(|(directory, why)| format!("not linked: {} waits: {why}", quoted(directory))));
+        lines.extend(
+            waiting.map(|(directory, why)| format!("not linked: {} waits: {why}", quoted(directory))),
+        );
     }
     lines.extend(monitor.problems().into_iter().map(|problem| format!("problem: {problem}")));
     if lines.is_empty() {

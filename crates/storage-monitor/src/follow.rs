@@ -71,18 +71,21 @@ struct Told {
 }
 
 impl Told {
-    fn tell(&mut self, monitor: &Monitor, watch: &Watch, tally: &Tally, events: Events, pause: Duration, scan_began: u64) {
+    fn tell(
+        &mut self,
+        monitor: &Monitor,
+        watch: &Watch,
+        tally: &Tally,
+        events: Events,
+        pause: Duration,
+        scan_began: u64,
+    ) {
         if !tally.is_idle() {
             log::info!("linked {}, removed {}", tally.linked, tally.removed);
         }
         let mut status = monitor.status();
         status.problems.extend(watch.refusal.clone());
-        status.events = match events {
-            Events::Complete => "complete",
-            Events::Partial => "partial",
-            Events::None => "none",
-        }
-        .to_owned();
+        events.name().clone_into(&mut status.events);
         status.rescan_seconds = pause.as_secs();
         status.scan_milliseconds = u64::try_from(monitor.cost.as_millis()).unwrap_or(u64::MAX);
         status.scan_began = scan_began;

@@ -105,7 +105,6 @@ impl Draft {
         loop {
             let change = changes.peek().map(|(name, _)| name.as_slice());
             match (told.peek(), change) {
-                (None, None) => return result,
                 (Some((name, source)), change) if change.is_none_or(|change| *name < change) => {
                     result.push(name, *source);
                     told.next();
@@ -118,7 +117,7 @@ impl Draft {
                         result.push(&name, source);
                     }
                 }
-                (Some(_), None) => return result,
+                (_, None) => return result,
             }
         }
     }

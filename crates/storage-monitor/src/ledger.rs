@@ -187,8 +187,12 @@ impl Ledger {
     /// Notes a record; it is in the log after [`Ledger::save`].
     pub fn note(&mut self, record: Record<'_>) {
         let (operation, path, source) = match record {
-            Record::Link(directory, name, source) => ("+", directory.join(OsStr::from_bytes(name)), Some(source)),
-            Record::Unlink(directory, name, source) => ("-", directory.join(OsStr::from_bytes(name)), Some(source)),
+            Record::Link(directory, name, source) => {
+                ("+", directory.join(OsStr::from_bytes(name)), Some(source))
+            }
+            Record::Unlink(directory, name, source) => {
+                ("-", directory.join(OsStr::from_bytes(name)), Some(source))
+            }
             Record::Directory(path) => {
                 self.directories.insert(path.to_owned());
                 ("d", path.to_owned(), None)
@@ -285,7 +289,8 @@ mod tests {
 
     fn links(ledger: &Ledger) -> Vec<(String, String, String)> {
         let text = |path: &Path| path.to_str().unwrap().to_owned();
-        let all = ledger.links.iter().flat_map(|(directory, held)| held.iter().map(move |link| (directory, link)));
+        let all =
+            ledger.links.iter().flat_map(|(directory, held)| held.iter().map(move |link| (directory, link)));
         all.map(|(directory, (name, source))| {
             (text(directory), String::from_utf8(name.to_vec()).unwrap(), text(ledger.source(source)))
         })

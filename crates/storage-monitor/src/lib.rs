@@ -73,7 +73,8 @@ pub fn run() -> Outcome {
     let places = Places::find(&Env::of_process(), &cli);
     match cli.task.unwrap_or(Task::Run) {
         Task::Run => {
-            let _lock = lock(&places)?.ok_or_else(|| anyhow!("another storage-monitor is running"))
+            let _lock = lock(&places)?
+                .ok_or_else(|| anyhow!("another storage-monitor is running"))
                 .hint(|| "storage-monitor status".to_owned())?;
             follow::follow(Monitor::load(places)?)?;
             Ok(Exit::Done)
@@ -87,7 +88,8 @@ pub fn run() -> Outcome {
 
 /// The right to change links; nothing if another program has it.
 fn lock(places: &Places) -> Result<Option<Lock>> {
-    std::fs::create_dir_all(&places.state).with_context(|| format!("cannot make {}", places.state.display()))?;
+    std::fs::create_dir_all(&places.state)
+        .with_context(|| format!("cannot make {}", places.state.display()))?;
     let lock = Lock::open(&places.lock())?;
     Ok(lock.acquire(Duration::ZERO).is_ok().then_some(lock))
 }

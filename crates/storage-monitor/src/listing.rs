@@ -42,7 +42,7 @@ struct Entry {
 }
 
 impl Entry {
-    fn name<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+    fn name(self, bytes: &[u8]) -> &[u8] {
         &bytes[self.start as usize..][..usize::from(self.length)]
     }
 }
@@ -88,7 +88,9 @@ impl Listing {
             if waits(name).is_some() || unfinished.binary_search(&name).is_ok() {
                 return false;
             }
-            if entry.kind == Kind::Link && statat(directory, OsStr::from_bytes(name), AtFlags::empty()).is_ok() {
+            if entry.kind == Kind::Link
+                && statat(directory, OsStr::from_bytes(name), AtFlags::empty()).is_ok()
+            {
                 entry.kind = Kind::File;
             }
             matches!(entry.kind, Kind::File | Kind::Directory)
@@ -175,7 +177,8 @@ mod tests {
         symlink("loop", path("loop")).unwrap();
         assert!(Command::new("mkfifo").arg(path("pipe")).status().unwrap().success());
         let listing = Listing::offered(fs::File::open(top.path()).unwrap()).unwrap();
-        let found: Vec<_> = listing.iter().map(|(name, kind)| (String::from_utf8_lossy(name), kind)).collect();
+        let found: Vec<_> =
+            listing.iter().map(|(name, kind)| (String::from_utf8_lossy(name), kind)).collect();
         assert_eq!(
             found,
             [

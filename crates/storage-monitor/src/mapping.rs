@@ -28,7 +28,10 @@ impl Mapping {
                 about: about.to_vec(),
             };
             let Some(folder) = plain(key, false) else {
-                return Err(wrong(key, "a key is a path below the storage, without a leading / and without .."));
+                return Err(wrong(
+                    key,
+                    "a key is a path below the storage, without a leading / and without ..",
+                ));
             };
             let lines = value.split(|byte| *byte == b'\n').map(trim).filter(|line| !line.is_empty());
             let directories = mapping.0.entry(folder).or_default();
@@ -88,7 +91,9 @@ mod tests {
             pairs.iter().map(|(key, value)| (key.as_bytes().to_vec(), value.as_bytes().to_vec())).collect();
         let text = |path: &PathBuf| path.to_str().unwrap().to_owned();
         match Mapping::read(&pairs) {
-            Ok(Mapping(map)) => Ok(map.iter().map(|(k, v)| (text(k), v.iter().map(text).collect())).collect()),
+            Ok(Mapping(map)) => {
+                Ok(map.iter().map(|(k, v)| (text(k), v.iter().map(text).collect())).collect())
+            }
             Err(wrong) => Err(wrong.message),
         }
     }
@@ -121,6 +126,9 @@ mod tests {
     #[test]
     fn a_text_is_found_in_its_line() {
         let file = b"# x\nstorage_map[\"a\"]=\"/b\n  c\"\n";
-        assert_eq!([&b"/b"[..], b"c\"", b"absent", b""].map(|text| line_of(file, text)), [Some(2), Some(3), None, None]);
+        assert_eq!(
+            [&b"/b"[..], b"c\"", b"absent", b""].map(|text| line_of(file, text)),
+            [Some(2), Some(3), None, None]
+        );
     }
 }

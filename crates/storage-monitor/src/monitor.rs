@@ -50,7 +50,8 @@ impl Monitor {
         let storage = fs::canonicalize(&places.storage).unwrap_or_else(|_| places.storage.clone());
         // The volume's users can write this ledger: it may speak about the storage and files of the image alone.
         let believe = |directory: &Path, source: &Path| {
-            directory.starts_with(&storage) && (source.as_os_str().is_empty() || source.starts_with(&places.image))
+            directory.starts_with(&storage)
+                && (source.as_os_str().is_empty() || source.starts_with(&places.image))
         };
         let shipped = Ledger::load(&places.shipped_ledger(), believe).unwrap_or_else(|error| {
             log::warn!("{error:#}");
@@ -73,7 +74,15 @@ impl Monitor {
     /// Reads the mappings file if it has changed; says whether another mapping is in force now.
     pub fn read_mapping(&mut self) -> bool {
         let state = fs::metadata(&self.places.mappings).ok();
-        let state = state.map(|meta| [meta.ino().cast_signed(), meta.size().cast_signed(), meta.mtime(), meta.mtime_nsec(), meta.ctime_nsec()]);
+        let state = state.map(|meta| {
+            [
+                meta.ino().cast_signed(),
+                meta.size().cast_signed(),
+                meta.mtime(),
+                meta.mtime_nsec(),
+                meta.ctime_nsec(),
+            ]
+        });
         if state.is_some() && state == self.evaluated {
             return false;
         }
@@ -149,7 +158,8 @@ impl Monitor {
     /// Looks where changes lead.
     pub fn some(&mut self, changes: &Changes) -> Tally {
         let image = changes.below(&self.places.image);
-        let mut tally = if image.is_empty() { Tally::default() } else { self.ship(Scope::Changed(&image), None) };
+        let mut tally =
+            if image.is_empty() { Tally::default() } else { self.ship(Scope::Changed(&image), None) };
         let storage = changes.below(&self.storage());
         if !storage.is_empty() {
             // Also links to files of the image are names in the storage, and can be removed there.
@@ -172,7 +182,8 @@ impl Monitor {
             return Tally::default();
         }
         let targets = std::mem::take(&mut self.targets);
-        let tally = self.note(|monitor| monitor.mapped.pass(&targets, scope, show), "cannot read the storage");
+        let tally =
+            self.note(|monitor| monitor.mapped.pass(&targets, scope, show), "cannot read the storage");
         self.targets = targets;
         tally
     }
@@ -199,10 +210,14 @@ impl Monitor {
         }
         let keys = self.mapping.iter().flat_map(|mapping| mapping.0.keys());
         // A key whose directory does not exist yet will appear in one of these.
-        let above: BTreeSet<PathBuf> = keys.flat_map(|key| storage.join(key).ancestors().skip(1).map(Path::to_owned).collect::<Vec<_>>()).collect();
+        let above: BTreeSet<PathBuf> = keys
+            .flat_map(|key| storage.join(key).ancestors().skip(1).map(Path::to_owned).collect::<Vec<_>>())
+            .collect();
         let more = above.into_iter().filter(|path| path.starts_with(&storage));
         let more = more.chain(self.targets.signs.iter().cloned());
-        let more = more.chain(self.places.mappings.parent().map(Path::to_owned)).chain([storage.clone(), self.places.image.clone()]);
+        let more = more
+            .chain(self.places.mappings.parent().map(Path::to_owned))
+            .chain([storage.clone(), self.places.image.clone()]);
         for path in more {
             if !all.contains_key(&path)
                 && let Some(is) = watch::identity(&path)
@@ -227,7 +242,10 @@ impl Monitor {
     /// The conflicts between files and whatever else has their names.
     pub fn conflicts(&self) -> impl Iterator<Item = (&PathBuf, &Conflict)> {
         // In the storage itself, a user's file wins over the image's, as it should.
-        self.mapped.findings.iter().flat_map(|(place, found)| found.conflicts.iter().map(move |conflict| (place, conflict)))
+        self.mapped
+            .findings
+            .iter()
+            .flat_map(|(place, found)| found.conflicts.iter().map(move |conflict| (place, conflict)))
     }
 
     /// The stage that links the storage into applications.
@@ -268,7 +286,11 @@ impl Monitor {
             links: self.mapped.ledger.count(),
             shipped: self.shipped.ledger.count(),
             conflicts,
-            conflict_list: self.conflicts().take(LISTED).map(|(place, conflict)| sentence(place, conflict)).collect(),
+            conflict_list: self
+                .conflicts()
+                .take(LISTED)
+                .map(|(place, conflict)| sentence(place, conflict))
+                .collect(),
             problems: self.problems().into_iter().take(LISTED).collect(),
             waiting: self.targets.waiting.iter().map(|(path, why)| (quoted(path), why.clone())).collect(),
             ..Status::default()
@@ -297,6 +319,7 @@ pub fn sentence(place: &Path, conflict: &Conflict) -> String {
 
 /// Milliseconds since the machine's start.
 pub fn clock() -> Result<u64> {
-    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).context("cannot read the clock")?;
+    let now =
+        nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).context("cannot read the clock")?;
     Ok(u64::try_from(Duration::from(now).as_millis())?)
 }

@@ -11,7 +11,10 @@ pub fn waits(name: &[u8]) -> Option<&'static str> {
     if name.starts_with(b".") {
         return Some("its name begins with a dot");
     }
-    UNFINISHED.iter().any(|ending| name.ends_with(ending)).then_some("its name is that of an unfinished download")
+    UNFINISHED
+        .iter()
+        .any(|ending| name.ends_with(ending))
+        .then_some("its name is that of an unfinished download")
 }
 
 #[cfg(test)]

@@ -30,6 +30,15 @@ const LOCAL: [u32; 9] = [
 ];
 
 impl Events {
+    /// A word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Partial => "partial",
+            Self::None => "none",
+        }
+    }
+
     /// What is told about two trees together.
     pub fn worst(self, other: Self) -> Self {
         self.max(other)
@@ -39,8 +48,8 @@ impl Events {
 /// What is told about the file system of a directory.
 pub fn events_of(directory: impl AsFd) -> Events {
     match fstatfs(directory) {
-        // The magic numbers are 32 bits wide; the field is as wide as the machine likes, and signed.
-        Ok(found) if LOCAL.iter().any(|magic| i64::from(*magic) == (found.f_type as i64) & 0xffff_ffff) => {
+        // The magic numbers are 32 bits wide, the field has more.
+        Ok(found) if LOCAL.iter().any(|magic| i64::from(*magic) == found.f_type & 0xffff_ffff) => {
             Events::Complete
         }
         _ => Events::Partial,

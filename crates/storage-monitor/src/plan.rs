@@ -154,8 +154,11 @@ impl<'a> Plan<'a> {
                 self.steps.push(Step::MakeDirectory(name));
             }
             (Some(_), None) => {
-                self.conflicts
-                    .extend(indices.into_iter().map(|source| Lost { name, source, why: Loss::Taken }));
+                self.conflicts.extend(indices.into_iter().map(|source| Lost {
+                    name,
+                    source,
+                    why: Loss::Taken,
+                }));
                 return;
             }
         }

@@ -149,7 +149,10 @@ impl World {
             }
             Act::Own(path) => {
                 let whole = self.root.join(path);
-                if !led_by_a_link(&whole) && whole.symlink_metadata().is_err() && fs::write(whole, "own").is_ok() {
+                if !led_by_a_link(&whole)
+                    && whole.symlink_metadata().is_err()
+                    && fs::write(whole, "own").is_ok()
+                {
                     self.own.insert(path.clone());
                 }
             }
@@ -222,7 +225,9 @@ impl World {
         let image = self.root.join("image");
         let storage = self.at("");
         // One that was moved is the user's own.
-        let shipped = |path: &Path| fs::read_link(path).is_ok_and(|to| to == image.join(path.strip_prefix(&storage).unwrap()));
+        let shipped = |path: &Path| {
+            fs::read_link(path).is_ok_and(|to| to == image.join(path.strip_prefix(&storage).unwrap()))
+        };
         clear(&storage, &shipped);
         for target in ["t/one", "t/two"] {
             fs::create_dir_all(self.root.join(target)).unwrap();

@@ -24,8 +24,11 @@ impl Shown {
     /// What the step is about.
     pub fn path(&self) -> &PathBuf {
         match self {
-            Self::Link(path, _) | Self::Relink(path, _) => path,
-            Self::Unlink(path) | Self::MakeDirectory(path) | Self::RemoveDirectory(path) => path,
+            Self::Link(path, _)
+            | Self::Relink(path, _)
+            | Self::Unlink(path)
+            | Self::MakeDirectory(path)
+            | Self::RemoveDirectory(path) => path,
         }
     }
 }

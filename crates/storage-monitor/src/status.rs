@@ -69,6 +69,7 @@ impl Status {
     }
 
     /// Whether the process still is the monitor that wrote this.
+    #[must_use]
     pub fn is_running(&self) -> bool {
         let name = std::fs::read_to_string(format!("/proc/{}/comm", self.pid)).unwrap_or_default();
         // The kernel keeps 15 bytes of a name (proc(5)).
@@ -76,6 +77,7 @@ impl Status {
     }
 
     /// All that somebody should know, as sentences.
+    #[must_use]
     pub fn complaints(&self) -> Vec<String> {
         let mut all = self.problems.clone();
         all.extend(self.waiting.iter().map(|(directory, why)| format!("{directory} waits: {why}")));
@@ -87,19 +89,21 @@ impl Status {
     }
 
     /// One line: what is linked, and how much could not be.
+    #[must_use]
     pub fn summary(&self) -> String {
         let count = |number: usize, one: &str, many: &str| match number {
             1 => format!("1 {one}"),
             number => format!("{number} {many}"),
         };
-        let mut text = format!("{} into applications", count(self.links, "file linked", "files linked"));
+        let mut parts =
+            vec![format!("{} into applications", count(self.links, "file linked", "files linked"))];
         if self.shipped > 0 {
-            text.push_str(&format!(", {} of the image in the storage", count(self.shipped, "file", "files")));
+            parts.push(format!("{} of the image in the storage", count(self.shipped, "file", "files")));
         }
         if self.conflicts > 0 {
-            text.push_str(&format!(", {}", count(self.conflicts, "conflict", "conflicts")));
+            parts.push(count(self.conflicts, "conflict", "conflicts"));
         }
-        text
+        parts.join(", ")
     }
 }
 

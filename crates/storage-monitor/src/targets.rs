@@ -18,7 +18,8 @@ pub struct Source {
 
 /// Sources in their order of precedence, each once.
 pub fn in_order(mut sources: Vec<Source>) -> Vec<Source> {
-    sources.sort_by(|one, other| other.depth.cmp(&one.depth).then_with(|| one.directory.cmp(&other.directory)));
+    sources
+        .sort_by(|one, other| other.depth.cmp(&one.depth).then_with(|| one.directory.cmp(&other.directory)));
     let mut seen = BTreeSet::new();
     sources.retain(|source| seen.insert(source.directory.clone()));
     sources
@@ -59,7 +60,9 @@ pub fn resolve(mapping: &Mapping, storage: &Path, is_ours: impl Fn(&Path) -> boo
                         error.to_string()
                     };
                     targets.waiting.insert(directory.clone(), why);
-                    targets.signs.extend(directory.ancestors().skip(1).find(|path| path.is_dir()).map(Path::to_owned));
+                    targets
+                        .signs
+                        .extend(directory.ancestors().skip(1).find(|path| path.is_dir()).map(Path::to_owned));
                 }
             }
         }

@@ -216,7 +216,9 @@ mod tests {
 
     #[test]
     fn what_changes_names_is_heard_and_what_changes_content_is_not() {
-        for kind in [EventKind::Access(AccessKind::Read), EventKind::Modify(ModifyKind::Data(DataChange::Any))] {
+        for kind in
+            [EventKind::Access(AccessKind::Read), EventKind::Modify(ModifyKind::Data(DataChange::Any))]
+        {
             assert!(heard(kind, "/s/a").is_nothing());
         }
         let file = heard(EventKind::Create(CreateKind::File), "/s/a");

@@ -124,7 +124,8 @@ fn a_directory_of_an_application_that_became_a_link_is_not_followed() {
     fs::remove_dir_all(world.stored("a/sub")).unwrap();
     world.store("a/sub/y");
     world.run(&["once"]);
-    let inside: Vec<_> = fs::read_dir(world.path("victim")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let inside: Vec<_> =
+        fs::read_dir(world.path("victim")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(inside, ["x"], "nothing is made or removed behind the link");
 }
 
@@ -188,7 +189,9 @@ fn more_changes_than_the_kernel_keeps_are_all_found() {
     fs::create_dir(world.stored("a")).unwrap();
     world.start();
     let stop = |signal: &str| {
-        assert!(Command::new("kill").args([signal, &world.process().to_string()]).status().unwrap().success());
+        assert!(
+            Command::new("kill").args([signal, &world.process().to_string()]).status().unwrap().success()
+        );
     };
     let queue: usize =
         fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap().trim().parse().unwrap();
@@ -200,7 +203,8 @@ fn more_changes_than_the_kernel_keeps_are_all_found() {
     world.store("a/late/x");
     stop("-CONT");
     world.until("all", || {
-        fs::read_dir(world.path("app")).unwrap().count() == queue + 11 && world.path("app/late/x").is_symlink()
+        fs::read_dir(world.path("app")).unwrap().count() == queue + 11
+            && world.path("app/late/x").is_symlink()
     });
 }
 

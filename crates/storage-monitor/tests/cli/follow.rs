@@ -72,7 +72,12 @@ fn an_edit_of_the_mapping_takes_effect_at_once_and_a_mistake_in_it_none() {
     world.until("the complaint", || world.run(&["status"]).out.contains(complaint));
     world.store("new/deep/y");
     world.until_links(&["two/", "two/x -> a/x", "y -> new/deep/y"]);
-    assert_eq!(world.log().matches(complaint).count(), 2, "once as it is found, once as a problem: {}", world.log());
+    assert_eq!(
+        world.log().matches(complaint).count(),
+        2,
+        "once as it is found, once as a problem: {}",
+        world.log()
+    );
 }
 
 #[test]
@@ -207,9 +212,11 @@ fn without_watches_changes_are_found_by_looking() {
     let script = "echo 5 > /proc/sys/user/max_inotify_watches && exec \"$0\" \"$@\"";
     command.args(["--user", "--map-root-user", "sh", "-c", script, PROGRAM]);
     world.start_as(command);
-    let state = |world: &World| -> Value { serde_json::from_str(&world.run(&["status", "--json"]).out).unwrap() };
+    let state =
+        |world: &World| -> Value { serde_json::from_str(&world.run(&["status", "--json"]).out).unwrap() };
     world.until("the state", || state(&world)["events"] == "none");
-    let advice = "the kernel grants no more than 5 watches; on the host: sysctl fs.inotify.max_user_watches=1048576";
+    let advice =
+        "the kernel grants no more than 5 watches; on the host: sysctl fs.inotify.max_user_watches=1048576";
     assert_eq!(state(&world)["problems"], serde_json::json!([advice]));
     assert_eq!(state(&world)["rescan_seconds"], 5);
     for directory in 0..10 {

@@ -17,7 +17,10 @@ fn files_are_linked_directories_are_mirrored_and_a_second_run_changes_nothing() 
     }
     let plan = "mkdir \"TOP/app/My two\"\nlink \"TOP/app/My two/a\" -> \"TOP/workspace/storage/models/a\"\n";
     let planned = world.run(&["plan"]);
-    assert!(planned.code == Some(0) && planned.out.starts_with(plan) && planned.error.is_empty(), "{planned:?}");
+    assert!(
+        planned.code == Some(0) && planned.out.starts_with(plan) && planned.error.is_empty(),
+        "{planned:?}"
+    );
     assert_eq!(world.run(&["once", "--dry-run"]), planned);
     assert_eq!(world.links(), [""; 0], "a plan changes nothing");
     assert_eq!(world.run(&["once"]), said(0, "linked 4, removed 0\n", ""));
@@ -152,7 +155,8 @@ fn files_of_the_image_appear_in_the_storage_and_an_upgrade_removes_its_own() {
     fs::remove_dir_all(image("models/sub")).unwrap();
     world.run(&["once"]);
     assert_eq!(world.links(), ["mine -> models/mine", "shipped -> models/shipped", "sub/"]);
-    let left: Vec<_> = fs::read_dir(world.stored("models/sub")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        fs::read_dir(world.stored("models/sub")).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(left, ["foreign"], "only its own");
 }
 

@@ -43,7 +43,8 @@ impl World {
 
     pub fn map(&self, mapping: &str) {
         let top = self.path("");
-        let text = mapping.replace("APP", "TOP/app").replace("TOP", top.to_str().unwrap().trim_end_matches('/'));
+        let text =
+            mapping.replace("APP", "TOP/app").replace("TOP", top.to_str().unwrap().trim_end_matches('/'));
         let new = self.path("mappings.new");
         fs::write(&new, text).unwrap();
         fs::set_permissions(&new, fs::Permissions::from_mode(0o644)).unwrap();
