@@ -24,5 +24,7 @@ mod proxy;
 mod settings;
 #[path = "e2e/ssh.rs"]
 mod ssh;
+#[path = "e2e/storage.rs"]
+mod storage;
 #[path = "e2e/workspace.rs"]
 mod workspace;

@@ -100,9 +100,9 @@ fn of_two_files_of_one_name_that_of_the_longer_key_is_linked() {
         world.store(file);
     }
     let answer = world.run(&["once"]);
-    let lines: Vec<_> = answer.error.lines().collect();
+    let warnings: Vec<_> = answer.error.lines().collect();
     assert_eq!(
-        lines,
+        warnings,
         [
             "storage-monitor: warning: \"TOP/app/x\" leads to \"a/b/x\", not to \"a/x\"",
             "storage-monitor: warning: \"TOP/app/x\" leads to \"a/b/x\", not to \"c/x\"",

@@ -14,7 +14,8 @@ fn every_program_is_as_expected() {
             .map(|line| line.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
             .collect::<Vec<_>>()
     };
-    let expected = ["boot EXITED", "caddy RUNNING", "serviceportal RUNNING", "sshd RUNNING"];
+    let expected =
+        ["boot EXITED", "caddy RUNNING", "serviceportal RUNNING", "sshd RUNNING", "storagemonitor RUNNING"];
     container.until("all programs", || states() == expected);
     let log = container.sh("cat /var/log/supervisor/*.log").text();
     assert!(!log.contains("FATAL") && !log.contains("BACKOFF"), "{log}");
