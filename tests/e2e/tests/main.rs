@@ -26,6 +26,8 @@ mod proxy;
 mod settings;
 #[path = "e2e/ssh.rs"]
 mod ssh;
+#[path = "e2e/storage.rs"]
+mod storage;
 #[path = "e2e/sync.rs"]
 mod sync;
 #[path = "e2e/workspace.rs"]

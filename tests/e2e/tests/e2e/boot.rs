@@ -20,6 +20,7 @@ fn every_program_is_as_expected() {
         "logtail RUNNING",
         "serviceportal RUNNING",
         "sshd RUNNING",
+        "storagemonitor RUNNING",
         // Runs only while programs write to a tree that was switched.
         "workspacesync STOPPED",
     ];

@@ -30,6 +30,7 @@ fn every_tool_runs_and_explains_itself() {
             "set-web-credentials",
             "share",
             "sshd-run",
+            "storage-monitor",
             "workspace-sync"
         ]
     );
