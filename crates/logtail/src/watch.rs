@@ -123,8 +123,8 @@ impl Watch {
             Err(error) => return Err(error).context("cannot wait for events"),
         }
         let answer = polled.last().filter(|_| output.is_some()).and_then(PollFd::revents);
-        // Of a pipe (poll(2)).
-        Ok(answer.is_some_and(|answer| answer.contains(PollFlags::POLLERR)))
+        // The one is said of a pipe, the other of a socket (poll(2)).
+        Ok(answer.is_some_and(|answer| answer.intersects(PollFlags::POLLERR | PollFlags::POLLHUP)))
     }
 }
 

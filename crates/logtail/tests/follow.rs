@@ -7,6 +7,7 @@ mod machine;
 
 use std::fs;
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -191,6 +192,21 @@ fn under_a_supervisor_lines_go_to_its_output_and_the_record_goes_on_without() {
     let pid = nix::unistd::Pid::from_raw(pid.parse().unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     shell.wait().unwrap();
+}
+
+#[test]
+fn a_socket_that_nobody_reads_any_more_is_a_closed_output() {
+    let machine = Machine::new();
+    append(&machine.path("var/log/logtail.log"), "");
+    for args in [&["follow"][..], &[]] {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut child = machine.logtail(args).stdout(OwnedFd::from(theirs)).spawn().unwrap();
+        drop(ours);
+        let ended = kit::wait::until(DEADLINE, "the end", || child.try_wait().unwrap());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(ended.unwrap().code(), Some(0), "{args:?}");
+    }
 }
 
 /// A small file system; needs root.
