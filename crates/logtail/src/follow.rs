@@ -114,17 +114,18 @@ impl Follower {
         let mut buffer = vec![0; CHUNK];
         loop {
             self.notice();
-            while self.read_round(&mut buffer, without_output)? {
-                self.notice();
-            }
+            let more = self.read_round(&mut buffer, without_output)?;
             self.overdue();
             let flushed = self.flush(without_output)?;
-            if self.stopping.is_some() {
+            if self.stopping.is_some() && !more {
                 return self.end(flushed, without_output);
             }
             if flushed && kept.elapsed() >= KEEP {
                 self.keep();
                 kept = Instant::now();
+            }
+            if more {
+                continue;
             }
             let due = self.logs.values().filter_map(|log| log.stream.due()).min();
             let now = Instant::now();

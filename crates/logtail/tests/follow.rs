@@ -209,6 +209,23 @@ fn a_socket_that_nobody_reads_any_more_is_a_closed_output() {
     }
 }
 
+#[test]
+fn positions_are_kept_also_while_there_is_always_more() {
+    let machine = Machine::new();
+    let line = format!("{}\n", "x".repeat(999));
+    append(&machine.log("x"), line.repeat(10_000));
+    let mut child = machine.logtail(&["follow"]).spawn().unwrap();
+    let mut output = child.stdout.take().unwrap();
+    // Far more than is read here until the deadline.
+    kit::wait::until(DEADLINE, "positions", || {
+        output.read_exact(&mut [0; 4096]).unwrap();
+        machine.path("var/lib/logtail/positions.json").exists().then_some(())
+    })
+    .unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 /// A small file system; needs root.
 struct Small(PathBuf);
 
