@@ -72,7 +72,9 @@ pub fn run() -> Outcome {
                 }
                 outlet => Some(outlet?),
             };
-            Follower::new(Place(cli.root), outlet)?.run(to_parent)?;
+            let place = Place(cli.root);
+            let _only = place.claim()?;
+            Follower::new(place, outlet)?.run(to_parent)?;
             Ok(Exit::Done)
         }
     }

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use kit::HintExt;
 use kit::atomic::{self, Placement};
+use kit::lock::Lock;
 
 use crate::directory::{Directory, Which};
 use crate::stream::Position;
@@ -32,6 +35,26 @@ impl Place {
     /// Where the record is.
     pub fn record(&self) -> Directory {
         Directory::new(self.0.join("var/log"), Which::These(&[RECORD]))
+    }
+
+    /// Holds the place of the only follower: two would write every line twice, and over each other's positions.
+    ///
+    /// Where nothing can be locked, such as on a file system that is read only, there is nothing to hold.
+    pub fn claim(&self) -> Result<Option<Lock>> {
+        let parent = self.0.join("var/lib/logtail");
+        let opened =
+            fs::create_dir_all(&parent).map_err(Into::into).and_then(|()| Lock::open(&parent.join("lock")));
+        let lock = match opened {
+            Ok(lock) => lock,
+            Err(error) => {
+                log::warn!("{error:#}; another follower would not be noticed");
+                return Ok(None);
+            }
+        };
+        lock.acquire(Duration::ZERO)
+            .context("the logs are followed already")
+            .hint(|| "logtail without follow shows them".to_owned())?;
+        Ok(Some(lock))
     }
 
     fn positions(&self) -> PathBuf {

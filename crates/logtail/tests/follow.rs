@@ -226,6 +226,22 @@ fn positions_are_kept_also_while_there_is_always_more() {
     child.wait().unwrap();
 }
 
+#[test]
+fn a_second_follower_is_refused_because_every_line_would_be_there_twice() {
+    let machine = Machine::new();
+    append(&machine.log("x"), "1\n");
+    let first = machine.follow();
+    assert_eq!(first.line(), "x | 1");
+    let second = machine.follow();
+    let ended = kit::wait::until(DEADLINE, "the end", {
+        let mut second = second;
+        move || second.child.try_wait().unwrap()
+    });
+    assert_eq!(ended.unwrap().code(), Some(1));
+    assert_eq!(machine.record(), "x | 1\n");
+    assert_eq!(first.stop(), (Some(0), vec![]));
+}
+
 /// A small file system; needs root.
 struct Small(PathBuf);
 
