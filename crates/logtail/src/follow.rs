@@ -37,6 +37,8 @@ type Key = (usize, String);
 struct Followed {
     label: String,
     stream: Stream,
+    /// Why it could not be read the last time.
+    trouble: Option<String>,
 }
 
 /// Where lines go.
@@ -207,7 +209,7 @@ impl Follower {
                         None => Stream::whole(&name),
                     };
                     let service = names::service(&name).unwrap_or(&name);
-                    Followed { label: entry::label(service), stream }
+                    Followed { label: entry::label(service), stream, trouble: None }
                 });
                 if let Err(error) = followed.stream.look(directory, family, now) {
                     trouble(&name, error.to_string());
@@ -249,13 +251,17 @@ impl Follower {
             self.sinks.stamp = clock::written(SystemTime::now());
             let sinks = &mut self.sinks;
             let mut emit = |piece: Piece<'_>| sinks.put(&log.label, piece);
-            match log.stream.read(&self.directories[key.0], buffer, now, &mut emit) {
-                Ok(true) => {
-                    self.ready.insert(key);
-                    progress = true;
-                }
-                Ok(false) => {}
-                Err(error) => self.sinks.remark(&format!("cannot read {}: {error}", log.label)),
+            let read = log.stream.read(&self.directories[key.0], buffer, now, &mut emit);
+            let trouble = read.as_ref().err().map(|error| format!("cannot read {}: {error}", log.label));
+            if let Some(trouble) = &trouble
+                && log.trouble.as_ref() != Some(trouble)
+            {
+                self.sinks.remark(trouble);
+            }
+            log.trouble = trouble;
+            if matches!(read, Ok(true)) {
+                self.ready.insert(key);
+                progress = true;
             }
             if !self.flush(without_output)? {
                 return Ok(false);

@@ -242,6 +242,27 @@ fn a_second_follower_is_refused_because_every_line_would_be_there_twice() {
     assert_eq!(first.stop(), (Some(0), vec![]));
 }
 
+#[test]
+fn a_log_that_cannot_be_read_is_named_once() {
+    let machine = Machine::new();
+    append(&machine.log("x"), "");
+    let follower = machine.follow();
+    follower.has_open(&machine.log("x"));
+    // Still open and watched, and no place any more where rotated files could be looked for.
+    let moved = machine.path("moved");
+    fs::rename(machine.path("var/log/supervisor"), &moved).unwrap();
+    symlink(&moved, machine.path("var/log/supervisor")).unwrap();
+    append(&moved.join("x.log"), "1\n");
+    let mut lines = [follower.line(), follower.line()];
+    lines.sort();
+    let directory = machine.path("var/log/supervisor/");
+    let why = "Not a directory (os error 20)";
+    let said = [format!("cannot read {}: {why}", directory.display()), format!("cannot read x: {why}")];
+    assert_eq!(lines, said.map(|text| format!("logtail | {text}")));
+    append(&moved.join("x.log"), "2\n");
+    assert_eq!(follower.stop(), (Some(0), vec![]));
+}
+
 /// A small file system; needs root.
 struct Small(PathBuf);
 
