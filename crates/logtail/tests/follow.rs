@@ -11,6 +11,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::thread;
 
 use machine::{DEADLINE, Follower, Machine, append, has_open};
 
@@ -277,7 +278,8 @@ impl Small {
 
 impl Drop for Small {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).status();
+        let status = Command::new("umount").arg(&self.0).status();
+        assert!(thread::panicking() || status.unwrap().success(), "{} stays mounted", self.0.display());
     }
 }
 
@@ -304,6 +306,7 @@ fn on_a_full_disk_lines_are_still_shown_and_the_record_tells_what_it_lacks() {
     let mut lines = [follower.line(), follower.line()];
     lines.sort();
     assert_eq!(lines, [said, format!("x | {long}")]);
+    drop(file);
     fs::remove_file(&filler).unwrap();
     append(&machine.log("x"), "3\n");
     assert_eq!(follower.line(), "x | 3");
