@@ -2,11 +2,13 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use nix::unistd::{Gid, fchown};
+
+use crate::identity::FileId;
 
 /// A file is followed by the next one when it has this many bytes.
 const SIZE: u64 = 10_000_000;
@@ -18,7 +20,7 @@ const KEPT: u32 = 4;
 pub struct Record {
     path: PathBuf,
     size: u64,
-    file: Option<(File, u64)>,
+    file: Option<File>,
     buffer: Vec<u8>,
     /// Lines that could not be written since the last that could.
     missing: usize,
@@ -56,7 +58,6 @@ impl Record {
         let written = self.try_write();
         if written.is_err() {
             self.missing += lines;
-            self.file = None;
         } else {
             self.missing = 0;
         }
@@ -65,53 +66,76 @@ impl Record {
     }
 
     fn try_write(&mut self) -> io::Result<()> {
-        if self.file.as_ref().is_some_and(|(_, length)| *length >= self.size) {
+        // Somebody may have removed it, or cut it.
+        let mut file = match self.file.take().filter(|file| self.is_in_place(file)) {
+            Some(file) => file,
+            None => self.open()?,
+        };
+        if file.metadata()?.len() >= self.size {
             self.rotate()?;
+            file = self.open()?;
         }
-        if self.file.is_none() {
-            self.file = Some(self.open()?);
-        }
-        let Some((file, length)) = &mut self.file else { return Ok(()) };
+        let length = file.metadata()?.len();
         if let Err(error) = file.write_all(&self.buffer) {
             // Half a line would be taken for a whole one, or for the beginning of the next.
-            let _ = file.set_len(*length);
+            let _ = file.set_len(length);
             return Err(error);
         }
-        *length += self.buffer.len() as u64;
+        self.file = Some(file);
         Ok(())
     }
 
-    fn open(&self) -> io::Result<(File, u64)> {
+    fn is_in_place(&self, file: &File) -> bool {
+        let ids = (fs::symlink_metadata(&self.path), file.metadata());
+        matches!(ids, (Ok(named), Ok(open)) if FileId::of(&named) == FileId::of(&open))
+    }
+
+    fn open(&self) -> io::Result<File> {
         let mut options = OpenOptions::new();
-        options.append(true).create(true).mode(0o640).custom_flags(O_NOFOLLOW | O_NONBLOCK);
-        let file = options.open(&self.path)?;
+        options.read(true).append(true).custom_flags(O_NOFOLLOW | O_NONBLOCK);
+        let mut file = match options.open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.create(&mut options)?,
+            opened => opened?,
+        };
         let meta = file.metadata()?;
         if !meta.is_file() {
             return Err(io::Error::other("it is not a regular file"));
         }
-        if meta.len() == 0 {
-            self.resemble_last(&file);
+        if meta.len() > 0 {
+            let mut last = [0];
+            file.read_exact_at(&mut last, meta.len() - 1)?;
+            if last != *b"\n" {
+                // Of a writer that was killed.
+                file.write_all(b"\n")?;
+            }
         }
-        Ok((file, meta.len()))
+        Ok(file)
+    }
+
+    /// A new file has its readers before it has its name: one who waits for it opens it at once.
+    fn create(&self, options: &mut OpenOptions) -> io::Result<File> {
+        let temporary = self.path.with_extension("log.new");
+        present(fs::remove_file(&temporary))?;
+        let file = options.create_new(true).mode(0o640).open(&temporary)?;
+        self.resemble_last(&file);
+        fs::rename(&temporary, &self.path)?;
+        Ok(file)
     }
 
     /// Who could read the last file can read this one. Where that does not work, root alone can, which is safe.
     fn resemble_last(&self, file: &File) {
-        if let Ok(last) = fs::symlink_metadata(self.older(1)).or_else(|_| fs::symlink_metadata(&self.path)) {
+        if let Ok(last) = fs::symlink_metadata(self.older(1)) {
             let _ = fchown(file, None, Some(Gid::from_raw(last.gid())));
             let _ = file.set_permissions(fs::Permissions::from_mode(last.mode() & 0o640));
         }
     }
 
-    /// From the oldest on, so that a kill in between leaves a gap in the numbers and nothing else.
-    fn rotate(&mut self) -> io::Result<()> {
-        self.file = None;
-        let present = |result: io::Result<()>| match result {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        };
-        for number in (1..KEPT).rev() {
-            present(fs::rename(self.older(number), self.older(number + 1)))?;
+    /// From the oldest on, so that a kill in between leaves a gap in the numbers and nothing else; a gap is filled first.
+    fn rotate(&self) -> io::Result<()> {
+        let is_free = |number: &u32| fs::symlink_metadata(self.older(*number)).is_err();
+        let free = (1..KEPT).find(is_free).unwrap_or(KEPT);
+        for number in (1..free).rev() {
+            fs::rename(self.older(number), self.older(number + 1))?;
         }
         present(fs::rename(&self.path, self.older(1)))
     }
@@ -123,8 +147,20 @@ impl Record {
     }
 }
 
+/// What is not there is as good as gone.
+fn present(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
+    use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+
     use super::*;
 
     fn write(record: &mut Record, text: &str) -> io::Result<()> {
@@ -147,6 +183,82 @@ mod tests {
         assert_eq!((text(&path).as_str(), kept.concat().as_str()), ("6 x\n", "5 x\n4 x\n3 x\n2 x\n"));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 5);
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o640);
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_rotated_does_not_grow_and_what_is_older_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("logtail.log");
+        let mut record = Record { size: 4, ..Record::new(path.clone()) };
+        for number in 1..=KEPT {
+            fs::write(record.older(number), number.to_string()).unwrap();
+        }
+        write(&mut record, "1 x\n").unwrap();
+        // A mount point cannot be renamed; this needs root.
+        let mount =
+            |args: &[&str]| Command::new(args[0]).args(&args[1..]).arg(&path).status().unwrap().success();
+        assert!(mount(&["mount", "--bind", path.to_str().unwrap()]));
+        let written: Vec<_> = (0..6).map(|_| write(&mut record, "2 x\n").is_ok()).collect();
+        assert!(mount(&["umount"]));
+        assert_eq!((written, record.missing()), (vec![false; 6], 6));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "1 x\n");
+        let kept = (2..=KEPT).map(|number| fs::read_to_string(record.older(number)).unwrap());
+        assert_eq!(kept.collect::<Vec<_>>(), ["1", "2", "3"]);
+    }
+
+    #[test]
+    fn a_record_that_somebody_removes_or_cuts_is_written_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("logtail.log");
+        let mut record = Record::new(path.clone());
+        write(&mut record, "1\n").unwrap();
+        fs::remove_file(&path).unwrap();
+        write(&mut record, "2\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "2\n");
+        fs::write(&path, "").unwrap();
+        write(&mut record, "3\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "3\n");
+    }
+
+    #[test]
+    fn a_gap_that_a_kill_left_is_filled_and_no_older_file_is_pushed_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("logtail.log");
+        let mut record = Record { size: 4, ..Record::new(path.clone()) };
+        for number in [2, 3, KEPT] {
+            fs::write(record.older(number), number.to_string()).unwrap();
+        }
+        write(&mut record, "1 x\n").unwrap();
+        write(&mut record, "2 x\n").unwrap();
+        let kept = (1..=KEPT).map(|number| fs::read_to_string(record.older(number)).unwrap());
+        assert_eq!(kept.collect::<Vec<_>>(), ["1 x\n", "2", "3", "4"]);
+    }
+
+    #[test]
+    fn half_a_line_that_a_kill_left_does_not_swallow_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("logtail.log");
+        fs::write(&path, "1\n2 is ha").unwrap();
+        write(&mut Record::new(path.clone()), "2 is half\n").unwrap();
+        write(&mut Record::new(path.clone()), "3\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "1\n2 is ha\n2 is half\n3\n");
+    }
+
+    #[test]
+    fn a_new_file_has_its_readers_before_it_has_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("logtail.log");
+        let mut record = Record { size: 4, ..Record::new(path.clone()) };
+        write(&mut record, "1 x\n").unwrap();
+        let events = Inotify::init(InitFlags::IN_NONBLOCK).unwrap();
+        events.add_watch(dir.path(), AddWatchFlags::IN_ALL_EVENTS).unwrap();
+        write(&mut record, "2 x\n").unwrap();
+        let events = events.read_events().unwrap().into_iter();
+        let of_name = events.filter(|event| event.name.as_deref() == path.file_name());
+        let masks: Vec<_> = of_name.map(|event| event.mask).collect();
+        assert!(masks.contains(&AddWatchFlags::IN_MOVED_TO), "{masks:?}");
+        assert!(!masks.contains(&AddWatchFlags::IN_CREATE), "{masks:?}");
+        assert!(!masks.contains(&AddWatchFlags::IN_ATTRIB), "{masks:?}");
     }
 
     #[test]
