@@ -20,6 +20,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// The same where the kernel gives no events at all.
 const LOOK_BLIND: Duration = Duration::from_millis(100);
 
+/// Events are taken in so many parts of 4 KiB at most: those who write may be faster than we count.
+const PARTS: usize = 16;
+
 /// What the kernel's events say: hints, never the truth.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Hints {
@@ -75,7 +78,8 @@ impl Watch {
     pub fn hints(&self) -> Hints {
         let mut hints = Hints::default();
         let Some(inotify) = &self.inotify else { return hints };
-        while let Ok(events) = inotify.read_events() {
+        for _ in 0..PARTS {
+            let Ok(events) = inotify.read_events() else { break };
             for event in events {
                 let Some(name) = event.name.as_deref().and_then(|name| name.to_str()) else {
                     hints.look = true;
@@ -150,6 +154,7 @@ impl Stop {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::Write;
 
     use super::*;
     use crate::directory::Which;
@@ -167,6 +172,22 @@ mod tests {
         fs::rename(dir.path().join("x.log.1"), dir.path().join("x.log.2")).unwrap();
         assert_eq!(watch.hints(), Hints { look: true, written: BTreeSet::new() });
         assert_eq!(watch.hints(), Hints::default());
+    }
+
+    #[test]
+    fn events_without_end_are_taken_in_parts() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = Directory::new(dir.path().into(), Which::Every);
+        let mut logs = ["x.log", "y.log"].map(|name| fs::File::create(dir.path().join(name)).unwrap());
+        let (mut watch, _) = Watch::new();
+        watch.keep(0, &directory).unwrap();
+        // Two in turn: the kernel puts equal neighbours together.
+        for _ in 0..PARTS * 128 {
+            logs.iter_mut().for_each(|log| log.write_all(b"x").unwrap());
+        }
+        let written = BTreeSet::from(["x.log", "y.log"].map(|name| (0, name.to_owned())));
+        assert_eq!(watch.hints().written, written);
+        assert_eq!(watch.hints().written, written);
     }
 
     #[test]
