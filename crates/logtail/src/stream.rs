@@ -39,6 +39,15 @@ enum Copy {
     From(u64),
 }
 
+/// Where a line begins that goes on in a later file.
+#[derive(Debug)]
+struct Cut {
+    file: FileId,
+    offset: u64,
+    /// Files that hold nothing but a part of it.
+    over: BTreeSet<FileId>,
+}
+
 /// A log while it is followed.
 #[derive(Debug, Default)]
 pub struct Stream {
@@ -48,6 +57,8 @@ pub struct Stream {
     /// The one before: its writer may not have noticed yet that it was rotated.
     late: Option<(Generation, Lines)>,
     lines: Lines,
+    /// Where the pending bytes begin, if that is not in the first file of the queue.
+    cut: Option<Cut>,
     /// Rotated files that are read, or too old to be.
     known: BTreeSet<FileId>,
     /// They are held open, so that no other file gets their inode numbers between two looks.
@@ -100,12 +111,17 @@ impl Stream {
 
     /// Where to go on after a restart.
     pub fn position(&self) -> Position {
-        let unread: BTreeSet<FileId> = self.queue.iter().skip(1).map(Generation::id).collect();
-        Position {
-            file: self.queue.front().map(Generation::id),
-            offset: self.queue.front().map_or(0, |front| front.offset().saturating_sub(self.lines.pending())),
-            known: self.known.difference(&unread).copied().collect(),
-        }
+        let (front, pending) = (self.queue.front(), self.lines.pending());
+        let read = front.map_or(0, Generation::offset);
+        let mut unread: BTreeSet<FileId> = self.queue.iter().skip(1).map(Generation::id).collect();
+        let (file, offset) = match &self.cut {
+            Some(cut) if pending > read => {
+                unread.extend(front.map(Generation::id).into_iter().chain(cut.over.iter().copied()));
+                (Some(cut.file), cut.offset)
+            }
+            _ => (front.map(Generation::id), read.saturating_sub(pending)),
+        };
+        Position { file, offset, known: self.known.difference(&unread).copied().collect() }
     }
 
     /// Opens what is new, so that it can be read whatever it is renamed to.
@@ -183,6 +199,17 @@ impl Stream {
 
     fn advance(&mut self, emit: &mut dyn FnMut(Piece<'_>)) {
         let done = self.queue.pop_front();
+        if let Some(done) = &done {
+            let pending = self.lines.pending();
+            match &mut self.cut {
+                Some(cut) if pending > done.offset() => drop(cut.over.insert(done.id())),
+                _ => {
+                    let offset = done.offset().saturating_sub(pending);
+                    let cut = || Cut { file: done.id(), offset, over: BTreeSet::new() };
+                    self.cut = (pending > 0).then(cut);
+                }
+            }
+        }
         if let Some((_, mut lines)) = self.late.take() {
             lines.finish(emit);
         }
@@ -197,6 +224,7 @@ impl Stream {
     /// The file was copied and cut, or written anew: what we missed is in copies, if there are any.
     fn rewritten(&mut self, directory: &Directory) -> io::Result<()> {
         let Some(front) = self.queue.pop_front() else { return Ok(()) };
+        self.cut = None;
         self.queue.push_front(front.anew()?);
         for _ in 0..TRIES {
             let (family, head) = self.settled(directory)?;
@@ -307,12 +335,16 @@ impl Stream {
 
     fn bound(&mut self) {
         while self.queue.len() > HELD {
+            self.cut = None;
             self.lost += self.queue.pop_front().map_or(0, |oldest| oldest.unread());
         }
     }
 
     fn let_go(&mut self, now: Instant) {
-        if self.late.as_ref().is_some_and(|(late, _)| late.is_deleted() && late.unread() == 0) {
+        let is_over = |(late, lines): &(Generation, Lines)| {
+            late.is_deleted() && late.unread() == 0 && lines.pending() == 0
+        };
+        if self.late.as_ref().is_some_and(is_over) {
             self.late = None;
         }
         let quiet = self.touched.is_none_or(|touched| now.duration_since(touched) >= DELETED);
@@ -321,6 +353,7 @@ impl Stream {
             && self.queue.front().is_some_and(|only| only.is_deleted() && only.unread() == 0)
         {
             self.queue.clear();
+            self.cut = None;
         }
     }
 

@@ -140,6 +140,45 @@ fn a_restart_goes_on_where_it_was_wherever_the_file_is_by_now() {
 }
 
 #[test]
+fn a_line_that_a_rotation_cut_is_whole_also_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
+    append(&path, "one\nt");
+    assert_eq!(reader.text(), "one");
+    for part in ["w", "o"] {
+        rename(dir.path(), 5);
+        append(&path, part);
+        assert_eq!(reader.text(), "");
+    }
+    let kept = serde_json::to_string(&reader.stream.position()).unwrap();
+    append(&path, " is whole\n");
+    let family = reader.directory.family("x.log").unwrap();
+    let position = serde_json::from_str(&kept).unwrap();
+    let resumed = Stream::resumed("x.log", position, &reader.directory, &family).unwrap();
+    assert_eq!(reader.text(), "two is whole");
+    reader.stream = resumed;
+    assert_eq!(reader.text(), "two is whole");
+}
+
+#[test]
+fn half_a_line_in_a_file_that_goes_is_still_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
+    append(&path, "1\n");
+    reader.text();
+    rename(dir.path(), 1);
+    append(&path, "new\n");
+    assert_eq!(reader.text(), "new");
+    append(&dir.path().join("x.log.1"), "late");
+    assert_eq!(reader.text(), "");
+    fs::remove_file(dir.path().join("x.log.1")).unwrap();
+    assert_eq!(reader.text(), "");
+    let mut shown = Vec::new();
+    reader.stream.finish(&mut |piece| shown.extend_from_slice(piece.text));
+    assert_eq!(shown, b"late");
+}
+
+#[test]
 fn a_deleted_log_and_its_successor_are_both_read() {
     let dir = tempfile::tempdir().unwrap();
     let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
