@@ -18,6 +18,7 @@ use crate::lines::Piece;
 use crate::names;
 use crate::outlet::Outlet;
 use crate::place::{Place, RECORD};
+use crate::plan::Family;
 use crate::record::Record;
 use crate::stream::{Position, Stream};
 use crate::watch::{Stop, Watch};
@@ -198,9 +199,10 @@ impl Follower {
                 .filter(|((_, name), _)| !listing.families.contains_key(name))
                 .map(|((_, name), _)| name.clone())
                 .collect();
-            let gone = gone.into_iter().map(|name| (name, crate::plan::Family::default()));
+            let gone = gone.into_iter().map(|name| (name, Family::default()));
             for (name, family) in listing.families.into_iter().chain(gone) {
                 let path = directory.path().join(&name);
+                let is_gone = family == Family::default();
                 let followed = self.logs.entry((index, name.clone())).or_insert_with(|| {
                     let stream = match self.left.remove(&path) {
                         Some(position) => Stream::resumed(&name, position, directory, &family)
@@ -219,7 +221,11 @@ impl Follower {
                     let text = format!("{lost} bytes of {} are lost: rotated away unread", followed.label);
                     self.sinks.remark(&text);
                 }
-                self.ready.insert((index, name));
+                if is_gone && followed.stream.is_over() {
+                    self.logs.remove(&(index, name));
+                } else {
+                    self.ready.insert((index, name));
+                }
             }
         }
         self.remark(troubles);

@@ -357,6 +357,11 @@ impl Stream {
         }
     }
 
+    /// Whether there is nothing left: no file is open, and every byte is handed out.
+    pub fn is_over(&self) -> bool {
+        self.queue.is_empty() && self.late.is_none() && self.lines.pending() == 0
+    }
+
     /// When [`Stream::overdue`] has something to show if nothing comes.
     pub fn due(&self) -> Option<Instant> {
         let late = self.late.as_ref().and_then(|(_, lines)| lines.due());

@@ -264,6 +264,25 @@ fn a_log_that_cannot_be_read_is_named_once() {
     assert_eq!(follower.stop(), (Some(0), vec![]));
 }
 
+#[test]
+fn a_log_that_is_gone_is_forgotten() {
+    let machine = Machine::new();
+    append(&machine.log("gone"), "");
+    append(&machine.log("x"), "1\n");
+    let follower = machine.follow();
+    assert_eq!(follower.line(), "x | 1");
+    follower.has_open(&machine.log("gone"));
+    fs::remove_file(machine.log("gone")).unwrap();
+    let forgotten = || {
+        let positions =
+            fs::read_to_string(machine.path("var/lib/logtail/positions.json")).unwrap_or_default();
+        (positions.contains("/x.log") && !positions.contains("/gone.log")).then_some(())
+    };
+    kit::wait::until(DEADLINE, "positions without it", forgotten).unwrap();
+    append(&machine.log("gone"), "again\n");
+    assert_eq!(follower.line(), "gone | again");
+}
+
 /// A small file system; needs root.
 struct Small(PathBuf);
 
