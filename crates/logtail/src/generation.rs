@@ -4,10 +4,15 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
+use nix::errno::Errno;
+use nix::unistd::{Whence, lseek};
+
 use crate::identity::FileId;
 
 /// So much of a file's beginning, and of what was read last, is remembered, in bytes.
 const MARK: usize = 64;
+/// Less than this many zeros are not looked at closer, in bytes.
+const BLOCK: usize = 4096;
 
 /// A file that is open, and how far it is read.
 #[derive(Debug)]
@@ -77,8 +82,31 @@ impl Generation {
             self.head.extend_from_slice(&new[..missing]);
         }
         self.tail = got[got.len() - MARK.min(got.len())..].to_vec();
+        let begin = self.offset;
         self.offset += new.len() as u64;
+        // The beginning tells files apart and is always shown.
+        if begin > 0 && new.len() >= BLOCK && new.iter().all(|&byte| byte == 0) {
+            let data = self.data_after(begin)?;
+            if data > self.offset {
+                self.offset = data;
+                self.tail = vec![0; MARK];
+                return Ok(Read::New(&[]));
+            }
+        }
         Ok(Read::New(new))
+    }
+
+    /// Where the next bytes are that somebody wrote (lseek(2)), or the end; this place itself where nobody knows.
+    ///
+    /// A file that is cut under a writer who does not append gets a hole up to where the writer was.
+    fn data_after(&self, offset: u64) -> io::Result<u64> {
+        let end = self.file.metadata()?.len();
+        let from = i64::try_from(offset).unwrap_or(i64::MAX);
+        Ok(match lseek(&self.file, from, Whence::SeekData) {
+            Ok(data) => u64::try_from(data).unwrap_or(offset),
+            Err(Errno::ENXIO) => end,
+            Err(_) => offset,
+        })
     }
 
     /// Where to read on in a copy that was made of this file before it was rewritten; nothing if it holds nothing new.
@@ -201,6 +229,29 @@ mod tests {
         all(&mut generation);
         fs::write(&path, format!("2{line}{line}")).unwrap();
         assert_eq!(generation.read(&mut [0; 100]).unwrap(), Read::Rewritten);
+    }
+
+    #[test]
+    fn a_hole_that_a_cut_left_is_stepped_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.log");
+        // Its writer goes on where it was, because it does not append.
+        let file = File::create(&path).unwrap();
+        file.write_all_at(b"end\n", 10_000_000_000).unwrap();
+        let (mut generation, mut buffer, mut got) = (open(&path, 0), vec![0; 64 * 1024], Vec::new());
+        while got.len() < 1_000_000
+            && let Read::New(new) = generation.read(&mut buffer).unwrap()
+        {
+            got.extend_from_slice(new);
+        }
+        assert!(got.len() < 1_000_000 && got.ends_with(b"end\n"), "{}", got.len());
+        file.set_len(20_000_000_000).unwrap();
+        let shown = (0..3).map(|_| match generation.read(&mut buffer).unwrap() {
+            Read::New(new) => new.len(),
+            _ => 0,
+        });
+        assert_eq!(shown.collect::<Vec<_>>(), [64 * 1024 - MARK, 0, 0], "one block has data");
+        assert_eq!(generation.offset(), 20_000_000_000);
     }
 
     #[test]
