@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::clock;
 use crate::directory::Directory;
@@ -89,6 +90,10 @@ impl Follower {
     /// Goes on where the last one ended.
     pub fn new(place: Place, outlet: Option<Outlet>) -> Result<Self> {
         let stop = Stop::take_over()?;
+        // Each log takes some, and without any left nothing at all is read.
+        if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+        }
         let (watch, blind) = Watch::new();
         let record = Record::new(place.record().path().join(RECORD));
         let sinks = Sinks { outlet, record, stamp: String::new() };

@@ -283,6 +283,19 @@ fn a_log_that_is_gone_is_forgotten() {
     assert_eq!(follower.line(), "gone | again");
 }
 
+#[test]
+fn more_logs_are_followed_than_files_may_be_open_at_first() {
+    let machine = Machine::new();
+    for number in 100..200 {
+        append(&machine.log(&number.to_string()), "x\n");
+    }
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -S -n 64; exec \"$0\" follow --root \"$1\"", env!("CARGO_BIN_EXE_logtail")]);
+    let follower = Follower::of(shell.arg(machine.path("")).stdout(Stdio::piped()).spawn().unwrap());
+    let lines: Vec<_> = (100..200).map(|_| follower.line()).collect();
+    assert_eq!(lines, (100..200).map(|number| format!("{number} | x")).collect::<Vec<_>>());
+}
+
 /// A small file system; needs root.
 struct Small(PathBuf);
 
