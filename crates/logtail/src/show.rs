@@ -82,12 +82,13 @@ impl Viewer {
         .hint(|| "root and members of the group leonardo may: sudo logtail".to_owned())?;
         let missing: Vec<&String> =
             wanted.services.iter().filter(|service| !seen.contains(*service)).collect();
+        let mut older = Last::new(limit, self.form);
         if wanted.since.is_none() {
             for service in missing {
-                own_log(place, service, wanted, &mut self.buffer, &mut last)?;
+                own_log(place, service, wanted, &mut self.buffer, &mut older)?;
             }
         }
-        last.print()
+        older.then(last).print()
     }
 
     fn follow(mut self) -> Outcome {
@@ -200,6 +201,15 @@ impl Last {
             self.lines.push_back(line);
         }
         Ok(())
+    }
+
+    /// Puts later lines behind these.
+    fn then(mut self, later: Self) -> Self {
+        self.taken |= later.taken;
+        self.lines.extend(later.lines);
+        let surplus = self.limit.map_or(0, |limit| self.lines.len().saturating_sub(limit));
+        self.lines.drain(..surplus);
+        self
     }
 
     fn print(self) -> Result<bool> {

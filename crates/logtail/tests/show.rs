@@ -85,6 +85,14 @@ fn of_a_service_that_left_the_record_its_own_log_is_shown() {
 }
 
 #[test]
+fn what_left_the_record_is_older_than_what_is_in_it() {
+    let machine = machine();
+    append(&machine.log("boot"), "1\n2\n3\n");
+    let shown = run(&machine, &["caddy", "boot", "-n", "4", "--no-follow"]);
+    assert_eq!(shown, (Some(0), format!("boot | 3\n{}", lines(&[0, 1, 3])), String::new()));
+}
+
+#[test]
 fn what_comes_is_shown_as_it_comes_also_after_a_rotation_of_the_record() {
     let machine = machine();
     let mut viewer = Follower::of(machine.logtail(&["caddy", "-n", "1"]).spawn().unwrap());
