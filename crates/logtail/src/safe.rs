@@ -100,7 +100,7 @@ fn push(out: &mut Vec<u8>, character: Option<char>, buffer: &mut [u8; 4]) {
 
 /// C1 controls; line and paragraph separators; what changes the direction of other characters (UAX #9).
 fn harms(character: char) -> bool {
-    matches!(character, '\u{80}'..='\u{9f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
+    matches!(character, '\u{80}'..='\u{9f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}')
 }
 
 #[cfg(test)]
@@ -151,6 +151,7 @@ mod tests {
             (b"a\x1b\x1b[2Jb", "a␛b"),
             (b"\xff\xfe and \xc3", "\\xff\\xfe and \\xc3"),
             ("a\u{9b}31m\u{202e}gpj.exe\u{2028}".as_bytes(), "a\\u{9b}31m\\u{202e}gpj.exe\\u{2028}"),
+            ("1\u{61c}2".as_bytes(), "1\\u{61c}2"),
         ] {
             assert_eq!(shown(line), text);
         }
