@@ -246,11 +246,10 @@ mod tests {
         }
         assert!(got.len() < 1_000_000 && got.ends_with(b"end\n"), "{}", got.len());
         file.set_len(20_000_000_000).unwrap();
-        let shown = (0..3).map(|_| match generation.read(&mut buffer).unwrap() {
-            Read::New(new) => new.len(),
-            _ => 0,
-        });
-        assert_eq!(shown.collect::<Vec<_>>(), [64 * 1024 - MARK, 0, 0], "one block has data");
+        while let Read::New(new) = generation.read(&mut buffer).unwrap() {
+            got.extend_from_slice(new);
+            assert!(got.len() < 1_000_000);
+        }
         assert_eq!(generation.offset(), 20_000_000_000);
     }
 
