@@ -77,6 +77,8 @@ pub struct Follower {
     ready: BTreeSet<Key>,
     left: BTreeMap<PathBuf, Position>,
     kept: BTreeMap<PathBuf, Position>,
+    /// Whether they could not be kept the last time, which is said once.
+    unkept: bool,
     sinks: Sinks,
     /// What was remarked already, by what it is about.
     remarked: BTreeMap<String, String>,
@@ -104,6 +106,7 @@ impl Follower {
             logs: BTreeMap::new(),
             ready: BTreeSet::new(),
             kept: BTreeMap::new(),
+            unkept: false,
             sinks,
             remarked: BTreeMap::new(),
             watch,
@@ -351,12 +354,14 @@ impl Follower {
         if positions == self.kept {
             return;
         }
-        match self.place.save(&positions) {
-            Ok(()) => {}
-            Err(error) if is_full(&error) => {}
+        let saved = self.place.save(&positions);
+        let failed = saved.is_err();
+        match saved {
+            Ok(()) => self.kept = positions,
+            Err(error) if is_full(&error) || self.unkept => {}
             Err(error) => log::warn!("{error:#}"),
         }
-        self.kept = positions;
+        self.unkept = failed;
     }
 }
 

@@ -6,7 +6,7 @@
 mod machine;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
@@ -294,6 +294,21 @@ fn more_logs_are_followed_than_files_may_be_open_at_first() {
     let follower = Follower::of(shell.arg(machine.path("")).stdout(Stdio::piped()).spawn().unwrap());
     let lines: Vec<_> = (100..200).map(|_| follower.line()).collect();
     assert_eq!(lines, (100..200).map(|number| format!("{number} | x")).collect::<Vec<_>>());
+}
+
+#[test]
+fn positions_that_could_not_be_kept_are_kept_later() {
+    let machine = Machine::new();
+    append(&machine.log("x"), "1\n");
+    let positions = machine.path("var/lib/logtail/positions.json");
+    fs::create_dir_all(&positions).unwrap();
+    let mut child = machine.logtail(&["follow"]).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap().contains("cannot write")));
+    let follower = Follower::of(child);
+    fs::remove_dir(&positions).unwrap();
+    kit::wait::until(DEADLINE, "positions", || positions.is_file().then_some(())).unwrap();
+    assert_eq!(follower.line(), "x | 1");
 }
 
 /// A small file system; needs root.
