@@ -8,11 +8,20 @@ function show(state) {
   const ports = shown().map((item) => item.dataset.port).join();
   const now = state.services.map((service) => service.port).join();
   const problems = document.querySelectorAll("#problems li").length;
-  if (ports !== now || problems !== state.problems.length) {
+  const storage = document.getElementById("storage");
+  const complaints = storage.querySelectorAll("li").length;
+  const storageChanged = storage.hidden !== !state.storage || complaints !== (state.storage?.complaints.length ?? 0);
+  if (ports !== now || problems !== state.problems.length || storageChanged) {
     location.reload();
     return;
   }
   document.getElementById("boot").textContent = state.boot;
+  if (state.storage) {
+    storage.querySelector("p").textContent = state.storage.summary;
+    storage.querySelectorAll("li").forEach((item, index) => {
+      item.textContent = state.storage.complaints[index];
+    });
+  }
   shown().forEach((item, index) => {
     const alive = state.services[index].alive;
     item.className = alive ? "up" : "down";

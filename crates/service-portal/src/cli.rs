@@ -26,6 +26,9 @@ pub struct Cli {
     /// Read the services from this registry
     #[arg(long, value_name = "DIRECTORY", default_value = ports::PATH)]
     pub registry: PathBuf,
+    /// Read from this file what the storage monitor has linked
+    #[arg(long, value_name = "FILE", default_value = storage_monitor::STATUS_PATH)]
+    pub storage: PathBuf,
     /// Read the state of the boot from this journal
     #[arg(long, value_name = "FILE", default_value = journal::PATH)]
     pub journal: PathBuf,

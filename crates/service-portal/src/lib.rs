@@ -30,6 +30,7 @@ mod sessions;
 mod shares;
 mod signing;
 mod state;
+mod storage;
 mod throttle;
 mod unavailable;
 

@@ -6,6 +6,7 @@ use axum::response::{Html, IntoResponse, Response};
 
 use crate::answer;
 use crate::links::Link;
+use crate::storage::Storage;
 
 /// The login form.
 #[derive(Template)]
@@ -25,6 +26,8 @@ pub struct PortalPage {
     pub links: Vec<Link>,
     /// How far the boot is, in words.
     pub boot: String,
+    /// What the storage monitor has linked; nothing if there is nothing to tell.
+    pub storage: Option<Storage>,
     /// What was wrong with the settings or a stage of the boot.
     pub problems: Vec<String>,
     /// Whether there is a session that could be ended.

@@ -21,6 +21,7 @@ use crate::gate::{self, Verdict};
 use crate::links::{Link, links};
 use crate::pages::{PortalPage, page};
 use crate::state::State;
+use crate::storage::{Storage, storage};
 use crate::{access, answer, enter, login, unavailable};
 
 /// No form is larger, in bytes.
@@ -71,6 +72,7 @@ struct View {
     ready: bool,
     boot: String,
     problems: Vec<String>,
+    storage: Option<Storage>,
 }
 
 async fn view(state: &State, client: Client<'_>) -> View {
@@ -89,6 +91,7 @@ async fn view(state: &State, client: Client<'_>) -> View {
         ready: journal::is_ready(&entries),
         boot: boot_line::of(&entries),
         problems,
+        storage: storage(state.storage()),
     }
 }
 
@@ -131,8 +134,9 @@ async fn portal(Extract(state): Extract<State>, uri: Uri, headers: HeaderMap) ->
     if !verdict.owns() {
         return not_the_owner(verdict, client);
     }
-    let View { links, boot, problems, .. } = view(&state, Client(&headers)).await;
-    page(StatusCode::OK, &PortalPage { links, boot, problems, can_log_out: verdict == Verdict::Session })
+    let View { links, boot, problems, storage, .. } = view(&state, Client(&headers)).await;
+    let can_log_out = verdict == Verdict::Session;
+    page(StatusCode::OK, &PortalPage { links, boot, storage, problems, can_log_out })
 }
 
 async fn state_json(Extract(state): Extract<State>, headers: HeaderMap) -> Response {
@@ -140,8 +144,15 @@ async fn state_json(Extract(state): Extract<State>, headers: HeaderMap) -> Respo
     if !verdict.owns() {
         return not_the_owner(verdict, Client(&headers));
     }
-    let View { links, ready, boot, problems } = view(&state, Client(&headers)).await;
-    Json(json!({ "ready": ready, "boot": boot, "problems": problems, "services": links })).into_response()
+    let View { links, ready, boot, problems, storage } = view(&state, Client(&headers)).await;
+    let told = json!({
+        "ready": ready,
+        "boot": boot,
+        "problems": problems,
+        "storage": storage,
+        "services": links,
+    });
+    Json(told).into_response()
 }
 
 /// A guest has come through a link to one service, and the rest is not for guests.

@@ -32,6 +32,7 @@ struct Shared {
     registry: Registry,
     journal: Journal,
     proxy_problem: PathBuf,
+    storage: PathBuf,
     env: Env,
     key: Key,
     known: Mutex<Option<Credentials>>,
@@ -61,6 +62,7 @@ impl State {
             registry: Registry::at(&cli.registry),
             journal: Journal::at(&cli.journal),
             proxy_problem: cli.proxy_problem.clone(),
+            storage: cli.storage.clone(),
             env,
             key: key.clone(),
             sessions: Mutex::new(Sessions::load(
@@ -154,6 +156,11 @@ impl State {
     /// Where the proxy says what is wrong with its configuration.
     pub fn proxy_problem(&self) -> &PathBuf {
         &self.0.proxy_problem
+    }
+
+    /// Where the storage monitor says what it has linked.
+    pub fn storage(&self) -> &PathBuf {
+        &self.0.storage
     }
 
     /// The environment, for what the provider publishes.

@@ -16,6 +16,8 @@ mod gate;
 mod image;
 #[path = "e2e/lifecycle.rs"]
 mod lifecycle;
+#[path = "e2e/logs.rs"]
+mod logs;
 #[path = "e2e/portal.rs"]
 mod portal;
 #[path = "e2e/proxy.rs"]
@@ -24,6 +26,8 @@ mod proxy;
 mod settings;
 #[path = "e2e/ssh.rs"]
 mod ssh;
+#[path = "e2e/storage.rs"]
+mod storage;
 #[path = "e2e/sync.rs"]
 mod sync;
 #[path = "e2e/workspace.rs"]

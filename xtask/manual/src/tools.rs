@@ -61,11 +61,13 @@ pub const TOOLS: &[Tool] = &[
     Tool { command: fix_perms::command, section: Section::System, passes_on: PassesOn::Nothing },
     Tool { command: gpu_limit::command, section: Section::User, passes_on: PassesOn::CommandOf("exec") },
     Tool { command: init::command, section: Section::System, passes_on: PassesOn::Server("supervisord") },
+    Tool { command: logtail::command, section: Section::User, passes_on: PassesOn::Nothing },
     Tool { command: portal_link::command, section: Section::User, passes_on: PassesOn::Nothing },
     Tool { command: service_portal::command, section: Section::System, passes_on: PassesOn::Nothing },
     Tool { command: set_web_credentials::command, section: Section::System, passes_on: PassesOn::Nothing },
     Tool { command: share::command, section: Section::User, passes_on: PassesOn::Nothing },
     Tool { command: sshd_run::command, section: Section::System, passes_on: PassesOn::Server("sshd") },
+    Tool { command: storage_monitor::command, section: Section::User, passes_on: PassesOn::Nothing },
     Tool { command: workspace_sync::command, section: Section::User, passes_on: PassesOn::Nothing },
 ];
 

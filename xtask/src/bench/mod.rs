@@ -4,6 +4,7 @@ mod boot;
 mod gate;
 mod http;
 mod load;
+mod logtail;
 mod rotation;
 mod spread;
 mod workspace;
@@ -32,6 +33,8 @@ enum What {
     Gate(gate::Args),
     /// Copying, repeating, sharing blocks, permissions and boot with a tree of 5.45 GB to sync
     Workspace(workspace::Args),
+    /// How much logtail takes, how soon a line is shown, and its memory; needs no engine
+    Logtail(logtail::Args),
 }
 
 /// Runs a measurement and prints its table.
@@ -40,6 +43,7 @@ pub fn run(args: &Args) -> Outcome {
         What::Boot(boot) => with_engine(args.choice, |_, engine| boot::run(boot, engine))?,
         What::Gate(gate) => with_engine(args.choice, |_, engine| gate::run(gate, engine))?,
         What::Workspace(workspace) => workspace::run(workspace, args.choice)?,
+        What::Logtail(logtail) => logtail::run(logtail)?,
     }
     Ok(Exit::Done)
 }

@@ -17,8 +17,10 @@ fn every_program_is_as_expected() {
     let expected = [
         "boot EXITED",
         "caddy RUNNING",
+        "logtail RUNNING",
         "serviceportal RUNNING",
         "sshd RUNNING",
+        "storagemonitor RUNNING",
         // Runs only while programs write to a tree that was switched.
         "workspacesync STOPPED",
     ];

@@ -24,11 +24,13 @@ fn every_tool_runs_and_explains_itself() {
             "fix-perms",
             "gpu-limit",
             "init",
+            "logtail",
             "portal-link",
             "service-portal",
             "set-web-credentials",
             "share",
             "sshd-run",
+            "storage-monitor",
             "workspace-sync"
         ]
     );

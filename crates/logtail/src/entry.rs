@@ -1,0 +1,91 @@
+//! One line of the stream: who said what, and in `logtail.log` also when.
+
+use serde::Serialize;
+
+use crate::clock;
+use crate::level::Level;
+use crate::lines::Piece;
+use crate::safe;
+
+/// Stands between a service and its text.
+const BAR: &str = " | ";
+/// Stands where a line goes on: at the end of what came before, and at the begin of what comes after.
+const ON: &str = "…";
+
+/// A service's name as it is printed: no character that could end it early or do harm.
+pub fn label(service: &str) -> String {
+    let mut safe = Vec::new();
+    safe::append(&mut safe, service.as_bytes());
+    String::from_utf8_lossy(&safe).replace(|other: char| other.is_whitespace() || other == '|', "_")
+}
+
+/// Appends `service | text`.
+pub fn append(out: &mut Vec<u8>, label: &str, piece: Piece<'_>) {
+    out.extend_from_slice(label.as_bytes());
+    out.extend_from_slice(BAR.as_bytes());
+    if piece.continues && !safe::is_drawn_over(piece.text) {
+        out.extend_from_slice(ON.as_bytes());
+    }
+    safe::append(out, piece.text);
+    if !piece.ended {
+        out.extend_from_slice(ON.as_bytes());
+    }
+    out.push(b'\n');
+}
+
+/// A line of `logtail.log`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Entry<'a> {
+    /// When it was read; nothing in a log of a service's own.
+    pub at: Option<&'a str>,
+    pub service: &'a str,
+    /// What the text says about its own weight.
+    pub level: Option<Level>,
+    pub text: &'a str,
+}
+
+impl<'a> Entry<'a> {
+    /// Takes a line apart; nothing if it is not one of ours.
+    pub fn parse(line: &'a str) -> Option<Self> {
+        let (at, rest) = line.split_at_checked(clock::WIDTH)?;
+        let (service, text) = rest.strip_prefix(' ')?.split_once(BAR)?;
+        clock::is_time(at.as_bytes()).then(|| Self::new(Some(at), service, text))
+    }
+
+    pub fn new(at: Option<&'a str>, service: &'a str, text: &'a str) -> Self {
+        Self { at, service, level: Level::of(text), text }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(label: &str, text: &str, continues: bool, ended: bool) -> String {
+        let mut out = Vec::new();
+        append(&mut out, label, Piece { text: text.as_bytes(), continues, ended });
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_line_names_its_service_and_marks_where_it_goes_on() {
+        assert_eq!(line("caddy", "hello", false, true), "caddy | hello\n");
+        assert_eq!(line("caddy", "hel", false, false), "caddy | hel…\n");
+        assert_eq!(line("caddy", "lo", true, true), "caddy | …lo\n");
+        assert_eq!(line("caddy", "\r100 %", true, true), "caddy | 100 %\n", "drawn anew");
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_whatever_the_service_is_called() {
+        for (service, label) in [("caddy", "caddy"), ("my app | x\n\u{1b}[2J", "my_app___x␊")] {
+            assert_eq!(super::label(service), label);
+            let text = format!("2026-11-24T00:25:58.123Z {}", line(label, "a | b: error", false, true));
+            let entry = Entry::parse(text.trim_end()).unwrap();
+            let at = Some("2026-11-24T00:25:58.123Z");
+            assert_eq!(entry, Entry { at, service: label, level: Some(Level::Error), text: "a | b: error" });
+        }
+        for other in ["", "caddy | x", "2026-11-24T00:25:58.123Z caddy", "é".repeat(20).as_str()] {
+            assert_eq!(Entry::parse(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! See the library's documentation.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kit::logging::start("logtail", 0);
+    kit::main(logtail::run)
+}

@@ -1,0 +1,394 @@
+//! One log from its first file to its newest, as if it had never been rotated.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fs::File;
+use std::io;
+use std::mem;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::directory::Directory;
+use crate::generation::{self, Generation, Read};
+use crate::identity::FileId;
+use crate::lines::{Lines, Piece};
+use crate::plan::{self, Family};
+
+/// So many files of one log are held open; while nobody reads, more would keep what was deleted on the disk.
+const HELD: usize = 8;
+/// A deleted file is let go after this time without a new line, so that its space becomes free.
+const DELETED: Duration = Duration::from_secs(10);
+/// How often to look again when files are renamed while we look.
+const TRIES: usize = 16;
+
+/// How far a log was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    file: Option<FileId>,
+    offset: u64,
+    known: BTreeSet<FileId>,
+}
+
+/// What a copy of a log is to us.
+enum Copy {
+    /// Of the content that the log still has.
+    OfToday,
+    /// Of nothing that was not read.
+    Read,
+    /// To be read from here on.
+    From(u64),
+}
+
+/// Where a line begins that goes on in a later file.
+#[derive(Debug)]
+struct Cut {
+    file: FileId,
+    offset: u64,
+    /// Files that hold nothing but a part of it.
+    over: BTreeSet<FileId>,
+}
+
+/// A log while it is followed.
+#[derive(Debug, Default)]
+pub struct Stream {
+    name: String,
+    /// What is to be read, the oldest first; the last one is, or was, the base.
+    queue: VecDeque<Generation>,
+    /// The one before: its writer may not have noticed yet that it was rotated.
+    late: Option<(Generation, Lines)>,
+    lines: Lines,
+    /// Where the pending bytes begin, if that is not in the first file of the queue.
+    cut: Option<Cut>,
+    /// Rotated files that are read, or too old to be.
+    known: BTreeSet<FileId>,
+    /// They are held open, so that no other file gets their inode numbers between two looks.
+    pinned: BTreeMap<FileId, File>,
+    /// Whether there are rotated files beside an unchanged base that are not known: copies.
+    copied: bool,
+    touched: Option<Instant>,
+    lost: u64,
+}
+
+impl Stream {
+    /// A log by the name of its base, from the oldest file on.
+    pub fn whole(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
+    }
+
+    /// Our own record, from its oldest file on.
+    pub fn record(name: &str) -> Self {
+        Self { lines: Lines::of_record(), ..Self::whole(name) }
+    }
+
+    /// A log that is there already: what was rotated before is old.
+    pub fn current(name: &str, family: &Family) -> Self {
+        Self { known: family.rotated_ids(), ..Self::whole(name) }
+    }
+
+    /// A log that was read up to a position, wherever that file is by now.
+    pub fn resumed(
+        name: &str,
+        position: Position,
+        directory: &Directory,
+        family: &Family,
+    ) -> io::Result<Self> {
+        let mut stream = Self { known: position.known, ..Self::whole(name) };
+        let rotated = family.rotated.iter().map(|&(number, id)| (format!("{name}.{number}"), id));
+        let base = family.base.map(|id| (name.to_owned(), id));
+        let left = base.into_iter().chain(rotated).find(|&(_, id)| Some(id) == position.file);
+        if let Some((name, id)) = left
+            && let Some(file) = directory.open_file(&name, id)?
+        {
+            stream.queue.push_back(Generation::at(file, id, position.offset)?);
+        }
+        Ok(stream)
+    }
+
+    /// The name of the base.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where to go on after a restart.
+    pub fn position(&self) -> Position {
+        let (front, pending) = (self.queue.front(), self.lines.pending());
+        let read = front.map_or(0, Generation::offset);
+        let mut unread: BTreeSet<FileId> = self.queue.iter().skip(1).map(Generation::id).collect();
+        let (file, offset) = match &self.cut {
+            Some(cut) if pending > read => {
+                unread.extend(front.map(Generation::id).into_iter().chain(cut.over.iter().copied()));
+                (Some(cut.file), cut.offset)
+            }
+            _ => (front.map(Generation::id), read.saturating_sub(pending)),
+        };
+        Position { file, offset, known: self.known.difference(&unread).copied().collect() }
+    }
+
+    /// Opens what is new, so that it can be read whatever it is renamed to.
+    pub fn look(&mut self, directory: &Directory, family: Family, now: Instant) -> io::Result<()> {
+        self.let_go(now);
+        let mut family = family;
+        for _ in 0..TRIES {
+            // Names that are gone are forgotten at once: their inodes come back, within a tick of the clock even.
+            let present = family.rotated_ids();
+            self.known.retain(|id| present.contains(id));
+            let steps = plan::next(self.queue.back().map(Generation::id), &self.known, &family);
+            if steps.is_empty() {
+                self.copied = !present.is_subset(&self.known);
+                return self.pin(directory, &family);
+            }
+            let mut opened = Vec::new();
+            for step in &steps {
+                let name = step.number.map_or(self.name.clone(), |number| format!("{}.{number}", self.name));
+                if let Some(file) = directory.open_file(&name, step.id)? {
+                    opened.push(Generation::at(file, step.id, 0)?);
+                }
+            }
+            if opened.len() == steps.len() {
+                self.queue.extend(opened);
+                self.known = present;
+                self.copied = false;
+                self.bound();
+                return self.pin(directory, &family);
+            }
+            family = directory.family(&self.name)?;
+        }
+        Ok(())
+    }
+
+    /// Reads once, from the oldest file that has something; says whether there was something.
+    pub fn read(
+        &mut self,
+        directory: &Directory,
+        buffer: &mut [u8],
+        now: Instant,
+        emit: &mut dyn FnMut(Piece<'_>),
+    ) -> io::Result<bool> {
+        if let Some((late, lines)) = &mut self.late {
+            match late.read(buffer)? {
+                Read::New(bytes) => {
+                    lines.feed(bytes, now, emit);
+                    return Ok(true);
+                }
+                Read::End => {}
+                Read::Rewritten => self.late = None,
+            }
+        }
+        loop {
+            let expected = self.begin(directory)?;
+            let Some(front) = self.queue.front_mut() else { break };
+            match front.read(buffer)? {
+                // Cut once more since it was looked at.
+                Read::New(bytes)
+                    if expected.is_some_and(|head| head.is_empty() || !bytes.starts_with(&head)) =>
+                {
+                    front.rewind();
+                }
+                Read::New(bytes) => {
+                    self.touched = Some(now);
+                    self.lines.feed(bytes, now, emit);
+                    return Ok(true);
+                }
+                Read::End if self.queue.len() > 1 => self.advance(emit),
+                Read::End => break,
+                Read::Rewritten => self.rewritten(directory)?,
+            }
+        }
+        Ok(false)
+    }
+
+    fn advance(&mut self, emit: &mut dyn FnMut(Piece<'_>)) {
+        let done = self.queue.pop_front();
+        if let Some(done) = &done {
+            let pending = self.lines.pending();
+            match &mut self.cut {
+                Some(cut) if pending > done.offset() => drop(cut.over.insert(done.id())),
+                _ => {
+                    let offset = done.offset().saturating_sub(pending);
+                    let cut = || Cut { file: done.id(), offset, over: BTreeSet::new() };
+                    self.cut = (pending > 0).then(cut);
+                }
+            }
+        }
+        if let Some((_, mut lines)) = self.late.take() {
+            lines.finish(emit);
+        }
+        if let Some(done) = &done
+            && let Ok(file) = done.hold()
+        {
+            self.pinned.insert(done.id(), file);
+        }
+        self.late = done.filter(|done| !done.is_deleted()).map(|done| (done, Lines::default()));
+    }
+
+    /// The file was copied and cut, or written anew: what we missed is in copies, if there are any.
+    fn rewritten(&mut self, directory: &Directory) -> io::Result<()> {
+        let Some(front) = self.queue.pop_front() else { return Ok(()) };
+        self.cut = None;
+        self.queue.push_front(front.anew()?);
+        for _ in 0..TRIES {
+            let (family, head) = self.settled(directory)?;
+            let judged = self.insert_copies(directory, &family, |copy| {
+                let today = !head.is_empty() && generation::begin_alike(copy, &head)?;
+                Ok(if today { Copy::OfToday } else { front.resume_in(copy)?.map_or(Copy::Read, Copy::From) })
+            })?;
+            if judged {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Before the first byte of the base is read: it may have been copied and cut since it was opened.
+    ///
+    /// Returns how the content begins that may be read next; nothing if that is not the base's beginning.
+    fn begin(&mut self, directory: &Directory) -> io::Result<Option<Vec<u8>>> {
+        let Some(front) = self.queue.front().filter(|front| front.offset() == 0 && self.queue.len() == 1)
+        else {
+            return Ok(None);
+        };
+        let id = front.id();
+        // Most logs are empty for long: nothing more is asked about these.
+        if !self.copied && front.peek()?.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        self.copied = false;
+        for _ in 0..TRIES {
+            let (family, head) = self.settled(directory)?;
+            if family.base != Some(id) {
+                return Ok(None);
+            }
+            let judged = self.insert_copies(directory, &family, |copy| {
+                // A copy that begins like the file is one of what we are about to read.
+                Ok(if generation::begin_alike(copy, &head)? { Copy::OfToday } else { Copy::From(0) })
+            })?;
+            if judged {
+                return Ok((self.queue.len() == 1).then_some(head));
+            }
+        }
+        // Files move all the time: the next look asks again.
+        self.copied = true;
+        Ok(Some(Vec::new()))
+    }
+
+    /// The files of the log, and how the base begins at the same moment.
+    fn settled(&self, directory: &Directory) -> io::Result<(Family, Vec<u8>)> {
+        let peek = || self.queue.back().map_or(Ok(Vec::new()), Generation::peek);
+        let mut family = directory.family(&self.name)?;
+        let mut head = peek()?;
+        for _ in 0..TRIES {
+            let (next, begins) = (directory.family(&self.name)?, peek()?);
+            if next == family && begins == head {
+                break;
+            }
+            (family, head) = (next, begins);
+        }
+        Ok((family, head))
+    }
+
+    fn pin(&mut self, directory: &Directory, family: &Family) -> io::Result<()> {
+        self.pinned.retain(|id, _| self.known.contains(id));
+        for &(number, id) in &family.rotated {
+            if self.known.contains(&id)
+                && !self.pinned.contains_key(&id)
+                && let Some(file) = directory.open_file(&format!("{}.{number}", self.name), id)?
+            {
+                self.pinned.insert(id, file);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts what new copies hold before everything else; says no, and does nothing, if files were renamed meanwhile.
+    fn insert_copies(
+        &mut self,
+        directory: &Directory,
+        family: &Family,
+        judge: impl Fn(&File) -> io::Result<Copy>,
+    ) -> io::Result<bool> {
+        let (mut copies, mut judged) = (Vec::new(), Vec::new());
+        for &(number, id) in family.rotated.iter().rev().filter(|(_, id)| !self.known.contains(id)) {
+            let Some(file) = directory.open_file(&format!("{}.{number}", self.name), id)? else {
+                return Ok(false);
+            };
+            // Being made at this moment, and of the content of today therefore.
+            if file.metadata()?.len() == 0 {
+                continue;
+            }
+            let copy = judge(&file)?;
+            if matches!(copy, Copy::OfToday) {
+                continue;
+            }
+            judged.push((id, file.try_clone()?));
+            if let Copy::From(offset) = copy {
+                copies.push(Generation::at(file, id, offset)?);
+            }
+        }
+        self.known.extend(judged.iter().map(|&(id, _)| id));
+        self.pinned.extend(judged);
+        for copy in copies.into_iter().rev() {
+            self.queue.push_front(copy);
+        }
+        self.bound();
+        Ok(true)
+    }
+
+    fn bound(&mut self) {
+        while self.queue.len() > HELD {
+            self.cut = None;
+            self.lost += self.queue.pop_front().map_or(0, |oldest| oldest.unread());
+        }
+    }
+
+    fn let_go(&mut self, now: Instant) {
+        let is_over = |(late, lines): &(Generation, Lines)| {
+            late.is_deleted() && late.unread() == 0 && lines.pending() == 0
+        };
+        if self.late.as_ref().is_some_and(is_over) {
+            self.late = None;
+        }
+        let quiet = self.touched.is_none_or(|touched| now.duration_since(touched) >= DELETED);
+        if quiet
+            && self.queue.len() == 1
+            && self.queue.front().is_some_and(|only| only.is_deleted() && only.unread() == 0)
+        {
+            self.queue.clear();
+            self.cut = None;
+        }
+    }
+
+    /// Whether there is nothing left: no file is open, and every byte is handed out.
+    pub fn is_over(&self) -> bool {
+        self.queue.is_empty() && self.late.is_none() && self.lines.pending() == 0
+    }
+
+    /// When [`Stream::overdue`] has something to show if nothing comes.
+    pub fn due(&self) -> Option<Instant> {
+        let late = self.late.as_ref().and_then(|(_, lines)| lines.due());
+        self.lines.due().into_iter().chain(late).min()
+    }
+
+    /// Hands out lines that have waited too long for their end.
+    pub fn overdue(&mut self, now: Instant, emit: &mut dyn FnMut(Piece<'_>)) {
+        self.lines.overdue(now, emit);
+        if let Some((_, lines)) = &mut self.late {
+            lines.overdue(now, emit);
+        }
+    }
+
+    /// Hands out what is pending.
+    pub fn finish(&mut self, emit: &mut dyn FnMut(Piece<'_>)) {
+        self.lines.finish(emit);
+        if let Some((_, lines)) = &mut self.late {
+            lines.finish(emit);
+        }
+    }
+
+    /// Bytes that were given up since the last call, because too many files waited to be read.
+    pub fn take_lost(&mut self) -> u64 {
+        mem::take(&mut self.lost)
+    }
+}
+
+#[cfg(test)]
+mod tests;

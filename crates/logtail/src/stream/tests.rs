@@ -1,0 +1,207 @@
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use super::*;
+use crate::directory::Which;
+
+struct Reader {
+    directory: Directory,
+    stream: Stream,
+}
+
+impl Reader {
+    fn new(dir: &Path) -> Self {
+        Self { directory: Directory::new(dir.into(), Which::Every), stream: Stream::whole("x.log") }
+    }
+
+    /// Looks once and reads everything; lines joined by commas.
+    fn text(&mut self) -> String {
+        let family = self.directory.family("x.log").unwrap();
+        self.stream.look(&self.directory, family, Instant::now()).unwrap();
+        let mut shown = Vec::new();
+        let mut emit = |piece: Piece<'_>| shown.push(String::from_utf8(piece.text.to_vec()).unwrap());
+        while self.stream.read(&self.directory, &mut [0; 100], Instant::now(), &mut emit).unwrap() {}
+        shown.join(",")
+    }
+}
+
+fn append(path: &Path, text: &str) {
+    let mut file = fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+/// Renames as supervisord and logrotate do, and keeps so many rotated files.
+fn rename(dir: &Path, keep: u32) {
+    for number in (1..keep).rev() {
+        let _ = fs::rename(dir.join(format!("x.log.{number}")), dir.join(format!("x.log.{}", number + 1)));
+    }
+    fs::rename(dir.join("x.log"), dir.join("x.log.1")).unwrap();
+}
+
+fn copy_and_cut(dir: &Path, keep: u32) {
+    let log = fs::read(dir.join("x.log")).unwrap();
+    rename(dir, keep);
+    fs::rename(dir.join("x.log.1"), dir.join("x.log")).unwrap();
+    fs::write(dir.join("x.log.1"), log).unwrap();
+    fs::OpenOptions::new().write(true).truncate(true).open(dir.join("x.log")).unwrap();
+}
+
+#[test]
+fn a_line_that_was_cut_by_a_rotation_is_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
+    append(&path, "one\ntw");
+    assert_eq!(reader.text(), "one");
+    rename(dir.path(), 1);
+    append(&path, "o\nthree\n");
+    assert_eq!(reader.text(), "two,three");
+}
+
+#[test]
+fn several_rotations_between_two_looks_lose_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
+    append(&path, "1\n");
+    assert_eq!(reader.text(), "1");
+    for number in 2..=5 {
+        append(&path, &format!("rest of {}\n", number - 1));
+        rename(dir.path(), 9);
+        append(&path, &format!("{number}\n"));
+    }
+    assert_eq!(reader.text(), "rest of 1,2,rest of 2,3,rest of 3,4,rest of 4,5");
+}
+
+#[test]
+fn a_writer_that_has_not_noticed_the_rotation_is_heard() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
+    append(&path, "1\n");
+    reader.text();
+    rename(dir.path(), 1);
+    append(&path, "new\n");
+    assert_eq!(reader.text(), "new");
+    append(&dir.path().join("x.log.1"), "late\n");
+    assert_eq!(reader.text(), "late");
+}
+
+#[test]
+fn what_was_written_before_a_copy_and_cut_is_taken_from_the_copies() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
+    append(&path, "1\n");
+    assert_eq!(reader.text(), "1");
+    append(&path, "2\n");
+    copy_and_cut(dir.path(), 5);
+    append(&path, "a longer line than those before\n");
+    assert_eq!(reader.text(), "2,a longer line than those before");
+    append(&path, "3\n");
+    copy_and_cut(dir.path(), 5);
+    append(&path, "4\n");
+    copy_and_cut(dir.path(), 5);
+    append(&path, "5\n");
+    assert_eq!(reader.text(), "3,4,5");
+    copy_and_cut(dir.path(), 5);
+    assert_eq!(reader.text(), "", "all of the copy was read before");
+}
+
+#[test]
+fn a_copy_that_was_seen_before_the_cut_is_not_read_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
+    append(&path, "1\n2\n");
+    assert_eq!(reader.text(), "1,2");
+    fs::copy(&path, dir.path().join("x.log.1")).unwrap();
+    append(&path, "3\n");
+    assert_eq!(reader.text(), "3");
+    fs::write(&path, "").unwrap();
+    append(&path, "4\n");
+    assert_eq!(reader.text(), "4");
+}
+
+#[test]
+fn a_restart_goes_on_where_it_was_wherever_the_file_is_by_now() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
+    append(&path, "1\n");
+    rename(dir.path(), 5);
+    append(&path, "2\n3 is not comple");
+    assert_eq!(reader.text(), "1,2");
+    let kept = serde_json::to_string(&reader.stream.position()).unwrap();
+    append(&path, "te\n");
+    rename(dir.path(), 5);
+    append(&path, "4\n");
+    rename(dir.path(), 5);
+    append(&path, "5\n");
+    let position = serde_json::from_str(&kept).unwrap();
+    let family = reader.directory.family("x.log").unwrap();
+    reader.stream = Stream::resumed("x.log", position, &reader.directory, &family).unwrap();
+    assert_eq!(reader.text(), "3 is not complete,4,5");
+}
+
+#[test]
+fn a_line_that_a_rotation_cut_is_whole_also_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
+    append(&path, "one\nt");
+    assert_eq!(reader.text(), "one");
+    for part in ["w", "o"] {
+        rename(dir.path(), 5);
+        append(&path, part);
+        assert_eq!(reader.text(), "");
+    }
+    let kept = serde_json::to_string(&reader.stream.position()).unwrap();
+    append(&path, " is whole\n");
+    let family = reader.directory.family("x.log").unwrap();
+    let position = serde_json::from_str(&kept).unwrap();
+    let resumed = Stream::resumed("x.log", position, &reader.directory, &family).unwrap();
+    assert_eq!(reader.text(), "two is whole");
+    reader.stream = resumed;
+    assert_eq!(reader.text(), "two is whole");
+}
+
+#[test]
+fn half_a_line_in_a_file_that_goes_is_still_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
+    append(&path, "1\n");
+    reader.text();
+    rename(dir.path(), 1);
+    append(&path, "new\n");
+    assert_eq!(reader.text(), "new");
+    append(&dir.path().join("x.log.1"), "late");
+    assert_eq!(reader.text(), "");
+    fs::remove_file(dir.path().join("x.log.1")).unwrap();
+    assert_eq!(reader.text(), "");
+    let mut shown = Vec::new();
+    reader.stream.finish(&mut |piece| shown.extend_from_slice(piece.text));
+    assert_eq!(shown, b"late");
+}
+
+#[test]
+fn a_deleted_log_and_its_successor_are_both_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
+    append(&path, "1\n");
+    reader.text();
+    append(&path, "2\n");
+    fs::remove_file(&path).unwrap();
+    assert_eq!(reader.text(), "2");
+    append(&path, "3\n");
+    assert_eq!(reader.text(), "3");
+}
+
+#[test]
+fn files_that_nobody_reads_are_let_go_and_what_is_lost_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
+    for _ in 0..HELD + 2 {
+        append(&path, "1234567\n");
+        rename(dir.path(), 20);
+        let family = reader.directory.family("x.log").unwrap();
+        reader.stream.look(&reader.directory, family, Instant::now()).unwrap();
+    }
+    append(&path, "end\n");
+    assert_eq!(reader.text(), format!("{}end", "1234567,".repeat(HELD - 1)));
+    assert_eq!(reader.stream.take_lost(), 8 * 3);
+}

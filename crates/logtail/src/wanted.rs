@@ -1,0 +1,113 @@
+//! Which lines somebody wants to see, and how they are printed.
+
+use std::io::{self, Write};
+
+use regex_lite::Regex;
+
+use crate::entry::Entry;
+use crate::level::Level;
+
+/// The questions of a command line.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    /// Labels; empty means all.
+    pub services: Vec<String>,
+    /// The earliest time, as it is written.
+    pub since: Option<String>,
+    pub grep: Option<Regex>,
+}
+
+impl Wanted {
+    /// Whether a line is wanted. Times are compared as text, which is what their form is for.
+    pub fn takes(&self, entry: &Entry<'_>) -> bool {
+        (self.services.is_empty() || self.services.iter().any(|service| service == entry.service))
+            && self.since.as_deref().is_none_or(|since| entry.at.is_none_or(|at| at >= since))
+            && self.grep.as_ref().is_none_or(|grep| grep.is_match(entry.text))
+    }
+}
+
+/// How a line is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    Plain,
+    Coloured,
+    Json,
+}
+
+/// Colours of services (ECMA-48, SGR): neither red nor yellow, which are levels.
+const SERVICES: [u8; 8] = [32, 34, 35, 36, 92, 94, 95, 96];
+
+impl Form {
+    /// Prints one line.
+    pub fn print(self, out: &mut dyn Write, entry: &Entry<'_>) -> io::Result<()> {
+        let Entry { at, service, level, text } = entry;
+        match self {
+            Self::Json => {
+                serde_json::to_writer(&mut *out, entry)?;
+                writeln!(out)
+            }
+            Self::Plain => match at {
+                Some(at) => writeln!(out, "{at} {service} | {text}"),
+                None => writeln!(out, "{service} | {text}"),
+            },
+            Self::Coloured => {
+                if let Some(at) = at {
+                    write!(out, "\x1b[2m{at}\x1b[0m ")?;
+                }
+                write!(out, "\x1b[{}m{service}\x1b[0m | ", colour(service))?;
+                match level {
+                    Some(Level::Error) => writeln!(out, "\x1b[31m{text}\x1b[0m"),
+                    Some(Level::Warning) => writeln!(out, "\x1b[33m{text}\x1b[0m"),
+                    Some(Level::Debug) => writeln!(out, "\x1b[2m{text}\x1b[0m"),
+                    Some(Level::Info) | None => writeln!(out, "{text}"),
+                }
+            }
+        }
+    }
+}
+
+/// The same for a service each time, whichever others there are.
+fn colour(service: &str) -> u8 {
+    let sum = service.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    SERVICES[sum % SERVICES.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = "2026-11-24T00:25:58.123Z caddy | ERROR 7";
+
+    #[test]
+    fn every_question_has_to_be_met() {
+        let entry = Entry::parse(LINE).unwrap();
+        let wanted = |service: &str, since: &str, grep: &str| {
+            let services = vec!["sshd".to_owned(), service.to_owned()];
+            Wanted { services, since: Some(since.to_owned()), grep: Some(Regex::new(grep).unwrap()) }
+        };
+        assert!(Wanted::default().takes(&entry));
+        assert!(wanted("caddy", "2026-11-24T00:25:58.123Z", "^ERROR [0-9]$").takes(&entry));
+        assert!(!wanted("cadd", "2026-11-24T00:25:58.123Z", "ERROR").takes(&entry));
+        assert!(!wanted("caddy", "2026-11-24T00:25:58.124Z", "ERROR").takes(&entry));
+        assert!(!wanted("caddy", "2026-11-24T00:25:58.123Z", "caddy").takes(&entry));
+    }
+
+    #[test]
+    fn each_form_has_its_own_look() {
+        let entry = Entry::parse(LINE).unwrap();
+        let printed = |form: Form, entry: &Entry<'_>| {
+            let mut out = Vec::new();
+            form.print(&mut out, entry).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(printed(Form::Plain, &entry), format!("{LINE}\n"));
+        assert_eq!(
+            printed(Form::Json, &entry),
+            "{\"at\":\"2026-11-24T00:25:58.123Z\",\"service\":\"caddy\",\"level\":\"error\",\"text\":\"ERROR 7\"}\n"
+        );
+        let own = Entry::new(None, "caddy", "7");
+        assert_eq!(printed(Form::Plain, &own), "caddy | 7\n");
+        let coloured = printed(Form::Coloured, &entry);
+        assert!(coloured.ends_with("\x1b[0m | \x1b[31mERROR 7\x1b[0m\n"), "{coloured:?}");
+    }
+}

@@ -1,0 +1,107 @@
+//! `logtail` at the prompt, the real binary.
+
+// The lint's exception for tests does not reach the functions that tests share.
+#![allow(clippy::unwrap_used, dead_code)]
+
+mod machine;
+
+use std::process::Output;
+
+use machine::{Follower, Machine, append};
+
+const RECORD: &str = "\
+2020-01-01T00:00:00.000Z caddy | old
+2999-01-01T00:00:00.000Z caddy | ERROR one
+2999-01-01T00:00:01.000Z sshd | two
+2999-01-01T00:00:02.000Z caddy | three
+";
+
+fn machine() -> Machine {
+    let machine = Machine::new();
+    append(&machine.path("var/log/logtail.log"), RECORD);
+    machine
+}
+
+fn run(machine: &Machine, args: &[&str]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = machine.logtail(args).output().unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+/// Lines of the record by number.
+fn lines(numbers: &[usize]) -> String {
+    numbers.iter().map(|&number| RECORD.split_inclusive('\n').nth(number).unwrap()).collect()
+}
+
+#[test]
+fn lines_of_before_are_chosen_by_service_number_time_and_text() {
+    let machine = machine();
+    for (args, numbers) in [
+        (&[][..], &[0, 1, 2, 3][..]),
+        (&["-n", "2"], &[2, 3]),
+        (&["caddy", "-n", "2"], &[1, 3]),
+        (&["caddy", "sshd", "-n", "2"], &[2, 3]),
+        (&["--since", "10m"], &[1, 2, 3]),
+        (&["--since", "10m", "-n", "1"], &[3]),
+        (&["--grep", "^t.*e"], &[3]),
+        (&["sshd", "--grep", "."], &[2]),
+    ] {
+        let args = [args, &["--no-follow"]].concat();
+        assert_eq!(run(&machine, &args), (Some(0), lines(numbers), String::new()), "{args:?}");
+    }
+}
+
+#[test]
+fn nothing_to_show_is_a_no_and_a_bad_question_is_a_usage_error() {
+    let machine = machine();
+    let no = (Some(1), String::new(), String::new());
+    assert_eq!(run(&machine, &["--no-follow", "--grep", "nobody"]), no);
+    assert_eq!(run(&machine, &["--no-follow", "nobody"]), no);
+    for args in [&["--since", "soon"][..], &["--grep", "("], &["-n", "-1"], &["--fly"]] {
+        assert_eq!(run(&machine, args).0, Some(2), "{args:?}");
+    }
+}
+
+#[test]
+fn json_is_one_object_a_line() {
+    let (code, stdout, _) = run(&machine(), &["--no-follow", "--json", "-n", "3"]);
+    assert_eq!(
+        (code, stdout.as_str()),
+        (
+            Some(0),
+            "{\"at\":\"2999-01-01T00:00:00.000Z\",\"service\":\"caddy\",\"level\":\"error\",\"text\":\"ERROR one\"}\n\
+             {\"at\":\"2999-01-01T00:00:01.000Z\",\"service\":\"sshd\",\"level\":null,\"text\":\"two\"}\n\
+             {\"at\":\"2999-01-01T00:00:02.000Z\",\"service\":\"caddy\",\"level\":null,\"text\":\"three\"}\n"
+        )
+    );
+}
+
+#[test]
+fn of_a_service_that_left_the_record_its_own_log_is_shown() {
+    let machine = machine();
+    append(&machine.log("boot").with_extension("log.1"), "1\n2\n");
+    append(&machine.log("boot"), "\x1b[31m3\n");
+    let shown = run(&machine, &["boot", "-n", "2", "--no-follow"]);
+    assert_eq!(shown, (Some(0), "boot | 2\nboot | 3\n".to_owned(), String::new()));
+}
+
+#[test]
+fn what_left_the_record_is_older_than_what_is_in_it() {
+    let machine = machine();
+    append(&machine.log("boot"), "1\n2\n3\n");
+    let shown = run(&machine, &["caddy", "boot", "-n", "4", "--no-follow"]);
+    assert_eq!(shown, (Some(0), format!("boot | 3\n{}", lines(&[0, 1, 3])), String::new()));
+}
+
+#[test]
+fn what_comes_is_shown_as_it_comes_also_after_a_rotation_of_the_record() {
+    let machine = machine();
+    let mut viewer = Follower::of(machine.logtail(&["caddy", "-n", "1"]).spawn().unwrap());
+    assert_eq!(viewer.line(), lines(&[3]).trim_end());
+    let record = machine.path("var/log/logtail.log");
+    append(&record, lines(&[2, 1]));
+    assert_eq!(viewer.line(), lines(&[1]).trim_end());
+    std::fs::rename(&record, machine.path("var/log/logtail.log.1")).unwrap();
+    append(&record, lines(&[0]));
+    assert_eq!(viewer.line(), lines(&[0]).trim_end());
+    viewer.child.kill().unwrap();
+}

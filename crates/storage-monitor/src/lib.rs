@@ -1,0 +1,164 @@
+//! Files in `$WORKSPACE/storage` appear where each application looks for them, as symbolic links.
+//!
+//! `mappings.sh` says which directory of the storage leads into which directories of applications. The program compares
+//! what should be linked with what is, and makes it so; events only tell it where to look first. So a second pass changes
+//! nothing, and a lost event is made good by the next look at everything.
+//!
+//! * Every file below a mapped directory gets a link of its name; directories are mirrored as directories, so that
+//!   applications can write beside the links. A link in the storage is linked like a file, and never gone into.
+//! * Where keys are nested, all of them apply. Of two files that want one name, that of the longer key gets it, then that
+//!   of the directory that sorts first.
+//! * What is not ours is never replaced or removed. Our links are known by a ledger, and recognised by their text.
+//! * Hidden names and those of unfinished downloads wait until they are renamed.
+//! * Files in `/opt/storage` appear in the storage in the same way; a user's file of that name wins.
+//!
+//! ```text
+//! /opt/storage ──► $WORKSPACE/storage ──► directories of applications
+//!       ship                         link          (engine.rs: one stage each)
+//!
+//! listing (what is there) ─► merge (what is wanted) ─► plan (steps) ─► apply
+//! ```
+
+mod apply;
+mod changes;
+mod cli;
+mod engine;
+mod evaluate;
+mod explain;
+mod findings;
+mod folder;
+mod follow;
+mod held;
+mod ledger;
+mod listing;
+mod mapping;
+mod memory;
+mod merge;
+mod monitor;
+mod names;
+mod pace;
+mod places;
+mod plan;
+#[cfg(test)]
+mod property;
+mod quote;
+mod shown;
+mod status;
+mod targets;
+mod watch;
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Parser;
+use kit::lock::Lock;
+use kit::{Env, Exit, HintExt, Outcome};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+pub use cli::command;
+pub use status::{PATH as STATUS_PATH, Status};
+
+use cli::{Cli, Task};
+use monitor::Monitor;
+use places::Places;
+
+/// A look at everything takes seconds at most.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// Runs the command line.
+pub fn run() -> Outcome {
+    let cli = Cli::try_parse()?;
+    let places = Places::find(&Env::of_process(), &cli);
+    match cli.task.unwrap_or(Task::Run) {
+        Task::Run => {
+            let _lock = lock(&places)?
+                .ok_or_else(|| anyhow!("another storage-monitor is running"))
+                .hint(|| "storage-monitor status".to_owned())?;
+            follow::follow(Monitor::load(places)?)?;
+            Ok(Exit::Done)
+        }
+        Task::Status { json } => status(&places, json),
+        Task::Once { dry_run: false } => once(places),
+        Task::Once { dry_run: true } | Task::Plan => plan(places),
+        Task::Explain { path } => explain::explain(Monitor::load(places)?, &path),
+    }
+}
+
+/// The right to change links; nothing if another program has it.
+fn lock(places: &Places) -> Result<Option<Lock>> {
+    std::fs::create_dir_all(&places.state)
+        .with_context(|| format!("cannot make {}", places.state.display()))?;
+    let lock = Lock::open(&places.lock())?;
+    Ok(lock.acquire(Duration::ZERO).is_ok().then_some(lock))
+}
+
+fn status(places: &Places, json: bool) -> Outcome {
+    let known = Status::read(&places.status)?;
+    let running = known.as_ref().is_some_and(Status::is_running);
+    let mut out = io::stdout().lock();
+    match &known {
+        Some(status) if json => writeln!(out, "{}", serde_json::to_string(status)?)?,
+        Some(status) => {
+            writeln!(out, "{}", status.summary())?;
+            for complaint in status.complaints() {
+                writeln!(out, "{complaint}")?;
+            }
+        }
+        None => {}
+    }
+    if running {
+        return Ok(Exit::Done);
+    }
+    Err(anyhow!("the monitor is not running")).hint(|| "supervisorctl start storagemonitor".to_owned())
+}
+
+fn once(places: Places) -> Outcome {
+    let Some(_lock) = lock(&places)? else { return ask(&places) };
+    let mut monitor = Monitor::load(places)?;
+    monitor.read_mapping();
+    let tally = monitor.all(None);
+    writeln!(io::stdout(), "linked {}, removed {}", tally.linked, tally.removed)?;
+    for (place, conflict) in monitor.conflicts() {
+        log::warn!("{}", monitor::sentence(place, conflict));
+    }
+    let problems = monitor.problems();
+    for problem in &problems {
+        log::warn!("{problem}");
+    }
+    Ok(if problems.is_empty() { Exit::Done } else { Exit::No })
+}
+
+/// Asks the running monitor to look at everything, and waits until it has.
+fn ask(places: &Places) -> Outcome {
+    let read = || Status::read(&places.status).ok().flatten().filter(Status::is_running);
+    let asked = monitor::clock()?;
+    let status = kit::wait::until(PATIENCE, "the state of the running monitor", read)?;
+    let process = Pid::from_raw(i32::try_from(status.pid)?);
+    kill(process, Signal::SIGHUP).context("cannot ask the running monitor")?;
+    let done = || read().filter(|status| status.scan_began >= asked);
+    let status = kit::wait::until(PATIENCE, "the running monitor", done)?;
+    if !status.problems.is_empty() {
+        bail!("{}", status.problems.join("; "));
+    }
+    Ok(Exit::Done)
+}
+
+fn plan(places: Places) -> Outcome {
+    let mut monitor = Monitor::load(places)?;
+    monitor.read_mapping();
+    let mut out = io::stdout().lock();
+    let mut written = Ok(());
+    monitor.all(Some(&mut |step| {
+        if written.is_ok() {
+            written = writeln!(out, "{step}");
+        }
+    }));
+    written?;
+    let problems = monitor.problems();
+    for problem in &problems {
+        log::warn!("{problem}");
+    }
+    Ok(if problems.is_empty() { Exit::Done } else { Exit::No })
+}

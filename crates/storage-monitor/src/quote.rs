@@ -1,0 +1,39 @@
+//! Names as a line of output shows them: whatever they hold, one line, and nothing that a terminal obeys.
+
+use std::fmt::Write;
+use std::path::Path;
+
+/// A path in double quotes, with escapes for what is not printable (`\n`, `\u{1b}`) or not UTF-8 (`\xff`).
+pub fn quoted(path: &Path) -> String {
+    let mut text = String::from('"');
+    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '\'' => text.push(character),
+                _ => text.extend(character.escape_debug()),
+            }
+        }
+        for byte in chunk.invalid() {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text.push('"');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    use super::*;
+
+    #[test]
+    fn every_name_is_one_line_that_a_terminal_only_shows() {
+        let shown = |bytes: &[u8]| quoted(Path::new(OsStr::from_bytes(bytes)));
+        assert_eq!(shown("/it's ä".as_bytes()), "\"/it's ä\"");
+        assert_eq!(shown(b"/a\nb\x1b[0m\"\\"), r#""/a\nb\u{1b}[0m\"\\""#);
+        assert_eq!(shown(b"/\xff\xfe"), r#""/\xff\xfe""#);
+    }
+}

@@ -1,0 +1,138 @@
+//! The state of the monitor: a file that `status` and the portal read.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use kit::atomic::{self, Placement};
+use serde::{Deserialize, Serialize};
+
+/// Where the monitor keeps it.
+pub const PATH: &str = "/run/leonardo/storage-monitor.json";
+/// So many conflicts are listed by name; all are counted.
+pub const LISTED: usize = 100;
+/// No monitor writes more.
+const LARGEST: u64 = 1 << 20;
+
+/// What the monitor knows. Names are quoted, with escapes for what is not printable or not UTF-8.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The process.
+    pub pid: u32,
+    /// The storage.
+    pub storage: PathBuf,
+    /// Links in directories of applications.
+    pub links: usize,
+    /// Links in the storage to files that the image ships.
+    pub shipped: usize,
+    /// Names that more than one file wants, or that something else has.
+    pub conflicts: usize,
+    /// The first of them, as sentences.
+    pub conflict_list: Vec<String>,
+    /// What failed, as sentences.
+    pub problems: Vec<String>,
+    /// Directories of the mapping that cannot be used now, with the reason.
+    pub waiting: BTreeMap<String, String>,
+    /// What events tell: `complete`, `partial` (others may change the volume too) or `none`.
+    pub events: String,
+    /// Seconds until everything is looked at again, whatever is heard.
+    pub rescan_seconds: u64,
+    /// How long the last look at everything took, in milliseconds.
+    pub scan_milliseconds: u64,
+    /// When the last look at everything began, in milliseconds since the machine's start.
+    pub scan_began: u64,
+}
+
+impl Status {
+    /// Reads the file; nothing if there is none, because the monitor has not run yet.
+    pub fn read(path: &Path) -> Result<Option<Self>> {
+        let cannot = || format!("cannot read {}", path.display());
+        let file = match File::open(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            file => file.with_context(cannot)?,
+        };
+        let mut text = Vec::new();
+        file.take(LARGEST).read_to_end(&mut text).with_context(cannot)?;
+        serde_json::from_slice(&text).with_context(cannot).map(Some)
+    }
+
+    /// Replaces the file, readable for everybody.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        }
+        let mut text = serde_json::to_vec(self)?;
+        text.push(b'\n');
+        atomic::write(path, &text, Placement::volatile(0o644))
+    }
+
+    /// Whether the process still is the monitor that wrote this.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        let name = std::fs::read_to_string(format!("/proc/{}/comm", self.pid)).unwrap_or_default();
+        // The kernel keeps 15 bytes of a name (proc(5)).
+        !name.is_empty() && "storage-monitor".starts_with(name.trim_end())
+    }
+
+    /// All that somebody should know, as sentences.
+    #[must_use]
+    pub fn complaints(&self) -> Vec<String> {
+        let mut all = self.problems.clone();
+        all.extend(self.waiting.iter().map(|(directory, why)| format!("{directory} waits: {why}")));
+        all.extend(self.conflict_list.iter().cloned());
+        if self.conflicts > self.conflict_list.len() {
+            all.push(format!("{} more names are taken", self.conflicts - self.conflict_list.len()));
+        }
+        all
+    }
+
+    /// One line: what is linked, and how much could not be.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let count = |number: usize, one: &str, many: &str| match number {
+            1 => format!("1 {one}"),
+            number => format!("{number} {many}"),
+        };
+        let mut parts =
+            vec![format!("{} into applications", count(self.links, "file linked", "files linked"))];
+        if self.shipped > 0 {
+            parts.push(format!("{} of the image in the storage", count(self.shipped, "file", "files")));
+        }
+        if self.conflicts > 0 {
+            parts.push(count(self.conflicts, "conflict", "conflicts"));
+        }
+        parts.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("run/status.json");
+        assert_eq!(Status::read(&file).unwrap(), None);
+        let status = Status {
+            pid: 1,
+            links: 1,
+            shipped: 2,
+            conflicts: 3,
+            conflict_list: vec!["c".into()],
+            problems: vec!["p".into()],
+            waiting: BTreeMap::from([("\"/x\"".into(), "why".into())]),
+            ..Status::default()
+        };
+        status.write(&file).unwrap();
+        assert_eq!(Status::read(&file).unwrap().as_ref(), Some(&status));
+        assert_eq!(
+            status.summary(),
+            "1 file linked into applications, 2 files of the image in the storage, 3 conflicts"
+        );
+        assert_eq!(status.complaints(), ["p", "\"/x\" waits: why", "c", "2 more names are taken"]);
+        assert!(!status.is_running());
+    }
+}

@@ -1,0 +1,242 @@
+//! Hints: what the kernel tells about directories, and what people tell by signals.
+//!
+//! Each directory has a watch of its own, set when a pass has met it. A recursive watch would miss what comes into a new
+//! directory before its watch does, and end at the first directory that it may not enter.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use nix::sys::signal::{SigSet, Signal};
+use notify::event::{CreateKind, EventKind, ModifyKind, RemoveKind};
+use notify::{Config, ErrorKind, Event, RecommendedWatcher, RecursiveMode, Watcher};
+
+use crate::changes::Changes;
+use crate::folder::Identity;
+
+/// More hints than that are told faster by looking at everything.
+const MANY: usize = 4_096;
+
+/// What was heard since the last time.
+#[derive(Debug, Default)]
+pub struct Heard {
+    /// Changes, as absolute paths.
+    pub changes: Changes,
+    /// Something was lost, or is too much: look at everything.
+    pub everything: bool,
+    /// We were asked to look at everything.
+    pub asked: bool,
+    /// We were asked to stop.
+    pub stop: bool,
+}
+
+impl Heard {
+    fn is_nothing(&self) -> bool {
+        self.changes.is_empty() && !self.everything && !self.asked && !self.stop
+    }
+
+    fn hear(&mut self, event: notify::Result<Event>) {
+        let Ok(event) = event else {
+            self.everything = true;
+            return;
+        };
+        self.everything |= event.need_rescan();
+        let may_be_directory = match event.kind {
+            EventKind::Create(CreateKind::File) | EventKind::Remove(RemoveKind::File) => false,
+            EventKind::Create(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) => true,
+            // Whatever happens to the content of files changes no link.
+            _ => return,
+        };
+        for path in event.paths {
+            if let Some(parent) = path.parent()
+                && !self.changes.contents.contains(parent)
+            {
+                self.changes.contents.insert(parent.to_owned());
+            }
+            if may_be_directory {
+                self.changes.names.insert(path);
+            }
+        }
+        if self.changes.names.len() + self.changes.contents.len() > MANY {
+            self.changes = Changes::default();
+            self.everything = true;
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Ear {
+    heard: Mutex<Heard>,
+    more: Condvar,
+}
+
+impl Ear {
+    fn lock(&self) -> MutexGuard<'_, Heard> {
+        // Nothing here can panic half-way.
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, what: impl FnOnce(&mut Heard)) {
+        let mut heard = self.lock();
+        what(&mut heard);
+        if !heard.is_nothing() {
+            self.more.notify_one();
+        }
+    }
+}
+
+/// Watches on directories.
+pub struct Watch {
+    ear: Arc<Ear>,
+    watcher: Option<RecommendedWatcher>,
+    watched: BTreeMap<PathBuf, Identity>,
+    /// Why not all directories are watched, if so.
+    pub refusal: Option<String>,
+}
+
+impl Watch {
+    /// Takes over SIGTERM, SIGINT and SIGHUP; watches nothing yet.
+    pub fn start() -> Result<Self> {
+        let ear = Arc::new(Ear::default());
+        forward_signals(Arc::clone(&ear))?;
+        Ok(Self { ear, watcher: None, watched: BTreeMap::new(), refusal: None })
+    }
+
+    /// Watches these directories and no others; returns those that are watched from now on, and have to be looked at again.
+    ///
+    /// A watch is on a directory and not on its path: after a rename, the old watch would tell the old path. So what has
+    /// another identity than before, or was named in `changes`, gets a new one.
+    pub fn keep(&mut self, wanted: &BTreeMap<PathBuf, Identity>, changes: &Changes) -> Vec<PathBuf> {
+        let Some(mut watcher) = self.watcher.take().or_else(|| self.create()) else { return Vec::new() };
+        let stale = |path: &PathBuf, is: &Identity| {
+            wanted.get(path) != Some(is) || path.ancestors().any(|path| changes.names.contains(path))
+        };
+        // First all that go: a directory that was moved has one watch, whatever its path.
+        self.watched.retain(|path, is| {
+            let stale = stale(path, is);
+            if stale {
+                // Fails if the directory is gone, and the watch with it.
+                let _ = watcher.unwatch(path);
+            }
+            !stale
+        });
+        self.refusal = None;
+        let mut new = Vec::new();
+        for (path, is) in wanted.iter().filter(|(path, _)| !self.watched.contains_key(*path)) {
+            match watcher.watch(path, RecursiveMode::NonRecursive) {
+                // What came in between is somebody else's: the next look at everything finds out.
+                Ok(()) if identity(path) == Some(*is) => {
+                    new.push((path.clone(), *is));
+                }
+                Ok(()) => _ = watcher.unwatch(path),
+                Err(error) if matches!(error.kind, ErrorKind::MaxFilesWatch) => {
+                    self.refusal = Some(format!(
+                        "the kernel grants no more than {} watches; \
+                         on the host: sysctl fs.inotify.max_user_watches=1048576",
+                        self.watched.len() + new.len()
+                    ));
+                    break;
+                }
+                // Gone meanwhile, or not readable: a pass says so.
+                Err(_) => {}
+            }
+        }
+        self.watcher = Some(watcher);
+        self.watched.extend(new.iter().cloned());
+        new.into_iter().map(|(path, _)| path).collect()
+    }
+
+    fn create(&mut self) -> Option<RecommendedWatcher> {
+        let ear = Arc::clone(&self.ear);
+        let config = Config::default().with_follow_symlinks(false);
+        match RecommendedWatcher::new(move |event| ear.tell(|heard| heard.hear(event)), config) {
+            Ok(watcher) => Some(watcher),
+            Err(error) => {
+                self.refusal = Some(format!(
+                    "the kernel refuses to watch ({error}); on the host: sysctl fs.inotify.max_user_instances=1024"
+                ));
+                None
+            }
+        }
+    }
+
+    /// Waits until something is heard or `until` comes; then gathers for `together`, because changes come in crowds.
+    pub fn wait(&self, until: Instant, together: Duration) -> Heard {
+        let heard = self.ear.lock();
+        let left = until.saturating_duration_since(Instant::now());
+        let waited = self.ear.more.wait_timeout_while(heard, left, |heard| heard.is_nothing());
+        let (heard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        if timeout.timed_out() {
+            return Heard::default();
+        }
+        let waited = self.ear.more.wait_timeout_while(heard, together, |heard| !heard.stop && !heard.asked);
+        let (mut heard, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *heard)
+    }
+}
+
+/// What a directory is; nothing if it is none, or a link.
+pub fn identity(path: &Path) -> Option<Identity> {
+    let meta = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_dir)?;
+    Some((meta.dev(), meta.ino()))
+}
+
+fn forward_signals(ear: Arc<Ear>) -> Result<()> {
+    let mut signals = SigSet::empty();
+    signals.extend([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
+    // Before any other thread exists, so that every thread inherits the mask.
+    signals.thread_block().context("cannot take over SIGTERM")?;
+    thread::spawn(move || {
+        while let Ok(signal) = signals.wait() {
+            ear.tell(|heard| match signal {
+                Signal::SIGHUP => heard.asked = true,
+                _ => heard.stop = true,
+            });
+        }
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{AccessKind, DataChange, Flag, RenameMode};
+
+    use super::*;
+
+    fn heard(kind: EventKind, path: &str) -> Heard {
+        let mut heard = Heard::default();
+        heard.hear(Ok(Event::new(kind).add_path(path.into())));
+        heard
+    }
+
+    #[test]
+    fn what_changes_names_is_heard_and_what_changes_content_is_not() {
+        for kind in
+            [EventKind::Access(AccessKind::Read), EventKind::Modify(ModifyKind::Data(DataChange::Any))]
+        {
+            assert!(heard(kind, "/s/a").is_nothing());
+        }
+        let file = heard(EventKind::Create(CreateKind::File), "/s/a");
+        assert_eq!((file.changes.contents, file.changes.names), ([PathBuf::from("/s")].into(), [].into()));
+        let name = heard(EventKind::Modify(ModifyKind::Name(RenameMode::To)), "/s/a");
+        assert_eq!(name.changes.names, [PathBuf::from("/s/a")].into());
+    }
+
+    #[test]
+    fn what_was_lost_or_is_too_much_asks_for_a_look_at_everything() {
+        let mut lost = Heard::default();
+        lost.hear(Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)));
+        assert!(lost.everything);
+        let mut crowd = Heard::default();
+        for number in 0..=MANY {
+            let path = PathBuf::from(format!("/s/{number}"));
+            crowd.hear(Ok(Event::new(EventKind::Create(CreateKind::Folder)).add_path(path)));
+        }
+        assert!(crowd.everything && crowd.changes.names.len() < MANY);
+    }
+}

@@ -1,0 +1,240 @@
+//! The running monitor.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::world::{PROGRAM, World};
+
+#[test]
+fn what_comes_changes_and_goes_is_followed() {
+    let mut world = World::new("storage_map[a]=APP\n");
+    world.start();
+    world.store("a/x");
+    world.until_links(&["x -> a/x"]);
+    world.store("a/new/deep/y");
+    world.until_links(&["new/", "new/deep/", "new/deep/y -> a/new/deep/y", "x -> a/x"]);
+    fs::rename(world.stored("a/new"), world.stored("a/renamed")).unwrap();
+    world.until_links(&["renamed/", "renamed/deep/", "renamed/deep/y -> a/renamed/deep/y", "x -> a/x"]);
+    // In a directory that was renamed while it was watched.
+    world.store("a/renamed/deep/z");
+    fs::remove_file(world.stored("a/x")).unwrap();
+    let deep = ["renamed/deep/y -> a/renamed/deep/y", "renamed/deep/z -> a/renamed/deep/z"];
+    world.until_links(&["renamed/", "renamed/deep/", deep[0], deep[1]]);
+    fs::remove_dir_all(world.stored("a/renamed")).unwrap();
+    world.until_links(&[]);
+    fs::remove_dir_all(world.stored("a")).unwrap();
+    world.store("a/again");
+    world.until_links(&["again -> a/again"]);
+    assert_eq!(world.stop(Signal::SIGTERM), Some(0));
+    assert_eq!(world.links(), ["again -> a/again"], "links stay when the monitor ends");
+}
+
+#[test]
+fn a_download_is_linked_when_it_is_renamed_to_its_final_name() {
+    let mut world = World::new("storage_map[a]=APP\n");
+    world.start();
+    for ending in ["part", "crdownload", "incomplete"] {
+        world.store(format!("a/{ending}.bin.{ending}"));
+    }
+    world.store("a/big.aria2");
+    world.store("a/big");
+    world.store("a/last");
+    world.until_links(&["last -> a/last"]);
+    for ending in ["part", "crdownload", "incomplete"] {
+        let path = world.stored(format!("a/{ending}.bin.{ending}"));
+        fs::rename(&path, path.with_extension("")).unwrap();
+    }
+    fs::remove_file(world.stored("a/big.aria2")).unwrap();
+    world.until_links(&[
+        "big -> a/big",
+        "crdownload.bin -> a/crdownload.bin",
+        "incomplete.bin -> a/incomplete.bin",
+        "last -> a/last",
+        "part.bin -> a/part.bin",
+    ]);
+}
+
+#[test]
+fn an_edit_of_the_mapping_takes_effect_at_once_and_a_mistake_in_it_none() {
+    let mut world = World::new("storage_map[a]=APP/one\n");
+    world.store("a/x");
+    world.start();
+    world.until_links(&["one/", "one/x -> a/x"]);
+    world.map("storage_map[a]=APP/two\nstorage_map[new/deep]=APP\n");
+    world.until_links(&["two/", "two/x -> a/x"]);
+    world.map("storage_map[a]=\n");
+    let complaint = "TOP/etc/mappings.sh: line 1: storage_map[\"a\"]: names no directory";
+    world.until("the complaint", || world.run(&["status"]).out.contains(complaint));
+    world.store("new/deep/y");
+    world.until_links(&["two/", "two/x -> a/x", "y -> new/deep/y"]);
+    assert_eq!(
+        world.log().matches(complaint).count(),
+        2,
+        "once as it is found, once as a problem: {}",
+        world.log()
+    );
+}
+
+#[test]
+fn a_directory_of_an_application_is_used_as_soon_as_it_can_be() {
+    let mut world = World::new("storage_map[a]=APP/not/installed/models\n");
+    world.store("a/x");
+    world.start();
+    let status = world.run(&["status"]);
+    assert_eq!(
+        (status.code, status.out.as_str()),
+        (
+            Some(0),
+            "0 files linked into applications\n\
+             \"TOP/app/not/installed/models\" waits: TOP/app/not/installed is not there yet\n"
+        )
+    );
+    fs::create_dir(world.path("app/not")).unwrap();
+    fs::create_dir(world.path("app/not/installed")).unwrap();
+    let path = "not/installed/models";
+    let all = ["not/".into(), "not/installed/".into(), format!("{path}/"), format!("{path}/x -> a/x")];
+    world.until("the link", || world.links() == all);
+    assert_eq!(world.run(&["status"]).out, "1 file linked into applications\n");
+}
+
+#[test]
+fn the_state_is_one_object_and_a_conflict_is_logged_once() {
+    let mut world = World::new("storage_map[a]=APP\nstorage_map[b]=APP\n");
+    world.store("a/x");
+    world.store("b/x");
+    world.start();
+    world.store("a/y");
+    world.until("y", || world.path("app/y").exists());
+    world.until("the state", || world.run(&["status"]).out.starts_with("2 files linked"));
+    let answer = world.run(&["status", "--json"]);
+    let mut state: BTreeMap<String, Value> = serde_json::from_str(&answer.out).unwrap();
+    for changing in ["pid", "scan_began", "scan_milliseconds"] {
+        assert!(state.remove(changing).unwrap().is_u64(), "{changing}");
+    }
+    let sentence = "\"TOP/app/x\" leads to \"a/x\", not to \"b/x\"";
+    let expected = serde_json::json!({
+        "storage": "TOP/workspace/storage",
+        "links": 2,
+        "shipped": 0,
+        "conflicts": 1,
+        "conflict_list": [sentence],
+        "problems": [],
+        "waiting": {},
+        "events": "complete",
+        "rescan_seconds": 60,
+    });
+    assert_eq!(serde_json::to_value(&state).unwrap(), expected);
+    assert_eq!(world.log().matches(sentence).count(), 1, "{}", world.log());
+}
+
+#[test]
+fn a_monitor_that_runs_does_a_look_when_it_is_asked() {
+    let mut world = World::new("storage_map[a]=APP\n");
+    world.store("a/x");
+    world.start();
+    world.until_links(&["x -> a/x"]);
+    // Nothing tells the monitor that a link has gone.
+    fs::remove_file(world.path("app/x")).unwrap();
+    assert_eq!(world.run(&["once"]).code, Some(0));
+    assert_eq!(world.links(), ["x -> a/x"]);
+    let second = world.run(&["run"]);
+    let error = "storage-monitor: another storage-monitor is running\nhint: storage-monitor status\n";
+    assert_eq!((second.code, second.error.as_str()), (Some(1), error));
+}
+
+#[test]
+fn a_kill_at_any_moment_leaves_nothing_that_the_next_start_does_not_put_right() {
+    let mut world = World::new("storage_map[a]='APP\nAPP/two'\n");
+    for round in 0..15 {
+        for number in 0..40 {
+            world.store(format!("a/{round}/{number}"));
+        }
+        world.start();
+        for number in 0..200 {
+            world.store(format!("a/x{number}"));
+            if number % 5 == 0 {
+                fs::remove_file(world.stored(format!("a/{round}/{}", number / 5))).unwrap();
+            }
+            if number == round * 12 {
+                world.stop(Signal::SIGKILL);
+            }
+        }
+        for number in 0..200 {
+            fs::remove_file(world.stored(format!("a/x{number}"))).unwrap();
+        }
+    }
+    world.start();
+    world.until("the links of a fresh look", || world.links() == world.fresh());
+}
+
+#[test]
+fn two_containers_with_different_images_share_a_volume() {
+    let mut world = World::new("storage_map[a]=APP\n");
+    // The other one ships a file that the first does not have, and its application is elsewhere.
+    for directory in ["image-2/a", "app-2", "etc-2", "image/a"] {
+        fs::create_dir_all(world.path(directory)).unwrap();
+    }
+    fs::write(world.path("image-2/a/two"), "").unwrap();
+    fs::write(world.path("image/a/one"), "").unwrap();
+    let mapping = format!("storage_map[a]={}\n", world.path("app-2").display());
+    fs::write(world.path("etc-2/mappings.sh"), mapping).unwrap();
+    fs::set_permissions(world.path("etc-2/mappings.sh"), fs::Permissions::from_mode(0o644)).unwrap();
+    world.start();
+    let mut other = world.command_of(&["run"], "-2").spawn().unwrap();
+    world.store("a/both");
+    let both = ["both -> a/both", "one -> a/one", "two -> a/two"];
+    let done = || world.links() == both && world.links_in("app-2") == both;
+    let waited = kit::wait::until(std::time::Duration::from_secs(30), "both", || done().then_some(()));
+    // Neither takes for stale what the other has made.
+    let asked = [world.run(&["once"]).code, world.command_of(&["once"], "-2").status().unwrap().code()];
+    let links = (world.links(), world.links_in("app-2"), fs::read_link(world.stored("a/two")).ok());
+    other.kill().unwrap();
+    other.wait().unwrap();
+    waited.unwrap();
+    assert_eq!(asked, [Some(0), Some(0)]);
+    let both = both.map(str::to_owned).to_vec();
+    assert_eq!(links, (both.clone(), both, Some(world.path("image-2/a/two"))));
+}
+
+#[test]
+fn without_watches_changes_are_found_by_looking() {
+    let mut world = World::new("storage_map[a]=APP\n");
+    for directory in 0..10 {
+        world.store(format!("a/{directory}/x"));
+    }
+    // A user namespace has limits of its own.
+    let mut command = Command::new("unshare");
+    let script = "echo 5 > /proc/sys/user/max_inotify_watches && exec \"$0\" \"$@\"";
+    command.args(["--user", "--map-root-user", "sh", "-c", script, PROGRAM]);
+    world.start_as(command);
+    let state =
+        |world: &World| -> Value { serde_json::from_str(&world.run(&["status", "--json"]).out).unwrap() };
+    world.until("the state", || state(&world)["events"] == "none");
+    let advice =
+        "the kernel grants no more than 5 watches; on the host: sysctl fs.inotify.max_user_watches=1048576";
+    assert_eq!(state(&world)["problems"], serde_json::json!([advice]));
+    assert_eq!(state(&world)["rescan_seconds"], 5);
+    for directory in 0..10 {
+        world.store(format!("a/{directory}/y"));
+    }
+    world.until("the links", || world.links() == world.fresh());
+    assert_eq!(world.links().len(), 30);
+}
+
+#[test]
+fn without_any_instance_of_inotify_changes_are_found_by_looking() {
+    let mut world = World::new("storage_map[a]=APP\n");
+    world.store("a/x");
+    let mut command = Command::new("unshare");
+    let script = "echo 0 > /proc/sys/user/max_inotify_instances && exec \"$0\" \"$@\"";
+    command.args(["--user", "--map-root-user", "sh", "-c", script, PROGRAM]);
+    world.start_as(command);
+    world.store("a/y");
+    world.until_links(&["x -> a/x", "y -> a/y"]);
+    assert!(world.log().contains("sysctl fs.inotify.max_user_instances=1024"), "{}", world.log());
+}

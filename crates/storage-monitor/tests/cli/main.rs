@@ -1,0 +1,9 @@
+//! The real binary, with a cleared environment, on a real file system.
+
+// Helpers of tests are tests to a reader, but not to the lint.
+#![allow(clippy::unwrap_used)]
+
+mod awkward;
+mod follow;
+mod once;
+mod world;

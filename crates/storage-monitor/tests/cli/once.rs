@@ -1,0 +1,201 @@
+//! `once`, `plan`, `status` and `explain`.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::world::{Answer, World};
+
+fn said(code: i32, out: &str, error: &str) -> Answer {
+    Answer { code: Some(code), out: out.into(), error: error.into() }
+}
+
+#[test]
+fn files_are_linked_directories_are_mirrored_and_a_second_run_changes_nothing() {
+    let world = World::new("storage_map[models]='APP/one\n  APP/My two'\n");
+    for file in ["models/a", "models/sub/deep/b c", "models/.hidden", "models/x.part", "other/d"] {
+        world.store(file);
+    }
+    let plan = "mkdir \"TOP/app/My two\"\nlink \"TOP/app/My two/a\" -> \"TOP/workspace/storage/models/a\"\n";
+    let planned = world.run(&["plan"]);
+    assert!(
+        planned.code == Some(0) && planned.out.starts_with(plan) && planned.error.is_empty(),
+        "{planned:?}"
+    );
+    assert_eq!(world.run(&["once", "--dry-run"]), planned);
+    assert_eq!(world.links(), [""; 0], "a plan changes nothing");
+    assert_eq!(world.run(&["once"]), said(0, "linked 4, removed 0\n", ""));
+    let mirrored = [
+        "My two/",
+        "My two/a -> models/a",
+        "My two/sub/",
+        "My two/sub/deep/",
+        "My two/sub/deep/b c -> models/sub/deep/b c",
+        "one/",
+        "one/a -> models/a",
+        "one/sub/",
+        "one/sub/deep/",
+        "one/sub/deep/b c -> models/sub/deep/b c",
+    ];
+    assert_eq!(world.links(), mirrored);
+    assert_eq!(world.run(&["once"]), said(0, "linked 0, removed 0\n", ""));
+    assert_eq!(world.run(&["plan"]), said(0, "", ""));
+}
+
+#[test]
+fn a_plan_is_what_a_run_then_does() {
+    let world = World::new("storage_map[a]=APP\nstorage_map[a/b]=APP/x\n");
+    for file in ["a/keep", "a/b/gone", "a/b/c/gone", "a/kind/inside"] {
+        world.store(file);
+    }
+    world.run(&["once"]);
+    fs::remove_dir_all(world.stored("a/b")).unwrap();
+    fs::remove_dir_all(world.stored("a/kind")).unwrap();
+    world.store("a/kind");
+    world.store("a/new");
+    let before = world.links();
+    let plan = world.run(&["plan"]);
+    assert_eq!(world.links(), before);
+    let expected = "link \"TOP/app/new\" -> \"TOP/workspace/storage/a/new\"\n\
+        unlink \"TOP/app/b/gone\"\nunlink \"TOP/app/b/c/gone\"\nunlink \"TOP/app/kind/inside\"\n\
+        unlink \"TOP/app/x/gone\"\nunlink \"TOP/app/x/c/gone\"\n\
+        rmdir \"TOP/app/x/c\"\nrmdir \"TOP/app/kind\"\nrmdir \"TOP/app/b/c\"\nrmdir \"TOP/app/b\"\n\
+        link \"TOP/app/kind\" -> \"TOP/workspace/storage/a/kind\"\n";
+    assert_eq!(plan, said(0, expected, ""));
+    assert_eq!(world.run(&["once"]), said(0, "linked 2, removed 5\n", ""));
+    assert_eq!(world.links(), ["keep -> a/keep", "kind -> a/kind", "new -> a/new", "x/"]);
+}
+
+#[test]
+fn nothing_that_is_not_ours_is_replaced_or_removed() {
+    let world = World::new("storage_map[a]=APP\n");
+    for file in ["a/file", "a/link", "a/dir/x", "a/ours", "a/free"] {
+        world.store(file);
+    }
+    fs::write(world.path("app/file"), "user's").unwrap();
+    symlink("/elsewhere", world.path("app/link")).unwrap();
+    fs::write(world.path("app/dir"), "user's").unwrap();
+    symlink(world.stored("a/absent"), world.path("app/broken")).unwrap();
+    let answer = world.run(&["once"]);
+    let taken = |name: &str| {
+        format!(
+            "storage-monitor: warning: \"TOP/app/{name}\" is something else; it does not lead to \"a/{name}\"\n"
+        )
+    };
+    assert_eq!(answer, said(0, "linked 2, removed 0\n", &(taken("dir") + &taken("file") + &taken("link"))));
+    // Somebody puts a file of their own where our link was; then its source goes.
+    fs::remove_file(world.path("app/ours")).unwrap();
+    fs::write(world.path("app/ours"), "user's").unwrap();
+    fs::remove_file(world.stored("a/ours")).unwrap();
+    fs::remove_file(world.stored("a/link")).unwrap();
+    world.run(&["once"]);
+    let broken = "broken -> a/absent";
+    assert_eq!(world.links(), [broken, "dir", "file", "free -> a/free", "link -> /elsewhere", "ours"]);
+    assert_eq!(fs::read_to_string(world.path("app/ours")).unwrap(), "user's");
+}
+
+#[test]
+fn of_two_files_of_one_name_that_of_the_longer_key_is_linked() {
+    let world = World::new("storage_map[a]=APP\nstorage_map[a/b]=APP\nstorage_map[c]=APP\n");
+    for file in ["a/x", "a/b/x", "a/b/y", "c/x", "a/z", "c/z"] {
+        world.store(file);
+    }
+    let answer = world.run(&["once"]);
+    let warnings: Vec<_> = answer.error.lines().collect();
+    assert_eq!(
+        warnings,
+        [
+            "storage-monitor: warning: \"TOP/app/x\" leads to \"a/b/x\", not to \"a/x\"",
+            "storage-monitor: warning: \"TOP/app/x\" leads to \"a/b/x\", not to \"c/x\"",
+            "storage-monitor: warning: \"TOP/app/z\" leads to \"a/z\", not to \"c/z\"",
+        ]
+    );
+    let links = ["b/", "b/x -> a/b/x", "b/y -> a/b/y", "x -> a/b/x", "y -> a/b/y", "z -> a/z"];
+    assert_eq!(world.links(), links, "the shorter key applies as well");
+    fs::remove_file(world.stored("a/b/x")).unwrap();
+    world.run(&["once"]);
+    assert_eq!(world.links()[1..3], ["b/y -> a/b/y", "x -> a/x"]);
+}
+
+#[test]
+fn a_wrong_mapping_leaves_the_last_good_one_in_force_also_after_a_restart() {
+    let world = World::new("storage_map[a]=APP\n");
+    world.store("a/x");
+    world.run(&["once"]);
+    world.map("storage_map[a]=APP\nstorage_map[b]=relative\n");
+    world.store("a/y");
+    let complaint = "storage-monitor: warning: TOP/etc/mappings.sh: line 2: storage_map[\"b\"]: \"relative\" is not an \
+        absolute path without ..";
+    let answer = world.run(&["once"]);
+    let error = format!("{complaint}; the last good mapping stays in force\n{complaint}\n");
+    assert_eq!(answer, said(1, "linked 1, removed 0\n", &error));
+    assert_eq!(world.links(), ["x -> a/x", "y -> a/y"]);
+    world.map("");
+    assert_eq!(world.run(&["once"]), said(0, "linked 0, removed 2\n", ""));
+}
+
+#[test]
+fn files_of_the_image_appear_in_the_storage_and_an_upgrade_removes_its_own() {
+    let world = World::new("storage_map[models]=APP\n");
+    let image = |path: &str| world.path("image").join(path);
+    fs::create_dir_all(image("models/sub")).unwrap();
+    for file in ["models/shipped", "models/mine", "models/sub/old"] {
+        fs::write(image(file), "image").unwrap();
+    }
+    world.store("models/mine");
+    assert_eq!(world.run(&["once"]), said(0, "linked 5, removed 0\n", ""));
+    assert_eq!(fs::read_link(world.stored("models/shipped")).unwrap(), image("models/shipped"));
+    assert_eq!(fs::read_to_string(world.stored("models/mine")).unwrap(), "content", "a user's file wins");
+    let links = ["mine -> models/mine", "shipped -> models/shipped", "sub/", "sub/old -> models/sub/old"];
+    assert_eq!(world.links(), links);
+    // A new container from a newer image: what the container knew is gone, the volume has stayed.
+    symlink("/opt/elsewhere", world.stored("models/sub/foreign")).unwrap();
+    fs::remove_dir_all(world.path("state")).unwrap();
+    fs::remove_dir_all(world.path("app")).unwrap();
+    fs::create_dir(world.path("app")).unwrap();
+    fs::remove_dir_all(image("models/sub")).unwrap();
+    world.run(&["once"]);
+    assert_eq!(world.links(), ["mine -> models/mine", "shipped -> models/shipped", "sub/"]);
+    let left: Vec<_> =
+        fs::read_dir(world.stored("models/sub")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["foreign"], "only its own");
+}
+
+#[test]
+fn a_file_says_where_it_is_linked_and_why_not() {
+    let world = World::new("storage_map[a]='APP\nTOP/no/app'\nstorage_map[c]=APP\n");
+    for file in ["a/x", "c/x", "a/new", "a/y.part", "other/z", "a/.cache/q", "a/big", "a/big.aria2"] {
+        world.store(file);
+    }
+    symlink("nowhere", world.stored("a/dangling")).unwrap();
+    symlink(world.stored("a"), world.stored("way")).unwrap();
+    fs::remove_file(world.stored("a/new")).unwrap();
+    world.run(&["once"]);
+    world.store("a/new");
+    let explain = |path: &str| world.run(&["explain", world.stored(path).to_str().unwrap()]);
+    let waits = "not linked: \"TOP/no/app\" waits: TOP/no is not there yet\n";
+    assert_eq!(explain("a/x"), said(0, &format!("linked: \"TOP/app/x\"\n{waits}"), ""));
+    let beaten = "not linked: \"TOP/app/x\" leads to \"a/x\", not to \"c/x\"\n";
+    assert_eq!(explain("c/x"), said(1, beaten, ""));
+    let step = "not yet: link \"TOP/app/new\" -> \"TOP/workspace/storage/a/new\"\n";
+    assert_eq!(explain("a/new"), said(1, &format!("{step}{waits}"), ""));
+    for (path, reason) in [
+        ("a/y.part", "\"y.part\": its name is that of an unfinished download"),
+        ("a/.cache/q", "\".cache\": its name begins with a dot"),
+        ("a/dangling", "\"TOP/workspace/storage/a/dangling\" is a link that leads nowhere"),
+        ("a/big", "\"TOP/workspace/storage/a/big.aria2\" says that it is not complete"),
+        ("a/gone", "\"TOP/workspace/storage/a/gone\" is not there"),
+        ("other/z", "no key of TOP/etc/mappings.sh leads here"),
+    ] {
+        assert_eq!(explain(path), said(1, &format!("not linked: {reason}\n"), ""));
+    }
+    let answer = world.run(&["explain", "/etc/passwd"]);
+    assert_eq!(answer, said(1, "", "storage-monitor: \"/etc/passwd\" is not in TOP/workspace/storage\n"));
+}
+
+#[test]
+fn without_a_monitor_the_status_says_so() {
+    let world = World::new("");
+    let error = "storage-monitor: the monitor is not running\nhint: supervisorctl start storagemonitor\n";
+    assert_eq!(world.run(&["status"]), said(1, "", error));
+    assert_eq!(world.run(&["nonsense"]).code, Some(2));
+}

@@ -1,0 +1,3 @@
+#!/bin/sh
+# The name that people know.
+exec /opt/leonardo/bin/logtail "$@"
