@@ -234,7 +234,6 @@ impl Engine {
         let reserved: Vec<&[u8]> = below(&pass.targets.roots, place)
             .filter_map(|(root, _)| root.file_name().map(OsStr::as_bytes))
             .collect();
-        let held = self.ledger.held(place).cloned();
         let leads = |name: &[u8]| {
             let text = folder::link_text(directory.as_ref()?, name).ok()??;
             let source = text.strip_suffix(name)?.strip_suffix(b"/")?;
@@ -242,6 +241,7 @@ impl Engine {
             // Paths are equal that are not spelt alike, and whoever spelt this one otherwise was not we.
             (self.ledger.source(number).as_os_str().as_bytes() == source).then_some(number)
         };
+        let held = self.ledger.settled(place, leads);
         let wanted = merge(&listings);
         let plan = plan(wanted, &numbers, held.as_ref(), &there, |name| reserved.contains(&name), leads);
         let children = plan
@@ -412,8 +412,10 @@ impl Engine {
                 Step::Relink(name, from, to) => {
                     let done =
                         apply::relink(directory, name, self.ledger.source(from), self.ledger.source(to));
-                    self.ledger.note(Record::Unlink(place, name, from));
-                    tally.linked += 1;
+                    if matches!(done, Ok(true)) {
+                        self.ledger.note(Record::Unlink(place, name, from));
+                        tally.linked += 1;
+                    }
                     (name, done)
                 }
                 Step::Unlink(name, source) => {
@@ -446,7 +448,7 @@ impl Engine {
             }
         }
         let held = if failed.is_empty() { plan.held } else { settle(&plan.held, former, &failed) };
-        if former != Some(&held) {
+        if self.ledger.held(place) != Some(&held) {
             self.ledger.hold(place, held);
         }
         errors

@@ -29,6 +29,8 @@ pub struct Ledger {
     sources: Vec<PathBuf>,
     numbers: HashMap<PathBuf, Source>,
     links: BTreeMap<PathBuf, Held>,
+    /// Links that an earlier run was about to replace, by directory and name, with the source they led into before.
+    doubts: BTreeMap<PathBuf, BTreeMap<Vec<u8>, Source>>,
     directories: BTreeSet<PathBuf>,
     records: usize,
     pending: Vec<u8>,
@@ -55,6 +57,7 @@ impl Ledger {
             sources: Vec::new(),
             numbers: HashMap::new(),
             links: BTreeMap::new(),
+            doubts: BTreeMap::new(),
             directories: BTreeSet::new(),
             records: 0,
             pending: Vec::new(),
@@ -122,8 +125,15 @@ impl Ledger {
                 _ => {}
             }
         };
-        let held = drafts.into_iter().map(|(path, draft)| (path, draft.finish()));
-        self.links = held.filter(|(_, held)| !held.is_empty()).collect();
+        for (path, draft) in drafts {
+            let (held, doubts) = draft.settle();
+            if !doubts.is_empty() {
+                self.doubts.insert(path.clone(), doubts);
+            }
+            if !held.is_empty() {
+                self.links.insert(path, held);
+            }
+        }
         Ok(whole)
     }
 
@@ -153,8 +163,23 @@ impl Ledger {
         self.links.get(directory)
     }
 
+    /// Our links in a directory, once it is known which of those that were about to be replaced still lead where they did.
+    pub fn settled(&self, directory: &Path, leads: impl Fn(&[u8]) -> Option<Source>) -> Option<Held> {
+        let mut held = self.held(directory)?.clone();
+        if let Some(doubts) = self.doubts.get(directory) {
+            let mut draft = Draft::default();
+            for (name, source) in held.iter() {
+                let before = doubts.get(name).copied().filter(|before| leads(name) == Some(*before));
+                draft.link(name, before.unwrap_or(source));
+            }
+            held = draft.finish();
+        }
+        Some(held)
+    }
+
     /// Replaces what we know about a directory; the records are the caller's business.
     pub fn hold(&mut self, directory: &Path, mut held: Held) {
+        self.doubts.remove(directory);
         if held.is_empty() {
             self.links.remove(directory);
         } else {
@@ -241,8 +266,13 @@ impl Ledger {
             push(&mut log, "d", path.as_os_str().as_bytes(), b"");
         }
         for (directory, held) in &self.links {
+            let doubts = self.doubts.get(directory);
             for (name, source) in held.iter() {
                 let path = directory.join(OsStr::from_bytes(name));
+                if let Some(before) = doubts.and_then(|doubts| doubts.get(name)) {
+                    let before = self.source(*before).as_os_str().as_bytes();
+                    push(&mut log, "+", path.as_os_str().as_bytes(), before);
+                }
                 push(&mut log, "+", path.as_os_str().as_bytes(), self.source(source).as_os_str().as_bytes());
             }
         }

@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use crate::world::World;
+use crate::world::{World, mount, unmount};
 
 #[test]
 fn any_byte_that_a_name_may_hold_works() {
@@ -206,13 +206,4 @@ fn more_changes_than_the_kernel_keeps_are_all_found() {
         fs::read_dir(world.path("app")).unwrap().count() == queue + 11
             && world.path("app/late/x").is_symlink()
     });
-}
-
-#[track_caller]
-fn mount(arguments: &[&str], on: &Path) {
-    assert!(Command::new("mount").args(arguments).arg(on).status().unwrap().success());
-}
-
-fn unmount(path: &Path) {
-    assert!(Command::new("umount").arg(path).status().unwrap().success());
 }

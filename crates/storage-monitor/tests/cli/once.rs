@@ -1,9 +1,10 @@
 //! `once`, `plan`, `status` and `explain`.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::symlink;
 
-use crate::world::{Answer, World};
+use crate::world::{Answer, World, mount, unmount};
 
 fn said(code: i32, out: &str, error: &str) -> Answer {
     Answer { code: Some(code), out: out.into(), error: error.into() }
@@ -114,6 +115,46 @@ fn of_two_files_of_one_name_that_of_the_longer_key_is_linked() {
     fs::remove_file(world.stored("a/b/x")).unwrap();
     world.run(&["once"]);
     assert_eq!(world.links()[1..3], ["b/y -> a/b/y", "x -> a/x"]);
+}
+
+#[test]
+fn a_link_that_was_about_to_be_replaced_when_a_kill_came_is_still_ours() {
+    let world = World::new("storage_map[a]=APP\n");
+    for file in ["a/x", "a/gone", "b/x"] {
+        world.store(file);
+    }
+    world.run(&["once"]);
+    // The ledger is written before links are made.
+    let mut ledger = fs::OpenOptions::new().append(true).open(world.path("state/ledger")).unwrap();
+    for name in ["gone", "x"] {
+        let (link, source) = (world.path("app").join(name), world.stored("b"));
+        write!(ledger, "+\0{}\0{}\0", link.display(), source.display()).unwrap();
+    }
+    world.map("storage_map[b]=APP\n");
+    assert_eq!(world.run(&["once"]), said(0, "linked 1, removed 1\n", ""));
+    assert_eq!(world.links(), ["x -> b/x"]);
+    assert_eq!(world.run(&["once"]), said(0, "linked 0, removed 0\n", ""));
+}
+
+#[test]
+fn a_link_that_could_not_be_replaced_is_still_ours_after_a_restart() {
+    let world = World::new("storage_map[a]=APP\n");
+    world.store("a/x");
+    world.store("b/x");
+    let app = world.path("app");
+    mount(&["-t", "tmpfs", "none"], &app);
+    world.run(&["once"]);
+    mount(&["-o", "remount,ro"], &app);
+    world.map("storage_map[b]=APP\n");
+    let refused = world.run(&["once"]);
+    mount(&["-o", "remount,rw"], &app);
+    let answers = [world.run(&["once"]), world.run(&["once"])];
+    let links = world.links();
+    unmount(&app);
+    let error = "storage-monitor: warning: \"TOP/app\": \"x\": Read-only file system (os error 30)\n";
+    assert_eq!(refused, said(1, "linked 0, removed 0\n", error));
+    assert_eq!(answers, [said(0, "linked 1, removed 0\n", ""), said(0, "linked 0, removed 0\n", "")]);
+    assert_eq!(links, ["x -> b/x"]);
 }
 
 #[test]
