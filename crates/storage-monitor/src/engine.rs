@@ -17,7 +17,7 @@ use crate::findings::{Conflict, Finding, Tally};
 use crate::folder::{self, Identity};
 use crate::held::{Draft, Held};
 use crate::ledger::{Ledger, Record};
-use crate::listing::Listing;
+use crate::listing::{Kind, Listing};
 use crate::merge::merge;
 use crate::pace::{self, Events};
 use crate::plan::{Loss, Plan, Step, plan};
@@ -223,10 +223,18 @@ impl Engine {
             Err(error) if sources.is_empty() && folder::is_absence(&error) => return Visit::Absent,
             Err(error) => return self.unknown(pass, place, error.to_string()),
         };
-        let there = match directory.as_ref().map(Listing::read).transpose() {
+        let mut there = match directory.as_ref().map(Listing::read).transpose() {
             Ok(there) => without(there.unwrap_or_default(), place, &pass.gone),
             Err(error) => return self.unknown(pass, place, error.to_string()),
         };
+        if pass.show.is_none()
+            && let Some(directory) = &directory
+            && there.iter().any(|entry| entry == (apply::TEMPORARY, Kind::Link))
+            // Where it cannot be removed, links cannot be made either, and that is told.
+            && apply::remove_leftover(directory, &self.tree).unwrap_or(false)
+        {
+            there.retain(|name| name != apply::TEMPORARY);
+        }
         let numbers: Vec<_> = sources
             .iter()
             .map(|source| self.ledger.number(&in_tree(&self.tree, &source.directory)))
