@@ -243,10 +243,20 @@ impl Ledger {
             std::fs::create_dir_all(folder).with_context(cannot)?;
         }
         let mut options = OpenOptions::new();
-        options.append(true).create(true).mode(MODE).custom_flags(nix::libc::O_NOFOLLOW);
+        // A pipe in its place must not stop us.
+        let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+        options.append(true).create(true).mode(MODE).custom_flags(flags);
         // Opened each time: another container with the same image may have replaced the file on a shared volume.
         let mut log = options.open(&self.file).with_context(cannot)?;
-        log.write_all(&self.pending).with_context(cannot)?;
+        let meta = log.metadata().with_context(cannot)?;
+        if !meta.is_file() {
+            anyhow::bail!("{} is not a file", self.file.display());
+        }
+        if let Err(error) = log.write_all(&self.pending) {
+            // On a full disk a part may have been written, which would swallow the next record.
+            let _ = log.set_len(meta.len());
+            return Err(error).with_context(cannot);
+        }
         self.pending = Vec::new();
         Ok(())
     }
@@ -384,5 +394,28 @@ mod tests {
         let file = folder.path().join("ledger");
         std::os::unix::fs::symlink("/etc/passwd", &file).unwrap();
         assert!(Ledger::load(&file, |_, _| true).is_err());
+    }
+
+    #[test]
+    fn a_record_that_a_full_disk_cut_does_not_spoil_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = |program: &str, arguments: &[&str]| {
+            let status = std::process::Command::new(program).args(arguments).arg(folder.path()).status();
+            assert!(status.unwrap().success());
+        };
+        run("mount", &["-t", "tmpfs", "-o", "size=64k", "none"]);
+        let file = folder.path().join("ledger");
+        let mut ledger = Ledger::load(&file, |_, _| true).unwrap();
+        let number = ledger.number(Path::new("/s"));
+        fs::write(folder.path().join("ballast"), vec![0; 60 << 10]).unwrap();
+        for name in 0..1_000 {
+            ledger.note(Record::Link(Path::new("/t"), format!("{name:04}").as_bytes(), number));
+        }
+        let refused = ledger.save().is_err();
+        fs::remove_file(folder.path().join("ballast")).unwrap();
+        let saved = ledger.save().is_ok();
+        let known = links(&Ledger::load(&file, |_, _| true).unwrap()).len();
+        run("umount", &[]);
+        assert_eq!((refused, saved, known), (true, true, 1_000));
     }
 }
