@@ -39,7 +39,10 @@ pub struct Monitor {
     shipped: Engine,
     mapped: Engine,
     targets: Targets,
-    problem: Option<String>,
+    /// What is wrong with a stage as a whole, by what it reads.
+    problems: BTreeMap<&'static str, String>,
+    /// Why the mapping cannot be kept.
+    forgetful: Option<String>,
     /// How long the last look at everything took that changed nothing.
     pub cost: Duration,
 }
@@ -65,7 +68,8 @@ impl Monitor {
             shipped: Engine::new(&places.image, shipped),
             mapped: Engine::new(&places.storage, mapped),
             targets: Targets::default(),
-            problem: None,
+            problems: BTreeMap::new(),
+            forgetful: None,
             cost: Duration::ZERO,
             places,
         })
@@ -148,9 +152,9 @@ impl Monitor {
         }
         if show.is_none()
             && let Some(mapping) = &self.mapping
-            && let Err(error) = memory::keep(&self.places.last_mapping(), mapping)
         {
-            self.problem = Some(format!("{error:#}"));
+            let kept = memory::keep(&self.places.last_mapping(), mapping);
+            self.forgetful = kept.err().map(|error| format!("{error:#}"));
         }
         tally
     }
@@ -174,7 +178,7 @@ impl Monitor {
         // Without a storage there is nothing to put files into; making it is the business of the start.
         let Ok(storage) = fs::canonicalize(&self.places.storage) else { return Tally::default() };
         let targets = Targets { roots: BTreeMap::from([(storage, vec![source])]), ..Targets::default() };
-        self.note(|monitor| monitor.shipped.pass(&targets, scope, show), "cannot read the image's storage")
+        self.note(|monitor| monitor.shipped.pass(&targets, scope, show), "the image's storage")
     }
 
     fn link(&mut self, scope: Scope<'_>, show: Show<'_>) -> Tally {
@@ -182,23 +186,27 @@ impl Monitor {
             return Tally::default();
         }
         let targets = std::mem::take(&mut self.targets);
-        let tally =
-            self.note(|monitor| monitor.mapped.pass(&targets, scope, show), "cannot read the storage");
+        let tally = self.note(|monitor| monitor.mapped.pass(&targets, scope, show), "the storage");
         self.targets = targets;
         tally
     }
 
-    fn note(&mut self, pass: impl FnOnce(&mut Self) -> std::io::Result<Tally>, what: &str) -> Tally {
-        match pass(self) {
+    fn note(&mut self, pass: impl FnOnce(&mut Self) -> std::io::Result<Tally>, tree: &'static str) -> Tally {
+        let (tally, problem) = match pass(self) {
             Ok(tally) => {
-                self.problem.clone_from(&tally.ledger);
-                tally
+                let problem = tally.ledger.clone();
+                (tally, problem)
             }
             Err(error) => {
-                self.problem = Some(format!("{what}: {error}"));
-                Tally { failed: 1, ..Tally::default() }
+                let tally = Tally { failed: 1, ..Tally::default() };
+                (tally, Some(format!("cannot read {tree}: {error}")))
             }
+        };
+        match problem {
+            Some(problem) => _ = self.problems.insert(tree, problem),
+            None => _ = self.problems.remove(tree),
         }
+        tally
     }
 
     /// What has to be watched to hear of every change, by real path.
@@ -270,7 +278,8 @@ impl Monitor {
 
     /// What is wrong, as sentences.
     pub fn problems(&self) -> Vec<String> {
-        let mut all: Vec<String> = self.wrong.iter().chain(&self.problem).cloned().collect();
+        let whole = self.wrong.iter().chain(self.problems.values()).chain(&self.forgetful);
+        let mut all: Vec<String> = whole.cloned().collect();
         for (place, found) in self.mapped.findings.iter().chain(&self.shipped.findings) {
             all.extend(found.errors.iter().map(|error| format!("{}: {error}", quoted(place))));
         }

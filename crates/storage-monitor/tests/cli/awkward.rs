@@ -207,3 +207,34 @@ fn more_changes_than_the_kernel_keeps_are_all_found() {
             && world.path("app/late/x").is_symlink()
     });
 }
+
+#[test]
+fn what_a_user_puts_in_the_ledgers_place_on_the_volume_stops_nothing_and_is_told() {
+    let world = World::new("storage_map[a]=APP\n");
+    fs::create_dir(world.path("image/a")).unwrap();
+    fs::write(world.path("image/a/x"), "").unwrap();
+    let ledger = world.stored(".storage-monitor-image");
+    assert!(Command::new("mkfifo").arg(&ledger).status().unwrap().success());
+    let mut command = Command::new("timeout");
+    command.args(["20", crate::world::PROGRAM]);
+    world.prepare(&mut command, &["once"], "");
+    let answer = world.answer(command.output().unwrap());
+    assert_eq!((answer.code, answer.out.as_str()), (Some(1), "linked 2, removed 0\n"), "{}", answer.error);
+    let told = answer.error.lines().last().unwrap();
+    assert!(told.contains("workspace/storage/.storage-monitor-image"), "{told}");
+    assert_eq!(world.links(), ["x -> a/x"]);
+}
+
+#[test]
+fn what_a_kill_during_a_replacement_left_goes_and_nothing_else_of_its_name() {
+    let world = World::new("storage_map[a]='APP\nAPP/other'\n");
+    world.store("a/x");
+    fs::create_dir(world.path("app/other")).unwrap();
+    symlink(world.stored("b/x"), world.path("app/.storage-monitor.new")).unwrap();
+    symlink("/elsewhere", world.path("app/other/.storage-monitor.new")).unwrap();
+    world.run(&["plan"]);
+    assert!(world.path("app/.storage-monitor.new").is_symlink(), "a plan changes nothing");
+    assert_eq!(world.run(&["once"]).code, Some(0));
+    let links = ["other/", "other/.storage-monitor.new -> /elsewhere", "other/x -> a/x", "x -> a/x"];
+    assert_eq!(world.links(), links);
+}
