@@ -116,6 +116,8 @@ fn the_state_is_one_object_and_a_conflict_is_logged_once() {
     for changing in ["pid", "scan_began", "scan_milliseconds"] {
         assert!(state.remove(changing).unwrap().is_u64(), "{changing}");
     }
+    // Longer where a look takes long.
+    assert!(state.remove("rescan_seconds").unwrap().as_u64() >= Some(60));
     let sentence = "\"TOP/app/x\" leads to \"a/x\", not to \"b/x\"";
     let expected = serde_json::json!({
         "storage": "TOP/workspace/storage",
@@ -126,7 +128,6 @@ fn the_state_is_one_object_and_a_conflict_is_logged_once() {
         "problems": [],
         "waiting": {},
         "events": "complete",
-        "rescan_seconds": 60,
     });
     assert_eq!(serde_json::to_value(&state).unwrap(), expected);
     assert_eq!(world.log().matches(sentence).count(), 1, "{}", world.log());
@@ -218,7 +219,7 @@ fn without_watches_changes_are_found_by_looking() {
     let advice =
         "the kernel grants no more than 5 watches; on the host: sysctl fs.inotify.max_user_watches=1048576";
     assert_eq!(state(&world)["problems"], serde_json::json!([advice]));
-    assert_eq!(state(&world)["rescan_seconds"], 5);
+    assert!(state(&world)["rescan_seconds"].as_u64() >= Some(5));
     for directory in 0..10 {
         world.store(format!("a/{directory}/y"));
     }
