@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,8 @@ use crate::held::{Draft, Held, Source};
 /// Records of history that are not worth writing the log anew.
 const TOLERATED: usize = 20_000;
 const MODE: u32 = 0o644;
+/// No path in a record is longer, in bytes: the volume's users can write one of the logs.
+const LONGEST: u64 = 64 << 10;
 
 /// Our links and directories.
 #[derive(Debug)]
@@ -313,7 +315,7 @@ enum Field {
 
 fn field(log: &mut impl BufRead, field: &mut Vec<u8>) -> io::Result<Field> {
     field.clear();
-    log.read_until(0, field)?;
+    log.take(LONGEST).read_until(0, field)?;
     Ok(match field.pop() {
         Some(0) => Field::Whole,
         Some(_) => Field::Torn,
