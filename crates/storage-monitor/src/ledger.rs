@@ -36,6 +36,8 @@ pub struct Ledger {
     directories: BTreeSet<PathBuf>,
     records: usize,
     pending: Vec<u8>,
+    /// A kill tore the last record of the log apart; it would swallow the next one.
+    torn: bool,
 }
 
 /// One record of the log.
@@ -63,10 +65,11 @@ impl Ledger {
             directories: BTreeSet::new(),
             records: 0,
             pending: Vec::new(),
+            torn: false,
         }
     }
 
-    /// Reads the log; none is an empty one. Records that `believe` refuses (directory of the link, source) are left out.
+    /// Reads the log, and changes nothing, because its writer may be at work; none is an empty one. Records that `believe` refuses (directory of the link, source) are left out.
     pub fn load(file: &Path, believe: impl Fn(&Path, &Path) -> bool) -> Result<Self> {
         let mut ledger = Self::empty(file);
         let cannot = || format!("cannot read {}", file.display());
@@ -79,12 +82,8 @@ impl Ledger {
         if !opened.metadata().with_context(cannot)?.is_file() {
             anyhow::bail!("{} is not a file", file.display());
         }
-        let whole = ledger.replay(BufReader::new(opened), believe).with_context(cannot)?;
+        ledger.torn = !ledger.replay(BufReader::new(opened), believe).with_context(cannot)?;
         ledger.links.values_mut().for_each(Held::shrink);
-        // A record that a kill tore apart would swallow the next one.
-        if !whole || ledger.is_mostly_history() {
-            ledger.rewrite()?;
-        }
         Ok(ledger)
     }
 
@@ -240,6 +239,12 @@ impl Ledger {
         if self.pending.is_empty() {
             return Ok(());
         }
+        if self.torn {
+            let pending = std::mem::take(&mut self.pending);
+            let rewritten = self.rewrite();
+            self.pending = pending;
+            rewritten?;
+        }
         let cannot = || format!("cannot write {}", self.file.display());
         if let Some(folder) = self.file.parent() {
             std::fs::create_dir_all(folder).with_context(cannot)?;
@@ -291,6 +296,7 @@ impl Ledger {
         atomic::write(&self.file, &log, Placement::volatile(MODE))?;
         self.records = self.count() + self.directories.len();
         self.pending = Vec::new();
+        self.torn = false;
         Ok(())
     }
 }
@@ -373,6 +379,7 @@ mod tests {
         for kept in 0..whole.len() {
             fs::write(&file, &whole[..kept]).unwrap();
             let mut ledger = Ledger::load(&file, |_, _| true).unwrap();
+            assert_eq!(fs::read(&file).unwrap(), whole[..kept], "reading changes nothing");
             let number = ledger.number(Path::new("/s"));
             ledger.note(Record::Link(Path::new("/u"), b"new", number));
             ledger.save().unwrap();
