@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -62,6 +62,7 @@ impl Monitor {
         });
         let mapped = Ledger::load(&places.ledger(), |_, _| true)?;
         Ok(Self {
+                && directory.components().all(|part| part != Component::ParentDir)
             mapping: memory::recall(&places.last_mapping())?,
             wrong: None,
             evaluated: None,

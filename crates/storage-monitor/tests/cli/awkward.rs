@@ -238,3 +238,17 @@ fn what_a_kill_during_a_replacement_left_goes_and_nothing_else_of_its_name() {
     let links = ["other/", "other/.storage-monitor.new -> /elsewhere", "other/x -> a/x", "x -> a/x"];
     assert_eq!(world.links(), links);
 }
+
+#[test]
+fn what_a_user_writes_into_the_ledger_on_the_volume_is_believed_about_the_storage_alone() {
+    let world = World::new("storage_map[a]=APP\n");
+    world.store("a/x");
+    let (storage, image) =
+        (world.stored("").display().to_string(), world.path("image").display().to_string());
+    symlink(world.path("image/y"), world.path("workspace/y")).unwrap();
+    let forged = format!("+\0{storage}../y\0{image}\0+\0{}\0", "x".repeat(1 << 20));
+    fs::write(world.stored(".storage-monitor-image"), forged).unwrap();
+    let answer = world.run(&["once"]);
+    assert_eq!((answer.code, answer.error.as_str()), (Some(0), ""));
+    assert!(world.path("workspace/y").is_symlink());
+}
