@@ -73,9 +73,10 @@ pub fn run() -> Outcome {
     let places = Places::find(&Env::of_process(), &cli);
     match cli.task.unwrap_or(Task::Run) {
         Task::Run => {
-            let _lock = lock(&places)?
-                .ok_or_else(|| anyhow!("another storage-monitor is running"))
-                .hint(|| "storage-monitor status".to_owned())?;
+            let Turn::Ours(_lock) = turn(&places)? else {
+                let error = Err(anyhow!("another storage-monitor is running"));
+                return error.hint(|| "storage-monitor status".to_owned());
+            };
             follow::follow(Monitor::load(places)?)?;
             Ok(Exit::Done)
         }
@@ -86,12 +87,26 @@ pub fn run() -> Outcome {
     }
 }
 
-/// The right to change links; nothing if another program has it.
-fn lock(places: &Places) -> Result<Option<Lock>> {
+/// Who may change links.
+enum Turn {
+    /// We, as long as we hold this.
+    Ours(Lock),
+    /// The running monitor.
+    Theirs(Status),
+}
+
+/// Waits for a `once` that is at work, which ends, and for the first look of a monitor, after which it can be asked.
+fn turn(places: &Places) -> Result<Turn> {
     std::fs::create_dir_all(&places.state)
         .with_context(|| format!("cannot make {}", places.state.display()))?;
     let lock = Lock::open(&places.lock())?;
-    Ok(lock.acquire(Duration::ZERO).is_ok().then_some(lock))
+    let theirs = kit::wait::until(PATIENCE, "the other storage-monitor", || {
+        if lock.acquire(Duration::ZERO).is_ok() {
+            return Some(None);
+        }
+        Status::read(&places.status).ok().flatten().filter(Status::is_running).map(Some)
+    })?;
+    Ok(theirs.map_or(Turn::Ours(lock), Turn::Theirs))
 }
 
 fn status(places: &Places, json: bool) -> Outcome {
@@ -115,7 +130,11 @@ fn status(places: &Places, json: bool) -> Outcome {
 }
 
 fn once(places: Places) -> Outcome {
-    let Some(_lock) = lock(&places)? else { return ask(&places) };
+    let asked = monitor::clock()?;
+    let _lock = match turn(&places)? {
+        Turn::Ours(lock) => lock,
+        Turn::Theirs(status) => return ask(&places, &status, asked),
+    };
     let mut monitor = Monitor::load(places)?;
     monitor.read_mapping();
     let tally = monitor.all(None);
@@ -131,10 +150,8 @@ fn once(places: Places) -> Outcome {
 }
 
 /// Asks the running monitor to look at everything, and waits until it has.
-fn ask(places: &Places) -> Outcome {
+fn ask(places: &Places, status: &Status, asked: u64) -> Outcome {
     let read = || Status::read(&places.status).ok().flatten().filter(Status::is_running);
-    let asked = monitor::clock()?;
-    let status = kit::wait::until(PATIENCE, "the state of the running monitor", read)?;
     let process = Pid::from_raw(i32::try_from(status.pid)?);
     kill(process, Signal::SIGHUP).context("cannot ask the running monitor")?;
     let done = || read().filter(|status| status.scan_began >= asked);
