@@ -21,6 +21,7 @@ use crate::listing::{Kind, Listing};
 use crate::merge::merge;
 use crate::pace::{self, Events};
 use crate::plan::{Loss, Plan, Step, plan};
+use crate::quote::quoted;
 use crate::shown::Shown;
 use crate::targets::{Source, Targets, in_order};
 
@@ -315,7 +316,7 @@ impl Engine {
                     Listing::default()
                 }
                 Err(error) => {
-                    return Err(format!("cannot read {}: {error}", self.tree.join(directory).display()));
+                    return Err(format!("cannot read {}: {error}", quoted(&in_tree(&self.tree, directory))));
                 }
             });
         }
@@ -447,10 +448,7 @@ impl Engine {
                     failed.insert(name);
                     tally.failed += 1;
                     if errors.is_empty() {
-                        errors.push(format!(
-                            "{}: {error}",
-                            crate::quote::quoted(Path::new(OsStr::from_bytes(name)))
-                        ));
+                        errors.push(format!("{}: {error}", quoted(Path::new(OsStr::from_bytes(name)))));
                     }
                 }
             }

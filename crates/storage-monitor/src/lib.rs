@@ -53,6 +53,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Parser;
 use kit::lock::Lock;
+use kit::logging::harmless;
 use kit::{Env, Exit, HintExt, Outcome};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -118,7 +119,7 @@ fn status(places: &Places, json: bool) -> Outcome {
         Some(status) => {
             writeln!(out, "{}", status.summary())?;
             for complaint in status.complaints() {
-                writeln!(out, "{complaint}")?;
+                writeln!(out, "{}", harmless(&complaint))?;
             }
         }
         None => {}
@@ -136,7 +137,7 @@ fn once(places: Places) -> Outcome {
         Turn::Theirs(status) => return ask(&places, &status, asked),
     };
     let mut monitor = Monitor::load(places)?;
-    monitor.read_mapping();
+    monitor.read_mapping(false);
     let tally = monitor.all(None);
     writeln!(io::stdout(), "linked {}, removed {}", tally.linked, tally.removed)?;
     for (place, conflict) in monitor.conflicts() {
@@ -164,7 +165,7 @@ fn ask(places: &Places, status: &Status, asked: u64) -> Outcome {
 
 fn plan(places: Places) -> Outcome {
     let mut monitor = Monitor::load(places)?;
-    monitor.read_mapping();
+    monitor.read_mapping(false);
     let mut out = io::stdout().lock();
     let mut written = Ok(());
     monitor.all(Some(&mut |step| {

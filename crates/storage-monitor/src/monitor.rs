@@ -25,6 +25,12 @@ use crate::watch;
 
 /// New directories can make room for waiting ones, these for others: no real mapping is nested deeper.
 const ROUNDS: usize = 8;
+/// A file that was found wrong is evaluated again after that: what was missing, or busy, may be there now.
+const AGAIN: Duration = Duration::from_mins(1);
+/// More characters of a message help nobody.
+const MESSAGE: usize = 2_000;
+/// So many bytes of sentences of one kind are in the state: it must stay small enough to be read.
+const ROOM: usize = 128 << 10;
 
 /// Everything that is known between two passes.
 #[derive(Debug)]
@@ -36,6 +42,8 @@ pub struct Monitor {
     wrong: Option<String>,
     /// The state of the file that was evaluated last.
     evaluated: Option<[i64; 5]>,
+    /// When that was.
+    evaluated_at: Instant,
     shipped: Engine,
     mapped: Engine,
     targets: Targets,
@@ -54,6 +62,7 @@ impl Monitor {
         // The volume's users can write this ledger: it may speak about the storage and files of the image alone.
         let believe = |directory: &Path, source: &Path| {
             directory.starts_with(&storage)
+                && directory.components().all(|part| part != Component::ParentDir)
                 && (source.as_os_str().is_empty() || source.starts_with(&places.image))
         };
         let shipped = Ledger::load(&places.shipped_ledger(), believe).unwrap_or_else(|error| {
@@ -62,10 +71,10 @@ impl Monitor {
         });
         let mapped = Ledger::load(&places.ledger(), |_, _| true)?;
         Ok(Self {
-                && directory.components().all(|part| part != Component::ParentDir)
             mapping: memory::recall(&places.last_mapping())?,
             wrong: None,
             evaluated: None,
+            evaluated_at: Instant::now(),
             shipped: Engine::new(&places.image, shipped),
             mapped: Engine::new(&places.storage, mapped),
             targets: Targets::default(),
@@ -76,8 +85,9 @@ impl Monitor {
         })
     }
 
-    /// Reads the mappings file if it has changed; says whether another mapping is in force now.
-    pub fn read_mapping(&mut self) -> bool {
+    /// Reads the mappings file if it has changed, or if what it computes may have; says whether another mapping is in
+    /// force now.
+    pub fn read_mapping(&mut self, anew: bool) -> bool {
         let state = fs::metadata(&self.places.mappings).ok();
         let state = state.map(|meta| {
             [
@@ -88,10 +98,12 @@ impl Monitor {
                 meta.ctime_nsec(),
             ]
         });
-        if state.is_some() && state == self.evaluated {
+        let anew = anew || self.wrong.is_some() && self.evaluated_at.elapsed() >= AGAIN;
+        if !anew && state.is_some() && state == self.evaluated {
             return false;
         }
         self.evaluated = state;
+        self.evaluated_at = Instant::now();
         match evaluate(&self.places.mappings, &self.places.workspace) {
             Ok(mapping) => {
                 self.wrong = None;
@@ -100,7 +112,7 @@ impl Monitor {
                 changed
             }
             Err(error) => {
-                let text = format!("{error:#}");
+                let text: String = format!("{error:#}").chars().take(MESSAGE).collect();
                 if self.wrong.as_ref() != Some(&text) {
                     log::warn!("{text}; the last good mapping stays in force");
                 }
@@ -296,16 +308,29 @@ impl Monitor {
             links: self.mapped.ledger.count(),
             shipped: self.shipped.ledger.count(),
             conflicts,
-            conflict_list: self
-                .conflicts()
-                .take(LISTED)
-                .map(|(place, conflict)| sentence(place, conflict))
-                .collect(),
-            problems: self.problems().into_iter().take(LISTED).collect(),
-            waiting: self.targets.waiting.iter().map(|(path, why)| (quoted(path), why.clone())).collect(),
+            conflict_list: listed(
+                self.conflicts().map(|(place, conflict)| sentence(place, conflict)),
+                String::len,
+            ),
+            problems: listed(self.problems().into_iter(), String::len),
+            waiting: listed(
+                self.targets.waiting.iter().map(|(path, why)| (quoted(path), why.clone())),
+                |(path, why)| path.len() + why.len(),
+            ),
             ..Status::default()
         }
     }
+}
+
+/// The first sentences: at least one, and no more than there is room for.
+fn listed<S, C: FromIterator<S>>(sentences: impl Iterator<Item = S>, length: impl Fn(&S) -> usize) -> C {
+    let mut used = 0;
+    let fits = |sentence: &S| {
+        let first = used == 0;
+        used += length(sentence);
+        first || used <= ROOM
+    };
+    sentences.take(LISTED).take_while(fits).collect()
 }
 
 /// The same listener once more.

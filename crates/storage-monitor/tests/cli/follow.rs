@@ -91,7 +91,7 @@ fn a_directory_of_an_application_is_used_as_soon_as_it_can_be() {
         (
             Some(0),
             "0 files linked into applications\n\
-             \"TOP/app/not/installed/models\" waits: TOP/app/not/installed is not there yet\n"
+             \"TOP/app/not/installed/models\" waits: \"TOP/app/not/installed\" is not there yet\n"
         )
     );
     fs::create_dir(world.path("app/not")).unwrap();
@@ -238,4 +238,42 @@ fn without_any_instance_of_inotify_changes_are_found_by_looking() {
     world.store("a/y");
     world.until_links(&["x -> a/x", "y -> a/y"]);
     assert!(world.log().contains("sysctl fs.inotify.max_user_instances=1024"), "{}", world.log());
+}
+
+#[test]
+fn whoever_comes_while_another_is_at_work_waits_for_its_turn() {
+    let world = World::new("storage_map[a]=APP\n");
+    world.store("a/x");
+    for task in ["once", "run"] {
+        let path = world.path("state/lock");
+        let lock = kit::lock::Lock::open(&path).unwrap();
+        lock.acquire(std::time::Duration::ZERO).unwrap();
+        let mut child = world.command(&[task]).spawn().unwrap();
+        let descriptors = format!("/proc/{}/fd", child.id());
+        let opened = || {
+            let mut all = fs::read_dir(&descriptors).ok()?;
+            all.any(|entry| fs::read_link(entry.unwrap().path()).is_ok_and(|to| to == path)).then_some(())
+        };
+        let opened = kit::wait::until(std::time::Duration::from_secs(30), "the lock", opened);
+        drop(lock);
+        let mut done = || world.links() == ["x -> a/x"] || child.try_wait().is_ok_and(|code| code.is_some());
+        let done = kit::wait::until(std::time::Duration::from_secs(30), "the link", || done().then_some(()));
+        let links = world.links();
+        let _ = child.kill();
+        child.wait().unwrap();
+        opened.and(done).unwrap();
+        assert_eq!(links, ["x -> a/x"], "{task}");
+        fs::remove_file(world.path("app/x")).unwrap();
+    }
+}
+
+#[test]
+fn a_mapping_is_evaluated_again_when_that_is_asked_for() {
+    let mut world = World::new("[ -e TOP/ready ] || echo 'not ready' >&2\nstorage_map[a]=APP\n");
+    world.store("a/x");
+    world.start();
+    assert!(world.run(&["status"]).out.contains("not ready"));
+    fs::write(world.path("ready"), "").unwrap();
+    assert_eq!(world.run(&["once"]).code, Some(0));
+    assert_eq!(world.links(), ["x -> a/x"]);
 }

@@ -213,7 +213,7 @@ fn a_file_says_where_it_is_linked_and_why_not() {
     world.run(&["once"]);
     world.store("a/new");
     let explain = |path: &str| world.run(&["explain", world.stored(path).to_str().unwrap()]);
-    let waits = "not linked: \"TOP/no/app\" waits: TOP/no is not there yet\n";
+    let waits = "not linked: \"TOP/no/app\" waits: \"TOP/no\" is not there yet\n";
     assert_eq!(explain("a/x"), said(0, &format!("linked: \"TOP/app/x\"\n{waits}"), ""));
     let beaten = "not linked: \"TOP/app/x\" leads to \"a/x\", not to \"c/x\"\n";
     assert_eq!(explain("c/x"), said(1, beaten, ""));
@@ -239,4 +239,28 @@ fn without_a_monitor_the_status_says_so() {
     let error = "storage-monitor: the monitor is not running\nhint: supervisorctl start storagemonitor\n";
     assert_eq!(world.run(&["status"]), said(1, "", error));
     assert_eq!(world.run(&["nonsense"]).code, Some(2));
+}
+
+#[test]
+fn a_state_with_the_longest_and_worst_names_can_be_read() {
+    let mut world = World::new("storage_map[a]=APP\nstorage_map[b]=APP\n");
+    let worst = "\u{1}".repeat(255);
+    for number in 0..100 {
+        for key in ["a", "b"] {
+            world.store(format!("{key}/{worst}/{worst}/{worst}/{number:0>3}{}", &worst[..252]));
+        }
+    }
+    world.start();
+    let answer = world.run(&["status"]);
+    assert_eq!((answer.code, answer.error.as_str()), (Some(0), ""));
+    assert!(answer.out.starts_with("100 files linked into applications, 100 conflicts\n"));
+    assert!(answer.out.ends_with(" more names are taken\n"));
+}
+
+#[test]
+fn what_a_mistake_says_is_shown_and_not_obeyed_by_a_terminal() {
+    let mut world = World::new("printf '\\033[31mred\\n' >&2\n");
+    world.start();
+    let answer = world.run(&["status"]);
+    assert_eq!(answer.out, "0 files linked into applications\n\\u{1b}[31mred\n");
 }
