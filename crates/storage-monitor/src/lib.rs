@@ -78,6 +78,8 @@ pub fn run() -> Outcome {
                 let error = Err(anyhow!("another storage-monitor is running"));
                 return error.hint(|| "storage-monitor status".to_owned());
             };
+            // What an earlier run has told is not so any more, and our process may have its number.
+            let _ = std::fs::remove_file(&places.status);
             follow::follow(Monitor::load(places)?)?;
             Ok(Exit::Done)
         }

@@ -277,3 +277,19 @@ fn a_mapping_is_evaluated_again_when_that_is_asked_for() {
     assert_eq!(world.run(&["once"]).code, Some(0));
     assert_eq!(world.links(), ["x -> a/x"]);
 }
+
+#[test]
+fn the_state_of_an_earlier_run_goes_before_the_first_look() {
+    let world = World::new("until [ -e TOP/go ]; do sleep 0.05; done\n");
+    let state = world.path("run/status.json");
+    fs::create_dir(world.path("run")).unwrap();
+    fs::write(&state, "stale").unwrap();
+    let mut child = world.command(&["run"]).spawn().unwrap();
+    let minute = std::time::Duration::from_mins(1);
+    let gone = kit::wait::until(minute, "the state to go", || (!state.exists()).then_some(()));
+    fs::write(world.path("go"), "").unwrap();
+    let new = kit::wait::until(minute, "the state", || state.exists().then_some(()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    gone.and(new).unwrap();
+}
