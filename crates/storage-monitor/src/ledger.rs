@@ -417,8 +417,9 @@ mod tests {
         let mut ledger = Ledger::load(&file, |_, _| true).unwrap();
         let number = ledger.number(Path::new("/s"));
         fs::write(folder.path().join("ballast"), vec![0; 60 << 10]).unwrap();
+        // The page that is left ends within the path of a record.
         for name in 0..1_000 {
-            ledger.note(Record::Link(Path::new("/t"), format!("{name:04}").as_bytes(), number));
+            ledger.note(Record::Link(Path::new("/t"), format!("{name:05}").as_bytes(), number));
         }
         let refused = ledger.save().is_err();
         fs::remove_file(folder.path().join("ballast")).unwrap();
