@@ -81,6 +81,19 @@ pub fn remove_temporary(directory: BorrowedFd<'_>) -> io::Result<()> {
     absent_is_fine(unlinkat(directory, name(TEMPORARY), AtFlags::empty()))
 }
 
+/// Removes what a kill during [`relink`] left if it leads into this tree, as ours do; says whether it did.
+pub fn remove_leftover(directory: impl AsFd, tree: &Path) -> io::Result<bool> {
+    let directory = directory.as_fd();
+    let text = link_text(directory, TEMPORARY)?;
+    let ours = text.is_some_and(|text| {
+        text.strip_prefix(tree.as_os_str().as_bytes()).is_some_and(|rest| rest.starts_with(b"/"))
+    });
+    if ours {
+        remove_temporary(directory)?;
+    }
+    Ok(ours)
+}
+
 /// Removes a link if it still is ours.
 pub fn unlink(directory: impl AsFd, link: &[u8], source: &Path) -> io::Result<()> {
     let directory = directory.as_fd();

@@ -17,10 +17,11 @@ use crate::findings::{Conflict, Finding, Tally};
 use crate::folder::{self, Identity};
 use crate::held::{Draft, Held};
 use crate::ledger::{Ledger, Record};
-use crate::listing::Listing;
+use crate::listing::{Kind, Listing};
 use crate::merge::merge;
 use crate::pace::{self, Events};
 use crate::plan::{Loss, Plan, Step, plan};
+use crate::quote::quoted;
 use crate::shown::Shown;
 use crate::targets::{Source, Targets, in_order};
 
@@ -223,10 +224,18 @@ impl Engine {
             Err(error) if sources.is_empty() && folder::is_absence(&error) => return Visit::Absent,
             Err(error) => return self.unknown(pass, place, error.to_string()),
         };
-        let there = match directory.as_ref().map(Listing::read).transpose() {
+        let mut there = match directory.as_ref().map(Listing::read).transpose() {
             Ok(there) => without(there.unwrap_or_default(), place, &pass.gone),
             Err(error) => return self.unknown(pass, place, error.to_string()),
         };
+        if pass.show.is_none()
+            && let Some(directory) = &directory
+            && there.iter().any(|entry| entry == (apply::TEMPORARY, Kind::Link))
+            // Where it cannot be removed, links cannot be made either, and that is told.
+            && apply::remove_leftover(directory, &self.tree).unwrap_or(false)
+        {
+            there.retain(|name| name != apply::TEMPORARY);
+        }
         let numbers: Vec<_> = sources
             .iter()
             .map(|source| self.ledger.number(&in_tree(&self.tree, &source.directory)))
@@ -234,7 +243,6 @@ impl Engine {
         let reserved: Vec<&[u8]> = below(&pass.targets.roots, place)
             .filter_map(|(root, _)| root.file_name().map(OsStr::as_bytes))
             .collect();
-        let held = self.ledger.held(place).cloned();
         let leads = |name: &[u8]| {
             let text = folder::link_text(directory.as_ref()?, name).ok()??;
             let source = text.strip_suffix(name)?.strip_suffix(b"/")?;
@@ -242,6 +250,7 @@ impl Engine {
             // Paths are equal that are not spelt alike, and whoever spelt this one otherwise was not we.
             (self.ledger.source(number).as_os_str().as_bytes() == source).then_some(number)
         };
+        let held = self.ledger.settled(place, leads);
         let wanted = merge(&listings);
         let plan = plan(wanted, &numbers, held.as_ref(), &there, |name| reserved.contains(&name), leads);
         let children = plan
@@ -307,7 +316,7 @@ impl Engine {
                     Listing::default()
                 }
                 Err(error) => {
-                    return Err(format!("cannot read {}: {error}", self.tree.join(directory).display()));
+                    return Err(format!("cannot read {}: {error}", quoted(&in_tree(&self.tree, directory))));
                 }
             });
         }
@@ -412,8 +421,10 @@ impl Engine {
                 Step::Relink(name, from, to) => {
                     let done =
                         apply::relink(directory, name, self.ledger.source(from), self.ledger.source(to));
-                    self.ledger.note(Record::Unlink(place, name, from));
-                    tally.linked += 1;
+                    if matches!(done, Ok(true)) {
+                        self.ledger.note(Record::Unlink(place, name, from));
+                        tally.linked += 1;
+                    }
                     (name, done)
                 }
                 Step::Unlink(name, source) => {
@@ -437,16 +448,13 @@ impl Engine {
                     failed.insert(name);
                     tally.failed += 1;
                     if errors.is_empty() {
-                        errors.push(format!(
-                            "{}: {error}",
-                            crate::quote::quoted(Path::new(OsStr::from_bytes(name)))
-                        ));
+                        errors.push(format!("{}: {error}", quoted(Path::new(OsStr::from_bytes(name)))));
                     }
                 }
             }
         }
         let held = if failed.is_empty() { plan.held } else { settle(&plan.held, former, &failed) };
-        if former != Some(&held) {
+        if self.ledger.held(place) != Some(&held) {
             self.ledger.hold(place, held);
         }
         errors

@@ -1,7 +1,7 @@
 //! The mappings file, evaluated by bash: a person may compute names there, but gets nothing to do harm with.
 //!
 //! bash starts with an empty environment (`PATH` and `WORKSPACE` alone), as `nobody` if we are root, without standard input,
-//! and has five seconds. What the file prints goes nowhere; what is in its array afterwards comes back in fields that end in
+//! and has five seconds; 10 seconds of processor time and 1 GB of memory end it even if we are killed meanwhile. What the file prints goes nowhere; what is in its array afterwards comes back in fields that end in
 //! NUL. A file that writes to standard error, ends bash, or is still running then counts as wrong as a whole.
 
 use std::fs::File;
@@ -29,6 +29,8 @@ const LARGEST: u64 = 4 << 20;
 const NOBODY: u32 = 65_534;
 /// Sources the file of its only argument and prints the array, after that a last field that says it came to the end.
 const PROGRAM: &str = r#"
+ulimit -t 10 2>/dev/null
+ulimit -v 1048576 2>/dev/null
 exec 3>&1 1>/dev/null
 declare -A storage_map=()
 set -u
@@ -64,9 +66,11 @@ fn trusted(file: &Path) -> Result<Vec<u8>> {
         bail!("{} is not a file", file.display());
     }
     let us = nix::unistd::geteuid().as_raw();
-    if (meta.uid() != 0 && meta.uid() != us) || meta.mode() & 0o002 != 0 {
+    let ours = meta.uid() == 0 || meta.uid() == us;
+    let group = [0, nix::unistd::getegid().as_raw()].contains(&meta.gid());
+    if !ours || meta.mode() & 0o002 != 0 || (meta.mode() & 0o020 != 0 && !group) {
         return Err(anyhow!("{} is not used: others than root may write it", file.display()))
-            .hint(|| format!("sudo chown root {0} && sudo chmod o-w {0}", file.display()));
+            .hint(|| format!("sudo chown root {0} && sudo chmod go-w {0}", file.display()));
     }
     let mut text = Vec::new();
     opened.take(LARGEST).read_to_end(&mut text).with_context(cannot)?;
@@ -243,5 +247,16 @@ mod tests {
             let error = evaluate(file, Path::new("/data")).unwrap_err().to_string();
             assert_eq!(error, format!("{} is not used: others than root may write it", file.display()));
         });
+        with("storage_map[a]=/x", |file| {
+            std::os::unix::fs::chown(file, None, Some(NOBODY)).unwrap();
+            fs::set_permissions(file, fs::Permissions::from_mode(0o664)).unwrap();
+            assert!(evaluate(file, Path::new("/data")).is_err(), "of another group");
+        });
+    }
+
+    #[test]
+    fn a_file_that_outlives_us_is_ended_by_the_kernel() {
+        let keys = mapping("storage_map[\"$(ulimit -t) $(ulimit -v)\"]=/x");
+        assert_eq!(keys[0].0, Path::new("10 1048576"));
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use kit::Exit;
+use kit::logging::harmless;
 
 use crate::monitor::{Monitor, sentence};
 use crate::names::waits;
@@ -17,13 +18,13 @@ use crate::shown::Shown;
 /// Prints a line for each place where the file is linked or wanted, or the reason why there is none.
 pub fn explain(mut monitor: Monitor, path: &Path) -> Result<Exit> {
     let file = below(&monitor, path)?;
-    monitor.read_mapping();
+    monitor.read_mapping(false);
     let mut steps = Vec::new();
     monitor.all(Some(&mut |step| steps.push(step)));
     let (lines, linked) = reasons(&monitor, &file, &steps);
     let mut out = io::stdout().lock();
     for line in lines {
-        writeln!(out, "{line}")?;
+        writeln!(out, "{}", harmless(&line))?;
     }
     Ok(if linked { Exit::Done } else { Exit::No })
 }

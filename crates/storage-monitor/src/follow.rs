@@ -28,11 +28,13 @@ pub fn follow(mut monitor: Monitor) -> Result<()> {
     let mut scan_began = 0;
     while !heard.stop {
         let began = Instant::now();
-        let new_mapping = monitor.read_mapping();
+        // What is asked for after this is done after this.
+        let now = clock()?;
+        let new_mapping = monitor.read_mapping(heard.asked);
         let elsewhere = monitor.is_elsewhere(&heard.changes) && monitor.targets_changed();
         let all = new_mapping || elsewhere || heard.everything || heard.asked || began >= due;
         let mut tally = if all {
-            scan_began = clock()?;
+            scan_began = now;
             monitor.all(None)
         } else {
             monitor.some(&heard.changes)

@@ -74,7 +74,23 @@ impl<'a> Iterator for Links<'a> {
 pub struct Draft {
     held: Held,
     last: Vec<u8>,
-    changes: BTreeMap<Vec<u8>, Option<Source>>,
+    changes: BTreeMap<Vec<u8>, Change>,
+}
+
+/// What was told about a name after the first time.
+#[derive(Debug, Clone, Copy)]
+struct Change {
+    now: Option<Source>,
+    before: Before,
+}
+
+/// Where the link may still lead, because nothing says that it was replaced.
+#[derive(Debug, Clone, Copy)]
+enum Before {
+    /// Where it was first said to lead.
+    First,
+    Other(Source),
+    Nowhere,
 }
 
 impl Draft {
@@ -84,22 +100,31 @@ impl Draft {
             self.held.push(name, source);
             name.clone_into(&mut self.last);
             self.changes.remove(name);
-        } else {
-            self.changes.insert(name.to_vec(), Some(source));
+            return;
         }
+        let first = Change { now: Some(source), before: Before::First };
+        let change = self.changes.entry(name.to_vec()).or_insert(first);
+        if let Some(other) = change.now.filter(|other| *other != source) {
+            change.before = Before::Other(other);
+        }
+        change.now = Some(source);
     }
 
     /// There is no such link any more, unless it was replaced by one into another source.
     pub fn unlink(&mut self, name: &[u8], source: Source) {
-        let replaced = matches!(self.changes.get(name), Some(Some(other)) if *other != source);
-        if !replaced {
-            self.changes.insert(name.to_vec(), None);
-        }
+        let now = self.changes.get(name).and_then(|change| change.now).filter(|other| *other != source);
+        self.changes.insert(name.to_vec(), Change { now, before: Before::Nowhere });
     }
 
     /// What is left.
     pub fn finish(self) -> Held {
+        self.settle().0
+    }
+
+    /// What is left; and of links that were about to be replaced, where they led: a kill may have come in between.
+    pub fn settle(self) -> (Held, BTreeMap<Vec<u8>, Source>) {
         let mut result = Held::default();
+        let mut doubts = BTreeMap::new();
         let mut changes = self.changes.into_iter().peekable();
         let mut told = self.held.iter().peekable();
         loop {
@@ -109,15 +134,20 @@ impl Draft {
                     result.push(name, *source);
                     told.next();
                 }
-                (link, Some(change)) => {
-                    if link.is_some_and(|(name, _)| *name == change) {
-                        told.next();
-                    }
-                    if let Some((name, Some(source))) = changes.next() {
-                        result.push(&name, source);
+                (_, Some(change)) => {
+                    let first = told.next_if(|(name, _)| *name == change).map(|(_, source)| source);
+                    let Some((name, Change { now: Some(source), before })) = changes.next() else { continue };
+                    result.push(&name, source);
+                    let before = match before {
+                        Before::First => first,
+                        Before::Other(other) => Some(other),
+                        Before::Nowhere => None,
+                    };
+                    if let Some(before) = before.filter(|before| *before != source) {
+                        doubts.insert(name, before);
                     }
                 }
-                (_, None) => return result,
+                (_, None) => return (result, doubts),
             }
         }
     }
@@ -136,11 +166,14 @@ mod tests {
         draft.link(b"a\n ", 0);
         draft.link(b"b", 8);
         draft.unlink(b"b", 7);
+        draft.link(b"c", 1);
+        draft.link(b"c", 2);
         draft.link(b"gone", 1);
         draft.unlink(b"gone", 1);
-        let held = draft.finish();
+        let (held, doubts) = draft.settle();
         let links: Vec<_> = held.iter().collect();
-        assert_eq!(links, [(&b"a\n "[..], 0), (b"b", 8), (&long[..], u32::MAX)]);
-        assert_eq!((held.len(), held.contains(b"b"), held.contains(b"c")), (3, true, false));
+        assert_eq!(links, [(&b"a\n "[..], 0), (b"b", 8), (b"c", 2), (&long[..], u32::MAX)]);
+        assert_eq!((held.len(), held.contains(b"b"), held.contains(b"d")), (4, true, false));
+        assert_eq!(doubts, [(b"c".to_vec(), 1)].into(), "nothing says that the first is gone");
     }
 }

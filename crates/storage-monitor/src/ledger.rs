@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,8 @@ use crate::held::{Draft, Held, Source};
 /// Records of history that are not worth writing the log anew.
 const TOLERATED: usize = 20_000;
 const MODE: u32 = 0o644;
+/// No path in a record is longer, in bytes: the volume's users can write one of the logs.
+const LONGEST: u64 = 64 << 10;
 
 /// Our links and directories.
 #[derive(Debug)]
@@ -29,9 +31,13 @@ pub struct Ledger {
     sources: Vec<PathBuf>,
     numbers: HashMap<PathBuf, Source>,
     links: BTreeMap<PathBuf, Held>,
+    /// Links that an earlier run was about to replace, by directory and name, with the source they led into before.
+    doubts: BTreeMap<PathBuf, BTreeMap<Vec<u8>, Source>>,
     directories: BTreeSet<PathBuf>,
     records: usize,
     pending: Vec<u8>,
+    /// A kill tore the last record of the log apart; it would swallow the next one.
+    torn: bool,
 }
 
 /// One record of the log.
@@ -55,13 +61,15 @@ impl Ledger {
             sources: Vec::new(),
             numbers: HashMap::new(),
             links: BTreeMap::new(),
+            doubts: BTreeMap::new(),
             directories: BTreeSet::new(),
             records: 0,
             pending: Vec::new(),
+            torn: false,
         }
     }
 
-    /// Reads the log; none is an empty one. Records that `believe` refuses (directory of the link, source) are left out.
+    /// Reads the log, and changes nothing, because its writer may be at work; none is an empty one. Records that `believe` refuses (directory of the link, source) are left out.
     pub fn load(file: &Path, believe: impl Fn(&Path, &Path) -> bool) -> Result<Self> {
         let mut ledger = Self::empty(file);
         let cannot = || format!("cannot read {}", file.display());
@@ -74,12 +82,8 @@ impl Ledger {
         if !opened.metadata().with_context(cannot)?.is_file() {
             anyhow::bail!("{} is not a file", file.display());
         }
-        let whole = ledger.replay(BufReader::new(opened), believe).with_context(cannot)?;
+        ledger.torn = !ledger.replay(BufReader::new(opened), believe).with_context(cannot)?;
         ledger.links.values_mut().for_each(Held::shrink);
-        // A record that a kill tore apart would swallow the next one.
-        if !whole || ledger.is_mostly_history() {
-            ledger.rewrite()?;
-        }
         Ok(ledger)
     }
 
@@ -122,8 +126,15 @@ impl Ledger {
                 _ => {}
             }
         };
-        let held = drafts.into_iter().map(|(path, draft)| (path, draft.finish()));
-        self.links = held.filter(|(_, held)| !held.is_empty()).collect();
+        for (path, draft) in drafts {
+            let (held, doubts) = draft.settle();
+            if !doubts.is_empty() {
+                self.doubts.insert(path.clone(), doubts);
+            }
+            if !held.is_empty() {
+                self.links.insert(path, held);
+            }
+        }
         Ok(whole)
     }
 
@@ -153,8 +164,23 @@ impl Ledger {
         self.links.get(directory)
     }
 
+    /// Our links in a directory, once it is known which of those that were about to be replaced still lead where they did.
+    pub fn settled(&self, directory: &Path, leads: impl Fn(&[u8]) -> Option<Source>) -> Option<Held> {
+        let mut held = self.held(directory)?.clone();
+        if let Some(doubts) = self.doubts.get(directory) {
+            let mut draft = Draft::default();
+            for (name, source) in held.iter() {
+                let before = doubts.get(name).copied().filter(|before| leads(name) == Some(*before));
+                draft.link(name, before.unwrap_or(source));
+            }
+            held = draft.finish();
+        }
+        Some(held)
+    }
+
     /// Replaces what we know about a directory; the records are the caller's business.
     pub fn hold(&mut self, directory: &Path, mut held: Held) {
+        self.doubts.remove(directory);
         if held.is_empty() {
             self.links.remove(directory);
         } else {
@@ -213,15 +239,31 @@ impl Ledger {
         if self.pending.is_empty() {
             return Ok(());
         }
+        if self.torn {
+            let pending = std::mem::take(&mut self.pending);
+            let rewritten = self.rewrite();
+            self.pending = pending;
+            rewritten?;
+        }
         let cannot = || format!("cannot write {}", self.file.display());
         if let Some(folder) = self.file.parent() {
             std::fs::create_dir_all(folder).with_context(cannot)?;
         }
         let mut options = OpenOptions::new();
-        options.append(true).create(true).mode(MODE).custom_flags(nix::libc::O_NOFOLLOW);
+        // A pipe in its place must not stop us.
+        let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+        options.append(true).create(true).mode(MODE).custom_flags(flags);
         // Opened each time: another container with the same image may have replaced the file on a shared volume.
         let mut log = options.open(&self.file).with_context(cannot)?;
-        log.write_all(&self.pending).with_context(cannot)?;
+        let meta = log.metadata().with_context(cannot)?;
+        if !meta.is_file() {
+            anyhow::bail!("{} is not a file", self.file.display());
+        }
+        if let Err(error) = log.write_all(&self.pending) {
+            // On a full disk a part may have been written, which would swallow the next record.
+            let _ = log.set_len(meta.len());
+            return Err(error).with_context(cannot);
+        }
         self.pending = Vec::new();
         Ok(())
     }
@@ -241,14 +283,20 @@ impl Ledger {
             push(&mut log, "d", path.as_os_str().as_bytes(), b"");
         }
         for (directory, held) in &self.links {
+            let doubts = self.doubts.get(directory);
             for (name, source) in held.iter() {
                 let path = directory.join(OsStr::from_bytes(name));
+                if let Some(before) = doubts.and_then(|doubts| doubts.get(name)) {
+                    let before = self.source(*before).as_os_str().as_bytes();
+                    push(&mut log, "+", path.as_os_str().as_bytes(), before);
+                }
                 push(&mut log, "+", path.as_os_str().as_bytes(), self.source(source).as_os_str().as_bytes());
             }
         }
         atomic::write(&self.file, &log, Placement::volatile(MODE))?;
         self.records = self.count() + self.directories.len();
         self.pending = Vec::new();
+        self.torn = false;
         Ok(())
     }
 }
@@ -273,7 +321,7 @@ enum Field {
 
 fn field(log: &mut impl BufRead, field: &mut Vec<u8>) -> io::Result<Field> {
     field.clear();
-    log.read_until(0, field)?;
+    log.take(LONGEST).read_until(0, field)?;
     Ok(match field.pop() {
         Some(0) => Field::Whole,
         Some(_) => Field::Torn,
@@ -331,6 +379,7 @@ mod tests {
         for kept in 0..whole.len() {
             fs::write(&file, &whole[..kept]).unwrap();
             let mut ledger = Ledger::load(&file, |_, _| true).unwrap();
+            assert_eq!(fs::read(&file).unwrap(), whole[..kept], "reading changes nothing");
             let number = ledger.number(Path::new("/s"));
             ledger.note(Record::Link(Path::new("/u"), b"new", number));
             ledger.save().unwrap();
@@ -354,5 +403,29 @@ mod tests {
         let file = folder.path().join("ledger");
         std::os::unix::fs::symlink("/etc/passwd", &file).unwrap();
         assert!(Ledger::load(&file, |_, _| true).is_err());
+    }
+
+    #[test]
+    fn a_record_that_a_full_disk_cut_does_not_spoil_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = |program: &str, arguments: &[&str]| {
+            let status = std::process::Command::new(program).args(arguments).arg(folder.path()).status();
+            assert!(status.unwrap().success());
+        };
+        run("mount", &["-t", "tmpfs", "-o", "size=64k", "none"]);
+        let file = folder.path().join("ledger");
+        let mut ledger = Ledger::load(&file, |_, _| true).unwrap();
+        let number = ledger.number(Path::new("/s"));
+        fs::write(folder.path().join("ballast"), vec![0; 60 << 10]).unwrap();
+        // The page that is left ends within the path of a record.
+        for name in 0..1_000 {
+            ledger.note(Record::Link(Path::new("/t"), format!("{name:05}").as_bytes(), number));
+        }
+        let refused = ledger.save().is_err();
+        fs::remove_file(folder.path().join("ballast")).unwrap();
+        let saved = ledger.save().is_ok();
+        let known = links(&Ledger::load(&file, |_, _| true).unwrap()).len();
+        run("umount", &[]);
+        assert_eq!((refused, saved, known), (true, true, 1_000));
     }
 }

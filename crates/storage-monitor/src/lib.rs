@@ -53,6 +53,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Parser;
 use kit::lock::Lock;
+use kit::logging::harmless;
 use kit::{Env, Exit, HintExt, Outcome};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -73,9 +74,12 @@ pub fn run() -> Outcome {
     let places = Places::find(&Env::of_process(), &cli);
     match cli.task.unwrap_or(Task::Run) {
         Task::Run => {
-            let _lock = lock(&places)?
-                .ok_or_else(|| anyhow!("another storage-monitor is running"))
-                .hint(|| "storage-monitor status".to_owned())?;
+            let Turn::Ours(_lock) = turn(&places)? else {
+                let error = Err(anyhow!("another storage-monitor is running"));
+                return error.hint(|| "storage-monitor status".to_owned());
+            };
+            // What an earlier run has told is not so any more, and our process may have its number.
+            let _ = std::fs::remove_file(&places.status);
             follow::follow(Monitor::load(places)?)?;
             Ok(Exit::Done)
         }
@@ -86,12 +90,26 @@ pub fn run() -> Outcome {
     }
 }
 
-/// The right to change links; nothing if another program has it.
-fn lock(places: &Places) -> Result<Option<Lock>> {
+/// Who may change links.
+enum Turn {
+    /// We, as long as we hold this.
+    Ours(Lock),
+    /// The running monitor.
+    Theirs(Status),
+}
+
+/// Waits for a `once` that is at work, which ends, and for the first look of a monitor, after which it can be asked.
+fn turn(places: &Places) -> Result<Turn> {
     std::fs::create_dir_all(&places.state)
         .with_context(|| format!("cannot make {}", places.state.display()))?;
     let lock = Lock::open(&places.lock())?;
-    Ok(lock.acquire(Duration::ZERO).is_ok().then_some(lock))
+    let theirs = kit::wait::until(PATIENCE, "the other storage-monitor", || {
+        if lock.acquire(Duration::ZERO).is_ok() {
+            return Some(None);
+        }
+        Status::read(&places.status).ok().flatten().filter(Status::is_running).map(Some)
+    })?;
+    Ok(theirs.map_or(Turn::Ours(lock), Turn::Theirs))
 }
 
 fn status(places: &Places, json: bool) -> Outcome {
@@ -103,7 +121,7 @@ fn status(places: &Places, json: bool) -> Outcome {
         Some(status) => {
             writeln!(out, "{}", status.summary())?;
             for complaint in status.complaints() {
-                writeln!(out, "{complaint}")?;
+                writeln!(out, "{}", harmless(&complaint))?;
             }
         }
         None => {}
@@ -115,9 +133,13 @@ fn status(places: &Places, json: bool) -> Outcome {
 }
 
 fn once(places: Places) -> Outcome {
-    let Some(_lock) = lock(&places)? else { return ask(&places) };
+    let asked = monitor::clock()?;
+    let _lock = match turn(&places)? {
+        Turn::Ours(lock) => lock,
+        Turn::Theirs(status) => return ask(&places, &status, asked),
+    };
     let mut monitor = Monitor::load(places)?;
-    monitor.read_mapping();
+    monitor.read_mapping(false);
     let tally = monitor.all(None);
     writeln!(io::stdout(), "linked {}, removed {}", tally.linked, tally.removed)?;
     for (place, conflict) in monitor.conflicts() {
@@ -131,10 +153,8 @@ fn once(places: Places) -> Outcome {
 }
 
 /// Asks the running monitor to look at everything, and waits until it has.
-fn ask(places: &Places) -> Outcome {
+fn ask(places: &Places, status: &Status, asked: u64) -> Outcome {
     let read = || Status::read(&places.status).ok().flatten().filter(Status::is_running);
-    let asked = monitor::clock()?;
-    let status = kit::wait::until(PATIENCE, "the state of the running monitor", read)?;
     let process = Pid::from_raw(i32::try_from(status.pid)?);
     kill(process, Signal::SIGHUP).context("cannot ask the running monitor")?;
     let done = || read().filter(|status| status.scan_began >= asked);
@@ -147,7 +167,7 @@ fn ask(places: &Places) -> Outcome {
 
 fn plan(places: Places) -> Outcome {
     let mut monitor = Monitor::load(places)?;
-    monitor.read_mapping();
+    monitor.read_mapping(false);
     let mut out = io::stdout().lock();
     let mut written = Ok(());
     monitor.all(Some(&mut |step| {

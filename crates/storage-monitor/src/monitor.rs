@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -25,6 +25,12 @@ use crate::watch;
 
 /// New directories can make room for waiting ones, these for others: no real mapping is nested deeper.
 const ROUNDS: usize = 8;
+/// A file that was found wrong is evaluated again after that: what was missing, or busy, may be there now.
+const AGAIN: Duration = Duration::from_mins(1);
+/// More characters of a message help nobody.
+const MESSAGE: usize = 2_000;
+/// So many bytes of sentences of one kind are in the state: it must stay small enough to be read.
+const ROOM: usize = 128 << 10;
 
 /// Everything that is known between two passes.
 #[derive(Debug)]
@@ -36,10 +42,15 @@ pub struct Monitor {
     wrong: Option<String>,
     /// The state of the file that was evaluated last.
     evaluated: Option<[i64; 5]>,
+    /// When that was.
+    evaluated_at: Instant,
     shipped: Engine,
     mapped: Engine,
     targets: Targets,
-    problem: Option<String>,
+    /// What is wrong with a stage as a whole, by what it reads.
+    problems: BTreeMap<&'static str, String>,
+    /// Why the mapping cannot be kept.
+    forgetful: Option<String>,
     /// How long the last look at everything took that changed nothing.
     pub cost: Duration,
 }
@@ -51,6 +62,7 @@ impl Monitor {
         // The volume's users can write this ledger: it may speak about the storage and files of the image alone.
         let believe = |directory: &Path, source: &Path| {
             directory.starts_with(&storage)
+                && directory.components().all(|part| part != Component::ParentDir)
                 && (source.as_os_str().is_empty() || source.starts_with(&places.image))
         };
         let shipped = Ledger::load(&places.shipped_ledger(), believe).unwrap_or_else(|error| {
@@ -62,17 +74,20 @@ impl Monitor {
             mapping: memory::recall(&places.last_mapping())?,
             wrong: None,
             evaluated: None,
+            evaluated_at: Instant::now(),
             shipped: Engine::new(&places.image, shipped),
             mapped: Engine::new(&places.storage, mapped),
             targets: Targets::default(),
-            problem: None,
+            problems: BTreeMap::new(),
+            forgetful: None,
             cost: Duration::ZERO,
             places,
         })
     }
 
-    /// Reads the mappings file if it has changed; says whether another mapping is in force now.
-    pub fn read_mapping(&mut self) -> bool {
+    /// Reads the mappings file if it has changed, or if what it computes may have; says whether another mapping is in
+    /// force now.
+    pub fn read_mapping(&mut self, anew: bool) -> bool {
         let state = fs::metadata(&self.places.mappings).ok();
         let state = state.map(|meta| {
             [
@@ -83,10 +98,12 @@ impl Monitor {
                 meta.ctime_nsec(),
             ]
         });
-        if state.is_some() && state == self.evaluated {
+        let anew = anew || self.wrong.is_some() && self.evaluated_at.elapsed() >= AGAIN;
+        if !anew && state.is_some() && state == self.evaluated {
             return false;
         }
         self.evaluated = state;
+        self.evaluated_at = Instant::now();
         match evaluate(&self.places.mappings, &self.places.workspace) {
             Ok(mapping) => {
                 self.wrong = None;
@@ -95,7 +112,7 @@ impl Monitor {
                 changed
             }
             Err(error) => {
-                let text = format!("{error:#}");
+                let text: String = format!("{error:#}").chars().take(MESSAGE).collect();
                 if self.wrong.as_ref() != Some(&text) {
                     log::warn!("{text}; the last good mapping stays in force");
                 }
@@ -148,9 +165,9 @@ impl Monitor {
         }
         if show.is_none()
             && let Some(mapping) = &self.mapping
-            && let Err(error) = memory::keep(&self.places.last_mapping(), mapping)
         {
-            self.problem = Some(format!("{error:#}"));
+            let kept = memory::keep(&self.places.last_mapping(), mapping);
+            self.forgetful = kept.err().map(|error| format!("{error:#}"));
         }
         tally
     }
@@ -174,7 +191,7 @@ impl Monitor {
         // Without a storage there is nothing to put files into; making it is the business of the start.
         let Ok(storage) = fs::canonicalize(&self.places.storage) else { return Tally::default() };
         let targets = Targets { roots: BTreeMap::from([(storage, vec![source])]), ..Targets::default() };
-        self.note(|monitor| monitor.shipped.pass(&targets, scope, show), "cannot read the image's storage")
+        self.note(|monitor| monitor.shipped.pass(&targets, scope, show), "the image's storage")
     }
 
     fn link(&mut self, scope: Scope<'_>, show: Show<'_>) -> Tally {
@@ -182,23 +199,27 @@ impl Monitor {
             return Tally::default();
         }
         let targets = std::mem::take(&mut self.targets);
-        let tally =
-            self.note(|monitor| monitor.mapped.pass(&targets, scope, show), "cannot read the storage");
+        let tally = self.note(|monitor| monitor.mapped.pass(&targets, scope, show), "the storage");
         self.targets = targets;
         tally
     }
 
-    fn note(&mut self, pass: impl FnOnce(&mut Self) -> std::io::Result<Tally>, what: &str) -> Tally {
-        match pass(self) {
+    fn note(&mut self, pass: impl FnOnce(&mut Self) -> std::io::Result<Tally>, tree: &'static str) -> Tally {
+        let (tally, problem) = match pass(self) {
             Ok(tally) => {
-                self.problem.clone_from(&tally.ledger);
-                tally
+                let problem = tally.ledger.clone();
+                (tally, problem)
             }
             Err(error) => {
-                self.problem = Some(format!("{what}: {error}"));
-                Tally { failed: 1, ..Tally::default() }
+                let tally = Tally { failed: 1, ..Tally::default() };
+                (tally, Some(format!("cannot read {tree}: {error}")))
             }
+        };
+        match problem {
+            Some(problem) => _ = self.problems.insert(tree, problem),
+            None => _ = self.problems.remove(tree),
         }
+        tally
     }
 
     /// What has to be watched to hear of every change, by real path.
@@ -270,7 +291,8 @@ impl Monitor {
 
     /// What is wrong, as sentences.
     pub fn problems(&self) -> Vec<String> {
-        let mut all: Vec<String> = self.wrong.iter().chain(&self.problem).cloned().collect();
+        let whole = self.wrong.iter().chain(self.problems.values()).chain(&self.forgetful);
+        let mut all: Vec<String> = whole.cloned().collect();
         for (place, found) in self.mapped.findings.iter().chain(&self.shipped.findings) {
             all.extend(found.errors.iter().map(|error| format!("{}: {error}", quoted(place))));
         }
@@ -286,16 +308,29 @@ impl Monitor {
             links: self.mapped.ledger.count(),
             shipped: self.shipped.ledger.count(),
             conflicts,
-            conflict_list: self
-                .conflicts()
-                .take(LISTED)
-                .map(|(place, conflict)| sentence(place, conflict))
-                .collect(),
-            problems: self.problems().into_iter().take(LISTED).collect(),
-            waiting: self.targets.waiting.iter().map(|(path, why)| (quoted(path), why.clone())).collect(),
+            conflict_list: listed(
+                self.conflicts().map(|(place, conflict)| sentence(place, conflict)),
+                String::len,
+            ),
+            problems: listed(self.problems().into_iter(), String::len),
+            waiting: listed(
+                self.targets.waiting.iter().map(|(path, why)| (quoted(path), why.clone())),
+                |(path, why)| path.len() + why.len(),
+            ),
             ..Status::default()
         }
     }
+}
+
+/// The first sentences: at least one, and no more than there is room for.
+fn listed<S, C: FromIterator<S>>(sentences: impl Iterator<Item = S>, length: impl Fn(&S) -> usize) -> C {
+    let mut used = 0;
+    let fits = |sentence: &S| {
+        let first = used == 0;
+        used += length(sentence);
+        first || used <= ROOM
+    };
+    sentences.take(LISTED).take_while(fits).collect()
 }
 
 /// The same listener once more.

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::mapping::Mapping;
+use crate::quote::quoted;
 
 /// A directory of the storage that leads into a directory of an application.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +56,7 @@ pub fn resolve(mapping: &Mapping, storage: &Path, is_ours: impl Fn(&Path) -> boo
                 Err(error) => {
                     let parent = directory.parent().unwrap_or(directory);
                     let why = if error.kind() == io::ErrorKind::NotFound {
-                        format!("{} is not there yet", parent.display())
+                        format!("{} is not there yet", quoted(parent))
                     } else {
                         error.to_string()
                     };
@@ -121,8 +122,8 @@ mod tests {
             BTreeMap::from([
                 (path("storage/in"), inside()),
                 (path("way"), inside()),
-                (path("missing/app/x"), format!("{} is not there yet", path("missing/app").display())),
-                (path("dangling"), format!("{} is not there yet", top.display())),
+                (path("missing/app/x"), format!("{} is not there yet", quoted(&path("missing/app")))),
+                (path("dangling"), format!("{} is not there yet", quoted(&top))),
             ])
         );
         assert_eq!(targets.signs, BTreeSet::from([top.clone()]));

@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use crate::world::World;
+use crate::world::{World, mount, unmount};
 
 #[test]
 fn any_byte_that_a_name_may_hold_works() {
@@ -208,11 +208,47 @@ fn more_changes_than_the_kernel_keeps_are_all_found() {
     });
 }
 
-#[track_caller]
-fn mount(arguments: &[&str], on: &Path) {
-    assert!(Command::new("mount").args(arguments).arg(on).status().unwrap().success());
+#[test]
+fn what_a_user_puts_in_the_ledgers_place_on_the_volume_stops_nothing_and_is_told() {
+    let world = World::new("storage_map[a]=APP\n");
+    fs::create_dir(world.path("image/a")).unwrap();
+    fs::write(world.path("image/a/x"), "").unwrap();
+    let ledger = world.stored(".storage-monitor-image");
+    assert!(Command::new("mkfifo").arg(&ledger).status().unwrap().success());
+    let mut command = Command::new("timeout");
+    command.args(["20", crate::world::PROGRAM]);
+    world.prepare(&mut command, &["once"], "");
+    let answer = world.answer(command.output().unwrap());
+    assert_eq!((answer.code, answer.out.as_str()), (Some(1), "linked 2, removed 0\n"), "{}", answer.error);
+    let told = answer.error.lines().last().unwrap();
+    assert!(told.contains("workspace/storage/.storage-monitor-image"), "{told}");
+    assert_eq!(world.links(), ["x -> a/x"]);
 }
 
-fn unmount(path: &Path) {
-    assert!(Command::new("umount").arg(path).status().unwrap().success());
+#[test]
+fn what_a_kill_during_a_replacement_left_goes_and_nothing_else_of_its_name() {
+    let world = World::new("storage_map[a]='APP\nAPP/other'\n");
+    world.store("a/x");
+    fs::create_dir(world.path("app/other")).unwrap();
+    symlink(world.stored("b/x"), world.path("app/.storage-monitor.new")).unwrap();
+    symlink("/elsewhere", world.path("app/other/.storage-monitor.new")).unwrap();
+    world.run(&["plan"]);
+    assert!(world.path("app/.storage-monitor.new").is_symlink(), "a plan changes nothing");
+    assert_eq!(world.run(&["once"]).code, Some(0));
+    let links = ["other/", "other/.storage-monitor.new -> /elsewhere", "other/x -> a/x", "x -> a/x"];
+    assert_eq!(world.links(), links);
+}
+
+#[test]
+fn what_a_user_writes_into_the_ledger_on_the_volume_is_believed_about_the_storage_alone() {
+    let world = World::new("storage_map[a]=APP\n");
+    world.store("a/x");
+    let (storage, image) =
+        (world.stored("").display().to_string(), world.path("image").display().to_string());
+    symlink(world.path("image/y"), world.path("workspace/y")).unwrap();
+    let forged = format!("+\0{storage}../y\0{image}\0+\0{}\0", "x".repeat(1 << 20));
+    fs::write(world.stored(".storage-monitor-image"), forged).unwrap();
+    let answer = world.run(&["once"]);
+    assert_eq!((answer.code, answer.error.as_str()), (Some(0), ""));
+    assert!(world.path("workspace/y").is_symlink());
 }

@@ -1,9 +1,10 @@
 //! `once`, `plan`, `status` and `explain`.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::symlink;
 
-use crate::world::{Answer, World};
+use crate::world::{Answer, World, mount, unmount};
 
 fn said(code: i32, out: &str, error: &str) -> Answer {
     Answer { code: Some(code), out: out.into(), error: error.into() }
@@ -117,6 +118,46 @@ fn of_two_files_of_one_name_that_of_the_longer_key_is_linked() {
 }
 
 #[test]
+fn a_link_that_was_about_to_be_replaced_when_a_kill_came_is_still_ours() {
+    let world = World::new("storage_map[a]=APP\n");
+    for file in ["a/x", "a/gone", "b/x"] {
+        world.store(file);
+    }
+    world.run(&["once"]);
+    // The ledger is written before links are made.
+    let mut ledger = fs::OpenOptions::new().append(true).open(world.path("state/ledger")).unwrap();
+    for name in ["gone", "x"] {
+        let (link, source) = (world.path("app").join(name), world.stored("b"));
+        write!(ledger, "+\0{}\0{}\0", link.display(), source.display()).unwrap();
+    }
+    world.map("storage_map[b]=APP\n");
+    assert_eq!(world.run(&["once"]), said(0, "linked 1, removed 1\n", ""));
+    assert_eq!(world.links(), ["x -> b/x"]);
+    assert_eq!(world.run(&["once"]), said(0, "linked 0, removed 0\n", ""));
+}
+
+#[test]
+fn a_link_that_could_not_be_replaced_is_still_ours_after_a_restart() {
+    let world = World::new("storage_map[a]=APP\n");
+    world.store("a/x");
+    world.store("b/x");
+    let app = world.path("app");
+    mount(&["-t", "tmpfs", "none"], &app);
+    world.run(&["once"]);
+    mount(&["-o", "remount,ro"], &app);
+    world.map("storage_map[b]=APP\n");
+    let refused = world.run(&["once"]);
+    mount(&["-o", "remount,rw"], &app);
+    let answers = [world.run(&["once"]), world.run(&["once"])];
+    let links = world.links();
+    unmount(&app);
+    let error = "storage-monitor: warning: \"TOP/app\": \"x\": Read-only file system (os error 30)\n";
+    assert_eq!(refused, said(1, "linked 0, removed 0\n", error));
+    assert_eq!(answers, [said(0, "linked 1, removed 0\n", ""), said(0, "linked 0, removed 0\n", "")]);
+    assert_eq!(links, ["x -> b/x"]);
+}
+
+#[test]
 fn a_wrong_mapping_leaves_the_last_good_one_in_force_also_after_a_restart() {
     let world = World::new("storage_map[a]=APP\n");
     world.store("a/x");
@@ -172,7 +213,7 @@ fn a_file_says_where_it_is_linked_and_why_not() {
     world.run(&["once"]);
     world.store("a/new");
     let explain = |path: &str| world.run(&["explain", world.stored(path).to_str().unwrap()]);
-    let waits = "not linked: \"TOP/no/app\" waits: TOP/no is not there yet\n";
+    let waits = "not linked: \"TOP/no/app\" waits: \"TOP/no\" is not there yet\n";
     assert_eq!(explain("a/x"), said(0, &format!("linked: \"TOP/app/x\"\n{waits}"), ""));
     let beaten = "not linked: \"TOP/app/x\" leads to \"a/x\", not to \"c/x\"\n";
     assert_eq!(explain("c/x"), said(1, beaten, ""));
@@ -198,4 +239,28 @@ fn without_a_monitor_the_status_says_so() {
     let error = "storage-monitor: the monitor is not running\nhint: supervisorctl start storagemonitor\n";
     assert_eq!(world.run(&["status"]), said(1, "", error));
     assert_eq!(world.run(&["nonsense"]).code, Some(2));
+}
+
+#[test]
+fn a_state_with_the_longest_and_worst_names_can_be_read() {
+    let mut world = World::new("storage_map[a]=APP\nstorage_map[b]=APP\n");
+    let worst = "\u{1}".repeat(255);
+    for number in 0..100 {
+        for key in ["a", "b"] {
+            world.store(format!("{key}/{worst}/{worst}/{worst}/{number:0>3}{}", &worst[..252]));
+        }
+    }
+    world.start();
+    let answer = world.run(&["status"]);
+    assert_eq!((answer.code, answer.error.as_str()), (Some(0), ""));
+    assert!(answer.out.starts_with("100 files linked into applications, 100 conflicts\n"));
+    assert!(answer.out.ends_with(" more names are taken\n"));
+}
+
+#[test]
+fn what_a_mistake_says_is_shown_and_not_obeyed_by_a_terminal() {
+    let mut world = World::new("printf '\\033[31mred\\n' >&2\n");
+    world.start();
+    let answer = world.run(&["status"]);
+    assert_eq!(answer.out, "0 files linked into applications\n\\u{1b}[31mred\n");
 }

@@ -195,3 +195,12 @@ fn collect(directory: &Path, top: &Path, storage: &Path, all: &mut Vec<String>) 
         }
     }
 }
+
+#[track_caller]
+pub fn mount(arguments: &[&str], on: &Path) {
+    assert!(Command::new("mount").args(arguments).arg(on).status().unwrap().success());
+}
+
+pub fn unmount(path: &Path) {
+    assert!(Command::new("umount").arg(path).status().unwrap().success());
+}
