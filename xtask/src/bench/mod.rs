@@ -7,6 +7,7 @@ mod load;
 mod logtail;
 mod rotation;
 mod spread;
+mod storage;
 mod workspace;
 
 use clap::Subcommand;
@@ -31,6 +32,8 @@ enum What {
     Boot(boot::Args),
     /// What asking the portal about every request costs, and what a change of the login does under load
     Gate(gate::Args),
+    /// Linking 10,000 files into two applications, again, and as they come
+    Storage(storage::Args),
     /// Copying, repeating, sharing blocks, permissions and boot with a tree of 5.45 GB to sync
     Workspace(workspace::Args),
     /// How much logtail takes, how soon a line is shown, and its memory; needs no engine
@@ -42,6 +45,7 @@ pub fn run(args: &Args) -> Outcome {
     match &args.what {
         What::Boot(boot) => with_engine(args.choice, |_, engine| boot::run(boot, engine))?,
         What::Gate(gate) => with_engine(args.choice, |_, engine| gate::run(gate, engine))?,
+        What::Storage(storage) => storage::run(storage)?,
         What::Workspace(workspace) => workspace::run(workspace, args.choice)?,
         What::Logtail(logtail) => logtail::run(logtail)?,
     }

@@ -7,7 +7,7 @@ mod contest;
 mod copy;
 mod ground;
 mod million;
-mod ours;
+pub mod ours;
 mod overlay;
 mod page;
 mod permissions;

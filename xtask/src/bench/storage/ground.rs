@@ -1,0 +1,95 @@
+//! A storage and two applications, and what was linked there.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+const DEADLINE: Duration = Duration::from_mins(5);
+const TARGETS: [&str; 2] = ["app/one", "app/two"];
+
+/// Directories for one measurement.
+pub struct Ground {
+    top: TempDir,
+}
+
+impl Ground {
+    /// With so many files in the storage.
+    pub fn new(directory: &Path, files: usize) -> Result<Self> {
+        let top = tempfile::tempdir_in(directory)?;
+        // The mapping is read by nobody.
+        fs::set_permissions(top.path(), fs::Permissions::from_mode(0o755))?;
+        let ground = Self { top };
+        for directory in ["workspace/storage/models", TARGETS[0], TARGETS[1], "image"] {
+            fs::create_dir_all(ground.at(directory))?;
+        }
+        let targets = TARGETS.map(|target| ground.at(target).display().to_string()).join("\n");
+        fs::write(ground.at("mappings.sh"), format!("storage_map[models]='{targets}'\n"))?;
+        (0..files).try_for_each(|number| ground.add(&format!("model-{number:06}.safetensors")))?;
+        Ok(ground)
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.top.path().join(path)
+    }
+
+    /// One more file.
+    pub fn add(&self, name: &str) -> Result<()> {
+        fs::write(self.at("workspace/storage/models").join(name), "").context("cannot write into the storage")
+    }
+
+    /// Waits until a file is linked in the second application, which comes last.
+    pub fn wait_for(&self, name: &str) -> Result<()> {
+        let link = self.at(TARGETS[1]).join(name);
+        let started = Instant::now();
+        // Looking all the time: pauses would be part of what is measured.
+        while link.symlink_metadata().is_err() {
+            anyhow::ensure!(started.elapsed() < DEADLINE, "{} was never linked", link.display());
+            std::hint::spin_loop();
+        }
+        Ok(())
+    }
+
+    /// Takes a file away and puts it back, until the monitor has linked it; says whether it has.
+    pub fn again(&self, name: &str) -> Result<bool> {
+        let linked = self.at(TARGETS[1]).join(name).symlink_metadata().is_ok();
+        if !linked {
+            let _ = fs::remove_file(self.at("workspace/storage/models").join(name));
+            self.add(name)?;
+        }
+        Ok(linked)
+    }
+
+    /// Waits until so many files are linked.
+    pub fn wait_for_all(&self, count: usize) -> Result<()> {
+        let linked = || fs::read_dir(self.at(TARGETS[1])).map_or(0, Iterator::count);
+        kit::wait::until(DEADLINE, "all links", || (linked() >= count).then_some(()))
+    }
+
+    /// Our monitor.
+    pub fn ours(&self, program: &Path, task: &str) -> Command {
+        let mut command = Command::new(program);
+        command.arg(task).env_clear().env("WORKSPACE", self.at("workspace"));
+        for (option, path) in [
+            ("--mappings", "mappings.sh"),
+            ("--image", "image"),
+            ("--state", "state"),
+            ("--status", "status.json"),
+        ] {
+            command.arg(option).arg(self.at(path));
+        }
+        command
+    }
+
+    /// inotifywait and a loop of the shell.
+    pub fn peer(&self) -> Command {
+        let mut command = Command::new("bash");
+        command.args(["-c", include_str!("peer.sh"), "peer"]).arg(self.at("workspace/storage/models"));
+        command.args(TARGETS.map(|target| self.at(target)));
+        command
+    }
+}
