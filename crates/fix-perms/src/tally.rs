@@ -1,6 +1,7 @@
 //! What a walk came to.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ use crate::change::ChangeKind;
 pub struct Trouble {
     /// How often.
     pub count: u64,
-    /// Where it happened first.
+    /// The first of these places in the order of paths, so that another run says the same.
     pub first: PathBuf,
     /// The system's reason there.
     pub reason: String,
@@ -74,8 +75,7 @@ impl Tally {
             Some(_) => error.to_string(),
             None => error.kind().to_string(),
         };
-        let new = || Trouble { count: 0, first: path.to_owned(), reason };
-        troubles.entry(what).or_insert_with(new).count += 1;
+        note(troubles, what, Trouble { count: 1, first: path.to_owned(), reason });
     }
 
     /// Adds what another worker counted in the same tree.
@@ -88,8 +88,21 @@ impl Tally {
         }
         for (mine, theirs) in [(&mut self.refused, other.refused), (&mut self.failed, other.failed)] {
             for (what, trouble) in theirs {
-                let count = trouble.count;
-                mine.entry(what).or_insert(Trouble { count: 0, ..trouble }).count += count;
+                note(mine, what, trouble);
+            }
+        }
+    }
+}
+
+/// Adds up what happened; workers come to places in any order.
+fn note(troubles: &mut BTreeMap<&'static str, Trouble>, what: &'static str, trouble: Trouble) {
+    match troubles.entry(what) {
+        Entry::Vacant(place) => drop(place.insert(trouble)),
+        Entry::Occupied(mut place) => {
+            let known = place.get_mut();
+            known.count += trouble.count;
+            if trouble.first < known.first {
+                (known.first, known.reason) = (trouble.first, trouble.reason);
             }
         }
     }
