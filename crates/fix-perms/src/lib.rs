@@ -41,7 +41,6 @@ mod container;
 mod entry;
 mod names;
 mod queue;
-mod quote;
 mod report;
 mod rules;
 mod tally;

@@ -6,9 +6,9 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use crate::change::ChangeKind;
-use crate::quote::quoted;
 use crate::tally::{Tally, Trouble};
 use crate::walk::Step;
+use kit::quote::quoted;
 
 /// The answer; its JSON form only ever grows.
 #[derive(Debug, Serialize)]

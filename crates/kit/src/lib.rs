@@ -9,6 +9,7 @@ pub mod exit;
 pub mod lean;
 pub mod lock;
 pub mod logging;
+pub mod quote;
 pub mod secret;
 pub mod settings;
 pub mod units;

@@ -21,9 +21,9 @@ use crate::listing::{Kind, Listing};
 use crate::merge::merge;
 use crate::pace::{self, Events};
 use crate::plan::{Loss, Plan, Step, plan};
-use crate::quote::quoted;
 use crate::shown::Shown;
 use crate::targets::{Source, Targets, in_order};
+use kit::quote::quoted;
 
 /// What to look at.
 #[derive(Debug, Clone, Copy)]

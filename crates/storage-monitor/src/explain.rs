@@ -12,8 +12,8 @@ use kit::logging::harmless;
 
 use crate::monitor::{Monitor, sentence};
 use crate::names::waits;
-use crate::quote::quoted;
 use crate::shown::Shown;
+use kit::quote::quoted;
 
 /// Prints a line for each place where the file is linked or wanted, or the reason why there is none.
 pub fn explain(mut monitor: Monitor, path: &Path) -> Result<Exit> {

@@ -41,7 +41,6 @@ mod places;
 mod plan;
 #[cfg(test)]
 mod property;
-mod quote;
 mod shown;
 mod status;
 mod targets;

@@ -18,10 +18,10 @@ use crate::mapping::Mapping;
 use crate::memory;
 use crate::pace::Events;
 use crate::places::Places;
-use crate::quote::quoted;
 use crate::status::{LISTED, Status};
 use crate::targets::{Source, Targets, resolve};
 use crate::watch;
+use kit::quote::quoted;
 
 /// New directories can make room for waiting ones, these for others: no real mapping is nested deeper.
 const ROUNDS: usize = 8;

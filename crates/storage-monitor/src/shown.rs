@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::quote::quoted;
+use kit::quote::quoted;
 
 /// One step that a pass would make.
 #[derive(Debug, Clone, PartialEq, Eq)]

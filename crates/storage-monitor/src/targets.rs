@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::mapping::Mapping;
-use crate::quote::quoted;
+use kit::quote::quoted;
 
 /// A directory of the storage that leads into a directory of an application.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 /// A path in double quotes, with escapes for what is not printable (`\n`, `\u{1b}`) or not UTF-8 (`\xff`).
+#[must_use]
 pub fn quoted(path: &Path) -> String {
     let mut text = String::from('"');
     for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
