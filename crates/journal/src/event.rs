@@ -30,6 +30,8 @@ pub enum Event {
         /// What is wrong and what is used instead.
         message: String,
     },
+    /// Late boot begins; it may do so more than once between two starts of the container.
+    BootStarted,
     /// A stage of late boot begins.
     StageStarted {
         /// Which one.
@@ -58,6 +60,13 @@ pub enum Event {
         /// Its name below `/opt`.
         tree: String,
         /// What, in a sentence without its full stop.
+        message: String,
+    },
+    /// What a stage is doing at the moment.
+    StageNote {
+        /// Which one.
+        stage: Stage,
+        /// What, in a line without its full stop.
         message: String,
     },
     /// A stage of late boot has ended.
