@@ -21,6 +21,11 @@ impl Answer {
         self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 
+    /// Whether the body is as long as the server said.
+    fn is_whole(&self) -> bool {
+        self.header("content-length").and_then(|length| length.parse().ok()) == Some(self.body.len())
+    }
+
     /// The body of a 200.
     pub fn ok_text(&self) -> Option<String> {
         (self.status == 200).then(|| self.body.clone())
@@ -85,9 +90,13 @@ impl Web {
             .post_form("/leonardo/login", &[("username", user), ("password", password)])
     }
 
-    /// One request over a connection of its own; no answer is status 0.
+    /// One request over a connection of its own; no answer is status 0, with the reason as the body.
     pub fn send(&self, method: &str, path: &str, body: &str) -> Answer {
-        self.raw(method, path, body).unwrap_or(Answer { status: 0, headers: Vec::new(), body: String::new() })
+        self.raw(method, path, body).unwrap_or_else(|error| Answer {
+            status: 0,
+            headers: Vec::new(),
+            body: error.to_string(),
+        })
     }
 
     fn raw(&self, method: &str, path: &str, body: &str) -> std::io::Result<Answer> {
@@ -101,8 +110,13 @@ impl Web {
         request.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
         stream.write_all(request.as_bytes())?;
         let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes)?;
-        parse(&String::from_utf8_lossy(&bytes)).ok_or_else(|| std::io::ErrorKind::InvalidData.into())
+        let ended = stream.read_to_end(&mut bytes);
+        let answer = parse(&String::from_utf8_lossy(&bytes));
+        // A whole answer counts, even if the connection then breaks off.
+        answer.filter(|answer| ended.is_ok() || answer.is_whole()).ok_or_else(|| match ended {
+            Err(error) => error,
+            Ok(length) => std::io::Error::other(format!("no answer in {length} bytes")),
+        })
     }
 }
 
