@@ -21,7 +21,7 @@ pub fn start(command: &mut Command, log: &Path) -> Result<Child> {
 }
 
 /// Opens a log for appending; a link in its place is refused.
-fn append_to(log: &Path) -> Result<File> {
+pub fn append_to(log: &Path) -> Result<File> {
     OpenOptions::new()
         .append(true)
         .create(true)

@@ -11,7 +11,6 @@ mod quote;
 mod store;
 
 use std::io::{self, Write};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -73,7 +72,5 @@ fn exec(path: &Path, words: &[std::ffi::OsString]) -> Outcome {
     let Some((program, arguments)) = words.split_first() else {
         return Err(Usage("no command given".to_owned()).into());
     };
-    let error = Command::new(program).args(arguments).envs(store.iter()).exec();
-    log::error!("cannot run {}: {error}", program.to_string_lossy());
-    Ok(Exit::Code(if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 }))
+    Ok(kit::cmd::replace(Command::new(program).args(arguments).envs(store.iter())))
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -15,6 +15,9 @@ const LOGS: [&str; 6] = ["config", "sync", "preflight", "provisioning", "debug",
 
 /// Markers for extended images: each exists until `boot` has come past the stage.
 const MARKERS: [&str; 2] = ["/run/workspace_sync", "/run/container_config"];
+
+/// supervisord finds programs of extended images through this link, from the moment on that `boot` lets it lead there.
+const PROGRAMS: (&str, &str) = ("/run/leonardo/programs", "/etc/supervisor/waiting");
 
 struct Directory {
     path: &'static str,
@@ -43,10 +46,21 @@ pub fn prepare(leonardo: u32) -> Result<()> {
     ];
     directories.iter().try_for_each(ensure)?;
     forget_services()?;
+    hold_back_programs(Path::new(PROGRAMS.0), Path::new(PROGRAMS.1))?;
     for log in LOGS {
         touch(&Path::new("/var/log").join(log).with_extension("log"), leonardo)?;
     }
     MARKERS.iter().try_for_each(|marker| touch(Path::new(marker), leonardo))
+}
+
+/// Points the link to a directory without programs; an earlier boot may have left it elsewhere.
+fn hold_back_programs(link: &Path, waiting: &Path) -> Result<()> {
+    let cannot = || format!("cannot make {}", link.display());
+    match fs::remove_file(link) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).with_context(cannot),
+        _ => {}
+    }
+    symlink(waiting, link).with_context(cannot)
 }
 
 fn ensure(directory: &Directory) -> Result<()> {
@@ -92,4 +106,20 @@ fn touch(path: &Path, leonardo: u32) -> Result<()> {
         Err(error) => Err(error),
     }
     .with_context(|| format!("cannot create {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_of_an_earlier_boot_are_held_back_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("programs");
+        symlink("/etc/supervisor/conf.d", &link).unwrap();
+        for _ in 0..2 {
+            hold_back_programs(&link, Path::new("/etc/supervisor/waiting")).unwrap();
+            assert_eq!(fs::read_link(&link).unwrap(), Path::new("/etc/supervisor/waiting"));
+        }
+    }
 }

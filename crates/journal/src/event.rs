@@ -31,7 +31,10 @@ pub enum Event {
         message: String,
     },
     /// Late boot begins; it may do so more than once between two starts of the container.
-    BootStarted,
+    BootStarted {
+        /// The process that does it.
+        pid: u32,
+    },
     /// A stage of late boot begins.
     StageStarted {
         /// Which one.
@@ -96,6 +99,8 @@ pub enum Stage {
     Preflight,
     /// The user's own script has run.
     Provisioning,
+    /// Programs of extended images have been started.
+    Programs,
     /// Nothing is left to do.
     Ready,
 }
@@ -107,6 +112,7 @@ impl fmt::Display for Stage {
             Self::Permissions => "permissions",
             Self::Preflight => "preflight",
             Self::Provisioning => "provisioning",
+            Self::Programs => "programs",
             Self::Ready => "ready",
         })
     }

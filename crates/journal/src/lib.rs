@@ -1,10 +1,11 @@
 //! The boot journal: what happened between start and ready, as typed events.
 //!
 //! `/run/leonardo/boot.jsonl` holds one JSON object a line. `init` begins it anew at every start of the
-//! container, `boot` appends to it; the portal reads it. An append is one
+//! container, `boot` appends to it; the portal and `boot report` read it, by way of a [`Timeline`]. An append is one
 //! `write`, so a reader sees whole lines; a line torn by a crash is passed over.
 
 mod event;
+mod timeline;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -16,6 +17,7 @@ use anyhow::{Context, Result};
 use kit::atomic::{self, Placement};
 
 pub use event::{Entry, Event, Stage, StageResult};
+pub use timeline::{Course, Timeline, Trouble};
 
 /// Where the journal of this boot is.
 pub const PATH: &str = "/run/leonardo/boot.jsonl";
@@ -38,10 +40,15 @@ impl Journal {
         atomic::write(&self.path, b"", Placement::volatile(0o644))
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Appends one event with the present time.
     pub fn append(&self, event: Event) -> Result<()> {
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
-        self.append_entry(&Entry { at, event })
+        self.append_entry(&Entry { at: now(), event })
             .with_context(|| format!("cannot append to {}", self.path.display()))
     }
 
@@ -65,6 +72,12 @@ impl Journal {
             Err(error) => Err(error).with_context(|| format!("cannot read {}", self.path.display())),
         }
     }
+}
+
+/// The present time in seconds since the Unix epoch, as entries have it.
+#[must_use]
+pub fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
 /// Whether the last line lacks its newline, because its writer died in the middle.

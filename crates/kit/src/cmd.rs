@@ -1,9 +1,12 @@
 //! The one door to other programs: arguments as a list, never a shell line, and errors that say what failed.
 
 use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
+
+use crate::Exit;
 
 /// How much of a failed program's stderr an error repeats, in bytes.
 const STDERR_SHOWN: usize = 2_000;
@@ -35,6 +38,13 @@ pub fn run_with_input(command: &mut Command, input: &[u8]) -> Result<()> {
     let output =
         child.wait_with_output().with_context(|| format!("cannot wait for {}", describe(command)))?;
     check(command, output).map(drop)
+}
+
+/// Replaces this process by a program; returns only if that is impossible, with a shell's exit codes for it.
+pub fn replace(command: &mut Command) -> Exit {
+    let error = command.exec();
+    log::error!("cannot run {}: {error}", command.get_program().to_string_lossy());
+    Exit::Code(if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 })
 }
 
 fn output(command: &mut Command) -> Result<Output> {
@@ -73,6 +83,12 @@ fn tail(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_run_has_the_codes_of_a_shell() {
+        assert_eq!(replace(&mut Command::new("/nonexistent/program")), Exit::Code(127));
+        assert_eq!(replace(&mut Command::new("/")), Exit::Code(126));
+    }
 
     #[test]
     fn a_failure_names_arguments_status_and_stderr() {

@@ -1,6 +1,6 @@
 //! How far the boot is, in one line.
 
-use journal::{Entry, Event, Stage};
+use journal::{Entry, Event, Stage, Timeline};
 use kit::{settings, units};
 
 /// "Ready", or what is going on.
@@ -9,10 +9,20 @@ pub fn of(entries: &[Entry]) -> String {
     if journal::is_ready(entries) {
         return "Ready".to_owned();
     }
-    match copying(entries) {
-        Some(copying) => format!("Still starting… {copying}"),
+    match copying(entries).or_else(|| at_work(entries)) {
+        Some(what) => format!("Still starting… {what}"),
         None => "Still starting…".to_owned(),
     }
+}
+
+/// The stage that everything waits for, and what it was doing when it last said so.
+fn at_work(entries: &[Entry]) -> Option<String> {
+    let timeline = Timeline::of(entries);
+    let course = timeline.current()?;
+    Some(match &course.note {
+        Some(note) => format!("{}: {note}", course.stage),
+        None => course.stage.to_string(),
+    })
 }
 
 /// The copy of a tree that is being made at this moment, from the last that was said about it.
@@ -43,6 +53,14 @@ mod tests {
         let entries: Vec<Entry> =
             events.iter().map(|event| Entry { at: 0.0, event: event.clone() }).collect();
         of(&entries)
+    }
+
+    #[test]
+    fn a_waiting_person_sees_the_stage_and_its_last_word() {
+        let started = Event::StageStarted { stage: Stage::Provisioning };
+        assert_eq!(line(std::slice::from_ref(&started)), "Still starting… provisioning");
+        let note = Event::StageNote { stage: Stage::Provisioning, message: "Collecting torch".into() };
+        assert_eq!(line(&[started, note]), "Still starting… provisioning: Collecting torch");
     }
 
     fn ended(stage: Stage) -> Event {

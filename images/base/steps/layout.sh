@@ -18,7 +18,7 @@ fi
 rm -f /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow-
 
 # Readable by the group, not writable: root runs what lies here.
-install -d -m 0755 -o root -g leonardo /opt /opt/leonardo /opt/leonardo/bin /opt/leonardo/etc /opt/leonardo/share \
+install -d -m 0755 -o root -g leonardo /opt /opt/leonardo /opt/leonardo/bin /opt/leonardo/bin/preflight.d /opt/leonardo/etc /opt/leonardo/share \
     /opt/caddy /opt/caddy/bin /opt/caddy/etc /opt/caddy/share
 # Written by the system user as well: shipped files, environments.
 tree=/opt/.image/micromamba

@@ -40,6 +40,7 @@ const SHOW: &str = "echo BEGIN; env -0";
 fn supervised(container: &Container) -> Output {
     let program = "[program:probe]\ncommand=bash -c \"env -0 > /tmp/probe.new && mv /tmp/probe.new /tmp/probe\"\n\
                    startsecs=0\nautorestart=false\n";
+    container.wait_until_ready();
     container.write("/etc/supervisor/conf.d/probe.conf", program);
     container.sh("supervisorctl update").text();
     container.until("the supervised program", || container.sh("test -e /tmp/probe").code == Some(0));

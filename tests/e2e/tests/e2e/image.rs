@@ -72,6 +72,6 @@ fn the_micromamba_root_is_a_link_to_the_images_own_copy() {
 
 #[test]
 fn the_configuration_of_supervisord_has_no_network_door() {
-    let script = "cat /etc/supervisor/supervisord.conf /etc/supervisor/conf.d/* | grep -v '^;' | grep -c -e inet_http_server -e '^environment='";
+    let script = "cat /etc/supervisor/supervisord.conf /etc/supervisor/*/*.conf | grep -v '^;' | grep -c -e inet_http_server -e '^environment='";
     assert_eq!(Run::new().command(&["bash", "-c", script]).to_end().failure(1), "");
 }

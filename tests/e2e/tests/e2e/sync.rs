@@ -164,7 +164,7 @@ fn a_service_that_keeps_its_files_open_during_the_switch_loses_nothing() {
              '[program:writer]' \
              'command=/bin/bash -c \"exec 3>>/opt/micromamba/log/open; n=0; while :; do echo $n >&3; \
                  echo $n >> /opt/micromamba/log/path; n=$((n+1)); read -t 0.01 <> <(:); done\"' \
-             'priority=50' 'stopasgroup=true' 'killasgroup=true' > /etc/supervisor/conf.d/writer.conf",
+             'priority=50' 'stopasgroup=true' 'killasgroup=true' > /etc/supervisor/base.d/writer.conf",
     );
     let volume = volume();
     let container = boot(on(&image, volume.path()).env("WORKSPACE_SYNC", "true"));

@@ -2,3 +2,7 @@
 if [ -r /opt/leonardo/etc/environment.sh ]; then
     . /opt/leonardo/etc/environment.sh
 fi
+# Whoever logs in while the container is not ready, or after something has failed, should know before typing.
+case $- in
+    *i*) /opt/leonardo/bin/boot banner ;;
+esac

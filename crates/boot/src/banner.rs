@@ -1,0 +1,110 @@
+//! What a person who logs in should know before typing: that the container is not ready, or that something failed.
+
+use std::fmt::Write;
+
+use journal::Course;
+use kit::logging::harmless;
+use kit::settings;
+
+use crate::report::one_line;
+use crate::state::{Phase, State};
+
+/// More of a cause than this is for the report.
+const LONGEST: usize = 300;
+
+/// Nothing if all is well; `now` is in seconds since the Unix epoch.
+pub fn text(state: &State, now: f64) -> String {
+    let mut text = match state.phase {
+        Phase::Ready => String::new(),
+        Phase::Interrupted => "  Late boot was killed before its end.\n".to_owned(),
+        Phase::Starting | Phase::Running => still_starting(state.timeline.current(), now),
+    };
+    for course in state.timeline.failures() {
+        let cause = course.cause.as_deref().unwrap_or("no reason was given");
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {} failed: {}", course.stage, shortened(cause));
+        if let Some(hint) = &course.hint {
+            let _ = writeln!(text, "    {}", shortened(hint));
+        }
+    }
+    match state.timeline.problems.len() {
+        0 => {}
+        1 => text.push_str("  A setting could not be used as given.\n"),
+        number => {
+            let _ = writeln!(text, "  {number} settings could not be used as given.");
+        }
+    }
+    if text.is_empty() { text } else { harmless(&format!("{text}  More: boot report\n\n")) }
+}
+
+// Seconds since the start fit into any integer.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn still_starting(current: Option<&Course>, now: f64) -> String {
+    let Some(course) = current else { return "  The container is still starting.\n".to_owned() };
+    let since = settings::words((now - course.began).max(0.0) as u64);
+    let mut text = format!("  The container is still starting: {} for {since}", course.stage);
+    if let Some(note) = &course.note {
+        text.extend([", ", &shortened(note)]);
+    }
+    text + "\n"
+}
+
+fn shortened(text: &str) -> String {
+    let line = one_line(text);
+    match line.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::tests::state;
+    use journal::{Event, Stage, StageResult};
+
+    fn started(stage: Stage) -> Event {
+        Event::StageStarted { stage }
+    }
+
+    #[test]
+    fn nothing_is_said_when_all_is_well() {
+        let end =
+            Event::StageEnded { stage: Stage::Ready, result: StageResult::Done, cause: None, hint: None };
+        let seen = state(&[Event::BootStarted { pid: 7 }, started(Stage::Ready), end], false);
+        assert_eq!(text(&seen, 9.0), "");
+    }
+
+    #[test]
+    fn what_runs_and_what_failed_is_said_in_a_few_lines() {
+        let events = [
+            Event::Problem { setting: "X".into(), message: "y".into() },
+            Event::BootStarted { pid: 7 },
+            started(Stage::Sync),
+            Event::StageEnded {
+                stage: Stage::Sync,
+                result: StageResult::Failed,
+                cause: Some(format!("no\nroom {}", "x".repeat(400))),
+                hint: Some("make some".into()),
+            },
+            started(Stage::Provisioning),
+            Event::StageNote { stage: Stage::Provisioning, message: "\u{7}running".into() },
+        ];
+        let expected = format!(
+            "  The container is still starting: provisioning for 2 min, \\u{{7}}running\n  sync failed: no room {}…\n    make some\n  \
+             A setting could not be used as given.\n  More: boot report\n\n",
+            "x".repeat(292)
+        );
+        assert_eq!(text(&state(&events, true), 130.0), expected);
+    }
+
+    #[test]
+    fn a_killed_boot_is_not_still_starting() {
+        let seen = state(&[Event::BootStarted { pid: 7 }, started(Stage::Sync)], false);
+        assert_eq!(text(&seen, 9.0), "  Late boot was killed before its end.\n  More: boot report\n\n");
+        assert_eq!(
+            text(&state(&[], false), 9.0),
+            "  The container is still starting.\n  More: boot report\n\n"
+        );
+    }
+}

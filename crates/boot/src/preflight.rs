@@ -1,0 +1,236 @@
+//! The preflight stage: hooks of extended images, which prepare the container and may export variables for it.
+
+use std::ffi::OsString;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use env_store::Store;
+use kit::Env;
+
+use crate::ending::Ending;
+use crate::hook;
+
+/// Where the stage finds and leaves things.
+#[derive(Debug)]
+pub struct Places<'a> {
+    /// Has `preflight.d/*.sh` and `preflight.sh`.
+    pub hooks: &'a Path,
+    /// Keeps what the hooks export.
+    pub store: &'a Path,
+    /// Takes what the hooks say.
+    pub log: &'a Path,
+}
+
+/// Runs all hooks, one after the other, each with what the ones before it exported; `note` hears which one begins.
+pub fn run(places: &Places<'_>, mut env: Env, mut note: impl FnMut(String) -> Result<()>) -> Result<Ending> {
+    let hooks = find(places.hooks)?;
+    let mut failures = Vec::new();
+    for (index, path) in hooks.iter().enumerate() {
+        let name = path.strip_prefix(places.hooks).unwrap_or(path).display().to_string();
+        note(format!("{name} ({} of {})", index + 1, hooks.len()))?;
+        let failure = match refusal(path) {
+            Ok(None) => one(path, &mut env, places),
+            refused => refused,
+        };
+        // What one hook cannot do is no reason to leave out the others.
+        if let Some(failure) = failure.unwrap_or_else(|error| Some(format!("{error:#}"))) {
+            log::error!("{name}: {failure}");
+            failures.push(format!("{name}: {failure}"));
+        }
+    }
+    Ok(match (hooks.is_empty(), failures.is_empty()) {
+        (true, _) => Ending::skipped(),
+        (false, true) => Ending::done(),
+        (false, false) => Ending::failed(
+            failures.join("; "),
+            format!("read {}, correct it, then type: supervisorctl start boot", places.log.display()),
+        ),
+    })
+}
+
+/// Runs one hook and keeps what it exported, for the next ones and for every session; returns why it failed.
+fn one(path: &Path, env: &mut Env, places: &Places<'_>) -> Result<Option<String>> {
+    let ended = hook::run(path, env, places.log)?;
+    let exports = changed(env, ended.exports);
+    if !exports.is_empty() {
+        Store::update(places.store, |store| {
+            exports.iter().for_each(|(name, value)| store.set(name.clone(), value.clone()));
+        })?;
+    }
+    exports.into_iter().for_each(|(name, value)| env.set(name, value));
+    Ok(ended.failure)
+}
+
+/// The exports that are new or have another value, and that belong to no single session.
+fn changed(env: &Env, exports: Vec<(OsString, OsString)>) -> Vec<(String, OsString)> {
+    let new = exports.into_iter().filter(|(name, value)| env.get(name) != Some(value));
+    new.filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+        .filter(|(name, _)| env_store::storable(name).is_ok())
+        .collect()
+}
+
+/// `preflight.d/*.sh` in the order of their names, then `preflight.sh`.
+fn find(hooks: &Path) -> Result<Vec<PathBuf>> {
+    let directory = hooks.join("preflight.d");
+    let cannot = || format!("cannot read {}", directory.display());
+    let mut found = Vec::new();
+    match fs::read_dir(&directory) {
+        Ok(entries) => {
+            for entry in entries {
+                let path = entry.with_context(cannot)?.path();
+                let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+                if path.extension().is_some_and(|extension| extension == "sh") && !hidden {
+                    found.push(path);
+                }
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error).with_context(cannot),
+    }
+    found.sort();
+    let last = hooks.join("preflight.sh");
+    if fs::symlink_metadata(&last).is_ok() {
+        found.push(last);
+    }
+    Ok(found)
+}
+
+/// Why root must not run this file: others could have written what is in it.
+fn refusal(path: &Path) -> Result<Option<String>> {
+    let directory = path.parent().unwrap_or(path);
+    let about =
+        |path: &Path| fs::metadata(path).with_context(|| format!("cannot look at {}", path.display()));
+    let (file, around) = (about(path)?, about(directory)?);
+    if !file.is_file() {
+        return Ok(Some("it is not a file".to_owned()));
+    }
+    // A volume there was put there by whoever started the container.
+    let above = directory.parent().map(about).transpose()?;
+    let is_mounted = file.dev() != around.dev() || above.is_some_and(|above| above.dev() != around.dev());
+    Ok(if is_mounted || (is_of_root(&file) && is_of_root(&around)) {
+        None
+    } else {
+        Some(
+            "root runs it, but others can change it; type: chown root it and its directory, and chmod go-w"
+                .to_owned(),
+        )
+    })
+}
+
+/// Whether nobody but root can write there.
+fn is_of_root(meta: &Metadata) -> bool {
+    meta.uid() == 0 && meta.mode() & 0o022 == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use journal::StageResult;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    struct Image {
+        dir: tempfile::TempDir,
+    }
+
+    impl Image {
+        fn new(hooks: &[(&str, &str)]) -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            fs::create_dir(dir.path().join("preflight.d")).unwrap();
+            for (name, text) in hooks {
+                fs::write(dir.path().join(name), text).unwrap();
+            }
+            Self { dir }
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.dir.path().join(name)
+        }
+
+        fn run(&self) -> (Ending, Vec<String>) {
+            let places = Places {
+                hooks: self.dir.path(),
+                store: &self.path("environment.sh"),
+                log: &self.path("preflight.log"),
+            };
+            let env: Env = [("PATH", env!("PATH")), ("GIVEN", "1")].into_iter().collect();
+            let mut notes = Vec::new();
+            let ending = run(&places, env, |note| {
+                notes.push(note);
+                Ok(())
+            });
+            (ending.unwrap(), notes)
+        }
+
+        fn stored(&self) -> Vec<(String, String)> {
+            let store = Store::read(&self.path("environment.sh")).unwrap();
+            store
+                .iter()
+                .map(|(name, value)| (name.to_owned(), value.to_string_lossy().into_owned()))
+                .collect()
+        }
+    }
+
+    fn pair(name: &str, value: &str) -> (String, String) {
+        (name.to_owned(), value.to_owned())
+    }
+
+    #[test]
+    fn hooks_run_in_order_and_see_what_the_ones_before_them_exported() {
+        let image = Image::new(&[
+            ("preflight.d/20-b.sh", "export B=$A$GIVEN HOME=/elsewhere GIVEN=1"),
+            ("preflight.d/10-a.sh", "export A=first"),
+            ("preflight.d/10-a.sh.bak", "exit 9"),
+            ("preflight.d/.hidden.sh", "exit 9"),
+            ("preflight.sh", "export C=$B-last"),
+        ]);
+        let (ending, notes) = image.run();
+        assert_eq!(ending, Ending::done());
+        assert_eq!(
+            notes,
+            ["preflight.d/10-a.sh (1 of 3)", "preflight.d/20-b.sh (2 of 3)", "preflight.sh (3 of 3)"]
+        );
+        assert_eq!(image.stored(), [pair("A", "first"), pair("B", "first1"), pair("C", "first1-last")]);
+    }
+
+    #[test]
+    fn a_failing_hook_is_named_with_its_line_and_the_next_ones_run() {
+        let image = Image::new(&[
+            ("preflight.d/1.sh", "export A=1\nfalse\n"),
+            ("preflight.d/2.sh", "if"),
+            ("preflight.d/3.sh", "export C=3\n"),
+        ]);
+        let (ending, _) = image.run();
+        assert_eq!(ending.result, StageResult::Failed);
+        let cause = ending.cause.unwrap();
+        assert!(
+            cause.starts_with(
+                "preflight.d/1.sh: line 2: it ended with exit code 1; preflight.d/2.sh: line 2: syntax error"
+            ),
+            "{cause}"
+        );
+        assert_eq!(image.stored(), [pair("A", "1"), pair("C", "3")]);
+    }
+
+    #[test]
+    fn root_runs_nothing_that_others_can_change() {
+        let image = Image::new(&[("preflight.d/1.sh", "export A=1"), ("preflight.sh", "export B=1")]);
+        fs::set_permissions(image.path("preflight.d/1.sh"), fs::Permissions::from_mode(0o664)).unwrap();
+        let (ending, _) = image.run();
+        assert!(ending.cause.unwrap().contains("others can change it"));
+        fs::set_permissions(image.path("preflight.d/1.sh"), fs::Permissions::from_mode(0o644)).unwrap();
+        fs::set_permissions(image.path("preflight.d"), fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(image.run().0.cause.unwrap().contains("preflight.d/1.sh: root runs it"));
+        assert_eq!(image.stored(), [pair("B", "1")]);
+    }
+
+    #[test]
+    fn what_is_no_file_is_said_and_nothing_at_all_is_skipped() {
+        assert_eq!(Image::new(&[]).run().0, Ending::skipped());
+        let image = Image::new(&[]);
+        symlink("/nonexistent", image.path("preflight.sh")).unwrap();
+        assert!(image.run().0.cause.unwrap().starts_with("preflight.sh: cannot look at "));
+    }
+}

@@ -1,0 +1,214 @@
+//! The report: each stage with its time on a scale, and below it what failed and what to do about it.
+
+use std::fmt::Write;
+
+use anyhow::Result;
+use journal::{Course, Stage, StageResult};
+use kit::logging::harmless;
+use kit::settings;
+
+use crate::state::{Phase, State};
+
+/// How wide the scale is, in characters.
+const WIDTH: usize = 40;
+
+/// Everything as one JSON object and a newline.
+pub fn json(state: &State) -> Result<String> {
+    Ok(serde_json::to_string(state)? + "\n")
+}
+
+/// Everything for a person; `now` is in seconds since the Unix epoch.
+pub fn text(state: &State, now: f64) -> String {
+    let mut text = headline(state, now);
+    text.push('\n');
+    if let Some(milliseconds) = state.timeline.init_milliseconds {
+        let seconds = std::time::Duration::from_millis(milliseconds).as_secs_f64();
+        let scale = Scale::of(state, now);
+        text.push_str(&row("init", seconds, "done", &scale.bar(scale.began, scale.began + seconds)));
+    }
+    for course in &state.timeline.stages {
+        text.push_str(&stage(course, state, now));
+    }
+    text.push_str(&troubles(state));
+    harmless(&text)
+}
+
+fn headline(state: &State, now: f64) -> String {
+    let scale = Scale::of(state, now);
+    match state.phase {
+        Phase::Starting => "The services are starting; late boot has not begun.\n".to_owned(),
+        Phase::Running => format!("Late boot is at work, {} after the start.\n", seconds(scale.length)),
+        Phase::Interrupted => {
+            "Late boot was killed before its end. supervisord begins it again; if not: supervisorctl start boot\n"
+                .to_owned()
+        }
+        Phase::Ready => format!("Ready, {} after the start.\n", seconds(scale.length)),
+    }
+}
+
+fn stage(course: &Course, state: &State, now: f64) -> String {
+    let scale = Scale::of(state, now);
+    let ended = course.ended.unwrap_or(now);
+    let became = match (course.result, state.phase) {
+        (Some(StageResult::Done), _) => "done",
+        (Some(StageResult::Skipped), _) => "nothing to do",
+        (Some(StageResult::Failed), _) => "FAILED",
+        (None, Phase::Running) => "running",
+        (None, _) => "killed",
+    };
+    if course.result.is_none() && state.phase != Phase::Running {
+        // Nobody knows when; a bar up to now would be a lie.
+        return format!("{:<13} {:>10}  {became}\n", course.stage.to_string(), "");
+    }
+    let bar = if course.stage == Stage::Ready { String::new() } else { scale.bar(course.began, ended) };
+    let mut text = row(&course.stage.to_string(), ended - course.began, became, &bar);
+    if let (None, Some(note)) = (course.result, &course.note) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{:<13} {:>10}  {}", "", "", one_line(note));
+    }
+    text
+}
+
+fn row(name: &str, length: f64, became: &str, bar: &str) -> String {
+    format!("{name:<13} {:>10}  {became:<14}{bar}", seconds(length)).trim_end().to_owned() + "\n"
+}
+
+fn troubles(state: &State) -> String {
+    let mut text = String::new();
+    if state.timeline.interrupted > 0 {
+        let _ =
+            writeln!(text, "\nKilled before its end and begun again: {} times.", state.timeline.interrupted);
+    }
+    for course in &state.timeline.stages {
+        let Some(cause) = &course.cause else { continue };
+        let failed = course.result == Some(StageResult::Failed);
+        let _ = writeln!(text, "\n{}{}: {cause}", course.stage, if failed { " failed" } else { "" });
+        if let Some(hint) = &course.hint {
+            let _ = writeln!(text, "  what to do: {hint}");
+        }
+    }
+    for problem in &state.timeline.problems {
+        let _ = writeln!(text, "\n{}: {}", problem.setting, problem.message);
+    }
+    text
+}
+
+/// From the start of `init` to the end of what there is.
+struct Scale {
+    began: f64,
+    length: f64,
+}
+
+impl Scale {
+    fn of(state: &State, now: f64) -> Self {
+        let stages = &state.timeline.stages;
+        let earliest = stages.first().map_or(now, |course| course.began);
+        let began = state.timeline.began.unwrap_or(earliest);
+        let last = stages.iter().filter_map(|course| course.ended).fold(earliest, f64::max);
+        let end = if state.phase == Phase::Running || state.phase == Phase::Starting { now } else { last };
+        Self { began, length: (end - began).max(0.001) }
+    }
+
+    /// A bar between two times; what is too short for a character still gets one.
+    fn bar(&self, from: f64, to: f64) -> String {
+        let first = self.column(from).min(WIDTH - 1);
+        let last = self.column(to).clamp(first + 1, WIDTH);
+        format!("|{}{}{}|", " ".repeat(first), "#".repeat(last - first), " ".repeat(WIDTH - last))
+    }
+
+    // A share of the width is between 0 and WIDTH.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+    fn column(&self, at: f64) -> usize {
+        (((at - self.began) / self.length).clamp(0.0, 1.0) * WIDTH as f64).round() as usize
+    }
+}
+
+/// A length of time with as many digits as matter.
+// Seconds since the start fit into any integer.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn seconds(length: f64) -> String {
+    if length < 60.0 { format!("{:.2} s", length.max(0.0)) } else { settings::words(length as u64) }
+}
+
+/// Notes are the last line of somebody's output.
+pub fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::tests::state;
+    use journal::Event;
+
+    fn started(stage: Stage) -> Event {
+        Event::StageStarted { stage }
+    }
+
+    fn ended(stage: Stage, result: StageResult) -> Event {
+        Event::StageEnded { stage, result, cause: None, hint: None }
+    }
+
+    fn failed() -> Event {
+        Event::StageEnded {
+            stage: Stage::Provisioning,
+            result: StageResult::Failed,
+            cause: Some("exit code 3 \u{1b}[2J".into()),
+            hint: Some("read the log".into()),
+        }
+    }
+
+    #[test]
+    fn a_finished_boot_is_a_waterfall_with_causes_below() {
+        let events = [
+            Event::InitEnded { milliseconds: 1000 },
+            Event::Problem { setting: "WEB_X".into(), message: "is a typo".into() },
+            Event::BootStarted { pid: 7 },
+            started(Stage::Sync),
+            ended(Stage::Sync, StageResult::Skipped),
+            started(Stage::Provisioning),
+            Event::StageNote { stage: Stage::Provisioning, message: "installing".into() },
+            failed(),
+            started(Stage::Ready),
+            ended(Stage::Ready, StageResult::Done),
+        ];
+        let expected = "\
+Ready, 10.00 s after the start.
+
+init              1.00 s  done          |####                                    |
+sync              1.00 s  nothing to do |                ####                    |
+provisioning      2.00 s  FAILED        |                        ########        |
+ready             1.00 s  done
+
+provisioning failed: exit code 3 \\u{1b}[2J
+  what to do: read the log
+
+WEB_X: is a typo
+";
+        assert_eq!(text(&state(&events, false), 99.0), expected);
+    }
+
+    #[test]
+    fn a_running_stage_says_what_it_does_and_a_killed_one_does_not_pretend() {
+        let events = [
+            Event::InitEnded { milliseconds: 0 },
+            Event::BootStarted { pid: 7 },
+            started(Stage::Provisioning),
+            Event::StageNote { stage: Stage::Provisioning, message: "a\n b".into() },
+        ];
+        let running = text(&state(&events, true), 123.0);
+        assert!(running.starts_with("Late boot is at work, 2 min after the start.\n"), "{running}");
+        assert!(running.contains("provisioning       2 min  running       | ##"), "{running}");
+        assert!(running.ends_with("                          a b\n"), "{running}");
+        let killed = text(&state(&events, false), 123.0);
+        assert!(killed.starts_with("Late boot was killed before its end."), "{killed}");
+        assert!(killed.ends_with("provisioning              killed\n"), "{killed}");
+    }
+
+    #[test]
+    fn a_short_stage_is_still_seen() {
+        let scale = Scale { began: 0.0, length: 1000.0 };
+        assert_eq!(scale.bar(0.0, 0.1), format!("|#{}|", " ".repeat(39)));
+        assert_eq!(scale.bar(1000.0, 1000.0), format!("|{}#|", " ".repeat(39)));
+    }
+}

@@ -1,0 +1,156 @@
+//! One run of late boot, from the first stage to ready.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use journal::{Event, Journal, Stage, StageResult, Timeline};
+use kit::lock::Lock;
+use kit::{Env, Exit, HintExt, Outcome};
+
+use crate::cli::Run;
+use crate::ending::Ending;
+use crate::permissions::Permissions;
+use crate::{preflight, programs, sync};
+
+/// A run that was killed is begun again by supervisord; so many in a row are no accident.
+const MOST_INTERRUPTIONS: usize = 5;
+
+/// Runs all stages; one that fails does not keep the later ones from running, and makes the exit code 1.
+pub fn all(journal: Journal, places: &Run) -> Outcome {
+    let lock = Lock::open(&journal.path().with_extension("lock"))?;
+    lock.acquire(Duration::ZERO).hint(|| "it is at work already; see: boot report".to_owned())?;
+    journal.append(Event::BootStarted { pid: std::process::id() })?;
+    let interrupted = Timeline::of(&journal.read()?).interrupted;
+    let boot = Boot { journal, places };
+    if interrupted >= MOST_INTERRUPTIONS {
+        return boot.give_up(interrupted);
+    }
+    boot.stages()
+}
+
+struct Boot<'a> {
+    journal: Journal,
+    places: &'a Run,
+}
+
+impl Boot<'_> {
+    fn stages(&self) -> Outcome {
+        let logs = &self.places.logs;
+        let permissions_log = logs.join("config.log");
+        let mut failed = false;
+
+        self.starts(Stage::Permissions)?;
+        let mut permissions = Permissions::start(&permissions_log);
+
+        self.starts(Stage::Sync)?;
+        let (ending, copied) =
+            sync::run(&logs.join("sync.log")).unwrap_or_else(|error| (cannot(&error), false));
+        failed |= self.ends(Stage::Sync, ending)?;
+        if copied {
+            permissions = permissions.and_then(Permissions::again);
+        }
+        failed |= self.stage(Stage::Preflight, || self.preflight())?;
+        failed |= self.stage(Stage::Provisioning, || Ok(Ending::skipped()))?;
+        failed |= self.stage(Stage::Programs, || programs::run(&self.places.programs, &self.places.shown))?;
+        let ending = permissions.and_then(Permissions::end).unwrap_or_else(|error| cannot(&error));
+        failed |= self.ends(Stage::Permissions, ending)?;
+
+        self.stage(Stage::Ready, || Ok(Ending::done()))?;
+        Ok(if failed { Exit::No } else { Exit::Done })
+    }
+
+    fn preflight(&self) -> Result<Ending> {
+        let places = preflight::Places {
+            hooks: &self.places.hooks,
+            store: &self.places.store,
+            log: &self.places.logs.join("preflight.log"),
+        };
+        preflight::run(&places, Env::of_process(), |message| {
+            self.journal.append(Event::StageNote { stage: Stage::Preflight, message })
+        })
+    }
+
+    /// Ends without doing anything, so that a stage that kills its own boot does not do so for ever.
+    fn give_up(&self, interrupted: usize) -> Outcome {
+        let cause = format!("late boot was killed {interrupted} times before its end and is not begun again");
+        let ending = Ending::failed(
+            cause,
+            "look for the reason in boot report and logtail boot, then type: supervisorctl start boot",
+        );
+        self.stage(Stage::Ready, || Ok(ending))?;
+        Ok(Exit::No)
+    }
+
+    /// Begins a stage, does it and ends it; returns whether it failed.
+    fn stage(&self, stage: Stage, work: impl FnOnce() -> Result<Ending>) -> Result<bool> {
+        self.starts(stage)?;
+        self.ends(stage, work().unwrap_or_else(|error| cannot(&error)))
+    }
+
+    fn starts(&self, stage: Stage) -> Result<()> {
+        self.journal.append(Event::StageStarted { stage })
+    }
+
+    /// Removes the stage's marker and tells how it ended; returns whether it failed.
+    fn ends(&self, stage: Stage, ending: Ending) -> Result<bool> {
+        if let Some(marker) = marker(stage) {
+            remove(&self.places.markers.join(marker))?;
+        }
+        tell(stage, &ending);
+        let Ending { result, cause, hint } = ending;
+        self.journal.append(Event::StageEnded { stage, result, cause, hint })?;
+        Ok(result == StageResult::Failed)
+    }
+}
+
+/// A stage that could not do its work at all.
+fn cannot(error: &anyhow::Error) -> Ending {
+    let hint = kit::exit::hint(error).unwrap_or_else(|| "type: supervisorctl start boot".to_owned());
+    Ending::failed(format!("{error:#}"), hint)
+}
+
+/// The file that exists until a stage has ended.
+fn marker(stage: Stage) -> Option<&'static str> {
+    match stage {
+        Stage::Sync => Some("workspace_sync"),
+        Stage::Provisioning => Some("container_config"),
+        Stage::Permissions | Stage::Preflight | Stage::Programs | Stage::Ready => None,
+    }
+}
+
+fn remove(marker: &Path) -> Result<()> {
+    match fs::remove_file(marker) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", marker.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn tell(stage: Stage, ending: &Ending) {
+    match (&ending.result, &ending.cause) {
+        (StageResult::Failed, cause) => {
+            log::error!("{stage} failed: {}", cause.as_deref().unwrap_or("no reason given"));
+        }
+        (StageResult::Done, _) => log::info!("{stage}"),
+        (StageResult::Skipped, _) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marker_that_is_gone_already_is_fine() {
+        let dir = tempfile::tempdir().unwrap();
+        let marker = dir.path().join("workspace_sync");
+        fs::write(&marker, "").unwrap();
+        remove(&marker).unwrap();
+        remove(&marker).unwrap();
+        assert!(!marker.exists());
+    }
+}

@@ -1,0 +1,77 @@
+//! What is true now: what the journal says, and whether the process that wrote it is still there.
+
+use std::fs;
+
+use journal::Timeline;
+use serde::Serialize;
+
+/// How far the container is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Late boot has not begun.
+    Starting,
+    /// Late boot is at work.
+    Running,
+    /// Late boot was killed before its end.
+    Interrupted,
+    /// Late boot has come to its end, whatever became of its stages.
+    Ready,
+}
+
+/// The journal, and what it cannot know.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct State {
+    /// How far the container is.
+    pub phase: Phase,
+    /// What happened.
+    #[serde(flatten)]
+    pub timeline: Timeline,
+}
+
+impl State {
+    /// Looks for the process that runs late boot.
+    pub fn of(timeline: Timeline) -> Self {
+        Self::with(timeline, is_boot)
+    }
+
+    fn with(timeline: Timeline, is_alive: impl Fn(u32) -> bool) -> Self {
+        let phase = match timeline.pid {
+            None => Phase::Starting,
+            Some(_) if timeline.is_finished() => Phase::Ready,
+            Some(pid) if is_alive(pid) => Phase::Running,
+            Some(_) => Phase::Interrupted,
+        };
+        Self { phase, timeline }
+    }
+}
+
+/// Whether this process is a `boot`; numbers of processes are used again.
+fn is_boot(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_end() == "boot")
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use journal::{Entry, Event};
+
+    /// A state from events one second apart, at 1, 2, 3… seconds.
+    pub fn state(events: &[Event], alive: bool) -> State {
+        let entries: Vec<Entry> =
+            (1..).zip(events).map(|(at, event)| Entry { at: f64::from(at), event: event.clone() }).collect();
+        State::with(Timeline::of(&entries), |_| alive)
+    }
+
+    #[test]
+    fn a_run_without_its_process_was_interrupted() {
+        use journal::{Stage, StageResult};
+        let begun = [Event::BootStarted { pid: 7 }, Event::StageStarted { stage: Stage::Ready }];
+        let end =
+            Event::StageEnded { stage: Stage::Ready, result: StageResult::Done, cause: None, hint: None };
+        assert_eq!(state(&[], true).phase, Phase::Starting);
+        assert_eq!(state(&begun, true).phase, Phase::Running);
+        assert_eq!(state(&begun, false).phase, Phase::Interrupted);
+        assert_eq!(state(&[&begun[..], &[end]].concat(), false).phase, Phase::Ready);
+    }
+}

@@ -1,0 +1,62 @@
+//! Waiting for a stage's end, for scripts and for programs of extended images.
+
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use journal::{Journal, Stage, StageResult, Timeline};
+use kit::{Exit, Outcome, cmd};
+
+use crate::cli::Wait;
+use crate::state::{Phase, State};
+
+/// A stage takes seconds to hours; a look costs some microseconds.
+const PAUSE: Duration = Duration::from_millis(100);
+/// As `timeout` of the coreutils says it.
+const TIMED_OUT: u8 = 124;
+
+/// Waits until the stage has ended; with a command, becomes it, else says by the exit code how the stage ended.
+pub fn wait(journal: &Journal, wait: &Wait) -> Outcome {
+    let stage = Stage::from(wait.stage);
+    let deadline = wait.timeout.map(|timeout| Instant::now() + timeout);
+    let mut interrupted = false;
+    let ended = loop {
+        let seen = State::of(Timeline::of(&journal.read()?));
+        if let Some(ended) = end(&seen, stage) {
+            break ended;
+        }
+        if seen.phase == Phase::Interrupted && !interrupted {
+            interrupted = true;
+            log::warn!("late boot was killed before its end; waiting for it to be begun again");
+        }
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            log::error!("{stage} has not ended in time");
+            return Ok(Exit::Code(TIMED_OUT));
+        }
+        thread::sleep(left.map_or(PAUSE, |left| left.min(PAUSE)));
+    };
+    if let End::Failed(cause) = &ended {
+        log::error!("{stage} failed: {cause}");
+    }
+    match wait.command.split_first() {
+        None => Ok(if matches!(ended, End::Failed(_)) { Exit::No } else { Exit::Done }),
+        Some((program, arguments)) => Ok(cmd::replace(Command::new(program).args(arguments))),
+    }
+}
+
+enum End {
+    Well,
+    Failed(String),
+}
+
+/// How the stage ended in the latest run.
+fn end(seen: &State, stage: Stage) -> Option<End> {
+    let course = seen.timeline.course(stage)?;
+    Some(match course.result? {
+        StageResult::Done | StageResult::Skipped => End::Well,
+        StageResult::Failed => {
+            End::Failed(course.cause.clone().unwrap_or_else(|| "no reason was given".to_owned()))
+        }
+    })
+}

@@ -1,0 +1,203 @@
+//! The journal put in order: which stage took how long, in the latest run of late boot.
+
+use serde::Serialize;
+
+use crate::{Entry, Event, Stage, StageResult};
+
+/// A setting that could not be used as given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Trouble {
+    /// The setting's name.
+    pub setting: String,
+    /// What is wrong and what is used instead.
+    pub message: String,
+}
+
+/// What became of a stage.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Course {
+    /// Which one.
+    pub stage: Stage,
+    /// When it began, in seconds since the Unix epoch.
+    pub began: f64,
+    /// When it ended; nothing while it runs, or if it never came to its end.
+    pub ended: Option<f64>,
+    /// How it ended.
+    pub result: Option<StageResult>,
+    /// Why, unless it simply went well.
+    pub cause: Option<String>,
+    /// What the user can do about it.
+    pub hint: Option<String>,
+    /// What it was doing when it last said so.
+    pub note: Option<String>,
+}
+
+/// Everything since the container's start. A second run of late boot replaces what the first said about its stages.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Timeline {
+    /// How long `init` took, in milliseconds; nothing while it works.
+    pub init_milliseconds: Option<u64>,
+    /// When `init` began, in seconds since the Unix epoch.
+    pub began: Option<f64>,
+    /// Settings that could not be used as given.
+    pub problems: Vec<Trouble>,
+    /// The process of the latest run of late boot.
+    pub pid: Option<u32>,
+    /// How many runs before the latest, one after the other, were killed before their end.
+    pub interrupted: usize,
+    /// The stages of the latest run, in the order in which they began.
+    pub stages: Vec<Course>,
+}
+
+impl Timeline {
+    /// Puts the events in order.
+    #[must_use]
+    pub fn of(entries: &[Entry]) -> Self {
+        let mut timeline = Self::default();
+        for entry in entries {
+            timeline.take(entry);
+        }
+        timeline
+    }
+
+    /// Whether the latest run came to its end, whatever became of its stages.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.course(Stage::Ready).is_some_and(|ready| ready.ended.is_some())
+    }
+
+    /// What became of a stage, if it has begun.
+    #[must_use]
+    pub fn course(&self, stage: Stage) -> Option<&Course> {
+        self.stages.iter().find(|course| course.stage == stage)
+    }
+
+    /// The stages that failed.
+    pub fn failures(&self) -> impl Iterator<Item = &Course> {
+        self.stages.iter().filter(|course| course.result == Some(StageResult::Failed))
+    }
+
+    /// The stage that everything waits for; permissions are made right beside the others.
+    #[must_use]
+    pub fn current(&self) -> Option<&Course> {
+        let running = || self.stages.iter().filter(|course| course.ended.is_none());
+        running().find(|course| course.stage != Stage::Permissions).or_else(|| running().next())
+    }
+
+    fn take(&mut self, entry: &Entry) {
+        match &entry.event {
+            Event::Problem { setting, message } => {
+                self.problems.push(Trouble { setting: setting.clone(), message: message.clone() });
+            }
+            Event::InitEnded { milliseconds } => {
+                self.init_milliseconds = Some(*milliseconds);
+                // A start takes far less than the 2^52 ms that a float counts exactly.
+                #[allow(clippy::cast_precision_loss)]
+                let seconds = *milliseconds as f64 / 1000.0;
+                self.began = Some(entry.at - seconds);
+            }
+            Event::BootStarted { pid } => {
+                let unfinished = self.pid.is_some() && !self.is_finished();
+                self.interrupted = if unfinished { self.interrupted + 1 } else { 0 };
+                self.pid = Some(*pid);
+                self.stages.clear();
+            }
+            Event::StageStarted { stage } => self.stages.push(Course {
+                stage: *stage,
+                began: entry.at,
+                ended: None,
+                result: None,
+                cause: None,
+                hint: None,
+                note: None,
+            }),
+            Event::StageNote { stage, message } => {
+                self.change(*stage, |course| course.note = Some(message.clone()));
+            }
+            Event::StageEnded { stage, result, cause, hint } => self.change(*stage, |course| {
+                course.ended = Some(entry.at);
+                course.result = Some(*result);
+                course.cause.clone_from(cause);
+                course.hint.clone_from(hint);
+            }),
+            Event::SyncProgress { .. } | Event::SyncNote { .. } => {}
+        }
+    }
+
+    fn change(&mut self, stage: Stage, change: impl FnOnce(&mut Course)) {
+        if let Some(course) = self.stages.iter_mut().rfind(|course| course.stage == stage) {
+            change(course);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timeline(events: Vec<Event>) -> Timeline {
+        let entries: Vec<Entry> =
+            (1..).zip(events).map(|(at, event)| Entry { at: f64::from(at), event }).collect();
+        Timeline::of(&entries)
+    }
+
+    fn started(stage: Stage) -> Event {
+        Event::StageStarted { stage }
+    }
+
+    fn ended(stage: Stage) -> Event {
+        Event::StageEnded { stage, result: StageResult::Done, cause: None, hint: None }
+    }
+
+    #[test]
+    fn a_stage_has_its_times_its_end_and_its_last_word() {
+        let seen = timeline(vec![
+            Event::InitEnded { milliseconds: 500 },
+            Event::BootStarted { pid: 7 },
+            started(Stage::Sync),
+            Event::StageNote { stage: Stage::Sync, message: "one".into() },
+            Event::StageNote { stage: Stage::Sync, message: "two".into() },
+            Event::StageEnded {
+                stage: Stage::Sync,
+                result: StageResult::Failed,
+                cause: Some("no room".into()),
+                hint: Some("make some".into()),
+            },
+        ]);
+        assert_eq!((seen.began, seen.pid, seen.is_finished()), (Some(0.5), Some(7), false));
+        let expected = Course {
+            stage: Stage::Sync,
+            began: 3.0,
+            ended: Some(6.0),
+            result: Some(StageResult::Failed),
+            cause: Some("no room".into()),
+            hint: Some("make some".into()),
+            note: Some("two".into()),
+        };
+        assert_eq!(seen.stages, [expected.clone()]);
+        assert_eq!(seen.failures().collect::<Vec<_>>(), [&expected]);
+    }
+
+    #[test]
+    fn a_later_run_replaces_the_stages_and_unfinished_ones_are_counted() {
+        let run = |finished: bool| {
+            let mut events = vec![Event::BootStarted { pid: 1 }, started(Stage::Ready)];
+            events.extend(finished.then(|| ended(Stage::Ready)));
+            events
+        };
+        assert_eq!(timeline(run(true)).interrupted, 0);
+        let twice = timeline([run(false), run(false), run(false)].concat());
+        assert_eq!((twice.interrupted, twice.stages.len()), (2, 1));
+        let after = timeline([run(false), run(true), run(true)].concat());
+        assert_eq!((after.interrupted, after.is_finished()), (0, true));
+    }
+
+    #[test]
+    fn what_everything_waits_for_is_not_what_runs_beside_it() {
+        let begun = [started(Stage::Permissions), started(Stage::Sync)];
+        let current = |events: &[Event]| timeline(events.to_vec()).current().map(|course| course.stage);
+        assert_eq!(current(&begun), Some(Stage::Sync));
+        assert_eq!(current(&[begun.to_vec(), vec![ended(Stage::Sync)]].concat()), Some(Stage::Permissions));
+        assert_eq!(current(&[]), None);
+    }
+}
