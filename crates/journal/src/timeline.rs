@@ -174,8 +174,8 @@ mod tests {
             hint: Some("make some".into()),
             note: Some("two".into()),
         };
-        assert_eq!(seen.stages, [expected.clone()]);
         assert_eq!(seen.failures().collect::<Vec<_>>(), [&expected]);
+        assert_eq!(seen.stages, [expected]);
     }
 
     #[test]
