@@ -12,6 +12,9 @@ use crate::state::{Phase, State};
 /// More of a cause than this is for the report.
 const LONGEST: usize = 300;
 
+/// More settings that could not be used than this are for the report too.
+const SHOWN: usize = 3;
+
 /// Nothing if all is well; `now` is in seconds since the Unix epoch.
 pub fn text(state: &State, now: f64) -> String {
     let mut text = match state.phase {
@@ -27,12 +30,12 @@ pub fn text(state: &State, now: f64) -> String {
             let _ = writeln!(text, "    {}", shortened(hint));
         }
     }
-    match state.timeline.problems.len() {
-        0 => {}
-        1 => text.push_str("  A setting could not be used as given.\n"),
-        number => {
-            let _ = writeln!(text, "  {number} settings could not be used as given.");
-        }
+    let problems = &state.timeline.problems;
+    for problem in problems.iter().take(SHOWN) {
+        let _ = writeln!(text, "  {}: {}", problem.setting, shortened(&problem.message));
+    }
+    if problems.len() > SHOWN {
+        let _ = writeln!(text, "  … and {} more", problems.len() - SHOWN);
     }
     if text.is_empty() { text } else { harmless(&format!("{text}  More: boot report\n\n")) }
 }
@@ -77,8 +80,13 @@ mod tests {
 
     #[test]
     fn what_runs_and_what_failed_is_said_in_a_few_lines() {
+        let problem = |setting: &str| Event::Problem { setting: setting.into(), message: "is wrong".into() };
         let events = [
-            Event::Problem { setting: "X".into(), message: "y".into() },
+            problem("A"),
+            problem("B"),
+            problem("C"),
+            problem("D"),
+            problem("E"),
             Event::BootStarted { pid: 7 },
             started(Stage::Sync),
             Event::StageEnded {
@@ -92,7 +100,7 @@ mod tests {
         ];
         let expected = format!(
             "  The container is still starting: provisioning for 2 min, \\u{{7}}running\n  sync failed: no room {}…\n    make some\n  \
-             A setting could not be used as given.\n  More: boot report\n\n",
+             A: is wrong\n  B: is wrong\n  C: is wrong\n  … and 2 more\n  More: boot report\n\n",
             "x".repeat(292)
         );
         assert_eq!(text(&state(&events, true), 130.0), expected);

@@ -95,10 +95,12 @@ fn parse(bytes: &[u8]) -> Vec<Entry> {
     bytes.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
 }
 
-/// Whether late boot has come to its end, whatever became of its stages.
+/// Whether late boot has once come to its end, whatever became of its stages; one that was given up has not.
 #[must_use]
 pub fn is_ready(entries: &[Entry]) -> bool {
-    entries.iter().any(|entry| matches!(&entry.event, Event::StageEnded { stage: Stage::Ready, .. }))
+    entries.iter().any(|entry| {
+        matches!(&entry.event, Event::StageEnded { stage: Stage::Ready, result: StageResult::Done, .. })
+    })
 }
 
 #[cfg(test)]

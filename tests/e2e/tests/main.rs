@@ -14,6 +14,8 @@ mod environment;
 mod gate;
 #[path = "e2e/image.rs"]
 mod image;
+#[path = "e2e/late_boot.rs"]
+mod late_boot;
 #[path = "e2e/lifecycle.rs"]
 mod lifecycle;
 #[path = "e2e/logs.rs"]

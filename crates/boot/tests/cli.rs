@@ -1,0 +1,150 @@
+//! The real binary, with journals of its own.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use journal::{Event, Journal, Stage, StageResult, Timeline};
+
+struct Boot {
+    dir: tempfile::TempDir,
+}
+
+impl Boot {
+    fn new(events: &[Event]) -> Self {
+        let boot = Self { dir: tempfile::tempdir().unwrap() };
+        events.iter().for_each(|event| boot.journal().append(event.clone()).unwrap());
+        boot
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn journal(&self) -> Journal {
+        Journal::at(&self.path("boot.jsonl"))
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_boot"));
+        command
+            .env_clear()
+            .env("PATH", env!("PATH"))
+            .arg("--journal")
+            .arg(self.path("boot.jsonl"))
+            .args(words);
+        command
+    }
+
+    fn says(&self, words: &[&str]) -> (Option<i32>, String, String) {
+        let Output { status, stdout, stderr } = self.command(words).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (status.code(), text(stdout), text(stderr))
+    }
+}
+
+fn begun() -> Event {
+    Event::BootStarted { pid: 1 }
+}
+
+fn started(stage: Stage) -> Event {
+    Event::StageStarted { stage }
+}
+
+fn ended(stage: Stage, result: StageResult) -> Event {
+    let cause = (result == StageResult::Failed).then(|| "exit code 3".to_owned());
+    Event::StageEnded { stage, result, cause, hint: None }
+}
+
+#[test]
+fn how_a_stage_ended_is_the_exit_code() {
+    let boot = Boot::new(&[
+        begun(),
+        started(Stage::Sync),
+        ended(Stage::Sync, StageResult::Done),
+        started(Stage::Provisioning),
+        ended(Stage::Provisioning, StageResult::Failed),
+    ]);
+    let silent = String::new;
+    assert_eq!(boot.says(&["wait", "sync"]), (Some(0), silent(), silent()));
+    assert_eq!(
+        boot.says(&["wait", "provisioning"]),
+        (Some(1), silent(), "boot: error: provisioning failed: exit code 3\n".to_owned())
+    );
+    let late = boot.says(&["wait", "ready", "--timeout", "1s"]);
+    assert_eq!((late.0, late.1), (Some(124), silent()));
+    assert!(late.2.ends_with("boot: error: ready has not ended in time\n"), "{}", late.2);
+    assert_eq!(boot.says(&["wait", "coffee"]).0, Some(2));
+    assert_eq!(boot.says(&["wait", "sync", "--timeout", "soon"]).0, Some(2));
+}
+
+#[test]
+fn who_waits_hears_of_an_end_that_comes_later() {
+    let boot = Boot::new(&[begun(), started(Stage::Sync)]);
+    let mut waiting =
+        boot.command(&["wait", "sync", "--timeout", "5m"]).stderr(Stdio::null()).spawn().unwrap();
+    assert!(waiting.try_wait().unwrap().is_none());
+    boot.journal().append(ended(Stage::Sync, StageResult::Skipped)).unwrap();
+    assert!(waiting.wait().unwrap().success());
+}
+
+#[test]
+fn an_end_of_an_earlier_run_is_no_end() {
+    let boot = Boot::new(&[begun(), started(Stage::Sync), ended(Stage::Sync, StageResult::Done), begun()]);
+    assert_eq!(boot.says(&["wait", "sync", "--timeout", "1s"]).0, Some(124));
+}
+
+#[test]
+fn a_command_is_begun_when_the_stage_has_ended_even_badly() {
+    let boot =
+        Boot::new(&[begun(), started(Stage::Provisioning), ended(Stage::Provisioning, StageResult::Failed)]);
+    let (code, out, _) =
+        boot.says(&["wait", "provisioning", "--", "sh", "-c", "echo \"$1\"; exit 7", "sh", "a b"]);
+    assert_eq!((code, out.as_str()), (Some(7), "a b\n"));
+    assert_eq!(boot.says(&["wait", "provisioning", "--", "/nonexistent"]).0, Some(127));
+}
+
+#[test]
+fn the_report_and_the_banner_are_for_people_and_programs() {
+    let boot = Boot::new(&[
+        begun(),
+        started(Stage::Provisioning),
+        ended(Stage::Provisioning, StageResult::Failed),
+        started(Stage::Ready),
+        ended(Stage::Ready, StageResult::Done),
+    ]);
+    let (code, text, _) = boot.says(&["report"]);
+    assert_eq!(code, Some(0));
+    assert!(text.contains("FAILED") && text.ends_with("provisioning failed: exit code 3\n"), "{text}");
+    let (_, json, _) = boot.says(&["report", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&report["phase"], &report["stages"][0]["result"]), (&"ready".into(), &"failed".into()));
+    assert_eq!(boot.says(&["banner"]).1, "  provisioning failed: exit code 3\n  More: boot report\n\n");
+    assert_eq!(Boot::new(&[]).says(&["report"]).1, "The services are starting; late boot has not begun.\n\n");
+}
+
+#[test]
+fn a_second_run_at_the_same_time_changes_nothing() {
+    let boot = Boot::new(&[]);
+    let lock = File::create(boot.path("boot.lock")).unwrap();
+    lock.lock().unwrap();
+    let (code, out, err) = boot.says(&["run"]);
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(err.ends_with("hint: it is at work already; see: boot report\n"), "{err}");
+    assert!(boot.journal().read().unwrap().is_empty());
+}
+
+#[test]
+fn a_run_that_is_always_killed_is_not_begun_for_ever() {
+    let boot = Boot::new(&vec![begun(); 5]);
+    fs::write(boot.path("workspace_sync"), "").unwrap();
+    let markers = boot.dir.path().to_str().unwrap();
+    assert_eq!(boot.says(&["run", "--markers", markers]).0, Some(1));
+    let seen = Timeline::of(&boot.journal().read().unwrap());
+    assert_eq!(seen.stages.iter().map(|course| course.stage).collect::<Vec<_>>(), [Stage::Ready]);
+    assert_eq!(
+        seen.stages[0].cause.as_deref(),
+        Some("late boot was killed 5 times before its end and is not begun again")
+    );
+    assert!(boot.path("workspace_sync").exists(), "the stage has not ended");
+}
