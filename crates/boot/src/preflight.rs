@@ -25,12 +25,12 @@ pub struct Places<'a> {
 }
 
 /// Runs all hooks, one after the other, each with what the ones before it exported; `note` hears which one begins.
-pub fn run(places: &Places<'_>, mut env: Env, mut note: impl FnMut(String) -> Result<()>) -> Result<Ending> {
+pub fn run(places: &Places<'_>, mut env: Env, mut note: impl FnMut(String)) -> Result<Ending> {
     let hooks = find(places.hooks)?;
     let mut failures = Vec::new();
     for (index, path) in hooks.iter().enumerate() {
         let name = path.strip_prefix(places.hooks).unwrap_or(path).display().to_string();
-        note(format!("{name} ({} of {})", index + 1, hooks.len()))?;
+        note(format!("{name} ({} of {})", index + 1, hooks.len()));
         let failure = match refusal(path) {
             Ok(None) => one(path, &mut env, places),
             refused => refused,
@@ -157,10 +157,7 @@ mod tests {
             };
             let env: Env = [("PATH", env!("PATH")), ("GIVEN", "1")].into_iter().collect();
             let mut notes = Vec::new();
-            let ending = run(&places, env, |note| {
-                notes.push(note);
-                Ok(())
-            });
+            let ending = run(&places, env, |note| notes.push(note));
             (ending.unwrap(), notes)
         }
 

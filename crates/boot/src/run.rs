@@ -22,13 +22,10 @@ const MOST_INTERRUPTIONS: usize = 5;
 pub fn all(journal: Journal, places: &Run) -> Outcome {
     let lock = Lock::open(&journal.path().with_extension("lock"))?;
     lock.acquire(Duration::ZERO).hint(|| "it is at work already; see: boot report".to_owned())?;
-    journal.append(Event::BootStarted { pid: std::process::id() })?;
-    let interrupted = Timeline::of(&journal.read()?).interrupted;
     let boot = Boot { journal, places };
-    if interrupted >= MOST_INTERRUPTIONS {
-        return boot.give_up(interrupted);
-    }
-    boot.stages()
+    boot.record(Event::BootStarted { pid: std::process::id() });
+    let interrupted = Timeline::of(&boot.journal.read()?).interrupted;
+    Ok(if interrupted >= MOST_INTERRUPTIONS { boot.give_up(interrupted) } else { boot.stages() })
 }
 
 struct Boot<'a> {
@@ -37,29 +34,29 @@ struct Boot<'a> {
 }
 
 impl Boot<'_> {
-    fn stages(&self) -> Outcome {
+    fn stages(&self) -> Exit {
         let logs = &self.places.logs;
         let permissions_log = logs.join("config.log");
         let mut failed = false;
 
-        self.starts(Stage::Permissions)?;
+        self.starts(Stage::Permissions);
         let mut permissions = Permissions::start(&permissions_log);
 
-        self.starts(Stage::Sync)?;
+        self.starts(Stage::Sync);
         let (ending, copied) =
             sync::run(&logs.join("sync.log")).unwrap_or_else(|error| (cannot(&error), false));
-        failed |= self.ends(Stage::Sync, ending)?;
+        failed |= self.ends(Stage::Sync, ending);
         if copied {
             permissions = permissions.and_then(Permissions::again);
         }
-        failed |= self.stage(Stage::Preflight, || self.preflight())?;
-        failed |= self.stage(Stage::Provisioning, || Ok(Ending::skipped()))?;
-        failed |= self.stage(Stage::Programs, || programs::run(&self.places.programs, &self.places.shown))?;
+        failed |= self.stage(Stage::Preflight, || self.preflight());
+        failed |= self.stage(Stage::Provisioning, || Ok(Ending::skipped()));
+        failed |= self.stage(Stage::Programs, || programs::run(&self.places.programs, &self.places.shown));
         let ending = permissions.and_then(Permissions::end).unwrap_or_else(|error| cannot(&error));
-        failed |= self.ends(Stage::Permissions, ending)?;
+        failed |= self.ends(Stage::Permissions, ending);
 
-        self.stage(Stage::Ready, || Ok(Ending::done()))?;
-        Ok(if failed { Exit::No } else { Exit::Done })
+        self.stage(Stage::Ready, || Ok(Ending::done()));
+        if failed { Exit::No } else { Exit::Done }
     }
 
     fn preflight(&self) -> Result<Ending> {
@@ -69,40 +66,51 @@ impl Boot<'_> {
             log: &self.places.logs.join("preflight.log"),
         };
         preflight::run(&places, Env::of_process(), |message| {
-            self.journal.append(Event::StageNote { stage: Stage::Preflight, message })
+            self.record(Event::StageNote { stage: Stage::Preflight, message });
         })
     }
 
     /// Ends without doing anything, so that a stage that kills its own boot does not do so for ever.
-    fn give_up(&self, interrupted: usize) -> Outcome {
+    fn give_up(&self, interrupted: usize) -> Exit {
         let cause = format!("late boot was killed {interrupted} times before its end and is not begun again");
         let ending = Ending::failed(
             cause,
             "look for the reason in boot report and logtail boot, then type: supervisorctl start boot",
         );
-        self.stage(Stage::Ready, || Ok(ending))?;
-        Ok(Exit::No)
+        self.stage(Stage::Ready, || Ok(ending));
+        Exit::No
     }
 
     /// Begins a stage, does it and ends it; returns whether it failed.
-    fn stage(&self, stage: Stage, work: impl FnOnce() -> Result<Ending>) -> Result<bool> {
-        self.starts(stage)?;
+    fn stage(&self, stage: Stage, work: impl FnOnce() -> Result<Ending>) -> bool {
+        self.starts(stage);
         self.ends(stage, work().unwrap_or_else(|error| cannot(&error)))
     }
 
-    fn starts(&self, stage: Stage) -> Result<()> {
-        self.journal.append(Event::StageStarted { stage })
+    fn starts(&self, stage: Stage) {
+        self.record(Event::StageStarted { stage });
     }
 
     /// Removes the stage's marker and tells how it ended; returns whether it failed.
-    fn ends(&self, stage: Stage, ending: Ending) -> Result<bool> {
+    fn ends(&self, stage: Stage, ending: Ending) -> bool {
         if let Some(marker) = marker(stage) {
-            remove(&self.places.markers.join(marker))?;
+            log_failure(remove(&self.places.markers.join(marker)));
         }
         tell(stage, &ending);
         let Ending { result, cause, hint } = ending;
-        self.journal.append(Event::StageEnded { stage, result, cause, hint })?;
-        Ok(result == StageResult::Failed)
+        self.record(Event::StageEnded { stage, result, cause, hint });
+        result == StageResult::Failed
+    }
+
+    /// A journal that cannot be written, on a full disk for example, must not keep the stages from their work.
+    fn record(&self, event: Event) {
+        log_failure(self.journal.append(event));
+    }
+}
+
+fn log_failure(done: Result<()>) {
+    if let Err(error) = done {
+        log::error!("{error:#}");
     }
 }
 
