@@ -1,5 +1,7 @@
 //! The real binary, with journals of its own.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
