@@ -4,6 +4,7 @@
 //! is the only place that turns either into a process exit code and a line on stderr.
 
 pub mod atomic;
+pub mod clock;
 pub mod cmd;
 pub mod exit;
 pub mod lean;

@@ -1,0 +1,220 @@
+//! The running script: its output into the log, and every way in which it can end.
+
+use std::io::{PipeReader, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use kit::Env;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use crate::account::Account;
+use crate::lines::Lines;
+use crate::lock::Lock;
+use crate::pump::{PIPE, Pump};
+use crate::session::{self, Ending};
+use crate::state::Place;
+use crate::teller::Teller;
+
+/// So often in a row the output is read before anything else is looked at.
+const READS: usize = 16;
+
+/// What has to be known to run a script.
+pub struct Task<'a> {
+    pub account: &'a Account,
+    pub place: &'a Place,
+    pub own_interpreter: bool,
+    pub env: &'a Env,
+    pub limit: Option<Duration>,
+    pub hurry: u32,
+}
+
+/// Who ended the script, if it was not itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// Its time was over.
+    Limit,
+    /// We were told to end.
+    Told(Signal),
+}
+
+/// How a script ended.
+#[derive(Debug)]
+pub struct Finish {
+    pub status: ExitStatus,
+    pub cut: Option<Cut>,
+    /// The last line that it printed.
+    pub last_line: String,
+}
+
+/// Signals that end us, as something that can be waited for; from here on none of them ends us by itself.
+pub fn signals() -> Result<SignalFd> {
+    let mut wanted = SigSet::empty();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
+        wanted.add(signal);
+    }
+    wanted.thread_block().context("cannot set the signal mask")?;
+    let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+    SignalFd::with_flags(&wanted, flags).context("cannot wait for signals")
+}
+
+/// Runs the script to its end, and everything that it started with it.
+pub fn run(
+    task: &Task<'_>,
+    lock: &Lock,
+    signals: &SignalFd,
+    lines: Lines,
+    teller: &mut Teller,
+) -> Result<Finish> {
+    let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
+    // A smaller one works too.
+    let _ = fcntl(&reader, FcntlArg::F_SETPIPE_SZ(PIPE));
+    fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context("cannot read without waiting")?;
+    let mut guard = Guard::start(lock, &reader, task.hurry)?;
+    let mut child = start(task, writer)?;
+    let session = i32::try_from(child.id()).context("a process number")?;
+    guard.tell(&format!("{session}\n"));
+    let exit = pidfd(session)?;
+    // It knows whom to end now: the script may begin.
+    if let Some(mut gate) = child.stdin.take() {
+        // A launcher that is gone says why in its output.
+        let _ = gate.write_all(b"\n");
+    }
+    let mut pump = Pump::new(reader, lines, teller);
+    let cut = attend(&mut pump, &exit, signals, task.limit);
+    if let Some(cut) = cut {
+        pump.teller.step(&match cut {
+            Cut::Limit => "the time of PROVISIONING_TIMEOUT is over: ending the script".to_owned(),
+            Cut::Told(signal) => format!("{signal} received: ending the script"),
+        });
+    }
+    // What it printed last comes before what we say about it.
+    pump.drain(Duration::ZERO);
+    // Not yet waited for: until then, nobody else can get the session's number.
+    let grace = session::GRACE / task.hurry.max(1);
+    let ending = session::end(session, grace, |pause| pump.drain(pause));
+    let status = child.wait().context("cannot wait for the script")?;
+    pump.drain(Duration::ZERO);
+    pump.finish();
+    let last_line = pump.lines.last();
+    let remaining = pump.remaining(session);
+    let Pump { teller, .. } = pump;
+    tell(teller, &ending, cut.is_some(), &remaining);
+    guard.tell("done\n");
+    Ok(Finish { status, cut, last_line })
+}
+
+fn start(task: &Task<'_>, writer: std::io::PipeWriter) -> Result<Child> {
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let mut launch = Command::new(program);
+    launch.arg0("provision").args(["launch", "--user", &task.account.name]);
+    launch.args(["--parent", &std::process::id().to_string()]);
+    if task.own_interpreter {
+        launch.arg("--own-interpreter");
+    }
+    launch.arg("--").arg(task.place.script());
+    launch.env_clear().envs(task.env.iter());
+    let second = writer.try_clone().context("cannot share a pipe")?;
+    launch.stdin(Stdio::piped()).stdout(writer).stderr(second).spawn().context("cannot start the script")
+}
+
+fn pidfd(process: i32) -> Result<OwnedFd> {
+    let process = rustix::process::Pid::from_raw(process).context("a process number")?;
+    rustix::process::pidfd_open(process, rustix::process::PidfdFlags::empty())
+        .context("cannot wait for the script")
+}
+
+/// The process that outlives us if we are killed; see `guard`.
+struct Guard {
+    words: Option<ChildStdin>,
+}
+
+impl Guard {
+    fn start(lock: &Lock, reader: &PipeReader, hurry: u32) -> Result<Self> {
+        let program = std::env::current_exe().context("cannot find this program's own file")?;
+        let lock = lock.0.try_clone().context("cannot share the lock")?;
+        let output = reader.try_clone().context("cannot share a pipe")?;
+        let mut guard = Command::new(program);
+        guard.arg0("provision").args(["guard", "--hurry", &hurry.to_string()]).env_clear();
+        guard.stdin(Stdio::piped()).stdout(lock).stderr(OwnedFd::from(output));
+        let child = guard.spawn().context("cannot start the guard")?;
+        Ok(Self { words: child.stdin })
+    }
+
+    /// A guard that is gone does not keep the script from running.
+    fn tell(&mut self, word: &str) {
+        if let Some(words) = &mut self.words {
+            let _ = words.write_all(word.as_bytes());
+        }
+    }
+}
+
+/// Reads until the script ends, its time is over, or a signal comes.
+fn attend(pump: &mut Pump<'_>, exit: &OwnedFd, signals: &SignalFd, limit: Option<Duration>) -> Option<Cut> {
+    let deadline = limit.map(|limit| Instant::now() + limit);
+    loop {
+        pump.teller.note_line(|| pump.lines.last());
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) {
+            return Some(Cut::Limit);
+        }
+        // A millisecond more, so that the note is due when we wake up.
+        let wait = pump.teller.until_note() + Duration::from_millis(1);
+        let wait = left.map_or(wait, |left| left.min(wait).max(Duration::from_millis(1)));
+        let ready = pump.wait(wait, &[exit.as_fd(), signals.as_fd()]);
+        if pump.open && ready[0] {
+            pump.read(READS);
+        }
+        if ready[2]
+            && let Ok(Some(signal)) = signals.read_signal()
+        {
+            let number = i32::try_from(signal.ssi_signo).unwrap_or_default();
+            return Some(Cut::Told(Signal::try_from(number).unwrap_or(Signal::SIGTERM)));
+        }
+        if ready[1] {
+            return None;
+        }
+    }
+}
+
+/// Names what was ended with the script, and what stays.
+fn tell(teller: &mut Teller, ending: &Ending, cut: bool, remaining: &[String]) {
+    if !ending.asked.is_empty() && !cut {
+        teller.step(&format!(
+            "warning: still running at the script's end, and ended with it: {}; what shall stay is started with setsid, or better as a program of supervisord",
+            ending.asked.join(", ")
+        ));
+    }
+    if !ending.killed.is_empty() {
+        teller.step(&format!("did not end by itself and was killed: {}", ending.killed.join(", ")));
+    }
+    if !ending.left.is_empty() {
+        teller.step(&format!("warning: cannot be ended: {}", ending.left.join(", ")));
+    }
+    if !remaining.is_empty() {
+        teller.step(&format!(
+            "stays in a session of its own: {}; what it prints from now on is kept nowhere",
+            remaining.join(", ")
+        ));
+    }
+}
+
+/// The code or the signal of an end.
+pub fn code_and_signal(status: ExitStatus) -> (Option<i32>, Option<i32>) {
+    (status.code(), status.signal())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_and_a_signal_are_told_apart() {
+        assert_eq!(code_and_signal(ExitStatus::from_raw(3 << 8)), (Some(3), None));
+        assert_eq!(code_and_signal(ExitStatus::from_raw(9)), (None, Some(9)));
+    }
+}

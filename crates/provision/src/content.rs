@@ -1,0 +1,179 @@
+//! Whether bytes are a script, and what is done to them before they run.
+
+use kit::units::hexadecimal;
+use sha2::{Digest, Sha256};
+
+/// More than any script needs, in bytes; what is larger is something else.
+pub const LARGEST: usize = 1_000_000;
+/// So much of the beginning says what it is, in bytes.
+const HEAD: usize = 1_024;
+
+/// How programs' files and archives begin.
+const MAGIC: [(&[u8], &str); 8] = [
+    (b"\x7fELF", "a program"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ\0", "an xz archive"),
+    (b"\x28\xb5\x2f\xfd", "a zstd archive"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (b"%PDF", "a PDF document"),
+];
+
+/// How pages begin, in lower case.
+const PAGE: [&[u8]; 6] = [b"<!doctype html", b"<html", b"<head", b"<body", b"<?xml", b"<!--"];
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// What something is instead of a script, with its article; nothing if it may be a script.
+pub fn disguise(bytes: &[u8], content_type: Option<&str>) -> Option<&'static str> {
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Some("UTF-16 text; save it as UTF-8");
+    }
+    let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes).trim_ascii_start();
+    if text.is_empty() {
+        return Some("empty");
+    }
+    if let Some((_, name)) = MAGIC.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+        return Some(name);
+    }
+    let head = &bytes[..bytes.len().min(HEAD)];
+    let zeros = |odd: usize| head.iter().skip(odd).step_by(2).filter(|&&byte| byte == 0).count();
+    if head.len() >= 4 && zeros(0).max(zeros(1)) * 3 >= head.len() {
+        return Some("UTF-16 text; save it as UTF-8");
+    }
+    if bytes.contains(&0) {
+        return Some("binary");
+    }
+    // Whatever a server calls it: this is how a script begins, and no page.
+    if text.starts_with(b"#!") {
+        return None;
+    }
+    let kind = content_type.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
+    let start = text[..text.len().min(20)].to_ascii_lowercase();
+    if PAGE.iter().any(|page| start.starts_with(page))
+        || ["text/html", "application/xhtml+xml"].iter().any(|html| kind.eq_ignore_ascii_case(html))
+    {
+        return Some("an HTML page");
+    }
+    if kind.eq_ignore_ascii_case("application/json") {
+        return Some("JSON");
+    }
+    None
+}
+
+/// What was mended.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Mended {
+    /// There was a byte order mark, which would hide the first line from the kernel.
+    pub mark: bool,
+    /// How many lines ended as Windows ends them, which bash takes for a part of the last word.
+    pub line_ends: usize,
+}
+
+/// Takes out what editors of other systems leave in a script.
+pub fn mend(bytes: &[u8]) -> (Vec<u8>, Mended) {
+    let text = bytes.strip_prefix(BYTE_ORDER_MARK);
+    let mark = text.is_some();
+    let text = text.unwrap_or(bytes);
+    let mut mended = Vec::with_capacity(text.len());
+    let mut line_ends = 0;
+    for (index, &byte) in text.iter().enumerate() {
+        if byte == b'\r' && text.get(index + 1) == Some(&b'\n') {
+            line_ends += 1;
+        } else {
+            mended.push(byte);
+        }
+    }
+    (mended, Mended { mark, line_ends })
+}
+
+/// Whether the first line names an interpreter other than a shell, such as `python3`.
+///
+/// `#!/bin/false` begins files that are meant to be run by bash and never directly.
+pub fn has_own_interpreter(script: &[u8]) -> bool {
+    let line = script.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let Some(line) = line.strip_prefix(b"#!") else { return false };
+    let line = String::from_utf8_lossy(line);
+    let mut words = line.split_whitespace().map(|word| word.rsplit('/').next().unwrap_or(word));
+    let interpreter = match words.next() {
+        Some("env") => words.find(|word| !word.starts_with('-') && !word.contains('=')),
+        named => named,
+    };
+    !matches!(interpreter, None | Some("" | "bash" | "sh" | "dash" | "false"))
+}
+
+/// SHA-256 in hexadecimal digits.
+pub fn digest(bytes: &[u8]) -> String {
+    hexadecimal(Sha256::digest(bytes).as_slice())
+}
+
+/// Reads a digest as people write it: 64 hexadecimal digits in any case, perhaps after `sha256:`.
+pub fn read_digest(text: &str) -> Option<String> {
+    let digits = text.trim().to_ascii_lowercase();
+    let digits = digits.strip_prefix("sha256:").unwrap_or(&digits);
+    (digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| digits.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_script_is_called_by_its_name() {
+        let utf16: Vec<u8> = "echo hello\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let cases: [(&[u8], Option<&str>, Option<&str>); 16] = [
+            (b"echo hello\n", None, None),
+            (b"echo hello\n", Some("application/octet-stream"), None),
+            (b"#!/bin/bash\n", Some("text/html"), None),
+            (b"", None, Some("empty")),
+            (b"\xef\xbb\xbf \r\n\t\n", None, Some("empty")),
+            (b"\n <!DOCTYPE HTML><p>", None, Some("an HTML page")),
+            (b"<html>", Some("text/plain"), Some("an HTML page")),
+            (b"please log in", Some("text/html; charset=utf-8"), Some("an HTML page")),
+            (b"{\"error\":1}", Some("application/json"), Some("JSON")),
+            (b"\x7fELF\x02", None, Some("a program")),
+            (b"\x1f\x8b\x08", None, Some("a gzip archive")),
+            (b"PK\x03\x04", None, Some("a zip archive")),
+            (b"\xff\xfee\0", None, Some("UTF-16 text; save it as UTF-8")),
+            (b"\xfe\xff\0e", None, Some("UTF-16 text; save it as UTF-8")),
+            (&utf16, None, Some("UTF-16 text; save it as UTF-8")),
+            (b"echo a\0b and more text behind it\n", None, Some("binary")),
+        ];
+        for (bytes, kind, expected) in cases {
+            assert_eq!(disguise(bytes, kind), expected, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn windows_line_ends_and_the_mark_go_and_nothing_else() {
+        let (script, mended) = mend(b"\xef\xbb\xbf#!/bin/bash\r\necho a\rb\r\r\n");
+        assert_eq!(script, b"#!/bin/bash\necho a\rb\r\n");
+        assert_eq!(mended, Mended { mark: true, line_ends: 2 });
+        assert_eq!(mend(b"a\nb\r").1, Mended::default());
+    }
+
+    #[test]
+    fn shells_and_false_are_bash_and_others_are_themselves() {
+        for bash in
+            ["echo", "#!/bin/bash -e\n", "#!/bin/false", "#! /bin/sh\n", "#!/usr/bin/env bash\n", "#!"]
+        {
+            assert!(!has_own_interpreter(bash.as_bytes()), "{bash}");
+        }
+        for own in ["#!/usr/bin/python3\n", "#!/usr/bin/env python3\n", "#!/usr/bin/env -S A=1 perl -w\n"] {
+            assert!(has_own_interpreter(own.as_bytes()), "{own}");
+        }
+    }
+
+    #[test]
+    fn a_digest_is_read_as_people_write_it() {
+        let digits = digest(b"");
+        assert_eq!(digits, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        for written in [digits.clone(), digits.to_uppercase(), format!(" SHA256:{digits}\n")] {
+            assert_eq!(read_digest(&written), Some(digits.clone()));
+        }
+        for wrong in ["", "abc", "sha256:", &digits[1..], &format!("{}g", &digits[1..])] {
+            assert_eq!(read_digest(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Why a script could not be had, and what to do about it.
+
+/// A script that could not be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What went wrong, naming the address or the setting.
+    pub cause: String,
+    /// What the user can do.
+    pub hint: String,
+    /// Whether nothing came back at all, so that nothing is known about the script either.
+    pub unreachable: bool,
+}
+
+impl Failure {
+    /// Something is wrong with what was asked for or with what came back.
+    pub fn new(cause: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { cause: cause.into(), hint: hint.into(), unreachable: false }
+    }
+
+    /// The script could not be reached.
+    pub fn unreachable(cause: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { unreachable: true, ..Self::new(cause, hint) }
+    }
+}

@@ -1,0 +1,115 @@
+//! Becoming the script: from root in our session to the system user in one of its own.
+//!
+//! This is a process of its own, because it must not go on when `provision` is gone: it waits for a word of it, and then
+//! has the kernel kill it together with its parent.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use kit::{Env, Exit, Outcome};
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::{self, Gid, Pid, Uid};
+
+use crate::account::Account;
+use crate::cli::Launch;
+use workspace::Workspace;
+
+const SHELL: &str = "/bin/bash";
+/// The shell cannot be started, as shells themselves say it.
+const CANNOT_RUN: u8 = 126;
+
+/// The environment of a session: what is stored and what was given, and the account's own.
+pub fn environment(env: &Env, account: &Account) -> Env {
+    let mut session: Env = env
+        .iter()
+        .filter(|(name, _)| {
+            // The account has its password; no session needs it.
+            name.to_str().is_some_and(|name| env_store::storable(name).is_ok() && name != "USER_PASSWORD")
+        })
+        .collect();
+    session.set("HOME", &account.home);
+    session.set("USER", account.name.as_str());
+    session.set("LOGNAME", account.name.as_str());
+    session.set("SHELL", SHELL);
+    session
+}
+
+/// Runs the hidden subcommand; its errors go where the script's would.
+pub fn run(launch: &Launch) -> Outcome {
+    become_user(launch)?;
+    let mut shell = Command::new(SHELL);
+    shell.arg("--login");
+    if launch.own_interpreter {
+        shell.args(["-c", "exec \"$0\""]);
+    }
+    let error = shell.arg(&launch.script).exec();
+    log::error!("cannot run {SHELL}: {error}");
+    Ok(Exit::Code(CANNOT_RUN))
+}
+
+fn become_user(launch: &Launch) -> Result<()> {
+    let account = Account::named(&launch.user)?;
+    // No terminal: a script that asks one stands still for ever.
+    unistd::setsid().context("cannot make a session")?;
+    let mut word = [0];
+    if std::io::stdin().read(&mut word).context("cannot hear from provision")? == 0 {
+        bail!("provision has ended");
+    }
+    SigSet::empty().thread_set_mask().context("cannot set the signal mask")?;
+    let name = std::ffi::CString::new(account.name.as_str()).context("an account's name")?;
+    let cannot = || format!("cannot become {}", account.name);
+    unistd::initgroups(&name, Gid::from_raw(account.gid)).with_context(cannot)?;
+    unistd::setgid(Gid::from_raw(account.gid)).with_context(cannot)?;
+    unistd::setuid(Uid::from_raw(account.uid)).with_context(cannot)?;
+    // Only now, because a change of the user takes it away (prctl(2)).
+    prctl::set_pdeathsig(Signal::SIGKILL).context("cannot be tied to provision")?;
+    if unistd::getppid() != Pid::from_raw(launch.parent) {
+        bail!("provision has ended");
+    }
+    let null = File::open("/dev/null").context("cannot open /dev/null")?;
+    unistd::dup2_stdin(&null).context("cannot close the standard input")?;
+    enter(&account);
+    Ok(())
+}
+
+/// The workspace, or home, or anything: a directory that the user may not enter is not where they are.
+fn enter(account: &Account) {
+    let (workspace, _) = Workspace::from_env(&Env::of_process());
+    let places = [workspace.path.as_path(), account.home.as_path(), Path::new("/")];
+    let _ = places.iter().find(|place| std::env::set_current_dir(place).is_ok());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_has_its_own_variables_and_none_of_another() {
+        let given: Env = [
+            ("HF_TOKEN", "t"),
+            ("USER_PASSWORD", "p"),
+            ("SUPERVISOR_ENABLED", "1"),
+            ("HOME", "/root"),
+            ("PATH", "/opt/leonardo/bin"),
+        ]
+        .into_iter()
+        .collect();
+        let account = Account { name: "ada".into(), uid: 1, gid: 1, home: "/home/ada".into() };
+        let expected: Env = [
+            ("HF_TOKEN", "t"),
+            ("PATH", "/opt/leonardo/bin"),
+            ("HOME", "/home/ada"),
+            ("USER", "ada"),
+            ("LOGNAME", "ada"),
+            ("SHELL", "/bin/bash"),
+        ]
+        .into_iter()
+        .collect();
+        assert_eq!(environment(&given, &account), expected);
+    }
+}

@@ -1,0 +1,68 @@
+//! Fetch the user's own script and run it once.
+//!
+//! `PROVISIONING_SCRIPT` names a script by its URL; without it, a file mounted at
+//! `/opt/leonardo/bin/provisioning.sh` is taken. `provision run`, which late boot calls at every start, gets hold of it,
+//! sees that it is a script, and runs it as the system user in a login shell, unless this very script has ended well
+//! before. `provision status` says what ran and how it ended. `docs/provisioning.md` is the manual.
+//!
+//! # What happens when something is killed
+//!
+//! | killed | what follows |
+//! |---|---|
+//! | `provision`, by SIGTERM, SIGINT, SIGHUP | the script's session is ended, and that is noted; it runs again with the next start |
+//! | `provision`, by SIGKILL | the kernel kills the script; `guard` ends what it started, and holds the lock until that is done |
+//! | the script or a part of it | an end like any other that is no good one |
+//! | the container | the record says that it began and not that it ended: it was cut short, and runs again |
+//!
+//! A script is noted as begun before it can run its first command, and as ended well only after its last one: nothing that
+//! is noted as ended well runs again by itself.
+
+mod account;
+mod address;
+mod child;
+mod cli;
+mod content;
+mod failure;
+mod fetch;
+mod guard;
+mod launch;
+mod lines;
+mod lock;
+mod logfile;
+mod proxy;
+mod pump;
+mod redact;
+mod report;
+mod request;
+mod run;
+mod session;
+mod source;
+mod state;
+mod status;
+mod teller;
+mod verdict;
+
+use clap::Parser;
+use kit::Outcome;
+
+pub use cli::command;
+use cli::{Cli, Task};
+pub use report::{Outcome as ReportOutcome, Report};
+
+/// Where script, record and lock are.
+pub const STATE: &str = "/var/lib/leonardo/provisioning";
+/// Where the script's output goes.
+pub const LOG: &str = "/var/log/provisioning.log";
+/// Where people mount a script.
+pub const MOUNTED: &str = "/opt/leonardo/bin/provisioning.sh";
+
+/// Runs the command line.
+pub fn run() -> Outcome {
+    let cli = Cli::try_parse()?;
+    match &cli.task {
+        Task::Run(task) => run::run(&cli, task),
+        Task::Status { json } => status::run(&cli, *json),
+        Task::Launch(launch) => launch::run(launch),
+        Task::Guard { hurry } => guard::run(*hurry),
+    }
+}

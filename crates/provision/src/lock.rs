@@ -1,0 +1,115 @@
+//! One run at a time, and who it is.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use kit::wait;
+
+const GROUP: &str = "leonardo";
+/// Somebody who asks for the status holds the lock for microseconds.
+const LOOK: Duration = Duration::from_millis(300);
+/// What a killed run leaves behind is ended within this (see `guard`).
+const CLEANING: Duration = Duration::from_secs(15);
+
+/// The lock, held until every descriptor of this file is closed: the guard of a run has one too.
+#[derive(Debug)]
+pub struct Lock(pub File);
+
+impl Lock {
+    /// Takes the lock; does not wait for another run to end, but for what a killed one left behind.
+    pub fn take(path: &Path) -> Result<Self> {
+        let cannot = || format!("cannot lock {}", path.display());
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .mode(0o640)
+            .custom_flags(nix::libc::O_NOFOLLOW)
+            .open(path)
+            .with_context(cannot)?;
+        let mut run = None;
+        let mut try_once = || match file.try_lock() {
+            Ok(()) => Some(Ok(())),
+            Err(TryLockError::WouldBlock) => None,
+            Err(TryLockError::Error(error)) => Some(Err(error)),
+        };
+        let mut taken = wait::until(LOOK, "the lock", &mut try_once).ok();
+        if taken.is_none() {
+            run = holder(path);
+            if run.is_none() {
+                taken = wait::until(CLEANING, "the lock", &mut try_once).ok();
+            }
+        }
+        match taken {
+            Some(result) => result.with_context(cannot)?,
+            None => match run {
+                Some(process) => bail!("the script runs already, in process {process}"),
+                None => bail!("what is left of an earlier run does not end"),
+            },
+        }
+        write_holder(&mut file).with_context(cannot)?;
+        Ok(Self(file))
+    }
+
+    /// Whether a run is under way, or what it left is being ended; nothing if the lock cannot be looked at.
+    pub fn is_held(path: &Path) -> Option<bool> {
+        match File::open(path) {
+            Ok(file) => match file.try_lock_shared() {
+                Ok(()) => Some(false),
+                Err(TryLockError::WouldBlock) => Some(true),
+                Err(TryLockError::Error(_)) => None,
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(false),
+            Err(_) => None,
+        }
+    }
+}
+
+/// The file says whose it is, for messages; members of the group may look at it.
+fn write_holder(file: &mut File) -> io::Result<()> {
+    if let Some(group) = uzers::get_group_by_name(GROUP) {
+        nix::unistd::fchown(&*file, None, Some(group.gid().into()))?;
+    }
+    file.set_permissions(std::fs::Permissions::from_mode(0o640))?;
+    file.set_len(0)?;
+    file.rewind()?;
+    // A full disk: the lock holds without it.
+    let _ = file.write_all(std::process::id().to_string().as_bytes());
+    Ok(())
+}
+
+/// The process that holds the lock, if it is a living `provision`.
+pub fn holder(path: &Path) -> Option<u32> {
+    let mut text = String::new();
+    File::open(path).ok()?.take(20).read_to_string(&mut text).ok()?;
+    let process: u32 = text.parse().ok()?;
+    let stat = std::fs::read(format!("/proc/{process}/stat")).ok()?;
+    crate::session::Process::parse(&stat)
+        .is_some_and(|found| found.name == "provision" && found.lives)
+        .then_some(process)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_says_whether_it_is_held_and_ends_with_its_last_descriptor() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        assert_eq!(Lock::is_held(&path), Some(false));
+        let lock = Lock::take(&path).unwrap();
+        let second = lock.0.try_clone().unwrap();
+        assert_eq!(Lock::is_held(&path), Some(true));
+        drop(lock);
+        assert_eq!(Lock::is_held(&path), Some(true), "another descriptor keeps it");
+        drop(second);
+        assert_eq!(Lock::is_held(&path), Some(false));
+        drop(Lock::take(&path).unwrap());
+    }
+}

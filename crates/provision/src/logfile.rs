@@ -1,0 +1,201 @@
+//! The log of provisioning: bounded, and never a reason for the script to wait or to fail.
+//!
+//! Three files at most: `provisioning.log`, where it goes on; `.1`, how this run began, or the one before; `.2`, what came
+//! last before `provisioning.log`. What was between `.1` and `.2` is dropped and counted.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use kit::units;
+
+/// The size of one file, in bytes.
+pub const LIMIT: u64 = 32_000_000;
+
+/// A log that is appended to.
+#[derive(Debug)]
+pub struct LogFile {
+    path: PathBuf,
+    file: Option<File>,
+    size: u64,
+    limit: u64,
+    /// Whether `.1` has the beginning of this run.
+    head_kept: bool,
+    /// Whether `.2` has something of this run.
+    middle_kept: u64,
+    /// Whether the last line lacks its end, because there was no room for it.
+    torn: bool,
+    lost: u64,
+    trouble: Option<String>,
+}
+
+impl LogFile {
+    /// Opens the log; if that is not possible, everything that is written is counted as lost.
+    pub fn open(path: &Path, limit: u64) -> Self {
+        let mut log = Self {
+            path: path.to_owned(),
+            file: None,
+            size: 0,
+            limit,
+            head_kept: false,
+            middle_kept: 0,
+            torn: false,
+            lost: 0,
+            trouble: None,
+        };
+        if let Err(error) = log.reopen(None) {
+            log.trouble = Some(error.to_string());
+        }
+        log
+    }
+
+    /// Appends whole lines; what cannot be written is counted.
+    pub fn write(&mut self, lines: &[u8]) {
+        if self.size > 0
+            && self.size + lines.len() as u64 > self.limit
+            && let Err(error) = self.rotate()
+        {
+            self.trouble = Some(error.to_string());
+        }
+        let length = lines.len() as u64;
+        match self.append(lines) {
+            Ok(()) => {}
+            Err((written, error)) => {
+                self.lost += length - written;
+                self.torn = self.torn || written > 0;
+                self.trouble = Some(error.to_string());
+            }
+        }
+    }
+
+    /// How many bytes could not be written, and why.
+    pub fn loss(&self) -> Option<String> {
+        let reason = self.trouble.as_deref()?;
+        (self.lost > 0).then(|| {
+            format!(
+                "{} of it could not be written to {}: {reason}",
+                units::bytes(self.lost),
+                self.path.display()
+            )
+        })
+    }
+
+    /// Whether a file, such as standard error, is this log.
+    pub fn is(&self, device: u64, inode: u64) -> bool {
+        let meta = self.file.as_ref().and_then(|file| file.metadata().ok());
+        meta.is_some_and(|meta| (meta.dev(), meta.ino()) == (device, inode))
+    }
+
+    fn append(&mut self, lines: &[u8]) -> Result<(), (u64, io::Error)> {
+        let Some(file) = &mut self.file else { return Err((0, io::Error::other("it is not open"))) };
+        if self.torn {
+            file.write_all(b"\n").map_err(|error| (0, error))?;
+            self.torn = false;
+        }
+        let mut written = 0;
+        while written < lines.len() {
+            match file.write(&lines[written..]) {
+                Ok(0) => return Err((written as u64, io::Error::from(io::ErrorKind::WriteZero))),
+                Ok(count) => {
+                    written += count;
+                    self.size += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err((written as u64, error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        let path = self.path.clone();
+        let numbered = |number: u32| {
+            let mut name = path.clone().into_os_string();
+            name.push(format!(".{number}"));
+            PathBuf::from(name)
+        };
+        let old = self.file.as_ref().map(File::metadata).transpose()?;
+        let dropped = self.middle_kept;
+        if self.head_kept {
+            fs::rename(&self.path, numbered(2))?;
+            self.middle_kept = self.size;
+        } else {
+            fs::rename(&self.path, numbered(1))?;
+            self.head_kept = true;
+        }
+        self.reopen(old)?;
+        if dropped > 0 {
+            let line = format!(
+                "{} provision: another {} of output are dropped, from between {} and {}\n",
+                kit::clock::written(std::time::SystemTime::now()),
+                units::bytes(dropped),
+                numbered(1).display(),
+                numbered(2).display()
+            );
+            self.append(line.as_bytes()).map_err(|(_, error)| error)?;
+        }
+        Ok(())
+    }
+
+    /// Opens the file at the path, which gets owner and mode of the one before it.
+    fn reopen(&mut self, like: Option<fs::Metadata>) -> io::Result<()> {
+        self.file = None;
+        let file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o640)
+            .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
+            .open(&self.path)?;
+        let meta = file.metadata()?;
+        if !meta.is_file() {
+            return Err(io::Error::other("it is not a file"));
+        }
+        if let Some(old) = like {
+            nix::unistd::fchown(&file, Some(old.uid().into()), Some(old.gid().into()))?;
+            file.set_permissions(fs::Permissions::from_mode(old.mode() & 0o7777))?;
+        }
+        self.size = meta.len();
+        self.file = Some(file);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_beginning_and_the_end_are_kept_and_what_was_between_is_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p.log");
+        fs::write(&path, "earlier\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o604)).unwrap();
+        let mut log = LogFile::open(&path, 300);
+        for number in 10..99 {
+            log.write(format!("line number {number}\n").as_bytes());
+        }
+        assert_eq!(log.loss(), None);
+        let read = |suffix: &str| fs::read_to_string(dir.path().join(format!("p.log{suffix}"))).unwrap();
+        assert!(read(".1").starts_with("earlier\nline number 10\n"));
+        assert!(read("").ends_with("line number 98\n"));
+        assert!(read("").contains("of output are dropped, from between "));
+        assert!(read(".2").contains("line number "));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o604);
+    }
+
+    #[test]
+    fn a_link_or_a_directory_in_its_place_loses_the_output_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let (victim, link) = (dir.path().join("victim"), dir.path().join("link"));
+        fs::write(&victim, "precious").unwrap();
+        std::os::unix::fs::symlink(&victim, &link).unwrap();
+        for path in [link, dir.path().to_owned()] {
+            let mut log = LogFile::open(&path, 100);
+            log.write(b"12345\n");
+            assert!(log.loss().unwrap().starts_with("6 bytes of it could not be written to "));
+        }
+        assert_eq!(fs::read_to_string(victim).unwrap(), "precious");
+    }
+}

@@ -1,0 +1,8 @@
+//! `provision`: see the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kit::logging::start("provision", 0);
+    kit::main(provision::run)
+}

@@ -1,0 +1,144 @@
+//! From the pipe into the log.
+
+use std::fs::File;
+use std::io::PipeReader;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, SystemTime};
+
+use kit::clock;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd;
+
+use crate::lines::Lines;
+use crate::session;
+use crate::teller::Teller;
+
+/// How much a script can print ahead of us, in bytes; the most that anybody may ask for (pipe(7)).
+pub const PIPE: i32 = 1 << 20;
+
+/// Reads what a script prints, and writes it as lines.
+pub struct Pump<'a> {
+    reader: PipeReader,
+    pub lines: Lines,
+    pub teller: &'a mut Teller,
+    text: Vec<u8>,
+    stamp: Stamp,
+    /// Whether anybody can still write into the pipe.
+    pub open: bool,
+}
+
+impl<'a> Pump<'a> {
+    /// Over the reading end of a pipe that does not wait.
+    pub fn new(reader: PipeReader, lines: Lines, teller: &'a mut Teller) -> Self {
+        Self { reader, lines, teller, text: Vec::new(), stamp: Stamp::default(), open: true }
+    }
+
+    /// Waits for output or for something else; says what there is: output first.
+    pub fn wait(&self, time: Duration, others: &[BorrowedFd<'_>]) -> Vec<bool> {
+        let own = if self.open { PollFlags::POLLIN } else { PollFlags::empty() };
+        let mut polled = vec![PollFd::new(self.reader.as_fd(), own)];
+        if !self.open {
+            // A closed pipe is always ready, whatever is asked.
+            polled.clear();
+        }
+        polled.extend(others.iter().map(|other| PollFd::new(*other, PollFlags::POLLIN)));
+        let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);
+        // Interrupted: nothing is ready, and whoever asked asks again.
+        let _ = poll(&mut polled, timeout);
+        let mut ready: Vec<bool> =
+            polled.iter().map(|fd| fd.revents().is_some_and(|events| !events.is_empty())).collect();
+        if !self.open {
+            ready.insert(0, false);
+        }
+        ready
+    }
+
+    /// Reads up to so many times; returns how much came.
+    pub fn read(&mut self, times: usize) -> usize {
+        let mut sum = 0;
+        for _ in 0..times {
+            match unistd::read(&self.reader, self.lines.space()) {
+                Ok(0) => {
+                    self.open = false;
+                    break;
+                }
+                Ok(count) => {
+                    sum += count;
+                    self.text.clear();
+                    self.lines.take(count, self.stamp.now(), &mut self.text);
+                    self.teller.log.write(&self.text);
+                }
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => break,
+                Err(_) => {
+                    self.open = false;
+                    break;
+                }
+            }
+        }
+        sum
+    }
+
+    /// Takes what is there and what comes within a time, but not more than a pipe holds: whoever never stops printing is
+    /// not waited for.
+    pub fn drain(&mut self, time: Duration) {
+        let ready = self.wait(time, &[]);
+        let most = usize::try_from(PIPE).unwrap_or_default();
+        let mut sum = 0;
+        while ready[0] && self.open && sum < most {
+            match self.read(1) {
+                0 => break,
+                count => sum += count,
+            }
+        }
+    }
+
+    pub fn finish(&mut self) {
+        self.text.clear();
+        self.lines.finish(self.stamp.now(), &mut self.text);
+        self.teller.log.write(&self.text);
+    }
+
+    /// Who still holds the pipe: programs that have left the script's session.
+    pub fn remaining(&mut self, session: i32) -> Vec<String> {
+        if !self.open {
+            return Vec::new();
+        }
+        let Ok(reader) = self.reader.try_clone() else { return Vec::new() };
+        let pipe = File::from(OwnedFd::from(reader)).metadata().map_or(0, |meta| meta.ino());
+        session::writers(pipe, session).iter().map(session::Process::shown).collect()
+    }
+}
+
+/// The time before each line, made anew once a second.
+#[derive(Debug, Default)]
+struct Stamp {
+    second: u64,
+    text: Vec<u8>,
+}
+
+impl Stamp {
+    fn now(&mut self) -> &[u8] {
+        let now = SystemTime::now();
+        let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        if second != self.second || self.text.is_empty() {
+            self.second = second;
+            self.text = format!("{} ", clock::written(now)).into_bytes();
+        }
+        &self.text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_is_a_time_and_a_space() {
+        let mut stamp = Stamp::default();
+        let text = String::from_utf8(stamp.now().to_vec()).unwrap();
+        assert_eq!((text.len(), text.ends_with("Z ")), (21, true), "{text}");
+    }
+}

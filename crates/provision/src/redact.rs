@@ -1,0 +1,185 @@
+//! Secrets are taken out of what a script prints, by value: whoever prints one does not say its name.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::os::unix::ffi::OsStrExt;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+use anyhow::{Context, Result};
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
+use kit::Env;
+
+/// A shorter value is too likely to be a part of something else, in bytes.
+const SHORTEST: usize = 6;
+/// A longer value is looked for in parts, so that little has to be held back, in bytes.
+const PART: usize = 1_024;
+const MASK: &[u8] = b"********";
+
+/// What must not be read, and where it is in a text.
+#[derive(Debug)]
+pub struct Redactor {
+    matcher: Option<AhoCorasick>,
+    patterns: Vec<Vec<u8>>,
+    longest: usize,
+}
+
+impl Redactor {
+    /// The values of all variables whose names look secret, and others.
+    pub fn new(env: &Env, others: Vec<Vec<u8>>) -> Result<Self> {
+        let of_env = env
+            .iter()
+            .filter(|(name, _)| name.to_str().is_some_and(env_store::looks_secret))
+            .map(|(_, value)| value.as_bytes().to_vec());
+        let mut patterns = BTreeSet::new();
+        for secret in of_env.chain(others) {
+            // Output is lines, so a secret of several lines is never seen in one piece.
+            for line in secret.split(|&byte| byte == b'\n' || byte == b'\r') {
+                for part in line.trim_ascii().chunks(PART) {
+                    if part.len() >= SHORTEST {
+                        patterns.extend(forms(part));
+                    }
+                }
+            }
+        }
+        let patterns: Vec<Vec<u8>> = patterns.into_iter().collect();
+        let longest = patterns.iter().map(Vec::len).max().unwrap_or(0);
+        let matcher = if patterns.is_empty() {
+            None
+        } else {
+            let mut builder = AhoCorasick::builder();
+            // Of two secrets that begin alike, the longer one.
+            let built = builder.match_kind(MatchKind::LeftmostLongest).build(&patterns);
+            Some(built.context("cannot look for so many secrets")?)
+        };
+        Ok(Self { matcher, patterns, longest })
+    }
+
+    /// The text with a mask for each secret.
+    pub fn redact<'text>(&self, text: &'text [u8]) -> Cow<'text, [u8]> {
+        let Some(matcher) = &self.matcher else { return Cow::Borrowed(text) };
+        let mut masked = Vec::new();
+        let mut done = 0;
+        for found in matcher.find_iter(text) {
+            masked.extend_from_slice(&text[done..found.start()]);
+            masked.extend_from_slice(MASK);
+            done = found.end();
+        }
+        if done == 0 {
+            return Cow::Borrowed(text);
+        }
+        masked.extend_from_slice(&text[done..]);
+        Cow::Owned(masked)
+    }
+
+    /// The same for one of our own sentences.
+    pub fn redact_text(&self, text: &str) -> String {
+        String::from_utf8_lossy(&self.redact(text.as_bytes())).into_owned()
+    }
+
+    /// How many bytes of a text can be shown before the rest of it has come: a secret may begin at the end, or reach
+    /// across any other place.
+    pub fn settled(&self, text: &[u8]) -> usize {
+        let may_go_on = |rest: &[u8]| {
+            self.patterns.iter().any(|pattern| pattern.len() > rest.len() && pattern.starts_with(rest))
+        };
+        let begins =
+            (text.len().saturating_sub(self.longest)..text.len()).find(|&start| may_go_on(&text[start..]));
+        let Some(begins) = begins else { return text.len() };
+        let across = self
+            .matcher
+            .iter()
+            .flat_map(|matcher| matcher.find_iter(text))
+            .find(|found| found.start() < begins && begins < found.end());
+        across.map_or(begins, |found| found.end())
+    }
+}
+
+/// A secret as it turns up in texts: as it is, in an address, and inside of something that was encoded as base64.
+fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
+    let mut forms = vec![secret.to_vec()];
+    let mut upper = String::new();
+    for &byte in secret {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            upper.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(upper, "%{byte:02X}");
+        }
+    }
+    if upper.as_bytes() != secret {
+        let lower =
+            upper.split('%').enumerate().map(|(index, part)| match (index, part.split_at_checked(2)) {
+                (0, _) | (_, None) => part.to_owned(),
+                (_, Some((digits, rest))) => format!("{}{rest}", digits.to_ascii_lowercase()),
+            });
+        forms.push(lower.collect::<Vec<_>>().join("%").into_bytes());
+        forms.push(upper.into_bytes());
+    }
+    // Three bytes become four letters; which ones depends on how many bytes come before, but for the first and the last.
+    for before in 0..3 {
+        let padded = [&[0; 2][..before], secret].concat();
+        let from = (before * 8).div_ceil(6);
+        let to = padded.len() * 8 / 6;
+        for encoded in [BASE64_STANDARD_NO_PAD.encode(&padded), BASE64_URL_SAFE_NO_PAD.encode(&padded)] {
+            if let Some(letters) = encoded.as_bytes().get(from..to).filter(|found| found.len() >= SHORTEST) {
+                forms.push(letters.to_vec());
+            }
+        }
+    }
+    forms
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
+
+    fn redactor(secret: &str) -> Redactor {
+        let env: Env = [("X_TOKEN", secret), ("OTHER", "visible value")].into_iter().collect();
+        Redactor::new(&env, Vec::new()).unwrap()
+    }
+
+    fn shown(redactor: &Redactor, text: &str) -> String {
+        redactor.redact_text(text)
+    }
+
+    #[test]
+    fn a_secret_is_found_in_every_form_and_nothing_else_is() {
+        let secret = "s3cr+t/va?ue";
+        let redactor = redactor(secret);
+        assert_eq!(shown(&redactor, "a s3cr+t/va?ue b"), "a ******** b");
+        assert_eq!(shown(&redactor, "x=s3cr%2Bt%2Fva%3Fue&y"), "x=********&y");
+        assert_eq!(shown(&redactor, "x=s3cr%2bt%2fva%3fue&y"), "x=********&y");
+        for before in ["", "u", "us", "user:", "some user:"] {
+            for encoded in [
+                BASE64_STANDARD.encode(format!("{before}{secret}")),
+                BASE64_URL_SAFE.encode(format!("{before}{secret} and more")),
+            ] {
+                let masked = shown(&redactor, &encoded);
+                assert!(masked.contains("********") && masked.len() < encoded.len(), "{encoded} {masked}");
+            }
+        }
+        assert_eq!(shown(&redactor, "visible value s3cr+t"), "visible value s3cr+t");
+    }
+
+    #[test]
+    fn short_values_are_left_and_long_ones_are_found_line_by_line() {
+        assert_eq!(shown(&redactor("12345"), "12345"), "12345");
+        let key = redactor("first line\nsecond line\n");
+        assert_eq!(shown(&key, "first line\n  second line"), "********\n  ********");
+        let long = "ab".repeat(2_000);
+        assert_eq!(shown(&redactor(&long), &long), "********".repeat(4));
+    }
+
+    #[test]
+    fn what_may_be_the_beginning_of_a_secret_is_not_settled() {
+        let redactor = redactor("abcdefgh");
+        for (text, settled) in
+            [("xyz", 3), ("xyzabc", 3), ("abcdefgh", 8), ("xabcdefg", 1), ("xabcdefgha", 9)]
+        {
+            assert_eq!(redactor.settled(text.as_bytes()), settled, "{text}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What became of it, for people and for `boot`.
+
+use serde::{Deserialize, Serialize};
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The script ran to its end, which was exit code 0.
+    Ran,
+    /// This very script has ended well before.
+    Unchanged,
+    /// Nothing was asked for.
+    None,
+    /// A lock on the workspace asks to leave everything as it is.
+    Locked,
+    /// The script was asked for, and did not end well.
+    Failed,
+}
+
+/// About one run; `--json` prints it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The script's address, without login and query, or its path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// SHA-256 of the script as it was fetched, in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// For how long it ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u64>,
+    /// The script's exit code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The signal that ended the script.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// Why, or what else the user should know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// What the user can do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl Report {
+    /// With nothing but the outcome.
+    #[must_use]
+    pub fn of(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            source: None,
+            digest: None,
+            seconds: None,
+            exit_code: None,
+            signal: None,
+            cause: None,
+            hint: None,
+        }
+    }
+
+    /// One line for people.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let source = self.source.as_deref().unwrap_or("the script");
+        let mut line = match self.outcome {
+            Outcome::Ran => format!("{source} ran for {}", kit::settings::words(self.seconds.unwrap_or(0))),
+            Outcome::Unchanged => format!("{source} has ended well before, and was not run again"),
+            Outcome::None => "nothing was asked for".to_owned(),
+            Outcome::Locked => format!("{source} was not run"),
+            Outcome::Failed => format!("{source} failed"),
+        };
+        if let Some(cause) = &self.cause {
+            line.extend([": ", cause]);
+        }
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_written_form_is_an_interface() {
+        let report = Report {
+            source: Some("https://example/x.sh".into()),
+            digest: Some("ab".into()),
+            seconds: Some(61),
+            exit_code: Some(3),
+            cause: Some("it ended with exit code 3".into()),
+            hint: Some("read the log".into()),
+            ..Report::of(Outcome::Failed)
+        };
+        let text = r#"{"outcome":"failed","source":"https://example/x.sh","digest":"ab","seconds":61,"exit_code":3,"cause":"it ended with exit code 3","hint":"read the log"}"#;
+        assert_eq!(serde_json::to_string(&report).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Report>(text).unwrap(), report);
+        assert_eq!(report.line(), "https://example/x.sh failed: it ended with exit code 3");
+        assert_eq!(serde_json::to_string(&Report::of(Outcome::None)).unwrap(), r#"{"outcome":"none"}"#);
+    }
+}

@@ -1,0 +1,244 @@
+//! One try at fetching a script: the redirects, the limits, and every way it can fail, in words.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use kit::{Env, units};
+use rustls::crypto::ring;
+use ureq::http::Response;
+use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER};
+use ureq::tls::{RootCerts, TlsConfig};
+use ureq::{Agent, Body, Error, Timeout};
+
+use crate::address::{Address, NoAddress, Scheme};
+use crate::content::LARGEST;
+use crate::failure::Failure;
+use crate::fetch::Patience;
+use crate::proxy;
+
+/// How often one host may send us to the next.
+const REDIRECTS: usize = 5;
+const AGENT: &str = concat!("leonardo-provision/", env!("CARGO_PKG_VERSION"));
+
+/// What a host sent.
+#[derive(Debug)]
+pub struct Answer {
+    pub bytes: Vec<u8>,
+    pub content_type: Option<String>,
+    /// Where it came from in the end.
+    pub from: Address,
+}
+
+/// A try that failed.
+#[derive(Debug)]
+pub struct Trouble {
+    pub failure: Failure,
+    /// Whether another try may go better.
+    pub may_pass: bool,
+    /// For how long the host asks to be left alone.
+    pub not_before: Option<Duration>,
+}
+
+impl Trouble {
+    fn for_good(failure: Failure) -> Self {
+        Self { failure, may_pass: false, not_before: None }
+    }
+
+    fn passing(failure: Failure) -> Self {
+        Self { failure, may_pass: true, not_before: None }
+    }
+}
+
+/// Asks once, and follows redirects.
+pub fn request(
+    address: &Address,
+    env: &Env,
+    patience: &Patience,
+    deadline: Instant,
+    tell: &mut impl FnMut(&str),
+) -> Result<Answer, Trouble> {
+    let mut visited = vec![address.clone()];
+    loop {
+        let here = visited.last().unwrap_or(address).clone();
+        let left = deadline.saturating_duration_since(Instant::now());
+        let login = here.login().or_else(|| address.login().filter(|_| here.same_origin(address)));
+        let mut response = ask(&here, login, env, patience, left)?;
+        match response.status().as_u16() {
+            200 | 203 => {
+                let content_type = header(&response, &CONTENT_TYPE);
+                let bytes = body(&mut response, &here, patience)?;
+                return Ok(Answer { bytes, content_type, from: here });
+            }
+            301..=303 | 307 | 308 => {
+                let next = redirect(&response, &visited).map_err(Trouble::for_good)?;
+                if next.host == here.host {
+                    tell(&format!("redirected to {next}"));
+                } else {
+                    tell(&format!("redirected to another host: {next}"));
+                }
+                visited.push(next);
+            }
+            _ => return Err(refused(&response, &here)),
+        }
+    }
+}
+
+fn ask(
+    address: &Address,
+    login: Option<Vec<u8>>,
+    env: &Env,
+    patience: &Patience,
+    left: Duration,
+) -> Result<Response<Body>, Trouble> {
+    let proxy = proxy::of(address, env).map_err(Trouble::for_good)?;
+    let tls = TlsConfig::builder()
+        .root_certs(RootCerts::PlatformVerifier)
+        .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()));
+    let agent: Agent = Agent::config_builder()
+        .http_status_as_error(false)
+        // They are followed here, by rules of our own.
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .user_agent(AGENT)
+        .accept("text/plain, */*")
+        .timeout_resolve(Some(patience.connect))
+        .timeout_connect(Some(patience.connect))
+        .timeout_per_read(Some(patience.stall))
+        .timeout_per_write(Some(patience.stall))
+        .timeout_global(Some(left))
+        .proxy(proxy)
+        .tls_config(tls.build())
+        .build()
+        .into();
+    let mut request = agent.get(address.request());
+    if let Some(login) = login {
+        request = request.header(AUTHORIZATION, format!("Basic {}", BASE64_STANDARD.encode(login)));
+    }
+    request.call().map_err(|error| in_words(&error, address, patience))
+}
+
+/// Where the answer sends us, unless that is somewhere nobody should be sent.
+fn redirect(response: &Response<Body>, visited: &[Address]) -> Result<Address, Failure> {
+    let Some(here) = visited.last() else { return Err(Failure::new("no address", "")) };
+    let hint = || "use the address to which it leads in the end".to_owned();
+    let Some(location) = header(response, &LOCATION) else {
+        let status = response.status().as_u16();
+        return Err(Failure::new(format!("{here} answers {status} without saying where to"), hint()));
+    };
+    let next = here.follow(&location).map_err(|error| match error {
+        NoAddress::Scheme(scheme) => Failure::new(
+            format!("{here} redirects to {scheme:?}:, and only http and https are fetched"),
+            hint(),
+        ),
+        NoAddress::Malformed => {
+            Failure::new(format!("{here} redirects to something that is not a URL"), hint())
+        }
+    })?;
+    if here.scheme == Scheme::Https && next.scheme == Scheme::Http {
+        let cause = format!("{here} redirects from https to {next}, which anybody on the way could change");
+        return Err(Failure::new(cause, hint()));
+    }
+    if visited.contains(&next) {
+        let way: Vec<String> = visited.iter().chain([&next]).map(ToString::to_string).collect();
+        return Err(Failure::new(format!("redirects go in a circle: {}", way.join(" -> ")), hint()));
+    }
+    if visited.len() > REDIRECTS {
+        let cause = format!("{} redirects more than {REDIRECTS} times, at last to {next}", visited[0]);
+        return Err(Failure::new(cause, hint()));
+    }
+    Ok(next)
+}
+
+/// An answer that is neither a script nor a redirect.
+fn refused(response: &Response<Body>, address: &Address) -> Trouble {
+    let status = response.status();
+    let cause = format!("{address} answers {status}");
+    let hint = match status.as_u16() {
+        401 | 403 | 407 => "the script must be readable without a login, or with one in the address",
+        404 | 410 => "look at the address in a browser without being logged in: it must show the script",
+        _ => "look at the address in a browser, and try again later: supervisorctl start boot",
+    };
+    let failure = Failure::unreachable(cause, hint);
+    match status.as_u16() {
+        408 | 429 | 500..=599 => Trouble {
+            failure,
+            may_pass: true,
+            // The other form is a date, which needs clocks that agree.
+            not_before: header(response, &RETRY_AFTER)
+                .and_then(|text| text.trim().parse().ok())
+                .map(Duration::from_secs),
+        },
+        _ => Trouble::for_good(failure),
+    }
+}
+
+fn body(response: &mut Response<Body>, address: &Address, patience: &Patience) -> Result<Vec<u8>, Trouble> {
+    let mut bytes = Vec::new();
+    let reader = response.body_mut().as_reader();
+    match reader.take(LARGEST as u64 + 1).read_to_end(&mut bytes) {
+        Ok(_) if bytes.len() > LARGEST => Err(Trouble::for_good(Failure::new(
+            format!("{address} sends more than {}, which is no script", units::bytes(LARGEST as u64)),
+            "the script itself may download what is large",
+        ))),
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(in_words(&Error::from(error), address, patience)),
+    }
+}
+
+fn header(response: &Response<Body>, name: &HeaderName) -> Option<String> {
+    response.headers().get(name)?.to_str().ok().map(str::to_owned)
+}
+
+/// What went wrong below HTTP.
+fn in_words(error: &Error, address: &Address, patience: &Patience) -> Trouble {
+    let host = &address.host;
+    let seconds = |time: Duration| format!("{} s", time.as_secs_f64());
+    let network = "see whether the container reaches the internet, then type: supervisorctl start boot";
+    let broke_off = || {
+        let cause = format!("the answer of {address} broke off");
+        Trouble::passing(Failure::unreachable(cause, network))
+    };
+    let cause = match error {
+        Error::Timeout(Timeout::Resolve) => {
+            format!("the name {} was not looked up within {}", address.name(), seconds(patience.connect))
+        }
+        Error::Timeout(Timeout::Connect) => {
+            format!("no connection with {host} within {}", seconds(patience.connect))
+        }
+        Error::Timeout(Timeout::Global) => {
+            format!("{address} did not come within {}", seconds(patience.total))
+        }
+        Error::Timeout(_) => format!("{host} sent nothing for {}", seconds(patience.stall)),
+        Error::HostNotFound => format!("there is no host {}", address.name()),
+        Error::Rustls(reason) => {
+            let cause = format!("{host} cannot be trusted: {reason}");
+            let hint = "a certificate authority of your own: mount its certificate and set SSL_CERT_FILE to its path";
+            return Trouble::for_good(Failure::unreachable(cause, hint));
+        }
+        Error::Io(reason) if tls(reason).is_some() => {
+            let reason = tls(reason).map(ToString::to_string).unwrap_or_default();
+            let cause = format!("{host} cannot be trusted: {reason}");
+            let hint = "a certificate authority of your own: mount its certificate and set SSL_CERT_FILE to its path";
+            return Trouble::for_good(Failure::unreachable(cause, hint));
+        }
+        Error::Io(reason) if matches!(reason.kind(), io::ErrorKind::UnexpectedEof) => return broke_off(),
+        Error::Protocol(_) | Error::BodyStalled | Error::Decompress(..) => return broke_off(),
+        Error::BadUri(_) => {
+            return Trouble::for_good(Failure::new(
+                "PROVISIONING_SCRIPT is not a URL",
+                "write it in full, such as https://example.com/setup.sh",
+            ));
+        }
+        Error::ConnectProxyFailed(reason) => format!("the proxy does not connect with {host}: {reason}"),
+        other => format!("cannot fetch {address}: {other}"),
+    };
+    Trouble::passing(Failure::unreachable(cause, network))
+}
+
+/// A refusal of TLS inside an I/O error, as the handshake returns it.
+fn tls(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref::<rustls::Error>()
+}

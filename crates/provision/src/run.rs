@@ -1,0 +1,344 @@
+//! `provision run`: from what was asked for to how it ended.
+
+use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result, anyhow};
+use kit::{Env, Exit, clock, settings};
+
+use crate::account::Account;
+use crate::child::{self, Finish, Task, code_and_signal};
+use crate::cli::{Cli, Run};
+use crate::content;
+use crate::failure::Failure;
+use crate::fetch::Patience;
+use crate::launch;
+use crate::lines::Lines;
+use crate::lock::Lock;
+use crate::logfile::LogFile;
+use crate::redact::Redactor;
+use crate::report::{Outcome, Report};
+use crate::source::{self, Script, Source, Wish};
+use crate::state::{Ended, Place, Record};
+use crate::teller::Teller;
+use crate::verdict::{Verdict, verdict};
+use workspace::Workspace;
+
+const LIMIT: &str = "PROVISIONING_TIMEOUT";
+
+/// Runs the subcommand.
+pub fn run(cli: &Cli, task: &Run) -> kit::Outcome {
+    let env = complete(cli)?;
+    let report = match source::wish(&env, &cli.mounted) {
+        Ok(None) => Report::of(Outcome::None),
+        _ if !nix::unistd::geteuid().is_root() => failed(
+            Report::of(Outcome::Failed),
+            Failure::new(
+                "a script can only be run by root, who becomes the system user",
+                "type: sudo provision run",
+            ),
+        ),
+        wish => {
+            let secrets = match &wish {
+                Ok(Some(Wish { source: Source::Address(address), .. })) => address.secrets(),
+                _ => Vec::new(),
+            };
+            let log = LogFile::open(&cli.log, task.log_limit);
+            let lines = Lines::new(Redactor::new(&env, secrets.clone())?);
+            let teller = Teller::new(log, &task.journal, Redactor::new(&env, secrets)?, task.hurry);
+            Provision { cli, task, env: &env, teller }.provide(wish, lines)
+        }
+    };
+    let exit = if report.outcome == Outcome::Failed { Exit::No } else { Exit::Done };
+    let mut out = io::stdout().lock();
+    if task.json {
+        serde_json::to_writer(&mut out, &report).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else if report.outcome == Outcome::Failed {
+        let error = anyhow!(report.line());
+        return Err(match report.hint {
+            Some(hint) => kit::exit::with_hint(error, hint),
+            None => error,
+        });
+    } else {
+        writeln!(out, "{}", report.line())?;
+    }
+    Ok(exit)
+}
+
+/// The environment of a session. Whoever came by sudo has next to none, and libraries read some variables by themselves:
+/// then this program begins anew with what is stored.
+fn complete(cli: &Cli) -> Result<Env> {
+    let given = Env::of_process();
+    let session = env_store::session(given.clone(), &cli.store);
+    if session == given {
+        return Ok(given);
+    }
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_else(|| "provision".into());
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let error = Command::new(program).arg0(name).args(arguments).envs(session.iter()).exec();
+    Err(anyhow!("cannot start anew with the stored variables: {error}"))
+}
+
+struct Provision<'a> {
+    cli: &'a Cli,
+    task: &'a Run,
+    env: &'a Env,
+    teller: Teller,
+}
+
+impl Provision<'_> {
+    fn provide(mut self, wish: Result<Option<Wish>, Failure>, lines: Lines) -> Report {
+        let mut report = Report::of(Outcome::Failed);
+        let done = match wish {
+            Ok(Some(wish)) => {
+                report.source = Some(wish.source.to_string());
+                self.one_at_a_time(&wish, lines, &mut report)
+            }
+            Ok(None) => Ok(()),
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = done {
+            report = failed(report, failure);
+        }
+        if report.outcome == Outcome::Failed {
+            let cause = report.cause.clone().unwrap_or_default();
+            self.teller.step(&format!("failed: {cause}"));
+            if let Some(hint) = report.hint.clone() {
+                self.teller.step(&format!("hint: {hint}"));
+            }
+        }
+        report
+    }
+
+    fn one_at_a_time(&mut self, wish: &Wish, lines: Lines, report: &mut Report) -> Result<(), Failure> {
+        let (workspace, _) = Workspace::from_env(self.env);
+        if workspace.is_update_locked().map_err(|error| internal(&error))? {
+            let lock = workspace.update_lock().display().to_string();
+            report.outcome = Outcome::Locked;
+            report.cause = Some(format!("{lock} is there"));
+            report.hint = Some(format!("remove {lock}, then type: supervisorctl start boot"));
+            self.teller.step(&format!("not run, because {lock} is there"));
+            return Ok(());
+        }
+        let place = Place::at(&self.cli.state);
+        place.prepare().map_err(|error| internal(&error))?;
+        let lock = Lock::take(&place.lock()).map_err(|error| {
+            Failure::new(format!("{error:#}"), "wait for it, or look at it: provision status")
+        })?;
+        let last = place.last().unwrap_or_else(|error| {
+            self.teller.step(&format!("warning: {error:#}; taken for a first run"));
+            None
+        });
+        if wish.passed_over {
+            let mounted = self.cli.mounted.display();
+            self.teller.step(&format!("PROVISIONING_SCRIPT is set, so {mounted} is passed over"));
+        }
+        let Some(script) = self.script(wish, last.as_ref(), report)? else { return Ok(()) };
+        report.digest = Some(script.digest.clone());
+        match decide(last.as_ref(), &script.digest, self.task.force) {
+            Decision::Unchanged => {
+                self.teller.step("this very script has ended well before: not run again");
+                report.outcome = Outcome::Unchanged;
+                Ok(())
+            }
+            Decision::Run(why) => {
+                self.teller.step(&format!("running, {why}"));
+                self.run(&place, &lock, &script, lines, report)
+            }
+        }
+    }
+
+    /// Gets the script; nothing if there is nothing to run, which the report then says.
+    fn script(
+        &mut self,
+        wish: &Wish,
+        last: Option<&Record>,
+        report: &mut Report,
+    ) -> Result<Option<Script>, Failure> {
+        let well = last.filter(|last| last.ended_well() && !self.task.force);
+        if let (Some(well), Some(digest)) = (well, &wish.digest)
+            && well.digest == *digest
+        {
+            self.teller.step(
+                "the script that PROVISIONING_SCRIPT_SHA256 names has ended well before: not run again",
+            );
+            report.outcome = Outcome::Unchanged;
+            report.digest = Some(digest.clone());
+            return Ok(None);
+        }
+        if let Source::Address(address) = &wish.source {
+            self.teller.step(&format!("fetching {address}"));
+            self.teller.note(&format!("fetching {address}"));
+        }
+        let patience = Patience::new(self.task.hurry);
+        match source::script(wish, self.env, &patience, &mut |text| self.teller.step(text)) {
+            Ok(script) => Ok(Some(script)),
+            // A container that starts again does not depend on a host that it has no more need of.
+            Err(failure)
+                if failure.unreachable
+                    && well.is_some_and(|well| Some(&well.source) == report.source.as_ref()) =>
+            {
+                let cause = format!("cannot see whether it has changed: {}", failure.cause);
+                self.teller.step(&format!(
+                    "warning: {cause}; what came from there before has ended well: not run again"
+                ));
+                report.outcome = Outcome::Unchanged;
+                report.digest = well.map(|well| well.digest.clone());
+                report.cause = Some(cause);
+                report.hint = Some(failure.hint);
+                Ok(None)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn run(
+        &mut self,
+        place: &Place,
+        lock: &Lock,
+        script: &Script,
+        lines: Lines,
+        report: &mut Report,
+    ) -> Result<(), Failure> {
+        let account = Account::of(self.env).map_err(|error| internal(&error))?;
+        let limit = self.limit();
+        place.keep(&script.bytes, account.gid).map_err(|error| internal(&error))?;
+        // From here on a signal is answered by ending the script, and not by leaving it alone.
+        let signals = child::signals().map_err(|error| internal(&error))?;
+        let record = Record {
+            source: report.source.clone().unwrap_or_default(),
+            digest: script.digest.clone(),
+            began: clock::written(SystemTime::now()),
+            ended: None,
+        };
+        let begun = place.begin(&record).map_err(|error| internal(&error))?;
+        let started = Instant::now();
+        self.teller.note("running");
+        let task = Task {
+            account: &account,
+            place,
+            own_interpreter: content::has_own_interpreter(&script.bytes),
+            env: &launch::environment(self.env, &account),
+            limit,
+            hurry: self.task.hurry,
+        };
+        let finish =
+            child::run(&task, lock, &signals, lines, &mut self.teller).map_err(|error| internal(&error))?;
+        report.seconds = Some(started.elapsed().as_secs());
+        (report.exit_code, report.signal) = code_and_signal(finish.status);
+        let wrong = verdict(&finish, limit, &self.cli.log.display().to_string());
+        let noted = begun.end(Ended {
+            at: clock::written(SystemTime::now()),
+            exit_code: report.exit_code,
+            signal: report.signal,
+            cause: wrong.as_ref().map(|wrong| wrong.cause.clone()),
+        });
+        self.conclude(report, &finish, wrong);
+        noted.map_err(|error| internal(&error))
+    }
+
+    /// Reads the limit; one that cannot be read is none, because ending a script half-way is the greater harm.
+    fn limit(&mut self) -> Option<Duration> {
+        let text = self.env.text(LIMIT)?;
+        let limit = settings::duration(text).filter(|limit| !limit.is_zero());
+        if limit.is_none() {
+            self.teller.step(&format!(
+                "warning: {LIMIT} is {text:?}, and not a time such as 90s, 30m or 2h; the script may take as long as it likes"
+            ));
+        }
+        limit
+    }
+
+    fn conclude(&mut self, report: &mut Report, finish: &Finish, wrong: Option<Verdict>) {
+        let loss = self.teller.log.loss();
+        match wrong {
+            Some(Verdict { cause, hint }) => {
+                report.outcome = Outcome::Failed;
+                report.cause = Some(cause);
+                report.hint = Some(hint);
+            }
+            None => {
+                report.outcome = Outcome::Ran;
+                let took = settings::words(report.seconds.unwrap_or(0));
+                let status = finish.status;
+                self.teller.step(&format!("ended well after {took} ({status})"));
+            }
+        }
+        if let Some(loss) = loss {
+            self.teller.step(&format!("warning: {loss}"));
+            let cause = report.cause.take().map(|cause| format!("{cause}; ")).unwrap_or_default();
+            report.cause = Some(format!("{cause}{loss}"));
+            report.hint.get_or_insert_with(|| "make room, and see what fills the disk: df -h".to_owned());
+        }
+    }
+}
+
+/// Whether a script is to be run.
+#[derive(Debug, PartialEq, Eq)]
+enum Decision {
+    Unchanged,
+    /// With the reason.
+    Run(&'static str),
+}
+
+fn decide(last: Option<&Record>, digest: &str, force: bool) -> Decision {
+    match last {
+        Some(last) if last.digest != digest => Decision::Run("because it is not the script of the last time"),
+        Some(last) if last.ended.is_none() => Decision::Run("because the last time was cut short"),
+        Some(last) if !last.ended_well() => Decision::Run("because it failed the last time"),
+        Some(_) if force => Decision::Run("because of --force"),
+        Some(_) => Decision::Unchanged,
+        None => Decision::Run("for the first time"),
+    }
+}
+
+/// Something of the container's own that does not work.
+fn internal(error: &anyhow::Error) -> Failure {
+    let hint = kit::exit::hint(error).unwrap_or_else(|| {
+        "see whether the disk is full: df -h; then type: supervisorctl start boot".to_owned()
+    });
+    Failure::new(format!("{error:#}"), hint)
+}
+
+fn failed(report: Report, failure: Failure) -> Report {
+    Report { outcome: Outcome::Failed, cause: Some(failure.cause), hint: Some(failure.hint), ..report }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(digest: &str, cause: Option<&str>) -> Record {
+        Record {
+            source: "s".into(),
+            digest: digest.into(),
+            began: "t".into(),
+            ended: Some(Ended {
+                at: "u".into(),
+                exit_code: Some(0),
+                signal: None,
+                cause: cause.map(str::to_owned),
+            }),
+        }
+    }
+
+    #[test]
+    fn only_the_very_script_that_ended_well_is_left_alone() {
+        let well = record("a", None);
+        let cut_short = Record { ended: None, ..well.clone() };
+        assert_eq!(decide(Some(&well), "a", false), Decision::Unchanged);
+        for (last, digest, force, why) in [
+            (None, "a", false, "for the first time"),
+            (Some(&well), "b", false, "because it is not the script of the last time"),
+            (Some(&well), "a", true, "because of --force"),
+            (Some(&cut_short), "a", false, "because the last time was cut short"),
+            (Some(&record("a", Some("x"))), "a", false, "because it failed the last time"),
+        ] {
+            assert_eq!(decide(last, digest, force), Decision::Run(why));
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Which script was asked for, and getting hold of it.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use kit::quote::quoted;
+use kit::{Env, units};
+
+use crate::address::{self, Address, Scheme};
+use crate::content::{self, LARGEST, Mended};
+use crate::failure::Failure;
+use crate::fetch::{self, Patience};
+
+/// The setting that names the script.
+const SETTING: &str = "PROVISIONING_SCRIPT";
+/// The setting that says what the script must be.
+const DIGEST: &str = "PROVISIONING_SCRIPT_SHA256";
+
+/// Where the script is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    Address(Address),
+    File(PathBuf),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(formatter),
+            Self::File(path) => path.display().fmt(formatter),
+        }
+    }
+}
+
+/// What was asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Wish {
+    pub source: Source,
+    /// What the script must be.
+    pub digest: Option<String>,
+    /// Whether a mounted script is passed over for the address.
+    pub passed_over: bool,
+}
+
+/// A script that may be run.
+#[derive(Debug)]
+pub struct Script {
+    /// Mended.
+    pub bytes: Vec<u8>,
+    /// Of the bytes before they were mended.
+    pub digest: String,
+}
+
+/// Reads what was asked for; nothing if nothing was.
+pub fn wish(env: &Env, mounted: &Path) -> Result<Option<Wish>, Failure> {
+    let there = mounted.symlink_metadata().is_ok();
+    let source = match env.text(SETTING) {
+        Some(text) => Source::Address(address::asked_for(text, &mounted.display().to_string())?),
+        None if there => Source::File(mounted.to_owned()),
+        None => return Ok(None),
+    };
+    let digest = env.text(DIGEST).map(|text| {
+        content::read_digest(text).ok_or_else(|| {
+            Failure::new(
+                format!("{DIGEST} is not 64 hexadecimal digits"),
+                "take it from: curl -L ADDRESS | sha256sum",
+            )
+        })
+    });
+    let passed_over = there && matches!(source, Source::Address(_));
+    Ok(Some(Wish { source, digest: digest.transpose()?, passed_over }))
+}
+
+/// Gets hold of the script and looks at it; `tell` hears about everything that the user may want to know.
+pub fn script(
+    wish: &Wish,
+    env: &Env,
+    patience: &Patience,
+    tell: &mut impl FnMut(&str),
+) -> Result<Script, Failure> {
+    let (bytes, content_type, from) = match &wish.source {
+        Source::Address(address) => {
+            if address.scheme == Scheme::Http {
+                tell("warning: http is not encrypted: anybody on the way can change the script");
+            }
+            let answer = fetch::fetch(address, env, patience, &mut *tell)?;
+            (answer.bytes, answer.content_type, answer.from.to_string())
+        }
+        Source::File(path) => (read(path)?, None, path.display().to_string()),
+    };
+    let digest = content::digest(&bytes);
+    if let Some(disguise) = content::disguise(&bytes, content_type.as_deref()) {
+        return Err(Failure::new(format!("{from} is not a script, but {disguise}"), hint(&wish.source)));
+    }
+    if let Some(expected) = wish.digest.as_ref().filter(|&expected| *expected != digest) {
+        let cause = format!("{from} is not what {DIGEST} says: it has {digest} instead of {expected}");
+        let hint = "read the script again; if the change is right, set the new digest";
+        return Err(Failure::new(cause, hint));
+    }
+    tell(&format!("{from}: {}, sha256 {digest}", units::bytes(bytes.len() as u64)));
+    let (bytes, mended) = content::mend(&bytes);
+    if mended != Mended::default() {
+        tell(&in_words(&mended));
+    }
+    Ok(Script { bytes, digest })
+}
+
+fn in_words(mended: &Mended) -> String {
+    match (mended.mark, mended.line_ends) {
+        (true, 0) => "mended: a byte order mark was removed".to_owned(),
+        (false, lines) => format!("mended: {lines} line ends of Windows were changed"),
+        (true, lines) => {
+            format!("mended: a byte order mark was removed, and {lines} line ends of Windows were changed")
+        }
+    }
+}
+
+/// What to do about something that is not a script.
+fn hint(source: &Source) -> String {
+    match source {
+        Source::Address(address) => match address.raw_form() {
+            Some(raw) => format!("that is a page for people; the script itself is at {raw}"),
+            None => "the address must lead to the plain text: look for a link or button named \"raw\"".into(),
+        },
+        Source::File(_) => "mount the script itself: a plain text file".into(),
+    }
+}
+
+/// Reads a mounted script: only a regular file, because a pipe would never end.
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let cannot = |error: &io::Error| {
+        Failure::new(
+            format!("cannot read {}: {error}", quoted(path)),
+            "mount a plain file; a directory there means that the file was missing on the host",
+        )
+    };
+    let file = File::open(path).map_err(|error| cannot(&error))?;
+    let meta = file.metadata().map_err(|error| cannot(&error))?;
+    if !meta.is_file() {
+        return Err(cannot(&io::Error::other("it is not a file")));
+    }
+    let mut bytes = Vec::new();
+    file.take(LARGEST as u64 + 1).read_to_end(&mut bytes).map_err(|error| cannot(&error))?;
+    if bytes.len() > LARGEST {
+        return Err(Failure::new(
+            format!("{} has more than {}, which is no script", quoted(path), units::bytes(LARGEST as u64)),
+            "the script itself may unpack what is large",
+        ));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_wins_and_says_so_and_nothing_is_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mounted = dir.path().join("provisioning.sh");
+        let none = Env::default();
+        let url: Env = [(SETTING, "https://h/x.sh")].into_iter().collect();
+        assert_eq!(wish(&none, &mounted), Ok(None));
+        std::fs::write(&mounted, "echo").unwrap();
+        let from_file = Wish { source: Source::File(mounted.clone()), digest: None, passed_over: false };
+        assert_eq!(wish(&none, &mounted), Ok(Some(from_file)));
+        let asked = wish(&url, &mounted).unwrap().unwrap();
+        assert_eq!((asked.source.to_string().as_str(), asked.passed_over), ("https://h/x.sh", true));
+    }
+
+    #[test]
+    fn a_digest_that_cannot_be_one_is_never_passed_over() {
+        let env: Env = [(SETTING, "https://h/x.sh"), (DIGEST, "abc")].into_iter().collect();
+        let failure = wish(&env, Path::new("/no/such/file")).unwrap_err();
+        assert_eq!(failure.cause, "PROVISIONING_SCRIPT_SHA256 is not 64 hexadecimal digits");
+    }
+}

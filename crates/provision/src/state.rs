@@ -1,0 +1,209 @@
+//! What ran and how it ended, so that it is neither run twice nor forgotten when something is killed.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use kit::atomic::{self, Placement};
+use serde::{Deserialize, Serialize};
+
+/// Room for the record of an end, in bytes: no text in one is longer than its part of this.
+const ROOM: usize = 8_192;
+/// The longest text in a record, in bytes.
+pub const LONGEST_TEXT: usize = 2_000;
+
+/// One run of a script.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The script's address, without login and query, or its path.
+    pub source: String,
+    /// SHA-256 of the script as it was fetched.
+    pub digest: String,
+    /// When it began.
+    pub began: String,
+    /// How it ended; nothing while it runs, and for ever if that was cut short.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Ended>,
+}
+
+/// How a script ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// When.
+    pub at: String,
+    /// Its exit code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The signal that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// What was wrong; nothing if it ended well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+}
+
+impl Record {
+    /// Whether the script came to its own, good end.
+    pub fn ended_well(&self) -> bool {
+        self.ended.as_ref().is_some_and(|ended| ended.cause.is_none())
+    }
+}
+
+/// The directory in which script, record and lock are.
+#[derive(Debug, Clone)]
+pub struct Place(PathBuf);
+
+impl Place {
+    /// Names a directory; nothing is made.
+    pub fn at(directory: &Path) -> Self {
+        Self(directory.to_owned())
+    }
+
+    /// Makes the directory unless it is there.
+    pub fn prepare(&self) -> Result<()> {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(&self.0);
+        made.with_context(|| format!("cannot create {}", self.0.display()))
+    }
+
+    pub fn script(&self) -> PathBuf {
+        self.0.join("script.sh")
+    }
+
+    pub fn lock(&self) -> PathBuf {
+        self.0.join("lock")
+    }
+
+    fn record(&self) -> PathBuf {
+        self.0.join("state.json")
+    }
+
+    fn reserve(&self) -> PathBuf {
+        self.0.join(".state.json.reserve")
+    }
+
+    /// The last run; a record that cannot be understood is an error, because it may be of a script that ended well.
+    pub fn last(&self) -> Result<Option<Record>> {
+        let path = self.record();
+        match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .with_context(|| format!("cannot understand {}", path.display())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
+
+    /// Writes the script where its account alone can read and run it.
+    pub fn keep(&self, script: &[u8], gid: u32) -> Result<()> {
+        let path = self.script();
+        atomic::sweep(&path)?;
+        atomic::write(&path, script, Placement::durable(0o550).owned_by(0, gid))
+    }
+
+    /// Notes that a script begins, and takes the room in which its end will be noted, so that a script that fills the
+    /// disk does not keep us from saying so.
+    pub fn begin(&self, record: &Record) -> Result<Begun> {
+        let reserve = self.reserve();
+        let cannot = || format!("cannot write {}", reserve.display());
+        match fs::remove_file(&reserve) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).with_context(cannot),
+            _ => {}
+        }
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o644)
+            .open(&reserve)
+            .with_context(cannot)?;
+        file.write_all(&[b' '; ROOM]).and_then(|()| file.sync_all()).with_context(cannot)?;
+        atomic::sweep(&self.record())?;
+        atomic::write(&self.record(), &written(record)?, Placement::durable(0o644))?;
+        Ok(Begun { file, place: self.clone(), record: record.clone() })
+    }
+}
+
+/// A run whose end is not yet noted.
+#[derive(Debug)]
+pub struct Begun {
+    file: File,
+    place: Place,
+    record: Record,
+}
+
+impl Begun {
+    /// Notes the end, in room that was taken before.
+    pub fn end(mut self, ended: Ended) -> Result<()> {
+        let path = self.place.record();
+        self.record.ended = Some(ended);
+        let mut text = written(&self.record)?;
+        if text.len() > ROOM {
+            // Only a source of thousands of bytes comes here; it takes new room then.
+            return atomic::write(&path, &text, Placement::durable(0o644));
+        }
+        text.resize(ROOM, b' ');
+        self.file
+            .write_all_at(&text, 0)
+            .and_then(|()| self.file.sync_all())
+            .and_then(|()| fs::rename(self.place.reserve(), &path))
+            .and_then(|()| File::open(&self.place.0)?.sync_all())
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+fn written(record: &Record) -> Result<Vec<u8>> {
+    let mut text = serde_json::to_vec(record).context("cannot write a record as JSON")?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn record() -> Record {
+        Record { source: "s".into(), digest: "d".into(), began: "t".into(), ended: None }
+    }
+
+    #[test]
+    fn a_run_has_begun_until_its_end_is_noted_and_only_a_good_end_is_well() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::at(&dir.path().join("a/b"));
+        place.prepare().unwrap();
+        assert_eq!(place.last().unwrap(), None);
+        let begun = place.begin(&record()).unwrap();
+        assert_eq!(place.last().unwrap(), Some(record()));
+        assert!(!record().ended_well());
+        drop(begun);
+        for cause in [Some("x".repeat(LONGEST_TEXT)), None] {
+            let well = cause.is_none();
+            let ended = Ended { at: "u".into(), exit_code: Some(0), signal: None, cause };
+            place.begin(&record()).unwrap().end(ended.clone()).unwrap();
+            let last = place.last().unwrap().unwrap();
+            assert_eq!(last.ended_well(), well);
+            assert_eq!(last, Record { ended: Some(ended), ..record() });
+        }
+        let left: Vec<_> =
+            fs::read_dir(dir.path().join("a/b")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["state.json"]);
+    }
+
+    #[test]
+    fn a_damaged_record_is_an_error_and_not_a_first_run() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("state.json"), "{").unwrap();
+        let error = Place::at(dir.path()).last().unwrap_err();
+        assert!(error.to_string().starts_with("cannot understand "), "{error}");
+    }
+
+    #[test]
+    fn a_script_is_its_groups_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::at(dir.path());
+        place.keep(b"echo", 0).unwrap();
+        assert_eq!(fs::metadata(place.script()).unwrap().permissions().mode() & 0o7777, 0o550);
+    }
+}

@@ -1,0 +1,140 @@
+//! `provision status`: what was asked for, what ran, and how it ended.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::Result;
+use kit::{Env, Exit};
+use serde::Serialize;
+
+use crate::cli::Cli;
+use crate::lock::Lock;
+use crate::source;
+use crate::state::{Place, Record};
+
+/// In one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    /// No script has run yet.
+    Never,
+    /// One is being fetched, runs or is being ended.
+    Running,
+    /// The last one ended well.
+    Well,
+    /// The last one did not end well.
+    Failed,
+    /// The last one was cut short, and nobody was left to say how.
+    Interrupted,
+}
+
+/// What `--json` prints.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Status {
+    state: State,
+    /// The address or path of the script.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asked_for: Option<String>,
+    /// What is wrong with what was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+    /// The last script.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last: Option<Record>,
+    log: PathBuf,
+}
+
+/// Runs the subcommand.
+pub fn run(cli: &Cli, json: bool) -> kit::Outcome {
+    let status = status(cli)?;
+    let mut out = io::stdout().lock();
+    if json {
+        serde_json::to_writer(&mut out, &status).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        out.write_all(text(&status).as_bytes())?;
+    }
+    Ok(Exit::Done)
+}
+
+fn status(cli: &Cli) -> Result<Status> {
+    let env = env_store::session(Env::of_process(), &cli.store);
+    let (asked_for, problem) = match source::wish(&env, &cli.mounted) {
+        Ok(wish) => (wish.map(|wish| wish.source.to_string()), None),
+        Err(failure) => (None, Some(failure.cause)),
+    };
+    let place = Place::at(&cli.state);
+    let held = Lock::is_held(&place.lock()).unwrap_or(false);
+    let last = place.last()?;
+    Ok(Status { state: state(held, last.as_ref()), asked_for, problem, last, log: cli.log.clone() })
+}
+
+fn state(held: bool, last: Option<&Record>) -> State {
+    match last {
+        _ if held => State::Running,
+        None => State::Never,
+        Some(last) if last.ended_well() => State::Well,
+        Some(last) if last.ended.is_some() => State::Failed,
+        Some(_) => State::Interrupted,
+    }
+}
+
+fn text(status: &Status) -> String {
+    let asked = status.asked_for.as_deref().or(status.problem.as_deref()).unwrap_or("nothing");
+    let state = match status.state {
+        State::Never => "has not run",
+        State::Running => "running",
+        State::Well => "ended well",
+        State::Failed => "failed; it runs again with the next start",
+        State::Interrupted => "was cut short; it runs again with the next start",
+    };
+    let mut rows = vec![("asked for", asked.to_owned()), ("state", state.to_owned())];
+    if let Some(last) = &status.last {
+        rows.extend([
+            ("script", last.source.clone()),
+            ("sha256", last.digest.clone()),
+            ("began", last.began.clone()),
+        ]);
+        if let Some(ended) = &last.ended {
+            rows.push(("ended", ended.at.clone()));
+            rows.extend(ended.exit_code.map(|code| ("exit code", code.to_string())));
+            rows.extend(ended.signal.map(|signal| ("signal", signal.to_string())));
+            rows.extend(ended.cause.clone().map(|cause| ("cause", cause)));
+        }
+    }
+    rows.push(("log", status.log.display().to_string()));
+    let lines = rows.iter().map(|(name, value)| format!("{name:<11}{}", kit::logging::harmless(value)));
+    lines.chain([String::new()]).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Ended;
+
+    #[test]
+    fn a_record_without_an_end_is_running_or_was_cut_short() {
+        let mut record = Record { source: "s".into(), digest: "d".into(), began: "t".into(), ended: None };
+        assert_eq!(state(false, None), State::Never);
+        assert_eq!(state(true, None), State::Running);
+        assert_eq!(state(true, Some(&record)), State::Running);
+        assert_eq!(state(false, Some(&record)), State::Interrupted);
+        let mut ended = Ended { at: "u".into(), exit_code: Some(0), signal: None, cause: None };
+        record.ended = Some(ended.clone());
+        assert_eq!(state(false, Some(&record)), State::Well);
+        ended.cause = Some("x".into());
+        record.ended = Some(ended);
+        assert_eq!(state(false, Some(&record)), State::Failed);
+        let status = Status {
+            state: State::Failed,
+            asked_for: Some("s".into()),
+            problem: None,
+            last: Some(record),
+            log: "/l".into(),
+        };
+        assert_eq!(
+            text(&status),
+            "asked for  s\nstate      failed; it runs again with the next start\nscript     s\nsha256     d\nbegan      t\nended      u\nexit code  0\ncause      x\nlog        /l\n"
+        );
+    }
+}

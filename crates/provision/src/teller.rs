@@ -1,0 +1,88 @@
+//! Telling what happens, everywhere it is looked for: the log, the boot journal, and whoever called.
+
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use journal::{Event, Journal, Stage};
+use kit::clock;
+use kit::logging::harmless;
+
+use crate::logfile::LogFile;
+use crate::redact::Redactor;
+
+/// Between two notes in the journal, which keeps all of them.
+const BETWEEN_NOTES: Duration = Duration::from_secs(5);
+/// How much of a line a note shows, in characters.
+const NOTE: usize = 200;
+
+/// The log, the journal and standard error.
+#[derive(Debug)]
+pub struct Teller {
+    pub log: LogFile,
+    journal: Journal,
+    redactor: Redactor,
+    /// Whether standard error is the log already.
+    silent: bool,
+    noted: Option<(Instant, String)>,
+    between: Duration,
+    journal_works: bool,
+}
+
+impl Teller {
+    /// Tells; secrets are masked in everything.
+    pub fn new(log: LogFile, journal: &Path, redactor: Redactor, hurry: u32) -> Self {
+        let own = nix::sys::stat::fstat(std::io::stderr());
+        let silent = own.is_ok_and(|stat| log.is(stat.st_dev, stat.st_ino));
+        Self {
+            log,
+            journal: Journal::at(journal),
+            redactor,
+            silent,
+            noted: None,
+            between: BETWEEN_NOTES / hurry.max(1),
+            journal_works: true,
+        }
+    }
+
+    /// A step of our own: a line in the log, and for who called.
+    pub fn step(&mut self, text: &str) {
+        let text = self.redactor.redact_text(&harmless(text)).replace('\n', " ");
+        let line = format!("{} provision: {text}\n", clock::written(SystemTime::now()));
+        self.log.write(line.as_bytes());
+        if !self.silent {
+            match text.strip_prefix("warning: ") {
+                Some(warning) => log::warn!("{warning}"),
+                None => log::info!("{text}"),
+            }
+        }
+    }
+
+    /// What is being done at the moment.
+    pub fn note(&mut self, text: &str) {
+        let message: String = self.redactor.redact_text(&harmless(text)).chars().take(NOTE).collect();
+        self.noted = Some((Instant::now(), message.clone()));
+        let told = self.journal.append(Event::StageNote { stage: Stage::Provisioning, message });
+        if let (Err(error), true) = (told, self.journal_works) {
+            // Once: whoever runs this by hand may have no journal.
+            self.journal_works = false;
+            log::debug!("{error:#}");
+        }
+    }
+
+    /// The same for the script's last line: only when it has changed, and not too often.
+    pub fn note_line(&mut self, line: impl FnOnce() -> String) {
+        if self.noted.as_ref().is_some_and(|(when, _)| when.elapsed() < self.between) {
+            return;
+        }
+        let line: String = harmless(&line()).chars().take(NOTE).collect();
+        match &mut self.noted {
+            Some((when, last)) if line.is_empty() || *last == line => *when = Instant::now(),
+            _ => self.note(&line),
+        }
+    }
+
+    /// When the next line may be noted, from now.
+    pub fn until_note(&self) -> Duration {
+        self.noted.as_ref().map_or(self.between, |(when, _)| self.between.saturating_sub(when.elapsed()))
+    }
+}

@@ -1,0 +1,100 @@
+//! What an end of a script means, in words.
+
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use kit::settings::words;
+
+use crate::child::{Cut, Finish, code_and_signal};
+use crate::state::LONGEST_TEXT;
+
+/// How much of the last line a message repeats, in characters.
+const LINE: usize = 120;
+
+/// What was wrong, and what to do about it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Verdict {
+    pub cause: String,
+    pub hint: String,
+}
+
+/// What was wrong with an end; nothing if it was a good one.
+pub fn verdict(finish: &Finish, limit: Option<Duration>, log: &str) -> Option<Verdict> {
+    let again = "to run it again: supervisorctl start boot";
+    let (cause, hint) = match (finish.cut, finish.status.success()) {
+        (Some(Cut::Limit), _) => (
+            format!(
+                "it ran longer than PROVISIONING_TIMEOUT, {}, and was ended",
+                words(limit.unwrap_or_default().as_secs())
+            ),
+            "give it more time, such as PROVISIONING_TIMEOUT=2h, or leave the variable out".to_owned(),
+        ),
+        (Some(Cut::Told(signal)), _) => {
+            (format!("it was stopped, because provision received {signal}"), again.to_owned())
+        }
+        (None, true) => return None,
+        (None, false) => (ended(finish.status), format!("read {log}; {again}")),
+    };
+    let cause = match finish.last_line.as_str() {
+        "" => cause,
+        line => {
+            let line: String = kit::logging::harmless(line).chars().take(LINE).collect();
+            format!("{cause}; it said last: {line}")
+        }
+    };
+    Some(Verdict { cause: cause.chars().take(LONGEST_TEXT / 4).collect(), hint })
+}
+
+fn ended(status: ExitStatus) -> String {
+    match code_and_signal(status) {
+        (_, Some(9)) => "it was killed (signal 9), often because memory was full".to_owned(),
+        (_, Some(signal)) => format!("it was ended by signal {signal}"),
+        (Some(126), _) => "it ended with exit code 126: a command cannot be run".to_owned(),
+        (Some(127), _) => "it ended with exit code 127: a command was not found".to_owned(),
+        (Some(137), _) => {
+            "it ended with exit code 137: a program was killed (signal 9), often because memory was full"
+                .to_owned()
+        }
+        (Some(code @ 129..=192), _) => {
+            format!("it ended with exit code {code}: a program was ended by signal {}", code - 128)
+        }
+        (Some(code), _) => format!("it ended with exit code {code}"),
+        (None, None) => "it ended in an unknown way".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::signal::Signal;
+    use std::os::unix::process::ExitStatusExt;
+
+    fn cause(raw: i32, cut: Option<Cut>, last_line: &str) -> Option<String> {
+        let finish = Finish { status: ExitStatus::from_raw(raw), cut, last_line: last_line.into() };
+        verdict(&finish, Some(Duration::from_mins(30)), "/l").map(|verdict| verdict.cause)
+    }
+
+    #[test]
+    fn every_end_but_a_good_one_has_its_words() {
+        let exit = |code: i32| cause(code << 8, None, "");
+        assert_eq!(exit(0), None);
+        assert_eq!(exit(3).unwrap(), "it ended with exit code 3");
+        assert_eq!(exit(127).unwrap(), "it ended with exit code 127: a command was not found");
+        assert_eq!(
+            exit(137).unwrap(),
+            "it ended with exit code 137: a program was killed (signal 9), often because memory was full"
+        );
+        assert_eq!(exit(143).unwrap(), "it ended with exit code 143: a program was ended by signal 15");
+        assert_eq!(cause(9, None, "").unwrap(), "it was killed (signal 9), often because memory was full");
+        assert_eq!(cause(15, None, "x\u{1b}").unwrap(), "it was ended by signal 15; it said last: x\\u{1b}");
+        assert_eq!(
+            cause(0, Some(Cut::Limit), "").unwrap(),
+            "it ran longer than PROVISIONING_TIMEOUT, 30 min, and was ended"
+        );
+        assert_eq!(
+            cause(15, Some(Cut::Told(Signal::SIGTERM)), "").unwrap(),
+            "it was stopped, because provision received SIGTERM"
+        );
+        assert!(cause(256, None, &"ä".repeat(5_000)).unwrap().len() < LONGEST_TEXT);
+    }
+}
