@@ -15,7 +15,7 @@ mod hook;
 mod permissions;
 mod preflight;
 mod programs;
-//mod provisioning;
+mod provisioning;
 mod report;
 mod run;
 mod state;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, ExitStatus};
 
 use anyhow::{Context, Result};
-use provision::{Outcome, Report};
+use provision::{Report, ReportOutcome};
 
 use crate::child;
 use crate::ending::Ending;
@@ -12,7 +12,8 @@ use crate::ending::Ending;
 /// Runs the stage to its end.
 pub fn run(journal: &Path, log: &Path) -> Result<Ending> {
     let mut command = Command::new("provision");
-    command.args(["run", "--json", "--journal"]).arg(journal);
+    // A boot that was killed may have left its run behind.
+    command.args(["run", "--wait", "--json", "--journal"]).arg(journal);
     let output = child::start(&mut command, log)?.wait_with_output().context("cannot wait for provision")?;
     Ok(ending(serde_json::from_slice(&output.stdout).ok(), output.status, log))
 }
@@ -26,12 +27,12 @@ fn ending(report: Option<Report>, status: ExitStatus, log: &Path) -> Ending {
         );
     };
     match report.outcome {
-        Outcome::Ran => Ending { cause: report.cause, hint: report.hint, ..Ending::done() },
-        Outcome::Unchanged | Outcome::Locked => {
+        ReportOutcome::Ran => Ending { cause: report.cause, hint: report.hint, ..Ending::done() },
+        ReportOutcome::Unchanged | ReportOutcome::Locked => {
             Ending { cause: Some(report.line()), hint: report.hint, ..Ending::skipped() }
         }
-        Outcome::None => Ending::skipped(),
-        Outcome::Failed => Ending::failed(
+        ReportOutcome::None => Ending::skipped(),
+        ReportOutcome::Failed => Ending::failed(
             report.cause.unwrap_or_else(|| "no reason was given".to_owned()),
             report.hint.unwrap_or_else(|| format!("read {}", log.display())),
         ),
@@ -50,15 +51,15 @@ mod tests {
 
     #[test]
     fn what_the_tool_reports_is_how_the_stage_ends() {
-        assert_eq!(told(Some(Report::of(Outcome::None)), 0), Ending::skipped());
-        assert_eq!(told(Some(Report::of(Outcome::Ran)), 0), Ending::done());
-        let again = told(Some(Report::of(Outcome::Unchanged)), 0);
+        assert_eq!(told(Some(Report::of(ReportOutcome::None)), 0), Ending::skipped());
+        assert_eq!(told(Some(Report::of(ReportOutcome::Ran)), 0), Ending::done());
+        let again = told(Some(Report::of(ReportOutcome::Unchanged)), 0);
         assert_eq!(again.result, StageResult::Skipped);
         assert!(again.cause.is_some(), "who changed the script wants to know why it did not run");
         let failed = Report {
             cause: Some("exit code 3".into()),
             hint: Some("read the log".into()),
-            ..Report::of(Outcome::Failed)
+            ..Report::of(ReportOutcome::Failed)
         };
         assert_eq!(told(Some(failed), 0x0100), Ending::failed("exit code 3", "read the log"));
     }

@@ -13,7 +13,7 @@ use kit::{Env, Exit, HintExt, Outcome};
 use crate::cli::Run;
 use crate::ending::Ending;
 use crate::permissions::Permissions;
-use crate::{preflight, programs, sync};
+use crate::{preflight, programs, provisioning, sync};
 
 /// A run that was killed is begun again by supervisord; so many in a row are no accident.
 const MOST_INTERRUPTIONS: usize = 5;
@@ -50,7 +50,9 @@ impl Boot<'_> {
             permissions = permissions.and_then(Permissions::again);
         }
         failed |= self.stage(Stage::Preflight, || self.preflight());
-        failed |= self.stage(Stage::Provisioning, || Ok(Ending::skipped()));
+        failed |= self.stage(Stage::Provisioning, || {
+            provisioning::run(self.journal.path(), &logs.join("provisioning.log"))
+        });
         failed |= self.stage(Stage::Programs, || programs::run(&self.places.programs, &self.places.shown));
         let ending = permissions.and_then(Permissions::end).unwrap_or_else(|error| cannot(&error));
         failed |= self.ends(Stage::Permissions, ending);

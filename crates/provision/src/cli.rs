@@ -51,6 +51,9 @@ pub struct Run {
     /// Run the script although it has ended well before
     #[arg(long)]
     pub force: bool,
+    /// Wait for a run that is under way, instead of giving up because of it
+    #[arg(long)]
+    pub wait: bool,
     /// Print one JSON object about what happened
     #[arg(long)]
     pub json: bool,

@@ -47,7 +47,7 @@ use kit::Outcome;
 
 pub use cli::command;
 use cli::{Cli, Task};
-pub use report::{Outcome as ReportOutcome, Report};
+pub use report::{Report, ReportOutcome};
 
 /// Where script, record and lock are.
 pub const STATE: &str = "/var/lib/leonardo/provisioning";

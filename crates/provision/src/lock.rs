@@ -20,8 +20,9 @@ const CLEANING: Duration = Duration::from_secs(15);
 pub struct Lock(pub File);
 
 impl Lock {
-    /// Takes the lock; does not wait for another run to end, but for what a killed one left behind.
-    pub fn take(path: &Path) -> Result<Self> {
+    /// Takes the lock. What a killed run left behind is always waited for, another run only if `patient`, and then for
+    /// as long as it takes.
+    pub fn take(path: &Path, patient: bool) -> Result<Self> {
         let cannot = || format!("cannot lock {}", path.display());
         let mut file = OpenOptions::new()
             .create(true)
@@ -41,9 +42,12 @@ impl Lock {
         let mut taken = wait::until(LOOK, "the lock", &mut try_once).ok();
         if taken.is_none() {
             run = holder(path);
-            if run.is_none() {
-                taken = wait::until(CLEANING, "the lock", &mut try_once).ok();
-            }
+            let deadline = match run {
+                Some(_) if patient => Duration::MAX,
+                Some(_) => Duration::ZERO,
+                None => CLEANING,
+            };
+            taken = wait::until(deadline, "the lock", &mut try_once).ok();
         }
         match taken {
             Some(result) => result.with_context(cannot)?,
@@ -103,13 +107,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
         assert_eq!(Lock::is_held(&path), Some(false));
-        let lock = Lock::take(&path).unwrap();
+        let lock = Lock::take(&path, false).unwrap();
         let second = lock.0.try_clone().unwrap();
         assert_eq!(Lock::is_held(&path), Some(true));
         drop(lock);
         assert_eq!(Lock::is_held(&path), Some(true), "another descriptor keeps it");
         drop(second);
         assert_eq!(Lock::is_held(&path), Some(false));
-        drop(Lock::take(&path).unwrap());
+        drop(Lock::take(&path, false).unwrap());
     }
 }

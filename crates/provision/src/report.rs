@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum ReportOutcome {
     /// The script ran to its end, which was exit code 0.
     Ran,
     /// This very script has ended well before.
@@ -22,7 +22,7 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: ReportOutcome,
     /// The script's address, without login and query, or its path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
@@ -49,7 +49,7 @@ pub struct Report {
 impl Report {
     /// With nothing but the outcome.
     #[must_use]
-    pub fn of(outcome: Outcome) -> Self {
+    pub fn of(outcome: ReportOutcome) -> Self {
         Self {
             outcome,
             source: None,
@@ -67,11 +67,13 @@ impl Report {
     pub fn line(&self) -> String {
         let source = self.source.as_deref().unwrap_or("the script");
         let mut line = match self.outcome {
-            Outcome::Ran => format!("{source} ran for {}", kit::settings::words(self.seconds.unwrap_or(0))),
-            Outcome::Unchanged => format!("{source} has ended well before, and was not run again"),
-            Outcome::None => "nothing was asked for".to_owned(),
-            Outcome::Locked => format!("{source} was not run"),
-            Outcome::Failed => format!("{source} failed"),
+            ReportOutcome::Ran => {
+                format!("{source} ran for {}", kit::settings::words(self.seconds.unwrap_or(0)))
+            }
+            ReportOutcome::Unchanged => format!("{source} has ended well before, and was not run again"),
+            ReportOutcome::None => "nothing was asked for".to_owned(),
+            ReportOutcome::Locked => format!("{source} was not run"),
+            ReportOutcome::Failed => format!("{source} failed"),
         };
         if let Some(cause) = &self.cause {
             line.extend([": ", cause]);
@@ -93,12 +95,12 @@ mod tests {
             exit_code: Some(3),
             cause: Some("it ended with exit code 3".into()),
             hint: Some("read the log".into()),
-            ..Report::of(Outcome::Failed)
+            ..Report::of(ReportOutcome::Failed)
         };
         let text = r#"{"outcome":"failed","source":"https://example/x.sh","digest":"ab","seconds":61,"exit_code":3,"cause":"it ended with exit code 3","hint":"read the log"}"#;
         assert_eq!(serde_json::to_string(&report).unwrap(), text);
         assert_eq!(serde_json::from_str::<Report>(text).unwrap(), report);
         assert_eq!(report.line(), "https://example/x.sh failed: it ended with exit code 3");
-        assert_eq!(serde_json::to_string(&Report::of(Outcome::None)).unwrap(), r#"{"outcome":"none"}"#);
+        assert_eq!(serde_json::to_string(&Report::of(ReportOutcome::None)).unwrap(), r#"{"outcome":"none"}"#);
     }
 }

@@ -19,7 +19,7 @@ use crate::lines::Lines;
 use crate::lock::Lock;
 use crate::logfile::LogFile;
 use crate::redact::Redactor;
-use crate::report::{Outcome, Report};
+use crate::report::{Report, ReportOutcome};
 use crate::source::{self, Script, Source, Wish};
 use crate::state::{Ended, Place, Record};
 use crate::teller::Teller;
@@ -32,9 +32,9 @@ const LIMIT: &str = "PROVISIONING_TIMEOUT";
 pub fn run(cli: &Cli, task: &Run) -> kit::Outcome {
     let env = complete(cli)?;
     let report = match source::wish(&env, &cli.mounted) {
-        Ok(None) => Report::of(Outcome::None),
+        Ok(None) => Report::of(ReportOutcome::None),
         _ if !nix::unistd::geteuid().is_root() => failed(
-            Report::of(Outcome::Failed),
+            Report::of(ReportOutcome::Failed),
             Failure::new(
                 "a script can only be run by root, who becomes the system user",
                 "type: sudo provision run",
@@ -51,12 +51,12 @@ pub fn run(cli: &Cli, task: &Run) -> kit::Outcome {
             Provision { cli, task, env: &env, teller }.provide(wish, lines)
         }
     };
-    let exit = if report.outcome == Outcome::Failed { Exit::No } else { Exit::Done };
+    let exit = if report.outcome == ReportOutcome::Failed { Exit::No } else { Exit::Done };
     let mut out = io::stdout().lock();
     if task.json {
         serde_json::to_writer(&mut out, &report).map_err(io::Error::from)?;
         writeln!(out)?;
-    } else if report.outcome == Outcome::Failed {
+    } else if report.outcome == ReportOutcome::Failed {
         let error = anyhow!(report.line());
         return Err(match report.hint {
             Some(hint) => kit::exit::with_hint(error, hint),
@@ -92,7 +92,7 @@ struct Provision<'a> {
 
 impl Provision<'_> {
     fn provide(mut self, wish: Result<Option<Wish>, Failure>, lines: Lines) -> Report {
-        let mut report = Report::of(Outcome::Failed);
+        let mut report = Report::of(ReportOutcome::Failed);
         let done = match wish {
             Ok(Some(wish)) => {
                 report.source = Some(wish.source.to_string());
@@ -104,7 +104,7 @@ impl Provision<'_> {
         if let Err(failure) = done {
             report = failed(report, failure);
         }
-        if report.outcome == Outcome::Failed {
+        if report.outcome == ReportOutcome::Failed {
             let cause = report.cause.clone().unwrap_or_default();
             self.teller.step(&format!("failed: {cause}"));
             if let Some(hint) = report.hint.clone() {
@@ -118,7 +118,7 @@ impl Provision<'_> {
         let (workspace, _) = Workspace::from_env(self.env);
         if workspace.is_update_locked().map_err(|error| internal(&error))? {
             let lock = workspace.update_lock().display().to_string();
-            report.outcome = Outcome::Locked;
+            report.outcome = ReportOutcome::Locked;
             report.cause = Some(format!("{lock} is there"));
             report.hint = Some(format!("remove {lock}, then type: supervisorctl start boot"));
             self.teller.step(&format!("not run, because {lock} is there"));
@@ -126,7 +126,7 @@ impl Provision<'_> {
         }
         let place = Place::at(&self.cli.state);
         place.prepare().map_err(|error| internal(&error))?;
-        let lock = Lock::take(&place.lock()).map_err(|error| {
+        let lock = Lock::take(&place.lock(), self.task.wait).map_err(|error| {
             Failure::new(format!("{error:#}"), "wait for it, or look at it: provision status")
         })?;
         let last = place.last().unwrap_or_else(|error| {
@@ -142,7 +142,7 @@ impl Provision<'_> {
         match decide(last.as_ref(), &script.digest, self.task.force) {
             Decision::Unchanged => {
                 self.teller.step("this very script has ended well before: not run again");
-                report.outcome = Outcome::Unchanged;
+                report.outcome = ReportOutcome::Unchanged;
                 Ok(())
             }
             Decision::Run(why) => {
@@ -166,7 +166,7 @@ impl Provision<'_> {
             self.teller.step(
                 "the script that PROVISIONING_SCRIPT_SHA256 names has ended well before: not run again",
             );
-            report.outcome = Outcome::Unchanged;
+            report.outcome = ReportOutcome::Unchanged;
             report.digest = Some(digest.clone());
             return Ok(None);
         }
@@ -186,7 +186,7 @@ impl Provision<'_> {
                 self.teller.step(&format!(
                     "warning: {cause}; what came from there before has ended well: not run again"
                 ));
-                report.outcome = Outcome::Unchanged;
+                report.outcome = ReportOutcome::Unchanged;
                 report.digest = well.map(|well| well.digest.clone());
                 report.cause = Some(cause);
                 report.hint = Some(failure.hint);
@@ -257,12 +257,12 @@ impl Provision<'_> {
         let loss = self.teller.log.loss();
         match wrong {
             Some(Verdict { cause, hint }) => {
-                report.outcome = Outcome::Failed;
+                report.outcome = ReportOutcome::Failed;
                 report.cause = Some(cause);
                 report.hint = Some(hint);
             }
             None => {
-                report.outcome = Outcome::Ran;
+                report.outcome = ReportOutcome::Ran;
                 let took = settings::words(report.seconds.unwrap_or(0));
                 let status = finish.status;
                 self.teller.step(&format!("ended well after {took} ({status})"));
@@ -305,7 +305,7 @@ fn internal(error: &anyhow::Error) -> Failure {
 }
 
 fn failed(report: Report, failure: Failure) -> Report {
-    Report { outcome: Outcome::Failed, cause: Some(failure.cause), hint: Some(failure.hint), ..report }
+    Report { outcome: ReportOutcome::Failed, cause: Some(failure.cause), hint: Some(failure.hint), ..report }
 }
 
 #[cfg(test)]
