@@ -22,6 +22,8 @@ mod lifecycle;
 mod logs;
 #[path = "e2e/portal.rs"]
 mod portal;
+#[path = "e2e/provisioning.rs"]
+mod provisioning;
 #[path = "e2e/proxy.rs"]
 mod proxy;
 #[path = "e2e/settings.rs"]

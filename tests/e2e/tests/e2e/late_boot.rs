@@ -11,12 +11,12 @@ const HOOKS: &str = r#"RUN cd /opt/leonardo/bin/preflight.d && \
     printf '%s\n' 'echo "models are in $MODELS"' 'export LATE=1' 'cat /nonexistent' > 20-fetch.sh"#;
 
 /// A terminal session of the user, and what it shows before the prompt.
-fn logged_in(container: &Container, key: &KeyPair) -> String {
+pub fn logged_in(container: &Container, key: &KeyPair) -> String {
     String::from_utf8_lossy(&key.ssh(container, "user", &["-tt"], &[], "exit\n").stdout).replace('\r', "")
 }
 
 /// The portal's page, as its owner sees it.
-fn page(container: &Container) -> String {
+pub fn page(container: &Container) -> String {
     let [_, _, token] = container.login();
     container.web(1111).with("authorization", &format!("Bearer {token}")).get("/").body
 }
