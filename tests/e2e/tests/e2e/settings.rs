@@ -54,12 +54,3 @@ fn the_zero_of_gpu_count_hides_all_of_them_in_every_session() {
     ]);
     assert_eq!(seen.text(), "[] [-1]");
 }
-
-#[test]
-fn what_this_version_cannot_do_is_said_and_not_silently_skipped() {
-    let container = Run::new().env("PROVISIONING_SCRIPT", "https://example.invalid/x.sh").boot();
-    container.wait_until_ready();
-    let [_, _, token] = container.login();
-    let page = container.web(1111).with("authorization", &format!("Bearer {token}")).get("/").body;
-    assert!(page.contains("provisioning failed: PROVISIONING_SCRIPT is set"), "{page}");
-}
