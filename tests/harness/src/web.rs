@@ -1,6 +1,6 @@
 //! A client that follows nothing and hides nothing.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -91,12 +91,17 @@ impl Web {
     }
 
     /// One request over a connection of its own; no answer is status 0, with the reason as the body.
+    ///
+    /// A GET that is broken off is sent once more, as browsers do: the proxy may do that in the moment of a reload.
     pub fn send(&self, method: &str, path: &str, body: &str) -> Answer {
-        self.raw(method, path, body).unwrap_or_else(|error| Answer {
-            status: 0,
-            headers: Vec::new(),
-            body: error.to_string(),
-        })
+        let first = self.raw(method, path, body);
+        let answer = match first {
+            Err(error) if method == "GET" && error.kind() == ErrorKind::ConnectionReset => {
+                self.raw(method, path, body)
+            }
+            first => first,
+        };
+        answer.unwrap_or_else(|error| Answer { status: 0, headers: Vec::new(), body: error.to_string() })
     }
 
     fn raw(&self, method: &str, path: &str, body: &str) -> std::io::Result<Answer> {
@@ -115,6 +120,7 @@ impl Web {
         // A whole answer counts, even if the connection then breaks off.
         answer.filter(|answer| ended.is_ok() || answer.is_whole()).ok_or_else(|| match ended {
             Err(error) => error,
+            Ok(0) => ErrorKind::ConnectionReset.into(),
             Ok(length) => std::io::Error::other(format!("no answer in {length} bytes")),
         })
     }
