@@ -62,6 +62,9 @@ pub enum Why {
     NotWanted,
     /// There is no volume: a copy would be lost with the container.
     NotMounted,
+    /// A directory of the image is in the place of the link to a copy from earlier. Putting the link there may mean
+    /// emptying it, which nobody asked for.
+    Directory,
 }
 
 /// What is in the way.
@@ -86,7 +89,8 @@ pub fn decide(seen: &Seen) -> Action {
         (Entrance::Other, _) => Action::Refuse(Refusal::NotDirectory),
         (Entrance::Missing | Entrance::Image, Copy::Whole(marker)) => Action::Switch(marker.clone()),
         (Entrance::Workspace, Copy::Whole(marker)) => Action::Keep(marker.clone()),
-        (Entrance::Directory, Copy::Whole(marker)) => Action::ReplaceDirectory(marker.clone()),
+        (Entrance::Directory, Copy::Whole(marker)) if *wanted => Action::ReplaceDirectory(marker.clone()),
+        (Entrance::Directory, Copy::Whole(_)) => Action::Leave(Why::Directory),
         (Entrance::Workspace | Entrance::Missing | Entrance::Image, _) if !image => {
             Action::Refuse(Refusal::Missing)
         }
@@ -140,11 +144,14 @@ mod tests {
                 of(Entrance::Workspace, true, Copy::Whole(marker()), true, wanted),
                 Action::Keep(marker())
             );
-            assert_eq!(
-                of(Entrance::Directory, false, Copy::Whole(marker()), true, wanted),
-                Action::ReplaceDirectory(marker())
-            );
         }
+    }
+
+    #[test]
+    fn a_directory_of_the_image_is_replaced_only_if_that_is_asked_for() {
+        let directory = |wanted| of(Entrance::Directory, false, Copy::Whole(marker()), true, wanted);
+        assert_eq!(directory(true), Action::ReplaceDirectory(marker()));
+        assert_eq!(directory(false), Action::Leave(Why::Directory));
     }
 
     #[test]

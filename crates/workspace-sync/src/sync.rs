@@ -89,7 +89,7 @@ impl Setting<'_> {
         let mut memory = Memory::load(self.memory, &tree.name);
         match &action {
             Action::Leave(why) => {
-                report.cause = explain(*why, self.wanted);
+                report.cause = explain(*why, self.wanted, tree);
                 return Ok(());
             }
             Action::Refuse(refusal) => {
@@ -307,8 +307,13 @@ pub fn in_use(tree: &Tree) -> InUse {
     }
 }
 
-fn explain(why: Why, wanted: bool) -> Option<String> {
+fn explain(why: Why, wanted: bool, tree: &Tree) -> Option<String> {
     match why {
+        Why::Directory => Some(format!(
+            "the image's {} is used, and not the copy at {}, because WORKSPACE_SYNC is not true",
+            tree.entrance.display(),
+            tree.copy.display()
+        )),
         Why::NotMounted if wanted => Some("no volume is mounted at the workspace".to_owned()),
         Why::NotMounted | Why::NotWanted => None,
     }
