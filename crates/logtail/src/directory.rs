@@ -13,6 +13,7 @@ use nix::sys::stat::Mode;
 use crate::identity::FileId;
 use crate::names;
 use crate::plan::Family;
+use crate::safe;
 
 /// Which files of a directory count.
 #[derive(Debug, Clone, Copy)]
@@ -87,7 +88,16 @@ impl Directory {
         let mut listing = Listing::default();
         for entry in fs::read_dir(opened.path())? {
             let entry = entry?;
-            let Ok(name) = entry.file_name().into_string() else { continue };
+            let name = match entry.file_name().into_string() {
+                Ok(name) => name,
+                Err(name) => {
+                    let shown = safe::text(name.as_encoded_bytes());
+                    if self.which.takes(&shown) {
+                        listing.refused.insert(shown, "its name is no text (UTF-8)".to_owned());
+                    }
+                    continue;
+                }
+            };
             let base = names::base(&name).unwrap_or(&name);
             if !self.which.takes(base) {
                 continue;
@@ -147,6 +157,8 @@ impl Opened {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
 
     use super::*;
@@ -161,8 +173,22 @@ mod tests {
         fs::create_dir(path("d.log")).unwrap();
         symlink("/etc/passwd", path("l.log")).unwrap();
         nix::unistd::mkfifo(&path("p.log"), Mode::S_IRWXU).unwrap();
+        for name in [&b"\xff.log"[..], b"\xff.txt"] {
+            fs::write(dir.path().join(OsStr::from_bytes(name)), "").unwrap();
+        }
         let listing = Directory::new(dir.path().into(), Which::Every).list().unwrap();
-        assert_eq!(listing.refused.keys().collect::<Vec<_>>(), ["d.log", "l.log", "p.log"]);
+        let refused: Vec<_> =
+            listing.refused.iter().map(|(name, why)| (name.as_str(), why.as_str())).collect();
+        let no_file = "it is not a regular file";
+        assert_eq!(
+            refused,
+            [
+                ("\\xff.log", "its name is no text (UTF-8)"),
+                ("d.log", no_file),
+                ("l.log", no_file),
+                ("p.log", no_file)
+            ]
+        );
         let families: Vec<_> = listing
             .families
             .iter()

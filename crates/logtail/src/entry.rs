@@ -14,9 +14,7 @@ const ON: &str = "…";
 
 /// A service's name as it is printed: no character that could end it early or do harm.
 pub fn label(service: &str) -> String {
-    let mut safe = Vec::new();
-    safe::append(&mut safe, service.as_bytes());
-    String::from_utf8_lossy(&safe).replace(|other: char| other.is_whitespace() || other == '|', "_")
+    safe::text(service.as_bytes()).replace(|other: char| other.is_whitespace() || other == '|', "_")
 }
 
 /// Appends `service | text`.

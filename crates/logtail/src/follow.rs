@@ -1,15 +1,17 @@
 //! `logtail follow`: every log into one output and one record.
 //!
-//! One thread, no queue: what is read is written before more is read. While the output takes nothing, files are still
-//! opened as they appear, so that a rotation in the meantime loses nothing.
+//! One thread, no queue: what is read is written before more is read, in blocks while there is more. While the output
+//! takes nothing, files are still opened as they appear, so that a rotation in the meantime loses nothing.
+
+mod look;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
+use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::clock;
@@ -19,19 +21,20 @@ use crate::lines::Piece;
 use crate::names;
 use crate::outlet::Outlet;
 use crate::place::{Place, RECORD};
-use crate::plan::Family;
+use crate::positions::Positions;
 use crate::record::Record;
-use crate::stream::{Position, Stream};
+use crate::sinks::Sinks;
+use crate::stream::Stream;
 use crate::watch::{Stop, Watch};
 
-/// Read at once, in bytes; with every line shown, also the measure of our memory.
-const CHUNK: usize = 64 * 1024;
+/// Read at once, in bytes; more is not quicker, and what becomes of it has to fit into our memory.
+const CHUNK: usize = 32 * 1024;
+/// With a longer label, in bytes, less is read at once.
+const LABEL: usize = 32;
 /// Positions are kept this often; after a kill, lines since then are shown again.
 const KEEP: Duration = Duration::from_secs(1);
 /// How long a stop waits for an output that takes nothing.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// Whose lines our own remarks are.
-const OURSELVES: &str = "logtail";
 
 /// A log by the number of its directory and the name of its base.
 type Key = (usize, String);
@@ -43,42 +46,20 @@ struct Followed {
     trouble: Option<String>,
 }
 
-/// Where lines go.
-struct Sinks {
-    /// Nothing any more, once it was closed.
-    outlet: Option<Outlet>,
-    record: Record,
-    stamp: String,
-}
-
-impl Sinks {
-    fn put(&mut self, label: &str, piece: Piece<'_>) {
-        let record = self.record.buffer();
-        record.extend_from_slice(self.stamp.as_bytes());
-        record.push(b' ');
-        let begin = record.len();
-        entry::append(record, label, piece);
-        if let Some(outlet) = &mut self.outlet {
-            outlet.buffer().extend_from_slice(&record[begin..]);
-        }
-    }
-
-    fn remark(&mut self, text: &str) {
-        self.put(OURSELVES, Piece { text: text.as_bytes(), continues: false, ended: true });
+impl Followed {
+    fn new(stream: Stream) -> Self {
+        let service = names::service(stream.name()).unwrap_or(stream.name());
+        Self { label: entry::label(service), stream, trouble: None }
     }
 }
 
 /// The state of a run.
 pub struct Follower {
-    place: Place,
     directories: Vec<Directory>,
     logs: BTreeMap<Key, Followed>,
     /// Those that may have something new.
     ready: BTreeSet<Key>,
-    left: BTreeMap<PathBuf, Position>,
-    kept: BTreeMap<PathBuf, Position>,
-    /// Whether they could not be kept the last time, which is said once.
-    unkept: bool,
+    positions: Positions,
     sinks: Sinks,
     /// What was remarked already, by what it is about.
     remarked: BTreeMap<String, String>,
@@ -91,22 +72,23 @@ pub struct Follower {
 impl Follower {
     /// Goes on where the last one ended.
     pub fn new(place: Place, outlet: Option<Outlet>) -> Result<Self> {
+        Self::with(place, outlet, Watch::new())
+    }
+
+    fn with(place: Place, outlet: Option<Outlet>, watch: (Watch, Option<Errno>)) -> Result<Self> {
         let stop = Stop::take_over()?;
         // Each log takes some, and without any left nothing at all is read.
         if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
             let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
         }
-        let (watch, blind) = Watch::new();
+        let (watch, blind) = watch;
         let record = Record::new(place.record().path().join(RECORD));
-        let sinks = Sinks { outlet, record, stamp: String::new() };
+        let sinks = Sinks::new(outlet, record, clock::written(SystemTime::now()));
         let mut follower = Self {
             directories: place.sources(),
-            left: place.load(),
-            place,
+            positions: Positions::load(place),
             logs: BTreeMap::new(),
             ready: BTreeSet::new(),
-            kept: BTreeMap::new(),
-            unkept: false,
             sinks,
             remarked: BTreeMap::new(),
             watch,
@@ -114,33 +96,40 @@ impl Follower {
             looked: None,
             stopping: None,
         };
-        follower.sinks.stamp = clock::written(SystemTime::now());
         follower.blind(blind);
         Ok(follower)
     }
 
     /// Follows until SIGTERM; an error is one of the output, unless that may be lost.
     pub fn run(&mut self, without_output: bool) -> Result<()> {
-        let mut kept = Instant::now();
+        self.notice();
+        // From now on, what is new is told from what is old. Kept again after the first lines: one who is killed again and
+        // again comes to an end too.
+        self.keep();
+        let mut kept: Option<Instant> = None;
         let mut buffer = vec![0; CHUNK];
         loop {
             self.notice();
             let more = self.read_round(&mut buffer, without_output)?;
             self.overdue();
+            let due = kept.is_none_or(|kept| kept.elapsed() >= KEEP);
+            if more && !due && !self.sinks.have_a_block() {
+                continue;
+            }
             let flushed = self.flush(without_output)?;
             if self.stopping.is_some() && !more {
                 return self.end(flushed, without_output);
             }
-            if flushed && kept.elapsed() >= KEEP {
+            if flushed && due {
                 self.keep();
-                kept = Instant::now();
+                kept = Some(Instant::now());
             }
             if more {
                 continue;
             }
-            let due = self.logs.values().filter_map(|log| log.stream.due()).min();
+            let half = self.logs.values().filter_map(|log| log.stream.due()).min();
             let now = Instant::now();
-            let mut pause = due.map_or(self.watch.pause(), |due| due.saturating_duration_since(now));
+            let mut pause = half.map_or(self.watch.pause(), |due| due.saturating_duration_since(now));
             pause = pause.min(self.watch.pause());
             let output = self.sinks.outlet.as_ref().map(AsFd::as_fd);
             if self.watch.wait(Some(&self.stop), output, false, pause)? {
@@ -180,82 +169,6 @@ impl Follower {
         }
     }
 
-    fn look(&mut self) {
-        let now = Instant::now();
-        let first = self.looked.is_none();
-        self.looked = Some(now);
-        let mut troubles = BTreeMap::new();
-        for index in 0..self.directories.len() {
-            let watched = self.watch.keep(index, &self.directories[index]);
-            self.blind(watched.err());
-            let directory = &self.directories[index];
-            let mut trouble = |name: &str, why: String| {
-                troubles.insert(format!("cannot read {}", directory.path().join(name).display()), why);
-            };
-            let listing = match directory.list() {
-                Ok(listing) => listing,
-                Err(error) => {
-                    trouble("", error.to_string());
-                    continue;
-                }
-            };
-            for (name, why) in listing.refused {
-                trouble(&name, why);
-            }
-            let gone = self.logs.range((index, String::new())..(index + 1, String::new()));
-            let gone: Vec<String> = gone
-                .filter(|((_, name), _)| !listing.families.contains_key(name))
-                .map(|((_, name), _)| name.clone())
-                .collect();
-            let gone = gone.into_iter().map(|name| (name, Family::default()));
-            for (name, family) in listing.families.into_iter().chain(gone) {
-                let path = directory.path().join(&name);
-                let is_gone = family == Family::default();
-                let followed = self.logs.entry((index, name.clone())).or_insert_with(|| {
-                    let stream = match self.left.remove(&path) {
-                        Some(position) => Stream::resumed(&name, position, directory, &family)
-                            .unwrap_or_else(|_| Stream::current(&name, &family)),
-                        None if first => Stream::current(&name, &family),
-                        None => Stream::whole(&name),
-                    };
-                    let service = names::service(&name).unwrap_or(&name);
-                    Followed { label: entry::label(service), stream, trouble: None }
-                });
-                if let Err(error) = followed.stream.look(directory, family, now) {
-                    trouble(&name, error.to_string());
-                }
-                let lost = followed.stream.take_lost();
-                if lost > 0 {
-                    let text = format!("{lost} bytes of {} are lost: rotated away unread", followed.label);
-                    self.sinks.remark(&text);
-                }
-                if is_gone && followed.stream.is_over() {
-                    self.logs.remove(&(index, name));
-                } else {
-                    self.ready.insert((index, name));
-                }
-            }
-        }
-        self.remark(troubles);
-    }
-
-    /// Says what is new among the troubles, each once for as long as it lasts.
-    fn remark(&mut self, troubles: BTreeMap<String, String>) {
-        for (what, why) in &troubles {
-            if self.remarked.get(what) != Some(why) {
-                self.sinks.remark(&format!("{what}: {why}"));
-            }
-        }
-        self.remarked = troubles;
-    }
-
-    fn blind(&mut self, error: Option<nix::errno::Errno>) {
-        if let Some(error) = error {
-            let advice = "raise fs.inotify.max_user_instances and max_user_watches on the host";
-            self.sinks.remark(&format!("no events of the file system ({error}), looking often; {advice}"));
-        }
-    }
-
     /// Reads every log that may have something once; says whether one had.
     fn read_round(&mut self, buffer: &mut [u8], without_output: bool) -> Result<bool> {
         let mut progress = false;
@@ -265,7 +178,9 @@ impl Follower {
             self.sinks.stamp = clock::written(SystemTime::now());
             let sinks = &mut self.sinks;
             let mut emit = |piece: Piece<'_>| sinks.put(&log.label, piece);
-            let read = log.stream.read(&self.directories[key.0], buffer, now, &mut emit);
+            // An empty line is as long as its label, and has to fit into our memory too.
+            let most = buffer.len() / (1 + log.label.len() / LABEL);
+            let read = log.stream.read(&self.directories[key.0], &mut buffer[..most], now, &mut emit);
             let trouble = read.as_ref().err().map(|error| format!("cannot read {}: {error}", log.label));
             if let Some(trouble) = &trouble
                 && log.trouble.as_ref() != Some(trouble)
@@ -277,7 +192,7 @@ impl Follower {
                 self.ready.insert(key);
                 progress = true;
             }
-            if !self.flush(without_output)? {
+            if self.sinks.have_a_block() && !self.flush(without_output)? {
                 return Ok(false);
             }
             if self.stopping.is_some_and(|since| since.elapsed() >= FAREWELL) {
@@ -297,7 +212,7 @@ impl Follower {
 
     /// Writes everything, however long that takes; says no if a stop did not want to wait so long.
     fn flush(&mut self, without_output: bool) -> Result<bool> {
-        self.write_record();
+        self.sinks.write_record();
         loop {
             let Some(outlet) = &mut self.sinks.outlet else { return Ok(true) };
             match outlet.write() {
@@ -327,48 +242,49 @@ impl Follower {
         Ok(())
     }
 
-    fn write_record(&mut self) {
-        let Sinks { record, stamp, .. } = &mut self.sinks;
-        let had_missed = record.missing() > 0;
-        let written = record.write(|missing| {
-            format!("{stamp} {OURSELVES} | {missing} lines are missing here\n").into_bytes()
-        });
-        if let Err(error) = written
-            && !had_missed
-            && let Some(outlet) = &mut self.sinks.outlet
-        {
-            let path = self.sinks.record.path().display();
-            let text = format!("{OURSELVES} | cannot write {path}: {error}; lines are missing there\n");
-            outlet.buffer().extend_from_slice(text.as_bytes());
-        }
-    }
-
     fn keep(&mut self) {
-        // Logs that have not come back yet keep their place.
-        let mut positions = self.left.clone();
-        positions.extend(
-            self.logs.iter().map(|((index, name), log)| {
-                (self.directories[*index].path().join(name), log.stream.position())
-            }),
+        let Self { positions, logs, directories, .. } = self;
+        positions.keep(
+            logs.iter()
+                .map(|((index, name), log)| (directories[*index].path().join(name), log.stream.position())),
         );
-        if positions == self.kept {
-            return;
-        }
-        let saved = self.place.save(&positions);
-        let failed = saved.is_err();
-        match saved {
-            Ok(()) => self.kept = positions,
-            Err(error) if is_full(&error) || self.unkept => {}
-            Err(error) => log::warn!("{error:#}"),
-        }
-        self.unkept = failed;
     }
 }
 
-/// A full disk is remarked where the record is written.
-fn is_full(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|cause| matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn without_events_everything_is_found_by_looking_often_and_that_is_said_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |below: &str| dir.path().join(below);
+        fs::create_dir_all(path("var/log/supervisor")).unwrap();
+        fs::write(path("var/log/supervisor/x.log"), "1\n").unwrap();
+        // As if all of fs.inotify.max_user_instances were in use.
+        let blind = Watch::of(Err(Errno::EMFILE));
+        let mut follower = Follower::with(Place(dir.path().into()), None, blind).unwrap();
+        let mut written = |wanted: usize| {
+            kit::wait::until(Duration::from_mins(1), "the lines", || {
+                follower.notice();
+                while follower.read_round(&mut [0; 100], true).unwrap() {}
+                follower.flush(true).unwrap();
+                let text = fs::read_to_string(path("var/log/logtail.log")).unwrap();
+                (text.lines().count() >= wanted).then_some(text)
+            })
+            .unwrap()
+        };
+        written(2);
+        fs::write(path("var/log/supervisor/y.log"), "2\n").unwrap();
+        written(3);
+        fs::rename(path("var/log/supervisor/x.log"), path("var/log/supervisor/x.log.1")).unwrap();
+        fs::write(path("var/log/supervisor/x.log"), "3\n").unwrap();
+        let text = written(4);
+        let lines: Vec<&str> = text.lines().map(|line| &line[clock::WIDTH + 1..]).collect();
+        let said = "logtail | no events of the file system (EMFILE: Too many open files), looking often; raise \
+                    fs.inotify.max_user_instances and max_user_watches on the host";
+        assert_eq!(lines, [said, "x | 1", "y | 2", "x | 3"]);
+    }
 }

@@ -150,6 +150,14 @@ impl Generation {
         self.file.metadata().map_or(0, |meta| meta.len().saturating_sub(self.offset))
     }
 
+    /// Whether the last byte that was written is no newline.
+    pub fn ends_within_a_line(&self) -> bool {
+        let mut last = [b'\n'];
+        let end = self.file.metadata().map_or(0, |meta| meta.len());
+        // Unreadable is as good as whole: it only decides how the next line is marked.
+        end > 0 && self.file.read_at(&mut last, end - 1).is_ok() && last != *b"\n"
+    }
+
     /// Whether the file has no name any more.
     pub fn is_deleted(&self) -> bool {
         self.file.metadata().is_ok_and(|meta| meta.nlink() == 0)

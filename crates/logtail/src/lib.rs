@@ -14,9 +14,11 @@
 //! | cut, written anew | what was not read is lost; the new content is shown, unless its bytes at our place are the old ones |
 //! | deleted | the rest, and what its writer still writes, until 10 s pass without a line |
 //! | compressed at once | the rest of what was open; a compressed file is not read |
+//! | written to under its first rotated name, by a writer who did not notice | every byte once, also after a restart |
 //!
 //! A file is known by device, inode and time of birth. While the output takes nothing, nothing is read, but files are
-//! opened as they appear, up to eight of a log; what is given up is counted and said. A kill repeats up to a second.
+//! opened as they appear, up to eight of a log; what is given up is counted and said. A kill loses nothing and repeats
+//! what was shown in the second before it; the line that was being written then may be cut and comes again.
 //!
 //! # Safety
 //!
@@ -35,9 +37,11 @@ mod names;
 mod outlet;
 mod place;
 mod plan;
+mod positions;
 mod record;
 mod safe;
 mod show;
+mod sinks;
 mod stream;
 mod wanted;
 mod watch;

@@ -114,6 +114,12 @@ impl Lines {
         self.times = None;
     }
 
+    /// Bytes are missing here: hands out what is pending; what comes goes on in a line whose beginning is missing, or not.
+    pub fn tear(&mut self, goes_on: bool, emit: &mut dyn FnMut(Piece<'_>)) {
+        self.finish(emit);
+        self.continues = goes_on;
+    }
+
     /// Bytes that were taken and not handed out.
     pub fn pending(&self) -> u64 {
         self.pending.len() as u64

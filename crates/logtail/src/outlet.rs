@@ -7,7 +7,11 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
+
+/// A pipe is asked to hold so much, in bytes: its reader is woken less often then. More is root's alone (pipe(7)).
+const PIPE: i32 = 1024 * 1024;
 
 /// An output with what it has not taken yet.
 #[derive(Debug)]
@@ -36,7 +40,12 @@ impl Outlet {
             };
             options.append(true).custom_flags(O_NONBLOCK | O_NOCTTY).open(descriptor).map_err(unread)
         };
-        Ok(Self { file: file.with_context(cannot)?, buffer: Vec::new(), taken: 0 })
+        let file = file.with_context(cannot)?;
+        if kind.is_fifo() {
+            // Where a user has too many of them, it stays as it is.
+            let _ = fcntl(&file, FcntlArg::F_SETPIPE_SZ(PIPE));
+        }
+        Ok(Self { file, buffer: Vec::new(), taken: 0 })
     }
 
     /// What waits to be written; lines are appended here.
@@ -81,12 +90,12 @@ mod tests {
         let (mut reader, writer) = io::pipe().unwrap();
         let mut outlet = Outlet::of(Path::new(&format!("/proc/self/fd/{}", writer.as_raw_fd()))).unwrap();
         drop(writer);
-        let sent: Vec<u8> = (0..=255).cycle().take(1_000_000).collect();
+        let sent: Vec<u8> = (0..=255).cycle().take(3_000_000).collect();
         outlet.buffer().extend_from_slice(&sent);
         let mut got = vec![0; sent.len()];
         let mut at = 0;
         while !outlet.write().unwrap() {
-            let end = (at + 1000).min(got.len());
+            let end = (at + 10_000).min(got.len());
             reader.read_exact(&mut got[at..end]).unwrap();
             at = end;
         }

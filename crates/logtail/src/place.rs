@@ -61,19 +61,20 @@ impl Place {
         self.0.join("var/lib/logtail/positions.json")
     }
 
-    /// How far each log was read when the last follower ended, by path; nothing is known if that cannot be read.
-    pub fn load(&self) -> BTreeMap<PathBuf, Position> {
+    /// How far each log was read when the last follower ended, by path; nothing if there was none, or it cannot be read.
+    pub fn load(&self) -> Option<BTreeMap<PathBuf, Position>> {
         let read = || -> Result<_> {
             let path = self.positions();
             let text = match fs::read(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 text => text.with_context(|| format!("cannot read {}", path.display()))?,
             };
-            serde_json::from_slice(&text).with_context(|| format!("cannot understand {}", path.display()))
+            let positions = serde_json::from_slice(&text);
+            positions.map(Some).with_context(|| format!("cannot understand {}", path.display()))
         };
         read().unwrap_or_else(|error| {
             log::warn!("{error:#}; every log is shown from its beginning");
-            BTreeMap::new()
+            None
         })
     }
 
@@ -95,12 +96,12 @@ mod tests {
     fn positions_are_kept_and_a_damaged_file_is_as_good_as_none() {
         let dir = tempfile::tempdir().unwrap();
         let place = Place(dir.path().into());
-        assert_eq!(place.load(), BTreeMap::new());
+        assert_eq!(place.load(), None);
         let position = serde_json::json!({"file": null, "offset": 7, "known": []});
         let kept = BTreeMap::from([(PathBuf::from("/x.log"), serde_json::from_value(position).unwrap())]);
         place.save(&kept).unwrap();
-        assert_eq!(place.load(), kept);
+        assert_eq!(place.load(), Some(kept));
         fs::write(place.positions(), "{").unwrap();
-        assert_eq!(place.load(), BTreeMap::new());
+        assert_eq!(place.load(), None);
     }
 }

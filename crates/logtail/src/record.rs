@@ -46,43 +46,57 @@ impl Record {
         self.missing
     }
 
-    /// Writes whole lines or none; after a failure these are left out, and `gap` makes the line that says so later.
+    /// Writes whole lines, as many as there is room for; of those left out, `gap` makes the line that tells later.
     pub fn write(&mut self, gap: impl FnOnce(usize) -> Vec<u8>) -> io::Result<()> {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        let lines = self.buffer.iter().filter(|&&byte| byte == b'\n').count();
-        if self.missing > 0 {
-            self.buffer.splice(..0, gap(self.missing));
-        }
-        let written = self.try_write();
-        if written.is_err() {
-            self.missing += lines;
-        } else {
+        let own = if self.missing > 0 { gap(self.missing) } else { Vec::new() };
+        let begin = own.len();
+        self.buffer.splice(..0, own);
+        let (written, result) = self.try_write();
+        if written >= begin {
             self.missing = 0;
         }
+        if result.is_err() {
+            self.missing += memchr::memchr_iter(b'\n', &self.buffer[written.max(begin)..]).count();
+        }
         self.buffer.clear();
-        written
+        result
     }
 
-    fn try_write(&mut self) -> io::Result<()> {
+    /// How much is in the file now, in bytes, and why it is not everything.
+    fn try_write(&mut self) -> (usize, io::Result<()>) {
+        let (file, length) = match self.ready() {
+            Ok(ready) => ready,
+            Err(error) => return (0, Err(error)),
+        };
+        if let Err(error) = (&file).write_all(&self.buffer) {
+            let end = file.metadata().map_or(length, |meta| meta.len());
+            let written = usize::try_from(end.saturating_sub(length)).unwrap_or(0).min(self.buffer.len());
+            let whole = memchr::memrchr(b'\n', &self.buffer[..written]).map_or(0, |last| last + 1);
+            // Half a line would be taken for a whole one, or for the beginning of the next.
+            let _ = file.set_len(length + whole as u64);
+            return (whole, Err(error));
+        }
+        self.file = Some(file);
+        (self.buffer.len(), Ok(()))
+    }
+
+    /// The file to write to, with its length.
+    fn ready(&mut self) -> io::Result<(File, u64)> {
         // Somebody may have removed it, or cut it.
         let mut file = match self.file.take().filter(|file| self.is_in_place(file)) {
             Some(file) => file,
             None => self.open()?,
         };
-        if file.metadata()?.len() >= self.size {
+        let mut length = file.metadata()?.len();
+        if length >= self.size {
             self.rotate()?;
             file = self.open()?;
+            length = file.metadata()?.len();
         }
-        let length = file.metadata()?.len();
-        if let Err(error) = file.write_all(&self.buffer) {
-            // Half a line would be taken for a whole one, or for the beginning of the next.
-            let _ = file.set_len(length);
-            return Err(error);
-        }
-        self.file = Some(file);
-        Ok(())
+        Ok((file, length))
     }
 
     fn is_in_place(&self, file: &File) -> bool {
@@ -134,6 +148,10 @@ impl Record {
     fn rotate(&self) -> io::Result<()> {
         let is_free = |number: &u32| fs::symlink_metadata(self.older(*number)).is_err();
         let free = (1..KEPT).find(is_free).unwrap_or(KEPT);
+        if free == KEPT {
+            // A rename over it would have ext4 write its successor to the disk at once (auto_da_alloc, ext4(5)).
+            present(fs::remove_file(self.older(KEPT)))?;
+        }
         for number in (1..free).rev() {
             fs::rename(self.older(number), self.older(number + 1))?;
         }

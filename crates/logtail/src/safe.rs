@@ -30,6 +30,13 @@ pub fn append(out: &mut Vec<u8>, line: &[u8]) {
     }
 }
 
+/// A text's last state, without what could harm.
+pub fn text(bytes: &[u8]) -> String {
+    let mut safe = Vec::new();
+    append(&mut safe, bytes);
+    String::from_utf8_lossy(&safe).into_owned()
+}
+
 /// Whether a later state was drawn over what was there.
 pub fn is_drawn_over(line: &[u8]) -> bool {
     last_state(line).len() < trimmed(line).len()

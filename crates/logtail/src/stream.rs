@@ -1,18 +1,20 @@
 //! One log from its first file to its newest, as if it had never been rotated.
 
+mod copies;
+mod position;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::io;
 use std::mem;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
 use crate::directory::Directory;
-use crate::generation::{self, Generation, Read};
+use crate::generation::{Generation, Read};
 use crate::identity::FileId;
 use crate::lines::{Lines, Piece};
 use crate::plan::{self, Family};
+pub use position::Position;
 
 /// So many files of one log are held open; while nobody reads, more would keep what was deleted on the disk.
 const HELD: usize = 8;
@@ -20,24 +22,6 @@ const HELD: usize = 8;
 const DELETED: Duration = Duration::from_secs(10);
 /// How often to look again when files are renamed while we look.
 const TRIES: usize = 16;
-
-/// How far a log was read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Position {
-    file: Option<FileId>,
-    offset: u64,
-    known: BTreeSet<FileId>,
-}
-
-/// What a copy of a log is to us.
-enum Copy {
-    /// Of the content that the log still has.
-    OfToday,
-    /// Of nothing that was not read.
-    Read,
-    /// To be read from here on.
-    From(u64),
-}
 
 /// Where a line begins that goes on in a later file.
 #[derive(Debug)]
@@ -67,6 +51,8 @@ pub struct Stream {
     copied: bool,
     touched: Option<Instant>,
     lost: u64,
+    /// Whether files were given up since the last read, and if so, whether a line goes on behind them.
+    torn: Option<bool>,
 }
 
 impl Stream {
@@ -85,43 +71,9 @@ impl Stream {
         Self { known: family.rotated_ids(), ..Self::whole(name) }
     }
 
-    /// A log that was read up to a position, wherever that file is by now.
-    pub fn resumed(
-        name: &str,
-        position: Position,
-        directory: &Directory,
-        family: &Family,
-    ) -> io::Result<Self> {
-        let mut stream = Self { known: position.known, ..Self::whole(name) };
-        let rotated = family.rotated.iter().map(|&(number, id)| (format!("{name}.{number}"), id));
-        let base = family.base.map(|id| (name.to_owned(), id));
-        let left = base.into_iter().chain(rotated).find(|&(_, id)| Some(id) == position.file);
-        if let Some((name, id)) = left
-            && let Some(file) = directory.open_file(&name, id)?
-        {
-            stream.queue.push_back(Generation::at(file, id, position.offset)?);
-        }
-        Ok(stream)
-    }
-
     /// The name of the base.
     pub fn name(&self) -> &str {
         &self.name
-    }
-
-    /// Where to go on after a restart.
-    pub fn position(&self) -> Position {
-        let (front, pending) = (self.queue.front(), self.lines.pending());
-        let read = front.map_or(0, Generation::offset);
-        let mut unread: BTreeSet<FileId> = self.queue.iter().skip(1).map(Generation::id).collect();
-        let (file, offset) = match &self.cut {
-            Some(cut) if pending > read => {
-                unread.extend(front.map(Generation::id).into_iter().chain(cut.over.iter().copied()));
-                (Some(cut.file), cut.offset)
-            }
-            _ => (front.map(Generation::id), read.saturating_sub(pending)),
-        };
-        Position { file, offset, known: self.known.difference(&unread).copied().collect() }
     }
 
     /// Opens what is new, so that it can be read whatever it is renamed to.
@@ -174,6 +126,9 @@ impl Stream {
                 Read::Rewritten => self.late = None,
             }
         }
+        if let Some(goes_on) = self.torn.take() {
+            self.lines.tear(goes_on, emit);
+        }
         loop {
             let expected = self.begin(directory)?;
             let Some(front) = self.queue.front_mut() else { break };
@@ -221,71 +176,6 @@ impl Stream {
         self.late = done.filter(|done| !done.is_deleted()).map(|done| (done, Lines::default()));
     }
 
-    /// The file was copied and cut, or written anew: what we missed is in copies, if there are any.
-    fn rewritten(&mut self, directory: &Directory) -> io::Result<()> {
-        let Some(front) = self.queue.pop_front() else { return Ok(()) };
-        self.cut = None;
-        self.queue.push_front(front.anew()?);
-        for _ in 0..TRIES {
-            let (family, head) = self.settled(directory)?;
-            let judged = self.insert_copies(directory, &family, |copy| {
-                let today = !head.is_empty() && generation::begin_alike(copy, &head)?;
-                Ok(if today { Copy::OfToday } else { front.resume_in(copy)?.map_or(Copy::Read, Copy::From) })
-            })?;
-            if judged {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Before the first byte of the base is read: it may have been copied and cut since it was opened.
-    ///
-    /// Returns how the content begins that may be read next; nothing if that is not the base's beginning.
-    fn begin(&mut self, directory: &Directory) -> io::Result<Option<Vec<u8>>> {
-        let Some(front) = self.queue.front().filter(|front| front.offset() == 0 && self.queue.len() == 1)
-        else {
-            return Ok(None);
-        };
-        let id = front.id();
-        // Most logs are empty for long: nothing more is asked about these.
-        if !self.copied && front.peek()?.is_empty() {
-            return Ok(Some(Vec::new()));
-        }
-        self.copied = false;
-        for _ in 0..TRIES {
-            let (family, head) = self.settled(directory)?;
-            if family.base != Some(id) {
-                return Ok(None);
-            }
-            let judged = self.insert_copies(directory, &family, |copy| {
-                // A copy that begins like the file is one of what we are about to read.
-                Ok(if generation::begin_alike(copy, &head)? { Copy::OfToday } else { Copy::From(0) })
-            })?;
-            if judged {
-                return Ok((self.queue.len() == 1).then_some(head));
-            }
-        }
-        // Files move all the time: the next look asks again.
-        self.copied = true;
-        Ok(Some(Vec::new()))
-    }
-
-    /// The files of the log, and how the base begins at the same moment.
-    fn settled(&self, directory: &Directory) -> io::Result<(Family, Vec<u8>)> {
-        let peek = || self.queue.back().map_or(Ok(Vec::new()), Generation::peek);
-        let mut family = directory.family(&self.name)?;
-        let mut head = peek()?;
-        for _ in 0..TRIES {
-            let (next, begins) = (directory.family(&self.name)?, peek()?);
-            if next == family && begins == head {
-                break;
-            }
-            (family, head) = (next, begins);
-        }
-        Ok((family, head))
-    }
-
     fn pin(&mut self, directory: &Directory, family: &Family) -> io::Result<()> {
         self.pinned.retain(|id, _| self.known.contains(id));
         for &(number, id) in &family.rotated {
@@ -299,44 +189,16 @@ impl Stream {
         Ok(())
     }
 
-    /// Puts what new copies hold before everything else; says no, and does nothing, if files were renamed meanwhile.
-    fn insert_copies(
-        &mut self,
-        directory: &Directory,
-        family: &Family,
-        judge: impl Fn(&File) -> io::Result<Copy>,
-    ) -> io::Result<bool> {
-        let (mut copies, mut judged) = (Vec::new(), Vec::new());
-        for &(number, id) in family.rotated.iter().rev().filter(|(_, id)| !self.known.contains(id)) {
-            let Some(file) = directory.open_file(&format!("{}.{number}", self.name), id)? else {
-                return Ok(false);
-            };
-            // Being made at this moment, and of the content of today therefore.
-            if file.metadata()?.len() == 0 {
-                continue;
-            }
-            let copy = judge(&file)?;
-            if matches!(copy, Copy::OfToday) {
-                continue;
-            }
-            judged.push((id, file.try_clone()?));
-            if let Copy::From(offset) = copy {
-                copies.push(Generation::at(file, id, offset)?);
-            }
-        }
-        self.known.extend(judged.iter().map(|&(id, _)| id));
-        self.pinned.extend(judged);
-        for copy in copies.into_iter().rev() {
-            self.queue.push_front(copy);
-        }
-        self.bound();
-        Ok(true)
-    }
-
     fn bound(&mut self) {
         while self.queue.len() > HELD {
             self.cut = None;
-            self.lost += self.queue.pop_front().map_or(0, |oldest| oldest.unread());
+            let Some(oldest) = self.queue.pop_front() else { break };
+            let unread = oldest.unread();
+            if unread > 0 {
+                self.lost += unread;
+                // What is pending ends in what is lost, and what comes next may begin there.
+                self.torn = Some(oldest.ends_within_a_line());
+            }
         }
     }
 

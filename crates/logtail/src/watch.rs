@@ -41,7 +41,12 @@ pub struct Watch {
 impl Watch {
     /// Watches nothing yet; the error says why there will be no events, and [`Watch::pause`] is short then.
     pub fn new() -> (Self, Option<Errno>) {
-        match Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK) {
+        Self::of(Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK))
+    }
+
+    /// The same with what the kernel has answered.
+    pub(crate) fn of(answer: std::result::Result<Inotify, Errno>) -> (Self, Option<Errno>) {
+        match answer {
             Ok(inotify) => (Self { inotify: Some(inotify), watched: Vec::new() }, None),
             Err(error) => (Self { inotify: None, watched: Vec::new() }, Some(error)),
         }

@@ -5,6 +5,8 @@
 
 mod machine;
 
+use std::fs::File;
+use std::io::Read;
 use std::process::Output;
 
 use machine::{Follower, Machine, append};
@@ -59,6 +61,31 @@ fn nothing_to_show_is_a_no_and_a_bad_question_is_a_usage_error() {
     for args in [&["--since", "soon"][..], &["--grep", "("], &["-n", "-1"], &["--fly"]] {
         assert_eq!(run(&machine, args).0, Some(2), "{args:?}");
     }
+}
+
+#[test]
+fn a_terminal_gets_colours_unless_it_does_not_want_them_and_a_pipe_never_does() {
+    let machine = machine();
+    let on_terminal = |no_color: &str| {
+        let terminal = nix::pty::openpty(None, None).unwrap();
+        let mut command = machine.logtail(&["--no-follow", "-n", "3"]);
+        let mut child = command.env("NO_COLOR", no_color).stdout(terminal.slave).spawn().unwrap();
+        // Its copy of the terminal would keep the other end from ending.
+        drop(command);
+        let mut text = Vec::new();
+        // The end of a terminal is an error (EIO).
+        let _ = File::from(terminal.master).read_to_end(&mut text);
+        assert!(child.wait().unwrap().success());
+        String::from_utf8(text).unwrap().replace("\r\n", "\n")
+    };
+    let coloured = "\
+\x1b[2m2999-01-01T00:00:00.000Z\x1b[0m \x1b[36mcaddy\x1b[0m | \x1b[31mERROR one\x1b[0m
+\x1b[2m2999-01-01T00:00:01.000Z\x1b[0m \x1b[92msshd\x1b[0m | two
+\x1b[2m2999-01-01T00:00:02.000Z\x1b[0m \x1b[36mcaddy\x1b[0m | three
+";
+    assert_eq!(on_terminal(""), coloured);
+    assert_eq!(on_terminal("1"), lines(&[1, 2, 3]));
+    assert_eq!(run(&machine, &["--no-follow", "-n", "3"]).1, lines(&[1, 2, 3]));
 }
 
 #[test]

@@ -21,6 +21,12 @@ impl Spread {
         self.0[(self.0.len() - 1) / 2]
     }
 
+    /// What 99 of 100 do not exceed.
+    #[must_use]
+    pub fn ninety_ninth(&self) -> Duration {
+        self.0[(self.0.len() * 99).div_ceil(100) - 1]
+    }
+
     /// The quickest.
     #[must_use]
     pub fn least(&self) -> Duration {
@@ -51,5 +57,12 @@ mod tests {
         let spread = Spread::of([3, 1, 2, 9, 4].map(Duration::from_secs).to_vec()).unwrap();
         assert_eq!(spread.to_string(), "3.00 s  (min 1.00, max 9.00, n 5)");
         assert_eq!(Spread::of(Vec::new()), None);
+    }
+
+    #[test]
+    fn one_of_a_hundred_may_take_longer() {
+        let of =
+            |count: u64| Spread::of((1..=count).map(Duration::from_secs).collect()).unwrap().ninety_ninth();
+        assert_eq!([1, 3, 100, 200].map(of), [1, 3, 99, 198].map(Duration::from_secs));
     }
 }

@@ -24,6 +24,13 @@ impl Reader {
         while self.stream.read(&self.directory, &mut [0; 100], Instant::now(), &mut emit).unwrap() {}
         shown.join(",")
     }
+
+    /// Goes on from a position, as after a restart.
+    fn resume(&mut self, kept: &str) {
+        let family = self.directory.family("x.log").unwrap();
+        let position = serde_json::from_str(kept).unwrap();
+        self.stream = Stream::resumed("x.log", position, &self.directory, &family).unwrap();
+    }
 }
 
 fn append(path: &Path, text: &str) {
@@ -86,6 +93,31 @@ fn a_writer_that_has_not_noticed_the_rotation_is_heard() {
 }
 
 #[test]
+fn such_a_writer_is_heard_also_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
+    append(&path, "1\n");
+    reader.text();
+    rename(dir.path(), 5);
+    append(&path, "new\n");
+    assert_eq!(reader.text(), "new");
+    append(&dir.path().join("x.log.1"), "late\nhal");
+    assert_eq!(reader.text(), "late");
+    let kept = serde_json::to_string(&reader.stream.position()).unwrap();
+    append(&dir.path().join("x.log.1"), "f\n");
+    rename(dir.path(), 5);
+    append(&path, "newer\n");
+    reader.resume(&kept);
+    assert_eq!(reader.text(), "half,newer");
+}
+
+#[test]
+fn positions_of_a_version_that_did_not_keep_late_files_are_understood() {
+    let kept: Position = serde_json::from_str(r#"{"file":null,"offset":7,"known":[]}"#).unwrap();
+    assert_eq!(serde_json::to_value(kept).unwrap()["late"], serde_json::Value::Null);
+}
+
+#[test]
 fn what_was_written_before_a_copy_and_cut_is_taken_from_the_copies() {
     let dir = tempfile::tempdir().unwrap();
     let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
@@ -133,9 +165,7 @@ fn a_restart_goes_on_where_it_was_wherever_the_file_is_by_now() {
     append(&path, "4\n");
     rename(dir.path(), 5);
     append(&path, "5\n");
-    let position = serde_json::from_str(&kept).unwrap();
-    let family = reader.directory.family("x.log").unwrap();
-    reader.stream = Stream::resumed("x.log", position, &reader.directory, &family).unwrap();
+    reader.resume(&kept);
     assert_eq!(reader.text(), "3 is not complete,4,5");
 }
 
@@ -204,4 +234,28 @@ fn files_that_nobody_reads_are_let_go_and_what_is_lost_is_counted() {
     append(&path, "end\n");
     assert_eq!(reader.text(), format!("{}end", "1234567,".repeat(HELD - 1)));
     assert_eq!(reader.stream.take_lost(), 8 * 3);
+}
+
+#[test]
+fn halves_of_lines_around_files_that_were_given_up_are_not_put_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
+    append(&path, "1\nbegi");
+    assert_eq!(reader.text(), "1");
+    for _ in 0..=HELD {
+        rename(dir.path(), 20);
+        append(&path, "n of\nsome");
+        let family = reader.directory.family("x.log").unwrap();
+        reader.stream.look(&reader.directory, family, Instant::now()).unwrap();
+    }
+    append(&path, "thing\n");
+    let mut shown = Vec::new();
+    let mut emit = |piece: Piece<'_>| {
+        shown.push((String::from_utf8(piece.text.to_vec()).unwrap(), piece.continues, piece.ended));
+    };
+    while reader.stream.read(&reader.directory, &mut [0; 100], Instant::now(), &mut emit).unwrap() {}
+    let piece = |text: &str, continues, ended| (text.to_owned(), continues, ended);
+    assert_eq!(shown[..2], [piece("begi", false, false), piece("n of", true, true)]);
+    assert_eq!(reader.stream.take_lost(), 9, "one file");
+    assert_eq!(shown.last(), Some(&piece("something", false, true)));
 }

@@ -1,0 +1,104 @@
+//! What is there to be followed at the moment.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::time::Instant;
+
+use nix::errno::Errno;
+
+use super::{Followed, Follower};
+use crate::plan::Family;
+use crate::stream::Stream;
+
+impl Follower {
+    /// Looks at every directory, opens what is new, and forgets what is gone.
+    pub(super) fn look(&mut self) {
+        let now = Instant::now();
+        // What was rotated before there were positions is old; later, it has come while nobody looked.
+        let first = self.looked.is_none() && self.positions.are_the_first();
+        self.looked = Some(now);
+        let mut troubles = BTreeMap::new();
+        for index in 0..self.directories.len() {
+            let watched = self.watch.keep(index, &self.directories[index]);
+            self.blind(watched.err());
+            let directory = &self.directories[index];
+            let mut trouble = |name: &str, why: String| {
+                troubles.insert(format!("cannot read {}", directory.path().join(name).display()), why);
+            };
+            let listing = match directory.list() {
+                Ok(listing) => listing,
+                Err(error) => {
+                    trouble("", error.to_string());
+                    continue;
+                }
+            };
+            for (name, why) in listing.refused {
+                trouble(&name, why);
+            }
+            let gone = self.logs.range((index, String::new())..(index + 1, String::new()));
+            let gone: Vec<String> = gone
+                .filter(|((_, name), _)| !listing.families.contains_key(name))
+                .map(|((_, name), _)| name.clone())
+                .collect();
+            let gone = gone.into_iter().map(|name| (name, Family::default()));
+            for (name, family) in listing.families.into_iter().chain(gone) {
+                let path = directory.path().join(&name);
+                let is_gone = family == Family::default();
+                let key = (index, name);
+                let followed = match self.logs.entry(key.clone()) {
+                    Entry::Occupied(followed) => followed.into_mut(),
+                    Entry::Vacant(place) => {
+                        let stream = match self.positions.left(&path) {
+                            Some(left) => Stream::resumed(&key.1, left.clone(), directory, &family),
+                            None if first => Ok(Stream::current(&key.1, &family)),
+                            None => Ok(Stream::whole(&key.1)),
+                        };
+                        match stream {
+                            Ok(stream) => {
+                                self.positions.is_back(&path);
+                                place.insert(Followed::new(stream))
+                            }
+                            // It keeps its place until it can be read.
+                            Err(error) => {
+                                trouble(&key.1, error.to_string());
+                                continue;
+                            }
+                        }
+                    }
+                };
+                if let Err(error) = followed.stream.look(directory, family, now) {
+                    trouble(&key.1, error.to_string());
+                }
+                let lost = followed.stream.take_lost();
+                if lost > 0 {
+                    let text = format!("{lost} bytes of {} are lost: rotated away unread", followed.label);
+                    self.sinks.remark(&text);
+                }
+                if is_gone && followed.stream.is_over() {
+                    self.logs.remove(&key);
+                } else {
+                    self.ready.insert(key);
+                }
+            }
+        }
+        self.remark(troubles);
+    }
+
+    /// Says what is new among the troubles, each once for as long as it lasts.
+    fn remark(&mut self, troubles: BTreeMap<String, String>) {
+        for (what, why) in &troubles {
+            if self.remarked.get(what) != Some(why) {
+                self.sinks.remark(&format!("{what}: {why}"));
+            }
+        }
+        self.remarked = troubles;
+    }
+
+    /// Says why there are no events.
+    pub(super) fn blind(&mut self, error: Option<Errno>) {
+        if let Some(error) = error {
+            let advice = "raise fs.inotify.max_user_instances and max_user_watches on the host";
+            self.sinks.remark(&format!("no events of the file system ({error}), looking often; {advice}"));
+        }
+    }
+}
