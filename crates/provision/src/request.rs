@@ -94,6 +94,8 @@ fn ask(
     left: Duration,
 ) -> Result<Response<Body>, Trouble> {
     let proxy = proxy::of(address, env).map_err(Trouble::for_good)?;
+    let through =
+        proxy.as_ref().map(|proxy| format!(", through the proxy {}:{}", proxy.host(), proxy.port()));
     let tls = TlsConfig::builder()
         .root_certs(RootCerts::PlatformVerifier)
         .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()));
@@ -117,7 +119,7 @@ fn ask(
     if let Some(login) = login {
         request = request.header(AUTHORIZATION, format!("Basic {}", BASE64_STANDARD.encode(login)));
     }
-    request.call().map_err(|error| in_words(&error, address, patience))
+    request.call().map_err(|error| in_words(&error, address, through.as_deref(), patience))
 }
 
 /// Where the answer sends us, unless that is somewhere nobody should be sent.
@@ -184,7 +186,7 @@ fn body(response: &mut Response<Body>, address: &Address, patience: &Patience) -
             "the script itself may download what is large",
         ))),
         Ok(_) => Ok(bytes),
-        Err(error) => Err(in_words(&Error::from(error), address, patience)),
+        Err(error) => Err(in_words(&Error::from(error), address, None, patience)),
     }
 }
 
@@ -193,7 +195,7 @@ fn header(response: &Response<Body>, name: &HeaderName) -> Option<String> {
 }
 
 /// What went wrong below HTTP.
-fn in_words(error: &Error, address: &Address, patience: &Patience) -> Trouble {
+fn in_words(error: &Error, address: &Address, through: Option<&str>, patience: &Patience) -> Trouble {
     let host = &address.host;
     let seconds = |time: Duration| format!("{} s", time.as_secs_f64());
     let network = "see whether the container reaches the internet, then type: supervisorctl start boot";
@@ -213,17 +215,8 @@ fn in_words(error: &Error, address: &Address, patience: &Patience) -> Trouble {
         }
         Error::Timeout(_) => format!("{host} sent nothing for {}", seconds(patience.stall)),
         Error::HostNotFound => format!("there is no host {}", address.name()),
-        Error::Rustls(reason) => {
-            let cause = format!("{host} cannot be trusted: {reason}");
-            let hint = "a certificate authority of your own: mount its certificate and set SSL_CERT_FILE to its path";
-            return Trouble::for_good(Failure::unreachable(cause, hint));
-        }
-        Error::Io(reason) if tls(reason).is_some() => {
-            let reason = tls(reason).map(ToString::to_string).unwrap_or_default();
-            let cause = format!("{host} cannot be trusted: {reason}");
-            let hint = "a certificate authority of your own: mount its certificate and set SSL_CERT_FILE to its path";
-            return Trouble::for_good(Failure::unreachable(cause, hint));
-        }
+        Error::Rustls(reason) => return not_trusted(host, reason),
+        Error::Io(reason) if let Some(reason) = tls(reason) => return not_trusted(host, reason),
         Error::Io(reason) if matches!(reason.kind(), io::ErrorKind::UnexpectedEof) => return broke_off(),
         Error::Protocol(_) | Error::BodyStalled | Error::Decompress(..) => return broke_off(),
         Error::BadUri(_) => {
@@ -235,7 +228,14 @@ fn in_words(error: &Error, address: &Address, patience: &Patience) -> Trouble {
         Error::ConnectProxyFailed(reason) => format!("the proxy does not connect with {host}: {reason}"),
         other => format!("cannot fetch {address}: {other}"),
     };
-    Trouble::passing(Failure::unreachable(cause, network))
+    Trouble::passing(Failure::unreachable(format!("{cause}{}", through.unwrap_or_default()), network))
+}
+
+fn not_trusted(host: &str, reason: &rustls::Error) -> Trouble {
+    Trouble::for_good(Failure::unreachable(
+        format!("{host} cannot be trusted: {reason}"),
+        "a certificate authority of your own: mount its certificate and set SSL_CERT_FILE to its path",
+    ))
 }
 
 /// A refusal of TLS inside an I/O error, as the handshake returns it.
