@@ -21,6 +21,11 @@ use crate::proxy;
 
 /// How often one host may send us to the next.
 const REDIRECTS: usize = 5;
+/// How the standard library begins what the resolver says.
+const LOOKUP: &str = "failed to lookup address information: ";
+/// How a connection ends that nobody has ended properly.
+const BREAKS: [io::ErrorKind; 3] =
+    [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset, io::ErrorKind::ConnectionAborted];
 const AGENT: &str = concat!("leonardo-provision/", env!("CARGO_PKG_VERSION"));
 
 /// What a host sent.
@@ -217,7 +222,7 @@ fn in_words(error: &Error, address: &Address, through: Option<&str>, patience: &
         Error::HostNotFound => format!("there is no host {}", address.name()),
         Error::Rustls(reason) => return not_trusted(host, reason),
         Error::Io(reason) if let Some(reason) = tls(reason) => return not_trusted(host, reason),
-        Error::Io(reason) if matches!(reason.kind(), io::ErrorKind::UnexpectedEof) => return broke_off(),
+        Error::Io(reason) if BREAKS.contains(&reason.kind()) => return broke_off(),
         Error::Protocol(_) | Error::BodyStalled | Error::Decompress(..) => return broke_off(),
         Error::BadUri(_) => {
             return Trouble::for_good(Failure::new(
@@ -226,6 +231,10 @@ fn in_words(error: &Error, address: &Address, through: Option<&str>, patience: &
             ));
         }
         Error::ConnectProxyFailed(reason) => format!("the proxy does not connect with {host}: {reason}"),
+        Error::Io(reason) => match reason.to_string().strip_prefix(LOOKUP) {
+            Some(reason) => format!("cannot look up the name {}: {reason}", address.name()),
+            None => format!("cannot fetch {address}: {reason}"),
+        },
         other => format!("cannot fetch {address}: {other}"),
     };
     Trouble::passing(Failure::unreachable(format!("{cause}{}", through.unwrap_or_default()), network))

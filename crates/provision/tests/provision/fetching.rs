@@ -1,9 +1,10 @@
 //! What comes of every answer that a server can give: the words, the exit code, and that nothing ran.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{TcpListener, UdpSocket};
 use std::process::Command;
 
+use nix::sys::socket::{setsockopt, sockopt};
 use provision::ReportOutcome::{Failed, Ran, Unchanged};
 
 use crate::machine::{Machine, said};
@@ -161,6 +162,24 @@ fn a_body_that_breaks_off_is_never_half_a_script() {
 }
 
 #[test]
+fn a_connection_that_is_reset_in_the_middle_is_tried_again() {
+    let reset = Server::over(
+        |mut stream| {
+            let _ = stream.read(&mut [0; 4_096]);
+            let _ = stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\necho ran >> $WORKSPACE/ran\n");
+            let abruptly = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+            setsockopt(&stream, sockopt::Linger, &abruptly).unwrap();
+            None
+        },
+        |_, _, _| (),
+    );
+    let (machine, said) = fetch(&reset);
+    let cause = format!("the answer of {} broke off (tried 4 times)", reset.url("/x.sh"));
+    assert_eq!((said.report.cause, machine.read("work/ran").as_str()), (Some(cause), ""));
+}
+
+#[test]
 fn a_length_that_is_too_small_counts_as_http_says() {
     let whole = b"echo one >> $WORKSPACE/ran\n";
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", whole.len());
@@ -233,6 +252,7 @@ fn redirects_are_followed_and_the_last_host_is_named() {
     let has_login = |head: &String| head.to_lowercase().contains(login);
     assert!(first.heads().iter().all(has_login), "{:?}", first.heads());
     assert!(!last.heads().iter().any(|head| head.to_lowercase().contains("authorization")));
+    assert_eq!(machine.notes(), [format!("fetching {}", first.url("/a/x.sh")), "running".into()]);
     assert!(first.heads()[1].starts_with("GET /a/z.sh?token=sesame HTTP/1.1\r\n"));
     let everything = [
         machine.read("provisioning.log"),
@@ -342,27 +362,38 @@ fn nobody_at_the_other_end_is_said_as_it_is() {
     let mut machine = Machine::new();
     machine.set("PROVISIONING_SCRIPT", format!("http://{free}/x.sh"));
     let said = machine.run();
-    let cause =
-        format!("cannot fetch http://{free}/x.sh: io: Connection refused (os error 111) (tried 4 times)");
+    let cause = format!("cannot fetch http://{free}/x.sh: Connection refused (os error 111) (tried 4 times)");
     assert_eq!(said.report.cause, Some(cause));
 }
 
-#[test]
-fn a_resolver_that_does_not_answer_costs_a_bounded_time() {
-    let directory = tempfile::tempdir().unwrap();
-    // It takes questions and says nothing.
-    let silent = UdpSocket::bind("127.53.53.53:53").unwrap();
-    let configuration = directory.path().join("resolv.conf");
-    std::fs::write(&configuration, "nameserver 127.53.53.53\n").unwrap();
+/// Provisions with this file in the place of `/etc/resolv.conf`.
+fn with_resolver(address: &str) -> crate::machine::Said {
     let mut machine = Machine::new();
     machine.set("PROVISIONING_SCRIPT", "https://ada:sesame@scripts.example/x.sh");
+    let configuration = machine.path("resolv.conf");
+    std::fs::write(&configuration, format!("nameserver {address}\n")).unwrap();
     let tool = machine.command(&["run", "--json"]);
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\""]);
     command.arg(&configuration).arg(tool.get_program()).args(tool.get_args());
-    let said = said(&command.env_clear().envs(&machine.env).output().unwrap());
+    said(&command.env_clear().envs(&machine.env).output().unwrap())
+}
+
+#[test]
+fn a_resolver_that_does_not_answer_costs_a_bounded_time() {
+    // It takes questions and says nothing.
+    let silent = UdpSocket::bind("127.53.53.53:53").unwrap();
+    let said = with_resolver("127.53.53.53");
     drop(silent);
     let cause = "the name scripts.example was not looked up within 0.2 s (tried 4 times)";
+    assert_eq!((said.report.cause.as_deref(), said.report.hint.as_deref()), (Some(cause), Some(NETWORK)));
+}
+
+#[test]
+fn a_resolver_that_is_not_there_is_said_as_it_is() {
+    let said = with_resolver("127.53.53.54");
+    let cause =
+        "cannot look up the name scripts.example: Temporary failure in name resolution (tried 4 times)";
     assert_eq!((said.report.cause.as_deref(), said.report.hint.as_deref()), (Some(cause), Some(NETWORK)));
 }
 
@@ -386,7 +417,7 @@ fn a_proxy_is_asked_instead_and_one_that_refuses_is_named() {
     assert!(cause.starts_with("the proxy does not connect with scripts.example: "), "{cause}");
     machine.set("https_proxy", "http://127.0.0.1:1");
     let cause = machine.run().report.cause.unwrap();
-    let refused = "io: Connection refused (os error 111), through the proxy 127.0.0.1:1 (tried 4 times)";
+    let refused = "Connection refused (os error 111), through the proxy 127.0.0.1:1 (tried 4 times)";
     assert_eq!(cause, format!("cannot fetch https://scripts.example/x.sh: {refused}"));
     machine.set("https_proxy", "http://");
     let cause = machine.run().report.cause;

@@ -301,7 +301,7 @@ fn a_flood_is_kept_at_both_ends_and_counted_and_needs_no_memory() {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
     assert!((1_000..20_000).contains(&peak), "{peak} kB");
-    let (head, tail) = (machine.read("provisioning.log.1"), machine.read("provisioning.log"));
+    let (head, tail) = (machine.read("provisioning.log.2"), machine.read("provisioning.log"));
     assert!(head.contains("Z first\n") && tail.contains("Z last\n"));
     assert!(tail.contains(" of output are dropped, from between "), "{}", &tail[..200]);
     for name in ["provisioning.log", "provisioning.log.1", "provisioning.log.2"] {
