@@ -29,6 +29,7 @@ mod launch;
 mod lines;
 mod lock;
 mod logfile;
+mod names;
 mod proxy;
 mod pump;
 mod redact;

@@ -9,6 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use kit::wait;
 
+use crate::account;
+
 const GROUP: &str = "leonardo";
 /// Somebody who asks for the status holds the lock for microseconds.
 const LOOK: Duration = Duration::from_millis(300);
@@ -72,8 +74,8 @@ impl Lock {
 
 /// The file says whose it is, for messages; members of the group may look at it.
 fn write_holder(file: &mut File) -> io::Result<()> {
-    if let Some(group) = uzers::get_group_by_name(GROUP) {
-        nix::unistd::fchown(&*file, None, Some(group.gid().into()))?;
+    if let Some(group) = account::group(GROUP) {
+        nix::unistd::fchown(&*file, None, Some(group.into()))?;
     }
     file.set_permissions(std::fs::Permissions::from_mode(0o640))?;
     file.set_len(0)?;

@@ -11,18 +11,18 @@ use rustls::crypto::ring;
 use ureq::http::Response;
 use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER};
 use ureq::tls::{RootCerts, TlsConfig};
+use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body, Error, Timeout};
 
 use crate::address::{Address, NoAddress, Scheme};
 use crate::content::LARGEST;
 use crate::failure::Failure;
 use crate::fetch::Patience;
+use crate::names::Names;
 use crate::proxy;
 
 /// How often one host may send us to the next.
 const REDIRECTS: usize = 5;
-/// How the standard library begins what the resolver says.
-const LOOKUP: &str = "failed to lookup address information: ";
 /// How a connection ends that nobody has ended properly.
 const BREAKS: [io::ErrorKind; 3] =
     [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset, io::ErrorKind::ConnectionAborted];
@@ -104,7 +104,7 @@ fn ask(
     let tls = TlsConfig::builder()
         .root_certs(RootCerts::PlatformVerifier)
         .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()));
-    let agent: Agent = Agent::config_builder()
+    let config = Agent::config_builder()
         .http_status_as_error(false)
         // They are followed here, by rules of our own.
         .max_redirects(0)
@@ -118,8 +118,8 @@ fn ask(
         .timeout_global(Some(left))
         .proxy(proxy)
         .tls_config(tls.build())
-        .build()
-        .into();
+        .build();
+    let agent = Agent::with_parts(config, DefaultConnector::default(), Names);
     let mut request = agent.get(address.request());
     if let Some(login) = login {
         request = request.header(AUTHORIZATION, format!("Basic {}", BASE64_STANDARD.encode(login)));
@@ -219,7 +219,7 @@ fn in_words(error: &Error, address: &Address, through: Option<&str>, patience: &
             format!("{address} did not come within {}", seconds(patience.total))
         }
         Error::Timeout(_) => format!("{host} sent nothing for {}", seconds(patience.stall)),
-        Error::HostNotFound => format!("there is no host {}", address.name()),
+        Error::HostNotFound => format!("the name {} is not known, or no name server answers", address.name()),
         Error::Rustls(reason) => return not_trusted(host, reason),
         Error::Io(reason) if let Some(reason) = tls(reason) => return not_trusted(host, reason),
         Error::Io(reason) if BREAKS.contains(&reason.kind()) => return broke_off(),
@@ -231,10 +231,7 @@ fn in_words(error: &Error, address: &Address, through: Option<&str>, patience: &
             ));
         }
         Error::ConnectProxyFailed(reason) => format!("the proxy does not connect with {host}: {reason}"),
-        Error::Io(reason) => match reason.to_string().strip_prefix(LOOKUP) {
-            Some(reason) => format!("cannot look up the name {}: {reason}", address.name()),
-            None => format!("cannot fetch {address}: {reason}"),
-        },
+        Error::Io(reason) => format!("cannot fetch {address}: {reason}"),
         other => format!("cannot fetch {address}: {other}"),
     };
     Trouble::passing(Failure::unreachable(format!("{cause}{}", through.unwrap_or_default()), network))
