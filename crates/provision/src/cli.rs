@@ -54,6 +54,9 @@ pub struct Run {
     /// Print one JSON object about what happened
     #[arg(long)]
     pub json: bool,
+    /// End the script when this process, which is the caller, is gone
+    #[arg(long, value_name = "PROCESS")]
+    pub parent: Option<i32>,
     /// Tell this boot journal what is being done
     #[arg(long, value_name = "FILE", default_value = journal::PATH)]
     pub journal: PathBuf,

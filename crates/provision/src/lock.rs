@@ -34,7 +34,6 @@ impl Lock {
             .custom_flags(nix::libc::O_NOFOLLOW)
             .open(path)
             .with_context(cannot)?;
-        let mut run = None;
         let mut try_once = || match file.try_lock() {
             Ok(()) => Some(Ok(())),
             Err(TryLockError::WouldBlock) => None,
@@ -42,20 +41,23 @@ impl Lock {
         };
         let mut taken = wait::until(LOOK, "the lock", &mut try_once).ok();
         if taken.is_none() {
-            run = holder(path);
-            if run.is_none() {
-                taken = wait::until(CLEANING, "the lock", &mut try_once).ok();
+            if let Some(process) = holder(path) {
+                bail!("the script runs already, in process {process}");
             }
+            taken = wait::until(CLEANING, "the lock", &mut try_once).ok();
         }
         match taken {
             Some(result) => result.with_context(cannot)?,
-            None => match run {
-                Some(process) => bail!("the script runs already, in process {process}"),
-                None => bail!("what is left of an earlier run does not end"),
-            },
+            None => bail!("what is left of an earlier run does not end"),
         }
         write_holder(&mut file).with_context(cannot)?;
         Ok(Self(file))
+    }
+
+    /// Says that the script is being ended: whoever comes next may wait for that.
+    pub fn ending(&self) {
+        // A full disk: whoever comes next is told that it runs.
+        let _ = self.0.set_len(0);
     }
 
     /// Whether a run is under way, or what it left is being ended; nothing if the lock cannot be looked at.
@@ -85,8 +87,8 @@ fn write_holder(file: &mut File) -> io::Result<()> {
     Ok(())
 }
 
-/// The process that holds the lock, if it is a living `provision`.
-pub fn holder(path: &Path) -> Option<u32> {
+/// The process whose script runs under the lock, if it is a living `provision` and is not ending it.
+fn holder(path: &Path) -> Option<u32> {
     let mut text = String::new();
     File::open(path).ok()?.take(20).read_to_string(&mut text).ok()?;
     let process: u32 = text.parse().ok()?;

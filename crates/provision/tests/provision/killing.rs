@@ -56,6 +56,30 @@ fn told_to_end_it_ends_the_script_first_and_notes_it() {
 }
 
 #[test]
+fn a_caller_that_is_killed_takes_the_script_with_it_and_the_next_one_waits_for_that() {
+    let machine = Machine::new();
+    machine.mount(
+        "echo $$ > $WORKSPACE/pid; echo x >> $WORKSPACE/ran; trap '' TERM; until test -e $WORKSPACE/go; do sleep 0.01; done",
+    );
+    let tool = machine.command(&["run", "--json"]);
+    let mut caller = std::process::Command::new("sh");
+    caller.args(["-c", "\"$@\" --parent $$; exit 0", "sh"]).arg(tool.get_program()).args(tool.get_args());
+    caller.env_clear().envs(&machine.env).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut caller = caller.spawn().unwrap();
+    until("the script", || pid(&machine, "work/pid") > 0);
+    let first = pid(&machine, "work/pid");
+    caller.kill().unwrap();
+    caller.wait().unwrap();
+    std::fs::write(machine.path("work/go"), "").unwrap();
+    assert_eq!(machine.run().report.outcome, Ran);
+    assert!(!lives(first));
+    assert_eq!(machine.read("work/ran"), "x\nx\n");
+    let wrong = machine.command(&["run", "--parent", "1"]).output().unwrap();
+    let said = "provision: process 1 is not the caller, or it has ended\n";
+    assert_eq!((wrong.status.code(), String::from_utf8(wrong.stderr).unwrap().as_str()), (Some(2), said));
+}
+
+#[test]
 fn kills_at_any_moment_leave_the_truth() {
     // A generator of Marsaglia's, so that a failure can be repeated.
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
