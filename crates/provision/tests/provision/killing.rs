@@ -42,6 +42,34 @@ fn the_script_and_all_that_it_started_die_with_a_killed_provision() {
 }
 
 #[test]
+fn without_its_guard_a_script_ends_well_or_dies_with_provision() {
+    let guard = |provision: u32| {
+        let children = format!("/proc/{provision}/task/{provision}/children");
+        let children = std::fs::read_to_string(children).unwrap_or_default();
+        children.split_whitespace().map(|child| child.parse::<i32>().unwrap()).find(|child| {
+            std::fs::read(format!("/proc/{child}/cmdline"))
+                .unwrap_or_default()
+                .starts_with(b"provision\0guard\0")
+        })
+    };
+    for provision_too in [false, true] {
+        let machine = Machine::new();
+        machine.mount("echo $$ > $WORKSPACE/pid; until test -e $WORKSPACE/go; do :; done");
+        let mut child = start(&machine);
+        until("the script", || pid(&machine, "work/pid") > 0);
+        signal(guard(child.id()).unwrap(), Signal::SIGKILL);
+        if provision_too {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            until("the end of the script", || !lives(pid(&machine, "work/pid")));
+        } else {
+            std::fs::write(machine.path("work/go"), "").unwrap();
+            assert_eq!(said(&child.wait_with_output().unwrap()).report.outcome, Ran);
+        }
+    }
+}
+
+#[test]
 fn told_to_end_it_ends_the_script_first_and_notes_it() {
     let machine = Machine::new();
     machine.mount("echo $$ > $WORKSPACE/pid; trap 'echo asked; exit 0' TERM; while :; do sleep 0.01; done");

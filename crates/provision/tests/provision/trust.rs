@@ -52,6 +52,8 @@ fn secure(names: &[&str], expired: bool, answer: Vec<u8>) -> (Server, String) {
 fn fetch(server: &Server, host: &str, trusted: &str) -> Said {
     let port = server.host.rsplit(':').next().unwrap();
     let mut machine = Machine::new();
+    // A handshake takes what it takes on a busy machine.
+    machine.hurry = "10";
     std::fs::write(machine.path("trusted.pem"), trusted).unwrap();
     let trusted = machine.path("trusted.pem").display().to_string();
     machine.set("SSL_CERT_FILE", trusted).set("PROVISIONING_SCRIPT", format!("https://{host}:{port}/x.sh"));
