@@ -60,6 +60,12 @@ impl Lock {
         let _ = self.0.set_len(0);
     }
 
+    /// Lets go of the lock, also for the guard, which may take a moment longer.
+    pub fn release(&self) {
+        // It ends with its last descriptor anyway.
+        let _ = self.0.unlock();
+    }
+
     /// Whether a run is under way, or what it left is being ended; nothing if the lock cannot be looked at.
     pub fn is_held(path: &Path) -> Option<bool> {
         match File::open(path) {
@@ -114,6 +120,10 @@ mod tests {
         assert_eq!(Lock::is_held(&path), Some(true), "another descriptor keeps it");
         drop(second);
         assert_eq!(Lock::is_held(&path), Some(false));
-        drop(Lock::take(&path).unwrap());
+        let lock = Lock::take(&path).unwrap();
+        let second = lock.0.try_clone().unwrap();
+        lock.release();
+        assert_eq!(Lock::is_held(&path), Some(false), "released for all");
+        drop(second);
     }
 }

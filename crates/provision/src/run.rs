@@ -254,6 +254,7 @@ impl Provision<'_> {
             cause: wrong.as_ref().map(|wrong| wrong.cause.clone()),
         });
         self.conclude(report, &finish, wrong);
+        lock.release();
         noted.map_err(|error| internal(&error))
     }
 

@@ -49,11 +49,11 @@ fn a_script_runs_as_the_user_in_a_login_shell_with_the_stored_environment() {
     machine.set("GIVEN", "given").set("USER_PASSWORD", "hidden").set("SUPERVISOR_ENABLED", "1");
     fs::write(machine.path("environment.sh"), "export STORED='a \"b\"'\nexport GIVEN='stored'\n").unwrap();
     machine.mount(
-        "echo $(id -un) $USER $LOGNAME $HOME\necho $STORED $GIVEN [$USER_PASSWORD$SUPERVISOR_ENABLED]\npwd\nshopt -q login_shell && echo login\n",
+        "echo $(id -un) $(id -G) $USER $LOGNAME $HOME\necho $STORED $GIVEN [$USER_PASSWORD$SUPERVISOR_ENABLED]\npwd\nshopt -q login_shell && echo login\n",
     );
     let said = machine.run();
     assert_eq!((said.report.outcome, said.code, said.report.exit_code), (Ran, Some(0), Some(0)));
-    let home = "nobody nobody nobody /nonexistent".to_owned();
+    let home = "nobody 65534 nobody nobody /nonexistent".to_owned();
     let workspace = machine.path("work").display().to_string();
     assert_eq!(machine.output(), [home, "a \"b\" given []".into(), workspace, "login".into()]);
     assert_eq!(machine.notes(), ["running"]);
@@ -63,7 +63,7 @@ fn a_script_runs_as_the_user_in_a_login_shell_with_the_stored_environment() {
     assert_eq!(
         steps,
         [
-            format!("provision: {}: 131 bytes, sha256 {digest}", script.display()),
+            format!("provision: {}: 140 bytes, sha256 {digest}", script.display()),
             "provision: running, for the first time".into(),
             "provision: ended well after 0 s (exit status: 0)".into(),
         ]
@@ -173,6 +173,15 @@ fn a_program_that_is_left_behind_is_ended_and_named_with_the_way_out() {
         "provision: warning: still running at the script's end, and ended with it: sleep ({left}); what shall stay is started with setsid, or better as a program of supervisord"
     );
     assert!(machine.log().contains(&advice), "{:?}", machine.log());
+}
+
+#[test]
+fn a_program_that_prints_for_ever_is_ended_like_any_other() {
+    let machine = Machine::new();
+    machine.mount("(trap '' TERM; exec yes flood) & echo $! > $WORKSPACE/pid; sleep 0.1");
+    let said = machine.run_with(&["--log-limit", "1000000"]);
+    assert_eq!(said.report.outcome, Ran);
+    assert!(!lives(number(&machine.read("work/pid"))));
 }
 
 #[test]
