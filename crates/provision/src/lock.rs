@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,6 +11,8 @@ use kit::wait;
 
 use crate::account;
 
+/// More digits than a process number has.
+const LONGEST_NUMBER: usize = 10;
 const GROUP: &str = "leonardo";
 /// Somebody who asks for the status holds the lock for microseconds.
 const LOOK: Duration = Duration::from_millis(300);
@@ -56,8 +58,8 @@ impl Lock {
 
     /// Says that the script is being ended: whoever comes next may wait for that.
     pub fn ending(&self) {
-        // A full disk: whoever comes next is told that it runs.
-        let _ = self.0.set_len(0);
+        // In place, and thus on a full disk too. A failure means that whoever comes next is told that it runs.
+        let _ = self.0.write_all_at(&[b' '; LONGEST_NUMBER], 0);
     }
 
     /// Lets go of the lock, also for the guard, which may take a moment longer.
@@ -97,7 +99,7 @@ fn write_holder(file: &mut File) -> io::Result<()> {
 fn holder(path: &Path) -> Option<u32> {
     let mut text = String::new();
     File::open(path).ok()?.take(20).read_to_string(&mut text).ok()?;
-    let process: u32 = text.parse().ok()?;
+    let process: u32 = text.trim().parse().ok()?;
     let stat = std::fs::read(format!("/proc/{process}/stat")).ok()?;
     crate::session::Process::parse(&stat)
         .is_some_and(|found| found.name == "provision" && found.lives)

@@ -123,8 +123,10 @@ fn kills_at_any_moment_leave_the_truth() {
     let mut cut = 0;
     for round in 0..40 {
         let before = machine.read("work/ran");
-        // Its number may be somebody else's by now.
-        let _ = std::fs::remove_file(machine.path("work/pid"));
+        // Their numbers may be somebody else's by now.
+        for numbers in ["work/pid", "work/child"] {
+            let _ = std::fs::remove_file(machine.path(numbers));
+        }
         let child = start(&machine);
         thread::sleep(Duration::from_millis(next(260)));
         let whom = if next(3) == 0 { pid(&machine, "work/pid") } else { i32::try_from(child.id()).unwrap() };

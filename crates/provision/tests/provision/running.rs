@@ -49,11 +49,11 @@ fn a_script_runs_as_the_user_in_a_login_shell_with_the_stored_environment() {
     machine.set("GIVEN", "given").set("USER_PASSWORD", "hidden").set("SUPERVISOR_ENABLED", "1");
     fs::write(machine.path("environment.sh"), "export STORED='a \"b\"'\nexport GIVEN='stored'\n").unwrap();
     machine.mount(
-        "echo $(id -un) $(id -G) $USER $LOGNAME $HOME\necho $STORED $GIVEN [$USER_PASSWORD$SUPERVISOR_ENABLED]\npwd\nshopt -q login_shell && echo login\n",
+        "echo $(id -un) $USER $LOGNAME $HOME\necho $STORED $GIVEN [$USER_PASSWORD$SUPERVISOR_ENABLED]\npwd\nshopt -q login_shell && echo login\n",
     );
     let said = machine.run();
     assert_eq!((said.report.outcome, said.code, said.report.exit_code), (Ran, Some(0), Some(0)));
-    let home = "nobody 65534 nobody nobody /nonexistent".to_owned();
+    let home = "nobody nobody nobody /nonexistent".to_owned();
     let workspace = machine.path("work").display().to_string();
     assert_eq!(machine.output(), [home, "a \"b\" given []".into(), workspace, "login".into()]);
     assert_eq!(machine.notes(), ["running"]);
@@ -63,7 +63,7 @@ fn a_script_runs_as_the_user_in_a_login_shell_with_the_stored_environment() {
     assert_eq!(
         steps,
         [
-            format!("provision: {}: 140 bytes, sha256 {digest}", script.display()),
+            format!("provision: {}: 131 bytes, sha256 {digest}", script.display()),
             "provision: running, for the first time".into(),
             "provision: ended well after 0 s (exit status: 0)".into(),
         ]
@@ -73,6 +73,17 @@ fn a_script_runs_as_the_user_in_a_login_shell_with_the_stored_environment() {
     let status = machine.status();
     assert_eq!((status["state"].as_str(), status["sha256"].as_str()), ("ended well", digest.as_str()));
     assert_eq!(status["exit code"], "0");
+}
+
+#[test]
+fn a_script_has_the_groups_of_its_account_and_none_of_ours() {
+    let machine = Machine::new();
+    machine.mount("id -G");
+    let tool = machine.command(&["run", "--json"]);
+    let mut command = Command::new("setpriv");
+    command.args(["--groups", "0,27,44"]).arg(tool.get_program()).args(tool.get_args());
+    assert_eq!(command.env_clear().envs(&machine.env).status().unwrap().code(), Some(0));
+    assert_eq!(machine.output(), ["65534"]);
 }
 
 #[test]
