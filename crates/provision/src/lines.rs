@@ -133,10 +133,9 @@ fn last_line(block: &[u8]) -> Option<&[u8]> {
 
 /// Whether a block has no control characters but ends of lines and tabs.
 fn is_plain(block: &[u8]) -> bool {
-    // Counted and not searched, so that the compiler can look at many bytes at once.
-    block
-        .chunks(4_096)
-        .all(|chunk| chunk.iter().filter(|&&byte| byte < 0x20 && byte != b'\n' && byte != b'\t').count() == 0)
+    // In bytes and without an early exit, so that the compiler looks at many of them at once.
+    let control = |byte: u8| u8::from(byte < 0x20) & u8::from(byte != b'\n') & u8::from(byte != b'\t');
+    block.chunks(4_096).all(|chunk| chunk.iter().fold(0, |found, &byte| found | control(byte)) == 0)
 }
 
 /// What a terminal would show of a line in the end: behind the last carriage return that something follows.

@@ -119,9 +119,9 @@ impl LogFile {
         // The first one is the run's beginning, and stays.
         let dropped = if self.rotations > 1 { self.before } else { 0 };
         if self.rotations == 1 {
-            fs::rename(numbered(1), numbered(2))?;
+            renamed(&numbered(1), &numbered(2))?;
         }
-        fs::rename(&self.path, numbered(1))?;
+        renamed(&self.path, &numbered(1))?;
         self.before = self.size;
         self.rotations += 1;
         self.reopen(old)?;
@@ -158,6 +158,15 @@ impl LogFile {
         self.size = meta.len();
         self.file = Some(file);
         Ok(())
+    }
+}
+
+/// Gives a file a name that another may have. That one is removed first: a rename over it would have file systems write
+/// out what is dropped a moment later (ext4(5), `auto_da_alloc`).
+fn renamed(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::remove_file(to) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => fs::rename(from, to),
     }
 }
 
