@@ -134,24 +134,9 @@ impl Address {
         secrets
     }
 
-    /// The address of the plain text behind a page on which people read it, for sites where that is known.
-    pub fn raw_form(&self) -> Option<String> {
-        let parts: Vec<&str> = self.path.split('/').filter(|part| !part.is_empty()).collect();
-        let raw = match (self.name(), parts.as_slice()) {
-            ("gist.github.com", [user, id]) => format!("https://gist.github.com/{user}/{id}/raw"),
-            ("pastebin.com", [id]) => format!("https://pastebin.com/raw/{id}"),
-            ("github.com", [user, repository, "blob", rest @ ..]) if !rest.is_empty() => {
-                format!("https://raw.githubusercontent.com/{user}/{repository}/{}", rest.join("/"))
-            }
-            ("huggingface.co", [before @ .., "blob", revision, file]) if before.len() >= 2 => {
-                format!("https://huggingface.co/{}/resolve/{revision}/{file}", before.join("/"))
-            }
-            ("gitlab.com", [before @ .., "-", "blob", revision, file]) if before.len() >= 2 => {
-                format!("https://gitlab.com/{}/-/raw/{revision}/{file}", before.join("/"))
-            }
-            _ => return None,
-        };
-        Some(raw)
+    /// What follows the host, up to the query.
+    pub fn path(&self) -> &str {
+        &self.path
     }
 }
 
@@ -310,20 +295,5 @@ mod tests {
         for other in ["http://h/x", "https://h:444/x", "https://g/x"] {
             assert!(!first.same_origin(&address(other)), "{other}");
         }
-    }
-
-    #[test]
-    fn a_page_that_people_paste_has_its_raw_form_named() {
-        for (page, raw) in [
-            ("https://gist.github.com/ada/123", "https://gist.github.com/ada/123/raw"),
-            ("https://pastebin.com/abc", "https://pastebin.com/raw/abc"),
-            ("https://github.com/a/b/blob/main/x/y.sh", "https://raw.githubusercontent.com/a/b/main/x/y.sh"),
-            ("https://huggingface.co/a/b/blob/main/x.sh", "https://huggingface.co/a/b/resolve/main/x.sh"),
-            ("https://gitlab.com/a/b/-/blob/main/x.sh", "https://gitlab.com/a/b/-/raw/main/x.sh"),
-        ] {
-            assert_eq!(address(page).raw_form().as_deref(), Some(raw));
-            assert_eq!(address(raw).raw_form(), None, "{raw}");
-        }
-        assert_eq!(address("https://example.com/blob/x").raw_form(), None);
     }
 }

@@ -92,6 +92,7 @@ pub fn run(
             Cut::Told(signal) => format!("{signal} received: ending the script"),
         });
     }
+    lock.ending();
     // What it printed last comes before what we say about it.
     pump.drain(Duration::ZERO);
     // Not yet waited for: until then, nobody else can get the session's number.

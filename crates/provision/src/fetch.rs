@@ -51,25 +51,28 @@ pub fn fetch(
     let deadline = Instant::now() + patience.total;
     let mut pause = patience.pause;
     let mut tried = 1;
+    let mut earlier: Option<Failure> = None;
     loop {
         let trouble = match request::request(address, env, patience, deadline, &mut tell) {
             Ok(answer) => return Ok(answer),
             Err(trouble) => trouble,
         };
         let left = deadline.saturating_duration_since(Instant::now());
+        // That the time is over says less than what it was spent on.
+        let failure = earlier.filter(|_| left.is_zero()).unwrap_or_else(|| trouble.failure.clone());
         match next(&trouble, tried, pause, left, patience) {
             Some(pause) => {
-                let failure = &trouble.failure.cause;
-                tell(&format!("{failure}; trying again in {} s", pause.as_secs_f64().ceil()));
+                tell(&format!("{}; trying again in {} s", failure.cause, pause.as_secs_f64().ceil()));
                 // Nothing to wait for: the point is to leave the host alone for a while.
                 thread::sleep(pause);
             }
             None if tried > 1 => {
-                let cause = format!("{} (tried {tried} times)", trouble.failure.cause);
-                return Err(Failure { cause, ..trouble.failure });
+                let cause = format!("{} (tried {tried} times)", failure.cause);
+                return Err(Failure { cause, ..failure });
             }
-            None => return Err(trouble.failure),
+            None => return Err(failure),
         }
+        earlier = Some(failure);
         tried += 1;
         pause *= 2;
     }

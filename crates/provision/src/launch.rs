@@ -61,9 +61,9 @@ fn become_user(launch: &Launch) -> Result<()> {
         bail!("provision has ended");
     }
     SigSet::empty().thread_set_mask().context("cannot set the signal mask")?;
-    let name = std::ffi::CString::new(account.name.as_str()).context("an account's name")?;
     let cannot = || format!("cannot become {}", account.name);
-    unistd::initgroups(&name, Gid::from_raw(account.gid)).with_context(cannot)?;
+    let groups: Vec<Gid> = account.groups()?.into_iter().map(Gid::from_raw).collect();
+    unistd::setgroups(&groups).with_context(cannot)?;
     unistd::setgid(Gid::from_raw(account.gid)).with_context(cannot)?;
     unistd::setuid(Uid::from_raw(account.uid)).with_context(cannot)?;
     // Only now, because a change of the user takes it away (prctl(2)).

@@ -2,13 +2,17 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use kit::wait;
 
+use crate::account;
+
+/// More digits than a process number has.
+const LONGEST_NUMBER: usize = 10;
 const GROUP: &str = "leonardo";
 /// Somebody who asks for the status holds the lock for microseconds.
 const LOOK: Duration = Duration::from_millis(300);
@@ -33,7 +37,6 @@ impl Lock {
             .custom_flags(nix::libc::O_NOFOLLOW)
             .open(path)
             .with_context(cannot)?;
-        let mut run = None;
         let mut try_once = || match file.try_lock() {
             Ok(()) => Some(Ok(())),
             Err(TryLockError::WouldBlock) => None,
@@ -41,23 +44,31 @@ impl Lock {
         };
         let mut taken = wait::until(LOOK, "the lock", &mut try_once).ok();
         if taken.is_none() {
-            run = holder(path);
-            let deadline = match run {
+            let deadline = match holder(path) {
                 Some(_) if patient => Duration::MAX,
-                Some(_) => Duration::ZERO,
+                Some(process) => bail!("the script runs already, in process {process}"),
                 None => CLEANING,
             };
             taken = wait::until(deadline, "the lock", &mut try_once).ok();
         }
         match taken {
             Some(result) => result.with_context(cannot)?,
-            None => match run {
-                Some(process) => bail!("the script runs already, in process {process}"),
-                None => bail!("what is left of an earlier run does not end"),
-            },
+            None => bail!("what is left of an earlier run does not end"),
         }
         write_holder(&mut file).with_context(cannot)?;
         Ok(Self(file))
+    }
+
+    /// Says that the script is being ended: whoever comes next may wait for that.
+    pub fn ending(&self) {
+        // In place, and thus on a full disk too. A failure means that whoever comes next is told that it runs.
+        let _ = self.0.write_all_at(&[b' '; LONGEST_NUMBER], 0);
+    }
+
+    /// Lets go of the lock, also for the guard, which may take a moment longer.
+    pub fn release(&self) {
+        // It ends with its last descriptor anyway.
+        let _ = self.0.unlock();
     }
 
     /// Whether a run is under way, or what it left is being ended; nothing if the lock cannot be looked at.
@@ -76,8 +87,8 @@ impl Lock {
 
 /// The file says whose it is, for messages; members of the group may look at it.
 fn write_holder(file: &mut File) -> io::Result<()> {
-    if let Some(group) = uzers::get_group_by_name(GROUP) {
-        nix::unistd::fchown(&*file, None, Some(group.gid().into()))?;
+    if let Some(group) = account::group(GROUP) {
+        nix::unistd::fchown(&*file, None, Some(group.into()))?;
     }
     file.set_permissions(std::fs::Permissions::from_mode(0o640))?;
     file.set_len(0)?;
@@ -87,11 +98,11 @@ fn write_holder(file: &mut File) -> io::Result<()> {
     Ok(())
 }
 
-/// The process that holds the lock, if it is a living `provision`.
-pub fn holder(path: &Path) -> Option<u32> {
+/// The process whose script runs under the lock, if it is a living `provision` and is not ending it.
+fn holder(path: &Path) -> Option<u32> {
     let mut text = String::new();
     File::open(path).ok()?.take(20).read_to_string(&mut text).ok()?;
-    let process: u32 = text.parse().ok()?;
+    let process: u32 = text.trim().parse().ok()?;
     let stat = std::fs::read(format!("/proc/{process}/stat")).ok()?;
     crate::session::Process::parse(&stat)
         .is_some_and(|found| found.name == "provision" && found.lives)
@@ -114,6 +125,10 @@ mod tests {
         assert_eq!(Lock::is_held(&path), Some(true), "another descriptor keeps it");
         drop(second);
         assert_eq!(Lock::is_held(&path), Some(false));
-        drop(Lock::take(&path, false).unwrap());
+        let lock = Lock::take(&path, false).unwrap();
+        let second = lock.0.try_clone().unwrap();
+        lock.release();
+        assert_eq!(Lock::is_held(&path), Some(false), "released for all");
+        drop(second);
     }
 }

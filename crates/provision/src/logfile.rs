@@ -1,7 +1,7 @@
 //! The log of provisioning: bounded, and never a reason for the script to wait or to fail.
 //!
-//! Three files at most: `provisioning.log`, where it goes on; `.1`, how this run began, or the one before; `.2`, what came
-//! last before `provisioning.log`. What was between `.1` and `.2` is dropped and counted.
+//! Three files at most: `provisioning.log`, where it goes on; `.1`, what came last before it; `.2`, how the run began. What
+//! was between `.2` and `.1` is dropped and counted.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -20,10 +20,10 @@ pub struct LogFile {
     file: Option<File>,
     size: u64,
     limit: u64,
-    /// Whether `.1` has the beginning of this run.
-    head_kept: bool,
-    /// Whether `.2` has something of this run.
-    middle_kept: u64,
+    /// How often this run has begun a new file.
+    rotations: u32,
+    /// The size of `.1`, in bytes.
+    before: u64,
     /// Whether the last line lacks its end, because there was no room for it.
     torn: bool,
     lost: u64,
@@ -38,8 +38,8 @@ impl LogFile {
             file: None,
             size: 0,
             limit,
-            head_kept: false,
-            middle_kept: 0,
+            rotations: 0,
+            before: 0,
             torn: false,
             lost: 0,
             trouble: None,
@@ -116,22 +116,22 @@ impl LogFile {
             PathBuf::from(name)
         };
         let old = self.file.as_ref().map(File::metadata).transpose()?;
-        let dropped = self.middle_kept;
-        if self.head_kept {
-            fs::rename(&self.path, numbered(2))?;
-            self.middle_kept = self.size;
-        } else {
-            fs::rename(&self.path, numbered(1))?;
-            self.head_kept = true;
+        // The first one is the run's beginning, and stays.
+        let dropped = if self.rotations > 1 { self.before } else { 0 };
+        if self.rotations == 1 {
+            renamed(&numbered(1), &numbered(2))?;
         }
+        renamed(&self.path, &numbered(1))?;
+        self.before = self.size;
+        self.rotations += 1;
         self.reopen(old)?;
         if dropped > 0 {
             let line = format!(
                 "{} provision: another {} of output are dropped, from between {} and {}\n",
                 kit::clock::written(std::time::SystemTime::now()),
                 units::bytes(dropped),
-                numbered(1).display(),
-                numbered(2).display()
+                numbered(2).display(),
+                numbered(1).display()
             );
             self.append(line.as_bytes()).map_err(|(_, error)| error)?;
         }
@@ -161,6 +161,15 @@ impl LogFile {
     }
 }
 
+/// Gives a file a name that another may have. That one is removed first: a rename over it would have file systems write
+/// out what is dropped a moment later (ext4(5), `auto_da_alloc`).
+fn renamed(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::remove_file(to) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => fs::rename(from, to),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,10 +186,10 @@ mod tests {
         }
         assert_eq!(log.loss(), None);
         let read = |suffix: &str| fs::read_to_string(dir.path().join(format!("p.log{suffix}"))).unwrap();
-        assert!(read(".1").starts_with("earlier\nline number 10\n"));
+        assert!(read(".2").starts_with("earlier\nline number 10\n"));
         assert!(read("").ends_with("line number 98\n"));
         assert!(read("").contains("of output are dropped, from between "));
-        assert!(read(".2").contains("line number "));
+        assert!(read(".1").contains("line number "));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o604);
     }

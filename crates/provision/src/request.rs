@@ -11,16 +11,21 @@ use rustls::crypto::ring;
 use ureq::http::Response;
 use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER};
 use ureq::tls::{RootCerts, TlsConfig};
+use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body, Error, Timeout};
 
 use crate::address::{Address, NoAddress, Scheme};
 use crate::content::LARGEST;
 use crate::failure::Failure;
 use crate::fetch::Patience;
+use crate::names::Names;
 use crate::proxy;
 
 /// How often one host may send us to the next.
 const REDIRECTS: usize = 5;
+/// How a connection ends that nobody has ended properly.
+const BREAKS: [io::ErrorKind; 3] =
+    [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset, io::ErrorKind::ConnectionAborted];
 const AGENT: &str = concat!("leonardo-provision/", env!("CARGO_PKG_VERSION"));
 
 /// What a host sent.
@@ -94,10 +99,12 @@ fn ask(
     left: Duration,
 ) -> Result<Response<Body>, Trouble> {
     let proxy = proxy::of(address, env).map_err(Trouble::for_good)?;
+    let through =
+        proxy.as_ref().map(|proxy| format!(", through the proxy {}:{}", proxy.host(), proxy.port()));
     let tls = TlsConfig::builder()
         .root_certs(RootCerts::PlatformVerifier)
         .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()));
-    let agent: Agent = Agent::config_builder()
+    let config = Agent::config_builder()
         .http_status_as_error(false)
         // They are followed here, by rules of our own.
         .max_redirects(0)
@@ -111,13 +118,13 @@ fn ask(
         .timeout_global(Some(left))
         .proxy(proxy)
         .tls_config(tls.build())
-        .build()
-        .into();
+        .build();
+    let agent = Agent::with_parts(config, DefaultConnector::default(), Names);
     let mut request = agent.get(address.request());
     if let Some(login) = login {
         request = request.header(AUTHORIZATION, format!("Basic {}", BASE64_STANDARD.encode(login)));
     }
-    request.call().map_err(|error| in_words(&error, address, patience))
+    request.call().map_err(|error| in_words(&error, address, through.as_deref(), patience))
 }
 
 /// Where the answer sends us, unless that is somewhere nobody should be sent.
@@ -184,7 +191,7 @@ fn body(response: &mut Response<Body>, address: &Address, patience: &Patience) -
             "the script itself may download what is large",
         ))),
         Ok(_) => Ok(bytes),
-        Err(error) => Err(in_words(&Error::from(error), address, patience)),
+        Err(error) => Err(in_words(&Error::from(error), address, None, patience)),
     }
 }
 
@@ -193,7 +200,7 @@ fn header(response: &Response<Body>, name: &HeaderName) -> Option<String> {
 }
 
 /// What went wrong below HTTP.
-fn in_words(error: &Error, address: &Address, patience: &Patience) -> Trouble {
+fn in_words(error: &Error, address: &Address, through: Option<&str>, patience: &Patience) -> Trouble {
     let host = &address.host;
     let seconds = |time: Duration| format!("{} s", time.as_secs_f64());
     let network = "see whether the container reaches the internet, then type: supervisorctl start boot";
@@ -212,19 +219,10 @@ fn in_words(error: &Error, address: &Address, patience: &Patience) -> Trouble {
             format!("{address} did not come within {}", seconds(patience.total))
         }
         Error::Timeout(_) => format!("{host} sent nothing for {}", seconds(patience.stall)),
-        Error::HostNotFound => format!("there is no host {}", address.name()),
-        Error::Rustls(reason) => {
-            let cause = format!("{host} cannot be trusted: {reason}");
-            let hint = "a certificate authority of your own: mount its certificate and set SSL_CERT_FILE to its path";
-            return Trouble::for_good(Failure::unreachable(cause, hint));
-        }
-        Error::Io(reason) if tls(reason).is_some() => {
-            let reason = tls(reason).map(ToString::to_string).unwrap_or_default();
-            let cause = format!("{host} cannot be trusted: {reason}");
-            let hint = "a certificate authority of your own: mount its certificate and set SSL_CERT_FILE to its path";
-            return Trouble::for_good(Failure::unreachable(cause, hint));
-        }
-        Error::Io(reason) if matches!(reason.kind(), io::ErrorKind::UnexpectedEof) => return broke_off(),
+        Error::HostNotFound => format!("the name {} is not known, or no name server answers", address.name()),
+        Error::Rustls(reason) => return not_trusted(host, reason),
+        Error::Io(reason) if let Some(reason) = tls(reason) => return not_trusted(host, reason),
+        Error::Io(reason) if BREAKS.contains(&reason.kind()) => return broke_off(),
         Error::Protocol(_) | Error::BodyStalled | Error::Decompress(..) => return broke_off(),
         Error::BadUri(_) => {
             return Trouble::for_good(Failure::new(
@@ -233,9 +231,17 @@ fn in_words(error: &Error, address: &Address, patience: &Patience) -> Trouble {
             ));
         }
         Error::ConnectProxyFailed(reason) => format!("the proxy does not connect with {host}: {reason}"),
+        Error::Io(reason) => format!("cannot fetch {address}: {reason}"),
         other => format!("cannot fetch {address}: {other}"),
     };
-    Trouble::passing(Failure::unreachable(cause, network))
+    Trouble::passing(Failure::unreachable(format!("{cause}{}", through.unwrap_or_default()), network))
+}
+
+fn not_trusted(host: &str, reason: &rustls::Error) -> Trouble {
+    Trouble::for_good(Failure::unreachable(
+        format!("{host} cannot be trusted: {reason}"),
+        "a certificate authority of your own: mount its certificate and set SSL_CERT_FILE to its path",
+    ))
 }
 
 /// A refusal of TLS inside an I/O error, as the handshake returns it.

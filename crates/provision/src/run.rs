@@ -12,6 +12,7 @@ use crate::account::Account;
 use crate::child::{self, Finish, Task, code_and_signal};
 use crate::cli::{Cli, Run};
 use crate::content;
+use crate::decision::{Decision, decide};
 use crate::failure::Failure;
 use crate::fetch::Patience;
 use crate::launch;
@@ -238,6 +239,7 @@ impl Provision<'_> {
             cause: wrong.as_ref().map(|wrong| wrong.cause.clone()),
         });
         self.conclude(report, &finish, wrong);
+        lock.release();
         noted.map_err(|error| internal(&error))
     }
 
@@ -277,25 +279,6 @@ impl Provision<'_> {
     }
 }
 
-/// Whether a script is to be run.
-#[derive(Debug, PartialEq, Eq)]
-enum Decision {
-    Unchanged,
-    /// With the reason.
-    Run(&'static str),
-}
-
-fn decide(last: Option<&Record>, digest: &str, force: bool) -> Decision {
-    match last {
-        Some(last) if last.digest != digest => Decision::Run("because it is not the script of the last time"),
-        Some(last) if last.ended.is_none() => Decision::Run("because the last time was cut short"),
-        Some(last) if !last.ended_well() => Decision::Run("because it failed the last time"),
-        Some(_) if force => Decision::Run("because of --force"),
-        Some(_) => Decision::Unchanged,
-        None => Decision::Run("for the first time"),
-    }
-}
-
 /// Something of the container's own that does not work.
 fn internal(error: &anyhow::Error) -> Failure {
     let hint = kit::exit::hint(error).unwrap_or_else(|| {
@@ -306,39 +289,4 @@ fn internal(error: &anyhow::Error) -> Failure {
 
 fn failed(report: Report, failure: Failure) -> Report {
     Report { outcome: ReportOutcome::Failed, cause: Some(failure.cause), hint: Some(failure.hint), ..report }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn record(digest: &str, cause: Option<&str>) -> Record {
-        Record {
-            source: "s".into(),
-            digest: digest.into(),
-            began: "t".into(),
-            ended: Some(Ended {
-                at: "u".into(),
-                exit_code: Some(0),
-                signal: None,
-                cause: cause.map(str::to_owned),
-            }),
-        }
-    }
-
-    #[test]
-    fn only_the_very_script_that_ended_well_is_left_alone() {
-        let well = record("a", None);
-        let cut_short = Record { ended: None, ..well.clone() };
-        assert_eq!(decide(Some(&well), "a", false), Decision::Unchanged);
-        for (last, digest, force, why) in [
-            (None, "a", false, "for the first time"),
-            (Some(&well), "b", false, "because it is not the script of the last time"),
-            (Some(&well), "a", true, "because of --force"),
-            (Some(&cut_short), "a", false, "because the last time was cut short"),
-            (Some(&record("a", Some("x"))), "a", false, "because it failed the last time"),
-        ] {
-            assert_eq!(decide(last, digest, force), Decision::Run(why));
-        }
-    }
 }

@@ -12,6 +12,7 @@ use crate::address::{self, Address, Scheme};
 use crate::content::{self, LARGEST, Mended};
 use crate::failure::Failure;
 use crate::fetch::{self, Patience};
+use crate::pages;
 
 /// The setting that names the script.
 const SETTING: &str = "PROVISIONING_SCRIPT";
@@ -120,7 +121,7 @@ fn in_words(mended: &Mended) -> String {
 /// What to do about something that is not a script.
 fn hint(source: &Source) -> String {
     match source {
-        Source::Address(address) => match address.raw_form() {
+        Source::Address(address) => match pages::raw_form(address) {
             Some(raw) => format!("that is a page for people; the script itself is at {raw}"),
             None => "the address must lead to the plain text: look for a link or button named \"raw\"".into(),
         },

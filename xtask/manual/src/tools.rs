@@ -63,6 +63,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { command: init::command, section: Section::System, passes_on: PassesOn::Server("supervisord") },
     Tool { command: logtail::command, section: Section::User, passes_on: PassesOn::Nothing },
     Tool { command: portal_link::command, section: Section::User, passes_on: PassesOn::Nothing },
+    Tool { command: provision::command, section: Section::User, passes_on: PassesOn::Nothing },
     Tool { command: service_portal::command, section: Section::System, passes_on: PassesOn::Nothing },
     Tool { command: set_web_credentials::command, section: Section::System, passes_on: PassesOn::Nothing },
     Tool { command: share::command, section: Section::User, passes_on: PassesOn::Nothing },

@@ -5,6 +5,7 @@ mod gate;
 mod http;
 mod load;
 mod logtail;
+mod provision;
 mod rotation;
 mod spread;
 mod storage;
@@ -38,6 +39,8 @@ enum What {
     Workspace(workspace::Args),
     /// How much logtail takes, how soon a line is shown, and its memory; needs no engine
     Logtail(logtail::Args),
+    /// How much of a script's output provision takes, its memory, and its cost without anything to do; needs no engine
+    Provision(provision::Args),
 }
 
 /// Runs a measurement and prints its table.
@@ -48,6 +51,7 @@ pub fn run(args: &Args) -> Outcome {
         What::Storage(storage) => storage::run(storage)?,
         What::Workspace(workspace) => workspace::run(workspace, args.choice)?,
         What::Logtail(logtail) => logtail::run(logtail)?,
+        What::Provision(provision) => provision::run(provision)?,
     }
     Ok(Exit::Done)
 }

@@ -26,6 +26,7 @@ fn every_tool_runs_and_explains_itself() {
             "init",
             "logtail",
             "portal-link",
+            "provision",
             "service-portal",
             "set-web-credentials",
             "share",

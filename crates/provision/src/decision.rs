@@ -1,0 +1,59 @@
+//! Whether a script runs: once it has ended well, never again by itself.
+
+use crate::state::Record;
+
+/// Whether a script is to be run.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Decision {
+    Unchanged,
+    /// With the reason.
+    Run(&'static str),
+}
+
+/// Decides; `digest` is of the script that was asked for.
+pub fn decide(last: Option<&Record>, digest: &str, force: bool) -> Decision {
+    match last {
+        Some(last) if last.digest != digest => Decision::Run("because it is not the script of the last time"),
+        Some(last) if last.ended.is_none() => Decision::Run("because the last time was cut short"),
+        Some(last) if !last.ended_well() => Decision::Run("because it failed the last time"),
+        Some(_) if force => Decision::Run("because of --force"),
+        Some(_) => Decision::Unchanged,
+        None => Decision::Run("for the first time"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Ended;
+
+    fn record(digest: &str, cause: Option<&str>) -> Record {
+        Record {
+            source: "s".into(),
+            digest: digest.into(),
+            began: "t".into(),
+            ended: Some(Ended {
+                at: "u".into(),
+                exit_code: Some(0),
+                signal: None,
+                cause: cause.map(str::to_owned),
+            }),
+        }
+    }
+
+    #[test]
+    fn only_the_very_script_that_ended_well_is_left_alone() {
+        let well = record("a", None);
+        let cut_short = Record { ended: None, ..well.clone() };
+        assert_eq!(decide(Some(&well), "a", false), Decision::Unchanged);
+        for (last, digest, force, why) in [
+            (None, "a", false, "for the first time"),
+            (Some(&well), "b", false, "because it is not the script of the last time"),
+            (Some(&well), "a", true, "because of --force"),
+            (Some(&cut_short), "a", false, "because the last time was cut short"),
+            (Some(&record("a", Some("x"))), "a", false, "because it failed the last time"),
+        ] {
+            assert_eq!(decide(last, digest, force), Decision::Run(why));
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! What comes of every answer that a server can give: the words, the exit code, and that nothing ran.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, UdpSocket};
+use std::process::Command;
+
+use nix::sys::socket::{setsockopt, sockopt};
+use provision::ReportOutcome::{Failed, Ran, Unchanged};
+
+use crate::machine::{Machine, said};
+use crate::server::{Server, answer, redirect, script, stall, wait_a_moment};
+
+/// Writes a file if it is run.
+const SCRIPT: &str = "echo ran >> $WORKSPACE/ran\n";
+
+fn fetch(server: &Server) -> (Machine, crate::machine::Said) {
+    let mut machine = Machine::new();
+    machine.set("PROVISIONING_SCRIPT", server.url("/x.sh"));
+    let said = machine.run();
+    (machine, said)
+}
+
+/// The server's answer makes provisioning fail with these words, in which `HOST` is the server.
+#[track_caller]
+fn refused(server: &Server, tries: usize, cause: &str, hint: &str) {
+    let (machine, said) = fetch(server);
+    assert_eq!(said.report.cause.as_deref(), Some(cause.replace("HOST", &server.host).as_str()));
+    assert_eq!(said.report.hint.as_deref(), Some(hint));
+    assert_eq!((said.report.outcome, said.code), (Failed, Some(1)));
+    assert_eq!((server.heads().len(), machine.read("work/ran").as_str()), (tries, ""));
+    let last: Vec<String> = machine.log().into_iter().rev().take(2).collect();
+    assert_eq!(last[1], format!("provision: failed: {}", said.report.cause.unwrap()));
+    assert_eq!(last[0], format!("provision: hint: {hint}"));
+    assert_eq!(machine.status()["state"], "has not run");
+    assert!(said.stderr.contains(&cause.replace("HOST", &server.host)), "{}", said.stderr);
+}
+
+const BROWSER: &str = "look at the address in a browser without being logged in: it must show the script";
+const LATER: &str = "look at the address in a browser, and try again later: supervisorctl start boot";
+const NETWORK: &str = "see whether the container reaches the internet, then type: supervisorctl start boot";
+const RAW: &str = "the address must lead to the plain text: look for a link or button named \"raw\"";
+const ELSEWHERE: &str = "use the address to which it leads in the end";
+
+#[test]
+fn a_404_with_a_script_in_it_is_not_run() {
+    let server = Server::saying(answer("404 Not Found", "", SCRIPT.as_bytes()));
+    refused(&server, 1, "http://HOST/x.sh answers 404 Not Found", BROWSER);
+}
+
+#[test]
+fn a_server_that_asks_for_a_login_is_not_asked_again() {
+    for status in ["401 Unauthorized", "403 Forbidden"] {
+        let server = Server::saying(answer(status, "WWW-Authenticate: Basic\r\n", b""));
+        let cause = format!("http://HOST/x.sh answers {status}");
+        refused(
+            &server,
+            1,
+            &cause,
+            "the script must be readable without a login, or with one in the address",
+        );
+    }
+}
+
+#[test]
+fn a_server_that_is_not_well_is_asked_four_times() {
+    for status in ["500 Internal Server Error", "503 Service Unavailable", "429 Too Many Requests"] {
+        let server = Server::saying(answer(status, "", b"<html>"));
+        refused(&server, 4, &format!("http://HOST/x.sh answers {status} (tried 4 times)"), LATER);
+    }
+}
+
+#[test]
+fn a_server_that_gets_well_is_believed() {
+    let server = Server::new(|number, _, stream| {
+        let bad = answer("503 Service Unavailable", "Retry-After: 0\r\n", b"");
+        let _ = stream.write_all(if number < 2 { &bad } else { b"" });
+        if number == 2 {
+            let _ = stream.write_all(&script(SCRIPT));
+        }
+    });
+    let (machine, said) = fetch(&server);
+    assert_eq!((said.report.outcome, said.code, server.heads().len()), (Ran, Some(0), 3));
+    assert_eq!(machine.read("work/ran"), "ran\n");
+    let again =
+        format!("provision: {} answers 503 Service Unavailable; trying again in 1 s", server.url("/x.sh"));
+    assert_eq!(machine.log().iter().filter(|line| **line == again).count(), 2);
+}
+
+#[test]
+fn pages_are_refused_by_what_they_are_called_and_by_what_they_are() {
+    let page = answer("200 OK", "Content-Type: text/html; charset=utf-8\r\n", b"please log in");
+    refused(&Server::saying(page), 1, "http://HOST/x.sh is not a script, but an HTML page", RAW);
+    let page = script("\n<!DOCTYPE html><html>");
+    refused(&Server::saying(page), 1, "http://HOST/x.sh is not a script, but an HTML page", RAW);
+}
+
+#[test]
+fn what_is_not_text_is_called_by_its_name() {
+    let utf16: Vec<u8> = "\u{feff}echo hello\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (body, name) in [
+        (&b""[..], "empty"),
+        (b" \r\n\n", "empty"),
+        (b"\x7fELF\x02\x01\x01\0", "a program"),
+        (b"PK\x03\x04", "a zip archive"),
+        (b"echo\0hello, and this is long enough to be no UTF-16\n", "binary"),
+        (&utf16, "UTF-16 text; save it as UTF-8"),
+    ] {
+        let cause = format!("http://HOST/x.sh is not a script, but {name}");
+        refused(&Server::saying(script(body)), 1, &cause, RAW);
+    }
+}
+
+#[test]
+fn a_204_is_no_script() {
+    let server = Server::saying("HTTP/1.1 204 No Content\r\n\r\n");
+    refused(&server, 1, "http://HOST/x.sh answers 204 No Content", LATER);
+}
+
+const TOO_LARGE: &str = "http://HOST/x.sh sends more than 1.0 MB, which is no script";
+const LARGE_HINT: &str = "the script itself may download what is large";
+
+#[test]
+fn a_body_that_never_ends_is_cut_off() {
+    let server = Server::new(|_, _, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+        while stream.write_all(&[b'#'; 10_000]).is_ok() {}
+    });
+    refused(&server, 1, TOO_LARGE, LARGE_HINT);
+}
+
+#[test]
+fn a_gzip_bomb_is_cut_off_where_its_content_is_too_large() {
+    let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    for _ in 0..100 {
+        bomb.write_all(&vec![b'#'; 1_000_000]).unwrap();
+    }
+    let server = Server::saying(answer("200 OK", "Content-Encoding: gzip\r\n", &bomb.finish().unwrap()));
+    refused(&server, 1, TOO_LARGE, LARGE_HINT);
+}
+
+#[test]
+fn a_gzipped_script_runs_and_a_cut_one_does_not() {
+    let mut zipped = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    zipped.write_all(SCRIPT.as_bytes()).unwrap();
+    let zipped = zipped.finish().unwrap();
+    let (machine, said) = fetch(&Server::saying(answer("200 OK", "Content-Encoding: gzip\r\n", &zipped)));
+    assert_eq!((said.report.outcome, machine.read("work/ran").as_str()), (Ran, "ran\n"));
+    let cut = &zipped[..zipped.len() - 10];
+    let server = Server::saying(answer("200 OK", "Content-Encoding: gzip\r\n", cut));
+    refused(&server, 4, "the answer of http://HOST/x.sh broke off (tried 4 times)", NETWORK);
+}
+
+#[test]
+fn a_body_that_breaks_off_is_never_half_a_script() {
+    let whole = script("echo ran >> $WORKSPACE/ran\n# the rest\n");
+    let half = whole[..whole.len() - 5].to_vec();
+    refused(&Server::saying(half), 4, "the answer of http://HOST/x.sh broke off (tried 4 times)", NETWORK);
+    let chunked =
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1b\r\necho ran >> $WORKSPACE/ran\n\r\n";
+    let server = Server::saying(chunked);
+    refused(&server, 4, "the answer of http://HOST/x.sh broke off (tried 4 times)", NETWORK);
+}
+
+#[test]
+fn a_connection_that_is_reset_in_the_middle_is_tried_again() {
+    let reset = Server::over(
+        |mut stream| {
+            let _ = stream.read(&mut [0; 4_096]);
+            let _ = stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\necho ran >> $WORKSPACE/ran\n");
+            let abruptly = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+            setsockopt(&stream, sockopt::Linger, &abruptly).unwrap();
+            None
+        },
+        |_, _, _| (),
+    );
+    let (machine, said) = fetch(&reset);
+    let cause = format!("the answer of {} broke off (tried 4 times)", reset.url("/x.sh"));
+    assert_eq!((said.report.cause, machine.read("work/ran").as_str()), (Some(cause), ""));
+}
+
+#[test]
+fn a_length_that_is_too_small_counts_as_http_says() {
+    let whole = b"echo one >> $WORKSPACE/ran\n";
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", whole.len());
+    let server = Server::saying([head.as_bytes(), whole, b"echo two >> $WORKSPACE/ran\n"].concat());
+    let (machine, said) = fetch(&server);
+    assert_eq!((said.report.outcome, machine.read("work/ran").as_str()), (Ran, "one\n"));
+}
+
+#[test]
+fn a_server_that_stops_in_the_middle_is_given_up() {
+    let heads = Server::new(|_, _, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Le");
+        stall(stream);
+    });
+    refused(&heads, 4, "HOST sent nothing for 0.6 s (tried 4 times)", NETWORK);
+    let bodies = Server::new(|_, _, stream| {
+        let _ =
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\necho ran >> $WORKSPACE/ran\n");
+        stall(stream);
+    });
+    refused(&bodies, 4, "HOST sent nothing for 0.6 s (tried 4 times)", NETWORK);
+}
+
+#[test]
+fn a_server_that_drips_is_given_up_in_the_end() {
+    let server = Server::new(|_, _, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n");
+        while stream.write_all(b"#").and_then(|()| stream.flush()).is_ok() {
+            wait_a_moment();
+        }
+    });
+    refused(&server, 1, "http://HOST/x.sh did not come within 2.4 s", NETWORK);
+}
+
+#[test]
+fn other_content_at_the_second_try_is_not_mixed_with_the_first() {
+    let server = Server::new(|number, _, stream| {
+        if number == 0 {
+            let _ = stream.write_all(
+                b"HTTP/1.1 200 OK\r\nETag: \"1\"\r\nContent-Length: 1000\r\n\r\necho one >> $WORKSPACE/ran\n",
+            );
+        } else {
+            let body = b"echo two >> $WORKSPACE/ran\n";
+            let _ = stream.write_all(&answer("200 OK", "ETag: \"2\"\r\n", body));
+        }
+    });
+    let (machine, said) = fetch(&server);
+    assert_eq!((said.report.outcome, machine.read("work/ran").as_str()), (Ran, "two\n"));
+}
+
+#[test]
+fn redirects_are_followed_and_the_last_host_is_named() {
+    let last = Server::saying(script(SCRIPT));
+    let target = last.url("/real.sh");
+    let first = Server::new(move |number, _, stream| {
+        let _ = stream.write_all(&redirect(if number == 0 { "y/../z.sh?token=sesame" } else { &target }));
+    });
+    let mut machine = Machine::new();
+    let login = first.url("/a/x.sh").replace("http://", "http://ada:opensesame@");
+    machine.set("PROVISIONING_SCRIPT", login);
+    let said = machine.run();
+    assert_eq!((said.report.outcome, machine.read("work/ran").as_str()), (Ran, "ran\n"));
+    assert_eq!(said.report.source, Some(first.url("/a/x.sh")));
+    let steps = machine.log();
+    assert_eq!(steps[0], format!("provision: fetching {}", first.url("/a/x.sh")));
+    assert!(steps.contains(&format!("provision: redirected to {}?…", first.url("/a/z.sh"))), "{steps:?}");
+    assert!(steps.contains(&format!("provision: redirected to another host: {}", last.url("/real.sh"))));
+    // ada:opensesame
+    let login = "authorization: basic ywrhom9wzw5zzxnhbwu=";
+    let has_login = |head: &String| head.to_lowercase().contains(login);
+    assert!(first.heads().iter().all(has_login), "{:?}", first.heads());
+    assert!(!last.heads().iter().any(|head| head.to_lowercase().contains("authorization")));
+    assert_eq!(machine.notes(), [format!("fetching {}", first.url("/a/x.sh")), "running".into()]);
+    assert!(first.heads()[1].starts_with("GET /a/z.sh?token=sesame HTTP/1.1\r\n"));
+    let everything = [
+        machine.read("provisioning.log"),
+        machine.read("boot.jsonl"),
+        machine.read("state/state.json"),
+        said.stderr,
+    ]
+    .concat();
+    assert!(!everything.contains("sesame"), "{everything}");
+}
+
+#[test]
+fn redirects_that_lead_nowhere_good_are_not_followed() {
+    let circle = Server::new(|number, _, stream| {
+        let _ = stream.write_all(&redirect(if number == 0 { "/y" } else { "/x.sh" }));
+    });
+    let way = "redirects go in a circle: http://HOST/x.sh -> http://HOST/y -> http://HOST/x.sh";
+    refused(&circle, 2, way, ELSEWHERE);
+    let endless = Server::new(|number, _, stream| drop(stream.write_all(&redirect(&format!("/{number}")))));
+    refused(&endless, 6, "http://HOST/x.sh redirects more than 5 times, at last to http://HOST/5", ELSEWHERE);
+    for (target, cause) in [
+        (
+            "file:///etc/passwd",
+            "http://HOST/x.sh redirects to \"file\":, and only http and https are fetched",
+        ),
+        ("ftp://h/x", "http://HOST/x.sh redirects to \"ftp\":, and only http and https are fetched"),
+        ("http://", "http://HOST/x.sh redirects to something that is not a URL"),
+    ] {
+        refused(&Server::saying(redirect(target)), 1, cause, ELSEWHERE);
+    }
+    let nowhere = Server::saying(answer("301 Moved Permanently", "", b""));
+    refused(&nowhere, 1, "http://HOST/x.sh answers 301 without saying where to", ELSEWHERE);
+}
+
+#[test]
+fn a_digest_decides_and_a_wrong_one_is_named() {
+    let server = Server::saying(script(SCRIPT));
+    let digest = "b5e3e5b5b2d0f5a3b1c0a7b4c2d9e6f1b5e3e5b5b2d0f5a3b1c0a7b4c2d9e6f1";
+    let mut machine = Machine::new();
+    machine.set("PROVISIONING_SCRIPT", server.url("/x.sh")).set("PROVISIONING_SCRIPT_SHA256", digest);
+    let wrong = machine.run();
+    let real = wrong.report.cause.as_ref().unwrap().split_whitespace().rev().nth(3).unwrap().to_owned();
+    let cause = format!(
+        "{} is not what PROVISIONING_SCRIPT_SHA256 says: it has {real} instead of {digest}",
+        server.url("/x.sh")
+    );
+    assert_eq!((wrong.report.outcome, wrong.report.cause), (Failed, Some(cause)));
+    machine.set("PROVISIONING_SCRIPT_SHA256", "abc");
+    let malformed = machine.run();
+    let cause = "PROVISIONING_SCRIPT_SHA256 is not 64 hexadecimal digits";
+    assert_eq!((malformed.report.outcome, malformed.report.cause.as_deref()), (Failed, Some(cause)));
+    assert_eq!(machine.read("work/ran"), "");
+    machine.set("PROVISIONING_SCRIPT_SHA256", format!("SHA256:{}", real.to_uppercase()));
+    let right = machine.run();
+    assert_eq!((right.report.outcome, right.report.digest), (Ran, Some(real.clone())));
+    assert_eq!(machine.read("work/ran"), "ran\n");
+    // What is named by its digest and has ended well is not even asked for.
+    let asked = server.heads().len();
+    assert_eq!((machine.run().report.outcome, server.heads().len()), (Unchanged, asked));
+}
+
+#[test]
+fn what_windows_leaves_in_a_script_is_mended_and_said() {
+    let server =
+        Server::saying(script("\u{feff}#!/bin/bash\r\nfor i in 1 2\r\ndo echo \"[$i]\"\r\ndone\r\n"));
+    let (machine, said) = fetch(&server);
+    assert_eq!((said.report.outcome, machine.output()), (Ran, vec!["[1]".to_owned(), "[2]".to_owned()]));
+    let mended = "provision: mended: a byte order mark was removed, and 4 line ends of Windows were changed";
+    assert!(machine.log().contains(&mended.to_owned()), "{:?}", machine.log());
+}
+
+#[test]
+fn a_host_that_is_gone_does_not_matter_to_what_has_ended_well() {
+    let server = Server::saying(script(SCRIPT));
+    let (mut machine, said) = fetch(&server);
+    assert_eq!(said.report.outcome, Ran);
+    assert_eq!(machine.run().report.outcome, Unchanged);
+    drop(server);
+    let gone = machine.run();
+    assert_eq!((gone.report.outcome, gone.code), (Unchanged, Some(0)));
+    let cause = gone.report.cause.unwrap();
+    assert!(
+        cause.starts_with("cannot see whether it has changed: cannot fetch http://127.0.0.1:"),
+        "{cause}"
+    );
+    assert_eq!(machine.run_with(&["--force"]).report.outcome, Failed);
+    machine.set("PROVISIONING_SCRIPT", "http://127.0.0.1:1/other.sh");
+    assert_eq!(machine.run().report.outcome, Failed, "another script was asked for");
+    assert_eq!(machine.read("work/ran"), "ran\n");
+}
+
+#[test]
+fn a_changed_script_runs_and_an_unchanged_one_does_not() {
+    let server = Server::new(|number, _, stream| {
+        let name = ["one", "one", "two", "two"][number];
+        let _ = stream.write_all(&script(format!("echo {name} >> $WORKSPACE/ran\n")));
+    });
+    let (machine, first) = fetch(&server);
+    let outcomes: Vec<_> = (0..3).map(|_| machine.run().report.outcome).collect();
+    assert_eq!((first.report.outcome, outcomes), (Ran, vec![Unchanged, Ran, Unchanged]));
+    assert_eq!(machine.read("work/ran"), "one\ntwo\n");
+}
+
+#[test]
+fn nobody_at_the_other_end_is_said_as_it_is() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut machine = Machine::new();
+    machine.set("PROVISIONING_SCRIPT", format!("http://{free}/x.sh"));
+    let said = machine.run();
+    let cause = format!("cannot fetch http://{free}/x.sh: Connection refused (os error 111) (tried 4 times)");
+    assert_eq!(said.report.cause, Some(cause));
+}
+
+/// Provisions with this file in the place of `/etc/resolv.conf`.
+fn with_resolver(address: &str) -> crate::machine::Said {
+    let mut machine = Machine::new();
+    machine.set("PROVISIONING_SCRIPT", "https://ada:sesame@scripts.example/x.sh");
+    let configuration = machine.path("resolv.conf");
+    std::fs::write(&configuration, format!("nameserver {address}\n")).unwrap();
+    let tool = machine.command(&["run", "--json"]);
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\""]);
+    command.arg(&configuration).arg(tool.get_program()).args(tool.get_args());
+    said(&command.env_clear().envs(&machine.env).output().unwrap())
+}
+
+#[test]
+fn a_resolver_that_does_not_answer_costs_a_bounded_time() {
+    // It takes questions and says nothing.
+    let silent = UdpSocket::bind("127.53.53.53:53").unwrap();
+    let said = with_resolver("127.53.53.53");
+    drop(silent);
+    let cause = "the name scripts.example was not looked up within 0.2 s (tried 4 times)";
+    assert_eq!((said.report.cause.as_deref(), said.report.hint.as_deref()), (Some(cause), Some(NETWORK)));
+}
+
+#[test]
+fn a_resolver_that_is_not_there_is_said_as_it_is() {
+    let said = with_resolver("127.53.53.54");
+    let cause = "the name scripts.example is not known, or no name server answers (tried 4 times)";
+    assert_eq!((said.report.cause.as_deref(), said.report.hint.as_deref()), (Some(cause), Some(NETWORK)));
+}
+
+#[test]
+fn a_proxy_is_asked_instead_and_one_that_refuses_is_named() {
+    let proxy = Server::new(|_, head, stream| {
+        if head.starts_with("CONNECT scripts.example:80 HTTP/1.1\r\n") {
+            let _ = stream.write_all(b"HTTP/1.1 200 Connected\r\n\r\n");
+            let _ = stream.read(&mut [0; 4_096]);
+            let _ = stream.write_all(&script(SCRIPT));
+        } else {
+            let _ = stream.write_all(&answer("403 Forbidden", "", b""));
+        }
+    });
+    let mut machine = Machine::new();
+    machine.set("PROVISIONING_SCRIPT", "http://scripts.example/x.sh").set("http_proxy", proxy.url(""));
+    let said = machine.run();
+    assert_eq!((said.report.outcome, said.report.cause), (Ran, None));
+    machine.set("PROVISIONING_SCRIPT", "https://scripts.example/x.sh").set("https_proxy", proxy.url(""));
+    let cause = machine.run().report.cause.unwrap();
+    assert!(cause.starts_with("the proxy does not connect with scripts.example: "), "{cause}");
+    machine.set("https_proxy", "http://127.0.0.1:1");
+    let cause = machine.run().report.cause.unwrap();
+    let refused = "Connection refused (os error 111), through the proxy 127.0.0.1:1 (tried 4 times)";
+    assert_eq!(cause, format!("cannot fetch https://scripts.example/x.sh: {refused}"));
+    machine.set("https_proxy", "http://");
+    let cause = machine.run().report.cause;
+    assert_eq!(cause.as_deref(), Some("https_proxy is not the address of a proxy"));
+}
+
+#[test]
+fn a_path_and_another_scheme_are_refused_with_the_way_out() {
+    let mut machine = Machine::new();
+    let mounted = machine.path("provisioning.sh").display().to_string();
+    machine.mount(SCRIPT);
+    machine.set("PROVISIONING_SCRIPT", "/root/x.sh");
+    let said = machine.run();
+    assert_eq!(
+        (said.code, said.report.cause.as_deref()),
+        (Some(1), Some("PROVISIONING_SCRIPT is a path, and not a URL"))
+    );
+    let hint = format!("leave PROVISIONING_SCRIPT out and mount the script at {mounted}");
+    assert_eq!(said.report.hint, Some(hint));
+    assert_eq!(machine.status()["asked for"], "PROVISIONING_SCRIPT is a path, and not a URL");
+    machine.set("PROVISIONING_SCRIPT", "ftp://h/x.sh");
+    let cause = "PROVISIONING_SCRIPT begins with \"ftp\":, and only http and https are fetched";
+    assert_eq!(machine.run().report.cause.as_deref(), Some(cause));
+    assert_eq!(machine.read("work/ran"), "", "the mounted script is not a second choice");
+}

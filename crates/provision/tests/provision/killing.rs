@@ -1,0 +1,162 @@
+//! Kills at random moments: the status tells the truth, nothing stays behind, and nothing that ended well runs twice.
+
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use provision::ReportOutcome::{Failed, Ran, Unchanged};
+
+use crate::machine::{Machine, lives, said, until};
+
+/// Says who it is, starts a child that works for ever, and ends well after a while.
+const SCRIPT: &str = "echo $$ > $WORKSPACE/pid; (while :; do sleep 0.02; done) & echo $! > $WORKSPACE/child; echo began >> $WORKSPACE/ran; sleep 0.15; echo ended >> $WORKSPACE/ran";
+
+fn start(machine: &Machine) -> Child {
+    let mut command = machine.command(&["run", "--json"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+fn pid(machine: &Machine, name: &str) -> i32 {
+    machine.read(name).trim().parse().unwrap_or(0)
+}
+
+fn signal(process: i32, signal: Signal) {
+    let _ = kill(Pid::from_raw(process), signal);
+}
+
+#[test]
+fn the_script_and_all_that_it_started_die_with_a_killed_provision() {
+    let machine = Machine::new();
+    machine.mount("echo $$ > $WORKSPACE/pid; sleep 1000 & echo $! > $WORKSPACE/child; sleep 1000");
+    let mut child = start(&machine);
+    until("the script", || pid(&machine, "work/child") > 0);
+    let (script, sleeper) = (pid(&machine, "work/pid"), pid(&machine, "work/child"));
+    assert!(lives(script) && lives(sleeper));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    until("the end of the script", || !lives(script));
+    until("the end of what it started", || !lives(sleeper));
+    assert_eq!(machine.run_status(), "was cut short; it runs again with the next start");
+}
+
+#[test]
+fn without_its_guard_a_script_ends_well_or_dies_with_provision() {
+    let guard = |provision: u32| {
+        let children = format!("/proc/{provision}/task/{provision}/children");
+        let children = std::fs::read_to_string(children).unwrap_or_default();
+        children.split_whitespace().map(|child| child.parse::<i32>().unwrap()).find(|child| {
+            std::fs::read(format!("/proc/{child}/cmdline"))
+                .unwrap_or_default()
+                .starts_with(b"provision\0guard\0")
+        })
+    };
+    for provision_too in [false, true] {
+        let machine = Machine::new();
+        machine.mount("echo $$ > $WORKSPACE/pid; until test -e $WORKSPACE/go; do :; done");
+        let mut child = start(&machine);
+        until("the script", || pid(&machine, "work/pid") > 0);
+        signal(guard(child.id()).unwrap(), Signal::SIGKILL);
+        if provision_too {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            until("the end of the script", || !lives(pid(&machine, "work/pid")));
+        } else {
+            std::fs::write(machine.path("work/go"), "").unwrap();
+            assert_eq!(said(&child.wait_with_output().unwrap()).report.outcome, Ran);
+        }
+    }
+}
+
+#[test]
+fn told_to_end_it_ends_the_script_first_and_notes_it() {
+    let machine = Machine::new();
+    machine.mount("echo $$ > $WORKSPACE/pid; trap 'echo asked; exit 0' TERM; while :; do sleep 0.01; done");
+    let child = start(&machine);
+    until("the script", || pid(&machine, "work/pid") > 0);
+    signal(i32::try_from(child.id()).unwrap(), Signal::SIGTERM);
+    let said = said(&child.wait_with_output().unwrap());
+    let cause = "it was stopped, because provision received SIGTERM; it said last: asked";
+    assert_eq!((said.report.outcome, said.report.cause.as_deref()), (Failed, Some(cause)));
+    assert!(!lives(pid(&machine, "work/pid")));
+    assert_eq!(machine.run_status(), "failed; it runs again with the next start");
+}
+
+#[test]
+fn whoever_comes_while_a_script_is_being_ended_waits_for_that() {
+    let mut machine = Machine::new();
+    // A second between SIGTERM and SIGKILL: longer than a run waits that nobody told to.
+    machine.hurry = "5";
+    machine.mount(
+        "echo $$ > $WORKSPACE/pid; echo x >> $WORKSPACE/ran; trap '' TERM; until test $(wc -l < $WORKSPACE/ran) -gt 1; do sleep 0.01; done",
+    );
+    let mut told = start(&machine);
+    until("the script", || pid(&machine, "work/pid") > 0);
+    let first = pid(&machine, "work/pid");
+    signal(i32::try_from(told.id()).unwrap(), Signal::SIGTERM);
+    assert_eq!(machine.run().report.outcome, Ran);
+    assert!(!lives(first));
+    assert_eq!(machine.read("work/ran"), "x\nx\n");
+    assert!(!told.wait().unwrap().success());
+}
+
+#[test]
+fn kills_at_any_moment_leave_the_truth() {
+    // A generator of Marsaglia's, so that a failure can be repeated.
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = |below: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % below
+    };
+    let machine = Machine::new();
+    machine.mount(SCRIPT);
+    let mut cut = 0;
+    for round in 0..40 {
+        let before = machine.read("work/ran");
+        // Their numbers may be somebody else's by now.
+        for numbers in ["work/pid", "work/child"] {
+            let _ = std::fs::remove_file(machine.path(numbers));
+        }
+        let child = start(&machine);
+        thread::sleep(Duration::from_millis(next(260)));
+        let whom = if next(3) == 0 { pid(&machine, "work/pid") } else { i32::try_from(child.id()).unwrap() };
+        if whom > 0 && lives(whom) {
+            signal(whom, Signal::SIGKILL);
+            cut += 1;
+        }
+        let output = child.wait_with_output().unwrap();
+        until("the script", || !lives(pid(&machine, "work/pid")));
+        until("the script's child", || !lives(pid(&machine, "work/child")));
+        let state = machine.run_status();
+        let ended = machine.read("work/ran").matches("ended").count();
+        let told_end = before.matches("ended").count();
+        match state.as_str() {
+            "ended well" => {
+                assert!(ended >= 1, "round {round}: {output:?}");
+                let well = machine.run();
+                assert_eq!(well.report.outcome, Unchanged, "round {round}");
+                assert_eq!(machine.read("work/ran").matches("ended").count(), ended, "round {round}");
+                assert!(ended == told_end + 1 || told_end == ended, "round {round}");
+                std::fs::remove_dir_all(machine.path("state")).unwrap();
+            }
+            "has not run" => assert_eq!(ended, told_end, "round {round}"),
+            "was cut short; it runs again with the next start"
+            | "failed; it runs again with the next start" => {}
+            other => panic!("round {round}: {other}"),
+        }
+    }
+    assert!(cut > 10, "{cut}");
+    let last = machine.run();
+    assert!(matches!(last.report.outcome, Ran | Unchanged), "{last:?}");
+}
+
+impl Machine {
+    /// The state, once nothing runs any more.
+    fn run_status(&self) -> String {
+        until("the guard", || self.status()["state"] != "running");
+        self.status()["state"].clone()
+    }
+}

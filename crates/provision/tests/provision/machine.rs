@@ -1,0 +1,150 @@
+//! A directory in which `provision` has everything that it has in a container.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use provision::Report;
+use tempfile::TempDir;
+
+/// By what times are divided unless a test says otherwise: 0.2 s for a connection, 0.6 s for a byte, 2.4 s for all.
+const HURRY: &str = "50";
+
+/// A machine whose system user is `nobody`.
+pub struct Machine {
+    root: TempDir,
+    pub env: BTreeMap<String, String>,
+    /// By what all times are divided.
+    pub hurry: &'static str,
+    /// Where the log is.
+    pub log_file: &'static str,
+}
+
+/// What a run said.
+#[derive(Debug)]
+pub struct Said {
+    pub report: Report,
+    pub code: Option<i32>,
+    pub stderr: String,
+}
+
+impl Machine {
+    pub fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        for shared in ["work", "state"] {
+            fs::create_dir(root.path().join(shared)).unwrap();
+        }
+        fs::set_permissions(root.path().join("work"), fs::Permissions::from_mode(0o777)).unwrap();
+        let path = std::env::var("PATH").unwrap();
+        let workspace = root.path().join("work").display().to_string();
+        let env = [("PATH", path), ("USER_NAME", "nobody".into()), ("WORKSPACE", workspace)];
+        let env = env.into_iter().map(|(name, value)| (name.into(), value)).collect();
+        Self { root, env, hurry: HURRY, log_file: "provisioning.log" }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    pub fn set(&mut self, name: &str, value: impl Into<String>) -> &mut Self {
+        self.env.insert(name.into(), value.into());
+        self
+    }
+
+    /// Mounts a script, as people do.
+    pub fn mount(&self, script: impl AsRef<[u8]>) {
+        fs::write(self.path("provisioning.sh"), script).unwrap();
+    }
+
+    /// The text of a file, or nothing.
+    pub fn read(&self, name: &str) -> String {
+        String::from_utf8_lossy(&fs::read(self.path(name)).unwrap_or_default()).into_owned()
+    }
+
+    /// The log without the times, which every line has.
+    pub fn log(&self) -> Vec<String> {
+        let text = self.read("provisioning.log");
+        let lines = text.lines().map(|line| {
+            let (time, rest) = line.split_at_checked(21).unwrap_or_else(|| panic!("no time: {line:?}"));
+            assert!(time.starts_with("20") && time.ends_with("Z "), "{line:?}");
+            rest.to_owned()
+        });
+        lines.collect()
+    }
+
+    /// What the script itself said.
+    pub fn output(&self) -> Vec<String> {
+        self.log().into_iter().filter(|line| !line.starts_with("provision: ")).collect()
+    }
+
+    /// What the journal was told.
+    pub fn notes(&self) -> Vec<String> {
+        let entries = journal::Journal::at(&self.path("boot.jsonl")).read().unwrap();
+        entries
+            .into_iter()
+            .map(|entry| match entry.event {
+                journal::Event::StageNote { stage: journal::Stage::Provisioning, message } => message,
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    /// A command of the tool, with the machine's places.
+    pub fn command(&self, task: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_provision"));
+        command.args(task).env_clear().envs(&self.env).stdin(Stdio::null());
+        for (option, name) in [
+            ("--state", "state"),
+            ("--log", self.log_file),
+            ("--mounted", "provisioning.sh"),
+            ("--store", "environment.sh"),
+        ] {
+            command.arg(option).arg(self.path(name));
+        }
+        if task.first() == Some(&"run") {
+            command.args(["--hurry", self.hurry, "--journal"]).arg(self.path("boot.jsonl"));
+        }
+        command
+    }
+
+    pub fn run(&self) -> Said {
+        self.run_with(&[])
+    }
+
+    pub fn run_with(&self, options: &[&str]) -> Said {
+        let task = [&["run", "--json"], options].concat();
+        said(&self.command(&task).output().unwrap())
+    }
+
+    /// The words of `provision status`, by name.
+    pub fn status(&self) -> BTreeMap<String, String> {
+        let output = self.command(&["status"]).output().unwrap();
+        assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(|line| (line[..11].trim().to_owned(), line[11..].to_owned())).collect()
+    }
+}
+
+/// Reads what a run has printed.
+pub fn said(output: &Output) -> Said {
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    let report = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {:?} {stderr}", String::from_utf8_lossy(&output.stdout)));
+    Said { report, code: output.status.code(), stderr }
+}
+
+/// Waits until something is so.
+pub fn until(what: &str, ask: impl FnMut() -> bool) {
+    let mut ask = ask;
+    kit::wait::until(Duration::from_secs(20), what, || ask().then_some(())).unwrap();
+}
+
+/// Whether a process is there, and more than an entry.
+pub fn lives(process: i32) -> bool {
+    let stat = fs::read_to_string(Path::new("/proc").join(process.to_string()).join("stat"));
+    stat.is_ok_and(|stat| !stat.rsplit(") ").next().unwrap().starts_with(['Z', 'X']))
+}

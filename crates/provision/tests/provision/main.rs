@@ -1,0 +1,12 @@
+//! The real binary, a server that does everything wrong, scripts that do everything wrong, and a killer.
+
+// The lint's exception for tests does not reach the functions that tests share.
+#![allow(clippy::unwrap_used)]
+
+mod fetching;
+mod killing;
+mod machine;
+mod rooms;
+mod running;
+mod server;
+mod trust;

@@ -1,0 +1,88 @@
+//! Disks that fill up while a script runs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use provision::ReportOutcome::{Failed, Ran, Unchanged};
+
+use crate::machine::{Machine, said};
+
+/// A file system of a size, in a directory, until this is dropped.
+struct Room(PathBuf);
+
+impl Room {
+    fn mount(at: &Path, kilobytes: u32) -> Self {
+        fs::create_dir_all(at).unwrap();
+        let size = format!("size={kilobytes}k,mode=755");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at).status();
+        assert!(mounted.unwrap().success());
+        Self(at.to_owned())
+    }
+
+    fn fill(&self) {
+        let _ = fs::write(self.0.join("filler"), vec![0; 4_000_000]);
+    }
+
+    fn empty(&self) {
+        fs::remove_file(self.0.join("filler")).unwrap();
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_under_the_log_loses_output_and_says_so_and_the_script_goes_on() {
+    let mut machine = Machine::new();
+    machine.log_file = "logs/provisioning.log";
+    let _room = Room::mount(&machine.path("logs"), 256);
+    machine.mount("echo first; seq 100000; echo ran > $WORKSPACE/ran");
+    let said = machine.run();
+    assert_eq!((said.report.outcome, machine.read("work/ran").as_str()), (Ran, "ran\n"));
+    let (cause, hint) = (said.report.cause.unwrap(), said.report.hint.unwrap());
+    assert!(
+        cause.contains(" of it could not be written to ")
+            && cause.ends_with("No space left on device (os error 28)"),
+        "{cause}"
+    );
+    assert_eq!(hint, "make room, and see what fills the disk: df -h");
+    assert!(machine.read("logs/provisioning.log").contains("Z first\n"));
+    assert_eq!(machine.status()["state"], "ended well");
+}
+
+#[test]
+fn an_end_is_noted_although_the_script_has_filled_the_disk() {
+    let machine = Machine::new();
+    let room = Room::mount(&machine.path("state"), 256);
+    machine.mount("echo x >> $WORKSPACE/ran; until test -e $WORKSPACE/go; do sleep 0.01; done");
+    let mut command = machine.command(&["run", "--json"]);
+    let child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    crate::machine::until("the script", || machine.read("work/ran") == "x\n");
+    room.fill();
+    fs::write(machine.path("work/go"), "").unwrap();
+    let first = said(&child.wait_with_output().unwrap());
+    assert_eq!((first.report.outcome, first.report.cause), (Ran, None));
+    assert_eq!(machine.status()["state"], "ended well");
+    assert_eq!(machine.run().report.outcome, Unchanged);
+    assert_eq!(machine.read("work/ran"), "x\n");
+}
+
+#[test]
+fn a_disk_that_is_full_before_it_begins_runs_nothing_and_names_the_file() {
+    let machine = Machine::new();
+    let room = Room::mount(&machine.path("state"), 256);
+    machine.mount("echo x >> $WORKSPACE/ran");
+    room.fill();
+    let said = machine.run();
+    let script = machine.path("state/script.sh").display().to_string();
+    let cause = format!("cannot write {script}: No space left on device (os error 28)");
+    assert_eq!((said.report.outcome, said.report.cause), (Failed, Some(cause)));
+    let hint = "see whether the disk is full: df -h; then type: supervisorctl start boot";
+    assert_eq!((said.report.hint.as_deref(), machine.read("work/ran").as_str()), (Some(hint), ""));
+    room.empty();
+    assert_eq!(machine.run().report.outcome, Ran);
+}
