@@ -20,8 +20,10 @@
 //! ```
 
 mod apply;
+mod carry_out;
 mod changes;
 mod cli;
+mod draft;
 mod engine;
 mod evaluate;
 mod explain;
@@ -29,7 +31,9 @@ mod findings;
 mod folder;
 mod follow;
 mod held;
+mod in_force;
 mod ledger;
+mod ledger_file;
 mod listing;
 mod mapping;
 mod memory;
@@ -41,9 +45,13 @@ mod places;
 mod plan;
 #[cfg(test)]
 mod property;
+mod records;
+mod report;
 mod shown;
 mod status;
 mod targets;
+mod there;
+mod visit;
 mod watch;
 
 use std::io::{self, Write};
@@ -142,7 +150,7 @@ fn once(places: Places) -> Outcome {
     let tally = monitor.all(None);
     writeln!(io::stdout(), "linked {}, removed {}", tally.linked, tally.removed)?;
     for (place, conflict) in monitor.conflicts() {
-        log::warn!("{}", monitor::sentence(place, conflict));
+        log::warn!("{}", report::sentence(place, conflict));
     }
     let problems = monitor.problems();
     for problem in &problems {
