@@ -41,23 +41,29 @@ impl Kind {
 }
 
 /// Entries of a directory in the order of their names' bytes.
+///
+/// The names lie in pieces, because one large piece would be held twice while it grows.
 #[derive(Debug, Default)]
 pub struct Listing {
-    bytes: Vec<u8>,
+    names: Vec<Vec<u8>>,
     entries: Vec<Entry>,
 }
 
+/// As many bytes of names as lie in one piece; positions in it are 16 bits wide.
+const PIECE: usize = 1 << 16;
+
 #[derive(Debug, Clone, Copy)]
 struct Entry {
-    start: u32,
+    piece: u16,
+    start: u16,
     length: u8,
     kind: Kind,
     met: Option<Kind>,
 }
 
 impl Entry {
-    fn name(self, bytes: &[u8]) -> &[u8] {
-        &bytes[self.start as usize..][..usize::from(self.length)]
+    fn name(self, names: &[Vec<u8>]) -> &[u8] {
+        &names[usize::from(self.piece)][usize::from(self.start)..][..usize::from(self.length)]
     }
 }
 
@@ -136,37 +142,41 @@ impl Listing {
     pub fn push(&mut self, name: &[u8], kind: Kind) -> io::Result<()> {
         // The kernel allows 255 bytes (NAME_MAX); a listing of 4 GB of names is none.
         let too_large = |_| io::Error::from(io::ErrorKind::InvalidData);
-        let start = u32::try_from(self.bytes.len()).map_err(too_large)?;
         let length = u8::try_from(name.len()).map_err(too_large)?;
-        grow(&mut self.bytes, name.len());
-        self.bytes.extend_from_slice(name);
+        if self.names.last().is_none_or(|piece| piece.len() + name.len() >= PIECE) {
+            self.names.push(Vec::new());
+        }
+        let piece = u16::try_from(self.names.len() - 1).map_err(too_large)?;
+        let Some(names) = self.names.last_mut() else { return Ok(()) };
+        let start = u16::try_from(names.len()).map_err(too_large)?;
+        names.extend_from_slice(name);
         grow(&mut self.entries, 1);
-        self.entries.push(Entry { start, length, kind, met: None });
+        self.entries.push(Entry { piece, start, length, kind, met: None });
         Ok(())
     }
 
     /// Brings the entries into order.
     pub fn sort(&mut self) {
-        let Self { bytes, entries } = self;
-        entries.sort_unstable_by(|one, other| one.name(bytes).cmp(other.name(bytes)));
+        let Self { names, entries } = self;
+        entries.sort_unstable_by(|one, other| one.name(names).cmp(other.name(names)));
         // Some file systems repeat a name while the directory changes.
-        entries.dedup_by(|one, other| one.name(bytes) == other.name(bytes));
+        entries.dedup_by(|one, other| one.name(names) == other.name(names));
     }
 
     /// The entries, sorted.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], Kind)> {
-        self.entries.iter().map(|entry| (entry.name(&self.bytes), entry.kind))
+        self.entries.iter().map(|entry| (entry.name(&self.names), entry.kind))
     }
 
     /// The entry with this index.
     pub fn get(&self, index: usize) -> Option<(&[u8], Kind)> {
-        self.entries.get(index).map(|entry| (entry.name(&self.bytes), entry.kind))
+        self.entries.get(index).map(|entry| (entry.name(&self.names), entry.kind))
     }
 
     /// Notes what has the name of an entry where the entries lead to; says whether there is an entry of that name.
     pub fn meet(&mut self, name: &[u8], kind: Kind) -> bool {
-        let Self { bytes, entries } = self;
-        let found = entries.binary_search_by(|entry| entry.name(bytes).cmp(name));
+        let Self { names, entries } = self;
+        let found = entries.binary_search_by(|entry| entry.name(names).cmp(name));
         found.is_ok_and(|index| {
             entries[index].met = Some(kind);
             true
@@ -179,8 +189,8 @@ impl Listing {
     }
 
     fn retain(&mut self, mut keep: impl FnMut(&[u8]) -> bool) {
-        let Self { bytes, entries } = self;
-        entries.retain(|entry| keep(entry.name(bytes)));
+        let Self { names, entries } = self;
+        entries.retain(|entry| keep(entry.name(names)));
     }
 
     #[cfg(test)]
