@@ -49,14 +49,14 @@ pub fn write(path: &Path, content: &[u8], placement: Placement) -> Result<()> {
     write_with(path, placement, |file| file.write_all(content))
 }
 
-/// Like [`write()`], for what is too large to be held at once: `fill` writes it.
+/// Like [`write()`], for what is too large to be held at once: `content` writes it.
 pub fn write_with(
     path: &Path,
     placement: Placement,
-    fill: impl FnOnce(&mut File) -> io::Result<()>,
+    content: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> Result<()> {
     let (temporary, mut file) = create_beside(path)?;
-    let written = fill(&mut file)
+    let written = content(&mut file)
         .and_then(|()| place(&file, placement))
         .and_then(|()| fs::rename(&temporary, path))
         .and_then(|()| if placement.durable { sync_parent(path) } else { Ok(()) });

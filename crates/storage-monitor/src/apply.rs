@@ -6,11 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use nix::unistd::{Gid, Uid, getegid, geteuid, setfsgid, setfsuid};
-use rustix::fs::{
-    AtFlags, Mode, OFlags, RenameFlags, fchmod, fstat, mkdirat, openat, renameat, renameat_with, symlinkat,
-    unlinkat,
-};
+use rustix::fs::{AtFlags, RenameFlags, renameat, renameat_with, symlinkat, unlinkat};
 use rustix::io::Errno;
 
 use crate::folder::link_text;
@@ -143,53 +139,6 @@ pub fn unlink(directory: impl AsFd, link: &[u8], source: &Path) -> io::Result<bo
     }
 }
 
-/// Makes a directory with the owner and mode of the one that holds it, so that applications can write there as well.
-pub fn make_directory(parent: impl AsFd, directory: &[u8]) -> io::Result<()> {
-    let parent = parent.as_fd();
-    let like = fstat(parent)?;
-    let mode = Mode::from_raw_mode(like.st_mode & 0o7777);
-    let make = || mkdirat(parent, name(directory), mode);
-    // Made by its owner, and not given away: what has the name a moment later may be something else.
-    let made = match on_behalf(like.st_uid, like.st_gid, make) {
-        // The owner may not write there, and root may.
-        Err(Errno::ACCESS | Errno::PERM) => make(),
-        made => made,
-    };
-    match made {
-        Err(Errno::EXIST) => return Ok(()),
-        other => other?,
-    }
-    let how = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let Ok(new) = openat(parent, name(directory), how, Mode::empty()) else { return Ok(()) };
-    let is = fstat(&new)?;
-    // The mode was cut by the umask. Of the same owner and at this place, even another directory may have it.
-    if is.st_uid == like.st_uid && is.st_mode & 0o7777 != mode.as_raw_mode() {
-        // File systems without modes refuse; then there is nothing that could be wrong.
-        let _ = fchmod(&new, mode);
-    }
-    Ok(())
-}
-
-/// Does something in files with another user's and group's rights and name, if we are root; this thread alone changes.
-fn on_behalf<T>(user: u32, group: u32, act: impl FnOnce() -> T) -> T {
-    struct Back(Uid, Gid);
-    impl Drop for Back {
-        fn drop(&mut self) {
-            setfsuid(self.0);
-            setfsgid(self.1);
-        }
-    }
-    let (own, own_group) = (geteuid(), getegid());
-    if !own.is_root() || (user, group) == (own.as_raw(), own_group.as_raw()) {
-        return act();
-    }
-    let _back = Back(own, own_group);
-    // The group first: afterwards we may not.
-    setfsgid(Gid::from_raw(group));
-    setfsuid(Uid::from_raw(user));
-    act()
-}
-
 /// Removes a directory if it is empty; says whether it is gone.
 pub fn remove_directory(parent: impl AsFd, directory: &OsStr) -> io::Result<bool> {
     match unlinkat(parent, directory, AtFlags::REMOVEDIR) {
@@ -209,7 +158,7 @@ fn absent_is_fine(result: rustix::io::Result<()>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
@@ -269,12 +218,12 @@ mod tests {
         let source = Path::new("/s/a");
         let (file, place) = (folder.path().join("file"), folder.path().join("name"));
         // A user who puts a file there again and again; what was there before may go, the file never.
-        let (begin, begun) = std::sync::mpsc::channel::<()>();
+        let (order, orders) = std::sync::mpsc::channel::<()>();
         let (done, is_done) = std::sync::mpsc::channel();
         let user = {
             let (file, place) = (file.clone(), place.clone());
             std::thread::spawn(move || {
-                while begun.recv().is_ok() {
+                while orders.recv().is_ok() {
                     fs::rename(&file, &place).unwrap();
                     done.send(()).unwrap();
                 }
@@ -283,7 +232,7 @@ mod tests {
         for round in 0..3_000 {
             fs::write(&file, "user's").unwrap();
             assert!(link(&directory, b"name", source).unwrap());
-            begin.send(()).unwrap();
+            order.send(()).unwrap();
             let _ = unlink(&directory, b"name", source);
             is_done.recv().unwrap();
             let kept = [&place, &folder.path().join(".storage-monitor.taken")]
@@ -293,35 +242,7 @@ mod tests {
                 .count();
             assert_eq!(kept, 1, "round {round}");
         }
-        drop(begin);
+        drop(order);
         user.join().unwrap();
-    }
-
-    #[test]
-    fn a_directory_belongs_to_whom_the_one_that_holds_it_belongs_to() {
-        let folder = tempfile::tempdir().unwrap();
-        let owned = |mode| {
-            std::os::unix::fs::chown(folder.path(), Some(1_234), Some(4_321)).unwrap();
-            fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
-        };
-        let made = |directory: &str| {
-            make_directory(fs::File::open(folder.path()).unwrap(), directory.as_bytes()).unwrap();
-            let meta = fs::metadata(folder.path().join(directory)).unwrap();
-            (meta.uid(), meta.gid(), meta.mode() & 0o7777)
-        };
-        owned(0o2770);
-        assert_eq!(made("one"), (1_234, 4_321, 0o2770));
-        owned(0o575);
-        assert_eq!(made("two"), (0, 0, 0o555), "where its owner cannot write");
-        assert_eq!((geteuid().as_raw(), fs::metadata(folder.path()).unwrap().uid()), (0, 1_234));
-        fs::write(folder.path().join("still root"), "").unwrap();
-    }
-
-    #[test]
-    fn a_directory_is_like_the_one_that_holds_it() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o2777)).unwrap();
-        make_directory(fs::File::open(folder.path()).unwrap(), b"new").unwrap();
-        assert_eq!(fs::metadata(folder.path().join("new")).unwrap().permissions().mode() & 0o7777, 0o2777);
     }
 }

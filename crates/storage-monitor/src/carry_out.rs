@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::findings::Tally;
 use crate::held::{Builder, Source};
 use crate::ledger::{Ledger, Note};
+use crate::make_directory::make_directory;
 use crate::plan::Step;
 use crate::shown::Shown;
 
@@ -167,7 +168,7 @@ impl Engine {
                 }
             },
             Step::MakeDirectory(name) => {
-                apply::make_directory(directory, name).map_err(|error| (name, error))?;
+                make_directory(directory, name).map_err(|error| (name, error))?;
                 tally.directories += 1;
             }
         }

@@ -23,6 +23,7 @@ mod apply;
 mod carry_out;
 mod changes;
 mod cli;
+mod confine;
 mod draft;
 mod engine;
 mod evaluate;
@@ -33,19 +34,19 @@ mod follow;
 mod held;
 mod in_force;
 mod ledger;
-mod ledger_file;
 mod listing;
+mod make_directory;
 mod mapping;
 mod memory;
 mod merge;
 mod monitor;
 mod names;
 mod pace;
+mod pass;
 mod places;
 mod plan;
 #[cfg(test)]
 mod property;
-mod records;
 mod report;
 mod shown;
 mod status;
@@ -53,6 +54,7 @@ mod targets;
 mod there;
 mod visit;
 mod watch;
+mod way;
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -94,6 +96,7 @@ pub fn run() -> Outcome {
         Task::Once { dry_run: false } => once(places),
         Task::Once { dry_run: true } | Task::Plan => plan(places),
         Task::Explain { path } => explain::explain(Monitor::load(places)?, &path),
+        Task::ConfinedMapping { file, workspace } => confine::run(&file, &workspace),
     }
 }
 

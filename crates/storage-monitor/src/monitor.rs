@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::changes::Changes;
-use crate::engine::{Engine, Scope, Show, in_tree};
+use crate::engine::{Engine, in_tree};
 use crate::findings::Tally;
 use crate::folder::Identity;
 use crate::in_force::InForce;
 use crate::ledger::Ledger;
 use crate::mapping::Mapping;
 use crate::pace::Events;
+use crate::pass::{Scope, Show};
 use crate::places::Places;
 use crate::targets::{Source, Targets, resolve};
 use crate::watch;

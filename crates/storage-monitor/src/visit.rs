@@ -12,14 +12,16 @@ use kit::quote::quoted;
 use crate::apply;
 use crate::carry_out::Done;
 use crate::changes::Names;
-use crate::engine::{Engine, Job, Pass, Routes, Visit, below, in_tree};
+use crate::engine::{Engine, below, in_tree};
 use crate::findings::{Conflict, Finding};
 use crate::folder;
 use crate::held::{self, Held};
 use crate::ledger::{Ledger, Note};
 use crate::listing::Listing;
+use crate::make_directory::make_directory;
 use crate::merge::merge;
 use crate::pace;
+use crate::pass::{Job, Pass, Routes, Visit};
 use crate::plan::{Known, Loss, Plan, Planner};
 use crate::shown::Shown;
 use crate::targets::Source;
@@ -65,7 +67,7 @@ impl Engine {
             match (&mut pass.show, &directory) {
                 (Some(show), _) => self.show(place, &steps, &pass.gone, *show),
                 (None, Some(directory)) => {
-                    self.carry_out(&mut pass.tally, place, directory, &steps, &mut done)
+                    self.carry_out(&mut pass.tally, place, directory, &steps, &mut done);
                 }
                 (None, None) => {}
             }
@@ -142,7 +144,7 @@ impl Engine {
                 let parent = folder::open_plain(parent)?;
                 self.ledger.note(Note::Directory(place));
                 pass.tally.ledger = self.ledger.save().err().map(|error| format!("{error:#}"));
-                apply::make_directory(&parent, name.as_bytes())?;
+                make_directory(&parent, name.as_bytes())?;
                 pass.tally.directories += 1;
                 folder::open_plain(place)?
             }

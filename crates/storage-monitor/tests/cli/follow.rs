@@ -81,6 +81,18 @@ fn an_edit_of_the_mapping_takes_effect_at_once_and_a_mistake_in_it_none() {
 }
 
 #[test]
+fn a_mapping_that_is_written_in_place_is_heard() {
+    let mut world = World::new("storage_map[a]=APP/one\n");
+    world.store("a/x");
+    world.start();
+    world.until_links(&["one/", "one/x -> a/x"]);
+    let file = world.path("etc/mappings.sh");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("/one", "/two")).unwrap();
+    world.until_links(&["two/", "two/x -> a/x"]);
+}
+
+#[test]
 fn a_directory_of_an_application_is_used_as_soon_as_it_can_be() {
     let mut world = World::new("storage_map[a]=APP/not/installed/models\n");
     world.store("a/x");

@@ -124,7 +124,7 @@ mod tests {
             assert_eq!(records.next().unwrap(), end, "{length}");
         }
         assert_eq!(Records::new(&b"x\0/t\0/s\0"[..]).next().unwrap(), Read::Whole(Record::Other));
-        let long = [b"+\0", "x".repeat(1 << 17).as_bytes(), b"\0\0"].concat();
-        assert_eq!(Records::new(&long[..]).next().unwrap(), Read::Torn);
+        let endless = [b"+\0", "x".repeat(1 << 17).as_bytes(), b"\0\0"].concat();
+        assert_eq!(Records::new(&endless[..]).next().unwrap(), Read::Torn);
     }
 }
