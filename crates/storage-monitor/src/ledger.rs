@@ -290,6 +290,35 @@ mod tests {
     }
 
     #[test]
+    fn a_log_that_another_container_writes_too_keeps_its_records() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ledger");
+        let mut ours = Ledger::load(&file, |_, _| true).unwrap();
+        let mut theirs = Ledger::load(&file, |_, _| true).unwrap();
+        let place = Path::new("/t");
+        let link = |ledger: &mut Ledger, name: &[u8]| {
+            let number = ledger.number(Path::new("/s"));
+            ledger.note(Note::Link(place, name, number));
+            number
+        };
+        for _ in 0..=TOLERATED {
+            let number = link(&mut ours, b"history");
+            ours.note(Note::Unlink(place, b"history", number));
+        }
+        ours.save().unwrap();
+        link(&mut theirs, b"theirs");
+        theirs.save().unwrap();
+        ours.tidy().unwrap();
+        let names = |ledger: &Ledger| links(ledger).into_iter().map(|(_, name, _)| name).collect::<Vec<_>>();
+        let mut next = Ledger::load(&file, |_, _| true).unwrap();
+        assert_eq!(names(&next), ["theirs"]);
+        let long = fs::metadata(&file).unwrap().len();
+        next.tidy().unwrap();
+        assert!(fs::metadata(&file).unwrap().len() < long / 1_000, "once there is a single writer");
+        assert_eq!(names(&Ledger::load(&file, |_, _| true).unwrap()), ["theirs"]);
+    }
+
+    #[test]
     fn a_link_in_the_ledgers_place_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("ledger");

@@ -16,7 +16,7 @@
 //! /opt/storage ──► $WORKSPACE/storage ──► directories of applications
 //!       ship                         link          (engine.rs: one stage each)
 //!
-//! listing (what is there) ─► merge (what is wanted) ─► plan (steps) ─► apply
+//! listing (what is offered) ─► there (what has these names) ─► merge (what is wanted) ─► plan (steps) ─► carry_out
 //! ```
 
 mod apply;

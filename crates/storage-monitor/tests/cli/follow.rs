@@ -146,6 +146,29 @@ fn the_state_is_one_object_and_a_conflict_is_logged_once() {
 }
 
 #[test]
+fn a_conflict_comes_and_goes_with_its_name_and_leaves_the_others() {
+    let mut world = World::new("storage_map[a]=APP\nstorage_map[b]=APP\n");
+    world.store("a/x");
+    world.store("b/x");
+    world.start();
+    let until = |world: &World, names: &[&str]| {
+        let sentence =
+            |name: &&str| format!("\"TOP/app/{name}\" leads to \"a/{name}\", not to \"b/{name}\"\n");
+        let conflicts: String = names.iter().map(sentence).collect();
+        world.until(&conflicts, || world.run(&["status"]).out.split_once('\n').unwrap().1 == conflicts);
+    };
+    until(&world, &["x"]);
+    world.store("a/w");
+    world.store("b/w");
+    until(&world, &["w", "x"]);
+    fs::remove_file(world.stored("a/w")).unwrap();
+    until(&world, &["x"]);
+    world.until_links(&["w -> b/w", "x -> a/x"]);
+    fs::remove_file(world.stored("b/x")).unwrap();
+    until(&world, &[]);
+}
+
+#[test]
 fn a_monitor_that_runs_does_a_look_when_it_is_asked() {
     let mut world = World::new("storage_map[a]=APP\n");
     world.store("a/x");
