@@ -14,7 +14,7 @@ use crate::status::Status;
 use crate::watch::{Heard, Watch};
 
 /// Changes that come within this are one.
-const SHORT: Duration = Duration::from_millis(5);
+const SHORT: Duration = Duration::from_millis(1);
 /// Nobody waits longer than that for a link because others are made.
 const LONG: Duration = Duration::from_millis(250);
 /// New watches find new directories, these need watches; what is still new after so many is made faster than we look.
