@@ -46,8 +46,18 @@ impl Placement {
 
 /// Replaces `path` with `content`; fails with the path and the system's reason and then leaves the old file.
 pub fn write(path: &Path, content: &[u8], placement: Placement) -> Result<()> {
+    write_with(path, placement, |file| file.write_all(content))
+}
+
+/// Like [`write()`], for what is too large to be held at once: `content` writes it.
+pub fn write_with(
+    path: &Path,
+    placement: Placement,
+    content: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<()> {
     let (temporary, mut file) = create_beside(path)?;
-    let written = fill(&mut file, content, placement)
+    let written = content(&mut file)
+        .and_then(|()| place(&file, placement))
         .and_then(|()| fs::rename(&temporary, path))
         .and_then(|()| if placement.durable { sync_parent(path) } else { Ok(()) });
     written
@@ -140,8 +150,7 @@ fn create_beside(path: &Path) -> Result<(PathBuf, File)> {
     Ok((temporary, file))
 }
 
-fn fill(file: &mut File, content: &[u8], placement: Placement) -> io::Result<()> {
-    file.write_all(content)?;
+fn place(file: &File, placement: Placement) -> io::Result<()> {
     if let Some((uid, gid)) = placement.owner {
         nix::unistd::fchown(file.as_fd(), Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
     }

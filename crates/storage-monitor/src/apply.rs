@@ -6,16 +6,20 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{
-    AtFlags, Gid, Mode, OFlags, RenameFlags, Uid, fchmod, fchown, fstat, mkdirat, openat, renameat,
-    renameat_with, symlinkat, unlinkat,
-};
+use rustix::fs::{AtFlags, RenameFlags, renameat, renameat_with, symlinkat, unlinkat};
 use rustix::io::Errno;
 
 use crate::folder::link_text;
 
 /// A new link has this name until it takes the place of an old one.
-pub const TEMPORARY: &[u8] = b".storage-monitor.new";
+const NEW: &[u8] = b".storage-monitor.new";
+/// An old link has this name until it is known to be ours, and goes.
+const TAKEN: &[u8] = b".storage-monitor.taken";
+
+/// Whether one of our links may have this name for a moment.
+pub fn is_temporary(name: &[u8]) -> bool {
+    [NEW, TAKEN].contains(&name)
+}
 
 fn name(bytes: &[u8]) -> &OsStr {
     OsStr::from_bytes(bytes)
@@ -44,26 +48,26 @@ pub fn link(directory: impl AsFd, link: &[u8], source: &Path) -> io::Result<bool
 pub fn relink(directory: impl AsFd, link: &[u8], from: &Path, to: &Path) -> io::Result<bool> {
     let directory = directory.as_fd();
     let old = text(from, link);
-    remove_temporary(directory)?;
-    symlinkat(name(&text(to, link)), directory, name(TEMPORARY))?;
-    match renameat_with(directory, name(TEMPORARY), directory, name(link), RenameFlags::EXCHANGE) {
+    remove_new(directory)?;
+    symlinkat(name(&text(to, link)), directory, name(NEW))?;
+    match renameat_with(directory, name(NEW), directory, name(link), RenameFlags::EXCHANGE) {
         Ok(()) => {
-            if link_text(directory, TEMPORARY)?.is_some_and(|text| text == old) {
-                unlinkat(directory, name(TEMPORARY), AtFlags::empty())?;
+            if link_text(directory, NEW)?.is_some_and(|text| text == old) {
+                unlinkat(directory, name(NEW), AtFlags::empty())?;
                 return Ok(true);
             }
             // Somebody was quicker, and gets it back.
-            renameat_with(directory, name(TEMPORARY), directory, name(link), RenameFlags::EXCHANGE)?;
-            remove_temporary(directory)?;
+            renameat_with(directory, name(NEW), directory, name(link), RenameFlags::EXCHANGE)?;
+            remove_new(directory)?;
             Ok(false)
         }
         // File systems that cannot exchange.
         Err(Errno::INVAL | Errno::NOSYS) if link_text(directory, link)?.is_some_and(|text| text == old) => {
-            renameat(directory, name(TEMPORARY), directory, name(link))?;
+            renameat(directory, name(NEW), directory, name(link))?;
             Ok(true)
         }
         Err(error) => {
-            remove_temporary(directory)?;
+            remove_new(directory)?;
             if matches!(error, Errno::INVAL | Errno::NOSYS | Errno::NOENT) {
                 Ok(false)
             } else {
@@ -73,56 +77,66 @@ pub fn relink(directory: impl AsFd, link: &[u8], from: &Path, to: &Path) -> io::
     }
 }
 
-/// Removes what a kill during [`relink`] left; only a link can be that.
-pub fn remove_temporary(directory: BorrowedFd<'_>) -> io::Result<()> {
-    if link_text(directory, TEMPORARY)?.is_none() {
+/// Removes what [`relink`] has made; only a link can be that.
+fn remove_new(directory: BorrowedFd<'_>) -> io::Result<()> {
+    if link_text(directory, NEW)?.is_none() {
         return Ok(());
     }
-    absent_is_fine(unlinkat(directory, name(TEMPORARY), AtFlags::empty()))
+    absent_is_fine(unlinkat(directory, name(NEW), AtFlags::empty()))
 }
 
-/// Removes what a kill during [`relink`] left if it leads into this tree, as ours do; says whether it did.
-pub fn remove_leftover(directory: impl AsFd, tree: &Path) -> io::Result<bool> {
+/// Removes what a kill left under a temporary name and leads into this tree, as ours do; says how many links went.
+pub fn remove_leftovers(directory: impl AsFd, tree: &Path) -> io::Result<usize> {
     let directory = directory.as_fd();
-    let text = link_text(directory, TEMPORARY)?;
-    let ours = text.is_some_and(|text| {
-        text.strip_prefix(tree.as_os_str().as_bytes()).is_some_and(|rest| rest.starts_with(b"/"))
-    });
-    if ours {
-        remove_temporary(directory)?;
+    let mut removed = 0;
+    for temporary in [NEW, TAKEN] {
+        let text = link_text(directory, temporary)?;
+        let below = |text: &[u8]| text.strip_prefix(tree.as_os_str().as_bytes()).map(<[u8]>::to_vec);
+        if text.as_deref().and_then(below).is_some_and(|rest| rest.starts_with(b"/")) {
+            absent_is_fine(unlinkat(directory, name(temporary), AtFlags::empty()))?;
+            removed += 1;
+        }
     }
-    Ok(ours)
+    Ok(removed)
 }
 
-/// Removes a link if it still is ours.
-pub fn unlink(directory: impl AsFd, link: &[u8], source: &Path) -> io::Result<()> {
+/// Removes a link if it still is ours; says whether it was.
+///
+/// Between a look at a name and its removal, somebody may put a file of theirs there. So the name is taken away first;
+/// what was taken cannot be replaced by another, and goes back if it is not ours.
+pub fn unlink(directory: impl AsFd, link: &[u8], source: &Path) -> io::Result<bool> {
     let directory = directory.as_fd();
-    if link_text(directory, link)?.is_none_or(|found| found != text(source, link)) {
-        return Ok(());
+    let ours = text(source, link);
+    if link_text(directory, link)?.is_none_or(|found| found != ours) {
+        return Ok(false);
     }
-    absent_is_fine(unlinkat(directory, name(link), AtFlags::empty()))
-}
-
-/// Makes a directory with the owner and mode of the one that holds it, so that applications can write there as well.
-pub fn make_directory(parent: impl AsFd, directory: &[u8]) -> io::Result<()> {
-    let parent = parent.as_fd();
-    let like = fstat(parent)?;
-    let mode = Mode::from_raw_mode(like.st_mode & 0o7777);
-    match mkdirat(parent, name(directory), mode) {
-        Err(Errno::EXIST) => return Ok(()),
-        other => other?,
+    let gone = |result: rustix::io::Result<()>| match result {
+        Ok(()) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(io::Error::from(error)),
+    };
+    match renameat_with(directory, name(link), directory, name(TAKEN), RenameFlags::NOREPLACE) {
+        Ok(()) => {}
+        Err(Errno::NOENT) => return Ok(false),
+        // File systems that cannot, where nothing better is to be had.
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            return gone(unlinkat(directory, name(link), AtFlags::empty()));
+        }
+        Err(Errno::EXIST) => {
+            return Err(io::Error::other(format!("{} is in the way", String::from_utf8_lossy(TAKEN))));
+        }
+        Err(error) => return Err(error.into()),
     }
-    let how = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let new = openat(parent, name(directory), how, Mode::empty())?;
-    let is = fstat(&new)?;
-    // File systems without owners or modes refuse; then there is nothing that could be wrong.
-    if (is.st_uid, is.st_gid) != (like.st_uid, like.st_gid) {
-        let _ = fchown(&new, Some(Uid::from_raw(like.st_uid)), Some(Gid::from_raw(like.st_gid)));
+    if link_text(directory, TAKEN)?.is_some_and(|found| found == ours) {
+        return gone(unlinkat(directory, name(TAKEN), AtFlags::empty()));
     }
-    if is.st_mode & 0o7777 != mode.as_raw_mode() {
-        let _ = fchmod(&new, mode);
+    match renameat_with(directory, name(TAKEN), directory, name(link), RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(false),
+        Err(error) => Err(io::Error::other(format!(
+            "what somebody put there is now {}: {error}",
+            String::from_utf8_lossy(TAKEN)
+        ))),
     }
-    Ok(())
 }
 
 /// Removes a directory if it is empty; says whether it is gone.
@@ -144,7 +158,7 @@ fn absent_is_fine(result: rustix::io::Result<()>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
@@ -166,11 +180,11 @@ mod tests {
         symlink("/elsewhere", path("foreign")).unwrap();
         for name in ["file", "foreign", "absent"] {
             assert!(!relink(&directory, name.as_bytes(), a, b).unwrap(), "{name}");
-            unlink(&directory, name.as_bytes(), a).unwrap();
+            assert!(!unlink(&directory, name.as_bytes(), a).unwrap(), "{name}");
         }
-        unlink(&directory, b"ours", a).unwrap();
+        assert!(!unlink(&directory, b"ours", a).unwrap());
         assert_eq!(target(&path("ours")).unwrap(), "/s/b/ours");
-        unlink(&directory, b"ours", b).unwrap();
+        assert!(unlink(&directory, b"ours", b).unwrap());
         let mut left: Vec<_> =
             fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
@@ -178,10 +192,57 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_is_like_the_one_that_holds_it() {
+    fn what_is_under_a_temporary_name_is_never_replaced() {
         let folder = tempfile::tempdir().unwrap();
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o2777)).unwrap();
-        make_directory(fs::File::open(folder.path()).unwrap(), b"new").unwrap();
-        assert_eq!(fs::metadata(folder.path().join("new")).unwrap().permissions().mode() & 0o7777, 0o2777);
+        let directory = fs::File::open(folder.path()).unwrap();
+        let source = Path::new("/s/a");
+        assert!(link(&directory, b"ours", source).unwrap());
+        fs::write(folder.path().join(".storage-monitor.taken"), "x").unwrap();
+        let error = unlink(&directory, b"ours", source).unwrap_err().to_string();
+        assert_eq!(error, ".storage-monitor.taken is in the way");
+        assert_eq!(target(&folder.path().join("ours")).unwrap(), "/s/a/ours");
+        assert_eq!(fs::read_to_string(folder.path().join(".storage-monitor.taken")).unwrap(), "x");
+        for name in [".storage-monitor.new", "/.storage-monitor.taken"] {
+            let path = folder.path().join(name.trim_start_matches('/'));
+            let _ = fs::remove_file(&path);
+            symlink("/s/a/x", path).unwrap();
+        }
+        assert_eq!(remove_leftovers(&directory, Path::new("/other")).unwrap(), 0);
+        assert_eq!(remove_leftovers(&directory, Path::new("/s")).unwrap(), 2);
+    }
+
+    #[test]
+    fn a_file_that_takes_a_links_place_at_any_moment_is_not_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = fs::File::open(folder.path()).unwrap();
+        let source = Path::new("/s/a");
+        let (file, place) = (folder.path().join("file"), folder.path().join("name"));
+        // A user who puts a file there again and again; what was there before may go, the file never.
+        let (order, orders) = std::sync::mpsc::channel::<()>();
+        let (done, is_done) = std::sync::mpsc::channel();
+        let user = {
+            let (file, place) = (file.clone(), place.clone());
+            std::thread::spawn(move || {
+                while orders.recv().is_ok() {
+                    fs::rename(&file, &place).unwrap();
+                    done.send(()).unwrap();
+                }
+            })
+        };
+        for round in 0..3_000 {
+            fs::write(&file, "user's").unwrap();
+            assert!(link(&directory, b"name", source).unwrap());
+            order.send(()).unwrap();
+            let _ = unlink(&directory, b"name", source);
+            is_done.recv().unwrap();
+            let kept = [&place, &folder.path().join(".storage-monitor.taken")]
+                .into_iter()
+                .filter(|path| fs::read_to_string(path).is_ok_and(|text| text == "user's"))
+                .inspect(|path| fs::remove_file(path).unwrap())
+                .count();
+            assert_eq!(kept, 1, "round {round}");
+        }
+        drop(order);
+        user.join().unwrap();
     }
 }

@@ -72,6 +72,14 @@ pub enum Task {
         /// A file or directory of the storage
         path: PathBuf,
     },
+    /// Evaluate a mapping; the monitor runs this
+    #[command(name = crate::confine::TASK, hide = true)]
+    ConfinedMapping {
+        /// The file
+        file: PathBuf,
+        /// The workspace
+        workspace: PathBuf,
+    },
 }
 
 /// The command line as data, for the generator of the manual pages.

@@ -10,8 +10,9 @@ use anyhow::{Context, Result, bail};
 use kit::Exit;
 use kit::logging::harmless;
 
-use crate::monitor::{Monitor, sentence};
+use crate::monitor::Monitor;
 use crate::names::waits;
+use crate::report::sentence;
 use crate::shown::Shown;
 use kit::quote::quoted;
 

@@ -5,15 +5,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::changes::Changes;
+use crate::changes::{Changes, Names};
 use crate::findings::Tally;
-use crate::monitor::{Monitor, clock, sentence};
+use crate::monitor::{Monitor, clock};
 use crate::pace::{self, Events};
+use crate::report::sentence;
 use crate::status::Status;
 use crate::watch::{Heard, Watch};
 
 /// Changes that come within this are one.
-const SHORT: Duration = Duration::from_millis(5);
+const SHORT: Duration = Duration::from_millis(1);
 /// Nobody waits longer than that for a link because others are made.
 const LONG: Duration = Duration::from_millis(250);
 /// New watches find new directories, these need watches; what is still new after so many is made faster than we look.
@@ -21,13 +22,16 @@ const ROUNDS: usize = 16;
 
 /// Runs until it is asked to stop.
 pub fn follow(mut monitor: Monitor) -> Result<()> {
-    let mut watch = Watch::start()?;
+    let mut watch = Watch::start(&monitor.places().mappings, monitor.stop())?;
     let mut told = Told::default();
-    let mut heard = Heard { everything: true, ..Heard::default() };
+    let mut heard = Heard::everything();
     let mut due = Instant::now();
     let mut scan_began = 0;
     while !heard.stop {
         let began = Instant::now();
+        if heard.everything {
+            watch.renew();
+        }
         // What is asked for after this is done after this.
         let now = clock()?;
         let new_mapping = monitor.read_mapping(heard.asked);
@@ -60,7 +64,10 @@ fn settle(monitor: &mut Monitor, watch: &mut Watch, changes: &Changes) -> Tally 
         if new.is_empty() {
             break;
         }
-        tally.add(monitor.some(&Changes { contents: new.into_iter().collect(), ..Changes::default() }));
+        tally.add(monitor.some(&Changes {
+            contents: new.into_iter().map(|path| (path, Names::All)).collect(),
+            ..Changes::default()
+        }));
     }
     tally
 }

@@ -3,34 +3,35 @@
 //! The file is a log to which whole records are appended before a link is made and after one is removed. A kill at any
 //! instant therefore leaves no link without a record, and a record without its link does no harm: whatever is removed
 //! later must still be a link with the very text that the record says. The log is written anew, replaced atomically, when
-//! most of it is history. Records are fields that end in NUL, because names may hold any other byte.
+//! most of it is history.
+
+mod file;
+mod log;
+mod records;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
-use std::fs::OpenOptions;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::BufReader;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use kit::atomic::{self, Placement};
 
-use crate::held::{Draft, Held, Source};
+use crate::held::{Builder, Held, Pool, Source};
+use file::LedgerFile;
+use records::Record;
 
 /// Records of history that are not worth writing the log anew.
 const TOLERATED: usize = 20_000;
-const MODE: u32 = 0o644;
-/// No path in a record is longer, in bytes: the volume's users can write one of the logs.
-const LONGEST: u64 = 64 << 10;
 
 /// Our links and directories.
 #[derive(Debug)]
 pub struct Ledger {
-    file: PathBuf,
+    file: LedgerFile,
     sources: Vec<PathBuf>,
     numbers: HashMap<PathBuf, Source>,
     links: BTreeMap<PathBuf, Held>,
+    pool: Pool,
     /// Links that an earlier run was about to replace, by directory and name, with the source they led into before.
     doubts: BTreeMap<PathBuf, BTreeMap<Vec<u8>, Source>>,
     directories: BTreeSet<PathBuf>,
@@ -40,9 +41,9 @@ pub struct Ledger {
     torn: bool,
 }
 
-/// One record of the log.
+/// A change of what is ours.
 #[derive(Debug, Clone, Copy)]
-pub enum Record<'a> {
+pub enum Note<'a> {
     /// A link of this name in this directory leads to the same name in that source directory.
     Link(&'a Path, &'a [u8], Source),
     /// The link is no longer ours.
@@ -57,10 +58,11 @@ impl Ledger {
     /// Knows nothing yet.
     pub fn empty(file: &Path) -> Self {
         Self {
-            file: file.to_owned(),
+            file: LedgerFile::new(file),
             sources: Vec::new(),
             numbers: HashMap::new(),
             links: BTreeMap::new(),
+            pool: Pool::default(),
             doubts: BTreeMap::new(),
             directories: BTreeSet::new(),
             records: 0,
@@ -69,73 +71,15 @@ impl Ledger {
         }
     }
 
-    /// Reads the log, and changes nothing, because its writer may be at work; none is an empty one. Records that `believe` refuses (directory of the link, source) are left out.
+    /// Reads the log, and changes nothing, because its writer may be at work; none is an empty one. Records that `believe`
+    /// refuses (directory of the link, source) are left out.
     pub fn load(file: &Path, believe: impl Fn(&Path, &Path) -> bool) -> Result<Self> {
         let mut ledger = Self::empty(file);
-        let cannot = || format!("cannot read {}", file.display());
-        let mut options = OpenOptions::new();
-        options.read(true).custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK);
-        let opened = match options.open(file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(ledger),
-            opened => opened.with_context(cannot)?,
-        };
-        if !opened.metadata().with_context(cannot)?.is_file() {
-            anyhow::bail!("{} is not a file", file.display());
+        if let Some(log) = ledger.file.read()? {
+            let replayed = ledger.replay(BufReader::new(log), believe);
+            ledger.torn = !replayed.with_context(|| format!("cannot read {}", file.display()))?;
         }
-        ledger.torn = !ledger.replay(BufReader::new(opened), believe).with_context(cannot)?;
-        ledger.links.values_mut().for_each(Held::shrink);
         Ok(ledger)
-    }
-
-    /// Applies all records; says whether the last one was whole.
-    fn replay(&mut self, mut log: impl BufRead, believe: impl Fn(&Path, &Path) -> bool) -> io::Result<bool> {
-        let mut drafts: BTreeMap<PathBuf, Draft> = BTreeMap::new();
-        let mut fields: [Vec<u8>; 3] = Default::default();
-        let whole = loop {
-            let [operation, path, source] = &mut fields;
-            match (field(&mut log, operation)?, field(&mut log, path)?, field(&mut log, source)?) {
-                (Field::End, ..) => break true,
-                (Field::Whole, Field::Whole, Field::Whole) => {}
-                _ => break false,
-            }
-            self.records += 1;
-            let (path, source) = (as_path(path), as_path(source));
-            let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { continue };
-            match operation.as_slice() {
-                b"d" if believe(directory, source) => {
-                    self.directories.insert(path.to_owned());
-                }
-                b"f" => {
-                    self.directories.remove(path);
-                }
-                b"+" if believe(directory, source) => {
-                    let number = self.number(source);
-                    if !drafts.contains_key(directory) {
-                        drafts.insert(directory.to_owned(), Draft::default());
-                    }
-                    if let Some(draft) = drafts.get_mut(directory) {
-                        draft.link(name.as_bytes(), number);
-                    }
-                }
-                b"-" => {
-                    let number = self.number(source);
-                    if let Some(draft) = drafts.get_mut(directory) {
-                        draft.unlink(name.as_bytes(), number);
-                    }
-                }
-                _ => {}
-            }
-        };
-        for (path, draft) in drafts {
-            let (held, doubts) = draft.settle();
-            if !doubts.is_empty() {
-                self.doubts.insert(path.clone(), doubts);
-            }
-            if !held.is_empty() {
-                self.links.insert(path, held);
-            }
-        }
-        Ok(whole)
     }
 
     /// The number of a source directory, for as long as this ledger lives.
@@ -164,28 +108,45 @@ impl Ledger {
         self.links.get(directory)
     }
 
+    /// Whether it is not known where some of our links in a directory lead.
+    pub fn is_in_doubt(&self, directory: &Path) -> bool {
+        self.doubts.contains_key(directory)
+    }
+
     /// Our links in a directory, once it is known which of those that were about to be replaced still lead where they did.
-    pub fn settled(&self, directory: &Path, leads: impl Fn(&[u8]) -> Option<Source>) -> Option<Held> {
-        let mut held = self.held(directory)?.clone();
-        if let Some(doubts) = self.doubts.get(directory) {
-            let mut draft = Draft::default();
-            for (name, source) in held.iter() {
-                let before = doubts.get(name).copied().filter(|before| leads(name) == Some(*before));
-                draft.link(name, before.unwrap_or(source));
-            }
-            held = draft.finish();
+    pub fn settled(&self, directory: &Path, leads: impl Fn(&[u8]) -> Option<Source>) -> Held {
+        let held = self.held(directory).cloned().unwrap_or_default();
+        let Some(doubts) = self.doubts.get(directory) else { return held };
+        let mut settled = self.list();
+        for (name, source) in held.iter() {
+            let before = doubts.get(name).copied().filter(|before| leads(name) == Some(*before));
+            settled.push(name, before.unwrap_or(source));
         }
-        Some(held)
+        settled.finish()
+    }
+
+    /// A list of links that can be held.
+    pub fn list(&self) -> Builder {
+        Builder::new(&self.pool)
     }
 
     /// Replaces what we know about a directory; the records are the caller's business.
-    pub fn hold(&mut self, directory: &Path, mut held: Held) {
+    pub fn hold(&mut self, directory: &Path, held: Held) {
         self.doubts.remove(directory);
         if held.is_empty() {
             self.links.remove(directory);
-        } else {
-            held.shrink();
+        } else if self.held(directory) != Some(&held) {
             self.links.insert(directory.to_owned(), held);
+        }
+    }
+
+    /// The same for these names alone.
+    pub fn edit(&mut self, directory: &Path, edits: &BTreeMap<Vec<u8>, Option<Source>>) {
+        let none = Held::default();
+        let held = self.held(directory).unwrap_or(&none);
+        if edits.iter().any(|(name, source)| held.get(name) != *source) {
+            let edited = held.edited(edits, &self.pool);
+            self.hold(directory, edited);
         }
     }
 
@@ -207,30 +168,30 @@ impl Ledger {
     /// Whether the path is a link of ours.
     pub fn is_ours(&self, path: &Path) -> bool {
         let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return false };
-        self.held(directory).is_some_and(|held| held.contains(name.as_bytes()))
+        self.held(directory).is_some_and(|held| held.get(name.as_bytes()).is_some())
     }
 
-    /// Notes a record; it is in the log after [`Ledger::save`].
-    pub fn note(&mut self, record: Record<'_>) {
-        let (operation, path, source) = match record {
-            Record::Link(directory, name, source) => {
-                ("+", directory.join(OsStr::from_bytes(name)), Some(source))
+    /// Notes a change; it is in the log after [`Ledger::save`].
+    pub fn note(&mut self, note: Note<'_>) {
+        let path = |directory: &Path, name| directory.join(OsStr::from_bytes(name));
+        let source =
+            |number: Source| self.sources.get(number as usize).map_or(Path::new(""), PathBuf::as_path);
+        match note {
+            Note::Link(directory, name, to) => {
+                Record::Link(&path(directory, name), source(to)).write(&mut self.pending);
             }
-            Record::Unlink(directory, name, source) => {
-                ("-", directory.join(OsStr::from_bytes(name)), Some(source))
+            Note::Unlink(directory, name, to) => {
+                Record::Unlink(&path(directory, name), source(to)).write(&mut self.pending);
             }
-            Record::Directory(path) => {
+            Note::Directory(path) => {
                 self.directories.insert(path.to_owned());
-                ("d", path.to_owned(), None)
+                Record::Directory(path).write(&mut self.pending);
             }
-            Record::Forget(path) => {
+            Note::Forget(path) => {
                 self.directories.remove(path);
-                ("f", path.to_owned(), None)
+                Record::Forget(path).write(&mut self.pending);
             }
-        };
-        let source = source.and_then(|number| self.sources.get(number as usize));
-        let source = source.map_or(&[][..], |path| path.as_os_str().as_bytes());
-        push(&mut self.pending, operation, path.as_os_str().as_bytes(), source);
+        }
         self.records += 1;
     }
 
@@ -239,94 +200,25 @@ impl Ledger {
         if self.pending.is_empty() {
             return Ok(());
         }
-        if self.torn {
+        // What another container has written since would be lost.
+        if std::mem::take(&mut self.torn) && self.file.is_as_we_left_it() {
             let pending = std::mem::take(&mut self.pending);
             let rewritten = self.rewrite();
             self.pending = pending;
+            self.torn = rewritten.is_err();
             rewritten?;
         }
-        let cannot = || format!("cannot write {}", self.file.display());
-        if let Some(folder) = self.file.parent() {
-            std::fs::create_dir_all(folder).with_context(cannot)?;
-        }
-        let mut options = OpenOptions::new();
-        // A pipe in its place must not stop us.
-        let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
-        options.append(true).create(true).mode(MODE).custom_flags(flags);
-        // Opened each time: another container with the same image may have replaced the file on a shared volume.
-        let mut log = options.open(&self.file).with_context(cannot)?;
-        let meta = log.metadata().with_context(cannot)?;
-        if !meta.is_file() {
-            anyhow::bail!("{} is not a file", self.file.display());
-        }
-        if let Err(error) = log.write_all(&self.pending) {
-            // On a full disk a part may have been written, which would swallow the next record.
-            let _ = log.set_len(meta.len());
-            return Err(error).with_context(cannot);
-        }
-        self.pending = Vec::new();
+        self.file.append(&self.pending)?;
+        self.pending.clear();
         Ok(())
     }
 
     /// Shortens the log if most of it is history.
     pub fn tidy(&mut self) -> Result<()> {
-        if self.is_mostly_history() { self.rewrite() } else { Ok(()) }
+        let history = self.records > 2 * (self.count() + self.directories.len()) + TOLERATED;
+        // Where another container with this image writes it as well, its records are not known here.
+        if history && self.file.is_as_we_left_it() { self.rewrite() } else { Ok(()) }
     }
-
-    fn is_mostly_history(&self) -> bool {
-        self.records > 2 * (self.count() + self.directories.len()) + TOLERATED
-    }
-
-    fn rewrite(&mut self) -> Result<()> {
-        let mut log = Vec::new();
-        for path in &self.directories {
-            push(&mut log, "d", path.as_os_str().as_bytes(), b"");
-        }
-        for (directory, held) in &self.links {
-            let doubts = self.doubts.get(directory);
-            for (name, source) in held.iter() {
-                let path = directory.join(OsStr::from_bytes(name));
-                if let Some(before) = doubts.and_then(|doubts| doubts.get(name)) {
-                    let before = self.source(*before).as_os_str().as_bytes();
-                    push(&mut log, "+", path.as_os_str().as_bytes(), before);
-                }
-                push(&mut log, "+", path.as_os_str().as_bytes(), self.source(source).as_os_str().as_bytes());
-            }
-        }
-        atomic::write(&self.file, &log, Placement::volatile(MODE))?;
-        self.records = self.count() + self.directories.len();
-        self.pending = Vec::new();
-        self.torn = false;
-        Ok(())
-    }
-}
-
-fn push(log: &mut Vec<u8>, operation: &str, path: &[u8], source: &[u8]) {
-    for field in [operation.as_bytes(), path, source] {
-        log.extend_from_slice(field);
-        log.push(0);
-    }
-}
-
-fn as_path(bytes: &[u8]) -> &Path {
-    Path::new(OsStr::from_bytes(bytes))
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Field {
-    Whole,
-    Torn,
-    End,
-}
-
-fn field(log: &mut impl BufRead, field: &mut Vec<u8>) -> io::Result<Field> {
-    field.clear();
-    log.take(LONGEST).read_until(0, field)?;
-    Ok(match field.pop() {
-        Some(0) => Field::Whole,
-        Some(_) => Field::Torn,
-        None => Field::End,
-    })
 }
 
 #[cfg(test)]
@@ -348,14 +240,14 @@ mod tests {
     fn written(file: &Path) -> Ledger {
         let mut ledger = Ledger::load(file, |_, _| true).unwrap();
         let (a, b) = (ledger.number(Path::new("/s/a")), ledger.number(Path::new("/s/b")));
-        ledger.note(Record::Link(Path::new("/t"), b"one\n", a));
-        ledger.note(Record::Link(Path::new("/t"), b"two", a));
-        ledger.note(Record::Link(Path::new("/t"), b"two", b));
-        ledger.note(Record::Unlink(Path::new("/t"), b"one\n", a));
-        ledger.note(Record::Unlink(Path::new("/t"), b"two", a));
-        ledger.note(Record::Directory(Path::new("/t/d")));
-        ledger.note(Record::Directory(Path::new("/t/e")));
-        ledger.note(Record::Forget(Path::new("/t/d")));
+        ledger.note(Note::Link(Path::new("/t"), b"one\n", a));
+        ledger.note(Note::Link(Path::new("/t"), b"two", a));
+        ledger.note(Note::Link(Path::new("/t"), b"two", b));
+        ledger.note(Note::Unlink(Path::new("/t"), b"one\n", a));
+        ledger.note(Note::Unlink(Path::new("/t"), b"two", a));
+        ledger.note(Note::Directory(Path::new("/t/d")));
+        ledger.note(Note::Directory(Path::new("/t/e")));
+        ledger.note(Note::Forget(Path::new("/t/d")));
         ledger.save().unwrap();
         ledger
     }
@@ -381,7 +273,7 @@ mod tests {
             let mut ledger = Ledger::load(&file, |_, _| true).unwrap();
             assert_eq!(fs::read(&file).unwrap(), whole[..kept], "reading changes nothing");
             let number = ledger.number(Path::new("/s"));
-            ledger.note(Record::Link(Path::new("/u"), b"new", number));
+            ledger.note(Note::Link(Path::new("/u"), b"new", number));
             ledger.save().unwrap();
             let found = links(&Ledger::load(&file, |_, _| true).unwrap());
             assert_eq!(found.last(), Some(&("/u".into(), "new".into(), "/s".into())), "{kept}");
@@ -395,6 +287,35 @@ mod tests {
         written(&file);
         let ledger = Ledger::load(&file, |directory, _| directory.starts_with("/elsewhere")).unwrap();
         assert_eq!((links(&ledger), ledger.made(Path::new("/t/e"))), (Vec::new(), false));
+    }
+
+    #[test]
+    fn a_log_that_another_container_writes_too_keeps_its_records() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ledger");
+        let mut ours = Ledger::load(&file, |_, _| true).unwrap();
+        let mut theirs = Ledger::load(&file, |_, _| true).unwrap();
+        let place = Path::new("/t");
+        let link = |ledger: &mut Ledger, name: &[u8]| {
+            let number = ledger.number(Path::new("/s"));
+            ledger.note(Note::Link(place, name, number));
+            number
+        };
+        for _ in 0..=TOLERATED {
+            let number = link(&mut ours, b"history");
+            ours.note(Note::Unlink(place, b"history", number));
+        }
+        ours.save().unwrap();
+        link(&mut theirs, b"theirs");
+        theirs.save().unwrap();
+        ours.tidy().unwrap();
+        let names = |ledger: &Ledger| links(ledger).into_iter().map(|(_, name, _)| name).collect::<Vec<_>>();
+        let mut next = Ledger::load(&file, |_, _| true).unwrap();
+        assert_eq!(names(&next), ["theirs"]);
+        let long = fs::metadata(&file).unwrap().len();
+        next.tidy().unwrap();
+        assert!(fs::metadata(&file).unwrap().len() < long / 1_000, "once there is a single writer");
+        assert_eq!(names(&Ledger::load(&file, |_, _| true).unwrap()), ["theirs"]);
     }
 
     #[test]
@@ -419,7 +340,7 @@ mod tests {
         fs::write(folder.path().join("ballast"), vec![0; 60 << 10]).unwrap();
         // The page that is left ends within the path of a record.
         for name in 0..1_000 {
-            ledger.note(Record::Link(Path::new("/t"), format!("{name:05}").as_bytes(), number));
+            ledger.note(Note::Link(Path::new("/t"), format!("{name:05}").as_bytes(), number));
         }
         let refused = ledger.save().is_err();
         fs::remove_file(folder.path().join("ballast")).unwrap();

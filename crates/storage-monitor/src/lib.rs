@@ -16,12 +16,15 @@
 //! /opt/storage ──► $WORKSPACE/storage ──► directories of applications
 //!       ship                         link          (engine.rs: one stage each)
 //!
-//! listing (what is there) ─► merge (what is wanted) ─► plan (steps) ─► apply
+//! listing (what is offered) ─► there (what has these names) ─► merge (what is wanted) ─► plan (steps) ─► carry_out
 //! ```
 
 mod apply;
+mod carry_out;
 mod changes;
 mod cli;
+mod confine;
+mod draft;
 mod engine;
 mod evaluate;
 mod explain;
@@ -29,22 +32,29 @@ mod findings;
 mod folder;
 mod follow;
 mod held;
+mod in_force;
 mod ledger;
 mod listing;
+mod make_directory;
 mod mapping;
 mod memory;
 mod merge;
 mod monitor;
 mod names;
 mod pace;
+mod pass;
 mod places;
 mod plan;
 #[cfg(test)]
 mod property;
+mod report;
 mod shown;
 mod status;
 mod targets;
+mod there;
+mod visit;
 mod watch;
+mod way;
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -86,6 +96,7 @@ pub fn run() -> Outcome {
         Task::Once { dry_run: false } => once(places),
         Task::Once { dry_run: true } | Task::Plan => plan(places),
         Task::Explain { path } => explain::explain(Monitor::load(places)?, &path),
+        Task::ConfinedMapping { file, workspace } => confine::run(&file, &workspace),
     }
 }
 
@@ -142,7 +153,7 @@ fn once(places: Places) -> Outcome {
     let tally = monitor.all(None);
     writeln!(io::stdout(), "linked {}, removed {}", tally.linked, tally.removed)?;
     for (place, conflict) in monitor.conflicts() {
-        log::warn!("{}", monitor::sentence(place, conflict));
+        log::warn!("{}", report::sentence(place, conflict));
     }
     let problems = monitor.problems();
     for problem in &problems {

@@ -1,5 +1,6 @@
 //! The names in one directory, sorted and packed: storages hold hundreds of thousands.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io;
 use std::mem::MaybeUninit;
@@ -9,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::{AtFlags, FileType, RawDir, statat};
 use rustix::io::Errno;
 
+use crate::changes::Names;
 use crate::names::{CONTROL, waits};
 
 /// As much of a directory as the kernel hands out at once, in bytes.
@@ -27,113 +29,168 @@ pub enum Kind {
     Other,
 }
 
-/// The entries of a directory in the order of their names' bytes.
+impl Kind {
+    fn of(found: FileType) -> Self {
+        match found {
+            FileType::RegularFile => Self::File,
+            FileType::Directory => Self::Directory,
+            FileType::Symlink => Self::Link,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Entries of a directory in the order of their names' bytes.
+///
+/// The names lie in pieces, because one large piece would be held twice while it grows.
 #[derive(Debug, Default)]
 pub struct Listing {
-    bytes: Vec<u8>,
+    names: Vec<Vec<u8>>,
     entries: Vec<Entry>,
 }
 
+/// As many bytes of names as lie in one piece; positions in it are 16 bits wide.
+const PIECE: usize = 1 << 16;
+
 #[derive(Debug, Clone, Copy)]
 struct Entry {
-    start: u32,
+    piece: u16,
+    start: u16,
     length: u8,
     kind: Kind,
+    met: Option<Kind>,
 }
 
 impl Entry {
-    fn name(self, bytes: &[u8]) -> &[u8] {
-        &bytes[self.start as usize..][..usize::from(self.length)]
+    fn name(self, names: &[Vec<u8>]) -> &[u8] {
+        &names[usize::from(self.piece)][usize::from(self.start)..][..usize::from(self.length)]
+    }
+}
+
+/// Tells each entry of a directory, in no order.
+pub fn each(directory: impl AsFd, mut tell: impl FnMut(&[u8], Kind) -> io::Result<()>) -> io::Result<()> {
+    let directory = directory.as_fd();
+    let mut chunk = vec![MaybeUninit::uninit(); CHUNK];
+    let mut stream = RawDir::new(directory, &mut chunk);
+    while let Some(entry) = stream.next() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if matches!(name, b"." | b"..") {
+            continue;
+        }
+        let kind = match entry.file_type() {
+            FileType::Unknown => kind_of(directory, name)?,
+            known => Some(Kind::of(known)),
+        };
+        if let Some(kind) = kind {
+            tell(name, kind)?;
+        }
+    }
+    Ok(())
+}
+
+/// What the entry of this name is, if there is one.
+pub fn kind_of(directory: impl AsFd, name: &[u8]) -> io::Result<Option<Kind>> {
+    match statat(directory, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(Kind::of(FileType::from_raw_mode(stat.st_mode)))),
+        // A name that nothing can have.
+        Err(Errno::NOENT | Errno::NAMETOOLONG) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
 impl Listing {
-    /// All entries, as they are.
-    pub fn read(directory: impl AsFd) -> io::Result<Self> {
-        let directory = directory.as_fd();
-        let mut listing = Self::default();
-        let mut chunk = vec![MaybeUninit::uninit(); CHUNK];
-        let mut stream = RawDir::new(directory, &mut chunk);
-        while let Some(entry) = stream.next() {
-            let entry = entry?;
-            let name = entry.file_name();
-            if matches!(name.to_bytes(), b"." | b"..") {
-                continue;
-            }
-            let kind = match entry.file_type() {
-                FileType::Unknown => match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-                    Ok(stat) => FileType::from_raw_mode(stat.st_mode),
-                    Err(Errno::NOENT) => continue,
-                    Err(error) => return Err(error.into()),
-                },
-                known => known,
-            };
-            listing.push(name.to_bytes(), kind_of(kind))?;
-        }
-        listing.sort();
-        Ok(listing)
-    }
-
     /// What a storage directory has to offer: files and directories under their final names. A link counts as a file if
     /// it leads somewhere; it is never gone into.
-    pub fn offered(directory: impl AsFd) -> io::Result<Self> {
+    pub fn offered(directory: impl AsFd, names: &Names) -> io::Result<Self> {
         let directory = directory.as_fd();
-        let mut listing = Self::read(directory)?;
-        let Self { bytes, entries } = &mut listing;
-        let mut unfinished: Vec<&[u8]> =
-            entries.iter().filter_map(|entry| entry.name(bytes).strip_suffix(CONTROL)).collect();
-        unfinished.sort_unstable();
-        entries.retain_mut(|entry| {
-            let name = entry.name(bytes);
-            if waits(name).is_some() || unfinished.binary_search(&name).is_ok() {
-                return false;
+        let mut listing = Self::default();
+        let mut unfinished = BTreeSet::new();
+        let mut offer = |name: &[u8], mut kind: Kind| {
+            if let Some(download) = name.strip_suffix(CONTROL) {
+                unfinished.insert(download.to_vec());
             }
-            if entry.kind == Kind::Link
-                && statat(directory, OsStr::from_bytes(name), AtFlags::empty()).is_ok()
-            {
-                entry.kind = Kind::File;
+            if waits(name).is_some() {
+                return Ok(());
             }
-            matches!(entry.kind, Kind::File | Kind::Directory)
-        });
+            if kind == Kind::Link && statat(directory, OsStr::from_bytes(name), AtFlags::empty()).is_ok() {
+                kind = Kind::File;
+            }
+            if matches!(kind, Kind::File | Kind::Directory) { listing.push(name, kind) } else { Ok(()) }
+        };
+        match names {
+            Names::All => each(directory, offer)?,
+            Names::Only(names) => {
+                for name in names {
+                    let control = [name, CONTROL].concat();
+                    for name in [name, &control] {
+                        if let Some(kind) = kind_of(directory, name)? {
+                            offer(name, kind)?;
+                        }
+                    }
+                }
+            }
+        }
+        listing.sort();
+        if !unfinished.is_empty() {
+            listing.retain(|name| !unfinished.contains(name));
+        }
         Ok(listing)
     }
 
-    fn push(&mut self, name: &[u8], kind: Kind) -> io::Result<()> {
+    /// Adds an entry; [`Listing::sort`] has to follow.
+    pub fn push(&mut self, name: &[u8], kind: Kind) -> io::Result<()> {
         // The kernel allows 255 bytes (NAME_MAX); a listing of 4 GB of names is none.
         let too_large = |_| io::Error::from(io::ErrorKind::InvalidData);
-        let start = u32::try_from(self.bytes.len()).map_err(too_large)?;
         let length = u8::try_from(name.len()).map_err(too_large)?;
-        self.bytes.extend_from_slice(name);
-        self.entries.push(Entry { start, length, kind });
+        if self.names.last().is_none_or(|piece| piece.len() + name.len() >= PIECE) {
+            self.names.push(Vec::new());
+        }
+        let piece = u16::try_from(self.names.len() - 1).map_err(too_large)?;
+        let Some(names) = self.names.last_mut() else { return Ok(()) };
+        let start = u16::try_from(names.len()).map_err(too_large)?;
+        names.extend_from_slice(name);
+        grow(&mut self.entries, 1);
+        self.entries.push(Entry { piece, start, length, kind, met: None });
         Ok(())
     }
 
-    fn sort(&mut self) {
-        let Self { bytes, entries } = self;
-        entries.sort_unstable_by(|one, other| one.name(bytes).cmp(other.name(bytes)));
+    /// Brings the entries into order.
+    pub fn sort(&mut self) {
+        let Self { names, entries } = self;
+        entries.sort_unstable_by(|one, other| one.name(names).cmp(other.name(names)));
         // Some file systems repeat a name while the directory changes.
-        entries.dedup_by(|one, other| one.name(bytes) == other.name(bytes));
-    }
-
-    #[cfg(test)]
-    pub fn len(&self) -> usize {
-        self.entries.len()
+        entries.dedup_by(|one, other| one.name(names) == other.name(names));
     }
 
     /// The entries, sorted.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], Kind)> {
-        self.entries.iter().map(|entry| (entry.name(&self.bytes), entry.kind))
+        self.entries.iter().map(|entry| (entry.name(&self.names), entry.kind))
     }
 
     /// The entry with this index.
     pub fn get(&self, index: usize) -> Option<(&[u8], Kind)> {
-        self.entries.get(index).map(|entry| (entry.name(&self.bytes), entry.kind))
+        self.entries.get(index).map(|entry| (entry.name(&self.names), entry.kind))
     }
 
-    /// Leaves out what `keep` refuses.
-    pub fn retain(&mut self, mut keep: impl FnMut(&[u8]) -> bool) {
-        let Self { bytes, entries } = self;
-        entries.retain(|entry| keep(entry.name(bytes)));
+    /// Notes what has the name of an entry where the entries lead to; says whether there is an entry of that name.
+    pub fn meet(&mut self, name: &[u8], kind: Kind) -> bool {
+        let Self { names, entries } = self;
+        let found = entries.binary_search_by(|entry| entry.name(names).cmp(name));
+        found.is_ok_and(|index| {
+            entries[index].met = Some(kind);
+            true
+        })
+    }
+
+    /// What the entry with this index has met.
+    pub fn met(&self, index: usize) -> Option<Kind> {
+        self.entries.get(index)?.met
+    }
+
+    fn retain(&mut self, mut keep: impl FnMut(&[u8]) -> bool) {
+        let Self { names, entries } = self;
+        entries.retain(|entry| keep(entry.name(names)));
     }
 
     #[cfg(test)]
@@ -147,12 +204,10 @@ impl Listing {
     }
 }
 
-fn kind_of(found: FileType) -> Kind {
-    match found {
-        FileType::RegularFile => Kind::File,
-        FileType::Directory => Kind::Directory,
-        FileType::Symlink => Kind::Link,
-        _ => Kind::Other,
+/// Makes room by an eighth: twice the room of a large directory would be most of all memory.
+fn grow<T>(list: &mut Vec<T>, more: usize) {
+    if list.capacity() - list.len() < more {
+        list.reserve_exact((list.len() / 8).max(more).max(64));
     }
 }
 
@@ -176,20 +231,35 @@ mod tests {
         symlink("nowhere", path("dangling")).unwrap();
         symlink("loop", path("loop")).unwrap();
         assert!(Command::new("mkfifo").arg(path("pipe")).status().unwrap().success());
-        let listing = Listing::offered(fs::File::open(top.path()).unwrap()).unwrap();
-        let found: Vec<_> =
-            listing.iter().map(|(name, kind)| (String::from_utf8_lossy(name), kind)).collect();
-        assert_eq!(
-            found,
-            [
-                ("-n".into(), Kind::File),
-                ("a".into(), Kind::File),
-                ("b".into(), Kind::File),
-                ("dir".into(), Kind::Directory),
-                ("good".into(), Kind::File),
-                ("line\nbreak".into(), Kind::File),
-                ("to-dir".into(), Kind::File),
-            ]
-        );
+        let directory = fs::File::open(top.path()).unwrap();
+        let offered = |names: &Names| {
+            let listing = Listing::offered(&directory, names).unwrap();
+            let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+            listing.iter().map(|(name, kind)| (text(name), kind)).collect::<Vec<_>>()
+        };
+        let all = [
+            ("-n", Kind::File),
+            ("a", Kind::File),
+            ("b", Kind::File),
+            ("dir", Kind::Directory),
+            ("good", Kind::File),
+            ("line\nbreak", Kind::File),
+            ("to-dir", Kind::File),
+        ];
+        let all = all.map(|(name, kind)| (name.to_owned(), kind));
+        assert_eq!(offered(&Names::All), all);
+        let mut names = Names::one(b"absent");
+        for entry in fs::read_dir(top.path()).unwrap() {
+            names.join(Names::one(OsStr::as_bytes(&entry.unwrap().file_name())));
+        }
+        assert_eq!(offered(&names), all, "the same, asked for by name");
+        assert_eq!(offered(&Names::one(b"big")), [], "although nobody asked about its control file");
+    }
+
+    #[test]
+    fn an_entry_knows_what_it_has_met() {
+        let mut listing = Listing::of(&[("a", Kind::File), ("b", Kind::File)]);
+        assert_eq!([&b"b"[..], b"c", b""].map(|name| listing.meet(name, Kind::Link)), [true, false, false]);
+        assert_eq!([0, 1, 2].map(|index| listing.met(index)), [None, Some(Kind::Link), None]);
     }
 }

@@ -23,6 +23,8 @@ pub struct Wanted<'a> {
     pub want: Want,
     /// The sources that have the name too, and do not get it.
     pub losers: Vec<usize>,
+    /// What has the name now.
+    pub there: Option<Kind>,
 }
 
 /// All names that are wanted, sorted.
@@ -36,11 +38,14 @@ pub fn merge(sources: &[Listing]) -> impl Iterator<Item = Wanted<'_>> {
         let name = next(&at)?;
         let mut want = None;
         let mut losers = Vec::new();
+        let mut there = None;
         for (index, (listing, at)) in sources.iter().zip(&mut at).enumerate() {
             let Some((found, kind)) = listing.get(*at) else { continue };
             if found != name {
                 continue;
             }
+            // Noted with one of the entries of that name.
+            there = there.or(listing.met(*at));
             *at += 1;
             match (&mut want, kind) {
                 (None, Kind::Directory) => want = Some(Want::Directory(vec![index])),
@@ -49,7 +54,7 @@ pub fn merge(sources: &[Listing]) -> impl Iterator<Item = Wanted<'_>> {
                 (Some(_), _) => losers.push(index),
             }
         }
-        want.map(|want| Wanted { name, want, losers })
+        want.map(|want| Wanted { name, want, losers, there })
     })
 }
 
@@ -60,7 +65,7 @@ mod tests {
     #[test]
     fn the_first_source_decides_and_directories_join() {
         use Kind::{Directory, File};
-        let sources = [
+        let mut sources = [
             Listing::of(&[("a", File), ("d", Directory), ("x", File)]),
             Listing::of(&[]),
             Listing::of(&[("a", Directory), ("b", File), ("d", Directory), ("x", File)]),
@@ -70,12 +75,14 @@ mod tests {
             name: name.as_bytes(),
             want,
             losers: losers.to_vec(),
+            there: None,
         };
+        assert!(sources[2].meet(b"b", Kind::Link));
         assert_eq!(
             merge(&sources).collect::<Vec<_>>(),
             [
                 wanted("a", Want::Link(0), &[2]),
-                wanted("b", Want::Link(2), &[]),
+                Wanted { there: Some(Kind::Link), ..wanted("b", Want::Link(2), &[]) },
                 wanted("d", Want::Directory(vec![0, 2]), &[3]),
                 wanted("x", Want::Link(0), &[2, 3]),
             ]

@@ -2,55 +2,39 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
 use crate::changes::Changes;
-use crate::engine::{Engine, Scope, Show, in_tree};
-use crate::evaluate::evaluate;
-use crate::findings::{Conflict, Tally};
+use crate::engine::{Engine, in_tree};
+use crate::findings::Tally;
 use crate::folder::Identity;
+use crate::in_force::InForce;
 use crate::ledger::Ledger;
 use crate::mapping::Mapping;
-use crate::memory;
 use crate::pace::Events;
+use crate::pass::{Scope, Show};
 use crate::places::Places;
-use crate::status::{LISTED, Status};
 use crate::targets::{Source, Targets, resolve};
 use crate::watch;
-use kit::quote::quoted;
 
 /// New directories can make room for waiting ones, these for others: no real mapping is nested deeper.
 const ROUNDS: usize = 8;
-/// A file that was found wrong is evaluated again after that: what was missing, or busy, may be there now.
-const AGAIN: Duration = Duration::from_mins(1);
-/// More characters of a message help nobody.
-const MESSAGE: usize = 2_000;
-/// So many bytes of sentences of one kind are in the state: it must stay small enough to be read.
-const ROOM: usize = 128 << 10;
-
 /// Everything that is known between two passes.
 #[derive(Debug)]
 pub struct Monitor {
     places: Places,
-    /// The mapping in force; nothing if none was ever good.
-    mapping: Option<Mapping>,
-    /// What is wrong with the file now.
-    wrong: Option<String>,
-    /// The state of the file that was evaluated last.
-    evaluated: Option<[i64; 5]>,
-    /// When that was.
-    evaluated_at: Instant,
+    in_force: InForce,
     shipped: Engine,
     mapped: Engine,
     targets: Targets,
+    stop: Arc<AtomicBool>,
     /// What is wrong with a stage as a whole, by what it reads.
     problems: BTreeMap<&'static str, String>,
-    /// Why the mapping cannot be kept.
-    forgetful: Option<String>,
     /// How long the last look at everything took that changed nothing.
     pub cost: Duration,
 }
@@ -70,16 +54,14 @@ impl Monitor {
             Ledger::empty(&places.shipped_ledger())
         });
         let mapped = Ledger::load(&places.ledger(), |_, _| true)?;
+        let stop = Arc::new(AtomicBool::new(false));
         Ok(Self {
-            mapping: memory::recall(&places.last_mapping())?,
-            wrong: None,
-            evaluated: None,
-            evaluated_at: Instant::now(),
-            shipped: Engine::new(&places.image, shipped),
-            mapped: Engine::new(&places.storage, mapped),
+            in_force: InForce::recall(&places)?,
+            shipped: Engine::new(&places.image, shipped, Arc::clone(&stop)),
+            mapped: Engine::new(&places.storage, mapped, Arc::clone(&stop)),
+            stop,
             targets: Targets::default(),
             problems: BTreeMap::new(),
-            forgetful: None,
             cost: Duration::ZERO,
             places,
         })
@@ -88,43 +70,17 @@ impl Monitor {
     /// Reads the mappings file if it has changed, or if what it computes may have; says whether another mapping is in
     /// force now.
     pub fn read_mapping(&mut self, anew: bool) -> bool {
-        let state = fs::metadata(&self.places.mappings).ok();
-        let state = state.map(|meta| {
-            [
-                meta.ino().cast_signed(),
-                meta.size().cast_signed(),
-                meta.mtime(),
-                meta.mtime_nsec(),
-                meta.ctime_nsec(),
-            ]
-        });
-        let anew = anew || self.wrong.is_some() && self.evaluated_at.elapsed() >= AGAIN;
-        if !anew && state.is_some() && state == self.evaluated {
-            return false;
-        }
-        self.evaluated = state;
-        self.evaluated_at = Instant::now();
-        match evaluate(&self.places.mappings, &self.places.workspace) {
-            Ok(mapping) => {
-                self.wrong = None;
-                let changed = self.mapping.as_ref() != Some(&mapping);
-                self.mapping = Some(mapping);
-                changed
-            }
-            Err(error) => {
-                let text: String = format!("{error:#}").chars().take(MESSAGE).collect();
-                if self.wrong.as_ref() != Some(&text) {
-                    log::warn!("{text}; the last good mapping stays in force");
-                }
-                self.wrong = Some(text);
-                false
-            }
-        }
+        self.in_force.read(&self.places, anew)
+    }
+
+    /// What ends a pass before it is through when it is set.
+    pub fn stop(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stop)
     }
 
     #[cfg(test)]
     pub fn set_mapping(&mut self, map: BTreeMap<PathBuf, BTreeSet<PathBuf>>) {
-        self.mapping = Some(Mapping(map));
+        self.in_force.mapping = Some(Mapping(map));
     }
 
     /// Where the storage really is.
@@ -134,7 +90,7 @@ impl Monitor {
 
     fn find_targets(&self) -> Targets {
         let none = Mapping::default();
-        let mapping = self.mapping.as_ref().unwrap_or(&none);
+        let mapping = self.mapping().unwrap_or(&none);
         resolve(mapping, &self.storage(), |path| self.mapped.ledger.is_ours(path))
     }
 
@@ -163,11 +119,8 @@ impl Monitor {
         if tally.is_idle() {
             self.cost = began.elapsed();
         }
-        if show.is_none()
-            && let Some(mapping) = &self.mapping
-        {
-            let kept = memory::keep(&self.places.last_mapping(), mapping);
-            self.forgetful = kept.err().map(|error| format!("{error:#}"));
+        if show.is_none() {
+            self.in_force.keep(&self.places);
         }
         tally
     }
@@ -195,7 +148,7 @@ impl Monitor {
     }
 
     fn link(&mut self, scope: Scope<'_>, show: Show<'_>) -> Tally {
-        if self.mapping.is_none() {
+        if self.in_force.mapping.is_none() {
             return Tally::default();
         }
         let targets = std::mem::take(&mut self.targets);
@@ -229,7 +182,7 @@ impl Monitor {
         for (top, engine) in [(&storage, &self.mapped), (&self.places.image, &self.shipped)] {
             all.extend(engine.folders.iter().map(|(folder, is)| (in_tree(top, folder), *is)));
         }
-        let keys = self.mapping.iter().flat_map(|mapping| mapping.0.keys());
+        let keys = self.in_force.mapping.iter().flat_map(|mapping| mapping.0.keys());
         // A key whose directory does not exist yet will appear in one of these.
         let above: BTreeSet<PathBuf> = keys
             .flat_map(|key| storage.join(key).ancestors().skip(1).map(Path::to_owned).collect::<Vec<_>>())
@@ -252,7 +205,7 @@ impl Monitor {
     /// Whether a change concerns neither tree, and may concern the mapping or its directories.
     pub fn is_elsewhere(&self, changes: &Changes) -> bool {
         let (storage, image) = (self.storage(), &self.places.image);
-        changes.contents.iter().any(|path| !path.starts_with(&storage) && !path.starts_with(image))
+        changes.contents.keys().any(|path| !path.starts_with(&storage) && !path.starts_with(image))
     }
 
     /// What events tell about both trees.
@@ -260,18 +213,14 @@ impl Monitor {
         self.mapped.events.worst(self.shipped.events)
     }
 
-    /// The conflicts between files and whatever else has their names.
-    pub fn conflicts(&self) -> impl Iterator<Item = (&PathBuf, &Conflict)> {
-        // In the storage itself, a user's file wins over the image's, as it should.
-        self.mapped
-            .findings
-            .iter()
-            .flat_map(|(place, found)| found.conflicts.iter().map(move |conflict| (place, conflict)))
-    }
-
     /// The stage that links the storage into applications.
     pub fn mapped(&self) -> &Engine {
         &self.mapped
+    }
+
+    /// The stage that links files of the image into the storage.
+    pub fn shipped(&self) -> &Engine {
+        &self.shipped
     }
 
     /// Where everything is.
@@ -281,7 +230,7 @@ impl Monitor {
 
     /// The mapping in force.
     pub fn mapping(&self) -> Option<&Mapping> {
-        self.mapping.as_ref()
+        self.in_force.mapping.as_ref()
     }
 
     /// Directories of the mapping that cannot be used now.
@@ -289,48 +238,10 @@ impl Monitor {
         &self.targets.waiting
     }
 
-    /// What is wrong, as sentences.
-    pub fn problems(&self) -> Vec<String> {
-        let whole = self.wrong.iter().chain(self.problems.values()).chain(&self.forgetful);
-        let mut all: Vec<String> = whole.cloned().collect();
-        for (place, found) in self.mapped.findings.iter().chain(&self.shipped.findings) {
-            all.extend(found.errors.iter().map(|error| format!("{}: {error}", quoted(place))));
-        }
-        all
+    /// What is wrong with the mapping or a stage as a whole.
+    pub fn whole_problems(&self) -> impl Iterator<Item = &String> {
+        self.in_force.wrong().into_iter().chain(self.problems.values()).chain(self.in_force.forgetful())
     }
-
-    /// The state, but for what the watching part knows.
-    pub fn status(&self) -> Status {
-        let conflicts = self.conflicts().count();
-        Status {
-            pid: std::process::id(),
-            storage: self.places.storage.clone(),
-            links: self.mapped.ledger.count(),
-            shipped: self.shipped.ledger.count(),
-            conflicts,
-            conflict_list: listed(
-                self.conflicts().map(|(place, conflict)| sentence(place, conflict)),
-                String::len,
-            ),
-            problems: listed(self.problems().into_iter(), String::len),
-            waiting: listed(
-                self.targets.waiting.iter().map(|(path, why)| (quoted(path), why.clone())),
-                |(path, why)| path.len() + why.len(),
-            ),
-            ..Status::default()
-        }
-    }
-}
-
-/// The first sentences: at least one, and no more than there is room for.
-fn listed<S, C: FromIterator<S>>(sentences: impl Iterator<Item = S>, length: impl Fn(&S) -> usize) -> C {
-    let mut used = 0;
-    let fits = |sentence: &S| {
-        let first = used == 0;
-        used += length(sentence);
-        first || used <= ROOM
-    };
-    sentences.take(LISTED).take_while(fits).collect()
 }
 
 /// The same listener once more.
@@ -338,17 +249,6 @@ fn again<'a>(show: &'a mut Show<'_>) -> Show<'a> {
     match show {
         Some(show) => Some(&mut **show),
         None => None,
-    }
-}
-
-/// A conflict in words.
-pub fn sentence(place: &Path, conflict: &Conflict) -> String {
-    use std::os::unix::ffi::OsStrExt;
-    let name = std::ffi::OsStr::from_bytes(&conflict.name);
-    let (path, file) = (quoted(&place.join(name)), quoted(&conflict.source.join(name)));
-    match &conflict.winner {
-        Some(winner) => format!("{path} leads to {}, not to {file}", quoted(&winner.join(name))),
-        None => format!("{path} is something else; it does not lead to {file}"),
     }
 }
 

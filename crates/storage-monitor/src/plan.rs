@@ -1,12 +1,20 @@
 //! What has to be done in one directory of an application: pure, from what is wanted, what is ours and what is there.
 
-use crate::held::{Held, Source};
-use crate::listing::{Kind, Listing};
+use std::iter::Peekable;
+
+use crate::held::Source;
+use crate::listing::Kind;
 use crate::merge::{Want, Wanted};
 
-/// One step in a directory.
+/// What is decided about one link or directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step<'a> {
+    /// Leave our own link as it is.
+    Keep(&'a [u8], Source),
+    /// Take for ours a link that is exactly as we would make it: made before a kill, or by our like.
+    Adopt(&'a [u8], Source),
+    /// Forget a link that somebody else has removed or replaced.
+    Forget(&'a [u8], Source),
     /// Make a link where nothing is.
     Link(&'a [u8], Source),
     /// Replace our own link by one into another source.
@@ -42,46 +50,69 @@ pub struct Lost<'a> {
 pub struct Plan<'a> {
     /// Steps, in the order of names; an `Unlink` comes before what takes its place.
     pub steps: Vec<Step<'a>>,
-    /// Our links after the steps.
-    pub held: Held,
-    /// Links that are exactly as we would make them, and not in the ledger: after a kill, or made by our like.
-    pub adopted: Vec<(&'a [u8], Source)>,
-    /// Links of the ledger that somebody else has removed or replaced.
-    pub lost: Vec<(&'a [u8], Source)>,
     /// Directories that mirror others, with the indices of these.
     pub directories: Vec<(&'a [u8], Vec<usize>)>,
     /// Names that some source does not get.
     pub conflicts: Vec<Lost<'a>>,
-    /// How many entries there are afterwards.
-    pub remaining: usize,
+    /// How many entries more there are afterwards than before; fewer, if negative.
+    pub more: isize,
 }
 
-/// Decides about a directory.
-///
-/// `numbers` are those of the sources, by index. `leads_to` says into which source a link leads that is there, if it leads
-/// to its own name in one that we know; it is asked only about names that matter. `reserved` are names that other mappings
-/// use as directories.
-pub fn plan<'a>(
-    wanted: impl Iterator<Item = Wanted<'a>>,
-    numbers: &[Source],
-    held: Option<&'a Held>,
-    there: &'a Listing,
-    reserved: impl Fn(&[u8]) -> bool,
-    leads_to: impl Fn(&[u8]) -> Option<Source>,
-) -> Plan<'a> {
-    let mut held = held.into_iter().flat_map(Held::iter).peekable();
-    let mut wanted = wanted.peekable();
-    let mut there = there.iter().peekable();
-    let mut plan = Plan::default();
-    loop {
-        let names = [wanted.peek().map(|w| w.name), held.peek().map(|h| h.0), there.peek().map(|t| t.0)];
-        let Some(name) = names.into_iter().flatten().min() else { return plan };
-        let want = wanted.next_if(|wanted| wanted.name == name);
-        let ours = held.next_if(|held| held.0 == name).map(|(_, source)| source);
-        let kind = there.next_if(|there| there.0 == name).map(|(_, kind)| kind);
-        let mattering = want.is_some() || ours.is_some();
-        let leads = (mattering && kind == Some(Kind::Link)).then(|| leads_to(name)).flatten();
-        plan.decide(name, want, numbers, ours, kind, leads, reserved(name));
+/// What the decisions depend on, beside the names.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    /// The numbers of the sources, by index.
+    pub numbers: &'a [Source],
+    /// Names that other mappings use as directories.
+    pub reserved: &'a dyn Fn(&[u8]) -> bool,
+    /// Into which source a link leads that is there, if it leads to its own name in one that we know; it is asked only
+    /// about names that matter.
+    pub leads: &'a dyn Fn(&[u8]) -> Option<Source>,
+}
+
+/// Names with something about each, in the order of names.
+type Sorted<'a, T> = Peekable<Box<dyn Iterator<Item = T> + 'a>>;
+
+/// Decides about a directory, piece by piece: there may be more names than memory for decisions.
+pub struct Planner<'a> {
+    wanted: Sorted<'a, Wanted<'a>>,
+    held: Sorted<'a, (&'a [u8], Source)>,
+    links: Sorted<'a, &'a [u8]>,
+    /// What was decided; the steps are the caller's to take.
+    pub plan: Plan<'a>,
+}
+
+impl<'a> Planner<'a> {
+    /// From what is wanted, with what has these names now; from what is ours; and from links that nobody asks for.
+    pub fn new(
+        wanted: impl Iterator<Item = Wanted<'a>> + 'a,
+        held: impl Iterator<Item = (&'a [u8], Source)> + 'a,
+        links: impl Iterator<Item = &'a [u8]> + 'a,
+    ) -> Self {
+        Self {
+            wanted: (Box::new(wanted) as Box<dyn Iterator<Item = _>>).peekable(),
+            held: (Box::new(held) as Box<dyn Iterator<Item = _>>).peekable(),
+            links: (Box::new(links) as Box<dyn Iterator<Item = _>>).peekable(),
+            plan: Plan::default(),
+        }
+    }
+
+    /// Decides until there are so many steps, or no names; says whether names may be left.
+    pub fn decide(&mut self, known: Known<'_>, steps: usize) -> bool {
+        while self.plan.steps.len() < steps {
+            let wanted = self.wanted.peek().map(|wanted| wanted.name);
+            let heads = [wanted, self.held.peek().map(|held| held.0), self.links.peek().copied()];
+            let Some(name) = heads.into_iter().flatten().min() else { return false };
+            let want = self.wanted.next_if(|wanted| wanted.name == name);
+            let ours = self.held.next_if(|held| held.0 == name).map(|(_, source)| source);
+            let link = self.links.next_if(|link| *link == name).map(|_| Kind::Link);
+            let kind = want.as_ref().and_then(|wanted| wanted.there).or(link);
+            let mattering = want.is_some() || ours.is_some();
+            let leads = (mattering && kind == Some(Kind::Link)).then(|| (known.leads)(name)).flatten();
+            let reserved = (known.reserved)(name);
+            self.plan.decide(name, want, known.numbers, ours, kind, leads, reserved);
+        }
+        true
     }
 }
 
@@ -100,13 +131,12 @@ impl<'a> Plan<'a> {
         // Ours only if it still leads where we made it lead.
         let own = ours.filter(|source| leads == Some(*source));
         if let (Some(source), None) = (ours, own) {
-            self.lost.push((name, source));
+            self.steps.push(Step::Forget(name, source));
         }
-        self.remaining += usize::from(kind.is_some());
         let Some(Wanted { want, losers, .. }) = want else {
             if let Some(source) = own {
                 self.steps.push(Step::Unlink(name, source));
-                self.remaining -= 1;
+                self.more -= 1;
             }
             return;
         };
@@ -123,7 +153,7 @@ impl<'a> Plan<'a> {
                 if reserved || taken {
                     if let Some(own) = own {
                         self.steps.push(Step::Unlink(name, own));
-                        self.remaining -= 1;
+                        self.more -= 1;
                     }
                     self.conflicts.push(Lost { name, source: index, why: Loss::Taken });
                     return;
@@ -131,13 +161,12 @@ impl<'a> Plan<'a> {
                 match (kind, own) {
                     (None, _) => {
                         self.steps.push(Step::Link(name, source));
-                        self.remaining += 1;
+                        self.more += 1;
                     }
                     (Some(_), Some(own)) if own != source => self.steps.push(Step::Relink(name, own, source)),
-                    (Some(_), Some(_)) => {}
-                    (Some(_), None) => self.adopted.push((name, source)),
+                    (Some(_), Some(_)) => self.steps.push(Step::Keep(name, source)),
+                    (Some(_), None) => self.steps.push(Step::Adopt(name, source)),
                 }
-                self.held.push(name, source);
             }
         }
     }
@@ -147,7 +176,7 @@ impl<'a> Plan<'a> {
             (Some(Kind::Directory), _) => {}
             (None, _) => {
                 self.steps.push(Step::MakeDirectory(name));
-                self.remaining += 1;
+                self.more += 1;
             }
             (Some(_), Some(own)) => {
                 self.steps.push(Step::Unlink(name, own));
@@ -169,19 +198,13 @@ impl<'a> Plan<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::held::Draft;
+    use crate::listing::Listing;
     use crate::merge::merge;
-
-    fn held(links: &[(&str, Source)]) -> Held {
-        let mut draft = Draft::default();
-        links.iter().for_each(|(name, source)| draft.link(name.as_bytes(), *source));
-        draft.finish()
-    }
 
     #[test]
     fn every_meeting_of_wanted_ours_and_there_has_its_answer() {
         use Kind::{Directory, File, Link};
-        let sources = [
+        let mut sources = [
             Listing::of(&[
                 ("adopt", File),
                 ("dir-file", Directory),
@@ -197,7 +220,7 @@ mod tests {
             ]),
             Listing::of(&[("keep", File), ("switched", File)]),
         ];
-        let ours = held(&[
+        let ours = [
             ("dir-ours", 10),
             ("gone", 10),
             ("keep", 10),
@@ -205,8 +228,9 @@ mod tests {
             ("stale", 10),
             ("switched", 10),
             ("taken-away", 10),
-        ]);
-        let there = Listing::of(&[
+        ];
+        let ours = ours.iter().map(|(name, source)| (name.as_bytes(), *source));
+        let there = [
             ("adopt", Link),
             ("dir-file", File),
             ("dir-keep", Directory),
@@ -218,29 +242,46 @@ mod tests {
             ("stale", Link),
             ("switched", Link),
             ("taken-away", Link),
+            ("unknown", Link),
             ("user", File),
-        ]);
+        ];
+        let mut links: Vec<&[u8]> = Vec::new();
+        for (name, kind) in &there {
+            let name = name.as_bytes();
+            if !sources.iter_mut().any(|listing| listing.meet(name, *kind)) && *kind == Link {
+                links.push(name);
+            }
+        }
         let leads = |name: &[u8]| match name {
             b"foreign" | b"taken-away" => None,
-            b"other" => unreachable!("nobody asks about a name that does not matter"),
+            b"unknown" => unreachable!("nobody asks about a name that does not matter"),
             _ => Some(10),
         };
-        let plan = plan(merge(&sources), &[10, 11], Some(&ours), &there, |name| name == b"reserved", leads);
+        let reserved = |name: &[u8]| name == b"reserved";
+        let known = Known { numbers: &[10, 11], reserved: &reserved, leads: &leads };
+        let mut planner = Planner::new(merge(&sources), ours, links.into_iter());
+        let mut steps = Vec::new();
+        while planner.decide(known, 2) {
+            steps.append(&mut planner.plan.steps);
+        }
+        let plan = planner.plan;
+        steps.extend(plan.steps);
         assert_eq!(
-            plan.steps,
+            steps,
             [
+                Step::Adopt(b"adopt", 10),
                 Step::MakeDirectory(b"dir-new"),
                 Step::Unlink(b"dir-ours", 10),
                 Step::MakeDirectory(b"dir-ours"),
+                Step::Forget(b"gone", 10),
+                Step::Keep(b"keep", 10),
                 Step::Link(b"new", 10),
+                Step::Forget(b"replaced", 10),
                 Step::Unlink(b"stale", 10),
                 Step::Relink(b"switched", 10, 11),
+                Step::Forget(b"taken-away", 10),
             ]
         );
-        let links: Vec<_> = plan.held.iter().collect();
-        assert_eq!(links, [(&b"adopt"[..], 10), (b"keep", 10), (b"new", 10), (b"switched", 11)]);
-        assert_eq!(plan.adopted, [(&b"adopt"[..], 10)]);
-        assert_eq!(plan.lost, [(&b"gone"[..], 10), (b"replaced", 10), (b"taken-away", 10)]);
         let directories: Vec<_> = plan.directories.iter().map(|(name, _)| *name).collect();
         assert_eq!(directories, [&b"dir-keep"[..], b"dir-new", b"dir-ours"]);
         let lost = |name: &'static [u8], source, why| Lost { name, source, why };
@@ -255,6 +296,6 @@ mod tests {
                 lost(b"user", 0, Loss::Taken),
             ]
         );
-        assert_eq!(plan.remaining, there.len() + 2 - 1);
+        assert_eq!(plan.more, 2 - 1);
     }
 }

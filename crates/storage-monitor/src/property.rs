@@ -105,8 +105,7 @@ impl World {
 
     /// What a watch on each directory would have told.
     fn changed(&mut self, path: PathBuf) {
-        self.changes.contents.extend(path.parent().map(Path::to_owned));
-        self.changes.names.insert(path);
+        self.changes.add(path, true);
     }
 
     /// Failure is fine: then nothing has happened, as when people try.

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::mapping::Mapping;
+use crate::way;
 use kit::quote::quoted;
 
 /// A directory of the storage that leads into a directory of an application.
@@ -76,10 +77,10 @@ fn real(directory: &Path, is_ours: impl Fn(&Path) -> bool) -> io::Result<PathBuf
     let (Some(parent), Some(name)) = (directory.parent(), directory.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
-    let place = fs::canonicalize(parent)?.join(name);
+    let place = way::real(parent)?.join(name);
     match fs::symlink_metadata(&place) {
         // A link that we made for another mapping leads into the storage; it will give way to the directory.
-        Ok(meta) if meta.is_symlink() && !is_ours(&place) => fs::canonicalize(&place),
+        Ok(meta) if meta.is_symlink() && !is_ours(&place) => way::real(&place),
         Ok(_) => Ok(place),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(place),
         Err(error) => Err(error),

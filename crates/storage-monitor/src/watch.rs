@@ -7,20 +7,21 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nix::sys::signal::{SigSet, Signal};
-use notify::event::{CreateKind, EventKind, ModifyKind, RemoveKind};
+use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RemoveKind};
 use notify::{Config, ErrorKind, Event, RecommendedWatcher, RecursiveMode, Watcher};
 
 use crate::changes::Changes;
 use crate::folder::Identity;
 
 /// More hints than that are told faster by looking at everything.
-const MANY: usize = 4_096;
+const MANY: usize = 16_384;
 
 /// What was heard since the last time.
 #[derive(Debug, Default)]
@@ -33,14 +34,21 @@ pub struct Heard {
     pub asked: bool,
     /// We were asked to stop.
     pub stop: bool,
+    /// How many hints there were.
+    count: usize,
 }
 
 impl Heard {
+    /// As if something had been lost.
+    pub fn everything() -> Self {
+        Self { everything: true, ..Self::default() }
+    }
+
     fn is_nothing(&self) -> bool {
         self.changes.is_empty() && !self.everything && !self.asked && !self.stop
     }
 
-    fn hear(&mut self, event: notify::Result<Event>) {
+    fn hear(&mut self, event: notify::Result<Event>, mappings: &Path) {
         let Ok(event) = event else {
             self.everything = true;
             return;
@@ -49,22 +57,26 @@ impl Heard {
         let may_be_directory = match event.kind {
             EventKind::Create(CreateKind::File) | EventKind::Remove(RemoveKind::File) => false,
             EventKind::Create(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) => true,
-            // Whatever happens to the content of files changes no link.
+            EventKind::Access(AccessKind::Close(AccessMode::Write)) => {
+                // Changes no link, but may be an edit of the mapping, which not every editor replaces.
+                let edits = event.paths.into_iter().filter(|path| path == mappings);
+                edits.for_each(|path| self.add(path, false));
+                return;
+            }
+            // Whatever else happens to the content of files changes no link.
             _ => return,
         };
-        for path in event.paths {
-            if let Some(parent) = path.parent()
-                && !self.changes.contents.contains(parent)
-            {
-                self.changes.contents.insert(parent.to_owned());
-            }
-            if may_be_directory {
-                self.changes.names.insert(path);
-            }
-        }
-        if self.changes.names.len() + self.changes.contents.len() > MANY {
+        event.paths.into_iter().for_each(|path| self.add(path, may_be_directory));
+    }
+
+    fn add(&mut self, path: PathBuf, may_be_directory: bool) {
+        self.count += 1;
+        if self.count > MANY {
             self.changes = Changes::default();
             self.everything = true;
+        }
+        if !self.everything {
+            self.changes.add(path, may_be_directory);
         }
     }
 }
@@ -73,6 +85,10 @@ impl Heard {
 struct Ear {
     heard: Mutex<Heard>,
     more: Condvar,
+    /// The mappings file.
+    mappings: PathBuf,
+    /// For whoever is at work: the program ends.
+    stop: Arc<AtomicBool>,
 }
 
 impl Ear {
@@ -101,8 +117,8 @@ pub struct Watch {
 
 impl Watch {
     /// Takes over SIGTERM, SIGINT and SIGHUP; watches nothing yet.
-    pub fn start() -> Result<Self> {
-        let ear = Arc::new(Ear::default());
+    pub fn start(mappings: &Path, stop: Arc<AtomicBool>) -> Result<Self> {
+        let ear = Arc::new(Ear { mappings: mappings.to_owned(), stop, ..Ear::default() });
         forward_signals(Arc::clone(&ear))?;
         Ok(Self { ear, watcher: None, watched: BTreeMap::new(), refusal: None })
     }
@@ -151,10 +167,19 @@ impl Watch {
         new.into_iter().map(|(path, _)| path).collect()
     }
 
+    /// Sets all watches again: among the events that were lost may be the end of a directory, whose place and number
+    /// another has taken since.
+    pub fn renew(&mut self) {
+        if let Some(watcher) = &mut self.watcher {
+            self.watched.retain(|path, _| watcher.watch(path, RecursiveMode::NonRecursive).is_ok());
+        }
+    }
+
     fn create(&mut self) -> Option<RecommendedWatcher> {
         let ear = Arc::clone(&self.ear);
         let config = Config::default().with_follow_symlinks(false);
-        match RecommendedWatcher::new(move |event| ear.tell(|heard| heard.hear(event)), config) {
+        match RecommendedWatcher::new(move |event| ear.tell(|heard| heard.hear(event, &ear.mappings)), config)
+        {
             Ok(watcher) => Some(watcher),
             Err(error) => {
                 self.refusal = Some(format!(
@@ -193,10 +218,9 @@ fn forward_signals(ear: Arc<Ear>) -> Result<()> {
     signals.thread_block().context("cannot take over SIGTERM")?;
     thread::spawn(move || {
         while let Ok(signal) = signals.wait() {
-            ear.tell(|heard| match signal {
-                Signal::SIGHUP => heard.asked = true,
-                _ => heard.stop = true,
-            });
+            let stop = signal != Signal::SIGHUP;
+            ear.stop.fetch_or(stop, Ordering::Relaxed);
+            ear.tell(|heard| if stop { heard.stop = true } else { heard.asked = true });
         }
     });
     Ok(())
@@ -207,22 +231,28 @@ mod tests {
     use notify::event::{AccessKind, DataChange, Flag, RenameMode};
 
     use super::*;
+    use crate::changes::Names;
 
     fn heard(kind: EventKind, path: &str) -> Heard {
         let mut heard = Heard::default();
-        heard.hear(Ok(Event::new(kind).add_path(path.into())));
+        heard.hear(Ok(Event::new(kind).add_path(path.into())), Path::new("/etc/mappings.sh"));
         heard
     }
 
     #[test]
     fn what_changes_names_is_heard_and_what_changes_content_is_not() {
-        for kind in
-            [EventKind::Access(AccessKind::Read), EventKind::Modify(ModifyKind::Data(DataChange::Any))]
-        {
+        let written = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        for kind in [
+            EventKind::Access(AccessKind::Read),
+            EventKind::Modify(ModifyKind::Data(DataChange::Any)),
+            written,
+        ] {
             assert!(heard(kind, "/s/a").is_nothing());
         }
+        assert!(!heard(written, "/etc/mappings.sh").is_nothing(), "but of the mapping");
         let file = heard(EventKind::Create(CreateKind::File), "/s/a");
-        assert_eq!((file.changes.contents, file.changes.names), ([PathBuf::from("/s")].into(), [].into()));
+        let contents = [(PathBuf::from("/s"), Names::one(b"a"))].into();
+        assert_eq!((file.changes.contents, file.changes.names), (contents, [].into()));
         let name = heard(EventKind::Modify(ModifyKind::Name(RenameMode::To)), "/s/a");
         assert_eq!(name.changes.names, [PathBuf::from("/s/a")].into());
     }
@@ -230,13 +260,13 @@ mod tests {
     #[test]
     fn what_was_lost_or_is_too_much_asks_for_a_look_at_everything() {
         let mut lost = Heard::default();
-        lost.hear(Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)));
+        lost.hear(Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)), Path::new(""));
         assert!(lost.everything);
         let mut crowd = Heard::default();
         for number in 0..=MANY {
             let path = PathBuf::from(format!("/s/{number}"));
-            crowd.hear(Ok(Event::new(EventKind::Create(CreateKind::Folder)).add_path(path)));
+            crowd.hear(Ok(Event::new(EventKind::Create(CreateKind::Folder)).add_path(path)), Path::new(""));
         }
-        assert!(crowd.everything && crowd.changes.names.len() < MANY);
+        assert!(crowd.everything && crowd.changes.is_empty());
     }
 }

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{chown, lchown, symlink};
 use std::path::Path;
 use std::process::Command;
 
@@ -127,6 +127,25 @@ fn a_directory_of_an_application_that_became_a_link_is_not_followed() {
     let inside: Vec<_> =
         fs::read_dir(world.path("victim")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(inside, ["x"], "nothing is made or removed behind the link");
+}
+
+#[test]
+fn a_users_link_leads_root_nowhere_where_the_user_may_not_write() {
+    let world = World::new("storage_map[a]='APP/evil\nAPP/good'\n");
+    world.store("a/x");
+    let user = Some(1_234);
+    for (link, directory, owner) in [("evil", "roots", None), ("good", "users", user)] {
+        fs::create_dir(world.path(directory)).unwrap();
+        chown(world.path(directory), owner, None).unwrap();
+        symlink(world.path(directory), world.path("app").join(link)).unwrap();
+        lchown(world.path("app").join(link), user, None).unwrap();
+    }
+    assert_eq!(world.run(&["once"]).out, "linked 1, removed 0\n");
+    assert_eq!((world.links_in("roots"), world.links_in("users")), (vec![], vec!["x -> a/x".to_owned()]));
+    let why = world.run(&["explain", world.stored("a/x").to_str().unwrap()]).out;
+    let refused = "not linked: \"TOP/app/evil\" waits: \"TOP/app/evil\" is a link that root does not follow: \
+        its maker does not own what it leads to\n";
+    assert_eq!(why, format!("linked: \"TOP/users/x\"\n{refused}"));
 }
 
 #[test]

@@ -81,6 +81,18 @@ fn an_edit_of_the_mapping_takes_effect_at_once_and_a_mistake_in_it_none() {
 }
 
 #[test]
+fn a_mapping_that_is_written_in_place_is_heard() {
+    let mut world = World::new("storage_map[a]=APP/one\n");
+    world.store("a/x");
+    world.start();
+    world.until_links(&["one/", "one/x -> a/x"]);
+    let file = world.path("etc/mappings.sh");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("/one", "/two")).unwrap();
+    world.until_links(&["two/", "two/x -> a/x"]);
+}
+
+#[test]
 fn a_directory_of_an_application_is_used_as_soon_as_it_can_be() {
     let mut world = World::new("storage_map[a]=APP/not/installed/models\n");
     world.store("a/x");
@@ -131,6 +143,29 @@ fn the_state_is_one_object_and_a_conflict_is_logged_once() {
     });
     assert_eq!(serde_json::to_value(&state).unwrap(), expected);
     assert_eq!(world.log().matches(sentence).count(), 1, "{}", world.log());
+}
+
+#[test]
+fn a_conflict_comes_and_goes_with_its_name_and_leaves_the_others() {
+    let mut world = World::new("storage_map[a]=APP\nstorage_map[b]=APP\n");
+    world.store("a/x");
+    world.store("b/x");
+    world.start();
+    let until = |world: &World, names: &[&str]| {
+        let sentence =
+            |name: &&str| format!("\"TOP/app/{name}\" leads to \"a/{name}\", not to \"b/{name}\"\n");
+        let conflicts: String = names.iter().map(sentence).collect();
+        world.until(&conflicts, || world.run(&["status"]).out.split_once('\n').unwrap().1 == conflicts);
+    };
+    until(&world, &["x"]);
+    world.store("a/w");
+    world.store("b/w");
+    until(&world, &["w", "x"]);
+    fs::remove_file(world.stored("a/w")).unwrap();
+    until(&world, &["x"]);
+    world.until_links(&["w -> b/w", "x -> a/x"]);
+    fs::remove_file(world.stored("b/x")).unwrap();
+    until(&world, &[]);
 }
 
 #[test]

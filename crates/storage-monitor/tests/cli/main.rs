@@ -5,5 +5,6 @@
 
 mod awkward;
 mod follow;
+mod mapping;
 mod once;
 mod world;

@@ -102,13 +102,22 @@ impl World {
         self.start_as(Command::new(PROGRAM));
     }
 
-    pub fn start_as(&mut self, mut command: Command) {
+    pub fn start_as(&mut self, command: Command) {
+        self.begin_as(command);
+        self.until("the first look", || self.path("run/status.json").exists());
+    }
+
+    /// Starts the monitor, and waits for nothing.
+    pub fn begin(&mut self) {
+        self.begin_as(Command::new(PROGRAM));
+    }
+
+    fn begin_as(&mut self, mut command: Command) {
         self.stop(Signal::SIGKILL);
         let _ = fs::remove_file(self.path("run/status.json"));
         self.prepare(&mut command, &["run"], "");
         let log = fs::File::create(self.path("log")).unwrap();
         self.running = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
-        self.until("the first look", || self.path("run/status.json").exists());
     }
 
     pub fn process(&self) -> u32 {

@@ -1,7 +1,7 @@
 //! A storage and two applications, and what was linked there.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -11,25 +11,38 @@ use tempfile::TempDir;
 
 const DEADLINE: Duration = Duration::from_mins(5);
 const TARGETS: [&str; 2] = ["app/one", "app/two"];
+const MODELS: &str = "storage/models";
 
-/// Directories for one measurement.
+/// Directories for one measurement: `/tmp/bXYZ/storage/models/NAME` is as long as `/workspace/storage/models/NAME`. ext4
+/// keeps up to 59 bytes of a link in its inode, and needs a block for more.
 pub struct Ground {
     top: TempDir,
 }
 
 impl Ground {
-    /// With so many files in the storage.
-    pub fn new(directory: &Path, files: usize) -> Result<Self> {
-        let top = tempfile::tempdir_in(directory)?;
+    /// With so many files in the storage, in so many directories.
+    pub fn new(directory: &Path, files: usize, directories: usize) -> Result<Self> {
+        let top = tempfile::Builder::new().prefix("b").rand_bytes(4).tempdir_in(directory)?;
         // The mapping is read by nobody.
         fs::set_permissions(top.path(), fs::Permissions::from_mode(0o755))?;
         let ground = Self { top };
-        for directory in ["workspace/storage/models", TARGETS[0], TARGETS[1], "image"] {
+        for directory in [MODELS, TARGETS[0], TARGETS[1], "image"] {
             fs::create_dir_all(ground.at(directory))?;
         }
         let targets = TARGETS.map(|target| ground.at(target).display().to_string()).join("\n");
         fs::write(ground.at("mappings.sh"), format!("storage_map[models]='{targets}'\n"))?;
-        (0..files).try_for_each(|number| ground.add(&format!("model-{number:06}.safetensors")))?;
+        for number in 0..files {
+            let name = format!("model-{number:06}.safetensors");
+            if directories <= 1 {
+                ground.add(&name)?;
+                continue;
+            }
+            let directory = format!("{:04}", number % directories);
+            if number < directories {
+                fs::create_dir(ground.at(MODELS).join(&directory))?;
+            }
+            ground.add(&format!("{directory}/{name}"))?;
+        }
         Ok(ground)
     }
 
@@ -39,7 +52,7 @@ impl Ground {
 
     /// One more file.
     pub fn add(&self, name: &str) -> Result<()> {
-        fs::write(self.at("workspace/storage/models").join(name), "").context("cannot write into the storage")
+        fs::write(self.at(MODELS).join(name), "").context("cannot write into the storage")
     }
 
     /// Waits until a file is linked in the second application, which comes last.
@@ -58,7 +71,7 @@ impl Ground {
     pub fn again(&self, name: &str) -> Result<bool> {
         let linked = self.at(TARGETS[1]).join(name).symlink_metadata().is_ok();
         if !linked {
-            let _ = fs::remove_file(self.at("workspace/storage/models").join(name));
+            let _ = fs::remove_file(self.at(MODELS).join(name));
             self.add(name)?;
         }
         Ok(linked)
@@ -70,10 +83,34 @@ impl Ground {
         kit::wait::until(DEADLINE, "all links", || (linked() >= count).then_some(()))
     }
 
+    /// Makes the links of the first pass by bare calls, in directories of their own: nothing can be quicker.
+    pub fn floor(&self) -> Result<Duration> {
+        let names: Vec<_> =
+            fs::read_dir(self.at(MODELS))?.map(|entry| Ok(entry?.file_name())).collect::<Result<_>>()?;
+        let models = self.at(MODELS);
+        let started = Instant::now();
+        for target in TARGETS {
+            let target = self.at(&format!("{target}-floor"));
+            fs::create_dir(&target)?;
+            names.iter().try_for_each(|name| symlink(models.join(name), target.join(name)))?;
+        }
+        Ok(started.elapsed())
+    }
+
+    /// Whether our monitor has told its state.
+    pub fn has_state(&self) -> bool {
+        self.at("status.json").exists()
+    }
+
+    /// Removes the state of a monitor that has ended.
+    pub fn forget_state(&self) -> Result<()> {
+        fs::remove_file(self.at("status.json")).context("cannot remove the state")
+    }
+
     /// Our monitor.
     pub fn ours(&self, program: &Path, task: &str) -> Command {
         let mut command = Command::new(program);
-        command.arg(task).env_clear().env("WORKSPACE", self.at("workspace"));
+        command.arg(task).env_clear().env("WORKSPACE", self.top.path());
         for (option, path) in [
             ("--mappings", "mappings.sh"),
             ("--image", "image"),
@@ -88,7 +125,7 @@ impl Ground {
     /// inotifywait and a loop of the shell.
     pub fn peer(&self) -> Command {
         let mut command = Command::new("bash");
-        command.args(["-c", include_str!("peer.sh"), "peer"]).arg(self.at("workspace/storage/models"));
+        command.args(["-c", include_str!("peer.sh"), "peer"]).arg(self.at(MODELS));
         command.args(TARGETS.map(|target| self.at(target)));
         command
     }

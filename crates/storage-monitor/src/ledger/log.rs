@@ -1,0 +1,104 @@
+//! The whole log: read into what is ours, and written from it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io::{self, BufRead, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::Ledger;
+use super::records::{Read, Record, Records};
+use crate::draft::Draft;
+use crate::held::Source;
+
+/// So many bytes of records are written at once.
+const CHUNK: usize = 64 << 10;
+
+impl Ledger {
+    /// Applies all records; says whether the last one was whole.
+    pub(super) fn replay(
+        &mut self,
+        log: impl BufRead,
+        believe: impl Fn(&Path, &Path) -> bool,
+    ) -> io::Result<bool> {
+        let mut drafts: BTreeMap<PathBuf, Draft> = BTreeMap::new();
+        let mut records = Records::new(log);
+        let whole = loop {
+            let record = match records.next()? {
+                Read::End => break true,
+                Read::Torn => break false,
+                Read::Whole(record) => record,
+            };
+            self.records += 1;
+            let Some((directory, name)) = record.link() else { continue };
+            match record {
+                Record::Directory(path) if believe(directory, Path::new("")) => {
+                    self.directories.insert(path.to_owned());
+                }
+                Record::Forget(path) => {
+                    self.directories.remove(path);
+                }
+                Record::Link(_, source) if believe(directory, source) => {
+                    let number = self.number(source);
+                    if let Some(draft) = drafts.get_mut(directory) {
+                        draft.link(name, number);
+                    } else {
+                        let mut draft = Draft::new(&self.pool);
+                        draft.link(name, number);
+                        drafts.insert(directory.to_owned(), draft);
+                    }
+                }
+                Record::Unlink(_, source) => {
+                    let number = self.number(source);
+                    if let Some(draft) = drafts.get_mut(directory) {
+                        draft.unlink(name, number);
+                    }
+                }
+                Record::Directory(_) | Record::Link(..) | Record::Other => {}
+            }
+        };
+        for (path, draft) in drafts {
+            let (held, doubts) = draft.settle();
+            if !doubts.is_empty() {
+                self.doubts.insert(path.clone(), doubts);
+            }
+            if !held.is_empty() {
+                self.links.insert(path, held);
+            }
+        }
+        Ok(whole)
+    }
+
+    /// Writes the log anew, without history.
+    pub(super) fn rewrite(&mut self) -> Result<()> {
+        let Self { file, directories, links, doubts, sources, .. } = self;
+        let source = |number: Source| sources.get(number as usize).map_or(Path::new(""), PathBuf::as_path);
+        file.replace(|log| {
+            let mut records = Vec::new();
+            for path in directories.iter() {
+                Record::Directory(path).write(&mut records);
+            }
+            for (directory, held) in links.iter() {
+                let doubts = doubts.get(directory);
+                for (name, number) in held.iter() {
+                    let path = directory.join(OsStr::from_bytes(name));
+                    if let Some(before) = doubts.and_then(|doubts| doubts.get(name)) {
+                        Record::Link(&path, source(*before)).write(&mut records);
+                    }
+                    Record::Link(&path, source(number)).write(&mut records);
+                    if records.len() >= CHUNK {
+                        log.write_all(&records)?;
+                        records.clear();
+                    }
+                }
+            }
+            log.write_all(&records)
+        })?;
+        self.records = self.count() + self.directories.len();
+        self.pending = Vec::new();
+        self.torn = false;
+        Ok(())
+    }
+}

@@ -1,0 +1,93 @@
+//! New directories among those of applications, which may belong to users.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+
+use nix::unistd::{Gid, Uid, getegid, geteuid, setfsgid, setfsuid};
+use rustix::fs::{Mode, OFlags, fchmod, fstat, mkdirat, openat};
+use rustix::io::Errno;
+
+/// Makes a directory with the owner and mode of the one that holds it, so that applications can write there as well.
+pub fn make_directory(parent: impl AsFd, directory: &[u8]) -> io::Result<()> {
+    let parent = parent.as_fd();
+    let like = fstat(parent)?;
+    let mode = Mode::from_raw_mode(like.st_mode & 0o7777);
+    let make = || mkdirat(parent, OsStr::from_bytes(directory), mode);
+    // Made by its owner, and not given away: what has the name a moment later may be something else.
+    let result = match on_behalf(like.st_uid, like.st_gid, make) {
+        // The owner may not write there, and root may.
+        Err(Errno::ACCESS | Errno::PERM) => make(),
+        result => result,
+    };
+    match result {
+        Err(Errno::EXIST) => return Ok(()),
+        other => other?,
+    }
+    let how = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(new) = openat(parent, OsStr::from_bytes(directory), how, Mode::empty()) else { return Ok(()) };
+    let is = fstat(&new)?;
+    // The mode was cut by the umask. Of the same owner and at this place, even another directory may have it.
+    if is.st_uid == like.st_uid && is.st_mode & 0o7777 != mode.as_raw_mode() {
+        // File systems without modes refuse; then there is nothing that could be wrong.
+        let _ = fchmod(&new, mode);
+    }
+    Ok(())
+}
+
+/// Does something in files with another user's and group's rights and name, if we are root; this thread alone changes.
+fn on_behalf<T>(user: u32, group: u32, act: impl FnOnce() -> T) -> T {
+    struct Back(Uid, Gid);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            setfsuid(self.0);
+            setfsgid(self.1);
+        }
+    }
+    let (own, own_group) = (geteuid(), getegid());
+    if !own.is_root() || (user, group) == (own.as_raw(), own_group.as_raw()) {
+        return act();
+    }
+    let _back = Back(own, own_group);
+    // The group first: afterwards we may not.
+    setfsgid(Gid::from_raw(group));
+    setfsuid(Uid::from_raw(user));
+    act()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    use super::*;
+
+    #[test]
+    fn a_directory_belongs_to_whom_the_one_that_holds_it_belongs_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let owned = |mode| {
+            std::os::unix::fs::chown(folder.path(), Some(1_234), Some(4_321)).unwrap();
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let made = |directory: &str| {
+            make_directory(fs::File::open(folder.path()).unwrap(), directory.as_bytes()).unwrap();
+            let meta = fs::metadata(folder.path().join(directory)).unwrap();
+            (meta.uid(), meta.gid(), meta.mode() & 0o7777)
+        };
+        owned(0o2770);
+        assert_eq!(made("one"), (1_234, 4_321, 0o2770));
+        owned(0o575);
+        assert_eq!(made("two"), (0, 0, 0o555), "where its owner cannot write");
+        assert_eq!((geteuid().as_raw(), fs::metadata(folder.path()).unwrap().uid()), (0, 1_234));
+        fs::write(folder.path().join("still root"), "").unwrap();
+    }
+
+    #[test]
+    fn a_directory_is_like_the_one_that_holds_it() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o2777)).unwrap();
+        make_directory(fs::File::open(folder.path()).unwrap(), b"new").unwrap();
+        assert_eq!(fs::metadata(folder.path().join("new")).unwrap().permissions().mode() & 0o7777, 0o2777);
+    }
+}

@@ -1,0 +1,143 @@
+//! Where a path really leads, and whether root may go there.
+//!
+//! People lay links on the way to an application's directory, and so do systems that move whole trees to a volume. A link
+//! of a user could also lead root to make names in a directory where that user may not. So a link is followed if it is
+//! root's own, in a directory of root's; or if what it leads to belongs to the user who made the link.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+use kit::quote::quoted;
+use nix::libc;
+
+/// The kernel follows no more links than that on one way (`path_resolution(7)`).
+const LINKS: usize = 40;
+/// Others may write.
+const OPEN: u32 = 0o002;
+/// But only remove what is theirs.
+const STICKY: u32 = 0o1000;
+
+/// The path of an existing file or directory without a link in it; `path` is absolute.
+pub fn real(path: &Path) -> io::Result<PathBuf> {
+    let mut result = PathBuf::from("/");
+    let mut left: VecDeque<OsString> = path.iter().map(OsString::from).collect();
+    let mut strangers = Vec::new();
+    let mut links = 0;
+    while let Some(name) = left.pop_front() {
+        match Path::new(&name).components().next() {
+            Some(Component::Normal(_)) => {}
+            Some(Component::ParentDir) => {
+                result.pop();
+                continue;
+            }
+            Some(Component::RootDir) => {
+                result = PathBuf::from("/");
+                continue;
+            }
+            _ => continue,
+        }
+        let place = result.join(&name);
+        let meta = fs::symlink_metadata(&place)?;
+        if !meta.is_symlink() {
+            result = place;
+            continue;
+        }
+        links += 1;
+        if links > LINKS {
+            return Err(io::Error::from_raw_os_error(libc::ELOOP));
+        }
+        if !is_roots_own(&meta, &fs::symlink_metadata(&result)?) {
+            strangers.push((place.clone(), meta.uid()));
+        }
+        let text = fs::read_link(&place)?;
+        text.iter().rev().for_each(|name| left.push_front(name.to_owned()));
+    }
+    let owner = fs::symlink_metadata(&result)?.uid();
+    match strangers.into_iter().find(|(_, maker)| *maker != owner || is_root(*maker)) {
+        None => Ok(result),
+        Some((link, _)) => {
+            let message = format!(
+                "{} is a link that root does not follow: its maker does not own what it leads to",
+                quoted(&link)
+            );
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
+        }
+    }
+}
+
+fn is_root(user: u32) -> bool {
+    user == 0 || user == nix::unistd::geteuid().as_raw()
+}
+
+fn is_roots_own(link: &Metadata, directory: &Metadata) -> bool {
+    let open = directory.mode() & OPEN != 0 && directory.mode() & STICKY == 0;
+    is_root(link.uid()) && is_root(directory.uid()) && !open
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
+
+    use super::*;
+
+    const USER: Option<u32> = Some(1_234);
+
+    #[test]
+    fn a_way_is_that_of_the_kernel() {
+        let top = tempfile::tempdir().unwrap();
+        let top = fs::canonicalize(top.path()).unwrap();
+        fs::create_dir_all(top.join("a/b")).unwrap();
+        symlink("b/../b", top.join("a/relative")).unwrap();
+        symlink(top.join("a/relative"), top.join("absolute")).unwrap();
+        symlink("loop", top.join("loop")).unwrap();
+        symlink("nowhere", top.join("dangling")).unwrap();
+        for path in ["a", "absolute", "a/relative/../../absolute", "."] {
+            let path = top.join(path);
+            assert_eq!(real(&path).unwrap(), fs::canonicalize(&path).unwrap());
+        }
+        for path in ["loop", "dangling", "absent"] {
+            let path = top.join(path);
+            let kernel = fs::canonicalize(&path).unwrap_err();
+            assert_eq!(real(&path).unwrap_err().raw_os_error(), kernel.raw_os_error());
+        }
+    }
+
+    #[test]
+    fn a_link_is_followed_if_it_is_roots_or_leads_to_what_its_maker_owns() {
+        let top = tempfile::tempdir().unwrap();
+        let top = fs::canonicalize(top.path()).unwrap();
+        let make = |name: &str, owner: Option<u32>| {
+            fs::create_dir(top.join(name)).unwrap();
+            chown(top.join(name), owner, None).unwrap();
+        };
+        make("roots", None);
+        make("users", USER);
+        make("open", None);
+        fs::set_permissions(top.join("open"), fs::Permissions::from_mode(0o777)).unwrap();
+        let leads = |link: &str, to: &str, maker: Option<u32>| {
+            let link = top.join(link);
+            symlink(top.join(to), &link).unwrap();
+            lchown(&link, maker, None).unwrap();
+            match real(&link) {
+                Ok(path) => path == top.join(to),
+                Err(error) => {
+                    let expected = format!("{} is a link that root does not follow", quoted(&link));
+                    assert!(error.to_string().starts_with(&expected), "{error}");
+                    false
+                }
+            }
+        };
+        assert!(leads("a", "roots", None) && leads("b", "users", None), "root's link");
+        assert!(leads("c", "users", USER) && leads("users/c", "users", USER), "a user's link to their own");
+        assert!(!leads("d", "roots", USER) && !leads("users/d", "roots", USER), "a user's link to root's");
+        assert!(!leads("users/e", "roots", None), "root's link that a user may have brought there");
+        assert!(!leads("open/f", "roots", None), "or anybody");
+        symlink(top.join("a"), top.join("users/over")).unwrap();
+        lchown(top.join("users/over"), USER, None).unwrap();
+        assert!(real(&top.join("users/over")).is_err(), "by way of root's link");
+    }
+}

@@ -1,0 +1,141 @@
+//! What a mappings file may do, and what it may not.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use nix::sys::signal::Signal;
+
+use crate::world::World;
+
+const NOBODY: u32 = 65_534;
+
+/// The mapping as it is kept: keys and directories, with `TOP` for the test's own.
+fn mapping(text: &str) -> Vec<(String, String)> {
+    let world = World::new(text);
+    let answer = world.run(&["once"]);
+    assert_eq!((answer.code, answer.error.as_str()), (Some(0), ""));
+    let kept = fs::read_to_string(world.path("state/mapping")).unwrap();
+    let kept = kept.replace(world.path("").to_str().unwrap().trim_end_matches('/'), "TOP");
+    let fields: Vec<&str> = kept.split('\0').collect();
+    let (pairs, _) = fields.as_chunks::<2>();
+    pairs.iter().map(|[key, value]| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+fn complaint(text: &str) -> String {
+    let world = World::new(text);
+    let answer = world.run(&["once"]);
+    assert_eq!(answer.code, Some(1), "{}", answer.error);
+    let last = answer.error.lines().last().unwrap();
+    last.replace("storage-monitor: warning: TOP/etc/mappings.sh", "FILE")
+}
+
+fn pair(key: &str, directory: &str) -> (String, String) {
+    (key.to_owned(), directory.to_owned())
+}
+
+#[test]
+fn a_file_may_compute_and_print() {
+    let text = "app='TOP/My App'\necho hello\nfor kind in lora 'a $b'; do\n\
+        storage_map[\"models/$kind\"]=\"$app/$kind\n    $WORKSPACE/x\"\ndone\nfalse\n";
+    let all = [
+        pair("models/a $b", "TOP/My App/a $b"),
+        pair("models/a $b", "TOP/workspace/x"),
+        pair("models/lora", "TOP/My App/lora"),
+        pair("models/lora", "TOP/workspace/x"),
+    ];
+    assert_eq!(mapping(text), all);
+    let returned = mapping("declare -A storage_map\nstorage_map=([a]=/x)\nreturn 1\n");
+    assert_eq!(returned, [pair("a", "/x")]);
+    assert_eq!(mapping(""), []);
+}
+
+#[test]
+fn an_error_names_file_and_line() {
+    assert_eq!(
+        complaint("\nstorage_map[a]=/x\nstorage_map[b]=relative\n"),
+        "FILE: line 3: storage_map[\"b\"]: \"relative\" is not an absolute path without .."
+    );
+    assert_eq!(complaint("\n\nif\n"), "FILE: line 4: syntax error: unexpected end of file");
+    assert_eq!(complaint("x=1\nstorage_map[a]=$nothing\n"), "FILE: line 2: nothing: unbound variable");
+    assert_eq!(complaint("no-such-command\n"), "FILE: line 1: no-such-command: command not found");
+    assert_eq!(complaint("storage_map[a]=/x; exit 0"), "FILE: ended bash before its own end");
+    assert_eq!(complaint("kill -9 $BASHPID"), "FILE: ended bash before its own end");
+}
+
+#[test]
+fn a_file_that_does_not_end_is_ended() {
+    assert_eq!(complaint("echo hello >&2; while :; do :; done"), "FILE: did not end within 5 s");
+}
+
+#[test]
+fn a_file_has_no_secrets_no_input_and_no_rights() {
+    let world = World::new(
+        "read -r line; storage_map[\"$(id -u):${line:-none}:$(env | sort | tr '\\n' ,)\"]=TOP/app/x\n",
+    );
+    let answer = world.answer(world.command(&["once"]).env("SECRET", "s3cr3t").output().unwrap());
+    assert_eq!((answer.code, answer.error.as_str()), (Some(0), ""));
+    let key = fs::read_to_string(world.path("state/mapping")).unwrap();
+    let key = key.split('\0').next().unwrap();
+    assert!(key.starts_with(&format!("{NOBODY}:none:")), "{key}");
+    let names: Vec<_> = key.split([',', ':']).filter_map(|pair| Some(pair.split_once('=')?.0)).collect();
+    assert_eq!(names, ["PATH", "PWD", "SHLVL", "WORKSPACE", "_"], "{key}");
+}
+
+#[test]
+fn a_file_that_others_may_write_is_not_run() {
+    for (mode, group) in [(0o646, 0), (0o664, NOBODY)] {
+        let world = World::new("storage_map[a]=APP\n");
+        let file = world.path("etc/mappings.sh");
+        std::os::unix::fs::chown(&file, None, Some(group)).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let error = world.run(&["once"]).error;
+        let last = error.lines().last().unwrap();
+        let expected = "TOP/etc/mappings.sh is not used: others than root may write it";
+        assert_eq!(last, format!("storage-monitor: warning: {expected}"), "{mode:o}");
+    }
+}
+
+#[test]
+fn each_process_of_a_file_has_limits() {
+    let limits = mapping("storage_map[\"$(ulimit -t) $(ulimit -v)\"]=/x");
+    assert_eq!(limits, [pair("10 1048576", "/x")]);
+}
+
+/// A process in a session of its own, whose number is in `open/process`.
+const STRAY: &str = "setsid bash -c 'echo $$ > TOP/open/new; mv TOP/open/new TOP/open/process; exec sleep 1000' &\n\
+    until [ -e TOP/open/process ]; do :; done\n";
+
+fn open_to_all(world: &World) {
+    fs::create_dir(world.path("open")).unwrap();
+    fs::set_permissions(world.path("open"), fs::Permissions::from_mode(0o777)).unwrap();
+}
+
+fn stray(world: &World) -> Option<std::path::PathBuf> {
+    let process = fs::read_to_string(world.path("open/process")).ok()?;
+    Some(format!("/proc/{}", process.trim()).into())
+}
+
+#[test]
+fn what_a_file_leaves_running_is_ended() {
+    let world = World::new(&format!("{STRAY}storage_map[a]=APP\n"));
+    open_to_all(&world);
+    world.store("a/x");
+    let answer = world.run(&["once"]);
+    assert_eq!(
+        (answer.code, answer.out.as_str(), answer.error.as_str()),
+        (Some(0), "linked 1, removed 0\n", "")
+    );
+    assert!(!stray(&world).unwrap().exists());
+}
+
+#[test]
+fn nothing_that_a_file_has_started_outlives_a_killed_monitor() {
+    let mut world = World::new(&format!("{STRAY}sleep 1000\n"));
+    open_to_all(&world);
+    world.begin();
+    world.until("the process", || stray(&world).is_some());
+    let process = stray(&world).unwrap();
+    assert!(process.exists());
+    world.stop(Signal::SIGKILL);
+    world.until("the end of the process", || !process.exists());
+}
