@@ -8,12 +8,11 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result};
-use kit::cmd;
 
 use crate::ending::Ending;
+use crate::supervisor;
 
 /// Shows supervisord the programs, and has it start those that start by themselves.
 pub fn run(programs: &Path, shown: &Path) -> Result<Ending> {
@@ -21,7 +20,7 @@ pub fn run(programs: &Path, shown: &Path) -> Result<Ending> {
     if !has_any(programs)? {
         return Ok(Ending::skipped());
     }
-    match cmd::run(Command::new("supervisorctl").arg("update")) {
+    match supervisor::ask(&["update"]) {
         Ok(()) => Ok(Ending::done()),
         Err(error) => Ok(Ending::failed(
             format!("{error:#}"),
