@@ -18,7 +18,8 @@ const SHOWN: usize = 3;
 /// Nothing if all is well; `now` is in seconds since the Unix epoch.
 pub fn text(state: &State, now: f64) -> String {
     let mut text = match state.phase {
-        Phase::Ready => String::new(),
+        // That it failed is said below.
+        Phase::Ready | Phase::GivenUp => String::new(),
         Phase::Interrupted => "  Late boot was killed before its end.\n".to_owned(),
         Phase::Starting | Phase::Running => still_starting(state.timeline.current(), now),
     };

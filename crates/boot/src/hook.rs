@@ -1,35 +1,63 @@
 //! One preflight hook: sourced by a bash of its own, which says at its end what is exported and where it was.
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{self, Command, ExitStatus, Output, Stdio};
 
 use anyhow::{Context, Result};
 use kit::{Env, cmd};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::child;
 
-/// What bash runs, with the hook as `$0` and the file for its answer as `$1`.
+/// By their paths: a hook may put programs of its own in front of the PATH that later hooks have.
+const SETPRIV: &str = "/usr/bin/setpriv";
+const BASH: &str = "/bin/bash";
+
+/// What bash runs, with the hook as `$0`, the file for its answer as `$1` and the process that waits for it as `$2`.
 ///
-/// The answer is written when the shell ends, so that a hook may `exit`; the trap on every command knows the line.
+/// The answer is written when the shell ends, so that a hook may `exit`; the trap on every command knows the line. It also
+/// sees a hook set a trap on its own end, and has that follow ours. No function does this, because it would end like one of
+/// the hook's, with the hook's trap on RETURN.
 const SOURCE: &str = r#"
 leonardo_answer=$1
-leonardo_line=
-shift
+# Boot may have died before its death could be a signal here.
+[[ $PPID == "$2" ]] || exit
+shift 2
+leonardo_line= leonardo_trapped= leonardo_own=()
 leonardo_end() {
     leonardo_status=$?
-    trap - DEBUG
-    { printf '%s\0%s\0' "$leonardo_status" "$leonardo_line"; /usr/bin/env -0; } > "$leonardo_answer"
+    set +e
+    builtin trap - DEBUG RETURN
+    {
+        builtin printf '%s\0' "$leonardo_line"
+        /usr/bin/env -0 && builtin printf 'complete\0'
+    } >| "$leonardo_answer"
+    return "$leonardo_status"
 }
 trap leonardo_end EXIT
 set -o functrace
-trap '[[ "${BASH_SOURCE[0]-}" != "$0" ]] || leonardo_line=$LINENO' DEBUG
+trap '[[ "${BASH_SOURCE[0]-}" != "$0" ]] || leonardo_line=$LINENO
+if [[ -n $leonardo_trapped && $BASHPID == "$$" ]]; then
+    leonardo_trapped=
+    eval "leonardo_own=($(builtin trap -p EXIT))"
+    if [[ "${leonardo_own[2]-}" != leonardo_end* ]]; then
+        leonardo_then=${leonardo_own[2]-}
+        builtin trap "leonardo_end; eval \"\$leonardo_then\"" EXIT
+    fi
+fi
+[[ $BASH_COMMAND != *trap\ * ]] || leonardo_trapped=1' DEBUG
 . "$0"
+exit
 "#;
 /// Names that only the lines above use.
 const OURS: &str = "leonardo_";
+/// Ends an answer in which no variable is missing.
+const COMPLETE: &[u8] = b"complete\0";
 
 /// How a hook ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,33 +75,45 @@ pub fn run(path: &Path, env: &Env, log: &Path) -> Result<Ended> {
     if let Some(failure) = misspelt(path)? {
         return Ok(Ended { exports: Vec::new(), failure: Some(failure) });
     }
-    let scratch = tempfile::tempdir().context("cannot make a directory for a hook's answer")?;
-    let answer = scratch.path().join("answer");
+    let mut answer = answer_file()?;
     let output = child::append_to(log)?;
     let diagnostics = output.try_clone().context("cannot duplicate a descriptor")?;
     // Whoever kills boot has killed its hook too: two of one kind must not run at the same time.
-    let mut command = Command::new("setpriv");
+    let mut command = Command::new(SETPRIV);
     command
-        .args(["--pdeathsig", "KILL", "--", "bash", "--noprofile", "--norc", "-c", SOURCE])
+        .args(["--pdeathsig", "KILL", "--", BASH, "--noprofile", "--norc", "-c", SOURCE])
         .arg(path)
-        .arg(&answer)
+        .arg(format!("/proc/{}/fd/{}", process::id(), answer.as_raw_fd()))
+        .arg(process::id().to_string())
         .env_clear()
         .envs(env.iter())
         .stdin(Stdio::null())
         .stdout(output)
         .stderr(diagnostics);
     let status = command.status().with_context(|| format!("cannot run {}", cmd::describe(&command)))?;
-    // Without an answer, the hook has killed or replaced its shell.
-    let answer = fs::read(&answer).unwrap_or_default();
-    Ok(judge(status, &answer))
+    let mut said = Vec::new();
+    answer.read_to_end(&mut said).context("cannot read a hook's answer")?;
+    Ok(judge(status, &said))
+}
+
+/// A file in memory, because the variables have secrets among them and a full disk must not cut them short.
+fn answer_file() -> Result<File> {
+    let file =
+        memfd_create("answer", MFdFlags::MFD_CLOEXEC).context("cannot make a file for a hook's answer")?;
+    Ok(file.into())
 }
 
 /// What bash says about a hook that it cannot parse: file, line and reason.
 fn misspelt(path: &Path) -> Result<Option<String>> {
-    let mut command = Command::new("bash");
-    command.args(["--noprofile", "--norc", "-n"]).arg(path).env("LC_ALL", "C").stdin(Stdio::null());
-    let output = command.output().with_context(|| format!("cannot run {}", cmd::describe(&command)))?;
-    if output.status.success() {
+    let parse = |options: &[&str]| -> Result<Output> {
+        let mut command = Command::new(BASH);
+        command.args(["--noprofile", "--norc", "-n"]).args(options).arg(path);
+        command.env("LC_ALL", "C").stdin(Stdio::null());
+        command.output().with_context(|| format!("cannot run {}", cmd::describe(&command)))
+    };
+    let output = parse(&[])?;
+    // A hook that turns on further patterns writes them, which only a bash with them can parse.
+    if output.status.success() || parse(&["-O", "extglob"])?.status.success() {
         return Ok(None);
     }
     let said = String::from_utf8_lossy(&output.stderr);
@@ -83,16 +123,23 @@ fn misspelt(path: &Path) -> Result<Option<String>> {
     Ok(Some(first.to_owned()))
 }
 
-/// Reads a hook's answer: status and line, then the variables, each followed by a zero byte.
+/// Reads a hook's answer: the line, the variables, and that these were all, each followed by a zero byte.
 fn judge(status: ExitStatus, answer: &[u8]) -> Ended {
-    let mut fields = answer.split(|&byte| byte == 0);
-    let _status = fields.next();
-    let line = fields.next().map(String::from_utf8_lossy).filter(|line| !line.is_empty());
-    let exports = fields.filter_map(assignment).collect();
-    let failure = (!status.success()).then(|| {
+    let (line, variables) = match answer.iter().position(|&byte| byte == 0) {
+        Some(end) => (String::from_utf8_lossy(&answer[..end]).into_owned(), &answer[end + 1..]),
+        // The hook has killed or replaced its shell.
+        None => (String::new(), answer),
+    };
+    let all = variables.strip_suffix(COMPLETE);
+    let exports = all.unwrap_or_default().split(|&byte| byte == 0).filter_map(assignment).collect();
+    let failure = if !status.success() {
         let how = child::in_words("it", status);
-        line.map_or(how.clone(), |line| format!("line {line}: {how}"))
-    });
+        Some(if line.is_empty() { how } else { format!("line {line}: {how}") })
+    } else if all.is_none() && !answer.is_empty() {
+        Some("what it exports cannot be handed on; it may be too much".to_owned())
+    } else {
+        None
+    };
     Ended { exports, failure }
 }
 
@@ -106,6 +153,8 @@ fn assignment(field: &[u8]) -> Option<(OsString, OsString)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::os::unix::process::ExitStatusExt;
 
     fn hook(text: &str) -> (Ended, String) {
         let dir = tempfile::tempdir().unwrap();
@@ -167,8 +216,69 @@ mod tests {
     }
 
     #[test]
+    fn a_trap_of_its_own_neither_takes_the_exports_nor_is_lost() {
+        for (end, failure) in [("true", None), ("false", Some("line 5: it ended with exit code 1"))] {
+            let text = format!(
+                "set -euo pipefail\ntrap 'echo own $?' EXIT\nexport A=1\n(trap 'echo inner' EXIT)\n{end}\n"
+            );
+            let (ended, log) = hook(&text);
+            assert_eq!((exported(&ended, "A").as_deref(), ended.failure.as_deref()), (Some("1"), failure));
+            assert_eq!(log, format!("inner\nown {}\n", u8::from(failure.is_some())));
+        }
+        let (ended, log) =
+            hook("f() { trap 'echo returned' RETURN; echo in; }\nf\ntrap - RETURN\nexport A=1\n");
+        assert_eq!((exported(&ended, "A").as_deref(), log.as_str()), (Some("1"), "in\nreturned\n"));
+    }
+
+    #[test]
+    fn names_of_a_hook_do_not_stand_in_for_what_the_answer_needs() {
+        let (ended, _) = hook("printf() { :; }\nset -C\nexport A=1 PATH=/nonexistent\nreturn 4\n");
+        assert_eq!(exported(&ended, "A").as_deref(), Some("1"));
+        assert_eq!(ended.failure.as_deref(), Some("line 4: it ended with exit code 4"));
+    }
+
+    #[test]
+    fn a_hook_finds_its_shell_whatever_the_path_is_that_it_gets() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hook.sh");
+        fs::write(&path, "export A=1\n").unwrap();
+        let env: Env = [("PATH", "/nonexistent"), ("TMPDIR", "/nonexistent")].into_iter().collect();
+        let ended = run(&path, &env, &dir.path().join("log")).unwrap();
+        assert_eq!((exported(&ended, "A").as_deref(), ended.failure), (Some("1"), None));
+    }
+
+    #[test]
+    fn patterns_that_a_hook_turns_on_are_no_mistake() {
+        let (ended, _) =
+            hook("shopt -s extglob\nx=ab\nexport A=${x#!(b)}\ncase a in !(b)) export B=1 ;; esac\n");
+        assert_eq!((exported(&ended, "B").as_deref(), ended.failure), (Some("1"), None));
+    }
+
+    #[test]
+    fn exports_that_cannot_be_told_completely_are_none_and_a_failure() {
+        let lost = Some("what it exports cannot be handed on; it may be too much".to_owned());
+        let (ended, _) = hook("export A=1\ndeclare -x B=$(head -c 200000 /dev/zero | tr '\\0' x)\n");
+        assert_eq!((exported(&ended, "A"), ended.failure), (None, lost.clone()));
+        let torn = Ended { exports: Vec::new(), failure: lost };
+        assert_eq!(judge(ExitStatus::from_raw(0), b"1\0A=tru"), torn);
+    }
+
+    #[test]
+    fn a_hook_whose_boot_has_died_is_not_begun() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, begun) = (dir.path().join("hook.sh"), dir.path().join("begun"));
+        fs::write(&path, "echo > \"$0\".begun\nexport A=1\n").unwrap();
+        let other = (process::id() + 1).to_string();
+        let shell = Command::new(BASH).args(["-c", SOURCE]).args([&path, &begun]).arg(other).status();
+        assert_eq!(shell.unwrap().code(), Some(1));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "there is nothing but the hook");
+    }
+
+    #[test]
     fn a_child_that_goes_on_is_not_waited_for() {
-        let (ended, _) = hook("sleep 300 &\necho $! > \"$0.pid\"\nkill $!\n");
+        let (ended, log) = hook("sleep 300 &\necho $!\n");
         assert_eq!(ended.failure, None);
+        let child = nix::unistd::Pid::from_raw(log.trim().parse().unwrap());
+        nix::sys::signal::kill(child, nix::sys::signal::Signal::SIGKILL).expect("it is still there");
     }
 }

@@ -101,16 +101,21 @@ fn find(hooks: &Path) -> Result<Vec<PathBuf>> {
 /// Why root must not run this file: others could have written what is in it.
 fn refusal(path: &Path) -> Result<Option<String>> {
     let directory = path.parent().unwrap_or(path);
-    let about =
-        |path: &Path| fs::metadata(path).with_context(|| format!("cannot look at {}", path.display()));
+    let cannot = |path: &Path| format!("cannot look at {}", path.display());
+    let about = |path: &Path| fs::metadata(path).with_context(|| cannot(path));
     let (file, around) = (about(path)?, about(directory)?);
     if !file.is_file() {
         return Ok(Some("it is not a file".to_owned()));
     }
-    // A volume there was put there by whoever started the container.
+    // A volume there was put there by whoever started the container; what a link leads to on another one was not.
     let above = directory.parent().map(about).transpose()?;
-    let is_mounted = file.dev() != around.dev() || above.is_some_and(|above| above.dev() != around.dev());
-    Ok(if is_mounted || (is_of_root(&file) && is_of_root(&around)) {
+    let entry = fs::symlink_metadata(path).with_context(|| cannot(path))?;
+    let is_mounted = file.dev() == entry.dev()
+        && (file.dev() != around.dev() || above.is_some_and(|above| above.dev() != around.dev()));
+    // Behind a link, whoever can write to the directory there can change the file too.
+    let real = fs::canonicalize(path).with_context(|| cannot(path))?;
+    let around_real = about(real.parent().unwrap_or(&real))?;
+    Ok(if is_mounted || [&file, &around, &around_real].into_iter().all(is_of_root) {
         None
     } else {
         Some(
@@ -221,6 +226,28 @@ mod tests {
         fs::set_permissions(image.path("preflight.d"), fs::Permissions::from_mode(0o777)).unwrap();
         assert!(image.run().0.cause.unwrap().contains("preflight.d/1.sh: root runs it"));
         assert_eq!(image.stored(), [pair("B", "1")]);
+    }
+
+    #[test]
+    fn a_link_is_only_as_good_as_what_it_leads_to() {
+        // Another file system than the image's own, as a workspace is.
+        let elsewhere = tempfile::tempdir_in("/dev/shm").unwrap();
+        let image = Image::new(&[]);
+        for other in [elsewhere.path(), &image.path("")] {
+            let target = other.join("hook");
+            fs::write(&target, "export A=1").unwrap();
+            let _ = fs::remove_file(image.path("preflight.sh"));
+            symlink(&target, image.path("preflight.sh")).unwrap();
+            assert_eq!(refusal(&image.path("preflight.sh")).unwrap(), None);
+            fs::set_permissions(&target, fs::Permissions::from_mode(0o666)).unwrap();
+            assert!(refusal(&image.path("preflight.sh")).unwrap().is_some(), "{}", other.display());
+        }
+        let target = elsewhere.path().join("hook");
+        fs::set_permissions(&target, fs::Permissions::from_mode(0o644)).unwrap();
+        symlink(&target, image.path("preflight.d/1.sh")).unwrap();
+        assert_eq!(refusal(&image.path("preflight.d/1.sh")).unwrap(), None);
+        fs::set_permissions(elsewhere.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(refusal(&image.path("preflight.d/1.sh")).unwrap().is_some(), "its directory is anybody's");
     }
 
     #[test]

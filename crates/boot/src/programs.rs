@@ -7,21 +7,30 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use kit::cmd;
 
 use crate::ending::Ending;
+use crate::supervisor;
+
+/// The base image's own programs.
+const BASE: &str = "/etc/supervisor/base.d";
 
 /// Shows supervisord the programs, and has it start those that start by themselves.
 pub fn run(programs: &Path, shown: &Path) -> Result<Ending> {
+    // supervisord would end the base image's program for the other one: boot, for example, and with it this very stage.
+    if let Some(taken) = taken(programs, Path::new(BASE))? {
+        return Ok(Ending::failed(
+            format!("{} has a name that the base image uses: {}", taken.file.display(), taken.name),
+            "give it another one, then type: supervisorctl start boot",
+        ));
+    }
     show(programs, shown)?;
     if !has_any(programs)? {
         return Ok(Ending::skipped());
     }
-    match cmd::run(Command::new("supervisorctl").arg("update")) {
+    match supervisor::ask(&["update"]) {
         Ok(()) => Ok(Ending::done()),
         Err(error) => Ok(Ending::failed(
             format!("{error:#}"),
@@ -41,19 +50,67 @@ fn show(programs: &Path, shown: &Path) -> Result<()> {
     symlink(programs, &next).and_then(|()| fs::rename(&next, shown)).with_context(cannot)
 }
 
-/// Whether a file there has a section; the one that the image ships is an explanation.
-fn has_any(programs: &Path) -> Result<bool> {
-    let cannot = || format!("cannot read {}", programs.display());
-    for entry in fs::read_dir(programs).with_context(cannot)? {
-        let path = entry.with_context(cannot)?.path();
-        // What cannot be read is for supervisord to complain about.
-        if path.extension().is_some_and(|extension| extension == "conf")
-            && fs::read(&path).map_or(true, |text| has_section(&text))
-        {
-            return Ok(true);
+/// A name that two programs have.
+#[derive(Debug, PartialEq, Eq)]
+struct Taken {
+    file: PathBuf,
+    name: String,
+}
+
+/// The first name in `programs` that a program of `base` has.
+fn taken(programs: &Path, base: &Path) -> Result<Option<Taken>> {
+    let mut own = Vec::new();
+    for file in files(base)? {
+        own.extend(names(&fs::read_to_string(&file).unwrap_or_default()));
+    }
+    for file in files(programs)? {
+        let found = names(&fs::read_to_string(&file).unwrap_or_default());
+        if let Some(name) = found.into_iter().find(|name| own.contains(name)) {
+            return Ok(Some(Taken { file, name }));
         }
     }
-    Ok(false)
+    Ok(None)
+}
+
+/// The names of a file's programs and groups, and of what it puts into groups.
+fn names(text: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut in_group = false;
+    for line in text.lines() {
+        // As supervisord reads it: a section begins at the start of a line.
+        if let Some((header, _)) = line.strip_prefix('[').and_then(|line| line.split_once(']')) {
+            let (kind, name) = header.split_once(':').unwrap_or((header, ""));
+            in_group = kind == "group";
+            names.push(name.trim().to_owned());
+        } else if let Some((key, value)) = line.split_once(['=', ':'])
+            && in_group
+            && key.trim() == "programs"
+        {
+            names.extend(value.split(',').map(|name| name.trim().to_owned()));
+        }
+    }
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+/// The files that supervisord reads there.
+fn files(directory: &Path) -> Result<Vec<PathBuf>> {
+    let cannot = || format!("cannot read {}", directory.display());
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).with_context(cannot)? {
+        let path = entry.with_context(cannot)?.path();
+        if path.extension().is_some_and(|extension| extension == "conf") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Whether a file there has a section; the one that the image ships is an explanation.
+fn has_any(programs: &Path) -> Result<bool> {
+    // What cannot be read is for supervisord to complain about.
+    Ok(files(programs)?.iter().any(|file| fs::read(file).map_or(true, |text| has_section(&text))))
 }
 
 fn has_section(text: &[u8]) -> bool {
@@ -74,6 +131,24 @@ mod tests {
         show(&programs, &shown).unwrap();
         assert_eq!(fs::read_link(&shown).unwrap(), programs);
         assert!(!dir.path().join("programs.next").exists());
+    }
+
+    #[test]
+    fn a_program_of_the_base_image_is_not_replaced() {
+        let (base, added) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(base.path().join("boot.conf"), "[program:boot]\ncommand=boot run\n").unwrap();
+        let file = added.path().join("x.conf");
+        for (text, name) in [
+            ("; [program:boot]\n[program:boots]\ncommand=x boot\nprograms=boot\n", None),
+            ("[program:x]\n[program: boot ] ; mine\n", Some("boot")),
+            ("[eventlistener:boot]\n", Some("boot")),
+            ("[group:boot]\nprograms=x\n", Some("boot")),
+            ("[group:g]\nprograms = x, boot\n", Some("boot")),
+        ] {
+            fs::write(&file, text).unwrap();
+            let expected = name.map(|name| Taken { file: file.clone(), name: name.to_owned() });
+            assert_eq!(taken(added.path(), base.path()).unwrap(), expected, "{text}");
+        }
     }
 
     #[test]

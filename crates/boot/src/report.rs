@@ -42,6 +42,7 @@ fn headline(state: &State, now: f64) -> String {
             "Late boot was killed before its end. supervisord begins it again; if not: supervisorctl start boot\n"
                 .to_owned()
         }
+        Phase::GivenUp => "Late boot was given up; the container is not ready.\n".to_owned(),
         Phase::Ready => format!("Ready, {} after the start.\n", seconds(scale.length)),
     }
 }

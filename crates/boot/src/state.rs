@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use journal::Timeline;
+use journal::{Stage, StageResult, Timeline};
 use serde::Serialize;
 
 /// How far the container is.
@@ -15,6 +15,8 @@ pub enum Phase {
     Running,
     /// Late boot was killed before its end.
     Interrupted,
+    /// Late boot was killed so often that it is not begun again.
+    GivenUp,
     /// Late boot has come to its end, whatever became of its stages.
     Ready,
 }
@@ -36,9 +38,11 @@ impl State {
     }
 
     fn with(timeline: Timeline, is_alive: impl Fn(u32) -> bool) -> Self {
+        let ready = timeline.course(Stage::Ready).and_then(|ready| ready.result);
         let phase = match timeline.pid {
             None => Phase::Starting,
-            Some(_) if timeline.is_finished() => Phase::Ready,
+            Some(_) if ready == Some(StageResult::Failed) => Phase::GivenUp,
+            Some(_) if ready.is_some() => Phase::Ready,
             Some(pid) if is_alive(pid) => Phase::Running,
             Some(_) => Phase::Interrupted,
         };
@@ -65,13 +69,16 @@ pub mod tests {
 
     #[test]
     fn a_run_without_its_process_was_interrupted() {
-        use journal::{Stage, StageResult};
         let begun = [Event::BootStarted { pid: 7 }, Event::StageStarted { stage: Stage::Ready }];
-        let end =
-            Event::StageEnded { stage: Stage::Ready, result: StageResult::Done, cause: None, hint: None };
+        let end = |result| Event::StageEnded { stage: Stage::Ready, result, cause: None, hint: None };
         assert_eq!(state(&[], true).phase, Phase::Starting);
         assert_eq!(state(&begun, true).phase, Phase::Running);
         assert_eq!(state(&begun, false).phase, Phase::Interrupted);
-        assert_eq!(state(&[&begun[..], &[end]].concat(), false).phase, Phase::Ready);
+        let ended = |result| state(&[&begun[..], &[end(result)]].concat(), false).phase;
+        assert_eq!(
+            (ended(StageResult::Done), ended(StageResult::Failed)),
+            (Phase::Ready, Phase::GivenUp),
+            "who was given up is not ready"
+        );
     }
 }

@@ -5,11 +5,11 @@ use std::process::{Command, ExitStatus};
 
 use anyhow::{Context, Result};
 use journal::StageResult;
-use kit::cmd;
 use workspace_sync::{Report, TreeOutcome};
 
 use crate::child;
 use crate::ending::Ending;
+use crate::supervisor;
 
 /// The supervised program that follows what is still written to old trees.
 const FOLLOWER: &str = "workspacesync";
@@ -22,7 +22,7 @@ pub fn run(log: &Path) -> Result<(Ending, bool)> {
     let copied = reports.iter().any(|report| report.outcome == TreeOutcome::Copied);
     let ending = ending(&reports, output.status, log);
     if reports.iter().any(|report| !report.holders.is_empty())
-        && let Err(error) = cmd::run(Command::new("supervisorctl").args(["start", FOLLOWER]))
+        && let Err(error) = supervisor::ask(&["start", FOLLOWER])
     {
         return Ok((unfollowed(&error, ending), copied));
     }

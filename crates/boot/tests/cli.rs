@@ -76,6 +76,11 @@ fn how_a_stage_ended_is_the_exit_code() {
     let late = boot.says(&["wait", "ready", "--timeout", "1s"]);
     assert_eq!((late.0, late.1), (Some(124), silent()));
     assert!(late.2.ends_with("boot: error: ready has not ended in time\n"), "{}", late.2);
+    assert_eq!(
+        boot.says(&["wait", "sync", "--timeout", "210000000000000d"]).0,
+        Some(0),
+        "longer than any clock"
+    );
     assert_eq!(boot.says(&["wait", "coffee"]).0, Some(2));
     assert_eq!(boot.says(&["wait", "sync", "--timeout", "soon"]).0, Some(2));
 }
@@ -149,4 +154,11 @@ fn a_run_that_is_always_killed_is_not_begun_for_ever() {
         Some("late boot was killed 5 times before its end and is not begun again")
     );
     assert!(boot.path("workspace_sync").exists(), "the stage has not ended");
+    let report = boot.says(&["report"]).1;
+    assert!(report.starts_with("Late boot was given up; the container is not ready.\n"), "{report}");
+    let cause = "late boot was killed 5 times before its end and is not begun again";
+    assert_eq!(
+        boot.says(&["wait", "sync"]),
+        (Some(1), String::new(), format!("boot: error: sync failed: {cause}\n"))
+    );
 }

@@ -62,6 +62,8 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     // caddy-run uses them; what is wrong belongs to the other problems of a start.
     problems.extend(cloud::trusted_proxies(env).1);
     directories::prepare(leonardo)?;
+    // Before anything that takes time: whoever asks during a restart must not hear of the boot before it.
+    Journal::at(Path::new(journal::PATH)).begin()?;
     let keys = keys::install(&settings, &mut problems)?;
     let web = credentials::settle(&settings.web, &mut problems)?;
     if settings.web.enable_https {
@@ -88,7 +90,6 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
 /// Tells the container's log and the journal what was wrong, and how long it took.
 fn report(problems: &[Problem], started: Instant) -> Result<()> {
     let journal = Journal::at(Path::new(journal::PATH));
-    journal.begin()?;
     for problem in problems {
         log::warn!("{problem}");
         journal

@@ -9,6 +9,9 @@ pub fn of(entries: &[Entry]) -> String {
     if journal::is_ready(entries) {
         return "Ready".to_owned();
     }
+    if Timeline::of(entries).is_finished() {
+        return "Late boot was given up".to_owned();
+    }
     match copying(entries).or_else(|| at_work(entries)) {
         Some(what) => format!("Still starting… {what}"),
         None => "Still starting…".to_owned(),
@@ -87,5 +90,13 @@ mod tests {
         );
         assert_eq!(line(&copying[..3]), "Still starting…");
         assert_eq!(line(&copying), "Ready");
+    }
+
+    #[test]
+    fn a_person_does_not_wait_for_a_boot_that_was_given_up() {
+        let cause = Some("killed 5 times".into());
+        let end = Event::StageEnded { stage: Stage::Ready, result: StageResult::Failed, cause, hint: None };
+        let given_up = [Event::BootStarted { pid: 7 }, Event::StageStarted { stage: Stage::Ready }, end];
+        assert_eq!(line(&given_up), "Late boot was given up");
     }
 }

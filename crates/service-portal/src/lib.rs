@@ -13,6 +13,7 @@ mod cli;
 mod client;
 mod clock;
 mod codes;
+mod complaints;
 mod control;
 mod cookies;
 mod credentials;

@@ -11,11 +11,12 @@ use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use journal::{Entry, Event, StageResult};
+use journal::Entry;
 use serde_json::json;
 
 use crate::boot_line;
 use crate::client::Client;
+use crate::complaints;
 use crate::exchange::exchange;
 use crate::gate::{self, Verdict};
 use crate::links::{Link, links};
@@ -81,7 +82,7 @@ async fn view(state: &State, client: Client<'_>) -> View {
         Default::default()
     });
     let entries = entries(state);
-    let mut problems: Vec<String> = entries.iter().filter_map(|entry| complaint(&entry.event)).collect();
+    let mut problems = complaints::of(&entries);
     problems.extend(
         rejected.iter().take(SHOWN).map(|file| format!("service file {}: {}", file.file, file.reason)),
     );
@@ -111,18 +112,6 @@ fn entries(state: &State) -> Vec<Entry> {
         log::error!("{error:#}");
         Vec::new()
     })
-}
-
-/// What a person should know about an event.
-fn complaint(event: &Event) -> Option<String> {
-    match event {
-        Event::Problem { setting, message } => Some(format!("{setting}: {message}")),
-        Event::StageEnded { stage, result: StageResult::Failed, cause, .. } => {
-            Some(format!("{stage} failed: {}", cause.as_deref().unwrap_or("no reason was given")))
-        }
-        Event::SyncNote { tree, message } => Some(format!("{tree}: {message}")),
-        _ => None,
-    }
 }
 
 async fn portal(Extract(state): Extract<State>, uri: Uri, headers: HeaderMap) -> Response {

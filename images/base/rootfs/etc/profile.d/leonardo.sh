@@ -3,6 +3,7 @@ if [ -r /opt/leonardo/etc/environment.sh ]; then
     . /opt/leonardo/etc/environment.sh
 fi
 # Whoever logs in while the container is not ready, or after something has failed, should know before typing.
+# A program that asks a login shell for its variables reads its output, which is no terminal.
 case $- in
-    *i*) /opt/leonardo/bin/boot banner ;;
+    *i*) if [ -t 1 ]; then /opt/leonardo/bin/boot banner; fi ;;
 esac
