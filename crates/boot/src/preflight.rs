@@ -24,15 +24,16 @@ pub struct Places<'a> {
     pub log: &'a Path,
 }
 
-/// Runs all hooks, one after the other, each with what the ones before it exported; `note` hears which one begins.
-pub fn run(places: &Places<'_>, mut env: Env, mut note: impl FnMut(String)) -> Result<Ending> {
+/// Runs all hooks, one after the other, each with what the ones before it exported, which `env` has at the end; `note`
+/// hears which one begins.
+pub fn run(places: &Places<'_>, env: &mut Env, mut note: impl FnMut(String)) -> Result<Ending> {
     let hooks = find(places.hooks)?;
     let mut failures = Vec::new();
     for (index, path) in hooks.iter().enumerate() {
         let name = path.strip_prefix(places.hooks).unwrap_or(path).display().to_string();
         note(format!("{name} ({} of {})", index + 1, hooks.len()));
         let failure = match refusal(path) {
-            Ok(None) => one(path, &mut env, places),
+            Ok(None) => one(path, env, places),
             refused => refused,
         };
         // What one hook cannot do is no reason to leave out the others.
@@ -160,9 +161,9 @@ mod tests {
                 store: &self.path("environment.sh"),
                 log: &self.path("preflight.log"),
             };
-            let env: Env = [("PATH", env!("PATH")), ("GIVEN", "1")].into_iter().collect();
+            let mut env: Env = [("PATH", env!("PATH")), ("GIVEN", "1")].into_iter().collect();
             let mut notes = Vec::new();
-            let ending = run(&places, env, |note| notes.push(note));
+            let ending = run(&places, &mut env, |note| notes.push(note));
             (ending.unwrap(), notes)
         }
 

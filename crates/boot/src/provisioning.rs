@@ -4,16 +4,17 @@ use std::path::Path;
 use std::process::{Command, ExitStatus};
 
 use anyhow::{Context, Result};
+use kit::Env;
 use provision::{Report, ReportOutcome};
 
 use crate::child;
 use crate::ending::Ending;
 
-/// Runs the stage to its end.
-pub fn run(journal: &Path, log: &Path) -> Result<Ending> {
+/// Runs the stage to its end, with the variables as the hooks have left them.
+pub fn run(env: &Env, journal: &Path, log: &Path) -> Result<Ending> {
     let mut command = Command::new("provision");
     // A boot that was killed may have left its run behind.
-    command.args(["run", "--wait", "--json", "--journal"]).arg(journal);
+    command.args(["run", "--wait", "--json", "--journal"]).arg(journal).envs(env.iter());
     let output = child::start(&mut command, log)?.wait_with_output().context("cannot wait for provision")?;
     Ok(ending(serde_json::from_slice(&output.stdout).ok(), output.status, log))
 }

@@ -49,9 +49,10 @@ impl Boot<'_> {
         if copied {
             permissions = permissions.and_then(Permissions::again);
         }
-        failed |= self.stage(Stage::Preflight, || self.preflight());
+        let mut env = Env::of_process();
+        failed |= self.stage(Stage::Preflight, || self.preflight(&mut env));
         failed |= self.stage(Stage::Provisioning, || {
-            provisioning::run(self.journal.path(), &logs.join("provisioning.log"))
+            provisioning::run(&env, self.journal.path(), &logs.join("provisioning.log"))
         });
         failed |= self.stage(Stage::Programs, || programs::run(&self.places.programs, &self.places.shown));
         let ending = permissions.and_then(Permissions::end).unwrap_or_else(|error| cannot(&error));
@@ -61,13 +62,13 @@ impl Boot<'_> {
         if failed { Exit::No } else { Exit::Done }
     }
 
-    fn preflight(&self) -> Result<Ending> {
+    fn preflight(&self, env: &mut Env) -> Result<Ending> {
         let places = preflight::Places {
             hooks: &self.places.hooks,
             store: &self.places.store,
             log: &self.places.logs.join("preflight.log"),
         };
-        preflight::run(&places, Env::of_process(), |message| {
+        preflight::run(&places, env, |message| {
             self.record(Event::StageNote { stage: Stage::Preflight, message });
         })
     }

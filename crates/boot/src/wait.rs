@@ -1,9 +1,12 @@
 //! Waiting for a stage's end, for scripts and for programs of extended images.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
 use journal::{Journal, Stage, StageResult, Timeline};
 use kit::{Exit, Outcome, cmd};
 
@@ -21,8 +24,9 @@ pub fn wait(journal: &Journal, wait: &Wait) -> Outcome {
     // A time that no clock can show is no limit.
     let deadline = wait.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let mut interrupted = false;
+    let mut known = Known::default();
     let ended = loop {
-        let seen = State::of(Timeline::of(&journal.read()?));
+        let seen = State::of(known.timeline(journal)?.clone());
         if let Some(ended) = end(&seen, stage) {
             break ended;
         }
@@ -43,6 +47,25 @@ pub fn wait(journal: &Journal, wait: &Wait) -> Outcome {
     match wait.command.split_first() {
         None => Ok(if matches!(ended, End::Failed(_)) { Exit::No } else { Exit::Done }),
         Some((program, arguments)) => Ok(cmd::replace(Command::new(program).args(arguments))),
+    }
+}
+
+/// The journal as it was read last: who waits for hours reads it only when it has changed.
+#[derive(Default)]
+struct Known {
+    file: Option<(u64, u64)>,
+    timeline: Timeline,
+}
+
+impl Known {
+    fn timeline(&mut self, journal: &Journal) -> Result<&Timeline> {
+        // The journal only grows, and another boot has another one.
+        let file = fs::metadata(journal.path()).ok().map(|meta| (meta.ino(), meta.len()));
+        if file.is_none() || file != self.file {
+            self.timeline = Timeline::of(&journal.read()?);
+            self.file = file;
+        }
+        Ok(&self.timeline)
     }
 }
 

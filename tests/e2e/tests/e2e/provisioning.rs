@@ -198,25 +198,35 @@ fn whatever_is_killed_and_whenever_the_report_is_true_and_nothing_that_ended_wel
     let script = script(scratch.path(), "true\n");
     let container = Run::new().mount(&script, MOUNTED, "ro").boot();
     container.wait_until_ready();
-    let settle = || {
-        container.sh("supervisorctl start boot");
-        container.until("the end", || container.sh("pgrep -x boot").code == Some(1));
+    let report = || -> Value {
+        serde_json::from_str(&container.exec(&["boot", "report", "--json"]).text()).expect("a report")
     };
+    let is_gone = || container.sh("pgrep -x boot").code == Some(1);
+    // A run is another process; one that was killed is begun again by itself within a second.
+    let settled = |before: &Value| {
+        container.until("the end of another run", || {
+            let now = report();
+            is_gone() && now["phase"] == "ready" && now["pid"] != *before
+        });
+    };
+    let settle = || {
+        let before = report()["pid"].clone();
+        container.sh("supervisorctl start boot");
+        settled(&before);
+    };
+    container.until("the end of the first run", is_gone);
     let targets = ["-x boot", "-f '^provision run'", "-u user bash"];
     for round in 0..18 {
         // In place, because the file itself is what is mounted.
         let text = format!("# {round}\necho begun >> /tmp/ran\nsleep 0.3\necho ended >> /tmp/ran\n");
         fs::write(&script, text).unwrap();
+        let before = report()["pid"].clone();
         container.sh("rm -f /tmp/ran; supervisorctl start boot");
         let target = targets[round % targets.len()];
         // From before the script begins until after its end.
         let milliseconds = round * 37 % 540;
         container.sh(&format!("sleep 0.{milliseconds:03}; pkill -KILL {target}"));
-        // A boot that was killed comes back by itself within a second.
-        container.until("the end", || {
-            let boot = container.exec(&["boot", "report", "--json"]).text();
-            container.sh("pgrep -x boot").code == Some(1) && boot.contains(r#""phase":"ready""#)
-        });
+        settled(&before);
         let ended = stage(&container, "provisioning");
         let what = format!("round {round}, {target} after {milliseconds} ms: {ended}");
         match ended["result"].as_str() {
