@@ -19,7 +19,8 @@ fn shell_sees(container: &Container) -> [String; 3] {
 }
 
 fn logs(container: &Container) -> String {
-    container.logs() + &container.sh("cat /var/log/*.log /var/log/supervisor/*.log /run/leonardo/*").text()
+    container.logs()
+        + &container.sh("cat /var/log/*.log /var/log/supervisor/*.log /run/leonardo/*.json*").text()
 }
 
 #[test]
