@@ -85,12 +85,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_run_has_the_codes_of_a_shell() {
-        assert_eq!(replace(&mut Command::new("/nonexistent/program")), Exit::Code(127));
-        assert_eq!(replace(&mut Command::new("/")), Exit::Code(126));
-    }
-
-    #[test]
     fn a_failure_names_arguments_status_and_stderr() {
         let error = run(Command::new("sh").args(["-c", "echo no such process >&2; exit 7"])).unwrap_err();
         assert_eq!(
