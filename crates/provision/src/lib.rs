@@ -32,6 +32,7 @@ mod lock;
 mod logfile;
 mod names;
 mod pages;
+mod plain;
 mod proxy;
 mod pump;
 mod redact;
