@@ -27,16 +27,20 @@ fn ending(report: Option<Report>, status: ExitStatus, log: &Path) -> Ending {
             format!("read {}, then type: supervisorctl start boot", log.display()),
         );
     };
+    let confided = report.said.as_ref().and_then(|_| report.whole_cause());
     match report.outcome {
         ReportOutcome::Ran => Ending { cause: report.cause, hint: report.hint, ..Ending::done() },
         ReportOutcome::Unchanged | ReportOutcome::Locked => {
             Ending { cause: Some(report.line()), hint: report.hint, ..Ending::skipped() }
         }
         ReportOutcome::None => Ending::skipped(),
-        ReportOutcome::Failed => Ending::failed(
-            report.cause.unwrap_or_else(|| "no reason was given".to_owned()),
-            report.hint.unwrap_or_else(|| format!("read {}", log.display())),
-        ),
+        ReportOutcome::Failed => Ending {
+            confided,
+            ..Ending::failed(
+                report.cause.unwrap_or_else(|| "no reason was given".to_owned()),
+                report.hint.unwrap_or_else(|| format!("read {}", log.display())),
+            )
+        },
     }
 }
 
@@ -62,7 +66,13 @@ mod tests {
             hint: Some("read the log".into()),
             ..Report::of(ReportOutcome::Failed)
         };
-        assert_eq!(told(Some(failed), 0x0100), Ending::failed("exit code 3", "read the log"));
+        assert_eq!(told(Some(failed.clone()), 0x0100), Ending::failed("exit code 3", "read the log"));
+        let confided = Some("exit code 3; it said last: no space".to_owned());
+        assert_eq!(
+            told(Some(Report { said: Some("no space".into()), ..failed }), 0x0100),
+            Ending { confided, ..Ending::failed("exit code 3", "read the log") },
+            "what a script prints is not for everybody"
+        );
     }
 
     #[test]

@@ -100,8 +100,11 @@ impl Boot<'_> {
             log_failure(remove(&self.places.markers.join(marker)));
         }
         tell(stage, &ending);
-        let Ending { result, cause, hint } = ending;
-        self.record(Event::StageEnded { stage, result, cause, hint });
+        let Ending { result, cause, confided, hint } = ending;
+        self.record(Event::StageEnded { stage, result, cause, hint: hint.clone() });
+        if let Some(cause) = confided {
+            log_failure(self.journal.confide(Event::StageEnded { stage, result, cause: Some(cause), hint }));
+        }
         result == StageResult::Failed
     }
 
@@ -142,9 +145,10 @@ fn remove(marker: &Path) -> Result<()> {
 }
 
 fn tell(stage: Stage, ending: &Ending) {
-    match (&ending.result, &ending.cause) {
+    // This goes into a log.
+    match (&ending.result, ending.confided.as_ref().or(ending.cause.as_ref())) {
         (StageResult::Failed, cause) => {
-            log::error!("{stage} failed: {}", cause.as_deref().unwrap_or("no reason given"));
+            log::error!("{stage} failed: {}", cause.map_or("no reason given", String::as_str));
         }
         (StageResult::Done, _) => log::info!("{stage}"),
         (StageResult::Skipped, _) => {}

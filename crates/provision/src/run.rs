@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, anyhow};
+use kit::logging::harmless;
 use kit::{Env, Exit, clock, settings};
 
 use crate::account::Account;
@@ -28,6 +29,8 @@ use crate::verdict::{Verdict, verdict};
 use workspace::Workspace;
 
 const LIMIT: &str = "PROVISIONING_TIMEOUT";
+/// How much of the last line a message repeats, in characters.
+const SAID: usize = 120;
 
 /// Runs the subcommand.
 pub fn run(cli: &Cli, task: &Run) -> kit::Outcome {
@@ -106,7 +109,7 @@ impl Provision<'_> {
             report = failed(report, failure);
         }
         if report.outcome == ReportOutcome::Failed {
-            let cause = report.cause.clone().unwrap_or_default();
+            let cause = report.whole_cause().unwrap_or_default();
             self.teller.step(&format!("failed: {cause}"));
             if let Some(hint) = report.hint.clone() {
                 self.teller.step(&format!("hint: {hint}"));
@@ -231,7 +234,7 @@ impl Provision<'_> {
             child::run(&task, lock, &signals, lines, &mut self.teller).map_err(|error| internal(&error))?;
         report.seconds = Some(started.elapsed().as_secs());
         (report.exit_code, report.signal) = code_and_signal(finish.status);
-        let wrong = verdict(&finish, limit, &self.cli.log.display().to_string());
+        let wrong = verdict(finish.status, finish.cut, limit, &self.cli.log.display().to_string());
         let noted = begun.end(Ended {
             at: clock::written(SystemTime::now()),
             exit_code: report.exit_code,
@@ -259,7 +262,9 @@ impl Provision<'_> {
         let loss = self.teller.log.loss();
         match wrong {
             Some(Verdict { cause, hint }) => {
+                let said: String = harmless(&finish.last_line).chars().take(SAID).collect();
                 report.outcome = ReportOutcome::Failed;
+                report.said = Some(said).filter(|said| !said.is_empty());
                 report.cause = Some(cause);
                 report.hint = Some(hint);
             }

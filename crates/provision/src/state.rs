@@ -9,10 +9,8 @@ use anyhow::{Context, Result};
 use kit::atomic::{self, Placement};
 use serde::{Deserialize, Serialize};
 
-/// Room for the record of an end, in bytes: no text in one is longer than its part of this.
+/// Room for the record of an end, in bytes: more than any but that of an absurdly long address takes.
 const ROOM: usize = 8_192;
-/// The longest text in a record, in bytes.
-pub const LONGEST_TEXT: usize = 2_000;
 
 /// One run of a script.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -178,7 +176,7 @@ mod tests {
         assert_eq!(place.last().unwrap(), Some(record()));
         assert!(!record().ended_well());
         drop(begun);
-        for cause in [Some("x".repeat(LONGEST_TEXT)), None] {
+        for cause in [Some("x".repeat(2_000)), None] {
             let well = cause.is_none();
             let ended = Ended { at: "u".into(), exit_code: Some(0), signal: None, cause };
             place.begin(&record()).unwrap().end(ended.clone()).unwrap();

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
+use anyhow::Result;
 use journal::{Event, Journal, Stage};
 use kit::clock;
 use kit::logging::harmless;
@@ -10,7 +11,7 @@ use kit::logging::harmless;
 use crate::logfile::LogFile;
 use crate::redact::Redactor;
 
-/// Between two notes in the journal, which keeps all of them.
+/// Between two looks at what the script printed last.
 const BETWEEN_NOTES: Duration = Duration::from_secs(5);
 /// How much of a line a note shows, in characters.
 const NOTE: usize = 200;
@@ -57,19 +58,14 @@ impl Teller {
         }
     }
 
-    /// What is being done at the moment.
+    /// What is being done at the moment, in our own words.
     pub fn note(&mut self, text: &str) {
-        let message: String = self.redactor.redact_text(&harmless(text)).chars().take(NOTE).collect();
-        self.noted = Some((Instant::now(), message.clone()));
-        let told = self.journal.append(Event::StageNote { stage: Stage::Provisioning, message });
-        if let (Err(error), true) = (told, self.journal_works) {
-            // Once: whoever runs this by hand may have no journal.
-            self.journal_works = false;
-            log::debug!("{error:#}");
-        }
+        let note = self.noting(text);
+        let told = self.journal.append(note);
+        self.complain(told);
     }
 
-    /// The same for the script's last line: only when it has changed, and not too often.
+    /// The same for the script's last line: only when it has changed, not too often, and for those who may read the log.
     pub fn note_line(&mut self, line: impl FnOnce() -> String) {
         if self.noted.as_ref().is_some_and(|(when, _)| when.elapsed() < self.between) {
             return;
@@ -77,7 +73,25 @@ impl Teller {
         let line: String = harmless(&line()).chars().take(NOTE).collect();
         match &mut self.noted {
             Some((when, last)) if line.is_empty() || *last == line => *when = Instant::now(),
-            _ => self.note(&line),
+            _ => {
+                let note = self.noting(&line);
+                let told = self.journal.confide(note);
+                self.complain(told);
+            }
+        }
+    }
+
+    fn noting(&mut self, text: &str) -> Event {
+        let message: String = self.redactor.redact_text(&harmless(text)).chars().take(NOTE).collect();
+        self.noted = Some((Instant::now(), message.clone()));
+        Event::StageNote { stage: Stage::Provisioning, message }
+    }
+
+    fn complain(&mut self, told: Result<()>) {
+        if let (Err(error), true) = (told, self.journal_works) {
+            // Once: whoever runs this by hand may have no journal.
+            self.journal_works = false;
+            log::debug!("{error:#}");
         }
     }
 

@@ -77,8 +77,9 @@ fn told_to_end_it_ends_the_script_first_and_notes_it() {
     until("the script", || pid(&machine, "work/pid") > 0);
     signal(i32::try_from(child.id()).unwrap(), Signal::SIGTERM);
     let said = said(&child.wait_with_output().unwrap());
-    let cause = "it was stopped, because provision received SIGTERM; it said last: asked";
+    let cause = "it was stopped, because provision received SIGTERM";
     assert_eq!((said.report.outcome, said.report.cause.as_deref()), (Failed, Some(cause)));
+    assert_eq!(said.report.said.as_deref(), Some("asked"));
     assert!(!lives(pid(&machine, "work/pid")));
     assert_eq!(machine.run_status(), "failed; it runs again with the next start");
 }

@@ -17,13 +17,14 @@ fn run(script: &str) -> (Machine, Said) {
     (machine, said)
 }
 
-/// The script fails with this cause.
+/// The script fails with this cause, and with this last line if it prints any.
 #[track_caller]
-fn fails(script: &str, cause: &str) -> (Machine, Said) {
+fn fails(script: &str, cause: &str, last: Option<&str>) -> (Machine, Said) {
     let (machine, said) = run(script);
-    assert_eq!(said.report.cause.as_deref(), Some(cause));
+    assert_eq!((said.report.cause.as_deref(), said.report.said.as_deref()), (Some(cause), last));
     assert_eq!((said.report.outcome, said.code), (Failed, Some(1)));
-    assert_eq!(machine.log()[machine.log().len() - 2], format!("provision: failed: {cause}"));
+    let last = last.map(|last| format!("; it said last: {last}")).unwrap_or_default();
+    assert_eq!(machine.log()[machine.log().len() - 2], format!("provision: failed: {cause}{last}"));
     assert_eq!(machine.status()["state"], "failed; it runs again with the next start");
     assert_eq!(machine.status()["cause"], cause);
     (machine, said)
@@ -129,17 +130,18 @@ fn other_interpreters_are_honoured_and_false_is_bash() {
 
 #[test]
 fn an_end_that_is_no_good_one_is_told_with_the_last_line() {
-    let said = fails(
-        "echo working; echo 'no space' >&2; exit 3",
-        "it ended with exit code 3; it said last: no space",
-    )
-    .1;
+    let said =
+        fails("echo working; echo 'no space' >&2; exit 3", "it ended with exit code 3", Some("no space")).1;
     assert_eq!((said.report.exit_code, said.report.signal), (Some(3), None));
     let oom = "it ended with exit code 137: a program was killed (signal 9), often because memory was full";
-    fails("exit 137", oom);
-    let said = fails("kill -9 $$", "it was killed (signal 9), often because memory was full").1;
+    fails("exit 137", oom, None);
+    let said = fails("kill -9 $$", "it was killed (signal 9), often because memory was full", None).1;
     assert_eq!((said.report.exit_code, said.report.signal), (None, Some(9)));
-    fails("sh -c 'kill -9 $PPID; sleep 100'", "it was killed (signal 9), often because memory was full");
+    fails(
+        "sh -c 'kill -9 $PPID; sleep 100'",
+        "it was killed (signal 9), often because memory was full",
+        None,
+    );
 }
 
 #[test]
@@ -228,11 +230,12 @@ fn a_program_of_its_own_session_stays_and_can_go_on_printing() {
 #[test]
 fn a_script_that_never_ends_is_ended_at_its_limit() {
     let mut machine = Machine::new();
-    machine.set("PROVISIONING_TIMEOUT", "1s");
+    machine.set("PROVISIONING_TIMEOUT", "3s");
     machine.mount("echo $$ > $WORKSPACE/pid; echo waiting; sleep 1000");
     let said = machine.run();
-    let cause = "it ran longer than PROVISIONING_TIMEOUT, 1 s, and was ended; it said last: waiting";
+    let cause = "it ran longer than PROVISIONING_TIMEOUT, 3 s, and was ended";
     assert_eq!((said.report.outcome, said.report.cause.as_deref()), (Failed, Some(cause)));
+    assert_eq!(said.report.said.as_deref(), Some("waiting"));
     assert!(!lives(number(&machine.read("work/pid"))));
     assert_eq!(machine.status()["cause"], cause);
     machine.set("PROVISIONING_TIMEOUT", "soon");
@@ -275,13 +278,14 @@ fn secrets_are_masked_wherever_they_come_from() {
         "printf 'hf_s3cr3t/+va'; sleep 0.2; printf 'lue\\n'\necho \"a=$A_PASSWORD\"\necho -n \"user:$HF_TOKEN\" | base64\necho hf_s3cr3t%2F%2Bvalue\necho last $A_PASSWORD >&2; sleep 0.3; exit 1\n",
     );
     let said = machine.run();
-    assert_eq!(said.report.cause.as_deref(), Some("it ended with exit code 1; it said last: last ********"));
+    assert_eq!(said.report.said.as_deref(), Some("last ********"));
     let output = machine.output();
     assert_eq!((output[0].as_str(), output[1].as_str()), ("********", "a=********"));
     assert!(output[2].contains("********"), "{output:?}");
     assert_eq!((output[3].as_str(), output[4].as_str()), ("********", "last ********"));
-    let everything = [machine.read("boot.jsonl"), machine.read("state/state.json"), said.stderr].concat();
-    assert!(!everything.contains("s3cr3t"), "{everything}");
+    let everything =
+        ["boot.jsonl", "boot.confided.json", "state/state.json"].map(|name| machine.read(name)).concat();
+    assert!(!everything.contains("s3cr3t") && !said.stderr.contains("s3cr3t"), "{everything}");
     let command_lines = machine.read("provisioning.log");
     assert!(!command_lines.contains("s3cr3t"));
 }
@@ -337,13 +341,22 @@ fn a_flood_is_kept_at_both_ends_and_counted_and_needs_no_memory() {
 }
 
 #[test]
-fn the_journal_hears_the_last_line_now_and_then() {
-    let (machine, said) = run("for i in 1 2 3 4 5 6; do echo \"step $i\"; sleep 0.1; done");
-    assert_eq!(said.report.outcome, Ran);
-    let notes = machine.notes();
-    assert_eq!(notes[0], "running");
-    assert!(notes.len() > 2 && notes.len() < 8, "{notes:?}");
-    assert!(notes[1..].iter().all(|note| note.starts_with("step ")), "{notes:?}");
+fn the_last_line_is_confided_while_the_script_runs_and_everybody_reads_our_words_only() {
+    let machine = Machine::new();
+    machine.mount("echo step 1; until test -e $WORKSPACE/go; do sleep 0.01; done; echo step 2; exit 3");
+    let mut command = machine.command(&["run", "--json"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    until("the first step", || machine.confided().as_deref() == Some("step 1"));
+    fs::write(machine.path("work/go"), "").unwrap();
+    let said = said(&child.wait_with_output().unwrap());
+    assert_eq!((said.report.outcome, said.report.said.as_deref()), (Failed, Some("step 2")));
+    assert_eq!(machine.notes(), ["running"]);
+    let confided = fs::metadata(machine.path("boot.confided.json")).unwrap();
+    assert_eq!(confided.permissions().mode() & 0o7777, 0o640);
+    for entry in ["boot.jsonl", "state/state.json", "provisioning.log", "state/script.sh"] {
+        let for_all = fs::metadata(machine.path(entry)).unwrap().permissions().mode() & 0o004 != 0;
+        assert!(!for_all || !machine.read(entry).contains("step"), "{entry}");
+    }
 }
 
 #[test]

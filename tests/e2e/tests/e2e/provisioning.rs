@@ -117,6 +117,13 @@ fn a_failing_script_is_seen_failing_everywhere() {
     let cause = format!("provisioning failed: {}", ended["cause"].as_str().expect("a cause"));
     assert!(cause.contains("exit code 3") && cause.contains("no such model"), "{cause}");
     assert!(container.exec(&["boot", "report"]).text().contains(&cause));
+    // What the script printed is for those who may read its log.
+    let as_nobody = |words: &str| container.exec(&["su", "nobody", "-s", "/bin/sh", "-c", words]);
+    let report = as_nobody("/opt/leonardo/bin/boot report").text();
+    assert!(report.contains("exit code 3") && !report.contains("no such model"), "{report}");
+    let readable = as_nobody("cat /run/leonardo/boot* /var/lib/leonardo/provisioning/* /var/log/*.log; true");
+    let readable = String::from_utf8_lossy(&readable.stdout);
+    assert!(readable.contains("exit code 3") && !readable.contains("no such model"), "{readable}");
     container.until("the docker log", || container.logs().contains(&cause));
     // The page is HTML.
     container.until("the page", || page(&container).contains("provisioning failed: "));
