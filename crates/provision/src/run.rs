@@ -248,7 +248,8 @@ impl Provision<'_> {
 
     /// Reads the limit; one that cannot be read is none, because ending a script half-way is the greater harm.
     fn limit(&mut self) -> Option<Duration> {
-        let text = self.env.text(LIMIT)?;
+        let text = self.env.get(LIMIT)?.to_string_lossy();
+        let text = Some(text.trim()).filter(|text| !text.is_empty())?;
         let limit = settings::duration(text).filter(|limit| !limit.is_zero());
         if limit.is_none() {
             self.teller.step(&format!(
