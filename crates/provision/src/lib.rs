@@ -14,8 +14,9 @@
 //! | the script or a part of it | an end like any other that is no good one |
 //! | the container | the record says that it began and not that it ended: it was cut short, and runs again |
 //!
-//! A script is noted as begun before it can run its first command, and as ended well only after its last one: nothing that
-//! is noted as ended well runs again by itself.
+//! A script is noted as begun before it can run its first command, and as ended well only after its last one, but before
+//! what it has left running is ended: nothing that has ended well runs again by itself. With a record that cannot be
+//! understood nothing runs, because it may be of a script that has.
 
 mod account;
 mod address;

@@ -133,10 +133,7 @@ impl Provision<'_> {
         let lock = Lock::take(&place.lock(), self.task.wait).map_err(|error| {
             Failure::new(format!("{error:#}"), "wait for it, or look at it: provision status")
         })?;
-        let last = place.last().unwrap_or_else(|error| {
-            self.teller.step(&format!("warning: {error:#}; taken for a first run"));
-            None
-        });
+        let last = self.last(&place)?;
         if wish.passed_over {
             let mounted = self.cli.mounted.display();
             self.teller.step(&format!("PROVISIONING_SCRIPT is set, so {mounted} is passed over"));
@@ -153,6 +150,21 @@ impl Provision<'_> {
                 self.teller.step(&format!("running, {why}"));
                 self.run(&place, &lock, &script, lines, report)
             }
+        }
+    }
+
+    /// The last run. A record that cannot be understood may be of a script that has ended well: only force runs it again.
+    fn last(&mut self, place: &Place) -> Result<Option<Record>, Failure> {
+        match place.last() {
+            Ok(last) => Ok(last),
+            Err(error) if self.task.force => {
+                self.teller.step(&format!("warning: {error:#}; run because of --force"));
+                Ok(None)
+            }
+            Err(error) => Err(Failure::new(
+                format!("{error:#}; a script may have ended well before, so nothing is run"),
+                "to run it all the same: sudo provision run --force",
+            )),
         }
     }
 
@@ -230,17 +242,24 @@ impl Provision<'_> {
             limit,
             hurry: self.task.hurry,
         };
-        let finish =
-            child::run(&task, lock, &signals, lines, &mut self.teller).map_err(|error| internal(&error))?;
-        report.seconds = Some(started.elapsed().as_secs());
-        (report.exit_code, report.signal) = code_and_signal(finish.status);
-        let wrong = verdict(finish.status, finish.cut, limit, &self.cli.log.display().to_string());
-        let noted = begun.end(Ended {
-            at: clock::written(SystemTime::now()),
-            exit_code: report.exit_code,
-            signal: report.signal,
-            cause: wrong.as_ref().map(|wrong| wrong.cause.clone()),
-        });
+        let mut begun = Some(begun);
+        let mut noted = Ok(());
+        let mut wrong = None;
+        let log = self.cli.log.display().to_string();
+        let mut note = |status, cut| {
+            report.seconds = Some(started.elapsed().as_secs());
+            (report.exit_code, report.signal) = code_and_signal(status);
+            wrong = verdict(status, cut, limit, &log);
+            let ended = Ended {
+                at: clock::written(SystemTime::now()),
+                exit_code: report.exit_code,
+                signal: report.signal,
+                cause: wrong.as_ref().map(|wrong| wrong.cause.clone()),
+            };
+            noted = begun.take().map_or(Ok(()), |begun| begun.end(ended));
+        };
+        let finish = child::run(&task, lock, &signals, lines, &mut self.teller, &mut note)
+            .map_err(|error| internal(&error))?;
         self.conclude(report, &finish, wrong);
         lock.release();
         noted.map_err(|error| internal(&error))

@@ -85,6 +85,41 @@ fn told_to_end_it_ends_the_script_first_and_notes_it() {
 }
 
 #[test]
+fn a_good_end_is_noted_before_what_the_script_has_left_is_ended() {
+    let mut machine = Machine::new();
+    // 2.5 seconds between SIGTERM and SIGKILL.
+    machine.hurry = "2";
+    machine.mount(
+        "echo ran >> $WORKSPACE/ran; (trap '' TERM; echo $BASHPID > $WORKSPACE/pid; while :; do sleep 0.01; done) & until test -s $WORKSPACE/pid; do sleep 0.01; done",
+    );
+    let mut child = start(&machine);
+    until("the note", || machine.read("state/state.json").contains("\"ended\""));
+    assert!(lives(pid(&machine, "work/pid")), "it is being asked to end at this moment");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(machine.run().report.outcome, Unchanged);
+    assert!(!lives(pid(&machine, "work/pid")));
+    assert_eq!(machine.read("work/ran"), "ran\n");
+}
+
+#[test]
+fn a_good_end_is_one_although_a_signal_comes_at_the_same_moment() {
+    let machine = Machine::new();
+    machine.mount("echo $$ > $WORKSPACE/pid; until test -e $WORKSPACE/go; do sleep 0.01; done");
+    let child = start(&machine);
+    let provision = i32::try_from(child.id()).unwrap();
+    until("the script", || pid(&machine, "work/pid") > 0);
+    // It sees both only when it goes on.
+    signal(provision, Signal::SIGSTOP);
+    std::fs::write(machine.path("work/go"), "").unwrap();
+    until("the end of the script", || !lives(pid(&machine, "work/pid")));
+    signal(provision, Signal::SIGTERM);
+    signal(provision, Signal::SIGCONT);
+    assert_eq!(said(&child.wait_with_output().unwrap()).report.outcome, Ran);
+    assert_eq!(machine.run_status(), "ended well");
+}
+
+#[test]
 fn whoever_comes_while_a_script_is_being_ended_waits_for_that() {
     let mut machine = Machine::new();
     // A second between SIGTERM and SIGKILL: longer than a run waits that nobody told to.

@@ -156,6 +156,24 @@ fn a_failed_script_runs_again_and_a_good_one_only_by_force() {
 }
 
 #[test]
+fn with_a_damaged_record_only_force_runs_a_script() {
+    let machine = Machine::new();
+    machine.mount("echo x >> $WORKSPACE/ran");
+    assert_eq!(machine.run().report.outcome, Ran);
+    fs::write(machine.path("state/state.json"), "{\"source\":").unwrap();
+    let said = machine.run();
+    let record = machine.path("state/state.json").display().to_string();
+    let cause = format!(
+        "cannot understand {record}: EOF while parsing a value at line 1 column 10; a script may have ended well before, so nothing is run"
+    );
+    assert_eq!((said.report.outcome, said.report.cause), (Failed, Some(cause)));
+    let hint = "to run it all the same: sudo provision run --force";
+    assert_eq!((said.report.hint.as_deref(), machine.read("work/ran").as_str()), (Some(hint), "x\n"));
+    assert_eq!(machine.run_with(&["--force"]).report.outcome, Ran);
+    assert_eq!((machine.run().report.outcome, machine.read("work/ran").as_str()), (Unchanged, "x\nx\n"));
+}
+
+#[test]
 fn the_lock_on_the_workspace_is_honoured() {
     let machine = Machine::new();
     machine.mount("echo ran > $WORKSPACE/ran");
@@ -238,8 +256,11 @@ fn a_script_that_never_ends_is_ended_at_its_limit() {
     assert_eq!(said.report.said.as_deref(), Some("waiting"));
     assert!(!lives(number(&machine.read("work/pid"))));
     assert_eq!(machine.status()["cause"], cause);
-    machine.set("PROVISIONING_TIMEOUT", "soon");
     machine.mount("exit 0");
+    machine.set("PROVISIONING_TIMEOUT", "210000000000000d");
+    assert_eq!(machine.run().report.outcome, Ran, "longer than any clock");
+    machine.set("PROVISIONING_TIMEOUT", "soon");
+    machine.mount("exit 0 ");
     assert_eq!(machine.run().report.outcome, Ran);
     let warning = "provision: warning: PROVISIONING_TIMEOUT is \"soon\", and not a time such as 90s, 30m or 2h; the script may take as long as it likes";
     assert!(machine.log().contains(&warning.to_owned()));
