@@ -22,15 +22,18 @@ const MOST_INTERRUPTIONS: usize = 5;
 pub fn all(journal: Journal, places: &Run) -> Outcome {
     let lock = Lock::open(&journal.path().with_extension("lock"))?;
     lock.acquire(Duration::ZERO).hint(|| "it is at work already; see: boot report".to_owned())?;
-    let boot = Boot { journal, places };
+    let mut boot = Boot { journal, places, attempt: None };
     boot.record(Event::BootStarted { pid: std::process::id() });
-    let interrupted = Timeline::of(&boot.journal.read()?).interrupted;
+    let Timeline { interrupted, attempt, .. } = Timeline::of(&boot.journal.read()?);
+    boot.attempt = attempt.map(|began| began.to_string());
     Ok(if interrupted >= MOST_INTERRUPTIONS { boot.give_up(interrupted) } else { boot.stages() })
 }
 
 struct Boot<'a> {
     journal: Journal,
     places: &'a Run,
+    /// The same for runs that were begun again because the one before was killed.
+    attempt: Option<String>,
 }
 
 impl Boot<'_> {
@@ -52,7 +55,8 @@ impl Boot<'_> {
         let mut env = Env::of_process();
         failed |= self.stage(Stage::Preflight, || self.preflight(&mut env));
         failed |= self.stage(Stage::Provisioning, || {
-            provisioning::run(&env, self.journal.path(), &logs.join("provisioning.log"))
+            let log = logs.join("provisioning.log");
+            provisioning::run(&env, self.attempt.as_deref(), self.journal.path(), &log)
         });
         failed |= self.stage(Stage::Programs, || programs::run(&self.places.programs, &self.places.shown));
         let ending = permissions.and_then(Permissions::end).unwrap_or_else(|error| cannot(&error));

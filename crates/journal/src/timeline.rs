@@ -45,6 +45,9 @@ pub struct Timeline {
     pub pid: Option<u32>,
     /// How many runs before the latest, one after the other, were killed before their end.
     pub interrupted: usize,
+    /// When the first of those runs began, or the latest if there are none, in seconds since the Unix epoch: together they
+    /// are one attempt.
+    pub attempt: Option<f64>,
     /// The stages of the latest run, in the order in which they began.
     pub stages: Vec<Course>,
 }
@@ -99,6 +102,9 @@ impl Timeline {
             Event::BootStarted { pid } => {
                 let unfinished = self.pid.is_some() && !self.is_finished();
                 self.interrupted = if unfinished { self.interrupted + 1 } else { 0 };
+                if !unfinished {
+                    self.attempt = Some(entry.at);
+                }
                 self.pid = Some(*pid);
                 self.stages.clear();
             }
@@ -187,9 +193,9 @@ mod tests {
         };
         assert_eq!(timeline(run(true)).interrupted, 0);
         let twice = timeline([run(false), run(false), run(false)].concat());
-        assert_eq!((twice.interrupted, twice.stages.len()), (2, 1));
+        assert_eq!((twice.interrupted, twice.stages.len(), twice.attempt), (2, 1, Some(1.0)));
         let after = timeline([run(false), run(true), run(true)].concat());
-        assert_eq!((after.interrupted, after.is_finished()), (0, true));
+        assert_eq!((after.interrupted, after.is_finished(), after.attempt), (0, true, Some(6.0)));
     }
 
     #[test]

@@ -47,6 +47,8 @@ mod status;
 mod teller;
 mod verdict;
 
+use std::path::Path;
+
 use clap::Parser;
 use kit::Outcome;
 
@@ -60,6 +62,13 @@ pub const STATE: &str = "/var/lib/leonardo/provisioning";
 pub const LOG: &str = "/var/log/provisioning.log";
 /// Where people mount a script.
 pub const MOUNTED: &str = "/opt/leonardo/bin/provisioning.sh";
+
+/// What the record says about a run of this attempt that has ended, for when `provision` was killed before it could.
+#[must_use]
+pub fn recorded(attempt: Option<&str>) -> Option<Report> {
+    let last = state::Place::at(Path::new(STATE)).last().ok().flatten()?;
+    last.report_of(attempt, Path::new(LOG))
+}
 
 /// Runs the command line.
 pub fn run() -> Outcome {

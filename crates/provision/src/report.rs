@@ -1,5 +1,6 @@
 //! What became of it, for people and for `boot`.
 
+use journal::StageResult;
 use serde::{Deserialize, Serialize};
 
 /// How a run ended.
@@ -74,6 +75,25 @@ impl Report {
             Some(said) => format!("{cause}; it said last: {said}"),
             None => cause.clone(),
         })
+    }
+
+    /// The same for the boot journal.
+    #[must_use]
+    pub fn result(&self) -> StageResult {
+        match self.outcome {
+            ReportOutcome::Ran => StageResult::Done,
+            ReportOutcome::Unchanged | ReportOutcome::Locked | ReportOutcome::None => StageResult::Skipped,
+            ReportOutcome::Failed => StageResult::Failed,
+        }
+    }
+
+    /// Why, in words that everybody may read.
+    #[must_use]
+    pub fn reason(&self) -> Option<String> {
+        match self.outcome {
+            ReportOutcome::Unchanged | ReportOutcome::Locked => Some(self.line()),
+            ReportOutcome::Ran | ReportOutcome::None | ReportOutcome::Failed => self.cause.clone(),
+        }
     }
 
     /// One line for those who may read the log.

@@ -140,10 +140,18 @@ impl Provision<'_> {
         }
         let Some(script) = self.script(wish, last.as_ref(), report)? else { return Ok(()) };
         report.digest = Some(script.digest.clone());
-        match decide(last.as_ref(), &script.digest, self.task.force) {
+        match decide(last.as_ref(), &script.digest, self.task.attempt.as_deref(), self.task.force) {
             Decision::Unchanged => {
                 self.teller.step("this very script has ended well before: not run again");
                 report.outcome = ReportOutcome::Unchanged;
+                Ok(())
+            }
+            Decision::HasFailed => {
+                self.teller.step("this very script has failed since this start of late boot: not run again");
+                let attempt = self.task.attempt.as_deref();
+                if let Some(earlier) = last.and_then(|last| last.report_of(attempt, &self.cli.log)) {
+                    *report = earlier;
+                }
                 Ok(())
             }
             Decision::Run(why) => {
@@ -229,6 +237,7 @@ impl Provision<'_> {
             source: report.source.clone().unwrap_or_default(),
             digest: script.digest.clone(),
             began: clock::written(SystemTime::now()),
+            attempt: self.task.attempt.clone(),
             ended: None,
         };
         let begun = place.begin(&record).map_err(|error| internal(&error))?;
@@ -245,11 +254,10 @@ impl Provision<'_> {
         let mut begun = Some(begun);
         let mut noted = Ok(());
         let mut wrong = None;
-        let log = self.cli.log.display().to_string();
         let mut note = |status, cut| {
             report.seconds = Some(started.elapsed().as_secs());
             (report.exit_code, report.signal) = code_and_signal(status);
-            wrong = verdict(status, cut, limit, &log);
+            wrong = verdict(status, cut, limit, &self.cli.log);
             let ended = Ended {
                 at: clock::written(SystemTime::now()),
                 exit_code: report.exit_code,

@@ -114,7 +114,8 @@ mod tests {
 
     #[test]
     fn a_record_without_an_end_is_running_or_was_cut_short() {
-        let mut record = Record { source: "s".into(), digest: "d".into(), began: "t".into(), ended: None };
+        let mut record =
+            Record { source: "s".into(), digest: "d".into(), began: "t".into(), attempt: None, ended: None };
         assert_eq!(state(false, None), State::Never);
         assert_eq!(state(true, None), State::Running);
         assert_eq!(state(true, Some(&record)), State::Running);

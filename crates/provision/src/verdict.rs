@@ -1,11 +1,14 @@
 //! What an end of a script means, in words.
 
+use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use kit::settings::words;
 
 use crate::child::{Cut, code_and_signal};
+
+const AGAIN: &str = "to run it again: supervisorctl start boot";
 
 /// What was wrong, and what to do about it.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,11 +17,15 @@ pub struct Verdict {
     pub hint: String,
 }
 
+/// What to do about a script that failed.
+pub fn read_and_run_again(log: &Path) -> String {
+    format!("read {}; {AGAIN}", log.display())
+}
+
 /// What was wrong with an end; nothing if it was a good one.
 ///
 /// It has no word of the script's, because everybody may read it.
-pub fn verdict(status: ExitStatus, cut: Option<Cut>, limit: Option<Duration>, log: &str) -> Option<Verdict> {
-    let again = "to run it again: supervisorctl start boot";
+pub fn verdict(status: ExitStatus, cut: Option<Cut>, limit: Option<Duration>, log: &Path) -> Option<Verdict> {
     let (cause, hint) = match (cut, status.success()) {
         (Some(Cut::Limit), _) => (
             format!(
@@ -28,10 +35,10 @@ pub fn verdict(status: ExitStatus, cut: Option<Cut>, limit: Option<Duration>, lo
             "give it more time, such as PROVISIONING_TIMEOUT=2h, or leave the variable out".to_owned(),
         ),
         (Some(Cut::Told(signal)), _) => {
-            (format!("it was stopped, because provision received {signal}"), again.to_owned())
+            (format!("it was stopped, because provision received {signal}"), AGAIN.to_owned())
         }
         (None, true) => return None,
-        (None, false) => (ended(status), format!("read {log}; {again}")),
+        (None, false) => (ended(status), read_and_run_again(log)),
     };
     Some(Verdict { cause, hint })
 }
@@ -61,7 +68,7 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
 
     fn cause(raw: i32, cut: Option<Cut>) -> Option<String> {
-        verdict(ExitStatus::from_raw(raw), cut, Some(Duration::from_mins(30)), "/l")
+        verdict(ExitStatus::from_raw(raw), cut, Some(Duration::from_mins(30)), Path::new("/l"))
             .map(|verdict| verdict.cause)
     }
 

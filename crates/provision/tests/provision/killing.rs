@@ -120,6 +120,32 @@ fn a_good_end_is_one_although_a_signal_comes_at_the_same_moment() {
 }
 
 #[test]
+fn a_script_that_fails_in_a_run_that_was_waited_for_does_not_run_again_in_the_same_attempt() {
+    let machine = Machine::new();
+    machine.mount(
+        "echo x >> $WORKSPACE/ran; until test -e $WORKSPACE/go; do sleep 0.01; done; echo said; exit 3",
+    );
+    let run = |attempt: &str| {
+        let mut command = machine.command(&["run", "--json", "--wait", "--attempt", attempt]);
+        command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let outlives_its_boot = run("1");
+    until("the script", || machine.read("work/ran") == "x\n");
+    let next_boot = run("1");
+    std::fs::write(machine.path("work/go"), "").unwrap();
+    for child in [outlives_its_boot, next_boot] {
+        let report = said(&child.wait_with_output().unwrap()).report;
+        assert_eq!((report.outcome, report.exit_code), (Failed, Some(3)));
+        assert_eq!(report.cause.as_deref(), Some("it ended with exit code 3"));
+    }
+    assert_eq!(machine.read("work/ran"), "x\n");
+    let step = "provision: this very script has failed since this start of late boot: not run again";
+    assert!(machine.log().contains(&step.to_owned()), "{:?}", machine.log());
+    run("2").wait_with_output().unwrap();
+    assert_eq!(machine.read("work/ran"), "x\nx\n", "who starts late boot again wants it tried again");
+}
+
+#[test]
 fn whoever_comes_while_a_script_is_being_ended_waits_for_that() {
     let mut machine = Machine::new();
     // A second between SIGTERM and SIGKILL: longer than a run waits that nobody told to.

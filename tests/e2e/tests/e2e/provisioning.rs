@@ -177,6 +177,25 @@ fn a_killed_boot_is_begun_again_and_finds_the_script_still_running() {
 }
 
 #[test]
+fn a_script_that_fails_after_its_boot_was_killed_does_not_run_twice_in_one_start() {
+    let scratch = tempfile::tempdir().unwrap();
+    let script = script(scratch.path(), &format!("{SLOW}exit 3\n"));
+    let container = Run::new().mount(&script, MOUNTED, "ro").boot();
+    container.until("the script", || count(&container, "begun") == 1);
+    container.sh("pkill -KILL -x boot").text();
+    container.until("another boot", || {
+        container.exec(&["boot", "report"]).text().starts_with("Late boot is at work")
+    });
+    container.sh("touch /tmp/sign");
+    container.wait_until_ready();
+    assert_eq!((count(&container, "begun"), count(&container, "ended")), (1, 1));
+    let ended = stage(&container, "provisioning");
+    assert_eq!((&ended["result"], &ended["cause"]), (&"failed".into(), &"it ended with exit code 3".into()));
+    container.sh("supervisorctl start boot");
+    container.until("a second run", || count(&container, "begun") == 2);
+}
+
+#[test]
 fn a_killed_script_is_a_failure_and_runs_again_with_the_next_boot() {
     let scratch = tempfile::tempdir().unwrap();
     let script = script(scratch.path(), SLOW);
