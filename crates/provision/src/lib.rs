@@ -24,6 +24,7 @@ mod child;
 mod cli;
 mod content;
 mod decision;
+mod environment;
 mod failure;
 mod fetch;
 mod guard;

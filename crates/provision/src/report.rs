@@ -3,6 +3,8 @@
 use journal::StageResult;
 use serde::{Deserialize, Serialize};
 
+use crate::failure::Failure;
+
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -65,6 +67,12 @@ impl Report {
             said: None,
             hint: None,
         }
+    }
+
+    /// The same about something that did not work.
+    pub(crate) fn failed(self, failure: Failure) -> Self {
+        let (cause, hint) = (Some(failure.cause), Some(failure.hint));
+        Self { outcome: ReportOutcome::Failed, cause, hint, ..self }
     }
 
     /// The cause for those who may read the log.

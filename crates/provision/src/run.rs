@@ -1,11 +1,9 @@
 //! `provision run`: from what was asked for to how it ended.
 
 use std::io::{self, Write};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::anyhow;
 use kit::logging::harmless;
 use kit::{Env, Exit, clock, settings};
 
@@ -14,6 +12,7 @@ use crate::child::{self, Finish, Task, code_and_signal};
 use crate::cli::{Cli, Run};
 use crate::content;
 use crate::decision::{Decision, decide};
+use crate::environment::complete;
 use crate::failure::Failure;
 use crate::fetch::Patience;
 use crate::launch;
@@ -37,13 +36,10 @@ pub fn run(cli: &Cli, task: &Run) -> kit::Outcome {
     let env = complete(cli)?;
     let report = match source::wish(&env, &cli.mounted) {
         Ok(None) => Report::of(ReportOutcome::None),
-        _ if !nix::unistd::geteuid().is_root() => failed(
-            Report::of(ReportOutcome::Failed),
-            Failure::new(
-                "a script can only be run by root, who becomes the system user",
-                "type: sudo provision run",
-            ),
-        ),
+        _ if !nix::unistd::geteuid().is_root() => Report::of(ReportOutcome::None).failed(Failure::new(
+            "a script can only be run by root, who becomes the system user",
+            "type: sudo provision run",
+        )),
         wish => {
             let secrets = match &wish {
                 Ok(Some(Wish { source: Source::Address(address), .. })) => address.secrets(),
@@ -52,7 +48,7 @@ pub fn run(cli: &Cli, task: &Run) -> kit::Outcome {
             let log = LogFile::open(&cli.log, task.log_limit);
             let lines = Lines::new(Redactor::new(&env, secrets.clone())?);
             let teller = Teller::new(log, &task.journal, Redactor::new(&env, secrets)?, task.hurry);
-            Provision { cli, task, env: &env, teller }.provide(wish, lines)
+            Provision { cli, task, env: &env, teller, looked: false }.provide(wish, lines)
         }
     };
     let exit = if report.outcome == ReportOutcome::Failed { Exit::No } else { Exit::Done };
@@ -72,26 +68,13 @@ pub fn run(cli: &Cli, task: &Run) -> kit::Outcome {
     Ok(exit)
 }
 
-/// The environment of a session. Whoever came by sudo has next to none, and libraries read some variables by themselves:
-/// then this program begins anew with what is stored.
-fn complete(cli: &Cli) -> Result<Env> {
-    let given = Env::of_process();
-    let session = env_store::session(given.clone(), &cli.store);
-    if session == given {
-        return Ok(given);
-    }
-    let mut arguments = std::env::args_os();
-    let name = arguments.next().unwrap_or_else(|| "provision".into());
-    let program = std::env::current_exe().context("cannot find this program's own file")?;
-    let error = Command::new(program).arg0(name).args(arguments).envs(session.iter()).exec();
-    Err(anyhow!("cannot start anew with the stored variables: {error}"))
-}
-
 struct Provision<'a> {
     cli: &'a Cli,
     task: &'a Run,
     env: &'a Env,
     teller: Teller,
+    /// Whether it was this process's turn, so that what it says is news.
+    looked: bool,
 }
 
 impl Provision<'_> {
@@ -106,7 +89,10 @@ impl Provision<'_> {
             Err(failure) => Err(failure),
         };
         if let Err(failure) = done {
-            report = failed(report, failure);
+            report = report.failed(failure);
+        }
+        if self.looked {
+            self.teller.correct(&report);
         }
         if report.outcome == ReportOutcome::Failed {
             let cause = report.whole_cause().unwrap_or_default();
@@ -120,7 +106,7 @@ impl Provision<'_> {
 
     fn one_at_a_time(&mut self, wish: &Wish, lines: Lines, report: &mut Report) -> Result<(), Failure> {
         let (workspace, _) = Workspace::from_env(self.env);
-        if workspace.is_update_locked().map_err(|error| internal(&error))? {
+        if workspace.is_update_locked().map_err(|error| Failure::internal(&error))? {
             let lock = workspace.update_lock().display().to_string();
             report.outcome = ReportOutcome::Locked;
             report.cause = Some(format!("{lock} is there"));
@@ -129,10 +115,11 @@ impl Provision<'_> {
             return Ok(());
         }
         let place = Place::at(&self.cli.state);
-        place.prepare().map_err(|error| internal(&error))?;
+        place.prepare().map_err(|error| Failure::internal(&error))?;
         let lock = Lock::take(&place.lock(), self.task.wait).map_err(|error| {
             Failure::new(format!("{error:#}"), "wait for it, or look at it: provision status")
         })?;
+        self.looked = true;
         let last = self.last(&place)?;
         if wish.passed_over {
             let mounted = self.cli.mounted.display();
@@ -228,11 +215,11 @@ impl Provision<'_> {
         lines: Lines,
         report: &mut Report,
     ) -> Result<(), Failure> {
-        let account = Account::of(self.env).map_err(|error| internal(&error))?;
+        let account = Account::of(self.env).map_err(|error| Failure::internal(&error))?;
         let limit = self.limit();
-        place.keep(&script.bytes, account.gid).map_err(|error| internal(&error))?;
+        place.keep(&script.bytes, account.gid).map_err(|error| Failure::internal(&error))?;
         // From here on a signal is answered by ending the script, and not by leaving it alone.
-        let signals = child::signals().map_err(|error| internal(&error))?;
+        let signals = child::signals().map_err(|error| Failure::internal(&error))?;
         let record = Record {
             source: report.source.clone().unwrap_or_default(),
             digest: script.digest.clone(),
@@ -240,7 +227,7 @@ impl Provision<'_> {
             attempt: self.task.attempt.clone(),
             ended: None,
         };
-        let begun = place.begin(&record).map_err(|error| internal(&error))?;
+        let begun = place.begin(&record).map_err(|error| Failure::internal(&error))?;
         let started = Instant::now();
         self.teller.note("running");
         let task = Task {
@@ -267,10 +254,10 @@ impl Provision<'_> {
             noted = begun.take().map_or(Ok(()), |begun| begun.end(ended));
         };
         let finish = child::run(&task, lock, &signals, lines, &mut self.teller, &mut note)
-            .map_err(|error| internal(&error))?;
+            .map_err(|error| Failure::internal(&error))?;
         self.conclude(report, &finish, wrong);
         lock.release();
-        noted.map_err(|error| internal(&error))
+        noted.map_err(|error| Failure::internal(&error))
     }
 
     /// Reads the limit; one that cannot be read is none, because ending a script half-way is the greater harm.
@@ -310,16 +297,4 @@ impl Provision<'_> {
             report.hint.get_or_insert_with(|| "make room, and see what fills the disk: df -h".to_owned());
         }
     }
-}
-
-/// Something of the container's own that does not work.
-fn internal(error: &anyhow::Error) -> Failure {
-    let hint = kit::exit::hint(error).unwrap_or_else(|| {
-        "see whether the disk is full: df -h; then type: supervisorctl start boot".to_owned()
-    });
-    Failure::new(format!("{error:#}"), hint)
-}
-
-fn failed(report: Report, failure: Failure) -> Report {
-    Report { outcome: ReportOutcome::Failed, cause: Some(failure.cause), hint: Some(failure.hint), ..report }
 }

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
-use journal::{Event, Journal, Stage};
+use journal::{Event, Journal, Stage, StageResult, Timeline};
 use kit::clock;
 use kit::logging::harmless;
 
 use crate::logfile::LogFile;
 use crate::redact::Redactor;
+use crate::report::{Report, ReportOutcome};
 
 /// Between two looks at what the script printed last.
 const BETWEEN_NOTES: Duration = Duration::from_secs(5);
@@ -93,6 +94,33 @@ impl Teller {
             self.journal_works = false;
             log::debug!("{error:#}");
         }
+    }
+
+    /// Corrects what late boot said about this stage, if that has ended: a person has run the script anew.
+    pub fn correct(&mut self, report: &Report) {
+        let told = self.correction(report);
+        self.complain(told);
+    }
+
+    fn correction(&self, report: &Report) -> Result<()> {
+        let timeline = Timeline::of(&self.journal.read()?);
+        let earlier = timeline.course(Stage::Provisioning).and_then(|course| course.result);
+        let is_news = match report.outcome {
+            ReportOutcome::Ran | ReportOutcome::Failed => earlier.is_some(),
+            ReportOutcome::Unchanged => earlier == Some(StageResult::Failed),
+            ReportOutcome::None | ReportOutcome::Locked => false,
+        };
+        if !is_news {
+            return Ok(());
+        }
+        let end = |cause| Event::StageEnded {
+            stage: Stage::Provisioning,
+            result: report.result(),
+            cause,
+            hint: report.hint.clone(),
+        };
+        self.journal.append(end(report.reason()))?;
+        if report.said.is_some() { self.journal.confide(end(report.whole_cause())) } else { Ok(()) }
     }
 
     /// When the next line may be noted, from now.

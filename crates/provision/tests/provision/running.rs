@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::{Command, Stdio};
 
+use journal::{Event, Journal, Stage, StageResult, Timeline};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use provision::ReportOutcome::{Failed, Locked, None as Nothing, Ran, Unchanged};
@@ -378,6 +379,33 @@ fn the_last_line_is_confided_while_the_script_runs_and_everybody_reads_our_words
         let for_all = fs::metadata(machine.path(entry)).unwrap().permissions().mode() & 0o004 != 0;
         assert!(!for_all || !machine.read(entry).contains("step"), "{entry}");
     }
+}
+
+#[test]
+fn a_run_by_hand_corrects_what_late_boot_has_said_and_does_not_anticipate_it() {
+    let machine = Machine::new();
+    let journal = Journal::at(&machine.path("boot.jsonl"));
+    let told = || {
+        let course = Timeline::of(&journal.read().unwrap()).course(Stage::Provisioning).cloned().unwrap();
+        (course.result, course.cause)
+    };
+    let stage = Stage::Provisioning;
+    for event in [Event::BootStarted { pid: 1 }, Event::StageStarted { stage }] {
+        journal.append(event).unwrap();
+    }
+    machine.mount("test -e $WORKSPACE/good || { echo no such model; exit 3; }");
+    assert_eq!(machine.run().report.outcome, Failed);
+    assert_eq!(told(), (None, None), "late boot is waiting, and says it itself");
+    let cause = Some("at boot".to_owned());
+    journal.append(Event::StageEnded { stage, result: StageResult::Failed, cause, hint: None }).unwrap();
+    assert_eq!(machine.run().report.outcome, Failed);
+    let cause = "it ended with exit code 3; it said last: no such model";
+    assert_eq!(told(), (Some(StageResult::Failed), Some(cause.to_owned())));
+    fs::write(machine.path("work/good"), "").unwrap();
+    assert_eq!(machine.run().report.outcome, Ran);
+    assert_eq!(told(), (Some(StageResult::Done), None));
+    assert_eq!(machine.run().report.outcome, Unchanged);
+    assert_eq!(told(), (Some(StageResult::Done), None), "nothing has changed since");
 }
 
 #[test]

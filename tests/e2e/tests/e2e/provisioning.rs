@@ -134,6 +134,14 @@ fn a_failing_script_is_seen_failing_everywhere() {
         200,
         "a failed script does not hold up the rest"
     );
+
+    // Corrected by hand, the failure is history.
+    fs::write(&script, "echo corrected\n").unwrap();
+    container.exec(&["provision", "run"]).text();
+    assert_eq!(stage(&container, "provisioning")["result"], "done");
+    assert!(!page(&container).contains("provisioning failed"), "{}", page(&container));
+    let session = logged_in(&container, &key);
+    assert!(!session.contains("provisioning failed"), "{session}");
 }
 
 #[test]
