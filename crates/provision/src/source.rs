@@ -1,8 +1,9 @@
 //! Which script was asked for, and getting hold of it.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use kit::quote::quoted;
@@ -138,7 +139,7 @@ fn hint(source: &Source) -> String {
     }
 }
 
-/// Reads a mounted script: only a regular file, because a pipe would never end.
+/// Reads a mounted script: only a regular file. A pipe is not even waited for.
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let cannot = |error: &io::Error| {
         Failure::new(
@@ -146,7 +147,8 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
             "mount a plain file; a directory there means that the file was missing on the host",
         )
     };
-    let file = File::open(path).map_err(|error| cannot(&error))?;
+    let opened = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path);
+    let file = opened.map_err(|error| cannot(&error))?;
     let meta = file.metadata().map_err(|error| cannot(&error))?;
     if !meta.is_file() {
         return Err(cannot(&io::Error::other("it is not a file")));

@@ -175,6 +175,21 @@ fn with_a_damaged_record_only_force_runs_a_script() {
 }
 
 #[test]
+fn a_pipe_or_a_directory_in_the_place_of_a_script_is_named_and_not_waited_for() {
+    let machine = Machine::new();
+    let place = machine.path("provisioning.sh");
+    let hint = "mount a plain file; a directory there means that the file was missing on the host";
+    let cause = format!("cannot read {:?}: it is not a file", place.display().to_string());
+    for make in ["mkdir", "mkfifo"] {
+        assert!(Command::new(make).arg(&place).status().unwrap().success());
+        let said = machine.run();
+        assert_eq!((said.report.outcome, said.report.cause.as_deref()), (Failed, Some(cause.as_str())));
+        assert_eq!(said.report.hint.as_deref(), Some(hint));
+        let _ = fs::remove_dir(&place);
+    }
+}
+
+#[test]
 fn the_lock_on_the_workspace_is_honoured() {
     let machine = Machine::new();
     machine.mount("echo ran > $WORKSPACE/ran");
