@@ -13,7 +13,7 @@ use kit::{Env, Exit, HintExt, Outcome};
 use crate::cli::Run;
 use crate::ending::Ending;
 use crate::permissions::Permissions;
-use crate::{preflight, programs, provisioning, sync};
+use crate::{preflight, programs, provisioning, stop, sync};
 
 /// A run that was killed is begun again by supervisord; so many in a row are no accident.
 const MOST_INTERRUPTIONS: usize = 5;
@@ -22,6 +22,7 @@ const MOST_INTERRUPTIONS: usize = 5;
 pub fn all(journal: Journal, places: &Run) -> Outcome {
     let lock = Lock::open(&journal.path().with_extension("lock"))?;
     lock.acquire(Duration::ZERO).hint(|| "it is at work already; see: boot report".to_owned())?;
+    stop::watch(journal.clone())?;
     let mut boot = Boot { journal, places, attempt: None };
     boot.record(Event::BootStarted { pid: std::process::id() });
     let Timeline { interrupted, attempt, .. } = Timeline::of(&boot.journal.read()?);
@@ -53,15 +54,23 @@ impl Boot<'_> {
             permissions = permissions.and_then(Permissions::again);
         }
         let mut env = Env::of_process();
-        failed |= self.stage(Stage::Preflight, || self.preflight(&mut env));
-        failed |= self.stage(Stage::Provisioning, || {
-            let log = logs.join("provisioning.log");
-            provisioning::run(&env, self.attempt.as_deref(), self.journal.path(), &log)
-        });
-        failed |= self.stage(Stage::Programs, || programs::run(&self.places.programs, &self.places.shown));
+        for stage in [Stage::Preflight, Stage::Provisioning, Stage::Programs] {
+            if stop::is_asked() {
+                break;
+            }
+            failed |= self.stage(stage, || match stage {
+                Stage::Preflight => self.preflight(&mut env),
+                Stage::Provisioning => self.provisioning(&env),
+                _ => programs::run(&self.places.programs, &self.places.shown),
+            });
+        }
         let ending = permissions.and_then(Permissions::end).unwrap_or_else(|error| cannot(&error));
         failed |= self.ends(Stage::Permissions, ending);
 
+        if stop::is_asked() {
+            log::warn!("told to end");
+            return Exit::No;
+        }
         self.stage(Stage::Ready, || Ok(Ending::done()));
         if failed { Exit::No } else { Exit::Done }
     }
@@ -75,6 +84,11 @@ impl Boot<'_> {
         preflight::run(&places, env, |message| {
             self.record(Event::StageNote { stage: Stage::Preflight, message });
         })
+    }
+
+    fn provisioning(&self, env: &Env) -> Result<Ending> {
+        let log = self.places.logs.join("provisioning.log");
+        provisioning::run(env, self.attempt.as_deref(), self.journal.path(), &log)
     }
 
     /// Ends without doing anything, so that a stage that kills its own boot does not do so for ever.

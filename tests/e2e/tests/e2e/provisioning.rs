@@ -204,6 +204,32 @@ fn a_script_that_fails_after_its_boot_was_killed_does_not_run_twice_in_one_start
 }
 
 #[test]
+fn who_stops_late_boot_or_the_container_lets_the_script_end_and_kills_nothing() {
+    let scratch = tempfile::tempdir().unwrap();
+    let script = script(scratch.path(), SLOW);
+    let container = Run::new().mount(&script, MOUNTED, "ro").boot();
+    // More often than a boot may be killed.
+    for round in 1..=6 {
+        container.until("the script", || count(&container, "begun") == round);
+        container.sh("supervisorctl stop boot");
+        let report = container.exec(&["boot", "report"]).text();
+        assert!(report.starts_with("Late boot was stopped before its end; to go on"), "{report}");
+        let cause = "provisioning failed: it was stopped, because provision received SIGTERM";
+        assert!(report.contains(cause), "{report}");
+        container.sh("supervisorctl start boot");
+    }
+    container.until("the script", || count(&container, "begun") == 7);
+    container.restart();
+    container.until("the script", || count(&container, "begun") == 8);
+    let log = container.exec(&["cat", "/var/log/provisioning.log"]).text();
+    let last = log.lines().rfind(|line| line.contains("provision: running, ")).unwrap_or_default();
+    assert!(last.ends_with("because it failed the last time"), "not cut short: {last}");
+    container.sh("touch /tmp/sign");
+    container.wait_until_ready();
+    assert_eq!(count(&container, "ended"), 1);
+}
+
+#[test]
 fn a_killed_script_is_a_failure_and_runs_again_with_the_next_boot() {
     let scratch = tempfile::tempdir().unwrap();
     let script = script(scratch.path(), SLOW);
