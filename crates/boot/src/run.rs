@@ -53,7 +53,8 @@ impl Boot<'_> {
         if copied {
             permissions = permissions.and_then(Permissions::again);
         }
-        let mut env = Env::of_process();
+        // supervisord has the container's variables alone.
+        let mut env = env_store::session(Env::of_process(), &self.places.store);
         for stage in [Stage::Preflight, Stage::Provisioning, Stage::Programs] {
             if stop::is_asked() {
                 break;

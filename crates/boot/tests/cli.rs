@@ -203,6 +203,19 @@ fn told_to_end_it_hands_that_on_waits_and_begins_nothing_further() {
 }
 
 #[test]
+fn hooks_and_the_script_have_what_is_stored_and_the_containers_own_wins() {
+    let boot = Boot::new(&[]);
+    let seen = boot.path("seen");
+    let show = format!("echo \"$STORED $GIVEN $EXPORTED\" >> {}", seen.display());
+    let mut command = with_tools(&boot, &show);
+    fs::write(boot.path("environment.sh"), "export STORED='a  b'\nexport GIVEN='stored'\n").unwrap();
+    fs::write(boot.path("hooks/preflight.sh"), format!("export EXPORTED=\"$STORED!\"\n{show}\n")).unwrap();
+    command.env("GIVEN", "given").stderr(Stdio::null()).status().unwrap();
+    let both = "a  b given a  b!\n".repeat(2);
+    assert_eq!(fs::read_to_string(seen).unwrap(), both);
+}
+
+#[test]
 fn a_run_that_is_always_killed_is_not_begun_for_ever() {
     let boot = Boot::new(&vec![begun(); 5]);
     fs::write(boot.path("workspace_sync"), "").unwrap();
