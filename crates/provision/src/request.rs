@@ -1,5 +1,6 @@
 //! One try at fetching a script: the redirects, the limits, and every way it can fail, in words.
 
+use std::fmt::Write;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -131,7 +132,8 @@ fn ask(
 fn redirect(response: &Response<Body>, visited: &[Address]) -> Result<Address, Failure> {
     let Some(here) = visited.last() else { return Err(Failure::new("no address", "")) };
     let hint = || "use the address to which it leads in the end".to_owned();
-    let Some(location) = header(response, &LOCATION) else {
+    let Some(location) = response.headers().get(LOCATION).map(|location| in_ascii(location.as_bytes()))
+    else {
         let status = response.status().as_u16();
         return Err(Failure::new(format!("{here} answers {status} without saying where to"), hint()));
     };
@@ -195,6 +197,20 @@ fn body(response: &mut Response<Body>, address: &Address, patience: &Patience) -
     }
 }
 
+/// An address as it has to be written: some servers leave that to whoever reads it.
+fn in_ascii(address: &[u8]) -> String {
+    let mut text = String::with_capacity(address.len());
+    for &byte in address.trim_ascii() {
+        if byte.is_ascii_graphic() {
+            text.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
+}
+
 fn header(response: &Response<Body>, name: &HeaderName) -> Option<String> {
     response.headers().get(name)?.to_str().ok().map(str::to_owned)
 }
@@ -238,6 +254,10 @@ fn in_words(error: &Error, address: &Address, through: Option<&str>, patience: &
 }
 
 fn not_trusted(host: &str, reason: &rustls::Error) -> Trouble {
+    if let rustls::Error::InvalidMessage(_) = reason {
+        let hint = "see whether the address is one of http, or has another port";
+        return Trouble::for_good(Failure::unreachable(format!("{host} does not speak TLS"), hint));
+    }
     Trouble::for_good(Failure::unreachable(
         format!("{host} cannot be trusted: {reason}"),
         "a certificate authority of your own: mount its certificate and set SSL_CERT_FILE to its path",

@@ -13,6 +13,9 @@ use crate::machine::{Machine, lives, said, until};
 /// Says who it is, starts a child that works for ever, and ends well after a while.
 const SCRIPT: &str = "echo $$ > $WORKSPACE/pid; (while :; do sleep 0.02; done) & echo $! > $WORKSPACE/child; echo began >> $WORKSPACE/ran; sleep 0.15; echo ended >> $WORKSPACE/ran";
 
+const CUT_SHORT: &str = "was cut short; it runs again with the next start";
+const FAILED: &str = "failed; it runs again with the next start";
+
 fn start(machine: &Machine) -> Child {
     let mut command = machine.command(&["run", "--json"]);
     command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
@@ -38,7 +41,7 @@ fn the_script_and_all_that_it_started_die_with_a_killed_provision() {
     child.wait().unwrap();
     until("the end of the script", || !lives(script));
     until("the end of what it started", || !lives(sleeper));
-    assert_eq!(machine.run_status(), "was cut short; it runs again with the next start");
+    assert_eq!(machine.run_status(), CUT_SHORT);
 }
 
 #[test]
@@ -71,8 +74,9 @@ fn without_its_guard_a_script_ends_well_or_dies_with_provision() {
 
 #[test]
 fn told_to_end_it_ends_the_script_first_and_notes_it() {
-    let machine = Machine::new();
-    machine.mount("echo $$ > $WORKSPACE/pid; trap 'echo asked; exit 0' TERM; while :; do sleep 0.01; done");
+    let mut machine = Machine::new();
+    machine.hurry = "5";
+    machine.mount("trap 'echo asked; exit 0' TERM; echo $$ > $WORKSPACE/pid; while :; do sleep 0.01; done");
     let child = start(&machine);
     until("the script", || pid(&machine, "work/pid") > 0);
     signal(i32::try_from(child.id()).unwrap(), Signal::SIGTERM);
@@ -81,7 +85,7 @@ fn told_to_end_it_ends_the_script_first_and_notes_it() {
     assert_eq!((said.report.outcome, said.report.cause.as_deref()), (Failed, Some(cause)));
     assert_eq!(said.report.said.as_deref(), Some("asked"));
     assert!(!lives(pid(&machine, "work/pid")));
-    assert_eq!(machine.run_status(), "failed; it runs again with the next start");
+    assert_eq!(machine.run_status(), FAILED);
 }
 
 #[test]
@@ -151,12 +155,14 @@ fn whoever_comes_while_a_script_is_being_ended_waits_for_that() {
     // A second between SIGTERM and SIGKILL: longer than a run waits that nobody told to.
     machine.hurry = "5";
     machine.mount(
-        "echo $$ > $WORKSPACE/pid; echo x >> $WORKSPACE/ran; trap '' TERM; until test $(wc -l < $WORKSPACE/ran) -gt 1; do sleep 0.01; done",
+        "trap '' TERM; echo x >> $WORKSPACE/ran; echo $$ > $WORKSPACE/pid; until test $(wc -l < $WORKSPACE/ran) -gt 1; do sleep 0.01; done",
     );
     let mut told = start(&machine);
     until("the script", || pid(&machine, "work/pid") > 0);
     let first = pid(&machine, "work/pid");
+    assert!(!machine.read("state/lock").trim().is_empty());
     signal(i32::try_from(told.id()).unwrap(), Signal::SIGTERM);
+    until("the lock's word that it is being ended", || machine.read("state/lock").trim().is_empty());
     assert_eq!(machine.run().report.outcome, Ran);
     assert!(!lives(first));
     assert_eq!(machine.read("work/ran"), "x\nx\n");
@@ -176,6 +182,7 @@ fn kills_at_any_moment_leave_the_truth() {
     let machine = Machine::new();
     machine.mount(SCRIPT);
     let mut cut = 0;
+    let mut earlier = "has not run".to_owned();
     for round in 0..40 {
         let before = machine.read("work/ran");
         // Their numbers may be somebody else's by now.
@@ -184,8 +191,10 @@ fn kills_at_any_moment_leave_the_truth() {
         }
         let child = start(&machine);
         thread::sleep(Duration::from_millis(next(260)));
-        let whom = if next(3) == 0 { pid(&machine, "work/pid") } else { i32::try_from(child.id()).unwrap() };
-        if whom > 0 && lives(whom) {
+        let provision = i32::try_from(child.id()).unwrap();
+        let whom = if next(3) == 0 { pid(&machine, "work/pid") } else { provision };
+        let killed = whom > 0 && lives(whom);
+        if killed {
             signal(whom, Signal::SIGKILL);
             cut += 1;
         }
@@ -195,6 +204,12 @@ fn kills_at_any_moment_leave_the_truth() {
         let state = machine.run_status();
         let ended = machine.read("work/ran").matches("ended").count();
         let told_end = before.matches("ended").count();
+        let was = |words: &str| state == words;
+        let truth = was("ended well")
+            || killed && whom == provision && (was(CUT_SHORT) || state == earlier)
+            || killed && whom != provision && was(FAILED);
+        assert!(truth, "round {round}: {state} after {earlier}, {whom} of {provision} killed: {killed}");
+        earlier.clone_from(&state);
         match state.as_str() {
             "ended well" => {
                 assert!(ended >= 1, "round {round}: {output:?}");
@@ -203,11 +218,10 @@ fn kills_at_any_moment_leave_the_truth() {
                 assert_eq!(machine.read("work/ran").matches("ended").count(), ended, "round {round}");
                 assert!(ended == told_end + 1 || told_end == ended, "round {round}");
                 std::fs::remove_dir_all(machine.path("state")).unwrap();
+                "has not run".clone_into(&mut earlier);
             }
             "has not run" => assert_eq!(ended, told_end, "round {round}"),
-            "was cut short; it runs again with the next start"
-            | "failed; it runs again with the next start" => {}
-            other => panic!("round {round}: {other}"),
+            _ => {}
         }
     }
     assert!(cut > 10, "{cut}");
