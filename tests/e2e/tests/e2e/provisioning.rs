@@ -1,12 +1,12 @@
 //! The user's own script, in containers that were really booted.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use harness::{Container, KeyPair, Run};
 use serde_json::Value;
 
-use crate::late_boot::{logged_in, page};
+use crate::late_boot::{logged_in, page, script};
 
 /// Where scripts are mounted.
 const MOUNTED: &str = "/opt/leonardo/bin/provisioning.sh";
@@ -171,8 +171,12 @@ fn count(container: &Container, word: &str) -> usize {
 fn a_killed_boot_is_begun_again_and_finds_the_script_still_running() {
     let scratch = tempfile::tempdir().unwrap();
     let script = script(scratch.path(), SLOW);
-    let container = Run::new().mount(&script, MOUNTED, "ro").boot();
+    let key = KeyPair::generate();
+    let container = Run::new().env("SSH_PUBKEY", key.public()).mount(&script, MOUNTED, "ro").boot();
     container.until("the script", || count(&container, "begun") == 1);
+    container.until("the words at login", || {
+        logged_in(&container, &key).contains("The container is still starting: provisioning for ")
+    });
     container.sh("pkill -KILL -x boot").text();
     container.until("another boot", || {
         let report = container.exec(&["boot", "report"]).text();
@@ -295,18 +299,11 @@ fn whatever_is_killed_and_whenever_the_report_is_true_and_nothing_that_ended_wel
                 settle();
                 assert_eq!(stage(&container, "provisioning")["result"], "done", "{what}");
             }
-            _ => assert!(count(&container, "ended") >= 1, "{what}"),
+            _ => assert_eq!(count(&container, "ended"), 1, "{what}"),
         }
         let begun = count(&container, "begun");
         settle();
         assert_eq!(stage(&container, "provisioning")["result"], "skipped", "{what}");
         assert_eq!(count(&container, "begun"), begun, "{what}");
     }
-}
-
-/// A script on this machine, for mounting.
-fn script(directory: &Path, text: &str) -> PathBuf {
-    let path = directory.join("provisioning.sh");
-    fs::write(&path, text).unwrap();
-    path
 }
