@@ -25,6 +25,7 @@ mod cli;
 mod content;
 mod decision;
 mod environment;
+mod excess;
 mod failure;
 mod fetch;
 mod guard;

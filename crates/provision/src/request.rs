@@ -12,11 +12,12 @@ use rustls::crypto::ring;
 use ureq::http::Response;
 use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER};
 use ureq::tls::{RootCerts, TlsConfig};
-use ureq::unversioned::transport::DefaultConnector;
+use ureq::unversioned::transport::{Connector, DefaultConnector};
 use ureq::{Agent, Body, Error, Timeout};
 
 use crate::address::{Address, NoAddress, Scheme};
 use crate::content::LARGEST;
+use crate::excess::Excess;
 use crate::failure::Failure;
 use crate::fetch::Patience;
 use crate::names::Names;
@@ -71,11 +72,19 @@ pub fn request(
         let here = visited.last().unwrap_or(address).clone();
         let left = deadline.saturating_duration_since(Instant::now());
         let login = here.login().or_else(|| address.login().filter(|_| here.same_origin(address)));
-        let mut response = ask(&here, login, env, patience, left)?;
+        let excess = Excess::default();
+        let mut response = ask(&here, login, env, patience, left, &excess)?;
         match response.status().as_u16() {
             200 | 203 => {
                 let content_type = header(&response, &CONTENT_TYPE);
                 let bytes = body(&mut response, &here, patience)?;
+                // With it goes the connection.
+                drop(response);
+                if excess.is_there() {
+                    let cause = format!("{here} sends more than the length that it gives");
+                    let hint = "the script would be cut off there; correct the server, or use another one";
+                    return Err(Trouble::for_good(Failure::new(cause, hint)));
+                }
                 return Ok(Answer { bytes, content_type, from: here });
             }
             301..=303 | 307 | 308 => {
@@ -98,6 +107,7 @@ fn ask(
     env: &Env,
     patience: &Patience,
     left: Duration,
+    excess: &Excess,
 ) -> Result<Response<Body>, Trouble> {
     let proxy = proxy::of(address, env).map_err(Trouble::for_good)?;
     let through =
@@ -117,10 +127,13 @@ fn ask(
         .timeout_per_read(Some(patience.stall))
         .timeout_per_write(Some(patience.stall))
         .timeout_global(Some(left))
+        // Each connection is for one answer.
+        .max_idle_connections(0)
         .proxy(proxy)
         .tls_config(tls.build())
         .build();
-    let agent = Agent::with_parts(config, DefaultConnector::default(), Names);
+    let connector = DefaultConnector::default().chain(excess.clone());
+    let agent = Agent::with_parts(config, connector, Names);
     let mut request = agent.get(address.request());
     if let Some(login) = login {
         request = request.header(AUTHORIZATION, format!("Basic {}", BASE64_STANDARD.encode(login)));

@@ -185,12 +185,17 @@ fn a_connection_that_is_reset_in_the_middle_is_tried_again() {
 }
 
 #[test]
-fn a_length_that_is_too_small_counts_as_http_says() {
-    let whole = b"echo one >> $WORKSPACE/ran\n";
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", whole.len());
-    let server = Server::saying([head.as_bytes(), whole, b"echo two >> $WORKSPACE/ran\n"].concat());
-    let (machine, said) = fetch(&server);
-    assert_eq!((said.report.outcome, machine.read("work/ran").as_str()), (Ran, "one\n"));
+fn a_length_that_is_too_small_does_not_make_half_a_script() {
+    let answer = |length: usize, rest: &str| {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+        Server::saying([&head, SCRIPT, rest].concat())
+    };
+    let hint = "the script would be cut off there; correct the server, or use another one";
+    for server in [answer(SCRIPT.len(), "echo two >> $WORKSPACE/ran\n"), answer(SCRIPT.len() - 2, "")] {
+        refused(&server, 1, "http://HOST/x.sh sends more than the length that it gives", hint);
+    }
+    let (machine, said) = fetch(&answer(SCRIPT.len(), "\r\n"));
+    assert_eq!((said.report.outcome, machine.read("work/ran").as_str()), (Ran, "ran\n"), "an empty line");
 }
 
 #[test]
