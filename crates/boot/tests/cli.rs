@@ -203,6 +203,22 @@ fn told_to_end_it_hands_that_on_waits_and_begins_nothing_further() {
 }
 
 #[test]
+fn runs_that_follow_a_killed_one_are_one_attempt_for_the_script_and_later_ones_another() {
+    let boot = Boot::new(&[begun(), begun()]);
+    let words = boot.path("words");
+    let provision = format!("echo \"$*\" >> {}\necho '{{\"outcome\":\"none\"}}'", words.display());
+    for _ in 0..2 {
+        with_tools(&boot, &provision).stderr(Stdio::null()).status().unwrap();
+    }
+    let entries = boot.journal().read().unwrap();
+    let mut began = entries.iter().filter(|entry| matches!(entry.event, Event::BootStarted { .. }));
+    let (first, last) = (began.next().unwrap().at, began.next_back().unwrap().at);
+    let journal = boot.path("boot.jsonl").display().to_string();
+    let with = |attempt: f64| format!("run --wait --json --journal {journal} --attempt {attempt}\n");
+    assert_eq!(fs::read_to_string(words).unwrap(), with(first) + &with(last));
+}
+
+#[test]
 fn hooks_and_the_script_have_what_is_stored_and_the_containers_own_wins() {
     let boot = Boot::new(&[]);
     let seen = boot.path("seen");
