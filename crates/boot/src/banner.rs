@@ -6,7 +6,7 @@ use journal::Course;
 use kit::logging::harmless;
 use kit::settings;
 
-use crate::report::one_line;
+use crate::report::{STOPPED, one_line};
 use crate::state::{Phase, State};
 
 /// More of a cause than this is for the report.
@@ -21,6 +21,7 @@ pub fn text(state: &State, now: f64) -> String {
         // That it failed is said below.
         Phase::Ready | Phase::GivenUp => String::new(),
         Phase::Interrupted => "  Late boot was killed before its end.\n".to_owned(),
+        Phase::Stopped => format!("  {STOPPED}\n"),
         Phase::Starting | Phase::Running => still_starting(state.timeline.current(), now),
     };
     for course in state.timeline.failures() {
@@ -111,6 +112,8 @@ mod tests {
     fn a_killed_boot_is_not_still_starting() {
         let seen = state(&[Event::BootStarted { pid: 7 }, started(Stage::Sync)], false);
         assert_eq!(text(&seen, 9.0), "  Late boot was killed before its end.\n  More: boot report\n\n");
+        let seen = state(&[Event::BootStarted { pid: 7 }, Event::BootStopped], false);
+        assert_eq!(text(&seen, 9.0), format!("  {STOPPED}\n  More: boot report\n\n"));
         assert_eq!(
             text(&state(&[], false), 9.0),
             "  The container is still starting.\n  More: boot report\n\n"

@@ -9,15 +9,13 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use anyhow::{Context, Result};
 use kit::cmd;
 
+use crate::stop;
+
 /// Starts a tool with its standard output for us and its diagnostics at the end of `log`.
 pub fn start(command: &mut Command, log: &Path) -> Result<Child> {
     let diagnostics = append_to(log)?;
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(diagnostics)
-        .spawn()
-        .with_context(|| format!("cannot run {}", cmd::describe(command)))
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(diagnostics);
+    stop::spawn(command).with_context(|| format!("cannot run {}", cmd::describe(command)))
 }
 
 /// Opens a log for appending; a link in its place is refused.

@@ -9,6 +9,8 @@ pub struct Ending {
     pub result: StageResult,
     /// Why, unless it simply went well.
     pub cause: Option<String>,
+    /// The same with what somebody's program printed, which is for those who may read logs; nothing if that is no more.
+    pub confided: Option<String>,
     /// What the user can do.
     pub hint: Option<String>,
 }
@@ -16,16 +18,21 @@ pub struct Ending {
 impl Ending {
     /// Everything asked for was done.
     pub fn done() -> Self {
-        Self { result: StageResult::Done, cause: None, hint: None }
+        Self { result: StageResult::Done, cause: None, confided: None, hint: None }
     }
 
     /// Nothing was asked for.
     pub fn skipped() -> Self {
-        Self { result: StageResult::Skipped, cause: None, hint: None }
+        Self { result: StageResult::Skipped, cause: None, confided: None, hint: None }
     }
 
     /// Something asked for was not done.
     pub fn failed(cause: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { result: StageResult::Failed, cause: Some(cause.into()), hint: Some(hint.into()) }
+        Self {
+            result: StageResult::Failed,
+            cause: Some(cause.into()),
+            confided: None,
+            hint: Some(hint.into()),
+        }
     }
 }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use kit::{Env, cmd};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use crate::child;
+use crate::{child, stop};
 
 /// By their paths: a hook may put programs of its own in front of the PATH that later hooks have.
 const SETPRIV: &str = "/usr/bin/setpriv";
@@ -90,7 +90,9 @@ pub fn run(path: &Path, env: &Env, log: &Path) -> Result<Ended> {
         .stdin(Stdio::null())
         .stdout(output)
         .stderr(diagnostics);
-    let status = command.status().with_context(|| format!("cannot run {}", cmd::describe(&command)))?;
+    let status = stop::spawn(&mut command)
+        .and_then(|mut shell| shell.wait())
+        .with_context(|| format!("cannot run {}", cmd::describe(&command)))?;
     let mut said = Vec::new();
     answer.read_to_end(&mut said).context("cannot read a hook's answer")?;
     Ok(judge(status, &said))

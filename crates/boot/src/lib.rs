@@ -19,6 +19,7 @@ mod provisioning;
 mod report;
 mod run;
 mod state;
+mod stop;
 mod supervisor;
 mod sync;
 mod wait;

@@ -11,7 +11,7 @@ use env_store::Store;
 use kit::Env;
 
 use crate::ending::Ending;
-use crate::hook;
+use crate::{hook, stop};
 
 /// Where the stage finds and leaves things.
 #[derive(Debug)]
@@ -30,6 +30,9 @@ pub fn run(places: &Places<'_>, env: &mut Env, mut note: impl FnMut(String)) -> 
     let hooks = find(places.hooks)?;
     let mut failures = Vec::new();
     for (index, path) in hooks.iter().enumerate() {
+        if stop::is_asked() {
+            break;
+        }
         let name = path.strip_prefix(places.hooks).unwrap_or(path).display().to_string();
         note(format!("{name} ({} of {})", index + 1, hooks.len()));
         let failure = match refusal(path) {

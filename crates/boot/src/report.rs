@@ -9,6 +9,9 @@ use kit::settings;
 
 use crate::state::{Phase, State};
 
+/// What is said about a boot that was told to end.
+pub const STOPPED: &str = "Late boot was stopped before its end; to go on, type: supervisorctl start boot";
+
 /// How wide the scale is, in characters.
 const WIDTH: usize = 40;
 
@@ -42,6 +45,7 @@ fn headline(state: &State, now: f64) -> String {
             "Late boot was killed before its end. supervisord begins it again; if not: supervisorctl start boot\n"
                 .to_owned()
         }
+        Phase::Stopped => format!("{STOPPED}\n"),
         Phase::GivenUp => "Late boot was given up; the container is not ready.\n".to_owned(),
         Phase::Ready => format!("Ready, {} after the start.\n", seconds(scale.length)),
     }
@@ -55,6 +59,7 @@ fn stage(course: &Course, state: &State, now: f64) -> String {
         (Some(StageResult::Skipped), _) => "nothing to do",
         (Some(StageResult::Failed), _) => "FAILED",
         (None, Phase::Running) => "running",
+        (None, Phase::Stopped) => "stopped",
         (None, _) => "killed",
     };
     if course.result.is_none() && state.phase != Phase::Running {
@@ -204,6 +209,11 @@ WEB_X: is a typo
         let killed = text(&state(&events, false), 123.0);
         assert!(killed.starts_with("Late boot was killed before its end."), "{killed}");
         assert!(killed.ends_with("provisioning              killed\n"), "{killed}");
+        let stopped = text(&state(&[&events[..], &[Event::BootStopped]].concat(), false), 123.0);
+        assert!(
+            stopped.starts_with(STOPPED) && stopped.ends_with("provisioning              stopped\n"),
+            "{stopped}"
+        );
     }
 
     #[test]

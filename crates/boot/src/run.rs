@@ -13,7 +13,7 @@ use kit::{Env, Exit, HintExt, Outcome};
 use crate::cli::Run;
 use crate::ending::Ending;
 use crate::permissions::Permissions;
-use crate::{preflight, programs, provisioning, sync};
+use crate::{preflight, programs, provisioning, stop, sync};
 
 /// A run that was killed is begun again by supervisord; so many in a row are no accident.
 const MOST_INTERRUPTIONS: usize = 5;
@@ -22,15 +22,19 @@ const MOST_INTERRUPTIONS: usize = 5;
 pub fn all(journal: Journal, places: &Run) -> Outcome {
     let lock = Lock::open(&journal.path().with_extension("lock"))?;
     lock.acquire(Duration::ZERO).hint(|| "it is at work already; see: boot report".to_owned())?;
-    let boot = Boot { journal, places };
+    stop::watch(journal.clone())?;
+    let mut boot = Boot { journal, places, attempt: None };
     boot.record(Event::BootStarted { pid: std::process::id() });
-    let interrupted = Timeline::of(&boot.journal.read()?).interrupted;
+    let Timeline { interrupted, attempt, .. } = Timeline::of(&boot.journal.read()?);
+    boot.attempt = attempt.map(|began| began.to_string());
     Ok(if interrupted >= MOST_INTERRUPTIONS { boot.give_up(interrupted) } else { boot.stages() })
 }
 
 struct Boot<'a> {
     journal: Journal,
     places: &'a Run,
+    /// The same for runs that were begun again because the one before was killed.
+    attempt: Option<String>,
 }
 
 impl Boot<'_> {
@@ -49,15 +53,25 @@ impl Boot<'_> {
         if copied {
             permissions = permissions.and_then(Permissions::again);
         }
-        let mut env = Env::of_process();
-        failed |= self.stage(Stage::Preflight, || self.preflight(&mut env));
-        failed |= self.stage(Stage::Provisioning, || {
-            provisioning::run(&env, self.journal.path(), &logs.join("provisioning.log"))
-        });
-        failed |= self.stage(Stage::Programs, || programs::run(&self.places.programs, &self.places.shown));
+        // supervisord has the container's variables alone.
+        let mut env = env_store::session(Env::of_process(), &self.places.store);
+        for stage in [Stage::Preflight, Stage::Provisioning, Stage::Programs] {
+            if stop::is_asked() {
+                break;
+            }
+            failed |= self.stage(stage, || match stage {
+                Stage::Preflight => self.preflight(&mut env),
+                Stage::Provisioning => self.provisioning(&env),
+                _ => programs::run(&self.places.programs, &self.places.shown),
+            });
+        }
         let ending = permissions.and_then(Permissions::end).unwrap_or_else(|error| cannot(&error));
         failed |= self.ends(Stage::Permissions, ending);
 
+        if stop::is_asked() {
+            log::warn!("told to end");
+            return Exit::No;
+        }
         self.stage(Stage::Ready, || Ok(Ending::done()));
         if failed { Exit::No } else { Exit::Done }
     }
@@ -71,6 +85,11 @@ impl Boot<'_> {
         preflight::run(&places, env, |message| {
             self.record(Event::StageNote { stage: Stage::Preflight, message });
         })
+    }
+
+    fn provisioning(&self, env: &Env) -> Result<Ending> {
+        let log = self.places.logs.join("provisioning.log");
+        provisioning::run(env, self.attempt.as_deref(), self.journal.path(), &log)
     }
 
     /// Ends without doing anything, so that a stage that kills its own boot does not do so for ever.
@@ -100,8 +119,11 @@ impl Boot<'_> {
             log_failure(remove(&self.places.markers.join(marker)));
         }
         tell(stage, &ending);
-        let Ending { result, cause, hint } = ending;
-        self.record(Event::StageEnded { stage, result, cause, hint });
+        let Ending { result, cause, confided, hint } = ending;
+        self.record(Event::StageEnded { stage, result, cause, hint: hint.clone() });
+        if let Some(cause) = confided {
+            log_failure(self.journal.confide(Event::StageEnded { stage, result, cause: Some(cause), hint }));
+        }
         result == StageResult::Failed
     }
 
@@ -142,9 +164,10 @@ fn remove(marker: &Path) -> Result<()> {
 }
 
 fn tell(stage: Stage, ending: &Ending) {
-    match (&ending.result, &ending.cause) {
+    // This goes into a log.
+    match (&ending.result, ending.confided.as_ref().or(ending.cause.as_ref())) {
         (StageResult::Failed, cause) => {
-            log::error!("{stage} failed: {}", cause.as_deref().unwrap_or("no reason given"));
+            log::error!("{stage} failed: {}", cause.map_or("no reason given", String::as_str));
         }
         (StageResult::Done, _) => log::info!("{stage}"),
         (StageResult::Skipped, _) => {}

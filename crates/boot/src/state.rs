@@ -15,6 +15,8 @@ pub enum Phase {
     Running,
     /// Late boot was killed before its end.
     Interrupted,
+    /// Late boot was told to end before its end.
+    Stopped,
     /// Late boot was killed so often that it is not begun again.
     GivenUp,
     /// Late boot has come to its end, whatever became of its stages.
@@ -44,6 +46,7 @@ impl State {
             Some(_) if ready == Some(StageResult::Failed) => Phase::GivenUp,
             Some(_) if ready.is_some() => Phase::Ready,
             Some(pid) if is_alive(pid) => Phase::Running,
+            Some(_) if timeline.stopped => Phase::Stopped,
             Some(_) => Phase::Interrupted,
         };
         Self { phase, timeline }
@@ -74,6 +77,11 @@ pub mod tests {
         assert_eq!(state(&[], true).phase, Phase::Starting);
         assert_eq!(state(&begun, true).phase, Phase::Running);
         assert_eq!(state(&begun, false).phase, Phase::Interrupted);
+        let stopped = [&begun[..], &[Event::BootStopped]].concat();
+        assert_eq!(
+            (state(&stopped, true).phase, state(&stopped, false).phase),
+            (Phase::Running, Phase::Stopped)
+        );
         let ended = |result| state(&[&begun[..], &[end(result)]].concat(), false).phase;
         assert_eq!(
             (ended(StageResult::Done), ended(StageResult::Failed)),

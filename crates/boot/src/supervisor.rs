@@ -1,9 +1,11 @@
 //! Asking supervisord, which says what it dislikes on standard output.
 
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use kit::cmd;
+
+use crate::stop;
 
 /// How supervisorctl begins what its server says about a configuration.
 const REFUSED: &str = "CANT_REREAD: ";
@@ -16,9 +18,9 @@ pub fn ask(words: &[&str]) -> Result<()> {
 }
 
 fn run(command: &mut Command) -> Result<()> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = stop::spawn(command)
+        .and_then(Child::wait_with_output)
         .with_context(|| format!("cannot run {}", cmd::describe(command)))?;
     if output.status.success() {
         return Ok(());

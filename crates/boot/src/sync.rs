@@ -71,7 +71,7 @@ fn ending(reports: &[Report], status: ExitStatus, log: &Path) -> Ending {
     let cause =
         outdated.first().and_then(|report| Some(format!("{}: {}", report.tree, report.cause.as_ref()?)));
     let hint = outdated.first().and_then(|report| report.hint.clone());
-    Ending { result: StageResult::Done, cause, hint }
+    Ending { cause, hint, ..Ending::done() }
 }
 
 #[cfg(test)]

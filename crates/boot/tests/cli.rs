@@ -3,8 +3,14 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use journal::{Event, Journal, Stage, StageResult, Timeline};
 
@@ -139,6 +145,90 @@ fn a_second_run_at_the_same_time_changes_nothing() {
     assert_eq!((code, out.as_str()), (Some(1), ""));
     assert!(err.ends_with("hint: it is at work already; see: boot report\n"), "{err}");
     assert!(boot.journal().read().unwrap().is_empty());
+}
+
+/// Tools that do nothing, but for this `provision`.
+fn with_tools(boot: &Boot, provision: &str) -> Command {
+    let tools = boot.path("tools");
+    fs::create_dir_all(&tools).unwrap();
+    for (name, text) in
+        [("workspace-sync", ""), ("fix-perms", ""), ("supervisorctl", ""), ("provision", provision)]
+    {
+        let tool = tools.join(name);
+        fs::write(&tool, format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    for (directory, file) in [("hooks", "preflight.sh"), ("conf.d", "added.conf")] {
+        fs::create_dir_all(boot.path(directory)).unwrap();
+        fs::write(boot.path(directory).join(file), "").unwrap();
+    }
+    let mut command = boot.command(&["run"]);
+    for (option, name) in [
+        ("--logs", ""),
+        ("--markers", ""),
+        ("--hooks", "hooks"),
+        ("--store", "environment.sh"),
+        ("--programs", "conf.d"),
+        ("--shown", "programs"),
+    ] {
+        command.arg(option).arg(boot.path(name));
+    }
+    // As supervisord begins it.
+    command.env("PATH", format!("{}:{}", tools.display(), env!("PATH"))).process_group(0);
+    command
+}
+
+#[test]
+fn told_to_end_it_hands_that_on_waits_and_begins_nothing_further() {
+    let boot = Boot::new(&[]);
+    let provision = format!(
+        "trap 'echo {{\\\"outcome\\\":\\\"failed\\\",\\\"cause\\\":\\\"it was stopped\\\"}}; exit 1' TERM\n: > {}\nwhile :; do sleep 0.01; done",
+        boot.path("begun").display()
+    );
+    let mut child = with_tools(&boot, &provision).stderr(Stdio::null()).spawn().unwrap();
+    kit::wait::until(Duration::from_secs(20), "the script", || boot.path("begun").exists().then_some(()))
+        .unwrap();
+    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "supervisord does not begin it again");
+    let seen = Timeline::of(&boot.journal().read().unwrap());
+    let provisioning = seen.course(Stage::Provisioning).unwrap();
+    assert_eq!(
+        (provisioning.result, provisioning.cause.as_deref()),
+        (Some(StageResult::Failed), Some("it was stopped"))
+    );
+    assert_eq!((seen.course(Stage::Programs), seen.course(Stage::Ready)), (None, None));
+    assert!(seen.stopped && seen.course(Stage::Permissions).is_some_and(|course| course.ended.is_some()));
+    let report = boot.says(&["report"]).1;
+    assert!(report.starts_with("Late boot was stopped before its end; to go on"), "{report}");
+}
+
+#[test]
+fn runs_that_follow_a_killed_one_are_one_attempt_for_the_script_and_later_ones_another() {
+    let boot = Boot::new(&[begun(), begun()]);
+    let words = boot.path("words");
+    let provision = format!("echo \"$*\" >> {}\necho '{{\"outcome\":\"none\"}}'", words.display());
+    for _ in 0..2 {
+        with_tools(&boot, &provision).stderr(Stdio::null()).status().unwrap();
+    }
+    let entries = boot.journal().read().unwrap();
+    let mut began = entries.iter().filter(|entry| matches!(entry.event, Event::BootStarted { .. }));
+    let (first, last) = (began.next().unwrap().at, began.next_back().unwrap().at);
+    let journal = boot.path("boot.jsonl").display().to_string();
+    let with = |attempt: f64| format!("run --wait --json --journal {journal} --attempt {attempt}\n");
+    assert_eq!(fs::read_to_string(words).unwrap(), with(first) + &with(last));
+}
+
+#[test]
+fn hooks_and_the_script_have_what_is_stored_and_the_containers_own_wins() {
+    let boot = Boot::new(&[]);
+    let seen = boot.path("seen");
+    let show = format!("echo \"$STORED $GIVEN $EXPORTED\" >> {}", seen.display());
+    let mut command = with_tools(&boot, &show);
+    fs::write(boot.path("environment.sh"), "export STORED='a  b'\nexport GIVEN='stored'\n").unwrap();
+    fs::write(boot.path("hooks/preflight.sh"), format!("export EXPORTED=\"$STORED!\"\n{show}\n")).unwrap();
+    command.env("GIVEN", "given").stderr(Stdio::null()).status().unwrap();
+    let both = "a  b given a  b!\n".repeat(2);
+    assert_eq!(fs::read_to_string(seen).unwrap(), both);
 }
 
 #[test]

@@ -6,11 +6,15 @@
 //! bytes: nothing in them is ever executed, and any byte a variable may hold comes back unchanged.
 
 mod cli;
+mod login;
 mod name;
 mod quote;
+mod session;
 mod store;
 
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::process::Command;
 
@@ -18,9 +22,8 @@ use clap::Parser;
 use kit::{Exit, Outcome, Usage};
 
 pub use cli::command;
+pub use login::logins;
 pub use name::{Refusal, looks_secret, storable};
-mod session;
-
 pub use session::session;
 pub use store::Store;
 
@@ -39,7 +42,7 @@ pub fn run() -> Outcome {
     }
 }
 
-fn set(path: &Path, assignments: &[std::ffi::OsString]) -> Outcome {
+fn set(path: &Path, assignments: &[OsString]) -> Outcome {
     let mut pairs = Vec::new();
     for assignment in assignments {
         let (name, value) = name::split(assignment)?;
@@ -58,16 +61,27 @@ fn unset(path: &Path, names: &[String]) -> Outcome {
 fn list(path: &Path, show_secrets: bool) -> Outcome {
     let mut out = io::stdout().lock();
     for (name, value) in Store::read(path)?.iter() {
-        if looks_secret(name) && !show_secrets {
-            writeln!(out, "{name}=********")?;
-        } else {
-            writeln!(out, "{name}={}", value.to_string_lossy())?;
-        }
+        let shown = if show_secrets { value.to_owned() } else { masked(name, value) };
+        writeln!(out, "{name}={}", shown.to_string_lossy())?;
     }
     Ok(Exit::Done)
 }
 
-fn exec(path: &Path, words: &[std::ffi::OsString]) -> Outcome {
+/// A value without what nobody should read over somebody's shoulder.
+fn masked(name: &str, value: &OsStr) -> OsString {
+    const MASK: &[u8] = b"********";
+    if looks_secret(name) {
+        return OsString::from_vec(MASK.to_vec());
+    }
+    let mut shown = value.as_bytes().to_vec();
+    // From the end, so that the places before stay where they are.
+    for login in logins(value.as_bytes()).into_iter().rev() {
+        shown.splice(login, MASK.iter().copied());
+    }
+    OsString::from_vec(shown)
+}
+
+fn exec(path: &Path, words: &[OsString]) -> Outcome {
     let store = Store::read(path)?;
     let Some((program, arguments)) = words.split_first() else {
         return Err(Usage("no command given".to_owned()).into());

@@ -35,6 +35,8 @@ pub enum Event {
         /// The process that does it.
         pid: u32,
     },
+    /// Late boot is told to end, and ends: nobody begins it again by themselves.
+    BootStopped,
     /// A stage of late boot begins.
     StageStarted {
         /// Which one.

@@ -3,7 +3,11 @@
 //! `/run/leonardo/boot.jsonl` holds one JSON object a line. `init` begins it anew at every start of the
 //! container, `boot` appends to it; the portal and `boot report` read it, by way of a [`Timeline`]. An append is one
 //! `write`, so a reader sees whole lines; a line torn by a crash is passed over.
+//!
+//! Everybody may read it, so it has our own words only. What somebody's script printed is [confided](Journal::confide): one
+//! entry beside the journal, for those who may read logs.
 
+mod confided;
 mod event;
 mod timeline;
 
@@ -37,6 +41,7 @@ impl Journal {
 
     /// Empties the journal for a new boot. Everybody may read it: it names settings and says what is wrong with them.
     pub fn begin(&self) -> Result<()> {
+        confided::forget(&self.path)?;
         atomic::write(&self.path, b"", Placement::volatile(0o644))
     }
 
@@ -64,13 +69,26 @@ impl Journal {
         file.write_all(&line)
     }
 
-    /// All events so far, oldest first; a missing journal has none.
+    /// Says something with the present time to those who may read logs, in the place of what was said so before.
+    pub fn confide(&self, event: Event) -> Result<()> {
+        confided::write(&self.path, &Entry { at: now(), event })
+    }
+
+    /// All events so far, oldest first, and what was confided if this process may know it; a missing journal has none.
+    /// Of a stage that was said to have ended more than once, the last word counts, at the time of the first.
     pub fn read(&self) -> Result<Vec<Entry>> {
-        match std::fs::read(&self.path) {
-            Ok(bytes) => Ok(parse(&bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(error).with_context(|| format!("cannot read {}", self.path.display())),
+        let mut entries = match std::fs::read(&self.path) {
+            Ok(bytes) => parse(&bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", self.path.display()));
+            }
+        };
+        if let Some(confided) = confided::read(&self.path) {
+            let before = entries.iter().rposition(|entry| entry.at <= confided.at);
+            entries.insert(before.map_or(0, |index| index + 1), confided);
         }
+        Ok(with_one_end_each(entries))
     }
 }
 
@@ -93,6 +111,31 @@ fn ends_torn(file: &mut File) -> io::Result<bool> {
 
 fn parse(bytes: &[u8]) -> Vec<Entry> {
     bytes.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+}
+
+fn with_one_end_each(entries: Vec<Entry>) -> Vec<Entry> {
+    let mut kept: Vec<Entry> = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let earlier = match &entry.event {
+            Event::StageEnded { stage, .. } => earlier_end(&mut kept, *stage),
+            _ => None,
+        };
+        match earlier {
+            Some(earlier) => earlier.event = entry.event,
+            None => kept.push(entry),
+        }
+    }
+    kept
+}
+
+/// The end of the course of a stage that began last.
+fn earlier_end(entries: &mut [Entry], of: Stage) -> Option<&mut Entry> {
+    let last = entries.iter_mut().rfind(|entry| match &entry.event {
+        Event::StageStarted { stage } | Event::StageEnded { stage, .. } => *stage == of,
+        Event::BootStarted { .. } => true,
+        _ => false,
+    });
+    last.filter(|entry| matches!(entry.event, Event::StageEnded { .. }))
 }
 
 /// Whether late boot has once come to its end, whatever became of its stages; one that was given up has not.
@@ -135,6 +178,64 @@ mod tests {
         journal.append(ended(Stage::Ready)).unwrap();
         let events: Vec<_> = journal.read().unwrap().into_iter().map(|entry| entry.event).collect();
         assert_eq!(events, [ended(Stage::Sync), ended(Stage::Ready)]);
+    }
+
+    fn failed(cause: &str) -> Event {
+        let cause = Some(cause.to_owned());
+        Event::StageEnded { stage: Stage::Provisioning, result: StageResult::Failed, cause, hint: None }
+    }
+
+    #[test]
+    fn the_last_word_about_an_end_counts_and_says_nothing_about_another_run() {
+        let started = |stage| Event::StageStarted { stage };
+        let events = [
+            started(Stage::Provisioning),
+            failed("once"),
+            started(Stage::Ready),
+            ended(Stage::Ready),
+            failed("twice"),
+            ended(Stage::Provisioning),
+            started(Stage::Provisioning),
+            failed("again"),
+            Event::BootStarted { pid: 7 },
+            failed("of no course"),
+        ];
+        let entries = (1..).zip(events).map(|(at, event)| Entry { at: f64::from(at), event }).collect();
+        let kept: Vec<(f64, Event)> =
+            with_one_end_each(entries).into_iter().map(|entry| (entry.at, entry.event)).collect();
+        let expected = [
+            (1.0, started(Stage::Provisioning)),
+            (2.0, ended(Stage::Provisioning)),
+            (3.0, started(Stage::Ready)),
+            (4.0, ended(Stage::Ready)),
+            (7.0, started(Stage::Provisioning)),
+            (8.0, failed("again")),
+            (9.0, Event::BootStarted { pid: 7 }),
+            (10.0, failed("of no course")),
+        ];
+        assert_eq!(kept, expected);
+    }
+
+    #[test]
+    fn what_is_confided_is_one_entry_at_its_time_and_not_in_the_journal() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::at(&dir.path().join("boot.jsonl"));
+        let note = |message: &str| Event::StageNote { stage: Stage::Provisioning, message: message.into() };
+        journal.begin().unwrap();
+        journal.append(Event::StageStarted { stage: Stage::Provisioning }).unwrap();
+        journal.confide(note("one")).unwrap();
+        journal.confide(note("two")).unwrap();
+        let events =
+            || -> Vec<Event> { journal.read().unwrap().into_iter().map(|entry| entry.event).collect() };
+        assert_eq!(events(), [Event::StageStarted { stage: Stage::Provisioning }, note("two")]);
+        journal.append(failed("exit code 3")).unwrap();
+        assert_eq!(events()[1..], [note("two"), failed("exit code 3")]);
+        journal.confide(failed("exit code 3; it said last: x")).unwrap();
+        assert_eq!(events()[1..], [failed("exit code 3; it said last: x")]);
+        let text = std::fs::read_to_string(dir.path().join("boot.jsonl")).unwrap();
+        assert_eq!(text.lines().count(), 2, "{text}");
+        journal.begin().unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left of it");
     }
 
     #[test]

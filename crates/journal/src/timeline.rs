@@ -45,6 +45,11 @@ pub struct Timeline {
     pub pid: Option<u32>,
     /// How many runs before the latest, one after the other, were killed before their end.
     pub interrupted: usize,
+    /// When the first of those runs began, or the latest if there are none, in seconds since the Unix epoch: together they
+    /// are one attempt.
+    pub attempt: Option<f64>,
+    /// Whether the latest run was told to end.
+    pub stopped: bool,
     /// The stages of the latest run, in the order in which they began.
     pub stages: Vec<Course>,
 }
@@ -97,11 +102,16 @@ impl Timeline {
                 self.began = Some(entry.at - seconds);
             }
             Event::BootStarted { pid } => {
-                let unfinished = self.pid.is_some() && !self.is_finished();
+                let unfinished = self.pid.is_some() && !self.is_finished() && !self.stopped;
                 self.interrupted = if unfinished { self.interrupted + 1 } else { 0 };
+                if !unfinished {
+                    self.attempt = Some(entry.at);
+                }
                 self.pid = Some(*pid);
+                self.stopped = false;
                 self.stages.clear();
             }
+            Event::BootStopped => self.stopped = true,
             Event::StageStarted { stage } => self.stages.push(Course {
                 stage: *stage,
                 began: entry.at,
@@ -187,9 +197,19 @@ mod tests {
         };
         assert_eq!(timeline(run(true)).interrupted, 0);
         let twice = timeline([run(false), run(false), run(false)].concat());
-        assert_eq!((twice.interrupted, twice.stages.len()), (2, 1));
+        assert_eq!((twice.interrupted, twice.stages.len(), twice.attempt), (2, 1, Some(1.0)));
         let after = timeline([run(false), run(true), run(true)].concat());
-        assert_eq!((after.interrupted, after.is_finished()), (0, true));
+        assert_eq!((after.interrupted, after.is_finished(), after.attempt), (0, true, Some(6.0)));
+    }
+
+    #[test]
+    fn a_run_that_was_told_to_end_was_not_killed() {
+        let run = [Event::BootStarted { pid: 1 }, started(Stage::Sync), Event::BootStopped];
+        let begun_again = [run.to_vec(), run.to_vec(), run[..2].to_vec()].concat();
+        let seen = timeline(vec![run.to_vec(); 6].concat());
+        assert_eq!((seen.interrupted, seen.stopped, seen.attempt), (0, true, Some(16.0)));
+        let seen = timeline(begun_again);
+        assert_eq!((seen.interrupted, seen.stopped), (0, false));
     }
 
     #[test]

@@ -104,7 +104,7 @@ impl Address {
 
     /// `user:password`, decoded, for an `Authorization` header.
     pub fn login(&self) -> Option<Vec<u8>> {
-        self.login.as_ref().map(|login| decoded(login))
+        self.login.as_ref().map(|login| decoded(login.as_bytes()))
     }
 
     /// The host alone, without its port.
@@ -124,12 +124,11 @@ impl Address {
     pub fn secrets(&self) -> Vec<Vec<u8>> {
         let mut secrets = Vec::new();
         if let Some(login) = &self.login {
-            let secret = login.split_once(':').map_or(login.as_str(), |(_, password)| password);
-            secrets.extend([secret.as_bytes().to_vec(), decoded(secret)]);
+            secrets.extend(secrets_of(login.as_bytes()));
         }
         for pair in self.query.iter().flat_map(|query| query.split('&')) {
             let value = pair.split_once('=').map_or(pair, |(_, value)| value);
-            secrets.extend([value.as_bytes().to_vec(), decoded(value)]);
+            secrets.extend([value.as_bytes().to_vec(), decoded(value.as_bytes())]);
         }
         secrets
     }
@@ -181,6 +180,13 @@ fn scheme(text: &str) -> Option<&str> {
     plain.then_some(scheme)
 }
 
+/// The password of a login, or the whole of it if that is all there is, as it is written and as it is meant.
+pub fn secrets_of(login: &[u8]) -> [Vec<u8>; 2] {
+    let colon = login.iter().position(|&byte| byte == b':');
+    let secret = colon.map_or(login, |colon| &login[colon + 1..]);
+    [secret.to_vec(), decoded(secret)]
+}
+
 /// Takes `.` and `..` out of a path.
 fn without_dots(path: &str) -> String {
     let mut kept: Vec<&str> = Vec::new();
@@ -202,8 +208,7 @@ fn without_dots(path: &str) -> String {
     format!("/{}", kept.join("/"))
 }
 
-fn decoded(text: &str) -> Vec<u8> {
-    let bytes = text.as_bytes();
+fn decoded(bytes: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(bytes.len());
     let mut index = 0;
     while index < bytes.len() {

@@ -11,6 +11,7 @@ use kit::Env;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 
 use crate::account::Account;
 use crate::lines::Lines;
@@ -46,7 +47,6 @@ pub enum Cut {
 #[derive(Debug)]
 pub struct Finish {
     pub status: ExitStatus,
-    pub cut: Option<Cut>,
     /// The last line that it printed.
     pub last_line: String,
 }
@@ -63,12 +63,16 @@ pub fn signals() -> Result<SignalFd> {
 }
 
 /// Runs the script to its end, and everything that it started with it.
+///
+/// `note` hears of the end as soon as there is one: whoever kills us while we wait for what the script has left running
+/// must not make a script run again that has come to its own end.
 pub fn run(
     task: &Task<'_>,
     lock: &Lock,
     signals: &SignalFd,
     lines: Lines,
     teller: &mut Teller,
+    note: &mut dyn FnMut(ExitStatus, Option<Cut>),
 ) -> Result<Finish> {
     let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
     // A smaller one works too.
@@ -86,6 +90,9 @@ pub fn run(
     }
     let mut pump = Pump::new(reader, lines, teller);
     let cut = attend(&mut pump, &exit, signals, task.limit);
+    if cut.is_none() {
+        note(status(&exit)?, None);
+    }
     if let Some(cut) = cut {
         pump.teller.step(&match cut {
             Cut::Limit => "the time of PROVISIONING_TIMEOUT is over: ending the script".to_owned(),
@@ -99,6 +106,9 @@ pub fn run(
     let grace = session::GRACE / task.hurry.max(1);
     let ending = session::end(session, grace, |pause| pump.drain(pause));
     let status = child.wait().context("cannot wait for the script")?;
+    if cut.is_some() {
+        note(status, cut);
+    }
     pump.drain(Duration::ZERO);
     pump.finish();
     let last_line = pump.lines.last();
@@ -106,7 +116,7 @@ pub fn run(
     let Pump { teller, .. } = pump;
     tell(teller, &ending, cut.is_some(), &remaining);
     guard.tell("done\n");
-    Ok(Finish { status, cut, last_line })
+    Ok(Finish { status, last_line })
 }
 
 fn start(task: &Task<'_>, writer: std::io::PipeWriter) -> Result<Child> {
@@ -124,9 +134,21 @@ fn start(task: &Task<'_>, writer: std::io::PipeWriter) -> Result<Child> {
 }
 
 fn pidfd(process: i32) -> Result<OwnedFd> {
-    let process = rustix::process::Pid::from_raw(process).context("a process number")?;
-    rustix::process::pidfd_open(process, rustix::process::PidfdFlags::empty())
-        .context("cannot wait for the script")
+    let process = Pid::from_raw(process).context("a process number")?;
+    pidfd_open(process, PidfdFlags::empty()).context("cannot wait for the script")
+}
+
+/// How a process ended, which still has to be waited for.
+fn status(exit: &OwnedFd) -> Result<ExitStatus> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    let status = waitid(WaitId::PidFd(exit.as_fd()), options).context("cannot look at the script's end")?;
+    let status = status.context("the script has not ended")?;
+    // As wait(2) has it: the signal in the low bits, the code above them.
+    let raw = match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => code << 8,
+        (None, signal) => signal.unwrap_or_default(),
+    };
+    Ok(ExitStatus::from_raw(raw))
 }
 
 /// The process that outlives us if we are killed; see `guard`.
@@ -154,15 +176,13 @@ impl Guard {
     }
 }
 
-/// Reads until the script ends, its time is over, or a signal comes.
+/// Reads until the script ends, its time is over, or a signal comes. An end of its own counts before the others.
 fn attend(pump: &mut Pump<'_>, exit: &OwnedFd, signals: &SignalFd, limit: Option<Duration>) -> Option<Cut> {
-    let deadline = limit.map(|limit| Instant::now() + limit);
+    // A time that no clock can show is no limit.
+    let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     loop {
         pump.teller.note_line(|| pump.lines.last());
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        if left.is_some_and(|left| left.is_zero()) {
-            return Some(Cut::Limit);
-        }
         // A millisecond more, so that the note is due when we wake up.
         let wait = pump.teller.until_note() + Duration::from_millis(1);
         let wait = left.map_or(wait, |left| left.min(wait).max(Duration::from_millis(1)));
@@ -170,14 +190,17 @@ fn attend(pump: &mut Pump<'_>, exit: &OwnedFd, signals: &SignalFd, limit: Option
         if pump.open && ready[0] {
             pump.read(READS);
         }
+        if ready[1] {
+            return None;
+        }
         if ready[2]
             && let Ok(Some(signal)) = signals.read_signal()
         {
             let number = i32::try_from(signal.ssi_signo).unwrap_or_default();
             return Some(Cut::Told(Signal::try_from(number).unwrap_or(Signal::SIGTERM)));
         }
-        if ready[1] {
-            return None;
+        if left.is_some_and(|left| left.is_zero()) {
+            return Some(Cut::Limit);
         }
     }
 }

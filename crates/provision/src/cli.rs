@@ -60,6 +60,9 @@ pub struct Run {
     /// Tell this boot journal what is being done
     #[arg(long, value_name = "FILE", default_value = journal::PATH)]
     pub journal: PathBuf,
+    /// Leave a script alone that has failed in a run with the same word
+    #[arg(long, hide = true)]
+    pub attempt: Option<String>,
     /// Divide all times by this number
     #[arg(long, hide = true, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub hurry: u32,

@@ -6,15 +6,20 @@ use crate::state::Record;
 #[derive(Debug, PartialEq, Eq)]
 pub enum Decision {
     Unchanged,
+    /// It has failed in this very attempt, in a run that outlived a killed boot.
+    HasFailed,
     /// With the reason.
     Run(&'static str),
 }
 
 /// Decides; `digest` is of the script that was asked for.
-pub fn decide(last: Option<&Record>, digest: &str, force: bool) -> Decision {
+pub fn decide(last: Option<&Record>, digest: &str, attempt: Option<&str>, force: bool) -> Decision {
     match last {
         Some(last) if last.digest != digest => Decision::Run("because it is not the script of the last time"),
         Some(last) if last.ended.is_none() => Decision::Run("because the last time was cut short"),
+        Some(last) if !last.ended_well() && attempt.is_some() && last.attempt.as_deref() == attempt => {
+            Decision::HasFailed
+        }
         Some(last) if !last.ended_well() => Decision::Run("because it failed the last time"),
         Some(_) if force => Decision::Run("because of --force"),
         Some(_) => Decision::Unchanged,
@@ -32,6 +37,7 @@ mod tests {
             source: "s".into(),
             digest: digest.into(),
             began: "t".into(),
+            attempt: Some("1".into()),
             ended: Some(Ended {
                 at: "u".into(),
                 exit_code: Some(0),
@@ -45,15 +51,23 @@ mod tests {
     fn only_the_very_script_that_ended_well_is_left_alone() {
         let well = record("a", None);
         let cut_short = Record { ended: None, ..well.clone() };
-        assert_eq!(decide(Some(&well), "a", false), Decision::Unchanged);
+        let failed = record("a", Some("x"));
+        let by_hand = Record { attempt: None, ..failed.clone() };
+        assert_eq!(decide(Some(&well), "a", Some("1"), false), Decision::Unchanged);
+        assert_eq!(decide(Some(&failed), "a", Some("1"), false), Decision::HasFailed);
+        for (last, attempt) in
+            [(&failed, Some("2")), (&failed, None), (&by_hand, Some("1")), (&by_hand, None)]
+        {
+            let again = Decision::Run("because it failed the last time");
+            assert_eq!(decide(Some(last), "a", attempt, false), again);
+        }
         for (last, digest, force, why) in [
             (None, "a", false, "for the first time"),
             (Some(&well), "b", false, "because it is not the script of the last time"),
             (Some(&well), "a", true, "because of --force"),
             (Some(&cut_short), "a", false, "because the last time was cut short"),
-            (Some(&record("a", Some("x"))), "a", false, "because it failed the last time"),
         ] {
-            assert_eq!(decide(last, digest, force), Decision::Run(why));
+            assert_eq!(decide(last, digest, Some("1"), force), Decision::Run(why));
         }
     }
 }

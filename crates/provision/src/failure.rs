@@ -17,6 +17,14 @@ impl Failure {
         Self { cause: cause.into(), hint: hint.into(), unreachable: false }
     }
 
+    /// Something of the container's own does not work.
+    pub fn internal(error: &anyhow::Error) -> Self {
+        let hint = kit::exit::hint(error).unwrap_or_else(|| {
+            "see whether the disk is full: df -h; then type: supervisorctl start boot".to_owned()
+        });
+        Self::new(format!("{error:#}"), hint)
+    }
+
     /// The script could not be reached.
     pub fn unreachable(cause: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { unreachable: true, ..Self::new(cause, hint) }

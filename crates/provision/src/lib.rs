@@ -14,8 +14,9 @@
 //! | the script or a part of it | an end like any other that is no good one |
 //! | the container | the record says that it began and not that it ended: it was cut short, and runs again |
 //!
-//! A script is noted as begun before it can run its first command, and as ended well only after its last one: nothing that
-//! is noted as ended well runs again by itself.
+//! A script is noted as begun before it can run its first command, and as ended well only after its last one, but before
+//! what it has left running is ended: nothing that has ended well runs again by itself. With a record that cannot be
+//! understood nothing runs, because it may be of a script that has.
 
 mod account;
 mod address;
@@ -23,6 +24,8 @@ mod child;
 mod cli;
 mod content;
 mod decision;
+mod environment;
+mod excess;
 mod failure;
 mod fetch;
 mod guard;
@@ -32,6 +35,7 @@ mod lock;
 mod logfile;
 mod names;
 mod pages;
+mod plain;
 mod proxy;
 mod pump;
 mod redact;
@@ -44,6 +48,8 @@ mod state;
 mod status;
 mod teller;
 mod verdict;
+
+use std::path::Path;
 
 use clap::Parser;
 use kit::Outcome;
@@ -58,6 +64,13 @@ pub const STATE: &str = "/var/lib/leonardo/provisioning";
 pub const LOG: &str = "/var/log/provisioning.log";
 /// Where people mount a script.
 pub const MOUNTED: &str = "/opt/leonardo/bin/provisioning.sh";
+
+/// What the record says about a run of this attempt that has ended, for when `provision` was killed before it could.
+#[must_use]
+pub fn recorded(attempt: Option<&str>) -> Option<Report> {
+    let last = state::Place::at(Path::new(STATE)).last().ok().flatten()?;
+    last.report_of(attempt, Path::new(LOG))
+}
 
 /// Runs the command line.
 pub fn run() -> Outcome {

@@ -1,18 +1,17 @@
 //! What a script prints, as lines of a log: each with its time, secrets masked, nothing that a terminal would obey.
 //!
+//! Secrets are looked for in what is shown: a colour in the middle of one would hide it, and be gone a moment later.
 //! Works in place on large blocks, because a script may print as fast as a pipe takes it.
-
-use std::borrow::Cow;
 
 use memchr::{memchr_iter, memrchr};
 
+use crate::plain::{line as plain_line, lines as plain_lines, whole};
 use crate::redact::Redactor;
 
 /// How much is read at once, in bytes.
 pub const BLOCK: usize = 256 * 1024;
 /// A longer line is written in pieces of this, in bytes.
 const PIECE: usize = 8 * 1024;
-const ESCAPE: u8 = 0x1b;
 
 /// The time before a line, and a space; of one length, because it is written millions of times.
 pub type Stamp = [u8; 21];
@@ -65,46 +64,46 @@ impl Lines {
     /// The last line that says something, also one that has not ended; with secrets masked.
     pub fn last(&self) -> String {
         let held = &self.buffer[..self.held];
-        let unfinished = plain(&self.redactor.redact(&held[..self.redactor.settled(held)])).into_owned();
-        let line = if unfinished.trim_ascii().is_empty() { &self.last } else { &unfinished };
+        let shown = plain_line(&held[..whole(held)]);
+        let unfinished = self.redactor.redact(&shown[..self.redactor.settled(&shown)]);
+        let line = if unfinished.trim_ascii().is_empty() { &self.last } else { &*unfinished };
         String::from_utf8_lossy(line).trim().to_owned()
     }
 
     /// Makes room while a line does not end: of a progress bar only the last state counts, of anything else all.
     fn shorten(&mut self, stamp: &Stamp, text: &mut Vec<u8>) {
         let held = &self.buffer[..self.held];
-        let shown = held.len() - last_state(held).len();
-        let start = shown.min(self.held);
-        let trailing = held[start..].trim_ascii_start().is_empty();
-        let cut = if start > 0 && !trailing {
-            start
-        } else {
-            let settled = self.redactor.settled(held);
-            self.write(0..settled, stamp, text);
-            settled
-        };
-        self.buffer.copy_within(cut..self.held, 0);
-        self.held -= cut;
+        let (held, begun) = held.split_at(whole(held));
+        let shown = plain_line(held);
+        let settled = if shown.len() < PIECE { 0 } else { self.redactor.settled(&shown) };
+        if settled > 0 {
+            put(&self.redactor.redact(&shown[..settled]), &mut self.last, stamp, text);
+        }
+        // Of a sequence that does not end, its kind is enough to know what belongs to it.
+        let begun = if begun.len() < PIECE { begun } else { &begun[..2] };
+        let rest = [&shown[settled..], begun].concat();
+        self.buffer[..rest.len()].copy_from_slice(&rest);
+        self.held = rest.len();
     }
 
     fn write(&mut self, range: std::ops::Range<usize>, stamp: &Stamp, text: &mut Vec<u8>) {
-        let block = self.redactor.redact(&self.buffer[range]);
-        let is_plain = is_plain(&block);
-        let mut start = 0;
-        for end in memchr_iter(b'\n', &block).chain([block.len()]) {
-            if start > block.len() || (end == block.len() && start == end) {
-                break;
-            }
-            let line = &block[start..end];
-            let line = if is_plain { Cow::Borrowed(line) } else { plain(line) };
-            write_line(&line, stamp, text);
-            start = end + 1;
+        let shown = plain_lines(&self.buffer[range]);
+        put(&self.redactor.redact(&shown), &mut self.last, stamp, text);
+    }
+}
+
+/// Appends lines to `text`, and keeps the last one that says something.
+fn put(block: &[u8], last: &mut Vec<u8>, stamp: &Stamp, text: &mut Vec<u8>) {
+    let mut start = 0;
+    for end in memchr_iter(b'\n', block).chain([block.len()]) {
+        if end < block.len() || start < end {
+            write_line(&block[start..end], stamp, text);
         }
-        if let Some(line) = last_line(&block) {
-            self.last.clear();
-            self.last.extend_from_slice(&plain(line));
-            self.last.truncate(PIECE);
-        }
+        start = end + 1;
+    }
+    if let Some(line) = last_line(block) {
+        last.clear();
+        last.extend_from_slice(&line[..line.len().min(PIECE)]);
     }
 }
 
@@ -129,60 +128,6 @@ fn write_line(mut line: &[u8], stamp: &Stamp, text: &mut Vec<u8>) {
 /// The last line of a block that is not blank; looked for in its last lines only.
 fn last_line(block: &[u8]) -> Option<&[u8]> {
     block.rsplit(|&byte| byte == b'\n').take(20).find(|line| !line.trim_ascii().is_empty())
-}
-
-/// Whether a block has no control characters but ends of lines and tabs.
-fn is_plain(block: &[u8]) -> bool {
-    // In bytes and without an early exit, so that the compiler looks at many of them at once.
-    let control = |byte: u8| u8::from(byte < 0x20) & u8::from(byte != b'\n') & u8::from(byte != b'\t');
-    block.chunks(4_096).all(|chunk| chunk.iter().fold(0, |found, &byte| found | control(byte)) == 0)
-}
-
-/// What a terminal would show of a line in the end: behind the last carriage return that something follows.
-fn last_state(line: &[u8]) -> &[u8] {
-    let trimmed = line.len() - line.iter().rev().take_while(|&&byte| byte == b'\r').count();
-    let start = memrchr(b'\r', &line[..trimmed]).map_or(0, |index| index + 1);
-    &line[start..trimmed]
-}
-
-/// A line as text: escape sequences are left out, other control characters are written as `\x07`.
-fn plain(line: &[u8]) -> Cow<'_, [u8]> {
-    let line = last_state(line);
-    if is_plain(line) {
-        return Cow::Borrowed(line);
-    }
-    let mut text = Vec::with_capacity(line.len());
-    let mut rest = line;
-    while let Some((&byte, behind)) = rest.split_first() {
-        rest = behind;
-        match byte {
-            ESCAPE => rest = behind_sequence(behind),
-            b'\t' | 0x20.. => text.push(byte),
-            control => text.extend(control.escape_ascii()),
-        }
-    }
-    Cow::Owned(text)
-}
-
-/// What follows an escape sequence (ECMA-48, and the operating system commands of xterm).
-fn behind_sequence(text: &[u8]) -> &[u8] {
-    match text.split_first() {
-        Some((b'[', rest)) => {
-            let parameters = rest.iter().take_while(|byte| matches!(byte, 0x20..=0x3f)).count();
-            rest.get(parameters + 1..).unwrap_or_default()
-        }
-        Some((b']' | b'P' | b'X' | b'^' | b'_', rest)) => {
-            let end = rest.iter().position(|&byte| byte == 0x07 || byte == ESCAPE);
-            match end {
-                Some(end) if rest[end] == ESCAPE => rest.get(end + 2..).unwrap_or_default(),
-                Some(end) => &rest[end + 1..],
-                None => &[],
-            }
-        }
-        Some((b'(' | b')' | b'#' | b'%', rest)) => rest.get(1..).unwrap_or_default(),
-        Some((_, rest)) => rest,
-        None => &[],
-    }
 }
 
 #[cfg(test)]
@@ -245,6 +190,52 @@ mod tests {
         let accents = "é".repeat(2 * PIECE);
         let text = String::from_utf8(log(accents.as_bytes(), 100)).unwrap();
         assert_eq!(text.replace("T ", "").replace('\n', ""), accents);
+    }
+
+    #[test]
+    fn a_secret_with_colours_in_it_is_found_whatever_the_blocks_and_pieces_are() {
+        let coloured = "correct\x1b[01;31m\x1b[K ho\x1b]0;title\x07rse";
+        let short = [coloured, "\n", coloured, "\r\n", coloured].concat();
+        for size in 1..=short.len() {
+            let text = String::from_utf8(log(short.as_bytes(), size)).unwrap();
+            assert_eq!(text, "T ********\nT ********\nT ********\n", "{size}");
+        }
+        for offset in PIECE - 40..PIECE + 10 {
+            let printed = ["x".repeat(offset).as_str(), coloured, &"y".repeat(PIECE)].concat();
+            for size in [PIECE - 20, PIECE, PIECE + 7, BLOCK] {
+                let text = String::from_utf8(log(printed.as_bytes(), size)).unwrap();
+                let expected = ["x".repeat(offset).as_str(), "********", &"y".repeat(PIECE)].concat();
+                assert_eq!(text.replace("T ", "").replace('\n', ""), expected, "{offset} {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_line_hides_a_secret_with_colours_in_it_too() {
+        let mut lines = lines();
+        let mut text = Vec::new();
+        for (said, last) in
+            [("say corr\x1b[1", "say"), ("mect\x1b[m horse", "say ********"), ("\n", "say ********")]
+        {
+            lines.space()[..said.len()].copy_from_slice(said.as_bytes());
+            lines.take(said.len(), STAMP, &mut text);
+            assert_eq!(lines.last(), last);
+        }
+    }
+
+    #[test]
+    fn a_sequence_that_never_ends_takes_no_memory_and_is_not_shown() {
+        let printed = ["seen\x1b]0;", &"x".repeat(3 * BLOCK), "\nnext"].concat();
+        for size in [PIECE, BLOCK] {
+            assert_eq!(log(printed.as_bytes(), size), b"T seen\nT next\n");
+        }
+    }
+
+    #[test]
+    fn a_long_line_whose_end_comes_in_two_parts_loses_nothing() {
+        let line = "x".repeat(PIECE);
+        let text = String::from_utf8(log(format!("{line}\r\n").as_bytes(), PIECE + 1)).unwrap();
+        assert!(text.replace("T ", "").replace('\n', "") == line, "{} bytes", text.len());
     }
 
     #[test]

@@ -52,13 +52,16 @@ impl LogFile {
 
     /// Appends whole lines; what cannot be written is counted.
     pub fn write(&mut self, lines: &[u8]) {
+        let length = lines.len() as u64;
         if self.size > 0
-            && self.size + lines.len() as u64 > self.limit
+            && self.size + length > self.limit
             && let Err(error) = self.rotate()
         {
+            // Without a new file there is no room for it: a log that grows without limit is worse than a gap.
+            self.lost += length;
             self.trouble = Some(error.to_string());
+            return;
         }
-        let length = lines.len() as u64;
         match self.append(lines) {
             Ok(()) => {}
             Err((written, error)) => {
@@ -116,6 +119,10 @@ impl LogFile {
             PathBuf::from(name)
         };
         let old = self.file.as_ref().map(File::metadata).transpose()?;
+        if !self.is_in_its_place(old.as_ref())? {
+            // Somebody has taken it away, or put another there: what is kept of before stays.
+            return self.reopen(old);
+        }
         // The first one is the run's beginning, and stays.
         let dropped = if self.rotations > 1 { self.before } else { 0 };
         if self.rotations == 1 {
@@ -136,6 +143,15 @@ impl LogFile {
             self.append(line.as_bytes()).map_err(|(_, error)| error)?;
         }
         Ok(())
+    }
+
+    /// Whether what is at the path is the file that is open.
+    fn is_in_its_place(&self, open: Option<&fs::Metadata>) -> io::Result<bool> {
+        match fs::symlink_metadata(&self.path) {
+            Ok(found) => Ok(open.is_some_and(|open| (open.dev(), open.ino()) == (found.dev(), found.ino()))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Opens the file at the path, which gets owner and mode of the one before it.
@@ -192,6 +208,42 @@ mod tests {
         assert!(read(".1").contains("line number "));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o604);
+    }
+
+    #[test]
+    fn a_log_that_is_taken_away_begins_anew_and_what_was_kept_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p.log");
+        let mut log = LogFile::open(&path, 50);
+        let write = |log: &mut LogFile, numbers: std::ops::Range<u32>| {
+            numbers.for_each(|number| log.write(format!("line number {number}\n").as_bytes()));
+        };
+        write(&mut log, 10..20);
+        let read = |suffix: &str| fs::read_to_string(dir.path().join(format!("p.log{suffix}"))).unwrap();
+        let kept = (read(".1"), read(".2"));
+        fs::remove_file(&path).unwrap();
+        write(&mut log, 20..21);
+        assert_eq!((read(".1"), read(".2")), kept);
+        assert_eq!((read("").as_str(), log.loss()), ("line number 20\n", None));
+        fs::rename(&path, dir.path().join("elsewhere")).unwrap();
+        fs::write(&path, "another\n").unwrap();
+        write(&mut log, 21..24);
+        assert_eq!(read(""), "another\nline number 23\n");
+        assert_eq!((read(".1"), read(".2")), kept);
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_begun_anew_does_not_grow() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p.log");
+        fs::create_dir(dir.path().join("p.log.1")).unwrap();
+        let mut log = LogFile::open(&path, 50);
+        for number in 10..30 {
+            log.write(format!("line number {number}\n").as_bytes());
+        }
+        assert_eq!(fs::metadata(&path).unwrap().len(), 45);
+        let loss = log.loss().unwrap();
+        assert!(loss.starts_with("255 bytes of it could not be written to "), "{loss}");
     }
 
     #[test]

@@ -11,6 +11,8 @@ use base64::Engine;
 use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 use kit::Env;
 
+use crate::{address, plain};
+
 /// A shorter value is too likely to be a part of something else, in bytes.
 const SHORTEST: usize = 6;
 /// A longer value is looked for in parts, so that little has to be held back, in bytes.
@@ -26,12 +28,19 @@ pub struct Redactor {
 }
 
 impl Redactor {
-    /// The values of all variables whose names look secret, and others.
+    /// The values of all variables whose names look secret, the logins in addresses that others hold, and what else is
+    /// given.
     pub fn new(env: &Env, others: Vec<Vec<u8>>) -> Result<Self> {
-        let of_env = env
-            .iter()
-            .filter(|(name, _)| name.to_str().is_some_and(env_store::looks_secret))
-            .map(|(_, value)| value.as_bytes().to_vec());
+        let of_env = env.iter().flat_map(|(name, value)| {
+            let value = value.as_bytes();
+            if name.to_str().is_some_and(env_store::looks_secret) {
+                return vec![value.to_vec()];
+            }
+            env_store::logins(value)
+                .into_iter()
+                .flat_map(|login| address::secrets_of(&value[login]))
+                .collect()
+        });
         let mut patterns = BTreeSet::new();
         for secret in of_env.chain(others) {
             // Output is lines, so a secret of several lines is never seen in one piece.
@@ -39,6 +48,8 @@ impl Redactor {
                 for part in line.trim_ascii().chunks(PART) {
                     if part.len() >= SHORTEST {
                         patterns.extend(forms(part));
+                        // The log has control characters in another form.
+                        patterns.insert(plain::line(part).into_owned());
                     }
                 }
             }
@@ -165,10 +176,19 @@ mod tests {
     }
 
     #[test]
+    fn a_login_of_a_proxy_is_a_secret_too() {
+        let env: Env = [("https_proxy", "http://ada:open%20sesame@proxy:1")].into_iter().collect();
+        let redactor = Redactor::new(&env, Vec::new()).unwrap();
+        assert_eq!(shown(&redactor, "http://ada:open%20sesame@proxy:1"), "http://ada:********@proxy:1");
+        assert_eq!(shown(&redactor, "user ada, password open sesame"), "user ada, password ********");
+    }
+
+    #[test]
     fn short_values_are_left_and_long_ones_are_found_line_by_line() {
         assert_eq!(shown(&redactor("12345"), "12345"), "12345");
         let key = redactor("first line\nsecond line\n");
         assert_eq!(shown(&key, "first line\n  second line"), "********\n  ********");
+        assert_eq!(shown(&redactor("abc\u{7}def"), "abc\u{7}def abc\\x07def"), "******** ********");
         let long = "ab".repeat(2_000);
         assert_eq!(shown(&redactor(&long), &long), "********".repeat(4));
     }

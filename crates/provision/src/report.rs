@@ -1,6 +1,9 @@
 //! What became of it, for people and for `boot`.
 
+use journal::StageResult;
 use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +44,9 @@ pub struct Report {
     /// Why, or what else the user should know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
+    /// What a script that failed printed last; not for everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<String>,
     /// What the user can do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
@@ -58,11 +64,47 @@ impl Report {
             exit_code: None,
             signal: None,
             cause: None,
+            said: None,
             hint: None,
         }
     }
 
-    /// One line for people.
+    /// The same about something that did not work.
+    pub(crate) fn failed(self, failure: Failure) -> Self {
+        let (cause, hint) = (Some(failure.cause), Some(failure.hint));
+        Self { outcome: ReportOutcome::Failed, cause, hint, ..self }
+    }
+
+    /// The cause for those who may read the log.
+    #[must_use]
+    pub fn whole_cause(&self) -> Option<String> {
+        let cause = self.cause.as_ref()?;
+        Some(match &self.said {
+            Some(said) => format!("{cause}; it said last: {said}"),
+            None => cause.clone(),
+        })
+    }
+
+    /// The same for the boot journal.
+    #[must_use]
+    pub fn result(&self) -> StageResult {
+        match self.outcome {
+            ReportOutcome::Ran => StageResult::Done,
+            ReportOutcome::Unchanged | ReportOutcome::Locked | ReportOutcome::None => StageResult::Skipped,
+            ReportOutcome::Failed => StageResult::Failed,
+        }
+    }
+
+    /// Why, in words that everybody may read.
+    #[must_use]
+    pub fn reason(&self) -> Option<String> {
+        match self.outcome {
+            ReportOutcome::Unchanged | ReportOutcome::Locked => Some(self.line()),
+            ReportOutcome::Ran | ReportOutcome::None | ReportOutcome::Failed => self.cause.clone(),
+        }
+    }
+
+    /// One line for those who may read the log.
     #[must_use]
     pub fn line(&self) -> String {
         let source = self.source.as_deref().unwrap_or("the script");
@@ -75,8 +117,8 @@ impl Report {
             ReportOutcome::Locked => format!("{source} was not run"),
             ReportOutcome::Failed => format!("{source} failed"),
         };
-        if let Some(cause) = &self.cause {
-            line.extend([": ", cause]);
+        if let Some(cause) = self.whole_cause() {
+            line.extend([": ", &cause]);
         }
         line
     }
@@ -94,13 +136,17 @@ mod tests {
             seconds: Some(61),
             exit_code: Some(3),
             cause: Some("it ended with exit code 3".into()),
+            said: Some("no space".into()),
             hint: Some("read the log".into()),
             ..Report::of(ReportOutcome::Failed)
         };
-        let text = r#"{"outcome":"failed","source":"https://example/x.sh","digest":"ab","seconds":61,"exit_code":3,"cause":"it ended with exit code 3","hint":"read the log"}"#;
+        let text = r#"{"outcome":"failed","source":"https://example/x.sh","digest":"ab","seconds":61,"exit_code":3,"cause":"it ended with exit code 3","said":"no space","hint":"read the log"}"#;
         assert_eq!(serde_json::to_string(&report).unwrap(), text);
         assert_eq!(serde_json::from_str::<Report>(text).unwrap(), report);
-        assert_eq!(report.line(), "https://example/x.sh failed: it ended with exit code 3");
+        assert_eq!(
+            report.line(),
+            "https://example/x.sh failed: it ended with exit code 3; it said last: no space"
+        );
         assert_eq!(serde_json::to_string(&Report::of(ReportOutcome::None)).unwrap(), r#"{"outcome":"none"}"#);
     }
 }

@@ -1,5 +1,6 @@
 //! One try at fetching a script: the redirects, the limits, and every way it can fail, in words.
 
+use std::fmt::Write;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,11 +12,12 @@ use rustls::crypto::ring;
 use ureq::http::Response;
 use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER};
 use ureq::tls::{RootCerts, TlsConfig};
-use ureq::unversioned::transport::DefaultConnector;
+use ureq::unversioned::transport::{Connector, DefaultConnector};
 use ureq::{Agent, Body, Error, Timeout};
 
 use crate::address::{Address, NoAddress, Scheme};
 use crate::content::LARGEST;
+use crate::excess::Excess;
 use crate::failure::Failure;
 use crate::fetch::Patience;
 use crate::names::Names;
@@ -70,11 +72,19 @@ pub fn request(
         let here = visited.last().unwrap_or(address).clone();
         let left = deadline.saturating_duration_since(Instant::now());
         let login = here.login().or_else(|| address.login().filter(|_| here.same_origin(address)));
-        let mut response = ask(&here, login, env, patience, left)?;
+        let excess = Excess::default();
+        let mut response = ask(&here, login, env, patience, left, &excess)?;
         match response.status().as_u16() {
             200 | 203 => {
                 let content_type = header(&response, &CONTENT_TYPE);
                 let bytes = body(&mut response, &here, patience)?;
+                // With it goes the connection.
+                drop(response);
+                if excess.is_there() {
+                    let cause = format!("{here} sends more than the length that it gives");
+                    let hint = "the script would be cut off there; correct the server, or use another one";
+                    return Err(Trouble::for_good(Failure::new(cause, hint)));
+                }
                 return Ok(Answer { bytes, content_type, from: here });
             }
             301..=303 | 307 | 308 => {
@@ -97,6 +107,7 @@ fn ask(
     env: &Env,
     patience: &Patience,
     left: Duration,
+    excess: &Excess,
 ) -> Result<Response<Body>, Trouble> {
     let proxy = proxy::of(address, env).map_err(Trouble::for_good)?;
     let through =
@@ -116,10 +127,13 @@ fn ask(
         .timeout_per_read(Some(patience.stall))
         .timeout_per_write(Some(patience.stall))
         .timeout_global(Some(left))
+        // Each connection is for one answer.
+        .max_idle_connections(0)
         .proxy(proxy)
         .tls_config(tls.build())
         .build();
-    let agent = Agent::with_parts(config, DefaultConnector::default(), Names);
+    let connector = DefaultConnector::default().chain(excess.clone());
+    let agent = Agent::with_parts(config, connector, Names);
     let mut request = agent.get(address.request());
     if let Some(login) = login {
         request = request.header(AUTHORIZATION, format!("Basic {}", BASE64_STANDARD.encode(login)));
@@ -131,7 +145,8 @@ fn ask(
 fn redirect(response: &Response<Body>, visited: &[Address]) -> Result<Address, Failure> {
     let Some(here) = visited.last() else { return Err(Failure::new("no address", "")) };
     let hint = || "use the address to which it leads in the end".to_owned();
-    let Some(location) = header(response, &LOCATION) else {
+    let Some(location) = response.headers().get(LOCATION).map(|location| in_ascii(location.as_bytes()))
+    else {
         let status = response.status().as_u16();
         return Err(Failure::new(format!("{here} answers {status} without saying where to"), hint()));
     };
@@ -195,6 +210,20 @@ fn body(response: &mut Response<Body>, address: &Address, patience: &Patience) -
     }
 }
 
+/// An address as it has to be written: some servers leave that to whoever reads it.
+fn in_ascii(address: &[u8]) -> String {
+    let mut text = String::with_capacity(address.len());
+    for &byte in address.trim_ascii() {
+        if byte.is_ascii_graphic() {
+            text.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
+}
+
 fn header(response: &Response<Body>, name: &HeaderName) -> Option<String> {
     response.headers().get(name)?.to_str().ok().map(str::to_owned)
 }
@@ -238,6 +267,10 @@ fn in_words(error: &Error, address: &Address, through: Option<&str>, patience: &
 }
 
 fn not_trusted(host: &str, reason: &rustls::Error) -> Trouble {
+    if let rustls::Error::InvalidMessage(_) = reason {
+        let hint = "see whether the address is one of http, or has another port";
+        return Trouble::for_good(Failure::unreachable(format!("{host} does not speak TLS"), hint));
+    }
     Trouble::for_good(Failure::unreachable(
         format!("{host} cannot be trusted: {reason}"),
         "a certificate authority of your own: mount its certificate and set SSL_CERT_FILE to its path",

@@ -1,11 +1,10 @@
 //! `provision run`: from what was asked for to how it ended.
 
 use std::io::{self, Write};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::anyhow;
+use kit::logging::harmless;
 use kit::{Env, Exit, clock, settings};
 
 use crate::account::Account;
@@ -13,6 +12,7 @@ use crate::child::{self, Finish, Task, code_and_signal};
 use crate::cli::{Cli, Run};
 use crate::content;
 use crate::decision::{Decision, decide};
+use crate::environment::complete;
 use crate::failure::Failure;
 use crate::fetch::Patience;
 use crate::launch;
@@ -28,19 +28,18 @@ use crate::verdict::{Verdict, verdict};
 use workspace::Workspace;
 
 const LIMIT: &str = "PROVISIONING_TIMEOUT";
+/// How much of the last line a message repeats, in characters.
+const SAID: usize = 120;
 
 /// Runs the subcommand.
 pub fn run(cli: &Cli, task: &Run) -> kit::Outcome {
     let env = complete(cli)?;
     let report = match source::wish(&env, &cli.mounted) {
         Ok(None) => Report::of(ReportOutcome::None),
-        _ if !nix::unistd::geteuid().is_root() => failed(
-            Report::of(ReportOutcome::Failed),
-            Failure::new(
-                "a script can only be run by root, who becomes the system user",
-                "type: sudo provision run",
-            ),
-        ),
+        _ if !nix::unistd::geteuid().is_root() => Report::of(ReportOutcome::None).failed(Failure::new(
+            "a script can only be run by root, who becomes the system user",
+            "type: sudo provision run",
+        )),
         wish => {
             let secrets = match &wish {
                 Ok(Some(Wish { source: Source::Address(address), .. })) => address.secrets(),
@@ -49,7 +48,7 @@ pub fn run(cli: &Cli, task: &Run) -> kit::Outcome {
             let log = LogFile::open(&cli.log, task.log_limit);
             let lines = Lines::new(Redactor::new(&env, secrets.clone())?);
             let teller = Teller::new(log, &task.journal, Redactor::new(&env, secrets)?, task.hurry);
-            Provision { cli, task, env: &env, teller }.provide(wish, lines)
+            Provision { cli, task, env: &env, teller, looked: false }.provide(wish, lines)
         }
     };
     let exit = if report.outcome == ReportOutcome::Failed { Exit::No } else { Exit::Done };
@@ -69,26 +68,13 @@ pub fn run(cli: &Cli, task: &Run) -> kit::Outcome {
     Ok(exit)
 }
 
-/// The environment of a session. Whoever came by sudo has next to none, and libraries read some variables by themselves:
-/// then this program begins anew with what is stored.
-fn complete(cli: &Cli) -> Result<Env> {
-    let given = Env::of_process();
-    let session = env_store::session(given.clone(), &cli.store);
-    if session == given {
-        return Ok(given);
-    }
-    let mut arguments = std::env::args_os();
-    let name = arguments.next().unwrap_or_else(|| "provision".into());
-    let program = std::env::current_exe().context("cannot find this program's own file")?;
-    let error = Command::new(program).arg0(name).args(arguments).envs(session.iter()).exec();
-    Err(anyhow!("cannot start anew with the stored variables: {error}"))
-}
-
 struct Provision<'a> {
     cli: &'a Cli,
     task: &'a Run,
     env: &'a Env,
     teller: Teller,
+    /// Whether it was this process's turn, so that what it says is news.
+    looked: bool,
 }
 
 impl Provision<'_> {
@@ -103,10 +89,13 @@ impl Provision<'_> {
             Err(failure) => Err(failure),
         };
         if let Err(failure) = done {
-            report = failed(report, failure);
+            report = report.failed(failure);
+        }
+        if self.looked {
+            self.teller.correct(&report);
         }
         if report.outcome == ReportOutcome::Failed {
-            let cause = report.cause.clone().unwrap_or_default();
+            let cause = report.whole_cause().unwrap_or_default();
             self.teller.step(&format!("failed: {cause}"));
             if let Some(hint) = report.hint.clone() {
                 self.teller.step(&format!("hint: {hint}"));
@@ -117,7 +106,7 @@ impl Provision<'_> {
 
     fn one_at_a_time(&mut self, wish: &Wish, lines: Lines, report: &mut Report) -> Result<(), Failure> {
         let (workspace, _) = Workspace::from_env(self.env);
-        if workspace.is_update_locked().map_err(|error| internal(&error))? {
+        if workspace.is_update_locked().map_err(|error| Failure::internal(&error))? {
             let lock = workspace.update_lock().display().to_string();
             report.outcome = ReportOutcome::Locked;
             report.cause = Some(format!("{lock} is there"));
@@ -126,30 +115,51 @@ impl Provision<'_> {
             return Ok(());
         }
         let place = Place::at(&self.cli.state);
-        place.prepare().map_err(|error| internal(&error))?;
+        place.prepare().map_err(|error| Failure::internal(&error))?;
         let lock = Lock::take(&place.lock(), self.task.wait).map_err(|error| {
             Failure::new(format!("{error:#}"), "wait for it, or look at it: provision status")
         })?;
-        let last = place.last().unwrap_or_else(|error| {
-            self.teller.step(&format!("warning: {error:#}; taken for a first run"));
-            None
-        });
+        self.looked = true;
+        let last = self.last(&place)?;
         if wish.passed_over {
             let mounted = self.cli.mounted.display();
             self.teller.step(&format!("PROVISIONING_SCRIPT is set, so {mounted} is passed over"));
         }
         let Some(script) = self.script(wish, last.as_ref(), report)? else { return Ok(()) };
         report.digest = Some(script.digest.clone());
-        match decide(last.as_ref(), &script.digest, self.task.force) {
+        match decide(last.as_ref(), &script.digest, self.task.attempt.as_deref(), self.task.force) {
             Decision::Unchanged => {
                 self.teller.step("this very script has ended well before: not run again");
                 report.outcome = ReportOutcome::Unchanged;
+                Ok(())
+            }
+            Decision::HasFailed => {
+                self.teller.step("this very script has failed since this start of late boot: not run again");
+                let attempt = self.task.attempt.as_deref();
+                if let Some(earlier) = last.and_then(|last| last.report_of(attempt, &self.cli.log)) {
+                    *report = earlier;
+                }
                 Ok(())
             }
             Decision::Run(why) => {
                 self.teller.step(&format!("running, {why}"));
                 self.run(&place, &lock, &script, lines, report)
             }
+        }
+    }
+
+    /// The last run. A record that cannot be understood may be of a script that has ended well: only force runs it again.
+    fn last(&mut self, place: &Place) -> Result<Option<Record>, Failure> {
+        match place.last() {
+            Ok(last) => Ok(last),
+            Err(error) if self.task.force => {
+                self.teller.step(&format!("warning: {error:#}; run because of --force"));
+                Ok(None)
+            }
+            Err(error) => Err(Failure::new(
+                format!("{error:#}; a script may have ended well before, so nothing is run"),
+                "to run it all the same: sudo provision run --force",
+            )),
         }
     }
 
@@ -205,18 +215,19 @@ impl Provision<'_> {
         lines: Lines,
         report: &mut Report,
     ) -> Result<(), Failure> {
-        let account = Account::of(self.env).map_err(|error| internal(&error))?;
+        let account = Account::of(self.env).map_err(|error| Failure::internal(&error))?;
         let limit = self.limit();
-        place.keep(&script.bytes, account.gid).map_err(|error| internal(&error))?;
+        place.keep(&script.bytes, account.gid).map_err(|error| Failure::internal(&error))?;
         // From here on a signal is answered by ending the script, and not by leaving it alone.
-        let signals = child::signals().map_err(|error| internal(&error))?;
+        let signals = child::signals().map_err(|error| Failure::internal(&error))?;
         let record = Record {
             source: report.source.clone().unwrap_or_default(),
             digest: script.digest.clone(),
             began: clock::written(SystemTime::now()),
+            attempt: self.task.attempt.clone(),
             ended: None,
         };
-        let begun = place.begin(&record).map_err(|error| internal(&error))?;
+        let begun = place.begin(&record).map_err(|error| Failure::internal(&error))?;
         let started = Instant::now();
         self.teller.note("running");
         let task = Task {
@@ -227,25 +238,32 @@ impl Provision<'_> {
             limit,
             hurry: self.task.hurry,
         };
-        let finish =
-            child::run(&task, lock, &signals, lines, &mut self.teller).map_err(|error| internal(&error))?;
-        report.seconds = Some(started.elapsed().as_secs());
-        (report.exit_code, report.signal) = code_and_signal(finish.status);
-        let wrong = verdict(&finish, limit, &self.cli.log.display().to_string());
-        let noted = begun.end(Ended {
-            at: clock::written(SystemTime::now()),
-            exit_code: report.exit_code,
-            signal: report.signal,
-            cause: wrong.as_ref().map(|wrong| wrong.cause.clone()),
-        });
+        let mut begun = Some(begun);
+        let mut noted = Ok(());
+        let mut wrong = None;
+        let mut note = |status, cut| {
+            report.seconds = Some(started.elapsed().as_secs());
+            (report.exit_code, report.signal) = code_and_signal(status);
+            wrong = verdict(status, cut, limit, &self.cli.log);
+            let ended = Ended {
+                at: clock::written(SystemTime::now()),
+                exit_code: report.exit_code,
+                signal: report.signal,
+                cause: wrong.as_ref().map(|wrong| wrong.cause.clone()),
+            };
+            noted = begun.take().map_or(Ok(()), |begun| begun.end(ended));
+        };
+        let finish = child::run(&task, lock, &signals, lines, &mut self.teller, &mut note)
+            .map_err(|error| Failure::internal(&error))?;
         self.conclude(report, &finish, wrong);
         lock.release();
-        noted.map_err(|error| internal(&error))
+        noted.map_err(|error| Failure::internal(&error))
     }
 
     /// Reads the limit; one that cannot be read is none, because ending a script half-way is the greater harm.
     fn limit(&mut self) -> Option<Duration> {
-        let text = self.env.text(LIMIT)?;
+        let text = self.env.get(LIMIT)?.to_string_lossy();
+        let text = Some(text.trim()).filter(|text| !text.is_empty())?;
         let limit = settings::duration(text).filter(|limit| !limit.is_zero());
         if limit.is_none() {
             self.teller.step(&format!(
@@ -259,7 +277,9 @@ impl Provision<'_> {
         let loss = self.teller.log.loss();
         match wrong {
             Some(Verdict { cause, hint }) => {
+                let said: String = harmless(&finish.last_line).chars().take(SAID).collect();
                 report.outcome = ReportOutcome::Failed;
+                report.said = Some(said).filter(|said| !said.is_empty());
                 report.cause = Some(cause);
                 report.hint = Some(hint);
             }
@@ -277,16 +297,4 @@ impl Provision<'_> {
             report.hint.get_or_insert_with(|| "make room, and see what fills the disk: df -h".to_owned());
         }
     }
-}
-
-/// Something of the container's own that does not work.
-fn internal(error: &anyhow::Error) -> Failure {
-    let hint = kit::exit::hint(error).unwrap_or_else(|| {
-        "see whether the disk is full: df -h; then type: supervisorctl start boot".to_owned()
-    });
-    Failure::new(format!("{error:#}"), hint)
-}
-
-fn failed(report: Report, failure: Failure) -> Report {
-    Report { outcome: ReportOutcome::Failed, cause: Some(failure.cause), hint: Some(failure.hint), ..report }
 }

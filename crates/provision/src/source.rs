@@ -1,8 +1,9 @@
 //! Which script was asked for, and getting hold of it.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use kit::quote::quoted;
@@ -57,12 +58,12 @@ pub struct Script {
 /// Reads what was asked for; nothing if nothing was.
 pub fn wish(env: &Env, mounted: &Path) -> Result<Option<Wish>, Failure> {
     let there = mounted.symlink_metadata().is_ok();
-    let source = match env.text(SETTING) {
+    let source = match given(env, SETTING)? {
         Some(text) => Source::Address(address::asked_for(text, &mounted.display().to_string())?),
         None if there => Source::File(mounted.to_owned()),
         None => return Ok(None),
     };
-    let digest = env.text(DIGEST).map(|text| {
+    let digest = given(env, DIGEST)?.map(|text| {
         content::read_digest(text).ok_or_else(|| {
             Failure::new(
                 format!("{DIGEST} is not 64 hexadecimal digits"),
@@ -72,6 +73,15 @@ pub fn wish(env: &Env, mounted: &Path) -> Result<Option<Wish>, Failure> {
     });
     let passed_over = there && matches!(source, Source::Address(_));
     Ok(Some(Wish { source, digest: digest.transpose()?, passed_over }))
+}
+
+/// A setting's text; empty means not given. One that is no text is a mistake and not a setting that is missing: then the
+/// mounted script would run instead, or one that nobody has compared with anything.
+fn given<'env>(env: &'env Env, name: &str) -> Result<Option<&'env str>, Failure> {
+    if env.get(name).is_some_and(|value| value.to_str().is_none()) {
+        return Err(Failure::new(format!("{name} is not UTF-8 text"), "set it again, or leave it out"));
+    }
+    Ok(env.text(name))
 }
 
 /// Gets hold of the script and looks at it; `tell` hears about everything that the user may want to know.
@@ -129,7 +139,7 @@ fn hint(source: &Source) -> String {
     }
 }
 
-/// Reads a mounted script: only a regular file, because a pipe would never end.
+/// Reads a mounted script: only a regular file. A pipe is not even waited for.
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let cannot = |error: &io::Error| {
         Failure::new(
@@ -137,7 +147,8 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
             "mount a plain file; a directory there means that the file was missing on the host",
         )
     };
-    let file = File::open(path).map_err(|error| cannot(&error))?;
+    let opened = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path);
+    let file = opened.map_err(|error| cannot(&error))?;
     let meta = file.metadata().map_err(|error| cannot(&error))?;
     if !meta.is_file() {
         return Err(cannot(&io::Error::other("it is not a file")));
@@ -155,6 +166,9 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
     use super::*;
 
     #[test]
@@ -173,8 +187,30 @@ mod tests {
 
     #[test]
     fn a_digest_that_cannot_be_one_is_never_passed_over() {
-        let env: Env = [(SETTING, "https://h/x.sh"), (DIGEST, "abc")].into_iter().collect();
-        let failure = wish(&env, Path::new("/no/such/file")).unwrap_err();
-        assert_eq!(failure.cause, "PROVISIONING_SCRIPT_SHA256 is not 64 hexadecimal digits");
+        let digits = "PROVISIONING_SCRIPT_SHA256 is not 64 hexadecimal digits";
+        let text = "PROVISIONING_SCRIPT_SHA256 is not UTF-8 text";
+        let uneven = [&[b'a'; 63][..], b"\xff"].concat();
+        for (digest, cause) in [
+            (&b"abc"[..], Some(digits)),
+            (b"sha256:", Some(digits)),
+            (b"\xff", Some(text)),
+            (&uneven, Some(text)),
+            (b"", None),
+            (b" ", None),
+        ] {
+            let mut env: Env = [(SETTING, "https://h/x.sh")].into_iter().collect();
+            env.set(DIGEST, OsStr::from_bytes(digest));
+            let wished = wish(&env, Path::new("/no/such/file"));
+            assert_eq!(wished.err().map(|failure| failure.cause).as_deref(), cause, "{digest:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_no_text_is_not_the_mounted_script() {
+        let dir = tempfile::tempdir().unwrap();
+        let mounted = dir.path().join("provisioning.sh");
+        std::fs::write(&mounted, "echo").unwrap();
+        let env: Env = [(SETTING, OsStr::from_bytes(b"https://h/\xff"))].into_iter().collect();
+        assert_eq!(wish(&env, &mounted).unwrap_err().cause, "PROVISIONING_SCRIPT is not UTF-8 text");
     }
 }

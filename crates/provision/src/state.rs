@@ -9,10 +9,11 @@ use anyhow::{Context, Result};
 use kit::atomic::{self, Placement};
 use serde::{Deserialize, Serialize};
 
-/// Room for the record of an end, in bytes: no text in one is longer than its part of this.
+use crate::report::{Report, ReportOutcome};
+use crate::verdict::read_and_run_again;
+
+/// Room for the record of an end, in bytes: more than any but that of an absurdly long address takes.
 const ROOM: usize = 8_192;
-/// The longest text in a record, in bytes.
-pub const LONGEST_TEXT: usize = 2_000;
 
 /// One run of a script.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +24,9 @@ pub struct Record {
     pub digest: String,
     /// When it began.
     pub began: String,
+    /// Late boot's word for the attempt that it belongs to; nothing if a person ran it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<String>,
     /// How it ended; nothing while it runs, and for ever if that was cut short.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Ended>,
@@ -48,6 +52,22 @@ impl Record {
     /// Whether the script came to its own, good end.
     pub fn ended_well(&self) -> bool {
         self.ended.as_ref().is_some_and(|ended| ended.cause.is_none())
+    }
+
+    /// What there is to report of a run that has ended in this attempt.
+    pub fn report_of(&self, attempt: Option<&str>, log: &Path) -> Option<Report> {
+        let ended =
+            self.ended.as_ref().filter(|_| attempt.is_some() && self.attempt.as_deref() == attempt)?;
+        let well = self.ended_well();
+        Some(Report {
+            source: Some(self.source.clone()),
+            digest: Some(self.digest.clone()),
+            exit_code: ended.exit_code,
+            signal: ended.signal,
+            cause: ended.cause.clone(),
+            hint: (!well).then(|| read_and_run_again(log)),
+            ..Report::of(if well { ReportOutcome::Ran } else { ReportOutcome::Failed })
+        })
     }
 }
 
@@ -165,7 +185,38 @@ mod tests {
     use super::*;
 
     fn record() -> Record {
-        Record { source: "s".into(), digest: "d".into(), began: "t".into(), ended: None }
+        Record { source: "s".into(), digest: "d".into(), began: "t".into(), attempt: None, ended: None }
+    }
+
+    #[test]
+    fn only_what_has_ended_in_an_attempt_is_reported_of_it() {
+        let of = |attempt: Option<&str>, ended: Option<Ended>| Record {
+            attempt: attempt.map(str::to_owned),
+            ended,
+            ..record()
+        };
+        let well = Ended { at: "u".into(), exit_code: Some(0), signal: None, cause: None };
+        let bad = Ended { exit_code: Some(3), cause: Some("x".into()), ..well.clone() };
+        let report = |record: Record, attempt| record.report_of(attempt, Path::new("/l"));
+        for nothing in [of(None, Some(bad.clone())), of(Some("1"), None), of(Some("2"), Some(bad.clone()))] {
+            assert_eq!(report(nothing, Some("1")), None);
+        }
+        assert_eq!(report(of(None, Some(bad.clone())), None), None);
+        let about = Report {
+            source: Some("s".into()),
+            digest: Some("d".into()),
+            exit_code: Some(0),
+            ..Report::of(ReportOutcome::Ran)
+        };
+        assert_eq!(report(of(Some("1"), Some(well)), Some("1")), Some(about.clone()));
+        let failed = Report {
+            outcome: ReportOutcome::Failed,
+            exit_code: Some(3),
+            cause: Some("x".into()),
+            hint: Some("read /l; to run it again: supervisorctl start boot".into()),
+            ..about
+        };
+        assert_eq!(report(of(Some("1"), Some(bad)), Some("1")), Some(failed));
     }
 
     #[test]
@@ -178,7 +229,7 @@ mod tests {
         assert_eq!(place.last().unwrap(), Some(record()));
         assert!(!record().ended_well());
         drop(begun);
-        for cause in [Some("x".repeat(LONGEST_TEXT)), None] {
+        for cause in [Some("x".repeat(2_000)), None] {
             let well = cause.is_none();
             let ended = Ended { at: "u".into(), exit_code: Some(0), signal: None, cause };
             place.begin(&record()).unwrap().end(ended.clone()).unwrap();

@@ -26,6 +26,8 @@ enum State {
     Failed,
     /// The last one was cut short, and nobody was left to say how.
     Interrupted,
+    /// The last one has begun, and this account may not see whether it is there still.
+    Unknown,
 }
 
 /// What `--json` prints.
@@ -64,17 +66,19 @@ fn status(cli: &Cli) -> Result<Status> {
         Err(failure) => (None, Some(failure.cause)),
     };
     let place = Place::at(&cli.state);
-    let held = Lock::is_held(&place.lock()).unwrap_or(false);
+    let held = Lock::is_held(&place.lock());
     let last = place.last()?;
     Ok(Status { state: state(held, last.as_ref()), asked_for, problem, last, log: cli.log.clone() })
 }
 
-fn state(held: bool, last: Option<&Record>) -> State {
+/// By whether somebody holds the lock, if that can be seen.
+fn state(held: Option<bool>, last: Option<&Record>) -> State {
     match last {
-        _ if held => State::Running,
+        _ if held == Some(true) => State::Running,
         None => State::Never,
         Some(last) if last.ended_well() => State::Well,
         Some(last) if last.ended.is_some() => State::Failed,
+        Some(_) if held.is_none() => State::Unknown,
         Some(_) => State::Interrupted,
     }
 }
@@ -87,6 +91,7 @@ fn text(status: &Status) -> String {
         State::Well => "ended well",
         State::Failed => "failed; it runs again with the next start",
         State::Interrupted => "was cut short; it runs again with the next start",
+        State::Unknown => "cannot tell whether it runs or was cut short; ask as root or as the system user",
     };
     let mut rows = vec![("asked for", asked.to_owned()), ("state", state.to_owned())];
     if let Some(last) = &status.last {
@@ -114,17 +119,22 @@ mod tests {
 
     #[test]
     fn a_record_without_an_end_is_running_or_was_cut_short() {
-        let mut record = Record { source: "s".into(), digest: "d".into(), began: "t".into(), ended: None };
-        assert_eq!(state(false, None), State::Never);
-        assert_eq!(state(true, None), State::Running);
-        assert_eq!(state(true, Some(&record)), State::Running);
-        assert_eq!(state(false, Some(&record)), State::Interrupted);
+        let mut record =
+            Record { source: "s".into(), digest: "d".into(), began: "t".into(), attempt: None, ended: None };
+        for (held, of_none, of_begun) in [
+            (Some(false), State::Never, State::Interrupted),
+            (Some(true), State::Running, State::Running),
+            (None, State::Never, State::Unknown),
+        ] {
+            assert_eq!((state(held, None), state(held, Some(&record))), (of_none, of_begun));
+        }
         let mut ended = Ended { at: "u".into(), exit_code: Some(0), signal: None, cause: None };
         record.ended = Some(ended.clone());
-        assert_eq!(state(false, Some(&record)), State::Well);
+        assert_eq!(state(Some(false), Some(&record)), State::Well);
+        assert_eq!(state(None, Some(&record)), State::Well);
         ended.cause = Some("x".into());
         record.ended = Some(ended);
-        assert_eq!(state(false, Some(&record)), State::Failed);
+        assert_eq!(state(Some(false), Some(&record)), State::Failed);
         let status = Status {
             state: State::Failed,
             asked_for: Some("s".into()),

@@ -3,14 +3,16 @@
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use journal::{Event, Journal, Stage};
+use anyhow::Result;
+use journal::{Event, Journal, Stage, StageResult, Timeline};
 use kit::clock;
 use kit::logging::harmless;
 
 use crate::logfile::LogFile;
 use crate::redact::Redactor;
+use crate::report::{Report, ReportOutcome};
 
-/// Between two notes in the journal, which keeps all of them.
+/// Between two looks at what the script printed last.
 const BETWEEN_NOTES: Duration = Duration::from_secs(5);
 /// How much of a line a note shows, in characters.
 const NOTE: usize = 200;
@@ -57,19 +59,14 @@ impl Teller {
         }
     }
 
-    /// What is being done at the moment.
+    /// What is being done at the moment, in our own words.
     pub fn note(&mut self, text: &str) {
-        let message: String = self.redactor.redact_text(&harmless(text)).chars().take(NOTE).collect();
-        self.noted = Some((Instant::now(), message.clone()));
-        let told = self.journal.append(Event::StageNote { stage: Stage::Provisioning, message });
-        if let (Err(error), true) = (told, self.journal_works) {
-            // Once: whoever runs this by hand may have no journal.
-            self.journal_works = false;
-            log::debug!("{error:#}");
-        }
+        let note = self.noting(text);
+        let told = self.journal.append(note);
+        self.complain(told);
     }
 
-    /// The same for the script's last line: only when it has changed, and not too often.
+    /// The same for the script's last line: only when it has changed, not too often, and for those who may read the log.
     pub fn note_line(&mut self, line: impl FnOnce() -> String) {
         if self.noted.as_ref().is_some_and(|(when, _)| when.elapsed() < self.between) {
             return;
@@ -77,8 +74,53 @@ impl Teller {
         let line: String = harmless(&line()).chars().take(NOTE).collect();
         match &mut self.noted {
             Some((when, last)) if line.is_empty() || *last == line => *when = Instant::now(),
-            _ => self.note(&line),
+            _ => {
+                let note = self.noting(&line);
+                let told = self.journal.confide(note);
+                self.complain(told);
+            }
         }
+    }
+
+    fn noting(&mut self, text: &str) -> Event {
+        let message: String = self.redactor.redact_text(&harmless(text)).chars().take(NOTE).collect();
+        self.noted = Some((Instant::now(), message.clone()));
+        Event::StageNote { stage: Stage::Provisioning, message }
+    }
+
+    fn complain(&mut self, told: Result<()>) {
+        if let (Err(error), true) = (told, self.journal_works) {
+            // Once: whoever runs this by hand may have no journal.
+            self.journal_works = false;
+            log::debug!("{error:#}");
+        }
+    }
+
+    /// Corrects what late boot said about this stage, if that has ended: a person has run the script anew.
+    pub fn correct(&mut self, report: &Report) {
+        let told = self.correction(report);
+        self.complain(told);
+    }
+
+    fn correction(&self, report: &Report) -> Result<()> {
+        let timeline = Timeline::of(&self.journal.read()?);
+        let earlier = timeline.course(Stage::Provisioning).and_then(|course| course.result);
+        let is_news = match report.outcome {
+            ReportOutcome::Ran | ReportOutcome::Failed => earlier.is_some(),
+            ReportOutcome::Unchanged => earlier == Some(StageResult::Failed),
+            ReportOutcome::None | ReportOutcome::Locked => false,
+        };
+        if !is_news {
+            return Ok(());
+        }
+        let end = |cause| Event::StageEnded {
+            stage: Stage::Provisioning,
+            result: report.result(),
+            cause,
+            hint: report.hint.clone(),
+        };
+        self.journal.append(end(report.reason()))?;
+        if report.said.is_some() { self.journal.confide(end(report.whole_cause())) } else { Ok(()) }
     }
 
     /// When the next line may be noted, from now.

@@ -1,15 +1,14 @@
 //! What an end of a script means, in words.
 
+use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use kit::settings::words;
 
-use crate::child::{Cut, Finish, code_and_signal};
-use crate::state::LONGEST_TEXT;
+use crate::child::{Cut, code_and_signal};
 
-/// How much of the last line a message repeats, in characters.
-const LINE: usize = 120;
+const AGAIN: &str = "to run it again: supervisorctl start boot";
 
 /// What was wrong, and what to do about it.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,10 +17,16 @@ pub struct Verdict {
     pub hint: String,
 }
 
+/// What to do about a script that failed.
+pub fn read_and_run_again(log: &Path) -> String {
+    format!("read {}; {AGAIN}", log.display())
+}
+
 /// What was wrong with an end; nothing if it was a good one.
-pub fn verdict(finish: &Finish, limit: Option<Duration>, log: &str) -> Option<Verdict> {
-    let again = "to run it again: supervisorctl start boot";
-    let (cause, hint) = match (finish.cut, finish.status.success()) {
+///
+/// It has no word of the script's, because everybody may read it.
+pub fn verdict(status: ExitStatus, cut: Option<Cut>, limit: Option<Duration>, log: &Path) -> Option<Verdict> {
+    let (cause, hint) = match (cut, status.success()) {
         (Some(Cut::Limit), _) => (
             format!(
                 "it ran longer than PROVISIONING_TIMEOUT, {}, and was ended",
@@ -30,19 +35,12 @@ pub fn verdict(finish: &Finish, limit: Option<Duration>, log: &str) -> Option<Ve
             "give it more time, such as PROVISIONING_TIMEOUT=2h, or leave the variable out".to_owned(),
         ),
         (Some(Cut::Told(signal)), _) => {
-            (format!("it was stopped, because provision received {signal}"), again.to_owned())
+            (format!("it was stopped, because provision received {signal}"), AGAIN.to_owned())
         }
         (None, true) => return None,
-        (None, false) => (ended(finish.status), format!("read {log}; {again}")),
+        (None, false) => (ended(status), read_and_run_again(log)),
     };
-    let cause = match finish.last_line.as_str() {
-        "" => cause,
-        line => {
-            let line: String = kit::logging::harmless(line).chars().take(LINE).collect();
-            format!("{cause}; it said last: {line}")
-        }
-    };
-    Some(Verdict { cause: cause.chars().take(LONGEST_TEXT / 4).collect(), hint })
+    Some(Verdict { cause, hint })
 }
 
 fn ended(status: ExitStatus) -> String {
@@ -69,14 +67,14 @@ mod tests {
     use nix::sys::signal::Signal;
     use std::os::unix::process::ExitStatusExt;
 
-    fn cause(raw: i32, cut: Option<Cut>, last_line: &str) -> Option<String> {
-        let finish = Finish { status: ExitStatus::from_raw(raw), cut, last_line: last_line.into() };
-        verdict(&finish, Some(Duration::from_mins(30)), "/l").map(|verdict| verdict.cause)
+    fn cause(raw: i32, cut: Option<Cut>) -> Option<String> {
+        verdict(ExitStatus::from_raw(raw), cut, Some(Duration::from_mins(30)), Path::new("/l"))
+            .map(|verdict| verdict.cause)
     }
 
     #[test]
     fn every_end_but_a_good_one_has_its_words() {
-        let exit = |code: i32| cause(code << 8, None, "");
+        let exit = |code: i32| cause(code << 8, None);
         assert_eq!(exit(0), None);
         assert_eq!(exit(3).unwrap(), "it ended with exit code 3");
         assert_eq!(exit(127).unwrap(), "it ended with exit code 127: a command was not found");
@@ -85,16 +83,15 @@ mod tests {
             "it ended with exit code 137: a program was killed (signal 9), often because memory was full"
         );
         assert_eq!(exit(143).unwrap(), "it ended with exit code 143: a program was ended by signal 15");
-        assert_eq!(cause(9, None, "").unwrap(), "it was killed (signal 9), often because memory was full");
-        assert_eq!(cause(15, None, "x\u{1b}").unwrap(), "it was ended by signal 15; it said last: x\\u{1b}");
+        assert_eq!(cause(9, None).unwrap(), "it was killed (signal 9), often because memory was full");
+        assert_eq!(cause(15, None).unwrap(), "it was ended by signal 15");
         assert_eq!(
-            cause(0, Some(Cut::Limit), "").unwrap(),
+            cause(0, Some(Cut::Limit)).unwrap(),
             "it ran longer than PROVISIONING_TIMEOUT, 30 min, and was ended"
         );
         assert_eq!(
-            cause(15, Some(Cut::Told(Signal::SIGTERM)), "").unwrap(),
+            cause(15, Some(Cut::Told(Signal::SIGTERM))).unwrap(),
             "it was stopped, because provision received SIGTERM"
         );
-        assert!(cause(256, None, &"ä".repeat(5_000)).unwrap().len() < LONGEST_TEXT);
     }
 }

@@ -9,8 +9,12 @@ pub fn of(entries: &[Entry]) -> String {
     if journal::is_ready(entries) {
         return "Ready".to_owned();
     }
-    if Timeline::of(entries).is_finished() {
+    let timeline = Timeline::of(entries);
+    if timeline.is_finished() {
         return "Late boot was given up".to_owned();
+    }
+    if timeline.stopped {
+        return "Late boot was stopped".to_owned();
     }
     match copying(entries).or_else(|| at_work(entries)) {
         Some(what) => format!("Still starting… {what}"),
@@ -98,5 +102,6 @@ mod tests {
         let end = Event::StageEnded { stage: Stage::Ready, result: StageResult::Failed, cause, hint: None };
         let given_up = [Event::BootStarted { pid: 7 }, Event::StageStarted { stage: Stage::Ready }, end];
         assert_eq!(line(&given_up), "Late boot was given up");
+        assert_eq!(line(&[Event::BootStarted { pid: 7 }, Event::BootStopped]), "Late boot was stopped");
     }
 }

@@ -1,19 +1,17 @@
 //! What comes of every answer that a server can give: the words, the exit code, and that nothing ran.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, UdpSocket};
-use std::process::Command;
 
 use nix::sys::socket::{setsockopt, sockopt};
 use provision::ReportOutcome::{Failed, Ran, Unchanged};
 
-use crate::machine::{Machine, said};
-use crate::server::{Server, answer, redirect, script, stall, wait_a_moment};
+use crate::machine::Machine;
+use crate::server::{Server, answer, script, stall, wait_a_moment};
 
 /// Writes a file if it is run.
-const SCRIPT: &str = "echo ran >> $WORKSPACE/ran\n";
+pub const SCRIPT: &str = "echo ran >> $WORKSPACE/ran\n";
 
-fn fetch(server: &Server) -> (Machine, crate::machine::Said) {
+pub fn fetch(server: &Server) -> (Machine, crate::machine::Said) {
     let mut machine = Machine::new();
     machine.set("PROVISIONING_SCRIPT", server.url("/x.sh"));
     let said = machine.run();
@@ -22,8 +20,14 @@ fn fetch(server: &Server) -> (Machine, crate::machine::Said) {
 
 /// The server's answer makes provisioning fail with these words, in which `HOST` is the server.
 #[track_caller]
-fn refused(server: &Server, tries: usize, cause: &str, hint: &str) {
-    let (machine, said) = fetch(server);
+pub fn refused(server: &Server, tries: usize, cause: &str, hint: &str) {
+    refused_by(Machine::new(), server, tries, cause, hint);
+}
+
+#[track_caller]
+fn refused_by(mut machine: Machine, server: &Server, tries: usize, cause: &str, hint: &str) {
+    machine.set("PROVISIONING_SCRIPT", server.url("/x.sh"));
+    let said = machine.run();
     assert_eq!(said.report.cause.as_deref(), Some(cause.replace("HOST", &server.host).as_str()));
     assert_eq!(said.report.hint.as_deref(), Some(hint));
     assert_eq!((said.report.outcome, said.code), (Failed, Some(1)));
@@ -37,9 +41,9 @@ fn refused(server: &Server, tries: usize, cause: &str, hint: &str) {
 
 const BROWSER: &str = "look at the address in a browser without being logged in: it must show the script";
 const LATER: &str = "look at the address in a browser, and try again later: supervisorctl start boot";
-const NETWORK: &str = "see whether the container reaches the internet, then type: supervisorctl start boot";
+pub const NETWORK: &str =
+    "see whether the container reaches the internet, then type: supervisorctl start boot";
 const RAW: &str = "the address must lead to the plain text: look for a link or button named \"raw\"";
-const ELSEWHERE: &str = "use the address to which it leads in the end";
 
 #[test]
 fn a_404_with_a_script_in_it_is_not_run() {
@@ -177,15 +181,21 @@ fn a_connection_that_is_reset_in_the_middle_is_tried_again() {
     let (machine, said) = fetch(&reset);
     let cause = format!("the answer of {} broke off (tried 4 times)", reset.url("/x.sh"));
     assert_eq!((said.report.cause, machine.read("work/ran").as_str()), (Some(cause), ""));
+    assert_eq!(said.report.hint.as_deref(), Some(NETWORK));
 }
 
 #[test]
-fn a_length_that_is_too_small_counts_as_http_says() {
-    let whole = b"echo one >> $WORKSPACE/ran\n";
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", whole.len());
-    let server = Server::saying([head.as_bytes(), whole, b"echo two >> $WORKSPACE/ran\n"].concat());
-    let (machine, said) = fetch(&server);
-    assert_eq!((said.report.outcome, machine.read("work/ran").as_str()), (Ran, "one\n"));
+fn a_length_that_is_too_small_does_not_make_half_a_script() {
+    let answer = |length: usize, rest: &str| {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+        Server::saying([&head, SCRIPT, rest].concat())
+    };
+    let hint = "the script would be cut off there; correct the server, or use another one";
+    for server in [answer(SCRIPT.len(), "echo two >> $WORKSPACE/ran\n"), answer(SCRIPT.len() - 2, "")] {
+        refused(&server, 1, "http://HOST/x.sh sends more than the length that it gives", hint);
+    }
+    let (machine, said) = fetch(&answer(SCRIPT.len(), "\r\n"));
+    assert_eq!((said.report.outcome, machine.read("work/ran").as_str()), (Ran, "ran\n"), "an empty line");
 }
 
 #[test]
@@ -194,13 +204,15 @@ fn a_server_that_stops_in_the_middle_is_given_up() {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Le");
         stall(stream);
     });
-    refused(&heads, 4, "HOST sent nothing for 0.6 s (tried 4 times)", NETWORK);
+    // Four tries of 1.5 s have to fit into the 6 s of all together, busy as the machine may be.
+    let patient = || Machine::hurrying("20");
+    refused_by(patient(), &heads, 4, "HOST sent nothing for 1.5 s (tried 4 times)", NETWORK);
     let bodies = Server::new(|_, _, stream| {
         let _ =
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\necho ran >> $WORKSPACE/ran\n");
         stall(stream);
     });
-    refused(&bodies, 4, "HOST sent nothing for 0.6 s (tried 4 times)", NETWORK);
+    refused_by(patient(), &bodies, 4, "HOST sent nothing for 1.5 s (tried 4 times)", NETWORK);
 }
 
 #[test]
@@ -228,63 +240,16 @@ fn other_content_at_the_second_try_is_not_mixed_with_the_first() {
     });
     let (machine, said) = fetch(&server);
     assert_eq!((said.report.outcome, machine.read("work/ran").as_str()), (Ran, "two\n"));
-}
-
-#[test]
-fn redirects_are_followed_and_the_last_host_is_named() {
-    let last = Server::saying(script(SCRIPT));
-    let target = last.url("/real.sh");
-    let first = Server::new(move |number, _, stream| {
-        let _ = stream.write_all(&redirect(if number == 0 { "y/../z.sh?token=sesame" } else { &target }));
-    });
-    let mut machine = Machine::new();
-    let login = first.url("/a/x.sh").replace("http://", "http://ada:opensesame@");
-    machine.set("PROVISIONING_SCRIPT", login);
-    let said = machine.run();
-    assert_eq!((said.report.outcome, machine.read("work/ran").as_str()), (Ran, "ran\n"));
-    assert_eq!(said.report.source, Some(first.url("/a/x.sh")));
-    let steps = machine.log();
-    assert_eq!(steps[0], format!("provision: fetching {}", first.url("/a/x.sh")));
-    assert!(steps.contains(&format!("provision: redirected to {}?…", first.url("/a/z.sh"))), "{steps:?}");
-    assert!(steps.contains(&format!("provision: redirected to another host: {}", last.url("/real.sh"))));
-    // ada:opensesame
-    let login = "authorization: basic ywrhom9wzw5zzxnhbwu=";
-    let has_login = |head: &String| head.to_lowercase().contains(login);
-    assert!(first.heads().iter().all(has_login), "{:?}", first.heads());
-    assert!(!last.heads().iter().any(|head| head.to_lowercase().contains("authorization")));
-    assert_eq!(machine.notes(), [format!("fetching {}", first.url("/a/x.sh")), "running".into()]);
-    assert!(first.heads()[1].starts_with("GET /a/z.sh?token=sesame HTTP/1.1\r\n"));
-    let everything = [
-        machine.read("provisioning.log"),
-        machine.read("boot.jsonl"),
-        machine.read("state/state.json"),
-        said.stderr,
-    ]
-    .concat();
-    assert!(!everything.contains("sesame"), "{everything}");
-}
-
-#[test]
-fn redirects_that_lead_nowhere_good_are_not_followed() {
-    let circle = Server::new(|number, _, stream| {
-        let _ = stream.write_all(&redirect(if number == 0 { "/y" } else { "/x.sh" }));
-    });
-    let way = "redirects go in a circle: http://HOST/x.sh -> http://HOST/y -> http://HOST/x.sh";
-    refused(&circle, 2, way, ELSEWHERE);
-    let endless = Server::new(|number, _, stream| drop(stream.write_all(&redirect(&format!("/{number}")))));
-    refused(&endless, 6, "http://HOST/x.sh redirects more than 5 times, at last to http://HOST/5", ELSEWHERE);
-    for (target, cause) in [
-        (
-            "file:///etc/passwd",
-            "http://HOST/x.sh redirects to \"file\":, and only http and https are fetched",
-        ),
-        ("ftp://h/x", "http://HOST/x.sh redirects to \"ftp\":, and only http and https are fetched"),
-        ("http://", "http://HOST/x.sh redirects to something that is not a URL"),
-    ] {
-        refused(&Server::saying(redirect(target)), 1, cause, ELSEWHERE);
-    }
-    let nowhere = Server::saying(answer("301 Moved Permanently", "", b""));
-    refused(&nowhere, 1, "http://HOST/x.sh answers 301 without saying where to", ELSEWHERE);
+    let url = server.url("/x.sh");
+    let digest = said.report.digest.unwrap();
+    let steps = [
+        format!("fetching {url}"),
+        "warning: http is not encrypted: anybody on the way can change the script".to_owned(),
+        format!("the answer of {url} broke off; trying again in 1 s"),
+        format!("{url}: 27 bytes, sha256 {digest}"),
+        "running, for the first time".to_owned(),
+    ];
+    assert_eq!(machine.log()[..5], steps.map(|step| format!("provision: {step}")));
 }
 
 #[test]
@@ -354,91 +319,4 @@ fn a_changed_script_runs_and_an_unchanged_one_does_not() {
     let outcomes: Vec<_> = (0..3).map(|_| machine.run().report.outcome).collect();
     assert_eq!((first.report.outcome, outcomes), (Ran, vec![Unchanged, Ran, Unchanged]));
     assert_eq!(machine.read("work/ran"), "one\ntwo\n");
-}
-
-#[test]
-fn nobody_at_the_other_end_is_said_as_it_is() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut machine = Machine::new();
-    machine.set("PROVISIONING_SCRIPT", format!("http://{free}/x.sh"));
-    let said = machine.run();
-    let cause = format!("cannot fetch http://{free}/x.sh: Connection refused (os error 111) (tried 4 times)");
-    assert_eq!(said.report.cause, Some(cause));
-}
-
-/// Provisions with this file in the place of `/etc/resolv.conf`.
-fn with_resolver(address: &str) -> crate::machine::Said {
-    let mut machine = Machine::new();
-    machine.set("PROVISIONING_SCRIPT", "https://ada:sesame@scripts.example/x.sh");
-    let configuration = machine.path("resolv.conf");
-    std::fs::write(&configuration, format!("nameserver {address}\n")).unwrap();
-    let tool = machine.command(&["run", "--json"]);
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\""]);
-    command.arg(&configuration).arg(tool.get_program()).args(tool.get_args());
-    said(&command.env_clear().envs(&machine.env).output().unwrap())
-}
-
-#[test]
-fn a_resolver_that_does_not_answer_costs_a_bounded_time() {
-    // It takes questions and says nothing.
-    let silent = UdpSocket::bind("127.53.53.53:53").unwrap();
-    let said = with_resolver("127.53.53.53");
-    drop(silent);
-    let cause = "the name scripts.example was not looked up within 0.2 s (tried 4 times)";
-    assert_eq!((said.report.cause.as_deref(), said.report.hint.as_deref()), (Some(cause), Some(NETWORK)));
-}
-
-#[test]
-fn a_resolver_that_is_not_there_is_said_as_it_is() {
-    let said = with_resolver("127.53.53.54");
-    let cause = "the name scripts.example is not known, or no name server answers (tried 4 times)";
-    assert_eq!((said.report.cause.as_deref(), said.report.hint.as_deref()), (Some(cause), Some(NETWORK)));
-}
-
-#[test]
-fn a_proxy_is_asked_instead_and_one_that_refuses_is_named() {
-    let proxy = Server::new(|_, head, stream| {
-        if head.starts_with("CONNECT scripts.example:80 HTTP/1.1\r\n") {
-            let _ = stream.write_all(b"HTTP/1.1 200 Connected\r\n\r\n");
-            let _ = stream.read(&mut [0; 4_096]);
-            let _ = stream.write_all(&script(SCRIPT));
-        } else {
-            let _ = stream.write_all(&answer("403 Forbidden", "", b""));
-        }
-    });
-    let mut machine = Machine::new();
-    machine.set("PROVISIONING_SCRIPT", "http://scripts.example/x.sh").set("http_proxy", proxy.url(""));
-    let said = machine.run();
-    assert_eq!((said.report.outcome, said.report.cause), (Ran, None));
-    machine.set("PROVISIONING_SCRIPT", "https://scripts.example/x.sh").set("https_proxy", proxy.url(""));
-    let cause = machine.run().report.cause.unwrap();
-    assert!(cause.starts_with("the proxy does not connect with scripts.example: "), "{cause}");
-    machine.set("https_proxy", "http://127.0.0.1:1");
-    let cause = machine.run().report.cause.unwrap();
-    let refused = "Connection refused (os error 111), through the proxy 127.0.0.1:1 (tried 4 times)";
-    assert_eq!(cause, format!("cannot fetch https://scripts.example/x.sh: {refused}"));
-    machine.set("https_proxy", "http://");
-    let cause = machine.run().report.cause;
-    assert_eq!(cause.as_deref(), Some("https_proxy is not the address of a proxy"));
-}
-
-#[test]
-fn a_path_and_another_scheme_are_refused_with_the_way_out() {
-    let mut machine = Machine::new();
-    let mounted = machine.path("provisioning.sh").display().to_string();
-    machine.mount(SCRIPT);
-    machine.set("PROVISIONING_SCRIPT", "/root/x.sh");
-    let said = machine.run();
-    assert_eq!(
-        (said.code, said.report.cause.as_deref()),
-        (Some(1), Some("PROVISIONING_SCRIPT is a path, and not a URL"))
-    );
-    let hint = format!("leave PROVISIONING_SCRIPT out and mount the script at {mounted}");
-    assert_eq!(said.report.hint, Some(hint));
-    assert_eq!(machine.status()["asked for"], "PROVISIONING_SCRIPT is a path, and not a URL");
-    machine.set("PROVISIONING_SCRIPT", "ftp://h/x.sh");
-    let cause = "PROVISIONING_SCRIPT begins with \"ftp\":, and only http and https are fetched";
-    assert_eq!(machine.run().report.cause.as_deref(), Some(cause));
-    assert_eq!(machine.read("work/ran"), "", "the mounted script is not a second choice");
 }

@@ -13,6 +13,9 @@ use crate::machine::{Machine, lives, said, until};
 /// Says who it is, starts a child that works for ever, and ends well after a while.
 const SCRIPT: &str = "echo $$ > $WORKSPACE/pid; (while :; do sleep 0.02; done) & echo $! > $WORKSPACE/child; echo began >> $WORKSPACE/ran; sleep 0.15; echo ended >> $WORKSPACE/ran";
 
+const CUT_SHORT: &str = "was cut short; it runs again with the next start";
+const FAILED: &str = "failed; it runs again with the next start";
+
 fn start(machine: &Machine) -> Child {
     let mut command = machine.command(&["run", "--json"]);
     command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
@@ -38,7 +41,7 @@ fn the_script_and_all_that_it_started_die_with_a_killed_provision() {
     child.wait().unwrap();
     until("the end of the script", || !lives(script));
     until("the end of what it started", || !lives(sleeper));
-    assert_eq!(machine.run_status(), "was cut short; it runs again with the next start");
+    assert_eq!(machine.run_status(), CUT_SHORT);
 }
 
 #[test]
@@ -71,16 +74,79 @@ fn without_its_guard_a_script_ends_well_or_dies_with_provision() {
 
 #[test]
 fn told_to_end_it_ends_the_script_first_and_notes_it() {
-    let machine = Machine::new();
-    machine.mount("echo $$ > $WORKSPACE/pid; trap 'echo asked; exit 0' TERM; while :; do sleep 0.01; done");
+    let mut machine = Machine::new();
+    machine.hurry = "5";
+    machine.mount("trap 'echo asked; exit 0' TERM; echo $$ > $WORKSPACE/pid; while :; do sleep 0.01; done");
     let child = start(&machine);
     until("the script", || pid(&machine, "work/pid") > 0);
     signal(i32::try_from(child.id()).unwrap(), Signal::SIGTERM);
     let said = said(&child.wait_with_output().unwrap());
-    let cause = "it was stopped, because provision received SIGTERM; it said last: asked";
+    let cause = "it was stopped, because provision received SIGTERM";
     assert_eq!((said.report.outcome, said.report.cause.as_deref()), (Failed, Some(cause)));
+    assert_eq!(said.report.said.as_deref(), Some("asked"));
     assert!(!lives(pid(&machine, "work/pid")));
-    assert_eq!(machine.run_status(), "failed; it runs again with the next start");
+    assert_eq!(machine.run_status(), FAILED);
+}
+
+#[test]
+fn a_good_end_is_noted_before_what_the_script_has_left_is_ended() {
+    let mut machine = Machine::new();
+    // 2.5 seconds between SIGTERM and SIGKILL.
+    machine.hurry = "2";
+    machine.mount(
+        "echo ran >> $WORKSPACE/ran; (trap '' TERM; echo $BASHPID > $WORKSPACE/pid; while :; do sleep 0.01; done) & until test -s $WORKSPACE/pid; do sleep 0.01; done",
+    );
+    let mut child = start(&machine);
+    until("the note", || machine.read("state/state.json").contains("\"ended\""));
+    assert!(lives(pid(&machine, "work/pid")), "it is being asked to end at this moment");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(machine.run().report.outcome, Unchanged);
+    assert!(!lives(pid(&machine, "work/pid")));
+    assert_eq!(machine.read("work/ran"), "ran\n");
+}
+
+#[test]
+fn a_good_end_is_one_although_a_signal_comes_at_the_same_moment() {
+    let machine = Machine::new();
+    machine.mount("echo $$ > $WORKSPACE/pid; until test -e $WORKSPACE/go; do sleep 0.01; done");
+    let child = start(&machine);
+    let provision = i32::try_from(child.id()).unwrap();
+    until("the script", || pid(&machine, "work/pid") > 0);
+    // It sees both only when it goes on.
+    signal(provision, Signal::SIGSTOP);
+    std::fs::write(machine.path("work/go"), "").unwrap();
+    until("the end of the script", || !lives(pid(&machine, "work/pid")));
+    signal(provision, Signal::SIGTERM);
+    signal(provision, Signal::SIGCONT);
+    assert_eq!(said(&child.wait_with_output().unwrap()).report.outcome, Ran);
+    assert_eq!(machine.run_status(), "ended well");
+}
+
+#[test]
+fn a_script_that_fails_in_a_run_that_was_waited_for_does_not_run_again_in_the_same_attempt() {
+    let machine = Machine::new();
+    machine.mount(
+        "echo x >> $WORKSPACE/ran; until test -e $WORKSPACE/go; do sleep 0.01; done; echo said; exit 3",
+    );
+    let run = |attempt: &str| {
+        let mut command = machine.command(&["run", "--json", "--wait", "--attempt", attempt]);
+        command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let outlives_its_boot = run("1");
+    until("the script", || machine.read("work/ran") == "x\n");
+    let next_boot = run("1");
+    std::fs::write(machine.path("work/go"), "").unwrap();
+    for child in [outlives_its_boot, next_boot] {
+        let report = said(&child.wait_with_output().unwrap()).report;
+        assert_eq!((report.outcome, report.exit_code), (Failed, Some(3)));
+        assert_eq!(report.cause.as_deref(), Some("it ended with exit code 3"));
+    }
+    assert_eq!(machine.read("work/ran"), "x\n");
+    let step = "provision: this very script has failed since this start of late boot: not run again";
+    assert!(machine.log().contains(&step.to_owned()), "{:?}", machine.log());
+    run("2").wait_with_output().unwrap();
+    assert_eq!(machine.read("work/ran"), "x\nx\n", "who starts late boot again wants it tried again");
 }
 
 #[test]
@@ -89,12 +155,14 @@ fn whoever_comes_while_a_script_is_being_ended_waits_for_that() {
     // A second between SIGTERM and SIGKILL: longer than a run waits that nobody told to.
     machine.hurry = "5";
     machine.mount(
-        "echo $$ > $WORKSPACE/pid; echo x >> $WORKSPACE/ran; trap '' TERM; until test $(wc -l < $WORKSPACE/ran) -gt 1; do sleep 0.01; done",
+        "trap '' TERM; echo x >> $WORKSPACE/ran; echo $$ > $WORKSPACE/pid; until test $(wc -l < $WORKSPACE/ran) -gt 1; do sleep 0.01; done",
     );
     let mut told = start(&machine);
     until("the script", || pid(&machine, "work/pid") > 0);
     let first = pid(&machine, "work/pid");
+    assert!(!machine.read("state/lock").trim().is_empty());
     signal(i32::try_from(told.id()).unwrap(), Signal::SIGTERM);
+    until("the lock's word that it is being ended", || machine.read("state/lock").trim().is_empty());
     assert_eq!(machine.run().report.outcome, Ran);
     assert!(!lives(first));
     assert_eq!(machine.read("work/ran"), "x\nx\n");
@@ -114,6 +182,7 @@ fn kills_at_any_moment_leave_the_truth() {
     let machine = Machine::new();
     machine.mount(SCRIPT);
     let mut cut = 0;
+    let mut earlier = "has not run".to_owned();
     for round in 0..40 {
         let before = machine.read("work/ran");
         // Their numbers may be somebody else's by now.
@@ -122,8 +191,10 @@ fn kills_at_any_moment_leave_the_truth() {
         }
         let child = start(&machine);
         thread::sleep(Duration::from_millis(next(260)));
-        let whom = if next(3) == 0 { pid(&machine, "work/pid") } else { i32::try_from(child.id()).unwrap() };
-        if whom > 0 && lives(whom) {
+        let provision = i32::try_from(child.id()).unwrap();
+        let whom = if next(3) == 0 { pid(&machine, "work/pid") } else { provision };
+        let killed = whom > 0 && lives(whom);
+        if killed {
             signal(whom, Signal::SIGKILL);
             cut += 1;
         }
@@ -133,6 +204,12 @@ fn kills_at_any_moment_leave_the_truth() {
         let state = machine.run_status();
         let ended = machine.read("work/ran").matches("ended").count();
         let told_end = before.matches("ended").count();
+        let was = |words: &str| state == words;
+        let truth = was("ended well")
+            || killed && whom == provision && (was(CUT_SHORT) || state == earlier)
+            || killed && whom != provision && was(FAILED);
+        assert!(truth, "round {round}: {state} after {earlier}, {whom} of {provision} killed: {killed}");
+        earlier.clone_from(&state);
         match state.as_str() {
             "ended well" => {
                 assert!(ended >= 1, "round {round}: {output:?}");
@@ -141,11 +218,10 @@ fn kills_at_any_moment_leave_the_truth() {
                 assert_eq!(machine.read("work/ran").matches("ended").count(), ended, "round {round}");
                 assert!(ended == told_end + 1 || told_end == ended, "round {round}");
                 std::fs::remove_dir_all(machine.path("state")).unwrap();
+                "has not run".clone_into(&mut earlier);
             }
             "has not run" => assert_eq!(ended, told_end, "round {round}"),
-            "was cut short; it runs again with the next start"
-            | "failed; it runs again with the next start" => {}
-            other => panic!("round {round}: {other}"),
+            _ => {}
         }
     }
     assert!(cut > 10, "{cut}");

@@ -46,6 +46,11 @@ impl Machine {
         Self { root, env, hurry: HURRY, log_file: "provisioning.log" }
     }
 
+    /// The same, with all times divided by this.
+    pub fn hurrying(hurry: &'static str) -> Self {
+        Self { hurry, ..Self::new() }
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.root.path().join(name)
     }
@@ -81,16 +86,14 @@ impl Machine {
         self.log().into_iter().filter(|line| !line.starts_with("provision: ")).collect()
     }
 
-    /// What the journal was told.
+    /// What the journal was told, which everybody may read.
     pub fn notes(&self) -> Vec<String> {
-        let entries = journal::Journal::at(&self.path("boot.jsonl")).read().unwrap();
-        entries
-            .into_iter()
-            .map(|entry| match entry.event {
-                journal::Event::StageNote { stage: journal::Stage::Provisioning, message } => message,
-                other => panic!("{other:?}"),
-            })
-            .collect()
+        self.read("boot.jsonl").lines().map(note).collect()
+    }
+
+    /// The last line of the script, as those may know it who may read its log.
+    pub fn confided(&self) -> Option<String> {
+        Some(self.read("boot.confided.json")).filter(|text| !text.is_empty()).map(|text| note(&text))
     }
 
     /// A command of the tool, with the machine's places.
@@ -126,6 +129,13 @@ impl Machine {
         assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
         let text = String::from_utf8(output.stdout).unwrap();
         text.lines().map(|line| (line[..11].trim().to_owned(), line[11..].to_owned())).collect()
+    }
+}
+
+fn note(entry: &str) -> String {
+    match serde_json::from_str::<journal::Entry>(entry).unwrap().event {
+        journal::Event::StageNote { stage: journal::Stage::Provisioning, message } => message,
+        other => panic!("{other:?}"),
     }
 }
 

@@ -3,9 +3,12 @@
 // The lint's exception for tests does not reach the functions that tests share.
 #![allow(clippy::unwrap_used)]
 
+mod ending;
 mod fetching;
 mod killing;
 mod machine;
+mod output;
+mod reaching;
 mod rooms;
 mod running;
 mod server;

@@ -72,6 +72,28 @@ fn an_end_is_noted_although_the_script_has_filled_the_disk() {
 }
 
 #[test]
+fn a_script_that_fails_because_the_disk_is_full_is_noted_with_the_reason() {
+    let machine = Machine::new();
+    let room = Room::mount(&machine.path("state"), 256);
+    let full = machine.path("state/more").display().to_string();
+    let _writable = Command::new("chmod").arg("777").arg(machine.path("state")).status().unwrap();
+    machine.mount(format!("set -e; head -c 1000000 /dev/zero > {full}; echo not reached"));
+    let said = machine.run();
+    assert_eq!(
+        (said.report.outcome, said.report.cause.as_deref()),
+        (Failed, Some("it ended with exit code 1"))
+    );
+    assert_eq!(
+        said.report.said.as_deref(),
+        Some("head: error writing 'standard output': No space left on device")
+    );
+    let status = machine.status();
+    assert_eq!(status["state"], "failed; it runs again with the next start");
+    assert_eq!((status["cause"].as_str(), status["exit code"].as_str()), ("it ended with exit code 1", "1"));
+    drop(room);
+}
+
+#[test]
 fn a_disk_that_is_full_before_it_begins_runs_nothing_and_names_the_file() {
     let machine = Machine::new();
     let room = Room::mount(&machine.path("state"), 256);

@@ -104,7 +104,7 @@ pub fn stall(stream: &mut dyn Stream) {
     let _ = stream.read(&mut [0; 1]);
 }
 
-/// Ends a connection at once, as a host does that is gone: what was not read makes the kernel say so.
+/// Between two bytes of a host that is slow, and would send for hours.
 pub fn wait_a_moment() {
     thread::sleep(Duration::from_millis(50));
 }

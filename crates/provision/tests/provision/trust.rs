@@ -1,5 +1,6 @@
 //! Whom https is spoken with.
 
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -109,7 +110,20 @@ fn https_never_leads_to_http() {
 
 #[test]
 fn a_host_that_does_not_speak_tls_is_said_as_it_is() {
-    let plain = Server::saying(script(SCRIPT));
-    let said = fetch(&plain, "localhost", "");
-    assert_eq!(said.report.outcome, Failed, "{said:?}");
+    let (_, another) = secure(&["localhost"], false, script(SCRIPT));
+    // It does not wait for the end of what it does not understand.
+    let plain = Server::over(
+        |mut stream| {
+            let _ = stream.write_all(&script(SCRIPT));
+            let _ = stream.read(&mut [0; 4_096]);
+            None
+        },
+        |_, _, _| (),
+    );
+    let report = fetch(&plain, "localhost", &another).report;
+    let host = plain.host.replace("127.0.0.1", "localhost");
+    assert_eq!(report.outcome, Failed);
+    assert_eq!(report.cause, Some(format!("{host} does not speak TLS")));
+    let hint = "see whether the address is one of http, or has another port";
+    assert_eq!(report.hint.as_deref(), Some(hint));
 }

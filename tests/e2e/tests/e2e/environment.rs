@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use harness::{Container, KeyPair, Output, Run};
+use harness::{Container, Image, KeyPair, Output, Run};
 
 /// What has cost other systems a value, or a machine.
 fn torture() -> Vec<(&'static str, String)> {
@@ -128,4 +128,24 @@ fn a_stored_variable_reaches_new_sessions_and_a_nested_shell_keeps_its_own() {
         container.exec(&["env-store", "list"]).text().lines().find(|line| line.starts_with("WEB_TOKEN")),
         Some("WEB_TOKEN=********")
     );
+}
+
+#[test]
+fn what_an_image_stores_at_its_build_reaches_sessions_hooks_and_scripts_and_the_container_wins() {
+    let key = KeyPair::generate();
+    let image = Image::extended(
+        "RUN env-store set \"BUILT=it's\" BOTH=built GONE=x && env-store unset GONE && \
+             echo 'echo \"hook: $BUILT $BOTH\"' > /opt/leonardo/bin/preflight.d/10-show.sh && \
+             echo 'echo \"script: $BUILT $BOTH\"' > /opt/leonardo/bin/provisioning.sh",
+    );
+    let container = Run::new().image(&image).env("SSH_PUBKEY", key.public()).env("BOTH", "given").boot();
+    container.wait_until_ready();
+    assert_eq!(container.exec(&["cat", "/var/log/preflight.log"]).text(), "hook: it's given");
+    let log = container.exec(&["cat", "/var/log/provisioning.log"]).text();
+    assert!(log.contains("script: it's given"), "{log}");
+    let shown = "echo \"$BUILT $BOTH ${GONE-gone}\"";
+    assert_eq!(key.ssh(&container, "user", &[], &[shown], "").text(), "it's given gone");
+    assert_eq!(container.exec(&["env-store", "exec", "--", "sh", "-c", shown]).text(), "it's given gone");
+    container.exec(&["env-store", "unset", "BUILT"]).text();
+    assert_eq!(container.exec(&["bash", "-lc", "echo \"${BUILT-gone}\""]).text(), "gone");
 }

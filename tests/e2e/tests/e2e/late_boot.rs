@@ -1,7 +1,7 @@
 //! Hooks, the user's own script, and what starts after them, in containers that were really booted.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use harness::{Container, Image, KeyPair, Run};
 
@@ -73,12 +73,19 @@ fn what_the_base_image_runs_comes_before_provisioning_and_what_others_add_after_
         .boot();
     container.wait_until_ready();
     let order = container.exec(&["cat", "/tmp/order"]).text();
-    for program in ["caddy", "logtail", "serviceportal", "sshd", "storagemonitor"] {
-        let line = order.lines().find(|line| line.starts_with(program)).unwrap_or_default();
-        assert!(line.contains("RUNNING") || line.contains("STARTING"), "{program} in:\n{order}");
+    let base = programs(&container.sh("cat /etc/supervisor/base.d/*.conf").text());
+    for known in ["caddy", "logtail", "serviceportal", "sshd", "storagemonitor"] {
+        assert!(base.contains(&(known.to_owned(), true)), "{known} in {base:?}");
+    }
+    for (program, starts) in &base {
+        let mut words = order.lines().map(str::split_whitespace);
+        let state =
+            words.find(|words| words.clone().next() == Some(program)).and_then(|mut words| words.nth(1));
+        let runs = state.is_some_and(|state| state == "RUNNING" || state == "STARTING");
+        assert!(runs || !starts, "{program} in:\n{order}");
     }
     assert!(!order.contains("added"), "{order}");
-    assert_eq!(order.lines().count(), 7, "no process of it either:\n{order}");
+    assert_eq!(order.lines().count(), base.len(), "no process of it either:\n{order}");
     container.until("the added program", || {
         String::from_utf8_lossy(&container.exec(&["supervisorctl", "status", "added"]).stdout)
             .contains("RUNNING")
@@ -92,8 +99,18 @@ fn what_the_base_image_runs_comes_before_provisioning_and_what_others_add_after_
     assert_eq!(container.exec(&["cat", "/tmp/order"]).text(), "first");
 }
 
+/// The programs of a configuration, and whether each starts by itself; what a variable decides does here.
+fn programs(configuration: &str) -> Vec<(String, bool)> {
+    let sections = configuration.split("[program:").skip(1);
+    let program = |section: &str| {
+        let (name, rest) = section.split_once(']').expect("a name");
+        (name.to_owned(), !rest.lines().any(|line| line == "autostart=false"))
+    };
+    sections.map(program).collect()
+}
+
 /// A script on this machine, for mounting.
-fn script(directory: &Path, text: &str) -> std::path::PathBuf {
+pub fn script(directory: &Path, text: &str) -> PathBuf {
     let path = directory.join("provisioning.sh");
     fs::write(&path, text).unwrap();
     path

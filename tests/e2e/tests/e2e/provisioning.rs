@@ -1,12 +1,12 @@
 //! The user's own script, in containers that were really booted.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use harness::{Container, KeyPair, Run};
 use serde_json::Value;
 
-use crate::late_boot::{logged_in, page};
+use crate::late_boot::{logged_in, page, script};
 
 /// Where scripts are mounted.
 const MOUNTED: &str = "/opt/leonardo/bin/provisioning.sh";
@@ -117,6 +117,13 @@ fn a_failing_script_is_seen_failing_everywhere() {
     let cause = format!("provisioning failed: {}", ended["cause"].as_str().expect("a cause"));
     assert!(cause.contains("exit code 3") && cause.contains("no such model"), "{cause}");
     assert!(container.exec(&["boot", "report"]).text().contains(&cause));
+    // What the script printed is for those who may read its log.
+    let as_nobody = |words: &str| container.exec(&["su", "nobody", "-s", "/bin/sh", "-c", words]);
+    let report = as_nobody("/opt/leonardo/bin/boot report").text();
+    assert!(report.contains("exit code 3") && !report.contains("no such model"), "{report}");
+    let readable = as_nobody("cat /run/leonardo/boot* /var/lib/leonardo/provisioning/* /var/log/*.log; true");
+    let readable = String::from_utf8_lossy(&readable.stdout);
+    assert!(readable.contains("exit code 3") && !readable.contains("no such model"), "{readable}");
     container.until("the docker log", || container.logs().contains(&cause));
     // The page is HTML.
     container.until("the page", || page(&container).contains("provisioning failed: "));
@@ -127,6 +134,14 @@ fn a_failing_script_is_seen_failing_everywhere() {
         200,
         "a failed script does not hold up the rest"
     );
+
+    // Corrected by hand, the failure is history.
+    fs::write(&script, "echo corrected\n").unwrap();
+    container.exec(&["provision", "run"]).text();
+    assert_eq!(stage(&container, "provisioning")["result"], "done");
+    assert!(!page(&container).contains("provisioning failed"), "{}", page(&container));
+    let session = logged_in(&container, &key);
+    assert!(!session.contains("provisioning failed"), "{session}");
 }
 
 #[test]
@@ -156,8 +171,12 @@ fn count(container: &Container, word: &str) -> usize {
 fn a_killed_boot_is_begun_again_and_finds_the_script_still_running() {
     let scratch = tempfile::tempdir().unwrap();
     let script = script(scratch.path(), SLOW);
-    let container = Run::new().mount(&script, MOUNTED, "ro").boot();
+    let key = KeyPair::generate();
+    let container = Run::new().env("SSH_PUBKEY", key.public()).mount(&script, MOUNTED, "ro").boot();
     container.until("the script", || count(&container, "begun") == 1);
+    container.until("the words at login", || {
+        logged_in(&container, &key).contains("The container is still starting: provisioning for ")
+    });
     container.sh("pkill -KILL -x boot").text();
     container.until("another boot", || {
         let report = container.exec(&["boot", "report"]).text();
@@ -167,6 +186,51 @@ fn a_killed_boot_is_begun_again_and_finds_the_script_still_running() {
     container.wait_until_ready();
     assert_eq!((count(&container, "begun"), count(&container, "ended")), (1, 1));
     assert_eq!(stage(&container, "provisioning")["result"], "skipped", "it has ended well before");
+}
+
+#[test]
+fn a_script_that_fails_after_its_boot_was_killed_does_not_run_twice_in_one_start() {
+    let scratch = tempfile::tempdir().unwrap();
+    let script = script(scratch.path(), &format!("{SLOW}exit 3\n"));
+    let container = Run::new().mount(&script, MOUNTED, "ro").boot();
+    container.until("the script", || count(&container, "begun") == 1);
+    container.sh("pkill -KILL -x boot").text();
+    container.until("another boot", || {
+        container.exec(&["boot", "report"]).text().starts_with("Late boot is at work")
+    });
+    container.sh("touch /tmp/sign");
+    container.wait_until_ready();
+    assert_eq!((count(&container, "begun"), count(&container, "ended")), (1, 1));
+    let ended = stage(&container, "provisioning");
+    assert_eq!((&ended["result"], &ended["cause"]), (&"failed".into(), &"it ended with exit code 3".into()));
+    container.sh("supervisorctl start boot");
+    container.until("a second run", || count(&container, "begun") == 2);
+}
+
+#[test]
+fn who_stops_late_boot_or_the_container_lets_the_script_end_and_kills_nothing() {
+    let scratch = tempfile::tempdir().unwrap();
+    let script = script(scratch.path(), SLOW);
+    let container = Run::new().mount(&script, MOUNTED, "ro").boot();
+    // More often than a boot may be killed.
+    for round in 1..=6 {
+        container.until("the script", || count(&container, "begun") == round);
+        container.sh("supervisorctl stop boot");
+        let report = container.exec(&["boot", "report"]).text();
+        assert!(report.starts_with("Late boot was stopped before its end; to go on"), "{report}");
+        let cause = "provisioning failed: it was stopped, because provision received SIGTERM";
+        assert!(report.contains(cause), "{report}");
+        container.sh("supervisorctl start boot");
+    }
+    container.until("the script", || count(&container, "begun") == 7);
+    container.restart();
+    container.until("the script", || count(&container, "begun") == 8);
+    let log = container.exec(&["cat", "/var/log/provisioning.log"]).text();
+    let last = log.lines().rfind(|line| line.contains("provision: running, ")).unwrap_or_default();
+    assert!(last.ends_with("because it failed the last time"), "not cut short: {last}");
+    container.sh("touch /tmp/sign");
+    container.wait_until_ready();
+    assert_eq!(count(&container, "ended"), 1);
 }
 
 #[test]
@@ -235,18 +299,11 @@ fn whatever_is_killed_and_whenever_the_report_is_true_and_nothing_that_ended_wel
                 settle();
                 assert_eq!(stage(&container, "provisioning")["result"], "done", "{what}");
             }
-            _ => assert!(count(&container, "ended") >= 1, "{what}"),
+            _ => assert_eq!(count(&container, "ended"), 1, "{what}"),
         }
         let begun = count(&container, "begun");
         settle();
         assert_eq!(stage(&container, "provisioning")["result"], "skipped", "{what}");
         assert_eq!(count(&container, "begun"), begun, "{what}");
     }
-}
-
-/// A script on this machine, for mounting.
-fn script(directory: &Path, text: &str) -> PathBuf {
-    let path = directory.join("provisioning.sh");
-    fs::write(&path, text).unwrap();
-    path
 }

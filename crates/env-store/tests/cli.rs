@@ -1,0 +1,102 @@
+//! The real binary, with stores of its own.
+
+#![allow(clippy::unwrap_used)]
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn text(&self) -> String {
+        std::fs::read_to_string(self.0.path().join("environment.sh")).unwrap_or_default()
+    }
+
+    fn says(&self, words: &[&str]) -> (Option<i32>, String, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_env-store"));
+        command.env_clear().env("PATH", env!("PATH")).env("GIVEN", "given");
+        command.arg("--file").arg(self.0.path().join("environment.sh")).args(words);
+        let Output { status, stdout, stderr } = command.output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (status.code(), text(stdout), text(stderr))
+    }
+
+    /// It works, and prints this.
+    #[track_caller]
+    fn well(&self, words: &[&str], printed: &str) {
+        assert_eq!(self.says(words), (Some(0), printed.to_owned(), String::new()), "{words:?}");
+    }
+}
+
+#[test]
+fn what_is_set_is_stored_for_shells_and_what_is_unset_is_gone() {
+    let place = Place::new();
+    place.well(&["set", "A=it's", "B=b=c==", "C="], "");
+    assert!(
+        place.text().contains("export A='it'\\''s'\nexport B='b=c=='\nexport C=''\n"),
+        "{}",
+        place.text()
+    );
+    let mode = std::fs::metadata(place.0.path().join("environment.sh")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o640);
+    place.well(&["set", "A=later"], "");
+    place.well(&["unset", "B", "NEVER_STORED"], "");
+    place.well(&["list"], "A=later\nC=\n");
+    place.well(&["unset", "A", "C"], "");
+    place.well(&["list"], "");
+}
+
+#[test]
+fn a_wrong_name_stores_nothing_of_the_whole_command() {
+    let place = Place::new();
+    for (word, reason) in [
+        ("1A=x", "1A: not a variable name (letters, digits and _, no digit first)"),
+        ("HOME=x", "HOME: every session has its own value, so it is not stored"),
+        ("UID=x", "UID: the shell owns this name, so it is not stored"),
+        ("A", "A is not NAME=VALUE"),
+    ] {
+        let (code, out, err) = place.says(&["set", "GOOD=1", word]);
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{word}");
+        assert!(err.contains(reason), "{err}");
+    }
+    assert_eq!(place.text(), "");
+}
+
+#[test]
+fn a_list_has_no_secrets_unless_they_are_asked_for() {
+    let place = Place::new();
+    let assignments = ["HF_TOKEN=t0p", "HTTPS_PROXY=http://ada:sesame@proxy:1", "PLAIN=https://h/a@b"];
+    place.well(&[&["set"], &assignments[..]].concat(), "");
+    place.well(&["list"], "HF_TOKEN=********\nHTTPS_PROXY=http://********@proxy:1\nPLAIN=https://h/a@b\n");
+    place.well(&["list", "--show-secrets"], &(assignments.join("\n") + "\n"));
+}
+
+#[test]
+fn a_command_has_what_is_stored_and_passes_its_code_on() {
+    let place = Place::new();
+    place.well(&["set", "STORED=a b", "GIVEN=stored"], "");
+    let (code, out, _) =
+        place.says(&["exec", "--", "sh", "-c", "echo \"$STORED $GIVEN $1\"; exit 7", "sh", "-x"]);
+    assert_eq!((code, out.as_str()), (Some(7), "a b stored -x\n"));
+    assert_eq!(place.says(&["exec", "--", "/nonexistent"]).0, Some(127));
+    assert_eq!(place.says(&["exec", "--", "/"]).0, Some(126));
+    assert_eq!(place.says(&["exec"]).0, Some(2));
+}
+
+#[test]
+fn a_damaged_store_is_named_by_its_line_and_left_as_it_is() {
+    let place = Place::new();
+    std::fs::write(place.0.path().join("environment.sh"), "# x\nexport A=1\n").unwrap();
+    for words in [&["list"][..], &["set", "B=1"], &["exec", "--", "true"]] {
+        let (code, _, err) = place.says(words);
+        assert_eq!(code, Some(1), "{words:?}");
+        assert!(err.contains("line 2 is not export NAME='VALUE'"), "{err}");
+    }
+    assert_eq!(place.text(), "# x\nexport A=1\n");
+}

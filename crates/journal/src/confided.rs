@@ -1,0 +1,69 @@
+//! What is for those who may read logs: one entry in a file beside the journal, replaced by the next one.
+//!
+//! It does not grow, however long a script prints.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use kit::atomic::{self, Placement};
+
+use crate::Entry;
+
+/// Whose members may read logs.
+const GROUP: &str = "adm";
+
+fn beside(journal: &Path) -> PathBuf {
+    journal.with_extension("confided.json")
+}
+
+/// Replaces the entry.
+pub fn write(journal: &Path, entry: &Entry) -> Result<()> {
+    let mut text = serde_json::to_vec(entry).context("cannot write an entry as JSON")?;
+    text.push(b'\n');
+    atomic::write(&beside(journal), &text, placement())
+}
+
+/// Without the group, root alone.
+fn placement() -> Placement {
+    match uzers::get_group_by_name(GROUP) {
+        Some(group) if uzers::get_effective_uid() == 0 => Placement::volatile(0o640).owned_by(0, group.gid()),
+        _ => Placement::volatile(0o600),
+    }
+}
+
+/// The entry, if there is one and this process may read it: nobody depends on it.
+pub fn read(journal: &Path) -> Option<Entry> {
+    serde_json::from_slice(&fs::read(beside(journal)).ok()?).ok()
+}
+
+/// Removes the entry, and what killed writers left of theirs.
+pub fn forget(journal: &Path) -> Result<()> {
+    let path = beside(journal);
+    atomic::sweep(&path)?;
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+    use crate::{Event, Stage};
+
+    #[test]
+    fn it_is_for_readers_of_logs_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = dir.path().join("boot.jsonl");
+        write(&journal, &Entry { at: 1.0, event: Event::StageStarted { stage: Stage::Sync } }).unwrap();
+        let meta = fs::metadata(dir.path().join("boot.confided.json")).unwrap();
+        let readers = uzers::get_group_by_name(GROUP).unwrap().gid();
+        assert_eq!((meta.mode() & 0o7777, meta.uid(), meta.gid()), (0o640, 0, readers));
+    }
+}

@@ -1,0 +1,24 @@
+//! The variables that a run begins with.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use anyhow::{Context, Result, anyhow};
+use kit::Env;
+
+use crate::cli::Cli;
+
+/// The environment of a session. Whoever came by sudo has next to none, and libraries read some variables by themselves:
+/// then this program begins anew with what is stored.
+pub fn complete(cli: &Cli) -> Result<Env> {
+    let given = Env::of_process();
+    let session = env_store::session(given.clone(), &cli.store);
+    if session == given {
+        return Ok(given);
+    }
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_else(|| "provision".into());
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let error = Command::new(program).arg0(name).args(arguments).envs(session.iter()).exec();
+    Err(anyhow!("cannot start anew with the stored variables: {error}"))
+}

@@ -1,0 +1,178 @@
+//! The way to a server: names, redirects, proxies, and addresses that lead nowhere.
+
+use std::net::{TcpListener, UdpSocket};
+use std::process::Command;
+
+use provision::ReportOutcome::Ran;
+
+use crate::fetching::{NETWORK, SCRIPT, fetch, refused};
+use crate::machine::{Machine, said};
+use crate::server::{Server, answer, redirect, script};
+
+const ELSEWHERE: &str = "use the address to which it leads in the end";
+
+#[test]
+fn a_redirect_to_a_name_that_is_not_ascii_is_followed() {
+    let server = Server::new(|number, _, stream| {
+        let _ = stream.write_all(&if number == 0 { redirect("/ä b.sh") } else { script(SCRIPT) });
+    });
+    let (machine, said) = fetch(&server);
+    assert_eq!((said.report.outcome, machine.read("work/ran").as_str()), (Ran, "ran\n"));
+    assert!(server.heads()[1].starts_with("GET /%C3%A4%20b.sh HTTP/1.1\r\n"), "{:?}", server.heads());
+}
+
+#[test]
+fn redirects_are_followed_and_the_last_host_is_named() {
+    let last = Server::saying(script(SCRIPT));
+    let target = last.url("/real.sh");
+    let first = Server::new(move |number, _, stream| {
+        let _ = stream.write_all(&redirect(if number == 0 { "y/../z.sh?token=sesame" } else { &target }));
+    });
+    let mut machine = Machine::new();
+    let login = first.url("/a/x.sh").replace("http://", "http://ada:opensesame@");
+    machine.set("PROVISIONING_SCRIPT", login);
+    let said = machine.run();
+    assert_eq!((said.report.outcome, machine.read("work/ran").as_str()), (Ran, "ran\n"));
+    assert_eq!(said.report.source, Some(first.url("/a/x.sh")));
+    let steps = machine.log();
+    assert_eq!(steps[0], format!("provision: fetching {}", first.url("/a/x.sh")));
+    assert!(steps.contains(&format!("provision: redirected to {}?…", first.url("/a/z.sh"))), "{steps:?}");
+    assert!(steps.contains(&format!("provision: redirected to another host: {}", last.url("/real.sh"))));
+    // ada:opensesame
+    let login = "authorization: basic ywrhom9wzw5zzxnhbwu=";
+    let has_login = |head: &String| head.to_lowercase().contains(login);
+    assert!(first.heads().iter().all(has_login), "{:?}", first.heads());
+    assert!(!last.heads().iter().any(|head| head.to_lowercase().contains("authorization")));
+    assert_eq!(machine.notes(), [format!("fetching {}", first.url("/a/x.sh")), "running".into()]);
+    assert!(first.heads()[1].starts_with("GET /a/z.sh?token=sesame HTTP/1.1\r\n"));
+    let everything = [
+        machine.read("provisioning.log"),
+        machine.read("boot.jsonl"),
+        machine.read("state/state.json"),
+        said.stderr,
+    ]
+    .concat();
+    assert!(!everything.contains("sesame"), "{everything}");
+}
+
+#[test]
+fn redirects_that_lead_nowhere_good_are_not_followed() {
+    let circle = Server::new(|number, _, stream| {
+        let _ = stream.write_all(&redirect(if number == 0 { "/y" } else { "/x.sh" }));
+    });
+    let way = "redirects go in a circle: http://HOST/x.sh -> http://HOST/y -> http://HOST/x.sh";
+    refused(&circle, 2, way, ELSEWHERE);
+    let endless = Server::new(|number, _, stream| drop(stream.write_all(&redirect(&format!("/{number}")))));
+    refused(&endless, 6, "http://HOST/x.sh redirects more than 5 times, at last to http://HOST/5", ELSEWHERE);
+    for (target, cause) in [
+        (
+            "file:///etc/passwd",
+            "http://HOST/x.sh redirects to \"file\":, and only http and https are fetched",
+        ),
+        ("ftp://h/x", "http://HOST/x.sh redirects to \"ftp\":, and only http and https are fetched"),
+        ("http://", "http://HOST/x.sh redirects to something that is not a URL"),
+    ] {
+        refused(&Server::saying(redirect(target)), 1, cause, ELSEWHERE);
+    }
+    let nowhere = Server::saying(answer("301 Moved Permanently", "", b""));
+    refused(&nowhere, 1, "http://HOST/x.sh answers 301 without saying where to", ELSEWHERE);
+}
+
+#[test]
+fn nobody_at_the_other_end_is_said_as_it_is() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut machine = Machine::new();
+    machine.set("PROVISIONING_SCRIPT", format!("http://{free}/x.sh"));
+    let said = machine.run();
+    let cause = format!("cannot fetch http://{free}/x.sh: Connection refused (os error 111) (tried 4 times)");
+    assert_eq!(said.report.cause, Some(cause));
+}
+
+/// An address of this machine at whose port for names nobody is, and that port; held until it is dropped.
+///
+/// Each test has numbers of its own: what one has let go of must not be taken by another.
+fn nobodys_resolver(numbers: std::ops::Range<u8>) -> (String, UdpSocket) {
+    let mut addresses = numbers.map(|number| format!("127.53.{}.{number}", std::process::id() % 256));
+    let free = addresses.find_map(|address| Some((address.clone(), UdpSocket::bind((address, 53)).ok()?)));
+    free.unwrap()
+}
+
+/// Provisions with this file in the place of `/etc/resolv.conf`.
+fn with_resolver(address: &str, hurry: &'static str) -> crate::machine::Said {
+    let mut machine = Machine::hurrying(hurry);
+    machine.set("PROVISIONING_SCRIPT", "https://ada:sesame@scripts.example/x.sh");
+    let configuration = machine.path("resolv.conf");
+    std::fs::write(&configuration, format!("nameserver {address}\n")).unwrap();
+    let tool = machine.command(&["run", "--json"]);
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\""]);
+    command.arg(&configuration).arg(tool.get_program()).args(tool.get_args());
+    said(&command.env_clear().envs(&machine.env).output().unwrap())
+}
+
+#[test]
+fn a_resolver_that_does_not_answer_costs_a_bounded_time() {
+    // It takes questions and says nothing.
+    let (address, silent) = nobodys_resolver(1..100);
+    let said = with_resolver(&address, "50");
+    drop(silent);
+    let cause = "the name scripts.example was not looked up within 0.2 s (tried 4 times)";
+    assert_eq!((said.report.cause.as_deref(), said.report.hint.as_deref()), (Some(cause), Some(NETWORK)));
+}
+
+#[test]
+fn a_resolver_that_is_not_there_is_said_as_it_is() {
+    let (address, held) = nobodys_resolver(100..200);
+    drop(held);
+    // Asking takes a program, and time on a busy machine.
+    let said = with_resolver(&address, "10");
+    let cause = "the name scripts.example is not known, or no name server answers (tried 4 times)";
+    assert_eq!((said.report.cause.as_deref(), said.report.hint.as_deref()), (Some(cause), Some(NETWORK)));
+}
+
+#[test]
+fn a_proxy_is_asked_instead_and_one_that_refuses_is_named() {
+    let proxy = Server::new(|_, head, stream| {
+        if head.starts_with("CONNECT scripts.example:80 HTTP/1.1\r\n") {
+            let _ = stream.write_all(b"HTTP/1.1 200 Connected\r\n\r\n");
+            let _ = stream.read(&mut [0; 4_096]);
+            let _ = stream.write_all(&script(SCRIPT));
+        } else {
+            let _ = stream.write_all(&answer("403 Forbidden", "", b""));
+        }
+    });
+    let mut machine = Machine::new();
+    machine.set("PROVISIONING_SCRIPT", "http://scripts.example/x.sh").set("http_proxy", proxy.url(""));
+    let said = machine.run();
+    assert_eq!((said.report.outcome, said.report.cause), (Ran, None));
+    machine.set("PROVISIONING_SCRIPT", "https://scripts.example/x.sh").set("https_proxy", proxy.url(""));
+    let cause = machine.run().report.cause.unwrap();
+    assert!(cause.starts_with("the proxy does not connect with scripts.example: "), "{cause}");
+    machine.set("https_proxy", "http://127.0.0.1:1");
+    let cause = machine.run().report.cause.unwrap();
+    let refused = "Connection refused (os error 111), through the proxy 127.0.0.1:1 (tried 4 times)";
+    assert_eq!(cause, format!("cannot fetch https://scripts.example/x.sh: {refused}"));
+    machine.set("https_proxy", "http://");
+    let cause = machine.run().report.cause;
+    assert_eq!(cause.as_deref(), Some("https_proxy is not the address of a proxy"));
+}
+
+#[test]
+fn a_path_and_another_scheme_are_refused_with_the_way_out() {
+    let mut machine = Machine::new();
+    let mounted = machine.path("provisioning.sh").display().to_string();
+    machine.mount(SCRIPT);
+    machine.set("PROVISIONING_SCRIPT", "/root/x.sh");
+    let said = machine.run();
+    assert_eq!(
+        (said.code, said.report.cause.as_deref()),
+        (Some(1), Some("PROVISIONING_SCRIPT is a path, and not a URL"))
+    );
+    let hint = format!("leave PROVISIONING_SCRIPT out and mount the script at {mounted}");
+    assert_eq!(said.report.hint, Some(hint));
+    assert_eq!(machine.status()["asked for"], "PROVISIONING_SCRIPT is a path, and not a URL");
+    machine.set("PROVISIONING_SCRIPT", "ftp://h/x.sh");
+    let cause = "PROVISIONING_SCRIPT begins with \"ftp\":, and only http and https are fetched";
+    assert_eq!(machine.run().report.cause.as_deref(), Some(cause));
+    assert_eq!(machine.read("work/ran"), "", "the mounted script is not a second choice");
+}
