@@ -33,6 +33,7 @@ mod generation;
 mod identity;
 mod level;
 mod lines;
+mod mark;
 mod names;
 mod outlet;
 mod place;
