@@ -3,6 +3,7 @@
 mod copies;
 mod held;
 mod late;
+mod lost;
 mod position;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -19,6 +20,7 @@ use crate::mark::Mark;
 use crate::plan::Family;
 use copies::Copy;
 use late::{DELETED, Late};
+use lost::Lost;
 pub use position::Position;
 
 /// So many files of one log are held open; while nobody reads, more would keep what was deleted on the disk.
@@ -55,7 +57,9 @@ pub struct Stream {
     /// Rotated files that may be copies of one in the queue, the oldest first.
     copies: Vec<Copy>,
     touched: Option<Instant>,
-    lost: u64,
+    lost: Lost,
+    /// Whether the file that was read before a restart is gone.
+    is_astray: bool,
     /// Whether files were given up since the last read, and if so, whether a line goes on behind them.
     torn: Option<bool>,
 }
@@ -207,9 +211,9 @@ impl Stream {
         }
     }
 
-    /// Bytes that were given up since the last call, because too many files waited to be read.
-    pub fn take_lost(&mut self) -> u64 {
-        mem::take(&mut self.lost)
+    /// What was lost since the last call.
+    pub fn take_lost(&mut self) -> Lost {
+        self.lost.take()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
+use std::mem;
 
 use super::copies::Copy;
 use super::{HELD, Stream, TRIES};
@@ -36,6 +37,11 @@ impl Stream {
                 _ => opened.push(Generation::at(file, id, 0)?),
             }
         }
+        // Files between ours and these may have come and gone. A single one is most likely the very next, or so many would
+        // have come within one look as are kept.
+        let is_gone = newest_id.is_some_and(|id| family.base != Some(id) && !present.contains(&id));
+        let missed = opened.iter().filter(|next| family.base != Some(next.id())).count();
+        self.lost.perhaps_files |= (is_gone && missed > 1) || (mem::take(&mut self.is_astray) && missed > 0);
         if let Some(of) = newest_id {
             self.copies.extend(older.into_iter().map(|(id, file)| Copy { id, file, of }));
         }
@@ -95,7 +101,7 @@ impl Stream {
             self.forget_copies(oldest.id());
             let unread = oldest.unread();
             if unread > 0 {
-                self.lost += unread;
+                self.lost.bytes += unread;
                 // What is pending ends in what is lost, and what comes next may begin there.
                 self.torn = Some(oldest.ends_within_a_line());
             }

@@ -59,6 +59,7 @@ impl Stream {
                 Some(file) => Some((spot.file, file)),
                 None => stream.copy_with(&spot.mark, directory, family)?,
             };
+            stream.is_astray = generation.is_none();
             stream.queue.extend(generation.map(|(id, file)| spot.resume(file, id)));
         }
         if let Some(spot) = position.late

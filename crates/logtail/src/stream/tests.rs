@@ -250,7 +250,29 @@ fn files_that_nobody_reads_are_let_go_and_what_is_lost_is_counted() {
     }
     append(&path, "end\n");
     assert_eq!(reader.text(), format!("{}end", "1234567,".repeat(HELD - 1)));
-    assert_eq!(reader.stream.take_lost(), 8 * 3);
+    assert_eq!(reader.stream.take_lost().bytes, 8 * 3);
+}
+
+#[test]
+fn that_files_may_have_come_and_gone_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
+    let mut perhaps = |rotations: u32, restart: bool| {
+        append(&path, "1\n");
+        reader.text();
+        let kept = serde_json::to_string(&reader.stream.position()).unwrap();
+        for _ in 0..rotations {
+            rename(dir.path(), 3);
+            append(&path, "2\n");
+        }
+        if restart {
+            reader.resume(&kept);
+        }
+        reader.text();
+        reader.stream.take_lost().perhaps_files
+    };
+    assert_eq!([perhaps(3, false), perhaps(5, false)], [false, true]);
+    assert_eq!([perhaps(3, true), perhaps(5, true)], [false, true]);
 }
 
 #[test]
@@ -273,6 +295,6 @@ fn halves_of_lines_around_files_that_were_given_up_are_not_put_together() {
     while reader.stream.read(&reader.directory, &mut [0; 400], Instant::now(), &mut emit).unwrap() {}
     let piece = |text: &str, continues, ended| (text.to_owned(), continues, ended);
     assert_eq!(shown[..2], [piece("begi", false, false), piece("n of", true, true)]);
-    assert_eq!(reader.stream.take_lost(), 9, "one file");
+    assert_eq!(reader.stream.take_lost().bytes, 9, "one file");
     assert_eq!(shown.last(), Some(&piece("something", false, true)));
 }
