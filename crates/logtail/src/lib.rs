@@ -16,7 +16,7 @@
 //! | compressed at once | the rest of what was open; a compressed file is not read |
 //! | written to under its first rotated name, by a writer who did not notice | every byte once, also after a restart |
 //!
-//! A file is known by device, inode and time of birth, and by its bytes, of which positions keep some: a file that was
+//! A file is known by inode and time of birth, and by its bytes, of which positions keep some: a file that was
 //! cut is the same file. While the output takes nothing, nothing is read, but files are opened as they appear, up to
 //! eight of a log; what is given up is counted and said. A kill loses nothing that has a name, and repeats what was shown
 //! in the second before it; the line that was being written then may be cut and comes again.

@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     fn id(inode: u64) -> FileId {
-        serde_json::from_value(serde_json::json!({"device": 1, "inode": inode, "born": null})).unwrap()
+        serde_json::from_value(serde_json::json!({"inode": inode, "born": null})).unwrap()
     }
 
     /// What is read after `newest`, as (number, inode); number 0 is the base.
