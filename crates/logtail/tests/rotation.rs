@@ -60,8 +60,9 @@ impl Load<'_> {
         let mut file = None;
         for number in 0.. {
             let is_last = self.wait(|progress| progress.begun < progress.printed + AHEAD).rotated;
-            let line =
-                if is_last { "end\n".to_owned() } else { format!("{number} {}\n", "x".repeat(number % 97)) };
+            // Halves of neighbours differ: a log that goes on after a cut with all that was read of it seems to be uncut.
+            let text = if is_last { "end".to_owned() } else { number.to_string().repeat(2 + number % 16) };
+            let line = if is_last { text + "\n" } else { format!("{number} {text}\n") };
             written.update(&line);
             // Two writes, so that rotations also meet halves of lines.
             let (one, other) = line.split_at(line.len() / 2);
