@@ -1,6 +1,6 @@
 //! `init`: see the library.
 
 fn main() -> std::process::ExitCode {
-    kit::logging::start("init", 0);
+    kit::logging::start_in_stream("init");
     kit::main(init::run)
 }

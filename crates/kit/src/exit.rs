@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitCode, ExitStatus};
 
-use crate::logging::harmless;
+use crate::logging::{attributed, is_in_stream};
 
 /// How a tool ended when nothing went wrong that needs a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +115,11 @@ fn tool_name(argv0: Option<&OsString>) -> String {
 fn report(tool: &str, error: &anyhow::Error) -> ExitCode {
     if let Some(usage) = error.downcast_ref::<clap::Error>() {
         // Help and version go to stdout with 0, everything else to stderr with 2; clap knows which.
-        let printed = usage.print();
+        let printed = if is_in_stream() && usage.use_stderr() {
+            io::stderr().write_all(attributed(tool, &usage.render().to_string()).as_bytes())
+        } else {
+            usage.print()
+        };
         return match (usage.exit_code(), printed) {
             (0, _) => ExitCode::SUCCESS,
             _ => ExitCode::from(2),
@@ -125,17 +129,17 @@ fn report(tool: &str, error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     // Nothing is left to tell a caller whose stderr is closed.
-    let _ = io::stderr().write_all(harmless(&render(tool, error)).as_bytes());
+    let _ = io::stderr().write_all(attributed(tool, &render(error)).as_bytes());
     if error.chain().any(is_usage) { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 
-/// The text that a user sees: `tool: what: why`, and the hints below it.
-fn render(tool: &str, error: &anyhow::Error) -> String {
-    let mut text = format!("{tool}: {error:#}\n");
+/// The text that a user sees behind the tool's name: `what: why`, and the hints below it.
+fn render(error: &anyhow::Error) -> String {
+    let mut text = format!("{error:#}");
     for cause in error.chain() {
         let mut next = cause.downcast_ref::<Hinted>();
         while let Some(hinted) = next {
-            text.extend(["hint: ", &hinted.hint, "\n"]);
+            text.extend(["\nhint: ", &hinted.hint]);
             next = hinted.error.downcast_ref::<Hinted>();
         }
     }
@@ -173,7 +177,7 @@ mod tests {
         let failed: anyhow::Result<()> = Err(io::Error::from_raw_os_error(13)).context("cannot write /run/x");
         let error = failed.hint(|| "run it as root".to_owned()).unwrap_err();
         assert_eq!(
-            render("env-store", &error),
+            attributed("env-store", &render(&error)),
             "env-store: cannot write /run/x: Permission denied (os error 13)\nhint: run it as root\n"
         );
     }
@@ -183,7 +187,7 @@ mod tests {
         let inner: anyhow::Result<()> =
             Err(anyhow::anyhow!("no engine")).hint(|| "install docker".to_owned());
         let error = inner.context("cannot build").unwrap_err();
-        assert_eq!(render("xtask", &error), "xtask: cannot build: no engine\nhint: install docker\n");
+        assert_eq!(render(&error), "cannot build: no engine\nhint: install docker");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Diagnostics on stderr, so that stdout stays the answer.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
@@ -24,10 +25,37 @@ impl Log for Stderr {
             Level::Debug | Level::Trace => "debug: ",
         };
         // A log line that nobody can read must not end the tool.
-        let _ = writeln!(io::stderr(), "{}: {severity}{}", self.tool, harmless(&record.args().to_string()));
+        let _ =
+            io::stderr().write_all(attributed(self.tool, &format!("{severity}{}", record.args())).as_bytes());
     }
 
     fn flush(&self) {}
+}
+
+/// Whether lines stand among those of others.
+static IN_STREAM: AtomicBool = AtomicBool::new(false);
+
+/// Like [`start`], for who writes straight into the container's output: each line says whose it is, as `logtail` has it.
+pub fn start_in_stream(tool: &'static str) {
+    IN_STREAM.store(true, Ordering::Relaxed);
+    start(tool, 0);
+}
+
+/// What a tool says, as it is printed: `tool: text`, or in a stream `tool | text` for each line of it.
+pub(crate) fn attributed(tool: &str, text: &str) -> String {
+    attribute(tool, &harmless(text), is_in_stream())
+}
+
+pub(crate) fn is_in_stream() -> bool {
+    IN_STREAM.load(Ordering::Relaxed)
+}
+
+fn attribute(tool: &str, text: &str, in_stream: bool) -> String {
+    if in_stream {
+        text.lines().flat_map(|line| [tool, " | ", line, "\n"]).collect()
+    } else {
+        format!("{tool}: {text}\n")
+    }
 }
 
 /// A text that a terminal shows and does not obey: names of files and what other programs say may have anything in them.
@@ -63,6 +91,13 @@ pub fn start(tool: &'static str, verbosity: i8) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn in_a_stream_each_line_says_whose_it_is() {
+        let text = "warning: one\nhint: two";
+        assert_eq!(attribute("init", text, true), "init | warning: one\ninit | hint: two\n");
+        assert_eq!(attribute("init", text, false), "init: warning: one\nhint: two\n");
+    }
 
     #[test]
     fn a_terminal_is_told_nothing_but_text() {

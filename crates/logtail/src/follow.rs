@@ -269,7 +269,7 @@ mod tests {
         let mut written = |wanted: usize| {
             kit::wait::until(Duration::from_mins(1), "the lines", || {
                 follower.notice();
-                while follower.read_round(&mut [0; 100], true).unwrap() {}
+                while follower.read_round(&mut [0; 400], true).unwrap() {}
                 follower.flush(true).unwrap();
                 let text = fs::read_to_string(path("var/log/logtail.log")).unwrap();
                 (text.lines().count() >= wanted).then_some(text)

@@ -8,9 +8,8 @@ use nix::errno::Errno;
 use nix::unistd::{Whence, lseek};
 
 use crate::identity::FileId;
+use crate::mark::{self, Mark};
 
-/// So much of a file's beginning, and of what was read last, is remembered, in bytes.
-const MARK: usize = 64;
 /// Less than this many zeros are not looked at closer, in bytes.
 const BLOCK: usize = 4096;
 
@@ -20,8 +19,8 @@ pub struct Generation {
     file: File,
     id: FileId,
     offset: u64,
-    head: Vec<u8>,
-    tail: Vec<u8>,
+    /// Of what was read; behind the offset where the last bytes have to be read again.
+    mark: Mark,
 }
 
 /// What came of reading.
@@ -38,15 +37,13 @@ pub enum Read<'buffer> {
 impl Generation {
     /// Reads on at `offset`; from the beginning if the file is shorter than that.
     pub fn at(file: File, id: FileId, offset: u64) -> io::Result<Self> {
-        let offset = if file.metadata()?.len() < offset { 0 } else { offset };
-        let mut generation = Self { file, id, offset, head: Vec::new(), tail: Vec::new() };
-        let length = MARK.min(usize::try_from(offset).unwrap_or(MARK));
-        let mut mark = vec![0; length];
-        generation.file.read_exact_at(&mut mark, 0)?;
-        generation.head.clone_from(&mark);
-        generation.file.read_exact_at(&mut mark, offset - length as u64)?;
-        generation.tail = mark;
-        Ok(generation)
+        let mark = Mark::of(&file, offset)?.unwrap_or_default();
+        Ok(Self { file, id, offset: mark.end(), mark })
+    }
+
+    /// Reads on where somebody else has ended, who left this mark, unless the file was rewritten since.
+    pub fn resumed(file: File, id: FileId, offset: u64, mark: Mark) -> Self {
+        Self { file, id, offset, mark }
     }
 
     pub fn id(&self) -> FileId {
@@ -57,14 +54,22 @@ impl Generation {
         self.offset
     }
 
-    /// Reads once, as much as fits.
+    /// How it will be recognised.
+    pub fn mark(&self) -> &Mark {
+        &self.mark
+    }
+
+    /// Reads once, as much as fits; the buffer has to be larger than a mark.
     ///
     /// The last bytes of before are read again in the same call, so nothing can happen between looking at them and reading on.
     pub fn read<'buffer>(&mut self, buffer: &'buffer mut [u8]) -> io::Result<Read<'buffer>> {
-        let old = self.tail.len();
+        if self.mark.end() != self.offset {
+            return Ok(if self.go_back()? { Read::New(&[]) } else { Read::Rewritten });
+        }
+        let old = self.mark.tail().len();
         let got = self.file.read_at(buffer, self.offset - old as u64)?;
         let got = &buffer[..got];
-        if got.len() < old || got[..old] != self.tail {
+        if !got.starts_with(self.mark.tail()) {
             return Ok(Read::Rewritten);
         }
         let new = &got[old..];
@@ -72,28 +77,32 @@ impl Generation {
             return Ok(Read::End);
         }
         // After the read: had it been written anew before, this shows it, also where the last bytes happen to be the same.
-        let mut head = [0; MARK];
-        let found = self.file.read_at(&mut head[..self.head.len()], 0)?;
-        if head[..found] != self.head {
+        if !mark::beginning(&self.file)?.starts_with(self.mark.head()) {
             return Ok(Read::Rewritten);
         }
-        if self.head.len() < MARK {
-            let missing = (MARK - self.head.len()).min(new.len());
-            self.head.extend_from_slice(&new[..missing]);
-        }
-        self.tail = got[got.len() - MARK.min(got.len())..].to_vec();
         let begin = self.offset;
-        self.offset += new.len() as u64;
+        self.mark.extend(got);
+        self.offset = self.mark.end();
         // The beginning tells files apart and is always shown.
         if begin > 0 && new.len() >= BLOCK && new.iter().all(|&byte| byte == 0) {
             let data = self.data_after(begin)?;
             if data > self.offset {
                 self.offset = data;
-                self.tail = vec![0; MARK];
+                self.mark.step_over(data);
                 return Ok(Read::New(&[]));
             }
         }
         Ok(Read::New(new))
+    }
+
+    /// From the mark to the offset, if what is marked is there; says whether it is.
+    fn go_back(&mut self) -> io::Result<bool> {
+        let earlier = Mark::of(&self.file, self.offset)?;
+        // After that: what was read before this is known to be of the same content.
+        let same = self.mark.is_in(&self.file)?;
+        let Some(earlier) = earlier.filter(|_| same) else { return Ok(false) };
+        self.mark = earlier;
+        Ok(true)
     }
 
     /// Where the next bytes are that somebody wrote (lseek(2)), or the end; this place itself where nobody knows.
@@ -111,16 +120,33 @@ impl Generation {
 
     /// Where to read on in a copy that was made of this file before it was rewritten; nothing if it holds nothing new.
     pub fn resume_in(&self, copy: &File) -> io::Result<Option<u64>> {
-        if !begin_alike(copy, &self.head)? {
-            // Of a later content, which was cut as well before we saw it.
-            return Ok(Some(0));
+        if self.mark.is_in(copy)? {
+            return Ok(Some(self.offset));
         }
-        let mut found = vec![0; self.tail.len()];
-        match copy.read_exact_at(&mut found, self.offset - self.tail.len() as u64) {
-            // An earlier copy, all of which was read.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-            read => read.map(|()| (found == self.tail).then_some(self.offset)),
-        }
+        // An earlier copy, all of which was read, or one of a later content, which was cut as well before we saw it.
+        Ok((!self.mark.begins_with(copy)?).then_some(0))
+    }
+
+    /// Whether what was read is not there any more.
+    pub fn is_rewritten(&self) -> io::Result<bool> {
+        Ok(!self.mark.is_in(&self.file)?)
+    }
+
+    /// Whether a copy shows that the file was cut after it had been made: it goes on behind our place, and is longer.
+    pub fn is_outlived_by(&self, copy: &File) -> io::Result<bool> {
+        // In this order: the file may grow meanwhile.
+        let longer = copy.metadata()?.len() > self.file.metadata()?.len();
+        Ok(longer && self.mark.is_in(copy)?)
+    }
+
+    /// Whether a file is a copy of what is there now.
+    pub fn has_copy(&self, copy: &File) -> io::Result<bool> {
+        mark::is_copy(copy, &self.file)
+    }
+
+    /// Whether nothing of it was read.
+    pub fn is_untouched(&self) -> bool {
+        self.mark.end() == 0
     }
 
     /// Keeps the file's identity from being given to another.
@@ -131,13 +157,12 @@ impl Generation {
     /// Forgets what was read.
     pub fn rewind(&mut self) {
         self.offset = 0;
-        self.head.clear();
-        self.tail.clear();
+        self.mark = Mark::default();
     }
 
     /// The first bytes that are there at the moment.
     pub fn peek(&self) -> io::Result<Vec<u8>> {
-        beginning(&self.file)
+        mark::beginning(&self.file)
     }
 
     /// The same file from its beginning.
@@ -164,20 +189,6 @@ impl Generation {
     }
 }
 
-/// Whether a file and these bytes begin in the same way, as far as both go; an empty file is nothing new to anybody.
-pub fn begin_alike(file: &File, head: &[u8]) -> io::Result<bool> {
-    let found = beginning(file)?;
-    let length = found.len().min(head.len());
-    Ok(found.is_empty() || (length > 0 && found[..length] == head[..length]))
-}
-
-fn beginning(file: &File) -> io::Result<Vec<u8>> {
-    let mut head = vec![0; MARK];
-    let length = file.read_at(&mut head, 0)?;
-    head.truncate(length);
-    Ok(head)
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -193,7 +204,7 @@ mod tests {
     }
 
     fn all(generation: &mut Generation) -> Vec<u8> {
-        let mut buffer = [0; 100];
+        let mut buffer = [0; 400];
         let mut bytes = Vec::new();
         while let Read::New(new) = generation.read(&mut buffer).unwrap() {
             bytes.extend_from_slice(new);
@@ -210,7 +221,7 @@ mod tests {
         assert_eq!(all(&mut generation), vec![b'a'; 50]);
         fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"bcd").unwrap();
         assert_eq!(all(&mut generation), b"bcd");
-        assert_eq!((generation.offset(), generation.read(&mut [0; 100]).unwrap()), (153, Read::End));
+        assert_eq!((generation.offset(), generation.read(&mut [0; 400]).unwrap()), (153, Read::End));
     }
 
     #[test]
@@ -222,7 +233,7 @@ mod tests {
             let mut generation = open(&path, 0);
             all(&mut generation);
             fs::write(&path, later).unwrap();
-            assert_eq!(generation.read(&mut [0; 100]).unwrap(), Read::Rewritten, "{later:?}");
+            assert_eq!(generation.read(&mut [0; 400]).unwrap(), Read::Rewritten, "{later:?}");
             assert_eq!(all(&mut generation.anew().unwrap()), later.as_bytes());
         }
     }
@@ -236,7 +247,7 @@ mod tests {
         let mut generation = open(&path, 0);
         all(&mut generation);
         fs::write(&path, format!("2{line}{line}")).unwrap();
-        assert_eq!(generation.read(&mut [0; 100]).unwrap(), Read::Rewritten);
+        assert_eq!(generation.read(&mut [0; 400]).unwrap(), Read::Rewritten);
     }
 
     #[test]
@@ -277,13 +288,23 @@ mod tests {
         assert_eq!(resume("one\ntwo\n"), Some(8), "complete, and nothing new");
         assert_eq!(resume("one\n"), None, "an earlier copy");
         assert_eq!(resume("four\nfive\nsix\n"), Some(0), "written after a cut that nobody saw");
+        assert_eq!(resume("one\nten\nsix\n"), Some(0), "the same, with the same first line");
     }
 
     #[test]
-    fn a_file_that_is_shorter_than_remembered_is_read_from_its_beginning() {
+    fn whoever_goes_on_recognises_the_content_and_reads_the_last_bytes_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.log");
-        fs::write(&path, "new").unwrap();
-        assert_eq!(all(&mut open(&path, 10)), b"new");
+        fs::write(&path, "one\ntw").unwrap();
+        let mut before = open(&path, 0);
+        all(&mut before);
+        let resumed =
+            || Generation::resumed(File::open(&path).unwrap(), before.id(), 4, before.mark().clone());
+        fs::write(&path, "one\ntwo\n").unwrap();
+        assert_eq!(all(&mut resumed()), b"two\n");
+        for other in ["", "one\n", "one\nten\n", "One\ntwo\n"] {
+            fs::write(&path, other).unwrap();
+            assert_eq!(resumed().read(&mut [0; 400]).unwrap(), Read::Rewritten, "{other:?}");
+        }
     }
 }

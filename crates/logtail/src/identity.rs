@@ -6,10 +6,11 @@ use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
-/// A file, told apart from every other, also from a later one that got the same inode number.
+/// A file, told apart from every other in its directory, also from a later one that got the same inode number.
+///
+/// Not by its device: a file system of layers gets another number with each mount, and so with each start of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FileId {
-    device: u64,
     inode: u64,
     /// Nanoseconds since 1970 at its creation, where the file system knows (statx(2)): inode numbers come back
     /// as soon as a file is deleted.
@@ -21,7 +22,7 @@ impl FileId {
     pub fn of(meta: &Metadata) -> Self {
         let born = meta.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let born = born.and_then(|since| u64::try_from(since.as_nanos()).ok());
-        Self { device: meta.dev(), inode: meta.ino(), born }
+        Self { inode: meta.ino(), born }
     }
 }
 

@@ -11,14 +11,15 @@
 //! |---|---|
 //! | renamed to `x.log.1`, also several times between two looks | every byte once, as long as the file still has a name when we look |
 //! | copied to `x.log.1` and cut | every byte once, as above; what is written between copy and cut is lost to whoever did that |
-//! | cut, written anew | what was not read is lost; the new content is shown, unless its bytes at our place are the old ones |
-//! | deleted | the rest, and what its writer still writes, until 10 s pass without a line |
+//! | cut, written anew | what was not read is lost; the new content is shown, unless it begins with the old bytes, has them at our place too, and is longer than a copy |
+//! | deleted | the rest, and what its writer still writes, until 10 s pass without a line; nothing after a restart |
 //! | compressed at once | the rest of what was open; a compressed file is not read |
 //! | written to under its first rotated name, by a writer who did not notice | every byte once, also after a restart |
 //!
-//! A file is known by device, inode and time of birth. While the output takes nothing, nothing is read, but files are
-//! opened as they appear, up to eight of a log; what is given up is counted and said. A kill loses nothing and repeats
-//! what was shown in the second before it; the line that was being written then may be cut and comes again.
+//! A file is known by inode and time of birth, and by its bytes, of which positions keep some: a file that was
+//! cut is the same file. While the output takes nothing, nothing is read, but files are opened as they appear, up to
+//! eight of a log; what is given up is counted and said. A kill loses nothing that has a name, and repeats what was shown
+//! in the second before it; the line that was being written then may be cut and comes again.
 //!
 //! # Safety
 //!
@@ -33,6 +34,7 @@ mod generation;
 mod identity;
 mod level;
 mod lines;
+mod mark;
 mod names;
 mod outlet;
 mod place;

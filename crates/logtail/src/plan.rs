@@ -47,12 +47,24 @@ pub fn next(newest: Option<FileId>, known: &BTreeSet<FileId>, family: &Family) -
     missed.chain(family.base.map(|id| Next { number: None, id })).collect()
 }
 
+/// Rotated files that were not there before and are older than `newest`, the oldest first: copies of what it held
+/// once, or strangers.
+pub fn older(newest: Option<FileId>, known: &BTreeSet<FileId>, family: &Family) -> Vec<Next> {
+    let ours = family.rotated.iter().find(|(_, id)| Some(*id) == newest).map(|&(number, _)| number);
+    let is_base = newest.is_some() && family.base == newest;
+    let rotated =
+        family.rotated.iter().rev().filter(|(number, id)| {
+            (is_base || ours.is_some_and(|ours| *number > ours)) && !known.contains(id)
+        });
+    rotated.map(|&(number, id)| Next { number: Some(number), id }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn id(inode: u64) -> FileId {
-        serde_json::from_value(serde_json::json!({"device": 1, "inode": inode, "born": null})).unwrap()
+        serde_json::from_value(serde_json::json!({"inode": inode, "born": null})).unwrap()
     }
 
     /// What is read after `newest`, as (number, inode); number 0 is the base.
@@ -81,6 +93,20 @@ mod tests {
     fn a_base_that_is_not_made_yet_is_waited_for() {
         assert_eq!(order(5, &[], 0, &[5]), []);
         assert_eq!(order(5, &[], 0, &[6, 5]), [(1, id(6))]);
+    }
+
+    #[test]
+    fn what_is_older_than_the_file_that_we_read_may_be_copies_of_it() {
+        let family =
+            |base: u64| Family { base: Some(id(base)), rotated: vec![(1, id(9)), (2, id(5)), (3, id(8))] };
+        let older = |newest: u64, known: &[u64], base: u64| {
+            let known = known.iter().map(|&inode| id(inode)).collect();
+            let older = super::older(Some(id(newest)), &known, &family(base)).into_iter();
+            older.map(|step| step.id).collect::<Vec<_>>()
+        };
+        assert_eq!(older(6, &[8], 6), [id(5), id(9)]);
+        assert_eq!(older(5, &[], 6), [id(8)]);
+        assert_eq!(older(4, &[], 6), [], "ours is gone");
     }
 
     #[test]

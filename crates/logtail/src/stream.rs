@@ -1,25 +1,30 @@
 //! One log from its first file to its newest, as if it had never been rotated.
 
 mod copies;
+mod held;
+mod late;
+mod lost;
 mod position;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::io;
 use std::mem;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::directory::Directory;
 use crate::generation::{Generation, Read};
 use crate::identity::FileId;
 use crate::lines::{Lines, Piece};
-use crate::plan::{self, Family};
+use crate::mark::Mark;
+use crate::plan::Family;
+use copies::Copy;
+use late::{DELETED, Late};
+use lost::Lost;
 pub use position::Position;
 
 /// So many files of one log are held open; while nobody reads, more would keep what was deleted on the disk.
 const HELD: usize = 8;
-/// A deleted file is let go after this time without a new line, so that its space becomes free.
-const DELETED: Duration = Duration::from_secs(10);
 /// How often to look again when files are renamed while we look.
 const TRIES: usize = 16;
 
@@ -28,6 +33,8 @@ const TRIES: usize = 16;
 struct Cut {
     file: FileId,
     offset: u64,
+    /// Of what was read of it.
+    mark: Mark,
     /// Files that hold nothing but a part of it.
     over: BTreeSet<FileId>,
 }
@@ -39,7 +46,7 @@ pub struct Stream {
     /// What is to be read, the oldest first; the last one is, or was, the base.
     queue: VecDeque<Generation>,
     /// The one before: its writer may not have noticed yet that it was rotated.
-    late: Option<(Generation, Lines)>,
+    late: Option<Late>,
     lines: Lines,
     /// Where the pending bytes begin, if that is not in the first file of the queue.
     cut: Option<Cut>,
@@ -47,10 +54,12 @@ pub struct Stream {
     known: BTreeSet<FileId>,
     /// They are held open, so that no other file gets their inode numbers between two looks.
     pinned: BTreeMap<FileId, File>,
-    /// Whether there are rotated files beside an unchanged base that are not known: copies.
-    copied: bool,
+    /// Rotated files that may be copies of one in the queue, the oldest first.
+    copies: Vec<Copy>,
     touched: Option<Instant>,
-    lost: u64,
+    lost: Lost,
+    /// Whether the file that was read before a restart is gone.
+    is_astray: bool,
     /// Whether files were given up since the last read, and if so, whether a line goes on behind them.
     torn: Option<bool>,
 }
@@ -81,25 +90,9 @@ impl Stream {
         self.let_go(now);
         let mut family = family;
         for _ in 0..TRIES {
-            // Names that are gone are forgotten at once: their inodes come back, within a tick of the clock even.
-            let present = family.rotated_ids();
-            self.known.retain(|id| present.contains(id));
-            let steps = plan::next(self.queue.back().map(Generation::id), &self.known, &family);
-            if steps.is_empty() {
-                self.copied = !present.is_subset(&self.known);
-                return self.pin(directory, &family);
-            }
-            let mut opened = Vec::new();
-            for step in &steps {
-                let name = step.number.map_or(self.name.clone(), |number| format!("{}.{number}", self.name));
-                if let Some(file) = directory.open_file(&name, step.id)? {
-                    opened.push(Generation::at(file, step.id, 0)?);
-                }
-            }
-            if opened.len() == steps.len() {
-                self.queue.extend(opened);
-                self.known = present;
-                self.copied = false;
+            let newest = self.queue.len().saturating_sub(1);
+            if self.open(directory, &family)? {
+                self.recover(newest, false)?;
                 self.bound();
                 return self.pin(directory, &family);
             }
@@ -116,18 +109,12 @@ impl Stream {
         now: Instant,
         emit: &mut dyn FnMut(Piece<'_>),
     ) -> io::Result<bool> {
-        if let Some((late, lines)) = &mut self.late {
-            match late.read(buffer)? {
-                Read::New(bytes) => {
-                    lines.feed(bytes, now, emit);
-                    return Ok(true);
-                }
-                Read::End => {}
-                Read::Rewritten => self.late = None,
+        if let Some(late) = &mut self.late {
+            match late.read(buffer, now, emit)? {
+                Some(true) => return Ok(true),
+                Some(false) => {}
+                None => self.end_late(emit),
             }
-        }
-        if let Some(goes_on) = self.torn.take() {
-            self.lines.tear(goes_on, emit);
         }
         loop {
             let expected = self.begin(directory)?;
@@ -141,10 +128,13 @@ impl Stream {
                 }
                 Read::New(bytes) => {
                     self.touched = Some(now);
+                    if let Some(goes_on) = self.torn.take() {
+                        self.lines.tear(goes_on, emit);
+                    }
                     self.lines.feed(bytes, now, emit);
                     return Ok(true);
                 }
-                Read::End if self.queue.len() > 1 => self.advance(emit),
+                Read::End if self.queue.len() > 1 => self.advance(now, emit),
                 Read::End => break,
                 Read::Rewritten => self.rewritten(directory)?,
             }
@@ -152,61 +142,34 @@ impl Stream {
         Ok(false)
     }
 
-    fn advance(&mut self, emit: &mut dyn FnMut(Piece<'_>)) {
-        let done = self.queue.pop_front();
-        if let Some(done) = &done {
-            let pending = self.lines.pending();
-            match &mut self.cut {
-                Some(cut) if pending > done.offset() => drop(cut.over.insert(done.id())),
-                _ => {
-                    let offset = done.offset().saturating_sub(pending);
-                    let cut = || Cut { file: done.id(), offset, over: BTreeSet::new() };
-                    self.cut = (pending > 0).then(cut);
-                }
+    fn advance(&mut self, now: Instant, emit: &mut dyn FnMut(Piece<'_>)) {
+        let Some(done) = self.queue.pop_front() else { return };
+        let pending = self.lines.pending();
+        match &mut self.cut {
+            Some(cut) if pending > done.offset() => drop(cut.over.insert(done.id())),
+            _ => {
+                let offset = done.offset().saturating_sub(pending);
+                let cut =
+                    || Cut { file: done.id(), offset, mark: done.mark().clone(), over: BTreeSet::new() };
+                self.cut = (pending > 0).then(cut);
             }
         }
-        if let Some((_, mut lines)) = self.late.take() {
-            lines.finish(emit);
-        }
-        if let Some(done) = &done
-            && let Ok(file) = done.hold()
-        {
+        self.forget_copies(done.id());
+        if let Ok(file) = done.hold() {
             self.pinned.insert(done.id(), file);
         }
-        self.late = done.filter(|done| !done.is_deleted()).map(|done| (done, Lines::default()));
+        self.end_late(emit);
+        self.late = Some(Late::new(done, now));
     }
 
-    fn pin(&mut self, directory: &Directory, family: &Family) -> io::Result<()> {
-        self.pinned.retain(|id, _| self.known.contains(id));
-        for &(number, id) in &family.rotated {
-            if self.known.contains(&id)
-                && !self.pinned.contains_key(&id)
-                && let Some(file) = directory.open_file(&format!("{}.{number}", self.name), id)?
-            {
-                self.pinned.insert(id, file);
-            }
-        }
-        Ok(())
-    }
-
-    fn bound(&mut self) {
-        while self.queue.len() > HELD {
-            self.cut = None;
-            let Some(oldest) = self.queue.pop_front() else { break };
-            let unread = oldest.unread();
-            if unread > 0 {
-                self.lost += unread;
-                // What is pending ends in what is lost, and what comes next may begin there.
-                self.torn = Some(oldest.ends_within_a_line());
-            }
+    fn end_late(&mut self, emit: &mut dyn FnMut(Piece<'_>)) {
+        if let Some(mut late) = self.late.take() {
+            late.lines_mut().finish(emit);
         }
     }
 
     fn let_go(&mut self, now: Instant) {
-        let is_over = |(late, lines): &(Generation, Lines)| {
-            late.is_deleted() && late.unread() == 0 && lines.pending() == 0
-        };
-        if self.late.as_ref().is_some_and(is_over) {
+        if self.late.as_ref().is_some_and(|late| late.is_over(now)) {
             self.late = None;
         }
         let quiet = self.touched.is_none_or(|touched| now.duration_since(touched) >= DELETED);
@@ -214,7 +177,9 @@ impl Stream {
             && self.queue.len() == 1
             && self.queue.front().is_some_and(|only| only.is_deleted() && only.unread() == 0)
         {
-            self.queue.clear();
+            for only in mem::take(&mut self.queue) {
+                self.forget_copies(only.id());
+            }
             self.cut = None;
         }
     }
@@ -226,29 +191,29 @@ impl Stream {
 
     /// When [`Stream::overdue`] has something to show if nothing comes.
     pub fn due(&self) -> Option<Instant> {
-        let late = self.late.as_ref().and_then(|(_, lines)| lines.due());
+        let late = self.late.as_ref().and_then(|late| late.lines().due());
         self.lines.due().into_iter().chain(late).min()
     }
 
     /// Hands out lines that have waited too long for their end.
     pub fn overdue(&mut self, now: Instant, emit: &mut dyn FnMut(Piece<'_>)) {
         self.lines.overdue(now, emit);
-        if let Some((_, lines)) = &mut self.late {
-            lines.overdue(now, emit);
+        if let Some(late) = &mut self.late {
+            late.lines_mut().overdue(now, emit);
         }
     }
 
     /// Hands out what is pending.
     pub fn finish(&mut self, emit: &mut dyn FnMut(Piece<'_>)) {
         self.lines.finish(emit);
-        if let Some((_, lines)) = &mut self.late {
-            lines.finish(emit);
+        if let Some(late) = &mut self.late {
+            late.lines_mut().finish(emit);
         }
     }
 
-    /// Bytes that were given up since the last call, because too many files waited to be read.
-    pub fn take_lost(&mut self) -> u64 {
-        mem::take(&mut self.lost)
+    /// What was lost since the last call.
+    pub fn take_lost(&mut self) -> Lost {
+        self.lost.take()
     }
 }
 

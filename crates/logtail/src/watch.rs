@@ -137,6 +137,15 @@ impl Watch {
     }
 }
 
+/// Whether an output takes something now, or would say at once that it never will.
+pub fn takes_more(output: BorrowedFd<'_>) -> Result<bool> {
+    match poll(&mut [PollFd::new(output, PollFlags::POLLOUT)], PollTimeout::ZERO) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::EINTR) => Ok(false),
+        Err(error) => Err(error).context("cannot wait for the output"),
+    }
+}
+
 /// SIGTERM and SIGINT, as something to wait for.
 pub struct Stop(SignalFd);
 

@@ -5,7 +5,7 @@
 
 mod machine;
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::ops::Range;
 use std::path::Path;
 use std::thread;
@@ -27,7 +27,13 @@ fn write(path: &Path, numbers: Range<usize>) {
             for older in (1..9).rev() {
                 let _ = fs::rename(name(older), name(older + 1));
             }
-            fs::rename(path, name(1)).unwrap();
+            if number.is_multiple_of(2 * ROTATION) {
+                fs::rename(path, name(1)).unwrap();
+            } else {
+                // Nobody writes between copy and cut: that is us.
+                fs::copy(path, name(1)).unwrap();
+                OpenOptions::new().write(true).truncate(true).open(path).unwrap();
+            }
         }
         append(path, format!("{number} {}\n", "x".repeat(number % 97)));
     }

@@ -1,58 +1,156 @@
-//! A thousand rotations of each kind while a program writes: what comes out is what went in.
+//! A thousand rotations of each kind while a program writes as quickly as it can: what comes out is what went in.
 
 // The lint's exception for tests does not reach the functions that tests share.
 #![allow(clippy::unwrap_used, dead_code)]
 
 mod machine;
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
 use std::path::Path;
+use std::sync::{Condvar, Mutex, MutexGuard};
+use std::thread;
 
-use machine::{Follower, Machine, append};
+use machine::{DEADLINE, Follower, Machine, append};
 use sha2::{Digest, Sha256};
 
 const ROTATIONS: usize = 1_000;
-/// Lines between two rotations.
-const LINES: usize = 40;
+/// Lines that the program is ahead of what was printed, at most: the pace of the whole is that of the slowest.
+const AHEAD: usize = 400;
 
-/// Writes and rotates; `ahead` is how many rotated files the writer may be ahead of what was printed, because a file that has
-/// no name any more when it is looked for cannot be found by anybody.
-fn check(ahead: usize, rotate: impl Fn(&Path)) {
+/// How far everybody is.
+#[derive(Default)]
+struct Progress {
+    /// Lines of which something is written.
+    begun: usize,
+    printed: usize,
+    /// For each file of the log, how many lines had been begun when it was opened by the program.
+    files: Vec<usize>,
+    /// The program shall open its log anew, as after a signal.
+    reopen: bool,
+    rotated: bool,
+}
+
+/// A program that writes, somebody who rotates, and what they know of each other.
+struct Load<'a> {
+    path: &'a Path,
+    progress: Mutex<Progress>,
+    changed: Condvar,
+    /// Who rotates holds the program with this, where it has to stand still.
+    held: Mutex<()>,
+}
+
+impl Load<'_> {
+    fn wait(&self, until: impl Fn(&Progress) -> bool) -> MutexGuard<'_, Progress> {
+        let progress = self.progress.lock().unwrap();
+        let waited = self.changed.wait_timeout_while(progress, DEADLINE, |progress| !until(progress));
+        let (progress, timeout) = waited.unwrap();
+        assert!(!timeout.timed_out(), "stands still at {} of {} lines", progress.printed, progress.begun);
+        progress
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Progress)) {
+        change(&mut self.progress.lock().unwrap());
+        self.changed.notify_all();
+    }
+
+    /// Writes lines until all rotations are done; returns the digest of what it wrote.
+    fn write(&self) -> Vec<u8> {
+        let mut written = Sha256::new();
+        let mut file = None;
+        for number in 0.. {
+            let is_last = self.wait(|progress| progress.begun < progress.printed + AHEAD).rotated;
+            // Halves of neighbours differ: a log that goes on after a cut with all that was read of it seems to be uncut.
+            let text = if is_last { "end".to_owned() } else { number.to_string().repeat(2 + number % 16) };
+            let line = if is_last { text + "\n" } else { format!("{number} {text}\n") };
+            written.update(&line);
+            // Two writes, so that rotations also meet halves of lines.
+            let (one, other) = line.split_at(line.len() / 2);
+            self.put(&mut file, one);
+            self.change(|progress| progress.begun += 1);
+            self.put(&mut file, other);
+            if is_last {
+                break;
+            }
+        }
+        written.finalize().to_vec()
+    }
+
+    fn put(&self, file: &mut Option<File>, text: &str) {
+        let _held = self.held.lock().unwrap();
+        let mut progress = self.progress.lock().unwrap();
+        if std::mem::take(&mut progress.reopen) {
+            let begun = progress.begun;
+            progress.files.push(begun);
+            *file = Some(OpenOptions::new().create(true).append(true).open(self.path).unwrap());
+            self.changed.notify_all();
+        }
+        drop(progress);
+        file.as_ref().unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Rotates, each time as soon as `may`, which is given how many rotations there were, and the program uses the new file.
+    fn rotate(&self, may: impl Fn(usize, &Progress) -> bool, rotate: impl Fn(&Self)) {
+        for rotation in 0..ROTATIONS {
+            drop(self.wait(|progress| {
+                progress.files.len() == rotation + 1
+                    && progress.begun > progress.files[rotation]
+                    && may(rotation, progress)
+            }));
+            rotate(self);
+        }
+        self.change(|progress| progress.rotated = true);
+    }
+
+    fn reopen(&self) {
+        self.change(|progress| progress.reopen = true);
+    }
+}
+
+/// So many of the rotated files may be unread, because a file that has no name any more when it is looked for cannot be
+/// found by anybody.
+fn unread(files: usize) -> impl Fn(usize, &Progress) -> bool {
+    move |rotation, progress| {
+        (rotation + 1).checked_sub(files).is_none_or(|file| progress.printed >= progress.files[file])
+    }
+}
+
+fn check(may: impl Fn(usize, &Progress) -> bool + Sync + Send, rotate: impl Fn(&Load) + Sync + Send) {
     let machine = Machine::new();
     let path = machine.log("x");
     append(&path, "");
     let follower = machine.follow();
     // What was rotated before it came is not its business.
     follower.has_open(&path);
-    let (mut written, mut printed) = (Sha256::new(), Sha256::new());
-    let (mut lines, mut seen) = (0, 0);
-    let mut read = |follower: &Follower, until: usize| {
-        while seen < until {
-            let line = follower.line();
-            let number = line.strip_prefix("x | ").and_then(|line| line.split(' ').next());
-            assert_eq!(number.and_then(|number| number.parse().ok()), Some(seen), "{line}");
-            printed.update(line.strip_prefix("x | ").unwrap());
-            printed.update("\n");
-            seen += 1;
-        }
-    };
-    for rotation in 0..ROTATIONS {
-        for _ in 0..LINES {
-            let line = format!("{lines} of rotation {rotation} {}\n", "x".repeat(lines % 97));
-            written.update(&line);
-            // Two writes, so that rotations also meet halves of lines.
-            let (one, other) = line.split_at(line.len() / 2);
-            append(&path, one);
-            append(&path, other);
-            lines += 1;
-        }
-        read(&follower, (rotation + 1).saturating_sub(ahead) * LINES);
-        rotate(&path);
-    }
-    read(&follower, lines);
+    let progress = Progress { reopen: true, ..Progress::default() };
+    let load = Load { path: &path, progress: progress.into(), changed: Condvar::new(), held: Mutex::new(()) };
+    let (written, printed) = thread::scope(|scope| {
+        let writer = scope.spawn(|| load.write());
+        scope.spawn(|| load.rotate(may, rotate));
+        let printed = print(&follower, &load);
+        (writer.join().unwrap(), printed)
+    });
     let (code, rest) = follower.stop();
     assert_eq!((code, rest.first(), rest.len()), (Some(0), None, 0), "nothing comes twice");
-    assert_eq!(printed.finalize(), written.finalize());
+    assert_eq!(printed, written);
+}
+
+/// Takes what is printed; returns its digest.
+fn print(follower: &Follower, load: &Load) -> Vec<u8> {
+    let mut printed = Sha256::new();
+    for number in 0_usize.. {
+        let line = follower.line();
+        let text = line.strip_prefix("x | ").unwrap();
+        printed.update(text);
+        printed.update("\n");
+        if text == "end" {
+            break;
+        }
+        // The digest would tell, but not where.
+        assert_eq!(text.split(' ').next(), Some(number.to_string().as_str()), "{line}");
+        load.change(|progress| progress.printed = number + 1);
+    }
+    printed.finalize().to_vec()
 }
 
 fn shift(path: &Path, keep: u32) {
@@ -62,40 +160,48 @@ fn shift(path: &Path, keep: u32) {
     }
 }
 
-/// As logrotate does it by default.
+/// As logrotate does it by default: the program writes on into the old file until it is told.
 #[test]
 fn renamed_with_six_kept() {
-    check(4, |path| {
-        shift(path, 6);
-        fs::rename(path, path.with_extension("log.1")).unwrap();
-        append(path, "");
+    check(unread(4), |load| {
+        shift(load.path, 6);
+        fs::rename(load.path, load.path.with_extension("log.1")).unwrap();
+        load.reopen();
     });
 }
 
-/// As supervisord does it here.
+/// As supervisord does it here, which is also the one who writes.
 #[test]
 fn renamed_with_one_kept() {
-    check(1, |path| {
-        fs::rename(path, path.with_extension("log.1")).unwrap();
-        append(path, "");
+    check(unread(1), |load| {
+        let _held = load.held.lock().unwrap();
+        fs::rename(load.path, load.path.with_extension("log.1")).unwrap();
+        load.reopen();
     });
 }
 
-/// As `copytruncate` of logrotate does it.
+/// As `copytruncate` of logrotate does it, but for one thing: the program is held between copy and cut. What is written then
+/// is in no file any more, whoever reads.
 #[test]
 fn copied_and_cut() {
-    check(4, |path| {
-        shift(path, 6);
-        fs::copy(path, path.with_extension("log.1")).unwrap();
-        fs::OpenOptions::new().write(true).truncate(true).open(path).unwrap();
+    check(unread(4), |load| {
+        let _held = load.held.lock().unwrap();
+        shift(load.path, 6);
+        fs::copy(load.path, load.path.with_extension("log.1")).unwrap();
+        OpenOptions::new().write(true).truncate(true).open(load.path).unwrap();
+        load.reopen();
     });
 }
 
-/// As `supervisorctl clear` does it.
+/// As `supervisorctl clear` does it, and the program writes on into the deleted file until it is told. It was looked at before
+/// that, or nobody could find it; what is in it need not be read.
 #[test]
 fn deleted_and_made_anew() {
-    check(0, |path| {
-        fs::remove_file(path).unwrap();
-        append(path, "");
-    });
+    check(
+        |rotation, progress| progress.printed > progress.files[rotation],
+        |load| {
+            fs::remove_file(load.path).unwrap();
+            load.reopen();
+        },
+    );
 }

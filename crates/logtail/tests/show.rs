@@ -5,11 +5,13 @@
 
 mod machine;
 
-use std::fs::File;
-use std::io::Read;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
 use std::process::Output;
 
-use machine::{Follower, Machine, append};
+use machine::{Follower, Machine, append, has_open};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 const RECORD: &str = "\
 2020-01-01T00:00:00.000Z caddy | old
@@ -131,4 +133,62 @@ fn what_comes_is_shown_as_it_comes_also_after_a_rotation_of_the_record() {
     append(&record, lines(&[0]));
     assert_eq!(viewer.line(), lines(&[0]).trim_end());
     viewer.child.kill().unwrap();
+}
+
+/// A line of the record, longer than what a pipe takes.
+fn long(number: usize) -> String {
+    format!("2999-01-01T00:00:00.000Z x | {number} {}\n", "x".repeat(1_000)).repeat(100)
+}
+
+fn rotate(machine: &Machine, number: usize) {
+    let name = |number: usize| machine.path(&format!("var/log/logtail.log.{number}"));
+    for number in (1..4).rev() {
+        let _ = fs::rename(name(number), name(number + 1));
+    }
+    let record = machine.path("var/log/logtail.log");
+    fs::rename(&record, name(1)).unwrap();
+    append(&record, long(number));
+}
+
+#[test]
+fn a_viewer_whose_reader_stands_still_holds_what_is_rotated_away() {
+    for args in [&["-n", "1000"][..], &["--since", "1d"], &["-n", "0"]] {
+        let machine = Machine::new();
+        let record = machine.path("var/log/logtail.log");
+        append(&record, if args == ["-n", "0"] { String::new() } else { long(0) });
+        let mut child = machine.logtail(args).spawn().unwrap();
+        has_open(child.id(), &record);
+        // One more than have a name in the end.
+        for number in 1..=6 {
+            rotate(&machine, number);
+            has_open(child.id(), &record);
+        }
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let begin = usize::from(args == ["-n", "0"]);
+        for number in begin..=6 {
+            for _ in 0..100 {
+                let line = lines.next().unwrap().unwrap();
+                assert!(line[25..].starts_with(&format!("x | {number} x")), "{args:?} {number}: {line}");
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_viewer_that_was_stopped_for_too_long_says_that_lines_may_be_missing() {
+    let machine = machine();
+    let mut child = machine.logtail(&["-n", "1"]).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    let viewer = Follower::of(child);
+    assert_eq!(viewer.line(), lines(&[3]).trim_end());
+    let process = Pid::from_raw(viewer.child.id().try_into().unwrap());
+    kill(process, Signal::SIGSTOP).unwrap();
+    (0..6).for_each(|number| rotate(&machine, number));
+    kill(process, Signal::SIGCONT).unwrap();
+    assert_eq!(
+        said.next().unwrap().unwrap(),
+        "logtail: warning: lines of logtail.log may be missing: it was rotated until what was read last was gone"
+    );
 }

@@ -7,6 +7,7 @@ mod machine;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 
 use machine::{Machine, append};
@@ -94,4 +95,29 @@ fn a_log_is_read_on_where_it_was_also_if_it_could_not_be_read_at_the_start() {
     append(&path, "2\n");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
     assert_eq!(follower.line(), "x | 2");
+}
+
+#[test]
+fn a_viewer_names_what_it_may_not_read_and_shows_the_rest() {
+    let machine = Machine::new();
+    append(&machine.path("var/log/logtail.log"), "2999-01-01T00:00:00.000Z x | 1\n");
+    append(&machine.log("y"), "1\n");
+    let allow = |below: &str, mode: u32| {
+        fs::set_permissions(machine.path(below), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for below in ["", "var", "var/log"] {
+        allow(below, 0o755);
+    }
+    let shown = || {
+        let output = machine.logtail(&["x", "y", "--no-follow"]).uid(65534).gid(65534).output().unwrap();
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap())
+    };
+    let cannot = |path: PathBuf| {
+        format!("logtail: warning: cannot read {}: Permission denied (os error 13)\n", path.display())
+    };
+    allow("var/log/supervisor/y.log", 0o600);
+    assert_eq!(shown(), ["2999-01-01T00:00:00.000Z x | 1\n".to_owned(), cannot(machine.log("y"))]);
+    allow("var/log/supervisor", 0o700);
+    let directory = machine.path("var/log/supervisor/");
+    assert_eq!(shown(), ["2999-01-01T00:00:00.000Z x | 1\n".to_owned(), cannot(directory)]);
 }

@@ -72,8 +72,8 @@ impl Status {
     #[must_use]
     pub fn is_running(&self) -> bool {
         let name = std::fs::read_to_string(format!("/proc/{}/comm", self.pid)).unwrap_or_default();
-        // The kernel keeps 15 bytes of a name (proc(5)).
-        !name.is_empty() && "storage-monitor".starts_with(name.trim_end())
+        // All of it: the kernel keeps 15 bytes of a name (proc(5)), and this one has no more.
+        name.trim_end() == "storage-monitor"
     }
 
     /// All that somebody should know, as sentences.
@@ -134,5 +134,17 @@ mod tests {
         );
         assert_eq!(status.complaints(), ["p", "\"/x\" waits: why", "c", "2 more names are taken"]);
         assert!(!status.is_running());
+    }
+
+    #[test]
+    fn a_process_that_is_called_a_little_like_it_is_another() {
+        for (name, is_it) in [("storage", false), ("storage-monitor", true)] {
+            let thread = std::thread::Builder::new().name(name.into());
+            let pid = thread.spawn(|| {
+                let pid = u32::try_from(nix::unistd::gettid().as_raw()).unwrap();
+                Status { pid, ..Status::default() }.is_running()
+            });
+            assert_eq!(pid.unwrap().join().unwrap(), is_it, "{name}");
+        }
     }
 }

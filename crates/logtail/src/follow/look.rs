@@ -69,9 +69,7 @@ impl Follower {
                 if let Err(error) = followed.stream.look(directory, family, now) {
                     trouble(&key.1, error.to_string());
                 }
-                let lost = followed.stream.take_lost();
-                if lost > 0 {
-                    let text = format!("{lost} bytes of {} are lost: rotated away unread", followed.label);
+                for text in followed.stream.take_lost().sentences(&followed.label) {
                     self.sinks.remark(&text);
                 }
                 if is_gone && followed.stream.is_over() {

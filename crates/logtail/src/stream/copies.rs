@@ -2,70 +2,67 @@
 
 use std::fs::File;
 use std::io;
+use std::mem;
 
 use super::{Stream, TRIES};
 use crate::directory::Directory;
-use crate::generation::{self, Generation};
+use crate::generation::Generation;
+use crate::identity::FileId;
 use crate::plan::Family;
 
-/// What a copy of a log is to us.
-enum Copy {
-    /// Of the content that the log still has.
-    OfToday,
-    /// Of nothing that was not read.
-    Read,
-    /// To be read from here on.
-    From(u64),
+/// A rotated file that may be a copy of one that we read.
+#[derive(Debug)]
+pub struct Copy {
+    pub id: FileId,
+    pub file: File,
+    /// The one that we read.
+    pub of: FileId,
+}
+
+/// What a copy holds for us.
+enum Holds {
+    /// What the log still has; it tells of a cut as soon as the log is shorter.
+    Today,
+    /// What was read.
+    Nothing,
+    /// What was not, from there on.
+    More(Generation),
 }
 
 impl Stream {
-    /// The file was copied and cut, or written anew: what we missed is in copies, if there are any.
+    /// The first file was copied and cut, or written anew: what we missed is in copies, if there are any.
     pub(super) fn rewritten(&mut self, directory: &Directory) -> io::Result<()> {
-        let Some(front) = self.queue.pop_front() else { return Ok(()) };
-        self.cut = None;
-        self.queue.push_front(front.anew()?);
-        for _ in 0..TRIES {
-            let (family, head) = self.settled(directory)?;
-            let judged = self.insert_copies(directory, &family, |copy| {
-                let today = !head.is_empty() && generation::begin_alike(copy, &head)?;
-                Ok(if today { Copy::OfToday } else { front.resume_in(copy)?.map_or(Copy::Read, Copy::From) })
-            })?;
-            if judged {
-                break;
-            }
-        }
+        self.refresh(directory)?;
+        self.recover(0, true)?;
+        self.bound();
         Ok(())
     }
 
-    /// Before the first byte of the base is read: it may have been copied and cut since it was opened.
+    /// Before the first file is read: it may have been copied and cut since it was opened.
     ///
     /// Returns how the content begins that may be read next; nothing if that is not the base's beginning.
     pub(super) fn begin(&mut self, directory: &Directory) -> io::Result<Option<Vec<u8>>> {
-        let Some(front) = self.queue.front().filter(|front| front.offset() == 0 && self.queue.len() == 1)
+        self.recover(0, false)?;
+        let Some(front) = self.queue.front().filter(|front| front.is_untouched() && self.queue.len() == 1)
         else {
             return Ok(None);
         };
         let id = front.id();
         // Most logs are empty for long: nothing more is asked about these.
-        if !self.copied && front.peek()?.is_empty() {
+        if front.peek()?.is_empty() {
             return Ok(Some(Vec::new()));
         }
-        self.copied = false;
         for _ in 0..TRIES {
             let (family, head) = self.settled(directory)?;
-            if family.base != Some(id) {
-                return Ok(None);
-            }
-            let judged = self.insert_copies(directory, &family, |copy| {
-                // A copy that begins like the file is one of what we are about to read.
-                Ok(if generation::begin_alike(copy, &head)? { Copy::OfToday } else { Copy::From(0) })
-            })?;
-            if judged {
-                return Ok((self.queue.len() == 1).then_some(head));
+            if self.open(directory, &family)? {
+                self.recover(0, false)?;
+                self.bound();
+                let is_next =
+                    self.queue.len() == 1 && self.queue.front().is_some_and(|front| front.id() == id);
+                return Ok(is_next.then_some(head));
             }
         }
-        // Files move all the time: the next look asks again.
-        self.copied = true;
+        // Files move all the time: nothing is taken before they rest.
         Ok(Some(Vec::new()))
     }
 
@@ -84,37 +81,67 @@ impl Stream {
         Ok((family, head))
     }
 
-    /// Puts what new copies hold before everything else; says no, and does nothing, if files were renamed meanwhile.
-    fn insert_copies(
-        &mut self,
-        directory: &Directory,
-        family: &Family,
-        judge: impl Fn(&File) -> io::Result<Copy>,
-    ) -> io::Result<bool> {
-        let (mut copies, mut judged) = (Vec::new(), Vec::new());
-        for &(number, id) in family.rotated.iter().rev().filter(|(_, id)| !self.known.contains(id)) {
-            let Some(file) = directory.open_file(&format!("{}.{number}", self.name), id)? else {
-                return Ok(false);
-            };
-            // Being made at this moment, and of the content of today therefore.
-            if file.metadata()?.len() == 0 {
-                continue;
-            }
-            let copy = judge(&file)?;
-            if matches!(copy, Copy::OfToday) {
-                continue;
-            }
-            judged.push((id, file.try_clone()?));
-            if let Copy::From(offset) = copy {
-                copies.push(Generation::at(file, id, offset)?);
+    /// If a file was cut, which its copies may show, puts what they hold before it, and begins with it anew.
+    pub(super) fn recover(&mut self, index: usize, is_cut: bool) -> io::Result<()> {
+        let Some(old) = self.queue.get(index) else { return Ok(()) };
+        let of = old.id();
+        let copies: Vec<&Copy> = self.copies.iter().filter(|copy| copy.of == of).collect();
+        let mut is_cut = is_cut || (!copies.is_empty() && (old.is_untouched() || old.is_rewritten()?));
+        for copy in &copies {
+            is_cut = is_cut || old.is_outlived_by(&copy.file)?;
+        }
+        if !is_cut {
+            return Ok(());
+        }
+        let mut verdicts = Vec::new();
+        // The first that holds our place was the first to be made after it, and what comes after that is all new.
+        let mut is_found = false;
+        for copy in copies {
+            let from = if is_found { Some(0) } else { old.resume_in(&copy.file)? };
+            verdicts.push(match from {
+                _ if old.has_copy(&copy.file)? => Holds::Today,
+                None => Holds::Nothing,
+                Some(from) => {
+                    is_found = true;
+                    Holds::More(Generation::at(copy.file.try_clone()?, copy.id, from)?)
+                }
+            });
+        }
+        let (anew, was_read) = (old.anew()?, old.offset() > 0);
+        let mut more = Vec::new();
+        let (copies, others) = mem::take(&mut self.copies).into_iter().partition(|copy| copy.of == of);
+        let copies: Vec<Copy> = copies;
+        self.copies = others;
+        for (copy, verdict) in copies.into_iter().zip(verdicts) {
+            match verdict {
+                Holds::Today => self.copies.push(copy),
+                Holds::Nothing => self.is_done(copy.id, copy.file),
+                Holds::More(generation) => {
+                    more.push(generation);
+                    self.is_done(copy.id, copy.file);
+                }
             }
         }
-        self.known.extend(judged.iter().map(|&(id, _)| id));
-        self.pinned.extend(judged);
-        for copy in copies.into_iter().rev() {
-            self.queue.push_front(copy);
+        let goes_on = more.first().is_some_and(|first| first.offset() > 0);
+        if index == 0 && was_read && !goes_on {
+            // The rest of a line that was begun is not to be had.
+            self.cut = None;
+            self.torn.get_or_insert(false);
         }
-        self.bound();
-        Ok(true)
+        self.queue[index] = anew;
+        for generation in more.into_iter().rev() {
+            self.queue.insert(index, generation);
+        }
+        Ok(())
+    }
+
+    /// A file is read to its end, so that its copies are of no interest any more.
+    pub(super) fn forget_copies(&mut self, of: FileId) {
+        let (copies, others) = mem::take(&mut self.copies).into_iter().partition(|copy| copy.of == of);
+        let copies: Vec<Copy> = copies;
+        self.copies = others;
+        for Copy { id, file, .. } in copies {
+            self.is_done(id, file);
+        }
     }
 }

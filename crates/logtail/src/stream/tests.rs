@@ -1,3 +1,6 @@
+mod copied;
+mod random;
+
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -21,7 +24,7 @@ impl Reader {
         self.stream.look(&self.directory, family, Instant::now()).unwrap();
         let mut shown = Vec::new();
         let mut emit = |piece: Piece<'_>| shown.push(String::from_utf8(piece.text.to_vec()).unwrap());
-        while self.stream.read(&self.directory, &mut [0; 100], Instant::now(), &mut emit).unwrap() {}
+        while self.stream.read(&self.directory, &mut [0; 400], Instant::now(), &mut emit).unwrap() {}
         shown.join(",")
     }
 
@@ -109,12 +112,6 @@ fn such_a_writer_is_heard_also_after_a_restart() {
     append(&path, "newer\n");
     reader.resume(&kept);
     assert_eq!(reader.text(), "half,newer");
-}
-
-#[test]
-fn positions_of_a_version_that_did_not_keep_late_files_are_understood() {
-    let kept: Position = serde_json::from_str(r#"{"file":null,"offset":7,"known":[]}"#).unwrap();
-    assert_eq!(serde_json::to_value(kept).unwrap()["late"], serde_json::Value::Null);
 }
 
 #[test]
@@ -222,6 +219,26 @@ fn a_deleted_log_and_its_successor_are_both_read() {
 }
 
 #[test]
+fn who_still_writes_to_a_deleted_log_is_heard_until_he_is_quiet_for_a_while() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
+    append(&path, "1\n");
+    reader.text();
+    let mut writer = fs::OpenOptions::new().append(true).open(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    append(&path, "new\n");
+    assert_eq!(reader.text(), "new");
+    writer.write_all(b"late\n").unwrap();
+    assert_eq!(reader.text(), "late");
+    let family = || Directory::new(dir.path().into(), Which::Every).family("x.log").unwrap();
+    reader.stream.look(&reader.directory, family(), Instant::now() + DELETED / 2).unwrap();
+    writer.write_all(b"later\n").unwrap();
+    assert_eq!(reader.text(), "later");
+    reader.stream.look(&reader.directory, family(), Instant::now() + DELETED).unwrap();
+    assert!(reader.stream.late.is_none());
+}
+
+#[test]
 fn files_that_nobody_reads_are_let_go_and_what_is_lost_is_counted() {
     let dir = tempfile::tempdir().unwrap();
     let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
@@ -233,7 +250,29 @@ fn files_that_nobody_reads_are_let_go_and_what_is_lost_is_counted() {
     }
     append(&path, "end\n");
     assert_eq!(reader.text(), format!("{}end", "1234567,".repeat(HELD - 1)));
-    assert_eq!(reader.stream.take_lost(), 8 * 3);
+    assert_eq!(reader.stream.take_lost().bytes, 8 * 3);
+}
+
+#[test]
+fn that_files_may_have_come_and_gone_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
+    let mut perhaps = |rotations: u32, restart: bool| {
+        append(&path, "1\n");
+        reader.text();
+        let kept = serde_json::to_string(&reader.stream.position()).unwrap();
+        for _ in 0..rotations {
+            rename(dir.path(), 3);
+            append(&path, "2\n");
+        }
+        if restart {
+            reader.resume(&kept);
+        }
+        reader.text();
+        reader.stream.take_lost().perhaps_files
+    };
+    assert_eq!([perhaps(3, false), perhaps(5, false)], [false, true]);
+    assert_eq!([perhaps(3, true), perhaps(5, true)], [false, true]);
 }
 
 #[test]
@@ -253,9 +292,9 @@ fn halves_of_lines_around_files_that_were_given_up_are_not_put_together() {
     let mut emit = |piece: Piece<'_>| {
         shown.push((String::from_utf8(piece.text.to_vec()).unwrap(), piece.continues, piece.ended));
     };
-    while reader.stream.read(&reader.directory, &mut [0; 100], Instant::now(), &mut emit).unwrap() {}
+    while reader.stream.read(&reader.directory, &mut [0; 400], Instant::now(), &mut emit).unwrap() {}
     let piece = |text: &str, continues, ended| (text.to_owned(), continues, ended);
     assert_eq!(shown[..2], [piece("begi", false, false), piece("n of", true, true)]);
-    assert_eq!(reader.stream.take_lost(), 9, "one file");
+    assert_eq!(reader.stream.take_lost().bytes, 9, "one file");
     assert_eq!(shown.last(), Some(&piece("something", false, true)));
 }

@@ -357,6 +357,6 @@ fn authentication_is_off_only_when_it_says_false() {
     );
     assert!(
         typo.logs()
-            .contains("init: warning: WEB_ENABLE_AUTH: \"flase\" is neither true nor false; using true")
+            .contains("init | warning: WEB_ENABLE_AUTH: \"flase\" is neither true nor false; using true")
     );
 }

@@ -5,7 +5,7 @@ use harness::Run;
 #[test]
 fn a_parameter_without_an_equals_sign_ends_the_start_with_2() {
     let output = Run::new().command(&["init.sh", "FOO"]).to_end();
-    assert_eq!(output.failure(2), "init: the parameter \"FOO\" is not NAME=VALUE\n");
+    assert_eq!(output.failure(2), "init | the parameter \"FOO\" is not NAME=VALUE\n");
 }
 
 #[test]
