@@ -316,8 +316,8 @@ fn forget_leftover(setting: &Setting<'_>, tree: &Tree) -> Result<()> {
 }
 
 fn tell_users(tree: &Tree) {
-    for holder in holders::of(&tree.previous) {
-        log::warn!("{} ({}) still uses {}: restart it", holder.name, holder.pid, tree.previous.display());
+    for holder in holders::of(&tree.previous).iter().filter(|holder| !holder.hidden) {
+        log::warn!("{} still uses {}: restart it", holder.shown(), tree.previous.display());
     }
 }
 

@@ -109,7 +109,7 @@ mod tests {
             cause: None,
             hint: None,
             outdated: false,
-            holders: vec![Holder { pid: 7, name: "python3".into(), writes: true }],
+            holders: vec![Holder { pid: 7, name: "python3".into(), writes: true, hidden: false }],
         };
         assert_eq!(
             serde_json::to_string(&report).unwrap(),

@@ -246,8 +246,7 @@ impl Setting<'_> {
 
     fn carry_round(&self, tree: &Tree, carrier: &Carrier<'_>, memory: &mut Memory) -> Result<Vec<Holder>> {
         // Who is looked for first cannot write after the last look at the tree.
-        let writers: Vec<Holder> =
-            holders::of(&tree.image).into_iter().filter(|holder| holder.writes).collect();
+        let writers = holders::writers(&tree.image);
         let Some(leftover) = memory.leftover.as_mut() else { return Ok(writers) };
         let round = carrier.round(leftover)?;
         for kept in &round.kept {
@@ -272,18 +271,27 @@ impl Setting<'_> {
     }
 
     fn tell_holders(&self, tree: &Tree, holders: &[Holder]) {
-        if holders.is_empty() {
-            return;
+        let (hidden, seen): (Vec<&Holder>, Vec<&Holder>) = holders.iter().partition(|holder| holder.hidden);
+        let names =
+            |holders: &[&Holder]| holders.iter().map(|holder| holder.shown()).collect::<Vec<_>>().join(", ");
+        if !seen.is_empty() {
+            let who = names(&seen);
+            self.note(
+                tree,
+                &format!(
+                    "still written in the image's copy by {who}: it is carried over until they end or are restarted"
+                ),
+            );
         }
-        let who: Vec<String> =
-            holders.iter().map(|holder| format!("{} ({})", holder.name, holder.pid)).collect();
-        self.note(
-            tree,
-            &format!(
-                "still written in the image's copy by {}: it is carried over until they end or are restarted",
-                who.join(", ")
-            ),
-        );
+        if !hidden.is_empty() {
+            let who = names(&hidden);
+            self.note(
+                tree,
+                &format!(
+                    "whether {who} still writes in the image's copy cannot be seen: it is looked after until they end"
+                ),
+            );
+        }
     }
 
     /// Tells the log and the journal.

@@ -7,6 +7,7 @@ mod accidents;
 mod faults;
 mod first;
 mod generations;
+mod hidden;
 mod kills;
 mod site;
 mod writers;

@@ -168,7 +168,7 @@ pub fn differences(tree: &Path, copy: &Path) -> Vec<String> {
 }
 
 impl Said {
-    fn of(output: Output) -> Self {
+    pub fn of(output: Output) -> Self {
         Self {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8(output.stdout).unwrap(),
