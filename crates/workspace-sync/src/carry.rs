@@ -1,6 +1,7 @@
 //! Carrying over what was written in the old tree after it had been copied: until the switch, and through files that
 //! programs had open, after it.
 
+use std::cell::OnceCell;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -11,15 +12,19 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use anyhow::{Context, Result};
-use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
-use nix::sys::stat::{Mode, SFlag, fstatat};
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use tree_copy::{Capabilities, Unobserved};
 
 use crate::beneath;
 use crate::clock::Instant;
-use crate::memory::{self, Leftover};
-use crate::settle::{self, New, Relation, Step};
+use crate::copied::AsCopied;
+use crate::copy;
+use crate::memory::{self, Leftover, Ours};
+use crate::named;
+use crate::settle::{self, New, Permissions, Relation, Step};
+use crate::tree::Tree;
 use crate::walk::{self, Entry, Next, kind, names};
 
 /// Behind the name of an old file that is kept beside the new one, because both were written.
@@ -28,11 +33,13 @@ pub const KEPT_SUFFIX: &str = ".before-switch";
 /// The two trees of a switch.
 #[derive(Debug)]
 pub struct Carrier<'a> {
+    tree: &'a Tree,
     old: &'a Path,
     new: OwnedFd,
-    new_path: &'a Path,
     capabilities: &'a Capabilities,
-    keep: &'a [&'a OsStr],
+    memory: &'a Path,
+    /// Read when it is asked for, which is seldom.
+    copied: OnceCell<AsCopied>,
     removes: bool,
 }
 
@@ -56,15 +63,15 @@ impl Round {
 }
 
 impl<'a> Carrier<'a> {
-    /// Carries from the tree at `old` to the one at `new`; names in `keep`, at the top, are none of the tree's.
+    /// Carries from the tree at `old` to the copy of `tree` at `new`; `memory` is where the container remembers things.
     pub fn new(
+        tree: &'a Tree,
         old: &'a Path,
-        new_path: &'a Path,
         new: OwnedFd,
         capabilities: &'a Capabilities,
-        keep: &'a [&'a OsStr],
+        memory: &'a Path,
     ) -> Self {
-        Self { old, new, new_path, capabilities, keep, removes: true }
+        Self { tree, old, new, capabilities, memory, copied: OnceCell::new(), removes: true }
     }
 
     /// The same, but nothing is removed from the new tree: for an old one that is being emptied.
@@ -86,7 +93,7 @@ impl<'a> Carrier<'a> {
         }
         let shown = self.old;
         walk::each(&old, &mut |entry| -> Result<Next> {
-            if entry.name.as_os_str() == entry.base && self.keep.contains(&entry.base) {
+            if entry.name.as_os_str() == entry.base && copy::kept().contains(&entry.base) {
                 return Ok(Next::Skip);
             }
             if entry.changed() < leftover.source_since {
@@ -137,22 +144,25 @@ impl<'a> Carrier<'a> {
             }
             above => above?,
         };
-        let mut there = Self::look(name, &above, base, leftover)?;
-        let old = if entry.kind() == SFlag::S_IFREG { open_for_reading(entry)? } else { None };
-        let new = (there != New::Missing).then(|| open_for_appending(&above, base)).flatten();
+        let mut there = self.look(name, &above, base, leftover)?;
+        let old = if entry.kind() == SFlag::S_IFREG { named::open_for_reading(entry)? } else { None };
+        let new = (there != New::Missing).then(|| named::open_for_appending(&above, base)).flatten();
         if there == New::Written && new.as_ref().is_some_and(|new| is_replaced(name, new, leftover)) {
             there = New::Replaced;
         }
-        let before = new.as_ref().map(written).transpose()?;
+        let before = new.as_ref().map(named::state).transpose()?;
         let relation = match (&old, &new) {
             (Some(old), Some(new)) => Some(settle::relate(old, new)?),
             _ => None,
         };
-        if there == New::Untouched && new.as_ref().map(written).transpose()? != before {
+        let after = new.as_ref().map(named::state).transpose()?;
+        if before.zip(after).is_some_and(|(before, after)| !after.has_content_of(&before))
+            && there == New::Untouched
+        {
             // Somebody wrote while it was read.
             there = New::Written;
         }
-        if relation.is_none() && there != New::Missing && is_same_special(entry, &above) {
+        if relation.is_none() && there != New::Missing && named::is_same_special(entry, &above) {
             return Ok(());
         }
         let key = memory::key(name);
@@ -162,12 +172,16 @@ impl<'a> Carrier<'a> {
             _ => 0,
         };
         let is_text = old.as_ref().is_some_and(|old| settle::is_text(old, from).unwrap_or(false));
+        let wanted = match &new {
+            Some(new) if there == New::Untouched => Some(self.permissions(entry, new, leftover)?),
+            _ => None,
+        };
         match settle::step(there, relation, is_text, carried) {
             Step::Nothing => {}
             Step::Replace => {
                 self.replicate(name, Some(base), leftover, round)?;
-                if let (Some(displaced), Some((length, _))) = (&new, before) {
-                    rescue(displaced, length, &above, base)?;
+                if let (Some(displaced), Some(before)) = (&new, before) {
+                    named::rescue(displaced, before.size, &above, base)?;
                 }
             }
             Step::KeepBoth => self.keep_both(name, leftover, round)?,
@@ -184,14 +198,62 @@ impl<'a> Carrier<'a> {
                 }
             }
         }
+        wanted.map_or(Ok(()), |bits| self.permit(entry, &above, bits, leftover, round))
+    }
+
+    /// The permissions that belong to a file which nobody wrote.
+    fn permissions(&self, entry: &Entry<'_>, new: &File, leftover: &Leftover) -> Result<u32> {
+        let stat = fstat(new)?;
+        let ours = leftover.written.get(&memory::key(entry.name)).and_then(|ours| ours.permissions);
+        let of = |stat: &FileStat, given: Option<u32>, is_as_before: bool| {
+            let bits = stat.st_mode & 0o777;
+            let as_copied = given.map_or_else(
+                || is_as_before || self.copied(leftover).has_permissions(entry.name, bits),
+                |given| given == bits,
+            );
+            Permissions { bits, as_copied }
+        };
+        let is_as_before = Ours::of(&stat).changed < leftover.copy_since;
+        Ok(settle::permissions(
+            of(&entry.stat, ours.map(|(old, _)| old), false),
+            of(&stat, ours.map(|(_, new)| new), is_as_before),
+        ))
+    }
+
+    /// Gives them to it, and remembers for which of the old one.
+    fn permit(
+        &self,
+        entry: &Entry<'_>,
+        above: &OwnedFd,
+        bits: u32,
+        leftover: &mut Leftover,
+        round: &mut Round,
+    ) -> Result<()> {
+        let Some(new) = named::open_for_appending(above, entry.base) else { return Ok(()) };
+        let stat = fstat(&new)?;
+        let given = Some((entry.stat.st_mode & 0o777, bits));
+        if stat.st_mode & 0o777 == bits || !self.capabilities.mode {
+            leftover.written.entry(memory::key(entry.name)).and_modify(|ours| ours.permissions = given);
+            return Ok(());
+        }
+        fchmod(&new, Mode::from_bits_truncate(stat.st_mode & 0o7000 | bits))?;
+        leftover.written.entry(memory::key(entry.name)).or_insert(Ours::of(&stat)).permissions = given;
+        round.carried += 1;
         Ok(())
     }
 
+    fn copied(&self, leftover: &Leftover) -> &AsCopied {
+        self.copied.get_or_init(|| AsCopied::load(self.memory, &self.tree.name, &leftover.copy))
+    }
+
     /// Whether the new tree has the entry, and whether anybody but the copy has written it.
-    fn look(name: &Path, above: &OwnedFd, base: &OsStr, leftover: &Leftover) -> Result<New> {
-        let Some((inode, changed)) = state(above, base)? else { return Ok(New::Missing) };
-        let ours = leftover.written.get(&memory::key(name)) == Some(&(inode, changed));
-        Ok(if ours || changed < leftover.copy_since { New::Untouched } else { New::Written })
+    fn look(&self, name: &Path, above: &OwnedFd, base: &OsStr, leftover: &Leftover) -> Result<New> {
+        let Some(stat) = named::look(above, base)? else { return Ok(New::Missing) };
+        let now = Ours::of(&stat);
+        let is_untouched = now.changed < leftover.copy_since
+            || leftover.written.get(&memory::key(name)).is_some_and(|ours| ours.is_still(&stat))
+            || self.copied(leftover).has_content(name, &now.state);
+        Ok(if is_untouched { New::Untouched } else { New::Written })
     }
 
     fn replicate(
@@ -220,9 +282,9 @@ impl<'a> Carrier<'a> {
             let base = kept_name(name.file_name().unwrap_or_default(), number);
             let beside = name.with_file_name(&base);
             let known = leftover.written.get(&memory::key(&beside)).copied();
-            match state(&above, &base)? {
-                None => round.kept.push(self.new_path.join(&beside)),
-                found if found == known => {}
+            match named::look(&above, &base)? {
+                None => round.kept.push(self.tree.copy.join(&beside)),
+                Some(found) if known.is_some_and(|ours| ours.is_still(&found)) => {}
                 Some(_) => continue,
             }
             self.replicate(name, Some(&base), leftover, round)?;
@@ -236,18 +298,19 @@ impl<'a> Carrier<'a> {
     fn removals(&self, name: &Path, there: &OwnedFd, leftover: &Leftover, round: &mut Round) -> Result<()> {
         let old = beneath::open_below(beneath::open_root(self.old)?, name)?;
         for base in names(there)? {
-            let is_kept = name.as_os_str().is_empty() && self.keep.contains(&base.as_os_str());
+            let is_kept = name.as_os_str().is_empty() && copy::kept().contains(&base.as_os_str());
             let is_ours = base.as_bytes().ends_with(KEPT_SUFFIX.as_bytes());
             if is_kept || is_ours || fstatat(&old, base.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok() {
                 continue;
             }
-            Self::remove(&name.join(&base), there.as_fd(), &base, leftover, round)?;
+            self.remove(&name.join(&base), there.as_fd(), &base, leftover, round)?;
         }
         Ok(())
     }
 
     /// Removes an entry with everything in it that was not written since the copy; what was, stays, with its directories.
     fn remove(
+        &self,
         name: &Path,
         above: BorrowedFd<'_>,
         base: &OsStr,
@@ -258,13 +321,13 @@ impl<'a> Carrier<'a> {
         let Ok(stat) = fstatat(&above, base, AtFlags::AT_SYMLINK_NOFOLLOW) else { return Ok(()) };
         let is_directory = kind(&stat) == SFlag::S_IFDIR;
         // A directory is written, too, when something is made or removed in it.
-        if Self::look(name, &above, base, leftover)? != New::Untouched {
+        if self.look(name, &above, base, leftover)? != New::Untouched {
             return Ok(());
         }
         if is_directory {
             let directory = beneath::open_below(&above, Path::new(base))?;
             for child in names(&directory)? {
-                Self::remove(&name.join(&child), directory.as_fd(), &child, leftover, round)?;
+                self.remove(&name.join(&child), directory.as_fd(), &child, leftover, round)?;
             }
         }
         let flag = if is_directory { UnlinkatFlags::RemoveDir } else { UnlinkatFlags::NoRemoveDir };
@@ -275,43 +338,6 @@ impl<'a> Carrier<'a> {
         }
         Ok(())
     }
-}
-
-/// The length of a file and when it was last written: what any write changes.
-fn written(file: &File) -> io::Result<(u64, Instant)> {
-    let meta = file.metadata()?;
-    Ok((meta.len(), Instant(meta.mtime(), meta.mtime_nsec())))
-}
-
-/// Adds what a program appended to a file in the moment before another took its place.
-fn rescue(displaced: &File, length: u64, above: &OwnedFd, base: &OsStr) -> Result<()> {
-    if displaced.metadata()?.len() > length
-        && let Some(new) = open_for_appending(above, base)
-    {
-        settle::append(displaced, &new, length)?;
-    }
-    Ok(())
-}
-
-fn open_for_reading(entry: &Entry<'_>) -> Result<Option<File>> {
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    match openat(entry.directory, entry.base, flags, Mode::empty()) {
-        Err(nix::Error::ENOENT) => Ok(None),
-        opened => Ok(Some(File::from(opened?))),
-    }
-}
-
-/// Whether both are symbolic links with the same text, or special files of the same kind.
-fn is_same_special(entry: &Entry<'_>, above: &OwnedFd) -> bool {
-    let Ok(stat) = fstatat(above, entry.base, AtFlags::AT_SYMLINK_NOFOLLOW) else { return false };
-    kind(&stat) == entry.kind()
-        && match entry.kind() {
-            SFlag::S_IFREG => false,
-            SFlag::S_IFLNK => {
-                readlinkat(above, entry.base).ok() == readlinkat(entry.directory, entry.base).ok()
-            }
-            _ => true,
-        }
 }
 
 /// The name of an old entry that is kept beside the new one. What comes before the suffix is cut where the name would
@@ -334,32 +360,17 @@ fn is_replaced(name: &Path, new: &File, leftover: &Leftover) -> bool {
     else {
         return false;
     };
-    let ours = leftover.written.get(&memory::key(name)).is_some_and(|&(inode, _)| inode == meta.ino());
+    let ours = leftover.written.get(&memory::key(name)).is_some_and(|ours| ours.inode == meta.ino());
     let is_known = leftover.copy_since > Instant(0, 0);
     is_known && !ours && Instant(made.0, i64::from(made.1)) > leftover.copy_since
 }
 
-/// Inode and change of an entry, or nothing if there is none.
-fn state(above: &OwnedFd, base: &OsStr) -> Result<Option<(u64, Instant)>> {
-    match fstatat(above, base, AtFlags::AT_SYMLINK_NOFOLLOW) {
-        Err(nix::Error::ENOENT) => Ok(None),
-        stat => {
-            let stat = stat?;
-            Ok(Some((stat.st_ino, Instant(stat.st_ctime, stat.st_ctime_nsec))))
-        }
-    }
-}
-
+/// Remembers that an entry is as we made it, with the permissions of the old one.
 fn remember(name: &Path, above: &OwnedFd, base: &OsStr, leftover: &mut Leftover) {
-    if let Ok(Some((inode, changed))) = state(above, base) {
-        leftover.remember(name, inode, changed);
+    if let Ok(Some(stat)) = named::look(above, base) {
+        let bits = stat.st_mode & 0o777;
+        leftover.remember(name, Ours { permissions: Some((bits, bits)), ..Ours::of(&stat) });
     }
-}
-
-fn open_for_appending(above: &OwnedFd, base: &OsStr) -> Option<File> {
-    let flags = OFlag::O_RDWR | OFlag::O_APPEND | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let file = File::from(openat(above, base, flags, Mode::empty()).ok()?);
-    file.metadata().is_ok_and(|meta| meta.is_file()).then_some(file)
 }
 
 fn is_gone(error: &io::Error) -> bool {

@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use kit::atomic::{self, Placement};
+use nix::sys::stat::FileStat;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Instant;
+use crate::copied::State;
 use crate::marker::Marker;
 use kit::units;
 
@@ -39,10 +41,38 @@ pub struct Leftover {
     /// How much of an old file was added to the new one although both had gone on, by [`key`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub carried: BTreeMap<String, u64>,
-    /// Inode and change of what was carried over after `copy_since`, by [`key`]: it is not somebody else's work, also
-    /// for the next process that carries over.
+    /// What was carried over after `copy_since`, by [`key`]: it is not somebody else's work, also for
+    /// the next process that carries over.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub written: BTreeMap<String, (u64, Instant)>,
+    pub written: BTreeMap<String, Ours>,
+}
+
+/// An entry of the copy as it was carried over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ours {
+    /// Its inode.
+    pub inode: u64,
+    /// When that changed last.
+    pub changed: Instant,
+    /// What it was like.
+    pub state: State,
+    /// Those of the old entry and the ones that we gave this one for it, if we did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<(u32, u32)>,
+}
+
+impl Ours {
+    /// From what was looked at.
+    pub fn of(stat: &FileStat) -> Self {
+        let changed = Instant(stat.st_ctime, stat.st_ctime_nsec);
+        Self { inode: stat.st_ino, changed, state: State::of(stat), permissions: None }
+    }
+
+    /// Whether nobody wrote it since, or put something else in its place.
+    #[must_use]
+    pub fn is_still(&self, stat: &FileStat) -> bool {
+        self.inode == stat.st_ino && self.state.has_content_of(&State::of(stat))
+    }
 }
 
 /// So much of what was carried over is remembered. Who writes more files than that again and again finds the rest kept
@@ -67,13 +97,13 @@ impl Leftover {
     }
 
     /// Remembers that `name` was written by us, and forgets the older half where that is too much.
-    pub fn remember(&mut self, name: &Path, inode: u64, changed: Instant) {
-        self.written.insert(key(name), (inode, changed));
+    pub fn remember(&mut self, name: &Path, ours: Ours) {
+        self.written.insert(key(name), ours);
         if self.written.len() > REMEMBERED * 2 {
-            let mut moments: Vec<Instant> = self.written.values().map(|&(_, moment)| moment).collect();
+            let mut moments: Vec<Instant> = self.written.values().map(|ours| ours.changed).collect();
             moments.sort_unstable();
             let oldest = moments[moments.len() - REMEMBERED];
-            self.written.retain(|_, (_, moment)| *moment >= oldest);
+            self.written.retain(|_, ours| ours.changed >= oldest);
         }
     }
 }
@@ -135,6 +165,11 @@ pub fn container(directory: &Path) -> Result<String> {
 mod tests {
     use super::*;
 
+    fn ours(seconds: i64) -> Ours {
+        let state = State { kind: 0o100_000, permissions: 0o644, size: 5, modified: Instant(1, 8) };
+        Ours { inode: 6, changed: Instant(seconds, 0), state, permissions: Some((0o644, 0o664)) }
+    }
+
     #[test]
     fn what_is_stored_is_remembered_and_damage_is_forgotten() {
         let dir = tempfile::tempdir().unwrap();
@@ -147,7 +182,7 @@ mod tests {
                 source_since: Instant(1, 2),
                 copy_since: Instant(3, 4),
                 carried: [("server.log".to_owned(), 5)].into(),
-                written: [("state.db".to_owned(), (6, Instant(7, 8)))].into(),
+                written: [("state.db".to_owned(), ours(7))].into(),
             }),
         };
         memory.store(&place, "x").unwrap();
@@ -177,10 +212,10 @@ mod tests {
         };
         let mut leftover = Leftover::new(&copy, Instant(0, 0), Instant(0, 0));
         for number in 0..20_000 {
-            leftover.remember(Path::new(&format!("file-{number}")), 1, Instant(number, 0));
+            leftover.remember(Path::new(&format!("file-{number}")), ours(number));
         }
         assert!(leftover.written.len() <= REMEMBERED * 2);
-        assert_eq!(leftover.written.get("file-19999"), Some(&(1, Instant(19_999, 0))));
+        assert_eq!(leftover.written.get("file-19999"), Some(&ours(19_999)));
     }
 
     #[test]

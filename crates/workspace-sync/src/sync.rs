@@ -12,6 +12,7 @@ use tree_copy::Capabilities;
 use crate::carry::Carrier;
 use crate::claim::{self, Claim};
 use crate::clock::Instant;
+use crate::copied::AsCopied;
 use crate::copy::{self, Job, Manner};
 use crate::decide::{self, Action, Refusal, Seen, Why};
 use crate::entrance::{self, Entrance};
@@ -127,6 +128,12 @@ impl Setting<'_> {
                     memory = Memory::load(self.memory, &tree.name);
                     self.expect_leftover(&marker, &mut memory);
                     memory.store(self.memory, &tree.name)?;
+                    // Before the switch: from then on, programs write to it.
+                    AsCopied::of(self.open_copy(tree)?, &copy::kept())?.store(
+                        self.memory,
+                        &tree.name,
+                        &marker.identity(),
+                    )?;
                     report.outcome = Outcome::Copied;
                 }
                 Step::Point { to, .. } => entrance::point(tree, to)?,
@@ -205,25 +212,25 @@ impl Setting<'_> {
     }
 
     fn replace(&self, tree: &Tree, memory: &mut Memory) -> Result<()> {
-        let keep = copy::kept();
-        let (new, capabilities) = self.open_copy(tree)?;
+        let new = self.open_copy(tree)?;
+        let capabilities = self.capabilities(tree)?;
         // What is missing there was removed by us, or by an earlier run that was killed.
-        let carrier = Carrier::new(&tree.entrance, &tree.copy, new, &capabilities, &keep).without_removals();
+        let carrier = Carrier::new(tree, &tree.entrance, new, &capabilities, self.memory).without_removals();
         // Nothing can be written to a directory that is gone; one that became the image's copy is followed like any.
         if !replace::directory(tree, &carrier, &mut memory.leftover)? {
-            memory.leftover = None;
+            self.has_settled(tree, memory);
         }
         memory.store(self.memory, &tree.name)
     }
 
     /// Carries over until nothing is written to the old tree any more or `patience` is over; returns who may still write.
     pub fn settle(&self, tree: &Tree, memory: &mut Memory, patience: Duration) -> Result<Vec<Holder>> {
-        let keep = copy::kept();
-        let (new, capabilities) = self.open_copy(tree)?;
+        let new = self.open_copy(tree)?;
+        let capabilities = self.capabilities(tree)?;
         if let Some(marker) = Marker::read(&new)? {
             memory.keep_about(&marker);
         }
-        let carrier = Carrier::new(&tree.image, &tree.copy, new, &capabilities, &keep);
+        let carrier = Carrier::new(tree, &tree.image, new, &capabilities, self.memory);
         let mut writers = Vec::new();
         let settled = kit::wait::until(patience, "programs that write to the old tree", || {
             match self.carry_round(tree, &carrier, memory) {
@@ -239,7 +246,7 @@ impl Setting<'_> {
             // The deadline: whoever still writes is followed further, by another process.
             Err(_) => return Ok(writers),
         }
-        memory.leftover = None;
+        self.has_settled(tree, memory);
         memory.store(self.memory, &tree.name)?;
         Ok(writers)
     }
@@ -262,12 +269,20 @@ impl Setting<'_> {
         Ok(writers)
     }
 
-    fn open_copy(&self, tree: &Tree) -> Result<(OwnedFd, Capabilities)> {
+    /// Nothing is left to be carried over.
+    fn has_settled(&self, tree: &Tree, memory: &mut Memory) {
+        memory.leftover = None;
+        AsCopied::forget(self.memory, &tree.name);
+    }
+
+    fn open_copy(&self, tree: &Tree) -> Result<OwnedFd> {
+        look::open(&self.workspace.path, &tree.copy)
+            .with_context(|| format!("cannot open {}", tree.copy.display()))
+    }
+
+    fn capabilities(&self, tree: &Tree) -> Result<Capabilities> {
         let parent = copy::open_parent(tree, &self.workspace.path)?;
-        let capabilities = tree_copy::probe(&copy::path_of(&parent))?;
-        let new = look::open(&self.workspace.path, &tree.copy)
-            .with_context(|| format!("cannot open {}", tree.copy.display()))?;
-        Ok((new, capabilities))
+        Ok(tree_copy::probe(&copy::path_of(&parent))?)
     }
 
     fn tell_holders(&self, tree: &Tree, holders: &[Holder]) {

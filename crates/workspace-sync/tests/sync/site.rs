@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use tempfile::TempDir;
 use trees::Shape;
@@ -175,4 +176,30 @@ impl Said {
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
     }
+}
+
+/// Somebody who works in a directory of the old tree, so that it is followed, until this is dropped.
+pub struct Worker(Child);
+
+impl Worker {
+    pub fn at(directory: &Path) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "read line"]).current_dir(directory).stdin(Stdio::piped());
+        Self(shell.spawn().unwrap())
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+/// Waits until a file has this content.
+#[track_caller]
+pub fn wait_for(file: &Path, content: &[u8]) {
+    let is_there = || (fs::read(file).ok().as_deref() == Some(content)).then_some(());
+    let waited = kit::wait::until(Duration::from_secs(30), "the follower", is_there);
+    assert!(waited.is_ok(), "{} is {:?}", file.display(), fs::read(file));
 }

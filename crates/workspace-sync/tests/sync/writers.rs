@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use trees::Shape;
 
-use crate::site::Site;
+use crate::site::{Site, Worker, wait_for};
 
 /// As busy as a busy log: some thousand writes a second.
 fn pace() {
@@ -154,31 +154,6 @@ fn what_was_removed_in_the_old_tree_after_the_copy_is_removed_and_what_is_new_in
         .collect();
     names.sort();
     assert_eq!(names, ["empty", "kept", "late", "new"]);
-}
-
-/// Somebody who works in a directory of the old tree, so that it is followed, until this is dropped.
-struct Worker(std::process::Child);
-
-impl Worker {
-    fn at(directory: &Path) -> Self {
-        let mut shell = std::process::Command::new("sh");
-        shell.args(["-c", "read line"]).current_dir(directory).stdin(std::process::Stdio::piped());
-        Self(shell.spawn().unwrap())
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
-    }
-}
-
-#[track_caller]
-fn wait_for(file: &Path, content: &[u8]) {
-    let is_there = || (fs::read(file).ok().as_deref() == Some(content)).then_some(());
-    let waited = kit::wait::until(Duration::from_secs(30), "the follower", is_there);
-    assert!(waited.is_ok(), "{} is {:?}", file.display(), fs::read(file));
 }
 
 #[test]
