@@ -21,7 +21,7 @@ pub fn run(log: &Path) -> Result<(Ending, bool)> {
     let reports = parse(&output.stdout);
     let copied = reports.iter().any(|report| report.outcome == TreeOutcome::Copied);
     let ending = ending(&reports, output.status, log);
-    if reports.iter().any(|report| !report.holders.is_empty())
+    if reports.iter().any(|report| report.settling)
         && let Err(error) = supervisor::ask(&["start", FOLLOWER])
     {
         return Ok((unfollowed(&error, ending), copied));
@@ -67,10 +67,9 @@ fn ending(reports: &[Report], status: ExitStatus, log: &Path) -> Ending {
         let cause = reports.iter().find_map(|report| report.cause.clone());
         return Ending { cause, ..Ending::skipped() };
     }
-    let outdated: Vec<&Report> = reports.iter().filter(|report| report.outdated).collect();
-    let cause =
-        outdated.first().and_then(|report| Some(format!("{}: {}", report.tree, report.cause.as_ref()?)));
-    let hint = outdated.first().and_then(|report| report.hint.clone());
+    let told = reports.iter().find(|report| report.cause.is_some() && (report.outdated || report.settling));
+    let cause = told.and_then(|report| Some(format!("{}: {}", report.tree, report.cause.as_ref()?)));
+    let hint = told.and_then(|report| report.hint.clone());
     Ending { result: StageResult::Done, cause, hint }
 }
 
@@ -108,6 +107,14 @@ mod tests {
             unfollowed(&error, Ending::failed("no room", "make some")),
             Ending::failed("no room", "make some")
         );
+    }
+
+    #[test]
+    fn a_tree_that_is_in_use_and_not_settled_is_done_with_its_cause() {
+        let told =
+            told(&[report("app", "copied", r#","settling":true,"cause":"no room","hint":"make some""#)], 0);
+        let (cause, hint) = (Some("app: no room".into()), Some("make some".into()));
+        assert_eq!(told, Ending { result: StageResult::Done, cause, hint });
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Carrying over what was written in the old tree after it had been copied: until the switch, and through files that
 //! programs had open, after it.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, anyhow};
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
@@ -40,11 +40,13 @@ pub struct Carrier<'a> {
     memory: &'a Path,
     /// Read when it is asked for, which is seldom.
     copied: OnceCell<AsCopied>,
+    /// The directory that was tidied up last.
+    swept: RefCell<Option<PathBuf>>,
     removes: bool,
 }
 
-/// What a round did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What a round did; it is on the disk.
+#[derive(Debug, Default)]
 pub struct Round {
     /// Entries that were replaced, made or added to.
     pub carried: u64,
@@ -52,6 +54,8 @@ pub struct Round {
     pub removed: u64,
     /// Files that both sides had written; the old one lies beside the new one.
     pub kept: Vec<PathBuf>,
+    /// The first of what could not be carried over. The next round tries it again, and all that was is not done twice.
+    pub failed: Option<anyhow::Error>,
 }
 
 impl Round {
@@ -59,6 +63,11 @@ impl Round {
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         self.carried == 0 && self.removed == 0
+    }
+
+    /// An error if not all was carried over.
+    pub fn complete(self) -> Result<()> {
+        self.failed.map_or(Ok(()), Err)
     }
 }
 
@@ -71,7 +80,8 @@ impl<'a> Carrier<'a> {
         capabilities: &'a Capabilities,
         memory: &'a Path,
     ) -> Self {
-        Self { tree, old, new, capabilities, memory, copied: OnceCell::new(), removes: true }
+        let (copied, swept) = (OnceCell::new(), RefCell::default());
+        Self { tree, old, new, capabilities, memory, copied, swept, removes: true }
     }
 
     /// The same, but nothing is removed from the new tree: for an old one that is being emptied.
@@ -81,17 +91,35 @@ impl<'a> Carrier<'a> {
     }
 
     /// Looks once for what has changed in the old tree since `leftover` says, carries it over, and moves `leftover`
-    /// forward; whoever stores that may be killed and go on from there.
+    /// forward; whoever stores that may be killed and go on from there. One entry that cannot be carried over does not
+    /// keep the others from it.
     pub fn round(&self, leftover: &mut Leftover) -> Result<Round> {
         let cannot = || format!("cannot carry over changes from {}", self.old.display());
         let above = self.old.parent().unwrap_or(Path::new("/"));
         let next = Instant::now(beneath::open_root(above)?)?.safely_before();
         let mut round = Round::default();
-        let old = beneath::open_root(self.old).with_context(cannot)?;
-        if Instant::changed(&File::from(old.try_clone()?).metadata()?) >= leftover.source_since {
-            self.directory(Path::new(""), leftover, &mut round).with_context(cannot)?;
+        self.swept.take();
+        if let Err(error) = self.walk(leftover, &mut round) {
+            round.failed.get_or_insert(error.context(cannot()));
         }
-        let shown = self.old;
+        // What counts as carried over is looked at no more, and the old one may be removed.
+        if !round.is_quiet()
+            && let Err(error) = tree_copy::make_durable(&copy::path_of(&self.new))
+        {
+            let cannot = format!("cannot force {} to the disk", self.tree.copy.display());
+            round.failed.get_or_insert(anyhow!(error).context(cannot));
+        }
+        if round.failed.is_none() {
+            leftover.source_since = leftover.source_since.max(next);
+        }
+        Ok(round)
+    }
+
+    fn walk(&self, leftover: &mut Leftover, round: &mut Round) -> Result<()> {
+        let old = beneath::open_root(self.old)?;
+        if Instant::changed(&File::from(old.try_clone()?).metadata()?) >= leftover.source_since {
+            self.directory(Path::new(""), leftover, round)?;
+        }
         walk::each(&old, &mut |entry| -> Result<Next> {
             if entry.name.as_os_str() == entry.base && copy::kept().contains(&entry.base) {
                 return Ok(Next::Skip);
@@ -100,20 +128,23 @@ impl<'a> Carrier<'a> {
                 return Ok(Next::Enter);
             }
             let carried = if entry.is_directory() {
-                self.directory(entry.name, leftover, &mut round)
+                self.directory(entry.name, leftover, round)
             } else {
-                self.entry(entry, leftover, &mut round).map(|()| Next::Enter)
+                self.entry(entry, leftover, round).map(|()| Next::Enter)
             };
-            carried.with_context(|| format!("cannot carry over {}", shown.join(entry.name).display()))
-        })?;
-        leftover.source_since = leftover.source_since.max(next);
-        Ok(round)
+            Ok(carried.unwrap_or_else(|error| {
+                let cannot = format!("cannot carry over {}", self.old.join(entry.name).display());
+                round.failed.get_or_insert(error.context(cannot));
+                Next::Skip
+            }))
+        })
     }
 
     /// A directory in which something came or went; one that was carried over with all its content need not be entered.
     fn directory(&self, name: &Path, leftover: &mut Leftover, round: &mut Round) -> Result<Next> {
         match beneath::open_below(&self.new, name) {
             Ok(there) => {
+                self.sweep(name, &there);
                 if self.removes {
                     self.removals(name, &there, leftover, round)?;
                 }
@@ -144,6 +175,7 @@ impl<'a> Carrier<'a> {
             }
             above => above?,
         };
+        self.sweep(above_name, &above);
         let mut there = self.look(name, &above, base, leftover)?;
         let old = if entry.kind() == SFlag::S_IFREG { named::open_for_reading(entry)? } else { None };
         let new = (there != New::Missing).then(|| named::open_for_appending(&above, base)).flatten();
@@ -246,6 +278,17 @@ impl<'a> Carrier<'a> {
         self.copied.get_or_init(|| AsCopied::load(self.memory, &self.tree.name, &leftover.copy))
     }
 
+    /// Removes what a killed process had half made in a directory of the new tree; once, while its entries come in turn.
+    fn sweep(&self, name: &Path, directory: &OwnedFd) {
+        if self.swept.borrow().as_deref() == Some(name) {
+            return;
+        }
+        if let Err(error) = tree_copy::sweep(directory.as_fd()) {
+            log::debug!("cannot tidy up {}: {error}", self.tree.copy.join(name).display());
+        }
+        *self.swept.borrow_mut() = Some(name.to_owned());
+    }
+
     /// Whether the new tree has the entry, and whether anybody but the copy has written it.
     fn look(&self, name: &Path, above: &OwnedFd, base: &OsStr, leftover: &Leftover) -> Result<New> {
         let Some(stat) = named::look(above, base)? else { return Ok(New::Missing) };
@@ -267,6 +310,7 @@ impl<'a> Carrier<'a> {
         let above_name = name.parent().unwrap_or(Path::new(""));
         let old = beneath::open_below(beneath::open_root(self.old)?, above_name)?;
         let above = beneath::ensure_below(&self.new, above_name)?;
+        self.sweep(above_name, &above);
         tree_copy::replicate(old.as_fd(), base, above.as_fd(), target, self.capabilities, &Unobserved)?;
         round.carried += 1;
         if target == base {

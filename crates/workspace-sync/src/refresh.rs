@@ -169,6 +169,10 @@ fn bring_along(setting: &Setting<'_>, tree: &Tree) -> Result<u64> {
         if entry.name.as_os_str() == entry.base && keep.contains(&entry.base) {
             return Ok(Next::Skip);
         }
+        // Half of something, left by a kill.
+        if tree_copy::is_temporary(entry.base) {
+            return Ok(Next::Skip);
+        }
         let above = entry.name.parent().unwrap_or(Path::new(""));
         if manifest.has(entry.name) {
             return Ok(Next::Enter);

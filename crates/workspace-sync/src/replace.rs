@@ -41,12 +41,12 @@ pub fn directory(tree: &Tree, carrier: &Carrier<'_>, leftover: &mut Option<Lefto
     refuse_while_used(tree)?;
     while_written(tree, || {
         let Some(leftover) = leftover.as_mut() else { return Ok(true) };
-        carrier.round(leftover)?;
+        carrier.round(leftover)?.complete()?;
         is_older(&tree.entrance, leftover.source_since)
     })?;
     while_written(tree, || {
         if let Some(leftover) = leftover.as_mut() {
-            carrier.round(leftover)?;
+            carrier.round(leftover)?.complete()?;
         }
         // Without a memory of what was carried over, the copy is the truth: it was whole before anything was removed.
         let since = leftover.as_ref().map(|leftover| leftover.source_since);

@@ -72,6 +72,7 @@ impl Setting<'_> {
             cause: None,
             hint: None,
             outdated: false,
+            settling: false,
             holders: Vec::new(),
         };
         if let Err(error) = self.act(tree, &mut report) {
@@ -138,9 +139,14 @@ impl Setting<'_> {
                 }
                 Step::Point { to, .. } => entrance::point(tree, to)?,
                 Step::ReplaceDirectory { .. } => self.replace(tree, &mut memory)?,
-                Step::CarryOver { .. } => report.holders = self.settle(tree, &mut memory, SETTLE)?,
+                // The switch is done, whatever becomes of this: the follower goes on with it.
+                Step::CarryOver { .. } => match self.settle(tree, &mut memory, SETTLE) {
+                    Ok(writers) => report.holders = writers,
+                    Err(error) => self.tell_unsettled(tree, &error, report),
+                },
             }
         }
+        report.settling = memory.leftover.is_some();
         self.tell_holders(tree, &report.holders);
         Ok(())
     }
@@ -266,7 +272,7 @@ impl Setting<'_> {
             log::debug!("{}: {} entries carried over, {} removed", tree.name, round.carried, round.removed);
         }
         memory.store(self.memory, &tree.name)?;
-        Ok(writers)
+        round.complete().map(|()| writers)
     }
 
     /// Nothing is left to be carried over.
@@ -283,6 +289,13 @@ impl Setting<'_> {
     fn capabilities(&self, tree: &Tree) -> Result<Capabilities> {
         let parent = copy::open_parent(tree, &self.workspace.path)?;
         Ok(tree_copy::probe(&copy::path_of(&parent))?)
+    }
+
+    fn tell_unsettled(&self, tree: &Tree, error: &anyhow::Error, report: &mut Report) {
+        let cause = format!("not all that was written in the image's copy is carried over yet: {error:#}");
+        self.note(tree, &cause);
+        report.cause = Some(printable(&cause));
+        report.hint = Some("remove what is in the way; it is tried again every few seconds".to_owned());
     }
 
     fn tell_holders(&self, tree: &Tree, holders: &[Holder]) {

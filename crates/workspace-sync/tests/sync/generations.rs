@@ -26,6 +26,8 @@ fn an_older_copy_is_used_and_reported_until_it_is_refreshed_and_can_be_brought_b
     site.sync();
     fs::create_dir(site.copy().join("my-environment")).unwrap();
     fs::write(site.copy().join("my-environment/python"), "mine").unwrap();
+    // What a killed process had half made is nobody's.
+    fs::write(site.copy().join(".tree-copy.1-0.tmp"), "").unwrap();
     let old = site.root().join("old");
     assert!(
         std::process::Command::new("cp").arg("-a").args([&site.copy(), &old]).status().unwrap().success()

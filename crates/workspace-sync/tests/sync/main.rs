@@ -10,5 +10,6 @@ mod first;
 mod generations;
 mod hidden;
 mod kills;
+mod settling;
 mod site;
 mod writers;

@@ -203,3 +203,33 @@ pub fn wait_for(file: &Path, content: &[u8]) {
     let waited = kit::wait::until(Duration::from_secs(30), "the follower", is_there);
     assert!(waited.is_ok(), "{} is {:?}", file.display(), fs::read(file));
 }
+
+/// A process that is killed when it is dropped, also by a test that fails.
+pub struct Running(Child);
+
+impl Running {
+    pub fn start(command: &mut Command) -> Self {
+        Self(command.spawn().unwrap())
+    }
+
+    /// Waits for its end, which must be a good one.
+    #[track_caller]
+    pub fn ends_well(mut self) {
+        assert!(self.0.wait().unwrap().success());
+    }
+
+    /// Asks it to end, as supervisord does.
+    #[track_caller]
+    pub fn stop(self) {
+        let asked = Command::new("kill").arg(self.0.id().to_string()).status();
+        assert!(asked.unwrap().success());
+        self.ends_well();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
