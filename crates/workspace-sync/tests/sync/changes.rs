@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::site::{Site, Worker, wait_for};
+use crate::site::{Running, Site, Worker, wait_for};
 
 fn set_mode(file: &Path, mode: u32) {
     fs::set_permissions(file, Permissions::from_mode(mode)).unwrap();
@@ -89,7 +89,7 @@ fn permissions_that_the_user_set_in_the_copy_stay_whatever_the_old_file_says_lat
     let worker = Worker::at(&image);
     site.sync();
     set_mode(&tool, 0o600);
-    let mut follower = site.command(&["follow"]).spawn().unwrap();
+    let follower = Running::start(&mut site.command(&["follow"]));
     for text in ["#!/bin/sh\ntrue\n", "#!/bin/bash\n", "#!/bin/bash\ntrue\n"] {
         fs::write(image.join("tool"), text).unwrap();
         wait_for(&tool, text.as_bytes());
@@ -99,7 +99,7 @@ fn permissions_that_the_user_set_in_the_copy_stay_whatever_the_old_file_says_lat
     wait_for(&site.copy().join("late"), b"");
     set_mode(&image.join("late"), 0o600);
     drop(worker);
-    assert!(follower.wait().unwrap().success());
+    follower.ends_well();
     assert_eq!(mode(&tool), 0o600);
     assert_eq!(mode(&site.copy().join("late")), 0o600, "what was carried over follows the old one");
     assert_eq!(kept_beside(&site.copy()), [""; 0]);
