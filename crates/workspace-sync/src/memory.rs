@@ -115,6 +115,15 @@ impl Memory {
         self.leftover.take_if(|leftover| leftover.copy != copy.identity());
     }
 
+    /// Sees to it that what was written in the image's tree since `began` is carried over to this copy, also one from
+    /// another time: then whatever both have written is kept, on either side.
+    pub fn expect_leftover(&mut self, copy: &Marker, began: Option<Instant>) {
+        self.keep_about(copy);
+        if self.leftover.is_none() {
+            self.leftover = began.map(|since| Leftover::new(copy, since, Instant(0, 0)));
+        }
+    }
+
     /// What is remembered; a file that is missing or damaged is no memory, which costs a second look and no data.
     pub fn load(directory: &Path, tree: &str) -> Self {
         fs::read(file(directory, tree))

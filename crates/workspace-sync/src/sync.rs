@@ -20,7 +20,7 @@ use crate::generation;
 use crate::holders::{self, Holder};
 use crate::look;
 use crate::marker::Marker;
-use crate::memory::{Leftover, Memory};
+use crate::memory::Memory;
 use crate::refresh;
 use crate::replace;
 use crate::report::{InUse, Outcome, Report, printable};
@@ -115,7 +115,7 @@ impl Setting<'_> {
         match &action {
             Action::Keep(marker) => memory.keep_about(marker),
             Action::Switch(marker) | Action::ReplaceDirectory(marker) => {
-                self.expect_leftover(marker, &mut memory);
+                memory.expect_leftover(marker, self.began);
                 memory.store(self.memory, &tree.name)?;
             }
             _ => {}
@@ -127,7 +127,7 @@ impl Setting<'_> {
                     let generation = self.generation(tree, from, &mut memory)?;
                     let marker = self.copy(tree, from, &generation)?;
                     memory = Memory::load(self.memory, &tree.name);
-                    self.expect_leftover(&marker, &mut memory);
+                    memory.expect_leftover(&marker, self.began);
                     memory.store(self.memory, &tree.name)?;
                     // Before the switch: from then on, programs write to it.
                     AsCopied::of(self.open_copy(tree)?, &copy::kept())?.store(
@@ -149,15 +149,6 @@ impl Setting<'_> {
         report.settling = memory.leftover.is_some();
         self.tell_holders(tree, &report.holders);
         Ok(())
-    }
-
-    /// Sees to it that what was written in the image's tree is carried over to this copy, also one from another time:
-    /// then whatever both have written is kept, on either side.
-    fn expect_leftover(&self, copy: &Marker, memory: &mut Memory) {
-        memory.keep_about(copy);
-        if memory.leftover.is_none() {
-            memory.leftover = self.began.map(|since| Leftover::new(copy, since, Instant(0, 0)));
-        }
     }
 
     fn copy(&self, tree: &Tree, from: &Path, generation: &str) -> Result<Marker> {

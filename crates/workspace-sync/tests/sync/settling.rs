@@ -107,3 +107,37 @@ fn what_a_killed_follower_had_half_made_goes() {
     assert_eq!(fs::read(switched.site.copy().join("large")).unwrap().len(), 32 << 20);
     assert_eq!(half_made(&switched), None);
 }
+
+/// A start of the container, as `init` makes it.
+#[track_caller]
+fn start(site: &Site) {
+    let workspace = workspace::Workspace {
+        path: site.volume(),
+        uid: 1000,
+        gid: 1000,
+        mounted: true,
+        slug: "base-image".into(),
+    };
+    let (opt, memory) = (site.root().join("opt"), site.root().join("memory"));
+    assert_eq!(workspace_sync::adopt(&opt, &workspace, &kit::Env::default(), &memory), []);
+}
+
+#[test]
+fn what_was_installed_before_a_restart_is_in_the_copy_that_another_container_made_meanwhile() {
+    let site = Site::small();
+    start(&site);
+    assert_eq!(site.leads_to(), site.image("micromamba"));
+    // The copy of another container, with a memory of its own.
+    let (memory, aside) = (site.root().join("memory"), site.root().join("aside"));
+    fs::rename(&memory, &aside).unwrap();
+    site.sync();
+    fs::remove_dir_all(&memory).unwrap();
+    fs::rename(&aside, &memory).unwrap();
+    fs::remove_file(site.entrance("micromamba")).unwrap();
+    std::os::unix::fs::symlink(site.image("micromamba"), site.entrance("micromamba")).unwrap();
+    fs::write(site.entrance("micromamba").join("installed"), "mine").unwrap();
+    start(&site);
+    assert_eq!(site.leads_to(), site.copy());
+    site.sync();
+    assert_eq!(fs::read_to_string(site.copy().join("installed")).unwrap(), "mine");
+}
