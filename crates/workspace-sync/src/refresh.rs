@@ -35,7 +35,8 @@ pub fn run(setting: &Setting<'_>, tree: &Tree, dry_run: bool) -> Outcome {
     }
     let marker = whole(setting, tree, &tree.copy)?;
     if !tree.image.is_dir() {
-        bail!("the image has no copy of {} at {}", tree.name, tree.image.display());
+        return Err(anyhow!("the image has no copy of {} at {}", tree.name, tree.image.display()))
+            .hint(|| tree.renewal());
     }
     let mut memory = Memory::load(setting.memory, &tree.name);
     let generation = setting.generation(tree, &tree.image, &mut memory)?;

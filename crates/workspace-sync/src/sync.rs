@@ -120,6 +120,7 @@ impl Setting<'_> {
             }
             _ => {}
         }
+        let outdated = report.cause.clone();
         for step in steps::of(&action, tree, memory.leftover.is_some()) {
             log::debug!("{}: {step}", tree.name);
             match &step {
@@ -147,6 +148,12 @@ impl Setting<'_> {
             }
         }
         report.settling = memory.leftover.is_some();
+        // Only now it shows whether a directory at the entrance has become the image's copy.
+        if let Some(cause) = outdated {
+            let renewal = tree.renewal();
+            self.note(tree, &format!("{cause}; the copy is used: {renewal}"));
+            report.hint.get_or_insert(renewal);
+        }
         self.tell_holders(tree, &report.holders);
         Ok(())
     }
@@ -197,13 +204,10 @@ impl Setting<'_> {
         let generation = self.generation(tree, images, memory)?;
         if generation != marker.generation {
             report.outdated = true;
-            let cause = format!(
+            report.cause = Some(format!(
                 "the image brings another generation ({generation}) than the copy has ({})",
                 marker.generation
-            );
-            self.note(tree, &format!("{cause}; the copy is used: workspace-sync refresh {}", tree.name));
-            report.cause = Some(cause);
-            report.hint = Some(format!("workspace-sync refresh {}", tree.name));
+            ));
         }
         Ok(())
     }

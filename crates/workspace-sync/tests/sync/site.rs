@@ -23,7 +23,11 @@ pub struct Mount(PathBuf);
 
 impl Mount {
     pub fn tmpfs(at: &Path, options: &str) -> Self {
-        let status = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at).status();
+        Self::new("tmpfs", at, options)
+    }
+
+    fn new(kind: &str, at: &Path, options: &str) -> Self {
+        let status = Command::new("mount").args(["-t", kind, "-o", options, kind]).arg(at).status();
         assert!(status.unwrap().success(), "mounting needs root");
         Self(at.to_owned())
     }
@@ -62,6 +66,29 @@ impl Site {
         trees::build(&image, shape, seed).unwrap();
         symlink(&image, site.entrance("micromamba")).unwrap();
         site
+    }
+
+    /// Makes what the image has so far the lower layer of an overlay, as an engine does for each container.
+    pub fn layered(&self) -> Mount {
+        let (opt, root) = (self.root().join("opt"), self.root().join("layers"));
+        fs::create_dir_all(root.join("upper")).unwrap();
+        fs::create_dir(root.join("work")).unwrap();
+        fs::rename(&opt, root.join("lower")).unwrap();
+        fs::create_dir(&opt).unwrap();
+        let layer = |name: &str| format!("{name}dir={}", root.join(name).display());
+        let options = ["lower", "upper", "work"].map(layer).join(",");
+        Mount::new("overlay", &opt, &format!("{options},redirect_dir=off"))
+    }
+
+    /// The next container of the same image.
+    pub fn layered_anew(&self, layers: Mount) -> Mount {
+        drop(layers);
+        let (opt, root) = (self.root().join("opt"), self.root().join("layers"));
+        fs::remove_dir(&opt).unwrap();
+        fs::rename(root.join("lower"), &opt).unwrap();
+        fs::remove_dir_all(root).unwrap();
+        fs::remove_dir_all(self.root().join("memory")).unwrap();
+        self.layered()
     }
 
     /// An image with a small tree.
