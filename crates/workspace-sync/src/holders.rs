@@ -42,13 +42,16 @@ impl Holder {
 /// write to any tree.
 #[must_use]
 pub fn of(tree: &Path) -> Vec<Holder> {
-    let own = std::process::id();
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+    let own = std::process::id();
+    let waiting = ancestors();
     let mut holders: Vec<Holder> = processes
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .filter(|&pid| pid != own)
         .filter_map(|pid| holder(pid, tree))
+        // sudo hides its files, and only waits for this command.
+        .filter(|holder| !(holder.hidden && waiting.contains(&holder.pid)))
         .collect();
     holders.sort();
     holders
@@ -58,6 +61,15 @@ pub fn of(tree: &Path) -> Vec<Holder> {
 #[must_use]
 pub fn writers(tree: &Path) -> Vec<Holder> {
     of(tree).into_iter().filter(|holder| holder.writes).collect()
+}
+
+/// The processes that began this one, and those that began them.
+fn ancestors() -> Vec<u32> {
+    let above = |process: &str| {
+        let status = fs::read_to_string(Path::new("/proc").join(process).join("status")).ok()?;
+        first_number(&status, "PPid:").filter(|&pid| pid > 0)
+    };
+    std::iter::successors(above("self"), |pid| above(&pid.to_string())).collect()
 }
 
 fn holder(pid: u32, tree: &Path) -> Option<Holder> {

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Instant;
 use crate::copied::State;
+use crate::holders::Holder;
 use crate::marker::Marker;
 use kit::units;
 
@@ -38,6 +39,10 @@ pub struct Leftover {
     pub source_since: Instant,
     /// What changed in the copy after this moment was changed by somebody else, by the clock of that file system.
     pub copy_since: Instant,
+    /// Processes that hide their files and were there at the first look after the switch: those that began later found
+    /// the copy, and do not keep a follower at work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<Vec<u32>>,
     /// How much of an old file was added to the new one although both had gone on, by [`key`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub carried: BTreeMap<String, u64>,
@@ -91,9 +96,17 @@ impl Leftover {
             copy: copy.identity(),
             source_since,
             copy_since,
+            hidden: None,
             carried: BTreeMap::new(),
             written: BTreeMap::new(),
         }
+    }
+
+    /// Those of `writers` that may have something of the old tree open.
+    pub fn concerned(&mut self, writers: Vec<Holder>) -> Vec<Holder> {
+        let hidden = || writers.iter().filter(|writer| writer.hidden).map(|writer| writer.pid).collect();
+        let known = self.hidden.get_or_insert_with(hidden);
+        writers.into_iter().filter(|writer| !writer.hidden || known.contains(&writer.pid)).collect()
     }
 
     /// Remembers that `name` was written by us, and forgets the older half where that is too much.
@@ -190,6 +203,7 @@ mod tests {
                 copy: "m-1".into(),
                 source_since: Instant(1, 2),
                 copy_since: Instant(3, 4),
+                hidden: Some(vec![5]),
                 carried: [("server.log".to_owned(), 5)].into(),
                 written: [("state.db".to_owned(), ours(7))].into(),
             }),
@@ -225,6 +239,23 @@ mod tests {
         }
         assert!(leftover.written.len() <= REMEMBERED * 2);
         assert_eq!(leftover.written.get("file-19999"), Some(&ours(19_999)));
+    }
+
+    #[test]
+    fn who_hides_its_files_and_came_after_the_switch_is_not_waited_for() {
+        let writer = |pid, hidden| Holder { pid, name: "x".into(), writes: true, hidden };
+        let mut leftover = Leftover {
+            copy: String::new(),
+            source_since: Instant(0, 0),
+            copy_since: Instant(0, 0),
+            hidden: None,
+            carried: BTreeMap::new(),
+            written: BTreeMap::new(),
+        };
+        let first = vec![writer(1, false), writer(2, true)];
+        assert_eq!(leftover.concerned(first.clone()), first);
+        let later = vec![writer(2, true), writer(3, true), writer(4, false)];
+        assert_eq!(leftover.concerned(later), [writer(2, true), writer(4, false)]);
     }
 
     #[test]

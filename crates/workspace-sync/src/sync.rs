@@ -256,6 +256,7 @@ impl Setting<'_> {
         // Who is looked for first cannot write after the last look at the tree.
         let writers = holders::writers(&tree.image);
         let Some(leftover) = memory.leftover.as_mut() else { return Ok(writers) };
+        let writers = leftover.concerned(writers);
         let round = carrier.round(leftover)?;
         for kept in &round.kept {
             self.note(

@@ -71,3 +71,18 @@ fn without_a_program_of_the_users_nobody_is_named() {
     let said = in_container(&site, r#""$@" run"#);
     assert_eq!((said.code, said.stderr.contains("image's copy")), (0, false), "{said:?}");
 }
+
+#[test]
+fn sudo_which_hides_its_files_is_not_in_its_own_way() {
+    let site = Site::small();
+    // What makes a program of the user's root's hides it, too.
+    let script = r#"
+        chmod 4755 secret
+        setpriv --reuid 1000 --regid 1000 --clear-groups ./secret -p -c '"$@" run; "$@" status --json' sh "$@"
+    "#;
+    let said = in_container(&site, script);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(fs::read_link(site.entrance("micromamba")).unwrap(), site.copy());
+    assert!(!said.stderr.contains("image's copy"), "{said:?}");
+    assert!(said.stdout.contains("\"settling\":false"), "{said:?}");
+}
