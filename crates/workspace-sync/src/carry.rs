@@ -1,34 +1,30 @@
 //! Carrying over what was written in the old tree after it had been copied: until the switch, and through files that
 //! programs had open, after it.
 
-use std::cell::{OnceCell, RefCell};
-use std::ffi::{OsStr, OsString};
+use std::cell::RefCell;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
 use anyhow::{Result, anyhow};
 use nix::fcntl::AtFlags;
-use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat};
+use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use tree_copy::{Capabilities, Unobserved};
 
 use crate::beneath;
 use crate::clock::Instant;
-use crate::copied::AsCopied;
 use crate::copy;
+use crate::judge::{self, Judge};
 use crate::memory::{self, Leftover, Ours};
 use crate::named;
-use crate::settle::{self, New, Permissions, Relation, Step};
+use crate::round::Round;
+use crate::settle::{self, New, Relation, Step};
 use crate::tree::Tree;
 use crate::walk::{self, Entry, Next, kind, names};
-
-/// Behind the name of an old file that is kept beside the new one, because both were written.
-pub const KEPT_SUFFIX: &str = ".before-switch";
 
 /// The two trees of a switch.
 #[derive(Debug)]
@@ -37,38 +33,10 @@ pub struct Carrier<'a> {
     old: &'a Path,
     new: OwnedFd,
     capabilities: &'a Capabilities,
-    memory: &'a Path,
-    /// Read when it is asked for, which is seldom.
-    copied: OnceCell<AsCopied>,
+    judge: Judge<'a>,
     /// The directory that was tidied up last.
     swept: RefCell<Option<PathBuf>>,
     removes: bool,
-}
-
-/// What a round did; it is on the disk.
-#[derive(Debug, Default)]
-pub struct Round {
-    /// Entries that were replaced, made or added to.
-    pub carried: u64,
-    /// Entries that were removed because they had been removed in the old tree.
-    pub removed: u64,
-    /// Files that both sides had written; the old one lies beside the new one.
-    pub kept: Vec<PathBuf>,
-    /// The first of what could not be carried over. The next round tries it again, and all that was is not done twice.
-    pub failed: Option<anyhow::Error>,
-}
-
-impl Round {
-    /// Whether there was nothing to do.
-    #[must_use]
-    pub fn is_quiet(&self) -> bool {
-        self.carried == 0 && self.removed == 0
-    }
-
-    /// An error if not all was carried over.
-    pub fn complete(self) -> Result<()> {
-        self.failed.map_or(Ok(()), Err)
-    }
 }
 
 impl<'a> Carrier<'a> {
@@ -80,8 +48,8 @@ impl<'a> Carrier<'a> {
         capabilities: &'a Capabilities,
         memory: &'a Path,
     ) -> Self {
-        let (copied, swept) = (OnceCell::new(), RefCell::default());
-        Self { tree, old, new, capabilities, memory, copied, swept, removes: true }
+        let (judge, swept) = (Judge::new(tree, memory), RefCell::default());
+        Self { tree, old, new, capabilities, judge, swept, removes: true }
     }
 
     /// The same, but nothing is removed from the new tree: for an old one that is being emptied.
@@ -176,10 +144,10 @@ impl<'a> Carrier<'a> {
             above => above?,
         };
         self.sweep(above_name, &above);
-        let mut there = self.look(name, &above, base, leftover)?;
+        let mut there = self.judge.look(name, &above, base, leftover)?;
         let old = if entry.kind() == SFlag::S_IFREG { named::open_for_reading(entry)? } else { None };
         let new = (there != New::Missing).then(|| named::open_for_appending(&above, base)).flatten();
-        if there == New::Written && new.as_ref().is_some_and(|new| is_replaced(name, new, leftover)) {
+        if there == New::Written && new.as_ref().is_some_and(|new| judge::is_replaced(name, new, leftover)) {
             there = New::Replaced;
         }
         let before = new.as_ref().map(named::state).transpose()?;
@@ -205,7 +173,7 @@ impl<'a> Carrier<'a> {
         };
         let is_text = old.as_ref().is_some_and(|old| settle::is_text(old, from).unwrap_or(false));
         let wanted = match &new {
-            Some(new) if there == New::Untouched => Some(self.permissions(entry, new, leftover)?),
+            Some(new) if there == New::Untouched => Some(self.judge.permissions(entry, new, leftover)?),
             _ => None,
         };
         match settle::step(there, relation, is_text, carried) {
@@ -233,25 +201,6 @@ impl<'a> Carrier<'a> {
         wanted.map_or(Ok(()), |bits| self.permit(entry, &above, bits, leftover, round))
     }
 
-    /// The permissions that belong to a file which nobody wrote.
-    fn permissions(&self, entry: &Entry<'_>, new: &File, leftover: &Leftover) -> Result<u32> {
-        let stat = fstat(new)?;
-        let ours = leftover.written.get(&memory::key(entry.name)).and_then(|ours| ours.permissions);
-        let of = |stat: &FileStat, given: Option<u32>, is_as_before: bool| {
-            let bits = stat.st_mode & 0o777;
-            let as_copied = given.map_or_else(
-                || is_as_before || self.copied(leftover).has_permissions(entry.name, bits),
-                |given| given == bits,
-            );
-            Permissions { bits, as_copied }
-        };
-        let is_as_before = Ours::of(&stat).changed < leftover.copy_since;
-        Ok(settle::permissions(
-            of(&entry.stat, ours.map(|(old, _)| old), false),
-            of(&stat, ours.map(|(_, new)| new), is_as_before),
-        ))
-    }
-
     /// Gives them to it, and remembers for which of the old one.
     fn permit(
         &self,
@@ -274,10 +223,6 @@ impl<'a> Carrier<'a> {
         Ok(())
     }
 
-    fn copied(&self, leftover: &Leftover) -> &AsCopied {
-        self.copied.get_or_init(|| AsCopied::load(self.memory, &self.tree.name, &leftover.copy))
-    }
-
     /// Removes what a killed process had half made in a directory of the new tree; once, while its entries come in turn.
     fn sweep(&self, name: &Path, directory: &OwnedFd) {
         if self.swept.borrow().as_deref() == Some(name) {
@@ -287,16 +232,6 @@ impl<'a> Carrier<'a> {
             log::debug!("cannot tidy up {}: {error}", self.tree.copy.join(name).display());
         }
         *self.swept.borrow_mut() = Some(name.to_owned());
-    }
-
-    /// Whether the new tree has the entry, and whether anybody but the copy has written it.
-    fn look(&self, name: &Path, above: &OwnedFd, base: &OsStr, leftover: &Leftover) -> Result<New> {
-        let Some(stat) = named::look(above, base)? else { return Ok(New::Missing) };
-        let now = Ours::of(&stat);
-        let is_untouched = now.changed < leftover.copy_since
-            || leftover.written.get(&memory::key(name)).is_some_and(|ours| ours.is_still(&stat))
-            || self.copied(leftover).has_content(name, &now.state);
-        Ok(if is_untouched { New::Untouched } else { New::Written })
     }
 
     fn replicate(
@@ -323,7 +258,7 @@ impl<'a> Carrier<'a> {
     fn keep_both(&self, name: &Path, leftover: &mut Leftover, round: &mut Round) -> Result<()> {
         let above = beneath::ensure_below(&self.new, name.parent().unwrap_or(Path::new("")))?;
         for number in 1_u32.. {
-            let base = kept_name(name.file_name().unwrap_or_default(), number);
+            let base = named::kept_name(name.file_name().unwrap_or_default(), number);
             let beside = name.with_file_name(&base);
             let known = leftover.written.get(&memory::key(&beside)).copied();
             match named::look(&above, &base)? {
@@ -343,7 +278,7 @@ impl<'a> Carrier<'a> {
         let old = beneath::open_below(beneath::open_root(self.old)?, name)?;
         for base in names(there)? {
             let is_kept = name.as_os_str().is_empty() && copy::kept().contains(&base.as_os_str());
-            let is_ours = base.as_bytes().ends_with(KEPT_SUFFIX.as_bytes());
+            let is_ours = base.as_bytes().ends_with(named::KEPT_SUFFIX.as_bytes());
             if is_kept || is_ours || fstatat(&old, base.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok() {
                 continue;
             }
@@ -365,7 +300,7 @@ impl<'a> Carrier<'a> {
         let Ok(stat) = fstatat(&above, base, AtFlags::AT_SYMLINK_NOFOLLOW) else { return Ok(()) };
         let is_directory = kind(&stat) == SFlag::S_IFDIR;
         // A directory is written, too, when something is made or removed in it.
-        if self.look(name, &above, base, leftover)? != New::Untouched {
+        if self.judge.look(name, &above, base, leftover)? != New::Untouched {
             return Ok(());
         }
         if is_directory {
@@ -384,31 +319,6 @@ impl<'a> Carrier<'a> {
     }
 }
 
-/// The name of an old entry that is kept beside the new one. What comes before the suffix is cut where the name would
-/// be too long for a file system (limits.h, `NAME_MAX`).
-fn kept_name(base: &OsStr, number: u32) -> OsString {
-    const LONGEST: usize = 255;
-    let suffix = if number == 1 { KEPT_SUFFIX.to_owned() } else { format!(".{number}{KEPT_SUFFIX}") };
-    let bytes = base.as_bytes();
-    let mut name = OsStr::from_bytes(&bytes[..bytes.len().min(LONGEST - suffix.len())]).to_owned();
-    name.push(suffix);
-    name
-}
-
-/// Whether a file was made after the copy, and not by us: programs that save a document make a new one and rename it.
-/// A file system that does not know when is believed to have the old one; so is a copy from another time.
-fn is_replaced(name: &Path, new: &File, leftover: &Leftover) -> bool {
-    let Ok(meta) = new.metadata() else { return false };
-    let since = meta.created().ok().and_then(|made| made.duration_since(UNIX_EPOCH).ok());
-    let Some(made) = since.and_then(|made| Some((i64::try_from(made.as_secs()).ok()?, made.subsec_nanos())))
-    else {
-        return false;
-    };
-    let ours = leftover.written.get(&memory::key(name)).is_some_and(|ours| ours.inode == meta.ino());
-    let is_known = leftover.copy_since > Instant(0, 0);
-    is_known && !ours && Instant(made.0, i64::from(made.1)) > leftover.copy_since
-}
-
 /// Remembers that an entry is as we made it, with the permissions of the old one.
 fn remember(name: &Path, above: &OwnedFd, base: &OsStr, leftover: &mut Leftover) {
     if let Ok(Some(stat)) = named::look(above, base) {
@@ -419,18 +329,4 @@ fn remember(name: &Path, above: &OwnedFd, base: &OsStr, leftover: &mut Leftover)
 
 fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn kept_names_are_told_apart_and_never_too_long() {
-        let name = |base: &str, number| kept_name(OsStr::new(base), number).into_string().unwrap();
-        assert_eq!(name("a.db", 1), "a.db.before-switch");
-        assert_eq!(name("a.db", 2), "a.db.2.before-switch");
-        let long = "x".repeat(250);
-        assert_eq!(name(&long, 1), format!("{}.before-switch", "x".repeat(241)));
-    }
 }

@@ -1,9 +1,10 @@
 //! One entry, by its name in an open directory: looked at and opened without following a link.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use anyhow::Result;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
@@ -64,4 +65,32 @@ pub fn rescue(displaced: &File, length: u64, above: &OwnedFd, base: &OsStr) -> R
         settle::append(displaced, &new, length)?;
     }
     Ok(())
+}
+
+/// Behind the name of an old file that is kept beside the new one, because both were written.
+pub const KEPT_SUFFIX: &str = ".before-switch";
+
+/// The name of an old entry that is kept beside the new one. What comes before the suffix is cut where the name would
+/// be too long for a file system (limits.h, `NAME_MAX`).
+pub fn kept_name(base: &OsStr, number: u32) -> OsString {
+    const LONGEST: usize = 255;
+    let suffix = if number == 1 { KEPT_SUFFIX.to_owned() } else { format!(".{number}{KEPT_SUFFIX}") };
+    let bytes = base.as_bytes();
+    let mut name = OsStr::from_bytes(&bytes[..bytes.len().min(LONGEST - suffix.len())]).to_owned();
+    name.push(suffix);
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kept_names_are_told_apart_and_never_too_long() {
+        let name = |base: &str, number| kept_name(OsStr::new(base), number).into_string().unwrap();
+        assert_eq!(name("a.db", 1), "a.db.before-switch");
+        assert_eq!(name("a.db", 2), "a.db.2.before-switch");
+        let long = "x".repeat(250);
+        assert_eq!(name(&long, 1), format!("{}.before-switch", "x".repeat(241)));
+    }
 }
