@@ -21,7 +21,7 @@ pub fn run(log: &Path) -> Result<(Ending, bool)> {
     let reports = parse(&output.stdout);
     let copied = reports.iter().any(|report| report.outcome == TreeOutcome::Copied);
     let ending = ending(&reports, output.status, log);
-    if reports.iter().any(|report| report.settling)
+    if is_to_be_followed(&reports)
         && let Err(error) = supervisor::ask(&["start", FOLLOWER])
     {
         return Ok((unfollowed(&error, ending), copied));
@@ -31,6 +31,11 @@ pub fn run(log: &Path) -> Result<(Ending, bool)> {
 
 fn parse(stdout: &[u8]) -> Vec<Report> {
     stdout.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+}
+
+/// Whether something is still to be carried over, whoever writes: it may be a failure that left it.
+fn is_to_be_followed(reports: &[Report]) -> bool {
+    reports.iter().any(|report| report.settling)
 }
 
 /// The trees are where they belong, but nobody carries over what is still written to the old ones.
@@ -110,11 +115,11 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_that_is_in_use_and_not_settled_is_done_with_its_cause() {
-        let told =
-            told(&[report("app", "copied", r#","settling":true,"cause":"no room","hint":"make some""#)], 0);
+    fn a_tree_that_is_in_use_and_not_settled_is_done_with_its_cause_and_followed() {
+        let reports = [report("app", "copied", r#","settling":true,"cause":"no room","hint":"make some""#)];
         let (cause, hint) = (Some("app: no room".into()), Some("make some".into()));
-        assert_eq!(told, Ending { result: StageResult::Done, cause, hint });
+        assert!(is_to_be_followed(&reports) && !is_to_be_followed(&[report("app", "copied", "")]));
+        assert_eq!(told(&reports, 0), Ending { result: StageResult::Done, cause, hint });
     }
 
     #[test]
