@@ -21,7 +21,7 @@ pub fn run(log: &Path) -> Result<(Ending, bool)> {
     let reports = parse(&output.stdout);
     let copied = reports.iter().any(|report| report.outcome == TreeOutcome::Copied);
     let ending = ending(&reports, output.status, log);
-    if reports.iter().any(|report| !report.holders.is_empty())
+    if is_to_be_followed(&reports)
         && let Err(error) = supervisor::ask(&["start", FOLLOWER])
     {
         return Ok((unfollowed(&error, ending), copied));
@@ -31,6 +31,11 @@ pub fn run(log: &Path) -> Result<(Ending, bool)> {
 
 fn parse(stdout: &[u8]) -> Vec<Report> {
     stdout.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+}
+
+/// Whether something is still to be carried over, whoever writes: it may be a failure that left it.
+fn is_to_be_followed(reports: &[Report]) -> bool {
+    reports.iter().any(|report| report.settling)
 }
 
 /// The trees are where they belong, but nobody carries over what is still written to the old ones.
@@ -67,10 +72,9 @@ fn ending(reports: &[Report], status: ExitStatus, log: &Path) -> Ending {
         let cause = reports.iter().find_map(|report| report.cause.clone());
         return Ending { cause, ..Ending::skipped() };
     }
-    let outdated: Vec<&Report> = reports.iter().filter(|report| report.outdated).collect();
-    let cause =
-        outdated.first().and_then(|report| Some(format!("{}: {}", report.tree, report.cause.as_ref()?)));
-    let hint = outdated.first().and_then(|report| report.hint.clone());
+    let told = reports.iter().find(|report| report.cause.is_some() && (report.outdated || report.settling));
+    let cause = told.and_then(|report| Some(format!("{}: {}", report.tree, report.cause.as_ref()?)));
+    let hint = told.and_then(|report| report.hint.clone());
     Ending { cause, hint, ..Ending::done() }
 }
 
@@ -108,6 +112,14 @@ mod tests {
             unfollowed(&error, Ending::failed("no room", "make some")),
             Ending::failed("no room", "make some")
         );
+    }
+
+    #[test]
+    fn a_tree_that_is_in_use_and_not_settled_is_done_with_its_cause_and_followed() {
+        let reports = [report("app", "copied", r#","settling":true,"cause":"no room","hint":"make some""#)];
+        let (cause, hint) = (Some("app: no room".into()), Some("make some".into()));
+        assert!(is_to_be_followed(&reports) && !is_to_be_followed(&[report("app", "copied", "")]));
+        assert_eq!(told(&reports, 0), Ending { cause, hint, ..Ending::done() });
     }
 
     #[test]

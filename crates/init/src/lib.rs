@@ -71,7 +71,8 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     }
     let workspace = volume::prepare(settings.workspace.clone(), settings.image_slug.clone(), &mut problems);
     // Programs shall find the workspace's environments from the first moment on, if they are there.
-    problems.extend(workspace_sync::adopt(Path::new("/opt"), &workspace, env));
+    let memory = Path::new(workspace_sync::MEMORY);
+    problems.extend(workspace_sync::adopt(Path::new("/opt"), &workspace, env, memory));
     let gpus = gpu_limit::limit(env, &gpu_limit::discover(&gpu_limit::Roots::default()));
     account::settle(&settings, &workspace, &keys, &mut problems);
     // The account has it now; no program and no session needs it.

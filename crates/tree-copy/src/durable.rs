@@ -1,6 +1,6 @@
 //! That what was written is on the disk.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, fstatfs, openat, syncfs};
@@ -47,7 +47,7 @@ impl Disk {
 pub fn make_durable(directory: &Path) -> Result<()> {
     let failed = |cause| Error::target("sync", directory, cause, || None);
     let opened = open_root(directory).map_err(failed)?;
-    rustix::fs::syncfs(&opened).map_err(failed)
+    Disk::open(opened.as_fd()).and_then(|disk| disk.sync()).map_err(failed)
 }
 
 /// The bits that new files of this process do not get. All, where it cannot be read: then modes are always set.

@@ -99,7 +99,7 @@ pub use observer::{Counters, Note, Observer, Unobserved, What};
 pub use options::{Check, Options, Pass, default_threads};
 pub use pass::pass;
 pub use probe::probe;
-pub use replicate::{Replicated, replicate};
+pub use replicate::{Replicated, is_temporary, replicate, sweep};
 pub use room::{Room, Shortage, fits, room};
 pub use survey::{Needs, Survey};
 pub use surveyor::survey;

@@ -90,6 +90,18 @@ pub fn replicate(
     }
 }
 
+/// Removes what a [`replicate`] that was killed left in a directory.
+pub fn sweep(target_directory: BorrowedFd<'_>) -> std::io::Result<()> {
+    Ok(temporary::sweep(target_directory)?)
+}
+
+/// Whether this is a name that [`replicate`] gives to what it is making.
+#[must_use]
+pub fn is_temporary(name: &OsStr) -> bool {
+    let name = name.as_bytes();
+    name.starts_with(b".tree-copy.") && name.ends_with(b".tmp")
+}
+
 struct One<'a> {
     source: BorrowedFd<'a>,
     target: BorrowedFd<'a>,

@@ -5,32 +5,49 @@ use std::path::Path;
 use kit::{Env, Problem, Reader};
 use workspace::Workspace;
 
+use crate::began;
+use crate::clock::Instant;
 use crate::decide::{self, Action};
 use crate::entrance;
 use crate::look;
+use crate::memory::Memory;
 use crate::names;
 use crate::tree::Tree;
 
 /// Points each tree's entrance to its whole copy on the workspace, or back to the image's where the copy is gone.
 ///
 /// Local and quick: a few looks and a rename for each tree. What cannot be done here is tried again, and reported, by
-/// `workspace-sync run`; what is wrong with `OPT_SYNC` is reported here.
+/// `workspace-sync run`; what is wrong with `OPT_SYNC` is reported here. What was written in the image's tree during
+/// earlier starts of this container is carried over by `run`, which is told so in `memory`.
 #[must_use]
-pub fn adopt(opt: &Path, workspace: &Workspace, env: &Env) -> Vec<Problem> {
+pub fn adopt(opt: &Path, workspace: &Workspace, env: &Env, memory: &Path) -> Vec<Problem> {
     let (names, mut problems) = names::parse(Reader::new(env).text("OPT_SYNC").as_deref());
+    let began = began::of(memory);
+    if began.is_none()
+        && let Err(error) = began::now(memory, opt)
+    {
+        problems.push(Problem::new("WORKSPACE_SYNC", format!("{error:#}")));
+    }
     for name in std::iter::once(names::ENVIRONMENTS).chain(names.iter().map(String::as_str)) {
         let tree = Tree::new(name, opt, &workspace.path, &workspace.slug);
-        if let Err(error) = one(&tree, workspace) {
+        if let Err(error) = one(&tree, workspace, memory, began) {
             problems.push(Problem::new("WORKSPACE_SYNC", format!("{error:#}")));
         }
     }
     problems
 }
 
-fn one(tree: &Tree, workspace: &Workspace) -> anyhow::Result<()> {
+fn one(tree: &Tree, workspace: &Workspace, memory: &Path, began: Option<Instant>) -> anyhow::Result<()> {
     let seen = look::at(tree, &workspace.path, workspace.mounted, false)?;
     match decide::decide(&seen) {
-        Action::Switch(_) => entrance::point(tree, &tree.copy),
+        Action::Switch(copy) => {
+            if began.is_some() {
+                let mut about = Memory::load(memory, &tree.name);
+                about.expect_leftover(&copy, began);
+                about.store(memory, &tree.name)?;
+            }
+            entrance::point(tree, &tree.copy)
+        }
         Action::Return { .. } => entrance::point(tree, &tree.image),
         _ => Ok(()),
     }
@@ -50,11 +67,12 @@ mod tests {
         let workspace =
             Workspace { path: volume.clone(), uid: 1000, gid: 1000, mounted: true, slug: "s".into() };
         let tree = Tree::new("micromamba", &opt, &volume, "s");
+        let memory = dir.path().join("memory");
         fs::create_dir_all(&tree.image).unwrap();
         entrance::point(&tree, &tree.image).unwrap();
         fs::create_dir_all(&tree.copy).unwrap();
         let adopt = || {
-            assert_eq!(adopt(&opt, &workspace, &Env::default()), []);
+            assert_eq!(adopt(&opt, &workspace, &Env::default(), &memory), []);
             Entrance::of(&tree).unwrap()
         };
         assert_eq!(adopt(), Entrance::Image, "a directory without a marker is no copy");
@@ -68,6 +86,12 @@ mod tests {
         };
         fs::write(tree.copy.join(marker::NAME), marker.render().unwrap()).unwrap();
         assert_eq!(adopt(), Entrance::Workspace);
+        let leftover = || Memory::load(&memory, "micromamba").leftover;
+        assert!(leftover().is_some(), "programs used the image's tree before this start");
+        entrance::point(&tree, &tree.image).unwrap();
+        fs::remove_dir_all(&memory).unwrap();
+        assert_eq!(adopt(), Entrance::Workspace);
+        assert_eq!(leftover(), None, "at the first start of a container, none has");
         fs::remove_dir_all(&volume).unwrap();
         assert_eq!(adopt(), Entrance::Image);
     }

@@ -1,70 +1,55 @@
 //! Carrying over what was written in the old tree after it had been copied: until the switch, and through files that
 //! programs had open, after it.
 
-use std::ffi::{OsStr, OsString};
+use std::cell::RefCell;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
-use anyhow::{Context, Result};
-use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
-use nix::sys::stat::{Mode, SFlag, fstatat};
+use anyhow::{Result, anyhow};
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use tree_copy::{Capabilities, Unobserved};
 
 use crate::beneath;
 use crate::clock::Instant;
-use crate::memory::{self, Leftover};
+use crate::copy;
+use crate::judge::{self, Judge};
+use crate::memory::{self, Leftover, Ours};
+use crate::named;
+use crate::round::Round;
 use crate::settle::{self, New, Relation, Step};
+use crate::tree::Tree;
 use crate::walk::{self, Entry, Next, kind, names};
-
-/// Behind the name of an old file that is kept beside the new one, because both were written.
-pub const KEPT_SUFFIX: &str = ".before-switch";
 
 /// The two trees of a switch.
 #[derive(Debug)]
 pub struct Carrier<'a> {
+    tree: &'a Tree,
     old: &'a Path,
     new: OwnedFd,
-    new_path: &'a Path,
     capabilities: &'a Capabilities,
-    keep: &'a [&'a OsStr],
+    judge: Judge<'a>,
+    /// The directory that was tidied up last.
+    swept: RefCell<Option<PathBuf>>,
     removes: bool,
 }
 
-/// What a round did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Round {
-    /// Entries that were replaced, made or added to.
-    pub carried: u64,
-    /// Entries that were removed because they had been removed in the old tree.
-    pub removed: u64,
-    /// Files that both sides had written; the old one lies beside the new one.
-    pub kept: Vec<PathBuf>,
-}
-
-impl Round {
-    /// Whether there was nothing to do.
-    #[must_use]
-    pub fn is_quiet(&self) -> bool {
-        self.carried == 0 && self.removed == 0
-    }
-}
-
 impl<'a> Carrier<'a> {
-    /// Carries from the tree at `old` to the one at `new`; names in `keep`, at the top, are none of the tree's.
+    /// Carries from the tree at `old` to the copy of `tree` at `new`; `memory` is where the container remembers things.
     pub fn new(
+        tree: &'a Tree,
         old: &'a Path,
-        new_path: &'a Path,
         new: OwnedFd,
         capabilities: &'a Capabilities,
-        keep: &'a [&'a OsStr],
+        memory: &'a Path,
     ) -> Self {
-        Self { old, new, new_path, capabilities, keep, removes: true }
+        let (judge, swept) = (Judge::new(tree, memory), RefCell::default());
+        Self { tree, old, new, capabilities, judge, swept, removes: true }
     }
 
     /// The same, but nothing is removed from the new tree: for an old one that is being emptied.
@@ -74,39 +59,60 @@ impl<'a> Carrier<'a> {
     }
 
     /// Looks once for what has changed in the old tree since `leftover` says, carries it over, and moves `leftover`
-    /// forward; whoever stores that may be killed and go on from there.
+    /// forward; whoever stores that may be killed and go on from there. One entry that cannot be carried over does not
+    /// keep the others from it.
     pub fn round(&self, leftover: &mut Leftover) -> Result<Round> {
         let cannot = || format!("cannot carry over changes from {}", self.old.display());
         let above = self.old.parent().unwrap_or(Path::new("/"));
         let next = Instant::now(beneath::open_root(above)?)?.safely_before();
         let mut round = Round::default();
-        let old = beneath::open_root(self.old).with_context(cannot)?;
-        if Instant::changed(&File::from(old.try_clone()?).metadata()?) >= leftover.source_since {
-            self.directory(Path::new(""), leftover, &mut round).with_context(cannot)?;
+        self.swept.take();
+        if let Err(error) = self.walk(leftover, &mut round) {
+            round.failed.get_or_insert(error.context(cannot()));
         }
-        let shown = self.old;
+        // What counts as carried over is looked at no more, and the old one may be removed.
+        if !round.is_quiet()
+            && let Err(error) = tree_copy::make_durable(&copy::path_of(&self.new))
+        {
+            let cannot = format!("cannot force {} to the disk", self.tree.copy.display());
+            round.failed.get_or_insert(anyhow!(error).context(cannot));
+        }
+        if round.failed.is_none() {
+            leftover.source_since = leftover.source_since.max(next);
+        }
+        Ok(round)
+    }
+
+    fn walk(&self, leftover: &mut Leftover, round: &mut Round) -> Result<()> {
+        let old = beneath::open_root(self.old)?;
+        if Instant::changed(&File::from(old.try_clone()?).metadata()?) >= leftover.source_since {
+            self.directory(Path::new(""), leftover, round)?;
+        }
         walk::each(&old, &mut |entry| -> Result<Next> {
-            if entry.name.as_os_str() == entry.base && self.keep.contains(&entry.base) {
+            if entry.name.as_os_str() == entry.base && copy::kept().contains(&entry.base) {
                 return Ok(Next::Skip);
             }
             if entry.changed() < leftover.source_since {
                 return Ok(Next::Enter);
             }
             let carried = if entry.is_directory() {
-                self.directory(entry.name, leftover, &mut round)
+                self.directory(entry.name, leftover, round)
             } else {
-                self.entry(entry, leftover, &mut round).map(|()| Next::Enter)
+                self.entry(entry, leftover, round).map(|()| Next::Enter)
             };
-            carried.with_context(|| format!("cannot carry over {}", shown.join(entry.name).display()))
-        })?;
-        leftover.source_since = leftover.source_since.max(next);
-        Ok(round)
+            Ok(carried.unwrap_or_else(|error| {
+                let cannot = format!("cannot carry over {}", self.old.join(entry.name).display());
+                round.failed.get_or_insert(error.context(cannot));
+                Next::Skip
+            }))
+        })
     }
 
     /// A directory in which something came or went; one that was carried over with all its content need not be entered.
     fn directory(&self, name: &Path, leftover: &mut Leftover, round: &mut Round) -> Result<Next> {
         match beneath::open_below(&self.new, name) {
             Ok(there) => {
+                self.sweep(name, &there);
                 if self.removes {
                     self.removals(name, &there, leftover, round)?;
                 }
@@ -137,22 +143,26 @@ impl<'a> Carrier<'a> {
             }
             above => above?,
         };
-        let mut there = Self::look(name, &above, base, leftover)?;
-        let old = if entry.kind() == SFlag::S_IFREG { open_for_reading(entry)? } else { None };
-        let new = (there != New::Missing).then(|| open_for_appending(&above, base)).flatten();
-        if there == New::Written && new.as_ref().is_some_and(|new| is_replaced(name, new, leftover)) {
+        self.sweep(above_name, &above);
+        let mut there = self.judge.look(name, &above, base, leftover)?;
+        let old = if entry.kind() == SFlag::S_IFREG { named::open_for_reading(entry)? } else { None };
+        let new = (there != New::Missing).then(|| named::open_for_appending(&above, base)).flatten();
+        if there == New::Written && new.as_ref().is_some_and(|new| judge::is_replaced(name, new, leftover)) {
             there = New::Replaced;
         }
-        let before = new.as_ref().map(written).transpose()?;
+        let before = new.as_ref().map(named::state).transpose()?;
         let relation = match (&old, &new) {
             (Some(old), Some(new)) => Some(settle::relate(old, new)?),
             _ => None,
         };
-        if there == New::Untouched && new.as_ref().map(written).transpose()? != before {
+        let after = new.as_ref().map(named::state).transpose()?;
+        if before.zip(after).is_some_and(|(before, after)| !after.has_content_of(&before))
+            && there == New::Untouched
+        {
             // Somebody wrote while it was read.
             there = New::Written;
         }
-        if relation.is_none() && there != New::Missing && is_same_special(entry, &above) {
+        if relation.is_none() && there != New::Missing && named::is_same_special(entry, &above) {
             return Ok(());
         }
         let key = memory::key(name);
@@ -162,12 +172,16 @@ impl<'a> Carrier<'a> {
             _ => 0,
         };
         let is_text = old.as_ref().is_some_and(|old| settle::is_text(old, from).unwrap_or(false));
+        let wanted = match &new {
+            Some(new) if there == New::Untouched => Some(self.judge.permissions(entry, new, leftover)?),
+            _ => None,
+        };
         match settle::step(there, relation, is_text, carried) {
             Step::Nothing => {}
             Step::Replace => {
                 self.replicate(name, Some(base), leftover, round)?;
-                if let (Some(displaced), Some((length, _))) = (&new, before) {
-                    rescue(displaced, length, &above, base)?;
+                if let (Some(displaced), Some(before)) = (&new, before) {
+                    named::rescue(displaced, before.size, &above, base)?;
                 }
             }
             Step::KeepBoth => self.keep_both(name, leftover, round)?,
@@ -184,14 +198,40 @@ impl<'a> Carrier<'a> {
                 }
             }
         }
+        wanted.map_or(Ok(()), |bits| self.permit(entry, &above, bits, leftover, round))
+    }
+
+    /// Gives them to it, and remembers for which of the old one.
+    fn permit(
+        &self,
+        entry: &Entry<'_>,
+        above: &OwnedFd,
+        bits: u32,
+        leftover: &mut Leftover,
+        round: &mut Round,
+    ) -> Result<()> {
+        let Some(new) = named::open_for_appending(above, entry.base) else { return Ok(()) };
+        let stat = fstat(&new)?;
+        let given = Some((entry.stat.st_mode & 0o777, bits));
+        if stat.st_mode & 0o777 == bits || !self.capabilities.mode {
+            leftover.written.entry(memory::key(entry.name)).and_modify(|ours| ours.permissions = given);
+            return Ok(());
+        }
+        fchmod(&new, Mode::from_bits_truncate(stat.st_mode & 0o7000 | bits))?;
+        leftover.written.entry(memory::key(entry.name)).or_insert(Ours::of(&stat)).permissions = given;
+        round.carried += 1;
         Ok(())
     }
 
-    /// Whether the new tree has the entry, and whether anybody but the copy has written it.
-    fn look(name: &Path, above: &OwnedFd, base: &OsStr, leftover: &Leftover) -> Result<New> {
-        let Some((inode, changed)) = state(above, base)? else { return Ok(New::Missing) };
-        let ours = leftover.written.get(&memory::key(name)) == Some(&(inode, changed));
-        Ok(if ours || changed < leftover.copy_since { New::Untouched } else { New::Written })
+    /// Removes what a killed process had half made in a directory of the new tree; once, while its entries come in turn.
+    fn sweep(&self, name: &Path, directory: &OwnedFd) {
+        if self.swept.borrow().as_deref() == Some(name) {
+            return;
+        }
+        if let Err(error) = tree_copy::sweep(directory.as_fd()) {
+            log::debug!("cannot tidy up {}: {error}", self.tree.copy.join(name).display());
+        }
+        *self.swept.borrow_mut() = Some(name.to_owned());
     }
 
     fn replicate(
@@ -205,6 +245,7 @@ impl<'a> Carrier<'a> {
         let above_name = name.parent().unwrap_or(Path::new(""));
         let old = beneath::open_below(beneath::open_root(self.old)?, above_name)?;
         let above = beneath::ensure_below(&self.new, above_name)?;
+        self.sweep(above_name, &above);
         tree_copy::replicate(old.as_fd(), base, above.as_fd(), target, self.capabilities, &Unobserved)?;
         round.carried += 1;
         if target == base {
@@ -217,12 +258,12 @@ impl<'a> Carrier<'a> {
     fn keep_both(&self, name: &Path, leftover: &mut Leftover, round: &mut Round) -> Result<()> {
         let above = beneath::ensure_below(&self.new, name.parent().unwrap_or(Path::new("")))?;
         for number in 1_u32.. {
-            let base = kept_name(name.file_name().unwrap_or_default(), number);
+            let base = named::kept_name(name.file_name().unwrap_or_default(), number);
             let beside = name.with_file_name(&base);
             let known = leftover.written.get(&memory::key(&beside)).copied();
-            match state(&above, &base)? {
-                None => round.kept.push(self.new_path.join(&beside)),
-                found if found == known => {}
+            match named::look(&above, &base)? {
+                None => round.kept.push(self.tree.copy.join(&beside)),
+                Some(found) if known.is_some_and(|ours| ours.is_still(&found)) => {}
                 Some(_) => continue,
             }
             self.replicate(name, Some(&base), leftover, round)?;
@@ -236,18 +277,19 @@ impl<'a> Carrier<'a> {
     fn removals(&self, name: &Path, there: &OwnedFd, leftover: &Leftover, round: &mut Round) -> Result<()> {
         let old = beneath::open_below(beneath::open_root(self.old)?, name)?;
         for base in names(there)? {
-            let is_kept = name.as_os_str().is_empty() && self.keep.contains(&base.as_os_str());
-            let is_ours = base.as_bytes().ends_with(KEPT_SUFFIX.as_bytes());
+            let is_kept = name.as_os_str().is_empty() && copy::kept().contains(&base.as_os_str());
+            let is_ours = base.as_bytes().ends_with(named::KEPT_SUFFIX.as_bytes());
             if is_kept || is_ours || fstatat(&old, base.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok() {
                 continue;
             }
-            Self::remove(&name.join(&base), there.as_fd(), &base, leftover, round)?;
+            self.remove(&name.join(&base), there.as_fd(), &base, leftover, round)?;
         }
         Ok(())
     }
 
     /// Removes an entry with everything in it that was not written since the copy; what was, stays, with its directories.
     fn remove(
+        &self,
         name: &Path,
         above: BorrowedFd<'_>,
         base: &OsStr,
@@ -258,13 +300,13 @@ impl<'a> Carrier<'a> {
         let Ok(stat) = fstatat(&above, base, AtFlags::AT_SYMLINK_NOFOLLOW) else { return Ok(()) };
         let is_directory = kind(&stat) == SFlag::S_IFDIR;
         // A directory is written, too, when something is made or removed in it.
-        if Self::look(name, &above, base, leftover)? != New::Untouched {
+        if self.judge.look(name, &above, base, leftover)? != New::Untouched {
             return Ok(());
         }
         if is_directory {
             let directory = beneath::open_below(&above, Path::new(base))?;
             for child in names(&directory)? {
-                Self::remove(&name.join(&child), directory.as_fd(), &child, leftover, round)?;
+                self.remove(&name.join(&child), directory.as_fd(), &child, leftover, round)?;
             }
         }
         let flag = if is_directory { UnlinkatFlags::RemoveDir } else { UnlinkatFlags::NoRemoveDir };
@@ -277,105 +319,14 @@ impl<'a> Carrier<'a> {
     }
 }
 
-/// The length of a file and when it was last written: what any write changes.
-fn written(file: &File) -> io::Result<(u64, Instant)> {
-    let meta = file.metadata()?;
-    Ok((meta.len(), Instant(meta.mtime(), meta.mtime_nsec())))
-}
-
-/// Adds what a program appended to a file in the moment before another took its place.
-fn rescue(displaced: &File, length: u64, above: &OwnedFd, base: &OsStr) -> Result<()> {
-    if displaced.metadata()?.len() > length
-        && let Some(new) = open_for_appending(above, base)
-    {
-        settle::append(displaced, &new, length)?;
-    }
-    Ok(())
-}
-
-fn open_for_reading(entry: &Entry<'_>) -> Result<Option<File>> {
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    match openat(entry.directory, entry.base, flags, Mode::empty()) {
-        Err(nix::Error::ENOENT) => Ok(None),
-        opened => Ok(Some(File::from(opened?))),
-    }
-}
-
-/// Whether both are symbolic links with the same text, or special files of the same kind.
-fn is_same_special(entry: &Entry<'_>, above: &OwnedFd) -> bool {
-    let Ok(stat) = fstatat(above, entry.base, AtFlags::AT_SYMLINK_NOFOLLOW) else { return false };
-    kind(&stat) == entry.kind()
-        && match entry.kind() {
-            SFlag::S_IFREG => false,
-            SFlag::S_IFLNK => {
-                readlinkat(above, entry.base).ok() == readlinkat(entry.directory, entry.base).ok()
-            }
-            _ => true,
-        }
-}
-
-/// The name of an old entry that is kept beside the new one. What comes before the suffix is cut where the name would
-/// be too long for a file system (limits.h, `NAME_MAX`).
-fn kept_name(base: &OsStr, number: u32) -> OsString {
-    const LONGEST: usize = 255;
-    let suffix = if number == 1 { KEPT_SUFFIX.to_owned() } else { format!(".{number}{KEPT_SUFFIX}") };
-    let bytes = base.as_bytes();
-    let mut name = OsStr::from_bytes(&bytes[..bytes.len().min(LONGEST - suffix.len())]).to_owned();
-    name.push(suffix);
-    name
-}
-
-/// Whether a file was made after the copy, and not by us: programs that save a document make a new one and rename it.
-/// A file system that does not know when is believed to have the old one; so is a copy from another time.
-fn is_replaced(name: &Path, new: &File, leftover: &Leftover) -> bool {
-    let Ok(meta) = new.metadata() else { return false };
-    let since = meta.created().ok().and_then(|made| made.duration_since(UNIX_EPOCH).ok());
-    let Some(made) = since.and_then(|made| Some((i64::try_from(made.as_secs()).ok()?, made.subsec_nanos())))
-    else {
-        return false;
-    };
-    let ours = leftover.written.get(&memory::key(name)).is_some_and(|&(inode, _)| inode == meta.ino());
-    let is_known = leftover.copy_since > Instant(0, 0);
-    is_known && !ours && Instant(made.0, i64::from(made.1)) > leftover.copy_since
-}
-
-/// Inode and change of an entry, or nothing if there is none.
-fn state(above: &OwnedFd, base: &OsStr) -> Result<Option<(u64, Instant)>> {
-    match fstatat(above, base, AtFlags::AT_SYMLINK_NOFOLLOW) {
-        Err(nix::Error::ENOENT) => Ok(None),
-        stat => {
-            let stat = stat?;
-            Ok(Some((stat.st_ino, Instant(stat.st_ctime, stat.st_ctime_nsec))))
-        }
-    }
-}
-
+/// Remembers that an entry is as we made it, with the permissions of the old one.
 fn remember(name: &Path, above: &OwnedFd, base: &OsStr, leftover: &mut Leftover) {
-    if let Ok(Some((inode, changed))) = state(above, base) {
-        leftover.remember(name, inode, changed);
+    if let Ok(Some(stat)) = named::look(above, base) {
+        let bits = stat.st_mode & 0o777;
+        leftover.remember(name, Ours { permissions: Some((bits, bits)), ..Ours::of(&stat) });
     }
-}
-
-fn open_for_appending(above: &OwnedFd, base: &OsStr) -> Option<File> {
-    let flags = OFlag::O_RDWR | OFlag::O_APPEND | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let file = File::from(openat(above, base, flags, Mode::empty()).ok()?);
-    file.metadata().is_ok_and(|meta| meta.is_file()).then_some(file)
 }
 
 fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn kept_names_are_told_apart_and_never_too_long() {
-        let name = |base: &str, number| kept_name(OsStr::new(base), number).into_string().unwrap();
-        assert_eq!(name("a.db", 1), "a.db.before-switch");
-        assert_eq!(name("a.db", 2), "a.db.2.before-switch");
-        let long = "x".repeat(250);
-        assert_eq!(name(&long, 1), format!("{}.before-switch", "x".repeat(241)));
-    }
 }

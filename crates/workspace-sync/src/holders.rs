@@ -1,10 +1,17 @@
 //! Processes that still use a tree after the switch: what they write there has to be carried over.
+//!
+//! Without `CAP_SYS_PTRACE`, which containers rarely have, the kernel shows root the files of a process only if the one who
+//! asks has the user and group of that process (ptrace(2), "ptrace access mode checking"; both are compared with those
+//! for file access, setfsuid(2)). So each process is looked at by a thread that takes these on, and ends.
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::thread;
 
+use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
 use serde::{Deserialize, Serialize};
 
 use crate::report::printable;
@@ -18,42 +25,122 @@ pub struct Holder {
     pub name: String,
     /// Whether it holds a file open for writing, or may make files relative to where it is.
     pub writes: bool,
+    /// Whether its files are hidden even so, as those of a program that holds keys are: it may use the tree or not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hidden: bool,
 }
 
-/// Looks through the processes of this container; one that ends meanwhile is none.
+impl Holder {
+    /// Its name and number, for people.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        format!("{} ({})", self.name, self.pid)
+    }
+}
+
+/// Looks through the processes of this container; one that ends meanwhile is none. One that cannot be looked at may
+/// write to any tree.
 #[must_use]
 pub fn of(tree: &Path) -> Vec<Holder> {
-    let own = std::process::id();
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+    let own = std::process::id();
+    let waiting = ancestors();
     let mut holders: Vec<Holder> = processes
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .filter(|&pid| pid != own)
         .filter_map(|pid| holder(pid, tree))
+        // sudo hides its files, and only waits for this command.
+        .filter(|holder| !(holder.hidden && waiting.contains(&holder.pid)))
         .collect();
     holders.sort();
     holders
 }
 
+/// Those who may write to `tree`.
+#[must_use]
+pub fn writers(tree: &Path) -> Vec<Holder> {
+    of(tree).into_iter().filter(|holder| holder.writes).collect()
+}
+
+/// The processes that began this one, and those that began them.
+fn ancestors() -> Vec<u32> {
+    let above = |process: &str| {
+        let status = fs::read_to_string(Path::new("/proc").join(process).join("status")).ok()?;
+        first_number(&status, "PPid:").filter(|&pid| pid > 0)
+    };
+    std::iter::successors(above("self"), |pid| above(&pid.to_string())).collect()
+}
+
 fn holder(pid: u32, tree: &Path) -> Option<Holder> {
     let process = PathBuf::from(format!("/proc/{pid}"));
-    let inside = |link: &Path| fs::read_link(link).is_ok_and(|to| is_inside(&to, tree));
-    let works_there = inside(&process.join("cwd"));
-    let mut reads = inside(&process.join("exe"));
-    let mut writes = works_there;
-    for file in fs::read_dir(process.join("fd")).into_iter().flatten().flatten() {
-        if inside(&file.path()) {
-            reads = true;
-            writes |= is_open_for_writing(&process.join("fdinfo").join(file.file_name()));
-        }
-    }
-    if !(reads || writes) {
+    let used = match used(&process, tree) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => used_as_its_user(&process, tree),
+        answer => answer,
+    };
+    let (writes, hidden) = match used {
+        Ok(writes) => (writes?, false),
+        Err(error) => (error.kind() == io::ErrorKind::PermissionDenied && is_of_here(&process), true),
+    };
+    if hidden && !writes {
         return None;
     }
     // A process names itself, in bytes.
     let name = fs::read(process.join("comm")).ok()?;
     let name = printable(String::from_utf8_lossy(&name).trim_end());
-    Some(Holder { pid, name, writes })
+    Some(Holder { pid, name, writes, hidden })
+}
+
+/// Whether the process may write to the tree, or nothing if it does not use it.
+fn used(process: &Path, tree: &Path) -> io::Result<Option<bool>> {
+    let inside = |link: &Path| fs::read_link(link).map(|to| is_inside(&to, tree));
+    let mut writes = inside(&process.join("cwd"))?;
+    let mut reads = inside(&process.join("exe")).unwrap_or(false);
+    for file in fs::read_dir(process.join("fd"))?.flatten() {
+        // It may close the file meanwhile.
+        if inside(&file.path()).unwrap_or(false) {
+            reads = true;
+            writes |= is_open_for_writing(&process.join("fdinfo").join(file.file_name()));
+        }
+    }
+    Ok((reads || writes).then_some(writes))
+}
+
+fn used_as_its_user(process: &Path, tree: &Path) -> io::Result<Option<bool>> {
+    let status = fs::read_to_string(process.join("status"))?;
+    let (Some(uid), Some(gid)) = (first_number(&status, "Uid:"), first_number(&status, "Gid:")) else {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    };
+    thread::scope(|scope| {
+        let looking = thread::Builder::new().spawn_scoped(scope, || {
+            // The group first: the user's change takes capabilities. Both are the thread's own, and end with it.
+            setfsgid(Gid::from_raw(gid));
+            setfsuid(Uid::from_raw(uid));
+            used(process, tree)
+        })?;
+        looking.join().unwrap_or_else(|_| Err(io::ErrorKind::PermissionDenied.into()))
+    })
+}
+
+/// Whether a process that cannot be looked at is a program of this container at all. One that is over, and a thread of
+/// the kernel, have no memory, and no files. One with capabilities that this process lacks was not begun by a program of
+/// the container, which cannot get them.
+fn is_of_here(process: &Path) -> bool {
+    let status = |path: &Path| fs::read_to_string(path.join("status")).unwrap_or_default();
+    let (theirs, ours) = (status(process), status(Path::new("/proc/self")));
+    first_number(&theirs, "VmSize:").is_some() && permitted(&theirs) & !permitted(&ours) == 0
+}
+
+/// capabilities(7): the set of which a process may make use.
+fn permitted(status: &str) -> u64 {
+    let set = status.lines().find_map(|line| line.strip_prefix("CapPrm:")).map(str::trim);
+    set.and_then(|set| u64::from_str_radix(set, 16).ok()).unwrap_or(0)
+}
+
+/// The first number of a line of proc(5)'s `status`.
+fn first_number(status: &str, field: &str) -> Option<u32> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// A file that was removed meanwhile has " (deleted)" behind its path and is of no interest.
@@ -94,7 +181,8 @@ mod tests {
         let tree = fs::canonicalize(dir.path()).unwrap();
         let shell = tempfile::tempdir().unwrap();
         let named = shell.path().join(OsStr::from_bytes(b"\xff\x1b"));
-        fs::copy("/bin/sh", &named).unwrap();
+        // A link, because a file that was just written cannot be executed while a fork of another test has it open.
+        std::os::unix::fs::symlink("/bin/sh", &named).unwrap();
         let mut command = Command::new(&named);
         command.args(["-c", "echo ready; read x"]).current_dir(&tree);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -103,7 +191,7 @@ mod tests {
         drop(child.stdin.take());
         child.wait().unwrap();
         let name = "\u{fffd}\\u{1b}".to_owned();
-        assert_eq!(found, [Holder { pid: child.id(), name, writes: true }]);
+        assert_eq!(found, [Holder { pid: child.id(), name, writes: true, hidden: false }]);
     }
 
     #[test]

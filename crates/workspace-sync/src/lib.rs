@@ -24,27 +24,32 @@
 //! A copy of another generation of the image is used and reported; `refresh` replaces it and keeps it for `rollback`.
 
 mod adopt;
+mod began;
 mod beneath;
 mod carry;
 mod claim;
 mod cli;
 mod clock;
+mod copied;
 mod copy;
 mod decide;
 mod entrance;
 mod follow;
 mod generation;
 mod holders;
+mod judge;
 mod look;
 mod manifest;
 mod manual;
 mod marker;
 mod memory;
+mod named;
 mod names;
 mod progress;
 mod refresh;
 mod replace;
 mod report;
+mod round;
 mod settle;
 mod status;
 mod steps;
@@ -109,7 +114,7 @@ pub fn run() -> Outcome {
             full_speed: cli.full_speed,
             compare_content: matches!(cli.action, Action::Run { verify: Some(_), .. }),
         },
-        began: began(&journal),
+        began: began::of(&cli.memory).or_else(|| started(&journal)),
         journal: &journal,
     };
     let trees = trees(&cli, &names, &workspace);
@@ -212,7 +217,7 @@ fn claim(cli: &Cli) -> anyhow::Result<Claim> {
 }
 
 /// When this start of the container began, by its first event; a little earlier, because clocks are coarse.
-fn began(journal: &Journal) -> Option<Instant> {
+fn started(journal: &Journal) -> Option<Instant> {
     let entries = journal.read().ok()?;
     #[allow(clippy::cast_possible_truncation, reason = "seconds since 1970 fit")]
     let seconds = entries.first()?.at as i64;

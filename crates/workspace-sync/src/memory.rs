@@ -10,9 +10,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use kit::atomic::{self, Placement};
+use nix::sys::stat::FileStat;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Instant;
+use crate::copied::State;
+use crate::holders::Holder;
 use crate::marker::Marker;
 use kit::units;
 
@@ -36,13 +39,45 @@ pub struct Leftover {
     pub source_since: Instant,
     /// What changed in the copy after this moment was changed by somebody else, by the clock of that file system.
     pub copy_since: Instant,
+    /// Processes that hide their files and were there at the first look after the switch: those that began later found
+    /// the copy, and do not keep a follower at work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<Vec<u32>>,
     /// How much of an old file was added to the new one although both had gone on, by [`key`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub carried: BTreeMap<String, u64>,
-    /// Inode and change of what was carried over after `copy_since`, by [`key`]: it is not somebody else's work, also
-    /// for the next process that carries over.
+    /// What was carried over after `copy_since`, by [`key`]: it is not somebody else's work, also for
+    /// the next process that carries over.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub written: BTreeMap<String, (u64, Instant)>,
+    pub written: BTreeMap<String, Ours>,
+}
+
+/// An entry of the copy as it was carried over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ours {
+    /// Its inode.
+    pub inode: u64,
+    /// When that changed last.
+    pub changed: Instant,
+    /// What it was like.
+    pub state: State,
+    /// Those of the old entry and the ones that we gave this one for it, if we did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<(u32, u32)>,
+}
+
+impl Ours {
+    /// From what was looked at.
+    pub fn of(stat: &FileStat) -> Self {
+        let changed = Instant(stat.st_ctime, stat.st_ctime_nsec);
+        Self { inode: stat.st_ino, changed, state: State::of(stat), permissions: None }
+    }
+
+    /// Whether nobody wrote it since, or put something else in its place.
+    #[must_use]
+    pub fn is_still(&self, stat: &FileStat) -> bool {
+        self.inode == stat.st_ino && self.state.has_content_of(&State::of(stat))
+    }
 }
 
 /// So much of what was carried over is remembered. Who writes more files than that again and again finds the rest kept
@@ -61,19 +96,27 @@ impl Leftover {
             copy: copy.identity(),
             source_since,
             copy_since,
+            hidden: None,
             carried: BTreeMap::new(),
             written: BTreeMap::new(),
         }
     }
 
+    /// Those of `writers` that may have something of the old tree open.
+    pub fn concerned(&mut self, writers: Vec<Holder>) -> Vec<Holder> {
+        let hidden = || writers.iter().filter(|writer| writer.hidden).map(|writer| writer.pid).collect();
+        let known = self.hidden.get_or_insert_with(hidden);
+        writers.into_iter().filter(|writer| !writer.hidden || known.contains(&writer.pid)).collect()
+    }
+
     /// Remembers that `name` was written by us, and forgets the older half where that is too much.
-    pub fn remember(&mut self, name: &Path, inode: u64, changed: Instant) {
-        self.written.insert(key(name), (inode, changed));
+    pub fn remember(&mut self, name: &Path, ours: Ours) {
+        self.written.insert(key(name), ours);
         if self.written.len() > REMEMBERED * 2 {
-            let mut moments: Vec<Instant> = self.written.values().map(|&(_, moment)| moment).collect();
+            let mut moments: Vec<Instant> = self.written.values().map(|ours| ours.changed).collect();
             moments.sort_unstable();
             let oldest = moments[moments.len() - REMEMBERED];
-            self.written.retain(|_, (_, moment)| *moment >= oldest);
+            self.written.retain(|_, ours| ours.changed >= oldest);
         }
     }
 }
@@ -83,6 +126,15 @@ impl Memory {
     /// or this one was made from a container that was saved as an image, and has another volume.
     pub fn keep_about(&mut self, copy: &Marker) {
         self.leftover.take_if(|leftover| leftover.copy != copy.identity());
+    }
+
+    /// Sees to it that what was written in the image's tree since `began` is carried over to this copy, also one from
+    /// another time: then whatever both have written is kept, on either side.
+    pub fn expect_leftover(&mut self, copy: &Marker, began: Option<Instant>) {
+        self.keep_about(copy);
+        if self.leftover.is_none() {
+            self.leftover = began.map(|since| Leftover::new(copy, since, Instant(0, 0)));
+        }
     }
 
     /// What is remembered; a file that is missing or damaged is no memory, which costs a second look and no data.
@@ -135,6 +187,11 @@ pub fn container(directory: &Path) -> Result<String> {
 mod tests {
     use super::*;
 
+    fn ours(seconds: i64) -> Ours {
+        let state = State { kind: 0o100_000, permissions: 0o644, size: 5, modified: Instant(1, 8) };
+        Ours { inode: 6, changed: Instant(seconds, 0), state, permissions: Some((0o644, 0o664)) }
+    }
+
     #[test]
     fn what_is_stored_is_remembered_and_damage_is_forgotten() {
         let dir = tempfile::tempdir().unwrap();
@@ -146,8 +203,9 @@ mod tests {
                 copy: "m-1".into(),
                 source_since: Instant(1, 2),
                 copy_since: Instant(3, 4),
+                hidden: Some(vec![5]),
                 carried: [("server.log".to_owned(), 5)].into(),
-                written: [("state.db".to_owned(), (6, Instant(7, 8)))].into(),
+                written: [("state.db".to_owned(), ours(7))].into(),
             }),
         };
         memory.store(&place, "x").unwrap();
@@ -177,10 +235,27 @@ mod tests {
         };
         let mut leftover = Leftover::new(&copy, Instant(0, 0), Instant(0, 0));
         for number in 0..20_000 {
-            leftover.remember(Path::new(&format!("file-{number}")), 1, Instant(number, 0));
+            leftover.remember(Path::new(&format!("file-{number}")), ours(number));
         }
         assert!(leftover.written.len() <= REMEMBERED * 2);
-        assert_eq!(leftover.written.get("file-19999"), Some(&(1, Instant(19_999, 0))));
+        assert_eq!(leftover.written.get("file-19999"), Some(&ours(19_999)));
+    }
+
+    #[test]
+    fn who_hides_its_files_and_came_after_the_switch_is_not_waited_for() {
+        let writer = |pid, hidden| Holder { pid, name: "x".into(), writes: true, hidden };
+        let mut leftover = Leftover {
+            copy: String::new(),
+            source_since: Instant(0, 0),
+            copy_since: Instant(0, 0),
+            hidden: None,
+            carried: BTreeMap::new(),
+            written: BTreeMap::new(),
+        };
+        let first = vec![writer(1, false), writer(2, true)];
+        assert_eq!(leftover.concerned(first.clone()), first);
+        let later = vec![writer(2, true), writer(3, true), writer(4, false)];
+        assert_eq!(leftover.concerned(later), [writer(2, true), writer(4, false)]);
     }
 
     #[test]

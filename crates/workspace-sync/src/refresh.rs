@@ -35,7 +35,8 @@ pub fn run(setting: &Setting<'_>, tree: &Tree, dry_run: bool) -> Outcome {
     }
     let marker = whole(setting, tree, &tree.copy)?;
     if !tree.image.is_dir() {
-        bail!("the image has no copy of {} at {}", tree.name, tree.image.display());
+        return Err(anyhow!("the image has no copy of {} at {}", tree.name, tree.image.display()))
+            .hint(|| tree.renewal());
     }
     let mut memory = Memory::load(setting.memory, &tree.name);
     let generation = setting.generation(tree, &tree.image, &mut memory)?;
@@ -167,6 +168,10 @@ fn bring_along(setting: &Setting<'_>, tree: &Tree) -> Result<u64> {
     let mut added = 0;
     walk::each(&old, &mut |entry| -> Result<Next> {
         if entry.name.as_os_str() == entry.base && keep.contains(&entry.base) {
+            return Ok(Next::Skip);
+        }
+        // Half of something, left by a kill.
+        if tree_copy::is_temporary(entry.base) {
             return Ok(Next::Skip);
         }
         let above = entry.name.parent().unwrap_or(Path::new(""));
@@ -316,8 +321,8 @@ fn forget_leftover(setting: &Setting<'_>, tree: &Tree) -> Result<()> {
 }
 
 fn tell_users(tree: &Tree) {
-    for holder in holders::of(&tree.previous) {
-        log::warn!("{} ({}) still uses {}: restart it", holder.name, holder.pid, tree.previous.display());
+    for holder in holders::of(&tree.previous).iter().filter(|holder| !holder.hidden) {
+        log::warn!("{} still uses {}: restart it", holder.shown(), tree.previous.display());
     }
 }
 

@@ -22,7 +22,7 @@ use crate::beneath;
 use crate::carry::Carrier;
 use crate::clock::Instant;
 use crate::entrance;
-use crate::holders;
+use crate::holders::{self, Holder};
 use crate::memory::Leftover;
 use crate::tree::Tree;
 use crate::walk::{self, Next};
@@ -41,12 +41,12 @@ pub fn directory(tree: &Tree, carrier: &Carrier<'_>, leftover: &mut Option<Lefto
     refuse_while_used(tree)?;
     while_written(tree, || {
         let Some(leftover) = leftover.as_mut() else { return Ok(true) };
-        carrier.round(leftover)?;
+        carrier.round(leftover)?.complete()?;
         is_older(&tree.entrance, leftover.source_since)
     })?;
     while_written(tree, || {
         if let Some(leftover) = leftover.as_mut() {
-            carrier.round(leftover)?;
+            carrier.round(leftover)?.complete()?;
         }
         // Without a memory of what was carried over, the copy is the truth: it was whole before anything was removed.
         let since = leftover.as_ref().map(|leftover| leftover.source_since);
@@ -77,18 +77,16 @@ fn while_written(tree: &Tree, mut ask: impl FnMut() -> Result<bool>) -> Result<(
 }
 
 fn refuse_while_used(tree: &Tree) -> Result<()> {
-    let holders = holders::of(&tree.entrance);
-    let writers: Vec<String> = holders
-        .iter()
-        .filter(|holder| holder.writes)
-        .map(|holder| format!("{} ({})", holder.name, holder.pid))
-        .collect();
-    if writers.is_empty() {
-        return Ok(());
-    }
+    let (hidden, seen): (Vec<Holder>, Vec<Holder>) =
+        holders::writers(&tree.entrance).into_iter().partition(|holder| holder.hidden);
     let entrance = tree.entrance.display();
-    Err(anyhow!("{entrance} is in use by {}, so that it cannot be replaced", writers.join(", ")))
-        .hint(stop_them)
+    let names = |holders: &[Holder]| holders.iter().map(Holder::shown).collect::<Vec<_>>().join(", ");
+    let cause = match (seen.as_slice(), hidden.as_slice()) {
+        ([], []) => return Ok(()),
+        ([], hidden) => format!("{entrance} may be in use by {}, whose files are hidden", names(hidden)),
+        (seen, _) => format!("{entrance} is in use by {}", names(seen)),
+    };
+    Err(anyhow!("{cause}, so that it cannot be replaced")).hint(stop_them)
 }
 
 fn stop_them() -> String {

@@ -53,6 +53,9 @@ pub struct Report {
     pub hint: Option<String>,
     /// Whether the image has another generation than the copy.
     pub outdated: bool,
+    /// Whether changes to the tree that was in use before are still to be carried over: `follow` does it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub settling: bool,
     /// Processes that may still write to the tree that was in use before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holders: Vec<Holder>,
@@ -109,11 +112,12 @@ mod tests {
             cause: None,
             hint: None,
             outdated: false,
-            holders: vec![Holder { pid: 7, name: "python3".into(), writes: true }],
+            settling: true,
+            holders: vec![Holder { pid: 7, name: "python3".into(), writes: true, hidden: false }],
         };
         assert_eq!(
             serde_json::to_string(&report).unwrap(),
-            r#"{"tree":"x","outcome":"copied","in_use":"workspace","copy":"/workspace/x","outdated":false,"holders":[{"pid":7,"name":"python3","writes":true}]}"#
+            r#"{"tree":"x","outcome":"copied","in_use":"workspace","copy":"/workspace/x","outdated":false,"settling":true,"holders":[{"pid":7,"name":"python3","writes":true}]}"#
         );
         assert_eq!(report.line(), "x: copied to /workspace/x, which is in use now");
     }

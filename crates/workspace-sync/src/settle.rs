@@ -60,7 +60,8 @@ pub enum Step {
 #[must_use]
 pub fn step(new: New, relation: Option<Relation>, old_is_text: bool, carried: Option<u64>) -> Step {
     match (new, relation) {
-        (New::Missing, _) => Step::Replace,
+        // An old one that is shorter was cut: a journal that is over, for example.
+        (New::Missing, _) | (New::Untouched, Some(Relation::NewIsLonger)) => Step::Replace,
         (_, Some(Relation::Equal | Relation::NewIsLonger)) => Step::Nothing,
         (New::Replaced, _) => Step::KeepBoth,
         // In place: a program that appends to the new file at this moment loses nothing by it.
@@ -70,6 +71,26 @@ pub fn step(new: New, relation: Option<Relation>, old_is_text: bool, carried: Op
             Step::Append { from: carried.unwrap_or(common) }
         }
         (New::Written, _) => Step::KeepBoth,
+    }
+}
+
+/// Permission bits of one of the two files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Permissions {
+    /// For owner, group and others.
+    pub bits: u32,
+    /// Whether it was copied with these.
+    pub as_copied: bool,
+}
+
+/// The permissions that belong to a new file which nobody wrote. Where those of both were changed, what may be executed in
+/// the old tree may be in the new one.
+#[must_use]
+pub fn permissions(old: Permissions, new: Permissions) -> u32 {
+    match (old.as_copied, new.as_copied) {
+        (true, _) => new.bits,
+        (false, true) => old.bits,
+        (false, false) => new.bits | old.bits & 0o111,
     }
 }
 
@@ -193,15 +214,27 @@ mod tests {
             );
         }
         assert_eq!(step(Replaced, Some(Relation::NewIsLonger), true, None), Step::Nothing);
+        assert_eq!(step(Untouched, Some(Relation::NewIsLonger), true, None), Step::Replace, "it was cut");
+        assert_eq!(step(Written, Some(Relation::NewIsLonger), true, None), Step::Nothing);
         for new in [Untouched, Written] {
             assert_eq!(step(new, Some(Relation::Equal), true, None), Step::Nothing);
-            assert_eq!(step(new, Some(Relation::NewIsLonger), true, None), Step::Nothing);
             assert_eq!(
                 step(new, Some(Relation::OldIsLonger { from: 4 }), true, None),
                 Step::Append { from: 4 },
                 "in place, so that a program that appends at the same time loses nothing"
             );
         }
+    }
+
+    #[test]
+    fn permissions_follow_who_changed_them() {
+        let copied = |bits| Permissions { bits, as_copied: true };
+        let changed = |bits| Permissions { bits, as_copied: false };
+        assert_eq!(permissions(copied(0o644), copied(0o644)), 0o644);
+        assert_eq!(permissions(changed(0o755), copied(0o644)), 0o755);
+        assert_eq!(permissions(copied(0o644), changed(0o664)), 0o664);
+        assert_eq!(permissions(changed(0o755), changed(0o664)), 0o775);
+        assert_eq!(permissions(changed(0o600), changed(0o664)), 0o664);
     }
 
     #[test]

@@ -110,6 +110,8 @@ fn fill(setting: &Setting<'_>, tree: &Tree, memory: &Memory, status: &mut Status
     }
     if seen.entrance == Entrance::Workspace {
         status.holders = holders::of(&tree.image);
+        // Who cannot be looked at matters while something is still to be carried over.
+        status.holders.retain(|holder| status.settling || !holder.hidden);
     }
     let action = decide::decide(&seen);
     status.next =
@@ -174,7 +176,8 @@ impl fmt::Display for Status {
             }
         }
         for holder in &self.holders {
-            row("still used", &format!("by {} ({}), in the image's copy", holder.name, holder.pid))?;
+            let what = if holder.hidden { "maybe used" } else { "still used" };
+            row(what, &format!("by {}, in the image's copy", holder.shown()))?;
         }
         for step in &self.next {
             row("next", step)?;

@@ -12,6 +12,7 @@ use tree_copy::Capabilities;
 use crate::carry::Carrier;
 use crate::claim::{self, Claim};
 use crate::clock::Instant;
+use crate::copied::AsCopied;
 use crate::copy::{self, Job, Manner};
 use crate::decide::{self, Action, Refusal, Seen, Why};
 use crate::entrance::{self, Entrance};
@@ -19,7 +20,7 @@ use crate::generation;
 use crate::holders::{self, Holder};
 use crate::look;
 use crate::marker::Marker;
-use crate::memory::{Leftover, Memory};
+use crate::memory::Memory;
 use crate::refresh;
 use crate::replace;
 use crate::report::{InUse, Outcome, Report, printable};
@@ -71,6 +72,7 @@ impl Setting<'_> {
             cause: None,
             hint: None,
             outdated: false,
+            settling: false,
             holders: Vec::new(),
         };
         if let Err(error) = self.act(tree, &mut report) {
@@ -113,11 +115,12 @@ impl Setting<'_> {
         match &action {
             Action::Keep(marker) => memory.keep_about(marker),
             Action::Switch(marker) | Action::ReplaceDirectory(marker) => {
-                self.expect_leftover(marker, &mut memory);
+                memory.expect_leftover(marker, self.began);
                 memory.store(self.memory, &tree.name)?;
             }
             _ => {}
         }
+        let outdated = report.cause.clone();
         for step in steps::of(&action, tree, memory.leftover.is_some()) {
             log::debug!("{}: {step}", tree.name);
             match &step {
@@ -125,26 +128,34 @@ impl Setting<'_> {
                     let generation = self.generation(tree, from, &mut memory)?;
                     let marker = self.copy(tree, from, &generation)?;
                     memory = Memory::load(self.memory, &tree.name);
-                    self.expect_leftover(&marker, &mut memory);
+                    memory.expect_leftover(&marker, self.began);
                     memory.store(self.memory, &tree.name)?;
+                    // Before the switch: from then on, programs write to it.
+                    AsCopied::of(self.open_copy(tree)?, &copy::kept())?.store(
+                        self.memory,
+                        &tree.name,
+                        &marker.identity(),
+                    )?;
                     report.outcome = Outcome::Copied;
                 }
                 Step::Point { to, .. } => entrance::point(tree, to)?,
                 Step::ReplaceDirectory { .. } => self.replace(tree, &mut memory)?,
-                Step::CarryOver { .. } => report.holders = self.settle(tree, &mut memory, SETTLE)?,
+                // The switch is done, whatever becomes of this: the follower goes on with it.
+                Step::CarryOver { .. } => match self.settle(tree, &mut memory, SETTLE) {
+                    Ok(writers) => report.holders = writers,
+                    Err(error) => self.tell_unsettled(tree, &error, report),
+                },
             }
+        }
+        report.settling = memory.leftover.is_some();
+        // Only now it shows whether a directory at the entrance has become the image's copy.
+        if let Some(cause) = outdated {
+            let renewal = tree.renewal();
+            self.note(tree, &format!("{cause}; the copy is used: {renewal}"));
+            report.hint.get_or_insert(renewal);
         }
         self.tell_holders(tree, &report.holders);
         Ok(())
-    }
-
-    /// Sees to it that what was written in the image's tree is carried over to this copy, also one from another time:
-    /// then whatever both have written is kept, on either side.
-    fn expect_leftover(&self, copy: &Marker, memory: &mut Memory) {
-        memory.keep_about(copy);
-        if memory.leftover.is_none() {
-            memory.leftover = self.began.map(|since| Leftover::new(copy, since, Instant(0, 0)));
-        }
     }
 
     fn copy(&self, tree: &Tree, from: &Path, generation: &str) -> Result<Marker> {
@@ -193,37 +204,34 @@ impl Setting<'_> {
         let generation = self.generation(tree, images, memory)?;
         if generation != marker.generation {
             report.outdated = true;
-            let cause = format!(
+            report.cause = Some(format!(
                 "the image brings another generation ({generation}) than the copy has ({})",
                 marker.generation
-            );
-            self.note(tree, &format!("{cause}; the copy is used: workspace-sync refresh {}", tree.name));
-            report.cause = Some(cause);
-            report.hint = Some(format!("workspace-sync refresh {}", tree.name));
+            ));
         }
         Ok(())
     }
 
     fn replace(&self, tree: &Tree, memory: &mut Memory) -> Result<()> {
-        let keep = copy::kept();
-        let (new, capabilities) = self.open_copy(tree)?;
+        let new = self.open_copy(tree)?;
+        let capabilities = self.capabilities(tree)?;
         // What is missing there was removed by us, or by an earlier run that was killed.
-        let carrier = Carrier::new(&tree.entrance, &tree.copy, new, &capabilities, &keep).without_removals();
+        let carrier = Carrier::new(tree, &tree.entrance, new, &capabilities, self.memory).without_removals();
         // Nothing can be written to a directory that is gone; one that became the image's copy is followed like any.
         if !replace::directory(tree, &carrier, &mut memory.leftover)? {
-            memory.leftover = None;
+            self.has_settled(tree, memory);
         }
         memory.store(self.memory, &tree.name)
     }
 
     /// Carries over until nothing is written to the old tree any more or `patience` is over; returns who may still write.
     pub fn settle(&self, tree: &Tree, memory: &mut Memory, patience: Duration) -> Result<Vec<Holder>> {
-        let keep = copy::kept();
-        let (new, capabilities) = self.open_copy(tree)?;
+        let new = self.open_copy(tree)?;
+        let capabilities = self.capabilities(tree)?;
         if let Some(marker) = Marker::read(&new)? {
             memory.keep_about(&marker);
         }
-        let carrier = Carrier::new(&tree.image, &tree.copy, new, &capabilities, &keep);
+        let carrier = Carrier::new(tree, &tree.image, new, &capabilities, self.memory);
         let mut writers = Vec::new();
         let settled = kit::wait::until(patience, "programs that write to the old tree", || {
             match self.carry_round(tree, &carrier, memory) {
@@ -239,16 +247,16 @@ impl Setting<'_> {
             // The deadline: whoever still writes is followed further, by another process.
             Err(_) => return Ok(writers),
         }
-        memory.leftover = None;
+        self.has_settled(tree, memory);
         memory.store(self.memory, &tree.name)?;
         Ok(writers)
     }
 
     fn carry_round(&self, tree: &Tree, carrier: &Carrier<'_>, memory: &mut Memory) -> Result<Vec<Holder>> {
         // Who is looked for first cannot write after the last look at the tree.
-        let writers: Vec<Holder> =
-            holders::of(&tree.image).into_iter().filter(|holder| holder.writes).collect();
+        let writers = holders::writers(&tree.image);
         let Some(leftover) = memory.leftover.as_mut() else { return Ok(writers) };
+        let writers = leftover.concerned(writers);
         let round = carrier.round(leftover)?;
         for kept in &round.kept {
             self.note(
@@ -260,30 +268,54 @@ impl Setting<'_> {
             log::debug!("{}: {} entries carried over, {} removed", tree.name, round.carried, round.removed);
         }
         memory.store(self.memory, &tree.name)?;
-        Ok(writers)
+        round.complete().map(|()| writers)
     }
 
-    fn open_copy(&self, tree: &Tree) -> Result<(OwnedFd, Capabilities)> {
+    /// Nothing is left to be carried over.
+    fn has_settled(&self, tree: &Tree, memory: &mut Memory) {
+        memory.leftover = None;
+        AsCopied::forget(self.memory, &tree.name);
+    }
+
+    fn open_copy(&self, tree: &Tree) -> Result<OwnedFd> {
+        look::open(&self.workspace.path, &tree.copy)
+            .with_context(|| format!("cannot open {}", tree.copy.display()))
+    }
+
+    fn capabilities(&self, tree: &Tree) -> Result<Capabilities> {
         let parent = copy::open_parent(tree, &self.workspace.path)?;
-        let capabilities = tree_copy::probe(&copy::path_of(&parent))?;
-        let new = look::open(&self.workspace.path, &tree.copy)
-            .with_context(|| format!("cannot open {}", tree.copy.display()))?;
-        Ok((new, capabilities))
+        Ok(tree_copy::probe(&copy::path_of(&parent))?)
+    }
+
+    fn tell_unsettled(&self, tree: &Tree, error: &anyhow::Error, report: &mut Report) {
+        let cause = format!("not all that was written in the image's copy is carried over yet: {error:#}");
+        self.note(tree, &cause);
+        report.cause = Some(printable(&cause));
+        report.hint = Some("remove what is in the way; it is tried again every few seconds".to_owned());
     }
 
     fn tell_holders(&self, tree: &Tree, holders: &[Holder]) {
-        if holders.is_empty() {
-            return;
+        let (hidden, seen): (Vec<&Holder>, Vec<&Holder>) = holders.iter().partition(|holder| holder.hidden);
+        let names =
+            |holders: &[&Holder]| holders.iter().map(|holder| holder.shown()).collect::<Vec<_>>().join(", ");
+        if !seen.is_empty() {
+            let who = names(&seen);
+            self.note(
+                tree,
+                &format!(
+                    "still written in the image's copy by {who}: it is carried over until they end or are restarted"
+                ),
+            );
         }
-        let who: Vec<String> =
-            holders.iter().map(|holder| format!("{} ({})", holder.name, holder.pid)).collect();
-        self.note(
-            tree,
-            &format!(
-                "still written in the image's copy by {}: it is carried over until they end or are restarted",
-                who.join(", ")
-            ),
-        );
+        if !hidden.is_empty() {
+            let who = names(&hidden);
+            self.note(
+                tree,
+                &format!(
+                    "whether {who} still writes in the image's copy cannot be seen: it is looked after until they end"
+                ),
+            );
+        }
     }
 
     /// Tells the log and the journal.

@@ -49,6 +49,28 @@ impl Tree {
             parent,
         }
     }
+
+    /// What this container has of the image's tree: its own copy, or a directory that is still at the entrance. A
+    /// directory of a lower layer that the link replaced is gone.
+    #[must_use]
+    pub fn brought(&self) -> Option<&Path> {
+        [self.image.as_path(), &self.entrance]
+            .into_iter()
+            .find(|path| path.symlink_metadata().is_ok_and(|meta| meta.is_dir()))
+    }
+
+    /// What brings the copy to the image's generation.
+    #[must_use]
+    pub fn renewal(&self) -> String {
+        if self.image.is_dir() {
+            return format!("workspace-sync refresh {}", self.name);
+        }
+        format!(
+            "rename {} and start a new container with WORKSPACE_SYNC=true, which copies the image's; what you had \
+             added is in the renamed one",
+            self.copy.display()
+        )
+    }
 }
 
 #[cfg(test)]

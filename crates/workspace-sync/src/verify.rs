@@ -45,6 +45,16 @@ pub fn run(setting: &Setting<'_>, trees: Vec<&Tree>, content: bool, json: bool) 
             log::info!("{}: there is no copy at {}", tree.name, tree.copy.display());
             continue;
         };
+        if tree.brought().is_none() {
+            log::warn!(
+                "{}: the image's directory was emptied for the link at {}, so that this container has nothing to \
+                 compare with",
+                tree.name,
+                tree.entrance.display()
+            );
+            exit = Exit::No;
+            continue;
+        }
         let verdict = verify(setting, tree, content)?;
         if verdict.missing + verdict.damaged > 0 {
             exit = Exit::No;
@@ -73,8 +83,9 @@ fn verify(setting: &Setting<'_>, tree: &Tree, content: bool) -> anyhow::Result<V
         ..Options::new(&capabilities)
     };
     let at = copy::path_of(&copy);
-    let found = Found { image: &tree.image, copy: &at, verdict: Mutex::default() };
-    let pass = tree_copy::pass(&tree.image, &at, &options, &found)?;
+    let image = tree.brought().unwrap_or(&tree.image);
+    let found = Found { image, copy: &at, verdict: Mutex::default() };
+    let pass = tree_copy::pass(image, &at, &options, &found)?;
     let verdict = found.verdict.into_inner().unwrap_or_default();
     Ok(Verdict { tree: tree.name.clone(), entries: pass.entries, ..verdict })
 }

@@ -26,6 +26,8 @@ fn an_older_copy_is_used_and_reported_until_it_is_refreshed_and_can_be_brought_b
     site.sync();
     fs::create_dir(site.copy().join("my-environment")).unwrap();
     fs::write(site.copy().join("my-environment/python"), "mine").unwrap();
+    // What a killed process had half made is nobody's.
+    fs::write(site.copy().join(".tree-copy.1-0.tmp"), "").unwrap();
     let old = site.root().join("old");
     assert!(
         std::process::Command::new("cp").arg("-a").args([&site.copy(), &old]).status().unwrap().success()
@@ -258,4 +260,38 @@ fn what_is_remembered_about_one_copy_is_not_done_to_another() {
     fs::write(image.join("late"), "").unwrap();
     site.sync();
     assert_eq!(fs::read_to_string(site.copy().join("mine")).unwrap(), "1");
+}
+
+#[test]
+fn a_directory_of_a_lower_layer_says_what_renews_its_copy_and_what_cannot_be_done() {
+    let mut site = Site::small();
+    site.set("OPT_SYNC", "app");
+    let app = site.entrance("app");
+    fs::create_dir(&app).unwrap();
+    fs::write(app.join("server"), "1").unwrap();
+    let layers = site.layered();
+    site.sync();
+    assert_eq!(fs::read_link(&app).unwrap(), site.volume().join("app"));
+    let said = site.run(&["verify", "app"]);
+    assert!(said.code == 1 && said.stderr.contains("has nothing to compare with"), "{said:?}");
+
+    // A newer image.
+    fs::write(site.root().join("layers/lower/app/server"), "number two").unwrap();
+    let layers = site.layered_anew(layers);
+    assert_eq!(
+        site.run(&["verify", "app"]).code,
+        0,
+        "the directory is still there, and the copy was changed"
+    );
+    let said = site.sync();
+    let hint = format!("hint: rename {} and start a new container", site.volume().join("app").display());
+    assert!(said.stderr.contains(&hint), "{said:?}");
+    let said = site.run(&["refresh", "app"]);
+    assert!(said.code == 1 && said.stderr.contains(&hint), "{said:?}");
+
+    // What the hint says does work.
+    fs::rename(site.volume().join("app"), site.volume().join("old-app")).unwrap();
+    let _layers = site.layered_anew(layers);
+    site.sync();
+    assert_eq!(fs::read_to_string(app.join("server")).unwrap(), "number two");
 }

@@ -4,9 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod accidents;
+mod changes;
 mod faults;
 mod first;
 mod generations;
+mod hidden;
 mod kills;
+mod settling;
 mod site;
 mod writers;

@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use tempfile::TempDir;
 use trees::Shape;
@@ -22,7 +23,11 @@ pub struct Mount(PathBuf);
 
 impl Mount {
     pub fn tmpfs(at: &Path, options: &str) -> Self {
-        let status = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at).status();
+        Self::new("tmpfs", at, options)
+    }
+
+    fn new(kind: &str, at: &Path, options: &str) -> Self {
+        let status = Command::new("mount").args(["-t", kind, "-o", options, kind]).arg(at).status();
         assert!(status.unwrap().success(), "mounting needs root");
         Self(at.to_owned())
     }
@@ -61,6 +66,29 @@ impl Site {
         trees::build(&image, shape, seed).unwrap();
         symlink(&image, site.entrance("micromamba")).unwrap();
         site
+    }
+
+    /// Makes what the image has so far the lower layer of an overlay, as an engine does for each container.
+    pub fn layered(&self) -> Mount {
+        let (opt, root) = (self.root().join("opt"), self.root().join("layers"));
+        fs::create_dir_all(root.join("upper")).unwrap();
+        fs::create_dir(root.join("work")).unwrap();
+        fs::rename(&opt, root.join("lower")).unwrap();
+        fs::create_dir(&opt).unwrap();
+        let layer = |name: &str| format!("{name}dir={}", root.join(name).display());
+        let options = ["lower", "upper", "work"].map(layer).join(",");
+        Mount::new("overlay", &opt, &format!("{options},redirect_dir=off"))
+    }
+
+    /// The next container of the same image.
+    pub fn layered_anew(&self, layers: Mount) -> Mount {
+        drop(layers);
+        let (opt, root) = (self.root().join("opt"), self.root().join("layers"));
+        fs::remove_dir(&opt).unwrap();
+        fs::rename(root.join("lower"), &opt).unwrap();
+        fs::remove_dir_all(root).unwrap();
+        fs::remove_dir_all(self.root().join("memory")).unwrap();
+        self.layered()
     }
 
     /// An image with a small tree.
@@ -168,11 +196,67 @@ pub fn differences(tree: &Path, copy: &Path) -> Vec<String> {
 }
 
 impl Said {
-    fn of(output: Output) -> Self {
+    pub fn of(output: Output) -> Self {
         Self {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
+    }
+}
+
+/// Somebody who works in a directory of the old tree, so that it is followed, until this is dropped.
+pub struct Worker(Child);
+
+impl Worker {
+    pub fn at(directory: &Path) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "read line"]).current_dir(directory).stdin(Stdio::piped());
+        Self(shell.spawn().unwrap())
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+/// Waits until a file has this content.
+#[track_caller]
+pub fn wait_for(file: &Path, content: &[u8]) {
+    let is_there = || (fs::read(file).ok().as_deref() == Some(content)).then_some(());
+    let waited = kit::wait::until(Duration::from_secs(30), "the follower", is_there);
+    assert!(waited.is_ok(), "{} is {:?}", file.display(), fs::read(file));
+}
+
+/// A process that is killed when it is dropped, also by a test that fails.
+pub struct Running(Child);
+
+impl Running {
+    pub fn start(command: &mut Command) -> Self {
+        Self(command.spawn().unwrap())
+    }
+
+    /// Waits for its end, which must be a good one.
+    #[track_caller]
+    pub fn ends_well(mut self) {
+        assert!(self.0.wait().unwrap().success());
+    }
+
+    /// Asks it to end, as supervisord does.
+    #[track_caller]
+    pub fn stop(self) {
+        let asked = Command::new("kill").arg(self.0.id().to_string()).status();
+        assert!(asked.unwrap().success());
+        self.ends_well();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use trees::Shape;
 
-use crate::site::Site;
+use crate::site::{Running, Site, Worker, wait_for};
 
 /// As busy as a busy log: some thousand writes a second.
 fn pace() {
@@ -54,8 +54,12 @@ fn make_files(tree: &Path, stop: &AtomicBool) -> u64 {
     let mut number = 0;
     while !stop.load(Ordering::Relaxed) {
         let directory = tree.join(format!("made/{}", number / 100));
-        fs::create_dir_all(&directory).unwrap();
-        fs::write(directory.join(format!("file-{number}")), format!("content {number}")).unwrap();
+        let make = || -> std::io::Result<()> {
+            fs::create_dir_all(&directory)?;
+            fs::write(directory.join(format!("file-{number}")), format!("content {number}"))
+        };
+        // The switch may fall between the two: then the directory is in the other tree.
+        make().or_else(|_| make()).unwrap();
         number += 1;
         pace();
     }
@@ -156,31 +160,6 @@ fn what_was_removed_in_the_old_tree_after_the_copy_is_removed_and_what_is_new_in
     assert_eq!(names, ["empty", "kept", "late", "new"]);
 }
 
-/// Somebody who works in a directory of the old tree, so that it is followed, until this is dropped.
-struct Worker(std::process::Child);
-
-impl Worker {
-    fn at(directory: &Path) -> Self {
-        let mut shell = std::process::Command::new("sh");
-        shell.args(["-c", "read line"]).current_dir(directory).stdin(std::process::Stdio::piped());
-        Self(shell.spawn().unwrap())
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
-    }
-}
-
-#[track_caller]
-fn wait_for(file: &Path, content: &[u8]) {
-    let is_there = || (fs::read(file).ok().as_deref() == Some(content)).then_some(());
-    let waited = kit::wait::until(Duration::from_secs(30), "the follower", is_there);
-    assert!(waited.is_ok(), "{} is {:?}", file.display(), fs::read(file));
-}
-
 #[test]
 fn what_was_carried_over_before_is_not_taken_for_somebody_elses_work() {
     let site = Site::small();
@@ -196,11 +175,10 @@ fn what_was_carried_over_before_is_not_taken_for_somebody_elses_work() {
     for version in 1..3_u8 {
         write(version);
         // Each time another process, as after a restart of the follower.
-        let mut follower = site.command(&["follow"]).spawn().unwrap();
+        let follower = Running::start(&mut site.command(&["follow"]));
         wait_for(&tree.join("state.db"), &[version, 0, 0]);
         wait_for(&tree.join("state.json"), format!("{{\n\"a\": {version}\n}}\n").as_bytes());
-        let stop = std::process::Command::new("kill").arg(follower.id().to_string()).status();
-        assert!(stop.unwrap().success() && follower.wait().unwrap().success());
+        follower.stop();
     }
     drop(worker);
     assert_eq!(site.run(&["follow"]).code, 0);
@@ -213,13 +191,13 @@ fn while_the_follower_waits_other_commands_have_their_turn() {
     let site = Site::small();
     let worker = Worker::at(&site.image("micromamba"));
     site.sync();
-    let mut follower = site.command(&["follow"]).spawn().unwrap();
+    let follower = Running::start(&mut site.command(&["follow"]));
     fs::write(site.image("micromamba").join("late"), "1").unwrap();
     wait_for(&site.copy().join("late"), b"1");
     let said = site.run(&["run"]);
     drop(worker);
     assert_eq!(said.code, 0, "{said:?}");
-    assert!(follower.wait().unwrap().success());
+    follower.ends_well();
 }
 
 #[test]
@@ -251,8 +229,8 @@ fn what_was_kept_beside_earlier_and_what_leads_elsewhere_now_stays() {
     fs::write(image.join("state.db.before-switch"), "from another time").unwrap();
     let worker = Worker::at(&image);
     site.sync();
-    let follower = site.command(&["follow"]).spawn().unwrap();
-    // The user moves a directory to a larger disk.
+    // The user moves a directory to a larger disk. The follower begins afterwards: between the two steps, it could bring
+    // the directory back.
     let disk = site.root().join("disk");
     fs::rename(tree.join("models"), &disk).unwrap();
     std::os::unix::fs::symlink(&disk, tree.join("models")).unwrap();
@@ -260,9 +238,10 @@ fn what_was_kept_beside_earlier_and_what_leads_elsewhere_now_stays() {
     fs::write(image.join("models/one"), "late").unwrap();
     fs::write(image.join("state.db"), "1\0\0").unwrap();
     fs::write(image.join("zz-last"), "late").unwrap();
+    let follower = Running::start(&mut site.command(&["follow"]));
     wait_for(&tree.join("zz-last"), b"late");
     drop(worker);
-    assert!({ follower }.wait().unwrap().success());
+    follower.ends_well();
     assert_eq!(fs::read(tree.join("state.db")).unwrap(), b"2\0\0");
     assert_eq!(fs::read_to_string(tree.join("state.db.before-switch")).unwrap(), "from another time");
     assert_eq!(fs::read(tree.join("state.db.2.before-switch")).unwrap(), b"1\0\0");

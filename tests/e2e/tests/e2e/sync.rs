@@ -163,13 +163,13 @@ fn a_newer_image_uses_the_older_copy_until_it_is_refreshed_and_the_way_back_is_o
 }
 
 #[test]
-fn a_service_that_keeps_its_files_open_during_the_switch_loses_nothing() {
+fn a_service_of_the_users_that_keeps_its_files_open_during_the_switch_loses_nothing() {
     let image = Image::extended(
         "RUN mkdir /opt/micromamba/log && fix-perms --only container && printf '%s\\n' \
              '[program:writer]' \
              'command=/bin/bash -c \"exec 3>>/opt/micromamba/log/open; n=0; while :; do echo $n >&3; \
                  echo $n >> /opt/micromamba/log/path; n=$((n+1)); read -t 0.01 <> <(:); done\"' \
-             'priority=50' 'stopasgroup=true' 'killasgroup=true' > /etc/supervisor/base.d/writer.conf",
+             'user=user' 'priority=50' 'stopasgroup=true' 'killasgroup=true' > /etc/supervisor/base.d/writer.conf",
     );
     let volume = volume();
     let container = boot(on(&image, volume.path()).env("WORKSPACE_SYNC", "true"));

@@ -1,0 +1,165 @@
+//! How the entries of a copy were before anybody used it: so that a file that somebody wrote is told from one that was only
+//! given another access list, as `fix-perms` does with a fresh copy, and what only the old tree changed from what both
+//! did.
+//!
+//! `NAME.copied`, beside the container's memory of the tree: which copy it is about, and two digests of eight bytes for
+//! each entry (one of its content as sizes and times tell it, one of its permissions), in ascending order.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use kit::atomic::{self, Placement};
+use nix::sys::stat::FileStat;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::clock::Instant;
+use crate::walk::{self, Next};
+
+/// What anybody changes who writes an entry, and its permissions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// As in `S_IFMT` of inode(7).
+    pub kind: u32,
+    /// The bits for owner, group and others.
+    pub permissions: u32,
+    /// In bytes; a directory has none.
+    pub size: u64,
+    /// By the clock of its file system, unless somebody set it.
+    pub modified: Instant,
+}
+
+impl State {
+    /// Of what was looked at.
+    pub fn of(stat: &FileStat) -> Self {
+        let kind = walk::kind(stat).bits();
+        let is_directory = walk::kind(stat) == nix::sys::stat::SFlag::S_IFDIR;
+        Self {
+            kind,
+            permissions: stat.st_mode & 0o777,
+            size: if is_directory { 0 } else { stat.st_size.unsigned_abs() },
+            modified: Instant(stat.st_mtime, stat.st_mtime_nsec),
+        }
+    }
+
+    /// Whether nobody wrote between the two moments.
+    #[must_use]
+    pub fn has_content_of(&self, other: &Self) -> bool {
+        Self { permissions: other.permissions, ..*self } == *other
+    }
+
+    fn content(&self, name: &Path) -> u64 {
+        let Self { kind, size, modified: Instant(seconds, nanoseconds), .. } = self;
+        digest(name, &format!("content {kind} {size} {seconds} {nanoseconds}"))
+    }
+}
+
+/// All entries of a copy.
+#[derive(Debug, Default)]
+pub struct AsCopied(Vec<u64>);
+
+impl AsCopied {
+    /// Looks at the copy at `root`; names in `keep`, at the top, are not the tree's.
+    pub fn of(root: impl AsFd, keep: &[&OsStr]) -> Result<Self> {
+        let mut digests = Vec::new();
+        walk::each::<io::Error>(root, &mut |entry| {
+            if entry.name.as_os_str() == entry.base && keep.contains(&entry.base) {
+                return Ok(Next::Skip);
+            }
+            let state = State::of(&entry.stat);
+            digests.extend([state.content(entry.name), permissions(entry.name, state.permissions)]);
+            Ok(Next::Enter)
+        })
+        .context("cannot look at the copy")?;
+        digests.sort_unstable();
+        Ok(Self(digests))
+    }
+
+    /// Remembers it as that of the copy with this identity.
+    pub fn store(&self, memory: &Path, tree: &str, copy: &str) -> Result<()> {
+        let digests = self.0.iter().flat_map(|digest| digest.to_be_bytes());
+        let content: Vec<u8> = copy.bytes().chain([b'\n']).chain(digests).collect();
+        atomic::write(&file(memory, tree), &content, Placement::durable(0o644))
+    }
+
+    /// What is remembered about the copy with this identity. If that is nothing, any change counts as a written file.
+    #[must_use]
+    pub fn load(memory: &Path, tree: &str, copy: &str) -> Self {
+        let content = fs::read(file(memory, tree)).unwrap_or_default();
+        let digests = content.strip_prefix(copy.as_bytes()).and_then(|rest| rest.strip_prefix(b"\n"));
+        let (digests, _) = digests.unwrap_or_default().as_chunks::<8>();
+        Self(digests.iter().map(|bytes| u64::from_be_bytes(*bytes)).collect())
+    }
+
+    /// Forgets it.
+    pub fn forget(memory: &Path, tree: &str) {
+        // It costs nothing but its room, and the next copy's takes its place.
+        let _ = fs::remove_file(file(memory, tree));
+    }
+
+    /// Whether the entry was copied with this content.
+    #[must_use]
+    pub fn has_content(&self, name: &Path, state: &State) -> bool {
+        self.0.binary_search(&state.content(name)).is_ok()
+    }
+
+    /// Whether the entry was copied with these permissions.
+    #[must_use]
+    pub fn has_permissions(&self, name: &Path, bits: u32) -> bool {
+        self.0.binary_search(&permissions(name, bits)).is_ok()
+    }
+}
+
+fn file(memory: &Path, tree: &str) -> PathBuf {
+    memory.join(format!("{tree}.copied"))
+}
+
+fn permissions(name: &Path, bits: u32) -> u64 {
+    digest(name, &format!("permissions {bits}"))
+}
+
+fn digest(name: &Path, what: &str) -> u64 {
+    // No name has a zero byte.
+    let digest = Sha256::new().chain_update(what).chain_update([0]).chain_update(name.as_os_str().as_bytes());
+    digest.finalize().iter().take(8).fold(0, |number, &byte| number << 8 | u64::from(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{File, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn what_was_written_is_told_from_what_has_other_permissions() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("copy");
+        fs::create_dir(&root).unwrap();
+        for name in ["a", "b", "ours"] {
+            fs::write(root.join(name), name).unwrap();
+            fs::set_permissions(root.join(name), Permissions::from_mode(0o644)).unwrap();
+        }
+        let open = || File::open(&root).unwrap();
+        AsCopied::of(open(), &[OsStr::new("ours")]).unwrap().store(dir.path(), "x", "m-1").unwrap();
+        let copied = AsCopied::load(dir.path(), "x", "m-1");
+        fs::set_permissions(root.join("a"), Permissions::from_mode(0o664)).unwrap();
+        fs::write(root.join("b"), "longer").unwrap();
+        let kept = |copied: &AsCopied, name: &str| {
+            let state = State::of(&nix::sys::stat::lstat(&root.join(name)).unwrap());
+            let name = Path::new(name);
+            (copied.has_content(name, &state), copied.has_permissions(name, state.permissions))
+        };
+        assert_eq!(kept(&copied, "a"), (true, false));
+        assert_eq!(kept(&copied, "b"), (false, true));
+        assert_eq!(kept(&copied, "ours"), (false, false));
+        let other = AsCopied::load(dir.path(), "x", "m-2");
+        assert_eq!(kept(&other, "a"), (false, false), "it says nothing about another copy");
+        AsCopied::forget(dir.path(), "x");
+        assert_eq!(kept(&AsCopied::load(dir.path(), "x", "m-1"), "a"), (false, false));
+    }
+}

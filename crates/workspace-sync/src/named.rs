@@ -1,0 +1,96 @@
+//! One entry, by its name in an open directory: looked at and opened without following a link.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use anyhow::Result;
+use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+
+use crate::copied::State;
+use crate::settle;
+use crate::walk::{Entry, kind};
+
+const FLAGS: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_NONBLOCK).union(OFlag::O_CLOEXEC);
+
+/// What it is, or nothing if there is none.
+pub fn look(above: &OwnedFd, base: &OsStr) -> Result<Option<FileStat>> {
+    match fstatat(above, base, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Err(nix::Error::ENOENT) => Ok(None),
+        stat => Ok(Some(stat?)),
+    }
+}
+
+/// What any write to an open file changes.
+pub fn state(file: impl AsFd) -> io::Result<State> {
+    Ok(State::of(&fstat(file)?))
+}
+
+/// Opens a file of the old tree, if it is still there.
+pub fn open_for_reading(entry: &Entry<'_>) -> Result<Option<File>> {
+    match openat(entry.directory, entry.base, OFlag::O_RDONLY | FLAGS, Mode::empty()) {
+        Err(nix::Error::ENOENT) => Ok(None),
+        opened => Ok(Some(File::from(opened?))),
+    }
+}
+
+/// Opens a file of the new tree, if it is one.
+pub fn open_for_appending(above: &OwnedFd, base: &OsStr) -> Option<File> {
+    let flags = OFlag::O_RDWR | OFlag::O_APPEND | FLAGS;
+    let file = File::from(openat(above, base, flags, Mode::empty()).ok()?);
+    file.metadata().is_ok_and(|meta| meta.is_file()).then_some(file)
+}
+
+/// Whether both are symbolic links with the same text, or special files of the same kind.
+pub fn is_same_special(entry: &Entry<'_>, above: &OwnedFd) -> bool {
+    let Ok(stat) = fstatat(above, entry.base, AtFlags::AT_SYMLINK_NOFOLLOW) else { return false };
+    kind(&stat) == entry.kind()
+        && match entry.kind() {
+            SFlag::S_IFREG => false,
+            SFlag::S_IFLNK => {
+                readlinkat(above, entry.base).ok() == readlinkat(entry.directory, entry.base).ok()
+            }
+            _ => true,
+        }
+}
+
+/// Adds what a program appended to a file, which had `length` bytes, in the moment before another took its place.
+pub fn rescue(displaced: &File, length: u64, above: &OwnedFd, base: &OsStr) -> Result<()> {
+    if displaced.metadata()?.len() > length
+        && let Some(new) = open_for_appending(above, base)
+    {
+        settle::append(displaced, &new, length)?;
+    }
+    Ok(())
+}
+
+/// Behind the name of an old file that is kept beside the new one, because both were written.
+pub const KEPT_SUFFIX: &str = ".before-switch";
+
+/// The name of an old entry that is kept beside the new one. What comes before the suffix is cut where the name would
+/// be too long for a file system (limits.h, `NAME_MAX`).
+pub fn kept_name(base: &OsStr, number: u32) -> OsString {
+    const LONGEST: usize = 255;
+    let suffix = if number == 1 { KEPT_SUFFIX.to_owned() } else { format!(".{number}{KEPT_SUFFIX}") };
+    let bytes = base.as_bytes();
+    let mut name = OsStr::from_bytes(&bytes[..bytes.len().min(LONGEST - suffix.len())]).to_owned();
+    name.push(suffix);
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kept_names_are_told_apart_and_never_too_long() {
+        let name = |base: &str, number| kept_name(OsStr::new(base), number).into_string().unwrap();
+        assert_eq!(name("a.db", 1), "a.db.before-switch");
+        assert_eq!(name("a.db", 2), "a.db.2.before-switch");
+        let long = "x".repeat(250);
+        assert_eq!(name(&long, 1), format!("{}.before-switch", "x".repeat(241)));
+    }
+}

@@ -1,0 +1,143 @@
+//! Carrying over on a volume that fails, and after a kill: what is not on the disk is not forgotten.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use faultfs::{Fault, FaultFs, Pattern};
+use serde_json::Value;
+
+use crate::site::{Running, Site, Worker};
+
+/// A container whose programs use the copy, and one still the old tree; dropped in this order.
+struct Switched {
+    worker: Option<Worker>,
+    volume: FaultFs,
+    site: Site,
+}
+
+impl Switched {
+    fn new() -> Self {
+        let site = Site::small();
+        let backing = site.root().join("backing");
+        fs::create_dir(&backing).unwrap();
+        let volume = FaultFs::mount(&backing, &site.volume()).unwrap();
+        fs::write(site.image("micromamba").join("log"), "line\n".repeat(200)).unwrap();
+        let worker = Some(Worker::at(&site.image("micromamba")));
+        site.sync();
+        Self { worker, volume, site }
+    }
+
+    fn image(&self, name: &str) -> PathBuf {
+        self.site.image("micromamba").join(name)
+    }
+
+    /// A run, which must say how it went.
+    #[track_caller]
+    fn run(&self) -> Value {
+        let said = self.site.run(&["run", "--json"]);
+        assert_eq!(said.code, 0, "the copy is in use: {said:?}");
+        serde_json::from_str(&said.stdout).unwrap()
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_carried_over_keeps_no_other_from_it_and_is_tried_again() {
+    let mut switched = Switched::new();
+    for name in ["early", "zz-late"] {
+        fs::write(switched.image(name), name).unwrap();
+    }
+    fs::write(switched.image("log"), "line\n".repeat(400)).unwrap();
+    switched.volume.inject(Fault::WriteError { byte: 1_500, files: Pattern::new("*/log") });
+    switched.worker = None;
+    let report = switched.run();
+    let cause = report["cause"].as_str().unwrap();
+    assert!(
+        cause.starts_with("not all that was written in the image's copy is carried over yet: "),
+        "{cause}"
+    );
+    assert!(cause.contains("/log: Input/output error"), "{cause}");
+    assert_eq!((&report["settling"], &report["in_use"]), (&Value::from(true), &Value::from("workspace")));
+    for name in ["early", "zz-late"] {
+        assert_eq!(fs::read_to_string(switched.site.copy().join(name)).unwrap(), name);
+    }
+    switched.volume.clear();
+    assert_eq!(switched.site.run(&["follow"]).code, 0);
+    assert_eq!(fs::read_to_string(switched.site.copy().join("log")).unwrap(), "line\n".repeat(400));
+    assert_eq!(switched.run()["settling"], Value::Null);
+}
+
+#[test]
+fn what_is_not_on_the_disk_is_not_forgotten() {
+    let mut switched = Switched::new();
+    fs::write(switched.image("late"), "late").unwrap();
+    switched.worker = None;
+    switched.volume.inject(Fault::SyncError);
+    let report = switched.run();
+    assert!(report["cause"].as_str().unwrap().contains("cannot force "), "{report}");
+    assert_eq!(report["settling"], Value::from(true));
+    switched.volume.clear();
+    // As after a power cut.
+    fs::remove_file(switched.site.copy().join("late")).unwrap();
+    assert_eq!(switched.run()["settling"], Value::Null);
+    assert_eq!(fs::read_to_string(switched.site.copy().join("late")).unwrap(), "late");
+}
+
+fn half_made(switched: &Switched) -> Option<PathBuf> {
+    let mut entries =
+        fs::read_dir(switched.site.root().join("backing/environments/micromamba-base-image")).unwrap();
+    entries.find_map(|entry| {
+        let entry = entry.unwrap();
+        entry.file_name().to_str().unwrap().starts_with(".tree-copy.").then(|| entry.path())
+    })
+}
+
+#[test]
+fn what_a_killed_follower_had_half_made_goes() {
+    let mut switched = Switched::new();
+    switched.volume.inject(Fault::Slow(Duration::from_millis(5)));
+    fs::write(switched.image("large"), vec![7; 32 << 20]).unwrap();
+    let follower = Running::start(&mut switched.site.command(&["follow"]));
+    let seen = kit::wait::until(Duration::from_mins(1), "the follower", || half_made(&switched));
+    drop(follower);
+    assert!(seen.unwrap().exists(), "the kill must fall into the copy");
+    switched.volume.clear();
+    switched.worker = None;
+    assert_eq!(switched.site.run(&["follow"]).code, 0);
+    assert_eq!(fs::read(switched.site.copy().join("large")).unwrap().len(), 32 << 20);
+    assert_eq!(half_made(&switched), None);
+}
+
+/// A start of the container, as `init` makes it.
+#[track_caller]
+fn start(site: &Site) {
+    let workspace = workspace::Workspace {
+        path: site.volume(),
+        uid: 1000,
+        gid: 1000,
+        mounted: true,
+        slug: "base-image".into(),
+    };
+    let (opt, memory) = (site.root().join("opt"), site.root().join("memory"));
+    assert_eq!(workspace_sync::adopt(&opt, &workspace, &kit::Env::default(), &memory), []);
+}
+
+#[test]
+fn what_was_installed_before_a_restart_is_in_the_copy_that_another_container_made_meanwhile() {
+    let site = Site::small();
+    start(&site);
+    assert_eq!(site.leads_to(), site.image("micromamba"));
+    // The copy of another container, with a memory of its own.
+    let (memory, aside) = (site.root().join("memory"), site.root().join("aside"));
+    fs::rename(&memory, &aside).unwrap();
+    site.sync();
+    fs::remove_dir_all(&memory).unwrap();
+    fs::rename(&aside, &memory).unwrap();
+    fs::remove_file(site.entrance("micromamba")).unwrap();
+    std::os::unix::fs::symlink(site.image("micromamba"), site.entrance("micromamba")).unwrap();
+    fs::write(site.entrance("micromamba").join("installed"), "mine").unwrap();
+    start(&site);
+    assert_eq!(site.leads_to(), site.copy());
+    site.sync();
+    assert_eq!(fs::read_to_string(site.copy().join("installed")).unwrap(), "mine");
+}
