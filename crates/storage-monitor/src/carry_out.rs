@@ -111,10 +111,12 @@ impl Engine {
             }
         }
         // Before anything is made: a kill must leave no link that nobody knows.
-        if let Err(error) = self.ledger.save() {
-            tally.ledger = Some(format!("{error:#}"));
-        }
+        let recorded = self.ledger.save();
         for step in steps {
+            if recorded.is_err() && self.renounce(place, *step, &mut done.links) {
+                tally.failed += 1;
+                continue;
+            }
             if let Err((name, error)) = self.step(tally, place, directory, *step, &mut done.links) {
                 tally.failed += 1;
                 if done.errors.is_empty() {
@@ -122,6 +124,22 @@ impl Engine {
                 }
             }
         }
+        if let Err(error) = recorded {
+            tally.ledger = Some(format!("{error:#}"));
+        }
+    }
+
+    /// Leaves as it is what was to be made and could not be recorded; says whether the step was such a one.
+    fn renounce(&mut self, place: &Path, step: Step<'_>, links: &mut Links) -> bool {
+        match step {
+            Step::Link(..) | Step::Adopt(..) => {}
+            Step::Relink(name, from, _) => links.add(name, from),
+            Step::MakeDirectory(name) => {
+                self.ledger.note(Note::Forget(&place.join(OsStr::from_bytes(name))));
+            }
+            Step::Keep(..) | Step::Unlink(..) | Step::Forget(..) => return false,
+        }
+        true
     }
 
     /// Does one step, and says which link is ours afterwards; fails with the name and the system's reason.

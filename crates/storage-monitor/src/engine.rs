@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io;
 use std::ops::Bound::{Excluded, Unbounded};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -67,13 +68,14 @@ impl Engine {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Makes what can be changed right; fails only if the tree itself cannot be looked at, and then changes nothing.
-    pub fn pass(&mut self, targets: &Targets, scope: Scope<'_>, show: Show<'_>) -> io::Result<Tally> {
-        let top = match folder::open(&self.tree) {
-            Ok(top) => Some(top),
-            Err(error) if folder::is_absence(&error) => None,
-            Err(error) => return Err(error),
-        };
+    /// Makes what can be changed right. `top` is the tree, if it is there; if it cannot be looked at, nothing is changed.
+    pub fn pass(
+        &mut self,
+        top: Option<OwnedFd>,
+        targets: &Targets,
+        scope: Scope<'_>,
+        show: Show<'_>,
+    ) -> io::Result<Tally> {
         let identity = top.as_ref().map(folder::identity).transpose()?;
         let mut pass = Pass { targets, top, identity, show, gone: BTreeSet::new(), tally: Tally::default() };
         let (mut work, former) = match scope {
@@ -121,7 +123,8 @@ impl Engine {
         }
         if pass.show.is_none() {
             let saved = self.ledger.save().and_then(|()| self.ledger.tidy());
-            pass.tally.ledger = saved.err().map(|error| format!("{error:#}"));
+            let failed = saved.err().map(|error| format!("{error:#}"));
+            pass.tally.ledger = pass.tally.ledger.take().or(failed);
         }
         let routed: BTreeSet<&PathBuf> =
             self.routes.values().flatten().map(|source| &source.directory).collect();
@@ -299,7 +302,9 @@ mod tests {
             shown.push(step);
             stop.store(true, Ordering::Relaxed);
         };
-        engine.pass(&targets, Scope::All, Some(&mut show)).unwrap();
+        engine
+            .pass(Some(folder::open(&top.join("storage")).unwrap()), &targets, Scope::All, Some(&mut show))
+            .unwrap();
         let expected = ["x", "y"].map(|name| Shown::MakeDirectory(top.join("one").join(name)));
         assert_eq!(shown, expected);
     }

@@ -1,7 +1,8 @@
 //! Both stages together: files of the image into the storage, and the storage into applications.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -12,7 +13,7 @@ use anyhow::{Context, Result};
 use crate::changes::Changes;
 use crate::engine::{Engine, in_tree};
 use crate::findings::Tally;
-use crate::folder::Identity;
+use crate::folder::{self, Identity};
 use crate::in_force::InForce;
 use crate::ledger::Ledger;
 use crate::mapping::Mapping;
@@ -21,9 +22,11 @@ use crate::pass::{Scope, Show};
 use crate::places::Places;
 use crate::targets::{Source, Targets, resolve};
 use crate::watch;
+use crate::way;
 
 /// New directories can make room for waiting ones, these for others: no real mapping is nested deeper.
 const ROUNDS: usize = 8;
+
 /// Everything that is known between two passes.
 #[derive(Debug)]
 pub struct Monitor {
@@ -32,6 +35,8 @@ pub struct Monitor {
     shipped: Engine,
     mapped: Engine,
     targets: Targets,
+    /// The storage in which the ledger of the image's files was read: its path, and what it is.
+    storage: Option<(PathBuf, Identity)>,
     stop: Arc<AtomicBool>,
     /// What is wrong with a stage as a whole, by what it reads.
     problems: BTreeMap<&'static str, String>,
@@ -42,23 +47,15 @@ pub struct Monitor {
 impl Monitor {
     /// With what earlier runs have made; links nothing yet.
     pub fn load(places: Places) -> Result<Self> {
-        let storage = fs::canonicalize(&places.storage).unwrap_or_else(|_| places.storage.clone());
-        // The volume's users can write this ledger: it may speak about the storage and files of the image alone.
-        let believe = |directory: &Path, source: &Path| {
-            directory.starts_with(&storage)
-                && directory.components().all(|part| part != Component::ParentDir)
-                && (source.as_os_str().is_empty() || source.starts_with(&places.image))
-        };
-        let shipped = Ledger::load(&places.shipped_ledger(), believe).unwrap_or_else(|error| {
-            log::warn!("{error:#}");
-            Ledger::empty(&places.shipped_ledger())
-        });
-        let mapped = Ledger::load(&places.ledger(), |_, _| true)?;
+        // It lies in the storage, which is looked for by each pass.
+        let shipped = Ledger::empty(&places.shipped_ledger());
+        let mapped = Ledger::load(&places.ledger())?;
         let stop = Arc::new(AtomicBool::new(false));
         Ok(Self {
             in_force: InForce::recall(&places)?,
             shipped: Engine::new(&places.image, shipped, Arc::clone(&stop)),
             mapped: Engine::new(&places.storage, mapped, Arc::clone(&stop)),
+            storage: None,
             stop,
             targets: Targets::default(),
             problems: BTreeMap::new(),
@@ -85,7 +82,7 @@ impl Monitor {
 
     /// Where the storage really is.
     fn storage(&self) -> PathBuf {
-        fs::canonicalize(&self.places.storage).unwrap_or_else(|_| self.places.storage.clone())
+        way::real(&self.places.storage).unwrap_or_else(|_| self.places.storage.clone())
     }
 
     fn find_targets(&self) -> Targets {
@@ -141,32 +138,63 @@ impl Monitor {
 
     fn ship(&mut self, scope: Scope<'_>, show: Show<'_>) -> Tally {
         let source = Source { directory: PathBuf::new(), depth: 0 };
-        // Without a storage there is nothing to put files into; making it is the business of the start.
-        let Ok(storage) = fs::canonicalize(&self.places.storage) else { return Tally::default() };
-        let targets = Targets { roots: BTreeMap::from([(storage, vec![source])]), ..Targets::default() };
-        self.note(|monitor| monitor.shipped.pass(&targets, scope, show), "the image's storage")
+        let (storage, directory) = match way::open(&self.places.storage) {
+            Ok(opened) => opened,
+            // Without a storage there is nothing to put files into; making it is the business of the start.
+            Err(error) if folder::is_absence(&error) => return Tally::default(),
+            Err(error) => return self.note("the image's storage", Err(cannot_read("the storage", &error))),
+        };
+        let image = match folder::open(&self.places.image) {
+            Err(error) if folder::is_absence(&error) => Ok(None),
+            image => image.map(Some),
+        };
+        let done = image.and_then(|image| {
+            self.recall_shipped(&storage, directory)?;
+            let targets = Targets { roots: BTreeMap::from([(storage, vec![source])]), ..Targets::default() };
+            self.shipped.pass(image, &targets, scope, show)
+        });
+        self.note("the image's storage", done.map_err(|error| cannot_read("the image's storage", &error)))
+    }
+
+    /// Reads the ledger that lies in the storage, unless it is the one that is known.
+    fn recall_shipped(&mut self, storage: &Path, directory: OwnedFd) -> io::Result<()> {
+        let is = Some((storage.to_owned(), folder::identity(&directory)?));
+        if self.storage != is {
+            // The volume's users can write this ledger: it may speak about the storage and files of the image alone.
+            let believe = |place: &Path, source: &Path| {
+                place.starts_with(storage)
+                    && place.components().all(|part| part != Component::ParentDir)
+                    && (source.as_os_str().is_empty() || source.starts_with(&self.places.image))
+            };
+            let ledger = Ledger::load_shared(directory, &self.places.shipped_ledger(), believe);
+            self.shipped = Engine::new(&self.places.image, ledger, self.stop());
+            self.storage = is;
+        }
+        Ok(())
     }
 
     fn link(&mut self, scope: Scope<'_>, show: Show<'_>) -> Tally {
         if self.in_force.mapping.is_none() {
             return Tally::default();
         }
+        let top = match way::open(&self.places.storage) {
+            Err(error) if folder::is_absence(&error) => Ok(None),
+            opened => opened.map(|(_, directory)| Some(directory)),
+        };
         let targets = std::mem::take(&mut self.targets);
-        let tally = self.note(|monitor| monitor.mapped.pass(&targets, scope, show), "the storage");
+        let done = top.and_then(|top| self.mapped.pass(top, &targets, scope, show));
         self.targets = targets;
-        tally
+        self.note("the storage", done.map_err(|error| cannot_read("the storage", &error)))
     }
 
-    fn note(&mut self, pass: impl FnOnce(&mut Self) -> std::io::Result<Tally>, tree: &'static str) -> Tally {
-        let (tally, problem) = match pass(self) {
+    /// Remembers what was wrong with a stage as a whole.
+    fn note(&mut self, tree: &'static str, done: Result<Tally, String>) -> Tally {
+        let (tally, problem) = match done {
             Ok(tally) => {
                 let problem = tally.ledger.clone();
                 (tally, problem)
             }
-            Err(error) => {
-                let tally = Tally { failed: 1, ..Tally::default() };
-                (tally, Some(format!("cannot read {tree}: {error}")))
-            }
+            Err(problem) => (Tally { failed: 1, ..Tally::default() }, Some(problem)),
         };
         match problem {
             Some(problem) => _ = self.problems.insert(tree, problem),
@@ -240,8 +268,14 @@ impl Monitor {
 
     /// What is wrong with the mapping or a stage as a whole.
     pub fn whole_problems(&self) -> impl Iterator<Item = &String> {
-        self.in_force.wrong().into_iter().chain(self.problems.values()).chain(self.in_force.forgetful())
+        // Both stages may have the same to say about the storage.
+        let stages: BTreeSet<&String> = self.problems.values().collect();
+        self.in_force.wrong().into_iter().chain(stages).chain(self.in_force.forgetful())
     }
+}
+
+fn cannot_read(tree: &str, error: &io::Error) -> String {
+    format!("cannot read {tree}: {error}")
 }
 
 /// The same listener once more.

@@ -143,7 +143,10 @@ impl Engine {
                 }
                 let parent = folder::open_plain(parent)?;
                 self.ledger.note(Note::Directory(place));
-                pass.tally.ledger = self.ledger.save().err().map(|error| format!("{error:#}"));
+                if let Err(error) = self.ledger.save() {
+                    self.ledger.note(Note::Forget(place));
+                    return Err(io::Error::other(format!("{error:#}")));
+                }
                 make_directory(&parent, name.as_bytes())?;
                 pass.tally.directories += 1;
                 folder::open_plain(place)?

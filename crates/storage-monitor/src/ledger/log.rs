@@ -17,11 +17,12 @@ use crate::held::Source;
 const CHUNK: usize = 64 << 10;
 
 impl Ledger {
-    /// Applies all records; says whether the last one was whole.
+    /// Applies all records, but fails if there are more than `most`; says whether the last one was whole.
     pub(super) fn replay(
         &mut self,
         log: impl BufRead,
         believe: impl Fn(&Path, &Path) -> bool,
+        most: usize,
     ) -> io::Result<bool> {
         let mut drafts: BTreeMap<PathBuf, Draft> = BTreeMap::new();
         let mut records = Records::new(log);
@@ -32,6 +33,9 @@ impl Ledger {
                 Read::Whole(record) => record,
             };
             self.records += 1;
+            if self.records > most {
+                return Err(io::Error::other(format!("it has more than {most} records")));
+            }
             let Some((directory, name)) = record.link() else { continue };
             match record {
                 Record::Directory(path) if believe(directory, Path::new("")) => {
@@ -50,13 +54,13 @@ impl Ledger {
                         drafts.insert(directory.to_owned(), draft);
                     }
                 }
-                Record::Unlink(_, source) => {
-                    let number = self.number(source);
-                    if let Some(draft) = drafts.get_mut(directory) {
+                Record::Unlink(_, source) if believe(directory, source) => {
+                    // One without a number is none into which a link of ours could lead.
+                    if let (Some(draft), Some(number)) = (drafts.get_mut(directory), self.known(source)) {
                         draft.unlink(name, number);
                     }
                 }
-                Record::Directory(_) | Record::Link(..) | Record::Other => {}
+                Record::Directory(_) | Record::Link(..) | Record::Unlink(..) | Record::Other => {}
             }
         };
         for (path, draft) in drafts {
@@ -97,7 +101,6 @@ impl Ledger {
             log.write_all(&records)
         })?;
         self.records = self.count() + self.directories.len();
-        self.pending = Vec::new();
         self.torn = false;
         Ok(())
     }

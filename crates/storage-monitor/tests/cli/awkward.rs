@@ -73,6 +73,54 @@ fn the_storage_may_be_a_link_itself() {
 }
 
 #[test]
+fn a_users_link_in_the_storages_place_leads_root_nowhere_where_the_user_may_not_write() {
+    let world = World::new("storage_map[a]=APP\n");
+    fs::write(world.path("image/evil"), "").unwrap();
+    fs::remove_dir(world.stored("")).unwrap();
+    let (user, link) = (Some(1_234), world.path("workspace/storage"));
+    chown(world.path("workspace"), user, None).unwrap();
+    let entries = |directory: &str| fs::read_dir(world.path(directory)).unwrap().count();
+    for (directory, owner) in [("roots", None), ("users", user)] {
+        fs::create_dir_all(world.path(directory).join("a")).unwrap();
+        fs::write(world.path(directory).join("a/x"), "").unwrap();
+        chown(world.path(directory), owner, None).unwrap();
+        symlink(world.path(directory), &link).unwrap();
+        lchown(&link, user, None).unwrap();
+        let answer = world.run(&["once"]);
+        if owner == user {
+            assert_eq!((answer.code, answer.out.as_str()), (Some(0), "linked 2, removed 0\n"));
+            assert_eq!(entries(directory), 3, "a, the file of the image, and the ledger");
+            assert_eq!(fs::read_link(world.path("app/x")).unwrap(), world.stored("a/x"));
+        } else {
+            let told = "storage-monitor: warning: cannot read the storage: \"TOP/workspace/storage\" is a link that \
+                root does not follow: its maker does not own what it leads to\n";
+            assert_eq!((answer.code, answer.error.as_str()), (Some(1), told));
+            assert_eq!((entries(directory), entries("app")), (1, 0));
+        }
+        fs::remove_file(&link).unwrap();
+    }
+}
+
+#[test]
+fn the_ledger_on_the_volume_is_that_of_the_storage_in_which_it_lies() {
+    let mut world = World::new("");
+    fs::write(world.path("image/x"), "").unwrap();
+    fs::remove_dir(world.stored("")).unwrap();
+    for volume in ["one", "two"] {
+        fs::create_dir(world.path(volume)).unwrap();
+        let _ = fs::remove_file(world.path("workspace/storage"));
+        symlink(world.path(volume), world.path("workspace/storage")).unwrap();
+        if volume == "one" {
+            world.start();
+        }
+        assert_eq!(world.run(&["once"]).code, Some(0));
+        assert!(world.path(volume).join(".storage-monitor-image").is_file());
+    }
+    let shipped = ["one", "two"].map(|volume| world.path(volume).join("x").is_symlink());
+    assert_eq!(shipped, [true, true], "what is in another storage is the business of whoever uses that");
+}
+
+#[test]
 fn a_target_that_cannot_be_used_harms_no_other() {
     let world = World::new(
         "storage_map[a]='APP/file\nAPP/ro\nAPP/loop\nTOP/workspace/storage/in\nTOP/workspace\nAPP/ok'\n",
@@ -238,10 +286,14 @@ fn what_a_user_puts_in_the_ledgers_place_on_the_volume_stops_nothing_and_is_told
     command.args(["20", crate::world::PROGRAM]);
     world.prepare(&mut command, &["once"], "");
     let answer = world.answer(command.output().unwrap());
-    assert_eq!((answer.code, answer.out.as_str()), (Some(1), "linked 2, removed 0\n"), "{}", answer.error);
-    let told = answer.error.lines().last().unwrap();
-    assert!(told.contains("workspace/storage/.storage-monitor-image"), "{told}");
+    let told = "storage-monitor: warning: TOP/workspace/storage/.storage-monitor-image is not a file; \
+        it is called TOP/workspace/storage/.storage-monitor-image.aside now, and a new one is begun\n";
+    assert_eq!(
+        (answer.code, answer.out.as_str(), answer.error.as_str()),
+        (Some(0), "linked 2, removed 0\n", told)
+    );
     assert_eq!(world.links(), ["x -> a/x"]);
+    assert!(fs::metadata(ledger).unwrap().is_file());
 }
 
 #[test]

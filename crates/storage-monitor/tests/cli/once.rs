@@ -158,6 +158,23 @@ fn a_link_that_could_not_be_replaced_is_still_ours_after_a_restart() {
 }
 
 #[test]
+fn what_cannot_be_recorded_is_not_linked() {
+    let world = World::new("storage_map[a]=APP\n");
+    let state = world.path("state");
+    mount(&["-t", "tmpfs", "-o", "size=32k", "none"], &state);
+    world.run(&["once"]);
+    let _ = fs::write(state.join("ballast"), vec![0; 64 << 10]);
+    world.store("a/dir/x");
+    world.store("a/y");
+    let refused = (world.run(&["once"]).code, world.links());
+    fs::remove_file(state.join("ballast")).unwrap();
+    let answer = world.run(&["once"]);
+    unmount(&state);
+    assert_eq!(refused, (Some(1), Vec::new()));
+    assert_eq!(answer, said(0, "linked 2, removed 0\n", ""));
+}
+
+#[test]
 fn a_wrong_mapping_leaves_the_last_good_one_in_force_also_after_a_restart() {
     let world = World::new("storage_map[a]=APP\n");
     world.store("a/x");
