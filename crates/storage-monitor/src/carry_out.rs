@@ -162,7 +162,13 @@ impl Engine {
                 }
             }
             Step::Relink(name, from, to) => {
-                match apply::relink(directory, name, self.ledger.source(from), self.ledger.source(to)) {
+                match apply::relink(
+                    directory,
+                    &self.temporary,
+                    name,
+                    self.ledger.source(from),
+                    self.ledger.source(to),
+                ) {
                     Ok(true) => {
                         self.ledger.note(Note::Unlink(place, name, from));
                         links.add(name, to);
@@ -175,16 +181,18 @@ impl Engine {
                     }
                 }
             }
-            Step::Unlink(name, source) => match apply::unlink(directory, name, self.ledger.source(source)) {
-                Ok(removed) => {
-                    self.ledger.note(Note::Unlink(place, name, source));
-                    tally.removed += usize::from(removed);
+            Step::Unlink(name, source) => {
+                match apply::unlink(directory, &self.temporary, name, self.ledger.source(source)) {
+                    Ok(removed) => {
+                        self.ledger.note(Note::Unlink(place, name, source));
+                        tally.removed += usize::from(removed);
+                    }
+                    Err(error) => {
+                        links.add(name, source);
+                        return Err((name, error));
+                    }
                 }
-                Err(error) => {
-                    links.add(name, source);
-                    return Err((name, error));
-                }
-            },
+            }
             Step::MakeDirectory(name) => {
                 make_directory(directory, name).map_err(|error| (name, error))?;
                 tally.directories += 1;

@@ -24,6 +24,7 @@ use crate::pace::Events;
 use crate::pass::{Job, Pass, Routes, Scope, Show, Visit, Work};
 use crate::shown::Shown;
 use crate::targets::{Source, Targets, in_order};
+use crate::temporary::Temporary;
 
 /// Links from one tree into others.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub struct Engine {
     pub tree: PathBuf,
     /// What is ours.
     pub ledger: Ledger,
+    /// The names of links that are not yet, or no longer, where they belong.
+    pub temporary: Temporary,
     /// What leads where, as of the last pass.
     routes: BTreeMap<PathBuf, Vec<Source>>,
     /// What could not be done, by directory.
@@ -46,10 +49,11 @@ pub struct Engine {
 
 impl Engine {
     /// For this tree, with what earlier runs have made.
-    pub fn new(tree: &Path, ledger: Ledger, stop: Arc<AtomicBool>) -> Self {
+    pub fn new(tree: &Path, ledger: Ledger, temporary: Temporary, stop: Arc<AtomicBool>) -> Self {
         Self {
             tree: tree.to_owned(),
             ledger,
+            temporary,
             routes: BTreeMap::new(),
             findings: BTreeMap::new(),
             folders: BTreeMap::new(),
@@ -295,8 +299,12 @@ mod tests {
         let roots = ["one", "two"].map(|name| (top.join(name), vec![source.clone()])).into();
         let targets = Targets { roots, ..Targets::default() };
         let stop = Arc::new(AtomicBool::new(false));
-        let mut engine =
-            Engine::new(&top.join("storage"), Ledger::empty(&top.join("ledger")), Arc::clone(&stop));
+        let mut engine = Engine::new(
+            &top.join("storage"),
+            Ledger::empty(&top.join("ledger")),
+            Temporary::of("1"),
+            Arc::clone(&stop),
+        );
         let mut shown = Vec::new();
         let mut show = |step| {
             shown.push(step);

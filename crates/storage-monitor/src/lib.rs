@@ -51,6 +51,7 @@ mod report;
 mod shown;
 mod status;
 mod targets;
+mod temporary;
 mod there;
 mod visit;
 mod watch;

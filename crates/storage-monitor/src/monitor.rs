@@ -21,6 +21,7 @@ use crate::pace::Events;
 use crate::pass::{Scope, Show};
 use crate::places::Places;
 use crate::targets::{Source, Targets, resolve};
+use crate::temporary::Temporary;
 use crate::watch;
 use crate::way;
 
@@ -50,11 +51,12 @@ impl Monitor {
         // It lies in the storage, which is looked for by each pass.
         let shipped = Ledger::empty(&places.shipped_ledger());
         let mapped = Ledger::load(&places.ledger())?;
+        let temporary = Temporary::recall(&places.state)?;
         let stop = Arc::new(AtomicBool::new(false));
         Ok(Self {
             in_force: InForce::recall(&places)?,
-            shipped: Engine::new(&places.image, shipped, Arc::clone(&stop)),
-            mapped: Engine::new(&places.storage, mapped, Arc::clone(&stop)),
+            shipped: Engine::new(&places.image, shipped, temporary.clone(), Arc::clone(&stop)),
+            mapped: Engine::new(&places.storage, mapped, temporary, Arc::clone(&stop)),
             storage: None,
             stop,
             targets: Targets::default(),
@@ -99,6 +101,9 @@ impl Monitor {
     /// Looks at everything and makes it right, or says what would be done.
     pub fn all(&mut self, mut show: Show<'_>) -> Tally {
         let began = Instant::now();
+        if show.is_none() {
+            self.keep_identity();
+        }
         let mut tally = self.ship(Scope::All, again(&mut show));
         for round in 0..ROUNDS {
             let targets = self.find_targets();
@@ -136,6 +141,14 @@ impl Monitor {
         tally
     }
 
+    /// Without it, what a kill leaves would not be known as ours; links can be made all the same.
+    fn keep_identity(&mut self) {
+        match self.mapped.temporary.keep(&self.places.state) {
+            Ok(()) => _ = self.problems.remove("the identity"),
+            Err(error) => _ = self.problems.insert("the identity", format!("{error:#}")),
+        }
+    }
+
     fn ship(&mut self, scope: Scope<'_>, show: Show<'_>) -> Tally {
         let source = Source { directory: PathBuf::new(), depth: 0 };
         let (storage, directory) = match way::open(&self.places.storage) {
@@ -167,7 +180,8 @@ impl Monitor {
                     && (source.as_os_str().is_empty() || source.starts_with(&self.places.image))
             };
             let ledger = Ledger::load_shared(directory, &self.places.shipped_ledger(), believe);
-            self.shipped = Engine::new(&self.places.image, ledger, self.stop());
+            let temporary = self.mapped.temporary.clone();
+            self.shipped = Engine::new(&self.places.image, ledger, temporary, self.stop());
             self.storage = is;
         }
         Ok(())

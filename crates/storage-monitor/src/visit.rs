@@ -171,10 +171,10 @@ impl Engine {
         let Some(directory) = directory else { return Ok(There::default()) };
         let gone = pass.gone.iter().filter(|path| path.parent() == Some(place));
         let gone = gone.filter_map(|path| path.file_name().map(OsStr::as_bytes)).collect();
-        let mut there = There::look(directory, names, &gone, listings)?;
-        if there.leftover && pass.show.is_none() {
+        let mut there = There::look(directory, names, &gone, listings, &self.temporary)?;
+        if !there.leftovers.is_empty() && pass.show.is_none() {
             // Where it cannot be removed, links cannot be made either, and that is told.
-            let removed = apply::remove_leftovers(directory, &self.tree).unwrap_or(0);
+            let removed = apply::remove_leftovers(directory, &there.leftovers, &self.tree).unwrap_or(0);
             there.count = there.count.saturating_sub(removed);
         }
         Ok(there)

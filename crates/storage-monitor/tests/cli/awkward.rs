@@ -300,14 +300,71 @@ fn what_a_user_puts_in_the_ledgers_place_on_the_volume_stops_nothing_and_is_told
 fn what_a_kill_during_a_replacement_left_goes_and_nothing_else_of_its_name() {
     let world = World::new("storage_map[a]='APP\nAPP/other'\n");
     world.store("a/x");
-    fs::create_dir(world.path("app/other")).unwrap();
-    symlink(world.stored("b/x"), world.path("app/.storage-monitor.new")).unwrap();
-    symlink("/elsewhere", world.path("app/other/.storage-monitor.new")).unwrap();
+    world.run(&["once"]);
+    let identity = fs::read_to_string(world.path("state/identity")).unwrap();
+    let temporary = |identity: &str| format!(".storage-monitor.{identity}.0");
+    let (ours, another) = (temporary(&identity), temporary("another"));
+    symlink(world.stored("b/x"), world.path("app").join(&ours)).unwrap();
+    symlink(world.stored("b/x"), world.path("app/other").join(&another)).unwrap();
+    symlink("/elsewhere", world.path("app/other").join(&ours)).unwrap();
     world.run(&["plan"]);
-    assert!(world.path("app/.storage-monitor.new").is_symlink(), "a plan changes nothing");
+    assert!(world.path("app").join(&ours).is_symlink(), "a plan changes nothing");
     assert_eq!(world.run(&["once"]).code, Some(0));
-    let links = ["other/", "other/.storage-monitor.new -> /elsewhere", "other/x -> a/x", "x -> a/x"];
+    let mut links = [
+        "other/".to_owned(),
+        format!("other/{another} -> b/x"),
+        format!("other/{ours} -> /elsewhere"),
+        "other/x -> a/x".to_owned(),
+        "x -> a/x".to_owned(),
+    ];
+    links.sort();
     assert_eq!(world.links(), links);
+}
+
+#[test]
+fn two_monitors_work_in_one_directory_of_an_application() {
+    for slug in ["image", "image-2"] {
+        let mut world = World::new("storage_map[a]=APP\nstorage_map[b]=APP\n");
+        fs::create_dir(world.path("image-2")).unwrap();
+        fs::create_dir(world.path("etc-2")).unwrap();
+        fs::copy(world.path("etc/mappings.sh"), world.path("etc-2/mappings.sh")).unwrap();
+        for number in 0..50 {
+            world.store(format!("b/{number}"));
+        }
+        world.start();
+        let mut other = world.command_of(&["run"], "-2");
+        let log = fs::File::create(world.path("log-2")).unwrap();
+        let mut other = other.env("IMAGE_SLUG", slug).stderr(log).spawn().unwrap();
+        // Links are replaced by those of the longer way round, and removed, by both at once.
+        for _ in 0..10 {
+            for number in 0..50 {
+                world.store(format!("a/{number}"));
+            }
+            for number in 0..50 {
+                fs::remove_file(world.stored(format!("a/{number}"))).unwrap();
+            }
+        }
+        for number in 0..25 {
+            fs::remove_file(world.stored(format!("b/{number}"))).unwrap();
+        }
+        let mut expected: Vec<_> = (25..50).map(|number| format!("{number} -> b/{number}")).collect();
+        expected.sort();
+        let done = || world.links() == expected;
+        let waited = kit::wait::until(std::time::Duration::from_mins(1), "both", || done().then_some(()));
+        let asked = [
+            world.run(&["once"]).code,
+            world.command_of(&["once"], "-2").env("IMAGE_SLUG", slug).status().unwrap().code(),
+        ];
+        let links = world.links();
+        other.kill().unwrap();
+        other.wait().unwrap();
+        waited.unwrap();
+        assert_eq!((asked, links), ([Some(0), Some(0)], expected), "{slug}");
+        for log in ["log", "log-2"] {
+            let told = fs::read_to_string(world.path(log)).unwrap();
+            assert!(!told.contains("os error") && !told.contains(".storage-monitor."), "{told}");
+        }
+    }
 }
 
 #[test]
