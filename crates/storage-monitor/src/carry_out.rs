@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use kit::quote::quoted;
 
@@ -98,6 +99,7 @@ impl Engine {
         steps: &[Step<'_>],
         done: &mut Done,
     ) {
+        let began = Instant::now();
         for step in steps {
             match *step {
                 Step::Link(name, source) | Step::Relink(name, _, source) | Step::Adopt(name, source) => {
@@ -126,6 +128,10 @@ impl Engine {
         }
         if let Err(error) = recorded {
             tally.ledger = Some(format!("{error:#}"));
+        }
+        // What is kept costs as much with each look.
+        if steps.iter().any(|step| !matches!(step, Step::Keep(..))) {
+            tally.changing += began.elapsed();
         }
     }
 

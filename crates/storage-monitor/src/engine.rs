@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::apply;
 use crate::changes::Names;
-use crate::findings::{Finding, Tally};
+use crate::findings::{Findings, Tally};
 use crate::folder::{self, Identity};
 use crate::held::Held;
 use crate::ledger::{Ledger, Note};
@@ -38,7 +38,7 @@ pub struct Engine {
     /// What leads where, as of the last pass.
     routes: BTreeMap<PathBuf, Vec<Source>>,
     /// What could not be done, by directory.
-    pub findings: BTreeMap<PathBuf, Finding>,
+    pub findings: Findings,
     /// The directories of the tree that lead somewhere, and what they are.
     pub folders: BTreeMap<PathBuf, Identity>,
     /// What events tell about the tree.
@@ -55,7 +55,7 @@ impl Engine {
             ledger,
             temporary,
             routes: BTreeMap::new(),
-            findings: BTreeMap::new(),
+            findings: Findings::default(),
             folders: BTreeMap::new(),
             events: Events::Complete,
             stop,
@@ -168,9 +168,8 @@ impl Engine {
         place: PathBuf,
         mut job: Job,
     ) {
-        // An error hides what else is wrong there, and a doubt needs a look at all.
-        let troubled = self.findings.get(&place).is_some_and(|finding| !finding.errors.is_empty());
-        if troubled || self.ledger.is_in_doubt(&place) {
+        // A doubt needs a look at all.
+        if self.findings.are_partial(&place) || self.ledger.is_in_doubt(&place) {
             job.names = Names::All;
         }
         let mut children = match self.visit(pass, &place, &job) {

@@ -9,7 +9,7 @@ use crate::changes::{Changes, Names};
 use crate::findings::Tally;
 use crate::monitor::{Monitor, clock};
 use crate::pace::{self, Events};
-use crate::report::sentence;
+use crate::report::brief;
 use crate::status::Status;
 use crate::watch::{Heard, Watch};
 
@@ -98,8 +98,12 @@ impl Told {
         status.rescan_seconds = pause.as_secs();
         status.scan_milliseconds = u64::try_from(monitor.cost.as_millis()).unwrap_or(u64::MAX);
         status.scan_began = scan_began;
-        let conflicts = monitor.conflicts().map(|(place, conflict)| sentence(place, conflict));
-        let now: BTreeSet<String> = status.problems.iter().cloned().chain(conflicts).collect();
+        // As many as the state has room for; a mistake in the mapping was told when it was found.
+        let known = monitor.mistake().map(brief);
+        let problems = status.problems.iter().filter(|problem| Some(*problem) != known.as_ref());
+        let more = (status.conflicts > status.conflict_list.len())
+            .then(|| "more names are taken than are told: storage-monitor status".to_owned());
+        let now: BTreeSet<String> = problems.chain(&status.conflict_list).cloned().chain(more).collect();
         for new in now.difference(&self.sentences) {
             log::warn!("{new}");
         }

@@ -153,14 +153,12 @@ fn once(places: Places) -> Outcome {
     monitor.read_mapping(false);
     let tally = monitor.all(None);
     writeln!(io::stdout(), "linked {}, removed {}", tally.linked, tally.removed)?;
-    for (place, conflict) in monitor.conflicts() {
-        log::warn!("{}", report::sentence(place, conflict));
+    let listed = monitor.conflicts().take(status::LISTED);
+    let told = listed.map(|(place, conflict)| log::warn!("{}", report::sentence(place, conflict))).count();
+    if let Some(more) = status::more(monitor.mapped().findings.count(), told) {
+        log::warn!("{more}");
     }
-    let problems = monitor.problems();
-    for problem in &problems {
-        log::warn!("{problem}");
-    }
-    Ok(if problems.is_empty() { Exit::Done } else { Exit::No })
+    Ok(tell_problems(&monitor))
 }
 
 /// Asks the running monitor to look at everything, and waits until it has.
@@ -187,9 +185,13 @@ fn plan(places: Places) -> Outcome {
         }
     }));
     written?;
-    let problems = monitor.problems();
-    for problem in &problems {
-        log::warn!("{problem}");
-    }
-    Ok(if problems.is_empty() { Exit::Done } else { Exit::No })
+    Ok(tell_problems(&monitor))
+}
+
+fn tell_problems(monitor: &Monitor) -> Exit {
+    // A mistake in the mapping was told when it was found.
+    let mistake = monitor.mistake().map(report::brief);
+    let others = monitor.problems().filter(|problem| Some(problem) != mistake.as_ref());
+    let told = others.take(status::LISTED).map(|problem| log::warn!("{problem}")).count();
+    if told == 0 && mistake.is_none() { Exit::Done } else { Exit::No }
 }

@@ -41,7 +41,7 @@ pub struct Monitor {
     stop: Arc<AtomicBool>,
     /// What is wrong with a stage as a whole, by what it reads.
     problems: BTreeMap<&'static str, String>,
-    /// How long the last look at everything took that changed nothing.
+    /// How long the last look at everything took, but for the changes that it made.
     pub cost: Duration,
 }
 
@@ -118,9 +118,8 @@ impl Monitor {
                 break;
             }
         }
-        if tally.is_idle() {
-            self.cost = began.elapsed();
-        }
+        // Without the changes: where something always changes, no look would be without.
+        self.cost = began.elapsed().saturating_sub(tally.changing);
         if show.is_none() {
             self.in_force.keep(&self.places);
         }
@@ -278,6 +277,11 @@ impl Monitor {
     /// Directories of the mapping that cannot be used now.
     pub fn waiting(&self) -> &BTreeMap<PathBuf, String> {
         &self.targets.waiting
+    }
+
+    /// What is wrong with the mapping.
+    pub fn mistake(&self) -> Option<&str> {
+        self.in_force.wrong().map(String::as_str)
     }
 
     /// What is wrong with the mapping or a stage as a whole.

@@ -13,7 +13,7 @@ use crate::apply;
 use crate::carry_out::Done;
 use crate::changes::Names;
 use crate::engine::{Engine, below, in_tree};
-use crate::findings::{Conflict, Finding};
+use crate::findings::Conflict;
 use crate::folder;
 use crate::held::{self, Held};
 use crate::ledger::{Ledger, Note};
@@ -90,8 +90,7 @@ impl Engine {
 
     fn unknown(&mut self, pass: &mut Pass<'_, '_>, place: &Path, problem: String) -> Visit {
         pass.tally.failed += 1;
-        let finding = Finding { conflicts: Vec::new(), errors: vec![problem] };
-        self.findings.insert(place.to_owned(), finding);
+        self.findings.set(place, [], vec![problem]);
         Visit::Unknown
     }
 
@@ -182,24 +181,24 @@ impl Engine {
 
     /// Notes what could not be done, in place of what was known about these names.
     fn find(&mut self, place: &Path, job: &Job, plan: &Plan<'_>, errors: Vec<String>) {
-        let mut finding = self.findings.remove(place).unwrap_or_default();
-        finding.errors = errors;
-        match &job.names {
-            Names::All => finding.conflicts.clear(),
-            Names::Only(names) => finding.conflicts.retain(|conflict| !names.contains(&conflict.name)),
-        }
         let directory = |index: usize| job.sources[index].directory.clone();
-        finding.conflicts.extend(plan.conflicts.iter().map(|lost| Conflict {
+        let new = plan.conflicts.iter().map(|lost| Conflict {
             name: lost.name.to_vec(),
             source: directory(lost.source),
             winner: match lost.why {
                 Loss::Taken => None,
                 Loss::To(index) => Some(directory(index)),
             },
-        }));
-        if !finding.conflicts.is_empty() || !finding.errors.is_empty() {
-            finding.conflicts.sort_by(|one, other| one.name.cmp(&other.name));
-            self.findings.insert(place.to_owned(), finding);
+        });
+        match &job.names {
+            Names::All => self.findings.set(place, new, errors),
+            Names::Only(names) => {
+                let mut all = self.findings.remove(place).conflicts;
+                all.retain(|conflict| !names.contains(&conflict.name));
+                all.extend(new);
+                all.sort_by(|one, other| one.name.cmp(&other.name));
+                self.findings.set(place, all, errors);
+            }
         }
     }
 }

@@ -72,12 +72,7 @@ fn an_edit_of_the_mapping_takes_effect_at_once_and_a_mistake_in_it_none() {
     world.until("the complaint", || world.run(&["status"]).out.contains(complaint));
     world.store("new/deep/y");
     world.until_links(&["two/", "two/x -> a/x", "y -> new/deep/y"]);
-    assert_eq!(
-        world.log().matches(complaint).count(),
-        2,
-        "once as it is found, once as a problem: {}",
-        world.log()
-    );
+    assert_eq!(world.log().matches(complaint).count(), 1, "{}", world.log());
 }
 
 #[test]
