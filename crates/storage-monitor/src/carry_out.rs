@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::rc::Rc;
 use std::time::Instant;
 
 use kit::quote::quoted;
@@ -55,7 +56,7 @@ impl Links {
     }
 
     /// Tells the ledger.
-    pub fn hold(self, ledger: &mut Ledger, place: &Path) {
+    pub fn hold(self, ledger: &mut Ledger, place: &Rc<Path>) {
         match self {
             Self::All(list) => ledger.hold(place, list.finish()),
             Self::Some(links) => ledger.edit(place, &links),
@@ -69,7 +70,7 @@ impl Engine {
         &self,
         place: &Path,
         steps: &[Step<'_>],
-        gone: &BTreeSet<PathBuf>,
+        gone: &BTreeSet<Rc<Path>>,
         show: &mut dyn FnMut(Shown),
     ) {
         let again = gone.iter().any(|gone| gone.parent() == Some(place));
@@ -84,7 +85,7 @@ impl Engine {
                 Step::Keep(..) | Step::Adopt(..) | Step::Forget(..) => continue,
             };
             // All else was shown before.
-            if !again || gone.contains(shown.path()) {
+            if !again || gone.contains(shown.path().as_path()) {
                 show(shown);
             }
         }

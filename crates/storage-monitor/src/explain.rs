@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
 use kit::Exit;
@@ -92,9 +93,9 @@ enum Answer {
 }
 
 /// Directories into which a directory of the storage leads.
-fn led_to<'a>(monitor: &'a Monitor, directory: &'a Path) -> impl Iterator<Item = &'a PathBuf> {
-    let routes = monitor.mapped().routes().iter();
-    let leads = move |sources: &[Source]| sources.iter().any(|source| source.directory == directory);
+fn led_to<'a>(monitor: &'a Monitor, directory: &'a Path) -> impl Iterator<Item = &'a Rc<Path>> {
+    let routes = monitor.mapped().routes.places().iter();
+    let leads = move |sources: &[Source]| sources.iter().any(|source| *source.directory == *directory);
     routes.filter(move |(_, sources)| leads(sources)).map(|(place, _)| place)
 }
 
@@ -102,8 +103,8 @@ fn led_to<'a>(monitor: &'a Monitor, directory: &'a Path) -> impl Iterator<Item =
 fn look(monitor: &Monitor, there: &Path, part: &Path, steps: &[Shown]) -> Answer {
     let storage = &monitor.places().storage;
     let ours = storage.join(part);
-    let sources = monitor.mapped().routes().get(there);
-    if sources.is_some_and(|sources| sources.iter().any(|source| source.directory == part)) {
+    let sources = monitor.mapped().routes.sources(there);
+    if sources.iter().any(|source| *source.directory == *part) {
         return Answer::Mirrored;
     }
     let lost = |to: Option<&Path>| {
@@ -122,7 +123,7 @@ fn look(monitor: &Monitor, there: &Path, part: &Path, steps: &[Shown]) -> Answer
         Some(step) => Answer::NotYet(step.to_string()),
         None => match fs::read_link(there) {
             Ok(to) if to == ours => Answer::Linked,
-            found => match sources.and_then(|sources| sources.first()) {
+            found => match sources.first() {
                 Some(first) => lost(Some(&storage.join(&first.directory))),
                 None => lost(found.ok().as_deref()),
             },

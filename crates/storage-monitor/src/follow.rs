@@ -60,7 +60,7 @@ fn settle(monitor: &mut Monitor, watch: &mut Watch, changes: &Changes) -> Tally 
     let mut tally = Tally::default();
     let none = Changes::default();
     for round in 0..ROUNDS {
-        let new = watch.keep(&monitor.to_watch(), if round == 0 { changes } else { &none });
+        let new = watch.keep(monitor.take_watches(), if round == 0 { changes } else { &none });
         if new.is_empty() {
             break;
         }

@@ -20,6 +20,7 @@ use std::io::BufReader;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use anyhow::{Context, Result};
 
@@ -38,13 +39,15 @@ const OWN: (u64, usize) = (u64::MAX, usize::MAX);
 #[derive(Debug)]
 pub struct Ledger {
     file: LedgerFile,
-    sources: Vec<PathBuf>,
-    numbers: HashMap<PathBuf, Source>,
-    links: BTreeMap<PathBuf, Held>,
+    sources: Vec<Rc<Path>>,
+    numbers: HashMap<Rc<Path>, Source>,
+    links: BTreeMap<Rc<Path>, Held>,
+    /// How many they are.
+    count: usize,
     pool: Pool,
     /// Links that an earlier run was about to replace, by directory and name, with the source they led into before.
     doubts: BTreeMap<PathBuf, BTreeMap<Vec<u8>, Source>>,
-    directories: BTreeSet<PathBuf>,
+    directories: BTreeSet<Rc<Path>>,
     records: usize,
     pending: Vec<u8>,
     /// A kill tore the last record of the log apart; it would swallow the next one.
@@ -78,6 +81,7 @@ impl Ledger {
             sources: Vec::new(),
             numbers: HashMap::new(),
             links: BTreeMap::new(),
+            count: 0,
             pool: Pool::default(),
             doubts: BTreeMap::new(),
             directories: BTreeSet::new(),
@@ -119,8 +123,9 @@ impl Ledger {
             return *number;
         }
         let number = Source::try_from(self.sources.len()).unwrap_or(Source::MAX);
-        self.sources.push(source.to_owned());
-        self.numbers.insert(source.to_owned(), number);
+        let source: Rc<Path> = source.into();
+        self.sources.push(Rc::clone(&source));
+        self.numbers.insert(source, number);
         number
     }
 
@@ -131,7 +136,7 @@ impl Ledger {
 
     /// The source directory of a number.
     pub fn source(&self, number: Source) -> &Path {
-        self.sources.get(number as usize).map_or(Path::new(""), PathBuf::as_path)
+        self.sources.get(number as usize).map_or(Path::new(""), |source| source)
     }
 
     /// Our links in a directory.
@@ -162,17 +167,25 @@ impl Ledger {
     }
 
     /// Replaces what we know about a directory; the records are the caller's business.
-    pub fn hold(&mut self, directory: &Path, held: Held) {
-        self.doubts.remove(directory);
-        if held.is_empty() {
-            self.links.remove(directory);
-        } else if self.held(directory) != Some(&held) {
-            self.links.insert(directory.to_owned(), held);
-        }
+    pub fn hold(&mut self, directory: &Rc<Path>, held: Held) {
+        self.doubts.remove(&**directory);
+        self.count += held.len();
+        let former = if held.is_empty() {
+            self.links.remove(directory)
+        } else {
+            self.links.insert(self.known_place(directory).unwrap_or_else(|| Rc::clone(directory)), held)
+        };
+        self.count -= former.map_or(0, |former| former.len());
+    }
+
+    /// The path of a directory in which something is ours, as it is in memory already.
+    pub fn known_place(&self, directory: &Path) -> Option<Rc<Path>> {
+        let known = self.links.get_key_value(directory).map(|(known, _)| known);
+        known.or_else(|| self.directories.get(directory)).cloned()
     }
 
     /// The same for these names alone.
-    pub fn edit(&mut self, directory: &Path, edits: &BTreeMap<Vec<u8>, Option<Source>>) {
+    pub fn edit(&mut self, directory: &Rc<Path>, edits: &BTreeMap<Vec<u8>, Option<Source>>) {
         let none = Held::default();
         let held = self.held(directory).unwrap_or(&none);
         if edits.iter().any(|(name, source)| held.get(name) != *source) {
@@ -187,13 +200,13 @@ impl Ledger {
     }
 
     /// All directories that hold a link of ours or were made by us.
-    pub fn places(&self) -> impl Iterator<Item = &PathBuf> {
+    pub fn places(&self) -> impl Iterator<Item = &Rc<Path>> {
         self.links.keys().chain(self.directories.iter())
     }
 
     /// How many links are ours.
     pub fn count(&self) -> usize {
-        self.links.values().map(Held::len).sum()
+        self.count
     }
 
     /// Whether the path is a link of ours.
@@ -206,7 +219,7 @@ impl Ledger {
     pub fn note(&mut self, note: Note<'_>) {
         let path = |directory: &Path, name| directory.join(OsStr::from_bytes(name));
         let source =
-            |number: Source| self.sources.get(number as usize).map_or(Path::new(""), PathBuf::as_path);
+            |number: Source| self.sources.get(number as usize).map_or(Path::new(""), |source| source);
         match note {
             Note::Link(directory, name, to) => {
                 Record::Link(&path(directory, name), source(to)).write(&mut self.pending);
@@ -215,7 +228,8 @@ impl Ledger {
                 Record::Unlink(&path(directory, name), source(to)).write(&mut self.pending);
             }
             Note::Directory(path) => {
-                self.directories.insert(path.to_owned());
+                let known = self.known_place(path).unwrap_or_else(|| path.into());
+                self.directories.insert(known);
                 Record::Directory(path).write(&mut self.pending);
             }
             Note::Forget(path) => {

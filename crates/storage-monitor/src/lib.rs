@@ -48,6 +48,7 @@ mod plan;
 #[cfg(test)]
 mod property;
 mod report;
+mod routes;
 mod shown;
 mod status;
 mod targets;
@@ -144,10 +145,9 @@ fn status(places: &Places, json: bool) -> Outcome {
 }
 
 fn once(places: Places) -> Outcome {
-    let asked = monitor::clock()?;
     let _lock = match turn(&places)? {
         Turn::Ours(lock) => lock,
-        Turn::Theirs(status) => return ask(&places, &status, asked),
+        Turn::Theirs(status) => return ask(&places, &status),
     };
     let mut monitor = Monitor::load(places)?;
     monitor.read_mapping(false);
@@ -162,11 +162,14 @@ fn once(places: Places) -> Outcome {
 }
 
 /// Asks the running monitor to look at everything, and waits until it has.
-fn ask(places: &Places, status: &Status, asked: u64) -> Outcome {
+fn ask(places: &Places, status: &Status) -> Outcome {
+    let asked = monitor::clock()?;
+    // A look that began in this millisecond may have begun before; one that is asked for in a later one did not.
+    kit::wait::until(PATIENCE, "the clock", || monitor::clock().ok().filter(|now| *now > asked))?;
     let read = || Status::read(&places.status).ok().flatten().filter(Status::is_running);
     let process = Pid::from_raw(i32::try_from(status.pid)?);
     kill(process, Signal::SIGHUP).context("cannot ask the running monitor")?;
-    let done = || read().filter(|status| status.scan_began >= asked);
+    let done = || read().filter(|status| status.scan_began > asked);
     let status = kit::wait::until(PATIENCE, "the running monitor", done)?;
     if !status.problems.is_empty() {
         bail!("{}", status.problems.join("; "));

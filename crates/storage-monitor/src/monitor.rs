@@ -38,6 +38,10 @@ pub struct Monitor {
     targets: Targets,
     /// The storage in which the ledger of the image's files was read: its path, and what it is.
     storage: Option<(PathBuf, Identity)>,
+    /// The path under which directories of the storage are watched.
+    watched_storage: PathBuf,
+    /// What else is watched.
+    beside: BTreeSet<PathBuf>,
     stop: Arc<AtomicBool>,
     /// What is wrong with a stage as a whole, by what it reads.
     problems: BTreeMap<&'static str, String>,
@@ -58,6 +62,8 @@ impl Monitor {
             shipped: Engine::new(&places.image, shipped, temporary.clone(), Arc::clone(&stop)),
             mapped: Engine::new(&places.storage, mapped, temporary, Arc::clone(&stop)),
             storage: None,
+            watched_storage: PathBuf::new(),
+            beside: BTreeSet::new(),
             stop,
             targets: Targets::default(),
             problems: BTreeMap::new(),
@@ -149,7 +155,7 @@ impl Monitor {
     }
 
     fn ship(&mut self, scope: Scope<'_>, show: Show<'_>) -> Tally {
-        let source = Source { directory: PathBuf::new(), depth: 0 };
+        let source = Source { directory: Path::new("").into(), depth: 0 };
         let (storage, directory) = match way::open(&self.places.storage) {
             Ok(opened) => opened,
             // Without a storage there is nothing to put files into; making it is the business of the start.
@@ -162,7 +168,8 @@ impl Monitor {
         };
         let done = image.and_then(|image| {
             self.recall_shipped(&storage, directory)?;
-            let targets = Targets { roots: BTreeMap::from([(storage, vec![source])]), ..Targets::default() };
+            let targets =
+                Targets { roots: BTreeMap::from([(storage.into(), vec![source])]), ..Targets::default() };
             self.shipped.pass(image, &targets, scope, show)
         });
         self.note("the image's storage", done.map_err(|error| cannot_read("the image's storage", &error)))
@@ -216,31 +223,43 @@ impl Monitor {
         tally
     }
 
-    /// What has to be watched to hear of every change, by real path.
-    pub fn to_watch(&self) -> BTreeMap<PathBuf, Identity> {
+    /// What has to be watched to hear of every change, by real path: what is new or another since the last time, and
+    /// nothing for what need not be watched any more.
+    pub fn take_watches(&mut self) -> BTreeMap<PathBuf, Option<Identity>> {
         let storage = self.storage();
-        let mut all = BTreeMap::new();
-        for (top, engine) in [(&storage, &self.mapped), (&self.places.image, &self.shipped)] {
-            all.extend(engine.folders.iter().map(|(folder, is)| (in_tree(top, folder), *is)));
+        let mut news = BTreeMap::new();
+        if self.watched_storage != storage {
+            let gone =
+                self.mapped.routes.folders().keys().map(|folder| in_tree(&self.watched_storage, folder));
+            news.extend(gone.map(|path| (path, None)));
+            self.mapped.routes.forget_news();
+            self.watched_storage.clone_from(&storage);
         }
-        let keys = self.in_force.mapping.iter().flat_map(|mapping| mapping.0.keys());
-        // A key whose directory does not exist yet will appear in one of these.
-        let above: BTreeSet<PathBuf> = keys
-            .flat_map(|key| storage.join(key).ancestors().skip(1).map(Path::to_owned).collect::<Vec<_>>())
-            .collect();
-        let more = above.into_iter().filter(|path| path.starts_with(&storage));
-        let more = more.chain(self.targets.signs.iter().cloned());
-        let more = more
-            .chain(self.places.mappings.parent().map(Path::to_owned))
-            .chain([storage.clone(), self.places.image.clone()]);
-        for path in more {
-            if !all.contains_key(&path)
-                && let Some(is) = watch::identity(&path)
-            {
-                all.insert(path, is);
+        for (top, engine) in [(&storage, &mut self.mapped), (&self.places.image, &mut self.shipped)] {
+            news.extend(engine.routes.take_news().map(|(folder, is)| (in_tree(top, &folder), is)));
+        }
+        let beside = self.watched_beside(&storage);
+        for path in std::mem::replace(&mut self.beside, beside.keys().cloned().collect()) {
+            if !beside.contains_key(&path) {
+                news.entry(path).or_insert(None);
             }
         }
-        all
+        news.extend(beside.into_iter().map(|(path, is)| (path, Some(is))));
+        news
+    }
+
+    /// What has to be watched beside the directories that lead somewhere.
+    fn watched_beside(&self, storage: &Path) -> BTreeMap<PathBuf, Identity> {
+        let keys = self.in_force.mapping.iter().flat_map(|mapping| mapping.0.keys());
+        // A key whose directory does not exist yet will appear in one of these.
+        let above = keys
+            .flat_map(|key| storage.join(key).ancestors().skip(1).map(Path::to_owned).collect::<Vec<_>>())
+            .filter(|path| path.starts_with(storage));
+        let all = above
+            .chain(self.targets.signs.iter().cloned())
+            .chain(self.places.mappings.parent().map(Path::to_owned))
+            .chain([storage.to_owned(), self.places.image.clone()]);
+        all.filter_map(|path| watch::identity(&path).map(|is| (path, is))).collect()
     }
 
     /// Whether a change concerns neither tree, and may concern the mapping or its directories.

@@ -6,13 +6,14 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::rc::Rc;
 
 use kit::quote::quoted;
 
 use crate::apply;
 use crate::carry_out::Done;
 use crate::changes::Names;
-use crate::engine::{Engine, below, in_tree};
+use crate::engine::{Engine, children_of, in_tree};
 use crate::findings::Conflict;
 use crate::folder;
 use crate::held::{self, Held};
@@ -21,7 +22,7 @@ use crate::listing::Listing;
 use crate::make_directory::make_directory;
 use crate::merge::merge;
 use crate::pace;
-use crate::pass::{Job, Pass, Routes, Visit};
+use crate::pass::{Children, Job, Pass, Visit};
 use crate::plan::{Known, Loss, Plan, Planner};
 use crate::shown::Shown;
 use crate::targets::Source;
@@ -32,7 +33,7 @@ const STEPS: usize = 1_024;
 
 impl Engine {
     /// Makes one directory right.
-    pub fn visit(&mut self, pass: &mut Pass<'_, '_>, place: &Path, job: &Job) -> Visit {
+    pub fn visit(&mut self, pass: &mut Pass<'_, '_>, place: &Rc<Path>, job: &Job) -> Visit {
         let Job { sources, names } = job;
         let mut listings = match self.offered(pass, job) {
             Ok(listings) => listings,
@@ -51,7 +52,7 @@ impl Engine {
             .iter()
             .map(|source| self.ledger.number(&in_tree(&self.tree, &source.directory)))
             .collect();
-        let reserved: BTreeSet<&[u8]> = below(&pass.targets.roots, place, &Names::All)
+        let reserved: BTreeSet<&[u8]> = children_of(&pass.targets.roots, place, &Names::All)
             .filter_map(|(root, _)| root.file_name().map(OsStr::as_bytes))
             .collect();
         let reserved = |name: &[u8]| reserved.contains(name);
@@ -103,14 +104,14 @@ impl Engine {
                 None => Err(io::ErrorKind::NotFound.into()),
             };
             let listing = opened.and_then(|opened| {
-                self.folders.insert(directory.clone(), folder::identity(&opened)?);
+                self.routes.see(directory, Some(folder::identity(&opened)?));
                 self.events = self.events.worst(pace::events_of(&opened));
                 Listing::offered(&opened, &job.names)
             });
             listings.push(match listing {
                 Ok(listing) => listing,
                 Err(error) if error.kind() == io::ErrorKind::NotFound || folder::is_absence(&error) => {
-                    self.folders.remove(directory);
+                    self.routes.see(directory, None);
                     Listing::default()
                 }
                 Err(error) => {
@@ -135,7 +136,7 @@ impl Engine {
                 };
                 if let Some(show) = &mut pass.show {
                     // A directory in one that is wanted was shown as a step there.
-                    if pass.targets.roots.contains_key(place) && !self.routes().contains_key(parent) {
+                    if pass.targets.roots.contains_key(place) && !self.routes.places().contains_key(parent) {
                         show(Shown::MakeDirectory(place.to_owned()));
                     }
                     return Ok(None);
@@ -181,7 +182,7 @@ impl Engine {
 
     /// Notes what could not be done, in place of what was known about these names.
     fn find(&mut self, place: &Path, job: &Job, plan: &Plan<'_>, errors: Vec<String>) {
-        let directory = |index: usize| job.sources[index].directory.clone();
+        let directory = |index: usize| job.sources[index].directory.to_path_buf();
         let new = plan.conflicts.iter().map(|lost| Conflict {
             name: lost.name.to_vec(),
             source: directory(lost.source),
@@ -223,13 +224,15 @@ fn leads(ledger: &Ledger, directory: Option<&OwnedFd>, name: &[u8]) -> Option<he
 }
 
 /// What leads into the directories of a directory.
-fn children(place: &Path, sources: &[Source], plan: &Plan<'_>) -> Routes {
+fn children(place: &Path, sources: &[Source], plan: &Plan<'_>) -> Children {
     let down = |name: &OsStr, index: usize| Source {
-        directory: sources[index].directory.join(name),
+        directory: sources[index].directory.join(name).into(),
         depth: sources[index].depth,
     };
     let directories = plan.directories.iter().map(|(name, indices)| (OsStr::from_bytes(name), indices));
     directories
-        .map(|(name, indices)| (place.join(name), indices.iter().map(|&index| down(name, index)).collect()))
+        .map(|(name, indices)| {
+            (place.join(name).into(), indices.iter().map(|&index| down(name, index)).collect())
+        })
         .collect()
 }

@@ -104,8 +104,9 @@ fn each_process_of_a_file_has_limits() {
 }
 
 /// A process in a session of its own, whose number is in `open/process`.
-const STRAY: &str = "setsid bash -c 'echo $$ > TOP/open/new; mv TOP/open/new TOP/open/process; exec sleep 1000' &\n\
-    until [ -e TOP/open/process ]; do :; done\n";
+const STRAY: &str = "mkfifo TOP/open/pipe\n\
+    setsid bash -c 'echo $$ > TOP/open/new; mv TOP/open/new TOP/open/process; echo > TOP/open/pipe; exec sleep 1000' &\n\
+    read -r _ < TOP/open/pipe\n";
 
 fn open_to_all(world: &World) {
     fs::create_dir(world.path("open")).unwrap();
