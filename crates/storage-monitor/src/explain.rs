@@ -94,7 +94,7 @@ enum Answer {
 
 /// Directories into which a directory of the storage leads.
 fn led_to<'a>(monitor: &'a Monitor, directory: &'a Path) -> impl Iterator<Item = &'a Rc<Path>> {
-    let routes = monitor.mapped().routes.places().iter();
+    let routes = monitor.mapped.routes.places().iter();
     let leads = move |sources: &[Source]| sources.iter().any(|source| *source.directory == *directory);
     routes.filter(move |(_, sources)| leads(sources)).map(|(place, _)| place)
 }
@@ -103,7 +103,7 @@ fn led_to<'a>(monitor: &'a Monitor, directory: &'a Path) -> impl Iterator<Item =
 fn look(monitor: &Monitor, there: &Path, part: &Path, steps: &[Shown]) -> Answer {
     let storage = &monitor.places().storage;
     let ours = storage.join(part);
-    let sources = monitor.mapped().routes.sources(there);
+    let sources = monitor.mapped.routes.sources(there);
     if sources.iter().any(|source| *source.directory == *part) {
         return Answer::Mirrored;
     }

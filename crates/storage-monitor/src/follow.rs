@@ -19,6 +19,8 @@ const SHORT: Duration = Duration::from_millis(1);
 const LONG: Duration = Duration::from_millis(250);
 /// New watches find new directories, these need watches; what is still new after so many is made faster than we look.
 const ROUNDS: usize = 16;
+/// So many new directories are looked at in one pass.
+const TOGETHER: usize = 1_024;
 
 /// Runs until it is asked to stop.
 pub fn follow(mut monitor: Monitor) -> Result<()> {
@@ -64,10 +66,11 @@ fn settle(monitor: &mut Monitor, watch: &mut Watch, changes: &Changes) -> Tally 
         if new.is_empty() {
             break;
         }
-        tally.add(monitor.some(&Changes {
-            contents: new.into_iter().map(|path| (path, Names::All)).collect(),
-            ..Changes::default()
-        }));
+        // In parts: there may be tens of thousands.
+        for part in new.chunks(TOGETHER) {
+            let contents = part.iter().map(|path| (path.clone(), Names::All)).collect();
+            tally.add(monitor.some(&Changes { contents, ..Changes::default() }));
+        }
     }
     tally
 }

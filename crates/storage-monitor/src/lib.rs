@@ -54,6 +54,7 @@ mod status;
 mod targets;
 mod temporary;
 mod there;
+mod to_watch;
 mod visit;
 mod watch;
 mod way;
@@ -155,7 +156,7 @@ fn once(places: Places) -> Outcome {
     writeln!(io::stdout(), "linked {}, removed {}", tally.linked, tally.removed)?;
     let listed = monitor.conflicts().take(status::LISTED);
     let told = listed.map(|(place, conflict)| log::warn!("{}", report::sentence(place, conflict))).count();
-    if let Some(more) = status::more(monitor.mapped().findings.count(), told) {
+    if let Some(more) = status::more(monitor.mapped.findings.count(), told) {
         log::warn!("{more}");
     }
     Ok(tell_problems(&monitor))

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::changes::Changes;
-use crate::engine::{Engine, in_tree};
+use crate::engine::Engine;
 use crate::findings::Tally;
 use crate::folder::{self, Identity};
 use crate::in_force::InForce;
@@ -22,7 +22,7 @@ use crate::pass::{Scope, Show};
 use crate::places::Places;
 use crate::targets::{Source, Targets, resolve};
 use crate::temporary::Temporary;
-use crate::watch;
+use crate::to_watch::Watched;
 use crate::way;
 
 /// New directories can make room for waiting ones, these for others: no real mapping is nested deeper.
@@ -33,15 +33,16 @@ const ROUNDS: usize = 8;
 pub struct Monitor {
     places: Places,
     in_force: InForce,
-    shipped: Engine,
-    mapped: Engine,
-    targets: Targets,
+    /// The stage that links files of the image into the storage.
+    pub shipped: Engine,
+    /// The stage that links the storage into applications.
+    pub mapped: Engine,
+    /// What the mapping comes to.
+    pub targets: Targets,
     /// The storage in which the ledger of the image's files was read: its path, and what it is.
     storage: Option<(PathBuf, Identity)>,
-    /// The path under which directories of the storage are watched.
-    watched_storage: PathBuf,
-    /// What else is watched.
-    beside: BTreeSet<PathBuf>,
+    /// What is watched.
+    pub watched: Watched,
     stop: Arc<AtomicBool>,
     /// What is wrong with a stage as a whole, by what it reads.
     problems: BTreeMap<&'static str, String>,
@@ -62,8 +63,7 @@ impl Monitor {
             shipped: Engine::new(&places.image, shipped, temporary.clone(), Arc::clone(&stop)),
             mapped: Engine::new(&places.storage, mapped, temporary, Arc::clone(&stop)),
             storage: None,
-            watched_storage: PathBuf::new(),
-            beside: BTreeSet::new(),
+            watched: Watched::default(),
             stop,
             targets: Targets::default(),
             problems: BTreeMap::new(),
@@ -89,7 +89,7 @@ impl Monitor {
     }
 
     /// Where the storage really is.
-    fn storage(&self) -> PathBuf {
+    pub fn storage(&self) -> PathBuf {
         way::real(&self.places.storage).unwrap_or_else(|_| self.places.storage.clone())
     }
 
@@ -223,45 +223,6 @@ impl Monitor {
         tally
     }
 
-    /// What has to be watched to hear of every change, by real path: what is new or another since the last time, and
-    /// nothing for what need not be watched any more.
-    pub fn take_watches(&mut self) -> BTreeMap<PathBuf, Option<Identity>> {
-        let storage = self.storage();
-        let mut news = BTreeMap::new();
-        if self.watched_storage != storage {
-            let gone =
-                self.mapped.routes.folders().keys().map(|folder| in_tree(&self.watched_storage, folder));
-            news.extend(gone.map(|path| (path, None)));
-            self.mapped.routes.forget_news();
-            self.watched_storage.clone_from(&storage);
-        }
-        for (top, engine) in [(&storage, &mut self.mapped), (&self.places.image, &mut self.shipped)] {
-            news.extend(engine.routes.take_news().map(|(folder, is)| (in_tree(top, &folder), is)));
-        }
-        let beside = self.watched_beside(&storage);
-        for path in std::mem::replace(&mut self.beside, beside.keys().cloned().collect()) {
-            if !beside.contains_key(&path) {
-                news.entry(path).or_insert(None);
-            }
-        }
-        news.extend(beside.into_iter().map(|(path, is)| (path, Some(is))));
-        news
-    }
-
-    /// What has to be watched beside the directories that lead somewhere.
-    fn watched_beside(&self, storage: &Path) -> BTreeMap<PathBuf, Identity> {
-        let keys = self.in_force.mapping.iter().flat_map(|mapping| mapping.0.keys());
-        // A key whose directory does not exist yet will appear in one of these.
-        let above = keys
-            .flat_map(|key| storage.join(key).ancestors().skip(1).map(Path::to_owned).collect::<Vec<_>>())
-            .filter(|path| path.starts_with(storage));
-        let all = above
-            .chain(self.targets.signs.iter().cloned())
-            .chain(self.places.mappings.parent().map(Path::to_owned))
-            .chain([storage.to_owned(), self.places.image.clone()]);
-        all.filter_map(|path| watch::identity(&path).map(|is| (path, is))).collect()
-    }
-
     /// Whether a change concerns neither tree, and may concern the mapping or its directories.
     pub fn is_elsewhere(&self, changes: &Changes) -> bool {
         let (storage, image) = (self.storage(), &self.places.image);
@@ -271,16 +232,6 @@ impl Monitor {
     /// What events tell about both trees.
     pub fn events(&self) -> Events {
         self.mapped.events.worst(self.shipped.events)
-    }
-
-    /// The stage that links the storage into applications.
-    pub fn mapped(&self) -> &Engine {
-        &self.mapped
-    }
-
-    /// The stage that links files of the image into the storage.
-    pub fn shipped(&self) -> &Engine {
-        &self.shipped
     }
 
     /// Where everything is.

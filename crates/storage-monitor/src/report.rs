@@ -20,13 +20,13 @@ impl Monitor {
     pub fn conflicts(&self) -> impl Iterator<Item = (&PathBuf, &Conflict)> {
         // In the storage itself, a user's file wins over the image's, as it should.
         // Only the first are kept.
-        let findings = self.mapped().findings.iter();
+        let findings = self.mapped.findings.iter();
         findings.flat_map(|(place, found)| found.conflicts.iter().map(move |conflict| (place, conflict)))
     }
 
     /// What is wrong, as sentences.
     pub fn problems(&self) -> impl Iterator<Item = String> {
-        let found = self.mapped().findings.iter().chain(self.shipped().findings.iter());
+        let found = self.mapped.findings.iter().chain(self.shipped.findings.iter());
         let errors = found.flat_map(|(place, found)| found.errors.iter().map(move |error| (place, error)));
         let errors = errors.map(|(place, error)| brief(&format!("{}: {error}", quoted(place))));
         self.whole_problems().map(|problem| brief(problem)).chain(errors)
@@ -37,9 +37,9 @@ impl Monitor {
         Status {
             pid: std::process::id(),
             storage: self.places().storage.clone(),
-            links: self.mapped().ledger.count(),
-            shipped: self.shipped().ledger.count(),
-            conflicts: self.mapped().findings.count(),
+            links: self.mapped.ledger.count(),
+            shipped: self.shipped.ledger.count(),
+            conflicts: self.mapped.findings.count(),
             conflict_list: listed(
                 self.conflicts().map(|(place, conflict)| sentence(place, conflict)),
                 encoded,

@@ -96,9 +96,10 @@ impl Routes {
         })
     }
 
-    /// As if every directory of the tree had just come.
-    pub fn forget_news(&mut self) {
-        self.news = self.folders.keys().cloned().collect();
+    /// As if every directory of the tree had just come; `tell` hears of those that were news before.
+    pub fn forget_news(&mut self, tell: impl FnMut(&Path)) {
+        self.news.extend(self.folders.keys().cloned());
+        self.news.iter().map(|directory| &**directory).for_each(tell);
     }
 
     fn known(&self, directory: &Rc<Path>) -> Rc<Path> {

@@ -136,7 +136,8 @@ impl Watch {
         let mut stale: BTreeSet<PathBuf> = moved.map(|(path, _)| path.clone()).collect();
         let mut ending: BTreeSet<PathBuf> = stale.difference(&self.missing).cloned().collect();
         stale.append(&mut self.missing);
-        for (path, is) in news {
+        for (mut path, is) in news {
+            path.shrink_to_fit();
             let former = match is {
                 Some(is) => self.wanted.insert(path.clone(), is),
                 None => self.wanted.remove(&path),
