@@ -289,7 +289,7 @@ fn a_state_about_the_deepest_trees_can_be_read() {
     let answer = world.run(&["status"]);
     assert_eq!((answer.code, answer.error.as_str()), (Some(0), ""));
     let state = fs::metadata(world.path("run/status.json")).unwrap().len();
-    assert!(state < 100_000, "{state}");
+    assert!(state < 20_000, "{state}");
     assert!(answer.out.starts_with("0 files linked into applications, 1 conflict\n"));
     assert!(answer.out.contains(": \"x\": File name too long (os error 36)\n"), "the text of the link");
 }
