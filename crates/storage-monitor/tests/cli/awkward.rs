@@ -5,7 +5,6 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{chown, lchown, symlink};
 use std::path::Path;
-use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -73,54 +72,6 @@ fn the_storage_may_be_a_link_itself() {
     world.start();
     world.store("a/x");
     world.until_links(&["x -> a/x"]);
-}
-
-#[test]
-fn a_users_link_in_the_storages_place_leads_root_nowhere_where_the_user_may_not_write() {
-    let world = World::new("storage_map[a]=APP\n");
-    fs::write(world.path("image/evil"), "").unwrap();
-    fs::remove_dir(world.stored("")).unwrap();
-    let (user, link) = (Some(1_234), world.path("workspace/storage"));
-    chown(world.path("workspace"), user, None).unwrap();
-    let entries = |directory: &str| fs::read_dir(world.path(directory)).unwrap().count();
-    for (directory, owner) in [("roots", None), ("users", user)] {
-        fs::create_dir_all(world.path(directory).join("a")).unwrap();
-        fs::write(world.path(directory).join("a/x"), "").unwrap();
-        chown(world.path(directory), owner, None).unwrap();
-        symlink(world.path(directory), &link).unwrap();
-        lchown(&link, user, None).unwrap();
-        let answer = world.run(&["once"]);
-        if owner == user {
-            assert_eq!((answer.code, answer.out.as_str()), (Some(0), "linked 2, removed 0\n"));
-            assert_eq!(entries(directory), 3, "a, the file of the image, and the ledger");
-            assert_eq!(fs::read_link(world.path("app/x")).unwrap(), world.stored("a/x"));
-        } else {
-            let told = "storage-monitor: warning: cannot read the storage: \"TOP/workspace/storage\" is a link that \
-                root does not follow: its maker does not own what it leads to\n";
-            assert_eq!((answer.code, answer.error.as_str()), (Some(1), told));
-            assert_eq!((entries(directory), entries("app")), (1, 0));
-        }
-        fs::remove_file(&link).unwrap();
-    }
-}
-
-#[test]
-fn the_ledger_on_the_volume_is_that_of_the_storage_in_which_it_lies() {
-    let mut world = World::new("");
-    fs::write(world.path("image/x"), "").unwrap();
-    fs::remove_dir(world.stored("")).unwrap();
-    for volume in ["one", "two"] {
-        fs::create_dir(world.path(volume)).unwrap();
-        let _ = fs::remove_file(world.path("workspace/storage"));
-        symlink(world.path(volume), world.path("workspace/storage")).unwrap();
-        if volume == "one" {
-            world.start();
-        }
-        assert_eq!(world.run(&["once"]).code, Some(0));
-        assert!(world.path(volume).join(".storage-monitor-image").is_file());
-    }
-    let shipped = ["one", "two"].map(|volume| world.path(volume).join("x").is_symlink());
-    assert_eq!(shipped, [true, true], "what is in another storage is the business of whoever uses that");
 }
 
 #[test]
@@ -278,27 +229,6 @@ fn more_changes_than_the_kernel_keeps_are_all_found() {
 }
 
 #[test]
-fn what_a_user_puts_in_the_ledgers_place_on_the_volume_stops_nothing_and_is_told() {
-    let world = World::new("storage_map[a]=APP\n");
-    fs::create_dir(world.path("image/a")).unwrap();
-    fs::write(world.path("image/a/x"), "").unwrap();
-    let ledger = world.stored(".storage-monitor-image");
-    assert!(Command::new("mkfifo").arg(&ledger).status().unwrap().success());
-    let mut command = Command::new("timeout");
-    command.args(["20", crate::world::PROGRAM]);
-    world.prepare(&mut command, &["once"], "");
-    let answer = world.answer(command.output().unwrap());
-    let told = "storage-monitor: warning: TOP/workspace/storage/.storage-monitor-image is not a file; \
-        it is called TOP/workspace/storage/.storage-monitor-image.aside now, and a new one is begun\n";
-    assert_eq!(
-        (answer.code, answer.out.as_str(), answer.error.as_str()),
-        (Some(0), "linked 2, removed 0\n", told)
-    );
-    assert_eq!(world.links(), ["x -> a/x"]);
-    assert!(fs::metadata(ledger).unwrap().is_file());
-}
-
-#[test]
 fn what_a_kill_during_a_replacement_left_goes_and_nothing_else_of_its_name() {
     let world = World::new("storage_map[a]='APP\nAPP/other'\n");
     world.store("a/x");
@@ -321,64 +251,4 @@ fn what_a_kill_during_a_replacement_left_goes_and_nothing_else_of_its_name() {
     ];
     links.sort();
     assert_eq!(world.links(), links);
-}
-
-#[test]
-fn two_monitors_work_in_one_directory_of_an_application() {
-    for slug in ["image", "image-2"] {
-        let mut world = World::new("storage_map[a]=APP\nstorage_map[b]=APP\n");
-        fs::create_dir(world.path("image-2")).unwrap();
-        fs::create_dir(world.path("etc-2")).unwrap();
-        fs::copy(world.path("etc/mappings.sh"), world.path("etc-2/mappings.sh")).unwrap();
-        for number in 0..50 {
-            world.store(format!("b/{number}"));
-        }
-        world.start();
-        let mut other = world.command_of(&["run"], "-2");
-        let log = fs::File::create(world.path("log-2")).unwrap();
-        let mut other = other.env("IMAGE_SLUG", slug).stderr(log).spawn().unwrap();
-        // Links are replaced by those of the longer way round, and removed, by both at once.
-        for _ in 0..10 {
-            for number in 0..50 {
-                world.store(format!("a/{number}"));
-            }
-            for number in 0..50 {
-                fs::remove_file(world.stored(format!("a/{number}"))).unwrap();
-            }
-        }
-        for number in 0..25 {
-            fs::remove_file(world.stored(format!("b/{number}"))).unwrap();
-        }
-        let mut expected: Vec<_> = (25..50).map(|number| format!("{number} -> b/{number}")).collect();
-        expected.sort();
-        let done = || world.links() == expected;
-        let waited = kit::wait::until(std::time::Duration::from_mins(1), "both", || done().then_some(()));
-        let asked = [
-            world.run(&["once"]).code,
-            world.command_of(&["once"], "-2").env("IMAGE_SLUG", slug).status().unwrap().code(),
-        ];
-        let links = world.links();
-        other.kill().unwrap();
-        other.wait().unwrap();
-        waited.unwrap();
-        assert_eq!((asked, links), ([Some(0), Some(0)], expected), "{slug}");
-        for log in ["log", "log-2"] {
-            let told = fs::read_to_string(world.path(log)).unwrap();
-            assert!(!told.contains("os error") && !told.contains(".storage-monitor."), "{told}");
-        }
-    }
-}
-
-#[test]
-fn what_a_user_writes_into_the_ledger_on_the_volume_is_believed_about_the_storage_alone() {
-    let world = World::new("storage_map[a]=APP\n");
-    world.store("a/x");
-    let (storage, image) =
-        (world.stored("").display().to_string(), world.path("image").display().to_string());
-    symlink(world.path("image/y"), world.path("workspace/y")).unwrap();
-    let forged = format!("+\0{storage}../y\0{image}\0+\0{}\0", "x".repeat(1 << 20));
-    fs::write(world.stored(".storage-monitor-image"), forged).unwrap();
-    let answer = world.run(&["once"]);
-    assert_eq!((answer.code, answer.error.as_str()), (Some(0), ""));
-    assert!(world.path("workspace/y").is_symlink());
 }

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use faultfs::FaultFs;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -205,35 +203,6 @@ fn a_kill_at_any_moment_leaves_nothing_that_the_next_start_does_not_put_right() 
 }
 
 #[test]
-fn two_containers_with_different_images_share_a_volume() {
-    let mut world = World::new("storage_map[a]=APP\n");
-    // The other one ships a file that the first does not have, and its application is elsewhere.
-    for directory in ["image-2/a", "app-2", "etc-2", "image/a"] {
-        fs::create_dir_all(world.path(directory)).unwrap();
-    }
-    fs::write(world.path("image-2/a/two"), "").unwrap();
-    fs::write(world.path("image/a/one"), "").unwrap();
-    let mapping = format!("storage_map[a]={}\n", world.path("app-2").display());
-    fs::write(world.path("etc-2/mappings.sh"), mapping).unwrap();
-    fs::set_permissions(world.path("etc-2/mappings.sh"), fs::Permissions::from_mode(0o644)).unwrap();
-    world.start();
-    let mut other = world.command_of(&["run"], "-2").spawn().unwrap();
-    world.store("a/both");
-    let both = ["both -> a/both", "one -> a/one", "two -> a/two"];
-    let done = || world.links() == both && world.links_in("app-2") == both;
-    let waited = kit::wait::until(std::time::Duration::from_secs(30), "both", || done().then_some(()));
-    // Neither takes for stale what the other has made.
-    let asked = [world.run(&["once"]).code, world.command_of(&["once"], "-2").status().unwrap().code()];
-    let links = (world.links(), world.links_in("app-2"), fs::read_link(world.stored("a/two")).ok());
-    other.kill().unwrap();
-    other.wait().unwrap();
-    waited.unwrap();
-    assert_eq!(asked, [Some(0), Some(0)]);
-    let both = both.map(str::to_owned).to_vec();
-    assert_eq!(links, (both.clone(), both, Some(world.path("image-2/a/two"))));
-}
-
-#[test]
 fn without_watches_changes_are_found_by_looking() {
     let mut world = World::new("storage_map[a]=APP\n");
     for directory in 0..10 {
@@ -256,24 +225,6 @@ fn without_watches_changes_are_found_by_looking() {
     }
     world.until("the links", || world.links() == world.fresh());
     assert_eq!(world.links().len(), 30);
-}
-
-#[test]
-fn what_others_do_to_a_volume_is_found_by_looking() {
-    let mut world = World::new("storage_map[a]=APP\n");
-    let volume = world.path("volume");
-    fs::create_dir_all(volume.join("a")).unwrap();
-    let disk = FaultFs::mount(&volume, &world.stored("")).unwrap();
-    world.start();
-    let state: Value = serde_json::from_str(&world.run(&["status", "--json"]).out).unwrap();
-    assert_eq!((&state["events"], &state["problems"]), (&"partial".into(), &serde_json::json!([])));
-    // Past the mounted file system, as from another machine: nothing tells.
-    fs::write(volume.join("a/x"), "").unwrap();
-    world.until_links(&["x -> a/x"]);
-    fs::remove_file(volume.join("a/x")).unwrap();
-    world.until_links(&[]);
-    world.stop(Signal::SIGTERM);
-    drop(disk);
 }
 
 #[test]
