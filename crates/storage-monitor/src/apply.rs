@@ -6,20 +6,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use kit::quote::quoted;
 use rustix::fs::{AtFlags, RenameFlags, renameat, renameat_with, symlinkat, unlinkat};
 use rustix::io::Errno;
 
 use crate::folder::link_text;
-
-/// A new link has this name until it takes the place of an old one.
-const NEW: &[u8] = b".storage-monitor.new";
-/// An old link has this name until it is known to be ours, and goes.
-const TAKEN: &[u8] = b".storage-monitor.taken";
-
-/// Whether one of our links may have this name for a moment.
-pub fn is_temporary(name: &[u8]) -> bool {
-    [NEW, TAKEN].contains(&name)
-}
+use crate::temporary::Temporary;
 
 fn name(bytes: &[u8]) -> &OsStr {
     OsStr::from_bytes(bytes)
@@ -45,29 +37,34 @@ pub fn link(directory: impl AsFd, link: &[u8], source: &Path) -> io::Result<bool
 }
 
 /// Replaces our link by another, atomically; says whether it was still ours.
-pub fn relink(directory: impl AsFd, link: &[u8], from: &Path, to: &Path) -> io::Result<bool> {
+pub fn relink(
+    directory: impl AsFd,
+    temporary: &Temporary,
+    link: &[u8],
+    from: &Path,
+    to: &Path,
+) -> io::Result<bool> {
     let directory = directory.as_fd();
-    let old = text(from, link);
-    remove_new(directory)?;
-    symlinkat(name(&text(to, link)), directory, name(NEW))?;
-    match renameat_with(directory, name(NEW), directory, name(link), RenameFlags::EXCHANGE) {
+    let (old, new) = (text(from, link), text(to, link));
+    let beside = temporary.claim(|beside| symlinkat(name(&new), directory, beside))?;
+    match renameat_with(directory, &beside, directory, name(link), RenameFlags::EXCHANGE) {
         Ok(()) => {
-            if link_text(directory, NEW)?.is_some_and(|text| text == old) {
-                unlinkat(directory, name(NEW), AtFlags::empty())?;
+            if link_text(directory, beside.as_bytes())?.is_some_and(|text| text == old) {
+                unlinkat(directory, &beside, AtFlags::empty())?;
                 return Ok(true);
             }
             // Somebody was quicker, and gets it back.
-            renameat_with(directory, name(NEW), directory, name(link), RenameFlags::EXCHANGE)?;
-            remove_new(directory)?;
+            renameat_with(directory, &beside, directory, name(link), RenameFlags::EXCHANGE)?;
+            remove_link(directory, &beside, &new)?;
             Ok(false)
         }
         // File systems that cannot exchange.
         Err(Errno::INVAL | Errno::NOSYS) if link_text(directory, link)?.is_some_and(|text| text == old) => {
-            renameat(directory, name(NEW), directory, name(link))?;
+            renameat(directory, &beside, directory, name(link))?;
             Ok(true)
         }
         Err(error) => {
-            remove_new(directory)?;
+            remove_link(directory, &beside, &new)?;
             if matches!(error, Errno::INVAL | Errno::NOSYS | Errno::NOENT) {
                 Ok(false)
             } else {
@@ -77,23 +74,23 @@ pub fn relink(directory: impl AsFd, link: &[u8], from: &Path, to: &Path) -> io::
     }
 }
 
-/// Removes what [`relink`] has made; only a link can be that.
-fn remove_new(directory: BorrowedFd<'_>) -> io::Result<()> {
-    if link_text(directory, NEW)?.is_none() {
+/// Removes a link that we have just made under a temporary name, as long as it is that.
+fn remove_link(directory: BorrowedFd<'_>, link: &OsStr, text: &[u8]) -> io::Result<()> {
+    if link_text(directory, link.as_bytes())?.is_none_or(|found| found != text) {
         return Ok(());
     }
-    absent_is_fine(unlinkat(directory, name(NEW), AtFlags::empty()))
+    absent_is_fine(unlinkat(directory, link, AtFlags::empty()))
 }
 
-/// Removes what a kill left under a temporary name and leads into this tree, as ours do; says how many links went.
-pub fn remove_leftovers(directory: impl AsFd, tree: &Path) -> io::Result<usize> {
+/// Removes what a kill left under our temporary names and leads into this tree, as ours do; says how many links went.
+pub fn remove_leftovers(directory: impl AsFd, leftovers: &[Vec<u8>], tree: &Path) -> io::Result<usize> {
     let directory = directory.as_fd();
     let mut removed = 0;
-    for temporary in [NEW, TAKEN] {
-        let text = link_text(directory, temporary)?;
+    for leftover in leftovers {
+        let text = link_text(directory, leftover)?;
         let below = |text: &[u8]| text.strip_prefix(tree.as_os_str().as_bytes()).map(<[u8]>::to_vec);
         if text.as_deref().and_then(below).is_some_and(|rest| rest.starts_with(b"/")) {
-            absent_is_fine(unlinkat(directory, name(temporary), AtFlags::empty()))?;
+            absent_is_fine(unlinkat(directory, name(leftover), AtFlags::empty()))?;
             removed += 1;
         }
     }
@@ -104,7 +101,7 @@ pub fn remove_leftovers(directory: impl AsFd, tree: &Path) -> io::Result<usize> 
 ///
 /// Between a look at a name and its removal, somebody may put a file of theirs there. So the name is taken away first;
 /// what was taken cannot be replaced by another, and goes back if it is not ours.
-pub fn unlink(directory: impl AsFd, link: &[u8], source: &Path) -> io::Result<bool> {
+pub fn unlink(directory: impl AsFd, temporary: &Temporary, link: &[u8], source: &Path) -> io::Result<bool> {
     let directory = directory.as_fd();
     let ours = text(source, link);
     if link_text(directory, link)?.is_none_or(|found| found != ours) {
@@ -115,26 +112,24 @@ pub fn unlink(directory: impl AsFd, link: &[u8], source: &Path) -> io::Result<bo
         Err(Errno::NOENT) => Ok(false),
         Err(error) => Err(io::Error::from(error)),
     };
-    match renameat_with(directory, name(link), directory, name(TAKEN), RenameFlags::NOREPLACE) {
-        Ok(()) => {}
+    let take = |taken: &OsStr| renameat_with(directory, name(link), directory, taken, RenameFlags::NOREPLACE);
+    let taken = match temporary.claim(take) {
+        Ok(taken) => taken,
         Err(Errno::NOENT) => return Ok(false),
         // File systems that cannot, where nothing better is to be had.
         Err(Errno::INVAL | Errno::NOSYS) => {
             return gone(unlinkat(directory, name(link), AtFlags::empty()));
         }
-        Err(Errno::EXIST) => {
-            return Err(io::Error::other(format!("{} is in the way", String::from_utf8_lossy(TAKEN))));
-        }
         Err(error) => return Err(error.into()),
+    };
+    if link_text(directory, taken.as_bytes())?.is_some_and(|found| found == ours) {
+        return gone(unlinkat(directory, &taken, AtFlags::empty()));
     }
-    if link_text(directory, TAKEN)?.is_some_and(|found| found == ours) {
-        return gone(unlinkat(directory, name(TAKEN), AtFlags::empty()));
-    }
-    match renameat_with(directory, name(TAKEN), directory, name(link), RenameFlags::NOREPLACE) {
+    match renameat_with(directory, &taken, directory, name(link), RenameFlags::NOREPLACE) {
         Ok(()) => Ok(false),
         Err(error) => Err(io::Error::other(format!(
             "what somebody put there is now {}: {error}",
-            String::from_utf8_lossy(TAKEN)
+            quoted(Path::new(&taken))
         ))),
     }
 }
@@ -162,6 +157,10 @@ mod tests {
 
     use super::*;
 
+    fn ours() -> Temporary {
+        Temporary::of("1")
+    }
+
     fn target(path: &Path) -> Option<String> {
         fs::read_link(path).ok().map(|text| text.to_str().unwrap().to_owned())
     }
@@ -174,17 +173,17 @@ mod tests {
         let (a, b) = (Path::new("/s/a"), Path::new("/s/b"));
         assert!(link(&directory, b"ours", a).unwrap());
         assert!(!link(&directory, b"ours", b).unwrap());
-        assert!(relink(&directory, b"ours", a, b).unwrap());
+        assert!(relink(&directory, &ours(), b"ours", a, b).unwrap());
         assert_eq!(target(&path("ours")).unwrap(), "/s/b/ours");
         fs::write(path("file"), "x").unwrap();
         symlink("/elsewhere", path("foreign")).unwrap();
         for name in ["file", "foreign", "absent"] {
-            assert!(!relink(&directory, name.as_bytes(), a, b).unwrap(), "{name}");
-            assert!(!unlink(&directory, name.as_bytes(), a).unwrap(), "{name}");
+            assert!(!relink(&directory, &ours(), name.as_bytes(), a, b).unwrap(), "{name}");
+            assert!(!unlink(&directory, &ours(), name.as_bytes(), a).unwrap(), "{name}");
         }
-        assert!(!unlink(&directory, b"ours", a).unwrap());
+        assert!(!unlink(&directory, &ours(), b"ours", a).unwrap());
         assert_eq!(target(&path("ours")).unwrap(), "/s/b/ours");
-        assert!(unlink(&directory, b"ours", b).unwrap());
+        assert!(unlink(&directory, &ours(), b"ours", b).unwrap());
         let mut left: Vec<_> =
             fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
@@ -195,20 +194,21 @@ mod tests {
     fn what_is_under_a_temporary_name_is_never_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let directory = fs::File::open(folder.path()).unwrap();
-        let source = Path::new("/s/a");
-        assert!(link(&directory, b"ours", source).unwrap());
-        fs::write(folder.path().join(".storage-monitor.taken"), "x").unwrap();
-        let error = unlink(&directory, b"ours", source).unwrap_err().to_string();
-        assert_eq!(error, ".storage-monitor.taken is in the way");
-        assert_eq!(target(&folder.path().join("ours")).unwrap(), "/s/a/ours");
-        assert_eq!(fs::read_to_string(folder.path().join(".storage-monitor.taken")).unwrap(), "x");
-        for name in [".storage-monitor.new", "/.storage-monitor.taken"] {
-            let path = folder.path().join(name.trim_start_matches('/'));
-            let _ = fs::remove_file(&path);
-            symlink("/s/a/x", path).unwrap();
-        }
-        assert_eq!(remove_leftovers(&directory, Path::new("/other")).unwrap(), 0);
-        assert_eq!(remove_leftovers(&directory, Path::new("/s")).unwrap(), 2);
+        let path = |name: &str| folder.path().join(name);
+        let (a, b) = (Path::new("/s/a"), Path::new("/s/b"));
+        assert!(link(&directory, b"ours", a).unwrap());
+        fs::write(path(".storage-monitor.1.0"), "x").unwrap();
+        symlink("/elsewhere", path(".storage-monitor.1.1")).unwrap();
+        assert!(relink(&directory, &ours(), b"ours", a, b).unwrap());
+        assert!(unlink(&directory, &ours(), b"ours", b).unwrap());
+        assert!(!relink(&directory, &ours(), b"ours", a, b).unwrap());
+        assert_eq!(fs::read_to_string(path(".storage-monitor.1.0")).unwrap(), "x");
+        assert_eq!(target(&path(".storage-monitor.1.1")).unwrap(), "/elsewhere");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "and nothing is left");
+        symlink("/s/a/x", path(".storage-monitor.1.2")).unwrap();
+        let leftovers = [0, 1, 2].map(|number| format!(".storage-monitor.1.{number}").into_bytes());
+        assert_eq!(remove_leftovers(&directory, &leftovers, Path::new("/other")).unwrap(), 0);
+        assert_eq!(remove_leftovers(&directory, &leftovers, Path::new("/s")).unwrap(), 1);
     }
 
     #[test]
@@ -233,9 +233,9 @@ mod tests {
             fs::write(&file, "user's").unwrap();
             assert!(link(&directory, b"name", source).unwrap());
             order.send(()).unwrap();
-            let _ = unlink(&directory, b"name", source);
+            let _ = unlink(&directory, &ours(), b"name", source);
             is_done.recv().unwrap();
-            let kept = [&place, &folder.path().join(".storage-monitor.taken")]
+            let kept = [&place, &folder.path().join(".storage-monitor.1.0")]
                 .into_iter()
                 .filter(|path| fs::read_to_string(path).is_ok_and(|text| text == "user's"))
                 .inspect(|path| fs::remove_file(path).unwrap())

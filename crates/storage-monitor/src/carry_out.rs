@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Instant;
 
 use kit::quote::quoted;
 
@@ -54,7 +56,7 @@ impl Links {
     }
 
     /// Tells the ledger.
-    pub fn hold(self, ledger: &mut Ledger, place: &Path) {
+    pub fn hold(self, ledger: &mut Ledger, place: &Rc<Path>) {
         match self {
             Self::All(list) => ledger.hold(place, list.finish()),
             Self::Some(links) => ledger.edit(place, &links),
@@ -68,7 +70,7 @@ impl Engine {
         &self,
         place: &Path,
         steps: &[Step<'_>],
-        gone: &BTreeSet<PathBuf>,
+        gone: &BTreeSet<Rc<Path>>,
         show: &mut dyn FnMut(Shown),
     ) {
         let again = gone.iter().any(|gone| gone.parent() == Some(place));
@@ -83,7 +85,7 @@ impl Engine {
                 Step::Keep(..) | Step::Adopt(..) | Step::Forget(..) => continue,
             };
             // All else was shown before.
-            if !again || gone.contains(shown.path()) {
+            if !again || gone.contains(shown.path().as_path()) {
                 show(shown);
             }
         }
@@ -98,6 +100,7 @@ impl Engine {
         steps: &[Step<'_>],
         done: &mut Done,
     ) {
+        let began = Instant::now();
         for step in steps {
             match *step {
                 Step::Link(name, source) | Step::Relink(name, _, source) | Step::Adopt(name, source) => {
@@ -111,10 +114,12 @@ impl Engine {
             }
         }
         // Before anything is made: a kill must leave no link that nobody knows.
-        if let Err(error) = self.ledger.save() {
-            tally.ledger = Some(format!("{error:#}"));
-        }
+        let recorded = self.ledger.save();
         for step in steps {
+            if recorded.is_err() && self.renounce(place, *step, &mut done.links) {
+                tally.failed += 1;
+                continue;
+            }
             if let Err((name, error)) = self.step(tally, place, directory, *step, &mut done.links) {
                 tally.failed += 1;
                 if done.errors.is_empty() {
@@ -122,6 +127,26 @@ impl Engine {
                 }
             }
         }
+        if let Err(error) = recorded {
+            tally.ledger = Some(format!("{error:#}"));
+        }
+        // What is kept costs as much with each look.
+        if steps.iter().any(|step| !matches!(step, Step::Keep(..))) {
+            tally.changing += began.elapsed();
+        }
+    }
+
+    /// Leaves as it is what was to be made and could not be recorded; says whether the step was such a one.
+    fn renounce(&mut self, place: &Path, step: Step<'_>, links: &mut Links) -> bool {
+        match step {
+            Step::Link(..) | Step::Adopt(..) => {}
+            Step::Relink(name, from, _) => links.add(name, from),
+            Step::MakeDirectory(name) => {
+                self.ledger.note(Note::Forget(&place.join(OsStr::from_bytes(name))));
+            }
+            Step::Keep(..) | Step::Unlink(..) | Step::Forget(..) => return false,
+        }
+        true
     }
 
     /// Does one step, and says which link is ours afterwards; fails with the name and the system's reason.
@@ -144,7 +169,13 @@ impl Engine {
                 }
             }
             Step::Relink(name, from, to) => {
-                match apply::relink(directory, name, self.ledger.source(from), self.ledger.source(to)) {
+                match apply::relink(
+                    directory,
+                    &self.temporary,
+                    name,
+                    self.ledger.source(from),
+                    self.ledger.source(to),
+                ) {
                     Ok(true) => {
                         self.ledger.note(Note::Unlink(place, name, from));
                         links.add(name, to);
@@ -157,16 +188,18 @@ impl Engine {
                     }
                 }
             }
-            Step::Unlink(name, source) => match apply::unlink(directory, name, self.ledger.source(source)) {
-                Ok(removed) => {
-                    self.ledger.note(Note::Unlink(place, name, source));
-                    tally.removed += usize::from(removed);
+            Step::Unlink(name, source) => {
+                match apply::unlink(directory, &self.temporary, name, self.ledger.source(source)) {
+                    Ok(removed) => {
+                        self.ledger.note(Note::Unlink(place, name, source));
+                        tally.removed += usize::from(removed);
+                    }
+                    Err(error) => {
+                        links.add(name, source);
+                        return Err((name, error));
+                    }
                 }
-                Err(error) => {
-                    links.add(name, source);
-                    return Err((name, error));
-                }
-            },
+            }
             Step::MakeDirectory(name) => {
                 make_directory(directory, name).map_err(|error| (name, error))?;
                 tally.directories += 1;

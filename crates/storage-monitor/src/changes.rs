@@ -1,9 +1,12 @@
 //! What may have changed in a tree, as paths below it.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::ops::Bound::{Included, Unbounded};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use crate::names::CONTROL;
 
@@ -61,12 +64,17 @@ impl Changes {
         self.contents.is_empty() && self.names.is_empty()
     }
 
-    /// What may have changed in a directory of the tree, if anything.
-    pub fn within(&self, directory: &Path) -> Option<Names> {
-        if directory.ancestors().any(|path| self.names.contains(path)) {
-            return Some(Names::All);
-        }
-        self.contents.get(directory).cloned()
+    /// Those of the directories in which something may have changed, and what; some more than once.
+    pub fn hit<'a, T>(
+        &'a self,
+        known: &'a BTreeMap<Rc<Path>, T>,
+    ) -> impl Iterator<Item = (&'a Rc<Path>, &'a T, Names)> {
+        let contents = self.contents.iter().filter_map(|(path, names)| {
+            let (path, about) = known.get_key_value(path.as_path())?;
+            Some((path, about, names.clone()))
+        });
+        let below = self.names.iter().flat_map(|name| below(known, name));
+        contents.chain(below.map(|(path, about)| (path, about, Names::All)))
     }
 
     /// Those below a directory, relative to it.
@@ -78,6 +86,16 @@ impl Changes {
             names: self.names.iter().filter_map(relative).collect(),
         }
     }
+}
+
+/// A directory, if it is one of these, and those in it at any depth.
+pub fn below<'a, K: AsRef<Path> + Borrow<Path> + Ord, T>(
+    known: &'a BTreeMap<K, T>,
+    top: &'a Path,
+) -> impl Iterator<Item = (&'a K, &'a T)> {
+    known
+        .range::<Path, _>((Included(top), Unbounded))
+        .take_while(move |(path, _)| path.as_ref().starts_with(top))
 }
 
 #[cfg(test)]
@@ -92,11 +110,17 @@ mod tests {
         changes.add("/s/b".into(), true);
         changes.add("/o/z".into(), false);
         let changes = changes.below(Path::new("/s"));
-        let only =
-            |names: &[&str]| Some(Names::Only(names.iter().map(|name| name.as_bytes().to_vec()).collect()));
-        let within = ["", "a", "a/x", "b", "b/x/y", "bb"].map(|path| changes.within(Path::new(path)));
-        let expected =
-            [only(&["b"]), only(&["x", "y", "y.aria2"]), None, Some(Names::All), Some(Names::All), None];
-        assert_eq!(within, expected);
+        let only = |names: &[&str]| Names::Only(names.iter().map(|name| name.as_bytes().to_vec()).collect());
+        let known: BTreeMap<Rc<Path>, bool> =
+            ["", "a", "a/x", "b", "b/x/y", "bb"].map(|path| (Path::new(path).into(), true)).into();
+        let hit: Vec<_> =
+            changes.hit(&known).map(|(path, _, names)| (path.to_str().unwrap(), names)).collect();
+        let expected = [
+            ("", only(&["b"])),
+            ("a", only(&["x", "y", "y.aria2"])),
+            ("b", Names::All),
+            ("b/x/y", Names::All),
+        ];
+        assert_eq!(hit, expected);
     }
 }

@@ -7,10 +7,18 @@ use crate::held::{Builder, Held, Pool, Source};
 /// Links and what was told about them later.
 #[derive(Debug)]
 pub struct Draft {
-    told: Builder,
-    last: Vec<u8>,
+    told: Told,
     changes: BTreeMap<Vec<u8>, Change>,
     pool: Pool,
+}
+
+/// What was told in the order of names.
+#[derive(Debug)]
+enum Told {
+    /// The last name, and all.
+    Open(Vec<u8>, Builder),
+    /// Packed, because there are many directories; from now on, everything is a change.
+    Closed(Held),
 }
 
 /// What was told about a name after the first time.
@@ -32,14 +40,17 @@ enum Before {
 impl Draft {
     /// Nothing was told yet.
     pub fn new(pool: &Pool) -> Self {
-        Self { told: Builder::new(pool), last: Vec::new(), changes: BTreeMap::new(), pool: pool.clone() }
+        let told = Told::Open(Vec::new(), Builder::new(pool));
+        Self { told, changes: BTreeMap::new(), pool: pool.clone() }
     }
 
     /// There is such a link; an earlier one of that name is not there any more.
     pub fn link(&mut self, name: &[u8], source: Source) {
-        if self.told.is_empty() || name > self.last.as_slice() {
-            self.told.push(name, source);
-            name.clone_into(&mut self.last);
+        if let Told::Open(last, told) = &mut self.told
+            && (told.is_empty() || name > last.as_slice())
+        {
+            told.push(name, source);
+            name.clone_into(last);
             self.changes.remove(name);
             return;
         }
@@ -57,9 +68,18 @@ impl Draft {
         self.changes.insert(name.to_vec(), Change { now, before: Before::Nowhere });
     }
 
+    /// Takes little memory from now on: what is told now is about another directory.
+    pub fn close(&mut self) {
+        if let Told::Open(_, told) = &mut self.told {
+            let told = std::mem::replace(told, Builder::new(&self.pool));
+            self.told = Told::Closed(told.finish());
+        }
+    }
+
     /// What is left; and of links that were about to be replaced, where they led: a kill may have come in between.
-    pub fn settle(self) -> (Held, BTreeMap<Vec<u8>, Source>) {
-        let told = self.told.finish();
+    pub fn settle(mut self) -> (Held, BTreeMap<Vec<u8>, Source>) {
+        self.close();
+        let Told::Closed(told) = self.told else { return Default::default() };
         if self.changes.is_empty() {
             return (told, BTreeMap::new());
         }
@@ -100,19 +120,34 @@ mod tests {
     #[test]
     fn links_come_back_sorted_and_whole() {
         let long = vec![0xff; 255];
-        let mut draft = Draft::new(&Pool::default());
-        draft.link(b"b", 7);
-        draft.link(&long, u32::MAX);
-        draft.link(b"a\n ", 0);
-        draft.link(b"b", 8);
-        draft.unlink(b"b", 7);
-        draft.link(b"c", 1);
-        draft.link(b"c", 2);
-        draft.link(b"gone", 1);
-        draft.unlink(b"gone", 1);
-        let (held, doubts) = draft.settle();
-        let links: Vec<_> = held.iter().collect();
-        assert_eq!(links, [(&b"a\n "[..], 0), (b"b", 8), (b"c", 2), (&long[..], u32::MAX)]);
-        assert_eq!(doubts, [(b"c".to_vec(), 1)].into(), "nothing says that the first is gone");
+        // Wherever another directory comes in between.
+        for closed in 0..9 {
+            let mut draft = Draft::new(&Pool::default());
+            let mut told = 0;
+            let mut tell = |link: bool, name: &[u8], source| {
+                if link {
+                    draft.link(name, source);
+                } else {
+                    draft.unlink(name, source);
+                }
+                told += 1;
+                if told == closed {
+                    draft.close();
+                }
+            };
+            tell(true, b"b", 7);
+            tell(true, &long, u32::MAX);
+            tell(true, b"a\n ", 0);
+            tell(true, b"b", 8);
+            tell(false, b"b", 7);
+            tell(true, b"c", 1);
+            tell(true, b"c", 2);
+            tell(true, b"gone", 1);
+            tell(false, b"gone", 1);
+            let (held, doubts) = draft.settle();
+            let links: Vec<_> = held.iter().collect();
+            assert_eq!(links, [(&b"a\n "[..], 0), (b"b", 8), (b"c", 2), (&long[..], u32::MAX)], "{closed}");
+            assert_eq!(doubts, [(b"c".to_vec(), 1)].into(), "nothing says that the first is gone");
+        }
     }
 }

@@ -7,22 +7,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io;
-use std::ops::Bound::{Excluded, Unbounded};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::apply;
-use crate::changes::Names;
-use crate::findings::{Finding, Tally};
-use crate::folder::{self, Identity};
+use crate::changes::{Names, below};
+use crate::findings::{Findings, Tally};
+use crate::folder;
 use crate::held::Held;
 use crate::ledger::{Ledger, Note};
 use crate::pace::Events;
-use crate::pass::{Job, Pass, Routes, Scope, Show, Visit, Work};
+use crate::pass::{Job, Pass, Scope, Show, Visit, Work};
+use crate::routes::Routes;
 use crate::shown::Shown;
-use crate::targets::{Source, Targets, in_order};
+use crate::targets::{Targets, in_order};
+use crate::temporary::Temporary;
 
 /// Links from one tree into others.
 #[derive(Debug)]
@@ -31,12 +34,12 @@ pub struct Engine {
     pub tree: PathBuf,
     /// What is ours.
     pub ledger: Ledger,
+    /// The names of links that are not yet, or no longer, where they belong.
+    pub temporary: Temporary,
     /// What leads where, as of the last pass.
-    routes: BTreeMap<PathBuf, Vec<Source>>,
+    pub routes: Routes,
     /// What could not be done, by directory.
-    pub findings: BTreeMap<PathBuf, Finding>,
-    /// The directories of the tree that lead somewhere, and what they are.
-    pub folders: BTreeMap<PathBuf, Identity>,
+    pub findings: Findings,
     /// What events tell about the tree.
     pub events: Events,
     /// Whether a pass shall end before it is through, because the program ends.
@@ -45,21 +48,16 @@ pub struct Engine {
 
 impl Engine {
     /// For this tree, with what earlier runs have made.
-    pub fn new(tree: &Path, ledger: Ledger, stop: Arc<AtomicBool>) -> Self {
+    pub fn new(tree: &Path, ledger: Ledger, temporary: Temporary, stop: Arc<AtomicBool>) -> Self {
         Self {
             tree: tree.to_owned(),
             ledger,
-            routes: BTreeMap::new(),
-            findings: BTreeMap::new(),
-            folders: BTreeMap::new(),
+            temporary,
+            routes: Routes::default(),
+            findings: Findings::default(),
             events: Events::Complete,
             stop,
         }
-    }
-
-    /// What leads into which directory, as of the last pass.
-    pub fn routes(&self) -> &Routes {
-        &self.routes
     }
 
     /// Whether the program ends.
@@ -67,33 +65,36 @@ impl Engine {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Makes what can be changed right; fails only if the tree itself cannot be looked at, and then changes nothing.
-    pub fn pass(&mut self, targets: &Targets, scope: Scope<'_>, show: Show<'_>) -> io::Result<Tally> {
-        let top = match folder::open(&self.tree) {
-            Ok(top) => Some(top),
-            Err(error) if folder::is_absence(&error) => None,
-            Err(error) => return Err(error),
-        };
+    /// Makes what can be changed right. `top` is the tree, if it is there; if it cannot be looked at, nothing is changed.
+    pub fn pass(
+        &mut self,
+        top: Option<OwnedFd>,
+        targets: &Targets,
+        scope: Scope<'_>,
+        show: Show<'_>,
+    ) -> io::Result<Tally> {
         let identity = top.as_ref().map(folder::identity).transpose()?;
         let mut pass = Pass { targets, top, identity, show, gone: BTreeSet::new(), tally: Tally::default() };
-        let (mut work, former) = match scope {
-            Scope::All => self.begin_all(targets),
+        let (mut work, every) = match scope {
+            Scope::All => (self.begin_all(targets), true),
             Scope::Changed(changes) => {
-                let touched = |_: &Path, sources: &[Source]| {
-                    let names = sources.iter().filter_map(|source| changes.within(&source.directory));
-                    names.reduce(|mut all, names| {
-                        all.join(names);
-                        all
-                    })
-                };
-                (self.routed(touched), Routes::new())
+                let hit = changes.hit(self.routes.folders());
+                (
+                    self.jobs(hit.flat_map(|(_, folder, names)| {
+                        folder.places.iter().map(move |place| (place, names.clone()))
+                    })),
+                    false,
+                )
             }
-            Scope::Spoilt(changes) => (self.routed(|place, _| changes.within(place)), Routes::new()),
+            Scope::Spoilt(changes) => {
+                let hit = changes.hit(self.routes.places());
+                (self.jobs(hit.map(|(place, _, names)| (place, names))), false)
+            }
         };
         let mut emptied = BTreeMap::new();
         loop {
             while let Some((place, job)) = work.pop_first() {
-                self.one(&mut pass, &mut work, &former, &mut emptied, place, job);
+                self.one(&mut pass, &mut work, every, &mut emptied, place, job);
                 if self.is_stopped() {
                     work.clear();
                     emptied.clear();
@@ -106,49 +107,48 @@ impl Engine {
             // Where a directory was, something else may be wanted.
             for place in &removed {
                 if let (Some(parent), Some(name)) = (place.parent(), place.file_name())
-                    && let Some(sources) = self.routes.get(parent)
+                    && let Some((parent, _)) = self.routes.places().get_key_value(parent)
                 {
-                    let names = Names::one(name.as_bytes());
-                    match work.get_mut(parent) {
-                        Some(job) => job.names.join(names),
-                        None => {
-                            work.insert(parent.to_owned(), Job { sources: sources.clone(), names });
-                        }
-                    }
+                    self.add(&mut work, parent, Names::one(name.as_bytes()));
                 }
             }
             pass.gone.extend(removed);
         }
         if pass.show.is_none() {
             let saved = self.ledger.save().and_then(|()| self.ledger.tidy());
-            pass.tally.ledger = saved.err().map(|error| format!("{error:#}"));
+            let failed = saved.err().map(|error| format!("{error:#}"));
+            pass.tally.ledger = pass.tally.ledger.take().or(failed);
         }
-        let routed: BTreeSet<&PathBuf> =
-            self.routes.values().flatten().map(|source| &source.directory).collect();
-        self.folders.retain(|folder, _| routed.contains(folder));
+        self.routes.tidy();
         Ok(pass.tally)
     }
 
-    /// All that is mapped, and all that ever was; and what led where until now.
-    fn begin_all(&mut self, targets: &Targets) -> (Work, Routes) {
+    /// All that is mapped, and all that ever was.
+    fn begin_all(&mut self, targets: &Targets) -> Work {
         let job = |sources| Job { sources, names: Names::All };
-        let mut work: Work = self.ledger.places().map(|place| (place.clone(), job(Vec::new()))).collect();
-        work.extend(targets.roots.iter().map(|(root, sources)| (root.clone(), job(sources.clone()))));
+        let known = self.ledger.places().chain(self.routes.places().keys());
+        let mut work: Work = known.map(|place| (Rc::clone(place), job(Vec::new()))).collect();
+        work.extend(targets.roots.iter().map(|(root, sources)| (Rc::clone(root), job(sources.clone()))));
         self.findings.clear();
-        self.folders.clear();
         self.events = Events::Complete;
-        (work, std::mem::take(&mut self.routes))
+        work
     }
 
-    /// Those of the directories into which something leads that are asked for.
-    fn routed(&self, wanted: impl Fn(&Path, &[Source]) -> Option<Names>) -> Work {
-        let routes = self.routes.iter();
-        routes
-            .filter_map(|(place, sources)| {
-                let names = wanted(place, sources)?;
-                Some((place.clone(), Job { sources: sources.clone(), names }))
-            })
-            .collect()
+    /// Looks at parts of directories into which something leads.
+    fn jobs<'a>(&self, parts: impl Iterator<Item = (&'a Rc<Path>, Names)>) -> Work {
+        let mut work = Work::new();
+        parts.for_each(|(place, names)| self.add(&mut work, place, names));
+        work
+    }
+
+    fn add(&self, work: &mut Work, place: &Rc<Path>, names: Names) {
+        match work.get_mut(place) {
+            Some(job) => job.names.join(names),
+            None => {
+                let sources = self.routes.sources(place).to_vec();
+                work.insert(Rc::clone(place), Job { sources, names });
+            }
+        }
     }
 
     /// Looks at one directory, and finds out what has to be looked at next.
@@ -156,20 +156,19 @@ impl Engine {
         &mut self,
         pass: &mut Pass<'_, '_>,
         work: &mut Work,
-        former: &Routes,
-        emptied: &mut BTreeMap<PathBuf, usize>,
-        place: PathBuf,
+        every: bool,
+        emptied: &mut BTreeMap<Rc<Path>, usize>,
+        place: Rc<Path>,
         mut job: Job,
     ) {
-        // An error hides what else is wrong there, and a doubt needs a look at all.
-        let troubled = self.findings.get(&place).is_some_and(|finding| !finding.errors.is_empty());
-        if troubled || self.ledger.is_in_doubt(&place) {
+        // A doubt needs a look at all.
+        if self.findings.are_partial(&place) || self.ledger.is_in_doubt(&place) {
             job.names = Names::All;
         }
         let mut children = match self.visit(pass, &place, &job) {
             Visit::Done(children, remaining) => {
                 if job.sources.is_empty() && self.ledger.made(&place) {
-                    emptied.insert(place.clone(), remaining);
+                    emptied.insert(Rc::clone(&place), remaining);
                 }
                 children
             }
@@ -178,37 +177,36 @@ impl Engine {
                 BTreeMap::new()
             }
             Visit::Unknown => {
-                work.retain(|other, _| !other.starts_with(&place));
-                let kept = former.range(place.clone()..).take_while(|(other, _)| other.starts_with(&place));
-                self.routes.extend(kept.map(|(other, sources)| (other.clone(), sources.clone())));
+                // What led there still does.
+                let below: Vec<_> = below(work, &place).map(|(other, _)| Rc::clone(other)).collect();
+                below.iter().for_each(|other| _ = work.remove(other));
                 if !job.sources.is_empty() {
-                    self.routes.insert(place, job.sources);
+                    self.routes.set(&place, job.sources);
                 }
                 return;
             }
             Visit::Stopped => return,
         };
-        for (root, more) in below(&pass.targets.roots, &place, &job.names) {
-            children.entry(root.clone()).or_default().extend(more.iter().cloned());
+        for (root, more) in children_of(&pass.targets.roots, &place, &job.names) {
+            children.entry(Rc::clone(root)).or_default().extend(more.iter().cloned());
         }
-        for (child, _) in below(&self.routes, &place, &job.names) {
-            children.entry(child.clone()).or_default();
+        if !every {
+            for (child, _) in children_of(self.routes.places(), &place, &job.names) {
+                children.entry(Rc::clone(child)).or_default();
+            }
         }
         for (child, sources) in children {
             let sources = in_order(sources);
-            if self.routes.get(&child).map_or(&[][..], Vec::as_slice) != sources {
+            if every || self.routes.sources(&child) != sources {
                 work.insert(child, Job { sources, names: Names::All });
             }
         }
-        if job.sources.is_empty() {
-            self.routes.remove(&place);
-        } else {
-            self.routes.insert(place, job.sources);
-        }
+        let place = self.ledger.known_place(&place).unwrap_or(place);
+        self.routes.set(&place, job.sources);
     }
 
     /// Nothing in this directory is ours any more, because it is not there.
-    fn forget(&mut self, place: &Path) {
+    fn forget(&mut self, place: &Rc<Path>) {
         if let Some(held) = self.ledger.held(place).cloned() {
             for (name, source) in held.iter() {
                 self.ledger.note(Note::Unlink(place, name, source));
@@ -224,8 +222,8 @@ impl Engine {
     fn remove_emptied(
         &mut self,
         pass: &mut Pass<'_, '_>,
-        emptied: &mut BTreeMap<PathBuf, usize>,
-    ) -> Vec<PathBuf> {
+        emptied: &mut BTreeMap<Rc<Path>, usize>,
+    ) -> Vec<Rc<Path>> {
         let mut removed = Vec::new();
         while let Some((place, remaining)) = emptied.pop_last() {
             if remaining > 0 {
@@ -233,7 +231,7 @@ impl Engine {
             }
             let (Some(parent), Some(name)) = (place.parent(), place.file_name()) else { continue };
             if let Some(show) = &mut pass.show {
-                show(Shown::RemoveDirectory(place.clone()));
+                show(Shown::RemoveDirectory(place.to_path_buf()));
             } else {
                 let done =
                     folder::open_plain(parent).and_then(|parent| apply::remove_directory(parent, name));
@@ -258,19 +256,17 @@ pub fn in_tree(tree: &Path, directory: &Path) -> PathBuf {
 }
 
 /// The entries directly below a directory that have one of the names.
-pub fn below<'a, T>(
-    map: &'a BTreeMap<PathBuf, T>,
+pub fn children_of<'a, T>(
+    map: &'a BTreeMap<Rc<Path>, T>,
     place: &'a Path,
     names: &'a Names,
-) -> Box<dyn Iterator<Item = (&'a PathBuf, &'a T)> + 'a> {
+) -> Box<dyn Iterator<Item = (&'a Rc<Path>, &'a T)> + 'a> {
     match names {
-        Names::All => Box::new(
-            map.range::<Path, _>((Excluded(place), Unbounded))
-                .take_while(move |(path, _)| path.starts_with(place))
-                .filter(move |(path, _)| path.parent() == Some(place)),
-        ),
+        Names::All => Box::new(below(map, place).filter(move |(path, _)| path.parent() == Some(place))),
         Names::Only(names) => Box::new(
-            names.iter().filter_map(move |name| map.get_key_value(&place.join(OsStr::from_bytes(name)))),
+            names
+                .iter()
+                .filter_map(move |name| map.get_key_value(place.join(OsStr::from_bytes(name)).as_path())),
         ),
     }
 }
@@ -280,6 +276,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::targets::Source;
 
     #[test]
     fn a_pass_ends_between_two_directories_when_the_program_ends() {
@@ -288,18 +285,24 @@ mod tests {
         for path in ["storage/x", "storage/y", "one", "two"] {
             fs::create_dir_all(top.join(path)).unwrap();
         }
-        let source = Source { directory: PathBuf::new(), depth: 0 };
-        let roots = ["one", "two"].map(|name| (top.join(name), vec![source.clone()])).into();
+        let source = Source { directory: Path::new("").into(), depth: 0 };
+        let roots = ["one", "two"].map(|name| (top.join(name).into(), vec![source.clone()])).into();
         let targets = Targets { roots, ..Targets::default() };
         let stop = Arc::new(AtomicBool::new(false));
-        let mut engine =
-            Engine::new(&top.join("storage"), Ledger::empty(&top.join("ledger")), Arc::clone(&stop));
+        let mut engine = Engine::new(
+            &top.join("storage"),
+            Ledger::empty(&top.join("ledger")),
+            Temporary::of("1"),
+            Arc::clone(&stop),
+        );
         let mut shown = Vec::new();
         let mut show = |step| {
             shown.push(step);
             stop.store(true, Ordering::Relaxed);
         };
-        engine.pass(&targets, Scope::All, Some(&mut show)).unwrap();
+        engine
+            .pass(Some(folder::open(&top.join("storage")).unwrap()), &targets, Scope::All, Some(&mut show))
+            .unwrap();
         let expected = ["x", "y"].map(|name| Shown::MakeDirectory(top.join("one").join(name)));
         assert_eq!(shown, expected);
     }

@@ -1,20 +1,22 @@
 //! Why a file of the storage is linked, or is not.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
 use kit::Exit;
 use kit::logging::harmless;
+use kit::quote::quoted;
 
+use crate::findings::Conflict;
 use crate::monitor::Monitor;
 use crate::names::waits;
 use crate::report::sentence;
 use crate::shown::Shown;
-use kit::quote::quoted;
+use crate::targets::Source;
 
 /// Prints a line for each place where the file is linked or wanted, or the reason why there is none.
 pub fn explain(mut monitor: Monitor, path: &Path) -> Result<Exit> {
@@ -47,24 +49,23 @@ fn reasons(monitor: &Monitor, file: &Path, steps: &[Shown]) -> (Vec<String>, boo
     if let Some(reason) = obstacle(&monitor.places().storage, file) {
         return (vec![format!("not linked: {reason}")], false);
     }
-    let (Some(parent), Some(name)) = (file.parent(), file.file_name()) else { return (Vec::new(), false) };
     let mut lines = Vec::new();
     let mut linked = false;
-    for (place, sources) in monitor.mapped().routes() {
-        if !sources.iter().any(|source| source.directory == parent) {
-            continue;
-        }
-        let there = place.join(name);
-        let lost = monitor.conflicts().find(|(at, conflict)| {
-            *at == place && conflict.source == parent && OsStr::from_bytes(&conflict.name) == name
-        });
-        if let Some((at, conflict)) = lost {
-            lines.push(format!("not linked: {}", sentence(at, conflict)));
-        } else if let Some(step) = steps.iter().find(|step| *step.path() == there) {
-            lines.push(format!("not yet: {step}"));
-        } else {
-            linked = true;
-            lines.push(format!("linked: {}", quoted(&there)));
+    // What keeps a directory on the way from being mirrored keeps the file from being linked.
+    let mut way: Vec<&Path> = file.ancestors().filter(|part| !part.as_os_str().is_empty()).collect();
+    way.reverse();
+    for part in way {
+        for place in led_to(monitor, part.parent().unwrap_or(part)) {
+            let there = place.join(part.file_name().unwrap_or_default());
+            match look(monitor, &there, part, steps) {
+                Answer::Linked if part == file => {
+                    linked = true;
+                    lines.push(format!("linked: {}", quoted(&there)));
+                }
+                Answer::NotYet(step) if part == file => lines.push(format!("not yet: {step}")),
+                Answer::Lost(why) => lines.push(format!("not linked: {why}")),
+                Answer::Linked | Answer::NotYet(_) | Answer::Mirrored => {}
+            }
         }
     }
     let keys = monitor.mapping().into_iter().flat_map(|mapping| &mapping.0);
@@ -74,12 +75,60 @@ fn reasons(monitor: &Monitor, file: &Path, steps: &[Shown]) -> (Vec<String>, boo
             waiting.map(|(directory, why)| format!("not linked: {} waits: {why}", quoted(directory))),
         );
     }
-    lines.extend(monitor.problems().into_iter().map(|problem| format!("problem: {problem}")));
+    lines.extend(monitor.problems().map(|problem| format!("problem: {problem}")));
     if lines.is_empty() {
         let mappings = monitor.places().mappings.display();
         lines.push(format!("not linked: no key of {mappings} leads here"));
     }
     (lines, linked)
+}
+
+/// What became of a file or directory of the storage in one place.
+enum Answer {
+    Linked,
+    /// A directory, in which to look further.
+    Mirrored,
+    NotYet(String),
+    Lost(String),
+}
+
+/// Directories into which a directory of the storage leads.
+fn led_to<'a>(monitor: &'a Monitor, directory: &'a Path) -> impl Iterator<Item = &'a Rc<Path>> {
+    let routes = monitor.mapped.routes.places().iter();
+    let leads = move |sources: &[Source]| sources.iter().any(|source| *source.directory == *directory);
+    routes.filter(move |(_, sources)| leads(sources)).map(|(place, _)| place)
+}
+
+/// From what is there and what would be done: conflicts are not all kept.
+fn look(monitor: &Monitor, there: &Path, part: &Path, steps: &[Shown]) -> Answer {
+    let storage = &monitor.places().storage;
+    let ours = storage.join(part);
+    let sources = monitor.mapped.routes.sources(there);
+    if sources.iter().any(|source| *source.directory == *part) {
+        return Answer::Mirrored;
+    }
+    let lost = |to: Option<&Path>| {
+        // A directory that has the name belongs to another source, or to nobody whom we know.
+        let winner = to.and_then(|to| to.strip_prefix(storage).ok()).filter(|winner| *winner != part);
+        let (Some(place), Some(source), Some(name)) = (there.parent(), part.parent(), part.file_name())
+        else {
+            return Answer::Mirrored;
+        };
+        let winner = winner.and_then(Path::parent).map(Path::to_owned);
+        let conflict = Conflict { name: name.as_bytes().to_vec(), source: source.to_owned(), winner };
+        Answer::Lost(sentence(place, &conflict))
+    };
+    match steps.iter().rfind(|step| step.path() == there) {
+        Some(Shown::Link(_, to) | Shown::Relink(_, to)) if *to != ours => lost(Some(to)),
+        Some(step) => Answer::NotYet(step.to_string()),
+        None => match fs::read_link(there) {
+            Ok(to) if to == ours => Answer::Linked,
+            found => match sources.first() {
+                Some(first) => lost(Some(&storage.join(&first.directory))),
+                None => lost(found.ok().as_deref()),
+            },
+        },
+    }
 }
 
 /// What keeps the file from being linked anywhere.

@@ -9,7 +9,7 @@ use crate::changes::{Changes, Names};
 use crate::findings::Tally;
 use crate::monitor::{Monitor, clock};
 use crate::pace::{self, Events};
-use crate::report::sentence;
+use crate::report::brief;
 use crate::status::Status;
 use crate::watch::{Heard, Watch};
 
@@ -19,6 +19,8 @@ const SHORT: Duration = Duration::from_millis(1);
 const LONG: Duration = Duration::from_millis(250);
 /// New watches find new directories, these need watches; what is still new after so many is made faster than we look.
 const ROUNDS: usize = 16;
+/// So many new directories are looked at in one pass.
+const TOGETHER: usize = 1_024;
 
 /// Runs until it is asked to stop.
 pub fn follow(mut monitor: Monitor) -> Result<()> {
@@ -60,14 +62,15 @@ fn settle(monitor: &mut Monitor, watch: &mut Watch, changes: &Changes) -> Tally 
     let mut tally = Tally::default();
     let none = Changes::default();
     for round in 0..ROUNDS {
-        let new = watch.keep(&monitor.to_watch(), if round == 0 { changes } else { &none });
+        let new = watch.keep(monitor.take_watches(), if round == 0 { changes } else { &none });
         if new.is_empty() {
             break;
         }
-        tally.add(monitor.some(&Changes {
-            contents: new.into_iter().map(|path| (path, Names::All)).collect(),
-            ..Changes::default()
-        }));
+        // In parts: there may be tens of thousands.
+        for part in new.chunks(TOGETHER) {
+            let contents = part.iter().map(|path| (path.clone(), Names::All)).collect();
+            tally.add(monitor.some(&Changes { contents, ..Changes::default() }));
+        }
     }
     tally
 }
@@ -98,8 +101,12 @@ impl Told {
         status.rescan_seconds = pause.as_secs();
         status.scan_milliseconds = u64::try_from(monitor.cost.as_millis()).unwrap_or(u64::MAX);
         status.scan_began = scan_began;
-        let conflicts = monitor.conflicts().map(|(place, conflict)| sentence(place, conflict));
-        let now: BTreeSet<String> = status.problems.iter().cloned().chain(conflicts).collect();
+        // As many as the state has room for; a mistake in the mapping was told when it was found.
+        let known = monitor.mistake().map(brief);
+        let problems = status.problems.iter().filter(|problem| Some(*problem) != known.as_ref());
+        let more = (status.conflicts > status.conflict_list.len())
+            .then(|| "more names are taken than are told: storage-monitor status".to_owned());
+        let now: BTreeSet<String> = problems.chain(&status.conflict_list).cloned().chain(more).collect();
         for new in now.difference(&self.sentences) {
             log::warn!("{new}");
         }

@@ -48,10 +48,13 @@ mod plan;
 #[cfg(test)]
 mod property;
 mod report;
+mod routes;
 mod shown;
 mod status;
 mod targets;
+mod temporary;
 mod there;
+mod to_watch;
 mod visit;
 mod watch;
 mod way;
@@ -143,31 +146,31 @@ fn status(places: &Places, json: bool) -> Outcome {
 }
 
 fn once(places: Places) -> Outcome {
-    let asked = monitor::clock()?;
     let _lock = match turn(&places)? {
         Turn::Ours(lock) => lock,
-        Turn::Theirs(status) => return ask(&places, &status, asked),
+        Turn::Theirs(status) => return ask(&places, &status),
     };
     let mut monitor = Monitor::load(places)?;
     monitor.read_mapping(false);
     let tally = monitor.all(None);
     writeln!(io::stdout(), "linked {}, removed {}", tally.linked, tally.removed)?;
-    for (place, conflict) in monitor.conflicts() {
-        log::warn!("{}", report::sentence(place, conflict));
+    let listed = monitor.conflicts().take(status::LISTED);
+    let told = listed.map(|(place, conflict)| log::warn!("{}", report::sentence(place, conflict))).count();
+    if let Some(more) = status::more(monitor.mapped.findings.count(), told) {
+        log::warn!("{more}");
     }
-    let problems = monitor.problems();
-    for problem in &problems {
-        log::warn!("{problem}");
-    }
-    Ok(if problems.is_empty() { Exit::Done } else { Exit::No })
+    Ok(tell_problems(&monitor))
 }
 
 /// Asks the running monitor to look at everything, and waits until it has.
-fn ask(places: &Places, status: &Status, asked: u64) -> Outcome {
+fn ask(places: &Places, status: &Status) -> Outcome {
+    let asked = monitor::clock()?;
+    // A look that began in this millisecond may have begun before; one that is asked for in a later one did not.
+    kit::wait::until(PATIENCE, "the clock", || monitor::clock().ok().filter(|now| *now > asked))?;
     let read = || Status::read(&places.status).ok().flatten().filter(Status::is_running);
     let process = Pid::from_raw(i32::try_from(status.pid)?);
     kill(process, Signal::SIGHUP).context("cannot ask the running monitor")?;
-    let done = || read().filter(|status| status.scan_began >= asked);
+    let done = || read().filter(|status| status.scan_began > asked);
     let status = kit::wait::until(PATIENCE, "the running monitor", done)?;
     if !status.problems.is_empty() {
         bail!("{}", status.problems.join("; "));
@@ -186,9 +189,13 @@ fn plan(places: Places) -> Outcome {
         }
     }));
     written?;
-    let problems = monitor.problems();
-    for problem in &problems {
-        log::warn!("{problem}");
-    }
-    Ok(if problems.is_empty() { Exit::Done } else { Exit::No })
+    Ok(tell_problems(&monitor))
+}
+
+fn tell_problems(monitor: &Monitor) -> Exit {
+    // A mistake in the mapping was told when it was found.
+    let mistake = monitor.mistake().map(report::brief);
+    let others = monitor.problems().filter(|problem| Some(problem) != mistake.as_ref());
+    let told = others.take(status::LISTED).map(|problem| log::warn!("{problem}")).count();
+    if told == 0 && mistake.is_none() { Exit::Done } else { Exit::No }
 }

@@ -2,12 +2,14 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::unistd::{Gid, Uid, getegid, geteuid, setfsgid, setfsuid};
-use rustix::fs::{Mode, OFlags, fchmod, fstat, mkdirat, openat};
+use rustix::fs::{Mode, OFlags, Stat, fchmod, fstat, mkdirat, openat};
 use rustix::io::Errno;
+
+use crate::listing::each;
 
 /// Makes a directory with the owner and mode of the one that holds it, so that applications can write there as well.
 pub fn make_directory(parent: impl AsFd, directory: &[u8]) -> io::Result<()> {
@@ -25,15 +27,40 @@ pub fn make_directory(parent: impl AsFd, directory: &[u8]) -> io::Result<()> {
         Err(Errno::EXIST) => return Ok(()),
         other => other?,
     }
+    widen(parent, directory, &like)
+}
+
+/// Gives a new directory the mode of the one that holds it, of which the umask has taken something.
+///
+/// Whoever may write there may have put another directory in its place. So only what is as one just made gets the mode:
+/// empty, of the same owner and group, and with all of the mode but what a umask takes. Of such a one, nothing is given
+/// away that its place does not give away.
+fn widen(parent: BorrowedFd<'_>, directory: &[u8], like: &Stat) -> io::Result<()> {
     let how = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let Ok(new) = openat(parent, OsStr::from_bytes(directory), how, Mode::empty()) else { return Ok(()) };
     let is = fstat(&new)?;
-    // The mode was cut by the umask. Of the same owner and at this place, even another directory may have it.
-    if is.st_uid == like.st_uid && is.st_mode & 0o7777 != mode.as_raw_mode() {
+    let wanted = like.st_mode & 0o7777;
+    let as_made = is.st_mode & 0o7777 == wanted & !umask();
+    if !as_made || (is.st_uid, is.st_gid) != (like.st_uid, like.st_gid) {
+        return Ok(());
+    }
+    let mut empty = true;
+    each(&new, |_, _| {
+        empty = false;
+        Ok(())
+    })?;
+    if empty {
         // File systems without modes refuse; then there is nothing that could be wrong.
-        let _ = fchmod(&new, mode);
+        let _ = fchmod(&new, Mode::from_raw_mode(wanted));
     }
     Ok(())
+}
+
+/// Our umask: proc(5) tells it, while umask(2) would change it for all threads.
+fn umask() -> u32 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let told = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    told.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok()).unwrap_or(0o022)
 }
 
 /// Does something in files with another user's and group's rights and name, if we are root; this thread alone changes.
@@ -81,6 +108,32 @@ mod tests {
         assert_eq!(made("two"), (0, 0, 0o555), "where its owner cannot write");
         assert_eq!((geteuid().as_raw(), fs::metadata(folder.path()).unwrap().uid()), (0, 1_234));
         fs::write(folder.path().join("still root"), "").unwrap();
+    }
+
+    #[test]
+    fn another_directory_in_the_place_of_a_new_one_keeps_its_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o2775)).unwrap();
+        let parent = fs::File::open(folder.path()).unwrap();
+        let like = fstat(&parent).unwrap();
+        let cut = 0o2775 & !umask();
+        for (name, mode, full, group) in [
+            ("private", 0o2700, false, like.st_gid),
+            ("full", cut, true, like.st_gid),
+            ("of another group", cut, false, 4_321),
+            ("new", cut, false, like.st_gid),
+        ] {
+            let path = folder.path().join(name);
+            fs::create_dir(&path).unwrap();
+            if full {
+                fs::write(path.join("x"), "").unwrap();
+            }
+            std::os::unix::fs::chown(&path, None, Some(group)).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            widen(parent.as_fd(), name.as_bytes(), &like).unwrap();
+            let expected = if name == "new" { 0o2775 } else { mode };
+            assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, expected, "{name}");
+        }
     }
 
     #[test]

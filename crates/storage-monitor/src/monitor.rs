@@ -1,7 +1,8 @@
 //! Both stages together: files of the image into the storage, and the storage into applications.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,9 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::changes::Changes;
-use crate::engine::{Engine, in_tree};
+use crate::engine::Engine;
 use crate::findings::Tally;
-use crate::folder::Identity;
+use crate::folder::{self, Identity};
 use crate::in_force::InForce;
 use crate::ledger::Ledger;
 use crate::mapping::Mapping;
@@ -20,45 +21,49 @@ use crate::pace::Events;
 use crate::pass::{Scope, Show};
 use crate::places::Places;
 use crate::targets::{Source, Targets, resolve};
-use crate::watch;
+use crate::temporary::Temporary;
+use crate::to_watch::Watched;
+use crate::way;
 
 /// New directories can make room for waiting ones, these for others: no real mapping is nested deeper.
 const ROUNDS: usize = 8;
+
 /// Everything that is known between two passes.
 #[derive(Debug)]
 pub struct Monitor {
     places: Places,
     in_force: InForce,
-    shipped: Engine,
-    mapped: Engine,
-    targets: Targets,
+    /// The stage that links files of the image into the storage.
+    pub shipped: Engine,
+    /// The stage that links the storage into applications.
+    pub mapped: Engine,
+    /// What the mapping comes to.
+    pub targets: Targets,
+    /// The storage in which the ledger of the image's files was read: its path, and what it is.
+    storage: Option<(PathBuf, Identity)>,
+    /// What is watched.
+    pub watched: Watched,
     stop: Arc<AtomicBool>,
     /// What is wrong with a stage as a whole, by what it reads.
     problems: BTreeMap<&'static str, String>,
-    /// How long the last look at everything took that changed nothing.
+    /// How long the last look at everything took, but for the changes that it made.
     pub cost: Duration,
 }
 
 impl Monitor {
     /// With what earlier runs have made; links nothing yet.
     pub fn load(places: Places) -> Result<Self> {
-        let storage = fs::canonicalize(&places.storage).unwrap_or_else(|_| places.storage.clone());
-        // The volume's users can write this ledger: it may speak about the storage and files of the image alone.
-        let believe = |directory: &Path, source: &Path| {
-            directory.starts_with(&storage)
-                && directory.components().all(|part| part != Component::ParentDir)
-                && (source.as_os_str().is_empty() || source.starts_with(&places.image))
-        };
-        let shipped = Ledger::load(&places.shipped_ledger(), believe).unwrap_or_else(|error| {
-            log::warn!("{error:#}");
-            Ledger::empty(&places.shipped_ledger())
-        });
-        let mapped = Ledger::load(&places.ledger(), |_, _| true)?;
+        // It lies in the storage, which is looked for by each pass.
+        let shipped = Ledger::empty(&places.shipped_ledger());
+        let mapped = Ledger::load(&places.ledger())?;
+        let temporary = Temporary::recall(&places.state)?;
         let stop = Arc::new(AtomicBool::new(false));
         Ok(Self {
             in_force: InForce::recall(&places)?,
-            shipped: Engine::new(&places.image, shipped, Arc::clone(&stop)),
-            mapped: Engine::new(&places.storage, mapped, Arc::clone(&stop)),
+            shipped: Engine::new(&places.image, shipped, temporary.clone(), Arc::clone(&stop)),
+            mapped: Engine::new(&places.storage, mapped, temporary, Arc::clone(&stop)),
+            storage: None,
+            watched: Watched::default(),
             stop,
             targets: Targets::default(),
             problems: BTreeMap::new(),
@@ -84,8 +89,8 @@ impl Monitor {
     }
 
     /// Where the storage really is.
-    fn storage(&self) -> PathBuf {
-        fs::canonicalize(&self.places.storage).unwrap_or_else(|_| self.places.storage.clone())
+    pub fn storage(&self) -> PathBuf {
+        way::real(&self.places.storage).unwrap_or_else(|_| self.places.storage.clone())
     }
 
     fn find_targets(&self) -> Targets {
@@ -102,6 +107,9 @@ impl Monitor {
     /// Looks at everything and makes it right, or says what would be done.
     pub fn all(&mut self, mut show: Show<'_>) -> Tally {
         let began = Instant::now();
+        if show.is_none() {
+            self.keep_identity();
+        }
         let mut tally = self.ship(Scope::All, again(&mut show));
         for round in 0..ROUNDS {
             let targets = self.find_targets();
@@ -116,9 +124,8 @@ impl Monitor {
                 break;
             }
         }
-        if tally.is_idle() {
-            self.cost = began.elapsed();
-        }
+        // Without the changes: where something always changes, no look would be without.
+        self.cost = began.elapsed().saturating_sub(tally.changing);
         if show.is_none() {
             self.in_force.keep(&self.places);
         }
@@ -139,67 +146,81 @@ impl Monitor {
         tally
     }
 
+    /// Without it, what a kill leaves would not be known as ours; links can be made all the same.
+    fn keep_identity(&mut self) {
+        match self.mapped.temporary.keep(&self.places.state) {
+            Ok(()) => _ = self.problems.remove("the identity"),
+            Err(error) => _ = self.problems.insert("the identity", format!("{error:#}")),
+        }
+    }
+
     fn ship(&mut self, scope: Scope<'_>, show: Show<'_>) -> Tally {
-        let source = Source { directory: PathBuf::new(), depth: 0 };
-        // Without a storage there is nothing to put files into; making it is the business of the start.
-        let Ok(storage) = fs::canonicalize(&self.places.storage) else { return Tally::default() };
-        let targets = Targets { roots: BTreeMap::from([(storage, vec![source])]), ..Targets::default() };
-        self.note(|monitor| monitor.shipped.pass(&targets, scope, show), "the image's storage")
+        let source = Source { directory: Path::new("").into(), depth: 0 };
+        let (storage, directory) = match way::open(&self.places.storage) {
+            Ok(opened) => opened,
+            // Without a storage there is nothing to put files into; making it is the business of the start.
+            Err(error) if folder::is_absence(&error) => return Tally::default(),
+            Err(error) => return self.note("the image's storage", Err(cannot_read("the storage", &error))),
+        };
+        let image = match folder::open(&self.places.image) {
+            Err(error) if folder::is_absence(&error) => Ok(None),
+            image => image.map(Some),
+        };
+        let done = image.and_then(|image| {
+            self.recall_shipped(&storage, directory)?;
+            let targets =
+                Targets { roots: BTreeMap::from([(storage.into(), vec![source])]), ..Targets::default() };
+            self.shipped.pass(image, &targets, scope, show)
+        });
+        self.note("the image's storage", done.map_err(|error| cannot_read("the image's storage", &error)))
+    }
+
+    /// Reads the ledger that lies in the storage, unless it is the one that is known.
+    fn recall_shipped(&mut self, storage: &Path, directory: OwnedFd) -> io::Result<()> {
+        let is = Some((storage.to_owned(), folder::identity(&directory)?));
+        if self.storage != is {
+            // The volume's users can write this ledger: it may speak about the storage and files of the image alone.
+            let believe = |place: &Path, source: &Path| {
+                place.starts_with(storage)
+                    && place.components().all(|part| part != Component::ParentDir)
+                    && (source.as_os_str().is_empty() || source.starts_with(&self.places.image))
+            };
+            let ledger = Ledger::load_shared(directory, &self.places.shipped_ledger(), believe);
+            let temporary = self.mapped.temporary.clone();
+            self.shipped = Engine::new(&self.places.image, ledger, temporary, self.stop());
+            self.storage = is;
+        }
+        Ok(())
     }
 
     fn link(&mut self, scope: Scope<'_>, show: Show<'_>) -> Tally {
         if self.in_force.mapping.is_none() {
             return Tally::default();
         }
+        let top = match way::open(&self.places.storage) {
+            Err(error) if folder::is_absence(&error) => Ok(None),
+            opened => opened.map(|(_, directory)| Some(directory)),
+        };
         let targets = std::mem::take(&mut self.targets);
-        let tally = self.note(|monitor| monitor.mapped.pass(&targets, scope, show), "the storage");
+        let done = top.and_then(|top| self.mapped.pass(top, &targets, scope, show));
         self.targets = targets;
-        tally
+        self.note("the storage", done.map_err(|error| cannot_read("the storage", &error)))
     }
 
-    fn note(&mut self, pass: impl FnOnce(&mut Self) -> std::io::Result<Tally>, tree: &'static str) -> Tally {
-        let (tally, problem) = match pass(self) {
+    /// Remembers what was wrong with a stage as a whole.
+    fn note(&mut self, tree: &'static str, done: Result<Tally, String>) -> Tally {
+        let (tally, problem) = match done {
             Ok(tally) => {
                 let problem = tally.ledger.clone();
                 (tally, problem)
             }
-            Err(error) => {
-                let tally = Tally { failed: 1, ..Tally::default() };
-                (tally, Some(format!("cannot read {tree}: {error}")))
-            }
+            Err(problem) => (Tally { failed: 1, ..Tally::default() }, Some(problem)),
         };
         match problem {
             Some(problem) => _ = self.problems.insert(tree, problem),
             None => _ = self.problems.remove(tree),
         }
         tally
-    }
-
-    /// What has to be watched to hear of every change, by real path.
-    pub fn to_watch(&self) -> BTreeMap<PathBuf, Identity> {
-        let storage = self.storage();
-        let mut all = BTreeMap::new();
-        for (top, engine) in [(&storage, &self.mapped), (&self.places.image, &self.shipped)] {
-            all.extend(engine.folders.iter().map(|(folder, is)| (in_tree(top, folder), *is)));
-        }
-        let keys = self.in_force.mapping.iter().flat_map(|mapping| mapping.0.keys());
-        // A key whose directory does not exist yet will appear in one of these.
-        let above: BTreeSet<PathBuf> = keys
-            .flat_map(|key| storage.join(key).ancestors().skip(1).map(Path::to_owned).collect::<Vec<_>>())
-            .collect();
-        let more = above.into_iter().filter(|path| path.starts_with(&storage));
-        let more = more.chain(self.targets.signs.iter().cloned());
-        let more = more
-            .chain(self.places.mappings.parent().map(Path::to_owned))
-            .chain([storage.clone(), self.places.image.clone()]);
-        for path in more {
-            if !all.contains_key(&path)
-                && let Some(is) = watch::identity(&path)
-            {
-                all.insert(path, is);
-            }
-        }
-        all
     }
 
     /// Whether a change concerns neither tree, and may concern the mapping or its directories.
@@ -211,16 +232,6 @@ impl Monitor {
     /// What events tell about both trees.
     pub fn events(&self) -> Events {
         self.mapped.events.worst(self.shipped.events)
-    }
-
-    /// The stage that links the storage into applications.
-    pub fn mapped(&self) -> &Engine {
-        &self.mapped
-    }
-
-    /// The stage that links files of the image into the storage.
-    pub fn shipped(&self) -> &Engine {
-        &self.shipped
     }
 
     /// Where everything is.
@@ -238,10 +249,21 @@ impl Monitor {
         &self.targets.waiting
     }
 
+    /// What is wrong with the mapping.
+    pub fn mistake(&self) -> Option<&str> {
+        self.in_force.wrong().map(String::as_str)
+    }
+
     /// What is wrong with the mapping or a stage as a whole.
     pub fn whole_problems(&self) -> impl Iterator<Item = &String> {
-        self.in_force.wrong().into_iter().chain(self.problems.values()).chain(self.in_force.forgetful())
+        // Both stages may have the same to say about the storage.
+        let stages: BTreeSet<&String> = self.problems.values().collect();
+        self.in_force.wrong().into_iter().chain(stages).chain(self.in_force.forgetful())
     }
+}
+
+fn cannot_read(tree: &str, error: &io::Error) -> String {
+    format!("cannot read {tree}: {error}")
 }
 
 /// The same listener once more.

@@ -58,13 +58,13 @@ pub fn events_of(directory: impl AsFd) -> Events {
 
 /// The pause between two looks at everything, from what is heard in between and what a look costs.
 ///
-/// Where everything is heard, a look repairs what was done to the links themselves, and costs less than a thousandth of the
-/// time. Where not, it is how changes are found: soon, but for at most a hundredth of the time.
+/// Looks take less than a thousandth of the time. Where everything is heard, they repair what was done to the links
+/// themselves; where not, they are how changes are found, and come twice as often.
 pub fn pause(events: Events, cost: Duration) -> Duration {
     const LONGEST: Duration = Duration::from_mins(30);
     match events {
         Events::Complete => (cost * 2_000).clamp(Duration::from_mins(1), LONGEST),
-        Events::Partial | Events::None => (cost * 100).clamp(Duration::from_secs(5), LONGEST),
+        Events::Partial | Events::None => (cost * 1_000).clamp(Duration::from_secs(5), LONGEST),
     }
 }
 
@@ -78,7 +78,7 @@ mod tests {
         let seconds = |events, cost| pause(events, milliseconds(cost)).as_secs();
         assert_eq!([0, 30, 100, 60_000].map(|cost| seconds(Events::Complete, cost)), [60, 60, 200, 1800]);
         for events in [Events::Partial, Events::None] {
-            assert_eq!([0, 50, 1_000, 60_000].map(|cost| seconds(events, cost)), [5, 5, 100, 1800]);
+            assert_eq!([0, 5, 100, 60_000].map(|cost| seconds(events, cost)), [5, 5, 100, 1800]);
         }
     }
 

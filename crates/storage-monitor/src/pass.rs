@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::Path;
+use std::rc::Rc;
 
 use crate::changes::{Changes, Names};
 use crate::findings::Tally;
@@ -34,14 +35,14 @@ pub struct Job {
 }
 
 /// Directories to look at.
-pub type Work = BTreeMap<PathBuf, Job>;
-/// Directories with what leads into them.
-pub type Routes = BTreeMap<PathBuf, Vec<Source>>;
+pub type Work = BTreeMap<Rc<Path>, Job>;
+/// Directories in one directory, with what leads into them.
+pub type Children = BTreeMap<Rc<Path>, Vec<Source>>;
 
 /// What a look at one directory came to.
 pub enum Visit {
     /// It is as it shall be, but for what was found; with what leads into directories in it, and how many entries it has.
-    Done(Routes, usize),
+    Done(Children, usize),
     /// It is not there.
     Absent,
     /// It or a source cannot be looked at: nothing in it or below may be changed.
@@ -57,6 +58,6 @@ pub struct Pass<'a, 'b> {
     pub identity: Option<Identity>,
     pub show: Show<'b>,
     /// Directories that were removed, or would have been.
-    pub gone: BTreeSet<PathBuf>,
+    pub gone: BTreeSet<Rc<Path>>,
     pub tally: Tally,
 }

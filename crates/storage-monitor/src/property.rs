@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use crate::changes::Changes;
 use crate::monitor::Monitor;
@@ -275,8 +276,32 @@ fn clear(directory: &Path, wanted: &dyn Fn(&Path) -> bool) -> bool {
     cleared
 }
 
+#[test]
+fn what_a_look_costs_is_known_although_it_changed_something() {
+    let mut world = World::new();
+    world.act(&Act::File("a".into()));
+    world.act(&Act::Map(vec![(0, 0)]));
+    assert!(world.links().contains(&format!("t/one/a -> {}", world.at("a").display())));
+    assert!(world.monitor.cost > std::time::Duration::ZERO);
+}
+
+/// The same cases each time; `PROPTEST_CASES` asks for more, and `PROPTEST_RNG_SEED` for others.
+fn config() -> ProptestConfig {
+    let told = |name: &str| std::env::var(name).is_ok();
+    let mut config =
+        ProptestConfig { max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() };
+    if !told("PROPTEST_CASES") {
+        config.cases = 2_000;
+    }
+    if !told("PROPTEST_RNG_SEED") {
+        config.rng_seed = RngSeed::Fixed(5);
+    }
+    println!("{:?}, {} cases", config.rng_seed, config.cases);
+    config
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn any_history_ends_in_the_links_of_a_fresh_look(

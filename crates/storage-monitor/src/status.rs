@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 /// Where the monitor keeps it.
 pub const PATH: &str = "/run/leonardo/storage-monitor.json";
-/// So many conflicts are listed by name; all are counted.
+/// So many conflicts and problems are told one by one; all conflicts are counted.
 pub const LISTED: usize = 100;
 /// No monitor writes more.
 const LARGEST: u64 = 1 << 20;
@@ -39,7 +39,7 @@ pub struct Status {
     pub events: String,
     /// Seconds until everything is looked at again, whatever is heard.
     pub rescan_seconds: u64,
-    /// How long the last look at everything took, in milliseconds.
+    /// How long the last look at everything took, in milliseconds, without the changes that it made.
     pub scan_milliseconds: u64,
     /// When the last look at everything began, in milliseconds since the machine's start.
     pub scan_began: u64,
@@ -82,9 +82,7 @@ impl Status {
         let mut all = self.problems.clone();
         all.extend(self.waiting.iter().map(|(directory, why)| format!("{directory} waits: {why}")));
         all.extend(self.conflict_list.iter().cloned());
-        if self.conflicts > self.conflict_list.len() {
-            all.push(format!("{} more names are taken", self.conflicts - self.conflict_list.len()));
-        }
+        all.extend(more(self.conflicts, self.conflict_list.len()));
         all
     }
 
@@ -105,6 +103,12 @@ impl Status {
         }
         parts.join(", ")
     }
+}
+
+/// A sentence about conflicts that were not named.
+pub fn more(conflicts: usize, named: usize) -> Option<String> {
+    let more = conflicts.saturating_sub(named);
+    (more > 0).then(|| format!("{more} more names are taken"))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use crate::mapping::Mapping;
 use crate::way;
@@ -13,7 +14,7 @@ use kit::quote::quoted;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     /// Below the storage.
-    pub directory: PathBuf,
+    pub directory: Rc<Path>,
     /// How many names the key has by which it leads there: the longest key comes first.
     pub depth: usize,
 }
@@ -31,7 +32,7 @@ pub fn in_order(mut sources: Vec<Source>) -> Vec<Source> {
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Targets {
     /// Directories without a link in their paths, with what leads into them. They exist, or can be made.
-    pub roots: BTreeMap<PathBuf, Vec<Source>>,
+    pub roots: BTreeMap<Rc<Path>, Vec<Source>>,
     /// Directories as the mapping names them, that cannot be used now, and why.
     pub waiting: BTreeMap<PathBuf, String>,
     /// Where something has to happen before a waiting one can be used.
@@ -51,8 +52,8 @@ pub fn resolve(mapping: &Mapping, storage: &Path, is_ours: impl Fn(&Path) -> boo
                     targets.waiting.insert(directory.clone(), "it is inside the storage".to_owned());
                 }
                 Ok(root) => {
-                    let source = Source { directory: key.clone(), depth: key.components().count() };
-                    targets.roots.entry(root).or_default().push(source);
+                    let source = Source { directory: key.as_path().into(), depth: key.components().count() };
+                    targets.roots.entry(root.into()).or_default().push(source);
                 }
                 Err(error) => {
                     let parent = directory.parent().unwrap_or(directory);
@@ -109,12 +110,12 @@ mod tests {
             ("a/b".into(), all(&["app/models"])),
         ]));
         let targets = resolve(&mapping, &path("storage"), |_| false);
-        let source = |directory: &str, depth| Source { directory: directory.into(), depth };
+        let source = |directory: &str, depth| Source { directory: Path::new(directory).into(), depth };
         assert_eq!(
             targets.roots,
             BTreeMap::from([
-                (path("app/models"), vec![source("a/b", 2), source("a", 1)]),
-                (path("app/new"), vec![source("a", 1)]),
+                (path("app/models").into(), vec![source("a/b", 2), source("a", 1)]),
+                (path("app/new").into(), vec![source("a", 1)]),
             ])
         );
         let inside = || "it is inside the storage".to_owned();

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::AsFd;
 
-use crate::apply;
 use crate::changes::Names;
 use crate::listing::{Kind, Listing, each, kind_of};
+use crate::temporary::Temporary;
 
 /// What is there beside the names that are wanted.
 #[derive(Debug, Default)]
@@ -15,8 +15,8 @@ pub struct There {
     pub links: Listing,
     /// How many entries there are, wanted or not.
     pub count: usize,
-    /// Whether a link of ours may be left under a temporary name.
-    pub leftover: bool,
+    /// Links under our temporary names: a kill may have left them.
+    pub leftovers: Vec<Vec<u8>>,
 }
 
 impl There {
@@ -26,14 +26,15 @@ impl There {
         names: &Names,
         gone: &BTreeSet<&[u8]>,
         wanted: &mut [Listing],
+        temporary: &Temporary,
     ) -> io::Result<Self> {
         let mut there = Self::default();
         match names {
-            Names::All => each(directory, |name, kind| there.entry(name, kind, gone, wanted))?,
+            Names::All => each(directory, |name, kind| there.entry(name, kind, gone, wanted, temporary))?,
             Names::Only(names) => {
                 for name in names {
                     if let Some(kind) = kind_of(&directory, name)? {
-                        there.entry(name, kind, gone, wanted)?;
+                        there.entry(name, kind, gone, wanted, temporary)?;
                     }
                 }
             }
@@ -48,12 +49,15 @@ impl There {
         kind: Kind,
         gone: &BTreeSet<&[u8]>,
         wanted: &mut [Listing],
+        temporary: &Temporary,
     ) -> io::Result<()> {
         if gone.contains(name) {
             return Ok(());
         }
         self.count += 1;
-        self.leftover |= kind == Kind::Link && apply::is_temporary(name);
+        if kind == Kind::Link && temporary.is(name) {
+            self.leftovers.push(name.to_vec());
+        }
         // One of those that want the name is enough; `merge` asks all.
         if !wanted.iter_mut().any(|listing| listing.meet(name, kind)) && kind == Kind::Link {
             self.links.push(name, kind)?;
@@ -75,7 +79,7 @@ mod tests {
         for name in ["a", "other file", "gone"] {
             fs::write(top.path().join(name), "").unwrap();
         }
-        for name in ["b", "stale", ".storage-monitor.new"] {
+        for name in ["b", "stale", ".storage-monitor.1.0"] {
             symlink("/x", top.path().join(name)).unwrap();
         }
         let directory = fs::File::open(top.path()).unwrap();
@@ -84,15 +88,17 @@ mod tests {
                 Listing::of(&[("a", Kind::File)]),
                 Listing::of(&[("a", Kind::File), ("b", Kind::File), ("c", Kind::File)]),
             ];
-            let there = There::look(&directory, names, &[&b"gone"[..]].into(), &mut wanted).unwrap();
+            let there =
+                There::look(&directory, names, &[&b"gone"[..]].into(), &mut wanted, &Temporary::of("1"))
+                    .unwrap();
             let met: Vec<_> = wanted.iter().map(|all| [0, 1, 2].map(|index| all.met(index))).collect();
             let links: Vec<_> = there.links.iter().map(|(name, _)| name.to_vec()).collect();
-            (met, links, there.count, there.leftover)
+            (met, links, there.count, there.leftovers.len())
         };
         let (file, link) = (Some(Kind::File), Some(Kind::Link));
-        let links = vec![b".storage-monitor.new".to_vec(), b"stale".to_vec()];
-        assert_eq!(look(&Names::All), (vec![[file, None, None], [None, link, None]], links, 5, true));
+        let links = vec![b".storage-monitor.1.0".to_vec(), b"stale".to_vec()];
+        assert_eq!(look(&Names::All), (vec![[file, None, None], [None, link, None]], links, 5, 1));
         let some = Names::Only([b"b".to_vec(), b"gone".to_vec(), b"stale".to_vec()].into());
-        assert_eq!(look(&some), (vec![[None; 3], [None, link, None]], vec![b"stale".to_vec()], 2, false));
+        assert_eq!(look(&some), (vec![[None; 3], [None, link, None]], vec![b"stale".to_vec()], 2, 0));
     }
 }

@@ -6,14 +6,15 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::rc::Rc;
 
 use kit::quote::quoted;
 
 use crate::apply;
 use crate::carry_out::Done;
 use crate::changes::Names;
-use crate::engine::{Engine, below, in_tree};
-use crate::findings::{Conflict, Finding};
+use crate::engine::{Engine, children_of, in_tree};
+use crate::findings::Conflict;
 use crate::folder;
 use crate::held::{self, Held};
 use crate::ledger::{Ledger, Note};
@@ -21,7 +22,7 @@ use crate::listing::Listing;
 use crate::make_directory::make_directory;
 use crate::merge::merge;
 use crate::pace;
-use crate::pass::{Job, Pass, Routes, Visit};
+use crate::pass::{Children, Job, Pass, Visit};
 use crate::plan::{Known, Loss, Plan, Planner};
 use crate::shown::Shown;
 use crate::targets::Source;
@@ -32,7 +33,7 @@ const STEPS: usize = 1_024;
 
 impl Engine {
     /// Makes one directory right.
-    pub fn visit(&mut self, pass: &mut Pass<'_, '_>, place: &Path, job: &Job) -> Visit {
+    pub fn visit(&mut self, pass: &mut Pass<'_, '_>, place: &Rc<Path>, job: &Job) -> Visit {
         let Job { sources, names } = job;
         let mut listings = match self.offered(pass, job) {
             Ok(listings) => listings,
@@ -51,7 +52,7 @@ impl Engine {
             .iter()
             .map(|source| self.ledger.number(&in_tree(&self.tree, &source.directory)))
             .collect();
-        let reserved: BTreeSet<&[u8]> = below(&pass.targets.roots, place, &Names::All)
+        let reserved: BTreeSet<&[u8]> = children_of(&pass.targets.roots, place, &Names::All)
             .filter_map(|(root, _)| root.file_name().map(OsStr::as_bytes))
             .collect();
         let reserved = |name: &[u8]| reserved.contains(name);
@@ -90,8 +91,7 @@ impl Engine {
 
     fn unknown(&mut self, pass: &mut Pass<'_, '_>, place: &Path, problem: String) -> Visit {
         pass.tally.failed += 1;
-        let finding = Finding { conflicts: Vec::new(), errors: vec![problem] };
-        self.findings.insert(place.to_owned(), finding);
+        self.findings.set(place, [], vec![problem]);
         Visit::Unknown
     }
 
@@ -104,14 +104,14 @@ impl Engine {
                 None => Err(io::ErrorKind::NotFound.into()),
             };
             let listing = opened.and_then(|opened| {
-                self.folders.insert(directory.clone(), folder::identity(&opened)?);
+                self.routes.see(directory, Some(folder::identity(&opened)?));
                 self.events = self.events.worst(pace::events_of(&opened));
                 Listing::offered(&opened, &job.names)
             });
             listings.push(match listing {
                 Ok(listing) => listing,
                 Err(error) if error.kind() == io::ErrorKind::NotFound || folder::is_absence(&error) => {
-                    self.folders.remove(directory);
+                    self.routes.see(directory, None);
                     Listing::default()
                 }
                 Err(error) => {
@@ -136,14 +136,17 @@ impl Engine {
                 };
                 if let Some(show) = &mut pass.show {
                     // A directory in one that is wanted was shown as a step there.
-                    if pass.targets.roots.contains_key(place) && !self.routes().contains_key(parent) {
+                    if pass.targets.roots.contains_key(place) && !self.routes.places().contains_key(parent) {
                         show(Shown::MakeDirectory(place.to_owned()));
                     }
                     return Ok(None);
                 }
                 let parent = folder::open_plain(parent)?;
                 self.ledger.note(Note::Directory(place));
-                pass.tally.ledger = self.ledger.save().err().map(|error| format!("{error:#}"));
+                if let Err(error) = self.ledger.save() {
+                    self.ledger.note(Note::Forget(place));
+                    return Err(io::Error::other(format!("{error:#}")));
+                }
                 make_directory(&parent, name.as_bytes())?;
                 pass.tally.directories += 1;
                 folder::open_plain(place)?
@@ -168,10 +171,10 @@ impl Engine {
         let Some(directory) = directory else { return Ok(There::default()) };
         let gone = pass.gone.iter().filter(|path| path.parent() == Some(place));
         let gone = gone.filter_map(|path| path.file_name().map(OsStr::as_bytes)).collect();
-        let mut there = There::look(directory, names, &gone, listings)?;
-        if there.leftover && pass.show.is_none() {
+        let mut there = There::look(directory, names, &gone, listings, &self.temporary)?;
+        if !there.leftovers.is_empty() && pass.show.is_none() {
             // Where it cannot be removed, links cannot be made either, and that is told.
-            let removed = apply::remove_leftovers(directory, &self.tree).unwrap_or(0);
+            let removed = apply::remove_leftovers(directory, &there.leftovers, &self.tree).unwrap_or(0);
             there.count = there.count.saturating_sub(removed);
         }
         Ok(there)
@@ -179,24 +182,24 @@ impl Engine {
 
     /// Notes what could not be done, in place of what was known about these names.
     fn find(&mut self, place: &Path, job: &Job, plan: &Plan<'_>, errors: Vec<String>) {
-        let mut finding = self.findings.remove(place).unwrap_or_default();
-        finding.errors = errors;
-        match &job.names {
-            Names::All => finding.conflicts.clear(),
-            Names::Only(names) => finding.conflicts.retain(|conflict| !names.contains(&conflict.name)),
-        }
-        let directory = |index: usize| job.sources[index].directory.clone();
-        finding.conflicts.extend(plan.conflicts.iter().map(|lost| Conflict {
+        let directory = |index: usize| job.sources[index].directory.to_path_buf();
+        let new = plan.conflicts.iter().map(|lost| Conflict {
             name: lost.name.to_vec(),
             source: directory(lost.source),
             winner: match lost.why {
                 Loss::Taken => None,
                 Loss::To(index) => Some(directory(index)),
             },
-        }));
-        if !finding.conflicts.is_empty() || !finding.errors.is_empty() {
-            finding.conflicts.sort_by(|one, other| one.name.cmp(&other.name));
-            self.findings.insert(place.to_owned(), finding);
+        });
+        match &job.names {
+            Names::All => self.findings.set(place, new, errors),
+            Names::Only(names) => {
+                let mut all = self.findings.remove(place).conflicts;
+                all.retain(|conflict| !names.contains(&conflict.name));
+                all.extend(new);
+                all.sort_by(|one, other| one.name.cmp(&other.name));
+                self.findings.set(place, all, errors);
+            }
         }
     }
 }
@@ -221,13 +224,15 @@ fn leads(ledger: &Ledger, directory: Option<&OwnedFd>, name: &[u8]) -> Option<he
 }
 
 /// What leads into the directories of a directory.
-fn children(place: &Path, sources: &[Source], plan: &Plan<'_>) -> Routes {
+fn children(place: &Path, sources: &[Source], plan: &Plan<'_>) -> Children {
     let down = |name: &OsStr, index: usize| Source {
-        directory: sources[index].directory.join(name),
+        directory: sources[index].directory.join(name).into(),
         depth: sources[index].depth,
     };
     let directories = plan.directories.iter().map(|(name, indices)| (OsStr::from_bytes(name), indices));
     directories
-        .map(|(name, indices)| (place.join(name), indices.iter().map(|&index| down(name, index)).collect()))
+        .map(|(name, indices)| {
+            (place.join(name).into(), indices.iter().map(|&index| down(name, index)).collect())
+        })
         .collect()
 }

@@ -3,7 +3,7 @@
 //! Each directory has a watch of its own, set when a pass has met it. A recursive watch would miss what comes into a new
 //! directory before its watch does, and end at the first directory that it may not enter.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use nix::sys::signal::{SigSet, Signal};
 use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RemoveKind};
 use notify::{Config, ErrorKind, Event, RecommendedWatcher, RecursiveMode, Watcher};
 
-use crate::changes::Changes;
+use crate::changes::{Changes, below};
 use crate::folder::Identity;
 
 /// More hints than that are told faster by looking at everything.
@@ -110,7 +110,10 @@ impl Ear {
 pub struct Watch {
     ear: Arc<Ear>,
     watcher: Option<RecommendedWatcher>,
-    watched: BTreeMap<PathBuf, Identity>,
+    /// What shall be watched.
+    wanted: BTreeMap<PathBuf, Identity>,
+    /// What of it is not, because it was another when it was to be, or the kernel refuses.
+    missing: BTreeSet<PathBuf>,
     /// Why not all directories are watched, if so.
     pub refusal: Option<String>,
 }
@@ -120,58 +123,91 @@ impl Watch {
     pub fn start(mappings: &Path, stop: Arc<AtomicBool>) -> Result<Self> {
         let ear = Arc::new(Ear { mappings: mappings.to_owned(), stop, ..Ear::default() });
         forward_signals(Arc::clone(&ear))?;
-        Ok(Self { ear, watcher: None, watched: BTreeMap::new(), refusal: None })
+        Ok(Self { ear, watcher: None, wanted: BTreeMap::new(), missing: BTreeSet::new(), refusal: None })
     }
 
-    /// Watches these directories and no others; returns those that are watched from now on, and have to be looked at again.
+    /// Watches these directories as well, or no longer; returns those that are watched from now on, and have to be looked
+    /// at again.
     ///
     /// A watch is on a directory and not on its path: after a rename, the old watch would tell the old path. So what has
     /// another identity than before, or was named in `changes`, gets a new one.
-    pub fn keep(&mut self, wanted: &BTreeMap<PathBuf, Identity>, changes: &Changes) -> Vec<PathBuf> {
-        let Some(mut watcher) = self.watcher.take().or_else(|| self.create()) else { return Vec::new() };
-        let stale = |path: &PathBuf, is: &Identity| {
-            wanted.get(path) != Some(is) || path.ancestors().any(|path| changes.names.contains(path))
+    pub fn keep(&mut self, news: BTreeMap<PathBuf, Option<Identity>>, changes: &Changes) -> Vec<PathBuf> {
+        let moved = changes.names.iter().flat_map(|name| below(&self.wanted, name));
+        let mut stale: BTreeSet<PathBuf> = moved.map(|(path, _)| path.clone()).collect();
+        let mut ending: BTreeSet<PathBuf> = stale.difference(&self.missing).cloned().collect();
+        stale.append(&mut self.missing);
+        for (mut path, is) in news {
+            path.shrink_to_fit();
+            let former = match is {
+                Some(is) => self.wanted.insert(path.clone(), is),
+                None => self.wanted.remove(&path),
+            };
+            if former == is {
+                continue;
+            }
+            if former.is_some() && !stale.contains(&path) {
+                ending.insert(path.clone());
+            }
+            if is.is_some() {
+                stale.insert(path);
+            } else {
+                stale.remove(&path);
+            }
+        }
+        let Some(mut watcher) = self.watcher.take().or_else(|| self.create()) else {
+            self.missing = stale;
+            return Vec::new();
         };
         // First all that go: a directory that was moved has one watch, whatever its path.
-        self.watched.retain(|path, is| {
-            let stale = stale(path, is);
-            if stale {
-                // Fails if the directory is gone, and the watch with it.
-                let _ = watcher.unwatch(path);
-            }
-            !stale
-        });
+        for path in ending {
+            // Fails if the directory is gone, and the watch with it.
+            let _ = watcher.unwatch(&path);
+        }
         self.refusal = None;
         let mut new = Vec::new();
-        for (path, is) in wanted.iter().filter(|(path, _)| !self.watched.contains_key(*path)) {
-            match watcher.watch(path, RecursiveMode::NonRecursive) {
-                // What came in between is somebody else's: the next look at everything finds out.
-                Ok(()) if identity(path) == Some(*is) => {
-                    new.push((path.clone(), *is));
+        for path in stale {
+            let Some(is) = self.wanted.get(&path) else { continue };
+            if self.refusal.is_some() {
+                self.missing.insert(path);
+                continue;
+            }
+            match watcher.watch(&path, RecursiveMode::NonRecursive) {
+                Ok(()) if identity(&path) == Some(*is) => {
+                    new.push(path);
+                    continue;
                 }
-                Ok(()) => _ = watcher.unwatch(path),
+                // What came in between is somebody else's: the next look at everything finds out.
+                Ok(()) => _ = watcher.unwatch(&path),
                 Err(error) if matches!(error.kind, ErrorKind::MaxFilesWatch) => {
-                    self.refusal = Some(format!(
-                        "the kernel grants no more than {} watches; \
-                         on the host: sysctl fs.inotify.max_user_watches=1048576",
-                        self.watched.len() + new.len()
-                    ));
-                    break;
+                    self.refusal = Some("the kernel grants no more watches".to_owned());
                 }
                 // Gone meanwhile, or not readable: a pass says so.
                 Err(_) => {}
             }
+            self.missing.insert(path);
+        }
+        if self.refusal.is_some() {
+            self.refusal = Some(format!(
+                "the kernel grants no more than {} watches; \
+                 on the host: sysctl fs.inotify.max_user_watches=1048576",
+                self.wanted.len() - self.missing.len()
+            ));
         }
         self.watcher = Some(watcher);
-        self.watched.extend(new.iter().cloned());
-        new.into_iter().map(|(path, _)| path).collect()
+        new
     }
 
     /// Sets all watches again: among the events that were lost may be the end of a directory, whose place and number
     /// another has taken since.
     pub fn renew(&mut self) {
         if let Some(watcher) = &mut self.watcher {
-            self.watched.retain(|path, _| watcher.watch(path, RecursiveMode::NonRecursive).is_ok());
+            for path in
+                self.wanted.keys().filter(|path| !self.missing.contains(*path)).cloned().collect::<Vec<_>>()
+            {
+                if watcher.watch(&path, RecursiveMode::NonRecursive).is_err() {
+                    self.missing.insert(path);
+                }
+            }
         }
     }
 

@@ -1,18 +1,22 @@
 //! Where a path really leads, and whether root may go there.
 //!
-//! People lay links on the way to an application's directory, and so do systems that move whole trees to a volume. A link
-//! of a user could also lead root to make names in a directory where that user may not. So a link is followed if it is
+//! People lay links on the way to an application's directory or to the storage, and so do systems that move whole trees to
+//! a volume. A link of a user could also lead root to make names in a directory where that user may not. So a link is followed if it is
 //! root's own, in a directory of root's; or if what it leads to belongs to the user who made the link.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use kit::quote::quoted;
 use nix::libc;
+use rustix::fs::fstat;
+
+use crate::folder;
 
 /// The kernel follows no more links than that on one way (`path_resolution(7)`).
 const LINKS: usize = 40;
@@ -23,6 +27,42 @@ const STICKY: u32 = 0o1000;
 
 /// The path of an existing file or directory without a link in it; `path` is absolute.
 pub fn real(path: &Path) -> io::Result<PathBuf> {
+    let way = follow(path)?;
+    way.judge(fs::symlink_metadata(&way.end)?.uid())?;
+    Ok(way.end)
+}
+
+/// The same for a directory, opened. It is judged as what was opened: a name may come to mean another directory.
+pub fn open(path: &Path) -> io::Result<(PathBuf, OwnedFd)> {
+    let way = follow(path)?;
+    let opened = folder::open_plain(&way.end)?;
+    way.judge(fstat(&opened)?.st_uid)?;
+    Ok((way.end, opened))
+}
+
+/// Where a path leads, and by whose links.
+struct Way {
+    end: PathBuf,
+    /// Links that may be followed only to what their maker owns.
+    strangers: Vec<(PathBuf, u32)>,
+}
+
+impl Way {
+    fn judge(&self, owner: u32) -> io::Result<()> {
+        match self.strangers.iter().find(|(_, maker)| *maker != owner || is_root(*maker)) {
+            None => Ok(()),
+            Some((link, _)) => {
+                let message = format!(
+                    "{} is a link that root does not follow: its maker does not own what it leads to",
+                    quoted(link)
+                );
+                Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
+            }
+        }
+    }
+}
+
+fn follow(path: &Path) -> io::Result<Way> {
     let mut result = PathBuf::from("/");
     let mut left: VecDeque<OsString> = path.iter().map(OsString::from).collect();
     let mut strangers = Vec::new();
@@ -56,17 +96,7 @@ pub fn real(path: &Path) -> io::Result<PathBuf> {
         let text = fs::read_link(&place)?;
         text.iter().rev().for_each(|name| left.push_front(name.to_owned()));
     }
-    let owner = fs::symlink_metadata(&result)?.uid();
-    match strangers.into_iter().find(|(_, maker)| *maker != owner || is_root(*maker)) {
-        None => Ok(result),
-        Some((link, _)) => {
-            let message = format!(
-                "{} is a link that root does not follow: its maker does not own what it leads to",
-                quoted(&link)
-            );
-            Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
-        }
-    }
+    Ok(Way { end: result, strangers })
 }
 
 fn is_root(user: u32) -> bool {
@@ -122,6 +152,7 @@ mod tests {
             let link = top.join(link);
             symlink(top.join(to), &link).unwrap();
             lchown(&link, maker, None).unwrap();
+            assert_eq!(open(&link).is_ok(), real(&link).is_ok(), "{link:?}");
             match real(&link) {
                 Ok(path) => path == top.join(to),
                 Err(error) => {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{self, BufRead, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::rc::Rc;
 
 use anyhow::Result;
 
@@ -17,14 +18,17 @@ use crate::held::Source;
 const CHUNK: usize = 64 << 10;
 
 impl Ledger {
-    /// Applies all records; says whether the last one was whole.
+    /// Applies all records, but fails if there are more than `most`; says whether the last one was whole.
     pub(super) fn replay(
         &mut self,
         log: impl BufRead,
         believe: impl Fn(&Path, &Path) -> bool,
+        most: usize,
     ) -> io::Result<bool> {
-        let mut drafts: BTreeMap<PathBuf, Draft> = BTreeMap::new();
+        let mut drafts: BTreeMap<Rc<Path>, Draft> = BTreeMap::new();
         let mut records = Records::new(log);
+        // The directory that links were told about last.
+        let mut current: Option<Rc<Path>> = None;
         let whole = loop {
             let record = match records.next()? {
                 Read::End => break true,
@@ -32,38 +36,48 @@ impl Ledger {
                 Read::Whole(record) => record,
             };
             self.records += 1;
+            if self.records > most {
+                return Err(io::Error::other(format!("it has more than {most} records")));
+            }
             let Some((directory, name)) = record.link() else { continue };
             match record {
                 Record::Directory(path) if believe(directory, Path::new("")) => {
-                    self.directories.insert(path.to_owned());
+                    self.directories.insert(path.into());
                 }
                 Record::Forget(path) => {
                     self.directories.remove(path);
                 }
                 Record::Link(_, source) if believe(directory, source) => {
                     let number = self.number(source);
-                    if let Some(draft) = drafts.get_mut(directory) {
+                    if current.as_deref() != Some(directory) {
+                        if let Some(draft) = current.and_then(|former| drafts.get_mut(&former)) {
+                            draft.close();
+                        }
+                        current = Some(
+                            self.directories.get(directory).cloned().unwrap_or_else(|| directory.into()),
+                        );
+                    }
+                    if let Some(current) = &current {
+                        let draft =
+                            drafts.entry(Rc::clone(current)).or_insert_with(|| Draft::new(&self.pool));
                         draft.link(name, number);
-                    } else {
-                        let mut draft = Draft::new(&self.pool);
-                        draft.link(name, number);
-                        drafts.insert(directory.to_owned(), draft);
                     }
                 }
-                Record::Unlink(_, source) => {
-                    let number = self.number(source);
-                    if let Some(draft) = drafts.get_mut(directory) {
+                Record::Unlink(_, source) if believe(directory, source) => {
+                    // One without a number is none into which a link of ours could lead.
+                    if let (Some(draft), Some(number)) = (drafts.get_mut(directory), self.known(source)) {
                         draft.unlink(name, number);
                     }
                 }
-                Record::Directory(_) | Record::Link(..) | Record::Other => {}
+                Record::Directory(_) | Record::Link(..) | Record::Unlink(..) | Record::Other => {}
             }
         };
         for (path, draft) in drafts {
             let (held, doubts) = draft.settle();
             if !doubts.is_empty() {
-                self.doubts.insert(path.clone(), doubts);
+                self.doubts.insert(path.to_path_buf(), doubts);
             }
+            self.count += held.len();
             if !held.is_empty() {
                 self.links.insert(path, held);
             }
@@ -74,14 +88,14 @@ impl Ledger {
     /// Writes the log anew, without history.
     pub(super) fn rewrite(&mut self) -> Result<()> {
         let Self { file, directories, links, doubts, sources, .. } = self;
-        let source = |number: Source| sources.get(number as usize).map_or(Path::new(""), PathBuf::as_path);
+        let source = |number: Source| sources.get(number as usize).map_or(Path::new(""), |source| source);
         file.replace(|log| {
             let mut records = Vec::new();
             for path in directories.iter() {
                 Record::Directory(path).write(&mut records);
             }
             for (directory, held) in links.iter() {
-                let doubts = doubts.get(directory);
+                let doubts = doubts.get(&**directory);
                 for (name, number) in held.iter() {
                     let path = directory.join(OsStr::from_bytes(name));
                     if let Some(before) = doubts.and_then(|doubts| doubts.get(name)) {
@@ -97,7 +111,6 @@ impl Ledger {
             log.write_all(&records)
         })?;
         self.records = self.count() + self.directories.len();
-        self.pending = Vec::new();
         self.torn = false;
         Ok(())
     }

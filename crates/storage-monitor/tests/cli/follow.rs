@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
@@ -72,12 +71,7 @@ fn an_edit_of_the_mapping_takes_effect_at_once_and_a_mistake_in_it_none() {
     world.until("the complaint", || world.run(&["status"]).out.contains(complaint));
     world.store("new/deep/y");
     world.until_links(&["two/", "two/x -> a/x", "y -> new/deep/y"]);
-    assert_eq!(
-        world.log().matches(complaint).count(),
-        2,
-        "once as it is found, once as a problem: {}",
-        world.log()
-    );
+    assert_eq!(world.log().matches(complaint).count(), 1, "{}", world.log());
 }
 
 #[test]
@@ -128,8 +122,9 @@ fn the_state_is_one_object_and_a_conflict_is_logged_once() {
     for changing in ["pid", "scan_began", "scan_milliseconds"] {
         assert!(state.remove(changing).unwrap().is_u64(), "{changing}");
     }
-    // Longer where a look takes long.
-    assert!(state.remove("rescan_seconds").unwrap().as_u64() >= Some(60));
+    // Longer where a look takes long, and as the file system of the test's directory asks for.
+    assert!(state.remove("rescan_seconds").unwrap().as_u64() >= Some(5));
+    assert!(["complete", "partial"].map(Value::from).contains(&state.remove("events").unwrap()));
     let sentence = "\"TOP/app/x\" leads to \"a/x\", not to \"b/x\"";
     let expected = serde_json::json!({
         "storage": "TOP/workspace/storage",
@@ -139,7 +134,6 @@ fn the_state_is_one_object_and_a_conflict_is_logged_once() {
         "conflict_list": [sentence],
         "problems": [],
         "waiting": {},
-        "events": "complete",
     });
     assert_eq!(serde_json::to_value(&state).unwrap(), expected);
     assert_eq!(world.log().matches(sentence).count(), 1, "{}", world.log());
@@ -206,35 +200,6 @@ fn a_kill_at_any_moment_leaves_nothing_that_the_next_start_does_not_put_right() 
     }
     world.start();
     world.until("the links of a fresh look", || world.links() == world.fresh());
-}
-
-#[test]
-fn two_containers_with_different_images_share_a_volume() {
-    let mut world = World::new("storage_map[a]=APP\n");
-    // The other one ships a file that the first does not have, and its application is elsewhere.
-    for directory in ["image-2/a", "app-2", "etc-2", "image/a"] {
-        fs::create_dir_all(world.path(directory)).unwrap();
-    }
-    fs::write(world.path("image-2/a/two"), "").unwrap();
-    fs::write(world.path("image/a/one"), "").unwrap();
-    let mapping = format!("storage_map[a]={}\n", world.path("app-2").display());
-    fs::write(world.path("etc-2/mappings.sh"), mapping).unwrap();
-    fs::set_permissions(world.path("etc-2/mappings.sh"), fs::Permissions::from_mode(0o644)).unwrap();
-    world.start();
-    let mut other = world.command_of(&["run"], "-2").spawn().unwrap();
-    world.store("a/both");
-    let both = ["both -> a/both", "one -> a/one", "two -> a/two"];
-    let done = || world.links() == both && world.links_in("app-2") == both;
-    let waited = kit::wait::until(std::time::Duration::from_secs(30), "both", || done().then_some(()));
-    // Neither takes for stale what the other has made.
-    let asked = [world.run(&["once"]).code, world.command_of(&["once"], "-2").status().unwrap().code()];
-    let links = (world.links(), world.links_in("app-2"), fs::read_link(world.stored("a/two")).ok());
-    other.kill().unwrap();
-    other.wait().unwrap();
-    waited.unwrap();
-    assert_eq!(asked, [Some(0), Some(0)]);
-    let both = both.map(str::to_owned).to_vec();
-    assert_eq!(links, (both.clone(), both, Some(world.path("image-2/a/two"))));
 }
 
 #[test]

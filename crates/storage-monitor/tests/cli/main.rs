@@ -7,4 +7,5 @@ mod awkward;
 mod follow;
 mod mapping;
 mod once;
+mod volume;
 mod world;

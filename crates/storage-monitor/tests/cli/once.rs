@@ -158,6 +158,23 @@ fn a_link_that_could_not_be_replaced_is_still_ours_after_a_restart() {
 }
 
 #[test]
+fn what_cannot_be_recorded_is_not_linked() {
+    let world = World::new("storage_map[a]=APP\n");
+    let state = world.path("state");
+    mount(&["-t", "tmpfs", "-o", "size=32k", "none"], &state);
+    world.run(&["once"]);
+    let _ = fs::write(state.join("ballast"), vec![0; 64 << 10]);
+    world.store("a/dir/x");
+    world.store("a/y");
+    let refused = (world.run(&["once"]).code, world.links());
+    fs::remove_file(state.join("ballast")).unwrap();
+    let answer = world.run(&["once"]);
+    unmount(&state);
+    assert_eq!(refused, (Some(1), Vec::new()));
+    assert_eq!(answer, said(0, "linked 2, removed 0\n", ""));
+}
+
+#[test]
 fn a_wrong_mapping_leaves_the_last_good_one_in_force_also_after_a_restart() {
     let world = World::new("storage_map[a]=APP\n");
     world.store("a/x");
@@ -167,7 +184,7 @@ fn a_wrong_mapping_leaves_the_last_good_one_in_force_also_after_a_restart() {
     let complaint = "storage-monitor: warning: TOP/etc/mappings.sh: line 2: storage_map[\"b\"]: \"relative\" is not an \
         absolute path without ..";
     let answer = world.run(&["once"]);
-    let error = format!("{complaint}; the last good mapping stays in force\n{complaint}\n");
+    let error = format!("{complaint}; the last good mapping stays in force\n");
     assert_eq!(answer, said(1, "linked 1, removed 0\n", &error));
     assert_eq!(world.links(), ["x -> a/x", "y -> a/y"]);
     world.map("");
@@ -231,6 +248,50 @@ fn a_file_says_where_it_is_linked_and_why_not() {
     }
     let answer = world.run(&["explain", "/etc/passwd"]);
     assert_eq!(answer, said(1, "", "storage-monitor: \"/etc/passwd\" is not in TOP/workspace/storage\n"));
+}
+
+#[test]
+fn a_file_below_a_name_that_is_taken_says_by_what() {
+    let world = World::new("storage_map[a]='APP\nAPP/deep/b'\nstorage_map[c]=APP\n");
+    fs::create_dir_all(world.path("app/deep")).unwrap();
+    for file in ["a/dir/sub/x", "a/both", "c/both/z", "c/dir/y", "a/mine"] {
+        world.store(file);
+    }
+    fs::write(world.path("app/dir"), "user's").unwrap();
+    fs::write(world.path("app/mine"), "user's").unwrap();
+    world.run(&["once"]);
+    let explain = |path: &str| world.run(&["explain", world.stored(path).to_str().unwrap()]);
+    let taken =
+        |dir: &str| format!("not linked: \"TOP/app/dir\" is something else; it does not lead to \"{dir}\"\n");
+    assert_eq!(explain("c/dir/y"), said(1, &taken("c/dir"), ""));
+    let linked = "linked: \"TOP/app/deep/b/dir/sub/x\"\n";
+    assert_eq!(explain("a/dir/sub/x"), said(0, &(taken("a/dir") + linked), ""));
+    let beaten = "not linked: \"TOP/app/both\" leads to \"a/both\", not to \"c/both\"\n";
+    assert_eq!(explain("c/both/z"), said(1, beaten, ""));
+    let mine = "not linked: \"TOP/app/mine\" is something else; it does not lead to \"a/mine\"\n";
+    assert_eq!(explain("a/mine"), said(0, &format!("{mine}linked: \"TOP/app/deep/b/mine\"\n"), ""));
+}
+
+#[test]
+fn a_state_about_the_deepest_trees_can_be_read() {
+    let mut world = World::new("storage_map[a]=APP\nstorage_map[b]=APP\n");
+    // Deeper than a path may be long, so each directory is made from the one above.
+    let deep = "for key in a b; do cd \"$1\" && mkdir -p $key && cd $key || exit; \
+        for i in $(seq 60); do mkdir \"$2\" && cd -P \"$2\" || exit; done; echo > x; done";
+    let worst = "\u{1}".repeat(255);
+    let made = std::process::Command::new("bash")
+        .args(["-c", deep, "bash"])
+        .arg(world.stored(""))
+        .arg(worst)
+        .status();
+    assert!(made.unwrap().success());
+    world.start();
+    let answer = world.run(&["status"]);
+    assert_eq!((answer.code, answer.error.as_str()), (Some(0), ""));
+    let state = fs::metadata(world.path("run/status.json")).unwrap().len();
+    assert!(state < 20_000, "{state}");
+    assert!(answer.out.starts_with("0 files linked into applications, 1 conflict\n"));
+    assert!(answer.out.contains(": \"x\": File name too long (os error 36)\n"), "the text of the link");
 }
 
 #[test]

@@ -211,5 +211,6 @@ pub fn mount(arguments: &[&str], on: &Path) {
 }
 
 pub fn unmount(path: &Path) {
-    assert!(Command::new("umount").arg(path).status().unwrap().success());
+    // At once, whatever still uses it.
+    assert!(Command::new("umount").arg("--lazy").arg(path).status().unwrap().success());
 }

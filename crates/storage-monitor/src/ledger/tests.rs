@@ -1,0 +1,157 @@
+//! What is remembered, whatever happens to the log.
+
+use std::fs;
+
+use super::*;
+
+fn links(ledger: &Ledger) -> Vec<(String, String, String)> {
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let all =
+        ledger.links.iter().flat_map(|(directory, held)| held.iter().map(move |link| (directory, link)));
+    all.map(|(directory, (name, source))| {
+        (text(directory), String::from_utf8(name.to_vec()).unwrap(), text(ledger.source(source)))
+    })
+    .collect()
+}
+
+fn shared(file: &Path, believe: impl Fn(&Path, &Path) -> bool) -> Ledger {
+    Ledger::load_shared(fs::File::open(file.parent().unwrap()).unwrap().into(), file, believe)
+}
+
+fn written(file: &Path) -> Ledger {
+    let mut ledger = Ledger::load(file).unwrap();
+    let (a, b) = (ledger.number(Path::new("/s/a")), ledger.number(Path::new("/s/b")));
+    ledger.note(Note::Link(Path::new("/t"), b"one\n", a));
+    ledger.note(Note::Link(Path::new("/t"), b"two", a));
+    ledger.note(Note::Link(Path::new("/t"), b"two", b));
+    ledger.note(Note::Unlink(Path::new("/t"), b"one\n", a));
+    ledger.note(Note::Unlink(Path::new("/t"), b"two", a));
+    ledger.note(Note::Directory(Path::new("/t/d")));
+    ledger.note(Note::Directory(Path::new("/t/e")));
+    ledger.note(Note::Forget(Path::new("/t/d")));
+    ledger.save().unwrap();
+    ledger
+}
+
+#[test]
+fn what_was_noted_is_known_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ledger");
+    written(&file);
+    let ledger = Ledger::load(&file).unwrap();
+    assert_eq!(links(&ledger), [("/t".into(), "two".into(), "/s/b".into())]);
+    assert!(ledger.made(Path::new("/t/e")) && !ledger.made(Path::new("/t/d")));
+}
+
+#[test]
+fn a_torn_record_is_passed_over_and_does_not_spoil_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ledger");
+    written(&file);
+    let whole = fs::read(&file).unwrap();
+    for kept in 0..whole.len() {
+        fs::write(&file, &whole[..kept]).unwrap();
+        let mut ledger = Ledger::load(&file).unwrap();
+        assert_eq!(fs::read(&file).unwrap(), whole[..kept], "reading changes nothing");
+        let number = ledger.number(Path::new("/s"));
+        ledger.note(Note::Link(Path::new("/u"), b"new", number));
+        ledger.save().unwrap();
+        let found = links(&Ledger::load(&file).unwrap());
+        assert_eq!(found.last(), Some(&("/u".into(), "new".into(), "/s".into())), "{kept}");
+    }
+}
+
+#[test]
+fn records_that_are_not_believed_are_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ledger");
+    written(&file);
+    let ledger = shared(&file, |directory, _| directory.starts_with("/elsewhere"));
+    assert_eq!((links(&ledger), ledger.made(Path::new("/t/e"))), (Vec::new(), false));
+    assert!(ledger.sources.is_empty(), "nor kept in any other way");
+}
+
+#[test]
+fn a_log_that_another_container_writes_too_keeps_its_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ledger");
+    let mut ours = Ledger::load(&file).unwrap();
+    let mut theirs = Ledger::load(&file).unwrap();
+    let place = Path::new("/t");
+    let link = |ledger: &mut Ledger, name: &[u8]| {
+        let number = ledger.number(Path::new("/s"));
+        ledger.note(Note::Link(place, name, number));
+        number
+    };
+    for _ in 0..=TOLERATED {
+        let number = link(&mut ours, b"history");
+        ours.note(Note::Unlink(place, b"history", number));
+    }
+    ours.save().unwrap();
+    link(&mut theirs, b"theirs");
+    theirs.save().unwrap();
+    ours.tidy().unwrap();
+    let names = |ledger: &Ledger| links(ledger).into_iter().map(|(_, name, _)| name).collect::<Vec<_>>();
+    let mut next = Ledger::load(&file).unwrap();
+    assert_eq!(names(&next), ["theirs"]);
+    let long = fs::metadata(&file).unwrap().len();
+    next.tidy().unwrap();
+    assert!(fs::metadata(&file).unwrap().len() < long / 1_000, "once there is a single writer");
+    assert_eq!(names(&Ledger::load(&file).unwrap()), ["theirs"]);
+}
+
+#[test]
+fn a_ledger_of_users_that_cannot_be_used_is_set_aside_and_begun_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ledger");
+    let sparse = || fs::File::create(&file).unwrap().set_len(10 << 40).unwrap();
+    let many = || fs::write(&file, vec![0; 3 * (SHARED.1 + 1)]).unwrap();
+    let link = || std::os::unix::fs::symlink("/etc/passwd", &file).unwrap();
+    let make: [(&str, &dyn Fn()); 3] = [("", &sparse), ("records", &many), ("link", &link)];
+    for (what, make) in make {
+        make();
+        let before = fs::symlink_metadata(&file).unwrap();
+        let mut ledger = shared(&file, |_, _| true);
+        assert!(
+            ledger.spoilt.is_some() && fs::symlink_metadata(&file).is_ok(),
+            "{what}: reading changes nothing"
+        );
+        let number = ledger.number(Path::new("/s"));
+        ledger.note(Note::Link(Path::new("/t"), b"new", number));
+        ledger.save().unwrap();
+        let aside = fs::symlink_metadata(folder.path().join("ledger.aside")).unwrap();
+        assert_eq!((aside.file_type(), aside.len()), (before.file_type(), before.len()), "{what}");
+        assert_eq!(links(&shared(&file, |_, _| true)).len(), 1, "{what}");
+        fs::remove_file(&file).unwrap();
+    }
+    std::os::unix::fs::symlink("/etc/passwd", &file).unwrap();
+    assert!(Ledger::load(&file).is_err(), "one of our own is an error");
+}
+
+#[test]
+fn a_record_that_a_full_disk_cut_does_not_spoil_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |program: &str, arguments: &[&str]| {
+        let status = std::process::Command::new(program).args(arguments).arg(folder.path()).status();
+        assert!(status.unwrap().success());
+    };
+    run("mount", &["-t", "tmpfs", "-o", "size=64k", "none"]);
+    let file = folder.path().join("ledger");
+    let mut ledger = Ledger::load(&file).unwrap();
+    let number = ledger.number(Path::new("/s"));
+    fs::write(folder.path().join("ballast"), vec![0; 60 << 10]).unwrap();
+    // The page that is left ends within the path of a record.
+    let note = |ledger: &mut Ledger, names: std::ops::Range<u32>| {
+        names.for_each(|name| {
+            ledger.note(Note::Link(Path::new("/t"), format!("{name:05}").as_bytes(), number));
+        });
+        ledger.save().is_ok()
+    };
+    let refused = !note(&mut ledger, 0..1_000);
+    let void = ledger.pending.is_empty();
+    fs::remove_file(folder.path().join("ballast")).unwrap();
+    let saved = note(&mut ledger, 1_000..1_100);
+    let known = links(&Ledger::load(&file).unwrap()).len();
+    run("umount", &["--lazy"]);
+    assert_eq!((refused, void, saved, known), (true, true, true, 100));
+}

@@ -1,0 +1,124 @@
+//! Which directories have to be watched to hear of every change.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::engine::in_tree;
+use crate::folder::Identity;
+use crate::monitor::Monitor;
+use crate::watch;
+
+/// What was asked for the last time.
+#[derive(Debug, Default)]
+pub struct Watched {
+    /// The storage, as the paths of its directories begin.
+    storage: PathBuf,
+    /// Directories beside those that lead somewhere.
+    beside: BTreeSet<PathBuf>,
+}
+
+impl Monitor {
+    /// What has to be watched to hear of every change, by real path: what is new or another since the last time, and
+    /// nothing for what need not be watched any more.
+    pub fn take_watches(&mut self) -> BTreeMap<PathBuf, Option<Identity>> {
+        let storage = self.storage();
+        let places = self.places().clone();
+        let mut news = BTreeMap::new();
+        if self.watched.storage != storage {
+            let former = std::mem::replace(&mut self.watched.storage, storage.clone());
+            if !former.as_os_str().is_empty() {
+                self.mapped.routes.forget_news(|folder| _ = news.insert(in_tree(&former, folder), None));
+            }
+        }
+        for (top, engine) in [(&storage, &mut self.mapped), (&places.image, &mut self.shipped)] {
+            news.extend(engine.routes.take_news().map(|(folder, is)| (in_tree(top, &folder), is)));
+        }
+        let beside = self.watched_beside(&storage);
+        for path in std::mem::replace(&mut self.watched.beside, beside.keys().cloned().collect()) {
+            if !beside.contains_key(&path) {
+                news.entry(path).or_insert(None);
+            }
+        }
+        news.extend(beside.into_iter().map(|(path, is)| (path, Some(is))));
+        news
+    }
+
+    /// What has to be watched beside the directories that lead somewhere.
+    fn watched_beside(&self, storage: &Path) -> BTreeMap<PathBuf, Identity> {
+        let keys = self.mapping().into_iter().flat_map(|mapping| mapping.0.keys());
+        // A key whose directory does not exist yet will appear in one of these.
+        let above = keys
+            .flat_map(|key| storage.join(key).ancestors().skip(1).map(Path::to_owned).collect::<Vec<_>>())
+            .filter(|path| path.starts_with(storage));
+        let all = above
+            .chain(self.targets.signs.iter().cloned())
+            .chain(self.places().mappings.parent().map(Path::to_owned))
+            .chain([storage.to_owned(), self.places().image.clone()]);
+        all.filter_map(|path| watch::identity(&path).map(|is| (path, is))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::changes::Changes;
+    use crate::places::Places;
+
+    #[test]
+    fn only_what_came_or_went_is_told() {
+        let top = tempfile::tempdir().unwrap();
+        let top = fs::canonicalize(top.path()).unwrap();
+        for directory in ["storage/a/one", "storage/a/two", "image", "app", "etc", "volume/a/one"] {
+            fs::create_dir_all(top.join(directory)).unwrap();
+        }
+        let mut monitor = Monitor::load(Places {
+            workspace: top.clone(),
+            storage: top.join("storage"),
+            image: top.join("image"),
+            mappings: top.join("etc/mappings.sh"),
+            state: top.join("state"),
+            status: top.join("status"),
+            slug: "test".into(),
+        })
+        .unwrap();
+        monitor.set_mapping([("a".into(), [top.join("app")].into())].into());
+        monitor.all(None);
+        let beside = ["etc", "image", "storage"];
+        let news = |monitor: &mut Monitor| {
+            let mut news = monitor.take_watches();
+            let here = |path: &PathBuf| path.strip_prefix(&top).unwrap().to_str().unwrap().to_owned();
+            news.retain(|path, is| !(is.is_some() && beside.contains(&here(path).as_str())));
+            news.iter().map(|(path, is)| (here(path), is.is_some())).collect::<Vec<_>>()
+        };
+        let told =
+            |all: &[(&str, bool)]| all.iter().map(|(path, is)| ((*path).to_owned(), *is)).collect::<Vec<_>>();
+        assert_eq!(
+            news(&mut monitor),
+            told(&[("storage/a", true), ("storage/a/one", true), ("storage/a/two", true)])
+        );
+        let change = |monitor: &mut Monitor, path: &str| {
+            let mut changes = Changes::default();
+            changes.add(top.join(path), true);
+            monitor.some(&changes);
+        };
+        fs::create_dir(top.join("storage/a/three")).unwrap();
+        change(&mut monitor, "storage/a/three");
+        assert_eq!(news(&mut monitor), told(&[("storage/a/three", true)]));
+        fs::remove_dir(top.join("storage/a/one")).unwrap();
+        change(&mut monitor, "storage/a/one");
+        assert_eq!(news(&mut monitor), told(&[("storage/a/one", false)]));
+        monitor.all(None);
+        assert_eq!(news(&mut monitor), []);
+        // The storage is elsewhere now.
+        fs::rename(top.join("storage"), top.join("former")).unwrap();
+        std::os::unix::fs::symlink(top.join("volume"), top.join("storage")).unwrap();
+        monitor.all(None);
+        let (came, gone): (Vec<_>, Vec<_>) = news(&mut monitor).into_iter().partition(|(_, is)| *is);
+        assert_eq!(came, told(&["volume", "volume/a", "volume/a/one"].map(|path| (path, true))));
+        let former =
+            told(&["storage", "storage/a", "storage/a/three", "storage/a/two"].map(|path| (path, false)));
+        assert!(former.iter().all(|path| gone.contains(path)), "{gone:?}");
+    }
+}
