@@ -37,8 +37,8 @@
 //!
 //! A file gets its time last, so half a file never looks like its source, and the next pass copies it again. What was
 //! there is never written into: the new file is made beside it and renamed over. Only a directory that makes way for
-//! something else is gone for a moment. Temporary names (`.tree-copy.PROCESS-NUMBER.tmp`) that a kill left are surplus
-//! to the next pass that prunes.
+//! something else is gone for a moment. Temporary names (`.tree-copy.CONTAINER-PROCESS-NUMBER.tmp`) that a kill left are
+//! surplus to the next pass that prunes; a probe removes its own container's, and after a day those of others.
 //!
 //! # While the source changes
 //!
