@@ -122,19 +122,25 @@ fn prune(
         return Ok(());
     }
     loop {
-        let surplus = remove::surplus(pair.source.as_fd(), target, keeps).map_err(unreadable)?;
+        // Opened anew, because some file systems go on listing what was there when a directory was opened.
+        let listed = open_directory(target, c".").map_err(unreadable)?;
+        let surplus = remove::surplus(pair.source.as_fd(), listed.as_fd(), keeps).map_err(unreadable)?;
+        let mut removed = 0;
         for name in &surplus {
             walk.go_on()?;
             if copier.options.write {
-                let removed = remove::remove(target, name)
+                if !walk.observer.may_remove() {
+                    return Err(Error::Stopped);
+                }
+                removed += remove::remove(target, name)
                     .map_err(|cause| walk.target_error("remove", folder, Some(name), cause))?;
-                copier.tally.removed.fetch_add(removed, Ordering::Relaxed);
             } else {
                 copier.differs(walk, folder, name);
             }
         }
-        // A large surplus comes in parts.
-        if surplus.is_empty() || !copier.options.write {
+        copier.tally.removed.fetch_add(removed, Ordering::Relaxed);
+        // A large surplus comes in parts; a name that is listed and not there must not be asked for again and again.
+        if removed == 0 {
             return Ok(());
         }
     }

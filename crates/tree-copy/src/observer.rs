@@ -12,6 +12,11 @@ pub trait Observer: Sync {
     fn noted(&self, note: Note);
     /// Whether to end. Asked often; a pass that was asked to end returns [`Error::Stopped`](crate::Error::Stopped).
     fn stop(&self) -> bool;
+    /// Whether something that the source does not have may be removed from the target; asked before each such entry. No
+    /// ends the pass like a stop.
+    fn may_remove(&self) -> bool {
+        true
+    }
 }
 
 /// Looks at nothing and never stops a pass.

@@ -35,6 +35,7 @@ mod entrance;
 mod follow;
 mod generation;
 mod holders;
+mod keeper;
 mod look;
 mod manifest;
 mod manual;
@@ -88,6 +89,7 @@ pub fn run() -> Outcome {
         "workspace-sync",
         if cli.quiet { -1 } else { i8::try_from(cli.verbose).unwrap_or(1) },
     );
+    kit::open_files::raise();
     if let Action::Copy { source, target, prune, verify } = &cli.action {
         return manual::copy(&cli, source, target, *prune, verify.is_some());
     }
@@ -203,6 +205,7 @@ fn claim(cli: &Cli) -> anyhow::Result<Claim> {
     Ok(Claim {
         tree: String::new(),
         container: memory::container(&cli.memory)?,
+        instance: kit::instance::of_container().to_owned(),
         host: nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
         boot: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
             .unwrap_or_default()

@@ -51,7 +51,8 @@ pub fn copy(cli: &Cli, source: &Path, target: &Path, prune: bool, content: bool)
     let name = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
     // Nobody waits for it, so that it is told to nobody but the person who typed it.
     let nowhere = Journal::at(Path::new("/dev/null"));
-    let progress = Progress::new(&name, Total { entries: survey.entries, bytes: survey.bytes }, &nowhere);
+    let progress =
+        Progress::new(&name, Total { entries: survey.entries, bytes: survey.bytes }, &nowhere, None);
     let options = Options { check, prune, full_speed: cli.full_speed, ..Options::new(&capabilities) };
     let done = tree_copy::pass(source, target, &options, &progress)?;
     progress.enter(Phase::Comparing);

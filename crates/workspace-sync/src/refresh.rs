@@ -71,16 +71,15 @@ pub fn run(setting: &Setting<'_>, tree: &Tree, dry_run: bool) -> Outcome {
         journal: setting.journal,
         manner: setting.manner,
     };
-    let Prepared { parent, directory, .. } = job.prepare()?;
-    let added = claim::alive(&directory, || -> Result<u64> {
-        let added = bring_along(setting, tree)?;
-        // Behind its new name, a claim would say that it is still in the making.
-        claim::release(&look::open(&setting.workspace.path, &tree.copy)?)?;
-        swap(tree, &parent, &tree.partial, &tree.copy)?;
-        Ok(added)
-    })?;
-    claim::release(&directory)?;
-    retire(setting, tree, &parent, &tree.partial)?;
+    let prepared = job.prepare()?;
+    let added = bring_along(setting, tree, &prepared)?;
+    // Behind its new name, a claim would say that it is still in the making.
+    claim::release(&look::open(&setting.workspace.path, &tree.copy)?)?;
+    prepared.check()?;
+    swap(tree, &prepared.parent, &tree.partial, &tree.copy)?;
+    claim::release(&prepared.directory)?;
+    retire(setting, tree, &prepared.parent, &tree.partial)?;
+    drop(prepared);
     if Entrance::of(tree)? != Entrance::Workspace {
         entrance::point(tree, &tree.copy)?;
     }
@@ -150,11 +149,9 @@ fn whole(setting: &Setting<'_>, tree: &Tree, path: &Path) -> Result<Marker> {
 
 /// Copies what was added to the copy since it was whole into the new generation, as far as the names are free there;
 /// returns how many entries, a directory with all its content being one.
-fn bring_along(setting: &Setting<'_>, tree: &Tree) -> Result<u64> {
+fn bring_along(setting: &Setting<'_>, tree: &Tree, prepared: &Prepared) -> Result<u64> {
     let root = &setting.workspace.path;
     let old = look::open(root, &tree.copy).with_context(|| format!("cannot open {}", tree.copy.display()))?;
-    let new =
-        look::open(root, &tree.partial).with_context(|| format!("cannot open {}", tree.partial.display()))?;
     let Some(manifest) = Manifest::read(&old)? else {
         log::warn!(
             "{}: the list of the copy's names is damaged, so that nothing is brought along",
@@ -174,10 +171,11 @@ fn bring_along(setting: &Setting<'_>, tree: &Tree) -> Result<u64> {
             return Ok(Next::Enter);
         }
         // Where the new generation has no such directory, or has something of that name, what was added has no place.
-        let Ok(place) = beneath::open_below(&new, above) else { return Ok(Next::Skip) };
+        let Ok(place) = beneath::open_below(&prepared.directory, above) else { return Ok(Next::Skip) };
         if !is_free(&place, entry.base) {
             return Ok(Next::Enter);
         }
+        prepared.check()?;
         tree_copy::replicate(
             entry.directory,
             entry.base,

@@ -3,33 +3,10 @@
 use std::fs;
 use std::process::Command;
 
-use faultfs::{Fault, FaultFs, Pattern};
+use faultfs::{Fault, Pattern};
 use trees::Aspect;
 
-use crate::site::{Said, Site, differences};
-
-/// A site whose volume can be made to fail; dropped before the site's directory.
-struct Failing {
-    volume: FaultFs,
-    site: Site,
-}
-
-impl Failing {
-    fn new() -> Self {
-        let site = Site::small();
-        let backing = site.root().join("backing");
-        fs::create_dir(&backing).unwrap();
-        let volume = FaultFs::mount(&backing, &site.volume()).unwrap();
-        Self { volume, site }
-    }
-
-    fn run_with(&self, fault: Fault) -> Said {
-        self.volume.inject(fault);
-        let said = self.site.run(&["run"]);
-        self.volume.clear();
-        said
-    }
-}
+use crate::site::{Failing, differences};
 
 fn all() -> Pattern {
     Pattern::new("*")
@@ -67,7 +44,11 @@ fn every_failure_of_the_volume_leaves_the_image_in_use_and_is_overcome_later() {
 #[test]
 fn content_that_was_written_wrong_is_noticed_where_every_byte_is_compared() {
     let failing = Failing::new();
-    failing.volume.inject(Fault::Corrupt { byte: 10, files: all() });
+    fs::write(failing.site.image("micromamba").join("library"), "a library of the image").unwrap();
+    // Under its name, and under the one that it has while it is copied again; not in what is ours.
+    for files in ["*/library", "*/.tree-copy.*"] {
+        failing.volume.inject(Fault::Corrupt { byte: 10, files: Pattern::new(files) });
+    }
     let said = failing.site.run(&["run", "--verify", "hash"]);
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.stdout.contains("is different from its source after it was copied"), "{}", said.stdout);
@@ -124,4 +105,17 @@ fn a_refresh_works_where_names_cannot_be_exchanged() {
     assert_eq!(site.run(&["rollback", "micromamba"]).code, 0);
     assert!(!site.copy().join("newer").exists());
     assert_eq!(site.leads_to(), site.copy());
+}
+
+#[test]
+fn what_is_too_much_in_a_partial_copy_goes_also_where_listings_are_as_old_as_their_directory() {
+    let failing = Failing::new();
+    let site = &failing.site;
+    assert_eq!(failing.run_with(Fault::NoSpace { after: 50_000 }).code, 1);
+    fs::create_dir(site.partial().join("surplus")).unwrap();
+    for name in ["surplus/one", "surplus/other", "file"] {
+        fs::write(site.partial().join(name), "").unwrap();
+    }
+    site.sync();
+    assert_eq!(site.copy_differs_from(&site.image("micromamba")), [""; 0]);
 }

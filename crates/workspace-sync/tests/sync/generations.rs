@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::time::Duration;
 
-use crate::site::Site;
+use crate::site::{Site, claim_of};
 
 /// As a new container finds the volume.
 fn in_a_new_container(site: &Site) {
@@ -136,8 +136,7 @@ fn refreshed() -> Site {
 fn prepared(site: &Site, container: &str) {
     let status = std::process::Command::new("cp").arg("-a").args([site.copy(), site.partial()]).status();
     assert!(status.unwrap().success());
-    let claim = format!(r#"{{"tree":"micromamba","container":"{container}","host":"pod-b","boot":""}}"#);
-    fs::write(site.partial().join(".sync_partial"), claim).unwrap();
+    fs::write(site.partial().join(".sync_partial"), claim_of(container)).unwrap();
 }
 
 fn next_image(site: &Site, name: &str) {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod accidents;
+mod claims;
 mod faults;
 mod first;
 mod generations;

@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use faultfs::{Fault, FaultFs};
 use tempfile::TempDir;
 use trees::Shape;
 
@@ -15,6 +16,37 @@ pub struct Site {
     memory: Option<Mount>,
     directory: TempDir,
     variables: Vec<(String, String)>,
+}
+
+/// What a container of this name, in this start of it, writes on a partial copy that it works on.
+pub fn claim_of(container: &str) -> String {
+    let instance = kit::instance::of_container();
+    format!(
+        r#"{{"tree":"micromamba","container":"{container}","instance":"{instance}","host":"pod-b","boot":""}}"#
+    )
+}
+
+/// A site whose volume can be made to fail; dropped before the site's directory.
+pub struct Failing {
+    pub volume: FaultFs,
+    pub site: Site,
+}
+
+impl Failing {
+    pub fn new() -> Self {
+        let site = Site::small();
+        let backing = site.root().join("backing");
+        fs::create_dir(&backing).unwrap();
+        let volume = FaultFs::mount(&backing, &site.volume()).unwrap();
+        Self { volume, site }
+    }
+
+    pub fn run_with(&self, fault: Fault) -> Said {
+        self.volume.inject(fault);
+        let said = self.site.run(&["run"]);
+        self.volume.clear();
+        said
+    }
 }
 
 /// A file system of its own, unmounted when dropped.
@@ -132,6 +164,14 @@ impl Site {
         command
     }
 
+    /// What `status --json` says about `micromamba`.
+    #[track_caller]
+    pub fn status(&self) -> serde_json::Value {
+        let said = self.run(&["status", "--json"]);
+        assert_eq!(said.code, 0, "{said:?}");
+        serde_json::from_str(said.stdout.lines().next().unwrap()).unwrap()
+    }
+
     pub fn run(&self, arguments: &[&str]) -> Said {
         Said::of(self.command(arguments).output().unwrap())
     }
@@ -168,7 +208,7 @@ pub fn differences(tree: &Path, copy: &Path) -> Vec<String> {
 }
 
 impl Said {
-    fn of(output: Output) -> Self {
+    pub fn of(output: Output) -> Self {
         Self {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8(output.stdout).unwrap(),
