@@ -99,7 +99,7 @@ impl Observer for FirstDifference {
     fn counted(&self, _counters: &Counters) {}
 
     fn noted(&self, note: Note) {
-        if note.what == What::Differs {
+        if matches!(note.what, What::Differs(_)) {
             self.0.store(true, Ordering::Relaxed);
         }
     }

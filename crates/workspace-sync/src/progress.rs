@@ -189,7 +189,7 @@ impl Observer for Progress<'_> {
     }
 
     fn noted(&self, note: Note) {
-        if note.what == What::Differs {
+        if matches!(note.what, What::Differs(_)) {
             if let Ok(mut found) = self.differing.lock()
                 && found.len() < 1_000
             {

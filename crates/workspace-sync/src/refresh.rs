@@ -1,6 +1,5 @@
 //! `refresh` and `rollback`: another generation of a copy, and the way back.
 
-use std::fs;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -291,14 +290,10 @@ fn discard(setting: &Setting<'_>, tree: &Tree, parent: &OwnedFd) -> Result<()> {
         Err(nix::Error::ENOENT) => {}
         Err(error) => return Err(error.into()),
     }
-    let at = copy::path_of(&directory);
-    for entry in fs::read_dir(&at)? {
-        let entry = entry?;
-        // The standard library walks by descriptors and follows no link.
-        if entry.file_type()?.is_dir() {
-            fs::remove_dir_all(entry.path())?;
-        } else if entry.file_name() != claim::NAME {
-            fs::remove_file(entry.path())?;
+    for base in walk::names(&directory)? {
+        if base != claim::NAME {
+            tree_copy::remove_all(directory.as_fd(), &base)
+                .with_context(|| format!("cannot remove {}", tree.previous.join(&base).display()))?;
         }
     }
     claim::release(&directory)?;

@@ -10,4 +10,5 @@ mod first;
 mod generations;
 mod kills;
 mod site;
+mod verify;
 mod writers;
