@@ -29,7 +29,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(&target)?;
     let capabilities = probe(target.parent().unwrap_or(&target))?;
     let check = if word("content") { Check::Content } else { Check::Metadata };
-    let options = Options { check, write: !word("compare"), full_speed: true, ..Options::new(&capabilities) };
+    let options = Options { check, write: !word("compare"), ..Options::new(&capabilities) };
     let done = pass(&source, &target, &options, &Unobserved)?;
     writeln!(io::stdout(), "{}", serde_json::to_string(&done)?)?;
     Ok(())

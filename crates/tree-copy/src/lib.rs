@@ -58,8 +58,7 @@
 //! calls as possible. Large ones go past the page cache unless they are in it: fresh pages are what a copy spends most
 //! time on. Blocks are shared where the file system can. Directories are walked depth first and listed in parts, so
 //! memory does not grow with the tree, but for the hard-linked files whose other names have not come yet; the number of
-//! open directories is bounded by the limit of the process. In the background (`full_speed: false`) the workers' nice
-//! value is 15, from which the kernel derives the lowest best-effort priority at the disk as well.
+//! open directories is bounded by the limit of the process. Who copies in the background calls [`give_way`] first.
 
 mod attributes;
 mod capabilities;
@@ -98,6 +97,7 @@ pub use error::{Error, Result, Trouble};
 pub use observer::{Counters, Difference, Note, Observer, Unobserved, What};
 pub use options::{Check, Options, Pass, default_threads};
 pub use pass::pass;
+pub use priority::give_way;
 pub use probe::probe;
 pub use remove::remove_all;
 pub use replicate::{Replicated, replicate};

@@ -59,7 +59,7 @@ pub(crate) fn pass_between(
     };
     let root = Folder::root(meta, source_root, Some(target_root), Some(before));
     let roots = Roots { source, target: Some(target), keep: options.keep };
-    let (sum, counters) = Walk::run(&roots, root, options.threads, options.full_speed, &copier, observer)?;
+    let (sum, counters) = Walk::run(&roots, root, options.threads, &copier, observer)?;
     if options.durable && options.write {
         disk.sync().map_err(failed)?;
     }

@@ -83,7 +83,7 @@ fn exists(directory: BorrowedFd<'_>, name: &CStr) -> Result<bool, Errno> {
 ///
 /// No link is followed. What is mounted below ends it with `EXDEV` and keeps its content.
 pub fn remove_all(directory: BorrowedFd<'_>, name: &OsStr) -> io::Result<u64> {
-    Ok(remove(directory, &*CString::new(name.as_bytes())?)?)
+    Ok(remove(directory, &CString::new(name.as_bytes())?)?)
 }
 
 /// The same for names as the kernel gives them.

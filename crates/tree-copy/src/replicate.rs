@@ -156,8 +156,7 @@ impl One<'_> {
         let (temporary, ()) =
             temporary::at_a_free_name(|name| mkdirat(self.target, name, Mode::RWXU)).map_err(refused)?;
         let filled = open_directory(self.target, &temporary).map_err(refused).and_then(|target| {
-            let options =
-                Options { prune: false, full_speed: true, durable: false, ..Options::new(self.making.can) };
+            let options = Options { prune: false, durable: false, ..Options::new(self.making.can) };
             pass_between(source, target, self.from, self.to, &options, self.observer)
         });
         let placed = filled.and_then(|done| {

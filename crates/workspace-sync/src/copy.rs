@@ -37,8 +37,6 @@ const RESERVE: u64 = 64 << 20;
 /// How a copy is to be made.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Manner {
-    /// Whether to take all of the disk and the processors.
-    pub full_speed: bool,
     /// Whether to compare every byte at the end.
     pub compare_content: bool,
 }
@@ -162,7 +160,6 @@ impl Job<'_> {
         let progress = Progress::new(&self.tree.name, total, self.journal, Some(held));
         let mut options = Options {
             keep: &keep,
-            full_speed: self.manner.full_speed,
             // A copy that was begun before a power cut may have sizes and times without content.
             check: if trusted { Check::Metadata } else { Check::Content },
             durable: false,

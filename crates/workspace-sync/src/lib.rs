@@ -90,6 +90,10 @@ pub fn run() -> Outcome {
         if cli.quiet { -1 } else { i8::try_from(cli.verbose).unwrap_or(1) },
     );
     kit::open_files::raise();
+    // All of it and from the start: counting and comparing read as much as copying does.
+    if !cli.full_speed && !matches!(cli.action, Action::Status { .. }) {
+        tree_copy::give_way();
+    }
     if let Action::Copy { source, target, prune, verify } = &cli.action {
         return manual::copy(&cli, source, target, *prune, verify.is_some());
     }
@@ -107,10 +111,7 @@ pub fn run() -> Outcome {
         wanted,
         memory: &cli.memory,
         claim: claim(&cli)?,
-        manner: Manner {
-            full_speed: cli.full_speed,
-            compare_content: matches!(cli.action, Action::Run { verify: Some(_), .. }),
-        },
+        manner: Manner { compare_content: matches!(cli.action, Action::Run { verify: Some(_), .. }) },
         began: began(&journal),
         journal: &journal,
     };

@@ -53,7 +53,7 @@ pub fn copy(cli: &Cli, source: &Path, target: &Path, prune: bool, content: bool)
     let nowhere = Journal::at(Path::new("/dev/null"));
     let progress =
         Progress::new(&name, Total { entries: survey.entries, bytes: survey.bytes }, &nowhere, None);
-    let options = Options { check, prune, full_speed: cli.full_speed, ..Options::new(&capabilities) };
+    let options = Options { check, prune, ..Options::new(&capabilities) };
     let done = tree_copy::pass(source, target, &options, &progress)?;
     progress.enter(Phase::Comparing);
     let look = Options { write: false, durable: false, ..options };
@@ -77,14 +77,7 @@ pub fn copy(cli: &Cli, source: &Path, target: &Path, prune: bool, content: bool)
 /// Whether nothing is to be done: one look at both, which is all that a repeated copy costs.
 fn is_equal(cli: &Cli, source: &Path, target: &Path, prune: bool, check: Check) -> Result<bool> {
     let capabilities = tree_copy::probe(target)?;
-    let look = Options {
-        check,
-        prune,
-        write: false,
-        durable: false,
-        full_speed: cli.full_speed,
-        ..Options::new(&capabilities)
-    };
+    let look = Options { check, prune, write: false, durable: false, ..Options::new(&capabilities) };
     Ok(tree_copy::pass(source, target, &look, &FirstDifference::default()).map_or_else(
         |error| if matches!(error, tree_copy::Error::Stopped) { Ok(false) } else { Err(error) },
         |seen| Ok(seen.differing == 0),

@@ -69,7 +69,6 @@ fn verify(setting: &Setting<'_>, tree: &Tree, content: bool) -> anyhow::Result<V
         durable: false,
         keep: &keep,
         check: if content { Check::Content } else { Check::Metadata },
-        full_speed: setting.manner.full_speed,
         ..Options::new(&capabilities)
     };
     let at = copy::path_of(&copy);
