@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{SeekFrom, fstatfs, ftruncate, ioctl_ficlone, seek};
+use rustix::fs::{SeekFrom, copy_file_range, fstat, fstatfs, ftruncate, ioctl_ficlone, seek};
 use rustix::io::{Errno, pwrite};
 
 use crate::attributes::Fault;
@@ -12,6 +12,9 @@ use crate::meta::Meta;
 
 /// Bytes that are read and written at once.
 const CHUNK: usize = 1 << 20;
+
+/// Bytes that the file system copies at once by itself: between two of these a copy tells its progress and may be ended.
+const PIECE: usize = 8 << 20;
 
 /// Files from this size on go past the page cache: making room in memory for bytes that nobody will look at soon
 /// costs more than the disk does, and pushes out what the services use.
@@ -38,11 +41,14 @@ pub(crate) struct Means {
     reflink: AtomicBool,
     direct_in: bool,
     direct_out: bool,
+    /// Whether the file system may copy by itself: a server between its own disks, memory without a second copy in ours.
+    inside: AtomicBool,
 }
 
 impl Means {
     /// `reflink`: whether to try to share blocks. Direct access is for local disks alone: over a network it gives up
-    /// what makes that quick.
+    /// what makes that quick. There, and in memory, `copy_file_range(2)` within one file system does less; on a local
+    /// disk it would fill the page cache.
     pub fn new(source: BorrowedFd<'_>, target: BorrowedFd<'_>, reflink: bool) -> Self {
         let local = |side| {
             // statfs(2): ext4, xfs, btrfs, and overlay, which hands on to one of them.
@@ -50,7 +56,15 @@ impl Means {
             fstatfs(side)
                 .is_ok_and(|found| u64::try_from(found.f_type).is_ok_and(|kind| LOCAL.contains(&kind)))
         };
-        Self { reflink: AtomicBool::new(reflink), direct_in: local(source), direct_out: local(target) }
+        let device = |side| fstat(side).ok().map(|found| found.st_dev);
+        let (direct_in, direct_out) = (local(source), local(target));
+        let one = device(source).is_some() && device(source) == device(target);
+        Self {
+            reflink: AtomicBool::new(reflink),
+            direct_in,
+            direct_out,
+            inside: AtomicBool::new(one && !direct_in && !direct_out),
+        }
     }
 }
 
@@ -86,14 +100,15 @@ pub(crate) fn copy(
         input: Input::new(source, large && means.direct_in),
         target,
         direct: large && means.direct_out && set_direct(target, true),
-        space: buffer.space(),
+        buffer,
         progress,
     };
     let padded = copier.direct;
     let mut written = 0;
     let mut position = 0;
     while let Some((from, to)) = next_data(source, meta, position).map_err(Fault::Source)? {
-        let reached = copier.range(from, to)?;
+        let begun = inside(source, target, (from, to), means, progress)?;
+        let reached = copier.range(begun, to)?;
         written += reached - from;
         if reached < to {
             break;
@@ -131,11 +146,41 @@ fn next_data(source: BorrowedFd<'_>, meta: &Meta, position: u64) -> Result<Optio
     }
 }
 
+/// Lets the file system copy from one position to another by itself; returns how far it came. The rest is read and
+/// written, which tells what was wrong, and on which side.
+fn inside(
+    source: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    (from, to): (u64, u64),
+    means: &Means,
+    progress: &dyn Fn(u64) -> Result<(), Fault>,
+) -> Result<u64, Fault> {
+    let mut position = from;
+    while position < to && means.inside.load(Ordering::Relaxed) {
+        let wanted = usize::try_from(to - position).unwrap_or(PIECE).min(PIECE);
+        let (mut read_at, mut write_at) = (position, position);
+        match copy_file_range(source, Some(&mut read_at), target, Some(&mut write_at), wanted) {
+            // The end, or a file system that does not say why not.
+            Ok(0) => break,
+            Ok(length) => {
+                position += length as u64;
+                progress(length as u64)?;
+            }
+            Err(Errno::XDEV | Errno::NOSYS | Errno::NOTSUP | Errno::INVAL) => {
+                means.inside.store(false, Ordering::Relaxed);
+            }
+            Err(Errno::INTR) => {}
+            Err(_) => break,
+        }
+    }
+    Ok(position)
+}
+
 struct Copier<'a> {
     input: Input<'a>,
     target: BorrowedFd<'a>,
     direct: bool,
-    space: &'a mut [u8],
+    buffer: &'a mut Buffer,
     progress: &'a dyn Fn(u64) -> Result<(), Fault>,
 }
 
@@ -145,7 +190,7 @@ impl Copier<'_> {
         let mut position = from;
         while position < to {
             let wanted = usize::try_from(to - position).unwrap_or(CHUNK).min(CHUNK);
-            let length = self.input.read(self.space, wanted, position).map_err(Fault::Source)?;
+            let length = self.input.read(self.buffer.space(), wanted, position).map_err(Fault::Source)?;
             if length == 0 {
                 break;
             }
@@ -157,11 +202,12 @@ impl Copier<'_> {
     }
 
     fn write(&mut self, length: usize, position: u64) -> Result<(), Fault> {
+        let space = self.buffer.space();
         if self.direct && position.is_multiple_of(ALIGNMENT as u64) {
             // Whole blocks; what is too much is cut off at the end, or was a hole.
             let padded = length.next_multiple_of(ALIGNMENT);
-            self.space[length..padded].fill(0);
-            match pwrite(self.target, &self.space[..padded], position) {
+            space[length..padded].fill(0);
+            match pwrite(self.target, &space[..padded], position) {
                 Ok(written) if written == padded => return Ok(()),
                 Err(Errno::INVAL) | Ok(_) => {}
                 Err(cause) => return Err(Fault::Target(cause)),
@@ -173,7 +219,7 @@ impl Copier<'_> {
         }
         let mut done = 0;
         while done < length {
-            match pwrite(self.target, &self.space[done..length], position + done as u64) {
+            match pwrite(self.target, &space[done..length], position + done as u64) {
                 Ok(0) => return Err(Fault::Target(Errno::IO)),
                 Ok(written) => done += written,
                 Err(Errno::INTR) => {}
@@ -227,9 +273,19 @@ mod tests {
         let meta = Meta::from(fstat(&source).unwrap());
         let mut able = Means::new(source.as_fd(), target.as_fd(), false);
         means(&mut able);
-        let written =
-            copy(source.as_fd(), target.as_fd(), &meta, &able, &mut Buffer::default(), &|_| Ok(())).unwrap();
+        let mut buffer = Buffer::default();
+        let written = copy(source.as_fd(), target.as_fd(), &meta, &able, &mut buffer, &|_| Ok(())).unwrap();
+        let inside = *able.inside.get_mut();
+        assert_eq!(buffer.0.is_empty(), inside, "who copies by itself needs no space of ours");
         (source, target, written)
+    }
+
+    fn by_itself(means: &mut Means) {
+        (means.direct_in, means.direct_out, means.inside) = (false, false, AtomicBool::new(true));
+    }
+
+    fn bytes(size: usize) -> Vec<u8> {
+        (0..size).map(|at: usize| ((at * 31) >> 3).to_le_bytes()[0]).collect()
     }
 
     fn content(file: &mut File) -> Vec<u8> {
@@ -242,7 +298,7 @@ mod tests {
     #[test]
     fn sizes_around_a_block_and_a_chunk_are_copied_exactly() {
         for size in [1, 4095, 4096, 4097, 262_143, 262_145, 1 << 20, (1 << 20) + 1, (3 << 20) + 4097] {
-            let bytes: Vec<u8> = (0..size).map(|at: usize| ((at * 31) >> 3).to_le_bytes()[0]).collect();
+            let bytes = bytes(size);
             for direct in [true, false] {
                 let (_, mut target, written) = copied(
                     |mut file| file.write_all(&bytes).unwrap(),
@@ -255,18 +311,60 @@ mod tests {
     }
 
     #[test]
+    fn what_the_file_system_copies_by_itself_is_copied_exactly() {
+        for size in [1, 4095, 4097, 262_145, PIECE, PIECE + 1, 2 * PIECE + 4097] {
+            let bytes = bytes(size);
+            let (_, mut target, written) = copied(|mut file| file.write_all(&bytes).unwrap(), by_itself);
+            assert_eq!(written, size as u64);
+            assert!(content(&mut target) == bytes, "{size} bytes");
+        }
+    }
+
+    #[test]
+    fn what_the_file_system_refuses_to_copy_is_read_and_written_and_not_asked_for_again() {
+        let source = tempfile::tempfile().unwrap();
+        source.write_all_at(&bytes(300_000), 0).unwrap();
+        let meta = Meta::from(fstat(&source).unwrap());
+        // In memory, and on a disk: no kernel copies from the one to the other by itself since 5.19.
+        let mut target = tempfile::tempfile_in("/dev/shm").unwrap();
+        let mut means = Means::new(source.as_fd(), target.as_fd(), false);
+        assert!(!*means.inside.get_mut(), "two file systems");
+        by_itself(&mut means);
+        let mut buffer = Buffer::default();
+        let copied = copy(source.as_fd(), target.as_fd(), &meta, &means, &mut buffer, &|_| Ok(()));
+        assert_eq!(copied, Ok(300_000));
+        assert!(content(&mut target) == bytes(300_000));
+        let memory = tempfile::tempfile_in("/dev/shm").unwrap();
+        let mut means = Means::new(memory.as_fd(), target.as_fd(), false);
+        assert!(*means.inside.get_mut(), "one file system, in memory");
+    }
+
+    #[test]
+    fn a_copy_can_be_ended_between_two_pieces() {
+        let (source, target) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        source.write_all_at(&bytes(2 * PIECE), 0).unwrap();
+        let meta = Meta::from(fstat(&source).unwrap());
+        let mut means = Means::new(source.as_fd(), target.as_fd(), false);
+        by_itself(&mut means);
+        let stop = |length| if length == PIECE as u64 { Err(Fault::Stopped) } else { Ok(()) };
+        let copied = copy(source.as_fd(), target.as_fd(), &meta, &means, &mut Buffer::default(), &stop);
+        assert_eq!(copied, Err(Fault::Stopped));
+        assert_eq!(target.metadata().unwrap().len(), PIECE as u64);
+    }
+
+    #[test]
     fn holes_stay_holes_also_at_the_end() {
-        let (mut source, mut target, written) = copied(
-            |file| {
+        for means in [|_: &mut Means| (), by_itself] {
+            let fill = |file: &File| {
                 file.set_len(64 << 20).unwrap();
                 file.write_all_at(b"in the middle", 20 << 20).unwrap();
                 file.write_all_at(&[7; 5000], 40 << 20).unwrap();
-            },
-            |_| (),
-        );
-        assert_eq!(written, 4096 + 8192);
-        assert!(content(&mut source) == content(&mut target));
-        assert!(target.metadata().unwrap().blocks() * 512 <= 64 * 1024, "{:?}", target.metadata());
+            };
+            let (mut source, mut target, written) = copied(fill, means);
+            assert_eq!(written, 4096 + 8192);
+            assert!(content(&mut source) == content(&mut target));
+            assert!(target.metadata().unwrap().blocks() * 512 <= 64 * 1024, "{:?}", target.metadata());
+        }
     }
 
     #[test]

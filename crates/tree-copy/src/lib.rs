@@ -56,7 +56,8 @@
 //!
 //! Several threads for each processor, because a cold disk answers many questions at once. New small files take as few
 //! calls as possible. Large ones go past the page cache unless they are in it: fresh pages are what a copy spends most
-//! time on. Blocks are shared where the file system can. Directories are walked depth first and listed in parts, so
+//! time on. Blocks are shared where the file system can; where it is neither that nor a local disk, it copies by itself.
+//! Directories are walked depth first and listed in parts, so
 //! memory does not grow with the tree, but for the hard-linked files whose other names have not come yet; the number of
 //! open directories is bounded by the limit of the process. Who copies in the background calls [`give_way`] first.
 

@@ -18,7 +18,7 @@ use kit::units;
 pub fn copy(cli: &Cli, source: &Path, target: &Path, prune: bool, content: bool) -> Outcome {
     refuse_nesting(source, target)?;
     let check = if content { Check::Content } else { Check::Metadata };
-    if !cli.dry_run && target.is_dir() && is_equal(cli, source, target, prune, check)? {
+    if !cli.dry_run && target.is_dir() && is_equal(source, target, prune, check)? {
         log::info!("{} is equal to {} already", target.display(), source.display());
         return Ok(Exit::Done);
     }
@@ -75,7 +75,7 @@ pub fn copy(cli: &Cli, source: &Path, target: &Path, prune: bool, content: bool)
 }
 
 /// Whether nothing is to be done: one look at both, which is all that a repeated copy costs.
-fn is_equal(cli: &Cli, source: &Path, target: &Path, prune: bool, check: Check) -> Result<bool> {
+fn is_equal(source: &Path, target: &Path, prune: bool, check: Check) -> Result<bool> {
     let capabilities = tree_copy::probe(target)?;
     let look = Options { check, prune, write: false, durable: false, ..Options::new(&capabilities) };
     Ok(tree_copy::pass(source, target, &look, &FirstDifference::default()).map_or_else(
