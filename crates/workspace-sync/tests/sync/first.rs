@@ -240,7 +240,7 @@ fn everything_that_a_tree_can_hold_comes_along() {
     site.sync();
 }
 
-/// The nice values of a process's threads (proc_pid_stat(5), field 19).
+/// The nice values of a process's threads (`proc_pid_stat(5)`, field 19).
 fn nice_values(process: u32) -> Option<std::collections::BTreeSet<i32>> {
     let threads = fs::read_dir(format!("/proc/{process}/task")).ok()?;
     let values = threads.filter_map(|thread| {
