@@ -1,9 +1,8 @@
 //! Several containers on one volume: whose a partial copy is, and how a container notices that it is not its own any more.
 
 use std::fs;
-use std::io;
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use faultfs::{Fault, Pattern};
@@ -25,26 +24,6 @@ fn begun_by_another(site: &Site) {
 
 fn untouched_for(seconds: u64) -> Fault {
     Fault::Aged { seconds, files: Pattern::new("*/.sync_partial") }
-}
-
-/// Starts a run on a slow volume and returns when it has begun its copy.
-fn begun(failing: &Failing) -> Child {
-    failing.volume.inject(Fault::Slow(Duration::from_millis(4)));
-    let mut command = failing.site.command(&["run"]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let copied = |entry: io::Result<fs::DirEntry>| entry.is_ok_and(|entry| entry.path().is_dir());
-    wait::until(LONG, "the first directory of the copy", || {
-        fs::read_dir(failing.behind_partial()).ok()?.any(copied).then_some(())
-    })
-    .unwrap();
-    child
-}
-
-impl Failing {
-    /// The partial copy behind the slow volume.
-    fn behind_partial(&self) -> PathBuf {
-        self.site.root().join("backing/environments/micromamba-base-image.partial")
-    }
 }
 
 #[test]
@@ -92,7 +71,7 @@ fn a_container_made_from_a_saved_one_does_not_take_its_claim_for_its_own() {
 fn a_container_whose_claim_was_taken_over_ends_and_switches_nothing() {
     let failing = Failing::new();
     let site = &failing.site;
-    let run = begun(&failing);
+    let run = failing.begun();
     // As the other one does it: a new file in the place of the old.
     let theirs = failing.behind_partial().join(".sync_partial.other");
     fs::write(&theirs, claim_of("other")).unwrap();
@@ -109,7 +88,7 @@ fn a_container_whose_claim_was_taken_over_ends_and_switches_nothing() {
 fn a_directory_that_became_a_live_copy_meanwhile_is_not_pruned() {
     let failing = Failing::new();
     let site = &failing.site;
-    let run = begun(&failing);
+    let run = failing.begun();
     // The container that it was taken over from came back and switched; its user works there.
     let live = site.root().join("backing/environments/micromamba-base-image");
     fs::rename(failing.behind_partial(), &live).unwrap();

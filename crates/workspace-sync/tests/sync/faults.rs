@@ -6,7 +6,7 @@ use std::process::Command;
 use faultfs::{Fault, Pattern};
 use trees::Aspect;
 
-use crate::site::{Failing, differences};
+use crate::site::{Failing, Mount, Said, Site, differences};
 
 fn all() -> Pattern {
     Pattern::new("*")
@@ -118,4 +118,47 @@ fn what_is_too_much_in_a_partial_copy_goes_also_where_listings_are_as_old_as_the
     }
     site.sync();
     assert_eq!(site.copy_differs_from(&site.image("micromamba")), [""; 0]);
+}
+
+#[test]
+fn a_volume_that_becomes_read_only_in_the_middle_ends_the_copy_and_is_gone_on_with_later() {
+    let failing = Failing::new();
+    let site = &failing.site;
+    let run = failing.begun();
+    failing.volume.inject(Fault::ReadOnly);
+    let said = Said::of(run.wait_with_output().unwrap());
+    assert!(said.code == 1 && said.stdout.contains("Read-only file system"), "{said:?}");
+    assert_eq!(site.leads_to(), site.image("micromamba"));
+    assert!(site.partial().exists() && !site.copy().exists());
+    failing.volume.clear();
+    site.sync();
+    assert_eq!(site.copy_differs_from(&site.image("micromamba")), [""; 0]);
+}
+
+#[test]
+fn on_a_file_system_of_another_kind_of_system_the_copy_is_what_that_can_keep() {
+    let site = Site::small();
+    let image = site.image("micromamba");
+    assert!(Command::new("chown").args(["-hR", "1234:1234"]).arg(&image).status().unwrap().success());
+    let disk = site.root().join("disk");
+    fs::File::create(&disk).unwrap().set_len(256 << 20).unwrap();
+    let mut format = Command::new("mkfs.ntfs");
+    assert!(format.args(["-q", "-F", "-f"]).arg(&disk).output().unwrap().status.success());
+    let volume = site.volume();
+    let _mount = Mount::ntfs(&disk, &volume);
+    let said = site.sync();
+    for lost in ["owners are not kept", "permission bits are not kept"] {
+        assert!(said.stderr.contains(lost), "{said:?}");
+    }
+    assert_eq!(site.leads_to(), site.copy());
+    let found: Vec<String> = trees::difference_except(
+        &site.image("micromamba"),
+        &site.copy(),
+        &[Aspect::Owner, Aspect::Mode, Aspect::Time],
+    )
+    .into_iter()
+    .filter(|line| !line.starts_with(".move_complete:") && !line.starts_with(".sync_manifest:"))
+    .collect();
+    assert_eq!(found, [""; 0]);
+    assert_eq!(site.run(&["verify", "--hash"]).code, 0);
 }

@@ -213,25 +213,6 @@ fn a_directory_in_which_a_program_has_a_file_open_is_not_emptied() {
 }
 
 #[test]
-fn status_tells_each_stage() {
-    let site = Site::small();
-    let state = || {
-        let said = site.run(&["status", "--json"]);
-        assert_eq!(said.code, 0);
-        let status: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
-        (status["in_use"].as_str().unwrap().to_owned(), status["state"].as_str().unwrap().to_owned())
-    };
-    let pair = |one: &str, other: &str| (one.to_owned(), other.to_owned());
-    assert_eq!(state(), pair("image", "absent"));
-    site.sync();
-    assert_eq!(state(), pair("workspace", "whole"));
-    fs::rename(site.copy(), site.root().join("aside")).unwrap();
-    assert_eq!(state(), pair("workspace", "absent"));
-    fs::create_dir(site.copy()).unwrap();
-    assert_eq!(state(), pair("workspace", "foreign"));
-}
-
-#[test]
 fn everything_that_a_tree_can_hold_comes_along() {
     let site = Site::small();
     trees::strange(&site.image("micromamba").join("strange"), 3).unwrap();

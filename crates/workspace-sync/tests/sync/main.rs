@@ -5,10 +5,14 @@
 
 mod accidents;
 mod claims;
+mod copying;
 mod faults;
 mod first;
 mod generations;
 mod kills;
+mod later_kills;
 mod site;
+mod sources;
+mod stages;
 mod verify;
 mod writers;

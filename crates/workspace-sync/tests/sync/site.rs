@@ -1,9 +1,11 @@
 //! A container's `/opt` and a volume, in a temporary directory.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use faultfs::{Fault, FaultFs};
 use tempfile::TempDir;
@@ -34,11 +36,32 @@ pub struct Failing {
 
 impl Failing {
     pub fn new() -> Self {
-        let site = Site::small();
+        Self::with(Site::small())
+    }
+
+    pub fn with(site: Site) -> Self {
         let backing = site.root().join("backing");
         fs::create_dir(&backing).unwrap();
         let volume = FaultFs::mount(&backing, &site.volume()).unwrap();
         Self { volume, site }
+    }
+
+    /// The partial copy behind the failing volume.
+    pub fn behind_partial(&self) -> PathBuf {
+        self.site.root().join("backing/environments/micromamba-base-image.partial")
+    }
+
+    /// Starts a run, the volume being slow, and returns when it is in the middle of its copy.
+    pub fn begun(&self) -> Child {
+        self.volume.inject(Fault::Slow(Duration::from_millis(4)));
+        let mut command = self.site.command(&["run"]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let copied = |entry: io::Result<fs::DirEntry>| entry.is_ok_and(|entry| entry.path().is_dir());
+        kit::wait::until(Duration::from_mins(1), "the first directory of the copy", || {
+            fs::read_dir(self.behind_partial()).ok()?.any(copied).then_some(())
+        })
+        .unwrap();
+        child
     }
 
     pub fn run_with(&self, fault: Fault) -> Said {
@@ -56,6 +79,15 @@ impl Mount {
     pub fn tmpfs(at: &Path, options: &str) -> Self {
         let status = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at).status();
         assert!(status.unwrap().success(), "mounting needs root");
+        Self(at.to_owned())
+    }
+}
+
+impl Mount {
+    /// A formatted disk in a file.
+    pub fn ntfs(disk: &Path, at: &Path) -> Self {
+        let status = Command::new("ntfs-3g").args(["-o", "no_def_opts,silent"]).args([disk, at]).status();
+        assert!(status.unwrap().success(), "mounting needs root and ntfs-3g");
         Self(at.to_owned())
     }
 }
@@ -80,7 +112,7 @@ impl Site {
         Self::empty().and_tree(shape, seed)
     }
 
-    /// The same in memory, for what is done hundreds of times.
+    /// The same in memory, for what is done many times: no disk is waited for.
     pub fn in_memory(shape: &Shape, seed: u64) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mount = Mount::tmpfs(directory.path(), "size=2g");
