@@ -1,20 +1,17 @@
 //! The bytes of files.
 
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{SeekFrom, copy_file_range, fstat, fstatfs, ftruncate, ioctl_ficlone, seek};
+use rustix::fs::{SeekFrom, ftruncate, seek};
 use rustix::io::{Errno, pwrite};
 
 use crate::attributes::Fault;
 use crate::direct::{ALIGNMENT, Input, set_direct};
+use crate::means::Means;
 use crate::meta::Meta;
 
 /// Bytes that are read and written at once.
 const CHUNK: usize = 1 << 20;
-
-/// Bytes that the file system copies at once by itself: between two of these a copy tells its progress and may be ended.
-const PIECE: usize = 8 << 20;
 
 /// Files from this size on go past the page cache: making room in memory for bytes that nobody will look at soon
 /// costs more than the disk does, and pushes out what the services use.
@@ -35,39 +32,6 @@ impl Buffer {
     }
 }
 
-/// What works between these two file systems; what failed once is not tried again.
-#[derive(Debug)]
-pub(crate) struct Means {
-    reflink: AtomicBool,
-    direct_in: bool,
-    direct_out: bool,
-    /// Whether the file system may copy by itself: a server between its own disks, memory without a second copy in ours.
-    inside: AtomicBool,
-}
-
-impl Means {
-    /// `reflink`: whether to try to share blocks. Direct access is for local disks alone: over a network it gives up
-    /// what makes that quick. There, and in memory, `copy_file_range(2)` within one file system does less; on a local
-    /// disk it would fill the page cache.
-    pub fn new(source: BorrowedFd<'_>, target: BorrowedFd<'_>, reflink: bool) -> Self {
-        let local = |side| {
-            // statfs(2): ext4, xfs, btrfs, and overlay, which hands on to one of them.
-            const LOCAL: [u64; 4] = [0xef53, 0x5846_5342, 0x9123_683e, 0x794c_7630];
-            fstatfs(side)
-                .is_ok_and(|found| u64::try_from(found.f_type).is_ok_and(|kind| LOCAL.contains(&kind)))
-        };
-        let device = |side| fstat(side).ok().map(|found| found.st_dev);
-        let (direct_in, direct_out) = (local(source), local(target));
-        let one = device(source).is_some() && device(source) == device(target);
-        Self {
-            reflink: AtomicBool::new(reflink),
-            direct_in,
-            direct_out,
-            inside: AtomicBool::new(one && !direct_in && !direct_out),
-        }
-    }
-}
-
 /// Copies the content of a file into an empty one; returns how many bytes were written.
 ///
 /// Holes stay holes. Ends quietly where the source ends earlier than `meta` says: the caller looks at the source again.
@@ -83,17 +47,9 @@ pub(crate) fn copy(
     if meta.size == 0 {
         return Ok(0);
     }
-    if means.reflink.load(Ordering::Relaxed) {
-        match ioctl_ficlone(target, source) {
-            Ok(()) => {
-                progress(meta.size)?;
-                return Ok(meta.size);
-            }
-            Err(Errno::XDEV | Errno::NOTSUP | Errno::NOTTY | Errno::INVAL | Errno::NOSYS) => {
-                means.reflink.store(false, Ordering::Relaxed);
-            }
-            Err(cause) => return Err(Fault::Target(cause)),
-        }
+    if means.share(source, target).map_err(Fault::Target)? {
+        progress(meta.size)?;
+        return Ok(meta.size);
     }
     let large = meta.size >= DIRECT_FROM;
     let mut copier = Copier {
@@ -107,7 +63,7 @@ pub(crate) fn copy(
     let mut written = 0;
     let mut position = 0;
     while let Some((from, to)) = next_data(source, meta, position).map_err(Fault::Source)? {
-        let begun = inside(source, target, (from, to), means, progress)?;
+        let begun = means.copy_inside(source, target, (from, to), progress)?;
         let reached = copier.range(begun, to)?;
         written += reached - from;
         if reached < to {
@@ -144,36 +100,6 @@ fn next_data(source: BorrowedFd<'_>, meta: &Meta, position: u64) -> Result<Optio
         Err(Errno::INVAL | Errno::NOTSUP) => Ok(Some((position, meta.size))),
         Err(cause) => Err(cause),
     }
-}
-
-/// Lets the file system copy from one position to another by itself; returns how far it came. The rest is read and
-/// written, which tells what was wrong, and on which side.
-fn inside(
-    source: BorrowedFd<'_>,
-    target: BorrowedFd<'_>,
-    (from, to): (u64, u64),
-    means: &Means,
-    progress: &dyn Fn(u64) -> Result<(), Fault>,
-) -> Result<u64, Fault> {
-    let mut position = from;
-    while position < to && means.inside.load(Ordering::Relaxed) {
-        let wanted = usize::try_from(to - position).unwrap_or(PIECE).min(PIECE);
-        let (mut read_at, mut write_at) = (position, position);
-        match copy_file_range(source, Some(&mut read_at), target, Some(&mut write_at), wanted) {
-            // The end, or a file system that does not say why not.
-            Ok(0) => break,
-            Ok(length) => {
-                position += length as u64;
-                progress(length as u64)?;
-            }
-            Err(Errno::XDEV | Errno::NOSYS | Errno::NOTSUP | Errno::INVAL) => {
-                means.inside.store(false, Ordering::Relaxed);
-            }
-            Err(Errno::INTR) => {}
-            Err(_) => break,
-        }
-    }
-    Ok(position)
 }
 
 struct Copier<'a> {
@@ -265,6 +191,9 @@ mod tests {
     use std::io::{Seek, Write};
     use std::os::fd::AsFd;
     use std::os::unix::fs::{FileExt, MetadataExt};
+    use std::sync::atomic::AtomicBool;
+
+    use crate::means::PIECE;
 
     fn copied(fill: impl FnOnce(&File), means: impl FnOnce(&mut Means)) -> (File, File, u64) {
         let (source, target) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
@@ -334,6 +263,7 @@ mod tests {
         let copied = copy(source.as_fd(), target.as_fd(), &meta, &means, &mut buffer, &|_| Ok(()));
         assert_eq!(copied, Ok(300_000));
         assert!(content(&mut target) == bytes(300_000));
+        assert!(!*means.inside.get_mut());
         let memory = tempfile::tempfile_in("/dev/shm").unwrap();
         let mut means = Means::new(memory.as_fd(), target.as_fd(), false);
         assert!(*means.inside.get_mut(), "one file system, in memory");

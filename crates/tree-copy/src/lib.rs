@@ -76,6 +76,7 @@ mod file;
 mod folder;
 mod links;
 mod make;
+mod means;
 mod meta;
 mod observer;
 mod options;

@@ -9,13 +9,13 @@ use rustix::fs::fstat;
 use rustix::process::{getegid, geteuid};
 
 use crate::compare::Moments;
-use crate::content::Means;
 use crate::copier::{Copier, Tally};
 use crate::durable::{self, Disk};
 use crate::error::{Error, Result};
 use crate::file::Making;
 use crate::folder::{Folder, open_root};
 use crate::links::Links;
+use crate::means::Means;
 use crate::meta::Meta;
 use crate::observer::Observer;
 use crate::options::{Options, Pass};

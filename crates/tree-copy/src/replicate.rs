@@ -11,13 +11,14 @@ use rustix::process::{getegid, geteuid};
 
 use crate::attributes::{Fault, Node};
 use crate::capabilities::Capabilities;
-use crate::content::{Buffer, Means};
+use crate::content::Buffer;
 use crate::copier::look;
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::file::{self, Making};
 use crate::folder::open_directory;
 use crate::make;
+use crate::means::Means;
 use crate::meta::Meta;
 use crate::observer::{Note, Observer, What};
 use crate::options::Options;
