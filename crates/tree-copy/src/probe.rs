@@ -24,12 +24,9 @@ use crate::{remove, temporary};
 pub fn probe(directory: &Path) -> Result<Capabilities> {
     let failed = |cause| Error::target("try out", directory, cause, || crate::room::room(directory).ok());
     let root = open_root(directory).map_err(failed)?;
+    temporary::sweep(root.as_fd()).map_err(failed)?;
     let (name, ()) = temporary::at_a_free_name(|name| mkdirat(&root, name, Mode::RWXU)).map_err(failed)?;
-    let found = open_directory(root.as_fd(), &name).and_then(|place| {
-        // A directory that was made now tells the time there.
-        temporary::sweep(root.as_fd(), Meta::from(fstat(&place)?).changed)?;
-        try_all(&place)
-    });
+    let found = open_directory(root.as_fd(), &name).and_then(|place| try_all(&place));
     let removed = remove::remove(root.as_fd(), &name);
     let found = found.map_err(failed)?;
     removed.map_err(failed)?;

@@ -4,12 +4,13 @@ use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use kit::instance;
 use rustix::fs::{AtFlags, statat};
 use rustix::io::Errno;
 
-use crate::meta::{Meta, Time};
+use crate::meta::Meta;
 use crate::remove;
 
 /// What another container's process has not touched for so long belongs to nobody: what is made takes moments.
@@ -35,8 +36,11 @@ pub(crate) fn at_a_free_name<T>(
     }
 }
 
-/// Removes what processes left in a directory that were killed; `now` is by the clock of its file system.
-pub(crate) fn sweep(directory: BorrowedFd<'_>, now: Time) -> Result<(), Errno> {
+/// Removes what processes left in a directory that were killed.
+pub(crate) fn sweep(directory: BorrowedFd<'_>) -> Result<(), Errno> {
+    // A volume's own clock may be off by minutes, which is nothing to a day.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
     let mut left = vec![];
     remove::each_name(directory, |name| {
         let Some(maker) = maker(name) else { return Ok(()) };
@@ -45,7 +49,7 @@ pub(crate) fn sweep(directory: BorrowedFd<'_>, now: Time) -> Result<(), Errno> {
             Err(Errno::NOENT) => return Ok(()),
             Err(cause) => return Err(cause),
         };
-        if is_left(&maker, instance::of_container(), runs, now.0.saturating_sub(changed.0)) {
+        if is_left(&maker, instance::of_container(), runs, now.saturating_sub(changed.0)) {
             left.push(name.to_owned());
         }
         Ok(())
