@@ -13,7 +13,6 @@ Environment:
 init sets these for every program. In a Dockerfile: RUN fix-perms --only container, in the same step as what it corrects,
 because a later step would store every corrected file a second time.
 
-What a file system X
 Exit codes: 0 all is right that can be right; 1 something failed, such as for lack of space; 2 usage.";
 
 /// Make owners, modes and ACLs of /opt and the workspace right, touching only what is wrong.

@@ -60,7 +60,7 @@ pub fn walk<R: Rules>(
     dry_run: bool,
     tell: Tell<'_>,
 ) -> io::Result<Tally> {
-    raise_limit();
+    kit::open_files::raise();
     let top = Arc::new(top);
     let held = Held::open(Arc::clone(&top));
     let here = openat2(&top, c".", ENTER, Mode::empty(), ResolveFlags::NO_XDEV);
@@ -93,14 +93,6 @@ pub fn walk<R: Rules>(
             Ok(tally)
         }
     }
-}
-
-/// Descriptors are what deep trees cost; the usual limit of 1024 is for programs that use select(2).
-fn raise_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    // Where it cannot be raised, the lower one has to do.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 struct Walk<'a, R: Rules> {

@@ -14,7 +14,7 @@ use std::process::Command;
 
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 
-use machine::{Machine, Ran, mode_and_group, tool};
+use machine::{Machine, Ran, mode_and_group, tool, tool_in_time};
 
 fn group() -> u32 {
     uzers::get_group_by_name("daemon").unwrap().gid()
@@ -136,7 +136,7 @@ fn on_an_overlay_nothing_is_copied_up_but_what_is_wrong() {
     assert_eq!(all(&upper).len(), 1, "the upper directory alone: {:?}", all(&upper));
 
     // A file of the lower layer goes wrong there, as one that a former layer of an image brought.
-    tool(Command::new("umount").arg(machine.path("opt")));
+    tool_in_time(Command::new("umount").arg(machine.path("opt")));
     fs::set_permissions(
         machine.path("lower/.image/tree/bin/wrong"),
         std::os::unix::fs::PermissionsExt::from_mode(0o644),

@@ -11,7 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use machine::{Machine, UID, acl, mode_and_group, tool};
+use machine::{Machine, UID, acl, mode_and_group, tool, tool_in_time};
 
 /// Whether the volume's owner can do this; with the uid the standard library takes root's groups away.
 fn owner_can(script: &str, path: &Path) -> bool {
@@ -132,7 +132,7 @@ fn without_a_mounted_volume_it_is_said_and_nothing_is_done() {
 fn a_read_only_volume_is_one_warning() {
     let machine = Machine::with_volume();
     machine.file("ws/a", 0o644);
-    tool(Command::new("mount").args(["-o", "remount,ro"]).arg(machine.path("ws")));
+    tool_in_time(Command::new("mount").args(["-o", "remount,ro"]).arg(machine.path("ws")));
     let ran = machine.workspace(&[]);
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "@/ws: 2 entries looked at, nothing to change\n"));
     assert_eq!(

@@ -8,6 +8,7 @@ use crate::attributes::{same_access, same_time};
 use crate::capabilities::Capabilities;
 use crate::file::TICK;
 use crate::meta::{Meta, Time};
+use crate::observer::Difference;
 
 /// What is to be done about an entry of the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,10 +23,8 @@ pub(crate) enum Verdict {
 
 /// Judges by type, size, time, device number, mode and owner. The text of links and hidden attributes are not seen here.
 pub(crate) fn compare(source: &Meta, target: &Meta, can: &Capabilities) -> Verdict {
-    // Two entries of the source must not be one in the target: a change of the one changed the other.
-    let alone = source.is_directory() || target.links == 1 || source.links > 1;
     let same_thing = source.kind == target.kind
-        && alone
+        && is_alone(source, target)
         && match source.kind {
             FileType::RegularFile => {
                 source.size == target.size && same_time(source.modified, target.modified, can)
@@ -43,6 +42,35 @@ pub(crate) fn compare(source: &Meta, target: &Meta, can: &Capabilities) -> Verdi
         _ => same_time(source.modified, target.modified, can),
     };
     if same_times && same_access(source, target, can) { Verdict::Same } else { Verdict::Access }
+}
+
+/// In what two entries differ that were judged; `own` is false where what is there is taken for another entry's file.
+pub(crate) fn difference(
+    source: &Meta,
+    target: &Meta,
+    verdict: Option<Verdict>,
+    own: bool,
+    can: &Capabilities,
+) -> Difference {
+    let other = verdict == Some(Verdict::Other);
+    match source.kind {
+        kind if kind != target.kind => Difference::Kind,
+        FileType::RegularFile if !same_time(source.modified, target.modified, can) => Difference::Written,
+        FileType::RegularFile if source.size != target.size => Difference::Content,
+        FileType::RegularFile if other && !(own && is_alone(source, target)) => Difference::Names,
+        FileType::RegularFile if other => Difference::Content,
+        FileType::Symlink if other && own => Difference::Written,
+        FileType::CharacterDevice | FileType::BlockDevice if source.special != target.special => {
+            Difference::Kind
+        }
+        _ if other => Difference::Names,
+        _ => Difference::Access,
+    }
+}
+
+/// Two entries of the source must not be one in the target: a change of the one changed the other.
+fn is_alone(source: &Meta, target: &Meta) -> bool {
+    source.is_directory() || target.links == 1 || source.links > 1
 }
 
 /// The moments that say how far the time of an inode's change can be trusted, by the clock of this machine.
@@ -198,5 +226,28 @@ mod tests {
         assert!(differ(Meta { changed: (5_000, 0), ..FILE }, FILE), "changed recently");
         assert!(differ(Meta { links: 2, ..FILE }, FILE) && differ(link, Meta { links: 2, ..link }));
         assert!(differ(directory, Meta { modified: (101, 0), ..directory }), "not finished");
+    }
+
+    #[test]
+    fn a_difference_has_the_name_of_what_was_done() {
+        let can = Capabilities::FULL;
+        let linked = Meta { links: 2, ..FILE };
+        let link = Meta { kind: FileType::Symlink, ..FILE };
+        let other = Some(Verdict::Other);
+        let cases = [
+            (FILE, link, other, true, Difference::Kind),
+            (FILE, Meta { modified: (1, 1), size: 1, ..FILE }, other, true, Difference::Written),
+            (FILE, Meta { size: 1, ..FILE }, other, true, Difference::Content),
+            (FILE, FILE, other, true, Difference::Content),
+            (FILE, linked, other, true, Difference::Names),
+            (linked, FILE, other, false, Difference::Names),
+            (FILE, Meta { mode: 0o777, ..FILE }, Some(Verdict::Access), true, Difference::Access),
+            (FILE, FILE, Some(Verdict::Same), true, Difference::Access),
+            (link, link, other, true, Difference::Written),
+            (link, link, other, false, Difference::Names),
+        ];
+        for (source, target, verdict, own, expected) in cases {
+            assert_eq!(difference(&source, &target, verdict, own, &can), expected, "{source:?} {target:?}");
+        }
     }
 }

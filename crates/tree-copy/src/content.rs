@@ -1,13 +1,13 @@
 //! The bytes of files.
 
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{SeekFrom, fstatfs, ftruncate, ioctl_ficlone, seek};
+use rustix::fs::{SeekFrom, ftruncate, seek};
 use rustix::io::{Errno, pwrite};
 
 use crate::attributes::Fault;
 use crate::direct::{ALIGNMENT, Input, set_direct};
+use crate::means::Means;
 use crate::meta::Meta;
 
 /// Bytes that are read and written at once.
@@ -32,28 +32,6 @@ impl Buffer {
     }
 }
 
-/// What works between these two file systems; what failed once is not tried again.
-#[derive(Debug)]
-pub(crate) struct Means {
-    reflink: AtomicBool,
-    direct_in: bool,
-    direct_out: bool,
-}
-
-impl Means {
-    /// `reflink`: whether to try to share blocks. Direct access is for local disks alone: over a network it gives up
-    /// what makes that quick.
-    pub fn new(source: BorrowedFd<'_>, target: BorrowedFd<'_>, reflink: bool) -> Self {
-        let local = |side| {
-            // statfs(2): ext4, xfs, btrfs, and overlay, which hands on to one of them.
-            const LOCAL: [u64; 4] = [0xef53, 0x5846_5342, 0x9123_683e, 0x794c_7630];
-            fstatfs(side)
-                .is_ok_and(|found| u64::try_from(found.f_type).is_ok_and(|kind| LOCAL.contains(&kind)))
-        };
-        Self { reflink: AtomicBool::new(reflink), direct_in: local(source), direct_out: local(target) }
-    }
-}
-
 /// Copies the content of a file into an empty one; returns how many bytes were written.
 ///
 /// Holes stay holes. Ends quietly where the source ends earlier than `meta` says: the caller looks at the source again.
@@ -69,31 +47,24 @@ pub(crate) fn copy(
     if meta.size == 0 {
         return Ok(0);
     }
-    if means.reflink.load(Ordering::Relaxed) {
-        match ioctl_ficlone(target, source) {
-            Ok(()) => {
-                progress(meta.size)?;
-                return Ok(meta.size);
-            }
-            Err(Errno::XDEV | Errno::NOTSUP | Errno::NOTTY | Errno::INVAL | Errno::NOSYS) => {
-                means.reflink.store(false, Ordering::Relaxed);
-            }
-            Err(cause) => return Err(Fault::Target(cause)),
-        }
+    if means.share(source, target).map_err(Fault::Target)? {
+        progress(meta.size)?;
+        return Ok(meta.size);
     }
     let large = meta.size >= DIRECT_FROM;
     let mut copier = Copier {
         input: Input::new(source, large && means.direct_in),
         target,
         direct: large && means.direct_out && set_direct(target, true),
-        space: buffer.space(),
+        buffer,
         progress,
     };
     let padded = copier.direct;
     let mut written = 0;
     let mut position = 0;
     while let Some((from, to)) = next_data(source, meta, position).map_err(Fault::Source)? {
-        let reached = copier.range(from, to)?;
+        let begun = means.copy_inside(source, target, (from, to), progress)?;
+        let reached = copier.range(begun, to)?;
         written += reached - from;
         if reached < to {
             break;
@@ -135,7 +106,7 @@ struct Copier<'a> {
     input: Input<'a>,
     target: BorrowedFd<'a>,
     direct: bool,
-    space: &'a mut [u8],
+    buffer: &'a mut Buffer,
     progress: &'a dyn Fn(u64) -> Result<(), Fault>,
 }
 
@@ -145,7 +116,7 @@ impl Copier<'_> {
         let mut position = from;
         while position < to {
             let wanted = usize::try_from(to - position).unwrap_or(CHUNK).min(CHUNK);
-            let length = self.input.read(self.space, wanted, position).map_err(Fault::Source)?;
+            let length = self.input.read(self.buffer.space(), wanted, position).map_err(Fault::Source)?;
             if length == 0 {
                 break;
             }
@@ -157,11 +128,12 @@ impl Copier<'_> {
     }
 
     fn write(&mut self, length: usize, position: u64) -> Result<(), Fault> {
+        let space = self.buffer.space();
         if self.direct && position.is_multiple_of(ALIGNMENT as u64) {
             // Whole blocks; what is too much is cut off at the end, or was a hole.
             let padded = length.next_multiple_of(ALIGNMENT);
-            self.space[length..padded].fill(0);
-            match pwrite(self.target, &self.space[..padded], position) {
+            space[length..padded].fill(0);
+            match pwrite(self.target, &space[..padded], position) {
                 Ok(written) if written == padded => return Ok(()),
                 Err(Errno::INVAL) | Ok(_) => {}
                 Err(cause) => return Err(Fault::Target(cause)),
@@ -173,7 +145,7 @@ impl Copier<'_> {
         }
         let mut done = 0;
         while done < length {
-            match pwrite(self.target, &self.space[done..length], position + done as u64) {
+            match pwrite(self.target, &space[done..length], position + done as u64) {
                 Ok(0) => return Err(Fault::Target(Errno::IO)),
                 Ok(written) => done += written,
                 Err(Errno::INTR) => {}
@@ -219,6 +191,9 @@ mod tests {
     use std::io::{Seek, Write};
     use std::os::fd::AsFd;
     use std::os::unix::fs::{FileExt, MetadataExt};
+    use std::sync::atomic::AtomicBool;
+
+    use crate::means::PIECE;
 
     fn copied(fill: impl FnOnce(&File), means: impl FnOnce(&mut Means)) -> (File, File, u64) {
         let (source, target) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
@@ -227,9 +202,19 @@ mod tests {
         let meta = Meta::from(fstat(&source).unwrap());
         let mut able = Means::new(source.as_fd(), target.as_fd(), false);
         means(&mut able);
-        let written =
-            copy(source.as_fd(), target.as_fd(), &meta, &able, &mut Buffer::default(), &|_| Ok(())).unwrap();
+        let mut buffer = Buffer::default();
+        let written = copy(source.as_fd(), target.as_fd(), &meta, &able, &mut buffer, &|_| Ok(())).unwrap();
+        let inside = *able.inside.get_mut();
+        assert_eq!(buffer.0.is_empty(), inside, "who copies by itself needs no space of ours");
         (source, target, written)
+    }
+
+    fn by_itself(means: &mut Means) {
+        (means.direct_in, means.direct_out, means.inside) = (false, false, AtomicBool::new(true));
+    }
+
+    fn bytes(size: usize) -> Vec<u8> {
+        (0..size).map(|at: usize| ((at * 31) >> 3).to_le_bytes()[0]).collect()
     }
 
     fn content(file: &mut File) -> Vec<u8> {
@@ -242,7 +227,7 @@ mod tests {
     #[test]
     fn sizes_around_a_block_and_a_chunk_are_copied_exactly() {
         for size in [1, 4095, 4096, 4097, 262_143, 262_145, 1 << 20, (1 << 20) + 1, (3 << 20) + 4097] {
-            let bytes: Vec<u8> = (0..size).map(|at: usize| ((at * 31) >> 3).to_le_bytes()[0]).collect();
+            let bytes = bytes(size);
             for direct in [true, false] {
                 let (_, mut target, written) = copied(
                     |mut file| file.write_all(&bytes).unwrap(),
@@ -255,18 +240,61 @@ mod tests {
     }
 
     #[test]
+    fn what_the_file_system_copies_by_itself_is_copied_exactly() {
+        for size in [1, 4095, 4097, 262_145, PIECE, PIECE + 1, 2 * PIECE + 4097] {
+            let bytes = bytes(size);
+            let (_, mut target, written) = copied(|mut file| file.write_all(&bytes).unwrap(), by_itself);
+            assert_eq!(written, size as u64);
+            assert!(content(&mut target) == bytes, "{size} bytes");
+        }
+    }
+
+    #[test]
+    fn what_the_file_system_refuses_to_copy_is_read_and_written_and_not_asked_for_again() {
+        let source = tempfile::tempfile().unwrap();
+        source.write_all_at(&bytes(300_000), 0).unwrap();
+        let meta = Meta::from(fstat(&source).unwrap());
+        // In memory, and on a disk: no kernel copies from the one to the other by itself since 5.19.
+        let mut target = tempfile::tempfile_in("/dev/shm").unwrap();
+        let mut means = Means::new(source.as_fd(), target.as_fd(), false);
+        assert!(!*means.inside.get_mut(), "two file systems");
+        by_itself(&mut means);
+        let mut buffer = Buffer::default();
+        let copied = copy(source.as_fd(), target.as_fd(), &meta, &means, &mut buffer, &|_| Ok(()));
+        assert_eq!(copied, Ok(300_000));
+        assert!(content(&mut target) == bytes(300_000));
+        assert!(!*means.inside.get_mut());
+        let memory = tempfile::tempfile_in("/dev/shm").unwrap();
+        let mut means = Means::new(memory.as_fd(), target.as_fd(), false);
+        assert!(*means.inside.get_mut(), "one file system, in memory");
+    }
+
+    #[test]
+    fn a_copy_can_be_ended_between_two_pieces() {
+        let (source, target) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        source.write_all_at(&bytes(2 * PIECE), 0).unwrap();
+        let meta = Meta::from(fstat(&source).unwrap());
+        let mut means = Means::new(source.as_fd(), target.as_fd(), false);
+        by_itself(&mut means);
+        let stop = |length| if length == PIECE as u64 { Err(Fault::Stopped) } else { Ok(()) };
+        let copied = copy(source.as_fd(), target.as_fd(), &meta, &means, &mut Buffer::default(), &stop);
+        assert_eq!(copied, Err(Fault::Stopped));
+        assert_eq!(target.metadata().unwrap().len(), PIECE as u64);
+    }
+
+    #[test]
     fn holes_stay_holes_also_at_the_end() {
-        let (mut source, mut target, written) = copied(
-            |file| {
+        for means in [|_: &mut Means| (), by_itself] {
+            let fill = |file: &File| {
                 file.set_len(64 << 20).unwrap();
                 file.write_all_at(b"in the middle", 20 << 20).unwrap();
                 file.write_all_at(&[7; 5000], 40 << 20).unwrap();
-            },
-            |_| (),
-        );
-        assert_eq!(written, 4096 + 8192);
-        assert!(content(&mut source) == content(&mut target));
-        assert!(target.metadata().unwrap().blocks() * 512 <= 64 * 1024, "{:?}", target.metadata());
+            };
+            let (mut source, mut target, written) = copied(fill, means);
+            assert_eq!(written, 4096 + 8192);
+            assert!(content(&mut source) == content(&mut target));
+            assert!(target.metadata().unwrap().blocks() * 512 <= 64 * 1024, "{:?}", target.metadata());
+        }
     }
 
     #[test]

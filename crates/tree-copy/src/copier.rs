@@ -9,13 +9,13 @@ use rustix::fs::{AtFlags, FileType, readlinkat, statat};
 use rustix::io::Errno;
 
 use crate::attributes::{self, Carried, Fault, Node};
-use crate::compare::{Moments, Verdict, compare};
+use crate::compare::{Moments, Verdict, compare, difference};
 use crate::error::{Error, Result};
 use crate::file::{self, Making};
 use crate::folder::{Folder, Pair, TargetSide, visit};
 use crate::links::{First, Links, Turn};
 use crate::meta::Meta;
-use crate::observer::What;
+use crate::observer::{Difference, What};
 use crate::options::{Check, Options};
 use crate::walk::{Hand, Task, Visitor, Walk};
 use crate::{content, directory, make};
@@ -177,7 +177,7 @@ impl Copier<'_> {
         }
         folder.pending.fetch_sub(1, Ordering::AcqRel);
         if let Turn::Link(first) = turn {
-            if let Some(outcome) = self.link(entry, there, &first)? {
+            if let Some(outcome) = self.link(entry, there, &first, hand)? {
                 return Ok(self.count(entry, &outcome, false, hand));
             }
             // No more links to that file: a copy of its own.
@@ -217,19 +217,26 @@ impl Copier<'_> {
         true
     }
 
-    pub(crate) fn differs(&self, walk: &Walk, folder: &Folder, name: &CStr) {
+    pub(crate) fn differs(&self, walk: &Walk, folder: &Folder, name: &CStr, how: Difference) {
         one_more(&self.tally.differing);
-        walk.note(folder, name, What::Differs);
+        walk.note(folder, name, What::Differs(how));
     }
 
     /// Makes the name another one of a file that the target has; `None` if that file has too many.
-    fn link(&self, entry: &Entry<'_>, there: Option<Meta>, first: &First) -> Result<Option<Outcome>> {
+    fn link(
+        &self,
+        entry: &Entry<'_>,
+        there: Option<Meta>,
+        first: &First,
+        hand: &mut Hand,
+    ) -> Result<Option<Outcome>> {
         let linked = there.is_some_and(|there| Some(there.inode) == first.inode);
         if linked {
             return Ok(Some(Outcome::There(first.inode)));
         }
         let Some(target) = entry.target().filter(|_| self.options.write) else {
-            self.differs(entry.walk, entry.folder, entry.name);
+            let how = self.difference(entry, there, Some(Verdict::Other), false, hand)?;
+            self.differs(entry.walk, entry.folder, entry.name, how);
             return Ok(Some(if there.is_some() { Outcome::There(None) } else { Outcome::Missing }));
         };
         if first.inode.is_none() {
@@ -260,7 +267,7 @@ impl Copier<'_> {
             None => None,
         };
         let Some(target) = entry.target().filter(|_| self.options.write) else {
-            return self.report(entry, there, verdict);
+            return self.report(entry, there, verdict, own, hand);
         };
         let inode = there.map(|there| there.inode);
         match (verdict, &there) {
@@ -301,28 +308,32 @@ impl Copier<'_> {
         if entry.source.is_file()
             && (self.options.check == Check::Content || self.moments.may_be_another(&entry.source, there))
         {
-            let source = file::open_source(entry.pair.source.as_fd(), entry.name);
-            let (source, _) = match source {
-                Ok(opened) => opened,
-                // Found out by who opens it to copy it.
-                Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(Some(Verdict::Other)),
-                Err(cause) => return Err(entry.error("read", Fault::Source(cause))),
-            };
-            let (target, _) = file::open_source(target, entry.name)
-                .map_err(|cause| entry.error("read", Fault::Target(cause)))?;
-            let go_on = || entry.walk.go_on().map_err(|_| Fault::Stopped);
-            let same = content::same(
-                source.as_fd(),
-                target.as_fd(),
-                entry.source.size,
-                self.making.means,
-                &mut hand.buffer,
-                &go_on,
-            )
-            .map_err(|fault| entry.error("read", fault))?;
+            let same = self.same_content(entry, target, hand)?;
             return Ok(Some(if same { verdict } else { Verdict::Other }));
         }
         Ok(Some(verdict))
+    }
+
+    /// Whether two files of the same size hold the same bytes; no where the source's is no file any more, which is found
+    /// out by who opens it to copy it.
+    fn same_content(&self, entry: &Entry<'_>, target: BorrowedFd<'_>, hand: &mut Hand) -> Result<bool> {
+        let (source, _) = match file::open_source(entry.pair.source.as_fd(), entry.name) {
+            Ok(opened) => opened,
+            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(false),
+            Err(cause) => return Err(entry.error("read", Fault::Source(cause))),
+        };
+        let (target, _) = file::open_source(target, entry.name)
+            .map_err(|cause| entry.error("read", Fault::Target(cause)))?;
+        let go_on = || entry.walk.go_on().map_err(|_| Fault::Stopped);
+        content::same(
+            source.as_fd(),
+            target.as_fd(),
+            entry.source.size,
+            self.making.means,
+            &mut hand.buffer,
+            &go_on,
+        )
+        .map_err(|fault| entry.error("read", fault))
     }
 
     /// Carries extended attributes over where they may differ; whether they did.
@@ -345,7 +356,14 @@ impl Copier<'_> {
     }
 
     /// Counts instead of writing.
-    fn report(&self, entry: &Entry<'_>, there: Option<Meta>, verdict: Option<Verdict>) -> Result<Outcome> {
+    fn report(
+        &self,
+        entry: &Entry<'_>,
+        there: Option<Meta>,
+        verdict: Option<Verdict>,
+        own: bool,
+        hand: &mut Hand,
+    ) -> Result<Outcome> {
         let hidden = match (&there, verdict, entry.target()) {
             (Some(there), Some(Verdict::Same), Some(target)) => self.hidden_differ(entry, there, target)?,
             _ => false,
@@ -354,9 +372,30 @@ impl Copier<'_> {
         match (there, verdict) {
             (None, _) if !ordinary => return Ok(self.skip(entry)),
             (Some(there), Some(Verdict::Same)) if !hidden => return Ok(Outcome::There(Some(there.inode))),
-            _ => self.differs(entry.walk, entry.folder, entry.name),
+            _ => {
+                let how = self.difference(entry, there, verdict, own, hand)?;
+                self.differs(entry.walk, entry.folder, entry.name, how);
+            }
         }
         Ok(there.map_or(Outcome::Missing, |there| Outcome::There(Some(there.inode))))
+    }
+
+    /// In what an entry differs. Where names alone do, the bytes have not been looked at yet.
+    fn difference(
+        &self,
+        entry: &Entry<'_>,
+        there: Option<Meta>,
+        verdict: Option<Verdict>,
+        own: bool,
+        hand: &mut Hand,
+    ) -> Result<Difference> {
+        let (Some(there), Some(target)) = (there, entry.target()) else { return Ok(Difference::Missing) };
+        let how = difference(&entry.source, &there, verdict, own, self.options.capabilities);
+        let look = how == Difference::Names && entry.source.is_file() && self.options.check == Check::Content;
+        if look && !self.same_content(entry, target, hand)? {
+            return Ok(Difference::Content);
+        }
+        Ok(how)
     }
 
     fn make_file(

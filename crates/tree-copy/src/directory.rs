@@ -14,7 +14,7 @@ use crate::copier::{Copier, dropped, look, one_more};
 use crate::error::{Error, Result};
 use crate::folder::{Folder, Pair, TargetSide, open_directory};
 use crate::meta::Meta;
-use crate::observer::What;
+use crate::observer::{Difference, What};
 use crate::options::Check;
 use crate::remove;
 use crate::walk::Walk;
@@ -31,7 +31,7 @@ pub(crate) fn enter(
     source: &Meta,
 ) -> Result<TargetSide> {
     let Some(target) = &pair.target else {
-        copier.differs(walk, parent, name);
+        copier.differs(walk, parent, name, Difference::Missing);
         return Ok(TargetSide::default());
     };
     let target = target.as_fd();
@@ -48,7 +48,8 @@ pub(crate) fn enter(
         });
     }
     if !copier.options.write {
-        copier.differs(walk, parent, name);
+        let how = if there.is_some() { Difference::Kind } else { Difference::Missing };
+        copier.differs(walk, parent, name, how);
         if there.is_some() {
             parent.shared.fetch_add(1, Ordering::Relaxed);
         }
@@ -122,19 +123,25 @@ fn prune(
         return Ok(());
     }
     loop {
-        let surplus = remove::surplus(pair.source.as_fd(), target, keeps).map_err(unreadable)?;
+        // Opened anew, because some file systems go on listing what was there when a directory was opened.
+        let listed = open_directory(target, c".").map_err(unreadable)?;
+        let surplus = remove::surplus(pair.source.as_fd(), listed.as_fd(), keeps).map_err(unreadable)?;
+        let mut removed = 0;
         for name in &surplus {
             walk.go_on()?;
             if copier.options.write {
-                let removed = remove::remove(target, name)
+                if !walk.observer.may_remove() {
+                    return Err(Error::Stopped);
+                }
+                removed += remove::remove(target, name)
                     .map_err(|cause| walk.target_error("remove", folder, Some(name), cause))?;
-                copier.tally.removed.fetch_add(removed, Ordering::Relaxed);
             } else {
-                copier.differs(walk, folder, name);
+                copier.differs(walk, folder, name, Difference::Surplus);
             }
         }
-        // A large surplus comes in parts.
-        if surplus.is_empty() || !copier.options.write {
+        copier.tally.removed.fetch_add(removed, Ordering::Relaxed);
+        // A large surplus comes in parts; a name that is listed and not there must not be asked for again and again.
+        if removed == 0 {
             return Ok(());
         }
     }
@@ -187,7 +194,7 @@ fn finish(
         one_more(&copier.tally.updated);
     } else if differed {
         one_more(&copier.tally.differing);
-        note(walk, folder, What::Differs);
+        note(walk, folder, What::Differs(Difference::Access));
     }
     Ok(())
 }

@@ -9,7 +9,8 @@ use rustix::io::Errno;
 
 use crate::attributes::{self, Fault, Node};
 use crate::capabilities::Capabilities;
-use crate::content::{self, Buffer, Means};
+use crate::content::{self, Buffer};
+use crate::means::Means;
 use crate::meta::Meta;
 
 /// How often a file that changes while it is copied is copied again.

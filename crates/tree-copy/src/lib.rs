@@ -37,8 +37,8 @@
 //!
 //! A file gets its time last, so half a file never looks like its source, and the next pass copies it again. What was
 //! there is never written into: the new file is made beside it and renamed over. Only a directory that makes way for
-//! something else is gone for a moment. Temporary names (`.tree-copy.PROCESS-NUMBER.tmp`) that a kill left are surplus
-//! to the next pass that prunes.
+//! something else is gone for a moment. Temporary names (`.tree-copy.CONTAINER-PROCESS-NUMBER.tmp`) that a kill left are
+//! surplus to the next pass that prunes; a probe removes its own container's, and after a day those of others.
 //!
 //! # While the source changes
 //!
@@ -56,10 +56,10 @@
 //!
 //! Several threads for each processor, because a cold disk answers many questions at once. New small files take as few
 //! calls as possible. Large ones go past the page cache unless they are in it: fresh pages are what a copy spends most
-//! time on. Blocks are shared where the file system can. Directories are walked depth first and listed in parts, so
+//! time on. Blocks are shared where the file system can; where it is neither that nor a local disk, it copies by itself.
+//! Directories are walked depth first and listed in parts, so
 //! memory does not grow with the tree, but for the hard-linked files whose other names have not come yet; the number of
-//! open directories is bounded by the limit of the process. In the background (`full_speed: false`) the workers' nice
-//! value is 15, from which the kernel derives the lowest best-effort priority at the disk as well.
+//! open directories is bounded by the limit of the process. Who copies in the background calls [`give_way`] first.
 
 mod attributes;
 mod capabilities;
@@ -76,6 +76,7 @@ mod file;
 mod folder;
 mod links;
 mod make;
+mod means;
 mod meta;
 mod observer;
 mod options;
@@ -95,10 +96,12 @@ pub use capabilities::Capabilities;
 pub use decide::{Degradation, Refusal, decide};
 pub use durable::make_durable;
 pub use error::{Error, Result, Trouble};
-pub use observer::{Counters, Note, Observer, Unobserved, What};
+pub use observer::{Counters, Difference, Note, Observer, Unobserved, What};
 pub use options::{Check, Options, Pass, default_threads};
 pub use pass::pass;
+pub use priority::give_way;
 pub use probe::probe;
+pub use remove::remove_all;
 pub use replicate::{Replicated, is_temporary, replicate, sweep};
 pub use room::{Room, Shortage, fits, room};
 pub use survey::{Needs, Survey};

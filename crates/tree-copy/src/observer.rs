@@ -12,6 +12,11 @@ pub trait Observer: Sync {
     fn noted(&self, note: Note);
     /// Whether to end. Asked often; a pass that was asked to end returns [`Error::Stopped`](crate::Error::Stopped).
     fn stop(&self) -> bool;
+    /// Whether something that the source does not have may be removed from the target; asked before each such entry. No
+    /// ends the pass like a stop.
+    fn may_remove(&self) -> bool {
+        true
+    }
 }
 
 /// Looks at nothing and never stops a pass.
@@ -84,8 +89,27 @@ pub enum What {
     SkippedMount,
     /// This extended attribute was not accepted.
     AttributeDropped(String),
-    /// Source and target differ (comparing only).
-    Differs,
+    /// Source and target differ (comparing only), and how.
+    Differs(Difference),
+}
+
+/// In what an entry differs; the first that is true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Difference {
+    /// The target does not have it.
+    Missing,
+    /// The source does not have it.
+    Surplus,
+    /// It is a file here, a link or a directory there.
+    Kind,
+    /// A file with another time, or a link that says something else: it was written since.
+    Written,
+    /// A file with the time of the source's and another size or, as far as was looked, other bytes.
+    Content,
+    /// The same as far as was looked, with other names of the same file.
+    Names,
+    /// The same with another owner, mode, access list, attribute, or time of something that is no file.
+    Access,
 }
 
 impl fmt::Display for Note {
@@ -101,7 +125,7 @@ impl fmt::Display for Note {
                 write!(formatter, "the content of {path} was left out: another file system is mounted there")
             }
             What::AttributeDropped(name) => write!(formatter, "{path} lost its attribute {name}"),
-            What::Differs => write!(formatter, "{path} differs"),
+            What::Differs(_) => write!(formatter, "{path} differs"),
         }
     }
 }

@@ -33,14 +33,12 @@ pub struct Options<'a> {
     pub keep: &'a [&'a OsStr],
     /// What the target can hold; see [`probe`](crate::probe).
     pub capabilities: &'a Capabilities,
-    /// False: the workers leave processor and disk to everybody else.
-    pub full_speed: bool,
     /// Whether everything that was written, and the removal of what was not, is on the disk before the pass returns.
     pub durable: bool,
 }
 
 impl<'a> Options<'a> {
-    /// A pass that writes and prunes, checks metadata, in the background, and is durable.
+    /// A pass that writes and prunes, checks metadata, and is durable.
     #[must_use]
     pub fn new(capabilities: &'a Capabilities) -> Self {
         Self {
@@ -50,7 +48,6 @@ impl<'a> Options<'a> {
             prune: true,
             keep: &[],
             capabilities,
-            full_speed: false,
             durable: true,
         }
     }

@@ -9,13 +9,13 @@ use rustix::fs::fstat;
 use rustix::process::{getegid, geteuid};
 
 use crate::compare::Moments;
-use crate::content::Means;
 use crate::copier::{Copier, Tally};
 use crate::durable::{self, Disk};
 use crate::error::{Error, Result};
 use crate::file::Making;
 use crate::folder::{Folder, open_root};
 use crate::links::Links;
+use crate::means::Means;
 use crate::meta::Meta;
 use crate::observer::Observer;
 use crate::options::{Options, Pass};
@@ -59,7 +59,7 @@ pub(crate) fn pass_between(
     };
     let root = Folder::root(meta, source_root, Some(target_root), Some(before));
     let roots = Roots { source, target: Some(target), keep: options.keep };
-    let (sum, counters) = Walk::run(&roots, root, options.threads, options.full_speed, &copier, observer)?;
+    let (sum, counters) = Walk::run(&roots, root, options.threads, &copier, observer)?;
     if options.durable && options.write {
         disk.sync().map_err(failed)?;
     }

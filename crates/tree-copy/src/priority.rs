@@ -7,11 +7,11 @@ use rustix::thread::gettid;
 /// without an explicit class, `ioprio_set(2)` derives the level as (nice + 20) / 5, which is 7 from 15 on.
 const NICE: i32 = 15;
 
-/// Makes the calling thread, and only it, give way to others at the processor and at the disk.
+/// Makes the calling thread, and those that it starts afterwards, give way to others at the processor and at the disk.
 ///
-/// On Linux a nice value belongs to a thread, and `setpriority(2)` takes a thread's number. A thread that is nicer
-/// already stays as it is.
-pub(crate) fn lower() {
+/// On Linux a nice value belongs to a thread, `setpriority(2)` takes a thread's number, and new threads inherit it. A
+/// thread that is nicer already stays as it is.
+pub fn give_way() {
     let thread = Some(gettid());
     if getpriority_process(thread).is_ok_and(|now| now < NICE) {
         // Raising a nice value needs no permission, so a failure here could only mean an odd system; the copy is
@@ -25,13 +25,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_calling_thread_becomes_nice() {
+    fn the_calling_thread_and_what_it_starts_become_nice_and_no_other() {
         let before = getpriority_process(Some(gettid())).unwrap();
         let worker = std::thread::spawn(|| {
-            lower();
-            getpriority_process(Some(gettid())).unwrap()
+            let now = || getpriority_process(Some(gettid())).unwrap();
+            give_way();
+            (now(), std::thread::spawn(now).join().unwrap())
         });
-        assert_eq!(worker.join().unwrap(), before.max(NICE));
+        assert_eq!(worker.join().unwrap(), (before.max(NICE), before.max(NICE)));
         assert_eq!(getpriority_process(Some(gettid())).unwrap(), before);
     }
 }

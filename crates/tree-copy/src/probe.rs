@@ -214,16 +214,23 @@ mod tests {
     fn a_probe_leaves_nothing_behind_and_clears_up_after_a_killed_one() {
         let dir = tempfile::tempdir().unwrap();
         // Process numbers end at 4194304 (proc(5), pid_max).
-        let leftover = dir.path().join(".tree-copy.4194305-0.tmp");
-        std::fs::create_dir(&leftover).unwrap();
-        std::fs::write(leftover.join("file"), "").unwrap();
+        let here = kit::instance::of_container();
+        let leftover = dir.path().join(format!(".tree-copy.{here}-4194305-0.tmp"));
+        // The same number in another container is another process, which may be at work.
+        let foreign = dir.path().join(".tree-copy.0123-4194305-0.tmp");
+        for directory in [&leftover, &foreign] {
+            std::fs::create_dir(directory).unwrap();
+            std::fs::write(directory.join("file"), "").unwrap();
+        }
         let mine = dir.path().join(".tree-copy.notes");
         std::fs::write(&mine, "").unwrap();
         let found = probe(dir.path()).unwrap();
         assert!(found.symbolic_links && found.rename_over, "{found}");
-        let left: Vec<_> =
+        let mut left: Vec<_> =
             std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
-        assert_eq!(left, [mine]);
+        left.sort();
+        assert_eq!(left, [foreign.clone(), mine]);
+        assert!(foreign.join("file").exists());
     }
 
     #[test]

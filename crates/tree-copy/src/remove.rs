@@ -1,9 +1,11 @@
 //! Removing what the source does not have.
 
 use std::collections::HashSet;
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
+use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir, SeekFrom, openat, seek, unlinkat};
 use rustix::io::Errno;
@@ -77,7 +79,14 @@ fn exists(directory: BorrowedFd<'_>, name: &CStr) -> Result<bool, Errno> {
     }
 }
 
-/// Removes an entry with everything below it; returns how many entries that were.
+/// Removes an entry of a directory with everything below it; returns how many entries that were, none if it is not there.
+///
+/// No link is followed. What is mounted below ends it with `EXDEV` and keeps its content.
+pub fn remove_all(directory: BorrowedFd<'_>, name: &OsStr) -> io::Result<u64> {
+    Ok(remove(directory, &CString::new(name.as_bytes())?)?)
+}
+
+/// The same for names as the kernel gives them.
 ///
 /// Nothing is followed, and what is mounted below ends it with `EXDEV`. Depth costs neither stack nor descriptors:
 /// the way up is `..`, and who moves a directory away meanwhile gets an error, because `rmdir` from there finds

@@ -11,13 +11,14 @@ use rustix::process::{getegid, geteuid};
 
 use crate::attributes::{Fault, Node};
 use crate::capabilities::Capabilities;
-use crate::content::{Buffer, Means};
+use crate::content::Buffer;
 use crate::copier::look;
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::file::{self, Making};
 use crate::folder::open_directory;
 use crate::make;
+use crate::means::Means;
 use crate::meta::Meta;
 use crate::observer::{Note, Observer, What};
 use crate::options::Options;
@@ -168,8 +169,7 @@ impl One<'_> {
         let (temporary, ()) =
             temporary::at_a_free_name(|name| mkdirat(self.target, name, Mode::RWXU)).map_err(refused)?;
         let filled = open_directory(self.target, &temporary).map_err(refused).and_then(|target| {
-            let options =
-                Options { prune: false, full_speed: true, durable: false, ..Options::new(self.making.can) };
+            let options = Options { prune: false, durable: false, ..Options::new(self.making.can) };
             pass_between(source, target, self.from, self.to, &options, self.observer)
         });
         let placed = filled.and_then(|done| {

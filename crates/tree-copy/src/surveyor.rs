@@ -33,7 +33,7 @@ pub fn survey(root: &Path, threads: usize, keep: &[&OsStr], observer: &dyn Obser
     };
     let roots = Roots { source: root, target: None, keep };
     let folder = Folder::root(meta, opened, None, None);
-    let (sum, _) = Walk::run(&roots, folder, threads, true, &surveyor, observer)?;
+    let (sum, _) = Walk::run(&roots, folder, threads, &surveyor, observer)?;
     let found = surveyor.found.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(Survey { digest: sum.bytes(), ..found })
 }

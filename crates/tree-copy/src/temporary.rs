@@ -4,10 +4,17 @@ use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use kit::instance;
+use rustix::fs::{AtFlags, statat};
 use rustix::io::Errno;
 
+use crate::meta::Meta;
 use crate::remove;
+
+/// What another container's process has not touched for so long belongs to nobody: what is made takes moments.
+const FORGOTTEN_AFTER_SECONDS: i64 = 24 * 60 * 60;
 
 /// Calls `make` with names that nobody uses until one is free, and returns that name.
 ///
@@ -18,8 +25,8 @@ pub(crate) fn at_a_free_name<T>(
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!(".tree-copy.{}-{number}.tmp", std::process::id());
-        // A number's text has no zero byte.
+        let name = format!(".tree-copy.{}-{}-{number}.tmp", instance::of_container(), std::process::id());
+        // Digits have no zero byte.
         let name = CString::new(name).unwrap_or_default();
         match make(&name) {
             Err(Errno::EXIST) => {}
@@ -29,11 +36,20 @@ pub(crate) fn at_a_free_name<T>(
     }
 }
 
-/// Removes what processes left in a directory that were killed; what belongs to a living process number stays.
+/// Removes what processes left in a directory that were killed.
 pub(crate) fn sweep(directory: BorrowedFd<'_>) -> Result<(), Errno> {
+    // A volume's own clock may be off by minutes, which is nothing to a day.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
     let mut left = vec![];
     remove::each_name(directory, |name| {
-        if maker(name).is_some_and(|process| !Path::new("/proc").join(process.to_string()).exists()) {
+        let Some(maker) = maker(name) else { return Ok(()) };
+        let changed = match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => Meta::from(found).changed,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(cause) => return Err(cause),
+        };
+        if is_left(&maker, instance::of_container(), runs, now.saturating_sub(changed.0)) {
             left.push(name.to_owned());
         }
         Ok(())
@@ -44,12 +60,31 @@ pub(crate) fn sweep(directory: BorrowedFd<'_>) -> Result<(), Errno> {
     Ok(())
 }
 
-/// The process that made a name of [`at_a_free_name`]'s form.
-fn maker(name: &CStr) -> Option<u32> {
+/// Whether nobody works any more on what `maker` made. Process numbers mean something in their own container alone:
+/// what comes from another, or from an earlier start of this one, is judged by its age.
+fn is_left(maker: &Maker<'_>, here: &str, runs: impl Fn(u32) -> bool, age: i64) -> bool {
+    if maker.instance == here { !runs(maker.process) } else { age >= FORGOTTEN_AFTER_SECONDS }
+}
+
+fn runs(process: u32) -> bool {
+    Path::new("/proc").join(process.to_string()).exists()
+}
+
+/// Who made a name of [`at_a_free_name`]'s form.
+#[derive(Debug, PartialEq, Eq)]
+struct Maker<'a> {
+    /// See [`instance::of_container`].
+    instance: &'a str,
+    process: u32,
+}
+
+fn maker(name: &CStr) -> Option<Maker<'_>> {
     let name = name.to_str().ok()?;
-    let (process, number) = name.strip_prefix(".tree-copy.")?.strip_suffix(".tmp")?.split_once('-')?;
+    let mut parts = name.strip_prefix(".tree-copy.")?.strip_suffix(".tmp")?.split('-');
+    let (instance, process, number) = (parts.next()?, parts.next()?, parts.next()?);
     number.parse::<u32>().ok()?;
-    process.parse().ok()
+    let maker = Maker { instance, process: process.parse().ok()? };
+    parts.next().is_none().then_some(maker)
 }
 
 #[cfg(test)]
@@ -59,10 +94,26 @@ mod tests {
     #[test]
     fn names_tell_who_made_them_and_others_do_not() {
         let (name, ()) = at_a_free_name(|_| Ok(())).unwrap();
-        assert_eq!(maker(&name), Some(std::process::id()));
-        for other in [c".tree-copy.tmp", c".tree-copy.1.tmp", c".tree-copy.1-x.tmp", c"tree-copy.1-2.tmp"] {
+        let own = Maker { instance: instance::of_container(), process: std::process::id() };
+        assert_eq!(maker(&name), Some(own));
+        for other in
+            [c".tree-copy.tmp", c".tree-copy.a-1.tmp", c".tree-copy.a-1-x.tmp", c".tree-copy.a-1-2-3.tmp"]
+        {
             assert_eq!(maker(other), None, "{other:?}");
         }
+    }
+
+    #[test]
+    fn what_another_container_makes_is_left_to_it_for_a_day() {
+        let own = Maker { instance: "here", process: 7 };
+        let foreign = Maker { instance: "elsewhere", process: 7 };
+        let (runs, ended) = (|_| true, |_| false);
+        let day = FORGOTTEN_AFTER_SECONDS;
+        assert!(is_left(&own, "here", ended, 0));
+        assert!(!is_left(&own, "here", runs, 2 * day));
+        assert!(!is_left(&foreign, "here", ended, day - 1), "its process numbers are not ours");
+        assert!(is_left(&foreign, "here", runs, day), "nor is a process of ours with that number");
+        assert!(!is_left(&foreign, "here", ended, -5), "a clock may be set back");
     }
 
     #[test]

@@ -96,7 +96,6 @@ impl<'a> Walk<'a> {
         roots: &Roots<'a>,
         root: Arc<Folder>,
         threads: usize,
-        full_speed: bool,
         visitor: &dyn Visitor,
         observer: &'a dyn Observer,
     ) -> Result<(Sum, Counters)> {
@@ -115,7 +114,7 @@ impl<'a> Walk<'a> {
         };
         thread::scope(|scope| {
             for _ in 0..threads {
-                scope.spawn(|| walk.work(full_speed, visitor));
+                scope.spawn(|| walk.work(visitor));
             }
         });
         observer.counted(&walk.counters);
@@ -125,12 +124,9 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn work(&self, full_speed: bool, visitor: &dyn Visitor) {
+    fn work(&self, visitor: &dyn Visitor) {
         // A worker that panics must not leave the others waiting for it.
         let _closer = CloseOnPanic(&self.queue);
-        if !full_speed {
-            crate::priority::lower();
-        }
         let mut hand = Hand::default();
         while let Some(task) = self.queue.take() {
             if let Err(error) = self.step(task, visitor, &mut hand) {

@@ -6,14 +6,11 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
-use nix::sys::stat::{Mode, UtimensatFlags, fstatat, mkdirat, utimensat};
-use nix::sys::time::TimeSpec;
+use nix::sys::stat::{Mode, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
@@ -24,10 +21,13 @@ use crate::marker::{self, Marker};
 /// The file's name.
 pub const NAME: &str = ".sync_partial";
 
-const TOUCH_EVERY: Duration = Duration::from_secs(5);
+/// How often a claim is touched that is worked under.
+pub const TOUCH_EVERY: Duration = Duration::from_secs(5);
 /// A container that has not touched its claim for so long is gone, or its volume is. Many missed touches, because a
 /// volume under load can block one for a while.
 const ABANDONED_AFTER_SECONDS: u64 = 90;
+/// So long is listened for a touch by an earlier start of this container.
+const LISTEN: Duration = TOUCH_EVERY.saturating_mul(3);
 
 /// Characters of a host name (hostname(7)); the claim of another container may say anything.
 const LONGEST_HOST: usize = 253;
@@ -37,8 +37,11 @@ const LONGEST_HOST: usize = 253;
 pub struct Claim {
     /// The tree's name below `/opt`.
     pub tree: String,
-    /// The container's own random name.
+    /// The container's own random name. It outlives restarts, and who saves a container as an image copies it.
     pub container: String,
+    /// Which start of which container this is, see [`kit::instance`].
+    #[serde(default)]
+    pub instance: String,
     /// Its host name, for people.
     pub host: String,
     /// This start of the machine's kernel.
@@ -72,7 +75,41 @@ pub enum Taken {
     Foreign,
 }
 
+/// How a claim that is found stands to one's own.
+#[derive(Debug, PartialEq, Eq)]
+enum Standing {
+    /// It is our own, or its container is gone.
+    Free,
+    /// Another container works under it.
+    Busy,
+    /// It is from before a restart of this container, or from a container that has its name because both were made from
+    /// a saved one; only whether it is touched tells.
+    Unclear,
+}
+
 impl Claim {
+    /// The claim in a directory, if there is one.
+    pub fn read(directory: impl AsFd) -> Result<Option<Self>> {
+        let found = marker::read_small(directory, NAME)?;
+        Ok(found.and_then(|text| serde_json::from_slice(&text).ok()))
+    }
+
+    /// Whether a claim that was found is this one, by whomever it says it is.
+    pub fn is_held_by(&self, found: &Self) -> bool {
+        (&self.tree, &self.container, &self.instance) == (&found.tree, &found.container, &found.instance)
+    }
+
+    /// `age`: seconds since it was touched.
+    fn standing(&self, found: &Self, age: u64) -> Standing {
+        if self.is_held_by(found) || age >= ABANDONED_AFTER_SECONDS {
+            Standing::Free
+        } else if self.container == found.container {
+            Standing::Unclear
+        } else {
+            Standing::Busy
+        }
+    }
+
     /// Takes over or makes the directory `name` in `parent`.
     pub fn take(&self, parent: impl AsFd, name: &std::ffi::OsStr) -> Result<Taken> {
         match mkdirat(parent.as_fd(), name, Mode::from_bits_truncate(0o700)) {
@@ -86,8 +123,7 @@ impl Claim {
         }
         let Ok(directory) = open(parent.as_fd(), name) else { return Ok(Taken::Foreign) };
         let marker = Marker::read(&directory)?.filter(|marker| marker.tree == self.tree);
-        let found = marker::read_small(&directory, NAME)?;
-        let Some(found) = found.and_then(|text| serde_json::from_slice::<Self>(&text).ok()) else {
+        let Some(found) = Self::read(&directory)? else {
             if let Some(marker) = marker {
                 return Ok(Taken::Whole { directory, marker });
             }
@@ -101,7 +137,12 @@ impl Claim {
         if found.tree != self.tree {
             return Ok(Taken::Foreign);
         }
-        if found.container != self.container && age(&directory)? < ABANDONED_AFTER_SECONDS {
+        let busy = match self.standing(&found, age(&directory)?) {
+            Standing::Free => false,
+            Standing::Busy => true,
+            Standing::Unclear => is_touched(&directory, LISTEN)?,
+        };
+        if busy {
             return Ok(Taken::Busy { host: found.host.chars().take(LONGEST_HOST).collect() });
         }
         let trusted = found.boot == self.boot;
@@ -121,12 +162,8 @@ impl Claim {
         Ok(age(directory)? < ABANDONED_AFTER_SECONDS)
     }
 
-    /// Says that everything in the directory has been compared or written under this kernel's control.
-    pub fn confirm(&self, directory: impl AsFd) -> Result<()> {
-        self.write(directory)
-    }
-
-    fn write(&self, directory: impl AsFd) -> Result<()> {
+    /// Writes it into a directory.
+    pub fn write(&self, directory: impl AsFd) -> Result<()> {
         let cannot = || format!("cannot write {NAME}");
         let temporary = format!("{NAME}.{}", self.container);
         let mut file = create(directory.as_fd(), &temporary, 0o600).with_context(cannot)?;
@@ -142,30 +179,6 @@ pub fn release(directory: impl AsFd) -> Result<()> {
         Ok(()) | Err(nix::Error::ENOENT) => Ok(()),
         Err(error) => Err(error).with_context(|| format!("cannot remove {NAME}")),
     }
-}
-
-/// Runs `work` while a second thread keeps the claim alive.
-pub fn alive<T>(directory: impl AsFd + Sync, work: impl FnOnce() -> T) -> T {
-    let ended = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let keeper = scope.spawn(|| {
-            while !ended.load(Ordering::Relaxed) {
-                // A volume that refuses will tell the copy itself.
-                let _ = utimensat(
-                    directory.as_fd(),
-                    NAME,
-                    &TimeSpec::UTIME_NOW,
-                    &TimeSpec::UTIME_NOW,
-                    UtimensatFlags::NoFollowSymlink,
-                );
-                thread::park_timeout(TOUCH_EVERY);
-            }
-        });
-        let result = work();
-        ended.store(true, Ordering::Relaxed);
-        keeper.thread().unpark();
-        result
-    })
 }
 
 /// Makes a file in a directory that others may write to, in the place of whatever has its name: a file that they put
@@ -199,9 +212,24 @@ pub fn is_empty(directory: &OwnedFd) -> Result<bool> {
 /// How long ago the claim in `directory` was touched, in seconds, by the volume's own clock.
 fn age(directory: &OwnedFd) -> Result<u64> {
     let now = Instant::now(directory)?;
+    Ok(touched(directory)?.seconds_until(now))
+}
+
+fn touched(directory: &OwnedFd) -> Result<Instant> {
     let stat = fstatat(directory, NAME, AtFlags::AT_SYMLINK_NOFOLLOW)
         .with_context(|| format!("cannot look at {NAME}"))?;
-    Ok(Instant(stat.st_ctime, stat.st_ctime_nsec).seconds_until(now))
+    Ok(Instant(stat.st_ctime, stat.st_ctime_nsec))
+}
+
+/// Whether somebody touches the claim in `directory` within this time.
+fn is_touched(directory: &OwnedFd, listen: Duration) -> Result<bool> {
+    let before = touched(directory)?;
+    let next = kit::wait::until(listen, "a touch", || match touched(directory) {
+        Ok(now) => (now != before).then_some(Ok(())),
+        Err(error) => Some(Err(error)),
+    });
+    // Nothing until the end is the other answer.
+    next.map_or(Ok(false), |touch| touch.map(|()| true))
 }
 
 #[cfg(test)]
@@ -213,7 +241,13 @@ mod tests {
     use std::path::Path;
 
     fn claim(container: &str, boot: &str) -> Claim {
-        Claim { tree: "x".into(), container: container.into(), host: "h".into(), boot: boot.into() }
+        Claim {
+            tree: "x".into(),
+            container: container.into(),
+            instance: "i".into(),
+            host: "h".into(),
+            boot: boot.into(),
+        }
     }
 
     fn take(claim: &Claim, at: &Path) -> Taken {
@@ -230,6 +264,42 @@ mod tests {
     }
 
     #[test]
+    fn a_claim_is_left_alone_for_ninety_seconds_and_what_may_be_a_twins_is_listened_to() {
+        let own = claim("a", "1");
+        let other = claim("b", "1");
+        let earlier = Claim { instance: "j".into(), ..own.clone() };
+        let cases = [
+            (&own, 0, Standing::Free),
+            (&other, 0, Standing::Busy),
+            (&other, 89, Standing::Busy),
+            (&other, 90, Standing::Free),
+            (&earlier, 0, Standing::Unclear),
+            (&earlier, 89, Standing::Unclear),
+            (&earlier, 90, Standing::Free),
+        ];
+        for (found, age, expected) in cases {
+            assert_eq!(own.standing(found, age), expected, "{found:?} after {age} s");
+        }
+    }
+
+    #[test]
+    fn a_touch_is_heard_and_silence_is_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let Taken::Ours { directory, .. } = take(&claim("a", "1"), dir.path()) else { panic!("it is new") };
+        assert!(!is_touched(&directory, Duration::ZERO).unwrap());
+        let file = fs::File::options().write(true).open(dir.path().join("x.partial").join(NAME)).unwrap();
+        let heard = std::thread::scope(|scope| {
+            let listener = scope.spawn(|| is_touched(&directory, Duration::from_mins(1)).unwrap());
+            while !listener.is_finished() {
+                file.set_modified(std::time::SystemTime::now()).unwrap();
+                std::thread::yield_now();
+            }
+            listener.join().unwrap()
+        });
+        assert!(heard);
+    }
+
+    #[test]
     fn after_another_start_of_the_machine_content_is_not_trusted_until_confirmed() {
         let dir = tempfile::tempdir().unwrap();
         take(&claim("a", "1"), dir.path());
@@ -238,7 +308,7 @@ mod tests {
         let Taken::Ours { directory, trusted: false } = take(&now, dir.path()) else {
             panic!("a kill before the comparison must not make it trusted");
         };
-        now.confirm(&directory).unwrap();
+        now.write(&directory).unwrap();
         assert!(matches!(take(&now, dir.path()), Taken::Ours { trusted: true, .. }));
     }
 

@@ -26,7 +26,8 @@ impl Instant {
 
     /// Now, by the clock of the file system that `directory` is on.
     pub fn now(directory: impl AsFd) -> Result<Self> {
-        let name = format!(".clock-{}", std::process::id());
+        // Containers that share a volume have the same process numbers.
+        let name = format!(".clock-{}-{}", kit::instance::of_container(), std::process::id());
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         // Left by a killed process that had our number.
         let _ = unlinkat(directory.as_fd(), name.as_str(), UnlinkatFlags::NoRemoveDir);

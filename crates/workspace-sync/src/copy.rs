@@ -19,6 +19,7 @@ use tree_copy::{Capabilities, Check, Options, Pass, Room, Survey, Unobserved};
 use crate::beneath;
 use crate::claim::{self, Claim, Taken};
 use crate::clock::Instant;
+use crate::keeper::Held;
 use crate::manifest;
 use crate::marker::{self, Marker};
 use crate::memory::{Leftover, Memory};
@@ -36,8 +37,6 @@ const RESERVE: u64 = 64 << 20;
 /// How a copy is to be made.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Manner {
-    /// Whether to take all of the disk and the processors.
-    pub full_speed: bool,
     /// Whether to compare every byte at the end.
     pub compare_content: bool,
 }
@@ -90,6 +89,15 @@ pub struct Prepared {
     pub directory: OwnedFd,
     /// What it says about itself.
     pub marker: Marker,
+    /// Our claim on it, unless it is one that was in use.
+    pub held: Option<Held>,
+}
+
+impl Prepared {
+    /// Fails if somebody else has taken it over: the last thing before its rename.
+    pub fn check(&self) -> Result<()> {
+        self.held.as_ref().map_or(Ok(()), Held::check)
+    }
 }
 
 impl Job<'_> {
@@ -97,10 +105,11 @@ impl Job<'_> {
     ///
     /// Whatever fails leaves the source in use, and a partial copy that the next attempt goes on with.
     pub fn run(&self) -> Result<Marker> {
-        let Prepared { parent, directory, marker } = self.prepare()?;
-        place(&parent, &self.tree.partial, &self.tree.copy)?;
-        claim::release(&directory)?;
-        Ok(marker)
+        let prepared = self.prepare()?;
+        prepared.check()?;
+        place(&prepared.parent, &self.tree.partial, &self.tree.copy)?;
+        claim::release(&prepared.directory)?;
+        Ok(prepared.marker)
     }
 
     /// Makes the copy, whole and with its marker, under its temporary name, and still claimed: a whole one of that name
@@ -111,7 +120,9 @@ impl Job<'_> {
         let name = self.tree.partial.file_name().unwrap_or_default();
         let (directory, trusted) = match self.claim.take(&parent, name)? {
             Taken::Ours { directory, trusted } => (directory, trusted),
-            Taken::Whole { directory, marker } => return Ok(Prepared { parent, directory, marker }),
+            Taken::Whole { directory, marker } => {
+                return Ok(Prepared { parent, directory, marker, held: None });
+            }
             Taken::Busy { host } => {
                 return Err(anyhow!(
                     "the container {host:?} is making {} at this moment",
@@ -124,9 +135,10 @@ impl Job<'_> {
                     .hint(|| "move it away; it is never overwritten".to_owned());
             }
         };
-        let marker = claim::alive(&directory, || self.fill(&parent, &directory, trusted))?;
-        self.seal(&directory, &marker)?;
-        Ok(Prepared { parent, directory, marker })
+        let held = Held::new(self.claim, &parent, &self.tree.partial, &directory)?;
+        let marker = self.fill(&parent, &held, trusted)?;
+        self.seal(&held, &marker)?;
+        Ok(Prepared { parent, directory, marker, held: Some(held) })
     }
 
     /// A copy of a directory into itself would never end, and cleaning it up would destroy both.
@@ -139,38 +151,37 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn fill(&self, parent: &OwnedFd, directory: &OwnedFd, trusted: bool) -> Result<Marker> {
+    fn fill(&self, parent: &OwnedFd, held: &Held, trusted: bool) -> Result<Marker> {
         let keep = kept();
         let threads = tree_copy::default_threads();
         let survey = tree_copy::survey(self.source, threads, &[], &Unobserved)?;
-        let capabilities = self.assess(parent, directory, &survey)?;
+        let capabilities = self.assess(parent, held.directory(), &survey)?;
         let total = Total { entries: survey.entries, bytes: survey.bytes };
-        let progress = Progress::new(&self.tree.name, total, self.journal);
+        let progress = Progress::new(&self.tree.name, total, self.journal, Some(held));
         let mut options = Options {
             keep: &keep,
-            full_speed: self.manner.full_speed,
             // A copy that was begun before a power cut may have sizes and times without content.
             check: if trusted { Check::Metadata } else { Check::Content },
             durable: false,
             ..Options::new(&capabilities)
         };
         let mut since = self.now()?;
-        self.pass(directory, &options, &progress)?;
+        self.pass(held, &options, &progress)?;
         if !trusted {
-            self.claim.confirm(directory)?;
+            held.confirm()?;
         }
         options.check = Check::Metadata;
         progress.enter(Phase::Following);
         for _ in 0..ROUNDS {
             since = self.now()?;
-            let round = self.pass(directory, &options, &progress)?;
+            let round = self.pass(held, &options, &progress)?;
             if round.updated + round.removed == 0 {
                 break;
             }
         }
         options.durable = true;
         progress.enter(Phase::Comparing);
-        let seen = self.compare(directory, &options, &progress, &mut since)?;
+        let seen = self.compare(held, &options, &progress, &mut since)?;
         let marker = Marker {
             tree: self.tree.name.clone(),
             generation: self.generation.to_owned(),
@@ -222,7 +233,7 @@ impl Job<'_> {
     /// Compares, corrects, and compares again, until only what programs write at this moment is different.
     fn compare(
         &self,
-        directory: &OwnedFd,
+        held: &Held,
         options: &Options<'_>,
         progress: &Progress<'_>,
         since: &mut Instant,
@@ -230,17 +241,17 @@ impl Job<'_> {
         let check = if self.manner.compare_content { Check::Content } else { Check::Metadata };
         let look = Options { write: false, check, ..*options };
         for _ in 0..ROUNDS {
-            let seen = self.pass(directory, &look, progress)?;
+            let seen = self.pass(held, &look, progress)?;
             let differing = progress.take_differing();
             if seen.differing == 0 || differing.iter().all(|name| self.is_busy(name, *since)) {
                 return Ok(seen);
             }
             log::debug!("{} entries differ, such as {}", seen.differing, differing[0].display());
             let now = self.now()?;
-            self.pass(directory, &Options { check, ..*options }, progress)?;
+            self.pass(held, &Options { check, ..*options }, progress)?;
             *since = now;
         }
-        let seen = self.pass(directory, &look, progress)?;
+        let seen = self.pass(held, &look, progress)?;
         let differing = progress.take_differing();
         match differing.iter().find(|name| !self.is_busy(name, *since)) {
             None => Ok(seen),
@@ -263,9 +274,16 @@ impl Job<'_> {
             .any(|path| path.symlink_metadata().is_ok_and(|meta| Instant::changed(&meta) >= since))
     }
 
-    fn pass(&self, directory: &OwnedFd, options: &Options<'_>, progress: &Progress<'_>) -> Result<Pass> {
-        tree_copy::pass(self.source, &path_of(directory), options, progress)
-            .map_err(|error| self.named(&error, directory))
+    fn pass(&self, held: &Held, options: &Options<'_>, progress: &Progress<'_>) -> Result<Pass> {
+        held.check()?;
+        let directory = held.directory();
+        tree_copy::pass(self.source, &path_of(directory), options, progress).or_else(|error| {
+            // What stops a pass is the loss of the claim, which says more.
+            if matches!(error, tree_copy::Error::Stopped) {
+                held.check()?;
+            }
+            Err(self.named(&error, directory))
+        })
     }
 
     /// The source's clock now.
@@ -295,9 +313,14 @@ impl Job<'_> {
     }
 
     /// Writes what makes the copy a whole one.
-    fn seal(&self, directory: &OwnedFd, marker: &Marker) -> Result<()> {
+    fn seal(&self, held: &Held, marker: &Marker) -> Result<()> {
+        let directory = held.directory();
+        held.check()?;
         self.dress(directory)?;
-        write(directory, manifest::NAME, &manifest::of(directory, &kept())?)?;
+        let names = manifest::of(directory, &kept())?;
+        // The walk may have taken long.
+        held.check()?;
+        write(directory, manifest::NAME, &names)?;
         // Last: with it, the directory is a copy.
         write(directory, marker::NAME, &marker.render()?)
     }

@@ -38,6 +38,7 @@ mod follow;
 mod generation;
 mod holders;
 mod judge;
+mod keeper;
 mod look;
 mod manifest;
 mod manual;
@@ -93,6 +94,11 @@ pub fn run() -> Outcome {
         "workspace-sync",
         if cli.quiet { -1 } else { i8::try_from(cli.verbose).unwrap_or(1) },
     );
+    kit::open_files::raise();
+    // All of it and from the start: counting and comparing read as much as copying does.
+    if !cli.full_speed && !matches!(cli.action, Action::Status { .. }) {
+        tree_copy::give_way();
+    }
     if let Action::Copy { source, target, prune, verify } = &cli.action {
         return manual::copy(&cli, source, target, *prune, verify.is_some());
     }
@@ -110,10 +116,7 @@ pub fn run() -> Outcome {
         wanted,
         memory: &cli.memory,
         claim: claim(&cli)?,
-        manner: Manner {
-            full_speed: cli.full_speed,
-            compare_content: matches!(cli.action, Action::Run { verify: Some(_), .. }),
-        },
+        manner: Manner { compare_content: matches!(cli.action, Action::Run { verify: Some(_), .. }) },
         began: began::of(&cli.memory).or_else(|| started(&journal)),
         journal: &journal,
     };
@@ -208,6 +211,7 @@ fn claim(cli: &Cli) -> anyhow::Result<Claim> {
     Ok(Claim {
         tree: String::new(),
         container: memory::container(&cli.memory)?,
+        instance: kit::instance::of_container().to_owned(),
         host: nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
         boot: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
             .unwrap_or_default()

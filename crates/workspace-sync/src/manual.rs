@@ -18,7 +18,7 @@ use kit::units;
 pub fn copy(cli: &Cli, source: &Path, target: &Path, prune: bool, content: bool) -> Outcome {
     refuse_nesting(source, target)?;
     let check = if content { Check::Content } else { Check::Metadata };
-    if !cli.dry_run && target.is_dir() && is_equal(cli, source, target, prune, check)? {
+    if !cli.dry_run && target.is_dir() && is_equal(source, target, prune, check)? {
         log::info!("{} is equal to {} already", target.display(), source.display());
         return Ok(Exit::Done);
     }
@@ -51,8 +51,9 @@ pub fn copy(cli: &Cli, source: &Path, target: &Path, prune: bool, content: bool)
     let name = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
     // Nobody waits for it, so that it is told to nobody but the person who typed it.
     let nowhere = Journal::at(Path::new("/dev/null"));
-    let progress = Progress::new(&name, Total { entries: survey.entries, bytes: survey.bytes }, &nowhere);
-    let options = Options { check, prune, full_speed: cli.full_speed, ..Options::new(&capabilities) };
+    let progress =
+        Progress::new(&name, Total { entries: survey.entries, bytes: survey.bytes }, &nowhere, None);
+    let options = Options { check, prune, ..Options::new(&capabilities) };
     let done = tree_copy::pass(source, target, &options, &progress)?;
     progress.enter(Phase::Comparing);
     let look = Options { write: false, durable: false, ..options };
@@ -74,16 +75,9 @@ pub fn copy(cli: &Cli, source: &Path, target: &Path, prune: bool, content: bool)
 }
 
 /// Whether nothing is to be done: one look at both, which is all that a repeated copy costs.
-fn is_equal(cli: &Cli, source: &Path, target: &Path, prune: bool, check: Check) -> Result<bool> {
+fn is_equal(source: &Path, target: &Path, prune: bool, check: Check) -> Result<bool> {
     let capabilities = tree_copy::probe(target)?;
-    let look = Options {
-        check,
-        prune,
-        write: false,
-        durable: false,
-        full_speed: cli.full_speed,
-        ..Options::new(&capabilities)
-    };
+    let look = Options { check, prune, write: false, durable: false, ..Options::new(&capabilities) };
     Ok(tree_copy::pass(source, target, &look, &FirstDifference::default()).map_or_else(
         |error| if matches!(error, tree_copy::Error::Stopped) { Ok(false) } else { Err(error) },
         |seen| Ok(seen.differing == 0),
@@ -98,7 +92,7 @@ impl Observer for FirstDifference {
     fn counted(&self, _counters: &Counters) {}
 
     fn noted(&self, note: Note) {
-        if note.what == What::Differs {
+        if matches!(note.what, What::Differs(_)) {
             self.0.store(true, Ordering::Relaxed);
         }
     }

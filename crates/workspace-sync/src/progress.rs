@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use journal::{Event, Journal};
 use tree_copy::{Counters, Note, Observer, What};
 
+use crate::keeper::Held;
 use kit::units;
 
 /// On a terminal, for the eye.
@@ -96,6 +97,7 @@ pub struct Progress<'a> {
     tree: &'a str,
     total: Total,
     journal: &'a Journal,
+    held: Option<&'a Held>,
     said: Mutex<Said>,
     terminal: bool,
     differing: Mutex<Vec<std::path::PathBuf>>,
@@ -110,13 +112,14 @@ struct Said {
 }
 
 impl<'a> Progress<'a> {
-    /// Tells about the copy of `tree`.
-    pub fn new(tree: &'a str, total: Total, journal: &'a Journal) -> Self {
+    /// Tells about the copy of `tree`, which ends when the claim that it is made under is lost.
+    pub fn new(tree: &'a str, total: Total, journal: &'a Journal, held: Option<&'a Held>) -> Self {
         let now = Instant::now();
         Self {
             tree,
             total,
             journal,
+            held,
             said: Mutex::new(Said { phase: Phase::Copying, began: now, moved: now, written: now, notes: 0 }),
             terminal: io::stderr().is_terminal() && log::log_enabled!(log::Level::Info),
             differing: Mutex::new(Vec::new()),
@@ -186,7 +189,7 @@ impl Observer for Progress<'_> {
     }
 
     fn noted(&self, note: Note) {
-        if note.what == What::Differs {
+        if matches!(note.what, What::Differs(_)) {
             if let Ok(mut found) = self.differing.lock()
                 && found.len() < 1_000
             {
@@ -204,8 +207,11 @@ impl Observer for Progress<'_> {
     }
 
     fn stop(&self) -> bool {
-        // A copy may be killed at any instant, which needs no asking.
-        false
+        self.held.is_some_and(Held::is_lost)
+    }
+
+    fn may_remove(&self) -> bool {
+        self.held.is_none_or(|held| held.check().is_ok())
     }
 }
 

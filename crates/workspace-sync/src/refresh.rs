@@ -1,6 +1,5 @@
 //! `refresh` and `rollback`: another generation of a copy, and the way back.
 
-use std::fs;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -72,16 +71,15 @@ pub fn run(setting: &Setting<'_>, tree: &Tree, dry_run: bool) -> Outcome {
         journal: setting.journal,
         manner: setting.manner,
     };
-    let Prepared { parent, directory, .. } = job.prepare()?;
-    let added = claim::alive(&directory, || -> Result<u64> {
-        let added = bring_along(setting, tree)?;
-        // Behind its new name, a claim would say that it is still in the making.
-        claim::release(&look::open(&setting.workspace.path, &tree.copy)?)?;
-        swap(tree, &parent, &tree.partial, &tree.copy)?;
-        Ok(added)
-    })?;
-    claim::release(&directory)?;
-    retire(setting, tree, &parent, &tree.partial)?;
+    let prepared = job.prepare()?;
+    let added = bring_along(setting, tree, &prepared)?;
+    // Behind its new name, a claim would say that it is still in the making.
+    claim::release(&look::open(&setting.workspace.path, &tree.copy)?)?;
+    prepared.check()?;
+    swap(tree, &prepared.parent, &tree.partial, &tree.copy)?;
+    claim::release(&prepared.directory)?;
+    retire(setting, tree, &prepared.parent, &tree.partial)?;
+    drop(prepared);
     if Entrance::of(tree)? != Entrance::Workspace {
         entrance::point(tree, &tree.copy)?;
     }
@@ -151,11 +149,9 @@ fn whole(setting: &Setting<'_>, tree: &Tree, path: &Path) -> Result<Marker> {
 
 /// Copies what was added to the copy since it was whole into the new generation, as far as the names are free there;
 /// returns how many entries, a directory with all its content being one.
-fn bring_along(setting: &Setting<'_>, tree: &Tree) -> Result<u64> {
+fn bring_along(setting: &Setting<'_>, tree: &Tree, prepared: &Prepared) -> Result<u64> {
     let root = &setting.workspace.path;
     let old = look::open(root, &tree.copy).with_context(|| format!("cannot open {}", tree.copy.display()))?;
-    let new =
-        look::open(root, &tree.partial).with_context(|| format!("cannot open {}", tree.partial.display()))?;
     let Some(manifest) = Manifest::read(&old)? else {
         log::warn!(
             "{}: the list of the copy's names is damaged, so that nothing is brought along",
@@ -179,10 +175,11 @@ fn bring_along(setting: &Setting<'_>, tree: &Tree) -> Result<u64> {
             return Ok(Next::Enter);
         }
         // Where the new generation has no such directory, or has something of that name, what was added has no place.
-        let Ok(place) = beneath::open_below(&new, above) else { return Ok(Next::Skip) };
+        let Ok(place) = beneath::open_below(&prepared.directory, above) else { return Ok(Next::Skip) };
         if !is_free(&place, entry.base) {
             return Ok(Next::Enter);
         }
+        prepared.check()?;
         tree_copy::replicate(
             entry.directory,
             entry.base,
@@ -298,14 +295,10 @@ fn discard(setting: &Setting<'_>, tree: &Tree, parent: &OwnedFd) -> Result<()> {
         Err(nix::Error::ENOENT) => {}
         Err(error) => return Err(error.into()),
     }
-    let at = copy::path_of(&directory);
-    for entry in fs::read_dir(&at)? {
-        let entry = entry?;
-        // The standard library walks by descriptors and follows no link.
-        if entry.file_type()?.is_dir() {
-            fs::remove_dir_all(entry.path())?;
-        } else if entry.file_name() != claim::NAME {
-            fs::remove_file(entry.path())?;
+    for base in walk::names(&directory)? {
+        if base != claim::NAME {
+            tree_copy::remove_all(directory.as_fd(), &base)
+                .with_context(|| format!("cannot remove {}", tree.previous.join(&base).display()))?;
         }
     }
     claim::release(&directory)?;

@@ -10,7 +10,6 @@ use crate::decide::{self, Action, Copy, Why};
 use crate::entrance::Entrance;
 use crate::holders::{self, Holder};
 use crate::look;
-use crate::marker;
 use crate::memory::Memory;
 use crate::report::{InUse, printable};
 use crate::steps;
@@ -140,8 +139,7 @@ fn fill(setting: &Setting<'_>, tree: &Tree, memory: &Memory, status: &mut Status
 /// Whether a copy is being made, by whomever, or lies there unfinished.
 fn partial(setting: &Setting<'_>, tree: &Tree) -> anyhow::Result<&'static str> {
     let Ok(directory) = look::open(&setting.workspace.path, &tree.partial) else { return Ok("absent") };
-    let claim = marker::read_small(&directory, crate::claim::NAME)?;
-    Ok(match claim.and_then(|text| serde_json::from_slice::<Claim>(&text).ok()) {
+    Ok(match Claim::read(&directory)? {
         Some(_) if Claim::is_alive(&directory)? => "copying",
         Some(_) => "partial",
         None => "foreign",

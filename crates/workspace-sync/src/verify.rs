@@ -1,12 +1,12 @@
 //! `verify`: is everything that the image brings in the workspace's copy, as it was?
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 use kit::{Exit, Outcome};
 use serde::Serialize;
-use tree_copy::{Check, Counters, Note, Observer, Options, What};
+use tree_copy::{Check, Counters, Difference, Note, Observer, Options, What};
 
 use crate::copy;
 use crate::decide::Copy;
@@ -25,11 +25,11 @@ pub struct Verdict {
     pub tree: String,
     /// Entries of the image's copy.
     pub entries: u64,
-    /// Those that were written in the workspace since: with other times, so that somebody meant it.
+    /// Those that were written in the workspace since, or got another owner, mode, access list or further names.
     pub changed: u64,
     /// Those that are not there.
     pub missing: u64,
-    /// Those with the time of the image's and another size or content: nobody meant that.
+    /// Those with the time of the image's and another size or content, or of another kind: nobody meant that.
     pub damaged: u64,
     /// Some of the missing.
     pub missing_names: Vec<PathBuf>,
@@ -79,14 +79,13 @@ fn verify(setting: &Setting<'_>, tree: &Tree, content: bool) -> anyhow::Result<V
         durable: false,
         keep: &keep,
         check: if content { Check::Content } else { Check::Metadata },
-        full_speed: setting.manner.full_speed,
         ..Options::new(&capabilities)
     };
     let at = copy::path_of(&copy);
     let image = tree.brought().unwrap_or(&tree.image);
-    let found = Found { image, copy: &at, verdict: Mutex::default() };
+    let found = Found::default();
     let pass = tree_copy::pass(image, &at, &options, &found)?;
-    let verdict = found.verdict.into_inner().unwrap_or_default();
+    let verdict = found.0.into_inner().unwrap_or_default();
     Ok(Verdict { tree: tree.name.clone(), entries: pass.entries, ..verdict })
 }
 
@@ -109,44 +108,73 @@ fn tell(verdict: &Verdict) -> io::Result<()> {
     Ok(())
 }
 
-/// Sorts differences by whether somebody meant them.
-struct Found<'a> {
-    image: &'a Path,
-    copy: &'a Path,
-    verdict: Mutex<Verdict>,
+/// What a difference means for the one who asks whether everything of the image's is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Finding {
+    /// Somebody meant it: users write, and `fix-perms` gives access.
+    Changed,
+    Missing,
+    Damaged,
 }
 
-impl Observer for Found<'_> {
+fn judge(difference: Difference) -> Option<Finding> {
+    match difference {
+        Difference::Missing => Some(Finding::Missing),
+        // Nobody sets a time back to what it was.
+        Difference::Kind | Difference::Content => Some(Finding::Damaged),
+        Difference::Written | Difference::Names | Difference::Access => Some(Finding::Changed),
+        // It is not about what the image brings.
+        Difference::Surplus => None,
+    }
+}
+
+/// Counts what is found.
+#[derive(Default)]
+struct Found(Mutex<Verdict>);
+
+impl Observer for Found {
     fn counted(&self, _counters: &Counters) {}
 
     fn noted(&self, note: Note) {
-        if note.what != What::Differs {
-            return;
-        }
-        let image = self.image.join(&note.path).symlink_metadata();
-        let copy = self.copy.join(&note.path).symlink_metadata();
-        let Ok(mut verdict) = self.verdict.lock() else { return };
-        let Ok(copy) = copy else {
-            verdict.missing += 1;
-            if verdict.missing_names.len() < SHOWN {
-                verdict.missing_names.push(note.path);
+        let What::Differs(difference) = note.what else { return };
+        let (Some(finding), Ok(mut verdict)) = (judge(difference), self.0.lock()) else { return };
+        let verdict = &mut *verdict;
+        let (number, names) = match finding {
+            Finding::Changed => {
+                verdict.changed += 1;
+                return;
             }
-            return;
+            Finding::Missing => (&mut verdict.missing, &mut verdict.missing_names),
+            Finding::Damaged => (&mut verdict.damaged, &mut verdict.damaged_names),
         };
-        let same_time = image.is_ok_and(|image| {
-            image.is_file() && copy.is_file() && image.modified().ok() == copy.modified().ok()
-        });
-        if same_time {
-            verdict.damaged += 1;
-            if verdict.damaged_names.len() < SHOWN {
-                verdict.damaged_names.push(note.path);
-            }
-        } else {
-            verdict.changed += 1;
+        *number += 1;
+        if names.len() < SHOWN {
+            names.push(note.path);
         }
     }
 
     fn stop(&self) -> bool {
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_meant_is_no_damage() {
+        let findings = [
+            (Difference::Missing, Some(Finding::Missing)),
+            (Difference::Surplus, None),
+            (Difference::Kind, Some(Finding::Damaged)),
+            (Difference::Written, Some(Finding::Changed)),
+            (Difference::Content, Some(Finding::Damaged)),
+            (Difference::Names, Some(Finding::Changed)),
+            (Difference::Access, Some(Finding::Changed)),
+        ];
+        for (difference, finding) in findings {
+            assert_eq!(judge(difference), finding, "{difference:?}");
+        }
     }
 }

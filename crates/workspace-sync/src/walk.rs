@@ -100,7 +100,8 @@ pub fn open(directory: impl AsFd, base: &OsStr) -> io::Result<OwnedFd> {
     Ok(openat(directory, base, DIRECTORY, Mode::empty())?)
 }
 
-fn is_elsewhere(error: &io::Error) -> bool {
+/// Whether an error of [`open`] says that there is no such directory.
+pub fn is_elsewhere(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(nix::libc::ENOENT | nix::libc::ENOTDIR | nix::libc::ELOOP))
 }
 

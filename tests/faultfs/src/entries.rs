@@ -182,7 +182,7 @@ impl PassThrough {
 
     fn look(&self, parent: &Node, name: &OsStr) -> Answer<FileAttr> {
         let (number, stat) = self.nodes.look(parent, name)?;
-        Ok(self.attributes(number, &stat))
+        Ok(self.attributes(number, &*self.nodes.get(number)?, &stat))
     }
 
     /// The name under which an entry is there, where case does not matter; else the name as it was given.

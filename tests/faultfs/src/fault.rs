@@ -42,6 +42,8 @@ pub enum Fault {
     Truncate { byte: u64, files: Pattern },
     /// This byte of these files is written wrong, though the write succeeds.
     Corrupt { byte: u64, files: Pattern },
+    /// These files say that their inode changed so much longer ago than it did: nobody has touched them for a while.
+    Aged { seconds: u64, files: Pattern },
     /// Times are whole even seconds.
     CoarseTimes,
     /// `Name` and `name` are one entry.
@@ -70,6 +72,7 @@ impl fmt::Display for Fault {
             Self::NoAttributes => formatter.write_str("no-attributes"),
             Self::Truncate { byte, files } => write!(formatter, "truncate {byte} {files}"),
             Self::Corrupt { byte, files } => write!(formatter, "corrupt {byte} {files}"),
+            Self::Aged { seconds, files } => write!(formatter, "aged {seconds} {files}"),
             Self::CoarseTimes => formatter.write_str("coarse-times"),
             Self::CaseInsensitive => formatter.write_str("case-insensitive"),
             Self::NoExchange => formatter.write_str("no-exchange"),
@@ -98,6 +101,7 @@ impl FromStr for Fault {
             "write-error" => of(|byte, files| Self::WriteError { byte, files })?,
             "truncate" => of(|byte, files| Self::Truncate { byte, files })?,
             "corrupt" => of(|byte, files| Self::Corrupt { byte, files })?,
+            "aged" => of(|seconds, files| Self::Aged { seconds, files })?,
             "no-space" => Self::NoSpace { after: number(rest)? },
             "quota" => Self::Quota { after: number(rest)? },
             "no-inodes" => Self::NoInodes { after: number(rest)? },
@@ -146,6 +150,7 @@ mod tests {
             Fault::NoAttributes,
             Fault::Truncate { byte: 12, files: files() },
             Fault::Corrupt { byte: 13, files: files() },
+            Fault::Aged { seconds: 15, files: files() },
             Fault::CoarseTimes,
             Fault::CaseInsensitive,
             Fault::NoExchange,

@@ -66,6 +66,17 @@ impl Faults {
         })
     }
 
+    /// How much longer ago this file's inode shall have changed.
+    pub fn age(&self, path: &[u8]) -> Duration {
+        let held = self.held();
+        held.iter()
+            .filter_map(|held| match &held.fault {
+                Fault::Aged { seconds, files } if files.fits(path) => Some(Duration::from_secs(*seconds)),
+                _ => None,
+            })
+            .sum()
+    }
+
     /// Whether anything may change.
     pub fn change(&self) -> Answer<()> {
         self.refuse(&Fault::ReadOnly, Errno::ROFS)

@@ -10,6 +10,7 @@ use crate::Answer;
 use crate::attributes::{self, wanted};
 use crate::fault::Fault;
 use crate::filesystem::PassThrough;
+use crate::nodes::Node;
 
 /// What shall change; nothing else does.
 #[derive(Debug)]
@@ -24,12 +25,16 @@ pub struct Change {
 }
 
 impl PassThrough {
-    pub fn attributes(&self, number: INodeNo, stat: &Stat) -> FileAttr {
-        attributes::of(stat, number, self.faults.has(&Fault::CoarseTimes))
+    pub fn attributes(&self, number: INodeNo, node: &Node, stat: &Stat) -> FileAttr {
+        let mut found = attributes::of(stat, number, self.faults.has(&Fault::CoarseTimes));
+        let age = self.faults.age(&self.nodes.relative(node));
+        found.ctime = found.ctime.checked_sub(age).unwrap_or(found.ctime);
+        found
     }
 
     pub fn look_at(&self, number: INodeNo) -> Answer<FileAttr> {
-        Ok(self.attributes(number, &self.nodes.get(number)?.stat()?))
+        let node = self.nodes.get(number)?;
+        Ok(self.attributes(number, &node, &node.stat()?))
     }
 
     pub fn change(&self, number: INodeNo, change: &Change) -> Answer<FileAttr> {

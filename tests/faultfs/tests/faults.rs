@@ -317,3 +317,17 @@ fn a_pattern_that_fits_all_is_a_star() {
     fs::write(disk.behind("deep/file"), "x").unwrap();
     fails(fs::read(disk.at("deep/file")), Errno::IO);
 }
+
+#[test]
+fn a_file_that_nobody_touched_for_a_while_says_so_until_the_fault_ends() {
+    let disk = Disk::new();
+    for name in ["claim", "other"] {
+        fs::write(disk.at(name), "").unwrap();
+    }
+    let changed = |name| fs::metadata(disk.at(name)).unwrap().ctime();
+    let (claim, other) = (changed("claim"), changed("other"));
+    disk.mounted.inject(Fault::Aged { seconds: 90, files: Pattern::new("claim") });
+    assert_eq!((changed("claim"), changed("other")), (claim - 90, other));
+    disk.mounted.clear();
+    assert_eq!(changed("claim"), claim);
+}

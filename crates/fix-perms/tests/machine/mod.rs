@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -97,7 +98,8 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         for mount in self.mounts.iter().rev() {
-            tool(Command::new("umount").arg(mount));
+            // Also while something still uses it, such as a test that panics.
+            let _ = Command::new("umount").arg("--lazy").arg(mount).status();
         }
     }
 }
@@ -139,6 +141,16 @@ impl Ran {
 pub fn tool(command: &mut Command) {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Runs a program until it succeeds: a process that another test has just started may hold a descriptor of ours for a
+/// moment, and a mount with an open file can neither be unmounted nor become read-only.
+#[track_caller]
+pub fn tool_in_time(command: &mut Command) {
+    kit::wait::until(Duration::from_secs(30), &format!("{command:?}"), || {
+        command.output().unwrap().status.success().then_some(())
+    })
+    .unwrap();
 }
 
 /// Permission bits of an entry itself, and its group.

@@ -4,13 +4,13 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
-use tree_copy::{Check, Counters, Error, Note, Observer, Options, pass};
+use tree_copy::{Check, Counters, Error, Note, Observer, Options, What, pass};
 
-use crate::tree::Trees;
+use crate::tree::{Notes, Trees};
 
 /// A tree with one of everything that changes can be about.
 fn grown() -> Trees {
@@ -283,4 +283,44 @@ fn a_stopped_pass_says_so_and_the_next_one_goes_on() {
     assert!(matches!(stopped, Err(Error::Stopped)), "{stopped:?}");
     let done = trees.pass_and_compare();
     assert!((1..20).contains(&done.copied_files), "{done:?}");
+}
+
+/// Removes files of the source when the pass has listed them and comes to the first.
+struct Removes<'a> {
+    source: &'a Path,
+    asked: AtomicU32,
+    noted: Notes,
+}
+
+impl Observer for Removes<'_> {
+    fn counted(&self, _counters: &Counters) {}
+    fn noted(&self, note: Note) {
+        self.noted.noted(note);
+    }
+    fn stop(&self) -> bool {
+        // Asked before the root is listed, and then before each entry.
+        if self.asked.fetch_add(1, Ordering::Relaxed) == 1 {
+            for name in ["one", "two", "three"] {
+                fs::remove_file(self.source.join(name)).unwrap();
+            }
+        }
+        false
+    }
+}
+
+#[test]
+fn files_that_vanish_after_they_were_listed_are_noted_and_no_failure() {
+    let trees = Trees::new();
+    for name in ["one", "two", "three"] {
+        fs::write(trees.source.join(name), name).unwrap();
+    }
+    let observer = Removes { source: &trees.source, asked: AtomicU32::new(0), noted: Notes::default() };
+    let options = Options { threads: 1, ..trees.options() };
+    let done = pass(&trees.source, &trees.target, &options, &observer).unwrap();
+    assert_eq!((done.vanished, done.entries, done.copied_files), (3, 0, 0));
+    let mut noted = observer.noted.0.into_inner().unwrap();
+    // Their directory changed as well.
+    noted.retain(|note| note.what == What::Vanished);
+    assert_eq!(noted.len(), 3, "{noted:?}");
+    trees.expect_equal();
 }

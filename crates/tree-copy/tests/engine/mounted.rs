@@ -39,7 +39,33 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        run(Command::new("umount").arg(self.dir.path()));
+        unmount(self.dir.path());
+    }
+}
+
+/// Also while something still uses it, such as a test that panics.
+fn unmount(at: &Path) {
+    let _ = Command::new("umount").arg("--lazy").arg(at).status();
+}
+
+/// A file system in memory at a directory inside a tree, for the time of a test.
+struct Below(PathBuf);
+
+impl Below {
+    fn memory(at: &Path) -> Self {
+        run(Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(at));
+        Self(at.to_owned())
+    }
+
+    fn bound(from: &Path, at: &Path) -> Self {
+        run(Command::new("mount").arg("--bind").arg(from).arg(at));
+        Self(at.to_owned())
+    }
+}
+
+impl Drop for Below {
+    fn drop(&mut self) {
+        unmount(&self.0);
     }
 }
 
@@ -105,18 +131,14 @@ fn what_is_mounted_below_the_source_is_left_out_and_said() {
     fs::create_dir(trees.source.join("disk")).unwrap();
     fs::create_dir_all(trees.source.join("bound")).unwrap();
     let (disk, bound) = (trees.source.join("disk"), trees.source.join("bound"));
-    run(Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(&disk));
+    let _disk = Below::memory(&disk);
     fs::write(disk.join("file"), "x").unwrap();
-    run(Command::new("mount").arg("--bind").arg(&disk).arg(&bound));
-    let passed = trees.pass_with(&trees.options());
-    let again = trees.pass_with(&trees.options());
-    run(Command::new("umount").arg(&bound));
-    run(Command::new("umount").arg(&disk));
-    let (done, notes) = passed.unwrap();
+    let _bound = Below::bound(&disk, &bound);
+    let (done, notes) = trees.pass_with(&trees.options()).unwrap();
     assert_eq!((done.skipped, done.entries), (2, 0));
     assert_eq!(notes, [note("bound", What::SkippedMount), note("disk", What::SkippedMount)]);
     assert_eq!(fs::read_dir(trees.target.join("disk")).unwrap().count(), 0);
-    assert_eq!(again.unwrap().0.updated, 0);
+    assert_eq!(trees.pass_with(&trees.options()).unwrap().0.updated, 0);
 }
 
 #[test]
@@ -124,13 +146,10 @@ fn what_is_mounted_below_the_target_is_not_emptied() {
     let trees = Trees::new();
     fs::create_dir_all(trees.target.join("surplus/disk")).unwrap();
     let disk = trees.target.join("surplus/disk");
-    run(Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(&disk));
+    let _disk = Below::memory(&disk);
     fs::write(disk.join("precious"), "x").unwrap();
-    let passed = trees.pass_with(&trees.options());
-    let left = disk.join("precious").exists();
-    run(Command::new("umount").arg(&disk));
-    assert!(left);
-    let text = passed.unwrap_err().to_string();
+    let text = trees.pass_with(&trees.options()).unwrap_err().to_string();
+    assert!(disk.join("precious").exists());
     assert!(text.starts_with(&format!("cannot remove {}/surplus", trees.target.display())), "{text}");
 }
 

@@ -94,20 +94,6 @@ fn too_few_inodes_are_told_with_the_numbers() {
 }
 
 #[test]
-fn a_copy_that_another_container_makes_is_left_to_it_and_taken_over_once_that_is_gone() {
-    let site = Site::small();
-    fs::create_dir_all(site.partial()).unwrap();
-    let claim = site.partial().join(".sync_partial");
-    fs::write(&claim, r#"{"tree":"micromamba","container":"other","host":"pod-b","boot":""}"#).unwrap();
-    let said = site.run(&["run"]);
-    assert_eq!(said.code, 1);
-    assert!(said.stdout.contains("the container \"pod-b\" is making "), "{}", said.stdout);
-    assert_eq!(site.leads_to(), site.image("micromamba"));
-    let status: serde_json::Value = serde_json::from_str(&site.run(&["status", "--json"]).stdout).unwrap();
-    assert_eq!(status["state"], "copying");
-}
-
-#[test]
 fn a_link_of_somebody_else_at_the_entrance_stays() {
     let site = Site::small();
     fs::remove_file(site.entrance("micromamba")).unwrap();

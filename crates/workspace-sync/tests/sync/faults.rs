@@ -3,33 +3,10 @@
 use std::fs;
 use std::process::Command;
 
-use faultfs::{Fault, FaultFs, Pattern};
+use faultfs::{Fault, Pattern};
 use trees::Aspect;
 
-use crate::site::{Said, Site, differences};
-
-/// A site whose volume can be made to fail; dropped before the site's directory.
-struct Failing {
-    volume: FaultFs,
-    site: Site,
-}
-
-impl Failing {
-    fn new() -> Self {
-        let site = Site::small();
-        let backing = site.root().join("backing");
-        fs::create_dir(&backing).unwrap();
-        let volume = FaultFs::mount(&backing, &site.volume()).unwrap();
-        Self { volume, site }
-    }
-
-    fn run_with(&self, fault: Fault) -> Said {
-        self.volume.inject(fault);
-        let said = self.site.run(&["run"]);
-        self.volume.clear();
-        said
-    }
-}
+use crate::site::{Failing, Mount, Said, Site, differences};
 
 fn all() -> Pattern {
     Pattern::new("*")
@@ -67,7 +44,11 @@ fn every_failure_of_the_volume_leaves_the_image_in_use_and_is_overcome_later() {
 #[test]
 fn content_that_was_written_wrong_is_noticed_where_every_byte_is_compared() {
     let failing = Failing::new();
-    failing.volume.inject(Fault::Corrupt { byte: 10, files: all() });
+    fs::write(failing.site.image("micromamba").join("library"), "a library of the image").unwrap();
+    // Under its name, and under the one that it has while it is copied again; not in what is ours.
+    for files in ["*/library", "*/.tree-copy.*"] {
+        failing.volume.inject(Fault::Corrupt { byte: 10, files: Pattern::new(files) });
+    }
     let said = failing.site.run(&["run", "--verify", "hash"]);
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.stdout.contains("is different from its source after it was copied"), "{}", said.stdout);
@@ -124,4 +105,60 @@ fn a_refresh_works_where_names_cannot_be_exchanged() {
     assert_eq!(site.run(&["rollback", "micromamba"]).code, 0);
     assert!(!site.copy().join("newer").exists());
     assert_eq!(site.leads_to(), site.copy());
+}
+
+#[test]
+fn what_is_too_much_in_a_partial_copy_goes_also_where_listings_are_as_old_as_their_directory() {
+    let failing = Failing::new();
+    let site = &failing.site;
+    assert_eq!(failing.run_with(Fault::NoSpace { after: 50_000 }).code, 1);
+    fs::create_dir(site.partial().join("surplus")).unwrap();
+    for name in ["surplus/one", "surplus/other", "file"] {
+        fs::write(site.partial().join(name), "").unwrap();
+    }
+    site.sync();
+    assert_eq!(site.copy_differs_from(&site.image("micromamba")), [""; 0]);
+}
+
+#[test]
+fn a_volume_that_becomes_read_only_in_the_middle_ends_the_copy_and_is_gone_on_with_later() {
+    let failing = Failing::new();
+    let site = &failing.site;
+    let run = failing.begun();
+    failing.volume.inject(Fault::ReadOnly);
+    let said = Said::of(run.wait_with_output().unwrap());
+    assert!(said.code == 1 && said.stdout.contains("Read-only file system"), "{said:?}");
+    assert_eq!(site.leads_to(), site.image("micromamba"));
+    assert!(site.partial().exists() && !site.copy().exists());
+    failing.volume.clear();
+    site.sync();
+    assert_eq!(site.copy_differs_from(&site.image("micromamba")), [""; 0]);
+}
+
+#[test]
+fn on_a_file_system_of_another_kind_of_system_the_copy_is_what_that_can_keep() {
+    let site = Site::small();
+    let image = site.image("micromamba");
+    assert!(Command::new("chown").args(["-hR", "1234:1234"]).arg(&image).status().unwrap().success());
+    let disk = site.root().join("disk");
+    fs::File::create(&disk).unwrap().set_len(256 << 20).unwrap();
+    let mut format = Command::new("mkfs.ntfs");
+    assert!(format.args(["-q", "-F", "-f"]).arg(&disk).output().unwrap().status.success());
+    let volume = site.volume();
+    let _mount = Mount::ntfs(&disk, &volume);
+    let said = site.sync();
+    for lost in ["owners are not kept", "permission bits are not kept"] {
+        assert!(said.stderr.contains(lost), "{said:?}");
+    }
+    assert_eq!(site.leads_to(), site.copy());
+    let found: Vec<String> = trees::difference_except(
+        &site.image("micromamba"),
+        &site.copy(),
+        &[Aspect::Owner, Aspect::Mode, Aspect::Time],
+    )
+    .into_iter()
+    .filter(|line| !line.starts_with(".move_complete:") && !line.starts_with(".sync_manifest:"))
+    .collect();
+    assert_eq!(found, [""; 0]);
+    assert_eq!(site.run(&["verify", "--hash"]).code, 0);
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use crate::site::{Site, differences};
+use crate::site::{Failing, Site, differences};
 
 #[test]
 fn a_first_run_copies_everything_switches_and_leaves_the_image_alone() {
@@ -213,29 +213,55 @@ fn a_directory_in_which_a_program_has_a_file_open_is_not_emptied() {
 }
 
 #[test]
-fn status_tells_each_stage() {
-    let site = Site::small();
-    let state = || {
-        let said = site.run(&["status", "--json"]);
-        assert_eq!(said.code, 0);
-        let status: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
-        (status["in_use"].as_str().unwrap().to_owned(), status["state"].as_str().unwrap().to_owned())
-    };
-    let pair = |one: &str, other: &str| (one.to_owned(), other.to_owned());
-    assert_eq!(state(), pair("image", "absent"));
-    site.sync();
-    assert_eq!(state(), pair("workspace", "whole"));
-    fs::rename(site.copy(), site.root().join("aside")).unwrap();
-    assert_eq!(state(), pair("workspace", "absent"));
-    fs::create_dir(site.copy()).unwrap();
-    assert_eq!(state(), pair("workspace", "foreign"));
-}
-
-#[test]
 fn everything_that_a_tree_can_hold_comes_along() {
     let site = Site::small();
     trees::strange(&site.image("micromamba").join("strange"), 3).unwrap();
     site.sync();
     assert_eq!(site.copy_differs_from(&site.image("micromamba")), [""; 0]);
     site.sync();
+}
+
+/// The nice values of a process's threads (`proc_pid_stat(5)`, field 19).
+fn nice_values(process: u32) -> Option<std::collections::BTreeSet<i32>> {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).ok()?;
+    let values = threads.filter_map(|thread| {
+        let stat = fs::read_to_string(thread.ok()?.path().join("stat")).ok()?;
+        stat.rsplit_once(')')?.1.split_whitespace().nth(16)?.parse().ok()
+    });
+    Some(values.collect())
+}
+
+#[test]
+fn a_run_leaves_processor_and_disk_to_the_services_with_all_its_threads_unless_told_otherwise() {
+    let ours = nice_values(std::process::id()).unwrap().into_iter().next().unwrap();
+    for (arguments, expected) in [(&["run"][..], ours.max(15)), (&["run", "--full-speed"], ours)] {
+        let failing = Failing::new();
+        failing.volume.inject(faultfs::Fault::Slow(std::time::Duration::from_millis(3)));
+        let mut command = failing.site.command(arguments);
+        let mut run = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+        kit::wait::until(std::time::Duration::from_mins(1), "the copy", || {
+            failing.site.partial().exists().then_some(())
+        })
+        .unwrap();
+        let seen = nice_values(run.id()).unwrap();
+        failing.volume.clear();
+        assert!(run.wait().unwrap().success());
+        assert_eq!(seen, [expected].into(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_tree_deeper_than_the_usual_number_of_open_files_is_copied() {
+    let site = Site::small();
+    let deepest = site.image("micromamba").join(vec!["d"; 300].join("/"));
+    fs::create_dir_all(&deepest).unwrap();
+    fs::write(deepest.join("file"), "deep").unwrap();
+    let run = site.command(&["run"]);
+    let mut limited = std::process::Command::new("prlimit");
+    limited.arg("--nofile=256:4096").arg(run.get_program()).args(run.get_args()).env_clear();
+    limited.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    limited.env("PATH", std::env::var_os("PATH").unwrap());
+    let output = limited.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(site.copy_differs_from(&site.image("micromamba")), [""; 0]);
 }

@@ -1,10 +1,9 @@
 //! A newer image over an older volume, and the way back.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
-use std::time::Duration;
+use std::os::unix::fs::symlink;
 
-use crate::site::Site;
+use crate::site::{Mount, Site, claim_of};
 
 /// As a new container finds the volume.
 fn in_a_new_container(site: &Site) {
@@ -83,43 +82,6 @@ fn an_update_lock_stops_a_refresh() {
     }
 }
 
-#[test]
-fn verify_tells_what_was_lost_from_what_was_changed() {
-    let site = Site::small();
-    site.sync();
-    assert_eq!(site.run(&["verify", "--hash"]).code, 0);
-    fs::write(site.copy().join("added"), "").unwrap();
-    assert_eq!(site.run(&["verify", "--hash"]).code, 0, "what was added is no damage");
-
-    let file = site.copy().join("plain");
-    fs::write(site.image("micromamba").join("plain"), "12345").unwrap();
-    fs::copy(site.image("micromamba").join("plain"), &file).unwrap();
-    let time = fs::metadata(site.image("micromamba").join("plain")).unwrap().modified().unwrap();
-    let stamp = || fs::File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
-    fs::write(&file, "12e45").unwrap();
-    stamp();
-    // What was changed in the tick of the file system's clock in which it is looked at is always compared.
-    let changed = fs::metadata(&file).unwrap();
-    kit::wait::until(Duration::from_secs(10), "the clock of the file system", || {
-        let probe = site.copy().join("probe");
-        fs::write(&probe, "").unwrap();
-        let now = fs::metadata(&probe).unwrap();
-        let passed =
-            (now.ctime() - changed.ctime()) * 1000 + (now.ctime_nsec() - changed.ctime_nsec()) / 1_000_000;
-        (passed > 100).then_some(())
-    })
-    .unwrap();
-    assert_eq!(site.run(&["verify"]).code, 0, "sizes and times alone do not show it");
-    let said = site.run(&["verify", "--hash"]);
-    assert_eq!(said.code, 1);
-    assert!(said.stdout.contains(" 0 are missing, 1 damaged, and "), "{}", said.stdout);
-    assert!(said.stdout.contains("  damaged: \"plain\"\n"), "{}", said.stdout);
-    fs::remove_file(&file).unwrap();
-    let said = site.run(&["verify", "--json"]);
-    let verdict: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
-    assert_eq!((said.code, &verdict["missing"], &verdict["damaged"]), (1, &1.into(), &0.into()));
-}
-
 fn previous(site: &Site) -> std::path::PathBuf {
     site.volume().join("environments/micromamba-base-image.previous")
 }
@@ -138,8 +100,7 @@ fn refreshed() -> Site {
 fn prepared(site: &Site, container: &str) {
     let status = std::process::Command::new("cp").arg("-a").args([site.copy(), site.partial()]).status();
     assert!(status.unwrap().success());
-    let claim = format!(r#"{{"tree":"micromamba","container":"{container}","host":"pod-b","boot":""}}"#);
-    fs::write(site.partial().join(".sync_partial"), claim).unwrap();
+    fs::write(site.partial().join(".sync_partial"), claim_of(container)).unwrap();
 }
 
 fn next_image(site: &Site, name: &str) {
@@ -294,4 +255,21 @@ fn a_directory_of_a_lower_layer_says_what_renews_its_copy_and_what_cannot_be_don
     let _layers = site.layered_anew(layers);
     site.sync();
     assert_eq!(fs::read_to_string(app.join("server")).unwrap(), "number two");
+}
+
+#[test]
+fn what_is_mounted_in_a_previous_copy_that_goes_is_not_emptied() {
+    let site = refreshed();
+    let models = previous(&site).join("models");
+    fs::create_dir(&models).unwrap();
+    let mount = Mount::tmpfs(&models, "size=1m");
+    fs::write(models.join("precious"), "").unwrap();
+    next_image(&site, "third");
+    let said = site.run(&["refresh", "micromamba"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.stderr.contains(&format!("cannot remove {}", models.display())), "{said:?}");
+    assert!(models.join("precious").exists());
+    drop(mount);
+    assert_eq!(site.run(&["refresh", "micromamba"]).code, 0);
+    assert_eq!(fs::read_to_string(site.copy().join("third")).unwrap(), "3");
 }

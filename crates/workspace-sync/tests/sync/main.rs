@@ -5,11 +5,17 @@
 
 mod accidents;
 mod changes;
+mod claims;
+mod copying;
 mod faults;
 mod first;
 mod generations;
 mod hidden;
 mod kills;
+mod later_kills;
 mod settling;
 mod site;
+mod sources;
+mod stages;
+mod verify;
 mod writers;

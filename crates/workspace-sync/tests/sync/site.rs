@@ -1,11 +1,13 @@
 //! A container's `/opt` and a volume, in a temporary directory.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+use faultfs::{Fault, FaultFs};
 use tempfile::TempDir;
 use trees::Shape;
 
@@ -16,6 +18,58 @@ pub struct Site {
     memory: Option<Mount>,
     directory: TempDir,
     variables: Vec<(String, String)>,
+}
+
+/// What a container of this name, in this start of it, writes on a partial copy that it works on.
+pub fn claim_of(container: &str) -> String {
+    let instance = kit::instance::of_container();
+    format!(
+        r#"{{"tree":"micromamba","container":"{container}","instance":"{instance}","host":"pod-b","boot":""}}"#
+    )
+}
+
+/// A site whose volume can be made to fail; dropped before the site's directory.
+pub struct Failing {
+    pub volume: FaultFs,
+    pub site: Site,
+}
+
+impl Failing {
+    pub fn new() -> Self {
+        Self::with(Site::small())
+    }
+
+    pub fn with(site: Site) -> Self {
+        let backing = site.root().join("backing");
+        fs::create_dir(&backing).unwrap();
+        let volume = FaultFs::mount(&backing, &site.volume()).unwrap();
+        Self { volume, site }
+    }
+
+    /// The partial copy behind the failing volume.
+    pub fn behind_partial(&self) -> PathBuf {
+        self.site.root().join("backing/environments/micromamba-base-image.partial")
+    }
+
+    /// Starts a run, the volume being slow, and returns when it is in the middle of its copy.
+    pub fn begun(&self) -> Child {
+        self.volume.inject(Fault::Slow(Duration::from_millis(4)));
+        let mut command = self.site.command(&["run"]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let copied = |entry: io::Result<fs::DirEntry>| entry.is_ok_and(|entry| entry.path().is_dir());
+        kit::wait::until(Duration::from_mins(1), "the first directory of the copy", || {
+            fs::read_dir(self.behind_partial()).ok()?.any(copied).then_some(())
+        })
+        .unwrap();
+        child
+    }
+
+    pub fn run_with(&self, fault: Fault) -> Said {
+        self.volume.inject(fault);
+        let said = self.site.run(&["run"]);
+        self.volume.clear();
+        said
+    }
 }
 
 /// A file system of its own, unmounted when dropped.
@@ -29,6 +83,15 @@ impl Mount {
     fn new(kind: &str, at: &Path, options: &str) -> Self {
         let status = Command::new("mount").args(["-t", kind, "-o", options, kind]).arg(at).status();
         assert!(status.unwrap().success(), "mounting needs root");
+        Self(at.to_owned())
+    }
+}
+
+impl Mount {
+    /// A formatted disk in a file.
+    pub fn ntfs(disk: &Path, at: &Path) -> Self {
+        let status = Command::new("ntfs-3g").args(["-o", "no_def_opts,silent"]).args([disk, at]).status();
+        assert!(status.unwrap().success(), "mounting needs root and ntfs-3g");
         Self(at.to_owned())
     }
 }
@@ -53,7 +116,7 @@ impl Site {
         Self::empty().and_tree(shape, seed)
     }
 
-    /// The same in memory, for what is done hundreds of times.
+    /// The same in memory, for what is done many times: no disk is waited for.
     pub fn in_memory(shape: &Shape, seed: u64) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mount = Mount::tmpfs(directory.path(), "size=2g");
@@ -158,6 +221,14 @@ impl Site {
             .arg("--journal")
             .arg(self.root().join("boot.jsonl"));
         command
+    }
+
+    /// What `status --json` says about `micromamba`.
+    #[track_caller]
+    pub fn status(&self) -> serde_json::Value {
+        let said = self.run(&["status", "--json"]);
+        assert_eq!(said.code, 0, "{said:?}");
+        serde_json::from_str(said.stdout.lines().next().unwrap()).unwrap()
     }
 
     pub fn run(&self, arguments: &[&str]) -> Said {

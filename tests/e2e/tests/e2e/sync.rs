@@ -79,6 +79,10 @@ fn trees_move_to_the_volume_and_later_containers_start_with_them() {
             container.diff().into_iter().filter(|line| line.contains("/opt/.image/micromamba")).collect();
         assert_eq!(touched, [""; 0]);
         assert_eq!(status(&container, "micromamba")["state"], "whole");
+        // The access that fix-perms gives there is no damage.
+        let verified =
+            container.sh("fix-perms --only workspace && workspace-sync verify --hash micromamba").text();
+        assert!(verified.contains(" 0 are missing, 0 damaged"), "{verified}");
         assert!(container.sh("cat /var/log/sync.log").code == Some(0));
         assert_eq!(container.sh("echo mine > /opt/micromamba/envs/mine").code, Some(0));
     }

@@ -1,0 +1,59 @@
+//! Which start of which container this is.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A word of hexadecimal digits that all processes of this container have in common until it stops, and no other
+/// container that runs at the same time has, on whatever machine.
+///
+/// It is made of the kernel's start and the numbers of the namespaces of processes and mounts, which the kernel keeps
+/// apart as long as they live. A name that is stored would not do: who saves a container as an image copies it. Where
+/// the kernel does not tell these, each process has its own.
+pub fn of_container() -> &'static str {
+    static INSTANCE: OnceLock<String> = OnceLock::new();
+    INSTANCE.get_or_init(|| told().unwrap_or_else(alone))
+}
+
+fn told() -> Option<String> {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let number = |name: &str| Some(fs::metadata(format!("/proc/self/ns/{name}")).ok()?.ino());
+    word(&boot, number("pid")?, number("mnt")?)
+}
+
+fn word(boot: &str, processes: u64, mounts: u64) -> Option<String> {
+    let boot: String = boot.chars().filter(char::is_ascii_hexdigit).collect();
+    // All of a UUID's digits, so that nothing shorter is taken for unique.
+    (boot.len() == 32).then(|| format!("{boot}{processes:08x}{mounts:08x}"))
+}
+
+/// Time and process number: no two processes share both on one machine, nor, in practice, the nanosecond on two.
+fn alone() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{:032x}{:016x}", now.as_nanos(), std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_stays_the_same_and_is_told_by_the_kernel() {
+        assert_eq!(of_container(), of_container());
+        assert_eq!(Some(of_container().to_owned()), told());
+        assert_eq!(alone().len(), of_container().len());
+    }
+
+    #[test]
+    fn another_start_and_another_namespace_have_other_words() {
+        let boot = "01234567-89ab-cdef-0123-456789abcdef\n";
+        assert_eq!(
+            word(boot, 0xf000_0001, 0xf000_0002).as_deref(),
+            Some("0123456789abcdef0123456789abcdeff0000001f0000002")
+        );
+        assert_ne!(word(boot, 1, 2), word(boot, 1, 3));
+        assert_ne!(word(boot, 1, 2), word(boot, 2, 2));
+        assert_eq!(word("", 1, 2), None, "what every machine would have is nobody's");
+    }
+}

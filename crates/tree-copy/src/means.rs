@@ -1,0 +1,92 @@
+//! The shortest way for bytes between two file systems.
+
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{copy_file_range, fstat, fstatfs, ioctl_ficlone};
+use rustix::io::Errno;
+
+use crate::attributes::Fault;
+
+/// Bytes that the file system copies at once by itself: between two of these a copy tells its progress and may be ended.
+pub(crate) const PIECE: usize = 8 << 20;
+
+/// What works between these two file systems; what failed once is not tried again.
+#[derive(Debug)]
+pub(crate) struct Means {
+    reflink: AtomicBool,
+    /// Whether the source may be read past the page cache.
+    pub direct_in: bool,
+    /// Whether the target may be written past it.
+    pub direct_out: bool,
+    /// Whether the file system may copy by itself: a server between its own disks, memory without a second copy in ours.
+    pub inside: AtomicBool,
+}
+
+impl Means {
+    /// `reflink`: whether to try to share blocks. Direct access is for local disks alone: over a network it gives up
+    /// what makes that quick. There, and in memory, `copy_file_range(2)` within one file system does less; on a local
+    /// disk it would fill the page cache.
+    pub fn new(source: BorrowedFd<'_>, target: BorrowedFd<'_>, reflink: bool) -> Self {
+        let local = |side| {
+            // statfs(2): ext4, xfs, btrfs, and overlay, which hands on to one of them.
+            const LOCAL: [u64; 4] = [0xef53, 0x5846_5342, 0x9123_683e, 0x794c_7630];
+            fstatfs(side)
+                .is_ok_and(|found| u64::try_from(found.f_type).is_ok_and(|kind| LOCAL.contains(&kind)))
+        };
+        let device = |side| fstat(side).ok().map(|found| found.st_dev);
+        let (direct_in, direct_out) = (local(source), local(target));
+        let one = device(source).is_some() && device(source) == device(target);
+        Self {
+            reflink: AtomicBool::new(reflink),
+            direct_in,
+            direct_out,
+            inside: AtomicBool::new(one && !direct_in && !direct_out),
+        }
+    }
+
+    /// Lets two files share their blocks, if that works.
+    pub fn share(&self, source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<bool, Errno> {
+        if !self.reflink.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        match ioctl_ficlone(target, source) {
+            Ok(()) => Ok(true),
+            Err(Errno::XDEV | Errno::NOTSUP | Errno::NOTTY | Errno::INVAL | Errno::NOSYS) => {
+                self.reflink.store(false, Ordering::Relaxed);
+                Ok(false)
+            }
+            Err(cause) => Err(cause),
+        }
+    }
+
+    /// Lets the file system copy from one position to another by itself; returns how far it came. The rest is to be read
+    /// and written, which tells what was wrong, and on which side.
+    pub fn copy_inside(
+        &self,
+        source: BorrowedFd<'_>,
+        target: BorrowedFd<'_>,
+        (from, to): (u64, u64),
+        progress: &dyn Fn(u64) -> Result<(), Fault>,
+    ) -> Result<u64, Fault> {
+        let mut position = from;
+        while position < to && self.inside.load(Ordering::Relaxed) {
+            let wanted = usize::try_from(to - position).unwrap_or(PIECE).min(PIECE);
+            let (mut read_at, mut write_at) = (position, position);
+            match copy_file_range(source, Some(&mut read_at), target, Some(&mut write_at), wanted) {
+                // The end, or a file system that does not say why not.
+                Ok(0) => break,
+                Ok(length) => {
+                    position += length as u64;
+                    progress(length as u64)?;
+                }
+                Err(Errno::XDEV | Errno::NOSYS | Errno::NOTSUP | Errno::INVAL) => {
+                    self.inside.store(false, Ordering::Relaxed);
+                }
+                Err(Errno::INTR) => {}
+                Err(_) => break,
+            }
+        }
+        Ok(position)
+    }
+}

@@ -1,0 +1,87 @@
+//! `workspace-sync copy`: the engine by hand.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use crate::site::{Said, Site};
+
+fn copy(site: &Site, source: &Path, target: &Path, more: &[&str]) -> Said {
+    site.run(&[&["copy", source.to_str().unwrap(), target.to_str().unwrap()], more].concat())
+}
+
+/// What two trees differ in, but for the times of their roots.
+fn differences(one: &Path, other: &Path) -> Vec<String> {
+    trees::difference(one, other).into_iter().filter(|line| !line.starts_with(".: time")).collect()
+}
+
+#[test]
+fn a_directory_is_copied_brought_up_to_date_and_then_left_alone() {
+    let site = Site::small();
+    let (source, target) = (site.image("micromamba"), site.root().join("new/target"));
+    trees::strange(&source.join("strange"), 3).unwrap();
+    let said = copy(&site, &source, &target, &["--dry-run"]);
+    assert!(said.code == 0 && said.stdout.starts_with("copy "), "{said:?}");
+    assert!(!target.exists());
+    let said = copy(&site, &source, &target, &[]);
+    assert!(said.code == 0 && said.stderr.contains(" are equal; "), "{said:?}");
+    assert_eq!(differences(&source, &target), [""; 0]);
+
+    let said = copy(&site, &source, &target, &["--verify", "hash"]);
+    let told = format!("{} is equal to {} already\n", target.display(), source.display());
+    assert!(said.code == 0 && said.stderr.ends_with(&told), "{said:?}");
+
+    fs::write(source.join("newer"), "2").unwrap();
+    fs::write(target.join("added"), "mine").unwrap();
+    assert_eq!(copy(&site, &source, &target, &[]).code, 0);
+    assert_eq!(fs::read_to_string(target.join("newer")).unwrap(), "2");
+    assert_eq!(fs::read_to_string(target.join("added")).unwrap(), "mine");
+    assert_eq!(copy(&site, &source, &target, &["--prune"]).code, 0);
+    assert_eq!(differences(&source, &target), [""; 0]);
+}
+
+#[test]
+fn a_directory_is_not_copied_into_itself_however_it_is_named() {
+    let site = Site::small();
+    let source = site.image("micromamba");
+    fs::create_dir(source.join("inner")).unwrap();
+    let link = site.root().join("link");
+    symlink(&source, &link).unwrap();
+    let before = site.root().join("before");
+    assert!(std::process::Command::new("cp").arg("-a").args([&source, &before]).status().unwrap().success());
+    let dotted = source.join("inner/..");
+    let cases = [
+        (source.clone(), source.clone()),
+        (source.clone(), link.clone()),
+        (link.clone(), source.clone()),
+        (source.clone(), dotted),
+        (source.clone(), source.join("inner")),
+        (source.clone(), source.join("new/below")),
+        (source.clone(), link.join("new")),
+        (source.join("inner"), source.clone()),
+        (link.join("inner"), source.clone()),
+    ];
+    for (from, to) in cases {
+        let said = copy(&site, &from, &to, &["--prune"]);
+        assert!(
+            said.code == 1 && said.stderr.contains(" lie within each other"),
+            "{from:?} {to:?}: {said:?}"
+        );
+        assert_eq!(trees::difference(&before, &source), [""; 0], "{from:?} {to:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_copied_is_named() {
+    let site = Site::small();
+    let missing = site.root().join("missing");
+    let said = copy(&site, &missing, &site.root().join("target"), &[]);
+    let told = format!("cannot open {}: No such file or directory (os error 2)\n", missing.display());
+    assert!(said.code == 1 && said.stderr.ends_with(&told), "{said:?}");
+    assert!(!site.root().join("target").exists());
+    let file = site.root().join("file");
+    fs::write(&file, "mine").unwrap();
+    let said = copy(&site, &site.image("micromamba"), &file, &[]);
+    assert!(said.code == 1 && said.stderr.contains(&file.display().to_string()), "{said:?}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
+}
