@@ -48,8 +48,11 @@ impl Redactor {
                 for part in line.trim_ascii().chunks(PART) {
                     if part.len() >= SHORTEST {
                         patterns.extend(forms(part));
-                        // The log has control characters in another form.
-                        patterns.insert(plain::line(part).into_owned());
+                        // The log has control characters in another form, in which little or nothing may be left.
+                        let shown = plain::line(part);
+                        if shown.len() >= SHORTEST {
+                            patterns.insert(shown.into_owned());
+                        }
                     }
                 }
             }
@@ -189,6 +192,9 @@ mod tests {
         let key = redactor("first line\nsecond line\n");
         assert_eq!(shown(&key, "first line\n  second line"), "********\n  ********");
         assert_eq!(shown(&redactor("abc\u{7}def"), "abc\u{7}def abc\\x07def"), "******** ********");
+        for nothing_to_see in ["\u{1b}[31m\u{1b}[0m", "\u{1b}[31mlog\u{1b}[0m"] {
+            assert_eq!(shown(&redactor(nothing_to_see), "the log"), "the log");
+        }
         let long = "ab".repeat(2_000);
         assert_eq!(shown(&redactor(&long), &long), "********".repeat(4));
     }
