@@ -4,6 +4,7 @@ use journal::StageResult;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
+use crate::redact::Redactor;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +74,13 @@ impl Report {
     pub(crate) fn failed(self, failure: Failure) -> Self {
         let (cause, hint) = (Some(failure.cause), Some(failure.hint));
         Self { outcome: ReportOutcome::Failed, cause, hint, ..self }
+    }
+
+    /// The same with secrets masked: a server may send back in an address what it was sent in another.
+    pub(crate) fn without_secrets(self, redactor: &Redactor) -> Self {
+        let masked = |text: Option<String>| text.map(|text| redactor.redact_text(&text));
+        let Self { source, cause, said, hint, .. } = self;
+        Self { source: masked(source), cause: masked(cause), said: masked(said), hint: masked(hint), ..self }
     }
 
     /// The cause for those who may read the log.

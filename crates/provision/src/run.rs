@@ -82,7 +82,8 @@ impl Provision<'_> {
         let mut report = Report::of(ReportOutcome::Failed);
         let done = match wish {
             Ok(Some(wish)) => {
-                report.source = Some(wish.source.to_string());
+                // A file has it too, which everybody reads.
+                report.source = Some(self.teller.redactor.redact_text(&wish.source.to_string()));
                 self.one_at_a_time(&wish, lines, &mut report)
             }
             Ok(None) => Ok(()),
@@ -91,6 +92,7 @@ impl Provision<'_> {
         if let Err(failure) = done {
             report = report.failed(failure);
         }
+        let report = report.without_secrets(&self.teller.redactor);
         if self.looked {
             self.teller.correct(&report);
         }

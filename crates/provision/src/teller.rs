@@ -22,7 +22,7 @@ const NOTE: usize = 200;
 pub struct Teller {
     pub log: LogFile,
     journal: Journal,
-    redactor: Redactor,
+    pub redactor: Redactor,
     /// Whether standard error is the log already.
     silent: bool,
     noted: Option<(Instant, String)>,

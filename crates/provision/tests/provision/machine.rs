@@ -65,6 +65,17 @@ impl Machine {
         fs::write(self.path("provisioning.sh"), script).unwrap();
     }
 
+    /// Late boot has come past provisioning.
+    pub fn end_stage_well(&self) {
+        let stage = journal::Stage::Provisioning;
+        let journal = journal::Journal::at(&self.path("boot.jsonl"));
+        let end =
+            journal::Event::StageEnded { stage, result: journal::StageResult::Done, cause: None, hint: None };
+        for event in [journal::Event::BootStarted { pid: 1 }, journal::Event::StageStarted { stage }, end] {
+            journal.append(event).unwrap();
+        }
+    }
+
     /// The text of a file, or nothing.
     pub fn read(&self, name: &str) -> String {
         String::from_utf8_lossy(&fs::read(self.path(name)).unwrap_or_default()).into_owned()

@@ -56,6 +56,40 @@ fn redirects_are_followed_and_the_last_host_is_named() {
 }
 
 #[test]
+fn a_secret_that_the_server_sends_back_is_masked_for_everybody() {
+    let server = Server::new(|number, _, stream| {
+        let answer = match number {
+            0 => redirect("/dl/s3cr3tvalue/x.sh"),
+            _ => answer("404 Not Found", "", b""),
+        };
+        let _ = stream.write_all(&answer);
+    });
+    let mut machine = Machine::new();
+    machine.set("PROVISIONING_SCRIPT", server.url("/x.sh?token=s3cr3tvalue"));
+    // Late boot has ended, so the run corrects what it said.
+    machine.end_stage_well();
+    let said = machine.run();
+    let cause = format!("{} answers 404 Not Found", server.url("/dl/********/x.sh"));
+    assert_eq!(said.report.cause.as_deref(), Some(cause.as_str()));
+    let corrected = machine.read("boot.jsonl");
+    assert!(corrected.contains(&cause) && !corrected.contains("s3cr3tvalue"), "{corrected}");
+    let output = machine.command(&["run"]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned() + &machine.read("provisioning.log");
+    assert!(text.contains(&cause) && !text.contains("s3cr3tvalue"), "{text}");
+}
+
+#[test]
+fn a_secret_in_the_path_of_an_address_is_in_no_file() {
+    let server = Server::saying(script(SCRIPT));
+    let mut machine = Machine::new();
+    machine.set("X_TOKEN", "s3cr3tvalue").set("PROVISIONING_SCRIPT", server.url("/s3cr3tvalue/x.sh"));
+    let said = machine.run();
+    assert_eq!((said.report.outcome, said.report.source), (Ran, Some(server.url("/********/x.sh"))));
+    let record = machine.read("state/state.json");
+    assert!(record.contains("/********/x.sh") && !record.contains("s3cr3tvalue"), "{record}");
+}
+
+#[test]
 fn redirects_that_lead_nowhere_good_are_not_followed() {
     let circle = Server::new(|number, _, stream| {
         let _ = stream.write_all(&redirect(if number == 0 { "/y" } else { "/x.sh" }));
