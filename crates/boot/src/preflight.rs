@@ -30,10 +30,12 @@ pub fn run(places: &Places<'_>, env: &mut Env, mut note: impl FnMut(String)) -> 
     let hooks = find(places.hooks)?;
     let mut failures = Vec::new();
     for (index, path) in hooks.iter().enumerate() {
+        let name = path.strip_prefix(places.hooks).unwrap_or(path).display().to_string();
         if stop::is_asked() {
+            // The hook at work may have ended well all the same.
+            failures.push(format!("stopped before {name}"));
             break;
         }
-        let name = path.strip_prefix(places.hooks).unwrap_or(path).display().to_string();
         note(format!("{name} ({} of {})", index + 1, hooks.len()));
         let failure = match refusal(path) {
             Ok(None) => one(path, env, places),
@@ -50,7 +52,11 @@ pub fn run(places: &Places<'_>, env: &mut Env, mut note: impl FnMut(String)) -> 
         (false, true) => Ending::done(),
         (false, false) => Ending::failed(
             failures.join("; "),
-            format!("read {}, correct it, then type: supervisorctl start boot", places.log.display()),
+            if stop::is_asked() {
+                "type: supervisorctl start boot".to_owned()
+            } else {
+                format!("read {}, correct it, then type: supervisorctl start boot", places.log.display())
+            },
         ),
     })
 }

@@ -114,8 +114,11 @@ impl Boot<'_> {
     }
 
     /// Removes the stage's marker and tells how it ended; returns whether it failed.
+    ///
+    /// What waits for a stage that was cut short by a stop would begin on half of its work, so its marker stays.
     fn ends(&self, stage: Stage, ending: Ending) -> bool {
-        if let Some(marker) = marker(stage) {
+        let is_cut_short = ending.result == StageResult::Failed && stop::is_asked();
+        if let Some(marker) = marker(stage).filter(|_| !is_cut_short) {
             log_failure(remove(&self.places.markers.join(marker)));
         }
         tell(stage, &ending);

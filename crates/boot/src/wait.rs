@@ -82,12 +82,14 @@ enum End {
     Failed(String),
 }
 
-/// How the stage ended in the latest run; one that a run left out when it gave up has no end but that one's.
+/// How the stage ended in the latest run; one that a run left out when it gave up has no end but that one's. A failure in
+/// a run that was stopped is none: the stage may have been cut short, and the next run goes on with it.
 fn end(seen: &State, stage: Stage) -> Option<End> {
     let stage = if seen.phase == Phase::GivenUp { Stage::Ready } else { stage };
     let course = seen.timeline.course(stage)?;
     Some(match course.result? {
         StageResult::Done | StageResult::Skipped => End::Well,
+        StageResult::Failed if seen.timeline.stopped && seen.phase != Phase::GivenUp => return None,
         StageResult::Failed => {
             End::Failed(course.cause.clone().unwrap_or_else(|| "no reason was given".to_owned()))
         }

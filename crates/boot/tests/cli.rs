@@ -178,6 +178,15 @@ fn with_tools(boot: &Boot, provision: &str) -> Command {
     command
 }
 
+/// Runs late boot and stops it when something in it has made the file `begun`.
+fn stop_once_begun(boot: &Boot, command: &mut Command) {
+    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+    kit::wait::until(Duration::from_secs(20), "the beginning", || boot.path("begun").exists().then_some(()))
+        .unwrap();
+    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "supervisord does not begin it again");
+}
+
 #[test]
 fn told_to_end_it_hands_that_on_waits_and_begins_nothing_further() {
     let boot = Boot::new(&[]);
@@ -185,11 +194,10 @@ fn told_to_end_it_hands_that_on_waits_and_begins_nothing_further() {
         "trap 'echo {{\\\"outcome\\\":\\\"failed\\\",\\\"cause\\\":\\\"it was stopped\\\"}}; exit 1' TERM\n: > {}\nwhile :; do sleep 0.01; done",
         boot.path("begun").display()
     );
-    let mut child = with_tools(&boot, &provision).stderr(Stdio::null()).spawn().unwrap();
-    kit::wait::until(Duration::from_secs(20), "the script", || boot.path("begun").exists().then_some(()))
-        .unwrap();
-    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(1), "supervisord does not begin it again");
+    for marker in ["workspace_sync", "container_config"] {
+        fs::write(boot.path(marker), "").unwrap();
+    }
+    stop_once_begun(&boot, &mut with_tools(&boot, &provision));
     let seen = Timeline::of(&boot.journal().read().unwrap());
     let provisioning = seen.course(Stage::Provisioning).unwrap();
     assert_eq!(
@@ -200,6 +208,29 @@ fn told_to_end_it_hands_that_on_waits_and_begins_nothing_further() {
     assert!(seen.stopped && seen.course(Stage::Permissions).is_some_and(|course| course.ended.is_some()));
     let report = boot.says(&["report"]).1;
     assert!(report.starts_with("Late boot was stopped before its end; to go on"), "{report}");
+    assert!(!boot.path("workspace_sync").exists(), "that stage came to its own end");
+    assert!(boot.path("container_config").exists(), "this one was cut short");
+    let (code, out, err) = boot.says(&["wait", "provisioning", "--timeout", "1s", "--", "echo", "begun"]);
+    assert_eq!((code, out.as_str()), (Some(124), ""), "{err}");
+    assert_eq!(boot.says(&["wait", "sync"]).0, Some(0));
+}
+
+#[test]
+fn hooks_that_a_stop_left_out_are_not_done() {
+    let boot = Boot::new(&[]);
+    let mut command = with_tools(&boot, "");
+    let hook =
+        format!("trap 'exit 0' TERM\n: > {}\nwhile :; do sleep 0.01; done\n", boot.path("begun").display());
+    fs::create_dir(boot.path("hooks/preflight.d")).unwrap();
+    fs::write(boot.path("hooks/preflight.d/1.sh"), hook).unwrap();
+    stop_once_begun(&boot, &mut command);
+    let seen = Timeline::of(&boot.journal().read().unwrap());
+    let preflight = seen.course(Stage::Preflight).unwrap();
+    assert_eq!(
+        (preflight.result, preflight.cause.as_deref()),
+        (Some(StageResult::Failed), Some("stopped before preflight.sh"))
+    );
+    assert_eq!(preflight.hint.as_deref(), Some("type: supervisorctl start boot"));
 }
 
 #[test]
