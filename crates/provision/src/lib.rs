@@ -46,6 +46,7 @@ mod session;
 mod source;
 mod state;
 mod status;
+mod stop;
 mod teller;
 mod verdict;
 

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use kit::wait;
 
 use crate::account;
+use crate::stop::Stop;
 
 /// More digits than a process number has.
 const LONGEST_NUMBER: usize = 10;
@@ -19,14 +20,25 @@ const LOOK: Duration = Duration::from_millis(300);
 /// What a killed run leaves behind is ended within this (see `guard`).
 const CLEANING: Duration = Duration::from_secs(15);
 
+/// Whether another run is waited for, for as long as it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting {
+    /// It is a reason to give up.
+    Never,
+    /// Whoever waits for it may be ended meanwhile.
+    Patiently,
+    /// SIGTERM ends the waiting, and what late boot began before.
+    UntilTold,
+}
+
 /// The lock, held until every descriptor of this file is closed: the guard of a run has one too.
 #[derive(Debug)]
 pub struct Lock(pub File);
 
 impl Lock {
-    /// Takes the lock. What a killed run left behind is always waited for, another run only if `patient`, and then for
-    /// as long as it takes.
-    pub fn take(path: &Path, patient: bool) -> Result<Self> {
+    /// Takes the lock; nothing if this process was told to end meanwhile. What a killed run left behind is always waited
+    /// for.
+    pub fn take(path: &Path, waiting: Waiting) -> Result<Option<Self>> {
         let cannot = || format!("cannot lock {}", path.display());
         let mut file = OpenOptions::new()
             .create(true)
@@ -37,26 +49,35 @@ impl Lock {
             .custom_flags(nix::libc::O_NOFOLLOW)
             .open(path)
             .with_context(cannot)?;
-        let mut try_once = || match file.try_lock() {
-            Ok(()) => Some(Ok(())),
-            Err(TryLockError::WouldBlock) => None,
-            Err(TryLockError::Error(error)) => Some(Err(error)),
+        let mut stop = (waiting == Waiting::UntilTold).then(Stop::watch).transpose()?;
+        let mut try_once = || {
+            if let Some(stop) = &mut stop
+                && stop.is_asked()
+                && holder(path).is_some_and(|process| !stop.hand_on(process))
+            {
+                return Some(Ok(false));
+            }
+            match file.try_lock() {
+                Ok(()) => Some(Ok(true)),
+                Err(TryLockError::WouldBlock) => None,
+                Err(TryLockError::Error(error)) => Some(Err(error)),
+            }
         };
         let mut taken = wait::until(LOOK, "the lock", &mut try_once).ok();
         if taken.is_none() {
-            let deadline = match holder(path) {
-                Some(_) if patient => Duration::MAX,
-                Some(process) => bail!("the script runs already, in process {process}"),
-                None => CLEANING,
+            let deadline = match (holder(path), waiting) {
+                (Some(process), Waiting::Never) => bail!("the script runs already, in process {process}"),
+                (Some(_), Waiting::Patiently | Waiting::UntilTold) => Duration::MAX,
+                (None, _) => CLEANING,
             };
             taken = wait::until(deadline, "the lock", &mut try_once).ok();
         }
-        match taken {
-            Some(result) => result.with_context(cannot)?,
-            None => bail!("what is left of an earlier run does not end"),
+        let Some(result) = taken else { bail!("what is left of an earlier run does not end") };
+        if !result.with_context(cannot)? || stop.is_some_and(|mut stop| stop.is_asked()) {
+            return Ok(None);
         }
         write_holder(&mut file).with_context(cannot)?;
-        Ok(Self(file))
+        Ok(Some(Self(file)))
     }
 
     /// Says that the script is being ended: whoever comes next may wait for that.
@@ -99,10 +120,10 @@ fn write_holder(file: &mut File) -> io::Result<()> {
 }
 
 /// The process whose script runs under the lock, if it is a living `provision` and is not ending it.
-fn holder(path: &Path) -> Option<u32> {
+fn holder(path: &Path) -> Option<i32> {
     let mut text = String::new();
     File::open(path).ok()?.take(20).read_to_string(&mut text).ok()?;
-    let process: u32 = text.trim().parse().ok()?;
+    let process: i32 = text.trim().parse().ok()?;
     let stat = std::fs::read(format!("/proc/{process}/stat")).ok()?;
     crate::session::Process::parse(&stat)
         .is_some_and(|found| found.name == "provision" && found.lives)
@@ -118,14 +139,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
         assert_eq!(Lock::is_held(&path), Some(false));
-        let lock = Lock::take(&path, false).unwrap();
+        let lock = Lock::take(&path, Waiting::Never).unwrap().unwrap();
         let second = lock.0.try_clone().unwrap();
         assert_eq!(Lock::is_held(&path), Some(true));
         drop(lock);
         assert_eq!(Lock::is_held(&path), Some(true), "another descriptor keeps it");
         drop(second);
         assert_eq!(Lock::is_held(&path), Some(false));
-        let lock = Lock::take(&path, false).unwrap();
+        let lock = Lock::take(&path, Waiting::Never).unwrap().unwrap();
         let second = lock.0.try_clone().unwrap();
         lock.release();
         assert_eq!(Lock::is_held(&path), Some(false), "released for all");

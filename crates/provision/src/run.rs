@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::anyhow;
 use kit::logging::harmless;
 use kit::{Env, Exit, clock, settings};
+use nix::sys::signal::Signal;
 
 use crate::account::Account;
 use crate::child::{self, Finish, Task, code_and_signal};
@@ -17,14 +18,14 @@ use crate::failure::Failure;
 use crate::fetch::Patience;
 use crate::launch;
 use crate::lines::Lines;
-use crate::lock::Lock;
+use crate::lock::{Lock, Waiting};
 use crate::logfile::LogFile;
 use crate::redact::Redactor;
 use crate::report::{Report, ReportOutcome};
 use crate::source::{self, Script, Source, Wish};
 use crate::state::{Ended, Place, Record};
 use crate::teller::Teller;
-use crate::verdict::{Verdict, verdict};
+use crate::verdict::{Verdict, stopped, verdict};
 use workspace::Workspace;
 
 const LIMIT: &str = "PROVISIONING_TIMEOUT";
@@ -118,9 +119,20 @@ impl Provision<'_> {
         }
         let place = Place::at(&self.cli.state);
         place.prepare().map_err(|error| Failure::internal(&error))?;
-        let lock = Lock::take(&place.lock(), self.task.wait).map_err(|error| {
+        let waiting = match (self.task.wait, &self.task.attempt) {
+            (false, _) => Waiting::Never,
+            (true, None) => Waiting::Patiently,
+            (true, Some(_)) => Waiting::UntilTold,
+        };
+        let lock = Lock::take(&place.lock(), waiting).map_err(|error| {
             Failure::new(format!("{error:#}"), "wait for it, or look at it: provision status")
         })?;
+        let Some(lock) = lock else {
+            let Verdict { cause, hint } = stopped(Signal::SIGTERM);
+            let last = place.last().map_err(|error| Failure::internal(&error))?;
+            *report = self.earlier(last).ok_or_else(|| Failure::new(cause, hint))?;
+            return Ok(());
+        };
         self.looked = true;
         let last = self.last(&place)?;
         if wish.passed_over {
@@ -137,8 +149,7 @@ impl Provision<'_> {
             }
             Decision::HasFailed => {
                 self.teller.step("this very script has failed since this start of late boot: not run again");
-                let attempt = self.task.attempt.as_deref();
-                if let Some(earlier) = last.and_then(|last| last.report_of(attempt, &self.cli.log)) {
+                if let Some(earlier) = self.earlier(last) {
                     *report = earlier;
                 }
                 Ok(())
@@ -148,6 +159,11 @@ impl Provision<'_> {
                 self.run(&place, &lock, &script, lines, report)
             }
         }
+    }
+
+    /// How a run of the same attempt ended.
+    fn earlier(&self, last: Option<Record>) -> Option<Report> {
+        last?.report_of(self.task.attempt.as_deref(), &self.cli.log)
     }
 
     /// The last run. A record that cannot be understood may be of a script that has ended well: only force runs it again.

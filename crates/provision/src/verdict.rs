@@ -5,6 +5,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use kit::settings::words;
+use nix::sys::signal::Signal;
 
 use crate::child::{Cut, code_and_signal};
 
@@ -34,13 +35,16 @@ pub fn verdict(status: ExitStatus, cut: Option<Cut>, limit: Option<Duration>, lo
             ),
             "give it more time, such as PROVISIONING_TIMEOUT=2h, or leave the variable out".to_owned(),
         ),
-        (Some(Cut::Told(signal)), _) => {
-            (format!("it was stopped, because provision received {signal}"), AGAIN.to_owned())
-        }
+        (Some(Cut::Told(signal)), _) => return Some(stopped(signal)),
         (None, true) => return None,
         (None, false) => (ended(status), read_and_run_again(log)),
     };
     Some(Verdict { cause, hint })
+}
+
+/// What a run comes to that was told to end.
+pub fn stopped(signal: Signal) -> Verdict {
+    Verdict { cause: format!("it was stopped, because provision received {signal}"), hint: AGAIN.to_owned() }
 }
 
 fn ended(status: ExitStatus) -> String {
