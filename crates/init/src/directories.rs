@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, lchown, symlink};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -11,7 +11,10 @@ use nix::unistd::{Gid, Uid, chown};
 use crate::account;
 
 /// Logs that exist from the start, so that a reader can follow them before their writer runs.
-const LOGS: [&str; 6] = ["config", "sync", "preflight", "provisioning", "debug", "logtail"];
+const LOGS: [&str; 5] = ["config", "sync", "preflight", "debug", "logtail"];
+
+/// The same with what the user's script prints: the portal shows the last line of it behind the login.
+const SCRIPTS_LOG: &str = "provisioning";
 
 /// Markers for extended images: each exists until `boot` has come past the stage.
 const MARKERS: [&str; 2] = ["/run/workspace_sync", "/run/container_config"];
@@ -27,6 +30,8 @@ struct Directory {
 
 /// Creates what is missing and corrects what is wrong; services of an earlier boot are forgotten.
 pub fn prepare(leonardo: u32) -> Result<()> {
+    // Distributions' group for readers of logs: the portal shows a service's log, and shall not get more for that.
+    let readers = account::group_id("adm")?;
     let (portal, caddy) = (account::user_id("portal")?, account::user_id("caddy")?);
     let directories = [
         Directory { path: "/run/leonardo", owner: (0, leonardo), mode: 0o2755 },
@@ -41,15 +46,14 @@ pub fn prepare(leonardo: u32) -> Result<()> {
         Directory { path: "/opt/leonardo/etc", owner: (0, leonardo), mode: 0o755 },
         Directory { path: "/opt/caddy/etc", owner: (caddy.uid, caddy.gid), mode: 0o755 },
         Directory { path: "/var/lib/caddy", owner: (caddy.uid, caddy.gid), mode: 0o700 },
-        // Distributions' group for readers of logs: the portal shows a service's log, and shall not get more for that.
-        Directory { path: "/var/log/supervisor", owner: (0, account::group_id("adm")?), mode: 0o2750 },
+        Directory { path: "/var/log/supervisor", owner: (0, readers), mode: 0o2750 },
     ];
     directories.iter().try_for_each(ensure)?;
     forget_services()?;
     hold_back_programs(Path::new(PROGRAMS.0), Path::new(PROGRAMS.1))?;
-    for log in LOGS {
-        touch(&Path::new("/var/log").join(log).with_extension("log"), leonardo)?;
-    }
+    let of_log = |name: &str| Path::new("/var/log").join(name).with_extension("log");
+    LOGS.iter().try_for_each(|log| touch(&of_log(log), leonardo))?;
+    touch(&of_log(SCRIPTS_LOG), readers)?;
     MARKERS.iter().try_for_each(|marker| touch(Path::new(marker), leonardo))
 }
 
@@ -96,13 +100,19 @@ fn forget_services() -> Result<()> {
     Ok(())
 }
 
-fn touch(path: &Path, leonardo: u32) -> Result<()> {
-    let created = fs::OpenOptions::new().create_new(true).write(true).open(path);
+/// Creates a file that the group may read. One that is there keeps its mode: somebody may have closed it on purpose.
+fn touch(path: &Path, group: u32) -> Result<()> {
+    let give = || lchown(path, None, Some(group));
+    let created = fs::OpenOptions::new().create_new(true).write(true).mode(0o640).open(path);
     match created {
-        Ok(_) => chown(path, None, Some(Gid::from_raw(leonardo)))
-            .map_err(io::Error::from)
-            .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o640))),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Ok(file) => give().and_then(|()| file.set_permissions(fs::Permissions::from_mode(0o640))),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            // A mounted one may not let itself be given away, which is no reason not to start.
+            if let Err(error) = give() {
+                log::warn!("cannot give {} to group {group}: {error}", path.display());
+            }
+            Ok(())
+        }
         Err(error) => Err(error),
     }
     .with_context(|| format!("cannot create {}", path.display()))
@@ -111,6 +121,19 @@ fn touch(path: &Path, leonardo: u32) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_is_for_its_readers_also_if_it_is_there_already() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("provisioning.log");
+        let seen = || fs::metadata(&log).map(|meta| (meta.gid(), meta.mode() & 0o7777)).unwrap();
+        touch(&log, 4).unwrap();
+        assert_eq!(seen(), (4, 0o640));
+        fs::write(&log, "said\n").unwrap();
+        fs::set_permissions(&log, fs::Permissions::from_mode(0o600)).unwrap();
+        touch(&log, 5).unwrap();
+        assert_eq!((seen(), fs::read_to_string(&log).unwrap().as_str()), ((5, 0o600), "said\n"));
+    }
 
     #[test]
     fn programs_of_an_earlier_boot_are_held_back_again() {

@@ -121,6 +121,8 @@ fn a_failing_script_is_seen_failing_everywhere() {
     let as_nobody = |words: &str| container.exec(&["su", "nobody", "-s", "/bin/sh", "-c", words]);
     let report = as_nobody("/opt/leonardo/bin/boot report").text();
     assert!(report.contains("exit code 3") && !report.contains("no such model"), "{report}");
+    let readers = container.exec(&["stat", "-c", "%U:%G %a", "/var/log/provisioning.log"]).text();
+    assert_eq!(readers.trim(), "root:adm 640", "the portal shows what is in it");
     let readable = as_nobody("cat /run/leonardo/boot* /var/lib/leonardo/provisioning/* /var/log/*.log; true");
     let readable = String::from_utf8_lossy(&readable.stdout);
     assert!(readable.contains("exit code 3") && !readable.contains("no such model"), "{readable}");
