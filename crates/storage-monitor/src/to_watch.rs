@@ -74,20 +74,6 @@ mod tests {
 
     use super::*;
     use crate::changes::Changes;
-    use crate::places::Places;
-
-    fn monitor(top: &Path) -> Monitor {
-        Monitor::load(Places {
-            workspace: top.to_owned(),
-            storage: top.join("storage"),
-            image: top.join("image"),
-            mappings: top.join("etc/mappings.sh"),
-            state: top.join("state"),
-            status: top.join("status"),
-            slug: "test".into(),
-        })
-        .unwrap()
-    }
 
     #[test]
     fn only_what_came_or_went_is_told() {
@@ -96,7 +82,7 @@ mod tests {
         for directory in ["storage/a/one", "storage/a/two", "image", "app", "etc", "volume/a/one"] {
             fs::create_dir_all(top.join(directory)).unwrap();
         }
-        let mut monitor = monitor(&top);
+        let mut monitor = Monitor::of(&top);
         monitor.set_mapping([("a".into(), [top.join("app")].into())].into());
         monitor.all(None);
         let beside = ["etc", "image", "storage"];
@@ -143,7 +129,7 @@ mod tests {
         for directory in ["storage/a", "storage/c", "app"] {
             fs::create_dir_all(top.join(directory)).unwrap();
         }
-        let mut monitor = monitor(&top);
+        let mut monitor = Monitor::of(&top);
         let keys = |keys: &[&str]| keys.iter().map(|key| (key.into(), [top.join("app")].into())).collect();
         monitor.set_mapping(keys(&["a", "a/b", "c/d"]));
         monitor.all(None);
