@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::changes::{Changes, Names};
+use crate::changes::Changes;
 use crate::findings::Tally;
 use crate::monitor::{Monitor, clock};
 use crate::pace::{self, Events};
@@ -68,8 +68,7 @@ fn settle(monitor: &mut Monitor, watch: &mut Watch, changes: &Changes) -> Tally 
         }
         // In parts: there may be tens of thousands.
         for part in new.chunks(TOGETHER) {
-            let contents = part.iter().map(|path| (path.clone(), Names::All)).collect();
-            tally.add(monitor.some(&Changes { contents, ..Changes::default() }));
+            tally.add(monitor.catch_up(part));
         }
     }
     tally

@@ -21,6 +21,7 @@
 
 mod apply;
 mod carry_out;
+mod catch_up;
 mod changes;
 mod cli;
 mod confine;

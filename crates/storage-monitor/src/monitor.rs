@@ -84,6 +84,20 @@ impl Monitor {
     }
 
     #[cfg(test)]
+    pub fn of(top: &Path) -> Self {
+        Self::load(Places {
+            workspace: top.to_owned(),
+            storage: top.join("storage"),
+            image: top.join("image"),
+            mappings: top.join("etc/mappings.sh"),
+            state: top.join("state"),
+            status: top.join("status"),
+            slug: "test".into(),
+        })
+        .unwrap()
+    }
+
+    #[cfg(test)]
     pub fn set_mapping(&mut self, map: BTreeMap<PathBuf, BTreeSet<PathBuf>>) {
         self.in_force.mapping = Some(Mapping(map));
     }

@@ -36,11 +36,21 @@ impl Monitor {
         let beside = self.watched_beside(&storage);
         for path in std::mem::replace(&mut self.watched.beside, beside.keys().cloned().collect()) {
             if !beside.contains_key(&path) {
-                news.entry(path).or_insert(None);
+                // It may lead somewhere all the same, which is no news to the routes.
+                let is = self.leading(&storage, &path);
+                news.entry(path).or_insert(is);
             }
         }
         news.extend(beside.into_iter().map(|(path, is)| (path, Some(is))));
         news
+    }
+
+    /// What a directory of a tree is, if it leads somewhere.
+    fn leading(&self, storage: &Path, path: &Path) -> Option<Identity> {
+        let trees = [(storage, &self.mapped), (&self.places().image, &self.shipped)];
+        trees.iter().find_map(|(top, engine)| {
+            engine.routes.folders().get(path.strip_prefix(top).ok()?).and_then(|folder| folder.identity)
+        })
     }
 
     /// What has to be watched beside the directories that lead somewhere.
@@ -64,7 +74,6 @@ mod tests {
 
     use super::*;
     use crate::changes::Changes;
-    use crate::places::Places;
 
     #[test]
     fn only_what_came_or_went_is_told() {
@@ -73,16 +82,7 @@ mod tests {
         for directory in ["storage/a/one", "storage/a/two", "image", "app", "etc", "volume/a/one"] {
             fs::create_dir_all(top.join(directory)).unwrap();
         }
-        let mut monitor = Monitor::load(Places {
-            workspace: top.clone(),
-            storage: top.join("storage"),
-            image: top.join("image"),
-            mappings: top.join("etc/mappings.sh"),
-            state: top.join("state"),
-            status: top.join("status"),
-            slug: "test".into(),
-        })
-        .unwrap();
+        let mut monitor = Monitor::of(&top);
         monitor.set_mapping([("a".into(), [top.join("app")].into())].into());
         monitor.all(None);
         let beside = ["etc", "image", "storage"];
@@ -120,5 +120,25 @@ mod tests {
         let former =
             told(&["storage", "storage/a", "storage/a/three", "storage/a/two"].map(|path| (path, false)));
         assert!(former.iter().all(|path| gone.contains(path)), "{gone:?}");
+    }
+
+    #[test]
+    fn what_leads_somewhere_stays_watched_when_the_keys_below_it_go() {
+        let top = tempfile::tempdir().unwrap();
+        let top = fs::canonicalize(top.path()).unwrap();
+        for directory in ["storage/a", "storage/c", "app"] {
+            fs::create_dir_all(top.join(directory)).unwrap();
+        }
+        let mut monitor = Monitor::of(&top);
+        let keys = |keys: &[&str]| keys.iter().map(|key| (key.into(), [top.join("app")].into())).collect();
+        monitor.set_mapping(keys(&["a", "a/b", "c/d"]));
+        monitor.all(None);
+        monitor.take_watches();
+        monitor.set_mapping(keys(&["a"]));
+        monitor.all(None);
+        let news = monitor.take_watches();
+        let is = |name: &str| news.get(&top.join(name)).copied();
+        assert_eq!(is("storage/a"), Some(watch::identity(&top.join("storage/a"))));
+        assert_eq!(is("storage/c"), Some(None), "nothing leads there any more");
     }
 }

@@ -135,7 +135,8 @@ impl Watch {
         let moved = changes.names.iter().flat_map(|name| below(&self.wanted, name));
         let mut stale: BTreeSet<PathBuf> = moved.map(|(path, _)| path.clone()).collect();
         let mut ending: BTreeSet<PathBuf> = stale.difference(&self.missing).cloned().collect();
-        stale.append(&mut self.missing);
+        let missed = std::mem::take(&mut self.missing);
+        stale.extend(missed.iter().cloned());
         for (mut path, is) in news {
             path.shrink_to_fit();
             let former = match is {
@@ -176,8 +177,11 @@ impl Watch {
                     new.push(path);
                     continue;
                 }
-                // What came in between is somebody else's: the next look at everything finds out.
-                Ok(()) => _ = watcher.unwatch(&path),
+                // Another has come in its place, and has to be looked at; but where the two never agree, not for ever.
+                Ok(()) => {
+                    let _ = watcher.unwatch(&path);
+                    new.extend((!missed.contains(&path)).then(|| path.clone()));
+                }
                 Err(error) if matches!(error.kind, ErrorKind::MaxFilesWatch) => {
                     self.refusal = Some("the kernel grants no more watches".to_owned());
                 }
@@ -268,6 +272,26 @@ mod tests {
 
     use super::*;
     use crate::changes::Names;
+
+    #[test]
+    fn what_came_in_a_directorys_place_before_its_watch_is_looked_at_once() {
+        let top = tempfile::tempdir().unwrap();
+        let path = top.path().to_owned();
+        let mut watch = Watch {
+            ear: Arc::default(),
+            watcher: None,
+            wanted: BTreeMap::new(),
+            missing: BTreeSet::new(),
+            refusal: None,
+        };
+        let mut keep = |is: &[Option<Identity>]| {
+            let news = is.iter().map(|is| (path.clone(), *is)).collect();
+            watch.keep(news, &Changes::default()).len()
+        };
+        let is = identity(top.path());
+        let former = is.map(|(device, inode)| (device, inode + 1));
+        assert_eq!([keep(&[former]), keep(&[]), keep(&[is]), keep(&[])], [1, 0, 1, 0]);
+    }
 
     fn heard(kind: EventKind, path: &str) -> Heard {
         let mut heard = Heard::default();

@@ -37,11 +37,12 @@ impl Stream {
                 _ => opened.push(Generation::at(file, id, 0)?),
             }
         }
-        // Files between ours and these may have come and gone. A single one is most likely the very next, or so many would
-        // have come within one look as are kept.
+        // Files between ours and these may have come and gone. Beside older ones, which rotation removes first, a single one
+        // is most likely the very next; alone, it may be any, because no more may be kept.
         let is_gone = newest_id.is_some_and(|id| family.base != Some(id) && !present.contains(&id));
         let missed = opened.iter().filter(|next| family.base != Some(next.id())).count();
-        self.lost.perhaps_files |= (is_gone && missed > 1) || (mem::take(&mut self.is_astray) && missed > 0);
+        let is_unsure = is_gone && (missed > 1 || missed == present.len());
+        self.lost.perhaps_files |= (mem::take(&mut self.is_astray) || is_unsure) && missed > 0;
         if let Some(of) = newest_id {
             self.copies.extend(older.into_iter().map(|(id, file)| Copy { id, file, of }));
         }

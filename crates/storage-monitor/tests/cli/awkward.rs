@@ -252,3 +252,15 @@ fn what_a_kill_during_a_replacement_left_goes_and_nothing_else_of_its_name() {
     links.sort();
     assert_eq!(world.links(), links);
 }
+
+#[test]
+fn a_directory_is_followed_also_when_a_key_below_it_has_gone() {
+    let mut world = World::new("storage_map[a]=APP\nstorage_map[a/b]=APP\n");
+    world.store("a/x");
+    world.start();
+    world.until_links(&["x -> a/x"]);
+    world.map("storage_map[a]='APP\nAPP/two'\n");
+    world.until_links(&["two/", "two/x -> a/x", "x -> a/x"]);
+    world.store("a/y");
+    world.until_links(&["two/", "two/x -> a/x", "two/y -> a/y", "x -> a/x", "y -> a/y"]);
+}
