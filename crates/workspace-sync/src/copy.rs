@@ -162,7 +162,6 @@ impl Job<'_> {
             keep: &keep,
             // A copy that was begun before a power cut may have sizes and times without content.
             check: if trusted { Check::Metadata } else { Check::Content },
-            durable: false,
             ..Options::new(&capabilities)
         };
         let mut since = self.now()?;
@@ -179,7 +178,6 @@ impl Job<'_> {
                 break;
             }
         }
-        options.durable = true;
         progress.enter(Phase::Comparing);
         let seen = self.compare(held, &options, &progress, &mut since)?;
         let marker = Marker {

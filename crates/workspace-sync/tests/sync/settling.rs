@@ -72,7 +72,8 @@ fn what_is_not_on_the_disk_is_not_forgotten() {
     let mut switched = Switched::new();
     fs::write(switched.image("late"), "late").unwrap();
     switched.worker = None;
-    switched.volume.inject(Fault::SyncError);
+    // The copy's root alone: a file that cannot be forced to the disk would not be there at all.
+    switched.volume.inject(Fault::SyncError { files: Pattern::new("environments/micromamba-base-image") });
     let report = switched.run();
     assert!(report["cause"].as_str().unwrap().contains("cannot force "), "{report}");
     assert_eq!(report["settling"], Value::from(true));
