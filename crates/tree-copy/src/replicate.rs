@@ -94,8 +94,9 @@ pub fn replicate(
     }
 }
 
-/// Removes what a [`replicate`] that was killed left in a directory.
-pub fn sweep(target_directory: BorrowedFd<'_>) -> std::io::Result<()> {
+/// Removes what a [`replicate`] that was killed left in a directory; returns whether something of an earlier start of
+/// this container, see [`name_container`](crate::name_container), is too young to be told from what is being made.
+pub fn sweep(target_directory: BorrowedFd<'_>) -> std::io::Result<bool> {
     Ok(temporary::sweep(target_directory)?)
 }
 

@@ -191,6 +191,7 @@ impl Job<'_> {
         Memory {
             generation: Some(self.generation.to_owned()),
             leftover: Some(Leftover::new(&marker, since.safely_before(), Instant::now(parent)?)),
+            unswept: false,
         }
         .store(self.memory, &self.tree.name)?;
         Ok(marker)
