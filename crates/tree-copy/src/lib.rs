@@ -104,7 +104,7 @@ pub use priority::give_way;
 pub use probe::probe;
 pub use remove::remove_all;
 pub use replicate::{Replicated, is_temporary, replicate, sweep};
-pub use room::{Room, Shortage, fits, room};
+pub use room::{Room, Shortage, fits, room, shares_blocks};
 pub use survey::{Needs, Survey};
 pub use surveyor::survey;
 pub use temporary::name_container;
