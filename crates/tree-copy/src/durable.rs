@@ -27,7 +27,8 @@ impl Disk {
     }
 
     /// Whether syncing the whole does not reach what is behind it: the kernel does not hand `syncfs` on to a
-    /// file system in user space, only `fsync` of a file.
+    /// file system in user space, only `fsync` of a file. There each file is forced to the disk before it gets its
+    /// source's time, because nothing later would: a pass takes it for whole then.
     pub fn needs_each_file(&self) -> bool {
         self.fuse
     }
@@ -44,6 +45,8 @@ impl Disk {
 }
 
 /// Returns when everything on the file system of `directory` is on the disk; fails with the path.
+///
+/// Where that does not reach files (FUSE), passes and [`replicate`](crate::replicate) have forced each to the disk.
 pub fn make_durable(directory: &Path) -> Result<()> {
     let failed = |cause| Error::target("sync", directory, cause, || None);
     let opened = open_root(directory).map_err(failed)?;

@@ -28,7 +28,7 @@ pub(crate) struct Making<'a> {
     pub creator: (u32, u32),
     /// Bits that new files do not get.
     pub umask: u32,
-    /// Whether each file must be forced to the disk by itself.
+    /// Whether each file must be forced to the disk by itself, see [`Disk::needs_each_file`](crate::durable::Disk).
     pub sync: bool,
 }
 

@@ -37,8 +37,9 @@
 //!
 //! A file gets its time last, so half a file never looks like its source, and the next pass copies it again. What was
 //! there is never written into: the new file is made beside it and renamed over. Only a directory that makes way for
-//! something else is gone for a moment. Temporary names (`.tree-copy.CONTAINER-PROCESS-NUMBER.tmp`) that a kill left are
-//! surplus to the next pass that prunes; a probe removes its own container's, and after a day those of others.
+//! something else is gone for a moment. Temporary names (`.tree-copy.START-PROCESS-NUMBER-CONTAINER.tmp`) that a kill
+//! left are surplus to the next pass that prunes; a probe and [`sweep`] remove those of this start of the container, of
+//! earlier ones after a quarter of an hour, and of other containers after a day.
 //!
 //! # While the source changes
 //!
@@ -103,6 +104,7 @@ pub use priority::give_way;
 pub use probe::probe;
 pub use remove::remove_all;
 pub use replicate::{Replicated, is_temporary, replicate, sweep};
-pub use room::{Room, Shortage, fits, room};
+pub use room::{Room, Shortage, fits, room, shares_blocks};
 pub use survey::{Needs, Survey};
 pub use surveyor::survey;
+pub use temporary::name_container;

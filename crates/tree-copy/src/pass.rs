@@ -53,7 +53,7 @@ pub(crate) fn pass_between(
             means: &Means::new(source_root.as_fd(), target_root.as_fd(), options.capabilities.reflink),
             creator: (geteuid().as_raw(), getegid().as_raw()),
             umask: durable::umask(),
-            sync: options.durable && disk.needs_each_file(),
+            sync: disk.needs_each_file(),
         },
         moments: Moments::now(),
     };

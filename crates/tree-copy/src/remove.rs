@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{AtFlags, Mode, OFlags, RawDir, SeekFrom, openat, seek, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, RawDir, SeekFrom, fstat, openat, seek, unlinkat};
 use rustix::io::Errno;
 
 use crate::folder::open_directory;
@@ -81,16 +81,13 @@ fn exists(directory: BorrowedFd<'_>, name: &CStr) -> Result<bool, Errno> {
 
 /// Removes an entry of a directory with everything below it; returns how many entries that were, none if it is not there.
 ///
-/// No link is followed. What is mounted below ends it with `EXDEV` and keeps its content.
+/// No link is followed. What is mounted below ends it with `EXDEV` and keeps its content; a directory that somebody moves
+/// elsewhere while it is emptied ends it with `EBUSY`, and nothing of where it went is touched.
 pub fn remove_all(directory: BorrowedFd<'_>, name: &OsStr) -> io::Result<u64> {
     Ok(remove(directory, &CString::new(name.as_bytes())?)?)
 }
 
-/// The same for names as the kernel gives them.
-///
-/// Nothing is followed, and what is mounted below ends it with `EXDEV`. Depth costs neither stack nor descriptors:
-/// the way up is `..`, and who moves a directory away meanwhile gets an error, because `rmdir` from there finds
-/// nothing of that name.
+/// The same for names as the kernel gives them; `BUSY` says that somebody moved a directory away that was being emptied.
 pub(crate) fn remove(directory: BorrowedFd<'_>, name: &CStr) -> Result<u64, Errno> {
     match unlinkat(directory, name, AtFlags::empty()) {
         Ok(()) => return Ok(1),
@@ -98,20 +95,72 @@ pub(crate) fn remove(directory: BorrowedFd<'_>, name: &CStr) -> Result<u64, Errn
         Err(Errno::ISDIR | Errno::PERM) => {}
         Err(cause) => return Err(cause),
     }
-    let mut removed = 0;
-    let mut names = vec![name.to_owned()];
-    let mut here = open_directory(directory, name)?;
-    loop {
+    let mut removal = Removal::new(directory, name)?;
+    while !removal.levels.is_empty() {
+        removal.step()?;
+    }
+    Ok(removal.removed)
+}
+
+/// A directory that is being emptied from the bottom up.
+///
+/// Depth costs neither stack nor descriptors: the way up is `..`. Whoever moves a directory meanwhile decides where that
+/// leads, so it is compared with the directory that the way down came through: nothing is removed anywhere else.
+struct Removal<'a> {
+    directory: BorrowedFd<'a>,
+    /// The way down to `here`, that included.
+    levels: Vec<Level>,
+    here: OwnedFd,
+    removed: u64,
+}
+
+struct Level {
+    name: CString,
+    identity: (u64, u64),
+}
+
+impl<'a> Removal<'a> {
+    fn new(directory: BorrowedFd<'a>, name: &CStr) -> Result<Self, Errno> {
+        let here = open_directory(directory, name)?;
+        let level = Level { name: name.to_owned(), identity: identity(&here)? };
+        Ok(Self { directory, levels: vec![level], here, removed: 0 })
+    }
+
+    /// Empties the present directory and goes up, or goes down into one that is not empty.
+    fn step(&mut self) -> Result<(), Errno> {
+        if let Some(name) = self.empty()? {
+            let inner = open_directory(self.here.as_fd(), &name)?;
+            return self.enter(inner, name);
+        }
+        let Some(Level { name, .. }) = self.levels.pop() else { return Ok(()) };
+        let above = self.above()?;
+        match unlinkat(&above, &name, AtFlags::REMOVEDIR) {
+            Ok(()) => self.removed += 1,
+            Err(Errno::NOENT) => {}
+            // Somebody put something in: it goes, too.
+            Err(Errno::NOTEMPTY | Errno::EXIST) => {
+                let again = open_directory(above.as_fd(), &name)?;
+                return self.enter(again, name);
+            }
+            Err(cause) => return Err(cause),
+        }
+        self.here = above;
+        Ok(())
+    }
+
+    /// Removes what can be removed from the present directory; returns a directory in it that is not empty, if there is.
+    fn empty(&mut self) -> Result<Option<CString>, Errno> {
+        let (here, removed) = (&self.here, &mut self.removed);
         let mut inner = None;
         each_name(here.as_fd(), |name| {
             if inner.is_some() {
                 return Ok(());
             }
-            match unlinkat(&here, name, AtFlags::empty()) {
-                Ok(()) => removed += 1,
+            match unlinkat(here, name, AtFlags::empty()) {
+                Ok(()) => *removed += 1,
                 Err(Errno::NOENT) => {}
-                Err(Errno::ISDIR | Errno::PERM) => match unlinkat(&here, name, AtFlags::REMOVEDIR) {
-                    Ok(()) => removed += 1,
+                Err(Errno::ISDIR | Errno::PERM) => match unlinkat(here, name, AtFlags::REMOVEDIR) {
+                    Ok(()) => *removed += 1,
                     Err(Errno::NOTEMPTY | Errno::EXIST) => inner = Some(name.to_owned()),
                     Err(Errno::NOENT) => {}
                     Err(cause) => return Err(cause),
@@ -120,33 +169,30 @@ pub(crate) fn remove(directory: BorrowedFd<'_>, name: &CStr) -> Result<u64, Errn
             }
             Ok(())
         })?;
-        if let Some(name) = inner {
-            here = open_directory(here.as_fd(), &name)?;
-            names.push(name);
-            continue;
-        }
-        let Some(name) = names.pop() else { return Ok(removed) };
-        let above = if names.is_empty() {
-            directory.try_clone_to_owned().map_err(|_| Errno::MFILE)?
-        } else {
-            openat(&here, c"..", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?
-        };
-        match unlinkat(&above, &name, AtFlags::REMOVEDIR) {
-            Ok(()) => removed += 1,
-            Err(Errno::NOENT) => {}
-            // Somebody put something in: it goes, too.
-            Err(Errno::NOTEMPTY | Errno::EXIST) => {
-                here = open_directory(above.as_fd(), &name)?;
-                names.push(name);
-                continue;
-            }
-            Err(cause) => return Err(cause),
-        }
-        if names.is_empty() {
-            return Ok(removed);
-        }
-        here = above;
+        Ok(inner)
     }
+
+    fn enter(&mut self, inner: OwnedFd, name: CString) -> Result<(), Errno> {
+        self.levels.push(Level { name, identity: identity(&inner)? });
+        self.here = inner;
+        Ok(())
+    }
+
+    /// The directory that the way down led through before the present one.
+    fn above(&self) -> Result<OwnedFd, Errno> {
+        let Some(level) = self.levels.last() else {
+            return self.directory.try_clone_to_owned().map_err(|_| Errno::MFILE);
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let above = openat(&self.here, c"..", flags, Mode::empty())?;
+        if identity(&above)? == level.identity { Ok(above) } else { Err(Errno::BUSY) }
+    }
+}
+
+/// Device and inode. The number may come back once the directory is gone, but then as one that was made after that.
+fn identity(directory: &OwnedFd) -> Result<(u64, u64), Errno> {
+    let found = fstat(directory)?;
+    Ok((found.st_dev, found.st_ino))
 }
 
 #[cfg(test)]
@@ -172,6 +218,34 @@ mod tests {
         assert!(!tree.exists());
         assert!(outside.join("precious").exists());
         assert_eq!(remove(opened.as_fd(), c"tree"), Ok(0));
+    }
+
+    #[test]
+    fn nothing_is_removed_where_a_directory_was_moved_to_while_it_was_emptied() {
+        let dir = tempfile::tempdir().unwrap();
+        let elsewhere = dir.path().join("elsewhere");
+        let outer = elsewhere.join("outer");
+        for made in [dir.path().join("tree/a/b/c"), outer.clone()] {
+            fs::create_dir_all(made).unwrap();
+        }
+        for precious in [outer.join("precious"), elsewhere.join("precious")] {
+            fs::write(precious, "").unwrap();
+        }
+        fs::write(dir.path().join("tree/a/b/c/file"), "").unwrap();
+        let opened = fs::File::open(dir.path()).unwrap();
+        let mut removal = Removal::new(opened.as_fd(), c"tree").unwrap();
+        while removal.levels.last().unwrap().name.as_c_str() != c"b" {
+            removal.step().unwrap();
+        }
+        fs::rename(dir.path().join("tree/a/b"), outer.join("b")).unwrap();
+        let mut end = Ok(());
+        while end.is_ok() && !removal.levels.is_empty() {
+            end = removal.step();
+        }
+        assert_eq!(end, Err(Errno::BUSY));
+        assert!(outer.join("precious").exists() && elsewhere.join("precious").exists());
+        assert!(outer.join("b").exists(), "it is not in the tree any more");
+        assert!(dir.path().join("tree/a").exists());
     }
 
     #[test]

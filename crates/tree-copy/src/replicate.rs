@@ -13,7 +13,7 @@ use crate::attributes::{Fault, Node};
 use crate::capabilities::Capabilities;
 use crate::content::Buffer;
 use crate::copier::look;
-use crate::durable;
+use crate::durable::{self, Disk};
 use crate::error::{Error, Result};
 use crate::file::{self, Making};
 use crate::folder::open_directory;
@@ -42,7 +42,7 @@ pub enum Replicated {
 ///
 /// It is made under a temporary name and then takes the place of what was there, so that a reader sees the old or the
 /// new. Only where a directory meets something else, or the file system cannot exchange names, there is a moment with
-/// neither. A file that has more names becomes one of its own. Nothing is forced to the disk; see
+/// neither. A file that has more names becomes one of its own. What is made is on the disk only after
 /// [`make_durable`](crate::make_durable).
 pub fn replicate(
     source_directory: BorrowedFd<'_>,
@@ -56,6 +56,9 @@ pub fn replicate(
     let source_name = c_name(name).map_err(|cause| Error::source("read", &from, cause))?;
     let target_name = c_name(target_name).map_err(|cause| Error::target("write", &to, cause, || None))?;
     let means = Means::new(source_directory, target_directory, capabilities.reflink);
+    let sync = Disk::open(target_directory)
+        .map_err(|cause| Error::target("write", &to, cause, || None))?
+        .needs_each_file();
     let one = One {
         source: source_directory,
         target: target_directory,
@@ -65,7 +68,7 @@ pub fn replicate(
             means: &means,
             creator: (geteuid().as_raw(), getegid().as_raw()),
             umask: durable::umask(),
-            sync: false,
+            sync,
         },
         observer,
         from: &from,
@@ -91,8 +94,9 @@ pub fn replicate(
     }
 }
 
-/// Removes what a [`replicate`] that was killed left in a directory.
-pub fn sweep(target_directory: BorrowedFd<'_>) -> std::io::Result<()> {
+/// Removes what a [`replicate`] that was killed left in a directory; returns whether something of an earlier start of
+/// this container, see [`name_container`](crate::name_container), is too young to be told from what is being made.
+pub fn sweep(target_directory: BorrowedFd<'_>) -> std::io::Result<bool> {
     Ok(temporary::sweep(target_directory)?)
 }
 

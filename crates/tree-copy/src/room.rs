@@ -3,9 +3,10 @@
 use std::fmt;
 use std::path::Path;
 
-use rustix::fs::{StatVfs, statvfs};
+use rustix::fs::{StatVfs, stat, statfs, statvfs};
 use serde::Serialize;
 
+use crate::capabilities::Capabilities;
 use crate::error::{Error, Result};
 use crate::survey::Survey;
 
@@ -54,6 +55,19 @@ pub fn room(directory: &Path) -> Result<Room> {
     statvfs(directory)
         .map(|found| from_statvfs(&found))
         .map_err(|cause| Error::target("look at", directory, cause, || None))
+}
+
+/// Whether files of `source` will share their blocks with copies in `target`, which can do that within itself; fails with
+/// the path.
+///
+/// No for an overlay: there one device is two, and what is in a lower layer is copied if that lies elsewhere.
+pub fn shares_blocks(source: &Path, target: &Path, capabilities: &Capabilities) -> Result<bool> {
+    /// `OVERLAYFS_SUPER_MAGIC` of statfs(2).
+    const OVERLAY: u64 = 0x794c_7630;
+    let device = stat(source).map_err(|cause| Error::source("look at", source, cause))?.st_dev;
+    let failed = |cause| Error::target("look at", target, cause, || None);
+    let kind = u64::try_from(statfs(target).map_err(failed)?.f_type);
+    Ok(capabilities.reflink && device == stat(target).map_err(failed)?.st_dev && kind != Ok(OVERLAY))
 }
 
 /// Blocks are counted in fragments, and a total of no inodes means that there is no such limit (statvfs(3)).
@@ -109,6 +123,16 @@ mod tests {
         );
         let short = fits(&TREE, &free(1100, Some(14)), true, 100).unwrap_err();
         assert_eq!(short.needed, free(1100, Some(15)));
+    }
+
+    #[test]
+    fn with_shared_blocks_a_copy_needs_room_for_its_inodes_alone() {
+        let large = Survey { bytes_allocated: 1 << 40, bytes_allocated_unlinked: 1 << 41, ..TREE };
+        let shared = large.with_shared_blocks();
+        let needed = |hard_links| {
+            fits(&shared, &Room { bytes: 0, inodes: None }, hard_links, 0).map_err(|short| short.needed.bytes)
+        };
+        assert_eq!((needed(true), needed(false)), (Err(15 * 4096), Err(20 * 4096)));
     }
 
     #[test]

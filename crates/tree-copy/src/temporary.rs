@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,6 +17,24 @@ use crate::remove;
 /// What another container's process has not touched for so long belongs to nobody: what is made takes moments.
 const FORGOTTEN_AFTER_SECONDS: i64 = 24 * 60 * 60;
 
+/// The same for an earlier start of this container. Not at once, because a container that was saved as an image has its
+/// name from there, and a volume's clock may be off.
+const OWN_FORGOTTEN_AFTER_SECONDS: i64 = 15 * 60;
+
+static CONTAINER: OnceLock<String> = OnceLock::new();
+
+/// Gives this container's own name, hexadecimal digits that outlive restarts, to what this process makes: then [`sweep`]
+/// after a restart need not wait for a day. The first name holds; another text than digits is none.
+pub fn name_container(name: &str) {
+    if !name.is_empty() && name.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        CONTAINER.get_or_init(|| name.to_owned());
+    }
+}
+
+fn container() -> Option<&'static str> {
+    CONTAINER.get().map(String::as_str)
+}
+
 /// Calls `make` with names that nobody uses until one is free, and returns that name.
 ///
 /// A name left behind by a killed process is an entry that the source lacks: a pass that prunes removes it.
@@ -25,7 +44,9 @@ pub(crate) fn at_a_free_name<T>(
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!(".tree-copy.{}-{}-{number}.tmp", instance::of_container(), std::process::id());
+        let container = container().map(|name| format!("-{name}")).unwrap_or_default();
+        let (instance, process) = (instance::of_container(), std::process::id());
+        let name = format!(".tree-copy.{instance}-{process}-{number}{container}.tmp");
         // Digits have no zero byte.
         let name = CString::new(name).unwrap_or_default();
         match make(&name) {
@@ -36,12 +57,14 @@ pub(crate) fn at_a_free_name<T>(
     }
 }
 
-/// Removes what processes left in a directory that were killed.
-pub(crate) fn sweep(directory: BorrowedFd<'_>) -> Result<(), Errno> {
-    // A volume's own clock may be off by minutes, which is nothing to a day.
+/// Removes what processes left in a directory that were killed; returns whether something of an earlier start of this
+/// container is too young for that.
+pub(crate) fn sweep(directory: BorrowedFd<'_>) -> Result<bool, Errno> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let now = i64::try_from(now).unwrap_or(i64::MAX);
+    let here = Maker { instance: instance::of_container(), process: 0, container: container() };
     let mut left = vec![];
+    let mut young = false;
     remove::each_name(directory, |name| {
         let Some(maker) = maker(name) else { return Ok(()) };
         let changed = match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -49,21 +72,17 @@ pub(crate) fn sweep(directory: BorrowedFd<'_>) -> Result<(), Errno> {
             Err(Errno::NOENT) => return Ok(()),
             Err(cause) => return Err(cause),
         };
-        if is_left(&maker, instance::of_container(), runs, now.saturating_sub(changed.0)) {
+        if maker.has_left(&here, runs, now.saturating_sub(changed.0)) {
             left.push(name.to_owned());
+        } else {
+            young |= maker.is_earlier_start_of(&here);
         }
         Ok(())
     })?;
     for name in left {
         remove::remove(directory, &name)?;
     }
-    Ok(())
-}
-
-/// Whether nobody works any more on what `maker` made. Process numbers mean something in their own container alone:
-/// what comes from another, or from an earlier start of this one, is judged by its age.
-fn is_left(maker: &Maker<'_>, here: &str, runs: impl Fn(u32) -> bool, age: i64) -> bool {
-    if maker.instance == here { !runs(maker.process) } else { age >= FORGOTTEN_AFTER_SECONDS }
+    Ok(young)
 }
 
 fn runs(process: u32) -> bool {
@@ -76,6 +95,27 @@ struct Maker<'a> {
     /// See [`instance::of_container`].
     instance: &'a str,
     process: u32,
+    /// See [`name_container`].
+    container: Option<&'a str>,
+}
+
+impl Maker<'_> {
+    /// Whether nobody works any more on what this one made. Process numbers mean something in their own container
+    /// alone: what comes from another, or from an earlier start of this one, is judged by its age.
+    fn has_left(&self, here: &Self, runs: impl Fn(u32) -> bool, age: i64) -> bool {
+        if self.instance == here.instance {
+            !runs(self.process)
+        } else if self.is_earlier_start_of(here) {
+            age >= OWN_FORGOTTEN_AFTER_SECONDS
+        } else {
+            age >= FORGOTTEN_AFTER_SECONDS
+        }
+    }
+
+    /// Or a container that was saved along with this one's name.
+    fn is_earlier_start_of(&self, here: &Self) -> bool {
+        self.instance != here.instance && self.container.is_some() && self.container == here.container
+    }
 }
 
 fn maker(name: &CStr) -> Option<Maker<'_>> {
@@ -83,7 +123,7 @@ fn maker(name: &CStr) -> Option<Maker<'_>> {
     let mut parts = name.strip_prefix(".tree-copy.")?.strip_suffix(".tmp")?.split('-');
     let (instance, process, number) = (parts.next()?, parts.next()?, parts.next()?);
     number.parse::<u32>().ok()?;
-    let maker = Maker { instance, process: process.parse().ok()? };
+    let maker = Maker { instance, process: process.parse().ok()?, container: parts.next() };
     parts.next().is_none().then_some(maker)
 }
 
@@ -94,26 +134,42 @@ mod tests {
     #[test]
     fn names_tell_who_made_them_and_others_do_not() {
         let (name, ()) = at_a_free_name(|_| Ok(())).unwrap();
-        let own = Maker { instance: instance::of_container(), process: std::process::id() };
+        let own =
+            Maker { instance: instance::of_container(), process: std::process::id(), container: container() };
         assert_eq!(maker(&name), Some(own));
         for other in
-            [c".tree-copy.tmp", c".tree-copy.a-1.tmp", c".tree-copy.a-1-x.tmp", c".tree-copy.a-1-2-3.tmp"]
+            [c".tree-copy.tmp", c".tree-copy.a-1.tmp", c".tree-copy.a-1-x.tmp", c".tree-copy.a-1-2-3-4.tmp"]
         {
             assert_eq!(maker(other), None, "{other:?}");
         }
     }
 
     #[test]
-    fn what_another_container_makes_is_left_to_it_for_a_day() {
-        let own = Maker { instance: "here", process: 7 };
-        let foreign = Maker { instance: "elsewhere", process: 7 };
+    fn what_another_container_makes_is_left_to_it_for_a_day_and_what_an_earlier_start_made_for_minutes() {
+        let made = |instance, container| Maker { instance, process: 7, container };
+        let here = made("here", Some("c0"));
         let (runs, ended) = (|_| true, |_| false);
-        let day = FORGOTTEN_AFTER_SECONDS;
-        assert!(is_left(&own, "here", ended, 0));
-        assert!(!is_left(&own, "here", runs, 2 * day));
-        assert!(!is_left(&foreign, "here", ended, day - 1), "its process numbers are not ours");
-        assert!(is_left(&foreign, "here", runs, day), "nor is a process of ours with that number");
-        assert!(!is_left(&foreign, "here", ended, -5), "a clock may be set back");
+        let (minutes, day) = (OWN_FORGOTTEN_AFTER_SECONDS, FORGOTTEN_AFTER_SECONDS);
+        for own in [made("here", Some("c0")), made("here", None)] {
+            assert!(own.has_left(&here, ended, 0));
+            assert!(!own.has_left(&here, runs, 2 * day));
+        }
+        for foreign in [made("elsewhere", Some("c1")), made("elsewhere", None)] {
+            assert!(!foreign.has_left(&here, ended, day - 1), "its process numbers are not ours");
+            assert!(foreign.has_left(&here, runs, day), "nor is a process of ours with that number");
+            assert!(!foreign.has_left(&here, ended, -5), "a clock may be set back");
+        }
+        let earlier = made("elsewhere", Some("c0"));
+        assert!(!earlier.has_left(&here, ended, minutes - 1), "it may be one that was saved with our name");
+        assert!(earlier.has_left(&here, runs, minutes));
+        assert!(!made("elsewhere", None).has_left(&made("here", None), ended, minutes), "no name is no sign");
+    }
+
+    #[test]
+    fn the_name_of_the_container_is_read_from_what_it_made() {
+        let with = maker(c".tree-copy.a-1-2-c0.tmp").unwrap();
+        assert_eq!(with, Maker { instance: "a", process: 1, container: Some("c0") });
+        assert_eq!(maker(c".tree-copy.a-1-2.tmp").unwrap().container, None);
     }
 
     #[test]

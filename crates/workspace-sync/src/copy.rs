@@ -162,7 +162,6 @@ impl Job<'_> {
             keep: &keep,
             // A copy that was begun before a power cut may have sizes and times without content.
             check: if trusted { Check::Metadata } else { Check::Content },
-            durable: false,
             ..Options::new(&capabilities)
         };
         let mut since = self.now()?;
@@ -179,7 +178,6 @@ impl Job<'_> {
                 break;
             }
         }
-        options.durable = true;
         progress.enter(Phase::Comparing);
         let seen = self.compare(held, &options, &progress, &mut since)?;
         let marker = Marker {
@@ -193,6 +191,7 @@ impl Job<'_> {
         Memory {
             generation: Some(self.generation.to_owned()),
             leftover: Some(Leftover::new(&marker, since.safely_before(), Instant::now(parent)?)),
+            unswept: false,
         }
         .store(self.memory, &self.tree.name)?;
         Ok(marker)

@@ -54,6 +54,7 @@ mod round;
 mod settle;
 mod status;
 mod steps;
+mod sweep;
 mod sync;
 mod tree;
 mod verify;
@@ -208,9 +209,11 @@ fn chosen<'a>(trees: &'a [Tree], names: &[String]) -> anyhow::Result<Vec<&'a Tre
 }
 
 fn claim(cli: &Cli) -> anyhow::Result<Claim> {
+    let container = memory::container(&cli.memory)?;
+    tree_copy::name_container(&container);
     Ok(Claim {
         tree: String::new(),
-        container: memory::container(&cli.memory)?,
+        container,
         instance: kit::instance::of_container().to_owned(),
         host: nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
         boot: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result, anyhow, bail};
 use journal::Journal;
 use kit::{Exit, HintExt, Outcome};
-use tree_copy::{Check, Counters, Note, Observer, Options, Room, Unobserved, What};
+use tree_copy::{Check, Counters, Note, Observer, Options, Room, Survey, Unobserved, What};
 
 use crate::cli::Cli;
 use crate::progress::{Phase, Progress, Total};
@@ -41,12 +41,15 @@ pub fn copy(cli: &Cli, source: &Path, target: &Path, prune: bool, content: bool)
     {
         log::warn!("at {}, {lost}", target.display());
     }
-    let have = tree_copy::survey(target, tree_copy::default_threads(), &[], &Unobserved)?;
+    let shared = tree_copy::shares_blocks(source, target, &capabilities)?;
+    let room_of = |survey: Survey| if shared { survey.with_shared_blocks() } else { survey };
+    let have = tree_copy::survey(target, tree_copy::default_threads(), &[], &Unobserved).map(room_of)?;
     let free = tree_copy::room(target)?;
     let room = Room {
         bytes: free.bytes.saturating_add(have.bytes_allocated),
         inodes: free.inodes.map(|inodes| inodes.saturating_add(have.inodes)),
     };
+    let survey = room_of(survey);
     tree_copy::fits(&survey, &room, capabilities.hard_links, 0)?;
     let name = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
     // Nobody waits for it, so that it is told to nobody but the person who typed it.

@@ -27,6 +27,8 @@ pub struct Memory {
     pub generation: Option<String>,
     /// What programs may still write to the tree that they came from, while the other is in use.
     pub leftover: Option<Leftover>,
+    /// Whether a process that carried over may have been killed and have left something half made in the copy.
+    pub unswept: bool,
 }
 
 /// A tree that was in use until the switch.
@@ -207,6 +209,7 @@ mod tests {
                 carried: [("server.log".to_owned(), 5)].into(),
                 written: [("state.db".to_owned(), ours(7))].into(),
             }),
+            unswept: true,
         };
         memory.store(&place, "x").unwrap();
         assert_eq!(Memory::load(&place, "x"), memory);

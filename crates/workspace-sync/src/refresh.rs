@@ -73,6 +73,8 @@ pub fn run(setting: &Setting<'_>, tree: &Tree, dry_run: bool) -> Outcome {
     };
     let prepared = job.prepare()?;
     let added = bring_along(setting, tree, &prepared)?;
+    tree_copy::make_durable(&copy::path_of(&prepared.directory))
+        .with_context(|| format!("cannot force {} to the disk", tree.partial.display()))?;
     // Behind its new name, a claim would say that it is still in the making.
     claim::release(&look::open(&setting.workspace.path, &tree.copy)?)?;
     prepared.check()?;

@@ -25,6 +25,7 @@ use crate::refresh;
 use crate::replace;
 use crate::report::{InUse, Outcome, Report, printable};
 use crate::steps::{self, Step};
+use crate::sweep;
 use crate::tree::Tree;
 
 /// After the switch, programs get this long to stop writing to the old tree before the rest is left to `follow`.
@@ -64,6 +65,7 @@ impl Setting<'_> {
     /// Does what is to be done about `tree`; a failure is part of the report, because the other trees go on.
     pub fn run(&self, tree: &Tree) -> Report {
         entrance::sweep(tree);
+        sweep::clocks(self, tree);
         let mut report = Report {
             tree: tree.name.clone(),
             outcome: Outcome::Skipped,
@@ -89,6 +91,8 @@ impl Setting<'_> {
         let seen = self.look(tree)?;
         let action = decide::decide(&seen);
         let mut memory = Memory::load(self.memory, &tree.name);
+        // Whoever carried over before did not come to an end.
+        memory.unswept |= memory.leftover.is_some();
         match &action {
             Action::Leave(why) => {
                 report.cause = explain(*why, self.wanted, tree);
@@ -147,6 +151,7 @@ impl Setting<'_> {
                 },
             }
         }
+        self.sweep(tree, &mut memory)?;
         report.settling = memory.leftover.is_some();
         // Only now it shows whether a directory at the entrance has become the image's copy.
         if let Some(cause) = outdated {
@@ -269,6 +274,18 @@ impl Setting<'_> {
         }
         memory.store(self.memory, &tree.name)?;
         round.complete().map(|()| writers)
+    }
+
+    /// Removes what a killed process had half made in the copy; what is not found there hurts nobody.
+    fn sweep(&self, tree: &Tree, memory: &mut Memory) -> Result<()> {
+        if !memory.unswept {
+            return Ok(());
+        }
+        match self.open_copy(tree).and_then(|copy| Ok(sweep::copy(&copy)?)) {
+            Ok(young) => memory.unswept = young,
+            Err(error) => log::debug!("{}: cannot tidy up the copy: {error:#}", tree.name),
+        }
+        memory.store(self.memory, &tree.name)
     }
 
     /// Nothing is left to be carried over.

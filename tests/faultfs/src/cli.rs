@@ -16,8 +16,8 @@ use crate::mounted::FaultFs;
     after_help = "Says `ready` when it is mounted, then takes a fault a line from stdin, or `clear`:\n  \
                   read-error BYTE FILES, write-error BYTE FILES, truncate BYTE FILES, corrupt BYTE FILES,\n  \
                   no-space BYTES, quota BYTES, no-inodes COUNT, claim BYTES INODES, slow MILLISECONDS,\n  \
-                  aged SECONDS FILES,\n  \
-                  sync-error, read-only, no-owners, no-modes, no-symlinks, no-hard-links, no-attributes,\n  \
+                  aged SECONDS FILES, sync-error FILES,\n  \
+                  read-only, no-owners, no-modes, no-symlinks, no-hard-links, no-attributes,\n  \
                   coarse-times, case-insensitive, no-exchange\n\
                   Unmounts when stdin ends."
 )]

@@ -8,7 +8,6 @@ use rustix::fs::{self as sys, CWD, FallocateFlags, Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 
 use crate::Answer;
-use crate::fault::Fault;
 use crate::filesystem::PassThrough;
 
 /// The flags of an open that make sense for us: the kernel has the offset, follows links and creates by itself.
@@ -75,16 +74,17 @@ impl PassThrough {
         i64::try_from(sys::seek(&*self.files.get(file)?, seek)?).map_err(|_| Errno::OVERFLOW)
     }
 
-    pub fn sync_file(&self, file: FileHandle, content_alone: bool) -> Answer<()> {
-        self.faults.refuse(&Fault::SyncError, Errno::IO)?;
+    pub fn sync_file(&self, number: INodeNo, file: FileHandle, content_alone: bool) -> Answer<()> {
+        self.faults.sync(&self.nodes.relative(&*self.nodes.get(number)?))?;
         let file = self.files.get(file)?;
         if content_alone { sys::fdatasync(&*file) } else { sys::fsync(&*file) }
     }
 
     pub fn sync_directory(&self, number: INodeNo) -> Answer<()> {
-        self.faults.refuse(&Fault::SyncError, Errno::IO)?;
+        let node = self.nodes.get(number)?;
+        self.faults.sync(&self.nodes.relative(&node))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let opened = sys::openat(self.nodes.get(number)?.descriptor(), ".", flags, Mode::empty())?;
+        let opened = sys::openat(node.descriptor(), ".", flags, Mode::empty())?;
         sys::fsync(opened)
     }
 }

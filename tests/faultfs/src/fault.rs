@@ -16,8 +16,8 @@ pub enum Fault {
     ReadError { byte: u64, files: Pattern },
     /// Writing this byte of these files fails with EIO.
     WriteError { byte: u64, files: Pattern },
-    /// fsync and syncfs fail with EIO.
-    SyncError,
+    /// fsync of these files and directories fails with EIO, and so does syncfs where they are the root.
+    SyncError { files: Pattern },
     /// ENOSPC after so many more bytes; then new entries fail too.
     NoSpace { after: u64 },
     /// EDQUOT after so many more bytes; then new entries fail too.
@@ -59,7 +59,7 @@ impl fmt::Display for Fault {
         match self {
             Self::ReadError { byte, files } => write!(formatter, "read-error {byte} {files}"),
             Self::WriteError { byte, files } => write!(formatter, "write-error {byte} {files}"),
-            Self::SyncError => formatter.write_str("sync-error"),
+            Self::SyncError { files } => write!(formatter, "sync-error {files}"),
             Self::NoSpace { after } => write!(formatter, "no-space {after}"),
             Self::Quota { after } => write!(formatter, "quota {after}"),
             Self::NoInodes { after } => write!(formatter, "no-inodes {after}"),
@@ -110,8 +110,8 @@ impl FromStr for Fault {
                 Self::Claim { bytes: number(bytes)?, inodes: number(inodes)? }
             }
             "slow" => Self::Slow(Duration::from_millis(number(rest)?)),
+            "sync-error" => Self::SyncError { files: Pattern::new(rest) },
             _ if !rest.is_empty() => bail!("{line:?} is no fault"),
-            "sync-error" => Self::SyncError,
             "read-only" => Self::ReadOnly,
             "no-owners" => Self::NoOwners,
             "no-modes" => Self::NoModes,
@@ -137,7 +137,7 @@ mod tests {
         let faults = [
             Fault::ReadError { byte: 5, files: files() },
             Fault::WriteError { byte: 0, files: files() },
-            Fault::SyncError,
+            Fault::SyncError { files: files() },
             Fault::NoSpace { after: 7 },
             Fault::Quota { after: 8 },
             Fault::NoInodes { after: 9 },

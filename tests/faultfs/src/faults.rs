@@ -106,6 +106,12 @@ impl Faults {
         if self.held().iter().any(bad) { Err(Errno::IO) } else { Ok(()) }
     }
 
+    /// Whether this file or directory can be forced to the disk.
+    pub fn sync(&self, path: &[u8]) -> Answer<()> {
+        let bad = |held: &Held| matches!(&held.fault, Fault::SyncError { files } if files.fits(path));
+        if self.held().iter().any(bad) { Err(Errno::IO) } else { Ok(()) }
+    }
+
     /// What becomes of a write; counts it.
     pub fn write(&self, path: &[u8], offset: u64, length: usize) -> Answer<Write> {
         self.change()?;

@@ -249,8 +249,8 @@ impl Filesystem for PassThrough {
         reply.ok();
     }
 
-    fn fsync(&self, _: &Request, _: INodeNo, file: FileHandle, content_alone: bool, reply: ReplyEmpty) {
-        self.empty(reply, || self.sync_file(file, content_alone));
+    fn fsync(&self, _: &Request, number: INodeNo, file: FileHandle, content_alone: bool, reply: ReplyEmpty) {
+        self.empty(reply, || self.sync_file(number, file, content_alone));
     }
 
     fn opendir(&self, _: &Request, number: INodeNo, _: OpenFlags, reply: ReplyOpen) {

@@ -110,8 +110,17 @@ fn a_byte_cannot_be_written() {
 }
 
 #[test]
+fn what_cannot_be_synced_can_be_chosen() {
+    let disk = Disk::with(Fault::SyncError { files: Pattern::new("bad/*") });
+    fs::create_dir(disk.at("bad")).unwrap();
+    fails(File::create(disk.at("bad/file")).unwrap().sync_all(), Errno::IO);
+    File::create(disk.at("good")).unwrap().sync_all().unwrap();
+    File::open(disk.at("bad")).unwrap().sync_all().unwrap();
+}
+
+#[test]
 fn nothing_can_be_synced() {
-    let disk = Disk::with(Fault::SyncError);
+    let disk = Disk::with(Fault::SyncError { files: Pattern::new("*") });
     let file = File::create(disk.at("file")).unwrap();
     fails(file.sync_all(), Errno::IO);
     fails(file.sync_data(), Errno::IO);

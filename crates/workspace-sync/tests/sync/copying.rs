@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use crate::site::{Said, Site};
+use crate::site::{Mount, Said, Site};
 
 fn copy(site: &Site, source: &Path, target: &Path, more: &[&str]) -> Said {
     site.run(&[&["copy", source.to_str().unwrap(), target.to_str().unwrap()], more].concat())
@@ -69,6 +69,23 @@ fn a_directory_is_not_copied_into_itself_however_it_is_named() {
         );
         assert_eq!(trees::difference(&before, &source), [""; 0], "{from:?} {to:?}");
     }
+}
+
+#[test]
+fn where_blocks_are_shared_a_copy_needs_no_room_for_them() {
+    let site = Site::small();
+    let (disk, at) = (site.root().join("disk"), site.root().join("mounted"));
+    fs::File::create(&disk).unwrap().set_len(320 << 20).unwrap();
+    fs::create_dir(&at).unwrap();
+    let _mount = Mount::xfs(&disk, &at);
+    let (source, target) = (at.join("source"), at.join("target"));
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("small"), "small").unwrap();
+    let mut allot = std::process::Command::new("fallocate");
+    assert!(allot.args(["-l", "170M"]).arg(source.join("large")).status().unwrap().success());
+    let said = copy(&site, &source, &target, &[]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(differences(&source, &target), [""; 0]);
 }
 
 #[test]

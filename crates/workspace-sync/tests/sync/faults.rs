@@ -16,7 +16,8 @@ fn all() -> Pattern {
 fn every_failure_of_the_volume_leaves_the_image_in_use_and_is_overcome_later() {
     let cases = [
         (Fault::WriteError { byte: 100, files: all() }, "Input/output error"),
-        (Fault::SyncError, "Input/output error"),
+        (Fault::SyncError { files: all() }, "Input/output error"),
+        (Fault::SyncError { files: Pattern::new("*.partial") }, "cannot sync "),
         (Fault::NoSpace { after: 50_000 }, "No space left on device"),
         (Fault::Quota { after: 50_000 }, "Disk quota exceeded"),
         (Fault::NoInodes { after: 25 }, "No space left on device"),
@@ -39,6 +40,28 @@ fn every_failure_of_the_volume_leaves_the_image_in_use_and_is_overcome_later() {
         assert_eq!(site.leads_to(), site.copy(), "{name}");
         assert_eq!(site.copy_differs_from(&site.image("micromamba")), [""; 0], "{name}");
     }
+}
+
+/// What is ours is forced to the disk by itself, so the fault is about the tree's own files alone.
+#[test]
+fn no_copy_is_whole_before_its_files_are_on_the_disk() {
+    let failing = Failing::new();
+    let site = &failing.site;
+    fs::write(site.image("micromamba").join("library"), "a library of the image").unwrap();
+    let said = failing.run_with(Fault::SyncError { files: Pattern::new("*/library") });
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.stdout.contains("library: Input/output error"), "{}", said.stdout);
+    assert!(!site.copy().exists() && !site.partial().join(".move_complete").exists());
+    site.sync();
+    // What was added comes along with a refresh, under a name of its own at first.
+    fs::write(site.copy().join("added"), "by the user").unwrap();
+    fs::remove_dir_all(site.root().join("memory")).unwrap();
+    fs::write(site.image("micromamba").join("newer"), "2").unwrap();
+    failing.volume.inject(Fault::SyncError { files: Pattern::new("*/.tree-copy.*") });
+    let said = site.run(&["refresh", "micromamba"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.stderr.contains("cannot bring"), "{}", said.stderr);
+    assert!(!site.copy().join("newer").exists());
 }
 
 #[test]

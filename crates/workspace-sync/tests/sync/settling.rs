@@ -72,7 +72,8 @@ fn what_is_not_on_the_disk_is_not_forgotten() {
     let mut switched = Switched::new();
     fs::write(switched.image("late"), "late").unwrap();
     switched.worker = None;
-    switched.volume.inject(Fault::SyncError);
+    // The copy's root alone: a file that cannot be forced to the disk would not be there at all.
+    switched.volume.inject(Fault::SyncError { files: Pattern::new("environments/micromamba-base-image") });
     let report = switched.run();
     assert!(report["cause"].as_str().unwrap().contains("cannot force "), "{report}");
     assert_eq!(report["settling"], Value::from(true));
@@ -106,6 +107,52 @@ fn what_a_killed_follower_had_half_made_goes() {
     assert_eq!(switched.site.run(&["follow"]).code, 0);
     assert_eq!(fs::read(switched.site.copy().join("large")).unwrap().len(), 32 << 20);
     assert_eq!(half_made(&switched), None);
+}
+
+/// Another start of any container, as it is in names.
+const START: &str = "000000000000000000000000000000000000000000000000";
+
+#[test]
+fn what_an_earlier_start_had_half_made_goes_when_it_is_old_enough_whatever_is_carried_over() {
+    let mut switched = Switched::new();
+    let container = fs::read_to_string(switched.site.root().join("memory/container")).unwrap();
+    let deep = switched.site.copy().join("made/by/the/user");
+    fs::create_dir_all(&deep).unwrap();
+    let earlier = deep.join(format!(".tree-copy.{START}-7-0-{container}.tmp"));
+    let foreign = deep.join(format!(".tree-copy.{START}-7-0-c0.tmp"));
+    for half in [&earlier, &foreign] {
+        fs::create_dir(half).unwrap();
+        fs::write(half.join("file"), "half").unwrap();
+    }
+    switched.run();
+    assert!(earlier.exists(), "a container that was saved with this one's name may be making it");
+    switched.worker = None;
+    assert_eq!(switched.run()["settling"], Value::Null);
+    switched.volume.inject(Fault::Aged { seconds: 3_600, files: Pattern::new("*/.tree-copy.*") });
+    switched.run();
+    assert!(!earlier.exists());
+    assert!(foreign.join("file").exists(), "another container gets a day");
+}
+
+#[test]
+fn files_that_told_the_time_to_killed_processes_go() {
+    let switched = Switched::new();
+    let places = [switched.site.copy(), switched.site.copy().parent().unwrap().to_owned()];
+    let names = [format!(".clock-{START}-7"), ".clock-mine".to_owned()];
+    let left = || -> Vec<bool> {
+        places.iter().flat_map(|place| names.iter().map(|name| place.join(name).exists())).collect()
+    };
+    for (place, name) in places.iter().flat_map(|place| names.iter().map(move |name| (place, name))) {
+        fs::write(place.join(name), "").unwrap();
+    }
+    switched.run();
+    assert_eq!(left(), [true; 4], "somebody may be reading the clock");
+    for name in &names {
+        let files = Pattern::new(&format!("*/{name}"));
+        switched.volume.inject(Fault::Aged { seconds: 3_600, files });
+    }
+    switched.run();
+    assert_eq!(left(), [false, true, false, true]);
 }
 
 /// A start of the container, as `init` makes it.

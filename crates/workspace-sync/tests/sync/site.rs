@@ -88,6 +88,15 @@ impl Mount {
 }
 
 impl Mount {
+    /// A disk in a file whose files can share blocks.
+    pub fn xfs(disk: &Path, at: &Path) -> Self {
+        let mut format = Command::new("mkfs.xfs");
+        assert!(format.args(["-q", "-m", "reflink=1"]).arg(disk).status().unwrap().success());
+        let status = Command::new("mount").args(["-o", "loop"]).args([disk, at]).status();
+        assert!(status.unwrap().success(), "mounting needs root and xfs");
+        Self(at.to_owned())
+    }
+
     /// A formatted disk in a file.
     pub fn ntfs(disk: &Path, at: &Path) -> Self {
         let status = Command::new("ntfs-3g").args(["-o", "no_def_opts,silent"]).args([disk, at]).status();

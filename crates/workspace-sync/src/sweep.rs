@@ -1,0 +1,37 @@
+//! What killed processes left on the workspace under temporary names.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use crate::beneath;
+use crate::clock;
+use crate::look;
+use crate::sync::Setting;
+use crate::tree::Tree;
+use crate::walk::{self, Next};
+
+/// Removes it from a copy; returns whether something of this container's is too young to be told from what a process
+/// that was saved with it makes at this moment: then it is worth another look after the next start.
+pub fn copy(root: &OwnedFd) -> io::Result<bool> {
+    let mut young = false;
+    walk::each(root, &mut |entry| {
+        if !tree_copy::is_temporary(entry.base) {
+            return Ok::<_, io::Error>(Next::Enter);
+        }
+        young |= tree_copy::sweep(entry.directory)?;
+        Ok(Next::Skip)
+    })?;
+    Ok(young)
+}
+
+/// Removes files that tell the time of a file system from where they are made.
+pub fn clocks(setting: &Setting<'_>, tree: &Tree) {
+    let root = &setting.workspace.path;
+    let places = [&tree.parent, &tree.copy].map(|path| look::open(root, path).ok());
+    let images = [&tree.image, &tree.entrance].map(|path| beneath::open_root(path.parent()?).ok());
+    for directory in places.into_iter().chain(images).flatten() {
+        if let Err(error) = clock::sweep(directory.as_fd()) {
+            log::debug!("{}: cannot tidy up: {error:#}", tree.name);
+        }
+    }
+}
