@@ -102,6 +102,12 @@ impl Leftover {
         }
     }
 
+    /// Whether the copy was not made from this container's tree: then nobody knows how its entries were.
+    #[must_use]
+    pub fn is_of_another_time(&self) -> bool {
+        self.copy_since == Instant(0, 0)
+    }
+
     /// Those of `writers` that may have something of the old tree open.
     pub fn concerned(&mut self, writers: Vec<Holder>) -> Vec<Holder> {
         let hidden = || writers.iter().filter(|writer| writer.hidden).map(|writer| writer.pid).collect();
@@ -129,7 +135,7 @@ impl Memory {
     }
 
     /// Sees to it that what was written in the image's tree since `began` is carried over to this copy, also one from
-    /// another time: then whatever both have written is kept, on either side.
+    /// another time: then nothing that the copy has is changed, and what is surely this container's comes beside it.
     pub fn expect_leftover(&mut self, copy: &Marker, began: Option<Instant>) {
         self.keep_about(copy);
         if self.leftover.is_none() {

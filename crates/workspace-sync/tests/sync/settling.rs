@@ -7,7 +7,7 @@ use std::time::Duration;
 use faultfs::{Fault, FaultFs, Pattern};
 use serde_json::Value;
 
-use crate::site::{Running, Site, Worker};
+use crate::site::{Running, Site, Worker, start};
 
 /// A container whose programs use the copy, and one still the old tree; dropped in this order.
 struct Switched {
@@ -106,20 +106,6 @@ fn what_a_killed_follower_had_half_made_goes() {
     assert_eq!(switched.site.run(&["follow"]).code, 0);
     assert_eq!(fs::read(switched.site.copy().join("large")).unwrap().len(), 32 << 20);
     assert_eq!(half_made(&switched), None);
-}
-
-/// A start of the container, as `init` makes it.
-#[track_caller]
-fn start(site: &Site) {
-    let workspace = workspace::Workspace {
-        path: site.volume(),
-        uid: 1000,
-        gid: 1000,
-        mounted: true,
-        slug: "base-image".into(),
-    };
-    let (opt, memory) = (site.root().join("opt"), site.root().join("memory"));
-    assert_eq!(workspace_sync::adopt(&opt, &workspace, &kit::Env::default(), &memory), []);
 }
 
 #[test]
