@@ -117,4 +117,7 @@ fn a_newer_image_does_not_come_into_an_older_copy_file_by_file() {
     is_as_the_user_left_it(&app);
     assert!(!app.join("newer.py").exists());
     assert!(said.stderr.contains("another generation"), "{said:?}");
+    let status = site.run(&["status"]);
+    let hint = format!("hint        rename {} and start", site.volume().join("app").display());
+    assert!(status.stdout.contains(&hint), "{status:?}");
 }
