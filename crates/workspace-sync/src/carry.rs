@@ -19,7 +19,7 @@ use crate::beneath;
 use crate::clock::Instant;
 use crate::copy;
 use crate::judge::{self, Judge};
-use crate::memory::{self, Leftover, Ours};
+use crate::memory::{self, Carried, Leftover, Ours};
 use crate::named;
 use crate::origin::Origin;
 use crate::round::Round;
@@ -180,7 +180,8 @@ impl<'a> Carrier<'a> {
             return Ok(());
         }
         let key = memory::key(name);
-        let carried = leftover.carried.get(&key).copied();
+        let now = old.as_ref().map(fstat).transpose()?;
+        let carried = now.as_ref().and_then(|now| leftover.carried.get(&key)?.of(now));
         let from = match relation {
             Some(Relation::Diverged { common }) => carried.unwrap_or(common),
             _ => 0,
@@ -200,9 +201,9 @@ impl<'a> Carrier<'a> {
             }
             Step::KeepBoth => self.keep_both(name, leftover, round)?,
             Step::Append { from } => {
-                if let (Some(old), Some(new)) = (&old, &new) {
+                if let (Some(old), Some(new), Some(now)) = (&old, &new, now) {
                     let end = settle::append(old, new, from)?;
-                    leftover.carried.insert(key, end);
+                    leftover.carried.insert(key, Carried { inode: now.st_ino, bytes: end });
                     if end > from {
                         round.carried += 1;
                     }

@@ -45,11 +45,28 @@ pub struct Leftover {
     pub hidden: Option<Vec<u32>>,
     /// How much of an old file was added to the new one although both had gone on, by [`key`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub carried: BTreeMap<String, u64>,
+    pub carried: BTreeMap<String, Carried>,
     /// What was carried over after `copy_since`, by [`key`]: it is not somebody else's work, also for
     /// the next process that carries over.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub written: BTreeMap<String, Ours>,
+}
+
+/// So much of an old file is in the new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carried {
+    /// Which file it was: logs are renamed, and others come into their place.
+    pub inode: u64,
+    /// From its beginning.
+    pub bytes: u64,
+}
+
+impl Carried {
+    /// How much of the file that has the name now is in the new one. Nothing, if it is another one or was cut.
+    #[must_use]
+    pub fn of(&self, old: &FileStat) -> Option<u64> {
+        (self.inode == old.st_ino && self.bytes <= old.st_size.unsigned_abs()).then_some(self.bytes)
+    }
 }
 
 /// An entry of the copy as it was carried over.
@@ -210,7 +227,7 @@ mod tests {
                 source_since: Instant(1, 2),
                 copy_since: Instant(3, 4),
                 hidden: Some(vec![5]),
-                carried: [("server.log".to_owned(), 5)].into(),
+                carried: [("server.log".to_owned(), Carried { inode: 4, bytes: 5 })].into(),
                 written: [("state.db".to_owned(), ours(7))].into(),
             }),
         };
