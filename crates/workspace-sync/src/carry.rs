@@ -19,8 +19,9 @@ use crate::beneath;
 use crate::clock::Instant;
 use crate::copy;
 use crate::judge::{self, Judge};
-use crate::memory::{self, Leftover, Ours};
+use crate::memory::{self, Carried, Leftover, Ours};
 use crate::named;
+use crate::origin::Origin;
 use crate::round::Round;
 use crate::settle::{self, New, Relation, Step};
 use crate::tree::Tree;
@@ -34,6 +35,7 @@ pub struct Carrier<'a> {
     new: OwnedFd,
     capabilities: &'a Capabilities,
     judge: Judge<'a>,
+    origin: Origin<'a>,
     /// The directory that was tidied up last.
     swept: RefCell<Option<PathBuf>>,
     removes: bool,
@@ -48,8 +50,8 @@ impl<'a> Carrier<'a> {
         capabilities: &'a Capabilities,
         memory: &'a Path,
     ) -> Self {
-        let (judge, swept) = (Judge::new(tree, memory), RefCell::default());
-        Self { tree, old, new, capabilities, judge, swept, removes: true }
+        let (judge, origin) = (Judge::new(tree, memory), Origin::new(tree, memory));
+        Self { tree, old, new, capabilities, judge, origin, swept: RefCell::default(), removes: true }
     }
 
     /// The same, but nothing is removed from the new tree: for an old one that is being emptied.
@@ -86,7 +88,7 @@ impl<'a> Carrier<'a> {
     fn walk(&self, leftover: &mut Leftover, round: &mut Round) -> Result<()> {
         let old = beneath::open_root(self.old)?;
         if Instant::changed(&File::from(old.try_clone()?).metadata()?) >= leftover.source_since {
-            self.directory(Path::new(""), leftover, round)?;
+            self.directory(Path::new(""), true, leftover, round)?;
         }
         walk::each(&old, &mut |entry| -> Result<Next> {
             if entry.name.as_os_str() == entry.base && copy::kept().contains(&entry.base) {
@@ -95,11 +97,15 @@ impl<'a> Carrier<'a> {
             if entry.changed() < leftover.source_since {
                 return Ok(Next::Enter);
             }
-            let carried = if entry.is_directory() {
-                self.directory(entry.name, leftover, round)
-            } else {
-                self.entry(entry, leftover, round).map(|()| Next::Enter)
-            };
+            let carried = self.origin.is_work(entry, &self.new, leftover).and_then(|is_work| {
+                if entry.is_directory() {
+                    return self.directory(entry.name, is_work, leftover, round);
+                }
+                if is_work {
+                    self.entry(entry, leftover, round)?;
+                }
+                Ok(Next::Enter)
+            });
             Ok(carried.unwrap_or_else(|error| {
                 let cannot = format!("cannot carry over {}", self.old.join(entry.name).display());
                 round.failed.get_or_insert(error.context(cannot));
@@ -109,7 +115,13 @@ impl<'a> Carrier<'a> {
     }
 
     /// A directory in which something came or went; one that was carried over with all its content need not be entered.
-    fn directory(&self, name: &Path, leftover: &mut Leftover, round: &mut Round) -> Result<Next> {
+    fn directory(
+        &self,
+        name: &Path,
+        is_work: bool,
+        leftover: &mut Leftover,
+        round: &mut Round,
+    ) -> Result<Next> {
         match beneath::open_below(&self.new, name) {
             Ok(there) => {
                 self.sweep(name, &there);
@@ -118,6 +130,8 @@ impl<'a> Carrier<'a> {
                 }
                 Ok(Next::Enter)
             }
+            // Somebody removed it from the copy, or put something else there.
+            Err(_) if !is_work => Ok(Next::Enter),
             Err(error) if is_gone(&error) => {
                 self.replicate(name, name.file_name(), leftover, round)?;
                 Ok(Next::Skip)
@@ -166,7 +180,8 @@ impl<'a> Carrier<'a> {
             return Ok(());
         }
         let key = memory::key(name);
-        let carried = leftover.carried.get(&key).copied();
+        let now = old.as_ref().map(fstat).transpose()?;
+        let carried = now.as_ref().and_then(|now| leftover.carried.get(&key)?.of(now));
         let from = match relation {
             Some(Relation::Diverged { common }) => carried.unwrap_or(common),
             _ => 0,
@@ -186,9 +201,9 @@ impl<'a> Carrier<'a> {
             }
             Step::KeepBoth => self.keep_both(name, leftover, round)?,
             Step::Append { from } => {
-                if let (Some(old), Some(new)) = (&old, &new) {
+                if let (Some(old), Some(new), Some(now)) = (&old, &new, now) {
                     let end = settle::append(old, new, from)?;
-                    leftover.carried.insert(key, end);
+                    leftover.carried.insert(key, Carried { inode: now.st_ino, bytes: end });
                     if end > from {
                         round.carried += 1;
                     }

@@ -1,8 +1,9 @@
 //! The generation of a tree: which state of the image it is, as a short name that is the same in every container.
 //!
 //! It is a digest of names, kinds, modes, sizes and link targets. Times are left out, because an image that was built
-//! again from the same sources has new ones; so is compiled Python, which programs write while they run. What has
-//! changed since the container began is not the image's any more.
+//! again from the same sources has new ones; so is compiled Python, which programs write while they run. What was
+//! written since the container began is not the image's any more. What `fix-perms` changes, which runs at the same time,
+//! makes no difference.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -26,7 +27,8 @@ pub fn of(root: &Path, began: Option<Instant>) -> Result<String> {
         if entry.base == "__pycache__" {
             return Ok(Next::Skip);
         }
-        if !(is_file && began.is_some_and(|began| entry.changed() >= began)) {
+        // Another group or mode changes the inode alone; and a time of writing can be set to any.
+        if !(is_file && began.is_some_and(|began| entry.changed().min(entry.modified()) >= began)) {
             digest.update(line(entry));
         }
         Ok(Next::Enter)
@@ -35,10 +37,13 @@ pub fn of(root: &Path, began: Option<Instant>) -> Result<String> {
     Ok(units::hexadecimal(&digest.finalize()[..8]))
 }
 
+/// What `fix-perms` gives to the group: the bits of the owner, and directories to the group's heirs.
+const OF_THE_GROUP: u32 = 0o2070;
+
 fn line(entry: &Entry<'_>) -> Vec<u8> {
     let mut line = entry.name.as_os_str().as_bytes().to_vec();
     let size = if entry.kind() == SFlag::S_IFREG { entry.stat.st_size } else { 0 };
-    line.extend(format!("\0{:o}\0{size}\0", entry.stat.st_mode).as_bytes());
+    line.extend(format!("\0{:o}\0{size}\0", entry.stat.st_mode & !OF_THE_GROUP).as_bytes());
     if entry.kind() == SFlag::S_IFLNK {
         line.extend(readlinkat(entry.directory, entry.base).unwrap_or_default().as_bytes());
     }
@@ -49,7 +54,8 @@ fn line(entry: &Entry<'_>) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn content_that_came_with_the_image_names_the_generation_and_what_programs_write_does_not() {
@@ -76,6 +82,12 @@ mod tests {
         assert_eq!(of(root, Some(began)).unwrap(), generation, "a log of this container is not the image's");
         assert_ne!(of(root, None).unwrap(), generation);
         fs::remove_file(root.join("lib/server.log")).unwrap();
+        fs::set_permissions(root.join("lib"), Permissions::from_mode(0o2775)).unwrap();
+        fs::set_permissions(root.join("lib/a.py"), Permissions::from_mode(0o664)).unwrap();
+        assert_eq!(of(root, Some(began)).unwrap(), generation, "what fix-perms does is no release");
+        fs::set_permissions(root.join("lib/a.py"), Permissions::from_mode(0o775)).unwrap();
+        assert_ne!(of(root, Some(began)).unwrap(), generation);
+        fs::set_permissions(root.join("lib/a.py"), Permissions::from_mode(0o644)).unwrap();
         fs::remove_file(root.join("lib/b.py")).unwrap();
         std::os::unix::fs::symlink("c.py", root.join("lib/b.py")).unwrap();
         assert_ne!(of(root, None).unwrap(), generation);

@@ -69,15 +69,18 @@ impl<'a> Judge<'a> {
 }
 
 /// Whether a file was made after the copy, and not by us: programs that save a document make a new one and rename it.
-/// A file system that does not know when is believed to have the old one; so is a copy from another time.
+/// A file system that does not know when is believed to have the old one. In a copy from another time every file is such
+/// a one: lines that were added to the user's would be damage.
 pub fn is_replaced(name: &Path, new: &File, leftover: &Leftover) -> bool {
-    let Ok(meta) = new.metadata() else { return false };
+    let Ok(meta) = new.metadata() else { return leftover.is_of_another_time() };
+    let ours = leftover.written.get(&memory::key(name)).is_some_and(|ours| ours.inode == meta.ino());
+    if leftover.is_of_another_time() {
+        return !ours;
+    }
     let since = meta.created().ok().and_then(|made| made.duration_since(UNIX_EPOCH).ok());
     let Some(made) = since.and_then(|made| Some((i64::try_from(made.as_secs()).ok()?, made.subsec_nanos())))
     else {
         return false;
     };
-    let ours = leftover.written.get(&memory::key(name)).is_some_and(|ours| ours.inode == meta.ino());
-    let is_known = leftover.copy_since > Instant(0, 0);
-    is_known && !ours && Instant(made.0, i64::from(made.1)) > leftover.copy_since
+    !ours && Instant(made.0, i64::from(made.1)) > leftover.copy_since
 }

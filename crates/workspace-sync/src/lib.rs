@@ -46,6 +46,7 @@ mod marker;
 mod memory;
 mod named;
 mod names;
+mod origin;
 mod progress;
 mod refresh;
 mod replace;

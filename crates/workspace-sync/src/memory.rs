@@ -47,11 +47,28 @@ pub struct Leftover {
     pub hidden: Option<Vec<u32>>,
     /// How much of an old file was added to the new one although both had gone on, by [`key`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub carried: BTreeMap<String, u64>,
+    pub carried: BTreeMap<String, Carried>,
     /// What was carried over after `copy_since`, by [`key`]: it is not somebody else's work, also for
     /// the next process that carries over.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub written: BTreeMap<String, Ours>,
+}
+
+/// So much of an old file is in the new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carried {
+    /// Which file it was: logs are renamed, and others come into their place.
+    pub inode: u64,
+    /// From its beginning.
+    pub bytes: u64,
+}
+
+impl Carried {
+    /// How much of the file that has the name now is in the new one. Nothing, if it is another one or was cut.
+    #[must_use]
+    pub fn of(&self, old: &FileStat) -> Option<u64> {
+        (self.inode == old.st_ino && self.bytes <= old.st_size.unsigned_abs()).then_some(self.bytes)
+    }
 }
 
 /// An entry of the copy as it was carried over.
@@ -104,6 +121,12 @@ impl Leftover {
         }
     }
 
+    /// Whether the copy was not made from this container's tree: then nobody knows how its entries were.
+    #[must_use]
+    pub fn is_of_another_time(&self) -> bool {
+        self.copy_since == Instant(0, 0)
+    }
+
     /// Those of `writers` that may have something of the old tree open.
     pub fn concerned(&mut self, writers: Vec<Holder>) -> Vec<Holder> {
         let hidden = || writers.iter().filter(|writer| writer.hidden).map(|writer| writer.pid).collect();
@@ -131,7 +154,7 @@ impl Memory {
     }
 
     /// Sees to it that what was written in the image's tree since `began` is carried over to this copy, also one from
-    /// another time: then whatever both have written is kept, on either side.
+    /// another time: then nothing that the copy has is changed, and what is surely this container's comes beside it.
     pub fn expect_leftover(&mut self, copy: &Marker, began: Option<Instant>) {
         self.keep_about(copy);
         if self.leftover.is_none() {
@@ -206,7 +229,7 @@ mod tests {
                 source_since: Instant(1, 2),
                 copy_since: Instant(3, 4),
                 hidden: Some(vec![5]),
-                carried: [("server.log".to_owned(), 5)].into(),
+                carried: [("server.log".to_owned(), Carried { inode: 4, bytes: 5 })].into(),
                 written: [("state.db".to_owned(), ours(7))].into(),
             }),
             unswept: true,

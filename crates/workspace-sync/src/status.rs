@@ -131,7 +131,7 @@ fn fill(setting: &Setting<'_>, tree: &Tree, memory: &Memory, status: &mut Status
         && status.problem.is_none()
     {
         status.problem = Some("the image brings another generation than the copy has".to_owned());
-        status.hint = Some(format!("workspace-sync refresh {}", tree.name));
+        status.hint = Some(tree.renewal());
     }
     Ok(())
 }

@@ -39,6 +39,11 @@ impl Entry<'_> {
         self.kind() == SFlag::S_IFDIR
     }
 
+    /// When its content was last written, unless somebody set that.
+    pub fn modified(&self) -> Instant {
+        Instant(self.stat.st_mtime, self.stat.st_mtime_nsec)
+    }
+
     /// When its inode last changed.
     pub fn changed(&self) -> Instant {
         Instant(self.stat.st_ctime, self.stat.st_ctime_nsec)

@@ -70,6 +70,21 @@ fn a_program_that_hides_its_files_is_named_and_not_taken_for_idle() {
 }
 
 #[test]
+fn a_program_in_a_user_namespace_of_its_own_may_write_like_any() {
+    let site = Site::small();
+    let script = r#"
+        setpriv --reuid 1000 --regid 1000 --clear-groups unshare --user --map-root-user sh -c \
+            'exec 3>> "$TREE/log"; cd /; echo > "$SITE/ready"; read line < "$SITE/go"; echo late >&3' &
+        read line < ready
+        "$@" run; let_go; "$@" follow
+    "#;
+    let said = in_container(&site, &site.image("micromamba"), script);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.stderr.contains(" still writes in the image's copy cannot be seen"), "{said:?}");
+    assert_eq!(fs::read_to_string(site.copy().join("log")).unwrap(), "late\n");
+}
+
+#[test]
 fn without_a_program_of_the_users_nobody_is_named() {
     let site = Site::small();
     let said = in_container(&site, &site.image("micromamba"), r#""$@" run"#);

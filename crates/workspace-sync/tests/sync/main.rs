@@ -13,6 +13,7 @@ mod generations;
 mod hidden;
 mod kills;
 mod later_kills;
+mod recreated;
 mod settling;
 mod site;
 mod sources;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use faultfs::{Fault, FaultFs, Pattern};
 use serde_json::Value;
 
-use crate::site::{Running, Site, Worker};
+use crate::site::{Running, Site, Worker, start};
 
 /// A container whose programs use the copy, and one still the old tree; dropped in this order.
 struct Switched {
@@ -153,20 +153,6 @@ fn files_that_told_the_time_to_killed_processes_go() {
     }
     switched.run();
     assert_eq!(left(), [false, true, false, true]);
-}
-
-/// A start of the container, as `init` makes it.
-#[track_caller]
-fn start(site: &Site) {
-    let workspace = workspace::Workspace {
-        path: site.volume(),
-        uid: 1000,
-        gid: 1000,
-        mounted: true,
-        slug: "base-image".into(),
-    };
-    let (opt, memory) = (site.root().join("opt"), site.root().join("memory"));
-    assert_eq!(workspace_sync::adopt(&opt, &workspace, &kit::Env::default(), &memory), []);
 }
 
 #[test]

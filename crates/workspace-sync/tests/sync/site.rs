@@ -111,6 +111,20 @@ impl Drop for Mount {
     }
 }
 
+/// A start of the container, as `init` makes it.
+#[track_caller]
+pub fn start(site: &Site) {
+    let workspace = workspace::Workspace {
+        path: site.volume(),
+        uid: 1000,
+        gid: 1000,
+        mounted: true,
+        slug: "base-image".into(),
+    };
+    let (opt, memory) = (site.root().join("opt"), site.root().join("memory"));
+    assert_eq!(workspace_sync::adopt(&opt, &workspace, &kit::Env::default(), &memory), []);
+}
+
 /// What a run said.
 #[derive(Debug)]
 pub struct Said {

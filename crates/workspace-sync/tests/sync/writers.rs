@@ -267,3 +267,39 @@ fn a_document_that_was_saved_in_both_trees_gets_no_lines_of_the_other() {
     assert_eq!(fs::read_to_string(tree.join("settings.json")).unwrap(), "{\n\"a\": 2\n}\n");
     assert_eq!(fs::read_to_string(tree.join("settings.json.before-switch")).unwrap(), "{\n\"a\": 1\n}\n");
 }
+
+#[test]
+fn a_log_that_begins_anew_after_it_was_carried_over_is_carried_over_from_its_beginning() {
+    let site = Site::small();
+    let (image, tree) = (site.image("micromamba"), site.entrance("micromamba"));
+    for name in ["cut.log", "renamed.log"] {
+        fs::write(image.join(name), "one\n").unwrap();
+    }
+    let worker = Worker::at(&image);
+    site.sync();
+    let add = |tree: &Path, name: &str, line: &str| {
+        OpenOptions::new().append(true).open(tree.join(name)).unwrap().write_all(line.as_bytes()).unwrap();
+    };
+    let follow = |last: &str| {
+        fs::write(image.join("zz-last"), last).unwrap();
+        let follower = Running::start(&mut site.command(&["follow"]));
+        wait_for(&tree.join("zz-last"), last.as_bytes());
+        follower.stop();
+    };
+    for name in ["cut.log", "renamed.log"] {
+        add(&tree, name, "two, in the copy\n");
+        add(&image, name, "two, in the image\n");
+    }
+    follow("1");
+    fs::write(image.join("cut.log"), "3\n").unwrap();
+    fs::rename(image.join("renamed.log"), image.join("renamed.log.1")).unwrap();
+    fs::write(image.join("renamed.log"), "three, in a longer log than the old one\n").unwrap();
+    follow("2");
+    drop(worker);
+    let read = |name: &str| fs::read_to_string(tree.join(name)).unwrap();
+    assert_eq!(read("cut.log"), "one\ntwo, in the copy\ntwo, in the image\n3\n");
+    assert_eq!(
+        read("renamed.log"),
+        "one\ntwo, in the copy\ntwo, in the image\nthree, in a longer log than the old one\n"
+    );
+}
