@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use anyhow::Context;
 use kit::{Env, Problem, Reader};
 use workspace::Workspace;
 
@@ -41,12 +42,17 @@ fn one(tree: &Tree, workspace: &Workspace, memory: &Path, began: Option<Instant>
     let seen = look::at(tree, &workspace.path, workspace.mounted, false)?;
     match decide::decide(&seen) {
         Action::Switch(copy) => {
+            let mut remembered = Ok(());
             if began.is_some() {
                 let mut about = Memory::load(memory, &tree.name);
                 about.expect_leftover(&copy, began);
-                about.store(memory, &tree.name)?;
+                remembered = about.store(memory, &tree.name);
             }
-            entrance::point(tree, &tree.copy)
+            // The copy is what the user works in: a full disk of the container must not hide it.
+            entrance::point(tree, &tree.copy)?;
+            remembered.with_context(|| {
+                format!("what was written in {} is not carried over to the copy", tree.image.display())
+            })
         }
         Action::Return { .. } => entrance::point(tree, &tree.image),
         _ => Ok(()),
@@ -88,6 +94,13 @@ mod tests {
         assert_eq!(adopt(), Entrance::Workspace);
         let leftover = || Memory::load(&memory, "micromamba").leftover;
         assert!(leftover().is_some(), "programs used the image's tree before this start");
+        entrance::point(&tree, &tree.image).unwrap();
+        // As where the container's disk is full.
+        fs::remove_file(memory.join("micromamba.json")).unwrap();
+        fs::create_dir(memory.join("micromamba.json")).unwrap();
+        let problems = super::adopt(&opt, &workspace, &Env::default(), &memory);
+        assert_eq!(Entrance::of(&tree).unwrap(), Entrance::Workspace, "the copy is used all the same");
+        assert!(format!("{problems:?}").contains("is not carried over to the copy: "), "{problems:?}");
         entrance::point(&tree, &tree.image).unwrap();
         fs::remove_dir_all(&memory).unwrap();
         assert_eq!(adopt(), Entrance::Workspace);
