@@ -7,11 +7,12 @@ use anyhow::Result;
 
 use crate::changes::Changes;
 use crate::findings::Tally;
+use crate::heard::Heard;
 use crate::monitor::{Monitor, clock};
 use crate::pace::{self, Events};
 use crate::report::brief;
 use crate::status::Status;
-use crate::watch::{Heard, Watch};
+use crate::watch::Watch;
 
 /// Changes that come within this are one.
 const SHORT: Duration = Duration::from_millis(1);

@@ -32,6 +32,7 @@ mod explain;
 mod findings;
 mod folder;
 mod follow;
+mod heard;
 mod held;
 mod in_force;
 mod ledger;
