@@ -125,7 +125,7 @@ fn used_as_its_user(process: &Path, tree: &Path) -> io::Result<Option<bool>> {
 /// Whether a process that cannot be looked at is a program of this container at all. One that is over, and a thread of
 /// the kernel, have no memory, and no files. One with capabilities that this process lacks was not begun by a program of
 /// the container, which cannot get them: but in a user namespace of its own, where any program has them all
-/// (user_namespaces(7)).
+/// (`user_namespaces(7)`).
 fn is_of_here(process: &Path) -> bool {
     let own = Path::new("/proc/self");
     let of = |path: &Path, file: &str| fs::read_to_string(path.join(file)).unwrap_or_default();
