@@ -7,6 +7,7 @@ pub mod atomic;
 pub mod clock;
 pub mod cmd;
 pub mod exit;
+pub mod input;
 pub mod instance;
 pub mod lean;
 pub mod lock;
@@ -19,5 +20,6 @@ pub mod units;
 pub mod wait;
 
 pub use exit::{Exit, HintExt, Outcome, Usage, main};
+pub use input::Input;
 pub use secret::Secret;
 pub use settings::{Env, Problem, Reader};

@@ -1,0 +1,312 @@
+//! Files that a mount or another account provides: read without being blocked, misled or filled up.
+//!
+//! Only a regular file is read, and never more of it than a limit. Anything else in its place (a FIFO, a device, a
+//! directory, a link that leads nowhere, 40 GB) is refused with a sentence that a person understands. Nothing else is even
+//! opened, because that alone can start a device or let its writer go on.
+
+use std::fmt;
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
+use nix::libc::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK, mode_t};
+use nix::sys::stat::{Mode, fstatat};
+
+use crate::units;
+
+/// Terms on which a file is read.
+#[derive(Debug, Clone, Copy)]
+pub struct Input {
+    limit: u64,
+    follow: bool,
+    owners: Option<&'static [u32]>,
+}
+
+/// An open regular file that meets the terms.
+#[derive(Debug)]
+pub struct Opened {
+    file: File,
+    meta: Metadata,
+    limit: u64,
+    path: PathBuf,
+}
+
+/// A file that was not read, and why.
+#[derive(Debug)]
+pub struct Refused {
+    path: PathBuf,
+    /// The reason.
+    pub reason: Reason,
+}
+
+/// Reason why a file was not read.
+#[derive(Debug)]
+pub enum Reason {
+    /// There is nothing of this name.
+    Missing,
+    /// A symbolic link whose target does not exist.
+    Dangling,
+    /// Not a regular file but this, such as "a directory".
+    Kind(&'static str),
+    /// More bytes than this.
+    TooLarge(u64),
+    /// It belongs to this user.
+    Owner(u32),
+    /// Its group or everybody may write it.
+    Writable,
+    /// The system refused.
+    Unreadable(io::Error),
+}
+
+impl Input {
+    /// A file of at most so many bytes, also at the end of a symbolic link.
+    #[must_use]
+    pub const fn up_to(limit: u64) -> Self {
+        Self { limit, follow: true, owners: None }
+    }
+
+    /// Refuses a symbolic link: for names in a directory where another account can write.
+    #[must_use]
+    pub const fn no_follow(mut self) -> Self {
+        self.follow = false;
+        self
+    }
+
+    /// Refuses a file of other users than these, or one that its group or everybody may write.
+    #[must_use]
+    pub const fn owned_by(mut self, owners: &'static [u32]) -> Self {
+        self.owners = Some(owners);
+        self
+    }
+
+    /// Reads the file.
+    pub fn read(&self, path: &Path) -> Result<Vec<u8>, Refused> {
+        self.open(path)?.read()
+    }
+
+    /// Reads the file, or nothing if there is none.
+    pub fn find(&self, path: &Path) -> Result<Option<Vec<u8>>, Refused> {
+        found(self.read(path))
+    }
+
+    /// Reads the file `name` in an open directory, or nothing if there is none.
+    pub fn find_at(&self, directory: impl AsFd, name: impl AsRef<Path>) -> Result<Option<Vec<u8>>, Refused> {
+        found(self.open_at(directory, name.as_ref()).and_then(Opened::read))
+    }
+
+    /// Opens the file, for a caller that looks at more of it than its content.
+    pub fn open(&self, path: &Path) -> Result<Opened, Refused> {
+        self.open_at(AT_FDCWD, path)
+    }
+
+    fn open_at(&self, directory: impl AsFd, path: &Path) -> Result<Opened, Refused> {
+        self.examine(directory.as_fd(), path).map_err(|reason| Refused { path: path.to_owned(), reason })
+    }
+
+    fn examine(&self, directory: impl AsFd, path: &Path) -> Result<Opened, Reason> {
+        let link = if self.follow { AtFlags::empty() } else { AtFlags::AT_SYMLINK_NOFOLLOW };
+        let kind = match fstatat(&directory, path, link) {
+            Ok(stat) => stat.st_mode,
+            Err(Errno::ENOENT) if fstatat(&directory, path, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok() => {
+                return Err(Reason::Dangling);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        regular(kind)?;
+        // Another file may be there by now, so the open file is looked at again and nothing here waits for it.
+        let mut flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        flags.set(OFlag::O_NOFOLLOW, !self.follow);
+        let file = File::from(openat(&directory, path, flags, Mode::empty())?);
+        let meta = file.metadata().map_err(Reason::Unreadable)?;
+        regular(meta.mode())?;
+        if let Some(owners) = self.owners {
+            if !owners.contains(&meta.uid()) {
+                return Err(Reason::Owner(meta.uid()));
+            }
+            if meta.mode() & 0o022 != 0 {
+                return Err(Reason::Writable);
+            }
+        }
+        Ok(Opened { file, meta, limit: self.limit, path: path.to_owned() })
+    }
+}
+
+impl Opened {
+    /// Owner, mode and size.
+    #[must_use]
+    pub fn meta(&self) -> &Metadata {
+        &self.meta
+    }
+
+    /// The file, for a caller that reads a part of it.
+    #[must_use]
+    pub fn into_file(self) -> File {
+        self.file
+    }
+
+    /// Reads all of it; a file that grows meanwhile does not get past the limit either.
+    pub fn read(self) -> Result<Vec<u8>, Refused> {
+        let Self { file, meta, limit, path } = self;
+        let mut content = Vec::new();
+        let reason = if meta.len() > limit {
+            Reason::TooLarge(limit)
+        } else {
+            match file.take(limit.saturating_add(1)).read_to_end(&mut content) {
+                Err(error) => Reason::Unreadable(error),
+                Ok(_) if content.len() as u64 > limit => Reason::TooLarge(limit),
+                Ok(_) => return Ok(content),
+            }
+        };
+        Err(Refused { path, reason })
+    }
+}
+
+/// Turns a missing file into nothing.
+fn found<T>(result: Result<T, Refused>) -> Result<Option<T>, Refused> {
+    match result {
+        Err(Refused { reason: Reason::Missing, .. }) => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+fn regular(mode: mode_t) -> Result<(), Reason> {
+    Err(Reason::Kind(match mode & S_IFMT {
+        S_IFREG => return Ok(()),
+        S_IFDIR => "a directory",
+        S_IFLNK => "a symbolic link",
+        S_IFIFO => "a FIFO",
+        S_IFSOCK => "a socket",
+        S_IFCHR | S_IFBLK => "a device",
+        _ => "something else",
+    }))
+}
+
+impl From<Errno> for Reason {
+    fn from(error: Errno) -> Self {
+        if error == Errno::ENOENT { Self::Missing } else { Self::Unreadable(error.into()) }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => write!(formatter, "it does not exist"),
+            Self::Dangling => write!(formatter, "it is a symbolic link to a file that does not exist"),
+            Self::Kind(kind) => write!(formatter, "it is {kind}, not a regular file"),
+            Self::TooLarge(limit) => write!(formatter, "it is larger than {}", units::bytes(*limit)),
+            Self::Owner(uid) => write!(formatter, "it belongs to uid {uid}"),
+            Self::Writable => write!(formatter, "other accounts may write it"),
+            Self::Unreadable(error) => write!(formatter, "{error}"),
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "cannot read {}: {}", self.path.display(), self.reason)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    const PLAIN: Input = Input::up_to(4);
+
+    #[test]
+    fn only_a_small_regular_file_is_read_and_everything_else_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("file"), "text").unwrap();
+        fs::write(at("longer"), "texts").unwrap();
+        File::create(at("sparse")).unwrap().set_len(40 << 30).unwrap();
+        fs::create_dir(at("directory")).unwrap();
+        nix::unistd::mkfifo(&at("fifo"), Mode::S_IRWXU).unwrap();
+        let _socket = UnixListener::bind(at("socket")).unwrap();
+        symlink("file", at("link")).unwrap();
+        symlink("nowhere", at("dangling")).unwrap();
+        symlink("loop", at("loop")).unwrap();
+        symlink("/dev/zero", at("device")).unwrap();
+        let table = [
+            ("file", "text", "text"),
+            ("link", "text", "it is a symbolic link, not a regular file"),
+            ("longer", "it is larger than 4 bytes", ""),
+            ("sparse", "it is larger than 4 bytes", ""),
+            ("directory", "it is a directory, not a regular file", ""),
+            ("fifo", "it is a FIFO, not a regular file", ""),
+            ("socket", "it is a socket, not a regular file", ""),
+            ("device", "it is a device, not a regular file", "it is a symbolic link, not a regular file"),
+            (
+                "dangling",
+                "it is a symbolic link to a file that does not exist",
+                "it is a symbolic link, not a regular file",
+            ),
+            (
+                "loop",
+                "Too many levels of symbolic links (os error 40)",
+                "it is a symbolic link, not a regular file",
+            ),
+            ("missing", "it does not exist", ""),
+            ("file/x", "Not a directory (os error 20)", ""),
+        ];
+        for (name, followed, not_followed) in table {
+            let expected = |text: &str| {
+                let failed = format!("cannot read {}: {text}", at(name).display());
+                if text == "text" { "text".to_owned() } else { failed }
+            };
+            let seen = |input: Input| match input.read(&at(name)) {
+                Ok(content) => String::from_utf8(content).unwrap(),
+                Err(refused) => refused.to_string(),
+            };
+            assert_eq!(seen(PLAIN), expected(followed));
+            let not_followed = if not_followed.is_empty() { followed } else { not_followed };
+            assert_eq!(seen(PLAIN.no_follow()), expected(not_followed));
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_size_is_not_read_past_the_limit_either() {
+        // The kernel tells no size of these; this one has more than four bytes.
+        let refused = PLAIN.read(Path::new("/proc/self/mountinfo")).unwrap_err();
+        assert!(matches!(refused.reason, Reason::TooLarge(4)), "{refused}");
+    }
+
+    #[test]
+    fn a_missing_file_is_nothing_also_in_an_open_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = File::open(dir.path()).unwrap();
+        assert_eq!(PLAIN.find(&dir.path().join("x")).unwrap(), None);
+        assert_eq!(PLAIN.find_at(&directory, "x").unwrap(), None);
+        fs::write(dir.path().join("x"), "x").unwrap();
+        assert_eq!(PLAIN.find_at(&directory, "x").unwrap(), Some(b"x".to_vec()));
+        symlink("y", dir.path().join("z")).unwrap();
+        assert!(PLAIN.find(&dir.path().join("z")).is_err(), "a link that leads nowhere is a mistake");
+    }
+
+    #[test]
+    fn a_file_of_another_owner_or_one_that_others_may_write_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        fs::write(&path, "x").unwrap();
+        let refusal = |mode, uid| {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            std::os::unix::fs::chown(&path, Some(uid), None).unwrap();
+            PLAIN.owned_by(&[0, 7]).read(&path).err().map(|refused| refused.reason.to_string())
+        };
+        assert_eq!([refusal(0o644, 0), refusal(0o600, 7)], [None, None]);
+        assert_eq!(refusal(0o600, 8).as_deref(), Some("it belongs to uid 8"));
+        for mode in [0o620, 0o602] {
+            assert_eq!(refusal(mode, 0).as_deref(), Some("other accounts may write it"));
+        }
+    }
+}
