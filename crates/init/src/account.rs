@@ -7,17 +7,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use kit::atomic::{self, Placement};
 use kit::{HintExt, Problem, cmd, wait};
 use workspace::Workspace;
 
-use crate::keys::Keys;
 use crate::person::{self, Found, Person};
 use crate::roster::{Ids, Roster};
 use crate::settings::Settings;
 use crate::{home, password, sudo};
 
-const KEYS: &str = "/etc/ssh/authorized_keys.d";
 /// What the programs of the shadow suite hold while they change a file.
 const LOCKS: [&str; 6] = ["passwd", "shadow", "group", "gshadow", "subuid", "subgid"];
 /// Such a program takes milliseconds, and at a start there is none.
@@ -57,8 +54,8 @@ pub fn group_id(name: &str) -> Result<u32> {
 
 /// Brings the system user into the state that was asked for; a container whose user could not be made starts all the
 /// same, because root and the web services do not depend on it.
-pub fn settle(settings: &Settings, workspace: &Workspace, keys: &Keys, problems: &mut Vec<Problem>) {
-    if let Err(error) = ensure(settings, workspace, keys, problems) {
+pub fn settle(settings: &Settings, workspace: &Workspace, problems: &mut Vec<Problem>) {
+    if let Err(error) = ensure(settings, workspace, problems) {
         problems.push(Problem::new(
             "USER_NAME",
             format!("the account {:?} is not complete: {error:#}", settings.user_name),
@@ -66,13 +63,8 @@ pub fn settle(settings: &Settings, workspace: &Workspace, keys: &Keys, problems:
     }
 }
 
-/// Makes the system user unless it is there, lets it become root, and gives it a home and root's keys.
-fn ensure(
-    settings: &Settings,
-    workspace: &Workspace,
-    keys: &Keys,
-    problems: &mut Vec<Problem>,
-) -> Result<()> {
+/// Makes the system user unless it is there, lets it become root, and gives it a home.
+fn ensure(settings: &Settings, workspace: &Workspace, problems: &mut Vec<Problem>) -> Result<()> {
     let mut roster = Roster::read()?;
     let mut decided = person::decide(&roster, &settings.user_name, workspace);
     if let (Ok(_), Some(former)) = (&decided, person::retired(&roster, &settings.user_name)) {
@@ -100,7 +92,6 @@ fn ensure(
         cmd::run(Command::new(program).args(arguments))?;
     }
     sudo::settle(&person.name)?;
-    give_keys(&person.name, keys)?;
     // The image's author gave that account its password; only an explicit wish replaces it.
     if settings.user_password.is_some() || !matches!(person.found, Found::OfTheImage(_)) {
         password::settle(&person.name, settings.user_password.as_ref())?;
@@ -117,7 +108,6 @@ fn home_of(person: &Person, workspace: &Workspace, problems: &mut Vec<Problem>) 
 
 /// Removes the account that an earlier start made, and leaves its files alone.
 fn retire(name: &str) -> Result<()> {
-    remove(&Path::new(KEYS).join(name))?;
     break_stale_locks(Path::new("/etc"))?;
     cmd::run(Command::new("/usr/sbin/userdel").args(["--", name]))
 }
@@ -142,15 +132,6 @@ fn is_held(process: &str) -> bool {
     program.is_ok_and(|program| {
         program.file_name().is_some_and(|name| LOCKERS.iter().any(|locker| name == *locker))
     })
-}
-
-/// Root's keys for the user, in a place that only root writes: nothing in a home directory can steer the write, and
-/// sshd takes the file even where a volume cannot keep owners and modes.
-fn give_keys(name: &str, keys: &Keys) -> Result<()> {
-    let directory = Path::new(KEYS);
-    fs::create_dir_all(directory).with_context(|| format!("cannot create {KEYS}"))?;
-    let placement = Placement::durable(0o644).owned_by(0, 0);
-    atomic::write_if_changed(&directory.join(name), keys.render().as_bytes(), placement).map(drop)
 }
 
 fn remove(path: &Path) -> Result<()> {

@@ -4,8 +4,8 @@
 //! refuses to start over an unset one.
 
 use kit::Env;
+use sshd_run::keys::Keys;
 
-use crate::keys::Keys;
 use crate::settings::Settings;
 
 /// Sets the switches, and the port in its checked form.

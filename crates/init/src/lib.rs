@@ -64,7 +64,7 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     directories::prepare(leonardo)?;
     // Before anything that takes time: whoever asks during a restart must not hear of the boot before it.
     Journal::at(Path::new(journal::PATH)).begin()?;
-    let keys = keys::install(&settings, &mut problems)?;
+    let keys = keys::settle(&settings, &mut problems);
     let web = credentials::settle(&settings.web, &mut problems)?;
     if settings.web.enable_https {
         tls::settle(env, &mut problems)?;
@@ -74,7 +74,7 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     let memory = Path::new(workspace_sync::MEMORY);
     problems.extend(workspace_sync::adopt(Path::new("/opt"), &workspace, env, memory));
     let gpus = gpu_limit::limit(env, &gpu_limit::discover(&gpu_limit::Roots::default()));
-    account::settle(&settings, &workspace, &keys, &mut problems);
+    account::settle(&settings, &workspace, &mut problems);
     // The account has it now; no program and no session needs it.
     env.unset("USER_PASSWORD");
     env.set("WEB_ENABLE_AUTH", settings.web.enable_auth.to_string());

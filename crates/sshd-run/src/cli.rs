@@ -9,6 +9,9 @@ pub struct Cli {
     /// Print sshd's effective configuration instead of starting it
     #[arg(long)]
     pub show: bool,
+    /// Print the public keys that log in as USER, as sshd asks for them at each login
+    #[arg(long, value_name = "USER", conflicts_with = "show")]
+    pub keys: Option<String>,
 }
 
 /// The command line as data, for the generator of the manual pages.

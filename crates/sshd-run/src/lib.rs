@@ -1,10 +1,13 @@
 //! Start the SSH server with keys of its own and without passwords.
 //!
 //! Host keys are made at the first start, never in the image: everybody has the image. sshd reads no configuration
-//! file: all its options are on its command line (see [`policy`]), so that no file can bring passwords back.
+//! file: all its options are on its command line (see [`policy`]), so that no file can bring passwords back. At each
+//! login it asks this program for the keys (see [`sources`]).
 
 mod cli;
+pub mod keys;
 mod policy;
+pub mod sources;
 
 use std::fs;
 use std::io::{self, Write};
@@ -28,6 +31,9 @@ const EMPTY: &str = "/run/sshd";
 /// Runs the command line; returns only an error or, with `--show`, when it has printed.
 pub fn run() -> Outcome {
     let cli = cli::Cli::try_parse()?;
+    if let Some(user) = &cli.keys {
+        return print_keys(user);
+    }
     let env = Env::of_process();
     let mut reader = Reader::new(&env);
     let options = policy::options(reader.port("SSH_PORT", 22));
@@ -44,6 +50,17 @@ pub fn run() -> Outcome {
     // -D stays in the foreground for supervisord, -e logs to stderr.
     let error = Command::new(SSHD).args(["-D", "-e"]).args(&options).exec();
     bail!("cannot run {SSHD}: {error}")
+}
+
+/// Prints the keys that log in as `user`, one a line.
+fn print_keys(user: &str) -> Outcome {
+    if !sources::are_for(user) {
+        return Ok(Exit::Done);
+    }
+    let (keys, problems) = sources::Sources::of_container().read();
+    problems.iter().for_each(|problem| log::warn!("{problem}"));
+    io::stdout().write_all(keys.render().as_bytes())?;
+    Ok(Exit::Done)
 }
 
 /// Makes a host key unless there is one; a half-written one of a killed start is replaced.

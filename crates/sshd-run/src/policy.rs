@@ -15,8 +15,10 @@ pub fn options(port: u16) -> Vec<String> {
         "HostbasedAuthentication=no",
         "PermitEmptyPasswords=no",
         "PermitRootLogin=prohibit-password",
-        // The second file is written by root for the system user, whose home may be on a volume without modes.
-        "AuthorizedKeysFile=.ssh/authorized_keys /etc/ssh/authorized_keys.d/%u",
+        // No file in a home: the user's is on the volume, where others may write. Root, because the files are root's.
+        "AuthorizedKeysFile=none",
+        "AuthorizedKeysCommand=/opt/leonardo/bin/sshd-run --keys %u",
+        "AuthorizedKeysCommandUser=root",
         "HostKey=/etc/ssh/ssh_host_ed25519_key",
         "HostKey=/etc/ssh/ssh_host_ecdsa_key",
         "UsePAM=yes",

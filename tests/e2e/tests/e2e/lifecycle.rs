@@ -26,7 +26,7 @@ fn a_stop_ends_every_program_in_order_and_exits_with_0() {
 
 /// What a restart must not change: keys, accounts, shell files, logins, host keys, registry.
 fn lasting(container: &Container) -> String {
-    let script = "sha256sum /root/.ssh/authorized_keys /etc/ssh/authorized_keys.d/* /etc/passwd /etc/shadow /etc/group \
+    let script = "sha256sum /run/leonardo/authorized_keys /etc/passwd /etc/shadow /etc/group \
         /etc/sudoers.d/* /opt/leonardo/etc/* /etc/ssh/ssh_host_* /root/.bashrc /home/user/.bashrc /etc/profile.d/* \
         /etc/bash.bashrc; stat -c '%n %a %U %G' /root/.ssh /home/user /run/http_ports /opt/leonardo/etc/*; ls /run/http_ports";
     container.sh(script).text()

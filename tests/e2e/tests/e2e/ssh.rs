@@ -1,5 +1,7 @@
 //! SSH, with the real client.
 
+use std::os::unix::fs::PermissionsExt;
+
 use harness::{KeyPair, Run};
 
 #[test]
@@ -74,8 +76,68 @@ fn keys_come_from_every_documented_place_and_each_once() {
         .env("SSH_PUBLIC_KEY", vast.public())
         .boot();
     let expected = [&mounted, &own, &runpod, &vast].map(KeyPair::public).join("\n");
-    assert_eq!(container.exec(&["cat", "/root/.ssh/authorized_keys"]).text(), expected);
+    for user in ["root", "user"] {
+        assert_eq!(container.exec(&["sshd-run", "--keys", user]).text(), expected);
+    }
+    assert_eq!(container.exec(&["sshd-run", "--keys", "portal"]).text(), "");
     container.until("sshd", || vast.ssh(&container, "user", &[], &["true"], "").code == Some(0));
+}
+
+#[test]
+fn the_list_mounted_at_the_documented_path_itself_is_used_as_it_is() {
+    let [mounted, own] = [(); 2].map(|()| KeyPair::generate());
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("authorized_keys");
+    // Comments, line ends of Windows, no end of the last line, and owner and modes of a host.
+    std::fs::write(&file, format!("# mine\r\n\r\nno-pty {}", mounted.public())).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o664)).unwrap();
+    std::os::unix::fs::chown(&file, Some(1000), Some(1000)).unwrap();
+    for mode in ["", "ro"] {
+        let container = Run::new()
+            .mount(&file, "/root/.ssh/authorized_keys", mode)
+            .env("SSH_PUBKEY", format!("{}\r\n", own.public()))
+            .boot();
+        container.until("sshd", || own.ssh(&container, "root", &[], &["true"], "").code == Some(0));
+        for user in ["root", "user"] {
+            assert_eq!(mounted.ssh(&container, user, &[], &["id", "-un"], "").text(), user);
+        }
+    }
+    assert!(std::fs::read_to_string(&file).unwrap().starts_with("# mine\r\n"), "it stays as it was");
+}
+
+#[test]
+fn a_key_counts_from_the_moment_on_that_root_has_it_and_a_key_on_the_volume_never() {
+    let [first, added, planted] = [(); 3].map(|()| KeyPair::generate());
+    let volume = tempfile::tempdir().unwrap();
+    std::os::unix::fs::chown(volume.path(), Some(1000), Some(1000)).unwrap();
+    let ssh = volume.path().join("home/user/.ssh");
+    std::fs::create_dir_all(&ssh).unwrap();
+    std::fs::write(ssh.join("authorized_keys"), planted.public()).unwrap();
+    for path in [ssh.parent().unwrap(), &ssh, &ssh.join("authorized_keys")] {
+        std::os::unix::fs::chown(path, Some(1000), Some(1000)).unwrap();
+    }
+    let container = Run::new().mount(volume.path(), "/workspace", "").boot();
+    let users = ["root", "user"];
+    let enters =
+        |key: &KeyPair| users.map(|user| key.ssh(&container, user, &[], &["true"], "").code == Some(0));
+
+    // Nothing listens without a key at the start; the first one and this command change that.
+    container.write("/root/.ssh/authorized_keys", &first.public());
+    container.exec(&["supervisorctl", "start", "sshd"]).text();
+    container.until("sshd", || enters(&first) == [true; 2]);
+    assert_eq!(
+        container.exec(&["getent", "passwd", "user"]).text().split(':').nth(5),
+        Some("/workspace/home/user")
+    );
+    assert_eq!(enters(&planted), [false; 2]);
+
+    assert_eq!(enters(&added), [false; 2]);
+    container.write("/root/.ssh/authorized_keys", &format!("{}\n{}\n", first.public(), added.public()));
+    assert_eq!(enters(&added), [true; 2]);
+    container.write("/root/.ssh/authorized_keys", &added.public());
+    assert_eq!([enters(&first), enters(&added)], [[false; 2], [true; 2]]);
+    container.sh("chmod 666 /root/.ssh/authorized_keys").text();
+    assert_eq!(enters(&added), [false; 2], "others could have written it");
 }
 
 #[test]

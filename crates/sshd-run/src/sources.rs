@@ -1,0 +1,162 @@
+//! Places where keys come from. sshd asks for them at each login, so a key that is added or removed counts at once.
+//!
+//! None of them is on the volume: a key in the home directory there would let in whoever can write to the volume.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use kit::input::Refused;
+use kit::{Input, Problem};
+use uzers::os::unix::GroupExt;
+
+use crate::keys::Keys;
+
+/// The keys that the environment brings, as `init` checked them.
+pub const GIVEN: &str = "/run/leonardo/authorized_keys";
+/// No honest list is longer, in bytes.
+const LONGEST: u64 = 1 << 20;
+
+/// The files with keys for root and the system user.
+#[derive(Debug)]
+pub struct Sources {
+    /// Root's own, which a person edits, or mounts.
+    own: PathBuf,
+    /// A file of the host.
+    mounted: PathBuf,
+    given: PathBuf,
+    /// A directory of the container's own file system.
+    container: PathBuf,
+}
+
+impl Sources {
+    /// Those of the container.
+    #[must_use]
+    pub fn of_container() -> Self {
+        Self {
+            own: "/root/.ssh/authorized_keys".into(),
+            mounted: "/root/.ssh/authorized_keys_mount".into(),
+            given: GIVEN.into(),
+            container: "/".into(),
+        }
+    }
+
+    /// Reads all keys; a file that cannot be used is reported and the others count.
+    #[must_use]
+    pub fn read(&self) -> (Keys, Vec<Problem>) {
+        let open = Input::up_to(LONGEST);
+        let trusted = open.owned_by(&[0]);
+        // What a mount provides has the owner that it has on the host.
+        let own = if self.is_mounted(&self.own) { open } else { trusted };
+        let (mut texts, mut problems) = (Vec::new(), Vec::new());
+        for (path, terms) in [(&self.own, own), (&self.mounted, open), (&self.given, trusted)] {
+            match text(path, terms) {
+                Ok(text) => texts.push((path.display().to_string(), text)),
+                Err(refused) => problems
+                    .push(Problem::new(path.display().to_string(), format!("{}; ignored", refused.reason))),
+            }
+        }
+        let (keys, refused) = Keys::parse(texts.iter().map(|(path, text)| (path.as_str(), text.as_str())));
+        problems.extend(refused);
+        (keys, problems)
+    }
+
+    /// True if the file itself, not the target of a link, lies on another file system than the container.
+    fn is_mounted(&self, path: &Path) -> bool {
+        let device = |path: &Path| fs::symlink_metadata(path).map(|meta| meta.dev()).ok();
+        device(path).is_some_and(|found| Some(found) != device(&self.container))
+    }
+}
+
+/// A missing file has no keys; comments in another encoding than UTF-8 are no reason to refuse the keys.
+fn text(path: &Path, terms: Input) -> Result<String, Refused> {
+    let bytes = terms.find(path)?.unwrap_or_default();
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// True for root and for the members of group `leonardo`, which has the system user and nobody who must not become root.
+#[must_use]
+pub fn are_for(user: &str) -> bool {
+    let group = uzers::get_group_by_name("leonardo");
+    user == "root" || group.is_some_and(|group| group.members().iter().any(|member| member == user))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    use super::*;
+    use crate::keys::tests::{ADA, BOB};
+
+    fn sources(dir: &Path) -> Sources {
+        let at = |name: &str| dir.join(name);
+        Sources { own: at("own"), mounted: at("mounted"), given: at("given"), container: dir.to_owned() }
+    }
+
+    fn problems(sources: &Sources) -> Vec<String> {
+        let show = |problem: &Problem| problem.to_string().rsplit('/').next().unwrap_or_default().to_owned();
+        sources.read().1.iter().map(show).collect()
+    }
+
+    #[test]
+    fn every_place_counts_and_a_change_counts_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let sources = sources(dir.path());
+        assert!(sources.read().0.is_empty());
+        fs::write(&sources.mounted, format!("# mine\r\n{ADA}\r\n")).unwrap();
+        fs::write(&sources.given, BOB).unwrap();
+        assert_eq!(sources.read().0.render(), format!("{ADA}\n{BOB}\n"));
+        fs::write(&sources.own, format!("no-pty {BOB}")).unwrap();
+        fs::remove_file(&sources.mounted).unwrap();
+        assert_eq!(sources.read().0.render(), format!("no-pty {BOB}\n{BOB}\n"));
+        assert_eq!(problems(&sources), [""; 0]);
+    }
+
+    #[test]
+    fn a_file_that_is_none_is_reported_and_the_others_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let sources = sources(dir.path());
+        fs::write(&sources.given, ADA).unwrap();
+        symlink("/dev/zero", &sources.own).unwrap();
+        nix::unistd::mkfifo(&sources.mounted, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(
+            problems(&sources),
+            [
+                "own: it is a device, not a regular file; ignored",
+                "mounted: it is a FIFO, not a regular file; ignored"
+            ]
+        );
+        fs::remove_file(&sources.own).unwrap();
+        fs::remove_file(&sources.mounted).unwrap();
+        fs::create_dir(&sources.own).unwrap();
+        fs::File::create(&sources.mounted).unwrap().set_len(40 << 30).unwrap();
+        assert_eq!(
+            problems(&sources),
+            [
+                "own: it is a directory, not a regular file; ignored",
+                "mounted: it is larger than 1.0 MB; ignored"
+            ]
+        );
+        assert_eq!(sources.read().0.render(), format!("{ADA}\n"));
+    }
+
+    #[test]
+    fn roots_file_is_roots_alone_unless_it_is_mounted() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut sources = sources(dir.path());
+        fs::write(&sources.own, ADA).unwrap();
+        fs::set_permissions(&sources.own, fs::Permissions::from_mode(0o666)).unwrap();
+        assert_eq!(problems(&sources), ["own: other accounts may write it; ignored"]);
+        chown(&sources.own, Some(1000), None).unwrap();
+        assert_eq!(problems(&sources), ["own: it belongs to uid 1000; ignored"]);
+        // The kernel's own file system takes the place of the container's.
+        sources.container = "/proc".into();
+        assert_eq!(problems(&sources), [""; 0]);
+        // Root may lead elsewhere, but not to what another account can write.
+        let elsewhere = dir.path().join("elsewhere");
+        fs::rename(&sources.own, &elsewhere).unwrap();
+        sources.container = dir.path().to_owned();
+        symlink(&elsewhere, &sources.own).unwrap();
+        assert_eq!(problems(&sources), ["own: it belongs to uid 1000; ignored"]);
+    }
+}
