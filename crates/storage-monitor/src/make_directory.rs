@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 
+use nix::sys::prctl;
 use nix::unistd::{Gid, Uid, getegid, geteuid, setfsgid, setfsuid};
 use rustix::fs::{Mode, OFlags, Stat, fchmod, fstat, mkdirat, openat};
 use rustix::io::Errno;
@@ -70,6 +71,11 @@ fn on_behalf<T>(user: u32, group: u32, act: impl FnOnce() -> T) -> T {
         fn drop(&mut self) {
             setfsuid(self.0);
             setfsgid(self.1);
+            // The kernel took it away with the change (prctl(2), PR_SET_DUMPABLE), and so hides from root what this
+            // process has open: workspace-sync would have to take it for a writer of every tree. Only root may look, as before.
+            if let Err(error) = prctl::set_dumpable(true) {
+                log::debug!("cannot show open files to root: {error}");
+            }
         }
     }
     let (own, own_group) = (geteuid(), getegid());
@@ -106,6 +112,7 @@ mod tests {
         assert_eq!(made("one"), (1_234, 4_321, 0o2770));
         owned(0o575);
         assert_eq!(made("two"), (0, 0, 0o555), "where its owner cannot write");
+        assert_eq!(prctl::get_dumpable(), Ok(true), "others of root's see that it uses no tree");
         assert_eq!((geteuid().as_raw(), fs::metadata(folder.path()).unwrap().uid()), (0, 1_234));
         fs::write(folder.path().join("still root"), "").unwrap();
     }

@@ -21,7 +21,8 @@ struct Began {
     layer: String,
 }
 
-/// The moment, if an earlier start of this container wrote it down; a little earlier, because clocks are coarse.
+/// The moment, if an earlier start of this container wrote it down. It is exact: what a program changes later has this
+/// stamp of the same file system's clock or a later one, and the image was there before.
 pub fn of(memory: &Path) -> Option<Instant> {
     let text = fs::read(memory.join(NAME)).ok()?;
     let began: Began = serde_json::from_slice(&text).ok()?;
@@ -30,13 +31,13 @@ pub fn of(memory: &Path) -> Option<Instant> {
 
 /// Writes down that it is now, by the clock of the file system of `opt`.
 pub fn now(memory: &Path, opt: &Path) -> Result<()> {
-    let began = Began { at: Instant::now(beneath::open_root(opt)?)?.safely_before(), layer: layer() };
+    let began = Began { at: Instant::now(beneath::open_root(opt)?)?, layer: layer() };
     fs::create_dir_all(memory).with_context(|| format!("cannot create {}", memory.display()))?;
     atomic::write(&memory.join(NAME), &serde_json::to_vec(&began)?, Placement::durable(0o644))
 }
 
 /// Where the container's own changes lie, which tells it from one that was made from it after it was saved as an image.
-fn layer() -> String {
+pub fn layer() -> String {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     upper(&mounts).unwrap_or_default().to_owned()
 }

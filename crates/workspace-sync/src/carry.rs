@@ -19,6 +19,7 @@ use crate::beneath;
 use crate::clock::Instant;
 use crate::copy;
 use crate::judge::{self, Judge};
+use crate::listing::Listing;
 use crate::memory::{self, Carried, Leftover, Ours};
 use crate::named;
 use crate::origin::Origin;
@@ -35,22 +36,24 @@ pub struct Carrier<'a> {
     new: OwnedFd,
     capabilities: &'a Capabilities,
     judge: Judge<'a>,
-    origin: Origin<'a>,
+    origin: Origin,
     /// The directory that was tidied up last.
     swept: RefCell<Option<PathBuf>>,
     removes: bool,
 }
 
 impl<'a> Carrier<'a> {
-    /// Carries from the tree at `old` to the copy of `tree` at `new`; `memory` is where the container remembers things.
+    /// Carries from the tree at `old` to the copy of `tree` at `new`; `memory` is where the container remembers things,
+    /// and `listing` what the image brought.
     pub fn new(
         tree: &'a Tree,
         old: &'a Path,
         new: OwnedFd,
         capabilities: &'a Capabilities,
         memory: &'a Path,
+        listing: Option<Listing>,
     ) -> Self {
-        let (judge, origin) = (Judge::new(tree, memory), Origin::new(tree, memory));
+        let (judge, origin) = (Judge::new(tree, memory), Origin::new(listing));
         Self { tree, old, new, capabilities, judge, origin, swept: RefCell::default(), removes: true }
     }
 
@@ -97,7 +100,8 @@ impl<'a> Carrier<'a> {
             if entry.changed() < leftover.source_since {
                 return Ok(Next::Enter);
             }
-            let carried = self.origin.is_work(entry, &self.new, leftover).and_then(|is_work| {
+            let carried = (|| {
+                let is_work = self.origin.is_work(entry, leftover)?;
                 if entry.is_directory() {
                     return self.directory(entry.name, is_work, leftover, round);
                 }
@@ -105,7 +109,7 @@ impl<'a> Carrier<'a> {
                     self.entry(entry, leftover, round)?;
                 }
                 Ok(Next::Enter)
-            });
+            })();
             Ok(carried.unwrap_or_else(|error| {
                 let cannot = format!("cannot carry over {}", self.old.join(entry.name).display());
                 round.failed.get_or_insert(error.context(cannot));
@@ -176,7 +180,7 @@ impl<'a> Carrier<'a> {
             // Somebody wrote while it was read.
             there = New::Written;
         }
-        if relation.is_none() && there != New::Missing && named::is_same_special(entry, &above) {
+        if relation.is_none() && there != New::Missing && named::is_same_special(entry, &above, base) {
             return Ok(());
         }
         let key = memory::key(name);

@@ -51,6 +51,8 @@ pub enum Action {
         #[arg(long)]
         verify: Option<Verify>,
     },
+    /// List what the image brings, before programs change it: what late boot does first
+    Snapshot,
     /// Show where every tree is, which generation, and what is in the way
     Status {
         /// Print one JSON object for each tree

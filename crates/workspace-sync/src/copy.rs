@@ -19,7 +19,9 @@ use tree_copy::{Capabilities, Check, Options, Pass, Room, Survey, Unobserved};
 use crate::beneath;
 use crate::claim::{self, Claim, Taken};
 use crate::clock::Instant;
+use crate::generation;
 use crate::keeper::Held;
+use crate::listing::Listing;
 use crate::manifest;
 use crate::marker::{self, Marker};
 use crate::memory::{Leftover, Memory};
@@ -48,8 +50,8 @@ pub struct Job<'a> {
     pub tree: &'a Tree,
     /// What to copy: the image's own copy, or a directory at `/opt/NAME`.
     pub source: &'a Path,
-    /// Its generation.
-    pub generation: &'a str,
+    /// What of it the image brought.
+    pub listing: &'a Listing,
     /// The root of the workspace; nothing below it is reached through a link.
     pub workspace: &'a Path,
     /// Whose copy it is while it is made.
@@ -182,14 +184,13 @@ impl Job<'_> {
         let seen = self.compare(held, &options, &progress, &mut since)?;
         let marker = Marker {
             tree: self.tree.name.clone(),
-            generation: self.generation.to_owned(),
+            generation: generation::name(self.listing),
             manifest: units::hexadecimal(&seen.digest),
             entries: seen.entries,
             bytes: seen.bytes,
             completed_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         };
         Memory {
-            generation: Some(self.generation.to_owned()),
             leftover: Some(Leftover::new(&marker, since.safely_before(), Instant::now(parent)?)),
             unswept: false,
         }
@@ -316,10 +317,7 @@ impl Job<'_> {
         let directory = held.directory();
         held.check()?;
         self.dress(directory)?;
-        let names = manifest::of(directory, &kept())?;
-        // The walk may have taken long.
-        held.check()?;
-        write(directory, manifest::NAME, &names)?;
+        write(directory, manifest::NAME, &self.listing.render())?;
         // Last: with it, the directory is a copy.
         write(directory, marker::NAME, &marker.render()?)
     }

@@ -1,95 +1,164 @@
-//! The generation of a tree: which state of the image it is, as a short name that is the same in every container.
+//! The generation of a tree: which state of the image it is. It is a property of the image, and nothing that is done in a
+//! container changes it.
 //!
-//! It is a digest of names, kinds, modes, sizes and link targets. Times are left out, because an image that was built
-//! again from the same sources has new ones; so is compiled Python, which programs write while they run. What was
-//! written since the container began is not the image's any more. What `fix-perms` changes, which runs at the same time,
-//! makes no difference.
+//! Two generations are the same if the listings of their entries agree, as far as both containers can know: entries that
+//! either has touched say nothing, and a name that one lacks counts only if that one has the directory, untouched. Names,
+//! kinds, sizes, link targets and modes count. Times do not, because an image that was built again from the same sources
+//! has new ones.
 
-use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-
-use anyhow::{Context, Result};
 use kit::units;
-use nix::fcntl::readlinkat;
 use nix::sys::stat::SFlag;
 use sha2::{Digest, Sha256};
 
-use crate::beneath;
-use crate::clock::Instant;
-use crate::walk::{self, Entry, Next};
+use crate::listing::{Listing, Row};
+use crate::manifest::Manifest;
 
-/// The generation of the tree at `root`, as 16 hexadecimal digits. `began` is when this container began to change it.
-pub fn of(root: &Path, began: Option<Instant>) -> Result<String> {
-    let mut digest = Sha256::new();
-    walk::each::<io::Error>(beneath::open_root(root)?, &mut |entry| {
-        let is_file = entry.kind() == SFlag::S_IFREG;
-        if entry.base == "__pycache__" {
-            return Ok(Next::Skip);
-        }
-        // Another group or mode changes the inode alone; and a time of writing can be set to any.
-        if !(is_file && began.is_some_and(|began| entry.changed().min(entry.modified()) >= began)) {
-            digest.update(line(entry));
-        }
-        Ok(Next::Enter)
-    })
-    .with_context(|| format!("cannot read {}", root.display()))?;
-    Ok(units::hexadecimal(&digest.finalize()[..8]))
+/// How the image's generation and that of a copy relate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Comparison {
+    /// They are the same.
+    Same,
+    /// The image has changed.
+    Another,
+    /// The list of one of them is missing, damaged, or of an earlier version.
+    Impossible,
 }
 
-/// What `fix-perms` gives to the group: the bits of the owner, and directories to the group's heirs.
-const OF_THE_GROUP: u32 = 0o2070;
-
-fn line(entry: &Entry<'_>) -> Vec<u8> {
-    let mut line = entry.name.as_os_str().as_bytes().to_vec();
-    let size = if entry.kind() == SFlag::S_IFREG { entry.stat.st_size } else { 0 };
-    line.extend(format!("\0{:o}\0{size}\0", entry.stat.st_mode & !OF_THE_GROUP).as_bytes());
-    if entry.kind() == SFlag::S_IFLNK {
-        line.extend(readlinkat(entry.directory, entry.base).unwrap_or_default().as_bytes());
+/// A short name for people, 16 hexadecimal digits. Entries that the container touched are left out.
+pub fn name(listing: &Listing) -> String {
+    let mut digest = Sha256::new();
+    for row in listing.rows().iter().filter(|row| !row.touched) {
+        digest.update(row.path.to_be_bytes());
+        digest.update(row.content.to_be_bytes());
+        digest.update(row.mode.to_be_bytes());
     }
-    line.push(b'\n');
-    line
+    units::hexadecimal(&digest.finalize()[..8])
+}
+
+/// Compares what the image brings with what a copy was made from.
+pub fn compare(images: Option<&Listing>, copys: &Manifest) -> Comparison {
+    let (Some(images), Manifest::Listing(copys)) = (images, copys) else { return Comparison::Impossible };
+    let is_another = images.rows().iter().any(|row| is_news(row, copys))
+        || copys.rows().iter().any(|row| is_news(row, images));
+    if is_another { Comparison::Another } else { Comparison::Same }
+}
+
+/// True if the entry surely is another one in the image that `other` lists, or none.
+fn is_news(row: &Row, other: &Listing) -> bool {
+    if row.touched {
+        return false;
+    }
+    match other.find(row.path) {
+        Some(found) => !found.touched && (found.content, found.mode) != (row.content, row.mode),
+        None => {
+            other.find(row.parent).is_some_and(|parent| !parent.touched && parent.kind() == SFlag::S_IFDIR)
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::listing::tests::{next_tick, set_time, tree};
     use std::fs::{self, Permissions};
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::Path;
+
+    type Case<'a> = (&'a str, &'a dyn Fn(&Path));
+
+    /// What a container lists in whose first second `work` was done.
+    fn listed(work: &dyn Fn(&Path)) -> Listing {
+        let dir = tempfile::tempdir().unwrap();
+        tree(dir.path());
+        let began = next_tick(dir.path());
+        work(dir.path());
+        Listing::take(dir.path(), Some(began)).unwrap()
+    }
+
+    /// What a container lists whose image was changed by `change`.
+    fn shipped(change: &dyn Fn(&Path)) -> Listing {
+        let dir = tempfile::tempdir().unwrap();
+        tree(dir.path());
+        change(dir.path());
+        Listing::take(dir.path(), None).unwrap()
+    }
+
+    fn both_ways(one: &Listing, other: &Listing) -> [Comparison; 2] {
+        let against = |listing: &Listing| Manifest::Listing(listing.clone());
+        [compare(Some(one), &against(other)), compare(Some(other), &against(one))]
+    }
+
+    fn write(name: &'static str) -> impl Fn(&Path) {
+        move |root| fs::write(root.join(name), "other content").unwrap()
+    }
+
+    fn mode(name: &'static str, mode: u32) -> impl Fn(&Path) {
+        move |root| fs::set_permissions(root.join(name), Permissions::from_mode(mode)).unwrap()
+    }
 
     #[test]
-    fn content_that_came_with_the_image_names_the_generation_and_what_programs_write_does_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path();
-        fs::create_dir(root.join("lib")).unwrap();
-        fs::write(root.join("lib/a.py"), "1").unwrap();
-        std::os::unix::fs::symlink("a.py", root.join("lib/b.py")).unwrap();
-        let generation = of(root, None).unwrap();
-        assert_eq!(generation.len(), 16);
+    fn nothing_that_is_done_in_a_container_makes_another_generation() {
+        let works: [Case<'_>; 9] = [
+            ("nothing", &|_| ()),
+            ("mkdir", &|root| fs::create_dir_all(root.join("lib/new/deep")).unwrap()),
+            ("a new file", &write("lib/new.py")),
+            ("a file written anew", &write("lib/a.py")),
+            ("a file removed", &|root| fs::remove_file(root.join("lib/a.py")).unwrap()),
+            ("a directory removed", &|root| fs::remove_dir_all(root.join("lib")).unwrap()),
+            // Where directories can be renamed, what is in them is not touched by it.
+            ("a directory renamed", &|root| fs::rename(root.join("lib"), root.join("lib2")).unwrap()),
+            ("a file in the place of a directory", &|root| {
+                fs::remove_dir_all(root.join("lib")).unwrap();
+                fs::write(root.join("lib"), "").unwrap();
+            }),
+            ("other permissions", &mode("lib/a.py", 0o700)),
+        ];
+        for (what, work) in &works {
+            for (other_what, other) in &works {
+                let same = [Comparison::Same; 2];
+                assert_eq!(both_ways(&listed(work), &listed(other)), same, "{what}, {other_what}");
+            }
+        }
+    }
 
-        fs::create_dir(root.join("lib/__pycache__")).unwrap();
-        fs::write(root.join("lib/__pycache__/a.pyc"), "x").unwrap();
-        assert_eq!(of(root, None).unwrap(), generation, "compiled Python is nobody's release");
-        fs::File::open(root.join("lib/a.py")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
-        assert_eq!(of(root, None).unwrap(), generation, "a rebuilt image has other times");
+    #[test]
+    fn a_changed_image_is_another_generation_and_one_that_was_only_built_again_is_not() {
+        let image = listed(&|root| fs::write(root.join("early"), "").unwrap());
+        let changes: [Case<'_>; 6] = [
+            ("a size", &write("lib/a.py")),
+            ("a new file", &write("lib/c.py")),
+            ("one file less", &|root| fs::remove_file(root.join("lib/b.py")).unwrap()),
+            ("a mode", &mode("lib/a.py", 0o755)),
+            ("a link", &|root| {
+                fs::remove_file(root.join("link")).unwrap();
+                symlink("lib/a.py", root.join("link")).unwrap();
+            }),
+            ("a kind", &|root| {
+                fs::remove_dir_all(root.join("lib")).unwrap();
+                fs::write(root.join("lib"), "").unwrap();
+            }),
+        ];
+        for (what, change) in changes {
+            assert_eq!(both_ways(&image, &shipped(change)), [Comparison::Another; 2], "{what}");
+        }
+        let again: [Case<'_>; 4] = [
+            ("times", &|root| set_time(&root.join("lib/a.py"), 2_000)),
+            ("what Python compiled", &write("lib/__pycache__/a.pyc")),
+            ("the group's permissions", &mode("lib/a.py", 0o664)),
+            ("the group of a directory", &mode("lib", 0o2775)),
+        ];
+        for (what, change) in again {
+            assert_eq!(both_ways(&image, &shipped(change)), [Comparison::Same; 2], "{what}");
+            assert_eq!(name(&shipped(change)), name(&shipped(&|_| ())), "{what}");
+        }
+    }
 
-        let before = Instant::now(fs::File::open(root).unwrap()).unwrap();
-        let began = kit::wait::until(std::time::Duration::from_secs(10), "the next tick", || {
-            Instant::now(fs::File::open(root).unwrap()).ok().filter(|&now| now > before)
-        })
-        .unwrap();
-        fs::write(root.join("lib/server.log"), "x").unwrap();
-        assert_eq!(of(root, Some(began)).unwrap(), generation, "a log of this container is not the image's");
-        assert_ne!(of(root, None).unwrap(), generation);
-        fs::remove_file(root.join("lib/server.log")).unwrap();
-        fs::set_permissions(root.join("lib"), Permissions::from_mode(0o2775)).unwrap();
-        fs::set_permissions(root.join("lib/a.py"), Permissions::from_mode(0o664)).unwrap();
-        assert_eq!(of(root, Some(began)).unwrap(), generation, "what fix-perms does is no release");
-        fs::set_permissions(root.join("lib/a.py"), Permissions::from_mode(0o775)).unwrap();
-        assert_ne!(of(root, Some(began)).unwrap(), generation);
-        fs::set_permissions(root.join("lib/a.py"), Permissions::from_mode(0o644)).unwrap();
-        fs::remove_file(root.join("lib/b.py")).unwrap();
-        std::os::unix::fs::symlink("c.py", root.join("lib/b.py")).unwrap();
-        assert_ne!(of(root, None).unwrap(), generation);
+    #[test]
+    fn without_two_listings_nothing_is_claimed() {
+        let image = shipped(&|_| ());
+        for manifest in [Manifest::Nothing, Manifest::Names(vec![1])] {
+            assert_eq!(compare(Some(&image), &manifest), Comparison::Impossible);
+        }
+        assert_eq!(compare(None, &Manifest::Listing(image)), Comparison::Impossible);
     }
 }

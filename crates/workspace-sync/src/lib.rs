@@ -23,6 +23,7 @@
 //! `init` points `/opt/NAME` to a whole copy before anything runs ([`adopt`]), whatever `WORKSPACE_SYNC` says by then.
 //! A copy of another generation of the image is used and reported; `refresh` replaces it and keeps it for `rollback`.
 
+mod additions;
 mod adopt;
 mod began;
 mod beneath;
@@ -39,6 +40,7 @@ mod generation;
 mod holders;
 mod judge;
 mod keeper;
+mod listing;
 mod look;
 mod manifest;
 mod manual;
@@ -53,6 +55,7 @@ mod replace;
 mod report;
 mod round;
 mod settle;
+mod snapshot;
 mod status;
 mod steps;
 mod sweep;
@@ -98,7 +101,7 @@ pub fn run() -> Outcome {
     );
     kit::open_files::raise();
     // All of it and from the start: counting and comparing read as much as copying does.
-    if !cli.full_speed && !matches!(cli.action, Action::Status { .. }) {
+    if !cli.full_speed && !matches!(cli.action, Action::Status { .. } | Action::Snapshot) {
         tree_copy::give_way();
     }
     if let Action::Copy { source, target, prune, verify } = &cli.action {
@@ -162,6 +165,12 @@ fn act(cli: &Cli, setting: &Setting<'_>, trees: &[Tree]) -> Outcome {
                 }
             }
             Ok(exit)
+        }
+        Action::Snapshot => {
+            for tree in trees {
+                setting.listing(tree)?;
+            }
+            Ok(Exit::Done)
         }
         Action::Status { json } => {
             for tree in trees {

@@ -23,8 +23,6 @@ use kit::units;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Memory {
-    /// The generation of the image's copy, as it was when this container first looked at it.
-    pub generation: Option<String>,
     /// What programs may still write to the tree that they came from, while the other is in use.
     pub leftover: Option<Leftover>,
     /// Whether a process that carried over may have been killed and have left something half made in the copy.
@@ -158,7 +156,7 @@ impl Memory {
     pub fn expect_leftover(&mut self, copy: &Marker, began: Option<Instant>) {
         self.keep_about(copy);
         if self.leftover.is_none() {
-            self.leftover = began.map(|since| Leftover::new(copy, since, Instant(0, 0)));
+            self.leftover = began.map(|since| Leftover::new(copy, since.safely_before(), Instant(0, 0)));
         }
     }
 
@@ -223,7 +221,6 @@ mod tests {
         let place = dir.path().join("sync");
         assert_eq!(Memory::load(&place, "x"), Memory::default());
         let memory = Memory {
-            generation: Some("g".into()),
             leftover: Some(Leftover {
                 copy: "m-1".into(),
                 source_since: Instant(1, 2),

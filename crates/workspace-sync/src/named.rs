@@ -31,7 +31,12 @@ pub fn state(file: impl AsFd) -> io::Result<State> {
 
 /// Opens a file of the old tree, if it is still there.
 pub fn open_for_reading(entry: &Entry<'_>) -> Result<Option<File>> {
-    match openat(entry.directory, entry.base, OFlag::O_RDONLY | FLAGS, Mode::empty()) {
+    open_in(entry.directory, entry.base)
+}
+
+/// Opens a file in a directory for reading, if it is still there.
+pub fn open_in(directory: impl AsFd, base: &OsStr) -> Result<Option<File>> {
+    match openat(directory, base, OFlag::O_RDONLY | FLAGS, Mode::empty()) {
         Err(nix::Error::ENOENT) => Ok(None),
         opened => Ok(Some(File::from(opened?))),
     }
@@ -44,15 +49,13 @@ pub fn open_for_appending(above: &OwnedFd, base: &OsStr) -> Option<File> {
     file.metadata().is_ok_and(|meta| meta.is_file()).then_some(file)
 }
 
-/// Whether both are symbolic links with the same text, or special files of the same kind.
-pub fn is_same_special(entry: &Entry<'_>, above: &OwnedFd) -> bool {
-    let Ok(stat) = fstatat(above, entry.base, AtFlags::AT_SYMLINK_NOFOLLOW) else { return false };
+/// True if both are symbolic links with the same text, or special files of the same kind.
+pub fn is_same_special(entry: &Entry<'_>, above: &OwnedFd, base: &OsStr) -> bool {
+    let Ok(stat) = fstatat(above, base, AtFlags::AT_SYMLINK_NOFOLLOW) else { return false };
     kind(&stat) == entry.kind()
         && match entry.kind() {
             SFlag::S_IFREG => false,
-            SFlag::S_IFLNK => {
-                readlinkat(above, entry.base).ok() == readlinkat(entry.directory, entry.base).ok()
-            }
+            SFlag::S_IFLNK => readlinkat(above, base).ok() == readlinkat(entry.directory, entry.base).ok(),
             _ => true,
         }
 }
@@ -70,11 +73,16 @@ pub fn rescue(displaced: &File, length: u64, above: &OwnedFd, base: &OsStr) -> R
 /// Behind the name of an old file that is kept beside the new one, because both were written.
 pub const KEPT_SUFFIX: &str = ".before-switch";
 
-/// The name of an old entry that is kept beside the new one. What comes before the suffix is cut where the name would
-/// be too long for a file system (limits.h, `NAME_MAX`).
+/// The name of an old entry that is kept beside the new one.
 pub fn kept_name(base: &OsStr, number: u32) -> OsString {
+    beside(base, number, KEPT_SUFFIX)
+}
+
+/// A name beside another. What comes before the suffix is cut where the name would be too long for a file system
+/// (limits.h, `NAME_MAX`).
+pub fn beside(base: &OsStr, number: u32, suffix: &str) -> OsString {
     const LONGEST: usize = 255;
-    let suffix = if number == 1 { KEPT_SUFFIX.to_owned() } else { format!(".{number}{KEPT_SUFFIX}") };
+    let suffix = if number == 1 { suffix.to_owned() } else { format!(".{number}{suffix}") };
     let bytes = base.as_bytes();
     let mut name = OsStr::from_bytes(&bytes[..bytes.len().min(LONGEST - suffix.len())]).to_owned();
     name.push(suffix);

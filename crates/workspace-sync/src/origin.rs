@@ -1,58 +1,40 @@
 //! Whether an entry of the image's tree is this container's work, where the copy is one from another time.
 //!
-//! Nobody knows then how its entries were. A changed inode says little: `fix-perms` gives what the image brought another
-//! group and mode, and to carry that over would bring back what the user removed from the copy. So only two things are
-//! surely work: a file that was written since the container began, and a name that the copy never had, if the image is of
-//! the copy's generation. A file that came with an old time in the place of one of the image's looks like the image's,
-//! and is not carried over: the user's copy comes first.
-
-use std::cell::OnceCell;
-use std::os::fd::OwnedFd;
-use std::path::Path;
+//! Nobody knows then how the copy's entries were. A changed inode says little: `fix-perms` gives what the image brought
+//! another group and mode, and to carry that over would bring back what the user removed from the copy. So an entry is
+//! work if the image's listing does not have it as it is.
 
 use anyhow::Result;
 
-use crate::manifest::Manifest;
-use crate::marker::Marker;
-use crate::memory::{self, Leftover, Memory};
-use crate::tree::Tree;
-use crate::walk::Entry;
+use crate::listing::{Listing, Provenance};
+use crate::memory::{self, Leftover};
+use crate::walk::{self, Entry};
 
-/// Knows which names the image brought.
+/// Knows what the image brought.
 #[derive(Debug)]
-pub struct Origin<'a> {
-    memory: &'a Path,
-    tree: &'a Tree,
-    /// The names of the copy when it was whole, if the image brings these; read when it is asked for.
-    brought: OnceCell<Option<Manifest>>,
-}
+pub struct Origin(Option<Listing>);
 
-impl<'a> Origin<'a> {
-    /// With what the container remembers in `memory`.
-    pub fn new(tree: &'a Tree, memory: &'a Path) -> Self {
-        Self { memory, tree, brought: OnceCell::new() }
+impl Origin {
+    /// With the image's listing, where there is one.
+    pub fn new(listing: Option<Listing>) -> Self {
+        Self(listing)
     }
 
-    /// Whether the entry, whose inode changed, is surely to be carried over to `copy`. A directory is a name; what came
-    /// into it is asked for by itself.
-    pub fn is_work(&self, entry: &Entry<'_>, copy: &OwnedFd, leftover: &Leftover) -> Result<bool> {
+    /// Returns whether the entry, whose inode changed, is to be carried over. A directory that the image may have brought
+    /// is work only if it is empty; what came into it is asked for by itself.
+    pub fn is_work(&self, entry: &Entry<'_>, leftover: &Leftover) -> Result<bool> {
         if !leftover.is_of_another_time() || leftover.written.contains_key(&memory::key(entry.name)) {
             return Ok(true);
         }
-        if !entry.is_directory() && entry.modified() >= leftover.source_since {
-            return Ok(true);
-        }
-        if self.brought.get().is_none() {
-            let _ = self.brought.set(self.names(copy)?);
-        }
-        Ok(self.brought.get().and_then(Option::as_ref).is_some_and(|names| !names.has(entry.name)))
-    }
-
-    fn names(&self, copy: &OwnedFd) -> Result<Option<Manifest>> {
-        let copys = Marker::read(copy)?.map(|marker| marker.generation);
-        if copys.is_none() || copys != Memory::load(self.memory, &self.tree.name).generation {
-            return Ok(None);
-        }
-        Manifest::read(copy)
+        let Some(listing) = &self.0 else {
+            return Ok(!entry.is_directory() && entry.modified() >= leftover.source_since);
+        };
+        Ok(match listing.provenance(entry) {
+            Provenance::Image => false,
+            Provenance::Unknown if entry.is_directory() => {
+                walk::names(walk::open(entry.directory, entry.base)?)?.is_empty()
+            }
+            Provenance::Changed | Provenance::Unknown | Provenance::Added => true,
+        })
     }
 }

@@ -1,5 +1,6 @@
 //! `refresh` and `rollback`: another generation of a copy, and the way back.
 
+use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -8,25 +9,31 @@ use anyhow::{Context, Result, anyhow, bail};
 use kit::{Exit, HintExt, Outcome};
 use nix::fcntl::{RenameFlags, renameat, renameat2};
 use nix::unistd::{UnlinkatFlags, unlinkat};
-use tree_copy::Unobserved;
 
-use crate::beneath;
+use crate::additions::Additions;
 use crate::claim;
 use crate::copy::{self, Job, Prepared};
 use crate::decide::Copy;
 use crate::entrance::{self, Entrance};
+use crate::generation::{self, Comparison};
 use crate::holders;
 use crate::look;
 use crate::manifest::Manifest;
 use crate::marker::{self, Marker};
 use crate::memory::Memory;
+use crate::report::printable;
 use crate::sync::Setting;
 use crate::tree::Tree;
-use crate::walk::{self, Next};
+use crate::walk;
 use kit::units;
 
-/// Replaces the copy by the image's present generation. What was added to the old copy under names that the new
-/// generation does not have comes along; all of the old copy stays as `NAME.previous`.
+/// So many of the user's entries that lie beside the image's are named.
+const SHOWN: usize = 20;
+/// What finds the others.
+const MORE: &str = "find -name '*.before-refresh'";
+
+/// Replaces the copy by the image's present generation. What the user added to the old copy or changed in it comes along,
+/// beside the image's entry where both have the name; all of the old copy stays as `NAME.previous`.
 pub fn run(setting: &Setting<'_>, tree: &Tree, dry_run: bool) -> Outcome {
     refuse_while_locked(setting)?;
     if !dry_run {
@@ -37,11 +44,11 @@ pub fn run(setting: &Setting<'_>, tree: &Tree, dry_run: bool) -> Outcome {
         return Err(anyhow!("the image has no copy of {} at {}", tree.name, tree.image.display()))
             .hint(|| tree.renewal());
     }
-    let mut memory = Memory::load(setting.memory, &tree.name);
-    let generation = setting.generation(tree, &tree.image, &mut memory)?;
+    let listing = setting.listing(tree)?.unwrap_or_default();
+    let generation = generation::name(&listing);
     let steps = [
         format!("copy {} to {}", tree.image.display(), tree.partial.display()),
-        format!("bring what was added to {} along", tree.copy.display()),
+        format!("bring along what was added to {} or changed in it", tree.copy.display()),
         format!("rename {} to {}", tree.copy.display(), tree.previous.display()),
         format!("rename {} to {}", tree.partial.display(), tree.copy.display()),
     ];
@@ -49,7 +56,9 @@ pub fn run(setting: &Setting<'_>, tree: &Tree, dry_run: bool) -> Outcome {
         // An earlier refresh was killed after the exchange.
         retire(setting, tree, &parent, &tree.partial)?;
     }
-    if marker.generation == generation {
+    let manifest = Manifest::read(look::open(&setting.workspace.path, &tree.copy)?)?;
+    if generation::compare(Some(&listing), &manifest) == Comparison::Same {
+        let generation = &marker.generation;
         writeln!(io::stdout(), "{}: the copy has the image's generation ({generation}) already", tree.name)?;
         return Ok(Exit::Done);
     }
@@ -64,7 +73,7 @@ pub fn run(setting: &Setting<'_>, tree: &Tree, dry_run: bool) -> Outcome {
     let job = Job {
         tree,
         source: &tree.image,
-        generation: &generation,
+        listing: &listing,
         workspace: &setting.workspace.path,
         claim: &claim,
         memory: setting.memory,
@@ -72,7 +81,7 @@ pub fn run(setting: &Setting<'_>, tree: &Tree, dry_run: bool) -> Outcome {
         manner: setting.manner,
     };
     let prepared = job.prepare()?;
-    let added = bring_along(setting, tree, &prepared)?;
+    let brought = bring_along(setting, tree, &prepared, &marker, manifest)?;
     tree_copy::make_durable(&copy::path_of(&prepared.directory))
         .with_context(|| format!("cannot force {} to the disk", tree.partial.display()))?;
     // Behind its new name, a claim would say that it is still in the making.
@@ -88,10 +97,10 @@ pub fn run(setting: &Setting<'_>, tree: &Tree, dry_run: bool) -> Outcome {
     forget_leftover(setting, tree)?;
     writeln!(
         io::stdout(),
-        "{}: {} has generation {generation} now, with {} that you had added; the one before is {}",
+        "{}: {} has generation {generation} now, with {} that you had added or changed; the one before is {}",
         tree.name,
         tree.copy.display(),
-        entries(added),
+        entries(brought),
         tree.previous.display()
     )?;
     tell_users(tree);
@@ -149,56 +158,45 @@ fn whole(setting: &Setting<'_>, tree: &Tree, path: &Path) -> Result<Marker> {
     }
 }
 
-/// Copies what was added to the copy since it was whole into the new generation, as far as the names are free there;
-/// returns how many entries, a directory with all its content being one.
-fn bring_along(setting: &Setting<'_>, tree: &Tree, prepared: &Prepared) -> Result<u64> {
+/// Brings the user's work in the copy into the new generation; returns how many entries, a new directory with all its
+/// content being one.
+fn bring_along(
+    setting: &Setting<'_>,
+    tree: &Tree,
+    prepared: &Prepared,
+    marker: &Marker,
+    manifest: Manifest,
+) -> Result<u64> {
     let root = &setting.workspace.path;
-    let old = look::open(root, &tree.copy).with_context(|| format!("cannot open {}", tree.copy.display()))?;
-    let Some(manifest) = Manifest::read(&old)? else {
+    if !matches!(manifest, Manifest::Listing(_)) {
         log::warn!(
-            "{}: the list of the copy's names is damaged, so that nothing is brought along",
-            tree.name
+            "{}: the list of what the image brought is damaged or of an earlier version: what you made before {} was \
+             complete may be in {} alone",
+            tree.name,
+            tree.copy.display(),
+            tree.previous.display()
         );
-        return Ok(0);
+    }
+    let additions = Additions {
+        old: look::open(root, &tree.copy).with_context(|| format!("cannot open {}", tree.copy.display()))?,
+        shown: &tree.copy,
+        manifest,
+        marker,
+        prepared,
+        capabilities: tree_copy::probe(&copy::path_of(&copy::open_parent(tree, root)?))?,
+        brought: Cell::new(0),
+        beside: RefCell::default(),
     };
-    let capabilities = tree_copy::probe(&copy::path_of(&copy::open_parent(tree, root)?))?;
-    let keep = copy::kept();
-    let mut added = 0;
-    walk::each(&old, &mut |entry| -> Result<Next> {
-        if entry.name.as_os_str() == entry.base && keep.contains(&entry.base) {
-            return Ok(Next::Skip);
-        }
-        // Half of something, left by a kill.
-        if tree_copy::is_temporary(entry.base) {
-            return Ok(Next::Skip);
-        }
-        let above = entry.name.parent().unwrap_or(Path::new(""));
-        if manifest.has(entry.name) {
-            return Ok(Next::Enter);
-        }
-        // Where the new generation has no such directory, or has something of that name, what was added has no place.
-        let Ok(place) = beneath::open_below(&prepared.directory, above) else { return Ok(Next::Skip) };
-        if !is_free(&place, entry.base) {
-            return Ok(Next::Enter);
-        }
-        prepared.check()?;
-        tree_copy::replicate(
-            entry.directory,
-            entry.base,
-            place.as_fd(),
-            entry.base,
-            &capabilities,
-            &Unobserved,
-        )
-        .with_context(|| format!("cannot bring {} along", tree.copy.join(entry.name).display()))?;
-        added += 1;
-        Ok(Next::Skip)
-    })?;
-    Ok(added)
-}
-
-fn is_free(place: &OwnedFd, base: &std::ffi::OsStr) -> bool {
-    nix::sys::stat::fstatat(place, base, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW) == Err(nix::Error::ENOENT)
+    additions.bring()?;
+    let beside = additions.beside.into_inner();
+    for name in beside.iter().take(SHOWN) {
+        let shown = printable(&tree.copy.join(name).display().to_string());
+        log::warn!("{}: {shown} is yours; the image's entry has its place", tree.name);
+    }
+    if beside.len() > SHOWN {
+        log::warn!("{}: and {} more, see {MORE}", tree.name, units::count((beside.len() - SHOWN) as u64));
+    }
+    Ok(additions.brought.get())
 }
 
 /// Exchanges two directories in `parent`. Where the kernel cannot do it in one step, programs use the image's copy

@@ -8,10 +8,13 @@ use serde::Serialize;
 use crate::claim::Claim;
 use crate::decide::{self, Action, Copy, Why};
 use crate::entrance::Entrance;
+use crate::generation::{self, Comparison};
 use crate::holders::{self, Holder};
 use crate::look;
+use crate::manifest::Manifest;
 use crate::memory::Memory;
 use crate::report::{InUse, printable};
+use crate::snapshot;
 use crate::steps;
 use crate::sync::{self, Setting};
 use crate::tree::Tree;
@@ -72,7 +75,7 @@ pub fn of(setting: &Setting<'_>, tree: &Tree) -> Status {
         entrance: tree.entrance.clone(),
         copy: tree.copy.clone(),
         state: "absent",
-        image_generation: memory.generation.clone(),
+        image_generation: None,
         copy_generation: None,
         previous_generation: None,
         entries: None,
@@ -93,6 +96,9 @@ pub fn of(setting: &Setting<'_>, tree: &Tree) -> Status {
 
 fn fill(setting: &Setting<'_>, tree: &Tree, memory: &Memory, status: &mut Status) -> anyhow::Result<()> {
     let seen = setting.look(tree)?;
+    let listing = snapshot::load(setting.memory, tree);
+    status.image_generation = listing.as_ref().map(generation::name);
+    let mut compared = Comparison::Impossible;
     match &seen.copy {
         Copy::Whole(marker) => {
             status.state = "whole";
@@ -100,6 +106,11 @@ fn fill(setting: &Setting<'_>, tree: &Tree, memory: &Memory, status: &mut Status
             status.entries = Some(marker.entries);
             status.bytes = Some(marker.bytes);
             status.completed_at = Some(marker.completed_at);
+            let copy = look::open(&setting.workspace.path, &tree.copy)?;
+            compared = generation::compare(listing.as_ref(), &Manifest::read(&copy)?);
+            if compared == Comparison::Same {
+                status.image_generation = Some(marker.generation.clone());
+            }
         }
         Copy::Foreign(_) => status.state = "foreign",
         Copy::Absent => status.state = partial(setting, tree)?,
@@ -126,10 +137,7 @@ fn fill(setting: &Setting<'_>, tree: &Tree, memory: &Memory, status: &mut Status
         }
         _ => {}
     }
-    if let (Some(image), Some(copy)) = (&status.image_generation, &status.copy_generation)
-        && image != copy
-        && status.problem.is_none()
-    {
+    if compared == Comparison::Another && status.problem.is_none() {
         status.problem = Some("the image brings another generation than the copy has".to_owned());
         status.hint = Some(tree.renewal());
     }

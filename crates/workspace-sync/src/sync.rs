@@ -16,14 +16,17 @@ use crate::copied::AsCopied;
 use crate::copy::{self, Job, Manner};
 use crate::decide::{self, Action, Refusal, Seen, Why};
 use crate::entrance::{self, Entrance};
-use crate::generation;
+use crate::generation::{self, Comparison};
 use crate::holders::{self, Holder};
+use crate::listing::Listing;
 use crate::look;
+use crate::manifest::Manifest;
 use crate::marker::Marker;
 use crate::memory::Memory;
 use crate::refresh;
 use crate::replace;
 use crate::report::{InUse, Outcome, Report, printable};
+use crate::snapshot;
 use crate::steps::{self, Step};
 use crate::sweep;
 use crate::tree::Tree;
@@ -83,6 +86,12 @@ impl Setting<'_> {
             report.hint = kit::exit::hint(&error);
         }
         report.in_use = in_use(tree);
+        if report.outcome == Outcome::Failed && report.in_use != InUse::Workspace {
+            let cause = report.cause.take().unwrap_or_default();
+            let entrance = printable(&tree.entrance.display().to_string());
+            let loss = format!("what is written to {entrance} stays in this container and is lost with it");
+            report.cause = Some(format!("{cause}; meanwhile, {loss}"));
+        }
         report
     }
 
@@ -112,7 +121,7 @@ impl Setting<'_> {
                 if let Ok(copy) = look::open(&self.workspace.path, &tree.copy) {
                     let _ = claim::release(&copy);
                 }
-                self.compare_generation(tree, &seen, marker, &mut memory, report)?;
+                self.compare_generation(tree, marker, report)?;
             }
             Action::Copy | Action::CopyDirectory | Action::Return { .. } => {}
         }
@@ -129,8 +138,8 @@ impl Setting<'_> {
             log::debug!("{}: {step}", tree.name);
             match &step {
                 Step::Copy { from, .. } => {
-                    let generation = self.generation(tree, from, &mut memory)?;
-                    let marker = self.copy(tree, from, &generation)?;
+                    let listing = self.listing(tree)?.unwrap_or_default();
+                    let marker = self.copy(tree, from, &listing)?;
                     memory = Memory::load(self.memory, &tree.name);
                     memory.expect_leftover(&marker, self.began);
                     memory.store(self.memory, &tree.name)?;
@@ -163,11 +172,11 @@ impl Setting<'_> {
         Ok(())
     }
 
-    fn copy(&self, tree: &Tree, from: &Path, generation: &str) -> Result<Marker> {
+    fn copy(&self, tree: &Tree, from: &Path, listing: &Listing) -> Result<Marker> {
         let job = Job {
             tree,
             source: from,
-            generation,
+            listing,
             workspace: &self.workspace.path,
             claim: &self.claim_on(tree),
             memory: self.memory,
@@ -182,37 +191,27 @@ impl Setting<'_> {
         Claim { tree: tree.name.clone(), ..self.claim.clone() }
     }
 
-    /// The image's generation of a tree, looked at once in a container's life: later, programs have changed it.
-    pub fn generation(&self, tree: &Tree, at: &Path, memory: &mut Memory) -> Result<String> {
-        if let Some(generation) = &memory.generation {
-            return Ok(generation.clone());
-        }
-        let generation = generation::of(at, self.began)?;
-        memory.generation = Some(generation.clone());
-        memory.store(self.memory, &tree.name)?;
-        Ok(generation)
+    /// What the image brought in a tree, listed once in a container's life: later, programs have changed it.
+    pub fn listing(&self, tree: &Tree) -> Result<Option<Listing>> {
+        snapshot::ensure(self.memory, tree, self.began)
     }
 
-    fn compare_generation(
-        &self,
-        tree: &Tree,
-        seen: &Seen,
-        marker: &Marker,
-        memory: &mut Memory,
-        report: &mut Report,
-    ) -> Result<()> {
-        let images = match seen.entrance {
-            Entrance::Directory => &tree.entrance,
-            _ if seen.image => &tree.image,
-            _ => return Ok(()),
-        };
-        let generation = self.generation(tree, images, memory)?;
-        if generation != marker.generation {
-            report.outdated = true;
-            report.cause = Some(format!(
-                "the image brings another generation ({generation}) than the copy has ({})",
-                marker.generation
-            ));
+    fn compare_generation(&self, tree: &Tree, marker: &Marker, report: &mut Report) -> Result<()> {
+        let Some(listing) = self.listing(tree)? else { return Ok(()) };
+        match generation::compare(Some(&listing), &Manifest::read(self.open_copy(tree)?)?) {
+            Comparison::Same => {}
+            Comparison::Another => {
+                report.outdated = true;
+                report.cause = Some(format!(
+                    "the image brings another generation ({}) than the copy has ({})",
+                    generation::name(&listing),
+                    marker.generation
+                ));
+            }
+            Comparison::Impossible => log::info!(
+                "{}: the copy was made by an earlier version, so its generation cannot be compared with the image's",
+                tree.name
+            ),
         }
         Ok(())
     }
@@ -221,7 +220,9 @@ impl Setting<'_> {
         let new = self.open_copy(tree)?;
         let capabilities = self.capabilities(tree)?;
         // What is missing there was removed by us, or by an earlier run that was killed.
-        let carrier = Carrier::new(tree, &tree.entrance, new, &capabilities, self.memory).without_removals();
+        let carrier =
+            Carrier::new(tree, &tree.entrance, new, &capabilities, self.memory, self.listing(tree)?)
+                .without_removals();
         // Nothing can be written to a directory that is gone; one that became the image's copy is followed like any.
         if !replace::directory(tree, &carrier, &mut memory.leftover)? {
             self.has_settled(tree, memory);
@@ -236,7 +237,7 @@ impl Setting<'_> {
         if let Some(marker) = Marker::read(&new)? {
             memory.keep_about(&marker);
         }
-        let carrier = Carrier::new(tree, &tree.image, new, &capabilities, self.memory);
+        let carrier = Carrier::new(tree, &tree.image, new, &capabilities, self.memory, self.listing(tree)?);
         let mut writers = Vec::new();
         let settled = kit::wait::until(patience, "programs that write to the old tree", || {
             match self.carry_round(tree, &carrier, memory) {

@@ -50,11 +50,11 @@ impl Tree {
         }
     }
 
-    /// What this container has of the image's tree: its own copy, or a directory that is still at the entrance. A
+    /// What this container has of the image's tree: a directory that is still at the entrance, or the image's own copy. A
     /// directory of a lower layer that the link replaced is gone.
     #[must_use]
     pub fn brought(&self) -> Option<&Path> {
-        [self.image.as_path(), &self.entrance]
+        [self.entrance.as_path(), &self.image]
             .into_iter()
             .find(|path| path.symlink_metadata().is_ok_and(|meta| meta.is_dir()))
     }

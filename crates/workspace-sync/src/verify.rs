@@ -1,7 +1,7 @@
 //! `verify`: is everything that the image brings in the workspace's copy, as it was?
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use kit::{Exit, Outcome};
@@ -10,6 +10,7 @@ use tree_copy::{Check, Counters, Difference, Note, Observer, Options, What};
 
 use crate::copy;
 use crate::decide::Copy;
+use crate::listing::{COMPILED, Listing};
 use crate::look;
 use crate::sync::Setting;
 use crate::tree::Tree;
@@ -83,9 +84,9 @@ fn verify(setting: &Setting<'_>, tree: &Tree, content: bool) -> anyhow::Result<V
     };
     let at = copy::path_of(&copy);
     let image = tree.brought().unwrap_or(&tree.image);
-    let found = Found::default();
+    let found = Found { listing: setting.listing(tree)?, ..Found::default() };
     let pass = tree_copy::pass(image, &at, &options, &found)?;
-    let verdict = found.0.into_inner().unwrap_or_default();
+    let verdict = found.verdict.into_inner().unwrap_or_default();
     Ok(Verdict { tree: tree.name.clone(), entries: pass.entries, ..verdict })
 }
 
@@ -130,14 +131,28 @@ fn judge(difference: Difference) -> Option<Finding> {
 
 /// Counts what is found.
 #[derive(Default)]
-struct Found(Mutex<Verdict>);
+struct Found {
+    verdict: Mutex<Verdict>,
+    listing: Option<Listing>,
+}
+
+impl Found {
+    /// True unless a program of this container made or changed the entry in the image's tree.
+    fn is_images(&self, name: &Path) -> bool {
+        let Some(listing) = &self.listing else { return true };
+        name.iter().any(|part| part == COMPILED) || listing.named(name).is_some_and(|row| !row.touched)
+    }
+}
 
 impl Observer for Found {
     fn counted(&self, _counters: &Counters) {}
 
     fn noted(&self, note: Note) {
         let What::Differs(difference) = note.what else { return };
-        let (Some(finding), Ok(mut verdict)) = (judge(difference), self.0.lock()) else { return };
+        if !self.is_images(&note.path) {
+            return;
+        }
+        let (Some(finding), Ok(mut verdict)) = (judge(difference), self.verdict.lock()) else { return };
         let verdict = &mut *verdict;
         let (number, names) = match finding {
             Finding::Changed => {

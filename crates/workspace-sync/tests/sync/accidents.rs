@@ -17,8 +17,10 @@ fn a_directory_of_the_users_is_never_merged_into() {
     assert_eq!(
         said.stdout,
         format!(
-            "micromamba: not on the workspace: {} is taken: a directory that is no copy of ours is in its place\n",
-            copy.display()
+            "micromamba: not on the workspace: {} is taken: a directory that is no copy of ours is in its place; meanwhile, \
+             what is written to {} stays in this container and is lost with it\n",
+            copy.display(),
+            site.entrance("micromamba").display()
         )
     );
     assert_eq!(said.stderr, "hint: move it away and type: workspace-sync run; it is never merged into\n");

@@ -73,7 +73,7 @@ fn a_copy_from_earlier_is_used_by_a_new_container_that_does_not_ask_for_one() {
     // A new container: its own /opt and no memory.
     fs::remove_file(site.entrance("micromamba")).unwrap();
     symlink(site.image("micromamba"), site.entrance("micromamba")).unwrap();
-    fs::remove_dir_all(site.root().join("memory")).unwrap();
+    site.forget();
     site.set("WORKSPACE_SYNC", "false");
     site.sync();
     assert_eq!(site.leads_to(), site.copy());

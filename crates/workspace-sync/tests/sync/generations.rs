@@ -9,7 +9,7 @@ use crate::site::{Mount, Site, claim_of};
 fn in_a_new_container(site: &Site) {
     fs::remove_file(site.entrance("micromamba")).unwrap();
     symlink(site.image("micromamba"), site.entrance("micromamba")).unwrap();
-    fs::remove_dir_all(site.root().join("memory")).unwrap();
+    site.forget();
 }
 
 /// The same, made from an image with another tree.
@@ -123,7 +123,8 @@ fn a_prepared_generation_that_was_never_in_use_does_not_drive_out_the_previous_o
 
     fs::write(site.copy().join("later"), "mine").unwrap();
     fs::write(site.image("micromamba").join("third"), "3").unwrap();
-    fs::remove_file(site.root().join("memory/micromamba.json")).unwrap();
+    fs::remove_file(site.root().join("memory/micromamba.listing")).unwrap();
+    let _ = fs::remove_file(site.root().join("boot.jsonl"));
     let said = site.run(&["refresh", "micromamba"]);
     assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(fs::read_to_string(site.copy().join("third")).unwrap(), "3");

@@ -46,9 +46,7 @@ fn previous(site: &Site) -> PathBuf {
 
 /// A new container, with another generation in its image.
 fn upgraded(site: &Site, number: u64) {
-    let _ = fs::remove_dir_all(site.root().join("memory"));
-    // What changed after the first event of a container is not its image's.
-    let _ = fs::remove_file(site.root().join("boot.jsonl"));
+    site.forget();
     let release = (0..=number).map(|number| number.to_string()).collect::<String>();
     fs::write(site.image("micromamba").join("release"), release).unwrap();
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod accidents;
+mod beginnings;
 mod changes;
 mod claims;
 mod copying;

@@ -111,9 +111,25 @@ impl Drop for Mount {
     }
 }
 
-/// A start of the container, as `init` makes it.
+/// A start of the container, as `init` makes it, and late boot's first step.
 #[track_caller]
 pub fn start(site: &Site) {
+    init(site);
+    assert_eq!(site.run(&["snapshot"]).code, 0);
+}
+
+/// What `init` does, in a later tick of the clock than the image was made in.
+#[track_caller]
+pub fn init(site: &Site) {
+    let tick = || {
+        let probe = site.root().join("opt/probe");
+        fs::write(&probe, "").unwrap();
+        let changed = fs::metadata(&probe).unwrap().modified().unwrap();
+        fs::remove_file(&probe).unwrap();
+        changed
+    };
+    let before = tick();
+    kit::wait::until(Duration::from_secs(10), "the next tick", || (tick() > before).then_some(())).unwrap();
     let workspace = workspace::Workspace {
         path: site.volume(),
         uid: 1000,
@@ -166,6 +182,13 @@ impl Site {
         Mount::new("overlay", &opt, &format!("{options},redirect_dir=off"))
     }
 
+    /// A new container knows nothing of the one before.
+    pub fn forget(&self) {
+        let _ = fs::remove_dir_all(self.root().join("memory"));
+        // What changed after the first event of a container is not its image's.
+        let _ = fs::remove_file(self.root().join("boot.jsonl"));
+    }
+
     /// The next container of the same image.
     pub fn layered_anew(&self, layers: Mount) -> Mount {
         drop(layers);
@@ -173,7 +196,7 @@ impl Site {
         fs::remove_dir(&opt).unwrap();
         fs::rename(root.join("lower"), &opt).unwrap();
         fs::remove_dir_all(root).unwrap();
-        fs::remove_dir_all(self.root().join("memory")).unwrap();
+        self.forget();
         self.layered()
     }
 

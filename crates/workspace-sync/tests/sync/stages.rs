@@ -28,7 +28,7 @@ fn status_tells_each_stage() {
     assert_eq!((&status["settling"], &status["problem"]), (&false.into(), &serde_json::Value::Null));
 
     fs::write(site.image("micromamba").join("newer"), "2").unwrap();
-    fs::remove_dir_all(site.root().join("memory")).unwrap();
+    site.forget();
     site.sync();
     let status = site.status();
     assert_eq!(status["problem"], "the image brings another generation than the copy has");

@@ -1,0 +1,163 @@
+//! The user's work in a copy, brought into another generation of it.
+//!
+//! What the image of the old generation did not bring as it is now is the user's: entries with names of their own, files
+//! that were written since, and what the first programs of the container may have made. The new generation's entries stay
+//! in their places. Where both have a name with different content, the user's lies beside it as `NAME.before-refresh`.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, Result};
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, mkdirat};
+use nix::unistd::{Gid, Uid, fchown};
+use tree_copy::{Capabilities, Unobserved};
+
+use crate::beneath;
+use crate::copy::{self, Prepared};
+use crate::listing::{COMPILED, Provenance};
+use crate::manifest::Manifest;
+use crate::marker::Marker;
+use crate::named;
+use crate::settle::{self, Relation};
+use crate::walk::{self, Entry, Next, kind};
+
+/// Behind the name of an entry of the user's whose place the image has.
+const SUFFIX: &str = ".before-refresh";
+
+/// The copy in use, and the generation that is to replace it.
+#[derive(Debug)]
+pub struct Additions<'a> {
+    /// The root of the copy in use.
+    pub old: OwnedFd,
+    /// Where that is, for people.
+    pub shown: &'a Path,
+    /// What the image of its generation brought.
+    pub manifest: Manifest,
+    /// What it says about itself.
+    pub marker: &'a Marker,
+    /// The new generation.
+    pub prepared: &'a Prepared,
+    /// What the volume can keep.
+    pub capabilities: Capabilities,
+    /// Entries that came along, a new directory with all its content being one.
+    pub brought: Cell<u64>,
+    /// Names that the user's entries got because the image has theirs, relative to the root.
+    pub beside: RefCell<Vec<PathBuf>>,
+}
+
+impl Additions<'_> {
+    /// Brings everything along.
+    pub fn bring(&self) -> Result<()> {
+        walk::each(&self.old, &mut |entry| -> Result<Next> {
+            self.entry(entry)
+                .with_context(|| format!("cannot bring {} along", self.shown.join(entry.name).display()))
+        })
+    }
+
+    fn entry(&self, entry: &Entry<'_>) -> Result<Next> {
+        let is_ours = entry.name.as_os_str() == entry.base && copy::kept().contains(&entry.base);
+        // Half of something, left by a kill; and what Python makes again. In a directory of the user's, the whole comes along.
+        if is_ours || tree_copy::is_temporary(entry.base) || entry.base == COMPILED {
+            return Ok(Next::Skip);
+        }
+        let provenance = self.manifest.provenance(entry, self.marker.completed_at);
+        match (provenance, entry.is_directory()) {
+            (Provenance::Image, _) => return Ok(Next::Enter),
+            // The image's, in which something was made; or one of the first programs'.
+            (Provenance::Unknown, true) => {
+                self.prepared.check()?;
+                self.directory(entry.name)?;
+                return Ok(Next::Enter);
+            }
+            _ => {}
+        }
+        self.prepared.check()?;
+        let place = self.directory(entry.name.parent().unwrap_or(Path::new("")))?;
+        match named::look(&place, entry.base)? {
+            None => self.replicate(entry, &place, entry.base)?,
+            Some(found) if entry.is_directory() && kind(&found) == SFlag::S_IFDIR => return Ok(Next::Enter),
+            Some(_) if is_same(entry, &place, entry.base)? => {}
+            Some(_) => self.put_beside(entry, &place)?,
+        }
+        Ok(Next::Skip)
+    }
+
+    fn put_beside(&self, entry: &Entry<'_>, place: &OwnedFd) -> Result<()> {
+        for number in 1_u32.. {
+            let base = named::beside(entry.base, number, SUFFIX);
+            let is_free = named::look(place, &base)?.is_none();
+            if is_free {
+                self.replicate(entry, place, &base)?;
+            } else if !is_same(entry, place, &base)? {
+                continue;
+            }
+            self.beside.borrow_mut().push(entry.name.with_file_name(base));
+            break;
+        }
+        Ok(())
+    }
+
+    fn replicate(&self, entry: &Entry<'_>, place: &OwnedFd, base: &OsStr) -> Result<()> {
+        let capabilities = &self.capabilities;
+        tree_copy::replicate(entry.directory, entry.base, place.as_fd(), base, capabilities, &Unobserved)?;
+        self.brought.set(self.brought.get() + 1);
+        Ok(())
+    }
+
+    /// Opens a directory of the new generation; one that only the old copy has is made as it is there. Where the new one
+    /// has a file or a link of that name, the directory gets a name beside it.
+    fn directory(&self, name: &Path) -> Result<OwnedFd> {
+        let mut directory = self.prepared.directory.try_clone()?;
+        let mut old = self.old.try_clone()?;
+        for step in name.components() {
+            let Component::Normal(base) = step else { continue };
+            old = walk::open(&old, base)?;
+            directory = self.step(&directory, base, &old)?;
+        }
+        Ok(directory)
+    }
+
+    fn step(&self, directory: &OwnedFd, base: &OsStr, old: &OwnedFd) -> Result<OwnedFd> {
+        for number in 0_u32.. {
+            let base = if number == 0 { base.to_owned() } else { named::beside(base, number, SUFFIX) };
+            match named::look(directory, &base)? {
+                Some(found) if kind(&found) == SFlag::S_IFDIR => return Ok(walk::open(directory, &base)?),
+                Some(_) => {}
+                None => {
+                    mkdirat(directory, base.as_os_str(), Mode::from_bits_truncate(0o700))?;
+                    let made = walk::open(directory, &base)?;
+                    let meta = File::from(old.try_clone()?).metadata()?;
+                    // Volumes that keep neither refuse; the directory is usable all the same.
+                    let (user, group) = (Uid::from_raw(meta.uid()), Gid::from_raw(meta.gid()));
+                    let _ = fchown(&made, Some(user), Some(group));
+                    let _ = fchmod(&made, Mode::from_bits_truncate(meta.mode() & 0o7777));
+                    self.brought.set(self.brought.get() + 1);
+                    return Ok(made);
+                }
+            }
+        }
+        beneath::open_below(directory, Path::new(base)).map_err(Into::into)
+    }
+}
+
+/// True if the entry has the same content as what has this name in the new generation.
+fn is_same(entry: &Entry<'_>, place: &OwnedFd, base: &OsStr) -> Result<bool> {
+    let found = fstatat(place, base, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    if kind(&found) != entry.kind() || entry.is_directory() {
+        return Ok(false);
+    }
+    if entry.kind() != SFlag::S_IFREG {
+        return Ok(named::is_same_special(entry, place, base));
+    }
+    if found.st_size != entry.stat.st_size {
+        return Ok(false);
+    }
+    let (old, new) = (named::open_for_reading(entry)?, named::open_in(place, base)?);
+    let (Some(old), Some(new)) = (old, new) else { return Ok(false) };
+    Ok(settle::relate(&old, &new)? == Relation::Equal)
+}

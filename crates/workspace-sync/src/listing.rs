@@ -1,0 +1,297 @@
+//! The entries that an image brings in a tree, as this container found them before its programs changed them.
+//!
+//! Nobody can see the lower layers of an image from inside. What can be seen is which inodes changed since the container
+//! began (`ctime`, which no program can set back). Such an entry is *touched*: whether it came with the image, and how it
+//! was, is unknown. In a directory that is touched, names may have come and gone.
+//!
+//! A row has 32 bytes, so that a large environment takes two megabytes in memory and on the workspace.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use nix::fcntl::readlinkat;
+use nix::sys::stat::{SFlag, fstat};
+use sha2::{Digest, Sha256};
+
+use crate::beneath;
+use crate::clock::Instant;
+use crate::copy;
+use crate::walk::{self, Entry, Next};
+
+/// The first bytes of the form in which it is stored, with its version.
+const MAGIC: &[u8; 16] = b"sync listing 2\n\0";
+const ROW: usize = 32;
+/// A volume may keep times in steps of two seconds (FAT), and round up or down.
+const TIME_STEP_SECONDS: u32 = 2;
+/// What `fix-perms` gives to the group: the bits of the owner, and directories to the group's heirs.
+const OF_THE_GROUP: u32 = 0o2070;
+/// Programs write these while they run, and can write them again.
+pub const COMPILED: &str = "__pycache__";
+
+/// One entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// Digest of its path.
+    pub path: u64,
+    /// Digest of the path of the directory that it is in.
+    pub parent: u64,
+    /// Size of a file, digest of a link's target, number of a device.
+    pub content: u64,
+    /// The time of a file, in seconds.
+    modified: u32,
+    /// Kind and permissions, but what `fix-perms` changes of them.
+    pub mode: u16,
+    /// True if the container may have changed it, or made it.
+    pub touched: bool,
+}
+
+/// Where an entry of a tree, or of a copy of it, comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provenance {
+    /// From the image, and nobody has written it since.
+    Image,
+    /// The image has the name, and the content is another.
+    Changed,
+    /// The image may have brought it, or the first programs of the container.
+    Unknown,
+    /// From a program or the user: the image has no such name.
+    Added,
+}
+
+/// All entries of a tree, in the order of their digests.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing(Vec<Row>);
+
+impl Listing {
+    /// Looks at the tree at `root`; `began` is when the container's first program could begin to change it.
+    pub fn take(root: &Path, began: Option<Instant>) -> Result<Self> {
+        let cannot = || format!("cannot read {}", root.display());
+        let directory = beneath::open_root(root)?;
+        let stat = fstat(&directory).with_context(cannot)?;
+        let is_touched = |changed: Instant| began.is_some_and(|began| changed >= began);
+        let root_touched = is_touched(Instant(stat.st_ctime, stat.st_ctime_nsec));
+        let mode = narrow(SFlag::S_IFDIR.bits());
+        let top = digest(b"");
+        let mut rows =
+            vec![Row { path: top, parent: 0, content: 0, modified: 0, mode, touched: root_touched }];
+        walk::each::<io::Error>(directory, &mut |entry| {
+            let is_at_top = entry.name.as_os_str() == entry.base;
+            if entry.base == COMPILED || is_at_top && copy::kept().contains(&entry.base) {
+                return Ok(Next::Skip);
+            }
+            rows.push(Row { touched: is_touched(entry.changed()), ..Row::of(entry) });
+            Ok(Next::Enter)
+        })
+        .with_context(cannot)?;
+        rows.sort_unstable_by_key(|row| row.path);
+        Ok(Self(rows))
+    }
+
+    /// The rows.
+    pub fn rows(&self) -> &[Row] {
+        &self.0
+    }
+
+    /// The row of the entry whose path has this digest.
+    pub fn find(&self, path: u64) -> Option<&Row> {
+        self.0.binary_search_by_key(&path, |row| row.path).ok().and_then(|at| self.0.get(at))
+    }
+
+    /// The row of the entry of this name, relative to the tree's root.
+    pub fn named(&self, name: &Path) -> Option<&Row> {
+        self.find(digest(name.as_os_str().as_bytes()))
+    }
+
+    /// Judges an entry that has its name now, in the tree or in a copy. Of a directory, its name counts alone.
+    pub fn provenance(&self, entry: &Entry<'_>) -> Provenance {
+        let now = Row::of(entry);
+        match self.find(now.path) {
+            None => Provenance::Added,
+            Some(row) if row.touched => Provenance::Unknown,
+            Some(row) if row.has_content_of(&now) => Provenance::Image,
+            Some(_) => Provenance::Changed,
+        }
+    }
+
+    /// The form in which it is stored.
+    pub fn render(&self) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        bytes.reserve(self.0.len() * ROW);
+        for row in &self.0 {
+            for number in [row.path, row.parent, row.content] {
+                bytes.extend(number.to_be_bytes());
+            }
+            bytes.extend(row.modified.to_be_bytes());
+            bytes.extend(row.mode.to_be_bytes());
+            bytes.extend(u16::from(row.touched).to_be_bytes());
+        }
+        bytes
+    }
+
+    /// Reads the stored form; nothing if it is another, or damaged.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let (rows, rest) = bytes.strip_prefix(MAGIC)?.as_chunks::<ROW>();
+        let rows: Vec<Row> = rows.iter().map(Row::parse).collect();
+        (rest.is_empty() && rows.is_sorted_by_key(|row| row.path)).then_some(Self(rows))
+    }
+}
+
+impl Row {
+    fn of(entry: &Entry<'_>) -> Self {
+        let name = entry.name.as_os_str().as_bytes();
+        let content = match entry.kind() {
+            SFlag::S_IFREG => entry.stat.st_size.unsigned_abs(),
+            // One that went a moment ago is looked at no more.
+            SFlag::S_IFLNK => digest(readlinkat(entry.directory, entry.base).unwrap_or_default().as_bytes()),
+            SFlag::S_IFBLK | SFlag::S_IFCHR => entry.stat.st_rdev,
+            _ => 0,
+        };
+        Self {
+            path: digest(name),
+            parent: digest(entry.name.parent().map(Path::as_os_str).map_or(b"", OsStr::as_bytes)),
+            content,
+            // Times are compared within a few seconds of each other, also where this wraps.
+            modified: u32::try_from(entry.stat.st_mtime & i64::from(u32::MAX)).unwrap_or(0),
+            mode: narrow(entry.stat.st_mode & !OF_THE_GROUP),
+            touched: false,
+        }
+    }
+
+    fn parse(bytes: &[u8; ROW]) -> Self {
+        let number = |from: usize, to: usize| {
+            bytes[from..to].iter().fold(0, |number, &byte| number << 8 | u64::from(byte))
+        };
+        Self {
+            path: number(0, 8),
+            parent: number(8, 16),
+            content: number(16, 24),
+            modified: u32::try_from(number(24, 28)).unwrap_or(0),
+            mode: u16::try_from(number(28, 30)).unwrap_or(0),
+            touched: number(30, 32) != 0,
+        }
+    }
+
+    /// The kind of the entry.
+    pub fn kind(&self) -> SFlag {
+        SFlag::from_bits_truncate(u32::from(self.mode) & SFlag::S_IFMT.bits())
+    }
+
+    /// True unless somebody wrote between the two moments: permissions are no content.
+    fn has_content_of(&self, other: &Self) -> bool {
+        let apart =
+            self.modified.wrapping_sub(other.modified).min(other.modified.wrapping_sub(self.modified));
+        let is_file = self.kind() == SFlag::S_IFREG;
+        self.kind() == other.kind()
+            && self.content == other.content
+            && (!is_file || apart <= TIME_STEP_SECONDS)
+    }
+}
+
+/// Kind and permissions fit (inode(7)).
+fn narrow(mode: u32) -> u16 {
+    u16::try_from(mode & 0xffff).unwrap_or(0)
+}
+
+/// The first eight bytes of SHA-256.
+pub fn digest(bytes: &[u8]) -> u64 {
+    Sha256::digest(bytes).iter().take(8).fold(0, |number, &byte| number << 8 | u64::from(byte))
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use std::fs::{self, File};
+    use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    /// The present tick of the clock is over when this returns, and the next one is the answer.
+    pub fn next_tick(root: &Path) -> Instant {
+        let now = || Instant::now(File::open(root).unwrap()).unwrap();
+        let before = now();
+        kit::wait::until(Duration::from_secs(10), "the next tick", || Some(now()).filter(|&now| now > before))
+            .unwrap()
+    }
+
+    /// A tree with a file, a link, a directory and compiled Python.
+    pub fn tree(root: &Path) {
+        fs::create_dir_all(root.join("lib/__pycache__")).unwrap();
+        for name in ["file", "lib/a.py", "lib/b.py", "lib/__pycache__/a.pyc"] {
+            fs::write(root.join(name), name).unwrap();
+            set_time(&root.join(name), 1_000);
+        }
+        symlink("file", root.join("link")).unwrap();
+    }
+
+    pub fn set_time(file: &Path, seconds: u64) {
+        File::open(file).unwrap().set_modified(UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
+    }
+
+    fn provenances(listing: &Listing, root: &Path) -> Vec<(PathBuf, Provenance)> {
+        let mut all = Vec::new();
+        walk::each::<io::Error>(File::open(root).unwrap(), &mut |entry| {
+            all.push((entry.name.to_owned(), listing.provenance(entry)));
+            Ok(if entry.base == COMPILED { Next::Skip } else { Next::Enter })
+        })
+        .unwrap();
+        all.retain(|(_, provenance)| *provenance != Provenance::Image);
+        all
+    }
+
+    #[test]
+    fn each_entry_is_told_to_be_the_images_or_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        tree(root);
+        let began = next_tick(root);
+        fs::write(root.join("lib/b.py"), "touched").unwrap();
+        fs::write(root.join("early"), "").unwrap();
+        let listing = Listing::take(root, Some(began)).unwrap();
+        let is = |name: &str, provenance| (PathBuf::from(name), provenance);
+        let early = [
+            is("early", Provenance::Unknown),
+            is("lib/__pycache__", Provenance::Added),
+            is("lib/b.py", Provenance::Unknown),
+        ];
+        assert_eq!(provenances(&listing, root), early, "nobody knows how they were");
+
+        fs::write(root.join("mine"), "").unwrap();
+        fs::write(root.join("file"), "FILE").unwrap();
+        fs::remove_file(root.join("link")).unwrap();
+        symlink("mine", root.join("link")).unwrap();
+        // A volume that rounds, and somebody who writes as much as there was.
+        set_time(&root.join("lib/a.py"), 1_002);
+        let now = [
+            is("early", Provenance::Unknown),
+            is("file", Provenance::Changed),
+            is("lib/__pycache__", Provenance::Added),
+            is("lib/b.py", Provenance::Unknown),
+            is("link", Provenance::Changed),
+            is("mine", Provenance::Added),
+        ];
+        assert_eq!(provenances(&listing, root), now);
+        fs::remove_file(root.join("file")).unwrap();
+        fs::create_dir(root.join("file")).unwrap();
+        assert!(provenances(&listing, root).contains(&is("file", Provenance::Changed)));
+    }
+
+    #[test]
+    fn what_is_stored_is_read_and_damage_is_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        tree(dir.path());
+        let began = next_tick(dir.path());
+        fs::write(dir.path().join("early"), "").unwrap();
+        let listing = Listing::take(dir.path(), Some(began)).unwrap();
+        let stored = listing.render();
+        assert_eq!(listing.rows().len(), 7, "the root, and no compiled Python");
+        assert_eq!(Listing::parse(&stored).as_ref(), Some(&listing));
+        let (head, rows) = stored.split_at(MAGIC.len());
+        let turned = [head, &rows[ROW..], &rows[..ROW]].concat();
+        for damaged in [&stored[..stored.len() - 1], &stored[1..], &turned, b""] {
+            assert_eq!(Listing::parse(damaged), None);
+        }
+    }
+}
