@@ -22,11 +22,23 @@ pub fn text(state: &State, now: f64) -> String {
         Phase::Ready | Phase::GivenUp => String::new(),
         Phase::Interrupted => "  Late boot was killed before its end.\n".to_owned(),
         Phase::Stopped => format!("  {STOPPED}\n"),
-        Phase::Starting | Phase::Running => still_starting(state.timeline.current(), now),
+        Phase::Starting | Phase::Running => match state.timeline.current() {
+            None => "  The container is still starting.\n".to_owned(),
+            Some(course) => format!("  The container is still starting: {}\n", at_work(course, now)),
+        },
     };
+    if let Some(sync) = state.timeline.open_sync() {
+        // Writing to a String cannot fail.
+        let _ = match state.phase {
+            _ if state.at_work => writeln!(text, "  In the background: {}", at_work(sync, now)),
+            Phase::Ready => {
+                writeln!(text, "  Late boot ended before sync; to go on, type: supervisorctl start boot")
+            }
+            _ => Ok(()),
+        };
+    }
     for course in state.timeline.failures() {
         let cause = course.cause.as_deref().unwrap_or("no reason was given");
-        // Writing to a String cannot fail.
         let _ = writeln!(text, "  {} failed: {}", course.stage, shortened(cause));
         if let Some(hint) = &course.hint {
             let _ = writeln!(text, "    {}", shortened(hint));
@@ -42,16 +54,16 @@ pub fn text(state: &State, now: f64) -> String {
     if text.is_empty() { text } else { harmless(&format!("{text}  More: boot report\n\n")) }
 }
 
+/// A stage, for how long, and what it was doing when it last said so.
 // Seconds since the start fit into any integer.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn still_starting(current: Option<&Course>, now: f64) -> String {
-    let Some(course) = current else { return "  The container is still starting.\n".to_owned() };
+fn at_work(course: &Course, now: f64) -> String {
     let since = settings::words((now - course.began).max(0.0) as u64);
-    let mut text = format!("  The container is still starting: {} for {since}", course.stage);
+    let mut text = format!("{} for {since}", course.stage);
     if let Some(note) = &course.note {
         text.extend([", ", &shortened(note)]);
     }
-    text + "\n"
+    text
 }
 
 fn shortened(text: &str) -> String {
@@ -106,6 +118,20 @@ mod tests {
             "x".repeat(292)
         );
         assert_eq!(text(&state(&events, true), 130.0), expected);
+    }
+
+    #[test]
+    fn sync_is_told_while_it_runs_in_the_background() {
+        let end = |stage| Event::StageEnded { stage, result: StageResult::Done, cause: None, hint: None };
+        let mut events = vec![Event::BootStarted { pid: 7 }, started(Stage::Sync), started(Stage::Ready)];
+        let note = Event::StageNote { stage: Stage::Sync, message: "app: 7 %".into() };
+        events.extend([end(Stage::Ready), note]);
+        let seen = "  In the background: sync for 2 min, app: 7 %\n  More: boot report\n\n";
+        assert_eq!(text(&state(&events, true), 122.0), seen);
+        let dead = "  Late boot ended before sync; to go on, type: supervisorctl start boot\n  More: boot report\n\n";
+        assert_eq!(text(&state(&events, false), 122.0), dead);
+        events.push(end(Stage::Sync));
+        assert_eq!(text(&state(&events, true), 122.0), "");
     }
 
     #[test]

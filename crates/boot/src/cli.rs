@@ -20,7 +20,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Task {
-    /// Run the stages up to ready; supervisord does this
+    /// Run all stages; supervisord does this
     Run(Box<Run>),
     /// Show what took how long, what failed, and what to do about it
     Report {
@@ -81,7 +81,7 @@ pub enum Awaited {
     Provisioning,
     /// Programs of extended images have been started
     Programs,
-    /// Nothing is left to do
+    /// Every stage but sync and permissions has ended
     Ready,
 }
 

@@ -14,8 +14,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::{child, stop};
 
-/// By their paths: a hook may put programs of its own in front of the PATH that later hooks have.
-const SETPRIV: &str = "/usr/bin/setpriv";
+/// By its path: a hook may put programs of its own in front of the PATH that later hooks have.
 const BASH: &str = "/bin/bash";
 
 /// What bash runs, with the hook as `$0`, the file for its answer as `$1` and the process that waits for it as `$2`.
@@ -79,7 +78,7 @@ pub fn run(path: &Path, env: &Env, log: &Path) -> Result<Ended> {
     let output = child::append_to(log)?;
     let diagnostics = output.try_clone().context("cannot duplicate a descriptor")?;
     // Whoever kills boot has killed its hook too: two of one kind must not run at the same time.
-    let mut command = Command::new(SETPRIV);
+    let mut command = Command::new(child::SETPRIV);
     command
         .args(["--pdeathsig", "KILL", "--", BASH, "--noprofile", "--norc", "-c", SOURCE])
         .arg(path)

@@ -1,11 +1,11 @@
 //! Do what may take long after the services have started, and tell how far that is.
 //!
-//! supervisord runs `boot run` once; `supervisorctl start boot` runs it again, because every stage is idempotent. The
-//! stages are sync, preflight, provisioning, programs and ready, with permissions beside them. Each writes its start and
-//! its end to the boot journal, which the portal, `boot report` and the banner at login read; a stage that fails
-//! is seen there and does not keep the later ones from running. Two markers tell scripts of extended images how far it
-//! is: `/run/workspace_sync` exists until the sync stage has ended, `/run/container_config` until provisioning has ended;
-//! `boot wait STAGE` waits for either without a loop.
+//! supervisord runs `boot run` once; `supervisorctl start boot` runs it again, because every stage is idempotent. Preflight,
+//! provisioning, programs and ready come one after another; permissions and sync run beside them from the start, and may
+//! end after ready. Each stage writes its start and its end to the boot journal, which the portal, `boot report` and the
+//! banner at login read; a stage that fails is seen there and does not keep the later ones from running. Two markers tell
+//! scripts of extended images how far it is: `/run/workspace_sync` exists until the sync stage has ended,
+//! `/run/container_config` until provisioning has ended; `boot wait STAGE` waits for either without a loop.
 
 mod banner;
 mod child;
@@ -20,6 +20,7 @@ mod report;
 mod run;
 mod state;
 mod stop;
+mod summary;
 mod supervisor;
 mod sync;
 mod wait;

@@ -47,22 +47,27 @@ fn headline(state: &State, now: f64) -> String {
         }
         Phase::Stopped => format!("{STOPPED}\n"),
         Phase::GivenUp => "Late boot was given up; the container is not ready.\n".to_owned(),
-        Phase::Ready => format!("Ready, {} after the start.\n", seconds(scale.length)),
+        Phase::Ready => {
+            let ready = state.timeline.course(Stage::Ready).and_then(|ready| ready.ended);
+            let after = seconds(ready.map_or(scale.length, |ready| ready - scale.began));
+            let rest = if state.timeline.open_sync().is_some() { " Sync has not ended." } else { "" };
+            format!("Ready, {after} after the start.{rest}\n")
+        }
     }
 }
 
 fn stage(course: &Course, state: &State, now: f64) -> String {
     let scale = Scale::of(state, now);
     let ended = course.ended.unwrap_or(now);
-    let became = match (course.result, state.phase) {
-        (Some(StageResult::Done), _) => "done",
-        (Some(StageResult::Skipped), _) => "nothing to do",
-        (Some(StageResult::Failed), _) => "FAILED",
-        (None, Phase::Running) => "running",
-        (None, Phase::Stopped) => "stopped",
-        (None, _) => "killed",
+    let became = match course.result {
+        Some(StageResult::Done) => "done",
+        Some(StageResult::Skipped) => "nothing to do",
+        Some(StageResult::Failed) => "FAILED",
+        None if state.at_work => "running",
+        None if state.timeline.stopped => "stopped",
+        None => "killed",
     };
-    if course.result.is_none() && state.phase != Phase::Running {
+    if course.result.is_none() && !state.at_work {
         // Nobody knows when; a bar up to now would be a lie.
         return format!("{:<13} {:>10}  {became}\n", course.stage.to_string(), "");
     }
@@ -111,7 +116,8 @@ impl Scale {
         let earliest = stages.first().map_or(now, |course| course.began);
         let began = state.timeline.began.unwrap_or(earliest);
         let last = stages.iter().filter_map(|course| course.ended).fold(earliest, f64::max);
-        let end = if state.phase == Phase::Running || state.phase == Phase::Starting { now } else { last };
+        let is_open = state.at_work && stages.iter().any(|course| course.ended.is_none());
+        let end = if is_open || matches!(state.phase, Phase::Running | Phase::Starting) { now } else { last };
         Self { began, length: (end - began).max(0.001) }
     }
 
@@ -132,7 +138,7 @@ impl Scale {
 /// A length of time with as many digits as matter.
 // Seconds since the start fit into any integer.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn seconds(length: f64) -> String {
+pub fn seconds(length: f64) -> String {
     if length < 60.0 { format!("{:.2} s", length.max(0.0)) } else { settings::words(length as u64) }
 }
 
@@ -214,6 +220,40 @@ WEB_X: is a typo
             stopped.starts_with(STOPPED) && stopped.ends_with("provisioning              stopped\n"),
             "{stopped}"
         );
+    }
+
+    #[test]
+    fn sync_goes_on_after_ready() {
+        let progress = Event::SyncProgress {
+            tree: "app".into(),
+            entries: 1,
+            entries_total: 2,
+            bytes: 500_000,
+            bytes_total: 1_000_000,
+            bytes_per_second: 1_000,
+            seconds_left: Some(500),
+        };
+        let events = [
+            Event::InitEnded { milliseconds: 0 },
+            Event::BootStarted { pid: 7 },
+            started(Stage::Sync),
+            started(Stage::Ready),
+            ended(Stage::Ready, StageResult::Done),
+            progress,
+        ];
+        let running = text(&state(&events, true), 43.0);
+        assert!(running.starts_with("Ready, 4.00 s after the start. Sync has not ended.\n"), "{running}");
+        assert!(running.contains("sync             40.00 s  running       |  ###"), "{running}");
+        assert!(
+            running.contains("\n                          app: 50 %, 500.0 kB of 1.0 MB, 8 min left\n"),
+            "{running}"
+        );
+        let killed = text(&state(&events, false), 43.0);
+        assert!(killed.contains("\nsync                      killed\n"), "{killed}");
+        let stopped = text(&state(&[&events[..], &[Event::BootStopped]].concat(), false), 43.0);
+        assert!(stopped.contains("\nsync                      stopped\n"), "{stopped}");
+        let end = [&events[..], &[ended(Stage::Sync, StageResult::Done)]].concat();
+        assert!(text(&state(&end, false), 43.0).starts_with("Ready, 4.00 s after the start.\n"));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use journal::{Event, Journal, Stage, StageResult, Timeline};
@@ -12,8 +13,9 @@ use kit::{Env, Exit, HintExt, Outcome};
 
 use crate::cli::Run;
 use crate::ending::Ending;
-use crate::permissions::Permissions;
-use crate::{preflight, programs, provisioning, stop, sync};
+use crate::report::seconds;
+use crate::state::State;
+use crate::{permissions, preflight, programs, provisioning, stop, summary, sync};
 
 /// A run that was killed is begun again by supervisord; so many in a row are no accident.
 const MOST_INTERRUPTIONS: usize = 5;
@@ -30,6 +32,13 @@ pub fn all(journal: Journal, places: &Run) -> Outcome {
     Ok(if interrupted >= MOST_INTERRUPTIONS { boot.give_up(interrupted) } else { boot.stages() })
 }
 
+/// A stage that has begun.
+#[derive(Clone, Copy)]
+struct Begun {
+    stage: Stage,
+    at: Instant,
+}
+
 struct Boot<'a> {
     journal: Journal,
     places: &'a Run,
@@ -38,42 +47,71 @@ struct Boot<'a> {
 }
 
 impl Boot<'_> {
+    /// Runs sync and permissions beside the other stages, and waits for all.
     fn stages(&self) -> Exit {
-        let logs = &self.places.logs;
-        let permissions_log = logs.join("config.log");
-        let mut failed = false;
-
-        self.starts(Stage::Permissions);
-        let mut permissions = Permissions::start(&permissions_log);
-
-        self.starts(Stage::Sync);
-        let (ending, copied) =
-            sync::run(&logs.join("sync.log")).unwrap_or_else(|error| (cannot(&error), false));
-        failed |= self.ends(Stage::Sync, ending);
-        if copied {
-            permissions = permissions.and_then(Permissions::again);
+        let (permissions, sync) = (self.starts(Stage::Permissions), self.starts(Stage::Sync));
+        let failed = thread::scope(|scope| {
+            let beside = scope.spawn(|| self.beside(permissions, sync));
+            self.in_order() | beside.join().unwrap_or(true)
+        });
+        if stop::is_asked() {
+            log::warn!("stopped before its end");
         }
+        if failed || stop::is_asked() { Exit::No } else { Exit::Done }
+    }
+
+    /// Runs the stages that need each other, up to ready; returns whether any failed.
+    fn in_order(&self) -> bool {
         // supervisord has the container's variables alone.
         let mut env = env_store::session(Env::of_process(), &self.places.store);
-        for stage in [Stage::Preflight, Stage::Provisioning, Stage::Programs] {
+        let mut failed = false;
+        for stage in [Stage::Preflight, Stage::Provisioning, Stage::Programs, Stage::Ready] {
             if stop::is_asked() {
-                break;
+                return failed;
             }
             failed |= self.stage(stage, || match stage {
                 Stage::Preflight => self.preflight(&mut env),
                 Stage::Provisioning => self.provisioning(&env),
-                _ => programs::run(&self.places.programs, &self.places.shown),
+                Stage::Programs => programs::run(&self.places.programs, &self.places.shown),
+                _ => Ok(Ending::done()),
             });
         }
-        let ending = permissions.and_then(Permissions::end).unwrap_or_else(|error| cannot(&error));
-        failed |= self.ends(Stage::Permissions, ending);
+        log_failure(self.summary());
+        failed
+    }
 
-        if stop::is_asked() {
-            log::warn!("told to end");
-            return Exit::No;
+    /// Corrects permissions and moves trees to the workspace, at the same time; returns whether either failed.
+    fn beside(&self, permissions: Begun, sync: Begun) -> bool {
+        let logs = &self.places.logs;
+        let (permissions_log, sync_log) = (logs.join("config.log"), logs.join("sync.log"));
+        // Correcting changes the times by which the container's changes are told from the image's files.
+        if let Err(error) = sync::snapshot(&sync_log) {
+            log::warn!("{error:#}");
         }
-        self.stage(Stage::Ready, || Ok(Ending::done()));
-        if failed { Exit::No } else { Exit::Done }
+        let correct = |part| permissions::run(part, &permissions_log).unwrap_or_else(|error| cannot(&error));
+        thread::scope(|scope| {
+            let corrected = scope.spawn(|| self.ends(permissions, correct(None)));
+            let (ending, copied) = sync::run(&sync_log).unwrap_or_else(|error| (cannot(&error), false));
+            let end = |ending| self.ends(sync, ending);
+            if !copied {
+                return end(ending) | corrected.join().unwrap_or(true);
+            }
+            // New copies need access lists too; two at a time would get in each other's way.
+            let failed = corrected.join().unwrap_or(true);
+            let access = correct(Some("workspace"));
+            let is_worse = access.result == StageResult::Failed && ending.result != StageResult::Failed;
+            end(if is_worse { access } else { ending }) | failed
+        })
+    }
+
+    /// Ends a start's output with what a person needs first.
+    fn summary(&self) -> Result<()> {
+        let host = nix::unistd::gethostname().unwrap_or_default();
+        let state = State::of(Timeline::of(&self.journal.read()?));
+        for line in summary::lines(&Env::of_process(), &host.to_string_lossy(), &state) {
+            log::info!("{line}");
+        }
+        Ok(())
     }
 
     fn preflight(&self, env: &mut Env) -> Result<Ending> {
@@ -105,23 +143,25 @@ impl Boot<'_> {
 
     /// Begins a stage, does it and ends it; returns whether it failed.
     fn stage(&self, stage: Stage, work: impl FnOnce() -> Result<Ending>) -> bool {
-        self.starts(stage);
-        self.ends(stage, work().unwrap_or_else(|error| cannot(&error)))
+        let begun = self.starts(stage);
+        self.ends(begun, work().unwrap_or_else(|error| cannot(&error)))
     }
 
-    fn starts(&self, stage: Stage) {
+    fn starts(&self, stage: Stage) -> Begun {
         self.record(Event::StageStarted { stage });
+        Begun { stage, at: Instant::now() }
     }
 
     /// Removes the stage's marker and tells how it ended; returns whether it failed.
     ///
     /// What waits for a stage that was cut short by a stop would begin on half of its work, so its marker stays.
-    fn ends(&self, stage: Stage, ending: Ending) -> bool {
+    fn ends(&self, begun: Begun, ending: Ending) -> bool {
+        let stage = begun.stage;
         let is_cut_short = ending.result == StageResult::Failed && stop::is_asked();
         if let Some(marker) = marker(stage).filter(|_| !is_cut_short) {
             log_failure(remove(&self.places.markers.join(marker)));
         }
-        tell(stage, &ending);
+        tell(begun, &ending);
         let Ending { result, cause, confided, hint } = ending;
         self.record(Event::StageEnded { stage, result, cause, hint: hint.clone() });
         if let Some(cause) = confided {
@@ -166,13 +206,14 @@ fn remove(marker: &Path) -> Result<()> {
     }
 }
 
-fn tell(stage: Stage, ending: &Ending) {
+fn tell(Begun { stage, at }: Begun, ending: &Ending) {
     // This goes into a log.
     match (&ending.result, ending.confided.as_ref().or(ending.cause.as_ref())) {
         (StageResult::Failed, cause) => {
             log::error!("{stage} failed: {}", cause.map_or("no reason given", String::as_str));
         }
-        (StageResult::Done, _) => log::info!("{stage}"),
+        (StageResult::Done, _) if stage == Stage::Ready => {}
+        (StageResult::Done, _) => log::info!("{stage} finished in {}", seconds(at.elapsed().as_secs_f64())),
         (StageResult::Skipped, _) => {}
     }
 }

@@ -19,7 +19,7 @@ pub enum Phase {
     Stopped,
     /// Late boot was killed so often that it is not begun again.
     GivenUp,
-    /// Late boot has come to its end, whatever became of its stages.
+    /// Every stage has ended, whatever became of it; sync and permissions may still be at work.
     Ready,
 }
 
@@ -28,6 +28,8 @@ pub enum Phase {
 pub struct State {
     /// How far the container is.
     pub phase: Phase,
+    /// True while the process of the latest run lives: after ready, it waits for sync and permissions.
+    pub at_work: bool,
     /// What happened.
     #[serde(flatten)]
     pub timeline: Timeline,
@@ -41,15 +43,16 @@ impl State {
 
     fn with(timeline: Timeline, is_alive: impl Fn(u32) -> bool) -> Self {
         let ready = timeline.course(Stage::Ready).and_then(|ready| ready.result);
+        let at_work = timeline.pid.is_some_and(is_alive);
         let phase = match timeline.pid {
             None => Phase::Starting,
             Some(_) if ready == Some(StageResult::Failed) => Phase::GivenUp,
             Some(_) if ready.is_some() => Phase::Ready,
-            Some(pid) if is_alive(pid) => Phase::Running,
+            Some(_) if at_work => Phase::Running,
             Some(_) if timeline.stopped => Phase::Stopped,
             Some(_) => Phase::Interrupted,
         };
-        Self { phase, timeline }
+        Self { phase, at_work, timeline }
     }
 }
 
@@ -82,6 +85,8 @@ pub mod tests {
             (state(&stopped, true).phase, state(&stopped, false).phase),
             (Phase::Running, Phase::Stopped)
         );
+        let ready = state(&[&begun[..], &[end(StageResult::Done)]].concat(), true);
+        assert_eq!((ready.phase, ready.at_work), (Phase::Ready, true), "it still waits for sync");
         let ended = |result| state(&[&begun[..], &[end(result)]].concat(), false).phase;
         assert_eq!(
             (ended(StageResult::Done), ended(StageResult::Failed)),

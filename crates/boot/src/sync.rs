@@ -1,9 +1,9 @@
 //! The sync stage: `workspace-sync run`.
 
 use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::process::ExitStatus;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use journal::StageResult;
 use workspace_sync::{Report, TreeOutcome};
 
@@ -14,9 +14,19 @@ use crate::supervisor;
 /// The supervised program that follows what is still written to old trees.
 const FOLLOWER: &str = "workspacesync";
 
-/// Runs the stage to its end; returns how it ended and whether anything was copied.
+/// Records the image's trees as they are, before anything of ours changes them; quick, and nothing at later starts.
+pub fn snapshot(log: &Path) -> Result<()> {
+    let child = child::start(child::bound("workspace-sync").arg("snapshot"), log)?;
+    let output = child.wait_with_output().context("cannot wait for workspace-sync")?;
+    if !output.status.success() {
+        bail!("cannot record the image's trees: {}", child::in_words("workspace-sync", output.status));
+    }
+    Ok(())
+}
+
+/// Runs `workspace-sync run` to its end; returns how it ended and whether anything was copied.
 pub fn run(log: &Path) -> Result<(Ending, bool)> {
-    let child = child::start(Command::new("workspace-sync").args(["run", "--json"]), log)?;
+    let child = child::start(child::bound("workspace-sync").args(["run", "--json"]), log)?;
     let output = child.wait_with_output().context("cannot wait for workspace-sync")?;
     let reports = parse(&output.stdout);
     let copied = reports.iter().any(|report| report.outcome == TreeOutcome::Copied);

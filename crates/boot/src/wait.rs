@@ -23,25 +23,22 @@ pub fn wait(journal: &Journal, wait: &Wait) -> Outcome {
     let stage = Stage::from(wait.stage);
     // A time that no clock can show is no limit.
     let deadline = wait.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let mut said = None;
+    let mut was_dead = false;
     let mut known = Known::default();
     let ended = loop {
         let seen = State::of(known.timeline(journal)?.clone());
         if let Some(ended) = end(&seen, stage) {
             break ended;
         }
-        if said != Some(seen.phase) {
-            said = Some(seen.phase);
-            match seen.phase {
-                Phase::Interrupted => {
-                    log::warn!("late boot was killed before its end; waiting for it to be begun again");
-                }
-                Phase::Stopped => log::warn!(
-                    "late boot was stopped before its end; waiting for somebody to type: supervisorctl start boot"
-                ),
-                Phase::Starting | Phase::Running | Phase::GivenUp | Phase::Ready => {}
+        let is_dead = seen.timeline.pid.is_some() && !seen.at_work;
+        if is_dead && !was_dead {
+            if seen.timeline.stopped {
+                log::warn!("late boot was stopped before its end; to go on, type: supervisorctl start boot");
+            } else {
+                log::warn!("late boot was killed before its end; waiting until supervisord begins it again");
             }
         }
+        was_dead = is_dead;
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if left == Some(Duration::ZERO) {
             log::error!("{stage} has not ended in time");

@@ -149,11 +149,15 @@ fn a_second_run_at_the_same_time_changes_nothing() {
 
 /// Tools that do nothing, but for this `provision`.
 fn with_tools(boot: &Boot, provision: &str) -> Command {
+    with_scripts(boot, &[("provision", provision)])
+}
+
+/// Tools that do nothing, but for these.
+fn with_scripts(boot: &Boot, scripts: &[(&str, &str)]) -> Command {
     let tools = boot.path("tools");
     fs::create_dir_all(&tools).unwrap();
-    for (name, text) in
-        [("workspace-sync", ""), ("fix-perms", ""), ("supervisorctl", ""), ("provision", provision)]
-    {
+    for name in ["workspace-sync", "fix-perms", "supervisorctl", "provision"] {
+        let text = scripts.iter().find(|script| script.0 == name).map_or("", |script| script.1);
         let tool = tools.join(name);
         fs::write(&tool, format!("#!/bin/sh\n{text}\n")).unwrap();
         fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
@@ -191,7 +195,8 @@ fn stop_once_begun(boot: &Boot, command: &mut Command) {
 fn told_to_end_it_hands_that_on_waits_and_begins_nothing_further() {
     let boot = Boot::new(&[]);
     let provision = format!(
-        "trap 'echo {{\\\"outcome\\\":\\\"failed\\\",\\\"cause\\\":\\\"it was stopped\\\"}}; exit 1' TERM\n: > {}\nwhile :; do sleep 0.01; done",
+        "trap 'echo {{\\\"outcome\\\":\\\"failed\\\",\\\"cause\\\":\\\"it was stopped\\\"}}; exit 1' TERM\nuntil [ ! -e {} ]; do sleep 0.01; done\n: > {}\nwhile :; do sleep 0.01; done",
+        boot.path("workspace_sync").display(),
         boot.path("begun").display()
     );
     for marker in ["workspace_sync", "container_config"] {
@@ -213,6 +218,131 @@ fn told_to_end_it_hands_that_on_waits_and_begins_nothing_further() {
     let (code, out, err) = boot.says(&["wait", "provisioning", "--timeout", "1s", "--", "echo", "begun"]);
     assert_eq!((code, out.as_str()), (Some(124), ""), "{err}");
     assert_eq!(boot.says(&["wait", "sync"]).0, Some(0));
+}
+
+/// A run of a tool that notes that it has begun and goes on until the file `released` exists.
+fn held(boot: &Boot) -> String {
+    let dir = boot.dir.path().display();
+    format!(": > {dir}/begun\nuntil [ -e {dir}/released ]; do sleep 0.01; done\n")
+}
+
+/// The same for a `workspace-sync` whose snapshot takes no time.
+fn held_sync(boot: &Boot) -> String {
+    format!("[ \"$1\" = run ] || exit 0\necho $$ > {}\n{}", boot.path("pid").display(), held(boot))
+}
+
+#[test]
+fn everything_is_ready_while_sync_is_at_work_and_its_end_is_an_end_of_its_own() {
+    let boot = Boot::new(&[]);
+    for marker in ["workspace_sync", "container_config"] {
+        fs::write(boot.path(marker), "").unwrap();
+    }
+    let mut command = with_scripts(&boot, &[("workspace-sync", &held_sync(&boot))]);
+    let running = command.stderr(Stdio::piped()).spawn().unwrap();
+    for stage in ["ready", "permissions"] {
+        assert_eq!(boot.says(&["wait", stage, "--timeout", "1m"]).0, Some(0), "{stage}");
+    }
+    let markers = ["workspace_sync", "container_config"].map(|marker| boot.path(marker).exists());
+    assert_eq!(markers, [true, false]);
+    assert_eq!(boot.says(&["run"]).0, Some(1), "it is still at work");
+    let report: serde_json::Value = serde_json::from_str(&boot.says(&["report", "--json"]).1).unwrap();
+    assert_eq!((&report["phase"], &report["at_work"]), (&"ready".into(), &true.into()));
+    let text = boot.says(&["report"]).1;
+    assert!(text.starts_with("Ready, ") && text.contains("Sync has not ended."), "{text}");
+    assert_eq!(boot.says(&["wait", "sync", "--timeout", "0s"]).0, Some(124));
+    fs::write(boot.path("released"), "").unwrap();
+    assert_eq!(boot.says(&["wait", "sync"]).0, Some(0));
+    assert!(!boot.path("workspace_sync").exists());
+    let said = String::from_utf8(running.wait_with_output().unwrap().stderr).unwrap();
+    assert!(said.contains("boot: permissions finished in 0."), "{said}");
+    // This machine has neither a script's report nor supervisord.
+    assert!(said.contains("boot: problems: 2, see: boot report\n"), "{said}");
+    assert!(said.contains(" after the start; sync goes on in the background\n"), "{said}");
+}
+
+#[test]
+fn permissions_end_while_the_script_runs() {
+    let boot = Boot::new(&[]);
+    let mut running = with_tools(&boot, &held(&boot)).stderr(Stdio::null()).spawn().unwrap();
+    assert_eq!(boot.says(&["wait", "permissions", "--timeout", "1m"]).0, Some(0));
+    assert_eq!(boot.says(&["wait", "sync", "--timeout", "1m"]).0, Some(0));
+    assert_eq!(boot.says(&["wait", "provisioning", "--timeout", "0s"]).0, Some(124));
+    fs::write(boot.path("released"), "").unwrap();
+    running.wait().unwrap();
+}
+
+#[test]
+fn trees_are_recorded_before_permissions_change_and_new_copies_get_theirs_before_sync_has_ended() {
+    let boot = Boot::new(&[]);
+    fs::write(boot.path("workspace_sync"), "").unwrap();
+    let words = boot.path("words");
+    let note = format!(
+        "echo \"${{0##*/}} $* $(ls {} 2> /dev/null | wc -l)\" >> {}",
+        boot.path("workspace_sync").display(),
+        words.display()
+    );
+    let report = r#"{"tree":"app","outcome":"copied","in_use":"workspace","copy":"/w/app","outdated":false}"#;
+    let sync = format!("{note}\n[ \"$1\" = snapshot ] || echo '{report}'");
+    let mut command = with_scripts(&boot, &[("workspace-sync", &sync), ("fix-perms", &note)]);
+    command.stderr(Stdio::null()).status().unwrap();
+    assert_eq!(boot.says(&["wait", "sync"]).0, Some(0));
+    let said = fs::read_to_string(&words).unwrap();
+    let mut lines: Vec<&str> = said.lines().collect();
+    lines[1..3].sort_unstable();
+    assert_eq!(
+        lines,
+        [
+            "workspace-sync snapshot 1",
+            "fix-perms  1",
+            "workspace-sync run --json 1",
+            "fix-perms --only workspace 1"
+        ]
+    );
+    let failing = format!("{note}\n[ \"$1\" != --only ]");
+    let mut command = with_scripts(&boot, &[("workspace-sync", &sync), ("fix-perms", &failing)]);
+    command.stderr(Stdio::null()).status().unwrap();
+    let failed = boot.says(&["wait", "sync"]);
+    assert_eq!(failed.2, "boot: error: sync failed: fix-perms ended with exit code 1\n");
+}
+
+#[test]
+fn a_run_after_a_killed_one_does_not_meet_its_tools() {
+    let boot = Boot::new(&[]);
+    let mut command = with_scripts(&boot, &[("workspace-sync", &held_sync(&boot))]);
+    let mut running = command.stderr(Stdio::null()).spawn().unwrap();
+    assert_eq!(boot.says(&["wait", "ready", "--timeout", "1m"]).0, Some(0));
+    let wait = |what, path: PathBuf| {
+        kit::wait::until(Duration::from_secs(20), what, || path.exists().then_some(())).unwrap();
+    };
+    wait("the tool", boot.path("begun"));
+    let tool = Pid::from_raw(fs::read_to_string(boot.path("pid")).unwrap().trim().parse().unwrap());
+    running.kill().unwrap();
+    running.wait().unwrap();
+    kit::wait::until(Duration::from_secs(20), "the end of the tool", || kill(tool, None).err()).unwrap();
+    let killed = boot.says(&["report"]).1;
+    assert!(killed.contains("\nsync                      killed\n"), "{killed}");
+    fs::write(boot.path("released"), "").unwrap();
+    command.status().unwrap();
+    assert_eq!(boot.says(&["wait", "sync"]).0, Some(0));
+    let seen = Timeline::of(&boot.journal().read().unwrap());
+    assert_eq!((seen.interrupted, seen.is_finished()), (1, true), "it had not come to its end");
+}
+
+#[test]
+fn a_stop_after_ready_reaches_sync_and_its_marker_stays() {
+    let boot = Boot::new(&[]);
+    fs::write(boot.path("workspace_sync"), "").unwrap();
+    let mut command = with_scripts(&boot, &[("workspace-sync", &held_sync(&boot))]);
+    let mut running = command.stderr(Stdio::null()).spawn().unwrap();
+    assert_eq!(boot.says(&["wait", "ready", "--timeout", "1m"]).0, Some(0));
+    kit::wait::until(Duration::from_secs(20), "the tool", || boot.path("begun").exists().then_some(()))
+        .unwrap();
+    kill(Pid::from_raw(running.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    assert_eq!(running.wait().unwrap().code(), Some(1), "supervisord does not begin it again");
+    assert!(boot.path("workspace_sync").exists());
+    let (code, _, err) = boot.says(&["wait", "sync", "--timeout", "0s"]);
+    assert!(code == Some(124) && err.contains("to go on, type: supervisorctl start boot"), "{err}");
+    assert_eq!(boot.says(&["wait", "ready"]).0, Some(0));
 }
 
 #[test]

@@ -89,13 +89,13 @@ pub enum Event {
     },
 }
 
-/// The stages of late boot, in the order in which they end.
+/// The stages of late boot. Sync and permissions run beside the others, which come one after another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Synced trees are on the workspace.
     Sync,
-    /// Owners, modes and access lists are right. Runs beside the others.
+    /// Owners, modes and access lists are right.
     Permissions,
     /// Hooks of extended images have run.
     Preflight,
@@ -103,7 +103,7 @@ pub enum Stage {
     Provisioning,
     /// Programs of extended images have been started.
     Programs,
-    /// Nothing is left to do.
+    /// Every stage but sync and permissions has ended.
     Ready,
 }
 

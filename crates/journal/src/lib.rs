@@ -138,7 +138,7 @@ fn earlier_end(entries: &mut [Entry], of: Stage) -> Option<&mut Entry> {
     last.filter(|entry| matches!(entry.event, Event::StageEnded { .. }))
 }
 
-/// Whether late boot has once come to its end, whatever became of its stages; one that was given up has not.
+/// True if late boot was ready once, whatever became of its stages; one that was given up was not.
 #[must_use]
 pub fn is_ready(entries: &[Entry]) -> bool {
     entries.iter().any(|entry| {

@@ -1,5 +1,6 @@
 //! The journal put in order: which stage took how long, in the latest run of late boot.
 
+use kit::{settings, units};
 use serde::Serialize;
 
 use crate::{Entry, Event, Stage, StageResult};
@@ -65,10 +66,10 @@ impl Timeline {
         timeline
     }
 
-    /// Whether the latest run came to its end, whatever became of its stages.
+    /// True if the latest run came to its end, whatever became of its stages: sync and permissions may end after ready.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.course(Stage::Ready).is_some_and(|ready| ready.ended.is_some())
+        self.course(Stage::Ready).is_some() && self.stages.iter().all(|course| course.ended.is_some())
     }
 
     /// What became of a stage, if it has begun.
@@ -82,11 +83,18 @@ impl Timeline {
         self.stages.iter().filter(|course| course.result == Some(StageResult::Failed))
     }
 
-    /// The stage that everything waits for; permissions are made right beside the others.
+    /// The stage that ready waits for.
     #[must_use]
     pub fn current(&self) -> Option<&Course> {
-        let running = || self.stages.iter().filter(|course| course.ended.is_none());
-        running().find(|course| course.stage != Stage::Permissions).or_else(|| running().next())
+        self.stages.iter().find(|course| {
+            course.ended.is_none() && !matches!(course.stage, Stage::Permissions | Stage::Sync)
+        })
+    }
+
+    /// The sync stage until it has ended; ready does not wait for it.
+    #[must_use]
+    pub fn open_sync(&self) -> Option<&Course> {
+        self.course(Stage::Sync).filter(|course| course.ended.is_none())
     }
 
     fn take(&mut self, entry: &Entry) {
@@ -130,7 +138,11 @@ impl Timeline {
                 course.cause.clone_from(cause);
                 course.hint.clone_from(hint);
             }),
-            Event::SyncProgress { .. } | Event::SyncNote { .. } => {}
+            Event::SyncProgress { tree, bytes, bytes_total, seconds_left, .. } => {
+                let progress = progress(tree, *bytes, *bytes_total, *seconds_left);
+                self.change(Stage::Sync, |course| course.note = Some(progress));
+            }
+            Event::SyncNote { .. } => {}
         }
     }
 
@@ -139,6 +151,16 @@ impl Timeline {
             change(course);
         }
     }
+}
+
+/// Returns how far the copy of a tree is, in a line.
+fn progress(tree: &str, bytes: u64, bytes_total: u64, seconds_left: Option<u64>) -> String {
+    let percent = bytes.saturating_mul(100).checked_div(bytes_total).unwrap_or(100).min(100);
+    let mut text = format!("{tree}: {percent} %, {} of {}", units::bytes(bytes), units::bytes(bytes_total));
+    if let Some(seconds) = seconds_left {
+        text.extend([", ", &settings::words(seconds), " left"]);
+    }
+    text
 }
 
 #[cfg(test)]
@@ -213,11 +235,41 @@ mod tests {
     }
 
     #[test]
-    fn what_everything_waits_for_is_not_what_runs_beside_it() {
-        let begun = [started(Stage::Permissions), started(Stage::Sync)];
-        let current = |events: &[Event]| timeline(events.to_vec()).current().map(|course| course.stage);
-        assert_eq!(current(&begun), Some(Stage::Sync));
-        assert_eq!(current(&[begun.to_vec(), vec![ended(Stage::Sync)]].concat()), Some(Stage::Permissions));
-        assert_eq!(current(&[]), None);
+    fn ready_does_not_wait_for_sync_and_permissions() {
+        let mut events = vec![started(Stage::Permissions), started(Stage::Sync)];
+        assert_eq!(timeline(events.clone()).current(), None);
+        events.push(started(Stage::Preflight));
+        let seen = timeline(events.clone());
+        assert_eq!(seen.current().map(|course| course.stage), Some(Stage::Preflight));
+        assert_eq!(seen.open_sync().map(|course| course.stage), Some(Stage::Sync));
+        events.push(ended(Stage::Sync));
+        assert_eq!(timeline(events).open_sync(), None);
+    }
+
+    #[test]
+    fn a_run_that_was_killed_during_sync_was_interrupted_although_it_was_ready() {
+        let mut events = vec![Event::BootStarted { pid: 1 }, started(Stage::Sync), started(Stage::Ready)];
+        events.push(ended(Stage::Ready));
+        assert!(!timeline(events.clone()).is_finished());
+        let killed = [events.clone(), vec![Event::BootStarted { pid: 2 }]].concat();
+        assert_eq!(timeline(killed).interrupted, 1);
+        events.push(ended(Stage::Sync));
+        assert!(timeline(events).is_finished());
+    }
+
+    #[test]
+    fn the_last_word_of_sync_is_how_far_its_copy_is() {
+        let progress = Event::SyncProgress {
+            tree: "micromamba".into(),
+            entries: 1,
+            entries_total: 2,
+            bytes: 2_300_000_000,
+            bytes_total: 5_450_000_000,
+            bytes_per_second: 100_000_000,
+            seconds_left: Some(32),
+        };
+        let seen = timeline(vec![started(Stage::Sync), started(Stage::Provisioning), progress]);
+        let note = seen.open_sync().and_then(|course| course.note.as_deref());
+        assert_eq!(note, Some("micromamba: 42 %, 2.3 GB of 5.5 GB, 32 s left"));
     }
 }

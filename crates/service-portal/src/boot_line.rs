@@ -1,60 +1,42 @@
 //! How far the boot is, in one line.
 
-use journal::{Entry, Event, Stage, Timeline};
-use kit::{settings, units};
+use journal::{Course, Entry, Stage, Timeline};
 
-/// "Ready", or what is going on.
+/// "Ready", or what is going on, and how far the copy to the workspace is, for which nothing waits.
 #[must_use]
 pub fn of(entries: &[Entry]) -> String {
-    if journal::is_ready(entries) {
-        return "Ready".to_owned();
-    }
     let timeline = Timeline::of(entries);
-    if timeline.is_finished() {
+    let sync = timeline.open_sync();
+    if journal::is_ready(entries) {
+        return match sync {
+            None => "Ready".to_owned(),
+            Some(_) if timeline.stopped => "Ready; sync was stopped".to_owned(),
+            Some(sync) => format!("Ready; {}", at_work(sync)),
+        };
+    }
+    // Only a boot that was given up ends so and is not ready.
+    if timeline.course(Stage::Ready).is_some_and(|ready| ready.ended.is_some()) {
         return "Late boot was given up".to_owned();
     }
     if timeline.stopped {
         return "Late boot was stopped".to_owned();
     }
-    match copying(entries).or_else(|| at_work(entries)) {
-        Some(what) => format!("Still starting… {what}"),
-        None => "Still starting…".to_owned(),
-    }
+    let stages: Vec<String> = timeline.current().into_iter().chain(sync).map(at_work).collect();
+    format!("Still starting… {}", stages.join("; ")).trim_end().to_owned()
 }
 
-/// The stage that everything waits for, and what it was doing when it last said so.
-fn at_work(entries: &[Entry]) -> Option<String> {
-    let timeline = Timeline::of(entries);
-    let course = timeline.current()?;
-    Some(match &course.note {
+/// A stage, and what it was doing when it last said so.
+fn at_work(course: &Course) -> String {
+    match &course.note {
         Some(note) => format!("{}: {note}", course.stage),
         None => course.stage.to_string(),
-    })
-}
-
-/// The copy of a tree that is being made at this moment, from the last that was said about it.
-fn copying(entries: &[Entry]) -> Option<String> {
-    let last = entries.iter().rev().find(|entry| {
-        matches!(
-            entry.event,
-            Event::SyncProgress { .. }
-                | Event::SyncNote { .. }
-                | Event::StageEnded { stage: Stage::Sync, .. }
-        )
-    })?;
-    let Event::SyncProgress { tree, bytes, bytes_total, seconds_left, .. } = &last.event else { return None };
-    let mut text =
-        format!("{tree}: {} of {} are on the workspace", units::bytes(*bytes), units::bytes(*bytes_total));
-    if let Some(seconds) = seconds_left {
-        text.extend([", ", &settings::words(*seconds), " left"]);
     }
-    Some(text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use journal::StageResult;
+    use journal::{Event, StageResult};
 
     fn line(events: &[Event]) -> String {
         let entries: Vec<Entry> =
@@ -87,13 +69,19 @@ mod tests {
             seconds_left: Some(32),
         };
         assert_eq!(line(&[]), "Still starting…");
-        let copying = [started, progress, ended(Stage::Sync), ended(Stage::Ready)];
-        assert_eq!(
-            line(&copying[..2]),
-            "Still starting… micromamba: 2.3 GB of 5.5 GB are on the workspace, 32 s left"
-        );
-        assert_eq!(line(&copying[..3]), "Still starting…");
-        assert_eq!(line(&copying), "Ready");
+        let provisioning = Event::StageStarted { stage: Stage::Provisioning };
+        let mut events = vec![Event::BootStarted { pid: 7 }, started, provisioning];
+        assert_eq!(line(&events), "Still starting… provisioning; sync");
+        events.push(progress);
+        let copying = "sync: micromamba: 42 %, 2.3 GB of 5.5 GB, 32 s left";
+        assert_eq!(line(&events), format!("Still starting… provisioning; {copying}"));
+        events.extend([ended(Stage::Provisioning), Event::StageStarted { stage: Stage::Ready }]);
+        events.push(ended(Stage::Ready));
+        assert_eq!(line(&events), format!("Ready; {copying}"));
+        let stopped = [&events[..], &[Event::BootStopped]].concat();
+        assert_eq!(line(&stopped), "Ready; sync was stopped");
+        events.push(ended(Stage::Sync));
+        assert_eq!(line(&events), "Ready");
     }
 
     #[test]

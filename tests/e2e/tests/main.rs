@@ -20,6 +20,8 @@ mod late_boot;
 mod lifecycle;
 #[path = "e2e/logs.rs"]
 mod logs;
+#[path = "e2e/parallel_sync.rs"]
+mod parallel_sync;
 #[path = "e2e/portal.rs"]
 mod portal;
 #[path = "e2e/provisioning.rs"]

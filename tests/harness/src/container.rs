@@ -141,6 +141,11 @@ impl Container {
         docker(&["exec", &self.name]).args(words).output().expect("docker").into()
     }
 
+    /// Runs a command as root on a terminal of its own.
+    pub fn terminal(&self, words: &[&str]) -> Output {
+        docker(&["exec", "--tty", &self.name]).args(words).output().expect("docker").into()
+    }
+
     /// Runs a shell script as root.
     pub fn sh(&self, script: &str) -> Output {
         self.exec(&["bash", "-c", script])
@@ -198,7 +203,7 @@ impl Container {
         });
     }
 
-    /// Waits until late boot has ended.
+    /// Waits until every stage but sync and permissions has ended.
     #[track_caller]
     pub fn wait_until_ready(&self) {
         let web = self.web(1111);

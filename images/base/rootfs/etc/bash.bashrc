@@ -16,6 +16,12 @@ case $- in
     *) return ;;
 esac
 
+# Once in a session: a login shell reads /etc/profile.d/leonardo.sh as well, and shells inside have the mark.
+if [ -t 1 ] && [ -z "${LEONARDO_BANNER-}" ]; then
+    export LEONARDO_BANNER=shown
+    /opt/leonardo/bin/boot banner
+fi
+
 shopt -s checkwinsize
 PS1='\u@\h:\w\$ '
 

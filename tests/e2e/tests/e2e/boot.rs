@@ -57,11 +57,18 @@ fn only_ssh_and_proxied_ports_are_public() {
 fn markers_tell_how_far_the_boot_is() {
     let container = Run::new().boot();
     container.wait_until_ready();
+    for stage in ["sync", "permissions"] {
+        container.exec(&["boot", "wait", stage]).text();
+    }
     container.sh("ls /run/workspace_sync /run/container_config").failure(2);
     let journal = container.exec(&["cat", "/run/leonardo/boot.jsonl"]).text();
     let events: Vec<serde_json::Value> =
         journal.lines().map(|line| serde_json::from_str(line).expect("one object a line")).collect();
-    assert_eq!(events.last().expect("an event")["stage"], "ready");
+    let stages = ["permissions", "sync", "preflight", "provisioning", "programs", "ready"];
+    let of = |kind: &str| events.iter().filter(|event| event["event"] == kind).map(|event| &event["stage"]);
+    assert_eq!(of("stage_started").collect::<Vec<_>>(), stages);
+    let in_order = of("stage_ended").filter(|stage| **stage != "sync" && **stage != "permissions");
+    assert_eq!(in_order.collect::<Vec<_>>(), stages[2..]);
     // supervisorctl calls it an abnormal termination when a program ends before it has looked; the journal knows.
     container.sh("supervisorctl start boot");
     let ends = "grep -c '\"event\":\"stage_ended\",\"stage\":\"ready\"' /run/leonardo/boot.jsonl";

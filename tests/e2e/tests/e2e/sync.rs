@@ -33,6 +33,8 @@ fn on(image: &Image, volume: &Path) -> Run {
 fn boot(run: Run) -> Container {
     let container = run.boot();
     container.wait_until_ready();
+    // How that ends is for the test to say.
+    container.exec(&["boot", "wait", "sync"]);
     container
 }
 

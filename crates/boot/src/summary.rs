@@ -1,0 +1,128 @@
+//! The end of a start in a few lines of the container's output: where the portal is, how to log in, what is wrong.
+
+use kit::{Env, Reader};
+use portal_control::{Address, address};
+
+use crate::report::seconds;
+use crate::state::State;
+
+/// The portal's port inside the container.
+const PORTAL: u16 = 1111;
+
+/// Returns the lines, without any secret; `host` is the container's host name.
+pub fn lines(env: &Env, host: &str, state: &State) -> Vec<String> {
+    vec![ready(state), portal(env, host), login(env, host), ssh(env), problems(state)]
+}
+
+fn ready(state: &State) -> String {
+    let began = state.timeline.began.or_else(|| state.timeline.stages.first().map(|course| course.began));
+    let ended = state.timeline.course(journal::Stage::Ready).and_then(|ready| ready.ended);
+    let mut line = "ready".to_owned();
+    if let (Some(began), Some(ended)) = (began, ended) {
+        line.extend([", ", &seconds(ended - began), " after the start"]);
+    }
+    if state.timeline.open_sync().is_some() {
+        line += "; sync goes on in the background";
+    }
+    line
+}
+
+fn portal(env: &Env, host: &str) -> String {
+    match address(env, PORTAL) {
+        Address::Known(origin) => format!("portal: {origin}"),
+        Address::Guessed(origin) => format!(
+            "portal: {origin}, where {PORTAL} is the port inside the container; the one outside: docker port {} {PORTAL}",
+            container(host)
+        ),
+    }
+}
+
+fn login(env: &Env, host: &str) -> String {
+    if !Reader::new(env).flag("WEB_ENABLE_AUTH", true) {
+        return "login: none is asked for (WEB_ENABLE_AUTH=false)".to_owned();
+    }
+    let user = env.text("WEB_USER").unwrap_or("user");
+    let name = container(host);
+    format!(
+        "login: user {user}; password: docker exec {name} bash -lc 'env | grep WEB_'; one-time link: docker exec {name} \
+         portal-link; inside the container without \"docker exec {name}\""
+    )
+}
+
+fn ssh(env: &Env) -> String {
+    if env.text("LEONARDO_AUTOSTART_SSHD") == Some("true") {
+        format!("SSH: on, port {} inside the container", env.text("SSH_PORT").unwrap_or("22"))
+    } else {
+        "SSH: off, no public key was given (SSH_PUBKEY)".to_owned()
+    }
+}
+
+fn problems(state: &State) -> String {
+    match state.timeline.problems.len() + state.timeline.failures().count() {
+        0 => "problems: none".to_owned(),
+        number => format!("problems: {number}, see: boot report"),
+    }
+}
+
+/// The name that engines take for this container: its host name, unless somebody has chosen another.
+fn container(host: &str) -> &str {
+    let is_id = host.len() == 12 && host.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_id { host } else { "NAME" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::tests::state;
+    use journal::{Event, Stage, StageResult};
+
+    fn ended(stage: Stage, result: StageResult) -> Event {
+        Event::StageEnded { stage, result, cause: None, hint: None }
+    }
+
+    #[test]
+    fn a_stranger_learns_where_and_how_and_no_secret() {
+        let env: Env = [
+            ("WEB_USER", "ada"),
+            ("WEB_PASSWORD", "geheim"),
+            ("WEB_TOKEN", "geheim"),
+            ("LEONARDO_AUTOSTART_SSHD", "true"),
+            ("SSH_PORT", "2022"),
+        ]
+        .into_iter()
+        .collect();
+        let mut events = vec![
+            Event::Problem { setting: "WEB_X".into(), message: "is a typo".into() },
+            Event::InitEnded { milliseconds: 0 },
+            Event::BootStarted { pid: 7 },
+            Event::StageStarted { stage: Stage::Sync },
+            Event::StageStarted { stage: Stage::Provisioning },
+            ended(Stage::Provisioning, StageResult::Failed),
+            Event::StageStarted { stage: Stage::Ready },
+            ended(Stage::Ready, StageResult::Done),
+        ];
+        let expected = [
+            "ready, 6.00 s after the start; sync goes on in the background",
+            "portal: http://localhost:1111, where 1111 is the port inside the container; the one outside: docker port 0123456789ab 1111",
+            "login: user ada; password: docker exec 0123456789ab bash -lc 'env | grep WEB_'; one-time link: docker exec \
+             0123456789ab portal-link; inside the container without \"docker exec 0123456789ab\"",
+            "SSH: on, port 2022 inside the container",
+            "problems: 2, see: boot report",
+        ];
+        assert_eq!(lines(&env, "0123456789ab", &state(&events, true)), expected);
+
+        events.drain(..1);
+        events.push(ended(Stage::Sync, StageResult::Done));
+        events[4] = ended(Stage::Provisioning, StageResult::Done);
+        let pod: Env = [("RUNPOD_POD_ID", "abc"), ("WEB_ENABLE_AUTH", "false")].into_iter().collect();
+        let expected = [
+            "ready, 6.00 s after the start",
+            "portal: https://abc-1111.proxy.runpod.net",
+            "login: none is asked for (WEB_ENABLE_AUTH=false)",
+            "SSH: off, no public key was given (SSH_PUBKEY)",
+            "problems: none",
+        ];
+        assert_eq!(lines(&pod, "gpu", &state(&events, true)), expected);
+        assert!(lines(&env, "gpu", &state(&events, true))[1].ends_with("docker port NAME 1111"));
+    }
+}
