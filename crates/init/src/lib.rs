@@ -17,6 +17,7 @@ mod directories;
 mod environment;
 mod folder;
 mod home;
+mod identity;
 mod keys;
 mod launch;
 mod limits;
@@ -58,6 +59,8 @@ pub fn run() -> Outcome {
 fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     let (settings, mut problems) = settings::Settings::read(env);
     let leonardo = account::group_id("leonardo")?;
+    // Before anything is read that another container may have left.
+    identity::settle(&mut problems);
     limits::raise_open_files(&mut problems);
     // caddy-run uses them; what is wrong belongs to the other problems of a start.
     problems.extend(cloud::trusted_proxies(env).1);
