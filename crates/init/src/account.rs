@@ -15,7 +15,7 @@ use crate::keys::Keys;
 use crate::person::{self, Found, Person};
 use crate::roster::{Ids, Roster};
 use crate::settings::Settings;
-use crate::{home, password, sudo};
+use crate::{access, home, password, sudo};
 
 const KEYS: &str = "/etc/ssh/authorized_keys.d";
 /// What the programs of the shadow suite hold while they change a file.
@@ -57,7 +57,7 @@ pub fn group_id(name: &str) -> Result<u32> {
 
 /// Brings the system user into the state that was asked for; a container whose user could not be made starts all the
 /// same, because root and the web services do not depend on it.
-pub fn settle(settings: &Settings, workspace: &Workspace, keys: &Keys, problems: &mut Vec<Problem>) {
+pub fn settle(settings: &Settings, workspace: &mut Workspace, keys: &Keys, problems: &mut Vec<Problem>) {
     if let Err(error) = ensure(settings, workspace, keys, problems) {
         problems.push(Problem::new(
             "USER_NAME",
@@ -69,7 +69,7 @@ pub fn settle(settings: &Settings, workspace: &Workspace, keys: &Keys, problems:
 /// Makes the system user unless it is there, lets it become root, and gives it a home and root's keys.
 fn ensure(
     settings: &Settings,
-    workspace: &Workspace,
+    workspace: &mut Workspace,
     keys: &Keys,
     problems: &mut Vec<Problem>,
 ) -> Result<()> {
@@ -90,15 +90,10 @@ fn ensure(
             return Ok(());
         }
     };
+    access::settle(workspace, &person, &roster, problems);
     let home = home_of(&person, workspace, problems)?;
     let steps = person.steps(&roster, &home);
-    if !steps.is_empty() {
-        break_stale_locks(Path::new("/etc"))?;
-    }
-    for step in &steps {
-        let (program, arguments) = step.split_first().context("an empty step")?;
-        cmd::run(Command::new(program).args(arguments))?;
-    }
+    run(&steps)?;
     sudo::settle(&person.name)?;
     give_keys(&person.name, keys)?;
     // The image's author gave that account its password; only an explicit wish replaces it.
@@ -106,6 +101,17 @@ fn ensure(
         password::settle(&person.name, settings.user_password.as_ref())?;
     }
     Ok(())
+}
+
+/// Runs commands of the shadow suite, one after another.
+pub fn run(steps: &[Vec<String>]) -> Result<()> {
+    if !steps.is_empty() {
+        break_stale_locks(Path::new("/etc"))?;
+    }
+    steps.iter().try_for_each(|step| {
+        let (program, arguments) = step.split_first().context("an empty step")?;
+        cmd::run(Command::new(program).args(arguments))
+    })
 }
 
 fn home_of(person: &Person, workspace: &Workspace, problems: &mut Vec<Problem>) -> Result<PathBuf> {

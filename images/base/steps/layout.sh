@@ -5,8 +5,13 @@ set -eu
 groupadd --gid 1111 leonardo
 # The web-facing programs have accounts without a home, a shell, a password, or a group that could read secrets, talk to
 # supervisord, or write where root runs something.
+# Their numbers are not those of a volume's owner: no distribution gives them out (crates/init/src/id_conflict.rs).
+number=61111
 for account in portal caddy; do
-    useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$account"
+    groupadd --gid "$number" "$account"
+    useradd --system --uid "$number" --gid "$number" --key SYS_UID_MAX="$number" \
+        --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$account"
+    number=$((number + 1))
 done
 # Logs and nothing else: the portal shows the end of a service's log.
 usermod --append --groups adm portal
