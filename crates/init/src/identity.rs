@@ -22,13 +22,15 @@ struct Trace {
 }
 
 const EVERYTHING: &[&str] = &[""];
-const TRACES: [Trace; 9] = [
+const TRACES: [Trace; 10] = [
     Trace { directory: "/etc/ssh", names: &["ssh_host_"] },
     Trace { directory: "/opt/leonardo/etc", names: &["web_credentials.json", "user_password.digest"] },
     Trace { directory: "/var/lib/portal", names: EVERYTHING },
     Trace { directory: "/var/lib/caddy", names: EVERYTHING },
     Trace { directory: "/var/lib/caddy-tls", names: EVERYTHING },
     Trace { directory: "/var/lib/leonardo", names: &["provisioning", "sync"] },
+    // Not its ledger: it is of links, which were saved too.
+    Trace { directory: "/var/lib/leonardo/storage-monitor", names: &["identity"] },
     Trace { directory: "/var/lib/logtail", names: EVERYTHING },
     Trace { directory: "/var/log/supervisor", names: EVERYTHING },
     Trace {

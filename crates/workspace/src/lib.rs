@@ -32,7 +32,8 @@ pub use slug::{DEFAULT_SLUG, read as read_slug};
 /// The id of the system user, and of its group, where the workspace's is root's, [`NOBODY`]'s or unknown.
 pub const DEFAULT_ID: u32 = 1000;
 
-/// Stands for an owner that is not known: on network volumes, in containers of engines without root (user_namespaces(7)).
+/// Stands for an owner that is not known: on network volumes, and in containers of engines without root
+/// (`user_namespaces(7)`).
 pub const NOBODY: u32 = 65_534;
 
 /// Facts about the workspace.
