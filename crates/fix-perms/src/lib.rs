@@ -49,8 +49,10 @@ mod walk;
 mod workspace;
 
 use std::io;
+use std::iter;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Parser;
@@ -62,7 +64,10 @@ pub use cli::command;
 pub use tally::{Tally, Trouble};
 pub use walk::{Step, Tell};
 
+use acl::{Acl, List};
+use apply::{Held, set_acls};
 use cli::{Cli, Part};
+use entry::ALL;
 use report::Report;
 use volume::Volume;
 
@@ -102,6 +107,19 @@ pub fn fix(tree: &Tree, dry_run: bool, tell: Tell<'_>) -> Result<Tally> {
             Ok(walk::walk(&rules::Workspace { uid: *uid }, path, top, dry_run, tell)?)
         }
     }
+}
+
+/// Lets `uid` use the directory `top` itself and what is made in it, by ACLs; `Unsupported` where its file system keeps none.
+pub fn open_to(top: &Path, uid: u32) -> io::Result<()> {
+    let how = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let held = Held::open(Arc::new(openat(CWD, top, how, Mode::empty())?));
+    let access = held.acl(List::Access)?.map_or_else(|| held.look().map(|entry| Acl::of(&entry)), Ok)?;
+    let default = held.acl(List::Default)?.unwrap_or_else(|| access.clone().without_names());
+    let changes = [
+        Change::Access(uid, ALL, access.granting(uid, ALL)),
+        Change::Default(uid, default.granting(uid, ALL)),
+    ];
+    changes.iter().try_for_each(|change| set_acls(iter::once(&held), change))
 }
 
 fn open(path: &Path) -> Result<OwnedFd> {

@@ -13,7 +13,7 @@ use workspace::Workspace;
 use crate::person::{self, Found, Person};
 use crate::roster::{Ids, Roster};
 use crate::settings::Settings;
-use crate::{home, password, sudo};
+use crate::{access, home, password, sudo};
 
 /// What the programs of the shadow suite hold while they change a file.
 const LOCKS: [&str; 6] = ["passwd", "shadow", "group", "gshadow", "subuid", "subgid"];
@@ -54,7 +54,7 @@ pub fn group_id(name: &str) -> Result<u32> {
 
 /// Brings the system user into the state that was asked for; a container whose user could not be made starts all the
 /// same, because root and the web services do not depend on it.
-pub fn settle(settings: &Settings, workspace: &Workspace, problems: &mut Vec<Problem>) {
+pub fn settle(settings: &Settings, workspace: &mut Workspace, problems: &mut Vec<Problem>) {
     if let Err(error) = ensure(settings, workspace, problems) {
         problems.push(Problem::new(
             "USER_NAME",
@@ -64,7 +64,7 @@ pub fn settle(settings: &Settings, workspace: &Workspace, problems: &mut Vec<Pro
 }
 
 /// Makes the system user unless it is there, lets it become root, and gives it a home.
-fn ensure(settings: &Settings, workspace: &Workspace, problems: &mut Vec<Problem>) -> Result<()> {
+fn ensure(settings: &Settings, workspace: &mut Workspace, problems: &mut Vec<Problem>) -> Result<()> {
     let mut roster = Roster::read()?;
     let mut decided = person::decide(&roster, &settings.user_name, workspace);
     if let (Ok(_), Some(former)) = (&decided, person::retired(&roster, &settings.user_name)) {
@@ -82,21 +82,27 @@ fn ensure(settings: &Settings, workspace: &Workspace, problems: &mut Vec<Problem
             return Ok(());
         }
     };
+    access::settle(workspace, &person, &roster, problems);
     let home = home_of(&person, workspace, problems)?;
     let steps = person.steps(&roster, &home);
-    if !steps.is_empty() {
-        break_stale_locks(Path::new("/etc"))?;
-    }
-    for step in &steps {
-        let (program, arguments) = step.split_first().context("an empty step")?;
-        cmd::run(Command::new(program).args(arguments))?;
-    }
+    run(&steps)?;
     sudo::settle(&person.name)?;
     // The image's author gave that account its password; only an explicit wish replaces it.
     if settings.user_password.is_some() || !matches!(person.found, Found::OfTheImage(_)) {
         password::settle(&person.name, settings.user_password.as_ref())?;
     }
     Ok(())
+}
+
+/// Runs commands of the shadow suite, one after another.
+pub fn run(steps: &[Vec<String>]) -> Result<()> {
+    if !steps.is_empty() {
+        break_stale_locks(Path::new("/etc"))?;
+    }
+    steps.iter().try_for_each(|step| {
+        let (program, arguments) = step.split_first().context("an empty step")?;
+        cmd::run(Command::new(program).args(arguments))
+    })
 }
 
 fn home_of(person: &Person, workspace: &Workspace, problems: &mut Vec<Problem>) -> Result<PathBuf> {

@@ -80,10 +80,28 @@ fn correct(directory: &Directory, path: &Path) -> io::Result<()> {
     }
     let (uid, gid) = directory.owner;
     if (meta.uid(), meta.gid()) != (uid, gid) {
+        give_content(path, meta.uid(), directory.owner)?;
         chown(path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
     }
     if meta.permissions().mode() & 0o7777 != directory.mode {
         fs::set_permissions(path, fs::Permissions::from_mode(directory.mode))?;
+    }
+    Ok(())
+}
+
+/// Content follows its directory: the account had another number in an earlier start, or on a volume in this place.
+fn give_content(directory: &Path, former: u32, owner: (u32, u32)) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let meta = entry.metadata()?;
+        // Never what is root's: it could be another name of a file elsewhere.
+        if former == 0 || meta.uid() != former {
+            continue;
+        }
+        if meta.is_dir() {
+            give_content(&entry.path(), former, owner)?;
+        }
+        lchown(entry.path(), Some(owner.0), Some(owner.1))?;
     }
     Ok(())
 }
@@ -133,6 +151,26 @@ mod tests {
         fs::set_permissions(&log, fs::Permissions::from_mode(0o600)).unwrap();
         touch(&log, 5).unwrap();
         assert_eq!((seen(), fs::read_to_string(&log).unwrap().as_str()), ((5, 0o600), "said\n"));
+    }
+
+    #[test]
+    fn what_an_account_wrote_under_another_number_follows_its_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("caddy/locks");
+        fs::create_dir_all(&deep).unwrap();
+        let (file, link, of_root) = (deep.join("a"), deep.join("link"), deep.join("root's"));
+        fs::write(&file, "").unwrap();
+        fs::write(&of_root, "").unwrap();
+        symlink("/etc/passwd", &link).unwrap();
+        let caddys = [dir.path(), &dir.path().join("caddy"), &deep, &file, &link];
+        for path in caddys {
+            lchown(path, Some(998), Some(998)).unwrap();
+        }
+        correct(&Directory { path: "", owner: (61183, 61182), mode: 0o700 }, dir.path()).unwrap();
+        let owner = |path: &Path| fs::symlink_metadata(path).map(|meta| (meta.uid(), meta.gid())).unwrap();
+        assert_eq!(caddys.map(owner), [(61183, 61182); 5]);
+        assert_eq!(owner(&of_root), (0, 0));
+        assert_eq!(fs::metadata("/etc/passwd").unwrap().uid(), 0);
     }
 
     #[test]

@@ -6,6 +6,8 @@ use anyhow::Result;
 use env_store::{Refusal, Store, storable};
 use kit::{Env, Problem};
 
+use crate::identity;
+
 /// What an earlier start may have stored and no session needs.
 const SPENT: [&str; 1] = ["USER_PASSWORD"];
 
@@ -17,10 +19,14 @@ pub fn persist(env: &Env, problems: &mut Vec<Problem>) -> Result<()> {
         Store::default()
     });
     SPENT.iter().for_each(|name| store.unset(name));
+    let mut stored = Vec::new();
     for (name, value) in env.iter() {
         let name = name.to_string_lossy();
         match storable(&name) {
-            Ok(()) => store.set(name.into_owned(), value),
+            Ok(()) => {
+                store.set(name.as_ref(), value);
+                stored.push(name.into_owned());
+            }
             Err(Refusal::NotAName) => problems.push(Problem::new(
                 name.escape_debug().to_string(),
                 "no shell can have a variable of this name; only supervised programs see it",
@@ -28,5 +34,6 @@ pub fn persist(env: &Env, problems: &mut Vec<Problem>) -> Result<()> {
             Err(Refusal::OfASession | Refusal::OfTheShell) => {}
         }
     }
+    identity::remember(&stored)?;
     store.write(path).map(drop)
 }

@@ -9,6 +9,7 @@
 //! used. A bad *parameter* (no `=`) ends with exit code 2. Then this process becomes supervisord, so that PID 1
 //! reaps orphans and turns SIGTERM into an orderly stop.
 
+mod access;
 mod account;
 mod autostart;
 mod cli;
@@ -17,6 +18,8 @@ mod directories;
 mod environment;
 mod folder;
 mod home;
+mod id_conflict;
+mod identity;
 mod keys;
 mod launch;
 mod limits;
@@ -58,6 +61,9 @@ pub fn run() -> Outcome {
 fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     let (settings, mut problems) = settings::Settings::read(env);
     let leonardo = account::group_id("leonardo")?;
+    // Before anything is read that another container may have left.
+    identity::settle(&mut problems);
+    id_conflict::settle(&settings.workspace, &mut problems);
     limits::raise_open_files(&mut problems);
     // caddy-run uses them; what is wrong belongs to the other problems of a start.
     problems.extend(cloud::trusted_proxies(env).1);
@@ -69,12 +75,14 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     if settings.web.enable_https {
         tls::settle(env, &mut problems)?;
     }
-    let workspace = volume::prepare(settings.workspace.clone(), settings.image_slug.clone(), &mut problems);
+    let mut workspace =
+        volume::prepare(settings.workspace.clone(), settings.image_slug.clone(), &mut problems);
     // Programs shall find the workspace's environments from the first moment on, if they are there.
     let memory = Path::new(workspace_sync::MEMORY);
     problems.extend(workspace_sync::adopt(Path::new("/opt"), &workspace, env, memory));
     let gpus = gpu_limit::limit(env, &gpu_limit::discover(&gpu_limit::Roots::default()));
-    account::settle(&settings, &workspace, &mut problems);
+    account::settle(&settings, &mut workspace, &mut problems);
+    volume::settle_storage(&workspace, &mut problems);
     // The account has it now; no program and no session needs it.
     env.unset("USER_PASSWORD");
     env.set("WEB_ENABLE_AUTH", settings.web.enable_auth.to_string());

@@ -7,7 +7,7 @@ use std::path::Path;
 use kit::Problem;
 use workspace::Workspace;
 
-use crate::roster::{Ids, MARK, Roster, User};
+use crate::roster::{Group, Ids, MARK, Roster, User};
 
 /// Memberships of the user where the group exists: administration, logs, GPU device nodes.
 const GROUPS: [&str; 5] = ["leonardo", "sudo", "adm", "video", "render"];
@@ -63,22 +63,13 @@ pub fn decide(roster: &Roster, name: &str, workspace: &Workspace) -> Result<(Per
         }
         None => Found::Nobody,
     };
-    let mut problems = Vec::new();
     if let Found::OfTheImage(user) = found {
         let ids = user.ids;
-        if workspace.mounted && ids.uid != workspace.uid {
-            problems.push(Problem::new(
-                "WORKSPACE",
-                format!(
-                    "it belongs to uid {}, and the image's account {name:?} has uid {}",
-                    workspace.uid, ids.uid
-                ),
-            ));
-        }
         let person =
             Person { name: name.to_owned(), ids, found: Found::OfTheImage(user), group: GroupChange::Keep };
-        return Ok((person, problems));
+        return Ok((person, Vec::new()));
     }
+    let mut problems = Vec::new();
     let uid = uid(roster, workspace.uid, &mut problems)?;
     let (gid, mut group) = group(roster, name, &found, workspace.gid, &mut problems);
     if group == GroupChange::Make && found == Found::Nobody && gid == uid && USER_IDS.contains(&uid) {
@@ -171,6 +162,13 @@ impl Person {
             Found::OfTheImage(_) => steps.extend(self.settle_step(None, &missing)),
         }
         steps
+    }
+
+    /// The numbers of the groups that it is in, or is to be in, besides its own.
+    pub fn group_ids(&self, roster: &Roster) -> Vec<u32> {
+        let is_its =
+            |group: &&Group| GROUPS.contains(&group.name.as_str()) || group.members.contains(&self.name);
+        roster.groups().filter(is_its).map(|group| group.gid).collect()
     }
 
     fn group_step(&self) -> Option<Vec<String>> {
@@ -367,13 +365,7 @@ mod tests {
         let passwd = format!("{SYSTEM}ada:x:2000:2000::/srv/ada:/bin/zsh\n");
         assert_eq!(
             outcome(&passwd, SYSTEM_GROUPS, "ada", (1000, 1000)),
-            (
-                (2000, 2000),
-                vec![
-                    "WORKSPACE: it belongs to uid 1000, and the image's account \"ada\" has uid 2000".into()
-                ],
-                vec!["/usr/sbin/usermod --append --groups sudo,video -- ada".into()]
-            )
+            ((2000, 2000), vec![], vec!["/usr/sbin/usermod --append --groups sudo,video -- ada".into()])
         );
     }
 

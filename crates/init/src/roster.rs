@@ -62,6 +62,10 @@ impl Roster {
         }
     }
 
+    pub fn users(&self) -> impl Iterator<Item = &User> {
+        self.users.iter()
+    }
+
     pub fn user(&self, name: &str) -> Option<&User> {
         self.users.iter().find(|user| user.name == name)
     }
@@ -73,6 +77,10 @@ impl Roster {
     /// The account that an earlier start made.
     pub fn ours(&self) -> Option<&User> {
         self.users.iter().find(|user| user.ours)
+    }
+
+    pub fn groups(&self) -> impl Iterator<Item = &Group> {
+        self.groups.iter()
     }
 
     pub fn group(&self, name: &str) -> Option<&Group> {

@@ -21,8 +21,7 @@ To keep files, mount a volume here: docker run -v /path/on/the/host:/workspace â
 /// New files get the directory's group, so that they stay accessible whoever writes them.
 const STORAGE_MODE: u32 = 0o2775;
 
-/// Looks at the workspace, leaves a warning where files in it would be lost, and makes its storage; a boot never fails
-/// here.
+/// Looks at the workspace, and leaves a warning where files in it would be lost; a boot never fails here.
 pub fn prepare(path: PathBuf, slug: String, problems: &mut Vec<Problem>) -> Workspace {
     let mut complain = |what: &str, error: &io::Error| {
         problems.push(Problem::new("WORKSPACE", format!("{what} {}: {error}", path.display())));
@@ -38,12 +37,19 @@ pub fn prepare(path: PathBuf, slug: String, problems: &mut Vec<Problem>) -> Work
     }
     let workspace = Workspace::look_at(path, slug);
     tell_if_lost(&workspace, problems);
-    for done in [mark(&workspace.path, workspace.mounted), make_storage(&workspace)] {
-        if let Err(error) = done {
-            problems.push(Problem::new("WORKSPACE", format!("{error:#}")));
-        }
+    if let Err(error) = mark(&workspace.path, workspace.mounted) {
+        problems.push(Problem::new("WORKSPACE", format!("{error:#}")));
     }
     workspace
+}
+
+/// Makes the storage of a workspace that can be written to, once it is known whose it is.
+pub fn settle_storage(workspace: &Workspace, problems: &mut Vec<Problem>) {
+    if nix::unistd::access(&workspace.path, nix::unistd::AccessFlags::W_OK).is_ok()
+        && let Err(error) = make_storage(workspace)
+    {
+        problems.push(Problem::new("WORKSPACE", format!("{error:#}")));
+    }
 }
 
 fn tell_if_lost(workspace: &Workspace, problems: &mut Vec<Problem>) {

@@ -6,6 +6,7 @@
 pub mod atomic;
 pub mod clock;
 pub mod cmd;
+pub mod container;
 pub mod exit;
 pub mod input;
 pub mod instance;

@@ -18,7 +18,7 @@ const NAME: &str = "began";
 #[derive(Debug, Serialize, Deserialize)]
 struct Began {
     at: Instant,
-    layer: String,
+    container: String,
 }
 
 /// The moment, if an earlier start of this container wrote it down. It is exact: what a program changes later has this
@@ -26,26 +26,19 @@ struct Began {
 pub fn of(memory: &Path) -> Option<Instant> {
     let text = fs::read(memory.join(NAME)).ok()?;
     let began: Began = serde_json::from_slice(&text).ok()?;
-    (began.layer == layer()).then_some(began.at)
+    (began.container == container()).then_some(began.at)
 }
 
 /// Writes down that it is now, by the clock of the file system of `opt`.
 pub fn now(memory: &Path, opt: &Path) -> Result<()> {
-    let began = Began { at: Instant::now(beneath::open_root(opt)?)?, layer: layer() };
+    let began = Began { at: Instant::now(beneath::open_root(opt)?)?, container: container() };
     fs::create_dir_all(memory).with_context(|| format!("cannot create {}", memory.display()))?;
     atomic::write(&memory.join(NAME), &serde_json::to_vec(&began)?, Placement::durable(0o644))
 }
 
-/// Where the container's own changes lie, which tells it from one that was made from it after it was saved as an image.
-pub fn layer() -> String {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    upper(&mounts).unwrap_or_default().to_owned()
-}
-
-/// The upper directory of the root, if that is an overlay; the last one mounted there counts (proc(5)).
-fn upper(mounts: &str) -> Option<&str> {
-    let root = mounts.lines().rfind(|line| line.split(' ').nth(4) == Some("/"))?;
-    root.rsplit(' ').next()?.split(',').find_map(|option| option.strip_prefix("upperdir="))
+/// Tells this container from one that was made from it after it was saved as an image.
+pub fn container() -> String {
+    kit::container::id().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -61,16 +54,7 @@ mod tests {
         let began = of(&memory).unwrap();
         assert_eq!(of(&memory), Some(began));
         let text = fs::read_to_string(memory.join(NAME)).unwrap();
-        fs::write(memory.join(NAME), text.replace("\"layer\":\"", "\"layer\":\"another")).unwrap();
+        fs::write(memory.join(NAME), text.replace("\"container\":\"", "\"container\":\"another")).unwrap();
         assert_eq!(of(&memory), None);
-    }
-
-    #[test]
-    fn the_layer_is_that_of_the_root() {
-        let mounts = "22 1 0:5 / /proc rw - proc proc rw\n\
-                      23 1 0:9 / / rw,relatime - overlay overlay rw,lowerdir=/l,upperdir=/layers/7/diff,workdir=/w\n\
-                      24 23 0:9 / /mnt rw - overlay overlay rw,lowerdir=/l,upperdir=/layers/8/diff,workdir=/w\n";
-        assert_eq!(upper(mounts), Some("/layers/7/diff"));
-        assert_eq!(upper("23 1 8:1 / / rw - ext4 /dev/sda1 rw\n"), None);
     }
 }

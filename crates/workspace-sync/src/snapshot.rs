@@ -45,7 +45,7 @@ fn file(memory: &Path, tree: &Tree) -> PathBuf {
 }
 
 fn header() -> String {
-    began::layer() + "\n"
+    began::container() + "\n"
 }
 
 #[cfg(test)]
@@ -67,7 +67,7 @@ mod tests {
         assert_eq!(rows(), Some(1), "also when its tree is gone");
         fs::create_dir_all(&tree.image).unwrap();
         fs::write(tree.image.join("late"), "").unwrap();
-        let saved = [b"another layer", &fs::read(file(&memory, &tree)).unwrap()[..]].concat();
+        let saved = [b"another container", &fs::read(file(&memory, &tree)).unwrap()[..]].concat();
         fs::write(file(&memory, &tree), saved).unwrap();
         assert_eq!(rows(), Some(2));
     }

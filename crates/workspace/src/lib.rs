@@ -25,20 +25,25 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use kit::{Env, Problem, Reader};
 
+pub use mounts::points as mount_points;
 pub use place::{DEFAULT_PATH, is_of_the_system, read as read_path};
 pub use slug::{DEFAULT_SLUG, read as read_slug};
 
-/// The id of the system user, and of its group, where the workspace's is root's or unknown.
+/// The id of the system user, and of its group, where the workspace's is root's, [`NOBODY`]'s or unknown.
 pub const DEFAULT_ID: u32 = 1000;
+
+/// Stands for an owner that is not known: on network volumes, and in containers of engines without root
+/// (`user_namespaces(7)`).
+pub const NOBODY: u32 = 65_534;
 
 /// Facts about the workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workspace {
     /// Where it is: absolute, without a trailing slash.
     pub path: PathBuf,
-    /// The user to whom new files shall be accessible: the owner, or 1000 where that is root. Never 0.
+    /// The user to whom new files shall be accessible: the owner, or 1000 where that is root or nobody. Never 0.
     pub uid: u32,
-    /// The owner's group, or 1000 where that is root's. Never 0.
+    /// The owner's group, or 1000 where that is root's or nobody's. Never 0.
     pub gid: u32,
     /// Whether it is on a volume that outlives the container.
     pub mounted: bool,
@@ -136,7 +141,7 @@ fn is_absence(error: &io::Error) -> bool {
 }
 
 fn own_or_default(id: u32) -> u32 {
-    if id == 0 { DEFAULT_ID } else { id }
+    if id == 0 || id == NOBODY { DEFAULT_ID } else { id }
 }
 
 /// An id as `init` exports it; 0 is never meant, and the largest number means "no id" to the kernel (chown(2)).

@@ -8,11 +8,15 @@ use std::path::{Path, PathBuf};
 ///
 /// `mountinfo` is the text of `/proc/self/mountinfo`, `path` has no links in it.
 pub fn hold(mountinfo: &[u8], path: &Path) -> bool {
+    points(mountinfo).any(|mount_point| mount_point != Path::new("/") && path.starts_with(&mount_point))
+}
+
+/// Returns where something is mounted, `/` included.
+pub fn points(mountinfo: &[u8]) -> impl Iterator<Item = PathBuf> {
     mountinfo
         .split(|&byte| byte == b'\n')
         .filter_map(|line| line.split(|&byte| byte == b' ').nth(4))
         .map(unescape)
-        .any(|mount_point| mount_point != Path::new("/") && path.starts_with(&mount_point))
 }
 
 /// proc(5): space, tab, newline and backslash in a mount point are written as octal escapes.

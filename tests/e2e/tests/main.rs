@@ -12,6 +12,8 @@ mod credentials;
 mod environment;
 #[path = "e2e/gate.rs"]
 mod gate;
+#[path = "e2e/identity.rs"]
+mod identity;
 #[path = "e2e/image.rs"]
 mod image;
 #[path = "e2e/late_boot.rs"]
@@ -20,6 +22,8 @@ mod late_boot;
 mod lifecycle;
 #[path = "e2e/logs.rs"]
 mod logs;
+#[path = "e2e/owners.rs"]
+mod owners;
 #[path = "e2e/parallel_sync.rs"]
 mod parallel_sync;
 #[path = "e2e/portal.rs"]

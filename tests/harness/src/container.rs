@@ -109,9 +109,7 @@ impl Image {
     /// Builds an image from the instructions of a Dockerfile that come after its `FROM`.
     #[track_caller]
     pub fn extended(instructions: &str) -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let tag = format!("leonardo-e2e-{}:{number}", std::process::id());
+        let tag = Self::fresh_tag();
         let mut build = docker(&["build", "--quiet", "--tag", &tag, "-"])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -121,6 +119,11 @@ impl Image {
         build.stdin.take().expect("a pipe").write_all(file.as_bytes()).expect("a listening builder");
         assert!(build.wait().expect("docker").success(), "cannot build:\n{file}");
         Self { tag }
+    }
+
+    fn fresh_tag() -> String {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        format!("leonardo-e2e-{}:{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }
 
@@ -238,6 +241,14 @@ impl Container {
     pub fn diff(&self) -> Vec<String> {
         let text = Output::from(docker(&["diff", &self.name]).output().expect("docker")).text();
         text.lines().map(str::to_owned).collect()
+    }
+
+    /// `docker commit`.
+    #[track_caller]
+    pub fn commit(&self) -> Image {
+        let tag = Image::fresh_tag();
+        Output::from(docker(&["commit", &self.name, &tag]).output().expect("docker")).text();
+        Image { tag }
     }
 
     /// `docker restart`.

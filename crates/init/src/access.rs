@@ -1,0 +1,155 @@
+//! The system user's access to the workspace's own directory: tried as the user, and given where it is missing.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use kit::Problem;
+use workspace::{NOBODY, Workspace};
+
+use crate::person::Person;
+use crate::roster::{Ids, Roster};
+
+/// Lets the user write to the workspace, or reports why it cannot.
+///
+/// What the directory grants to others stays as it is, and nothing below it is touched. Where its owner is root or no
+/// user at all, the workspace counts as the user's from here on.
+pub fn settle(workspace: &mut Workspace, person: &Person, roster: &Roster, problems: &mut Vec<Problem>) {
+    let Ok(meta) = fs::metadata(&workspace.path) else { return };
+    if [0, NOBODY].contains(&meta.uid()) {
+        (workspace.uid, workspace.gid) = (person.ids.uid, person.ids.gid);
+    }
+    if nix::unistd::access(&workspace.path, nix::unistd::AccessFlags::W_OK) == Err(nix::errno::Errno::EROFS) {
+        // It is reported already.
+        return;
+    }
+    let may_write = || may_write(&workspace.path, person.ids, &person.group_ids(roster));
+    let is_given = may_write()
+        || WAYS.iter().any(|way| way(workspace, &meta, person.ids).unwrap_or(false) && may_write());
+    let message = reported(workspace, person, &meta, is_given);
+    problems.extend(message.map(|message| Problem::new("WORKSPACE", message)));
+}
+
+type Way = fn(&Workspace, &fs::Metadata, Ids) -> io::Result<bool>;
+
+/// What is tried, in this order; each returns whether it applies.
+const WAYS: [Way; 3] = [
+    // In the container's own layer, the directory becomes the user's.
+    |workspace, meta, ids| {
+        let applies = !workspace.mounted && meta.uid() == 0;
+        if applies {
+            chown(&workspace.path, Some(ids.uid), Some(ids.gid))?;
+        }
+        Ok(applies)
+    },
+    |workspace, _, ids| fix_perms::open_to(&workspace.path, ids.uid).map(|()| true),
+    // Without ACLs: root's own group has no members that lose anything.
+    |workspace, meta, ids| {
+        let applies = (meta.uid(), meta.gid()) == (0, 0);
+        if applies {
+            chown(&workspace.path, None, Some(ids.gid))?;
+            fs::set_permissions(&workspace.path, fs::Permissions::from_mode(meta.mode() & 0o7777 | 0o070))?;
+        }
+        Ok(applies)
+    },
+];
+
+/// Returns whether the user can make files in a directory, by trying as the user: modes alone do not tell on network
+/// volumes.
+fn may_write(path: &Path, ids: Ids, groups: &[u32]) -> bool {
+    let groups: Vec<String> = groups.iter().map(ToString::to_string).collect();
+    let mut command = Command::new("/usr/bin/setpriv");
+    command.args([format!("--reuid={}", ids.uid), format!("--regid={}", ids.gid)]);
+    command.arg(if groups.is_empty() {
+        "--clear-groups".into()
+    } else {
+        format!("--groups={}", groups.join(","))
+    });
+    command.args(["/usr/bin/test", "-w"]).arg(path).arg("-a").arg("-x").arg(path);
+    command.stdin(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+fn reported(workspace: &Workspace, person: &Person, meta: &fs::Metadata, is_given: bool) -> Option<String> {
+    let (name, uid, owner, path) = (&person.name, person.ids.uid, meta.uid(), workspace.path.display());
+    let belongs = match owner {
+        NOBODY => format!("{path} belongs to uid {NOBODY}, which stands for no user"),
+        owner => format!("{path} belongs to uid {owner}"),
+    };
+    if !is_given {
+        let mode = meta.mode() & 0o7777;
+        return Some(format!(
+            "{name:?} (uid {uid}) cannot write: {belongs} with mode {mode:04o}, and this file system refuses to change \
+             that; on the machine that has the volume, run: chown {uid} DIRECTORY"
+        ));
+    }
+    let is_anothers = workspace.mounted && ![0, uid].contains(&owner);
+    is_anothers.then(|| {
+        format!(
+            "{belongs}; {name:?} (uid {uid}) can write to it, but perhaps not to what is in it; on the machine that has \
+             the volume, run: chown -R {uid} DIRECTORY"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDS: Ids = Ids { uid: 1234, gid: 1235 };
+
+    fn workspace(path: &Path, mounted: bool) -> Workspace {
+        Workspace { path: path.to_owned(), uid: 1000, gid: 1000, mounted, slug: "x".into() }
+    }
+
+    /// A directory of this owner and mode below one that everybody can pass.
+    fn directory(owner: (u32, u32), mode: u32) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        chown(dir.path(), Some(owner.0), Some(owner.1)).unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
+        dir
+    }
+
+    #[test]
+    fn writing_is_tried_as_the_user_with_its_groups() {
+        let table = [
+            ((1234, 0), 0o700, vec![], true),
+            ((0, 1235), 0o770, vec![], true),
+            ((0, 44), 0o770, vec![44], true),
+            ((0, 44), 0o770, vec![], false),
+            ((0, 0), 0o755, vec![44], false),
+            ((0, 0), 0o772, vec![], false),
+        ];
+        for (owner, mode, groups, expected) in table {
+            let dir = directory(owner, mode);
+            assert_eq!(may_write(dir.path(), IDS, &groups), expected, "{owner:?} {mode:o} {groups:?}");
+        }
+    }
+
+    #[test]
+    fn each_way_opens_what_it_applies_to_and_takes_from_nobody() {
+        let seen = |path: &Path| {
+            fs::metadata(path).map(|meta| (meta.uid(), meta.gid(), meta.mode() & 0o7777)).unwrap()
+        };
+        let table = [
+            (0, false, (0, 0), Some((1234, 1235, 0o755))),
+            (0, false, (77, 0), None),
+            (0, true, (0, 0), None),
+            (1, true, (77, 78), Some((77, 78, 0o775))),
+            (2, true, (0, 0), Some((0, 1235, 0o775))),
+            (2, true, (0, 78), None),
+            (2, true, (77, 0), None),
+        ];
+        for (way, mounted, owner, expected) in table {
+            let dir = directory(owner, 0o755);
+            let meta = fs::metadata(dir.path()).unwrap();
+            let applies = WAYS[way](&workspace(dir.path(), mounted), &meta, IDS).unwrap();
+            assert_eq!(applies.then(|| seen(dir.path())), expected, "{way} {mounted} {owner:?}");
+            assert_eq!(may_write(dir.path(), IDS, &[]), applies);
+            // With an ACL, the mode's group shows the mask; the group itself gets nothing.
+            let member = Ids { uid: 5, gid: owner.1 };
+            assert!(!may_write(dir.path(), member, &[]), "{way} {owner:?}");
+        }
+    }
+}

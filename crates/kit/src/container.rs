@@ -1,0 +1,107 @@
+//! Which container this is, over all its starts.
+//!
+//! A name that is stored would not do alone: saving a container as an image copies it. The engine's own name for the
+//! container and for its layer is not copied, and both are in the kernel's table of mounts.
+
+use std::fs;
+use std::path::Path;
+
+/// Files that engines mount from a directory named after the container, or after its pod.
+const MOUNTED: [&str; 3] = ["/etc/hostname", "/etc/resolv.conf", "/etc/hosts"];
+/// Hexadecimal digits in the name that Docker, Podman and containerd give to a container.
+const NAME_LENGTH: usize = 64;
+
+/// Returns a word that stays the same over restarts of this container and of the machine, and that no other container
+/// has: the engine's name of the container, and the name of the layer that its changes lie in.
+///
+/// Only names and no paths, because an engine's directory may move. One of the two is enough: storage drivers other
+/// than overlay2 show no layer, and containers that share a network share the first. Nothing where the kernel shows
+/// neither (gVisor, a virtual machine for each container).
+#[must_use]
+pub fn id() -> Option<String> {
+    let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    word(&String::from_utf8_lossy(&mounts))
+}
+
+fn word(mounts: &str) -> Option<String> {
+    let words: Vec<&str> = [name(mounts), layer(mounts)].into_iter().flatten().collect();
+    (!words.is_empty()).then(|| words.join("/"))
+}
+
+/// The last mount at a path; the fourth field is the directory or file that is mounted (`proc_pid_mountinfo(5)`).
+fn mount<'a>(mounts: &'a str, point: &str) -> Option<Vec<&'a str>> {
+    mounts
+        .lines()
+        .map(|line| line.split(' ').collect::<Vec<_>>())
+        .rfind(|fields| fields.get(4) == Some(&point))
+}
+
+fn name(mounts: &str) -> Option<&str> {
+    let is_name =
+        |part: &&str| part.len() == NAME_LENGTH && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    MOUNTED.iter().find_map(|point| mount(mounts, point)?.get(3)?.split('/').rfind(is_name))
+}
+
+/// The directory above the overlay's upper one, or the directory that is the root where a driver keeps a tree for each
+/// container (vfs, btrfs).
+fn layer(mounts: &str) -> Option<&str> {
+    let root = mount(mounts, "/")?;
+    let upper = root.last()?.split(',').find_map(|option| option.strip_prefix("upperdir="));
+    let directory = match upper {
+        Some(upper) => Path::new(upper).parent()?,
+        None => Path::new(*root.get(3)?),
+    };
+    directory.file_name()?.to_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "10cade873042f44328dc540918246ac776692ddf63c07737da955da7bab46da6";
+
+    fn mounted(root: &str, hostname: &str) -> String {
+        format!(
+            "22 1 0:5 / /proc rw - proc proc rw\n{root}\n\
+             97 80 254:0 {hostname} /etc/hostname rw,relatime - ext4 /dev/vda rw\n\
+             24 23 0:9 / /mnt rw - overlay overlay rw,lowerdir=/l,upperdir=/layers/8/diff,workdir=/w\n"
+        )
+    }
+
+    #[test]
+    fn each_engine_and_driver_has_its_words() {
+        let overlay = |upper: &str| {
+            format!("23 1 0:9 / / rw - overlay overlay rw,lowerdir=/l,upperdir={upper},workdir=/w")
+        };
+        let (docker, podman) = (
+            format!("/var/lib/docker/containers/{ID}/hostname"),
+            format!("/containers/overlay/{ID}/hostname"),
+        );
+        let cases = [
+            (overlay("/var/lib/docker/overlay2/e2df/diff"), docker.as_str(), Some(format!("{ID}/e2df"))),
+            (overlay("/mnt/docker/overlay2/e2df/diff"), &docker, Some(format!("{ID}/e2df"))),
+            (overlay("/c/snapshots/57/fs"), "/hostname", Some("57".into())),
+            ("23 1 0:9 / / rw - fuse fuse-overlayfs rw".into(), &podman, Some(ID.into())),
+            (
+                "23 1 8:1 /docker/vfs/dir/e2df / rw - ext4 /dev/vda rw".into(),
+                &docker,
+                Some(format!("{ID}/e2df")),
+            ),
+            ("23 1 8:1 / / rw - ext4 /dev/vda rw".into(), "/hostname", None),
+        ];
+        for (root, hostname, expected) in cases {
+            assert_eq!(word(&mounted(&root, hostname)), expected, "{root} {hostname}");
+        }
+        assert_eq!(word(""), None);
+    }
+
+    #[test]
+    fn containers_that_share_a_network_differ_by_their_layer() {
+        let of = |layer: &str| {
+            let root = format!("23 1 0:9 / / rw - overlay overlay rw,upperdir=/o/{layer}/diff");
+            word(&mounted(&root, &format!("/c/{ID}/hostname")))
+        };
+        assert_ne!(of("a"), of("b"));
+        assert_eq!(of("a"), of("a"));
+    }
+}

@@ -1,0 +1,170 @@
+//! Whose the workspace is, and who can write to it.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+
+use harness::{KeyPair, Run, Volume};
+
+/// Where a provisioning script is mounted.
+const SCRIPT: &str = "/opt/leonardo/bin/provisioning.sh";
+
+/// A volume of this owner that everybody may enter.
+fn volume(owner: (u32, u32)) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    chown(directory.path(), Some(owner.0), Some(owner.1)).unwrap();
+    directory
+}
+
+/// What the start says about this volume, the user's uid and gid, and which accounts can write there.
+fn outcome(volume: &Path) -> (String, String) {
+    let script = "init --prepare-only || exit; id -u user; id -g user; \
+        for account in user portal caddy sshd www-data; do \
+            setpriv --reuid=$account --regid=$(id -g $account) --init-groups touch /workspace/by-$account 2> /dev/null && \
+            echo $account; \
+        done; su user -c 'touch /workspace/storage/file && sudo -n id -u'";
+    let run = Run::new().mount(volume, "/workspace", "").command(&["bash", "-c", script]).to_end();
+    (run.stderr.clone(), run.text().replace('\n', " "))
+}
+
+#[test]
+fn whoever_owns_the_volume_the_user_can_write_and_no_account_of_the_image_can() {
+    let table = [
+        ((1000, 1000), "1000 1000"),
+        ((12345, 12345), "12345 12345"),
+        ((33, 33), "33 33"),
+        ((100, 101), "100 101"),
+        ((998, 998), "998 998"),
+        ((999, 999), "999 999"),
+        ((61111, 61111), "61111 61111"),
+        ((61112, 20), "61112 20"),
+        ((1000, 4), "1000 4"),
+        ((0, 0), "1000 1000"),
+    ];
+    for (owner, ids) in table {
+        let volume = volume(owner);
+        let (said, seen) = outcome(volume.path());
+        assert_eq!(seen, format!("{ids} user 0"), "{owner:?}: {said}");
+        assert!(!said.contains("WORKSPACE"), "{owner:?}: {said}");
+        // The second container finds what the first one left.
+        assert_eq!(outcome(volume.path()).1, format!("{ids} user 0"), "{owner:?}");
+    }
+}
+
+#[test]
+fn a_volume_of_nobody_is_open_to_the_user_and_its_limits_are_reported() {
+    let volume = volume((65534, 65534));
+    for _ in 0..2 {
+        let (said, seen) = outcome(volume.path());
+        assert_eq!(seen, "1000 1000 user 0", "{said}");
+        let line = "WORKSPACE: /workspace belongs to uid 65534, which stands for no user; \"user\" (uid 1000) can write to it, \
+            but perhaps not to what is in it";
+        assert!(said.contains(line), "{said}");
+    }
+}
+
+#[test]
+fn a_volume_of_root_without_acls_is_opened_to_the_users_group() {
+    let volume = Volume::without_acls();
+    for _ in 0..2 {
+        let (said, seen) = outcome(&volume.path());
+        assert_eq!(seen, "1000 1000 user 0", "{said}");
+        assert!(!said.contains("WORKSPACE"), "{said}");
+    }
+}
+
+#[test]
+fn a_volume_that_cannot_be_opened_is_reported_with_the_way_out() {
+    let volume = Volume::closed();
+    let container = Run::new().mount(&volume.path(), "/workspace", "").boot();
+    container.exec(&["su", "user", "-c", "touch /workspace/file"]).failure(1);
+    let line = "\"user\" (uid 1000) cannot write: /workspace belongs to uid 0 with mode 0755, and this file system refuses to \
+        change that; on the machine that has the volume, run: chown 1000 DIRECTORY";
+    for seen in [container.logs(), container.exec(&["boot", "report"]).text()] {
+        assert!(seen.contains(line), "{seen}");
+    }
+    let banner = container.exec(&["boot", "banner"]).text();
+    assert!(banner.contains("\"user\" (uid 1000) cannot write"), "{banner}");
+}
+
+#[test]
+fn without_a_volume_a_script_and_a_session_write_to_the_workspace() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = directory.path().join("setup.sh");
+    fs::write(&script, "#!/bin/bash\nset -e\npwd > by-script\nid -un >> by-script\n").unwrap();
+    let key = KeyPair::generate();
+    for workspace in ["/workspace", "/somewhere/else"] {
+        let container = Run::new()
+            .mount(&script, SCRIPT, "ro")
+            .env("WORKSPACE", workspace)
+            .env("SSH_PUBKEY", key.public())
+            .boot();
+        container.wait_until_ready();
+        assert_eq!(
+            container.exec(&["cat", &format!("{workspace}/by-script")]).text(),
+            format!("{workspace}\nuser")
+        );
+        container.until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
+        let words = format!("cd {workspace} && touch by-ssh && mkdir -p projects/one && stat -c %U . by-ssh");
+        assert_eq!(key.ssh(&container, "user", &[], &[&words], "").text(), "user\nuser");
+        for account in ["portal", "caddy"] {
+            container
+                .exec(&["su", account, "-s", "/bin/sh", "-c", &format!("touch {workspace}/x")])
+                .failure(1);
+        }
+    }
+}
+
+#[test]
+fn a_volume_that_gets_the_number_of_the_portal_leaves_the_portal_its_sessions_and_no_synced_tree() {
+    let volume = volume((1000, 1000));
+    let directory = tempfile::tempdir().unwrap();
+    let script = directory.path().join("setup.sh");
+    fs::write(&script, "#!/bin/bash\necho ran >> \"$WORKSPACE/by-script\"\n").unwrap();
+    let key = KeyPair::generate();
+    let container = Run::new()
+        .mount(volume.path(), "/workspace", "")
+        .mount(&script, SCRIPT, "ro")
+        .env("WORKSPACE_SYNC", "true")
+        .env("SSH_PUBKEY", key.public())
+        .boot();
+    let tree = "/workspace/environments/micromamba-base-image";
+    let is_synced = || container.exec(&["readlink", "/opt/micromamba"]).text() == tree;
+    container.until("the switch", is_synced);
+    container.wait_until_ready();
+    let [user, password, _] = container.login();
+    let cookie = container.web(1111).log_in(&user, &password).cookie();
+    let ids = |account: &str| container.sh(&format!("id -u {account}; id -g {account}")).text();
+    let portal: Vec<u32> = ids("portal").lines().map(|id| id.parse().unwrap()).collect();
+    chown(volume.path(), Some(portal[0]), Some(portal[1])).unwrap();
+    container.restart();
+    container.wait_for_portal();
+    container.wait_until_ready();
+    assert_eq!(ids("user"), format!("{}\n{}", portal[0], portal[1]));
+    assert_eq!(container.web(1111).with("cookie", &cookie).get("/leonardo/access").status, 200);
+    let owned = container
+        .sh("stat -c '%U %G' /var/lib/portal /var/lib/portal/* /opt/leonardo/etc/web_credentials.json");
+    assert!(owned.text().lines().all(|line| line == "portal portal"), "{owned:?}");
+    container.until("the tree", is_synced);
+    for account in ["portal", "caddy"] {
+        let script = format!("find -L {tree} /workspace -maxdepth 3 -writable | head -n 3");
+        let found = container.exec(&["su", account, "-s", "/bin/sh", "-c", &script]);
+        assert_eq!(String::from_utf8_lossy(&found.stdout), "", "writable for {account}");
+    }
+    container.until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
+    assert_eq!(
+        key.ssh(&container, "user", &[], &["touch /workspace/by-ssh; id -u"], "").text(),
+        portal[0].to_string()
+    );
+}
+
+#[test]
+fn root_and_the_user_use_each_others_repositories() {
+    let container = Run::new().env("WORKSPACE", "/data/my work").boot();
+    let script = "set -e; mkdir -p /opt/app; chown root:leonardo /opt/app; for parent in '/data/my work' /opt/app; do \
+        git init -q \"$parent/roots\"; git -C \"$parent/roots\" status --short; \
+        su user -c \"git -C '$parent/roots' status --short\"; done; \
+        su user -c \"git init -q '/data/my work/users'\"; git -C '/data/my work/users' status --short; echo done";
+    assert_eq!(container.sh(script).text(), "done");
+}
