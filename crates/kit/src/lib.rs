@@ -9,6 +9,8 @@ pub mod cmd;
 pub mod exit;
 pub mod input;
 pub mod instance;
+pub mod invisible;
+pub mod key_lines;
 pub mod lean;
 pub mod lock;
 pub mod logging;
@@ -17,6 +19,7 @@ pub mod quote;
 pub mod secret;
 pub mod settings;
 pub mod units;
+pub mod variables;
 pub mod wait;
 
 pub use exit::{Exit, HintExt, Outcome, Usage, main};
