@@ -56,7 +56,7 @@ pub fn run() -> Outcome {
     let mut env = Env::of_process();
     parameters.into_iter().for_each(|(name, value)| env.set(name, value));
     if let Some(in_force) = running::environment()? {
-        return compare(env, &in_force);
+        return Ok(compare(env, &in_force));
     }
     let problems = prepare(&mut env)?;
     report(&problems, started)?;
@@ -64,7 +64,7 @@ pub fn run() -> Outcome {
 }
 
 /// Names the settings that are given and not in force, and changes nothing.
-fn compare(mut given: Env, in_force: &Env) -> Outcome {
+fn compare(mut given: Env, in_force: &Env) -> Exit {
     let gpus = gpu_limit::limit(&given, &gpu_limit::discover(&gpu_limit::Roots::default()));
     gpus.variables.into_iter().for_each(|(name, value)| given.set(name, value));
     let (settings, _) = settings::Settings::read(&given, &[]);
@@ -78,7 +78,7 @@ fn compare(mut given: Env, in_force: &Env) -> Outcome {
     let differences = differences::find(&given, &in_force);
     if differences.is_empty() {
         log::info!("supervisord runs already, with these settings; nothing is changed");
-        return Ok(Exit::Done);
+        return Exit::Done;
     }
     log::warn!(
         "supervisord runs already with other settings; nothing is changed. What brings each into force:"
@@ -86,7 +86,7 @@ fn compare(mut given: Env, in_force: &Env) -> Outcome {
     for Difference { name, remedy } in differences {
         log::warn!("{name}: {remedy}");
     }
-    Ok(Exit::No)
+    Exit::No
 }
 
 /// Brings the container into the state that `env` asks for, and adds to `env` what programs shall inherit.

@@ -13,7 +13,7 @@ use kit::{Env, wait};
 use crate::launch::{CONFIGURATION, SUPERVISORD};
 
 /// A start takes well below a second until it becomes supervisord.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 
 /// Another process of this container, as far as it matters here.
 #[derive(Debug, PartialEq, Eq)]
