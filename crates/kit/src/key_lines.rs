@@ -2,7 +2,7 @@
 
 use crate::invisible;
 
-/// Returns one key a line, whatever separates them: line ends of any kind, a literal `\n`, or `;`.
+/// Returns one key a line of a variable, whatever separates them: line ends of any kind, a literal `\n`, or `;`.
 ///
 /// Separators between the quotes of an option (`command="a; b"`) and in a comment belong to the key: a line ends only where
 /// another key or nothing follows.

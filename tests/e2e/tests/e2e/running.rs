@@ -82,7 +82,7 @@ fn a_second_instance_of_a_program_is_refused_or_harmless() {
         (&["service-portal"], Some(1), "/var/lib/portal belongs to another account"),
         (&["setpriv", "--reuid", "caddy", "caddy-run"], Some(1), "another process works in /run/caddy"),
         (
-            &["setpriv", "--reuid", "portal", "--regid", "portal", "service-portal"],
+            &["setpriv", "--reuid", "portal", "service-portal"],
             Some(1),
             "another process works in /var/lib/portal",
         ),
