@@ -8,19 +8,29 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use kit::{cmd, wait};
+use kit::lock::Lock;
+use kit::{HintExt, cmd, wait};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::watch::{Change, Watch};
 
 const PROGRAM: &str = "/opt/caddy/bin/caddy";
+/// Only Caddy's account may enter it.
+const DIRECTORY: &str = "/run/caddy";
 /// Where `base_config` puts the administration interface: in a directory that only Caddy's user may enter.
 const ADMIN_SOCKET: &str = "/run/caddy/admin.sock";
 const ORPHAN_DEADLINE: Duration = Duration::from_secs(10);
 const START_DEADLINE: Duration = Duration::from_secs(10);
 /// Where Caddy keeps certificates; its home directory does not exist.
 const STATE: &str = "/var/lib/caddy";
+
+/// Holds the place of the only caddy-run, in the directory of the administration interface.
+pub fn hold() -> Result<Lock> {
+    Lock::hold_directory(Path::new(DIRECTORY))
+        .context("Caddy does not start")
+        .hint(|| "supervisorctl status caddy".to_owned())
+}
 
 /// A running Caddy.
 pub struct Caddy {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use cloud::Network;
-use kit::{Env, Problem, Reader};
+use kit::{Env, Problem, Reader, variables};
 
 const ENABLE_HTTPS: &str = "WEB_ENABLE_HTTPS";
 
@@ -25,7 +25,7 @@ impl Settings {
     pub fn read(env: &Env) -> (Self, Vec<Problem>) {
         let (trusted_proxies, mut problems) = cloud::trusted_proxies(env);
         let mut reader = Reader::new(env);
-        let enable_https = reader.flag(ENABLE_HTTPS, false);
+        let enable_https = reader.switch(&variables::WEB_ENABLE_HTTPS);
         problems.extend(reader.into_problems());
         let public_names = cloud::public_names(env);
         (Self { trusted_proxies, enable_https, public_names, pair: None }, problems)

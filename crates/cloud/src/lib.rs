@@ -10,6 +10,7 @@ mod runpod;
 mod vast;
 
 use kit::Env;
+use kit::settings::is_host;
 
 pub use network::{Network, TRUSTED_PROXIES, trusted_proxies};
 
@@ -69,7 +70,7 @@ pub const HTTPS: &str = "WEB_ENABLE_HTTPS";
 /// clear before it is sent there.
 #[must_use]
 pub fn as_spoken(env: &Env, origin: String) -> String {
-    let https = kit::Reader::new(env).flag(HTTPS, false);
+    let https = kit::Reader::new(env).switch(&kit::variables::WEB_ENABLE_HTTPS);
     if https { origin.replacen("http:", "https:", 1) } else { origin }
 }
 
@@ -81,13 +82,6 @@ pub fn one_click_token(env: &Env) -> Option<String> {
 
 /// The name of vast.ai's one-click token. A secret, so only the portal gets it.
 pub const ONE_CLICK: &str = "OPEN_BUTTON_TOKEN";
-
-/// A host name or address that can stand in a URL without changing its meaning.
-fn is_host(text: &str) -> bool {
-    !text.is_empty()
-        && text.len() <= 253
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]_".contains(&byte))
-}
 
 fn port_of(env: &Env, variable: &str) -> Option<u16> {
     env.text(variable)?.parse().ok().filter(|&port| port != 0)

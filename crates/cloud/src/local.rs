@@ -1,8 +1,9 @@
 //! A machine of the user's own: Docker on a laptop, a virtual machine, bare metal.
 
 use kit::Env;
+use kit::settings::is_host;
 
-use crate::{Provider, is_host};
+use crate::Provider;
 
 /// No provider at all.
 pub struct Local;

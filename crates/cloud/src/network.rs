@@ -66,7 +66,7 @@ pub fn trusted_proxies(env: &Env) -> (Vec<Network>, Vec<Problem>) {
     let mut networks: Vec<Network> = own.filter_map(|text| Network::parse(text)).collect();
     let mut problems = Vec::new();
     let separator = |character: char| character.is_whitespace() || character == ',';
-    let value = env.get(TRUSTED_PROXIES).map(|value| value.to_string_lossy()).unwrap_or_default();
+    let value = env.text(TRUSTED_PROXIES).unwrap_or_default();
     for word in value.split(separator).filter(|word| !word.is_empty()) {
         match Network::parse(word) {
             Some(network) => networks.push(network),

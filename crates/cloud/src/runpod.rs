@@ -1,8 +1,9 @@
 //! runpod.io, as its documentation describes a pod's environment.
 
 use kit::Env;
+use kit::settings::is_host;
 
-use crate::{Provider, is_host, port_of};
+use crate::{Provider, port_of};
 
 /// A pod of runpod.io.
 pub struct RunPod;

@@ -1,8 +1,9 @@
 //! vast.ai, as its documentation describes an instance's environment.
 
 use kit::Env;
+use kit::settings::is_host;
 
-use crate::{Provider, is_host, port_of};
+use crate::{Provider, port_of};
 
 /// A vast.ai instance.
 pub struct Vast;

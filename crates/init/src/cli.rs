@@ -4,13 +4,14 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, Parser};
 
+const NOTES: &str = "\
+Next to a running supervisord it changes nothing: it exits with 0 if the settings given agree with those in force, otherwise
+with 1, and names each difference and how it comes into force.";
+
 /// Settle everything a container needs at its start, then hand over to supervisord.
 #[derive(Debug, Parser)]
-#[command(name = "init", version, long_about = None)]
+#[command(name = "init", version, long_about = None, after_help = NOTES)]
 pub struct Cli {
-    /// Settle everything, but do not start supervisord
-    #[arg(long)]
-    pub prepare_only: bool,
     /// Environment variables; each replaces the container's own of the same name
     #[arg(value_name = "NAME=VALUE")]
     pub parameters: Vec<OsString>,

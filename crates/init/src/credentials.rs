@@ -79,7 +79,7 @@ fn empty() -> anyhow::Error {
 }
 
 /// Tells whether the environment asks for the same as before, without keeping what it asks for.
-fn digest(given: &Web) -> String {
+pub fn digest(given: &Web) -> String {
     let text = |secret: &Option<Secret>| secret.as_ref().map_or("", Secret::expose).to_owned();
     let mut digest = Sha256::new();
     for part in [given.user.clone(), text(&given.password), text(&given.token)] {

@@ -6,8 +6,9 @@ use std::process::Command;
 use kit::Env;
 
 /// By its path: nothing that a user or an environment puts into PATH may become PID 1.
-const SUPERVISORD: &str = "/usr/local/bin/supervisord";
-const CONFIGURATION: &str = "/etc/supervisor/supervisord.conf";
+pub const SUPERVISORD: &str = "/usr/local/bin/supervisord";
+/// The configuration that makes it this container's.
+pub const CONFIGURATION: &str = "/etc/supervisor/supervisord.conf";
 
 /// Replaces this process by supervisord; returns only the reason why it could not.
 pub fn supervisord(env: &Env) -> anyhow::Error {

@@ -5,6 +5,8 @@
 //! store into the state that follows from them. Every step is local and quick (no network, no waiting, no walk
 //! over a tree) and changes nothing that is already right, so `docker restart` repeats it harmlessly.
 //!
+//! In a running container (providers' on-start hooks run `init.sh` there) it compares settings and changes nothing.
+//!
 //! A bad *value* never stops a start: it is reported (container log, boot journal, portal) and the safe default is
 //! used. A bad *parameter* (no `=`) ends with exit code 2. Then this process becomes supervisord, so that PID 1
 //! reaps orphans and turns SIGTERM into an orderly stop.
@@ -14,6 +16,7 @@ mod account;
 mod autostart;
 mod cli;
 mod credentials;
+mod differences;
 mod directories;
 mod environment;
 mod folder;
@@ -23,10 +26,13 @@ mod identity;
 mod keys;
 mod launch;
 mod limits;
+mod misspelling;
 mod parameters;
 mod password;
 mod person;
 mod roster;
+mod running;
+mod search_path;
 mod settings;
 mod sudo;
 mod tls;
@@ -37,36 +43,64 @@ use std::time::Instant;
 
 use anyhow::Result;
 use clap::Parser;
+use differences::{Difference, InForce};
 use journal::{Event, Journal};
 use kit::{Env, Exit, Outcome, Problem};
+use ports::Registry;
+use web_login::Login;
 
 pub use cli::command;
 
-/// Runs the command line; returns only when it was asked not to start supervisord.
+/// Runs the command line; returns only if supervisord runs already or cannot be started.
 pub fn run() -> Outcome {
     let started = Instant::now();
     let cli = cli::Cli::try_parse()?;
     let parameters = parameters::parse(&cli.parameters)?;
     let mut env = Env::of_process();
     parameters.into_iter().for_each(|(name, value)| env.set(name, value));
+    if let Some(in_force) = running::environment()? {
+        return Ok(compare(env, &in_force));
+    }
     let problems = prepare(&mut env)?;
     report(&problems, started)?;
-    if cli.prepare_only {
-        return Ok(Exit::Done);
-    }
     Err(launch::supervisord(&env))
+}
+
+/// Names the settings that are given and not in force, and changes nothing.
+fn compare(mut given: Env, in_force: &Env) -> Exit {
+    let gpus = gpu_limit::limit(&given, &gpu_limit::discover(&gpu_limit::Roots::default()));
+    gpus.variables.into_iter().for_each(|(name, value)| given.set(name, value));
+    let (settings, _) = settings::Settings::read(&given, &[]);
+    let password = settings.user_password.as_ref();
+    let login = Login::read(Path::new(web_login::PATH)).unwrap_or_default();
+    let in_force = InForce {
+        env: in_force,
+        login: login.as_ref(),
+        user_password: password.is_some_and(|password| password::is_in_force(&settings.user_name, password)),
+    };
+    let differences = differences::find(&given, &in_force);
+    if differences.is_empty() {
+        log::info!("supervisord runs already, with these settings; nothing is changed");
+        return Exit::Done;
+    }
+    log::warn!(
+        "supervisord runs already with other settings; nothing is changed. What brings each into force:"
+    );
+    for Difference { name, remedy } in differences {
+        log::warn!("{name}: {remedy}");
+    }
+    Exit::No
 }
 
 /// Brings the container into the state that `env` asks for, and adds to `env` what programs shall inherit.
 fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
-    let (settings, mut problems) = settings::Settings::read(env);
+    search_path::complete(env);
+    let (settings, mut problems) = settings::Settings::read(env, &ports_of_services());
     let leonardo = account::group_id("leonardo")?;
     // Before anything is read that another container may have left.
     identity::settle(&mut problems);
     id_conflict::settle(&settings.workspace, &mut problems);
     limits::raise_open_files(&mut problems);
-    // caddy-run uses them; what is wrong belongs to the other problems of a start.
-    problems.extend(cloud::trusted_proxies(env).1);
     directories::prepare(leonardo)?;
     // Before anything that takes time: whoever asks during a restart must not hear of the boot before it.
     Journal::at(Path::new(journal::PATH)).begin()?;
@@ -94,6 +128,15 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     problems.extend(gpus.problems);
     environment::persist(env, &mut problems)?;
     Ok(problems)
+}
+
+/// Returns the ports of services that an earlier start or the image has registered, before they are forgotten.
+fn ports_of_services() -> Vec<u16> {
+    let (services, _) = Registry::at(Path::new(ports::PATH)).load().unwrap_or_default();
+    let ports = services
+        .iter()
+        .flat_map(|service| [Some(service.proxy_port), Some(service.listen_port), service.metrics_port]);
+    ports.flatten().collect()
 }
 
 /// Tells the container's log and the journal what was wrong, and how long it took.

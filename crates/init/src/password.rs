@@ -27,6 +27,11 @@ pub fn settle(name: &str, asked: Option<&Secret>) -> Result<()> {
     atomic::write(Path::new(ASKED), digest.as_bytes(), Placement::durable(0o600).owned_by(0, 0))
 }
 
+/// True if this password was the last one that was asked for.
+pub fn is_in_force(name: &str, password: &Secret) -> bool {
+    atomic::holds(Path::new(ASKED), digest(name, password.expose()).as_bytes())
+}
+
 /// Whether shadow(5) has a password for an account, locked or not; `useradd` leaves a lone `!`.
 fn has_one(shadow: &str, name: &str) -> bool {
     let mut fields = shadow

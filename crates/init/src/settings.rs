@@ -2,13 +2,18 @@
 
 use std::path::PathBuf;
 
-use kit::{Env, Problem, Reader, Secret};
+use kit::key_lines::key_lines;
+use kit::variables::{self, Variable};
+use kit::{Env, Problem, Reader, Secret, invisible};
+
+use crate::misspelling;
 
 const DEFAULT_USER: &str = "user";
 /// PAM takes no longer ones, its closing zero included (`PAM_MAX_RESP_SIZE` in its headers).
 const LONGEST_PASSWORD: usize = 511;
 /// Where keys arrive besides the mounted file: the seed's own variable, runpod.io's and vast.ai's.
-const KEY_VARIABLES: [&str; 3] = ["SSH_PUBKEY", "PUBLIC_KEY", "SSH_PUBLIC_KEY"];
+const KEY_VARIABLES: [&Variable; 3] =
+    [&variables::SSH_PUBKEY, &variables::PUBLIC_KEY, &variables::SSH_PUBLIC_KEY];
 
 /// All settings of a start.
 #[derive(Debug)]
@@ -45,50 +50,85 @@ pub struct Web {
 }
 
 impl Settings {
-    /// Reads all settings; what could not be used comes back as problems.
-    pub fn read(env: &Env) -> (Self, Vec<Problem>) {
+    /// Reads all settings; what could not be used comes back as problems, also of variables that other tools act on later.
+    ///
+    /// `taken` are ports of registered services.
+    pub fn read(env: &Env, taken: &[u16]) -> (Self, Vec<Problem>) {
         let mut reader = Reader::new(env);
+        variables::ALL.iter().for_each(|variable| reader.check(variable));
         let settings = Self {
             user_name: user_name(&mut reader),
             user_password: user_password(env, &mut reader),
             web: Web {
-                enable_auth: reader.flag("WEB_ENABLE_AUTH", true),
-                enable_https: reader.flag("WEB_ENABLE_HTTPS", false),
+                enable_auth: reader.switch(&variables::WEB_ENABLE_AUTH),
+                enable_https: reader.switch(&variables::WEB_ENABLE_HTTPS),
                 user: web_user(&mut reader),
                 password: secret(env, "WEB_PASSWORD", &mut reader),
                 token: secret(env, "WEB_TOKEN", &mut reader),
             },
             workspace: workspace::read_path(&mut reader),
             image_slug: workspace::read_slug(&mut reader),
-            ssh_port: reader.port("SSH_PORT", 22),
-            keys: KEY_VARIABLES.iter().filter_map(|&name| Some((name, reader.text(name)?))).collect(),
+            ssh_port: ssh_port(&mut reader, taken),
+            keys: KEY_VARIABLES
+                .iter()
+                .filter_map(|variable| Some((variable.name, key_lines(&reader.text(variable.name)?))))
+                .collect(),
         };
-        (settings, reader.into_problems())
+        // Nothing acts on it yet; the mistake would wait there.
+        secret(env, "CF_TUNNEL_TOKEN", &mut reader);
+        let mut problems = reader.into_problems();
+        problems.extend(provision::problem(env));
+        // caddy-run uses them; what is wrong belongs to the other problems of a start.
+        problems.extend(cloud::trusted_proxies(env).1);
+        problems.extend(misspelling::problems(env));
+        (settings, problems)
     }
 }
 
-/// Secrets are taken as they are, spaces included; an empty one counts as not given.
+/// Reads a secret as its author sees it; an empty one counts as not given. Characters around it that no visitor types
+/// are removed and reported; one with control characters inside fits no login form.
 fn secret(env: &Env, name: &str, reader: &mut Reader<'_>) -> Option<Secret> {
-    let value = env.get(name)?;
-    let Some(text) = value.to_str() else {
+    let Some(text) = env.get(name)?.to_str() else {
         reader.problem(name, "the value is not UTF-8 text; ignored");
         return None;
     };
+    let (text, removed) = invisible::stripped(text);
+    if !removed.is_empty() {
+        let removed = removed.join(" and ");
+        reader.problem(name, format!("the value is used without {removed} around it"));
+    }
+    if text.chars().any(char::is_control) {
+        reader.problem(name, "the value has a line break or another control character inside; ignored");
+        return None;
+    }
+    if text.chars().any(|character| invisible::is_invisible(character) && character != ' ') {
+        reader.problem(name, "the value has invisible characters inside, and they count");
+    }
     Secret::new(text)
 }
 
-/// chpasswd(8) reads one line a user, so a password ends where its line does.
+/// Reads the password of the system user; PAM limits its length.
 fn user_password(env: &Env, reader: &mut Reader<'_>) -> Option<Secret> {
     let password = secret(env, "USER_PASSWORD", reader)?;
-    let refusal = if password.expose().chars().any(char::is_control) {
-        "has no control characters".to_owned()
-    } else if password.expose().len() > LONGEST_PASSWORD {
-        format!("has at most {LONGEST_PASSWORD} bytes")
-    } else {
+    if password.expose().len() <= LONGEST_PASSWORD {
         return Some(password);
-    };
-    reader.problem("USER_PASSWORD", format!("a system password {refusal}; using the default"));
+    }
+    let rule = format!("a system password has at most {LONGEST_PASSWORD} bytes; using the default");
+    reader.problem("USER_PASSWORD", rule);
     None
+}
+
+/// Reads the port of sshd; one of the image's own or of a service would keep one of the two from starting.
+fn ssh_port(reader: &mut Reader<'_>, taken: &[u16]) -> u16 {
+    let port = reader.port(&variables::SSH_PORT);
+    let holder = match port {
+        ports::PORTAL => "the portal",
+        ports::RCLONE => "rclone's configuration",
+        port if taken.contains(&port) => "a registered service",
+        _ => return port,
+    };
+    reader.problem("SSH_PORT", format!("{port} is the port of {holder}; using 22"));
+    22
 }
 
 fn user_name(reader: &mut Reader<'_>) -> String {
@@ -136,7 +176,7 @@ mod tests {
 
     fn read(pairs: &[(&str, &str)]) -> (Settings, Vec<String>) {
         let env: Env = pairs.iter().copied().collect();
-        let (settings, problems) = Settings::read(&env);
+        let (settings, problems) = Settings::read(&env, &[18188]);
         (settings, problems.iter().map(ToString::to_string).collect())
     }
 
@@ -161,11 +201,70 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_secret_counts_as_not_given_and_spaces_belong_to_one() {
-        let (settings, problems) = read(&[("WEB_PASSWORD", ""), ("WEB_TOKEN", " x ")]);
-        assert!(settings.web.password.is_none());
-        assert!(settings.web.token.unwrap().matches(b" x "));
-        assert_eq!(problems, [""; 0]);
+    fn a_secret_is_what_its_author_sees_and_the_rest_is_reported() {
+        for (given, used, problem) in [
+            ("", None, None),
+            ("a b=\"c'$(id)ü", Some("a b=\"c'$(id)ü"), None),
+            ("secret\n", Some("secret"), Some("the value is used without a line break around it")),
+            (" secret ", Some("secret"), Some("the value is used without blanks around it")),
+            (
+                "\"secret\"\r",
+                Some("secret"),
+                Some("the value is used without a line break and quotes around it"),
+            ),
+            (
+                "\u{feff}secret",
+                Some("secret"),
+                Some("the value is used without invisible characters around it"),
+            ),
+            ("\"\"", None, Some("the value is used without quotes around it")),
+            (
+                "sec\nret",
+                None,
+                Some("the value has a line break or another control character inside; ignored"),
+            ),
+            (
+                "sec\u{200b}ret",
+                Some("sec\u{200b}ret"),
+                Some("the value has invisible characters inside, and they count"),
+            ),
+        ] {
+            for name in ["WEB_PASSWORD", "WEB_TOKEN", "USER_PASSWORD", "CF_TUNNEL_TOKEN"] {
+                let (settings, problems) = read(&[(name, given)]);
+                let secret = match name {
+                    "WEB_PASSWORD" => settings.web.password,
+                    "WEB_TOKEN" => settings.web.token,
+                    "USER_PASSWORD" => settings.user_password,
+                    _ => used.and_then(Secret::new),
+                };
+                assert_eq!(secret.as_ref().map(Secret::expose), used, "{name}={given:?}");
+                let expected: Vec<_> = problem.iter().map(|problem| format!("{name}: {problem}")).collect();
+                assert_eq!(problems, expected, "{given:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_port_of_the_image_or_of_a_service_is_not_sshds() {
+        for (port, holder) in
+            [("1111", "the portal"), ("53682", "rclone's configuration"), ("18188", "a registered service")]
+        {
+            let (settings, problems) = read(&[("SSH_PORT", port)]);
+            assert_eq!(settings.ssh_port, 22);
+            assert_eq!(problems, [format!("SSH_PORT: {port} is the port of {holder}; using 22")]);
+        }
+        assert_eq!(read(&[("SSH_PORT", "2222")]).0.ssh_port, 2222);
+    }
+
+    #[test]
+    fn every_documented_variable_is_checked() {
+        // Later steps of a start report these; the e2e tests see all of them.
+        const LATER: [&str; 5] = ["GPU_COUNT", "OPT_SYNC", "SSH_PUBKEY", "PUBLIC_KEY", "SSH_PUBLIC_KEY"];
+        for variable in variables::ALL.iter().filter(|variable| !LATER.contains(&variable.name)) {
+            let (_, problems) = read(&[(variable.name, variable.invalid)]);
+            assert_eq!(problems.len(), 1, "{}: {problems:?}", variable.name);
+            assert!(problems[0].starts_with(&format!("{}: ", variable.name)), "{problems:?}");
+        }
     }
 
     #[test]
@@ -199,14 +298,11 @@ mod tests {
 
     #[test]
     fn a_password_that_the_system_could_not_take_is_reported_without_it() {
-        let long = "x".repeat(100_000);
-        for (given, rule) in [("a\nroot:b", "no control characters"), (&long, "at most 511 bytes")] {
-            let (settings, problems) = read(&[("USER_PASSWORD", given)]);
-            assert!(settings.user_password.is_none());
-            assert_eq!(problems, [format!("USER_PASSWORD: a system password has {rule}; using the default")]);
-        }
+        let (settings, problems) = read(&[("USER_PASSWORD", &"x".repeat(100_000))]);
+        assert!(settings.user_password.is_none());
+        assert_eq!(problems, ["USER_PASSWORD: a system password has at most 511 bytes; using the default"]);
         let bytes = std::ffi::OsStr::from_bytes(b"p\xff");
-        let (settings, problems) = Settings::read(&[("USER_PASSWORD", bytes)].into_iter().collect());
+        let (settings, problems) = Settings::read(&[("USER_PASSWORD", bytes)].into_iter().collect(), &[]);
         assert!(settings.user_password.is_none());
         assert_eq!(problems, [Problem::new("USER_PASSWORD", "the value is not UTF-8 text; ignored")]);
         assert!(
@@ -220,7 +316,9 @@ mod tests {
 
     #[test]
     fn keys_come_from_the_seed_and_from_the_providers() {
-        let (settings, _) = read(&[("PUBLIC_KEY", "k1\nk2"), ("SSH_PUBKEY", "k3"), ("SSH_PUBLIC_KEY", " ")]);
-        assert_eq!(settings.keys, [("SSH_PUBKEY", "k3".to_owned()), ("PUBLIC_KEY", "k1\nk2".to_owned())]);
+        let given =
+            [("PUBLIC_KEY", "k1\nk2"), ("SSH_PUBKEY", "ssh-rsa A;ssh-rsa B"), ("SSH_PUBLIC_KEY", " ")];
+        let wanted = [("SSH_PUBKEY", "ssh-rsa A\nssh-rsa B".to_owned()), ("PUBLIC_KEY", "k1\nk2".to_owned())];
+        assert_eq!(read(&given).0.keys, wanted);
     }
 }

@@ -106,10 +106,10 @@ pub fn main(run: fn() -> Outcome) -> ExitCode {
     }
 }
 
+/// Returns the name under which a tool was called, without the `.sh` of a link to it.
 fn tool_name(argv0: Option<&OsString>) -> String {
-    argv0
-        .and_then(|path| Path::new(path).file_name())
-        .map_or_else(|| "leonardo".to_owned(), |name| name.to_string_lossy().into_owned())
+    let name = argv0.and_then(|path| Path::new(path).file_name()).map(|name| name.to_string_lossy());
+    name.map_or_else(|| "leonardo".to_owned(), |name| name.strip_suffix(".sh").unwrap_or(&name).to_owned())
 }
 
 fn report(tool: &str, error: &anyhow::Error) -> ExitCode {
@@ -195,6 +195,13 @@ mod tests {
         assert_eq!(Exit::from(ExitStatus::from_raw(0)), Exit::Done);
         assert_eq!(Exit::from(ExitStatus::from_raw(3 << 8)), Exit::Code(3));
         assert_eq!(Exit::from(ExitStatus::from_raw(9)), Exit::Code(137));
+    }
+
+    #[test]
+    fn a_tool_is_named_as_it_was_called() {
+        for (called, name) in [("/opt/bin/init.sh", "init"), ("logtail", "logtail"), ("/", "leonardo")] {
+            assert_eq!(tool_name(Some(&called.into())), name);
+        }
     }
 
     #[test]

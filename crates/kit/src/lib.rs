@@ -10,6 +10,8 @@ pub mod container;
 pub mod exit;
 pub mod input;
 pub mod instance;
+pub mod invisible;
+pub mod key_lines;
 pub mod lean;
 pub mod lock;
 pub mod logging;
@@ -18,6 +20,7 @@ pub mod quote;
 pub mod secret;
 pub mod settings;
 pub mod units;
+pub mod variables;
 pub mod wait;
 
 pub use exit::{Exit, HintExt, Outcome, Usage, main};

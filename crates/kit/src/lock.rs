@@ -1,11 +1,11 @@
 //! One at a time: a lock that the kernel keeps on a file, so that it ends with its holder, however that ends.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::wait;
 
@@ -26,6 +26,21 @@ impl Lock {
         options.create(true).truncate(false).write(true).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
         let file = options.open(path).with_context(|| format!("cannot open {}", path.display()))?;
         Ok(Self { file, path: path.to_owned() })
+    }
+
+    /// Holds a directory that only one process may work in, without a file; its owner alone may, so that nothing in it gets
+    /// another owner.
+    pub fn hold_directory(path: &Path) -> Result<Self> {
+        let cannot = || format!("cannot lock {}", path.display());
+        let file = File::open(path).with_context(cannot)?;
+        if file.metadata().with_context(cannot)?.uid() != nix::unistd::geteuid().as_raw() {
+            bail!("{} belongs to another account", path.display());
+        }
+        match file.try_lock() {
+            Ok(()) => Ok(Self { file, path: path.to_owned() }),
+            Err(TryLockError::WouldBlock) => bail!("another process works in {}", path.display()),
+            Err(TryLockError::Error(error)) => Err(error).with_context(cannot),
+        }
     }
 
     /// Waits for its turn; an error says whose turn did not end by `deadline`, or why the kernel refused.
@@ -59,6 +74,21 @@ mod tests {
         drop(first);
         // A program that another test is about to start may have the descriptor of the first until then.
         second.acquire(Duration::from_secs(10)).unwrap();
+    }
+
+    #[test]
+    fn a_directory_is_held_by_one_process_of_its_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Lock::hold_directory(dir.path()).unwrap();
+        let error = Lock::hold_directory(dir.path()).unwrap_err().to_string();
+        assert_eq!(error, format!("another process works in {}", dir.path().display()));
+        drop(first);
+        // The tests run as root; as in the first test, a descriptor may live on for a moment.
+        let chown = |uid| std::os::unix::fs::chown(dir.path(), Some(uid), None).unwrap();
+        chown(1);
+        let error = Lock::hold_directory(dir.path()).unwrap_err().to_string();
+        assert_eq!(error, format!("{} belongs to another account", dir.path().display()));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "no file is left");
     }
 
     #[test]

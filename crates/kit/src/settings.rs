@@ -6,7 +6,11 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::time::Duration;
+
+use crate::invisible;
+use crate::variables::{Kind, Variable};
 
 /// A snapshot of environment variables, exactly as they were given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,10 +29,11 @@ impl Env {
         self.0.get(name.as_ref()).map(OsString::as_os_str)
     }
 
-    /// A variable as text, or nothing if it is unset, empty or blank: an empty value counts as not given.
+    /// A variable as text without blanks and quotes around it, or nothing if it is unset or nothing is left: an empty value
+    /// counts as not given.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.get(name)?.to_str().map(str::trim).filter(|text| !text.is_empty())
+        self.get(name)?.to_str().map(|text| invisible::stripped(text).0).filter(|text| !text.is_empty())
     }
 
     /// Sets a variable, and replaces an earlier value.
@@ -95,12 +100,33 @@ impl<'env> Reader<'env> {
         self.problems
     }
 
-    /// Notes a problem that the caller found.
+    /// Notes a problem that the caller found; the same one twice counts once.
     pub fn problem(&mut self, setting: &str, message: impl Into<String>) {
-        self.problems.push(Problem::new(setting, message));
+        let problem = Problem::new(setting, message);
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 
-    /// A switch: `true`/`yes`/`on`/`1` or `false`/`no`/`off`/`0`, in any case, spaces around it ignored.
+    /// Reports a documented variable that cannot be used, by the rule of its kind; kinds whose rule another crate has are
+    /// only checked for being text.
+    pub fn check(&mut self, variable: &Variable) {
+        match variable.kind {
+            Kind::Switch => drop(self.switch(variable)),
+            Kind::Port => drop(self.port(variable)),
+            Kind::Time => drop(self.time(variable)),
+            Kind::Digest => drop(self.digest(variable)),
+            Kind::Host => drop(self.host(variable)),
+            _ => drop(self.given(variable.name)),
+        }
+    }
+
+    /// Reads a documented switch.
+    pub fn switch(&mut self, variable: &Variable) -> bool {
+        self.flag(variable.name, variable.default == "true")
+    }
+
+    /// Reads `true`/`yes`/`on`/`1` or `false`/`no`/`off`/`0`, in any case.
     pub fn flag(&mut self, name: &str, default: bool) -> bool {
         let Some(value) = self.given(name) else { return default };
         match value.to_ascii_lowercase().as_str() {
@@ -113,16 +139,48 @@ impl<'env> Reader<'env> {
         }
     }
 
-    /// A TCP port, 1 to 65535.
-    pub fn port(&mut self, name: &str, default: u16) -> u16 {
-        let Some(value) = self.given(name) else { return default };
+    /// Reads a TCP port, 1 to 65535.
+    pub fn port(&mut self, variable: &Variable) -> u16 {
+        let default = variable.default.parse().unwrap_or_default();
+        let Some(value) = self.given(variable.name) else { return default };
         match value.parse::<u16>() {
             Ok(port) if port > 0 && value.bytes().all(|byte| byte.is_ascii_digit()) => port,
             _ => {
-                self.problem(name, format!("{value:?} is not a port (1 to 65535); using {default}"));
+                self.problem(variable.name, format!("{value:?} is not a port (1 to 65535); using {default}"));
                 default
             }
         }
+    }
+
+    /// Reads a length of time above zero.
+    pub fn time(&mut self, variable: &Variable) -> Option<Duration> {
+        let rule = "is not a time such as 90s, 30m or 2h";
+        self.parsed(variable, rule, |text| duration(text).filter(|time| !time.is_zero()))
+    }
+
+    /// Reads a SHA-256.
+    pub fn digest(&mut self, variable: &Variable) -> Option<String> {
+        self.parsed(variable, "is not 64 hexadecimal digits", sha256)
+    }
+
+    /// Reads a host name or address.
+    pub fn host(&mut self, variable: &Variable) -> Option<String> {
+        let rule = "is not a host name or an address alone, without http:// and port";
+        self.parsed(variable, rule, |text| is_host(text).then(|| text.to_owned()))
+    }
+
+    fn parsed<T>(
+        &mut self,
+        variable: &Variable,
+        rule: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.given(variable.name)?;
+        let parsed = parse(&value);
+        if parsed.is_none() {
+            self.problem(variable.name, format!("{value:?} {rule}"));
+        }
+        parsed
     }
 
     /// A text; unset, empty and blank all mean "not given".
@@ -136,9 +194,27 @@ impl<'env> Reader<'env> {
             self.problem(name, "the value is not UTF-8 text; ignored");
             return None;
         };
-        let text = text.trim();
+        let (text, _) = invisible::stripped(text);
         if text.is_empty() { None } else { Some(text.to_owned()) }
     }
+}
+
+/// Reads a SHA-256 of 64 hexadecimal digits, also behind `sha256:`, into lower case.
+#[must_use]
+pub fn sha256(text: &str) -> Option<String> {
+    let digits = text.trim().to_ascii_lowercase();
+    let digits = digits.strip_prefix("sha256:").unwrap_or(&digits);
+    (digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| digits.to_owned())
+}
+
+/// True for a host name or an address that can stand in a URL without changing its meaning; IPv6 stands in brackets there.
+#[must_use]
+pub fn is_host(text: &str) -> bool {
+    if let Some(address) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
+        return address.parse::<Ipv6Addr>().is_ok();
+    }
+    (1..=253).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
 }
 
 /// Reads `90s`, `15m`, `2h` or `7d`; a number alone has no meaning.
@@ -175,6 +251,7 @@ pub fn words(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::variables;
 
     fn env(pairs: &[(&str, &str)]) -> Env {
         pairs.iter().copied().collect()
@@ -205,8 +282,53 @@ mod tests {
     fn empty_means_not_given() {
         let env = env(&[("P", ""), ("T", "  ")]);
         let mut reader = Reader::new(&env);
-        assert_eq!((reader.port("P", 22), reader.text("T"), reader.flag("P", true)), (22, None, true));
+        assert_eq!((reader.text("T"), reader.flag("P", true)), (None, true));
         assert_eq!(reader.into_problems(), []);
+    }
+
+    #[test]
+    fn what_an_env_file_keeps_around_a_value_does_not_count() {
+        let env = env(&[("X", "\"false\""), ("T", "'a b'\r"), ("SSH_PORT", "\u{feff}2222")]);
+        let mut reader = Reader::new(&env);
+        assert!(!reader.flag("X", true));
+        assert_eq!((reader.text("T").as_deref(), reader.port(&variables::SSH_PORT)), (Some("a b"), 2222));
+        assert_eq!(env.text("T"), Some("a b"));
+        assert_eq!(reader.into_problems(), []);
+    }
+
+    #[test]
+    fn a_kind_has_one_rule_and_a_mistake_is_reported_once() {
+        for variable in variables::ALL {
+            let env = env(&[(variable.name, variable.invalid)]);
+            let mut reader = Reader::new(&env);
+            reader.check(variable);
+            reader.check(variable);
+            let own = matches!(variable.kind, Kind::Switch | Kind::Time | Kind::Digest | Kind::Host);
+            assert_eq!(reader.into_problems().len(), usize::from(own), "{}", variable.name);
+        }
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_alone() {
+        for right in ["lab", "gpu-1.lan", "192.0.2.7", "[2001:db8::1]", "a_b"] {
+            assert!(is_host(right), "{right}");
+        }
+        for wrong in
+            ["", "http://lab", "lab:8080", "2001:db8::1", "[lab]", "a b", "x@evil", "a/b", &"a".repeat(254)]
+        {
+            assert!(!is_host(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_digest_is_64_digits_in_either_case() {
+        let digits = "0123456789abcdef".repeat(4);
+        for written in [digits.clone(), digits.to_uppercase(), format!(" sha256:{digits} ")] {
+            assert_eq!(sha256(&written), Some(digits.clone()));
+        }
+        for wrong in ["", "abc", "sha256:", &digits[1..], &format!("{}g", &digits[1..])] {
+            assert_eq!(sha256(wrong), None, "{wrong}");
+        }
     }
 
     #[test]
@@ -214,7 +336,7 @@ mod tests {
         for wrong in ["0", "65536", "-1", "+22", "2 2", "$(id)", "٢٢"] {
             let env = env(&[("SSH_PORT", wrong)]);
             let mut reader = Reader::new(&env);
-            assert_eq!(reader.port("SSH_PORT", 22), 22, "{wrong:?}");
+            assert_eq!(reader.port(&variables::SSH_PORT), 22, "{wrong:?}");
             assert_eq!(reader.into_problems().len(), 1, "{wrong:?}");
         }
     }

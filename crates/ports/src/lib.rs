@@ -15,3 +15,6 @@ pub const PATH: &str = "/run/http_ports";
 
 /// The portal's public port, which no service can take.
 pub const PORTAL: u16 = 1111;
+
+/// The port that rclone's OAuth configuration has fixed, published on loopback.
+pub const RCLONE: u16 = 53682;

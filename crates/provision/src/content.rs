@@ -108,13 +108,6 @@ pub fn digest(bytes: &[u8]) -> String {
     hexadecimal(Sha256::digest(bytes).as_slice())
 }
 
-/// Reads a digest as people write it: 64 hexadecimal digits in any case, perhaps after `sha256:`.
-pub fn read_digest(text: &str) -> Option<String> {
-    let digits = text.trim().to_ascii_lowercase();
-    let digits = digits.strip_prefix("sha256:").unwrap_or(&digits);
-    (digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| digits.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,18 +155,6 @@ mod tests {
         }
         for own in ["#!/usr/bin/python3\n", "#!/usr/bin/env python3\n", "#!/usr/bin/env -S A=1 perl -w\n"] {
             assert!(has_own_interpreter(own.as_bytes()), "{own}");
-        }
-    }
-
-    #[test]
-    fn a_digest_is_read_as_people_write_it() {
-        let digits = digest(b"");
-        assert_eq!(digits, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-        for written in [digits.clone(), digits.to_uppercase(), format!(" SHA256:{digits}\n")] {
-            assert_eq!(read_digest(&written), Some(digits.clone()));
-        }
-        for wrong in ["", "abc", "sha256:", &digits[1..], &format!("{}g", &digits[1..])] {
-            assert_eq!(read_digest(wrong), None, "{wrong}");
         }
     }
 }

@@ -58,6 +58,7 @@ use kit::Outcome;
 pub use cli::command;
 use cli::{Cli, Task};
 pub use report::{Report, ReportOutcome};
+pub use source::problem;
 
 /// Where script, record and lock are.
 pub const STATE: &str = "/var/lib/leonardo/provisioning";

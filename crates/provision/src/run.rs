@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::anyhow;
 use kit::logging::harmless;
-use kit::{Env, Exit, clock, settings};
+use kit::{Env, Exit, Reader, clock, settings, variables};
 use nix::sys::signal::Signal;
 
 use crate::account::Account;
@@ -28,7 +28,6 @@ use crate::teller::Teller;
 use crate::verdict::{Verdict, stopped, verdict};
 use workspace::Workspace;
 
-const LIMIT: &str = "PROVISIONING_TIMEOUT";
 /// How much of the last line a message repeats, in characters.
 const SAID: usize = 120;
 
@@ -280,13 +279,10 @@ impl Provision<'_> {
 
     /// Reads the limit; one that cannot be read is none, because ending a script half-way is the greater harm.
     fn limit(&mut self) -> Option<Duration> {
-        let text = self.env.get(LIMIT)?.to_string_lossy();
-        let text = Some(text.trim()).filter(|text| !text.is_empty())?;
-        let limit = settings::duration(text).filter(|limit| !limit.is_zero());
-        if limit.is_none() {
-            self.teller.step(&format!(
-                "warning: {LIMIT} is {text:?}, and not a time such as 90s, 30m or 2h; the script may take as long as it likes"
-            ));
+        let mut reader = Reader::new(self.env);
+        let limit = reader.time(&variables::PROVISIONING_TIMEOUT);
+        for problem in reader.into_problems() {
+            self.teller.step(&format!("warning: {problem}; the script may take as long as it likes"));
         }
         limit
     }

@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use kit::quote::quoted;
-use kit::{Env, units};
+use kit::{Env, Problem, units};
 
 use crate::address::{self, Address, Scheme};
 use crate::content::{self, LARGEST, Mended};
@@ -64,7 +64,7 @@ pub fn wish(env: &Env, mounted: &Path) -> Result<Option<Wish>, Failure> {
         None => return Ok(None),
     };
     let digest = given(env, DIGEST)?.map(|text| {
-        content::read_digest(text).ok_or_else(|| {
+        kit::settings::sha256(text).ok_or_else(|| {
             Failure::new(
                 format!("{DIGEST} is not 64 hexadecimal digits"),
                 "take it from: curl -L ADDRESS | sha256sum",
@@ -82,6 +82,14 @@ fn given<'env>(env: &'env Env, name: &str) -> Result<Option<&'env str>, Failure>
         return Err(Failure::new(format!("{name} is not UTF-8 text"), "set it again, or leave it out"));
     }
     Ok(env.text(name))
+}
+
+/// Returns why `PROVISIONING_SCRIPT` cannot be used, if it cannot; `init` reports it before anything is fetched.
+#[must_use]
+pub fn problem(env: &Env) -> Option<Problem> {
+    let failure = address::asked_for(env.text(SETTING)?, crate::MOUNTED).err()?;
+    let cause = failure.cause.strip_prefix(SETTING).unwrap_or(&failure.cause).trim_start();
+    Some(Problem::new(SETTING, format!("{cause}; {}", failure.hint)))
 }
 
 /// Gets hold of the script and looks at it; `tell` hears about everything that the user may want to know.

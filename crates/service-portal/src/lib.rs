@@ -42,7 +42,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use kit::{Env, Exit, Outcome};
+use kit::lock::Lock;
+use kit::{Env, Exit, HintExt, Outcome};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -52,6 +53,11 @@ pub use cli::command;
 pub fn run() -> Outcome {
     let cli = cli::Cli::try_parse()?;
     kit::lean::keep_only(is_needed)?;
+    fs::create_dir_all(&cli.state).with_context(|| format!("cannot create {}", cli.state.display()))?;
+    // A second portal would take over the sockets of the first.
+    let _only = Lock::hold_directory(&cli.state)
+        .context("the portal does not start")
+        .hint(|| "supervisorctl status serviceportal".to_owned())?;
     let state = state::State::new(&cli, Env::of_process())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use journal::Journal;
-use kit::{Env, Reader, Secret};
+use kit::{Env, Reader, Secret, variables};
 use ports::Registry;
 
 use crate::cli::Cli;
@@ -47,12 +47,10 @@ impl State {
     /// Reads what never changes; refuses to start without a login, because an open gate must be asked for by name.
     pub fn new(cli: &Cli, env: Env) -> Result<Self> {
         let mut reader = Reader::new(&env);
-        let enable_auth = reader.flag("WEB_ENABLE_AUTH", true);
+        let enable_auth = reader.switch(&variables::WEB_ENABLE_AUTH);
         for problem in reader.into_problems() {
             log::warn!("{problem}");
         }
-        std::fs::create_dir_all(&cli.state)
-            .with_context(|| format!("cannot create {}", cli.state.display()))?;
         let credentials = Credentials::read(&cli.credentials)?;
         let key = Key::load(&cli.state.join("key"))?;
         Ok(Self(Arc::new(Shared {

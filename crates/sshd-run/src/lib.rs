@@ -17,7 +17,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use kit::{Env, Exit, Outcome, Reader, cmd};
+use kit::{Env, Exit, Outcome, Reader, cmd, variables};
 
 pub use cli::command;
 
@@ -36,7 +36,7 @@ pub fn run() -> Outcome {
     }
     let env = Env::of_process();
     let mut reader = Reader::new(&env);
-    let options = policy::options(reader.port("SSH_PORT", 22));
+    let options = policy::options(reader.port(&variables::SSH_PORT));
     for problem in reader.into_problems() {
         log::warn!("{problem}");
     }

@@ -71,6 +71,7 @@ use std::time::Duration;
 use clap::Parser;
 use journal::Journal;
 use kit::lock::Lock;
+use kit::variables;
 use kit::{Env, Exit, Outcome, Reader};
 use serde::Serialize;
 use workspace::Workspace;
@@ -110,7 +111,7 @@ pub fn run() -> Outcome {
     let env = env_store::session(Env::of_process(), Path::new(env_store::PATH));
     let (workspace, problems) = Workspace::from_env(&env);
     let mut reader = Reader::new(&env);
-    let wanted = reader.flag("WORKSPACE_SYNC", false);
+    let wanted = reader.switch(&variables::WORKSPACE_SYNC);
     let (names, refused) = names::parse(reader.text("OPT_SYNC").as_deref());
     for problem in problems.iter().chain(&reader.into_problems()).chain(&refused) {
         log::warn!("{problem}");

@@ -32,6 +32,8 @@ mod portal;
 mod provisioning;
 #[path = "e2e/proxy.rs"]
 mod proxy;
+#[path = "e2e/running.rs"]
+mod running;
 #[path = "e2e/settings.rs"]
 mod settings;
 #[path = "e2e/ssh.rs"]
@@ -40,5 +42,7 @@ mod ssh;
 mod storage;
 #[path = "e2e/sync.rs"]
 mod sync;
+#[path = "e2e/values.rs"]
+mod values;
 #[path = "e2e/workspace.rs"]
 mod workspace;

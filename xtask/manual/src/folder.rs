@@ -32,11 +32,16 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Compares the files below `output` with `pages`; fails where one cannot be read.
+/// Compares the files below `output`, and pages beside it, with `pages`; fails where one cannot be read.
 pub fn differences(output: &Path, pages: &Pages) -> Result<Vec<Difference>> {
     let mut found = BTreeMap::new();
     for folder in [COMMANDS, MAN] {
         read(output, Path::new(folder), &mut found)?;
+    }
+    for path in pages.keys().filter(|path| path.starts_with("..")) {
+        let content =
+            fs::read(output.join(path)).with_context(|| format!("cannot read {}", path.display()))?;
+        found.insert(path.clone(), content);
     }
     Ok(compare(pages, &found))
 }

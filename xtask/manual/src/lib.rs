@@ -5,7 +5,7 @@
 //!
 //! Each tool of [`tools::TOOLS`] gets `man/NAME.SECTION`, one more manual page per subcommand, and
 //! `commands/NAME.md`; `commands/README.md` is the index. The pages have neither date nor version in them, so they change
-//! only when a command line does. A page of a tool that is gone is removed; a file that this program has not written is
+//! only when a command line does. The table of variables in `README.md` comes from `kit::variables`. A page of a tool that is gone is removed; a file that this program has not written is
 //! left alone.
 
 mod cli;
@@ -16,15 +16,21 @@ mod pages;
 mod status;
 mod tools;
 mod usage;
+mod variables;
 
-use anyhow::anyhow;
+use std::fs;
+
+use anyhow::{Context, anyhow};
 use clap::Parser;
 use kit::{Exit, HintExt, Outcome};
 
 /// Runs the command line.
 pub fn run() -> Outcome {
     let cli = cli::Cli::try_parse()?;
-    let pages = pages::all(tools::TOOLS)?;
+    let mut pages = pages::all(tools::TOOLS)?;
+    let readme = cli.output.join(variables::PAGE);
+    let text = fs::read_to_string(&readme).with_context(|| format!("cannot read {}", readme.display()))?;
+    pages.insert(variables::PAGE.into(), variables::renewed(&text)?);
     let differences = folder::differences(&cli.output, &pages)?;
     if !cli.check {
         folder::settle(&cli.output, &pages, &differences)?;

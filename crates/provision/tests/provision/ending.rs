@@ -78,6 +78,6 @@ fn a_script_that_never_ends_is_ended_at_its_limit() {
     machine.set("PROVISIONING_TIMEOUT", "soon");
     machine.mount("exit 0 ");
     assert_eq!(machine.run().report.outcome, Ran);
-    let warning = "provision: warning: PROVISIONING_TIMEOUT is \"soon\", and not a time such as 90s, 30m or 2h; the script may take as long as it likes";
+    let warning = "provision: warning: PROVISIONING_TIMEOUT: \"soon\" is not a time such as 90s, 30m or 2h; the script may take as long as it likes";
     assert!(machine.log().contains(&warning.to_owned()));
 }

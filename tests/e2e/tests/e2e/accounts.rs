@@ -47,8 +47,11 @@ fn another_owner_and_another_name_change_the_same_user() {
     };
     own(4242, 4343);
     let key = KeyPair::generate();
-    let container =
-        Run::new().mount(directory.path(), "/workspace", "").env("SSH_PUBKEY", key.public()).boot();
+    let container = Run::new()
+        .mount(directory.path(), "/workspace", "")
+        .env("SSH_PUBKEY", key.public())
+        .command(&["bash", "-c", "exec init.sh $(cat /parameters)"])
+        .boot();
     let account = |name: &str| container.exec(&["getent", "passwd", name]).text().replace(":x:", ":");
     assert_eq!(account("user"), "user:4242:4343:Leonardo system user:/workspace/home/user:/bin/bash");
     own(4300, 4301);
@@ -56,7 +59,9 @@ fn another_owner_and_another_name_change_the_same_user() {
     container.wait_for_portal();
     assert_eq!(account("user"), "user:4300:4301:Leonardo system user:/workspace/home/user:/bin/bash");
     assert_eq!(container.exec(&["su", "-", "user", "-c", "sudo -n id -u"]).text(), "0");
-    container.exec(&["init", "--prepare-only", "USER_NAME=eve"]).text();
+    container.write("/parameters", "USER_NAME=eve");
+    container.restart();
+    container.wait_for_portal();
     assert_eq!(account("eve"), "eve:4300:4301:Leonardo system user:/workspace/home/eve:/bin/bash");
     container.exec(&["id", "user"]).failure(1);
     assert_eq!(container.exec(&["id", "-gn", "eve"]).text(), "eve");

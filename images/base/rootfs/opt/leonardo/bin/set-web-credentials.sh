@@ -1,3 +1,1 @@
-#!/bin/sh
-# The name that people know.
-exec /opt/leonardo/bin/set-web-credentials "$@"
+set-web-credentials

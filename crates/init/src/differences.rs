@@ -1,0 +1,183 @@
+//! Settings given next to a running supervisord, compared with those in force.
+
+use std::ffi::OsStr;
+
+use env_store::{Refusal, storable};
+use kit::variables::{self, Kind, Variable};
+use kit::{Env, Reader};
+use web_login::Login;
+
+use crate::credentials;
+use crate::settings::Settings;
+
+/// What `init` sets whatever is given.
+const SETTLED: [&str; 6] =
+    ["MAMBA_ROOT_PREFIX", "PATH", "WEB_PASSWORD_B64", "WORKSPACE_GID", "WORKSPACE_MOUNTED", "WORKSPACE_UID"];
+
+/// A setting that is given and not in force.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The variable.
+    pub name: String,
+    /// How it comes into force.
+    pub remedy: String,
+}
+
+/// The settings in force.
+pub struct InForce<'a> {
+    /// The environment of supervisord.
+    pub env: &'a Env,
+    /// The login of the web services.
+    pub login: Option<&'a Login>,
+    /// True if the system user's password is the given one.
+    pub user_password: bool,
+}
+
+/// Returns what is given and not in force. A variable that is not given asks for nothing.
+pub fn find(given: &Env, in_force: &InForce<'_>) -> Vec<Difference> {
+    let (asked, _) = Settings::read(given, &[]);
+    let (settled, _) = Settings::read(in_force.env, &[]);
+    let same_login = in_force.login.is_some_and(|login| login.asked == credentials::digest(&asked.web));
+    let agrees = |name: &str, value: &OsStr| match documented(name) {
+        None => in_force.env.get(name) == Some(value),
+        Some(_) if given.text(name).is_none() => true,
+        Some(variable) => match (name, in_force.login) {
+            ("WEB_USER" | "WEB_PASSWORD" | "WEB_TOKEN", _) if same_login => true,
+            ("WEB_USER", Some(login)) => login.user == asked.web.user,
+            ("WEB_PASSWORD", Some(login)) => asked
+                .web
+                .password
+                .as_ref()
+                .is_none_or(|password| password.matches(login.password.expose().as_bytes())),
+            ("WEB_TOKEN", Some(login)) => {
+                asked.web.token.as_ref().is_none_or(|token| token.matches(login.token.expose().as_bytes()))
+            }
+            ("USER_PASSWORD", _) => in_force.user_password || asked.user_password.is_none(),
+            ("USER_NAME", _) => asked.user_name == settled.user_name,
+            ("IMAGE_SLUG", _) => asked.image_slug == settled.image_slug,
+            ("SSH_PORT", _) => asked.ssh_port == settled.ssh_port,
+            ("WORKSPACE", _) => asked.workspace == settled.workspace,
+            _ if variable.kind == Kind::Switch => {
+                Reader::new(given).switch(variable) == Reader::new(in_force.env).switch(variable)
+            }
+            _ => given.text(name) == in_force.env.text(name),
+        },
+    };
+    given
+        .iter()
+        .map(|(name, value)| (name.to_string_lossy(), value))
+        .filter(|(name, value)| counts(name) && !agrees(name, value))
+        .map(|(name, _)| Difference { remedy: remedy(&name, &asked), name: name.into_owned() })
+        .collect()
+}
+
+fn documented(name: &str) -> Option<&'static Variable> {
+    variables::ALL.iter().find(|variable| variable.name == name)
+}
+
+/// False for what every session has of its own.
+fn counts(name: &str) -> bool {
+    let of_a_session = matches!(storable(name), Err(Refusal::OfASession | Refusal::OfTheShell));
+    !of_a_session && !name.starts_with("LEONARDO_") && !SETTLED.contains(&name)
+}
+
+fn remedy(name: &str, asked: &Settings) -> String {
+    match name {
+        "WEB_USER" | "WEB_PASSWORD" => format!("sudo set-web-credentials {}", asked.web.user),
+        "USER_PASSWORD" => format!("sudo passwd {}", asked.user_name),
+        "SSH_PUBKEY" | "PUBLIC_KEY" | "SSH_PUBLIC_KEY" => {
+            "add the key to /root/.ssh/authorized_keys, then: supervisorctl start sshd".to_owned()
+        }
+        _ if documented(name).is_none() && storable(name).is_ok() => {
+            format!("for new sessions: env-store set {name}=…")
+        }
+        _ => format!("a new container with it: docker run --env {name}=…"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kit::Secret;
+
+    use super::*;
+
+    fn login(user: &str, password: &str) -> Login {
+        Login {
+            user: user.into(),
+            password: Secret::new(password).unwrap(),
+            token: Secret::new("token").unwrap(),
+            instance: "a".into(),
+            asked: String::new(),
+        }
+    }
+
+    fn found(given: &[(&str, &str)], login: &Login) -> Vec<String> {
+        let force = [
+            ("A.B", "1"),
+            ("HOME", "/root"),
+            ("GREETING", "hello"),
+            ("PATH", "/opt/leonardo/bin:/usr/bin"),
+            ("SSH_PORT", "22"),
+            ("WEB_ENABLE_AUTH", "true"),
+            ("WORKSPACE", "/data/"),
+            ("WORKSPACE_SYNC", "maybe"),
+            ("WEB_PASSWORD", "of the start"),
+        ];
+        let (given, env) = (given.iter().copied().collect(), force.into_iter().collect());
+        let in_force = InForce { env: &env, login: Some(login), user_password: false };
+        find(&given, &in_force)
+            .into_iter()
+            .map(|Difference { name, remedy }| format!("{name}: {remedy}"))
+            .collect()
+    }
+
+    #[test]
+    fn what_means_the_same_agrees() {
+        for (name, value) in [
+            ("A.B", "1"),
+            ("GREETING", "hello"),
+            ("HOME", "/home/ada"),
+            ("LEONARDO_ENVIRONMENT", "x"),
+            ("PATH", "/usr/bin"),
+            ("SSH_PORT", "1111"),
+            ("SSH_PUBKEY", " "),
+            ("TERM", "xterm"),
+            ("USER_PASSWORD", ""),
+            ("WEB_ENABLE_AUTH", "flase"),
+            ("WEB_PASSWORD", "now\n"),
+            ("WEB_USER", "ada"),
+            ("WORKSPACE", "/data"),
+            ("WORKSPACE_SYNC", "no"),
+        ] {
+            assert_eq!(found(&[(name, value)], &login("ada", "now")), [""; 0], "{name}={value:?}");
+        }
+    }
+
+    #[test]
+    fn what_differs_is_named_with_its_remedy_and_without_its_value() {
+        let keys = "add the key to /root/.ssh/authorized_keys, then: supervisorctl start sshd";
+        for (name, value, remedy) in [
+            ("A.B", "2", "a new container with it: docker run --env A.B=…"),
+            ("GREETING", "bye", "for new sessions: env-store set GREETING=…"),
+            ("NEW", "", "for new sessions: env-store set NEW=…"),
+            ("SSH_PORT", "2222", "a new container with it: docker run --env SSH_PORT=…"),
+            ("SSH_PUBKEY", "ssh-rsa A", keys),
+            ("USER_PASSWORD", "secret", "sudo passwd user"),
+            ("WEB_ENABLE_AUTH", "false", "a new container with it: docker run --env WEB_ENABLE_AUTH=…"),
+            ("WEB_PASSWORD", "of the start", "sudo set-web-credentials user"),
+            ("WEB_TOKEN", "other", "a new container with it: docker run --env WEB_TOKEN=…"),
+            ("WEB_USER", "eve", "sudo set-web-credentials eve"),
+            ("WORKSPACE", "/other", "a new container with it: docker run --env WORKSPACE=…"),
+        ] {
+            assert_eq!(found(&[(name, value)], &login("ada", "now")), [format!("{name}: {remedy}")]);
+        }
+    }
+
+    #[test]
+    fn a_login_that_was_changed_since_is_what_the_container_asks_for() {
+        let given = [("WEB_USER", "ada"), ("WEB_PASSWORD", "of the start")];
+        let asked = credentials::digest(&Settings::read(&given.into_iter().collect(), &[]).0.web);
+        let changed = Login { asked, ..login("eve", "changed") };
+        assert_eq!(found(&given, &changed), [""; 0]);
+    }
+}

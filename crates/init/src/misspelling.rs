@@ -1,0 +1,78 @@
+//! Names that are almost those of documented variables.
+
+use kit::variables;
+use kit::{Env, Problem};
+
+/// Reports each variable whose name is one slip away from a documented one: a letter more, less or other, two letters
+/// exchanged, or another case.
+pub fn problems(env: &Env) -> Vec<Problem> {
+    let names = env.iter().filter_map(|(name, _)| name.to_str());
+    let meant = |name: &str| {
+        let upper = name.to_ascii_uppercase();
+        let is_known = |name: &str| variables::ALL.iter().any(|variable| variable.name == name);
+        variables::ALL.iter().filter(|_| !is_known(name)).find(|variable| is_one_slip(&upper, variable.name))
+    };
+    let mistakes = names.filter_map(|name| Some((name, meant(name)?.name)));
+    mistakes
+        .map(|(name, meant)| Problem::new(name, format!("this variable has no effect; {meant} may be meant")))
+        .collect()
+}
+
+/// True if at most one letter is added, left out or replaced, or two neighbours are exchanged.
+fn is_one_slip(given: &str, meant: &str) -> bool {
+    let (given, meant) = (given.as_bytes(), meant.as_bytes());
+    let front = given.iter().zip(meant).take_while(|(one, other)| one == other).count();
+    let (given, meant) = (&given[front..], &meant[front..]);
+    let back = given.iter().rev().zip(meant.iter().rev()).take_while(|(one, other)| one == other).count();
+    match (&given[..given.len() - back], &meant[..meant.len() - back]) {
+        ([] | [_], [] | [_]) => true,
+        ([a, b], [c, d]) => (a, b) == (d, c),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_slip_is_reported_and_nothing_else() {
+        for (name, meant) in [
+            ("WEB_PASSWROD", "WEB_PASSWORD"),
+            ("SSH_PUB_KEY", "SSH_PUBKEY"),
+            ("SSH_PUBKEYS", "SSH_PUBKEY"),
+            ("WORKSPACE_SNYC", "WORKSPACE_SYNC"),
+            ("WEB_TOKN", "WEB_TOKEN"),
+            ("web_password", "WEB_PASSWORD"),
+            ("WEB-PASSWORD", "WEB_PASSWORD"),
+        ] {
+            let env = [(name, "x")].into_iter().collect();
+            let expected = Problem::new(name, format!("this variable has no effect; {meant} may be meant"));
+            assert_eq!(problems(&env), [expected]);
+        }
+        let others = [
+            "WEB_PASSWORD",
+            "SSH_PUBLIC_KEY",
+            "PUBLIC_KEY",
+            "SSH_HOST",
+            "USER",
+            "USER_ID",
+            "WORKSPACE_UID",
+            "IMAGE_TAG",
+            "WORKSPACE_MOUNTED",
+            "WEB_PASSWORD_B64",
+            "HOST_SSH_PORT",
+            "TUNNEL_TOKEN",
+            "CUDA_VISIBLE_DEVICES",
+            "RUNPOD_GPU_COUNT",
+            "VAST_TCP_PORT_22",
+            "PUBLIC_IPADDR",
+            "WEB_PORT",
+            "WORKSPACE_DIR",
+            "GPU_COUNT",
+            "",
+        ];
+        let env = others.iter().filter(|name| !name.is_empty()).map(|name| (*name, "x")).collect();
+        assert_eq!(problems(&env), []);
+    }
+}

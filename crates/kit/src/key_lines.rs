@@ -1,0 +1,93 @@
+//! Public SSH keys as people put them into a variable.
+
+use crate::invisible;
+
+/// Returns one key a line of a variable, whatever separates them: line ends of any kind, a literal `\n`, or `;`.
+///
+/// Separators between the quotes of an option (`command="a; b"`) and in a comment belong to the key: a line ends only where
+/// another key or nothing follows.
+#[must_use]
+pub fn key_lines(text: &str) -> String {
+    let text = invisible::stripped(text).0.replace("\r\n", "\n").replace('\r', "\n");
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.lines() {
+        let mut line_starts = true;
+        for (separator, piece) in pieces(line) {
+            let bare = invisible::stripped(piece).0;
+            match lines.last_mut().filter(|_| !line_starts) {
+                Some(_) if bare.is_empty() => {}
+                Some(last) if !names_a_key(bare) => last.extend([separator, piece]),
+                _ => lines.push(bare.to_owned()),
+            }
+            line_starts = false;
+        }
+    }
+    lines.join("\n")
+}
+
+/// Splits a line at each separator outside quotes; each piece comes with the separator in front of it.
+fn pieces(line: &str) -> Vec<(&str, &str)> {
+    let (mut pieces, mut before, mut start, mut quoted) = (Vec::new(), "", 0, false);
+    let mut at = 0;
+    while at < line.len() {
+        let rest = &line[at..];
+        let separator =
+            ["\\r\\n", "\\n", "\\r", ";"].into_iter().find(|separator| rest.starts_with(separator));
+        match separator.filter(|_| !quoted) {
+            Some(separator) => {
+                pieces.push((before, &line[start..at]));
+                before = separator;
+                at += separator.len();
+                start = at;
+            }
+            // Inside an option, a quote is written \" (sshd(8)).
+            None if quoted && rest.starts_with("\\\"") => at += 2,
+            None => {
+                quoted ^= rest.starts_with('"');
+                at += rest.chars().next().map_or(1, char::len_utf8);
+            }
+        }
+    }
+    pieces.push((before, &line[start..]));
+    pieces
+}
+
+fn names_a_key(piece: &str) -> bool {
+    const TYPES: [&str; 4] = ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"];
+    let mut words = piece.split_whitespace();
+    words.any(|word| TYPES.iter().any(|kind| word.starts_with(kind)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_split_where_people_meant_it_and_nowhere_else() {
+        let (one, two) = ("ssh-ed25519 AAAAC3 ada@example", "ssh-rsa AAAAB3");
+        let both = format!("{one}\n{two}");
+        for (given, wanted) in [
+            (one.to_owned(), one.to_owned()),
+            (both.clone(), both.clone()),
+            (format!("{one}\\n{two}"), both.clone()),
+            (format!("{one}\\r\\n{two}\\n"), both.clone()),
+            (format!("{one};{two};"), both.clone()),
+            (format!("{one} ; {two}"), both.clone()),
+            (format!("{one}\r\n{two}\r\n"), both.clone()),
+            (format!("{one}\r{two}"), both.clone()),
+            (format!("\u{feff}\"{one}\\n{two}\"\r"), both.clone()),
+            (format!("\"{one}\";\"{two}\""), both.clone()),
+            (format!("'{one}'"), one.to_owned()),
+            (
+                format!("command=\"a;b \\\"c;\\n\\\"\" {one};no-pty {two}"),
+                format!("command=\"a;b \\\"c;\\n\\\"\" {one}\nno-pty {two}"),
+            ),
+            (format!("{one}; laptop"), format!("{one}; laptop")),
+            (format!("{two} CORP\\nancy"), format!("{two} CORP\\nancy")),
+            (format!("# {one} ä\n\n{two}"), format!("# {one} ä\n\n{two}")),
+            (String::new(), String::new()),
+        ] {
+            assert_eq!(key_lines(&given), wanted, "{given:?}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Every documented variable: the table behind reading, checking, the reference page and `docker-compose.yaml`.
+
+/// A variable that changes how a container starts.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// The name, such as `SSH_PORT`.
+    pub name: &'static str,
+    /// The kind of value.
+    pub kind: Kind,
+    /// What holds where it is not given or cannot be used: a value, or words in parentheses.
+    pub default: &'static str,
+    /// One phrase for the reference page, in Markdown with links that start at the root of the repository.
+    pub meaning: &'static str,
+    /// A value that cannot be used, for tests.
+    pub invalid: &'static str,
+}
+
+/// The kinds of values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `true` or `false`.
+    Switch,
+    /// A TCP port.
+    Port,
+    /// A length of time, such as `30m`.
+    Time,
+    /// A SHA-256 in hexadecimal digits.
+    Digest,
+    /// A host name or an address, without a port.
+    Host,
+    /// An http or https address.
+    Url,
+    /// A directory.
+    Path,
+    /// A number of devices.
+    Count,
+    /// A word of limited characters.
+    Name,
+    /// Several words.
+    List,
+    /// Public SSH keys, one a line.
+    Keys,
+    /// A password or token.
+    Secret,
+}
+
+impl Kind {
+    /// The word of the reference page.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Switch => "switch",
+            Self::Port => "port",
+            Self::Time => "time",
+            Self::Digest => "SHA-256",
+            Self::Host => "host",
+            Self::Url => "URL",
+            Self::Path => "path",
+            Self::Count => "number",
+            Self::Name => "name",
+            Self::List => "list",
+            Self::Keys => "keys",
+            Self::Secret => "secret",
+        }
+    }
+}
+
+macro_rules! variables {
+    ($($name:ident: $kind:ident, $default:literal, $meaning:literal, $invalid:literal;)*) => {
+        $(
+            #[doc = concat!("`", stringify!($name), "`: ", $meaning)]
+            pub const $name: Variable = Variable {
+                name: stringify!($name),
+                kind: Kind::$kind,
+                default: $default,
+                meaning: $meaning,
+                invalid: $invalid,
+            };
+        )*
+        /// All of them, in the order of the reference page.
+        pub const ALL: &[Variable] = &[$($name),*];
+    };
+}
+
+variables! {
+    CF_QUICK_TUNNELS: Switch, "true", "not acted on yet", "maybe";
+    CF_TUNNEL_TOKEN: Secret, "", "not acted on yet", "a\nb";
+    DIRECT_ADDRESS: Host, "(the host name in your browser)",
+        "host for the portal's links; on vast.ai and RunPod their own addresses win", "http://lab/";
+    DIRECT_ADDRESS_GET_WAN: Switch, "false", "not acted on yet", "maybe";
+    GPU_COUNT: Count, "(no limit)", "how many GPUs programs see ([docs/gpu.md](docs/gpu.md))", "two";
+    IMAGE_SLUG: Name, "base-image",
+        "the image's name for directories in the workspace ([docs/workspace.md](docs/workspace.md))", "a/b";
+    OPT_SYNC: List, "", "further directories below `/opt` to keep on the workspace, as `NAME:NAME`", "../x";
+    PROVISIONING_SCRIPT: Url, "",
+        "address of your own script, which runs once at the start ([below](#provisioning-script))", "setup.sh";
+    PROVISIONING_SCRIPT_SHA256: Digest, "", "its SHA-256; another content is refused", "abc";
+    PROVISIONING_TIMEOUT: Time, "(none)", "end the script after this long: `90s`, `30m`, `2h`", "soon";
+    SSH_PORT: Port, "22", "port of sshd inside the container", "1111";
+    SSH_PUBKEY: Keys, "", "public keys, one a line", "not a key";
+    PUBLIC_KEY: Keys, "", "the same, as RunPod names it", "not a key";
+    SSH_PUBLIC_KEY: Keys, "", "the same, as vast.ai names it", "not a key";
+    USER_NAME: Name, "user", "name of the system user: lower-case letters, digits, `_`, `-`", "../x y";
+    USER_PASSWORD: Secret, "password",
+        "its password, at most 511 bytes; nothing accepts it from outside, `sudo` asks for none, and no session gets the variable",
+        "a\nb";
+    WEB_ENABLE_AUTH: Switch, "true", "`false` opens all web services; a typo does not", "flase";
+    WEB_ENABLE_HTTPS: Switch, "false",
+        "`true`: web ports speak https, with a mounted or a self-signed certificate ([docs/gate.md](docs/gate.md#https))", "ture";
+    WEB_PASSWORD: Secret, "(generated, kept over restarts)", "password of the web services", "a\nb";
+    WEB_TOKEN: Secret, "(generated, kept over restarts)", "token for programs", "a\nb";
+    WEB_TRUSTED_PROXIES: List, "",
+        "networks of proxies in front, such as `10.1.0.0/16`: what they say about a visitor counts", "everyone";
+    WEB_USER: Name, "user", "user of the web services, without `:`", "a:b";
+    WORKSPACE: Path, "/workspace/", "where your volume is mounted", "/etc";
+    WORKSPACE_SYNC: Switch, "false",
+        "`true`: environments live on the mounted workspace ([docs/sync.md](docs/sync.md))", "maybe";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_in_their_families_and_unique() {
+        let names: std::collections::BTreeSet<_> = ALL.iter().map(|variable| variable.name).collect();
+        assert_eq!(names.len(), ALL.len());
+        assert!(names.contains("WEB_TOKEN") && ALL.iter().all(|variable| !variable.invalid.is_empty()));
+    }
+}

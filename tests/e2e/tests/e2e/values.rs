@@ -1,0 +1,86 @@
+//! Values of documented variables that cannot be used, or are not quite what people meant.
+
+use harness::{KeyPair, Run};
+use kit::variables;
+
+#[test]
+fn every_invalid_value_is_reported_in_the_log_and_in_the_portal() {
+    let run =
+        variables::ALL.iter().fold(Run::new(), |run, variable| run.env(variable.name, variable.invalid));
+    let container = run.env("WEB_PASSWROD", "x").boot();
+    let [user, password, _] = container.login();
+    let page = container.web(1111).basic(&user, &password).get("/").ok_text().expect("the portal");
+    let logs = container.logs();
+    for name in variables::ALL.iter().map(|variable| variable.name).chain(["WEB_PASSWROD"]) {
+        assert!(logs.contains(&format!("init | warning: {name}: ")), "{name} in {logs}");
+        assert!(page.contains(&format!("<li>{name}: ")), "{name} in {page}");
+    }
+    assert_eq!(user, "user");
+    assert_eq!(container.exec(&["id", "-un", "1000"]).text(), "user");
+}
+
+#[test]
+fn a_secret_is_what_its_author_sees_and_keys_may_be_separated_in_any_way() {
+    let (one, two) = (KeyPair::generate(), KeyPair::generate());
+    let container = Run::new()
+        .env("WEB_USER", " 'ada' ")
+        .env("WEB_PASSWORD", "\u{feff}\"se$cret\"\r\n")
+        .env("WEB_TOKEN", "tok3n\n")
+        .env("WORKSPACE_SYNC", "\"false\"")
+        .env("SSH_PUBKEY", format!("\"{}\\n{}\"\r", one.public(), two.public()))
+        .boot();
+    let web = container.web(1111);
+    assert_eq!(web.log_in("ada", "se$cret").status, 303);
+    assert_eq!(web.with("authorization", "Bearer tok3n").get("/").status, 200);
+    for key in [one, two] {
+        container.until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
+    }
+    let logs = container.logs();
+    for problem in [
+        "WEB_PASSWORD: the value is used without a line break and invisible characters and quotes around it",
+        "WEB_TOKEN: the value is used without a line break around it",
+    ] {
+        assert!(logs.contains(problem), "{logs}");
+    }
+    assert!(
+        !logs.contains("se$cret") && !logs.contains("tok3n") && !logs.contains("WORKSPACE_SYNC:"),
+        "{logs}"
+    );
+    let stored = container.exec(&["bash", "-lc", "printf %s \"$WEB_USER $WEB_PASSWORD $WEB_TOKEN\""]).text();
+    assert_eq!(stored, "ada se$cret tok3n");
+}
+
+#[test]
+fn a_path_of_the_users_own_and_names_that_no_shell_takes_reach_every_program() {
+    let refused = Run::new().env("PATH", "/usr/bin:/bin").command(&["init.sh", "FOO"]).to_end();
+    assert_eq!(refused.failure(2), "init | the parameter \"FOO\" is not NAME=VALUE\n");
+    let container = Run::new()
+        .env("PATH", "/usr/bin:/bin")
+        .env("A.B", "1=2")
+        .env("DOCKER_RESOURCE_NVIDIA-GPU", "GPU-1,GPU-2")
+        .boot();
+    let environ = |script: &str| {
+        let bytes = container.sh(script).stdout;
+        bytes.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect::<Vec<_>>()
+    };
+    let path = "PATH=/opt/leonardo/bin:/opt/caddy/bin:/usr/bin:/bin:/opt/micromamba/bin";
+    let supervised = environ("cat /proc/$(/usr/local/bin/supervisorctl pid storagemonitor)/environ");
+    let executed = environ("/opt/leonardo/bin/env-store exec -- env -0");
+    for variable in ["A.B=1=2", "DOCKER_RESOURCE_NVIDIA-GPU=GPU-1,GPU-2", path] {
+        for program in [&supervised, &executed] {
+            assert!(program.iter().any(|pair| pair == variable.as_bytes()), "{variable}");
+        }
+    }
+    assert_eq!(container.logs().matches("no shell can have a variable of this name").count(), 2);
+    container.exec(&["bash", "-lc", "env-store list"]).text();
+}
+
+#[test]
+fn bytes_that_are_no_text_reach_supervised_programs() {
+    let container =
+        Run::new().command(&["bash", "-c", "exec env \"R=$(printf 'a\\377b')\" init.sh P-Q=2"]).boot();
+    let environ = container.sh("cat /proc/$(supervisorctl pid storagemonitor)/environ").stdout;
+    for variable in [&b"R=a\xffb"[..], b"P-Q=2"] {
+        assert!(environ.split(|&byte| byte == 0).any(|pair| pair == variable));
+    }
+}
