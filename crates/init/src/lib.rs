@@ -11,6 +11,7 @@
 
 mod account;
 mod autostart;
+mod capabilities;
 mod cli;
 mod credentials;
 mod directories;
@@ -44,6 +45,7 @@ pub fn run() -> Outcome {
     let started = Instant::now();
     let cli = cli::Cli::try_parse()?;
     let parameters = parameters::parse(&cli.parameters)?;
+    capabilities::Rights::check()?;
     let mut env = Env::of_process();
     parameters.into_iter().for_each(|(name, value)| env.set(name, value));
     let problems = prepare(&mut env)?;
@@ -58,6 +60,8 @@ pub fn run() -> Outcome {
 fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     let (settings, mut problems) = settings::Settings::read(env);
     let leonardo = account::group_id("leonardo")?;
+    let rights = capabilities::Rights::of_process()?;
+    problems.extend(rights.problems(settings.ssh_port));
     limits::raise_open_files(&mut problems);
     // caddy-run uses them; what is wrong belongs to the other problems of a start.
     problems.extend(cloud::trusted_proxies(env).1);
@@ -81,7 +85,7 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     env.set("WEB_ENABLE_HTTPS", settings.web.enable_https.to_string());
     web.variables().into_iter().for_each(|(name, value)| env.set(name, value));
     workspace.export(env);
-    autostart::export(&settings, &keys, env);
+    autostart::export(&settings, !keys.is_empty() && rights.sshd_works(), env);
     gpus.variables.into_iter().for_each(|(name, value)| env.set(name, value));
     problems.extend(gpus.problems);
     environment::persist(env, &mut problems)?;
