@@ -32,6 +32,8 @@ pub enum Task {
     Wait(Wait),
     /// Say in a few lines what a person who logs in should know; say nothing if all is well
     Banner,
+    /// Ask the portal whether it answers, and name programs that are down; the engine's health check
+    Health,
 }
 
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ mod banner;
 mod child;
 mod cli;
 mod ending;
+mod health;
 mod hook;
 mod permissions;
 mod preflight;
@@ -51,12 +52,16 @@ pub fn run() -> Outcome {
         }
         Task::Wait(wait) => wait::wait(&journal, &wait),
         Task::Banner => tell(&journal, |seen| Ok(banner::text(seen, journal::now()))),
+        Task::Health => health::check(&journal.down()),
     }
 }
 
 /// Prints what `words` make of the journal.
 fn tell(journal: &Journal, words: impl FnOnce(&State) -> anyhow::Result<String>) -> Outcome {
-    let seen = State::of(Timeline::of(&journal.read()?));
+    let mut timeline = Timeline::of(&journal.read()?);
+    // First, because the banner shows only a few: without such a program, a door may be shut.
+    timeline.problems.splice(0..0, journal.down());
+    let seen = State::of(timeline);
     io::stdout().write_all(words(&seen)?.as_bytes())?;
     Ok(Exit::Done)
 }

@@ -137,6 +137,24 @@ fn the_report_and_the_banner_are_for_people_and_programs() {
 }
 
 #[test]
+fn a_program_that_is_down_comes_before_all_else_that_is_wrong() {
+    let boot = Boot::new(&[
+        Event::Problem { setting: "WEB_X".into(), message: "is a typo".into() },
+        begun(),
+        started(Stage::Ready),
+        ended(Stage::Ready, StageResult::Done),
+    ]);
+    let down = r#"{"caddy":{"state":"STOPPED","at":1.0,"failures":0,"end":""}}"#;
+    fs::write(boot.path("programs.json"), down).unwrap();
+    let caddy = "caddy: the program was stopped; to start it, type: supervisorctl start caddy";
+    assert_eq!(boot.says(&["banner"]).1, format!("  {caddy}\n  WEB_X: is a typo\n  More: boot report\n\n"));
+    let (_, text, _) = boot.says(&["report"]);
+    assert!(text.ends_with(&format!("\n{caddy}\n\nWEB_X: is a typo\n")), "{text}");
+    let (_, json, _) = boot.says(&["report", "--json"]);
+    assert!(json.contains(r#""problems":[{"setting":"caddy","#), "{json}");
+}
+
+#[test]
 fn a_second_run_at_the_same_time_changes_nothing() {
     let boot = Boot::new(&[]);
     let lock = File::create(boot.path("boot.lock")).unwrap();

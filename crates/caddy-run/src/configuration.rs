@@ -104,9 +104,12 @@ impl Configuration {
 
     fn add(&mut self, name: &str, template: &str, words: &Words) {
         for (index, line) in template.lines().enumerate() {
-            // A value may be several lines, or none: then an empty one keeps the template's place.
             // Comments explain the placeholders, and one line of them must not become several.
             let filled = if line.trim_start().starts_with('#') { line.to_owned() } else { words.fill(line) };
+            // A value may be several lines, or none: a line of blanks that is left of it would be a warning of Caddy's.
+            if filled.trim().is_empty() && !line.trim().is_empty() {
+                continue;
+            }
             self.origins.extend(filled.split('\n').map(|_| (name.to_owned(), index + 1)));
             self.text.push_str(&filled);
             self.text.push('\n');
@@ -247,7 +250,7 @@ mod tests {
         );
         assert_eq!(
             text(&Settings::default()),
-            "# %REDIRECT_TO_HTTPS% and %TLS%\n{\n\n}\n:1111 {\n\n}\n\n:3000 {\n\n}\n"
+            "# %REDIRECT_TO_HTTPS% and %TLS%\n{\n}\n:1111 {\n}\n\n:3000 {\n}\n"
         );
         assert_eq!((all.lacking(&https()), all.lacking(&Settings::default())), (None, None));
         let old = templates("", "%PROXY_PORT%", &[(7, "x")]);

@@ -4,13 +4,11 @@
 //! refuses to start over an unset one.
 
 use kit::Env;
-use sshd_run::keys::Keys;
 
 use crate::settings::Settings;
 
-/// Sets the switches, and the port in its checked form.
-pub fn export(settings: &Settings, keys: &Keys, env: &mut Env) {
+/// Sets the switches, and the port in its checked form. Without a key, or where it can let nobody in, sshd does not start.
+pub fn export(settings: &Settings, sshd: bool, env: &mut Env) {
     env.set("SSH_PORT", settings.ssh_port.to_string());
-    // Nobody could log in without a key, so nothing listens without one.
-    env.set("LEONARDO_AUTOSTART_SSHD", (!keys.is_empty()).to_string());
+    env.set("LEONARDO_AUTOSTART_SSHD", sshd.to_string());
 }

@@ -84,7 +84,12 @@ fn correct(directory: &Directory, path: &Path) -> io::Result<()> {
         chown(path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
     }
     if meta.permissions().mode() & 0o7777 != directory.mode {
-        fs::set_permissions(path, fs::Permissions::from_mode(directory.mode))?;
+        // Without the capability FSETID, only a member of the group may set the bit (chmod(2)).
+        let own = nix::unistd::getegid();
+        let _ = nix::unistd::setegid(Gid::from_raw(gid));
+        let set = fs::set_permissions(path, fs::Permissions::from_mode(directory.mode));
+        let _ = nix::unistd::setegid(own);
+        set?;
     }
     Ok(())
 }

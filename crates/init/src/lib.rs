@@ -14,6 +14,7 @@
 mod access;
 mod account;
 mod autostart;
+mod capabilities;
 mod cli;
 mod credentials;
 mod differences;
@@ -56,6 +57,7 @@ pub fn run() -> Outcome {
     let started = Instant::now();
     let cli = cli::Cli::try_parse()?;
     let parameters = parameters::parse(&cli.parameters)?;
+    capabilities::Rights::check()?;
     let mut env = Env::of_process();
     parameters.into_iter().for_each(|(name, value)| env.set(name, value));
     if let Some(in_force) = running::environment()? {
@@ -97,6 +99,8 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     search_path::complete(env);
     let (settings, mut problems) = settings::Settings::read(env, &ports_of_services());
     let leonardo = account::group_id("leonardo")?;
+    let rights = capabilities::Rights::of_process()?;
+    problems.extend(rights.problems(settings.ssh_port));
     // Before anything is read that another container may have left.
     identity::settle(&mut problems);
     id_conflict::settle(&settings.workspace, &mut problems);
@@ -123,7 +127,7 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     env.set("WEB_ENABLE_HTTPS", settings.web.enable_https.to_string());
     web.variables().into_iter().for_each(|(name, value)| env.set(name, value));
     workspace.export(env);
-    autostart::export(&settings, &keys, env);
+    autostart::export(&settings, !keys.is_empty() && rights.sshd_works(), env);
     gpus.variables.into_iter().for_each(|(name, value)| env.set(name, value));
     problems.extend(gpus.problems);
     environment::persist(env, &mut problems)?;

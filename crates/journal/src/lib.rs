@@ -9,6 +9,7 @@
 
 mod confided;
 mod event;
+mod programs;
 mod timeline;
 
 use std::fs::{File, OpenOptions};
@@ -72,6 +73,12 @@ impl Journal {
     /// Says something with the present time to those who may read logs, in the place of what was said so before.
     pub fn confide(&self, event: Event) -> Result<()> {
         confided::write(&self.path, &Entry { at: now(), event })
+    }
+
+    /// Returns a message for each program of the base image that is down now, with its name as the setting.
+    #[must_use]
+    pub fn down(&self) -> Vec<Trouble> {
+        programs::down(&self.path, now())
     }
 
     /// All events so far, oldest first, and what was confided if this process may know it; a missing journal has none.

@@ -23,16 +23,21 @@ const MAGIC: [(&[u8], &str); 8] = [
 /// How pages begin, in lower case.
 const PAGE: [&[u8]; 6] = [b"<!doctype html", b"<html", b"<head", b"<body", b"<?xml", b"<!--"];
 
+/// Windows programs save text so; bash reads none of it.
+pub const UTF_16: &str = "UTF-16 text";
+/// A file without commands.
+pub const EMPTY: &str = "empty";
+
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What something is instead of a script, with its article; nothing if it may be a script.
 pub fn disguise(bytes: &[u8], content_type: Option<&str>) -> Option<&'static str> {
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        return Some("UTF-16 text; save it as UTF-8");
+        return Some(UTF_16);
     }
     let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes).trim_ascii_start();
     if text.is_empty() {
-        return Some("empty");
+        return Some(EMPTY);
     }
     if let Some((_, name)) = MAGIC.iter().find(|(magic, _)| bytes.starts_with(magic)) {
         return Some(name);
@@ -40,7 +45,7 @@ pub fn disguise(bytes: &[u8], content_type: Option<&str>) -> Option<&'static str
     let head = &bytes[..bytes.len().min(HEAD)];
     let zeros = |odd: usize| head.iter().skip(odd).step_by(2).filter(|&&byte| byte == 0).count();
     if head.len() >= 4 && zeros(0).max(zeros(1)) * 3 >= head.len() {
-        return Some("UTF-16 text; save it as UTF-8");
+        return Some(UTF_16);
     }
     if bytes.contains(&0) {
         return Some("binary");
@@ -88,21 +93,6 @@ pub fn mend(bytes: &[u8]) -> (Vec<u8>, Mended) {
     (mended, Mended { mark, line_ends })
 }
 
-/// Whether the first line names an interpreter other than a shell, such as `python3`.
-///
-/// `#!/bin/false` begins files that are meant to be run by bash and never directly.
-pub fn has_own_interpreter(script: &[u8]) -> bool {
-    let line = script.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    let Some(line) = line.strip_prefix(b"#!") else { return false };
-    let line = String::from_utf8_lossy(line);
-    let mut words = line.split_whitespace().map(|word| word.rsplit('/').next().unwrap_or(word));
-    let interpreter = match words.next() {
-        Some("env") => words.find(|word| !word.starts_with('-') && !word.contains('=')),
-        named => named,
-    };
-    !matches!(interpreter, None | Some("" | "bash" | "sh" | "dash" | "false"))
-}
-
 /// SHA-256 in hexadecimal digits.
 pub fn digest(bytes: &[u8]) -> String {
     hexadecimal(Sha256::digest(bytes).as_slice())
@@ -119,8 +109,8 @@ mod tests {
             (b"echo hello\n", None, None),
             (b"echo hello\n", Some("application/octet-stream"), None),
             (b"#!/bin/bash\n", Some("text/html"), None),
-            (b"", None, Some("empty")),
-            (b"\xef\xbb\xbf \r\n\t\n", None, Some("empty")),
+            (b"", None, Some(EMPTY)),
+            (b"\xef\xbb\xbf \r\n\t\n", None, Some(EMPTY)),
             (b"\n <!DOCTYPE HTML><p>", None, Some("an HTML page")),
             (b"<html>", Some("text/plain"), Some("an HTML page")),
             (b"please log in", Some("text/html; charset=utf-8"), Some("an HTML page")),
@@ -128,9 +118,9 @@ mod tests {
             (b"\x7fELF\x02", None, Some("a program")),
             (b"\x1f\x8b\x08", None, Some("a gzip archive")),
             (b"PK\x03\x04", None, Some("a zip archive")),
-            (b"\xff\xfee\0", None, Some("UTF-16 text; save it as UTF-8")),
-            (b"\xfe\xff\0e", None, Some("UTF-16 text; save it as UTF-8")),
-            (&utf16, None, Some("UTF-16 text; save it as UTF-8")),
+            (b"\xff\xfee\0", None, Some(UTF_16)),
+            (b"\xfe\xff\0e", None, Some(UTF_16)),
+            (&utf16, None, Some(UTF_16)),
             (b"echo a\0b and more text behind it\n", None, Some("binary")),
         ];
         for (bytes, kind, expected) in cases {
@@ -144,17 +134,5 @@ mod tests {
         assert_eq!(script, b"#!/bin/bash\necho a\rb\r\n");
         assert_eq!(mended, Mended { mark: true, line_ends: 2 });
         assert_eq!(mend(b"a\nb\r").1, Mended::default());
-    }
-
-    #[test]
-    fn shells_and_false_are_bash_and_others_are_themselves() {
-        for bash in
-            ["echo", "#!/bin/bash -e\n", "#!/bin/false", "#! /bin/sh\n", "#!/usr/bin/env bash\n", "#!"]
-        {
-            assert!(!has_own_interpreter(bash.as_bytes()), "{bash}");
-        }
-        for own in ["#!/usr/bin/python3\n", "#!/usr/bin/env python3\n", "#!/usr/bin/env -S A=1 perl -w\n"] {
-            assert!(has_own_interpreter(own.as_bytes()), "{own}");
-        }
     }
 }

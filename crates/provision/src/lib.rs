@@ -28,6 +28,7 @@ mod environment;
 mod excess;
 mod failure;
 mod fetch;
+mod first_line;
 mod guard;
 mod launch;
 mod lines;

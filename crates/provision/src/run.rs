@@ -11,11 +11,11 @@ use nix::sys::signal::Signal;
 use crate::account::Account;
 use crate::child::{self, Finish, Task, code_and_signal};
 use crate::cli::{Cli, Run};
-use crate::content;
 use crate::decision::{Decision, decide};
 use crate::environment::complete;
 use crate::failure::Failure;
 use crate::fetch::Patience;
+use crate::first_line;
 use crate::launch;
 use crate::lines::Lines;
 use crate::lock::{Lock, Waiting};
@@ -23,7 +23,7 @@ use crate::logfile::LogFile;
 use crate::redact::Redactor;
 use crate::report::{Report, ReportOutcome};
 use crate::source::{self, Script, Source, Wish};
-use crate::state::{Ended, Place, Record};
+use crate::state::{Ended, Place, Record, Rejection};
 use crate::teller::Teller;
 use crate::verdict::{Verdict, stopped, verdict};
 use workspace::Workspace;
@@ -95,6 +95,9 @@ impl Provision<'_> {
         let report = report.without_secrets(&self.teller.redactor);
         if self.looked {
             self.teller.correct(&report);
+            if let Err(error) = self.note_rejection(&report) {
+                self.teller.step(&format!("warning: {error:#}"));
+            }
         }
         if report.outcome == ReportOutcome::Failed {
             let cause = report.whole_cause().unwrap_or_default();
@@ -104,6 +107,21 @@ impl Provision<'_> {
             }
         }
         report
+    }
+
+    /// For `provision status`: the record is about what ran, and this script did not.
+    fn note_rejection(&self, report: &Report) -> anyhow::Result<()> {
+        let place = Place::at(&self.cli.state);
+        let has_run = report.seconds.is_some() || report.exit_code.is_some() || report.signal.is_some();
+        match (report.outcome, &report.cause) {
+            (ReportOutcome::Failed, Some(cause)) if !has_run => {
+                let at = clock::written(SystemTime::now());
+                place.note_rejection(Some(&Rejection { at, cause: cause.clone() }))
+            }
+            // Nothing is known about it.
+            (ReportOutcome::Unchanged, Some(_)) => Ok(()),
+            _ => place.note_rejection(None),
+        }
     }
 
     fn one_at_a_time(&mut self, wish: &Wish, lines: Lines, report: &mut Report) -> Result<(), Failure> {
@@ -232,6 +250,7 @@ impl Provision<'_> {
         lines: Lines,
         report: &mut Report,
     ) -> Result<(), Failure> {
+        let own_interpreter = first_line::names_interpreter(&script.bytes)?;
         let account = Account::of(self.env).map_err(|error| Failure::internal(&error))?;
         let limit = self.limit();
         place.keep(&script.bytes, account.gid).map_err(|error| Failure::internal(&error))?;
@@ -250,7 +269,7 @@ impl Provision<'_> {
         let task = Task {
             account: &account,
             place,
-            own_interpreter: content::has_own_interpreter(&script.bytes),
+            own_interpreter,
             env: &launch::environment(self.env, &account),
             limit,
             hurry: self.task.hurry,

@@ -111,7 +111,10 @@ pub fn script(
     };
     let digest = content::digest(&bytes);
     if let Some(disguise) = content::disguise(&bytes, content_type.as_deref()) {
-        return Err(Failure::new(format!("{from} is not a script, but {disguise}"), hint(&wish.source)));
+        return Err(Failure::new(
+            format!("{from} is not a script, but {disguise}"),
+            hint(&wish.source, disguise),
+        ));
     }
     if let Some(expected) = wish.digest.as_ref().filter(|&expected| *expected != digest) {
         let cause = format!("{from} is not what {DIGEST} says: it has {digest} instead of {expected}");
@@ -137,8 +140,12 @@ fn in_words(mended: &Mended) -> String {
 }
 
 /// What to do about something that is not a script.
-fn hint(source: &Source) -> String {
+fn hint(source: &Source, disguise: &str) -> String {
     match source {
+        _ if disguise == content::UTF_16 => {
+            "save it as UTF-8: choose that encoding in the editor's \"Save as\", or in PowerShell Out-File -Encoding utf8".into()
+        }
+        _ if disguise == content::EMPTY => "write the commands into it, or leave PROVISIONING_SCRIPT out".into(),
         Source::Address(address) => match pages::raw_form(address) {
             Some(raw) => format!("that is a page for people; the script itself is at {raw}"),
             None => "the address must lead to the plain text: look for a link or button named \"raw\"".into(),

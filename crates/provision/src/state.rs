@@ -48,6 +48,15 @@ pub struct Ended {
     pub cause: Option<String>,
 }
 
+/// Why a script was not run that was asked for after the last run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejection {
+    /// When.
+    pub at: String,
+    /// What was wrong with it.
+    pub cause: String,
+}
+
 impl Record {
     /// Whether the script came to its own, good end.
     pub fn ended_well(&self) -> bool {
@@ -113,6 +122,30 @@ impl Place {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
         }
+    }
+
+    fn rejection_file(&self) -> PathBuf {
+        self.0.join("rejected.json")
+    }
+
+    /// Notes that the script was not run, or that nothing is wrong with it any more.
+    pub fn note_rejection(&self, rejection: Option<&Rejection>) -> Result<()> {
+        let path = self.rejection_file();
+        let Some(rejection) = rejection else {
+            return match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(error).with_context(|| format!("cannot remove {}", path.display()))
+                }
+                _ => Ok(()),
+            };
+        };
+        let text = serde_json::to_vec(rejection).context("cannot write a rejection as JSON")?;
+        atomic::write(&path, &text, Placement::durable(0o644))
+    }
+
+    /// Returns why the script that was asked for last was not run; nothing if it was.
+    pub fn rejection(&self) -> Option<Rejection> {
+        serde_json::from_slice(&fs::read(self.rejection_file()).ok()?).ok()
     }
 
     /// Writes the script where its account alone can read and run it.

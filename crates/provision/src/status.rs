@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::cli::Cli;
 use crate::lock::Lock;
 use crate::source;
-use crate::state::{Place, Record};
+use crate::state::{Place, Record, Rejection};
 
 /// In one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -24,6 +24,8 @@ enum State {
     Well,
     /// The last one did not end well.
     Failed,
+    /// The one that was asked for last was not run.
+    Rejected,
     /// The last one was cut short, and nobody was left to say how.
     Interrupted,
     /// The last one has begun, and this account may not see whether it is there still.
@@ -40,7 +42,10 @@ struct Status {
     /// What is wrong with what was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
-    /// The last script.
+    /// Why the script was not run, after the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rejected: Option<Rejection>,
+    /// The last script that ran.
     #[serde(skip_serializing_if = "Option::is_none")]
     last: Option<Record>,
     log: PathBuf,
@@ -68,7 +73,13 @@ fn status(cli: &Cli) -> Result<Status> {
     let place = Place::at(&cli.state);
     let held = Lock::is_held(&place.lock());
     let last = place.last()?;
-    Ok(Status { state: state(held, last.as_ref()), asked_for, problem, last, log: cli.log.clone() })
+    let mut state = state(held, last.as_ref());
+    // What is no longer asked for is no longer wrong.
+    let rejected = place.rejection().filter(|_| asked_for.is_some() && state != State::Running);
+    if rejected.is_some() {
+        state = State::Rejected;
+    }
+    Ok(Status { state, asked_for, problem, rejected, last, log: cli.log.clone() })
 }
 
 /// By whether somebody holds the lock, if that can be seen.
@@ -90,13 +101,17 @@ fn text(status: &Status) -> String {
         State::Running => "running",
         State::Well => "ended well",
         State::Failed => "failed; it runs again with the next start",
+        State::Rejected => "could not be run; it is tried again with the next start",
         State::Interrupted => "was cut short; it runs again with the next start",
         State::Unknown => "cannot tell whether it runs or was cut short; ask as root or as the system user",
     };
     let mut rows = vec![("asked for", asked.to_owned()), ("state", state.to_owned())];
+    if let Some(rejected) = &status.rejected {
+        rows.push(("not run", format!("{}: {}", rejected.at, rejected.cause)));
+    }
     if let Some(last) = &status.last {
         rows.extend([
-            ("script", last.source.clone()),
+            (if status.rejected.is_some() { "last run" } else { "script" }, last.source.clone()),
             ("sha256", last.digest.clone()),
             ("began", last.began.clone()),
         ]);
@@ -139,6 +154,7 @@ mod tests {
             state: State::Failed,
             asked_for: Some("s".into()),
             problem: None,
+            rejected: None,
             last: Some(record),
             log: "/l".into(),
         };

@@ -82,7 +82,10 @@ async fn view(state: &State, client: Client<'_>) -> View {
         Default::default()
     });
     let entries = entries(state);
-    let mut problems = complaints::of(&entries);
+    let down = state.journal().down();
+    let mut problems: Vec<String> =
+        down.into_iter().map(|program| format!("{}: {}", program.setting, program.message)).collect();
+    problems.extend(complaints::of(&entries));
     problems.extend(
         rejected.iter().take(SHOWN).map(|file| format!("service file {}: {}", file.file, file.reason)),
     );

@@ -18,6 +18,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use kit::{Env, Exit, Outcome, Reader, cmd, variables};
+use rustix::thread::{CapabilitySet, capabilities};
 
 pub use cli::command;
 
@@ -28,6 +29,10 @@ const HOST_KEYS: [(&str, &str); 2] =
 /// sshd locks itself up in here after the key exchange (its compiled-in privilege separation directory).
 const EMPTY: &str = "/run/sshd";
 
+/// Capabilities without which sshd runs and lets nobody in: it locks each login into [`EMPTY`], and becomes its account.
+pub const NEEDED: CapabilitySet =
+    CapabilitySet::SYS_CHROOT.union(CapabilitySet::SETUID).union(CapabilitySet::SETGID);
+
 /// Runs the command line; returns only an error or, with `--show`, when it has printed.
 pub fn run() -> Outcome {
     let cli = cli::Cli::try_parse()?;
@@ -36,16 +41,22 @@ pub fn run() -> Outcome {
     }
     let env = Env::of_process();
     let mut reader = Reader::new(&env);
-    let options = policy::options(reader.port(&variables::SSH_PORT));
+    let effective = capabilities(None)?.effective;
+    let port = reader.port(&variables::SSH_PORT);
+    let options = policy::options(port, effective.contains(CapabilitySet::AUDIT_WRITE));
     for problem in reader.into_problems() {
         log::warn!("{problem}");
     }
     fs::create_dir_all(EMPTY).with_context(|| format!("cannot create {EMPTY}"))?;
     HOST_KEYS.iter().try_for_each(|&(kind, path)| ensure_key(kind, Path::new(path)))?;
     if cli.show {
-        let effective = cmd::stdout(Command::new(SSHD).arg("-T").args(&options))?;
-        io::stdout().write_all(effective.as_bytes())?;
+        let settings = cmd::stdout(Command::new(SSHD).arg("-T").args(&options))?;
+        io::stdout().write_all(settings.as_bytes())?;
         return Ok(Exit::Done);
+    }
+    let missing: Vec<&str> = NEEDED.difference(effective).iter_names().map(|(name, _)| name).collect();
+    if !missing.is_empty() {
+        bail!("every login would fail: the container lacks the capability {}", missing.join(", "));
     }
     // -D stays in the foreground for supervisord, -e logs to stderr.
     let error = Command::new(SSHD).args(["-D", "-e"]).args(&options).exec();

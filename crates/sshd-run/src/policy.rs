@@ -4,10 +4,15 @@
 ///
 /// With files, a `Match` block in any of them wins over the command line, and neither `sshd -T` nor a look at the main
 /// file shows it (hazard H18).
-pub fn options(port: u16) -> Vec<String> {
+///
+/// Without the capability `AUDIT_WRITE`, as podman starts containers, sshd ends every session with a terminal, because it
+/// cannot report it to the kernel's audit (`linux_audit_write_entry failed`). Without a terminal there is nothing to report.
+pub fn options(port: u16, terminals: bool) -> Vec<String> {
     let port = format!("Port={port}");
+    let terminals = format!("PermitTTY={}", if terminals { "yes" } else { "no" });
     let options = [
         port.as_str(),
+        terminals.as_str(),
         "AuthenticationMethods=publickey",
         "PubkeyAuthentication=yes",
         "PasswordAuthentication=no",
@@ -48,8 +53,9 @@ mod tests {
     #[test]
     fn no_file_is_read_and_every_option_is_its_own_argument() {
         assert_eq!(
-            &options(2222)[..6],
-            ["-f", "none", "-o", "Port=2222", "-o", "AuthenticationMethods=publickey"]
+            &options(2222, true)[..8],
+            ["-f", "none", "-o", "Port=2222", "-o", "PermitTTY=yes", "-o", "AuthenticationMethods=publickey"]
         );
+        assert_eq!(&options(22, false)[5..6], ["PermitTTY=no"]);
     }
 }

@@ -35,7 +35,7 @@ fn refused_by(mut machine: Machine, server: &Server, tries: usize, cause: &str, 
     let last: Vec<String> = machine.log().into_iter().rev().take(2).collect();
     assert_eq!(last[1], format!("provision: failed: {}", said.report.cause.unwrap()));
     assert_eq!(last[0], format!("provision: hint: {hint}"));
-    assert_eq!(machine.status()["state"], "has not run");
+    assert_eq!(machine.status()["state"], "could not be run; it is tried again with the next start");
     assert!(said.stderr.contains(&cause.replace("HOST", &server.host)), "{}", said.stderr);
 }
 
@@ -101,16 +101,18 @@ fn pages_are_refused_by_what_they_are_called_and_by_what_they_are() {
 #[test]
 fn what_is_not_text_is_called_by_its_name() {
     let utf16: Vec<u8> = "\u{feff}echo hello\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
-    for (body, name) in [
-        (&b""[..], "empty"),
-        (b" \r\n\n", "empty"),
-        (b"\x7fELF\x02\x01\x01\0", "a program"),
-        (b"PK\x03\x04", "a zip archive"),
-        (b"echo\0hello, and this is long enough to be no UTF-16\n", "binary"),
-        (&utf16, "UTF-16 text; save it as UTF-8"),
+    let empty = "write the commands into it, or leave PROVISIONING_SCRIPT out";
+    let encoding = "save it as UTF-8: choose that encoding in the editor's \"Save as\", or in PowerShell Out-File -Encoding utf8";
+    for (body, name, hint) in [
+        (&b""[..], "empty", empty),
+        (b" \r\n\n", "empty", empty),
+        (b"\x7fELF\x02\x01\x01\0", "a program", RAW),
+        (b"PK\x03\x04", "a zip archive", RAW),
+        (b"echo\0hello, and this is long enough to be no UTF-16\n", "binary", RAW),
+        (&utf16, "UTF-16 text", encoding),
     ] {
         let cause = format!("http://HOST/x.sh is not a script, but {name}");
-        refused(&Server::saying(script(body)), 1, &cause, RAW);
+        refused(&Server::saying(script(body)), 1, &cause, hint);
     }
 }
 

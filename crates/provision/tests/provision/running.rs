@@ -119,14 +119,52 @@ fn where_standard_error_is_the_log_nothing_is_in_it_twice() {
 }
 
 #[test]
-fn other_interpreters_are_honoured_and_false_is_bash() {
+fn the_first_line_is_honoured_and_false_is_bash() {
     let (machine, said) = run("#!/usr/bin/env python3\nimport os\nprint('python', os.environ['USER'])\n");
     assert_eq!((said.report.outcome, machine.output()), (Ran, vec!["python nobody".to_owned()]));
     let (machine, said) = run("#!/bin/false\necho ${BASH_VERSION:+bash}\n");
     assert_eq!((said.report.outcome, machine.output()), (Ran, vec!["bash".to_owned()]));
-    let (_, said) = run("#!/no/such/interpreter\n");
+    let (machine, said) = run("#!/no/such/interpreter\necho ran\n");
     let cause = said.report.cause.unwrap();
-    assert!(cause.contains("it ended with exit code 12"), "{cause}");
+    assert!(cause.contains("#!/no/such/interpreter: the interpreter cannot be run"), "{cause}");
+    assert_eq!(machine.output(), [""; 0]);
+}
+
+#[test]
+fn a_script_that_is_rejected_after_a_good_run_is_no_success_in_the_status() {
+    let (machine, said) = run("echo one");
+    assert_eq!((said.report.outcome, machine.status()["state"].as_str()), (Ran, "ended well"));
+    machine.mount("#!bash\necho two");
+    let said = machine.run();
+    let status = machine.status();
+    assert_eq!(status["state"], "could not be run; it is tried again with the next start");
+    assert!(status["not run"].ends_with(&format!("Z: {}", said.report.cause.unwrap())), "{status:?}");
+    assert_eq!(
+        (status["last run"].as_str(), status["exit code"].as_str()),
+        (status["asked for"].as_str(), "0")
+    );
+    fs::remove_file(machine.path("provisioning.sh")).unwrap();
+    assert_eq!(machine.status()["state"], "ended well", "nothing is asked for any more");
+    machine.mount("echo one");
+    assert_eq!((machine.run().report.outcome, machine.status()["state"].as_str()), (Unchanged, "ended well"));
+    assert!(!machine.path("state/rejected.json").exists());
+}
+
+#[test]
+fn options_in_the_first_line_count_and_a_failed_command_is_no_success() {
+    for first_line in [
+        "#!/bin/bash -e",
+        "#!/bin/bash \t-eu ",
+        "#!/usr/bin/env -S bash -e",
+        "#!/bin/sh -e",
+        "\u{feff}#!/bin/bash -e\r",
+    ] {
+        let (machine, said) = run(&format!("{first_line}\necho begun\nfalse\necho not reached\n"));
+        assert_eq!((said.report.outcome, said.report.exit_code), (Failed, Some(1)), "{first_line}");
+        assert_eq!(machine.output(), ["begun"], "{first_line}");
+    }
+    let (_, said) = run("#!/bin/bash\nfalse\necho reached\n");
+    assert_eq!(said.report.outcome, Ran);
 }
 
 #[test]
@@ -299,5 +337,5 @@ fn an_account_that_is_not_there_or_is_roots_is_named() {
     machine.mount("exit 0");
     machine.set("USER_NAME", "root");
     assert_eq!(machine.run().report.cause.as_deref(), Some("scripts do not run as \"root\""));
-    assert_eq!(machine.status()["state"], "has not run");
+    assert_eq!(machine.status()["state"], "could not be run; it is tried again with the next start");
 }

@@ -1,0 +1,72 @@
+//! The container's health, for the engine: the web door answers.
+//!
+//! Caddy and the portal are behind that one question. Other programs of the base image are named if they are down, and do
+//! not make the container unhealthy: an orchestrator would restart it, and with it everything of the user's that works.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+use journal::Trouble;
+use kit::{Exit, Outcome};
+
+/// Without proxies: a container with `http_proxy` set must not ask the proxy about itself. With `WEB_ENABLE_HTTPS=true` the
+/// answer is a redirect to https, with a certificate that names no loopback address or is signed by itself.
+const ARGUMENTS: [&str; 11] = [
+    "--fail",
+    "--silent",
+    "--show-error",
+    "--output",
+    "/dev/null",
+    "--noproxy",
+    "*",
+    "--max-time",
+    "4",
+    "--location",
+    "--insecure",
+];
+const ADDRESS: &str = "http://127.0.0.1:1111/leonardo/health-check";
+
+/// Runs the subcommand: exit code 0 if the portal answers through Caddy.
+pub fn check(down: &[Trouble]) -> Outcome {
+    let refusal = ask()?;
+    io::stdout().write_all(text(refusal.as_deref(), down).as_bytes())?;
+    Ok(if refusal.is_none() { Exit::Done } else { Exit::No })
+}
+
+/// Asks the portal; returns why it did not answer.
+fn ask() -> Result<Option<String>> {
+    let mut curl = Command::new("/usr/bin/curl");
+    let answer =
+        curl.args(ARGUMENTS).arg(ADDRESS).stdin(Stdio::null()).output().context("cannot run curl")?;
+    let said = String::from_utf8_lossy(&answer.stderr).trim().to_owned();
+    Ok((!answer.status.success()).then_some(said))
+}
+
+fn text(refusal: Option<&str>, down: &[Trouble]) -> String {
+    let mut text = match refusal {
+        None => "the portal answers\n".to_owned(),
+        Some(why) => format!("the portal does not answer: {why}\n"),
+    };
+    for Trouble { setting, message } in down {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{setting}: {message}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_refusal_and_what_is_down_are_named() {
+        let down = [Trouble { setting: "caddy".into(), message: "is down".into() }];
+        assert_eq!(text(None, &[]), "the portal answers\n");
+        assert_eq!(
+            text(Some("curl: (7) no"), &down),
+            "the portal does not answer: curl: (7) no\ncaddy: is down\n"
+        );
+    }
+}
