@@ -1,18 +1,19 @@
 //! A directory with logs; nothing in it is followed to another place.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
 use crate::identity::FileId;
-use crate::names;
-use crate::plan::Family;
+use crate::names::{self, Packing, Role};
+use crate::plan::{Family, Named};
 use crate::safe;
 
 /// Which files of a directory count.
@@ -86,36 +87,57 @@ impl Directory {
             opened => opened?,
         };
         let mut listing = Listing::default();
+        let mut entries = Vec::new();
         for entry in fs::read_dir(opened.path())? {
             let entry = entry?;
-            let name = match entry.file_name().into_string() {
-                Ok(name) => name,
+            match entry.file_name().into_string() {
+                Ok(name) => entries.push((name, entry)),
                 Err(name) => {
                     let shown = safe::text(name.as_encoded_bytes());
                     if self.which.takes(&shown) {
                         listing.refused.insert(shown, "its name is no text (UTF-8)".to_owned());
                     }
-                    continue;
                 }
+            }
+        }
+        let names: BTreeSet<String> = entries.iter().map(|(name, _)| name.clone()).collect();
+        let mut ages: BTreeMap<FileId, Age> = BTreeMap::new();
+        for (name, entry) in entries {
+            let Some((base, role, packing)) = names::parse(&name, |base| names.contains(base)) else {
+                continue;
             };
-            let base = names::base(&name).unwrap_or(&name);
-            if !self.which.takes(base) {
+            // Beside its original, a compressed file is not complete yet.
+            let is_begun = packing != Packing::Plain
+                && name.rsplit_once('.').is_some_and(|(original, _)| names.contains(original));
+            if !self.which.takes(&base) || is_begun {
                 continue;
             }
             // Not followed; a file that went in the meantime is not there.
             let Ok(meta) = entry.metadata() else { continue };
             if !meta.is_file() {
-                listing.refused.insert(name, "it is not a regular file".to_owned());
+                if role != Role::Other {
+                    listing.refused.insert(name, "it is not a regular file".to_owned());
+                }
                 continue;
             }
-            let family = listing.families.entry(base.to_owned()).or_default();
-            match names::rotation(&name, base) {
-                Some(number) => family.rotated.push((number, FileId::of(&meta))),
-                None => family.base = Some(FileId::of(&meta)),
+            let file = Named { name, id: FileId::of(&meta), packing };
+            let family = listing.families.entry(base).or_default();
+            match role {
+                Role::Base => family.base = Some(file),
+                Role::Other => family.others.push(file),
+                Role::Number(_) | Role::Dated => {
+                    let number = if let Role::Number(number) = role { Some(number) } else { None };
+                    let age = Age { number, modified: (meta.mtime(), meta.mtime_nsec()) };
+                    ages.insert(file.id, age);
+                    family.rotated.push(file);
+                }
             }
         }
+        // Nothing but files of unknown kinds is no log.
+        listing.families.retain(|_, family| family.base.is_some() || !family.rotated.is_empty());
         for family in listing.families.values_mut() {
-            family.rotated.sort_unstable();
+            family.others.sort_by(|one, other| one.name.cmp(&other.name));
+            sort(&mut family.rotated, &ages);
         }
         Ok(listing)
     }
@@ -131,6 +153,23 @@ impl Directory {
         };
         let meta = file.metadata()?;
         Ok((meta.is_file() && FileId::of(&meta) == meant).then_some(file))
+    }
+}
+
+/// Tells how long ago a file was rotated.
+struct Age {
+    number: Option<u32>,
+    /// Seconds and nanoseconds.
+    modified: (i64, i64),
+}
+
+/// Puts the newest first: by numbers, or where there are dates, of which nobody knows the form, by the last change.
+fn sort(rotated: &mut [Named], ages: &BTreeMap<FileId, Age>) {
+    let number = |file: &Named| ages.get(&file.id).and_then(|age| age.number);
+    let modified = |file: &Named| ages.get(&file.id).map(|age| age.modified);
+    rotated.sort_by(|one, other| number(one).cmp(&number(other)).then_with(|| other.name.cmp(&one.name)));
+    if rotated.iter().any(|file| number(file).is_none()) {
+        rotated.sort_by_key(|file| Reverse(modified(file)));
     }
 }
 
@@ -160,6 +199,7 @@ mod tests {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
 
@@ -167,9 +207,13 @@ mod tests {
     fn regular_files_are_grouped_by_log_and_everything_else_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
-        for name in ["a.log", "a.log.2", "a.log.10", "a.log.1", "b.log.1", "logtail.log", "a.txt"] {
+        let files =
+            ["a.log", "a.log.2", "a.log.10", "a.log.1", "a.log.old", "b.log.1.gz", "logtail.log", "a.txt"];
+        let unfinished = ["a.log.2.gz", "c.log.pid"];
+        for name in files.iter().chain(&unfinished) {
             fs::write(path(name), "").unwrap();
         }
+        fs::create_dir(path("a.log.d")).unwrap();
         fs::create_dir(path("d.log")).unwrap();
         symlink("/etc/passwd", path("l.log")).unwrap();
         nix::unistd::mkfifo(&path("p.log"), Mode::S_IRWXU).unwrap();
@@ -193,11 +237,34 @@ mod tests {
             .families
             .iter()
             .map(|(name, family)| {
-                let numbers: Vec<_> = family.rotated.iter().map(|&(number, _)| number).collect();
-                (name.as_str(), family.base.is_some(), numbers)
+                let names: Vec<_> = family.rotated.iter().map(|file| file.name.as_str()).collect();
+                let others: Vec<_> = family.others.iter().map(|file| file.name.as_str()).collect();
+                (name.as_str(), family.base.is_some(), names, others)
             })
             .collect();
-        assert_eq!(families, [("a.log", true, vec![1, 2, 10]), ("b.log", false, vec![1])]);
+        let a = ("a.log", true, vec!["a.log.1", "a.log.2", "a.log.10"], vec!["a.log.old"]);
+        assert_eq!(families, [a, ("b.log", false, vec!["b.log.1.gz"], vec![])]);
+    }
+
+    #[test]
+    fn the_newest_of_dated_files_was_changed_last() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = ["x.log.1", "x.log-27112026", "x.log-01122026.gz", "x-20261202.log", "x.log"];
+        for (day, name) in (1..).zip(names) {
+            let file = File::create(dir.path().join(name)).unwrap();
+            file.set_modified(UNIX_EPOCH + Duration::from_secs(day * 86_400)).unwrap();
+        }
+        let listing = Directory::new(dir.path().into(), Which::Every).list().unwrap();
+        let names = |family: &Family| family.rotated.iter().map(|file| file.name.clone()).collect::<Vec<_>>();
+        assert_eq!(
+            listing.families.iter().map(|(name, family)| (name.as_str(), names(family))).collect::<Vec<_>>(),
+            [(
+                "x.log",
+                ["x-20261202.log", "x.log-01122026.gz", "x.log-27112026", "x.log.1"]
+                    .map(str::to_owned)
+                    .to_vec()
+            )]
+        );
     }
 
     #[test]

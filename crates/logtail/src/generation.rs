@@ -118,15 +118,6 @@ impl Generation {
         })
     }
 
-    /// Where to read on in a copy that was made of this file before it was rewritten; nothing if it holds nothing new.
-    pub fn resume_in(&self, copy: &File) -> io::Result<Option<u64>> {
-        if self.mark.is_in(copy)? {
-            return Ok(Some(self.offset));
-        }
-        // An earlier copy, all of which was read, or one of a later content, which was cut as well before we saw it.
-        Ok((!self.mark.begins_with(copy)?).then_some(0))
-    }
-
     /// Whether what was read is not there any more.
     pub fn is_rewritten(&self) -> io::Result<bool> {
         Ok(!self.mark.is_in(&self.file)?)
@@ -270,25 +261,6 @@ mod tests {
             assert!(got.len() < 1_000_000);
         }
         assert_eq!(generation.offset(), 20_000_000_000);
-    }
-
-    #[test]
-    fn a_copy_is_read_on_where_the_original_was_left() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("x.log");
-        fs::write(&path, "one\ntwo\n").unwrap();
-        let mut generation = open(&path, 0);
-        all(&mut generation);
-        let resume = |copy: &str| {
-            let path = dir.path().join("copy");
-            fs::write(&path, copy).unwrap();
-            generation.resume_in(&File::open(path).unwrap()).unwrap()
-        };
-        assert_eq!(resume("one\ntwo\nthree\n"), Some(8));
-        assert_eq!(resume("one\ntwo\n"), Some(8), "complete, and nothing new");
-        assert_eq!(resume("one\n"), None, "an earlier copy");
-        assert_eq!(resume("four\nfive\nsix\n"), Some(0), "written after a cut that nobody saw");
-        assert_eq!(resume("one\nten\nsix\n"), Some(0), "the same, with the same first line");
     }
 
     #[test]

@@ -1,4 +1,31 @@
-//! What the names of log files say.
+//! Names of log files and of their rotated ones.
+
+/// A date in a name has at least this many digits; a number fewer.
+const DATE: usize = 6;
+/// Endings of compressed files that are not read.
+const OPAQUE: [&str; 8] = [".xz", ".zst", ".bz2", ".lz4", ".lzma", ".lzo", ".Z", ".zip"];
+
+/// The part that a file's name gives it among the files of one log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// `x.log`.
+    Base,
+    /// `x.log.3`: the third rotation ago, or the fourth.
+    Number(u32),
+    /// `x.log-20261128`, `x.log.2026-11-28`, `x-20261128.log`: its time tells its order.
+    Dated,
+    /// `x.log.old`, `x.log~`: its content alone tells whether it is a rotated file.
+    Other,
+}
+
+/// The form in which a file holds its lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    Plain,
+    Gzip,
+    /// Compressed in a way that is not read.
+    Opaque,
+}
 
 /// The service whose log this is: the name without `.log`; our own files and hidden ones are nobody's.
 pub fn service(name: &str) -> Option<&str> {
@@ -7,18 +34,58 @@ pub fn service(name: &str) -> Option<&str> {
     (!service.is_empty() && !service.starts_with('.') && service != "logtail").then_some(service)
 }
 
-/// How many rotations ago a file was `base`: `x.log.3` is the third last `x.log`.
-pub fn rotation(name: &str, base: &str) -> Option<u32> {
-    let number = name.strip_prefix(base)?.strip_prefix('.')?;
-    // No sign, and no second spelling of the same number.
-    let plain = number.bytes().all(|byte| byte.is_ascii_digit()) && !number.starts_with('0');
-    if plain { number.parse().ok() } else { None }
+/// Returns the log that a file belongs to, `x.log` for `x.log.3`, and its role there.
+///
+/// `x-20261128.log` is a rotated file where there is an `x.log`, and a log of its own elsewhere.
+pub fn parse(name: &str, exists: impl Fn(&str) -> bool) -> Option<(String, Role, Packing)> {
+    let (plain, packing) = unpacked(name);
+    if plain.strip_suffix(".log").is_some() {
+        let dated = dated_before_extension(plain).filter(|base| exists(base));
+        let role = if packing == Packing::Plain { Role::Base } else { Role::Other };
+        return Some(
+            dated.map_or_else(|| (plain.to_owned(), role, packing), |base| (base, Role::Dated, packing)),
+        );
+    }
+    let (base, suffix) = plain
+        .match_indices(".log")
+        .map(|(at, log)| plain.split_at(at + log.len()))
+        .find(|(_, suffix)| suffix.starts_with(['.', '-', '_', '~']))?;
+    Some((base.to_owned(), role(suffix), packing))
 }
 
-/// The name that `x.log.3` had first, `x.log`.
-pub fn base(name: &str) -> Option<&str> {
-    let (base, _) = name.rsplit_once('.')?;
-    rotation(name, base).map(|_| base)
+fn unpacked(name: &str) -> (&str, Packing) {
+    if let Some(plain) = name.strip_suffix(".gz") {
+        return (plain, Packing::Gzip);
+    }
+    let opaque = OPAQUE.iter().find_map(|ending| name.strip_suffix(ending));
+    opaque.map_or((name, Packing::Plain), |plain| (plain, Packing::Opaque))
+}
+
+/// The role of a file by what follows the name of its log.
+fn role(suffix: &str) -> Role {
+    let number = suffix.strip_prefix('.').filter(|number| number.len() < DATE);
+    let number = number.filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
+    match number.and_then(|number| number.parse().ok()) {
+        Some(number) => Role::Number(number),
+        None if is_date(&suffix[1..]) => Role::Dated,
+        None => Role::Other,
+    }
+}
+
+/// True for `20261128`, `2026-11-28_10-00-00`, `20261128-1732752000`, `2026-11-28T10:00:00Z`.
+fn is_date(text: &str) -> bool {
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    let others = |byte: u8| byte.is_ascii_digit() || b"-_.:TZW".contains(&byte);
+    text.starts_with(|first: char| first.is_ascii_digit()) && digits >= DATE && text.bytes().all(others)
+}
+
+/// The log of `x-20261128.log`, `x.log`; a date needs a separator in front of it.
+fn dated_before_extension(name: &str) -> Option<String> {
+    let stem = name.strip_suffix(".log")?;
+    let mut cuts = stem.match_indices(['-', '.', '_']).filter(|(at, _)| *at > 0);
+    // A shorter number may be that of a port or a process.
+    let (at, _) = cuts.find(|(at, _)| stem.len() > at + 8 && is_date(&stem[at + 1..]))?;
+    Some(format!("{}.log", &stem[..at]))
 }
 
 #[cfg(test)]
@@ -34,11 +101,38 @@ mod tests {
     }
 
     #[test]
-    fn a_rotated_file_is_its_base_with_a_plain_number() {
-        assert_eq!(rotation("x.log.12", "x.log"), Some(12));
-        for other in ["x.log", "x.log.", "x.log.0", "x.log.01", "x.log.+1", "x.log.1.gz", "y.log.1"] {
-            assert_eq!(rotation(other, "x.log"), None, "{other}");
+    fn a_rotated_file_is_known_by_a_number_or_a_date() {
+        use Packing::{Gzip, Opaque, Plain};
+        use Role::{Base, Dated, Number, Other};
+        for (name, role, packing) in [
+            ("x.log", Base, Plain),
+            ("x.log.0", Number(0), Plain),
+            ("x.log.12", Number(12), Plain),
+            ("x.log.2.gz", Number(2), Gzip),
+            ("x.log-20261128", Dated, Plain),
+            ("x.log.2026-11-28", Dated, Plain),
+            ("x.log.2026-11-28_10-00-00", Dated, Plain),
+            ("x.log-20261128-1732752000.xz", Dated, Opaque),
+            ("x-20261128.log", Dated, Plain),
+            ("x-20261128.log.gz", Dated, Gzip),
+            ("x.log.old", Other, Plain),
+            ("x.log~", Other, Plain),
+            ("x.log.gz", Other, Gzip),
+            ("x.log.+1", Other, Plain),
+        ] {
+            let parsed = parse(name, |base| base == "x.log");
+            assert_eq!(parsed, Some(("x.log".to_owned(), role, packing)), "{name}");
         }
-        assert_eq!((base("x.log.7"), base("x.log"), base("x")), (Some("x.log"), None, None));
+        for other in ["x", "x.txt", "x.logger", "y.txt.gz"] {
+            assert_eq!(parse(other, |_| true), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_dated_log_without_an_undated_one_is_a_log_of_its_own() {
+        for name in ["job-20261128.log", "quicktunnel-8188.log", "a.log.b.log"] {
+            assert_eq!(parse(name, |_| false), Some((name.to_owned(), Role::Base, Packing::Plain)));
+        }
+        assert_eq!(parse("quicktunnel-8188.log", |_| true).unwrap().1, Role::Base, "a port is no date");
     }
 }

@@ -3,60 +3,71 @@
 use std::collections::BTreeSet;
 
 use crate::identity::FileId;
+use crate::names::Packing;
+
+/// A file of a log under its present name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    pub name: String,
+    pub id: FileId,
+    pub packing: Packing,
+}
 
 /// The files of one log, as they are called at the moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Family {
     /// `x.log`, if it is there.
-    pub base: Option<FileId>,
-    /// `x.log.N`, the newest (least N) first.
-    pub rotated: Vec<(u32, FileId)>,
+    pub base: Option<Named>,
+    /// Rotated files, the newest first.
+    pub rotated: Vec<Named>,
+    /// Files of whose names nothing is known but their beginning.
+    pub others: Vec<Named>,
 }
 
 impl Family {
+    /// The identity of the base.
+    pub fn base_id(&self) -> Option<FileId> {
+        self.base.as_ref().map(|base| base.id)
+    }
+
     /// Everything but the base.
     pub fn rotated_ids(&self) -> BTreeSet<FileId> {
-        self.rotated.iter().map(|&(_, id)| id).collect()
+        self.rotated.iter().chain(&self.others).map(|file| file.id).collect()
+    }
+
+    /// Every file, the newest first; those of unknown order are last.
+    pub fn files(&self) -> impl DoubleEndedIterator<Item = &Named> {
+        self.base.iter().chain(&self.rotated).chain(&self.others)
+    }
+
+    fn place_of(&self, id: Option<FileId>) -> Option<usize> {
+        self.rotated.iter().position(|file| Some(file.id) == id)
     }
 }
 
-/// A file to read: a rotated one, or the base.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Next {
-    /// Nothing means the base.
-    pub number: Option<u32>,
-    pub id: FileId,
-}
-
-/// What to read after `newest`, the oldest first; `known` are rotated files that were there before.
+/// Returns what to read after `newest`, the oldest first; `known` are rotated files that were there before.
 ///
 /// Several rotations may lie between two looks. What was the base in between is a rotated file by now: one that was
 /// not there before, and is newer than the one that we read. While the base is still the file that we read, a new
 /// rotated file is a copy of it and holds nothing new.
-pub fn next(newest: Option<FileId>, known: &BTreeSet<FileId>, family: &Family) -> Vec<Next> {
-    if newest.is_some() && family.base == newest {
+pub fn next(newest: Option<FileId>, known: &BTreeSet<FileId>, family: &Family) -> Vec<Named> {
+    if newest.is_some() && family.base_id() == newest {
         return Vec::new();
     }
-    let ours = family.rotated.iter().find(|(_, id)| Some(*id) == newest).map(|&(number, _)| number);
-    let missed = family
-        .rotated
-        .iter()
-        .rev()
-        .filter(|(number, id)| ours.is_none_or(|ours| *number < ours) && !known.contains(id))
-        .map(|&(number, id)| Next { number: Some(number), id });
-    missed.chain(family.base.map(|id| Next { number: None, id })).collect()
+    let newer = &family.rotated[..family.place_of(newest).unwrap_or(family.rotated.len())];
+    let missed = newer.iter().rev().filter(|file| !known.contains(&file.id));
+    missed.chain(&family.base).cloned().collect()
 }
 
-/// Rotated files that were not there before and are older than `newest`, the oldest first: copies of what it held
+/// Returns files that were not there before and are older than `newest`, the oldest first: copies of what it held
 /// once, or strangers.
-pub fn older(newest: Option<FileId>, known: &BTreeSet<FileId>, family: &Family) -> Vec<Next> {
-    let ours = family.rotated.iter().find(|(_, id)| Some(*id) == newest).map(|&(number, _)| number);
-    let is_base = newest.is_some() && family.base == newest;
-    let rotated =
-        family.rotated.iter().rev().filter(|(number, id)| {
-            (is_base || ours.is_some_and(|ours| *number > ours)) && !known.contains(id)
-        });
-    rotated.map(|&(number, id)| Next { number: Some(number), id }).collect()
+pub fn older(newest: Option<FileId>, known: &BTreeSet<FileId>, family: &Family) -> Vec<Named> {
+    let from = match family.place_of(newest) {
+        Some(ours) => ours + 1,
+        None if newest.is_some() && family.base_id() == newest => 0,
+        None => return Vec::new(),
+    };
+    family.rotated[from..].iter().rev().filter(|file| !known.contains(&file.id)).cloned().collect()
 }
 
 #[cfg(test)]
@@ -67,13 +78,21 @@ mod tests {
         serde_json::from_value(serde_json::json!({"inode": inode, "born": null})).unwrap()
     }
 
+    fn named(number: u32, id: FileId) -> Named {
+        Named { name: number.to_string(), id, packing: Packing::Plain }
+    }
+
+    fn family(base: Option<FileId>, rotated: Vec<Named>) -> Family {
+        Family { base: base.map(|id| named(0, id)), rotated, others: Vec::new() }
+    }
+
     /// What is read after `newest`, as (number, inode); number 0 is the base.
     fn order(newest: u64, known: &[u64], base: u64, rotated: &[u64]) -> Vec<(u32, FileId)> {
         let some = |inode| (inode > 0).then(|| id(inode));
-        let rotated = (1..).zip(rotated.iter().map(|&inode| id(inode))).collect();
+        let rotated = (1..).zip(rotated).map(|(number, inode)| named(number, id(*inode))).collect();
         let known = known.iter().map(|&inode| id(inode)).collect();
-        let steps = next(some(newest), &known, &Family { base: some(base), rotated });
-        steps.into_iter().map(|step| (step.number.unwrap_or(0), step.id)).collect()
+        let steps = next(some(newest), &known, &family(some(base), rotated));
+        steps.into_iter().map(|step| (step.name.parse().unwrap(), step.id)).collect()
     }
 
     #[test]
@@ -97,8 +116,8 @@ mod tests {
 
     #[test]
     fn what_is_older_than_the_file_that_we_read_may_be_copies_of_it() {
-        let family =
-            |base: u64| Family { base: Some(id(base)), rotated: vec![(1, id(9)), (2, id(5)), (3, id(8))] };
+        let rotated = || (1..).zip([9, 5, 8]).map(|(number, inode)| named(number, id(inode))).collect();
+        let family = |base: u64| family(Some(id(base)), rotated());
         let older = |newest: u64, known: &[u64], base: u64| {
             let known = known.iter().map(|&inode| id(inode)).collect();
             let older = super::older(Some(id(newest)), &known, &family(base)).into_iter();

@@ -7,7 +7,6 @@ mod lost;
 mod position;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fs::File;
 use std::io;
 use std::mem;
 use std::time::Instant;
@@ -19,6 +18,7 @@ use crate::lines::{Lines, Piece};
 use crate::mark::Mark;
 use crate::plan::Family;
 use copies::Copy;
+use held::Pinned;
 use late::{DELETED, Late};
 use lost::Lost;
 pub use position::Position;
@@ -53,13 +53,17 @@ pub struct Stream {
     /// Rotated files that are read, or too old to be.
     known: BTreeSet<FileId>,
     /// They are held open, so that no other file gets their inode numbers between two looks.
-    pinned: BTreeMap<FileId, File>,
+    pinned: BTreeMap<FileId, Pinned>,
     /// Rotated files that may be copies of one in the queue, the oldest first.
     copies: Vec<Copy>,
     touched: Option<Instant>,
     lost: Lost,
-    /// Whether the file that was read before a restart is gone.
+    /// True if the file that was read before a restart is gone.
     is_astray: bool,
+    /// The file that was read before a restart, until it is read again.
+    resumed: Option<FileId>,
+    /// True after the first look: what is compressed later was read, or is held, in its original.
+    has_looked: bool,
     /// Whether files were given up since the last read, and if so, whether a line goes on behind them.
     torn: Option<bool>,
 }
@@ -92,6 +96,7 @@ impl Stream {
         for _ in 0..TRIES {
             let newest = self.queue.len().saturating_sub(1);
             if self.open(directory, &family)? {
+                self.has_looked = true;
                 self.recover(newest, false)?;
                 self.bound();
                 return self.pin(directory, &family);
@@ -127,15 +132,20 @@ impl Stream {
                     front.rewind();
                 }
                 Read::New(bytes) => {
-                    self.touched = Some(now);
+                    (self.touched, self.resumed) = (Some(now), None);
                     if let Some(goes_on) = self.torn.take() {
                         self.lines.tear(goes_on, emit);
                     }
                     self.lines.feed(bytes, now, emit);
                     return Ok(true);
                 }
-                Read::End if self.queue.len() > 1 => self.advance(now, emit),
-                Read::End => break,
+                Read::End => {
+                    self.resumed = None;
+                    if self.queue.len() == 1 {
+                        break;
+                    }
+                    self.advance(now, emit);
+                }
                 Read::Rewritten => self.rewritten(directory)?,
             }
         }
@@ -156,7 +166,7 @@ impl Stream {
         }
         self.forget_copies(done.id());
         if let Ok(file) = done.hold() {
-            self.pinned.insert(done.id(), file);
+            self.pinned.insert(done.id(), Pinned::new(file));
         }
         self.end_late(emit);
         self.late = Some(Late::new(done, now));
@@ -182,6 +192,11 @@ impl Stream {
             }
             self.cut = None;
         }
+    }
+
+    /// True if a file is, or was, part of the log.
+    pub fn has(&self, id: FileId) -> bool {
+        self.known.contains(&id) || self.queue.iter().any(|generation| generation.id() == id)
     }
 
     /// Whether there is nothing left: no file is open, and every byte is handed out.

@@ -90,13 +90,13 @@ impl Watch {
                     hints.look = true;
                     continue;
                 };
-                let base = names::base(name).unwrap_or(name);
+                let base = names::parse(name, |_| false).map_or_else(|| name.to_owned(), |(base, ..)| base);
                 let index = self
                     .watched
                     .iter()
                     .position(|watched| watched.is_some_and(|(descriptor, _)| descriptor == event.wd));
                 if event.mask.contains(AddWatchFlags::IN_MODIFY) {
-                    hints.written.extend(index.map(|index| (index, base.to_owned())));
+                    hints.written.extend(index.map(|index| (index, base)));
                 } else {
                     hints.look = true;
                 }

@@ -18,7 +18,8 @@ const ROTATIONS: usize = 1_000;
 /// Lines that the program is ahead of what was printed, at most: the pace of the whole is that of the slowest.
 const AHEAD: usize = 400;
 /// Said after two rotations in one look, where one file is kept: nobody can tell whether there were more.
-const UNSURE: &str = "logtail | lines of x may be missing: it was rotated until what was read last was gone";
+const UNSURE: &str =
+    "logtail | lines of x may be missing: it was rotated or cut, and what was read last is gone";
 
 /// How far everybody is.
 #[derive(Default)]

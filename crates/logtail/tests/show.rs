@@ -189,6 +189,6 @@ fn a_viewer_that_was_stopped_for_too_long_says_that_lines_may_be_missing() {
     kill(process, Signal::SIGCONT).unwrap();
     assert_eq!(
         said.next().unwrap().unwrap(),
-        "logtail: warning: lines of logtail.log may be missing: it was rotated until what was read last was gone"
+        "logtail: warning: lines of logtail.log may be missing: it was rotated or cut, and what was read last is gone"
     );
 }

@@ -67,9 +67,7 @@ pub async fn revoke(
     Form(Id { id }): Form<Id>,
 ) -> Response {
     changing(&state, Client(&headers), |state| {
-        if let Err(error) = state.shares().revoke(&id) {
-            log::error!("{error:#}");
-        }
+        state.shares().revoke(&id);
         state.sessions().end_share(&id, clock::now());
     })
 }

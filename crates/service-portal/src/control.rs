@@ -62,12 +62,9 @@ fn listed(names: &[String]) -> String {
 }
 
 async fn revoke(Extract(state): Extract<State>, Path(id): Path<String>) -> Response {
-    let revoked = state.shares().revoke(&id);
+    let ended = state.shares().revoke(&id).into();
     state.sessions().end_share(&id, clock::now());
-    match revoked {
-        Ok(there) => Json(Ended { ended: there.into() }).into_response(),
-        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")),
-    }
+    Json(Ended { ended }).into_response()
 }
 
 async fn new_code(Extract(state): Extract<State>, Json(wanted): Json<NewCode>) -> Response {

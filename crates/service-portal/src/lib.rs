@@ -31,6 +31,7 @@ mod sessions;
 mod shares;
 mod signing;
 mod state;
+mod state_file;
 mod storage;
 mod throttle;
 mod unavailable;
@@ -84,7 +85,11 @@ async fn serve(cli: &cli::Cli, state: state::State) -> Result<()> {
         tokio::select! {
             served = &mut visitors => return served.context("the server for visitors ended"),
             served = &mut commands => return served.context("the server for commands ended"),
-            _ = tick.tick() => state.sessions().flush(clock::now(), false),
+            _ = tick.tick() => {
+                state.sessions().flush(clock::now(), false);
+                state.shares().flush();
+                state.key_file().flush();
+            }
             // Requests are answered in microseconds: there is nothing to wait for.
             _ = terminate.recv() => {
                 state.sessions().flush(clock::now(), true);

@@ -90,6 +90,7 @@ async fn view(state: &State, client: Client<'_>) -> View {
         rejected.iter().take(SHOWN).map(|file| format!("service file {}: {}", file.file, file.reason)),
     );
     problems.extend(proxy_problem(state));
+    problems.extend(state.unsaved());
     View {
         links: links(services, state.env(), client.host()).await,
         ready: journal::is_ready(&entries),

@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
-use kit::atomic::{self, Placement};
+use kit::atomic::Placement;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::client::network;
+use crate::state_file::StateFile;
 
 /// A session that nobody uses ends, in seconds.
 const IDLE: u64 = 24 * 3_600;
@@ -23,7 +24,7 @@ const FLUSH: u64 = 30;
 /// Sessions by the digest of their cookie: a copy of this table opens nothing.
 #[derive(Debug)]
 pub struct Sessions {
-    path: PathBuf,
+    file: StateFile,
     kept: Kept,
     /// The second of the last write, and whether something has changed since.
     written: u64,
@@ -90,10 +91,10 @@ impl Sessions {
         let kept = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok());
         let kept = kept.filter(|kept| kept.login == login);
         let kept = kept.unwrap_or_else(|| Kept { login: login.to_owned(), ..Kept::default() });
-        Self { path: path.to_owned(), kept, written: 0, changed: false }
+        Self { file: StateFile::new(path, Placement::volatile(0o600)), kept, written: 0, changed: false }
     }
 
-    /// Begins a session and returns the cookie's value.
+    /// Begins a session and returns the cookie's value; without one random number, there is no session.
     pub fn begin(&mut self, visitor: Visitor, scope: Scope, ends: u64, now: u64) -> Result<String> {
         let token = web_login::token()?;
         self.make_room(now);
@@ -104,7 +105,7 @@ impl Sessions {
         self.kept
             .sessions
             .insert(key, Session { id, began: now, used: now, address, agent, scope, ends, bound });
-        self.write(now)?;
+        self.write(now);
         Ok(token)
     }
 
@@ -141,7 +142,7 @@ impl Sessions {
     pub fn end_all(&mut self, login: &str, now: u64) {
         login.clone_into(&mut self.kept.login);
         self.kept.sessions.clear();
-        self.write_or_say(now);
+        self.write_without_ended(now);
     }
 
     /// The living sessions, the last used one first.
@@ -155,7 +156,7 @@ impl Sessions {
     /// Writes times of last use that are not written yet, if the last write was long enough ago.
     pub fn flush(&mut self, now: u64, at_once: bool) {
         if self.changed && (at_once || now >= self.written + FLUSH) {
-            self.write_or_say(now);
+            self.write(now);
         }
     }
 
@@ -164,7 +165,7 @@ impl Sessions {
         self.kept.sessions.retain(|key, session| !which(key, session));
         let ended = self.kept.sessions.len() != before;
         if ended {
-            self.write_or_say(now);
+            self.write_without_ended(now);
         }
         ended
     }
@@ -182,17 +183,25 @@ impl Sessions {
         }
     }
 
-    /// A session that could not be written is over after a restart, and nothing worse.
-    fn write_or_say(&mut self, now: u64) {
-        if let Err(error) = self.write(now) {
-            log::error!("{error:#}");
-        }
+    /// The reason why sessions do not survive a restart.
+    pub fn problem(&self) -> Option<&str> {
+        self.file.problem()
     }
 
-    fn write(&mut self, now: u64) -> Result<()> {
-        (self.written, self.changed) = (now, false);
-        let bytes = serde_json::to_vec(&self.kept).context("cannot describe the sessions")?;
-        atomic::write(&self.path, &bytes, Placement::volatile(0o600))
+    fn write(&mut self, now: u64) {
+        let bytes = self.bytes();
+        self.file.write(bytes);
+        (self.written, self.changed) = (now, self.file.problem().is_some());
+    }
+
+    fn write_without_ended(&mut self, now: u64) {
+        let bytes = self.bytes();
+        self.file.write_without_ended(bytes);
+        (self.written, self.changed) = (now, self.file.problem().is_some());
+    }
+
+    fn bytes(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(&self.kept).context("cannot describe the sessions")
     }
 }
 
@@ -214,6 +223,7 @@ fn digest(token: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state_file::tests::FullDisk;
 
     const ADA: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
     const EVE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 1));
@@ -225,7 +235,7 @@ mod tests {
 
     struct Table {
         _directory: tempfile::TempDir,
-        path: PathBuf,
+        path: std::path::PathBuf,
         sessions: Sessions,
     }
 
@@ -269,6 +279,28 @@ mod tests {
         assert!(Sessions::load(&table.path, "another login").touch(token.as_bytes(), ADA, START).is_none());
         std::fs::write(&table.path, "{").unwrap();
         assert!(Sessions::load(&table.path, "login").touch(token.as_bytes(), ADA, START).is_none());
+    }
+
+    #[test]
+    fn with_a_full_disk_sessions_live_in_memory_and_are_written_later() {
+        let mut table = table();
+        let old = table.begin(Scope::Everything, false);
+        let disk = FullDisk::with(&[("sessions.json", &std::fs::read(&table.path).unwrap())]);
+        let path = disk.path().join("sessions.json");
+        table.sessions = Sessions::load(&path, "login");
+        let new = table.begin(Scope::Everything, false);
+        assert!(table.lives(&new, ADA, START) && table.sessions.problem().is_some());
+        let mut restarted = Sessions::load(&path, "login");
+        assert_eq!(
+            [&old, &new].map(|token| restarted.touch(token.as_bytes(), ADA, START).is_some()),
+            [true, false]
+        );
+        table.sessions.end(old.as_bytes(), START);
+        assert_eq!(Sessions::load(&path, "login").list(START), [], "what has ended does not come back");
+        disk.free();
+        table.sessions.flush(START + FLUSH, false);
+        assert_eq!(table.sessions.problem(), None);
+        assert!(Sessions::load(&path, "login").touch(new.as_bytes(), ADA, START).is_some());
     }
 
     #[test]

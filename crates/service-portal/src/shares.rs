@@ -1,13 +1,14 @@
 //! Share links: one service for somebody else, for a while, without the password.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use kit::atomic::{self, Placement};
+use kit::atomic::Placement;
 use portal_control::Share;
 
 use crate::signing::Key;
+use crate::state_file::StateFile;
 
 /// Keeps the signature of a link from being used as anything else.
 const PURPOSE: &str = "share";
@@ -18,7 +19,7 @@ pub const LONGEST: u64 = 365 * 24 * 3_600;
 
 /// The links of this container.
 pub struct Shares {
-    path: PathBuf,
+    file: StateFile,
     key: Key,
     by_id: BTreeMap<String, Share>,
 }
@@ -53,7 +54,7 @@ impl Shares {
         let kept =
             std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<Vec<Share>>(&bytes).ok());
         let by_id = kept.unwrap_or_default().into_iter().map(|share| (share.id.clone(), share)).collect();
-        Self { path: path.to_owned(), key, by_id }
+        Self { file: StateFile::new(path, Placement::durable(0o600)), key, by_id }
     }
 
     /// Makes a link to one service and returns it with its secret word.
@@ -80,7 +81,8 @@ impl Shares {
             uses: 0,
         };
         self.by_id.insert(id.clone(), share.clone());
-        self.write()?;
+        let bytes = self.bytes();
+        self.file.write(bytes);
         Ok((share, self.key.sign(PURPOSE, &id)))
     }
 
@@ -105,19 +107,32 @@ impl Shares {
         let share = self.by_id.get_mut(&id).ok_or(Refusal::Unknown)?;
         share.uses += 1;
         let share = share.clone();
-        if let Err(error) = self.write() {
-            log::error!("{error:#}");
-        }
+        let bytes = self.bytes();
+        self.file.write(bytes);
         Ok(share)
     }
 
     /// Ends a link; says whether there was one.
-    pub fn revoke(&mut self, id: &str) -> Result<bool> {
+    pub fn revoke(&mut self, id: &str) -> bool {
         let there = self.by_id.remove(id).is_some();
         if there {
-            self.write()?;
+            let bytes = self.bytes();
+            self.file.write_without_ended(bytes);
         }
-        Ok(there)
+        there
+    }
+
+    /// Writes what could not be written before.
+    pub fn flush(&mut self) {
+        if self.file.problem().is_some() {
+            let bytes = self.bytes();
+            self.file.write(bytes);
+        }
+    }
+
+    /// The reason why links do not survive a restart.
+    pub fn problem(&self) -> Option<&str> {
+        self.file.problem()
     }
 
     /// The links that have not expired, the one that expires first at the beginning.
@@ -128,21 +143,22 @@ impl Shares {
         living
     }
 
-    fn write(&self) -> Result<()> {
+    fn bytes(&self) -> Result<Vec<u8>> {
         let shares: Vec<&Share> = self.by_id.values().collect();
-        let bytes = serde_json::to_vec(&shares).context("cannot describe the share links")?;
-        atomic::write(&self.path, &bytes, Placement::durable(0o600))
+        serde_json::to_vec(&shares).context("cannot describe the share links")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::signing::KeyFile;
+    use crate::state_file::tests::FullDisk;
 
     const NOW: u64 = 1_000;
 
     fn shares(dir: &tempfile::TempDir) -> Shares {
-        let key = Key::load(&dir.path().join("key")).unwrap();
+        let key = KeyFile::load(&dir.path().join("key")).unwrap().key();
         Shares::load(&dir.path().join("shares.json"), key)
     }
 
@@ -169,9 +185,29 @@ mod tests {
         let mut links = shares(&dir);
         let (share, word) = links.create("Echo", 8080, 60, None, NOW).unwrap();
         assert_eq!(links.list(NOW), std::slice::from_ref(&share));
-        assert!(links.revoke(&share.id).unwrap() && !links.revoke(&share.id).unwrap());
+        assert!(links.revoke(&share.id) && !links.revoke(&share.id));
         assert_eq!(links.check(&word, 8080, NOW), Err(Refusal::Unknown));
         assert_eq!(shares(&dir).check(&word, 8080, NOW), Err(Refusal::Unknown));
+    }
+
+    #[test]
+    fn with_a_full_disk_links_live_in_memory_and_a_revoked_one_does_not_come_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, _) = shares(&dir).create("Echo", 8080, 60, None, NOW).unwrap();
+        let read = |name: &str| std::fs::read(dir.path().join(name)).unwrap();
+        let disk = FullDisk::with(&[("key", &read("key")), ("shares.json", &read("shares.json"))]);
+        let load = || {
+            let key = KeyFile::load(&disk.path().join("key")).unwrap().key();
+            Shares::load(&disk.path().join("shares.json"), key)
+        };
+        let mut links = load();
+        let (new, word) = links.create("Echo", 8080, 60, None, NOW).unwrap();
+        assert!(links.redeem(&word, 8080, NOW).is_ok() && links.problem().is_some());
+        assert!(links.revoke(&old.id));
+        assert_eq!(load().list(NOW), []);
+        disk.free();
+        links.flush();
+        assert_eq!((links.problem(), load().list(NOW)[0].id.as_str()), (None, new.id.as_str()));
     }
 
     #[test]

@@ -7,20 +7,31 @@ use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
-use kit::atomic::{self, Placement};
+use kit::atomic::Placement;
 use sha2::Sha256;
+
+use crate::state_file::StateFile;
 
 /// The key of this container; whoever has it can make share links.
 #[derive(Clone)]
 pub struct Key([u8; 32]);
 
-impl Key {
+/// The key, and the file that keeps it.
+pub struct KeyFile {
+    key: Key,
+    file: StateFile,
+}
+
+impl KeyFile {
     /// The key kept at `path`; the first time, or if it is damaged, a new one is made.
+    ///
+    /// A new one that cannot be written is good until the portal ends; one that cannot be read is not replaced.
     pub fn load(path: &Path) -> Result<Self> {
+        let mut file = StateFile::new(path, Placement::durable(0o600));
         match std::fs::read(path) {
             Ok(bytes) => {
                 if let Ok(key) = bytes.try_into() {
-                    return Ok(Self(key));
+                    return Ok(Self { key: Key(key), file });
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -28,10 +39,29 @@ impl Key {
         }
         let mut key = [0; 32];
         getrandom::fill(&mut key).context("the kernel gives no random numbers")?;
-        atomic::write(path, &key, Placement::durable(0o600))?;
-        Ok(Self(key))
+        file.write(Ok(key.to_vec()));
+        Ok(Self { key: Key(key), file })
     }
 
+    /// The key.
+    pub fn key(&self) -> Key {
+        self.key.clone()
+    }
+
+    /// Writes what could not be written before.
+    pub fn flush(&mut self) {
+        if self.file.problem().is_some() {
+            self.file.write(Ok(self.key.0.to_vec()));
+        }
+    }
+
+    /// The reason why signatures do not survive a restart.
+    pub fn problem(&self) -> Option<&str> {
+        self.file.problem()
+    }
+}
+
+impl Key {
     /// `word.signature`; `purpose` keeps signatures of one kind from being used as another.
     pub fn sign(&self, purpose: &str, word: &str) -> String {
         let signature = self.mac(purpose, word).map(|mac| mac.finalize().into_bytes());
@@ -58,6 +88,7 @@ impl Key {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state_file::tests::FullDisk;
     use proptest::prelude::*;
 
     const KEY: Key = Key([7; 32]);
@@ -79,10 +110,23 @@ mod tests {
     fn the_key_is_kept_and_a_damaged_one_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
-        let signed = Key::load(&path).unwrap().sign("share", "x");
-        assert_eq!(Key::load(&path).unwrap().verify("share", &signed), Some("x"));
+        let key = || KeyFile::load(&path).unwrap().key();
+        let signed = key().sign("share", "x");
+        assert_eq!(key().verify("share", &signed), Some("x"));
         std::fs::write(&path, "short").unwrap();
-        assert_eq!(Key::load(&path).unwrap().verify("share", &signed), None);
+        assert_eq!(key().verify("share", &signed), None);
+    }
+
+    #[test]
+    fn with_a_full_disk_a_new_key_lives_in_memory_and_is_written_later() {
+        let disk = FullDisk::with(&[]);
+        let path = disk.path().join("key");
+        let mut file = KeyFile::load(&path).unwrap();
+        assert!(file.problem().is_some() && !path.exists());
+        disk.free();
+        file.flush();
+        let signed = file.key().sign("share", "x");
+        assert_eq!(KeyFile::load(&path).unwrap().key().verify("share", &signed), Some("x"));
     }
 
     proptest! {

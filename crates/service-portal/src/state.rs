@@ -15,7 +15,7 @@ use crate::codes::Codes;
 use crate::credentials::{Credentials, Scheme};
 use crate::sessions::Sessions;
 use crate::shares::Shares;
-use crate::signing::Key;
+use crate::signing::{Key, KeyFile};
 use crate::throttle::Throttle;
 
 /// How long a request may be on its way through the proxy when the login changes.
@@ -35,6 +35,7 @@ struct Shared {
     storage: PathBuf,
     env: Env,
     key: Key,
+    key_file: Mutex<KeyFile>,
     known: Mutex<Option<Credentials>>,
     former: Mutex<Option<Credentials>>,
     sessions: Mutex<Sessions>,
@@ -52,7 +53,8 @@ impl State {
             log::warn!("{problem}");
         }
         let credentials = Credentials::read(&cli.credentials)?;
-        let key = Key::load(&cli.state.join("key"))?;
+        let key_file = KeyFile::load(&cli.state.join("key"))?;
+        let key = key_file.key();
         Ok(Self(Arc::new(Shared {
             enable_auth,
             one_click: cloud::one_click_token(&env).and_then(Secret::new),
@@ -63,6 +65,7 @@ impl State {
             storage: cli.storage.clone(),
             env,
             key: key.clone(),
+            key_file: Mutex::new(key_file),
             sessions: Mutex::new(Sessions::load(
                 &cli.state.join("sessions.json"),
                 &credentials.fingerprint(),
@@ -139,6 +142,22 @@ impl State {
     /// What signs the marks of known devices.
     pub fn key(&self) -> &Key {
         &self.0.key
+    }
+
+    /// Where that is kept.
+    pub fn key_file(&self) -> MutexGuard<'_, KeyFile> {
+        lock(&self.0.key_file)
+    }
+
+    /// A sentence about state that memory has alone; nothing if everything is on the disk.
+    pub fn unsaved(&self) -> Option<String> {
+        let problems = [
+            self.key_file().problem().map(str::to_owned),
+            self.sessions().problem().map(str::to_owned),
+            self.shares().problem().map(str::to_owned),
+        ];
+        let reason = problems.into_iter().flatten().next()?;
+        Some(format!("sessions and share links end when the portal or the container restarts: {reason}"))
     }
 
     /// The registered services.

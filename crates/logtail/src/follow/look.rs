@@ -7,6 +7,7 @@ use std::time::Instant;
 use nix::errno::Errno;
 
 use super::{Followed, Follower};
+use crate::identity::FileId;
 use crate::plan::Family;
 use crate::stream::Stream;
 
@@ -45,6 +46,12 @@ impl Follower {
                 let path = directory.path().join(&name);
                 let is_gone = family == Family::default();
                 let key = (index, name);
+                // Renamed to `x-20261128.log` before there is another `x.log`.
+                let is_rotated =
+                    !self.logs.contains_key(&key) && family.base_id().is_some_and(|id| self.has(index, id));
+                if is_rotated {
+                    continue;
+                }
                 let followed = match self.logs.entry(key.clone()) {
                     Entry::Occupied(followed) => followed.into_mut(),
                     Entry::Vacant(place) => {
@@ -80,6 +87,11 @@ impl Follower {
             }
         }
         self.remark(troubles);
+    }
+
+    /// True if a file belongs to a log of a directory that is followed.
+    fn has(&self, index: usize, id: FileId) -> bool {
+        self.logs.iter().any(|((directory, _), log)| *directory == index && log.stream.has(id))
     }
 
     /// Says what is new among the troubles, each once for as long as it lasts.

@@ -1,5 +1,6 @@
 //! Logs that are copied and cut: what was not read before the cut is in copies.
 
+use std::cmp::Ordering;
 use std::fs::File;
 use std::io;
 use std::mem;
@@ -93,18 +94,28 @@ impl Stream {
         if !is_cut {
             return Ok(());
         }
+        // The first that holds our place was the first to be made after it: those before it are older than what was read,
+        // and those after it are all new.
+        let mut first = None;
+        for (number, copy) in copies.iter().enumerate() {
+            if old.mark().is_in(&copy.file)? {
+                first = Some(number);
+                break;
+            }
+        }
         let mut verdicts = Vec::new();
-        // The first that holds our place was the first to be made after it, and what comes after that is all new.
-        let mut is_found = false;
-        for copy in copies {
-            let from = if is_found { Some(0) } else { old.resume_in(&copy.file)? };
+        for (number, copy) in copies.iter().enumerate() {
+            let from = match first.map(|first| number.cmp(&first)) {
+                Some(Ordering::Less) => None,
+                Some(Ordering::Equal) => Some(old.offset()),
+                Some(Ordering::Greater) => Some(0),
+                // One of a later content, which was cut as well before we saw it, or a part of what was read.
+                None => (!old.mark().begins_with(&copy.file)?).then_some(0),
+            };
             verdicts.push(match from {
                 _ if old.has_copy(&copy.file)? => Holds::Today,
                 None => Holds::Nothing,
-                Some(from) => {
-                    is_found = true;
-                    Holds::More(Generation::at(copy.file.try_clone()?, copy.id, from)?)
-                }
+                Some(from) => Holds::More(Generation::at(copy.file.try_clone()?, copy.id, from)?),
             });
         }
         let (anew, was_read) = (old.anew()?, old.offset() > 0);
@@ -122,6 +133,7 @@ impl Stream {
                 }
             }
         }
+        self.lost.perhaps_files |= self.resumed == Some(of) && was_read && first.is_none();
         let goes_on = more.first().is_some_and(|first| first.offset() > 0);
         if index == 0 && was_read && !goes_on {
             // The rest of a line that was begun is not to be had.

@@ -10,7 +10,34 @@ use super::{HELD, Stream, TRIES};
 use crate::directory::Directory;
 use crate::generation::Generation;
 use crate::identity::FileId;
-use crate::plan::{self, Family, Next};
+use crate::names::Packing;
+use crate::packed::{self, Fingerprint};
+use crate::plan::{self, Family, Named};
+
+/// A file of which everything was read.
+#[derive(Debug)]
+pub(super) struct Pinned {
+    file: File,
+    length: u64,
+    /// Tells its compressed form after a restart.
+    pub(super) fingerprint: Option<Fingerprint>,
+}
+
+impl Pinned {
+    pub(super) fn new(file: File) -> Self {
+        let mut pinned = Self { file, length: u64::MAX, fingerprint: None };
+        pinned.refresh();
+        pinned
+    }
+
+    /// Looks at it again: a writer may not have noticed that it was rotated.
+    fn refresh(&mut self) {
+        let length = self.file.metadata().map_or(0, |meta| meta.len());
+        if length != self.length {
+            (self.length, self.fingerprint) = (length, Fingerprint::of(&self.file).ok());
+        }
+    }
+}
 
 impl Stream {
     /// Opens what a family has that is new; says no, and does nothing, if files were renamed meanwhile.
@@ -18,13 +45,29 @@ impl Stream {
         // Names that are gone are forgotten at once: their inodes come back, within a tick of the clock even.
         let present = family.rotated_ids();
         self.known.retain(|id| present.contains(id));
-        let newest = self.queue.back();
-        let newest_id = newest.map(Generation::id);
+        let newest_id = self.queue.back().map(Generation::id);
         let copies = self.copies.iter().map(|copy| copy.id);
         let seen: BTreeSet<FileId> = self.known.iter().copied().chain(copies).collect();
-        let older = self.open_all(directory, &plan::older(newest_id, &seen, family))?;
-        let next = self.open_all(directory, &plan::next(newest_id, &seen, family))?;
-        let (Some(mut older), Some(next)) = (older, next) else { return Ok(false) };
+        let mut older = plan::older(newest_id, &seen, family);
+        let mut next = plan::next(newest_id, &seen, family);
+        let mut others: Vec<Named> =
+            family.others.iter().filter(|file| !seen.contains(&file.id)).cloned().collect();
+        let mut is_unsure = !self.has_looked && next.iter().any(|file| file.packing == Packing::Opaque);
+        for files in [&mut older, &mut next, &mut others] {
+            files.retain(|file| {
+                file.packing == Packing::Plain || (file.packing == Packing::Gzip && !self.has_looked)
+            });
+        }
+        // More would be given up below, after they were unpacked.
+        while next.len() > HELD && next[0].packing == Packing::Gzip {
+            next.remove(0);
+            is_unsure = true;
+        }
+        let older = self.open_all(directory, &older)?;
+        let others = self.open_all(directory, &others)?;
+        let next = self.open_all(directory, &next)?;
+        let (Some(mut older), Some(others), Some(next)) = (older, others, next) else { return Ok(false) };
+        let newest = self.queue.back();
         // One that was cut and then deleted: what holds our place is a copy of it, and no successor.
         let cut = match newest {
             Some(newest) if newest.is_deleted() && newest.is_rewritten()? => Some(newest),
@@ -37,12 +80,20 @@ impl Stream {
                 _ => opened.push(Generation::at(file, id, 0)?),
             }
         }
+        for (id, file) in others {
+            if let Some(newest) = newest
+                && !newest.is_untouched()
+                && newest.mark().is_in(&file)?
+            {
+                older.push((id, file));
+            }
+        }
         // Files between ours and these may have come and gone. Beside older ones, which rotation removes first, a single one
         // is most likely the very next; alone, it may be any, because no more may be kept.
-        let is_gone = newest_id.is_some_and(|id| family.base != Some(id) && !present.contains(&id));
-        let missed = opened.iter().filter(|next| family.base != Some(next.id())).count();
-        let is_unsure = is_gone && (missed > 1 || missed == present.len());
-        self.lost.perhaps_files |= (mem::take(&mut self.is_astray) || is_unsure) && missed > 0;
+        let is_gone = newest_id.is_some_and(|id| family.base_id() != Some(id) && !present.contains(&id));
+        let missed = opened.iter().filter(|next| family.base_id() != Some(next.id())).count();
+        is_unsure |= is_gone && missed > 0 && (missed > 1 || missed == present.len());
+        self.lost.perhaps_files |= mem::take(&mut self.is_astray) || is_unsure;
         if let Some(of) = newest_id {
             self.copies.extend(older.into_iter().map(|(id, file)| Copy { id, file, of }));
         }
@@ -54,13 +105,27 @@ impl Stream {
         Ok(true)
     }
 
-    /// The files of some steps; nothing if one of them is not there any more.
-    fn open_all(&self, directory: &Directory, steps: &[Next]) -> io::Result<Option<Vec<(FileId, File)>>> {
-        let open = |step: &Next| {
-            let name = step.number.map_or(self.name.clone(), |number| format!("{}.{number}", self.name));
-            Ok(directory.open_file(&name, step.id)?.map(|file| (step.id, file)))
-        };
-        steps.iter().map(open).collect()
+    /// The files of some steps, without those that cannot be unpacked; nothing if one is not there any more.
+    fn open_all(
+        &mut self,
+        directory: &Directory,
+        files: &[Named],
+    ) -> io::Result<Option<Vec<(FileId, File)>>> {
+        let mut opened = Vec::new();
+        for named in files {
+            let Some(file) = directory.open_file(&named.name, named.id)? else { return Ok(None) };
+            opened.extend(self.unpacked(named, file).map(|file| (named.id, file)));
+        }
+        Ok(Some(opened))
+    }
+
+    /// The lines of a file; nothing, which is reported, if they are not to be had.
+    pub(super) fn unpacked(&mut self, named: &Named, file: File) -> Option<File> {
+        if named.packing == Packing::Plain {
+            return Some(file);
+        }
+        let unpacked = packed::unpack(&file);
+        unpacked.map_err(|error| self.lost.unreadable.insert(named.name.clone(), error.to_string())).ok()
     }
 
     /// The same with the files that are there at this moment.
@@ -77,18 +142,20 @@ impl Stream {
     /// Gives a file up as read, or too old to be, but holds it as long as it has a name: its inode must not come back.
     pub(super) fn is_done(&mut self, id: FileId, file: File) {
         self.known.insert(id);
-        self.pinned.insert(id, file);
+        self.pinned.insert(id, Pinned::new(file));
     }
 
     /// Holds what is known, and nothing that has gone.
     pub(super) fn pin(&mut self, directory: &Directory, family: &Family) -> io::Result<()> {
         self.pinned.retain(|id, _| self.known.contains(id));
-        for &(number, id) in &family.rotated {
-            if self.known.contains(&id)
-                && !self.pinned.contains_key(&id)
-                && let Some(file) = directory.open_file(&format!("{}.{number}", self.name), id)?
-            {
-                self.pinned.insert(id, file);
+        for named in family.rotated.iter().chain(&family.others) {
+            match self.pinned.get_mut(&named.id) {
+                Some(pinned) => pinned.refresh(),
+                None if !self.known.contains(&named.id) => {}
+                None => {
+                    let file = directory.open_file(&named.name, named.id)?;
+                    self.pinned.extend(file.map(|file| (named.id, Pinned::new(file))));
+                }
             }
         }
         Ok(())

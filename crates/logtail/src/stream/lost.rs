@@ -1,5 +1,6 @@
 //! What was not read and is not to be had any more.
 
+use std::collections::BTreeMap;
 use std::mem;
 
 /// What of a log is lost.
@@ -9,6 +10,8 @@ pub struct Lost {
     pub bytes: u64,
     /// Whether there may have been files that nobody has seen.
     pub perhaps_files: bool,
+    /// Compressed files by name, and why they cannot be read.
+    pub unreadable: BTreeMap<String, String>,
 }
 
 impl Lost {
@@ -25,8 +28,11 @@ impl Lost {
         }
         if self.perhaps_files {
             all.push(format!(
-                "lines of {log} may be missing: it was rotated until what was read last was gone"
+                "lines of {log} may be missing: it was rotated or cut, and what was read last is gone"
             ));
+        }
+        for (name, why) in &self.unreadable {
+            all.push(format!("lines of {log} may be missing: cannot unpack {name}: {why}"));
         }
         all
     }

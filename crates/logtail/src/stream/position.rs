@@ -13,13 +13,18 @@ use crate::directory::Directory;
 use crate::generation::Generation;
 use crate::identity::FileId;
 use crate::mark::Mark;
-use crate::plan::Family;
+use crate::names::Packing;
+use crate::packed::{self, Fingerprint};
+use crate::plan::{Family, Named};
 
 /// How far a log was read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     reading: Option<Spot>,
     known: BTreeSet<FileId>,
+    /// Of known files.
+    #[serde(default)]
+    fingerprints: Vec<(FileId, Fingerprint)>,
     /// In the file before, whose writer may not have noticed that it was rotated.
     late: Option<Spot>,
 }
@@ -54,37 +59,92 @@ impl Stream {
         family: &Family,
     ) -> io::Result<Self> {
         let mut stream = Self { known: position.known, ..Self::whole(name) };
+        stream.know_packed(position.fingerprints, directory, family)?;
+        if let Some(spot) = position.late {
+            let id = spot.file;
+            let was_read = stream.known.contains(&id);
+            let is_packed = |file: &Named| file.packing == Packing::Gzip;
+            let found = match stream.find(directory, family, id)? {
+                Some(file) => Some((id, file)),
+                // Unless it is read once more, because a line begins in it.
+                None if was_read => stream.copy_with(&spot.mark, directory, family, is_packed)?,
+                None => None,
+            };
+            if let Some((now, file)) = found {
+                if now != id {
+                    stream.known.insert(now);
+                }
+                stream.late = Some(Late::new(spot.resume(file, now), Instant::now()));
+            }
+        }
         if let Some(spot) = position.reading {
-            let generation = match find(name, directory, family, spot.file)? {
+            let generation = match stream.find(directory, family, spot.file)? {
                 Some(file) => Some((spot.file, file)),
-                None => stream.copy_with(&spot.mark, directory, family)?,
+                None => stream.copy_with(&spot.mark, directory, family, |_| true)?,
             };
             stream.is_astray = generation.is_none();
+            stream.resumed = generation.as_ref().map(|(id, _)| *id);
             stream.queue.extend(generation.map(|(id, file)| spot.resume(file, id)));
-        }
-        if let Some(spot) = position.late
-            && let Some(file) = find(name, directory, family, spot.file)?
-        {
-            let id = spot.file;
-            stream.late = Some(Late::new(spot.resume(file, id), Instant::now()));
         }
         Ok(stream)
     }
 
-    /// The oldest new file that holds what was read of one that has gone: that one was copied, cut, and deleted then.
+    /// Knows the compressed forms of known files that are gone, one of each.
+    fn know_packed(
+        &mut self,
+        mut fingerprints: Vec<(FileId, Fingerprint)>,
+        directory: &Directory,
+        family: &Family,
+    ) -> io::Result<()> {
+        fingerprints.retain(|(id, _)| family.files().all(|file| file.id != *id));
+        let packed =
+            family.files().filter(|file| file.packing == Packing::Gzip && !self.known.contains(&file.id));
+        let packed: Vec<&Named> = packed.collect();
+        for named in packed.into_iter().rev() {
+            if let Some(file) = directory.open_file(&named.name, named.id)?
+                && let Ok(unpacked) = packed::unpack(&file)
+                && let Ok(found) = Fingerprint::of(&unpacked)
+                && let Some(index) = fingerprints.iter().position(|(_, known)| *known == found)
+            {
+                fingerprints.swap_remove(index);
+                self.known.insert(named.id);
+            }
+        }
+        Ok(())
+    }
+
+    /// The oldest new file that holds what was read of one that has gone: that one was compressed, or copied, cut and
+    /// deleted then.
     fn copy_with(
-        &self,
+        &mut self,
         mark: &Mark,
         directory: &Directory,
         family: &Family,
+        takes: impl Fn(&Named) -> bool,
     ) -> io::Result<Option<(FileId, File)>> {
-        for &(_, id) in family.rotated.iter().rev().filter(|(_, id)| !self.known.contains(id)) {
-            if let Some(file) = find(&self.name, directory, family, id)?
-                && mark.end() > 0
+        let readable = |file: &&Named| file.packing != Packing::Opaque && takes(file);
+        for named in family.rotated.iter().rev().chain(&family.others).filter(readable) {
+            if mark.end() > 0
+                && !self.known.contains(&named.id)
+                && let Some(file) = directory.open_file(&named.name, named.id)?
+                && let Some(file) = self.unpacked(named, file)
                 && mark.is_in(&file)?
             {
-                return Ok(Some((id, file)));
+                return Ok(Some((named.id, file)));
             }
+        }
+        Ok(None)
+    }
+
+    /// Opens the file that was meant, whatever it is called by now.
+    fn find(&mut self, directory: &Directory, family: &Family, meant: FileId) -> io::Result<Option<File>> {
+        let mut family = family.clone();
+        for _ in 0..TRIES {
+            let Some(named) = family.files().find(|file| file.id == meant) else { break };
+            if let Some(file) = directory.open_file(&named.name, meant)? {
+                return Ok(self.unpacked(named, file));
+            }
+            family = directory.family(&self.name)?;
         }
         Ok(None)
     }
@@ -102,21 +162,11 @@ impl Stream {
             _ => front.map(|front| Spot::of(front, pending)),
         };
         let late = self.late.as_ref().map(|late| Spot::of(late.generation(), late.lines().pending()));
-        Position { reading, known: self.known.difference(&unread).copied().collect(), late }
+        let known: BTreeSet<FileId> = self.known.difference(&unread).copied().collect();
+        let is_read =
+            |id: &FileId| known.contains(id) && reading.as_ref().is_none_or(|spot| spot.file != *id);
+        let pinned = self.pinned.iter().filter(|(id, _)| is_read(id));
+        let fingerprints = pinned.filter_map(|(id, pinned)| Some((*id, pinned.fingerprint?))).collect();
+        Position { reading, known, fingerprints, late }
     }
-}
-
-/// Opens the file that was meant, whatever it is called by now.
-fn find(name: &str, directory: &Directory, family: &Family, meant: FileId) -> io::Result<Option<File>> {
-    let mut family = family.clone();
-    for _ in 0..TRIES {
-        let rotated = family.rotated.iter().map(|&(number, id)| (format!("{name}.{number}"), id));
-        let base = family.base.map(|id| (name.to_owned(), id));
-        let Some((now, _)) = base.into_iter().chain(rotated).find(|&(_, id)| id == meant) else { break };
-        if let Some(file) = directory.open_file(&now, meant)? {
-            return Ok(Some(file));
-        }
-        family = directory.family(name)?;
-    }
-    Ok(None)
 }

@@ -1,4 +1,5 @@
 mod copied;
+mod down;
 mod random;
 
 use std::fs;

@@ -10,10 +10,14 @@ const KEEP: u32 = 7;
 const UNSEEN: u32 = 5;
 
 /// Numbers that look random (xorshift64, Marsaglia 2003).
-struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    fn below(&mut self, limit: usize) -> usize {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -41,7 +45,7 @@ impl Case {
     fn new(seed: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let reader = Reader::new(dir.path());
-        let random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let random = Random::new(seed);
         let (written, read, story, kept) = (Vec::new(), Vec::new(), Vec::new(), (String::new(), 0));
         Self { dir, reader, random, written, rest: String::new(), read, kept, unseen: 0, story }
     }

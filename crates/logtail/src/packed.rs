@@ -1,0 +1,93 @@
+//! Compressed logs, and how one is known as the compressed form of a file that was read.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::os::unix::fs::FileExt;
+
+use flate2::Crc;
+use flate2::bufread::MultiGzDecoder;
+use serde::{Deserialize, Serialize};
+
+use crate::mark::Mark;
+
+/// No log is so large; a few bytes can unpack to any size.
+const LARGEST: u64 = 1 << 30;
+
+/// Length and both ends of a log file, which its compressed form has too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Fingerprint {
+    length: u64,
+    /// The CRC-32 of the first bytes and the last ones.
+    ends: u32,
+}
+
+impl Fingerprint {
+    /// Reads that of a file which nobody compressed.
+    pub fn of(file: &File) -> io::Result<Self> {
+        let length = file.metadata()?.len();
+        let mark = Mark::of(file, length)?.unwrap_or_default();
+        let mut sum = Crc::new();
+        sum.update(mark.head());
+        sum.update(mark.tail());
+        Ok(Self { length, ends: sum.sum() })
+    }
+}
+
+/// Unpacks a gzip file into one that has no name.
+pub fn unpack(packed: &File) -> io::Result<File> {
+    let mut unpacked = tempfile::tempfile()?;
+    // Others read in the same open file.
+    let from_start = BufReader::new(FromStart { file: packed, at: 0 });
+    let length = io::copy(&mut MultiGzDecoder::new(from_start).take(LARGEST + 1), &mut unpacked)?;
+    if length > LARGEST {
+        return Err(io::Error::other(format!("it holds more than {LARGEST} bytes")));
+    }
+    Ok(unpacked)
+}
+
+struct FromStart<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Read for FromStart<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_compressed_file_has_the_fingerprint_and_the_content_of_its_original() {
+        let dir = tempfile::tempdir().unwrap();
+        for text in ["", "one\n", &"a longer line\n".repeat(10_000)] {
+            let path = dir.path().join("x");
+            fs::write(&path, text).unwrap();
+            let original = Fingerprint::of(&File::open(&path).unwrap()).unwrap();
+            assert!(Command::new("gzip").arg("--force").arg(&path).status().unwrap().success());
+            let packed = File::open(dir.path().join("x.gz")).unwrap();
+            let unpacked = unpack(&packed).unwrap();
+            assert_eq!(Fingerprint::of(&unpacked).unwrap(), original);
+            let mut content = vec![0; text.len() + 1];
+            let length = unpacked.read_at(&mut content, 0).unwrap();
+            assert_eq!(&content[..length], text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.gz");
+        fs::write(&path, "this is no gzip").unwrap();
+        let file = File::open(&path).unwrap();
+        assert!(unpack(&file).is_err());
+    }
+}

@@ -1,0 +1,112 @@
+//! What programs rotate with names of their own while no follower runs is read, and what they take away is reported.
+
+// The lint's exception for tests does not reach the functions that tests share.
+#![allow(clippy::unwrap_used, dead_code)]
+
+mod machine;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use machine::{Machine, append};
+
+/// Prints with the handler of Python's library, which rotates after each part, a day later each time.
+const PYTHON: &str = "
+import logging.handlers, sys
+handler = logging.handlers.TimedRotatingFileHandler(sys.argv[1], when=sys.argv[2], backupCount=9)
+for day, part in enumerate(sys.argv[3:]):
+    handler.rolloverAt = 1 << 40
+    for number in range(*map(int, part.split('-'))):
+        handler.emit(logging.LogRecord('x', 20, '', 0, str(number), None, None))
+    handler.rolloverAt = 1795824000 + day * 86400
+    handler.doRollover()
+";
+
+/// What a follower prints, after a first one has printed what is there before `meanwhile`.
+fn printed(before: &str, meanwhile: impl FnOnce(&Path)) -> Vec<String> {
+    let machine = Machine::new();
+    let log = machine.log("x");
+    append(&log, "");
+    let first = machine.follow();
+    first.has_open(&log);
+    append(&log, before);
+    assert!(before.lines().all(|line| first.line() == format!("x | {line}")));
+    assert_eq!(first.stop(), (Some(0), Vec::new()));
+    meanwhile(&log);
+    let second = machine.follow();
+    append(&log, "end\n");
+    let mut lines = Vec::new();
+    while lines.last().is_none_or(|line| line != "x | end") {
+        lines.push(second.line());
+    }
+    lines.pop();
+    // A gap in the last look of all is reported after the lines.
+    lines.extend(second.stop().1);
+    lines
+}
+
+fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(|number| format!("x | {number}")).collect()
+}
+
+#[test]
+fn files_that_python_names_by_the_day_are_read() {
+    for when in ["S", "midnight"] {
+        let lines = printed("0\n", |log| {
+            let mut command = Command::new("python3");
+            command.args(["-c", PYTHON]).arg(log).args([when, "1-200", "200-400"]);
+            assert!(command.status().unwrap().success());
+            append(log, "400\n");
+        });
+        assert_eq!(lines, numbers(1..401), "{when}");
+    }
+}
+
+#[test]
+fn files_that_logrotate_names_by_the_day_are_read_also_compressed_ones() {
+    let lines = printed("0\n1\n", |log| {
+        append(log, "2\n");
+        for day in 26..29 {
+            let to = log.with_extension(format!("log-202611{day}"));
+            fs::rename(log, &to).unwrap();
+            append(log, format!("{day}\n"));
+            if day < 28 {
+                assert!(Command::new("gzip").arg(to).status().unwrap().success());
+            }
+        }
+    });
+    assert_eq!(lines, ["2", "26", "27", "28"].map(|text| format!("x | {text}")));
+}
+
+#[test]
+fn what_cannot_be_read_or_is_gone_is_reported() {
+    const GONE: &str =
+        "logtail | lines of x may be missing: it was rotated or cut, and what was read last is gone";
+    let away = |log: &Path| fs::rename(log, log.with_file_name("elsewhere")).unwrap();
+    let cut = |log: &Path| fs::write(log, "").unwrap();
+    let packed = |log: &Path| fs::rename(log, log.with_extension("log-20261128.xz")).unwrap();
+    for meanwhile in [&away as &dyn Fn(&Path), &cut, &|log| fs::remove_file(log).unwrap()] {
+        let lines = printed("0\n", |log| {
+            append(log, "1\n");
+            meanwhile(log);
+            append(log, "2\n");
+        });
+        assert_eq!(
+            lines.iter().collect::<BTreeSet<_>>(),
+            BTreeSet::from([&GONE.to_owned(), &"x | 2".to_owned()])
+        );
+    }
+    let lines = printed("0\n", |log| {
+        append(log, "1\n");
+        fs::write(log.with_extension("log-20261127.gz"), "damaged").unwrap();
+        packed(log);
+        append(log, "2\n");
+    });
+    assert_eq!(lines.last().unwrap(), "x | 2");
+    assert!(
+        lines[..lines.len() - 1].iter().all(|line| line.starts_with("logtail | lines of x may be missing: "))
+    );
+    assert!(lines.iter().any(|line| line.contains("cannot unpack x.log-20261127.gz: ")), "{lines:?}");
+}

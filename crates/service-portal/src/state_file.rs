@@ -1,0 +1,116 @@
+//! A file of the portal's state, of which memory has all while the file cannot be written.
+//!
+//! Nothing here fails: a login does not depend on a free disk. A failure is logged once, shown on the page of links, and
+//! made good as soon as the file can be written.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use kit::atomic::{self, Placement};
+
+/// The file, and the reason why it lacks what is in memory.
+#[derive(Debug)]
+pub struct StateFile {
+    path: PathBuf,
+    placement: Placement,
+    problem: Option<String>,
+}
+
+impl StateFile {
+    /// A file at `path`; nothing is written yet.
+    pub fn new(path: &Path, placement: Placement) -> Self {
+        Self { path: path.to_owned(), placement, problem: None }
+    }
+
+    /// Replaces the file; the old one stays if that fails.
+    pub fn write(&mut self, content: Result<Vec<u8>>) {
+        // `init` has made it, if there was room.
+        let _ = self.path.parent().map(fs::create_dir_all);
+        let written = content.and_then(|content| atomic::write(&self.path, &content, self.placement));
+        match written {
+            Ok(()) if self.problem.take().is_some() => log::info!("wrote {}", self.path.display()),
+            Ok(()) => {}
+            Err(error) => {
+                let text = format!("{error:#}");
+                if self.problem.is_none() {
+                    log::error!("{text}; what it lacks does not survive a restart of the portal");
+                }
+                self.problem = Some(text);
+            }
+        }
+    }
+
+    /// The same after something has ended: the old file would bring it back, so none stays if the new one fails.
+    pub fn write_without_ended(&mut self, content: Result<Vec<u8>>) {
+        self.write(content);
+        if self.problem.is_some()
+            && let Err(error) = fs::remove_file(&self.path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            log::error!("cannot remove {}: {error}", self.path.display());
+        }
+    }
+
+    /// The reason why the file lacks something.
+    pub fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// A file system without a free byte; needs root.
+    pub struct FullDisk(tempfile::TempDir);
+
+    impl FullDisk {
+        /// With these files on it.
+        pub fn with(files: &[(&str, &[u8])]) -> Self {
+            let disk = Self(tempfile::tempdir().unwrap());
+            let mount = Command::new("mount")
+                .args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"])
+                .arg(disk.path())
+                .status();
+            assert!(mount.unwrap().success());
+            for (name, content) in files {
+                fs::write(disk.path().join(name), content).unwrap();
+            }
+            // Ends with what there is room for, and an error.
+            fs::write(disk.path().join("fill"), vec![0; 128 << 10]).unwrap_err();
+            disk
+        }
+
+        pub fn path(&self) -> &Path {
+            self.0.path()
+        }
+
+        pub fn free(&self) {
+            fs::remove_file(self.path().join("fill")).unwrap();
+        }
+    }
+
+    impl Drop for FullDisk {
+        fn drop(&mut self) {
+            let _ = Command::new("umount").arg("--lazy").arg(self.path()).status();
+        }
+    }
+
+    #[test]
+    fn a_failed_write_keeps_the_old_file_unless_something_has_ended() {
+        let disk = FullDisk::with(&[("state", b"old")]);
+        let path = disk.path().join("state");
+        let mut file = StateFile::new(&path, Placement::durable(0o600));
+        file.write(Ok(b"new".to_vec()));
+        assert!(file.problem().unwrap().contains("No space left on device"), "{file:?}");
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        file.write_without_ended(Ok(b"new".to_vec()));
+        assert!(!path.exists());
+        disk.free();
+        file.write(Ok(b"newest".to_vec()));
+        assert_eq!((file.problem(), fs::read(&path).unwrap().as_slice()), (None, &b"newest"[..]));
+    }
+}
