@@ -26,6 +26,12 @@ impl Ending {
         Self { result: StageResult::Skipped, cause: None, confided: None, hint: None }
     }
 
+    /// Returns the first of the two that failed, or else this one.
+    pub fn or_failure(self, other: Self) -> Self {
+        let is_worse = other.result == StageResult::Failed && self.result != StageResult::Failed;
+        if is_worse { other } else { self }
+    }
+
     /// Something asked for was not done.
     pub fn failed(cause: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {

@@ -85,22 +85,18 @@ impl Boot<'_> {
         let logs = &self.places.logs;
         let (permissions_log, sync_log) = (logs.join("config.log"), logs.join("sync.log"));
         // Correcting changes the times by which the container's changes are told from the image's files.
-        if let Err(error) = sync::snapshot(&sync_log) {
-            log::warn!("{error:#}");
-        }
+        let recorded = sync::snapshot(&sync_log).unwrap_or_else(|error| cannot(&error));
         let correct = |part| permissions::run(part, &permissions_log).unwrap_or_else(|error| cannot(&error));
         thread::scope(|scope| {
             let corrected = scope.spawn(|| self.ends(permissions, correct(None)));
             let (ending, copied) = sync::run(&sync_log).unwrap_or_else(|error| (cannot(&error), false));
-            let end = |ending| self.ends(sync, ending);
+            let ending = ending.or_failure(recorded);
             if !copied {
-                return end(ending) | corrected.join().unwrap_or(true);
+                return self.ends(sync, ending) | corrected.join().unwrap_or(true);
             }
             // New copies need access lists too; two at a time would get in each other's way.
             let failed = corrected.join().unwrap_or(true);
-            let access = correct(Some("workspace"));
-            let is_worse = access.result == StageResult::Failed && ending.result != StageResult::Failed;
-            end(if is_worse { access } else { ending }) | failed
+            self.ends(sync, ending.or_failure(correct(Some("workspace")))) | failed
         })
     }
 

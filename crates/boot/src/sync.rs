@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitStatus;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use journal::StageResult;
 use workspace_sync::{Report, TreeOutcome};
 
@@ -15,13 +15,15 @@ use crate::supervisor;
 const FOLLOWER: &str = "workspacesync";
 
 /// Records the image's trees as they are, before anything of ours changes them; quick, and nothing at later starts.
-pub fn snapshot(log: &Path) -> Result<()> {
+pub fn snapshot(log: &Path) -> Result<Ending> {
     let child = child::start(child::bound("workspace-sync").arg("snapshot"), log)?;
     let output = child.wait_with_output().context("cannot wait for workspace-sync")?;
-    if !output.status.success() {
-        bail!("cannot record the image's trees: {}", child::in_words("workspace-sync", output.status));
-    }
-    Ok(())
+    Ok(if output.status.success() {
+        Ending::done()
+    } else {
+        let how = child::in_words("workspace-sync", output.status);
+        Ending::failed(format!("the image's trees are not recorded: {how}"), retry(log))
+    })
 }
 
 /// Runs `workspace-sync run` to its end; returns how it ended and whether anything was copied.
@@ -37,6 +39,10 @@ pub fn run(log: &Path) -> Result<(Ending, bool)> {
         return Ok((unfollowed(&error, ending), copied));
     }
     Ok((ending, copied))
+}
+
+fn retry(log: &Path) -> String {
+    format!("read {}, then type: supervisorctl start boot", log.display())
 }
 
 fn parse(stdout: &[u8]) -> Vec<Report> {
@@ -72,10 +78,7 @@ fn ending(reports: &[Report], status: ExitStatus, log: &Path) -> Ending {
         return Ending::failed(causes.join("; "), hint);
     }
     if !status.success() {
-        return Ending::failed(
-            child::in_words("workspace-sync", status),
-            format!("read {}, then type: supervisorctl start boot", log.display()),
-        );
+        return Ending::failed(child::in_words("workspace-sync", status), retry(log));
     }
     if reports.iter().all(|report| report.outcome == TreeOutcome::Skipped) {
         // A volume that is missing although a copy was asked for is no failure, and worth a word.

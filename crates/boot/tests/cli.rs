@@ -321,6 +321,10 @@ fn trees_are_recorded_before_permissions_change_and_new_copies_get_theirs_before
     command.stderr(Stdio::null()).status().unwrap();
     let failed = boot.says(&["wait", "sync"]);
     assert_eq!(failed.2, "boot: error: sync failed: fix-perms ended with exit code 1\n");
+    let mut command = with_scripts(&boot, &[("workspace-sync", "[ \"$1\" != snapshot ]")]);
+    command.stderr(Stdio::null()).status().unwrap();
+    let unrecorded = "the image's trees are not recorded: workspace-sync ended with exit code 1";
+    assert_eq!(boot.says(&["wait", "sync"]).2, format!("boot: error: sync failed: {unrecorded}\n"));
 }
 
 #[test]

@@ -32,7 +32,7 @@ impl Slow {
     fn mounted() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (backing, at) = (directory.path().join("backing"), directory.path().join("mounted"));
-        [&backing, &at].map(|directory| std::fs::create_dir(directory).unwrap());
+        [&backing, &at].iter().for_each(|directory| std::fs::create_dir(directory).unwrap());
         let disk = FaultFs::mount(&backing, &at).unwrap();
         disk.inject(Fault::Slow(Duration::from_millis(50)));
         Self { _directory: directory, at, disk }
