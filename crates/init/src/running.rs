@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use kit::{Env, wait};
+use kit::{Env, HintExt, wait};
 
 use crate::launch::{CONFIGURATION, SUPERVISORD};
 
@@ -48,8 +48,12 @@ fn other(processes: &Path) -> Option<Other> {
             continue;
         };
         let process = entry.path();
-        // Containers may share their processes (--pid), but not their files.
-        if pid == number || fs::read_link(process.join("ns/mnt")).ok() != namespace {
+        // Containers may share their processes (--pid), but not their files. Only root sees which ones.
+        let is_elsewhere = match fs::read_link(process.join("ns/mnt")) {
+            Ok(its) => Some(its) != namespace,
+            Err(_) => nix::unistd::geteuid().is_root(),
+        };
+        if pid == number || is_elsewhere {
             continue;
         }
         let is_roots = fs::metadata(&process).is_ok_and(|meta| meta.uid() == 0);
@@ -72,7 +76,9 @@ fn is_supervisord(words: &[u8]) -> bool {
 
 fn read(process: &Path) -> Result<Env> {
     let path = process.join("environ");
-    let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let bytes = fs::read(&path)
+        .with_context(|| format!("supervisord runs already, and {} cannot be read", path.display()))
+        .hint(|| "only root can compare settings: sudo init.sh".to_owned())?;
     Ok(variables(&bytes))
 }
 

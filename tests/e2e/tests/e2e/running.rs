@@ -46,6 +46,8 @@ fn init_in_a_running_container_compares_and_changes_nothing() {
          init | warning: SSH_PORT: a new container with it: docker run --env SSH_PORT=…\n\
          init | warning: WEB_PASSWORD: sudo set-web-credentials user\n"
     );
+    let refused = container.exec(&["setpriv", "--reuid", "user", "init.sh"]);
+    assert!(refused.failure(1).contains("hint: only root can compare settings: sudo init.sh"), "{refused:?}");
     still_works(&container, &key, &before);
     container.sh("echo changed | set-web-credentials ada").text();
     container.exec(&["init.sh"]).text();
