@@ -31,19 +31,27 @@ pub const TASK: &str = "confined-mapping";
 pub const LATE: u8 = 124;
 /// The account that owns nothing.
 const NOBODY: u32 = 65_534;
-/// Sources the file of its only argument and prints the array, after that a last field that says it came to the end.
+/// Sources the file of its only argument and prints the array, after that the first command that failed, the marker of a
+/// deliberately empty map, and a last field that says it came to the end.
+///
+/// A command fails as for `set -e`: not in a condition, nor before `&&` and `||`.
 const PROGRAM: &str = r#"
 ulimit -t 10 2>/dev/null
 ulimit -v 1048576 2>/dev/null
 exec 3>&1 1>/dev/null
 declare -A storage_map=()
+storage_monitor_failed=
+trap 'storage_monitor_code=$? storage_monitor_line=$LINENO
+    [[ $BASH_COMMAND == "source -- "* ]] ||
+    : "${storage_monitor_failed:=line $storage_monitor_line: $BASH_COMMAND: failed with exit code $storage_monitor_code}"' ERR
 set -u
 source -- "$1"
 set +eu
+trap - ERR
 for key in "${!storage_map[@]}"; do
     printf '%s\0%s\0' "$key" "${storage_map[$key]}" >&3
 done
-printf 'end\0' >&3
+printf '%s\0%s\0end\0' "$storage_monitor_failed" "${storage_map_empty-}" >&3
 "#;
 
 /// Starts it; the caller keeps its standard input open for as long as the answer is wanted.

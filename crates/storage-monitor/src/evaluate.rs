@@ -3,7 +3,8 @@
 //! bash starts with an empty environment (`PATH` and `WORKSPACE` alone), as `nobody` if we are root, without standard
 //! input, with 10 seconds of processor time and 1 GB of memory for each process, and has five seconds; then it ends, and
 //! whatever it has started (`confine.rs`). What the file prints goes nowhere; what is in its array afterwards comes back in
-//! fields that end in NUL. A file that writes to standard error or ends bash counts as wrong as a whole.
+//! fields that end in NUL. A file that writes to standard error or ends bash counts as wrong as a whole; one with a command that
+//! failed, or without any entry, may lack something.
 
 use std::fs::File;
 use std::io::Read;
@@ -23,19 +24,36 @@ use crate::mapping::{Mapping, line_of};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A mapping is written by a person; nothing of that size is.
 const LARGEST: u64 = 4 << 20;
+
+/// A mapping, and why it may lack something that its author wants.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Evaluated {
+    pub mapping: Mapping,
+    pub doubt: Option<String>,
+}
+
 /// Evaluates the file; an error names it, and the line where that is known.
-pub fn evaluate(file: &Path, workspace: &Path) -> Result<Mapping> {
+pub fn evaluate(file: &Path, workspace: &Path) -> Result<Evaluated> {
     let text = trusted(file)?;
     let (output, complaint) = run(file, workspace)?;
     if let Some(complaint) = complaint.lines().next() {
         bail!("{complaint}");
     }
-    let pairs =
+    let Output { pairs, failed, may_be_empty } =
         fields(&output).ok_or_else(|| anyhow!("{}: ended bash before its own end", file.display()))?;
-    Mapping::read(&pairs).map_err(|wrong| match line_of(&text, &wrong.about) {
+    let mapping = Mapping::read(&pairs).map_err(|wrong| match line_of(&text, &wrong.about) {
         Some(line) => anyhow!("{}: line {line}: {}", file.display(), wrong.message),
         None => anyhow!("{}: {}", file.display(), wrong.message),
-    })
+    })?;
+    let doubt = match mapping.0.is_empty() {
+        _ if !failed.is_empty() => Some(format!("{}: {failed}", file.display())),
+        true if !may_be_empty => Some(format!(
+            "{}: storage_map is empty; storage_map_empty=yes says that it is meant",
+            file.display()
+        )),
+        _ => None,
+    };
+    Ok(Evaluated { mapping, doubt })
 }
 
 /// The file's text, if only those could write it who may decide where root makes links.
@@ -98,14 +116,26 @@ fn collect(stream: Option<impl Read + Send + 'static>) -> Stream {
     receiver
 }
 
-/// Pairs of fields, if the last field is there.
-fn fields(output: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+/// What bash printed.
+#[derive(Debug, PartialEq, Eq)]
+struct Output {
+    pairs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The first command that failed; empty if none did.
+    failed: String,
+    may_be_empty: bool,
+}
+
+/// Reads the output, if its last field is there.
+fn fields(output: &[u8]) -> Option<Output> {
     let mut fields: Vec<&[u8]> = output.split(|byte| *byte == 0).collect();
     if fields.pop() != Some(b"") || fields.pop() != Some(b"end") {
         return None;
     }
+    let may_be_empty = fields.pop()? == b"yes";
+    let failed = String::from_utf8_lossy(fields.pop()?).into_owned();
     let (pairs, rest) = fields.as_chunks::<2>();
-    rest.is_empty().then(|| pairs.iter().map(|[key, value]| (key.to_vec(), value.to_vec())).collect())
+    let pairs = pairs.iter().map(|[key, value]| (key.to_vec(), value.to_vec())).collect();
+    rest.is_empty().then_some(Output { pairs, failed, may_be_empty })
 }
 
 #[cfg(test)]
@@ -114,10 +144,12 @@ mod tests {
 
     #[test]
     fn fields_are_pairs_with_an_end() {
-        let pair = (b"key\n".to_vec(), Vec::new());
-        assert_eq!(fields(b"key\n\0\0end\0"), Some(vec![pair]));
-        assert_eq!(fields(b"end\0"), Some(Vec::new()));
-        for torn in [&b""[..], b"key\0value\0", b"key\0end\0", b"key\0value\0end"] {
+        let pairs = vec![(b"key\n".to_vec(), Vec::new())];
+        let output =
+            |pairs, failed: &str, may_be_empty| Some(Output { pairs, failed: failed.into(), may_be_empty });
+        assert_eq!(fields(b"key\n\0\0line 1\0\0end\0"), output(pairs, "line 1", false));
+        assert_eq!(fields(b"\0yes\0end\0"), output(Vec::new(), "", true));
+        for torn in [&b""[..], b"end\0", b"key\0value\0\0\0", b"key\0\0\0end\0", b"key\0value\0\0\0end"] {
             assert_eq!(fields(torn), None);
         }
     }

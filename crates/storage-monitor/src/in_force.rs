@@ -5,8 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use kit::quote::quoted;
 
-use crate::evaluate::evaluate;
+use crate::evaluate::{Evaluated, evaluate};
 use crate::mapping::Mapping;
 use crate::memory;
 use crate::places::Places;
@@ -62,21 +63,38 @@ impl InForce {
         self.evaluated = state;
         self.evaluated_at = Instant::now();
         match evaluate(&places.mappings, &places.workspace) {
-            Ok(mapping) => {
-                self.wrong = None;
+            Ok(Evaluated { mut mapping, doubt }) => {
+                let missing = self.mapping.as_ref().map(|old| old.without(&mapping)).unwrap_or_default();
+                // Without anything to lose, an empty map is what an image comes with.
+                let doubt = doubt.filter(|_| !missing.0.is_empty() || !mapping.0.is_empty());
+                if doubt.is_some() {
+                    mapping.add(missing);
+                } else if !missing.0.is_empty() {
+                    let keys = missing.0.keys().map(|key| quoted(key)).collect::<Vec<_>>().join(", ");
+                    let keys: String = keys.chars().take(MESSAGE).collect();
+                    log::info!("the mapping leads less far than before, links are removed: {keys}");
+                }
+                self.warn(doubt, "what it lacks stays linked");
                 let changed = self.mapping.as_ref() != Some(&mapping);
                 self.mapping = Some(mapping);
                 changed
             }
             Err(error) => {
-                let text: String = format!("{error:#}").chars().take(MESSAGE).collect();
-                if self.wrong.as_ref() != Some(&text) {
-                    log::warn!("{text}; the last good mapping stays in force");
-                }
-                self.wrong = Some(text);
+                self.warn(Some(format!("{error:#}")), "the last good mapping stays in force");
                 false
             }
         }
+    }
+
+    /// Keeps what is wrong with the file, and logs it once.
+    fn warn(&mut self, wrong: Option<String>, consequence: &str) {
+        let wrong: Option<String> = wrong.map(|text| text.chars().take(MESSAGE).collect());
+        if let Some(text) = &wrong
+            && self.wrong != wrong
+        {
+            log::warn!("{text}; {consequence}");
+        }
+        self.wrong = wrong;
     }
 
     /// Keeps the mapping for later runs.

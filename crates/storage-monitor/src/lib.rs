@@ -35,6 +35,7 @@ mod follow;
 mod heard;
 mod held;
 mod in_force;
+mod known_storage;
 mod ledger;
 mod listing;
 mod make_directory;

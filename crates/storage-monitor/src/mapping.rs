@@ -49,6 +49,23 @@ impl Mapping {
         }
         Ok(mapping)
     }
+
+    /// Returns what another mapping lacks.
+    pub fn without(&self, other: &Self) -> Self {
+        let mut missing = self.0.clone();
+        for (key, directories) in &mut missing {
+            directories.retain(|directory| other.0.get(key).is_none_or(|known| !known.contains(directory)));
+        }
+        missing.retain(|_, directories| !directories.is_empty());
+        Self(missing)
+    }
+
+    /// Adds another mapping.
+    pub fn add(&mut self, other: Self) {
+        for (key, directories) in other.0 {
+            self.0.entry(key).or_default().extend(directories);
+        }
+    }
 }
 
 /// Indented lines read better; a directory whose name ends in a blank is written with a slash at its end.

@@ -9,12 +9,14 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use kit::quote::quoted;
 
 use crate::changes::Changes;
 use crate::engine::Engine;
 use crate::findings::Tally;
 use crate::folder::{self, Identity};
 use crate::in_force::InForce;
+use crate::known_storage::KnownStorage;
 use crate::ledger::Ledger;
 use crate::mapping::Mapping;
 use crate::pace::Events;
@@ -33,6 +35,7 @@ const ROUNDS: usize = 8;
 pub struct Monitor {
     places: Places,
     in_force: InForce,
+    known_storage: KnownStorage,
     /// The stage that links files of the image into the storage.
     pub shipped: Engine,
     /// The stage that links the storage into applications.
@@ -60,6 +63,7 @@ impl Monitor {
         let stop = Arc::new(AtomicBool::new(false));
         Ok(Self {
             in_force: InForce::recall(&places)?,
+            known_storage: KnownStorage::recall(places.last_storage()),
             shipped: Engine::new(&places.image, shipped, temporary.clone(), Arc::clone(&stop)),
             mapped: Engine::new(&places.storage, mapped, temporary, Arc::clone(&stop)),
             storage: None,
@@ -215,6 +219,19 @@ impl Monitor {
             Err(error) if folder::is_absence(&error) => Ok(None),
             opened => opened.map(|(_, directory)| Some(directory)),
         };
+        let doubt = match &top {
+            Ok(top) => self.known_storage.doubt(top.as_ref(), &self.places.image, show.is_none()),
+            Err(_) => Ok(None),
+        };
+        match doubt {
+            Ok(Some(why)) if self.mapped.ledger.count() > 0 => {
+                let storage = quoted(&self.places.storage);
+                return self
+                    .note("the storage", Err(format!("{storage} has lost its files, links stay: {why}")));
+            }
+            Ok(_) => {}
+            Err(error) => return self.note("the storage", Err(cannot_read("the storage", &error))),
+        }
         let targets = std::mem::take(&mut self.targets);
         let done = top.and_then(|top| self.mapped.pass(top, &targets, scope, show));
         self.targets = targets;

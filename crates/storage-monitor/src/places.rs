@@ -51,6 +51,11 @@ impl Places {
         self.storage.join(format!(".storage-monitor-{}", self.slug))
     }
 
+    /// Identity of the storage that was used last.
+    pub fn last_storage(&self) -> PathBuf {
+        self.state.join("storage")
+    }
+
     /// The mapping that was last found good.
     pub fn last_mapping(&self) -> PathBuf {
         self.state.join("mapping")

@@ -37,7 +37,7 @@ fn pair(key: &str, directory: &str) -> (String, String) {
 #[test]
 fn a_file_may_compute_and_print() {
     let text = "app='TOP/My App'\necho hello\nfor kind in lora 'a $b'; do\n\
-        storage_map[\"models/$kind\"]=\"$app/$kind\n    $WORKSPACE/x\"\ndone\nfalse\n";
+        storage_map[\"models/$kind\"]=\"$app/$kind\n    $WORKSPACE/x\"\ndone\n[ -d /nowhere ] && false\n";
     let all = [
         pair("models/a $b", "TOP/My App/a $b"),
         pair("models/a $b", "TOP/workspace/x"),
@@ -63,6 +63,82 @@ fn an_error_names_file_and_line() {
     assert_eq!(complaint("kill -9 $BASHPID"), "FILE: ended bash before its own end");
 }
 
+/// What a mapping leads to after an edit of one that linked `x` and `y`, with the answer to `once`.
+fn edited(mapping: &str) -> (Vec<String>, Option<i32>, String) {
+    let world = World::new("storage_map[a]=APP\nstorage_map[b]=APP\n");
+    world.store("a/x");
+    world.store("b/y");
+    assert_eq!(world.run(&["once"]).code, Some(0));
+    world.map(mapping);
+    let answer = world.run(&["once"]);
+    let told = answer.error.replace("storage-monitor: warning: TOP/etc/mappings.sh", "FILE");
+    (world.links(), answer.code, told)
+}
+
+#[test]
+fn a_mapping_that_may_lack_something_removes_no_link_and_says_so() {
+    let both = ["x -> a/x", "y -> b/y"].map(str::to_owned).to_vec();
+    let empty = "storage_map is empty; storage_map_empty=yes says that it is meant";
+    let failed = "line 1: false: failed with exit code 1";
+    let halfway = "line 1: keys=$(cat /nowhere 2> /dev/null): failed with exit code 1";
+    for (mapping, told) in [
+        ("", empty),
+        ("# nothing\n", empty),
+        ("storage_map=()\n", empty),
+        ("unset storage_map; declare -A storage_map\n", empty),
+        ("false\nstorage_map[a]=APP\n", failed),
+        ("keys=$(cat /nowhere 2>/dev/null)\nfor key in $keys; do storage_map[$key]=APP; done\n", halfway),
+    ] {
+        let told = format!("FILE: {told}; what it lacks stays linked\n");
+        assert_eq!(edited(mapping), (both.clone(), Some(1), told), "{mapping}");
+    }
+    // What ends bash, or is no mapping at all, is wrong as a whole.
+    for mapping in
+        ["storage_map[a]=$nothing\n", "storage_map[a]=APP; exit 1\n", "storage_map[a]=APP\nno-such-command\n"]
+    {
+        let (links, code, told) = edited(mapping);
+        assert_eq!((links, code), (both.clone(), Some(1)), "{told}");
+        assert!(told.ends_with("; the last good mapping stays in force\n"), "{told}");
+    }
+}
+
+#[test]
+fn what_a_good_mapping_no_longer_has_is_removed_and_named() {
+    assert_eq!(edited("storage_map_empty=yes\n"), (Vec::new(), Some(0), gone("\"a\", \"b\"")));
+    let typo = edited("storage_map[a]=APP\nstorage_map[bb]=APP\n");
+    assert_eq!(typo, (vec!["x -> a/x".to_owned()], Some(0), gone("\"b\"")));
+    let condition = edited("[ -d /nowhere ] && storage_map[c]=APP\nstorage_map[a]=APP\nstorage_map[b]=APP\n");
+    assert_eq!((condition.1, condition.2.as_str()), (Some(0), ""));
+}
+
+fn gone(keys: &str) -> String {
+    format!("storage-monitor: the mapping leads less far than before, links are removed: {keys}\n")
+}
+
+#[test]
+fn an_empty_mapping_is_nothing_to_report_where_nothing_was_linked() {
+    let world = World::new("declare -A storage_map\n");
+    let answer = world.run(&["once"]);
+    assert_eq!((answer.code, answer.error.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn an_empty_mapping_is_in_the_state_until_it_is_corrected() {
+    let mut world = World::new("storage_map[a]=APP\n");
+    world.store("a/x");
+    world.start();
+    world.until_links(&["x -> a/x"]);
+    let problems = || {
+        let state: serde_json::Value = serde_json::from_str(&world.run(&["status", "--json"]).out).unwrap();
+        state["problems"].to_string()
+    };
+    world.map("storage_map=()\n");
+    world.until("the problem", || problems().contains("storage_map is empty"));
+    world.until_links(&["x -> a/x"]);
+    world.map("storage_map[a]=APP\n");
+    world.until("no problem", || problems() == "[]");
+}
+
 #[test]
 fn a_file_that_does_not_end_is_ended() {
     assert_eq!(complaint("echo hello >&2; while :; do :; done"), "FILE: did not end within 5 s");
@@ -71,7 +147,7 @@ fn a_file_that_does_not_end_is_ended() {
 #[test]
 fn a_file_has_no_secrets_no_input_and_no_rights() {
     let world = World::new(
-        "read -r line; storage_map[\"$(id -u):${line:-none}:$(env | sort | tr '\\n' ,)\"]=TOP/app/x\n",
+        "read -r line || :; storage_map[\"$(id -u):${line:-none}:$(env | sort | tr '\\n' ,)\"]=TOP/app/x\n",
     );
     let answer = world.answer(world.command(&["once"]).env("SECRET", "s3cr3t").output().unwrap());
     assert_eq!((answer.code, answer.error.as_str()), (Some(0), ""));

@@ -8,7 +8,7 @@ use faultfs::FaultFs;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::world::World;
+use crate::world::{World, mount, unmount};
 
 #[test]
 fn a_users_link_in_the_storages_place_leads_root_nowhere_where_the_user_may_not_write() {
@@ -37,6 +37,34 @@ fn a_users_link_in_the_storages_place_leads_root_nowhere_where_the_user_may_not_
         }
         fs::remove_file(&link).unwrap();
     }
+}
+
+#[test]
+fn links_stay_while_the_storage_is_missing_or_another_empty_one() {
+    let world = World::new("storage_map[a]=APP\n");
+    fs::write(world.path("image/shipped"), "").unwrap();
+    mount(&["-t", "tmpfs", "tmpfs"], &world.stored(""));
+    world.store("a/x");
+    world.store("a/y");
+    assert_eq!(world.run(&["once"]).code, Some(0));
+    let both = ["x -> a/x", "y -> a/y"];
+    assert_eq!(world.links(), both);
+    // The volume is gone, and its empty mount point is there.
+    unmount(&world.stored(""));
+    let answer = world.run(&["once"]);
+    let told = "has lost its files, links stay: it is another directory than before, without a file\n";
+    assert_eq!((world.links(), answer.code), (both.map(str::to_owned).to_vec(), Some(1)));
+    assert!(answer.error.ends_with(told), "{}", answer.error);
+    fs::rename(world.stored(""), world.path("workspace/away")).unwrap();
+    let answer = world.run(&["once"]);
+    assert_eq!((world.links(), answer.code), (both.map(str::to_owned).to_vec(), Some(1)));
+    assert!(answer.error.ends_with("has lost its files, links stay: it is missing\n"), "{}", answer.error);
+    // Another volume that has files is believed, and so is a user who removes the last one.
+    fs::create_dir(world.stored("")).unwrap();
+    world.store("a/x");
+    assert_eq!((world.run(&["once"]).code, world.links()), (Some(0), vec!["x -> a/x".to_owned()]));
+    fs::remove_dir_all(world.stored("a")).unwrap();
+    assert_eq!((world.run(&["once"]).code, world.links()), (Some(0), Vec::new()));
 }
 
 #[test]

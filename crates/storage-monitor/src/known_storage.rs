@@ -1,0 +1,127 @@
+//! The storage that was used last: while its volume is missing, or another directory is in its place,
+//! links stay. Programs would take their absence for a reason to fetch everything again.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use kit::atomic::{self, Placement};
+use rustix::fs::{Dir, FileType, fstatfs};
+
+use crate::folder;
+
+/// Directories nested deeper count as files: nobody made them by accident.
+const DEPTH: usize = 32;
+
+/// Type of the file system and inode of the storage, kept across restarts; device numbers change with them.
+#[derive(Debug)]
+pub struct KnownStorage {
+    file: PathBuf,
+    identity: Option<(u64, u64)>,
+}
+
+impl KnownStorage {
+    /// The one that an earlier run has kept in a file.
+    pub fn recall(file: PathBuf) -> Self {
+        let read = |text: String| {
+            text.trim().split_once(' ').map(|(dev, ino)| Some((dev.parse().ok()?, ino.parse().ok()?)))
+        };
+        let identity = fs::read_to_string(&file).ok().and_then(read).flatten();
+        Self { file, identity }
+    }
+
+    /// Returns why the storage cannot be the one that links lead into; files of the image in it do not count.
+    pub fn doubt(
+        &mut self,
+        storage: Option<&OwnedFd>,
+        image: &Path,
+        keep: bool,
+    ) -> io::Result<Option<&'static str>> {
+        let Some(storage) = storage else { return Ok(Some("it is missing")) };
+        let identity = identity(storage)?;
+        if self.identity == Some(identity) {
+            return Ok(None);
+        }
+        if self.identity.is_some() && !has_file(storage, image, DEPTH)? {
+            return Ok(Some("it is another directory than before, without a file"));
+        }
+        if keep {
+            self.identity = Some(identity);
+            // Without it, the next run believes any storage.
+            let _ = atomic::write(
+                &self.file,
+                format!("{} {}\n", identity.0, identity.1).as_bytes(),
+                Placement::volatile(0o644),
+            );
+        }
+        Ok(None)
+    }
+}
+
+fn identity(storage: &OwnedFd) -> io::Result<(u64, u64)> {
+    Ok((fstatfs(storage)?.f_type.cast_unsigned(), folder::identity(storage)?.1))
+}
+
+/// True if there is anything but directories, hidden names and links to files of the image.
+fn has_file(directory: impl AsFd, image: &Path, depth: usize) -> io::Result<bool> {
+    let directory = directory.as_fd();
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name.starts_with(b".") {
+            continue;
+        }
+        if let Some(text) = folder::link_text(directory, name)? {
+            if !text.starts_with(image.as_os_str().as_bytes()) {
+                return Ok(true);
+            }
+            continue;
+        }
+        let below = Path::new(std::ffi::OsStr::from_bytes(name));
+        let is_file = match entry.file_type() {
+            FileType::Directory | FileType::Unknown if depth > 0 => {
+                match folder::open_below(directory, below) {
+                    Ok(child) => has_file(child, image, depth - 1)?,
+                    Err(error) => !folder::is_absence(&error) || entry.file_type() == FileType::Unknown,
+                }
+            }
+            _ => true,
+        };
+        if is_file {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn another_storage_is_doubted_until_it_has_a_file_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let (image, one, two) = (dir.path().join("image"), dir.path().join("one"), dir.path().join("two"));
+        for folder in [&one, &two] {
+            fs::create_dir_all(folder.join("a/b")).unwrap();
+        }
+        let open = |path: &Path| folder::open(path).unwrap();
+        let known = || KnownStorage::recall(dir.path().join("known"));
+        let doubt = |path: &Path, keep| known().doubt(Some(&open(path)), &image, keep).unwrap();
+        assert_eq!((doubt(&two, false), doubt(&one, false)), (None, None), "a dry run keeps nothing");
+        fs::write(one.join("a/b/x"), "").unwrap();
+        assert_eq!(doubt(&one, true), None);
+        fs::remove_file(one.join("a/b/x")).unwrap();
+        assert_eq!(doubt(&one, true), None, "emptied by its user");
+        fs::write(two.join(".hidden"), "").unwrap();
+        symlink(image.join("x"), two.join("x")).unwrap();
+        assert!(doubt(&two, true).is_some());
+        symlink("/elsewhere", two.join("y")).unwrap();
+        assert_eq!(doubt(&two, true), None);
+        assert_eq!(known().doubt(None, &image, true).unwrap(), Some("it is missing"));
+    }
+}
