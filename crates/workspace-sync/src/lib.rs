@@ -21,7 +21,9 @@
 //! # Later starts
 //!
 //! `init` points `/opt/NAME` to a whole copy before anything runs ([`adopt`]), whatever `WORKSPACE_SYNC` says by then.
-//! A copy of another generation of the image is used and reported; `refresh` replaces it and keeps it for `rollback`.
+//! A copy of another generation of the image is used and reported; `refresh` replaces it, brings the user's work along,
+//! and keeps it for `rollback`. What is the user's is decided by the list of what the image brought, which a container
+//! makes at its first start (`snapshot`) and each copy carries.
 
 mod additions;
 mod adopt;

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use nix::fcntl::readlinkat;
-use nix::sys::stat::{SFlag, fstat};
+use nix::sys::stat::SFlag;
 use sha2::{Digest, Sha256};
 
 use crate::beneath;
@@ -68,24 +68,28 @@ pub struct Listing(Vec<Row>);
 impl Listing {
     /// Looks at the tree at `root`; `began` is when the container's first program could begin to change it.
     pub fn take(root: &Path, began: Option<Instant>) -> Result<Self> {
-        let cannot = || format!("cannot read {}", root.display());
-        let directory = beneath::open_root(root)?;
-        let stat = fstat(&directory).with_context(cannot)?;
         let is_touched = |changed: Instant| began.is_some_and(|began| changed >= began);
-        let root_touched = is_touched(Instant(stat.st_ctime, stat.st_ctime_nsec));
         let mode = narrow(SFlag::S_IFDIR.bits());
-        let top = digest(b"");
         let mut rows =
-            vec![Row { path: top, parent: 0, content: 0, modified: 0, mode, touched: root_touched }];
-        walk::each::<io::Error>(directory, &mut |entry| {
+            vec![Row { path: digest(b""), parent: 0, content: 0, modified: 0, mode, touched: false }];
+        let mut directories = vec![(0, root.to_owned())];
+        walk::each::<io::Error>(beneath::open_root(root)?, &mut |entry| {
             let is_at_top = entry.name.as_os_str() == entry.base;
             if entry.base == COMPILED || is_at_top && copy::kept().contains(&entry.base) {
                 return Ok(Next::Skip);
             }
+            if entry.is_directory() {
+                directories.push((rows.len(), root.join(entry.name)));
+            }
             rows.push(Row { touched: is_touched(entry.changed()), ..Row::of(entry) });
             Ok(Next::Enter)
         })
-        .with_context(cannot)?;
+        .with_context(|| format!("cannot read {}", root.display()))?;
+        // Programs may have taken something away between the look at a directory and at what is in it.
+        for (row, directory) in directories {
+            let meta = directory.symlink_metadata();
+            rows[row].touched = meta.map_or(true, |meta| is_touched(Instant::changed(&meta)));
+        }
         rows.sort_unstable_by_key(|row| row.path);
         Ok(Self(rows))
     }

@@ -10,6 +10,8 @@ mod boot;
 mod credentials;
 #[path = "e2e/environment.rs"]
 mod environment;
+#[path = "e2e/first_seconds.rs"]
+mod first_seconds;
 #[path = "e2e/gate.rs"]
 mod gate;
 #[path = "e2e/identity.rs"]

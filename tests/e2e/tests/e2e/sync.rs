@@ -20,13 +20,13 @@ fn extended() -> Image {
     )
 }
 
-fn volume() -> tempfile::TempDir {
+pub fn volume() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     directory
 }
 
-fn on(image: &Image, volume: &Path) -> Run {
+pub fn on(image: &Image, volume: &Path) -> Run {
     Run::new().image(image).mount(volume, "/workspace", "")
 }
 
@@ -38,18 +38,18 @@ fn boot(run: Run) -> Container {
     container
 }
 
-fn link(container: &Container, path: &str) -> String {
+pub fn link(container: &Container, path: &str) -> String {
     container.exec(&["readlink", path]).text()
 }
 
-fn status(container: &Container, tree: &str) -> Value {
+pub fn status(container: &Container, tree: &str) -> Value {
     let text = container.exec(&["workspace-sync", "status", "--json"]).text();
     let all = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     all.into_iter().find(|status| status["tree"] == tree).unwrap()
 }
 
 /// How the sync stage ended: result and cause.
-fn stage(container: &Container) -> (String, Option<String>) {
+pub fn stage(container: &Container) -> (String, Option<String>) {
     let text = container.exec(&["cat", "/run/leonardo/boot.jsonl"]).text();
     let ended = text
         .lines()
@@ -127,7 +127,8 @@ fn what_is_in_the_way_is_told_and_left_alone() {
     assert_eq!(result, "failed");
     assert_eq!(
         cause.unwrap(),
-        "app: /workspace/app is taken: a directory that is no copy of ours is in its place"
+        "app: /workspace/app is taken: a directory that is no copy of ours is in its place; meanwhile, what is written \
+         to /opt/app stays in this container and is lost with it"
     );
     assert_eq!(link(&container, "/opt/micromamba"), "/workspace/environments/micromamba-base-image");
     assert_eq!(container.sh("ls /workspace/app").text(), "thesis");
