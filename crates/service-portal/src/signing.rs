@@ -7,8 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use kit::Input;
-use kit::input::Reason;
 use kit::atomic::Placement;
+use kit::input::Reason;
 use sha2::Sha256;
 
 use crate::state_file::StateFile;

@@ -16,10 +16,10 @@ mod gate;
 mod identity;
 #[path = "e2e/image.rs"]
 mod image;
-#[path = "e2e/late_boot.rs"]
-mod late_boot;
 #[path = "e2e/inputs.rs"]
 mod inputs;
+#[path = "e2e/late_boot.rs"]
+mod late_boot;
 #[path = "e2e/lifecycle.rs"]
 mod lifecycle;
 #[path = "e2e/logs.rs"]

@@ -13,11 +13,9 @@ fn fifo(directory: &Path, name: &str) -> std::path::PathBuf {
     path
 }
 
-/// The portal's page, with every problem on it.
+/// The portal's page, which has every problem.
 fn page(container: &Container, password: &str) -> String {
-    let web = container.web(1111);
-    let session = web.with("cookie", &web.log_in("user", password).cookie());
-    session.get("/").ok_text().expect("the page").replace("&#x2F;", "/").replace("&#47;", "/")
+    container.web(1111).basic("user", password).get("/").ok_text().unwrap_or_default()
 }
 
 /// Each problem is in the container's log and on the page.
@@ -47,7 +45,7 @@ fn whatever_is_mounted_in_the_place_of_a_file_the_container_starts_and_says_so()
         .mount(&fifo(host.path(), "log"), "/var/log/sync.log", "")
         .mount(&fifo(host.path(), "service"), "/run/http_ports/8188", "")
         .boot();
-    container.until("the end of late boot", || !container.sh("test -e /run/container_config").is_success());
+    container.until("the end of late boot", || container.sh("test -e /run/container_config").code == Some(1));
     container.until("the storage monitor", || page(&container, "sesame").contains("mappings.sh"));
     reports(
         &container,
@@ -62,11 +60,13 @@ fn whatever_is_mounted_in_the_place_of_a_file_the_container_starts_and_says_so()
         ],
     );
     let report = container.exec(&["boot", "report"]);
-    assert!(String::from_utf8_lossy(&report.stdout).contains("it is a directory, not a regular file"), "{report:?}");
-    // Another login can be set, and what cannot be used is left as it is.
+    assert!(
+        String::from_utf8_lossy(&report.stdout).contains("it is a directory, not a regular file"),
+        "{report:?}"
+    );
+    // Another login can be set all the same.
     container.exec(&["set-web-credentials", "user", "other"]).text();
     assert!(page(&container, "other").contains("Services"));
-    assert!(container.sh("ls /var/log/supervisor/sshd.log").failure(2).is_empty() || true);
 }
 
 #[test]
@@ -79,7 +79,8 @@ fn a_certificate_that_is_a_device_leaves_https_with_one_of_its_own() {
         .mount(Path::new("/dev/zero"), "/opt/caddy/tls/cert.pem", "")
         .start();
     container.until("https", || {
-        container.sh("curl --insecure --fail --silent https://127.0.0.1:1111/leonardo/health-check").stdout == b"ok\n"
+        container.sh("curl --insecure --fail --silent https://127.0.0.1:1111/leonardo/health-check").stdout
+            == b"ok\n"
     });
     let problem = "cert.pem: it is a device, not a regular file; https uses a self-signed certificate";
     assert!(container.logs().contains(problem), "{}", container.logs());
@@ -89,14 +90,17 @@ fn a_certificate_that_is_a_device_leaves_https_with_one_of_its_own() {
 fn what_the_portals_account_does_to_its_file_costs_no_later_start() {
     let container = Run::new().env("WEB_PASSWORD", "sesame").boot();
     let file = "/opt/leonardo/etc/web_credentials.json";
+    let with_nul = container.exec(&["cat", file]).text().replace("sesame", "a\\u0000b");
+    let write = format!("printf %s '{with_nul}' > {file}");
     for (damage, refusal) in [
-        (format!("truncate -s 3G {file}"), "it is larger than 65.5 kB"),
-        (format!("head -c 3000000 /dev/zero > {file}"), "it is larger than 65.5 kB"),
-        (format!("printf '\\0' > {file}"), "not a login"),
-        (format!(r#"sed -i 's/"web_password":"[^"]*"/"web_password":"a\\u0000b"/' {file}.x; cat {file}.x > {file}"#), "web_password has a NUL byte"),
+        ("truncate -s 3G /opt/leonardo/etc/web_credentials.json", "it is larger than 65.5 kB"),
+        ("head -c 3000000 /dev/zero > /opt/leonardo/etc/web_credentials.json", "it is larger than 65.5 kB"),
+        ("printf '\\0' > /opt/leonardo/etc/web_credentials.json", "not a login"),
+        (write.as_str(), "web_password has a NUL byte"),
     ] {
-        container.sh(&format!("cp {file} {file}.x")).text();
-        container.sh(&format!("chmod 644 {file}.x; {}", damage.replace(&format!("-i 's"), "-i 's"))).text();
+        let portal =
+            ["setpriv", "--reuid", "portal", "--regid", "portal", "--clear-groups", "bash", "-c", damage];
+        container.exec(&portal).text();
         container.restart();
         container.wait_for_portal();
         reports(&container, &page(&container, "sesame"), &[refusal]);
