@@ -1,6 +1,8 @@
 //! The tools that do a stage's work: their diagnostics go into the stage's own log.
 
 use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -31,15 +33,23 @@ pub fn start(command: &mut Command, log: &Path) -> Result<Child> {
     stop::spawn(command).with_context(|| format!("cannot run {}", cmd::describe(command)))
 }
 
-/// Opens a log for appending; a link in its place is refused.
+/// Opens a log for appending. A link or a FIFO in its place is reported and no reason to leave the work undone: then what a
+/// tool prints is in this program's own log.
 pub fn append_to(log: &Path) -> Result<File> {
-    OpenOptions::new()
+    let opened = OpenOptions::new()
         .append(true)
         .create(true)
         .mode(0o640)
-        .custom_flags(nix::libc::O_NOFOLLOW)
+        .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
         .open(log)
-        .with_context(|| format!("cannot open {}", log.display()))
+        .and_then(|file| {
+            if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
+        });
+    opened.or_else(|error| {
+        log::warn!("cannot write {}: {error}", log.display());
+        let own = io::stderr().as_fd().try_clone_to_owned().context("cannot duplicate a descriptor")?;
+        Ok(File::from(own))
+    })
 }
 
 /// How a tool ended that did not end well, in words.
@@ -82,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn diagnostics_are_appended_and_a_link_is_refused() {
+    fn diagnostics_are_appended_and_never_through_a_link_or_a_fifo() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("sync.log");
         for _ in 0..2 {
@@ -90,8 +100,13 @@ mod tests {
             assert!(child.wait().unwrap().success());
         }
         assert_eq!(std::fs::read_to_string(&log).unwrap(), "said\nsaid\n");
-        let link = dir.path().join("link.log");
+        let (link, fifo) = (dir.path().join("link.log"), dir.path().join("fifo.log"));
         std::os::unix::fs::symlink(&log, &link).unwrap();
-        assert!(start(&mut Command::new("true"), &link).is_err());
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for log in [&link, &fifo] {
+            let mut child = start(Command::new("sh").args(["-c", "echo said >&2"]), log).unwrap();
+            assert!(child.wait().unwrap().success());
+        }
+        assert_eq!(std::fs::read_to_string(&log).unwrap(), "said\nsaid\n");
     }
 }

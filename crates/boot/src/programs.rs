@@ -10,17 +10,32 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use kit::Input;
+use kit::input::Refused;
 
 use crate::ending::Ending;
 use crate::supervisor;
 
+/// No honest file is larger, in bytes.
+const LARGEST: u64 = 1 << 20;
 /// The base image's own programs.
 const BASE: &str = "/etc/supervisor/base.d";
 
 /// Shows supervisord the programs, and has it start those that start by themselves.
 pub fn run(programs: &Path, shown: &Path) -> Result<Ending> {
+    start(programs, Path::new(BASE), shown)
+}
+
+fn start(programs: &Path, base: &Path, shown: &Path) -> Result<Ending> {
+    let taken = match taken(programs, base) {
+        Err(error) if error.is::<Refused>() => {
+            let hint = "remove it or make it a plain file, then type: supervisorctl start boot";
+            return Ok(Ending::failed(format!("{error:#}"), hint));
+        }
+        taken => taken?,
+    };
     // supervisord would end the base image's program for the other one: boot, for example, and with it this very stage.
-    if let Some(taken) = taken(programs, Path::new(BASE))? {
+    if let Some(taken) = taken {
         return Ok(Ending::failed(
             format!("{} has a name that the base image uses: {}", taken.file.display(), taken.name),
             "give it another one, then type: supervisorctl start boot",
@@ -61,10 +76,10 @@ struct Taken {
 fn taken(programs: &Path, base: &Path) -> Result<Option<Taken>> {
     let mut own = Vec::new();
     for file in files(base)? {
-        own.extend(names(&fs::read_to_string(&file).unwrap_or_default()));
+        own.extend(names(&text(&file)?));
     }
     for file in files(programs)? {
-        let found = names(&fs::read_to_string(&file).unwrap_or_default());
+        let found = names(&text(&file)?);
         if let Some(name) = found.into_iter().find(|name| own.contains(name)) {
             return Ok(Some(Taken { file, name }));
         }
@@ -109,12 +124,22 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>> {
 
 /// Whether a file there has a section; the one that the image ships is an explanation.
 fn has_any(programs: &Path) -> Result<bool> {
-    // What cannot be read is for supervisord to complain about.
-    Ok(files(programs)?.iter().any(|file| fs::read(file).map_or(true, |text| has_section(&text))))
+    for file in files(programs)? {
+        if has_section(&text(&file)?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
-fn has_section(text: &[u8]) -> bool {
-    text.split(|&byte| byte == b'\n').any(|line| line.trim_ascii_start().starts_with(b"["))
+/// Returns a file's text. supervisord would wait for a FIFO for ever, and refuse all programs over a directory.
+fn text(file: &Path) -> Result<String> {
+    let bytes = Input::up_to(LARGEST).read(file)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn has_section(text: &str) -> bool {
+    text.lines().any(|line| line.trim_start().starts_with('['))
 }
 
 #[cfg(test)]
@@ -149,6 +174,20 @@ mod tests {
             let expected = name.map(|name| Taken { file: file.clone(), name: name.to_owned() });
             assert_eq!(taken(added.path(), base.path()).unwrap(), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_file_that_would_hold_supervisord_up_is_named_and_not_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let (programs, shown) = (dir.path().join("conf.d"), dir.path().join("programs"));
+        let fifo = programs.join("x.conf");
+        fs::create_dir(&programs).unwrap();
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let ending = start(&programs, dir.path(), &shown).unwrap();
+        let cause = format!("cannot read {}: it is a FIFO, not a regular file", fifo.display());
+        let hint = "remove it or make it a plain file, then type: supervisorctl start boot";
+        assert_eq!(ending, Ending::failed(cause, hint));
+        assert!(!shown.is_symlink());
     }
 
     #[test]

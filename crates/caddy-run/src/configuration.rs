@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use kit::Input;
 use ports::Service;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,9 @@ use crate::words::{PROXY_PORT, REDIRECT_TO_HTTPS, TLS, Words};
 
 const BASE: &str = "base_config";
 const SERVICE: &str = "service_config";
+
+/// No template that a person writes is larger, in bytes.
+const LARGEST: u64 = 1 << 20;
 
 /// The hand-editable parts of the configuration, as they were at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,7 +160,8 @@ fn example(listen_port: u16, proxy_port: u16) -> Service {
 }
 
 fn text(path: &Path) -> Result<String> {
-    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+    let bytes = Input::up_to(LARGEST).read(path)?;
+    String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8 text", path.display()))
 }
 
 #[cfg(test)]

@@ -1,10 +1,9 @@
 //! Templates to fall back on: the last ones that Caddy accepted, and those that the image came with.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use kit::Input;
 use kit::atomic::{self, Placement};
 
 use crate::configuration::Templates;
@@ -47,16 +46,15 @@ impl Spare {
 }
 
 fn read(path: &Path) -> Result<Option<Templates>> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
-    };
+    // Both are Caddy's: see the limit of a template.
+    let Some(bytes) = Input::up_to(64 << 20).find(path)? else { return Ok(None) };
     serde_json::from_slice(&bytes).map(Some).with_context(|| format!("{} is damaged", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -19,7 +19,7 @@ use std::path::Path;
 use std::process::Command;
 
 use clap::Parser;
-use kit::{Exit, Outcome, Usage};
+use kit::{Env, Exit, Outcome, Usage, exec_limit};
 
 pub use cli::command;
 pub use login::logins;
@@ -82,9 +82,13 @@ fn masked(name: &str, value: &OsStr) -> OsString {
 }
 
 fn exec(path: &Path, words: &[OsString]) -> Outcome {
-    let store = Store::read(path)?;
+    let mut env = Env::of_process();
+    Store::read(path)?.iter().for_each(|(name, value)| env.set(name, value));
+    for problem in exec_limit::fit(&mut env) {
+        log::warn!("{problem}");
+    }
     let Some((program, arguments)) = words.split_first() else {
         return Err(Usage("no command given".to_owned()).into());
     };
-    Ok(kit::cmd::replace(Command::new(program).args(arguments).envs(store.iter())))
+    Ok(kit::cmd::replace(Command::new(program).args(arguments).env_clear().envs(env.iter())))
 }

@@ -2,18 +2,21 @@
 
 use std::path::Path;
 
-use kit::Env;
+use kit::{Env, exec_limit};
 
 use crate::store::Store;
 
 /// `env` with the stored variables that it lacks. A store that cannot be read adds nothing: whoever may not read it has
-/// a session of their own, which has the variables.
+/// a session of their own, which has the variables. What no program could be started with is left out and reported.
 #[must_use]
 pub fn session(mut env: Env, path: &Path) -> Env {
     for (name, value) in Store::read(path).unwrap_or_default().iter() {
         if env.get(name).is_none() {
             env.set(name, value);
         }
+    }
+    for problem in exec_limit::fit(&mut env) {
+        log::warn!("{problem}");
     }
     env
 }

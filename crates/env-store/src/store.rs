@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use kit::Input;
 use kit::atomic::{self, Placement};
 use kit::lock::Lock;
 use sha2::{Digest, Sha256};
@@ -18,6 +18,8 @@ const HEADER: &str = "# Environment variables for every session. Change it with:
 /// How the first line begins; the digest of the variables follows.
 const FIRST_LINE: &str = "# environment ";
 const GROUP: &str = "leonardo";
+/// Much more than a program can be given, in bytes; no honest store is larger.
+const LARGEST: u64 = 64 << 20;
 /// Another change takes milliseconds; one that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -28,11 +30,8 @@ pub struct Store(BTreeMap<String, OsString>);
 impl Store {
     /// Reads a store; a missing file is an empty store, a damaged one is an error that names the line.
     pub fn read(path: &Path) -> Result<Self> {
-        match std::fs::read(path) {
-            Ok(bytes) => Self::parse(&bytes).with_context(|| format!("cannot understand {}", path.display())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-        }
+        let Some(bytes) = Input::up_to(LARGEST).find(path)? else { return Ok(Self::default()) };
+        Self::parse(&bytes).with_context(|| format!("cannot understand {}", path.display()))
     }
 
     /// Replaces the file unless it already says this; root gives it to group `leonardo`, nobody else reads it.

@@ -100,3 +100,14 @@ fn a_damaged_store_is_named_by_its_line_and_left_as_it_is() {
     }
     assert_eq!(place.text(), "# x\nexport A=1\n");
 }
+
+#[test]
+fn a_variable_that_no_program_could_be_started_with_is_left_out() {
+    let place = Place::new();
+    let long = "x".repeat(131_072);
+    let store = |value: &str| format!("export GOOD='1'\nexport LONG='{value}'\n");
+    std::fs::write(place.0.path().join("environment.sh"), store(&long)).unwrap();
+    let (code, out, err) = place.says(&["exec", "--", "sh", "-c", "echo \"$GOOD${LONG-none}\""]);
+    assert_eq!((code, out.as_str()), (Some(0), "1none\n"));
+    assert!(err.contains("LONG: it is longer than the 131,072 bytes that the kernel hands over"), "{err}");
+}

@@ -1,5 +1,7 @@
 //! Login of the web services: what was given, else what is there from earlier, else something new.
 
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use anyhow::Result;
@@ -10,17 +12,36 @@ use web_login::Login;
 use crate::account;
 use crate::settings::Web;
 
-/// Settles the login and keeps it over restarts; a damaged file is reported and made anew.
+const ABOUT: &str = "web login";
+
+/// Settles the login and keeps it over restarts; a damaged file is reported and replaced.
 pub fn settle(given: &Web, problems: &mut Vec<Problem>) -> Result<Login> {
-    let path = Path::new(web_login::PATH);
-    let kept = Login::read(path).unwrap_or_else(|error| {
-        problems.push(Problem::new("web login", format!("{error:#}; it is made anew")));
+    let kept = Login::read(Path::new(web_login::path())).unwrap_or_else(|error| {
+        problems.push(Problem::new(ABOUT, format!("{error:#}; a new login is made")));
         None
     });
     let settled = choose(given, kept, &Kernel)?;
     let portal = account::user_id("portal")?;
-    settled.write(path, (portal.uid, portal.gid))?;
+    let [path, spare] = [web_login::PATH, web_login::SPARE].map(Path::new);
+    keep(&settled, path, spare, (portal.uid, portal.gid), problems);
     Ok(settled)
+}
+
+/// Writes the login, to another place if something is in its own: without a file, nobody could log in.
+fn keep(login: &Login, path: &Path, spare: &Path, portal: (u32, u32), problems: &mut Vec<Problem>) {
+    let Err(error) = login.write(path, portal) else {
+        return match fs::remove_file(spare) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                problems.push(Problem::new(ABOUT, format!("cannot remove {}: {error}", spare.display())));
+            }
+            _ => {}
+        };
+    };
+    let message = match login.write(spare, portal) {
+        Ok(_) => format!("{error:#}; it is kept in {}, and ends with the container", spare.display()),
+        Err(other) => format!("{error:#}; {other:#}; nobody can log in"),
+    };
+    problems.push(Problem::new(ABOUT, message));
 }
 
 /// Where new secrets come from; a test brings its own.
@@ -119,6 +140,30 @@ mod tests {
 
     fn shown(login: &Login) -> [&str; 4] {
         [&login.user, login.password.expose(), login.token.expose(), &login.instance]
+    }
+
+    #[test]
+    fn where_the_file_cannot_be_written_another_is_until_it_can() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, spare) = (dir.path().join("login"), dir.path().join("spare"));
+        let login = choose(&web("given", "t"), None, &Fixed).unwrap();
+        let owner = (0, 0);
+        let problems = |login: &Login| {
+            let mut problems = Vec::new();
+            keep(login, &path, &spare, owner, &mut problems);
+            let text = |problem: &Problem| problem.to_string().replace(dir.path().to_str().unwrap(), "");
+            problems.iter().map(text).collect::<Vec<_>>()
+        };
+        fs::create_dir(&path).unwrap();
+        let expected = "web login: cannot write /login: Is a directory (os error 21); it is kept in /spare, and ends with the container";
+        assert_eq!(problems(&login), [expected]);
+        assert_eq!(shown(&Login::read(&spare).unwrap().unwrap()), shown(&login));
+        fs::remove_dir(&path).unwrap();
+        // What the file's owner may have put in its place is replaced.
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(problems(&login), [""; 0]);
+        assert_eq!(shown(&Login::read(&path).unwrap().unwrap()), shown(&login));
+        assert!(!spare.exists());
     }
 
     #[test]

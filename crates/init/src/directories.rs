@@ -6,9 +6,10 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, lchown, sym
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use kit::Problem;
 use nix::unistd::{Gid, Uid, chown};
 
-use crate::account;
+use crate::{account, tolerate};
 
 /// Logs that exist from the start, so that a reader can follow them before their writer runs.
 const LOGS: [&str; 5] = ["config", "sync", "preflight", "debug", "logtail"];
@@ -28,8 +29,9 @@ struct Directory {
     mode: u32,
 }
 
-/// Creates what is missing and corrects what is wrong; services of an earlier boot are forgotten.
-pub fn prepare(leonardo: u32) -> Result<()> {
+/// Creates what is missing and corrects what is wrong; services of an earlier boot are forgotten. What a mount or a full
+/// disk keeps from that is a problem; only accounts that the image must have are an error.
+pub fn prepare(leonardo: u32, problems: &mut Vec<Problem>) -> Result<()> {
     // Distributions' group for readers of logs: the portal shows a service's log, and shall not get more for that.
     let readers = account::group_id("adm")?;
     let (portal, caddy) = (account::user_id("portal")?, account::user_id("caddy")?);
@@ -48,13 +50,15 @@ pub fn prepare(leonardo: u32) -> Result<()> {
         Directory { path: "/var/lib/caddy", owner: (caddy.uid, caddy.gid), mode: 0o700 },
         Directory { path: "/var/log/supervisor", owner: (0, readers), mode: 0o2750 },
     ];
-    directories.iter().try_for_each(ensure)?;
-    forget_services()?;
-    hold_back_programs(Path::new(PROGRAMS.0), Path::new(PROGRAMS.1))?;
     let of_log = |name: &str| Path::new("/var/log").join(name).with_extension("log");
-    LOGS.iter().try_for_each(|log| touch(&of_log(log), leonardo))?;
-    touch(&of_log(SCRIPTS_LOG), readers)?;
-    MARKERS.iter().try_for_each(|marker| touch(Path::new(marker), leonardo))
+    let mut done: Vec<Result<()>> = directories.iter().map(ensure).collect();
+    done.push(forget_services(Path::new(ports::PATH)));
+    done.push(hold_back_programs(Path::new(PROGRAMS.0), Path::new(PROGRAMS.1)));
+    done.extend(LOGS.iter().map(|log| touch(&of_log(log), leonardo)));
+    done.push(touch(&of_log(SCRIPTS_LOG), readers));
+    done.extend(MARKERS.iter().map(|marker| touch(Path::new(marker), leonardo)));
+    done.into_iter().for_each(|done| tolerate("directories", done, problems));
+    Ok(())
 }
 
 /// Points the link to a directory without programs; an earlier boot may have left it elsewhere.
@@ -111,16 +115,23 @@ fn give_content(directory: &Path, former: u32, owner: (u32, u32)) -> io::Result<
     Ok(())
 }
 
-/// Nothing runs yet, so whatever the registry says is left from before a restart.
-fn forget_services() -> Result<()> {
-    let cannot = || format!("cannot empty {}", ports::PATH);
-    for entry in fs::read_dir(ports::PATH).with_context(cannot)? {
+/// Nothing runs yet, so what the registry has is left from before a restart; a mounted file stays.
+fn forget_services(registry: &Path) -> Result<()> {
+    let cannot = || format!("cannot empty {}", registry.display());
+    let mut result = Ok(());
+    for entry in fs::read_dir(registry).with_context(cannot)? {
         let path = entry.with_context(cannot)?.path();
-        if !path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
-            fs::remove_file(&path).with_context(cannot)?;
+        if path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+            continue;
+        }
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::ResourceBusy => {
+                result = Err(error).with_context(cannot);
+            }
+            _ => {}
         }
     }
-    Ok(())
+    result
 }
 
 /// Creates a file that the group may read. One that is there keeps its mode: somebody may have closed it on purpose.

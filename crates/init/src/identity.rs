@@ -22,7 +22,8 @@ struct Trace {
 }
 
 const EVERYTHING: &[&str] = &[""];
-const TRACES: [Trace; 10] = [
+const TRACES: [Trace; 11] = [
+    Trace { directory: "/run/leonardo", names: &["web_credentials.json", "authorized_keys"] },
     Trace { directory: "/etc/ssh", names: &["ssh_host_"] },
     Trace { directory: "/opt/leonardo/etc", names: &["web_credentials.json", "user_password.digest"] },
     Trace { directory: "/var/lib/portal", names: EVERYTHING },

@@ -11,6 +11,7 @@ use sshd_run::keys::Keys;
 use sshd_run::sources::{GIVEN, Sources};
 
 use crate::settings::Settings;
+use crate::tolerate;
 
 /// Where people add keys while the container runs.
 const ROOTS: &str = "/root/.ssh";
@@ -20,9 +21,7 @@ pub fn settle(settings: &Settings, problems: &mut Vec<Problem>) -> Keys {
     let (given, refused) = Keys::parse(settings.keys.iter().map(|(name, text)| (*name, text.as_str())));
     problems.extend(refused);
     for done in [keep(&given), make_directory(Path::new(ROOTS))] {
-        if let Err(error) = done {
-            problems.push(Problem::new("SSH keys", format!("{error:#}")));
-        }
+        tolerate("SSH keys", done, problems);
     }
     let (keys, unusable) = Sources::of_container().read();
     problems.extend(unusable);

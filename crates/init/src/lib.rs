@@ -7,9 +7,10 @@
 //!
 //! In a running container (providers' on-start hooks run `init.sh` there) it compares settings and changes nothing.
 //!
-//! A bad *value* never stops a start: it is reported (container log, boot journal, portal) and the safe default is
-//! used. A bad *parameter* (no `=`) ends with exit code 2. Then this process becomes supervisord, so that PID 1
-//! reaps orphans and turns SIGTERM into an orderly stop.
+//! A bad *value* never stops a start, nor does a file or a directory that cannot be read or written: it is reported
+//! (container log, boot journal, portal) and the safe default is used. Few things do: a bad *parameter* (no `=`, exit
+//! code 2), missing rights, an image without its accounts, a kernel without random numbers, and a supervisord that cannot
+//! be run. Then this process becomes supervisord, so that PID 1 reaps orphans and turns SIGTERM into an orderly stop.
 
 mod access;
 mod account;
@@ -64,7 +65,7 @@ pub fn run() -> Outcome {
         return Ok(compare(env, &in_force));
     }
     let problems = prepare(&mut env)?;
-    report(&problems, started)?;
+    report(&problems, started);
     Err(launch::supervisord(&env))
 }
 
@@ -74,7 +75,7 @@ fn compare(mut given: Env, in_force: &Env) -> Exit {
     gpus.variables.into_iter().for_each(|(name, value)| given.set(name, value));
     let (settings, _) = settings::Settings::read(&given, &[]);
     let password = settings.user_password.as_ref();
-    let login = Login::read(Path::new(web_login::PATH)).unwrap_or_default();
+    let login = Login::read(Path::new(web_login::path())).unwrap_or_default();
     let in_force = InForce {
         env: in_force,
         login: login.as_ref(),
@@ -105,13 +106,13 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     identity::settle(&mut problems);
     id_conflict::settle(&settings.workspace, &mut problems);
     limits::raise_open_files(&mut problems);
-    directories::prepare(leonardo)?;
+    directories::prepare(leonardo, &mut problems)?;
     // Before anything that takes time: whoever asks during a restart must not hear of the boot before it.
-    Journal::at(Path::new(journal::PATH)).begin()?;
+    tolerate("journal", Journal::at(Path::new(journal::PATH)).begin(), &mut problems);
     let keys = keys::settle(&settings, &mut problems);
     let web = credentials::settle(&settings.web, &mut problems)?;
     if settings.web.enable_https {
-        tls::settle(env, &mut problems)?;
+        tls::settle(env, account::user_id("caddy")?, &mut problems);
     }
     let mut workspace =
         volume::prepare(settings.workspace.clone(), settings.image_slug.clone(), &mut problems);
@@ -130,7 +131,9 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     autostart::export(&settings, !keys.is_empty() && rights.sshd_works(), env);
     gpus.variables.into_iter().for_each(|(name, value)| env.set(name, value));
     problems.extend(gpus.problems);
-    environment::persist(env, &mut problems)?;
+    problems.extend(kit::exec_limit::fit(env));
+    let stored = environment::persist(env, &mut problems);
+    tolerate("environment", stored, &mut problems);
     Ok(problems)
 }
 
@@ -143,14 +146,26 @@ fn ports_of_services() -> Vec<u16> {
     ports.flatten().collect()
 }
 
-/// Tells the container's log and the journal what was wrong, and how long it took.
-fn report(problems: &[Problem], started: Instant) -> Result<()> {
-    let journal = Journal::at(Path::new(journal::PATH));
-    for problem in problems {
-        log::warn!("{problem}");
-        journal
-            .append(Event::Problem { setting: problem.setting.clone(), message: problem.message.clone() })?;
+/// Turns a failure into a problem: the start goes on.
+fn tolerate(about: &str, done: Result<()>, problems: &mut Vec<Problem>) {
+    if let Err(error) = done {
+        problems.push(Problem::new(about, format!("{error:#}")));
     }
+}
+
+/// Writes to the container's log and to the journal what was wrong, and how long it took.
+fn report(problems: &[Problem], started: Instant) {
+    let journal = Journal::at(Path::new(journal::PATH));
     let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    journal.append(Event::InitEnded { milliseconds })
+    problems.iter().for_each(|problem| log::warn!("{problem}"));
+    let events = problems
+        .iter()
+        .map(|Problem { setting, message }| Event::Problem {
+            setting: setting.clone(),
+            message: message.clone(),
+        })
+        .chain([Event::InitEnded { milliseconds }]);
+    if let Err(error) = events.map(|event| journal.append(event)).collect::<Result<Vec<()>>>() {
+        log::warn!("{error:#}");
+    }
 }

@@ -63,8 +63,8 @@ impl Settings {
                 enable_auth: reader.switch(&variables::WEB_ENABLE_AUTH),
                 enable_https: reader.switch(&variables::WEB_ENABLE_HTTPS),
                 user: web_user(&mut reader),
-                password: secret(env, "WEB_PASSWORD", &mut reader),
-                token: secret(env, "WEB_TOKEN", &mut reader),
+                password: web_secret(env, "WEB_PASSWORD", &mut reader),
+                token: web_secret(env, "WEB_TOKEN", &mut reader),
             },
             workspace: workspace::read_path(&mut reader),
             image_slug: workspace::read_slug(&mut reader),
@@ -105,6 +105,18 @@ fn secret(env: &Env, name: &str, reader: &mut Reader<'_>) -> Option<Secret> {
         reader.problem(name, "the value has invisible characters inside, and they count");
     }
     Secret::new(text)
+}
+
+/// Reads a secret of the web login.
+fn web_secret(env: &Env, name: &str, reader: &mut Reader<'_>) -> Option<Secret> {
+    let secret = secret(env, name, reader)?;
+    match web_login::check_secret(secret.expose()) {
+        Ok(()) => Some(secret),
+        Err(refusal) => {
+            reader.problem(name, format!("the value {refusal}; ignored"));
+            None
+        }
+    }
 }
 
 /// Reads the password of the system user; PAM limits its length.
@@ -155,14 +167,13 @@ fn is_account_name(name: &str) -> bool {
 
 fn web_user(reader: &mut Reader<'_>) -> String {
     match reader.text("WEB_USER") {
-        Some(name) if web_login::check_user(&name).is_err() => {
-            reader.problem(
-                "WEB_USER",
-                "a web user's name has no colon and no control character; using \"user\"",
-            );
-            DEFAULT_USER.to_owned()
-        }
-        Some(name) => name,
+        Some(name) => match web_login::check_user(&name) {
+            Ok(()) => name,
+            Err(refusal) => {
+                reader.problem("WEB_USER", format!("the name {refusal}; using {DEFAULT_USER:?}"));
+                DEFAULT_USER.to_owned()
+            }
+        },
         None => DEFAULT_USER.to_owned(),
     }
 }
@@ -265,6 +276,25 @@ mod tests {
             assert_eq!(problems.len(), 1, "{}: {problems:?}", variable.name);
             assert!(problems[0].starts_with(&format!("{}: ", variable.name)), "{problems:?}");
         }
+    }
+
+    #[test]
+    fn a_web_login_that_no_variable_could_carry_is_reported_by_name() {
+        let (settings, problems) = read(&[
+            ("WEB_PASSWORD", &"p".repeat(100_000)),
+            ("WEB_TOKEN", &"t".repeat(4097)),
+            ("WEB_USER", &"u".repeat(256)),
+        ]);
+        assert!(settings.web.password.is_none() && settings.web.token.is_none());
+        assert_eq!(settings.web.user, "user");
+        assert_eq!(
+            problems,
+            [
+                "WEB_USER: the name is longer than 255 bytes; using \"user\"",
+                "WEB_PASSWORD: the value is longer than 4,096 bytes; ignored",
+                "WEB_TOKEN: the value is longer than 4,096 bytes; ignored",
+            ]
+        );
     }
 
     #[test]

@@ -3,17 +3,18 @@
 //! What is mounted often belongs to root and is readable by root alone. Certificate and key go into one file, so that
 //! they are replaced together. Nobody but root writes in its directory: what is Caddy's cannot steer our write.
 
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read};
+use std::fs::{self, DirBuilder};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use kit::atomic::{self, Placement};
-use kit::{Env, Problem, cmd};
+use kit::{Env, Input, Problem, cmd};
 
-use crate::account;
+use crate::roster::Ids;
+use crate::tolerate;
 
 /// Where people mount `cert.pem` (with the chain of its issuers) and `key.pem`.
 const MOUNTED: &str = "/opt/caddy/tls";
@@ -24,7 +25,7 @@ const PAIR: &str = "pair.pem";
 const LARGEST: u64 = 1024 * 1024;
 
 /// Brings a good pair over; a bad one is reported, and https goes on with a self-signed certificate.
-pub fn settle(env: &Env, problems: &mut Vec<Problem>) -> Result<()> {
+pub fn settle(env: &Env, caddy: Ids, problems: &mut Vec<Problem>) {
     let provider = cloud::detect(env);
     if !provider.proxies().is_empty() {
         problems.push(Problem::new(
@@ -36,32 +37,32 @@ pub fn settle(env: &Env, problems: &mut Vec<Problem>) -> Result<()> {
             ),
         ));
     }
-    let caddy = account::user_id("caddy")?;
     let path = Path::new(DIRECTORY).join(PAIR);
-    match mounted(Path::new(MOUNTED)) {
-        Ok(Some(pair)) => {
-            make_directory(caddy.gid)?;
-            let placement = Placement::durable(0o640).owned_by(0, caddy.gid);
-            atomic::write_if_changed(&path, pair.as_bytes(), placement).map(drop)
-        }
-        Ok(None) => remove(&path),
-        Err(error) => {
-            problems.push(Problem::new(MOUNTED, format!("{error:#}; https uses a self-signed certificate")));
-            remove(&path)
-        }
+    let brought = mounted(Path::new(MOUNTED))
+        .and_then(|pair| pair.map(|pair| bring(&path, &pair, caddy.gid)).transpose());
+    if let Err(error) = &brought {
+        problems.push(Problem::new(MOUNTED, format!("{error:#}; https uses a self-signed certificate")));
     }
+    if !matches!(brought, Ok(Some(()))) {
+        tolerate(MOUNTED, remove(&path), problems);
+    }
+}
+
+fn bring(path: &Path, pair: &str, caddy: u32) -> Result<()> {
+    make_directory(caddy)?;
+    let placement = Placement::durable(0o640).owned_by(0, caddy);
+    atomic::write_if_changed(path, pair.as_bytes(), placement).map(drop)
 }
 
 /// The mounted certificate followed by its key; nothing if neither is there.
 fn mounted(directory: &Path) -> Result<Option<String>> {
     let (certificate, key) = (directory.join("cert.pem"), directory.join("key.pem"));
-    match (certificate.exists(), key.exists()) {
-        (false, false) => return Ok(None),
-        (true, true) => {}
-        (true, false) => bail!("cert.pem has no key.pem beside it"),
-        (false, true) => bail!("key.pem has no cert.pem beside it"),
-    }
-    let (certificate_text, key_text) = (text(&certificate)?, text(&key)?);
+    let (certificate_text, key_text) = match (text(&certificate)?, text(&key)?) {
+        (None, None) => return Ok(None),
+        (Some(certificate), Some(key)) => (certificate, key),
+        (Some(_), None) => bail!("cert.pem has no key.pem beside it"),
+        (None, Some(_)) => bail!("key.pem has no cert.pem beside it"),
+    };
     check_form(&certificate_text, &key_text)?;
     let of_certificate =
         public_key(&["x509", "-noout", "-pubkey"], &certificate).context("cert.pem is not usable")?;
@@ -84,13 +85,9 @@ fn public_key(words: &[&str], file: &Path) -> Result<String> {
     cmd::stdout(Command::new("/usr/bin/openssl").args(words).arg("-in").arg(file).env_clear())
 }
 
-fn text(path: &Path) -> Result<String> {
-    let cannot = || format!("cannot read {}", path.display());
-    let mut text = String::new();
-    let file = File::open(path).with_context(cannot)?;
-    ensure!(file.metadata().with_context(cannot)?.is_file(), "{} is not a file", path.display());
-    file.take(LARGEST).read_to_string(&mut text).with_context(cannot)?;
-    Ok(text)
+fn text(path: &Path) -> Result<Option<String>> {
+    let Some(bytes) = Input::up_to(LARGEST).find(path)? else { return Ok(None) };
+    String::from_utf8(bytes).map(Some).map_err(|_| anyhow!("{} is not text", path.display()))
 }
 
 fn make_directory(caddy: u32) -> Result<()> {
@@ -110,7 +107,33 @@ fn remove(path: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
+
+    #[test]
+    fn what_is_no_file_is_refused_by_name() {
+        for (kind, refusal) in [
+            ("fifo", "it is a FIFO, not a regular file"),
+            ("directory", "it is a directory, not a regular file"),
+            ("dangling", "it is a symbolic link to a file that does not exist"),
+            ("device", "it is a device, not a regular file"),
+            ("sparse", "it is larger than 1.0 MB"),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join("cert.pem"), "text").unwrap();
+            let key = dir.path().join("key.pem");
+            match kind {
+                "fifo" => nix::unistd::mkfifo(&key, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+                "directory" => fs::create_dir(&key).unwrap(),
+                "dangling" => symlink("nowhere", &key).unwrap(),
+                "device" => symlink("/dev/zero", &key).unwrap(),
+                _ => fs::File::create(&key).unwrap().set_len(40 << 30).unwrap(),
+            }
+            let error = mounted(dir.path()).unwrap_err().to_string();
+            assert_eq!(error, format!("cannot read {}: {refusal}", key.display()));
+        }
+    }
 
     #[test]
     fn half_a_pair_or_something_else_is_named() {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use kit::atomic::{self, Placement};
 
-use crate::Entry;
+use crate::{Entry, INPUT};
 
 /// Whose members may read logs.
 const GROUP: &str = "adm";
@@ -35,7 +35,7 @@ fn placement() -> Placement {
 
 /// The entry, if there is one and this process may read it: nobody depends on it.
 pub fn read(journal: &Path) -> Option<Entry> {
-    serde_json::from_slice(&fs::read(beside(journal)).ok()?).ok()
+    serde_json::from_slice(&INPUT.read(&beside(journal)).ok()?).ok()
 }
 
 /// Removes the entry, and what killed writers left of theirs.

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use kit::Input;
 use kit::atomic::{self, Placement};
 
 pub use event::{Entry, Event, Stage, StageResult};
@@ -26,6 +27,9 @@ pub use timeline::{Course, Timeline, Trouble};
 
 /// Where the journal of this boot is.
 pub const PATH: &str = "/run/leonardo/boot.jsonl";
+
+/// A boot that reports a thousand problems writes a hundredth of this.
+const INPUT: Input = Input::up_to(16 << 20).no_follow();
 
 /// A journal file.
 #[derive(Debug, Clone)]
@@ -84,13 +88,8 @@ impl Journal {
     /// All events so far, oldest first, and what was confided if this process may know it; a missing journal has none.
     /// Of a stage that was said to have ended more than once, the last word counts, at the time of the first.
     pub fn read(&self) -> Result<Vec<Entry>> {
-        let mut entries = match std::fs::read(&self.path) {
-            Ok(bytes) => parse(&bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot read {}", self.path.display()));
-            }
-        };
+        let Some(bytes) = INPUT.find(&self.path)? else { return Ok(Vec::new()) };
+        let mut entries = parse(&bytes);
         if let Some(confided) = confided::read(&self.path) {
             let before = entries.iter().rposition(|entry| entry.at <= confided.at);
             entries.insert(before.map_or(0, |index| index + 1), confided);

@@ -5,7 +5,7 @@
 //! write to cannot steer a write by root elsewhere.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
 use nix::unistd::{Gid, Uid};
+
+use crate::Input;
 
 /// Who may read a file, and whether it must outlive a power cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,29 +109,19 @@ fn writer(temporary: &str, target: &str) -> Option<u32> {
 /// Whether `path` is a regular file with exactly this content; no link is followed and nothing larger is read.
 #[must_use]
 pub fn holds(path: &Path, content: &[u8]) -> bool {
-    regular(path)
-        .is_some_and(|(file, meta)| meta.len() == content.len() as u64 && same_content(file, content))
+    same_size(content).read(path).is_ok_and(|found| found == content)
 }
 
 fn already(path: &Path, content: &[u8], placement: Placement) -> bool {
-    let Some((file, meta)) = regular(path) else { return false };
+    let Ok(opened) = same_size(content).open(path) else { return false };
+    let meta = opened.meta();
     meta.permissions().mode() & 0o7777 == placement.mode
         && placement.owner.is_none_or(|owner| owner == (meta.uid(), meta.gid()))
-        && meta.len() == content.len() as u64
-        && same_content(file, content)
+        && opened.read().is_ok_and(|found| found == content)
 }
 
-fn regular(path: &Path) -> Option<(File, fs::Metadata)> {
-    let opened =
-        OpenOptions::new().read(true).custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(path);
-    let file = opened.ok()?;
-    let meta = file.metadata().ok()?;
-    meta.is_file().then_some((file, meta))
-}
-
-fn same_content(file: File, content: &[u8]) -> bool {
-    let mut found = Vec::with_capacity(content.len());
-    file.take(content.len() as u64 + 1).read_to_end(&mut found).is_ok() && found == content
+fn same_size(content: &[u8]) -> Input {
+    Input::up_to(content.len() as u64).no_follow()
 }
 
 fn create_beside(path: &Path) -> Result<(PathBuf, File)> {

@@ -194,7 +194,7 @@ impl From<Errno> for Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing => write!(formatter, "it does not exist"),
+            Self::Missing => write!(formatter, "{}", io::Error::from(Errno::ENOENT)),
             Self::Dangling => write!(formatter, "it is a symbolic link to a file that does not exist"),
             Self::Kind(kind) => write!(formatter, "it is {kind}, not a regular file"),
             Self::TooLarge(limit) => write!(formatter, "it is larger than {}", units::bytes(*limit)),
@@ -256,7 +256,7 @@ mod tests {
                 "Too many levels of symbolic links (os error 40)",
                 "it is a symbolic link, not a regular file",
             ),
-            ("missing", "it does not exist", ""),
+            ("missing", "No such file or directory (os error 2)", ""),
             ("file/x", "Not a directory (os error 20)", ""),
         ];
         for (name, followed, not_followed) in table {

@@ -7,6 +7,7 @@ pub mod atomic;
 pub mod clock;
 pub mod cmd;
 pub mod container;
+pub mod exec_limit;
 pub mod exit;
 pub mod input;
 pub mod instance;

@@ -23,7 +23,12 @@ impl Lock {
     /// for ever.
     pub fn open(path: &Path) -> Result<Self> {
         let mut options = OpenOptions::new();
-        options.create(true).truncate(false).write(true).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
+        options
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK);
         let file = options.open(path).with_context(|| format!("cannot open {}", path.display()))?;
         Ok(Self { file, path: path.to_owned() })
     }

@@ -107,8 +107,8 @@ variables! {
     WEB_ENABLE_AUTH: Switch, "true", "`false` opens all web services; a typo does not", "flase";
     WEB_ENABLE_HTTPS: Switch, "false",
         "`true`: web ports speak https, with a mounted or a self-signed certificate ([docs/gate.md](docs/gate.md#https))", "ture";
-    WEB_PASSWORD: Secret, "(generated, kept over restarts)", "password of the web services", "a\nb";
-    WEB_TOKEN: Secret, "(generated, kept over restarts)", "token for programs", "a\nb";
+    WEB_PASSWORD: Secret, "(generated, kept over restarts)", "password of the web services, at most 4,096 bytes", "a\nb";
+    WEB_TOKEN: Secret, "(generated, kept over restarts)", "token for programs, at most 4,096 bytes", "a\nb";
     WEB_TRUSTED_PROXIES: List, "",
         "networks of proxies in front, such as `10.1.0.0/16`: what they say about a visitor counts", "everyone";
     WEB_USER: Name, "user", "user of the web services, without `:`", "a:b";

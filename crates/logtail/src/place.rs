@@ -2,20 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use kit::HintExt;
 use kit::atomic::{self, Placement};
 use kit::lock::Lock;
+use kit::{HintExt, Input};
 
 use crate::directory::{Directory, Which};
 use crate::stream::Position;
 
 /// Logs of boot beside those of supervised programs; `init` makes them.
 const BOOT: &[&str] = &["config.log", "sync.log", "preflight.log", "provisioning.log", "debug.log"];
+/// Far more than the positions of all logs take, in bytes.
+const LARGEST: u64 = 64 << 20;
 /// The name of the record.
 pub const RECORD: &str = "logtail.log";
 
@@ -65,10 +66,7 @@ impl Place {
     pub fn load(&self) -> Option<BTreeMap<PathBuf, Position>> {
         let read = || -> Result<_> {
             let path = self.positions();
-            let text = match fs::read(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                text => text.with_context(|| format!("cannot read {}", path.display()))?,
-            };
+            let Some(text) = Input::up_to(LARGEST).find(&path)? else { return Ok(None) };
             let positions = serde_json::from_slice(&text);
             positions.map(Some).with_context(|| format!("cannot understand {}", path.display()))
         };

@@ -1,17 +1,18 @@
 //! The folder of registered services.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow};
+use kit::Input;
 use kit::atomic::{self, Placement};
+use kit::input::{Reason, Refused};
 
 use crate::Service;
 
-/// No honest description is larger, in bytes.
-const LARGEST_FILE: u64 = 16 * 1024;
+/// No honest description is larger than this.
+const INPUT: Input = Input::up_to(16 * 1024).no_follow();
 
 /// Names that are looked at; nobody has more services, and whoever fills the folder must not stop the gate.
 const MOST_FILES: usize = 1_000;
@@ -57,9 +58,15 @@ impl Registry {
             if name.starts_with('.') {
                 continue;
             }
-            match read(&path).and_then(|content| Service::parse(&name, &content)) {
+            // Every member of the group writes here: no link, no FIFO that never answers, nothing endless.
+            let service = match INPUT.read(&path) {
+                // A service may go while the folder is being listed.
+                Err(Refused { reason: Reason::Missing, .. }) => continue,
+                Err(refused) => Err(anyhow!("{}", refused.reason)),
+                Ok(content) => Service::parse(&name, &content),
+            };
+            match service {
                 Ok(service) => services.push(service),
-                Err(error) if is_gone(&error) => {}
                 Err(error) => rejected.push(Rejected { file: name, reason: format!("{error:#}") }),
             }
         }
@@ -85,23 +92,6 @@ impl Registry {
             _ => Ok(()),
         }
     }
-}
-
-/// Reads a regular file and nothing else: no link, no FIFO that never answers, nothing endless.
-fn read(path: &Path) -> Result<Vec<u8>> {
-    const PLAIN: i32 = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
-    let file = OpenOptions::new().read(true).custom_flags(PLAIN).open(path)?;
-    let meta = file.metadata()?;
-    ensure!(meta.is_file(), "not a regular file");
-    ensure!(meta.len() <= LARGEST_FILE, "larger than {LARGEST_FILE} bytes");
-    let mut content = Vec::new();
-    file.take(LARGEST_FILE).read_to_end(&mut content)?;
-    Ok(content)
-}
-
-/// A service may go while the folder is being listed.
-fn is_gone(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 #[cfg(test)]
@@ -137,6 +127,16 @@ mod tests {
         assert_eq!(services, [service(3000), service(8188)]);
         let names: Vec<_> = rejected.iter().map(|rejected| rejected.file.as_str()).collect();
         assert_eq!(names, ["7000", "7001", "7002", "7003", "7004"]);
+        let reasons: Vec<_> = rejected[1..].iter().map(|rejected| rejected.reason.as_str()).collect();
+        assert_eq!(
+            reasons,
+            [
+                "it is larger than 16.4 kB",
+                "it is a symbolic link, not a regular file",
+                "it is a FIFO, not a regular file",
+                "it is a directory, not a regular file"
+            ]
+        );
     }
 
     #[test]

@@ -1,13 +1,11 @@
 //! Which script was asked for, and getting hold of it.
 
 use std::fmt;
-use std::fs::OpenOptions;
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use kit::input::Reason;
 use kit::quote::quoted;
-use kit::{Env, Problem, units};
+use kit::{Env, Input, Problem, units};
 
 use crate::address::{self, Address, Scheme};
 use crate::content::{self, LARGEST, Mended};
@@ -156,27 +154,16 @@ fn hint(source: &Source, disguise: &str) -> String {
 
 /// Reads a mounted script: only a regular file. A pipe is not even waited for.
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    let cannot = |error: &io::Error| {
-        Failure::new(
-            format!("cannot read {}: {error}", quoted(path)),
-            "mount a plain file; a directory there means that the file was missing on the host",
-        )
-    };
-    let opened = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path);
-    let file = opened.map_err(|error| cannot(&error))?;
-    let meta = file.metadata().map_err(|error| cannot(&error))?;
-    if !meta.is_file() {
-        return Err(cannot(&io::Error::other("it is not a file")));
-    }
-    let mut bytes = Vec::new();
-    file.take(LARGEST as u64 + 1).read_to_end(&mut bytes).map_err(|error| cannot(&error))?;
-    if bytes.len() > LARGEST {
-        return Err(Failure::new(
-            format!("{} has more than {}, which is no script", quoted(path), units::bytes(LARGEST as u64)),
+    Input::up_to(LARGEST as u64).read(path).map_err(|refused| match refused.reason {
+        Reason::TooLarge(limit) => Failure::new(
+            format!("{} has more than {}, which is no script", quoted(path), units::bytes(limit)),
             "the script itself may unpack what is large",
-        ));
-    }
-    Ok(bytes)
+        ),
+        reason => Failure::new(
+            format!("cannot read {}: {reason}", quoted(path)),
+            "mount a plain file; a directory there means that the file was missing on the host",
+        ),
+    })
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use kit::Input;
 use kit::atomic::{self, Placement};
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,9 @@ use crate::verdict::read_and_run_again;
 
 /// Room for the record of an end, in bytes: more than any but that of an absurdly long address takes.
 const ROOM: usize = 8_192;
+
+/// No record is larger, in bytes.
+const LARGEST: u64 = 1 << 20;
 
 /// One run of a script.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,13 +119,10 @@ impl Place {
     /// The last run; a record that cannot be understood is an error, because it may be of a script that ended well.
     pub fn last(&self) -> Result<Option<Record>> {
         let path = self.record();
-        match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map(Some)
-                .with_context(|| format!("cannot understand {}", path.display())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-        }
+        let Some(bytes) = Input::up_to(LARGEST).find(&path)? else { return Ok(None) };
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .with_context(|| format!("cannot understand {}", path.display()))
     }
 
     fn rejection_file(&self) -> PathBuf {

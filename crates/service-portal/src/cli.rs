@@ -12,7 +12,7 @@ pub struct Cli {
     #[arg(long, value_name = "SOCKET", default_value = "/run/portal/portal.sock")]
     pub socket: PathBuf,
     /// Read the login from this file, again whenever it changes
-    #[arg(long, value_name = "FILE", default_value = "/opt/leonardo/etc/web_credentials.json")]
+    #[arg(long, value_name = "FILE", default_value = web_login::path())]
     pub credentials: PathBuf,
     /// Listen on this Unix socket for commands inside the container
     #[arg(long, value_name = "SOCKET", default_value = portal_control::SOCKET)]

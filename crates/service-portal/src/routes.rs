@@ -12,6 +12,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use journal::Entry;
+use kit::Input;
+use kit::input::{Reason, Refused};
 use serde_json::json;
 
 use crate::boot_line;
@@ -102,10 +104,14 @@ async fn view(state: &State, client: Client<'_>) -> View {
 
 /// What Caddy's configuration lacks, in the words of whoever found it.
 fn proxy_problem(state: &State) -> Option<String> {
-    let file = std::fs::File::open(state.proxy_problem()).ok()?;
+    let opened = match Input::up_to(u64::MAX).no_follow().open(state.proxy_problem()) {
+        Err(Refused { reason: Reason::Missing, .. }) => return None,
+        Err(refused) => return Some(format!("proxy: {refused}")),
+        Ok(opened) => opened,
+    };
     let mut bytes = Vec::new();
     // A person wrote the configuration; a message about it that is longer would hide everything else.
-    file.take(LARGEST_PROBLEM).read_to_end(&mut bytes).ok()?;
+    opened.into_file().take(LARGEST_PROBLEM).read_to_end(&mut bytes).ok()?;
     let text = String::from_utf8_lossy(&bytes);
     let text = text.trim();
     (!text.is_empty()).then(|| format!("proxy: {text}"))

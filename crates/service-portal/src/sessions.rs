@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use kit::Input;
 use kit::atomic::Placement;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -20,6 +21,9 @@ pub const ABSOLUTE: u64 = 7 * 24 * 3_600;
 const MOST: usize = 1_000;
 /// The times of last use are written this seldom, in seconds: they are not worth a write for each request.
 const FLUSH: u64 = 30;
+
+/// A thousand of them are a tenth of this, in bytes.
+const LARGEST: u64 = 4 << 20;
 
 /// Sessions by the digest of their cookie: a copy of this table opens nothing.
 #[derive(Debug)]
@@ -88,7 +92,11 @@ pub struct Visitor {
 impl Sessions {
     /// The sessions kept at `path`, if they belong to `login`; a damaged file counts as none.
     pub fn load(path: &Path, login: &str) -> Self {
-        let kept = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok());
+        let kept = Input::up_to(LARGEST)
+            .find(path)
+            .ok()
+            .flatten()
+            .and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok());
         let kept = kept.filter(|kept| kept.login == login);
         let kept = kept.unwrap_or_else(|| Kept { login: login.to_owned(), ..Kept::default() });
         Self { file: StateFile::new(path, Placement::volatile(0o600)), kept, written: 0, changed: false }

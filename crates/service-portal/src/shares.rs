@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use kit::Input;
 use kit::atomic::Placement;
 use portal_control::Share;
 
@@ -14,6 +15,8 @@ use crate::state_file::StateFile;
 const PURPOSE: &str = "share";
 /// Links kept at most.
 const MOST: usize = 1_000;
+/// A thousand of them are a tenth of this, in bytes.
+const LARGEST: u64 = 4 << 20;
 /// The longest life of a link, in seconds: a year.
 pub const LONGEST: u64 = 365 * 24 * 3_600;
 
@@ -51,8 +54,11 @@ impl Refusal {
 impl Shares {
     /// The links kept at `path`; a damaged file counts as none.
     pub fn load(path: &Path, key: Key) -> Self {
-        let kept =
-            std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<Vec<Share>>(&bytes).ok());
+        let kept = Input::up_to(LARGEST)
+            .find(path)
+            .ok()
+            .flatten()
+            .and_then(|bytes| serde_json::from_slice::<Vec<Share>>(&bytes).ok());
         let by_id = kept.unwrap_or_default().into_iter().map(|share| (share.id.clone(), share)).collect();
         Self { file: StateFile::new(path, Placement::durable(0o600)), key, by_id }
     }

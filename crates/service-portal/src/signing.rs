@@ -1,13 +1,14 @@
 //! Signatures of what visitors bring back: share links and known devices.
 
-use std::io;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
+use kit::Input;
 use kit::atomic::Placement;
+use kit::input::Reason;
 use sha2::Sha256;
 
 use crate::state_file::StateFile;
@@ -28,14 +29,14 @@ impl KeyFile {
     /// A new one that cannot be written is good until the portal ends; one that cannot be read is not replaced.
     pub fn load(path: &Path) -> Result<Self> {
         let mut file = StateFile::new(path, Placement::durable(0o600));
-        match std::fs::read(path) {
+        match Input::up_to(64).find(path) {
             Ok(bytes) => {
-                if let Ok(key) = bytes.try_into() {
+                if let Some(Ok(key)) = bytes.map(TryInto::try_into) {
                     return Ok(Self { key: Key(key), file });
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+            Err(refused) if matches!(refused.reason, Reason::Unreadable(_)) => return Err(refused.into()),
+            Err(refused) => log::warn!("{refused}; a new one is made, and share links made before are void"),
         }
         let mut key = [0; 32];
         getrandom::fill(&mut key).context("the kernel gives no random numbers")?;

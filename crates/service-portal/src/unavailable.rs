@@ -3,17 +3,16 @@
 //! Caddy asks for it when a service let a request down that had passed the gate, and says which service and why; visitors
 //! cannot reach the address. Only the end of one log is read, and only for services that ask for a login.
 
-use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use askama::Template;
 use axum::Json;
 use axum::extract::{Query, State as Extract};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use kit::Input;
 use ports::Service;
 use serde::Deserialize;
 use serde_json::json;
@@ -106,12 +105,10 @@ fn last_lines(path: &Path) -> Vec<String> {
 
 /// The last bytes of a regular file, from the beginning of a line; no link is followed.
 fn end_of(path: &Path) -> Result<Vec<u8>> {
-    const PLAIN: i32 = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
     let cannot = || format!("cannot read {}", path.display());
-    let mut file = OpenOptions::new().read(true).custom_flags(PLAIN).open(path).with_context(cannot)?;
-    let meta = file.metadata().with_context(cannot)?;
-    ensure!(meta.is_file(), "{} is not a regular file", path.display());
-    let start = meta.len().saturating_sub(END);
+    let opened = Input::up_to(u64::MAX).no_follow().open(path)?;
+    let start = opened.meta().len().saturating_sub(END);
+    let mut file = opened.into_file();
     file.seek(SeekFrom::Start(start)).with_context(cannot)?;
     let mut end = Vec::new();
     file.take(END).read_to_end(&mut end).with_context(cannot)?;

@@ -33,6 +33,7 @@ pub fn password(text: String) -> Result<Secret, &'static str> {
     if text.contains(['\0', '\n', '\r']) {
         return Err("has a line break or a NUL in it");
     }
+    web_login::check_secret(&text)?;
     Secret::new(text).ok_or("is empty")
 }
 

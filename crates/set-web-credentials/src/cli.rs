@@ -29,7 +29,7 @@ pub struct Cli {
     #[arg(long)]
     pub rotate_token: bool,
     /// The file of the login, for tests
-    #[arg(long, value_name = "FILE", hide = true, default_value = web_login::PATH)]
+    #[arg(long, value_name = "FILE", hide = true, default_value = web_login::path())]
     pub login: PathBuf,
     /// The environment store, for tests
     #[arg(long, value_name = "FILE", hide = true, default_value = env_store::PATH)]

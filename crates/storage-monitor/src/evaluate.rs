@@ -6,7 +6,6 @@
 //! fields that end in NUL. A file that writes to standard error or ends bash counts as wrong as a whole; one with a command that
 //! failed, or without any entry, may lack something.
 
-use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -15,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use kit::HintExt;
+use kit::{HintExt, Input};
 
 use crate::confine;
 use crate::mapping::{Mapping, line_of};
@@ -58,12 +57,8 @@ pub fn evaluate(file: &Path, workspace: &Path) -> Result<Evaluated> {
 
 /// The file's text, if only those could write it who may decide where root makes links.
 fn trusted(file: &Path) -> Result<Vec<u8>> {
-    let cannot = || format!("cannot read {}", file.display());
-    let opened = File::open(file).with_context(cannot)?;
-    let meta = opened.metadata().with_context(cannot)?;
-    if !meta.is_file() {
-        bail!("{} is not a file", file.display());
-    }
+    let opened = Input::up_to(LARGEST).open(file)?;
+    let meta = opened.meta();
     let us = nix::unistd::geteuid().as_raw();
     let ours = meta.uid() == 0 || meta.uid() == us;
     let group = [0, nix::unistd::getegid().as_raw()].contains(&meta.gid());
@@ -71,9 +66,7 @@ fn trusted(file: &Path) -> Result<Vec<u8>> {
         return Err(anyhow!("{} is not used: others than root may write it", file.display()))
             .hint(|| format!("sudo chown root {0} && sudo chmod go-w {0}", file.display()));
     }
-    let mut text = Vec::new();
-    opened.take(LARGEST).read_to_end(&mut text).with_context(cannot)?;
-    Ok(text)
+    Ok(opened.read()?)
 }
 
 /// What bash wrote to the two streams.
@@ -141,6 +134,24 @@ fn fields(output: &[u8]) -> Option<Output> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_file_is_not_evaluated() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        nix::unistd::mkfifo(&at("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::fs::File::create(at("sparse")).unwrap().set_len(40 << 30).unwrap();
+        std::os::unix::fs::symlink("nowhere", at("dangling")).unwrap();
+        for (name, refusal) in [
+            ("fifo", "it is a FIFO, not a regular file"),
+            ("sparse", "it is larger than 4.2 MB"),
+            ("dangling", "it is a symbolic link to a file that does not exist"),
+            ("", "it is a directory, not a regular file"),
+        ] {
+            let error = evaluate(&at(name), Path::new("/workspace")).unwrap_err().to_string();
+            assert_eq!(error, format!("cannot read {}: {refusal}", at(name).display()));
+        }
+    }
 
     #[test]
     fn fields_are_pairs_with_an_end() {

@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use kit::Input;
 use kit::atomic::{self, Placement};
 
 use crate::mapping::Mapping;
+
+/// What bash may print is a tenth of this, in bytes.
+const LARGEST: u64 = 64 << 20;
 
 /// Keeps a mapping: key and directory in turns, each ended by NUL.
 pub fn keep(file: &Path, mapping: &Mapping) -> Result<()> {
@@ -31,10 +34,7 @@ pub fn keep(file: &Path, mapping: &Mapping) -> Result<()> {
 
 /// The mapping that was kept; nothing if none ever was.
 pub fn recall(file: &Path) -> Result<Option<Mapping>> {
-    let text = match fs::read(file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        text => text.with_context(|| format!("cannot read {}", file.display()))?,
-    };
+    let Some(text) = Input::up_to(LARGEST).find(file)? else { return Ok(None) };
     let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
     let fields: Vec<&[u8]> = text.split(|byte| *byte == 0).collect();
     let mut mapping: BTreeMap<PathBuf, BTreeSet<PathBuf>> = BTreeMap::new();

@@ -1,11 +1,10 @@
 //! The state of the monitor: a file that `status` and the portal read.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use kit::Input;
 use kit::atomic::{self, Placement};
 use serde::{Deserialize, Serialize};
 
@@ -48,14 +47,8 @@ pub struct Status {
 impl Status {
     /// Reads the file; nothing if there is none, because the monitor has not run yet.
     pub fn read(path: &Path) -> Result<Option<Self>> {
-        let cannot = || format!("cannot read {}", path.display());
-        let file = match File::open(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            file => file.with_context(cannot)?,
-        };
-        let mut text = Vec::new();
-        file.take(LARGEST).read_to_end(&mut text).with_context(cannot)?;
-        serde_json::from_slice(&text).with_context(cannot).map(Some)
+        let Some(text) = Input::up_to(LARGEST).find(path)? else { return Ok(None) };
+        serde_json::from_slice(&text).with_context(|| format!("cannot read {}", path.display())).map(Some)
     }
 
     /// Replaces the file, readable for everybody.

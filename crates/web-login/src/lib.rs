@@ -5,20 +5,35 @@
 
 mod fresh;
 
-use std::io;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use kit::Secret;
 use kit::atomic::{self, Placement};
+use kit::{Input, Secret};
 use serde::{Deserialize, Serialize};
 
 pub use fresh::{instance, password, token};
 
 /// Readable by the portal, which compares, and by root; by nobody else.
 pub const PATH: &str = "/opt/leonardo/etc/web_credentials.json";
+/// Where `init` keeps the login if it cannot write [`PATH`], because something is mounted there or the disk is full.
+pub const SPARE: &str = "/run/leonardo/web_credentials.json";
+/// Longest name of a user, in bytes.
+const LONGEST_USER: usize = 255;
+/// Longest password or token, in bytes: every program gets them in variables, and browsers send them in a header.
+const LONGEST_SECRET: usize = 4096;
+/// Longest of the other fields, in bytes.
+const LONGEST_WORD: usize = 128;
+/// All fields with every byte escaped as JSON need less.
+const LARGEST: u64 = 64 * 1024;
+
+/// Returns the path of the login that is in force.
+#[must_use]
+pub fn path() -> &'static str {
+    if Path::new(SPARE).exists() { SPARE } else { PATH }
+}
 
 /// User, password and token, none of them empty, and what belongs to them.
 #[derive(Debug, Clone)]
@@ -49,13 +64,11 @@ struct Written {
 impl Login {
     /// Reads the file; nothing if there is none. An empty secret or a damaged file is an error that quotes nothing.
     pub fn read(path: &Path) -> Result<Option<Self>> {
-        let cannot = || format!("cannot read the login from {}", path.display());
-        let bytes = match std::fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).with_context(cannot),
-        };
-        Self::parse(&bytes).map(Some).with_context(cannot)
+        // The portal's account owns it, and must not decide what root reads.
+        let Some(bytes) = Input::up_to(LARGEST).no_follow().find(path)? else { return Ok(None) };
+        Self::parse(&bytes)
+            .map(Some)
+            .with_context(|| format!("cannot read the login from {}", path.display()))
     }
 
     /// Replaces the file unless it already says this; the portal's account gets it and nobody else may read it.
@@ -87,10 +100,15 @@ impl Login {
     fn parse(bytes: &[u8]) -> Result<Self> {
         // The parser's own message could repeat a part of the password.
         let written: Written = serde_json::from_slice(bytes).map_err(|_| anyhow!("not a login"))?;
-        let secret = |name: &str, text: String| Secret::new(text).with_context(|| format!("{name} is empty"));
+        let secret = |name: &str, text: String| {
+            check_secret(&text).map_err(|problem| anyhow!("{name} {problem}"))?;
+            Secret::new(text).with_context(|| format!("{name} is empty"))
+        };
         check_user(&written.web_user).map_err(|problem| anyhow!("web_user {problem}"))?;
-        if written.instance.is_empty() || !written.instance.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            bail!("instance is not a word");
+        let is_word =
+            |text: &str| text.len() <= LONGEST_WORD && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if written.instance.is_empty() || !is_word(&written.instance) || !is_word(&written.asked) {
+            bail!("instance or asked is not a word");
         }
         Ok(Self {
             user: written.web_user,
@@ -106,11 +124,24 @@ impl Login {
 pub fn check_user(name: &str) -> std::result::Result<(), &'static str> {
     if name.trim().is_empty() {
         Err("is empty")
+    } else if name.len() > LONGEST_USER {
+        Err("is longer than 255 bytes")
     } else if name.contains(':') {
         // HTTP Basic sends user:password (RFC 7617), so a colon would move the border.
         Err("has a colon")
     } else if name.chars().any(char::is_control) {
         Err("has control characters")
+    } else {
+        Ok(())
+    }
+}
+
+/// Refuses passwords and tokens that a variable or a header could not carry; says what is wrong.
+pub fn check_secret(text: &str) -> std::result::Result<(), &'static str> {
+    if text.contains('\0') {
+        Err("has a NUL byte")
+    } else if text.len() > LONGEST_SECRET {
+        Err("is longer than 4,096 bytes")
     } else {
         Ok(())
     }
@@ -166,6 +197,44 @@ mod tests {
             assert_eq!(Login::parse(text.as_bytes()).unwrap_err().to_string(), problem);
         }
         assert_eq!(Login::parse(br#"{"web_password": hunter2"#).unwrap_err().to_string(), "not a login");
+    }
+
+    #[test]
+    fn what_its_owner_may_put_into_the_file_is_refused_and_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("login.json");
+        let long = |field: &str, length: usize| {
+            let mut login = serde_json::json!({"web_user": "u", "web_password": "p", "web_token": "t", "instance": "a", "asked": ""});
+            login[field] = "x".repeat(length).into();
+            login.to_string()
+        };
+        for (text, problem) in [
+            ("\0".to_owned(), "not a login"),
+            (long("web_token", 3 << 20), "it is larger than 65.5 kB"),
+            (long("web_user", 256), "web_user is longer than 255 bytes"),
+            (long("web_password", 4097), "web_password is longer than 4,096 bytes"),
+            (long("web_token", 4097), "web_token is longer than 4,096 bytes"),
+            (long("instance", 129), "instance or asked is not a word"),
+            (long("asked", 129), "instance or asked is not a word"),
+            (long("web_password", 1).replace(r#""x""#, r#""a\u0000b""#), "web_password has a NUL byte"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = format!("{:#}", Login::read(&path).unwrap_err());
+            assert!(error.starts_with("cannot read ") && error.ends_with(problem), "{error}");
+        }
+        std::fs::File::create(&path).unwrap().set_len(3 << 30).unwrap();
+        assert!(Login::read(&path).unwrap_err().to_string().ends_with("it is larger than 65.5 kB"));
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        assert!(Login::read(&path).unwrap_err().to_string().ends_with("not a regular file"));
+        let most = Login {
+            password: Secret::new("\u{1}".repeat(4096)).unwrap(),
+            token: Secret::new("\u{1}".repeat(4096)).unwrap(),
+            ..login()
+        };
+        std::fs::remove_file(&path).unwrap();
+        most.write(&path, (nix_uid(dir.path()), nix_gid(dir.path()))).unwrap();
+        assert!(Login::read(&path).unwrap().is_some(), "what can be written can be read");
     }
 
     fn nix_uid(path: &Path) -> u32 {

@@ -3,13 +3,11 @@
 //! It is written inside the copy while that still has its temporary name, so that one rename makes the copy and its
 //! marker appear together. A directory without it is never taken for a copy.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::os::fd::AsFd;
 
-use anyhow::{Context, Result};
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
+use anyhow::Result;
+use kit::Input;
+use kit::input::{Reason, Refused};
 use serde::{Deserialize, Serialize};
 
 /// The marker's name in the root of a copy.
@@ -67,28 +65,20 @@ impl Marker {
     }
 }
 
-/// The start of a small regular file in `directory`, without following a link; nothing if there is none.
+/// Returns the content of a small regular file in `directory`, without following a link; nothing if there is none. Of a
+/// larger one, which is not ours, it is empty.
 pub fn read_small(directory: impl AsFd, name: &str) -> Result<Option<Vec<u8>>> {
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let file = match openat(directory, name, flags, Mode::empty()) {
-        Err(nix::Error::ENOENT | nix::Error::ELOOP) => return Ok(None),
-        opened => File::from(opened.with_context(|| format!("cannot open {name}"))?),
-    };
-    let content = (|| -> io::Result<Option<Vec<u8>>> {
-        if !file.metadata()?.is_file() {
-            return Ok(None);
-        }
-        let mut content = Vec::new();
-        file.take(LONGEST).read_to_end(&mut content)?;
-        Ok(Some(content))
-    })();
-    content.with_context(|| format!("cannot read {name}"))
+    match Input::up_to(LONGEST).no_follow().find_at(directory, name) {
+        Err(Refused { reason: Reason::TooLarge(_), .. }) => Ok(Some(Vec::new())),
+        Err(refused) if !matches!(refused.reason, Reason::Unreadable(_)) => Ok(None),
+        content => Ok(content?),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
+    use std::fs::{self, File};
 
     fn marker() -> Marker {
         Marker {

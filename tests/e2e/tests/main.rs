@@ -18,6 +18,8 @@ mod gate;
 mod identity;
 #[path = "e2e/image.rs"]
 mod image;
+#[path = "e2e/inputs.rs"]
+mod inputs;
 #[path = "e2e/late_boot.rs"]
 mod late_boot;
 #[path = "e2e/lifecycle.rs"]

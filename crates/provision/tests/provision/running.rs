@@ -217,8 +217,9 @@ fn a_pipe_or_a_directory_in_the_place_of_a_script_is_named_and_not_waited_for() 
     let machine = Machine::new();
     let place = machine.path("provisioning.sh");
     let hint = "mount a plain file; a directory there means that the file was missing on the host";
-    let cause = format!("cannot read {:?}: it is not a file", place.display().to_string());
-    for make in ["mkdir", "mkfifo"] {
+    for (make, kind) in [("mkdir", "a directory"), ("mkfifo", "a FIFO")] {
+        let cause =
+            format!("cannot read {:?}: it is {kind}, not a regular file", place.display().to_string());
         assert!(Command::new(make).arg(&place).status().unwrap().success());
         let said = machine.run();
         assert_eq!((said.report.outcome, said.report.cause.as_deref()), (Failed, Some(cause.as_str())));

@@ -1,0 +1,119 @@
+//! Limits of the kernel on the environment of a program (execve(2), "Limits on size of arguments and environment").
+//!
+//! One variable too many or too long, and no program starts at all: neither supervisord nor a shell's `ls`.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use nix::sys::resource::{Resource, getrlimit};
+
+use crate::units::count;
+use crate::{Env, Problem};
+
+/// Longest `NAME=VALUE` with its closing NUL, in bytes: the kernel's `MAX_ARG_STRLEN`, with its smallest page.
+const LONGEST: usize = 131_072;
+/// Bytes for all of them, if the stack may be of any size: three quarters of the kernel's `_STK_LIM`.
+const MOST: u64 = 6 << 20;
+/// The kernel grants this much however small the stack is (`ARG_MAX`).
+const LEAST: u64 = 131_072;
+
+/// Returns why no program can be started with this variable, if that is so.
+fn refusal(name: &OsStr, value: &OsStr) -> Option<String> {
+    if [name, value].iter().any(|text| text.as_bytes().contains(&0)) {
+        Some("it has a NUL byte, which no program can be given".to_owned())
+    } else if name.len() + value.len() + 2 > LONGEST {
+        Some(format!("it is longer than the {} bytes that the kernel hands over", count(LONGEST as u64)))
+    } else {
+        None
+    }
+}
+
+/// Removes what the kernel would refuse: first what is too long by itself, then the longest until all fit together.
+pub fn fit(env: &mut Env) -> Vec<Problem> {
+    let stack = getrlimit(Resource::RLIMIT_STACK).map_or(MOST, |(soft, _)| soft / 4);
+    let most = stack.clamp(LEAST, MOST);
+    // The rest is for arguments, and for variables that programs set for those that they start.
+    fit_into(env, usize::try_from(most - most / 8).unwrap_or(usize::MAX))
+}
+
+fn fit_into(env: &mut Env, most: usize) -> Vec<Problem> {
+    let mut removed = Vec::new();
+    let mut sizes = Vec::new();
+    for (name, value) in env.iter() {
+        match refusal(name, value) {
+            Some(refusal) => removed.push((name.to_owned(), refusal)),
+            // With `=`, the closing NUL, and the pointer to it.
+            None => sizes.push((name.len() + value.len() + 2 + size_of::<usize>(), name.to_owned())),
+        }
+    }
+    sizes.sort();
+    let mut total: usize = sizes.iter().map(|(size, _)| size).sum();
+    while total > most
+        && let Some((size, name)) = sizes.pop()
+    {
+        total -= size;
+        let refusal = format!(
+            "all variables together are longer than the {} bytes that the kernel hands over, and it is the longest",
+            count(most as u64)
+        );
+        removed.push((name, refusal));
+    }
+    let problem = |(name, refusal): (std::ffi::OsString, String)| {
+        env.unset(&name);
+        Problem::new(name.to_string_lossy(), format!("{refusal}; programs do not get it"))
+    };
+    removed.into_iter().map(problem).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// Starts a program with these variables alone.
+    fn starts(env: &Env) -> bool {
+        Command::new("/bin/true").env_clear().envs(env.iter()).status().is_ok_and(|status| status.success())
+    }
+
+    #[test]
+    fn what_the_kernel_refuses_is_named_and_the_rest_stays() {
+        let longest = LONGEST - "A=".len() - 1;
+        for (name, size, refused) in [("A", longest, false), ("A", longest + 1, true), ("AB", longest, true)]
+        {
+            let mut env: Env = [(name, "x".repeat(size)), ("B", "b".to_owned())].into_iter().collect();
+            assert_eq!(starts(&env), !refused, "the kernel's limit for {name} with {size}");
+            let problems = fit(&mut env);
+            assert_eq!((problems.len(), env.get(name).is_none()), (usize::from(refused), refused));
+            assert!(starts(&env) && env.get("B").is_some());
+        }
+        let mut env: Env = [("A", "a\0b")].into_iter().collect();
+        assert!(!starts(&env));
+        let problem = "A: it has a NUL byte, which no program can be given; programs do not get it";
+        assert_eq!(fit(&mut env).iter().map(ToString::to_string).collect::<Vec<_>>(), [problem]);
+        assert_eq!(env, Env::default());
+    }
+
+    #[test]
+    fn of_too_many_the_longest_go_until_a_program_starts() {
+        let mut env: Env = (0..80).map(|number| (format!("LONG{number}"), "x".repeat(120_000))).collect();
+        env.set("WORKSPACE", "/workspace");
+        assert!(!starts(&env));
+        let problems = fit(&mut env);
+        assert!(starts(&env), "{}", problems.len());
+        assert_eq!(env.get("WORKSPACE"), Some(OsStr::new("/workspace")));
+        assert!(problems.iter().all(|problem| problem.setting.starts_with("LONG")), "{problems:?}");
+    }
+
+    #[test]
+    fn no_more_goes_than_has_to() {
+        let all = || -> Env { [("A", "1"), ("B", "22"), ("C", "333")].into_iter().collect() };
+        let size = 3 * (1 + 2 + size_of::<usize>()) + 6;
+        for (most, left) in [(size, "ABC"), (size - 1, "AB"), (size - 20, "A"), (0, "")] {
+            let mut env = all();
+            let problems = fit_into(&mut env, most);
+            let names: String = env.iter().map(|(name, _)| name.to_string_lossy()).collect();
+            assert_eq!((names.as_str(), problems.len()), (left, 3 - left.len()));
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Files of a mount or of another account that are none, or not what is expected: the container starts all the same.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use harness::{Container, KeyPair, Run};
+
+/// A FIFO on the host.
+fn fifo(directory: &Path, name: &str) -> std::path::PathBuf {
+    let path = directory.join(name);
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    path
+}
+
+/// The portal's page, which has every problem.
+fn page(container: &Container, password: &str) -> String {
+    container.web(1111).basic("user", password).get("/").ok_text().unwrap_or_default()
+}
+
+/// Each problem is in the container's log and on the page.
+#[track_caller]
+fn reports(container: &Container, page: &str, problems: &[&str]) {
+    let logs = container.logs();
+    for problem in problems {
+        assert!(logs.contains(problem), "{problem}\n{logs}");
+        assert!(page.contains(problem), "{problem}\n{page}");
+    }
+}
+
+#[test]
+fn whatever_is_mounted_in_the_place_of_a_file_the_container_starts_and_says_so() {
+    let host = tempfile::tempdir().unwrap();
+    let sparse = host.path().join("sparse");
+    fs::File::create(&sparse).unwrap().set_len(40 << 30).unwrap();
+    let container = Run::new()
+        .env("WEB_ENABLE_HTTPS", "false")
+        .env("WEB_PASSWORD", "sesame")
+        .mount(&fifo(host.path(), "own"), "/root/.ssh/authorized_keys", "")
+        .mount(&sparse, "/root/.ssh/authorized_keys_mount", "ro")
+        .mount(host.path(), "/opt/leonardo/bin/provisioning.sh", "ro")
+        .mount(&fifo(host.path(), "map"), "/opt/leonardo/storage_monitor/etc/mappings.sh", "")
+        .mount(host.path(), "/opt/leonardo/etc/web_credentials.json", "ro")
+        .mount(&fifo(host.path(), "store"), "/opt/leonardo/etc/environment.sh", "")
+        .mount(&fifo(host.path(), "log"), "/var/log/sync.log", "")
+        .mount(&fifo(host.path(), "service"), "/run/http_ports/8188", "")
+        .boot();
+    container.until("the end of late boot", || container.sh("test -e /run/container_config").code == Some(1));
+    container.until("the storage monitor", || page(&container, "sesame").contains("mappings.sh"));
+    reports(
+        &container,
+        &page(&container, "sesame"),
+        &[
+            "/root/.ssh/authorized_keys: it is a FIFO, not a regular file; ignored",
+            "/root/.ssh/authorized_keys_mount: it is larger than 1.0 MB; ignored",
+            "web_credentials.json: it is a directory, not a regular file; a new login is made",
+            "it is kept in /run/leonardo/web_credentials.json, and ends with the container",
+            "environment.sh: it is a FIFO, not a regular file",
+            "mappings.sh: it is a FIFO, not a regular file",
+        ],
+    );
+    let report = container.exec(&["boot", "report"]);
+    assert!(
+        String::from_utf8_lossy(&report.stdout).contains("it is a directory, not a regular file"),
+        "{report:?}"
+    );
+    // Another login can be set all the same.
+    container.exec(&["set-web-credentials", "user", "other"]).text();
+    assert!(page(&container, "other").contains("Services"));
+}
+
+#[test]
+fn a_certificate_that_is_a_device_leaves_https_with_one_of_its_own() {
+    let host = tempfile::tempdir().unwrap();
+    fs::write(host.path().join("key.pem"), "text").unwrap();
+    let container = Run::new()
+        .env("WEB_ENABLE_HTTPS", "true")
+        .mount(&host.path().join("key.pem"), "/opt/caddy/tls/key.pem", "ro")
+        .mount(Path::new("/dev/zero"), "/opt/caddy/tls/cert.pem", "")
+        .start();
+    container.until("https", || {
+        container.sh("curl --insecure --fail --silent https://127.0.0.1:1111/leonardo/health-check").stdout
+            == b"ok\n"
+    });
+    let problem = "cert.pem: it is a device, not a regular file; https uses a self-signed certificate";
+    assert!(container.logs().contains(problem), "{}", container.logs());
+}
+
+#[test]
+fn what_the_portals_account_does_to_its_file_costs_no_later_start() {
+    let container = Run::new().env("WEB_PASSWORD", "sesame").boot();
+    let file = "/opt/leonardo/etc/web_credentials.json";
+    let with_nul = container.exec(&["cat", file]).text().replace("sesame", "a\\u0000b");
+    let write = format!("printf %s '{with_nul}' > {file}");
+    for (damage, refusal) in [
+        ("truncate -s 3G /opt/leonardo/etc/web_credentials.json", "it is larger than 65.5 kB"),
+        ("head -c 3000000 /dev/zero > /opt/leonardo/etc/web_credentials.json", "it is larger than 65.5 kB"),
+        ("printf '\\0' > /opt/leonardo/etc/web_credentials.json", "not a login"),
+        (write.as_str(), "web_password has a NUL byte"),
+    ] {
+        let portal =
+            ["setpriv", "--reuid", "portal", "--regid", "portal", "--clear-groups", "bash", "-c", damage];
+        container.exec(&portal).text();
+        container.restart();
+        container.wait_for_portal();
+        reports(&container, &page(&container, "sesame"), &[refusal]);
+    }
+}
+
+#[test]
+fn a_password_that_no_variable_could_carry_is_reported_and_another_is_made() {
+    let container = Run::new().env("WEB_PASSWORD", "p".repeat(100_000)).boot();
+    let [_, password, _] = container.login();
+    assert!(password.len() < 100, "{}", password.len());
+    let problem = "WEB_PASSWORD: the value is longer than 4,096 bytes; ignored";
+    reports(&container, &page(&container, &password), &[problem]);
+}
+
+#[test]
+fn a_read_only_file_at_a_place_that_init_writes_to_is_reported() {
+    let host = tempfile::tempdir().unwrap();
+    let file = host.path().join("file");
+    fs::write(&file, "export A='1'\n").unwrap();
+    let key = KeyPair::generate();
+    let container = Run::new()
+        .env("SSH_PUBKEY", key.public())
+        .env("WEB_PASSWORD", "sesame")
+        .mount(&file, "/opt/leonardo/etc/environment.sh", "ro")
+        .mount(&file, "/etc/sudoers.d/leonardo-user", "ro")
+        .mount(&file, "/var/log/sync.log", "ro")
+        .mount(&file, "/opt/caddy/etc/problem.txt", "ro")
+        .boot();
+    container.until("sshd", || key.ssh(&container, "root", &[], &["true"], "").code == Some(0));
+    reports(
+        &container,
+        &page(&container, "sesame"),
+        &["cannot write /opt/leonardo/etc/environment.sh", "cannot write /etc/sudoers.d/leonardo-user"],
+    );
+}
