@@ -80,16 +80,17 @@ impl Rights {
                     .to_owned()
             });
         }
-        let missing = INDISPENSABLE.difference(capabilities(None)?.effective);
+        let effective = capabilities(None)?.effective;
+        let missing = INDISPENSABLE.difference(effective);
         if missing.is_empty() {
             return Ok(());
         }
-        let names = names(missing);
-        Err(anyhow!(
-            "the container lacks {}: files cannot be given to the accounts that need them",
-            names.join(" and ")
-        ))
-        .hint(|| format!("start it with {} (Kubernetes: securityContext.capabilities.add)", options(&names)))
+        // All that is missing at once: one after the other would take a start each.
+        let wanted = CONSEQUENCES.iter().fold(missing, |all, (capability, _)| all.union(*capability));
+        let options = options(&names(wanted.difference(effective)));
+        let names = names(missing).join(" and ");
+        Err(anyhow!("the container lacks {names}: files cannot be given to the accounts that need them"))
+            .hint(|| format!("start it with {options} (Kubernetes: securityContext.capabilities.add)"))
     }
 
     /// Returns what will not work; `ssh_port` is where sshd is to listen.
