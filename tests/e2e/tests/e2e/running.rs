@@ -56,7 +56,8 @@ fn init_in_a_running_container_compares_and_changes_nothing() {
 
 #[test]
 fn a_running_supervisord_is_found_behind_another_first_process_and_after_a_restart() {
-    let container = Run::new().option("--init").boot();
+    let wrapper = "trap 'kill $!; wait' TERM; init.sh & wait";
+    let container = Run::new().command(&["bash", "-c", wrapper]).boot();
     assert_ne!(container.exec(&["cat", "/proc/1/comm"]).text(), "supervisord");
     for _ in 0..2 {
         container.write("/run/http_ports/8080", r#"{"service_name":"A","listen_port":1,"proxy_port":8080}"#);
@@ -91,7 +92,8 @@ fn a_second_instance_of_a_program_is_refused_or_harmless() {
         (&["sshd-run"], Some(255), "Address already in use"),
         (&["storage-monitor", "run"], Some(1), "another storage-monitor is running"),
         (&["logtail", "follow", "--to-parent"], Some(1), "the logs are followed already"),
-        (&["supervisord"], Some(2), "already listening"),
+        (&["supervisord"], Some(2), "For help, use"),
+        (&["sh", "-lc", "LEONARDO_AUTOSTART_SSHD=true exec supervisord"], Some(2), "already listening"),
         (&["fix-perms"], Some(0), ""),
         (&["workspace-sync", "run"], Some(0), ""),
         (&["provision", "run"], Some(0), ""),

@@ -52,13 +52,11 @@ fn a_secret_is_what_its_author_sees_and_keys_may_be_separated_in_any_way() {
 
 #[test]
 fn a_path_of_the_users_own_and_names_that_no_shell_takes_reach_every_program() {
-    let refused = Run::new().env("PATH", "/usr/bin:/bin").command(&["init.sh", "FOO"]).to_end();
+    // Not by env(), which docker itself would get.
+    let run = || Run::new().option("--env").option("PATH=/usr/bin:/bin");
+    let refused = run().command(&["init.sh", "FOO"]).to_end();
     assert_eq!(refused.failure(2), "init | the parameter \"FOO\" is not NAME=VALUE\n");
-    let container = Run::new()
-        .env("PATH", "/usr/bin:/bin")
-        .env("A.B", "1=2")
-        .env("DOCKER_RESOURCE_NVIDIA-GPU", "GPU-1,GPU-2")
-        .boot();
+    let container = run().env("A.B", "1=2").env("DOCKER_RESOURCE_NVIDIA-GPU", "GPU-1,GPU-2").boot();
     let environ = |script: &str| {
         let bytes = container.sh(script).stdout;
         bytes.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect::<Vec<_>>()
