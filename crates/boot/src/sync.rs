@@ -43,9 +43,9 @@ fn parse(stdout: &[u8]) -> Vec<Report> {
     stdout.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
 }
 
-/// Whether something is still to be carried over, whoever writes: it may be a failure that left it.
+/// True if something is still to be carried over, whoever writes, or a failed tree is retried.
 fn is_to_be_followed(reports: &[Report]) -> bool {
-    reports.iter().any(|report| report.settling)
+    reports.iter().any(|report| report.settling || report.retrying)
 }
 
 /// The trees are where they belong, but nobody carries over what is still written to the old ones.
@@ -68,7 +68,10 @@ fn ending(reports: &[Report], status: ExitStatus, log: &Path) -> Ending {
             })
             .collect();
         let hint = failed.iter().find_map(|report| report.hint.clone());
-        let hint = hint.unwrap_or_else(|| format!("read {}", log.display()));
+        let mut hint = hint.unwrap_or_else(|| format!("read {}", log.display()));
+        if failed.iter().any(|report| report.retrying) {
+            hint.push_str("; retried automatically");
+        }
         return Ending::failed(causes.join("; "), hint);
     }
     if !status.success() {
@@ -82,7 +85,10 @@ fn ending(reports: &[Report], status: ExitStatus, log: &Path) -> Ending {
         let cause = reports.iter().find_map(|report| report.cause.clone());
         return Ending { cause, ..Ending::skipped() };
     }
-    let told = reports.iter().find(|report| report.cause.is_some() && (report.outdated || report.settling));
+    let told = reports.iter().find(|report| {
+        let is_kept = report.outcome == TreeOutcome::Kept;
+        report.cause.is_some() && (is_kept || report.outdated || report.settling)
+    });
     let cause = told.and_then(|report| Some(format!("{}: {}", report.tree, report.cause.as_ref()?)));
     let hint = told.and_then(|report| report.hint.clone());
     Ending { cause, hint, ..Ending::done() }
@@ -111,6 +117,18 @@ mod tests {
             report("app", "failed", r#","cause":"no room","hint":"make some""#),
         ];
         assert_eq!(told(&reports, 0x0100), Ending::failed("app: no room", "make some"));
+        assert!(!is_to_be_followed(&reports));
+        let retried = [report("app", "failed", r#","retrying":true,"cause":"no room","hint":"make some""#)];
+        let said = Ending::failed("app: no room", "make some; retried automatically");
+        assert_eq!(told(&retried, 0x0100), said);
+        assert!(is_to_be_followed(&retried));
+    }
+
+    #[test]
+    fn a_directory_that_stays_in_use_is_said_and_fails_nothing() {
+        let reports = [report("app", "kept", r#","cause":"it is in use","hint":"build a link""#)];
+        let (cause, hint) = (Some("app: it is in use".into()), Some("build a link".into()));
+        assert_eq!(told(&reports, 0), Ending { cause, hint, ..Ending::done() });
     }
 
     #[test]
