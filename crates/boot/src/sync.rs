@@ -9,6 +9,7 @@ use workspace_sync::{Report, TreeOutcome};
 
 use crate::child;
 use crate::ending::Ending;
+use crate::stop;
 use crate::supervisor;
 
 /// The supervised program that follows what is still written to old trees.
@@ -31,7 +32,8 @@ pub fn run(log: &Path) -> Result<(Ending, bool)> {
     let reports = parse(&output.stdout);
     let copied = reports.iter().any(|report| report.outcome == TreeOutcome::Copied);
     let ending = ending(&reports, output.status, log);
-    if is_to_be_followed(&reports)
+    // One that was killed, for want of memory for example, is retried as well.
+    if (is_to_be_followed(&reports) || output.status.code().is_none() && !stop::is_asked())
         && let Err(error) = supervisor::ask(&["start", FOLLOWER])
     {
         return Ok((unfollowed(&error, ending), copied));

@@ -65,7 +65,9 @@ fn markers_tell_how_far_the_boot_is() {
     let events: Vec<serde_json::Value> =
         journal.lines().map(|line| serde_json::from_str(line).expect("one object a line")).collect();
     let stages = ["permissions", "sync", "preflight", "provisioning", "programs", "ready"];
-    let of = |kind: &str| events.iter().filter(|event| event["event"] == kind).map(|event| &event["stage"]);
+    let of = |kind: &'static str| {
+        events.iter().filter(move |event| event["event"] == kind).map(|event| &event["stage"])
+    };
     assert_eq!(of("stage_started").collect::<Vec<_>>(), stages);
     let in_order = of("stage_ended").filter(|stage| **stage != "sync" && **stage != "permissions");
     assert_eq!(in_order.collect::<Vec<_>>(), stages[2..]);
