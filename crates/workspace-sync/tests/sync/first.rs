@@ -207,7 +207,8 @@ fn a_directory_in_which_a_program_has_a_file_open_is_not_emptied() {
         format!("app: the image's directory stays in use: {} is a directory, not a link", app.display());
     let why = format!("and is in use by sh ({}), so that the copy cannot take its place", server.id());
     assert!(said.code == 0 && said.stdout.contains(&format!("{told}, {why}")), "{said:?}");
-    assert!(said.stdout.contains("what is written there stays in this container and is lost with it"));
+    let lost = format!("what is written to {} stays in this container and is lost with it", app.display());
+    assert!(said.stdout.contains(&lost), "{said:?}");
     assert!(said.stderr.contains("hint: build it as a link, "), "{said:?}");
     let entries = journal::Journal::at(&site.root().join("boot.jsonl")).read().unwrap();
     let place = |wanted: &dyn Fn(&Event) -> bool| entries.iter().position(|entry| wanted(&entry.event));

@@ -74,12 +74,12 @@ fn the_switch_comes_after_provisioning_with_all_that_it_installed() {
     (1..40).for_each(|number| install(&site.entrance("micromamba"), number));
     wait_until("the copy", || is_waiting(&site.partial()));
     assert_eq!((site.leads_to(), site.status()["state"].as_str()), (image.clone(), Some("waiting")));
-    let entries = Journal::at(&site.root().join("boot.jsonl")).read().unwrap();
     let note = Event::StageNote {
         stage: Stage::Sync,
         message: "micromamba: copied, waiting for provisioning to end".into(),
     };
-    assert_eq!(entries.last().map(|entry| &entry.event), Some(&note));
+    let journal = Journal::at(&site.root().join("boot.jsonl"));
+    wait_until("the note", || journal.read().unwrap().last().is_some_and(|entry| entry.event == note));
     (40..60).for_each(|number| install(&site.entrance("micromamba"), number));
     assert_eq!(site.leads_to(), image);
     // Whether it succeeded, failed or was stopped: late boot removes the marker.
@@ -112,6 +112,8 @@ fn a_tree_that_is_written_all_the_time_is_followed_and_switched_once_that_ends()
             let mut file = fs::File::create(&log).unwrap();
             while !ended.load(Ordering::Relaxed) {
                 file.write_all(b"line\n").unwrap();
+                // Only so that the file stays small.
+                thread::sleep(Duration::from_millis(1));
             }
         });
         let mut run = start(&site, SOON);
