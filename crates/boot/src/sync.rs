@@ -9,6 +9,7 @@ use workspace_sync::{Report, TreeOutcome};
 
 use crate::child;
 use crate::ending::Ending;
+use crate::stop;
 use crate::supervisor;
 
 /// The supervised program that follows what is still written to old trees.
@@ -33,7 +34,8 @@ pub fn run(log: &Path) -> Result<(Ending, bool)> {
     let reports = parse(&output.stdout);
     let copied = reports.iter().any(|report| report.outcome == TreeOutcome::Copied);
     let ending = ending(&reports, output.status, log);
-    if is_to_be_followed(&reports)
+    // One that was killed, for want of memory for example, is retried as well.
+    if (is_to_be_followed(&reports) || output.status.code().is_none() && !stop::is_asked())
         && let Err(error) = supervisor::ask(&["start", FOLLOWER])
     {
         return Ok((unfollowed(&error, ending), copied));
@@ -49,9 +51,9 @@ fn parse(stdout: &[u8]) -> Vec<Report> {
     stdout.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
 }
 
-/// Whether something is still to be carried over, whoever writes: it may be a failure that left it.
+/// True if something is still to be carried over, whoever writes, or a failed tree is retried.
 fn is_to_be_followed(reports: &[Report]) -> bool {
-    reports.iter().any(|report| report.settling)
+    reports.iter().any(|report| report.settling || report.retrying)
 }
 
 /// The trees are where they belong, but nobody carries over what is still written to the old ones.
@@ -74,7 +76,10 @@ fn ending(reports: &[Report], status: ExitStatus, log: &Path) -> Ending {
             })
             .collect();
         let hint = failed.iter().find_map(|report| report.hint.clone());
-        let hint = hint.unwrap_or_else(|| format!("read {}", log.display()));
+        let mut hint = hint.unwrap_or_else(|| format!("read {}", log.display()));
+        if failed.iter().any(|report| report.retrying) {
+            hint.push_str("; retried automatically");
+        }
         return Ending::failed(causes.join("; "), hint);
     }
     if !status.success() {
@@ -85,7 +90,10 @@ fn ending(reports: &[Report], status: ExitStatus, log: &Path) -> Ending {
         let cause = reports.iter().find_map(|report| report.cause.clone());
         return Ending { cause, ..Ending::skipped() };
     }
-    let told = reports.iter().find(|report| report.cause.is_some() && (report.outdated || report.settling));
+    let told = reports.iter().find(|report| {
+        let is_kept = report.outcome == TreeOutcome::Kept;
+        report.cause.is_some() && (is_kept || report.outdated || report.settling)
+    });
     let cause = told.and_then(|report| Some(format!("{}: {}", report.tree, report.cause.as_ref()?)));
     let hint = told.and_then(|report| report.hint.clone());
     Ending { cause, hint, ..Ending::done() }
@@ -114,6 +122,18 @@ mod tests {
             report("app", "failed", r#","cause":"no room","hint":"make some""#),
         ];
         assert_eq!(told(&reports, 0x0100), Ending::failed("app: no room", "make some"));
+        assert!(!is_to_be_followed(&reports));
+        let retried = [report("app", "failed", r#","retrying":true,"cause":"no room","hint":"make some""#)];
+        let said = Ending::failed("app: no room", "make some; retried automatically");
+        assert_eq!(told(&retried, 0x0100), said);
+        assert!(is_to_be_followed(&retried));
+    }
+
+    #[test]
+    fn a_directory_that_stays_in_use_is_said_and_fails_nothing() {
+        let reports = [report("app", "kept", r#","cause":"it is in use","hint":"build a link""#)];
+        let (cause, hint) = (Some("app: it is in use".into()), Some("build a link".into()));
+        assert_eq!(told(&reports, 0), Ending { cause, hint, ..Ending::done() });
     }
 
     #[test]

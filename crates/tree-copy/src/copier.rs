@@ -12,7 +12,7 @@ use crate::attributes::{self, Carried, Fault, Node};
 use crate::compare::{Moments, Verdict, compare, difference};
 use crate::error::{Error, Result};
 use crate::file::{self, Making};
-use crate::folder::{Folder, Pair, TargetSide, visit};
+use crate::folder::{Folder, Pair, TargetSide, is_gone, visit};
 use crate::links::{First, Links, Turn};
 use crate::meta::Meta;
 use crate::observer::{Difference, What};
@@ -418,11 +418,14 @@ impl Copier<'_> {
         let plain = entry.folder.plain;
         let made = make::put(target, entry.name, free, |name| {
             file::make(source.as_fd(), meta, target, name, plain, &self.making, &mut hand.buffer, &progress)
-        })
-        .map_err(|fault| {
-            let action = if matches!(fault, Fault::Source(_)) { "read" } else { "write" };
-            entry.error(action, fault)
-        })?;
+        });
+        let made = match made {
+            Err(Fault::Source(cause)) if is_gone(cause) => return Ok(Outcome::Gone),
+            made => made.map_err(|fault| {
+                let action = if matches!(fault, Fault::Source(_)) { "read" } else { "write" };
+                entry.error(action, fault)
+            })?,
+        };
         one_more(&self.tally.updated);
         one_more(&self.tally.copied_files);
         if made.restless {

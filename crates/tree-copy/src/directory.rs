@@ -99,8 +99,10 @@ pub(crate) fn leave(copier: &Copier<'_>, walk: &Walk<'_>, folder: &Arc<Folder>) 
     if copier.options.prune && !folder.fresh {
         prune(copier, walk, folder, &pair, target.as_fd())?;
     }
-    let now =
-        Meta::from(fstat(&pair.source).map_err(|cause| walk.source_error("read", folder, None, cause))?);
+    let now = match fstat(&pair.source) {
+        Err(cause) if walk.has_gone(folder, cause) => return Ok(()),
+        now => Meta::from(now.map_err(|cause| walk.source_error("read", folder, None, cause))?),
+    };
     if !folder.meta.unchanged(&now) {
         one_more(&copier.tally.restless);
         note(walk, folder, What::Restless);
@@ -125,7 +127,15 @@ fn prune(
     loop {
         // Opened anew, because some file systems go on listing what was there when a directory was opened.
         let listed = open_directory(target, c".").map_err(unreadable)?;
-        let surplus = remove::surplus(pair.source.as_fd(), listed.as_fd(), keeps).map_err(unreadable)?;
+        let surplus = match remove::surplus(pair.source.as_fd(), listed.as_fd(), keeps) {
+            // What is above removes it.
+            Err(Fault::Source(cause)) if walk.has_gone(folder, cause) => return Ok(()),
+            surplus => surplus.map_err(|fault| match fault {
+                Fault::Source(cause) => walk.source_error("list", folder, None, cause),
+                Fault::Target(cause) => unreadable(cause),
+                Fault::Stopped => Error::Stopped,
+            })?,
+        };
         let mut removed = 0;
         for name in &surplus {
             walk.go_on()?;
@@ -176,12 +186,14 @@ fn finish(
     }
     if look_closer {
         let blank = folder.fresh && folder.plain;
-        let carried = attributes::carry(&Node::Open(source), &Node::Open(target), blank, write, can)
-            .map_err(|fault| match fault {
+        let carried = match attributes::carry(&Node::Open(source), &Node::Open(target), blank, write, can) {
+            Err(Fault::Source(cause)) if walk.has_gone(folder, cause) => return Ok(()),
+            carried => carried.map_err(|fault| match fault {
                 Fault::Source(cause) => walk.source_error("read the attributes of", folder, None, cause),
                 Fault::Target(cause) => walk.target_error("adjust", folder, None, cause),
                 Fault::Stopped => Error::Stopped,
-            })?;
+            })?,
+        };
         differed |= carried.differed && !folder.fresh;
         if let Some(parent) = &folder.parent {
             dropped(walk, parent, &folder.name, carried);

@@ -227,6 +227,11 @@ pub(crate) fn open_directory(parent: BorrowedFd<'_>, name: &CStr) -> Result<Owne
     }
 }
 
+/// True if an error of an entry that was listed says that it went, or that something else has its name by now.
+pub(crate) fn is_gone(cause: Errno) -> bool {
+    matches!(cause, Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
+}
+
 /// Opens the root of a tree, through links if there are some on the way: the caller named it.
 pub(crate) fn open_root(path: &Path) -> Result<OwnedFd, Errno> {
     rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())

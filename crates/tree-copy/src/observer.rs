@@ -114,7 +114,8 @@ pub enum Difference {
 
 impl fmt::Display for Note {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
+        let root = std::path::Path::new("the tree's own directory");
+        let path = if self.path.as_os_str().is_empty() { root } else { &self.path }.display();
         match &self.what {
             What::Vanished => write!(formatter, "{path} vanished while it was copied"),
             What::Restless => write!(formatter, "{path} kept changing while it was copied"),

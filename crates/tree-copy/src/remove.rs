@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir, SeekFrom, fstat, openat, seek, unlinkat};
 use rustix::io::Errno;
 
+use crate::attributes::Fault;
 use crate::folder::open_directory;
 
 /// The names in an open directory, `.` and `..` left out, given to `each` one after another.
@@ -44,7 +45,7 @@ pub(crate) fn surplus(
     source: BorrowedFd<'_>,
     target: BorrowedFd<'_>,
     keep: impl Fn(&CStr) -> bool,
-) -> Result<Vec<CString>, Errno> {
+) -> Result<Vec<CString>, Fault> {
     /// More than that are asked for one by one, so that a huge directory takes no memory.
     const REMEMBERED: usize = 20_000;
     let mut known: Option<HashSet<CString>> = Some(HashSet::new());
@@ -56,7 +57,8 @@ pub(crate) fn surplus(
             }
         }
         Ok(())
-    })?;
+    })
+    .map_err(Fault::Source)?;
     let mut surplus = vec![];
     each_name(target, |name| {
         let wanted = match &known {
@@ -67,7 +69,8 @@ pub(crate) fn surplus(
             surplus.push(name.to_owned());
         }
         Ok(())
-    })?;
+    })
+    .map_err(Fault::Target)?;
     Ok(surplus)
 }
 
@@ -95,7 +98,11 @@ pub(crate) fn remove(directory: BorrowedFd<'_>, name: &CStr) -> Result<u64, Errn
         Err(Errno::ISDIR | Errno::PERM) => {}
         Err(cause) => return Err(cause),
     }
-    let mut removal = Removal::new(directory, name)?;
+    let mut removal = match Removal::new(directory, name) {
+        // Another process removed it meanwhile.
+        Err(Errno::NOENT) => return Ok(0),
+        removal => removal?,
+    };
     while !removal.levels.is_empty() {
         removal.step()?;
     }
@@ -129,8 +136,10 @@ impl<'a> Removal<'a> {
     /// Empties the present directory and goes up, or goes down into one that is not empty.
     fn step(&mut self) -> Result<(), Errno> {
         if let Some(name) = self.empty()? {
-            let inner = open_directory(self.here.as_fd(), &name)?;
-            return self.enter(inner, name);
+            return match open_directory(self.here.as_fd(), &name) {
+                Err(Errno::NOENT) => Ok(()),
+                inner => self.enter(inner?, name),
+            };
         }
         let Some(Level { name, .. }) = self.levels.pop() else { return Ok(()) };
         let above = self.above()?;
@@ -152,7 +161,7 @@ impl<'a> Removal<'a> {
     fn empty(&mut self) -> Result<Option<CString>, Errno> {
         let (here, removed) = (&self.here, &mut self.removed);
         let mut inner = None;
-        each_name(here.as_fd(), |name| {
+        let listed = each_name(here.as_fd(), |name| {
             if inner.is_some() {
                 return Ok(());
             }
@@ -168,8 +177,12 @@ impl<'a> Removal<'a> {
                 Err(cause) => return Err(cause),
             }
             Ok(())
-        })?;
-        Ok(inner)
+        });
+        match listed {
+            // The directory went while it was emptied.
+            Err(Errno::NOENT) => Ok(None),
+            listed => listed.map(|()| inner),
+        }
     }
 
     fn enter(&mut self, inner: OwnedFd, name: CString) -> Result<(), Errno> {

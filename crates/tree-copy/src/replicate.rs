@@ -16,7 +16,7 @@ use crate::copier::look;
 use crate::durable::{self, Disk};
 use crate::error::{Error, Result};
 use crate::file::{self, Making};
-use crate::folder::open_directory;
+use crate::folder::{is_gone, open_directory};
 use crate::make;
 use crate::means::Means;
 use crate::meta::Meta;
@@ -87,7 +87,9 @@ pub fn replicate(
     };
     match done {
         // It became something else, or went.
-        Err(Error::Source(trouble)) if trouble.cause.kind() == std::io::ErrorKind::NotFound => {
+        Err(Error::Source(trouble))
+            if trouble.cause.raw_os_error().is_some_and(|code| is_gone(Errno::from_raw_os_error(code))) =>
+        {
             Ok(Replicated::Vanished)
         }
         answer => answer,
@@ -154,7 +156,10 @@ impl One<'_> {
 
     fn node(&self, source_name: &CStr, meta: &Meta) -> Result<Replicated> {
         let text = if meta.is_link() {
-            readlinkat(self.source, source_name, vec![]).map_err(|cause| self.error(Fault::Source(cause)))?
+            match readlinkat(self.source, source_name, vec![]) {
+                Err(Errno::INVAL) => return Ok(Replicated::Vanished),
+                text => text.map_err(|cause| self.error(Fault::Source(cause)))?,
+            }
         } else {
             CString::default()
         };

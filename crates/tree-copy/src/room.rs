@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
+use kit::units;
 use rustix::fs::{StatVfs, stat, statfs, statvfs};
 use serde::Serialize;
 
@@ -21,30 +22,41 @@ pub struct Room {
 
 impl fmt::Display for Room {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} bytes", self.bytes)?;
-        if let Some(inodes) = self.inodes {
-            write!(formatter, " and {inodes} inodes")?;
-        }
-        formatter.write_str(" are free")
+        let inodes = self.inodes.map(|inodes| format!(" and {} inodes", units::count(inodes)));
+        write!(formatter, "{}{} are free", units::bytes(self.bytes), inodes.unwrap_or_default())
     }
 }
 
 /// A tree does not fit: what it needs and what there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Shortage {
-    /// Needed, the reserve included.
+    /// Needed, in whole blocks and without the reserve.
     pub needed: Room,
+    /// Bytes of the tree's files, as listings show them.
+    pub content: u64,
+    /// Bytes that stay free besides.
+    pub reserved: u64,
     /// Free.
     pub free: Room,
 }
 
 impl fmt::Display for Shortage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} bytes", self.needed.bytes)?;
-        if let Some(inodes) = self.needed.inodes {
-            write!(formatter, " and {inodes} inodes")?;
+        let Self { needed, content, reserved, free } = self;
+        write!(
+            formatter,
+            "{} on the disk ({} of content)",
+            units::bytes(needed.bytes),
+            units::bytes(*content)
+        )?;
+        if let Some(inodes) = needed.inodes {
+            write!(formatter, " and {} inodes", units::count(inodes))?;
         }
-        write!(formatter, " are needed, {}", self.free)
+        formatter.write_str(" are needed")?;
+        if *reserved > 0 {
+            write!(formatter, " besides a reserve of {}", units::bytes(*reserved))?;
+        }
+        write!(formatter, "; {free}")
     }
 }
 
@@ -92,11 +104,15 @@ pub fn fits(
     } else {
         (survey.bytes_allocated_unlinked, survey.entries)
     };
-    let bytes = bytes.saturating_add(reserve);
-    if bytes <= room.bytes && room.inodes.is_none_or(|free| inodes <= free) {
+    if bytes.saturating_add(reserve) <= room.bytes && room.inodes.is_none_or(|free| inodes <= free) {
         return Ok(());
     }
-    Err(Shortage { needed: Room { bytes, inodes: room.inodes.map(|_| inodes) }, free: *room })
+    Err(Shortage {
+        needed: Room { bytes, inodes: room.inodes.map(|_| inodes) },
+        content: survey.bytes,
+        reserved: reserve,
+        free: *room,
+    })
 }
 
 #[cfg(test)]
@@ -106,6 +122,7 @@ mod tests {
     const TREE: Survey = Survey {
         entries: 20,
         inodes: 15,
+        bytes: 900,
         bytes_allocated: 1000,
         bytes_allocated_unlinked: 1500,
         ..Survey::NOTHING
@@ -119,10 +136,11 @@ mod tests {
         let short = fits(&TREE, &free(1099, Some(15)), true, 100).unwrap_err();
         assert_eq!(
             short.to_string(),
-            "1100 bytes and 15 inodes are needed, 1099 bytes and 15 inodes are free"
+            "1.0 kB on the disk (900 bytes of content) and 15 inodes are needed besides a reserve of 100 bytes; \
+             1.1 kB and 15 inodes are free"
         );
         let short = fits(&TREE, &free(1100, Some(14)), true, 100).unwrap_err();
-        assert_eq!(short.needed, free(1100, Some(15)));
+        assert_eq!(short.needed, free(1000, Some(15)));
     }
 
     #[test]
@@ -141,7 +159,7 @@ mod tests {
         assert_eq!(fits(&TREE, &free, true, 0), Ok(()));
         assert_eq!(
             fits(&TREE, &free, false, 0),
-            Err(Shortage { needed: Room { bytes: 1500, inodes: Some(20) }, free })
+            Err(Shortage { needed: Room { bytes: 1500, inodes: Some(20) }, content: 900, reserved: 0, free })
         );
     }
 }

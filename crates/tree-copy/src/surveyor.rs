@@ -162,14 +162,17 @@ impl Visitor for Surveyor {
         let Some(pair) = walk.pair(folder)? else { return Ok(()) };
         let mut seen = HashSet::new();
         let mut double = vec![];
-        remove::each_name(pair.source.as_fd(), |name| {
+        let listed = remove::each_name(pair.source.as_fd(), |name| {
             let name = name.to_string_lossy();
             if !seen.insert(name.to_lowercase()) {
                 double.push(name.into_owned());
             }
             Ok(())
-        })
-        .map_err(|cause| walk.source_error("list", folder, None, cause))?;
+        });
+        match listed {
+            Err(cause) if walk.has_gone(folder, cause) => return Ok(()),
+            listed => listed.map_err(|cause| walk.source_error("list", folder, None, cause))?,
+        }
         if let Some(name) = double.first() {
             let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
             found.needs.case_collisions += double.len() as u64;

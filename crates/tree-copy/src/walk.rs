@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use crate::content::Buffer;
 use crate::digest::{self, Sum};
 use crate::error::{Error, Result};
-use crate::folder::{Folder, Lost, OpenFolders, Pair, TargetSide, open_directory};
+use crate::folder::{Folder, Lost, OpenFolders, Pair, TargetSide, is_gone, open_directory};
 use crate::meta::Meta;
 use crate::observer::{Counters, Note, Observer, What};
 use crate::room;
@@ -190,7 +190,11 @@ impl<'a> Walk<'a> {
         let mut space = [MaybeUninit::uninit(); 16 * 1024];
         let mut listing = RawDir::new(pair.source.as_fd(), &mut space);
         while let Some(entry) = listing.next() {
-            let entry = entry.map_err(unreadable)?;
+            let entry = match entry {
+                // It was removed after it was opened; the names that were read are looked for all the same.
+                Err(cause) if self.has_gone(folder, cause) => break,
+                entry => entry.map_err(unreadable)?,
+            };
             let (name, kind, inode) = (entry.file_name(), entry.file_type(), entry.ino());
             let position = entry.next_entry_cookie();
             if name != c"." && name != c".." && !self.keeps(folder, name.to_bytes()) {
@@ -286,11 +290,8 @@ impl<'a> Walk<'a> {
     pub fn pair(&self, folder: &Arc<Folder>) -> Result<Option<Arc<Pair>>> {
         match self.open.pair(folder) {
             Ok(pair) => Ok(Some(pair)),
-            Err(Lost::Source(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV)) => {
-                if let Some(parent) = &folder.parent {
-                    self.vanished(parent, &folder.name);
-                }
-                folder.unsure.store(true, Ordering::Relaxed);
+            Err(Lost::Source(cause)) if cause == Errno::XDEV || is_gone(cause) => {
+                self.gone(folder);
                 Ok(None)
             }
             Err(lost) => Err(self.lost(folder, lost)),
@@ -312,6 +313,22 @@ impl<'a> Walk<'a> {
     /// Fails if the observer wants an end.
     pub fn go_on(&self) -> Result<()> {
         if self.observer.stop() { Err(Error::Stopped) } else { Ok(()) }
+    }
+
+    /// True if an error says that a directory of the source, once open, was removed; the root must not be.
+    pub fn has_gone(&self, folder: &Folder, cause: Errno) -> bool {
+        let has_gone = is_gone(cause) && folder.parent.is_some();
+        if has_gone {
+            self.gone(folder);
+        }
+        has_gone
+    }
+
+    fn gone(&self, folder: &Folder) {
+        if let Some(parent) = &folder.parent {
+            self.vanished(parent, &folder.name);
+        }
+        folder.unsure.store(true, Ordering::Relaxed);
     }
 
     pub fn vanished(&self, folder: &Folder, name: &std::ffi::CStr) {

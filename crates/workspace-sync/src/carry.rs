@@ -111,6 +111,11 @@ impl<'a> Carrier<'a> {
                 Ok(Next::Enter)
             })();
             Ok(carried.unwrap_or_else(|error| {
+                // It went meanwhile, which the next round finds in the directory above.
+                let there = fstatat(entry.directory, entry.base, AtFlags::AT_SYMLINK_NOFOLLOW);
+                if there == Err(nix::Error::ENOENT) {
+                    return Next::Skip;
+                }
                 let cannot = format!("cannot carry over {}", self.old.join(entry.name).display());
                 round.failed.get_or_insert(error.context(cannot));
                 Next::Skip

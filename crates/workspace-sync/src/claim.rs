@@ -15,8 +15,10 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 
+use crate::beneath;
 use crate::clock::Instant;
 use crate::marker::{self, Marker};
+use crate::walk;
 
 /// The file's name.
 pub const NAME: &str = ".sync_partial";
@@ -28,6 +30,9 @@ pub const TOUCH_EVERY: Duration = Duration::from_secs(5);
 const ABANDONED_AFTER_SECONDS: u64 = 90;
 /// So long is listened for a touch by an earlier start of this container.
 const LISTEN: Duration = TOUCH_EVERY.saturating_mul(3);
+
+/// The next step where another container has the partial copy.
+pub const USED_ONCE_WHOLE: &str = "this container uses the copy once it is whole";
 
 /// Characters of a host name (hostname(7)); the claim of another container may say anything.
 const LONGEST_HOST: usize = 253;
@@ -46,6 +51,9 @@ pub struct Claim {
     pub host: String,
     /// This start of the machine's kernel.
     pub boot: String,
+    /// True once everything was copied and only the switch is waited for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub waiting: bool,
 }
 
 /// What became of an attempt to work on a partial copy.
@@ -114,14 +122,17 @@ impl Claim {
     pub fn take(&self, parent: impl AsFd, name: &std::ffi::OsStr) -> Result<Taken> {
         match mkdirat(parent.as_fd(), name, Mode::from_bits_truncate(0o700)) {
             Ok(()) => {
-                let directory = open(parent.as_fd(), name)?;
+                let directory = walk::open(parent.as_fd(), name)?;
                 self.write(&directory)?;
                 return Ok(Taken::Ours { directory, trusted: true });
             }
             Err(nix::Error::EEXIST) => {}
             Err(error) => return Err(error).with_context(|| format!("cannot create {}", name.display())),
         }
-        let Ok(directory) = open(parent.as_fd(), name) else { return Ok(Taken::Foreign) };
+        let directory = match walk::open(parent.as_fd(), name) {
+            Err(error) if beneath::is_no_directory(&error) => return Ok(Taken::Foreign),
+            opened => opened.with_context(|| format!("cannot open {}", name.display()))?,
+        };
         let marker = Marker::read(&directory)?.filter(|marker| marker.tree == self.tree);
         let Some(found) = Self::read(&directory)? else {
             if let Some(marker) = marker {
@@ -192,11 +203,6 @@ pub fn create(directory: impl AsFd, name: &str, mode: u32) -> nix::Result<File> 
     openat(directory.as_fd(), name, flags, Mode::from_bits_truncate(mode)).map(File::from)
 }
 
-fn open(parent: impl AsFd, name: &std::ffi::OsStr) -> Result<OwnedFd> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    openat(parent, name, flags, Mode::empty()).with_context(|| format!("cannot open {}", name.display()))
-}
-
 /// Whether there is nothing in a directory.
 pub fn is_empty(directory: &OwnedFd) -> Result<bool> {
     let copy = directory.try_clone().context("cannot use another file descriptor")?;
@@ -235,7 +241,6 @@ fn is_touched(directory: &OwnedFd, listen: Duration) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::beneath;
     use std::ffi::OsStr;
     use std::fs;
     use std::path::Path;
@@ -247,6 +252,7 @@ mod tests {
             instance: "i".into(),
             host: "h".into(),
             boot: boot.into(),
+            waiting: false,
         }
     }
 

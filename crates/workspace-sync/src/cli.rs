@@ -1,7 +1,9 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::process::Command;
 
+use anyhow::{Context, Result};
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 const NOTES: &str = "\
@@ -34,6 +36,15 @@ pub struct Cli {
     /// What this container remembers, for tests
     #[arg(long, global = true, value_name = "DIRECTORY", hide = true, default_value = crate::MEMORY)]
     pub memory: PathBuf,
+    /// The marker that exists until provisioning has ended, for tests
+    #[arg(long, global = true, value_name = "FILE", hide = true, default_value = "/run/container_config")]
+    pub provisioning: PathBuf,
+    /// How long a tree stays unchanged before the switch does not wait for provisioning, for tests
+    #[arg(long, global = true, value_name = "MILLISECONDS", hide = true, default_value_t = 60_000)]
+    pub quiet_after: u64,
+    /// How long after a failure the next attempt comes, doubling up to 60 times as long, for tests
+    #[arg(long, global = true, value_name = "MILLISECONDS", hide = true, default_value_t = 5_000)]
+    pub retry_after: u64,
     /// The boot journal, for tests
     #[arg(long, global = true, value_name = "FILE", hide = true, default_value = journal::PATH)]
     pub journal: PathBuf,
@@ -83,7 +94,7 @@ pub enum Action {
         #[arg(value_name = "NAME")]
         name: String,
     },
-    /// Carry over what programs still write to the tree they came from, until none is left
+    /// Carry over what programs still write to the tree they came from, until none is left, and retry what failed
     Follow,
     /// Copy any directory with everything that belongs to it, as the trees are copied
     Copy {
@@ -100,6 +111,24 @@ pub enum Action {
         #[arg(long)]
         verify: Option<Verify>,
     },
+}
+
+impl Cli {
+    /// Returns a `run` with these options, as another process.
+    pub fn another_run(&self) -> Result<Command> {
+        let mut command = Command::new(std::env::current_exe().context("cannot find workspace-sync itself")?);
+        command.args(["run", "--json"]);
+        for (option, path) in [
+            ("--opt", &self.opt),
+            ("--memory", &self.memory),
+            ("--provisioning", &self.provisioning),
+            ("--journal", &self.journal),
+        ] {
+            command.arg(option).arg(path);
+        }
+        command.args(["--quiet-after", &self.quiet_after.to_string()]);
+        Ok(command)
+    }
 }
 
 /// How closely to compare.

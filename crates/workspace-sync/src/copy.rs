@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use journal::{Event, Journal};
 use kit::HintExt;
 use nix::fcntl::{RenameFlags, renameat, renameat2};
@@ -19,6 +19,7 @@ use tree_copy::{Capabilities, Check, Options, Pass, Room, Survey, Unobserved};
 use crate::beneath;
 use crate::claim::{self, Claim, Taken};
 use crate::clock::Instant;
+use crate::failure::Failure;
 use crate::generation;
 use crate::keeper::Held;
 use crate::listing::Listing;
@@ -27,6 +28,7 @@ use crate::marker::{self, Marker};
 use crate::memory::{Leftover, Memory};
 use crate::progress::{Phase, Progress, Total};
 use crate::tree::Tree;
+use crate::walk;
 use kit::units;
 
 /// Names in the root of a copy that are ours and not the tree's.
@@ -76,10 +78,45 @@ pub fn path_of(directory: &OwnedFd) -> PathBuf {
 
 /// Opens the directory that the copy of `tree` lies in, and makes it where it is missing.
 pub fn open_parent(tree: &Tree, workspace: &Path) -> Result<OwnedFd> {
+    Ok(make_parent(tree, workspace)?)
+}
+
+fn make_parent(tree: &Tree, workspace: &Path) -> Result<OwnedFd, Failure> {
     let relative = tree.parent.strip_prefix(workspace).unwrap_or(Path::new(""));
-    beneath::ensure_below(beneath::open_root(workspace)?, relative)
-        .with_context(|| format!("cannot use {} as a directory", tree.parent.display()))
-        .hint(|| "a link or a file in that place is not followed: move it away".to_owned())
+    let cannot = || format!("cannot use {} as a directory", tree.parent.display());
+    match beneath::ensure_below(beneath::open_root(workspace)?, relative) {
+        Err(error) if beneath::is_no_directory(&error) => Err(Failure::Lasting(kit::exit::with_hint(
+            anyhow::Error::new(error).context(cannot()),
+            "a link or a file in that place is not followed: move it away".to_owned(),
+        ))),
+        opened => Ok(opened.with_context(cannot)?),
+    }
+}
+
+/// A copy under way.
+#[derive(Debug)]
+pub enum Begun {
+    /// Everything was copied once.
+    Copied(Copied),
+    /// A whole copy that was in use lies under the partial name.
+    Whole(Prepared),
+}
+
+/// A partial copy that lacks what changed since its last pass.
+#[derive(Debug)]
+pub struct Copied {
+    parent: OwnedFd,
+    held: Held,
+    capabilities: Capabilities,
+    total: Total,
+    /// Surely before the last pass, by the source's clock.
+    since: Instant,
+}
+
+impl Copied {
+    fn options<'a>(&'a self, keep: &'a [&'a OsStr]) -> Options<'a> {
+        Options { keep, check: Check::Metadata, ..Options::new(&self.capabilities) }
+    }
 }
 
 /// A whole copy that is not in its place yet.
@@ -103,11 +140,12 @@ impl Prepared {
 }
 
 impl Job<'_> {
-    /// Makes the copy and renames it to its place; the entrance still leads to the source afterwards.
+    /// Brings the copy to the source's present state and renames it to its place; the entrance still leads to the source
+    /// afterwards.
     ///
     /// Whatever fails leaves the source in use, and a partial copy that the next attempt goes on with.
-    pub fn run(&self) -> Result<Marker> {
-        let prepared = self.prepare()?;
+    pub fn place(&self, begun: Begun) -> Result<Marker, Failure> {
+        let prepared = self.complete(begun)?;
         prepared.check()?;
         place(&prepared.parent, &self.tree.partial, &self.tree.copy)?;
         claim::release(&prepared.directory)?;
@@ -116,63 +154,95 @@ impl Job<'_> {
 
     /// Makes the copy, whole and with its marker, under its temporary name, and still claimed: a whole one of that name
     /// without a claim is a copy that was in use.
-    pub fn prepare(&self) -> Result<Prepared> {
+    pub fn prepare(&self) -> Result<Prepared, Failure> {
+        self.complete(self.begin()?)
+    }
+
+    /// Copies everything once.
+    pub fn begin(&self) -> Result<Begun, Failure> {
         self.refuse_nesting()?;
-        let parent = open_parent(self.tree, self.workspace)?;
+        let parent = make_parent(self.tree, self.workspace)?;
         let name = self.tree.partial.file_name().unwrap_or_default();
         let (directory, trusted) = match self.claim.take(&parent, name)? {
             Taken::Ours { directory, trusted } => (directory, trusted),
             Taken::Whole { directory, marker } => {
-                return Ok(Prepared { parent, directory, marker, held: None });
+                return Ok(Begun::Whole(Prepared { parent, directory, marker, held: None }));
             }
             Taken::Busy { host } => {
-                return Err(anyhow!(
-                    "the container {host:?} is making {} at this moment",
-                    self.tree.copy.display()
-                ))
-                .hint(|| "this container uses the copy after its next start".to_owned());
+                let busy =
+                    anyhow!("the container {host:?} is making {} at this moment", self.tree.copy.display());
+                return Err(kit::exit::with_hint(busy, claim::USED_ONCE_WHOLE.to_owned()).into());
             }
             Taken::Foreign => {
-                return Err(anyhow!("{} is not a copy of ours", self.tree.partial.display()))
-                    .hint(|| "move it away; it is never overwritten".to_owned());
+                let foreign = anyhow!("{} is not a copy of ours", self.tree.partial.display());
+                let hint = "move it away; it is never overwritten".to_owned();
+                return Err(Failure::Lasting(kit::exit::with_hint(foreign, hint)));
             }
         };
         let held = Held::new(self.claim, &parent, &self.tree.partial, &directory)?;
-        let marker = self.fill(&parent, &held, trusted)?;
-        self.seal(&held, &marker)?;
-        Ok(Prepared { parent, directory, marker, held: Some(held) })
+        let survey = tree_copy::survey(self.source, tree_copy::default_threads(), &[], &Unobserved)?;
+        let capabilities = self.assess(&parent, held.directory(), &survey)?;
+        let total = Total { entries: survey.entries, bytes: survey.bytes };
+        let since = self.now()?.safely_before();
+        let copied = Copied { parent, held, capabilities, total, since };
+        // A copy that was begun before a power cut may have sizes and times without content.
+        let check = if trusted { Check::Metadata } else { Check::Content };
+        self.pass(&copied.held, &Options { check, ..copied.options(&kept()) }, &self.progress(&copied))?;
+        if !trusted {
+            copied.held.confirm()?;
+        }
+        Ok(Begun::Copied(copied))
+    }
+
+    fn progress<'a>(&'a self, copied: &'a Copied) -> Progress<'a> {
+        Progress::new(&self.tree.name, copied.total, self.journal, Some(&copied.held))
+    }
+
+    /// Says on the claim that the copy waits for its switch.
+    pub fn wait(&self, begun: &Begun) -> Result<()> {
+        let Begun::Copied(Copied { held, .. }) = begun else { return Ok(()) };
+        held.check()?;
+        Claim { waiting: true, ..self.claim.clone() }.write(held.directory())
+    }
+
+    /// Brings over what changed since the last pass; returns whether nothing has.
+    pub fn catch_up(&self, begun: &mut Begun) -> Result<bool, Failure> {
+        let Begun::Copied(copied) = begun else { return Ok(true) };
+        // Of the source alone: a look at the whole volume would cost far more.
+        if walk::is_older(self.source, copied.since)? {
+            return Ok(true);
+        }
+        let next = self.now()?.safely_before();
+        let progress = self.progress(copied);
+        progress.enter(Phase::Waiting);
+        self.pass(&copied.held, &copied.options(&kept()), &progress)?;
+        drop(progress);
+        copied.since = next;
+        Ok(false)
     }
 
     /// A copy of a directory into itself would never end, and cleaning it up would destroy both.
-    fn refuse_nesting(&self) -> Result<()> {
+    fn refuse_nesting(&self) -> Result<(), Failure> {
         let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let (source, workspace, copy) = (real(self.source), real(self.workspace), real(&self.tree.copy));
         if workspace.starts_with(&source) || copy.starts_with(&source) || source.starts_with(&copy) {
-            bail!("{} and {} lie within each other", source.display(), self.tree.copy.display());
+            let nested =
+                anyhow!("{} and {} lie within each other", source.display(), self.tree.copy.display());
+            return Err(Failure::Lasting(nested));
         }
         Ok(())
     }
 
-    fn fill(&self, parent: &OwnedFd, held: &Held, trusted: bool) -> Result<Marker> {
-        let keep = kept();
-        let threads = tree_copy::default_threads();
-        let survey = tree_copy::survey(self.source, threads, &[], &Unobserved)?;
-        let capabilities = self.assess(parent, held.directory(), &survey)?;
-        let total = Total { entries: survey.entries, bytes: survey.bytes };
-        let progress = Progress::new(&self.tree.name, total, self.journal, Some(held));
-        let mut options = Options {
-            keep: &keep,
-            // A copy that was begun before a power cut may have sizes and times without content.
-            check: if trusted { Check::Metadata } else { Check::Content },
-            ..Options::new(&capabilities)
+    /// Brings over what changed meanwhile, compares, and writes the marker.
+    fn complete(&self, begun: Begun) -> Result<Prepared, Failure> {
+        let copied = match begun {
+            Begun::Whole(prepared) => return Ok(prepared),
+            Begun::Copied(copied) => copied,
         };
-        let mut since = self.now()?;
-        self.pass(held, &options, &progress)?;
-        if !trusted {
-            held.confirm()?;
-        }
-        options.check = Check::Metadata;
+        let keep = kept();
+        let (held, options, progress) = (&copied.held, copied.options(&keep), self.progress(&copied));
         progress.enter(Phase::Following);
+        let mut since = copied.since;
         for _ in 0..ROUNDS {
             since = self.now()?;
             let round = self.pass(held, &options, &progress)?;
@@ -191,24 +261,32 @@ impl Job<'_> {
             completed_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         };
         Memory {
-            leftover: Some(Leftover::new(&marker, since.safely_before(), Instant::now(parent)?)),
+            leftover: Some(Leftover::new(&marker, since.safely_before(), Instant::now(&copied.parent)?)),
             unswept: false,
         }
         .store(self.memory, &self.tree.name)?;
-        Ok(marker)
+        self.seal(held, &marker)?;
+        drop(progress);
+        let directory = copied.held.directory().try_clone().context("cannot use another descriptor")?;
+        Ok(Prepared { parent: copied.parent, directory, marker, held: Some(copied.held) })
     }
 
     /// Finds out what the volume can, tells what is lost there, and refuses early, with the numbers.
-    fn assess(&self, parent: &OwnedFd, directory: &OwnedFd, survey: &Survey) -> Result<Capabilities> {
+    fn assess(
+        &self,
+        parent: &OwnedFd,
+        directory: &OwnedFd,
+        survey: &Survey,
+    ) -> Result<Capabilities, Failure> {
         let at = || self.tree.parent.display();
         let capabilities =
             tree_copy::probe(&path_of(parent)).map_err(|error| self.named(&error, directory))?;
         log::debug!("what {} can:\n{capabilities}", at());
-        let lost = tree_copy::decide(&survey.needs, &capabilities)
-            .map_err(|refusal| anyhow!("the volume at {} cannot hold {}: {refusal}", at(), self.tree.name))
-            .hint(|| {
-                "the image's own copy stays in use; a volume with another file system could".to_owned()
-            })?;
+        let lost = tree_copy::decide(&survey.needs, &capabilities).map_err(|refusal| {
+            let refused = anyhow!("the volume at {} cannot hold {}: {refusal}", at(), self.tree.name);
+            let hint = "the image's own copy stays in use; a volume with another file system could";
+            Failure::Lasting(kit::exit::with_hint(refused, hint.to_owned()))
+        })?;
         for degradation in lost {
             self.note(format!("on this volume, {degradation}"));
         }
@@ -237,7 +315,7 @@ impl Job<'_> {
         options: &Options<'_>,
         progress: &Progress<'_>,
         since: &mut Instant,
-    ) -> Result<Pass> {
+    ) -> Result<Pass, Failure> {
         let check = if self.manner.compare_content { Check::Content } else { Check::Metadata };
         let look = Options { write: false, check, ..*options };
         for _ in 0..ROUNDS {
@@ -255,13 +333,15 @@ impl Job<'_> {
         let differing = progress.take_differing();
         match differing.iter().find(|name| !self.is_busy(name, *since)) {
             None => Ok(seen),
-            Some(name) => Err(anyhow!(
-                "{} is different from its source after it was copied {ROUNDS} times",
-                self.tree.partial.join(name).display()
-            ))
-            .hint(|| {
-                "the volume does not keep what is written to it; the image's copy stays in use".to_owned()
-            }),
+            Some(name) => {
+                let name = self.tree.partial.join(name);
+                let differs = anyhow!(
+                    "{} is different from its source after it was copied {ROUNDS} times",
+                    name.display()
+                );
+                let hint = "the volume does not keep what is written to it; the image's copy stays in use";
+                Err(Failure::Lasting(kit::exit::with_hint(differs, hint.to_owned())))
+            }
         }
     }
 
@@ -294,13 +374,19 @@ impl Job<'_> {
     /// An error with the path that the user knows instead of that of an open file.
     fn named(&self, error: &tree_copy::Error, directory: &OwnedFd) -> anyhow::Error {
         let shown = self.tree.partial.display().to_string();
-        let named = anyhow!(error.to_string().replace(&path_of(directory).display().to_string(), &shown));
+        let name = |text: &str| text.replace(&path_of(directory).display().to_string(), &shown);
         match error {
             tree_copy::Error::Full(..) => kit::exit::with_hint(
-                named,
+                anyhow!(name(&error.to_string())),
                 format!("make room and type: workspace-sync run; {shown} is gone on with"),
             ),
-            _ => named,
+            tree_copy::Error::Source(trouble) | tree_copy::Error::Target(trouble) => {
+                let cannot = format!("cannot {} {}", trouble.action, trouble.path.display());
+                let cause =
+                    trouble.cause.raw_os_error().map_or(io::Error::other(""), io::Error::from_raw_os_error);
+                anyhow::Error::new(cause).context(name(&cannot))
+            }
+            tree_copy::Error::Stopped => anyhow!("{error}"),
         }
     }
 

@@ -1,8 +1,10 @@
-//! `follow`: the end of a switch that takes longer, because programs keep files of the old tree open.
+//! `follow`: the end of a switch that takes longer, because programs keep files of the old tree open, and the attempts
+//! that follow a failed one.
 //!
 //! It is supervised, and stopped after the programs it waits for, so that what they write at their end is carried over too.
 
 use std::os::fd::AsFd;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -11,45 +13,78 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::SignalFd;
 
+use crate::entrance::Entrance;
 use crate::memory::Memory;
 use crate::report::printable;
+use crate::retry::Retry;
+use crate::steps::Step;
 use crate::sync::Setting;
 use crate::tree::Tree;
 
 /// Between looks; each reads the names of the whole tree.
-const PAUSE_MILLISECONDS: u16 = 3_000;
+const PAUSE: Duration = Duration::from_secs(3);
 
 /// At the end, another workspace-sync of this container gets this long to finish.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Carries over until no program writes to any old tree, or until this process is asked to end; then once more.
+/// Carries over until no program writes to any old tree and no attempt is left to be made, or until this process is asked
+/// to end; then once more.
 ///
 /// What fails is tried again: programs go on writing meanwhile. Between two looks, other commands have their turn.
-pub fn run(setting: &Setting<'_>, trees: &[Tree]) -> Outcome {
+pub fn run(setting: &Setting<'_>, trees: &[Tree], attempt: Command, first: Duration) -> Outcome {
     let mut asked = SigSet::empty();
-    asked.add(Signal::SIGTERM);
-    asked.add(Signal::SIGINT);
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD] {
+        asked.add(signal);
+    }
     asked.thread_block().context("cannot block signals")?;
     let signals = SignalFd::new(&asked).context("cannot wait for signals")?;
+    let mut retry = Retry::new(setting.journal, attempt, first, is_unfinished(setting, trees));
     loop {
-        match look(setting, trees, Duration::ZERO) {
-            Ok(false) => {
-                log::info!("no program writes to an old tree any more");
+        let writing = look(setting, trees, Duration::ZERO).unwrap_or_else(|error| {
+            log::warn!("{}", printable(&format!("{error:#}")));
+            true
+        });
+        if let Err(error) = retry.go_on() {
+            log::warn!("{error:#}");
+        }
+        if !writing && retry.has_ended() {
+            log::info!("no program writes to an old tree any more");
+            return Ok(Exit::Done);
+        }
+        let pause = [writing.then_some(PAUSE), retry.idle()].into_iter().flatten().min();
+        let timeout = pause.map_or(PollTimeout::NONE, |pause| {
+            PollTimeout::try_from(pause + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
+        });
+        let mut wait = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut wait, timeout).context("cannot wait")? > 0 {
+            let signal = signals.read_signal().context("cannot read a signal")?;
+            let is_of_child = signal
+                .is_none_or(|signal| signal.ssi_signo == u32::try_from(Signal::SIGCHLD as i32).unwrap_or(0));
+            if !is_of_child {
+                retry.stop();
+                look(setting, trees, PATIENCE)?;
                 return Ok(Exit::Done);
             }
-            Ok(true) => {}
-            Err(error) => log::warn!("{}", printable(&format!("{error:#}"))),
-        }
-        let mut wait = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-        if poll(&mut wait, PollTimeout::from(PAUSE_MILLISECONDS)).context("cannot wait")? > 0 {
-            look(setting, trees, PATIENCE)?;
-            return Ok(Exit::Done);
         }
     }
 }
 
-/// Carries over once, every tree, and returns whether somebody may still write; fails with the first tree that failed.
+/// True if a `run` has a tree to copy or to switch to.
+fn is_unfinished(setting: &Setting<'_>, trees: &[Tree]) -> bool {
+    let is_left = |step: &Step| matches!(step, Step::Copy { .. } | Step::Point { .. });
+    trees.iter().any(|tree| setting.steps(tree).is_ok_and(|steps| steps.iter().any(is_left)))
+}
+
+/// Carries over once, every tree, and returns whether a program may still write; fails with the first tree that failed.
 fn look(setting: &Setting<'_>, trees: &[Tree], patience: Duration) -> Result<bool> {
+    let is_left = |tree: &&Tree| {
+        // A directory that stays in use is followed by nobody.
+        Memory::load(setting.memory, &tree.name).leftover.is_some()
+            && Entrance::of(tree).is_ok_and(|entrance| entrance != Entrance::Directory)
+    };
+    if !trees.iter().any(|tree| is_left(&tree)) {
+        return Ok(false);
+    }
     let lock = crate::lock(setting.memory)?;
     if let Err(error) = lock.acquire(patience) {
         log::debug!("{error:#}");
@@ -57,11 +92,8 @@ fn look(setting: &Setting<'_>, trees: &[Tree], patience: Duration) -> Result<boo
     }
     let mut writing = false;
     let mut failed = None;
-    for tree in trees {
+    for tree in trees.iter().filter(is_left) {
         let mut memory = Memory::load(setting.memory, &tree.name);
-        if memory.leftover.is_none() {
-            continue;
-        }
         match setting.settle(tree, &mut memory, Duration::ZERO) {
             Ok(writers) => writing |= !writers.is_empty(),
             Err(error) => failed = failed.or(Some(error.context(tree.name.clone()))),

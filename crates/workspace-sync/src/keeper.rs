@@ -72,7 +72,7 @@ impl Held {
         }
         self.place.lost.store(true, Ordering::Relaxed);
         Err(anyhow!("{} is another container's by now, or in use", self.place.shown.display()))
-            .hint(|| "this container uses the copy after its next start".to_owned())
+            .hint(|| claim::USED_ONCE_WHOLE.to_owned())
     }
 
     /// Says that everything in the directory has been compared or written under this kernel's control.
@@ -139,6 +139,7 @@ mod tests {
             instance: instance.into(),
             host: "h".into(),
             boot: "1".into(),
+            waiting: false,
         }
     }
 

@@ -37,7 +37,9 @@ mod copied;
 mod copy;
 mod decide;
 mod entrance;
+mod failure;
 mod follow;
+mod gate;
 mod generation;
 mod holders;
 mod judge;
@@ -55,7 +57,9 @@ mod progress;
 mod refresh;
 mod replace;
 mod report;
+mod retry;
 mod round;
+mod run;
 mod settle;
 mod snapshot;
 mod status;
@@ -74,7 +78,7 @@ use clap::Parser;
 use journal::Journal;
 use kit::lock::Lock;
 use kit::variables;
-use kit::{Env, Exit, Outcome, Reader};
+use kit::{Env, Exit, HintExt, Outcome, Reader};
 use serde::Serialize;
 use workspace::Workspace;
 
@@ -84,6 +88,7 @@ pub use cli::command;
 use cli::{Action, Cli};
 use clock::Instant;
 use copy::Manner;
+use gate::Gate;
 pub use holders::Holder;
 pub use report::{InUse, Outcome as TreeOutcome, Report};
 use sync::Setting;
@@ -133,7 +138,8 @@ pub fn run() -> Outcome {
         Action::Run { .. } | Action::Refresh { .. } | Action::Rollback { .. } if !cli.dry_run => {
             let lock = lock(&cli.memory)?;
             lock.acquire(PATIENCE)
-                .map_err(|_| anyhow::anyhow!("another workspace-sync works in this container"))?;
+                .map_err(|_| anyhow::anyhow!("another workspace-sync works in this container"))
+                .hint(|| "it may wait for provisioning to end; see: workspace-sync status".to_owned())?;
             act(&cli, &setting, &trees)
         }
         _ => act(&cli, &setting, &trees),
@@ -157,16 +163,18 @@ fn act(cli: &Cli, setting: &Setting<'_>, trees: &[Tree]) -> Outcome {
         }
         Action::Run { json, .. } => {
             let mut exit = Exit::Done;
-            for tree in trees {
-                let report = setting.run(tree);
+            let quiet_after = Duration::from_millis(cli.quiet_after);
+            let mut gate = Gate::new(cli.provisioning.clone(), quiet_after);
+            run::all(setting, trees, &mut gate, &mut |report| {
                 if report.outcome == report::Outcome::Failed {
                     exit = Exit::No;
                 }
-                print(*json, &report, &report.line())?;
+                print(*json, report, &report.line())?;
                 if let Some(hint) = report.hint.as_ref().filter(|_| !json) {
                     writeln!(io::stderr(), "hint: {hint}")?;
                 }
-            }
+                Ok(())
+            })?;
             Ok(exit)
         }
         Action::Snapshot => {
@@ -185,7 +193,9 @@ fn act(cli: &Cli, setting: &Setting<'_>, trees: &[Tree]) -> Outcome {
         Action::Verify { names, hash, json } => verify::run(setting, chosen(trees, names)?, *hash, *json),
         Action::Refresh { name } => refresh::run(setting, one(trees, name)?, cli.dry_run),
         Action::Rollback { name } => refresh::rollback(setting, one(trees, name)?, cli.dry_run),
-        Action::Follow => follow::run(setting, trees),
+        Action::Follow => {
+            follow::run(setting, trees, cli.another_run()?, Duration::from_millis(cli.retry_after))
+        }
         Action::Copy { .. } => Ok(Exit::Done),
     }
 }
@@ -233,6 +243,7 @@ fn claim(cli: &Cli) -> anyhow::Result<Claim> {
             .unwrap_or_default()
             .trim()
             .to_owned(),
+        waiting: false,
     })
 }
 

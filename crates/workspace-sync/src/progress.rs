@@ -24,6 +24,8 @@ pub enum Phase {
     Copying,
     /// Changes that programs made meanwhile.
     Following,
+    /// The switch waits for provisioning; what changes meanwhile is brought over.
+    Waiting,
     /// Source and copy are compared.
     Comparing,
 }
@@ -33,6 +35,7 @@ impl Phase {
         match self {
             Self::Copying => "",
             Self::Following => "following changes, ",
+            Self::Waiting => "waiting for provisioning, ",
             Self::Comparing => "comparing, ",
         }
     }
@@ -146,7 +149,8 @@ impl<'a> Progress<'a> {
     }
 
     fn say(&self, phase: Phase, position: Position) {
-        if !self.terminal {
+        // Waiting may take hours, and was said when it began.
+        if !self.terminal && phase != Phase::Waiting {
             log::info!("{}", position.line(self.tree, phase, self.total));
         }
         if phase != Phase::Copying {

@@ -12,8 +12,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
-use kit::HintExt;
+use anyhow::{Context, Result};
 use nix::fcntl::{AT_FDCWD, AtFlags, RenameFlags, renameat2};
 use nix::sys::stat::{SFlag, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
@@ -25,83 +24,81 @@ use crate::entrance;
 use crate::holders::{self, Holder};
 use crate::memory::Leftover;
 use crate::tree::Tree;
-use crate::walk::{self, Next};
+use crate::walk;
 
 /// Programs get this long to leave the directory alone, before anything is removed from it and afterwards.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Replaces the directory at the entrance of `tree` by a link to its copy; returns whether it is the image's copy now.
+/// What became of the directory.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Replaced {
+    /// It is the image's own copy now.
+    Exchanged,
+    /// It was emptied, and is gone.
+    Emptied,
+    /// It stays, for this reason, as a predicate.
+    InUse(String),
+}
+
+/// Replaces the directory at the entrance of `tree` by a link to its copy.
 ///
 /// Where it has to be emptied, nothing is removed while a program may write there through what it has open: that would
 /// be lost. And not before everything in it is surely older than the copy, so that giving up leaves it as it was.
-pub fn directory(tree: &Tree, carrier: &Carrier<'_>, leftover: &mut Option<Leftover>) -> Result<bool> {
+pub fn directory(tree: &Tree, carrier: &Carrier<'_>, leftover: &mut Option<Leftover>) -> Result<Replaced> {
     if exchange(tree)? {
-        return Ok(true);
+        return Ok(Replaced::Exchanged);
     }
-    refuse_while_used(tree)?;
-    while_written(tree, || {
+    if let Some(users) = users(tree) {
+        return Ok(Replaced::InUse(users));
+    }
+    let is_settled = while_written(|| {
         let Some(leftover) = leftover.as_mut() else { return Ok(true) };
         carrier.round(leftover)?.complete()?;
-        is_older(&tree.entrance, leftover.source_since)
+        walk::is_older(&tree.entrance, leftover.source_since)
     })?;
-    while_written(tree, || {
-        if let Some(leftover) = leftover.as_mut() {
-            carrier.round(leftover)?.complete()?;
-        }
-        // Without a memory of what was carried over, the copy is the truth: it was whole before anything was removed.
-        let since = leftover.as_ref().map(|leftover| leftover.source_since);
-        let emptied = empty(&beneath::open_root(&tree.entrance)?, since)
-            .with_context(|| format!("cannot empty {}", tree.entrance.display()))?;
-        if !emptied {
-            return Ok(false);
-        }
-        match fs::remove_dir(&tree.entrance) {
-            Ok(()) => entrance::point(tree, &tree.copy).map(|()| true),
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
-            Err(error) => Err(error).with_context(|| format!("cannot remove {}", tree.entrance.display())),
-        }
-    })?;
-    Ok(false)
+    let is_replaced = is_settled
+        && while_written(|| {
+            if let Some(leftover) = leftover.as_mut() {
+                carrier.round(leftover)?.complete()?;
+            }
+            // Without a memory of what was carried over, the copy is the truth: it was whole before anything was removed.
+            let since = leftover.as_ref().map(|leftover| leftover.source_since);
+            let emptied = empty(&beneath::open_root(&tree.entrance)?, since)
+                .with_context(|| format!("cannot empty {}", tree.entrance.display()))?;
+            if !emptied {
+                return Ok(false);
+            }
+            match fs::remove_dir(&tree.entrance) {
+                Ok(()) => entrance::point(tree, &tree.copy).map(|()| true),
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
+                Err(error) => {
+                    Err(error).with_context(|| format!("cannot remove {}", tree.entrance.display()))
+                }
+            }
+        })?;
+    Ok(if is_replaced { Replaced::Emptied } else { Replaced::InUse("is written again and again".to_owned()) })
 }
 
-/// Asks until the answer is yes; programs that write to the directory again and again are why it may never be.
-fn while_written(tree: &Tree, mut ask: impl FnMut() -> Result<bool>) -> Result<()> {
+/// Asks until the answer is yes, and returns whether it was; programs that write to the directory again and again are why
+/// it may never be.
+fn while_written(mut ask: impl FnMut() -> Result<bool>) -> Result<bool> {
     let asked = kit::wait::until(PATIENCE, "programs", || match ask() {
         Ok(false) => None,
-        answer => Some(answer.map(drop)),
+        answer => Some(answer),
     });
-    asked.unwrap_or_else(|_| {
-        Err(anyhow!("programs keep writing to {}, so that it cannot be replaced", tree.entrance.display()))
-            .hint(stop_them)
-    })
+    asked.unwrap_or(Ok(false))
 }
 
-fn refuse_while_used(tree: &Tree) -> Result<()> {
+/// Returns which programs may write to the directory at the entrance, as a predicate; nothing if none does.
+pub fn users(tree: &Tree) -> Option<String> {
     let (hidden, seen): (Vec<Holder>, Vec<Holder>) =
         holders::writers(&tree.entrance).into_iter().partition(|holder| holder.hidden);
-    let entrance = tree.entrance.display();
     let names = |holders: &[Holder]| holders.iter().map(Holder::shown).collect::<Vec<_>>().join(", ");
-    let cause = match (seen.as_slice(), hidden.as_slice()) {
-        ([], []) => return Ok(()),
-        ([], hidden) => format!("{entrance} may be in use by {}, whose files are hidden", names(hidden)),
-        (seen, _) => format!("{entrance} is in use by {}", names(seen)),
-    };
-    Err(anyhow!("{cause}, so that it cannot be replaced")).hint(stop_them)
-}
-
-fn stop_them() -> String {
-    "stop them and type: workspace-sync run".to_owned()
-}
-
-/// Whether nothing in `root` changed at or after `since`.
-fn is_older(root: &Path, since: Instant) -> Result<bool> {
-    let mut is_older = true;
-    walk::each::<io::Error>(beneath::open_root(root)?, &mut |entry| {
-        is_older &= entry.changed() < since;
-        Ok(if is_older { Next::Enter } else { Next::Skip })
-    })
-    .with_context(|| format!("cannot read {}", root.display()))?;
-    Ok(is_older)
+    match (seen.as_slice(), hidden.as_slice()) {
+        ([], []) => None,
+        ([], hidden) => Some(format!("may be in use by {}, whose files are hidden", names(hidden))),
+        (seen, _) => Some(format!("is in use by {}", names(seen))),
+    }
 }
 
 /// One step, where the file system can.
@@ -131,13 +128,21 @@ fn exchange(tree: &Tree) -> Result<bool> {
 /// Removes everything in `directory` that did not change at or after `since`; returns whether nothing is left.
 fn empty(directory: &OwnedFd, since: Option<Instant>) -> Result<bool, nix::Error> {
     let mut is_empty = true;
-    for base in walk::names(directory).map_err(|error| errno(&error))? {
+    let names = match walk::names(directory) {
+        Err(error) if walk::is_elsewhere(&error) => return Ok(true),
+        names => names.map_err(|error| errno(&error))?,
+    };
+    for base in names {
         let stat = match fstatat(directory, base.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
             Err(nix::Error::ENOENT) => continue,
             stat => stat?,
         };
         let flag = if walk::kind(&stat) == SFlag::S_IFDIR {
-            if !empty(&walk::open(directory, &base).map_err(|error| errno(&error))?, since)? {
+            let emptied = match walk::open(directory, &base) {
+                Err(error) if walk::is_elsewhere(&error) => continue,
+                opened => empty(&opened.map_err(|error| errno(&error))?, since)?,
+            };
+            if !emptied {
                 is_empty = false;
                 continue;
             }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::holders::Holder;
+use crate::tree::Tree;
 
 /// Which copy programs use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +31,8 @@ pub enum Outcome {
     Used,
     /// It was copied, and is in use.
     Copied,
+    /// A directory at `/opt/NAME` is in use, so that the copy could not take its place.
+    Kept,
     /// Something asked for was not done; whatever was in use still is.
     Failed,
 }
@@ -56,12 +59,32 @@ pub struct Report {
     /// Whether changes to the tree that was in use before are still to be carried over: `follow` does it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub settling: bool,
+    /// True if another attempt may succeed without the user's help: `follow` makes it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retrying: bool,
     /// Processes that may still write to the tree that was in use before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holders: Vec<Holder>,
 }
 
 impl Report {
+    /// A report about a tree of which nothing is known yet.
+    #[must_use]
+    pub fn new(tree: &Tree) -> Self {
+        Self {
+            tree: tree.name.clone(),
+            outcome: Outcome::Skipped,
+            in_use: InUse::Other,
+            copy: tree.copy.clone(),
+            cause: None,
+            hint: None,
+            outdated: false,
+            settling: false,
+            retrying: false,
+            holders: Vec::new(),
+        }
+    }
+
     /// One line for people.
     #[must_use]
     pub fn line(&self) -> String {
@@ -70,6 +93,7 @@ impl Report {
             Outcome::Skipped => format!("{}: the image's own copy is in use", self.tree),
             Outcome::Used => format!("{}: {copy} is in use", self.tree),
             Outcome::Copied => format!("{}: copied to {copy}, which is in use now", self.tree),
+            Outcome::Kept => format!("{}: the image's directory stays in use", self.tree),
             Outcome::Failed => format!("{}: not on the workspace", self.tree),
         };
         if let Some(cause) = &self.cause {
@@ -113,11 +137,12 @@ mod tests {
             hint: None,
             outdated: false,
             settling: true,
+            retrying: true,
             holders: vec![Holder { pid: 7, name: "python3".into(), writes: true, hidden: false }],
         };
         assert_eq!(
             serde_json::to_string(&report).unwrap(),
-            r#"{"tree":"x","outcome":"copied","in_use":"workspace","copy":"/workspace/x","outdated":false,"settling":true,"holders":[{"pid":7,"name":"python3","writes":true}]}"#
+            r#"{"tree":"x","outcome":"copied","in_use":"workspace","copy":"/workspace/x","outdated":false,"settling":true,"retrying":true,"holders":[{"pid":7,"name":"python3","writes":true}]}"#
         );
         assert_eq!(report.line(), "x: copied to /workspace/x, which is in use now");
     }

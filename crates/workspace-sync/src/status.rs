@@ -31,7 +31,7 @@ pub struct Status {
     pub entrance: PathBuf,
     /// The place of the workspace's copy.
     pub copy: PathBuf,
-    /// `absent`, `copying`, `partial`, `whole` or `foreign`.
+    /// `absent`, `copying`, `waiting`, `partial`, `whole` or `foreign`.
     pub state: &'static str,
     /// The generation of the image's copy, once this container has looked at it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -148,7 +148,13 @@ fn fill(setting: &Setting<'_>, tree: &Tree, memory: &Memory, status: &mut Status
 fn partial(setting: &Setting<'_>, tree: &Tree) -> anyhow::Result<&'static str> {
     let Ok(directory) = look::open(&setting.workspace.path, &tree.partial) else { return Ok("absent") };
     Ok(match Claim::read(&directory)? {
-        Some(_) if Claim::is_alive(&directory)? => "copying",
+        Some(claim) if Claim::is_alive(&directory)? => {
+            if claim.waiting {
+                "waiting"
+            } else {
+                "copying"
+            }
+        }
         Some(_) => "partial",
         None => "foreign",
     })

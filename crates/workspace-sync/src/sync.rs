@@ -1,21 +1,20 @@
-//! One tree, from what is seen to what is done.
+//! What a command works with, and the steps that several of them take.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use journal::{Event, Journal};
-use kit::HintExt;
 use tree_copy::Capabilities;
 
 use crate::carry::Carrier;
-use crate::claim::{self, Claim};
+use crate::claim::Claim;
 use crate::clock::Instant;
 use crate::copied::AsCopied;
-use crate::copy::{self, Job, Manner};
-use crate::decide::{self, Action, Refusal, Seen, Why};
-use crate::entrance::{self, Entrance};
+use crate::copy::{self, Manner};
+use crate::decide::{self, Refusal, Seen, Why};
+use crate::entrance::Entrance;
 use crate::generation::{self, Comparison};
 use crate::holders::{self, Holder};
 use crate::listing::Listing;
@@ -23,16 +22,12 @@ use crate::look;
 use crate::manifest::Manifest;
 use crate::marker::Marker;
 use crate::memory::Memory;
-use crate::refresh;
-use crate::replace;
-use crate::report::{InUse, Outcome, Report, printable};
+use crate::replace::{self, Replaced};
+use crate::report::{InUse, Report, printable};
 use crate::snapshot;
 use crate::steps::{self, Step};
 use crate::sweep;
 use crate::tree::Tree;
-
-/// After the switch, programs get this long to stop writing to the old tree before the rest is left to `follow`.
-const SETTLE: Duration = Duration::from_secs(5);
 
 /// What is the same for all trees of a run.
 #[derive(Debug)]
@@ -65,127 +60,6 @@ impl Setting<'_> {
         Ok(steps::of(&action, tree, Memory::load(self.memory, &tree.name).leftover.is_some()))
     }
 
-    /// Does what is to be done about `tree`; a failure is part of the report, because the other trees go on.
-    pub fn run(&self, tree: &Tree) -> Report {
-        entrance::sweep(tree);
-        sweep::clocks(self, tree);
-        let mut report = Report {
-            tree: tree.name.clone(),
-            outcome: Outcome::Skipped,
-            in_use: InUse::Other,
-            copy: tree.copy.clone(),
-            cause: None,
-            hint: None,
-            outdated: false,
-            settling: false,
-            holders: Vec::new(),
-        };
-        if let Err(error) = self.act(tree, &mut report) {
-            report.outcome = Outcome::Failed;
-            report.cause = Some(printable(&format!("{error:#}")));
-            report.hint = kit::exit::hint(&error);
-        }
-        report.in_use = in_use(tree);
-        if report.outcome == Outcome::Failed && report.in_use != InUse::Workspace {
-            let cause = report.cause.take().unwrap_or_default();
-            let entrance = printable(&tree.entrance.display().to_string());
-            let loss = format!("what is written to {entrance} stays in this container and is lost with it");
-            report.cause = Some(format!("{cause}; meanwhile, {loss}"));
-        }
-        report
-    }
-
-    fn act(&self, tree: &Tree, report: &mut Report) -> Result<()> {
-        refresh::recover(self, tree)?;
-        let seen = self.look(tree)?;
-        let action = decide::decide(&seen);
-        let mut memory = Memory::load(self.memory, &tree.name);
-        // Whoever carried over before did not come to an end.
-        memory.unswept |= memory.leftover.is_some();
-        match &action {
-            Action::Leave(why) => {
-                report.cause = explain(*why, self.wanted, tree);
-                return Ok(());
-            }
-            Action::Refuse(refusal) => {
-                if !self.wanted {
-                    report.cause = Some(in_words(refusal, tree).0);
-                    return Ok(());
-                }
-                let (cause, hint) = in_words(refusal, tree);
-                return Err(anyhow!(cause)).hint(|| hint);
-            }
-            Action::Keep(marker) | Action::Switch(marker) | Action::ReplaceDirectory(marker) => {
-                report.outcome = Outcome::Used;
-                // Whoever made it may have been killed before it forgot its claim.
-                if let Ok(copy) = look::open(&self.workspace.path, &tree.copy) {
-                    let _ = claim::release(&copy);
-                }
-                self.compare_generation(tree, marker, report)?;
-            }
-            Action::Copy | Action::CopyDirectory | Action::Return { .. } => {}
-        }
-        match &action {
-            Action::Keep(marker) => memory.keep_about(marker),
-            Action::Switch(marker) | Action::ReplaceDirectory(marker) => {
-                memory.expect_leftover(marker, self.began);
-                memory.store(self.memory, &tree.name)?;
-            }
-            _ => {}
-        }
-        let outdated = report.cause.clone();
-        for step in steps::of(&action, tree, memory.leftover.is_some()) {
-            log::debug!("{}: {step}", tree.name);
-            match &step {
-                Step::Copy { from, .. } => {
-                    let listing = self.listing(tree)?.unwrap_or_default();
-                    let marker = self.copy(tree, from, &listing)?;
-                    memory = Memory::load(self.memory, &tree.name);
-                    memory.expect_leftover(&marker, self.began);
-                    memory.store(self.memory, &tree.name)?;
-                    // Before the switch: from then on, programs write to it.
-                    AsCopied::of(self.open_copy(tree)?, &copy::kept())?.store(
-                        self.memory,
-                        &tree.name,
-                        &marker.identity(),
-                    )?;
-                    report.outcome = Outcome::Copied;
-                }
-                Step::Point { to, .. } => entrance::point(tree, to)?,
-                Step::ReplaceDirectory { .. } => self.replace(tree, &mut memory)?,
-                // The switch is done, whatever becomes of this: the follower goes on with it.
-                Step::CarryOver { .. } => match self.settle(tree, &mut memory, SETTLE) {
-                    Ok(writers) => report.holders = writers,
-                    Err(error) => self.tell_unsettled(tree, &error, report),
-                },
-            }
-        }
-        self.sweep(tree, &mut memory)?;
-        report.settling = memory.leftover.is_some();
-        // Only now it shows whether a directory at the entrance has become the image's copy.
-        if let Some(cause) = outdated {
-            let renewal = tree.renewal();
-            self.note(tree, &format!("{cause}; the copy is used: {renewal}"));
-            report.hint.get_or_insert(renewal);
-        }
-        self.tell_holders(tree, &report.holders);
-        Ok(())
-    }
-
-    fn copy(&self, tree: &Tree, from: &Path, listing: &Listing) -> Result<Marker> {
-        let job = Job {
-            tree,
-            source: from,
-            listing,
-            workspace: &self.workspace.path,
-            claim: &self.claim_on(tree),
-            memory: self.memory,
-            journal: self.journal,
-            manner: self.manner,
-        };
-        job.run()
-    }
-
     /// This container's claim on the partial copy of `tree`.
     pub fn claim_on(&self, tree: &Tree) -> Claim {
         Claim { tree: tree.name.clone(), ..self.claim.clone() }
@@ -196,7 +70,8 @@ impl Setting<'_> {
         snapshot::ensure(self.memory, tree, self.began)
     }
 
-    fn compare_generation(&self, tree: &Tree, marker: &Marker, report: &mut Report) -> Result<()> {
+    /// Says in the report if the image has another generation than the copy.
+    pub fn compare_generation(&self, tree: &Tree, marker: &Marker, report: &mut Report) -> Result<()> {
         let Some(listing) = self.listing(tree)? else { return Ok(()) };
         match generation::compare(Some(&listing), &Manifest::read(self.open_copy(tree)?)?) {
             Comparison::Same => {}
@@ -216,7 +91,8 @@ impl Setting<'_> {
         Ok(())
     }
 
-    fn replace(&self, tree: &Tree, memory: &mut Memory) -> Result<()> {
+    /// Puts the link in the place of the directory; returns why not, if that is in use.
+    pub fn replace(&self, tree: &Tree, memory: &mut Memory) -> Result<Option<String>> {
         let new = self.open_copy(tree)?;
         let capabilities = self.capabilities(tree)?;
         // What is missing there was removed by us, or by an earlier run that was killed.
@@ -224,10 +100,12 @@ impl Setting<'_> {
             Carrier::new(tree, &tree.entrance, new, &capabilities, self.memory, self.listing(tree)?)
                 .without_removals();
         // Nothing can be written to a directory that is gone; one that became the image's copy is followed like any.
-        if !replace::directory(tree, &carrier, &mut memory.leftover)? {
+        let replaced = replace::directory(tree, &carrier, &mut memory.leftover)?;
+        if replaced == Replaced::Emptied {
             self.has_settled(tree, memory);
         }
-        memory.store(self.memory, &tree.name)
+        memory.store(self.memory, &tree.name)?;
+        Ok(if let Replaced::InUse(why) = replaced { Some(why) } else { None })
     }
 
     /// Carries over until nothing is written to the old tree any more or `patience` is over; returns who may still write.
@@ -278,7 +156,7 @@ impl Setting<'_> {
     }
 
     /// Removes what a killed process had half made in the copy; what is not found there hurts nobody.
-    fn sweep(&self, tree: &Tree, memory: &mut Memory) -> Result<()> {
+    pub fn sweep(&self, tree: &Tree, memory: &mut Memory) -> Result<()> {
         if !memory.unswept {
             return Ok(());
         }
@@ -295,7 +173,8 @@ impl Setting<'_> {
         AsCopied::forget(self.memory, &tree.name);
     }
 
-    fn open_copy(&self, tree: &Tree) -> Result<OwnedFd> {
+    /// Opens the workspace's copy.
+    pub fn open_copy(&self, tree: &Tree) -> Result<OwnedFd> {
         look::open(&self.workspace.path, &tree.copy)
             .with_context(|| format!("cannot open {}", tree.copy.display()))
     }
@@ -305,14 +184,16 @@ impl Setting<'_> {
         Ok(tree_copy::probe(&copy::path_of(&parent))?)
     }
 
-    fn tell_unsettled(&self, tree: &Tree, error: &anyhow::Error, report: &mut Report) {
+    /// Says that the switch is done and the carrying over is not.
+    pub fn tell_unsettled(&self, tree: &Tree, error: &anyhow::Error, report: &mut Report) {
         let cause = format!("not all that was written in the image's copy is carried over yet: {error:#}");
         self.note(tree, &cause);
         report.cause = Some(printable(&cause));
         report.hint = Some("remove what is in the way; it is tried again every few seconds".to_owned());
     }
 
-    fn tell_holders(&self, tree: &Tree, holders: &[Holder]) {
+    /// Says which programs are followed.
+    pub fn tell_holders(&self, tree: &Tree, holders: &[Holder]) {
         let (hidden, seen): (Vec<&Holder>, Vec<&Holder>) = holders.iter().partition(|holder| holder.hidden);
         let names =
             |holders: &[&Holder]| holders.iter().map(|holder| holder.shown()).collect::<Vec<_>>().join(", ");
@@ -357,7 +238,8 @@ pub fn in_use(tree: &Tree) -> InUse {
     }
 }
 
-fn explain(why: Why, wanted: bool, tree: &Tree) -> Option<String> {
+/// Says why nothing is done.
+pub fn explain(why: Why, wanted: bool, tree: &Tree) -> Option<String> {
     match why {
         Why::Directory => Some(format!(
             "the image's {} is used, and not the copy at {}, because WORKSPACE_SYNC is not true",

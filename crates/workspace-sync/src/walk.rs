@@ -7,10 +7,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use nix::dir::Dir;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 
+use crate::beneath;
 use crate::clock::Instant;
 
 const DIRECTORY: OFlag =
@@ -80,9 +82,14 @@ fn below<E: From<io::Error>>(
     device: u64,
     visit: &mut dyn FnMut(&Entry<'_>) -> Result<Next, E>,
 ) -> Result<(), E> {
-    for base in names(directory)? {
+    let names = match names(directory) {
+        // Removed after it was opened; the root must be there.
+        Err(error) if is_elsewhere(&error) && !path.as_os_str().is_empty() => return Ok(()),
+        names => names?,
+    };
+    for base in names {
         let stat = match fstatat(directory, base.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Err(nix::Error::ENOENT) => continue,
+            Err(nix::Error::ENOENT | nix::Error::ENOTDIR) => continue,
             stat => stat.map_err(io::Error::from)?,
         };
         path.push(&base);
@@ -98,6 +105,19 @@ fn below<E: From<io::Error>>(
         path.pop();
     }
     Ok(())
+}
+
+/// True if nothing in the tree at `root`, nor `root` itself, changed at or after `since`.
+pub fn is_older(root: &Path, since: Instant) -> anyhow::Result<bool> {
+    let opened = beneath::open_root(root)?;
+    let stat = fstat(&opened).map_err(io::Error::from)?;
+    let mut is_older = Instant(stat.st_ctime, stat.st_ctime_nsec) < since;
+    each::<io::Error>(opened, &mut |entry| {
+        is_older &= entry.changed() < since;
+        Ok(if is_older { Next::Enter } else { Next::Skip })
+    })
+    .with_context(|| format!("cannot read {}", root.display()))?;
+    Ok(is_older)
 }
 
 /// Opens a directory in another.
@@ -149,6 +169,38 @@ mod tests {
         std::os::unix::fs::symlink("b", dir.path().join("link")).unwrap();
         assert_eq!(walked(dir.path(), ""), ["a", "b", "b/c", "b/c/d", "link"]);
         assert_eq!(walked(dir.path(), "b"), ["a", "b", "link"]);
+    }
+
+    #[test]
+    fn directories_that_come_and_go_do_not_end_a_walk() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().join("a/b");
+        let ended = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                    fs::create_dir_all(&inner).unwrap();
+                    fs::write(inner.join("c"), "").unwrap();
+                    fs::remove_dir_all(dir.path().join("a")).unwrap();
+                }
+            });
+            let walk = || each(File::open(dir.path()).unwrap(), &mut |_| Ok::<_, io::Error>(Next::Enter));
+            let failed = (0..2_000).find_map(|_| walk().err());
+            ended.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(failed.is_none(), "{failed:?}");
+        });
+    }
+
+    #[test]
+    fn a_change_anywhere_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("a")).unwrap();
+        fs::write(dir.path().join("a/file"), "").unwrap();
+        let changed = |path: &Path| Instant::changed(&path.symlink_metadata().unwrap());
+        let latest = changed(&dir.path().join("a/file")).max(changed(dir.path()));
+        assert!(!is_older(dir.path(), latest).unwrap());
+        assert!(is_older(dir.path(), Instant(latest.0 + 1, 0)).unwrap());
+        assert!(is_older(&dir.path().join("missing"), latest).is_err());
     }
 
     #[test]

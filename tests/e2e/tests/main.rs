@@ -32,6 +32,8 @@ mod owners;
 mod parallel_sync;
 #[path = "e2e/portal.rs"]
 mod portal;
+#[path = "e2e/provisioned_sync.rs"]
+mod provisioned_sync;
 #[path = "e2e/provisioning.rs"]
 mod provisioning;
 #[path = "e2e/proxy.rs"]

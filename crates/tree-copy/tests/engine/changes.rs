@@ -324,3 +324,83 @@ fn files_that_vanish_after_they_were_listed_are_noted_and_no_failure() {
     assert_eq!(noted.len(), 3, "{noted:?}");
     trees.expect_equal();
 }
+
+/// Removes a directory of the source as soon as its names have been read in part.
+struct Remover<'a> {
+    directory: &'a Path,
+    after: u64,
+    removed: AtomicBool,
+}
+
+impl Observer for Remover<'_> {
+    fn counted(&self, counters: &Counters) {
+        if counters.entries() >= self.after && !self.removed.swap(true, Ordering::Relaxed) {
+            fs::remove_dir_all(self.directory).unwrap();
+        }
+    }
+    fn noted(&self, _note: Note) {}
+    fn stop(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_directory_that_goes_after_it_was_opened_is_gone_and_no_failure() {
+    for after in [2, 2_000] {
+        for counting_alone in [true, false] {
+            let trees = grown();
+            // More names than are read at once.
+            let big = trees.source.join("d/big");
+            fs::create_dir(&big).unwrap();
+            for number in 0..2_000 {
+                fs::write(big.join(format!("a-rather-long-name-{number}")), "").unwrap();
+            }
+            let remover = Remover { directory: &big, after, removed: AtomicBool::new(false) };
+            if counting_alone {
+                tree_copy::survey(&trees.source, 1, &[], &remover).unwrap();
+            } else {
+                let options = Options { threads: 1, ..trees.options() };
+                pass(&trees.source, &trees.target, &options, &remover).unwrap();
+                trees.pass_and_compare();
+            }
+            assert!(remover.removed.load(Ordering::Relaxed) && !big.exists());
+        }
+    }
+}
+
+#[test]
+fn two_hundred_passes_over_directories_that_come_and_go_do_not_fail() {
+    let trees = grown();
+    let objects = trees.source.join("objects");
+    fs::create_dir(&objects).unwrap();
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // As `git gc` does with loose objects.
+        scope.spawn(|| {
+            for number in 0_u32.. {
+                if ended.load(Ordering::Relaxed) {
+                    break;
+                }
+                let directory = objects.join(format!("{:02x}", number % 7));
+                fs::create_dir_all(directory.join("inner")).unwrap();
+                fs::write(directory.join("inner/object"), "x").unwrap();
+                fs::remove_dir_all(&directory).unwrap();
+            }
+        });
+        let failed = (0..200).find_map(|_| {
+            let surveyed = tree_copy::survey(&trees.source, 4, &[], &Notes::default()).map(drop);
+            surveyed.and_then(|()| trees.pass_with(&trees.options()).map(drop)).err()
+        });
+        ended.store(true, Ordering::Relaxed);
+        assert!(failed.is_none(), "{failed:?}");
+    });
+    trees.pass_and_compare();
+}
+
+#[test]
+fn a_root_that_is_not_there_is_an_error() {
+    let trees = grown();
+    fs::remove_dir_all(&trees.source).unwrap();
+    assert!(matches!(trees.pass_with(&trees.options()), Err(Error::Source(_))));
+    assert!(trees.target.join("d/e/four").exists(), "nothing is removed for it");
+}

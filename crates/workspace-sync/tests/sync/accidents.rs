@@ -79,7 +79,7 @@ fn too_little_room_is_told_with_the_numbers_before_anything_is_written() {
     let said = site.run(&["run"]);
     assert_eq!(said.code, 1);
     assert!(said.stdout.contains("there is no room for micromamba"), "{}", said.stdout);
-    assert!(said.stdout.contains(" bytes"), "{}", said.stdout);
+    assert!(said.stdout.contains("51 inodes are needed besides a reserve of 67.1 MB; 1.0 MB"), "{said:?}");
     assert!(said.stderr.contains("hint: make room and type: workspace-sync run"), "{}", said.stderr);
     assert_eq!(site.leads_to(), site.image("micromamba"));
 }
@@ -91,7 +91,7 @@ fn too_few_inodes_are_told_with_the_numbers() {
     let _mount = Mount::tmpfs(&volume, "size=500m,nr_inodes=30");
     let said = site.run(&["run"]);
     assert_eq!(said.code, 1);
-    assert!(said.stdout.contains(" inodes are needed, "), "{}", said.stdout);
+    assert!(said.stdout.contains("51 inodes are needed besides a reserve of 67.1 MB; "), "{said:?}");
     assert_eq!(site.leads_to(), site.image("micromamba"));
 }
 
@@ -115,6 +115,10 @@ fn two_runs_in_one_container_do_not_meet() {
     let said = site.run(&["run"]);
     assert_eq!(
         (said.code, said.stderr.as_str()),
-        (1, "workspace-sync: another workspace-sync works in this container\n")
+        (
+            1,
+            "workspace-sync: another workspace-sync works in this container\n\
+             hint: it may wait for provisioning to end; see: workspace-sync status\n"
+        )
     );
 }

@@ -30,7 +30,11 @@ fn every_failure_of_the_volume_leaves_the_image_in_use_and_is_overcome_later() {
     for (fault, told) in cases {
         let failing = Failing::new();
         let (site, name) = (&failing.site, format!("{fault:?}"));
+        let hint = "mount the volume writable, or start without WORKSPACE_SYNC=true";
+        let is_read_only = fault == Fault::ReadOnly;
         let said = failing.run_with(fault);
+        assert_eq!(said.stderr.contains(hint), is_read_only, "{name}: {}", said.stderr);
+        assert!(!said.stderr.contains("a link or a file"), "{name}: {}", said.stderr);
         assert_eq!(said.code, 1, "{name}: {said:?}");
         assert!(said.stdout.contains(told), "{name}: {}", said.stdout);
         assert!(!said.stdout.contains("/proc/self"), "{name}: {}", said.stdout);

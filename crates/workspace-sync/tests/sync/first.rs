@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use journal::Event;
+
 use crate::site::{Failing, Site, differences};
 
 #[test]
@@ -177,7 +179,7 @@ fn a_kill_while_the_directory_is_emptied_does_not_empty_the_copy() {
     let mut shell = std::process::Command::new("sh");
     shell.args(["-c", "read line"]).current_dir(&app).stdin(std::process::Stdio::piped());
     let mut worker = shell.spawn().unwrap();
-    assert_eq!(site.run(&["run"]).code, 1);
+    assert!(site.sync().stdout.contains("stays in use"));
     drop(worker.stdin.take());
     worker.wait().unwrap();
     assert_eq!(differences(&before, &site.volume().join("app")), [""; 0]);
@@ -201,9 +203,19 @@ fn a_directory_in_which_a_program_has_a_file_open_is_not_emptied() {
     let before = site.root().join("before");
     assert!(std::process::Command::new("cp").arg("-a").args([&app, &before]).status().unwrap().success());
     let said = site.run(&["run"]);
-    let told = format!("{} is in use by sh ({}), so that it cannot be replaced", app.display(), server.id());
-    assert!(said.code == 1 && said.stdout.contains(&told), "{said:?}");
-    assert!(said.stderr.contains("hint: stop them and type: workspace-sync run"), "{said:?}");
+    let told =
+        format!("app: the image's directory stays in use: {} is a directory, not a link", app.display());
+    let why = format!("and is in use by sh ({}), so that the copy cannot take its place", server.id());
+    assert!(said.code == 0 && said.stdout.contains(&format!("{told}, {why}")), "{said:?}");
+    let lost = format!("what is written to {} stays in this container and is lost with it", app.display());
+    assert!(said.stdout.contains(&lost), "{said:?}");
+    assert!(said.stderr.contains("hint: build it as a link, "), "{said:?}");
+    let entries = journal::Journal::at(&site.root().join("boot.jsonl")).read().unwrap();
+    let place = |wanted: &dyn Fn(&Event) -> bool| entries.iter().position(|entry| wanted(&entry.event));
+    let early =
+        place(&|event| matches!(event, Event::StageNote { message, .. } if message.starts_with("app: ")));
+    let copied = place(&|event| matches!(event, Event::SyncNote { tree, .. } if tree == "app"));
+    assert!(early.is_some() && early < copied, "before the copy is made, and at the end: {entries:?}");
     assert_eq!(trees::difference(&before, &app), [""; 0]);
     drop(server.stdin.take());
     server.wait().unwrap();

@@ -265,8 +265,15 @@ impl Site {
             .arg("--memory")
             .arg(self.root().join("memory"))
             .arg("--journal")
-            .arg(self.root().join("boot.jsonl"));
+            .arg(self.root().join("boot.jsonl"))
+            .arg("--provisioning")
+            .arg(self.provisioning());
         command
+    }
+
+    /// The marker that exists until provisioning has ended.
+    pub fn provisioning(&self) -> PathBuf {
+        self.root().join("container_config")
     }
 
     /// What `status --json` says about `micromamba`.

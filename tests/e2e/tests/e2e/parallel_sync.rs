@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::late_boot::{logged_in, page, script};
 
 /// A tree that is a link, and a program that serves it.
-fn image() -> Image {
+pub fn image() -> Image {
     Image::extended(
         "ENV OPT_SYNC=app\n\
          RUN mkdir /opt/.image/app && ln -s /opt/.image/app /opt/app && cd /opt/app \
@@ -22,14 +22,14 @@ fn image() -> Image {
 }
 
 /// A volume on which the copy of the tree takes minutes, until it is quick.
-struct Slow {
+pub struct Slow {
     _directory: TempDir,
-    at: PathBuf,
-    disk: FaultFs,
+    pub at: PathBuf,
+    pub disk: FaultFs,
 }
 
 impl Slow {
-    fn mounted() -> Self {
+    pub fn mounted() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (backing, at) = (directory.path().join("backing"), directory.path().join("mounted"));
         [&backing, &at].iter().for_each(|directory| std::fs::create_dir(directory).unwrap());
@@ -39,16 +39,16 @@ impl Slow {
     }
 }
 
-fn is_copying(container: &Container) -> bool {
+pub fn is_copying(container: &Container) -> bool {
     container.sh("test -e /run/workspace_sync").code == Some(0)
 }
 
-fn report(container: &Container) -> String {
+pub fn report(container: &Container) -> String {
     container.exec(&["boot", "report"]).text()
 }
 
 /// The switch comes, and nothing is missing.
-fn assert_whole(container: &Container) {
+pub fn assert_whole(container: &Container) {
     container.exec(&["boot", "wait", "sync", "--timeout", "2m"]).text();
     assert!(!is_copying(container));
     assert_eq!(container.exec(&["readlink", "/opt/app"]).text(), "/workspace/app");

@@ -1,0 +1,97 @@
+//! A failure about one tree: one that another attempt may not meet again, or one that lasts until the user changes something.
+
+use std::io;
+
+use nix::libc::{EDQUOT, ENOSPC, EROFS};
+use tree_copy::Error;
+
+/// Why a tree is not on the workspace.
+#[derive(Debug)]
+pub enum Failure {
+    /// An I/O error, a full disk, another container at work: it is tried again.
+    Passing(anyhow::Error),
+    /// Something that only the user can change.
+    Lasting(anyhow::Error),
+}
+
+impl Failure {
+    /// True if another attempt may succeed without the user's help.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Passing(_))
+    }
+
+    /// Returns the cause in one line, and the next step if one is known.
+    pub fn in_words(&self) -> (String, Option<String>) {
+        let (Self::Passing(error) | Self::Lasting(error)) = self;
+        let hint = kit::exit::hint(error).or_else(|| {
+            let hint = if is_read_only(error) {
+                "mount the volume writable, or start without WORKSPACE_SYNC=true"
+            } else if is_of(error, &[ENOSPC, EDQUOT]) {
+                "make room and type: workspace-sync run"
+            } else {
+                return None;
+            };
+            Some(hint.to_owned())
+        });
+        (format!("{error:#}"), hint)
+    }
+}
+
+fn is_read_only(error: &anyhow::Error) -> bool {
+    is_of(error, &[EROFS])
+}
+
+/// True if the cause is one of these errors of the system.
+fn is_of(error: &anyhow::Error, codes: &[i32]) -> bool {
+    error.chain().any(|cause| {
+        let nix = cause.downcast_ref::<nix::Error>().map(|cause| *cause as i32);
+        nix.or_else(|| cause.downcast_ref::<io::Error>()?.raw_os_error())
+            .is_some_and(|code| codes.contains(&code))
+    })
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        if is_read_only(&error) { Self::Lasting(error) } else { Self::Passing(error) }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        anyhow::Error::new(error).into()
+    }
+}
+
+impl From<Failure> for anyhow::Error {
+    fn from(failure: Failure) -> Self {
+        let (Failure::Passing(error) | Failure::Lasting(error)) = failure;
+        error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+    use nix::libc::{EBUSY, EIO, ENOENT, ESTALE};
+
+    #[test]
+    fn only_a_read_only_volume_stays_as_it_is_by_itself() {
+        let cases = [
+            (EIO, true, None),
+            (ENOSPC, true, Some("make room and type: workspace-sync run")),
+            (EBUSY, true, None),
+            (ENOENT, true, None),
+            (ESTALE, true, None),
+            (EROFS, false, Some("mount the volume writable, or start without WORKSPACE_SYNC=true")),
+        ];
+        for (code, passes, hint) in cases {
+            let io: anyhow::Result<()> = Err(io::Error::from_raw_os_error(code)).context("cannot write x");
+            let failure = Failure::from(io.unwrap_err());
+            assert_eq!(failure.may_pass(), passes, "{failure:?}");
+            assert_eq!(failure.in_words().1.as_deref(), hint, "{failure:?}");
+            let nix: anyhow::Result<()> = Err(nix::Error::from_raw(code)).context("cannot write x");
+            assert_eq!(Failure::from(nix.unwrap_err()).may_pass(), passes);
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Further attempts after a failed `run`: with growing pauses, each as a process of its own, which may be killed.
+
+use std::io::Read;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use journal::{Event, Journal, Stage, StageResult, Timeline};
+
+use crate::report::{Outcome, Report, printable};
+
+/// The longest pause, by the first one: five minutes after five seconds.
+const LONGEST: u32 = 60;
+
+/// The attempts, one at a time.
+pub struct Retry<'a> {
+    journal: &'a Journal,
+    attempt: Command,
+    first: Duration,
+    pause: Duration,
+    state: State,
+}
+
+enum State {
+    Due(Instant),
+    Running(Child),
+    Ended,
+}
+
+impl<'a> Retry<'a> {
+    /// Prepares to repeat `attempt`, which prints reports; nothing is to be done unless `is_wanted`.
+    pub fn new(journal: &'a Journal, attempt: Command, first: Duration, is_wanted: bool) -> Self {
+        let mut retry = Self { journal, attempt, first, pause: first, state: State::Ended };
+        if is_wanted {
+            retry.schedule();
+        }
+        retry
+    }
+
+    /// True once no further attempt will be made.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.state, State::Ended)
+    }
+
+    /// Returns how long there is nothing to do, and nothing while only the end of an attempt can change that.
+    pub fn idle(&self) -> Option<Duration> {
+        match &self.state {
+            State::Due(at) => Some(at.saturating_duration_since(Instant::now())),
+            State::Running(_) | State::Ended => None,
+        }
+    }
+
+    /// Starts the attempt that is due, or takes notice of the end of the one under way.
+    pub fn go_on(&mut self) -> Result<()> {
+        match &mut self.state {
+            State::Due(at) if *at <= Instant::now() => {
+                self.attempt.stdin(Stdio::null()).stdout(Stdio::piped());
+                self.state = State::Running(self.attempt.spawn().context("cannot run workspace-sync")?);
+            }
+            State::Running(child) => {
+                if let Some(status) = child.try_wait().context("cannot wait for workspace-sync")? {
+                    let mut said = Vec::new();
+                    if let Some(mut stdout) = child.stdout.take() {
+                        stdout.read_to_end(&mut said).context("cannot read what workspace-sync reports")?;
+                    }
+                    self.judge(&said, status);
+                }
+            }
+            State::Due(_) | State::Ended => {}
+        }
+        Ok(())
+    }
+
+    /// Ends the attempt that is under way: the next one goes on with what it copied.
+    pub fn stop(&mut self) {
+        if let State::Running(child) = &mut self.state {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        self.state = State::Ended;
+    }
+
+    fn judge(&mut self, said: &[u8], status: ExitStatus) {
+        let lines = said.split(|&byte| byte == b'\n');
+        let reports: Vec<Report> = lines.filter_map(|line| serde_json::from_slice(line).ok()).collect();
+        let failed: Vec<&Report> =
+            reports.iter().filter(|report| report.outcome == Outcome::Failed).collect();
+        let may_pass = failed.iter().any(|report| report.retrying);
+        if reports.iter().any(|report| report.outcome == Outcome::Copied) {
+            open_to_owner();
+        }
+        if failed.is_empty() && status.success() {
+            self.state = State::Ended;
+            if self.failure().is_some() {
+                log::info!("all trees are on the workspace");
+                self.record(StageResult::Done, None, None);
+            }
+            return;
+        }
+        // One that was killed or found another command at work has nothing to say about a tree.
+        if may_pass || failed.is_empty() {
+            self.pause = (self.pause * 2).min(self.first * LONGEST);
+            self.schedule();
+        } else {
+            self.state = State::Ended;
+        }
+        let cause = |report: &&Report| {
+            Some(format!("{}: {}", report.tree, report.cause.as_deref().unwrap_or("no reason was given")))
+        };
+        let causes: Vec<String> = failed.iter().filter_map(cause).collect();
+        if !causes.is_empty() {
+            let hint = failed.iter().find_map(|report| report.hint.clone());
+            self.record_failure(causes.join("; "), hint.as_deref(), may_pass);
+        }
+    }
+
+    fn schedule(&mut self) {
+        self.state = State::Due(Instant::now() + self.pause);
+    }
+
+    /// Returns cause and hint of the stage's failure, if that is what the journal says last.
+    fn failure(&self) -> Option<(String, Option<String>)> {
+        let timeline = Timeline::of(&self.journal.read().ok()?);
+        let sync = timeline.failures().find(|course| course.stage == Stage::Sync)?;
+        Some((sync.cause.clone()?, sync.hint.clone()))
+    }
+
+    /// Takes the place of what the journal says about the stage.
+    fn record_failure(&self, cause: String, hint: Option<&str>, is_retried: bool) {
+        let mut hint = hint.unwrap_or("see: workspace-sync status").to_owned();
+        if is_retried {
+            let pause = kit::settings::words(self.pause.as_secs());
+            hint.extend(["; retried automatically, next attempt in ", &pause]);
+        }
+        let before = self.failure();
+        if before.as_ref().is_none_or(|(told, step)| *told != cause || step.as_ref() != Some(&hint)) {
+            log::warn!("{}; {hint}", printable(&cause));
+            self.record(StageResult::Failed, Some(cause), Some(hint));
+        }
+    }
+
+    fn record(&self, result: StageResult, cause: Option<String>, hint: Option<String>) {
+        let event = Event::StageEnded { stage: Stage::Sync, result, cause, hint };
+        if let Err(error) = self.journal.append(event) {
+            log::warn!("{error:#}");
+        }
+    }
+}
+
+/// Gives a new copy to the workspace's owner, as late boot does after the copies that it knows of.
+fn open_to_owner() {
+    match Command::new("fix-perms").args(["--only", "workspace"]).stdin(Stdio::null()).status() {
+        Ok(status) if status.success() => {}
+        Ok(status) => log::warn!("fix-perms failed ({status}); type: fix-perms --only workspace"),
+        Err(error) => log::warn!("cannot run fix-perms: {error}"),
+    }
+}
