@@ -103,7 +103,9 @@ impl Boot<'_> {
     /// Ends a start's output with what a person needs first.
     fn summary(&self) -> Result<()> {
         let host = nix::unistd::gethostname().unwrap_or_default();
-        let state = State::of(Timeline::of(&self.journal.read()?));
+        let mut timeline = Timeline::of(&self.journal.read()?);
+        timeline.problems.extend(self.journal.down());
+        let state = State::of(timeline);
         for line in summary::lines(&Env::of_process(), &host.to_string_lossy(), &state) {
             log::info!("{line}");
         }

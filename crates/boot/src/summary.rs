@@ -1,6 +1,6 @@
 //! The end of a start in a few lines of the container's output: where the portal is, how to log in, what is wrong.
 
-use kit::{Env, Reader};
+use kit::{Env, Reader, variables};
 use portal_control::{Address, address};
 
 use crate::report::seconds;
@@ -11,7 +11,10 @@ const PORTAL: u16 = 1111;
 
 /// Returns the lines, without any secret; `host` is the container's host name.
 pub fn lines(env: &Env, host: &str, state: &State) -> Vec<String> {
-    vec![ready(state), portal(env, host), login(env, host), ssh(env), problems(state)]
+    let mut lines = vec![ready(state), portal(env, host)];
+    lines.extend(login(env, host));
+    lines.extend([ssh(env, state), problems(state)]);
+    lines
 }
 
 fn ready(state: &State) -> String {
@@ -37,23 +40,27 @@ fn portal(env: &Env, host: &str) -> String {
     }
 }
 
-fn login(env: &Env, host: &str) -> String {
-    if !Reader::new(env).flag("WEB_ENABLE_AUTH", true) {
-        return "login: none is asked for (WEB_ENABLE_AUTH=false)".to_owned();
+fn login(env: &Env, host: &str) -> Vec<String> {
+    if !Reader::new(env).switch(&variables::WEB_ENABLE_AUTH) {
+        return vec!["login: none is asked for (WEB_ENABLE_AUTH=false)".to_owned()];
     }
     let user = env.text("WEB_USER").unwrap_or("user");
     let name = container(host);
-    format!(
-        "login: user {user}; password: docker exec {name} bash -lc 'env | grep WEB_'; one-time link: docker exec {name} \
-         portal-link; inside the container without \"docker exec {name}\""
-    )
+    vec![
+        format!("login: user {user}, password by: docker exec {name} bash -lc 'env | grep WEB_'"),
+        format!("login without a password, once: docker exec {name} portal-link"),
+    ]
 }
 
-fn ssh(env: &Env) -> String {
+fn ssh(env: &Env, state: &State) -> String {
     if env.text("LEONARDO_AUTOSTART_SSHD") == Some("true") {
-        format!("SSH: on, port {} inside the container", env.text("SSH_PORT").unwrap_or("22"))
-    } else {
-        "SSH: off, no public key was given (SSH_PUBKEY)".to_owned()
+        return format!("SSH: on, port {} inside the container", env.text("SSH_PORT").unwrap_or("22"));
+    }
+    // As init names them in its problems.
+    let needed = |setting: &str| ["SYS_CHROOT", "SETUID", "SETGID"].contains(&setting);
+    match state.timeline.problems.iter().find(|problem| needed(&problem.setting)) {
+        Some(problem) => format!("SSH: off, the container lacks the capability {}", problem.setting),
+        None => "SSH: off, no public key was given (SSH_PUBKEY)".to_owned(),
     }
 }
 
@@ -104,8 +111,8 @@ mod tests {
         let expected = [
             "ready, 6.00 s after the start; sync goes on in the background",
             "portal: http://localhost:1111, where 1111 is the port inside the container; the one outside: docker port 0123456789ab 1111",
-            "login: user ada; password: docker exec 0123456789ab bash -lc 'env | grep WEB_'; one-time link: docker exec \
-             0123456789ab portal-link; inside the container without \"docker exec 0123456789ab\"",
+            "login: user ada, password by: docker exec 0123456789ab bash -lc 'env | grep WEB_'",
+            "login without a password, once: docker exec 0123456789ab portal-link",
             "SSH: on, port 2022 inside the container",
             "problems: 2, see: boot report",
         ];
@@ -124,5 +131,8 @@ mod tests {
         ];
         assert_eq!(lines(&pod, "gpu", &state(&events, true)), expected);
         assert!(lines(&env, "gpu", &state(&events, true))[1].ends_with("docker port NAME 1111"));
+        events.push(Event::Problem { setting: "SYS_CHROOT".into(), message: "lacks".into() });
+        let off = "SSH: off, the container lacks the capability SYS_CHROOT";
+        assert_eq!(lines(&pod, "gpu", &state(&events, true))[3], off);
     }
 }
