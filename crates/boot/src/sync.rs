@@ -51,7 +51,7 @@ fn parse(stdout: &[u8]) -> Vec<Report> {
     stdout.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
 }
 
-/// True if something is still to be carried over, whoever writes, or a failed tree is retried.
+/// True if something is still to be carried over, or a failed tree is retried.
 fn is_to_be_followed(reports: &[Report]) -> bool {
     reports.iter().any(|report| report.settling || report.retrying)
 }

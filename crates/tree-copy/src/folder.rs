@@ -227,7 +227,7 @@ pub(crate) fn open_directory(parent: BorrowedFd<'_>, name: &CStr) -> Result<Owne
     }
 }
 
-/// True if an error of an entry that was listed says that it went, or that something else has its name by now.
+/// True if this error means that an entry went after it was listed, or that something else has its name.
 pub(crate) fn is_gone(cause: Errno) -> bool {
     matches!(cause, Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
 }

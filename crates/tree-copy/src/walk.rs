@@ -315,7 +315,7 @@ impl<'a> Walk<'a> {
         if self.observer.stop() { Err(Error::Stopped) } else { Ok(()) }
     }
 
-    /// True if an error says that a directory of the source, once open, was removed; the root must not be.
+    /// True if this error means that an open directory of the source was removed; of the root, it stays an error.
     pub fn has_gone(&self, folder: &Folder, cause: Errno) -> bool {
         let has_gone = is_gone(cause) && folder.parent.is_some();
         if has_gone {

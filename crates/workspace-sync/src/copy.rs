@@ -198,7 +198,7 @@ impl Job<'_> {
         Progress::new(&self.tree.name, copied.total, self.journal, Some(&copied.held))
     }
 
-    /// Says on the claim that the copy waits for its switch.
+    /// Marks the claim: the copy waits for its switch.
     pub fn wait(&self, begun: &Begun) -> Result<()> {
         let Begun::Copied(Copied { held, .. }) = begun else { return Ok(()) };
         held.check()?;

@@ -78,7 +78,7 @@ fn is_unfinished(setting: &Setting<'_>, trees: &[Tree]) -> bool {
 /// Carries over once, every tree, and returns whether a program may still write; fails with the first tree that failed.
 fn look(setting: &Setting<'_>, trees: &[Tree], patience: Duration) -> Result<bool> {
     let is_left = |tree: &&Tree| {
-        // A directory that stays in use is followed by nobody.
+        // A directory that stays in use is not followed.
         Memory::load(setting.memory, &tree.name).leftover.is_some()
             && Entrance::of(tree).is_ok_and(|entrance| entrance != Entrance::Directory)
     };

@@ -118,14 +118,14 @@ impl<'a> Retry<'a> {
         self.state = State::Due(Instant::now() + self.pause);
     }
 
-    /// Returns cause and hint of the stage's failure, if that is what the journal says last.
+    /// Returns cause and hint of the stage, if its last entry in the journal is a failure.
     fn failure(&self) -> Option<(String, Option<String>)> {
         let timeline = Timeline::of(&self.journal.read().ok()?);
         let sync = timeline.failures().find(|course| course.stage == Stage::Sync)?;
         Some((sync.cause.clone()?, sync.hint.clone()))
     }
 
-    /// Takes the place of what the journal says about the stage.
+    /// Replaces the stage's end in the journal.
     fn record_failure(&self, cause: String, hint: Option<&str>, is_retried: bool) {
         let mut hint = hint.unwrap_or("see: workspace-sync status").to_owned();
         if is_retried {
@@ -133,7 +133,7 @@ impl<'a> Retry<'a> {
             hint.extend(["; retried automatically, next attempt in ", &pause]);
         }
         let before = self.failure();
-        if before.as_ref().is_none_or(|(told, step)| *told != cause || step.as_ref() != Some(&hint)) {
+        if before.as_ref().is_none_or(|(known, step)| *known != cause || step.as_ref() != Some(&hint)) {
             log::warn!("{}; {hint}", printable(&cause));
             self.record(StageResult::Failed, Some(cause), Some(hint));
         }

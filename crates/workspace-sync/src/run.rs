@@ -52,22 +52,22 @@ struct Copying {
     changed: Instant,
 }
 
-/// Brings every tree into the state that the settings ask for. `tell` gets a report as soon as a tree is done with: a
+/// Brings every tree into the state that the settings ask for. `report` gets the report as soon as a tree is done with: a
 /// failure is part of it, because the other trees go on.
 pub fn all(
     setting: &Setting<'_>,
     trees: &[Tree],
     gate: &mut Gate,
-    tell: &mut dyn FnMut(&Report) -> Result<()>,
+    report: &mut dyn FnMut(&Report) -> Result<()>,
 ) -> Result<()> {
     let mut waiting = Vec::new();
     for tree in trees {
         let memory = Memory::load(setting.memory, &tree.name);
-        let (report, steps) = (Report::new(tree), vec![].into_iter());
-        let mut work = Work { tree, report, memory, steps, outdated: None, copying: None };
+        let steps = vec![].into_iter();
+        let mut work = Work { tree, report: Report::new(tree), memory, steps, outdated: None, copying: None };
         match setting.begin(&mut work) {
             Ok(()) if work.copying.is_some() => waiting.push(work),
-            done => tell(&work.end(done))?,
+            done => report(&work.end(done))?,
         }
     }
     if !waiting.is_empty() && !gate.is_open() {
@@ -85,7 +85,7 @@ pub fn all(
                 Ok(true) => setting.complete(&mut work),
                 Err(failure) => Err(failure),
             };
-            tell(&work.end(done))?;
+            report(&work.end(done))?;
         }
         if !waiting.is_empty() {
             gate.pause();
@@ -127,7 +127,7 @@ impl Setting<'_> {
         let seen = self.look(tree)?;
         let action = decide::decide(&seen);
         *memory = Memory::load(self.memory, &tree.name);
-        // Whoever carried over before did not come to an end.
+        // An earlier process did not come to the end of carrying over.
         memory.unswept |= memory.leftover.is_some();
         match &action {
             Action::Leave(why) => {
@@ -144,7 +144,7 @@ impl Setting<'_> {
             }
             Action::Keep(marker) | Action::Switch(marker) | Action::ReplaceDirectory(marker) => {
                 work.report.outcome = Outcome::Used;
-                // Whoever made it may have been killed before it forgot its claim.
+                // Its maker may have been killed before it removed its claim.
                 if let Ok(copy) = look::open(&self.workspace.path, &tree.copy) {
                     let _ = claim::release(&copy);
                 }
@@ -276,7 +276,7 @@ impl Setting<'_> {
         self.advance(work)
     }
 
-    /// Says that the copies are made and what they wait for.
+    /// Reports what the copies wait for.
     fn announce(&self, waiting: &[Work<'_>]) {
         for work in waiting {
             let Some(Copying { from, listing, claim, begun, .. }) = &work.copying else { continue };
@@ -289,7 +289,7 @@ impl Setting<'_> {
         self.say(format!("{}: copied, waiting for provisioning to end", names.join(", ")));
     }
 
-    /// Tells the log, and whoever looks at the stage while it runs.
+    /// Writes to the log, and to the journal as what the stage does now.
     fn say(&self, message: String) {
         log::info!("{message}");
         if let Err(error) = self.journal.append(Event::StageNote { stage: Stage::Sync, message }) {

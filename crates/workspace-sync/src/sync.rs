@@ -70,7 +70,7 @@ impl Setting<'_> {
         snapshot::ensure(self.memory, tree, self.began)
     }
 
-    /// Says in the report if the image has another generation than the copy.
+    /// Notes in the report if the image has another generation than the copy.
     pub fn compare_generation(&self, tree: &Tree, marker: &Marker, report: &mut Report) -> Result<()> {
         let Some(listing) = self.listing(tree)? else { return Ok(()) };
         match generation::compare(Some(&listing), &Manifest::read(self.open_copy(tree)?)?) {
@@ -184,7 +184,7 @@ impl Setting<'_> {
         Ok(tree_copy::probe(&copy::path_of(&parent))?)
     }
 
-    /// Says that the switch is done and the carrying over is not.
+    /// Reports that the switch is done and the carrying over is not.
     pub fn tell_unsettled(&self, tree: &Tree, error: &anyhow::Error, report: &mut Report) {
         let cause = format!("not all that was written in the image's copy is carried over yet: {error:#}");
         self.note(tree, &cause);
@@ -192,7 +192,7 @@ impl Setting<'_> {
         report.hint = Some("remove what is in the way; it is tried again every few seconds".to_owned());
     }
 
-    /// Says which programs are followed.
+    /// Reports which programs are followed.
     pub fn tell_holders(&self, tree: &Tree, holders: &[Holder]) {
         let (hidden, seen): (Vec<&Holder>, Vec<&Holder>) = holders.iter().partition(|holder| holder.hidden);
         let names =
@@ -238,7 +238,7 @@ pub fn in_use(tree: &Tree) -> InUse {
     }
 }
 
-/// Says why nothing is done.
+/// Returns why nothing is done.
 pub fn explain(why: Why, wanted: bool, tree: &Tree) -> Option<String> {
     match why {
         Why::Directory => Some(format!(

@@ -56,7 +56,7 @@ fn install(root: &Path, number: u64) {
     let record = root.join("site-packages/RECORD");
     let mut record = fs::File::options().create(true).append(true).open(record).unwrap();
     writeln!(record, "package{number}").unwrap();
-    // A script is made anew under another name, and renamed.
+    // A script is replaced by a rename.
     fs::write(root.join("pip.new"), format!("#!/bin/sh\n# {number}\n")).unwrap();
     fs::set_permissions(root.join("pip.new"), fs::Permissions::from_mode(0o755)).unwrap();
     fs::rename(root.join("pip.new"), root.join("pip")).unwrap();
@@ -192,7 +192,7 @@ fn fifty_kills_at_random_moments_lose_nothing_that_was_installed_meanwhile() {
         let mut random = Random::new(seed);
         let mut run = site.command(&["run", "--quiet", "--quiet-after", NEVER]);
         let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        // A script of so many packages; the kill comes at any moment of it, or of the switch.
+        // A script of a few packages; the kill comes at any moment of it, or of the switch.
         for _ in 0..random.below(6) {
             install(&entrance, number);
             number += 1;

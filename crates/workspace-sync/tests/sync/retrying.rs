@@ -16,7 +16,7 @@ fn journal(site: &Site) -> Journal {
     Journal::at(&site.root().join("boot.jsonl"))
 }
 
-/// What late boot says of the stage.
+/// The stage as late boot reports it.
 fn stage(site: &Site) -> Course {
     Timeline::of(&journal(site).read().unwrap()).course(Stage::Sync).unwrap().clone()
 }
