@@ -38,6 +38,8 @@ mod provisioned_sync;
 mod provisioning;
 #[path = "e2e/proxy.rs"]
 mod proxy;
+#[path = "e2e/rights.rs"]
+mod rights;
 #[path = "e2e/running.rs"]
 mod running;
 #[path = "e2e/settings.rs"]
@@ -46,6 +48,8 @@ mod settings;
 mod ssh;
 #[path = "e2e/storage.rs"]
 mod storage;
+#[path = "e2e/supervision.rs"]
+mod supervision;
 #[path = "e2e/sync.rs"]
 mod sync;
 #[path = "e2e/values.rs"]

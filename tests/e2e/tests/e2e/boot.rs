@@ -84,10 +84,3 @@ fn a_dead_resolver_does_not_matter() {
     let container = Run::new().option("--dns").option("192.0.2.1").boot();
     container.wait_until_ready();
 }
-
-#[test]
-fn the_containers_own_health_check_agrees() {
-    let container = Run::new().option("--health-interval=1s").boot();
-    let check = "curl --fail --silent --noproxy '*' --max-time 4 http://127.0.0.1:1111/leonardo/health-check";
-    assert_eq!(container.sh(check).text(), "ok");
-}

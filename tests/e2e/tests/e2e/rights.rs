@@ -1,0 +1,123 @@
+//! Containers with fewer rights than Docker gives: what is missing is named first, and what can work works.
+
+use harness::{Container, KeyPair, Run};
+
+fn lacking(capability: &str, key: &KeyPair) -> Run {
+    Run::new().option("--cap-drop").option(capability).env("SSH_PUBKEY", key.public())
+}
+
+/// The start names the capability in the log and in the report, with the option that gives it.
+#[track_caller]
+fn names(container: &Container, capability: &str) {
+    let words = format!("to give it: --cap-add {capability}");
+    assert!(container.logs().contains(&words), "{}", container.logs());
+    let report = container.exec(&["boot", "report"]).text();
+    assert!(
+        report.contains(&format!("{capability}: the container lacks")) && report.contains(&words),
+        "{report}"
+    );
+}
+
+fn id(container: &Container, key: &KeyPair, options: &[&str]) -> harness::Output {
+    key.ssh(container, "user", options, &["id -un; sudo -n id -un"], "")
+}
+
+#[test]
+fn what_nothing_here_needs_is_not_missed() {
+    for capability in ["MKNOD", "NET_RAW", "SETFCAP", "SETPCAP", "NET_BIND_SERVICE"] {
+        let key = KeyPair::generate();
+        let container = lacking(capability, &key).boot();
+        container.until("sshd", || id(&container, &key, &["-tt"]).code == Some(0));
+        assert!(!container.logs().contains("lacks"), "{}", container.logs());
+    }
+}
+
+#[test]
+fn with_podmans_capabilities_everything_but_a_terminal_works() {
+    let key = KeyPair::generate();
+    let run = lacking("AUDIT_WRITE", &key).option("--cap-drop=MKNOD").option("--cap-drop=NET_RAW");
+    let container = run.boot();
+    container.until("sshd", || id(&container, &key, &[]).code == Some(0));
+    assert_eq!(String::from_utf8_lossy(&id(&container, &key, &[]).stdout), "user\nroot\n");
+    names(&container, "AUDIT_WRITE");
+    let refused = id(&container, &key, &["-tt"]);
+    assert!(refused.stderr.contains("PTY allocation request failed"), "{refused:?}");
+}
+
+#[test]
+fn sshd_does_not_pretend_where_it_can_let_nobody_in() {
+    let key = KeyPair::generate();
+    let container = lacking("SYS_CHROOT", &key).boot();
+    names(&container, "SYS_CHROOT");
+    let status = container.exec(&["supervisorctl", "status", "sshd"]);
+    assert!(String::from_utf8_lossy(&status.stdout).contains("STOPPED"), "{status:?}");
+    let by_hand = container.exec(&["sshd-run"]);
+    let words = "every login would fail: the container lacks the capability SYS_CHROOT";
+    assert!(by_hand.failure(1).contains(words), "{by_hand:?}");
+}
+
+#[test]
+fn the_portal_answers_without_capabilities_that_only_single_things_need() {
+    for capability in ["DAC_OVERRIDE", "FSETID", "KILL"] {
+        let container = lacking(capability, &KeyPair::generate()).boot();
+        container.wait_until_ready();
+        names(&container, capability);
+        container.restart();
+        container.wait_for_portal();
+        assert_eq!(container.stop().1, 0, "{capability}");
+    }
+}
+
+#[test]
+fn without_the_right_to_become_another_account_the_container_runs_and_says_so() {
+    for capability in ["SETUID", "SETGID"] {
+        let container = lacking(capability, &KeyPair::generate()).start();
+        let ready = || container.exec(&["boot", "wait", "ready", "--timeout", "1s"]).code == Some(0);
+        container.until("the end of late boot", ready);
+        names(&container, capability);
+        let down = container.exec(&["boot", "report"]).text();
+        assert!(down.contains("caddy: the program is down"), "{down}");
+    }
+}
+
+#[test]
+fn a_start_that_cannot_come_to_anything_ends_with_the_options_name() {
+    for (options, first, hint) in [
+        (
+            &["--user", "1234"][..],
+            "the container runs as user 1234 (--user), but init must be root",
+            "leave out --user",
+        ),
+        (
+            &["--read-only"],
+            "the container's root file system is read-only (--read-only)",
+            "leave out --read-only",
+        ),
+        (&["--cap-drop", "CHOWN"], "the container lacks CHOWN: ", "--cap-add CHOWN (Kubernetes"),
+        (&["--cap-drop", "FOWNER"], "the container lacks FOWNER: ", "--cap-add FOWNER (Kubernetes"),
+        (
+            &["--cap-drop", "ALL"],
+            "the container lacks CHOWN and FOWNER: ",
+            "--cap-add SETUID --cap-add SYS_CHROOT",
+        ),
+    ] {
+        let ended = options.iter().fold(Run::new(), |run, option| run.option(option)).to_end();
+        let said = ended.failure(1);
+        let mut lines = said.lines();
+        let (error, next) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+        assert!(
+            error.contains(first) && next.contains("hint: ") && next.contains(hint),
+            "{options:?}: {said}"
+        );
+    }
+}
+
+#[test]
+fn no_new_privileges_is_named_and_root_can_log_in() {
+    let key = KeyPair::generate();
+    let container =
+        Run::new().option("--security-opt=no-new-privileges").env("SSH_PUBKEY", key.public()).boot();
+    let root = || key.ssh(&container, "root", &["-tt"], &["id -un"], "");
+    container.until("sshd", || root().code == Some(0));
+    assert!(container.logs().contains("no-new-privileges: sudo and su do not work"), "{}", container.logs());
+}

@@ -1,0 +1,99 @@
+//! Programs of the base image that fail: they are named, and come back for as long as the container lives.
+
+use harness::{Container, Run};
+use serde_json::Value;
+
+/// What the launcher of supervisord says about a program.
+fn program(container: &Container, name: &str) -> Value {
+    let text = container.exec(&["cat", "/run/leonardo/programs.json"]).text();
+    serde_json::from_str::<Value>(&text).expect("states of programs")[name].clone()
+}
+
+/// Takes a program's file away, ends what runs of it, and waits until it has failed so often in a row.
+#[track_caller]
+fn break_program(container: &Container, name: &str, file: &str, failures: u64) {
+    container.sh(&format!("mv {file} {file}.away && kill -9 $(supervisorctl pid {name})")).text();
+    // Caddy outlives its caddy-run.
+    container.sh(&format!("pkill -9 -x {}", file.rsplit('/').next().expect("a name")));
+    container.until("failures in a row", || program(container, name)["failures"].as_u64() >= Some(failures));
+}
+
+#[track_caller]
+fn mend_program(container: &Container, name: &str, file: &str) {
+    container.sh(&format!("mv {file}.away {file}")).text();
+    container.until("it to run again", || program(container, name)["state"] == "RUNNING");
+}
+
+#[test]
+fn a_caddy_that_cannot_start_makes_the_engine_call_the_container_unhealthy_until_it_is_back() {
+    let run = Run::new().option("--health-interval=1s").option("--health-start-period=0s");
+    let container = run.option("--health-retries=2").boot();
+    let is = |status: &str| container.health().0 == status;
+    container.until("the engine to see it healthy", || is("healthy"));
+    assert_eq!(container.health().1.trim(), "the portal answers");
+    // Upstream gives up after the fourth.
+    break_program(&container, "caddy", "/opt/caddy/bin/caddy", 5);
+    container.until("the engine to see it unhealthy", || is("unhealthy"));
+    let (_, printed) = container.health();
+    assert!(
+        printed.contains("the portal does not answer: curl: ")
+            && printed.contains("caddy: the program is down after "),
+        "{printed}"
+    );
+    for words in ["report", "banner"] {
+        let said = container.exec(&["boot", words]).text();
+        assert!(
+            said.contains("caddy: the program is down after ")
+                && said.contains("/var/log/supervisor/caddy.log"),
+            "{said}"
+        );
+    }
+    mend_program(&container, "caddy", "/opt/caddy/bin/caddy");
+    container.wait_for_portal();
+    container.until("the engine to see it healthy again", || is("healthy"));
+}
+
+#[test]
+fn another_program_that_is_down_is_named_and_does_not_shut_the_door() {
+    let container = Run::new().option("--health-interval=1s").boot();
+    break_program(&container, "storagemonitor", "/opt/leonardo/bin/storage-monitor", 2);
+    let named = "storagemonitor: the program is down after ";
+    container.until("the health check to name it", || container.health().1.contains(named));
+    assert_eq!(container.health().0, "healthy");
+    let [_, _, token] = container.login();
+    let web = container.web(1111).with("Authorization", &format!("Bearer {token}"));
+    let state = web.get("/leonardo/state.json").ok_text().expect("the portal's state");
+    assert!(
+        state.contains(named) && state.contains("(can't find command '/opt/leonardo/bin/storage-monitor')"),
+        "{state}"
+    );
+    mend_program(&container, "storagemonitor", "/opt/leonardo/bin/storage-monitor");
+}
+
+#[test]
+fn a_program_that_lives_a_little_longer_than_it_must_is_started_with_pauses_too_and_can_be_stopped() {
+    let container = Run::new().boot();
+    container.wait_until_ready();
+    container.write(
+        "/etc/supervisor/conf.d/brief.conf",
+        "[program:brief]\ncommand=sleep 1.2\nstartsecs=1\nautorestart=true\nstartretries=1000000\n",
+    );
+    container.exec(&["supervisorctl", "update"]).text();
+    let brief = || program(&container, "brief");
+    container.until("a pause", || brief()["failures"].as_u64() >= Some(3) && brief()["state"] == "BACKOFF");
+    assert_eq!(brief()["end"], "exit status 0");
+    assert_eq!(container.exec(&["supervisorctl", "stop", "brief"]).text(), "brief: stopped");
+    assert_eq!((&brief()["state"], &brief()["failures"]), (&"STOPPED".into(), &0.into()));
+}
+
+#[test]
+fn the_log_of_a_start_has_no_noise() {
+    let container = Run::new().boot();
+    container.wait_until_ready();
+    let shown = || container.logs();
+    container.until("the log", || shown().contains("service-portal: listening"));
+    let logs = shown();
+    for noise in ["CRIT", "Included extra file", "RPC interface", "not formatted", "entered RUNNING state"] {
+        assert!(!logs.contains(noise), "{noise}: {logs}");
+    }
+}
