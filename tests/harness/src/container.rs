@@ -239,12 +239,12 @@ impl Container {
     /// What the engine's own health check came to: its state, and what the last one printed.
     #[track_caller]
     pub fn health(&self) -> (String, String) {
-        let format = "{{.State.Health.Status}} {{range .State.Health.Log}}\0{{.Output}}{{end}}";
+        let format = "{{.State.Health.Status}} {{range .State.Health.Log}}\u{1e}{{.Output}}{{end}}";
         let text =
             Output::from(docker(&["inspect", "--format", format, &self.name]).output().expect("docker"))
                 .text();
         let (status, printed) = text.split_once(' ').unwrap_or((&text, ""));
-        (status.to_owned(), printed.rsplit('\0').next().unwrap_or_default().to_owned())
+        (status.to_owned(), printed.rsplit('\u{1e}').next().unwrap_or_default().to_owned())
     }
 
     /// `docker diff`: what differs from the image, as `A`, `C` or `D` with a path.
