@@ -12,6 +12,8 @@ mod credentials;
 mod environment;
 #[path = "e2e/first_seconds.rs"]
 mod first_seconds;
+#[path = "e2e/full_disk.rs"]
+mod full_disk;
 #[path = "e2e/gate.rs"]
 mod gate;
 #[path = "e2e/identity.rs"]

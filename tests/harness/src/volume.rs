@@ -5,7 +5,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::Output;
+use crate::{Output, Run};
 
 /// A file system that is mounted for a test.
 pub struct Volume {
@@ -32,6 +32,33 @@ impl Volume {
         let volume = Self::unmounted();
         succeed(Command::new("mount").args(["-t", "ramfs", "-o", "mode=755", "none"]).arg(volume.path()));
         volume
+    }
+
+    /// A full disk with the content that a place has in an image: no byte can be added.
+    #[track_caller]
+    pub fn full(place: &str) -> Self {
+        let volume = Self::unmounted();
+        let mount = ["-t", "tmpfs", "-o", "size=512m", "none"];
+        succeed(Command::new("mount").args(mount).arg(volume.path()));
+        // The content first; then the limit comes down to what is used.
+        let script = format!("cp -a {place}/. /disk && chmod --reference={place} /disk");
+        let copy = Run::new().mount(&volume.path(), "/disk", "").option("--entrypoint").option("sh");
+        copy.command(&["-c", &script]).to_end().text();
+        let df = Command::new("df").args(["-k", "--output=used"]).arg(volume.path()).output().expect("df");
+        let used = String::from_utf8_lossy(&df.stdout).lines().last().expect("a number").trim().to_owned();
+        volume.limit(&format!("{used}k"));
+        volume
+    }
+
+    /// Gives a full disk room.
+    #[track_caller]
+    pub fn grow(&self) {
+        self.limit("512m");
+    }
+
+    #[track_caller]
+    fn limit(&self, size: &str) {
+        succeed(Command::new("mount").args(["-o", &format!("remount,size={size}")]).arg(self.path()));
     }
 
     #[track_caller]

@@ -6,7 +6,7 @@ use crate::gate::with_echo;
 use crate::portal::{picture, register};
 
 /// The path of the link that a command printed, and the address that leads to it from outside.
-fn link(container: &Container, words: &[&str], port: u16) -> String {
+pub fn link(container: &Container, words: &[&str], port: u16) -> String {
     let printed = container.exec(words).text();
     let url = printed.lines().last().expect("a link").to_owned();
     let path =
@@ -15,13 +15,13 @@ fn link(container: &Container, words: &[&str], port: u16) -> String {
 }
 
 /// What a browser does with the button behind a link.
-fn press(web: &Web, path: &str) -> Answer {
+pub fn press(web: &Web, path: &str) -> Answer {
     let (action, field) = path.split_once('?').expect("a query");
     let (name, word) = field.split_once('=').expect("a field");
     web.with("origin", &format!("http://{}", web.address())).post_form(action, &[(name, word)])
 }
 
-fn path_of(url: &str) -> String {
+pub fn path_of(url: &str) -> String {
     format!("/{}", url.splitn(4, '/').nth(3).expect("a path"))
 }
 
