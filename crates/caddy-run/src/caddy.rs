@@ -17,7 +17,7 @@ use crate::watch::{Change, Watch};
 
 const PROGRAM: &str = "/opt/caddy/bin/caddy";
 /// Only Caddy's account may enter it.
-const DIRECTORY: &str = "/run/caddy";
+pub const DIRECTORY: &str = "/run/caddy";
 /// Where `base_config` puts the administration interface: in a directory that only Caddy's user may enter.
 const ADMIN_SOCKET: &str = "/run/caddy/admin.sock";
 const ORPHAN_DEADLINE: Duration = Duration::from_secs(10);

@@ -13,6 +13,8 @@ use kit::cmd;
 use nix::ifaddrs::getifaddrs;
 use nix::unistd::gethostname;
 
+use crate::caddy;
+
 /// Where `init` puts a mounted certificate, with its key in the same file: one file is replaced at once.
 const MOUNTED: &str = "/var/lib/caddy-tls/pair.pem";
 /// Our own, with its key; kept over restarts, because browsers remember it.
@@ -26,10 +28,21 @@ const ENDS_SOON: &str = "2592000";
 /// addresses at which the world knows this container.
 pub fn pair(public: &[String]) -> Result<PathBuf> {
     let path = path();
-    if path == Path::new(SELF_SIGNED) && !is_good(&path) {
-        make(&path, &names(public)).context("cannot make a self-signed certificate")?;
-        log::info!("made a self-signed certificate: {SELF_SIGNED}");
+    if path != Path::new(SELF_SIGNED) || is_good(&path) {
+        return Ok(path);
     }
+    let names = names(public);
+    let path = match make(&path, &names) {
+        Ok(()) => path,
+        Err(error) => {
+            // Without any, nobody gets in.
+            log::warn!("{error:#}; the certificate ends with the container");
+            let other = Path::new(caddy::DIRECTORY).join("self-signed.pem");
+            make(&other, &names).context("cannot make a self-signed certificate")?;
+            other
+        }
+    };
+    log::info!("made a self-signed certificate: {}", path.display());
     Ok(path)
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use anyhow::{Context, Result, bail};
@@ -101,7 +101,8 @@ impl<'a> Proxy<'a> {
             }
             self.served = public_ports(&services);
             if self.wanted.as_ref() == Ok(&templates) {
-                self.spare.keep(&templates)?;
+                // What is not kept is tried anew after the next start.
+                self.spare.keep(&templates).unwrap_or_else(|error| log::warn!("{error:#}"));
             }
             self.in_force = templates;
             return self.tell(trouble.as_deref());
@@ -160,13 +161,15 @@ impl<'a> Proxy<'a> {
     fn hand_over(&mut self, made: &Configuration) -> Result<Option<String>> {
         caddy::wait_until_up()?;
         let next = self.cli.output.with_file_name("Caddyfile.next");
-        atomic::write(&next, made.text.as_bytes(), Placement::volatile(0o644))?;
+        let next = put(&next, &made.text, Path::new(caddy::DIRECTORY))?;
         match caddy::reload(&next) {
             Ok(()) => {
-                // The file says what is in force.
-                fs::rename(&next, &self.cli.output)
-                    .with_context(|| format!("cannot write {}", self.cli.output.display()))?;
                 self.running.clone_from(&made.text);
+                // The file says what is in force, if there is room for it.
+                if next.parent() == self.cli.output.parent() {
+                    fs::rename(&next, &self.cli.output)
+                        .with_context(|| format!("cannot write {}", self.cli.output.display()))?;
+                }
                 Ok(None)
             }
             Err(error) => {
@@ -232,8 +235,18 @@ fn read(cli: &Cli) -> Result<Templates, String> {
 }
 
 fn begin(cli: &Cli, made: &Configuration, watch: &Watch) -> Result<Caddy> {
-    atomic::write_if_changed(&cli.output, made.text.as_bytes(), Placement::volatile(0o644))?;
-    Caddy::start(&cli.output, watch)
+    Caddy::start(&put(&cli.output, &made.text, Path::new(caddy::DIRECTORY))?, watch)
+}
+
+/// Writes a configuration and returns where it is: in another directory if its own has no room, because without Caddy
+/// nobody gets in.
+fn put(path: &Path, text: &str, other: &Path) -> Result<PathBuf> {
+    let write = |path: &Path| atomic::write_if_changed(path, text.as_bytes(), Placement::volatile(0o644));
+    let Err(error) = write(path) else { return Ok(path.to_owned()) };
+    let other = other.join(path.file_name().unwrap_or_default());
+    log::warn!("{error:#}; the configuration is in {}", other.display());
+    write(&other)?;
+    Ok(other)
 }
 
 fn public_ports(services: &[Service]) -> BTreeSet<u16> {
@@ -276,6 +289,18 @@ mod tests {
 
     fn templates(base: &str) -> Templates {
         serde_json::from_str(&format!(r#"{{"base":"{base}","service":"%PROXY_PORT%","own":{{}}}}"#)).unwrap()
+    }
+
+    #[test]
+    fn a_configuration_without_room_in_its_directory_is_written_to_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let (full, other) = (dir.path().join("full"), dir.path().join("other"));
+        fs::create_dir(&other).unwrap();
+        // A directory that is not there fails in the same way, and needs no mount.
+        assert_eq!(put(&full.join("Caddyfile"), "x", &other).unwrap(), other.join("Caddyfile"));
+        assert_eq!(fs::read_to_string(other.join("Caddyfile")).unwrap(), "x");
+        fs::create_dir(&full).unwrap();
+        assert_eq!(put(&full.join("Caddyfile"), "y", &other).unwrap(), full.join("Caddyfile"));
     }
 
     #[test]
