@@ -11,20 +11,20 @@ const PORTAL: u16 = 1111;
 
 /// Returns the lines, without any secret; `host` is the container's host name.
 pub fn lines(env: &Env, host: &str, state: &State) -> Vec<String> {
-    let mut lines = vec![ready(state), portal(env, host)];
+    let mut lines = vec![ready(env, state), portal(env, host)];
     lines.extend(login(env, host));
     lines.extend([ssh(env, state), problems(state)]);
     lines
 }
 
-fn ready(state: &State) -> String {
+fn ready(env: &Env, state: &State) -> String {
     let began = state.timeline.began.or_else(|| state.timeline.stages.first().map(|course| course.began));
     let ended = state.timeline.course(journal::Stage::Ready).and_then(|ready| ready.ended);
     let mut line = "ready".to_owned();
     if let (Some(began), Some(ended)) = (began, ended) {
         line.extend([", ", &seconds(ended - began), " after the start"]);
     }
-    if state.timeline.open_sync().is_some() {
+    if Reader::new(env).switch(&variables::WORKSPACE_SYNC) && state.timeline.open_sync().is_some() {
         line += "; sync goes on in the background";
     }
     line
@@ -95,6 +95,7 @@ mod tests {
             ("WEB_TOKEN", "geheim"),
             ("LEONARDO_AUTOSTART_SSHD", "true"),
             ("SSH_PORT", "2022"),
+            ("WORKSPACE_SYNC", "true"),
         ]
         .into_iter()
         .collect();

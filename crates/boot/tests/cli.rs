@@ -256,7 +256,7 @@ fn everything_is_ready_while_sync_is_at_work_and_its_end_is_an_end_of_its_own() 
         fs::write(boot.path(marker), "").unwrap();
     }
     let mut command = with_scripts(&boot, &[("workspace-sync", &held_sync(&boot))]);
-    let running = command.stderr(Stdio::piped()).spawn().unwrap();
+    let running = command.env("WORKSPACE_SYNC", "true").stderr(Stdio::piped()).spawn().unwrap();
     for stage in ["ready", "permissions"] {
         assert_eq!(boot.says(&["wait", stage, "--timeout", "1m"]).0, Some(0), "{stage}");
     }

@@ -58,12 +58,12 @@ pub fn run() -> Outcome {
     let started = Instant::now();
     let cli = cli::Cli::try_parse()?;
     let parameters = parameters::parse(&cli.parameters)?;
-    capabilities::Rights::check()?;
     let mut env = Env::of_process();
     parameters.into_iter().for_each(|(name, value)| env.set(name, value));
     if let Some(in_force) = running::environment()? {
         return Ok(compare(env, &in_force));
     }
+    capabilities::Rights::check()?;
     let problems = prepare(&mut env)?;
     report(&problems, started);
     Err(launch::supervisord(&env))

@@ -48,7 +48,10 @@ pub fn run() -> Outcome {
         log::warn!("{problem}");
     }
     fs::create_dir_all(EMPTY).with_context(|| format!("cannot create {EMPTY}"))?;
-    HOST_KEYS.iter().try_for_each(|&(kind, path)| ensure_key(kind, Path::new(path)))?;
+    for (kind, path) in HOST_KEYS {
+        // The other one may do; sshd refuses to run without any.
+        ensure_key(kind, Path::new(path)).unwrap_or_else(|error| log::warn!("{error:#}"));
+    }
     if cli.show {
         let settings = cmd::stdout(Command::new(SSHD).arg("-T").args(&options))?;
         io::stdout().write_all(settings.as_bytes())?;
@@ -74,10 +77,11 @@ fn print_keys(user: &str) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// Makes a host key unless there is one; a half-written one of a killed start is replaced.
+/// Makes a host key unless there is one; a half-written one of a killed start is replaced. A mounted key may come without
+/// its public half.
 fn ensure_key(kind: &str, path: &Path) -> Result<()> {
     let public = path.with_extension("pub");
-    if is_filled(path) && is_filled(&public) {
+    if is_filled(path) && (is_filled(&public) || is_whole(path)) {
         return Ok(());
     }
     for half in [path, &public] {
@@ -93,6 +97,11 @@ fn ensure_key(kind: &str, path: &Path) -> Result<()> {
             .args(["-q", "-N", "", "-C", "leonardo", "-t", kind, "-f"])
             .arg(path),
     )
+}
+
+/// Returns whether ssh-keygen can read the private key without a passphrase.
+fn is_whole(path: &Path) -> bool {
+    cmd::stdout(Command::new("/usr/bin/ssh-keygen").args(["-y", "-P", "", "-f"]).arg(path)).is_ok()
 }
 
 fn is_filled(path: &Path) -> bool {

@@ -63,7 +63,7 @@ fn containers_of_a_saved_image_have_an_identity_of_their_own() {
     let secrets =
         [&before[..], &[password, token, "first-secret".into(), "the-scripts-secret".into()]].concat();
     for other in [&second, &third] {
-        assert_eq!(other.web(1111).with("cookie", &cookie).get("/leonardo/access").status, 303);
+        assert_eq!(other.web(1111).with("cookie", &cookie).get("/leonardo/access").status, 401);
         assert_eq!(other.exec(&["cat", "/home/user/runs"]).text(), "ran\nran");
         // The script's output is in the new container's own log as well.
         let left = found(other, &secrets).replace("/var/log/provisioning.log", "");

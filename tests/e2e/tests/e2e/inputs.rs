@@ -65,7 +65,9 @@ fn whatever_is_mounted_in_the_place_of_a_file_the_container_starts_and_says_so()
         "{report:?}"
     );
     // Another login can be set all the same.
-    container.exec(&["set-web-credentials", "user", "other"]).text();
+    let set = container.exec(&["set-web-credentials", "user", "other"]);
+    let said = set.failure(1);
+    assert!(said.contains("the login is in force, but new shells do not see it: "), "{said}");
     assert!(page(&container, "other").contains("Services"));
 }
 

@@ -84,8 +84,10 @@ fn a_directory_that_a_program_uses_stays_and_the_start_succeeds_and_says_so() {
     let container = run.mount(&volume.at, "/workspace", "").boot();
     container.until("the program", || container.sh("curl -sf 127.0.0.1:18080/300").code == Some(0));
     assert!(is_copying(&container));
-    let early = container.sh("cat /run/leonardo/boot.jsonl").text();
-    assert!(early.contains("app: /opt/app is a directory, not a link: "), "{early}");
+    container.until("the early note", || {
+        let journal = container.sh("cat /run/leonardo/boot.jsonl").text();
+        journal.contains("app: /opt/app is a directory, not a link: ") && is_copying(&container)
+    });
     volume.disk.clear();
     container.exec(&["boot", "wait", "sync", "--timeout", "2m"]).text();
     let lost = "what is written to /opt/app stays in this container and is lost with it";
