@@ -123,7 +123,7 @@ impl Stream {
         takes: impl Fn(&Named) -> bool,
     ) -> io::Result<Option<(FileId, File)>> {
         let readable = |file: &&Named| file.packing != Packing::Opaque && takes(file);
-        for named in family.rotated.iter().rev().chain(&family.others).filter(readable) {
+        for named in family.rotated.iter().rev().filter(readable) {
             if mark.end() > 0
                 && !self.known.contains(&named.id)
                 && let Some(file) = directory.open_file(&named.name, named.id)?
