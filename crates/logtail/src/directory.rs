@@ -39,7 +39,7 @@ impl Which {
 pub struct Directory {
     path: PathBuf,
     which: Which,
-    /// Names of logs of their own, whatever they look like.
+    /// Names of files that are followed as logs of their own, whatever they look like.
     pub own: BTreeSet<String>,
 }
 

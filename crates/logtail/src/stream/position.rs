@@ -50,6 +50,13 @@ impl Spot {
     }
 }
 
+impl Position {
+    /// True if this file was being read.
+    pub fn is_in(&self, id: FileId) -> bool {
+        self.reading.as_ref().is_some_and(|spot| spot.file == id)
+    }
+}
+
 impl Stream {
     /// A log that was read up to a position, wherever that file is by now.
     pub fn resumed(
