@@ -1,6 +1,6 @@
 //! A directory with logs; nothing in it is followed to another place.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -39,6 +39,8 @@ impl Which {
 pub struct Directory {
     path: PathBuf,
     which: Which,
+    /// Names of files that are followed as logs of their own, whatever they look like.
+    pub own: BTreeSet<String>,
 }
 
 /// What is in a directory at the moment.
@@ -55,7 +57,7 @@ pub struct Opened(File);
 
 impl Directory {
     pub fn new(path: PathBuf, which: Which) -> Self {
-        Self { path, which }
+        Self { path, which, own: BTreeSet::new() }
     }
 
     pub fn path(&self) -> &Path {
@@ -100,12 +102,14 @@ impl Directory {
                 }
             }
         }
-        let names: BTreeSet<String> = entries.iter().map(|(name, _)| name.clone()).collect();
+        // Not followed: a link or a directory is no log, and has no rotated files.
+        let is_file = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_file());
+        let names: BTreeSet<String> =
+            entries.iter().filter(|(_, entry)| is_file(entry)).map(|(name, _)| name.clone()).collect();
+        let is_rotated = |name: &str, base: &str| names.contains(base) && !self.own.contains(name);
         let mut ages: BTreeMap<FileId, Age> = BTreeMap::new();
         for (name, entry) in entries {
-            let Some((base, role, packing)) = names::parse(&name, |base| names.contains(base)) else {
-                continue;
-            };
+            let Some((base, role, packing)) = names::parse(&name, is_rotated) else { continue };
             // Beside its original, a compressed file is not complete yet.
             let is_begun = packing != Packing::Plain
                 && name.rsplit_once('.').is_some_and(|(original, _)| names.contains(original));
@@ -120,23 +124,18 @@ impl Directory {
                 }
                 continue;
             }
-            let file = Named { name, id: FileId::of(&meta), packing };
+            let file = Named { name, id: FileId::of(&meta), role, packing };
             let family = listing.families.entry(base).or_default();
-            match role {
-                Role::Base => family.base = Some(file),
-                Role::Other => family.others.push(file),
-                Role::Number(_) | Role::Dated => {
-                    let number = if let Role::Number(number) = role { Some(number) } else { None };
-                    let age = Age { number, modified: (meta.mtime(), meta.mtime_nsec()) };
-                    ages.insert(file.id, age);
-                    family.rotated.push(file);
-                }
+            if role == Role::Base {
+                family.base = Some(file);
+            } else {
+                ages.insert(file.id, (meta.mtime(), meta.mtime_nsec()));
+                family.rotated.push(file);
             }
         }
         // Nothing but files of unknown kinds is no log.
-        listing.families.retain(|_, family| family.base.is_some() || !family.rotated.is_empty());
+        listing.families.retain(|_, family| family.files().any(|file| file.role != Role::Other));
         for family in listing.families.values_mut() {
-            family.others.sort_by(|one, other| one.name.cmp(&other.name));
             sort(&mut family.rotated, &ages);
         }
         Ok(listing)
@@ -156,19 +155,21 @@ impl Directory {
     }
 }
 
-/// Tells how long ago a file was rotated.
-struct Age {
-    number: Option<u32>,
-    /// Seconds and nanoseconds.
-    modified: (i64, i64),
-}
+/// The last change of a file, in seconds and nanoseconds.
+type Age = (i64, i64);
 
-/// Puts the newest first: by numbers, or where there are dates, of which nobody knows the form, by the last change.
+/// Puts the newest first: by numbers if there is nothing else, or by the last change.
+///
+/// Most numbers count the rotations since, but `x.log.1128` comes after `x.log.1127`. A writer that has not noticed a
+/// rotation makes a single file look newer, so most pairs of neighbours have to contradict their numbers.
 fn sort(rotated: &mut [Named], ages: &BTreeMap<FileId, Age>) {
-    let number = |file: &Named| ages.get(&file.id).and_then(|age| age.number);
-    let modified = |file: &Named| ages.get(&file.id).map(|age| age.modified);
+    let number = |file: &Named| if let Role::Number(number) = file.role { Some(number) } else { None };
+    let modified = |file: &Named| ages.get(&file.id);
     rotated.sort_by(|one, other| number(one).cmp(&number(other)).then_with(|| other.name.cmp(&one.name)));
-    if rotated.iter().any(|file| number(file).is_none()) {
+    let pairs = rotated.windows(2).map(|pair| modified(&pair[0]).cmp(&modified(&pair[1])));
+    let (wrong, right): (Vec<_>, Vec<_>) =
+        pairs.filter(|order| order.is_ne()).partition(|order| *order == Ordering::Less);
+    if wrong.len() > right.len() || rotated.iter().any(|file| number(file).is_none()) {
         rotated.sort_by_key(|file| Reverse(modified(file)));
     }
 }
@@ -213,6 +214,10 @@ mod tests {
         for name in files.iter().chain(&unfinished) {
             fs::write(path(name), "").unwrap();
         }
+        for (day, name) in (1..).zip(["a.log.10", "a.log.2", "a.log.1", "a.log.old"]) {
+            let file = File::options().append(true).open(path(name)).unwrap();
+            file.set_modified(UNIX_EPOCH + Duration::from_secs(day * 86_400)).unwrap();
+        }
         fs::create_dir(path("a.log.d")).unwrap();
         fs::create_dir(path("d.log")).unwrap();
         symlink("/etc/passwd", path("l.log")).unwrap();
@@ -238,12 +243,11 @@ mod tests {
             .iter()
             .map(|(name, family)| {
                 let names: Vec<_> = family.rotated.iter().map(|file| file.name.as_str()).collect();
-                let others: Vec<_> = family.others.iter().map(|file| file.name.as_str()).collect();
-                (name.as_str(), family.base.is_some(), names, others)
+                (name.as_str(), family.base.is_some(), names)
             })
             .collect();
-        let a = ("a.log", true, vec!["a.log.1", "a.log.2", "a.log.10"], vec!["a.log.old"]);
-        assert_eq!(families, [a, ("b.log", false, vec!["b.log.1.gz"], vec![])]);
+        let a = ("a.log", true, vec!["a.log.old", "a.log.1", "a.log.2", "a.log.10"]);
+        assert_eq!(families, [a, ("b.log", false, vec!["b.log.1.gz"])]);
     }
 
     #[test]

@@ -96,6 +96,13 @@ impl Follower {
             looked: None,
             stopping: None,
         };
+        for log in follower.positions.paths() {
+            let mut directories = follower.directories.iter_mut();
+            if let Some(directory) = directories.find(|directory| log.parent() == Some(directory.path())) {
+                let name = log.file_name().and_then(|name| name.to_str());
+                directory.own.extend(name.map(str::to_owned));
+            }
+        }
         follower.blind(blind);
         Ok(follower)
     }

@@ -14,7 +14,7 @@ pub enum Role {
     Number(u32),
     /// `x.log-20261128`, `x.log.2026-11-28`, `x-20261128.log`: its time tells its order.
     Dated,
-    /// `x.log.old`, `x.log~`: its content alone tells whether it is a rotated file.
+    /// `x.log.old`, `x.log.Fri`, but `x.log.pid` too: its time and its content tell its place.
     Other,
 }
 
@@ -36,11 +36,11 @@ pub fn service(name: &str) -> Option<&str> {
 
 /// Returns the log that a file belongs to, `x.log` for `x.log.3`, and its role there.
 ///
-/// `x-20261128.log` is a rotated file where there is an `x.log`, and a log of its own elsewhere.
-pub fn parse(name: &str, exists: impl Fn(&str) -> bool) -> Option<(String, Role, Packing)> {
+/// `x-20261128.log` is a rotated file where `is_rotated` says so of it and `x.log`, and a log of its own elsewhere.
+pub fn parse(name: &str, is_rotated: impl Fn(&str, &str) -> bool) -> Option<(String, Role, Packing)> {
     let (plain, packing) = unpacked(name);
     if plain.strip_suffix(".log").is_some() {
-        let dated = dated_before_extension(plain).filter(|base| exists(base));
+        let dated = dated_before_extension(plain).filter(|base| is_rotated(plain, base));
         let role = if packing == Packing::Plain { Role::Base } else { Role::Other };
         return Some(
             dated.map_or_else(|| (plain.to_owned(), role, packing), |base| (base, Role::Dated, packing)),
@@ -120,19 +120,19 @@ mod tests {
             ("x.log.gz", Other, Gzip),
             ("x.log.+1", Other, Plain),
         ] {
-            let parsed = parse(name, |base| base == "x.log");
+            let parsed = parse(name, |_, base| base == "x.log");
             assert_eq!(parsed, Some(("x.log".to_owned(), role, packing)), "{name}");
         }
         for other in ["x", "x.txt", "x.logger", "y.txt.gz"] {
-            assert_eq!(parse(other, |_| true), None, "{other}");
+            assert_eq!(parse(other, |_, _| true), None, "{other}");
         }
     }
 
     #[test]
     fn a_dated_log_without_an_undated_one_is_a_log_of_its_own() {
         for name in ["job-20261128.log", "quicktunnel-8188.log", "a.log.b.log"] {
-            assert_eq!(parse(name, |_| false), Some((name.to_owned(), Role::Base, Packing::Plain)));
+            assert_eq!(parse(name, |_, _| false), Some((name.to_owned(), Role::Base, Packing::Plain)));
         }
-        assert_eq!(parse("quicktunnel-8188.log", |_| true).unwrap().1, Role::Base, "a port is no date");
+        assert_eq!(parse("quicktunnel-8188.log", |_, _| true).unwrap().1, Role::Base, "a port is no date");
     }
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use crate::identity::FileId;
-use crate::names::Packing;
+use crate::names::{Packing, Role};
 
 /// A file of a log under its present name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
     pub name: String,
     pub id: FileId,
+    pub role: Role,
     pub packing: Packing,
 }
 
@@ -20,8 +21,6 @@ pub struct Family {
     pub base: Option<Named>,
     /// Rotated files, the newest first.
     pub rotated: Vec<Named>,
-    /// Files of whose names nothing is known but their beginning.
-    pub others: Vec<Named>,
 }
 
 impl Family {
@@ -32,12 +31,12 @@ impl Family {
 
     /// Everything but the base.
     pub fn rotated_ids(&self) -> BTreeSet<FileId> {
-        self.rotated.iter().chain(&self.others).map(|file| file.id).collect()
+        self.rotated.iter().map(|file| file.id).collect()
     }
 
-    /// Every file, the newest first; those of unknown order are last.
+    /// Every file, the newest first.
     pub fn files(&self) -> impl DoubleEndedIterator<Item = &Named> {
-        self.base.iter().chain(&self.rotated).chain(&self.others)
+        self.base.iter().chain(&self.rotated)
     }
 
     fn place_of(&self, id: Option<FileId>) -> Option<usize> {
@@ -79,11 +78,11 @@ mod tests {
     }
 
     fn named(number: u32, id: FileId) -> Named {
-        Named { name: number.to_string(), id, packing: Packing::Plain }
+        Named { name: number.to_string(), id, role: Role::Number(number), packing: Packing::Plain }
     }
 
     fn family(base: Option<FileId>, rotated: Vec<Named>) -> Family {
-        Family { base: base.map(|id| named(0, id)), rotated, others: Vec::new() }
+        Family { base: base.map(|id| named(0, id)), rotated }
     }
 
     /// What is read after `newest`, as (number, inode); number 0 is the base.

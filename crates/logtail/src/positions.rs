@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::identity::FileId;
 use crate::place::Place;
 use crate::stream::Position;
 
@@ -35,6 +36,17 @@ impl Positions {
     /// Where the last run was in a log, until that log has [`come back`](Self::is_back).
     pub fn left(&self, log: &Path) -> Option<&Position> {
         self.left.get(log)
+    }
+
+    /// The same of a file that was read under another name in the same directory.
+    pub fn left_in(&self, directory: &Path, file: FileId) -> Option<&Position> {
+        let mut left = self.left.iter().filter(|(log, _)| log.parent() == Some(directory));
+        left.find(|(_, position)| position.is_in(file)).map(|(_, position)| position)
+    }
+
+    /// Paths of logs that have not come back yet.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.left.keys().map(PathBuf::as_path)
     }
 
     /// The log is followed again.

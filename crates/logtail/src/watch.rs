@@ -90,7 +90,8 @@ impl Watch {
                     hints.look = true;
                     continue;
                 };
-                let base = names::parse(name, |_| false).map_or_else(|| name.to_owned(), |(base, ..)| base);
+                let base =
+                    names::parse(name, |_, _| false).map_or_else(|| name.to_owned(), |(base, ..)| base);
                 let index = self
                     .watched
                     .iter()

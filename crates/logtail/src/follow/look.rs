@@ -1,7 +1,7 @@
 //! What is there to be followed at the moment.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use nix::errno::Errno;
@@ -19,9 +19,11 @@ impl Follower {
         let first = self.looked.is_none() && self.positions.are_the_first();
         self.looked = Some(now);
         let mut troubles = BTreeMap::new();
+        let mut is_split = false;
         for index in 0..self.directories.len() {
             let watched = self.watch.keep(index, &self.directories[index]);
             self.blind(watched.err());
+            let mut own = BTreeSet::new();
             let directory = &self.directories[index];
             let mut trouble = |name: &str, why: String| {
                 troubles.insert(format!("cannot read {}", directory.path().join(name).display()), why);
@@ -52,10 +54,14 @@ impl Follower {
                 if is_rotated {
                     continue;
                 }
+                own.insert(key.1.clone());
                 let followed = match self.logs.entry(key.clone()) {
                     Entry::Occupied(followed) => followed.into_mut(),
                     Entry::Vacant(place) => {
-                        let stream = match self.positions.left(&path) {
+                        // Renamed while nobody read.
+                        let renamed =
+                            || family.base_id().and_then(|id| self.positions.left_in(directory.path(), id));
+                        let stream = match self.positions.left(&path).or_else(renamed) {
                             Some(left) => Stream::resumed(&key.1, left.clone(), directory, &family),
                             None if first => Ok(Stream::current(&key.1, &family)),
                             None => Ok(Stream::whole(&key.1)),
@@ -73,8 +79,13 @@ impl Follower {
                         }
                     }
                 };
-                if let Err(error) = followed.stream.look(directory, family, now) {
-                    trouble(&key.1, error.to_string());
+                let looked = followed.stream.look(directory, family.clone(), now);
+                match looked.and_then(|()| followed.stream.release_strangers(&family)) {
+                    Ok(strangers) => {
+                        is_split |= !strangers.is_empty();
+                        own.extend(strangers);
+                    }
+                    Err(error) => trouble(&key.1, error.to_string()),
                 }
                 for text in followed.stream.take_lost().sentences(&followed.label) {
                     self.sinks.remark(&text);
@@ -85,8 +96,12 @@ impl Follower {
                     self.ready.insert(key);
                 }
             }
+            self.directories[index].own.extend(own);
         }
         self.remark(troubles);
+        if is_split {
+            self.look();
+        }
     }
 
     /// True if a file belongs to a log of a directory that is followed.

@@ -147,6 +147,28 @@ impl Stream {
         Ok(())
     }
 
+    /// Returns `x-20261128.log` where `x.log` is not cut and holds other lines: a log of its own, and no copy.
+    pub fn release_strangers(&mut self, family: &Family) -> io::Result<Vec<String>> {
+        let mut strangers: Vec<(FileId, String)> = Vec::new();
+        let Some(newest) = self.queue.back().filter(|newest| family.base_id() == Some(newest.id())) else {
+            return Ok(Vec::new());
+        };
+        for named in family.rotated.iter().filter(|named| named.name.strip_suffix(".log").is_some()) {
+            if let Some(copy) = self.copies.iter().find(|copy| copy.id == named.id && copy.of == newest.id())
+                && !newest.mark().is_in(&copy.file)?
+                && !newest.has_copy(&copy.file)?
+            {
+                strangers.push((named.id, named.name.clone()));
+            }
+        }
+        // After that: of a log that was cut before, any of them may be a copy.
+        if newest.is_untouched() || newest.is_rewritten()? {
+            strangers.clear();
+        }
+        self.copies.retain(|copy| strangers.iter().all(|(id, _)| copy.id != *id));
+        Ok(strangers.into_iter().map(|(_, name)| name).collect())
+    }
+
     /// A file is read to its end, so that its copies are of no interest any more.
     pub(super) fn forget_copies(&mut self, of: FileId) {
         let (copies, others) = mem::take(&mut self.copies).into_iter().partition(|copy| copy.of == of);

@@ -10,7 +10,7 @@ use super::{HELD, Stream, TRIES};
 use crate::directory::Directory;
 use crate::generation::Generation;
 use crate::identity::FileId;
-use crate::names::Packing;
+use crate::names::{Packing, Role};
 use crate::packed::{self, Fingerprint};
 use crate::plan::{self, Family, Named};
 
@@ -50,10 +50,16 @@ impl Stream {
         let seen: BTreeSet<FileId> = self.known.iter().copied().chain(copies).collect();
         let mut older = plan::older(newest_id, &seen, family);
         let mut next = plan::next(newest_id, &seen, family);
-        let mut others: Vec<Named> =
-            family.others.iter().filter(|file| !seen.contains(&file.id)).cloned().collect();
+        let is_base = newest_id.is_some() && family.base_id() == newest_id;
+        // Beside a log that is new, or has nothing yet, a file of an unknown kind is no copy of it.
+        if self.has_looked && self.queue.back().is_some_and(|newest| is_base && newest.is_untouched()) {
+            older.retain(|file| file.role != Role::Other);
+        }
+        if newest_id.is_none() && !self.is_astray {
+            next.retain(|file| file.role != Role::Other);
+        }
         let mut is_unsure = !self.has_looked && next.iter().any(|file| file.packing == Packing::Opaque);
-        for files in [&mut older, &mut next, &mut others] {
+        for files in [&mut older, &mut next] {
             files.retain(|file| {
                 file.packing == Packing::Plain || (file.packing == Packing::Gzip && !self.has_looked)
             });
@@ -64,28 +70,34 @@ impl Stream {
             is_unsure = true;
         }
         let older = self.open_all(directory, &older)?;
-        let others = self.open_all(directory, &others)?;
         let next = self.open_all(directory, &next)?;
-        let (Some(mut older), Some(others), Some(next)) = (older, others, next) else { return Ok(false) };
+        let (Some(mut older), Some(next)) = (older, next) else { return Ok(false) };
         let newest = self.queue.back();
-        // One that was cut and then deleted: what holds our place is a copy of it, and no successor.
-        let cut = match newest {
-            Some(newest) if newest.is_deleted() && newest.is_rewritten()? => Some(newest),
-            _ => None,
-        };
+        let is_cut = newest.map_or(Ok(false), Generation::is_rewritten)?;
         let mut opened = Vec::new();
-        for (id, file) in next {
-            match cut {
-                Some(cut) if cut.mark().is_in(&file)? => older.push((id, file)),
-                _ => opened.push(Generation::at(file, id, 0)?),
+        // Ours was renamed and not cut since: what is no part of it came after it, whatever times say.
+        if let Some(newest) = newest.filter(|newest| !is_base && !is_cut && !newest.is_untouched()) {
+            for (role, id, file) in mem::take(&mut older) {
+                if newest.has_copy(&file)? {
+                    older.push((role, id, file));
+                } else {
+                    opened.push(Generation::at(file, id, 0)?);
+                }
             }
         }
-        for (id, file) in others {
-            if let Some(newest) = newest
-                && !newest.is_untouched()
-                && newest.mark().is_in(&file)?
-            {
-                older.push((id, file));
+        for (role, id, file) in next {
+            let is_copy = match newest {
+                // What holds our place is a copy of it, and no successor.
+                Some(newest) if is_cut => {
+                    (role == Role::Other || newest.is_deleted()) && newest.mark().is_in(&file)?
+                }
+                Some(newest) => role == Role::Other && !newest.is_untouched() && newest.has_copy(&file)?,
+                None => false,
+            };
+            if is_copy {
+                older.push((role, id, file));
+            } else {
+                opened.push(Generation::at(file, id, 0)?);
             }
         }
         // Files between ours and these may have come and gone. Beside older ones, which rotation removes first, a single one
@@ -95,7 +107,7 @@ impl Stream {
         is_unsure |= is_gone && missed > 0 && (missed > 1 || missed == present.len());
         self.lost.perhaps_files |= mem::take(&mut self.is_astray) || is_unsure;
         if let Some(of) = newest_id {
-            self.copies.extend(older.into_iter().map(|(id, file)| Copy { id, file, of }));
+            self.copies.extend(older.into_iter().map(|(_, id, file)| Copy { id, file, of }));
         }
         self.queue.extend(opened);
         self.known = present;
@@ -110,11 +122,11 @@ impl Stream {
         &mut self,
         directory: &Directory,
         files: &[Named],
-    ) -> io::Result<Option<Vec<(FileId, File)>>> {
+    ) -> io::Result<Option<Vec<(Role, FileId, File)>>> {
         let mut opened = Vec::new();
         for named in files {
             let Some(file) = directory.open_file(&named.name, named.id)? else { return Ok(None) };
-            opened.extend(self.unpacked(named, file).map(|file| (named.id, file)));
+            opened.extend(self.unpacked(named, file).map(|file| (named.role, named.id, file)));
         }
         Ok(Some(opened))
     }
@@ -148,7 +160,7 @@ impl Stream {
     /// Holds what is known, and nothing that has gone.
     pub(super) fn pin(&mut self, directory: &Directory, family: &Family) -> io::Result<()> {
         self.pinned.retain(|id, _| self.known.contains(id));
-        for named in family.rotated.iter().chain(&family.others) {
+        for named in &family.rotated {
             match self.pinned.get_mut(&named.id) {
                 Some(pinned) => pinned.refresh(),
                 None if !self.known.contains(&named.id) => {}

@@ -50,6 +50,13 @@ impl Spot {
     }
 }
 
+impl Position {
+    /// True if this file was being read.
+    pub fn is_in(&self, id: FileId) -> bool {
+        self.reading.as_ref().is_some_and(|spot| spot.file == id)
+    }
+}
+
 impl Stream {
     /// A log that was read up to a position, wherever that file is by now.
     pub fn resumed(
@@ -123,7 +130,7 @@ impl Stream {
         takes: impl Fn(&Named) -> bool,
     ) -> io::Result<Option<(FileId, File)>> {
         let readable = |file: &&Named| file.packing != Packing::Opaque && takes(file);
-        for named in family.rotated.iter().rev().chain(&family.others).filter(readable) {
+        for named in family.rotated.iter().rev().filter(readable) {
             if mark.end() > 0
                 && !self.known.contains(&named.id)
                 && let Some(file) = directory.open_file(&named.name, named.id)?

@@ -10,7 +10,7 @@ use flate2::write::GzEncoder;
 use super::random::Random;
 use super::*;
 
-const CASES: u64 = 400;
+const CASES: u64 = 600;
 /// Stops of the reader in each case.
 const STOPS: usize = 4;
 
@@ -38,6 +38,20 @@ enum Names {
     DayFirst,
     /// `x-20261128.log`.
     BeforeExtension,
+    /// `x.log-1128`.
+    MonthDay,
+    /// `x.log.28-Nov-2026`.
+    MonthName,
+    /// `x.log.2026-11-28T10:00:00+00:00`.
+    Offset,
+    /// `x.log.Fri`.
+    Weekday,
+    /// `x.log.old`, and `x.log.older` before it.
+    Words,
+    /// `x.log.1`, `x.log.2`: the newest has the highest number.
+    Rising,
+    /// `x-old.log`, which is a log of its own.
+    OldBeforeExtension,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,11 +92,29 @@ impl Log {
             Names::Dates => format!("x.log-202611{day:02}-{}", 1_732_752_000 + day),
             Names::DayFirst => format!("x.log.{:02}-11-2026", 30 - day % 28),
             Names::BeforeExtension => format!("x-202611{day:02}.log"),
+            Names::MonthDay => format!("x.log-11{day:02}"),
+            Names::MonthName => format!("x.log.{:02}-Nov-2026", 30 - day % 28),
+            Names::Offset => format!("x.log.2026-11-{day:02}T10:00:00+00:00"),
+            Names::Weekday => {
+                let days = ["Fri", "Sat", "Sun", "Mon", "Tue", "Wed", "Thu"];
+                format!("x.log.{}", days[day as usize % days.len()])
+            }
+            Names::Words => "x.log.old".to_owned(),
+            Names::Rising => format!("x.log.{day}"),
+            Names::OldBeforeExtension => "x-old.log".to_owned(),
         }
     }
 
     fn rotate(&mut self) {
         self.rotations += 1;
+        if self.style.names == Names::Words && self.rotated.len() == 2 {
+            fs::remove_file(self.rotated.pop().unwrap()).unwrap();
+        }
+        if let (Names::Words, Some(old)) = (self.style.names, self.rotated.first_mut()) {
+            let to = PathBuf::from(old.to_str().unwrap().replace("log.old", "log.older"));
+            fs::rename(&*old, &to).unwrap();
+            *old = to;
+        }
         if self.style.names == Names::Numbers {
             for index in (0..self.rotated.len()).rev() {
                 let gz = if self.rotated[index].extension().unwrap() == "gz" { ".gz" } else { "" };
@@ -105,6 +137,7 @@ impl Log {
         }
         let date = UNIX_EPOCH + Duration::from_secs(u64::from(self.rotations) * 86_400);
         File::options().append(true).open(&to).unwrap().set_modified(date).unwrap();
+        self.rotated.retain(|path| *path != to);
         self.rotated.insert(0, to);
         match self.style.compress {
             Compress::AtOnce => self.compress(0),
@@ -133,12 +166,35 @@ impl Log {
 
 fn style(random: &mut Random) -> Style {
     use Compress::{AtOnce, Delayed, Never};
-    use Names::{BeforeExtension, Dates, DayFirst, Numbers};
+    use Names::{
+        BeforeExtension, Dates, DayFirst, MonthDay, MonthName, Numbers, Offset, OldBeforeExtension, Rising,
+        Weekday, Words,
+    };
+    const NAMES: [Names; 11] = [
+        Numbers,
+        Dates,
+        DayFirst,
+        BeforeExtension,
+        MonthDay,
+        MonthName,
+        Offset,
+        Weekday,
+        Words,
+        Rising,
+        OldBeforeExtension,
+    ];
+    let names = NAMES[random.below(NAMES.len())];
     Style {
-        names: [Numbers, Dates, DayFirst, BeforeExtension][random.below(4)],
+        names,
         copies: random.below(2) == 0,
         compress: [Never, AtOnce, Delayed][random.below(3)],
-        keep: [1, 2, 7][random.below(3)],
+        keep: match names {
+            OldBeforeExtension => 1,
+            Words => 2,
+            // A name comes back after seven days.
+            Weekday => [1, 2, 6][random.below(3)],
+            _ => [1, 2, 7][random.below(3)],
+        },
         leaves: random.below(8) == 0,
         alike: random.below(4) == 0,
     }
@@ -170,7 +226,7 @@ fn whatever_was_rotated_while_nobody_read_each_line_is_shown_once_or_a_gap_is_re
             let kept = serde_json::to_string(&reader.stream.position()).unwrap();
             let before = log.written.len();
             let rotations = random.below(4);
-            for _ in 0..rotations {
+            for rotation in 0..rotations {
                 let lines = random.below(4);
                 log.write(&base, 1 + lines);
                 log.rotate();
@@ -179,7 +235,10 @@ fn whatever_was_rotated_while_nobody_read_each_line_is_shown_once_or_a_gap_is_re
                     let newest = log.rotated[0].clone();
                     let date = fs::metadata(&newest).unwrap().modified().unwrap();
                     log.write(&newest, 1);
-                    File::options().append(true).open(&newest).unwrap().set_modified(date).unwrap();
+                    // The one that was read last is known whatever its time says; whether numbers rise, times alone tell.
+                    if rotation > 0 || log.style.names == Names::Rising {
+                        File::options().append(true).open(&newest).unwrap().set_modified(date).unwrap();
+                    }
                 }
             }
             let lines = random.below(2);
@@ -196,7 +255,8 @@ fn whatever_was_rotated_while_nobody_read_each_line_is_shown_once_or_a_gap_is_re
             let all = got.len() == log.written.len() - before;
             assert!(in_order, "case {seed}, {:?}: {story:#?}", log.style);
             assert!(all || told, "case {seed} is not told, {:?}: {story:#?}", log.style);
-            let none_went = rotations < log.style.keep && !log.style.leaves;
+            let found = !log.style.leaves && log.style.names != Names::OldBeforeExtension;
+            let none_went = found && rotations < log.style.keep;
             assert!(!none_went || (all && !told), "case {seed} lost or alarmed, {:?}: {story:#?}", log.style);
             whole += usize::from(all && rotations > 0);
             gaps += usize::from(!all);
