@@ -50,6 +50,9 @@ pub struct Run {
     /// Keep what the hooks export in this store
     #[arg(long, value_name = "FILE", default_value = env_store::PATH)]
     pub store: PathBuf,
+    /// Write the names of what they export to this record of the container
+    #[arg(long, value_name = "FILE", default_value = env_store::Record::PATH)]
+    pub record: PathBuf,
     /// Find the programs of extended images in this directory
     #[arg(long, value_name = "DIRECTORY", default_value = "/etc/supervisor/conf.d")]
     pub programs: PathBuf,

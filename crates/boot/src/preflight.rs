@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use env_store::Store;
+use env_store::{Record, Store};
 use kit::Env;
 
 use crate::ending::Ending;
@@ -20,6 +20,8 @@ pub struct Places<'a> {
     pub hooks: &'a Path,
     /// Keeps what the hooks export.
     pub store: &'a Path,
+    /// Names what is stored, so that a container made from this one drops it.
+    pub record: &'a Path,
     /// Takes what the hooks say.
     pub log: &'a Path,
 }
@@ -66,6 +68,7 @@ fn one(path: &Path, env: &mut Env, places: &Places<'_>) -> Result<Option<String>
     let ended = hook::run(path, env, places.log)?;
     let exports = changed(env, ended.exports);
     if !exports.is_empty() {
+        Record::add(places.record, exports.iter().map(|(name, _)| name.clone()))?;
         Store::update(places.store, |store| {
             exports.iter().for_each(|(name, value)| store.set(name.clone(), value.clone()));
         })?;
@@ -168,6 +171,7 @@ mod tests {
             let places = Places {
                 hooks: self.dir.path(),
                 store: &self.path("environment.sh"),
+                record: &self.path("container"),
                 log: &self.path("preflight.log"),
             };
             let mut env: Env = [("PATH", env!("PATH")), ("GIVEN", "1")].into_iter().collect();
@@ -205,6 +209,12 @@ mod tests {
             ["preflight.d/10-a.sh (1 of 3)", "preflight.d/20-b.sh (2 of 3)", "preflight.sh (3 of 3)"]
         );
         assert_eq!(image.stored(), [pair("A", "first"), pair("B", "first1"), pair("C", "first1-last")]);
+        let recorded = Record::read(&image.path("container")).stored;
+        assert_eq!(
+            recorded,
+            ["A", "B", "C"].map(str::to_owned).into(),
+            "a container made from this one drops them"
+        );
     }
 
     #[test]

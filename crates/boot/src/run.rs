@@ -116,6 +116,7 @@ impl Boot<'_> {
         let places = preflight::Places {
             hooks: &self.places.hooks,
             store: &self.places.store,
+            record: &self.places.record,
             log: &self.places.logs.join("preflight.log"),
         };
         preflight::run(&places, env, |message| {

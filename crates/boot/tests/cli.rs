@@ -190,6 +190,7 @@ fn with_scripts(boot: &Boot, scripts: &[(&str, &str)]) -> Command {
         ("--markers", ""),
         ("--hooks", "hooks"),
         ("--store", "environment.sh"),
+        ("--record", "container"),
         ("--programs", "conf.d"),
         ("--shown", "programs"),
     ] {

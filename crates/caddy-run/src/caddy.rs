@@ -26,7 +26,7 @@ const START_DEADLINE: Duration = Duration::from_secs(10);
 const STATE: &str = "/var/lib/caddy";
 
 /// Holds the place of the only caddy-run, in the directory of the administration interface.
-pub fn hold() -> Result<Lock> {
+pub fn hold() -> Result<Option<Lock>> {
     Lock::hold_directory(Path::new(DIRECTORY))
         .context("Caddy does not start")
         .hint(|| "supervisorctl status caddy".to_owned())

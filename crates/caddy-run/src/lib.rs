@@ -47,7 +47,7 @@ pub fn run() -> Outcome {
         return check(&cli, &settings);
     }
     // A second one would end the Caddy of the first.
-    let _only = if cli.print { None } else { Some(caddy::hold()?) };
+    let _only = if cli.print { None } else { caddy::hold()? };
     if settings.enable_https {
         let pair = if cli.print { certificate::path() } else { certificate::pair(&settings.public_names)? };
         settings.pair = Some(pair);

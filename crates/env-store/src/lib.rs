@@ -9,6 +9,7 @@ mod cli;
 mod login;
 mod name;
 mod quote;
+mod record;
 mod session;
 mod store;
 
@@ -24,6 +25,7 @@ use kit::{Env, Exit, Outcome, Usage, exec_limit};
 pub use cli::command;
 pub use login::logins;
 pub use name::{Refusal, looks_secret, storable};
+pub use record::Record;
 pub use session::session;
 pub use store::Store;
 

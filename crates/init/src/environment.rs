@@ -3,10 +3,8 @@
 use std::path::Path;
 
 use anyhow::Result;
-use env_store::{Refusal, Store, storable};
+use env_store::{Record, Refusal, Store, storable};
 use kit::{Env, Problem};
-
-use crate::identity;
 
 /// What an earlier start may have stored and no session needs.
 const SPENT: [&str; 1] = ["USER_PASSWORD"];
@@ -34,6 +32,6 @@ pub fn persist(env: &Env, problems: &mut Vec<Problem>) -> Result<()> {
             Err(Refusal::OfASession | Refusal::OfTheShell) => {}
         }
     }
-    identity::remember(&stored)?;
+    Record::add(Path::new(Record::PATH), stored)?;
     store.write(path).map(drop)
 }

@@ -3,29 +3,33 @@
 //! The first start of a container finds the record of another one, or none, and removes all of it: each step of the
 //! start then makes its own anew, as in a fresh image.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::mem;
+use std::os::unix::fs::lchown;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use env_store::Store;
+use env_store::{Record, Store};
 use kit::Problem;
-use kit::atomic::{self, Placement};
 
-/// The container that the state is of, and behind it the names of the variables that its starts stored; one a line.
-const RECORD: &str = "/var/lib/leonardo/container";
-
-/// Everything in `directory` whose name begins like one of `names`, with or without the dot of a temporary file.
+/// Everything in `directory` whose name begins like one of `names`, also behind the dot of a temporary file.
 struct Trace {
     directory: &'static str,
     names: &'static [&'static str],
 }
 
 const EVERYTHING: &[&str] = &[""];
-const TRACES: [Trace; 11] = [
-    Trace { directory: "/run/leonardo", names: &["web_credentials.json", "authorized_keys"] },
+const TRACES: [Trace; 12] = [
+    Trace { directory: "/run/leonardo", names: &["web_credentials.json", "authorized_keys", "boot."] },
+    Trace { directory: "/run/caddy", names: EVERYTHING },
     Trace { directory: "/etc/ssh", names: &["ssh_host_"] },
-    Trace { directory: "/opt/leonardo/etc", names: &["web_credentials.json", "user_password.digest"] },
+    // The store itself has what the image stored; a killed writer left copies of it.
+    Trace {
+        directory: "/opt/leonardo/etc",
+        names: &["web_credentials.json", "user_password.digest", ".environment.sh."],
+    },
     Trace { directory: "/var/lib/portal", names: EVERYTHING },
     Trace { directory: "/var/lib/caddy", names: EVERYTHING },
     Trace { directory: "/var/lib/caddy-tls", names: EVERYTHING },
@@ -43,39 +47,29 @@ const TRACES: [Trace; 11] = [
 /// Removes what another container left, before anything reads it.
 pub fn settle(problems: &mut Vec<Problem>) {
     let container = kit::container::id().unwrap_or_default();
-    let (former, stored) = read(Path::new(RECORD));
-    if former.as_deref() == Some(&container) {
-        return;
-    }
-    let mut done = forget(Path::new("/"), &mount_points());
-    if !stored.is_empty() {
-        done = done.and(unset(Path::new(env_store::PATH), &stored));
-    }
-    if let Err(error) = done.and_then(|()| write(Path::new(RECORD), &container, &[])) {
-        problems
-            .push(Problem::new("container", format!("state of another container may be left: {error:#}")));
+    if let Err(error) = clean(Path::new("/"), &mount_points(), container) {
+        problems.push(Problem::new(
+            "container",
+            format!("state of another container may be left: {error:#}; the next start tries again"),
+        ));
     }
 }
 
-/// Writes down which variables this start stores: they are of this container, and the others in the store are not.
-pub fn remember(stored: &[String]) -> Result<()> {
-    write(Path::new(RECORD), &kit::container::id().unwrap_or_default(), stored)
+/// The record stays the other container's until all of its state is gone.
+fn clean(root: &Path, mounts: &[PathBuf], container: String) -> Result<()> {
+    let [record, store] = [Record::PATH, env_store::PATH].map(|path| root.join(path.trim_start_matches('/')));
+    let former = Record::read(&record);
+    if former.container.as_ref() == Some(&container) {
+        return Ok(());
+    }
+    let mut done = forget(root, mounts);
+    if !former.stored.is_empty() {
+        done = done.and(unset(&store, &former.stored));
+    }
+    done.and_then(|()| Record { container: Some(container), ..Record::default() }.write(&record))
 }
 
-fn read(record: &Path) -> (Option<String>, Vec<String>) {
-    let text = fs::read_to_string(record).unwrap_or_default();
-    let mut lines = text.lines().map(str::to_owned);
-    (lines.next(), lines.collect())
-}
-
-fn write(record: &Path, container: &str, stored: &[String]) -> Result<()> {
-    let directory = record.parent().context("a record without a directory")?;
-    fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
-    let lines = stored.iter().fold(format!("{container}\n"), |lines, name| lines + name + "\n");
-    atomic::write_if_changed(record, lines.as_bytes(), Placement::durable(0o600)).map(drop)
-}
-
-fn unset(store: &Path, names: &[String]) -> Result<()> {
+fn unset(store: &Path, names: &BTreeSet<String>) -> Result<()> {
     // A damaged store is reported and made anew when this start's variables are stored.
     let Ok(mut store_now) = Store::read(store) else { return Ok(()) };
     names.iter().for_each(|name| store_now.unset(name));
@@ -87,16 +81,37 @@ fn forget(root: &Path, mounts: &[PathBuf]) -> Result<()> {
     let mut done = Ok(());
     for trace in &TRACES {
         let directory = root.join(trace.directory.trim_start_matches('/'));
-        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            let is_trace = |start: &&str| name.strip_prefix('.').unwrap_or(&name).starts_with(*start);
+        if mounts.iter().any(|mount| directory.starts_with(mount)) {
+            continue;
+        }
+        let entries = entries(&directory).unwrap_or_else(|error| {
+            done = mem::replace(&mut done, Ok(())).and(Err(error));
+            Vec::new()
+        });
+        for path in entries {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let is_trace = |start: &&str| {
+                name.starts_with(*start)
+                    || name.strip_prefix('.').is_some_and(|name| name.starts_with(*start))
+            };
             if trace.names.iter().any(is_trace) {
-                done = done.and(remove(&entry.path(), mounts));
+                done = done.and(remove(&path, mounts));
             }
         }
     }
     done
+}
+
+/// Lists a directory, which becomes root's: without the capability `DAC_OVERRIDE`, root could neither list nor empty one of
+/// another account. `directories` gives it back.
+fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
+    let _ = lchown(directory, Some(0), None);
+    let listed = fs::read_dir(directory)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>());
+    match listed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        listed => listed.with_context(|| format!("cannot list {}", directory.display())),
+    }
 }
 
 /// Removes a file or a directory. What is mounted there was given to this container, and stays.
@@ -105,7 +120,10 @@ fn remove(path: &Path, mounts: &[PathBuf]) -> Result<()> {
         return Ok(());
     }
     let is_directory = path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
-    match if is_directory { fs::remove_dir_all(path) } else { fs::remove_file(path) } {
+    if is_directory {
+        entries(path)?.iter().map(|entry| remove(entry, mounts)).fold(Ok(()), Result::and)?;
+    }
+    match if is_directory { fs::remove_dir(path) } else { fs::remove_file(path) } {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", path.display()))
         }
@@ -121,6 +139,10 @@ fn mount_points() -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
+
     use super::*;
 
     #[test]
@@ -131,7 +153,9 @@ mod tests {
             "etc/ssh/ssh_host_ed25519_key",
             "opt/leonardo/etc/web_credentials.json",
             "opt/leonardo/etc/.web_credentials.json.7-0.tmp",
-            "var/lib/portal/key",
+            "opt/leonardo/etc/.environment.sh.7-0.tmp",
+            "run/caddy/self-signed.pem",
+            "run/leonardo/boot.confided.json",
             "var/lib/caddy/tls/self-signed.pem",
             "var/lib/leonardo/sync/container",
             "var/log/logtail.log.1",
@@ -144,15 +168,18 @@ mod tests {
             "var/log/app.log",
             "etc/ssh/ssh_host_ecdsa_key",
             "var/lib/leonardo/provisioning/mounted/x",
+            "var/lib/portal/key",
         ];
         for file in gone.iter().chain(&kept) {
             fs::create_dir_all(path(file).parent().unwrap()).unwrap();
             fs::write(path(file), "").unwrap();
         }
-        let mounts = [path("etc/ssh/ssh_host_ecdsa_key"), path("var/lib/leonardo/provisioning/mounted")];
+        let mounts =
+            ["etc/ssh/ssh_host_ecdsa_key", "var/lib/leonardo/provisioning/mounted", "var/lib/portal"]
+                .map(path);
         forget(root.path(), &mounts).unwrap();
-        assert_eq!(gone.map(|file| path(file).exists()), [false; 8], "{gone:?}");
-        assert_eq!(kept.map(|file| path(file).exists()), [true; 6], "{kept:?}");
+        assert_eq!(gone.map(|file| path(file).exists()), [false; 10], "{gone:?}");
+        assert_eq!(kept.map(|file| path(file).exists()), [true; 7], "{kept:?}");
     }
 
     #[test]
@@ -169,14 +196,37 @@ mod tests {
     }
 
     #[test]
-    fn the_record_has_the_container_and_its_variables() {
-        let dir = tempfile::tempdir().unwrap();
-        let record = dir.path().join("leonardo/container");
-        assert_eq!(read(&record), (None, Vec::new()));
-        for container in ["id/layer", ""] {
-            write(&record, container, &["WEB_TOKEN".into(), "X".into()]).unwrap();
-            assert_eq!(read(&record), (Some(container.into()), vec!["WEB_TOKEN".into(), "X".into()]));
+    fn without_the_right_to_enter_everything_the_accounts_directories_are_emptied_or_named() {
+        let root = tempfile::tempdir().unwrap();
+        let (portal, deep) = (root.path().join("var/lib/portal"), root.path().join("var/lib/caddy/locks"));
+        let keys = [portal.join("key"), deep.join("key")];
+        for (directory, key) in [(&portal, &keys[0]), (&deep, &keys[1])] {
+            fs::create_dir_all(directory).unwrap();
+            fs::write(key, "").unwrap();
+            for path in [directory, key] {
+                lchown(path, Some(61111), Some(61111)).unwrap();
+            }
+            fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).unwrap();
         }
+        fs::create_dir_all(root.path().join("opt/leonardo/etc")).unwrap();
+        let record = root.path().join("var/lib/leonardo/container");
+        Record { container: Some("other".into()), ..Record::default() }.write(&record).unwrap();
+        let clean_without = |missing| {
+            // Those of this test's thread.
+            let sets = capabilities(None).unwrap();
+            let effective = sets.effective.difference(missing);
+            set_capabilities(None, CapabilitySets { effective, ..sets }).unwrap();
+            let done = clean(root.path(), &[], "this".into());
+            set_capabilities(None, sets).unwrap();
+            // The rest of the start.
+            Record::add(&record, ["WEB_TOKEN".to_owned()]).unwrap();
+            (done.map_err(|error| format!("{error:#}")), Record::read(&record).container.unwrap())
+        };
+        let entering = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
+        let refusal = format!("cannot list {}: Permission denied (os error 13)", portal.display());
+        assert_eq!(clean_without(entering | CapabilitySet::CHOWN), (Err(refusal), "other".into()));
+        assert_eq!(clean_without(entering), (Ok(()), "this".into()));
+        assert_eq!(keys.map(|key| key.exists()), [false; 2]);
     }
 
     #[test]
@@ -187,7 +237,7 @@ mod tests {
         store.set("WEB_TOKEN", "secret");
         store.set("OF_THE_IMAGE", "1");
         store.write(&path).unwrap();
-        unset(&path, &["WEB_TOKEN".into(), "NEVER".into()]).unwrap();
+        unset(&path, &["WEB_TOKEN".into(), "NEVER".into()].into()).unwrap();
         let left = Store::read(&path).unwrap();
         assert_eq!(left.iter().collect::<Vec<_>>(), [("OF_THE_IMAGE", "1".as_ref())]);
     }

@@ -65,9 +65,9 @@ fn mounted(directory: &Path) -> Result<Option<String>> {
     };
     check_form(&certificate_text, &key_text)?;
     let of_certificate =
-        public_key(&["x509", "-noout", "-pubkey"], &certificate).context("cert.pem is not usable")?;
+        public_key(&["x509", "-noout", "-pubkey"], &certificate_text).context("cert.pem is not usable")?;
     let of_key =
-        public_key(&["pkey", "-pubout", "-passin", "pass:"], &key).context("key.pem is not usable")?;
+        public_key(&["pkey", "-pubout", "-passin", "pass:"], &key_text).context("key.pem is not usable")?;
     ensure!(of_certificate == of_key, "key.pem is not the key of cert.pem");
     Ok(Some(format!("{}\n{}\n", certificate_text.trim_end(), key_text.trim_end())))
 }
@@ -80,9 +80,10 @@ fn check_form(certificate: &str, key: &str) -> Result<()> {
     Ok(())
 }
 
-/// What openssl says is the public key; it never prints the private one, and its message quotes nothing.
-fn public_key(words: &[&str], file: &Path) -> Result<String> {
-    cmd::stdout(Command::new("/usr/bin/openssl").args(words).arg("-in").arg(file).env_clear())
+/// What openssl says is the public key; it never prints the private one, and its message quotes nothing. It gets what was
+/// read: by now, something else may be in the file's place.
+fn public_key(words: &[&str], pem: &str) -> Result<String> {
+    cmd::stdout_with_input(Command::new("/usr/bin/openssl").args(words).env_clear(), pem.as_bytes())
 }
 
 fn text(path: &Path) -> Result<Option<String>> {
@@ -149,5 +150,25 @@ mod tests {
         assert_eq!(problem(), "key.pem has no PEM private key in it");
         write("key.pem", "-----BEGIN ENCRYPTED PRIVATE KEY-----\n");
         assert_eq!(problem(), "key.pem is locked with a passphrase, which nobody could enter");
+    }
+
+    #[test]
+    fn openssl_gets_what_was_read() {
+        let make = |words: &[&str], input: &str| {
+            cmd::stdout_with_input(Command::new("/usr/bin/openssl").args(words), input.as_bytes()).unwrap()
+        };
+        let new_key = || make(&["genpkey", "-algorithm", "ed25519"], "");
+        let (key, other) = (new_key(), new_key());
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        write("key.pem", &key);
+        let words = ["req", "-x509", "-key", dir.path().join("key.pem").to_str().unwrap(), "-subj", "/CN=x"]
+            .map(str::to_owned);
+        let certificate = make(&words.each_ref().map(String::as_str), "");
+        write("cert.pem", &certificate);
+        let pair = format!("{}\n{}\n", certificate.trim_end(), key.trim_end());
+        assert_eq!(mounted(dir.path()).unwrap(), Some(pair));
+        write("key.pem", &other);
+        assert_eq!(mounted(dir.path()).unwrap_err().to_string(), "key.pem is not the key of cert.pem");
     }
 }

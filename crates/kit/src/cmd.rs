@@ -19,11 +19,25 @@ pub fn run(command: &mut Command) -> Result<()> {
 /// Runs a program to its end and returns what it wrote to stdout, as text.
 pub fn stdout(command: &mut Command) -> Result<String> {
     let output = output(command)?;
+    text(command, output)
+}
+
+fn text(command: &Command, output: Output) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("{} did not print text", describe(command)))
 }
 
 /// Runs a program with `input` on its stdin; secrets go this way, because arguments are visible to everybody.
 pub fn run_with_input(command: &mut Command, input: &[u8]) -> Result<()> {
+    output_with_input(command, input).map(drop)
+}
+
+/// The same, and returns what it wrote to stdout, as text; it reads its input before it writes much.
+pub fn stdout_with_input(command: &mut Command, input: &[u8]) -> Result<String> {
+    let output = output_with_input(command, input)?;
+    text(command, output)
+}
+
+fn output_with_input(command: &mut Command, input: &[u8]) -> Result<Output> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().with_context(|| format!("cannot run {}", describe(command)))?;
     if let Some(mut stdin) = child.stdin.take() {
@@ -37,7 +51,7 @@ pub fn run_with_input(command: &mut Command, input: &[u8]) -> Result<()> {
     }
     let output =
         child.wait_with_output().with_context(|| format!("cannot wait for {}", describe(command)))?;
-    check(command, output).map(drop)
+    check(command, output)
 }
 
 /// Replaces this process by a program; returns only if that is impossible, with a shell's exit codes for it.
@@ -106,6 +120,7 @@ mod tests {
     fn input_reaches_the_program_and_a_program_that_ignores_it_is_fine() {
         run_with_input(Command::new("sh").args(["-c", "test \"$(cat)\" = secret"]), b"secret").unwrap();
         run_with_input(&mut Command::new("true"), &vec![b'x'; 1 << 20]).unwrap();
+        assert_eq!(stdout_with_input(&mut Command::new("cat"), b"abc").unwrap(), "abc");
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Public SSH keys as people put them into a variable.
 
-use crate::invisible;
+use crate::invisible::{self, is_invisible};
 
 /// Returns one key a line of a variable, whatever separates them: line ends of any kind, a literal `\n`, or `;`.
 ///
 /// Separators between the quotes of an option (`command="a; b"`) and in a comment belong to the key: a line ends only where
-/// another key or nothing follows.
+/// another key or nothing follows. In a line that is disabled by a `#`, a `;` separates nothing: what follows is disabled too.
 #[must_use]
 pub fn key_lines(text: &str) -> String {
     let text = invisible::stripped(text).0.replace("\r\n", "\n").replace('\r', "\n");
@@ -29,16 +29,22 @@ pub fn key_lines(text: &str) -> String {
 fn pieces(line: &str) -> Vec<(&str, &str)> {
     let (mut pieces, mut before, mut start, mut quoted) = (Vec::new(), "", 0, false);
     let mut at = 0;
+    let is_comment = |start: usize| {
+        line[start..].trim_start_matches(|c| is_invisible(c) || c == '"' || c == '\'').starts_with('#')
+    };
+    let mut comment = is_comment(0);
     while at < line.len() {
         let rest = &line[at..];
-        let separator =
-            ["\\r\\n", "\\n", "\\r", ";"].into_iter().find(|separator| rest.starts_with(separator));
-        match separator.filter(|_| !quoted) {
+        let separator = ["\\r\\n", "\\n", "\\r", ";"]
+            .into_iter()
+            .find(|separator| rest.starts_with(separator) && !(comment && *separator == ";"));
+        match separator.filter(|_| !quoted || comment) {
             Some(separator) => {
                 pieces.push((before, &line[start..at]));
                 before = separator;
                 at += separator.len();
                 start = at;
+                (quoted, comment) = (false, is_comment(start));
             }
             // Inside an option, a quote is written \" (sshd(8)).
             None if quoted && rest.starts_with("\\\"") => at += 2,
@@ -85,6 +91,11 @@ mod tests {
             (format!("{one}; laptop"), format!("{one}; laptop")),
             (format!("{two} CORP\\nancy"), format!("{two} CORP\\nancy")),
             (format!("# {one} ä\n\n{two}"), format!("# {one} ä\n\n{two}")),
+            (format!("# {one};{two}"), format!("# {one};{two}")),
+            (format!("\u{feff} #{one};{two}\n{two}"), format!("#{one};{two}\n{two}")),
+            (format!("{two};# {one};{one}"), format!("{two}\n# {one};{one}")),
+            (format!("{two}\\n# \" {one};{one}\\n{two}"), format!("{two}\n# \" {one};{one}\n{two}")),
+            (format!("\"# {one};{two}\""), format!("# {one};{two}")),
             (String::new(), String::new()),
         ] {
             assert_eq!(key_lines(&given), wanted, "{given:?}");

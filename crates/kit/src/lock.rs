@@ -1,6 +1,7 @@
 //! One at a time: a lock that the kernel keeps on a file, so that it ends with its holder, however that ends.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -33,19 +34,31 @@ impl Lock {
         Ok(Self { file, path: path.to_owned() })
     }
 
-    /// Holds a directory that only one process may work in, without a file; its owner alone may, so that nothing in it gets
-    /// another owner.
-    pub fn hold_directory(path: &Path) -> Result<Self> {
-        let cannot = || format!("cannot lock {}", path.display());
-        let file = File::open(path).with_context(cannot)?;
-        if file.metadata().with_context(cannot)?.uid() != nix::unistd::geteuid().as_raw() {
-            bail!("{} belongs to another account", path.display());
+    /// Holds a directory that only one process may work in, without a file; root may not in another account's, so that
+    /// nothing in it gets another owner.
+    ///
+    /// A volume may refuse locks or belong to any number: that is logged, and nothing may be held, because a program that
+    /// does not start is worse than two.
+    pub fn hold_directory(path: &Path) -> Result<Option<Self>> {
+        let me = nix::unistd::geteuid().as_raw();
+        let owner = fs::metadata(path).map_or(me, |meta| meta.uid());
+        let (file, state) = match File::open(path) {
+            _ if me == 0 && owner != 0 => (None, State::Foreign),
+            Err(error) => (None, State::Refused(error)),
+            Ok(file) => {
+                let state = match file.try_lock() {
+                    Err(TryLockError::WouldBlock) => State::Busy,
+                    Err(TryLockError::Error(error)) => State::Refused(error),
+                    Ok(()) if owner != me => State::Foreign,
+                    Ok(()) => State::Held,
+                };
+                (Some(file), state)
+            }
+        };
+        if let Some(warning) = state.judge(path, me)? {
+            log::warn!("{warning}");
         }
-        match file.try_lock() {
-            Ok(()) => Ok(Self { file, path: path.to_owned() }),
-            Err(TryLockError::WouldBlock) => bail!("another process works in {}", path.display()),
-            Err(TryLockError::Error(error)) => Err(error).with_context(cannot),
-        }
+        Ok(file.map(|file| Self { file, path: path.to_owned() }))
     }
 
     /// Waits for its turn; an error says whose turn did not end by `deadline`, or why the kernel refused.
@@ -60,9 +73,53 @@ impl Lock {
     }
 }
 
+/// Outcome of holding a directory.
+enum State {
+    Held,
+    Busy,
+    /// It belongs to another account.
+    Foreign,
+    Refused(io::Error),
+}
+
+impl State {
+    /// Returns what is to be logged; an error where two programs would get in each other's way.
+    fn judge(self, path: &Path, me: u32) -> Result<Option<String>> {
+        let path = path.display();
+        Ok(Some(match self {
+            Self::Held => return Ok(None),
+            Self::Busy => bail!("another process works in {path}"),
+            Self::Foreign if me == 0 => bail!("{path} belongs to another account"),
+            Self::Foreign => format!("{path} belongs to another account; files in it may be out of reach"),
+            Self::Refused(error) => format!("cannot lock {path}: {error}; a second process is not kept out"),
+        }))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_another_process_ends_a_start_and_for_root_another_owner() {
+        let refused = || State::Refused(io::ErrorKind::Unsupported.into());
+        let table = [
+            (State::Held, 61111, Ok(None)),
+            (State::Busy, 61111, Err("another process works in /v")),
+            (State::Foreign, 0, Err("/v belongs to another account")),
+            (
+                State::Foreign,
+                61111,
+                Ok(Some("/v belongs to another account; files in it may be out of reach")),
+            ),
+            (refused(), 0, Ok(Some("cannot lock /v: unsupported; a second process is not kept out"))),
+        ];
+        for (state, me, expected) in table {
+            let judged = state.judge(Path::new("/v"), me).map_err(|error| error.to_string());
+            assert_eq!(judged, expected.map(|text| text.map(str::to_owned)).map_err(str::to_owned));
+        }
+        assert!(Lock::hold_directory(Path::new("/no/such")).unwrap().is_none());
+    }
 
     #[test]
     fn a_second_holder_waits_until_the_first_is_gone() {

@@ -54,7 +54,9 @@ pub use cli::command;
 pub fn run() -> Outcome {
     let cli = cli::Cli::try_parse()?;
     kit::lean::keep_only(is_needed)?;
-    fs::create_dir_all(&cli.state).with_context(|| format!("cannot create {}", cli.state.display()))?;
+    if let Err(error) = fs::create_dir_all(&cli.state) {
+        log::warn!("cannot create {}: {error}", cli.state.display());
+    }
     // A second portal would take over the sockets of the first.
     let _only = Lock::hold_directory(&cli.state)
         .context("the portal does not start")

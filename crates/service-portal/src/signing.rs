@@ -1,5 +1,6 @@
 //! Signatures of what visitors bring back: share links and known devices.
 
+use std::io;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -26,16 +27,17 @@ pub struct KeyFile {
 impl KeyFile {
     /// The key kept at `path`; the first time, or if it is damaged, a new one is made.
     ///
-    /// A new one that cannot be written is good until the portal ends; one that cannot be read is not replaced.
+    /// A new one that cannot be written is good until the portal ends; one that a failing disk does not give back is not
+    /// replaced.
     pub fn load(path: &Path) -> Result<Self> {
         let mut file = StateFile::new(path, Placement::durable(0o600));
-        match Input::up_to(64).find(path) {
+        match Input::up_to(64).no_follow().find(path) {
             Ok(bytes) => {
                 if let Some(Ok(key)) = bytes.map(TryInto::try_into) {
                     return Ok(Self { key: Key(key), file });
                 }
             }
-            Err(refused) if matches!(refused.reason, Reason::Unreadable(_)) => return Err(refused.into()),
+            Err(refused) if is_failure(&refused.reason) => return Err(refused.into()),
             Err(refused) => log::warn!("{refused}; a new one is made, and share links made before are void"),
         }
         let mut key = [0; 32];
@@ -60,6 +62,11 @@ impl KeyFile {
     pub fn problem(&self) -> Option<&str> {
         self.file.problem()
     }
+}
+
+/// True for an error of the disk; a mode or an owner that keeps the portal out stays, however often it starts.
+fn is_failure(reason: &Reason) -> bool {
+    matches!(reason, Reason::Unreadable(error) if error.kind() != io::ErrorKind::PermissionDenied)
 }
 
 impl Key {
@@ -116,6 +123,18 @@ mod tests {
         assert_eq!(key().verify("share", &signed), Some("x"));
         std::fs::write(&path, "short").unwrap();
         assert_eq!(key().verify("share", &signed), None);
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("key", &path).unwrap();
+        let signed = key().sign("share", "x");
+        assert_eq!(key().verify("share", &signed), Some("x"), "a new one takes the link's place");
+    }
+
+    #[test]
+    fn only_an_error_of_the_disk_ends_the_start() {
+        let unreadable = |error: i32| Reason::Unreadable(io::Error::from_raw_os_error(error));
+        let reasons = [nix::libc::EIO, nix::libc::EACCES, nix::libc::EPERM].map(unreadable);
+        assert_eq!(reasons.map(|reason| is_failure(&reason)), [true, false, false]);
+        assert!(!is_failure(&Reason::Kind("a symbolic link")));
     }
 
     #[test]

@@ -66,7 +66,7 @@ mod tests {
         for (input, said) in [
             (&b""[..], "the password is empty"),
             (b"\nsecond", "the password is empty"),
-            (b"secret\0\n", "the password has a line break or a NUL in it"),
+            (b"secret\0\n", "the password has control characters"),
             (b"secret\xff\n", "the password is not UTF-8 text"),
             (long.as_bytes(), "the password is longer than 65536 bytes"),
         ] {

@@ -11,13 +11,14 @@ pub mod sources;
 
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Parser;
-use kit::{Env, Exit, Outcome, Reader, cmd, variables};
+use kit::{Env, Exit, HintExt, Outcome, Reader, cmd, variables};
 use rustix::thread::{CapabilitySet, capabilities};
 
 pub use cli::command;
@@ -61,6 +62,13 @@ pub fn run() -> Outcome {
     if !missing.is_empty() {
         bail!("every login would fail: the container lacks the capability {}", missing.join(", "));
     }
+    if let Some(path) = open_to_others(Path::new(policy::COMMAND))? {
+        let path = path.display();
+        return Err(anyhow!(
+            "every login would fail: others than root can change {path}, which leads to the keys"
+        ))
+        .hint(|| format!("chown root {path}; chmod go-w {path}"));
+    }
     // -D stays in the foreground for supervisord, -e logs to stderr.
     let error = Command::new(SSHD).args(["-D", "-e"]).args(&options).exec();
     bail!("cannot run {SSHD}: {error}")
@@ -75,6 +83,18 @@ fn print_keys(user: &str) -> Outcome {
     problems.iter().for_each(|problem| log::warn!("{problem}"));
     io::stdout().write_all(keys.render().as_bytes())?;
     Ok(Exit::Done)
+}
+
+/// Returns what keeps sshd from running `command`: the file, or a directory above it, that others than root can change.
+fn open_to_others(command: &Path) -> Result<Option<PathBuf>> {
+    let cannot = || format!("cannot look at {}", command.display());
+    for path in fs::canonicalize(command).with_context(cannot)?.ancestors() {
+        let meta = fs::metadata(path).with_context(cannot)?;
+        if meta.uid() != 0 || meta.mode() & 0o022 != 0 {
+            return Ok(Some(path.to_owned()));
+        }
+    }
+    Ok(None)
 }
 
 /// Makes a host key unless there is one; a half-written one of a killed start is replaced. A mounted key may come without
@@ -106,4 +126,33 @@ fn is_whole(path: &Path) -> bool {
 
 fn is_filled(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| meta.len() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    use super::*;
+
+    #[test]
+    fn what_keeps_sshd_from_asking_for_keys_is_named() {
+        // Not below /tmp, where everybody may write.
+        let dir = tempfile::tempdir_in("/var/lib").unwrap();
+        let inner = dir.path().join("inner");
+        let (file, link) = (inner.join("command"), dir.path().join("link"));
+        fs::create_dir(&inner).unwrap();
+        fs::write(&file, "").unwrap();
+        symlink(&file, &link).unwrap();
+        let open = || open_to_others(&link).unwrap();
+        let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        assert_eq!(open(), None);
+        mode(&inner, 0o775);
+        assert_eq!(open(), Some(inner.clone()));
+        mode(&file, 0o757);
+        assert_eq!(open(), Some(file.clone()));
+        mode(&file, 0o755);
+        mode(&inner, 0o755);
+        chown(dir.path(), Some(1000), None).unwrap();
+        assert_eq!(open().as_deref(), Some(dir.path()));
+    }
 }

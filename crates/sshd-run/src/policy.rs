@@ -1,5 +1,9 @@
 //! Everything that the SSH server is told.
 
+/// The program that sshd asks for keys: this one, in a place of its own. sshd refuses a program that others than root could
+/// change, in its file or in a directory above it, and people give `/opt` away.
+pub const COMMAND: &str = "/usr/lib/leonardo/sshd-run";
+
 /// All of sshd's options, for its command line; it reads no file.
 ///
 /// With files, a `Match` block in any of them wins over the command line, and neither `sshd -T` nor a look at the main
@@ -9,6 +13,7 @@
 /// cannot report it to the kernel's audit (`linux_audit_write_entry failed`). Without a terminal there is nothing to report.
 pub fn options(port: u16, terminals: bool) -> Vec<String> {
     let port = format!("Port={port}");
+    let command = format!("AuthorizedKeysCommand={COMMAND} --keys %u");
     let terminals = format!("PermitTTY={}", if terminals { "yes" } else { "no" });
     let options = [
         port.as_str(),
@@ -22,7 +27,7 @@ pub fn options(port: u16, terminals: bool) -> Vec<String> {
         "PermitRootLogin=prohibit-password",
         // No file in a home: the user's is on the volume, where others may write. Root, because the files are root's.
         "AuthorizedKeysFile=none",
-        "AuthorizedKeysCommand=/opt/leonardo/bin/sshd-run --keys %u",
+        &command,
         "AuthorizedKeysCommandUser=root",
         "HostKey=/etc/ssh/ssh_host_ed25519_key",
         "HostKey=/etc/ssh/ssh_host_ecdsa_key",
@@ -49,6 +54,13 @@ pub fn options(port: u16, terminals: bool) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sshd_asks_a_program_outside_of_what_people_share() {
+        assert!(
+            options(22, true).contains(&"AuthorizedKeysCommand=/usr/lib/leonardo/sshd-run --keys %u".into())
+        );
+    }
 
     #[test]
     fn no_file_is_read_and_every_option_is_its_own_argument() {

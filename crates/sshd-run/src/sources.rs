@@ -3,7 +3,6 @@
 //! None of them is on the volume: a key in the home directory there would let in whoever can write to the volume.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use kit::input::Refused;
@@ -25,8 +24,8 @@ pub struct Sources {
     /// A file of the host.
     mounted: PathBuf,
     given: PathBuf,
-    /// A directory of the container's own file system.
-    container: PathBuf,
+    /// Where something is mounted, but for the container's root.
+    mounts: Vec<PathBuf>,
 }
 
 impl Sources {
@@ -37,7 +36,9 @@ impl Sources {
             own: "/root/.ssh/authorized_keys".into(),
             mounted: "/root/.ssh/authorized_keys_mount".into(),
             given: GIVEN.into(),
-            container: "/".into(),
+            mounts: workspace::mount_points(&fs::read("/proc/self/mountinfo").unwrap_or_default())
+                .filter(|point| point != Path::new("/"))
+                .collect(),
         }
     }
 
@@ -61,10 +62,14 @@ impl Sources {
         (keys, problems)
     }
 
-    /// True if the file itself, not the target of a link, lies on another file system than the container.
+    /// True if the file itself, not the target of a link, is mounted, or lies in what is. With some storage drivers (btrfs,
+    /// vfs), a mount has the same device as the container.
     fn is_mounted(&self, path: &Path) -> bool {
-        let device = |path: &Path| fs::symlink_metadata(path).map(|meta| meta.dev()).ok();
-        device(path).is_some_and(|found| Some(found) != device(&self.container))
+        // The last name stays: a link that is no mount belongs to where it lies.
+        let real = path.parent().zip(path.file_name()).and_then(|(directory, name)| {
+            fs::canonicalize(directory).ok().map(|directory| directory.join(name))
+        });
+        real.is_some_and(|real| self.mounts.iter().any(|mount| real.starts_with(mount)))
     }
 }
 
@@ -90,7 +95,7 @@ mod tests {
 
     fn sources(dir: &Path) -> Sources {
         let at = |name: &str| dir.join(name);
-        Sources { own: at("own"), mounted: at("mounted"), given: at("given"), container: dir.to_owned() }
+        Sources { own: at("own"), mounted: at("mounted"), given: at("given"), mounts: Vec::new() }
     }
 
     fn problems(sources: &Sources) -> Vec<String> {
@@ -149,13 +154,14 @@ mod tests {
         assert_eq!(problems(&sources), ["own: other accounts may write it; ignored"]);
         chown(&sources.own, Some(1000), None).unwrap();
         assert_eq!(problems(&sources), ["own: it belongs to uid 1000; ignored"]);
-        // The kernel's own file system takes the place of the container's.
-        sources.container = "/proc".into();
-        assert_eq!(problems(&sources), [""; 0]);
+        for mount in [sources.own.clone(), dir.path().to_owned()] {
+            sources.mounts = vec![mount];
+            assert_eq!(problems(&sources), [""; 0]);
+        }
         // Root may lead elsewhere, but not to what another account can write.
         let elsewhere = dir.path().join("elsewhere");
         fs::rename(&sources.own, &elsewhere).unwrap();
-        sources.container = dir.path().to_owned();
+        sources.mounts = vec![elsewhere.clone(), dir.path().join("own2")];
         symlink(&elsewhere, &sources.own).unwrap();
         assert_eq!(problems(&sources), ["own: it belongs to uid 1000; ignored"]);
     }

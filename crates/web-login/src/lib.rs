@@ -136,10 +136,11 @@ pub fn check_user(name: &str) -> std::result::Result<(), &'static str> {
     }
 }
 
-/// Refuses passwords and tokens that a variable or a header could not carry; says what is wrong.
+/// Refuses passwords and tokens that a variable, a header or a form could not carry, or that a terminal would obey; says
+/// what is wrong.
 pub fn check_secret(text: &str) -> std::result::Result<(), &'static str> {
-    if text.contains('\0') {
-        Err("has a NUL byte")
+    if text.chars().any(char::is_control) {
+        Err("has control characters")
     } else if text.len() > LONGEST_SECRET {
         Err("is longer than 4,096 bytes")
     } else {
@@ -216,7 +217,12 @@ mod tests {
             (long("web_token", 4097), "web_token is longer than 4,096 bytes"),
             (long("instance", 129), "instance or asked is not a word"),
             (long("asked", 129), "instance or asked is not a word"),
-            (long("web_password", 1).replace(r#""x""#, r#""a\u0000b""#), "web_password has a NUL byte"),
+            (
+                long("web_password", 1).replace(r#""x""#, r#""a\u0000b""#),
+                "web_password has control characters",
+            ),
+            (long("web_token", 1).replace(r#""x""#, r#""a\u001b[2Jb""#), "web_token has control characters"),
+            (long("web_token", 1).replace(r#""x""#, r#""a\nb""#), "web_token has control characters"),
         ] {
             std::fs::write(&path, text).unwrap();
             let error = format!("{:#}", Login::read(&path).unwrap_err());
@@ -228,8 +234,8 @@ mod tests {
         std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
         assert!(Login::read(&path).unwrap_err().to_string().ends_with("not a regular file"));
         let most = Login {
-            password: Secret::new("\u{1}".repeat(4096)).unwrap(),
-            token: Secret::new("\u{1}".repeat(4096)).unwrap(),
+            password: Secret::new("\"".repeat(4096)).unwrap(),
+            token: Secret::new("\"".repeat(4096)).unwrap(),
             ..login()
         };
         std::fs::remove_file(&path).unwrap();

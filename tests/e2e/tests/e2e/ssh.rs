@@ -52,6 +52,16 @@ fn no_file_can_bring_passwords_back() {
 }
 
 #[test]
+fn keys_log_in_whatever_account_owns_opt() {
+    let key = KeyPair::generate();
+    let container = Run::new().env("SSH_PUBKEY", key.public()).boot();
+    container.sh("chown -R user /opt && chmod -R g+w /opt").text();
+    container.until("sshd", || key.ssh(&container, "root", &[], &["true"], "").code == Some(0));
+    container.sh("supervisorctl restart sshd").text();
+    container.until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
+}
+
+#[test]
 fn files_are_copied_both_ways() {
     let key = KeyPair::generate();
     let container = Run::new().env("SSH_PUBKEY", key.public()).boot();

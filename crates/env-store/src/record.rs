@@ -1,0 +1,66 @@
+//! Which container the state is of, and which variables its starts stored: what another container must not have.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use kit::atomic::{self, Placement};
+
+/// The container, and what it stored: its name, and behind it the names of the variables, one a line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Record {
+    /// The container that the state is of; nothing where no start has settled it.
+    pub container: Option<String>,
+    /// Names of the variables in the store that are of this container.
+    pub stored: BTreeSet<String>,
+}
+
+impl Record {
+    /// Path of the container's own.
+    pub const PATH: &str = "/var/lib/leonardo/container";
+
+    /// Reads it; a missing or unreadable one is of no container.
+    #[must_use]
+    pub fn read(path: &Path) -> Self {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let mut lines = text.lines().map(str::to_owned);
+        Self { container: lines.next(), stored: lines.collect() }
+    }
+
+    /// Replaces it.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let directory = path.parent().context("a record without a directory")?;
+        fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+        let container = self.container.as_deref().unwrap_or_default();
+        let text = self.stored.iter().fold(format!("{container}\n"), |lines, name| lines + name + "\n");
+        atomic::write_if_changed(path, text.as_bytes(), Placement::durable(0o600)).map(drop)
+    }
+
+    /// Adds names of variables, before they are stored.
+    pub fn add(path: &Path, names: impl IntoIterator<Item = String>) -> Result<()> {
+        let mut record = Self::read(path);
+        record.stored.extend(names);
+        record.write(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_added_and_the_container_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("leonardo/container");
+        assert_eq!(Record::read(&path), Record::default());
+        for container in ["", "id/layer"] {
+            Record { container: Some(container.into()), stored: ["WEB_TOKEN".into()].into() }
+                .write(&path)
+                .unwrap();
+            Record::add(&path, ["X".to_owned(), "WEB_TOKEN".to_owned()]).unwrap();
+            let stored = ["WEB_TOKEN".to_owned(), "X".to_owned()].into();
+            assert_eq!(Record::read(&path), Record { container: Some(container.into()), stored });
+        }
+    }
+}
