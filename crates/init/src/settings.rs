@@ -51,9 +51,7 @@ pub struct Web {
 
 impl Settings {
     /// Reads all settings; what could not be used comes back as problems, also of variables that other tools act on later.
-    ///
-    /// `taken` are ports of registered services.
-    pub fn read(env: &Env, taken: &[u16]) -> (Self, Vec<Problem>) {
+    pub fn read(env: &Env) -> (Self, Vec<Problem>) {
         let mut reader = Reader::new(env);
         variables::ALL.iter().for_each(|variable| reader.check(variable));
         let settings = Self {
@@ -68,7 +66,7 @@ impl Settings {
             },
             workspace: workspace::read_path(&mut reader),
             image_slug: workspace::read_slug(&mut reader),
-            ssh_port: ssh_port(&mut reader, taken),
+            ssh_port: ssh_port(&mut reader),
             keys: KEY_VARIABLES
                 .iter()
                 .filter_map(|variable| Some((variable.name, key_lines(&reader.text(variable.name)?))))
@@ -130,13 +128,13 @@ fn user_password(env: &Env, reader: &mut Reader<'_>) -> Option<Secret> {
     None
 }
 
-/// Reads the port of sshd; one of the image's own or of a service would keep one of the two from starting.
-fn ssh_port(reader: &mut Reader<'_>, taken: &[u16]) -> u16 {
+/// Reads the port of sshd; one of the image's own would keep one of the two from starting. A service that registers it later
+/// is refused by the registry.
+fn ssh_port(reader: &mut Reader<'_>) -> u16 {
     let port = reader.port(&variables::SSH_PORT);
     let holder = match port {
         ports::PORTAL => "the portal",
         ports::RCLONE => "rclone's configuration",
-        port if taken.contains(&port) => "a registered service",
         _ => return port,
     };
     reader.problem("SSH_PORT", format!("{port} is the port of {holder}; using 22"));
@@ -187,7 +185,7 @@ mod tests {
 
     fn read(pairs: &[(&str, &str)]) -> (Settings, Vec<String>) {
         let env: Env = pairs.iter().copied().collect();
-        let (settings, problems) = Settings::read(&env, &[18188]);
+        let (settings, problems) = Settings::read(&env);
         (settings, problems.iter().map(ToString::to_string).collect())
     }
 
@@ -256,10 +254,8 @@ mod tests {
     }
 
     #[test]
-    fn a_port_of_the_image_or_of_a_service_is_not_sshds() {
-        for (port, holder) in
-            [("1111", "the portal"), ("53682", "rclone's configuration"), ("18188", "a registered service")]
-        {
+    fn a_port_of_the_image_is_not_sshds() {
+        for (port, holder) in [("1111", "the portal"), ("53682", "rclone's configuration")] {
             let (settings, problems) = read(&[("SSH_PORT", port)]);
             assert_eq!(settings.ssh_port, 22);
             assert_eq!(problems, [format!("SSH_PORT: {port} is the port of {holder}; using 22")]);
@@ -332,7 +328,7 @@ mod tests {
         assert!(settings.user_password.is_none());
         assert_eq!(problems, ["USER_PASSWORD: a system password has at most 511 bytes; using the default"]);
         let bytes = std::ffi::OsStr::from_bytes(b"p\xff");
-        let (settings, problems) = Settings::read(&[("USER_PASSWORD", bytes)].into_iter().collect(), &[]);
+        let (settings, problems) = Settings::read(&[("USER_PASSWORD", bytes)].into_iter().collect());
         assert!(settings.user_password.is_none());
         assert_eq!(problems, [Problem::new("USER_PASSWORD", "the value is not UTF-8 text; ignored")]);
         assert!(
