@@ -73,7 +73,7 @@ impl Settings {
                 .collect(),
         };
         // Nothing acts on it yet; the mistake would wait there.
-        secret(env, "CF_TUNNEL_TOKEN", &mut reader);
+        secret(env, "CF_TUNNEL_TOKEN", "ignored", &mut reader);
         let mut problems = reader.into_problems();
         problems.extend(provision::problem(env));
         // caddy-run uses them; what is wrong belongs to the other problems of a start.
@@ -85,7 +85,9 @@ impl Settings {
 
 /// Reads a secret as its author sees it; an empty one counts as not given. Characters around it that no visitor types
 /// are removed and reported; one with control characters inside fits no login form.
-fn secret(env: &Env, name: &str, reader: &mut Reader<'_>) -> Option<Secret> {
+///
+/// `otherwise` says what holds when nothing is left.
+fn secret(env: &Env, name: &str, otherwise: &str, reader: &mut Reader<'_>) -> Option<Secret> {
     let Some(text) = env.get(name)?.to_str() else {
         reader.problem(name, "the value is not UTF-8 text; ignored");
         return None;
@@ -93,21 +95,32 @@ fn secret(env: &Env, name: &str, reader: &mut Reader<'_>) -> Option<Secret> {
     let (text, removed) = invisible::stripped(text);
     if !removed.is_empty() {
         let removed = removed.join(" and ");
-        reader.problem(name, format!("the value is used without {removed} around it"));
+        reader.problem(
+            name,
+            match text {
+                "" => format!("nothing is left of the value without {removed} around it; {otherwise}"),
+                _ => format!("the value is used without {removed} around it"),
+            },
+        );
     }
     if text.chars().any(char::is_control) {
         reader.problem(name, "the value has a line break or another control character inside; ignored");
         return None;
     }
+    report_invisible(name, text, reader);
+    Secret::new(text)
+}
+
+/// Reports characters inside that nobody would type into a login form; blanks are plain enough.
+fn report_invisible(name: &str, text: &str, reader: &mut Reader<'_>) {
     if text.chars().any(|character| invisible::is_invisible(character) && character != ' ') {
         reader.problem(name, "the value has invisible characters inside, and they count");
     }
-    Secret::new(text)
 }
 
 /// Reads a secret of the web login.
 fn web_secret(env: &Env, name: &str, reader: &mut Reader<'_>) -> Option<Secret> {
-    let secret = secret(env, name, reader)?;
+    let secret = secret(env, name, "using a generated one", reader)?;
     match web_login::check_secret(secret.expose()) {
         Ok(()) => Some(secret),
         Err(refusal) => {
@@ -119,7 +132,7 @@ fn web_secret(env: &Env, name: &str, reader: &mut Reader<'_>) -> Option<Secret> 
 
 /// Reads the password of the system user; PAM limits its length.
 fn user_password(env: &Env, reader: &mut Reader<'_>) -> Option<Secret> {
-    let password = secret(env, "USER_PASSWORD", reader)?;
+    let password = secret(env, "USER_PASSWORD", "using the default", reader)?;
     if password.expose().len() <= LONGEST_PASSWORD {
         return Some(password);
     }
@@ -166,7 +179,10 @@ fn is_account_name(name: &str) -> bool {
 fn web_user(reader: &mut Reader<'_>) -> String {
     match reader.text("WEB_USER") {
         Some(name) => match web_login::check_user(&name) {
-            Ok(()) => name,
+            Ok(()) => {
+                report_invisible("WEB_USER", &name, reader);
+                name
+            }
             Err(refusal) => {
                 reader.problem("WEB_USER", format!("the name {refusal}; using {DEFAULT_USER:?}"));
                 DEFAULT_USER.to_owned()
@@ -226,7 +242,6 @@ mod tests {
                 Some("secret"),
                 Some("the value is used without invisible characters around it"),
             ),
-            ("\"\"", None, Some("the value is used without quotes around it")),
             (
                 "sec\nret",
                 None,
@@ -251,6 +266,34 @@ mod tests {
                 assert_eq!(problems, expected, "{given:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_secret_of_which_nothing_is_left_is_reported_with_what_holds_instead() {
+        for (name, otherwise) in [
+            ("WEB_PASSWORD", "using a generated one"),
+            ("WEB_TOKEN", "using a generated one"),
+            ("USER_PASSWORD", "using the default"),
+            ("CF_TUNNEL_TOKEN", "ignored"),
+        ] {
+            for (given, removed) in [("\"\"", "quotes"), (" \t", "blanks")] {
+                let (settings, problems) = read(&[(name, given)]);
+                let expected =
+                    format!("{name}: nothing is left of the value without {removed} around it; {otherwise}");
+                assert_eq!(problems, [expected]);
+                assert!(settings.web.password.is_none() && settings.user_password.is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn a_web_user_with_what_nobody_types_is_reported() {
+        for name in ["ada\u{200b} lovelace", "ada\u{a0}lovelace"] {
+            let (settings, problems) = read(&[("WEB_USER", name)]);
+            assert_eq!(settings.web.user, name);
+            assert_eq!(problems, ["WEB_USER: the value has invisible characters inside, and they count"]);
+        }
+        assert_eq!(read(&[("WEB_USER", "ada lovelace")]).1, [""; 0]);
     }
 
     #[test]
