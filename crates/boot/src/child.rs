@@ -16,13 +16,13 @@ use crate::stop;
 /// By its path: a hook may put programs of its own in front of the PATH.
 pub const SETPRIV: &str = "/usr/bin/setpriv";
 
-/// Returns the command of a tool that is killed when the thread that starts it ends, and so when late boot is killed: the
+/// Returns the command of a tool of the image that is killed when the thread that starts it ends, and so when late boot is killed: the
 /// run that begins again starts its own.
 pub fn bound(tool: &str) -> Command {
     let mut command = Command::new(SETPRIV);
     // Late boot may have died before its death could be a signal here.
     command.args(["--pdeathsig", "KILL", "--", "/bin/sh", "-c", r#"[ "$PPID" = "$0" ] && exec "$@""#]);
-    command.arg(process::id().to_string()).arg(tool);
+    command.arg(process::id().to_string()).arg(cmd::ours(tool));
     command
 }
 
@@ -78,14 +78,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
         let start = || {
-            let mut child = start(bound("sh").args(["-c", "echo; exec sleep infinity"]), &log).unwrap();
+            let mut child = start(bound("/bin/sh").args(["-c", "echo; exec sleep infinity"]), &log).unwrap();
             // It has begun when it has said so.
             child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
             child
         };
         let mut orphan = std::thread::scope(|scope| scope.spawn(start).join().unwrap());
         assert_eq!(orphan.wait().unwrap().signal(), Some(9));
-        let mut echo = bound("sh");
+        let mut echo = bound("/bin/sh");
         let output = echo.args(["-c", "echo $PPID $1; exit 3", "sh", "a b"]).output().unwrap();
         let said = String::from_utf8(output.stdout).unwrap();
         assert_eq!((output.status.code(), said), (Some(3), format!("{} a b\n", process::id())));

@@ -13,7 +13,10 @@ use kit::{Exit, Outcome};
 
 /// Without proxies: a container with `http_proxy` set must not ask the proxy about itself. With `WEB_ENABLE_HTTPS=true` the
 /// answer is a redirect to https, with a certificate that names no loopback address or is signed by itself.
-const ARGUMENTS: [&str; 11] = [
+///
+/// `--disable` works in the first place alone: without it, curl obeys a `.curlrc` in its `HOME`, which may be on a volume.
+const ARGUMENTS: [&str; 12] = [
+    "--disable",
     "--fail",
     "--silent",
     "--show-error",
@@ -38,8 +41,8 @@ pub fn check(down: &[Trouble]) -> Outcome {
 /// Asks the portal; returns why it did not answer.
 fn ask() -> Result<Option<String>> {
     let mut curl = Command::new("/usr/bin/curl");
-    let answer =
-        curl.args(ARGUMENTS).arg(ADDRESS).stdin(Stdio::null()).output().context("cannot run curl")?;
+    curl.args(ARGUMENTS).arg(ADDRESS).env_clear().stdin(Stdio::null());
+    let answer = curl.output().context("cannot run curl")?;
     let said = String::from_utf8_lossy(&answer.stderr).trim().to_owned();
     Ok((!answer.status.success()).then_some(said))
 }

@@ -1,6 +1,7 @@
 //! The end of a start in a few lines of the container's output: where the portal is, how to log in, what is wrong.
 
-use kit::{Env, Reader, variables};
+use kit::variables::{self, Kind};
+use kit::{Env, Reader};
 use portal_control::{Address, address};
 
 use crate::report::seconds;
@@ -8,6 +9,8 @@ use crate::state::State;
 
 /// The portal's port inside the container.
 const PORTAL: u16 = 1111;
+/// By its path: the image may have a `PATH` of its own, which `docker exec` takes as it is.
+const LINK: &str = "/opt/leonardo/bin/portal-link";
 
 /// Returns the lines, without any secret; `host` is the container's host name.
 pub fn lines(env: &Env, host: &str, state: &State) -> Vec<String> {
@@ -33,6 +36,11 @@ fn ready(env: &Env, state: &State) -> String {
 fn portal(env: &Env, host: &str) -> String {
     match address(env, PORTAL) {
         Address::Known(origin) => format!("portal: {origin}"),
+        Address::Guessed(_) if is_remote(env) => {
+            format!(
+                "portal: port {PORTAL} of the container; the provider's page shows where it is published, if it is"
+            )
+        }
         Address::Guessed(origin) => format!(
             "portal: {origin}, where {PORTAL} is the port inside the container; the one outside: docker port {} {PORTAL}",
             container(host)
@@ -45,23 +53,50 @@ fn login(env: &Env, host: &str) -> Vec<String> {
         return vec!["login: none is asked for (WEB_ENABLE_AUTH=false)".to_owned()];
     }
     let user = env.text("WEB_USER").unwrap_or("user");
+    if is_remote(env) {
+        return vec![
+            format!("login: user {user}, password in a terminal of the container by: env | grep WEB_"),
+            format!("login without a password, once, in a terminal of the container by: {LINK}"),
+        ];
+    }
     let name = container(host);
     vec![
         format!("login: user {user}, password by: docker exec {name} bash -lc 'env | grep WEB_'"),
-        format!("login without a password, once: docker exec {name} portal-link"),
+        format!("login without a password, once: docker exec {name} {LINK}"),
     ]
 }
 
 fn ssh(env: &Env, state: &State) -> String {
     if env.text("LEONARDO_AUTOSTART_SSHD") == Some("true") {
-        return format!("SSH: on, port {} inside the container", env.text("SSH_PORT").unwrap_or("22"));
+        // As supervisord's launcher names what is down.
+        return if state.timeline.problems.iter().any(|problem| problem.setting == "sshd") {
+            "SSH: down, see: boot report".to_owned()
+        } else {
+            format!("SSH: on, port {} inside the container", env.text("SSH_PORT").unwrap_or("22"))
+        };
     }
     // As init names them in its problems.
     let needed = |setting: &str| ["SYS_CHROOT", "SETUID", "SETGID"].contains(&setting);
-    match state.timeline.problems.iter().find(|problem| needed(&problem.setting)) {
-        Some(problem) => format!("SSH: off, the container lacks the capability {}", problem.setting),
-        None => "SSH: off, no public key was given (SSH_PUBKEY)".to_owned(),
+    let problems = &state.timeline.problems;
+    if let Some(problem) = problems.iter().find(|problem| needed(&problem.setting)) {
+        format!("SSH: off, the container lacks the capability {}", problem.setting)
+    } else if problems.iter().any(|problem| is_of_keys(&problem.setting)) {
+        "SSH: off, no usable public key was given, see: boot report".to_owned()
+    } else {
+        "SSH: off, no public key was given (SSH_PUBKEY)".to_owned()
     }
+}
+
+/// True for the variables and the files that keys come from.
+fn is_of_keys(setting: &str) -> bool {
+    variables::ALL.iter().any(|variable| variable.kind == Kind::Keys && variable.name == setting)
+        || setting.contains("/authorized_keys")
+        || setting == "SSH keys"
+}
+
+/// True where the person who started the container has no shell on its host.
+fn is_remote(env: &Env) -> bool {
+    cloud::detect(env).name() != "local" || env.text("KUBERNETES_SERVICE_HOST").is_some()
 }
 
 fn problems(state: &State) -> String {
@@ -113,7 +148,7 @@ mod tests {
             "ready, 6.00 s after the start; sync goes on in the background",
             "portal: http://localhost:1111, where 1111 is the port inside the container; the one outside: docker port 0123456789ab 1111",
             "login: user ada, password by: docker exec 0123456789ab bash -lc 'env | grep WEB_'",
-            "login without a password, once: docker exec 0123456789ab portal-link",
+            "login without a password, once: docker exec 0123456789ab /opt/leonardo/bin/portal-link",
             "SSH: on, port 2022 inside the container",
             "problems: 2, see: boot report",
         ];
@@ -135,5 +170,39 @@ mod tests {
         events.push(Event::Problem { setting: "SYS_CHROOT".into(), message: "lacks".into() });
         let off = "SSH: off, the container lacks the capability SYS_CHROOT";
         assert_eq!(lines(&pod, "gpu", &state(&events, true))[3], off);
+    }
+
+    #[test]
+    fn who_cannot_ask_docker_is_sent_to_a_terminal_of_the_container() {
+        let login = [
+            "login: user user, password in a terminal of the container by: env | grep WEB_",
+            "login without a password, once, in a terminal of the container by: /opt/leonardo/bin/portal-link",
+        ];
+        let unknown = "port 1111 of the container; the provider's page shows where it is published, if it is";
+        for (name, address) in [
+            ("CONTAINER_ID", unknown),
+            ("KUBERNETES_SERVICE_HOST", unknown),
+            ("RUNPOD_POD_ID", "https://7-1111.proxy.runpod.net"),
+        ] {
+            let seen = lines(&[(name, "7")].into_iter().collect(), "0123456789ab", &state(&[], true));
+            assert_eq!(seen[1..4], [&format!("portal: {address}"), login[0], login[1]], "{name}");
+        }
+    }
+
+    #[test]
+    fn ssh_is_off_or_down_for_the_true_reason() {
+        let ssh = |autostart: &str, setting: &str| {
+            let problem = Event::Problem { setting: setting.into(), message: "is wrong".into() };
+            let env = [("LEONARDO_AUTOSTART_SSHD", autostart)].into_iter().collect();
+            ssh(&env, &state(&[problem], true))
+        };
+        for setting in
+            ["SSH_PUBKEY", "PUBLIC_KEY", "SSH_PUBLIC_KEY", "/root/.ssh/authorized_keys_mount", "SSH keys"]
+        {
+            assert_eq!(ssh("false", setting), "SSH: off, no usable public key was given, see: boot report");
+        }
+        assert_eq!(ssh("false", "SSH_PORT"), "SSH: off, no public key was given (SSH_PUBKEY)");
+        assert_eq!(ssh("true", "SSH_PUBKEY"), "SSH: on, port 22 inside the container");
+        assert_eq!(ssh("true", "sshd"), "SSH: down, see: boot report");
     }
 }

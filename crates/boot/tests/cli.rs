@@ -5,7 +5,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ struct Boot {
 
 impl Boot {
     fn new(events: &[Event]) -> Self {
-        let boot = Self { dir: tempfile::tempdir().unwrap() };
+        let boot = Self { dir: tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap() };
         events.iter().for_each(|event| boot.journal().append(event.clone()).unwrap());
         boot
     }
@@ -34,7 +34,11 @@ impl Boot {
     }
 
     fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_boot"));
+        self.command_of(Path::new(env!("CARGO_BIN_EXE_boot")), words)
+    }
+
+    fn command_of(&self, program: &Path, words: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command
             .env_clear()
             .env("PATH", env!("PATH"))
@@ -155,6 +159,20 @@ fn a_program_that_is_down_comes_before_all_else_that_is_wrong() {
 }
 
 #[test]
+fn the_health_check_obeys_no_file_of_a_home_that_others_write() {
+    let boot = Boot::new(&[]);
+    let written = boot.path("written");
+    fs::write(boot.path(".curlrc"), format!("trace = {}\n", written.display())).unwrap();
+    let (home, none) = (boot.path(""), boot.path("none"));
+    for names in [["CURL_HOME", "HOME"], ["HOME", "XDG_CONFIG_HOME"]] {
+        let mut command = boot.command(&["health"]);
+        let Output { stdout, .. } = command.env(names[1], &none).env(names[0], &home).output().unwrap();
+        assert!(stdout.starts_with(b"the portal "), "curl has run");
+        assert!(!written.exists(), "{names:?}");
+    }
+}
+
+#[test]
 fn a_second_run_at_the_same_time_changes_nothing() {
     let boot = Boot::new(&[]);
     let lock = File::create(boot.path("boot.lock")).unwrap();
@@ -170,7 +188,7 @@ fn with_tools(boot: &Boot, provision: &str) -> Command {
     with_scripts(boot, &[("provision", provision)])
 }
 
-/// Tools that do nothing, but for these.
+/// Tools beside `boot` that do nothing, but for these; those of the same names that `PATH` finds fail.
 fn with_scripts(boot: &Boot, scripts: &[(&str, &str)]) -> Command {
     let tools = boot.path("tools");
     fs::create_dir_all(&tools).unwrap();
@@ -184,7 +202,15 @@ fn with_scripts(boot: &Boot, scripts: &[(&str, &str)]) -> Command {
         fs::create_dir_all(boot.path(directory)).unwrap();
         fs::write(boot.path(directory).join(file), "").unwrap();
     }
-    let mut command = boot.command(&["run"]);
+    let (foreign, own) = (boot.path("foreign"), tools.join("boot"));
+    if !own.exists() {
+        fs::hard_link(env!("CARGO_BIN_EXE_boot"), &own).unwrap();
+        fs::create_dir(&foreign).unwrap();
+        for name in ["workspace-sync", "fix-perms", "supervisorctl", "provision"] {
+            std::os::unix::fs::symlink("/bin/false", foreign.join(name)).unwrap();
+        }
+    }
+    let mut command = boot.command_of(&own, &["run"]);
     for (option, name) in [
         ("--logs", ""),
         ("--markers", ""),
@@ -197,7 +223,7 @@ fn with_scripts(boot: &Boot, scripts: &[(&str, &str)]) -> Command {
         command.arg(option).arg(boot.path(name));
     }
     // As supervisord begins it.
-    command.env("PATH", format!("{}:{}", tools.display(), env!("PATH"))).process_group(0);
+    command.env("PATH", format!("{}:{}", foreign.display(), env!("PATH"))).process_group(0);
     command
 }
 

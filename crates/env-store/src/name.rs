@@ -7,7 +7,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use kit::Usage;
 
 /// Set anew by every login or shell; storing them would put one session's value into all others.
-const OF_A_SESSION: [&str; 14] = [
+const OF_A_SESSION: [&str; 15] = [
     "_",
     "HOME",
     "HOSTNAME",
@@ -22,6 +22,8 @@ const OF_A_SESSION: [&str; 14] = [
     "SSH_CLIENT",
     "SSH_CONNECTION",
     "SSH_TTY",
+    // The session has seen the banner.
+    "LEONARDO_BANNER",
 ];
 
 /// Read-only in bash: assigning them prints an error at every login.
@@ -98,7 +100,9 @@ mod tests {
         for name in ["", "1A", "A-B", "A B", "A;id", "Ä", "BASH_FUNC_x%%"] {
             assert_eq!(storable(name), Err(Refusal::NotAName), "{name:?}");
         }
-        assert_eq!(storable("HOME"), Err(Refusal::OfASession));
+        for name in ["HOME", "LEONARDO_BANNER", "LEONARDO_ENVIRONMENT"] {
+            assert_eq!(storable(name), Err(Refusal::OfASession), "{name}");
+        }
         assert_eq!(storable("SUPERVISOR_ENABLED"), Err(Refusal::OfASession));
         assert_eq!(storable("UID"), Err(Refusal::OfTheShell));
     }

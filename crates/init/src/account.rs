@@ -42,14 +42,27 @@ const LOCKERS: [&str; 16] = [
 /// The ids of a system user that the image must have.
 pub fn user_id(name: &str) -> Result<Ids> {
     let user = uzers::get_user_by_name(name).ok_or_else(|| anyhow!("the image has no user {name}"));
-    user.map(|user| Ids { uid: user.uid(), gid: user.primary_group_id() })
-        .hint(|| "init runs inside a container made from the base image".to_owned())
+    user.map(|user| Ids { uid: user.uid(), gid: user.primary_group_id() }).hint(|| remedy("/etc/passwd"))
 }
 
 /// The id of a group that the image must have.
 pub fn group_id(name: &str) -> Result<u32> {
     let group = uzers::get_group_by_name(name).ok_or_else(|| anyhow!("the image has no group {name}"));
-    group.map(|group| group.gid()).hint(|| "init runs inside a container made from the base image".to_owned())
+    group.map(|group| group.gid()).hint(|| remedy("/etc/group"))
+}
+
+/// Names the step after an account was not found in `file`.
+fn remedy(file: &str) -> String {
+    remedy_with(file, &fs::read("/proc/self/mountinfo").unwrap_or_default())
+}
+
+fn remedy_with(file: &str, mounts: &[u8]) -> String {
+    if workspace::mount_points(mounts).any(|point| point == Path::new(file)) {
+        return format!(
+            "do not mount {file}: it hides the image's own; the system user gets its name from USER_NAME and its ids from the workspace's owner"
+        );
+    }
+    "init runs inside a container made from the base image".to_owned()
 }
 
 /// Brings the system user into the state that was asked for; a container whose user could not be made starts all the
@@ -152,6 +165,16 @@ fn remove(path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mount_that_hides_the_accounts_is_named() {
+        let mounts = b"1 0 8:1 / / rw - ext4 x rw\n2 1 8:1 /etc/passwd /etc/passwd ro - ext4 x rw\n";
+        assert!(remedy_with("/etc/passwd", mounts).starts_with("do not mount /etc/passwd: "));
+        assert_eq!(
+            remedy_with("/etc/group", mounts),
+            "init runs inside a container made from the base image"
+        );
+    }
 
     #[test]
     fn a_lock_of_a_process_that_is_no_account_program_is_broken() {

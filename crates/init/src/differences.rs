@@ -35,8 +35,8 @@ pub struct InForce<'a> {
 
 /// Returns what is given and not in force. A variable that is not given asks for nothing.
 pub fn find(given: &Env, in_force: &InForce<'_>) -> Vec<Difference> {
-    let (asked, _) = Settings::read(given, &[]);
-    let (settled, _) = Settings::read(in_force.env, &[]);
+    let (asked, _) = Settings::read(given);
+    let (settled, _) = Settings::read(in_force.env);
     let same_login = in_force.login.is_some_and(|login| login.asked == credentials::digest(&asked.web));
     let agrees = |name: &str, value: &OsStr| match documented(name) {
         None => in_force.env.get(name) == Some(value),
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn a_login_that_was_changed_since_is_what_the_container_asks_for() {
         let given = [("WEB_USER", "ada"), ("WEB_PASSWORD", "of the start")];
-        let asked = credentials::digest(&Settings::read(&given.into_iter().collect(), &[]).0.web);
+        let asked = credentials::digest(&Settings::read(&given.into_iter().collect()).0.web);
         let changed = Login { asked, ..login("eve", "changed") };
         assert_eq!(found(&given, &changed), [""; 0]);
     }

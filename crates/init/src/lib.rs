@@ -48,7 +48,6 @@ use clap::Parser;
 use differences::{Difference, InForce};
 use journal::{Event, Journal};
 use kit::{Env, Exit, Outcome, Problem};
-use ports::Registry;
 use web_login::Login;
 
 pub use cli::command;
@@ -73,7 +72,7 @@ pub fn run() -> Outcome {
 fn compare(mut given: Env, in_force: &Env) -> Exit {
     let gpus = gpu_limit::limit(&given, &gpu_limit::discover(&gpu_limit::Roots::default()));
     gpus.variables.into_iter().for_each(|(name, value)| given.set(name, value));
-    let (settings, _) = settings::Settings::read(&given, &[]);
+    let (settings, _) = settings::Settings::read(&given);
     let password = settings.user_password.as_ref();
     let login = Login::read(Path::new(web_login::path())).unwrap_or_default();
     let in_force = InForce {
@@ -98,7 +97,7 @@ fn compare(mut given: Env, in_force: &Env) -> Exit {
 /// Brings the container into the state that `env` asks for, and adds to `env` what programs shall inherit.
 fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     search_path::complete(env);
-    let (settings, mut problems) = settings::Settings::read(env, &ports_of_services());
+    let (settings, mut problems) = settings::Settings::read(env);
     let leonardo = account::group_id("leonardo")?;
     let rights = capabilities::Rights::of_process()?;
     problems.extend(rights.problems(settings.ssh_port));
@@ -135,15 +134,6 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     let stored = environment::persist(env, &mut problems);
     tolerate("environment", stored, &mut problems);
     Ok(problems)
-}
-
-/// Returns the ports of services that an earlier start or the image has registered, before they are forgotten.
-fn ports_of_services() -> Vec<u16> {
-    let (services, _) = Registry::at(Path::new(ports::PATH)).load().unwrap_or_default();
-    let ports = services
-        .iter()
-        .flat_map(|service| [Some(service.proxy_port), Some(service.listen_port), service.metrics_port]);
-    ports.flatten().collect()
 }
 
 /// Turns a failure into a problem: the start goes on.

@@ -12,7 +12,8 @@ const LAST: [&str; 1] = ["/opt/micromamba/bin"];
 /// What distributions take where `PATH` is not set (`ENV_SUPATH` in login.defs(5)).
 const SYSTEM: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Adds to `PATH` the image's directories that it lacks; the container may bring one of its own (`-e PATH=…`).
+/// Completes `PATH` by the image's directories; the container may bring one of its own (`-e PATH=…`), and an extended image
+/// has put its directories in front of ours.
 pub fn complete(env: &mut Env) {
     let path = completed(env.get("PATH").filter(|path| !path.is_empty()));
     env.set("PATH", path);
@@ -20,16 +21,14 @@ pub fn complete(env: &mut Env) {
 
 fn completed(given: Option<&OsStr>) -> OsString {
     let given = given.map_or(SYSTEM.as_bytes(), OsStr::as_bytes);
-    let lacking = |directories: &[&'static str]| -> Vec<&[u8]> {
-        let is_there =
-            |directory: &str| given.split(|&byte| byte == b':').any(|part| part == directory.as_bytes());
-        directories
-            .iter()
-            .filter(|directory| !is_there(directory))
-            .map(|directory| directory.as_bytes())
-            .collect()
-    };
-    let parts = [lacking(&FIRST), vec![given], lacking(&LAST)].concat();
+    let mut parts: Vec<&[u8]> = given.split(|&byte| byte == b':').collect();
+    parts.retain(|part| !FIRST.iter().any(|directory| directory.as_bytes() == *part));
+    parts.splice(..0, FIRST.map(str::as_bytes));
+    let last = LAST.map(str::as_bytes);
+    parts.extend(
+        last.into_iter()
+            .filter(|directory| !given.split(|&byte| byte == b':').any(|part| part == *directory)),
+    );
     OsString::from_vec(parts.join(&b':'))
 }
 
@@ -38,12 +37,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_lacking_is_added_and_what_is_there_stays() {
+    fn ours_come_first_and_all_else_stays_where_it_is() {
         let whole = "/opt/leonardo/bin:/opt/caddy/bin:/usr/bin:/opt/micromamba/bin";
         for (given, wanted) in [
             ("/usr/bin", whole),
             (whole, whole),
-            ("/x:/opt/leonardo/bin", "/opt/caddy/bin:/x:/opt/leonardo/bin:/opt/micromamba/bin"),
+            (
+                "/opt/micromamba/bin::/usr/bin",
+                "/opt/leonardo/bin:/opt/caddy/bin:/opt/micromamba/bin::/usr/bin",
+            ),
+            (
+                "/x:/opt/leonardo/bin:/usr/bin",
+                "/opt/leonardo/bin:/opt/caddy/bin:/x:/usr/bin:/opt/micromamba/bin",
+            ),
         ] {
             assert_eq!(completed(Some(OsStr::new(given))), *wanted);
         }

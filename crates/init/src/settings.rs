@@ -51,9 +51,7 @@ pub struct Web {
 
 impl Settings {
     /// Reads all settings; what could not be used comes back as problems, also of variables that other tools act on later.
-    ///
-    /// `taken` are ports of registered services.
-    pub fn read(env: &Env, taken: &[u16]) -> (Self, Vec<Problem>) {
+    pub fn read(env: &Env) -> (Self, Vec<Problem>) {
         let mut reader = Reader::new(env);
         variables::ALL.iter().for_each(|variable| reader.check(variable));
         let settings = Self {
@@ -68,14 +66,14 @@ impl Settings {
             },
             workspace: workspace::read_path(&mut reader),
             image_slug: workspace::read_slug(&mut reader),
-            ssh_port: ssh_port(&mut reader, taken),
+            ssh_port: ssh_port(&mut reader),
             keys: KEY_VARIABLES
                 .iter()
                 .filter_map(|variable| Some((variable.name, key_lines(&reader.text(variable.name)?))))
                 .collect(),
         };
         // Nothing acts on it yet; the mistake would wait there.
-        secret(env, "CF_TUNNEL_TOKEN", &mut reader);
+        secret(env, "CF_TUNNEL_TOKEN", "ignored", &mut reader);
         let mut problems = reader.into_problems();
         problems.extend(provision::problem(env));
         // caddy-run uses them; what is wrong belongs to the other problems of a start.
@@ -87,7 +85,9 @@ impl Settings {
 
 /// Reads a secret as its author sees it; an empty one counts as not given. Characters around it that no visitor types
 /// are removed and reported; one with control characters inside fits no login form.
-fn secret(env: &Env, name: &str, reader: &mut Reader<'_>) -> Option<Secret> {
+///
+/// `otherwise` says what holds when nothing is left.
+fn secret(env: &Env, name: &str, otherwise: &str, reader: &mut Reader<'_>) -> Option<Secret> {
     let Some(text) = env.get(name)?.to_str() else {
         reader.problem(name, "the value is not UTF-8 text; ignored");
         return None;
@@ -95,21 +95,32 @@ fn secret(env: &Env, name: &str, reader: &mut Reader<'_>) -> Option<Secret> {
     let (text, removed) = invisible::stripped(text);
     if !removed.is_empty() {
         let removed = removed.join(" and ");
-        reader.problem(name, format!("the value is used without {removed} around it"));
+        reader.problem(
+            name,
+            match text {
+                "" => format!("nothing is left of the value without {removed} around it; {otherwise}"),
+                _ => format!("the value is used without {removed} around it"),
+            },
+        );
     }
     if text.chars().any(char::is_control) {
         reader.problem(name, "the value has a line break or another control character inside; ignored");
         return None;
     }
+    report_invisible(name, text, reader);
+    Secret::new(text)
+}
+
+/// Reports characters inside that nobody would type into a login form; blanks are plain enough.
+fn report_invisible(name: &str, text: &str, reader: &mut Reader<'_>) {
     if text.chars().any(|character| invisible::is_invisible(character) && character != ' ') {
         reader.problem(name, "the value has invisible characters inside, and they count");
     }
-    Secret::new(text)
 }
 
 /// Reads a secret of the web login.
 fn web_secret(env: &Env, name: &str, reader: &mut Reader<'_>) -> Option<Secret> {
-    let secret = secret(env, name, reader)?;
+    let secret = secret(env, name, "using a generated one", reader)?;
     match web_login::check_secret(secret.expose()) {
         Ok(()) => Some(secret),
         Err(refusal) => {
@@ -121,7 +132,7 @@ fn web_secret(env: &Env, name: &str, reader: &mut Reader<'_>) -> Option<Secret> 
 
 /// Reads the password of the system user; PAM limits its length.
 fn user_password(env: &Env, reader: &mut Reader<'_>) -> Option<Secret> {
-    let password = secret(env, "USER_PASSWORD", reader)?;
+    let password = secret(env, "USER_PASSWORD", "using the default", reader)?;
     if password.expose().len() <= LONGEST_PASSWORD {
         return Some(password);
     }
@@ -130,13 +141,13 @@ fn user_password(env: &Env, reader: &mut Reader<'_>) -> Option<Secret> {
     None
 }
 
-/// Reads the port of sshd; one of the image's own or of a service would keep one of the two from starting.
-fn ssh_port(reader: &mut Reader<'_>, taken: &[u16]) -> u16 {
+/// Reads the port of sshd; one of the image's own would keep one of the two from starting. A service that registers it later
+/// is refused by the registry.
+fn ssh_port(reader: &mut Reader<'_>) -> u16 {
     let port = reader.port(&variables::SSH_PORT);
     let holder = match port {
         ports::PORTAL => "the portal",
         ports::RCLONE => "rclone's configuration",
-        port if taken.contains(&port) => "a registered service",
         _ => return port,
     };
     reader.problem("SSH_PORT", format!("{port} is the port of {holder}; using 22"));
@@ -168,7 +179,10 @@ fn is_account_name(name: &str) -> bool {
 fn web_user(reader: &mut Reader<'_>) -> String {
     match reader.text("WEB_USER") {
         Some(name) => match web_login::check_user(&name) {
-            Ok(()) => name,
+            Ok(()) => {
+                report_invisible("WEB_USER", &name, reader);
+                name
+            }
             Err(refusal) => {
                 reader.problem("WEB_USER", format!("the name {refusal}; using {DEFAULT_USER:?}"));
                 DEFAULT_USER.to_owned()
@@ -187,7 +201,7 @@ mod tests {
 
     fn read(pairs: &[(&str, &str)]) -> (Settings, Vec<String>) {
         let env: Env = pairs.iter().copied().collect();
-        let (settings, problems) = Settings::read(&env, &[18188]);
+        let (settings, problems) = Settings::read(&env);
         (settings, problems.iter().map(ToString::to_string).collect())
     }
 
@@ -228,7 +242,6 @@ mod tests {
                 Some("secret"),
                 Some("the value is used without invisible characters around it"),
             ),
-            ("\"\"", None, Some("the value is used without quotes around it")),
             (
                 "sec\nret",
                 None,
@@ -256,10 +269,36 @@ mod tests {
     }
 
     #[test]
-    fn a_port_of_the_image_or_of_a_service_is_not_sshds() {
-        for (port, holder) in
-            [("1111", "the portal"), ("53682", "rclone's configuration"), ("18188", "a registered service")]
-        {
+    fn a_secret_of_which_nothing_is_left_is_reported_with_what_holds_instead() {
+        for (name, otherwise) in [
+            ("WEB_PASSWORD", "using a generated one"),
+            ("WEB_TOKEN", "using a generated one"),
+            ("USER_PASSWORD", "using the default"),
+            ("CF_TUNNEL_TOKEN", "ignored"),
+        ] {
+            for (given, removed) in [("\"\"", "quotes"), (" \t", "blanks")] {
+                let (settings, problems) = read(&[(name, given)]);
+                let expected =
+                    format!("{name}: nothing is left of the value without {removed} around it; {otherwise}");
+                assert_eq!(problems, [expected]);
+                assert!(settings.web.password.is_none() && settings.user_password.is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn a_web_user_with_what_nobody_types_is_reported() {
+        for name in ["ada\u{200b} lovelace", "ada\u{a0}lovelace"] {
+            let (settings, problems) = read(&[("WEB_USER", name)]);
+            assert_eq!(settings.web.user, name);
+            assert_eq!(problems, ["WEB_USER: the value has invisible characters inside, and they count"]);
+        }
+        assert_eq!(read(&[("WEB_USER", "ada lovelace")]).1, [""; 0]);
+    }
+
+    #[test]
+    fn a_port_of_the_image_is_not_sshds() {
+        for (port, holder) in [("1111", "the portal"), ("53682", "rclone's configuration")] {
             let (settings, problems) = read(&[("SSH_PORT", port)]);
             assert_eq!(settings.ssh_port, 22);
             assert_eq!(problems, [format!("SSH_PORT: {port} is the port of {holder}; using 22")]);
@@ -332,7 +371,7 @@ mod tests {
         assert!(settings.user_password.is_none());
         assert_eq!(problems, ["USER_PASSWORD: a system password has at most 511 bytes; using the default"]);
         let bytes = std::ffi::OsStr::from_bytes(b"p\xff");
-        let (settings, problems) = Settings::read(&[("USER_PASSWORD", bytes)].into_iter().collect(), &[]);
+        let (settings, problems) = Settings::read(&[("USER_PASSWORD", bytes)].into_iter().collect());
         assert!(settings.user_password.is_none());
         assert_eq!(problems, [Problem::new("USER_PASSWORD", "the value is not UTF-8 text; ignored")]);
         assert!(

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -10,6 +11,14 @@ use crate::Exit;
 
 /// How much of a failed program's stderr an error repeats, in bytes.
 const STDERR_SHOWN: usize = 2_000;
+
+/// Returns the path of a program of the image, which is beside the running one or where supervisord is: an extended image
+/// and its users put other programs in front of the `PATH`.
+#[must_use]
+pub fn ours(name: &str) -> PathBuf {
+    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(name)));
+    beside.filter(|path| path.exists()).unwrap_or_else(|| Path::new("/usr/local/bin").join(name))
+}
 
 /// Runs a program to its end; an error names its arguments, its status and the end of its stderr.
 pub fn run(command: &mut Command) -> Result<()> {
@@ -97,6 +106,13 @@ fn tail(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_of_ours_is_no_matter_of_the_path() {
+        let own = std::env::current_exe().unwrap();
+        assert_eq!(ours(own.file_name().unwrap().to_str().unwrap()), own);
+        assert_eq!(ours("true"), Path::new("/usr/local/bin/true"));
+    }
 
     #[test]
     fn a_failure_names_arguments_status_and_stderr() {

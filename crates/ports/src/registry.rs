@@ -4,10 +4,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
-use kit::Input;
+use anyhow::{Context, Result, anyhow, ensure};
 use kit::atomic::{self, Placement};
 use kit::input::{Reason, Refused};
+use kit::{Env, Input, Reader, variables};
 
 use crate::Service;
 
@@ -21,6 +21,8 @@ const MOST_FILES: usize = 1_000;
 #[derive(Debug, Clone)]
 pub struct Registry {
     directory: PathBuf,
+    /// Where sshd listens: no service can have it too.
+    ssh: u16,
 }
 
 /// A registry file that was not taken, and why.
@@ -33,10 +35,11 @@ pub struct Rejected {
 }
 
 impl Registry {
-    /// The registry in `directory`.
+    /// The registry in `directory`; what `SSH_PORT` says is no port of a service.
     #[must_use]
     pub fn at(directory: &Path) -> Self {
-        Self { directory: directory.to_owned() }
+        let ssh = Reader::new(&Env::of_process()).port(&variables::SSH_PORT);
+        Self { directory: directory.to_owned(), ssh }
     }
 
     /// Where the registry is, for a watch.
@@ -63,7 +66,7 @@ impl Registry {
                 // A service may go while the folder is being listed.
                 Err(Refused { reason: Reason::Missing, .. }) => continue,
                 Err(refused) => Err(anyhow!("{}", refused.reason)),
-                Ok(content) => Service::parse(&name, &content),
+                Ok(content) => Service::parse(&name, &content).and_then(|service| self.check(service)),
             };
             match service {
                 Ok(service) => services.push(service),
@@ -73,6 +76,12 @@ impl Registry {
         services.sort_by_key(|service| service.proxy_port);
         rejected.sort_by(|one, other| one.file.cmp(&other.file));
         Ok((services, rejected))
+    }
+
+    fn check(&self, service: Service) -> Result<Service> {
+        let is_taken = [service.proxy_port, service.listen_port].contains(&self.ssh);
+        ensure!(!is_taken, "port {} is sshd's (SSH_PORT)", self.ssh);
+        Ok(service)
     }
 
     /// Adds or replaces a service, atomically.
@@ -137,6 +146,21 @@ mod tests {
                 "it is a directory, not a regular file"
             ]
         );
+    }
+
+    #[test]
+    fn a_service_does_not_get_the_port_of_sshd() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::at(dir.path());
+        [3000, 8188].iter().for_each(|&port| registry.register(&service(port)).unwrap());
+        for (ssh, refused) in [(22, &[][..]), (8188, &["8188"]), (13000, &["3000"])] {
+            let (services, rejected) = Registry { ssh, ..registry.clone() }.load().unwrap();
+            assert_eq!(services.len() + refused.len(), 2);
+            let reason = format!("port {ssh} is sshd's (SSH_PORT)");
+            let expected =
+                refused.iter().map(|file| Rejected { file: (*file).into(), reason: reason.clone() });
+            assert_eq!(rejected, expected.collect::<Vec<_>>());
+        }
     }
 
     #[test]

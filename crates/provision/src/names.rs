@@ -15,7 +15,7 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
 /// Prints the addresses of a name, one in each line, then its kind (getent(1)).
-const PROGRAM: &str = "getent";
+const PROGRAM: &str = "/usr/bin/getent";
 /// More addresses of one host than anybody tries.
 const MOST: usize = 16;
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use journal::{Event, Journal, Stage, StageResult, Timeline};
+use kit::cmd;
 
 use crate::report::{Outcome, Report, printable};
 
@@ -149,7 +150,7 @@ impl<'a> Retry<'a> {
 
 /// Gives a new copy to the workspace's owner, as late boot does after the copies that it knows of.
 fn open_to_owner() {
-    match Command::new("fix-perms").args(["--only", "workspace"]).stdin(Stdio::null()).status() {
+    match Command::new(cmd::ours("fix-perms")).args(["--only", "workspace"]).stdin(Stdio::null()).status() {
         Ok(status) if status.success() => {}
         Ok(status) => log::warn!("fix-perms failed ({status}); type: fix-perms --only workspace"),
         Err(error) => log::warn!("cannot run fix-perms: {error}"),

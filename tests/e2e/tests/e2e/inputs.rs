@@ -139,3 +139,13 @@ fn a_read_only_file_at_a_place_that_init_writes_to_is_reported() {
         &["cannot write /opt/leonardo/etc/environment.sh", "cannot write /etc/sudoers.d/leonardo-user"],
     );
 }
+
+#[test]
+fn a_mounted_list_of_accounts_ends_the_start_with_what_to_do() {
+    let host = tempfile::tempdir().unwrap();
+    let accounts = host.path().join("passwd");
+    fs::write(&accounts, "root:x:0:0:root:/root:/bin/bash\n").unwrap();
+    let ended = Run::new().mount(&accounts, "/etc/passwd", "ro").to_end();
+    let said = ended.failure(1);
+    assert!(said.contains("do not mount /etc/passwd: "), "{said}");
+}

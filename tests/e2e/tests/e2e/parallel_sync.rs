@@ -156,4 +156,13 @@ fn permissions_end_while_the_script_runs_and_the_start_ends_with_a_summary() {
     let unkeyed = Run::new().boot();
     unkeyed.until("the summary", || unkeyed.logs().contains("boot: problems: "));
     assert!(unkeyed.logs().contains("boot: SSH: off, no public key was given"), "{}", unkeyed.logs());
+    let mistyped =
+        Run::new().env("SSH_PUBKEY", "not a key").env("KUBERNETES_SERVICE_HOST", "10.0.0.1").boot();
+    mistyped.until("the summary", || mistyped.logs().contains("boot: problems: "));
+    for said in [
+        "boot: SSH: off, no usable public key",
+        "password in a terminal of the container by: env | grep WEB_",
+    ] {
+        assert!(mistyped.logs().contains(said), "{said}\n{}", mistyped.logs());
+    }
 }

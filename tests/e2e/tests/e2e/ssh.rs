@@ -162,6 +162,13 @@ fn without_a_key_nothing_listens() {
 fn another_port_is_taken_when_asked_for() {
     let key = KeyPair::generate();
     let container = Run::new().env("SSH_PUBKEY", key.public()).env("SSH_PORT", "2200").boot();
-    container.until("sshd", || container.sh("ss -ltnH 'sport = :2200'").text().contains("2200"));
+    let listens = || container.sh("ss -ltnH 'sport = :2200'").text().contains("2200");
+    container.until("sshd", listens);
     assert_eq!(container.sh("ss -ltnH 'sport = :22'").text(), "");
+    // It stays there although a service wants that port, and over a restart.
+    container.write("/run/http_ports/2200", r#"{"service_name":"A","listen_port":18080,"proxy_port":2200}"#);
+    let refused = "service file 2200 is ignored: port 2200 is sshd's (SSH_PORT)";
+    container.until("the refusal", || container.logs().contains(refused));
+    container.restart();
+    container.until("sshd", listens);
 }
