@@ -123,3 +123,30 @@ fn the_half_of_a_line_whose_rest_was_cut_away_is_not_put_before_another() {
     append(&path, "new\n");
     assert_eq!(reader.text(), "hal,new");
 }
+
+#[test]
+fn a_dated_file_is_no_copy_as_soon_as_it_holds_other_lines_than_a_log_that_was_not_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, dated) = (dir.path().join("x.log"), dir.path().join("x-20261128.log"));
+    let mut reader = Reader::new(dir.path());
+    let strangers = |reader: &mut Reader| {
+        let shown = reader.text();
+        let family = reader.directory.family("x.log").unwrap();
+        (shown, reader.stream.release_strangers(&family).unwrap())
+    };
+    append(&path, "epoch 1\nepoch 2\n");
+    assert_eq!(strangers(&mut reader), ("epoch 1,epoch 2".to_owned(), vec![]));
+    for part in ["", "epoch 1\n"] {
+        append(&dated, part);
+        assert_eq!(strangers(&mut reader), (String::new(), vec![]), "a copy in the making");
+    }
+    append(&path, "epoch 3\n");
+    assert_eq!(strangers(&mut reader), ("epoch 3".to_owned(), vec![]), "a copy from before that");
+    append(&dated, "epoch 2 of another run\n");
+    assert_eq!(strangers(&mut reader), (String::new(), vec!["x-20261128.log".to_owned()]));
+    reader.directory.own.insert("x-20261128.log".to_owned());
+    // Written after the log was cut for another copy, which went already.
+    fs::write(&path, "new\n").unwrap();
+    fs::write(dir.path().join("x-20261129.log"), "epoch 4\n").unwrap();
+    assert_eq!(strangers(&mut reader), ("epoch 4,new".to_owned(), vec![]));
+}
