@@ -13,8 +13,6 @@ use kit::Problem;
 use crate::account;
 use crate::roster::{Ids, Roster, User};
 
-/// Accounts that face the network.
-const EXPOSED: [&str; 2] = ["portal", "caddy"];
 /// Numbers of the image's own accounts: no distribution gives them out, no user has them, and engines without root have
 /// them too, whose containers end at 65535 (systemd's UIDS-GIDS.md and Debian's policy 9.2 list what is taken).
 const OWN: RangeInclusive<u32> = 61_111..=61_183;
@@ -33,7 +31,10 @@ pub fn settle(workspace: &Path, problems: &mut Vec<Problem>) {
     if let Err(error) = moved {
         problems.push(Problem::new(
             "WORKSPACE",
-            format!("an account of the image has the owner's number, and keeps it: {error:#}"),
+            format!(
+                "an account of the image has the owner's number, and keeps it: {error:#}; if it is the portal or Caddy, no \
+                 copy on the volume is used"
+            ),
         ));
     }
 }
@@ -70,7 +71,7 @@ fn steps(roster: &Roster, owner: Ids) -> Vec<Vec<String>> {
     let Some(group) = roster.group_of(owner.gid).filter(|_| is_owner(owner.gid)) else { return steps };
     let is_its = |user: &User| user.ids.gid == group.gid || group.members.contains(&user.name);
     let loses = displaced.iter().any(|user| user.ids.gid == group.gid)
-        || EXPOSED.iter().filter_map(|name| roster.user(name)).any(is_its);
+        || workspace::EXPOSED.iter().filter_map(|name| roster.user(name)).any(is_its);
     let free = OWN.rev().find(|gid| roster.group_of(*gid).is_none() && *gid != owner.gid);
     if let Some(gid) = free.filter(|_| loses) {
         log::info!("group {:?} gets gid {gid}: {} is the workspace's group", group.name, owner.gid);

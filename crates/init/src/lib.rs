@@ -47,7 +47,7 @@ use anyhow::Result;
 use clap::Parser;
 use differences::{Difference, InForce};
 use journal::{Event, Journal};
-use kit::{Env, Exit, Outcome, Problem};
+use kit::{Env, Exit, Outcome, Problem, Reader, variables};
 use web_login::Login;
 
 pub use cli::command;
@@ -113,8 +113,10 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     if settings.web.enable_https {
         tls::settle(env, account::user_id("caddy")?, &mut problems);
     }
+    // Its spelling is judged where it is used.
+    let synced = Reader::new(env).switch(&variables::WORKSPACE_SYNC);
     let mut workspace =
-        volume::prepare(settings.workspace.clone(), settings.image_slug.clone(), &mut problems);
+        volume::prepare(settings.workspace.clone(), settings.image_slug.clone(), synced, &mut problems);
     // Programs shall find the workspace's environments from the first moment on, if they are there.
     let memory = Path::new(workspace_sync::MEMORY);
     problems.extend(workspace_sync::adopt(Path::new("/opt"), &workspace, env, memory));

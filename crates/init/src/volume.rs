@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
@@ -22,7 +23,8 @@ To keep files, mount a volume here: docker run -v /path/on/the/host:/workspace â
 const STORAGE_MODE: u32 = 0o2775;
 
 /// Looks at the workspace, and leaves a warning where files in it would be lost; a boot never fails here.
-pub fn prepare(path: PathBuf, slug: String, problems: &mut Vec<Problem>) -> Workspace {
+/// `wanted` is `WORKSPACE_SYNC`.
+pub fn prepare(path: PathBuf, slug: String, wanted: bool, problems: &mut Vec<Problem>) -> Workspace {
     let mut complain = |what: &str, error: &io::Error| {
         problems.push(Problem::new("WORKSPACE", format!("{what} {}: {error}", path.display())));
     };
@@ -37,10 +39,30 @@ pub fn prepare(path: PathBuf, slug: String, problems: &mut Vec<Problem>) -> Work
     }
     let workspace = Workspace::look_at(path, slug);
     tell_if_lost(&workspace, problems);
+    if wanted && let Some(problem) = open_to_all(&workspace) {
+        problems.push(problem);
+    }
     if let Err(error) = mark(&workspace.path, workspace.mounted) {
         problems.push(Problem::new("WORKSPACE", format!("{error:#}")));
     }
     workspace
+}
+
+/// Names a volume on which every account can replace what root runs from it.
+fn open_to_all(workspace: &Workspace) -> Option<Problem> {
+    let meta = fs::metadata(&workspace.path).ok()?;
+    // With the sticky bit, others cannot replace what they do not own.
+    if !workspace.mounted || meta.mode() & 0o1002 != 0o002 {
+        return None;
+    }
+    let path = workspace.path.display();
+    Some(Problem::new(
+        "WORKSPACE_SYNC",
+        format!(
+            "every account here, and on each machine that has the volume, can replace what root runs from {path}; \
+             type: chmod o-w {path}"
+        ),
+    ))
 }
 
 /// Makes the storage of a workspace that can be written to, once it is known whose it is.
@@ -96,7 +118,7 @@ fn make_storage(workspace: &Workspace) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{MetadataExt, symlink};
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
 
@@ -111,6 +133,19 @@ mod tests {
         fs::write(&warning, "my own").unwrap();
         mark(dir.path(), true).unwrap();
         assert_eq!(fs::read_to_string(&warning).unwrap(), "my own");
+    }
+
+    #[test]
+    fn a_volume_that_everybody_may_write_to_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut workspace = Workspace::look_at(dir.path().to_owned(), "x".to_owned());
+        for (mounted, mode, named) in
+            [(true, 0o777, true), (true, 0o1777, false), (true, 0o775, false), (false, 0o777, false)]
+        {
+            workspace.mounted = mounted;
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(open_to_all(&workspace).is_some(), named, "{mounted} {mode:o}");
+        }
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! Looking at a tree: its entrance, the image's copy, the workspace's.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use nix::unistd::User;
 
 use crate::beneath;
 use crate::decide::{Copy, Seen};
@@ -23,8 +26,29 @@ pub fn at(tree: &Tree, workspace: &Path, mounted: bool, wanted: bool) -> Result<
     })
 }
 
-/// What is at `path`, which is the place of the tree's copy or of its previous one.
+/// What is at `path`, which is the place of the tree's copy or of its previous one. What an account that faces the network
+/// can replace is no copy of ours: root runs programs from it.
 pub fn copy(tree: &Tree, workspace: &Path, path: &Path) -> Result<Copy> {
+    let exposed = workspace::EXPOSED.map(|name| User::from_name(name).ok().flatten());
+    copy_beside(&exposed.into_iter().flatten().collect::<Vec<_>>(), tree, workspace, path)
+}
+
+fn copy_beside(exposed: &[User], tree: &Tree, workspace: &Path, path: &Path) -> Result<Copy> {
+    for place in path.ancestors().take_while(|place| place.starts_with(workspace)) {
+        let Ok(meta) = open(workspace, place).and_then(|place| File::from(place).metadata()) else {
+            continue;
+        };
+        let writes = |user: &&User| {
+            let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
+            meta.uid() == uid || (meta.gid() == gid && meta.mode() & 0o020 != 0)
+        };
+        if let Some(user) = exposed.iter().find(writes) {
+            let (place, user) = (place.display(), &user.name);
+            return Ok(Copy::Foreign(format!(
+                "{place} belongs to the account {user}, which faces the network"
+            )));
+        }
+    }
     let directory = match open(workspace, path) {
         Ok(directory) => directory,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Copy::Absent),
@@ -57,7 +81,7 @@ pub fn open(workspace: &Path, path: &Path) -> io::Result<OwnedFd> {
 mod tests {
     use super::*;
     use std::fs;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
     #[test]
     fn only_a_marked_directory_of_this_tree_is_a_copy() {
@@ -86,5 +110,39 @@ mod tests {
         fs::rename(&tree.copy, workspace.join("moved")).unwrap();
         symlink("moved", &tree.copy).unwrap();
         assert_eq!(look(), Copy::Foreign("a link or a file is in its place".into()));
+    }
+
+    #[test]
+    fn what_an_account_that_faces_the_network_can_replace_is_no_copy() {
+        let dir = tempfile::tempdir().unwrap();
+        let (opt, workspace) = (dir.path().join("opt"), dir.path().join("ws"));
+        let tree = Tree::new("micromamba", &opt, &workspace, "slug");
+        let portal = User { name: "portal".into(), ..User::from_name("nobody").unwrap().unwrap() };
+        let (uid, gid) = (portal.uid.as_raw(), portal.gid.as_raw());
+        let exposed = [portal];
+        let look = || copy_beside(&exposed, &tree, &workspace, &tree.copy).unwrap();
+        fs::create_dir_all(&tree.parent).unwrap();
+        assert_eq!(look(), Copy::Absent);
+        let refusal = |place: &Path| {
+            Copy::Foreign(format!(
+                "{} belongs to the account portal, which faces the network",
+                place.display()
+            ))
+        };
+        for made in [false, true] {
+            if made {
+                fs::create_dir(&tree.copy).unwrap();
+            }
+            for place in [&tree.copy, &tree.parent, &workspace].into_iter().filter(|place| place.exists()) {
+                for (owner, group, mode, refused) in
+                    [(uid, 0, 0o755, true), (0, gid, 0o775, true), (0, gid, 0o755, false)]
+                {
+                    chown(place, Some(owner), Some(group)).unwrap();
+                    fs::set_permissions(place, fs::Permissions::from_mode(mode)).unwrap();
+                    assert_eq!(look() == refusal(place), refused, "{} {owner} {mode:o}", place.display());
+                }
+                chown(place, Some(0), Some(0)).unwrap();
+            }
+        }
     }
 }

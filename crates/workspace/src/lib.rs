@@ -36,6 +36,9 @@ pub const DEFAULT_ID: u32 = 1000;
 /// (`user_namespaces(7)`).
 pub const NOBODY: u32 = 65_534;
 
+/// Accounts that face the network: what is theirs, root does not run.
+pub const EXPOSED: [&str; 2] = ["portal", "caddy"];
+
 /// Facts about the workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workspace {
