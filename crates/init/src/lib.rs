@@ -35,6 +35,7 @@ mod person;
 mod roster;
 mod running;
 mod search_path;
+mod secrets;
 mod settings;
 mod sudo;
 mod tls;

@@ -4,13 +4,12 @@ use std::path::PathBuf;
 
 use kit::key_lines::key_lines;
 use kit::variables::{self, Variable};
-use kit::{Env, Problem, Reader, Secret, invisible};
+use kit::{Env, Problem, Reader, Secret};
 
 use crate::misspelling;
+use crate::secrets::{report_invisible, secret, user_password, web_secret};
 
 const DEFAULT_USER: &str = "user";
-/// PAM takes no longer ones, its closing zero included (`PAM_MAX_RESP_SIZE` in its headers).
-const LONGEST_PASSWORD: usize = 511;
 /// Where keys arrive besides the mounted file: the seed's own variable, runpod.io's and vast.ai's.
 const KEY_VARIABLES: [&Variable; 3] =
     [&variables::SSH_PUBKEY, &variables::PUBLIC_KEY, &variables::SSH_PUBLIC_KEY];
@@ -83,64 +82,6 @@ impl Settings {
     }
 }
 
-/// Reads a secret as its author sees it; an empty one counts as not given. Characters around it that no visitor types
-/// are removed and reported; one with control characters inside fits no login form.
-///
-/// `otherwise` says what holds when nothing is left.
-fn secret(env: &Env, name: &str, otherwise: &str, reader: &mut Reader<'_>) -> Option<Secret> {
-    let Some(text) = env.get(name)?.to_str() else {
-        reader.problem(name, "the value is not UTF-8 text; ignored");
-        return None;
-    };
-    let (text, removed) = invisible::stripped(text);
-    if !removed.is_empty() {
-        let removed = removed.join(" and ");
-        reader.problem(
-            name,
-            match text {
-                "" => format!("nothing is left of the value without {removed} around it; {otherwise}"),
-                _ => format!("the value is used without {removed} around it"),
-            },
-        );
-    }
-    if text.chars().any(char::is_control) {
-        reader.problem(name, "the value has a line break or another control character inside; ignored");
-        return None;
-    }
-    report_invisible(name, text, reader);
-    Secret::new(text)
-}
-
-/// Reports characters inside that nobody would type into a login form; blanks are plain enough.
-fn report_invisible(name: &str, text: &str, reader: &mut Reader<'_>) {
-    if text.chars().any(|character| invisible::is_invisible(character) && character != ' ') {
-        reader.problem(name, "the value has invisible characters inside, and they count");
-    }
-}
-
-/// Reads a secret of the web login.
-fn web_secret(env: &Env, name: &str, reader: &mut Reader<'_>) -> Option<Secret> {
-    let secret = secret(env, name, "using a generated one", reader)?;
-    match web_login::check_secret(secret.expose()) {
-        Ok(()) => Some(secret),
-        Err(refusal) => {
-            reader.problem(name, format!("the value {refusal}; ignored"));
-            None
-        }
-    }
-}
-
-/// Reads the password of the system user; PAM limits its length.
-fn user_password(env: &Env, reader: &mut Reader<'_>) -> Option<Secret> {
-    let password = secret(env, "USER_PASSWORD", "using the default", reader)?;
-    if password.expose().len() <= LONGEST_PASSWORD {
-        return Some(password);
-    }
-    let rule = format!("a system password has at most {LONGEST_PASSWORD} bytes; using the default");
-    reader.problem("USER_PASSWORD", rule);
-    None
-}
-
 /// Reads the port of sshd; one of the image's own would keep one of the two from starting. A service that registers it later
 /// is refused by the registry.
 fn ssh_port(reader: &mut Reader<'_>) -> u16 {
@@ -193,13 +134,12 @@ fn web_user(reader: &mut Reader<'_>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::ffi::OsStrExt;
+pub mod tests {
     use std::path::Path;
 
     use super::*;
 
-    fn read(pairs: &[(&str, &str)]) -> (Settings, Vec<String>) {
+    pub fn read(pairs: &[(&str, &str)]) -> (Settings, Vec<String>) {
         let env: Env = pairs.iter().copied().collect();
         let (settings, problems) = Settings::read(&env);
         (settings, problems.iter().map(ToString::to_string).collect())
@@ -223,67 +163,6 @@ mod tests {
         let (settings, problems) = read(&[("WEB_ENABLE_AUTH", "flase")]);
         assert!(settings.web.enable_auth);
         assert_eq!(problems, ["WEB_ENABLE_AUTH: \"flase\" is neither true nor false; using true"]);
-    }
-
-    #[test]
-    fn a_secret_is_what_its_author_sees_and_the_rest_is_reported() {
-        for (given, used, problem) in [
-            ("", None, None),
-            ("a b=\"c'$(id)ü", Some("a b=\"c'$(id)ü"), None),
-            ("secret\n", Some("secret"), Some("the value is used without a line break around it")),
-            (" secret ", Some("secret"), Some("the value is used without blanks around it")),
-            (
-                "\"secret\"\r",
-                Some("secret"),
-                Some("the value is used without a line break and quotes around it"),
-            ),
-            (
-                "\u{feff}secret",
-                Some("secret"),
-                Some("the value is used without invisible characters around it"),
-            ),
-            (
-                "sec\nret",
-                None,
-                Some("the value has a line break or another control character inside; ignored"),
-            ),
-            (
-                "sec\u{200b}ret",
-                Some("sec\u{200b}ret"),
-                Some("the value has invisible characters inside, and they count"),
-            ),
-        ] {
-            for name in ["WEB_PASSWORD", "WEB_TOKEN", "USER_PASSWORD", "CF_TUNNEL_TOKEN"] {
-                let (settings, problems) = read(&[(name, given)]);
-                let secret = match name {
-                    "WEB_PASSWORD" => settings.web.password,
-                    "WEB_TOKEN" => settings.web.token,
-                    "USER_PASSWORD" => settings.user_password,
-                    _ => used.and_then(Secret::new),
-                };
-                assert_eq!(secret.as_ref().map(Secret::expose), used, "{name}={given:?}");
-                let expected: Vec<_> = problem.iter().map(|problem| format!("{name}: {problem}")).collect();
-                assert_eq!(problems, expected, "{given:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_secret_of_which_nothing_is_left_is_reported_with_what_holds_instead() {
-        for (name, otherwise) in [
-            ("WEB_PASSWORD", "using a generated one"),
-            ("WEB_TOKEN", "using a generated one"),
-            ("USER_PASSWORD", "using the default"),
-            ("CF_TUNNEL_TOKEN", "ignored"),
-        ] {
-            for (given, removed) in [("\"\"", "quotes"), (" \t", "blanks")] {
-                let (settings, problems) = read(&[(name, given)]);
-                let expected =
-                    format!("{name}: nothing is left of the value without {removed} around it; {otherwise}");
-                assert_eq!(problems, [expected]);
-                assert!(settings.web.password.is_none() && settings.user_password.is_none());
-            }
-        }
     }
 
     #[test]
@@ -363,24 +242,6 @@ mod tests {
         for name in ["ada", "_svc", "a-b_9"] {
             assert_eq!(read(&[("USER_NAME", name)]).0.user_name, name);
         }
-    }
-
-    #[test]
-    fn a_password_that_the_system_could_not_take_is_reported_without_it() {
-        let (settings, problems) = read(&[("USER_PASSWORD", &"x".repeat(100_000))]);
-        assert!(settings.user_password.is_none());
-        assert_eq!(problems, ["USER_PASSWORD: a system password has at most 511 bytes; using the default"]);
-        let bytes = std::ffi::OsStr::from_bytes(b"p\xff");
-        let (settings, problems) = Settings::read(&[("USER_PASSWORD", bytes)].into_iter().collect());
-        assert!(settings.user_password.is_none());
-        assert_eq!(problems, [Problem::new("USER_PASSWORD", "the value is not UTF-8 text; ignored")]);
-        assert!(
-            read(&[("USER_PASSWORD", "a:b c'$(id)ü")])
-                .0
-                .user_password
-                .unwrap()
-                .matches("a:b c'$(id)ü".as_bytes())
-        );
     }
 
     #[test]

@@ -82,3 +82,24 @@ fn bytes_that_are_no_text_reach_supervised_programs() {
         assert!(environ.split(|&byte| byte == 0).any(|pair| pair == variable));
     }
 }
+
+#[test]
+fn a_password_with_dollars_reaches_the_container_as_env_says_to_write_it() {
+    let line = "WEB_PASSWORD='pa$$w$ord1'";
+    let settings = include_str!("../../../../.env");
+    assert!(settings.contains(line), "{settings}");
+    let project = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| std::fs::write(project.path().join(name), text).unwrap();
+    put(".env", &format!("{settings}\n{line}\n"));
+    put("docker-compose.yaml", include_str!("../../../../docker-compose.yaml"));
+    let mut compose = std::process::Command::new("docker");
+    compose.args(["compose", "config"]).current_dir(project.path()).env_remove("WEB_PASSWORD");
+    let output = compose.output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    // What it prints is input for compose again, with each dollar doubled.
+    assert!(
+        shown.contains("WEB_PASSWORD: pa$$$$w$$ord1\n"),
+        "{shown}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
