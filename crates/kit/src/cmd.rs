@@ -1,8 +1,9 @@
 //! The one door to other programs: arguments as a list, never a shell line, and errors that say what failed.
 
+use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Output, Stdio};
+use std::process::{self, Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -10,6 +11,19 @@ use crate::Exit;
 
 /// How much of a failed program's stderr an error repeats, in bytes.
 const STDERR_SHOWN: usize = 2_000;
+
+/// By its path: a hook may put programs of its own in front of the PATH.
+pub const SETPRIV: &str = "/usr/bin/setpriv";
+
+/// Returns the command of a tool that is killed when the thread that starts it ends, and so when this process is killed: the
+/// one that begins again starts its own.
+pub fn bound(tool: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(SETPRIV);
+    // This process may have died before its death could be a signal there.
+    command.args(["--pdeathsig", "KILL", "--", "/bin/sh", "-c", r#"[ "$PPID" = "$0" ] && exec "$@""#]);
+    command.arg(process::id().to_string()).arg(tool);
+    command
+}
 
 /// Runs a program to its end; an error names its arguments, its status and the end of its stderr.
 pub fn run(command: &mut Command) -> Result<()> {
@@ -112,5 +126,23 @@ mod tests {
     fn a_long_stderr_is_cut_at_a_character() {
         let text = "é".repeat(STDERR_SHOWN);
         assert!(tail(&text).len() <= STDERR_SHOWN);
+    }
+
+    #[test]
+    fn a_bound_tool_ends_with_what_started_it() {
+        let start = || {
+            let mut command = bound("sh");
+            command.args(["-c", "echo; exec sleep infinity"]);
+            let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+            // It has begun when it has said so.
+            io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+            child
+        };
+        let mut orphan = std::thread::scope(|scope| scope.spawn(start).join().unwrap());
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&orphan.wait().unwrap()), Some(9));
+        let mut echo = bound("sh");
+        let output = echo.args(["-c", "echo $PPID $1; exit 3", "sh", "a b"]).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!((output.status.code(), said), (Some(3), format!("{} a b\n", process::id())));
     }
 }
