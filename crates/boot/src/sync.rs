@@ -45,7 +45,7 @@ pub fn run(log: &Path) -> Result<(Ending, bool)> {
 }
 
 fn retry(log: &Path) -> String {
-    format!("read {}, then type: supervisorctl start boot", log.display())
+    format!("read {}, then type: supervisorctl restart boot", log.display())
 }
 
 fn parse(stdout: &[u8]) -> Vec<Report> {

@@ -48,13 +48,13 @@ fn ends_well(run: Child) -> Said {
     said
 }
 
-/// Why trees are not on the workspace, as it is known at this moment.
+/// Why `app` is not on the workspace, as it is known at this moment.
 fn told(site: &Site) -> Vec<String> {
     let mut told = Vec::new();
     for entry in Journal::at(&site.root().join("boot.jsonl")).read().unwrap() {
         match entry.event {
-            Event::SyncNote { message, pending: true, .. } => told = vec![message],
-            Event::SyncSwitched { .. } => told.clear(),
+            Event::SyncNote { tree, message, pending: true } if tree == "app" => told = vec![message],
+            Event::SyncSwitched { tree } if tree == "app" => told.clear(),
             _ => {}
         }
     }
