@@ -6,25 +6,12 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{self, Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result};
 use kit::cmd;
 
 use crate::stop;
-
-/// By its path: a hook may put programs of its own in front of the PATH.
-pub const SETPRIV: &str = "/usr/bin/setpriv";
-
-/// Returns the command of a tool of the image that is killed when the thread that starts it ends, and so when late boot is killed: the
-/// run that begins again starts its own.
-pub fn bound(tool: &str) -> Command {
-    let mut command = Command::new(SETPRIV);
-    // Late boot may have died before its death could be a signal here.
-    command.args(["--pdeathsig", "KILL", "--", "/bin/sh", "-c", r#"[ "$PPID" = "$0" ] && exec "$@""#]);
-    command.arg(process::id().to_string()).arg(cmd::ours(tool));
-    command
-}
 
 /// Starts a tool with its standard output for us and its diagnostics at the end of `log`.
 pub fn start(command: &mut Command, log: &Path) -> Result<Child> {
@@ -63,32 +50,12 @@ pub fn in_words(tool: &str, status: ExitStatus) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-
     use super::*;
 
     #[test]
     fn a_code_and_a_signal_are_told_apart() {
         assert_eq!(in_words("x", ExitStatus::from_raw(0x0200)), "x ended with exit code 2");
         assert_eq!(in_words("x", ExitStatus::from_raw(9)), "x was ended by signal 9");
-    }
-
-    #[test]
-    fn a_bound_tool_ends_with_what_started_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = dir.path().join("log");
-        let start = || {
-            let mut child = start(bound("/bin/sh").args(["-c", "echo; exec sleep infinity"]), &log).unwrap();
-            // It has begun when it has said so.
-            child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
-            child
-        };
-        let mut orphan = std::thread::scope(|scope| scope.spawn(start).join().unwrap());
-        assert_eq!(orphan.wait().unwrap().signal(), Some(9));
-        let mut echo = bound("/bin/sh");
-        let output = echo.args(["-c", "echo $PPID $1; exit 3", "sh", "a b"]).output().unwrap();
-        let said = String::from_utf8(output.stdout).unwrap();
-        assert_eq!((output.status.code(), said), (Some(3), format!("{} a b\n", process::id())));
     }
 
     #[test]

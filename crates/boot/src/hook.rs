@@ -78,7 +78,7 @@ pub fn run(path: &Path, env: &Env, log: &Path) -> Result<Ended> {
     let output = child::append_to(log)?;
     let diagnostics = output.try_clone().context("cannot duplicate a descriptor")?;
     // Whoever kills boot has killed its hook too: two of one kind must not run at the same time.
-    let mut command = Command::new(child::SETPRIV);
+    let mut command = Command::new(cmd::SETPRIV);
     command
         .args(["--pdeathsig", "KILL", "--", BASH, "--noprofile", "--norc", "-c", SOURCE])
         .arg(path)

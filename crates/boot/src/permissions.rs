@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use kit::cmd;
 
 use crate::child;
 use crate::ending::Ending;
 
 /// Runs `fix-perms` to its end, for everything or for the `part` that copies have been put into.
 pub fn run(part: Option<&str>, log: &Path) -> Result<Ending> {
-    let mut command = child::bound("fix-perms");
+    let mut command = cmd::bound(cmd::ours("fix-perms"));
     command.args(part.iter().flat_map(|part| ["--only", part]));
     let output = child::start(&mut command, log)?.wait_with_output().context("cannot wait for fix-perms")?;
     Ok(if output.status.success() {

@@ -55,9 +55,9 @@ pub fn run(places: &Places<'_>, env: &mut Env, mut note: impl FnMut(String)) -> 
         (false, false) => Ending::failed(
             failures.join("; "),
             if stop::is_asked() {
-                "type: supervisorctl start boot".to_owned()
+                "type: supervisorctl restart boot".to_owned()
             } else {
-                format!("read {}, correct it, then type: supervisorctl start boot", places.log.display())
+                format!("read {}, correct it, then type: supervisorctl restart boot", places.log.display())
             },
         ),
     })

@@ -29,7 +29,7 @@ pub fn run(programs: &Path, shown: &Path) -> Result<Ending> {
 fn start(programs: &Path, base: &Path, shown: &Path) -> Result<Ending> {
     let taken = match taken(programs, base) {
         Err(error) if error.is::<Refused>() => {
-            let hint = "remove it or make it a plain file, then type: supervisorctl start boot";
+            let hint = "remove it or make it a plain file, then type: supervisorctl restart boot";
             return Ok(Ending::failed(format!("{error:#}"), hint));
         }
         taken => taken?,
@@ -38,7 +38,7 @@ fn start(programs: &Path, base: &Path, shown: &Path) -> Result<Ending> {
     if let Some(taken) = taken {
         return Ok(Ending::failed(
             format!("{} has a name that the base image uses: {}", taken.file.display(), taken.name),
-            "give it another one, then type: supervisorctl start boot",
+            "give it another one, then type: supervisorctl restart boot",
         ));
     }
     show(programs, shown)?;
@@ -185,7 +185,7 @@ mod tests {
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let ending = start(&programs, dir.path(), &shown).unwrap();
         let cause = format!("cannot read {}: it is a FIFO, not a regular file", fifo.display());
-        let hint = "remove it or make it a plain file, then type: supervisorctl start boot";
+        let hint = "remove it or make it a plain file, then type: supervisorctl restart boot";
         assert_eq!(ending, Ending::failed(cause, hint));
         assert!(!shown.is_symlink());
     }

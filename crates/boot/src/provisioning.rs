@@ -37,7 +37,7 @@ fn ending(
     let Some(report) = report else {
         return Ending::failed(
             killed(),
-            format!("read {}, then type: supervisorctl start boot", log.display()),
+            format!("read {}, then type: supervisorctl restart boot", log.display()),
         );
     };
     Ending {
@@ -105,7 +105,7 @@ mod tests {
             told(None, 9),
             Ending::failed(
                 "provision was ended by signal 9",
-                "read /var/log/provisioning.log, then type: supervisorctl start boot"
+                "read /var/log/provisioning.log, then type: supervisorctl restart boot"
             )
         );
     }

@@ -183,7 +183,7 @@ fn log_failure(done: Result<()>) {
 
 /// A stage that could not do its work at all.
 fn cannot(error: &anyhow::Error) -> Ending {
-    let hint = kit::exit::hint(error).unwrap_or_else(|| "type: supervisorctl start boot".to_owned());
+    let hint = kit::exit::hint(error).unwrap_or_else(|| "type: supervisorctl restart boot".to_owned());
     Ending::failed(format!("{error:#}"), hint)
 }
 

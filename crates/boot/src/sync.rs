@@ -5,6 +5,7 @@ use std::process::ExitStatus;
 
 use anyhow::{Context, Result};
 use journal::StageResult;
+use kit::cmd;
 use workspace_sync::{Report, TreeOutcome};
 
 use crate::child;
@@ -17,7 +18,7 @@ const FOLLOWER: &str = "workspacesync";
 
 /// Records the image's trees as they are, before anything of ours changes them; quick, and nothing at later starts.
 pub fn snapshot(log: &Path) -> Result<Ending> {
-    let child = child::start(child::bound("workspace-sync").arg("snapshot"), log)?;
+    let child = child::start(cmd::bound(cmd::ours("workspace-sync")).arg("snapshot"), log)?;
     let output = child.wait_with_output().context("cannot wait for workspace-sync")?;
     Ok(if output.status.success() {
         Ending::done()
@@ -29,13 +30,13 @@ pub fn snapshot(log: &Path) -> Result<Ending> {
 
 /// Runs `workspace-sync run` to its end; returns how it ended and whether anything was copied.
 pub fn run(log: &Path) -> Result<(Ending, bool)> {
-    let child = child::start(child::bound("workspace-sync").args(["run", "--json"]), log)?;
+    let child = child::start(cmd::bound(cmd::ours("workspace-sync")).args(["run", "--json"]), log)?;
     let output = child.wait_with_output().context("cannot wait for workspace-sync")?;
     let reports = parse(&output.stdout);
     let copied = reports.iter().any(|report| report.outcome == TreeOutcome::Copied);
     let ending = ending(&reports, output.status, log);
-    // One that was killed, for want of memory for example, is retried as well.
-    if (is_to_be_followed(&reports) || output.status.code().is_none() && !stop::is_asked())
+    if is_to_be_followed(&reports, output.status)
+        && !stop::is_asked()
         && let Err(error) = supervisor::ask(&["start", FOLLOWER])
     {
         return Ok((unfollowed(&error, ending), copied));
@@ -44,16 +45,19 @@ pub fn run(log: &Path) -> Result<(Ending, bool)> {
 }
 
 fn retry(log: &Path) -> String {
-    format!("read {}, then type: supervisorctl start boot", log.display())
+    format!("read {}, then type: supervisorctl restart boot", log.display())
 }
 
 fn parse(stdout: &[u8]) -> Vec<Report> {
     stdout.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
 }
 
-/// True if something is still to be carried over, or a failed tree is retried.
-fn is_to_be_followed(reports: &[Report]) -> bool {
+/// True if something is still to be carried over, or a failed tree is retried, or all: one that was killed, for want of memory
+/// for example, or could not begin, because a disk was full.
+fn is_to_be_followed(reports: &[Report], status: ExitStatus) -> bool {
     reports.iter().any(|report| report.settling || report.retrying)
+        || status.code().is_none()
+        || reports.is_empty() && !status.success()
 }
 
 /// The trees are where they belong, but nobody carries over what is still written to the old ones.
@@ -83,7 +87,8 @@ fn ending(reports: &[Report], status: ExitStatus, log: &Path) -> Ending {
         return Ending::failed(causes.join("; "), hint);
     }
     if !status.success() {
-        return Ending::failed(child::in_words("workspace-sync", status), retry(log));
+        let hint = format!("read {}; retried automatically", log.display());
+        return Ending::failed(child::in_words("workspace-sync", status), hint);
     }
     if reports.iter().all(|report| report.outcome == TreeOutcome::Skipped) {
         // A volume that is missing although a copy was asked for is no failure, and worth a word.
@@ -122,11 +127,11 @@ mod tests {
             report("app", "failed", r#","cause":"no room","hint":"make some""#),
         ];
         assert_eq!(told(&reports, 0x0100), Ending::failed("app: no room", "make some"));
-        assert!(!is_to_be_followed(&reports));
+        assert!(!is_to_be_followed(&reports, ExitStatus::from_raw(0x0100)));
         let retried = [report("app", "failed", r#","retrying":true,"cause":"no room","hint":"make some""#)];
         let said = Ending::failed("app: no room", "make some; retried automatically");
         assert_eq!(told(&retried, 0x0100), said);
-        assert!(is_to_be_followed(&retried));
+        assert!(is_to_be_followed(&retried, ExitStatus::from_raw(0x0100)));
     }
 
     #[test]
@@ -151,19 +156,21 @@ mod tests {
     fn a_tree_that_is_in_use_and_not_settled_is_done_with_its_cause_and_followed() {
         let reports = [report("app", "copied", r#","settling":true,"cause":"no room","hint":"make some""#)];
         let (cause, hint) = (Some("app: no room".into()), Some("make some".into()));
-        assert!(is_to_be_followed(&reports) && !is_to_be_followed(&[report("app", "copied", "")]));
+        let ended_well = ExitStatus::from_raw(0);
+        assert!(is_to_be_followed(&reports, ended_well));
+        assert!(!is_to_be_followed(&[report("app", "copied", "")], ended_well));
         assert_eq!(told(&reports, 0), Ending { cause, hint, ..Ending::done() });
     }
 
     #[test]
-    fn a_tool_that_died_is_a_failed_stage_although_it_reported_nothing() {
-        assert_eq!(
-            told(&[], 9),
-            Ending::failed(
-                "workspace-sync was ended by signal 9",
-                "read /var/log/sync.log, then type: supervisorctl start boot"
-            )
-        );
+    fn a_tool_that_died_or_could_not_begin_is_a_failed_stage_and_retried_although_it_reported_nothing() {
+        for (status, cause) in [(9, "was ended by signal 9"), (0x0100, "ended with exit code 1")] {
+            let cause = format!("workspace-sync {cause}");
+            let ending = Ending::failed(cause, "read /var/log/sync.log; retried automatically");
+            assert_eq!(told(&[], status), ending);
+            assert!(is_to_be_followed(&[], ExitStatus::from_raw(status)));
+        }
+        assert!(is_to_be_followed(&[report("app", "copied", "")], ExitStatus::from_raw(9)));
     }
 
     #[test]

@@ -409,7 +409,7 @@ fn hooks_that_a_stop_left_out_are_not_done() {
         (preflight.result, preflight.cause.as_deref()),
         (Some(StageResult::Failed), Some("stopped before preflight.sh"))
     );
-    assert_eq!(preflight.hint.as_deref(), Some("type: supervisorctl start boot"));
+    assert_eq!(preflight.hint.as_deref(), Some("type: supervisorctl restart boot"));
 }
 
 #[test]

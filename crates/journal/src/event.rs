@@ -66,6 +66,14 @@ pub enum Event {
         tree: String,
         /// What, in a sentence without its full stop.
         message: String,
+        /// True if it is why the tree is not on the workspace: the next such note replaces it, and the switch removes it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pending: bool,
+    },
+    /// A tree of which a pending note was written is used from the workspace.
+    SyncSwitched {
+        /// Its name below `/opt`.
+        tree: String,
     },
     /// What a stage is doing at the moment.
     StageNote {

@@ -142,7 +142,7 @@ impl Timeline {
                 let progress = progress(tree, *bytes, *bytes_total, *seconds_left);
                 self.change(Stage::Sync, |course| course.note = Some(progress));
             }
-            Event::SyncNote { .. } => {}
+            Event::SyncNote { .. } | Event::SyncSwitched { .. } => {}
         }
     }
 

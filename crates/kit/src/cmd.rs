@@ -1,9 +1,10 @@
 //! The one door to other programs: arguments as a list, never a shell line, and errors that say what failed.
 
+use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{self, Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -18,6 +19,19 @@ const STDERR_SHOWN: usize = 2_000;
 pub fn ours(name: &str) -> PathBuf {
     let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(name)));
     beside.filter(|path| path.exists()).unwrap_or_else(|| Path::new("/usr/local/bin").join(name))
+}
+
+/// By its path: a hook may put programs of its own in front of the PATH.
+pub const SETPRIV: &str = "/usr/bin/setpriv";
+
+/// Returns the command of a tool that is killed when the thread that starts it ends, and so when this process is killed: the
+/// one that begins again starts its own.
+pub fn bound(tool: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(SETPRIV);
+    // This process may have died before its death could be a signal there.
+    command.args(["--pdeathsig", "KILL", "--", "/bin/sh", "-c", r#"[ "$PPID" = "$0" ] && exec "$@""#]);
+    command.arg(process::id().to_string()).arg(tool);
+    command
 }
 
 /// Runs a program to its end; an error names its arguments, its status and the end of its stderr.
@@ -143,5 +157,23 @@ mod tests {
     fn a_long_stderr_is_cut_at_a_character() {
         let text = "é".repeat(STDERR_SHOWN);
         assert!(tail(&text).len() <= STDERR_SHOWN);
+    }
+
+    #[test]
+    fn a_bound_tool_ends_with_what_started_it() {
+        let start = || {
+            let mut command = bound("sh");
+            command.args(["-c", "echo; exec sleep infinity"]);
+            let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+            // It has begun when it has said so.
+            io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+            child
+        };
+        let mut orphan = std::thread::scope(|scope| scope.spawn(start).join().unwrap());
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&orphan.wait().unwrap()), Some(9));
+        let mut echo = bound("sh");
+        let output = echo.args(["-c", "echo $PPID $1; exit 3", "sh", "a b"]).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!((output.status.code(), said), (Some(3), format!("{} a b\n", process::id())));
     }
 }

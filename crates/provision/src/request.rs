@@ -181,7 +181,7 @@ fn refused(response: &Response<Body>, address: &Address) -> Trouble {
     let hint = match status.as_u16() {
         401 | 403 | 407 => "the script must be readable without a login, or with one in the address",
         404 | 410 => "look at the address in a browser without being logged in: it must show the script",
-        _ => "look at the address in a browser, and try again later: supervisorctl start boot",
+        _ => "look at the address in a browser, and try again later: supervisorctl restart boot",
     };
     let failure = Failure::unreachable(cause, hint);
     match status.as_u16() {
@@ -232,7 +232,7 @@ fn header(response: &Response<Body>, name: &HeaderName) -> Option<String> {
 fn in_words(error: &Error, address: &Address, through: Option<&str>, patience: &Patience) -> Trouble {
     let host = &address.host;
     let seconds = |time: Duration| format!("{} s", time.as_secs_f64());
-    let network = "see whether the container reaches the internet, then type: supervisorctl start boot";
+    let network = "see whether the container reaches the internet, then type: supervisorctl restart boot";
     let broke_off = || {
         let cause = format!("the answer of {address} broke off");
         Trouble::passing(Failure::unreachable(cause, network))

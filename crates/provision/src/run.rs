@@ -130,7 +130,7 @@ impl Provision<'_> {
             let lock = workspace.update_lock().display().to_string();
             report.outcome = ReportOutcome::Locked;
             report.cause = Some(format!("{lock} is there"));
-            report.hint = Some(format!("remove {lock}, then type: supervisorctl start boot"));
+            report.hint = Some(format!("remove {lock}, then type: supervisorctl restart boot"));
             self.teller.step(&format!("not run, because {lock} is there"));
             return Ok(());
         }

@@ -247,7 +247,7 @@ mod tests {
             outcome: ReportOutcome::Failed,
             exit_code: Some(3),
             cause: Some("x".into()),
-            hint: Some("read /l; to run it again: supervisorctl start boot".into()),
+            hint: Some("read /l; to run it again: supervisorctl restart boot".into()),
             ..about
         };
         assert_eq!(report(of(Some("1"), Some(bad)), Some("1")), Some(failed));

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use crate::child::{Cut, code_and_signal};
 
-const AGAIN: &str = "to run it again: supervisorctl start boot";
+const AGAIN: &str = "to run it again: supervisorctl restart boot";
 
 /// What was wrong, and what to do about it.
 #[derive(Debug, PartialEq, Eq)]

@@ -2,20 +2,39 @@
 
 use journal::{Entry, Event, StageResult};
 
-/// What is wrong with settings and trees, and what failed in the latest run of late boot: an earlier failure is history.
+/// What is wrong with settings and trees, and what failed in the latest run of late boot: an earlier failure is history,
+/// and so is what a later event about the same stage or tree replaces.
 #[must_use]
 pub fn of(entries: &[Entry]) -> Vec<String> {
     let latest = entries.iter().rposition(|entry| matches!(entry.event, Event::BootStarted { .. }));
     let (before, run) = entries.split_at(latest.unwrap_or(0));
     let lasting = before.iter().filter(|entry| !matches!(entry.event, Event::StageEnded { .. }));
-    let mut complaints: Vec<String> = Vec::new();
-    for complaint in lasting.chain(run).filter_map(|entry| complaint(&entry.event)) {
-        // A tree that is as before is told with every run.
-        if !complaints.contains(&complaint) {
-            complaints.push(complaint);
+    let mut complaints: Vec<(Option<String>, String)> = Vec::new();
+    for entry in lasting.chain(run) {
+        let subject = subject(&entry.event);
+        if subject.is_some() {
+            complaints.retain(|(known, _)| *known != subject);
         }
+        let complaint = complaint(&entry.event).map(|complaint| (subject, complaint));
+        // A tree that is as before is told with every run.
+        complaints.extend(complaint.filter(|complaint| !complaints.contains(complaint)));
     }
-    complaints
+    let texts: Vec<String> = complaints.into_iter().map(|(_, complaint)| complaint).collect();
+    // A stage that failed names the trees that did.
+    let is_repeated =
+        |text: &String| texts.iter().any(|other| other != text && other.contains(text.as_str()));
+    texts.iter().filter(|text| !is_repeated(text)).cloned().collect()
+}
+
+/// Names what the event replaces earlier ones about.
+fn subject(event: &Event) -> Option<String> {
+    match event {
+        Event::StageEnded { stage, .. } => Some(stage.to_string()),
+        Event::SyncNote { tree, pending: true, .. } | Event::SyncSwitched { tree } => {
+            Some(format!("/opt/{tree}"))
+        }
+        _ => None,
+    }
 }
 
 fn complaint(event: &Event) -> Option<String> {
@@ -24,7 +43,7 @@ fn complaint(event: &Event) -> Option<String> {
         Event::StageEnded { stage, result: StageResult::Failed, cause, .. } => {
             Some(format!("{stage} failed: {}", cause.as_deref().unwrap_or("no reason was given")))
         }
-        Event::SyncNote { tree, message } => Some(format!("{tree}: {message}")),
+        Event::SyncNote { tree, message, .. } => Some(format!("{tree}: {message}")),
         _ => None,
     }
 }
@@ -45,14 +64,41 @@ mod tests {
         let events = [
             Event::Problem { setting: "WEB_X".into(), message: "is a typo".into() },
             Event::BootStarted { pid: 7 },
-            Event::SyncNote { tree: "app".into(), message: "is old".into() },
+            Event::SyncNote { tree: "app".into(), message: "is old".into(), pending: false },
             failed,
             Event::BootStarted { pid: 8 },
-            Event::SyncNote { tree: "app".into(), message: "is old".into() },
+            Event::SyncNote { tree: "app".into(), message: "is old".into(), pending: false },
             Event::StageStarted { stage: Stage::Preflight },
         ];
         let entries = events.map(|event| Entry { at: 0.0, event });
         assert_eq!(of(&entries[..4]), ["WEB_X: is a typo", "app: is old", "preflight failed: line 3"]);
         assert_eq!(of(&entries), ["WEB_X: is a typo", "app: is old"]);
+    }
+
+    #[test]
+    fn a_tree_that_is_switched_and_a_stage_that_ends_well_are_no_complaints_any_more() {
+        let note =
+            |message: &str, pending| Event::SyncNote { tree: "app".into(), message: message.into(), pending };
+        let ended = |result, cause: Option<&str>| Event::StageEnded {
+            stage: Stage::Sync,
+            result,
+            cause: cause.map(str::to_owned),
+            hint: None,
+        };
+        let events = [
+            Event::BootStarted { pid: 7 },
+            note("on this volume, owners are lost", false),
+            note("no room", true),
+            note("an I/O error", true),
+            ended(StageResult::Failed, Some("app: an I/O error")),
+            Event::SyncSwitched { tree: "app".into() },
+            ended(StageResult::Done, None),
+        ];
+        let entries = events.map(|event| Entry { at: 0.0, event });
+        let lasting = "app: on this volume, owners are lost";
+        assert_eq!(of(&entries[..3]), [lasting, "app: no room"]);
+        assert_eq!(of(&entries[..4]), [lasting, "app: an I/O error"]);
+        assert_eq!(of(&entries[..5]), [lasting, "sync failed: app: an I/O error"]);
+        assert_eq!(of(&entries), [lasting]);
     }
 }

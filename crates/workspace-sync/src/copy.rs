@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
-use journal::{Event, Journal};
+use journal::Journal;
 use kit::HintExt;
 use nix::fcntl::{RenameFlags, renameat, renameat2};
 use nix::sys::stat::{Mode, fchmod};
@@ -26,6 +26,7 @@ use crate::listing::Listing;
 use crate::manifest;
 use crate::marker::{self, Marker};
 use crate::memory::{Leftover, Memory};
+use crate::note;
 use crate::progress::{Phase, Progress, Total};
 use crate::tree::Tree;
 use crate::walk;
@@ -35,6 +36,8 @@ use kit::units;
 pub const OURS: [&str; 3] = [marker::NAME, manifest::NAME, claim::NAME];
 /// How often changes made during the copy are followed before the rest is left to what comes after the switch.
 const ROUNDS: usize = 6;
+/// A look at a tree is over after this time, in seconds: a later stamp is none of a change that was made meanwhile.
+const LOOK_SECONDS: i64 = 60;
 /// What stays free on the volume: it is the user's, and a full one is of no use to anybody.
 const RESERVE: u64 = 64 << 20;
 
@@ -205,20 +208,27 @@ impl Job<'_> {
         Claim { waiting: true, ..self.claim.clone() }.write(held.directory())
     }
 
-    /// Brings over what changed since the last pass; returns whether nothing has.
-    pub fn catch_up(&self, begun: &mut Begun) -> Result<bool, Failure> {
-        let Begun::Copied(copied) = begun else { return Ok(true) };
-        // Of the source alone: a look at the whole volume would cost far more.
-        if walk::is_older(self.source, copied.since)? {
-            return Ok(true);
+    /// Brings over what changed since the last pass; returns one such entry, if there is any.
+    pub fn catch_up(&self, begun: &mut Begun) -> Result<Option<PathBuf>, Failure> {
+        let Begun::Copied(copied) = begun else { return Ok(None) };
+        let now = self.now()?;
+        let next = now.safely_before();
+        // Of the source alone: a look at the whole volume would cost far more. Of what is stamped later than now, before the
+        // clock was set back, nothing is known; a pass finds what changed around that moment.
+        let changed = if next < copied.since {
+            Some(self.source.to_owned())
+        } else {
+            walk::changed(self.source, copied.since..=Instant(now.0 + LOOK_SECONDS, 0))?
+        };
+        if changed.is_none() {
+            return Ok(None);
         }
-        let next = self.now()?.safely_before();
         let progress = self.progress(copied);
         progress.enter(Phase::Waiting);
         self.pass(&copied.held, &copied.options(&kept()), &progress)?;
         drop(progress);
         copied.since = next;
-        Ok(false)
+        Ok(changed)
     }
 
     /// A copy of a directory into itself would never end, and cleaning it up would destroy both.
@@ -288,7 +298,7 @@ impl Job<'_> {
             Failure::Lasting(kit::exit::with_hint(refused, hint.to_owned()))
         })?;
         for degradation in lost {
-            self.note(format!("on this volume, {degradation}"));
+            note::lasting(self.journal, &self.tree.name, &format!("on this volume, {degradation}"));
         }
         let have =
             tree_copy::survey(&path_of(directory), tree_copy::default_threads(), &kept(), &Unobserved)?;
@@ -387,14 +397,6 @@ impl Job<'_> {
                 anyhow::Error::new(cause).context(name(&cannot))
             }
             tree_copy::Error::Stopped => anyhow!("{error}"),
-        }
-    }
-
-    fn note(&self, message: String) {
-        log::warn!("{}: {message}", self.tree.name);
-        let event = Event::SyncNote { tree: self.tree.name.clone(), message };
-        if let Err(error) = self.journal.append(event) {
-            log::debug!("{error:#}");
         }
     }
 

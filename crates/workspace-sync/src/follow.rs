@@ -13,8 +13,6 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::SignalFd;
 
-use crate::entrance::Entrance;
-use crate::memory::Memory;
 use crate::report::printable;
 use crate::retry::Retry;
 use crate::steps::Step;
@@ -48,7 +46,7 @@ pub fn run(setting: &Setting<'_>, trees: &[Tree], attempt: Command, first: Durat
             log::warn!("{error:#}");
         }
         if !writing && retry.has_ended() {
-            log::info!("no program writes to an old tree any more");
+            log::info!("nothing is left to be carried over or retried");
             return Ok(Exit::Done);
         }
         let pause = [writing.then_some(PAUSE), retry.idle()].into_iter().flatten().min();
@@ -69,20 +67,15 @@ pub fn run(setting: &Setting<'_>, trees: &[Tree], attempt: Command, first: Durat
     }
 }
 
-/// True if a `run` has a tree to copy or to switch to.
+/// True if a `run` has a tree to copy or to switch to, or may have: one that cannot be looked at now.
 fn is_unfinished(setting: &Setting<'_>, trees: &[Tree]) -> bool {
-    let is_left = |step: &Step| matches!(step, Step::Copy { .. } | Step::Point { .. });
-    trees.iter().any(|tree| setting.steps(tree).is_ok_and(|steps| steps.iter().any(is_left)))
+    let is_left = |step: &Step| !matches!(step, Step::CarryOver { .. });
+    trees.iter().any(|tree| setting.steps(tree).map_or(true, |steps| steps.iter().any(is_left)))
 }
 
-/// Carries over once, every tree, and returns whether a program may still write; fails with the first tree that failed.
+/// Carries over once, and returns whether a program may still write.
 fn look(setting: &Setting<'_>, trees: &[Tree], patience: Duration) -> Result<bool> {
-    let is_left = |tree: &&Tree| {
-        // A directory that stays in use is not followed.
-        Memory::load(setting.memory, &tree.name).leftover.is_some()
-            && Entrance::of(tree).is_ok_and(|entrance| entrance != Entrance::Directory)
-    };
-    if !trees.iter().any(|tree| is_left(&tree)) {
+    if !trees.iter().any(|tree| setting.is_followed(tree)) {
         return Ok(false);
     }
     let lock = crate::lock(setting.memory)?;
@@ -90,14 +83,5 @@ fn look(setting: &Setting<'_>, trees: &[Tree], patience: Duration) -> Result<boo
         log::debug!("{error:#}");
         return Ok(true);
     }
-    let mut writing = false;
-    let mut failed = None;
-    for tree in trees.iter().filter(is_left) {
-        let mut memory = Memory::load(setting.memory, &tree.name);
-        match setting.settle(tree, &mut memory, Duration::ZERO) {
-            Ok(writers) => writing |= !writers.is_empty(),
-            Err(error) => failed = failed.or(Some(error.context(tree.name.clone()))),
-        }
-    }
-    failed.map_or(Ok(writing), Err)
+    setting.carry_over(trees)
 }

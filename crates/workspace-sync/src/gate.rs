@@ -9,13 +9,15 @@ pub struct Gate {
     marker: PathBuf,
     /// How long a tree stays unchanged before its switch does not wait for the marker.
     pub quiet_after: Duration,
+    /// How long after a failure the next attempt comes.
+    pub retry_after: Duration,
     pause: Duration,
 }
 
 impl Gate {
     /// Waits for the end of `marker`.
-    pub fn new(marker: PathBuf, quiet_after: Duration) -> Self {
-        Self { marker, quiet_after, pause: quiet_after / 60 }
+    pub fn new(marker: PathBuf, quiet_after: Duration, retry_after: Duration) -> Self {
+        Self { marker, quiet_after, retry_after, pause: quiet_after / 60 }
     }
 
     /// True once provisioning has ended.
@@ -40,7 +42,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let marker = dir.path().join("container_config");
         std::fs::write(&marker, "").unwrap();
-        let mut gate = Gate::new(marker.clone(), Duration::from_millis(60));
+        let mut gate = Gate::new(marker.clone(), Duration::from_millis(60), Duration::ZERO);
         assert!(!gate.is_open());
         let pauses: Vec<_> = (0..7)
             .map(|_| {
@@ -49,7 +51,7 @@ mod tests {
             })
             .collect();
         assert_eq!(pauses, [2, 4, 8, 16, 30, 30, 30]);
-        let mut gate = Gate::new(marker.clone(), Duration::from_hours(60));
+        let mut gate = Gate::new(marker.clone(), Duration::from_hours(60), Duration::ZERO);
         std::fs::remove_file(marker).unwrap();
         gate.pause();
         assert!(gate.is_open());

@@ -52,6 +52,7 @@ mod marker;
 mod memory;
 mod named;
 mod names;
+mod note;
 mod origin;
 mod progress;
 mod refresh;
@@ -164,7 +165,8 @@ fn act(cli: &Cli, setting: &Setting<'_>, trees: &[Tree]) -> Outcome {
         Action::Run { json, .. } => {
             let mut exit = Exit::Done;
             let quiet_after = Duration::from_millis(cli.quiet_after);
-            let mut gate = Gate::new(cli.provisioning.clone(), quiet_after);
+            let retry_after = Duration::from_millis(cli.retry_after);
+            let mut gate = Gate::new(cli.provisioning.clone(), quiet_after, retry_after);
             run::all(setting, trees, &mut gate, &mut |report| {
                 if report.outcome == report::Outcome::Failed {
                     exit = Exit::No;
@@ -175,6 +177,9 @@ fn act(cli: &Cli, setting: &Setting<'_>, trees: &[Tree]) -> Outcome {
                 }
                 Ok(())
             })?;
+            if exit == Exit::Done {
+                retry::record_success(setting.journal);
+            }
             Ok(exit)
         }
         Action::Snapshot => {

@@ -202,6 +202,10 @@ impl Observer for Progress<'_> {
             return;
         }
         let Ok(mut said) = self.said.lock() else { return };
+        // That files change meanwhile is why the switch waits, and each pass would say it again.
+        if said.phase == Phase::Waiting {
+            return;
+        }
         said.notes += 1;
         match said.notes {
             ..=NOTES_SAID => log::info!("{}: {note}", self.tree),
@@ -241,5 +245,17 @@ mod tests {
             position.line("x", Phase::Comparing, total),
             "x: comparing, 100 %, 0 bytes of 0 bytes, 1 of 2 entries, 0 bytes/s"
         );
+    }
+
+    #[test]
+    fn what_keeps_changing_is_not_said_while_the_switch_waits_for_that() {
+        let total = Total { entries: 1, bytes: 1 };
+        let journal = Journal::at(std::path::Path::new("/nonexistent"));
+        let progress = Progress::new("x", total, &journal, None);
+        for (phase, notes) in [(Phase::Waiting, 0), (Phase::Following, 1)] {
+            progress.enter(phase);
+            progress.noted(Note { path: "log".into(), what: What::Restless });
+            assert_eq!(progress.said.lock().unwrap().notes, notes);
+        }
     }
 }

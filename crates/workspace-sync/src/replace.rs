@@ -29,6 +29,9 @@ use crate::walk;
 /// Programs get this long to leave the directory alone, before anything is removed from it and afterwards.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Programs of the image's own lie here. They read directories, and need nothing of them afterwards.
+const OURS: &str = "/opt/leonardo/bin";
+
 /// What became of the directory.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Replaced {
@@ -38,12 +41,16 @@ pub enum Replaced {
     Emptied,
     /// It stays, for this reason, as a predicate.
     InUse(String),
+    /// It stays for now, for this reason, as a predicate.
+    Unsettled(String),
 }
 
 /// Replaces the directory at the entrance of `tree` by a link to its copy.
 ///
-/// Where it has to be emptied, nothing is removed while a program may write there through what it has open: that would
-/// be lost. And not before everything in it is surely older than the copy, so that giving up leaves it as it was.
+/// Where it has to be emptied, nothing is removed while a program uses it: what it writes through what it has open would be
+/// lost, and what it reads next would be missing. And not before everything in it is surely older than the copy, so that
+/// giving up leaves it as it was. Once something is removed, only a program that may write is waited for: the whole copy
+/// is what helps all others.
 pub fn directory(tree: &Tree, carrier: &Carrier<'_>, leftover: &mut Option<Leftover>) -> Result<Replaced> {
     if exchange(tree)? {
         return Ok(Replaced::Exchanged);
@@ -51,48 +58,60 @@ pub fn directory(tree: &Tree, carrier: &Carrier<'_>, leftover: &mut Option<Lefto
     if let Some(users) = users(tree) {
         return Ok(Replaced::InUse(users));
     }
-    let is_settled = while_written(|| {
-        let Some(leftover) = leftover.as_mut() else { return Ok(true) };
+    let settled = while_written(|| {
+        let Some(leftover) = leftover.as_mut() else { return Ok(Some(())) };
         carrier.round(leftover)?.complete()?;
-        walk::is_older(&tree.entrance, leftover.source_since)
+        Ok(walk::changed(&tree.entrance, leftover.source_since..)?.is_none().then_some(()))
     })?;
-    let is_replaced = is_settled
-        && while_written(|| {
-            if let Some(leftover) = leftover.as_mut() {
-                carrier.round(leftover)?.complete()?;
+    if settled.is_none() {
+        return Ok(Replaced::Unsettled("is written again and again".to_owned()));
+    }
+    let mut is_begun = false;
+    let replaced = while_written(|| {
+        if let Some(leftover) = leftover.as_mut() {
+            carrier.round(leftover)?.complete()?;
+        }
+        // A program may have started during the rounds.
+        if is_begun {
+            if !holders::writers(&tree.entrance).is_empty() {
+                return Ok(None);
             }
-            // Without a memory of what was carried over, the copy is the truth: it was whole before anything was removed.
-            let since = leftover.as_ref().map(|leftover| leftover.source_since);
-            let emptied = empty(&beneath::open_root(&tree.entrance)?, since)
-                .with_context(|| format!("cannot empty {}", tree.entrance.display()))?;
-            if !emptied {
-                return Ok(false);
-            }
-            match fs::remove_dir(&tree.entrance) {
-                Ok(()) => entrance::point(tree, &tree.copy).map(|()| true),
-                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
-                Err(error) => {
-                    Err(error).with_context(|| format!("cannot remove {}", tree.entrance.display()))
-                }
-            }
-        })?;
-    Ok(if is_replaced { Replaced::Emptied } else { Replaced::InUse("is written again and again".to_owned()) })
+        } else if let Some(users) = users(tree) {
+            return Ok(Some(Replaced::InUse(users)));
+        }
+        is_begun = true;
+        // Without a memory of what was carried over, the copy is the truth: it was whole before anything was removed.
+        let since = leftover.as_ref().map(|leftover| leftover.source_since);
+        let emptied = empty(&beneath::open_root(&tree.entrance)?, since)
+            .with_context(|| format!("cannot empty {}", tree.entrance.display()))?;
+        if !emptied {
+            return Ok(None);
+        }
+        match fs::remove_dir(&tree.entrance) {
+            Ok(()) => entrance::point(tree, &tree.copy).map(|()| Some(Replaced::Emptied)),
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot remove {}", tree.entrance.display())),
+        }
+    })?;
+    Ok(replaced.unwrap_or_else(|| {
+        Replaced::Unsettled("is written again and again, and a part of it is removed already".to_owned())
+    }))
 }
 
-/// Asks until the answer is yes, and returns whether it was; programs that write to the directory again and again are why
-/// it may never be.
-fn while_written(mut ask: impl FnMut() -> Result<bool>) -> Result<bool> {
-    let asked = kit::wait::until(PATIENCE, "programs", || match ask() {
-        Ok(false) => None,
-        answer => Some(answer),
-    });
-    asked.unwrap_or(Ok(false))
+/// Asks until there is an answer, and returns none if programs write to the directory again and again.
+fn while_written<T>(mut ask: impl FnMut() -> Result<Option<T>>) -> Result<Option<T>> {
+    kit::wait::until(PATIENCE, "programs", || ask().transpose()).map_or(Ok(None), |answer| answer.map(Some))
 }
 
-/// Returns which programs may write to the directory at the entrance, as a predicate; nothing if none does.
-pub fn users(tree: &Tree) -> Option<String> {
-    let (hidden, seen): (Vec<Holder>, Vec<Holder>) =
-        holders::writers(&tree.entrance).into_iter().partition(|holder| holder.hidden);
+/// Returns which programs use the directory at the entrance, or may, as a predicate; nothing if none does.
+fn users(tree: &Tree) -> Option<String> {
+    let is_ours = |holder: &Holder| {
+        fs::read_link(format!("/proc/{}/exe", holder.pid)).is_ok_and(|program| program.starts_with(OURS))
+    };
+    let (hidden, seen): (Vec<Holder>, Vec<Holder>) = holders::of(&tree.entrance)
+        .into_iter()
+        .filter(|holder| holder.writes || !is_ours(holder))
+        .partition(|holder| holder.hidden);
     let names = |holders: &[Holder]| holders.iter().map(Holder::shown).collect::<Vec<_>>().join(", ");
     match (seen.as_slice(), hidden.as_slice()) {
         ([], []) => None,

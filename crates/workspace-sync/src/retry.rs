@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use journal::{Event, Journal, Stage, StageResult, Timeline};
-use kit::cmd;
 
 use crate::report::{Outcome, Report, printable};
 
 /// The longest pause, by the first one: five minutes after five seconds.
-const LONGEST: u32 = 60;
+pub const LONGEST: u32 = 60;
 
 /// The attempts, one at a time.
 pub struct Retry<'a> {
@@ -20,6 +19,8 @@ pub struct Retry<'a> {
     first: Duration,
     pause: Duration,
     state: State,
+    /// `fix-perms`, at work on a new copy.
+    permissions: Option<Child>,
 }
 
 enum State {
@@ -31,7 +32,8 @@ enum State {
 impl<'a> Retry<'a> {
     /// Prepares to repeat `attempt`, which prints reports; nothing is to be done unless `is_wanted`.
     pub fn new(journal: &'a Journal, attempt: Command, first: Duration, is_wanted: bool) -> Self {
-        let mut retry = Self { journal, attempt, first, pause: first, state: State::Ended };
+        let mut retry =
+            Self { journal, attempt, first, pause: first, state: State::Ended, permissions: None };
         if is_wanted {
             retry.schedule();
         }
@@ -40,7 +42,7 @@ impl<'a> Retry<'a> {
 
     /// True once no further attempt will be made.
     pub fn has_ended(&self) -> bool {
-        matches!(self.state, State::Ended)
+        matches!(self.state, State::Ended) && self.permissions.is_none()
     }
 
     /// Returns how long there is nothing to do, and nothing while only the end of an attempt can change that.
@@ -53,6 +55,14 @@ impl<'a> Retry<'a> {
 
     /// Starts the attempt that is due, or takes notice of the end of the one under way.
     pub fn go_on(&mut self) -> Result<()> {
+        if let Some(child) = &mut self.permissions
+            && let Some(status) = child.try_wait().context("cannot wait for fix-perms")?
+        {
+            self.permissions = None;
+            if !status.success() {
+                log::warn!("fix-perms failed ({status}); type: fix-perms --only workspace");
+            }
+        }
         match &mut self.state {
             State::Due(at) if *at <= Instant::now() => {
                 self.attempt.stdin(Stdio::null()).stdout(Stdio::piped());
@@ -72,12 +82,14 @@ impl<'a> Retry<'a> {
         Ok(())
     }
 
-    /// Ends the attempt that is under way: the next one goes on with what it copied.
+    /// Ends the attempt that is under way: the next one goes on with what it copied, and late boot corrects permissions.
     pub fn stop(&mut self) {
-        if let State::Running(child) = &mut self.state {
+        let attempt = if let State::Running(child) = &mut self.state { Some(child) } else { None };
+        for child in attempt.into_iter().chain(&mut self.permissions) {
             let _ = child.kill();
             let _ = child.wait();
         }
+        self.permissions = None;
         self.state = State::Ended;
     }
 
@@ -88,14 +100,10 @@ impl<'a> Retry<'a> {
             reports.iter().filter(|report| report.outcome == Outcome::Failed).collect();
         let may_pass = failed.iter().any(|report| report.retrying);
         if reports.iter().any(|report| report.outcome == Outcome::Copied) {
-            open_to_owner();
+            self.open_to_owner();
         }
         if failed.is_empty() && status.success() {
             self.state = State::Ended;
-            if self.failure().is_some() {
-                log::info!("all trees are on the workspace");
-                self.record(StageResult::Done, None, None);
-            }
             return;
         }
         // One that was killed or found another command at work has nothing to say about a tree.
@@ -119,11 +127,13 @@ impl<'a> Retry<'a> {
         self.state = State::Due(Instant::now() + self.pause);
     }
 
-    /// Returns cause and hint of the stage, if its last entry in the journal is a failure.
-    fn failure(&self) -> Option<(String, Option<String>)> {
-        let timeline = Timeline::of(&self.journal.read().ok()?);
-        let sync = timeline.failures().find(|course| course.stage == Stage::Sync)?;
-        Some((sync.cause.clone()?, sync.hint.clone()))
+    /// Gives a new copy to the workspace's owner, as late boot does after the copies that it knows of.
+    fn open_to_owner(&mut self) {
+        let mut command = kit::cmd::bound(kit::cmd::ours("fix-perms"));
+        match command.args(["--only", "workspace"]).stdin(Stdio::null()).spawn() {
+            Ok(child) => self.permissions = Some(child),
+            Err(error) => log::warn!("cannot run fix-perms: {error}; type: fix-perms --only workspace"),
+        }
     }
 
     /// Replaces the stage's end in the journal.
@@ -133,26 +143,32 @@ impl<'a> Retry<'a> {
             let pause = kit::settings::words(self.pause.as_secs());
             hint.extend(["; retried automatically, next attempt in ", &pause]);
         }
-        let before = self.failure();
+        let before = failure(self.journal);
         if before.as_ref().is_none_or(|(known, step)| *known != cause || step.as_ref() != Some(&hint)) {
             log::warn!("{}; {hint}", printable(&cause));
-            self.record(StageResult::Failed, Some(cause), Some(hint));
-        }
-    }
-
-    fn record(&self, result: StageResult, cause: Option<String>, hint: Option<String>) {
-        let event = Event::StageEnded { stage: Stage::Sync, result, cause, hint };
-        if let Err(error) = self.journal.append(event) {
-            log::warn!("{error:#}");
+            record(self.journal, StageResult::Failed, Some(cause), Some(hint));
         }
     }
 }
 
-/// Gives a new copy to the workspace's owner, as late boot does after the copies that it knows of.
-fn open_to_owner() {
-    match Command::new(cmd::ours("fix-perms")).args(["--only", "workspace"]).stdin(Stdio::null()).status() {
-        Ok(status) if status.success() => {}
-        Ok(status) => log::warn!("fix-perms failed ({status}); type: fix-perms --only workspace"),
-        Err(error) => log::warn!("cannot run fix-perms: {error}"),
+/// Replaces a failure of the stage in the journal after a `run` that met none.
+pub fn record_success(journal: &Journal) {
+    if failure(journal).is_some() {
+        log::info!("no tree fails any more");
+        record(journal, StageResult::Done, None, None);
+    }
+}
+
+/// Returns cause and hint of the stage, if its last entry in the journal is a failure.
+fn failure(journal: &Journal) -> Option<(String, Option<String>)> {
+    let timeline = Timeline::of(&journal.read().ok()?);
+    let sync = timeline.failures().find(|course| course.stage == Stage::Sync)?;
+    Some((sync.cause.clone()?, sync.hint.clone()))
+}
+
+fn record(journal: &Journal, result: StageResult, cause: Option<String>, hint: Option<String>) {
+    let event = Event::StageEnded { stage: Stage::Sync, result, cause, hint };
+    if let Err(error) = journal.append(event) {
+        log::warn!("{error:#}");
     }
 }

@@ -19,8 +19,11 @@ use crate::gate::Gate;
 use crate::listing::Listing;
 use crate::look;
 use crate::memory::Memory;
+use crate::note;
 use crate::refresh;
+use crate::replace::Replaced;
 use crate::report::{InUse, Outcome, Report, printable};
+use crate::retry::LONGEST;
 use crate::steps::{self, Step};
 use crate::sweep;
 use crate::sync::{self, Setting};
@@ -28,6 +31,9 @@ use crate::tree::Tree;
 
 /// After the switch, programs get this long to stop writing to the old tree before the rest is left to `follow`.
 const SETTLE: Duration = Duration::from_secs(5);
+
+/// The user learns that a tree is written all the time after so many times as long as one is to be quiet: five minutes.
+const TOLD_AFTER: u32 = 5;
 
 /// What to do with a directory that stays; the lines for the image's Dockerfile are in docs/sync.md.
 const BUILD_A_LINK: &str = "build it as a link, see \"Directories\" in docs/sync.md";
@@ -49,29 +55,31 @@ struct Copying {
     listing: Listing,
     claim: Claim,
     begun: Begun,
+    copied: Instant,
     changed: Instant,
+    /// True once the user knows that the tree is written all the time.
+    is_told: bool,
 }
 
 /// Brings every tree into the state that the settings ask for. `report` gets the report as soon as a tree is done with: a
-/// failure is part of it, because the other trees go on.
+/// failure is part of it, because the other trees go on. While one of these waits, a failure that may pass is retried.
 pub fn all(
     setting: &Setting<'_>,
     trees: &[Tree],
     gate: &mut Gate,
     report: &mut dyn FnMut(&Report) -> Result<()>,
 ) -> Result<()> {
-    let mut waiting = Vec::new();
+    let (mut waiting, mut failed) = (Vec::new(), Vec::new());
     for tree in trees {
-        let memory = Memory::load(setting.memory, &tree.name);
-        let steps = vec![].into_iter();
-        let mut work = Work { tree, report: Report::new(tree), memory, steps, outdated: None, copying: None };
-        match setting.begin(&mut work) {
-            Ok(()) if work.copying.is_some() => waiting.push(work),
-            done => report(&work.end(done))?,
+        match setting.start(tree) {
+            Ok(work) => waiting.push(work),
+            Err(ended) if ended.retrying => failed.push(Failed::new(tree, ended, gate)),
+            Err(ended) => report(&ended)?,
         }
     }
     if !waiting.is_empty() && !gate.is_open() {
         setting.announce(&waiting);
+        failed.iter().for_each(|failed| setting.tell_failed(failed));
     }
     while !waiting.is_empty() {
         let is_open = gate.is_open();
@@ -85,13 +93,63 @@ pub fn all(
                 Ok(true) => setting.complete(&mut work),
                 Err(failure) => Err(failure),
             };
-            report(&work.end(done))?;
+            let tree = work.tree;
+            let ended = work.end(done);
+            if ended.retrying {
+                let again = Failed::new(tree, ended, gate);
+                setting.tell_failed(&again);
+                failed.push(again);
+            } else {
+                report(&ended)?;
+            }
         }
-        if !waiting.is_empty() {
-            gate.pause();
+        if waiting.is_empty() {
+            break;
         }
+        for again in std::mem::take(&mut failed) {
+            if again.next > Instant::now() {
+                failed.push(again);
+                continue;
+            }
+            match setting.start(again.tree) {
+                Ok(work) => {
+                    setting.announce(std::slice::from_ref(&work));
+                    waiting.push(work);
+                }
+                Err(ended) if ended.retrying => {
+                    let again = again.failed_again(ended, gate);
+                    setting.tell_failed(&again);
+                    failed.push(again);
+                }
+                Err(ended) => report(&ended)?,
+            }
+        }
+        // The follower has no turn while this process waits.
+        if let Err(error) = setting.carry_over(trees) {
+            log::debug!("{error:#}");
+        }
+        gate.pause();
     }
-    Ok(())
+    failed.iter().try_for_each(|failed| report(&failed.report))
+}
+
+/// A tree that failed and is tried again.
+struct Failed<'a> {
+    tree: &'a Tree,
+    report: Report,
+    pause: Duration,
+    next: Instant,
+}
+
+impl<'a> Failed<'a> {
+    fn new(tree: &'a Tree, report: Report, gate: &Gate) -> Self {
+        Self { tree, report, pause: gate.retry_after, next: Instant::now() + gate.retry_after }
+    }
+
+    fn failed_again(self, report: Report, gate: &Gate) -> Self {
+        let pause = (self.pause * 2).min(gate.retry_after * LONGEST);
+        Self { report, pause, next: Instant::now() + pause, ..self }
+    }
 }
 
 fn lost(tree: &Tree) -> String {
@@ -118,6 +176,17 @@ impl Work<'_> {
 }
 
 impl Setting<'_> {
+    /// Begins with a tree; returns its work if its switch waits, and else its report.
+    fn start<'a>(&self, tree: &'a Tree) -> Result<Work<'a>, Report> {
+        let memory = Memory::load(self.memory, &tree.name);
+        let steps = vec![].into_iter();
+        let mut work = Work { tree, report: Report::new(tree), memory, steps, outdated: None, copying: None };
+        match self.begin(&mut work) {
+            Ok(()) if work.copying.is_some() => Ok(work),
+            done => Err(work.end(done)),
+        }
+    }
+
     /// Decides, and takes all steps, or those up to a copy that waits for its switch.
     fn begin(&self, work: &mut Work<'_>) -> Result<(), Failure> {
         let (tree, memory) = (work.tree, &mut work.memory);
@@ -148,7 +217,10 @@ impl Setting<'_> {
                 if let Ok(copy) = look::open(&self.workspace.path, &tree.copy) {
                     let _ = claim::release(&copy);
                 }
-                self.compare_generation(tree, marker, &mut work.report)?;
+                // The copy is used all the same.
+                if let Err(error) = self.compare_generation(tree, marker, &mut work.report) {
+                    log::warn!("{}: cannot compare the copy with the image: {error:#}", tree.name);
+                }
             }
             Action::Copy | Action::CopyDirectory | Action::Return { .. } => {}
         }
@@ -183,18 +255,25 @@ impl Setting<'_> {
                     return Ok(());
                 }
                 Step::Point { to, .. } => entrance::point(tree, to)?,
-                Step::ReplaceDirectory { .. } => {
-                    if let Some(why) = self.replace(tree, &mut work.memory)? {
+                Step::ReplaceDirectory { entrance, .. } => match self.replace(tree, &mut work.memory)? {
+                    Replaced::Exchanged | Replaced::Emptied => {}
+                    Replaced::InUse(why) => {
                         self.keep_directory(work, &why);
                         return Ok(());
                     }
-                }
+                    Replaced::Unsettled(why) => {
+                        return Err(Failure::Passing(anyhow!("{} {why}", entrance.display())));
+                    }
+                },
                 // The switch is done, whatever becomes of this: the follower goes on with it.
                 Step::CarryOver { .. } => match self.settle(tree, &mut work.memory, SETTLE) {
                     Ok(writers) => work.report.holders = writers,
                     Err(error) => self.tell_unsettled(tree, &error, &mut work.report),
                 },
             }
+        }
+        if sync::in_use(tree) == InUse::Workspace {
+            note::switched(self.journal, &tree.name);
         }
         self.sweep(tree, &mut work.memory)?;
         work.report.settling = work.memory.leftover.is_some();
@@ -215,7 +294,7 @@ impl Setting<'_> {
             "{entrance} is a directory, not a link, and {why}, so that the copy cannot take its place: {}",
             lost(tree)
         );
-        self.note(tree, &cause);
+        note::pending(self.journal, &tree.name, &cause);
         report.outcome = Outcome::Kept;
         report.cause = Some(printable(&cause));
         report.hint = Some(format!("{BUILD_A_LINK}; or stop what uses it and type: workspace-sync run"));
@@ -225,7 +304,8 @@ impl Setting<'_> {
         let listing = self.listing(tree)?.unwrap_or_default();
         let claim = self.claim_on(tree);
         let begun = self.job(tree, from, &listing, &claim).begin()?;
-        Ok(Copying { from: from.to_owned(), listing, claim, begun, changed: Instant::now() })
+        let copied = Instant::now();
+        Ok(Copying { from: from.to_owned(), listing, claim, begun, copied, changed: copied, is_told: false })
     }
 
     fn job<'a>(
@@ -251,11 +331,15 @@ impl Setting<'_> {
     fn catch_up(&self, work: &mut Work<'_>, gate: &Gate) -> Result<bool, Failure> {
         let Some(copying) = &mut work.copying else { return Ok(true) };
         let job = self.job(work.tree, &copying.from, &copying.listing, &copying.claim);
-        if !job.catch_up(&mut copying.begun)? {
-            copying.changed = Instant::now();
-            return Ok(false);
+        let Some(changed) = job.catch_up(&mut copying.begun)? else {
+            return Ok(copying.changed.elapsed() >= gate.quiet_after);
+        };
+        copying.changed = Instant::now();
+        if !copying.is_told && copying.copied.elapsed() >= gate.quiet_after * TOLD_AFTER {
+            copying.is_told = true;
+            self.tell_written(work.tree, &changed);
         }
-        Ok(copying.changed.elapsed() >= gate.quiet_after)
+        Ok(false)
     }
 
     /// Completes the copy, and takes the steps that are left.
@@ -276,6 +360,24 @@ impl Setting<'_> {
         self.advance(work)
     }
 
+    /// Reports that a tree is never quiet while the script runs.
+    fn tell_written(&self, tree: &Tree, changed: &Path) {
+        let message = printable(&format!(
+            "{} is still the image's, because provisioning runs and {} keeps changing; {}; end the script, or let supervisord \
+             start its server",
+            tree.entrance.display(),
+            changed.display(),
+            lost(tree)
+        ));
+        note::pending(self.journal, &tree.name, &message);
+        self.show(format!("{}: {message}", tree.name));
+    }
+
+    /// Reports a failure before the stage ends with it.
+    fn tell_failed(&self, failed: &Failed<'_>) {
+        note::pending(self.journal, &failed.tree.name, failed.report.cause.as_deref().unwrap_or_default());
+    }
+
     /// Reports what the copies wait for.
     fn announce(&self, waiting: &[Work<'_>]) {
         for work in waiting {
@@ -292,6 +394,11 @@ impl Setting<'_> {
     /// Writes to the log, and to the journal as what the stage does now.
     fn say(&self, message: String) {
         log::info!("{message}");
+        self.show(message);
+    }
+
+    /// Writes to the journal what the stage does now.
+    fn show(&self, message: String) {
         if let Err(error) = self.journal.append(Event::StageNote { stage: Stage::Sync, message }) {
             log::debug!("{error:#}");
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use journal::{Event, Journal};
+use journal::Journal;
 use tree_copy::Capabilities;
 
 use crate::carry::Carrier;
@@ -22,6 +22,7 @@ use crate::look;
 use crate::manifest::Manifest;
 use crate::marker::Marker;
 use crate::memory::Memory;
+use crate::note;
 use crate::replace::{self, Replaced};
 use crate::report::{InUse, Report, printable};
 use crate::snapshot;
@@ -91,8 +92,8 @@ impl Setting<'_> {
         Ok(())
     }
 
-    /// Puts the link in the place of the directory; returns why not, if that is in use.
-    pub fn replace(&self, tree: &Tree, memory: &mut Memory) -> Result<Option<String>> {
+    /// Puts the link in the place of the directory, if that is possible.
+    pub fn replace(&self, tree: &Tree, memory: &mut Memory) -> Result<Replaced> {
         let new = self.open_copy(tree)?;
         let capabilities = self.capabilities(tree)?;
         // What is missing there was removed by us, or by an earlier run that was killed.
@@ -105,7 +106,7 @@ impl Setting<'_> {
             self.has_settled(tree, memory);
         }
         memory.store(self.memory, &tree.name)?;
-        Ok(if let Replaced::InUse(why) = replaced { Some(why) } else { None })
+        Ok(replaced)
     }
 
     /// Carries over until nothing is written to the old tree any more or `patience` is over; returns who may still write.
@@ -219,12 +220,29 @@ impl Setting<'_> {
 
     /// Tells the log and the journal.
     pub fn note(&self, tree: &Tree, message: &str) {
-        let message = printable(message);
-        log::warn!("{}: {message}", tree.name);
-        let event = Event::SyncNote { tree: tree.name.clone(), message };
-        if let Err(error) = self.journal.append(event) {
-            log::debug!("{error:#}");
+        note::lasting(self.journal, &tree.name, message);
+    }
+
+    /// Carries over once, every tree that was switched, and returns whether a program may still write; fails with the first
+    /// tree that failed.
+    pub fn carry_over(&self, trees: &[Tree]) -> Result<bool> {
+        let mut writing = false;
+        let mut failed = None;
+        for tree in trees.iter().filter(|tree| self.is_followed(tree)) {
+            let mut memory = Memory::load(self.memory, &tree.name);
+            match self.settle(tree, &mut memory, Duration::ZERO) {
+                Ok(writers) => writing |= !writers.is_empty(),
+                Err(error) => failed = failed.or(Some(error.context(tree.name.clone()))),
+            }
         }
+        failed.map_or(Ok(writing), Err)
+    }
+
+    /// True if what is written to the tree that was in use before is carried over.
+    pub fn is_followed(&self, tree: &Tree) -> bool {
+        // A directory that stays in use is not followed.
+        Memory::load(self.memory, &tree.name).leftover.is_some()
+            && Entrance::of(tree).is_ok_and(|entrance| entrance != Entrance::Directory)
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::ops::RangeBounds;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -107,17 +108,22 @@ fn below<E: From<io::Error>>(
     Ok(())
 }
 
-/// True if nothing in the tree at `root`, nor `root` itself, changed at or after `since`.
-pub fn is_older(root: &Path, since: Instant) -> anyhow::Result<bool> {
+/// Returns an entry of the tree at `root`, or `root` itself, that changed in this period: a file rather than a directory.
+pub fn changed(root: &Path, period: impl RangeBounds<Instant>) -> anyhow::Result<Option<PathBuf>> {
     let opened = beneath::open_root(root)?;
     let stat = fstat(&opened).map_err(io::Error::from)?;
-    let mut is_older = Instant(stat.st_ctime, stat.st_ctime_nsec) < since;
+    let mut found = period.contains(&Instant(stat.st_ctime, stat.st_ctime_nsec)).then(|| root.to_owned());
+    let mut is_file = false;
     each::<io::Error>(opened, &mut |entry| {
-        is_older &= entry.changed() < since;
-        Ok(if is_older { Next::Enter } else { Next::Skip })
+        let is_better = !is_file && (found.is_none() || !entry.is_directory());
+        if is_better && period.contains(&entry.changed()) {
+            found = Some(root.join(entry.name));
+            is_file = !entry.is_directory();
+        }
+        Ok(if is_file { Next::Skip } else { Next::Enter })
     })
     .with_context(|| format!("cannot read {}", root.display()))?;
-    Ok(is_older)
+    Ok(found)
 }
 
 /// Opens a directory in another.
@@ -196,11 +202,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("a")).unwrap();
         fs::write(dir.path().join("a/file"), "").unwrap();
-        let changed = |path: &Path| Instant::changed(&path.symlink_metadata().unwrap());
-        let latest = changed(&dir.path().join("a/file")).max(changed(dir.path()));
-        assert!(!is_older(dir.path(), latest).unwrap());
-        assert!(is_older(dir.path(), Instant(latest.0 + 1, 0)).unwrap());
-        assert!(is_older(&dir.path().join("missing"), latest).is_err());
+        let stamp = |path: &Path| Instant::changed(&path.symlink_metadata().unwrap());
+        let file = dir.path().join("a/file");
+        let latest = stamp(&file).max(stamp(dir.path()));
+        assert_eq!(changed(dir.path(), stamp(&file)..).unwrap(), Some(file));
+        assert_eq!(changed(dir.path(), Instant(latest.0 + 1, 0)..).unwrap(), None);
+        assert_eq!(
+            changed(dir.path(), Instant(0, 0)..=Instant(1, 0)).unwrap(),
+            None,
+            "the clock was set back"
+        );
+        assert!(changed(&dir.path().join("missing"), latest..).is_err());
     }
 
     #[test]

@@ -40,9 +40,9 @@ fn refused_by(mut machine: Machine, server: &Server, tries: usize, cause: &str, 
 }
 
 const BROWSER: &str = "look at the address in a browser without being logged in: it must show the script";
-const LATER: &str = "look at the address in a browser, and try again later: supervisorctl start boot";
+const LATER: &str = "look at the address in a browser, and try again later: supervisorctl restart boot";
 pub const NETWORK: &str =
-    "see whether the container reaches the internet, then type: supervisorctl start boot";
+    "see whether the container reaches the internet, then type: supervisorctl restart boot";
 const RAW: &str = "the address must lead to the plain text: look for a link or button named \"raw\"";
 
 #[test]

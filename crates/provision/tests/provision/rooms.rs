@@ -103,7 +103,7 @@ fn a_disk_that_is_full_before_it_begins_runs_nothing_and_names_the_file() {
     let script = machine.path("state/script.sh").display().to_string();
     let cause = format!("cannot write {script}: No space left on device (os error 28)");
     assert_eq!((said.report.outcome, said.report.cause), (Failed, Some(cause)));
-    let hint = "see whether the disk is full: df -h; then type: supervisorctl start boot";
+    let hint = "see whether the disk is full: df -h; then type: supervisorctl restart boot";
     assert_eq!((said.report.hint.as_deref(), machine.read("work/ran").as_str()), (Some(hint), ""));
     room.empty();
     assert_eq!(machine.run().report.outcome, Ran);

@@ -100,7 +100,7 @@ fn people_get_a_line_and_the_reason_with_its_hint() {
     assert_eq!((bad.status.code(), bad.stdout.as_slice()), (Some(1), &b""[..]));
     let log = machine.path("provisioning.log").display().to_string();
     let end = format!(
-        "provision: {script} failed: it ended with exit code 3\nhint: read {log}; to run it again: supervisorctl start boot\n"
+        "provision: {script} failed: it ended with exit code 3\nhint: read {log}; to run it again: supervisorctl restart boot\n"
     );
     let stderr = String::from_utf8(bad.stderr).unwrap();
     assert!(stderr.ends_with(&end), "{stderr}");

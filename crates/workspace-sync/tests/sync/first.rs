@@ -1,7 +1,10 @@
 //! The first copy, and what is done where none is wanted or possible.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use journal::Event;
 
@@ -222,6 +225,48 @@ fn a_directory_in_which_a_program_has_a_file_open_is_not_emptied() {
     site.sync();
     assert_eq!(fs::read_link(&app).unwrap(), site.volume().join("app"));
     assert_eq!(fs::read_to_string(app.join("server.log")).unwrap(), "late\n");
+}
+
+#[test]
+fn a_directory_from_which_a_program_started_a_moment_ago_is_not_emptied() {
+    let site = with_a_fixed_directory();
+    let (app, copy) = (site.entrance("app"), site.volume().join("app"));
+    let (library, late) = (app.join("library"), site.root().join("late"));
+    fs::write(&library, "code").unwrap();
+    fs::write(&late, "").unwrap();
+    let has_started = AtomicBool::new(false);
+    let mut reader = std::process::Command::new("sh");
+    reader.args(["-c", "exec 3< library; cd /; echo ready; read line"]).current_dir(&app);
+    reader.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let (said, mut reader) = std::thread::scope(|scope| {
+        let run = scope.spawn(|| site.run(&["run"]));
+        // Nothing is removed while the directory changes; no descriptor of this process is in it.
+        scope.spawn(|| {
+            while !has_started.load(Ordering::Relaxed) {
+                fs::set_permissions(&library, fs::Permissions::from_mode(0o644)).unwrap();
+            }
+        });
+        let wait = |file: PathBuf| {
+            kit::wait::until(Duration::from_mins(1), "the run", || file.exists().then_some(())).unwrap();
+        };
+        wait(copy.join(".move_complete"));
+        fs::rename(&late, app.join("late")).unwrap();
+        // The first look at the programs is over.
+        wait(copy.join("late"));
+        let mut reader = reader.spawn().unwrap();
+        std::io::Read::read_exact(reader.stdout.as_mut().unwrap(), &mut [0; 6]).unwrap();
+        has_started.store(true, Ordering::Relaxed);
+        (run.join().unwrap(), reader)
+    });
+    assert!(said.stdout.contains(&format!("is in use by sh ({})", reader.id())), "{said:?}");
+    assert_eq!(fs::read(&library).unwrap(), b"code");
+    drop(reader.stdin.take());
+    reader.wait().unwrap();
+    site.sync();
+    assert_eq!(fs::read_link(&app).unwrap(), copy);
+    let events = journal::Journal::at(&site.root().join("boot.jsonl")).read().unwrap();
+    let is_switched = |event: &Event| *event == Event::SyncSwitched { tree: "app".into() };
+    assert!(events.iter().any(|entry| is_switched(&entry.event)), "the note about it is history: {events:?}");
 }
 
 #[test]

@@ -13,11 +13,13 @@ use std::time::Duration;
 use journal::{Event, Journal, Stage};
 use trees::{Random, Shape};
 
-use crate::site::{Said, Site};
+use crate::site::{Said, Site, Worker, wait_for};
 
 const LONG: Duration = Duration::from_mins(1);
 /// Nothing is quiet for so long.
 const NEVER: &str = "360000000";
+/// The first looks come after 1, 2 and 4 seconds, and nothing is quiet for long enough meanwhile.
+const LATER: &str = "60000";
 /// No test waits for that long.
 const SOON: &str = "300";
 
@@ -44,6 +46,29 @@ fn ends_well(run: Child) -> Said {
     let said = Said::of(run.wait_with_output().unwrap());
     assert_eq!(said.code, 0, "{said:?}");
     said
+}
+
+/// Why `app` is not on the workspace, as it is known at this moment.
+fn told(site: &Site) -> Vec<String> {
+    let mut told = Vec::new();
+    for entry in Journal::at(&site.root().join("boot.jsonl")).read().unwrap() {
+        match entry.event {
+            Event::SyncNote { tree, message, pending: true } if tree == "app" => told = vec![message],
+            Event::SyncSwitched { tree } if tree == "app" => told.clear(),
+            _ => {}
+        }
+    }
+    told
+}
+
+/// An image with `app` as a second tree.
+fn with_app() -> Site {
+    let mut site = Site::small();
+    site.set("OPT_SYNC", "app");
+    fs::create_dir(site.image("app")).unwrap();
+    fs::write(site.image("app").join("server"), "1").unwrap();
+    symlink(site.image("app"), site.entrance("app")).unwrap();
+    site
 }
 
 /// What `pip install` does to an environment.
@@ -100,10 +125,7 @@ fn a_script_that_never_ends_does_not_keep_a_quiet_tree_from_its_switch() {
 
 #[test]
 fn a_tree_that_is_written_all_the_time_is_followed_and_switched_once_that_ends() {
-    let mut site = Site::small();
-    site.set("OPT_SYNC", "app");
-    fs::create_dir(site.image("app")).unwrap();
-    symlink(site.image("app"), site.entrance("app")).unwrap();
+    let site = with_app();
     let (log, ended) = (site.image("app").join("log"), AtomicBool::new(false));
     let copied = site.volume().join("app.partial/log");
     provisioning(&site);
@@ -124,12 +146,15 @@ fn a_tree_that_is_written_all_the_time_is_followed_and_switched_once_that_ends()
             let before = length();
             wait_until("another pass", || length() > before);
         }
-        let is_running = run.try_wait().unwrap().is_none();
+        let is_told = || told(&site).iter().any(|note| note.contains("/log keeps changing; "));
+        let is_told = kit::wait::until(LONG, "the note", || is_told().then_some(()));
+        let is_running = is_told.is_ok() && run.try_wait().unwrap().is_none();
         ended.store(true, Ordering::Relaxed);
         assert!(is_running && fs::read_link(site.entrance("app")).unwrap() == site.image("app"));
         run
     });
     ends_well(run);
+    assert_eq!(told(&site), [""; 0], "the note is history");
     assert_eq!(fs::read_link(site.entrance("app")).unwrap(), site.volume().join("app"));
     let read = |root: PathBuf| fs::read(root.join("log")).unwrap();
     assert!(read(site.volume().join("app")) == read(site.image("app")));
@@ -138,11 +163,7 @@ fn a_tree_that_is_written_all_the_time_is_followed_and_switched_once_that_ends()
 
 #[test]
 fn every_tree_is_copied_before_one_waits() {
-    let mut site = Site::small();
-    site.set("OPT_SYNC", "app");
-    fs::create_dir(site.image("app")).unwrap();
-    fs::write(site.image("app").join("server"), "1").unwrap();
-    symlink(site.image("app"), site.entrance("app")).unwrap();
+    let site = with_app();
     provisioning(&site);
     let run = start(&site, NEVER);
     wait_until("both copies", || {
@@ -151,6 +172,44 @@ fn every_tree_is_copied_before_one_waits() {
     fs::remove_file(site.provisioning()).unwrap();
     let said = ends_well(run);
     assert_eq!(said.stdout.matches(": copied to ").count(), 2, "{said:?}");
+}
+
+#[test]
+fn a_tree_that_fails_while_another_waits_is_told_and_retried_at_once() {
+    let site = with_app();
+    let partial = site.volume().join("app.partial");
+    fs::create_dir(&partial).unwrap();
+    fs::write(partial.join(".sync_partial"), crate::site::claim_of("other").replace("micromamba", "app"))
+        .unwrap();
+    provisioning(&site);
+    let mut run = site.command(&["run", "--quiet-after", LATER, "--retry-after", "20"]);
+    let run = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until("the note", || told(&site).iter().any(|note| note.contains(" at this moment; meanwhile, ")));
+    // The other container gives it up.
+    fs::remove_dir_all(&partial).unwrap();
+    wait_until("the copy", || is_waiting(&partial));
+    fs::remove_file(site.provisioning()).unwrap();
+    let said = ends_well(run);
+    assert_eq!(said.stdout.matches(": copied to ").count(), 2, "{said:?}");
+    assert_eq!(told(&site), [""; 0], "the note is history");
+}
+
+#[test]
+fn what_is_written_to_a_tree_after_its_switch_is_carried_over_while_another_waits() {
+    let site = with_app();
+    let worker = Worker::at(&site.image("app"));
+    site.sync();
+    fs::remove_file(site.entrance("micromamba")).unwrap();
+    symlink(site.image("micromamba"), site.entrance("micromamba")).unwrap();
+    fs::remove_dir_all(site.copy()).unwrap();
+    provisioning(&site);
+    let run = start(&site, LATER);
+    wait_until("the copy", || is_waiting(&site.partial()));
+    fs::write(site.image("app").join("late"), "late").unwrap();
+    wait_for(&site.volume().join("app/late"), b"late");
+    fs::remove_file(site.provisioning()).unwrap();
+    ends_well(run);
+    drop(worker);
 }
 
 #[test]

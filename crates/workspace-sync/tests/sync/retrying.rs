@@ -1,6 +1,7 @@
 //! Attempts that follow a failed one, as the supervised follower makes them.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use faultfs::{Fault, Pattern};
 use journal::{Course, Event, Journal, Stage, StageResult, Timeline};
 use serde_json::Value;
 
-use crate::site::{Failing, Running, Said, Site};
+use crate::site::{Failing, Running, Said, Site, Worker};
 
 const LONG: Duration = Duration::from_mins(1);
 
@@ -92,6 +93,66 @@ fn a_copy_that_another_container_makes_is_used_once_it_is_whole() {
     fs::remove_dir_all(site.partial()).unwrap();
     follow.ends_well();
     assert_eq!(site.leads_to(), site.copy());
+}
+
+#[test]
+fn a_successful_run_by_hand_ends_the_failure() {
+    let failing = Failing::new();
+    let site = &failing.site;
+    failing.volume.inject(Fault::NoSpace { after: 0 });
+    fails(site);
+    failing.volume.clear();
+    site.sync();
+    assert_eq!(stage(site).result, Some(StageResult::Done));
+}
+
+#[test]
+fn a_directory_whose_copy_is_whole_is_retried() {
+    let mut site = Site::small();
+    let app = site.entrance("app");
+    fs::create_dir(&app).unwrap();
+    site.set("OPT_SYNC", "app");
+    // Nothing can be exchanged with it, and a program works there.
+    fs::create_dir(site.image("app")).unwrap();
+    let worker = Worker::at(&app);
+    site.sync();
+    drop(worker);
+    assert_eq!(site.run(&["follow", "--retry-after", "1"]).code, 0);
+    assert_eq!(fs::read_link(&app).unwrap(), site.volume().join("app"));
+}
+
+#[test]
+fn a_follower_that_is_told_to_end_does_not_wait_for_fix_perms() {
+    let mut site = Site::small();
+    let (programs, begun) = (site.root().join("bin"), site.root().join("begun"));
+    fs::create_dir(&programs).unwrap();
+    fs::write(
+        programs.join("fix-perms"),
+        format!("#!/bin/sh\necho > {}\nexec sleep infinity\n", begun.display()),
+    )
+    .unwrap();
+    fs::set_permissions(programs.join("fix-perms"), fs::Permissions::from_mode(0o755)).unwrap();
+    site.set("PATH", &format!("{}:/usr/bin:/bin", programs.display()));
+    let mut follow = site.command(&["follow", "--retry-after", "1"]);
+    let follow = Running::start(follow.stderr(Stdio::null()));
+    kit::wait::until(LONG, "fix-perms", || begun.exists().then_some(())).unwrap();
+    assert_eq!(site.leads_to(), site.copy());
+    follow.stop();
+}
+
+#[test]
+fn an_attempt_ends_with_a_follower_that_is_killed() {
+    let site = Site::small();
+    fs::write(site.provisioning(), "").unwrap();
+    let mut follow = site.command(&["follow", "--retry-after", "1"]);
+    let follow = Running::start(follow.stderr(Stdio::null()));
+    let is_waiting = || site.status()["state"] == "waiting";
+    kit::wait::until(LONG, "the attempt", || is_waiting().then_some(())).unwrap();
+    // Killed, not told to end.
+    drop(follow);
+    fs::remove_file(site.provisioning()).unwrap();
+    let said: Said = site.sync();
+    assert!(said.stdout.contains(": copied to "), "the lock was free: {said:?}");
 }
 
 #[test]
