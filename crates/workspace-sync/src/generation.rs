@@ -3,8 +3,8 @@
 //!
 //! Two generations are the same if the listings of their entries agree, as far as both containers can know: entries that
 //! either has touched say nothing, and a name that one lacks counts only if that one has the directory, untouched. Names,
-//! kinds, sizes, link targets and modes count. Times do not, because an image that was built again from the same sources
-//! has new ones.
+//! kinds, sizes, link targets, modes and the content of small files count. Times do not, because an image that was built
+//! again from the same sources has new ones.
 
 use kit::units;
 use nix::sys::stat::SFlag;
@@ -30,6 +30,7 @@ pub fn name(listing: &Listing) -> String {
     for row in listing.rows().iter().filter(|row| !row.touched) {
         digest.update(row.path.to_be_bytes());
         digest.update(row.content.to_be_bytes());
+        digest.update(row.bytes.to_be_bytes());
         digest.update(row.mode.to_be_bytes());
     }
     units::hexadecimal(&digest.finalize()[..8])
@@ -49,7 +50,9 @@ fn is_news(row: &Row, other: &Listing) -> bool {
         return false;
     }
     match other.find(row.path) {
-        Some(found) => !found.touched && (found.content, found.mode) != (row.content, row.mode),
+        Some(found) => {
+            !found.touched && (found.content, found.bytes, found.mode) != (row.content, row.bytes, row.mode)
+        }
         None => {
             other.find(row.parent).is_some_and(|parent| !parent.touched && parent.kind() == SFlag::S_IFDIR)
         }
@@ -124,8 +127,9 @@ mod tests {
     #[test]
     fn a_changed_image_is_another_generation_and_one_that_was_only_built_again_is_not() {
         let image = listed(&|root| fs::write(root.join("early"), "").unwrap());
-        let changes: [Case<'_>; 6] = [
+        let changes: [Case<'_>; 7] = [
             ("a size", &write("lib/a.py")),
+            ("content of the same size", &|root| fs::write(root.join("lib/a.py"), "LIB/A.PY").unwrap()),
             ("a new file", &write("lib/c.py")),
             ("one file less", &|root| fs::remove_file(root.join("lib/b.py")).unwrap()),
             ("a mode", &mode("lib/a.py", 0o755)),

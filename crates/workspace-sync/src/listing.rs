@@ -4,16 +4,17 @@
 //! began (`ctime`, which no program can set back). Such an entry is *touched*: whether it came with the image, and how it
 //! was, is unknown. In a directory that is touched, names may have come and gone.
 //!
-//! A row has 32 bytes, so that a large environment takes two megabytes in memory and on the workspace.
+//! A row has 40 bytes, so that a large environment takes three megabytes in memory and on the workspace.
 
 use std::ffi::OsStr;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use nix::fcntl::readlinkat;
-use nix::sys::stat::SFlag;
+use nix::fcntl::{OFlag, openat, readlinkat};
+use nix::sys::stat::{Mode, SFlag};
 use sha2::{Digest, Sha256};
 
 use crate::beneath;
@@ -23,7 +24,9 @@ use crate::walk::{self, Entry, Next};
 
 /// The first bytes of the form in which it is stored, with its version.
 const MAGIC: &[u8; 16] = b"sync listing 2\n\0";
-const ROW: usize = 32;
+const ROW: usize = 40;
+/// The content of files up to this size counts for the generation, in bytes: a release may change a file and keep its size.
+const HASHED: i64 = 64 << 10;
 /// A volume may keep times in steps of two seconds (FAT), and round up or down.
 const TIME_STEP_SECONDS: u32 = 2;
 /// What `fix-perms` gives to the group: the bits of the owner, and directories to the group's heirs.
@@ -40,6 +43,8 @@ pub struct Row {
     pub parent: u64,
     /// Size of a file, digest of a link's target, number of a device.
     pub content: u64,
+    /// Digest of the bytes of a small file that is untouched, else 0.
+    pub bytes: u64,
     /// The time of a file, in seconds.
     modified: u32,
     /// Kind and permissions, but what `fix-perms` changes of them.
@@ -70,8 +75,15 @@ impl Listing {
     pub fn take(root: &Path, began: Option<Instant>) -> Result<Self> {
         let is_touched = |changed: Instant| began.is_some_and(|began| changed >= began);
         let mode = narrow(SFlag::S_IFDIR.bits());
-        let mut rows =
-            vec![Row { path: digest(b""), parent: 0, content: 0, modified: 0, mode, touched: false }];
+        let mut rows = vec![Row {
+            path: digest(b""),
+            parent: 0,
+            content: 0,
+            bytes: 0,
+            modified: 0,
+            mode,
+            touched: false,
+        }];
         let mut directories = vec![(0, root.to_owned())];
         walk::each::<io::Error>(beneath::open_root(root)?, &mut |entry| {
             let is_at_top = entry.name.as_os_str() == entry.base;
@@ -81,7 +93,15 @@ impl Listing {
             if entry.is_directory() {
                 directories.push((rows.len(), root.join(entry.name)));
             }
-            rows.push(Row { touched: is_touched(entry.changed()), ..Row::of(entry) });
+            let mut row = Row { touched: is_touched(entry.changed()), ..Row::of(entry) };
+            if !row.touched && entry.kind() == SFlag::S_IFREG && entry.stat.st_size <= HASHED {
+                // What cannot be read, or changes meanwhile, is unknown.
+                match bytes(entry) {
+                    Ok((digest, changed)) if !is_touched(changed) => row.bytes = digest,
+                    _ => row.touched = true,
+                }
+            }
+            rows.push(row);
             Ok(Next::Enter)
         })
         .with_context(|| format!("cannot read {}", root.display()))?;
@@ -125,7 +145,7 @@ impl Listing {
         let mut bytes = MAGIC.to_vec();
         bytes.reserve(self.0.len() * ROW);
         for row in &self.0 {
-            for number in [row.path, row.parent, row.content] {
+            for number in [row.path, row.parent, row.content, row.bytes] {
                 bytes.extend(number.to_be_bytes());
             }
             bytes.extend(row.modified.to_be_bytes());
@@ -157,6 +177,7 @@ impl Row {
             path: digest(name),
             parent: digest(entry.name.parent().map(Path::as_os_str).map_or(b"", OsStr::as_bytes)),
             content,
+            bytes: 0,
             // Times are compared within a few seconds of each other, also where this wraps.
             modified: u32::try_from(entry.stat.st_mtime & i64::from(u32::MAX)).unwrap_or(0),
             mode: narrow(entry.stat.st_mode & !OF_THE_GROUP),
@@ -172,9 +193,10 @@ impl Row {
             path: number(0, 8),
             parent: number(8, 16),
             content: number(16, 24),
-            modified: u32::try_from(number(24, 28)).unwrap_or(0),
-            mode: u16::try_from(number(28, 30)).unwrap_or(0),
-            touched: number(30, 32) != 0,
+            bytes: number(24, 32),
+            modified: u32::try_from(number(32, 36)).unwrap_or(0),
+            mode: u16::try_from(number(36, 38)).unwrap_or(0),
+            touched: number(38, 40) != 0,
         }
     }
 
@@ -192,6 +214,15 @@ impl Row {
             && self.content == other.content
             && (!is_file || apart <= TIME_STEP_SECONDS)
     }
+}
+
+/// Reads a small file; returns the digest of its bytes and when it had changed last by then.
+fn bytes(entry: &Entry<'_>) -> io::Result<(u64, Instant)> {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file = File::from(openat(entry.directory, entry.base, flags, Mode::empty())?);
+    let mut content = Vec::new();
+    (&file).take(HASHED.unsigned_abs()).read_to_end(&mut content)?;
+    Ok((digest(&content), Instant::changed(&file.metadata()?)))
 }
 
 /// Kind and permissions fit (inode(7)).

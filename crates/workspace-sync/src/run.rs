@@ -73,7 +73,7 @@ pub fn all(
     for tree in trees {
         match setting.start(tree) {
             Ok(work) => waiting.push(work),
-            Err(ended) if ended.retrying => failed.push(Failed::new(tree, ended, gate)),
+            Err(ended) if ended.retrying => failed.push(Failed::new(tree, *ended, gate)),
             Err(ended) => report(&ended)?,
         }
     }
@@ -117,7 +117,7 @@ pub fn all(
                     waiting.push(work);
                 }
                 Err(ended) if ended.retrying => {
-                    let again = again.failed_again(ended, gate);
+                    let again = again.failed_again(*ended, gate);
                     setting.tell_failed(&again);
                     failed.push(again);
                 }
@@ -177,13 +177,13 @@ impl Work<'_> {
 
 impl Setting<'_> {
     /// Begins with a tree; returns its work if its switch waits, and else its report.
-    fn start<'a>(&self, tree: &'a Tree) -> Result<Work<'a>, Report> {
+    fn start<'a>(&self, tree: &'a Tree) -> Result<Work<'a>, Box<Report>> {
         let memory = Memory::load(self.memory, &tree.name);
         let steps = vec![].into_iter();
         let mut work = Work { tree, report: Report::new(tree), memory, steps, outdated: None, copying: None };
         match self.begin(&mut work) {
             Ok(()) if work.copying.is_some() => Ok(work),
-            done => Err(work.end(done)),
+            done => Err(Box::new(work.end(done))),
         }
     }
 
