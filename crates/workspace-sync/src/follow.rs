@@ -67,6 +67,13 @@ pub fn run(setting: &Setting<'_>, trees: &[Tree], attempt: Command, first: Durat
     }
 }
 
+/// Returns the error after a pause: supervisord starts this program again at once, and a full disk stays full for a while.
+pub fn give_way(error: anyhow::Error) -> anyhow::Error {
+    let seconds = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
+    let _ = poll(&mut [], seconds);
+    error
+}
+
 /// True if a `run` has a tree to copy or to switch to, or may have: one that cannot be looked at now.
 fn is_unfinished(setting: &Setting<'_>, trees: &[Tree]) -> bool {
     let is_left = |step: &Step| !matches!(step, Step::CarryOver { .. });

@@ -51,7 +51,7 @@ pub fn of(tree: &Path) -> Vec<Holder> {
         .filter(|&pid| pid != own)
         .filter_map(|pid| holder(pid, tree))
         // sudo hides its files, and only waits for this command.
-        .filter(|holder| !(holder.hidden && waiting.contains(&holder.pid)))
+        .filter(|holder| !(holder.hidden && (waiting.contains(&holder.pid) || is_connection(holder.pid))))
         .collect();
     holders.sort();
     holders
@@ -65,11 +65,22 @@ pub fn writers(tree: &Path) -> Vec<Holder> {
 
 /// The processes that began this one, and those that began them.
 fn ancestors() -> Vec<u32> {
-    let above = |process: &str| {
-        let status = fs::read_to_string(Path::new("/proc").join(process).join("status")).ok()?;
-        first_number(&status, "PPid:").filter(|&pid| pid > 0)
-    };
-    std::iter::successors(above("self"), |pid| above(&pid.to_string())).collect()
+    std::iter::successors(parent("self"), |pid| parent(&pid.to_string())).collect()
+}
+
+fn parent(process: &str) -> Option<u32> {
+    let status = fs::read_to_string(Path::new("/proc").join(process).join("status")).ok()?;
+    first_number(&status, "PPid:").filter(|&pid| pid > 0)
+}
+
+/// True for the process that serves an SSH session's connection: it hides its files, and has none of a tree. It is the
+/// child of a sshd of root; the programs of the session, and sftp, are its own children.
+fn is_connection(pid: u32) -> bool {
+    let Some(parent) = parent(&pid.to_string()) else { return false };
+    let process = PathBuf::from(format!("/proc/{parent}"));
+    let status = fs::read_to_string(process.join("status")).unwrap_or_default();
+    first_number(&status, "Uid:") == Some(0)
+        && fs::read_link(process.join("exe")).is_ok_and(|exe| exe == Path::new("/usr/sbin/sshd"))
 }
 
 fn holder(pid: u32, tree: &Path) -> Option<Holder> {

@@ -129,7 +129,10 @@ pub fn run() -> Outcome {
         workspace: &workspace,
         wanted,
         memory: &cli.memory,
-        claim: claim(&cli)?,
+        claim: match claim(&cli) {
+            Err(error) if matches!(cli.action, Action::Follow) => return Err(follow::give_way(error)),
+            claim => claim?,
+        },
         manner: Manner { compare_content: matches!(cli.action, Action::Run { verify: Some(_), .. }) },
         began: began::of(&cli.memory).or_else(|| started(&journal)),
         journal: &journal,

@@ -1,7 +1,7 @@
 //! The switch to the workspace: after provisioning, after failures, and not under a program that uses a directory.
 
 use faultfs::Fault;
-use harness::{Image, Run};
+use harness::{Image, KeyPair, Run};
 
 use crate::late_boot::{page, script};
 use crate::parallel_sync::{Slow, assert_whole, image, is_copying, report};
@@ -47,6 +47,29 @@ fn a_restart_and_a_kill_while_the_switch_waits_lose_nothing_that_the_script_inst
         .sh("cd /opt/app && ls site | wc -l && cat 2 site/late && ls 1 3 2> /dev/null | wc -l")
         .text();
     assert_eq!(text, "200\nchanged\nlate\n0");
+}
+
+#[test]
+fn an_ssh_session_during_the_switch_is_no_unknown_writer() {
+    let (image, key, scratch) = (image(), KeyPair::generate(), tempfile::tempdir().unwrap());
+    let volume = tempfile::tempdir().unwrap();
+    let script = script(scratch.path(), "until [ -e /tmp/sign ]; do sleep 0.05; done\n");
+    let run = Run::new().image(&image).env("WORKSPACE_SYNC", "true").env("SSH_PUBKEY", key.public());
+    let run = run.mount(&script, "/opt/leonardo/bin/provisioning.sh", "ro");
+    let container = run.mount(volume.path(), "/workspace", "").boot();
+    container.until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
+    std::thread::scope(|scope| {
+        let session = "touch /tmp/session; until [ -e /tmp/over ]; do sleep 0.05; done";
+        let session = scope.spawn(|| key.ssh(&container, "user", &[], &[session], "").code);
+        container
+            .until("the session", || container.sh("touch /tmp/sign; test -e /tmp/session").code == Some(0));
+        container.exec(&["boot", "wait", "sync", "--timeout", "1m"]).text();
+        assert_eq!(container.exec(&["readlink", "/opt/app"]).text(), "/workspace/app");
+        let seen = container.exec(&["cat", "/run/leonardo/boot.jsonl"]).text();
+        container.sh("touch /tmp/over").text();
+        assert_eq!(session.join().unwrap(), Some(0));
+        assert!(!seen.contains("cannot be seen"), "{seen}");
+    });
 }
 
 #[test]
