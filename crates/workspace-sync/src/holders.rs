@@ -73,14 +73,19 @@ fn parent(process: &str) -> Option<u32> {
     first_number(&status, "PPid:").filter(|&pid| pid > 0)
 }
 
-/// True for the process that serves an SSH session's connection: it hides its files, and has none of a tree. It is the
-/// child of a sshd of root; the programs of the session, and sftp, are its own children.
+/// True for a process that serves an SSH session's connection: it hides its files, and has none of a tree. Its parent is the
+/// sshd that listens, or one of root's between the two, which hides as well. The programs of the session, and sftp, are its
+/// own children.
 fn is_connection(pid: u32) -> bool {
-    let Some(parent) = parent(&pid.to_string()) else { return false };
-    let process = PathBuf::from(format!("/proc/{parent}"));
-    let status = fs::read_to_string(process.join("status")).unwrap_or_default();
-    first_number(&status, "Uid:") == Some(0)
-        && fs::read_link(process.join("exe")).is_ok_and(|exe| exe == Path::new("/usr/sbin/sshd"))
+    let of_root = |pid: &u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        first_number(&status, "Uid:") == Some(0)
+    };
+    let listens = |pid: u32| {
+        fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == Path::new("/usr/sbin/sshd"))
+    };
+    let above = |pid: u32| parent(&pid.to_string()).filter(of_root);
+    above(pid).is_some_and(|parent| listens(parent) || above(parent).is_some_and(listens))
 }
 
 fn holder(pid: u32, tree: &Path) -> Option<Holder> {

@@ -102,7 +102,11 @@ fn a_killed_boot_and_a_restart_during_the_copy_lose_nothing() {
         let text = report(&container);
         text.contains("begun again: 1 times") && text.starts_with("Ready, ")
     });
-    assert_eq!(container.sh("pgrep -fc '^workspace-sync run'").text(), "1", "the killed boot's is gone");
+    assert_eq!(
+        container.sh("pgrep -fc '^/opt/leonardo/bin/workspace-sync run'").text(),
+        "1",
+        "the killed boot's is gone"
+    );
     assert!(is_copying(&container));
     container.restart();
     container.wait_until_ready();

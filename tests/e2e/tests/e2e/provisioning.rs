@@ -240,8 +240,9 @@ fn a_killed_script_is_a_failure_and_runs_again_with_the_next_boot() {
     let scratch = tempfile::tempdir().unwrap();
     let script = script(scratch.path(), SLOW);
     let container = Run::new().mount(&script, MOUNTED, "ro").boot();
-    for (round, target) in
-        ["pkill -KILL -f '^provision run'", "pkill -KILL -u user bash"].into_iter().enumerate()
+    for (round, target) in ["pkill -KILL -f '^/opt/leonardo/bin/provision run'", "pkill -KILL -u user bash"]
+        .into_iter()
+        .enumerate()
     {
         container.until("the script", || count(&container, "begun") == round + 1);
         container.sh(target).text();
@@ -281,7 +282,7 @@ fn whatever_is_killed_and_whenever_the_report_is_true_and_nothing_that_ended_wel
         settled(&before);
     };
     container.until("the end of the first run", is_gone);
-    let targets = ["-x boot", "-f '^provision run'", "-u user bash"];
+    let targets = ["-x boot", "-f '^/opt/leonardo/bin/provision run'", "-u user bash"];
     for round in 0..18 {
         // In place, because the file itself is what is mounted.
         let text = format!("# {round}\necho begun >> /tmp/ran\nsleep 0.3\necho ended >> /tmp/ran\n");
