@@ -20,9 +20,10 @@ pub fn of(entries: &[Entry]) -> Vec<String> {
         complaints.extend(complaint.filter(|complaint| !complaints.contains(complaint)));
     }
     let texts: Vec<String> = complaints.into_iter().map(|(_, complaint)| complaint).collect();
-    // A stage that failed names the trees that did.
-    let is_repeated =
-        |text: &String| texts.iter().any(|other| other != text && other.contains(text.as_str()));
+    // A stage that failed names the trees that did; one setting's name may be the end of another's.
+    let is_repeated = |text: &String| {
+        texts.iter().any(|other| [": ", "; "].iter().any(|before| other.contains(&format!("{before}{text}"))))
+    };
     texts.iter().filter(|text| !is_repeated(text)).cloned().collect()
 }
 
@@ -73,6 +74,9 @@ mod tests {
         let entries = events.map(|event| Entry { at: 0.0, event });
         assert_eq!(of(&entries[..4]), ["WEB_X: is a typo", "app: is old", "preflight failed: line 3"]);
         assert_eq!(of(&entries), ["WEB_X: is a typo", "app: is old"]);
+        let key = |setting: &str| Event::Problem { setting: setting.into(), message: "is no key".into() };
+        let keys = ["PUBLIC_KEY", "SSH_PUBLIC_KEY"].map(|name| Entry { at: 0.0, event: key(name) });
+        assert_eq!(of(&keys).len(), 2, "the end of a name is another setting");
     }
 
     #[test]
