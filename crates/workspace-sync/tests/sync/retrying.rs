@@ -123,7 +123,7 @@ fn a_directory_whose_copy_is_whole_is_retried() {
 
 #[test]
 fn a_follower_that_is_told_to_end_does_not_wait_for_fix_perms() {
-    let mut site = Site::small();
+    let site = Site::small();
     let (programs, begun) = (site.root().join("bin"), site.root().join("begun"));
     fs::create_dir(&programs).unwrap();
     fs::write(
@@ -132,8 +132,9 @@ fn a_follower_that_is_told_to_end_does_not_wait_for_fix_perms() {
     )
     .unwrap();
     fs::set_permissions(programs.join("fix-perms"), fs::Permissions::from_mode(0o755)).unwrap();
-    site.set("PATH", &format!("{}:/usr/bin:/bin", programs.display()));
-    let mut follow = site.command(&["follow", "--retry-after", "1"]);
+    let own = programs.join("workspace-sync");
+    fs::copy(env!("CARGO_BIN_EXE_workspace-sync"), &own).unwrap();
+    let mut follow = site.command_of(&own, &["follow", "--retry-after", "1"]);
     let follow = Running::start(follow.stderr(Stdio::null()));
     kit::wait::until(LONG, "fix-perms", || begun.exists().then_some(())).unwrap();
     assert_eq!(site.leads_to(), site.copy());

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use faultfs::{Fault, FaultFs};
@@ -18,6 +19,22 @@ pub struct Site {
     memory: Option<Mount>,
     directory: TempDir,
     variables: Vec<(String, String)>,
+}
+
+/// The tool in a directory of its own: beside the one that cargo built is a fix-perms, which would correct the copies.
+fn alone() -> &'static Path {
+    static ALONE: OnceLock<PathBuf> = OnceLock::new();
+    ALONE.get_or_init(|| {
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("alone");
+        fs::create_dir_all(&directory).unwrap();
+        let (next, program) =
+            (directory.join(std::process::id().to_string()), directory.join("workspace-sync"));
+        fs::hard_link(env!("CARGO_BIN_EXE_workspace-sync"), &next).unwrap();
+        fs::rename(&next, &program).unwrap();
+        // Two names of one file are not replaced by each other.
+        let _ = fs::remove_file(&next);
+        program
+    })
 }
 
 /// What a container of this name, in this start of it, writes on a partial copy that it works on.
@@ -255,7 +272,12 @@ impl Site {
 
     /// The tool with these arguments, not started.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_workspace-sync"));
+        self.command_of(alone(), arguments)
+    }
+
+    /// The tool at a path of its own; it runs the programs that are beside it.
+    pub fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command
             .env_clear()
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
