@@ -135,7 +135,7 @@ impl Listing {
         match self.find(now.path) {
             None => Provenance::Added,
             Some(row) if row.touched => Provenance::Unknown,
-            Some(row) if row.has_content_of(&now) => Provenance::Image,
+            Some(row) if row.has_content_of(&now) && !row.has_other_bytes(&now, entry) => Provenance::Image,
             Some(_) => Provenance::Changed,
         }
     }
@@ -214,6 +214,14 @@ impl Row {
             && self.content == other.content
             && (!is_file || apart <= TIME_STEP_SECONDS)
     }
+
+    /// True if a small file whose time differs a little, as a write or a rounding volume leaves it, has other bytes.
+    fn has_other_bytes(&self, now: &Self, entry: &Entry<'_>) -> bool {
+        let is_comparable = self.kind() == SFlag::S_IFREG && self.content <= HASHED.unsigned_abs();
+        is_comparable
+            && self.modified != now.modified
+            && bytes(entry).map_or(true, |(digest, _)| digest != self.bytes)
+    }
 }
 
 /// Reads a small file; returns the digest of its bytes and when it had changed last by then.
@@ -281,6 +289,8 @@ pub mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
         tree(root);
+        fs::write(root.join("same-size"), "image").unwrap();
+        set_time(&root.join("same-size"), 1_000);
         let began = next_tick(root);
         fs::write(root.join("lib/b.py"), "touched").unwrap();
         fs::write(root.join("early"), "").unwrap();
@@ -297,8 +307,10 @@ pub mod tests {
         fs::write(root.join("file"), "FILE").unwrap();
         fs::remove_file(root.join("link")).unwrap();
         symlink("mine", root.join("link")).unwrap();
-        // A volume that rounds, and somebody who writes as much as there was.
+        // A volume that rounds, and a write of the same size within the volume's step.
         set_time(&root.join("lib/a.py"), 1_002);
+        fs::write(root.join("same-size"), "OTHER").unwrap();
+        set_time(&root.join("same-size"), 1_001);
         let now = [
             is("early", Provenance::Unknown),
             is("file", Provenance::Changed),
@@ -306,6 +318,7 @@ pub mod tests {
             is("lib/b.py", Provenance::Unknown),
             is("link", Provenance::Changed),
             is("mine", Provenance::Added),
+            is("same-size", Provenance::Changed),
         ];
         assert_eq!(provenances(&listing, root), now);
         fs::remove_file(root.join("file")).unwrap();

@@ -11,7 +11,7 @@ fn image(release: &str) -> Image {
         r#"ENV OPT_SYNC=app
 RUN mkdir -p /opt/.image/app/lib /opt/.image/app/plugins && ln -s /opt/.image/app /opt/app \
     && echo '{release}' > /opt/app/release && echo 1.0 > /opt/app/lib/version && echo old > /opt/app/lib/old \
-    && echo small > /opt/app/config && echo plugin > /opt/app/plugins/one \
+    && echo small > /opt/app/config && touch -d 2025-01-01 /opt/app/config /opt/app/lib/* && echo plugin > /opt/app/plugins/one \
     && echo "storage_map[models]='/opt/app/models'" >> /opt/leonardo/storage_monitor/etc/mappings.sh \
     && printf '%s\n' '#!/bin/bash' 'set -e' '[ "$EARLY" = true ] || exit 0' 'cd /opt/app' \
         'mkdir mine newdir; touch mine/{{1..50}}; ln -s /elsewhere link; echo large > config' \
