@@ -30,6 +30,7 @@ pub struct Places<'a> {
 /// hears which one begins.
 pub fn run(places: &Places<'_>, env: &mut Env, mut note: impl FnMut(String)) -> Result<Ending> {
     let hooks = find(places.hooks)?;
+    let mounts = workspace::mount_points();
     let mut failures = Vec::new();
     for (index, path) in hooks.iter().enumerate() {
         let name = path.strip_prefix(places.hooks).unwrap_or(path).display().to_string();
@@ -39,7 +40,7 @@ pub fn run(places: &Places<'_>, env: &mut Env, mut note: impl FnMut(String)) -> 
             break;
         }
         note(format!("{name} ({} of {})", index + 1, hooks.len()));
-        let failure = match refusal(path) {
+        let failure = match refusal(path, &mounts) {
             Ok(None) => one(path, env, places),
             refused => refused,
         };
@@ -112,7 +113,7 @@ fn find(hooks: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Why root must not run this file: others could have written what is in it.
-fn refusal(path: &Path) -> Result<Option<String>> {
+fn refusal(path: &Path, mounts: &[PathBuf]) -> Result<Option<String>> {
     let directory = path.parent().unwrap_or(path);
     let cannot = |path: &Path| format!("cannot look at {}", path.display());
     let about = |path: &Path| fs::metadata(path).with_context(|| cannot(path));
@@ -120,13 +121,13 @@ fn refusal(path: &Path) -> Result<Option<String>> {
     if !file.is_file() {
         return Ok(Some("it is not a file".to_owned()));
     }
-    // A volume there was put there by whoever started the container; what a link leads to on another one was not.
-    let above = directory.parent().map(about).transpose()?;
-    let entry = fs::symlink_metadata(path).with_context(|| cannot(path))?;
-    let is_mounted = file.dev() == entry.dev()
-        && (file.dev() != around.dev() || above.is_some_and(|above| above.dev() != around.dev()));
-    // Behind a link, whoever can write to the directory there can change the file too.
     let real = fs::canonicalize(path).with_context(|| cannot(path))?;
+    let directory = fs::canonicalize(directory).with_context(|| cannot(directory))?;
+    let entry = directory.join(path.file_name().unwrap_or_default());
+    // Whoever started the container mounted the file or its directory, but not what a link there leads to.
+    let is_mounted =
+        mounts.iter().any(|mount| (*mount == entry || *mount == directory) && real.starts_with(mount));
+    // Behind a link, whoever can write to the directory there can change the file too.
     let around_real = about(real.parent().unwrap_or(&real))?;
     Ok(if is_mounted || [&file, &around, &around_real].into_iter().all(is_of_root) {
         None
@@ -148,6 +149,7 @@ mod tests {
     use super::*;
     use journal::StageResult;
     use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::slice;
 
     struct Image {
         dir: tempfile::TempDir,
@@ -249,6 +251,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_mounted_may_have_the_owner_that_it_has_on_the_host() {
+        let image = Image::new(&[("preflight.d/1.sh", "export A=1")]);
+        let [directory, hook] = ["preflight.d", "preflight.d/1.sh"].map(|name| image.path(name));
+        fs::set_permissions(&hook, fs::Permissions::from_mode(0o666)).unwrap();
+        let is_refused = |mounts: &[PathBuf]| refusal(&hook, mounts).unwrap().is_some();
+        assert!(is_refused(&[]));
+        assert!(is_refused(&[image.path(""), image.path("preflight.d/2.sh")]));
+        for mount in [&directory, &hook] {
+            assert!(!is_refused(slice::from_ref(mount)), "{}", mount.display());
+        }
+        // A link in a mounted directory gives no rights to what it leads to.
+        fs::rename(&hook, image.path("elsewhere")).unwrap();
+        symlink(image.path("elsewhere"), &hook).unwrap();
+        assert!(is_refused(&[directory]));
+    }
+
+    #[test]
     fn a_link_is_only_as_good_as_what_it_leads_to() {
         // Another file system than the image's own, as a workspace is.
         let elsewhere = tempfile::tempdir_in("/dev/shm").unwrap();
@@ -258,16 +277,19 @@ mod tests {
             fs::write(&target, "export A=1").unwrap();
             let _ = fs::remove_file(image.path("preflight.sh"));
             symlink(&target, image.path("preflight.sh")).unwrap();
-            assert_eq!(refusal(&image.path("preflight.sh")).unwrap(), None);
+            assert_eq!(refusal(&image.path("preflight.sh"), &[]).unwrap(), None);
             fs::set_permissions(&target, fs::Permissions::from_mode(0o666)).unwrap();
-            assert!(refusal(&image.path("preflight.sh")).unwrap().is_some(), "{}", other.display());
+            assert!(refusal(&image.path("preflight.sh"), &[]).unwrap().is_some(), "{}", other.display());
         }
         let target = elsewhere.path().join("hook");
         fs::set_permissions(&target, fs::Permissions::from_mode(0o644)).unwrap();
         symlink(&target, image.path("preflight.d/1.sh")).unwrap();
-        assert_eq!(refusal(&image.path("preflight.d/1.sh")).unwrap(), None);
+        assert_eq!(refusal(&image.path("preflight.d/1.sh"), &[]).unwrap(), None);
         fs::set_permissions(elsewhere.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(refusal(&image.path("preflight.d/1.sh")).unwrap().is_some(), "its directory is anybody's");
+        assert!(
+            refusal(&image.path("preflight.d/1.sh"), &[]).unwrap().is_some(),
+            "its directory is anybody's"
+        );
     }
 
     #[test]

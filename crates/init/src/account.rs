@@ -53,11 +53,11 @@ pub fn group_id(name: &str) -> Result<u32> {
 
 /// Names the step after an account was not found in `file`.
 fn remedy(file: &str) -> String {
-    remedy_with(file, &fs::read("/proc/self/mountinfo").unwrap_or_default())
+    remedy_with(file, &workspace::mount_points())
 }
 
-fn remedy_with(file: &str, mounts: &[u8]) -> String {
-    if workspace::mount_points(mounts).any(|point| point == Path::new(file)) {
+fn remedy_with(file: &str, mounts: &[PathBuf]) -> String {
+    if mounts.iter().any(|point| point == Path::new(file)) {
         return format!(
             "do not mount {file}: it hides the image's own; the system user gets its name from USER_NAME and its ids from the workspace's owner"
         );
@@ -168,10 +168,10 @@ mod tests {
 
     #[test]
     fn a_mount_that_hides_the_accounts_is_named() {
-        let mounts = b"1 0 8:1 / / rw - ext4 x rw\n2 1 8:1 /etc/passwd /etc/passwd ro - ext4 x rw\n";
-        assert!(remedy_with("/etc/passwd", mounts).starts_with("do not mount /etc/passwd: "));
+        let mounts = [PathBuf::from("/etc/passwd")];
+        assert!(remedy_with("/etc/passwd", &mounts).starts_with("do not mount /etc/passwd: "));
         assert_eq!(
-            remedy_with("/etc/group", mounts),
+            remedy_with("/etc/group", &mounts),
             "init runs inside a container made from the base image"
         );
     }

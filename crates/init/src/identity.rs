@@ -47,7 +47,7 @@ const TRACES: [Trace; 12] = [
 /// Removes what another container left, before anything reads it.
 pub fn settle(problems: &mut Vec<Problem>) {
     let container = kit::container::id().unwrap_or_default();
-    if let Err(error) = clean(Path::new("/"), &mount_points(), container) {
+    if let Err(error) = clean(Path::new("/"), &workspace::mount_points(), container) {
         problems.push(Problem::new(
             "container",
             format!("state of another container may be left: {error:#}; the next start tries again"),
@@ -129,12 +129,6 @@ fn remove(path: &Path, mounts: &[PathBuf]) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// Where something is mounted, without the container's root.
-fn mount_points() -> Vec<PathBuf> {
-    let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();
-    workspace::mount_points(&mounts).filter(|point| point != Path::new("/")).collect()
 }
 
 #[cfg(test)]

@@ -36,9 +36,7 @@ impl Sources {
             own: "/root/.ssh/authorized_keys".into(),
             mounted: "/root/.ssh/authorized_keys_mount".into(),
             given: GIVEN.into(),
-            mounts: workspace::mount_points(&fs::read("/proc/self/mountinfo").unwrap_or_default())
-                .filter(|point| point != Path::new("/"))
-                .collect(),
+            mounts: workspace::mount_points(),
         }
     }
 
@@ -62,8 +60,7 @@ impl Sources {
         (keys, problems)
     }
 
-    /// True if the file itself, not the target of a link, is mounted, or lies in what is. With some storage drivers (btrfs,
-    /// vfs), a mount has the same device as the container.
+    /// True if the file itself, not the target of a link, is mounted, or lies in what is.
     fn is_mounted(&self, path: &Path) -> bool {
         // The last name stays: a link that is no mount belongs to where it lies.
         let real = path.parent().zip(path.file_name()).and_then(|(directory, name)| {

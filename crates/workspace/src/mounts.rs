@@ -1,6 +1,7 @@
 //! Whether a directory outlives the container, from the kernel's table of mounts.
 
 use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -11,8 +12,16 @@ pub fn hold(mountinfo: &[u8], path: &Path) -> bool {
     points(mountinfo).any(|mount_point| mount_point != Path::new("/") && path.starts_with(&mount_point))
 }
 
+/// Returns where something is mounted in this container, without its root. A device number would not tell: with some
+/// storage drivers (btrfs, vfs), a mounted file has the same as the container.
+#[must_use]
+pub fn points_of_this_container() -> Vec<PathBuf> {
+    let mountinfo = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    points(&mountinfo).filter(|point| point != Path::new("/")).collect()
+}
+
 /// Returns where something is mounted, `/` included.
-pub fn points(mountinfo: &[u8]) -> impl Iterator<Item = PathBuf> {
+fn points(mountinfo: &[u8]) -> impl Iterator<Item = PathBuf> {
     mountinfo
         .split(|&byte| byte == b'\n')
         .filter_map(|line| line.split(|&byte| byte == b' ').nth(4))
