@@ -27,6 +27,7 @@ mod sync;
 mod wait;
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use clap::Parser;
 use journal::{Journal, Timeline};
@@ -60,7 +61,8 @@ pub fn run() -> Outcome {
 fn tell(journal: &Journal, words: impl FnOnce(&State) -> anyhow::Result<String>) -> Outcome {
     let mut timeline = Timeline::of(&journal.read()?);
     // First, because the banner shows only a few: without such a program, a door may be shut.
-    timeline.problems.splice(0..0, journal.down());
+    let proxy = journal::proxy_problem(Path::new(journal::PROXY_PROBLEM));
+    timeline.problems.splice(0..0, journal.down().into_iter().chain(proxy));
     let seen = State::of(timeline);
     io::stdout().write_all(words(&seen)?.as_bytes())?;
     Ok(Exit::Done)

@@ -13,7 +13,7 @@ use kit::cmd;
 use nix::ifaddrs::getifaddrs;
 use nix::unistd::gethostname;
 
-use crate::caddy;
+use crate::{caddy, complaint};
 
 /// Where `init` puts a mounted certificate, with its key in the same file: one file is replaced at once.
 const MOUNTED: &str = "/var/lib/caddy-tls/pair.pem";
@@ -24,11 +24,43 @@ const DAYS: &str = "825";
 /// A certificate that ends sooner is made anew; in seconds, thirty days.
 const ENDS_SOON: &str = "2592000";
 
-/// The file with certificate and key; a self-signed pair is made if there is nothing better. `public` are the names and
-/// addresses at which the world knows this container.
-pub fn pair(public: &[String]) -> Result<PathBuf> {
+/// Returns the file with certificate and key: the mounted one if Caddy can use it, else a self-signed one, with the reason.
+/// `public` are the names and addresses at which the world knows this container.
+pub fn pair(public: &[String]) -> Result<(PathBuf, Option<String>)> {
     let path = path();
-    if path != Path::new(SELF_SIGNED) || is_good(&path) {
+    if path == Path::new(SELF_SIGNED) {
+        return Ok((self_signed(public)?, None));
+    }
+    let Err(error) = check(&path) else { return Ok((path, None)) };
+    let words = complaint::words(&format!("{error:#}"));
+    let words = words.rsplit_once("loading certificates: ").map_or(words.as_str(), |(_, words)| words);
+    let problem =
+        format!("Caddy cannot use the mounted certificate: {words}; https uses a self-signed certificate");
+    Ok((self_signed(public)?, Some(problem)))
+}
+
+/// Asks Caddy about a certificate: it knows fewer kinds of keys than openssl.
+fn check(pair: &Path) -> Result<()> {
+    let pair = pair.display();
+    let text = format!("{{\n\tadmin off\n\tauto_https off\n}}\n:1 {{\n\ttls {pair} {pair}\n}}\n");
+    let scratch = tempfile::tempdir_in(caddy::DIRECTORY).and_then(|scratch| {
+        fs::write(scratch.path().join("Caddyfile"), text)?;
+        Ok(scratch)
+    });
+    match scratch {
+        Ok(scratch) => caddy::validate(&scratch.path().join("Caddyfile"), scratch.path()),
+        // A full disk says nothing about the certificate.
+        Err(error) => {
+            log::warn!("the certificate is not checked: {error}");
+            Ok(())
+        }
+    }
+}
+
+/// Makes a self-signed pair unless there is a good one.
+fn self_signed(public: &[String]) -> Result<PathBuf> {
+    let path = PathBuf::from(SELF_SIGNED);
+    if is_good(&path) {
         return Ok(path);
     }
     let names = names(public);

@@ -10,7 +10,7 @@ use ports::Service;
 use serde::{Deserialize, Serialize};
 
 use crate::settings::Settings;
-use crate::words::{PROXY_PORT, REDIRECT_TO_HTTPS, TLS, Words};
+use crate::words::{ADMIN, PORTAL, PROXY_PORT, REDIRECT_TO_HTTPS, TLS, Words};
 
 const BASE: &str = "base_config";
 const SERVICE: &str = "service_config";
@@ -49,10 +49,9 @@ impl Templates {
     /// What a template lacks that these settings ask for, with the template's name; Caddy would not miss it.
     pub fn lacking(&self, settings: &Settings) -> Option<String> {
         let https = settings.pair.is_some();
-        let base = [REDIRECT_TO_HTTPS, TLS]
-            .into_iter()
-            .filter(|_| https)
-            .map(|word| (BASE.to_owned(), &self.base, word));
+        let of_https = [REDIRECT_TO_HTTPS, TLS].into_iter().filter(|_| https);
+        let base =
+            [ADMIN, PORTAL].into_iter().chain(of_https).map(|word| (BASE.to_owned(), &self.base, word));
         let services = self.of_services().flat_map(|(name, template)| {
             [Some(PROXY_PORT), https.then_some(TLS)]
                 .into_iter()
@@ -60,8 +59,8 @@ impl Templates {
                 .map(move |word| (name.clone(), template, word))
         });
         base.chain(services)
-            .find(|(_, template, word)| !template.contains(word))
-            .map(|(name, _, word)| format!("{name} does not use {word}"))
+            .find(|(_, template, word)| !statements(template).any(|line| line.contains(word)))
+            .map(|(name, _, word)| format!("{name} lacks `{word}`"))
     }
 
     /// The same without templates of single services, unless there are none.
@@ -109,7 +108,7 @@ impl Configuration {
     fn add(&mut self, name: &str, template: &str, words: &Words) {
         for (index, line) in template.lines().enumerate() {
             // Comments explain the placeholders, and one line of them must not become several.
-            let filled = if line.trim_start().starts_with('#') { line.to_owned() } else { words.fill(line) };
+            let filled = if is_comment(line) { line.to_owned() } else { words.fill(line) };
             // A value may be several lines, or none: a line of blanks that is left of it would be a warning of Caddy's.
             if filled.trim().is_empty() && !line.trim().is_empty() {
                 continue;
@@ -124,6 +123,14 @@ impl Configuration {
         self.text.push('\n');
         self.origins.push((SERVICE.to_owned(), 1));
     }
+}
+
+fn statements(template: &str) -> impl Iterator<Item = &str> {
+    template.lines().filter(|line| !is_comment(line))
+}
+
+fn is_comment(line: &str) -> bool {
+    line.trim_start().starts_with('#')
 }
 
 fn own_name(listen_port: u16) -> String {
@@ -245,27 +252,34 @@ mod tests {
 
     #[test]
     fn https_is_in_every_block_and_a_template_that_lacks_it_is_named() {
-        let base = "# %REDIRECT_TO_HTTPS% and %TLS%\n{\n%REDIRECT_TO_HTTPS%\n}\n:1111 {\n%TLS%\n}\n";
+        let base = "# %REDIRECT_TO_HTTPS% and %TLS%\n{\nadmin unix//run/caddy/admin.sock\n%REDIRECT_TO_HTTPS%\n}\n\
+                    :1111 {\n%TLS%\n}\n";
         let all = templates(base, ":%PROXY_PORT% {\n%TLS%\n}\n", &[]);
         let text = |settings: &Settings| all.render(settings, &[service(3000, true)]).text;
         assert_eq!(
             text(&https()),
-            "# %REDIRECT_TO_HTTPS% and %TLS%\n{\nlistener_wrappers {\n\t\t\thttp_redirect\n\t\t\ttls\n\t\t}\n}\n\
+            "# %REDIRECT_TO_HTTPS% and %TLS%\n{\nadmin unix//run/caddy/admin.sock\nlistener_wrappers {\n\t\t\thttp_redirect\n\t\t\ttls\n\t\t}\n}\n\
              :1111 {\ntls /p.pem /p.pem\n}\n\n:3000 {\ntls /p.pem /p.pem\n}\n"
         );
         assert_eq!(
             text(&Settings::default()),
-            "# %REDIRECT_TO_HTTPS% and %TLS%\n{\n}\n:1111 {\n}\n\n:3000 {\n}\n"
+            "# %REDIRECT_TO_HTTPS% and %TLS%\n{\nadmin unix//run/caddy/admin.sock\n}\n:1111 {\n}\n\n:3000 {\n}\n"
         );
         assert_eq!((all.lacking(&https()), all.lacking(&Settings::default())), (None, None));
-        let old = templates("", "%PROXY_PORT%", &[(7, "x")]);
-        assert_eq!(old.lacking(&https()).as_deref(), Some("base_config does not use %REDIRECT_TO_HTTPS%"));
+        for (base, lacking) in [
+            ("", "base_config lacks `admin unix//run/caddy/admin.sock`"),
+            ("# :1111\nadmin unix//run/caddy/admin.sock", "base_config lacks `:1111`"),
+            ("# %TLS%\nadmin unix//run/caddy/admin.sock\n:1111", "base_config lacks `%REDIRECT_TO_HTTPS%`"),
+        ] {
+            assert_eq!(templates(base, "", &[]).lacking(&https()).as_deref(), Some(lacking));
+        }
+        let old = templates(base, "%PROXY_PORT%", &[(7, "x")]);
         assert_eq!(
             old.lacking(&Settings::default()).as_deref(),
-            Some("service_config_7 does not use %PROXY_PORT%")
+            Some("service_config_7 lacks `%PROXY_PORT%`")
         );
-        let half = Templates { own: BTreeMap::new(), base: base.into(), ..old };
-        assert_eq!(half.lacking(&https()).as_deref(), Some("service_config does not use %TLS%"));
+        let half = Templates { own: BTreeMap::new(), ..old };
+        assert_eq!(half.lacking(&https()).as_deref(), Some("service_config lacks `%TLS%`"));
     }
 
     #[test]

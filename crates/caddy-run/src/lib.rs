@@ -49,8 +49,9 @@ pub fn run() -> Outcome {
     // A second one would end the Caddy of the first.
     let _only = if cli.print { None } else { caddy::hold()? };
     if settings.enable_https {
-        let pair = if cli.print { certificate::path() } else { certificate::pair(&settings.public_names)? };
-        settings.pair = Some(pair);
+        let (pair, problem) =
+            if cli.print { (certificate::path(), None) } else { certificate::pair(&settings.public_names)? };
+        (settings.pair, settings.certificate_problem) = (Some(pair), problem);
     }
     if cli.print {
         let (services, _) = Registry::at(&cli.registry).load()?;

@@ -188,11 +188,12 @@ impl<'a> Proxy<'a> {
     /// Says in a file what is wrong, for the portal; removes the file when nothing is.
     fn tell(&self, trouble: Option<&str>) -> Result<()> {
         let path = self.problem_file();
-        match trouble {
-            Some(why) => {
-                let text = format!("{why}\n{NEXT_STEP}\n");
+        let of_templates = trouble.map(|why| format!("{why}\n{NEXT_STEP}\n"));
+        let of_certificate = self.settings.certificate_problem.as_ref().map(|why| format!("{why}\n"));
+        match of_templates.into_iter().chain(of_certificate).reduce(|one, other| one + &other) {
+            Some(text) => {
                 if atomic::write_if_changed(&path, text.as_bytes(), Placement::volatile(0o644))? {
-                    log::error!("{why}");
+                    log::error!("{}", text.trim_end());
                 }
                 Ok(())
             }
@@ -211,7 +212,8 @@ impl<'a> Proxy<'a> {
 
     /// What is wanted but not in force is tried as soon as Caddy runs; the same goes for an old complaint's file.
     fn ask_for_update(&self) {
-        if self.wanted.as_ref() != Ok(&self.in_force) || self.problem_file().exists() {
+        let is_problem = self.settings.certificate_problem.is_some();
+        if self.wanted.as_ref() != Ok(&self.in_force) || self.problem_file().exists() || is_problem {
             // Fails only when the main loop has ended.
             let _ = self.watch.sender().send(Change::Registry);
         }

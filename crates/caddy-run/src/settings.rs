@@ -18,6 +18,8 @@ pub struct Settings {
     pub public_names: Vec<String>,
     /// The file with certificate and key, a path of ours; set while https is on.
     pub pair: Option<PathBuf>,
+    /// Why `pair` is not the mounted certificate, for the portal.
+    pub certificate_problem: Option<String>,
 }
 
 impl Settings {
@@ -28,7 +30,7 @@ impl Settings {
         let enable_https = reader.switch(&variables::WEB_ENABLE_HTTPS);
         problems.extend(reader.into_problems());
         let public_names = cloud::public_names(env);
-        (Self { trusted_proxies, enable_https, public_names, pair: None }, problems)
+        (Self { trusted_proxies, enable_https, public_names, ..Self::default() }, problems)
     }
 }
 

@@ -7,6 +7,10 @@ use crate::settings::Settings;
 /// Whether the template of a service's block has what every block needs.
 pub const PROXY_PORT: &str = "%PROXY_PORT%";
 
+/// What every `base_config` needs: an administration interface that other accounts cannot reach, and the portal's port.
+pub const ADMIN: &str = "admin unix//run/caddy/admin.sock";
+pub const PORTAL: &str = ":1111";
+
 /// What the blocks of all ports need while https is on.
 pub const TLS: &str = "%TLS%";
 /// What the options of all servers need while https is on.

@@ -4,9 +4,10 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, lchown, symlink};
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result};
-use kit::Problem;
+use kit::{Problem, cmd};
 use nix::unistd::{Gid, Uid, chown};
 
 use crate::{account, tolerate};
@@ -22,6 +23,10 @@ const MARKERS: [&str; 2] = ["/run/workspace_sync", "/run/container_config"];
 
 /// supervisord finds programs of extended images through this link, from the moment on that `boot` lets it lead there.
 const PROGRAMS: (&str, &str) = ("/run/leonardo/programs", "/etc/supervisor/waiting");
+
+/// Sockets of programs whose accounts face the network: anything else in a socket's place would keep its program from
+/// starting, also after a restart of the container.
+const SOCKETS: [&str; 3] = ["/run/portal", "/run/portal-control", "/run/caddy"];
 
 struct Directory {
     path: &'static str,
@@ -51,7 +56,8 @@ pub fn prepare(leonardo: u32, problems: &mut Vec<Problem>) -> Result<()> {
         Directory { path: "/var/log/supervisor", owner: (0, readers), mode: 0o2750 },
     ];
     let of_log = |name: &str| Path::new("/var/log").join(name).with_extension("log");
-    let mut done: Vec<Result<()>> = directories.iter().map(ensure).collect();
+    let mut done: Vec<Result<()>> = SOCKETS.iter().map(|path| empty(Path::new(path))).collect();
+    done.extend(directories.iter().map(ensure));
     done.push(forget_services(Path::new(ports::PATH)));
     done.push(hold_back_programs(Path::new(PROGRAMS.0), Path::new(PROGRAMS.1)));
     done.extend(LOGS.iter().map(|log| touch(&of_log(log), leonardo)));
@@ -69,6 +75,16 @@ fn hold_back_programs(link: &Path, waiting: &Path) -> Result<()> {
         _ => {}
     }
     symlink(waiting, link).with_context(cannot)
+}
+
+/// Removes what an earlier start left in a directory, however deep it is.
+fn empty(directory: &Path) -> Result<()> {
+    // Without the capability `DAC_OVERRIDE`, root could not list what belongs to another account.
+    if lchown(directory, Some(0), None).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return Ok(());
+    }
+    // find neither follows links nor recurses into itself.
+    cmd::run(Command::new("/usr/bin/find").arg(directory).args(["-xdev", "-mindepth", "1", "-delete"]))
 }
 
 fn ensure(directory: &Directory) -> Result<()> {
@@ -167,6 +183,29 @@ mod tests {
         fs::set_permissions(&log, fs::Permissions::from_mode(0o600)).unwrap();
         touch(&log, 5).unwrap();
         assert_eq!((seen(), fs::read_to_string(&log).unwrap().as_str()), ((5, 0o600), "said\n"));
+    }
+
+    #[test]
+    fn whatever_is_left_in_a_sockets_place_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (run, outside) = (dir.path().join("run"), dir.path().join("outside"));
+        empty(&run).unwrap();
+        fs::create_dir_all(run.join("portal.sock/x")).unwrap();
+        fs::write(&outside, "stays").unwrap();
+        symlink(&outside, run.join("portal.sock/link")).unwrap();
+        // Deeper than a path may be long.
+        let mut deep = fs::File::open(&run).unwrap();
+        for _ in 0..2_200 {
+            nix::sys::stat::mkdirat(&deep, "d", nix::sys::stat::Mode::S_IRWXU).unwrap();
+            deep =
+                nix::fcntl::openat(&deep, "d", nix::fcntl::OFlag::O_DIRECTORY, nix::sys::stat::Mode::empty())
+                    .map(fs::File::from)
+                    .unwrap();
+        }
+        chown(&run, Some(Uid::from_raw(61111)), None).unwrap();
+        empty(&run).unwrap();
+        assert_eq!(fs::read_dir(&run).unwrap().count(), 0);
+        assert_eq!(fs::read_to_string(&outside).unwrap(), "stays");
     }
 
     #[test]

@@ -69,7 +69,20 @@ fn mounted(directory: &Path) -> Result<Option<String>> {
     let of_key =
         public_key(&["pkey", "-pubout", "-passin", "pass:"], &key_text).context("key.pem is not usable")?;
     ensure!(of_certificate == of_key, "key.pem is not the key of cert.pem");
-    Ok(Some(format!("{}\n{}\n", certificate_text.trim_end(), key_text.trim_end())))
+    let certificates = blocks(&certificate_text, |kind| kind == "CERTIFICATE");
+    let keys = blocks(&key_text, |kind| kind.ends_with("PRIVATE KEY"));
+    Ok(Some(certificates.into_iter().chain(keys).collect()))
+}
+
+/// Returns the PEM blocks (RFC 7468) of the wanted kinds without the text around them, such as a byte order mark.
+fn blocks(pem: &str, is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    let behind_begin = pem.split("-----BEGIN ").skip(1);
+    let blocks = behind_begin.filter_map(|text| {
+        let (kind, rest) = text.split_once("-----")?;
+        let (content, _) = rest.split_once(&format!("-----END {kind}-----"))?;
+        is_wanted(kind).then(|| format!("-----BEGIN {kind}-----{content}-----END {kind}-----\n"))
+    });
+    blocks.collect()
 }
 
 /// Says what is wrong in words that a person understands, before openssl does.
@@ -166,8 +179,11 @@ mod tests {
             .map(str::to_owned);
         let certificate = make(&words.each_ref().map(String::as_str), "");
         write("cert.pem", &certificate);
-        let pair = format!("{}\n{}\n", certificate.trim_end(), key.trim_end());
-        assert_eq!(mounted(dir.path()).unwrap(), Some(pair));
+        assert_eq!(mounted(dir.path()).unwrap(), Some(format!("{certificate}{key}")));
+        // What Windows and `openssl x509 -text` put around it is left out.
+        write("cert.pem", &format!("\u{feff}{certificate}"));
+        write("key.pem", &format!("Bag Attributes\n{key}\n"));
+        assert_eq!(mounted(dir.path()).unwrap(), Some(format!("{certificate}{key}")));
         write("key.pem", &other);
         assert_eq!(mounted(dir.path()).unwrap_err().to_string(), "key.pem is not the key of cert.pem");
     }

@@ -10,6 +10,7 @@
 mod confided;
 mod event;
 mod programs;
+mod proxy;
 mod timeline;
 
 use std::fs::{File, OpenOptions};
@@ -23,6 +24,7 @@ use kit::Input;
 use kit::atomic::{self, Placement};
 
 pub use event::{Entry, Event, Stage, StageResult};
+pub use proxy::{PROXY_PROBLEM, proxy_problem};
 pub use timeline::{Course, Timeline, Trouble};
 
 /// Where the journal of this boot is.

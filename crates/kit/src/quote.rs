@@ -1,4 +1,4 @@
-//! Names as a line of output shows them: whatever they hold, one line, and nothing that a terminal obeys.
+//! Names and messages as a line of output shows them: one line, and nothing that a terminal obeys.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -23,12 +23,31 @@ pub fn quoted(path: &Path) -> String {
     text
 }
 
+/// A message in one line, with nothing in it that a terminal would obey: names of files may have anything in them.
+#[must_use]
+pub fn printable(message: &str) -> String {
+    let mut line = String::with_capacity(message.len());
+    for character in message.chars() {
+        if character.is_control() {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
+    line
+}
+
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
 
     use super::*;
+
+    #[test]
+    fn a_name_cannot_add_lines_or_colours_to_a_message() {
+        assert_eq!(printable("cannot read a\nb\u{1b}[31m ä"), "cannot read a\\nb\\u{1b}[31m ä");
+    }
 
     #[test]
     fn every_name_is_one_line_that_a_terminal_only_shows() {

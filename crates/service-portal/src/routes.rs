@@ -3,8 +3,6 @@
 //! Caddy sends the whole portal port and `/leonardo/*` of every other port here, so pages use absolute paths below
 //! `/leonardo/`. `/gate/*` is for Caddy alone; its configuration answers 404 to everybody else.
 
-use std::io::Read;
-
 use axum::extract::{DefaultBodyLimit, State as Extract};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::map_response;
@@ -12,8 +10,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use journal::Entry;
-use kit::Input;
-use kit::input::{Reason, Refused};
 use serde_json::json;
 
 use crate::boot_line;
@@ -29,9 +25,6 @@ use crate::{access, answer, enter, login, unavailable};
 
 /// No form is larger, in bytes.
 const LARGEST_BODY: usize = 16 * 1024;
-
-/// The part of the proxy's own words that is shown, in bytes.
-const LARGEST_PROBLEM: u64 = 2_000;
 
 /// Bad registry files that are named at most; whoever has more needs the log, not the page.
 const SHOWN: usize = 20;
@@ -84,14 +77,14 @@ async fn view(state: &State, client: Client<'_>) -> View {
         Default::default()
     });
     let entries = entries(state);
-    let down = state.journal().down();
+    let mut now = state.journal().down();
+    now.extend(journal::proxy_problem(state.proxy_problem()));
     let mut problems: Vec<String> =
-        down.into_iter().map(|program| format!("{}: {}", program.setting, program.message)).collect();
+        now.into_iter().map(|trouble| format!("{}: {}", trouble.setting, trouble.message)).collect();
     problems.extend(complaints::of(&entries));
     problems.extend(
         rejected.iter().take(SHOWN).map(|file| format!("service file {}: {}", file.file, file.reason)),
     );
-    problems.extend(proxy_problem(state));
     problems.extend(state.unsaved());
     View {
         links: links(services, state.env(), client.host()).await,
@@ -100,21 +93,6 @@ async fn view(state: &State, client: Client<'_>) -> View {
         problems,
         storage: storage(state.storage()),
     }
-}
-
-/// What Caddy's configuration lacks, in the words of whoever found it.
-fn proxy_problem(state: &State) -> Option<String> {
-    let opened = match Input::up_to(u64::MAX).no_follow().open(state.proxy_problem()) {
-        Err(Refused { reason: Reason::Missing, .. }) => return None,
-        Err(refused) => return Some(format!("proxy: {refused}")),
-        Ok(opened) => opened,
-    };
-    let mut bytes = Vec::new();
-    // A person wrote the configuration; a message about it that is longer would hide everything else.
-    opened.into_file().take(LARGEST_PROBLEM).read_to_end(&mut bytes).ok()?;
-    let text = String::from_utf8_lossy(&bytes);
-    let text = text.trim();
-    (!text.is_empty()).then(|| format!("proxy: {text}"))
 }
 
 fn entries(state: &State) -> Vec<Entry> {

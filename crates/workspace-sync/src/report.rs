@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+pub use kit::quote::printable;
 use serde::{Deserialize, Serialize};
 
 use crate::holders::Holder;
@@ -103,28 +104,9 @@ impl Report {
     }
 }
 
-/// A message in one line, with nothing in it that a terminal would obey: names of files may have anything in them.
-#[must_use]
-pub fn printable(message: &str) -> String {
-    let mut line = String::with_capacity(message.len());
-    for character in message.chars() {
-        if character.is_control() {
-            line.extend(character.escape_default());
-        } else {
-            line.push(character);
-        }
-    }
-    line
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_cannot_add_lines_or_colours_to_a_message() {
-        assert_eq!(printable("cannot read a\nb\u{1b}[31m ä"), "cannot read a\\nb\\u{1b}[31m ä");
-    }
 
     #[test]
     fn the_written_form_is_an_interface() {

@@ -110,6 +110,25 @@ fn what_the_portals_account_does_to_its_file_costs_no_later_start() {
 }
 
 #[test]
+fn what_the_web_facing_accounts_leave_in_place_of_their_sockets_costs_no_later_start() {
+    let container = Run::new().boot();
+    for (account, socket) in [
+        ("portal", "/run/portal/portal.sock"),
+        ("portal", "/run/portal-control/control.sock"),
+        ("caddy", "/run/caddy/admin.sock"),
+    ] {
+        let planted = format!("rm -f {socket} && mkdir -p {socket}/x");
+        let words =
+            ["setpriv", "--reuid", account, "--regid", account, "--clear-groups", "bash", "-c", &planted];
+        container.exec(&words).text();
+    }
+    container.restart();
+    container.wait_for_portal();
+    assert_eq!(container.exec(&["boot", "health"]).code, Some(0));
+    assert_eq!(container.exec(&["portal-link"]).code, Some(0), "the control socket");
+}
+
+#[test]
 fn a_password_that_no_variable_could_carry_is_reported_and_another_is_made() {
     let container = Run::new().env("WEB_PASSWORD", "p".repeat(100_000)).boot();
     let [_, password, _] = container.login();

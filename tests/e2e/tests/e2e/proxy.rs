@@ -129,6 +129,14 @@ fn a_broken_edit_keeps_the_last_good_configuration_and_says_what_is_wrong() {
     restart_caddy(&container);
     container.until("the problem to be gone", || problem(&container).is_empty());
     assert_eq!(edited(), "yes");
+
+    // A Caddyfile from a tutorial: good for Caddy, but it has no portal.
+    container.sh(&format!("printf ':8088 {{\\n\\trespond hi\\n}}\\n' > {BASE}")).text();
+    restart_caddy(&container);
+    let said = "proxy: /opt/caddy/share/base_config lacks `admin unix//run/caddy/admin.sock`. The last good";
+    container.until("the problem", || container.exec(&["boot", "report"]).text().contains(said));
+    assert!(container.exec(&["boot", "banner"]).text().contains(said));
+    assert_eq!(edited(), "yes");
 }
 
 #[test]
@@ -506,10 +514,16 @@ fn with_https_every_port_speaks_it_and_plain_http_is_sent_there() {
 fn a_mounted_certificate_is_used_and_a_bad_one_is_named_without_giving_up_https() {
     let container = with_https(Run::new().env("DIRECT_ADDRESS", "lab.example"));
     let own = fingerprint(&container);
-    let make = "mkdir -p /opt/caddy/tls && cd /opt/caddy/tls && openssl req -x509 -newkey ec -nodes \
-        -pkeyopt ec_paramgen_curve:prime256v1 -subj /CN=mounted -keyout key.pem -out cert.pem 2>/dev/null && \
-        chmod 600 cert.pem key.pem && openssl x509 -in cert.pem -noout -fingerprint -sha256";
-    let mounted = container.sh(make).text();
+    let make = |curve: &str| {
+        let make = format!(
+            "mkdir -p /opt/caddy/tls && cd /opt/caddy/tls && openssl req -x509 -newkey ec -nodes \
+             -pkeyopt ec_paramgen_curve:{curve} -subj /CN=mounted -keyout key.pem -out cert.pem 2>/dev/null && \
+             openssl x509 -in cert.pem -noout -fingerprint -sha256 && sed -i '1s/^/\\xef\\xbb\\xbf/' *.pem && \
+             chmod 600 cert.pem key.pem"
+        );
+        container.sh(&make).text()
+    };
+    let mounted = make("prime256v1");
     container.restart();
     wait_for_https(&container);
     assert_eq!(fingerprint(&container), mounted);
@@ -523,6 +537,15 @@ fn a_mounted_certificate_is_used_and_a_bad_one_is_named_without_giving_up_https(
     assert_eq!(fingerprint(&container), own, "the self-signed one is kept");
     let problem = "/opt/caddy/tls: key.pem is not the key of cert.pem; https uses a self-signed certificate";
     assert!(container.logs().contains(problem), "{}", container.logs());
+
+    // openssl knows this kind of key, and Caddy does not.
+    make("secp256k1");
+    container.restart();
+    wait_for_https(&container);
+    assert_eq!(fingerprint(&container), own);
+    let problem =
+        "proxy: Caddy cannot use the mounted certificate: x509: unsupported elliptic curve; https uses";
+    container.until("the problem", || container.exec(&["boot", "report"]).text().contains(problem));
 }
 
 #[test]
