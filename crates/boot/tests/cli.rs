@@ -148,7 +148,7 @@ fn a_program_that_is_down_comes_before_all_else_that_is_wrong() {
         started(Stage::Ready),
         ended(Stage::Ready, StageResult::Done),
     ]);
-    let down = r#"{"caddy":{"state":"STOPPED","at":1.0,"failures":0,"end":""}}"#;
+    let down = r#"{"caddy":{"state":"STOPPED","at":1.0,"failures":0,"end":"","log":""}}"#;
     fs::write(boot.path("programs.json"), down).unwrap();
     let caddy = "caddy: the program was stopped; to start it, type: supervisorctl start caddy";
     assert_eq!(boot.says(&["banner"]).1, format!("  {caddy}\n  WEB_X: is a typo\n  More: boot report\n\n"));

@@ -81,7 +81,7 @@ impl Journal {
         confided::write(&self.path, &Entry { at: now(), event })
     }
 
-    /// Returns a message for each program of the base image that is down now, with its name as the setting.
+    /// Returns a message for each program that is down now, with its name as the setting.
     #[must_use]
     pub fn down(&self) -> Vec<Trouble> {
         programs::down(&self.path, now())

@@ -1,7 +1,8 @@
-//! Programs of the base image that are down.
+//! Programs that are down.
 //!
 //! supervisord's launcher (`images/base/supervisor/supervisord`) replaces `programs.json` beside the journal whenever a program
-//! that must always run changes its state. Every reader can see it, so none needs rights on supervisord.
+//! changes its state. Every reader can see it, so none needs rights on supervisord. A program that supervisord may give up is
+//! missing there while it is not meant to run.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,6 +25,8 @@ struct Program {
     failures: u32,
     /// How it ended last; empty if it has not.
     end: String,
+    /// Path of its log; empty if there is no such file.
+    log: String,
 }
 
 /// Returns a message for each program that is down, or that keeps ending; `now` is in seconds since the Unix epoch.
@@ -38,21 +41,35 @@ pub fn down(journal: &Path, now: f64) -> Vec<Trouble> {
 }
 
 fn message(name: &str, program: &Program, now: f64) -> Option<String> {
-    let Program { failures, end, .. } = program;
-    let log = format!("supervisord starts it again; its log is /var/log/supervisor/{name}.log");
+    let Program { failures, log, .. } = program;
+    let end = end(program);
+    let starts = if *failures < 2 { String::new() } else { format!(" after {failures} starts in a row") };
+    let log = if log.is_empty() { String::new() } else { format!("; its log is {log}") };
     match program.state.as_str() {
         // A single end is over with the next start.
-        "STARTING" | "RUNNING" if *failures < 2 || now - program.at > STEADY => None,
-        "STARTING" | "RUNNING" => {
-            Some(format!("the program keeps ending, {failures} times in a row ({end}); {log}"))
-        }
-        "BACKOFF" => Some(match failures {
-            0 | 1 => format!("the program is down ({end}); {log}"),
-            _ => format!("the program is down after {failures} starts in a row ({end}); {log}"),
-        }),
+        "STARTING" | "RUNNING" | "EXITED" if *failures < 2 || now - program.at > STEADY => None,
+        "STARTING" | "RUNNING" | "EXITED" => Some(format!(
+            "the program keeps ending, {failures} times in a row ({end}); supervisord starts it again{log}"
+        )),
+        "BACKOFF" => Some(format!("the program is down{starts} ({end}); supervisord starts it again{log}")),
+        "FATAL" => Some(format!(
+            "the program is down{starts} ({end}){log}; supervisord gave it up; type: supervisorctl start {name}"
+        )),
         "STOPPING" => None,
         "STOPPED" => Some(format!("the program was stopped; to start it, type: supervisorctl start {name}")),
         state => Some(format!("the program is down ({state}, {end}); type: supervisorctl start {name}")),
+    }
+}
+
+/// Returns how a program ended last, and what that often means.
+fn end(Program { end, state, .. }: &Program) -> String {
+    match end.as_str() {
+        // The second is what a program makes of the end of another that it has started.
+        "terminated by SIGKILL" | "exit status 137" => format!("{end}, often because memory was full"),
+        "exit status 0" if state == "FATAL" => {
+            format!("{end}: it must stay in the foreground, or have startsecs=0 if it runs once")
+        }
+        end => end.to_owned(),
     }
 }
 
@@ -60,33 +77,41 @@ fn message(name: &str, program: &Program, now: f64) -> Option<String> {
 mod tests {
     use super::*;
 
+    const LOG: &str = "; its log is /var/log/supervisor/x.log";
+
+    fn program(state: &str, at: f64, failures: u32) -> Program {
+        let log = "/var/log/supervisor/x.log".into();
+        Program { state: state.into(), at, failures, end: "exit status 3".into(), log }
+    }
+
     #[test]
     fn what_is_down_or_keeps_ending_is_named_and_what_has_recovered_is_not() {
-        let again =
-            |name: &str| format!("; supervisord starts it again; its log is /var/log/supervisor/{name}.log");
+        let again = format!("; supervisord starts it again{LOG}");
         for (state, at, failures, expected) in [
             ("RUNNING", 99.0, 0, None),
             ("RUNNING", 99.0, 1, None),
             ("RUNNING", 39.0, 7, None),
             ("STOPPING", 99.0, 7, None),
+            // Only until its next start.
+            ("EXITED", 99.0, 1, None),
             (
                 "RUNNING",
                 41.0,
                 2,
-                Some(format!("the program keeps ending, 2 times in a row (exit status 3){}", again("x"))),
+                Some(format!("the program keeps ending, 2 times in a row (exit status 3){again}")),
             ),
             (
                 "STARTING",
                 99.0,
                 7,
-                Some(format!("the program keeps ending, 7 times in a row (exit status 3){}", again("x"))),
+                Some(format!("the program keeps ending, 7 times in a row (exit status 3){again}")),
             ),
-            ("BACKOFF", 1.0, 1, Some(format!("the program is down (exit status 3){}", again("x")))),
+            ("BACKOFF", 1.0, 1, Some(format!("the program is down (exit status 3){again}"))),
             (
                 "BACKOFF",
                 1.0,
                 7,
-                Some(format!("the program is down after 7 starts in a row (exit status 3){}", again("x"))),
+                Some(format!("the program is down after 7 starts in a row (exit status 3){again}")),
             ),
             (
                 "STOPPED",
@@ -98,11 +123,53 @@ mod tests {
                 "FATAL",
                 1.0,
                 4,
-                Some("the program is down (FATAL, exit status 3); type: supervisorctl start x".into()),
+                Some(format!(
+                    "the program is down after 4 starts in a row (exit status 3){LOG}; \
+                     supervisord gave it up; type: supervisorctl start x"
+                )),
+            ),
+            (
+                "UNKNOWN",
+                1.0,
+                0,
+                Some("the program is down (UNKNOWN, exit status 3); type: supervisorctl start x".into()),
             ),
         ] {
-            let program = Program { state: state.into(), at, failures, end: "exit status 3".into() };
-            assert_eq!(message("x", &program, 100.0), expected, "{state} {at} {failures}");
+            assert_eq!(
+                message("x", &program(state, at, failures), 100.0),
+                expected,
+                "{state} {at} {failures}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_end_that_says_nothing_by_itself_is_explained_and_a_log_that_is_not_there_is_not_named() {
+        for (state, how, log, expected) in [
+            (
+                "BACKOFF",
+                "terminated by SIGKILL",
+                "",
+                "terminated by SIGKILL, often because memory was full); supervisord starts it again",
+            ),
+            (
+                "BACKOFF",
+                "exit status 137",
+                "",
+                "exit status 137, often because memory was full); supervisord starts it again",
+            ),
+            ("BACKOFF", "exit status 0", "/l", "exit status 0); supervisord starts it again; its log is /l"),
+            (
+                "FATAL",
+                "exit status 0",
+                "/l",
+                "exit status 0: it must stay in the foreground, or have startsecs=0 if it runs once); its log is /l; \
+                 supervisord gave it up; type: supervisorctl start x",
+            ),
+        ] {
+            let program = Program { end: how.into(), log: log.into(), ..program(state, 1.0, 1) };
+            let expected = format!("the program is down ({expected}");
+            assert_eq!(message("x", &program, 100.0).unwrap(), expected, "{state} {how}");
         }
     }
 
@@ -111,8 +178,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let journal = dir.path().join("boot.jsonl");
         assert_eq!(down(&journal, 2.0), []);
-        let written = "{\"caddy\":{\"state\":\"STOPPED\",\"at\":1.000000,\"failures\":0,\"end\":\"\"},\n\
-             \"sshd\":{\"state\":\"RUNNING\",\"at\":1.000000,\"failures\":0,\"end\":\"\"}}\n";
+        let written = "{\"caddy\":{\"state\":\"STOPPED\",\"at\":1.000000,\"failures\":0,\"end\":\"\",\"log\":\"\"},\n\
+             \"sshd\":{\"state\":\"RUNNING\",\"at\":1.000000,\"failures\":0,\"end\":\"\",\"log\":\"\"}}\n";
         fs::write(dir.path().join("programs.json"), written).unwrap();
         let names =
             |troubles: Vec<Trouble>| troubles.into_iter().map(|trouble| trouble.setting).collect::<Vec<_>>();

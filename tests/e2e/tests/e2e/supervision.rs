@@ -1,4 +1,4 @@
-//! Programs of the base image that fail: they are named, and come back for as long as the container lives.
+//! Programs that fail: all are named, and those of the base image come back for as long as the container lives.
 
 use harness::{Container, Run};
 use serde_json::Value;
@@ -84,6 +84,82 @@ fn a_program_that_lives_a_little_longer_than_it_must_is_started_with_pauses_too_
     assert_eq!(brief()["end"], "exit status 0");
     assert_eq!(container.exec(&["supervisorctl", "stop", "brief"]).text(), "brief: stopped");
     assert_eq!((&brief()["state"], &brief()["failures"]), (&"STOPPED".into(), &0.into()));
+}
+
+const PROGRAMS: &str = "\
+[program:nofile]
+command=/opt/none/here
+[program:quit]
+command=/bin/false
+[program:crash]
+command=/bin/sh -c 'sleep 1.2; exit 3'
+[program:pair]
+command=/bin/false
+process_name=%(program_name)s_%(process_num)d
+numprocs=2
+[program:off]
+command=/bin/false
+autostart=false
+[program:once]
+command=/bin/sh -c 'echo to stdout; echo to stderr >&2; exit 1'
+startsecs=0
+autorestart=false
+[eventlistener:ear]
+command=/bin/sh -c 'echo to stderr >&2; sleep 1000'
+events=SUPERVISOR_STATE_CHANGE
+";
+
+/// The names that the health check gives, which do not change its answer.
+fn named(container: &Container) -> Vec<String> {
+    let said = container.exec(&["boot", "health"]).text();
+    let names = said.lines().filter_map(|line| Some(line.split_once(": the program ")?.0.to_owned()));
+    names.collect()
+}
+
+#[test]
+fn programs_of_an_extended_image_that_fail_are_named_until_they_run_or_are_gone() {
+    let file = "/etc/supervisor/conf.d/mine.conf";
+    let container = Run::new().boot();
+    container.wait_until_ready();
+    container.write(file, PROGRAMS);
+    container.exec(&["supervisorctl", "update"]).text();
+    let given_up = |name: &str| program(&container, name)["state"] == "FATAL";
+    container.until("supervisord to give up", || ["nofile", "quit", "pair:pair_1"].into_iter().all(given_up));
+    container.until("ends in a row", || program(&container, "crash")["failures"].as_u64() >= Some(2));
+    assert_eq!(named(&container), ["crash", "nofile", "pair:pair_0", "pair:pair_1", "quit"]);
+    let nofile = "nofile: the program is down after 4 starts in a row (can't find command '/opt/none/here'); \
+                  supervisord gave it up; type: supervisorctl start nofile";
+    let quit = "quit: the program is down after 4 starts in a row (exit status 1); its log is /var/log/supervisor/quit.log; \
+                supervisord gave it up; type: supervisorctl start quit";
+    for words in ["report", "banner", "health"] {
+        let said = container.exec(&["boot", words]).text();
+        assert!(said.contains(nofile) && said.contains(quit), "{said}");
+    }
+    container.sh("mkdir /opt/none; ln -s /bin/cat /opt/none/here; supervisorctl start nofile").text();
+    assert!(!named(&container).contains(&"nofile".to_owned()));
+    assert_eq!(
+        container.exec(&["supervisorctl", "update"]).text(),
+        "",
+        "no change is seen where there is none"
+    );
+    container.sh(&format!("rm {file}; supervisorctl update")).text();
+    assert_eq!(named(&container), [""; 0]);
+}
+
+#[test]
+fn a_program_without_a_log_file_has_one_of_its_name_in_every_container() {
+    let container = Run::new().boot();
+    container.wait_until_ready();
+    container.write("/etc/supervisor/conf.d/mine.conf", PROGRAMS);
+    container.exec(&["supervisorctl", "update"]).text();
+    for line in ["once | to stdout\n", "once | to stderr\n", "ear-stderr | to stderr\n"] {
+        container.until(line, || container.logs().contains(line));
+    }
+    let shown = || container.exec(&["logtail", "once", "--no-follow"]).text();
+    container.until("both streams in its log", || {
+        shown().contains("once | to stdout\n") && shown().contains("once | to stderr")
+    });
+    assert_eq!(container.sh("ls /var/log/supervisor | grep -e ---supervisor-").failure(1), "");
 }
 
 #[test]
