@@ -11,12 +11,13 @@ use crate::state::State;
 const PORTAL: u16 = 1111;
 /// By its path: the image may have a `PATH` of its own, which `docker exec` takes as it is.
 const LINK: &str = "/opt/leonardo/bin/portal-link";
+const REPORT: &str = "/opt/leonardo/bin/boot report";
 
 /// Returns the lines, without any secret; `host` is the container's host name.
 pub fn lines(env: &Env, host: &str, state: &State) -> Vec<String> {
     let mut lines = vec![ready(env, state), portal(env, host)];
     lines.extend(login(env, host));
-    lines.extend([ssh(env, state), problems(state)]);
+    lines.extend([ssh(env, state), problems(env, host, state)]);
     lines
 }
 
@@ -70,7 +71,7 @@ fn ssh(env: &Env, state: &State) -> String {
     if env.text("LEONARDO_AUTOSTART_SSHD") == Some("true") {
         // As supervisord's launcher names what is down.
         return if state.timeline.problems.iter().any(|problem| problem.setting == "sshd") {
-            "SSH: down, see: boot report".to_owned()
+            "SSH: down".to_owned()
         } else {
             format!("SSH: on, port {} inside the container", env.text("SSH_PORT").unwrap_or("22"))
         };
@@ -81,7 +82,7 @@ fn ssh(env: &Env, state: &State) -> String {
     if let Some(problem) = problems.iter().find(|problem| needed(&problem.setting)) {
         format!("SSH: off, the container lacks the capability {}", problem.setting)
     } else if problems.iter().any(|problem| is_of_keys(&problem.setting)) {
-        "SSH: off, no usable public key was given, see: boot report".to_owned()
+        "SSH: off, no usable public key was given".to_owned()
     } else {
         "SSH: off, no public key was given (SSH_PUBKEY)".to_owned()
     }
@@ -99,10 +100,13 @@ fn is_remote(env: &Env) -> bool {
     cloud::detect(env).name() != "local" || env.text("KUBERNETES_SERVICE_HOST").is_some()
 }
 
-fn problems(state: &State) -> String {
+fn problems(env: &Env, host: &str, state: &State) -> String {
     match state.timeline.problems.len() + state.timeline.failures().count() {
         0 => "problems: none".to_owned(),
-        number => format!("problems: {number}, see: boot report"),
+        number if is_remote(env) => {
+            format!("problems: {number}, shown in a terminal of the container by: {REPORT}")
+        }
+        number => format!("problems: {number}, shown by: docker exec {} {REPORT}", container(host)),
     }
 }
 
@@ -150,7 +154,7 @@ mod tests {
             "login: user ada, password by: docker exec 0123456789ab bash -lc 'env | grep WEB_'",
             "login without a password, once: docker exec 0123456789ab /opt/leonardo/bin/portal-link",
             "SSH: on, port 2022 inside the container",
-            "problems: 2, see: boot report",
+            "problems: 2, shown by: docker exec 0123456789ab /opt/leonardo/bin/boot report",
         ];
         assert_eq!(lines(&env, "0123456789ab", &state(&events, true)), expected);
 
@@ -184,7 +188,12 @@ mod tests {
             ("KUBERNETES_SERVICE_HOST", unknown),
             ("RUNPOD_POD_ID", "https://7-1111.proxy.runpod.net"),
         ] {
-            let seen = lines(&[(name, "7")].into_iter().collect(), "0123456789ab", &state(&[], true));
+            let problem = Event::Problem { setting: "WEB_X".into(), message: "is a typo".into() };
+            let seen = lines(&[(name, "7")].into_iter().collect(), "0123456789ab", &state(&[problem], true));
+            assert_eq!(
+                seen[5],
+                "problems: 1, shown in a terminal of the container by: /opt/leonardo/bin/boot report"
+            );
             assert_eq!(seen[1..4], [&format!("portal: {address}"), login[0], login[1]], "{name}");
         }
     }
@@ -199,10 +208,10 @@ mod tests {
         for setting in
             ["SSH_PUBKEY", "PUBLIC_KEY", "SSH_PUBLIC_KEY", "/root/.ssh/authorized_keys_mount", "SSH keys"]
         {
-            assert_eq!(ssh("false", setting), "SSH: off, no usable public key was given, see: boot report");
+            assert_eq!(ssh("false", setting), "SSH: off, no usable public key was given");
         }
         assert_eq!(ssh("false", "SSH_PORT"), "SSH: off, no public key was given (SSH_PUBKEY)");
         assert_eq!(ssh("true", "SSH_PUBKEY"), "SSH: on, port 22 inside the container");
-        assert_eq!(ssh("true", "sshd"), "SSH: down, see: boot report");
+        assert_eq!(ssh("true", "sshd"), "SSH: down");
     }
 }

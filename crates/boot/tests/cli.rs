@@ -301,7 +301,7 @@ fn everything_is_ready_while_sync_is_at_work_and_its_end_is_an_end_of_its_own() 
     let said = String::from_utf8(running.wait_with_output().unwrap().stderr).unwrap();
     assert!(said.contains("boot: permissions finished in 0."), "{said}");
     // This machine has neither a script's report nor supervisord.
-    assert!(said.contains("boot: problems: 2, see: boot report\n"), "{said}");
+    assert!(said.contains("boot: problems: 2, shown by: docker exec "), "{said}");
     assert!(said.contains(" after the start; sync goes on in the background\n"), "{said}");
 }
 

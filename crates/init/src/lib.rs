@@ -105,7 +105,7 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     // Before anything is read that another container may have left.
     identity::settle(&mut problems);
     id_conflict::settle(&settings.workspace, &mut problems);
-    limits::raise_open_files(&mut problems);
+    limits::settle(&mut problems);
     directories::prepare(leonardo, &mut problems)?;
     // Before anything that takes time: whoever asks during a restart must not hear of the boot before it.
     tolerate("journal", Journal::at(Path::new(journal::PATH)).begin(), &mut problems);

@@ -1,18 +1,69 @@
 //! Limits that every program inherits.
 
 use kit::Problem;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::errno::Errno;
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 
 /// Enough for thousands of visitors; more would only slow down programs that close every possible descriptor.
 const OPEN_FILES: u64 = 65_536;
+/// With fewer open files, services fail under load; supervisord's own default for a start.
+const FEWEST_FILES: u64 = 1_024;
+/// With fewer processes or threads of one account, its service may not start; supervisord's own default for a start.
+const FEWEST_PROCESSES: u64 = 200;
 
-/// Lets programs open as many files as the container may: some engines start it with 1,024.
-pub fn raise_open_files(problems: &mut Vec<Problem>) {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
-        let wanted = soft.max(hard.min(OPEN_FILES));
-        setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)
-    });
-    if let Err(error) = raised {
-        problems.push(Problem::new("limits", format!("cannot raise the number of open files: {error}")));
+/// Lets programs open as many files as the container may, for some engines start it with 1,024; reports limits that are too
+/// low.
+pub fn settle(problems: &mut Vec<Problem>) {
+    match raise_open_files() {
+        Ok(hard) => problems.extend(too_low("nofile", "open files of a program", hard, FEWEST_FILES, 65_536)),
+        Err(error) => {
+            problems.push(Problem::new("limits", format!("cannot raise the number of open files: {error}")));
+        }
+    }
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NPROC) {
+        problems.extend(too_low(
+            "nproc",
+            "processes and threads of an account",
+            hard,
+            FEWEST_PROCESSES,
+            4_096,
+        ));
+    }
+}
+
+/// Returns the limit up to which programs may raise it themselves.
+fn raise_open_files() -> Result<u64, Errno> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let wanted = soft.max(hard.min(OPEN_FILES));
+    setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)?;
+    Ok(hard)
+}
+
+fn too_low(name: &str, what: &str, limit: u64, fewest: u64, enough: u64) -> Option<Problem> {
+    (limit != RLIM_INFINITY && limit < fewest).then(|| {
+        let message = format!(
+            "the container limits the {what} to {limit}, and services need {fewest}: they may fail; \
+             start it with: --ulimit {name}={enough}"
+        );
+        Problem::new(name, message)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_is_too_low_is_named_with_the_option_that_raises_it() {
+        let message =
+            |limit| too_low("nproc", "processes", limit, 200, 4_096).map(|problem| problem.to_string());
+        assert_eq!(
+            message(20).as_deref(),
+            Some(
+                "nproc: the container limits the processes to 20, and services need 200: they may fail; \
+                 start it with: --ulimit nproc=4096"
+            )
+        );
+        assert_eq!((message(200), message(RLIM_INFINITY)), (None, None));
     }
 }

@@ -144,7 +144,6 @@ fn permissions_end_while_the_script_runs_and_the_start_ends_with_a_summary() {
         "boot: portal: http://localhost:1111, where 1111 is the port inside the container",
         "boot: login: user ada, password by: docker exec ",
         "boot: SSH: on, port 22 inside the container",
-        ", see: boot report",
     ] {
         assert!(logs.contains(said), "{said}\n{logs}");
     }
@@ -156,6 +155,8 @@ fn permissions_end_while_the_script_runs_and_the_start_ends_with_a_summary() {
     assert!(logs.contains(&command), "{command}\n{logs}");
     let shown = container.exec(&["bash", "-lc", "env | grep WEB_"]).text();
     assert!(shown.contains(&format!("WEB_PASSWORD={password}")), "{shown}");
+    let report = format!("docker exec {id} /opt/leonardo/bin/boot report\n");
+    assert!(logs.contains(&report), "{report}\n{logs}");
     assert!(container.exec(&["portal-link"]).text().contains("/leonardo/enter"));
     let unkeyed = Run::new().boot();
     unkeyed.until("the summary", || unkeyed.logs().contains("boot: problems: "));

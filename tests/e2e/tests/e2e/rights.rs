@@ -81,6 +81,17 @@ fn without_the_right_to_become_another_account_the_container_runs_and_says_so() 
 }
 
 #[test]
+fn a_low_limit_is_named_with_its_option_and_what_can_work_works() {
+    let container = Run::new().option("--ulimit=nofile=128:128").boot();
+    container.wait_until_ready();
+    let report = container.exec(&["boot", "report"]).text();
+    for said in [container.logs(), report] {
+        let words = "nofile: the container limits the open files of a program to 128";
+        assert!(said.contains(words) && said.contains("--ulimit nofile=65536"), "{said}");
+    }
+}
+
+#[test]
 fn a_start_that_cannot_come_to_anything_ends_with_the_options_name() {
     for (options, first, hint) in [
         (
