@@ -72,6 +72,8 @@ pub fn disguise(bytes: &[u8], content_type: Option<&str>) -> Option<&'static str
 pub struct Mended {
     /// There was a byte order mark, which would hide the first line from the kernel.
     pub mark: bool,
+    /// There were blanks or empty lines before the `#!`, which would hide it from the kernel too.
+    pub blanks: bool,
     /// How many lines ended as Windows ends them, which bash takes for a part of the last word.
     pub line_ends: usize,
 }
@@ -81,6 +83,9 @@ pub fn mend(bytes: &[u8]) -> (Vec<u8>, Mended) {
     let text = bytes.strip_prefix(BYTE_ORDER_MARK);
     let mark = text.is_some();
     let text = text.unwrap_or(bytes);
+    let trimmed = text.trim_ascii_start();
+    let blanks = trimmed.starts_with(b"#!") && trimmed.len() < text.len();
+    let text = if blanks { trimmed } else { text };
     let mut mended = Vec::with_capacity(text.len());
     let mut line_ends = 0;
     for (index, &byte) in text.iter().enumerate() {
@@ -90,7 +95,7 @@ pub fn mend(bytes: &[u8]) -> (Vec<u8>, Mended) {
             mended.push(byte);
         }
     }
-    (mended, Mended { mark, line_ends })
+    (mended, Mended { mark, blanks, line_ends })
 }
 
 /// SHA-256 in hexadecimal digits.
@@ -132,7 +137,11 @@ mod tests {
     fn windows_line_ends_and_the_mark_go_and_nothing_else() {
         let (script, mended) = mend(b"\xef\xbb\xbf#!/bin/bash\r\necho a\rb\r\r\n");
         assert_eq!(script, b"#!/bin/bash\necho a\rb\r\n");
-        assert_eq!(mended, Mended { mark: true, line_ends: 2 });
+        assert_eq!(mended, Mended { mark: true, blanks: false, line_ends: 2 });
         assert_eq!(mend(b"a\nb\r").1, Mended::default());
+        let (script, mended) = mend(b"\xef\xbb\xbf\r\n \t\n#!/bin/bash -e\n");
+        assert_eq!(script, b"#!/bin/bash -e\n");
+        assert_eq!(mended, Mended { mark: true, blanks: true, line_ends: 0 });
+        assert_eq!(mend(b"\n a\n").1, Mended::default(), "only the first line needs to be the first");
     }
 }

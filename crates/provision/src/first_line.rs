@@ -13,6 +13,8 @@ use crate::failure::Failure;
 const LONGEST: usize = 255;
 /// Run without an argument, they are the login shell itself.
 const LOGIN_SHELLS: [&[u8]; 2] = [b"/bin/bash", b"/usr/bin/bash"];
+/// They take an argument with blanks for one option, or for a file, as `python3.12` does.
+const SHELLS: [&str; 5] = ["bash", "sh", "dash", "ksh", "zsh"];
 /// Begins files that are meant to be read by bash and never run directly.
 const FALSE: [&[u8]; 2] = [b"/bin/false", b"/usr/bin/false"];
 
@@ -78,7 +80,15 @@ fn wrong(interpreter: &Interpreter<'_>) -> Option<String> {
     }
     let words =
         interpreter.argument.filter(|argument| argument.contains(&b' ') || argument.contains(&b'\t'))?;
-    (path.file_name() == Some(OsStr::new("env")) && !words.starts_with(b"-"))
+    let name = path.file_name()?.to_str()?;
+    if SHELLS.contains(&name) || name.starts_with("python") {
+        let words = String::from_utf8_lossy(words);
+        return Some(format!(
+            "{name} gets all of it as one argument; write: #!/usr/bin/env -S {} {words}",
+            path.display()
+        ));
+    }
+    (name == "env" && !words.starts_with(b"-"))
         .then(|| "env gets all of it as one name; write #!/usr/bin/env -S, then the words".to_owned())
 }
 
@@ -149,6 +159,14 @@ mod tests {
             (
                 "/usr/bin/env echo -n",
                 "env gets all of it as one name; write #!/usr/bin/env -S, then the words",
+            ),
+            (
+                "/bin/bash -euo pipefail",
+                "bash gets all of it as one argument; write: #!/usr/bin/env -S /bin/bash -euo pipefail",
+            ),
+            (
+                "/bin/sh \t-e\t-u",
+                "sh gets all of it as one argument; write: #!/usr/bin/env -S /bin/sh -e\t-u",
             ),
         ] {
             let content = format!("#!{line}\necho\n");

@@ -172,8 +172,9 @@ impl Provision<'_> {
                 Ok(())
             }
             Decision::Run(why) => {
+                let own_interpreter = first_line::names_interpreter(&script.bytes)?;
                 self.teller.step(&format!("running, {why}"));
-                self.run(&place, &lock, &script, lines, report)
+                self.run(&place, &lock, &script, own_interpreter, lines, report)
             }
         }
     }
@@ -247,10 +248,10 @@ impl Provision<'_> {
         place: &Place,
         lock: &Lock,
         script: &Script,
+        own_interpreter: bool,
         lines: Lines,
         report: &mut Report,
     ) -> Result<(), Failure> {
-        let own_interpreter = first_line::names_interpreter(&script.bytes)?;
         let account = Account::of(self.env).map_err(|error| Failure::internal(&error))?;
         let limit = self.limit();
         place.keep(&script.bytes, account.gid).map_err(|error| Failure::internal(&error))?;

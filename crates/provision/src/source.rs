@@ -128,13 +128,12 @@ pub fn script(
 }
 
 fn in_words(mended: &Mended) -> String {
-    match (mended.mark, mended.line_ends) {
-        (true, 0) => "mended: a byte order mark was removed".to_owned(),
-        (false, lines) => format!("mended: {lines} line ends of Windows were changed"),
-        (true, lines) => {
-            format!("mended: a byte order mark was removed, and {lines} line ends of Windows were changed")
-        }
-    }
+    let mark = mended.mark.then(|| "a byte order mark was removed".to_owned());
+    let blanks = mended.blanks.then(|| "blanks before its #! were removed".to_owned());
+    let lines = mended.line_ends;
+    let line_ends = (lines > 0).then(|| format!("{lines} line ends of Windows were changed"));
+    let all: Vec<_> = [mark, blanks, line_ends].into_iter().flatten().collect();
+    format!("mended: {}", all.join(", and "))
 }
 
 /// What to do about something that is not a script.

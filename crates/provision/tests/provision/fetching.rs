@@ -284,10 +284,10 @@ fn a_digest_decides_and_a_wrong_one_is_named() {
 #[test]
 fn what_windows_leaves_in_a_script_is_mended_and_said() {
     let server =
-        Server::saying(script("\u{feff}#!/bin/bash\r\nfor i in 1 2\r\ndo echo \"[$i]\"\r\ndone\r\n"));
+        Server::saying(script("\u{feff}\r\n#!/bin/bash\r\nfor i in 1 2\r\ndo echo \"[$i]\"\r\ndone\r\n"));
     let (machine, said) = fetch(&server);
     assert_eq!((said.report.outcome, machine.output()), (Ran, vec!["[1]".to_owned(), "[2]".to_owned()]));
-    let mended = "provision: mended: a byte order mark was removed, and 4 line ends of Windows were changed";
+    let mended = "provision: mended: a byte order mark was removed, and blanks before its #! were removed, and 4 line ends of Windows were changed";
     assert!(machine.log().contains(&mended.to_owned()), "{:?}", machine.log());
 }
 

@@ -128,6 +128,7 @@ fn the_first_line_is_honoured_and_false_is_bash() {
     let cause = said.report.cause.unwrap();
     assert!(cause.contains("#!/no/such/interpreter: the interpreter cannot be run"), "{cause}");
     assert_eq!(machine.output(), [""; 0]);
+    assert!(!machine.log().iter().any(|line| line.contains("running")), "{:?}", machine.log());
 }
 
 #[test]
@@ -158,6 +159,8 @@ fn options_in_the_first_line_count_and_a_failed_command_is_no_success() {
         "#!/usr/bin/env -S bash -e",
         "#!/bin/sh -e",
         "\u{feff}#!/bin/bash -e\r",
+        "\n  \n #!/bin/bash -e",
+        "#!/usr/bin/env -S /bin/bash -euo pipefail",
     ] {
         let (machine, said) = run(&format!("{first_line}\necho begun\nfalse\necho not reached\n"));
         assert_eq!((said.report.outcome, said.report.exit_code), (Failed, Some(1)), "{first_line}");
