@@ -1,6 +1,6 @@
 //! The container's health, for the engine: the web door answers.
 //!
-//! Caddy and the portal are behind that one question. Other programs of the base image are named if they are down, and do
+//! Caddy and the portal are behind that one question. Other programs are named if they are down, and do
 //! not make the container unhealthy: an orchestrator would restart it, and with it everything of the user's that works.
 
 use std::fmt::Write as _;
