@@ -7,7 +7,7 @@ use std::io;
 
 use exacl::{AclEntry, Perm};
 
-use crate::entry::{ALL, Entry};
+use crate::entry::{ALL, Entry, WRITE};
 
 // The kernel's form (linux/posix_acl_xattr.h): a version, then tag, permissions and id for each entry, little-endian.
 const VERSION: u32 = 2;
@@ -99,10 +99,13 @@ impl Acl {
         self
     }
 
-    /// The default list to start from in a directory with this list: owner, group and others, as setfacl(1) does.
-    pub fn without_names(self) -> Self {
+    /// The default list to start from in a directory with this list: owner, group and others, as setfacl(1) does. But the maker
+    /// of an entry may use it where the directory is closed to its owner, and others do not write what root makes in a directory
+    /// that is open to all: a default list switches the umask off.
+    pub fn into_default(self) -> Self {
         let group = self.group & self.mask.unwrap_or(ALL);
-        Self { users: Vec::new(), groups: Vec::new(), mask: None, group, ..self }
+        let other = self.other & !WRITE;
+        Self { owner: ALL, users: Vec::new(), groups: Vec::new(), mask: None, group, other }
     }
 
     /// The list as libacl takes it, with ids as decimal numbers: names would be looked up, and may be ambiguous.
@@ -178,7 +181,10 @@ mod tests {
 
     #[test]
     fn a_default_list_starts_from_what_the_directory_really_allows() {
-        assert_eq!(acl(&[(33, 7)], 7, &[(44, 6)], Some(5)).without_names(), acl(&[], 5, &[], None));
+        assert_eq!(acl(&[(33, 7)], 7, &[(44, 6)], Some(5)).into_default(), acl(&[], 5, &[], None));
+        for (mode, made) in [(0o555, 0o755), (0o777, 0o775)] {
+            assert_eq!(Acl::of(&directory(mode)).into_default(), Acl::of(&directory(made)), "{mode:o}");
+        }
     }
 
     #[test]

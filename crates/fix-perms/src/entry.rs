@@ -4,6 +4,8 @@ use rustix::fs::{FileType, Stat};
 
 /// Read, write and execute, as in one digit of a mode.
 pub const ALL: u8 = 7;
+/// The digit that lets change.
+pub const WRITE: u8 = 2;
 const SET_USER_ID: u32 = 0o4000;
 /// Set-group-ID: on a directory, what is made in it gets the directory's group.
 pub const SET_GROUP_ID: u32 = 0o2000;

@@ -28,9 +28,9 @@
 //! # What cannot be done
 //!
 //! A file system that keeps no ACLs, modes or groups, that refuses, or is mounted read-only: one warning for each kind of
-//! change, with a count and the first path, and exit code 0, because nothing would be right after another run either. What
-//! else fails (no space, a broken device) is an error. Links are not followed, other mounts are not entered, and entries
-//! that vanish meanwhile are no problem.
+//! change, with a count and the first path, and exit code 0, because nothing would be right after another run either. A
+//! workspace that root may not open is skipped, with the reason. What else fails (no space, a broken device) is an error.
+//! Links are not followed, other mounts are not entered, and entries that vanish meanwhile are no problem.
 
 mod acl;
 mod apply;
@@ -58,6 +58,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::Parser;
 use kit::{Env, Exit, HintExt, Outcome};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, openat, statx};
+use rustix::io::Errno;
 
 pub use change::{Change, ChangeKind};
 pub use cli::command;
@@ -110,16 +111,16 @@ pub fn fix(tree: &Tree, dry_run: bool, tell: Tell<'_>) -> Result<Tally> {
 }
 
 /// Lets `uid` use the directory `top` itself and what is made in it, by ACLs; `Unsupported` where its file system keeps none.
+/// Where `uid` owns `top`, on which an ACL has no effect, it is what is made there alone.
 pub fn open_to(top: &Path, uid: u32) -> io::Result<()> {
     let how = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let held = Held::open(Arc::new(openat(CWD, top, how, Mode::empty())?));
-    let access = held.acl(List::Access)?.map_or_else(|| held.look().map(|entry| Acl::of(&entry)), Ok)?;
-    let default = held.acl(List::Default)?.unwrap_or_else(|| access.clone().without_names());
-    let changes = [
-        Change::Access(uid, ALL, access.granting(uid, ALL)),
-        Change::Default(uid, default.granting(uid, ALL)),
-    ];
-    changes.iter().try_for_each(|change| set_acls(iter::once(&held), change))
+    let entry = held.look()?;
+    let access = held.acl(List::Access)?.unwrap_or_else(|| Acl::of(&entry));
+    let default = held.acl(List::Default)?.unwrap_or_else(|| access.clone().into_default());
+    let access = (entry.uid != uid).then(|| Change::Access(uid, ALL, access.granting(uid, ALL)));
+    let changes = access.into_iter().chain([Change::Default(uid, default.granting(uid, ALL))]);
+    changes.into_iter().try_for_each(|change| set_acls(iter::once(&held), &change))
 }
 
 fn open(path: &Path) -> Result<OwnedFd> {
@@ -162,7 +163,13 @@ pub fn run() -> Outcome {
             Volume::None(reason) => report.skip("workspace", reason),
             Volume::Mounted { path, uid } => {
                 let tree = Tree::Workspace { path: path.clone(), uid };
-                settle(&mut report, "workspace", &tree, &path)?;
+                match settle(&mut report, "workspace", &tree, &path) {
+                    // Nothing would be right after another run either.
+                    Err(error) if error.downcast_ref() == Some(&Errno::ACCESS) => {
+                        report.skip("workspace", format!("{error:#}"));
+                    }
+                    settled => settled?,
+                }
             }
         }
     }

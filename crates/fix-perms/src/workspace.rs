@@ -82,7 +82,7 @@ fn default(uid: u32, entry: &Entry, read: Read<'_>) -> io::Result<Option<Change>
     let acl = match read(List::Default)? {
         Some(acl) if acl.permits(uid) == Some(ALL) => return Ok(None),
         Some(acl) => acl,
-        None => read(List::Access)?.map_or_else(|| Acl::of(entry), Acl::without_names),
+        None => read(List::Access)?.unwrap_or_else(|| Acl::of(entry)).into_default(),
     };
     Ok(Some(Change::Default(uid, acl.granting(uid, ALL))))
 }

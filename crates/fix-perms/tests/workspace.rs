@@ -5,13 +5,13 @@
 
 mod machine;
 
-use std::fs::{self, File};
-use std::os::unix::fs::{chown, symlink};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use machine::{Machine, UID, acl, mode_and_group, tool, tool_in_time};
+use machine::{Machine, Ran, UID, acl, mode_and_group, tool, tool_in_time};
 
 /// Whether the volume's owner can do this; with the uid the standard library takes root's groups away.
 fn owner_can(script: &str, path: &Path) -> bool {
@@ -126,6 +126,31 @@ fn without_a_mounted_volume_it_is_said_and_nothing_is_done() {
     let ran = machine.workspace(&[]);
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(1), "fix-perms: @/ws is not on a mounted volume\n"));
     assert_eq!(acl(&path, "default"), None);
+}
+
+#[test]
+fn a_volume_that_refuses_root_is_said_and_nothing_is_done() {
+    let machine = Machine::with_volume();
+    fs::set_permissions(machine.path("ws"), Permissions::from_mode(0o700)).unwrap();
+    let tool = machine.command(&["--only", "workspace"]);
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--bounding-set", "-dac_override,-dac_read_search"])
+        .arg(tool.get_program())
+        .args(tool.get_args());
+    command.env_clear().envs(tool.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let ran = Ran::new(&command.output().unwrap(), machine.root());
+    ran.said("workspace: cannot open @/ws: Permission denied (os error 13), nothing done\n");
+}
+
+#[test]
+fn what_is_made_in_a_directory_that_its_owner_closed_is_its_makers() {
+    let machine = Machine::with_volume();
+    let closed = machine.directory("ws/closed", 0o555);
+    chown(&closed, Some(UID), Some(UID)).unwrap();
+    machine.workspace(&[]);
+    let script = "chmod u+w \"$1\" && cd \"$1\" && echo one > file && echo two >> file";
+    assert!(owner_can(script, &closed));
 }
 
 #[test]
