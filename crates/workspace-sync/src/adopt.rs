@@ -39,6 +39,9 @@ pub fn adopt(opt: &Path, workspace: &Workspace, env: &Env, memory: &Path) -> Vec
 }
 
 fn one(tree: &Tree, workspace: &Workspace, memory: &Path, began: Option<Instant>) -> anyhow::Result<()> {
+    if look::is_closed(tree, &workspace.path) {
+        return Ok(());
+    }
     let seen = look::at(tree, &workspace.path, workspace.mounted, false)?;
     match decide::decide(&seen) {
         Action::Switch(copy) => {
@@ -65,6 +68,7 @@ mod tests {
     use crate::entrance::Entrance;
     use crate::marker::{self, Marker};
     use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn the_first_program_finds_the_copy_and_the_image_once_the_volume_is_gone() {
@@ -107,5 +111,29 @@ mod tests {
         assert_eq!(leftover(), None, "at the first start of a container, none has");
         fs::remove_dir_all(&volume).unwrap();
         assert_eq!(adopt(), Entrance::Image);
+    }
+
+    #[test]
+    fn a_volume_that_refuses_root_is_no_problem_of_sync_until_a_copy_is_in_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let (opt, volume) = (dir.path().join("opt"), dir.path().join("ws"));
+        let workspace =
+            Workspace { path: volume.clone(), uid: 1000, gid: 1000, mounted: true, slug: "s".into() };
+        let tree = Tree::new("micromamba", &opt, &volume, "s");
+        fs::create_dir_all(&tree.image).unwrap();
+        fs::create_dir(&volume).unwrap();
+        fs::set_permissions(&volume, fs::Permissions::from_mode(0o700)).unwrap();
+        entrance::point(&tree, &tree.image).unwrap();
+        let refused = || {
+            // The kernel takes from this thread what root may do with files of others.
+            nix::unistd::setfsuid(nix::unistd::Uid::from_raw(1234));
+            one(&tree, &workspace, dir.path(), None).map_err(|error| format!("{error:#}"))
+        };
+        let adopt = || std::thread::scope(|scope| scope.spawn(refused).join().unwrap());
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(adopt(), Ok(()));
+        entrance::point(&tree, &tree.copy).unwrap();
+        let said = format!("cannot open {}: Permission denied (os error 13)", tree.copy.display());
+        assert_eq!(adopt(), Err(said));
     }
 }

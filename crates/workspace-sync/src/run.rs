@@ -190,6 +190,9 @@ impl Setting<'_> {
     /// Decides, and takes all steps, or those up to a copy that waits for its switch.
     fn begin(&self, work: &mut Work<'_>) -> Result<(), Failure> {
         let (tree, memory) = (work.tree, &mut work.memory);
+        if !self.wanted && look::is_closed(tree, &self.workspace.path) {
+            return Ok(());
+        }
         entrance::sweep(tree);
         sweep::clocks(self, tree);
         refresh::recover(self, tree)?;

@@ -1,14 +1,15 @@
 //! The first copy, and what is done where none is wanted or possible.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use journal::Event;
 
-use crate::site::{Failing, Site, differences};
+use crate::site::{Failing, Said, Site, differences};
 
 #[test]
 fn a_first_run_copies_everything_switches_and_leaves_the_image_alone() {
@@ -83,6 +84,26 @@ fn a_copy_from_earlier_is_used_by_a_new_container_that_does_not_ask_for_one() {
     site.sync();
     assert_eq!(site.leads_to(), site.copy());
     assert_eq!(fs::read_to_string(site.entrance("micromamba").join("mine")).unwrap(), "later work");
+}
+
+#[test]
+fn a_volume_that_refuses_root_is_no_failure_unless_a_copy_is_wanted() {
+    let mut site = Site::small();
+    chown(site.volume(), Some(1000), Some(1000)).unwrap();
+    fs::set_permissions(site.volume(), fs::Permissions::from_mode(0o700)).unwrap();
+    for (wanted, code, words) in
+        [("false", 0, "micromamba: the image's own copy is in use\n"), ("true", 1, "cannot open")]
+    {
+        site.set("WORKSPACE_SYNC", wanted);
+        let tool = site.command(&["run"]);
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set", "-dac_override,-dac_read_search"]);
+        command.arg(tool.get_program()).args(tool.get_args()).env_clear();
+        let variables = tool.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        let said = Said::of(command.envs(variables).output().unwrap());
+        assert_eq!(said.code, code, "{said:?}");
+        assert!(said.stdout.contains(words), "{said:?}");
+    }
 }
 
 #[test]
