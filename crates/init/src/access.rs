@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use kit::Problem;
+use nix::errno::Errno;
 use workspace::{NOBODY, Workspace};
 
 use crate::person::Person;
@@ -21,14 +22,21 @@ pub fn settle(workspace: &mut Workspace, person: &Person, roster: &Roster, probl
     if [0, NOBODY].contains(&meta.uid()) {
         (workspace.uid, workspace.gid) = (person.ids.uid, person.ids.gid);
     }
-    if nix::unistd::access(&workspace.path, nix::unistd::AccessFlags::W_OK) == Err(nix::errno::Errno::EROFS) {
+    let by_root = nix::unistd::access(&workspace.path, nix::unistd::AccessFlags::W_OK);
+    if by_root == Err(Errno::EROFS) {
         // It is reported already.
         return;
     }
     let may_write = || may_write(&workspace.path, person.ids, &person.group_ids(roster));
     let is_given = may_write()
         || WAYS.iter().any(|way| way(workspace, &meta, person.ids).unwrap_or(false) && may_write());
-    let message = reported(workspace, person, &meta, is_given);
+    // In the container's own layer, what root makes later is open to the user, as the permissions stage sees to on a volume.
+    if !workspace.mounted
+        && let Err(error) = fix_perms::open_to(&workspace.path, person.ids.uid)
+    {
+        log::debug!("{} has no default ACL: {error}", workspace.path.display());
+    }
+    let message = reported(workspace, person, &meta, is_given, by_root != Err(Errno::EACCES));
     problems.extend(message.map(|message| Problem::new("WORKSPACE", message)));
 }
 
@@ -44,7 +52,14 @@ const WAYS: [Way; 3] = [
         }
         Ok(applies)
     },
-    |workspace, _, ids| fix_perms::open_to(&workspace.path, ids.uid).map(|()| true),
+    |workspace, meta, ids| {
+        // An ACL has no effect on the owner.
+        let applies = meta.uid() != ids.uid;
+        if applies {
+            fix_perms::open_to(&workspace.path, ids.uid)?;
+        }
+        Ok(applies)
+    },
     // Without ACLs: root's own group has no members that lose anything.
     |workspace, meta, ids| {
         let applies = (meta.uid(), meta.gid()) == (0, 0);
@@ -56,8 +71,8 @@ const WAYS: [Way; 3] = [
     },
 ];
 
-/// Returns whether the user can make files in a directory, by trying as the user: modes alone do not tell on network
-/// volumes.
+/// False if the user cannot make files in a directory, by trying as the user: modes alone do not tell on network volumes.
+/// Where no process can become the user, which is reported as a missing capability, the directory is not blamed.
 fn may_write(path: &Path, ids: Ids, groups: &[u32]) -> bool {
     let groups: Vec<String> = groups.iter().map(ToString::to_string).collect();
     let mut command = Command::new("/usr/bin/setpriv");
@@ -68,10 +83,16 @@ fn may_write(path: &Path, ids: Ids, groups: &[u32]) -> bool {
         format!("--groups={}", groups.join(","))
     });
     command.args(["/usr/bin/test", "-w"]).arg(path).arg("-a").arg("-x").arg(path);
-    command.stdin(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    command.stdin(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.code() != Some(1))
 }
 
-fn reported(workspace: &Workspace, person: &Person, meta: &fs::Metadata, is_given: bool) -> Option<String> {
+fn reported(
+    workspace: &Workspace,
+    person: &Person,
+    meta: &fs::Metadata,
+    is_given: bool,
+    root_writes: bool,
+) -> Option<String> {
     let (name, uid, owner, path) = (&person.name, person.ids.uid, meta.uid(), workspace.path.display());
     let belongs = match owner {
         NOBODY => format!("{path} belongs to uid {NOBODY}, which stands for no user"),
@@ -79,9 +100,21 @@ fn reported(workspace: &Workspace, person: &Person, meta: &fs::Metadata, is_give
     };
     if !is_given {
         let mode = meta.mode() & 0o7777;
+        if owner == uid && mode & 0o300 != 0o300 {
+            return Some(format!(
+                "{name:?} (uid {uid}) cannot write: {belongs} with mode {mode:04o}, which keeps its own owner out; type as \
+                 {name:?}: chmod u+rwx {path}"
+            ));
+        }
         return Some(format!(
             "{name:?} (uid {uid}) cannot write: {belongs} with mode {mode:04o}, and this file system refuses to change \
              that; on the machine that has the volume, run: chown {uid} DIRECTORY"
+        ));
+    }
+    if !root_writes {
+        return Some(format!(
+            "root cannot write to {path}: Permission denied; {name:?} (uid {uid}) can. Home, storage and synced trees are not \
+             made there; to let root in: --cap-add DAC_OVERRIDE, or on an NFS server the option no_root_squash"
         ));
     }
     let is_anothers = workspace.mounted && ![0, uid].contains(&owner);
@@ -95,6 +128,8 @@ fn reported(workspace: &Workspace, person: &Person, meta: &fs::Metadata, is_give
 
 #[cfg(test)]
 mod tests {
+    use rustix::thread::CapabilitySet;
+
     use super::*;
 
     const IDS: Ids = Ids { uid: 1234, gid: 1235 };
@@ -127,6 +162,74 @@ mod tests {
         }
     }
 
+    /// What is reported about a directory of this owner and mode, for the user of [`IDS`].
+    fn settled(dir: &Path, mounted: bool) -> Vec<String> {
+        let mut workspace = Workspace { uid: IDS.uid, gid: IDS.gid, ..workspace(dir, mounted) };
+        let (person, mut problems) = crate::person::decide(&Roster::default(), "user", &workspace).unwrap();
+        settle(&mut workspace, &person, &Roster::default(), &mut problems);
+        problems.iter().map(ToString::to_string).collect()
+    }
+
+    /// The same without a capability, for this thread or for what it runs.
+    fn settled_without(capability: CapabilitySet, dir: &Path) -> Vec<String> {
+        let settled = || {
+            let mut sets = rustix::thread::capabilities(None).unwrap();
+            sets.effective.remove(capability);
+            sets.permitted.remove(capability);
+            rustix::thread::remove_capability_from_bounding_set(capability).unwrap();
+            rustix::thread::set_capabilities(None, sets).unwrap();
+            settled(dir, true)
+        };
+        std::thread::scope(|scope| scope.spawn(settled).join().unwrap())
+    }
+
+    #[test]
+    fn what_root_makes_later_in_the_containers_own_layer_is_open_to_the_user() {
+        for (owner, mode) in [((0, 0), 0o755), ((1234, 1235), 0o755), ((0, 0), 0o777)] {
+            let dir = directory(owner, mode);
+            assert_eq!(settled(dir.path(), false), [""; 0]);
+            let made = dir.path().join("deep/er");
+            fs::create_dir_all(&made).unwrap();
+            assert!(may_write(&made, IDS, &[]), "{owner:?} {mode:o}");
+            assert!(!may_write(&made, Ids { uid: 5, gid: 6 }, &[]), "{owner:?} {mode:o}");
+            assert_eq!(fs::metadata(dir.path()).unwrap().mode() & 0o777, mode);
+        }
+    }
+
+    #[test]
+    fn an_owner_whose_own_mode_refuses_it_is_named_with_the_cure_and_the_directory_stays() {
+        for mode in [0o500, 0o555, 0o600] {
+            let dir = directory((1234, 1235), mode);
+            let path = dir.path().display();
+            let message = format!(
+                "WORKSPACE: \"user\" (uid 1234) cannot write: {path} belongs to uid 1234 with mode {mode:04o}, which keeps \
+                 its own owner out; type as \"user\": chmod u+rwx {path}"
+            );
+            assert_eq!(settled(dir.path(), true), [message]);
+            assert_eq!(fs::metadata(dir.path()).unwrap().mode() & 0o7777, mode);
+        }
+    }
+
+    #[test]
+    fn a_directory_that_refuses_root_alone_is_said_to_be_the_users_all_the_same() {
+        let dir = directory((1234, 1235), 0o700);
+        assert_eq!(settled(dir.path(), true), [""; 0]);
+        let said = settled_without(CapabilitySet::DAC_OVERRIDE, dir.path()).concat();
+        let begin = format!(
+            "WORKSPACE: root cannot write to {}: Permission denied; \"user\" (uid 1234) can",
+            dir.path().display()
+        );
+        assert!(said.starts_with(&begin), "{said}");
+    }
+
+    #[test]
+    fn where_no_process_can_become_the_user_the_directory_is_not_blamed() {
+        for capability in [CapabilitySet::SETUID, CapabilitySet::SETGID] {
+            let dir = directory((1234, 1235), 0o755);
+            assert_eq!(settled_without(capability, dir.path()), [""; 0], "{capability:?}");
+        }
+    }
+
     #[test]
     fn each_way_opens_what_it_applies_to_and_takes_from_nobody() {
         let seen = |path: &Path| {
@@ -137,6 +240,7 @@ mod tests {
             (0, false, (77, 0), None),
             (0, true, (0, 0), None),
             (1, true, (77, 78), Some((77, 78, 0o775))),
+            (1, true, (1234, 78), None),
             (2, true, (0, 0), Some((0, 1235, 0o775))),
             (2, true, (0, 78), None),
             (2, true, (77, 0), None),
@@ -146,7 +250,7 @@ mod tests {
             let meta = fs::metadata(dir.path()).unwrap();
             let applies = WAYS[way](&workspace(dir.path(), mounted), &meta, IDS).unwrap();
             assert_eq!(applies.then(|| seen(dir.path())), expected, "{way} {mounted} {owner:?}");
-            assert_eq!(may_write(dir.path(), IDS, &[]), applies);
+            assert_eq!(may_write(dir.path(), IDS, &[]), applies || owner.0 == IDS.uid);
             // With an ACL, the mode's group shows the mask; the group itself gets nothing.
             let member = Ids { uid: 5, gid: owner.1 };
             assert!(!may_write(dir.path(), member, &[]), "{way} {owner:?}");

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use kit::Problem;
 use kit::atomic::{self, Placement};
+use nix::errno::Errno;
 use workspace::Workspace;
 
 use crate::folder::{Folder, Kind};
@@ -32,7 +33,10 @@ pub fn prepare(path: PathBuf, slug: String, wanted: bool, problems: &mut Vec<Pro
         complain("cannot create", &error);
     }
     if let Err(error) = nix::unistd::access(&path, nix::unistd::AccessFlags::W_OK) {
-        complain("cannot write to", &error.into());
+        // Refused to root alone, it may be open to the user: `access` finds out and reports.
+        if error != Errno::EACCES {
+            complain("cannot write to", &error.into());
+        }
         let workspace = Workspace::look_at(path, slug);
         tell_if_lost(&workspace, problems);
         return workspace;
