@@ -95,6 +95,25 @@ fn a_volume_that_cannot_be_opened_is_reported_with_the_way_out() {
 }
 
 #[test]
+fn a_volume_whose_mode_refuses_its_own_owner_is_reported_with_the_cure_and_keeps_it() {
+    let volume = volume((1000, 1000));
+    for mode in [0o500, 0o555] {
+        fs::set_permissions(volume.path(), fs::Permissions::from_mode(mode)).unwrap();
+        let (said, seen) = outcome(volume.path());
+        assert!(!seen.contains("user"), "{seen}");
+        let line = format!(
+            "/workspace belongs to uid 1000 with mode {mode:04o}, which keeps its own owner out; type as \"user\": chmod u+rwx /workspace"
+        );
+        assert!(said.contains(&line), "{said}");
+        assert_eq!(fs::metadata(volume.path()).unwrap().permissions().mode() & 0o7777, mode);
+    }
+    fs::set_permissions(volume.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let (said, seen) = outcome(volume.path());
+    assert_eq!(seen, "1000 1000 user 0", "{said}");
+    assert!(!said.contains("WORKSPACE"), "{said}");
+}
+
+#[test]
 fn without_a_volume_a_script_and_a_session_write_to_the_workspace() {
     let directory = tempfile::tempdir().unwrap();
     let script = directory.path().join("setup.sh");
@@ -114,6 +133,13 @@ fn without_a_volume_a_script_and_a_session_write_to_the_workspace() {
         container.until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
         let words = format!("cd {workspace} && touch by-ssh && mkdir -p projects/one && stat -c %U . by-ssh");
         assert_eq!(key.ssh(&container, "user", &[], &[&words], "").text(), "user\nuser");
+        // As `docker exec … git clone` leaves it.
+        container.sh(&format!("cd {workspace} && mkdir by-root && git init -q repository")).text();
+        let words = format!(
+            "cd {workspace}/repository && touch ../by-root/file file && git add file && \
+             git -c user.name=a -c user.email=a@b commit -qm x && git log --format=%s"
+        );
+        assert_eq!(key.ssh(&container, "user", &[], &[&words], "").text(), "x");
         for account in ["portal", "caddy"] {
             container
                 .exec(&["su", account, "-s", "/bin/sh", "-c", &format!("touch {workspace}/x")])

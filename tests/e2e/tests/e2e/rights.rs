@@ -1,5 +1,8 @@
 //! Containers with fewer rights than Docker gives: what is missing is named first, and what can work works.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use harness::{Container, KeyPair, Run};
 
 fn lacking(capability: &str, key: &KeyPair) -> Run {
@@ -77,6 +80,27 @@ fn without_the_right_to_become_another_account_the_container_runs_and_says_so() 
         names(&container, capability);
         let down = container.exec(&["boot", "report"]).text();
         assert!(down.contains("caddy: the program is down"), "{down}");
+        assert!(!down.contains("cannot write"), "the workspace is not to blame: {down}");
+    }
+}
+
+#[test]
+fn a_volume_that_refuses_root_is_the_users_and_fails_no_stage_unless_sync_is_wanted() {
+    let volume = tempfile::tempdir().unwrap();
+    std::os::unix::fs::chown(volume.path(), Some(1000), Some(1000)).unwrap();
+    fs::set_permissions(volume.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let run = lacking("DAC_OVERRIDE", &KeyPair::generate()).mount(volume.path(), "/workspace", "");
+    let container = run.boot();
+    container.wait_until_ready();
+    for stage in ["sync", "permissions"] {
+        container.exec(&["boot", "wait", stage]).text();
+    }
+    container.exec(&["su", "user", "-c", "touch /workspace/mine"]).text();
+    let report = container.exec(&["boot", "report"]).text();
+    let line = "root cannot write to /workspace: Permission denied; \"user\" (uid 1000) can.";
+    assert!(report.contains(line), "{report}");
+    for seen in [report, container.logs()] {
+        assert!(!seen.contains("WORKSPACE_SYNC") && !seen.contains("failed"), "{seen}");
     }
 }
 
