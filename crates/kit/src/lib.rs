@@ -12,7 +12,6 @@ pub mod exit;
 pub mod input;
 pub mod instance;
 pub mod invisible;
-pub mod key_lines;
 pub mod lean;
 pub mod lock;
 pub mod logging;

@@ -5,6 +5,8 @@
 //! login it asks this program for the keys (see [`sources`]).
 
 mod cli;
+mod key_line;
+pub mod key_lines;
 pub mod keys;
 mod policy;
 pub mod sources;
