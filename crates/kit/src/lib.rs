@@ -22,6 +22,7 @@ pub mod settings;
 pub mod units;
 pub mod variables;
 pub mod wait;
+pub mod windows_text;
 
 pub use exit::{Exit, HintExt, Outcome, Usage, main};
 pub use input::Input;
