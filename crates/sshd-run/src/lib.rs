@@ -42,6 +42,9 @@ pub fn run() -> Outcome {
     if let Some(user) = &cli.keys {
         return print_keys(user);
     }
+    if uzers::get_effective_uid() != 0 {
+        return Err(anyhow!("only root can start the SSH server")).hint(|| "sudo sshd-run".to_owned());
+    }
     let env = Env::of_process();
     let mut reader = Reader::new(&env);
     let effective = capabilities(None)?.effective;

@@ -63,7 +63,7 @@ fn an_error_names_file_and_line() {
     assert_eq!(
         complaint("declare -A storage_map\r\n"),
         format!(
-            "FILE: line 1: declare: `storage_map\r': not a valid identifier (the file has line ends of Windows: {unix}"
+            "FILE: line 1: declare: `storage_map\\r': not a valid identifier (the file has line ends of Windows: {unix}"
         )
     );
     assert_eq!(

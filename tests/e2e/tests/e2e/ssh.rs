@@ -11,6 +11,11 @@ fn a_key_reaches_root_and_the_user_and_a_password_nobody() {
     container.until("sshd", || key.ssh(&container, "root", &[], &["true"], "").code == Some(0));
     assert_eq!(key.ssh(&container, "root", &[], &["id", "-un"], "").text(), "root");
     assert_eq!(key.ssh(&container, "user", &[], &["sudo", "-n", "id", "-un"], "").text(), "root");
+    let second = key.ssh(&container, "user", &[], &["/opt/leonardo/bin/sshd-run"], "");
+    assert!(
+        second.failure(1).contains("only root can start the SSH server\nhint: sudo sshd-run"),
+        "{second:?}"
+    );
     let methods =
         ["-o", "PreferredAuthentications=password,keyboard-interactive", "-o", "PubkeyAuthentication=no"];
     for user in ["root", "user"] {
