@@ -252,7 +252,7 @@ mod tests {
         let (ended, log) = hook("true\r\nif\r\n");
         assert_eq!(ended.failure.as_deref(), Some("line 3: syntax error: unexpected end of file"));
         assert_eq!(log, "", "a hook that is not begun has no output");
-        let (ended, _) = hook("e\0x\0p\0o\0r\0t\0 \0A\0=\0001\0\n\0");
+        let (ended, _) = hook("e\0x\0p\0o\0r\0t\0 \0A\0=\0b\0\n\0");
         assert_eq!(ended.failure.as_deref(), Some("it is UTF-16 text: save it as UTF-8"));
     }
 
