@@ -2,14 +2,14 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{self, Command, ExitStatus, Output, Stdio};
 
 use anyhow::{Context, Result};
-use kit::{Env, cmd};
+use kit::{Env, Input, cmd, windows_text};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::{child, stop};
@@ -17,7 +17,11 @@ use crate::{child, stop};
 /// By its path: a hook may put programs of its own in front of the PATH that later hooks have.
 const BASH: &str = "/bin/bash";
 
-/// What bash runs, with the hook as `$0`, the file for its answer as `$1` and the process that waits for it as `$2`.
+/// More than any hook has, in bytes.
+const LARGEST: u64 = 64 << 20;
+
+/// What bash runs, with the hook as `$0`, the file for its answer as `$1`, the process that waits for it as `$2`, and the
+/// hook's text as `$3`.
 ///
 /// The answer is written when the shell ends, so that a hook may `exit`; the trap on every command knows the line. It also
 /// sees a hook set a trap on its own end, and has that follow ours. No function does this, because it would end like one of
@@ -26,7 +30,8 @@ const SOURCE: &str = r#"
 leonardo_answer=$1
 # Boot may have died before its death could be a signal here.
 [[ $PPID == "$2" ]] || exit
-shift 2
+leonardo_text=$3
+shift 3
 leonardo_line= leonardo_trapped= leonardo_own=()
 leonardo_end() {
     leonardo_status=$?
@@ -40,7 +45,7 @@ leonardo_end() {
 }
 trap leonardo_end EXIT
 set -o functrace
-trap '[[ "${BASH_SOURCE[0]-}" != "$0" ]] || leonardo_line=$LINENO
+trap '[[ "${BASH_SOURCE[0]-}" != "$leonardo_text" ]] || leonardo_line=$LINENO
 if [[ -n $leonardo_trapped && $BASHPID == "$$" ]]; then
     leonardo_trapped=
     eval "leonardo_own=($(builtin trap -p EXIT))"
@@ -50,7 +55,7 @@ if [[ -n $leonardo_trapped && $BASHPID == "$$" ]]; then
     fi
 fi
 [[ $BASH_COMMAND != *trap\ * ]] || leonardo_trapped=1' DEBUG
-. "$0"
+. "$leonardo_text"
 exit
 "#;
 /// Names that only the lines above use.
@@ -69,21 +74,37 @@ pub struct Ended {
 
 /// Runs a hook to its end with `env` and nothing else; its output goes to the end of `log`.
 ///
-/// A hook that bash cannot parse is not begun at all.
+/// A hook that bash cannot parse is not begun at all. Of one with line ends of Windows or a byte order mark, bash reads a
+/// copy without these.
 pub fn run(path: &Path, env: &Env, log: &Path) -> Result<Ended> {
-    if let Some(failure) = misspelt(path)? {
-        return Ok(Ended { exports: Vec::new(), failure: Some(failure) });
+    let bytes = Input::up_to(LARGEST).read(path)?;
+    let (bytes, mended) = windows_text::mend(&bytes);
+    let is_mended = mended.mark || mended.line_ends > 0;
+    let mut copy = memory_file()?;
+    let text = if is_mended { proc_path(&copy) } else { path.to_owned() };
+    copy.write_all(&bytes).context("cannot copy a hook")?;
+    let refused = if windows_text::is_utf16(&bytes) {
+        Some("it is UTF-16 text: save it as UTF-8".to_owned())
+    } else {
+        misspelt(&text)?
+    };
+    if refused.is_some() {
+        return Ok(Ended { exports: Vec::new(), failure: refused });
     }
-    let mut answer = answer_file()?;
-    let output = child::append_to(log)?;
+    let mut answer = memory_file()?;
+    let mut output = child::append_to(log)?;
+    if is_mended {
+        writeln!(output, "{}: {mended}", path.display()).context("cannot write the log")?;
+    }
     let diagnostics = output.try_clone().context("cannot duplicate a descriptor")?;
     // Whoever kills boot has killed its hook too: two of one kind must not run at the same time.
     let mut command = Command::new(cmd::SETPRIV);
     command
         .args(["--pdeathsig", "KILL", "--", BASH, "--noprofile", "--norc", "-c", SOURCE])
         .arg(path)
-        .arg(format!("/proc/{}/fd/{}", process::id(), answer.as_raw_fd()))
+        .arg(proc_path(&answer))
         .arg(process::id().to_string())
+        .arg(text)
         .env_clear()
         .envs(env.iter())
         .stdin(Stdio::null())
@@ -97,11 +118,14 @@ pub fn run(path: &Path, env: &Env, log: &Path) -> Result<Ended> {
     Ok(judge(status, &said))
 }
 
-/// A file in memory, because the variables have secrets among them and a full disk must not cut them short.
-fn answer_file() -> Result<File> {
-    let file =
-        memfd_create("answer", MFdFlags::MFD_CLOEXEC).context("cannot make a file for a hook's answer")?;
-    Ok(file.into())
+/// Returns a file in memory, because the variables have secrets among them and a full disk must not cut them short.
+fn memory_file() -> Result<File> {
+    Ok(memfd_create("hook", MFdFlags::MFD_CLOEXEC).context("cannot create a file in memory")?.into())
+}
+
+/// Returns the name under which another process of ours can open an open file.
+fn proc_path(file: &File) -> PathBuf {
+    format!("/proc/{}/fd/{}", process::id(), file.as_raw_fd()).into()
 }
 
 /// What bash says about a hook that it cannot parse: file, line and reason.
@@ -217,6 +241,22 @@ mod tests {
     }
 
     #[test]
+    fn what_windows_leaves_in_a_hook_is_mended_and_said() {
+        let (ended, log) =
+            hook("\u{feff}#!/bin/bash\r\nif true; then\r\nexport A=4 ZERO=$0\r\nfi\r\nfalse\r\n");
+        assert_eq!(exported(&ended, "A").as_deref(), Some("4"));
+        assert!(exported(&ended, "ZERO").unwrap().ends_with("/10 hook's.sh"), "{ended:?}");
+        assert_eq!(ended.failure.as_deref(), Some("line 5: it ended with exit code 1"));
+        let mended = "mended: a byte order mark was removed, and 5 line ends of Windows were changed\n";
+        assert!(log.ends_with(&format!("/10 hook's.sh: {mended}")), "{log}");
+        let (ended, log) = hook("true\r\nif\r\n");
+        assert_eq!(ended.failure.as_deref(), Some("line 3: syntax error: unexpected end of file"));
+        assert_eq!(log, "", "a hook that is not begun has no output");
+        let (ended, _) = hook("e\0x\0p\0o\0r\0t\0 \0A\0=\0b\0\n\0");
+        assert_eq!(ended.failure.as_deref(), Some("it is UTF-16 text: save it as UTF-8"));
+    }
+
+    #[test]
     fn a_trap_of_its_own_neither_takes_the_exports_nor_is_lost() {
         for (end, failure) in [("true", None), ("false", Some("line 5: it ended with exit code 1"))] {
             let text = format!(
@@ -270,7 +310,8 @@ mod tests {
         let (path, begun) = (dir.path().join("hook.sh"), dir.path().join("begun"));
         fs::write(&path, "echo > \"$0\".begun\nexport A=1\n").unwrap();
         let other = (process::id() + 1).to_string();
-        let shell = Command::new(BASH).args(["-c", SOURCE]).args([&path, &begun]).arg(other).status();
+        let shell =
+            Command::new(BASH).args(["-c", SOURCE]).args([&path, &begun]).arg(other).arg(&path).status();
         assert_eq!(shell.unwrap().code(), Some(1));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "there is nothing but the hook");
     }

@@ -33,10 +33,14 @@ pub fn secret(env: &Env, name: &str, otherwise: &str, reader: &mut Reader<'_>) -
     Secret::new(text)
 }
 
-/// Reports characters inside that nobody would type into a login form; blanks are plain enough.
+/// Reports characters inside that a login form does not get from a keyboard; blanks are plain enough.
 pub fn report_invisible(name: &str, text: &str, reader: &mut Reader<'_>) {
     if text.chars().any(|character| invisible::is_invisible(character) && character != ' ') {
         reader.problem(name, "the value has invisible characters inside, and they count");
+    }
+    // What the docker client makes of a byte that is not UTF-8.
+    if text.contains(char::REPLACEMENT_CHARACTER) {
+        reader.problem(name, "the value has U+FFFD in the place of what was not UTF-8 text, and it counts");
     }
 }
 
@@ -99,6 +103,11 @@ mod tests {
                 "sec\u{200b}ret",
                 Some("sec\u{200b}ret"),
                 Some("the value has invisible characters inside, and they count"),
+            ),
+            (
+                "secret\u{fffd}",
+                Some("secret\u{fffd}"),
+                Some("the value has U+FFFD in the place of what was not UTF-8 text, and it counts"),
             ),
         ] {
             for name in ["WEB_PASSWORD", "WEB_TOKEN", "USER_PASSWORD", "CF_TUNNEL_TOKEN"] {

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use kit::key_lines::key_lines;
 use kit::variables::{self, Variable};
 use kit::{Env, Problem, Reader, Secret};
+use sshd_run::key_lines::key_lines;
 
 use crate::misspelling;
 use crate::secrets::{report_invisible, secret, user_password, web_secret};

@@ -12,7 +12,6 @@ pub mod exit;
 pub mod input;
 pub mod instance;
 pub mod invisible;
-pub mod key_lines;
 pub mod lean;
 pub mod lock;
 pub mod logging;
@@ -23,6 +22,7 @@ pub mod settings;
 pub mod units;
 pub mod variables;
 pub mod wait;
+pub mod windows_text;
 
 pub use exit::{Exit, HintExt, Outcome, Usage, main};
 pub use input::Input;

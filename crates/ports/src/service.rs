@@ -1,6 +1,7 @@
 //! One registered service, checked.
 
 use anyhow::{Context, Result, bail, ensure};
+use kit::windows_text::{BYTE_ORDER_MARK, is_utf16};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::PORTAL;
@@ -37,6 +38,9 @@ pub struct Service {
 impl Service {
     /// Reads a registry file named `file_name`; an error says what is wrong with it.
     pub fn parse(file_name: &str, content: &[u8]) -> Result<Self> {
+        ensure!(!is_utf16(content), "UTF-16 text; save it as UTF-8");
+        // Editors of Windows begin a file with a mark.
+        let content = content.strip_prefix(BYTE_ORDER_MARK).unwrap_or(content);
         let service: Self = serde_json::from_slice(content).context("not a service description")?;
         service.check()?;
         ensure!(
@@ -130,6 +134,15 @@ mod tests {
                 log: None,
             }
         );
+    }
+
+    #[test]
+    fn a_description_of_windows_counts_or_is_named() {
+        let text = "{\"service_name\":\"x\",\"listen_port\":1,\"proxy_port\":8888}\r\n";
+        assert_eq!(Service::parse("8888", format!("\u{feff}{text}").as_bytes()).unwrap().listen_port, 1);
+        let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let error = Service::parse("8888", &utf16).unwrap_err().to_string();
+        assert_eq!(error, "UTF-16 text; save it as UTF-8");
     }
 
     #[test]

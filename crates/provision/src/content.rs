@@ -1,12 +1,11 @@
 //! Whether bytes are a script, and what is done to them before they run.
 
 use kit::units::hexadecimal;
+use kit::windows_text::{BYTE_ORDER_MARK, is_utf16};
 use sha2::{Digest, Sha256};
 
 /// More than any script needs, in bytes; what is larger is something else.
 pub const LARGEST: usize = 1_000_000;
-/// So much of the beginning says what it is, in bytes.
-const HEAD: usize = 1_024;
 
 /// How programs' files and archives begin.
 const MAGIC: [(&[u8], &str); 8] = [
@@ -28,13 +27,8 @@ pub const UTF_16: &str = "UTF-16 text";
 /// A file without commands.
 pub const EMPTY: &str = "empty";
 
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
 /// What something is instead of a script, with its article; nothing if it may be a script.
 pub fn disguise(bytes: &[u8], content_type: Option<&str>) -> Option<&'static str> {
-    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        return Some(UTF_16);
-    }
     let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes).trim_ascii_start();
     if text.is_empty() {
         return Some(EMPTY);
@@ -42,9 +36,7 @@ pub fn disguise(bytes: &[u8], content_type: Option<&str>) -> Option<&'static str
     if let Some((_, name)) = MAGIC.iter().find(|(magic, _)| bytes.starts_with(magic)) {
         return Some(name);
     }
-    let head = &bytes[..bytes.len().min(HEAD)];
-    let zeros = |odd: usize| head.iter().skip(odd).step_by(2).filter(|&&byte| byte == 0).count();
-    if head.len() >= 4 && zeros(0).max(zeros(1)) * 3 >= head.len() {
+    if is_utf16(bytes) {
         return Some(UTF_16);
     }
     if bytes.contains(&0) {
@@ -65,37 +57,6 @@ pub fn disguise(bytes: &[u8], content_type: Option<&str>) -> Option<&'static str
         return Some("JSON");
     }
     None
-}
-
-/// What was mended.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Mended {
-    /// There was a byte order mark, which would hide the first line from the kernel.
-    pub mark: bool,
-    /// There were blanks or empty lines before the `#!`, which would hide it from the kernel too.
-    pub blanks: bool,
-    /// How many lines ended as Windows ends them, which bash takes for a part of the last word.
-    pub line_ends: usize,
-}
-
-/// Takes out what editors of other systems leave in a script.
-pub fn mend(bytes: &[u8]) -> (Vec<u8>, Mended) {
-    let text = bytes.strip_prefix(BYTE_ORDER_MARK);
-    let mark = text.is_some();
-    let text = text.unwrap_or(bytes);
-    let trimmed = text.trim_ascii_start();
-    let blanks = trimmed.starts_with(b"#!") && trimmed.len() < text.len();
-    let text = if blanks { trimmed } else { text };
-    let mut mended = Vec::with_capacity(text.len());
-    let mut line_ends = 0;
-    for (index, &byte) in text.iter().enumerate() {
-        if byte == b'\r' && text.get(index + 1) == Some(&b'\n') {
-            line_ends += 1;
-        } else {
-            mended.push(byte);
-        }
-    }
-    (mended, Mended { mark, blanks, line_ends })
 }
 
 /// SHA-256 in hexadecimal digits.
@@ -131,17 +92,5 @@ mod tests {
         for (bytes, kind, expected) in cases {
             assert_eq!(disguise(bytes, kind), expected, "{}", bytes.escape_ascii());
         }
-    }
-
-    #[test]
-    fn windows_line_ends_and_the_mark_go_and_nothing_else() {
-        let (script, mended) = mend(b"\xef\xbb\xbf#!/bin/bash\r\necho a\rb\r\r\n");
-        assert_eq!(script, b"#!/bin/bash\necho a\rb\r\n");
-        assert_eq!(mended, Mended { mark: true, blanks: false, line_ends: 2 });
-        assert_eq!(mend(b"a\nb\r").1, Mended::default());
-        let (script, mended) = mend(b"\xef\xbb\xbf\r\n \t\n#!/bin/bash -e\n");
-        assert_eq!(script, b"#!/bin/bash -e\n");
-        assert_eq!(mended, Mended { mark: true, blanks: true, line_ends: 0 });
-        assert_eq!(mend(b"\n a\n").1, Mended::default(), "only the first line needs to be the first");
     }
 }

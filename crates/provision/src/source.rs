@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use kit::input::Reason;
 use kit::quote::quoted;
-use kit::{Env, Input, Problem, units};
+use kit::{Env, Input, Problem, units, windows_text};
 
 use crate::address::{self, Address, Scheme};
-use crate::content::{self, LARGEST, Mended};
+use crate::content::{self, LARGEST};
 use crate::failure::Failure;
 use crate::fetch::{self, Patience};
 use crate::pages;
@@ -120,20 +120,11 @@ pub fn script(
         return Err(Failure::new(cause, hint));
     }
     tell(&format!("{from}: {}, sha256 {digest}", units::bytes(bytes.len() as u64)));
-    let (bytes, mended) = content::mend(&bytes);
-    if mended != Mended::default() {
-        tell(&in_words(&mended));
+    let (bytes, mended) = windows_text::mend(&bytes);
+    if mended != windows_text::Mended::default() {
+        tell(&mended.to_string());
     }
     Ok(Script { bytes, digest })
-}
-
-fn in_words(mended: &Mended) -> String {
-    let mark = mended.mark.then(|| "a byte order mark was removed".to_owned());
-    let blanks = mended.blanks.then(|| "blanks before its #! were removed".to_owned());
-    let lines = mended.line_ends;
-    let line_ends = (lines > 0).then(|| format!("{lines} line ends of Windows were changed"));
-    let all: Vec<_> = [mark, blanks, line_ends].into_iter().flatten().collect();
-    format!("mended: {}", all.join(", and "))
 }
 
 /// What to do about something that is not a script.

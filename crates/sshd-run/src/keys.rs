@@ -2,20 +2,10 @@
 
 use std::collections::HashSet;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use kit::Problem;
 
-/// The key types that OpenSSH accepts today (sshd(8), `PubkeyAcceptedAlgorithms`).
-const TYPES: [&str; 7] = [
-    "ssh-ed25519",
-    "ssh-rsa",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521",
-    "sk-ssh-ed25519@openssh.com",
-    "sk-ecdsa-sha2-nistp256@openssh.com",
-];
+use crate::key_line;
+
 /// Lines of one source that are reported one by one; a file that is no list of keys has thousands.
 const MOST_REPORTED: usize = 5;
 
@@ -37,20 +27,31 @@ impl Keys {
                 if line.is_empty() || line.starts_with('#') {
                     continue;
                 }
-                if !is_key_line(line) {
+                let mut report = |what: &str| {
                     refused += 1;
                     if refused <= MOST_REPORTED {
-                        let message = format!("line {number} is not a public SSH key; ignored");
-                        problems.push(Problem::new(source, message));
+                        problems.push(Problem::new(source, format!("line {number} {what}; ignored")));
                     }
-                } else if seen.insert(line) {
+                };
+                let line = match usable(line) {
+                    Ok((line, "")) => line,
+                    Ok((line, _)) => {
+                        report("has another key behind the first one, which needs a line of its own");
+                        line
+                    }
+                    Err(why) => {
+                        report(why);
+                        continue;
+                    }
+                };
+                if seen.insert(line) {
                     keys.push(line.to_owned());
                 }
             }
             if let Some(more) = refused.checked_sub(MOST_REPORTED).filter(|&more| more > 0) {
                 problems.push(Problem::new(
                     source,
-                    format!("{more} more lines are not public SSH keys; ignored"),
+                    format!("{more} more lines have no usable key, or more than one; ignored"),
                 ));
             }
         }
@@ -70,22 +71,15 @@ impl Keys {
     }
 }
 
-/// True if a line has a key, whatever options or comment it has besides.
-///
-/// A key begins with the length-prefixed name of its own type (RFC 4253, 6.6), which tells it from a private key,
-/// a fingerprint or half a line pasted by mistake.
-fn is_key_line(line: &str) -> bool {
+/// Splits a line behind its usable key and comment, where sshd would take another key for more of the comment.
+fn usable(line: &str) -> Result<(&str, &str), &'static str> {
     if line.chars().any(|character| character.is_control() && character != '\t') {
-        return false;
+        return Err("is not a public SSH key");
     }
-    let words: Vec<&str> = line.split_ascii_whitespace().collect();
-    words.windows(2).any(|pair| TYPES.contains(&pair[0]) && is_key(pair[0], pair[1]))
-}
-
-fn is_key(kind: &str, base64: &str) -> bool {
-    let Ok(blob) = STANDARD.decode(base64) else { return false };
-    let named = [&u32::try_from(kind.len()).unwrap_or(0).to_be_bytes()[..], kind.as_bytes()].concat();
-    blob.len() > named.len() + 4 && blob.starts_with(&named)
+    let comment = key_line::comment(line)?;
+    let (line, other) =
+        line.split_at(line.len() - comment.len() + key_line::find(comment).unwrap_or(comment.len()));
+    Ok((line.trim_end(), other))
 }
 
 #[cfg(test)]
@@ -122,7 +116,11 @@ pub(crate) mod tests {
         let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(
             lines,
-            [1, 3, 4].map(|line| format!("SSH_PUBKEY: line {line} is not a public SSH key; ignored"))
+            [
+                "SSH_PUBKEY: line 1 is not a public SSH key; ignored",
+                "SSH_PUBKEY: line 3 has a key that is cut off or damaged; ignored",
+                "SSH_PUBKEY: line 4 has a key that is cut off or damaged; ignored",
+            ]
         );
     }
 
@@ -132,6 +130,21 @@ pub(crate) mod tests {
         assert!(keys.is_empty());
         assert_eq!(problems.len(), MOST_REPORTED + 1);
         let last = problems.last().map(ToString::to_string);
-        assert_eq!(last.as_deref(), Some("own: 995 more lines are not public SSH keys; ignored"));
+        assert_eq!(
+            last.as_deref(),
+            Some("own: 995 more lines have no usable key, or more than one; ignored")
+        );
+    }
+
+    #[test]
+    fn another_key_in_a_line_is_reported_and_does_not_count() {
+        for between in [" ", ",", "|", " restrict "] {
+            let (keys, problems) = Keys::parse([("own", format!("{ADA}{between}{BOB}").as_str())]);
+            assert_eq!(keys.render().split_whitespace().nth(1), ADA.split_whitespace().nth(1));
+            assert_eq!(keys.render().matches("ssh-ed25519").count(), 1, "{between}");
+            let problem =
+                "line 1 has another key behind the first one, which needs a line of its own; ignored";
+            assert_eq!(problems, [Problem::new("own", problem)]);
+        }
     }
 }

@@ -5,6 +5,8 @@
 //! login it asks this program for the keys (see [`sources`]).
 
 mod cli;
+mod key_line;
+pub mod key_lines;
 pub mod keys;
 mod policy;
 pub mod sources;
@@ -39,6 +41,9 @@ pub fn run() -> Outcome {
     let cli = cli::Cli::try_parse()?;
     if let Some(user) = &cli.keys {
         return print_keys(user);
+    }
+    if uzers::get_effective_uid() != 0 {
+        return Err(anyhow!("only root can start the SSH server")).hint(|| "sudo sshd-run".to_owned());
     }
     let env = Env::of_process();
     let mut reader = Reader::new(&env);

@@ -5,8 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kit::input::Refused;
-use kit::{Input, Problem};
+use kit::{Input, Problem, windows_text};
 use uzers::os::unix::GroupExt;
 
 use crate::keys::Keys;
@@ -49,10 +48,17 @@ impl Sources {
         let own = if self.is_mounted(&self.own) { open } else { trusted };
         let (mut texts, mut problems) = (Vec::new(), Vec::new());
         for (path, terms) in [(&self.own, own), (&self.mounted, open), (&self.given, trusted)] {
-            match text(path, terms) {
-                Ok(text) => texts.push((path.display().to_string(), text)),
-                Err(refused) => problems
-                    .push(Problem::new(path.display().to_string(), format!("{}; ignored", refused.reason))),
+            let name = path.display().to_string();
+            // A missing file has no keys.
+            match terms.find(path).map(Option::unwrap_or_default) {
+                Ok(bytes) if windows_text::is_utf16(&bytes) => {
+                    problems.push(Problem::new(name, "it is UTF-16 text, save it as UTF-8; ignored"));
+                }
+                // Comments in another encoding are no reason to refuse the keys.
+                Ok(bytes) => texts.push((name, String::from_utf8_lossy(&bytes).into_owned())),
+                Err(refused) => {
+                    problems.push(Problem::new(name, format!("{}; ignored", refused.reason)));
+                }
             }
         }
         let (keys, refused) = Keys::parse(texts.iter().map(|(path, text)| (path.as_str(), text.as_str())));
@@ -68,12 +74,6 @@ impl Sources {
         });
         real.is_some_and(|real| self.mounts.iter().any(|mount| real.starts_with(mount)))
     }
-}
-
-/// A missing file has no keys; comments in another encoding than UTF-8 are no reason to refuse the keys.
-fn text(path: &Path, terms: Input) -> Result<String, Refused> {
-    let bytes = terms.find(path)?.unwrap_or_default();
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// True for root and for the members of group `leonardo`, which has the system user and nobody who must not become root.
@@ -130,6 +130,11 @@ mod tests {
         );
         fs::remove_file(&sources.own).unwrap();
         fs::remove_file(&sources.mounted).unwrap();
+        // As `>` of PowerShell writes it.
+        let utf16: Vec<u8> = format!("\u{feff}{BOB}\r\n").encode_utf16().flat_map(u16::to_le_bytes).collect();
+        fs::write(&sources.own, utf16).unwrap();
+        assert_eq!(problems(&sources), ["own: it is UTF-16 text, save it as UTF-8; ignored"]);
+        fs::remove_file(&sources.own).unwrap();
         fs::create_dir(&sources.own).unwrap();
         fs::File::create(&sources.mounted).unwrap().set_len(40 << 30).unwrap();
         assert_eq!(

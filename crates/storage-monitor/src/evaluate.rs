@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use kit::{HintExt, Input};
+use kit::{HintExt, Input, windows_text};
 
 use crate::confine;
 use crate::mapping::{Mapping, line_of};
@@ -34,13 +34,20 @@ pub struct Evaluated {
 /// Evaluates the file; an error names it, and the line where that is known.
 pub fn evaluate(file: &Path, workspace: &Path) -> Result<Evaluated> {
     let text = trusted(file)?;
+    judge(file, &text, workspace).map_err(|error| match windows_text::trace(&text) {
+        Some(trace) => anyhow!("{error:#} (the file has {trace}: save it as UTF-8 with line ends of Unix)"),
+        None => error,
+    })
+}
+
+fn judge(file: &Path, text: &[u8], workspace: &Path) -> Result<Evaluated> {
     let (output, complaint) = run(file, workspace)?;
     if let Some(complaint) = complaint.lines().next() {
         bail!("{complaint}");
     }
     let Output { pairs, failed, may_be_empty } =
         fields(&output).ok_or_else(|| anyhow!("{}: ended bash before its own end", file.display()))?;
-    let mapping = Mapping::read(&pairs).map_err(|wrong| match line_of(&text, &wrong.about) {
+    let mapping = Mapping::read(&pairs).map_err(|wrong| match line_of(text, &wrong.about) {
         Some(line) => anyhow!("{}: line {line}: {}", file.display(), wrong.message),
         None => anyhow!("{}: {}", file.display(), wrong.message),
     })?;

@@ -59,6 +59,19 @@ fn an_error_names_file_and_line() {
     assert_eq!(complaint("\n\nif\n"), "FILE: line 4: syntax error: unexpected end of file");
     assert_eq!(complaint("x=1\nstorage_map[a]=$nothing\n"), "FILE: line 2: nothing: unbound variable");
     assert_eq!(complaint("no-such-command\n"), "FILE: line 1: no-such-command: command not found");
+    let unix = "save it as UTF-8 with line ends of Unix)";
+    assert_eq!(
+        complaint("declare -A storage_map\r\n"),
+        format!(
+            "FILE: line 1: declare: `storage_map\\r': not a valid identifier (the file has line ends of Windows: {unix}"
+        )
+    );
+    assert_eq!(
+        complaint("\u{feff}storage_map=([a]=/x)\n"),
+        format!(
+            "FILE: line 1: syntax error near unexpected token `[a]=/x' (the file has a byte order mark: {unix}"
+        )
+    );
     assert_eq!(complaint("storage_map[a]=/x; exit 0"), "FILE: ended bash before its own end");
     assert_eq!(complaint("kill -9 $BASHPID"), "FILE: ended bash before its own end");
 }

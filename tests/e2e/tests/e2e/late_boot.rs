@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use harness::{Container, Image, KeyPair, Run};
 
-/// Two hooks; the second reads what the first exports, and fails in its third line.
+/// Two hooks, the first with a line end of Windows; the second reads what the first exports, and fails in its third line.
 const HOOKS: &str = r#"RUN cd /opt/leonardo/bin/preflight.d && \
-    printf '%s\n' "export MODELS=\"/a b/\$(id -un)'s\"" > 10-models.sh && \
+    printf '%s\r\n' "export MODELS=\"/a b/\$(id -un)'s\"" > 10-models.sh && \
     printf '%s\n' 'echo "models are in $MODELS"' 'export LATE=1' 'cat /nonexistent' > 20-fetch.sh"#;
 
 /// A terminal session of the user, and what it shows before the prompt.
@@ -33,7 +33,13 @@ fn what_hooks_export_is_stored_and_a_failing_one_is_named_everywhere() {
 
     let cause = "preflight failed: preflight.d/20-fetch.sh: line 3: it ended with exit code 1";
     let log = container.exec(&["cat", "/var/log/preflight.log"]).text();
-    assert!(log.starts_with("models are in /a b/root's\ncat: /nonexistent:"), "{log}");
+    assert!(
+        log.contains(
+            "/10-models.sh: mended: 1 line ends of Windows were changed\nmodels are in /a b/root's\n"
+        ),
+        "{log}"
+    );
+    assert!(log.contains("\ncat: /nonexistent:"), "{log}");
     let report = container.exec(&["boot", "report"]).text();
     assert!(report.contains(cause) && report.contains("what to do: read /var/log/preflight.log"), "{report}");
     container.until("the docker log", || container.logs().contains(cause));

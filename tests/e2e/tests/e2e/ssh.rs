@@ -11,6 +11,11 @@ fn a_key_reaches_root_and_the_user_and_a_password_nobody() {
     container.until("sshd", || key.ssh(&container, "root", &[], &["true"], "").code == Some(0));
     assert_eq!(key.ssh(&container, "root", &[], &["id", "-un"], "").text(), "root");
     assert_eq!(key.ssh(&container, "user", &[], &["sudo", "-n", "id", "-un"], "").text(), "root");
+    let second = key.ssh(&container, "user", &[], &["/opt/leonardo/bin/sshd-run"], "");
+    assert!(
+        second.failure(1).contains("only root can start the SSH server\nhint: sudo sshd-run"),
+        "{second:?}"
+    );
     let methods =
         ["-o", "PreferredAuthentications=password,keyboard-interactive", "-o", "PubkeyAuthentication=no"];
     for user in ["root", "user"] {
@@ -82,7 +87,8 @@ fn keys_come_from_every_documented_place_and_each_once() {
     let container = Run::new()
         .mount(&file, "/root/.ssh/authorized_keys_mount", "ro")
         .env("SSH_PUBKEY", own.public())
-        .env("PUBLIC_KEY", format!("{}\n{}\n", runpod.public(), own.public()))
+        // As a form for one line sends what was pasted into it.
+        .env("PUBLIC_KEY", format!("{} {} ", runpod.public(), own.public()))
         .env("SSH_PUBLIC_KEY", vast.public())
         .boot();
     let expected = [&mounted, &own, &runpod, &vast].map(KeyPair::public).join("\n");
@@ -156,6 +162,26 @@ fn without_a_key_nothing_listens() {
     assert!(container.exec(&["supervisorctl", "status", "sshd"]).failure(3).is_empty());
     assert!(container.logs().contains("SSH_PUBKEY: line 1 is not a public SSH key; ignored"));
     assert_eq!(container.sh("ss -ltnH 'sport = :22'").text(), "");
+}
+
+#[test]
+fn sshd_accepts_the_lines_that_count_as_keys_and_no_other() {
+    let container = Run::new().start();
+    container.write("/tmp/lines", include_str!("../../../../crates/sshd-run/tests/lines.txt"));
+    // Each line goes to sshd as it is, without the program that it usually asks for keys.
+    let script = r#"
+        cd "$(mktemp -d)" && mkdir -p /run/sshd && ssh-keygen -q -N '' -t ed25519 -f key || exit
+        key=$(cut -d ' ' -f 1,2 key.pub)
+        sshd="/usr/sbin/sshd -i -f none -o UsePAM=no -o StrictModes=no -o HostKey=$PWD/key"
+        grep -v '^#' /tmp/lines | while read -r expected line; do
+            printf '%s\n' "${line//KEY/$key}" > line
+            ssh -n -F none -i key -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null \
+                -o ProxyCommand="$sshd -o AuthorizedKeysFile=$PWD/line" root@inside true >said 2>&1
+            case $? in 0) verdict=yes ;; 255) verdict=no ;; *) verdict=$(<said) ;; esac
+            [[ $verdict == "$expected" ]] || echo "$verdict: $line"
+        done
+        echo compared"#;
+    assert_eq!(container.sh(script).text(), "compared");
 }
 
 #[test]

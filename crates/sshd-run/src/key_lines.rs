@@ -1,8 +1,11 @@
 //! Public SSH keys as people put them into a variable.
 
-use crate::invisible::{self, is_invisible};
+use kit::invisible::{self, is_invisible};
 
-/// Returns one key a line of a variable, whatever separates them: line ends of any kind, a literal `\n`, or `;`.
+use crate::key_line;
+
+/// Returns one key a line of a variable, whatever separates them: line ends of any kind, a literal `\n`, or `;`; before
+/// the type of another key also a blank, `,` or `|`, as forms and YAML put in the place of a line end.
 ///
 /// Separators between the quotes of an option (`command="a; b"`) and in a comment belong to the key: a line ends only where
 /// another key or nothing follows. In a line that is disabled by a `#`, a `;` separates nothing: what follows is disabled too.
@@ -17,7 +20,7 @@ pub fn key_lines(text: &str) -> String {
             match lines.last_mut().filter(|_| !line_starts) {
                 Some(_) if bare.is_empty() => {}
                 Some(last) if !names_a_key(bare) => last.extend([separator, piece]),
-                _ => lines.push(bare.to_owned()),
+                _ => lines.push(bare.trim_end_matches([' ', ',', '|']).to_owned()),
             }
             line_starts = false;
         }
@@ -38,7 +41,12 @@ fn pieces(line: &str) -> Vec<(&str, &str)> {
         let separator = ["\\r\\n", "\\n", "\\r", ";"]
             .into_iter()
             .find(|separator| rest.starts_with(separator) && !(comment && *separator == ";"));
-        match separator.filter(|_| !quoted || comment) {
+        let in_line = || {
+            let other = rest.strip_prefix([' ', '\t', ',', '|'])?;
+            let splits = !comment && key_line::begins_with_key(other) && is_plain_key(&line[start..at]);
+            splits.then(|| &rest[..1])
+        };
+        match separator.or_else(in_line).filter(|_| !quoted || comment) {
             Some(separator) => {
                 pieces.push((before, &line[start..at]));
                 before = separator;
@@ -56,6 +64,12 @@ fn pieces(line: &str) -> Vec<(&str, &str)> {
     }
     pieces.push((before, &line[start..]));
     pieces
+}
+
+/// True if nothing behind the first key of a piece may be the options of another: a key without its options has more rights.
+fn is_plain_key(piece: &str) -> bool {
+    key_line::find(piece)
+        .is_some_and(|at| !piece[at..].split_ascii_whitespace().any(key_line::may_be_options))
 }
 
 fn names_a_key(piece: &str) -> bool {
@@ -97,7 +111,26 @@ mod tests {
             (format!("{two}\\n# \" {one};{one}\\n{two}"), format!("{two}\n# \" {one};{one}\n{two}")),
             (format!("\"# {one};{two}\""), format!("# {one};{two}")),
             (String::new(), String::new()),
-        ] {
+            // In the place of a line end: what forms for one line and YAML's > make.
+            (format!("{one} {two}"), both.clone()),
+            (format!("{one}\t {two}"), both.clone()),
+            (format!("{one},{two}"), both.clone()),
+            (format!("{two}=, {one}"), format!("{two}=\n{one}")),
+            (format!("{one} | {two}|"), both.clone()),
+            (format!("no-pty {one} {two} a b {one}"), format!("no-pty {both} a b\n{one}")),
+            (format!("command=\"{one} {two}\" {one}"), format!("command=\"{one} {two}\" {one}")),
+            (format!("# {one} {two}"), format!("# {one} {two}")),
+        ]
+        .into_iter()
+        // What may be options of the other key does not get lost.
+        .chain(["no-pty", "a,Restrict", "from=\"10.0.0.0/8\"", "environment=A"].map(|options| {
+            let line = format!("{one} {options} {two}");
+            (line.clone(), line)
+        }))
+        .chain([
+            (format!("{one},no-pty {two}"), format!("{one},no-pty {two}")),
+            (format!("- {one}"), format!("- {one}")),
+        ]) {
             assert_eq!(key_lines(&given), wanted, "{given:?}");
         }
     }

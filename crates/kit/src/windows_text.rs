@@ -1,0 +1,105 @@
+//! Traces of Windows editors in a text file: UTF-16, a byte order mark, line ends of two bytes; and blanks before `#!`.
+
+use std::fmt;
+
+/// UTF-8 text of Windows may begin with it.
+pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// Bytes at the beginning that show the encoding.
+const HEAD: usize = 1_024;
+
+/// Changes that [`mend`] made.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Mended {
+    /// There was a byte order mark, which would hide the first line from the kernel.
+    pub mark: bool,
+    /// There were blanks or empty lines before the `#!`, which would hide it from the kernel too.
+    pub blanks: bool,
+    /// Lines that ended as Windows ends them, which bash takes for a part of the last word.
+    pub line_ends: usize,
+}
+
+impl fmt::Display for Mended {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = self.mark.then(|| "a byte order mark was removed".to_owned());
+        let blanks = self.blanks.then(|| "blanks before its #! were removed".to_owned());
+        let lines = self.line_ends;
+        let line_ends = (lines > 0).then(|| format!("{lines} line ends of Windows were changed"));
+        let all: Vec<_> = [mark, blanks, line_ends].into_iter().flatten().collect();
+        write!(formatter, "mended: {}", all.join(", and "))
+    }
+}
+
+/// Removes the byte order mark, blanks before `#!`, and the carriage return of each line end.
+#[must_use]
+pub fn mend(bytes: &[u8]) -> (Vec<u8>, Mended) {
+    let text = bytes.strip_prefix(BYTE_ORDER_MARK);
+    let mark = text.is_some();
+    let text = text.unwrap_or(bytes);
+    let trimmed = text.trim_ascii_start();
+    let blanks = trimmed.starts_with(b"#!") && trimmed.len() < text.len();
+    let text = if blanks { trimmed } else { text };
+    let mut mended = Vec::with_capacity(text.len());
+    let mut line_ends = 0;
+    for (index, &byte) in text.iter().enumerate() {
+        if byte == b'\r' && text.get(index + 1) == Some(&b'\n') {
+            line_ends += 1;
+        } else {
+            mended.push(byte);
+        }
+    }
+    (mended, Mended { mark, blanks, line_ends })
+}
+
+/// True for UTF-16 text, with a byte order mark or without.
+#[must_use]
+pub fn is_utf16(bytes: &[u8]) -> bool {
+    let head = &bytes[..bytes.len().min(HEAD)];
+    let zeros = |odd: usize| head.iter().skip(odd).step_by(2).filter(|&&byte| byte == 0).count();
+    bytes.starts_with(b"\xff\xfe")
+        || bytes.starts_with(b"\xfe\xff")
+        || (head.len() >= 4 && zeros(0).max(zeros(1)) * 3 >= head.len())
+}
+
+/// Returns what a text has that a reader of plain UTF-8 stumbles over.
+#[must_use]
+pub fn trace(bytes: &[u8]) -> Option<&'static str> {
+    if is_utf16(bytes) {
+        Some("UTF-16 text")
+    } else if bytes.starts_with(BYTE_ORDER_MARK) {
+        Some("a byte order mark")
+    } else {
+        bytes.windows(2).any(|pair| pair == b"\r\n").then_some("line ends of Windows")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_line_ends_and_the_mark_go_and_nothing_else() {
+        let (script, mended) = mend(b"\xef\xbb\xbf#!/bin/bash\r\necho a\rb\r\r\n");
+        assert_eq!(script, b"#!/bin/bash\necho a\rb\r\n");
+        assert_eq!(mended, Mended { mark: true, blanks: false, line_ends: 2 });
+        assert_eq!(mend(b"a\nb\r").1, Mended::default());
+        let (script, mended) = mend(b"\xef\xbb\xbf\r\n \t\n#!/bin/bash -e\n");
+        assert_eq!(script, b"#!/bin/bash -e\n");
+        assert_eq!(mended, Mended { mark: true, blanks: true, line_ends: 0 });
+        assert_eq!(mend(b"\n a\n").1, Mended::default(), "only the first line needs to be the first");
+    }
+
+    #[test]
+    fn a_trace_is_named() {
+        let utf16: Vec<u8> = "a\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for (text, expected) in [
+            (&utf16[..], Some("UTF-16 text")),
+            (b"\xff\xfe", Some("UTF-16 text")),
+            (b"\xef\xbb\xbfa\r\n", Some("a byte order mark")),
+            (b"a\r\n", Some("line ends of Windows")),
+            (b"a\rb\n", None),
+            (b"", None),
+        ] {
+            assert_eq!(trace(text), expected, "{}", text.escape_ascii());
+        }
+    }
+}
