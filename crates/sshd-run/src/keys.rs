@@ -20,13 +20,16 @@ impl Keys {
     pub fn parse<'a>(sources: impl IntoIterator<Item = (&'a str, &'a str)>) -> (Self, Vec<Problem>) {
         let (mut seen, mut keys, mut problems) = (HashSet::new(), Vec::new(), Vec::new());
         for (source, text) in sources {
-            let mut refused = 0;
+            let (mut refused, mut in_block) = (0, false);
             // Editors of Windows begin a file with a mark.
             let lines = text.strip_prefix('\u{feff}').unwrap_or(text).lines();
             for (number, line) in lines.enumerate().map(|(index, line)| (index + 1, line.trim())) {
                 if line.is_empty() || line.starts_with('#') {
                     continue;
                 }
+                // The lines of a block are reported as one.
+                let block = line.starts_with("----").then(|| line.trim_matches(['-', ' ']));
+                in_block &= !block.is_some_and(|block| block.starts_with("END "));
                 let mut report = |what: &str| {
                     refused += 1;
                     if refused <= MOST_REPORTED {
@@ -39,11 +42,14 @@ impl Keys {
                         report("has another key behind the first one, which needs a line of its own");
                         line
                     }
+                    Err(_) if in_block || block.is_some_and(|block| block.starts_with("END ")) => continue,
                     Err(why) => {
-                        report(why);
+                        in_block = block.is_some();
+                        report(block.and_then(of_block).unwrap_or(why));
                         continue;
                     }
                 };
+                in_block = false;
                 if seen.insert(line) {
                     keys.push(line.to_owned());
                 }
@@ -68,6 +74,19 @@ impl Keys {
     #[must_use]
     pub fn render(&self) -> String {
         self.0.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
+    }
+}
+
+/// Returns what a block of lines is, by the words of its first line (RFC 7468, RFC 4716).
+fn of_block(begin: &str) -> Option<&'static str> {
+    if begin.ends_with("PRIVATE KEY") {
+        Some(
+            "begins a private key, which must not leave your machine; use the line of the file that ends in .pub",
+        )
+    } else if begin == "BEGIN SSH2 PUBLIC KEY" {
+        Some("begins a key in the format of PuTTY; convert it with: ssh-keygen -i -f FILE")
+    } else {
+        None
     }
 }
 
@@ -117,9 +136,30 @@ pub(crate) mod tests {
         assert_eq!(
             lines,
             [
-                "SSH_PUBKEY: line 1 is not a public SSH key; ignored",
+                "SSH_PUBKEY: line 1 begins a private key, which must not leave your machine; use the line of the file that ends \
+                 in .pub; ignored",
                 "SSH_PUBKEY: line 3 has a key that is cut off or damaged; ignored",
                 "SSH_PUBKEY: line 4 has a key that is cut off or damaged; ignored",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_key_of_another_format_is_named_once_and_what_follows_counts() {
+        let text = format!(
+            "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNz\naC1rZXkt\n-----END OPENSSH PRIVATE KEY-----\n\
+             ---- BEGIN SSH2 PUBLIC KEY ----\nComment: \"x\"\nAAAAC3Nz\n---- END SSH2 PUBLIC KEY ----\n{ADA}\nnonsense"
+        );
+        let (keys, problems) = Keys::parse([("SSH_PUBKEY", text.as_str())]);
+        assert_eq!(keys.render(), format!("{ADA}\n"));
+        let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            lines,
+            [
+                "SSH_PUBKEY: line 1 begins a private key, which must not leave your machine; use the line of the file that ends \
+                 in .pub; ignored",
+                "SSH_PUBKEY: line 5 begins a key in the format of PuTTY; convert it with: ssh-keygen -i -f FILE; ignored",
+                "SSH_PUBKEY: line 10 is not a public SSH key; ignored",
             ]
         );
     }
