@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use env_store::Store;
 use journal::{Event, Journal, Stage, StageResult, Timeline};
 use kit::lock::Lock;
 use kit::{Env, Exit, HintExt, Outcome};
@@ -106,7 +107,12 @@ impl Boot<'_> {
         let mut timeline = Timeline::of(&self.journal.read()?);
         timeline.problems.extend(self.journal.down());
         let state = State::of(timeline);
-        for line in summary::lines(&Env::of_process(), &host.to_string_lossy(), &state) {
+        // What init settled; boot itself has less of it if docker exec started it.
+        let mut env = Env::of_process();
+        for (name, value) in Store::read(&self.places.store).unwrap_or_default().iter() {
+            env.set(name, value);
+        }
+        for line in summary::lines(&env, &host.to_string_lossy(), &state) {
             log::info!("{line}");
         }
         Ok(())

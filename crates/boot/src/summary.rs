@@ -1,5 +1,8 @@
 //! The end of a start in a few lines of the container's output: where the portal is, how to log in, what is wrong.
 
+use std::fs;
+use std::path::Path;
+
 use kit::variables::{self, Kind};
 use kit::{Env, Reader};
 use portal_control::{Address, address};
@@ -9,6 +12,8 @@ use crate::state::State;
 
 /// The portal's port inside the container.
 const PORTAL: u16 = 1111;
+/// Where sshd puts its process number unless it is configured otherwise (sshd(8), FILES).
+const SSHD_PID: &str = "/run/sshd.pid";
 /// By its path: the image may have a `PATH` of its own, which `docker exec` takes as it is.
 const LINK: &str = "/opt/leonardo/bin/portal-link";
 const REPORT: &str = "/opt/leonardo/bin/boot report";
@@ -68,7 +73,8 @@ fn login(env: &Env, host: &str) -> Vec<String> {
 }
 
 fn ssh(env: &Env, state: &State) -> String {
-    if env.text("LEONARDO_AUTOSTART_SSHD") == Some("true") {
+    // By hand, it may run all the same.
+    if env.text("LEONARDO_AUTOSTART_SSHD") == Some("true") || is_running(Path::new(SSHD_PID)) {
         // As supervisord's launcher names what is down.
         return if state.timeline.problems.iter().any(|problem| problem.setting == "sshd") {
             "SSH: down".to_owned()
@@ -86,6 +92,12 @@ fn ssh(env: &Env, state: &State) -> String {
     } else {
         "SSH: off, no public key was given (SSH_PUBKEY)".to_owned()
     }
+}
+
+/// True if the process whose number the file has is sshd; the file outlives a kill.
+fn is_running(file: &Path) -> bool {
+    let Ok(pid) = fs::read_to_string(file) else { return false };
+    fs::read_to_string(format!("/proc/{}/comm", pid.trim())).is_ok_and(|program| program.trim_end() == "sshd")
 }
 
 /// True for the variables and the files that keys come from.
@@ -196,6 +208,23 @@ mod tests {
             );
             assert_eq!(seen[1..4], [&format!("portal: {address}"), login[0], login[1]], "{name}");
         }
+    }
+
+    #[test]
+    fn a_number_in_a_file_is_sshds_only_while_sshd_has_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, sshd) = (dir.path().join("sshd.pid"), dir.path().join("sshd"));
+        assert!(!is_running(&file));
+        fs::write(&file, format!("{}\n", std::process::id())).unwrap();
+        assert!(!is_running(&file), "another program has the number");
+        fs::copy("/bin/cat", &sshd).unwrap();
+        let mut child =
+            std::process::Command::new(&sshd).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        fs::write(&file, format!("{}\n", child.id())).unwrap();
+        assert!(is_running(&file));
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(!is_running(&file));
     }
 
     #[test]

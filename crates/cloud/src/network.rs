@@ -19,7 +19,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Reads `192.0.2.0/24`, `2001:db8::/32` or a single address; nothing if it is none, or if it means everybody.
+    /// Reads `192.0.2.0/24`, `2001:db8::/32` or a single address; nothing if it is none.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (address, bits) = match text.split_once('/') {
@@ -30,6 +30,7 @@ impl Network {
         let most = if address.is_ipv4() { 32 } else { 128 };
         let bits = match bits {
             // "+8" and "08" are numbers to a parser, but no network that anybody would write.
+            Some("0") => 0,
             Some(bits) if bits.starts_with(|first: char| !matches!(first, '1'..='9')) => return None,
             Some(bits) => bits.parse().ok().filter(|&bits| bits <= most)?,
             None => most,
@@ -68,13 +69,16 @@ pub fn trusted_proxies(env: &Env) -> (Vec<Network>, Vec<Problem>) {
     let separator = |character: char| character.is_whitespace() || character == ',';
     let value = env.text(TRUSTED_PROXIES).unwrap_or_default();
     for word in value.split(separator).filter(|word| !word.is_empty()) {
-        match Network::parse(word) {
-            Some(network) => networks.push(network),
-            None => problems.push(Problem::new(
-                TRUSTED_PROXIES,
-                format!("{word:?} is not an IP network such as 192.0.2.0/24; it is left out"),
-            )),
-        }
+        let refusal = match Network::parse(word) {
+            // Any visitor could choose the address that is taken for theirs, and so escape the limit of wrong logins.
+            Some(Network { bits: 0, .. }) => "contains every address, and trusting all visitors is refused",
+            Some(network) => {
+                networks.push(network);
+                continue;
+            }
+            None => "is not an IP network such as 192.0.2.0/24",
+        };
+        problems.push(Problem::new(TRUSTED_PROXIES, format!("{word:?} {refusal}; it is left out")));
     }
     networks.sort_unstable();
     networks.dedup();
@@ -109,6 +113,7 @@ mod tests {
             "::/129",
             "10.0.0.0/+8",
             "10.0.0.0/08",
+            "10.0.0.0/00",
             "10.0.0.0/8/8",
             "10.0.0",
             "010.0.0.1",
@@ -124,7 +129,15 @@ mod tests {
 
     #[test]
     fn nobody_can_trust_everybody_by_mistake() {
-        assert_eq!((Network::parse("0.0.0.0/0"), Network::parse("::/0")), (None, None));
+        let everybody = ["0.0.0.0/0", "::/0", "192.0.2.1/0"];
+        let (networks, problems) = trusted(&[(TRUSTED_PROXIES, &everybody.join(" "))]);
+        assert_eq!(networks, LOOPBACK);
+        assert_eq!(
+            problems,
+            everybody.map(|word| format!(
+                "WEB_TRUSTED_PROXIES: {word:?} contains every address, and trusting all visitors is refused; it is left out"
+            ))
+        );
     }
 
     #[test]

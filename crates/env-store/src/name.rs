@@ -26,8 +26,37 @@ const OF_A_SESSION: [&str; 15] = [
     "LEONARDO_BANNER",
 ];
 
-/// Read-only in bash: assigning them prints an error at every login.
-const OF_BASH: [&str; 7] = ["BASHOPTS", "BASH_VERSINFO", "BASHPID", "EUID", "PPID", "SHELLOPTS", "UID"];
+/// Names that bash or dash does not just keep (bash(1), "Shell Variables"): it refuses to assign them, computes the value,
+/// expands it as code, or ends over one that is no number. With them go `BASH` and all that begins with it and `_`.
+const OF_A_SHELL: [&str; 27] = [
+    "BASHOPTS",
+    "BASHPID",
+    "DIRSTACK",
+    "EPOCHREALTIME",
+    "EPOCHSECONDS",
+    "EUID",
+    "FUNCNAME",
+    "GROUPS",
+    "HISTCMD",
+    "IFS",
+    "LINENO",
+    "MAILCHECK",
+    "MAILPATH",
+    "OPTIND",
+    "PIPESTATUS",
+    "PPID",
+    "PROMPT_COMMAND",
+    "PS0",
+    "PS1",
+    "PS2",
+    "PS3",
+    "PS4",
+    "RANDOM",
+    "SECONDS",
+    "SHELLOPTS",
+    "SRANDOM",
+    "UID",
+];
 
 /// Set by the store's own file: which version of it a shell has read (see `/etc/bash.bashrc`).
 pub const VERSION: &str = "LEONARDO_ENVIRONMENT";
@@ -59,7 +88,7 @@ pub fn storable(name: &str) -> Result<(), Refusal> {
         Err(Refusal::NotAName)
     } else if OF_A_SESSION.contains(&name) || name == VERSION || name.starts_with("SUPERVISOR_") {
         Err(Refusal::OfASession)
-    } else if OF_BASH.contains(&name) {
+    } else if OF_A_SHELL.contains(&name) || name == "BASH" || name.starts_with("BASH_") {
         Err(Refusal::OfTheShell)
     } else {
         Ok(())
@@ -104,7 +133,12 @@ mod tests {
             assert_eq!(storable(name), Err(Refusal::OfASession), "{name}");
         }
         assert_eq!(storable("SUPERVISOR_ENABLED"), Err(Refusal::OfASession));
-        assert_eq!(storable("UID"), Err(Refusal::OfTheShell));
+        for name in ["UID", "RANDOM", "BASH", "BASH_ENV"] {
+            assert_eq!(storable(name), Err(Refusal::OfTheShell), "{name}");
+        }
+        for name in ["BASHFUL", "ENV", "LANG", "SECONDS_TO_WAIT", "random"] {
+            assert_eq!(storable(name), Ok(()), "{name}");
+        }
     }
 
     #[test]

@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
@@ -110,4 +113,58 @@ fn a_variable_that_no_program_could_be_started_with_is_left_out() {
     let (code, out, err) = place.says(&["exec", "--", "sh", "-c", "echo \"$GOOD${LONG-none}\""]);
     assert_eq!((code, out.as_str()), (Some(0), "1none\n"));
     assert!(err.contains("LONG: it is longer than the 131,072 bytes that the kernel hands over"), "{err}");
+}
+
+/// Names of bash(1) and dash(1) that no bash lists until they are set.
+const DOCUMENTED: &str = "BASH_COMPAT BASH_ENV BASH_MONOSECONDS BASH_REMATCH BASH_TRAPSIG BASH_XTRACEFD CHILD_MAX \
+    COLUMNS COMPREPLY COMP_CWORD COMP_KEY COMP_LINE COMP_POINT COMP_TYPE COMP_WORDS COPROC ENV EXECIGNORE FCEDIT FIGNORE \
+    FUNCNAME FUNCNEST GLOBIGNORE GLOBSORT HISTCONTROL HISTFILE HISTFILESIZE HISTIGNORE HISTSIZE HISTTIMEFORMAT HOSTFILE \
+    IGNOREEOF INPUTRC INSIDE_EMACS LANG LC_ALL LC_COLLATE LC_CTYPE LC_MESSAGES LC_NUMERIC LC_TIME LINES MAILCHECK \
+    MAILPATH MAPFILE OPTARG PATH PIPESTATUS POSIXLY_CORRECT PROMPT_COMMAND PROMPT_DIRTRIM PS0 PS1 PS2 PS3 PS4 \
+    READLINE_ARGUMENT READLINE_LINE READLINE_MARK READLINE_POINT REPLY TEXTDOMAIN TEXTDOMAINDIR TIMEFORMAT TMOUT TZ \
+    auto_resume histchars";
+
+#[test]
+fn no_name_makes_a_shell_execute_a_value_or_fail_to_start() {
+    let listed = Command::new("bash").args(["--norc", "-ic", "compgen -v"]).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let names: BTreeSet<&str> = listed.lines().chain(DOCUMENTED.split_whitespace()).collect();
+    assert!(names.contains("RANDOM") && names.contains("SRANDOM") && names.contains("OPTIND"), "{names:?}");
+    let shells = [["/bin/bash", "--norc", "-i"], ["/bin/bash", "--posix", "-s"], ["/bin/sh", "-i", "-s"]];
+    for name in names {
+        let place = Place::new();
+        let path = |name: &str| place.0.path().join(name);
+        let code = format!("$(: > {})", path("owned").display());
+        let mut script = String::new();
+        for (index, value) in [format!("a[{code}]"), code, "x".to_owned()].iter().enumerate() {
+            if place.says(&["set", &format!("{name}={value}")]).0 == Some(0) {
+                let kept = path(&format!("{index}.sh"));
+                std::fs::copy(path("environment.sh"), &kept).unwrap();
+                writeln!(script, ". {}", kept.display()).unwrap();
+            }
+        }
+        script.push_str("/bin/bash -c :\n/bin/sh -c 'echo alive'\n");
+        for shell in shells {
+            let said = said(
+                Command::new(shell[0])
+                    .args(&shell[1..])
+                    .current_dir(&place.0)
+                    .env("HOME", "/nonexistent")
+                    .env_remove(name),
+                &script,
+            );
+            assert_eq!((said.as_str(), path("owned").exists()), ("alive\n", false), "{name}: {shell:?}");
+        }
+        let mut given = Command::new(env!("CARGO_BIN_EXE_env-store"));
+        given.arg("--file").arg(path("none")).args(["exec", "/bin/sh"]).env(name, "x");
+        assert_eq!(said(&mut given, "echo alive"), "alive\n", "{name} in the environment");
+    }
+}
+
+/// What a program says on its output that reads this on its input.
+fn said(command: &mut Command, input: &str) -> String {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use kit::Problem;
@@ -27,7 +27,14 @@ pub fn settle(workspace: &mut Workspace, person: &Person, roster: &Roster, probl
         // It is reported already.
         return;
     }
-    let may_write = || may_write(&workspace.path, person.ids, &person.group_ids(roster));
+    let groups = person.group_ids(roster);
+    if let Some(parent) = closed_parent(&workspace.path, person.ids, &groups)
+        && let Ok(meta) = fs::metadata(&parent)
+    {
+        problems.push(Problem::new("WORKSPACE", cannot_enter(person, &parent, &meta)));
+        return;
+    }
+    let may_write = || may_write(&workspace.path, person.ids, &groups);
     let is_given = may_write()
         || WAYS.iter().any(|way| way(workspace, &meta, person.ids).unwrap_or(false) && may_write());
     // In the container's own layer, what root makes later is open to the user, as the permissions stage sees to on a volume.
@@ -71,9 +78,25 @@ const WAYS: [Way; 3] = [
     },
 ];
 
-/// False if the user cannot make files in a directory, by trying as the user: modes alone do not tell on network volumes.
-/// Where no process can become the user, which is reported as a missing capability, the directory is not blamed.
+/// Returns the first directory above this one that the user cannot enter, such as `/root`, below which some providers
+/// mount volumes.
+fn closed_parent(path: &Path, ids: Ids, groups: &[u32]) -> Option<PathBuf> {
+    let path = fs::canonicalize(path).ok()?;
+    let is_closed = |path: &&Path| !may(&["-x"], path, ids, groups);
+    // Most workspaces have the root directory alone above them.
+    let parent = path.parent().filter(|parent| *parent != Path::new("/") && is_closed(parent))?;
+    let first = parent.ancestors().take_while(is_closed).last();
+    first.map(Path::to_owned)
+}
+
+/// False if the user cannot make files in a directory.
 fn may_write(path: &Path, ids: Ids, groups: &[u32]) -> bool {
+    may(&["-w", "-x"], path, ids, groups)
+}
+
+/// False if the user lacks one of these rights, by trying as the user: modes alone do not tell on network volumes.
+/// Where no process can become the user, which is reported as a missing capability, the directory is not blamed.
+fn may(rights: &[&str], path: &Path, ids: Ids, groups: &[u32]) -> bool {
     let groups: Vec<String> = groups.iter().map(ToString::to_string).collect();
     let mut command = Command::new("/usr/bin/setpriv");
     command.args([format!("--reuid={}", ids.uid), format!("--regid={}", ids.gid)]);
@@ -82,8 +105,21 @@ fn may_write(path: &Path, ids: Ids, groups: &[u32]) -> bool {
     } else {
         format!("--groups={}", groups.join(","))
     });
-    command.args(["/usr/bin/test", "-w"]).arg(path).arg("-a").arg("-x").arg(path);
+    command.arg("/usr/bin/test");
+    for (index, right) in rights.iter().enumerate() {
+        command.args((index > 0).then_some("-a")).arg(right).arg(path);
+    }
     command.stdin(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.code() != Some(1))
+}
+
+fn cannot_enter(person: &Person, parent: &Path, meta: &fs::Metadata) -> String {
+    let (name, uid, path) = (&person.name, person.ids.uid, parent.display());
+    format!(
+        "{name:?} (uid {uid}) cannot enter {path}, which belongs to uid {} with mode {:04o}; mount the workspace elsewhere, \
+         or run: chmod o+x {path}, and restart the container",
+        meta.uid(),
+        meta.mode() & 0o7777
+    )
 }
 
 fn reported(
@@ -227,6 +263,22 @@ mod tests {
         for capability in [CapabilitySet::SETUID, CapabilitySet::SETGID] {
             let dir = directory((1234, 1235), 0o755);
             assert_eq!(settled_without(capability, dir.path()), [""; 0], "{capability:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_closed_directory_above_is_named_also_behind_a_link() {
+        let dir = directory((0, 0), 0o755);
+        let (closed, link) = (dir.path().join("open/closed"), dir.path().join("link"));
+        let workspace = closed.join("between/workspace");
+        fs::create_dir_all(&workspace).unwrap();
+        std::os::unix::fs::symlink(&workspace, &link).unwrap();
+        let found = |path: &Path| closed_parent(path, IDS, &[]);
+        for path in [&workspace, &link] {
+            fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+            assert_eq!(found(path).as_ref(), Some(&closed));
+            fs::set_permissions(&closed, fs::Permissions::from_mode(0o711)).unwrap();
+            assert_eq!(found(path), None);
         }
     }
 

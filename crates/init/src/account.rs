@@ -65,6 +65,18 @@ fn remedy_with(file: &str, mounts: &[PathBuf]) -> String {
     "init runs inside a container made from the base image".to_owned()
 }
 
+/// Replaces a name that the system has for an account of its own, and reports it.
+pub fn settle_name(settings: &mut Settings, problems: &mut Vec<Problem>) {
+    // Accounts that cannot be read are reported where the user is made.
+    let Ok(roster) = Roster::read() else { return };
+    let name = person::name(&roster, &settings.user_name);
+    if name != settings.user_name {
+        let message = format!("{:?} is an account of the system; using {name:?}", settings.user_name);
+        problems.push(Problem::new("USER_NAME", message));
+        settings.user_name = name.to_owned();
+    }
+}
+
 /// Brings the system user into the state that was asked for; a container whose user could not be made starts all the
 /// same, because root and the web services do not depend on it.
 pub fn settle(settings: &Settings, workspace: &mut Workspace, problems: &mut Vec<Problem>) {

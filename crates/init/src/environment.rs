@@ -9,7 +9,7 @@ use kit::{Env, Problem};
 /// What an earlier start may have stored and no session needs.
 const SPENT: [&str; 1] = ["USER_PASSWORD"];
 
-/// Writes the store; names that no shell can take over are reported once.
+/// Writes the store; names that no session can have are reported once.
 pub fn persist(env: &Env, problems: &mut Vec<Problem>) -> Result<()> {
     let path = Path::new(env_store::PATH);
     let mut store = Store::read(path).unwrap_or_else(|error| {
@@ -29,7 +29,11 @@ pub fn persist(env: &Env, problems: &mut Vec<Problem>) -> Result<()> {
                 name.escape_debug().to_string(),
                 "no shell can have a variable of this name; only supervised programs see it",
             )),
-            Err(Refusal::OfASession | Refusal::OfTheShell) => {}
+            Err(Refusal::OfTheShell) => problems.push(Problem::new(
+                name,
+                "a shell owns this name, and may execute the value; only supervised programs see it",
+            )),
+            Err(Refusal::OfASession) => {}
         }
     }
     Record::add(Path::new(Record::PATH), stored)?;

@@ -73,7 +73,11 @@ pub fn run() -> Outcome {
 fn compare(mut given: Env, in_force: &Env) -> Exit {
     let gpus = gpu_limit::limit(&given, &gpu_limit::discover(&gpu_limit::Roots::default()));
     gpus.variables.into_iter().for_each(|(name, value)| given.set(name, value));
-    let (settings, _) = settings::Settings::read(&given);
+    let (mut settings, _) = settings::Settings::read(&given);
+    account::settle_name(&mut settings, &mut Vec::new());
+    if given.text("USER_NAME").is_some() {
+        given.set("USER_NAME", settings.user_name.as_str());
+    }
     let password = settings.user_password.as_ref();
     let login = Login::read(Path::new(web_login::path())).unwrap_or_default();
     let in_force = InForce {
@@ -98,7 +102,8 @@ fn compare(mut given: Env, in_force: &Env) -> Exit {
 /// Brings the container into the state that `env` asks for, and adds to `env` what programs shall inherit.
 fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     search_path::complete(env);
-    let (settings, mut problems) = settings::Settings::read(env);
+    let (mut settings, mut problems) = settings::Settings::read(env);
+    account::settle_name(&mut settings, &mut problems);
     let leonardo = account::group_id("leonardo")?;
     let rights = capabilities::Rights::of_process()?;
     problems.extend(rights.problems(settings.ssh_port));

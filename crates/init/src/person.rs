@@ -8,6 +8,7 @@ use kit::Problem;
 use workspace::Workspace;
 
 use crate::roster::{Group, Ids, MARK, Roster, User};
+use crate::settings::DEFAULT_USER;
 
 /// Memberships of the user where the group exists: administration, logs, GPU device nodes.
 const GROUPS: [&str; 5] = ["leonardo", "sudo", "adm", "video", "render"];
@@ -50,6 +51,12 @@ enum GroupChange {
 /// files, and a start that was killed among them could not be continued.
 pub fn retired<'a>(roster: &'a Roster, name: &str) -> Option<&'a str> {
     roster.ours().map(|user| user.name.as_str()).filter(|&former| former != name)
+}
+
+/// Returns the name that the user gets: the one asked for, unless an account of the system has it.
+pub fn name<'a>(roster: &Roster, asked: &'a str) -> &'a str {
+    let is_taken = roster.user(asked).is_some_and(|user| !user.ours && !USER_IDS.contains(&user.ids.uid));
+    if is_taken { DEFAULT_USER } else { asked }
 }
 
 /// Decides who the user is; an account of the system is never taken over.
@@ -372,11 +379,16 @@ mod tests {
     #[test]
     fn an_account_of_the_system_is_never_taken_over_and_a_low_uid_of_ours_is_no_such_account() {
         let roster = Roster::parse(SYSTEM, SYSTEM_GROUPS);
+        for system in ["root", "nobody"] {
+            assert_eq!(name(&roster, system), "user");
+        }
+        assert_eq!(name(&Roster::parse(&format!("{SYSTEM}bob:x:1001:1::/:/bin/sh\n"), ""), "bob"), "bob");
         for name in ["root", "nobody"] {
             let problem = decide(&roster, name, &volume(1000, 1000)).unwrap_err();
             assert_eq!(problem.message, format!("{name:?} is an account of the system; no user was made"));
         }
         let ours = OURS.replace("1000:1000", "501:20").replace("/home/user", "/w/home/user");
+        assert_eq!(name(&Roster::parse(&ours.replacen("user", "ada", 1), ""), "ada"), "ada");
         let groups = OUR_GROUPS.replace("user:x:1000:", "user:x:20:");
         let (ids, problems, steps) = outcome(&format!("{SYSTEM}{ours}"), &groups, "user", (501, 20));
         assert_eq!((ids, problems, steps), ((501, 20), vec![], vec![]));

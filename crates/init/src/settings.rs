@@ -9,7 +9,8 @@ use sshd_run::key_lines::key_lines;
 use crate::misspelling;
 use crate::secrets::{report_invisible, secret, user_password, web_secret};
 
-const DEFAULT_USER: &str = "user";
+/// The system user's name where none was given that can be used.
+pub const DEFAULT_USER: &str = "user";
 /// Where keys arrive besides the mounted file: the seed's own variable, runpod.io's and vast.ai's.
 const KEY_VARIABLES: [&Variable; 3] =
     [&variables::SSH_PUBKEY, &variables::PUBLIC_KEY, &variables::SSH_PUBLIC_KEY];

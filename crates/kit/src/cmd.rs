@@ -8,7 +8,7 @@ use std::process::{self, Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::Exit;
+use crate::{Exit, exec_limit};
 
 /// How much of a failed program's stderr an error repeats, in bytes.
 const STDERR_SHOWN: usize = 2_000;
@@ -30,7 +30,7 @@ pub fn bound(tool: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(SETPRIV);
     // This process may have died before its death could be a signal there.
     command.args(["--pdeathsig", "KILL", "--", "/bin/sh", "-c", r#"[ "$PPID" = "$0" ] && exec "$@""#]);
-    command.arg(process::id().to_string()).arg(tool);
+    command.arg(process::id().to_string()).arg(tool).env_remove(exec_limit::OF_SH);
     command
 }
 
@@ -172,6 +172,11 @@ mod tests {
         let mut orphan = std::thread::scope(|scope| scope.spawn(start).join().unwrap());
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&orphan.wait().unwrap()), Some(9));
         let mut echo = bound("sh");
+        assert_eq!(
+            echo.get_envs().collect::<Vec<_>>(),
+            [(OsStr::new("OPTIND"), None)],
+            "sh may not start with it"
+        );
         let output = echo.args(["-c", "echo $PPID $1; exit 3", "sh", "a b"]).output().unwrap();
         let said = String::from_utf8(output.stdout).unwrap();
         assert_eq!((output.status.code(), said), (Some(3), format!("{} a b\n", process::id())));

@@ -1,6 +1,7 @@
 //! Limits of the kernel on the environment of a program (execve(2), "Limits on size of arguments and environment").
 //!
-//! One variable too many or too long, and no program starts at all: neither supervisord nor a shell's `ls`.
+//! One variable too many or too long, and no program starts at all: neither supervisord nor a shell's `ls`. One name
+//! keeps `sh` alone from starting, and with it whatever is a script of it.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -16,11 +17,15 @@ const LONGEST: usize = 131_072;
 const MOST: u64 = 6 << 20;
 /// The kernel grants this much however small the stack is (`ARG_MAX`).
 const LEAST: u64 = 131_072;
+/// The one variable over which dash does not start, unless it is a number.
+pub const OF_SH: &str = "OPTIND";
 
 /// Returns why no program can be started with this variable, if that is so.
 fn refusal(name: &OsStr, value: &OsStr) -> Option<String> {
     if [name, value].iter().any(|text| text.as_bytes().contains(&0)) {
         Some("it has a NUL byte, which no program can be given".to_owned())
+    } else if name == OF_SH {
+        Some("sh owns this name, and may not start with a value from outside".to_owned())
     } else if name.len() + value.len() + 2 > LONGEST {
         Some(format!("it is longer than the {} bytes that the kernel hands over", count(LONGEST as u64)))
     } else {
@@ -28,7 +33,7 @@ fn refusal(name: &OsStr, value: &OsStr) -> Option<String> {
     }
 }
 
-/// Removes what the kernel would refuse: first what is too long by itself, then the longest until all fit together.
+/// Removes what the kernel or `sh` would refuse: first what is too long by itself, then the longest until all fit together.
 pub fn fit(env: &mut Env) -> Vec<Problem> {
     let stack = getrlimit(Resource::RLIMIT_STACK).map_or(MOST, |(soft, _)| soft / 4);
     let most = stack.clamp(LEAST, MOST);
@@ -92,6 +97,20 @@ mod tests {
         let problem = "A: it has a NUL byte, which no program can be given; programs do not get it";
         assert_eq!(fit(&mut env).iter().map(ToString::to_string).collect::<Vec<_>>(), [problem]);
         assert_eq!(env, Env::default());
+    }
+
+    #[test]
+    fn what_keeps_sh_from_starting_goes() {
+        let mut env: Env = [(OF_SH, "x")].into_iter().collect();
+        let starts = |env: &Env| {
+            let mut sh = Command::new("/bin/sh");
+            sh.args(["-c", "true"]).env_clear().envs(env.iter()).status().is_ok_and(|status| status.success())
+        };
+        assert!(!starts(&env), "this machine's sh is dash, as in the image");
+        let problem =
+            "OPTIND: sh owns this name, and may not start with a value from outside; programs do not get it";
+        assert_eq!(fit(&mut env).iter().map(ToString::to_string).collect::<Vec<_>>(), [problem]);
+        assert!(starts(&env));
     }
 
     #[test]

@@ -28,11 +28,9 @@ impl Account {
     pub fn of(env: &Env) -> Result<Self> {
         let users = read(USERS)?;
         let asked = env.text("USER_NAME").unwrap_or(DEFAULT);
-        let found = find(&users, asked).or_else(|| find(&users, DEFAULT));
+        let found = chosen(&users, asked);
         let found = found.ok_or_else(|| anyhow!("there is no account {asked:?} to run the script"));
-        found
-            .hint(|| "the container's log says why it was not made: look for USER_NAME".to_owned())?
-            .unprivileged()
+        found.hint(|| "the container's log says why it was not made: look for USER_NAME".to_owned())
     }
 
     /// An account by its name, for whoever was told it.
@@ -47,12 +45,16 @@ impl Account {
 
     fn unprivileged(self) -> Result<Self> {
         if self.uid == 0 {
-            // init makes no user of this name either.
             let hint = "give USER_NAME another name; the script can use sudo for what takes root".to_owned();
             return Err(kit::exit::with_hint(anyhow!("scripts do not run as {:?}", self.name), hint));
         }
         Ok(self)
     }
+}
+
+/// Returns the system user's account as `init` settles it: a command of `docker exec` has only the name that was asked for.
+fn chosen(users: &str, asked: &str) -> Option<Account> {
+    find(users, asked).filter(|account| account.uid != 0).or_else(|| find(users, DEFAULT))
 }
 
 /// The number of a group, if there is one of this name.
@@ -115,8 +117,11 @@ mod tests {
 
     #[test]
     fn a_script_is_never_roots() {
-        let env: Env = [("USER_NAME", "root")].into_iter().collect();
-        assert_eq!(Account::of(&env).unwrap_err().to_string(), "scripts do not run as \"root\"");
+        let users = "root:x:0:0::/root:/bin/bash\nada:x:1000:100::/:/x\nuser:x:1001:100::/:/x\n";
+        for (asked, used) in [("root", "user"), ("Ada", "user"), ("ada", "ada")] {
+            assert_eq!(chosen(users, asked).map(|account| account.name).as_deref(), Some(used));
+        }
+        assert_eq!(Account::named("root").unwrap_err().to_string(), "scripts do not run as \"root\"");
         let nobody = Account::named("nobody").unwrap();
         assert_eq!((nobody.name.as_str(), nobody.uid == 0), ("nobody", false));
     }

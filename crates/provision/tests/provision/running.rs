@@ -340,6 +340,6 @@ fn an_account_that_is_not_there_or_is_roots_is_named() {
     let mut machine = Machine::new();
     machine.mount("exit 0");
     machine.set("USER_NAME", "root");
-    assert_eq!(machine.run().report.cause.as_deref(), Some("scripts do not run as \"root\""));
+    assert_eq!(machine.run().report.cause.as_deref(), Some("there is no account \"root\" to run the script"));
     assert_eq!(machine.status()["state"], "could not be run; it is tried again with the next start");
 }

@@ -92,9 +92,18 @@ fn a_start_that_was_killed_while_it_made_the_account_is_continued() {
 
 #[test]
 fn an_account_of_the_system_is_not_taken_over() {
-    let container = Run::new().env("USER_NAME", "root").boot();
-    assert!(container.logs().contains("USER_NAME: \"root\" is an account of the system; no user was made"));
-    container.exec(&["ls", "/etc/sudoers.d/leonardo-user"]).failure(2);
+    let container = Run::new().env("USER_NAME", "root").env("WORKSPACE", "/root/work").boot();
+    let logs = container.logs();
+    assert!(logs.contains("USER_NAME: \"root\" is an account of the system; using \"user\""), "{logs}");
+    // Where a provider mounts a volume below root's home.
+    let closed = "WORKSPACE: \"user\" (uid 1000) cannot enter /root, which belongs to uid 0 with mode 0700; ";
+    assert!(logs.contains(closed) && !logs.contains("refuses to change"), "{logs}");
+    assert_eq!(
+        container.exec(&["su", "-", "user", "-c", "sudo -n id -u; echo $USER_NAME"]).text(),
+        "0\nuser"
+    );
+    // What is given agrees with what is in force.
+    container.exec(&["init.sh"]).text();
 }
 
 #[test]

@@ -158,6 +158,9 @@ fn permissions_end_while_the_script_runs_and_the_start_ends_with_a_summary() {
     let report = format!("docker exec {id} /opt/leonardo/bin/boot report\n");
     assert!(logs.contains(&report), "{report}\n{logs}");
     assert!(container.exec(&["portal-link"]).text().contains("/leonardo/enter"));
+    // docker exec has the variables as they were given, and not what init made of them.
+    let again = container.exec(&["boot", "run"]).stderr;
+    assert!(again.contains("SSH: on, port 22 inside the container"), "{again}");
     let unkeyed = Run::new().boot();
     unkeyed.until("the summary", || unkeyed.logs().contains("boot: problems: "));
     assert!(unkeyed.logs().contains("boot: SSH: off, no public key was given"), "{}", unkeyed.logs());

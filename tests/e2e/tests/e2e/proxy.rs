@@ -25,7 +25,7 @@ fn portal_log(container: &Container) -> String {
 
 #[test]
 fn a_trusted_proxy_may_say_who_the_visitor_is_and_that_he_came_by_https() {
-    let container = Run::new().env("WEB_TRUSTED_PROXIES", format!("{ENGINES},nonsense}}")).boot();
+    let container = Run::new().env("WEB_TRUSTED_PROXIES", format!("{ENGINES},nonsense}},0.0.0.0/0")).boot();
     let [_, password, _] = container.login();
     let cookie = log_in_through(&container, "203.0.113.9", &password);
     assert_eq!(cookie.status, 303);
@@ -38,6 +38,9 @@ fn a_trusted_proxy_may_say_who_the_visitor_is_and_that_he_came_by_https() {
     let problem =
         "WEB_TRUSTED_PROXIES: \"nonsense}\" is not an IP network such as 192.0.2.0/24; it is left out";
     assert!(container.logs().contains(problem), "{}", container.logs());
+    let everybody =
+        "WEB_TRUSTED_PROXIES: \"0.0.0.0/0\" contains every address, and trusting all visitors is refused";
+    assert!(container.logs().contains(everybody), "{}", container.logs());
     let generated = container.sh("cat /opt/caddy/etc/Caddyfile").text();
     assert!(generated.contains("10.0.0.0/8 127.0.0.0/8") && !generated.contains("nonsense"), "{generated}");
 }

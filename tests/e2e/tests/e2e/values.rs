@@ -74,13 +74,24 @@ fn a_path_of_the_users_own_and_names_that_no_shell_takes_reach_every_program() {
 }
 
 #[test]
-fn bytes_that_are_no_text_reach_supervised_programs() {
-    let container =
-        Run::new().command(&["bash", "-c", "exec env \"R=$(printf 'a\\377b')\" init.sh P-Q=2"]).boot();
+fn bytes_that_are_no_text_reach_supervised_programs_and_no_shell_executes_a_value() {
+    // As parameters: docker itself would give them to each program that this test starts.
+    let owned = "exec env \"R=$(printf 'a\\377b')\" init.sh P-Q=2 OPTIND=x UID=7 'RANDOM=a[$(touch /owned)]'";
+    let container = Run::new().command(&["bash", "-c", owned]).boot();
+    container.wait_until_ready();
     let environ = container.sh("cat /proc/$(supervisorctl pid storagemonitor)/environ").stdout;
     for variable in [&b"R=a\xffb"[..], b"P-Q=2"] {
         assert!(environ.split(|&byte| byte == 0).any(|pair| pair == variable));
     }
+    for shell in [["bash", "-lc", "test ! -e /owned"], ["sh", "-lc", "test ! -e /owned"]] {
+        container.exec(&shell).text();
+    }
+    let (logs, report) = (container.logs(), container.exec(&["boot", "report"]).text());
+    for name in ["OPTIND: sh", "UID: a shell", "RANDOM: a shell"] {
+        let problem = format!("{name} owns this name");
+        assert!(logs.contains(&problem) && report.contains(&problem), "{problem}: {logs}\n{report}");
+    }
+    assert!(!report.contains("exit code"), "{report}");
 }
 
 #[test]
