@@ -39,7 +39,14 @@ pub(crate) fn enter(
     let there = if parent.fresh { None } else { look(target, name).map_err(refused("read"))? };
     if let Some(before) = there.filter(Meta::is_directory) {
         parent.shared.fetch_add(1, Ordering::Relaxed);
-        let directory = open_directory(target, name).map_err(refused("open"))?;
+        let directory = match open_directory(target, name) {
+            // What is mounted there hides what the copy has below.
+            Err(Errno::XDEV) if !copier.options.write => {
+                copier.differs(walk, parent, name, Difference::Written);
+                return Ok(TargetSide::default());
+            }
+            opened => opened.map_err(refused("open"))?,
+        };
         return Ok(TargetSide {
             directory: Some(directory),
             fresh: false,

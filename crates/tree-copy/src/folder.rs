@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString, OsStr};
-use std::os::fd::OwnedFd;
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
@@ -212,19 +214,29 @@ const DIRECTORY: OFlags =
 
 /// Opens a directory of a directory: no link is followed, and no mount point is crossed (`EXDEV`).
 ///
-/// `openat2` (Linux 5.6) refuses bind mounts as well. Where it is missing or filtered away, the device tells other
-/// file systems apart.
 pub(crate) fn open_directory(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     match openat2(parent, name, DIRECTORY, Mode::empty(), ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS) {
-        Err(Errno::NOSYS | Errno::PERM) => {
-            let opened = openat(parent, name, DIRECTORY, Mode::empty())?;
-            if fstat(&opened)?.st_dev != fstat(parent)?.st_dev {
-                return Err(Errno::XDEV);
-            }
-            Ok(opened)
-        }
+        Err(Errno::NOSYS | Errno::PERM) => open_and_compare(parent, name),
         answer => answer,
     }
+}
+
+/// The same where `openat2` (Linux 5.6) is missing or filtered away. A bind mount may have its parent's device.
+fn open_and_compare(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    let opened = openat(parent, name, DIRECTORY, Mode::empty())?;
+    let of = |directory: BorrowedFd<'_>| Ok((fstat(directory)?.st_dev, mount_of(directory)));
+    if of(opened.as_fd())? == of(parent)? { Ok(opened) } else { Err(Errno::XDEV) }
+}
+
+/// Returns the line of proc(5)'s `fdinfo` that names the mount of an open file; nothing where the kernel has none.
+fn mount_of(file: BorrowedFd<'_>) -> Option<String> {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).ok()?;
+    info.lines().find(|line| line.starts_with("mnt_id:")).map(str::to_owned)
+}
+
+/// The same for names as a program has them.
+pub fn open_in(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
+    Ok(open_directory(parent, &CString::new(name.as_bytes())?)?)
 }
 
 /// True if this error means that an entry went after it was listed, or that something else has its name.
@@ -235,4 +247,32 @@ pub(crate) fn is_gone(cause: Errno) -> bool {
 /// Opens the root of a tree, through links if there are some on the way: the caller named it.
 pub(crate) fn open_root(path: &Path) -> Result<OwnedFd, Errno> {
     rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_bind_mount_of_the_same_device_is_not_entered_by_any_kernel() {
+        struct Bound(PathBuf);
+        impl Drop for Bound {
+            fn drop(&mut self) {
+                let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (plain, bound) = (dir.path().join("plain"), dir.path().join("bound"));
+        fs::create_dir(&plain).unwrap();
+        fs::create_dir(&bound).unwrap();
+        assert!(Command::new("mount").arg("--bind").args([&plain, &bound]).status().unwrap().success());
+        let _bound = Bound(bound);
+        let parent = open_root(dir.path()).unwrap();
+        for open in [open_directory, open_and_compare] {
+            assert!(open(parent.as_fd(), c"plain").is_ok());
+            assert_eq!(open(parent.as_fd(), c"bound").map(drop), Err(Errno::XDEV));
+        }
+    }
 }

@@ -97,6 +97,7 @@ pub use capabilities::Capabilities;
 pub use decide::{Degradation, Refusal, decide};
 pub use durable::make_durable;
 pub use error::{Error, Result, Trouble};
+pub use folder::open_in as open_directory;
 pub use observer::{Counters, Difference, Note, Observer, Unobserved, What};
 pub use options::{Check, Options, Pass, default_threads};
 pub use pass::pass;

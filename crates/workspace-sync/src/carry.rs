@@ -134,7 +134,8 @@ impl<'a> Carrier<'a> {
         match beneath::open_below(&self.new, name) {
             Ok(there) => {
                 self.sweep(name, &there);
-                if self.removes {
+                // What is in a mount was not copied from here.
+                if self.removes && walk::open_below(&self.new, name).is_ok() {
                     self.removals(name, &there, leftover, round)?;
                 }
                 Ok(Next::Enter)
@@ -328,7 +329,7 @@ impl<'a> Carrier<'a> {
             return Ok(());
         }
         if is_directory {
-            let directory = beneath::open_below(&above, Path::new(base))?;
+            let directory = walk::open(&above, base)?;
             for child in names(&directory)? {
                 self.remove(&name.join(&child), directory.as_fd(), &child, leftover, round)?;
             }

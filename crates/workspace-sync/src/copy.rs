@@ -26,6 +26,7 @@ use crate::listing::Listing;
 use crate::manifest;
 use crate::marker::{self, Marker};
 use crate::memory::{Leftover, Memory};
+use crate::mounted;
 use crate::note;
 use crate::progress::{Phase, Progress, Total};
 use crate::tree::Tree;
@@ -164,6 +165,7 @@ impl Job<'_> {
     /// Copies everything once.
     pub fn begin(&self) -> Result<Begun, Failure> {
         self.refuse_nesting()?;
+        mounted::refuse(self.tree, &[self.source, &self.tree.partial])?;
         let parent = make_parent(self.tree, self.workspace)?;
         let name = self.tree.partial.file_name().unwrap_or_default();
         let (directory, trusted) = match self.claim.take(&parent, name)? {

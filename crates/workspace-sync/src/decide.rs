@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::entrance::Entrance;
 use crate::marker::Marker;
+use crate::mounted::Mount;
 
 /// What is at the place of the workspace's copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct Seen {
     pub mounted: bool,
     /// `WORKSPACE_SYNC`.
     pub wanted: bool,
+    /// What is mounted in the image's tree, or in what takes the copy's place.
+    pub mount: Option<Mount>,
 }
 
 /// What is to be done.
@@ -65,6 +68,8 @@ pub enum Why {
     /// A directory of the image is in the place of the link to a copy from earlier. Putting the link there may mean
     /// emptying it, which nobody asked for.
     Directory,
+    /// The user mounted a directory of their own in the place of the image's.
+    Mount,
 }
 
 /// What is in the way.
@@ -78,12 +83,31 @@ pub enum Refusal {
     NotDirectory,
     /// The copy's place is taken, in words.
     Occupied(String),
+    /// Something is mounted here: the switch would hide it, or empty it.
+    Mounted(PathBuf),
 }
 
 /// Decides.
 #[must_use]
 pub fn decide(seen: &Seen) -> Action {
-    let Seen { entrance, image, copy, mounted, wanted } = seen;
+    match (unless_mounted(seen), &seen.mount) {
+        (
+            Action::Copy
+            | Action::CopyDirectory
+            | Action::Switch(_)
+            | Action::ReplaceDirectory(_)
+            | Action::Refuse(Refusal::Occupied(_)),
+            Some(mount),
+        ) => match mount {
+            Mount::Itself => Action::Leave(Why::Mount),
+            Mount::Inside(place) => Action::Refuse(Refusal::Mounted(place.clone())),
+        },
+        (action, _) => action,
+    }
+}
+
+fn unless_mounted(seen: &Seen) -> Action {
+    let Seen { entrance, image, copy, mounted, wanted, mount: _ } = seen;
     match (entrance, copy) {
         (Entrance::Elsewhere(to), _) => Action::Refuse(Refusal::LinkElsewhere(to.clone())),
         (Entrance::Other, _) => Action::Refuse(Refusal::NotDirectory),
@@ -121,7 +145,31 @@ mod tests {
     }
 
     fn of(entrance: Entrance, image: bool, copy: Copy, mounted: bool, wanted: bool) -> Action {
-        decide(&Seen { entrance, image, copy, mounted, wanted })
+        decide(&Seen { entrance, image, copy, mounted, wanted, mount: None })
+    }
+
+    #[test]
+    fn a_tree_with_a_mount_is_neither_copied_nor_switched() {
+        let seen = |entrance, copy, wanted, mount: Mount| {
+            decide(&Seen { entrance, image: true, copy, mounted: true, wanted, mount: Some(mount) })
+        };
+        let inside = || Mount::Inside("/opt/x/models".into());
+        let refused = Action::Refuse(Refusal::Mounted("/opt/x/models".into()));
+        for entrance in [Entrance::Image, Entrance::Directory] {
+            for copy in [Copy::Absent, Copy::Whole(marker()), Copy::Foreign("a directory".into())] {
+                assert_eq!(seen(entrance.clone(), copy.clone(), true, inside()), refused, "{copy:?}");
+                assert_eq!(seen(entrance.clone(), copy, true, Mount::Itself), Action::Leave(Why::Mount));
+            }
+            let unwanted = seen(entrance, Copy::Absent, false, inside());
+            assert_eq!(unwanted, Action::Leave(Why::NotWanted));
+        }
+        assert_eq!(
+            seen(Entrance::Image, Copy::Whole(marker()), false, inside()),
+            refused,
+            "it would be hidden"
+        );
+        let used = seen(Entrance::Workspace, Copy::Whole(marker()), true, inside());
+        assert_eq!(used, Action::Keep(marker()));
     }
 
     #[test]

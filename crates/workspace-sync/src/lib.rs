@@ -50,6 +50,7 @@ mod manifest;
 mod manual;
 mod marker;
 mod memory;
+mod mounted;
 mod named;
 mod names;
 mod note;

@@ -13,16 +13,27 @@ use crate::beneath;
 use crate::decide::{Copy, Seen};
 use crate::entrance::Entrance;
 use crate::marker::Marker;
+use crate::mounted::{self, Mount};
 use crate::tree::Tree;
 
 /// Looks at everything that the decision about `tree` needs; changes nothing.
 pub fn at(tree: &Tree, workspace: &Path, mounted: bool, wanted: bool) -> Result<Seen> {
+    let copy = copy(tree, workspace, &tree.copy)?;
+    let mut mount = tree.brought().map_or(Ok(None), |path| mounted::at(tree, path))?;
+    // An engine makes the directories that lead to a mount.
+    if mount.is_none()
+        && matches!(copy, Copy::Foreign(_))
+        && let Some(inside @ Mount::Inside(_)) = mounted::at(tree, &tree.copy)?
+    {
+        mount = Some(inside);
+    }
     Ok(Seen {
         entrance: Entrance::of(tree)?,
         image: tree.image.symlink_metadata().is_ok_and(|meta| meta.is_dir()),
-        copy: copy(tree, workspace, &tree.copy)?,
+        copy,
         mounted,
         wanted,
+        mount,
     })
 }
 

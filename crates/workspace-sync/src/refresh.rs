@@ -21,6 +21,7 @@ use crate::look;
 use crate::manifest::Manifest;
 use crate::marker::{self, Marker};
 use crate::memory::Memory;
+use crate::mounted;
 use crate::report::printable;
 use crate::sync::Setting;
 use crate::tree::Tree;
@@ -36,6 +37,7 @@ const MORE: &str = "find -name '*.before-refresh'";
 /// beside the image's entry where both have the name; all of the old copy stays as `NAME.previous`.
 pub fn run(setting: &Setting<'_>, tree: &Tree, dry_run: bool) -> Outcome {
     refuse_while_locked(setting)?;
+    refuse_mounts(tree)?;
     if !dry_run {
         recover(setting, tree)?;
     }
@@ -110,6 +112,7 @@ pub fn run(setting: &Setting<'_>, tree: &Tree, dry_run: bool) -> Outcome {
 /// Exchanges the copy and the previous one.
 pub fn rollback(setting: &Setting<'_>, tree: &Tree, dry_run: bool) -> Outcome {
     refuse_while_locked(setting)?;
+    refuse_mounts(tree)?;
     if !dry_run {
         recover(setting, tree)?;
     }
@@ -148,6 +151,11 @@ fn refuse_while_locked(setting: &Setting<'_>) -> Result<()> {
     }
     Err(anyhow!("{} is there, so that nothing is changed", lock.display()))
         .hint(|| format!("remove it to allow updates: rm {}", lock.display()))
+}
+
+/// A mount would move with the directory that it is in, or be copied, or lie in one that is removed.
+fn refuse_mounts(tree: &Tree) -> Result<()> {
+    Ok(mounted::refuse(tree, &[&tree.image, &tree.copy, &aside(tree), &tree.previous])?)
 }
 
 fn whole(setting: &Setting<'_>, tree: &Tree, path: &Path) -> Result<Marker> {
@@ -289,6 +297,7 @@ fn is_obsolete(setting: &Setting<'_>, tree: &Tree) -> Result<bool> {
 /// Removes the previous copy. Its marker gets another name before and goes last, so that what a kill leaves is neither
 /// taken for a whole copy nor for somebody's own.
 fn discard(setting: &Setting<'_>, tree: &Tree, parent: &OwnedFd) -> Result<()> {
+    mounted::refuse(tree, &[&tree.previous])?;
     let directory = look::open(&setting.workspace.path, &tree.previous)?;
     match renameat(&directory, marker::NAME, &directory, claim::NAME) {
         Ok(()) => copy::sync(&directory)?,

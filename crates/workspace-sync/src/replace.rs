@@ -184,3 +184,33 @@ fn empty(directory: &OwnedFd, since: Option<Instant>) -> Result<bool, nix::Error
 fn errno(error: &io::Error) -> nix::Error {
     error.raw_os_error().map_or(nix::Error::EIO, nix::Error::from_raw)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// The table of mounts was read before: this one came later.
+    #[test]
+    fn what_is_mounted_in_a_directory_while_it_is_emptied_keeps_its_content() {
+        struct Bound<'a>(&'a Path);
+        impl Drop for Bound<'_> {
+            fn drop(&mut self) {
+                let _ = Command::new("umount").arg("--lazy").arg(self.0).status();
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (models, tree) = (dir.path().join("models"), dir.path().join("tree"));
+        let place = tree.join("data");
+        fs::create_dir_all(&models).unwrap();
+        fs::create_dir_all(&place).unwrap();
+        fs::write(models.join("precious"), "x").unwrap();
+        assert!(Command::new("mount").arg("--bind").args([&models, &place]).status().unwrap().success());
+        let bound = Bound(&place);
+        assert_eq!(empty(&beneath::open_root(&tree).unwrap(), None), Err(nix::Error::EXDEV));
+        assert!(models.join("precious").exists());
+        drop(bound);
+        assert_eq!(empty(&beneath::open_root(&tree).unwrap(), None), Ok(true));
+    }
+}

@@ -12,13 +12,14 @@ use journal::{Event, Stage};
 use crate::claim::{self, Claim};
 use crate::copied::AsCopied;
 use crate::copy::{self, Begun, Job};
-use crate::decide::{self, Action};
+use crate::decide::{self, Action, Refusal};
 use crate::entrance;
 use crate::failure::Failure;
 use crate::gate::Gate;
 use crate::listing::Listing;
 use crate::look;
 use crate::memory::Memory;
+use crate::mounted;
 use crate::note;
 use crate::refresh;
 use crate::replace::Replaced;
@@ -208,7 +209,8 @@ impl Setting<'_> {
             }
             Action::Refuse(refusal) => {
                 let (cause, hint) = sync::in_words(refusal, tree);
-                if !self.wanted {
+                // A copy from earlier is hidden by a mount, and that is no wish.
+                if !self.wanted && !matches!(refusal, Refusal::Mounted(_)) {
                     work.report.cause = Some(cause);
                     return Ok(());
                 }
@@ -257,17 +259,25 @@ impl Setting<'_> {
                     work.copying = Some(self.copy(tree, from)?);
                     return Ok(());
                 }
-                Step::Point { to, .. } => entrance::point(tree, to)?,
-                Step::ReplaceDirectory { entrance, .. } => match self.replace(tree, &mut work.memory)? {
-                    Replaced::Exchanged | Replaced::Emptied => {}
-                    Replaced::InUse(why) => {
-                        self.keep_directory(work, &why);
-                        return Ok(());
+                Step::Point { to, .. } => {
+                    if *to == tree.copy {
+                        mounted::refuse(tree, &[&tree.image])?;
                     }
-                    Replaced::Unsettled(why) => {
-                        return Err(Failure::Passing(anyhow!("{} {why}", entrance.display())));
+                    entrance::point(tree, to)?;
+                }
+                Step::ReplaceDirectory { entrance, .. } => {
+                    mounted::refuse(tree, &[entrance])?;
+                    match self.replace(tree, &mut work.memory)? {
+                        Replaced::Exchanged | Replaced::Emptied => {}
+                        Replaced::InUse(why) => {
+                            self.keep_directory(work, &why);
+                            return Ok(());
+                        }
+                        Replaced::Unsettled(why) => {
+                            return Err(Failure::Passing(anyhow!("{} {why}", entrance.display())));
+                        }
                     }
-                },
+                }
                 // The switch is done, whatever becomes of this: the follower goes on with it.
                 Step::CarryOver { .. } => match self.settle(tree, &mut work.memory, SETTLE) {
                     Ok(writers) => work.report.holders = writers,

@@ -22,6 +22,7 @@ use crate::look;
 use crate::manifest::Manifest;
 use crate::marker::Marker;
 use crate::memory::Memory;
+use crate::mounted;
 use crate::note;
 use crate::replace::{self, Replaced};
 use crate::report::{InUse, Report, printable};
@@ -264,6 +265,7 @@ pub fn explain(why: Why, wanted: bool, tree: &Tree) -> Option<String> {
             tree.entrance.display(),
             tree.copy.display()
         )),
+        Why::Mount => Some(format!("{} is a mount, and stays where it is", tree.entrance.display())),
         Why::NotMounted if wanted => Some("no volume is mounted at the workspace".to_owned()),
         Why::NotMounted | Why::NotWanted => None,
     }
@@ -273,6 +275,7 @@ pub fn explain(why: Why, wanted: bool, tree: &Tree) -> Option<String> {
 pub fn in_words(refusal: &Refusal, tree: &Tree) -> (String, String) {
     let entrance = tree.entrance.display();
     match refusal {
+        Refusal::Mounted(mount) => mounted::in_words(tree, mount),
         Refusal::Missing => (
             format!("{entrance} does not exist"),
             "OPT_SYNC takes names of directories that the image has below /opt".to_owned(),

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use nix::dir::Dir;
-use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 
 use crate::beneath;
@@ -73,14 +73,12 @@ pub fn each<E: From<io::Error>>(
     root: impl AsFd,
     visit: &mut dyn FnMut(&Entry<'_>) -> Result<Next, E>,
 ) -> Result<(), E> {
-    let device = fstat(root.as_fd()).map_err(io::Error::from)?.st_dev;
-    below(root.as_fd(), &mut PathBuf::new(), device, visit)
+    below(root.as_fd(), &mut PathBuf::new(), visit)
 }
 
 fn below<E: From<io::Error>>(
     directory: BorrowedFd<'_>,
     path: &mut PathBuf,
-    device: u64,
     visit: &mut dyn FnMut(&Entry<'_>) -> Result<Next, E>,
 ) -> Result<(), E> {
     let names = match names(directory) {
@@ -95,11 +93,11 @@ fn below<E: From<io::Error>>(
         };
         path.push(&base);
         let next = visit(&Entry { name: path, directory, base: &base, stat });
-        if next? == Next::Enter && kind(&stat) == SFlag::S_IFDIR && stat.st_dev == device {
+        if next? == Next::Enter && kind(&stat) == SFlag::S_IFDIR {
             match open(directory, &base) {
-                Ok(child) => below(child.as_fd(), path, device, visit)?,
+                Ok(child) => below(child.as_fd(), path, visit)?,
                 // Gone, or something else by now: whoever looks next time sees it.
-                Err(error) if is_elsewhere(&error) => {}
+                Err(error) if is_elsewhere(&error) || is_mount(&error) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -126,9 +124,20 @@ pub fn changed(root: &Path, period: impl RangeBounds<Instant>) -> anyhow::Result
     Ok(found)
 }
 
-/// Opens a directory in another.
+/// Opens a directory in another; fails with `EXDEV` where something is mounted.
 pub fn open(directory: impl AsFd, base: &OsStr) -> io::Result<OwnedFd> {
-    Ok(openat(directory, base, DIRECTORY, Mode::empty())?)
+    tree_copy::open_directory(directory.as_fd(), base)
+}
+
+/// Opens a directory below another; fails with `EXDEV` where something is mounted on the way.
+pub fn open_below(root: impl AsFd, name: &Path) -> io::Result<OwnedFd> {
+    let root = root.as_fd().try_clone_to_owned()?;
+    name.iter().try_fold(root, open)
+}
+
+/// True if an error of [`open`] says that something is mounted there.
+pub fn is_mount(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(nix::libc::EXDEV)
 }
 
 /// Whether an error of [`open`] says that there is no such directory.

@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use kit::{Env, Problem, Reader};
 
-pub use mounts::points_of_this_container as mount_points;
+pub use mounts::{points_of_this_container as mount_points, within as mounts_within};
 pub use place::{DEFAULT_PATH, is_of_the_system, read as read_path};
 pub use slug::{DEFAULT_SLUG, read as read_slug};
 

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,14 @@ pub fn hold(mountinfo: &[u8], path: &Path) -> bool {
 pub fn points_of_this_container() -> Vec<PathBuf> {
     let mountinfo = fs::read("/proc/self/mountinfo").unwrap_or_default();
     points(&mountinfo).filter(|point| point != Path::new("/")).collect()
+}
+
+/// Returns where something is mounted at or below `path`, which has no links in it; `path` itself comes first.
+pub fn within(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mountinfo = fs::read("/proc/self/mountinfo")?;
+    let mut within: Vec<PathBuf> = points(&mountinfo).filter(|point| point.starts_with(path)).collect();
+    within.sort();
+    Ok(within)
 }
 
 /// Returns where something is mounted, `/` included.

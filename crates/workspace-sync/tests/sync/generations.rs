@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use crate::site::{Mount, Site, claim_of};
+use crate::site::{Site, claim_of};
 
 /// As a new container finds the volume.
 fn in_a_new_container(site: &Site) {
@@ -256,21 +256,4 @@ fn a_directory_of_a_lower_layer_says_what_renews_its_copy_and_what_cannot_be_don
     let _layers = site.layered_anew(layers);
     site.sync();
     assert_eq!(fs::read_to_string(app.join("server")).unwrap(), "number two");
-}
-
-#[test]
-fn what_is_mounted_in_a_previous_copy_that_goes_is_not_emptied() {
-    let site = refreshed();
-    let models = previous(&site).join("models");
-    fs::create_dir(&models).unwrap();
-    let mount = Mount::tmpfs(&models, "size=1m");
-    fs::write(models.join("precious"), "").unwrap();
-    next_image(&site, "third");
-    let said = site.run(&["refresh", "micromamba"]);
-    assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.stderr.contains(&format!("cannot remove {}", models.display())), "{said:?}");
-    assert!(models.join("precious").exists());
-    drop(mount);
-    assert_eq!(site.run(&["refresh", "micromamba"]).code, 0);
-    assert_eq!(fs::read_to_string(site.copy().join("third")).unwrap(), "3");
 }

@@ -15,6 +15,7 @@ mod generations;
 mod hidden;
 mod kills;
 mod later_kills;
+mod mounted;
 mod recreated;
 mod retrying;
 mod settling;

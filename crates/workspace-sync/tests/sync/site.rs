@@ -105,6 +105,13 @@ impl Mount {
 }
 
 impl Mount {
+    /// Another place of the same file system.
+    pub fn bind(from: &Path, at: &Path) -> Self {
+        let status = Command::new("mount").arg("--bind").args([from, at]).status();
+        assert!(status.unwrap().success(), "mounting needs root");
+        Self(at.to_owned())
+    }
+
     /// A disk in a file whose files can share blocks.
     pub fn xfs(disk: &Path, at: &Path) -> Self {
         let mut format = Command::new("mkfs.xfs");

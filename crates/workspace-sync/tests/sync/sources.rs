@@ -19,14 +19,15 @@ struct Failing {
 impl Failing {
     fn new() -> Self {
         let site = Site::small();
-        let (image, behind) = (site.image("micromamba"), site.root().join("behind"));
-        fs::rename(&image, &behind).unwrap();
-        fs::create_dir(&image).unwrap();
-        Self { image: FaultFs::mount(&behind, &image).unwrap(), site }
+        // A tree that is a mount itself would stay where it is.
+        let (images, behind) = (site.root().join("opt/.image"), site.root().join("behind"));
+        fs::rename(&images, &behind).unwrap();
+        fs::create_dir(&images).unwrap();
+        Self { image: FaultFs::mount(&behind, &images).unwrap(), site }
     }
 
     fn behind(&self) -> PathBuf {
-        self.site.root().join("behind")
+        self.site.root().join("behind/micromamba")
     }
 }
 
@@ -36,7 +37,7 @@ fn a_file_that_cannot_be_read_is_named_and_the_copy_is_completed_once_it_can() {
     let site = &failing.site;
     let bad = site.image("micromamba").join("library.so");
     fs::write(&bad, vec![7; 9_000]).unwrap();
-    failing.image.inject(Fault::ReadError { byte: 5_000, files: Pattern::new("library.so") });
+    failing.image.inject(Fault::ReadError { byte: 5_000, files: Pattern::new("micromamba/library.so") });
     let said = site.run(&["run"]);
     assert_eq!(said.code, 1, "{said:?}");
     let told = format!("cannot read {}: Input/output error (os error 5)", bad.display());

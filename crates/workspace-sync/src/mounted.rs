@@ -1,0 +1,74 @@
+//! What is mounted in a tree is not the tree's: it is a volume of its own, whose content no copy has.
+//!
+//! A tree with a mount in it is neither copied nor switched nor exchanged nor removed. The table of mounts says so before
+//! anything is changed; and [`walk::open`](crate::walk::open) never crosses a mount, whatever is mounted meanwhile.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::failure::Failure;
+use crate::names;
+use crate::tree::Tree;
+
+/// A mount that concerns a tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mount {
+    /// The tree is a mount: the user's own, in the place of the image's.
+    Itself,
+    /// Something is mounted in it, here; in the image's tree, below the entrance.
+    Inside(PathBuf),
+}
+
+/// Returns the first mount at or below the directory `path`, which is one of those of `tree`.
+pub fn at(tree: &Tree, path: &Path) -> Result<Option<Mount>> {
+    if !path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+        return Ok(None);
+    }
+    let root = fs::canonicalize(path).with_context(|| format!("cannot look at {}", path.display()))?;
+    let mounts = workspace::mounts_within(&root).context("cannot read /proc/self/mountinfo")?;
+    let Some(inside) = mounts.first().and_then(|mount| mount.strip_prefix(&root).ok()) else {
+        return Ok(None);
+    };
+    if inside.as_os_str().is_empty() {
+        return Ok(Some(Mount::Itself));
+    }
+    let shown = if path == tree.image { &tree.entrance } else { path };
+    Ok(Some(Mount::Inside(shown.join(inside))))
+}
+
+/// Fails if something is mounted at or below one of these directories of `tree`; another attempt would find it as well.
+pub fn refuse(tree: &Tree, paths: &[&Path]) -> Result<(), Failure> {
+    for path in paths {
+        let mount = match at(tree, path)? {
+            None => continue,
+            Some(Mount::Itself) => (*path).to_owned(),
+            Some(Mount::Inside(mount)) => mount,
+        };
+        let (cause, hint) = in_words(tree, &mount);
+        return Err(Failure::Lasting(kit::exit::with_hint(anyhow!(cause), hint)));
+    }
+    Ok(())
+}
+
+/// Returns what is in the way, and what the user can do.
+pub fn in_words(tree: &Tree, mount: &Path) -> (String, String) {
+    let cause = format!(
+        "{} is mounted, and a tree with a mount in it is neither copied nor replaced",
+        mount.display()
+    );
+    let Ok(inside) = mount.strip_prefix(&tree.entrance) else {
+        return (cause, "start once without this mount, and mount it again afterwards".to_owned());
+    };
+    let otherwise = if tree.name == names::ENVIRONMENTS {
+        "start without WORKSPACE_SYNC=true".to_owned()
+    } else {
+        format!("remove {} from OPT_SYNC", tree.name)
+    };
+    let hint = format!(
+        "start once without this mount, and mount it at {} from then on; or {otherwise}",
+        tree.copy.join(inside).display()
+    );
+    (cause, hint)
+}
