@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use nix::sys::prctl;
 use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
 use serde::{Deserialize, Serialize};
 
@@ -132,6 +133,11 @@ fn used_as_its_user(process: &Path, tree: &Path) -> io::Result<Option<bool>> {
             // The group first: the user's change takes capabilities. Both are the thread's own, and end with it.
             setfsgid(Gid::from_raw(gid));
             setfsuid(Uid::from_raw(uid));
+            // The kernel takes it from the whole process with the change (prctl(2), PR_SET_DUMPABLE), and so hides from root
+            // what this process has open: other commands of ours would have to take it for a writer of every tree.
+            if let Err(error) = prctl::set_dumpable(true) {
+                log::debug!("cannot show open files to root: {error}");
+            }
             used(process, tree)
         })?;
         looking.join().unwrap_or_else(|_| Err(io::ErrorKind::PermissionDenied.into()))

@@ -41,7 +41,8 @@ fn in_container(site: &Site, tree: &Path, script: &str) -> Said {
         .args(tool.get_args())
         .envs(tool.get_envs().filter_map(|(name, value)| Some((name, value?))))
         .env("SITE", site.root())
-        .env("TREE", tree);
+        .env("TREE", tree)
+        .env("COPY", site.copy());
     Said::of(command.output().unwrap())
 }
 
@@ -52,6 +53,23 @@ fn what_a_program_of_the_users_writes_after_the_switch_is_carried_over() {
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.stderr.contains("still written in the image's copy by sh ("), "{said:?}");
     assert_eq!(fs::read_to_string(site.copy().join("log")).unwrap(), "late\n");
+}
+
+#[test]
+fn the_follower_hides_nothing_from_other_commands() {
+    let site = Site::small();
+    let script = r#"
+        writer sh
+        "$@" run
+        echo early > "$TREE/early"
+        "$@" follow &
+        until test -s "$COPY/early"; do sleep 0.02; done
+        "$@" status
+        let_go
+    "#;
+    let said = in_container(&site, &site.image("micromamba"), script);
+    assert!(said.code == 0 && said.stdout.contains("still used  by sh ("), "{said:?}");
+    assert!(!said.stdout.contains("workspace-sync ("), "{said:?}");
 }
 
 #[test]
