@@ -95,13 +95,10 @@ fn ending(reports: &[Report], status: ExitStatus, log: &Path) -> Ending {
         let cause = reports.iter().find_map(|report| report.cause.clone());
         return Ending { cause, ..Ending::skipped() };
     }
-    let told = reports.iter().find(|report| {
-        let is_kept = report.outcome == TreeOutcome::Kept;
-        report.cause.is_some() && (is_kept || report.outdated || report.settling)
-    });
-    let cause = told.and_then(|report| Some(format!("{}: {}", report.tree, report.cause.as_ref()?)));
-    let hint = told.and_then(|report| report.hint.clone());
-    Ending { cause, hint, ..Ending::done() }
+    match reports.iter().find_map(|report| Some((report.remark()?, report.hint.clone()))) {
+        Some((cause, hint)) => Ending { cause: Some(cause), hint, ..Ending::done() },
+        None => Ending::done(),
+    }
 }
 
 #[cfg(test)]

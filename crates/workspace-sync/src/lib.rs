@@ -92,6 +92,7 @@ use clock::Instant;
 use copy::Manner;
 use gate::Gate;
 pub use holders::Holder;
+use report::printable;
 pub use report::{InUse, Outcome as TreeOutcome, Report};
 use sync::Setting;
 use tree::Tree;
@@ -126,28 +127,47 @@ pub fn run() -> Outcome {
         log::warn!("{problem}");
     }
     let journal = Journal::at(&cli.journal);
+    let trees = trees(&cli, &names, &workspace);
     let setting = Setting {
         workspace: &workspace,
         wanted,
         memory: &cli.memory,
         claim: match claim(&cli) {
             Err(error) if matches!(cli.action, Action::Follow) => return Err(follow::give_way(error)),
-            claim => claim?,
+            claim => claim.inspect_err(|error| report_no_beginning(&cli, &trees, error))?,
         },
         manner: Manner { compare_content: matches!(cli.action, Action::Run { verify: Some(_), .. }) },
         began: began::of(&cli.memory).or_else(|| started(&journal)),
         journal: &journal,
     };
-    let trees = trees(&cli, &names, &workspace);
     match &cli.action {
         Action::Run { .. } | Action::Refresh { .. } | Action::Rollback { .. } if !cli.dry_run => {
-            let lock = lock(&cli.memory)?;
+            let lock = lock(&cli.memory).inspect_err(|error| report_no_beginning(&cli, &trees, error))?;
             lock.acquire(PATIENCE)
                 .map_err(|_| anyhow::anyhow!("another workspace-sync works in this container"))
                 .hint(|| "it may wait for provisioning to end; see: workspace-sync status".to_owned())?;
             act(&cli, &setting, &trees)
         }
         _ => act(&cli, &setting, &trees),
+    }
+}
+
+/// Reports that a run cannot begin, for late boot: where the container's disk is full, the log has no word on it.
+fn report_no_beginning(cli: &Cli, trees: &[Tree], error: &anyhow::Error) {
+    let Action::Run { json: true, .. } = cli.action else { return };
+    let (cause, hint) = (printable(&format!("{error:#}")), kit::exit::hint(error));
+    for tree in trees {
+        let report = Report {
+            outcome: TreeOutcome::Failed,
+            in_use: sync::in_use(tree),
+            cause: Some(cause.clone()),
+            hint: hint.clone(),
+            retrying: true,
+            ..Report::new(tree)
+        };
+        if let Err(error) = print(true, &report, "") {
+            log::debug!("{error:#}");
+        }
     }
 }
 
@@ -168,6 +188,7 @@ fn act(cli: &Cli, setting: &Setting<'_>, trees: &[Tree]) -> Outcome {
         }
         Action::Run { json, .. } => {
             let mut exit = Exit::Done;
+            let mut remark = None;
             let quiet_after = Duration::from_millis(cli.quiet_after);
             let retry_after = Duration::from_millis(cli.retry_after);
             let mut gate = Gate::new(cli.provisioning.clone(), quiet_after, retry_after);
@@ -175,6 +196,7 @@ fn act(cli: &Cli, setting: &Setting<'_>, trees: &[Tree]) -> Outcome {
                 if report.outcome == report::Outcome::Failed {
                     exit = Exit::No;
                 }
+                remark = remark.take().or_else(|| Some((report.remark()?, report.hint.clone())));
                 print(*json, report, &report.line())?;
                 if let Some(hint) = report.hint.as_ref().filter(|_| !json) {
                     writeln!(io::stderr(), "hint: {hint}")?;
@@ -182,7 +204,7 @@ fn act(cli: &Cli, setting: &Setting<'_>, trees: &[Tree]) -> Outcome {
                 Ok(())
             })?;
             if exit == Exit::Done {
-                retry::record_success(setting.journal);
+                retry::record_success(setting.journal, remark);
             }
             Ok(exit)
         }

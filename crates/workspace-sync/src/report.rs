@@ -86,6 +86,13 @@ impl Report {
         }
     }
 
+    /// Returns what the stage ends with although nothing failed, if it is this tree's.
+    #[must_use]
+    pub fn remark(&self) -> Option<String> {
+        let is_said = self.outcome == Outcome::Kept || self.outdated || self.settling;
+        self.cause.as_ref().filter(|_| is_said).map(|cause| format!("{}: {cause}", self.tree))
+    }
+
     /// One line for people.
     #[must_use]
     pub fn line(&self) -> String {

@@ -5,7 +5,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use journal::{Event, Journal, Stage, StageResult, Timeline};
+use journal::{Course, Event, Journal, Stage, StageResult, Timeline};
 
 use crate::report::{Outcome, Report, printable};
 
@@ -143,27 +143,36 @@ impl<'a> Retry<'a> {
             let pause = kit::settings::words(self.pause.as_secs());
             hint.extend(["; retried automatically, next attempt in ", &pause]);
         }
-        let before = failure(self.journal);
-        if before.as_ref().is_none_or(|(known, step)| *known != cause || step.as_ref() != Some(&hint)) {
+        let is_known = |end: Course| {
+            end.result == Some(StageResult::Failed)
+                && (end.cause.as_ref(), end.hint.as_ref()) == (Some(&cause), Some(&hint))
+        };
+        if !end(self.journal).is_some_and(is_known) {
             log::warn!("{}; {hint}", printable(&cause));
             record(self.journal, StageResult::Failed, Some(cause), Some(hint));
         }
     }
 }
 
-/// Replaces a failure of the stage in the journal after a `run` that met none.
-pub fn record_success(journal: &Journal) {
-    if failure(journal).is_some() {
+/// Replaces the stage's end in the journal after a `run` in which no tree failed; `remark` is its cause and hint, if it has
+/// one. Nothing is to be replaced while late boot's own run has not ended.
+pub fn record_success(journal: &Journal, remark: Option<(String, Option<String>)>) {
+    let (cause, hint) = remark.map_or((None, None), |(cause, hint)| (Some(cause), hint));
+    let Some(known) = end(journal) else { return };
+    let is_over = match known.result {
+        Some(StageResult::Failed) => true,
+        Some(StageResult::Done) => known.cause != cause,
+        _ => false,
+    };
+    if is_over {
         log::info!("no tree fails any more");
-        record(journal, StageResult::Done, None, None);
+        record(journal, StageResult::Done, cause, hint);
     }
 }
 
-/// Returns cause and hint of the stage, if its last entry in the journal is a failure.
-fn failure(journal: &Journal) -> Option<(String, Option<String>)> {
-    let timeline = Timeline::of(&journal.read().ok()?);
-    let sync = timeline.failures().find(|course| course.stage == Stage::Sync)?;
-    Some((sync.cause.clone()?, sync.hint.clone()))
+/// Returns how the stage ended, if it has.
+fn end(journal: &Journal) -> Option<Course> {
+    Timeline::of(&journal.read().ok()?).course(Stage::Sync).filter(|course| course.result.is_some()).cloned()
 }
 
 fn record(journal: &Journal, result: StageResult, cause: Option<String>, hint: Option<String>) {

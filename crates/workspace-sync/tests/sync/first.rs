@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use journal::Event;
+use journal::{Event, Journal, Stage, StageResult, Timeline};
 
 use crate::site::{Failing, Said, Site, differences};
 
@@ -226,7 +226,14 @@ fn a_directory_in_which_a_program_has_a_file_open_is_not_emptied() {
     std::io::Read::read_exact(server.stdout.as_mut().unwrap(), &mut [0; 6]).unwrap();
     let before = site.root().join("before");
     assert!(std::process::Command::new("cp").arg("-a").args([&app, &before]).status().unwrap().success());
-    let said = site.run(&["run"]);
+    let journal = Journal::at(&site.root().join("boot.jsonl"));
+    let run = || {
+        let said = site.run(&["run"]);
+        let stage = Timeline::of(&journal.read().unwrap()).course(Stage::Sync).cloned();
+        (said, stage.map(|stage| (stage.result, stage.cause)))
+    };
+    let (said, stage) = run();
+    assert_eq!(stage, None, "late boot's own run ends the stage");
     let told =
         format!("app: the image's directory stays in use: {} is a directory, not a link", app.display());
     let why = format!("and is in use by sh ({}), so that the copy cannot take its place", server.id());
@@ -234,16 +241,25 @@ fn a_directory_in_which_a_program_has_a_file_open_is_not_emptied() {
     let lost = format!("what is written to {} stays in this container and is lost with it", app.display());
     assert!(said.stdout.contains(&lost), "{said:?}");
     assert!(said.stderr.contains("hint: build it as a link, "), "{said:?}");
-    let entries = journal::Journal::at(&site.root().join("boot.jsonl")).read().unwrap();
+    let entries = journal.read().unwrap();
     let place = |wanted: &dyn Fn(&Event) -> bool| entries.iter().position(|entry| wanted(&entry.event));
     let early =
         place(&|event| matches!(event, Event::StageNote { message, .. } if message.starts_with("app: ")));
     let copied = place(&|event| matches!(event, Event::SyncNote { tree, .. } if tree == "app"));
     assert!(early.is_some() && early < copied, "before the copy is made, and at the end: {entries:?}");
     assert_eq!(trees::difference(&before, &app), [""; 0]);
+    let cause =
+        said.stdout.lines().find_map(|line| line.strip_prefix("app: the image's directory stays in use: "));
+    let cause = Some(format!("app: {}", cause.unwrap()));
+    journal.append(Event::StageStarted { stage: Stage::Sync }).unwrap();
+    let ended = StageResult::Done;
+    journal
+        .append(Event::StageEnded { stage: Stage::Sync, result: ended, cause: cause.clone(), hint: None })
+        .unwrap();
+    assert_eq!(run().1, Some((Some(ended), cause)), "it is still so");
     drop(server.stdin.take());
     server.wait().unwrap();
-    site.sync();
+    assert_eq!(run().1, Some((Some(ended), None)), "the directory was switched");
     assert_eq!(fs::read_link(&app).unwrap(), site.volume().join("app"));
     assert_eq!(fs::read_to_string(app.join("server.log")).unwrap(), "late\n");
 }

@@ -9,7 +9,7 @@ use faultfs::{Fault, Pattern};
 use journal::{Course, Event, Journal, Stage, StageResult, Timeline};
 use serde_json::Value;
 
-use crate::site::{Failing, Running, Said, Site, Worker};
+use crate::site::{Failing, Mount, Running, Said, Site, Worker};
 
 const LONG: Duration = Duration::from_mins(1);
 
@@ -62,6 +62,21 @@ fn what_may_pass_is_retried_until_it_has_and_the_journal_says_so() {
         let told = stage(site);
         assert_eq!((told.result, told.cause, told.hint), (Some(StageResult::Done), None, None));
     }
+}
+
+#[test]
+fn a_run_that_cannot_begin_reports_the_cause() {
+    let site = Site::small();
+    let memory = site.root().join("memory");
+    fs::create_dir(&memory).unwrap();
+    let full = Mount::tmpfs(&memory, "nr_inodes=1");
+    let report = fails(&site);
+    let cause = report["cause"].as_str().unwrap();
+    assert!(cause.contains("No space left on device") && cause.contains("memory/"), "{cause}");
+    assert_eq!((&report["tree"], &report["retrying"]), (&Value::from("micromamba"), &Value::from(true)));
+    drop(full);
+    site.sync();
+    assert_eq!(stage(&site).cause, None);
 }
 
 #[test]
