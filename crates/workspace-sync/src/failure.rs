@@ -23,18 +23,22 @@ impl Failure {
     /// Returns the cause in one line, and the next step if one is known.
     pub fn in_words(&self) -> (String, Option<String>) {
         let (Self::Passing(error) | Self::Lasting(error)) = self;
-        let hint = kit::exit::hint(error).or_else(|| {
-            let hint = if is_read_only(error) {
-                "mount the volume writable, or start without WORKSPACE_SYNC=true"
-            } else if is_of(error, &[ENOSPC, EDQUOT]) {
-                "make room and type: workspace-sync run"
-            } else {
-                return None;
-            };
-            Some(hint.to_owned())
-        });
-        (format!("{error:#}"), hint)
+        (format!("{error:#}"), hint(error))
     }
+}
+
+/// Returns the next step after an error, if one is known.
+pub fn hint(error: &anyhow::Error) -> Option<String> {
+    kit::exit::hint(error).or_else(|| {
+        let hint = if is_read_only(error) {
+            "mount the volume writable, or start without WORKSPACE_SYNC=true"
+        } else if is_of(error, &[ENOSPC, EDQUOT]) {
+            "make room and type: workspace-sync run"
+        } else {
+            return None;
+        };
+        Some(hint.to_owned())
+    })
 }
 
 fn is_read_only(error: &anyhow::Error) -> bool {

@@ -155,7 +155,7 @@ pub fn run() -> Outcome {
 /// Reports that a run cannot begin, for late boot: where the container's disk is full, the log has no word on it.
 fn report_no_beginning(cli: &Cli, trees: &[Tree], error: &anyhow::Error) {
     let Action::Run { json: true, .. } = cli.action else { return };
-    let (cause, hint) = (printable(&format!("{error:#}")), kit::exit::hint(error));
+    let (cause, hint) = (printable(&format!("{error:#}")), failure::hint(error));
     for tree in trees {
         let report = Report {
             outcome: TreeOutcome::Failed,
