@@ -41,6 +41,8 @@ pub struct Directory {
     which: Which,
     /// Names of files that are followed as logs of their own, whatever they look like.
     pub own: BTreeSet<String>,
+    /// Files that are read as those of a log, whatever they are called by now, with the name of that log.
+    pub owners: BTreeMap<FileId, String>,
 }
 
 /// What is in a directory at the moment.
@@ -50,6 +52,15 @@ pub struct Listing {
     pub families: BTreeMap<String, Family>,
     /// What is called like a log and is none, and why it is not read.
     pub refused: BTreeMap<String, String>,
+    /// Every file of a log, also of one that it is read as.
+    pub ids: BTreeSet<FileId>,
+}
+
+impl Listing {
+    /// The newest file of each log.
+    pub fn bases(&self) -> impl Iterator<Item = &Named> {
+        self.families.values().filter_map(|family| family.base.as_ref())
+    }
 }
 
 /// A directory that is open: its names cannot be steered elsewhere any more.
@@ -57,7 +68,7 @@ pub struct Opened(File);
 
 impl Directory {
     pub fn new(path: PathBuf, which: Which) -> Self {
-        Self { path, which, own: BTreeSet::new() }
+        Self { path, which, own: BTreeSet::new(), owners: BTreeMap::new() }
     }
 
     pub fn path(&self) -> &Path {
@@ -111,8 +122,7 @@ impl Directory {
         for (name, entry) in entries {
             let Some((base, role, packing)) = names::parse(&name, is_rotated) else { continue };
             // Beside its original, a compressed file is not complete yet.
-            let is_begun = packing != Packing::Plain
-                && name.rsplit_once('.').is_some_and(|(original, _)| names.contains(original));
+            let is_begun = packing != Packing::Plain && names.contains(names::unpacked(&name).0);
             if !self.which.takes(&base) || is_begun {
                 continue;
             }
@@ -125,6 +135,10 @@ impl Directory {
                 continue;
             }
             let file = Named { name, id: FileId::of(&meta), role, packing };
+            listing.ids.insert(file.id);
+            if role == Role::Base && self.owners.get(&file.id).is_some_and(|owner| *owner != base) {
+                continue;
+            }
             let family = listing.families.entry(base).or_default();
             if role == Role::Base {
                 family.base = Some(file);

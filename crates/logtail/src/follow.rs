@@ -66,6 +66,8 @@ pub struct Follower {
     watch: Watch,
     stop: Stop,
     looked: Option<Instant>,
+    /// How often names of logs lost their files since then.
+    left: BTreeMap<Key, usize>,
     stopping: Option<Instant>,
 }
 
@@ -94,6 +96,7 @@ impl Follower {
             watch,
             stop,
             looked: None,
+            left: BTreeMap::new(),
             stopping: None,
         };
         for log in follower.positions.paths() {
@@ -165,6 +168,11 @@ impl Follower {
     fn notice(&mut self) {
         let hints = self.watch.hints();
         self.ready.extend(hints.written);
+        let all =
+            if hints.overflow { self.logs.keys().map(|key| (key.clone(), 2)).collect() } else { hints.left };
+        for (key, times) in all {
+            *self.left.entry(key).or_default() += times;
+        }
         if self.stopping.is_none() && self.stop.is_asked() {
             self.stopping = Some(Instant::now());
         }

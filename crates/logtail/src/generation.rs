@@ -50,6 +50,10 @@ impl Generation {
         self.id
     }
 
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
     pub fn offset(&self) -> u64 {
         self.offset
     }

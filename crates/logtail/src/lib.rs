@@ -13,9 +13,10 @@
 //! | copied to `x.log.1` and cut | every byte once, as above; what is written between copy and cut is lost to whoever did that |
 //! | cut, written anew | what was not read is lost; the new content is shown, unless it begins with the old bytes, has them at our place too, and is longer than a copy |
 //! | deleted | the rest, and what its writer still writes, until 10 s pass without a line; nothing after a restart |
-//! | compressed at once | every byte once: the file is open; after a restart, gzip files are unpacked, others are reported |
-//! | moved elsewhere, or cut without a copy, while we are down | that lines may be missing |
-//! | written to under its first rotated name, by a writer who did not notice | every byte once, also after a restart |
+//! | compressed at once | every byte once: the file is open, or gzip files are unpacked; others are reported |
+//! | moved elsewhere twice between two looks, or cut without a copy while we are down or stopped | that lines may be missing |
+//! | renamed to `x.1.log` | every byte once, as lines of `x` |
+//! | written to under a rotated name, by a writer who did not notice | every byte once, also after a restart |
 //!
 //! A file is known by inode and time of birth, and by its bytes, of which positions keep some: a file that was
 //! cut is the same file. While the output takes nothing, nothing is read, but files are opened as they appear, up to

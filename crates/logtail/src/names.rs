@@ -2,8 +2,11 @@
 
 /// A date in a name has at least this many digits; a number fewer.
 const DATE: usize = 6;
-/// Endings of compressed files that are not read.
-const OPAQUE: [&str; 8] = [".xz", ".zst", ".bz2", ".lz4", ".lzma", ".lzo", ".Z", ".zip"];
+/// Endings of compressed files and archives that are not read.
+const OPAQUE: [&str; 14] = [
+    ".tar.gz", ".tar.xz", ".tar.zst", ".tar.bz2", ".tgz", ".tar", ".xz", ".zst", ".bz2", ".lz4", ".lzma",
+    ".lzo", ".Z", ".zip",
+];
 
 /// The part that a file's name gives it among the files of one log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,12 +56,12 @@ pub fn parse(name: &str, is_rotated: impl Fn(&str, &str) -> bool) -> Option<(Str
     Some((base.to_owned(), role(suffix), packing))
 }
 
-fn unpacked(name: &str) -> (&str, Packing) {
-    if let Some(plain) = name.strip_suffix(".gz") {
-        return (plain, Packing::Gzip);
+/// Returns the name of the file that was packed into this one, and how.
+pub fn unpacked(name: &str) -> (&str, Packing) {
+    if let Some(plain) = OPAQUE.iter().find_map(|ending| name.strip_suffix(ending)) {
+        return (plain, Packing::Opaque);
     }
-    let opaque = OPAQUE.iter().find_map(|ending| name.strip_suffix(ending));
-    opaque.map_or((name, Packing::Plain), |plain| (plain, Packing::Opaque))
+    name.strip_suffix(".gz").map_or((name, Packing::Plain), |plain| (plain, Packing::Gzip))
 }
 
 /// The role of a file by what follows the name of its log.
@@ -118,6 +121,8 @@ mod tests {
             ("x.log.old", Other, Plain),
             ("x.log~", Other, Plain),
             ("x.log.gz", Other, Gzip),
+            ("x.log.0.tar.gz", Number(0), Opaque),
+            ("x.log.tgz", Other, Opaque),
             ("x.log.+1", Other, Plain),
         ] {
             let parsed = parse(name, |_, base| base == "x.log");

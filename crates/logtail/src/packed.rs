@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 
-use flate2::Crc;
 use flate2::bufread::MultiGzDecoder;
+use flate2::{Crc, CrcWriter};
 use serde::{Deserialize, Serialize};
 
 use crate::mark::Mark;
+use crate::names::Packing;
 
 /// No log is so large; a few bytes can unpack to any size.
 const LARGEST: u64 = 1 << 30;
@@ -31,6 +32,30 @@ impl Fingerprint {
         sum.update(mark.tail());
         Ok(Self { length, ends: sum.sum() })
     }
+}
+
+/// True if a packed file holds what its original, which is still open, held when it was packed.
+///
+/// gzip keeps length and CRC-32 of that at its end (RFC 1952). Others are known by the time of the last change, which
+/// their programs keep, some in whole seconds.
+pub fn is_form_of(packed: &File, packing: Packing, original: &File) -> io::Result<bool> {
+    let (packed_meta, meta) = (packed.metadata()?, original.metadata()?);
+    if packing != Packing::Gzip {
+        let (exact, nanoseconds) = (packed_meta.mtime_nsec(), meta.mtime_nsec());
+        return Ok(packed_meta.mtime() == meta.mtime() && (exact == 0 || exact == nanoseconds));
+    }
+    let mut end = [0; 8];
+    let Some(begin) = packed_meta.len().checked_sub(end.len() as u64) else { return Ok(false) };
+    packed.read_exact_at(&mut end, begin)?;
+    let (sum, length) = end.split_at(4);
+    let length = u64::from(u32::from_le_bytes([length[0], length[1], length[2], length[3]]));
+    // A writer that has not noticed the rotation makes the original longer.
+    if length > meta.len() || (length == 0 && meta.len() > 0) {
+        return Ok(false);
+    }
+    let mut crc = CrcWriter::new(io::sink());
+    io::copy(&mut FromStart { file: original, at: 0 }.take(length), &mut crc)?;
+    Ok(crc.crc().sum().to_le_bytes() == sum)
 }
 
 /// Unpacks a gzip file into one that has no name.

@@ -95,7 +95,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let place = Place(dir.path().into());
         assert_eq!(place.load(), None);
-        let position = serde_json::json!({"reading": null, "known": [], "late": null});
+        let position = serde_json::json!({"reading": null, "known": [], "late": []});
         let kept = BTreeMap::from([(PathBuf::from("/x.log"), serde_json::from_value(position).unwrap())]);
         place.save(&kept).unwrap();
         assert_eq!(place.load(), Some(kept));

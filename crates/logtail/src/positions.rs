@@ -38,10 +38,19 @@ impl Positions {
         self.left.get(log)
     }
 
-    /// The same of a file that was read under another name in the same directory.
-    pub fn left_in(&self, directory: &Path, file: FileId) -> Option<&Position> {
-        let mut left = self.left.iter().filter(|(log, _)| log.parent() == Some(directory));
-        left.find(|(_, position)| position.is_in(file)).map(|(_, position)| position)
+    /// Returns the log of a directory that was in this file under another name, and where.
+    pub fn left_in(&self, directory: &Path, file: FileId) -> Option<(&Path, &Position)> {
+        self.left_below(directory).find(|(_, position)| position.is_in(file))
+    }
+
+    /// True if another log of a directory, which has not come back yet, was read to the end of this file.
+    pub fn has_read(&self, directory: &Path, log: &str, file: FileId) -> bool {
+        self.left_below(directory).any(|(other, position)| !other.ends_with(log) && position.has_read(file))
+    }
+
+    fn left_below(&self, directory: &Path) -> impl Iterator<Item = (&Path, &Position)> {
+        let left = self.left.iter().map(|(log, position)| (log.as_path(), position));
+        left.filter(move |(log, _)| log.parent() == Some(directory))
     }
 
     /// Paths of logs that have not come back yet.

@@ -9,7 +9,7 @@ mod position;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::mem;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::directory::Directory;
 use crate::generation::{Generation, Read};
@@ -25,6 +25,8 @@ pub use position::Position;
 
 /// So many files of one log are held open; while nobody reads, more would keep what was deleted on the disk.
 const HELD: usize = 8;
+/// Looks further apart than this mean that the program stood still: it looks every second otherwise.
+const PAUSE: Duration = Duration::from_secs(2);
 /// How often to look again when files are renamed while we look.
 const TRIES: usize = 16;
 
@@ -45,8 +47,8 @@ pub struct Stream {
     name: String,
     /// What is to be read, the oldest first; the last one is, or was, the base.
     queue: VecDeque<Generation>,
-    /// The one before: its writer may not have noticed yet that it was rotated.
-    late: Option<Late>,
+    /// Those before, the oldest first: a writer may not have noticed yet that its log was rotated.
+    late: Vec<Late>,
     lines: Lines,
     /// Where the pending bytes begin, if that is not in the first file of the queue.
     cut: Option<Cut>,
@@ -54,15 +56,18 @@ pub struct Stream {
     known: BTreeSet<FileId>,
     /// They are held open, so that no other file gets their inode numbers between two looks.
     pinned: BTreeMap<FileId, Pinned>,
+    /// Files that are read and have the name of another log by now, such as `x.1.log`; held open for the same reason.
+    away: BTreeMap<FileId, Pinned>,
     /// Rotated files that may be copies of one in the queue, the oldest first.
     copies: Vec<Copy>,
     touched: Option<Instant>,
     lost: Lost,
     /// True if the file that was read before a restart is gone.
     is_astray: bool,
-    /// The file that was read before a restart, until it is read again.
+    /// The file that was read before a restart or a pause, until it is read again.
     resumed: Option<FileId>,
-    /// True after the first look: what is compressed later was read, or is held, in its original.
+    looked: Option<Instant>,
+    /// False before the first look, and the first one after a pause: files may have come and gone.
     has_looked: bool,
     /// Whether files were given up since the last read, and if so, whether a line goes on behind them.
     torn: Option<bool>,
@@ -92,6 +97,9 @@ impl Stream {
     /// Opens what is new, so that it can be read whatever it is renamed to.
     pub fn look(&mut self, directory: &Directory, family: Family, now: Instant) -> io::Result<()> {
         self.let_go(now);
+        if self.looked.replace(now).is_some_and(|looked| now.duration_since(looked) >= PAUSE) {
+            self.has_missed();
+        }
         let mut family = family;
         for _ in 0..TRIES {
             let newest = self.queue.len().saturating_sub(1);
@@ -106,6 +114,12 @@ impl Stream {
         Ok(())
     }
 
+    /// Has the next look report what cannot be told from a gap: files may have come and gone since the last one.
+    pub fn has_missed(&mut self) {
+        self.has_looked = false;
+        self.resumed = self.queue.back().map(Generation::id);
+    }
+
     /// Reads once, from the oldest file that has something; says whether there was something.
     pub fn read(
         &mut self,
@@ -114,11 +128,11 @@ impl Stream {
         now: Instant,
         emit: &mut dyn FnMut(Piece<'_>),
     ) -> io::Result<bool> {
-        if let Some(late) = &mut self.late {
-            match late.read(buffer, now, emit)? {
+        for index in (0..self.late.len()).rev() {
+            match self.late[index].read(buffer, now, emit)? {
                 Some(true) => return Ok(true),
                 Some(false) => {}
-                None => self.end_late(emit),
+                None => self.late.remove(index).lines_mut().finish(emit),
             }
         }
         loop {
@@ -165,23 +179,18 @@ impl Stream {
             }
         }
         self.forget_copies(done.id());
-        if let Ok(file) = done.hold() {
+        // One that was unpacked is held under its name by the next look.
+        if let Some(file) = done.hold().ok().filter(|_| !done.is_deleted()) {
             self.pinned.insert(done.id(), Pinned::new(file));
         }
-        self.end_late(emit);
-        self.late = Some(Late::new(done, now));
-    }
-
-    fn end_late(&mut self, emit: &mut dyn FnMut(Piece<'_>)) {
-        if let Some(mut late) = self.late.take() {
-            late.lines_mut().finish(emit);
+        if self.late.len() == HELD {
+            self.late.remove(0).lines_mut().finish(emit);
         }
+        self.late.push(Late::new(done, now));
     }
 
     fn let_go(&mut self, now: Instant) {
-        if self.late.as_ref().is_some_and(|late| late.is_over(now)) {
-            self.late = None;
-        }
+        self.late.retain(|late| !late.is_over(now));
         let quiet = self.touched.is_none_or(|touched| now.duration_since(touched) >= DELETED);
         if quiet
             && self.queue.len() == 1
@@ -194,26 +203,32 @@ impl Stream {
         }
     }
 
-    /// True if a file is, or was, part of the log.
-    pub fn has(&self, id: FileId) -> bool {
-        self.known.contains(&id) || self.queue.iter().any(|generation| generation.id() == id)
+    /// Returns the files that are, or were, part of the log.
+    pub fn files(&self) -> impl Iterator<Item = FileId> {
+        let queued = self.queue.iter().map(Generation::id);
+        self.known.iter().chain(self.pinned.keys()).chain(self.away.keys()).copied().chain(queued)
     }
 
-    /// Whether there is nothing left: no file is open, and every byte is handed out.
+    /// Forgets the files with names of other logs that are not listed any more.
+    pub fn forget_gone(&mut self, listed: &BTreeSet<FileId>) {
+        self.away.retain(|id, _| listed.contains(id));
+    }
+
+    /// True if nothing is left: no file is open, and every byte is handed out.
     pub fn is_over(&self) -> bool {
-        self.queue.is_empty() && self.late.is_none() && self.lines.pending() == 0
+        self.queue.is_empty() && self.late.is_empty() && self.away.is_empty() && self.lines.pending() == 0
     }
 
     /// When [`Stream::overdue`] has something to show if nothing comes.
     pub fn due(&self) -> Option<Instant> {
-        let late = self.late.as_ref().and_then(|late| late.lines().due());
+        let late = self.late.iter().filter_map(|late| late.lines().due());
         self.lines.due().into_iter().chain(late).min()
     }
 
     /// Hands out lines that have waited too long for their end.
     pub fn overdue(&mut self, now: Instant, emit: &mut dyn FnMut(Piece<'_>)) {
         self.lines.overdue(now, emit);
-        if let Some(late) = &mut self.late {
+        for late in &mut self.late {
             late.lines_mut().overdue(now, emit);
         }
     }
@@ -221,7 +236,7 @@ impl Stream {
     /// Hands out what is pending.
     pub fn finish(&mut self, emit: &mut dyn FnMut(Piece<'_>)) {
         self.lines.finish(emit);
-        if let Some(late) = &mut self.late {
+        for late in &mut self.late {
             late.lines_mut().finish(emit);
         }
     }

@@ -1,6 +1,6 @@
 //! Waiting until something happens: in the directories, to us, or at the output.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
@@ -30,6 +30,10 @@ pub struct Hints {
     pub look: bool,
     /// Logs that were written to: the number of the directory, and the name of the base.
     pub written: BTreeSet<(usize, String)>,
+    /// How often names of logs lost their files.
+    pub left: BTreeMap<(usize, String), usize>,
+    /// True if there were more events than the kernel keeps.
+    pub overflow: bool,
 }
 
 /// The kernel's events for some directories.
@@ -88,6 +92,7 @@ impl Watch {
             for event in events {
                 let Some(name) = event.name.as_deref().and_then(|name| name.to_str()) else {
                     hints.look = true;
+                    hints.overflow |= event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
                     continue;
                 };
                 let base =
@@ -100,6 +105,11 @@ impl Watch {
                     hints.written.extend(index.map(|index| (index, base)));
                 } else {
                     hints.look = true;
+                    if event.mask.intersects(AddWatchFlags::IN_MOVED_FROM | AddWatchFlags::IN_DELETE)
+                        && let Some(index) = index
+                    {
+                        *hints.left.entry((index, name.to_owned())).or_default() += 1;
+                    }
                 }
             }
         }
@@ -183,9 +193,10 @@ mod tests {
         assert_eq!((error, watch.keep(1, &directory)), (None, Ok(())));
         fs::write(dir.path().join("x.log.1"), "x").unwrap();
         let written = BTreeSet::from([(1, "x.log".to_owned())]);
-        assert_eq!(watch.hints(), Hints { look: false, written });
+        assert_eq!(watch.hints(), Hints { written, ..Hints::default() });
         fs::rename(dir.path().join("x.log.1"), dir.path().join("x.log.2")).unwrap();
-        assert_eq!(watch.hints(), Hints { look: true, written: BTreeSet::new() });
+        let left = BTreeMap::from([((1, "x.log.1".to_owned()), 1)]);
+        assert_eq!(watch.hints(), Hints { look: true, left, ..Hints::default() });
         assert_eq!(watch.hints(), Hints::default());
     }
 

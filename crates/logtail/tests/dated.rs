@@ -122,3 +122,52 @@ fn a_log_that_is_renamed_while_nobody_reads_is_read_on() {
         assert_eq!(follower.stop(), (Some(0), Vec::new()));
     }
 }
+
+#[test]
+fn a_log_whose_rotated_files_look_like_logs_is_shown_once() {
+    let machine = Machine::new();
+    let log = machine.log("x");
+    let name = |number: u32| machine.log(&format!("x.{number}"));
+    append(&log, "");
+    append(&name(1), "of its own\n");
+    for run in 0..2 {
+        let follower = machine.follow();
+        if run == 0 {
+            assert_eq!(follower.line(), "x.1 | of its own");
+        }
+        for number in (run * 3)..(run * 3 + 3) {
+            append(&log, format!("{number}\n"));
+            assert_eq!(follower.line(), format!("x | {number}"));
+            for older in (1..=number + 1).rev() {
+                let _ = fs::rename(name(older), name(older + 1));
+            }
+            fs::rename(&log, name(1)).unwrap();
+            append(&log, "next\n");
+            assert_eq!(follower.line(), "x | next");
+        }
+        assert_eq!(follower.stop(), (Some(0), Vec::new()));
+    }
+}
+
+#[test]
+fn the_rest_of_a_log_that_is_renamed_beside_its_successor_is_read_whatever_its_new_name() {
+    for name in ["x_old", "xold", "x-old", "a"] {
+        let machine = Machine::new();
+        append(&machine.log("x"), "1\n");
+        let follower = machine.follow();
+        assert_eq!(follower.line(), "x | 1");
+        assert_eq!(follower.stop(), (Some(0), Vec::new()));
+        append(&machine.log("x"), "2\n");
+        fs::rename(machine.log("x"), machine.log(name)).unwrap();
+        append(&machine.log("x"), "3\n");
+        let follower = machine.follow();
+        assert_eq!([follower.line(), follower.line()], ["x | 2", "x | 3"]);
+        append(&machine.log(name), "4\n");
+        assert_eq!(follower.line(), "x | 4");
+        assert_eq!(follower.stop(), (Some(0), Vec::new()));
+        let follower = machine.follow();
+        append(&machine.log("x"), "5\n");
+        assert_eq!(follower.line(), "x | 5");
+        assert_eq!(follower.stop(), (Some(0), Vec::new()));
+    }
+}

@@ -10,7 +10,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use machine::{Machine, append};
+use machine::{DEADLINE, Machine, append};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// Prints with the handler of Python's library, which rotates after each part, a day later each time.
 const PYTHON: &str = "
@@ -23,6 +25,9 @@ for day, part in enumerate(sys.argv[3:]):
     handler.rolloverAt = 1795824000 + day * 86400
     handler.doRollover()
 ";
+
+const GONE: &str =
+    "logtail | lines of x may be missing: it was rotated or cut, and what was read last is gone";
 
 /// What a follower prints, after a first one has printed what is there before `meanwhile`.
 fn printed(before: &str, meanwhile: impl FnOnce(&Path)) -> Vec<String> {
@@ -81,9 +86,33 @@ fn files_that_logrotate_names_by_the_day_are_read_also_compressed_ones() {
 }
 
 #[test]
+fn several_rotations_to_elsewhere_while_the_follower_stands_still_are_reported() {
+    let machine = Machine::new();
+    let log = machine.log("x");
+    append(&log, "0\n");
+    let follower = machine.follow();
+    assert_eq!(follower.line(), "x | 0");
+    let pid = Pid::from_raw(follower.child.id().try_into().unwrap());
+    for (rotations, shown) in [(1, ["x | 1", "x | end"]), (2, [GONE, "x | 1"])] {
+        kill(pid, Signal::SIGSTOP).unwrap();
+        kit::wait::until(DEADLINE, "the stop", || {
+            fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") T ").then_some(())
+        })
+        .unwrap();
+        append(&log, "1\n");
+        for rotation in 0..rotations {
+            fs::rename(&log, machine.path(&format!("var/log/away.{rotations}.{rotation}"))).unwrap();
+            append(&log, "end\n");
+        }
+        kill(pid, Signal::SIGCONT).unwrap();
+        assert_eq!([follower.line(), follower.line()], shown);
+    }
+    assert_eq!(follower.line(), "x | end");
+    assert_eq!(follower.stop(), (Some(0), Vec::new()));
+}
+
+#[test]
 fn what_cannot_be_read_or_is_gone_is_reported() {
-    const GONE: &str =
-        "logtail | lines of x may be missing: it was rotated or cut, and what was read last is gone";
     let away = |log: &Path| fs::rename(log, log.with_file_name("elsewhere")).unwrap();
     let cut = |log: &Path| fs::write(log, "").unwrap();
     let packed = |log: &Path| fs::rename(log, log.with_extension("log-20261128.xz")).unwrap();

@@ -1,11 +1,13 @@
 //! Which files of a log are held open, so that they can be read whatever becomes of their names.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::mem;
+use std::os::unix::fs::MetadataExt;
 
 use super::copies::Copy;
+use super::late::Late;
 use super::{HELD, Stream, TRIES};
 use crate::directory::Directory;
 use crate::generation::Generation;
@@ -30,6 +32,10 @@ impl Pinned {
         pinned
     }
 
+    fn has_name(&self) -> bool {
+        self.file.metadata().is_ok_and(|meta| meta.nlink() > 0)
+    }
+
     /// Looks at it again: a writer may not have noticed that it was rotated.
     fn refresh(&mut self) {
         let length = self.file.metadata().map_or(0, |meta| meta.len());
@@ -45,6 +51,9 @@ impl Stream {
         // Names that are gone are forgotten at once: their inodes come back, within a tick of the clock even.
         let present = family.rotated_ids();
         self.known.retain(|id| present.contains(id));
+        // A listing in the middle of a rotation may not have shown them.
+        self.known.extend(self.files().filter(|id| present.contains(id)).collect::<Vec<_>>());
+        let has_form = self.know_packed_forms(directory, family)?;
         let newest_id = self.queue.back().map(Generation::id);
         let copies = self.copies.iter().map(|copy| copy.id);
         let seen: BTreeSet<FileId> = self.known.iter().copied().chain(copies).collect();
@@ -58,12 +67,17 @@ impl Stream {
         if newest_id.is_none() && !self.is_astray {
             next.retain(|file| file.role != Role::Other);
         }
-        let mut is_unsure = !self.has_looked && next.iter().any(|file| file.packing == Packing::Opaque);
-        for files in [&mut older, &mut next] {
-            files.retain(|file| {
-                file.packing == Packing::Plain || (file.packing == Packing::Gzip && !self.has_looked)
-            });
-        }
+        let is_cut = self.queue.back().map_or(Ok(false), Generation::is_rewritten)?;
+        let is_perhaps_cut =
+            is_cut || self.queue.back().is_some_and(|base| base.is_untouched() && base.unread() > 0);
+        let is_opaque = |file: &Named| file.packing == Packing::Opaque;
+        let mut is_unsure =
+            next.iter().any(is_opaque) || (self.has_looked && is_perhaps_cut && older.iter().any(is_opaque));
+        next.retain(|file| !is_opaque(file));
+        // Beside a log that is not cut, what is packed holds nothing new, and may not be complete yet.
+        let is_wanted =
+            |packing| packing == Packing::Plain || (packing == Packing::Gzip && (is_cut || !self.has_looked));
+        older.retain(|file| is_wanted(file.packing));
         // More would be given up below, after they were unpacked.
         while next.len() > HELD && next[0].packing == Packing::Gzip {
             next.remove(0);
@@ -73,7 +87,6 @@ impl Stream {
         let next = self.open_all(directory, &next)?;
         let (Some(mut older), Some(next)) = (older, next) else { return Ok(false) };
         let newest = self.queue.back();
-        let is_cut = newest.map_or(Ok(false), Generation::is_rewritten)?;
         let mut opened = Vec::new();
         // Ours was renamed and not cut since: what is no part of it came after it, whatever times say.
         if let Some(newest) = newest.filter(|newest| !is_base && !is_cut && !newest.is_untouched()) {
@@ -102,9 +115,14 @@ impl Stream {
         }
         // Files between ours and these may have come and gone. Beside older ones, which rotation removes first, a single one
         // is most likely the very next; alone, it may be any, because no more may be kept.
-        let is_gone = newest_id.is_some_and(|id| family.base_id() != Some(id) && !present.contains(&id));
+        let is_gone =
+            newest_id.is_some_and(|id| family.base_id() != Some(id) && !present.contains(&id) && !has_form);
         let missed = opened.iter().filter(|next| family.base_id() != Some(next.id())).count();
-        is_unsure |= is_gone && missed > 0 && (missed > 1 || missed == present.len());
+        if is_gone && (!self.has_looked || (missed > 0 && (missed > 1 || missed == present.len()))) {
+            // Others that were renamed like it are logs of their own.
+            let ids = directory.list()?.ids;
+            is_unsure |= newest_id.is_some_and(|id| !ids.contains(&id));
+        }
         self.lost.perhaps_files |= mem::take(&mut self.is_astray) || is_unsure;
         if let Some(of) = newest_id {
             self.copies.extend(older.into_iter().map(|(_, id, file)| Copy { id, file, of }));
@@ -117,6 +135,43 @@ impl Stream {
         Ok(true)
     }
 
+    /// Knows new packed files of which the original is held, one of each; says whether the newest file has such a form.
+    fn know_packed_forms(&mut self, directory: &Directory, family: &Family) -> io::Result<bool> {
+        let queued = self.queue.iter().chain(self.late.iter().map(Late::generation));
+        let queued = queued.map(|generation| (generation.id(), generation.file()));
+        let pinned = self.pinned.iter().map(|(id, pinned)| (*id, &pinned.file));
+        let copies = self.copies.iter().map(|copy| (copy.id, &copy.file));
+        let mut originals: BTreeMap<FileId, &File> = queued.chain(pinned).chain(copies).collect();
+        for file in family.files() {
+            originals.remove(&file.id);
+        }
+        let newest = self.queue.back().map(Generation::id);
+        // It was made beside the log, and seen before it was complete.
+        let is_known_wanted = family.base.is_some() && newest.is_some_and(|id| originals.contains_key(&id));
+        let mut forms = Vec::new();
+        let mut has_form = false;
+        for named in family.rotated.iter().rev().filter(|named| named.packing != Packing::Plain) {
+            if originals.is_empty() {
+                break;
+            }
+            if self.known.contains(&named.id) && !is_known_wanted {
+                continue;
+            }
+            let Some(packed) = directory.open_file(&named.name, named.id)? else { continue };
+            for (id, original) in &originals {
+                if packed::is_form_of(&packed, named.packing, original)? {
+                    has_form |= newest == Some(*id);
+                    forms.push(named.id);
+                    let id = *id;
+                    originals.remove(&id);
+                    break;
+                }
+            }
+        }
+        self.known.extend(forms);
+        Ok(has_form)
+    }
+
     /// The files of some steps, without those that cannot be unpacked; nothing if one is not there any more.
     fn open_all(
         &mut self,
@@ -126,9 +181,10 @@ impl Stream {
         let mut opened = Vec::new();
         for named in files {
             let Some(file) = directory.open_file(&named.name, named.id)? else { return Ok(None) };
-            opened.extend(self.unpacked(named, file).map(|file| (named.role, named.id, file)));
+            opened.push((named, file));
         }
-        Ok(Some(opened))
+        let lines = |(named, file): (&Named, _)| Some((named.role, named.id, self.unpacked(named, file)?));
+        Ok(Some(opened.into_iter().filter_map(lines).collect()))
     }
 
     /// The lines of a file; nothing, which is reported, if they are not to be had.
@@ -159,7 +215,14 @@ impl Stream {
 
     /// Holds what is known, and nothing that has gone.
     pub(super) fn pin(&mut self, directory: &Directory, family: &Family) -> io::Result<()> {
-        self.pinned.retain(|id, _| self.known.contains(id));
+        self.away.retain(|id, _| family.files().all(|file| file.id != *id));
+        for (id, pinned) in mem::take(&mut self.pinned) {
+            if self.known.contains(&id) {
+                self.pinned.insert(id, pinned);
+            } else if pinned.has_name() && family.base_id() != Some(id) {
+                self.away.insert(id, pinned);
+            }
+        }
         for named in &family.rotated {
             match self.pinned.get_mut(&named.id) {
                 Some(pinned) => pinned.refresh(),

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use super::held::Pinned;
 use super::late::Late;
 use super::{Stream, TRIES};
 use crate::directory::Directory;
@@ -25,8 +26,8 @@ pub struct Position {
     /// Of known files.
     #[serde(default)]
     fingerprints: Vec<(FileId, Fingerprint)>,
-    /// In the file before, whose writer may not have noticed that it was rotated.
-    late: Option<Spot>,
+    /// In the files before, whose writers may not have noticed that they were rotated.
+    late: Vec<Spot>,
 }
 
 /// A place in a file. The mark tells whether the file still holds what it held: one that is copied and cut is the same.
@@ -55,6 +56,11 @@ impl Position {
     pub fn is_in(&self, id: FileId) -> bool {
         self.reading.as_ref().is_some_and(|spot| spot.file == id)
     }
+
+    /// True if this file was read to its end.
+    pub fn has_read(&self, id: FileId) -> bool {
+        self.known.contains(&id) && !self.is_in(id)
+    }
 }
 
 impl Stream {
@@ -66,8 +72,12 @@ impl Stream {
         family: &Family,
     ) -> io::Result<Self> {
         let mut stream = Self { known: position.known, ..Self::whole(name) };
+        for named in directory.list()?.bases().filter(|named| stream.known.contains(&named.id)) {
+            let file = directory.open_file(&named.name, named.id)?;
+            stream.away.extend(file.map(|file| (named.id, Pinned::new(file))));
+        }
         stream.know_packed(position.fingerprints, directory, family)?;
-        if let Some(spot) = position.late {
+        for spot in position.late {
             let id = spot.file;
             let was_read = stream.known.contains(&id);
             let is_packed = |file: &Named| file.packing == Packing::Gzip;
@@ -81,7 +91,7 @@ impl Stream {
                 if now != id {
                     stream.known.insert(now);
                 }
-                stream.late = Some(Late::new(spot.resume(file, now), Instant::now()));
+                stream.late.push(Late::new(spot.resume(file, now), Instant::now()));
             }
         }
         if let Some(spot) = position.reading {
@@ -147,9 +157,13 @@ impl Stream {
     fn find(&mut self, directory: &Directory, family: &Family, meant: FileId) -> io::Result<Option<File>> {
         let mut family = family.clone();
         for _ in 0..TRIES {
-            let Some(named) = family.files().find(|file| file.id == meant) else { break };
+            let mut named = family.files().find(|file| file.id == meant).cloned();
+            if named.is_none() {
+                named = directory.list()?.bases().find(|file| file.id == meant).cloned();
+            }
+            let Some(named) = named else { break };
             if let Some(file) = directory.open_file(&named.name, meant)? {
-                return Ok(self.unpacked(named, file));
+                return Ok(self.unpacked(&named, file));
             }
             family = directory.family(&self.name)?;
         }
@@ -168,8 +182,9 @@ impl Stream {
             }
             _ => front.map(|front| Spot::of(front, pending)),
         };
-        let late = self.late.as_ref().map(|late| Spot::of(late.generation(), late.lines().pending()));
-        let known: BTreeSet<FileId> = self.known.difference(&unread).copied().collect();
+        let late = self.late.iter().map(|late| Spot::of(late.generation(), late.lines().pending())).collect();
+        let known = self.known.iter().chain(self.away.keys()).filter(|id| !unread.contains(id));
+        let known: BTreeSet<FileId> = known.copied().collect();
         let is_read =
             |id: &FileId| known.contains(id) && reading.as_ref().is_none_or(|spot| spot.file != *id);
         let pinned = self.pinned.iter().filter(|(id, _)| is_read(id));

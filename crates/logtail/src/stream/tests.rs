@@ -5,6 +5,7 @@ mod random;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use super::*;
 use crate::directory::Which;
@@ -21,8 +22,14 @@ impl Reader {
 
     /// Looks once and reads everything; lines joined by commas.
     fn text(&mut self) -> String {
+        self.text_after(Duration::ZERO)
+    }
+
+    /// The same after the last look was so long ago.
+    fn text_after(&mut self, pause: Duration) -> String {
         let family = self.directory.family("x.log").unwrap();
-        self.stream.look(&self.directory, family, Instant::now()).unwrap();
+        let now = self.stream.looked.unwrap_or_else(Instant::now) + pause;
+        self.stream.look(&self.directory, family, now).unwrap();
         let mut shown = Vec::new();
         let mut emit = |piece: Piece<'_>| shown.push(String::from_utf8(piece.text.to_vec()).unwrap());
         while self.stream.read(&self.directory, &mut [0; 400], Instant::now(), &mut emit).unwrap() {}
@@ -189,6 +196,48 @@ fn a_line_that_a_rotation_cut_is_whole_also_after_a_kill() {
 }
 
 #[test]
+fn such_a_writer_is_heard_over_several_rotations() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
+    append(&path, "1\n");
+    reader.text();
+    let mut writer = fs::OpenOptions::new().append(true).open(&path).unwrap();
+    for number in 2..7 {
+        rename(dir.path(), 9);
+        append(&path, &format!("{number}\n"));
+        assert_eq!(reader.text(), number.to_string());
+        writer.write_all(format!("late {number}\n").as_bytes()).unwrap();
+        assert_eq!(reader.text(), format!("late {number}"));
+    }
+    let kept = serde_json::to_string(&reader.stream.position()).unwrap();
+    writer.write_all(b"end\n").unwrap();
+    reader.resume(&kept);
+    assert_eq!(reader.text(), "end");
+}
+
+#[test]
+fn a_log_that_was_taken_away_or_cut_during_a_pause_may_lack_lines() {
+    let away = |path: &Path| fs::rename(path, path.with_extension("elsewhere")).unwrap();
+    let cut = |path: &Path| fs::write(path, "").unwrap();
+    for change in [&away as &dyn Fn(&Path), &cut] {
+        for (pause, said) in [(Duration::ZERO, false), (PAUSE, true)] {
+            let dir = tempfile::tempdir().unwrap();
+            let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
+            append(&path, "1\n");
+            assert_eq!(reader.text_after(pause), "1");
+            assert_eq!(
+                (reader.text_after(pause), reader.stream.take_lost()),
+                (String::new(), Lost::default())
+            );
+            change(&path);
+            append(&path, "2\n");
+            assert_eq!(reader.text_after(pause), "2");
+            assert_eq!(reader.stream.take_lost().perhaps_files, said, "{pause:?}");
+        }
+    }
+}
+
+#[test]
 fn half_a_line_in_a_file_that_goes_is_still_shown() {
     let dir = tempfile::tempdir().unwrap();
     let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
@@ -236,7 +285,7 @@ fn who_still_writes_to_a_deleted_log_is_heard_until_he_is_quiet_for_a_while() {
     writer.write_all(b"later\n").unwrap();
     assert_eq!(reader.text(), "later");
     reader.stream.look(&reader.directory, family(), Instant::now() + DELETED).unwrap();
-    assert!(reader.stream.late.is_none());
+    assert!(reader.stream.late.is_empty());
 }
 
 #[test]

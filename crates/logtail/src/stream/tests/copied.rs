@@ -150,3 +150,53 @@ fn a_dated_file_is_no_copy_as_soon_as_it_holds_other_lines_than_a_log_that_was_n
     fs::write(dir.path().join("x-20261129.log"), "epoch 4\n").unwrap();
     assert_eq!(strangers(&mut reader), ("epoch 4,new".to_owned(), vec![]));
 }
+
+#[test]
+fn what_is_compressed_beyond_reading_is_the_form_of_a_file_that_was_read_or_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
+    // As xz(1) does it, which keeps the time.
+    let compress = |name: &str, number: u32| {
+        let modified = fs::metadata(dir.path().join(name)).unwrap().modified().unwrap();
+        fs::remove_file(dir.path().join(name)).unwrap();
+        let packed = fs::File::create(dir.path().join(format!("x.log.{number}.xz"))).unwrap();
+        packed.set_modified(modified).unwrap();
+    };
+    append(&path, "1\n");
+    assert_eq!(reader.text(), "1");
+    for (numbers, is_gap) in [(2..3, false), (3..4, false), (4..6, true)] {
+        for number in numbers {
+            rename(dir.path(), 1);
+            append(&path, "next\n");
+            compress("x.log.1", number);
+        }
+        assert_eq!(reader.text(), "next");
+        assert_eq!(reader.stream.take_lost().perhaps_files, is_gap);
+    }
+    // One that is made beside the log, before that is removed, is its form, whatever its time.
+    fs::File::create(dir.path().join("x.log.9.xz")).unwrap();
+    assert_eq!(reader.text(), "");
+    fs::remove_file(&path).unwrap();
+    append(&path, "last\n");
+    assert_eq!((reader.text().as_str(), reader.stream.take_lost()), ("last", Lost::default()));
+}
+
+#[test]
+fn a_file_that_is_compressed_directly_from_the_log_is_not_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
+    append(&path, "1\n");
+    assert_eq!(reader.text(), "1");
+    for number in 2..5 {
+        let packed = dir.path().join(format!("x.log.{number}.gz"));
+        // As a handler of Python's library does it, whose output is not complete for a while.
+        fs::write(&packed, "begun").unwrap();
+        assert_eq!(reader.text(), "");
+        let gzip = std::process::Command::new("gzip").arg("-c").arg(&path).output().unwrap();
+        fs::write(&packed, gzip.stdout).unwrap();
+        fs::remove_file(&path).unwrap();
+        append(&path, &format!("{number}\n"));
+        assert_eq!(reader.text(), number.to_string());
+    }
+    assert_eq!(reader.stream.take_lost(), Lost::default());
+}
