@@ -1,6 +1,7 @@
 //! Which directories have to be watched to hear of every change.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::engine::in_tree;
@@ -60,7 +61,10 @@ impl Monitor {
         let above = keys
             .flat_map(|key| storage.join(key).ancestors().skip(1).map(Path::to_owned).collect::<Vec<_>>())
             .filter(|path| path.starts_with(storage));
+        // A storage that is moved away comes back in the directory that holds it.
+        let holds = self.places().storage.parent().and_then(|parent| fs::canonicalize(parent).ok());
         let all = above
+            .chain(holds)
             .chain(self.targets.signs.iter().cloned())
             .chain(self.places().mappings.parent().map(Path::to_owned))
             .chain([storage.to_owned(), self.places().image.clone()]);
@@ -70,8 +74,6 @@ impl Monitor {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
     use crate::changes::Changes;
 
@@ -85,7 +87,7 @@ mod tests {
         let mut monitor = Monitor::of(&top);
         monitor.set_mapping([("a".into(), [top.join("app")].into())].into());
         monitor.all(None);
-        let beside = ["etc", "image", "storage"];
+        let beside = ["", "etc", "image", "storage"];
         let news = |monitor: &mut Monitor| {
             let mut news = monitor.take_watches();
             let here = |path: &PathBuf| path.strip_prefix(&top).unwrap().to_str().unwrap().to_owned();
@@ -120,6 +122,34 @@ mod tests {
         let former =
             told(&["storage", "storage/a", "storage/a/three", "storage/a/two"].map(|path| (path, false)));
         assert!(former.iter().all(|path| gone.contains(path)), "{gone:?}");
+    }
+
+    #[test]
+    fn a_storage_that_is_moved_away_and_back_is_noticed_by_events() {
+        let top = tempfile::tempdir().unwrap();
+        let top = fs::canonicalize(top.path()).unwrap();
+        for directory in ["storage/a", "app"] {
+            fs::create_dir_all(top.join(directory)).unwrap();
+        }
+        fs::write(top.join("storage/a/x"), "").unwrap();
+        let mut monitor = Monitor::of(&top);
+        monitor.set_mapping([("a".into(), [top.join("app")].into())].into());
+        monitor.all(None);
+        assert_eq!(monitor.take_watches().get(&top), Some(&watch::identity(&top)));
+        let moved = |monitor: &mut Monitor, from: &str, to: &str| {
+            fs::rename(top.join(from), top.join(to)).unwrap();
+            let mut changes = Changes::default();
+            changes.add(top.join(from), true);
+            changes.add(top.join(to), true);
+            monitor.some(&changes);
+            monitor.whole_problems().any(|problem| problem.ends_with("it is missing"))
+        };
+        assert!(moved(&mut monitor, "storage", "away"));
+        fs::write(top.join("away/a/y"), "").unwrap();
+        assert!(!moved(&mut monitor, "away", "storage"));
+        assert!(top.join("app/y").is_symlink());
+        let news = monitor.take_watches();
+        assert_eq!(news.get(&top.join("storage")), Some(&watch::identity(&top.join("storage"))));
     }
 
     #[test]
