@@ -101,6 +101,10 @@ fn a_mapping_that_may_lack_something_removes_no_link_and_says_so() {
         ("unset storage_map; declare -A storage_map\n", empty),
         ("false\nstorage_map[a]=APP\n", failed),
         ("keys=$(cat /nowhere 2>/dev/null)\nfor key in $keys; do storage_map[$key]=APP; done\n", halfway),
+        (
+            "ls /nowhere 2>/dev/null | while read -r key; do :; done\nstorage_map[a]=APP\n",
+            "line 1: ls /nowhere 2> /dev/null: failed with exit code 2",
+        ),
     ] {
         let told = format!("FILE: {told}; what it lacks stays linked\n");
         assert_eq!(edited(mapping), (both.clone(), Some(1), told), "{mapping}");
