@@ -94,7 +94,8 @@ pub fn run(path: &Path, env: &Env, log: &Path) -> Result<Ended> {
     let mut answer = memory_file()?;
     let mut output = child::append_to(log)?;
     if is_mended {
-        writeln!(output, "{}: {mended}", path.display()).context("cannot write the log")?;
+        // A full disk is no reason to leave the hook out.
+        let _ = writeln!(output, "{}: {mended}", path.display());
     }
     let diagnostics = output.try_clone().context("cannot duplicate a descriptor")?;
     // Whoever kills boot has killed its hook too: two of one kind must not run at the same time.

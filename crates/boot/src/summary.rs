@@ -221,7 +221,9 @@ mod tests {
         let mut child =
             std::process::Command::new(&sshd).stdin(std::process::Stdio::piped()).spawn().unwrap();
         fs::write(&file, format!("{}\n", child.id())).unwrap();
-        assert!(is_running(&file));
+        // The kernel lets the parent go on a moment before it names the child.
+        let is_named = || is_running(&file).then_some(());
+        kit::wait::until(std::time::Duration::from_secs(10), "the program's name", is_named).unwrap();
         drop(child.stdin.take());
         child.wait().unwrap();
         assert!(!is_running(&file));

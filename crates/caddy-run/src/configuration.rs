@@ -59,7 +59,7 @@ impl Templates {
                 .map(move |word| (name.clone(), template, word))
         });
         base.chain(services)
-            .find(|(_, template, word)| !statements(template).any(|line| line.contains(word)))
+            .find(|(_, template, word)| !statements(template).any(|line| uses(line, word)))
             .map(|(name, _, word)| format!("{name} lacks `{word}`"))
     }
 
@@ -127,6 +127,20 @@ impl Configuration {
 
 fn statements(template: &str) -> impl Iterator<Item = &str> {
     template.lines().filter(|line| !is_comment(line))
+}
+
+/// True if a line has a placeholder, a directive with its value, or an address that ends so; blanks and quotes are free.
+fn uses(line: &str, wanted: &str) -> bool {
+    let words: Vec<&str> = line
+        .split_whitespace()
+        .take_while(|word| !word.starts_with('#'))
+        .map(|word| word.trim_matches(['"', '`', ',', '{']))
+        .collect();
+    match wanted.split_once(' ') {
+        Some((directive, value)) => words.windows(2).any(|pair| pair == [directive, value]),
+        None if wanted.starts_with('%') => line.contains(wanted),
+        None => words.iter().any(|word| word.ends_with(wanted)),
+    }
 }
 
 fn is_comment(line: &str) -> bool {
@@ -269,6 +283,15 @@ mod tests {
         for (base, lacking) in [
             ("", "base_config lacks `admin unix//run/caddy/admin.sock`"),
             ("# :1111\nadmin unix//run/caddy/admin.sock", "base_config lacks `:1111`"),
+            ("admin unix//run/caddy/admin.sock # :1111\nlab:11110 {", "base_config lacks `:1111`"),
+            (
+                ":1111 {\nadmin off # admin unix//run/caddy/admin.sock",
+                "base_config lacks `admin unix//run/caddy/admin.sock`",
+            ),
+            (
+                "admin\t\"unix//run/caddy/admin.sock\"\n:8080, :1111{",
+                "base_config lacks `%REDIRECT_TO_HTTPS%`",
+            ),
             ("# %TLS%\nadmin unix//run/caddy/admin.sock\n:1111", "base_config lacks `%REDIRECT_TO_HTTPS%`"),
         ] {
             assert_eq!(templates(base, "", &[]).lacking(&https()).as_deref(), Some(lacking));

@@ -83,6 +83,10 @@ fn empty(directory: &Path) -> Result<()> {
     if lchown(directory, Some(0), None).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
         return Ok(());
     }
+    let cannot = || format!("cannot list {}", directory.display());
+    if fs::read_dir(directory).with_context(cannot)?.next().is_none() {
+        return Ok(());
+    }
     // find neither follows links nor recurses into itself.
     cmd::run(Command::new("/usr/bin/find").arg(directory).args(["-xdev", "-mindepth", "1", "-delete"]))
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use machine::{DEADLINE, Machine, append};
 use nix::sys::signal::{Signal, kill};
@@ -93,7 +94,8 @@ fn several_rotations_to_elsewhere_while_the_follower_stands_still_are_reported()
     let follower = machine.follow();
     assert_eq!(follower.line(), "x | 0");
     let pid = Pid::from_raw(follower.child.id().try_into().unwrap());
-    for (rotations, shown) in [(1, ["x | 1", "x | end"]), (2, [GONE, "x | 1"])] {
+    for rotations in [1, 2] {
+        let stopped = Instant::now();
         kill(pid, Signal::SIGSTOP).unwrap();
         kit::wait::until(DEADLINE, "the stop", || {
             fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") T ").then_some(())
@@ -105,9 +107,16 @@ fn several_rotations_to_elsewhere_while_the_follower_stands_still_are_reported()
             append(&log, "end\n");
         }
         kill(pid, Signal::SIGCONT).unwrap();
-        assert_eq!([follower.line(), follower.line()], shown);
+        let mut lines = vec![follower.line(), follower.line()];
+        // Two rotations lost the line between them. One that took as long as two would is reported without need.
+        let is_reported = lines[0] == GONE;
+        if is_reported {
+            lines.push(follower.line());
+        }
+        assert_eq!(lines[usize::from(is_reported)..], ["x | 1", "x | end"]);
+        assert!(is_reported || (rotations == 1), "{lines:?}");
+        assert!(!is_reported || rotations == 2 || stopped.elapsed() > Duration::from_secs(1), "{lines:?}");
     }
-    assert_eq!(follower.line(), "x | end");
     assert_eq!(follower.stop(), (Some(0), Vec::new()));
 }
 

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 const LONGEST: usize = 255;
 /// Run without an argument, they are the login shell itself.
 const LOGIN_SHELLS: [&[u8]; 2] = [b"/bin/bash", b"/usr/bin/bash"];
-/// They take an argument with blanks for one option, or for a file, as `python3.12` does.
+/// They take an argument with blanks for one option, or for a file.
 const SHELLS: [&str; 5] = ["bash", "sh", "dash", "ksh", "zsh"];
 /// Begins files that are meant to be read by bash and never run directly.
 const FALSE: [&[u8]; 2] = [b"/bin/false", b"/usr/bin/false"];
@@ -81,7 +81,7 @@ fn wrong(interpreter: &Interpreter<'_>) -> Option<String> {
     let words =
         interpreter.argument.filter(|argument| argument.contains(&b' ') || argument.contains(&b'\t'))?;
     let name = path.file_name()?.to_str()?;
-    if SHELLS.contains(&name) || name.starts_with("python") {
+    if SHELLS.contains(&name) {
         let words = String::from_utf8_lossy(words);
         return Some(format!(
             "{name} gets all of it as one argument; write: #!/usr/bin/env -S {} {words}",

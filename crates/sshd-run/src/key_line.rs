@@ -150,27 +150,30 @@ fn is_value(option: &str, value: &str) -> bool {
         "environment" => value.split_once('=').is_some_and(|(name, _)| {
             !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         }),
-        // YYYYMMDD, with hours and minutes, with seconds; Z is UTC.
+        // YYYYMMDD, with hours and minutes, with seconds; in UTC with a suffix, from OpenSSH 9.1 on.
         "expiry-time" => {
-            let time = value.strip_suffix('Z').unwrap_or(value);
+            let value = value.to_ascii_lowercase();
+            let time = value.strip_suffix('z').or_else(|| value.strip_suffix("utc")).unwrap_or(&value);
             [8, 12, 14].contains(&time.len()) && time.bytes().all(|byte| byte.is_ascii_digit())
         }
         "permitopen" => host_and_port(value).is_some_and(|(_, port)| is_port(port)),
         "permitlisten" => is_port(host_and_port(value).map_or(value, |(_, port)| port)),
-        "tunnel" => value == "any" || value.parse::<u32>().is_ok(),
+        "tunnel" => value.eq_ignore_ascii_case("any") || value.parse::<u32>().is_ok(),
         _ => false,
     }
 }
 
 fn host_and_port(text: &str) -> Option<(&str, &str)> {
     match text.strip_prefix('[') {
-        Some(address) => address.split_once("]:"),
-        None => text.split_once(':'),
+        Some(address) => address.split_once("]:").or_else(|| address.split_once("]/")),
+        None => text.split_once([':', '/']),
     }
 }
 
+/// True for a number, and for what may be the name of a service: sshd looks it up.
 fn is_port(text: &str) -> bool {
-    text == "*" || text.parse::<u16>().is_ok_and(|port| port != 0)
+    let is_name = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    text == "*" || text.parse::<u16>().map_or(is_name, |port| port != 0)
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ impl Keys {
                     }
                     Err(_) if in_block || block.is_some_and(|block| block.starts_with("END ")) => continue,
                     Err(why) => {
-                        in_block = block.is_some();
+                        in_block = block.is_some_and(|block| block.starts_with("BEGIN "));
                         report(block.and_then(of_block).unwrap_or(why));
                         continue;
                     }

@@ -34,7 +34,8 @@ const NOBODY: u32 = 65_534;
 /// Sources the file of its only argument and prints the array, after that the first command that failed, the marker of a
 /// deliberately empty map, and a last field that says it came to the end.
 ///
-/// A command fails as for `set -e`: not in a condition, nor before `&&` and `||`; a pipeline fails with any command of it.
+/// A command fails as for `set -e`: not in a condition, nor before `&&` and `||`; a pipeline fails with any command of it, but
+/// for one whose reader has enough, as `head` has (SIGPIPE, 141).
 const PROGRAM: &str = r#"
 ulimit -t 10 2>/dev/null
 ulimit -v 1048576 2>/dev/null
@@ -42,7 +43,7 @@ exec 3>&1 1>/dev/null
 declare -A storage_map=()
 storage_monitor_failed=
 trap 'storage_monitor_code=$? storage_monitor_line=$LINENO
-    [[ $BASH_COMMAND == "source -- "* ]] ||
+    [[ $BASH_COMMAND == "source -- "* || $storage_monitor_code == 141 ]] ||
     : "${storage_monitor_failed:=line $storage_monitor_line: $BASH_COMMAND: failed with exit code $storage_monitor_code}"' ERR
 set -u -o pipefail
 source -- "$1"

@@ -213,7 +213,6 @@ const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Opens a directory of a directory: no link is followed, and no mount point is crossed (`EXDEV`).
-///
 pub(crate) fn open_directory(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     match openat2(parent, name, DIRECTORY, Mode::empty(), ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS) {
         Err(Errno::NOSYS | Errno::PERM) => open_and_compare(parent, name),
@@ -221,7 +220,7 @@ pub(crate) fn open_directory(parent: BorrowedFd<'_>, name: &CStr) -> Result<Owne
     }
 }
 
-/// The same where `openat2` (Linux 5.6) is missing or filtered away. A bind mount may have its parent's device.
+/// Does the same as [`open_directory`] where `openat2` (Linux 5.6) is missing or filtered away. A bind mount may have its parent's device.
 fn open_and_compare(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     let opened = openat(parent, name, DIRECTORY, Mode::empty())?;
     let of = |directory: BorrowedFd<'_>| Ok((fstat(directory)?.st_dev, mount_of(directory)));
@@ -234,7 +233,7 @@ fn mount_of(file: BorrowedFd<'_>) -> Option<String> {
     info.lines().find(|line| line.starts_with("mnt_id:")).map(str::to_owned)
 }
 
-/// The same for names as a program has them.
+/// Opens a directory of a directory as [`open_directory`] does, by a name as a program has it.
 pub fn open_in(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
     Ok(open_directory(parent, &CString::new(name.as_bytes())?)?)
 }

@@ -165,7 +165,9 @@ pub fn record_success(journal: &Journal, remark: Option<(String, Option<String>)
         _ => false,
     };
     if is_over {
-        log::info!("no tree fails any more");
+        if known.result == Some(StageResult::Failed) {
+            log::info!("no tree fails any more");
+        }
         record(journal, StageResult::Done, cause, hint);
     }
 }

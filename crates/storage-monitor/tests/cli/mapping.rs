@@ -126,6 +126,8 @@ fn what_a_good_mapping_no_longer_has_is_removed_and_named() {
     assert_eq!(typo, (vec!["x -> a/x".to_owned()], Some(0), gone("\"b\"")));
     let condition = edited("[ -d /nowhere ] && storage_map[c]=APP\nstorage_map[a]=APP\nstorage_map[b]=APP\n");
     assert_eq!((condition.1, condition.2.as_str()), (Some(0), ""));
+    let enough = edited("first=$(yes | head -n 1)\nstorage_map[a]=APP\nstorage_map[b]=APP\n");
+    assert_eq!((enough.1, enough.2.as_str()), (Some(0), ""), "head has enough, and yes ends by SIGPIPE");
 }
 
 fn gone(keys: &str) -> String {
