@@ -4,10 +4,13 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::thread;
 
 use kit::Problem;
 use nix::errno::Errno;
+use rustix::fs::{Access, access};
+use rustix::process::{Gid, Uid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use workspace::{NOBODY, Workspace};
 
 use crate::person::Person;
@@ -82,7 +85,7 @@ const WAYS: [Way; 3] = [
 /// mount volumes.
 fn closed_parent(path: &Path, ids: Ids, groups: &[u32]) -> Option<PathBuf> {
     let path = fs::canonicalize(path).ok()?;
-    let is_closed = |path: &&Path| !may(&["-x"], path, ids, groups);
+    let is_closed = |path: &&Path| !may(Access::EXEC_OK, path, ids, groups);
     // Most workspaces have the root directory alone above them.
     let parent = path.parent().filter(|parent| *parent != Path::new("/") && is_closed(parent))?;
     let first = parent.ancestors().take_while(is_closed).last();
@@ -91,25 +94,22 @@ fn closed_parent(path: &Path, ids: Ids, groups: &[u32]) -> Option<PathBuf> {
 
 /// False if the user cannot make files in a directory.
 fn may_write(path: &Path, ids: Ids, groups: &[u32]) -> bool {
-    may(&["-w", "-x"], path, ids, groups)
+    may(Access::WRITE_OK | Access::EXEC_OK, path, ids, groups)
 }
 
 /// False if the user lacks one of these rights, by trying as the user: modes alone do not tell on network volumes.
 /// Where no process can become the user, which is reported as a missing capability, the directory is not blamed.
-fn may(rights: &[&str], path: &Path, ids: Ids, groups: &[u32]) -> bool {
-    let groups: Vec<String> = groups.iter().map(ToString::to_string).collect();
-    let mut command = Command::new("/usr/bin/setpriv");
-    command.args([format!("--reuid={}", ids.uid), format!("--regid={}", ids.gid)]);
-    command.arg(if groups.is_empty() {
-        "--clear-groups".into()
-    } else {
-        format!("--groups={}", groups.join(","))
-    });
-    command.arg("/usr/bin/test");
-    for (index, right) in rights.iter().enumerate() {
-        command.args((index > 0).then_some("-a")).arg(right).arg(path);
-    }
-    command.stdin(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.code() != Some(1))
+fn may(rights: Access, path: &Path, ids: Ids, groups: &[u32]) -> bool {
+    let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
+    let (uid, gid) = (Uid::from_raw(ids.uid), Gid::from_raw(ids.gid));
+    // Of this thread alone, which ends with it.
+    let as_user = || -> Result<bool, rustix::io::Errno> {
+        set_thread_groups(&groups)?;
+        set_thread_res_gid(gid, gid, gid)?;
+        set_thread_res_uid(uid, uid, uid)?;
+        Ok(access(path, rights).is_ok())
+    };
+    thread::scope(|scope| scope.spawn(as_user).join()).is_ok_and(|tried| tried.unwrap_or(true))
 }
 
 fn cannot_enter(person: &Person, parent: &Path, meta: &fs::Metadata) -> String {
