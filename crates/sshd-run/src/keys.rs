@@ -128,16 +128,14 @@ pub(crate) mod tests {
 
     #[test]
     fn what_is_not_a_key_is_named_by_line_and_the_rest_is_kept() {
-        let text =
-            format!("-----BEGIN OPENSSH PRIVATE KEY-----\n{ADA}\nssh-ed25519 AAAA\nssh-rsa {}", &ADA[12..80]);
+        let text = format!("nonsense\n{ADA}\nssh-ed25519 AAAA\nssh-rsa {}", &ADA[12..80]);
         let (keys, problems) = Keys::parse([("SSH_PUBKEY", text.as_str())]);
         assert_eq!(keys.render(), format!("{ADA}\n"));
         let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(
             lines,
             [
-                "SSH_PUBKEY: line 1 begins a private key, which must not leave your machine; use the line of the file that ends \
-                 in .pub; ignored",
+                "SSH_PUBKEY: line 1 is not a public SSH key; ignored",
                 "SSH_PUBKEY: line 3 has a key that is cut off or damaged; ignored",
                 "SSH_PUBKEY: line 4 has a key that is cut off or damaged; ignored",
             ]
