@@ -4,6 +4,7 @@
 //! every question. Answers come from the environment alone: nothing here asks the network (hazard: a resolver that
 //! does not answer must not delay a boot).
 
+mod hosts;
 mod local;
 mod network;
 mod runpod;
@@ -12,6 +13,7 @@ mod vast;
 use kit::Env;
 use kit::settings::is_host;
 
+pub use hosts::{ALLOWED_HOSTS, allowed_hosts};
 pub use network::{Network, TRUSTED_PROXIES, trusted_proxies};
 
 /// What every provider has to answer.

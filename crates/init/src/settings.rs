@@ -78,6 +78,7 @@ impl Settings {
         problems.extend(provision::problem(env));
         // caddy-run uses them; what is wrong belongs to the other problems of a start.
         problems.extend(cloud::trusted_proxies(env).1);
+        problems.extend(cloud::allowed_hosts(env).1);
         problems.extend(misspelling::problems(env));
         (settings, problems)
     }

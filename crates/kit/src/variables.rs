@@ -104,6 +104,9 @@ variables! {
     USER_PASSWORD: Secret, "password",
         "its password, at most 511 bytes; nothing accepts it from outside, `sudo` asks for none, and no session gets the variable",
         "a\nb";
+    WEB_ALLOWED_HOSTS: List, "",
+        "names under which services without a login may be reached at a port, such as `gpu.example.org` ([docs/gate.md](docs/gate.md#services-without-a-login))",
+        "http://gpu";
     WEB_ENABLE_AUTH: Switch, "true", "`false` opens all web services; a typo does not", "flase";
     WEB_ENABLE_HTTPS: Switch, "false",
         "`true`: web ports speak https, with a mounted or a self-signed certificate ([docs/gate.md](docs/gate.md#https))", "ture";

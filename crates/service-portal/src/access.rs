@@ -54,8 +54,8 @@ pub async fn end(Extract(state): Extract<State>, headers: HeaderMap, Form(Id { i
 /// `POST /leonardo/access/end-all`: ends every session, this one too.
 pub async fn end_all(Extract(state): Extract<State>, headers: HeaderMap) -> Response {
     changing(&state, Client(&headers), |state| {
-        let login = state.with_credentials(|known| known.map(crate::credentials::Credentials::fingerprint));
-        state.sessions().end_all(&login.unwrap_or_default(), clock::now());
+        let login = state.credentials().map(|known| known.fingerprint()).unwrap_or_default();
+        state.sessions().end_all(&login, clock::now());
         state.codes().forget();
     })
 }
@@ -103,7 +103,8 @@ pub async fn share(
         state.shares().create(&service.service_name, service.proxy_port, seconds, max_uses, clock::now());
     match made {
         Ok((_, word)) => {
-            let origin = links::origin(&service, state.env(), client.host()).unwrap_or_default();
+            let origin =
+                links::origin(service.proxy_port, state.env(), client.authority()).unwrap_or_default();
             show(&state, client, Some(format!("{origin}{}", share_path(&word))))
         }
         Err(error) => {
@@ -119,10 +120,10 @@ pub async fn phone(Extract(state): Extract<State>, headers: HeaderMap) -> Respon
     if let Err(refusal) = owner_changes(&state, client) {
         return *refusal;
     }
-    let scheme = if client.is_https() { "https" } else { "http" };
     let issued = state.codes().issue(PHONE, clock::now());
-    let code =
-        issued.map(|code| format!("{scheme}://{}{}", client.host().unwrap_or_default(), enter_path(&code)));
+    let code = issued.map(|code| {
+        format!("{}://{}{}", client.scheme(), client.host().unwrap_or_default(), enter_path(&code))
+    });
     match code.and_then(|url| Ok((QrCode::new(&url)?, url))) {
         Ok((code, url)) => {
             let svg = code.render::<svg::Color<'_>>().min_dimensions(240, 240).build();
@@ -188,8 +189,7 @@ fn changing(state: &State, client: Client<'_>, change: impl FnOnce(&State)) -> R
 
 fn show(state: &State, client: Client<'_>, made: Option<String>) -> Response {
     let now = clock::now();
-    let name =
-        state.with_credentials(|known| known.map(|known| known.cookie().to_owned())).unwrap_or_default();
+    let name = state.cookie_name().unwrap_or_default();
     let cookies = client.cookies();
     let own = cookies::values(&cookies, &name);
     let own: Option<String> = {

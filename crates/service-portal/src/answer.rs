@@ -13,8 +13,11 @@ use crate::next;
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-const PROTECTION: [(HeaderName, &str); 5] = [
+const PROTECTION: [(HeaderName, &str); 7] = [
     (header::CONTENT_SECURITY_POLICY, POLICY),
+    // A page that opens one of ours in a window gets no hold of it, and pages elsewhere cannot embed it.
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
     // Links carry secret words, so no address goes on. With no-referrer, browsers would send `Origin: null` with our own
@@ -31,6 +34,16 @@ pub async fn protect(mut response: Response) -> Response {
     response
 }
 
+/// Lets a page connect to one more origin of ours, and its form lead there.
+pub fn trust(response: &mut Response, origin: &str) {
+    let policy = POLICY
+        .replace("connect-src 'self'", &format!("connect-src 'self' {origin}"))
+        .replace("form-action 'self'", &format!("form-action 'self' {origin}"));
+    if let Ok(policy) = HeaderValue::try_from(policy) {
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+}
+
 /// Tells a visitor why not: a page's visitor is sent to the login form, by a relative redirect, everybody else gets a
 /// status and a reason.
 pub fn refuse(verdict: Verdict, client: Client<'_>) -> Response {
@@ -42,6 +55,11 @@ pub fn refuse(verdict: Verdict, client: Client<'_>) -> Response {
             response
         }
         Verdict::Foreign => reason(StatusCode::FORBIDDEN, "the request was made by a page of another origin"),
+        Verdict::UnknownHost => reason(
+            StatusCode::MISDIRECTED_REQUEST,
+            "without a login, this host name is not allowed; add it to WEB_ALLOWED_HOSTS",
+        ),
+        Verdict::Preflight => preflight(client),
         _ if client.is_browser_page() => see_other(&next::login_path(client.uri()), StatusCode::FOUND),
         _ => {
             let mut response = reason(
@@ -56,7 +74,29 @@ pub fn refuse(verdict: Verdict, client: Client<'_>) -> Response {
     }
 }
 
-fn reason(status: StatusCode, message: &str) -> Response {
+/// The status by which Caddy knows that the gate itself answers a preflight; the visitor gets 204. A 2xx from here would
+/// let the request through.
+const PREFLIGHT: StatusCode = StatusCode::IM_A_TEAPOT;
+
+/// Lets a page elsewhere send what it asked for, without credentials of the browser: only a token that the page has itself
+/// opens anything (Fetch, "CORS-preflight fetch"). The service does not see the question.
+fn preflight(client: Client<'_>) -> Response {
+    const COPIED: [(HeaderName, HeaderName); 2] = [
+        (header::ACCESS_CONTROL_REQUEST_METHOD, header::ACCESS_CONTROL_ALLOW_METHODS),
+        (header::ACCESS_CONTROL_REQUEST_HEADERS, header::ACCESS_CONTROL_ALLOW_HEADERS),
+    ];
+    let mut response = PREFLIGHT.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    for (asked, answered) in COPIED {
+        client.0.get(asked).map(|value| headers.insert(answered, value.clone()));
+    }
+    response
+}
+
+/// An error in words for programs.
+pub fn reason(status: StatusCode, message: &str) -> Response {
     let error = status.canonical_reason().unwrap_or("refused").to_ascii_lowercase();
     (status, Json(json!({ "error": error, "message": message }))).into_response()
 }

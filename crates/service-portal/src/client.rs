@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use axum::http::{HeaderMap, HeaderName, Method, header};
 
+use crate::host::Authority;
 use crate::sessions::Visitor;
 
 /// Headers of a request, with the questions that the gate asks.
@@ -29,15 +30,11 @@ impl<'a> Client<'a> {
 
     /// What is kept of a visitor who begins a session.
     pub fn visitor(self) -> Visitor {
-        let host = self.host().unwrap_or_default();
-        let name = host.rsplit_once(':').map_or(host, |(name, port)| {
-            if port.bytes().all(|byte| byte.is_ascii_digit()) { name } else { host }
-        });
         // An address may belong to several servers, a name to one: on an address, neighbours see the cookie too.
         // So do all tunnels of a user that end at localhost.
-        let bound =
-            name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() || name.eq_ignore_ascii_case("localhost");
-        Visitor { address: self.address(), agent: self.agent(), bound }
+        let authority = self.authority();
+        let bound = authority.address().is_some() || authority.is_localhost();
+        Visitor { address: self.address(), agent: self.agent(), bound, device: None }
     }
 
     /// What the browser says it is, cut to what a line can hold.
@@ -49,6 +46,16 @@ impl<'a> Client<'a> {
     /// Host and port as the visitor wrote them.
     pub fn host(self) -> Option<&'a str> {
         self.text("x-forwarded-host").or_else(|| self.text("host"))
+    }
+
+    /// The same, split.
+    pub fn authority(self) -> Authority<'a> {
+        Authority::parse(self.host().unwrap_or_default())
+    }
+
+    /// The scheme by which the visitor came.
+    pub fn scheme(self) -> &'static str {
+        if self.is_https() { "https" } else { "http" }
     }
 
     /// Whether the visitor came by https.
@@ -92,22 +99,63 @@ impl<'a> Client<'a> {
             || self.text("user-agent").is_some_and(|agent| agent.contains("Mozilla/"))
     }
 
-    /// Whether a page of another origin makes the browser change something or open a stream (hazard H15).
+    /// True if the request changes something or opens a stream.
+    pub fn changes(self) -> bool {
+        self.is_websocket() || ![Method::GET, Method::HEAD, Method::OPTIONS].contains(&self.method())
+    }
+
+    /// True if a page of another origin made the browser send this, and it is more than a link that a person follows
+    /// (hazard H15): only a page that opens at the top level shows its address.
     ///
     /// `SameSite` cookies do not help: ports do not count for them, and a provider's neighbour has only another port.
-    pub fn is_cross_site(self) -> bool {
-        let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(&self.method());
-        (self.is_websocket() || !reads) && self.is_same_origin() == Some(false)
+    pub fn is_foreign(self) -> bool {
+        self.is_same_origin() == Some(false) && !self.is_top_level_page()
+    }
+
+    fn is_top_level_page(self) -> bool {
+        [Method::GET, Method::HEAD].contains(&self.method())
+            && !self.is_websocket()
+            && self.text("sec-fetch-mode") == Some("navigate")
+            && self.text("sec-fetch-dest") == Some("document")
     }
 
     /// Whether the page that sent this has the same host and port; `None` if the client did not say.
+    ///
+    /// Fetch metadata counts more than `Origin`: no page can set it, and no proxy that changes `Host` makes it wrong.
     pub fn is_same_origin(self) -> Option<bool> {
-        let origin = self.text("origin")?;
-        let authority = origin.split_once("://").map(|(_, authority)| authority);
-        Some(
-            authority.is_some()
-                && authority.map(str::to_ascii_lowercase) == self.host().map(str::to_ascii_lowercase),
-        )
+        match self.text("sec-fetch-site") {
+            Some("same-origin") => return Some(true),
+            Some("same-site" | "cross-site") => return Some(false),
+            _ => {}
+        }
+        let origin = self.0.get(header::ORIGIN)?;
+        Some(origin.to_str().is_ok_and(|origin| self.is_own(origin)))
+    }
+
+    /// True if an origin has the host and port that the visitor came to; the scheme's own port may be left out.
+    fn is_own(self, origin: &str) -> bool {
+        let Some((scheme, authority)) = origin.split_once("://") else { return false };
+        let default = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
+        let bare = |text: &str| text.strip_suffix(default).unwrap_or(text).to_ascii_lowercase();
+        self.host().is_some_and(|host| bare(host) == bare(authority))
+    }
+
+    /// True if a browser asks whether a page of another origin may send a request (Fetch, "CORS-preflight request").
+    pub fn is_preflight(self) -> bool {
+        self.method() == Method::OPTIONS
+            && self.0.contains_key(header::ORIGIN)
+            && self.0.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+    }
+
+    /// True if the request has a token that a program sent on purpose; browsers never add one by themselves.
+    pub fn has_bearer(self) -> bool {
+        let value = self.0.get(header::AUTHORIZATION).map(|value| value.as_bytes());
+        value.and_then(|value| value.get(..7)).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "))
+    }
+
+    /// Bytes of all cookies.
+    pub fn cookie_bytes(self) -> usize {
+        self.0.get_all(header::COOKIE).iter().map(|value| value.len()).sum()
     }
 
     fn text(self, name: &'static str) -> Option<&'a str> {
@@ -118,6 +166,8 @@ impl<'a> Client<'a> {
 /// The network of an address: what stays the same when a household or a company gets another one.
 pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
+        // A browser on this machine may use either.
+        address if address.is_loopback() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V4(address) => IpAddr::V4((u32::from(address) & !0xff).into()),
         IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
     }
@@ -163,26 +213,113 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn another_origin_may_look_but_not_touch() {
-        let from = |more: &[(&'static str, &str)]| {
-            let mut headers = headers(&[("x-forwarded-host", "h:1111"), ("origin", "http://h:2222")]);
-            headers.extend(self::headers(more));
-            Client(&headers).is_cross_site()
-        };
-        assert!(!from(&[]) && !from(&[("x-forwarded-method", "HEAD")]));
-        assert!(from(&[("x-forwarded-method", "POST")]) && from(&[("upgrade", "websocket")]));
-        assert!(!from(&[("x-forwarded-method", "DELETE"), ("origin", "http://h:1111")]));
+    fn a_default_port_may_be_left_out() {
+        for (host, origin, same) in [
+            ("app.example:443", "https://app.example", true),
+            ("app.example", "https://app.example:443", true),
+            ("app.example:80", "http://app.example", true),
+            ("[::1]:443", "https://[::1]", true),
+            ("app.example:443", "http://app.example", false),
+            ("app.example:80", "https://app.example", false),
+            ("app.example:4433", "https://app.example", false),
+        ] {
+            let headers = headers(&[("x-forwarded-host", host), ("origin", origin)]);
+            assert_eq!(Client(&headers).is_same_origin(), Some(same), "{host} {origin}");
+        }
     }
 
     #[test]
-    fn a_session_is_bound_where_the_host_is_an_address() {
+    fn fetch_metadata_counts_more_than_the_origin() {
+        let same = |site: &str, origin: &str| {
+            let headers = headers(&[("host", "h:1"), ("sec-fetch-site", site), ("origin", origin)]);
+            Client(&headers).is_same_origin()
+        };
+        assert_eq!(same("same-origin", "null"), Some(true));
+        assert_eq!(same("same-site", "http://h:1"), Some(false));
+        assert_eq!(same("cross-site", "http://h:1"), Some(false));
+        assert_eq!(same("none", "http://h:1"), Some(true));
+        let mut unreadable = headers(&[("host", "h:1")]);
+        unreadable.insert("origin", axum::http::HeaderValue::from_bytes(b"http://h\xff:1").unwrap());
+        assert_eq!(Client(&unreadable).is_same_origin(), Some(false));
+    }
+
+    #[test]
+    fn a_foreign_page_may_only_lead_a_person_here() {
+        let top = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
+        let post = ("x-forwarded-method", "POST");
+        // A page of another port on the same host, with the fetch metadata of a trustworthy origin and without.
+        let cases: [(&[(&'static str, &str)], bool); 12] = [
+            (&[("sec-fetch-site", "same-site"), top[0], top[1]], false),
+            (&[("sec-fetch-site", "cross-site"), top[0], top[1], ("x-forwarded-method", "HEAD")], false),
+            (&[("sec-fetch-site", "cross-site"), top[0], top[1], post], true),
+            (&[("sec-fetch-site", "same-site"), top[0], top[1], ("upgrade", "websocket")], true),
+            (&[("sec-fetch-site", "same-site"), top[0], ("sec-fetch-dest", "iframe")], true),
+            (
+                &[
+                    ("sec-fetch-site", "same-site"),
+                    ("sec-fetch-mode", "no-cors"),
+                    ("sec-fetch-dest", "script"),
+                ],
+                true,
+            ),
+            (
+                &[("sec-fetch-site", "same-site"), ("sec-fetch-mode", "cors"), ("sec-fetch-dest", "empty")],
+                true,
+            ),
+            (&[("sec-fetch-site", "same-origin"), post], false),
+            (&[("sec-fetch-site", "none"), top[0], top[1]], false),
+            (&[("origin", "http://h:2222"), post], true),
+            (&[("origin", "http://h:2222")], true),
+            (&[post], false),
+        ];
+        for (pairs, foreign) in cases {
+            let headers = headers(&[&[("x-forwarded-host", "h:1111")], pairs].concat());
+            assert_eq!(Client(&headers).is_foreign(), foreign, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn what_changes_something() {
+        let changes = |pairs: &[(&'static str, &str)]| Client(&headers(pairs)).changes();
+        for method in ["GET", "HEAD", "OPTIONS"] {
+            assert!(!changes(&[("x-forwarded-method", method)]), "{method}");
+        }
+        for method in ["POST", "DELETE", "CONNECT", "PATCH"] {
+            assert!(changes(&[("x-forwarded-method", method)]), "{method}");
+        }
+        assert!(changes(&[("upgrade", "websocket")]) && !changes(&[]));
+    }
+
+    #[test]
+    fn a_preflight_has_all_three_signs() {
+        let signs = [
+            ("x-forwarded-method", "OPTIONS"),
+            ("origin", "http://a"),
+            ("access-control-request-method", "PUT"),
+        ];
+        assert!(Client(&headers(&signs)).is_preflight());
+        for missing in 0..signs.len() {
+            let mut pairs = signs.to_vec();
+            pairs.remove(missing);
+            assert!(!Client(&headers(&pairs)).is_preflight(), "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn a_session_is_bound_where_neighbours_see_the_cookie() {
         let bound = |host: &str| Client(&headers(&[("x-forwarded-host", host)])).visitor().bound;
-        for address in
-            ["192.0.2.1:1111", "192.0.2.1", "[2001:db8::1]:1111", "[2001:db8::1]", "localhost:1111"]
-        {
+        for address in [
+            "192.0.2.1:1111",
+            "192.0.2.1",
+            "[2001:db8::1]:1111",
+            "localhost:1111",
+            "localhost.:1111",
+            "a.localhost",
+            "127.1:1111",
+        ] {
             assert!(bound(address), "{address}");
         }
-        for name in ["abc-1111.proxy.example", ""] {
+        for name in ["abc-1111.proxy.example", "gpu.lan:1111", ""] {
             assert!(!bound(name), "{name}");
         }
     }

@@ -1,4 +1,4 @@
-//! One-time login links: a code that logs one browser in, soon or never.
+//! Codes that log one browser in, soon or never: for one-time login links, and for a login that goes on at another port.
 
 use std::collections::HashMap;
 

@@ -9,7 +9,6 @@ use portal_control::{Ended, MadeCode, MadeShare, NewCode, NewShare, Problem, Sha
 
 use crate::access::{enter_path, share_path};
 use crate::clock;
-use crate::credentials::Credentials;
 use crate::sessions::Session;
 use crate::state::State;
 
@@ -69,7 +68,7 @@ async fn revoke(Extract(state): Extract<State>, Path(id): Path<String>) -> Respo
 
 async fn new_code(Extract(state): Extract<State>, Json(wanted): Json<NewCode>) -> Response {
     // A login that has changed takes its links along; this one belongs to the present login.
-    state.with_credentials(|_| ());
+    state.credentials();
     match state.codes().issue(wanted.seconds, clock::now()) {
         Ok(code) => Json(MadeCode { path: enter_path(&code) }).into_response(),
         Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")),
@@ -81,7 +80,7 @@ async fn sessions(Extract(state): Extract<State>) -> Json<Vec<Session>> {
 }
 
 async fn end_all(Extract(state): Extract<State>) -> Json<Ended> {
-    let login = state.with_credentials(|known| known.map(Credentials::fingerprint)).unwrap_or_default();
+    let login = state.credentials().map(|known| known.fingerprint()).unwrap_or_default();
     state.codes().forget();
     let now = clock::now();
     let mut sessions = state.sessions();

@@ -1,8 +1,15 @@
 //! Cookie headers: finding our own session, and taking it out before anybody behind the gate sees it.
 
-/// Every value that the visitor sent under `name`; a neighbour on the same address may have added another one.
+/// How names begin that a browser takes from https alone, and from the host itself (RFC 6265bis, 4.1.3).
+pub const HOST: &str = "__Host-";
+
+/// Every value that the visitor sent under `name`, with or without [`HOST`]; a neighbour on the same address may have
+/// added another one.
 pub fn values<'a>(headers: &[&'a [u8]], name: &str) -> Vec<&'a [u8]> {
-    pairs(headers).filter(|(found, _)| *found == name.as_bytes()).map(|(_, value)| value).collect()
+    pairs(headers)
+        .filter(|(found, _)| found.strip_prefix(HOST.as_bytes()).unwrap_or(found) == name.as_bytes())
+        .map(|(_, value)| value)
+        .collect()
 }
 
 /// The visitor's cookies without those whose names begin with `prefix`, as one header; nothing if none are left.
@@ -14,9 +21,26 @@ pub fn without(headers: &[&[u8]], prefix: &str) -> Option<Vec<u8>> {
         .iter()
         .flat_map(|header| header.split(|&byte| byte == b';'))
         .map(<[u8]>::trim_ascii)
-        .filter(|pair| !pair.is_empty() && !split(pair).0.starts_with(prefix.as_bytes()))
+        .filter(|pair| !pair.is_empty() && !is_of(split(pair).0, prefix))
         .collect();
     if kept.is_empty() { None } else { Some(kept.join(&b"; "[..])) }
+}
+
+/// The cookies that are not of ours, the largest first: name and length of the pair.
+pub fn foreign<'a>(headers: &[&'a [u8]], prefix: &str) -> Vec<(&'a [u8], usize)> {
+    let mut foreign: Vec<_> = pairs(headers)
+        .filter(|(name, value)| !(name.is_empty() && value.is_empty()) && !is_of(name, prefix))
+        .map(|(name, value)| (name, name.len() + value.len()))
+        .collect();
+    foreign.sort_by_key(|(_, length)| std::cmp::Reverse(*length));
+    foreign
+}
+
+/// True if a name begins with `prefix`, with or without what browsers treat specially.
+fn is_of(name: &[u8], prefix: &str) -> bool {
+    let special = [HOST, "__Secure-"];
+    let name = special.iter().find_map(|special| name.strip_prefix(special.as_bytes())).unwrap_or(name);
+    name.starts_with(prefix.as_bytes())
 }
 
 fn pairs<'a>(headers: &[&'a [u8]]) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
@@ -39,7 +63,8 @@ mod tests {
     #[test]
     fn our_cookie_is_taken_out_wherever_it_stands_and_others_keep_their_bytes() {
         type Case = (&'static [&'static [u8]], Option<&'static [u8]>);
-        let cases: [Case; 7] = [
+        let cases: [Case; 8] = [
+            (&[b"__Host-own=1; a=2; __Secure-own_2=3; __Host-b=4"], Some(b"a=2; __Host-b=4")),
             (&[b"own=1"], None),
             (&[b"own=1; a=2"], Some(b"a=2")),
             (&[b"a=2; own=1; b=\"x y=z\""], Some(b"a=2; b=\"x y=z\"")),
@@ -56,7 +81,14 @@ mod tests {
     #[test]
     fn all_values_of_a_name_are_found() {
         assert_eq!(values(&[b"own=1; a=2; own=3"], "own"), [b"1", b"3"]);
-        assert_eq!(values(&[b"OWN=1; xown=2"], "own"), [b""; 0]);
+        assert_eq!(values(&[b"__Host-own=1; own=2"], "own"), [b"1", b"2"]);
+        assert_eq!(values(&[b"OWN=1; xown=2; __Secure-own=3"], "own"), [b""; 0]);
+    }
+
+    #[test]
+    fn foreign_cookies_come_by_size() {
+        let found = foreign(&[b"a=12; own=123456; bcd=1234", b"; c"], "own");
+        assert_eq!(found, [(&b"bcd"[..], 7), (b"a", 3), (b"c", 1)]);
     }
 
     /// What an empty place between two semicolons looks like.

@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use base64::Engine;
@@ -51,21 +50,14 @@ impl Credentials {
         Version::of(path).is_ok_and(|version| version == self.version)
     }
 
-    /// How long ago the file was written; nothing if that is in the future.
-    pub fn age(&self) -> Option<Duration> {
-        let seconds = u64::try_from(self.version.seconds).ok()?;
-        let nanoseconds = u32::try_from(self.version.nanoseconds).ok()?;
-        (UNIX_EPOCH + Duration::new(seconds, nanoseconds)).elapsed().ok()
-    }
-
     /// Tells this login from an earlier or a later one, and nothing else about it.
     pub fn fingerprint(&self) -> String {
         format!("{}-{}-{}", self.version.inode, self.version.seconds, self.version.nanoseconds)
     }
 
-    /// Whether this is the token.
-    pub fn is_token(&self, candidate: &[u8]) -> bool {
-        self.login.token.matches(candidate)
+    /// The token.
+    pub fn token(&self) -> &Secret {
+        &self.login.token
     }
 
     /// The name of this container's session cookie.

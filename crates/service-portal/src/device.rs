@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use crate::client::Client;
 use crate::cookies;
-use crate::credentials::Credentials;
 use crate::state::State;
 use crate::throttle::{Guesser, Way};
 
@@ -16,10 +15,14 @@ pub fn cookie_name(session: &str) -> String {
     format!("{session}_device")
 }
 
-/// A mark for a browser that has just logged in; it opens nothing, and is forgotten with the login.
-pub fn mark(state: &State) -> Option<String> {
-    let id = web_login::instance().ok()? + &web_login::instance().ok()?;
-    Some(state.key().sign(&purpose(state)?, &id))
+/// The id of a browser that has just logged in: the one it has, or a new one.
+pub fn id(state: &State, client: Client<'_>) -> Option<String> {
+    known(state, client).or_else(|| Some(web_login::instance().ok()? + &web_login::instance().ok()?))
+}
+
+/// The mark that carries an id. It opens nothing but the browser's own living session, and is forgotten with the login.
+pub fn mark(state: &State, id: &str) -> Option<String> {
+    Some(state.key().sign(&purpose(state)?, id))
 }
 
 /// Whose failures an attempt of this visitor adds to.
@@ -33,8 +36,9 @@ pub fn guesser(state: &State, client: Client<'_>, way: Way) -> Guesser {
     if state.throttle().wait(&device, Instant::now()).is_some() { stranger() } else { device }
 }
 
-fn known(state: &State, client: Client<'_>) -> Option<String> {
-    let name = state.with_credentials(|known| known.map(|known| cookie_name(known.cookie())))?;
+/// The id that a browser shows.
+pub fn known(state: &State, client: Client<'_>) -> Option<String> {
+    let name = cookie_name(&state.cookie_name()?);
     let (cookies, purpose) = (client.cookies(), purpose(state)?);
     let marks = cookies::values(&cookies, &name);
     let id = marks.iter().find_map(|mark| state.key().verify(&purpose, std::str::from_utf8(mark).ok()?))?;
@@ -43,8 +47,7 @@ fn known(state: &State, client: Client<'_>) -> Option<String> {
 
 /// Keeps the signature of a mark from being used as anything else, or after the login has changed.
 fn purpose(state: &State) -> Option<String> {
-    let login = state.with_credentials(|known| known.map(Credentials::fingerprint))?;
-    Some(format!("device {login}"))
+    Some(format!("device {}", state.credentials()?.fingerprint()))
 }
 
 /// How long this visitor has to wait before an attempt is looked at, in whole seconds.

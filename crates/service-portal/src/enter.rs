@@ -1,4 +1,4 @@
-//! Links that open without a password: one-time login links and share links.
+//! Ways in without a password: one-time login links, share links, and the end of a login that was made elsewhere.
 //!
 //! Opening the link shows a button, and the click is what counts: chat programs and mail scanners that look at a link
 //! beforehand use nothing up.
@@ -15,6 +15,7 @@ use crate::audit::{self, Outcome};
 use crate::client::Client;
 use crate::clock;
 use crate::entry;
+use crate::next::{escape, is_local};
 use crate::pages::{LinkPage, page};
 use crate::shares::Refusal;
 use crate::state::State;
@@ -31,13 +32,21 @@ pub struct Link {
     link: String,
 }
 
+#[derive(Deserialize)]
+pub struct Arrival {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    next: String,
+}
+
 const USED: &str = "This link has been used already, or it has expired. Ask for a new one.";
 const FOREIGN: &str = "This form was sent from another page. Open the link itself.";
 const FAILED: &str = "The session could not be started; see the portal's log.";
 
 /// `GET /leonardo/enter?code=…`: the button.
 pub async fn code_page(Extract(state): Extract<State>, Query(Code { code }): Query<Code>) -> Response {
-    state.with_credentials(|_| ());
+    state.credentials();
     if state.codes().knows(&code, clock::now()) {
         let question = "Log in to all services of this container with this browser?";
         page(StatusCode::OK, &LinkPage::button("/leonardo/enter", "code", &code, question, "Log in"))
@@ -57,7 +66,7 @@ pub async fn code(
         return answer::plain(StatusCode::FORBIDDEN, FOREIGN);
     }
     // A login that has changed takes its links along, which is noticed here at the latest.
-    state.with_credentials(|_| ());
+    state.credentials();
     let good = state.codes().redeem(&code, clock::now());
     audit::attempt(client, "one-time-link", "link", if good { Outcome::Accepted } else { Outcome::Refused });
     if !good {
@@ -111,13 +120,40 @@ pub async fn share(
     }
 }
 
+/// How long a hand-over waits for the browser to follow, in seconds.
+const HAND_OVER: u64 = 60;
+
+/// Sends a visitor who has just proved to be the owner to `next` at another origin of ours (or at this one, if it is empty),
+/// where the session begins.
+pub fn hand_over(state: &State, origin: &str, next: &str) -> Response {
+    // A login that has changed takes its codes along; this one belongs to the present login.
+    state.credentials();
+    match state.hand_overs().issue(HAND_OVER, clock::now()) {
+        Ok(code) => {
+            let path = format!("{origin}/leonardo/arrive?code={code}&next={}", escape(next));
+            answer::see_other(&path, StatusCode::SEE_OTHER)
+        }
+        Err(error) => failed(error),
+    }
+}
+
+/// `GET /leonardo/arrive?code=…&next=…`: the session. A code that is used up is one that a browser asks for again.
+pub async fn arrive(
+    Extract(state): Extract<State>,
+    headers: HeaderMap,
+    Query(Arrival { code, next }): Query<Arrival>,
+) -> Response {
+    let client = Client(&headers);
+    let next = if is_local(&next) { next.as_str() } else { "/" };
+    state.credentials();
+    let good = state.hand_overs().redeem(&code, clock::now());
+    let response = answer::see_other(next, StatusCode::SEE_OTHER);
+    if good { entry::for_owner(&state, client, response).unwrap_or_else(failed) } else { response }
+}
+
 /// A link to one service does not open another one that has its port now.
 fn still_there(state: &State, share: Share) -> Result<Share, Refusal> {
-    let services = state.registry().load().map(|(services, _)| services).unwrap_or_default();
-    let here = services
-        .iter()
-        .any(|service| service.proxy_port == share.port && service.service_name == share.service);
-    if here { Ok(share) } else { Err(Refusal::OtherService) }
+    if state.has_service(share.port, &share.service) { Ok(share) } else { Err(Refusal::OtherService) }
 }
 
 fn status(refusal: Refusal) -> StatusCode {

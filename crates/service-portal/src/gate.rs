@@ -1,8 +1,9 @@
 //! The decision about every request to a proxied port.
 //!
-//! Caddy asks before it lets anything through. A `200` answer carries the `Cookie` and `Authorization` headers that
-//! the application behind the gate may see: its own, never ours. Caddy replaces the visitor's by these and deletes
-//! what is missing (`copy_headers`, Caddy 2.11.2 and newer). Any other answer goes to the visitor as it is.
+//! Caddy asks before it lets anything through. A `200` answer carries the `Cookie`, `Authorization` and `Referer` headers
+//! that the application behind the gate may see: its own, never ours. Caddy replaces the visitor's by these and deletes
+//! what is missing (`copy_headers`, Caddy 2.11.2 and newer). Any other answer goes to the visitor as it is. None of them
+//! sets a cookie of ours: what begins a session leads through `/leonardo/arrive`.
 
 use std::time::Instant;
 
@@ -17,7 +18,9 @@ use crate::clock;
 use crate::cookies;
 use crate::credentials::{COOKIE_PREFIX, Credentials, Scheme};
 use crate::device;
-use crate::exchange::exchange;
+use crate::enter;
+use crate::exchange::{self, Found};
+use crate::next::is_local;
 use crate::sessions::Scope;
 use crate::state::State;
 use crate::throttle::Way;
@@ -25,7 +28,7 @@ use crate::throttle::Way;
 /// Why a request is let through, or why not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Authentication was turned off by name.
+    /// No login is asked for: authentication was turned off by name, or for this service.
     Open,
     /// A living session.
     Session,
@@ -35,8 +38,12 @@ pub enum Verdict {
     Guest,
     /// Nobody we know.
     Refused,
-    /// Somebody we know, but another site's page made the browser ask.
+    /// Somebody we know or need not know, but another site's page made the browser ask.
     Foreign,
+    /// A name that any page could have given this container's address; without a login, the name is all we know.
+    UnknownHost,
+    /// A browser asks whether a page elsewhere may send a request.
+    Preflight,
     /// Too many wrong passwords or tokens from there: how many seconds to wait.
     Wait(u64),
 }
@@ -57,41 +64,94 @@ impl Verdict {
 pub async fn verify(Extract(state): Extract<State>, headers: HeaderMap) -> Response {
     let client = Client(&headers);
     let verdict = judge(&state, client);
-    if let Some(response) = exchange(&state, client, client.uri(), verdict.owns()) {
-        return response;
-    }
-    if verdict.passes() { pass(&state, &headers, verdict.owns()) } else { answer::refuse(verdict, client) }
+    respond(&state, client, verdict, verdict.owns()).await
 }
 
-/// `GET /gate/open`: a service without a login still does not get our cookie.
+/// `GET /gate/open`: a service without a login still gets neither our cookie nor our token.
+///
+/// A page elsewhere may use it as any program may, except where it could not reach it without its visitor's browser.
 pub async fn open(Extract(state): Extract<State>, headers: HeaderMap) -> Response {
-    pass(&state, &headers, false)
+    let client = Client(&headers);
+    let verdict = if !state.allows_host(client.host().unwrap_or_default()) {
+        Verdict::UnknownHost
+    } else if client.is_foreign()
+        && client.changes()
+        && client.authority().is_private()
+        && !client.has_bearer()
+    {
+        Verdict::Foreign
+    } else {
+        Verdict::Open
+    };
+    respond(&state, client, verdict, false).await
+}
+
+async fn respond(state: &State, client: Client<'_>, verdict: Verdict, is_owner: bool) -> Response {
+    let response = decide(state, client, verdict, is_owner);
+    // What passes has only the headers that Caddy copies: it reads every one.
+    if response.status() == StatusCode::OK { response } else { answer::protect(response).await }
+}
+
+/// The answer to Caddy. Only an owner's headers and addresses are compared with our secrets without a brake.
+fn decide(state: &State, client: Client<'_>, verdict: Verdict, is_owner: bool) -> Response {
+    // `PRI *`, `CONNECT host:port`: nothing that an application could be asked.
+    if !client.uri().starts_with('/') {
+        return answer::reason(StatusCode::BAD_REQUEST, "the address of the request is not a path");
+    }
+    let may_enter = verdict.passes() || (verdict == Verdict::Refused && client.is_browser_page());
+    if !may_enter {
+        return answer::refuse(verdict, client);
+    }
+    match exchange::look(state, client, client.uri(), is_owner) {
+        Found::Ours(rest) if client.is_browser_page() && is_local(&rest) => {
+            if verdict.owns() {
+                answer::see_other(&rest, StatusCode::SEE_OTHER)
+            } else {
+                audit::attempt(client, "address", "token", Outcome::Accepted);
+                enter::hand_over(state, "", &rest)
+            }
+        }
+        Found::Ours(rest) if !client.is_websocket() && is_local(&rest) && verdict.passes() => {
+            answer::see_other(&rest, StatusCode::TEMPORARY_REDIRECT)
+        }
+        Found::Ours(_) => answer::reason(
+            StatusCode::BAD_REQUEST,
+            "leave $WEB_TOKEN out of the address, or send Authorization: Bearer $WEB_TOKEN",
+        ),
+        Found::Wait(seconds) if verdict.passes() => answer::refuse(Verdict::Wait(seconds), client),
+        Found::Nothing if verdict.passes() => pass(state, client, is_owner),
+        Found::Nothing | Found::Wait(_) => answer::refuse(verdict, client),
+    }
 }
 
 /// Decides about one request; looking at a session counts as using it, a wrong `Authorization` as guessing.
 pub fn judge(state: &State, client: Client<'_>) -> Verdict {
     if !state.enable_auth() {
-        return Verdict::Open;
+        return without_login(state, client);
+    }
+    let Some(known) = state.credentials() else { return Verdict::Refused };
+    // The session comes first: with one, an Authorization header is the application's own affair.
+    if let Some(verdict) = session(state, client, known.cookie()) {
+        return if client.is_foreign() { Verdict::Foreign } else { verdict };
     }
     let authorization = client.0.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-    let (scheme, name) = state.with_credentials(|known| match known {
-        Some(known) => (authorization.and_then(|header| known.authorizes(header)), known.cookie().to_owned()),
-        None => (None, String::new()),
-    });
-    // The session comes first: with one, an Authorization header is the application's own affair.
-    if let Some(verdict) = session(state, client, &name) {
-        return if client.is_cross_site() { Verdict::Foreign } else { verdict };
-    }
     let Some(authorization) = authorization.filter(|header| Credentials::is_attempt(header)) else {
-        return Verdict::Refused;
+        return if client.is_preflight() { Verdict::Preflight } else { Verdict::Refused };
     };
-    if scheme.is_some() {
-        return attempt(state, client, scheme);
+    match known.authorizes(authorization) {
+        None if state.was_right(authorization) => Verdict::Refused,
+        scheme => attempt(state, client, scheme),
     }
-    match state.was_right(authorization) {
-        Some(former) if state.has_just_changed() => attempt(state, client, Some(former)),
-        Some(_) => Verdict::Refused,
-        None => attempt(state, client, None),
+}
+
+/// Where nobody logs in, what a page elsewhere makes a browser send counts as little as with a session.
+fn without_login(state: &State, client: Client<'_>) -> Verdict {
+    if !state.allows_host(client.host().unwrap_or_default()) {
+        Verdict::UnknownHost
+    } else if client.is_foreign() && !client.is_preflight() && !client.has_bearer() {
+        Verdict::Foreign
+    } else {
+        Verdict::Open
     }
 }
 
@@ -99,8 +159,9 @@ pub fn judge(state: &State, client: Client<'_>) -> Verdict {
 fn session(state: &State, client: Client<'_>, name: &str) -> Option<Verdict> {
     let cookies = client.cookies();
     let (address, now) = (client.address(), clock::now());
-    let mut sessions = state.sessions();
-    let mut opens = |name: &str, fits: &dyn Fn(&Scope) -> bool| {
+    // A neighbour may have added cookies under the same name: one that fits is enough.
+    let opens = |name: &str, fits: &dyn Fn(&Scope) -> bool| {
+        let mut sessions = state.sessions();
         let tokens = cookies::values(&cookies, name);
         tokens
             .iter()
@@ -110,7 +171,10 @@ fn session(state: &State, client: Client<'_>, name: &str) -> Option<Verdict> {
         return Some(Verdict::Session);
     }
     let port = client.port()?;
-    let here = |scope: &Scope| matches!(scope, Scope::Share { port: shared, .. } if *shared == port);
+    let here = |scope: &Scope| match scope {
+        Scope::Share { port: shared, service, .. } => *shared == port && state.has_service(port, service),
+        Scope::Everything => false,
+    };
     opens(&format!("{name}_{port}"), &here).then_some(Verdict::Guest)
 }
 
@@ -118,10 +182,9 @@ fn session(state: &State, client: Client<'_>, name: &str) -> Option<Verdict> {
 fn attempt(state: &State, client: Client<'_>, scheme: Option<Scheme>) -> Verdict {
     let guesser = device::guesser(state, client, Way::Header);
     // A right token need not wait for what strangers elsewhere do.
-    let wait = if scheme == Some(Scheme::Bearer) {
-        device::wait_for_own(state, &guesser)
-    } else {
-        device::wait(state, &guesser)
+    let wait = match scheme {
+        Some(_) => device::wait_for_own(state, &guesser),
+        None => device::wait(state, &guesser),
     };
     if let Some(wait) = wait {
         audit::attempt(client, "header", "unknown", Outcome::Slowed);
@@ -129,7 +192,7 @@ fn attempt(state: &State, client: Client<'_>, scheme: Option<Scheme>) -> Verdict
     }
     match scheme {
         // A browser that has once answered a Basic challenge repeats it for every page that asks.
-        Some(Scheme::Basic) if client.is_cross_site() => Verdict::Foreign,
+        Some(Scheme::Basic) if client.is_foreign() => Verdict::Foreign,
         Some(_) => {
             state.throttle().succeeded(&guesser);
             Verdict::Program
@@ -146,20 +209,28 @@ fn attempt(state: &State, client: Client<'_>, scheme: Option<Scheme>) -> Verdict
 ///
 /// Only for an owner is `Authorization` compared: to everybody else, whether it disappears on the way would tell whether
 /// it was right, without a brake.
-fn pass(state: &State, headers: &HeaderMap, owns: bool) -> Response {
-    let mut passed =
-        state.with_credentials(|known| known.map(|known| own_headers(known, Client(headers), owns)));
+fn pass(state: &State, client: Client<'_>, is_owner: bool) -> Response {
+    // Without a readable login we do not know which cookie is ours, so nothing passes.
+    let Some(known) = state.credentials() else { return answer::refuse(Verdict::Refused, client) };
+    let mut passed = own_headers(&known, client, is_owner);
     // A former token or password of ours is not the application's either.
-    if owns
-        && let Some(passed) = &mut passed
-        && passed.get(header::AUTHORIZATION).is_some_and(|value| state.was_right(value.as_bytes()).is_some())
-    {
+    if is_owner && passed.get(header::AUTHORIZATION).is_some_and(|value| state.was_right(value.as_bytes())) {
         passed.remove(header::AUTHORIZATION);
     }
-    // Without a readable login we do not know which cookie is ours, so nothing passes.
-    match passed {
-        Some(passed) => (StatusCode::OK, passed).into_response(),
-        None => answer::refuse(Verdict::Refused, Client(headers)),
+    if let Some(referer) = own_referer(state, client, is_owner) {
+        passed.insert(header::REFERER, referer);
+    }
+    (StatusCode::OK, passed).into_response()
+}
+
+/// The address of the page that asks, without our token; nothing where comparing it has to wait.
+fn own_referer(state: &State, client: Client<'_>, is_owner: bool) -> Option<HeaderValue> {
+    let referer = client.0.get(header::REFERER)?;
+    let Ok(text) = referer.to_str() else { return Some(referer.clone()) };
+    match exchange::look(state, client, text, is_owner) {
+        Found::Nothing => Some(referer.clone()),
+        Found::Ours(rest) => HeaderValue::try_from(rest).ok(),
+        Found::Wait(_) => None,
     }
 }
 

@@ -22,6 +22,8 @@ mod enter;
 mod entry;
 mod exchange;
 mod gate;
+mod guard;
+mod host;
 mod links;
 mod login;
 mod next;
@@ -72,8 +74,10 @@ pub fn run() -> Outcome {
 
 /// What the portal uses of the container's environment: a setting, and where the provider publishes ports.
 fn is_needed(name: &str) -> bool {
-    matches!(name, "LANG" | "SSH_PORT" | "WEB_ENABLE_AUTH" | cloud::HTTPS | cloud::ONE_CLICK)
-        || cloud::is_used(name)
+    matches!(
+        name,
+        "LANG" | "SSH_PORT" | "WEB_ENABLE_AUTH" | cloud::ALLOWED_HOSTS | cloud::HTTPS | cloud::ONE_CLICK
+    ) || cloud::is_used(name)
 }
 
 async fn serve(cli: &cli::Cli, state: state::State) -> Result<()> {

@@ -9,6 +9,9 @@ use serde::Serialize;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::client::Client;
+use crate::host::Authority;
+
 /// A service on loopback accepts at once or not at all.
 const PATIENCE: Duration = Duration::from_millis(250);
 
@@ -28,7 +31,7 @@ pub struct Link {
 }
 
 /// Links to all services, each looked at now, all at the same time.
-pub async fn links(services: Vec<Service>, env: &Env, host: Option<&str>) -> Vec<Link> {
+pub async fn links(services: Vec<Service>, env: &Env, host: Authority<'_>) -> Vec<Link> {
     let looks: Vec<_> = services.iter().map(|service| tokio::spawn(is_alive(service.listen_port))).collect();
     let mut links = Vec::with_capacity(services.len());
     for (service, look) in services.into_iter().zip(looks) {
@@ -44,33 +47,33 @@ async fn is_alive(port: u16) -> bool {
     matches!(timeout(PATIENCE, TcpStream::connect((Ipv4Addr::LOCALHOST, port))).await, Ok(Ok(_)))
 }
 
-fn address(service: &Service, env: &Env, host: Option<&str>) -> Option<String> {
-    Some(origin(service, env, host)? + &service.service_url)
+fn address(service: &Service, env: &Env, host: Authority<'_>) -> Option<String> {
+    Some(origin(service.proxy_port, env, host)? + &service.service_url)
 }
 
-/// What the provider publishes, else the visitor's own way here with the service's port.
-pub fn origin(service: &Service, env: &Env, host: Option<&str>) -> Option<String> {
+/// The origin of a public port: what the provider publishes, else the visitor's own way here with that port.
+pub fn origin(port: u16, env: &Env, host: Authority<'_>) -> Option<String> {
     let provider = cloud::detect(env);
-    let origin = provider.address(env, service.proxy_port).or_else(|| {
-        let host = host_name(host?)?;
-        (provider.name() == "local").then(|| format!("http://{host}:{}", service.proxy_port))
+    let origin = provider.address(env, port).or_else(|| {
+        let name = host.safe_name()?;
+        (provider.name() == "local").then(|| format!("http://{name}:{port}"))
     })?;
     Some(cloud::as_spoken(env, origin))
 }
 
-/// The host without its port; nothing if it could change a link's meaning.
-fn host_name(host: &str) -> Option<&str> {
-    let name = match host.rfind(']') {
-        Some(end) => &host[..=end],
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-[]:".contains(&byte));
-    (plain && !name.is_empty()).then_some(name)
+/// The origin of the portal for a visitor who came to another port of this container; nothing where it cannot be known:
+/// on the portal's own port, through a tunnel or another proxy, or where ports are published under other numbers.
+pub fn portal(env: &Env, client: Client<'_>) -> Option<String> {
+    let port = client.port().filter(|&port| port != ports::PORTAL)?;
+    let here = origin(port, env, client.authority())?;
+    let came = format!("{}://{}", client.scheme(), client.host()?);
+    here.eq_ignore_ascii_case(&came).then(|| origin(ports::PORTAL, env, client.authority()))?
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::tests::headers;
 
     fn service() -> Service {
         Service {
@@ -85,7 +88,39 @@ mod tests {
     }
 
     fn url(pairs: &[(&str, &str)], host: &str) -> Option<String> {
-        address(&service(), &pairs.iter().copied().collect(), Some(host))
+        address(&service(), &pairs.iter().copied().collect(), Authority::parse(host))
+    }
+
+    fn portal_of(pairs: &[(&str, &str)], scheme: &str, host: &str, port: &str) -> Option<String> {
+        let headers =
+            headers(&[("x-forwarded-proto", scheme), ("x-forwarded-host", host), ("x-leonardo-port", port)]);
+        portal(&pairs.iter().copied().collect(), Client(&headers))
+    }
+
+    #[test]
+    fn the_portal_is_known_where_ports_keep_their_numbers_or_the_provider_publishes_them() {
+        assert_eq!(portal_of(&[], "http", "gpu.lan:8188", "8188"), Some("http://gpu.lan:1111".into()));
+        assert_eq!(portal_of(&[], "http", "[::1]:8188", "8188"), Some("http://[::1]:1111".into()));
+        let https = [("WEB_ENABLE_HTTPS", "true")];
+        assert_eq!(portal_of(&https, "https", "h:8188", "8188"), Some("https://h:1111".into()));
+        assert_eq!(portal_of(&https, "http", "h:8188", "8188"), None, "a proxy in front");
+        assert_eq!(portal_of(&[], "http", "h:28188", "8188"), None, "published under another number");
+        assert_eq!(portal_of(&[], "https", "abc.tunnel.example", "8188"), None, "a tunnel");
+        assert_eq!(portal_of(&[], "http", "h:1111", "1111"), None, "there already");
+        let pod = [("RUNPOD_POD_ID", "abc")];
+        let of = |port: &str| format!("abc-{port}.proxy.runpod.net");
+        assert_eq!(portal_of(&pod, "https", &of("8188"), "8188"), Some(format!("https://{}", of("1111"))));
+        let vast = [
+            ("VAST_CONTAINERLABEL", "C.1"),
+            ("PUBLIC_IPADDR", "192.0.2.9"),
+            ("VAST_TCP_PORT_1111", "41111"),
+            ("VAST_TCP_PORT_8188", "48188"),
+        ];
+        assert_eq!(
+            portal_of(&vast, "http", "192.0.2.9:48188", "8188"),
+            Some("http://192.0.2.9:41111".into())
+        );
+        assert_eq!(portal_of(&vast, "http", "localhost:8188", "8188"), None, "through an SSH tunnel");
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! The login form, and the way out.
+//!
+//! A service's page shares the origin of its port with what is below `/leonardo/` there, so the password is typed on the
+//! portal's port alone where that can be reached: a page of the service could read the form, or put another one in its
+//! place. The session then goes to the service: by the cookie, if the host is the same, else by a code that is good once.
 
 use std::time::Instant;
 
 use axum::Form;
 use axum::extract::{Query, State as Extract};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use crate::answer;
@@ -14,11 +18,14 @@ use crate::client::Client;
 use crate::clock;
 use crate::cookies;
 use crate::device;
+use crate::enter;
 use crate::entry;
-use crate::exchange::exchange;
-use crate::gate;
-use crate::next::local_path;
-use crate::pages::{LoginPage, page};
+use crate::exchange;
+use crate::gate::{self, Verdict};
+use crate::host::Authority;
+use crate::links;
+use crate::next::{escape, local_path};
+use crate::pages::{LoginPage, PortalLinkPage, page};
 use crate::state::State;
 use crate::throttle::Way as Tried;
 
@@ -26,6 +33,11 @@ use crate::throttle::Way as Tried;
 pub struct Way {
     #[serde(default)]
     next: String,
+    /// The service that sent the visitor to the portal, by its public port.
+    #[serde(default)]
+    port: String,
+    /// Whether the form is wanted here, because the portal's port cannot be reached.
+    here: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -36,6 +48,8 @@ pub struct Attempt {
     password: String,
     #[serde(default)]
     next: String,
+    #[serde(default)]
+    port: String,
 }
 
 /// `GET /login`: the form, or straight on for somebody who is logged in.
@@ -45,15 +59,25 @@ pub async fn form(
     Query(way): Query<Way>,
     headers: HeaderMap,
 ) -> Response {
-    let (client, next) = (Client(&headers), local_path(&way.next));
+    let client = Client(&headers);
+    let goal = Goal::of(&state, client, &way.port, &way.next);
     let verdict = gate::judge(&state, client);
-    if let Some(response) = exchange(&state, client, &uri.to_string(), verdict.owns()) {
+    if matches!(verdict, Verdict::UnknownHost | Verdict::Foreign) {
+        return answer::refuse(verdict, client);
+    }
+    if let Some(response) = exchange::log_in(&state, client, &uri.to_string(), verdict) {
         return response;
     }
     if verdict.passes() {
-        return answer::see_other(next, StatusCode::SEE_OTHER);
+        return goal.go(&state);
     }
-    page(StatusCode::OK, &LoginPage { next, message: "" })
+    if let Some(response) = entry::restore(&state, client, || goal.go(&state)) {
+        return response.unwrap_or_else(failed);
+    }
+    match links::portal(state.env(), client).filter(|_| way.here.is_none()) {
+        Some(portal) => on_the_portal(&state, client, &portal, goal.next),
+        None => goal.form(StatusCode::OK, ""),
+    }
 }
 
 /// `POST /login`: a session for the right password, a slower answer for every wrong one.
@@ -63,7 +87,7 @@ pub async fn attempt(
     Form(attempt): Form<Attempt>,
 ) -> Response {
     let client = Client(&headers);
-    let next = local_path(&attempt.next);
+    let goal = Goal::of(&state, client, &attempt.port, &attempt.next);
     if client.is_same_origin() != Some(true) {
         return answer::plain(
             StatusCode::FORBIDDEN,
@@ -73,37 +97,32 @@ pub async fn attempt(
     let guesser = device::guesser(&state, client, Tried::Form);
     if let Some(wait) = device::wait(&state, &guesser) {
         audit::attempt(client, "form", "unknown", Outcome::Slowed);
-        return too_many(next, wait);
+        return too_many(&goal, wait);
     }
     let (user, password) = (attempt.username.as_bytes(), attempt.password.as_bytes());
-    if !state.with_credentials(|known| known.is_some_and(|known| known.accepts(user, password))) {
+    if !state.credentials().is_some_and(|known| known.accepts(user, password)) {
         state.throttle().failed(guesser, Instant::now());
         audit::attempt(client, "form", "unknown", Outcome::Refused);
-        let form = LoginPage { next, message: "Wrong user name or password." };
-        return page(StatusCode::UNAUTHORIZED, &form);
+        return goal.form(StatusCode::UNAUTHORIZED, "Wrong user name or password.");
     }
     state.throttle().succeeded(&guesser);
     audit::attempt(client, "form", &attempt.username, Outcome::Accepted);
-    entry::for_owner(&state, client, answer::see_other(next, StatusCode::SEE_OTHER)).unwrap_or_else(|error| {
-        log::error!("{error:#}");
-        answer::plain(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "The session could not be started; see the portal's log.",
-        )
-    })
+    entry::for_owner(&state, client, goal.go(&state)).unwrap_or_else(failed)
 }
 
-/// `POST /leonardo/logout`: ends the visitor's session, or a guest's.
+/// `POST /leonardo/logout`: ends a guest's session, and on the portal's own port the owner's.
+///
+/// A page of a service can send this form, too: it could log the owner out to show a login form of its own.
 pub async fn logout(Extract(state): Extract<State>, headers: HeaderMap) -> Response {
     let client = Client(&headers);
     if client.is_same_origin() != Some(true) {
         return answer::plain(StatusCode::FORBIDDEN, "This form was sent from another page.");
     }
-    let name =
-        state.with_credentials(|known| known.map(|known| known.cookie().to_owned())).unwrap_or_default();
+    let name = state.cookie_name().unwrap_or_default();
     let mut response = answer::see_other("/leonardo/login", StatusCode::SEE_OTHER);
-    let guest = client.port().map(|port| format!("{name}_{port}"));
-    for name in std::iter::once(name).chain(guest) {
+    let owner = (client.port() == Some(ports::PORTAL)).then(|| name.clone());
+    let guest = client.port().map(|port| entry::guest_name(&name, port));
+    for name in owner.into_iter().chain(guest) {
         for token in cookies::values(&client.cookies(), &name) {
             state.sessions().end(token, clock::now());
         }
@@ -112,11 +131,85 @@ pub async fn logout(Extract(state): Extract<State>, headers: HeaderMap) -> Respo
     response
 }
 
-fn too_many(next: &str, seconds: u64) -> Response {
-    let form = LoginPage { next, message: "Too many failed attempts. Please wait a little and try again." };
-    let mut response = page(StatusCode::TOO_MANY_REQUESTS, &form);
+/// Where a visitor goes after the login.
+struct Goal<'a> {
+    /// The origin of a service's port; nothing for the port of the form.
+    origin: Option<String>,
+    /// The service's port, as the form repeats it.
+    port: &'a str,
+    /// Whether the cookie reaches that origin: it has the same host.
+    has_cookie: bool,
+    next: &'a str,
+}
+
+impl<'a> Goal<'a> {
+    /// Only the portal leads to other ports, and only to those of registered services.
+    fn of(state: &State, client: Client<'_>, port: &'a str, next: &'a str) -> Self {
+        let number = port.parse().ok().filter(|_| client.port() == Some(ports::PORTAL));
+        let number = number.filter(|&number| state.is_registered(number));
+        let origin = number.and_then(|number| links::origin(number, state.env(), client.authority()));
+        let host = origin.as_deref().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
+        let has_cookie =
+            host.is_none_or(|host| Authority::parse(host).canonical() == client.authority().canonical());
+        Self { port: if origin.is_some() { port } else { "" }, origin, has_cookie, next: local_path(next) }
+    }
+
+    fn go(&self, state: &State) -> Response {
+        let origin = self.origin.as_deref().unwrap_or_default();
+        if self.has_cookie {
+            answer::see_other(&format!("{origin}{}", self.next), StatusCode::SEE_OTHER)
+        } else {
+            enter::hand_over(state, origin, self.next)
+        }
+    }
+
+    fn form(&self, status: StatusCode, message: &str) -> Response {
+        let mut response = page(status, &LoginPage { next: self.next, port: self.port, message });
+        if let Some(origin) = &self.origin {
+            answer::trust(&mut response, origin);
+        }
+        response
+    }
+}
+
+/// The way to the form on the portal's port. A script of ours goes there if that port is found to be this portal's, and
+/// else to the form on this one.
+fn on_the_portal(state: &State, client: Client<'_>, portal: &str, next: &str) -> Response {
+    let next = escape(next);
+    let port = client.port().unwrap_or_default();
+    let shown = PortalLinkPage {
+        host: portal.split_once("://").map_or(portal, |(_, host)| host),
+        href: &format!("{portal}/leonardo/login?port={port}&next={next}"),
+        here: &format!("/leonardo/login?here=1&next={next}"),
+        identity: &state.cookie_name().unwrap_or_default(),
+    };
+    let mut response = page(StatusCode::OK, &shown);
+    answer::trust(&mut response, portal);
+    response
+}
+
+/// `GET /leonardo/identity` on the portal's own port: tells a page of ours at another port that this is the same container.
+pub async fn identity(Extract(state): Extract<State>, headers: HeaderMap) -> Response {
+    match state.cookie_name().filter(|_| Client(&headers).port() == Some(ports::PORTAL)) {
+        Some(name) => ([(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")], name).into_response(),
+        None => answer::plain(StatusCode::NOT_FOUND, "There is no such page."),
+    }
+}
+
+fn too_many(goal: &Goal<'_>, seconds: u64) -> Response {
+    let message = "Too many failed attempts. Please wait a little and try again.";
+    let mut response = goal.form(StatusCode::TOO_MANY_REQUESTS, message);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     response
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the shape that unwrap_or_else wants")]
+fn failed(error: anyhow::Error) -> Response {
+    log::error!("{error:#}");
+    answer::plain(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "The session could not be started; see the portal's log.",
+    )
 }
 
 #[cfg(test)]

@@ -3,20 +3,24 @@
 /// The longest path that is carried through the login form, in bytes.
 const LONGEST: usize = 4_000;
 
-/// The path if it is one, else the start page.
+/// The path if it is one that a login may lead to, else the start page.
+pub fn local_path(wanted: &str) -> &str {
+    if is_local(wanted) && wanted.len() <= LONGEST && !is_login(wanted) { wanted } else { "/" }
+}
+
+/// True for a path on the same host and port.
 ///
 /// Browsers read `//host`, `/\host` and paths with tabs or newlines as other hosts, so only printable ASCII without a
 /// backslash and with exactly one leading slash passes.
-pub fn local_path(wanted: &str) -> &str {
-    let printable = wanted.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
-    let local = wanted.starts_with('/') && !wanted.starts_with("//");
-    if printable && local && wanted.len() <= LONGEST && !is_login(wanted) { wanted } else { "/" }
+pub fn is_local(path: &str) -> bool {
+    let printable = path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    printable && path.starts_with('/') && !path.starts_with("//")
 }
 
 /// Going back to the form after a login would look like a failure.
 fn is_login(path: &str) -> bool {
     let path = path.split(['?', '#']).next().unwrap_or_default();
-    matches!(path, "/login" | "/leonardo/login" | "/leonardo/logout")
+    matches!(path, "/leonardo/login" | "/leonardo/logout")
 }
 
 /// The form's address with the way back, relative to whatever host and port the visitor used.
@@ -28,7 +32,7 @@ pub fn login_path(back: &str) -> String {
 }
 
 /// Percent-encoding of what a query value cannot hold (RFC 3986, 2.3).
-fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
@@ -68,7 +72,6 @@ mod tests {
             " //evil",
             "/ä",
             "javascript:alert(1)",
-            "/login",
             "/leonardo/login?next=/x",
             &long,
         ] {

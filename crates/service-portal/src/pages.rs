@@ -14,8 +14,36 @@ use crate::storage::Storage;
 pub struct LoginPage<'a> {
     /// Where the visitor goes afterwards.
     pub next: &'a str,
+    /// The port of the service that has this path; empty for the port of the form.
+    pub port: &'a str,
     /// What went wrong, or nothing.
     pub message: &'a str,
+}
+
+/// The way from a service's port to the form on the portal's.
+#[derive(Template)]
+#[template(path = "portal_link.html")]
+pub struct PortalLinkPage<'a> {
+    /// The portal's host, for people.
+    pub host: &'a str,
+    /// The form there.
+    pub href: &'a str,
+    /// The form here, for where the portal's port cannot be reached.
+    pub here: &'a str,
+    /// What tells this container's portal from another one at that address.
+    pub identity: &'a str,
+}
+
+/// Cookies of other servers that were too large.
+#[derive(Template)]
+#[template(path = "cookies.html")]
+pub struct CookiesPage<'a> {
+    /// How much the browser sent, in kB.
+    pub kilobytes: usize,
+    /// How many of them are deleted now.
+    pub deleted: usize,
+    /// Where the visitor wanted to go.
+    pub next: &'a str,
 }
 
 /// The page of links.

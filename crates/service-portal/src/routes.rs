@@ -5,7 +5,7 @@
 
 use axum::extract::{DefaultBodyLimit, State as Extract};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
-use axum::middleware::map_response;
+use axum::middleware::{from_fn, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -15,8 +15,9 @@ use serde_json::json;
 use crate::boot_line;
 use crate::client::Client;
 use crate::complaints;
-use crate::exchange::exchange;
+use crate::exchange;
 use crate::gate::{self, Verdict};
+use crate::guard::guard;
 use crate::links::{Link, links};
 use crate::pages::{PortalPage, page};
 use crate::state::State;
@@ -31,15 +32,17 @@ const SHOWN: usize = 20;
 
 /// All routes.
 pub fn router(state: State) -> Router {
-    Router::new()
-        .route("/gate/verify", get(gate::verify))
-        .route("/gate/open", get(gate::open))
+    let questions =
+        Router::new().route("/gate/verify", get(gate::verify)).route("/gate/open", get(gate::open));
+    let pages = Router::new()
         .route("/gate/unavailable", get(unavailable::unavailable))
         .route("/", get(portal))
         .route("/leonardo/", get(portal))
         .route("/login", get(login::form).post(login::attempt))
         .route("/leonardo/login", get(login::form).post(login::attempt))
         .route("/leonardo/logout", post(login::logout))
+        .route("/leonardo/identity", get(login::identity))
+        .route("/leonardo/arrive", get(enter::arrive))
         .route("/leonardo/enter", get(enter::code_page).post(enter::code))
         .route("/leonardo/share", get(enter::share_page).post(enter::share))
         .route("/leonardo/access", get(access::overview))
@@ -52,14 +55,12 @@ pub fn router(state: State) -> Router {
         .route("/leonardo/health-check", get(async || answer::plain(StatusCode::OK, "ok")))
         .route("/leonardo/ready", get(ready))
         .route("/leonardo/style.css", get(async || asset("text/css", include_str!("../assets/style.css"))))
-        .route(
-            "/leonardo/portal.js",
-            get(async || asset("text/javascript", include_str!("../assets/portal.js"))),
-        )
+        .route("/leonardo/portal.js", get(async || script(include_str!("../assets/portal.js"))))
+        .route("/leonardo/login.js", get(async || script(include_str!("../assets/login.js"))))
         .fallback(async || answer::plain(StatusCode::NOT_FOUND, "There is no such page."))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
-        .layer(map_response(answer::protect))
-        .with_state(state)
+        .layer(map_response(answer::protect));
+    questions.merge(pages).layer(from_fn(guard)).with_state(state)
 }
 
 /// What the page of links shows.
@@ -87,7 +88,7 @@ async fn view(state: &State, client: Client<'_>) -> View {
     );
     problems.extend(state.unsaved());
     View {
-        links: links(services, state.env(), client.host()).await,
+        links: links(services, state.env(), client.authority()).await,
         ready: journal::is_ready(&entries),
         boot: boot_line::of(&entries),
         problems,
@@ -105,14 +106,14 @@ fn entries(state: &State) -> Vec<Entry> {
 async fn portal(Extract(state): Extract<State>, uri: Uri, headers: HeaderMap) -> Response {
     let client = Client(&headers);
     let verdict = gate::judge(&state, client);
-    if let Some(response) = exchange(&state, client, &uri.to_string(), verdict.owns()) {
+    if let Some(response) = exchange::log_in(&state, client, &uri.to_string(), verdict) {
         return response;
     }
     if !verdict.owns() {
         return not_the_owner(verdict, client);
     }
     let View { links, boot, problems, storage, .. } = view(&state, Client(&headers)).await;
-    let can_log_out = verdict == Verdict::Session;
+    let can_log_out = verdict == Verdict::Session && client.port() == Some(ports::PORTAL);
     page(StatusCode::OK, &PortalPage { links, boot, storage, problems, can_log_out })
 }
 
@@ -146,6 +147,10 @@ async fn ready(Extract(state): Extract<State>) -> Response {
     } else {
         answer::plain(StatusCode::SERVICE_UNAVAILABLE, "still starting")
     }
+}
+
+fn script(content: &'static str) -> Response {
+    asset("text/javascript", content)
 }
 
 /// Part of the program, so a browser may keep it for an hour.

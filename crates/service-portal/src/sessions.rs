@@ -61,6 +61,9 @@ pub struct Session {
     pub ends: u64,
     /// Whether it is good from the visitor's own network only.
     pub bound: bool,
+    /// The mark of the browser, by which it gets the session back if another server has taken its cookie.
+    #[serde(default)]
+    pub device: Option<String>,
 }
 
 /// What a session opens.
@@ -73,6 +76,9 @@ pub enum Scope {
     Share {
         /// The service's public port.
         port: u16,
+        /// The service's name: another one may have the port later.
+        #[serde(default)]
+        service: String,
         /// The link's id: revoking it ends its sessions.
         share: String,
     },
@@ -87,6 +93,8 @@ pub struct Visitor {
     pub agent: String,
     /// Whether other servers share the address that the visitor typed, so that they see the cookie too (hazard H13).
     pub bound: bool,
+    /// The mark of the browser, if it gets or has one.
+    pub device: Option<String>,
 }
 
 impl Sessions {
@@ -104,15 +112,31 @@ impl Sessions {
 
     /// Begins a session and returns the cookie's value; without one random number, there is no session.
     pub fn begin(&mut self, visitor: Visitor, scope: Scope, ends: u64, now: u64) -> Result<String> {
-        let token = web_login::token()?;
         self.make_room(now);
-        let key = digest(token.as_bytes());
-        let id = key[..8].to_owned();
-        let Visitor { address, agent, bound } = visitor;
+        let Visitor { address, agent, bound, device } = visitor;
+        // A browser whose cookie was overwritten has one session, not two.
+        self.kept.sessions.retain(|_, session| device.is_none() || session.device != device);
         let ends = ends.min(now + ABSOLUTE);
-        self.kept
-            .sessions
-            .insert(key, Session { id, began: now, used: now, address, agent, scope, ends, bound });
+        let id = String::new();
+        self.insert(Session { id, began: now, used: now, address, agent, scope, ends, bound, device }, now)
+    }
+
+    /// Gives a marked browser its living session back under a new cookie, whose value is returned.
+    pub fn restore(&mut self, device: &str, address: IpAddr, now: u64) -> Option<Result<String>> {
+        let sessions = &mut self.kept.sessions;
+        let (key, _) = sessions.iter().find(|(_, session)| {
+            session.device.as_deref() == Some(device) && session.opens_for(address, now)
+        })?;
+        let key = key.clone();
+        let session = sessions.remove(&key)?;
+        Some(self.insert(Session { used: now, ..session }, now))
+    }
+
+    fn insert(&mut self, mut session: Session, now: u64) -> Result<String> {
+        let token = web_login::token()?;
+        let key = digest(token.as_bytes());
+        key[..8].clone_into(&mut session.id);
+        self.kept.sessions.insert(key, session);
         self.write(now);
         Ok(token)
     }
@@ -120,7 +144,7 @@ impl Sessions {
     /// The living session of a cookie, which counts as using it.
     pub fn touch(&mut self, token: &[u8], address: IpAddr, now: u64) -> Option<&Session> {
         let session = self.kept.sessions.get_mut(&digest(token))?;
-        if !session.lives(now) || (session.bound && network(session.address) != network(address)) {
+        if !session.opens_for(address, now) {
             return None;
         }
         if session.used != now {
@@ -214,6 +238,10 @@ impl Sessions {
 }
 
 impl Session {
+    fn opens_for(&self, address: IpAddr, now: u64) -> bool {
+        self.lives(now) && (!self.bound || network(self.address) == network(address))
+    }
+
     fn lives(&self, now: u64) -> bool {
         now < self.used + IDLE && now < self.ends
     }
@@ -238,7 +266,7 @@ mod tests {
     const START: u64 = 1_000_000;
 
     fn visitor(bound: bool) -> Visitor {
-        Visitor { address: ADA, agent: "a browser".into(), bound }
+        Visitor { address: ADA, agent: "a browser".into(), bound, device: None }
     }
 
     struct Table {
@@ -321,7 +349,7 @@ mod tests {
     #[test]
     fn sessions_end_one_by_one_by_share_and_all_together() {
         let mut table = table();
-        let shared = |share: &str| Scope::Share { port: 8080, share: share.into() };
+        let shared = |share: &str| Scope::Share { port: 8080, service: "Echo".into(), share: share.into() };
         let tokens = [Scope::Everything, Scope::Everything, shared("a"), shared("b")]
             .map(|scope| table.begin(scope, false));
         table.sessions.end(tokens[0].as_bytes(), START);
@@ -337,6 +365,30 @@ mod tests {
         assert!(table.sessions.end_id(&id, START) && !table.sessions.end_id(&id, START));
         table.sessions.end_all("login", START);
         assert_eq!(table.sessions.list(START), []);
+    }
+
+    #[test]
+    fn a_marked_browser_has_one_session_and_gets_it_back() {
+        let mut table = table();
+        let marked = |device: &str| Visitor { device: Some(device.into()), ..visitor(true) };
+        let begin = |table: &mut Table, device: &str| {
+            table.sessions.begin(marked(device), Scope::Everything, u64::MAX, START).unwrap()
+        };
+        let (first, other) = (begin(&mut table, "a"), begin(&mut table, "b"));
+        let second = begin(&mut table, "a");
+        let lives = [&first, &other, &second].map(|token| table.lives(token, ADA, START));
+        assert_eq!(lives, [false, true, true]);
+        assert!(table.sessions.restore("a", EVE, START).is_none(), "it is bound to its network");
+        assert!(table.sessions.restore("c", ADA, START).is_none());
+        let restored = table.sessions.restore("a", ADA, START + 5).unwrap().unwrap();
+        let lives = [&second, &restored].map(|token| table.lives(token, ADA, START + 5));
+        assert_eq!(lives, [false, true]);
+        let kept = table.sessions.list(START + 5);
+        assert_eq!((kept.len(), kept[0].began, kept[0].used), (2, START, START + 5));
+        assert_eq!(kept[0].ends, START + ABSOLUTE, "it does not live longer for it");
+        table.sessions.end(restored.as_bytes(), START + 5);
+        assert!(table.sessions.restore("a", ADA, START + 5).is_none(), "what has ended does not come back");
+        assert!(table.sessions.restore("b", ADA, START + IDLE).is_none());
     }
 
     #[test]

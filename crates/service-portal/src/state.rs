@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use anyhow::Result;
 use journal::Journal;
@@ -12,14 +11,12 @@ use ports::Registry;
 use crate::cli::Cli;
 use crate::clock;
 use crate::codes::Codes;
-use crate::credentials::{Credentials, Scheme};
+use crate::credentials::Credentials;
+use crate::host::AllowedHosts;
 use crate::sessions::Sessions;
 use crate::shares::Shares;
 use crate::signing::{Key, KeyFile};
 use crate::throttle::Throttle;
-
-/// How long a request may be on its way through the proxy when the login changes.
-const ON_ITS_WAY: Duration = Duration::from_millis(50);
 
 /// A handle that is cheap to clone.
 #[derive(Clone)]
@@ -36,11 +33,13 @@ struct Shared {
     env: Env,
     key: Key,
     key_file: Mutex<KeyFile>,
-    known: Mutex<Option<Credentials>>,
-    former: Mutex<Option<Credentials>>,
+    known: Mutex<Option<Arc<Credentials>>>,
+    former: Mutex<Option<Arc<Credentials>>>,
     sessions: Mutex<Sessions>,
     shares: Mutex<Shares>,
     codes: Mutex<Codes>,
+    hand_overs: Mutex<Codes>,
+    allowed_hosts: AllowedHosts,
     throttle: Mutex<Throttle>,
 }
 
@@ -63,7 +62,6 @@ impl State {
             journal: Journal::at(&cli.journal),
             proxy_problem: cli.proxy_problem.clone(),
             storage: cli.storage.clone(),
-            env,
             key: key.clone(),
             key_file: Mutex::new(key_file),
             sessions: Mutex::new(Sessions::load(
@@ -72,9 +70,14 @@ impl State {
             )),
             shares: Mutex::new(Shares::load(&cli.state.join("shares.json"), key)),
             codes: Mutex::default(),
+            hand_overs: Mutex::default(),
+            allowed_hosts: AllowedHosts::new(
+                cloud::allowed_hosts(&env).0.into_iter().chain(cloud::public_names(&env)),
+            ),
             throttle: Mutex::default(),
-            known: Mutex::new(Some(credentials)),
+            known: Mutex::new(Some(Arc::new(credentials))),
             former: Mutex::default(),
+            env,
         })))
     }
 
@@ -87,36 +90,48 @@ impl State {
     /// links of the former login end.
     ///
     /// A file that cannot be read or understood means that nobody gets in until it can be.
-    pub fn with_credentials<T>(&self, with: impl FnOnce(Option<&Credentials>) -> T) -> T {
+    pub fn credentials(&self) -> Option<Arc<Credentials>> {
         let mut known = lock(&self.0.known);
         if known.as_ref().is_none_or(|known| !known.is_current(&self.0.credentials)) {
-            let now =
-                Credentials::read(&self.0.credentials).inspect_err(|error| log::error!("{error:#}")).ok();
+            let now = Credentials::read(&self.0.credentials).inspect_err(|error| log::error!("{error:#}"));
+            let now = now.ok().map(Arc::new);
             if let Some(former) = std::mem::replace(&mut *known, now) {
                 *lock(&self.0.former) = Some(former);
             }
-            let login = known.as_ref().map_or_else(String::new, Credentials::fingerprint);
+            let login = known.as_ref().map_or_else(String::new, |known| known.fingerprint());
             lock(&self.0.sessions).end_all(&login, clock::now());
             lock(&self.0.codes).forget();
+            lock(&self.0.hand_overs).forget();
         }
-        with(known.as_ref())
+        known.clone()
+    }
+
+    /// The name of this container's session cookie; nothing without a readable login.
+    pub fn cookie_name(&self) -> Option<String> {
+        Some(self.credentials()?.cookie().to_owned())
     }
 
     /// Whether an `Authorization` header was right until the login changed: whoever sends it is late, and does not guess.
-    pub fn was_right(&self, authorization: &[u8]) -> Option<Scheme> {
-        lock(&self.0.former).as_ref().and_then(|former| former.authorizes(authorization))
-    }
-
-    /// Whether the login has changed so lately that a request with the former one may have been on its way already.
-    pub fn has_just_changed(&self) -> bool {
-        self.with_credentials(|known| known.and_then(Credentials::age).is_some_and(|age| age < ON_ITS_WAY))
+    pub fn was_right(&self, authorization: &[u8]) -> bool {
+        lock(&self.0.former).as_ref().is_some_and(|former| former.authorizes(authorization).is_some())
     }
 
     /// Whether a word is the token of programs or the provider's one-click token.
     pub fn is_token(&self, word: &[u8]) -> bool {
-        let own = self.with_credentials(|known| known.is_some_and(|known| known.is_token(word)));
+        let own = self.credentials().is_some_and(|known| known.token().matches(word));
         let provider = self.0.one_click.as_ref().is_some_and(|token| token.matches(word));
         own | provider
+    }
+
+    /// Whether a word is as long as one of these tokens: another one is an application's, and comparing it no guess.
+    pub fn is_as_long_as_a_token(&self, word: &[u8]) -> bool {
+        let own = self.credentials().is_some_and(|known| known.token().expose().len() == word.len());
+        own || self.0.one_click.as_ref().is_some_and(|token| token.expose().len() == word.len())
+    }
+
+    /// Whether a service without a login may be reached under this host.
+    pub fn allows_host(&self, host: &str) -> bool {
+        self.0.allowed_hosts.allows(host)
     }
 
     /// The visitors who are logged in.
@@ -132,6 +147,11 @@ impl State {
     /// The one-time login links.
     pub fn codes(&self) -> MutexGuard<'_, Codes> {
         lock(&self.0.codes)
+    }
+
+    /// Codes with which a login that was made at one port goes on at another, or without a token in its address.
+    pub fn hand_overs(&self) -> MutexGuard<'_, Codes> {
+        lock(&self.0.hand_overs)
     }
 
     /// The brake on guessing.
@@ -163,6 +183,18 @@ impl State {
     /// The registered services.
     pub fn registry(&self) -> &Registry {
         &self.0.registry
+    }
+
+    /// Whether the service that has a public port now has this name.
+    pub fn has_service(&self, port: u16, name: &str) -> bool {
+        let services = self.0.registry.load().map(|(services, _)| services).unwrap_or_default();
+        services.iter().any(|service| service.proxy_port == port && service.service_name == name)
+    }
+
+    /// Whether a service has this public port now.
+    pub fn is_registered(&self, port: u16) -> bool {
+        let services = self.0.registry.load().map(|(services, _)| services).unwrap_or_default();
+        services.iter().any(|service| service.proxy_port == port)
     }
 
     /// What happened since the container started.

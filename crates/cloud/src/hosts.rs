@@ -1,0 +1,47 @@
+//! Names under which services that ask for no login may be reached.
+
+use kit::settings::is_host;
+use kit::{Env, Problem};
+
+/// The setting that adds names to those that are always allowed.
+pub const ALLOWED_HOSTS: &str = "WEB_ALLOWED_HOSTS";
+
+/// The names of the setting, separated by blanks or commas, as they were given; `*.example.org` stands for every name
+/// below it. A word that is no host name is left out and named.
+#[must_use]
+pub fn allowed_hosts(env: &Env) -> (Vec<String>, Vec<Problem>) {
+    let (mut names, mut problems) = (Vec::new(), Vec::new());
+    let separator = |character: char| character.is_whitespace() || character == ',';
+    let value = env.text(ALLOWED_HOSTS).unwrap_or_default();
+    for word in value.split(separator).filter(|word| !word.is_empty()) {
+        let name = word.strip_prefix("*.").unwrap_or(word);
+        if is_host(name) && name.contains('.') {
+            names.push(word.to_owned());
+        } else {
+            let message = format!(
+                "{word:?} is not a host name such as gpu.example.org or *.example.org; it is left out"
+            );
+            problems.push(Problem::new(ALLOWED_HOSTS, message));
+        }
+    }
+    (names, problems)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_host_names_and_anything_else_is_reported() {
+        let env: Env = [(ALLOWED_HOSTS, "gpu.example.org, *.lab.example\n* *. http://x.example a.b:1 gpu")]
+            .into_iter()
+            .collect();
+        let (names, problems) = allowed_hosts(&env);
+        assert_eq!(names, ["gpu.example.org", "*.lab.example"]);
+        assert_eq!(problems.len(), 5);
+        assert_eq!(
+            problems[0].to_string(),
+            "WEB_ALLOWED_HOSTS: \"*\" is not a host name such as gpu.example.org or *.example.org; it is left out"
+        );
+    }
+}

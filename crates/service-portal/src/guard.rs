@@ -1,0 +1,172 @@
+//! Requests that no route should see: cookies that are too large for every service, and service workers for a whole origin.
+
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use crate::answer;
+use crate::client::Client;
+use crate::cookies;
+use crate::credentials::COOKIE_PREFIX;
+use crate::next::local_path;
+use crate::pages::{CookiesPage, page};
+
+/// The most that servers in use take in one header field is 16 KiB (Node.js), in bytes.
+const MOST_COOKIES: usize = 16 * 1024;
+/// What is left after deleting fits any of them, in bytes.
+const KEPT_COOKIES: usize = 4 * 1024;
+/// Bytes of `Set-Cookie` in one answer; a browser that has more of them to delete comes again.
+const MOST_DELETED: usize = 64 * 1024;
+
+/// Browsers send it with a service worker's script, and no page can (Service Workers, "update", 8.5).
+const SERVICE_WORKER: HeaderName = HeaderName::from_static("service-worker");
+
+/// Answers such requests; lets all others on.
+pub async fn guard(request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    if Client(headers).cookie_bytes() <= MOST_COOKIES && !headers.contains_key(SERVICE_WORKER) {
+        return next.run(request).await;
+    }
+    let own = request.uri().to_string();
+    let client = Client(headers);
+    let is_question = own.starts_with("/gate/");
+    let uri = if is_question { client.uri() } else { &own };
+    if client.cookie_bytes() > MOST_COOKIES {
+        return delete_cookies(client, uri);
+    }
+    if is_question && !covers_origin(uri) {
+        return next.run(request).await;
+    }
+    answer::reason(StatusCode::FORBIDDEN, "a service worker must not control the login pages of this port")
+}
+
+/// True if a service worker with this script may control every page of the origin: it lies in the root.
+///
+/// A wider scope than the script's directory needs a header of the service's, which the gate removes.
+fn covers_origin(uri: &str) -> bool {
+    let path = uri.split(['?', '#']).next().unwrap_or_default();
+    path.rfind('/').unwrap_or_default() == 0 || path.starts_with("/leonardo/")
+}
+
+/// Deletes the largest cookies that are not ours. Their paths and domains are not in the request, so each is deleted for
+/// every path above this one, and for every domain above the host.
+fn delete_cookies(client: Client<'_>, uri: &str) -> Response {
+    let found = cookies::foreign(&client.cookies(), COOKIE_PREFIX);
+    let mut left: usize = found.iter().map(|(_, length)| length).sum();
+    let (mut lines, mut bytes, mut deleted) = (Vec::new(), 0, 0);
+    for (name, length) in found {
+        if left <= KEPT_COOKIES || bytes > MOST_DELETED {
+            break;
+        }
+        for line in deletions(client, name, uri) {
+            bytes += line.len();
+            lines.push(line);
+        }
+        left -= length;
+        deleted += 1;
+    }
+    let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    let kilobytes = client.cookie_bytes() / 1_000;
+    let mut response = if client.is_browser_page() {
+        page(status, &CookiesPage { kilobytes, deleted, next: local_path(uri) })
+    } else {
+        let message =
+            format!("{kilobytes} kB of cookies are too much; the largest are deleted now, try again");
+        answer::reason(status, &message)
+    };
+    for line in lines {
+        response.headers_mut().append(header::SET_COOKIE, line);
+    }
+    response
+}
+
+fn deletions(client: Client<'_>, name: &[u8], uri: &str) -> Vec<HeaderValue> {
+    let secure = if client.is_https() { "; Secure" } else { "" };
+    let mut lines = Vec::new();
+    for domain in domains(client) {
+        for path in paths(uri) {
+            let end = format!("; Path={path}{domain}; Max-Age=0{secure}");
+            lines.push(HeaderValue::from_bytes(&[name, b"=", end.as_bytes()].concat()));
+        }
+    }
+    lines.into_iter().flatten().collect()
+}
+
+/// `Domain` attributes: none, and for names each domain from the host up that has a dot.
+fn domains(client: Client<'_>) -> Vec<String> {
+    let authority = client.authority();
+    let name = authority.canonical();
+    let mut domains = vec![String::new()];
+    if authority.address().is_none() && authority.safe_name().is_some() {
+        let mut rest = Some(name.as_str());
+        while let Some(domain) = rest.filter(|domain| domain.contains('.')) {
+            domains.push(format!("; Domain={domain}"));
+            rest = domain.split_once('.').map(|(_, parent)| parent);
+        }
+    }
+    domains
+}
+
+/// The paths of cookies that a request for `uri` carries (RFC 6265, 5.1.4); the last of many is enough in practice.
+fn paths(uri: &str) -> Vec<&str> {
+    let path = uri.split(['?', '#', ';']).next().unwrap_or_default();
+    let plain = path.bytes().all(|byte| byte.is_ascii_graphic());
+    let ends = path.match_indices('/').skip(1).take(4).flat_map(|(end, _)| [&path[..end], &path[..=end]]);
+    std::iter::once("/")
+        .chain(ends.filter(|_| plain))
+        .chain((plain && path.len() > 1).then_some(path))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::tests::headers;
+
+    #[test]
+    fn a_worker_in_the_root_controls_the_login_pages() {
+        for uri in ["/sw.js", "/sw.js?a=/b/c", "/", "", "/leonardo/portal.js", "/leonardo/x/y.js"] {
+            assert!(covers_origin(uri), "{uri}");
+        }
+        for uri in ["/app/sw.js", "//sw.js", "/leonardo2/sw.js"] {
+            assert!(!covers_origin(uri), "{uri}");
+        }
+    }
+
+    #[test]
+    fn the_largest_foreign_cookies_are_deleted_and_ours_stay() {
+        let cookie = format!(
+            "leonardo_0badcafe={}; a={}; b={}; c=small",
+            "x".repeat(5_000),
+            "x".repeat(9_000),
+            "x".repeat(8_000)
+        );
+        let headers = headers(&[("cookie", &cookie), ("accept", "text/html"), ("host", "a.lab.example:1")]);
+        let response = delete_cookies(Client(&headers), "/x/y?z");
+        let set: Vec<_> =
+            response.headers().get_all("set-cookie").iter().map(|line| line.to_str().unwrap()).collect();
+        let expected: Vec<String> = ["a", "b"]
+            .iter()
+            .flat_map(|name| {
+                ["", "; Domain=a.lab.example", "; Domain=lab.example"].iter().flat_map(move |domain| {
+                    ["/", "/x", "/x/", "/x/y"]
+                        .iter()
+                        .map(move |path| format!("{name}=; Path={path}{domain}; Max-Age=0"))
+                })
+            })
+            .collect();
+        assert_eq!(set, expected);
+        assert_eq!(response.status(), 431);
+    }
+
+    #[test]
+    fn an_answer_is_never_larger_than_a_browser_takes() {
+        let cookies: Vec<String> =
+            (0..180).map(|number| format!("{}{number:03}=x", "n".repeat(4_000))).collect();
+        let headers = headers(&[("cookie", &cookies.join("; ")), ("host", "192.0.2.1")]);
+        let response = delete_cookies(Client(&headers), "/a/b/c/d/e/f/g/h");
+        let bytes: usize = response.headers().get_all("set-cookie").iter().map(HeaderValue::len).sum();
+        assert!((MOST_DELETED..2 * MOST_DELETED).contains(&bytes), "{bytes}");
+    }
+}
