@@ -123,7 +123,7 @@ pub fn trusted_proxies(env: &Env) -> (Vec<Network>, Vec<Problem>) {
     (networks, problems)
 }
 
-/// Returns the family of which the networks cover more than 1/16: of all IPv4 addresses, or of 2000::/3, which has all of
+/// Returns the family of which the networks cover more than 1/16: of all IPv4 addresses, or of `2000::/3`, which has all of
 /// the IPv6 internet.
 fn largely_covered(networks: &mut [Network]) -> Option<&'static str> {
     // A network is behind the one that contains it, and two that overlap are such a pair.
