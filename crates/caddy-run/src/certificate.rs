@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use kit::atomic::{self, Placement};
-use kit::cmd;
+use kit::{Input, cmd};
 use nix::ifaddrs::getifaddrs;
 use nix::unistd::gethostname;
 
@@ -19,10 +19,14 @@ use crate::{caddy, complaint};
 const MOUNTED: &str = "/var/lib/caddy-tls/pair.pem";
 /// Our own, with its key; kept over restarts, because browsers remember it.
 const SELF_SIGNED: &str = "/var/lib/caddy/tls/self-signed.pem";
+const REQUEST: [&str; 7] =
+    ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
 /// Days that a browser still takes from a certificate of one's own.
 const DAYS: &str = "825";
 /// A certificate that ends sooner is made anew; in seconds, thirty days.
 const ENDS_SOON: &str = "2592000";
+/// A pair of ours is a hundredth of this, in bytes.
+const LARGEST: u64 = 128_000;
 
 /// Returns the file with certificate and key: the mounted one if Caddy can use it, else a self-signed one, with the reason.
 /// `public` are the names and addresses at which the world knows this container.
@@ -82,9 +86,11 @@ pub fn path() -> PathBuf {
     if mounted.exists() { mounted.to_owned() } else { SELF_SIGNED.into() }
 }
 
+/// True if the certificate does not end soon and is none of an earlier version, which could sign others.
 fn is_good(path: &Path) -> bool {
-    let mut check = openssl(&["x509", "-noout", "-checkend", ENDS_SOON, "-in"]);
-    path.exists() && cmd::run(check.arg(path)).is_ok()
+    let Ok(pair) = Input::up_to(LARGEST).read(path) else { return false };
+    let mut look = openssl(&["x509", "-noout", "-checkend", ENDS_SOON, "-ext", "basicConstraints"]);
+    cmd::stdout_with_input(&mut look, &pair).is_ok_and(|text| text.contains("CA:FALSE"))
 }
 
 fn make(path: &Path, names: &str) -> Result<()> {
@@ -94,13 +100,22 @@ fn make(path: &Path, names: &str) -> Result<()> {
     {
         return Err(error).with_context(|| format!("cannot create {}", directory.display()));
     }
-    let names = format!("subjectAltName={names}");
-    let mut request =
-        openssl(&["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
+    let mut request = openssl(&REQUEST);
     // Both to stdout: the key never is in a file that others could read for a moment.
-    request.args(["-days", DAYS, "-subj", "/CN=leonardo", "-addext", &names, "-keyout", "-", "-out", "-"]);
-    let pair = cmd::stdout(&mut request)?;
+    request.args(["-days", DAYS, "-config", "/dev/stdin", "-keyout", "-", "-out", "-"]);
+    let pair = cmd::stdout_with_input(&mut request, configuration(names).as_bytes())?;
     atomic::write(path, pair.as_bytes(), Placement::durable(0o600))
+}
+
+/// Returns openssl's configuration: who trusts the certificate trusts this server, and no other that its key would sign for.
+///
+/// Not `-addext`: beside the extensions of the distribution's configuration, some versions add the same one twice.
+fn configuration(names: &str) -> String {
+    format!(
+        "[req]\nprompt = no\ndistinguished_name = name\nx509_extensions = leaf\n[name]\nCN = leonardo\n[leaf]\n\
+         basicConstraints = critical, CA:FALSE\nkeyUsage = critical, digitalSignature\nextendedKeyUsage = serverAuth\n\
+         subjectKeyIdentifier = hash\nsubjectAltName = {names}\n"
+    )
 }
 
 fn openssl(words: &[&str]) -> Command {
@@ -150,6 +165,72 @@ fn is_host_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NAMES: &str = "DNS:localhost,IP:127.0.0.1,IP:::1,DNS:lab.example";
+
+    fn says(words: &[&str], path: &Path) -> String {
+        cmd::stdout(openssl(words).arg(path)).unwrap()
+    }
+
+    #[test]
+    fn a_certificate_vouches_for_this_server_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tls/pair.pem");
+        make(&path, NAMES).unwrap();
+        assert!(is_good(&path));
+        let text = says(&["x509", "-noout", "-text", "-in"], &path);
+        let (_, extensions) = text.split_once("X509v3 extensions:").unwrap();
+        let (extensions, _) = extensions.split_once("Signature Algorithm").unwrap();
+        let lines: Vec<&str> = extensions.lines().map(str::trim).collect();
+        for pair in [
+            ["X509v3 Basic Constraints: critical", "CA:FALSE"],
+            ["X509v3 Key Usage: critical", "Digital Signature"],
+            ["X509v3 Extended Key Usage:", "TLS Web Server Authentication"],
+            [
+                "X509v3 Subject Alternative Name:",
+                "DNS:localhost, IP Address:127.0.0.1, IP Address:0:0:0:0:0:0:0:1, DNS:lab.example",
+            ],
+        ] {
+            assert_eq!(lines.iter().filter(|line| **line == pair[0]).count(), 1, "once: {extensions}");
+            assert!(lines.windows(2).any(|window| window == pair), "{pair:?} in {extensions}");
+        }
+        assert!(text.contains("Subject: CN = leonardo") || text.contains("Subject: CN=leonardo"), "{text}");
+        let trusted = path.to_str().unwrap();
+        let verify =
+            ["verify", "-purpose", "sslserver", "-verify_hostname", "lab.example", "-CAfile", trusted];
+        assert!(says(&verify, &path).ends_with(": OK\n"));
+    }
+
+    #[test]
+    fn its_key_signs_for_nobody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pair, other) = (dir.path().join("pair.pem"), dir.path().join("other.pem"));
+        make(&pair, NAMES).unwrap();
+        let at = pair.to_str().unwrap();
+        let mut sign = openssl(&REQUEST);
+        sign.args(["-subj", "/CN=evil.example", "-CA", at, "-CAkey", at, "-keyout", "/dev/null", "-out"]);
+        cmd::run(sign.arg(&other)).unwrap();
+        let error = cmd::run(openssl(&["verify", "-CAfile", at]).arg(&other)).unwrap_err().to_string();
+        assert!(error.contains("verification failed"), "{error}");
+    }
+
+    #[test]
+    fn a_pair_of_an_earlier_version_or_one_that_ends_soon_is_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pair.pem");
+        for (days, constraint, good) in
+            [("825", "CA:TRUE", false), ("29", "CA:FALSE", false), ("31", "CA:FALSE", true)]
+        {
+            let mut command = openssl(&REQUEST);
+            let constraint = configuration(NAMES).replace("CA:FALSE", constraint);
+            command.args(["-days", days, "-config", "/dev/stdin", "-keyout", "-", "-out", "-"]);
+            fs::write(&path, cmd::stdout_with_input(&mut command, constraint.as_bytes()).unwrap()).unwrap();
+            assert_eq!(is_good(&path), good, "{days} {constraint}");
+        }
+        assert!(!is_good(&dir.path().join("none")));
+        fs::write(&path, "no certificate").unwrap();
+        assert!(!is_good(&path));
+    }
 
     #[test]
     fn a_certificate_names_the_container_once_and_nothing_else() {

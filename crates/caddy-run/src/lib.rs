@@ -38,6 +38,10 @@ use watch::{Change, Watch};
 /// Runs the command line; returns when Caddy has ended.
 pub fn run() -> Outcome {
     let cli = Cli::try_parse()?;
+    // The other two answer whoever asks, and serve nobody.
+    if !(cli.print || cli.check) {
+        kit::privileges::drop_to("caddy")?;
+    }
     kit::lean::keep_only(settings::is_needed)?;
     let (mut settings, problems) = Settings::read(&Env::of_process());
     for problem in problems {

@@ -11,6 +11,12 @@ pub const TRUSTED_PROXIES: &str = "WEB_TRUSTED_PROXIES";
 /// Programs inside, such as cloudflared, which connects from loopback.
 const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
 
+/// Networks of IPv6 that no visitor of the internet is in.
+const LOCAL: [&str; 2] = ["fc00::/7", "fe80::/10"];
+
+/// The first of the IPv6 addresses that stand for IPv4 addresses.
+const MAPPED: IpAddr = IpAddr::V6(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped());
+
 /// An address and the number of its bits that count; what is displayed is made of these two and nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Network {
@@ -19,7 +25,8 @@ pub struct Network {
 }
 
 impl Network {
-    /// Reads `192.0.2.0/24`, `2001:db8::/32` or a single address; nothing if it is none.
+    /// Reads `192.0.2.0/24`, `2001:db8::/32` or a single address; nothing if it is none. An IPv4-mapped network
+    /// (`::ffff:192.0.2.0/120`) is the IPv4 network: visitors have no such addresses.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (address, bits) = match text.split_once('/') {
@@ -35,7 +42,32 @@ impl Network {
             Some(bits) => bits.parse().ok().filter(|&bits| bits <= most)?,
             None => most,
         };
+        let (address, bits) = match address {
+            IpAddr::V6(mapped) if bits >= 96 => match mapped.to_ipv4_mapped() {
+                Some(address) => (address.into(), bits - 96),
+                None => (address, bits),
+            },
+            _ => (address, bits),
+        };
         Some(Self { address: masked(address, bits), bits })
+    }
+
+    /// True if `other` lies in this one.
+    fn contains(self, other: Self) -> bool {
+        self.bits <= other.bits && self.address == masked(other.address, self.bits)
+    }
+
+    /// Returns why it has too many of the internet's visitors to be trusted.
+    fn excess(self) -> Option<&'static str> {
+        let is_local = LOCAL.iter().filter_map(|text| Self::parse(text)).any(|local| local.contains(self));
+        match self.address {
+            IpAddr::V4(_) => (self.bits < 8).then_some("is larger than a /8"),
+            IpAddr::V6(_) if self.bits < 16 => (!is_local).then_some("is larger than a /16"),
+            IpAddr::V6(_) => {
+                let has_mapped = self.bits < 96 && self.address == masked(MAPPED, self.bits);
+                has_mapped.then_some("has every IPv4 address")
+            }
+        }
     }
 }
 
@@ -58,31 +90,64 @@ fn masked(address: IpAddr, bits: u8) -> IpAddr {
     }
 }
 
+/// Consequence of trusting too much: whoever is trusted escapes the limit of wrong logins.
+const CHOICE: &str = "visitors from there can choose the address that their mistakes are counted by";
+
 /// The networks of all proxies that may say who a visitor is and how he came: loopback, the provider's, the user's.
 ///
-/// A word of the setting that is no network is left out and named.
+/// A word of the setting that is no network or a very large one is left out and named. If the others together are a large
+/// part of the internet, all are.
 #[must_use]
 pub fn trusted_proxies(env: &Env) -> (Vec<Network>, Vec<Problem>) {
-    let own = LOOPBACK.iter().chain(crate::detect(env).proxies());
-    let mut networks: Vec<Network> = own.filter_map(|text| Network::parse(text)).collect();
-    let mut problems = Vec::new();
+    let (mut networks, mut problems) = (Vec::new(), Vec::new());
+    let mut problem = |message| problems.push(Problem::new(TRUSTED_PROXIES, message));
     let separator = |character: char| character.is_whitespace() || character == ',';
     let value = env.text(TRUSTED_PROXIES).unwrap_or_default();
     for word in value.split(separator).filter(|word| !word.is_empty()) {
-        let refusal = match Network::parse(word) {
-            // Any visitor could choose the address that is taken for theirs, and so escape the limit of wrong logins.
-            Some(Network { bits: 0, .. }) => "contains every address, and trusting all visitors is refused",
-            Some(network) => {
-                networks.push(network);
-                continue;
-            }
-            None => "is not an IP network such as 192.0.2.0/24",
-        };
-        problems.push(Problem::new(TRUSTED_PROXIES, format!("{word:?} {refusal}; it is left out")));
+        match Network::parse(word).map(|network| (network, network.excess())) {
+            Some((network, None)) => networks.push(network),
+            Some((_, Some(excess))) => problem(format!("{word:?} {excess}: {CHOICE}; it is left out")),
+            None => problem(format!("{word:?} is not an IP network such as 192.0.2.0/24; it is left out")),
+        }
     }
+    if let Some(family) = largely_covered(&mut networks) {
+        networks.clear();
+        problem(format!(
+            "the networks together are more than 1/16 of the {family} internet: {CHOICE}; all are left out"
+        ));
+    }
+    let own = LOOPBACK.iter().chain(crate::detect(env).proxies());
+    networks.extend(own.filter_map(|text| Network::parse(text)));
     networks.sort_unstable();
     networks.dedup();
     (networks, problems)
+}
+
+/// Returns the family of which the networks cover more than 1/16: of all IPv4 addresses, or of `2000::/3`, which has all of
+/// the IPv6 internet.
+fn largely_covered(networks: &mut [Network]) -> Option<&'static str> {
+    // A network is behind the one that contains it, and two that overlap are such a pair.
+    networks.sort_unstable();
+    let mut last: Option<Network> = None;
+    let (mut ipv4, mut ipv6) = (0_u64, 0_u128);
+    for &network in networks.iter() {
+        if last.is_some_and(|last| last.contains(network)) {
+            continue;
+        }
+        last = Some(network);
+        match network.address {
+            IpAddr::V4(_) => ipv4 += 1 << (32 - network.bits),
+            IpAddr::V6(address) if address.segments()[0] >> 13 == 1 => ipv6 += 1 << (128 - network.bits),
+            IpAddr::V6(_) => {}
+        }
+    }
+    if ipv4 > 1 << 28 {
+        Some("IPv4")
+    } else if ipv6 > 1 << 121 {
+        Some("IPv6")
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -102,6 +167,8 @@ mod tests {
             ("10.1.2.3/8", "10.0.0.0/8"),
             ("2001:DB8::1/32", "2001:db8::/32"),
             ("::1", "::1/128"),
+            ("::ffff:10.1.2.3", "10.1.2.3/32"),
+            ("::ffff:10.1.2.3/104", "10.0.0.0/8"),
         ] {
             assert_eq!(Network::parse(given).map(|network| network.to_string()).as_deref(), Some(shown));
         }
@@ -128,16 +195,100 @@ mod tests {
     }
 
     #[test]
-    fn nobody_can_trust_everybody_by_mistake() {
-        let everybody = ["0.0.0.0/0", "::/0", "192.0.2.1/0"];
-        let (networks, problems) = trusted(&[(TRUSTED_PROXIES, &everybody.join(" "))]);
-        assert_eq!(networks, LOOPBACK);
-        assert_eq!(
-            problems,
-            everybody.map(|word| format!(
-                "WEB_TRUSTED_PROXIES: {word:?} contains every address, and trusting all visitors is refused; it is left out"
-            ))
-        );
+    fn a_very_large_network_is_left_out_however_it_is_written() {
+        for (word, limit) in [
+            ("0.0.0.0/0", 8),
+            ("192.0.2.1/0", 8),
+            ("0.0.0.0/1", 8),
+            ("10.0.0.0/7", 8),
+            ("::/0", 16),
+            ("::/1", 16),
+            ("2000::/3", 16),
+            ("2a00::/15", 16),
+            // They have fc00::/7 or fe80::/10, and more.
+            ("fc00::/6", 16),
+            ("fe80::/9", 16),
+            ("::ffff:0:0/96", 8),
+            ("::ffff:0.0.0.0/97", 8),
+            ("::ffff:10.0.0.0/103", 8),
+            ("::fffe:0:0/95", 0),
+            ("::/80", 0),
+        ] {
+            let excess = if limit == 0 {
+                "has every IPv4 address".into()
+            } else {
+                format!("is larger than a /{limit}")
+            };
+            let problem = format!(
+                "WEB_TRUSTED_PROXIES: {word:?} {excess}: visitors from there can choose the address that their \
+                 mistakes are counted by; it is left out"
+            );
+            assert_eq!(
+                trusted(&[(TRUSTED_PROXIES, word)]),
+                (LOOPBACK.map(String::from).into(), vec![problem])
+            );
+        }
+        let halves = trusted(&[(TRUSTED_PROXIES, "0.0.0.0/1 128.0.0.0/1 192.0.2.7")]);
+        assert_eq!((halves.0.len(), halves.1.len()), (LOOPBACK.len() + 1, 2));
+    }
+
+    #[test]
+    fn networks_that_are_much_of_the_internet_together_are_all_left_out() {
+        let eighths = |count: u32| (1..=count).map(|first| format!("{first}.0.0.0/8")).collect::<Vec<_>>();
+        let halves = |count: u32| {
+            let halves =
+                (1..=count).flat_map(|first| [0, 128].map(|second| format!("{first}.{second}.0.0/9")));
+            halves.collect::<Vec<_>>()
+        };
+        // 512 of 8,192, and one more.
+        let sixteens =
+            |count: u32| (0..count).map(|number| format!("{:x}::/16", 0x2000 + number)).collect::<Vec<_>>();
+        let once_more = [eighths(16), eighths(16), vec!["1.2.3.0/24".into(), "1.2.3.4".into()]].concat();
+        // Nobody of the internet is in these.
+        let unused = (0..600).map(|number| format!("{:x}::/16", 0x4000 + number)).collect();
+        let with_site = |list: Vec<String>| [list, vec!["fc00::/7".into(), "fe80::/10".into()]].concat();
+        for (list, family) in [
+            (eighths(16), None),
+            (eighths(17), Some("IPv4")),
+            (halves(17), Some("IPv4")),
+            (once_more.clone(), None),
+            ([once_more, vec!["100.0.0.1".into()]].concat(), Some("IPv4")),
+            (with_site(sixteens(512)), None),
+            (with_site(sixteens(513)), Some("IPv6")),
+            (unused, None),
+        ] {
+            let (networks, problems) = trusted(&[(TRUSTED_PROXIES, &list.join(","))]);
+            let expected = family.map(|family| {
+                format!(
+                    "WEB_TRUSTED_PROXIES: the networks together are more than 1/16 of the {family} internet: visitors from there \
+                     can choose the address that their mistakes are counted by; all are left out"
+                )
+            });
+            assert_eq!(networks == LOOPBACK, family.is_some());
+            assert_eq!(problems, Vec::from_iter(expected));
+        }
+    }
+
+    #[test]
+    fn lists_that_proxies_publish_are_trusted() {
+        let lists = [
+            // Cloudflare, all of it.
+            "173.245.48.0/20 103.21.244.0/22 103.22.200.0/22 103.31.4.0/22 141.101.64.0/18 108.162.192.0/18 190.93.240.0/20 \
+             188.114.96.0/20 197.234.240.0/22 198.41.128.0/17 162.158.0.0/15 104.16.0.0/13 104.24.0.0/14 172.64.0.0/13 \
+             131.0.72.0/22 2400:cb00::/32 2606:4700::/32 2803:f800::/32 2405:b500::/32 2405:8100::/32 2a06:98c0::/29 \
+             2c0f:f248::/32",
+            // The largest of a cloud's: AWS, Google.
+            "3.0.0.0/9 13.32.0.0/15 18.128.0.0/9 52.46.0.0/18 54.230.0.0/16 2600:9000::/28 2600:1f00::/24 34.64.0.0/10 35.192.0.0/11",
+            "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 100.64.0.0/10 169.254.0.0/16 fc00::/7 fd00::/8 fe80::/10 fd7a:115c:a1e0::/48",
+        ];
+        for list in lists {
+            let (networks, problems) = trusted(&[(TRUSTED_PROXIES, list)]);
+            assert_eq!(problems, [""; 0]);
+            assert!(
+                list.split_whitespace().all(|word| networks.iter().any(|network| network == word)),
+                "{networks:?}"
+            );
+        }
     }
 
     #[test]

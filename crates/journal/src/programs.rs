@@ -5,12 +5,11 @@
 //! missing there while it is not meant to run.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::Trouble;
+use crate::{INPUT, Trouble};
 
 /// A program that runs longer than this has recovered, in seconds.
 const STEADY: f64 = 60.0;
@@ -32,7 +31,7 @@ struct Program {
 /// Returns a message for each program that is down, or that keeps ending; `now` is in seconds since the Unix epoch.
 pub fn down(journal: &Path, now: f64) -> Vec<Trouble> {
     // Without the file nothing is known, for example before supervisord has started.
-    let text = fs::read(journal.with_file_name("programs.json")).unwrap_or_default();
+    let text = INPUT.read(&journal.with_file_name("programs.json")).unwrap_or_default();
     let programs: BTreeMap<String, Program> = serde_json::from_slice(&text).unwrap_or_default();
     let troubles = programs.into_iter().filter_map(|(setting, program)| {
         Some(Trouble { message: message(&setting, &program, now)?, setting })
@@ -75,6 +74,8 @@ fn end(Program { end, state, .. }: &Program) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const LOG: &str = "; its log is /var/log/supervisor/x.log";

@@ -1,6 +1,5 @@
 //! What is wrong with Caddy's configuration, as `caddy-run` wrote it down.
 
-use std::io::Read;
 use std::path::Path;
 
 use kit::Input;
@@ -12,17 +11,17 @@ use crate::Trouble;
 /// Where `caddy-run` says what is wrong. The account of Caddy, which faces the network, can write there.
 pub const PROXY_PROBLEM: &str = "/opt/caddy/etc/problem.txt";
 /// A longer message would hide everything else, in bytes.
-const LARGEST: u64 = 2_000;
+const SHOWN: usize = 2_000;
+const INPUT: Input = Input::up_to(64_000).no_follow().owned_as_directory();
 
 /// Returns the message in `file` in one line; nothing without the file.
 #[must_use]
 pub fn proxy_problem(file: &Path) -> Option<Trouble> {
-    let message = match Input::up_to(u64::MAX).no_follow().open(file) {
+    let message = match INPUT.read(file) {
         Err(Refused { reason: Reason::Missing, .. }) => return None,
         Err(refused) => refused.to_string(),
-        Ok(opened) => {
-            let mut bytes = Vec::new();
-            opened.into_file().take(LARGEST).read_to_end(&mut bytes).ok()?;
+        Ok(mut bytes) => {
+            bytes.truncate(SHOWN);
             String::from_utf8_lossy(&bytes).trim().lines().map(printable).collect::<Vec<_>>().join(". ")
         }
     };
@@ -32,6 +31,10 @@ pub fn proxy_problem(file: &Path) -> Option<Trouble> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::{chown, symlink};
+
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
 
     use super::*;
 
@@ -50,5 +53,33 @@ mod tests {
         fs::remove_file(&file).unwrap();
         fs::create_dir(&file).unwrap();
         assert!(message().unwrap().ends_with("it is a directory, not a regular file"));
+    }
+
+    #[test]
+    fn what_another_account_puts_there_shows_no_file_of_others_and_blocks_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let (own, login) = (dir.path().join("etc"), dir.path().join("web_credentials.json"));
+        fs::create_dir(&own).unwrap();
+        fs::write(&login, "secret").unwrap();
+        let (file, own) = (own.join("problem.txt"), own.as_path());
+        let caddy = |path: &Path| chown(path, Some(61112), None).unwrap();
+        caddy(own);
+        let placed = |place: &dyn Fn()| {
+            place();
+            let message = proxy_problem(&file).unwrap().message;
+            fs::remove_file(&file).unwrap();
+            message.strip_prefix(&format!("cannot read {}: ", file.display())).unwrap().to_owned()
+        };
+        assert_eq!(placed(&|| symlink(&login, &file).unwrap()), "it is a symbolic link, not a regular file");
+        assert_eq!(placed(&|| fs::hard_link(&login, &file).unwrap()), "it belongs to uid 0");
+        assert_eq!(placed(&|| mkfifo(&file, Mode::S_IRWXU).unwrap()), "it is a FIFO, not a regular file");
+        let sparse = || {
+            fs::File::create(&file).unwrap().set_len(1 << 30).unwrap();
+            caddy(&file);
+        };
+        assert_eq!(placed(&sparse), "it is larger than 64.0 kB");
+        fs::write(&file, "line 3").unwrap();
+        caddy(&file);
+        assert_eq!(proxy_problem(&file).unwrap().message, "line 3");
     }
 }

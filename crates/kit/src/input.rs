@@ -24,6 +24,7 @@ pub struct Input {
     limit: u64,
     follow: bool,
     owners: Option<&'static [u32]>,
+    directory_owner: bool,
 }
 
 /// An open regular file that meets the terms.
@@ -66,7 +67,7 @@ impl Input {
     /// A file of at most so many bytes, also at the end of a symbolic link.
     #[must_use]
     pub const fn up_to(limit: u64) -> Self {
-        Self { limit, follow: true, owners: None }
+        Self { limit, follow: true, owners: None, directory_owner: false }
     }
 
     /// Refuses a symbolic link: for names in a directory where another account can write.
@@ -80,6 +81,14 @@ impl Input {
     #[must_use]
     pub const fn owned_by(mut self, owners: &'static [u32]) -> Self {
         self.owners = Some(owners);
+        self
+    }
+
+    /// Refuses a file of another user than the one who owns its directory and alone writes there: it is a hard link to a file
+    /// that the reader may read and that user may not.
+    #[must_use]
+    pub const fn owned_as_directory(mut self) -> Self {
+        self.directory_owner = true;
         self
     }
 
@@ -129,6 +138,12 @@ impl Input {
             }
             if meta.mode() & 0o022 != 0 {
                 return Err(Reason::Writable);
+            }
+        }
+        if self.directory_owner {
+            let parent = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+            if fstatat(&directory, parent, AtFlags::empty())?.st_uid != meta.uid() {
+                return Err(Reason::Owner(meta.uid()));
             }
         }
         Ok(Opened { file, meta, limit: self.limit, path: path.to_owned() })
@@ -291,6 +306,27 @@ mod tests {
         assert_eq!(PLAIN.find_at(&directory, "x").unwrap(), Some(b"x".to_vec()));
         symlink("y", dir.path().join("z")).unwrap();
         assert!(PLAIN.find(&dir.path().join("z")).is_err(), "a link that leads nowhere is a mistake");
+    }
+
+    #[test]
+    fn a_hard_link_to_a_file_of_another_user_is_refused_in_a_directory_of_one_user() {
+        let dir = tempfile::tempdir().unwrap();
+        let secret = dir.path().join("secret");
+        fs::write(&secret, "x").unwrap();
+        let own = dir.path().join("own");
+        fs::create_dir(&own).unwrap();
+        fs::hard_link(&secret, own.join("link")).unwrap();
+        let input = PLAIN.no_follow().owned_as_directory();
+        let refusal = |uid| {
+            std::os::unix::fs::chown(&own, Some(uid), None).unwrap();
+            let opened = File::open(&own).unwrap();
+            let by_path = input.find(&own.join("link")).err().map(|refused| refused.reason.to_string());
+            let in_directory = input.find_at(&opened, "link").err().map(|refused| refused.reason.to_string());
+            assert_eq!(by_path, in_directory);
+            by_path
+        };
+        assert_eq!(refusal(7).as_deref(), Some("it belongs to uid 0"));
+        assert_eq!(refusal(0), None);
     }
 
     #[test]

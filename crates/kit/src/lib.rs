@@ -16,6 +16,7 @@ pub mod lean;
 pub mod lock;
 pub mod logging;
 pub mod open_files;
+pub mod privileges;
 pub mod quote;
 pub mod secret;
 pub mod settings;

@@ -34,8 +34,7 @@ impl Lock {
         Ok(Self { file, path: path.to_owned() })
     }
 
-    /// Holds a directory that only one process may work in, without a file; root may not in another account's, so that
-    /// nothing in it gets another owner.
+    /// Holds a directory that only one process may work in, without a file.
     ///
     /// A volume may refuse locks or belong to any number: that is logged, and nothing may be held, because a program that
     /// does not start is worse than two.
@@ -43,7 +42,6 @@ impl Lock {
         let me = nix::unistd::geteuid().as_raw();
         let owner = fs::metadata(path).map_or(me, |meta| meta.uid());
         let (file, state) = match File::open(path) {
-            _ if me == 0 && owner != 0 => (None, State::Foreign),
             Err(error) => (None, State::Refused(error)),
             Ok(file) => {
                 let state = match file.try_lock() {
@@ -55,7 +53,7 @@ impl Lock {
                 (Some(file), state)
             }
         };
-        if let Some(warning) = state.judge(path, me)? {
+        if let Some(warning) = state.judge(path)? {
             log::warn!("{warning}");
         }
         Ok(file.map(|file| Self { file, path: path.to_owned() }))
@@ -84,12 +82,11 @@ enum State {
 
 impl State {
     /// Returns what is to be logged; an error where two programs would get in each other's way.
-    fn judge(self, path: &Path, me: u32) -> Result<Option<String>> {
+    fn judge(self, path: &Path) -> Result<Option<String>> {
         let path = path.display();
         Ok(Some(match self {
             Self::Held => return Ok(None),
             Self::Busy => bail!("another process works in {path}"),
-            Self::Foreign if me == 0 => bail!("{path} belongs to another account"),
             Self::Foreign => format!("{path} belongs to another account; files in it may be out of reach"),
             Self::Refused(error) => format!("cannot lock {path}: {error}; a second process is not kept out"),
         }))
@@ -101,21 +98,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_another_process_ends_a_start_and_for_root_another_owner() {
+    fn only_another_process_ends_a_start() {
         let refused = || State::Refused(io::ErrorKind::Unsupported.into());
         let table = [
-            (State::Held, 61111, Ok(None)),
-            (State::Busy, 61111, Err("another process works in /v")),
-            (State::Foreign, 0, Err("/v belongs to another account")),
-            (
-                State::Foreign,
-                61111,
-                Ok(Some("/v belongs to another account; files in it may be out of reach")),
-            ),
-            (refused(), 0, Ok(Some("cannot lock /v: unsupported; a second process is not kept out"))),
+            (State::Held, Ok(None)),
+            (State::Busy, Err("another process works in /v")),
+            (State::Foreign, Ok(Some("/v belongs to another account; files in it may be out of reach"))),
+            (refused(), Ok(Some("cannot lock /v: unsupported; a second process is not kept out"))),
         ];
-        for (state, me, expected) in table {
-            let judged = state.judge(Path::new("/v"), me).map_err(|error| error.to_string());
+        for (state, expected) in table {
+            let judged = state.judge(Path::new("/v")).map_err(|error| error.to_string());
             assert_eq!(judged, expected.map(|text| text.map(str::to_owned)).map_err(str::to_owned));
         }
         assert!(Lock::hold_directory(Path::new("/no/such")).unwrap().is_none());
@@ -139,17 +131,11 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_is_held_by_one_process_of_its_owner() {
+    fn a_directory_is_held_by_one_process() {
         let dir = tempfile::tempdir().unwrap();
-        let first = Lock::hold_directory(dir.path()).unwrap();
+        let _first = Lock::hold_directory(dir.path()).unwrap();
         let error = Lock::hold_directory(dir.path()).unwrap_err().to_string();
         assert_eq!(error, format!("another process works in {}", dir.path().display()));
-        drop(first);
-        // The tests run as root; as in the first test, a descriptor may live on for a moment.
-        let chown = |uid| std::os::unix::fs::chown(dir.path(), Some(uid), None).unwrap();
-        chown(1);
-        let error = Lock::hold_directory(dir.path()).unwrap_err().to_string();
-        assert_eq!(error, format!("{} belongs to another account", dir.path().display()));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "no file is left");
     }
 

@@ -52,6 +52,7 @@ pub use cli::command;
 /// Runs the command line; returns when it is told to stop.
 pub fn run() -> Outcome {
     let cli = cli::Cli::try_parse()?;
+    kit::privileges::drop_to("portal")?;
     kit::lean::keep_only(is_needed)?;
     if let Err(error) = fs::create_dir_all(&cli.state) {
         log::warn!("cannot create {}: {error}", cli.state.display());

@@ -18,7 +18,7 @@ use crate::complaints;
 use crate::exchange;
 use crate::gate::{self, Verdict};
 use crate::guard::guard;
-use crate::links::{Link, links};
+use crate::links::{self, Link};
 use crate::pages::{PortalPage, page};
 use crate::state::State;
 use crate::storage::{Storage, storage};
@@ -88,7 +88,7 @@ async fn view(state: &State, client: Client<'_>) -> View {
     );
     problems.extend(state.unsaved());
     View {
-        links: links(services, state.env(), client.authority()).await,
+        links: links::links(services, state.env(), client.authority()).await,
         ready: journal::is_ready(&entries),
         boot: boot_line::of(&entries),
         problems,
@@ -112,15 +112,23 @@ async fn portal(Extract(state): Extract<State>, uri: Uri, headers: HeaderMap) ->
     if !verdict.owns() {
         return not_the_owner(verdict, client);
     }
+    // The pages of a service could read this one on their port.
+    if let Some(portal) = links::portal(state.env(), client) {
+        return answer::see_other(&format!("{portal}/leonardo/"), StatusCode::SEE_OTHER);
+    }
     let View { links, boot, problems, storage, .. } = view(&state, Client(&headers)).await;
     let can_log_out = verdict == Verdict::Session && client.port() == Some(ports::PORTAL);
     page(StatusCode::OK, &PortalPage { links, boot, storage, problems, can_log_out })
 }
 
 async fn state_json(Extract(state): Extract<State>, headers: HeaderMap) -> Response {
-    let verdict = gate::judge(&state, Client(&headers));
+    let client = Client(&headers);
+    let verdict = gate::judge(&state, client);
     if !verdict.owns() {
-        return not_the_owner(verdict, Client(&headers));
+        return not_the_owner(verdict, client);
+    }
+    if verdict == Verdict::Session && links::portal(state.env(), client).is_some() {
+        return answer::plain(StatusCode::FORBIDDEN, "Ask on the portal's own port, or with a token.");
     }
     let View { links, ready, boot, problems, storage } = view(&state, Client(&headers)).await;
     let told = json!({

@@ -292,11 +292,25 @@ fn the_gates_own_addresses_are_for_caddy_alone() {
     assert!(refused.failure(2).contains("Permission denied"), "{refused:?}");
 }
 
+/// The number of an account, four times as the kernel lists it, and its groups in the order of their numbers.
+fn account(container: &Container, name: &str) -> (String, String) {
+    let id = container.sh(&format!("id -u {name}")).text();
+    let groups = container.sh(&format!("id -G {name} | xargs -n 1 | sort -n | xargs")).text();
+    ([id.as_str(); 4].join(" "), groups)
+}
+
 #[test]
 fn the_web_facing_accounts_can_read_no_secret_and_write_nothing_that_root_runs() {
     let container = Run::new().env("HF_TOKEN", "hf-secret-value").boot();
     let names = container.sh("pgrep -x 'service-portal|caddy-run|caddy' | wc -l").text();
     assert_eq!(names, "3", "each program goes by its name");
+    let status =
+        "sed -nE 's/^(Name|[UG]id|Groups|Cap...|NoNewPrivs):\\s*//p' /proc/$(pgrep -x NAME)/status | xargs";
+    let (portal, caddy) = (account(&container, "portal"), account(&container, "caddy"));
+    for (name, (id, groups)) in [("service-portal", &portal), ("caddy-run", &caddy), ("caddy", &caddy)] {
+        let confined = format!("{name} {id} {id} {groups}{} 1", " 0000000000000000".repeat(5));
+        assert_eq!(container.sh(&status.replace("NAME", name)).text(), confined);
+    }
     for account in ["portal", "caddy"] {
         let as_account = |script: &str| container.exec(&["su", account, "-s", "/bin/bash", "-c", script]);
         as_account("cat /opt/leonardo/etc/environment.sh").failure(1);

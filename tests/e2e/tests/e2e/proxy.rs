@@ -38,8 +38,7 @@ fn a_trusted_proxy_may_say_who_the_visitor_is_and_that_he_came_by_https() {
     let problem =
         "WEB_TRUSTED_PROXIES: \"nonsense}\" is not an IP network such as 192.0.2.0/24; it is left out";
     assert!(container.logs().contains(problem), "{}", container.logs());
-    let everybody =
-        "WEB_TRUSTED_PROXIES: \"0.0.0.0/0\" contains every address, and trusting all visitors is refused";
+    let everybody = "WEB_TRUSTED_PROXIES: \"0.0.0.0/0\" is larger than a /8: visitors from there can choose";
     assert!(container.logs().contains(everybody), "{}", container.logs());
     let generated = container.sh("cat /opt/caddy/etc/Caddyfile").text();
     assert!(generated.contains("10.0.0.0/8 127.0.0.0/8") && !generated.contains("nonsense"), "{generated}");
@@ -500,13 +499,25 @@ fn with_https_every_port_speaks_it_and_plain_http_is_sent_there() {
     assert!(answer.starts_with("HTTP/1.1 303 ") && answer.contains("; Secure"), "{answer}");
     let socket = || container.exec(&["python3", "-c", SECURE_SOCKET, &token]).stdout;
     container.until("the socket", || socket() == b"101 x\n");
-    let names = container
-        .sh("openssl s_client -connect 127.0.0.1:1111 </dev/null 2>/dev/null | openssl x509 -noout -ext subjectAltName")
-        .text();
+    let extensions = "subjectAltName,basicConstraints,keyUsage,extendedKeyUsage";
+    let served = "openssl s_client -connect 127.0.0.1:1111 </dev/null 2>/dev/null | openssl x509";
+    let certificate = container.sh(&format!("{served} -noout -ext {extensions}")).text();
     let host = container.sh("hostname").text();
-    for name in ["DNS:localhost", "IP Address:127.0.0.1", &format!("DNS:{host}")] {
-        assert!(names.contains(name), "{name} in {names}");
+    for part in [
+        "DNS:localhost",
+        "IP Address:127.0.0.1",
+        &format!("DNS:{host}"),
+        "Basic Constraints: critical\n    CA:FALSE\n",
+        "Key Usage: critical\n    Digital Signature\n",
+        "TLS Web Server Authentication",
+    ] {
+        assert!(certificate.contains(part), "{part} in {certificate}");
     }
+    // Who has it among the trusted ones needs no --insecure.
+    let trusting = "openssl verify -CAfile /tmp/own.pem /tmp/own.pem && \
+        curl --fail --silent --cacert /tmp/own.pem https://localhost:1111/leonardo/health-check";
+    let checked = container.sh(&format!("{served} > /tmp/own.pem && {trusting}")).text();
+    assert!(checked.ends_with("ok"), "{checked}");
     // What the engine asks.
     let health = container
         .sh("curl -f -s -o /dev/null --location --insecure http://127.0.0.1:1111/leonardo/health-check");

@@ -81,8 +81,8 @@ fn a_second_instance_of_a_program_is_refused_or_harmless() {
     let before = state(&container);
     let logged = container.logs().matches("spawned: 'mine'").count();
     for (words, code, says) in [
-        (&["caddy-run"][..], Some(1), "/run/caddy belongs to another account"),
-        (&["service-portal"], Some(1), "/var/lib/portal belongs to another account"),
+        (&["caddy-run"][..], Some(1), "another process works in /run/caddy"),
+        (&["service-portal"], Some(1), "another process works in /var/lib/portal"),
         (&["setpriv", "--reuid", "caddy", "caddy-run"], Some(1), "another process works in /run/caddy"),
         (
             &["setpriv", "--reuid", "portal", "service-portal"],
