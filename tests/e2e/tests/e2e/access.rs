@@ -317,9 +317,13 @@ fn every_way_in_for_every_client_right_wrong_expired_and_revoked() {
     let id = container.exec(&["share", "--list"]).text().split(' ').next().unwrap().to_owned();
     container.exec(&["share", "--revoke", &id]).text();
     table.push(("share link", "revoked", answers(&web, cookie(guest)), OUTSIDE));
-    let origin = format!("http://{}", web.address());
-    let out = web.with("cookie", &by_token).with("origin", &origin).send("POST", "/leonardo/logout", "");
-    assert_eq!(out.status, 303);
+    let out = |web: &Web| {
+        let origin = format!("http://{}", web.address());
+        web.with("cookie", &by_token).with("origin", &origin).send("POST", "/leonardo/logout", "").status
+    };
+    assert_eq!(out(&web), 303);
+    table.push(("?token=", "right", answers(&web, cookie(by_token.clone())), INSIDE));
+    assert_eq!(out(&container.web(1111)), 303);
     table.push(("?token=", "revoked", answers(&web, cookie(by_token)), OUTSIDE));
 
     // Expired: their ends are moved into the past while the portal does not look.

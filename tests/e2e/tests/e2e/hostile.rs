@@ -570,3 +570,69 @@ fn our_token_in_an_address_reaches_no_service() {
         assert!(seen.contains("/with-referer") && !seen.contains(&token), "{port}: {seen}");
     }
 }
+
+#[test]
+fn zz_experiments() {
+    let scene = Scene::new(Run::new());
+    let js = |name: &str, more: &str, count: u32| {
+        format!(
+            "for (let i = 0; i < {count}; i++) document.cookie = `{name}${{i}}=${{'x'.repeat(4000)}}; {more}; max-age=9999`"
+        )
+    };
+    let page = "http://localhost:8080/page/a/b/c/d/e/f/g?y=1";
+    for (flood, attack) in [
+        ("ours", js("leonardo_x", "path=/", 6)),
+        ("secure", js("a", "path=/; secure", 6)),
+        ("partitioned", js("a", "path=/; secure; partitioned", 6)),
+        ("deep", js("a", "path=/page/a/b/c/d/e/f", 6)),
+        ("host", js("__Host-a", "path=/; secure", 6)),
+        ("securename", js("__Secure-a", "path=/; secure", 6)),
+        ("umlaut", js("ä", "path=/", 6)),
+        ("space", js("a b", "path=/", 6)),
+        ("nameless", "for (const p of ['/', '/page', '/page/', '/page/a', '/page/a/', '/page/a/b']) document.cookie = `${'x'.repeat(4000)}; path=${p}; max-age=9999`".into()),
+        ("names", "for (let i = 0; i < 6; i++) document.cookie = `${'n'.repeat(4000)}${i}=; path=/; max-age=9999`".into()),
+        ("names only", "for (let i = 0; i < 6; i++) document.cookie = `${'n'.repeat(4000)}${i}=x; path=/page/; max-age=9999`".into()),
+        ("domain", js("a", "path=/; domain=localhost", 6)),
+    ] {
+        let browser = scene.owner();
+        browser.open("http://localhost:9000/page/a/b/c/d/e/f/g");
+        browser.run(&attack);
+        browser.open(page);
+        let first = browser.text("h1");
+        let mut shown = first.clone();
+        for _ in 0..3 {
+            if shown == "Too many cookies" {
+                browser.click("a.button");
+                shown = kit::wait::until(std::time::Duration::from_secs(3), "x", || {
+                    let text = browser.text("h1");
+                    (text != "Too many cookies").then_some(text)
+                }).unwrap_or_else(|_| "Too many cookies".into());
+            }
+        }
+        eprintln!("FLOOD {flood}: {first} then {shown}");
+    }
+    // Invisible navigations.
+    let browser = scene.owner();
+    scene.container.sh("rm -f /tmp/seen-18080").text();
+    for (kind, rules) in [
+        ("prerender", "{prerender: [{source: 'list', urls: ['http://localhost:8080/prerender']}]}"),
+        ("prefetch", "{prefetch: [{source: 'list', urls: ['http://localhost:8080/prefetch']}]}"),
+    ] {
+        browser.open("http://localhost:9000/page");
+        browser.run(&format!(
+            "const s = document.createElement('script'); s.type = 'speculationrules'; s.textContent = JSON.stringify({rules}); document.head.append(s); \
+             return new Promise(done => setTimeout(done, 3000, 0))"
+        ));
+        eprintln!("SPEC {kind}: {}", scene.seen(18080));
+    }
+    browser.run("const l = document.createElement('link'); l.rel = 'prefetch'; l.href = 'http://localhost:8080/linkprefetch'; document.head.append(l); return new Promise(done => setTimeout(done, 2000, 0))");
+    eprintln!("SPEC link: {}", scene.seen(18080));
+    // Priority=High flood.
+    browser.open("http://localhost:9000/");
+    for start in [0, 100] {
+        browser.run(&format!("return fetch('/?' + new URLSearchParams(Array.from({{length: 100}}, (_, i) => ['Set-Cookie', `p${{i + {start}}}=x; Path=/; Priority=High`]))).then(() => 0)"));
+    }
+    browser.open("http://localhost:1111/");
+    eprintln!("HIGH {}", browser.text("h1"));
+    panic!("look");
+}
