@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_large_cookie_with_a_name_of_ours_is_deleted_where_it_is_not_ours() {
-        let x = "x".repeat(4_000);
+        let x = "x".repeat(5_000);
         let cookie = format!("leonardo_0badcafe={x}; leonardo_0badcafe_device={x}; leonardo_0badcafe_8={x}");
         let lines = [
             "leonardo_0badcafe_device=; Path=/p; Max-Age=0",
