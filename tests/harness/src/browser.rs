@@ -60,7 +60,8 @@ impl Browser {
         arguments.extend_from_slice(more);
         let base = format!("http://127.0.0.1:{port}");
         let options = json!({"args": arguments, "prefs": settings});
-        let wanted = json!({"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}});
+        let capabilities = json!({"goog:chromeOptions": options, "acceptInsecureCerts": true});
+        let wanted = json!({"capabilities": {"alwaysMatch": capabilities}});
         let answer = call("POST", &format!("{base}/session"), &wanted);
         let id = answer["sessionId"].as_str().expect("a session").to_owned();
         Self { driver, session: format!("{base}/session/{id}"), _profile: profile }
