@@ -29,6 +29,7 @@ mod login;
 mod next;
 mod pages;
 mod routes;
+mod server;
 mod sessions;
 mod shares;
 mod signing;
@@ -39,15 +40,11 @@ mod throttle;
 mod unavailable;
 
 use std::fs;
-use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use kit::lock::Lock;
 use kit::{Env, Exit, HintExt, Outcome};
-use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 pub use cli::command;
@@ -82,17 +79,14 @@ fn is_needed(name: &str) -> bool {
 }
 
 async fn serve(cli: &cli::Cli, state: state::State) -> Result<()> {
-    let (visitors, commands) = (listen(&cli.socket)?, listen(&cli.control)?);
+    let (visitors, commands) = (server::listen(&cli.socket)?, server::listen(&cli.control)?);
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut tick = tokio::time::interval(FLUSH);
     log::info!("listening on {} and {}", cli.socket.display(), cli.control.display());
-    let visitors = axum::serve(visitors, routes::router(state.clone())).into_future();
-    let commands = axum::serve(commands, control::router(state.clone())).into_future();
-    tokio::pin!(visitors, commands);
+    tokio::spawn(server::serve(visitors, routes::router(state.clone())));
+    tokio::spawn(server::serve(commands, control::router(state.clone())));
     loop {
         tokio::select! {
-            served = &mut visitors => return served.context("the server for visitors ended"),
-            served = &mut commands => return served.context("the server for commands ended"),
             _ = tick.tick() => {
                 state.sessions().flush(clock::now(), false);
                 state.shares().flush();
@@ -109,16 +103,3 @@ async fn serve(cli: &cli::Cli, state: state::State) -> Result<()> {
 
 /// How often it is looked whether something is to be written.
 const FLUSH: std::time::Duration = std::time::Duration::from_secs(10);
-
-/// Takes over the socket's name from an earlier instance. The group of its directory may connect (Caddy's, or
-/// `leonardo`), nobody else.
-fn listen(socket: &Path) -> Result<UnixListener> {
-    let cannot = || format!("cannot listen on {}", socket.display());
-    match fs::remove_file(socket) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).with_context(cannot),
-        _ => {}
-    }
-    let listener = UnixListener::bind(socket).with_context(cannot)?;
-    fs::set_permissions(socket, fs::Permissions::from_mode(0o660)).with_context(cannot)?;
-    Ok(listener)
-}

@@ -1,0 +1,126 @@
+//! The HTTP server on a Unix socket, with limits that fit Caddy's.
+
+use std::convert::Infallible;
+use std::fs;
+use std::future::poll_fn;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncWriteExt, copy, sink};
+use tokio::net::{UnixListener, UnixStream};
+use tower_service::Service;
+
+/// Most bytes of a request's head: Caddy lets 1 MiB pass (`max_header_size`), and sends the address twice.
+const LARGEST_HEAD: usize = 4 << 20;
+/// Pause after a connection that could not be accepted, for want of file descriptors.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Takes over the socket's name from an earlier instance. The group of its directory may connect (Caddy's, or
+/// `leonardo`), no other account.
+pub fn listen(socket: &Path) -> Result<UnixListener> {
+    let cannot = || format!("cannot listen on {}", socket.display());
+    match fs::remove_file(socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).with_context(cannot),
+        _ => {}
+    }
+    let listener = UnixListener::bind(socket).with_context(cannot)?;
+    fs::set_permissions(socket, fs::Permissions::from_mode(0o660)).with_context(cannot)?;
+    Ok(listener)
+}
+
+/// Serves every connection, forever.
+pub async fn serve(listener: UnixListener, router: Router) -> Infallible {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => drop(tokio::spawn(converse(stream, router.clone()))),
+            Err(error) => {
+                log::error!("cannot accept a connection: {error}");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Answers the requests of one connection. Caddy, or the command inside, adds the date if it wants one.
+async fn converse(stream: UnixStream, router: Router) {
+    let answer = service_fn(move |request: Request<Incoming>| {
+        let mut router = router.clone();
+        Box::pin(async move { Service::<Request<Incoming>>::call(&mut router, request).await })
+    });
+    let mut connection = http1::Builder::new()
+        .max_buf_size(LARGEST_HEAD)
+        .auto_date_header(false)
+        .serve_connection(TokioIo::new(stream), answer);
+    let served = poll_fn(|context| connection.poll_without_shutdown(context)).await;
+    if served.is_err() {
+        // The answer to a request that is not read to its end (431) would be lost with the connection, and Caddy would
+        // make a 502 of it.
+        let mut stream = connection.into_parts().io.into_inner();
+        let _ = stream.shutdown().await;
+        let _ = copy(&mut stream, &mut sink()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderMap;
+    use axum::routing::get;
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    /// Sends a request whole before it reads, as a proxy may, and returns the answer's head.
+    async fn ask(socket: &Path, head: &str) -> String {
+        let mut stream = UnixStream::connect(socket).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap_or_else(|error| panic!("{error}: {head:.40}"));
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        String::from_utf8(answer).unwrap()
+    }
+
+    /// A request that ends the connection, with these fields.
+    fn request(uri: &str, fields: &str) -> String {
+        format!("GET {uri} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{fields}\r\n")
+    }
+
+    #[tokio::test]
+    async fn a_head_that_caddy_lets_pass_is_read_and_a_larger_one_is_answered() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("socket");
+        let router = Router::new().route("/", get(async |headers: HeaderMap| headers.len().to_string()));
+        let server = tokio::spawn(serve(listen(&socket).unwrap(), router));
+        let fields =
+            |count: usize| (0..count).map(|number| format!("{number:x}:\r\n")).collect::<Vec<_>>().concat();
+        let long = "x".repeat(1 << 20);
+        for (name, head, status) in [
+            ("all cookies of a host", request("/", &format!("cookie: a={long}\r\n")), 200),
+            (
+                "and the address",
+                request("/", &format!("cookie: a={long}\r\nx-forwarded-uri: /{long}\r\n")),
+                200,
+            ),
+            ("as many fields as are read", request("/", &fields(98)), 200),
+            ("one more", request("/", &fields(99)), 431),
+            ("all fields that 1 MiB holds", request("/", &"a:\r\n".repeat(1 << 18)), 431),
+            ("the same, all different", request("/", &fields(140_000)), 431),
+            ("more than is read", request("/", &format!("cookie: a={long}\r\n").repeat(8)), 431),
+            ("a long address", request(&format!("/{long}"), ""), 414),
+            ("no HTTP", format!("{long}\r\n\r\n"), 400),
+            ("and still", request("/", ""), 200),
+        ] {
+            let answer = ask(&socket, &head).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{name}: {answer:.80}");
+            assert!(!answer.contains("\r\ndate: "), "{name}: {answer}");
+        }
+        server.abort();
+    }
+}
