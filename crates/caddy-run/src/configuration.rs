@@ -266,18 +266,18 @@ mod tests {
 
     #[test]
     fn https_is_in_every_block_and_a_template_that_lacks_it_is_named() {
-        let base = "# %REDIRECT_TO_HTTPS% and %TLS%\n{\nadmin unix//run/caddy/admin.sock\n%REDIRECT_TO_HTTPS%\n}\n\
+        let base = "# %REDIRECT_TO_HTTPS% and %TLS%\n{\nadmin unix//run/caddy/admin.sock\nprotocols %PROTOCOLS%\n%REDIRECT_TO_HTTPS%\n}\n\
                     :1111 {\n%TLS%\n}\n";
         let all = templates(base, ":%PROXY_PORT% {\n%TLS%\n}\n", &[]);
         let text = |settings: &Settings| all.render(settings, &[service(3000, true)]).text;
         assert_eq!(
             text(&https()),
-            "# %REDIRECT_TO_HTTPS% and %TLS%\n{\nadmin unix//run/caddy/admin.sock\nlistener_wrappers {\n\t\t\thttp_redirect\n\t\t\ttls\n\t\t}\n}\n\
+            "# %REDIRECT_TO_HTTPS% and %TLS%\n{\nadmin unix//run/caddy/admin.sock\nprotocols h1 h2\nlistener_wrappers {\n\t\t\thttp_redirect\n\t\t\ttls\n\t\t}\n}\n\
              :1111 {\ntls /p.pem /p.pem\n}\n\n:3000 {\ntls /p.pem /p.pem\n}\n"
         );
         assert_eq!(
             text(&Settings::default()),
-            "# %REDIRECT_TO_HTTPS% and %TLS%\n{\nadmin unix//run/caddy/admin.sock\n}\n:1111 {\n}\n\n:3000 {\n}\n"
+            "# %REDIRECT_TO_HTTPS% and %TLS%\n{\nadmin unix//run/caddy/admin.sock\nprotocols h1\n}\n:1111 {\n}\n\n:3000 {\n}\n"
         );
         assert_eq!((all.lacking(&https()), all.lacking(&Settings::default())), (None, None));
         for (base, lacking) in [

@@ -27,10 +27,11 @@ impl Words {
     /// What `base_config` can use.
     pub fn of_base(settings: &Settings) -> Self {
         let networks: Vec<String> = settings.trusted_proxies.iter().map(ToString::to_string).collect();
-        let redirect = if settings.pair.is_some() { REDIRECT } else { "" };
+        let (redirect, protocols) = if settings.pair.is_some() { (REDIRECT, "h1 h2") } else { ("", "h1") };
         Self(vec![
             ("%TRUSTED_PROXIES%", networks.join(" ")),
             (REDIRECT_TO_HTTPS, redirect.to_owned()),
+            ("%PROTOCOLS%", protocols.to_owned()),
             (TLS, tls(settings)),
         ])
     }
