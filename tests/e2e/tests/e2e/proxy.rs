@@ -496,7 +496,7 @@ fn with_https_every_port_speaks_it_and_plain_http_is_sent_there() {
          https://localhost:8080/leonardo/login"
     );
     let answer = container.sh(&log_in).text();
-    assert!(answer.starts_with("HTTP/1.1 303 ") && answer.contains("; Secure"), "{answer}");
+    assert!(answer.starts_with("HTTP/2 303 ") && answer.contains("; Secure"), "{answer}");
     let socket = || container.exec(&["python3", "-c", SECURE_SOCKET, &token]).stdout;
     container.until("the socket", || socket() == b"101 x\n");
     let extensions = "subjectAltName,basicConstraints,keyUsage,extendedKeyUsage";
