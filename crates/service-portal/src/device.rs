@@ -33,7 +33,7 @@ pub fn guesser(state: &State, client: Client<'_>, way: Way) -> Guesser {
     let stranger = || Guesser::stranger(way, client.address());
     let Some(id) = known(state, client) else { return stranger() };
     let device = Guesser::Device(way, id);
-    if state.throttle().wait(&device, Instant::now()).is_some() { stranger() } else { device }
+    if state.throttle().own_wait(&device, Instant::now()).is_some() { stranger() } else { device }
 }
 
 /// The id that a browser shows.
@@ -50,12 +50,12 @@ fn purpose(state: &State) -> Option<String> {
     Some(format!("device {}", state.credentials()?.fingerprint()))
 }
 
-/// How long this visitor has to wait before an attempt is looked at, in whole seconds.
+/// Returns how many seconds this visitor has to wait; nothing if the attempt is to be looked at now. Ask once for each.
 pub fn wait(state: &State, guesser: &Guesser) -> Option<u64> {
     state.throttle().wait(guesser, Instant::now()).map(|wait| wait.as_secs() + 1)
 }
 
-/// The same for its own failures alone.
+/// Returns the same for its own failures alone, which may be asked often.
 pub fn wait_for_own(state: &State, guesser: &Guesser) -> Option<u64> {
     state.throttle().own_wait(guesser, Instant::now()).map(|wait| wait.as_secs() + 1)
 }

@@ -195,6 +195,7 @@ fn attempt(state: &State, client: Client<'_>, scheme: Option<Scheme>) -> Verdict
         Some(Scheme::Basic) if client.is_foreign() => Verdict::Foreign,
         Some(_) => {
             state.throttle().succeeded(&guesser);
+            state.throttle().know(client.address(), Instant::now());
             Verdict::Program
         }
         None => {
