@@ -93,7 +93,8 @@ impl Default for Throttle {
 }
 
 impl Throttle {
-    fn with_random(random: impl FnMut() -> f64 + Send + 'static) -> Self {
+    /// Nothing failed yet; `random` returns numbers from 0 to below 1.
+    pub fn with_random(random: impl FnMut() -> f64 + Send + 'static) -> Self {
         Self {
             own: HashMap::new(),
             networks: HashMap::new(),
