@@ -40,8 +40,8 @@ struct Burst {
 
 static BURST: Mutex<Burst> = Mutex::new(Burst::new());
 
-/// Writes the line, or counts the attempt. `who` is the configured user's name or a word of ours: what a stranger typed
-/// as a name may be somebody's password.
+/// Writes the line, or counts the attempt. `who` is the configured user's name or a word of ours: a stranger
+/// may have typed the password in the field of the name.
 pub fn attempt(client: Client<'_>, way: &'static str, who: &str, outcome: Outcome) {
     let line = line(client, way, who, outcome);
     if outcome == Outcome::Accepted {
@@ -185,7 +185,7 @@ mod tests {
         static WRITTEN: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
     }
 
-    /// Keeps what a thread logs.
+    /// Keeps the lines of each thread.
     struct Kept;
 
     impl log::Log for Kept {

@@ -1,4 +1,4 @@
-//! Limits on what requests write to the log: whoever sends them decides how many there are.
+//! A limit on errors in the log that requests cause: strangers decide how many requests there are.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -21,7 +21,7 @@ pub fn error(error: &anyhow::Error) {
     write(Level::Error, error);
 }
 
-/// Logs what is worth a line and no error, in the same way.
+/// Logs a reason that is no error, in the same way.
 pub fn info(reason: &anyhow::Error) {
     write(Level::Info, reason);
 }

@@ -1,4 +1,4 @@
-//! Simulated attacks: what is left for an owner, and how many guesses are looked at.
+//! Simulated attacks: the chance that is left for an owner, and the number of guesses that are looked at.
 
 use super::*;
 
@@ -24,7 +24,7 @@ const OF_ONE_24: Address = |number, _| IpAddr::V4((0xc000_0200 + number).into())
 const ELSEWHERE: fn(u32) -> IpAddr = |number| IpAddr::V4((0x6440_0001 + (number << 8)).into());
 const OF_THE_24: fn(u32) -> IpAddr = |number| IpAddr::V4((0xc000_0280 + number).into());
 
-/// What came of an attack.
+/// Result of an attack.
 struct Outcome {
     /// Guesses looked at in the minute with the most, after the first minute.
     most: u32,
@@ -34,7 +34,7 @@ struct Outcome {
     end: Instant,
 }
 
-/// So many attackers guess `rate` times a second each. In the second half, an owner comes every five seconds, without the
+/// Simulates attackers that guess `rate` times a second each. In the second half, an owner comes every five seconds, without the
 /// mark of a device, and tries once a second.
 fn attack(attackers: u32, address: Address, rate: f64, owner: fn(u32) -> IpAddr) -> Outcome {
     // xorshift32 (Marsaglia 2003)
