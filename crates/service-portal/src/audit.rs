@@ -127,10 +127,9 @@ impl Burst {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
-
     use super::*;
     use crate::client::tests::headers;
+    use crate::log_limit::tests::{keep_lines, written};
 
     #[test]
     fn a_line_is_one_line_whatever_a_visitor_sends() {
@@ -181,37 +180,18 @@ mod tests {
         assert!(burst.take().unwrap().ends_with("; addresses 1, busiest 2001:db8:: with 2"), "a /64 is one");
     }
 
-    thread_local! {
-        static WRITTEN: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
-    }
-
-    /// Keeps the lines of each thread.
-    struct Kept;
-
-    impl log::Log for Kept {
-        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-            true
-        }
-
-        fn log(&self, record: &log::Record<'_>) {
-            WRITTEN.with_borrow_mut(|lines| lines.push(format!("{} {}", record.level(), record.args())));
-        }
-
-        fn flush(&self) {}
-    }
-
     #[test]
     fn every_accepted_attempt_is_written_and_what_is_pending_at_the_end() {
-        static KEPT: Kept = Kept;
-        log::set_logger(&KEPT).unwrap();
-        log::set_max_level(log::LevelFilter::Info);
+        keep_lines();
+        // Those of other tests are pending: a new minute begins.
+        flush(true);
+        written();
         let headers = headers(&[("x-forwarded-for", "192.0.2.1")]);
-        // Other tests may have taken the lines of this minute, so it is not known which attempts have one.
+        // Other tests may take lines of this minute at the same time.
         for outcome in [Outcome::Accepted, Outcome::Slowed] {
             (0..30).for_each(|_| attempt(Client(&headers), "test", "unknown", outcome));
         }
         flush(false);
-        let written = || WRITTEN.with_borrow_mut(std::mem::take);
         let lines = written();
         let begin = |start: &str| lines.iter().filter(|line| line.starts_with(start)).count();
         assert_eq!(begin("INFO login accepted way=test"), 30);

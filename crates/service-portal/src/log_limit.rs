@@ -46,8 +46,51 @@ impl Lately {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::cell::RefCell;
+
     use super::*;
+
+    thread_local! {
+        static WRITTEN: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// Keeps the lines of each thread.
+    struct Kept;
+
+    impl log::Log for Kept {
+        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+            true
+        }
+
+        fn log(&self, record: &log::Record<'_>) {
+            WRITTEN.with_borrow_mut(|lines| lines.push(format!("{} {}", record.level(), record.args())));
+        }
+
+        fn flush(&self) {}
+    }
+
+    /// Begins to keep lines, for all threads.
+    pub fn keep_lines() {
+        // Another test may have begun.
+        let _ = log::set_logger(&Kept);
+        log::set_max_level(log::LevelFilter::Info);
+    }
+
+    /// Returns what this thread has logged since it was last asked.
+    pub fn written() -> Vec<String> {
+        WRITTEN.with_borrow_mut(std::mem::take)
+    }
+
+    #[test]
+    fn a_request_that_fails_again_and_again_writes_one_line() {
+        keep_lines();
+        let failed = anyhow::anyhow!("permission denied").context("cannot read a file of a test");
+        (0..100).for_each(|_| error(&failed));
+        (0..100).for_each(|_| info(&anyhow::anyhow!("a test has no log")));
+        let lines = ["ERROR cannot read a file of a test: permission denied", "INFO a test has no log"];
+        assert_eq!(written(), lines);
+    }
 
     #[test]
     fn the_same_text_is_written_once_a_minute_and_few_texts_in_all() {
