@@ -22,6 +22,15 @@ pub struct Browser {
 
 impl Browser {
     pub fn start(width: u32, height: u32) -> Self {
+        Self::with(width, height, "MAP nothing.invalid nothing.invalid")
+    }
+
+    /// A browser that looks names up by Chromium's `rules`: `MAP name address, MAP name:port address:port`.
+    pub fn mapped(rules: &str) -> Self {
+        Self::with(900, 700, rules)
+    }
+
+    fn with(width: u32, height: u32, rules: &str) -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -41,6 +50,7 @@ impl Browser {
             "--no-first-run".into(),
             "--disable-dev-shm-usage".into(),
             format!("--window-size={width},{height}"),
+            format!("--host-resolver-rules={rules}"),
             format!("--user-data-dir={}", profile.path().display()),
         ];
         let base = format!("http://127.0.0.1:{port}");
@@ -99,10 +109,39 @@ impl Browser {
         self.post(&format!("element/{element}/click"), &json!({}));
     }
 
+    /// Runs a script in the page and returns its value; a promise is waited for.
+    #[track_caller]
+    pub fn run(&self, script: &str) -> Value {
+        self.post("execute/sync", &json!({"script": script, "args": []}))
+    }
+
+    /// Waits until a script of the page returns exactly this.
+    #[track_caller]
+    pub fn returns(&self, script: &str, expected: &Value) {
+        let found = kit::wait::until(DEADLINE, script, || (self.run(script) == *expected).then_some(()));
+        found.unwrap_or_else(|error| panic!("{error}: it returns {} at {}", self.run(script), self.url()));
+    }
+
     /// Names of the cookies that scripts of the page can read.
     pub fn cookies_seen_by_scripts(&self) -> String {
-        let script = json!({"script": "return document.cookie", "args": []});
-        self.post("execute/sync", &script).as_str().expect("a text").to_owned()
+        self.run("return document.cookie").as_str().expect("a text").to_owned()
+    }
+
+    /// The windows and tabs, in no order.
+    pub fn windows(&self) -> Vec<String> {
+        let handles = call("GET", &format!("{}/window/handles", self.session), &Value::Null);
+        handles.as_array().expect("a list").iter().map(|handle| handle.as_str().expect("a handle").to_owned()).collect()
+    }
+
+    /// Opens a tab without an opener, as a person does, and goes there.
+    pub fn new_tab(&self) {
+        let made = self.post("window/new", &json!({"type": "tab"}));
+        self.switch(made["handle"].as_str().expect("a handle"));
+    }
+
+    /// Goes on in another window.
+    pub fn switch(&self, handle: &str) {
+        self.post("window", &json!({ "handle": handle }));
     }
 
     /// Keeps a picture of the page for people to look at.
