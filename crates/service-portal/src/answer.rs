@@ -49,8 +49,11 @@ pub fn trust(response: &mut Response, origin: &str) {
 pub fn refuse(verdict: Verdict, client: Client<'_>) -> Response {
     match verdict {
         Verdict::Wait(seconds) => {
-            let mut response =
-                reason(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens or passwords; wait a little");
+            let mut response = reason(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too many wrong tokens or passwords; wait a little, or run portal-link inside the container for a link that \
+                 logs one browser in",
+            );
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             response
         }

@@ -1,9 +1,23 @@
-//! One line for every attempt to get in: who, from where, how, and what came of it; never a secret.
+//! A line for every attempt to get in: who, from where, how, and what came of it; never a secret.
+//!
+//! Strangers decide how many attempts there are, so those that fail are counted after the first few of a minute.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::client::Client;
+use crate::throttle::household;
+
+/// Failed attempts of a minute that get lines of their own.
+const LINES: u32 = 10;
+const MINUTE: Duration = Duration::from_mins(1);
+/// Addresses that are counted apart.
+const ADDRESSES: usize = 1_000;
 
 /// What came of an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
     /// Let in.
     Accepted,
@@ -13,29 +27,109 @@ pub enum Outcome {
     Slowed,
 }
 
-/// Writes the line. `who` is the configured user's name or a word of ours: what a stranger typed as a name may be
-/// somebody's password.
-pub fn attempt(client: Client<'_>, way: &str, who: &str, outcome: Outcome) {
+/// Failed attempts of the minute that began with the first.
+#[derive(Debug)]
+struct Burst {
+    began: Option<Instant>,
+    lines: u32,
+    /// Those without a line, by way and outcome.
+    counts: BTreeMap<(&'static str, Outcome), u64>,
+    /// The same by address.
+    addresses: BTreeMap<IpAddr, u64>,
+}
+
+static BURST: Mutex<Burst> = Mutex::new(Burst::new());
+
+/// Writes the line, or counts the attempt. `who` is the configured user's name or a word of ours: a stranger
+/// may have typed the password in the field of the name.
+pub fn attempt(client: Client<'_>, way: &'static str, who: &str, outcome: Outcome) {
     let line = line(client, way, who, outcome);
-    match outcome {
-        Outcome::Accepted => log::info!("{line}"),
-        Outcome::Refused | Outcome::Slowed => log::warn!("{line}"),
+    if outcome == Outcome::Accepted {
+        return log::info!("{line}");
     }
+    let now = Instant::now();
+    let mut burst = burst();
+    let ended = burst.end(now);
+    let own = burst.has_line(way, outcome, client.address(), now).then_some(line);
+    ended.into_iter().chain(own).for_each(|line| log::warn!("{line}"));
+}
+
+/// Writes how many attempts had no line, if their minute is over, or `at_once`.
+pub fn flush(at_once: bool) {
+    let mut burst = burst();
+    let line = if at_once { burst.take() } else { burst.end(Instant::now()) };
+    line.into_iter().for_each(|line| log::warn!("{line}"));
+}
+
+fn burst() -> MutexGuard<'static, Burst> {
+    BURST.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn line(client: Client<'_>, way: &str, who: &str, outcome: Outcome) -> String {
-    let outcome = match outcome {
-        Outcome::Accepted => "accepted",
-        Outcome::Refused => "refused",
-        Outcome::Slowed => "slowed",
-    };
-    format!("login {outcome} way={way} who={who:?} from={} agent=\"{}\"", client.address(), client.agent())
+    format!(
+        "login {} way={way} who={who:?} from={} agent=\"{}\"",
+        outcome.word(),
+        client.address(),
+        client.agent()
+    )
+}
+
+impl Outcome {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::Slowed => "slowed",
+        }
+    }
+}
+
+impl Burst {
+    const fn new() -> Self {
+        Self { began: None, lines: 0, counts: BTreeMap::new(), addresses: BTreeMap::new() }
+    }
+
+    /// Returns whether a failed attempt has a line of its own, and counts it otherwise.
+    fn has_line(&mut self, way: &'static str, outcome: Outcome, address: IpAddr, now: Instant) -> bool {
+        self.began.get_or_insert(now);
+        if self.lines < LINES {
+            self.lines += 1;
+            return true;
+        }
+        *self.counts.entry((way, outcome)).or_default() += 1;
+        let address = household(address);
+        if self.addresses.len() < ADDRESSES || self.addresses.contains_key(&address) {
+            *self.addresses.entry(address).or_default() += 1;
+        }
+        false
+    }
+
+    /// Begins a new minute if the present one is over, and returns a line about the attempts that had none.
+    fn end(&mut self, now: Instant) -> Option<String> {
+        if now.duration_since(self.began?) < MINUTE { None } else { self.take() }
+    }
+
+    fn take(&mut self) -> Option<String> {
+        let Self { counts, addresses, .. } = std::mem::replace(self, Self::new());
+        let (busiest, most) = addresses.iter().max_by_key(|(_, count)| **count)?;
+        let total: u64 = counts.values().sum();
+        let counts: Vec<String> = counts
+            .iter()
+            .map(|((way, outcome), count)| format!("{way} {} {count}", outcome.word()))
+            .collect();
+        let least = if addresses.len() < ADDRESSES { "" } else { "at least " };
+        let (counts, number) = (counts.join(", "), addresses.len());
+        Some(format!(
+            "login {total} more failed within a minute: {counts}; addresses {least}{number}, busiest {busiest} with {most}"
+        ))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::client::tests::headers;
+    use crate::log_limit::tests::{keep_lines, written};
 
     #[test]
     fn a_line_is_one_line_whatever_a_visitor_sends() {
@@ -44,5 +138,67 @@ mod tests {
             line(Client(&headers), "form", "unknown", Outcome::Refused),
             r#"login refused way=form who="unknown" from=192.0.2.1 agent="x outcome=accepted""#
         );
+        let words = [Outcome::Accepted, Outcome::Slowed].map(Outcome::word);
+        assert_eq!(words, ["accepted", "slowed"]);
+    }
+    fn slowed(burst: &mut Burst, number: u32, now: Instant) -> bool {
+        burst.has_line("form", Outcome::Slowed, IpAddr::V4((0xc000_0200 + number).into()), now)
+    }
+
+    #[test]
+    fn the_first_failures_of_a_minute_have_lines_and_one_line_counts_the_rest() {
+        let (mut burst, now) = (Burst::new(), Instant::now());
+        let lines = (0..500).filter(|number| slowed(&mut burst, number % 7, now)).count();
+        assert_eq!(lines, 10);
+        let address = IpAddr::from([192, 0, 2, 3]);
+        assert!(!burst.has_line("header", Outcome::Refused, address, now));
+        let (late, over) = (now + Duration::from_secs(59), now + MINUTE);
+        assert_eq!(burst.end(late), None);
+        assert!(!burst.has_line("form", Outcome::Refused, address, late), "the minute began with the first");
+        let line = "login 492 more failed within a minute: form refused 1, form slowed 490, header refused 1; \
+                    addresses 7, busiest 192.0.2.3 with 72";
+        assert_eq!(burst.end(over).as_deref(), Some(line));
+        assert_eq!(burst.end(over + MINUTE), None, "written once");
+        assert!((0..10).all(|number| slowed(&mut burst, number, over)), "a new minute");
+        assert_eq!(burst.end(over + MINUTE), None, "nothing was left out");
+        assert!(slowed(&mut burst, 1, over + MINUTE));
+    }
+
+    #[test]
+    fn a_flood_of_addresses_does_not_grow_the_counts() {
+        let (mut burst, now) = (Burst::new(), Instant::now());
+        (0..3_010).for_each(|number| assert_eq!(slowed(&mut burst, number, now), number < 10));
+        slowed(&mut burst, 15, now);
+        assert_eq!(burst.addresses.len(), ADDRESSES);
+        let line = "login 3001 more failed within a minute: form slowed 3001; \
+                    addresses at least 1000, busiest 192.0.2.15 with 2";
+        assert_eq!(burst.take().as_deref(), Some(line));
+        (0..10).for_each(|number| assert!(slowed(&mut burst, number, now)));
+        for address in ["2001:db8::1", "2001:db8::2"] {
+            burst.has_line("form", Outcome::Slowed, address.parse().unwrap(), now);
+        }
+        assert!(burst.take().unwrap().ends_with("; addresses 1, busiest 2001:db8:: with 2"), "a /64 is one");
+    }
+
+    #[test]
+    fn every_accepted_attempt_is_written_and_what_is_pending_at_the_end() {
+        keep_lines();
+        // Those of other tests are pending: a new minute begins.
+        flush(true);
+        written();
+        let headers = headers(&[("x-forwarded-for", "192.0.2.1")]);
+        // Other tests may take lines of this minute at the same time.
+        for outcome in [Outcome::Accepted, Outcome::Slowed] {
+            (0..30).for_each(|_| attempt(Client(&headers), "test", "unknown", outcome));
+        }
+        flush(false);
+        let lines = written();
+        let begin = |start: &str| lines.iter().filter(|line| line.starts_with(start)).count();
+        assert_eq!(begin("INFO login accepted way=test"), 30);
+        let single = begin("WARN login slowed way=test");
+        assert!(single <= 10 && single + 30 == lines.len(), "{lines:?}");
+        flush(true);
+        let lines = written();
+        assert!(lines.len() == 1 && lines[0].contains(&format!("test slowed {}", 30 - single)), "{lines:?}");
     }
 }

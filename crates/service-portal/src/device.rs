@@ -33,7 +33,7 @@ pub fn guesser(state: &State, client: Client<'_>, way: Way) -> Guesser {
     let stranger = || Guesser::stranger(way, client.address());
     let Some(id) = known(state, client) else { return stranger() };
     let device = Guesser::Device(way, id);
-    if state.throttle().wait(&device, Instant::now()).is_some() { stranger() } else { device }
+    if state.throttle().own_wait(&device, Instant::now()).is_some() { stranger() } else { device }
 }
 
 /// The id that a browser shows.
@@ -50,12 +50,101 @@ fn purpose(state: &State) -> Option<String> {
     Some(format!("device {}", state.credentials()?.fingerprint()))
 }
 
-/// How long this visitor has to wait before an attempt is looked at, in whole seconds.
+/// Returns how many seconds this visitor has to wait; nothing if the attempt is to be looked at now. Ask once for each.
 pub fn wait(state: &State, guesser: &Guesser) -> Option<u64> {
     state.throttle().wait(guesser, Instant::now()).map(|wait| wait.as_secs() + 1)
 }
 
-/// The same for its own failures alone.
+/// Returns the same for its own failures alone, which may be asked often.
 pub fn wait_for_own(state: &State, guesser: &Guesser) -> Option<u64> {
     state.throttle().own_wait(guesser, Instant::now()).map(|wait| wait.as_secs() + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::path::Path;
+
+    use axum::response::Response;
+    use clap::Parser;
+    use kit::{Env, Secret};
+    use web_login::Login;
+
+    use super::*;
+    use crate::cli::Cli;
+    use crate::client::tests::headers;
+    use crate::entry;
+    use crate::gate::{self, Verdict};
+    use crate::throttle::Throttle;
+
+    /// A portal to whose form 2,000 strangers come at once, each with a wrong password.
+    fn besieged(directory: &Path) -> State {
+        let path = |name: &str| directory.join(name).to_str().unwrap().to_owned();
+        let login = Login {
+            user: "ada".into(),
+            password: Secret::new("secret").unwrap(),
+            token: Secret::new("token").unwrap(),
+            instance: "0badcafe".into(),
+            asked: String::new(),
+        };
+        login.write(&directory.join("login"), (0, 0)).unwrap();
+        let arguments = ["portal", "--credentials", &path("login"), "--state", &path("state")];
+        let state = State::new(&Cli::parse_from(arguments), Env::default()).unwrap();
+        let mut throttle = Throttle::with_random(|| 0.999);
+        for number in 0..2_000_u32 {
+            let guesser = Guesser::stranger(Way::Form, IpAddr::V4((0x0a00_0000 + (number << 8)).into()));
+            throttle.wait(&guesser, Instant::now());
+            throttle.failed(guesser, Instant::now());
+        }
+        *state.throttle() = throttle;
+        state
+    }
+
+    /// Asks at the form.
+    fn form(state: &State, pairs: &[(&'static str, &str)]) -> Option<u64> {
+        let headers = headers(pairs);
+        wait(state, &guesser(state, Client(&headers), Way::Form))
+    }
+
+    fn judge(state: &State, from: &str, authorization: &str) -> Verdict {
+        gate::judge(state, Client(&headers(&[("x-forwarded-for", from), ("authorization", authorization)])))
+    }
+
+    #[test]
+    fn strangers_together_slow_down_forms_and_passwords_and_no_token() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = besieged(directory.path());
+        assert_eq!(form(&state, &[("x-forwarded-for", "192.0.2.1")]), Some(1));
+        let basic = "Basic YWRhOnNlY3JldA==";
+        assert_eq!(judge(&state, "192.0.2.1", basic), Verdict::Wait(1), "as at the form");
+        assert_eq!(judge(&state, "192.0.2.1", "Bearer guess"), Verdict::Wait(1));
+        assert_eq!(judge(&state, "192.0.2.1", "Bearer token"), Verdict::Program);
+        assert_eq!(judge(&state, "192.0.2.1", basic), Verdict::Program, "the address is known now");
+        assert_eq!(form(&state, &[("x-forwarded-for", "192.0.2.1")]), None);
+        assert_eq!(judge(&state, "192.0.2.2", basic), Verdict::Wait(1));
+    }
+
+    #[test]
+    fn an_owner_is_known_by_address_and_browser_and_a_guest_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = besieged(directory.path());
+        let (owner, guest) =
+            (headers(&[("x-forwarded-for", "192.0.2.1")]), headers(&[("x-forwarded-for", "192.0.2.2")]));
+        let answer = entry::for_owner(&state, Client(&owner), Response::default()).unwrap();
+        let (share, _) = state.shares().create("Echo", 8080, 3_600, None, crate::clock::now()).unwrap();
+        entry::for_guest(&state, Client(&guest), &share, Response::default()).unwrap();
+        assert_eq!(form(&state, &[("x-forwarded-for", "192.0.2.1")]), None);
+        assert_eq!(form(&state, &[("x-forwarded-for", "192.0.2.2")]), Some(1));
+
+        let cookies = answer.headers().get_all("set-cookie").iter();
+        let mark = cookies
+            .filter_map(|cookie| cookie.to_str().unwrap().split(';').next())
+            .find(|pair| pair.contains("_device="))
+            .unwrap();
+        let browser = [("x-forwarded-for", "192.0.2.3"), ("cookie", mark)];
+        assert_eq!(form(&state, &browser), None);
+        let device = guesser(&state, Client(&headers(&browser)), Way::Form);
+        (0..20).for_each(|_| state.throttle().failed(device.clone(), Instant::now()));
+        assert_eq!(form(&state, &browser), Some(1), "one that has to wait is a stranger");
+    }
 }

@@ -15,6 +15,7 @@ use crate::audit::{self, Outcome};
 use crate::client::Client;
 use crate::clock;
 use crate::entry;
+use crate::log_limit;
 use crate::next::{escape, is_local};
 use crate::pages::{LinkPage, page};
 use crate::shares::Refusal;
@@ -165,6 +166,6 @@ fn status(refusal: Refusal) -> StatusCode {
 
 #[allow(clippy::needless_pass_by_value, reason = "the shape that unwrap_or_else wants")]
 fn failed(error: anyhow::Error) -> Response {
-    log::error!("{error:#}");
+    log_limit::error(&error);
     answer::plain(StatusCode::INTERNAL_SERVER_ERROR, FAILED)
 }

@@ -1,5 +1,7 @@
 //! Beginning a session, whatever opened it: the cookies that the visitor gets.
 
+use std::time::Instant;
+
 use anyhow::{Context, Result};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
@@ -13,6 +15,7 @@ use crate::state::State;
 
 /// Begins a session for everything and puts its cookies on `response`.
 pub fn for_owner(state: &State, client: Client<'_>, mut response: Response) -> Result<Response> {
+    state.throttle().know(client.address(), Instant::now());
     let device = device::id(state, client);
     let visitor = Visitor { device: device.clone(), ..client.visitor() };
     let now = clock::now();

@@ -181,10 +181,10 @@ fn session(state: &State, client: Client<'_>, name: &str) -> Option<Verdict> {
 /// A program's attempt: slowed down like the form's, so that guessing is not quicker here.
 fn attempt(state: &State, client: Client<'_>, scheme: Option<Scheme>) -> Verdict {
     let guesser = device::guesser(state, client, Way::Header);
-    // A right token need not wait for what strangers elsewhere do.
+    // A right token need not wait for what strangers elsewhere do. A password does: it is the form's.
     let wait = match scheme {
-        Some(_) => device::wait_for_own(state, &guesser),
-        None => device::wait(state, &guesser),
+        Some(Scheme::Bearer) => device::wait_for_own(state, &guesser),
+        Some(Scheme::Basic) | None => device::wait(state, &guesser),
     };
     if let Some(wait) = wait {
         audit::attempt(client, "header", "unknown", Outcome::Slowed);
@@ -195,6 +195,7 @@ fn attempt(state: &State, client: Client<'_>, scheme: Option<Scheme>) -> Verdict
         Some(Scheme::Basic) if client.is_foreign() => Verdict::Foreign,
         Some(_) => {
             state.throttle().succeeded(&guesser);
+            state.throttle().know(client.address(), Instant::now());
             Verdict::Program
         }
         None => {

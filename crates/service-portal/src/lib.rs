@@ -9,6 +9,7 @@ mod access;
 mod answer;
 mod audit;
 mod boot_line;
+mod bucket;
 mod cli;
 mod client;
 mod clock;
@@ -25,6 +26,7 @@ mod gate;
 mod guard;
 mod host;
 mod links;
+mod log_limit;
 mod login;
 mod next;
 mod pages;
@@ -91,10 +93,12 @@ async fn serve(cli: &cli::Cli, state: state::State) -> Result<()> {
                 state.sessions().flush(clock::now(), false);
                 state.shares().flush();
                 state.key_file().flush();
+                audit::flush(false);
             }
             // Requests are answered in microseconds: there is nothing to wait for.
             _ = terminate.recv() => {
                 state.sessions().flush(clock::now(), true);
+                audit::flush(true);
                 return Ok(());
             }
         }

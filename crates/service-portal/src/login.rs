@@ -29,6 +29,9 @@ use crate::pages::{LoginPage, PortalLinkPage, page};
 use crate::state::State;
 use crate::throttle::Way as Tried;
 
+const TOO_MANY: &str = "Too many failed attempts. Wait a little and try again. Or run portal-link inside the container: it \
+                        prints a link that logs one browser in.";
+
 #[derive(Deserialize)]
 pub struct Way {
     #[serde(default)]
@@ -197,8 +200,7 @@ pub async fn identity(Extract(state): Extract<State>, headers: HeaderMap) -> Res
 }
 
 fn too_many(goal: &Goal<'_>, seconds: u64) -> Response {
-    let message = "Too many failed attempts. Please wait a little and try again.";
-    let mut response = goal.form(StatusCode::TOO_MANY_REQUESTS, message);
+    let mut response = goal.form(StatusCode::TOO_MANY_REQUESTS, TOO_MANY);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     response
 }

@@ -19,6 +19,7 @@ use crate::exchange;
 use crate::gate::{self, Verdict};
 use crate::guard::guard;
 use crate::links::{self, Link};
+use crate::log_limit;
 use crate::pages::{PortalPage, page};
 use crate::state::State;
 use crate::storage::{Storage, storage};
@@ -74,7 +75,7 @@ struct View {
 
 async fn view(state: &State, client: Client<'_>) -> View {
     let (services, rejected) = state.registry().load().unwrap_or_else(|error| {
-        log::error!("{error:#}");
+        log_limit::error(&error);
         Default::default()
     });
     let entries = entries(state);
@@ -98,7 +99,7 @@ async fn view(state: &State, client: Client<'_>) -> View {
 
 fn entries(state: &State) -> Vec<Entry> {
     state.journal().read().unwrap_or_else(|error| {
-        log::error!("{error:#}");
+        log_limit::error(&error);
         Vec::new()
     })
 }

@@ -13,6 +13,7 @@ use crate::clock;
 use crate::codes::Codes;
 use crate::credentials::Credentials;
 use crate::host::AllowedHosts;
+use crate::log_limit;
 use crate::sessions::Sessions;
 use crate::shares::Shares;
 use crate::signing::{Key, KeyFile};
@@ -93,7 +94,7 @@ impl State {
     pub fn credentials(&self) -> Option<Arc<Credentials>> {
         let mut known = lock(&self.0.known);
         if known.as_ref().is_none_or(|known| !known.is_current(&self.0.credentials)) {
-            let now = Credentials::read(&self.0.credentials).inspect_err(|error| log::error!("{error:#}"));
+            let now = Credentials::read(&self.0.credentials).inspect_err(log_limit::error);
             let now = now.ok().map(Arc::new);
             if let Some(former) = std::mem::replace(&mut *known, now) {
                 *lock(&self.0.former) = Some(former);

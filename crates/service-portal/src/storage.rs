@@ -5,6 +5,8 @@ use std::path::Path;
 use serde::Serialize;
 use storage_monitor::Status;
 
+use crate::log_limit;
+
 /// More than these would hide the services; `storage-monitor status` has them all.
 const SHOWN: usize = 5;
 
@@ -20,7 +22,7 @@ pub struct Storage {
 /// Reads what the monitor says; nothing if it has not run, or has nothing to tell.
 pub fn storage(path: &Path) -> Option<Storage> {
     let status = Status::read(path).unwrap_or_else(|error| {
-        log::error!("{error:#}");
+        log_limit::error(&error);
         None
     });
     let status = status?;

@@ -1,8 +1,14 @@
 //! The brake on guessing: after a few failures one has to wait, and longer each time.
+//!
+//! Many addresses that guess together are slowed down together, by the network and all in all. There, attempts are
+//! admitted at random: a guesser without end takes the place of others, but never all of it.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
+
+use crate::bucket::{Bucket, Limit};
 
 /// Typing mistakes that cost nothing.
 const FREE: u32 = 5;
@@ -11,10 +17,16 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// Failures older than this are forgotten.
 const MEMORY: Duration = Duration::from_mins(15);
-/// Guessers remembered at most; beyond it the oldest make room.
+/// Guessers and networks remembered at most, each.
 const MOST: usize = 10_000;
-/// Failures of all strangers together that cost nothing; one of them is forgotten each second.
-const FREE_OVERALL: f64 = 100.0;
+/// Strangers of one /24 (IPv6: /48) together.
+const NETWORK: Limit = Limit { free: 20.0, drain: 0.1 };
+/// Strangers all together.
+const STRANGERS: Limit = Limit { free: 100.0, drain: 1.0 };
+/// An address is known for that long after a right login.
+const KNOWN: Duration = Duration::from_hours(24);
+/// Known addresses at most.
+const MOST_KNOWN: usize = 1_000;
 
 /// How somebody tried: a script with an old token must not slow down its owner at the form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,22 +49,34 @@ pub enum Guesser {
 }
 
 impl Guesser {
-    /// A stranger; one household has one IPv4 address but 2^64 IPv6 addresses.
+    /// A guesser without the mark of a device.
     pub fn stranger(way: Way, address: IpAddr) -> Self {
-        let address = match address.to_canonical() {
-            IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
-            address @ IpAddr::V4(_) => address,
-        };
-        Self::Stranger(way, address)
+        Self::Stranger(way, household(address))
     }
 }
 
-/// Failed attempts, by guesser and of all strangers together.
-#[derive(Debug, Default)]
+/// Returns the network that counts as one address: one household has one IPv4 address but 2^64 IPv6 addresses.
+pub fn household(address: IpAddr) -> IpAddr {
+    network(address, 32, 64)
+}
+
+/// Returns the network of an address: that many bits of it, if it is IPv4 or IPv6.
+fn network(address: IpAddr, v4: u32, v6: u32) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4((u32::from(address) >> (32 - v4) << (32 - v4)).into()),
+        IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> (128 - v6) << (128 - v6)).into()),
+    }
+}
+
+/// Failed attempts: by guesser, by network, and of all strangers together.
 pub struct Throttle {
-    by_guesser: HashMap<Guesser, Failures>,
-    overall: f64,
-    overall_at: Option<Instant>,
+    own: HashMap<Guesser, Failures>,
+    networks: HashMap<IpAddr, Bucket>,
+    strangers: Bucket,
+    /// Addresses of right logins, with the time of the last.
+    known: HashMap<IpAddr, Instant>,
+    /// Returns a number from 0 to below 1.
+    random: Box<dyn FnMut() -> f64 + Send>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -61,63 +85,115 @@ struct Failures {
     last: Instant,
 }
 
+impl Default for Throttle {
+    fn default() -> Self {
+        // Without random numbers, nothing is admitted that depends on them.
+        Self::with_random(|| getrandom::u32().map_or(1.0, |number| f64::from(number) / 2_f64.powi(32)))
+    }
+}
+
 impl Throttle {
-    /// How long this guesser has to wait before its next attempt is looked at.
-    pub fn wait(&self, guesser: &Guesser, now: Instant) -> Option<Duration> {
-        self.own_wait(guesser, now).or_else(|| self.wait_of_strangers(guesser, now))
+    /// Nothing failed yet; `random` returns numbers from 0 to below 1.
+    pub fn with_random(random: impl FnMut() -> f64 + Send + 'static) -> Self {
+        Self {
+            own: HashMap::new(),
+            networks: HashMap::new(),
+            strangers: Bucket::new(&STRANGERS, Instant::now()),
+            known: HashMap::new(),
+            random: Box::new(random),
+        }
     }
 
-    /// The same for its own failures alone, without those of other strangers.
+    /// Returns how long this guesser has to wait; nothing if the attempt that it makes now is to be looked at.
+    ///
+    /// An attempt that is refused at random counts like a failure for its guesser, and for its network where the refusal
+    /// is not the network's. Otherwise, one that asks a thousand times a second would be admitted a thousand times as
+    /// often as one that asks once.
+    pub fn wait(&mut self, guesser: &Guesser, now: Instant) -> Option<Duration> {
+        if let Some(wait) = self.own_wait(guesser, now) {
+            return Some(wait);
+        }
+        let address = self.stranger(guesser, now)?;
+        if self.admits(address, now) {
+            return None;
+        }
+        self.count(guesser.clone(), now);
+        Some(self.own_wait(guesser, now).unwrap_or_default())
+    }
+
+    /// Returns the same for its own failures alone, without those of other strangers.
     pub fn own_wait(&self, guesser: &Guesser, now: Instant) -> Option<Duration> {
-        let failures = self.by_guesser.get(guesser)?;
+        let failures = self.own.get(guesser)?;
         let since = now.duration_since(failures.last);
         (since < MEMORY).then(|| failures.delay().saturating_sub(since)).filter(|left| !left.is_zero())
     }
 
-    /// Many addresses that guess together are as slow as one: a guess a second, from whomever it comes.
-    fn wait_of_strangers(&self, guesser: &Guesser, now: Instant) -> Option<Duration> {
-        let stranger = matches!(guesser, Guesser::Stranger(..));
-        (stranger && self.level(now) > FREE_OVERALL).then_some(FIRST_WAIT)
-    }
-
     /// Notes a failed attempt.
     pub fn failed(&mut self, guesser: Guesser, now: Instant) {
-        self.make_room(now);
-        if matches!(guesser, Guesser::Stranger(..)) {
-            self.overall = self.level(now) + 1.0;
-            self.overall_at = Some(now);
+        if let Some(address) = self.stranger(&guesser, now) {
+            self.network(address, now).fail(now);
+            self.strangers.fail(now);
         }
-        let failures = self.by_guesser.entry(guesser).or_insert(Failures { count: 0, last: now });
+        self.count(guesser, now);
+    }
+
+    /// Forgets a guesser who has logged in.
+    pub fn succeeded(&mut self, guesser: &Guesser) {
+        self.own.remove(guesser);
+    }
+
+    /// Notes a right login from an address: for a day, other strangers do not slow it down.
+    pub fn know(&mut self, address: IpAddr, now: Instant) {
+        make_room(&mut self.known, MOST_KNOWN, |at| *at);
+        self.known.insert(household(address), now);
+    }
+
+    /// Returns the address of a guesser that is neither a known device nor at a known address.
+    fn stranger(&self, guesser: &Guesser, now: Instant) -> Option<IpAddr> {
+        let Guesser::Stranger(_, address) = guesser else { return None };
+        let known = self.known.get(address).is_some_and(|at| now.duration_since(*at) < KNOWN);
+        (!known).then_some(*address)
+    }
+
+    fn admits(&mut self, address: IpAddr, now: Instant) -> bool {
+        let of_network = self.network(address, now).arrive(now);
+        if (self.random)() >= of_network {
+            return false;
+        }
+        let of_strangers = self.strangers.arrive(now);
+        let admitted = (self.random)() < of_strangers;
+        if !admitted {
+            self.network(address, now).fail(now);
+        }
+        admitted
+    }
+
+    fn network(&mut self, address: IpAddr, now: Instant) -> &mut Bucket {
+        make_room(&mut self.networks, MOST, Bucket::empty_at);
+        self.networks.entry(network(address, 24, 48)).or_insert_with(|| Bucket::new(&NETWORK, now))
+    }
+
+    fn count(&mut self, guesser: Guesser, now: Instant) {
+        make_room(&mut self.own, MOST, |failures| failures.last + failures.delay());
+        let failures = self.own.entry(guesser).or_insert(Failures { count: 0, last: now });
         if now.duration_since(failures.last) >= MEMORY {
             failures.count = 0;
         }
         failures.count = failures.count.saturating_add(1);
         failures.last = now;
     }
+}
 
-    /// Forgets a guesser who has logged in.
-    pub fn succeeded(&mut self, guesser: &Guesser) {
-        self.by_guesser.remove(guesser);
+/// Removes the half of a full table that ends first, so that a flood does not pay for each entry, and does not push out
+/// the waits of those who guess most.
+fn make_room<K: Eq + Hash, V>(table: &mut HashMap<K, V>, most: usize, end: impl Fn(&V) -> Instant) {
+    if table.len() < most {
+        return;
     }
-
-    fn level(&self, now: Instant) -> f64 {
-        let since = self.overall_at.map_or(0.0, |at| now.duration_since(at).as_secs_f64());
-        (self.overall - since).max(0.0)
-    }
-
-    /// Forgets what is old; where that is not enough, the older half, so that a flood does not pay for each entry.
-    fn make_room(&mut self, now: Instant) {
-        if self.by_guesser.len() < MOST {
-            return;
-        }
-        self.by_guesser.retain(|_, failures| now.duration_since(failures.last) < MEMORY);
-        if self.by_guesser.len() >= MOST {
-            let mut times: Vec<Instant> = self.by_guesser.values().map(|failures| failures.last).collect();
-            let (_, middle, _) = times.select_nth_unstable(MOST / 2);
-            let middle = *middle;
-            self.by_guesser.retain(|_, failures| failures.last > middle);
-        }
-    }
+    let mut ends: Vec<Instant> = table.values().map(&end).collect();
+    let (_, middle, _) = ends.select_nth_unstable(most / 2);
+    let middle = *middle;
+    table.retain(|_, value| end(value) > middle);
 }
 
 impl Failures {
@@ -130,67 +206,6 @@ impl Failures {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(last: u8) -> Guesser {
-        Guesser::stranger(Way::Form, IpAddr::from([192, 0, 2, last]))
-    }
-
-    #[test]
-    fn guessing_gets_slower_and_others_are_not_affected() {
-        let (mut throttle, now) = (Throttle::default(), Instant::now());
-        let mut waits = Vec::new();
-        for _ in 0..14 {
-            throttle.failed(at(1), now);
-            waits.push(throttle.wait(&at(1), now).map_or(0, |wait| wait.as_secs()));
-        }
-        assert_eq!(waits, [0, 0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60]);
-        assert_eq!(throttle.wait(&at(2), now), None);
-        let header = Guesser::stranger(Way::Header, IpAddr::from([192, 0, 2, 1]));
-        assert_eq!(throttle.wait(&header, now), None, "the other way is a brake of its own");
-        assert_eq!(throttle.wait(&Guesser::Device(Way::Form, "known".into()), now), None);
-        assert_eq!(throttle.wait(&at(1), now + LONGEST_WAIT), None, "the longest wait is a minute");
-    }
-
-    #[test]
-    fn a_login_and_time_forgive() {
-        let (mut throttle, now) = (Throttle::default(), Instant::now());
-        (0..20).for_each(|_| throttle.failed(at(1), now));
-        throttle.failed(at(1), now + MEMORY);
-        assert_eq!(throttle.wait(&at(1), now + MEMORY), None);
-        (0..20).for_each(|_| throttle.failed(at(1), now));
-        throttle.succeeded(&at(1));
-        assert_eq!(throttle.wait(&at(1), now), None);
-    }
-
-    #[test]
-    fn an_ipv6_network_counts_as_one_address() {
-        let (mut throttle, now) = (Throttle::default(), Instant::now());
-        let at = |network: u16, last: u16| {
-            Guesser::stranger(Way::Form, IpAddr::V6([0x2001, 0xdb8, 0, network, 0, 0, 0, last].into()))
-        };
-        (0..20).for_each(|last| throttle.failed(at(1, last), now));
-        assert!(throttle.wait(&at(1, 99), now).is_some() && throttle.wait(&at(2, 0), now).is_none());
-    }
-
-    #[test]
-    fn many_addresses_together_are_slowed_down_and_known_devices_are_not() {
-        let (mut throttle, now) = (Throttle::default(), Instant::now());
-        (0..=u8::MAX).for_each(|last| throttle.failed(at(last), now));
-        let fresh = Guesser::stranger(Way::Form, IpAddr::from([198, 51, 100, 1]));
-        assert_eq!(throttle.wait(&fresh, now), Some(FIRST_WAIT));
-        assert_eq!(throttle.wait(&Guesser::Device(Way::Form, "known".into()), now), None);
-        assert_eq!(throttle.wait(&fresh, now + Duration::from_mins(5)), None);
-    }
-
-    #[test]
-    fn a_flood_is_not_remembered_without_bound() {
-        let (mut throttle, now) = (Throttle::default(), Instant::now());
-        for number in 0..u32::try_from(MOST).unwrap() + 100 {
-            let now = now + Duration::from_millis(number.into());
-            throttle.failed(Guesser::stranger(Way::Form, IpAddr::V4(number.into())), now);
-        }
-        assert!((MOST / 2..=MOST).contains(&throttle.by_guesser.len()), "{}", throttle.by_guesser.len());
-    }
-}
+mod siege;
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::client::Client;
+use crate::log_limit;
 use crate::pages::page;
 use crate::state::State;
 
@@ -83,7 +84,7 @@ pub async fn unavailable(
 }
 
 fn registered(state: &State, port: u16) -> Option<Service> {
-    let (services, _) = state.registry().load().inspect_err(|error| log::error!("{error:#}")).ok()?;
+    let (services, _) = state.registry().load().inspect_err(log_limit::error).ok()?;
     services.into_iter().find(|service| service.proxy_port == port)
 }
 
@@ -97,7 +98,7 @@ fn last_lines(path: &Path) -> Vec<String> {
     match end_of(path) {
         Ok(end) => lines(&String::from_utf8_lossy(&end)),
         Err(error) => {
-            log::info!("{error:#}");
+            log_limit::info(&error);
             Vec::new()
         }
     }

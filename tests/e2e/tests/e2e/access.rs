@@ -236,6 +236,16 @@ fn the_owner_logs_in_while_somebody_guesses_ten_thousand_times() {
     assert_eq!(evaluated + slowed, 10_000);
     assert!(evaluated < 20, "{evaluated} guesses were looked at");
     assert_eq!(known.log_in(&user, &password).status, 303);
+    container.exec(&["supervisorctl", "restart", "serviceportal"]).text();
+    let log = container.exec(&["cat", "/var/log/supervisor/serviceportal.log"]).text();
+    let single = log.lines().filter(|line| line.contains("login slowed") || line.contains("login refused"));
+    let counts: Vec<usize> = log
+        .lines()
+        .filter_map(|line| line.split_once("login ")?.1.split_once(" more failed")?.0.parse().ok())
+        .collect();
+    let single = single.count();
+    assert!(single <= 10 * (counts.len() + 1), "{single} lines, {counts:?}");
+    assert_eq!(single + counts.iter().sum::<usize>(), 10_000, "each guess has a line or is counted");
 }
 
 #[test]

@@ -159,7 +159,9 @@ fn guessing_is_slowed_down_and_logged_without_the_password() {
     assert_eq!(wrong().status, 401);
     // Each wait is twice as long as the one before, so that a slow machine gets there too.
     container.until("a wait of some seconds", || waits(&wrong()) >= 4);
-    assert_eq!(web.log_in(&user, &password).status, 429, "even the right one has to wait");
+    let slowed = web.log_in(&user, &password);
+    assert_eq!(slowed.status, 429, "even the right one has to wait");
+    assert!(slowed.body.contains("run portal-link inside the container"), "{}", slowed.body);
     container.until("the wait to end", || web.log_in(&user, &password).status == 303);
     let log = container.sh("cat /var/log/supervisor/serviceportal.log").text();
     assert!(
@@ -178,7 +180,9 @@ fn guessing_by_header_is_slowed_down_too_and_does_not_lock_the_form() {
     let wrong = || web.basic(&user, "guess").get("/");
     assert_eq!(wrong().status, 401);
     container.until("a wait of some seconds", || waits(&wrong()) >= 4);
-    assert_eq!(web.with("authorization", &format!("Bearer {token}")).get("/").status, 429);
+    let slowed = web.with("authorization", &format!("Bearer {token}")).get("/");
+    assert_eq!(slowed.status, 429);
+    assert!(slowed.body.contains("run portal-link inside the container"), "{}", slowed.body);
     let login = web.log_in(&user, &password);
     assert_eq!(login.status, 303);
     let own = web.with("cookie", &login.cookie()).with("authorization", "Bearer of-the-application");
