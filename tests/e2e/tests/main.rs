@@ -6,12 +6,16 @@ mod access;
 mod accounts;
 #[path = "e2e/boot.rs"]
 mod boot;
+#[path = "e2e/cookies.rs"]
+mod cookies;
 #[path = "e2e/credentials.rs"]
 mod credentials;
 #[path = "e2e/environment.rs"]
 mod environment;
 #[path = "e2e/first_seconds.rs"]
 mod first_seconds;
+#[path = "e2e/foreign.rs"]
+mod foreign;
 #[path = "e2e/full_disk.rs"]
 mod full_disk;
 #[path = "e2e/gate.rs"]
