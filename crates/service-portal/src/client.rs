@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use axum::http::{HeaderMap, HeaderName, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::host::Authority;
 use crate::sessions::Visitor;
@@ -75,7 +75,7 @@ impl<'a> Client<'a> {
 
     /// All `Cookie` headers.
     pub fn cookies(self) -> Vec<&'a [u8]> {
-        self.0.get_all(header::COOKIE).iter().map(axum::http::HeaderValue::as_bytes).collect()
+        self.0.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect()
     }
 
     /// Whether the request opens a websocket (RFC 6455, 4.1).
@@ -149,13 +149,13 @@ impl<'a> Client<'a> {
 
     /// True if the request has a token that a program sent on purpose; browsers never add one by themselves.
     pub fn has_bearer(self) -> bool {
-        let value = self.0.get(header::AUTHORIZATION).map(|value| value.as_bytes());
+        let value = self.0.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
         value.and_then(|value| value.get(..7)).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "))
     }
 
     /// Bytes of all cookies.
     pub fn cookie_bytes(self) -> usize {
-        self.0.get_all(header::COOKIE).iter().map(|value| value.len()).sum()
+        self.0.get_all(header::COOKIE).iter().map(HeaderValue::len).sum()
     }
 
     fn text(self, name: &'static str) -> Option<&'a str> {
@@ -239,7 +239,7 @@ pub(crate) mod tests {
         assert_eq!(same("cross-site", "http://h:1"), Some(false));
         assert_eq!(same("none", "http://h:1"), Some(true));
         let mut unreadable = headers(&[("host", "h:1")]);
-        unreadable.insert("origin", axum::http::HeaderValue::from_bytes(b"http://h\xff:1").unwrap());
+        unreadable.insert("origin", HeaderValue::from_bytes(b"http://h\xff:1").unwrap());
         assert_eq!(Client(&unreadable).is_same_origin(), Some(false));
     }
 

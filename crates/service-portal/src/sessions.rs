@@ -287,6 +287,10 @@ mod tests {
             self.sessions.begin(visitor(bound), scope, u64::MAX, START).unwrap()
         }
 
+        fn begin_at(&mut self, now: u64) {
+            self.sessions.begin(visitor(false), Scope::Everything, u64::MAX, now).unwrap();
+        }
+
         fn lives(&mut self, token: &str, address: IpAddr, now: u64) -> bool {
             self.sessions.touch(token.as_bytes(), address, now).is_some()
         }
@@ -392,9 +396,23 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_logins_does_not_grow_without_bound() {
+    fn where_there_are_too_many_a_guest_makes_room_before_the_one_unused_for_longest() {
         let mut table = table();
-        (0..MOST + 5).for_each(|_| drop(table.begin(Scope::Everything, false)));
-        assert_eq!(table.sessions.list(START).len(), MOST);
+        let mut begin = |scope, now| table.sessions.begin(visitor(false), scope, u64::MAX, now).unwrap();
+        let (oldest, older) = (begin(Scope::Everything, START), begin(Scope::Everything, START + 1));
+        let guest = begin(Scope::Share { port: 1, service: "Echo".into(), share: "a".into() }, START + 2);
+        let last =
+            Session { used: START + 3, scope: Scope::Everything, ..table.sessions.list(START)[0].clone() };
+        let kept = &mut table.sessions.kept.sessions;
+        (3..MOST).for_each(|number| drop(kept.insert(number.to_string(), last.clone())));
+        let mut after = |now| {
+            table.begin_at(now);
+            let kept = &table.sessions.kept.sessions;
+            let stay = [&oldest, &older, &guest].map(|token| kept.contains_key(&digest(token.as_bytes())));
+            (stay, kept.len())
+        };
+        assert_eq!(after(START + 3), ([true, true, false], MOST));
+        assert_eq!(after(START + 3), ([false, true, false], MOST));
+        assert_eq!(after(START + 3 + IDLE), ([false; 3], 1), "what has ended makes room before");
     }
 }
