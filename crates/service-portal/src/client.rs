@@ -325,6 +325,45 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_visitor_is_an_address_and_a_browser() {
+        let long = format!("Mozilla/5.0 \"{}", "x".repeat(200));
+        let pairs = [("x-forwarded-for", "192.0.2.1"), ("user-agent", &long), ("host", "192.0.2.9:1111")];
+        let visitor = Client(&headers(&pairs)).visitor();
+        assert_eq!((visitor.address, visitor.bound), (IpAddr::from([192, 0, 2, 1]), true));
+        assert_eq!(visitor.agent, format!("Mozilla/5.0 {}", "x".repeat(108)));
+        assert_eq!(Client(&HeaderMap::new()).visitor().agent, "unknown");
+        assert_eq!(Client(&headers(&[("x-forwarded-for", "x")])).address(), IpAddr::from([0; 4]));
+    }
+
+    #[test]
+    fn a_network_is_what_a_household_keeps() {
+        for (address, expected) in [
+            ("192.0.2.77", "192.0.2.0"),
+            ("::ffff:192.0.2.77", "192.0.2.0"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+            ("127.0.0.2", "127.0.0.1"),
+            ("::1", "127.0.0.1"),
+        ] {
+            assert_eq!(network(address.parse().unwrap()), expected.parse::<IpAddr>().unwrap(), "{address}");
+        }
+    }
+
+    #[test]
+    fn only_a_program_adds_a_token() {
+        let bearer = |value: &str| Client(&headers(&[("authorization", value)])).has_bearer();
+        assert!(bearer("Bearer x") && bearer("bearer x") && bearer("BEARER "));
+        assert!(!bearer("Bearer") && !bearer("Basic YWRh") && !bearer("Bearerx"));
+        assert!(!Client(&HeaderMap::new()).has_bearer());
+    }
+
+    #[test]
+    fn a_browser_is_known_by_its_name_or_fetch_metadata() {
+        let browser = |pairs: &[(&'static str, &str)]| Client(&headers(pairs)).is_browser();
+        assert!(browser(&[("user-agent", "Mozilla/5.0")]) && browser(&[("sec-fetch-mode", "cors")]));
+        assert!(!browser(&[("user-agent", "curl/8.14")]) && !browser(&[]));
+    }
+
+    #[test]
     fn only_the_address_that_caddy_added_counts() {
         let headers = headers(&[("x-forwarded-for", "1.2.3.4, 192.0.2.1")]);
         assert_eq!(Client(&headers).address(), IpAddr::from([192, 0, 2, 1]));

@@ -396,6 +396,57 @@ mod tests {
     }
 
     #[test]
+    fn a_session_ends_a_day_after_its_last_use_and_after_a_week_or_when_its_link_does() {
+        let (mut table, day) = (table(), 86_400);
+        let token = table.begin(Scope::Everything, false);
+        assert!(table.lives(&token, ADA, START + day - 1));
+        assert_eq!(table.sessions.list(START + 2 * day - 2).len(), 1);
+        assert_eq!(table.sessions.list(START + 2 * day - 1), []);
+        (2..14).for_each(|number| assert!(table.lives(&token, ADA, START + number * day / 2)));
+        assert!(table.lives(&token, ADA, START + 7 * day - 1) && !table.lives(&token, ADA, START + 7 * day));
+        let guest = table.sessions.begin(visitor(false), Scope::Everything, START + 60, START).unwrap();
+        assert!(table.lives(&guest, ADA, START + 59) && !table.lives(&guest, ADA, START + 60));
+    }
+
+    #[test]
+    fn times_of_last_use_are_written_seldom_and_at_the_end() {
+        let mut table = table();
+        let token = table.begin(Scope::Everything, false);
+        let used = |table: &Table| Sessions::load(&table.path, "login").list(START)[0].used - START;
+        assert!(table.lives(&token, ADA, START + 1));
+        table.sessions.flush(START + FLUSH - 1, false);
+        assert_eq!(used(&table), 0);
+        table.sessions.flush(START + FLUSH, false);
+        assert_eq!(used(&table), 1);
+        assert!(table.lives(&token, ADA, START + FLUSH + 1));
+        table.sessions.flush(START + FLUSH + 1, false);
+        assert_eq!(used(&table), 1);
+        table.sessions.flush(START + FLUSH + 1, true);
+        assert_eq!(used(&table), FLUSH + 1);
+        std::fs::remove_file(&table.path).unwrap();
+        assert!(table.lives(&token, ADA, START + FLUSH + 1));
+        table.sessions.flush(START + 10 * FLUSH, true);
+        assert!(!table.path.exists(), "there is nothing new to write");
+    }
+
+    #[test]
+    fn the_last_used_session_is_the_first_in_the_list() {
+        let mut table = table();
+        let [one, other] = [1, 2].map(|after| {
+            let token = table.begin(Scope::Everything, false);
+            assert!(table.lives(&token, ADA, START + after));
+            digest(token.as_bytes())[..8].to_owned()
+        });
+        let ids: Vec<_> = table.sessions.list(START + 2).into_iter().map(|session| session.id).collect();
+        assert_eq!(ids, [other, one]);
+    }
+
+    #[test]
+    fn a_digest_is_sha_256_in_hexadecimal() {
+        assert_eq!(digest(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+
+    #[test]
     fn where_there_are_too_many_a_guest_makes_room_before_the_one_unused_for_longest() {
         let mut table = table();
         let mut begin = |scope, now| table.sessions.begin(visitor(false), scope, u64::MAX, now).unwrap();
