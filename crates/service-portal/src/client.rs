@@ -63,9 +63,10 @@ impl<'a> Client<'a> {
         self.text("x-forwarded-proto") == Some("https")
     }
 
-    /// The path and query that the visitor asked for.
+    /// The path and query that the visitor asked for; they need not be ASCII, and what is not UTF-8 is no path.
     pub fn uri(self) -> &'a str {
-        self.text("x-forwarded-uri").unwrap_or("/")
+        let uri = self.0.get("x-forwarded-uri").map(HeaderValue::as_bytes);
+        uri.map_or("/", |uri| std::str::from_utf8(uri).unwrap_or_default())
     }
 
     /// The method that the visitor used.

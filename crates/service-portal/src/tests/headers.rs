@@ -28,6 +28,7 @@ const SEEN: &str = "
     page session referer=/?%74oken=$TOKEN         => 200 cookie: theme=dark referer: /
     page session referer=/?token=one-click-token  => 200 cookie: theme=dark referer: /
     page session referer=/?token=$WRONG           => 200 cookie: theme=dark referer: /?token=$WRONG
+    page session referer=/ä?token=$TOKEN          => 200 cookie: theme=dark
     page guest referer=/?token=$TOKEN&x=1         => 200 cookie: theme=dark referer: /?x=1
     page guest referer=/?token=short              => 200 cookie: theme=dark referer: /?token=short
 ";

@@ -185,7 +185,10 @@ impl Portal {
         let mut headers = HeaderMap::new();
         let mut cookies = vec!["theme=dark"];
         let mut set = |name: &str, value: &str| {
-            headers.insert(HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap());
+            headers.insert(
+                HeaderName::try_from(name).unwrap(),
+                HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+            );
         };
         for (name, value) in [
             ("x-forwarded-for", "192.0.2.1"),

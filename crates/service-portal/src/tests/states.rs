@@ -1,7 +1,10 @@
 //! The gate in every state: sessions that are over or elsewhere, waiting addresses, a changed or unreadable login, names of
 //! hosts, and requests that no service should see.
 
+use axum::http::{HeaderMap, HeaderValue};
+
 use super::portal::Portal;
+use crate::client::Client;
 use crate::throttle::Way;
 
 const SESSIONS: &str = "
@@ -192,6 +195,9 @@ fn what_no_service_should_see_is_refused() {
          worker /sw.js      => 403
          worker /app/sw.js  => 200 cookie: theme=dark",
     );
+    let mut headers = HeaderMap::new();
+    headers.insert("x-forwarded-uri", HeaderValue::from_bytes(b"/?\xff&token=x").unwrap());
+    assert_eq!(Client(&headers).uri(), "", "no path, so it is refused");
     portal.check_pages("worker session /leonardo/portal.js => 403\n worker /app/sw.js => 403");
 }
 

@@ -32,6 +32,9 @@ const BEHIND_THE_LOGIN: &str = "
     page session //evil?token=$TOKEN       => 400
     page //evil?token=$TOKEN               => 400
     program session //evil?token=$TOKEN    => 400
+    program session /lab?ä&token=$TOKEN    => 400
+    page session /lab?ä&token=$TOKEN       => 400
+    program session /lab?ä                 => 200 cookie: theme=dark
     frame-site session /lab?token=$TOKEN   => 403
     form-site session /lab?token=$TOKEN    => 403
     preflight /lab?token=$TOKEN            => 418 access-control-allow-origin: * access-control-allow-methods: PUT
@@ -49,6 +52,7 @@ const WITHOUT_A_LOGIN: &str = "
     program-post /lab?token=$TOKEN         => 307 to /lab
     fetch-own /lab?token=$TOKEN            => 307 to /lab
     socket-own /lab?token=$TOKEN           => 400
+    program /lab?ä&token=$TOKEN            => 400
     page //evil?token=$TOKEN               => 400
 ";
 
