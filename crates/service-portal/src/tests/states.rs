@@ -204,6 +204,10 @@ fn what_no_service_should_see_is_refused() {
 #[test]
 fn cookies_that_are_too_large_are_deleted_and_ours_stay() {
     let mut portal = Portal::new();
+    portal.add_cookie("fits", format!("a={}", "x".repeat(16 * 1024 - "theme=dark; a=".len())));
+    assert_eq!(portal.ask("/gate/open", "program fits").status, 200);
+    portal.add_cookie("one-more", "b".into());
+    assert_eq!(portal.ask("/gate/open", "program fits one-more").status, 431);
     portal.add_cookie("large", format!("a={}", "x".repeat(17_000)));
     portal.add_cookie("small", "b=1".into());
     for (gate, words, deleted, text) in [
