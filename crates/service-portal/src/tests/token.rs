@@ -14,6 +14,7 @@ const BEHIND_THE_LOGIN: &str = "
     page guest /lab?token=$TOKEN           => 303 to /leonardo/arrive?code=$CODE&next=/lab
     link-site /lab?token=$TOKEN            => 303 to /leonardo/arrive?code=$CODE&next=/lab
     page session /lab?token=$TOKEN&x=1     => 303 to /lab?x=1
+    page session /?token=$TOKEN&token=$TOKEN => 303 to /
     page session /lab?token=$WRONG         => 200 cookie: theme=dark
     page session /lab?token=mine           => 200 cookie: theme=dark
     page session /lab?tokens=$TOKEN        => 200 cookie: theme=dark
