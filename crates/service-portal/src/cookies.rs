@@ -29,7 +29,8 @@ pub fn without(headers: &[&[u8]], prefix: &str) -> Option<Vec<u8>> {
 /// The cookies that are not of ours, the largest first: name and length of the pair.
 pub fn foreign<'a>(headers: &[&'a [u8]], prefix: &str) -> Vec<(&'a [u8], usize)> {
     let mut foreign: Vec<_> = pairs(headers)
-        .filter(|(name, value)| !(name.is_empty() && value.is_empty()) && !is_of(name, prefix))
+        .filter(|(name, value)| *value != b"" || *name != b"")
+        .filter(|(name, _)| !is_of(name, prefix))
         .map(|(name, value)| (name, name.len() + value.len()))
         .collect();
     foreign.sort_by_key(|(_, length)| std::cmp::Reverse(*length));
