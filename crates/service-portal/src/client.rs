@@ -109,8 +109,15 @@ impl<'a> Client<'a> {
     /// (hazard H15): only a page that opens at the top level shows its address.
     ///
     /// `SameSite` cookies do not help: ports do not count for them, and a provider's neighbour has only another port.
+    ///
+    /// What a browser fetches ahead, it fetches for a page of any origin, with the cookies, and no person sees it; Chromium
+    /// does not name the page then.
     pub fn is_foreign(self) -> bool {
-        self.is_same_origin() == Some(false) && !self.is_top_level_page()
+        match self.is_same_origin() {
+            Some(true) => false,
+            _ if self.0.contains_key("sec-purpose") => true,
+            same => same == Some(false) && !self.is_top_level_page(),
+        }
     }
 
     fn is_top_level_page(self) -> bool {
@@ -249,7 +256,10 @@ pub(crate) mod tests {
         let top = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
         let post = ("x-forwarded-method", "POST");
         // A page of another port on the same host, with the fetch metadata of a trustworthy origin and without.
-        let cases: [(&[(&'static str, &str)], bool); 12] = [
+        let cases: [(&[(&'static str, &str)], bool); 15] = [
+            (&[("sec-fetch-site", "same-site"), top[0], top[1], ("sec-purpose", "prefetch;prerender")], true),
+            (&[("sec-fetch-site", "none"), top[0], top[1], ("sec-purpose", "prefetch")], true),
+            (&[("sec-fetch-site", "same-origin"), top[0], top[1], ("sec-purpose", "prefetch")], false),
             (&[("sec-fetch-site", "same-site"), top[0], top[1]], false),
             (&[("sec-fetch-site", "cross-site"), top[0], top[1], ("x-forwarded-method", "HEAD")], false),
             (&[("sec-fetch-site", "cross-site"), top[0], top[1], post], true),

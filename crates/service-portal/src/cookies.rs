@@ -26,15 +26,14 @@ pub fn without(headers: &[&[u8]], prefix: &str) -> Option<Vec<u8>> {
     if kept.is_empty() { None } else { Some(kept.join(&b"; "[..])) }
 }
 
-/// The cookies that are not of ours, the largest first: name and length of the pair.
-pub fn foreign<'a>(headers: &[&'a [u8]], prefix: &str) -> Vec<(&'a [u8], usize)> {
-    let mut foreign: Vec<_> = pairs(headers)
-        .filter(|(name, value)| *value != b"" || *name != b"")
-        .filter(|(name, _)| !is_of(name, prefix))
-        .map(|(name, value)| (name, name.len() + value.len()))
-        .collect();
-    foreign.sort_by_key(|(_, length)| std::cmp::Reverse(*length));
-    foreign
+/// All cookies, the largest first: name and length of the pair. Those without a name have an empty one.
+pub fn by_size<'a>(headers: &[&'a [u8]]) -> Vec<(&'a [u8], usize)> {
+    let pairs = headers.iter().flat_map(|header| header.split(|&byte| byte == b';')).map(<[u8]>::trim_ascii);
+    let name = |pair: &'a [u8]| if pair.contains(&b'=') { split(pair).0 } else { b"" };
+    let mut found: Vec<_> =
+        pairs.filter(|pair| !pair.is_empty()).map(|pair| (name(pair), pair.len())).collect();
+    found.sort_by_key(|(_, length)| std::cmp::Reverse(*length));
+    found
 }
 
 /// True if a name begins with `prefix`, with or without what browsers treat specially.
@@ -87,9 +86,9 @@ mod tests {
     }
 
     #[test]
-    fn foreign_cookies_come_by_size() {
-        let found = foreign(&[b"a=12; own=123456; bcd=1234", b"; c"], "own");
-        assert_eq!(found, [(&b"bcd"[..], 7), (b"a", 3), (b"c", 1)]);
+    fn cookies_come_by_size_and_some_have_no_name() {
+        let found = by_size(&[b"a=12; own=123456; bcd=1234", b"; c; =d"]);
+        assert_eq!(found, [(&b"own"[..], 10), (b"bcd", 8), (b"a", 4), (b"", 2), (b"", 1)]);
     }
 
     /// What an empty place between two semicolons looks like.

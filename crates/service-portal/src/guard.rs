@@ -1,6 +1,6 @@
 //! Requests that no route should see: cookies that are too large for every service, and service workers for a whole origin.
 
-use axum::extract::Request;
+use axum::extract::{Request, State as Extract};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -8,9 +8,10 @@ use axum::response::Response;
 use crate::answer;
 use crate::client::Client;
 use crate::cookies;
-use crate::credentials::COOKIE_PREFIX;
+use crate::device;
 use crate::next::local_path;
 use crate::pages::{CookiesPage, page};
+use crate::state::State;
 
 /// The most that servers in use take in one header field is 16 KiB (Node.js), in bytes.
 const MOST_COOKIES: usize = 16 * 1024;
@@ -23,7 +24,7 @@ const MOST_DELETED: usize = 64 * 1024;
 const SERVICE_WORKER: HeaderName = HeaderName::from_static("service-worker");
 
 /// Answers such requests; lets all others on.
-pub async fn guard(request: Request, next: Next) -> Response {
+pub async fn guard(Extract(state): Extract<State>, request: Request, next: Next) -> Response {
     let headers = request.headers();
     if Client(headers).cookie_bytes() <= MOST_COOKIES && !headers.contains_key(SERVICE_WORKER) {
         return next.run(request).await;
@@ -33,7 +34,8 @@ pub async fn guard(request: Request, next: Next) -> Response {
     let is_question = own.starts_with("/gate/");
     let uri = if is_question { client.uri() } else { &own };
     if client.cookie_bytes() > MOST_COOKIES {
-        return delete_cookies(client, uri);
+        let session = state.cookie_name().unwrap_or_default();
+        return delete_cookies(client, uri, &[device::cookie_name(&session), session]);
     }
     if is_question && !covers_origin(uri) {
         return next.run(request).await;
@@ -49,17 +51,18 @@ fn covers_origin(uri: &str) -> bool {
     path.rfind('/').unwrap_or_default() == 0 || path.starts_with("/leonardo/")
 }
 
-/// Deletes the largest cookies that are not ours. Their paths and domains are not in the request, so each is deleted for
-/// every path above this one, and for every domain above the host.
-fn delete_cookies(client: Client<'_>, uri: &str) -> Response {
-    let found = cookies::foreign(&client.cookies(), COOKIE_PREFIX);
+/// Deletes the largest cookies, whatever their names: another server may have chosen ours. Their paths and domains are not
+/// in the request, so each is deleted for every path above this one, and for every domain above the host; our `own` only
+/// for those that we never set.
+fn delete_cookies(client: Client<'_>, uri: &str, own: &[String]) -> Response {
+    let found = cookies::by_size(&client.cookies());
     let mut left: usize = found.iter().map(|(_, length)| length).sum();
     let (mut lines, mut bytes, mut deleted) = (Vec::new(), 0, 0);
     for (name, length) in found {
         if left <= KEPT_COOKIES || bytes > MOST_DELETED {
             break;
         }
-        for line in deletions(client, name, uri) {
+        for line in deletions(client, name, uri, own) {
             bytes += line.len();
             lines.push(line);
         }
@@ -81,13 +84,24 @@ fn delete_cookies(client: Client<'_>, uri: &str) -> Response {
     response
 }
 
-fn deletions(client: Client<'_>, name: &[u8], uri: &str) -> Vec<HeaderValue> {
-    let secure = if client.is_https() { "; Secure" } else { "" };
+fn deletions(client: Client<'_>, name: &[u8], uri: &str, own: &[String]) -> Vec<HeaderValue> {
+    // Names that begin so need these attributes (RFC 6265bis, 4.1.3), by plain http on localhost, too.
+    let special = if name.starts_with(b"__") { "; Secure; HttpOnly" } else { "" };
+    let secure = if client.is_https() { "; Secure" } else { special };
+    let prefix = if client.is_https() { cookies::HOST } else { "" };
+    let is_own = own.iter().any(|own| [prefix, own].concat().as_bytes() == name);
+    // Any value stands for a cookie without a name.
+    let pair = if name.is_empty() { b"x".to_vec() } else { [name, b"="].concat() };
+    let domains = domains(client);
+    let depth = MOST_DELETED / (pair.len() + 64) / domains.len() / 2;
     let mut lines = Vec::new();
-    for domain in domains(client) {
-        for path in paths(uri) {
+    for domain in &domains {
+        for path in paths(uri, depth.clamp(1, 8)) {
+            if is_own && domain.is_empty() && path == "/" {
+                continue;
+            }
             let end = format!("; Path={path}{domain}; Max-Age=0{secure}");
-            lines.push(HeaderValue::from_bytes(&[name, b"=", end.as_bytes()].concat()));
+            lines.push(HeaderValue::from_bytes(&[&pair, end.as_bytes()].concat()));
         }
     }
     lines.into_iter().flatten().collect()
@@ -108,11 +122,11 @@ fn domains(client: Client<'_>) -> Vec<String> {
     domains
 }
 
-/// The paths of cookies that a request for `uri` carries (RFC 6265, 5.1.4); the last of many is enough in practice.
-fn paths(uri: &str) -> Vec<&str> {
+/// The paths of cookies that a request for `uri` carries (RFC 6265, 5.1.4), the first `depth` folders and the whole.
+fn paths(uri: &str, depth: usize) -> Vec<&str> {
     let path = uri.split(['?', '#', ';']).next().unwrap_or_default();
     let plain = path.bytes().all(|byte| byte.is_ascii_graphic());
-    let ends = path.match_indices('/').skip(1).take(4).flat_map(|(end, _)| [&path[..end], &path[..=end]]);
+    let ends = path.match_indices('/').skip(1).take(depth).flat_map(|(end, _)| [&path[..end], &path[..=end]]);
     std::iter::once("/")
         .chain(ends.filter(|_| plain))
         .chain((plain && path.len() > 1).then_some(path))
@@ -134,18 +148,22 @@ mod tests {
         }
     }
 
+    fn own() -> [String; 2] {
+        ["leonardo_0badcafe".to_owned(), "leonardo_0badcafe_device".to_owned()]
+    }
+
+    fn deleted(cookie: &str, host: &str, uri: &str) -> Vec<String> {
+        let headers = headers(&[("cookie", cookie), ("accept", "text/html"), ("host", host)]);
+        let response = delete_cookies(Client(&headers), uri, &own());
+        assert_eq!(response.status(), 431);
+        let lines = response.headers().get_all("set-cookie").iter();
+        lines.map(|line| line.to_str().unwrap().to_owned()).collect()
+    }
+
     #[test]
-    fn the_largest_foreign_cookies_are_deleted_and_ours_stay() {
-        let cookie = format!(
-            "leonardo_0badcafe={}; a={}; b={}; c=small",
-            "x".repeat(5_000),
-            "x".repeat(9_000),
-            "x".repeat(8_000)
-        );
-        let headers = headers(&[("cookie", &cookie), ("accept", "text/html"), ("host", "a.lab.example:1")]);
-        let response = delete_cookies(Client(&headers), "/x/y?z");
-        let set: Vec<_> =
-            response.headers().get_all("set-cookie").iter().map(|line| line.to_str().unwrap()).collect();
+    fn the_largest_cookies_are_deleted_and_ours_stay() {
+        let x = |count| "x".repeat(count);
+        let cookie = format!("leonardo_0badcafe=43; a={}; b={}; c=small", x(9_000), x(8_000));
         let expected: Vec<String> = ["a", "b"]
             .iter()
             .flat_map(|name| {
@@ -156,8 +174,34 @@ mod tests {
                 })
             })
             .collect();
-        assert_eq!(set, expected);
-        assert_eq!(response.status(), 431);
+        assert_eq!(deleted(&cookie, "a.lab.example:1", "/x/y?z"), expected);
+    }
+
+    #[test]
+    fn a_large_cookie_with_a_name_of_ours_is_deleted_where_it_is_not_ours() {
+        let x = "x".repeat(5_000);
+        let cookie = format!("leonardo_0badcafe={x}; leonardo_0badcafe_device={x}; leonardo_0badcafe_8={x}");
+        let lines = [
+            "leonardo_0badcafe_device=; Path=/p; Max-Age=0",
+            "leonardo_0badcafe_8=; Path=/; Max-Age=0",
+            "leonardo_0badcafe_8=; Path=/p; Max-Age=0",
+            "leonardo_0badcafe=; Path=/p; Max-Age=0",
+        ];
+        assert_eq!(deleted(&cookie, "192.0.2.1", "/p"), lines);
+    }
+
+    #[test]
+    fn special_names_and_none_are_deleted_too() {
+        let x = "x".repeat(5_000);
+        let lines = ["__Host-a=; Path=/; Max-Age=0; Secure; HttpOnly", "x; Path=/; Max-Age=0"];
+        assert_eq!(deleted(&format!("__Host-a={x}; {x}"), "localhost", "/"), lines);
+    }
+
+    #[test]
+    fn folders_are_counted_as_long_as_the_answer_stays_small() {
+        assert_eq!(paths("/a/b/c/d?e/f", 2), ["/", "/a", "/a/", "/a/b", "/a/b/", "/a/b/c/d"]);
+        let deep = deleted(&format!("a={}", "x".repeat(9_000)), "h", "/1/2/3/4/5/6/7/8/9/10");
+        assert_eq!((deep.len(), deep[16].as_str()), (18, "a=; Path=/1/2/3/4/5/6/7/8/; Max-Age=0"));
     }
 
     #[test]
@@ -168,7 +212,7 @@ mod tests {
         let deleted = |host: &str, proto: &str, uri: &str| {
             let pairs = [("cookie", &*cookie(MOST_COOKIES)), ("host", host), ("x-forwarded-proto", proto)];
             let headers = headers(&pairs);
-            let answer = delete_cookies(Client(&headers), uri);
+            let answer = delete_cookies(Client(&headers), uri, &own());
             answer
                 .headers()
                 .get_all("set-cookie")
@@ -184,7 +228,7 @@ mod tests {
         );
         assert_eq!(deleted("[::1]:1", "http", "/ä"), ["a=; Path=/; Max-Age=0"]);
         assert_eq!(
-            paths("/1/2/3/4/5/6"),
+            paths("/1/2/3/4/5/6", 4),
             ["/", "/1", "/1/", "/1/2", "/1/2/", "/1/2/3", "/1/2/3/", "/1/2/3/4", "/1/2/3/4/", "/1/2/3/4/5/6"]
         );
     }
@@ -193,9 +237,10 @@ mod tests {
     fn an_answer_is_never_larger_than_a_browser_takes() {
         let cookies: Vec<String> =
             (0..180).map(|number| format!("{}{number:03}=x", "n".repeat(4_000))).collect();
-        let headers = headers(&[("cookie", &cookies.join("; ")), ("host", "192.0.2.1")]);
-        let response = delete_cookies(Client(&headers), "/a/b/c/d/e/f/g/h");
-        let bytes: usize = response.headers().get_all("set-cookie").iter().map(HeaderValue::len).sum();
-        assert!((MOST_DELETED..2 * MOST_DELETED).contains(&bytes), "{bytes}");
+        for host in ["192.0.2.1", "a.b.c.lab.example"] {
+            let bytes: usize =
+                deleted(&cookies.join("; "), host, "/a/b/c/d/e/f/g/h/i").iter().map(String::len).sum();
+            assert!((MOST_DELETED..3 * MOST_DELETED).contains(&bytes), "{host} {bytes}");
+        }
     }
 }

@@ -5,7 +5,7 @@
 
 use axum::extract::{DefaultBodyLimit, State as Extract};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
-use axum::middleware::{from_fn, map_response};
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -61,7 +61,7 @@ pub fn router(state: State) -> Router {
         .fallback(async || answer::plain(StatusCode::NOT_FOUND, "There is no such page."))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(map_response(answer::protect));
-    questions.merge(pages).layer(from_fn(guard)).with_state(state)
+    questions.merge(pages).layer(from_fn_with_state(state.clone(), guard)).with_state(state)
 }
 
 /// What the page of links shows.

@@ -16,6 +16,8 @@ mod first_seconds;
 mod full_disk;
 #[path = "e2e/gate.rs"]
 mod gate;
+#[path = "e2e/hostile.rs"]
+mod hostile;
 #[path = "e2e/identity.rs"]
 mod identity;
 #[path = "e2e/image.rs"]

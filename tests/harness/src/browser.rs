@@ -22,15 +22,20 @@ pub struct Browser {
 
 impl Browser {
     pub fn start(width: u32, height: u32) -> Self {
-        Self::with(width, height, "MAP nothing.invalid nothing.invalid")
+        Self::with(width, height, &[], json!({}))
     }
 
     /// A browser that looks names up by Chromium's `rules`: `MAP name address, MAP name:port address:port`.
     pub fn mapped(rules: &str) -> Self {
-        Self::with(900, 700, rules)
+        Self::with(900, 700, &[format!("--host-resolver-rules={rules}")], json!({}))
     }
 
-    fn with(width: u32, height: u32, rules: &str) -> Self {
+    /// The same with settings of Chromium's (`Preferences` of its profile).
+    pub fn preferring(rules: &str, settings: Value) -> Self {
+        Self::with(900, 700, &[format!("--host-resolver-rules={rules}")], settings)
+    }
+
+    fn with(width: u32, height: u32, more: &[String], settings: Value) -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -39,7 +44,7 @@ impl Browser {
             .expect("chromedriver (package chromium-driver)");
         let port = port_of(&mut driver);
         let profile = tempfile::tempdir().expect("a directory");
-        let arguments = [
+        let mut arguments = vec![
             "--headless".to_owned(),
             "--no-sandbox".into(),
             "--disable-gpu".into(),
@@ -50,11 +55,13 @@ impl Browser {
             "--no-first-run".into(),
             "--disable-dev-shm-usage".into(),
             format!("--window-size={width},{height}"),
-            format!("--host-resolver-rules={rules}"),
             format!("--user-data-dir={}", profile.path().display()),
         ];
+        arguments.extend_from_slice(more);
         let base = format!("http://127.0.0.1:{port}");
-        let wanted = json!({"capabilities": {"alwaysMatch": {"goog:chromeOptions": {"args": arguments}}}});
+        let options = json!({"args": arguments, "prefs": settings});
+        let capabilities = json!({"goog:chromeOptions": options, "acceptInsecureCerts": true});
+        let wanted = json!({"capabilities": {"alwaysMatch": capabilities}});
         let answer = call("POST", &format!("{base}/session"), &wanted);
         let id = answer["sessionId"].as_str().expect("a session").to_owned();
         Self { driver, session: format!("{base}/session/{id}"), _profile: profile }
@@ -130,7 +137,12 @@ impl Browser {
     /// The windows and tabs, in no order.
     pub fn windows(&self) -> Vec<String> {
         let handles = call("GET", &format!("{}/window/handles", self.session), &Value::Null);
-        handles.as_array().expect("a list").iter().map(|handle| handle.as_str().expect("a handle").to_owned()).collect()
+        handles
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|handle| handle.as_str().expect("a handle").to_owned())
+            .collect()
     }
 
     /// Opens a tab without an opener, as a person does, and goes there.

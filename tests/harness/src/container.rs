@@ -63,6 +63,12 @@ impl Run {
         self
     }
 
+    /// Publishes a port under the same number at a loopback address.
+    pub fn publish_at(mut self, address: &str, port: u16) -> Self {
+        self.options.extend(["--publish".into(), format!("{address}:{port}:{port}")]);
+        self
+    }
+
     /// Starts the container in the background.
     #[track_caller]
     pub fn start(self) -> Container {

@@ -241,7 +241,9 @@ fn another_sites_page_does_not_ride_on_the_login() {
     for client in [&session, &basic] {
         assert_eq!(client.with("origin", &neighbour).send("POST", "/run", "x").status, 403);
         assert_eq!(client.with("origin", &own).send("POST", "/run", "x").status, 200);
-        assert_eq!(client.with("origin", &neighbour).get("/").status, 200, "looking changes nothing");
+        assert_eq!(client.with("origin", &neighbour).get("/").status, 403, "a script looks");
+        let led = client.browser().with("sec-fetch-site", "same-site").with("sec-fetch-dest", "document");
+        assert_eq!(led.get("/").status, 200, "a person follows a link");
     }
     let program = web.with("authorization", &format!("Bearer {token}"));
     assert_eq!(program.with("origin", "http://evil.example").send("POST", "/run", "x").status, 200);
