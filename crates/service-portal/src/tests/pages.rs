@@ -10,7 +10,8 @@ const START: &str = "
     portal page session /                       => 200 <Services> (logout)
     portal program bearer /                     => 200 <Services>
     portal program basic /                      => 200 <Services>
-    page session /leonardo/                     => 200 <Services>
+    page session /leonardo/                     => 303 to http://gpu.lan:1111/leonardo/
+    page session host=abc.tunnel.example /leonardo/ => 200 <Services>
     page /leonardo/                             => 302 to /leonardo/login
     page guest /leonardo/                       => 403 This link opens its service alone.
     portal page guest /                         => 302 to /leonardo/login
@@ -23,7 +24,10 @@ const START: &str = "
     portal program /?token=$TOKEN               => 401 Bearer+Basic
     portal program session /?token=$TOKEN       => 200 <Services> (logout)
     portal frame-port session /?token=$TOKEN    => 403
-    program session /leonardo/state.json        => 200
+    program session /leonardo/state.json        => 403 Ask on the portal's own port, or with a token.
+    program session host=abc.tunnel.example /leonardo/state.json => 200
+    portal program session /leonardo/state.json => 200
+    program bearer /leonardo/state.json         => 200
     program /leonardo/state.json                => 401 Bearer+Basic
     program guest /leonardo/state.json          => 403 This link opens its service alone.
     fetch-site session /leonardo/state.json     => 403
