@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use axum::http::{HeaderMap, HeaderName, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::host::Authority;
 use crate::sessions::Visitor;
@@ -63,9 +63,10 @@ impl<'a> Client<'a> {
         self.text("x-forwarded-proto") == Some("https")
     }
 
-    /// The path and query that the visitor asked for.
+    /// The path and query that the visitor asked for; they need not be ASCII, and what is not UTF-8 is no path.
     pub fn uri(self) -> &'a str {
-        self.text("x-forwarded-uri").unwrap_or("/")
+        let uri = self.0.get("x-forwarded-uri").map(HeaderValue::as_bytes);
+        uri.map_or("/", |uri| std::str::from_utf8(uri).unwrap_or_default())
     }
 
     /// The method that the visitor used.
@@ -75,7 +76,7 @@ impl<'a> Client<'a> {
 
     /// All `Cookie` headers.
     pub fn cookies(self) -> Vec<&'a [u8]> {
-        self.0.get_all(header::COOKIE).iter().map(axum::http::HeaderValue::as_bytes).collect()
+        self.0.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect()
     }
 
     /// Whether the request opens a websocket (RFC 6455, 4.1).
@@ -156,13 +157,13 @@ impl<'a> Client<'a> {
 
     /// True if the request has a token that a program sent on purpose; browsers never add one by themselves.
     pub fn has_bearer(self) -> bool {
-        let value = self.0.get(header::AUTHORIZATION).map(|value| value.as_bytes());
+        let value = self.0.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
         value.and_then(|value| value.get(..7)).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "))
     }
 
     /// Bytes of all cookies.
     pub fn cookie_bytes(self) -> usize {
-        self.0.get_all(header::COOKIE).iter().map(|value| value.len()).sum()
+        self.0.get_all(header::COOKIE).iter().map(HeaderValue::len).sum()
     }
 
     fn text(self, name: &'static str) -> Option<&'a str> {
@@ -246,7 +247,7 @@ pub(crate) mod tests {
         assert_eq!(same("cross-site", "http://h:1"), Some(false));
         assert_eq!(same("none", "http://h:1"), Some(true));
         let mut unreadable = headers(&[("host", "h:1")]);
-        unreadable.insert("origin", axum::http::HeaderValue::from_bytes(b"http://h\xff:1").unwrap());
+        unreadable.insert("origin", HeaderValue::from_bytes(b"http://h\xff:1").unwrap());
         assert_eq!(Client(&unreadable).is_same_origin(), Some(false));
     }
 
@@ -332,6 +333,45 @@ pub(crate) mod tests {
         for name in ["abc-1111.proxy.example", "gpu.lan:1111", ""] {
             assert!(!bound(name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_visitor_is_an_address_and_a_browser() {
+        let long = format!("Mozilla/5.0 \"{}", "x".repeat(200));
+        let pairs = [("x-forwarded-for", "192.0.2.1"), ("user-agent", &long), ("host", "192.0.2.9:1111")];
+        let visitor = Client(&headers(&pairs)).visitor();
+        assert_eq!((visitor.address, visitor.bound), (IpAddr::from([192, 0, 2, 1]), true));
+        assert_eq!(visitor.agent, format!("Mozilla/5.0 {}", "x".repeat(108)));
+        assert_eq!(Client(&HeaderMap::new()).visitor().agent, "unknown");
+        assert_eq!(Client(&headers(&[("x-forwarded-for", "x")])).address(), IpAddr::from([0; 4]));
+    }
+
+    #[test]
+    fn a_network_is_what_a_household_keeps() {
+        for (address, expected) in [
+            ("192.0.2.77", "192.0.2.0"),
+            ("::ffff:192.0.2.77", "192.0.2.0"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+            ("127.0.0.2", "127.0.0.1"),
+            ("::1", "127.0.0.1"),
+        ] {
+            assert_eq!(network(address.parse().unwrap()), expected.parse::<IpAddr>().unwrap(), "{address}");
+        }
+    }
+
+    #[test]
+    fn only_a_program_adds_a_token() {
+        let bearer = |value: &str| Client(&headers(&[("authorization", value)])).has_bearer();
+        assert!(bearer("Bearer x") && bearer("bearer x") && bearer("BEARER "));
+        assert!(!bearer("Bearer") && !bearer("Basic YWRh") && !bearer("Bearerx"));
+        assert!(!Client(&HeaderMap::new()).has_bearer());
+    }
+
+    #[test]
+    fn a_browser_is_known_by_its_name_or_fetch_metadata() {
+        let browser = |pairs: &[(&'static str, &str)]| Client(&headers(pairs)).is_browser();
+        assert!(browser(&[("user-agent", "Mozilla/5.0")]) && browser(&[("sec-fetch-mode", "cors")]));
+        assert!(!browser(&[("user-agent", "curl/8.14")]) && !browser(&[]));
     }
 
     #[test]

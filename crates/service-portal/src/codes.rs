@@ -61,9 +61,22 @@ mod tests {
     }
 
     #[test]
-    fn there_are_never_many() {
+    fn a_code_lives_for_a_day_at_most() {
         let mut codes = Codes::default();
-        (0..MOST as u64 + 5).for_each(|second| drop(codes.issue(1_000, second).unwrap()));
-        assert_eq!(codes.0.len(), MOST);
+        let code = codes.issue(u64::MAX, 1_000).unwrap();
+        assert!(codes.knows(&code, 1_000 + 86_399) && !codes.knows(&code, 1_000 + 86_400));
+    }
+
+    #[test]
+    fn of_too_many_the_one_that_ends_first_goes_and_what_has_ended_before_it() {
+        let mut codes = Codes::default();
+        let [ended, last, first] = [1, 3_000, 2_000].map(|seconds| codes.issue(seconds, 0).unwrap());
+        (3..MOST).for_each(|_| drop(codes.issue(2_500, 0).unwrap()));
+        let known = |codes: &Codes| [&ended, &last, &first].map(|code| codes.knows(code, 0));
+        assert_eq!((known(&codes), codes.0.len()), ([true; 3], MOST));
+        codes.issue(2_500, 1).unwrap();
+        assert_eq!((known(&codes), codes.0.len()), ([false, true, true], MOST));
+        codes.issue(2_500, 1).unwrap();
+        assert_eq!((known(&codes), codes.0.len()), ([false, true, false], MOST));
     }
 }

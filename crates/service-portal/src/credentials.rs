@@ -152,6 +152,43 @@ pub(crate) mod tests {
         }
     }
 
+    #[test]
+    fn an_attempt_is_a_header_of_a_scheme_of_ours() {
+        for attempt in ["Bearer x", "bearer", "BASIC YWRh", "Basic"] {
+            assert!(Credentials::is_attempt(attempt.as_bytes()), "{attempt}");
+        }
+        for other in ["", "Digest x", "Bearerx y", " Basic x", "x Basic"] {
+            assert!(!Credentials::is_attempt(other.as_bytes()), "{other}");
+        }
+    }
+
+    #[test]
+    fn both_user_and_password_must_be_right() {
+        let own = credentials("ada", "secret", "token");
+        let accepts = |user: &str, password: &str| own.accepts(user.as_bytes(), password.as_bytes());
+        assert!(accepts("ada", "secret"));
+        assert!(!accepts("ada", "x") && !accepts("x", "secret") && !accepts("x", "x") && !accepts("", ""));
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_is_another_login() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("login");
+        let mut login = credentials("ada", "secret", "token").login;
+        login.write(&path, (0, 0)).unwrap();
+        let first = Credentials::read(&path).unwrap();
+        assert!(first.is_current(&path));
+        assert_eq!((first.cookie(), first.token().expose()), ("leonardo_0badcafe", "token"));
+        login.asked = "more".into();
+        login.write(&path, (0, 0)).unwrap();
+        let second = Credentials::read(&path).unwrap();
+        assert!(!first.is_current(&path) && second.is_current(&path));
+        assert_ne!(first.fingerprint(), second.fingerprint());
+        assert_eq!(second.fingerprint(), Credentials::read(&path).unwrap().fingerprint());
+        fs::remove_file(&path).unwrap();
+        assert!(!second.is_current(&path) && Credentials::read(&path).is_err());
+    }
+
     proptest::proptest! {
         #[test]
         fn no_header_but_ours_opens(header in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..60)) {

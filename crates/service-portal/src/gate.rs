@@ -224,11 +224,10 @@ fn pass(state: &State, client: Client<'_>, is_owner: bool) -> Response {
     (StatusCode::OK, passed).into_response()
 }
 
-/// The address of the page that asks, without our token; nothing where comparing it has to wait.
+/// The address of the page that asks, without our token; nothing where that cannot be looked for, or has to wait.
 fn own_referer(state: &State, client: Client<'_>, is_owner: bool) -> Option<HeaderValue> {
     let referer = client.0.get(header::REFERER)?;
-    let Ok(text) = referer.to_str() else { return Some(referer.clone()) };
-    match exchange::look(state, client, text, is_owner) {
+    match exchange::look(state, client, referer.to_str().ok()?, is_owner) {
         Found::Nothing => Some(referer.clone()),
         Found::Ours(rest) => HeaderValue::try_from(rest).ok(),
         Found::Wait(_) => None,

@@ -205,6 +205,35 @@ mod tests {
     }
 
     #[test]
+    fn only_what_is_too_large_is_deleted() {
+        let cookie = |bytes: usize| {
+            format!("a={}; b={}", "x".repeat(bytes - KEPT_COOKIES - 4), "x".repeat(KEPT_COOKIES - 2))
+        };
+        let deleted = |host: &str, proto: &str, uri: &str| {
+            let pairs = [("cookie", &*cookie(MOST_COOKIES)), ("host", host), ("x-forwarded-proto", proto)];
+            let headers = headers(&pairs);
+            let answer = delete_cookies(Client(&headers), uri, &own());
+            answer
+                .headers()
+                .get_all("set-cookie")
+                .iter()
+                .map(|line| line.to_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(deleted("192.0.2.1:1", "http", "/"), ["a=; Path=/; Max-Age=0"], "b fits");
+        assert_eq!(deleted("gpu", "https", "/?/x/y"), ["a=; Path=/; Max-Age=0; Secure"]);
+        assert_eq!(
+            deleted("a.example\"", "http", "/x;y/z"),
+            ["a=; Path=/; Max-Age=0", "a=; Path=/x; Max-Age=0"]
+        );
+        assert_eq!(deleted("[::1]:1", "http", "/ä"), ["a=; Path=/; Max-Age=0"]);
+        assert_eq!(
+            paths("/1/2/3/4/5/6", 4),
+            ["/", "/1", "/1/", "/1/2", "/1/2/", "/1/2/3", "/1/2/3/", "/1/2/3/4", "/1/2/3/4/", "/1/2/3/4/5/6"]
+        );
+    }
+
+    #[test]
     fn an_answer_is_never_larger_than_a_browser_takes() {
         let cookies: Vec<String> =
             (0..180).map(|number| format!("{}{number:03}=x", "n".repeat(4_000))).collect();

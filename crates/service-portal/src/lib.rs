@@ -107,3 +107,6 @@ async fn serve(cli: &cli::Cli, state: state::State) -> Result<()> {
 
 /// How often it is looked whether something is to be written.
 const FLUSH: std::time::Duration = std::time::Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;

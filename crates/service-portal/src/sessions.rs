@@ -287,6 +287,10 @@ mod tests {
             self.sessions.begin(visitor(bound), scope, u64::MAX, START).unwrap()
         }
 
+        fn begin_at(&mut self, now: u64) {
+            self.sessions.begin(visitor(false), Scope::Everything, u64::MAX, now).unwrap();
+        }
+
         fn lives(&mut self, token: &str, address: IpAddr, now: u64) -> bool {
             self.sessions.touch(token.as_bytes(), address, now).is_some()
         }
@@ -392,9 +396,74 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_logins_does_not_grow_without_bound() {
+    fn a_session_ends_a_day_after_its_last_use_and_after_a_week_or_when_its_link_does() {
+        let (mut table, day) = (table(), 86_400);
+        let token = table.begin(Scope::Everything, false);
+        assert!(table.lives(&token, ADA, START + day - 1));
+        assert_eq!(table.sessions.list(START + 2 * day - 2).len(), 1);
+        assert_eq!(table.sessions.list(START + 2 * day - 1), []);
+        (2..14).for_each(|number| assert!(table.lives(&token, ADA, START + number * day / 2)));
+        assert!(table.lives(&token, ADA, START + 7 * day - 1) && !table.lives(&token, ADA, START + 7 * day));
+        let guest = table.sessions.begin(visitor(false), Scope::Everything, START + 60, START).unwrap();
+        assert!(table.lives(&guest, ADA, START + 59) && !table.lives(&guest, ADA, START + 60));
+    }
+
+    #[test]
+    fn times_of_last_use_are_written_seldom_and_at_the_end() {
         let mut table = table();
-        (0..MOST + 5).for_each(|_| drop(table.begin(Scope::Everything, false)));
-        assert_eq!(table.sessions.list(START).len(), MOST);
+        let token = table.begin(Scope::Everything, false);
+        let used = |table: &Table| Sessions::load(&table.path, "login").list(START)[0].used - START;
+        assert!(table.lives(&token, ADA, START + 1));
+        table.sessions.flush(START + FLUSH - 1, false);
+        assert_eq!(used(&table), 0);
+        table.sessions.flush(START + FLUSH, false);
+        assert_eq!(used(&table), 1);
+        assert!(table.lives(&token, ADA, START + FLUSH + 1));
+        table.sessions.flush(START + FLUSH + 1, false);
+        assert_eq!(used(&table), 1);
+        table.sessions.flush(START + FLUSH + 1, true);
+        assert_eq!(used(&table), FLUSH + 1);
+        std::fs::remove_file(&table.path).unwrap();
+        assert!(table.lives(&token, ADA, START + FLUSH + 1));
+        table.sessions.flush(START + 10 * FLUSH, true);
+        assert!(!table.path.exists(), "there is nothing new to write");
+    }
+
+    #[test]
+    fn the_last_used_session_is_the_first_in_the_list() {
+        let mut table = table();
+        let [one, other] = [1, 2].map(|after| {
+            let token = table.begin(Scope::Everything, false);
+            assert!(table.lives(&token, ADA, START + after));
+            digest(token.as_bytes())[..8].to_owned()
+        });
+        let ids: Vec<_> = table.sessions.list(START + 2).into_iter().map(|session| session.id).collect();
+        assert_eq!(ids, [other, one]);
+    }
+
+    #[test]
+    fn a_digest_is_sha_256_in_hexadecimal() {
+        assert_eq!(digest(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+
+    #[test]
+    fn where_there_are_too_many_a_guest_makes_room_before_the_one_unused_for_longest() {
+        let mut table = table();
+        let mut begin = |scope, now| table.sessions.begin(visitor(false), scope, u64::MAX, now).unwrap();
+        let (oldest, older) = (begin(Scope::Everything, START), begin(Scope::Everything, START + 1));
+        let guest = begin(Scope::Share { port: 1, service: "Echo".into(), share: "a".into() }, START + 2);
+        let last =
+            Session { used: START + 3, scope: Scope::Everything, ..table.sessions.list(START)[0].clone() };
+        let kept = &mut table.sessions.kept.sessions;
+        (3..MOST).for_each(|number| drop(kept.insert(number.to_string(), last.clone())));
+        let mut after = |now| {
+            table.begin_at(now);
+            let kept = &table.sessions.kept.sessions;
+            let stay = [&oldest, &older, &guest].map(|token| kept.contains_key(&digest(token.as_bytes())));
+            (stay, kept.len())
+        };
+        assert_eq!(after(START + 3), ([true, true, false], MOST));
+        assert_eq!(after(START + 3), ([false, true, false], MOST));
+        assert_eq!(after(START + 3 + IDLE), ([false; 3], 1), "what has ended makes room before");
     }
 }

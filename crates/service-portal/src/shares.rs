@@ -217,6 +217,27 @@ mod tests {
     }
 
     #[test]
+    fn links_are_listed_until_they_expire_and_there_is_a_most() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut links = shares(&dir);
+        let [late, soon] = [60, 30].map(|seconds| links.create("Echo", 8080, seconds, None, NOW).unwrap().0);
+        assert_eq!((late.created, late.expires, late.uses), (NOW, NOW + 60, 0));
+        assert_eq!(links.list(NOW + 29), [soon.clone(), late.clone()]);
+        assert_eq!(links.list(NOW + 30), [late]);
+        (2..MOST).for_each(|number| drop(links.by_id.insert(number.to_string(), soon.clone())));
+        assert!(links.create("Echo", 8080, 60, None, NOW).is_err());
+        assert!(links.create("Echo", 8080, 60, None, NOW + 30).is_ok(), "expired ones make room");
+    }
+
+    #[test]
+    fn a_link_lives_for_a_year_at_most() {
+        let dir = tempfile::tempdir().unwrap();
+        let (share, _) = shares(&dir).create("Echo", 8080, 31_536_000, None, NOW).unwrap();
+        assert_eq!(share.expires, NOW + 31_536_000);
+        assert!(shares(&dir).create("Echo", 8080, 31_536_001, None, NOW).is_err());
+    }
+
+    #[test]
     fn a_link_that_could_never_be_used_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let mut links = shares(&dir);

@@ -125,7 +125,7 @@ impl Throttle {
     pub fn own_wait(&self, guesser: &Guesser, now: Instant) -> Option<Duration> {
         let failures = self.own.get(guesser)?;
         let since = now.duration_since(failures.last);
-        (since < MEMORY).then(|| failures.delay().saturating_sub(since)).filter(|left| !left.is_zero())
+        Some(failures.delay().saturating_sub(since)).filter(|left| !left.is_zero())
     }
 
     /// Notes a failed attempt.

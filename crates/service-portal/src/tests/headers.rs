@@ -1,0 +1,71 @@
+//! What a service behind the gate gets: its own cookies, its own `Authorization` and the `Referer` without our token.
+
+use super::portal::Portal;
+
+/// Every request carries the service's cookie `theme=dark`.
+const SEEN: &str = "
+    page session                                  => 200 cookie: theme=dark
+    page session-https                            => 200 cookie: theme=dark
+    page session device neighbour                 => 200 cookie: theme=dark
+    page session made-up                          => 200 cookie: theme=dark
+    page made-up session                          => 200 cookie: theme=dark
+    page guest device                             => 200 cookie: theme=dark
+    program bearer                                => 200 cookie: theme=dark
+    program bearer made-up expired                => 200 cookie: theme=dark
+    program basic                                 => 200 cookie: theme=dark
+    program session bearer                        => 200 cookie: theme=dark
+    program session basic                         => 200 cookie: theme=dark
+    program session bearer-former                 => 200 cookie: theme=dark
+    program session basic-former                  => 200 cookie: theme=dark
+    program session bearer-wrong                  => 200 cookie: theme=dark authorization: Bearer $WRONG
+    program session basic-wrong                   => 200 cookie: theme=dark authorization: Basic YWRhOndyb25n
+    program session digest                        => 200 cookie: theme=dark authorization: Digest of=the-service
+    program guest digest                          => 200 cookie: theme=dark authorization: Digest of=the-service
+    program guest bearer                          => 200 cookie: theme=dark authorization: Bearer $TOKEN
+    program guest basic-wrong                     => 200 cookie: theme=dark authorization: Basic YWRhOndyb25n
+    page session referer=http://gpu.lan:8188/lab  => 200 cookie: theme=dark referer: http://gpu.lan:8188/lab
+    page session referer=/?token=$TOKEN&x=1       => 200 cookie: theme=dark referer: /?x=1
+    page session referer=/?%74oken=$TOKEN         => 200 cookie: theme=dark referer: /
+    page session referer=/?token=one-click-token  => 200 cookie: theme=dark referer: /
+    page session referer=/?token=$WRONG           => 200 cookie: theme=dark referer: /?token=$WRONG
+    page session referer=/ä?token=$TOKEN          => 200 cookie: theme=dark
+    page guest referer=/?token=$TOKEN&x=1         => 200 cookie: theme=dark referer: /?x=1
+    page guest referer=/?token=short              => 200 cookie: theme=dark referer: /?token=short
+";
+
+/// A service without a login: an `Authorization` that disappears would tell that it is right.
+const SEEN_BY_OPEN_SERVICE: &str = "
+    program                                       => 200 cookie: theme=dark
+    program session device neighbour made-up      => 200 cookie: theme=dark
+    program session bearer                        => 200 cookie: theme=dark authorization: Bearer $TOKEN
+    program bearer-wrong                          => 200 cookie: theme=dark authorization: Bearer $WRONG
+    program digest                                => 200 cookie: theme=dark authorization: Digest of=the-service
+    page referer=/?token=$TOKEN&x=1               => 200 cookie: theme=dark referer: /?x=1
+    page referer=/?token=one-click-token          => 200 cookie: theme=dark referer: /
+    page referer=/?token=$WRONG                   => 200 cookie: theme=dark referer: /?token=$WRONG
+";
+
+/// With `WEB_ENABLE_AUTH=false`, every visitor is the owner.
+const SEEN_WITHOUT_LOGINS: &str = "
+    program                                       => 200 cookie: theme=dark
+    program session device neighbour              => 200 cookie: theme=dark
+    program bearer                                => 200 cookie: theme=dark
+    program basic-former                          => 200 cookie: theme=dark
+    program bearer-wrong                          => 200 cookie: theme=dark authorization: Bearer $WRONG
+    page referer=/?token=$TOKEN                   => 200 cookie: theme=dark referer: /
+";
+
+#[test]
+fn a_service_sees_its_own_headers_and_never_ours() {
+    Portal::new().check_gate("/gate/verify", SEEN);
+}
+
+#[test]
+fn a_service_without_a_login_sees_no_cookie_and_no_address_with_our_token() {
+    Portal::new().check_gate("/gate/open", SEEN_BY_OPEN_SERVICE);
+}
+
+#[test]
+fn without_logins_a_service_sees_nothing_of_ours_either() {
+    Portal::with(&[("WEB_ENABLE_AUTH", "false")]).check_gate("/gate/verify", SEEN_WITHOUT_LOGINS);
+}

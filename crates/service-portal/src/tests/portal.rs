@@ -1,0 +1,309 @@
+//! A portal in a temporary directory, asked in-process; requests and answers are written in one line each.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use clap::Parser;
+use kit::{Env, Secret};
+use ports::{Registry, Service};
+use tempfile::TempDir;
+use tower_service::Service as _;
+use web_login::Login;
+
+use super::answer::Answer;
+use super::clients::CLIENTS;
+use crate::cli::Cli;
+use crate::clock;
+use crate::device;
+use crate::routes;
+use crate::sessions::{Scope, Visitor};
+use crate::state::State;
+use crate::throttle::{Guesser, Way};
+
+/// The token of programs, as long as those that the container makes.
+pub const TOKEN: &str = "token-of-programs-43-characters-long-------";
+/// Another one of that length.
+pub const WRONG: &str = "wrong-token-that-is-43-characters-long-----";
+/// The token until the login changed.
+const FORMER: &str = "former-token-that-is-43-characters-long----";
+/// The provider's one-click token.
+pub const ONE_CLICK: &str = "one-click-token";
+
+/// The portal, with two services: `Echo` at 8188 behind the login, and `Demo` at 3000 without one.
+pub struct Portal {
+    pub directory: TempDir,
+    pub state: State,
+    router: Router,
+    runtime: tokio::runtime::Runtime,
+    /// What words of a request stand for: `Cookie` or `Authorization`, and the value.
+    words: BTreeMap<&'static str, (HeaderName, String)>,
+}
+
+impl Portal {
+    /// A portal with a login that has changed once, so that former ones are known.
+    pub fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// The same with these variables.
+    pub fn with(variables: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+        std::fs::create_dir(path("registry")).unwrap();
+        std::fs::write(path("journal"), "").unwrap();
+        write_login(&directory, "former password", FORMER);
+        let arguments = ["credentials", "state", "registry", "journal", "storage", "proxy-problem"]
+            .map(|name| format!("--{name}={}", path(name)));
+        let cli = Cli::parse_from(std::iter::once("service-portal".to_owned()).chain(arguments));
+        let env: Env = variables.iter().copied().chain([("OPEN_BUTTON_TOKEN", ONE_CLICK)]).collect();
+        let state = State::new(&cli, env).unwrap();
+        write_login(&directory, "secret", TOKEN);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let router = routes::router(state.clone());
+        let mut portal = Self { directory, state, router, runtime, words: BTreeMap::new() };
+        portal.register("Echo", 8188, true);
+        portal.register("Demo", 3000, false);
+        portal.fill_in_words();
+        portal
+    }
+
+    /// Registers a service.
+    pub fn register(&self, name: &str, port: u16, secure: bool) {
+        let service = Service {
+            service_name: name.into(),
+            listen_port: 1,
+            proxy_port: port,
+            metrics_port: None,
+            proxy_secure: secure,
+            service_url: "/".into(),
+            log: None,
+        };
+        Registry::at(&self.directory.path().join("registry")).register(&service).unwrap();
+    }
+
+    /// Replaces the login by a file that cannot be understood.
+    pub fn break_login(&self) {
+        std::fs::remove_file(self.directory.path().join("credentials")).unwrap();
+        std::fs::write(self.directory.path().join("credentials"), "{").unwrap();
+    }
+
+    /// Changes the login.
+    pub fn change_login(&self, password: &str, token: &str) {
+        write_login(&self.directory, password, token);
+    }
+
+    /// Makes an address wait for a minute. The failures lie ahead, so that however slow the machine is, no second is over.
+    pub fn slow_down(&self, way: Way, address: &str) {
+        let guesser = Guesser::stranger(way, address.parse().unwrap());
+        let later = Instant::now() + Duration::from_mins(10);
+        (0..12).for_each(|_| self.state.throttle().failed(guesser.clone(), later));
+    }
+
+    /// True if an address has to wait for failures of its own after `asked`, which may have been long ago.
+    pub fn guesses(&self, way: Way, address: &str, asked: impl FnOnce()) -> bool {
+        let before = Instant::now();
+        asked();
+        let guesser = Guesser::stranger(way, address.parse().unwrap());
+        self.state.throttle().own_wait(&guesser, before).is_some()
+    }
+
+    /// Adds a word for a cookie.
+    pub fn add_cookie(&mut self, word: &'static str, cookie: String) {
+        self.words.insert(word, (header::COOKIE, cookie));
+    }
+
+    /// Logs in with the form on the portal's port and returns the session's cookie and the device's mark.
+    pub fn log_in(&self, words: &str) -> [String; 2] {
+        let answer = self.send(&format!("POST port=1111 host=gpu.lan:1111 {words} /leonardo/login"), FORM);
+        let cookies = answer.cookies();
+        assert_eq!((answer.status, cookies.len()), (303, 2), "{}", answer.body);
+        [cookies[0].clone(), cookies[1].clone()]
+    }
+
+    /// Opens a share link to a service and returns the session's cookie.
+    pub fn share(&self, service: &str, port: u16) -> String {
+        let (_, word) = self.state.shares().create(service, port, 3_600, None, clock::now()).unwrap();
+        let answer = self.send(
+            &format!("POST port={port} host=gpu.lan:{port} own /leonardo/share"),
+            &format!("link={word}"),
+        );
+        assert_eq!(answer.status, 303, "{}", answer.body);
+        answer.cookies()[0].clone()
+    }
+
+    fn fill_in_words(&mut self) {
+        let visitor = |address: &str| Visitor {
+            address: address.parse().unwrap(),
+            agent: String::new(),
+            bound: true,
+            device: None,
+        };
+        let begin = |ends| {
+            let token =
+                self.state.sessions().begin(visitor("192.0.2.1"), Scope::Everything, ends, clock::now());
+            format!("leonardo_0badcafe={}", token.unwrap())
+        };
+        let name = "leonardo_0badcafe_device";
+        let mark = format!("{name}={}", device::mark(&self.state, "0123456789abcdef").unwrap());
+        let (expired, bound) = (begin(1), begin(u64::MAX));
+        let ([session, _], guest) = (self.log_in("own"), self.share("Echo", 8188));
+        let [ended, _] = self.log_in("own");
+        self.words.insert("ended", (header::COOKIE, ended.clone()));
+        self.send("POST port=1111 host=gpu.lan:1111 own ended /leonardo/logout", "");
+        let basic = |pair: &str| format!("Basic {}", STANDARD.encode(pair));
+        self.words = [
+            ("ended", header::COOKIE, ended),
+            ("session-https", header::COOKIE, format!("__Host-{session}")),
+            ("session", header::COOKIE, session),
+            ("bound", header::COOKIE, bound),
+            ("expired", header::COOKIE, expired),
+            ("made-up", header::COOKIE, "leonardo_0badcafe=AAAA".into()),
+            ("neighbour", header::COOKIE, "leonardo_deadbeef=x; __Host-leonardo_1_3=y".into()),
+            ("guest", header::COOKIE, guest),
+            ("device", header::COOKIE, mark),
+            ("bearer", header::AUTHORIZATION, format!("Bearer {TOKEN}")),
+            ("bearer-wrong", header::AUTHORIZATION, format!("Bearer {WRONG}")),
+            ("bearer-former", header::AUTHORIZATION, format!("Bearer {FORMER}")),
+            ("basic", header::AUTHORIZATION, basic("ada:secret")),
+            ("basic-wrong", header::AUTHORIZATION, basic("ada:wrong")),
+            ("basic-former", header::AUTHORIZATION, basic("ada:former password")),
+            ("digest", header::AUTHORIZATION, "Digest of=the-service".into()),
+        ]
+        .map(|(word, name, value)| (word, (name, value)))
+        .into();
+    }
+
+    /// Sends a request that is written in words; see [`CLIENTS`] for those that stand for headers. Caddy's question about a
+    /// request goes to `gate`, the request itself to the portal's pages.
+    fn request(&self, gate: Option<&str>, words: &str, body: &str) -> Request<Body> {
+        let (mut method, mut target) = (Method::GET, "/");
+        let mut headers = HeaderMap::new();
+        let mut cookies = vec!["theme=dark"];
+        let mut set = |name: &str, value: &str| {
+            headers.insert(
+                HeaderName::try_from(name).unwrap(),
+                HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+            );
+        };
+        for (name, value) in [
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-forwarded-host", "gpu.lan:8188"),
+            ("x-forwarded-proto", "http"),
+            ("x-leonardo-port", "8188"),
+        ] {
+            set(name, value);
+        }
+        let words: Vec<String> = words
+            .split_whitespace()
+            .map(|word| word.replace("$TOKEN", TOKEN).replace("$WRONG", WRONG))
+            .collect();
+        for word in &words {
+            if let Some((name, value)) = self.words.get(word.as_str()) {
+                if name == header::COOKIE { cookies.push(value) } else { set(name.as_str(), value) }
+            } else if let Some((_, pairs)) = CLIENTS.iter().find(|(client, _)| client == word) {
+                pairs.iter().for_each(|(name, value)| match *name {
+                    "method" => method = value.parse().unwrap(),
+                    name => set(name, value),
+                });
+            } else if word.starts_with('/') {
+                target = word;
+            } else if let Some(uri) = word.strip_prefix("uri=") {
+                target = uri;
+            } else if let Some((name, value)) = word.split_once('=') {
+                let name = match name {
+                    "from" => "x-forwarded-for",
+                    "host" => "x-forwarded-host",
+                    "port" => "x-leonardo-port",
+                    name => name,
+                };
+                set(name, value);
+            } else {
+                method = word.parse().unwrap();
+                assert!(word.bytes().all(|byte| byte.is_ascii_uppercase()), "no such word: {word}");
+            }
+        }
+        set("cookie", &cookies.join("; "));
+        if let Some(gate) = gate {
+            set("x-forwarded-uri", target);
+            set("x-forwarded-method", method.as_str());
+            (method, target) = (Method::GET, gate);
+        } else if method == Method::POST {
+            set("content-type", "application/x-www-form-urlencoded");
+        }
+        let mut request = Request::new(Body::from(body.to_owned()));
+        *request.method_mut() = method;
+        *request.uri_mut() = target.parse::<Uri>().unwrap();
+        *request.headers_mut() = headers;
+        request
+    }
+
+    fn answer(&self, request: Request<Body>) -> Answer {
+        self.runtime.block_on(async {
+            let response = self.router.clone().call(request).await.unwrap();
+            let (parts, body) = response.into_parts();
+            let body = to_bytes(body, usize::MAX).await.unwrap();
+            Answer {
+                status: parts.status.as_u16(),
+                headers: parts.headers,
+                body: String::from_utf8(body.to_vec()).unwrap(),
+            }
+        })
+    }
+
+    /// Asks for a page of the portal.
+    pub fn send(&self, words: &str, body: &str) -> Answer {
+        self.answer(self.request(None, words, body))
+    }
+
+    /// Asks the gate, as Caddy does.
+    pub fn ask(&self, gate: &str, words: &str) -> Answer {
+        self.answer(self.request(Some(gate), words, ""))
+    }
+
+    /// Compares the gate's answers with a table whose lines are `request => answer`.
+    #[track_caller]
+    pub fn check_gate(&self, gate: &str, table: &str) {
+        check(table, |request| self.ask(gate, request).to_string());
+    }
+
+    /// Compares the portal's pages with such a table; a form's fields stand behind `|`.
+    #[track_caller]
+    pub fn check_pages(&self, table: &str) {
+        check(table, |request| {
+            let (words, form) = request.split_once('|').unwrap_or((request, ""));
+            self.send(words, form.trim()).to_string()
+        });
+    }
+}
+
+/// The right user and password, as the form sends them.
+pub const FORM: &str = "username=ada&password=secret";
+
+#[track_caller]
+fn check(table: &str, answer: impl Fn(&str) -> String) {
+    let mut wrong = Vec::new();
+    for line in table.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (request, expected) = line.split_once("=> ").expect(line);
+        let seen = answer(request);
+        if seen != expected {
+            wrong.push(format!("{request}=> {seen}\n  not {expected}"));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+fn write_login(directory: &TempDir, password: &str, token: &str) {
+    let login = Login {
+        user: "ada".into(),
+        password: Secret::new(password).unwrap(),
+        token: Secret::new(token).unwrap(),
+        instance: "0badcafe".into(),
+        asked: String::new(),
+    };
+    login.write(&directory.path().join("credentials"), (0, 0)).unwrap();
+}

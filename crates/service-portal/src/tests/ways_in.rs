@@ -1,0 +1,141 @@
+//! Ways in without a password, and the page on which the owner ends them.
+
+use super::portal::Portal;
+use crate::clock;
+
+const LINK: &str = "Log in to all services of this container with this browser?";
+
+#[test]
+fn a_one_time_link_logs_one_browser_in() {
+    let mut portal = Portal::new();
+    let code = portal.state.codes().issue(60, clock::now()).unwrap();
+    let page = portal.send(&format!("portal page /leonardo/enter?code={code}"), "");
+    assert!(page.status == 200 && page.body.contains(LINK), "{}", page.body);
+    portal.check_pages(&format!(
+        "portal page HEAD /leonardo/enter?code={code}         => 200
+         portal page /leonardo/enter?code=x                   => 410 <This link does not open>
+         portal port POST /leonardo/enter | code={code}       => 403 This form was sent from another page. Open the link itself.
+         portal POST /leonardo/enter | code={code}            => 403 This form was sent from another page. Open the link itself.
+         portal own POST /leonardo/enter | code=x             => 410 <This link does not open>"
+    ));
+    let entered = portal.send("portal own POST /leonardo/enter", &format!("code={code}"));
+    assert_eq!(entered.to_string(), "303 to / sets leonardo_0badcafe sets leonardo_0badcafe_device");
+    portal.add_cookie("entered", entered.cookies()[0].clone());
+    portal.check_gate("/gate/verify", "page entered => 200 cookie: theme=dark");
+    portal.check_pages(&format!(
+        "portal own POST /leonardo/enter | code={code} => 410 <This link does not open>
+         portal page /leonardo/enter?code={code}       => 410 <This link does not open>"
+    ));
+    let code = || portal.state.codes().issue(60, clock::now()).unwrap();
+    let (shown, sent) = (code(), code());
+    portal.change_login("another password", "another-token");
+    portal.check_pages(&format!("portal page /leonardo/enter?code={shown} => 410 <This link does not open>"));
+    portal.check_pages(&format!(
+        "portal own POST /leonardo/enter | code={sent} => 410 <This link does not open>"
+    ));
+}
+
+#[test]
+fn a_share_link_opens_its_service_and_no_other_one() {
+    let mut portal = Portal::new();
+    let share = |seconds, uses| {
+        let (_, word) = portal.state.shares().create("Echo", 8188, seconds, uses, clock::now()).unwrap();
+        word
+    };
+    let (once, word) = (share(60, Some(1)), share(60, None));
+    let past = portal.state.shares().create("Echo", 8188, 60, None, clock::now() - 60).unwrap().1;
+    let page = portal.send(&format!("page /leonardo/share?link={word}"), "");
+    assert!(page.status == 200 && page.body.contains("Echo was shared with you."), "{}", page.body);
+    portal.check_pages(&format!(
+        "page port=3000 /leonardo/share?link={word}      => 404 <This link does not open>
+         page port=none /leonardo/share?link={word}      => 404 <This link does not open>
+         page /leonardo/share?link={word}x               => 404 <This link does not open>
+         page /leonardo/share?link={past}                => 410 <This link does not open>
+         port POST /leonardo/share | link={word}         => 403 This form was sent from another page. Open the link itself.
+         POST /leonardo/share | link={word}              => 403 This form was sent from another page. Open the link itself.
+         own port=3000 POST /leonardo/share | link={word} => 404 <This link does not open>
+         own POST /leonardo/share | link={past}          => 410 <This link does not open>
+         own POST /leonardo/share | link={once}          => 303 to / sets leonardo_0badcafe_8188
+         own POST /leonardo/share | link={once}          => 410 <This link does not open>"
+    ));
+    let guest = portal.share("Echo", 8188);
+    portal.add_cookie("visitor", guest);
+    portal.check_gate(
+        "/gate/verify",
+        "page visitor           => 200 cookie: theme=dark
+         page visitor port=3000 => 302 to /leonardo/login",
+    );
+    portal.register("Another", 8188, true);
+    portal.check_pages(&format!(
+        "page /leonardo/share?link={word}       => 404 <This link does not open>
+         own POST /leonardo/share | link={word} => 404 <This link does not open>"
+    ));
+}
+
+const ACCESS: &str = "
+    portal page session /leonardo/access                          => 200 <Access>
+    portal program bearer /leonardo/access                        => 200 <Access>
+    portal page /leonardo/access                                  => 302 to /leonardo/login
+    portal program /leonardo/access                               => 401 Bearer+Basic
+    portal frame-port session /leonardo/access                    => 403
+    page session /leonardo/access                                 => 403 Open this page on the portal's own port.
+    page guest /leonardo/access                                   => 403 Open this page on the portal's own port.
+    own session POST /leonardo/access/end-all |                   => 403 Open this page on the portal's own port.
+    portal port session POST /leonardo/access/end-all |           => 403
+    portal link-port session POST /leonardo/access/end-all |      => 403 This form was sent from another page.
+    portal session POST /leonardo/access/end-all |                => 403 This form was sent from another page.
+    portal bearer POST /leonardo/access/end-all |                 => 403 This form was sent from another page.
+    portal own POST /leonardo/access/end-all |                    => 401 Bearer+Basic
+    portal session POST /leonardo/access/phone |                  => 403 This form was sent from another page.
+    portal session POST /leonardo/access/share | port=8188&hours=1 => 403 This form was sent from another page.
+    portal session POST /leonardo/access/revoke | id=x            => 403 This form was sent from another page.
+    portal session POST /leonardo/access/end | id=x               => 403 This form was sent from another page.
+    portal own session POST /leonardo/access/share | port=8188&hours=1&max_uses=2 => 200 <Access>
+    portal own session POST /leonardo/access/share | port=9999&hours=1 => 404 There is no such service any more.
+    portal own session POST /leonardo/access/share | port=8188&hours=0 => 422 A link lives between an hour and a year.
+    portal own session POST /leonardo/access/share | port=8188&hours=1&max_uses=x => 422 The number of uses is not a number.
+    portal own session POST /leonardo/access/end | id=none        => 303 to /leonardo/access
+    portal own session POST /leonardo/access/revoke | id=none     => 303 to /leonardo/access
+";
+
+#[test]
+fn only_the_owner_on_the_portals_port_sees_who_is_in_and_shows_them_out() {
+    let portal = Portal::new();
+    portal.check_pages(ACCESS);
+    let made = portal.send("portal own session POST /leonardo/access/share", "port=8188&hours=1");
+    let link = made.body.split("<code>").nth(1).unwrap().split("</code>").next().unwrap();
+    let word = link.strip_prefix("http://gpu.lan:8188/leonardo/share?link=").unwrap();
+    portal.check_pages(&format!(
+        "own POST /leonardo/share | link={word} => 303 to / sets leonardo_0badcafe_8188"
+    ));
+    let phone = portal.send("portal own session POST /leonardo/access/phone", "");
+    let code = phone.body.split("http://gpu.lan:1111/leonardo/enter?code=").nth(1).unwrap();
+    let code = &code[..43];
+    let page = portal.send("portal page session /leonardo/access", "");
+    assert_eq!(page.body.matches("this browser").count(), 1, "{}", page.body);
+    assert!(page.body.contains("port 8188, through a link"), "{}", page.body);
+    let (share, _) = word.split_once('.').unwrap();
+    portal.check_pages(&format!(
+        "portal own session POST /leonardo/access/revoke | id={share} => 303 to /leonardo/access
+         own POST /leonardo/share | link={word}                     => 404 <This link does not open>"
+    ));
+    let living = portal.state.sessions().list(clock::now());
+    let bound = living.iter().find(|session| session.bound).unwrap();
+    portal.check_gate("/gate/verify", "page bound => 200 cookie: theme=dark");
+    portal.check_pages(&format!(
+        "portal own session POST /leonardo/access/end | id={} => 303 to /leonardo/access",
+        bound.id
+    ));
+    portal.check_gate(
+        "/gate/verify",
+        "page bound => 302 to /leonardo/login\n page session => 200 cookie: theme=dark",
+    );
+    portal.check_pages(&format!(
+        "portal own session POST /leonardo/access/end-all | => 303 to /leonardo/access
+         portal own POST /leonardo/enter | code={code}      => 410 <This link does not open>"
+    ));
+    portal.check_gate(
+        "/gate/verify",
+        "page session => 302 to /leonardo/login\n page guest => 302 to /leonardo/login",
+    );
+}
