@@ -307,3 +307,16 @@ fn where_the_portals_port_is_not_this_containers_the_form_is_on_the_services_por
         assert_eq!(browser.url(), "http://localhost:8080/page?x=1");
     }
 }
+
+#[test]
+fn a_login_goes_on_at_a_service_of_another_host_name() {
+    let scene = Scene::new(Run::new().env("DIRECT_ADDRESS", "direct.example"));
+    let browser = scene.browser();
+    browser.open("http://localhost:1111/leonardo/login?port=8080&next=/page%3Fx%3D1");
+    scene.log_in(&browser);
+    browser.shows("h1", "hostile");
+    assert_eq!(browser.url(), "http://direct.example:8080/page?x=1");
+    browser.open("http://direct.example:1111/");
+    browser.shows("h1", "Services");
+    assert!(!scene.seen(18080).contains("code="));
+}
