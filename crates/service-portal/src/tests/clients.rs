@@ -39,6 +39,7 @@ pub const CLIENTS: &[Client] = &[
     ("link-own", &[MOZILLA, HTML, OWN, NAVIGATE, DOCUMENT]),
     ("link-port", &[MOZILLA, HTML, PORT, NAVIGATE, DOCUMENT]),
     ("link-site", &[MOZILLA, HTML, SITE, NAVIGATE, DOCUMENT]),
+    ("prefetch", &[MOZILLA, HTML, TYPED, NAVIGATE, DOCUMENT, ("sec-purpose", "prefetch")]),
     ("frame-own", &[MOZILLA, HTML, OWN, NAVIGATE, FRAME]),
     ("frame-port", &[MOZILLA, HTML, PORT, NAVIGATE, FRAME]),
     ("frame-site", &[MOZILLA, HTML, SITE, NAVIGATE, FRAME]),

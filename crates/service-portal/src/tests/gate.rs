@@ -15,6 +15,7 @@ const WITH_LOGIN: &str = "
     link-own           302      200      200      200      200
     link-port          302      200      200      200      200
     link-site          302      200      200      200      200
+    prefetch           302      403      403      200      403
     frame-own          302      200      200      200      200
     frame-port         302      403      403      200      403
     frame-site         302      403      403      200      403
@@ -53,6 +54,7 @@ const WITHOUT_LOGIN: &str = "
     link-own           200      200      200      200
     link-port          200      200      200      200
     link-site          200      200      200      200
+    prefetch           403      403      200      403
     frame-own          200      200      200      200
     frame-port         403      403      200      403
     frame-site         403      403      200      403
@@ -91,6 +93,7 @@ const OPEN_SERVICE: &str = "
     link-own           200      200      200      200
     link-port          200      200      200      200
     link-site          200      200      200      200
+    prefetch           200      200      200      200
     frame-own          200      200      200      200
     frame-port         200      200      200      200
     frame-site         200      200      200      200
