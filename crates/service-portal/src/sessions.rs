@@ -385,6 +385,7 @@ mod tests {
         assert!(table.sessions.restore("a", EVE, START).is_none(), "it is bound to its network");
         assert!(table.sessions.restore("c", ADA, START).is_none());
         let restored = table.sessions.restore("a", ADA, START + 5).unwrap().unwrap();
+        assert_eq!(table.sessions.list(START + 5)[0].used, START + 5, "that is a use");
         let lives = [&second, &restored].map(|token| table.lives(token, ADA, START + 5));
         assert_eq!(lives, [false, true]);
         let kept = table.sessions.list(START + 5);
