@@ -4,7 +4,7 @@ const here = document.getElementById("here");
 const key = "leonardo-login";
 
 async function isPortal() {
-  const address = new URL("/leonardo/identity", portal.href);
+  const address = new URL(`/leonardo/identity?nonce=${portal.dataset.nonce}`, portal.href);
   try {
     const answer = await fetch(address, { cache: "no-store", credentials: "omit", signal: AbortSignal.timeout(4000) });
     return answer.ok && (await answer.text()) === portal.dataset.identity;

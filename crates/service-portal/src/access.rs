@@ -161,6 +161,11 @@ fn owner(state: &State, client: Client<'_>) -> Result<(), Box<Response>> {
         )));
     }
     match gate::judge(state, client) {
+        // What was made now would still be good when the login is turned on again.
+        Verdict::Open => Err(Box::new(answer::plain(
+            StatusCode::FORBIDDEN,
+            "WEB_ENABLE_AUTH=false: there are no logins to see or share.",
+        ))),
         verdict if verdict.owns() => Ok(()),
         Verdict::Guest => {
             Err(Box::new(answer::plain(StatusCode::FORBIDDEN, "This link opens its service alone.")))

@@ -124,7 +124,8 @@ impl<'a> Client<'a> {
         [Method::GET, Method::HEAD].contains(&self.method())
             && !self.is_websocket()
             && self.text("sec-fetch-mode") == Some("navigate")
-            && self.text("sec-fetch-dest") == Some("document")
+            // Chromium says "empty" where the service's own worker hands a page's request on; no script can ask for a page.
+            && matches!(self.text("sec-fetch-dest"), Some("document" | "empty"))
     }
 
     /// Whether the page that sent this has the same host and port; `None` if the client did not say.

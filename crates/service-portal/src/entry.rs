@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 
+use crate::audit::{self, Outcome};
 use crate::client::Client;
 use crate::clock;
 use crate::cookies;
@@ -33,6 +34,7 @@ pub fn restore(
 ) -> Option<Result<Response>> {
     let device = device::known(state, client)?;
     let token = state.sessions().restore(&device, client.address(), clock::now())?;
+    audit::attempt(client, "mark", "its session", Outcome::Accepted);
     let mut response = response();
     let set = token.and_then(|token| set_owner(state, client, &mut response, &token, Some(&device)));
     Some(set.map(|()| response))

@@ -31,8 +31,7 @@ pub enum Found {
 
 /// Looks for our token in an address. Everybody but the owner is slowed down, so that guessing is not quicker here.
 pub fn look(state: &State, client: Client<'_>, uri: &str, is_owner: bool) -> Found {
-    let candidates: Vec<String> =
-        values(uri).filter(|value| state.is_as_long_as_a_token(value.as_bytes())).collect();
+    let candidates: Vec<String> = values(uri).filter(|value| state.may_be_token(value.as_bytes())).collect();
     if candidates.is_empty() {
         return Found::Nothing;
     }
@@ -45,6 +44,8 @@ pub fn look(state: &State, client: Client<'_>, uri: &str, is_owner: bool) -> Fou
     if is_ours {
         return Found::Ours(without(uri, |value| state.is_token(value.as_bytes())));
     }
+    // An application's own token may be as long as ours: it costs one mistake, and none from then on.
+    candidates.iter().for_each(|value| state.is_no_token(value.as_bytes()));
     if !is_owner {
         state.throttle().failed(guesser, Instant::now());
         audit::attempt(client, "address", "unknown", Outcome::Refused);
@@ -66,12 +67,12 @@ pub fn log_in(state: &State, client: Client<'_>, uri: &str, verdict: Verdict) ->
     entry::for_owner(state, client, response).inspect_err(|error| log::error!("{error:#}")).ok()
 }
 
-/// Values of the parameter, decoded; its name may be encoded, too.
+/// Values of the parameter, decoded and without blanks around them; its name may be encoded, too.
 fn values(uri: &str) -> impl Iterator<Item = String> {
     let query = uri.split_once('?').map_or("", |(_, query)| query);
     form_urlencoded::parse(query.as_bytes())
         .filter(|(name, _)| name == NAME)
-        .map(|(_, value)| value.into_owned())
+        .map(|(_, value)| value.trim().to_owned())
 }
 
 /// The address without those parameters whose values are `ours`; the rest keeps its bytes.
@@ -79,7 +80,7 @@ fn without(uri: &str, ours: impl Fn(&str) -> bool) -> String {
     let Some((path, query)) = uri.split_once('?') else { return uri.to_owned() };
     let is_kept = |pair: &&str| {
         let parsed = form_urlencoded::parse(pair.as_bytes()).next();
-        !parsed.is_some_and(|(name, value)| name == NAME && ours(&value))
+        !parsed.is_some_and(|(name, value)| name == NAME && ours(value.trim()))
     };
     let kept: Vec<&str> = query.split('&').filter(is_kept).collect();
     if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) }
@@ -98,6 +99,7 @@ mod tests {
             ("/?token=one&token=a%2bb", "/?token=one"),
             ("/?token=a%2Bb&token=a%2Bb&", "/?"),
             ("/?%74ok%65n=a%2Bb&x", "/?x"),
+            ("/?token=+a%2Bb%20&x", "/?x"),
             ("/?token=", "/?token="),
             ("/?atoken=a%2Bb&tokens=a%2Bb&token", "/?atoken=a%2Bb&tokens=a%2Bb&token"),
             ("/token=a%2Bb", "/token=a%2Bb"),

@@ -138,10 +138,7 @@ pub fn judge(state: &State, client: Client<'_>) -> Verdict {
     let Some(authorization) = authorization.filter(|header| Credentials::is_attempt(header)) else {
         return if client.is_preflight() { Verdict::Preflight } else { Verdict::Refused };
     };
-    match known.authorizes(authorization) {
-        None if state.was_right(authorization) => Verdict::Refused,
-        scheme => attempt(state, client, scheme),
-    }
+    attempt(state, client, known.authorizes(authorization), authorization)
 }
 
 /// Where nobody logs in, what a page elsewhere makes a browser send counts as little as with a session.
@@ -179,7 +176,7 @@ fn session(state: &State, client: Client<'_>, name: &str) -> Option<Verdict> {
 }
 
 /// A program's attempt: slowed down like the form's, so that guessing is not quicker here.
-fn attempt(state: &State, client: Client<'_>, scheme: Option<Scheme>) -> Verdict {
+fn attempt(state: &State, client: Client<'_>, scheme: Option<Scheme>, authorization: &[u8]) -> Verdict {
     let guesser = device::guesser(state, client, Way::Header);
     // A right token need not wait for what strangers elsewhere do. A password does: it is the form's.
     let wait = match scheme {
@@ -198,6 +195,8 @@ fn attempt(state: &State, client: Client<'_>, scheme: Option<Scheme>) -> Verdict
             state.throttle().know(client.address(), Instant::now());
             Verdict::Program
         }
+        // Late, not guessing.
+        None if state.was_right(authorization) => Verdict::Refused,
         None => {
             state.throttle().failed(guesser, Instant::now());
             audit::attempt(client, "header", "unknown", Outcome::Refused);

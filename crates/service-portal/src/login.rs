@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::answer;
 use crate::audit::{self, Outcome};
-use crate::client::Client;
+use crate::client::{Client, network};
 use crate::clock;
 use crate::cookies;
 use crate::device;
@@ -53,6 +53,8 @@ pub struct Attempt {
     next: String,
     #[serde(default)]
     port: String,
+    #[serde(default)]
+    proof: String,
 }
 
 /// `GET /login`: the form, or straight on for somebody who is logged in.
@@ -72,14 +74,14 @@ pub async fn form(
         return response;
     }
     if verdict.passes() {
-        return goal.go(&state);
+        return if verdict == Verdict::Open { goal.redirect() } else { goal.go(&state) };
     }
     if let Some(response) = entry::restore(&state, client, || goal.go(&state)) {
         return response.unwrap_or_else(failed);
     }
     match links::portal(state.env(), client).filter(|_| way.here.is_none()) {
         Some(portal) => on_the_portal(&state, client, &portal, goal.next),
-        None => goal.form(StatusCode::OK, ""),
+        None => goal.form(&state, client, StatusCode::OK, ""),
     }
 }
 
@@ -91,22 +93,22 @@ pub async fn attempt(
 ) -> Response {
     let client = Client(&headers);
     let goal = Goal::of(&state, client, &attempt.port, &attempt.next);
-    if client.is_same_origin() != Some(true) {
+    if client.is_same_origin() != Some(true) && !is_proof(&state, client, &attempt.proof) {
         return answer::plain(
             StatusCode::FORBIDDEN,
-            "This form was sent from another page. Open the login page itself.",
+            "This form was sent from another page, or it is old. Open the login page itself.",
         );
     }
     let guesser = device::guesser(&state, client, Tried::Form);
     if let Some(wait) = device::wait(&state, &guesser) {
         audit::attempt(client, "form", "unknown", Outcome::Slowed);
-        return too_many(&goal, wait);
+        return too_many(&state, client, &goal, wait);
     }
     let (user, password) = (attempt.username.as_bytes(), attempt.password.as_bytes());
     if !state.credentials().is_some_and(|known| known.accepts(user, password)) {
         state.throttle().failed(guesser, Instant::now());
         audit::attempt(client, "form", "unknown", Outcome::Refused);
-        return goal.form(StatusCode::UNAUTHORIZED, "Wrong user name or password.");
+        return goal.form(&state, client, StatusCode::UNAUTHORIZED, "Wrong user name or password.");
     }
     state.throttle().succeeded(&guesser);
     audit::attempt(client, "form", &attempt.username, Outcome::Accepted);
@@ -157,18 +159,29 @@ impl<'a> Goal<'a> {
         Self { port: if origin.is_some() { port } else { "" }, origin, has_cookie, next: local_path(next) }
     }
 
+    /// Goes there with the session that the visitor has now.
     fn go(&self, state: &State) -> Response {
-        let origin = self.origin.as_deref().unwrap_or_default();
-        if self.has_cookie {
-            answer::see_other(&format!("{origin}{}", self.next), StatusCode::SEE_OTHER)
-        } else {
-            enter::hand_over(state, origin, self.next)
-        }
+        if self.has_cookie { self.redirect() } else { enter::hand_over(state, self.origin(), self.next) }
     }
 
-    fn form(&self, status: StatusCode, message: &str) -> Response {
-        let mut response = page(status, &LoginPage { next: self.next, port: self.port, message });
-        if let Some(origin) = &self.origin {
+    fn redirect(&self) -> Response {
+        answer::see_other(&format!("{}{}", self.origin(), self.next), StatusCode::SEE_OTHER)
+    }
+
+    fn origin(&self) -> &str {
+        self.origin.as_deref().unwrap_or_default()
+    }
+
+    /// The form. On a service's port, it has an origin of its own, so that no page of the service can read it; its request
+    /// then names no origin, and is known by a proof.
+    fn form(&self, state: &State, client: Client<'_>, status: StatusCode, message: &str) -> Response {
+        let is_portal = client.port() == Some(ports::PORTAL);
+        let proof = if is_portal { String::new() } else { proof(state, client) };
+        let shown = LoginPage { next: self.next, port: self.port, message, proof: &proof };
+        let mut response = page(status, &shown);
+        if !is_portal {
+            answer::separate(&mut response);
+        } else if let Some(origin) = &self.origin {
             answer::trust(&mut response, origin);
         }
         response
@@ -180,27 +193,61 @@ impl<'a> Goal<'a> {
 fn on_the_portal(state: &State, client: Client<'_>, portal: &str, next: &str) -> Response {
     let next = escape(next);
     let port = client.port().unwrap_or_default();
+    let nonce = web_login::instance().unwrap_or_default();
     let shown = PortalLinkPage {
         host: portal.split_once("://").map_or(portal, |(_, host)| host),
         href: &format!("{portal}/leonardo/login?port={port}&next={next}"),
         here: &format!("/leonardo/login?here=1&next={next}"),
-        identity: &state.cookie_name().unwrap_or_default(),
+        nonce: &nonce,
+        identity: &state.key().sign(IDENTITY, &nonce),
     };
     let mut response = page(StatusCode::OK, &shown);
     answer::trust(&mut response, portal);
     response
 }
 
-/// `GET /leonardo/identity` on the portal's own port: tells a page of ours at another port that this is the same container.
-pub async fn identity(Extract(state): Extract<State>, headers: HeaderMap) -> Response {
-    match state.cookie_name().filter(|_| Client(&headers).port() == Some(ports::PORTAL)) {
-        Some(name) => ([(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")], name).into_response(),
-        None => answer::plain(StatusCode::NOT_FOUND, "There is no such page."),
-    }
+/// Keeps the signature of an answer from being used as anything else.
+const IDENTITY: &str = "identity";
+
+#[derive(Deserialize)]
+pub struct Question {
+    #[serde(default)]
+    nonce: String,
 }
 
-fn too_many(goal: &Goal<'_>, seconds: u64) -> Response {
-    let mut response = goal.form(StatusCode::TOO_MANY_REQUESTS, TOO_MANY);
+/// `GET /leonardo/identity?nonce=…` on the portal's own port: proves to a page of ours at another port that this is the same
+/// container.
+pub async fn identity(
+    Extract(state): Extract<State>,
+    headers: HeaderMap,
+    Query(Question { nonce }): Query<Question>,
+) -> Response {
+    let plain = !nonce.is_empty() && nonce.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if Client(&headers).port() != Some(ports::PORTAL) || !plain || nonce.len() > 64 {
+        return answer::plain(StatusCode::NOT_FOUND, "There is no such page.");
+    }
+    ([(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")], state.key().sign(IDENTITY, &nonce)).into_response()
+}
+
+/// How long a form waits to be filled in, in seconds.
+const FORM: u64 = 3_600;
+
+/// What proves that a form was sent to this visitor's network lately.
+fn proof(state: &State, client: Client<'_>) -> String {
+    state.key().sign(&purpose(client), &clock::now().to_string())
+}
+
+fn is_proof(state: &State, client: Client<'_>, proof: &str) -> bool {
+    let sent = state.key().verify(&purpose(client), proof).and_then(|word| word.parse::<u64>().ok());
+    sent.is_some_and(|sent| clock::now() < sent + FORM)
+}
+
+fn purpose(client: Client<'_>) -> String {
+    format!("form {:?} {}", client.port(), network(client.address()))
+}
+
+fn too_many(state: &State, client: Client<'_>, goal: &Goal<'_>, seconds: u64) -> Response {
+    let mut response = goal.form(state, client, StatusCode::TOO_MANY_REQUESTS, TOO_MANY);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     response
 }

@@ -18,6 +18,8 @@ pub struct LoginPage<'a> {
     pub port: &'a str,
     /// What went wrong, or nothing.
     pub message: &'a str,
+    /// What proves that the form is ours; empty on the portal's own port, where its origin does.
+    pub proof: &'a str,
 }
 
 /// The way from a service's port to the form on the portal's.
@@ -30,7 +32,9 @@ pub struct PortalLinkPage<'a> {
     pub href: &'a str,
     /// The form here, for where the portal's port cannot be reached.
     pub here: &'a str,
-    /// What tells this container's portal from another one at that address.
+    /// A question for the portal.
+    pub nonce: &'a str,
+    /// The answer that only this container's portal can give.
     pub identity: &'a str,
 }
 
@@ -58,6 +62,8 @@ pub struct PortalPage {
     pub storage: Option<Storage>,
     /// What was wrong with the settings or a stage of the boot.
     pub problems: Vec<String>,
+    /// Whether anything asks for a login.
+    pub has_login: bool,
     /// Whether there is a session that could be ended.
     pub can_log_out: bool,
 }

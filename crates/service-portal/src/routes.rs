@@ -73,7 +73,17 @@ struct View {
     storage: Option<Storage>,
 }
 
-async fn view(state: &State, client: Client<'_>) -> View {
+/// A service's pages could read what its port shows of the others: there, the owner gets the links alone.
+async fn view(state: &State, client: Client<'_>, verdict: Verdict) -> View {
+    let whole = whole_view(state, client).await;
+    if client.port() == Some(ports::PORTAL) || verdict == Verdict::Program {
+        return whole;
+    }
+    let boot = if whole.ready { "Ready" } else { "Still starting…" }.to_owned();
+    View { boot, problems: Vec::new(), storage: None, ..whole }
+}
+
+async fn whole_view(state: &State, client: Client<'_>) -> View {
     let (services, rejected) = state.registry().load().unwrap_or_else(|error| {
         log_limit::error(&error);
         Default::default()
@@ -113,13 +123,12 @@ async fn portal(Extract(state): Extract<State>, uri: Uri, headers: HeaderMap) ->
     if !verdict.owns() {
         return not_the_owner(verdict, client);
     }
-    // The pages of a service could read this one on their port.
-    if let Some(portal) = links::portal(state.env(), client) {
-        return answer::see_other(&format!("{portal}/leonardo/"), StatusCode::SEE_OTHER);
-    }
-    let View { links, boot, problems, storage, .. } = view(&state, Client(&headers)).await;
+    let View { links, boot, problems, storage, .. } = view(&state, client, verdict).await;
     let can_log_out = verdict == Verdict::Session && client.port() == Some(ports::PORTAL);
-    page(StatusCode::OK, &PortalPage { links, boot, storage, problems, can_log_out })
+    page(
+        StatusCode::OK,
+        &PortalPage { links, boot, storage, problems, has_login: verdict != Verdict::Open, can_log_out },
+    )
 }
 
 async fn state_json(Extract(state): Extract<State>, headers: HeaderMap) -> Response {
@@ -128,10 +137,7 @@ async fn state_json(Extract(state): Extract<State>, headers: HeaderMap) -> Respo
     if !verdict.owns() {
         return not_the_owner(verdict, client);
     }
-    if verdict == Verdict::Session && links::portal(state.env(), client).is_some() {
-        return answer::plain(StatusCode::FORBIDDEN, "Ask on the portal's own port, or with a token.");
-    }
-    let View { links, ready, boot, problems, storage } = view(&state, Client(&headers)).await;
+    let View { links, ready, boot, problems, storage } = view(&state, Client(&headers), verdict).await;
     let told = json!({
         "ready": ready,
         "boot": boot,

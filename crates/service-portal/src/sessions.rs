@@ -19,6 +19,8 @@ const IDLE: u64 = 24 * 3_600;
 pub const ABSOLUTE: u64 = 7 * 24 * 3_600;
 /// More than this many at once are not people; the one unused for longest makes room, guests first.
 const MOST: usize = 1_000;
+/// A browser gets its session back this seldom, in seconds.
+const RESTORE: u64 = 10;
 /// The times of last use are written this seldom, in seconds: they are not worth a write for each request.
 const FLUSH: u64 = 30;
 
@@ -64,6 +66,9 @@ pub struct Session {
     /// The mark of the browser, by which it gets the session back if another server has taken its cookie.
     #[serde(default)]
     pub device: Option<String>,
+    /// When the browser last got it back.
+    #[serde(default)]
+    pub restored: u64,
 }
 
 /// What a session opens.
@@ -118,18 +123,25 @@ impl Sessions {
         self.kept.sessions.retain(|_, session| device.is_none() || session.device != device);
         let ends = ends.min(now + ABSOLUTE);
         let id = String::new();
-        self.insert(Session { id, began: now, used: now, address, agent, scope, ends, bound, device }, now)
+        self.insert(
+            Session { id, began: now, used: now, address, agent, scope, ends, bound, device, restored: 0 },
+            now,
+        )
     }
 
-    /// Gives a marked browser its living session back under a new cookie, whose value is returned.
+    /// Gives a marked browser its living session back under a new cookie, whose value is returned; from the session's
+    /// network only, and seldom: a browser that does not take the cookie would come again and again.
     pub fn restore(&mut self, device: &str, address: IpAddr, now: u64) -> Option<Result<String>> {
         let sessions = &mut self.kept.sessions;
         let (key, _) = sessions.iter().find(|(_, session)| {
-            session.device.as_deref() == Some(device) && session.opens_for(address, now)
+            session.device.as_deref() == Some(device)
+                && session.lives(now)
+                && network(session.address) == network(address)
+                && now >= session.restored + RESTORE
         })?;
         let key = key.clone();
         let session = sessions.remove(&key)?;
-        Some(self.insert(Session { used: now, ..session }, now))
+        Some(self.insert(Session { used: now, restored: now, ..session }, now))
     }
 
     fn insert(&mut self, mut session: Session, now: u64) -> Result<String> {

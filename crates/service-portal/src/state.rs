@@ -1,5 +1,6 @@
 //! What all requests share.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -7,6 +8,7 @@ use anyhow::Result;
 use journal::Journal;
 use kit::{Env, Reader, Secret, variables};
 use ports::Registry;
+use sha2::{Digest, Sha256};
 
 use crate::cli::Cli;
 use crate::clock;
@@ -18,6 +20,9 @@ use crate::sessions::Sessions;
 use crate::shares::Shares;
 use crate::signing::{Key, KeyFile};
 use crate::throttle::Throttle;
+
+/// Tokens of applications that are remembered at most; a container has a few.
+const MOST_FOREIGN_TOKENS: usize = 1_000;
 
 /// A handle that is cheap to clone.
 #[derive(Clone)]
@@ -41,6 +46,8 @@ struct Shared {
     codes: Mutex<Codes>,
     hand_overs: Mutex<Codes>,
     allowed_hosts: AllowedHosts,
+    /// Digests of applications' tokens.
+    foreign_tokens: Mutex<HashSet<Vec<u8>>>,
     throttle: Mutex<Throttle>,
 }
 
@@ -72,6 +79,7 @@ impl State {
             shares: Mutex::new(Shares::load(&cli.state.join("shares.json"), key)),
             codes: Mutex::default(),
             hand_overs: Mutex::default(),
+            foreign_tokens: Mutex::default(),
             allowed_hosts: AllowedHosts::new(
                 cloud::allowed_hosts(&env).0.into_iter().chain(cloud::public_names(&env)),
             ),
@@ -103,6 +111,7 @@ impl State {
             lock(&self.0.sessions).end_all(&login, clock::now());
             lock(&self.0.codes).forget();
             lock(&self.0.hand_overs).forget();
+            lock(&self.0.foreign_tokens).clear();
         }
         known.clone()
     }
@@ -124,10 +133,21 @@ impl State {
         own | provider
     }
 
-    /// Whether a word is as long as one of these tokens: another one is an application's, and comparing it no guess.
-    pub fn is_as_long_as_a_token(&self, word: &[u8]) -> bool {
+    /// Whether a word may be one of these tokens: it is as long, and was not compared before. Anything else is an
+    /// application's, and no guess.
+    pub fn may_be_token(&self, word: &[u8]) -> bool {
         let own = self.credentials().is_some_and(|known| known.token().expose().len() == word.len());
-        own || self.0.one_click.as_ref().is_some_and(|token| token.expose().len() == word.len())
+        let fits = own || self.0.one_click.as_ref().is_some_and(|token| token.expose().len() == word.len());
+        fits && !lock(&self.0.foreign_tokens).contains(Sha256::digest(word).as_slice())
+    }
+
+    /// Remembers that a word was compared and is none of these tokens.
+    pub fn is_no_token(&self, word: &[u8]) {
+        let mut foreign = lock(&self.0.foreign_tokens);
+        if foreign.len() >= MOST_FOREIGN_TOKENS {
+            foreign.clear();
+        }
+        foreign.insert(Sha256::digest(word).to_vec());
     }
 
     /// Whether a service without a login may be reached under this host.

@@ -10,8 +10,7 @@ const START: &str = "
     portal page session /                       => 200 <Services> (logout)
     portal program bearer /                     => 200 <Services>
     portal program basic /                      => 200 <Services>
-    page session /leonardo/                     => 303 to http://gpu.lan:1111/leonardo/
-    page session host=abc.tunnel.example /leonardo/ => 200 <Services>
+    page session /leonardo/                     => 200 <Services>
     page /leonardo/                             => 302 to /leonardo/login
     page guest /leonardo/                       => 403 This link opens its service alone.
     portal page guest /                         => 302 to /leonardo/login
@@ -24,14 +23,14 @@ const START: &str = "
     portal program /?token=$TOKEN               => 401 Bearer+Basic
     portal program session /?token=$TOKEN       => 200 <Services> (logout)
     portal frame-port session /?token=$TOKEN    => 403
-    program session /leonardo/state.json        => 403 Ask on the portal's own port, or with a token.
-    program session host=abc.tunnel.example /leonardo/state.json => 200
+    program session /leonardo/state.json        => 200
     portal program session /leonardo/state.json => 200
     program bearer /leonardo/state.json         => 200
     program /leonardo/state.json                => 401 Bearer+Basic
     program guest /leonardo/state.json          => 403 This link opens its service alone.
     fetch-site session /leonardo/state.json     => 403
-    portal program /leonardo/identity           => 200 access-control-allow-origin: * leonardo_0badcafe
+    portal program /leonardo/identity?nonce=    => 404 There is no such page.
+    portal program /leonardo/identity?nonce=a.b => 404 There is no such page.
     program session /leonardo/identity          => 404 There is no such page.
     program /leonardo/health-check              => 200 ok
     program /leonardo/ready                     => 503 still starting
@@ -47,8 +46,64 @@ fn the_portals_pages_are_for_its_owner() {
          portal page host=evil.example:1111 / => 421
          portal fetch-site /                  => 403
          portal page /?token=$TOKEN           => 303 to /
+         portal page /leonardo/access         => 403 WEB_ENABLE_AUTH=false: there are no logins to see or share.
+         portal page host=h:1111 /leonardo/login?port=8188&next=/lab => 303 to http://h:8188/lab
          page /leonardo/login?next=/lab       => 303 to /lab",
     );
+}
+
+/// The value of an attribute in a page.
+fn attribute<'a>(body: &'a str, name: &str) -> &'a str {
+    body.split_once(&format!("{name}=\"")).unwrap().1.split('"').next().unwrap()
+}
+
+#[test]
+fn a_form_on_a_services_port_is_read_by_no_page_there_and_known_by_its_proof() {
+    let portal = Portal::new();
+    let form = portal.send("page /leonardo/login?here=1", "");
+    assert!(form.header("content-security-policy").unwrap().ends_with("; sandbox allow-forms"));
+    let proof = attribute(&form.body, "name=\"proof\" value").to_owned();
+    let log_in = |words: &str| {
+        let words = format!("{words} POST origin=null /leonardo/login");
+        portal.send(&words, &format!("username=ada&password=secret&proof={proof}")).status
+    };
+    assert_eq!(log_in(""), 303);
+    assert_eq!(log_in("from=192.0.2.99"), 303, "the same network");
+    assert_eq!(log_in("from=198.51.100.1"), 403);
+    assert_eq!(log_in("portal"), 403, "another port");
+    let old = "0.AAAA";
+    let body = format!("username=ada&password=secret&proof={old}");
+    assert_eq!(portal.send("POST origin=null /leonardo/login", &body).status, 403);
+    let form = portal.send("portal page /leonardo/login", "");
+    assert!(!form.header("content-security-policy").unwrap().contains("sandbox"));
+    assert!(!form.body.contains("proof"));
+}
+
+#[test]
+fn the_portal_proves_that_it_belongs_to_the_port_that_asks() {
+    let portal = Portal::new();
+    let link = portal.send("page /leonardo/login", "").body;
+    let (nonce, identity) = (attribute(&link, "data-nonce"), attribute(&link, "data-identity"));
+    let ask = |words: &str| portal.send(&format!("{words} program /leonardo/identity?nonce={nonce}"), "");
+    assert_eq!((ask("portal").status, ask("portal").body.as_str()), (200, identity));
+    assert_eq!(ask("").status, 404, "only on the portal's own port");
+    assert_ne!(
+        Portal::new().send(&format!("portal program /leonardo/identity?nonce={nonce}"), "").body,
+        identity
+    );
+}
+
+#[test]
+fn a_services_port_shows_the_links_alone() {
+    let portal = Portal::new();
+    portal.register_badly();
+    let shows = |words: &str| {
+        let body = portal.send(&format!("{words} /leonardo/state.json"), "").body;
+        (body.contains("\"Echo\""), body.contains("service file 8200"))
+    };
+    assert_eq!(shows("portal program session"), (true, true));
+    assert_eq!(shows("program bearer"), (true, true));
+    assert_eq!(shows("program session"), (true, false));
 }
 
 const FORM_PAGE: &str = "
@@ -82,10 +137,10 @@ const LOGIN: &str = "
     own POST /leonardo/login | username=ada&password=secret&port=3000&next=/lab            => 303 to /lab sets leonardo_0badcafe sets leonardo_0badcafe_device
     own POST x-forwarded-proto=https /leonardo/login | username=ada&password=secret        => 303 to / sets __Host-leonardo_0badcafe sets __Host-leonardo_0badcafe_device
     portal POST origin=http://gpu.lan:1111 /leonardo/login | username=ada&password=secret  => 303 to / sets leonardo_0badcafe sets leonardo_0badcafe_device
-    portal POST origin=http://gpu.lan:8188 /leonardo/login | username=ada&password=secret  => 403 This form was sent from another page. Open the login page itself.
-    portal POST /leonardo/login | username=ada&password=secret                             => 403 This form was sent from another page. Open the login page itself.
-    portal port POST /leonardo/login | username=ada&password=secret                        => 403 This form was sent from another page. Open the login page itself.
-    portal site POST /leonardo/login | username=ada&password=secret                        => 403 This form was sent from another page. Open the login page itself.
+    portal POST origin=http://gpu.lan:8188 /leonardo/login | username=ada&password=secret  => 403 This form was sent from another page, or it is old. Open the login page itself.
+    portal POST /leonardo/login | username=ada&password=secret                             => 403 This form was sent from another page, or it is old. Open the login page itself.
+    portal port POST /leonardo/login | username=ada&password=secret                        => 403 This form was sent from another page, or it is old. Open the login page itself.
+    portal site POST /leonardo/login | username=ada&password=secret                        => 403 This form was sent from another page, or it is old. Open the login page itself.
     portal own POST /leonardo/login | username=ada&password=wrong                          => 401 <Log in> (password)
     portal own POST /leonardo/login | username=eve&password=secret                         => 401 <Log in> (password)
     portal own POST /leonardo/login | username=ada&password=former+password                => 401 <Log in> (password)
@@ -108,7 +163,6 @@ fn the_login_leads_back_to_where_the_visitor_came_from() {
     for text in [
         "href=\"http://gpu.lan:1111/leonardo/login?port=8188&#38;next=/lab%3Fx\"",
         "href=\"/leonardo/login?here=1&#38;next=/lab%3Fx\"",
-        "data-identity=\"leonardo_0badcafe\"",
         "Log in at gpu.lan:1111",
     ] {
         assert!(link.body.contains(text), "{}", link.body);

@@ -87,6 +87,10 @@ impl Portal {
     }
 
     /// Replaces the login by a file that cannot be understood.
+    pub fn register_badly(&self) {
+        std::fs::write(self.directory.path().join("registry/8200"), "{").unwrap();
+    }
+
     pub fn break_login(&self) {
         std::fs::remove_file(self.directory.path().join("credentials")).unwrap();
         std::fs::write(self.directory.path().join("credentials"), "{").unwrap();

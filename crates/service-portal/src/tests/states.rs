@@ -48,7 +48,7 @@ const WHILE_THE_ADDRESS_WAITS: &str = "
     program basic                     => 429 retry-after: 61
     program bearer-wrong              => 429 retry-after: 61
     program basic-wrong               => 429 retry-after: 61
-    program bearer-former             => 401 Bearer+Basic
+    program bearer-former             => 429 retry-after: 61
     page basic-wrong                  => 429 retry-after: 61
     program digest                    => 401 Bearer+Basic
     program device bearer             => 200 cookie: theme=dark
@@ -139,7 +139,6 @@ fn without_a_readable_login_nothing_passes() {
     portal.check_pages(
         "portal own POST /leonardo/login | username=ada&password=secret => 401 <Log in> (password)",
     );
-    portal.check_pages("portal /leonardo/identity => 404 There is no such page.");
     portal.change_login("secret", super::portal::TOKEN);
     portal.check_gate("/gate/verify", "program bearer => 200 cookie: theme=dark");
     portal.check_gate("/gate/verify", "page session => 302 to /leonardo/login");

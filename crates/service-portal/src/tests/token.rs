@@ -1,6 +1,6 @@
 //! Our token in an address: no service sees it, and a page of its owner gets a session for it.
 
-use super::portal::Portal;
+use super::portal::{Portal, WRONG};
 use crate::throttle::Way;
 
 const BEHIND_THE_LOGIN: &str = "
@@ -96,14 +96,18 @@ fn wrong_tokens_of_the_right_length_count_as_guesses_unless_the_owner_sends_them
     let portal = Portal::new();
     let guesses = |gate: &str, words: &str, from: &str| {
         portal.guesses(Way::Link, from, || {
-            (0..6).for_each(|_| drop(portal.ask(gate, &format!("{words} from={from}"))));
+            for number in 0..6 {
+                let words = words.replace("$EACH", &format!("{number}{}{}", &from[11..], &WRONG[2..]));
+                portal.ask(gate, &format!("{words} from={from}"));
+            }
         })
     };
     assert!(!guesses("/gate/verify", "page session /?token=$WRONG", "198.51.100.1"));
     assert!(!guesses("/gate/verify", "page session referer=/?token=$WRONG", "198.51.100.1"));
+    assert!(!guesses("/gate/open", "program /?token=$WRONG", "198.51.100.1"), "an application's own");
     assert!(!guesses("/gate/verify", "page /?token=mine", "198.51.100.1"));
-    assert!(!guesses("/gate/verify", "program /?token=$WRONG", "198.51.100.1"), "nothing is looked at");
-    assert!(guesses("/gate/verify", "page /?token=$WRONG", "198.51.100.2"));
-    assert!(guesses("/gate/verify", "page guest referer=/?token=$WRONG", "198.51.100.3"));
-    assert!(guesses("/gate/open", "program /?token=$WRONG", "198.51.100.4"));
+    assert!(!guesses("/gate/verify", "program /?token=x$EACH", "198.51.100.1"), "nothing is looked at");
+    assert!(guesses("/gate/verify", "page /?token=$EACH", "198.51.100.2"));
+    assert!(guesses("/gate/open", "program referer=/?token=$EACH", "198.51.100.3"));
+    assert!(guesses("/gate/open", "program /?token=$EACH", "198.51.100.4"));
 }
