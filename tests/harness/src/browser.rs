@@ -36,13 +36,7 @@ impl Browser {
     }
 
     fn with(width: u32, height: u32, more: &[String], settings: Value) -> Self {
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromedriver (package chromium-driver)");
-        let port = port_of(&mut driver);
+        let (driver, port) = start_driver();
         let profile = tempfile::tempdir().expect("a directory");
         let mut arguments = vec![
             "--headless".to_owned(),
@@ -184,15 +178,32 @@ impl Drop for Browser {
     }
 }
 
-/// chromedriver says on which free port it listens.
-fn port_of(driver: &mut Child) -> u16 {
+/// Starts chromedriver on a free port. It chooses one for IPv4 and ends if another program has it for IPv6.
+fn start_driver() -> (Child, u16) {
+    let started = (0..10).find_map(|_| {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver (package chromium-driver)");
+        if let Some(port) = port_of(&mut driver) {
+            return Some((driver, port));
+        }
+        driver.wait().expect("its end");
+        None
+    });
+    started.expect("a started chromedriver")
+}
+
+/// chromedriver says on which port it listens.
+fn port_of(driver: &mut Child) -> Option<u16> {
     let stdout = BufReader::new(driver.stdout.take().expect("a pipe"));
     let mut lines = stdout.lines().map_while(Result::ok);
-    let line =
-        lines.find(|line| line.contains("started successfully on port")).expect("a started chromedriver");
+    let line = lines.find(|line| line.contains("started successfully on port"))?;
     let digits: String =
         line.chars().rev().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
-    digits.chars().rev().collect::<String>().parse().expect("a port")
+    Some(digits.chars().rev().collect::<String>().parse().expect("a port"))
 }
 
 fn agent() -> ureq::Agent {

@@ -171,37 +171,46 @@ fn a_services_page_cannot_log_the_owner_out() {
 #[test]
 fn a_services_page_cannot_read_what_is_typed_into_the_login_form() {
     let scene = Scene::new(Run::new());
-    let browser = scene.owner();
-    browser.open("http://localhost:8080/page");
-    browser.shows("h1", "hostile");
-    let page = browser.windows().remove(0);
-    // The owner logs out at the portal, while the service's page stays open.
-    browser.new_tab();
-    browser.open("http://localhost:1111/");
-    browser.click("header button");
-    browser.shows("h1", "Log in");
-
-    for (url, shown_at) in [
-        ("/leonardo/login?next=/a%3Fb", "http://localhost:1111/leonardo/login?port=8080&next=/a%3Fb"),
-        ("/leonardo/login?here=1", "http://localhost:8080/leonardo/login?here=1"),
-        ("http://localhost:1111/leonardo/login", "http://localhost:1111/leonardo/login"),
+    // A service may ask for the same policy towards openers as our pages have; by plain http, there is none.
+    for (host, opener) in [
+        ("localhost", "/page"),
+        ("localhost", "/page?Cross-Origin-Opener-Policy=same-origin"),
+        ("gpu.example", "/page"),
     ] {
-        browser.switch(&page);
-        open_by_script(&browser, url);
-        browser.shows("form button", "Log in");
-        let shown_in = browser.url();
-        browser.type_into("[name=password]", "typed");
-        browser.switch(&page);
-        let spied = "try { return opened.document.querySelector('[name=password]').value } catch (error) { return opened.closed }";
-        assert_eq!(browser.run(spied), json!(true), "{url}: no hold of the window");
-        assert_eq!(shown_in, shown_at);
-
-        let frame = format!(
-            "const frame = document.createElement('iframe'); frame.src = {}; document.body.append(frame); \
-             return new Promise(done => frame.onload = () => done(frame.contentDocument?.body.innerText ?? null))",
-            json!(url)
-        );
-        assert_eq!(browser.run(&frame), Value::Null, "{url}: in a frame");
+        let browser = scene.browser();
+        browser.open(&format!("http://{host}:1111/leonardo/login"));
+        scene.log_in(&browser);
+        browser.shows("h1", "Services");
+        browser.open(&format!("http://{host}:8080{opener}"));
+        browser.shows("h1", "hostile");
+        let page = browser.windows().remove(0);
+        // The owner logs out at the portal, while the service's page stays open.
+        browser.new_tab();
+        browser.open(&format!("http://{host}:1111/"));
+        browser.click("header button");
+        browser.shows("h1", "Log in");
+        let portal = format!("http://{host}:1111/leonardo/login");
+        for (url, shown_at) in [
+            ("/leonardo/login?next=/a%3Fb".to_owned(), format!("{portal}?port=8080&next=/a%3Fb")),
+            ("/leonardo/login?here=1".into(), format!("http://{host}:8080/leonardo/login?here=1")),
+            (portal.clone(), portal.clone()),
+        ] {
+            browser.switch(&page);
+            open_by_script(&browser, &url);
+            browser.shows("form button", "Log in");
+            assert_eq!(browser.url(), shown_at);
+            browser.type_into("[name=password]", "typed");
+            browser.switch(&page);
+            let spied = "try { return opened.document.querySelector('[name=password]').value } catch (error) { return error.name }";
+            let spied = browser.run(spied);
+            assert!(spied == "SecurityError" || spied == "TypeError", "{host}{opener} {url}: {spied}");
+            let frame = format!(
+                "const frame = document.createElement('iframe'); frame.src = {}; document.body.append(frame); \
+                 return new Promise(done => frame.onload = () => done(frame.contentDocument?.body.innerText ?? null))",
+                json!(url)
+            );
+            assert_eq!(browser.run(&frame), Value::Null, "{url}: in a frame");
+        }
     }
 }
 
@@ -251,6 +260,18 @@ fn no_service_worker_of_a_service_controls_the_login_page() {
     browser.open("http://localhost:8080/app/page");
     browser.shows("body", "replaced");
     browser.open("http://localhost:8080/leonardo/login");
+    browser.shows("h1", "hostile");
+
+    // A link of ours to a service whose worker hands requests on.
+    let forward = "Content-Type=text/javascript&body=onfetch%3De%3D%3Ee.respondWith(fetch(e.request))";
+    assert_eq!(register(&format!("/fwd/sw.js?{forward}"), json!({})), "http://localhost:8080/fwd/");
+    browser.run(
+        "return navigator.serviceWorker.getRegistration('/fwd/').then(made => new Promise(done => { \
+        const look = () => made.active ? done() : setTimeout(look, 10); look() }))",
+    );
+    browser.open("http://localhost:1111/");
+    browser.shows("h1", "Services");
+    browser.run("location.href = 'http://localhost:8080/fwd/page'");
     browser.shows("h1", "hostile");
 }
 
