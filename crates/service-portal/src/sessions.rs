@@ -20,7 +20,7 @@ pub const ABSOLUTE: u64 = 7 * 24 * 3_600;
 /// More than this many at once are not people; the one unused for longest makes room, guests first.
 const MOST: usize = 1_000;
 /// A browser gets its session back this seldom, in seconds.
-const RESTORE: u64 = 10;
+const RESTORE: u64 = 2;
 /// The times of last use are written this seldom, in seconds: they are not worth a write for each request.
 const FLUSH: u64 = 30;
 

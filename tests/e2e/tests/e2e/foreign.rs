@@ -200,8 +200,10 @@ fn our_token_in_an_address_reaches_no_service() {
     }
     // With a session, while the address has to wait.
     let web = scene.container.web(8080).browser();
+    let mut number = 100;
     scene.container.until("a wait", || {
-        web.get(&format!("/?token=x{}", &token[1..])).status == 429 || {
+        number += 1;
+        web.get(&format!("/?token={number}{}", &token[3..])).status == 429 || {
             let log = scene.container.sh("cat /var/log/supervisor/serviceportal.log").text();
             log.contains("login slowed")
         }
