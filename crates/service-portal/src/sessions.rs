@@ -403,8 +403,15 @@ mod tests {
         let kept = table.sessions.list(START + 5);
         assert_eq!((kept.len(), kept[0].began, kept[0].used), (2, START, START + 5));
         assert_eq!(kept[0].ends, START + ABSOLUTE, "it does not live longer for it");
-        table.sessions.end(restored.as_bytes(), START + 5);
-        assert!(table.sessions.restore("a", ADA, START + 5).is_none(), "what has ended does not come back");
+        let soon = START + 5 + RESTORE;
+        assert!(table.sessions.restore("a", ADA, soon - 1).is_none(), "a browser that takes no cookie");
+        let again = table.sessions.restore("a", ADA, soon).unwrap().unwrap();
+        assert!(!table.lives(&restored, ADA, soon) && table.lives(&again, ADA, soon));
+        table.sessions.end(again.as_bytes(), soon);
+        assert!(
+            table.sessions.restore("a", ADA, soon + RESTORE).is_none(),
+            "what has ended does not come back"
+        );
         assert!(table.sessions.restore("b", ADA, START + IDLE).is_none());
     }
 

@@ -71,9 +71,14 @@ fn a_form_on_a_services_port_is_read_by_no_page_there_and_known_by_its_proof() {
     assert_eq!(log_in("from=192.0.2.99"), 303, "the same network");
     assert_eq!(log_in("from=198.51.100.1"), 403);
     assert_eq!(log_in("portal"), 403, "another port");
-    let old = "0.AAAA";
-    let body = format!("username=ada&password=secret&proof={old}");
-    assert_eq!(portal.send("POST origin=null /leonardo/login", &body).status, 403);
+    let forged = "username=ada&password=secret&proof=0.AAAA";
+    assert_eq!(portal.send("POST origin=null /leonardo/login", forged).status, 403);
+    for (age, status) in [(3_000, 303), (3_601, 403)] {
+        let sent = (clock::now() - age).to_string();
+        let proof = portal.state.key().sign("form Some(8188) 192.0.2.0", &sent);
+        let body = format!("username=ada&password=secret&proof={proof}");
+        assert_eq!(portal.send("POST origin=null /leonardo/login", &body).status, status, "{age}");
+    }
     let form = portal.send("portal page /leonardo/login", "");
     assert!(!form.header("content-security-policy").unwrap().contains("sandbox"));
     assert!(!form.body.contains("proof"));
