@@ -22,6 +22,8 @@ mod full_disk;
 mod gate;
 #[path = "e2e/hostile.rs"]
 mod hostile;
+#[path = "e2e/https.rs"]
+mod https;
 #[path = "e2e/identity.rs"]
 mod identity;
 #[path = "e2e/image.rs"]
@@ -32,6 +34,8 @@ mod inputs;
 mod late_boot;
 #[path = "e2e/lifecycle.rs"]
 mod lifecycle;
+#[path = "e2e/limits.rs"]
+mod limits;
 #[path = "e2e/logs.rs"]
 mod logs;
 #[path = "e2e/owners.rs"]
