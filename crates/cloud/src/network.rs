@@ -90,7 +90,7 @@ fn masked(address: IpAddr, bits: u8) -> IpAddr {
     }
 }
 
-/// Consequence of trusting too much: whoever is trusted escapes the limit of wrong logins.
+/// Consequence of trusting too much: a trusted visitor escapes the limit of wrong logins.
 const CHOICE: &str = "visitors from there can choose the address that their mistakes are counted by";
 
 /// The networks of all proxies that may say who a visitor is and how he came: loopback, the provider's, the user's.

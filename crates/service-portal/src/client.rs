@@ -110,8 +110,8 @@ impl<'a> Client<'a> {
     ///
     /// `SameSite` cookies do not help: ports do not count for them, and a provider's neighbour has only another port.
     ///
-    /// What a browser fetches ahead, it fetches for a page of any origin, with the cookies, and no person sees it; Chromium
-    /// does not name the page then.
+    /// A browser prefetches for a page of any origin, with the cookies, and no person sees the answer; Chromium does not
+    /// name the page then.
     pub fn is_foreign(self) -> bool {
         match self.is_same_origin() {
             Some(true) => false,

@@ -1,6 +1,6 @@
 //! Cookie headers: finding our own session, and taking it out before anybody behind the gate sees it.
 
-/// How names begin that a browser takes from https alone, and from the host itself (RFC 6265bis, 4.1.3).
+/// Prefix of names that a browser takes from https alone, and from the host itself (RFC 6265bis, 4.1.3).
 pub const HOST: &str = "__Host-";
 
 /// Every value that the visitor sent under `name`, with or without [`HOST`]; a neighbour on the same address may have

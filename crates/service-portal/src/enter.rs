@@ -121,7 +121,7 @@ pub async fn share(
     }
 }
 
-/// How long a hand-over waits for the browser to follow, in seconds.
+/// Lifetime of a hand-over code, in seconds.
 const HAND_OVER: u64 = 60;
 
 /// Sends a visitor who has just proved to be the owner to `next` at another origin of ours (or at this one, if it is empty),
@@ -164,8 +164,9 @@ fn status(refusal: Refusal) -> StatusCode {
     }
 }
 
+/// Answers a visitor whose session could not be started.
 #[allow(clippy::needless_pass_by_value, reason = "the shape that unwrap_or_else wants")]
-fn failed(error: anyhow::Error) -> Response {
+pub fn failed(error: anyhow::Error) -> Response {
     log_limit::error(&error);
     answer::plain(StatusCode::INTERNAL_SERVER_ERROR, FAILED)
 }

@@ -18,7 +18,7 @@ use crate::throttle::Way;
 /// The parameter's name; applications use it too, so a value that is not ours is left alone.
 const NAME: &str = "token";
 
-/// What an address has under our parameter's name.
+/// Result of a search for our token in an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     /// Nothing of ours.

@@ -141,7 +141,7 @@ pub fn judge(state: &State, client: Client<'_>) -> Verdict {
     attempt(state, client, known.authorizes(authorization), authorization)
 }
 
-/// Where nobody logs in, what a page elsewhere makes a browser send counts as little as with a session.
+/// Decides with `WEB_ENABLE_AUTH=false`: requests that a page elsewhere makes a browser send are refused as with a session.
 fn without_login(state: &State, client: Client<'_>) -> Verdict {
     if !state.allows_host(client.host().unwrap_or_default()) {
         Verdict::UnknownHost

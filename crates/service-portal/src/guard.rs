@@ -15,7 +15,7 @@ use crate::state::State;
 
 /// The most that servers in use take in one header field is 16 KiB (Node.js), in bytes.
 const MOST_COOKIES: usize = 16 * 1024;
-/// What is left after deleting fits any of them, in bytes.
+/// Cookies that stay after deleting, in bytes: they fit any server.
 const KEPT_COOKIES: usize = 4 * 1024;
 /// A pair of ours is smaller, in bytes.
 const LARGEST_OWN: usize = 512;

@@ -55,7 +55,7 @@ impl<'a> Authority<'a> {
             || name.ends_with(".localhost")
     }
 
-    /// True if nobody can give the name another address in the public DNS: an address, `localhost`, a name without a
+    /// True if the name has no address in the public DNS that its owner could change: an address, `localhost`, a name without a
     /// dot, or one below a domain that is reserved for local networks (RFC 6762, RFC 8375, ICANN's `.internal`).
     pub fn is_local_name(self) -> bool {
         const LOCAL: [&str; 6] = [".local", ".lan", ".internal", ".home.arpa", ".localdomain", ".home"];

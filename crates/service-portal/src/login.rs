@@ -39,7 +39,7 @@ pub struct Way {
     /// The service that sent the visitor to the portal, by its public port.
     #[serde(default)]
     port: String,
-    /// Whether the form is wanted here, because the portal's port cannot be reached.
+    /// Present if the form is wanted on this port, because the portal's cannot be reached.
     here: Option<String>,
 }
 
@@ -77,7 +77,7 @@ pub async fn form(
         return if verdict == Verdict::Open { goal.redirect() } else { goal.go(&state) };
     }
     if let Some(response) = entry::restore(&state, client, || goal.go(&state)) {
-        return response.unwrap_or_else(failed);
+        return response.unwrap_or_else(enter::failed);
     }
     match links::portal(state.env(), client).filter(|_| way.here.is_none()) {
         Some(portal) => on_the_portal(&state, client, &portal, goal.next),
@@ -112,7 +112,7 @@ pub async fn attempt(
     }
     state.throttle().succeeded(&guesser);
     audit::attempt(client, "form", &attempt.username, Outcome::Accepted);
-    entry::for_owner(&state, client, goal.go(&state)).unwrap_or_else(failed)
+    entry::for_owner(&state, client, goal.go(&state)).unwrap_or_else(enter::failed)
 }
 
 /// `POST /leonardo/logout`: ends a guest's session, and on the portal's own port the owner's.
@@ -136,13 +136,13 @@ pub async fn logout(Extract(state): Extract<State>, headers: HeaderMap) -> Respo
     response
 }
 
-/// Where a visitor goes after the login.
+/// Destination of a visitor after the login.
 struct Goal<'a> {
     /// The origin of a service's port; nothing for the port of the form.
     origin: Option<String>,
     /// The service's port, as the form repeats it.
     port: &'a str,
-    /// Whether the cookie reaches that origin: it has the same host.
+    /// True if the cookie reaches that origin: it has the same host.
     has_cookie: bool,
     next: &'a str,
 }
@@ -229,10 +229,10 @@ pub async fn identity(
     ([(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")], state.key().sign(IDENTITY, &nonce)).into_response()
 }
 
-/// How long a form waits to be filled in, in seconds.
+/// Lifetime of a form, in seconds.
 const FORM: u64 = 3_600;
 
-/// What proves that a form was sent to this visitor's network lately.
+/// Returns a signature that proves that a form was sent to this visitor's network lately.
 fn proof(state: &State, client: Client<'_>) -> String {
     state.key().sign(&purpose(client), &clock::now().to_string())
 }
@@ -250,15 +250,6 @@ fn too_many(state: &State, client: Client<'_>, goal: &Goal<'_>, seconds: u64) ->
     let mut response = goal.form(state, client, StatusCode::TOO_MANY_REQUESTS, TOO_MANY);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     response
-}
-
-#[allow(clippy::needless_pass_by_value, reason = "the shape that unwrap_or_else wants")]
-fn failed(error: anyhow::Error) -> Response {
-    log::error!("{error:#}");
-    answer::plain(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "The session could not be started; see the portal's log.",
-    )
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub struct LoginPage<'a> {
     pub port: &'a str,
     /// What went wrong, or nothing.
     pub message: &'a str,
-    /// What proves that the form is ours; empty on the portal's own port, where its origin does.
+    /// Proof that the form is ours; empty on the portal's own port, where its origin is the proof.
     pub proof: &'a str,
 }
 
@@ -42,11 +42,11 @@ pub struct PortalLinkPage<'a> {
 #[derive(Template)]
 #[template(path = "cookies.html")]
 pub struct CookiesPage<'a> {
-    /// How much the browser sent, in kB.
+    /// Size of all cookies that the browser sent, in kB.
     pub kilobytes: usize,
-    /// How many of them are deleted now.
+    /// Number of cookies that this answer deletes.
     pub deleted: usize,
-    /// Where the visitor wanted to go.
+    /// Path that the visitor asked for.
     pub next: &'a str,
 }
 
@@ -62,7 +62,7 @@ pub struct PortalPage {
     pub storage: Option<Storage>,
     /// What was wrong with the settings or a stage of the boot.
     pub problems: Vec<String>,
-    /// Whether anything asks for a login.
+    /// True if the gate asks for a login.
     pub has_login: bool,
     /// Whether there is a session that could be ended.
     pub can_log_out: bool,

@@ -66,7 +66,7 @@ pub struct Session {
     /// The mark of the browser, by which it gets the session back if another server has taken its cookie.
     #[serde(default)]
     pub device: Option<String>,
-    /// When the browser last got it back.
+    /// Time of the last restore, in seconds since the epoch; 0 if there was none.
     #[serde(default)]
     pub restored: u64,
 }

@@ -121,7 +121,7 @@ impl State {
         Some(self.credentials()?.cookie().to_owned())
     }
 
-    /// Whether an `Authorization` header was right until the login changed: whoever sends it is late, and does not guess.
+    /// Returns whether an `Authorization` header was right until the login changed: it is late, and no guess.
     pub fn was_right(&self, authorization: &[u8]) -> bool {
         lock(&self.0.former).as_ref().is_some_and(|former| former.authorizes(authorization).is_some())
     }
@@ -133,7 +133,7 @@ impl State {
         own | provider
     }
 
-    /// Whether a word may be one of these tokens: it is as long, and was not compared before. Anything else is an
+    /// Returns whether a word may be one of these tokens: it is as long, and was not compared before. Anything else is an
     /// application's, and no guess.
     pub fn may_be_token(&self, word: &[u8]) -> bool {
         let own = self.credentials().is_some_and(|known| known.token().expose().len() == word.len());
@@ -150,7 +150,7 @@ impl State {
         foreign.insert(Sha256::digest(word).to_vec());
     }
 
-    /// Whether a service without a login may be reached under this host.
+    /// Returns whether a service without a login may be reached under this host.
     pub fn allows_host(&self, host: &str) -> bool {
         self.0.allowed_hosts.allows(host)
     }
@@ -206,13 +206,13 @@ impl State {
         &self.0.registry
     }
 
-    /// Whether the service that has a public port now has this name.
+    /// Returns whether the service at a public port has this name.
     pub fn has_service(&self, port: u16, name: &str) -> bool {
         let services = self.0.registry.load().map(|(services, _)| services).unwrap_or_default();
         services.iter().any(|service| service.proxy_port == port && service.service_name == name)
     }
 
-    /// Whether a service has this public port now.
+    /// Returns whether a service is registered at this public port.
     pub fn is_registered(&self, port: u16) -> bool {
         let services = self.0.registry.load().map(|(services, _)| services).unwrap_or_default();
         services.iter().any(|service| service.proxy_port == port)
