@@ -197,6 +197,19 @@ mod tests {
     }
 
     #[test]
+    fn our_own_cookies_stay_among_many_small_ones() {
+        let small: Vec<String> = (10..70).map(|number| format!("c{number}={}", "x".repeat(300))).collect();
+        let of_own = |length: usize| {
+            let own = format!("leonardo_0badcafe={}", "x".repeat(length - "leonardo_0badcafe=".len()));
+            let lines = deleted(&format!("{own}; {}", small.join("; ")), "192.0.2.1", "/p");
+            lines.into_iter().filter(|line| line.starts_with("leonardo")).collect::<Vec<_>>()
+        };
+        assert_eq!(of_own(LARGEST_OWN - 1), ["leonardo_0badcafe=; Path=/p; Max-Age=0"]);
+        let both = ["leonardo_0badcafe=; Path=/; Max-Age=0", "leonardo_0badcafe=; Path=/p; Max-Age=0"];
+        assert_eq!(of_own(LARGEST_OWN), both);
+    }
+
+    #[test]
     fn special_names_and_none_are_deleted_too() {
         let x = "x".repeat(5_000);
         let lines = ["__Host-a=; Path=/; Max-Age=0; Secure; HttpOnly", "x; Path=/; Max-Age=0"];
