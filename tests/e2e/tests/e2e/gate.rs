@@ -291,6 +291,9 @@ fn the_gates_own_addresses_are_for_caddy_alone() {
     for path in ["/gate/verify", "/gate/open"] {
         assert_eq!(container.web(1111).get(path).status, 404, "{path}");
     }
+    // On the portal's own port, the address that Caddy tells the gate is a visitor's word.
+    let liar = container.web(1111).with("x-forwarded-uri", "/lie").with("x-forwarded-method", "POST");
+    assert_eq!(liar.browser().get("/").header("location"), Some("/leonardo/login"));
     let hello = "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/portal/portal.sock')";
     let refused = container.exec(&["su", "user", "-c", &format!("python3 -c \"{hello}\"")]);
     assert!(refused.failure(1).contains("Permission denied"), "{refused:?}");

@@ -229,6 +229,12 @@ fn no_service_worker_of_a_service_controls_the_login_page() {
         );
         browser.run(&script)
     };
+    let wait_until_active = |scope: &str| {
+        browser.run(&format!(
+            "return navigator.serviceWorker.getRegistration('{scope}').then(made => new Promise(done => {{ \
+             const look = () => made.active ? done() : setTimeout(look, 10); look() }}))"
+        ));
+    };
     let wide = json!({"scope": "/"});
     let module = json!({"scope": "/", "type": "module"});
     for (path, options) in [
@@ -253,10 +259,7 @@ fn no_service_worker_of_a_service_controls_the_login_page() {
         "return fetch('/app/x').then(answer => answer.text())",
         &json!("<title>hostile</title><h1>hostile</h1>"),
     );
-    browser.run(
-        "return navigator.serviceWorker.getRegistration('/app/').then(made => new Promise(done => { \
-        const look = () => made.active ? done() : setTimeout(look, 10); look() }))",
-    );
+    wait_until_active("/app/");
     browser.open("http://localhost:8080/app/page");
     browser.shows("body", "replaced");
     browser.open("http://localhost:8080/leonardo/login");
@@ -265,10 +268,7 @@ fn no_service_worker_of_a_service_controls_the_login_page() {
     // A link of ours to a service whose worker hands requests on.
     let forward = "Content-Type=text/javascript&body=onfetch%3De%3D%3Ee.respondWith(fetch(e.request))";
     assert_eq!(register(&format!("/fwd/sw.js?{forward}"), json!({})), "http://localhost:8080/fwd/");
-    browser.run(
-        "return navigator.serviceWorker.getRegistration('/fwd/').then(made => new Promise(done => { \
-        const look = () => made.active ? done() : setTimeout(look, 10); look() }))",
-    );
+    wait_until_active("/fwd/");
     browser.open("http://localhost:1111/");
     browser.shows("h1", "Services");
     browser.run("location.href = 'http://localhost:8080/fwd/page'");

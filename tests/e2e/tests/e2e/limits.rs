@@ -177,6 +177,11 @@ fn a_request_that_caddy_takes_is_answered_by_the_portal_however_large_its_head_i
             );
         }
     }
+    // The gate is asked with the address in a field: as an address, the portal could read 64 KiB only.
+    let long = format!("/plain?{}", "x".repeat(70_000));
+    for (port, own) in [(8080, bearer.as_str()), (8081, "")] {
+        assert_eq!(status_with(&container, port, &long, own), Some(200), "{port}");
+    }
 }
 
 #[test]
