@@ -90,7 +90,7 @@ variables! {
     DIRECT_ADDRESS_GET_WAN: Switch, "false", "not acted on yet", "maybe";
     GPU_COUNT: Count, "(no limit)", "how many GPUs programs see ([docs/gpu.md](docs/gpu.md))", "two";
     IMAGE_SLUG: Name, "base-image",
-        "the image's name for directories in the workspace ([docs/workspace.md](docs/workspace.md))", "a/b";
+        "the image's name for directories in the workspace ([docs/design/workspace.md](docs/design/workspace.md))", "a/b";
     OPT_SYNC: List, "", "further directories below `/opt` to keep on the workspace, as `NAME:NAME`", "../x";
     PROVISIONING_SCRIPT: Url, "",
         "address of your own script, which runs once at the start ([below](#provisioning-script))", "setup.sh";
@@ -105,11 +105,11 @@ variables! {
         "its password, at most 511 bytes; nothing accepts it from outside, `sudo` asks for none, and no session gets the variable",
         "a\nb";
     WEB_ALLOWED_HOSTS: List, "",
-        "names under which services without a login may be reached at a port, such as `gpu.example.org` ([docs/gate.md](docs/gate.md#services-without-a-login))",
+        "names under which services without a login may be reached at a port, such as `gpu.example.org` ([docs/design/gate.md](docs/design/gate.md#services-without-a-login))",
         "http://gpu";
     WEB_ENABLE_AUTH: Switch, "true", "`false` opens all web services; a typo does not", "flase";
     WEB_ENABLE_HTTPS: Switch, "false",
-        "`true`: web ports speak https, with a mounted or a self-signed certificate ([docs/gate.md](docs/gate.md#https))", "ture";
+        "`true`: web ports speak https, with a mounted or a self-signed certificate ([docs/design/gate.md](docs/design/gate.md#https))", "ture";
     WEB_PASSWORD: Secret, "(generated, kept over restarts)", "password of the web services, at most 4,096 bytes", "a\nb";
     WEB_TOKEN: Secret, "(generated, kept over restarts)", "token for programs, at most 4,096 bytes", "a\nb";
     WEB_TRUSTED_PROXIES: List, "",
@@ -117,7 +117,7 @@ variables! {
     WEB_USER: Name, "user", "user of the web services, without `:`", "a:b";
     WORKSPACE: Path, "/workspace/", "where your volume is mounted", "/etc";
     WORKSPACE_SYNC: Switch, "false",
-        "`true`: environments live on the mounted workspace ([docs/sync.md](docs/sync.md))", "maybe";
+        "`true`: environments live on the mounted workspace ([docs/design/sync.md](docs/design/sync.md))", "maybe";
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use crate::engine::Choice;
 use ground::Ground;
 
 const NOTES: &str = "\
-Prints markdown tables for docs/measurements.md. A row's \"x ours\" says how many times as long as ours it takes; \"on disk\" \
+Prints markdown tables for docs/design/measurements.md. A row's \"x ours\" says how many times as long as ours it takes; \"on disk\" \
 is the time until nothing is left to be written. Copies begin with cold caches, which slows the whole machine for a moment, \
 and file systems are mounted: it needs root. It also needs 17 GB below target/, which are free again afterwards.";
 
