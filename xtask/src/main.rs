@@ -39,7 +39,7 @@ fn main() -> ExitCode {
 
 fn run() -> Outcome {
     let cli = Cli::try_parse()?;
-    kit::logging::start("xtask", i8::from(cli.verbose) - i8::from(cli.quiet));
+    kit::logging::init("xtask", i8::from(cli.verbose) - i8::from(cli.quiet));
     match cli.task {
         Task::Up(args) => up::run(&args),
         Task::Down(args) => down::run(&args),

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use journal::Course;
-use kit::logging::harmless;
+use kit::logging::escape_control;
 use kit::settings;
 
 use crate::report::{STOPPED, one_line};
@@ -51,7 +51,7 @@ pub fn text(state: &State, now: f64) -> String {
     if problems.len() > SHOWN {
         let _ = writeln!(text, "  … and {} more", problems.len() - SHOWN);
     }
-    if text.is_empty() { text } else { harmless(&format!("{text}  More: boot report\n\n")) }
+    if text.is_empty() { text } else { escape_control(&format!("{text}  More: boot report\n\n")) }
 }
 
 /// A stage, for how long, and what it was doing when it last said so.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{self, Command, ExitStatus, Output, Stdio};
 
 use anyhow::{Context, Result};
-use kit::{Env, Input, cmd, windows_text};
+use kit::{Env, ReadPolicy, cmd, windows_text};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::{child, stop};
@@ -77,8 +77,8 @@ pub struct Ended {
 /// A hook that bash cannot parse is not begun at all. Of one with line ends of Windows or a byte order mark, bash reads a
 /// copy without these.
 pub fn run(path: &Path, env: &Env, log: &Path) -> Result<Ended> {
-    let bytes = Input::up_to(LARGEST).read(path)?;
-    let (bytes, mended) = windows_text::mend(&bytes);
+    let bytes = ReadPolicy::max_size(LARGEST).read(path)?;
+    let (bytes, mended) = windows_text::normalize(&bytes);
     let is_mended = mended.mark || mended.line_ends > 0;
     let mut copy = memory_file()?;
     let text = if is_mended { proc_path(&copy) } else { path.to_owned() };

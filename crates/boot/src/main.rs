@@ -1,6 +1,6 @@
 //! `boot`: see the library.
 
 fn main() -> std::process::ExitCode {
-    kit::logging::start("boot", 0);
+    kit::logging::init("boot", 0);
     kit::main(boot::run)
 }

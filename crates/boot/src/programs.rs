@@ -10,8 +10,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use kit::Input;
-use kit::input::Refused;
+use kit::ReadPolicy;
+use kit::untrusted_file::ReadError;
 
 use crate::ending::Ending;
 use crate::supervisor;
@@ -28,7 +28,7 @@ pub fn run(programs: &Path, shown: &Path) -> Result<Ending> {
 
 fn start(programs: &Path, base: &Path, shown: &Path) -> Result<Ending> {
     let taken = match taken(programs, base) {
-        Err(error) if error.is::<Refused>() => {
+        Err(error) if error.is::<ReadError>() => {
             let hint = "remove it or make it a plain file, then type: supervisorctl restart boot";
             return Ok(Ending::failed(format!("{error:#}"), hint));
         }
@@ -134,7 +134,7 @@ fn has_any(programs: &Path) -> Result<bool> {
 
 /// Returns a file's text. supervisord would wait for a FIFO for ever, and refuse all programs over a directory.
 fn text(file: &Path) -> Result<String> {
-    let bytes = Input::up_to(LARGEST).read(file)?;
+    let bytes = ReadPolicy::max_size(LARGEST).read(file)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

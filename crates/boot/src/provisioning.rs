@@ -12,7 +12,7 @@ use crate::ending::Ending;
 
 /// Runs the stage to its end, with the variables as the hooks have left them.
 pub fn run(env: &Env, attempt: Option<&str>, journal: &Path, log: &Path) -> Result<Ending> {
-    let mut command = Command::new(cmd::ours("provision"));
+    let mut command = Command::new(cmd::image_program("provision"));
     // A boot that was killed may have left its run behind, which then counts as ours.
     command.args(["run", "--wait", "--json", "--journal"]).arg(journal).envs(env.iter());
     command.args(attempt.iter().flat_map(|attempt| ["--attempt", attempt]));

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use journal::{Course, Stage, StageResult};
-use kit::logging::harmless;
+use kit::logging::escape_control;
 use kit::settings;
 
 use crate::state::{Phase, State};
@@ -33,7 +33,7 @@ pub fn text(state: &State, now: f64) -> String {
         text.push_str(&stage(course, state, now));
     }
     text.push_str(&troubles(state));
-    harmless(&text)
+    escape_control(&text)
 }
 
 fn headline(state: &State, now: f64) -> String {

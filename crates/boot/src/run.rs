@@ -64,7 +64,7 @@ impl Boot<'_> {
     /// Runs the stages that need each other, up to ready; returns whether any failed.
     fn in_order(&self) -> bool {
         // supervisord has the container's variables alone.
-        let mut env = env_store::session(Env::of_process(), &self.places.store);
+        let mut env = env_store::session(Env::from_process(), &self.places.store);
         let mut failed = false;
         for stage in [Stage::Preflight, Stage::Provisioning, Stage::Programs, Stage::Ready] {
             if stop::is_asked() {
@@ -108,7 +108,7 @@ impl Boot<'_> {
         timeline.problems.extend(self.journal.down());
         let state = State::of(timeline);
         // What init settled; boot itself has less of it if docker exec started it.
-        let mut env = Env::of_process();
+        let mut env = Env::from_process();
         for (name, value) in Store::read(&self.places.store).unwrap_or_default().iter() {
             env.set(name, value);
         }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use kit::variables::{self, Kind};
-use kit::{Env, Reader};
+use kit::{Env, SettingsReader};
 use portal_control::{Address, address};
 
 use crate::report::seconds;
@@ -33,7 +33,7 @@ fn ready(env: &Env, state: &State) -> String {
     if let (Some(began), Some(ended)) = (began, ended) {
         line.extend([", ", &seconds(ended - began), " after the start"]);
     }
-    if Reader::new(env).switch(&variables::WORKSPACE_SYNC) && state.timeline.open_sync().is_some() {
+    if SettingsReader::new(env).switch(&variables::WORKSPACE_SYNC) && state.timeline.open_sync().is_some() {
         line += "; sync goes on in the background";
     }
     line
@@ -55,7 +55,7 @@ fn portal(env: &Env, host: &str) -> String {
 }
 
 fn login(env: &Env, host: &str) -> Vec<String> {
-    if !Reader::new(env).switch(&variables::WEB_ENABLE_AUTH) {
+    if !SettingsReader::new(env).switch(&variables::WEB_ENABLE_AUTH) {
         return vec!["login: none is asked for (WEB_ENABLE_AUTH=false)".to_owned()];
     }
     let user = env.text("WEB_USER").unwrap_or("user");

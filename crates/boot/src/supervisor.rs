@@ -14,7 +14,7 @@ const NAMES: (&str, &str) = (" Available names: ", " in section ");
 
 /// Runs `supervisorctl` to its end; an error says what supervisord said.
 pub fn ask(words: &[&str]) -> Result<()> {
-    run(Command::new(cmd::ours("supervisorctl")).args(words))
+    run(Command::new(cmd::image_program("supervisorctl")).args(words))
 }
 
 fn run(command: &mut Command) -> Result<()> {

@@ -18,7 +18,8 @@ const FOLLOWER: &str = "workspacesync";
 
 /// Records the image's trees as they are, before anything of ours changes them; quick, and nothing at later starts.
 pub fn snapshot(log: &Path) -> Result<Ending> {
-    let child = child::start(cmd::bound(cmd::ours("workspace-sync")).arg("snapshot"), log)?;
+    let child =
+        child::start(cmd::killed_with_parent(cmd::image_program("workspace-sync")).arg("snapshot"), log)?;
     let output = child.wait_with_output().context("cannot wait for workspace-sync")?;
     Ok(if output.status.success() {
         Ending::done()
@@ -30,7 +31,10 @@ pub fn snapshot(log: &Path) -> Result<Ending> {
 
 /// Runs `workspace-sync run` to its end; returns how it ended and whether anything was copied.
 pub fn run(log: &Path) -> Result<(Ending, bool)> {
-    let child = child::start(cmd::bound(cmd::ours("workspace-sync")).args(["run", "--json"]), log)?;
+    let child = child::start(
+        cmd::killed_with_parent(cmd::image_program("workspace-sync")).args(["run", "--json"]),
+        log,
+    )?;
     let output = child.wait_with_output().context("cannot wait for workspace-sync")?;
     let reports = parse(&output.stdout);
     let copied = reports.iter().any(|report| report.outcome == TreeOutcome::Copied);

@@ -51,7 +51,7 @@ pub fn wait(journal: &Journal, wait: &Wait) -> Outcome {
     }
     match wait.command.split_first() {
         None => Ok(if matches!(ended, End::Failed(_)) { Exit::No } else { Exit::Done }),
-        Some((program, arguments)) => Ok(cmd::replace(Command::new(program).args(arguments))),
+        Some((program, arguments)) => Ok(cmd::exec(Command::new(program).args(arguments))),
     }
 }
 

@@ -27,7 +27,7 @@ const STATE: &str = "/var/lib/caddy";
 
 /// Holds the place of the only caddy-run, in the directory of the administration interface.
 pub fn hold() -> Result<Option<Lock>> {
-    Lock::hold_directory(Path::new(DIRECTORY))
+    Lock::lock_directory(Path::new(DIRECTORY))
         .context("Caddy does not start")
         .hint(|| "supervisorctl status caddy".to_owned())
 }

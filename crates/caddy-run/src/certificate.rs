@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use kit::atomic::{self, Placement};
-use kit::{Input, cmd};
+use kit::atomic::{self, WriteOptions};
+use kit::{ReadPolicy, cmd};
 use nix::ifaddrs::getifaddrs;
 use nix::unistd::gethostname;
 
@@ -88,7 +88,7 @@ pub fn path() -> PathBuf {
 
 /// True if the certificate does not end soon and is none of an earlier version, which could sign others.
 fn is_good(path: &Path) -> bool {
-    let Ok(pair) = Input::up_to(LARGEST).read(path) else { return false };
+    let Ok(pair) = ReadPolicy::max_size(LARGEST).read(path) else { return false };
     let mut look = openssl(&["x509", "-noout", "-checkend", ENDS_SOON, "-ext", "basicConstraints"]);
     cmd::stdout_with_input(&mut look, &pair).is_ok_and(|text| text.contains("CA:FALSE"))
 }
@@ -104,7 +104,7 @@ fn make(path: &Path, names: &str) -> Result<()> {
     // Both to stdout: the key never is in a file that others could read for a moment.
     request.args(["-days", DAYS, "-config", "/dev/stdin", "-keyout", "-", "-out", "-"]);
     let pair = cmd::stdout_with_input(&mut request, configuration(names).as_bytes())?;
-    atomic::write(path, pair.as_bytes(), Placement::durable(0o600))
+    atomic::write(path, pair.as_bytes(), WriteOptions::durable(0o600))
 }
 
 /// Returns openssl's configuration: who trusts the certificate trusts this server, and no other that its key would sign for.

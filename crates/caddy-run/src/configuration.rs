@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use kit::Input;
+use kit::ReadPolicy;
 use ports::Service;
 use serde::{Deserialize, Serialize};
 
@@ -181,7 +181,7 @@ fn example(listen_port: u16, proxy_port: u16) -> Service {
 }
 
 fn text(path: &Path) -> Result<String> {
-    let bytes = Input::up_to(LARGEST).read(path)?;
+    let bytes = ReadPolicy::max_size(LARGEST).read(path)?;
     String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8 text", path.display()))
 }
 

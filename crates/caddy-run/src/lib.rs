@@ -23,7 +23,7 @@ use std::io::{self, Write};
 
 use anyhow::{Result, anyhow, bail};
 use clap::Parser;
-use kit::atomic::{self, Placement};
+use kit::atomic::{self, WriteOptions};
 use kit::{Env, Exit, Outcome};
 use ports::Registry;
 
@@ -42,8 +42,8 @@ pub fn run() -> Outcome {
     if !(cli.print || cli.check) {
         kit::privileges::drop_to("caddy")?;
     }
-    kit::lean::keep_only(settings::is_needed)?;
-    let (mut settings, problems) = Settings::read(&Env::of_process());
+    kit::env_scrub::reexec_with(settings::is_needed)?;
+    let (mut settings, problems) = Settings::read(&Env::from_process());
     for problem in problems {
         log::warn!("{problem}");
     }
@@ -108,7 +108,7 @@ fn check(cli: &Cli, settings: &Settings) -> Outcome {
     let made = templates.render(settings, &templates.examples());
     let scratch = tempfile::tempdir()?;
     let file = scratch.path().join("Caddyfile");
-    atomic::write(&file, made.text.as_bytes(), Placement::volatile(0o600))?;
+    atomic::write(&file, made.text.as_bytes(), WriteOptions::volatile(0o600))?;
     caddy::validate(&file, scratch.path()).map_err(|error| {
         let words = complaint::words(&format!("{error:#}"));
         anyhow!("{}", complaint::located(&words, &file, &made, &cli.share))

@@ -1,6 +1,6 @@
 //! `caddy-run`: see the library.
 
 fn main() -> std::process::ExitCode {
-    kit::logging::start("caddy-run", 0);
+    kit::logging::init("caddy-run", 0);
     kit::main(caddy_run::run)
 }

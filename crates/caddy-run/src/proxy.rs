@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use anyhow::{Context, Result, bail};
-use kit::atomic::{self, Placement};
+use kit::atomic::{self, WriteOptions};
 use ports::{Registry, Service};
 
 use crate::caddy::{self, Caddy};
@@ -192,7 +192,7 @@ impl<'a> Proxy<'a> {
         let of_certificate = self.settings.certificate_problem.as_ref().map(|why| format!("{why}\n"));
         match of_templates.into_iter().chain(of_certificate).reduce(|one, other| one + &other) {
             Some(text) => {
-                if atomic::write_if_changed(&path, text.as_bytes(), Placement::volatile(0o644))? {
+                if atomic::write_if_changed(&path, text.as_bytes(), WriteOptions::volatile(0o644))? {
                     log::error!("{}", text.trim_end());
                 }
                 Ok(())
@@ -243,7 +243,7 @@ fn begin(cli: &Cli, made: &Configuration, watch: &Watch) -> Result<Caddy> {
 /// Writes a configuration and returns where it is: in another directory if its own has no room, because without Caddy
 /// nobody gets in.
 fn put(path: &Path, text: &str, other: &Path) -> Result<PathBuf> {
-    let write = |path: &Path| atomic::write_if_changed(path, text.as_bytes(), Placement::volatile(0o644));
+    let write = |path: &Path| atomic::write_if_changed(path, text.as_bytes(), WriteOptions::volatile(0o644));
     let Err(error) = write(path) else { return Ok(path.to_owned()) };
     let other = other.join(path.file_name().unwrap_or_default());
     log::warn!("{error:#}; the configuration is in {}", other.display());

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use cloud::Network;
-use kit::{Env, Problem, Reader, variables};
+use kit::{Env, Problem, SettingsReader, variables};
 
 const ENABLE_HTTPS: &str = "WEB_ENABLE_HTTPS";
 
@@ -26,7 +26,7 @@ impl Settings {
     /// Reads all settings; what could not be used comes back as problems.
     pub fn read(env: &Env) -> (Self, Vec<Problem>) {
         let (trusted_proxies, mut problems) = cloud::trusted_proxies(env);
-        let mut reader = Reader::new(env);
+        let mut reader = SettingsReader::new(env);
         let enable_https = reader.switch(&variables::WEB_ENABLE_HTTPS);
         problems.extend(reader.into_problems());
         let public_names = cloud::public_names(env);

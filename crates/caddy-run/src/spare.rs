@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use kit::Input;
-use kit::atomic::{self, Placement};
+use kit::ReadPolicy;
+use kit::atomic::{self, WriteOptions};
 
 use crate::configuration::Templates;
 
@@ -36,18 +36,18 @@ impl Spare {
     /// Keeps templates that Caddy has accepted.
     pub fn keep(&self, templates: &Templates) -> Result<()> {
         let text = serde_json::to_vec(templates)?;
-        atomic::write_if_changed(&self.good, &text, Placement::volatile(0o644)).map(drop)
+        atomic::write_if_changed(&self.good, &text, WriteOptions::volatile(0o644)).map(drop)
     }
 
     /// Keeps the templates of an image that is being built.
     pub fn ship(&self, templates: &Templates) -> Result<()> {
-        atomic::write(&self.shipped, &serde_json::to_vec(templates)?, Placement::volatile(0o644))
+        atomic::write(&self.shipped, &serde_json::to_vec(templates)?, WriteOptions::volatile(0o644))
     }
 }
 
 fn read(path: &Path) -> Result<Option<Templates>> {
     // Both are Caddy's: see the limit of a template.
-    let Some(bytes) = Input::up_to(64 << 20).find(path)? else { return Ok(None) };
+    let Some(bytes) = ReadPolicy::max_size(64 << 20).read_if_exists(path)? else { return Ok(None) };
     serde_json::from_slice(&bytes).map(Some).with_context(|| format!("{} is damaged", path.display()))
 }
 

@@ -72,7 +72,7 @@ pub const HTTPS: &str = "WEB_ENABLE_HTTPS";
 /// clear before it is sent there.
 #[must_use]
 pub fn as_spoken(env: &Env, origin: String) -> String {
-    let https = kit::Reader::new(env).switch(&kit::variables::WEB_ENABLE_HTTPS);
+    let https = kit::SettingsReader::new(env).switch(&kit::variables::WEB_ENABLE_HTTPS);
     if https { origin.replacen("http:", "https:", 1) } else { origin }
 }
 

@@ -20,7 +20,7 @@ use std::path::Path;
 use std::process::Command;
 
 use clap::Parser;
-use kit::{Env, Exit, Outcome, Usage, exec_limit};
+use kit::{Env, Exit, Outcome, UsageError, exec_limit};
 
 pub use cli::command;
 pub use login::logins;
@@ -48,7 +48,7 @@ fn set(path: &Path, assignments: &[OsString]) -> Outcome {
     let mut pairs = Vec::new();
     for assignment in assignments {
         let (name, value) = name::split(assignment)?;
-        storable(&name).map_err(|refusal| Usage(format!("{name}: {refusal}")))?;
+        storable(&name).map_err(|refusal| UsageError(format!("{name}: {refusal}")))?;
         pairs.push((name, value));
     }
     Store::update(path, |store| pairs.into_iter().for_each(|(name, value)| store.set(name, value)))?;
@@ -84,13 +84,13 @@ fn masked(name: &str, value: &OsStr) -> OsString {
 }
 
 fn exec(path: &Path, words: &[OsString]) -> Outcome {
-    let mut env = Env::of_process();
+    let mut env = Env::from_process();
     Store::read(path)?.iter().for_each(|(name, value)| env.set(name, value));
-    for problem in exec_limit::fit(&mut env) {
+    for problem in exec_limit::drop_oversized(&mut env) {
         log::warn!("{problem}");
     }
     let Some((program, arguments)) = words.split_first() else {
-        return Err(Usage("no command given".to_owned()).into());
+        return Err(UsageError("no command given".to_owned()).into());
     };
-    Ok(kit::cmd::replace(Command::new(program).args(arguments).env_clear().envs(env.iter())))
+    Ok(kit::cmd::exec(Command::new(program).args(arguments).env_clear().envs(env.iter())))
 }

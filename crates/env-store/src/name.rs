@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use kit::Usage;
+use kit::UsageError;
 
 /// Set anew by every login or shell; storing them would put one session's value into all others.
 const OF_A_SESSION: [&str; 15] = [
@@ -104,9 +104,9 @@ pub fn looks_secret(name: &str) -> bool {
 }
 
 /// Splits `NAME=VALUE` at the first `=`; every byte behind it is the value.
-pub fn split(assignment: &OsStr) -> Result<(String, OsString), Usage> {
+pub fn split(assignment: &OsStr) -> Result<(String, OsString), UsageError> {
     let bytes = assignment.as_bytes();
-    let malformed = || Usage(format!("{} is not NAME=VALUE", assignment.to_string_lossy()));
+    let malformed = || UsageError(format!("{} is not NAME=VALUE", assignment.to_string_lossy()));
     let equals = bytes.iter().position(|&byte| byte == b'=').ok_or_else(malformed)?;
     let name = std::str::from_utf8(&bytes[..equals]).map_err(|_| malformed())?;
     Ok((name.to_owned(), OsString::from_vec(bytes[equals + 1..].to_vec())))

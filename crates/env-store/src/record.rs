@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use kit::atomic::{self, Placement};
+use kit::atomic::{self, WriteOptions};
 
 /// The container, and what it stored: its name, and behind it the names of the variables, one a line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Record {
         fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
         let container = self.container.as_deref().unwrap_or_default();
         let text = self.stored.iter().fold(format!("{container}\n"), |lines, name| lines + name + "\n");
-        atomic::write_if_changed(path, text.as_bytes(), Placement::durable(0o600)).map(drop)
+        atomic::write_if_changed(path, text.as_bytes(), WriteOptions::durable(0o600)).map(drop)
     }
 
     /// Adds names of variables, before they are stored.

@@ -15,7 +15,7 @@ pub fn session(mut env: Env, path: &Path) -> Env {
             env.set(name, value);
         }
     }
-    for problem in exec_limit::fit(&mut env) {
+    for problem in exec_limit::drop_oversized(&mut env) {
         log::warn!("{problem}");
     }
     env

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use kit::Input;
-use kit::atomic::{self, Placement};
+use kit::ReadPolicy;
+use kit::atomic::{self, WriteOptions};
 use kit::lock::Lock;
 use sha2::{Digest, Sha256};
 
@@ -30,13 +30,15 @@ pub struct Store(BTreeMap<String, OsString>);
 impl Store {
     /// Reads a store; a missing file is an empty store, a damaged one is an error that names the line.
     pub fn read(path: &Path) -> Result<Self> {
-        let Some(bytes) = Input::up_to(LARGEST).find(path)? else { return Ok(Self::default()) };
+        let Some(bytes) = ReadPolicy::max_size(LARGEST).read_if_exists(path)? else {
+            return Ok(Self::default());
+        };
         Self::parse(&bytes).with_context(|| format!("cannot understand {}", path.display()))
     }
 
     /// Replaces the file unless it already says this; root gives it to group `leonardo`, nobody else reads it.
     pub fn write(&self, path: &Path) -> Result<bool> {
-        let mut placement = Placement::durable(0o640);
+        let mut placement = WriteOptions::durable(0o640);
         if uzers::get_effective_uid() == 0
             && let Some(group) = uzers::get_group_by_name(GROUP)
         {

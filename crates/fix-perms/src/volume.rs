@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use kit::{Env, HintExt, Reader};
+use kit::{Env, HintExt, SettingsReader};
 
 /// The workspace to correct, or why there is none.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub fn find(env: &Env) -> Result<Volume> {
     let Some(path) = env.get("WORKSPACE").filter(|path| !path.is_empty()).map(PathBuf::from) else {
         return Ok(Volume::None("WORKSPACE is not set".to_owned()));
     };
-    let mut reader = Reader::new(env);
+    let mut reader = SettingsReader::new(env);
     let mounted = reader.flag("WORKSPACE_MOUNTED", false);
     reader.into_problems().iter().for_each(|problem| log::warn!("{problem}"));
     if !mounted {

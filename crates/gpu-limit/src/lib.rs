@@ -96,9 +96,9 @@ pub fn command() -> clap::Command {
 /// Runs the tool for this process.
 pub fn run() -> Outcome {
     let cli = Cli::try_parse()?;
-    kit::logging::start("gpu-limit", 0);
+    kit::logging::init("gpu-limit", 0);
     let gpus = discover(&Roots { root: cli.root });
-    let limit = limit(&Env::of_process(), &gpus);
+    let limit = limit(&Env::from_process(), &gpus);
     match cli.action {
         Some(Action::Exec { command }) => {
             warn(&limit);

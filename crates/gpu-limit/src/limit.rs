@@ -1,6 +1,6 @@
 //! Which variables make `GPU_COUNT` true; a decision without effects.
 
-use kit::{Env, Problem, Reader};
+use kit::{Env, Problem, SettingsReader};
 
 use crate::Gpus;
 use crate::nvidia::NvidiaGpu;
@@ -29,7 +29,7 @@ pub struct Limit {
 /// Decides what to export, from the environment that programs would otherwise get.
 #[must_use]
 pub fn limit(env: &Env, gpus: &Gpus) -> Limit {
-    let mut reader = Reader::new(env);
+    let mut reader = SettingsReader::new(env);
     let Some(count) = wanted(&mut reader) else {
         return Limit { problems: reader.into_problems(), ..Limit::default() };
     };
@@ -45,7 +45,7 @@ pub fn limit(env: &Env, gpus: &Gpus) -> Limit {
 }
 
 /// The number asked for; nothing if there is no limit, or none that could be understood.
-fn wanted(reader: &mut Reader<'_>) -> Option<usize> {
+fn wanted(reader: &mut SettingsReader<'_>) -> Option<usize> {
     let value = reader.text(COUNT)?;
     if value.eq_ignore_ascii_case("all") {
         return None;

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 
 use env_store::{Refusal, storable};
 use kit::variables::{self, Kind, Variable};
-use kit::{Env, Reader};
+use kit::{Env, SettingsReader};
 use web_login::Login;
 
 use crate::credentials;
@@ -58,7 +58,8 @@ pub fn find(given: &Env, in_force: &InForce<'_>) -> Vec<Difference> {
             ("SSH_PORT", _) => asked.ssh_port == settled.ssh_port,
             ("WORKSPACE", _) => asked.workspace == settled.workspace,
             _ if variable.kind == Kind::Switch => {
-                Reader::new(given).switch(variable) == Reader::new(in_force.env).switch(variable)
+                SettingsReader::new(given).switch(variable)
+                    == SettingsReader::new(in_force.env).switch(variable)
             }
             _ => given.text(name) == in_force.env.text(name),
         },

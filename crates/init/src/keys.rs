@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use kit::Problem;
-use kit::atomic::{self, Placement};
+use kit::atomic::{self, WriteOptions};
 use sshd_run::keys::Keys;
 use sshd_run::sources::{GIVEN, Sources};
 
@@ -29,7 +29,7 @@ pub fn settle(settings: &Settings, problems: &mut Vec<Problem>) -> Keys {
 }
 
 fn keep(given: &Keys) -> Result<()> {
-    let placement = Placement::volatile(0o600).owned_by(0, 0);
+    let placement = WriteOptions::volatile(0o600).owned_by(0, 0);
     atomic::write_if_changed(Path::new(GIVEN), given.render().as_bytes(), placement).map(drop)
 }
 

@@ -48,7 +48,7 @@ use anyhow::Result;
 use clap::Parser;
 use differences::{Difference, InForce};
 use journal::{Event, Journal};
-use kit::{Env, Exit, Outcome, Problem, Reader, variables};
+use kit::{Env, Exit, Outcome, Problem, SettingsReader, variables};
 use web_login::Login;
 
 pub use cli::command;
@@ -58,7 +58,7 @@ pub fn run() -> Outcome {
     let started = Instant::now();
     let cli = cli::Cli::try_parse()?;
     let parameters = parameters::parse(&cli.parameters)?;
-    let mut env = Env::of_process();
+    let mut env = Env::from_process();
     parameters.into_iter().for_each(|(name, value)| env.set(name, value));
     if let Some(in_force) = running::environment()? {
         return Ok(compare(env, &in_force));
@@ -120,7 +120,7 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
         tls::settle(env, account::user_id("caddy")?, &mut problems);
     }
     // Its spelling is judged where it is used.
-    let synced = Reader::new(env).switch(&variables::WORKSPACE_SYNC);
+    let synced = SettingsReader::new(env).switch(&variables::WORKSPACE_SYNC);
     let mut workspace =
         volume::prepare(settings.workspace.clone(), settings.image_slug.clone(), synced, &mut problems);
     // Programs shall find the workspace's environments from the first moment on, if they are there.
@@ -138,7 +138,7 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     autostart::export(&settings, !keys.is_empty() && rights.sshd_works(), env);
     gpus.variables.into_iter().for_each(|(name, value)| env.set(name, value));
     problems.extend(gpus.problems);
-    problems.extend(kit::exec_limit::fit(env));
+    problems.extend(kit::exec_limit::drop_oversized(env));
     let stored = environment::persist(env, &mut problems);
     tolerate("environment", stored, &mut problems);
     Ok(problems)

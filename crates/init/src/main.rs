@@ -1,6 +1,6 @@
 //! `init`: see the library.
 
 fn main() -> std::process::ExitCode {
-    kit::logging::start_in_stream("init");
+    kit::logging::init_prefixed("init");
     kit::main(init::run)
 }

@@ -3,18 +3,18 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use kit::Usage;
+use kit::UsageError;
 
 /// Splits every parameter at its first `=`; one without is a mistake that must not pass unseen.
-pub fn parse(words: &[OsString]) -> Result<Vec<(OsString, OsString)>, Usage> {
+pub fn parse(words: &[OsString]) -> Result<Vec<(OsString, OsString)>, UsageError> {
     words.iter().map(|word| split(word)).collect()
 }
 
-fn split(word: &OsStr) -> Result<(OsString, OsString), Usage> {
+fn split(word: &OsStr) -> Result<(OsString, OsString), UsageError> {
     let bytes = word.as_bytes();
     let equals = bytes.iter().position(|&byte| byte == b'=').unwrap_or(0);
     if equals == 0 {
-        return Err(Usage(format!("the parameter {:?} is not NAME=VALUE", word.to_string_lossy())));
+        return Err(UsageError(format!("the parameter {:?} is not NAME=VALUE", word.to_string_lossy())));
     }
     let (name, value) = (&bytes[..equals], &bytes[equals + 1..]);
     Ok((OsString::from_vec(name.to_vec()), OsString::from_vec(value.to_vec())))

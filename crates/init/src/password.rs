@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use kit::atomic::{self, Placement};
+use kit::atomic::{self, WriteOptions};
 use kit::{Secret, cmd};
 use sha2::{Digest, Sha256};
 
@@ -19,17 +19,18 @@ pub fn settle(name: &str, asked: Option<&Secret>) -> Result<()> {
     let password = asked.map_or(DEFAULT, Secret::expose);
     let digest = digest(name, password);
     let shadow = fs::read("/etc/shadow").context("cannot read /etc/shadow")?;
-    if has_one(&String::from_utf8_lossy(&shadow), name) && atomic::holds(Path::new(ASKED), digest.as_bytes())
+    if has_one(&String::from_utf8_lossy(&shadow), name)
+        && atomic::has_content(Path::new(ASKED), digest.as_bytes())
     {
         return Ok(());
     }
     cmd::run_with_input(&mut Command::new("/usr/sbin/chpasswd"), format!("{name}:{password}\n").as_bytes())?;
-    atomic::write(Path::new(ASKED), digest.as_bytes(), Placement::durable(0o600).owned_by(0, 0))
+    atomic::write(Path::new(ASKED), digest.as_bytes(), WriteOptions::durable(0o600).owned_by(0, 0))
 }
 
 /// True if this password was the last one that was asked for.
 pub fn is_in_force(name: &str, password: &Secret) -> bool {
-    atomic::holds(Path::new(ASKED), digest(name, password.expose()).as_bytes())
+    atomic::has_content(Path::new(ASKED), digest(name, password.expose()).as_bytes())
 }
 
 /// Whether shadow(5) has a password for an account, locked or not; `useradd` leaves a lone `!`.

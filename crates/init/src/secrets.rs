@@ -1,6 +1,6 @@
 //! Secrets from the environment: passwords and tokens, as their author sees them.
 
-use kit::{Env, Reader, Secret, invisible};
+use kit::{Env, Secret, SettingsReader, invisible};
 
 /// PAM takes no longer ones, its closing zero included (`PAM_MAX_RESP_SIZE` in its headers).
 const LONGEST_PASSWORD: usize = 511;
@@ -9,12 +9,12 @@ const LONGEST_PASSWORD: usize = 511;
 /// are removed and reported; one with control characters inside fits no login form.
 ///
 /// `otherwise` says what holds when nothing is left.
-pub fn secret(env: &Env, name: &str, otherwise: &str, reader: &mut Reader<'_>) -> Option<Secret> {
+pub fn secret(env: &Env, name: &str, otherwise: &str, reader: &mut SettingsReader<'_>) -> Option<Secret> {
     let Some(text) = env.get(name)?.to_str() else {
         reader.problem(name, "the value is not UTF-8 text; ignored");
         return None;
     };
-    let (text, removed) = invisible::stripped(text);
+    let (text, removed) = invisible::strip_invisible(text);
     if !removed.is_empty() {
         let removed = removed.join(" and ");
         reader.problem(
@@ -34,7 +34,7 @@ pub fn secret(env: &Env, name: &str, otherwise: &str, reader: &mut Reader<'_>) -
 }
 
 /// Reports characters inside that a login form does not get from a keyboard; blanks are plain enough.
-pub fn report_invisible(name: &str, text: &str, reader: &mut Reader<'_>) {
+pub fn report_invisible(name: &str, text: &str, reader: &mut SettingsReader<'_>) {
     if text.chars().any(|character| invisible::is_invisible(character) && character != ' ') {
         reader.problem(name, "the value has invisible characters inside, and they count");
     }
@@ -45,7 +45,7 @@ pub fn report_invisible(name: &str, text: &str, reader: &mut Reader<'_>) {
 }
 
 /// Reads a secret of the web login.
-pub fn web_secret(env: &Env, name: &str, reader: &mut Reader<'_>) -> Option<Secret> {
+pub fn web_secret(env: &Env, name: &str, reader: &mut SettingsReader<'_>) -> Option<Secret> {
     let secret = secret(env, name, "using a generated one", reader)?;
     match web_login::check_secret(secret.expose()) {
         Ok(()) => Some(secret),
@@ -57,7 +57,7 @@ pub fn web_secret(env: &Env, name: &str, reader: &mut Reader<'_>) -> Option<Secr
 }
 
 /// Reads the password of the system user; PAM limits its length.
-pub fn user_password(env: &Env, reader: &mut Reader<'_>) -> Option<Secret> {
+pub fn user_password(env: &Env, reader: &mut SettingsReader<'_>) -> Option<Secret> {
     let password = secret(env, "USER_PASSWORD", "using the default", reader)?;
     if password.expose().len() <= LONGEST_PASSWORD {
         return Some(password);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use kit::variables::{self, Variable};
-use kit::{Env, Problem, Reader, Secret};
+use kit::{Env, Problem, Secret, SettingsReader};
 use sshd_run::key_lines::key_lines;
 
 use crate::misspelling;
@@ -52,7 +52,7 @@ pub struct Web {
 impl Settings {
     /// Reads all settings; what could not be used comes back as problems, also of variables that other tools act on later.
     pub fn read(env: &Env) -> (Self, Vec<Problem>) {
-        let mut reader = Reader::new(env);
+        let mut reader = SettingsReader::new(env);
         variables::ALL.iter().for_each(|variable| reader.check(variable));
         let settings = Self {
             user_name: user_name(&mut reader),
@@ -86,7 +86,7 @@ impl Settings {
 
 /// Reads the port of sshd; one of the image's own would keep one of the two from starting. A service that registers it later
 /// is refused by the registry.
-fn ssh_port(reader: &mut Reader<'_>) -> u16 {
+fn ssh_port(reader: &mut SettingsReader<'_>) -> u16 {
     let port = reader.port(&variables::SSH_PORT);
     let holder = match port {
         ports::PORTAL => "the portal",
@@ -97,7 +97,7 @@ fn ssh_port(reader: &mut Reader<'_>) -> u16 {
     22
 }
 
-fn user_name(reader: &mut Reader<'_>) -> String {
+fn user_name(reader: &mut SettingsReader<'_>) -> String {
     match reader.text("USER_NAME") {
         Some(name) if is_account_name(&name) => name,
         Some(name) => {
@@ -119,7 +119,7 @@ fn is_account_name(name: &str) -> bool {
         && bytes.all(|byte| b"_-".contains(&byte) || byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
-fn web_user(reader: &mut Reader<'_>) -> String {
+fn web_user(reader: &mut SettingsReader<'_>) -> String {
     match reader.text("WEB_USER") {
         Some(name) => match web_login::check_user(&name) {
             Ok(()) => {

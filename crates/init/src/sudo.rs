@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
-use kit::atomic::{self, Placement};
+use kit::atomic::{self, WriteOptions};
 use kit::cmd;
 
 const RULES: &str = "/etc/sudoers.d/leonardo-user";
@@ -13,8 +13,8 @@ const MODE: u32 = 0o440;
 /// Puts the rule into force after `visudo` has accepted these very bytes: a broken file would close sudo to everybody.
 pub fn settle(name: &str) -> Result<()> {
     let rule = format!("{name} ALL=(ALL:ALL) NOPASSWD: ALL\n");
-    let placement = Placement::durable(MODE).owned_by(0, 0);
-    if !atomic::holds(Path::new(RULES), rule.as_bytes()) {
+    let placement = WriteOptions::durable(MODE).owned_by(0, 0);
+    if !atomic::has_content(Path::new(RULES), rule.as_bytes()) {
         cmd::run_with_input(Command::new("/usr/sbin/visudo").args(["-c", "-q", "-f", "-"]), rule.as_bytes())?;
     }
     atomic::write_if_changed(Path::new(RULES), rule.as_bytes(), placement).map(drop)

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use kit::atomic::{self, Placement};
-use kit::{Env, Input, Problem, cmd};
+use kit::atomic::{self, WriteOptions};
+use kit::{Env, Problem, ReadPolicy, cmd};
 
 use crate::roster::Ids;
 use crate::tolerate;
@@ -50,7 +50,7 @@ pub fn settle(env: &Env, caddy: Ids, problems: &mut Vec<Problem>) {
 
 fn bring(path: &Path, pair: &str, caddy: u32) -> Result<()> {
     make_directory(caddy)?;
-    let placement = Placement::durable(0o640).owned_by(0, caddy);
+    let placement = WriteOptions::durable(0o640).owned_by(0, caddy);
     atomic::write_if_changed(path, pair.as_bytes(), placement).map(drop)
 }
 
@@ -100,7 +100,7 @@ fn public_key(words: &[&str], pem: &str) -> Result<String> {
 }
 
 fn text(path: &Path) -> Result<Option<String>> {
-    let Some(bytes) = Input::up_to(LARGEST).find(path)? else { return Ok(None) };
+    let Some(bytes) = ReadPolicy::max_size(LARGEST).read_if_exists(path)? else { return Ok(None) };
     String::from_utf8(bytes).map(Some).map_err(|_| anyhow!("{} is not text", path.display()))
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use kit::Problem;
-use kit::atomic::{self, Placement};
+use kit::atomic::{self, WriteOptions};
 use nix::errno::Errno;
 use workspace::Workspace;
 
@@ -94,9 +94,10 @@ fn tell_if_lost(workspace: &Workspace, problems: &mut Vec<Problem>) {
 fn mark(path: &Path, mounted: bool) -> Result<()> {
     let file = path.join(WARNING);
     if !mounted {
-        return atomic::write_if_changed(&file, WARNING_TEXT.as_bytes(), Placement::durable(0o644)).map(drop);
+        return atomic::write_if_changed(&file, WARNING_TEXT.as_bytes(), WriteOptions::durable(0o644))
+            .map(drop);
     }
-    if atomic::holds(&file, WARNING_TEXT.as_bytes()) {
+    if atomic::has_content(&file, WARNING_TEXT.as_bytes()) {
         fs::remove_file(&file)?;
     }
     Ok(())

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use kit::atomic::{self, Placement};
+use kit::atomic::{self, WriteOptions};
 
 use crate::{Entry, INPUT};
 
@@ -26,10 +26,12 @@ pub fn write(journal: &Path, entry: &Entry) -> Result<()> {
 }
 
 /// Without the group, root alone.
-fn placement() -> Placement {
+fn placement() -> WriteOptions {
     match uzers::get_group_by_name(GROUP) {
-        Some(group) if uzers::get_effective_uid() == 0 => Placement::volatile(0o640).owned_by(0, group.gid()),
-        _ => Placement::volatile(0o600),
+        Some(group) if uzers::get_effective_uid() == 0 => {
+            WriteOptions::volatile(0o640).owned_by(0, group.gid())
+        }
+        _ => WriteOptions::volatile(0o600),
     }
 }
 
@@ -41,7 +43,7 @@ pub fn read(journal: &Path) -> Option<Entry> {
 /// Removes the entry, and what killed writers left of theirs.
 pub fn forget(journal: &Path) -> Result<()> {
     let path = beside(journal);
-    atomic::sweep(&path)?;
+    atomic::remove_leftovers(&path)?;
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", path.display()))

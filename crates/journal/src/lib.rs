@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use kit::Input;
-use kit::atomic::{self, Placement};
+use kit::ReadPolicy;
+use kit::atomic::{self, WriteOptions};
 
 pub use event::{Entry, Event, Stage, StageResult};
 pub use proxy::{PROXY_PROBLEM, proxy_problem};
@@ -31,7 +31,7 @@ pub use timeline::{Course, Timeline, Trouble};
 pub const PATH: &str = "/run/leonardo/boot.jsonl";
 
 /// A boot that reports a thousand problems writes a hundredth of this.
-const INPUT: Input = Input::up_to(16 << 20).no_follow();
+const INPUT: ReadPolicy = ReadPolicy::max_size(16 << 20).no_follow();
 
 /// A journal file.
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ impl Journal {
     /// Empties the journal for a new boot. Everybody may read it: it names settings and says what is wrong with them.
     pub fn begin(&self) -> Result<()> {
         confided::forget(&self.path)?;
-        atomic::write(&self.path, b"", Placement::volatile(0o644))
+        atomic::write(&self.path, b"", WriteOptions::volatile(0o644))
     }
 
     /// Where it is.
@@ -90,7 +90,7 @@ impl Journal {
     /// All events so far, oldest first, and what was confided if this process may know it; a missing journal has none.
     /// Of a stage that was said to have ended more than once, the last word counts, at the time of the first.
     pub fn read(&self) -> Result<Vec<Entry>> {
-        let Some(bytes) = INPUT.find(&self.path)? else { return Ok(Vec::new()) };
+        let Some(bytes) = INPUT.read_if_exists(&self.path)? else { return Ok(Vec::new()) };
         let mut entries = parse(&bytes);
         if let Some(confided) = confided::read(&self.path) {
             let before = entries.iter().rposition(|entry| entry.at <= confided.at);

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use kit::Input;
-use kit::input::{Reason, Refused};
-use kit::quote::printable;
+use kit::ReadPolicy;
+use kit::quote::escape_control_line;
+use kit::untrusted_file::{ReadError, ReadErrorKind};
 
 use crate::Trouble;
 
@@ -12,17 +12,22 @@ use crate::Trouble;
 pub const PROXY_PROBLEM: &str = "/opt/caddy/etc/problem.txt";
 /// A longer message would hide everything else, in bytes.
 const SHOWN: usize = 2_000;
-const INPUT: Input = Input::up_to(64_000).no_follow().owned_as_directory();
+const INPUT: ReadPolicy = ReadPolicy::max_size(64_000).no_follow().owned_like_directory();
 
 /// Returns the message in `file` in one line; nothing without the file.
 #[must_use]
 pub fn proxy_problem(file: &Path) -> Option<Trouble> {
     let message = match INPUT.read(file) {
-        Err(Refused { reason: Reason::Missing, .. }) => return None,
+        Err(ReadError { reason: ReadErrorKind::Missing, .. }) => return None,
         Err(refused) => refused.to_string(),
         Ok(mut bytes) => {
             bytes.truncate(SHOWN);
-            String::from_utf8_lossy(&bytes).trim().lines().map(printable).collect::<Vec<_>>().join(". ")
+            String::from_utf8_lossy(&bytes)
+                .trim()
+                .lines()
+                .map(escape_control_line)
+                .collect::<Vec<_>>()
+                .join(". ")
         }
     };
     (!message.is_empty()).then(|| Trouble { setting: "proxy".to_owned(), message })

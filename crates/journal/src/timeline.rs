@@ -156,7 +156,11 @@ impl Timeline {
 /// Returns how far the copy of a tree is, in a line.
 fn progress(tree: &str, bytes: u64, bytes_total: u64, seconds_left: Option<u64>) -> String {
     let percent = bytes.saturating_mul(100).checked_div(bytes_total).unwrap_or(100).min(100);
-    let mut text = format!("{tree}: {percent} %, {} of {}", units::bytes(bytes), units::bytes(bytes_total));
+    let mut text = format!(
+        "{tree}: {percent} %, {} of {}",
+        units::format_bytes(bytes),
+        units::format_bytes(bytes_total)
+    );
     if let Some(seconds) = seconds_left {
         text.extend([", ", &settings::words(seconds), " left"]);
     }

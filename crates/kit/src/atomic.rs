@@ -15,17 +15,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::{Context, Result};
 use nix::unistd::{Gid, Uid};
 
-use crate::Input;
+use crate::ReadPolicy;
 
 /// Who may read a file, and whether it must outlive a power cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Placement {
+pub struct WriteOptions {
     mode: u32,
     owner: Option<(u32, u32)>,
     durable: bool,
 }
 
-impl Placement {
+impl WriteOptions {
     /// A file with exactly these permission bits, whatever the umask, that survives a power cut.
     #[must_use]
     pub const fn durable(mode: u32) -> Self {
@@ -47,14 +47,14 @@ impl Placement {
 }
 
 /// Replaces `path` with `content`; fails with the path and the system's reason and then leaves the old file.
-pub fn write(path: &Path, content: &[u8], placement: Placement) -> Result<()> {
+pub fn write(path: &Path, content: &[u8], placement: WriteOptions) -> Result<()> {
     write_with(path, placement, |file| file.write_all(content))
 }
 
 /// Like [`write()`], for what is too large to be held at once: `content` writes it.
 pub fn write_with(
     path: &Path,
-    placement: Placement,
+    placement: WriteOptions,
     content: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> Result<()> {
     let (temporary, mut file) = create_beside(path)?;
@@ -68,7 +68,7 @@ pub fn write_with(
 }
 
 /// Like [`write()`], but leaves a file alone that already is as it should be; returns whether it wrote.
-pub fn write_if_changed(path: &Path, content: &[u8], placement: Placement) -> Result<bool> {
+pub fn write_if_changed(path: &Path, content: &[u8], placement: WriteOptions) -> Result<bool> {
     if already(path, content, placement) {
         return Ok(false);
     }
@@ -79,7 +79,7 @@ pub fn write_if_changed(path: &Path, content: &[u8], placement: Placement) -> Re
 /// Removes temporary files that writers of `path` left behind when they were killed, because they may hold secrets.
 ///
 /// A file whose writer lives, or whose number now belongs to another process, stays for the next time.
-pub fn sweep(path: &Path) -> Result<()> {
+pub fn remove_leftovers(path: &Path) -> Result<()> {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return Ok(()) };
     let parent = parent(path);
     let cannot = || format!("cannot tidy up in {}", parent.display());
@@ -108,11 +108,11 @@ fn writer(temporary: &str, target: &str) -> Option<u32> {
 
 /// Whether `path` is a regular file with exactly this content; no link is followed and nothing larger is read.
 #[must_use]
-pub fn holds(path: &Path, content: &[u8]) -> bool {
+pub fn has_content(path: &Path, content: &[u8]) -> bool {
     same_size(content).read(path).is_ok_and(|found| found == content)
 }
 
-fn already(path: &Path, content: &[u8], placement: Placement) -> bool {
+fn already(path: &Path, content: &[u8], placement: WriteOptions) -> bool {
     let Ok(opened) = same_size(content).open(path) else { return false };
     let meta = opened.meta();
     meta.permissions().mode() & 0o7777 == placement.mode
@@ -120,8 +120,8 @@ fn already(path: &Path, content: &[u8], placement: Placement) -> bool {
         && opened.read().is_ok_and(|found| found == content)
 }
 
-fn same_size(content: &[u8]) -> Input {
-    Input::up_to(content.len() as u64).no_follow()
+fn same_size(content: &[u8]) -> ReadPolicy {
+    ReadPolicy::max_size(content.len() as u64).no_follow()
 }
 
 fn create_beside(path: &Path) -> Result<(PathBuf, File)> {
@@ -142,7 +142,7 @@ fn create_beside(path: &Path) -> Result<(PathBuf, File)> {
     Ok((temporary, file))
 }
 
-fn place(file: &File, placement: Placement) -> io::Result<()> {
+fn place(file: &File, placement: WriteOptions) -> io::Result<()> {
     if let Some((uid, gid)) = placement.owner {
         nix::unistd::fchown(file.as_fd(), Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
     }
@@ -170,7 +170,7 @@ mod tests {
         fs::write(&victim, "precious").unwrap();
         let target = dir.path().join("target");
         symlink(&victim, &target).unwrap();
-        write(&target, b"new", Placement::durable(0o640)).unwrap();
+        write(&target, b"new", WriteOptions::durable(0o640)).unwrap();
         assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
         assert_eq!(fs::read_to_string(&target).unwrap(), "new");
         assert_eq!(fs::symlink_metadata(&target).unwrap().permissions().mode() & 0o7777, 0o640);
@@ -180,12 +180,12 @@ mod tests {
     fn an_unchanged_file_keeps_its_inode_and_a_wrong_mode_is_a_change() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("x");
-        assert!(write_if_changed(&target, b"a", Placement::volatile(0o600)).unwrap());
+        assert!(write_if_changed(&target, b"a", WriteOptions::volatile(0o600)).unwrap());
         let inode = fs::metadata(&target).unwrap().ino();
-        assert!(!write_if_changed(&target, b"a", Placement::volatile(0o600)).unwrap());
+        assert!(!write_if_changed(&target, b"a", WriteOptions::volatile(0o600)).unwrap());
         assert_eq!(fs::metadata(&target).unwrap().ino(), inode);
-        assert!(write_if_changed(&target, b"a", Placement::volatile(0o644)).unwrap());
-        assert!(write_if_changed(&target, b"b", Placement::volatile(0o644)).unwrap());
+        assert!(write_if_changed(&target, b"a", WriteOptions::volatile(0o644)).unwrap());
+        assert!(write_if_changed(&target, b"b", WriteOptions::volatile(0o644)).unwrap());
     }
 
     #[test]
@@ -194,8 +194,12 @@ mod tests {
         let (file, link) = (dir.path().join("file"), dir.path().join("link"));
         fs::write(&file, "text").unwrap();
         symlink(&file, &link).unwrap();
-        assert!(holds(&file, b"text") && !holds(&file, b"other") && !holds(&file, b"text longer"));
-        assert!(!holds(&link, b"text") && !holds(dir.path(), b""));
+        assert!(
+            has_content(&file, b"text")
+                && !has_content(&file, b"other")
+                && !has_content(&file, b"text longer")
+        );
+        assert!(!has_content(&link, b"text") && !has_content(dir.path(), b""));
     }
 
     #[test]
@@ -204,7 +208,7 @@ mod tests {
         let target = dir.path().join("d");
         fs::create_dir(&target).unwrap();
         fs::write(target.join("child"), "").unwrap();
-        let error = write(&target, b"x", Placement::volatile(0o600)).unwrap_err();
+        let error = write(&target, b"x", WriteOptions::volatile(0o600)).unwrap_err();
         assert!(format!("{error:#}").starts_with(&format!("cannot write {}", target.display())), "{error:#}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
@@ -219,7 +223,7 @@ mod tests {
         for name in dead.iter().chain(&kept) {
             fs::write(dir.path().join(name), "").unwrap();
         }
-        sweep(&dir.path().join("x")).unwrap();
+        remove_leftovers(&dir.path().join("x")).unwrap();
         assert!(dead.iter().all(|name| !dir.path().join(name).exists()));
         assert!(kept.iter().all(|name| dir.path().join(name).exists()));
     }

@@ -16,7 +16,7 @@ const STDERR_SHOWN: usize = 2_000;
 /// Returns the path of a program of the image, which is beside the running one or where supervisord is: an extended image
 /// and its users put other programs in front of the `PATH`.
 #[must_use]
-pub fn ours(name: &str) -> PathBuf {
+pub fn image_program(name: &str) -> PathBuf {
     let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(name)));
     beside.filter(|path| path.exists()).unwrap_or_else(|| Path::new("/usr/local/bin").join(name))
 }
@@ -26,11 +26,11 @@ pub const SETPRIV: &str = "/usr/bin/setpriv";
 
 /// Returns the command of a tool that is killed when the thread that starts it ends, and so when this process is killed: the
 /// one that begins again starts its own.
-pub fn bound(tool: impl AsRef<OsStr>) -> Command {
+pub fn killed_with_parent(tool: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(SETPRIV);
     // This process may have died before its death could be a signal there.
     command.args(["--pdeathsig", "KILL", "--", "/bin/sh", "-c", r#"[ "$PPID" = "$0" ] && exec "$@""#]);
-    command.arg(process::id().to_string()).arg(tool).env_remove(exec_limit::OF_SH);
+    command.arg(process::id().to_string()).arg(tool).env_remove(exec_limit::SH_RESERVED);
     command
 }
 
@@ -78,7 +78,7 @@ fn output_with_input(command: &mut Command, input: &[u8]) -> Result<Output> {
 }
 
 /// Replaces this process by a program; returns only if that is impossible, with a shell's exit codes for it.
-pub fn replace(command: &mut Command) -> Exit {
+pub fn exec(command: &mut Command) -> Exit {
     let error = command.exec();
     log::error!("cannot run {}: {error}", command.get_program().to_string_lossy());
     Exit::Code(if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 })
@@ -124,8 +124,8 @@ mod tests {
     #[test]
     fn a_program_of_ours_is_no_matter_of_the_path() {
         let own = std::env::current_exe().unwrap();
-        assert_eq!(ours(own.file_name().unwrap().to_str().unwrap()), own);
-        assert_eq!(ours("true"), Path::new("/usr/local/bin/true"));
+        assert_eq!(image_program(own.file_name().unwrap().to_str().unwrap()), own);
+        assert_eq!(image_program("true"), Path::new("/usr/local/bin/true"));
     }
 
     #[test]
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn a_bound_tool_ends_with_what_started_it() {
         let start = || {
-            let mut command = bound("sh");
+            let mut command = killed_with_parent("sh");
             command.args(["-c", "echo; exec sleep infinity"]);
             let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
             // It has begun when it has said so.
@@ -171,7 +171,7 @@ mod tests {
         };
         let mut orphan = std::thread::scope(|scope| scope.spawn(start).join().unwrap());
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&orphan.wait().unwrap()), Some(9));
-        let mut echo = bound("sh");
+        let mut echo = killed_with_parent("sh");
         assert_eq!(
             echo.get_envs().collect::<Vec<_>>(),
             [(OsStr::new("OPTIND"), None)],

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use nix::sys::resource::{Resource, getrlimit};
 
-use crate::units::count;
+use crate::units::format_count;
 use crate::{Env, Problem};
 
 /// Longest `NAME=VALUE` with its closing NUL, in bytes: the kernel's `MAX_ARG_STRLEN`, with its smallest page.
@@ -18,23 +18,26 @@ const MOST: u64 = 6 << 20;
 /// The kernel grants this much however small the stack is (`ARG_MAX`).
 const LEAST: u64 = 131_072;
 /// The one variable over which dash does not start, unless it is a number.
-pub const OF_SH: &str = "OPTIND";
+pub const SH_RESERVED: &str = "OPTIND";
 
 /// Returns why no program can be started with this variable, if that is so.
 fn refusal(name: &OsStr, value: &OsStr) -> Option<String> {
     if [name, value].iter().any(|text| text.as_bytes().contains(&0)) {
         Some("it has a NUL byte, which no program can be given".to_owned())
-    } else if name == OF_SH {
+    } else if name == SH_RESERVED {
         Some("sh owns this name, and may not start with a value from outside".to_owned())
     } else if name.len() + value.len() + 2 > LONGEST {
-        Some(format!("it is longer than the {} bytes that the kernel hands over", count(LONGEST as u64)))
+        Some(format!(
+            "it is longer than the {} bytes that the kernel hands over",
+            format_count(LONGEST as u64)
+        ))
     } else {
         None
     }
 }
 
 /// Removes what the kernel or `sh` would refuse: first what is too long by itself, then the longest until all fit together.
-pub fn fit(env: &mut Env) -> Vec<Problem> {
+pub fn drop_oversized(env: &mut Env) -> Vec<Problem> {
     let stack = getrlimit(Resource::RLIMIT_STACK).map_or(MOST, |(soft, _)| soft / 4);
     let most = stack.clamp(LEAST, MOST);
     // The rest is for arguments, and for variables that programs set for those that they start.
@@ -59,7 +62,7 @@ fn fit_into(env: &mut Env, most: usize) -> Vec<Problem> {
         total -= size;
         let refusal = format!(
             "all variables together are longer than the {} bytes that the kernel hands over, and it is the longest",
-            count(most as u64)
+            format_count(most as u64)
         );
         removed.push((name, refusal));
     }
@@ -88,20 +91,20 @@ mod tests {
         {
             let mut env: Env = [(name, "x".repeat(size)), ("B", "b".to_owned())].into_iter().collect();
             assert_eq!(starts(&env), !refused, "the kernel's limit for {name} with {size}");
-            let problems = fit(&mut env);
+            let problems = drop_oversized(&mut env);
             assert_eq!((problems.len(), env.get(name).is_none()), (usize::from(refused), refused));
             assert!(starts(&env) && env.get("B").is_some());
         }
         let mut env: Env = [("A", "a\0b")].into_iter().collect();
         assert!(!starts(&env));
         let problem = "A: it has a NUL byte, which no program can be given; programs do not get it";
-        assert_eq!(fit(&mut env).iter().map(ToString::to_string).collect::<Vec<_>>(), [problem]);
+        assert_eq!(drop_oversized(&mut env).iter().map(ToString::to_string).collect::<Vec<_>>(), [problem]);
         assert_eq!(env, Env::default());
     }
 
     #[test]
     fn what_keeps_sh_from_starting_goes() {
-        let mut env: Env = [(OF_SH, "x")].into_iter().collect();
+        let mut env: Env = [(SH_RESERVED, "x")].into_iter().collect();
         let starts = |env: &Env| {
             let mut sh = Command::new("/bin/sh");
             sh.args(["-c", "true"]).env_clear().envs(env.iter()).status().is_ok_and(|status| status.success())
@@ -109,7 +112,7 @@ mod tests {
         assert!(!starts(&env), "this machine's sh is dash, as in the image");
         let problem =
             "OPTIND: sh owns this name, and may not start with a value from outside; programs do not get it";
-        assert_eq!(fit(&mut env).iter().map(ToString::to_string).collect::<Vec<_>>(), [problem]);
+        assert_eq!(drop_oversized(&mut env).iter().map(ToString::to_string).collect::<Vec<_>>(), [problem]);
         assert!(starts(&env));
     }
 
@@ -118,7 +121,7 @@ mod tests {
         let mut env: Env = (0..80).map(|number| (format!("LONG{number}"), "x".repeat(120_000))).collect();
         env.set("WORKSPACE", "/workspace");
         assert!(!starts(&env));
-        let problems = fit(&mut env);
+        let problems = drop_oversized(&mut env);
         assert!(starts(&env), "{}", problems.len());
         assert_eq!(env.get("WORKSPACE"), Some(OsStr::new("/workspace")));
         assert!(problems.iter().all(|problem| problem.setting.starts_with("LONG")), "{problems:?}");

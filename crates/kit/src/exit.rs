@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitCode, ExitStatus};
 
-use crate::logging::{attributed, is_in_stream};
+use crate::logging::{is_prefixed, prefixed};
 
 /// How a tool ended when nothing went wrong that needs a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,15 +46,15 @@ impl From<Exit> for ExitCode {
 
 /// The caller wrote something that cannot be understood: exit code 2.
 #[derive(Debug)]
-pub struct Usage(pub String);
+pub struct UsageError(pub String);
 
-impl fmt::Display for Usage {
+impl fmt::Display for UsageError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Usage {}
+impl std::error::Error for UsageError {}
 
 /// An error that knows the next step.
 #[derive(Debug)]
@@ -115,8 +115,8 @@ fn tool_name(argv0: Option<&OsString>) -> String {
 fn report(tool: &str, error: &anyhow::Error) -> ExitCode {
     if let Some(usage) = error.downcast_ref::<clap::Error>() {
         // Help and version go to stdout with 0, everything else to stderr with 2; clap knows which.
-        let printed = if is_in_stream() && usage.use_stderr() {
-            io::stderr().write_all(attributed(tool, &usage.render().to_string()).as_bytes())
+        let printed = if is_prefixed() && usage.use_stderr() {
+            io::stderr().write_all(prefixed(tool, &usage.render().to_string()).as_bytes())
         } else {
             usage.print()
         };
@@ -129,7 +129,7 @@ fn report(tool: &str, error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     // Nothing is left to tell a caller whose stderr is closed.
-    let _ = io::stderr().write_all(attributed(tool, &render(error)).as_bytes());
+    let _ = io::stderr().write_all(prefixed(tool, &render(error)).as_bytes());
     if error.chain().any(is_usage) { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 
@@ -148,7 +148,7 @@ fn render(error: &anyhow::Error) -> String {
 
 /// A usage error stays one when a hint was added to it.
 fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
-    cause.is::<Usage>()
+    cause.is::<UsageError>()
         || cause.downcast_ref::<Hinted>().is_some_and(|hinted| hinted.error.chain().any(is_usage))
 }
 
@@ -177,7 +177,7 @@ mod tests {
         let failed: anyhow::Result<()> = Err(io::Error::from_raw_os_error(13)).context("cannot write /run/x");
         let error = failed.hint(|| "run it as root".to_owned()).unwrap_err();
         assert_eq!(
-            attributed("env-store", &render(&error)),
+            prefixed("env-store", &render(&error)),
             "env-store: cannot write /run/x: Permission denied (os error 13)\nhint: run it as root\n"
         );
     }

@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// It is made of the kernel's start and the numbers of the namespaces of processes and mounts, which the kernel keeps
 /// apart as long as they live. A name that is stored would not do: who saves a container as an image copies it. Where
 /// the kernel does not tell these, each process has its own.
-pub fn of_container() -> &'static str {
+pub fn id() -> &'static str {
     static INSTANCE: OnceLock<String> = OnceLock::new();
     INSTANCE.get_or_init(|| told().unwrap_or_else(alone))
 }
@@ -40,9 +40,9 @@ mod tests {
 
     #[test]
     fn it_stays_the_same_and_is_told_by_the_kernel() {
-        assert_eq!(of_container(), of_container());
-        assert_eq!(Some(of_container().to_owned()), told());
-        assert_eq!(alone().len(), of_container().len());
+        assert_eq!(id(), id());
+        assert_eq!(Some(id().to_owned()), told());
+        assert_eq!(alone().len(), id().len());
     }
 
     #[test]

@@ -7,7 +7,7 @@
 ///
 /// A pair of quotes goes only if the value has no other such quote inside, so that `"a" or "b"` stays.
 #[must_use]
-pub fn stripped(text: &str) -> (&str, Vec<&'static str>) {
+pub fn strip_invisible(text: &str) -> (&str, Vec<&'static str>) {
     let bare = text.trim_matches(is_invisible);
     let mut removed = Vec::new();
     let around = text.len() > bare.len();
@@ -66,7 +66,7 @@ mod tests {
             ("a\nb", "a\nb", &[]),
             ("a b=", "a b=", &[]),
         ] {
-            assert_eq!(stripped(given), (value, removed.to_vec()), "{given:?}");
+            assert_eq!(strip_invisible(given), (value, removed.to_vec()), "{given:?}");
         }
     }
 }

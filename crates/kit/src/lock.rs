@@ -38,15 +38,15 @@ impl Lock {
     ///
     /// A volume may refuse locks or belong to any number: that is logged, and nothing may be held, because a program that
     /// does not start is worse than two.
-    pub fn hold_directory(path: &Path) -> Result<Option<Self>> {
+    pub fn lock_directory(path: &Path) -> Result<Option<Self>> {
         let me = nix::unistd::geteuid().as_raw();
         let owner = fs::metadata(path).map_or(me, |meta| meta.uid());
         let (file, state) = match File::open(path) {
-            Err(error) => (None, State::Refused(error)),
+            Err(error) => (None, State::ReadError(error)),
             Ok(file) => {
                 let state = match file.try_lock() {
                     Err(TryLockError::WouldBlock) => State::Busy,
-                    Err(TryLockError::Error(error)) => State::Refused(error),
+                    Err(TryLockError::Error(error)) => State::ReadError(error),
                     Ok(()) if owner != me => State::Foreign,
                     Ok(()) => State::Held,
                 };
@@ -77,7 +77,7 @@ enum State {
     Busy,
     /// It belongs to another account.
     Foreign,
-    Refused(io::Error),
+    ReadError(io::Error),
 }
 
 impl State {
@@ -88,7 +88,9 @@ impl State {
             Self::Held => return Ok(None),
             Self::Busy => bail!("another process works in {path}"),
             Self::Foreign => format!("{path} belongs to another account; files in it may be out of reach"),
-            Self::Refused(error) => format!("cannot lock {path}: {error}; a second process is not kept out"),
+            Self::ReadError(error) => {
+                format!("cannot lock {path}: {error}; a second process is not kept out")
+            }
         }))
     }
 }
@@ -99,7 +101,7 @@ mod tests {
 
     #[test]
     fn only_another_process_ends_a_start() {
-        let refused = || State::Refused(io::ErrorKind::Unsupported.into());
+        let refused = || State::ReadError(io::ErrorKind::Unsupported.into());
         let table = [
             (State::Held, Ok(None)),
             (State::Busy, Err("another process works in /v")),
@@ -110,7 +112,7 @@ mod tests {
             let judged = state.judge(Path::new("/v")).map_err(|error| error.to_string());
             assert_eq!(judged, expected.map(|text| text.map(str::to_owned)).map_err(str::to_owned));
         }
-        assert!(Lock::hold_directory(Path::new("/no/such")).unwrap().is_none());
+        assert!(Lock::lock_directory(Path::new("/no/such")).unwrap().is_none());
     }
 
     #[test]
@@ -133,8 +135,8 @@ mod tests {
     #[test]
     fn a_directory_is_held_by_one_process() {
         let dir = tempfile::tempdir().unwrap();
-        let _first = Lock::hold_directory(dir.path()).unwrap();
-        let error = Lock::hold_directory(dir.path()).unwrap_err().to_string();
+        let _first = Lock::lock_directory(dir.path()).unwrap();
+        let error = Lock::lock_directory(dir.path()).unwrap_err().to_string();
         assert_eq!(error, format!("another process works in {}", dir.path().display()));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "no file is left");
     }

@@ -26,7 +26,7 @@ impl Log for Stderr {
         };
         // A log line that nobody can read must not end the tool.
         let _ =
-            io::stderr().write_all(attributed(self.tool, &format!("{severity}{}", record.args())).as_bytes());
+            io::stderr().write_all(prefixed(self.tool, &format!("{severity}{}", record.args())).as_bytes());
     }
 
     fn flush(&self) {}
@@ -35,18 +35,18 @@ impl Log for Stderr {
 /// Whether lines stand among those of others.
 static IN_STREAM: AtomicBool = AtomicBool::new(false);
 
-/// Like [`start`], for who writes straight into the container's output: each line says whose it is, as `logtail` has it.
-pub fn start_in_stream(tool: &'static str) {
+/// Like [`init`], for who writes straight into the container's output: each line says whose it is, as `logtail` has it.
+pub fn init_prefixed(tool: &'static str) {
     IN_STREAM.store(true, Ordering::Relaxed);
-    start(tool, 0);
+    init(tool, 0);
 }
 
 /// What a tool says, as it is printed: `tool: text`, or in a stream `tool | text` for each line of it.
-pub(crate) fn attributed(tool: &str, text: &str) -> String {
-    attribute(tool, &harmless(text), is_in_stream())
+pub(crate) fn prefixed(tool: &str, text: &str) -> String {
+    attribute(tool, &escape_control(text), is_prefixed())
 }
 
-pub(crate) fn is_in_stream() -> bool {
+pub(crate) fn is_prefixed() -> bool {
     IN_STREAM.load(Ordering::Relaxed)
 }
 
@@ -62,7 +62,7 @@ fn attribute(tool: &str, text: &str, in_stream: bool) -> String {
 ///
 /// Lines and tabs stay, because messages of other programs have them.
 #[must_use]
-pub fn harmless(text: &str) -> String {
+pub fn escape_control(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
         if character.is_control() && !matches!(character, '\n' | '\t') {
@@ -77,19 +77,46 @@ pub fn harmless(text: &str) -> String {
 /// Sends `log` records to stderr: warnings and errors always, progress from `verbosity` 0 on, details from 1 on.
 ///
 /// `-q` is -1, each `-v` adds 1. Calling it twice keeps the first tool name.
-pub fn start(tool: &'static str, verbosity: i8) {
-    let level = match verbosity {
-        ..0 => LevelFilter::Warn,
-        0 => LevelFilter::Info,
-        1.. => LevelFilter::Debug,
-    };
-    log::set_max_level(level);
+pub fn init(tool: &'static str, verbosity: i8) {
+    log::set_max_level(level(verbosity));
     // Fails only when a logger is there already, which tests in one process may cause.
     let _ = log::set_boxed_logger(Box::new(Stderr { tool }));
 }
 
+fn level(verbosity: i8) -> LevelFilter {
+    match verbosity {
+        ..0 => LevelFilter::Warn,
+        0 => LevelFilter::Info,
+        1.. => LevelFilter::Debug,
+    }
+}
+
+/// Amount of diagnostics on stderr: `-q` and `-v` of the tools that have progress or details to show.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::Args)]
+pub struct Verbosity {
+    /// Print warnings and errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Print details as well
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+impl Verbosity {
+    /// Applies the choice to everything that is logged from now on.
+    pub fn apply(self) {
+        log::set_max_level(self.level());
+    }
+
+    fn level(self) -> LevelFilter {
+        level(if self.quiet { -1 } else { i8::try_from(self.verbose).unwrap_or(i8::MAX) })
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
     #[test]
@@ -101,6 +128,24 @@ mod tests {
 
     #[test]
     fn a_terminal_is_told_nothing_but_text() {
-        assert_eq!(harmless("a\u{1b}[2J\u{9b}m\r b\n\tc ä"), "a\\u{1b}[2J\\u{9b}m\\r b\n\tc ä");
+        assert_eq!(escape_control("a\u{1b}[2J\u{9b}m\r b\n\tc ä"), "a\\u{1b}[2J\\u{9b}m\\r b\n\tc ä");
+    }
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        verbosity: Verbosity,
+    }
+
+    #[test]
+    fn quiet_prints_warnings_and_verbose_prints_details() {
+        let level = |arguments: &[&str]| {
+            let arguments = ["tool"].iter().chain(arguments);
+            Cli::try_parse_from(arguments).ok().map(|cli| cli.verbosity.level())
+        };
+        assert_eq!(level(&[]), Some(LevelFilter::Info));
+        assert_eq!(level(&["-q"]), Some(LevelFilter::Warn));
+        assert_eq!(level(&["-vv"]), Some(LevelFilter::Debug));
+        assert_eq!(level(&["-q", "-v"]), None);
     }
 }

@@ -25,7 +25,7 @@ pub fn quoted(path: &Path) -> String {
 
 /// A message in one line, with nothing in it that a terminal would obey: names of files may have anything in them.
 #[must_use]
-pub fn printable(message: &str) -> String {
+pub fn escape_control_line(message: &str) -> String {
     let mut line = String::with_capacity(message.len());
     for character in message.chars() {
         if character.is_control() {
@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn a_name_cannot_add_lines_or_colours_to_a_message() {
-        assert_eq!(printable("cannot read a\nb\u{1b}[31m ä"), "cannot read a\\nb\\u{1b}[31m ä");
+        assert_eq!(escape_control_line("cannot read a\nb\u{1b}[31m ä"), "cannot read a\\nb\\u{1b}[31m ä");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Settings from the environment, read once, typed, with every mistake reported by name.
 //!
-//! A bad value never stops a boot: the [`Reader`] notes a [`Problem`] and answers with the safe default, and
+//! A bad value never stops a boot: the [`SettingsReader`] notes a [`Problem`] and answers with the safe default, and
 //! whoever reads the settings shows the problems.
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ pub struct Env(BTreeMap<OsString, OsString>);
 impl Env {
     /// What this process was started with.
     #[must_use]
-    pub fn of_process() -> Self {
+    pub fn from_process() -> Self {
         Self(std::env::vars_os().collect())
     }
 
@@ -33,7 +33,10 @@ impl Env {
     /// counts as not given.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.get(name)?.to_str().map(|text| invisible::stripped(text).0).filter(|text| !text.is_empty())
+        self.get(name)?
+            .to_str()
+            .map(|text| invisible::strip_invisible(text).0)
+            .filter(|text| !text.is_empty())
     }
 
     /// Sets a variable, and replaces an earlier value.
@@ -82,12 +85,12 @@ impl fmt::Display for Problem {
 
 /// Reads typed settings and collects the problems.
 #[derive(Debug)]
-pub struct Reader<'env> {
+pub struct SettingsReader<'env> {
     env: &'env Env,
     problems: Vec<Problem>,
 }
 
-impl<'env> Reader<'env> {
+impl<'env> SettingsReader<'env> {
     /// Reads from `env`.
     #[must_use]
     pub fn new(env: &'env Env) -> Self {
@@ -114,8 +117,8 @@ impl<'env> Reader<'env> {
         match variable.kind {
             Kind::Switch => drop(self.switch(variable)),
             Kind::Port => drop(self.port(variable)),
-            Kind::Time => drop(self.time(variable)),
-            Kind::Digest => drop(self.digest(variable)),
+            Kind::Time => drop(self.duration_setting(variable)),
+            Kind::Digest => drop(self.sha256_setting(variable)),
             Kind::Host => drop(self.host(variable)),
             _ => drop(self.given(variable.name)),
         }
@@ -153,23 +156,23 @@ impl<'env> Reader<'env> {
     }
 
     /// Reads a length of time above zero.
-    pub fn time(&mut self, variable: &Variable) -> Option<Duration> {
+    pub fn duration_setting(&mut self, variable: &Variable) -> Option<Duration> {
         let rule = "is not a time such as 90s, 30m or 2h";
-        self.parsed(variable, rule, |text| duration(text).filter(|time| !time.is_zero()))
+        self.parse_or_report(variable, rule, |text| duration(text).filter(|time| !time.is_zero()))
     }
 
     /// Reads a SHA-256.
-    pub fn digest(&mut self, variable: &Variable) -> Option<String> {
-        self.parsed(variable, "is not 64 hexadecimal digits", sha256)
+    pub fn sha256_setting(&mut self, variable: &Variable) -> Option<String> {
+        self.parse_or_report(variable, "is not 64 hexadecimal digits", parse_sha256)
     }
 
     /// Reads a host name or address.
     pub fn host(&mut self, variable: &Variable) -> Option<String> {
         let rule = "is not a host name or an address alone, without http:// and port";
-        self.parsed(variable, rule, |text| is_host(text).then(|| text.to_owned()))
+        self.parse_or_report(variable, rule, |text| is_host(text).then(|| text.to_owned()))
     }
 
-    fn parsed<T>(
+    fn parse_or_report<T>(
         &mut self,
         variable: &Variable,
         rule: &str,
@@ -194,14 +197,14 @@ impl<'env> Reader<'env> {
             self.problem(name, "the value is not UTF-8 text; ignored");
             return None;
         };
-        let (text, _) = invisible::stripped(text);
+        let (text, _) = invisible::strip_invisible(text);
         if text.is_empty() { None } else { Some(text.to_owned()) }
     }
 }
 
 /// Reads a SHA-256 of 64 hexadecimal digits, also behind `sha256:`, into lower case.
 #[must_use]
-pub fn sha256(text: &str) -> Option<String> {
+pub fn parse_sha256(text: &str) -> Option<String> {
     let digits = text.trim().to_ascii_lowercase();
     let digits = digits.strip_prefix("sha256:").unwrap_or(&digits);
     (digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| digits.to_owned())
@@ -260,7 +263,7 @@ mod tests {
     #[test]
     fn a_typo_keeps_the_default_and_is_reported_by_name() {
         let env = env(&[("WEB_ENABLE_AUTH", "flase")]);
-        let mut reader = Reader::new(&env);
+        let mut reader = SettingsReader::new(&env);
         assert!(reader.flag("WEB_ENABLE_AUTH", true));
         assert_eq!(
             reader.into_problems(),
@@ -272,7 +275,7 @@ mod tests {
     fn spaces_and_case_do_not_turn_false_into_true() {
         for spelling in ["false", " FALSE ", "No", "off", "0", "False\n"] {
             let env = env(&[("X", spelling)]);
-            let mut reader = Reader::new(&env);
+            let mut reader = SettingsReader::new(&env);
             assert!(!reader.flag("X", true), "{spelling:?}");
             assert_eq!(reader.into_problems(), []);
         }
@@ -281,7 +284,7 @@ mod tests {
     #[test]
     fn empty_means_not_given() {
         let env = env(&[("P", ""), ("T", "  ")]);
-        let mut reader = Reader::new(&env);
+        let mut reader = SettingsReader::new(&env);
         assert_eq!((reader.text("T"), reader.flag("P", true)), (None, true));
         assert_eq!(reader.into_problems(), []);
     }
@@ -289,7 +292,7 @@ mod tests {
     #[test]
     fn what_an_env_file_keeps_around_a_value_does_not_count() {
         let env = env(&[("X", "\"false\""), ("T", "'a b'\r"), ("SSH_PORT", "\u{feff}2222")]);
-        let mut reader = Reader::new(&env);
+        let mut reader = SettingsReader::new(&env);
         assert!(!reader.flag("X", true));
         assert_eq!((reader.text("T").as_deref(), reader.port(&variables::SSH_PORT)), (Some("a b"), 2222));
         assert_eq!(env.text("T"), Some("a b"));
@@ -300,7 +303,7 @@ mod tests {
     fn a_kind_has_one_rule_and_a_mistake_is_reported_once() {
         for variable in variables::ALL {
             let env = env(&[(variable.name, variable.invalid)]);
-            let mut reader = Reader::new(&env);
+            let mut reader = SettingsReader::new(&env);
             reader.check(variable);
             reader.check(variable);
             let own = matches!(variable.kind, Kind::Switch | Kind::Time | Kind::Digest | Kind::Host);
@@ -324,10 +327,10 @@ mod tests {
     fn a_digest_is_64_digits_in_either_case() {
         let digits = "0123456789abcdef".repeat(4);
         for written in [digits.clone(), digits.to_uppercase(), format!(" sha256:{digits} ")] {
-            assert_eq!(sha256(&written), Some(digits.clone()));
+            assert_eq!(parse_sha256(&written), Some(digits.clone()));
         }
         for wrong in ["", "abc", "sha256:", &digits[1..], &format!("{}g", &digits[1..])] {
-            assert_eq!(sha256(wrong), None, "{wrong}");
+            assert_eq!(parse_sha256(wrong), None, "{wrong}");
         }
     }
 
@@ -335,7 +338,7 @@ mod tests {
     fn a_port_is_digits_only_and_never_zero() {
         for wrong in ["0", "65536", "-1", "+22", "2 2", "$(id)", "٢٢"] {
             let env = env(&[("SSH_PORT", wrong)]);
-            let mut reader = Reader::new(&env);
+            let mut reader = SettingsReader::new(&env);
             assert_eq!(reader.port(&variables::SSH_PORT), 22, "{wrong:?}");
             assert_eq!(reader.into_problems().len(), 1, "{wrong:?}");
         }

@@ -2,7 +2,7 @@
 
 /// Bytes in decimal units, as disks are sold: `2.7 GB`.
 #[must_use]
-pub fn bytes(number: u64) -> String {
+pub fn format_bytes(number: u64) -> String {
     const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
     if number < 1_000 {
         return format!("{number} bytes");
@@ -21,7 +21,7 @@ pub fn bytes(number: u64) -> String {
 
 /// A count with its thousands apart: `63,000`.
 #[must_use]
-pub fn count(number: u64) -> String {
+pub fn format_count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -55,13 +55,13 @@ mod tests {
 
     #[test]
     fn numbers_are_short_and_rounded() {
-        let shown = [0, 999, 1_000, 1_049, 1_050, 999_000, 5_450_000_000, u64::MAX].map(bytes);
+        let shown = [0, 999, 1_000, 1_049, 1_050, 999_000, 5_450_000_000, u64::MAX].map(format_bytes);
         assert_eq!(
             shown,
             ["0 bytes", "999 bytes", "1.0 kB", "1.0 kB", "1.1 kB", "999.0 kB", "5.5 GB", "18446.7 PB"]
         );
         assert_eq!(
-            [0, 999, 1_000, 63_000, 1_234_567].map(count),
+            [0, 999, 1_000, 63_000, 1_234_567].map(format_count),
             ["0", "999", "1,000", "63,000", "1,234,567"]
         );
     }

@@ -47,7 +47,7 @@ pub enum Kind {
 impl Kind {
     /// The word of the reference page.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             Self::Switch => "switch",
             Self::Port => "port",

@@ -7,9 +7,9 @@ pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Bytes at the beginning that show the encoding.
 const HEAD: usize = 1_024;
 
-/// Changes that [`mend`] made.
+/// Changes that [`normalize`] made.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Mended {
+pub struct AppliedFixes {
     /// There was a byte order mark, which would hide the first line from the kernel.
     pub mark: bool,
     /// There were blanks or empty lines before the `#!`, which would hide it from the kernel too.
@@ -18,7 +18,7 @@ pub struct Mended {
     pub line_ends: usize,
 }
 
-impl fmt::Display for Mended {
+impl fmt::Display for AppliedFixes {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mark = self.mark.then(|| "a byte order mark was removed".to_owned());
         let blanks = self.blanks.then(|| "blanks before its #! were removed".to_owned());
@@ -31,7 +31,7 @@ impl fmt::Display for Mended {
 
 /// Removes the byte order mark, blanks before `#!`, and the carriage return of each line end.
 #[must_use]
-pub fn mend(bytes: &[u8]) -> (Vec<u8>, Mended) {
+pub fn normalize(bytes: &[u8]) -> (Vec<u8>, AppliedFixes) {
     let text = bytes.strip_prefix(BYTE_ORDER_MARK);
     let mark = text.is_some();
     let text = text.unwrap_or(bytes);
@@ -47,7 +47,7 @@ pub fn mend(bytes: &[u8]) -> (Vec<u8>, Mended) {
             mended.push(byte);
         }
     }
-    (mended, Mended { mark, blanks, line_ends })
+    (mended, AppliedFixes { mark, blanks, line_ends })
 }
 
 /// True for UTF-16 text, with a byte order mark or without.
@@ -62,7 +62,7 @@ pub fn is_utf16(bytes: &[u8]) -> bool {
 
 /// Returns what a text has that a reader of plain UTF-8 stumbles over.
 #[must_use]
-pub fn trace(bytes: &[u8]) -> Option<&'static str> {
+pub fn detect(bytes: &[u8]) -> Option<&'static str> {
     if is_utf16(bytes) {
         Some("UTF-16 text")
     } else if bytes.starts_with(BYTE_ORDER_MARK) {
@@ -78,14 +78,18 @@ mod tests {
 
     #[test]
     fn windows_line_ends_and_the_mark_go_and_nothing_else() {
-        let (script, mended) = mend(b"\xef\xbb\xbf#!/bin/bash\r\necho a\rb\r\r\n");
+        let (script, mended) = normalize(b"\xef\xbb\xbf#!/bin/bash\r\necho a\rb\r\r\n");
         assert_eq!(script, b"#!/bin/bash\necho a\rb\r\n");
-        assert_eq!(mended, Mended { mark: true, blanks: false, line_ends: 2 });
-        assert_eq!(mend(b"a\nb\r").1, Mended::default());
-        let (script, mended) = mend(b"\xef\xbb\xbf\r\n \t\n#!/bin/bash -e\n");
+        assert_eq!(mended, AppliedFixes { mark: true, blanks: false, line_ends: 2 });
+        assert_eq!(normalize(b"a\nb\r").1, AppliedFixes::default());
+        let (script, mended) = normalize(b"\xef\xbb\xbf\r\n \t\n#!/bin/bash -e\n");
         assert_eq!(script, b"#!/bin/bash -e\n");
-        assert_eq!(mended, Mended { mark: true, blanks: true, line_ends: 0 });
-        assert_eq!(mend(b"\n a\n").1, Mended::default(), "only the first line needs to be the first");
+        assert_eq!(mended, AppliedFixes { mark: true, blanks: true, line_ends: 0 });
+        assert_eq!(
+            normalize(b"\n a\n").1,
+            AppliedFixes::default(),
+            "only the first line needs to be the first"
+        );
     }
 
     #[test]
@@ -99,7 +103,7 @@ mod tests {
             (b"a\rb\n", None),
             (b"", None),
         ] {
-            assert_eq!(trace(text), expected, "{}", text.escape_ascii());
+            assert_eq!(detect(text), expected, "{}", text.escape_ascii());
         }
     }
 }

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use kit::atomic::{self, Placement};
+use kit::atomic::{self, WriteOptions};
 
 /// Runs with a file system without a free byte; needs root.
 fn with_full_disk(run: impl FnOnce(&Path)) {
@@ -28,7 +28,7 @@ fn a_full_disk_leaves_the_old_file_and_no_temporary_one() {
         let names =
             || fs::read_dir(disk).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
         let before = names();
-        for placement in [Placement::durable(0o600), Placement::volatile(0o600)] {
+        for placement in [WriteOptions::durable(0o600), WriteOptions::volatile(0o600)] {
             for name in ["old", "new"] {
                 let error = atomic::write(&disk.join(name), &vec![b'x'; 70_000], placement).unwrap_err();
                 let said = format!("cannot write {}: No space left on device", disk.join(name).display());
@@ -37,13 +37,13 @@ fn a_full_disk_leaves_the_old_file_and_no_temporary_one() {
             let changed = atomic::write_if_changed(&disk.join("old"), b"new", placement);
             assert!(
                 changed.is_err()
-                    && !atomic::write_if_changed(&disk.join("old"), b"old", Placement::volatile(0o644))
+                    && !atomic::write_if_changed(&disk.join("old"), b"old", WriteOptions::volatile(0o644))
                         .unwrap()
             );
         }
         assert_eq!((fs::read_to_string(disk.join("old")).unwrap().as_str(), names()), ("old", before));
         fs::remove_file(disk.join("fill")).unwrap();
-        atomic::write(&disk.join("old"), b"new", Placement::durable(0o600)).unwrap();
+        atomic::write(&disk.join("old"), b"new", WriteOptions::durable(0o600)).unwrap();
         assert_eq!(fs::read_to_string(disk.join("old")).unwrap(), "new");
     });
 }

@@ -19,7 +19,7 @@ fn dropped(account: &str, setpriv: &[&str]) -> Output {
 }
 
 fn drop_and_show(account: &str) {
-    kit::logging::start("test", 0);
+    kit::logging::init("test", 0);
     kit::privileges::drop_to(account).unwrap();
     // Of this thread: tests have one each.
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();

@@ -7,6 +7,6 @@ use kit::{Exit, cmd};
 
 #[test]
 fn what_cannot_be_run_has_the_codes_of_a_shell() {
-    assert_eq!(cmd::replace(&mut Command::new("/nonexistent/program")), Exit::Code(127));
-    assert_eq!(cmd::replace(&mut Command::new("/")), Exit::Code(126));
+    assert_eq!(cmd::exec(&mut Command::new("/nonexistent/program")), Exit::Code(127));
+    assert_eq!(cmd::exec(&mut Command::new("/")), Exit::Code(126));
 }

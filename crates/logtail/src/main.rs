@@ -3,6 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    kit::logging::start("logtail", 0);
+    kit::logging::init("logtail", 0);
     kit::main(logtail::run)
 }

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use kit::atomic::{self, Placement};
+use kit::atomic::{self, WriteOptions};
 use kit::lock::Lock;
-use kit::{HintExt, Input};
+use kit::{HintExt, ReadPolicy};
 
 use crate::directory::{Directory, Which};
 use crate::stream::Position;
@@ -66,7 +66,7 @@ impl Place {
     pub fn load(&self) -> Option<BTreeMap<PathBuf, Position>> {
         let read = || -> Result<_> {
             let path = self.positions();
-            let Some(text) = Input::up_to(LARGEST).find(&path)? else { return Ok(None) };
+            let Some(text) = ReadPolicy::max_size(LARGEST).read_if_exists(&path)? else { return Ok(None) };
             let positions = serde_json::from_slice(&text);
             positions.map(Some).with_context(|| format!("cannot understand {}", path.display()))
         };
@@ -82,7 +82,7 @@ impl Place {
         let parent = path.parent().unwrap_or(Path::new("/"));
         fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
         let text = serde_json::to_vec(positions).context("cannot write down positions")?;
-        atomic::write_if_changed(&path, &text, Placement::volatile(0o600)).map(drop)
+        atomic::write_if_changed(&path, &text, WriteOptions::volatile(0o600)).map(drop)
     }
 }
 

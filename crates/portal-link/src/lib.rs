@@ -27,7 +27,7 @@ pub fn run() -> Outcome {
     let MadeCode { path } = Client::at(&cli.socket).ask("POST", "/login-codes", &wanted)?;
     let address = match &cli.portal {
         Some(portal) => Address::Known(portal.trim_end_matches('/').to_owned()),
-        None => address(&Env::of_process(), PORTAL),
+        None => address(&Env::from_process(), PORTAL),
     };
     let url = format!("{}{path}", address.origin());
     let mut out = io::stdout().lock();

@@ -1,6 +1,6 @@
 //! `portal-link`: see the library.
 
 fn main() -> std::process::ExitCode {
-    kit::logging::start("portal-link", 0);
+    kit::logging::init("portal-link", 0);
     kit::main(portal_link::run)
 }

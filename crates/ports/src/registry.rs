@@ -5,14 +5,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use kit::atomic::{self, Placement};
-use kit::input::{Reason, Refused};
-use kit::{Env, Input, Reader, variables};
+use kit::atomic::{self, WriteOptions};
+use kit::untrusted_file::{ReadError, ReadErrorKind};
+use kit::{Env, ReadPolicy, SettingsReader, variables};
 
 use crate::Service;
 
 /// No honest description is larger than this.
-const INPUT: Input = Input::up_to(16 * 1024).no_follow();
+const INPUT: ReadPolicy = ReadPolicy::max_size(16 * 1024).no_follow();
 
 /// Names that are looked at; nobody has more services, and whoever fills the folder must not stop the gate.
 const MOST_FILES: usize = 1_000;
@@ -38,7 +38,7 @@ impl Registry {
     /// The registry in `directory`; what `SSH_PORT` says is no port of a service.
     #[must_use]
     pub fn at(directory: &Path) -> Self {
-        let ssh = Reader::new(&Env::of_process()).port(&variables::SSH_PORT);
+        let ssh = SettingsReader::new(&Env::from_process()).port(&variables::SSH_PORT);
         Self { directory: directory.to_owned(), ssh }
     }
 
@@ -64,7 +64,7 @@ impl Registry {
             // Every member of the group writes here: no link, no FIFO that never answers, nothing endless.
             let service = match INPUT.read(&path) {
                 // A service may go while the folder is being listed.
-                Err(Refused { reason: Reason::Missing, .. }) => continue,
+                Err(ReadError { reason: ReadErrorKind::Missing, .. }) => continue,
                 Err(refused) => Err(anyhow!("{}", refused.reason)),
                 Ok(content) => Service::parse(&name, &content).and_then(|service| self.check(service)),
             };
@@ -88,7 +88,7 @@ impl Registry {
     pub fn register(&self, service: &Service) -> Result<()> {
         service.check()?;
         let path = self.directory.join(service.proxy_port.to_string());
-        atomic::write(&path, &serde_json::to_vec(service)?, Placement::volatile(0o664))
+        atomic::write(&path, &serde_json::to_vec(service)?, WriteOptions::volatile(0o664))
     }
 
     /// Removes the service on a public port; one that is not there is fine.

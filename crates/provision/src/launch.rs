@@ -79,7 +79,7 @@ fn become_user(launch: &Launch) -> Result<()> {
 
 /// The workspace, or home, or anything: a directory that the user may not enter is not where they are.
 fn enter(account: &Account) {
-    let (workspace, _) = Workspace::from_env(&Env::of_process());
+    let (workspace, _) = Workspace::from_env(&Env::from_process());
     let places = [workspace.path.as_path(), account.home.as_path(), Path::new("/")];
     let _ = places.iter().find(|place| std::env::set_current_dir(place).is_ok());
 }

@@ -78,7 +78,7 @@ impl LogFile {
         (self.lost > 0).then(|| {
             format!(
                 "{} of it could not be written to {}: {reason}",
-                units::bytes(self.lost),
+                units::format_bytes(self.lost),
                 self.path.display()
             )
         })
@@ -136,7 +136,7 @@ impl LogFile {
             let line = format!(
                 "{} provision: another {} of output are dropped, from between {} and {}\n",
                 kit::clock::written(std::time::SystemTime::now()),
-                units::bytes(dropped),
+                units::format_bytes(dropped),
                 numbered(2).display(),
                 numbered(1).display()
             );

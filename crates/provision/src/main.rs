@@ -3,6 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    kit::logging::start("provision", 0);
+    kit::logging::init("provision", 0);
     kit::main(provision::run)
 }

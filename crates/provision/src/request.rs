@@ -202,7 +202,7 @@ fn body(response: &mut Response<Body>, address: &Address, patience: &Patience) -
     let reader = response.body_mut().as_reader();
     match reader.take(LARGEST as u64 + 1).read_to_end(&mut bytes) {
         Ok(_) if bytes.len() > LARGEST => Err(Trouble::for_good(Failure::new(
-            format!("{address} sends more than {}, which is no script", units::bytes(LARGEST as u64)),
+            format!("{address} sends more than {}, which is no script", units::format_bytes(LARGEST as u64)),
             "the script itself may download what is large",
         ))),
         Ok(_) => Ok(bytes),

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::anyhow;
-use kit::logging::harmless;
-use kit::{Env, Exit, Reader, clock, settings, variables};
+use kit::logging::escape_control;
+use kit::{Env, Exit, SettingsReader, clock, settings, variables};
 use nix::sys::signal::Signal;
 
 use crate::account::Account;
@@ -299,8 +299,8 @@ impl Provision<'_> {
 
     /// Reads the limit; one that cannot be read is none, because ending a script half-way is the greater harm.
     fn limit(&mut self) -> Option<Duration> {
-        let mut reader = Reader::new(self.env);
-        let limit = reader.time(&variables::PROVISIONING_TIMEOUT);
+        let mut reader = SettingsReader::new(self.env);
+        let limit = reader.duration_setting(&variables::PROVISIONING_TIMEOUT);
         for problem in reader.into_problems() {
             self.teller.step(&format!("warning: {problem}; the script may take as long as it likes"));
         }
@@ -311,7 +311,7 @@ impl Provision<'_> {
         let loss = self.teller.log.loss();
         match wrong {
             Some(Verdict { cause, hint }) => {
-                let said: String = harmless(&finish.last_line).chars().take(SAID).collect();
+                let said: String = escape_control(&finish.last_line).chars().take(SAID).collect();
                 report.outcome = ReportOutcome::Failed;
                 report.said = Some(said).filter(|said| !said.is_empty());
                 report.cause = Some(cause);

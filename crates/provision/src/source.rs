@@ -3,9 +3,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use kit::input::Reason;
 use kit::quote::quoted;
-use kit::{Env, Input, Problem, units, windows_text};
+use kit::untrusted_file::ReadErrorKind;
+use kit::{Env, Problem, ReadPolicy, units, windows_text};
 
 use crate::address::{self, Address, Scheme};
 use crate::content::{self, LARGEST};
@@ -62,7 +62,7 @@ pub fn wish(env: &Env, mounted: &Path) -> Result<Option<Wish>, Failure> {
         None => return Ok(None),
     };
     let digest = given(env, DIGEST)?.map(|text| {
-        kit::settings::sha256(text).ok_or_else(|| {
+        kit::settings::parse_sha256(text).ok_or_else(|| {
             Failure::new(
                 format!("{DIGEST} is not 64 hexadecimal digits"),
                 "take it from: curl -L ADDRESS | sha256sum",
@@ -119,9 +119,9 @@ pub fn script(
         let hint = "read the script again; if the change is right, set the new digest";
         return Err(Failure::new(cause, hint));
     }
-    tell(&format!("{from}: {}, sha256 {digest}", units::bytes(bytes.len() as u64)));
-    let (bytes, mended) = windows_text::mend(&bytes);
-    if mended != windows_text::Mended::default() {
+    tell(&format!("{from}: {}, sha256 {digest}", units::format_bytes(bytes.len() as u64)));
+    let (bytes, mended) = windows_text::normalize(&bytes);
+    if mended != windows_text::AppliedFixes::default() {
         tell(&mended.to_string());
     }
     Ok(Script { bytes, digest })
@@ -144,9 +144,9 @@ fn hint(source: &Source, disguise: &str) -> String {
 
 /// Reads a mounted script: only a regular file. A pipe is not even waited for.
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    Input::up_to(LARGEST as u64).read(path).map_err(|refused| match refused.reason {
-        Reason::TooLarge(limit) => Failure::new(
-            format!("{} has more than {}, which is no script", quoted(path), units::bytes(limit)),
+    ReadPolicy::max_size(LARGEST as u64).read(path).map_err(|refused| match refused.reason {
+        ReadErrorKind::TooLarge(limit) => Failure::new(
+            format!("{} has more than {}, which is no script", quoted(path), units::format_bytes(limit)),
             "the script itself may unpack what is large",
         ),
         reason => Failure::new(

@@ -6,8 +6,8 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use kit::Input;
-use kit::atomic::{self, Placement};
+use kit::ReadPolicy;
+use kit::atomic::{self, WriteOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::report::{Report, ReportOutcome};
@@ -119,7 +119,7 @@ impl Place {
     /// The last run; a record that cannot be understood is an error, because it may be of a script that ended well.
     pub fn last(&self) -> Result<Option<Record>> {
         let path = self.record();
-        let Some(bytes) = Input::up_to(LARGEST).find(&path)? else { return Ok(None) };
+        let Some(bytes) = ReadPolicy::max_size(LARGEST).read_if_exists(&path)? else { return Ok(None) };
         serde_json::from_slice(&bytes)
             .map(Some)
             .with_context(|| format!("cannot understand {}", path.display()))
@@ -141,7 +141,7 @@ impl Place {
             };
         };
         let text = serde_json::to_vec(rejection).context("cannot write a rejection as JSON")?;
-        atomic::write(&path, &text, Placement::durable(0o644))
+        atomic::write(&path, &text, WriteOptions::durable(0o644))
     }
 
     /// Returns why the script that was asked for last was not run; nothing if it was.
@@ -152,8 +152,8 @@ impl Place {
     /// Writes the script where its account alone can read and run it.
     pub fn keep(&self, script: &[u8], gid: u32) -> Result<()> {
         let path = self.script();
-        atomic::sweep(&path)?;
-        atomic::write(&path, script, Placement::durable(0o550).owned_by(0, gid))
+        atomic::remove_leftovers(&path)?;
+        atomic::write(&path, script, WriteOptions::durable(0o550).owned_by(0, gid))
     }
 
     /// Notes that a script begins, and takes the room in which its end will be noted, so that a script that fills the
@@ -172,8 +172,8 @@ impl Place {
             .open(&reserve)
             .with_context(cannot)?;
         file.write_all(&[b' '; ROOM]).and_then(|()| file.sync_all()).with_context(cannot)?;
-        atomic::sweep(&self.record())?;
-        atomic::write(&self.record(), &written(record)?, Placement::durable(0o644))?;
+        atomic::remove_leftovers(&self.record())?;
+        atomic::write(&self.record(), &written(record)?, WriteOptions::durable(0o644))?;
         Ok(Begun { file, place: self.clone(), record: record.clone() })
     }
 }
@@ -194,7 +194,7 @@ impl Begun {
         let mut text = written(&self.record)?;
         if text.len() > ROOM {
             // Only a source of thousands of bytes comes here; it takes new room then.
-            return atomic::write(&path, &text, Placement::durable(0o644));
+            return atomic::write(&path, &text, WriteOptions::durable(0o644));
         }
         text.resize(ROOM, b' ');
         self.file

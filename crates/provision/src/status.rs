@@ -65,7 +65,7 @@ pub fn run(cli: &Cli, json: bool) -> kit::Outcome {
 }
 
 fn status(cli: &Cli) -> Result<Status> {
-    let env = env_store::session(Env::of_process(), &cli.store);
+    let env = env_store::session(Env::from_process(), &cli.store);
     let (asked_for, problem) = match source::wish(&env, &cli.mounted) {
         Ok(wish) => (wish.map(|wish| wish.source.to_string()), None),
         Err(failure) => (None, Some(failure.cause)),
@@ -123,7 +123,7 @@ fn text(status: &Status) -> String {
         }
     }
     rows.push(("log", status.log.display().to_string()));
-    let lines = rows.iter().map(|(name, value)| format!("{name:<11}{}", kit::logging::harmless(value)));
+    let lines = rows.iter().map(|(name, value)| format!("{name:<11}{}", kit::logging::escape_control(value)));
     lines.chain([String::new()]).collect::<Vec<_>>().join("\n")
 }
 

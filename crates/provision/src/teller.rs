@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Result;
 use journal::{Event, Journal, Stage, StageResult, Timeline};
 use kit::clock;
-use kit::logging::harmless;
+use kit::logging::escape_control;
 
 use crate::logfile::LogFile;
 use crate::redact::Redactor;
@@ -48,7 +48,7 @@ impl Teller {
 
     /// A step of our own: a line in the log, and for who called.
     pub fn step(&mut self, text: &str) {
-        let text = self.redactor.redact_text(&harmless(text)).replace('\n', " ");
+        let text = self.redactor.redact_text(&escape_control(text)).replace('\n', " ");
         let line = format!("{} provision: {text}\n", clock::written(SystemTime::now()));
         self.log.write(line.as_bytes());
         if !self.silent {
@@ -71,7 +71,7 @@ impl Teller {
         if self.noted.as_ref().is_some_and(|(when, _)| when.elapsed() < self.between) {
             return;
         }
-        let line: String = harmless(&line()).chars().take(NOTE).collect();
+        let line: String = escape_control(&line()).chars().take(NOTE).collect();
         match &mut self.noted {
             Some((when, last)) if line.is_empty() || *last == line => *when = Instant::now(),
             _ => {
@@ -83,7 +83,7 @@ impl Teller {
     }
 
     fn noting(&mut self, text: &str) -> Event {
-        let message: String = self.redactor.redact_text(&harmless(text)).chars().take(NOTE).collect();
+        let message: String = self.redactor.redact_text(&escape_control(text)).chars().take(NOTE).collect();
         self.noted = Some((Instant::now(), message.clone()));
         Event::StageNote { stage: Stage::Provisioning, message }
     }

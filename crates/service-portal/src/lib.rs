@@ -55,15 +55,15 @@ pub use cli::command;
 pub fn run() -> Outcome {
     let cli = cli::Cli::try_parse()?;
     kit::privileges::drop_to("portal")?;
-    kit::lean::keep_only(is_needed)?;
+    kit::env_scrub::reexec_with(is_needed)?;
     if let Err(error) = fs::create_dir_all(&cli.state) {
         log::warn!("cannot create {}: {error}", cli.state.display());
     }
     // A second portal would take over the sockets of the first.
-    let _only = Lock::hold_directory(&cli.state)
+    let _only = Lock::lock_directory(&cli.state)
         .context("the portal does not start")
         .hint(|| "supervisorctl status serviceportal".to_owned())?;
-    let state = state::State::new(&cli, Env::of_process())?;
+    let state = state::State::new(&cli, Env::from_process())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -1,6 +1,6 @@
 //! `service-portal`: see the library.
 
 fn main() -> std::process::ExitCode {
-    kit::logging::start("service-portal", 0);
+    kit::logging::init("service-portal", 0);
     kit::main(service_portal::run)
 }

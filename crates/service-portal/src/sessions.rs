@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use kit::Input;
-use kit::atomic::Placement;
+use kit::ReadPolicy;
+use kit::atomic::WriteOptions;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -105,14 +105,14 @@ pub struct Visitor {
 impl Sessions {
     /// The sessions kept at `path`, if they belong to `login`; a damaged file counts as none.
     pub fn load(path: &Path, login: &str) -> Self {
-        let kept = Input::up_to(LARGEST)
-            .find(path)
+        let kept = ReadPolicy::max_size(LARGEST)
+            .read_if_exists(path)
             .ok()
             .flatten()
             .and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok());
         let kept = kept.filter(|kept| kept.login == login);
         let kept = kept.unwrap_or_else(|| Kept { login: login.to_owned(), ..Kept::default() });
-        Self { file: StateFile::new(path, Placement::volatile(0o600)), kept, written: 0, changed: false }
+        Self { file: StateFile::new(path, WriteOptions::volatile(0o600)), kept, written: 0, changed: false }
     }
 
     /// Begins a session and returns the cookie's value; without one random number, there is no session.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use kit::Input;
-use kit::atomic::Placement;
+use kit::ReadPolicy;
+use kit::atomic::WriteOptions;
 use portal_control::Share;
 
 use crate::signing::Key;
@@ -54,13 +54,13 @@ impl Refusal {
 impl Shares {
     /// The links kept at `path`; a damaged file counts as none.
     pub fn load(path: &Path, key: Key) -> Self {
-        let kept = Input::up_to(LARGEST)
-            .find(path)
+        let kept = ReadPolicy::max_size(LARGEST)
+            .read_if_exists(path)
             .ok()
             .flatten()
             .and_then(|bytes| serde_json::from_slice::<Vec<Share>>(&bytes).ok());
         let by_id = kept.unwrap_or_default().into_iter().map(|share| (share.id.clone(), share)).collect();
-        Self { file: StateFile::new(path, Placement::durable(0o600)), key, by_id }
+        Self { file: StateFile::new(path, WriteOptions::durable(0o600)), key, by_id }
     }
 
     /// Makes a link to one service and returns it with its secret word.

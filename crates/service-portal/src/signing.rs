@@ -7,9 +7,9 @@ use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
-use kit::Input;
-use kit::atomic::Placement;
-use kit::input::Reason;
+use kit::ReadPolicy;
+use kit::atomic::WriteOptions;
+use kit::untrusted_file::ReadErrorKind;
 use sha2::Sha256;
 
 use crate::state_file::StateFile;
@@ -30,8 +30,8 @@ impl KeyFile {
     /// A new one that cannot be written is good until the portal ends; one that a failing disk does not give back is not
     /// replaced.
     pub fn load(path: &Path) -> Result<Self> {
-        let mut file = StateFile::new(path, Placement::durable(0o600));
-        match Input::up_to(64).no_follow().find(path) {
+        let mut file = StateFile::new(path, WriteOptions::durable(0o600));
+        match ReadPolicy::max_size(64).no_follow().read_if_exists(path) {
             Ok(bytes) => {
                 if let Some(Ok(key)) = bytes.map(TryInto::try_into) {
                     return Ok(Self { key: Key(key), file });
@@ -65,8 +65,8 @@ impl KeyFile {
 }
 
 /// True for an error of the disk; a mode or an owner that keeps the portal out stays, however often it starts.
-fn is_failure(reason: &Reason) -> bool {
-    matches!(reason, Reason::Unreadable(error) if error.kind() != io::ErrorKind::PermissionDenied)
+fn is_failure(reason: &ReadErrorKind) -> bool {
+    matches!(reason, ReadErrorKind::Unreadable(error) if error.kind() != io::ErrorKind::PermissionDenied)
 }
 
 impl Key {
@@ -131,10 +131,10 @@ mod tests {
 
     #[test]
     fn only_an_error_of_the_disk_ends_the_start() {
-        let unreadable = |error: i32| Reason::Unreadable(io::Error::from_raw_os_error(error));
+        let unreadable = |error: i32| ReadErrorKind::Unreadable(io::Error::from_raw_os_error(error));
         let reasons = [nix::libc::EIO, nix::libc::EACCES, nix::libc::EPERM].map(unreadable);
         assert_eq!(reasons.map(|reason| is_failure(&reason)), [true, false, false]);
-        assert!(!is_failure(&Reason::Kind("a symbolic link")));
+        assert!(!is_failure(&ReadErrorKind::Kind("a symbolic link")));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
 use journal::Journal;
-use kit::{Env, Reader, Secret, variables};
+use kit::{Env, Secret, SettingsReader, variables};
 use ports::Registry;
 use sha2::{Digest, Sha256};
 
@@ -54,7 +54,7 @@ struct Shared {
 impl State {
     /// Reads what never changes; refuses to start without a login, because an open gate must be asked for by name.
     pub fn new(cli: &Cli, env: Env) -> Result<Self> {
-        let mut reader = Reader::new(&env);
+        let mut reader = SettingsReader::new(&env);
         let enable_auth = reader.switch(&variables::WEB_ENABLE_AUTH);
         for problem in reader.into_problems() {
             log::warn!("{problem}");

@@ -7,19 +7,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use kit::atomic::{self, Placement};
+use kit::atomic::{self, WriteOptions};
 
 /// The file, and the reason why it lacks what is in memory.
 #[derive(Debug)]
 pub struct StateFile {
     path: PathBuf,
-    placement: Placement,
+    placement: WriteOptions,
     problem: Option<String>,
 }
 
 impl StateFile {
     /// A file at `path`; nothing is written yet.
-    pub fn new(path: &Path, placement: Placement) -> Self {
+    pub fn new(path: &Path, placement: WriteOptions) -> Self {
         Self { path: path.to_owned(), placement, problem: None }
     }
 
@@ -103,7 +103,7 @@ pub mod tests {
     fn a_failed_write_keeps_the_old_file_unless_something_has_ended() {
         let disk = FullDisk::with(&[("state", b"old")]);
         let path = disk.path().join("state");
-        let mut file = StateFile::new(&path, Placement::durable(0o600));
+        let mut file = StateFile::new(&path, WriteOptions::durable(0o600));
         file.write(Ok(b"new".to_vec()));
         assert!(file.problem().unwrap().contains("No space left on device"), "{file:?}");
         assert_eq!(fs::read(&path).unwrap(), b"old");

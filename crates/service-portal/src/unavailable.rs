@@ -12,7 +12,7 @@ use axum::Json;
 use axum::extract::{Query, State as Extract};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use kit::Input;
+use kit::ReadPolicy;
 use ports::Service;
 use serde::Deserialize;
 use serde_json::json;
@@ -107,7 +107,7 @@ fn last_lines(path: &Path) -> Vec<String> {
 /// The last bytes of a regular file, from the beginning of a line; no link is followed.
 fn end_of(path: &Path) -> Result<Vec<u8>> {
     let cannot = || format!("cannot read {}", path.display());
-    let opened = Input::up_to(u64::MAX).no_follow().open(path)?;
+    let opened = ReadPolicy::max_size(u64::MAX).no_follow().open(path)?;
     let start = opened.meta().len().saturating_sub(END);
     let mut file = opened.into_file();
     file.seek(SeekFrom::Start(start)).with_context(cannot)?;

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, IsTerminal};
 
 use anyhow::{Context, Result, bail};
-use kit::{Secret, Usage};
+use kit::{Secret, UsageError};
 
 use crate::change;
 use crate::silence::Silence;
@@ -35,16 +35,17 @@ fn first_line(input: impl BufRead) -> Result<Secret> {
         .read_until(b'\n', &mut line)
         .context("cannot read the password from standard input")?;
     if line.len() as u64 == LONGEST {
-        return Err(Usage(format!("the password is longer than {LONGEST} bytes")).into());
+        return Err(UsageError(format!("the password is longer than {LONGEST} bytes")).into());
     }
-    let line = String::from_utf8(line).map_err(|_| Usage("the password is not UTF-8 text".to_owned()))?;
+    let line =
+        String::from_utf8(line).map_err(|_| UsageError("the password is not UTF-8 text".to_owned()))?;
     let line = line.strip_suffix('\n').unwrap_or(&line);
     checked(line.strip_suffix('\r').unwrap_or(line).to_owned())
 }
 
 /// A password that can be used, or a usage error that does not repeat it.
 pub fn checked(text: String) -> Result<Secret> {
-    change::password(text).map_err(|problem| Usage(format!("the password {problem}")).into())
+    change::password(text).map_err(|problem| UsageError(format!("the password {problem}")).into())
 }
 
 #[cfg(test)]

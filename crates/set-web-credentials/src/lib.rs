@@ -20,7 +20,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::Parser;
 use env_store::Store;
 use kit::lock::Lock;
-use kit::{Exit, HintExt, Outcome, Secret, Usage, atomic};
+use kit::{Exit, HintExt, Outcome, Secret, UsageError, atomic};
 use web_login::Login;
 
 use change::Change;
@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub fn run() -> Outcome {
     let cli = Cli::try_parse()?;
     if let Some(user) = &cli.user {
-        web_login::check_user(user).map_err(|problem| Usage(format!("USER {problem}")))?;
+        web_login::check_user(user).map_err(|problem| UsageError(format!("USER {problem}")))?;
     }
     let owner = owner(&cli.account)?;
     // Opened before anybody types a password in vain, and held afterwards, because typing takes time.
@@ -84,7 +84,7 @@ fn wanted(cli: &Cli) -> Result<Change> {
 /// Replaces the login; returns it, and whether it is another now.
 fn replace(cli: &Cli, change: Change, owner: (u32, u32)) -> Result<(Login, bool)> {
     // A killed run may have left a file with a password in it.
-    atomic::sweep(&cli.login)?;
+    atomic::remove_leftovers(&cli.login)?;
     let before = Login::read(&cli.login)
         .and_then(|login| login.with_context(|| format!("there is no login at {}", cli.login.display())))
         .hint(|| "a start of the container makes one: docker restart".to_owned())?;
@@ -95,7 +95,7 @@ fn replace(cli: &Cli, change: Change, owner: (u32, u32)) -> Result<(Login, bool)
 
 /// Puts the login into the environment store; returns whether that has changed.
 fn publish(cli: &Cli, login: &Login) -> Result<bool> {
-    atomic::sweep(&cli.environment)?;
+    atomic::remove_leftovers(&cli.environment)?;
     Store::update(&cli.environment, |store| {
         login.variables().into_iter().for_each(|(name, value)| store.set(name, value));
     })

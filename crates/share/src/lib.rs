@@ -38,7 +38,7 @@ fn create(cli: &Cli, client: &Client, service: &str) -> Outcome {
     let wanted =
         NewShare { service: service.to_owned(), seconds: cli.expires.as_secs(), max_uses: cli.max_uses };
     let MadeShare { share, path } = client.ask("POST", "/shares", &wanted)?;
-    let address = address(&Env::of_process(), share.port);
+    let address = address(&Env::from_process(), share.port);
     let url = format!("{}{path}", address.origin());
     if cli.json {
         writeln!(io::stdout(), "{}", serde_json::to_string(&Made { url: &url, share: &share })?)?;

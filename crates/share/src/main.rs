@@ -1,6 +1,6 @@
 //! `share`: see the library.
 
 fn main() -> std::process::ExitCode {
-    kit::logging::start("share", 0);
+    kit::logging::init("share", 0);
     kit::main(share::run)
 }

@@ -11,12 +11,12 @@ use crate::key_line;
 /// another key or nothing follows. In a line that is disabled by a `#`, a `;` separates nothing: what follows is disabled too.
 #[must_use]
 pub fn key_lines(text: &str) -> String {
-    let text = invisible::stripped(text).0.replace("\r\n", "\n").replace('\r', "\n");
+    let text = invisible::strip_invisible(text).0.replace("\r\n", "\n").replace('\r', "\n");
     let mut lines: Vec<String> = Vec::new();
     for line in text.lines() {
         let mut line_starts = true;
         for (separator, piece) in pieces(line) {
-            let bare = invisible::stripped(piece).0;
+            let bare = invisible::strip_invisible(piece).0;
             match lines.last_mut().filter(|_| !line_starts) {
                 Some(_) if bare.is_empty() => {}
                 Some(last) if !names_a_key(bare) => last.extend([separator, piece]),

@@ -20,7 +20,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Parser;
-use kit::{Env, Exit, HintExt, Outcome, Reader, cmd, variables};
+use kit::{Env, Exit, HintExt, Outcome, SettingsReader, cmd, variables};
 use rustix::thread::{CapabilitySet, capabilities};
 
 pub use cli::command;
@@ -45,8 +45,8 @@ pub fn run() -> Outcome {
     if uzers::get_effective_uid() != 0 {
         return Err(anyhow!("only root can start the SSH server")).hint(|| "sudo sshd-run".to_owned());
     }
-    let env = Env::of_process();
-    let mut reader = Reader::new(&env);
+    let env = Env::from_process();
+    let mut reader = SettingsReader::new(&env);
     let effective = capabilities(None)?.effective;
     let port = reader.port(&variables::SSH_PORT);
     let options = policy::options(port, effective.contains(CapabilitySet::AUDIT_WRITE));

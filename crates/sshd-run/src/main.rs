@@ -1,6 +1,6 @@
 //! `sshd-run`: see the library.
 
 fn main() -> std::process::ExitCode {
-    kit::logging::start("sshd-run", 0);
+    kit::logging::init("sshd-run", 0);
     kit::main(sshd_run::run)
 }

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kit::{Input, Problem, windows_text};
+use kit::{Problem, ReadPolicy, windows_text};
 use uzers::os::unix::GroupExt;
 
 use crate::keys::Keys;
@@ -42,7 +42,7 @@ impl Sources {
     /// Reads all keys; a file that cannot be used is reported and the others count.
     #[must_use]
     pub fn read(&self) -> (Keys, Vec<Problem>) {
-        let open = Input::up_to(LONGEST);
+        let open = ReadPolicy::max_size(LONGEST);
         let trusted = open.owned_by(&[0]);
         // What a mount provides has the owner that it has on the host.
         let own = if self.is_mounted(&self.own) { open } else { trusted };
@@ -50,7 +50,7 @@ impl Sources {
         for (path, terms) in [(&self.own, own), (&self.mounted, open), (&self.given, trusted)] {
             let name = path.display().to_string();
             // A missing file has no keys.
-            match terms.find(path).map(Option::unwrap_or_default) {
+            match terms.read_if_exists(path).map(Option::unwrap_or_default) {
                 Ok(bytes) if windows_text::is_utf16(&bytes) => {
                     problems.push(Problem::new(name, "it is UTF-16 text, save it as UTF-8; ignored"));
                 }

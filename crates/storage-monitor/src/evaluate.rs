@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use kit::{HintExt, Input, windows_text};
+use kit::{HintExt, ReadPolicy, windows_text};
 
 use crate::confine;
 use crate::mapping::{Mapping, line_of};
@@ -34,7 +34,7 @@ pub struct Evaluated {
 /// Evaluates the file; an error names it, and the line where that is known.
 pub fn evaluate(file: &Path, workspace: &Path) -> Result<Evaluated> {
     let text = trusted(file)?;
-    judge(file, &text, workspace).map_err(|error| match windows_text::trace(&text) {
+    judge(file, &text, workspace).map_err(|error| match windows_text::detect(&text) {
         Some(trace) => anyhow!("{error:#} (the file has {trace}: save it as UTF-8 with line ends of Unix)"),
         None => error,
     })
@@ -64,7 +64,7 @@ fn judge(file: &Path, text: &[u8], workspace: &Path) -> Result<Evaluated> {
 
 /// The file's text, if only those could write it who may decide where root makes links.
 fn trusted(file: &Path) -> Result<Vec<u8>> {
-    let opened = Input::up_to(LARGEST).open(file)?;
+    let opened = ReadPolicy::max_size(LARGEST).open(file)?;
     let meta = opened.meta();
     let us = nix::unistd::geteuid().as_raw();
     let ours = meta.uid() == 0 || meta.uid() == us;

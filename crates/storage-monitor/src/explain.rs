@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
 use kit::Exit;
-use kit::logging::harmless;
+use kit::logging::escape_control;
 use kit::quote::quoted;
 
 use crate::findings::Conflict;
@@ -27,7 +27,7 @@ pub fn explain(mut monitor: Monitor, path: &Path) -> Result<Exit> {
     let (lines, linked) = reasons(&monitor, &file, &steps);
     let mut out = io::stdout().lock();
     for line in lines {
-        writeln!(out, "{}", harmless(&line))?;
+        writeln!(out, "{}", escape_control(&line))?;
     }
     Ok(if linked { Exit::Done } else { Exit::No })
 }

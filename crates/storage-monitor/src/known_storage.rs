@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use kit::atomic::{self, Placement};
+use kit::atomic::{self, WriteOptions};
 use rustix::fs::{Dir, FileType, fstatfs};
 
 use crate::folder;
@@ -53,7 +53,7 @@ impl KnownStorage {
             let _ = atomic::write(
                 &self.file,
                 format!("{} {}\n", identity.0, identity.1).as_bytes(),
-                Placement::volatile(0o644),
+                WriteOptions::volatile(0o644),
             );
         }
         Ok(None)

@@ -68,7 +68,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Parser;
 use kit::lock::Lock;
-use kit::logging::harmless;
+use kit::logging::escape_control;
 use kit::{Env, Exit, HintExt, Outcome};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -86,7 +86,7 @@ const PATIENCE: Duration = Duration::from_mins(5);
 /// Runs the command line.
 pub fn run() -> Outcome {
     let cli = Cli::try_parse()?;
-    let places = Places::find(&Env::of_process(), &cli);
+    let places = Places::find(&Env::from_process(), &cli);
     match cli.task.unwrap_or(Task::Run) {
         Task::Run => {
             let Turn::Ours(_lock) = turn(&places)? else {
@@ -137,7 +137,7 @@ fn status(places: &Places, json: bool) -> Outcome {
         Some(status) => {
             writeln!(out, "{}", status.summary())?;
             for complaint in status.complaints() {
-                writeln!(out, "{}", harmless(&complaint))?;
+                writeln!(out, "{}", escape_control(&complaint))?;
             }
         }
         None => {}

@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use kit::Input;
-use kit::atomic::{self, Placement};
+use kit::ReadPolicy;
+use kit::atomic::{self, WriteOptions};
 
 use crate::mapping::Mapping;
 
@@ -29,12 +29,12 @@ pub fn keep(file: &Path, mapping: &Mapping) -> Result<()> {
             }
         }
     }
-    atomic::write_if_changed(file, &text, Placement::volatile(0o644)).map(drop)
+    atomic::write_if_changed(file, &text, WriteOptions::volatile(0o644)).map(drop)
 }
 
 /// The mapping that was kept; nothing if none ever was.
 pub fn recall(file: &Path) -> Result<Option<Mapping>> {
-    let Some(text) = Input::up_to(LARGEST).find(file)? else { return Ok(None) };
+    let Some(text) = ReadPolicy::max_size(LARGEST).read_if_exists(file)? else { return Ok(None) };
     let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
     let fields: Vec<&[u8]> = text.split(|byte| *byte == 0).collect();
     let mut mapping: BTreeMap<PathBuf, BTreeSet<PathBuf>> = BTreeMap::new();

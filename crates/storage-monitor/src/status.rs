@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use kit::Input;
-use kit::atomic::{self, Placement};
+use kit::ReadPolicy;
+use kit::atomic::{self, WriteOptions};
 use serde::{Deserialize, Serialize};
 
 /// Where the monitor keeps it.
@@ -47,7 +47,7 @@ pub struct Status {
 impl Status {
     /// Reads the file; nothing if there is none, because the monitor has not run yet.
     pub fn read(path: &Path) -> Result<Option<Self>> {
-        let Some(text) = Input::up_to(LARGEST).find(path)? else { return Ok(None) };
+        let Some(text) = ReadPolicy::max_size(LARGEST).read_if_exists(path)? else { return Ok(None) };
         serde_json::from_slice(&text).with_context(|| format!("cannot read {}", path.display())).map(Some)
     }
 
@@ -58,7 +58,7 @@ impl Status {
         }
         let mut text = serde_json::to_vec(self)?;
         text.push(b'\n');
-        atomic::write(path, &text, Placement::volatile(0o644))
+        atomic::write(path, &text, WriteOptions::volatile(0o644))
     }
 
     /// Whether the process still is the monitor that wrote this.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use kit::atomic::{self, Placement};
+use kit::atomic::{self, WriteOptions};
 use rustix::io::Errno;
 
 /// Digits of an identity.
@@ -29,7 +29,7 @@ impl Temporary {
     /// Sees to it that later runs have the same names.
     pub fn keep(&self, state: &Path) -> Result<()> {
         let identity = self.0.rsplit('.').nth(1).context("a temporary name without identity")?;
-        atomic::write_if_changed(&file(state), identity.as_bytes(), Placement::durable(0o644)).map(drop)
+        atomic::write_if_changed(&file(state), identity.as_bytes(), WriteOptions::durable(0o644)).map(drop)
     }
 
     /// Whether it is one of these names.

@@ -22,8 +22,8 @@ pub struct Room {
 
 impl fmt::Display for Room {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let inodes = self.inodes.map(|inodes| format!(" and {} inodes", units::count(inodes)));
-        write!(formatter, "{}{} are free", units::bytes(self.bytes), inodes.unwrap_or_default())
+        let inodes = self.inodes.map(|inodes| format!(" and {} inodes", units::format_count(inodes)));
+        write!(formatter, "{}{} are free", units::format_bytes(self.bytes), inodes.unwrap_or_default())
     }
 }
 
@@ -46,15 +46,15 @@ impl fmt::Display for Shortage {
         write!(
             formatter,
             "{} on the disk ({} of content)",
-            units::bytes(needed.bytes),
-            units::bytes(*content)
+            units::format_bytes(needed.bytes),
+            units::format_bytes(*content)
         )?;
         if let Some(inodes) = needed.inodes {
-            write!(formatter, " and {} inodes", units::count(inodes))?;
+            write!(formatter, " and {} inodes", units::format_count(inodes))?;
         }
         formatter.write_str(" are needed")?;
         if *reserved > 0 {
-            write!(formatter, " besides a reserve of {}", units::bytes(*reserved))?;
+            write!(formatter, " besides a reserve of {}", units::format_bytes(*reserved))?;
         }
         write!(formatter, "; {free}")
     }

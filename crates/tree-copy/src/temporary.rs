@@ -45,7 +45,7 @@ pub(crate) fn at_a_free_name<T>(
     loop {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let container = container().map(|name| format!("-{name}")).unwrap_or_default();
-        let (instance, process) = (instance::of_container(), std::process::id());
+        let (instance, process) = (instance::id(), std::process::id());
         let name = format!(".tree-copy.{instance}-{process}-{number}{container}.tmp");
         // Digits have no zero byte.
         let name = CString::new(name).unwrap_or_default();
@@ -62,7 +62,7 @@ pub(crate) fn at_a_free_name<T>(
 pub(crate) fn sweep(directory: BorrowedFd<'_>) -> Result<bool, Errno> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let now = i64::try_from(now).unwrap_or(i64::MAX);
-    let here = Maker { instance: instance::of_container(), process: 0, container: container() };
+    let here = Maker { instance: instance::id(), process: 0, container: container() };
     let mut left = vec![];
     let mut young = false;
     remove::each_name(directory, |name| {
@@ -92,7 +92,7 @@ fn runs(process: u32) -> bool {
 /// Who made a name of [`at_a_free_name`]'s form.
 #[derive(Debug, PartialEq, Eq)]
 struct Maker<'a> {
-    /// See [`instance::of_container`].
+    /// See [`instance::id`].
     instance: &'a str,
     process: u32,
     /// See [`name_container`].
@@ -134,8 +134,7 @@ mod tests {
     #[test]
     fn names_tell_who_made_them_and_others_do_not() {
         let (name, ()) = at_a_free_name(|_| Ok(())).unwrap();
-        let own =
-            Maker { instance: instance::of_container(), process: std::process::id(), container: container() };
+        let own = Maker { instance: instance::id(), process: std::process::id(), container: container() };
         assert_eq!(maker(&name), Some(own));
         for other in
             [c".tree-copy.tmp", c".tree-copy.a-1.tmp", c".tree-copy.a-1-x.tmp", c".tree-copy.a-1-2-3-4.tmp"]

@@ -10,8 +10,8 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use kit::atomic::{self, Placement};
-use kit::{Input, Secret};
+use kit::atomic::{self, WriteOptions};
+use kit::{ReadPolicy, Secret};
 use serde::{Deserialize, Serialize};
 
 pub use fresh::{instance, password, token};
@@ -65,7 +65,9 @@ impl Login {
     /// Reads the file; nothing if there is none. An empty secret or a damaged file is an error that quotes nothing.
     pub fn read(path: &Path) -> Result<Option<Self>> {
         // The portal's account owns it, and must not decide what root reads.
-        let Some(bytes) = Input::up_to(LARGEST).no_follow().find(path)? else { return Ok(None) };
+        let Some(bytes) = ReadPolicy::max_size(LARGEST).no_follow().read_if_exists(path)? else {
+            return Ok(None);
+        };
         Self::parse(&bytes)
             .map(Some)
             .with_context(|| format!("cannot read the login from {}", path.display()))
@@ -80,7 +82,7 @@ impl Login {
             instance: self.instance.clone(),
             asked: self.asked.clone(),
         };
-        let placement = Placement::durable(0o600).owned_by(portal.0, portal.1);
+        let placement = WriteOptions::durable(0o600).owned_by(portal.0, portal.1);
         atomic::write_if_changed(path, &serde_json::to_vec(&written)?, placement)
     }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-use kit::{Env, Problem, Reader};
+use kit::{Env, Problem, SettingsReader};
 use workspace::Workspace;
 
 use crate::began;
@@ -22,7 +22,7 @@ use crate::tree::Tree;
 /// earlier starts of this container is carried over by `run`, which is told so in `memory`.
 #[must_use]
 pub fn adopt(opt: &Path, workspace: &Workspace, env: &Env, memory: &Path) -> Vec<Problem> {
-    let (names, mut problems) = names::parse(Reader::new(env).text("OPT_SYNC").as_deref());
+    let (names, mut problems) = names::parse(SettingsReader::new(env).text("OPT_SYNC").as_deref());
     let began = began::of(memory);
     if began.is_none()
         && let Err(error) = began::now(memory, opt)

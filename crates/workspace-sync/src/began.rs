@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use kit::atomic::{self, Placement};
+use kit::atomic::{self, WriteOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::beneath;
@@ -33,7 +33,7 @@ pub fn of(memory: &Path) -> Option<Instant> {
 pub fn now(memory: &Path, opt: &Path) -> Result<()> {
     let began = Began { at: Instant::now(beneath::open_root(opt)?)?, container: container() };
     fs::create_dir_all(memory).with_context(|| format!("cannot create {}", memory.display()))?;
-    atomic::write(&memory.join(NAME), &serde_json::to_vec(&began)?, Placement::durable(0o644))
+    atomic::write(&memory.join(NAME), &serde_json::to_vec(&began)?, WriteOptions::durable(0o644))
 }
 
 /// Tells this container from one that was made from it after it was saved as an image.

@@ -116,8 +116,9 @@ pub enum Action {
 impl Cli {
     /// Returns a `run` with these options, as another process, which ends with this one.
     pub fn another_run(&self) -> Result<Command> {
-        let mut command =
-            kit::cmd::bound(std::env::current_exe().context("cannot find workspace-sync itself")?);
+        let mut command = kit::cmd::killed_with_parent(
+            std::env::current_exe().context("cannot find workspace-sync itself")?,
+        );
         command.args(["run", "--json"]);
         for (option, path) in [
             ("--opt", &self.opt),

@@ -49,7 +49,7 @@ pub fn sweep(directory: impl AsFd) -> Result<()> {
 fn is_ours(name: &OsStr) -> bool {
     let parts = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split_once('-'));
     parts.is_some_and(|(instance, process)| {
-        instance.len() == kit::instance::of_container().len()
+        instance.len() == kit::instance::id().len()
             && instance.bytes().all(|digit| digit.is_ascii_hexdigit())
             && process.parse::<u32>().is_ok()
     })
@@ -65,7 +65,7 @@ impl Instant {
     /// Now, by the clock of the file system that `directory` is on.
     pub fn now(directory: impl AsFd) -> Result<Self> {
         // Containers that share a volume have the same process numbers.
-        let name = format!("{PREFIX}{}-{}", kit::instance::of_container(), std::process::id());
+        let name = format!("{PREFIX}{}-{}", kit::instance::id(), std::process::id());
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         // Left by a killed process that had our number.
         let _ = unlinkat(directory.as_fd(), name.as_str(), UnlinkatFlags::NoRemoveDir);

@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use kit::atomic::{self, Placement};
+use kit::atomic::{self, WriteOptions};
 use nix::sys::stat::FileStat;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -84,7 +84,7 @@ impl AsCopied {
     pub fn store(&self, memory: &Path, tree: &str, copy: &str) -> Result<()> {
         let digests = self.0.iter().flat_map(|digest| digest.to_be_bytes());
         let content: Vec<u8> = copy.bytes().chain([b'\n']).chain(digests).collect();
-        atomic::write(&file(memory, tree), &content, Placement::durable(0o644))
+        atomic::write(&file(memory, tree), &content, WriteOptions::durable(0o644))
     }
 
     /// What is remembered about the copy with this identity. If that is nothing, any change counts as a written file.

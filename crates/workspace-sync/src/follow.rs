@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::SignalFd;
 
-use crate::report::printable;
+use crate::report::escape_control_line;
 use crate::retry::Retry;
 use crate::steps::Step;
 use crate::sync::Setting;
@@ -39,7 +39,7 @@ pub fn run(setting: &Setting<'_>, trees: &[Tree], attempt: Command, first: Durat
     let mut retry = Retry::new(setting.journal, attempt, first, is_unfinished(setting, trees));
     loop {
         let writing = look(setting, trees, Duration::ZERO).unwrap_or_else(|error| {
-            log::warn!("{}", printable(&format!("{error:#}")));
+            log::warn!("{}", escape_control_line(&format!("{error:#}")));
             true
         });
         if let Err(error) = retry.go_on() {

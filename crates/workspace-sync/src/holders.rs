@@ -15,7 +15,7 @@ use nix::sys::prctl;
 use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
 use serde::{Deserialize, Serialize};
 
-use crate::report::printable;
+use crate::report::escape_control_line;
 
 /// A process with a working directory or an open file in the tree.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -104,7 +104,7 @@ fn holder(pid: u32, tree: &Path) -> Option<Holder> {
     }
     // A process names itself, in bytes.
     let name = fs::read(process.join("comm")).ok()?;
-    let name = printable(String::from_utf8_lossy(&name).trim_end());
+    let name = escape_control_line(String::from_utf8_lossy(&name).trim_end());
     Some(Holder { pid, name, writes, hidden })
 }
 

@@ -80,7 +80,7 @@ use clap::Parser;
 use journal::Journal;
 use kit::lock::Lock;
 use kit::variables;
-use kit::{Env, Exit, HintExt, Outcome, Reader};
+use kit::{Env, Exit, HintExt, Outcome, SettingsReader};
 use serde::Serialize;
 use workspace::Workspace;
 
@@ -92,7 +92,7 @@ use clock::Instant;
 use copy::Manner;
 use gate::Gate;
 pub use holders::Holder;
-use report::printable;
+use report::escape_control_line;
 pub use report::{InUse, Outcome as TreeOutcome, Report};
 use sync::Setting;
 use tree::Tree;
@@ -106,10 +106,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Runs the command line.
 pub fn run() -> Outcome {
     let cli = Cli::try_parse()?;
-    kit::logging::start(
-        "workspace-sync",
-        if cli.quiet { -1 } else { i8::try_from(cli.verbose).unwrap_or(1) },
-    );
+    kit::logging::init("workspace-sync", if cli.quiet { -1 } else { i8::try_from(cli.verbose).unwrap_or(1) });
     kit::open_files::raise();
     // All of it and from the start: counting and comparing read as much as copying does.
     if !cli.full_speed && !matches!(cli.action, Action::Status { .. } | Action::Snapshot) {
@@ -118,9 +115,9 @@ pub fn run() -> Outcome {
     if let Action::Copy { source, target, prune, verify } = &cli.action {
         return manual::copy(&cli, source, target, *prune, verify.is_some());
     }
-    let env = env_store::session(Env::of_process(), Path::new(env_store::PATH));
+    let env = env_store::session(Env::from_process(), Path::new(env_store::PATH));
     let (workspace, problems) = Workspace::from_env(&env);
-    let mut reader = Reader::new(&env);
+    let mut reader = SettingsReader::new(&env);
     let wanted = reader.switch(&variables::WORKSPACE_SYNC);
     let (names, refused) = names::parse(reader.text("OPT_SYNC").as_deref());
     for problem in problems.iter().chain(&reader.into_problems()).chain(&refused) {
@@ -155,7 +152,7 @@ pub fn run() -> Outcome {
 /// Reports that a run cannot begin, for late boot: where the container's disk is full, the log has no word on it.
 fn report_no_beginning(cli: &Cli, trees: &[Tree], error: &anyhow::Error) {
     let Action::Run { json: true, .. } = cli.action else { return };
-    let (cause, hint) = (printable(&format!("{error:#}")), failure::hint(error));
+    let (cause, hint) = (escape_control_line(&format!("{error:#}")), failure::hint(error));
     for tree in trees {
         let report = Report {
             outcome: TreeOutcome::Failed,
@@ -251,7 +248,7 @@ fn trees(cli: &Cli, names: &[String], workspace: &Workspace) -> Vec<Tree> {
 fn one<'a>(trees: &'a [Tree], name: &str) -> anyhow::Result<&'a Tree> {
     trees.iter().find(|tree| tree.name == name).ok_or_else(|| {
         let known: Vec<&str> = trees.iter().map(|tree| tree.name.as_str()).collect();
-        kit::Usage(format!("there is no synced tree {name:?}, only {}", known.join(", "))).into()
+        kit::UsageError(format!("there is no synced tree {name:?}, only {}", known.join(", "))).into()
     })
 }
 
@@ -268,7 +265,7 @@ fn claim(cli: &Cli) -> anyhow::Result<Claim> {
     Ok(Claim {
         tree: String::new(),
         container,
-        instance: kit::instance::of_container().to_owned(),
+        instance: kit::instance::id().to_owned(),
         host: nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
         boot: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
             .unwrap_or_default()

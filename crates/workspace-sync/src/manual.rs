@@ -27,8 +27,8 @@ pub fn copy(cli: &Cli, source: &Path, target: &Path, prune: bool, content: bool)
         writeln!(
             io::stdout(),
             "copy {} entries with {} from {} to {}",
-            units::count(survey.entries),
-            units::bytes(survey.bytes),
+            units::format_count(survey.entries),
+            units::format_bytes(survey.bytes),
             source.display(),
             target.display()
         )?;
@@ -69,10 +69,10 @@ pub fn copy(cli: &Cli, source: &Path, target: &Path, prune: bool, content: bool)
     }
     log::info!(
         "{} entries with {} are equal; {} were copied or corrected, {} removed",
-        units::count(seen.entries),
-        units::bytes(seen.bytes),
-        units::count(done.updated),
-        units::count(done.removed)
+        units::format_count(seen.entries),
+        units::format_bytes(seen.bytes),
+        units::format_count(done.updated),
+        units::format_count(done.removed)
     );
     Ok(Exit::Done)
 }

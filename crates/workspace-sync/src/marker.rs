@@ -6,8 +6,8 @@
 use std::os::fd::AsFd;
 
 use anyhow::Result;
-use kit::Input;
-use kit::input::{Reason, Refused};
+use kit::ReadPolicy;
+use kit::untrusted_file::{ReadError, ReadErrorKind};
 use serde::{Deserialize, Serialize};
 
 /// The marker's name in the root of a copy.
@@ -68,9 +68,9 @@ impl Marker {
 /// Returns the content of a small regular file in `directory`, without following a link; nothing if there is none. Of a
 /// larger one, which is not ours, it is empty.
 pub fn read_small(directory: impl AsFd, name: &str) -> Result<Option<Vec<u8>>> {
-    match Input::up_to(LONGEST).no_follow().find_at(directory, name) {
-        Err(Refused { reason: Reason::TooLarge(_), .. }) => Ok(Some(Vec::new())),
-        Err(refused) if !matches!(refused.reason, Reason::Unreadable(_)) => Ok(None),
+    match ReadPolicy::max_size(LONGEST).no_follow().read_if_exists_at(directory, name) {
+        Err(ReadError { reason: ReadErrorKind::TooLarge(_), .. }) => Ok(Some(Vec::new())),
+        Err(refused) if !matches!(refused.reason, ReadErrorKind::Unreadable(_)) => Ok(None),
         content => Ok(content?),
     }
 }

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use kit::atomic::{self, Placement};
+use kit::atomic::{self, WriteOptions};
 use nix::sys::stat::FileStat;
 use serde::{Deserialize, Serialize};
 
@@ -173,7 +173,7 @@ impl Memory {
         prepare(directory)?;
         let mut text = serde_json::to_vec(self)?;
         text.push(b'\n');
-        atomic::write_if_changed(&file(directory, tree), &text, Placement::durable(0o644)).map(drop)
+        atomic::write_if_changed(&file(directory, tree), &text, WriteOptions::durable(0o644)).map(drop)
     }
 }
 
@@ -202,7 +202,7 @@ pub fn container(directory: &Path) -> Result<String> {
         .and_then(|mut source| source.read_exact(&mut random))
         .context("cannot read /dev/urandom")?;
     let name = units::hexadecimal(&random);
-    atomic::write(&path, name.as_bytes(), Placement::durable(0o644))?;
+    atomic::write(&path, name.as_bytes(), WriteOptions::durable(0o644))?;
     Ok(name)
 }
 

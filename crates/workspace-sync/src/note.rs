@@ -2,11 +2,11 @@
 
 use journal::{Event, Journal};
 
-use crate::report::printable;
+use crate::report::escape_control_line;
 
 /// Writes what the user should know about `tree`.
 pub fn lasting(journal: &Journal, tree: &str, message: &str) {
-    let message = printable(message);
+    let message = escape_control_line(message);
     let event = Event::SyncNote { tree: tree.to_owned(), message, pending: false };
     let is_known = journal.read().is_ok_and(|entries| entries.iter().any(|entry| entry.event == event));
     write(journal, event, is_known);
@@ -14,7 +14,7 @@ pub fn lasting(journal: &Journal, tree: &str, message: &str) {
 
 /// Writes why `tree` is not on the workspace; it replaces what was written before.
 pub fn pending(journal: &Journal, tree: &str, message: &str) {
-    let message = printable(message);
+    let message = escape_control_line(message);
     let is_known = latest(journal, tree).as_ref() == Some(&message);
     write(journal, Event::SyncNote { tree: tree.to_owned(), message, pending: true }, is_known);
 }

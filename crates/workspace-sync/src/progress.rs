@@ -82,11 +82,11 @@ impl Position {
         let mut line = format!(
             "{tree}: {}{percent} %, {} of {}, {} of {} entries, {}/s",
             phase.words(),
-            units::bytes(self.bytes),
-            units::bytes(total.bytes),
-            units::count(self.entries),
-            units::count(total.entries),
-            units::bytes(self.rate),
+            units::format_bytes(self.bytes),
+            units::format_bytes(total.bytes),
+            units::format_count(self.entries),
+            units::format_count(total.entries),
+            units::format_bytes(self.rate),
         );
         if let Some(seconds) = self.seconds_left {
             line.extend([", ", &kit::settings::words(seconds), " left"]);

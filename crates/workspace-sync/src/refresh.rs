@@ -22,7 +22,7 @@ use crate::manifest::Manifest;
 use crate::marker::{self, Marker};
 use crate::memory::Memory;
 use crate::mounted;
-use crate::report::printable;
+use crate::report::escape_control_line;
 use crate::sync::Setting;
 use crate::tree::Tree;
 use crate::walk;
@@ -198,11 +198,15 @@ fn bring_along(
     additions.bring()?;
     let beside = additions.beside.into_inner();
     for name in beside.iter().take(SHOWN) {
-        let shown = printable(&tree.copy.join(name).display().to_string());
+        let shown = escape_control_line(&tree.copy.join(name).display().to_string());
         log::warn!("{}: {shown} is yours; the image's entry has its place", tree.name);
     }
     if beside.len() > SHOWN {
-        log::warn!("{}: and {} more, see {MORE}", tree.name, units::count((beside.len() - SHOWN) as u64));
+        log::warn!(
+            "{}: and {} more, see {MORE}",
+            tree.name,
+            units::format_count((beside.len() - SHOWN) as u64)
+        );
     }
     Ok(additions.brought.get())
 }
@@ -329,5 +333,5 @@ fn tell_users(tree: &Tree) {
 }
 
 fn entries(number: u64) -> String {
-    if number == 1 { "1 entry".to_owned() } else { format!("{} entries", units::count(number)) }
+    if number == 1 { "1 entry".to_owned() } else { format!("{} entries", units::format_count(number)) }
 }

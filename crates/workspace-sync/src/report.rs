@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-pub use kit::quote::printable;
+pub use kit::quote::escape_control_line;
 use serde::{Deserialize, Serialize};
 
 use crate::holders::Holder;

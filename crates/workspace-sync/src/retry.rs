@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use journal::{Course, Event, Journal, Stage, StageResult, Timeline};
 
-use crate::report::{Outcome, Report, printable};
+use crate::report::{Outcome, Report, escape_control_line};
 
 /// The longest pause, by the first one: five minutes after five seconds.
 pub const LONGEST: u32 = 60;
@@ -129,7 +129,7 @@ impl<'a> Retry<'a> {
 
     /// Gives a new copy to the workspace's owner, as late boot does after the copies that it knows of.
     fn open_to_owner(&mut self) {
-        let mut command = kit::cmd::bound(kit::cmd::ours("fix-perms"));
+        let mut command = kit::cmd::killed_with_parent(kit::cmd::image_program("fix-perms"));
         match command.args(["--only", "workspace"]).stdin(Stdio::null()).spawn() {
             Ok(child) => self.permissions = Some(child),
             Err(error) => log::warn!("cannot run fix-perms: {error}; type: fix-perms --only workspace"),
@@ -148,7 +148,7 @@ impl<'a> Retry<'a> {
                 && (end.cause.as_ref(), end.hint.as_ref()) == (Some(&cause), Some(&hint))
         };
         if !end(self.journal).is_some_and(is_known) {
-            log::warn!("{}; {hint}", printable(&cause));
+            log::warn!("{}; {hint}", escape_control_line(&cause));
             record(self.journal, StageResult::Failed, Some(cause), Some(hint));
         }
     }

@@ -23,7 +23,7 @@ use crate::mounted;
 use crate::note;
 use crate::refresh;
 use crate::replace::Replaced;
-use crate::report::{InUse, Outcome, Report, printable};
+use crate::report::{InUse, Outcome, Report, escape_control_line};
 use crate::retry::LONGEST;
 use crate::steps::{self, Step};
 use crate::sweep;
@@ -163,14 +163,14 @@ impl Work<'_> {
             let (cause, hint) = failure.in_words();
             self.report.outcome = Outcome::Failed;
             self.report.retrying = failure.may_pass();
-            self.report.cause = Some(printable(&cause));
+            self.report.cause = Some(escape_control_line(&cause));
             self.report.hint = hint;
         }
         self.report.in_use = sync::in_use(self.tree);
         if self.report.outcome == Outcome::Failed && self.report.in_use != InUse::Workspace {
             let cause = self.report.cause.take().unwrap_or_default();
             let loss = lost(self.tree);
-            self.report.cause = Some(printable(&format!("{cause}; meanwhile, {loss}")));
+            self.report.cause = Some(escape_control_line(&format!("{cause}; meanwhile, {loss}")));
         }
         self.report
     }
@@ -309,7 +309,7 @@ impl Setting<'_> {
         );
         note::pending(self.journal, &tree.name, &cause);
         report.outcome = Outcome::Kept;
-        report.cause = Some(printable(&cause));
+        report.cause = Some(escape_control_line(&cause));
         report.hint = Some(format!("{BUILD_A_LINK}; or stop what uses it and type: workspace-sync run"));
     }
 
@@ -375,7 +375,7 @@ impl Setting<'_> {
 
     /// Reports that a tree is never quiet while the script runs.
     fn tell_written(&self, tree: &Tree, changed: &Path) {
-        let message = printable(&format!(
+        let message = escape_control_line(&format!(
             "{} is still the image's, because provisioning runs and {} keeps changing; {}; end the script, or let supervisord \
              start its server",
             tree.entrance.display(),

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use kit::atomic::{self, Placement};
+use kit::atomic::{self, WriteOptions};
 
 use crate::began;
 use crate::clock::Instant;
@@ -37,7 +37,7 @@ pub fn ensure(memory: &Path, tree: &Tree, began: Option<Instant>) -> Result<Opti
 fn store(memory: &Path, tree: &Tree, listing: &Listing) -> Result<()> {
     fs::create_dir_all(memory).with_context(|| format!("cannot create {}", memory.display()))?;
     let content = [header().as_bytes(), &listing.render()].concat();
-    atomic::write(&file(memory, tree), &content, Placement::durable(0o644))
+    atomic::write(&file(memory, tree), &content, WriteOptions::durable(0o644))
 }
 
 fn file(memory: &Path, tree: &Tree) -> PathBuf {

@@ -13,7 +13,7 @@ use crate::holders::{self, Holder};
 use crate::look;
 use crate::manifest::Manifest;
 use crate::memory::Memory;
-use crate::report::{InUse, printable};
+use crate::report::{InUse, escape_control_line};
 use crate::snapshot;
 use crate::steps;
 use crate::sync::{self, Setting};
@@ -88,7 +88,7 @@ pub fn of(setting: &Setting<'_>, tree: &Tree) -> Status {
         hint: None,
     };
     if let Err(error) = fill(setting, tree, &memory, &mut status) {
-        status.problem = Some(printable(&format!("{error:#}")));
+        status.problem = Some(escape_control_line(&format!("{error:#}")));
         status.hint = kit::exit::hint(&error);
     }
     status
@@ -175,7 +175,11 @@ impl fmt::Display for Status {
         if let (Some(entries), Some(bytes)) = (self.entries, self.bytes) {
             row(
                 "size",
-                &format!("{} entries, {} when complete", units::count(entries), units::bytes(bytes)),
+                &format!(
+                    "{} entries, {} when complete",
+                    units::format_count(entries),
+                    units::format_bytes(bytes)
+                ),
             )?;
         }
         for (name, generation) in [

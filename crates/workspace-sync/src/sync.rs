@@ -25,7 +25,7 @@ use crate::memory::Memory;
 use crate::mounted;
 use crate::note;
 use crate::replace::{self, Replaced};
-use crate::report::{InUse, Report, printable};
+use crate::report::{InUse, Report, escape_control_line};
 use crate::snapshot;
 use crate::steps::{self, Step};
 use crate::sweep;
@@ -190,7 +190,7 @@ impl Setting<'_> {
     pub fn tell_unsettled(&self, tree: &Tree, error: &anyhow::Error, report: &mut Report) {
         let cause = format!("not all that was written in the image's copy is carried over yet: {error:#}");
         self.note(tree, &cause);
-        report.cause = Some(printable(&cause));
+        report.cause = Some(escape_control_line(&cause));
         report.hint = Some("remove what is in the way; it is tried again every few seconds".to_owned());
     }
 

@@ -96,10 +96,10 @@ fn tell(verdict: &Verdict) -> io::Result<()> {
         out,
         "{}: of {} entries of the image, {} are missing, {} damaged, and {} were changed since",
         verdict.tree,
-        units::count(verdict.entries),
-        units::count(verdict.missing),
-        units::count(verdict.damaged),
-        units::count(verdict.changed)
+        units::format_count(verdict.entries),
+        units::format_count(verdict.missing),
+        units::format_count(verdict.damaged),
+        units::format_count(verdict.changed)
     )?;
     for (what, names) in [("missing", &verdict.missing_names), ("damaged", &verdict.damaged_names)] {
         for name in names {

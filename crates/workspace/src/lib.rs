@@ -23,7 +23,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use kit::{Env, Problem, Reader};
+use kit::{Env, Problem, SettingsReader};
 
 pub use mounts::{points_of_this_container as mount_points, within as mounts_within};
 pub use place::{DEFAULT_PATH, is_of_the_system, read as read_path};
@@ -58,7 +58,7 @@ impl Workspace {
     /// What `init` settled; a variable that is missing or not usable is replaced by a look at the directory.
     #[must_use]
     pub fn from_env(env: &Env) -> (Self, Vec<Problem>) {
-        let mut reader = Reader::new(env);
+        let mut reader = SettingsReader::new(env);
         let path = read_path(&mut reader);
         let slug = read_slug(&mut reader);
         let told = (
@@ -148,7 +148,7 @@ fn own_or_default(id: u32) -> u32 {
 }
 
 /// An id as `init` exports it; 0 is never meant, and the largest number means "no id" to the kernel (chown(2)).
-fn id(reader: &mut Reader<'_>, name: &str) -> Option<u32> {
+fn id(reader: &mut SettingsReader<'_>, name: &str) -> Option<u32> {
     let text = reader.text(name)?;
     let number = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u32>().ok()).flatten();
     let id = number.filter(|&id| id != 0 && id != u32::MAX);

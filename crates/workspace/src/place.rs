@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use kit::Reader;
+use kit::SettingsReader;
 
 /// Where the workspace is unless `WORKSPACE` says otherwise.
 pub const DEFAULT_PATH: &str = "/workspace";
@@ -17,7 +17,7 @@ const SYSTEM_DIRECTORIES: [&str; 3] = ["/", "/root", "/tmp"];
 
 /// Reads `WORKSPACE`; what cannot be a workspace is reported, and the default is used.
 #[must_use]
-pub fn read(reader: &mut Reader<'_>) -> PathBuf {
+pub fn read(reader: &mut SettingsReader<'_>) -> PathBuf {
     let Some(text) = reader.text("WORKSPACE") else { return DEFAULT_PATH.into() };
     let refusal = match tidy(&text) {
         // A link on the way may lead into the system as well.
@@ -65,7 +65,7 @@ mod tests {
 
     fn read_one(value: &str) -> (PathBuf, Vec<String>) {
         let env = [("WORKSPACE", value)].into_iter().collect();
-        let mut reader = Reader::new(&env);
+        let mut reader = SettingsReader::new(&env);
         let path = read(&mut reader);
         (path, reader.into_problems().iter().map(ToString::to_string).collect())
     }

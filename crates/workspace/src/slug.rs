@@ -1,6 +1,6 @@
 //! `IMAGE_SLUG`: which image this is, as a part of names in the workspace.
 
-use kit::Reader;
+use kit::SettingsReader;
 
 /// What the base image calls itself.
 pub const DEFAULT_SLUG: &str = "base-image";
@@ -9,7 +9,7 @@ const LONGEST: usize = 64;
 
 /// Reads `IMAGE_SLUG`; what cannot be a plain file name everywhere is reported, and the default is used.
 #[must_use]
-pub fn read(reader: &mut Reader<'_>) -> String {
+pub fn read(reader: &mut SettingsReader<'_>) -> String {
     match reader.text("IMAGE_SLUG") {
         Some(slug) if is_plain(&slug) => slug,
         Some(slug) => {
@@ -39,7 +39,7 @@ mod tests {
 
     fn read_one(value: &str) -> (String, usize) {
         let env = [("IMAGE_SLUG", value)].into_iter().collect();
-        let mut reader = Reader::new(&env);
+        let mut reader = SettingsReader::new(&env);
         (read(&mut reader), reader.into_problems().len())
     }
 

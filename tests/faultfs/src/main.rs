@@ -3,6 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    kit::logging::start("faultfs", 0);
+    kit::logging::init("faultfs", 0);
     kit::main(faultfs::run)
 }

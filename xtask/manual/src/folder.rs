@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use kit::atomic::{self, Placement};
+use kit::atomic::{self, WriteOptions};
 
 use crate::pages::{COMMANDS, MAN, MARK, Pages};
 
@@ -54,7 +54,7 @@ pub fn settle(output: &Path, pages: &Pages, differences: &[Difference]) -> Resul
     for difference in differences {
         match difference {
             Difference::Stale(path) | Difference::Missing(path) => {
-                atomic::write(&output.join(path), pages[path].as_bytes(), Placement::volatile(0o644))?;
+                atomic::write(&output.join(path), pages[path].as_bytes(), WriteOptions::volatile(0o644))?;
                 log::info!("{} is written", path.display());
             }
             Difference::Superfluous(path) => {

@@ -1,6 +1,6 @@
 //! `manual`: see the library.
 
 fn main() -> std::process::ExitCode {
-    kit::logging::start("manual", 0);
+    kit::logging::init("manual", 0);
     kit::main(manual::run)
 }

@@ -32,7 +32,7 @@ fn table() -> Result<String> {
             table,
             "| `{}` | {} | {default} | {} |",
             variable.name,
-            variable.kind.word(),
+            variable.kind.label(),
             variable.meaning
         )?;
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use kit::{HintExt, Usage};
+use kit::{HintExt, UsageError};
 
 /// How many candidates a message names.
 const SHOWN: usize = 12;
@@ -65,7 +65,7 @@ impl Refusal {
 pub fn explained<T>(answer: Result<T, Refusal>) -> anyhow::Result<T> {
     match answer {
         Ok(answer) => Ok(answer),
-        Err(refusal @ Refusal::Usage { .. }) => Err(Usage(refusal.to_string()).into()),
+        Err(refusal @ Refusal::Usage { .. }) => Err(UsageError(refusal.to_string()).into()),
         Err(refusal) => {
             let hint = refusal.hint();
             Err(refusal).hint(|| hint)
@@ -90,10 +90,10 @@ mod tests {
         let (request, reason) = ("-x".to_owned(), "it begins with a dash".to_owned());
         let unread = Refusal::Usage { request: request.clone(), reason: reason.clone() };
         let error = explained::<()>(Err(unread)).unwrap_err();
-        assert!(error.is::<Usage>());
+        assert!(error.is::<UsageError>());
         assert_eq!(error.to_string(), "\"-x\" is not a variant: it begins with a dash");
         let unknown = Refusal::Unknown { request, reason, candidates: vec![] };
-        assert!(!explained::<()>(Err(unknown)).unwrap_err().is::<Usage>());
+        assert!(!explained::<()>(Err(unknown)).unwrap_err().is::<UsageError>());
     }
 
     #[test]

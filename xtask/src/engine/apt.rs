@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use kit::atomic::{self, Placement};
+use kit::atomic::{self, WriteOptions};
 
 use crate::shown;
 
@@ -45,8 +45,8 @@ impl Isolated {
         let machine = kit::cmd::stdout(Command::new("apt-config").arg("dump"))?;
         let sources = source_line(&mirror()?, suite);
         let config = home.join("apt.conf");
-        atomic::write(&home.join("etc/sources.list"), sources.as_bytes(), Placement::volatile(0o644))?;
-        atomic::write(&config, apt_config(home, &machine).as_bytes(), Placement::volatile(0o644))?;
+        atomic::write(&home.join("etc/sources.list"), sources.as_bytes(), WriteOptions::volatile(0o644))?;
+        atomic::write(&config, apt_config(home, &machine).as_bytes(), WriteOptions::volatile(0o644))?;
         Ok(Self { config })
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use kit::HintExt;
-use kit::atomic::{self, Placement};
+use kit::atomic::{self, WriteOptions};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -37,7 +37,7 @@ pub fn start(layout: &Layout) -> Result<()> {
     make(&layout.data())?;
     let network = network::set_up(&layout.bridge(), layout.id(), last_pool(layout))?;
     let settings = settings(&network).to_string();
-    atomic::write(&layout.settings(), settings.as_bytes(), Placement::volatile(0o644))?;
+    atomic::write(&layout.settings(), settings.as_bytes(), WriteOptions::volatile(0o644))?;
     let started = spawn(layout).and_then(|mut child| wait_for_answer(&mut child, layout));
     if started.is_err() {
         // The first error is the one to tell; what this leaves, the next start removes.

@@ -10,7 +10,7 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
 use kit::HintExt;
-use kit::atomic::{self, Placement};
+use kit::atomic::{self, WriteOptions};
 
 use super::apt;
 use super::layout::Layout;
@@ -96,7 +96,7 @@ fn client_settings(layout: &Layout, unpacked: &Path) -> Result<()> {
     let settings = serde_json::json!({ "cliPluginsExtraDirs": folders });
     make(&layout.client_settings())?;
     let file = layout.client_settings().join("config.json");
-    atomic::write(&file, settings.to_string().as_bytes(), Placement::volatile(0o644))
+    atomic::write(&file, settings.to_string().as_bytes(), WriteOptions::volatile(0o644))
 }
 
 /// Installs what the machine lacks; each pair is a program, or the full path of any file, and its package.

@@ -148,7 +148,7 @@ impl<F: Fn() -> Command> bake::Engine for Builder<F> {
     }
 
     fn equip(&self, bake: &mut Command, variants: &[&Variant]) -> Result<()> {
-        for argument in machine::overrides(&kit::Env::of_process(), |path| {
+        for argument in machine::overrides(&kit::Env::from_process(), |path| {
             fs::metadata(path).is_ok_and(|meta| meta.is_file())
         }) {
             bake.arg("--set").arg(argument);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use kit::atomic::{self, Placement};
+use kit::atomic::{self, WriteOptions};
 use serde::Deserialize;
 
 use crate::cargo::cargo;
@@ -51,7 +51,7 @@ fn collect(from: &Path, binaries: &BTreeSet<&str>, into: &Path) -> Result<()> {
     for name in binaries {
         let binary = from.join(name);
         let content = fs::read(&binary).with_context(|| format!("cannot read {}", binary.display()))?;
-        atomic::write_if_changed(&into.join(name), &content, Placement::volatile(0o755))?;
+        atomic::write_if_changed(&into.join(name), &content, WriteOptions::volatile(0o755))?;
     }
     for entry in fs::read_dir(into).with_context(|| format!("cannot read {}", into.display()))? {
         let entry = entry.with_context(|| format!("cannot read {}", into.display()))?;

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, bail};
-use kit::{HintExt, Usage};
+use kit::{HintExt, UsageError};
 use serde::Deserialize;
 
 use super::options::Options;
@@ -64,7 +64,7 @@ pub fn check_name(name: &str) -> Result<()> {
     if valid {
         Ok(())
     } else {
-        Err(Usage(format!("{name:?} is not a container's name: letters, digits, _ . -")).into())
+        Err(UsageError(format!("{name:?} is not a container's name: letters, digits, _ . -")).into())
     }
 }
 
@@ -289,7 +289,7 @@ mod tests {
             check_name(right).unwrap();
         }
         for wrong in ["", "a", "-rm", "a/b", "a b", "ä1", "a\n"] {
-            assert!(check_name(wrong).unwrap_err().is::<Usage>(), "{wrong:?}");
+            assert!(check_name(wrong).unwrap_err().is::<UsageError>(), "{wrong:?}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use kit::Usage;
+use kit::UsageError;
 use serde::Serialize;
 
 use super::Args;
@@ -109,10 +109,10 @@ fn pair(setting: &str, variable: impl Fn(&str) -> Option<OsString>) -> Result<(S
     };
     if name.is_empty() || name.contains(|letter: char| letter.is_whitespace() || letter.is_control()) {
         // The text may be a value whose name was forgotten, so it is not repeated.
-        return Err(Usage("--env wants NAME=VALUE or NAME".to_owned()).into());
+        return Err(UsageError("--env wants NAME=VALUE or NAME".to_owned()).into());
     }
     if name.starts_with("DOCKER_") {
-        return Err(Usage(format!("{name} cannot be given: the docker client reads it itself")).into());
+        return Err(UsageError(format!("{name} cannot be given: the docker client reads it itself")).into());
     }
     Ok((name.to_owned(), value))
 }
@@ -121,7 +121,7 @@ fn pair(setting: &str, variable: impl Fn(&str) -> Option<OsString>) -> Result<(S
 fn public_key(text: &str, file: &Path) -> Result<String> {
     let text = text.trim();
     if text.is_empty() || text.contains("PRIVATE KEY") {
-        return Err(Usage(format!("{} is not a public key", file.display())).into());
+        return Err(UsageError(format!("{} is not a public key", file.display())).into());
     }
     Ok(text.to_owned())
 }

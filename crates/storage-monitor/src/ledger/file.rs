@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use kit::atomic::{self, Placement};
+use kit::atomic::{self, WriteOptions};
 
 const MODE: u32 = 0o644;
 /// A link in its place is not followed, and a pipe does not stop us.
@@ -102,7 +102,7 @@ impl LedgerFile {
     /// Replaces the log by what `fill` writes.
     pub fn replace(&mut self, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
         let mut left = None;
-        let written = atomic::write_with(&self.at, Placement::volatile(MODE), |file| {
+        let written = atomic::write_with(&self.at, WriteOptions::volatile(MODE), |file| {
             fill(file)?;
             left = Some(state(&file.metadata()?));
             Ok(())

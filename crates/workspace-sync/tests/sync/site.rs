@@ -39,7 +39,7 @@ fn alone() -> &'static Path {
 
 /// What a container of this name, in this start of it, writes on a partial copy that it works on.
 pub fn claim_of(container: &str) -> String {
-    let instance = kit::instance::of_container();
+    let instance = kit::instance::id();
     format!(
         r#"{{"tree":"micromamba","container":"{container}","instance":"{instance}","host":"pod-b","boot":""}}"#
     )

@@ -20,7 +20,7 @@ use crate::units;
 
 /// Terms on which a file is read.
 #[derive(Debug, Clone, Copy)]
-pub struct Input {
+pub struct ReadPolicy {
     limit: u64,
     follow: bool,
     owners: Option<&'static [u32]>,
@@ -29,7 +29,7 @@ pub struct Input {
 
 /// An open regular file that meets the terms.
 #[derive(Debug)]
-pub struct Opened {
+pub struct OpenedFile {
     file: File,
     meta: Metadata,
     limit: u64,
@@ -38,15 +38,15 @@ pub struct Opened {
 
 /// A file that was not read, and why.
 #[derive(Debug)]
-pub struct Refused {
+pub struct ReadError {
     path: PathBuf,
     /// The reason.
-    pub reason: Reason,
+    pub reason: ReadErrorKind,
 }
 
 /// Reason why a file was not read.
 #[derive(Debug)]
-pub enum Reason {
+pub enum ReadErrorKind {
     /// There is nothing of this name.
     Missing,
     /// A symbolic link whose target does not exist.
@@ -63,10 +63,10 @@ pub enum Reason {
     Unreadable(io::Error),
 }
 
-impl Input {
+impl ReadPolicy {
     /// A file of at most so many bytes, also at the end of a symbolic link.
     #[must_use]
-    pub const fn up_to(limit: u64) -> Self {
+    pub const fn max_size(limit: u64) -> Self {
         Self { limit, follow: true, owners: None, directory_owner: false }
     }
 
@@ -87,41 +87,45 @@ impl Input {
     /// Refuses a file of another user than the one who owns its directory and alone writes there: it is a hard link to a file
     /// that the reader may read and that user may not.
     #[must_use]
-    pub const fn owned_as_directory(mut self) -> Self {
+    pub const fn owned_like_directory(mut self) -> Self {
         self.directory_owner = true;
         self
     }
 
     /// Reads the file.
-    pub fn read(&self, path: &Path) -> Result<Vec<u8>, Refused> {
+    pub fn read(&self, path: &Path) -> Result<Vec<u8>, ReadError> {
         self.open(path)?.read()
     }
 
     /// Reads the file, or nothing if there is none.
-    pub fn find(&self, path: &Path) -> Result<Option<Vec<u8>>, Refused> {
+    pub fn read_if_exists(&self, path: &Path) -> Result<Option<Vec<u8>>, ReadError> {
         found(self.read(path))
     }
 
     /// Reads the file `name` in an open directory, or nothing if there is none.
-    pub fn find_at(&self, directory: impl AsFd, name: impl AsRef<Path>) -> Result<Option<Vec<u8>>, Refused> {
-        found(self.open_at(directory, name.as_ref()).and_then(Opened::read))
+    pub fn read_if_exists_at(
+        &self,
+        directory: impl AsFd,
+        name: impl AsRef<Path>,
+    ) -> Result<Option<Vec<u8>>, ReadError> {
+        found(self.open_at(directory, name.as_ref()).and_then(OpenedFile::read))
     }
 
     /// Opens the file, for a caller that looks at more of it than its content.
-    pub fn open(&self, path: &Path) -> Result<Opened, Refused> {
+    pub fn open(&self, path: &Path) -> Result<OpenedFile, ReadError> {
         self.open_at(AT_FDCWD, path)
     }
 
-    fn open_at(&self, directory: impl AsFd, path: &Path) -> Result<Opened, Refused> {
-        self.examine(directory.as_fd(), path).map_err(|reason| Refused { path: path.to_owned(), reason })
+    fn open_at(&self, directory: impl AsFd, path: &Path) -> Result<OpenedFile, ReadError> {
+        self.examine(directory.as_fd(), path).map_err(|reason| ReadError { path: path.to_owned(), reason })
     }
 
-    fn examine(&self, directory: impl AsFd, path: &Path) -> Result<Opened, Reason> {
+    fn examine(&self, directory: impl AsFd, path: &Path) -> Result<OpenedFile, ReadErrorKind> {
         let link = if self.follow { AtFlags::empty() } else { AtFlags::AT_SYMLINK_NOFOLLOW };
         let kind = match fstatat(&directory, path, link) {
             Ok(stat) => stat.st_mode,
             Err(Errno::ENOENT) if fstatat(&directory, path, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok() => {
-                return Err(Reason::Dangling);
+                return Err(ReadErrorKind::Dangling);
             }
             Err(error) => return Err(error.into()),
         };
@@ -130,27 +134,27 @@ impl Input {
         let mut flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         flags.set(OFlag::O_NOFOLLOW, !self.follow);
         let file = File::from(openat(&directory, path, flags, Mode::empty())?);
-        let meta = file.metadata().map_err(Reason::Unreadable)?;
+        let meta = file.metadata().map_err(ReadErrorKind::Unreadable)?;
         regular(meta.mode())?;
         if let Some(owners) = self.owners {
             if !owners.contains(&meta.uid()) {
-                return Err(Reason::Owner(meta.uid()));
+                return Err(ReadErrorKind::Owner(meta.uid()));
             }
             if meta.mode() & 0o022 != 0 {
-                return Err(Reason::Writable);
+                return Err(ReadErrorKind::Writable);
             }
         }
         if self.directory_owner {
             let parent = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
             if fstatat(&directory, parent, AtFlags::empty())?.st_uid != meta.uid() {
-                return Err(Reason::Owner(meta.uid()));
+                return Err(ReadErrorKind::Owner(meta.uid()));
             }
         }
-        Ok(Opened { file, meta, limit: self.limit, path: path.to_owned() })
+        Ok(OpenedFile { file, meta, limit: self.limit, path: path.to_owned() })
     }
 }
 
-impl Opened {
+impl OpenedFile {
     /// Owner, mode and size.
     #[must_use]
     pub fn meta(&self) -> &Metadata {
@@ -164,32 +168,32 @@ impl Opened {
     }
 
     /// Reads all of it; a file that grows meanwhile does not get past the limit either.
-    pub fn read(self) -> Result<Vec<u8>, Refused> {
+    pub fn read(self) -> Result<Vec<u8>, ReadError> {
         let Self { file, meta, limit, path } = self;
         let mut content = Vec::new();
         let reason = if meta.len() > limit {
-            Reason::TooLarge(limit)
+            ReadErrorKind::TooLarge(limit)
         } else {
             match file.take(limit.saturating_add(1)).read_to_end(&mut content) {
-                Err(error) => Reason::Unreadable(error),
-                Ok(_) if content.len() as u64 > limit => Reason::TooLarge(limit),
+                Err(error) => ReadErrorKind::Unreadable(error),
+                Ok(_) if content.len() as u64 > limit => ReadErrorKind::TooLarge(limit),
                 Ok(_) => return Ok(content),
             }
         };
-        Err(Refused { path, reason })
+        Err(ReadError { path, reason })
     }
 }
 
 /// Turns a missing file into nothing.
-fn found<T>(result: Result<T, Refused>) -> Result<Option<T>, Refused> {
+fn found<T>(result: Result<T, ReadError>) -> Result<Option<T>, ReadError> {
     match result {
-        Err(Refused { reason: Reason::Missing, .. }) => Ok(None),
+        Err(ReadError { reason: ReadErrorKind::Missing, .. }) => Ok(None),
         result => result.map(Some),
     }
 }
 
-fn regular(mode: mode_t) -> Result<(), Reason> {
-    Err(Reason::Kind(match mode & S_IFMT {
+fn regular(mode: mode_t) -> Result<(), ReadErrorKind> {
+    Err(ReadErrorKind::Kind(match mode & S_IFMT {
         S_IFREG => return Ok(()),
         S_IFDIR => "a directory",
         S_IFLNK => "a symbolic link",
@@ -200,19 +204,19 @@ fn regular(mode: mode_t) -> Result<(), Reason> {
     }))
 }
 
-impl From<Errno> for Reason {
+impl From<Errno> for ReadErrorKind {
     fn from(error: Errno) -> Self {
         if error == Errno::ENOENT { Self::Missing } else { Self::Unreadable(error.into()) }
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for ReadErrorKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => write!(formatter, "{}", io::Error::from(Errno::ENOENT)),
             Self::Dangling => write!(formatter, "it is a symbolic link to a file that does not exist"),
             Self::Kind(kind) => write!(formatter, "it is {kind}, not a regular file"),
-            Self::TooLarge(limit) => write!(formatter, "it is larger than {}", units::bytes(*limit)),
+            Self::TooLarge(limit) => write!(formatter, "it is larger than {}", units::format_bytes(*limit)),
             Self::Owner(uid) => write!(formatter, "it belongs to uid {uid}"),
             Self::Writable => write!(formatter, "other accounts may write it"),
             Self::Unreadable(error) => write!(formatter, "{error}"),
@@ -220,13 +224,13 @@ impl fmt::Display for Reason {
     }
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for ReadError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "cannot read {}: {}", self.path.display(), self.reason)
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for ReadError {}
 
 #[cfg(test)]
 mod tests {
@@ -236,7 +240,7 @@ mod tests {
 
     use super::*;
 
-    const PLAIN: Input = Input::up_to(4);
+    const PLAIN: ReadPolicy = ReadPolicy::max_size(4);
 
     #[test]
     fn only_a_small_regular_file_is_read_and_everything_else_is_named() {
@@ -279,7 +283,7 @@ mod tests {
                 let failed = format!("cannot read {}: {text}", at(name).display());
                 if text == "text" { "text".to_owned() } else { failed }
             };
-            let seen = |input: Input| match input.read(&at(name)) {
+            let seen = |input: ReadPolicy| match input.read(&at(name)) {
                 Ok(content) => String::from_utf8(content).unwrap(),
                 Err(refused) => refused.to_string(),
             };
@@ -293,19 +297,22 @@ mod tests {
     fn a_file_without_a_size_is_not_read_past_the_limit_either() {
         // The kernel tells no size of these; this one has more than four bytes.
         let refused = PLAIN.read(Path::new("/proc/self/mountinfo")).unwrap_err();
-        assert!(matches!(refused.reason, Reason::TooLarge(4)), "{refused}");
+        assert!(matches!(refused.reason, ReadErrorKind::TooLarge(4)), "{refused}");
     }
 
     #[test]
     fn a_missing_file_is_nothing_also_in_an_open_directory() {
         let dir = tempfile::tempdir().unwrap();
         let directory = File::open(dir.path()).unwrap();
-        assert_eq!(PLAIN.find(&dir.path().join("x")).unwrap(), None);
-        assert_eq!(PLAIN.find_at(&directory, "x").unwrap(), None);
+        assert_eq!(PLAIN.read_if_exists(&dir.path().join("x")).unwrap(), None);
+        assert_eq!(PLAIN.read_if_exists_at(&directory, "x").unwrap(), None);
         fs::write(dir.path().join("x"), "x").unwrap();
-        assert_eq!(PLAIN.find_at(&directory, "x").unwrap(), Some(b"x".to_vec()));
+        assert_eq!(PLAIN.read_if_exists_at(&directory, "x").unwrap(), Some(b"x".to_vec()));
         symlink("y", dir.path().join("z")).unwrap();
-        assert!(PLAIN.find(&dir.path().join("z")).is_err(), "a link that leads nowhere is a mistake");
+        assert!(
+            PLAIN.read_if_exists(&dir.path().join("z")).is_err(),
+            "a link that leads nowhere is a mistake"
+        );
     }
 
     #[test]
@@ -316,12 +323,14 @@ mod tests {
         let own = dir.path().join("own");
         fs::create_dir(&own).unwrap();
         fs::hard_link(&secret, own.join("link")).unwrap();
-        let input = PLAIN.no_follow().owned_as_directory();
+        let input = PLAIN.no_follow().owned_like_directory();
         let refusal = |uid| {
             std::os::unix::fs::chown(&own, Some(uid), None).unwrap();
             let opened = File::open(&own).unwrap();
-            let by_path = input.find(&own.join("link")).err().map(|refused| refused.reason.to_string());
-            let in_directory = input.find_at(&opened, "link").err().map(|refused| refused.reason.to_string());
+            let by_path =
+                input.read_if_exists(&own.join("link")).err().map(|refused| refused.reason.to_string());
+            let in_directory =
+                input.read_if_exists_at(&opened, "link").err().map(|refused| refused.reason.to_string());
             assert_eq!(by_path, in_directory);
             by_path
         };

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow};
 ///
 /// supervisord hands the whole environment to every program, and `/proc/PID/environ` keeps it readable for the program's
 /// account. A program that faces the network should not have there what it does not use.
-pub fn keep_only(wanted: impl Fn(&str) -> bool) -> Result<()> {
+pub fn reexec_with(wanted: impl Fn(&str) -> bool) -> Result<()> {
     let (kept, dropped): (Vec<_>, Vec<_>) =
         std::env::vars_os().partition(|(name, _)| name.to_str().is_some_and(&wanted));
     if dropped.is_empty() {
