@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
-use crate::throttle::household;
+use crate::throttle::client_prefix;
 
 /// Failed attempts of a minute that get lines of their own.
 const LINES: u32 = 10;
@@ -42,7 +42,7 @@ static BURST: Mutex<Burst> = Mutex::new(Burst::new());
 
 /// Writes the line, or counts the attempt. `who` is the configured user's name or a word of ours: a stranger
 /// may have typed the password in the field of the name.
-pub fn attempt(client: Client<'_>, way: &'static str, who: &str, outcome: Outcome) {
+pub fn log_attempt(client: Client<'_>, way: &'static str, who: &str, outcome: Outcome) {
     let line = line(client, way, who, outcome);
     if outcome == Outcome::Accepted {
         return log::info!("{line}");
@@ -70,7 +70,7 @@ fn line(client: Client<'_>, way: &str, who: &str, outcome: Outcome) -> String {
         "login {} way={way} who={who:?} from={} agent=\"{}\"",
         outcome.word(),
         client.address(),
-        client.agent()
+        client.user_agent()
     )
 }
 
@@ -97,7 +97,7 @@ impl Burst {
             return true;
         }
         *self.counts.entry((way, outcome)).or_default() += 1;
-        let address = household(address);
+        let address = client_prefix(address);
         if self.addresses.len() < ADDRESSES || self.addresses.contains_key(&address) {
             *self.addresses.entry(address).or_default() += 1;
         }
@@ -189,7 +189,7 @@ mod tests {
         let headers = headers(&[("x-forwarded-for", "192.0.2.1")]);
         // Other tests may take lines of this minute at the same time.
         for outcome in [Outcome::Accepted, Outcome::Slowed] {
-            (0..30).for_each(|_| attempt(Client(&headers), "test", "unknown", outcome));
+            (0..30).for_each(|_| log_attempt(Client(&headers), "test", "unknown", outcome));
         }
         flush(false);
         let lines = written();

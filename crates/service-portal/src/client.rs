@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::host::Authority;
-use crate::sessions::Visitor;
+use crate::sessions::SessionOrigin;
 
 /// Headers of a request, with the questions that the gate asks.
 #[derive(Clone, Copy)]
@@ -29,16 +29,16 @@ impl<'a> Client<'a> {
     }
 
     /// What is kept of a visitor who begins a session.
-    pub fn visitor(self) -> Visitor {
+    pub fn session_origin(self) -> SessionOrigin {
         // An address may belong to several servers, a name to one: on an address, neighbours see the cookie too.
         // So do all tunnels of a user that end at localhost.
         let authority = self.authority();
         let bound = authority.address().is_some() || authority.is_localhost();
-        Visitor { address: self.address(), agent: self.agent(), bound, device: None }
+        SessionOrigin { address: self.address(), agent: self.user_agent(), bound, device: None }
     }
 
     /// What the browser says it is, cut to what a line can hold.
-    pub fn agent(self) -> String {
+    pub fn user_agent(self) -> String {
         let agent = self.text("user-agent").unwrap_or("unknown");
         agent.chars().filter(|letter| !letter.is_control() && *letter != '"').take(120).collect()
     }
@@ -101,7 +101,7 @@ impl<'a> Client<'a> {
     }
 
     /// True if the request changes something or opens a stream.
-    pub fn changes(self) -> bool {
+    pub fn is_mutating(self) -> bool {
         self.is_websocket() || ![Method::GET, Method::HEAD, Method::OPTIONS].contains(&self.method())
     }
 
@@ -112,7 +112,7 @@ impl<'a> Client<'a> {
     ///
     /// A browser prefetches for a page of any origin, with the cookies, and no person sees the answer; Chromium does not
     /// name the page then.
-    pub fn is_foreign(self) -> bool {
+    pub fn is_cross_origin(self) -> bool {
         match self.is_same_origin() {
             Some(true) => false,
             _ if self.0.contains_key("sec-purpose") => true,
@@ -169,16 +169,6 @@ impl<'a> Client<'a> {
 
     fn text(self, name: &'static str) -> Option<&'a str> {
         self.0.get(HeaderName::from_static(name))?.to_str().ok()
-    }
-}
-
-/// The network of an address: what stays the same when a household or a company gets another one.
-pub fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        // A browser on this machine may use either.
-        address if address.is_loopback() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V4(address) => IpAddr::V4((u32::from(address) & !0xff).into()),
-        IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
     }
 }
 
@@ -286,13 +276,13 @@ pub(crate) mod tests {
         ];
         for (pairs, foreign) in cases {
             let headers = headers(&[&[("x-forwarded-host", "h:1111")], pairs].concat());
-            assert_eq!(Client(&headers).is_foreign(), foreign, "{pairs:?}");
+            assert_eq!(Client(&headers).is_cross_origin(), foreign, "{pairs:?}");
         }
     }
 
     #[test]
     fn what_changes_something() {
-        let changes = |pairs: &[(&'static str, &str)]| Client(&headers(pairs)).changes();
+        let changes = |pairs: &[(&'static str, &str)]| Client(&headers(pairs)).is_mutating();
         for method in ["GET", "HEAD", "OPTIONS"] {
             assert!(!changes(&[("x-forwarded-method", method)]), "{method}");
         }
@@ -319,7 +309,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_session_is_bound_where_neighbours_see_the_cookie() {
-        let bound = |host: &str| Client(&headers(&[("x-forwarded-host", host)])).visitor().bound;
+        let bound = |host: &str| Client(&headers(&[("x-forwarded-host", host)])).session_origin().bound;
         for address in [
             "192.0.2.1:1111",
             "192.0.2.1",
@@ -340,24 +330,11 @@ pub(crate) mod tests {
     fn a_visitor_is_an_address_and_a_browser() {
         let long = format!("Mozilla/5.0 \"{}", "x".repeat(200));
         let pairs = [("x-forwarded-for", "192.0.2.1"), ("user-agent", &long), ("host", "192.0.2.9:1111")];
-        let visitor = Client(&headers(&pairs)).visitor();
+        let visitor = Client(&headers(&pairs)).session_origin();
         assert_eq!((visitor.address, visitor.bound), (IpAddr::from([192, 0, 2, 1]), true));
         assert_eq!(visitor.agent, format!("Mozilla/5.0 {}", "x".repeat(108)));
-        assert_eq!(Client(&HeaderMap::new()).visitor().agent, "unknown");
+        assert_eq!(Client(&HeaderMap::new()).session_origin().agent, "unknown");
         assert_eq!(Client(&headers(&[("x-forwarded-for", "x")])).address(), IpAddr::from([0; 4]));
-    }
-
-    #[test]
-    fn a_network_is_what_a_household_keeps() {
-        for (address, expected) in [
-            ("192.0.2.77", "192.0.2.0"),
-            ("::ffff:192.0.2.77", "192.0.2.0"),
-            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
-            ("127.0.0.2", "127.0.0.1"),
-            ("::1", "127.0.0.1"),
-        ] {
-            assert_eq!(network(address.parse().unwrap()), expected.parse::<IpAddr>().unwrap(), "{address}");
-        }
     }
 
     #[test]

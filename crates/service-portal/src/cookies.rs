@@ -16,18 +16,18 @@ pub fn values<'a>(headers: &[&'a [u8]], name: &str) -> Vec<&'a [u8]> {
 ///
 /// A prefix, because a container on the same address has set its session under a name like ours. Pairs keep their
 /// bytes: what an application wrote, it gets back.
-pub fn without(headers: &[&[u8]], prefix: &str) -> Option<Vec<u8>> {
+pub fn remove_prefixed(headers: &[&[u8]], prefix: &str) -> Option<Vec<u8>> {
     let kept: Vec<&[u8]> = headers
         .iter()
         .flat_map(|header| header.split(|&byte| byte == b';'))
         .map(<[u8]>::trim_ascii)
-        .filter(|pair| !pair.is_empty() && !is_of(split(pair).0, prefix))
+        .filter(|pair| !pair.is_empty() && !has_prefix(split(pair).0, prefix))
         .collect();
     if kept.is_empty() { None } else { Some(kept.join(&b"; "[..])) }
 }
 
 /// All cookies, the largest first: name and length of the pair. Those without a name have an empty one.
-pub fn by_size<'a>(headers: &[&'a [u8]]) -> Vec<(&'a [u8], usize)> {
+pub fn sorted_by_size<'a>(headers: &[&'a [u8]]) -> Vec<(&'a [u8], usize)> {
     let pairs = headers.iter().flat_map(|header| header.split(|&byte| byte == b';')).map(<[u8]>::trim_ascii);
     let name = |pair: &'a [u8]| if pair.contains(&b'=') { split(pair).0 } else { b"" };
     let mut found: Vec<_> =
@@ -37,7 +37,7 @@ pub fn by_size<'a>(headers: &[&'a [u8]]) -> Vec<(&'a [u8], usize)> {
 }
 
 /// True if a name begins with `prefix`, with or without what browsers treat specially.
-fn is_of(name: &[u8], prefix: &str) -> bool {
+fn has_prefix(name: &[u8], prefix: &str) -> bool {
     let special = [HOST, "__Secure-"];
     let name = special.iter().find_map(|special| name.strip_prefix(special.as_bytes())).unwrap_or(name);
     name.starts_with(prefix.as_bytes())
@@ -74,7 +74,7 @@ mod tests {
             (&[], None),
         ];
         for (headers, left) in cases {
-            assert_eq!(without(headers, "own").as_deref(), left, "{headers:?}");
+            assert_eq!(remove_prefixed(headers, "own").as_deref(), left, "{headers:?}");
         }
     }
 
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn cookies_come_by_size_and_some_have_no_name() {
-        let found = by_size(&[b"a=12; own=123456; bcd=1234", b"; c; =d"]);
+        let found = sorted_by_size(&[b"a=12; own=123456; bcd=1234", b"; c; =d"]);
         assert_eq!(found, [(&b"own"[..], 10), (b"bcd", 8), (b"a", 4), (b"", 2), (b"", 1)]);
     }
 
@@ -100,7 +100,7 @@ mod tests {
             pairs in proptest::collection::vec(("[a-z_]{1,12}", "[ -:<-~]{0,12}"), 0..8)
         ) {
             let header = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ");
-            let passed = without(&[header.as_bytes()], "own").unwrap_or_default();
+            let passed = remove_prefixed(&[header.as_bytes()], "own").unwrap_or_default();
             prop_assert!(super::pairs(&[&passed]).all(|(name, _)| !name.starts_with(b"own")));
             let both = [header.as_bytes()];
             let after = [passed.as_slice()];
@@ -110,7 +110,7 @@ mod tests {
 
         #[test]
         fn any_bytes_can_be_looked_at(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
-            let _ = (values(&[&bytes], "own"), without(&[&bytes], "own"));
+            let _ = (values(&[&bytes], "own"), remove_prefixed(&[&bytes], "own"));
         }
     }
 }

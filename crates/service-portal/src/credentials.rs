@@ -15,7 +15,7 @@ pub const COOKIE_PREFIX: &str = "leonardo_";
 
 /// Which version of the file was read: replacing it atomically makes a new inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Version {
+struct FileVersion {
     inode: u64,
     seconds: i64,
     nanoseconds: i64,
@@ -27,19 +27,19 @@ pub struct Credentials {
     user: Secret,
     login: Login,
     cookie: String,
-    version: Version,
+    version: FileVersion,
 }
 
 impl Credentials {
     /// Reads the file; that there is none is an error, because nobody could log in.
     pub fn read(path: &Path) -> Result<Self> {
         let cannot = || format!("cannot read the login from {}", path.display());
-        let version = Version::of(path).with_context(cannot)?;
+        let version = FileVersion::of(path).with_context(cannot)?;
         let login = Login::read(path)?.with_context(cannot)?;
         Self::new(login, version)
     }
 
-    fn new(login: Login, version: Version) -> Result<Self> {
+    fn new(login: Login, version: FileVersion) -> Result<Self> {
         let user = Secret::new(login.user.clone()).context("web_user is empty")?;
         let cookie = format!("{COOKIE_PREFIX}{}", login.instance);
         Ok(Self { user, login, cookie, version })
@@ -47,7 +47,7 @@ impl Credentials {
 
     /// Whether the file is still the one that was read.
     pub fn is_current(&self, path: &Path) -> bool {
-        Version::of(path).is_ok_and(|version| version == self.version)
+        FileVersion::of(path).is_ok_and(|version| version == self.version)
     }
 
     /// Tells this login from an earlier or a later one, and nothing else about it.
@@ -72,37 +72,37 @@ impl Credentials {
     }
 
     /// Whether an `Authorization` header may be meant for us, right or wrong.
-    pub fn is_attempt(authorization: &[u8]) -> bool {
+    pub fn is_our_scheme(authorization: &[u8]) -> bool {
         let scheme = authorization.split(|&byte| byte == b' ').next().unwrap_or_default();
         scheme.eq_ignore_ascii_case(b"bearer") || scheme.eq_ignore_ascii_case(b"basic")
     }
 
     /// Whether an `Authorization` header is ours: `Bearer TOKEN` or `Basic base64(user:password)` (RFC 6750, 7617).
-    pub fn authorizes(&self, authorization: &[u8]) -> Option<Scheme> {
+    pub fn matching_scheme(&self, authorization: &[u8]) -> Option<AuthScheme> {
         let space = authorization.iter().position(|&byte| byte == b' ')?;
         let (scheme, rest) = (&authorization[..space], authorization[space..].trim_ascii());
         if scheme.eq_ignore_ascii_case(b"bearer") {
-            return self.login.token.matches(rest).then_some(Scheme::Bearer);
+            return self.login.token.matches(rest).then_some(AuthScheme::Bearer);
         }
         if !scheme.eq_ignore_ascii_case(b"basic") {
             return None;
         }
         let pair = STANDARD.decode(rest).ok()?;
         let colon = pair.iter().position(|&byte| byte == b':')?;
-        self.accepts(&pair[..colon], &pair[colon + 1..]).then_some(Scheme::Basic)
+        self.accepts(&pair[..colon], &pair[colon + 1..]).then_some(AuthScheme::Basic)
     }
 }
 
 /// How a program proved itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scheme {
+pub enum AuthScheme {
     /// With the token.
     Bearer,
     /// With user and password.
     Basic,
 }
 
-impl Version {
+impl FileVersion {
     fn of(path: &Path) -> std::io::Result<Self> {
         let meta = fs::metadata(path)?;
         Ok(Self { inode: meta.ino(), seconds: meta.mtime(), nanoseconds: meta.mtime_nsec() })
@@ -121,7 +121,7 @@ pub(crate) mod tests {
             instance: "0badcafe".into(),
             asked: String::new(),
         };
-        Credentials::new(login, Version { inode: 0, seconds: 0, nanoseconds: 0 }).unwrap()
+        Credentials::new(login, FileVersion { inode: 0, seconds: 0, nanoseconds: 0 }).unwrap()
     }
 
     fn basic(pair: &str) -> String {
@@ -131,9 +131,9 @@ pub(crate) mod tests {
     #[test]
     fn only_exactly_our_header_opens() {
         let own = credentials("ada", "pass:word", "tok*");
-        assert_eq!(own.authorizes(b"Bearer tok*"), Some(Scheme::Bearer));
-        assert_eq!(own.authorizes(b"bearer  tok*"), Some(Scheme::Bearer));
-        assert_eq!(own.authorizes(basic("ada:pass:word").as_bytes()), Some(Scheme::Basic));
+        assert_eq!(own.matching_scheme(b"Bearer tok*"), Some(AuthScheme::Bearer));
+        assert_eq!(own.matching_scheme(b"bearer  tok*"), Some(AuthScheme::Bearer));
+        assert_eq!(own.matching_scheme(basic("ada:pass:word").as_bytes()), Some(AuthScheme::Basic));
         let wrong = [
             "",
             "Bearer",
@@ -148,17 +148,17 @@ pub(crate) mod tests {
         for header in
             wrong.map(str::to_owned).into_iter().chain([basic("ada:"), basic(":"), basic("eve:pass:word")])
         {
-            assert_eq!(own.authorizes(header.as_bytes()), None, "{header:?}");
+            assert_eq!(own.matching_scheme(header.as_bytes()), None, "{header:?}");
         }
     }
 
     #[test]
     fn an_attempt_is_a_header_of_a_scheme_of_ours() {
         for attempt in ["Bearer x", "bearer", "BASIC YWRh", "Basic"] {
-            assert!(Credentials::is_attempt(attempt.as_bytes()), "{attempt}");
+            assert!(Credentials::is_our_scheme(attempt.as_bytes()), "{attempt}");
         }
         for other in ["", "Digest x", "Bearerx y", " Basic x", "x Basic"] {
-            assert!(!Credentials::is_attempt(other.as_bytes()), "{other}");
+            assert!(!Credentials::is_our_scheme(other.as_bytes()), "{other}");
         }
     }
 
@@ -193,7 +193,7 @@ pub(crate) mod tests {
         #[test]
         fn no_header_but_ours_opens(header in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..60)) {
             let own = credentials("ada", "a password that nobody guesses", "a token that nobody guesses");
-            proptest::prop_assert_eq!(own.authorizes(&header), None);
+            proptest::prop_assert_eq!(own.matching_scheme(&header), None);
         }
     }
 }

@@ -3,43 +3,46 @@
 //! Caddy asks this program for every request to a proxied port (`GET /gate/verify`, see [`gate`]) and hands it the
 //! login form and the page of links directly. It listens on a Unix socket that only Caddy can reach, runs as an
 //! unprivileged user, and keeps every comparison of a secret here, in constant time, out of the proxy's configuration.
-//! Commands inside the container (`share`, `portal-link`) use a second socket, see [`control`].
+//! Commands inside the container (`share`, `portal-link`) use a second socket, see [`control_api`].
 
-mod access;
-mod answer;
+mod access_page;
+mod app_state;
 mod audit;
-mod boot_line;
-mod bucket;
+mod boot_problems;
+mod boot_status;
 mod cli;
 mod client;
-mod clock;
-mod codes;
-mod complaints;
-mod control;
+mod client_network;
+mod control_api;
 mod cookies;
 mod credentials;
-mod device;
-mod enter;
-mod entry;
-mod exchange;
 mod gate;
-mod guard;
+mod handover;
 mod host;
-mod links;
+mod known_device;
+mod leaky_bucket;
+mod link_redemption;
 mod log_limit;
 mod login;
-mod next;
+mod login_codes;
 mod pages;
+mod request_guard;
+mod response;
+mod return_path;
 mod routes;
 mod server;
+mod service_links;
+mod session_start;
 mod sessions;
 mod shares;
 mod signing;
-mod state;
 mod state_file;
-mod storage;
+mod storage_status;
 mod throttle;
 mod unavailable;
+mod unix_time;
+mod url_token;
+mod verdict;
 
 use std::fs;
 
@@ -63,7 +66,7 @@ pub fn run() -> Outcome {
     let _only = Lock::lock_directory(&cli.state)
         .context("the portal does not start")
         .hint(|| "supervisorctl status serviceportal".to_owned())?;
-    let state = state::State::new(&cli, Env::from_process())?;
+    let state = app_state::AppState::new(&cli, Env::from_process())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -80,24 +83,24 @@ fn is_needed(name: &str) -> bool {
     ) || cloud::is_used(name)
 }
 
-async fn serve(cli: &cli::Cli, state: state::State) -> Result<()> {
+async fn serve(cli: &cli::Cli, state: app_state::AppState) -> Result<()> {
     let (visitors, commands) = (server::listen(&cli.socket)?, server::listen(&cli.control)?);
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut tick = tokio::time::interval(FLUSH);
     log::info!("listening on {} and {}", cli.socket.display(), cli.control.display());
     tokio::spawn(server::serve(visitors, routes::router(state.clone())));
-    tokio::spawn(server::serve(commands, control::router(state.clone())));
+    tokio::spawn(server::serve(commands, control_api::router(state.clone())));
     loop {
         tokio::select! {
             _ = tick.tick() => {
-                state.sessions().flush(clock::now(), false);
+                state.sessions().flush(unix_time::now(), false);
                 state.shares().flush();
                 state.key_file().flush();
                 audit::flush(false);
             }
             // Requests are answered in microseconds: there is nothing to wait for.
             _ = terminate.recv() => {
-                state.sessions().flush(clock::now(), true);
+                state.sessions().flush(unix_time::now(), true);
                 audit::flush(true);
                 return Ok(());
             }

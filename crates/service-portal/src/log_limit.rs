@@ -12,9 +12,9 @@ const PAUSE: Duration = Duration::from_mins(1);
 const MOST: usize = 100;
 
 /// Texts that were written lately, with the time.
-struct Lately(BTreeMap<String, Instant>);
+struct RecentMessages(BTreeMap<String, Instant>);
 
-static LATELY: Mutex<Lately> = Mutex::new(Lately(BTreeMap::new()));
+static LATELY: Mutex<RecentMessages> = Mutex::new(RecentMessages(BTreeMap::new()));
 
 /// Logs an error that a request met, unless the same was logged within a minute.
 pub fn error(error: &anyhow::Error) {
@@ -33,7 +33,7 @@ fn write(level: Level, reason: &anyhow::Error) {
     }
 }
 
-impl Lately {
+impl RecentMessages {
     /// Returns whether a text is to be written now.
     fn is_new(&mut self, text: &str, now: Instant) -> bool {
         self.0.retain(|_, at| now.duration_since(*at) < PAUSE);
@@ -94,7 +94,7 @@ pub(crate) mod tests {
 
     #[test]
     fn the_same_text_is_written_once_a_minute_and_few_texts_in_all() {
-        let (mut lately, now) = (Lately(BTreeMap::new()), Instant::now());
+        let (mut lately, now) = (RecentMessages(BTreeMap::new()), Instant::now());
         assert!(lately.is_new("one", now) && !lately.is_new("one", now) && lately.is_new("two", now));
         assert!(!lately.is_new("one", now + Duration::from_secs(59)));
         assert!(lately.is_new("one", now + PAUSE) && !lately.is_new("one", now + PAUSE));

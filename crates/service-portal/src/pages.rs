@@ -4,9 +4,9 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 
-use crate::answer;
-use crate::links::Link;
-use crate::storage::Storage;
+use crate::response;
+use crate::service_links::Link;
+use crate::storage_status::Storage;
 
 /// The login form.
 #[derive(Template)]
@@ -81,12 +81,18 @@ pub struct LinkPage<'a> {
 
 impl<'a> LinkPage<'a> {
     /// A question and a button; the button sends the link's secret `word` as `field`.
-    pub fn button(action: &'a str, field: &'a str, word: &'a str, text: &'a str, button: &'a str) -> Self {
+    pub fn confirmation(
+        action: &'a str,
+        field: &'a str,
+        word: &'a str,
+        text: &'a str,
+        button: &'a str,
+    ) -> Self {
         Self { action, field, word, text, button }
     }
 
     /// What is wrong with the link.
-    pub fn dead(text: &'a str) -> Self {
+    pub fn error(text: &'a str) -> Self {
         Self { action: "", field: "", word: "", text, button: "" }
     }
 }
@@ -150,12 +156,12 @@ pub struct PhonePage {
 }
 
 /// Renders a page.
-pub fn page(status: StatusCode, template: &impl Template) -> Response {
+pub fn render(status: StatusCode, template: &impl Template) -> Response {
     match template.render() {
         Ok(html) => (status, Html(html)).into_response(),
         Err(error) => {
             log::error!("cannot render a page: {error}");
-            answer::plain(
+            response::text_error(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "This page could not be made; see the portal's log.",
             )

@@ -10,7 +10,7 @@ use kit::atomic::WriteOptions;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::client::network;
+use crate::client_network::session_network;
 use crate::state_file::StateFile;
 
 /// A session that nobody uses ends, in seconds.
@@ -31,14 +31,14 @@ const LARGEST: u64 = 4 << 20;
 #[derive(Debug)]
 pub struct Sessions {
     file: StateFile,
-    kept: Kept,
+    kept: SessionsFile,
     /// The second of the last write, and whether something has changed since.
     written: u64,
     changed: bool,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Kept {
+struct SessionsFile {
     /// Which login they belong to; with another one they are over.
     login: String,
     sessions: HashMap<String, Session>,
@@ -91,7 +91,7 @@ pub enum Scope {
 
 /// Who begins a session.
 #[derive(Debug, Clone)]
-pub struct Visitor {
+pub struct SessionOrigin {
     /// The address.
     pub address: IpAddr,
     /// The browser.
@@ -109,16 +109,17 @@ impl Sessions {
             .read_if_exists(path)
             .ok()
             .flatten()
-            .and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok());
+            .and_then(|bytes| serde_json::from_slice::<SessionsFile>(&bytes).ok());
         let kept = kept.filter(|kept| kept.login == login);
-        let kept = kept.unwrap_or_else(|| Kept { login: login.to_owned(), ..Kept::default() });
+        let kept =
+            kept.unwrap_or_else(|| SessionsFile { login: login.to_owned(), ..SessionsFile::default() });
         Self { file: StateFile::new(path, WriteOptions::volatile(0o600)), kept, written: 0, changed: false }
     }
 
     /// Begins a session and returns the cookie's value; without one random number, there is no session.
-    pub fn begin(&mut self, visitor: Visitor, scope: Scope, ends: u64, now: u64) -> Result<String> {
+    pub fn create(&mut self, visitor: SessionOrigin, scope: Scope, ends: u64, now: u64) -> Result<String> {
         self.make_room(now);
-        let Visitor { address, agent, bound, device } = visitor;
+        let SessionOrigin { address, agent, bound, device } = visitor;
         // A browser whose cookie was overwritten has one session, not two.
         self.kept.sessions.retain(|_, session| device.is_none() || session.device != device);
         let ends = ends.min(now + ABSOLUTE);
@@ -136,7 +137,7 @@ impl Sessions {
         let (key, _) = sessions.iter().find(|(_, session)| {
             session.device.as_deref() == Some(device)
                 && session.lives(now)
-                && network(session.address) == network(address)
+                && session_network(session.address) == session_network(address)
                 && now >= session.restored + RESTORE
         })?;
         let key = key.clone();
@@ -173,7 +174,7 @@ impl Sessions {
     }
 
     /// Ends the session that people call `id`; says whether there was one.
-    pub fn end_id(&mut self, id: &str, now: u64) -> bool {
+    pub fn end_by_id(&mut self, id: &str, now: u64) -> bool {
         self.end_where(|_, session| session.id == id, now)
     }
 
@@ -186,7 +187,7 @@ impl Sessions {
     pub fn end_all(&mut self, login: &str, now: u64) {
         login.clone_into(&mut self.kept.login);
         self.kept.sessions.clear();
-        self.write_without_ended(now);
+        self.replace_or_remove(now);
     }
 
     /// The living sessions, the last used one first.
@@ -209,7 +210,7 @@ impl Sessions {
         self.kept.sessions.retain(|key, session| !which(key, session));
         let ended = self.kept.sessions.len() != before;
         if ended {
-            self.write_without_ended(now);
+            self.replace_or_remove(now);
         }
         ended
     }
@@ -238,9 +239,9 @@ impl Sessions {
         (self.written, self.changed) = (now, self.file.problem().is_some());
     }
 
-    fn write_without_ended(&mut self, now: u64) {
+    fn replace_or_remove(&mut self, now: u64) {
         let bytes = self.bytes();
-        self.file.write_without_ended(bytes);
+        self.file.replace_or_remove(bytes);
         (self.written, self.changed) = (now, self.file.problem().is_some());
     }
 
@@ -251,7 +252,7 @@ impl Sessions {
 
 impl Session {
     fn opens_for(&self, address: IpAddr, now: u64) -> bool {
-        self.lives(now) && (!self.bound || network(self.address) == network(address))
+        self.lives(now) && (!self.bound || session_network(self.address) == session_network(address))
     }
 
     fn lives(&self, now: u64) -> bool {
@@ -277,8 +278,8 @@ mod tests {
     const EVE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 1));
     const START: u64 = 1_000_000;
 
-    fn visitor(bound: bool) -> Visitor {
-        Visitor { address: ADA, agent: "a browser".into(), bound, device: None }
+    fn visitor(bound: bool) -> SessionOrigin {
+        SessionOrigin { address: ADA, agent: "a browser".into(), bound, device: None }
     }
 
     struct Table {
@@ -296,11 +297,11 @@ mod tests {
 
     impl Table {
         fn begin(&mut self, scope: Scope, bound: bool) -> String {
-            self.sessions.begin(visitor(bound), scope, u64::MAX, START).unwrap()
+            self.sessions.create(visitor(bound), scope, u64::MAX, START).unwrap()
         }
 
         fn begin_at(&mut self, now: u64) {
-            self.sessions.begin(visitor(false), Scope::Everything, u64::MAX, now).unwrap();
+            self.sessions.create(visitor(false), Scope::Everything, u64::MAX, now).unwrap();
         }
 
         fn lives(&mut self, token: &str, address: IpAddr, now: u64) -> bool {
@@ -378,7 +379,7 @@ mod tests {
             .find(|session| session.scope == Scope::Everything)
             .unwrap()
             .id;
-        assert!(table.sessions.end_id(&id, START) && !table.sessions.end_id(&id, START));
+        assert!(table.sessions.end_by_id(&id, START) && !table.sessions.end_by_id(&id, START));
         table.sessions.end_all("login", START);
         assert_eq!(table.sessions.list(START), []);
     }
@@ -386,9 +387,9 @@ mod tests {
     #[test]
     fn a_marked_browser_has_one_session_and_gets_it_back() {
         let mut table = table();
-        let marked = |device: &str| Visitor { device: Some(device.into()), ..visitor(true) };
+        let marked = |device: &str| SessionOrigin { device: Some(device.into()), ..visitor(true) };
         let begin = |table: &mut Table, device: &str| {
-            table.sessions.begin(marked(device), Scope::Everything, u64::MAX, START).unwrap()
+            table.sessions.create(marked(device), Scope::Everything, u64::MAX, START).unwrap()
         };
         let (first, other) = (begin(&mut table, "a"), begin(&mut table, "b"));
         let second = begin(&mut table, "a");
@@ -424,7 +425,7 @@ mod tests {
         assert_eq!(table.sessions.list(START + 2 * day - 1), []);
         (2..14).for_each(|number| assert!(table.lives(&token, ADA, START + number * day / 2)));
         assert!(table.lives(&token, ADA, START + 7 * day - 1) && !table.lives(&token, ADA, START + 7 * day));
-        let guest = table.sessions.begin(visitor(false), Scope::Everything, START + 60, START).unwrap();
+        let guest = table.sessions.create(visitor(false), Scope::Everything, START + 60, START).unwrap();
         assert!(table.lives(&guest, ADA, START + 59) && !table.lives(&guest, ADA, START + 60));
     }
 
@@ -469,7 +470,7 @@ mod tests {
     #[test]
     fn where_there_are_too_many_a_guest_makes_room_before_the_one_unused_for_longest() {
         let mut table = table();
-        let mut begin = |scope, now| table.sessions.begin(visitor(false), scope, u64::MAX, now).unwrap();
+        let mut begin = |scope, now| table.sessions.create(visitor(false), scope, u64::MAX, now).unwrap();
         let (oldest, older) = (begin(Scope::Everything, START), begin(Scope::Everything, START + 1));
         let guest = begin(Scope::Share { port: 1, service: "Echo".into(), share: "a".into() }, START + 2);
         let last =

@@ -29,7 +29,7 @@ pub struct Shares {
 
 /// Why a link does not open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum ShareError {
     /// Not signed by us, or revoked: a stranger is not told which.
     Unknown,
     /// Made for another service.
@@ -40,9 +40,9 @@ pub enum Refusal {
     UsedUp,
 }
 
-impl Refusal {
+impl ShareError {
     /// What the visitor is told.
-    pub fn words(self) -> &'static str {
+    pub fn message(self) -> &'static str {
         match self {
             Self::Unknown | Self::OtherService => "This link is not valid here.",
             Self::Expired => "This link has expired. Ask for a new one.",
@@ -93,24 +93,24 @@ impl Shares {
     }
 
     /// The link of a secret word, if it opens the service at `port` now.
-    pub fn check(&self, word: &str, port: u16, now: u64) -> Result<&Share, Refusal> {
-        let id = self.key.verify(PURPOSE, word).ok_or(Refusal::Unknown)?;
-        let share = self.by_id.get(id).ok_or(Refusal::Unknown)?;
+    pub fn check(&self, word: &str, port: u16, now: u64) -> Result<&Share, ShareError> {
+        let id = self.key.verify(PURPOSE, word).ok_or(ShareError::Unknown)?;
+        let share = self.by_id.get(id).ok_or(ShareError::Unknown)?;
         if share.port != port {
-            Err(Refusal::OtherService)
+            Err(ShareError::OtherService)
         } else if share.expires <= now {
-            Err(Refusal::Expired)
+            Err(ShareError::Expired)
         } else if share.max_uses.is_some_and(|most| share.uses >= most) {
-            Err(Refusal::UsedUp)
+            Err(ShareError::UsedUp)
         } else {
             Ok(share)
         }
     }
 
     /// Like [`Self::check`], and counts it as a use.
-    pub fn redeem(&mut self, word: &str, port: u16, now: u64) -> Result<Share, Refusal> {
+    pub fn redeem(&mut self, word: &str, port: u16, now: u64) -> Result<Share, ShareError> {
         let id = self.check(word, port, now)?.id.clone();
-        let share = self.by_id.get_mut(&id).ok_or(Refusal::Unknown)?;
+        let share = self.by_id.get_mut(&id).ok_or(ShareError::Unknown)?;
         share.uses += 1;
         let share = share.clone();
         let bytes = self.bytes();
@@ -123,7 +123,7 @@ impl Shares {
         let there = self.by_id.remove(id).is_some();
         if there {
             let bytes = self.bytes();
-            self.file.write_without_ended(bytes);
+            self.file.replace_or_remove(bytes);
         }
         there
     }
@@ -173,16 +173,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut links = shares(&dir);
         let (share, word) = links.create("Echo", 8080, 60, Some(2), NOW).unwrap();
-        assert_eq!(links.check(&word, 8081, NOW), Err(Refusal::OtherService));
-        assert_eq!(links.check(&word, 8080, NOW + 60), Err(Refusal::Expired));
+        assert_eq!(links.check(&word, 8081, NOW), Err(ShareError::OtherService));
+        assert_eq!(links.check(&word, 8080, NOW + 60), Err(ShareError::Expired));
         assert_eq!(
             links.check(&word.replace(&share.id, "0000000000000000"), 8080, NOW),
-            Err(Refusal::Unknown)
+            Err(ShareError::Unknown)
         );
         assert_eq!(links.redeem(&word, 8080, NOW).unwrap().uses, 1);
         let mut restarted = shares(&dir);
         assert_eq!(restarted.redeem(&word, 8080, NOW).unwrap().uses, 2);
-        assert_eq!(restarted.redeem(&word, 8080, NOW), Err(Refusal::UsedUp));
+        assert_eq!(restarted.redeem(&word, 8080, NOW), Err(ShareError::UsedUp));
     }
 
     #[test]
@@ -192,8 +192,8 @@ mod tests {
         let (share, word) = links.create("Echo", 8080, 60, None, NOW).unwrap();
         assert_eq!(links.list(NOW), std::slice::from_ref(&share));
         assert!(links.revoke(&share.id) && !links.revoke(&share.id));
-        assert_eq!(links.check(&word, 8080, NOW), Err(Refusal::Unknown));
-        assert_eq!(shares(&dir).check(&word, 8080, NOW), Err(Refusal::Unknown));
+        assert_eq!(links.check(&word, 8080, NOW), Err(ShareError::Unknown));
+        assert_eq!(shares(&dir).check(&word, 8080, NOW), Err(ShareError::Unknown));
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl StateFile {
     }
 
     /// The same after something has ended: the old file would bring it back, so none stays if the new one fails.
-    pub fn write_without_ended(&mut self, content: Result<Vec<u8>>) {
+    pub fn replace_or_remove(&mut self, content: Result<Vec<u8>>) {
         self.write(content);
         if self.problem.is_some()
             && let Err(error) = fs::remove_file(&self.path)
@@ -107,7 +107,7 @@ pub mod tests {
         file.write(Ok(b"new".to_vec()));
         assert!(file.problem().unwrap().contains("No space left on device"), "{file:?}");
         assert_eq!(fs::read(&path).unwrap(), b"old");
-        file.write_without_ended(Ok(b"new".to_vec()));
+        file.replace_or_remove(Ok(b"new".to_vec()));
         assert!(!path.exists());
         disk.free();
         file.write(Ok(b"newest".to_vec()));

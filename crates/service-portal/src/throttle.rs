@@ -8,7 +8,7 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::bucket::{Bucket, Limit};
+use crate::leaky_bucket::{Bucket, Limit};
 
 /// Typing mistakes that cost nothing.
 const FREE: u32 = 5;
@@ -30,7 +30,7 @@ const MOST_KNOWN: usize = 1_000;
 
 /// How somebody tried: a script with an old token must not slow down its owner at the form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Way {
+pub enum AttemptKind {
     /// The login form.
     Form,
     /// An `Authorization` header.
@@ -43,20 +43,20 @@ pub enum Way {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Guesser {
     /// A browser that has logged in before, by the way it tries: others at its address cannot slow it down.
-    Device(Way, String),
+    Device(AttemptKind, String),
     /// Everybody else at an address, by the way they try.
-    Stranger(Way, IpAddr),
+    Stranger(AttemptKind, IpAddr),
 }
 
 impl Guesser {
     /// A guesser without the mark of a device.
-    pub fn stranger(way: Way, address: IpAddr) -> Self {
-        Self::Stranger(way, household(address))
+    pub fn stranger(way: AttemptKind, address: IpAddr) -> Self {
+        Self::Stranger(way, client_prefix(address))
     }
 }
 
 /// Returns the network that counts as one address: one household has one IPv4 address but 2^64 IPv6 addresses.
-pub fn household(address: IpAddr) -> IpAddr {
+pub fn client_prefix(address: IpAddr) -> IpAddr {
     network(address, 32, 64)
 }
 
@@ -109,43 +109,43 @@ impl Throttle {
     /// An attempt that is refused at random counts like a failure for its guesser, and for its network where the refusal
     /// is not the network's. Otherwise, one that asks a thousand times a second would be admitted a thousand times as
     /// often as one that asks once.
-    pub fn wait(&mut self, guesser: &Guesser, now: Instant) -> Option<Duration> {
-        if let Some(wait) = self.own_wait(guesser, now) {
+    pub fn admit(&mut self, guesser: &Guesser, now: Instant) -> Option<Duration> {
+        if let Some(wait) = self.own_delay(guesser, now) {
             return Some(wait);
         }
         let address = self.stranger(guesser, now)?;
-        if self.admits(address, now) {
+        if self.admits_at_random(address, now) {
             return None;
         }
         self.count(guesser.clone(), now);
-        Some(self.own_wait(guesser, now).unwrap_or_default())
+        Some(self.own_delay(guesser, now).unwrap_or_default())
     }
 
     /// Returns the same for its own failures alone, without those of other strangers.
-    pub fn own_wait(&self, guesser: &Guesser, now: Instant) -> Option<Duration> {
+    pub fn own_delay(&self, guesser: &Guesser, now: Instant) -> Option<Duration> {
         let failures = self.own.get(guesser)?;
         let since = now.duration_since(failures.last);
         Some(failures.delay().saturating_sub(since)).filter(|left| !left.is_zero())
     }
 
     /// Notes a failed attempt.
-    pub fn failed(&mut self, guesser: Guesser, now: Instant) {
+    pub fn record_failure(&mut self, guesser: Guesser, now: Instant) {
         if let Some(address) = self.stranger(&guesser, now) {
-            self.network(address, now).fail(now);
-            self.strangers.fail(now);
+            self.network(address, now).add_failure(now);
+            self.strangers.add_failure(now);
         }
         self.count(guesser, now);
     }
 
     /// Forgets a guesser who has logged in.
-    pub fn succeeded(&mut self, guesser: &Guesser) {
+    pub fn record_success(&mut self, guesser: &Guesser) {
         self.own.remove(guesser);
     }
 
     /// Notes a right login from an address: for a day, other strangers do not slow it down.
-    pub fn know(&mut self, address: IpAddr, now: Instant) {
+    pub fn mark_known(&mut self, address: IpAddr, now: Instant) {
         make_room(&mut self.known, MOST_KNOWN, |at| *at);
-        self.known.insert(household(address), now);
+        self.known.insert(client_prefix(address), now);
     }
 
     /// Returns the address of a guesser that is neither a known device nor at a known address.
@@ -155,21 +155,21 @@ impl Throttle {
         (!known).then_some(*address)
     }
 
-    fn admits(&mut self, address: IpAddr, now: Instant) -> bool {
-        let of_network = self.network(address, now).arrive(now);
+    fn admits_at_random(&mut self, address: IpAddr, now: Instant) -> bool {
+        let of_network = self.network(address, now).admission_probability(now);
         if (self.random)() >= of_network {
             return false;
         }
-        let of_strangers = self.strangers.arrive(now);
+        let of_strangers = self.strangers.admission_probability(now);
         let admitted = (self.random)() < of_strangers;
         if !admitted {
-            self.network(address, now).fail(now);
+            self.network(address, now).add_failure(now);
         }
         admitted
     }
 
     fn network(&mut self, address: IpAddr, now: Instant) -> &mut Bucket {
-        make_room(&mut self.networks, MOST, Bucket::empty_at);
+        make_room(&mut self.networks, MOST, Bucket::drained_at);
         self.networks.entry(network(address, 24, 48)).or_insert_with(|| Bucket::new(&NETWORK, now))
     }
 
@@ -206,6 +206,6 @@ impl Failures {
 }
 
 #[cfg(test)]
-mod siege;
+mod attack_simulation;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use askama::Template;
 use axum::Json;
-use axum::extract::{Query, State as Extract};
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use kit::ReadPolicy;
@@ -17,10 +17,10 @@ use ports::Service;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::app_state::AppState;
 use crate::client::Client;
 use crate::log_limit;
-use crate::pages::page;
-use crate::state::State;
+use crate::pages::render;
 
 /// Where programs log; the portal's account reads it as a member of `adm`.
 const LOGS: &str = "/var/log/supervisor";
@@ -37,7 +37,7 @@ const LONGEST_LINE: usize = 400;
 
 /// Which service a visitor wanted; from Caddy's own configuration.
 #[derive(Deserialize)]
-pub struct Wanted {
+pub struct UnavailableQuery {
     port: u16,
 }
 
@@ -56,8 +56,8 @@ struct UnavailablePage<'a> {
 
 /// `GET /gate/unavailable?port=8188`: 503 if the service does not listen (yet), 502 if it broke off.
 pub async fn unavailable(
-    Extract(state): Extract<State>,
-    Query(Wanted { port }): Query<Wanted>,
+    State(state): State<AppState>,
+    Query(UnavailableQuery { port }): Query<UnavailableQuery>,
     headers: HeaderMap,
 ) -> Response {
     let service = registered(&state, port);
@@ -70,7 +70,7 @@ pub async fn unavailable(
         let lines = log.as_deref().map_or_else(Vec::new, |log| last_lines(&Path::new(LOGS).join(log)));
         let log = log.unwrap_or_default();
         let shown = UnavailablePage { name, port, broke_off, log: &log, lines: &lines, again: AGAIN };
-        let mut response = page(status, &shown);
+        let mut response = render(status, &shown);
         response.headers_mut().insert("refresh", HeaderValue::from(AGAIN));
         response
     } else {
@@ -83,7 +83,7 @@ pub async fn unavailable(
     response
 }
 
-fn registered(state: &State, port: u16) -> Option<Service> {
+fn registered(state: &AppState, port: u16) -> Option<Service> {
     let (services, _) = state.registry().load().inspect_err(log_limit::error).ok()?;
     services.into_iter().find(|service| service.proxy_port == port)
 }

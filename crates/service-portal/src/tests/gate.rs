@@ -1,6 +1,6 @@
 //! Which requests pass the gate, by kind of client and way in: the answer's status, with `+` where a 401 offers `Basic`.
 
-use super::portal::Portal;
+use super::fixture::Portal;
 
 /// A service behind the login: without a way in, with a session, a guest's session, the token and the password.
 ///

@@ -1,6 +1,6 @@
 //! What a service behind the gate gets: its own cookies, its own `Authorization` and the `Referer` without our token.
 
-use super::portal::Portal;
+use super::fixture::Portal;
 
 /// Every request carries the service's cookie `theme=dark`.
 const SEEN: &str = "

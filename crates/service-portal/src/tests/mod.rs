@@ -1,11 +1,11 @@
 //! The gate and the portal's pages as tables: what is asked, and what the answer is.
 
-mod answer;
 mod clients;
+mod fixture;
 mod gate;
 mod headers;
+mod links;
 mod pages;
-mod portal;
-mod states;
-mod token;
-mod ways_in;
+mod response_line;
+mod session_states;
+mod url_token;

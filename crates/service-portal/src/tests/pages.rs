@@ -1,8 +1,8 @@
 //! The portal's own pages: who sees them, where the login leads, and what ends a session.
 
-use super::portal::{FORM, Portal};
-use crate::clock;
-use crate::throttle::Way;
+use super::fixture::{FORM, Portal};
+use crate::throttle::AttemptKind;
+use crate::unix_time;
 
 const START: &str = "
     portal page /                               => 302 to /leonardo/login
@@ -74,7 +74,7 @@ fn a_form_on_a_services_port_is_read_by_no_page_there_and_known_by_its_proof() {
     let forged = "username=ada&password=secret&proof=0.AAAA";
     assert_eq!(portal.send("POST origin=null /leonardo/login", forged).status, 403);
     for (age, status) in [(3_000, 303), (3_601, 403)] {
-        let sent = (clock::now() - age).to_string();
+        let sent = (unix_time::now() - age).to_string();
         let proof = portal.state.key().sign("form Some(8188) 192.0.2.0", &sent);
         let body = format!("username=ada&password=secret&proof={proof}");
         assert_eq!(portal.send("POST origin=null /leonardo/login", &body).status, status, "{age}");
@@ -209,13 +209,13 @@ fn guessing_at_the_form_is_slowed_down_but_not_for_known_browsers() {
         portal.send(&words, &format!("username=ada&password={password}")).to_string()
     };
     let guesses = |from: &str, passwords: &[&str]| {
-        portal.guesses(Way::Form, from, || {
+        portal.guesses(AttemptKind::Form, from, || {
             passwords.iter().for_each(|word| drop(attempt(&format!("from={from}"), word)));
         })
     };
     assert!(guesses("198.51.100.1", &["x"; 6]) && !guesses("198.51.100.2", &["x"; 5]));
     assert!(!guesses("198.51.100.3", &["x", "x", "x", "secret", "x", "x", "x"]), "a right one forgives");
-    portal.slow_down(Way::Form, "192.0.2.1");
+    portal.slow_down(AttemptKind::Form, "192.0.2.1");
     assert_eq!(attempt("", "secret"), "429 retry-after: 61 <Log in> (password)");
     assert_eq!(attempt("session", "wrong"), "429 retry-after: 61 <Log in> (password)");
     assert!(attempt("device", "secret").starts_with("303 to / sets"));
@@ -280,7 +280,7 @@ fn cookies_are_only_for_this_host_and_for_http() {
     let attributes = "Path=/; Max-Age=604800; HttpOnly; SameSite=Lax; Priority=High";
     assert_eq!(set("portal"), format!("leonardo_0badcafe {attributes}"));
     assert_eq!(set("x-forwarded-proto=https"), format!("__Host-leonardo_0badcafe {attributes}; Secure"));
-    let now = clock::now();
+    let now = unix_time::now();
     let (_, word) = portal.state.shares().create("Echo", 8188, 60, None, now).unwrap();
     let answer = portal.send("own POST /leonardo/share", &format!("link={word}"));
     let line = answer.header("set-cookie").unwrap();

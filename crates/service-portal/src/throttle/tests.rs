@@ -8,11 +8,11 @@ fn unlucky() -> Throttle {
 }
 
 fn v4(address: [u8; 4]) -> Guesser {
-    Guesser::stranger(Way::Form, IpAddr::from(address))
+    Guesser::stranger(AttemptKind::Form, IpAddr::from(address))
 }
 
 fn v6(address: [u16; 8]) -> Guesser {
-    Guesser::stranger(Way::Form, IpAddr::from(address))
+    Guesser::stranger(AttemptKind::Form, IpAddr::from(address))
 }
 
 fn at(last: u8) -> Guesser {
@@ -24,45 +24,45 @@ fn guessing_gets_slower_and_others_are_not_affected() {
     let (mut throttle, now) = (unlucky(), Instant::now());
     let mut waits = Vec::new();
     for _ in 0..14 {
-        throttle.failed(at(1), now);
-        waits.push(throttle.own_wait(&at(1), now).map_or(0, |wait| wait.as_secs()));
+        throttle.record_failure(at(1), now);
+        waits.push(throttle.own_delay(&at(1), now).map_or(0, |wait| wait.as_secs()));
     }
     assert_eq!(waits, [0, 0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60]);
-    assert_eq!(throttle.wait(&at(1), now), Some(LONGEST_WAIT));
-    assert_eq!(throttle.wait(&at(2), now), None);
-    let header = Guesser::stranger(Way::Header, IpAddr::from([192, 0, 2, 1]));
-    assert_eq!(throttle.wait(&header, now), None, "the other way is a brake of its own");
-    assert_eq!(throttle.wait(&Guesser::Device(Way::Form, "known".into()), now), None);
-    assert_eq!(throttle.wait(&at(1), now + LONGEST_WAIT), None, "the longest wait is a minute");
+    assert_eq!(throttle.admit(&at(1), now), Some(LONGEST_WAIT));
+    assert_eq!(throttle.admit(&at(2), now), None);
+    let header = Guesser::stranger(AttemptKind::Header, IpAddr::from([192, 0, 2, 1]));
+    assert_eq!(throttle.admit(&header, now), None, "the other way is a brake of its own");
+    assert_eq!(throttle.admit(&Guesser::Device(AttemptKind::Form, "known".into()), now), None);
+    assert_eq!(throttle.admit(&at(1), now + LONGEST_WAIT), None, "the longest wait is a minute");
 }
 
 #[test]
 fn a_login_and_time_forgive() {
     let (mut throttle, now) = (unlucky(), Instant::now());
-    (0..19).for_each(|_| throttle.failed(at(1), now));
-    throttle.failed(at(1), now + MEMORY);
-    assert_eq!(throttle.own_wait(&at(1), now + MEMORY), None);
-    (0..20).for_each(|_| throttle.failed(at(1), now));
-    throttle.succeeded(&at(1));
-    assert_eq!(throttle.own_wait(&at(1), now), None);
+    (0..19).for_each(|_| throttle.record_failure(at(1), now));
+    throttle.record_failure(at(1), now + MEMORY);
+    assert_eq!(throttle.own_delay(&at(1), now + MEMORY), None);
+    (0..20).for_each(|_| throttle.record_failure(at(1), now));
+    throttle.record_success(&at(1));
+    assert_eq!(throttle.own_delay(&at(1), now), None);
 }
 
 #[test]
 fn failures_are_remembered_for_fifteen_minutes() {
     let (mut throttle, now) = (unlucky(), Instant::now());
-    (0..6).for_each(|_| throttle.failed(at(1), now));
+    (0..6).for_each(|_| throttle.record_failure(at(1), now));
     let later = now + Duration::from_secs(15 * 60 - 1);
-    throttle.failed(at(1), later);
-    assert_eq!(throttle.own_wait(&at(1), later), Some(2 * SECOND), "still the seventh");
+    throttle.record_failure(at(1), later);
+    assert_eq!(throttle.own_delay(&at(1), later), Some(2 * SECOND), "still the seventh");
 }
 
 #[test]
 fn an_ipv6_network_counts_as_one_address() {
     let (mut throttle, now) = (unlucky(), Instant::now());
     let at = |network: u16, last: u16| v6([0x2001, 0xdb8, 0, network, 0, 0, 0, last]);
-    (0..10).for_each(|last| throttle.failed(at(1, last), now));
-    assert!(throttle.wait(&at(1, 99), now).is_some() && throttle.wait(&at(2, 0), now).is_none());
-    let mapped = Guesser::stranger(Way::Form, "::ffff:192.0.2.1".parse().unwrap());
+    (0..10).for_each(|last| throttle.record_failure(at(1, last), now));
+    assert!(throttle.admit(&at(1, 99), now).is_some() && throttle.admit(&at(2, 0), now).is_none());
+    let mapped = Guesser::stranger(AttemptKind::Form, "::ffff:192.0.2.1".parse().unwrap());
     assert_eq!(mapped, self::at(1));
 }
 
@@ -82,46 +82,46 @@ fn a_network_that_guesses_is_slowed_down_and_no_other() {
     ] {
         let (mut throttle, now) = (unlucky(), Instant::now());
         for guesser in &inside {
-            assert_eq!(throttle.wait(guesser, now), None, "20 are free");
-            throttle.failed(guesser.clone(), now);
+            assert_eq!(throttle.admit(guesser, now), None, "20 are free");
+            throttle.record_failure(guesser.clone(), now);
         }
-        assert_eq!(throttle.wait(&neighbour, now), Some(Duration::ZERO), "its own wait has not begun");
-        assert_eq!(throttle.wait(&elsewhere, now), None);
-        assert_eq!(throttle.wait(&neighbour, now + 10 * SECOND), None, "one failure has drained");
+        assert_eq!(throttle.admit(&neighbour, now), Some(Duration::ZERO), "its own wait has not begun");
+        assert_eq!(throttle.admit(&elsewhere, now), None);
+        assert_eq!(throttle.admit(&neighbour, now + 10 * SECOND), None, "one failure has drained");
     }
 }
 
 #[test]
 fn all_strangers_together_are_slowed_down_and_known_browsers_and_addresses_are_not() {
     let (mut throttle, now) = (unlucky(), Instant::now());
-    throttle.know(IpAddr::from([203, 0, 113, 9]), now);
+    throttle.mark_known(IpAddr::from([203, 0, 113, 9]), now);
     for number in 0..100 {
-        assert_eq!(throttle.wait(&v4([10, number, 0, 1]), now), None, "100 are free");
-        throttle.failed(v4([10, number, 0, 1]), now);
+        assert_eq!(throttle.admit(&v4([10, number, 0, 1]), now), None, "100 are free");
+        throttle.record_failure(v4([10, number, 0, 1]), now);
     }
     let (fresh, known) = (v4([198, 51, 100, 1]), v4([203, 0, 113, 9]));
-    assert_eq!(throttle.wait(&fresh, now), Some(Duration::ZERO));
-    assert_eq!(throttle.wait(&Guesser::Device(Way::Form, "known".into()), now), None);
-    assert_eq!(throttle.wait(&known, now), None);
-    assert_eq!(throttle.wait(&fresh, now + 2 * SECOND), None, "two failures have drained");
+    assert_eq!(throttle.admit(&fresh, now), Some(Duration::ZERO));
+    assert_eq!(throttle.admit(&Guesser::Device(AttemptKind::Form, "known".into()), now), None);
+    assert_eq!(throttle.admit(&known, now), None);
+    assert_eq!(throttle.admit(&fresh, now + 2 * SECOND), None, "two failures have drained");
 }
 
 #[test]
 fn known_browsers_and_addresses_wait_for_their_own_failures_and_slow_down_nobody() {
     let (mut throttle, now) = (unlucky(), Instant::now());
-    throttle.know(IpAddr::from([192, 0, 2, 1]), now);
-    for guesser in [at(1), Guesser::Device(Way::Form, "known".into())] {
-        (0..200).for_each(|_| throttle.failed(guesser.clone(), now));
-        assert_eq!(throttle.wait(&guesser, now), Some(LONGEST_WAIT));
+    throttle.mark_known(IpAddr::from([192, 0, 2, 1]), now);
+    for guesser in [at(1), Guesser::Device(AttemptKind::Form, "known".into())] {
+        (0..200).for_each(|_| throttle.record_failure(guesser.clone(), now));
+        assert_eq!(throttle.admit(&guesser, now), Some(LONGEST_WAIT));
     }
-    assert_eq!(throttle.wait(&at(2), now), None, "neither of the same network");
-    assert_eq!(throttle.wait(&v4([198, 51, 100, 1]), now), None, "nor from elsewhere");
+    assert_eq!(throttle.admit(&at(2), now), None, "neither of the same network");
+    assert_eq!(throttle.admit(&v4([198, 51, 100, 1]), now), None, "nor from elsewhere");
 }
 
 #[test]
 fn an_address_is_known_for_a_day() {
     let (mut throttle, now) = (unlucky(), Instant::now());
-    throttle.know("2001:db8::1".parse().unwrap(), now);
+    throttle.mark_known("2001:db8::1".parse().unwrap(), now);
     let there = v6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 2]);
     assert_eq!(throttle.stranger(&there, now + SECOND * (24 * 3_600 - 1)), None);
     assert_eq!(throttle.stranger(&there, now + KNOWN), Some("2001:db8::".parse().unwrap()));
@@ -131,10 +131,10 @@ fn an_address_is_known_for_a_day() {
 fn who_is_refused_at_random_and_asks_again_at_once_waits_longer_each_time() {
     let (mut throttle, now) = (unlucky(), Instant::now());
     for number in 0..200 {
-        throttle.wait(&v4([10, number, 0, 1]), now);
-        throttle.failed(v4([10, number, 0, 1]), now);
+        throttle.admit(&v4([10, number, 0, 1]), now);
+        throttle.record_failure(v4([10, number, 0, 1]), now);
     }
-    let waits: Vec<u64> = (0..8).map(|_| throttle.wait(&at(1), now).unwrap().as_secs()).collect();
+    let waits: Vec<u64> = (0..8).map(|_| throttle.admit(&at(1), now).unwrap().as_secs()).collect();
     assert_eq!(waits, [0, 0, 0, 0, 0, 1, 1, 1]);
 }
 
@@ -144,9 +144,9 @@ fn floods_are_not_remembered_without_bound() {
     for number in 0..30_000_u32 {
         let now = start + Duration::from_millis(number.into());
         let address = IpAddr::V4((number << 8).into());
-        throttle.failed(Guesser::stranger(Way::Form, address), now);
-        throttle.wait(&Guesser::stranger(Way::Link, address), now);
-        throttle.know(address, now);
+        throttle.record_failure(Guesser::stranger(AttemptKind::Form, address), now);
+        throttle.admit(&Guesser::stranger(AttemptKind::Link, address), now);
+        throttle.mark_known(address, now);
         assert!(
             throttle.own.len() <= MOST
                 && throttle.networks.len() <= MOST
@@ -171,12 +171,12 @@ fn a_full_table_loses_half_at_once_the_half_that_ends_first() {
 #[test]
 fn a_flood_of_addresses_does_not_push_out_a_long_wait() {
     let (mut throttle, start) = (unlucky(), Instant::now());
-    (0..20).for_each(|_| throttle.failed(at(1), start));
+    (0..20).for_each(|_| throttle.record_failure(at(1), start));
     for number in 0..30_000_u32 {
         let now = start + Duration::from_millis(number.into());
-        throttle.failed(Guesser::stranger(Way::Form, IpAddr::V4(number.into())), now);
+        throttle.record_failure(Guesser::stranger(AttemptKind::Form, IpAddr::V4(number.into())), now);
     }
-    assert_eq!(throttle.own_wait(&at(1), start + 30 * SECOND), Some(30 * SECOND));
+    assert_eq!(throttle.own_delay(&at(1), start + 30 * SECOND), Some(30 * SECOND));
 }
 
 #[test]

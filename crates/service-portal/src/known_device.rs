@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
+use crate::app_state::AppState;
 use crate::client::Client;
 use crate::cookies;
-use crate::state::State;
-use crate::throttle::{Guesser, Way};
+use crate::throttle::{AttemptKind, Guesser};
 
 /// How long a browser is remembered, in seconds: a year.
 pub const LIFE: u64 = 365 * 24 * 3_600;
@@ -16,12 +16,12 @@ pub fn cookie_name(session: &str) -> String {
 }
 
 /// The id of a browser that has just logged in: the one it has, or a new one.
-pub fn id(state: &State, client: Client<'_>) -> Option<String> {
-    known(state, client).or_else(|| Some(web_login::instance().ok()? + &web_login::instance().ok()?))
+pub fn issue_id(state: &AppState, client: Client<'_>) -> Option<String> {
+    read_id(state, client).or_else(|| Some(web_login::instance().ok()? + &web_login::instance().ok()?))
 }
 
 /// The mark that carries an id. It opens nothing but the browser's own living session, and is forgotten with the login.
-pub fn mark(state: &State, id: &str) -> Option<String> {
+pub fn sign_id(state: &AppState, id: &str) -> Option<String> {
     Some(state.key().sign(&purpose(state)?, id))
 }
 
@@ -29,15 +29,15 @@ pub fn mark(state: &State, id: &str) -> Option<String> {
 ///
 /// A marked browser that has to wait is treated as the stranger that it would be without the mark: a neighbour who has
 /// seen the mark cannot make its owner wait.
-pub fn guesser(state: &State, client: Client<'_>, way: Way) -> Guesser {
+pub fn guesser(state: &AppState, client: Client<'_>, way: AttemptKind) -> Guesser {
     let stranger = || Guesser::stranger(way, client.address());
-    let Some(id) = known(state, client) else { return stranger() };
+    let Some(id) = read_id(state, client) else { return stranger() };
     let device = Guesser::Device(way, id);
-    if state.throttle().own_wait(&device, Instant::now()).is_some() { stranger() } else { device }
+    if state.throttle().own_delay(&device, Instant::now()).is_some() { stranger() } else { device }
 }
 
 /// The id that a browser shows.
-pub fn known(state: &State, client: Client<'_>) -> Option<String> {
+pub fn read_id(state: &AppState, client: Client<'_>) -> Option<String> {
     let name = cookie_name(&state.cookie_name()?);
     let (cookies, purpose) = (client.cookies(), purpose(state)?);
     let marks = cookies::values(&cookies, &name);
@@ -46,18 +46,18 @@ pub fn known(state: &State, client: Client<'_>) -> Option<String> {
 }
 
 /// Keeps the signature of a mark from being used as anything else, or after the login has changed.
-fn purpose(state: &State) -> Option<String> {
+fn purpose(state: &AppState) -> Option<String> {
     Some(format!("device {}", state.credentials()?.fingerprint()))
 }
 
 /// Returns how many seconds this visitor has to wait; nothing if the attempt is to be looked at now. Ask once for each.
-pub fn wait(state: &State, guesser: &Guesser) -> Option<u64> {
-    state.throttle().wait(guesser, Instant::now()).map(|wait| wait.as_secs() + 1)
+pub fn wait_seconds(state: &AppState, guesser: &Guesser) -> Option<u64> {
+    state.throttle().admit(guesser, Instant::now()).map(|wait| wait.as_secs() + 1)
 }
 
 /// Returns the same for its own failures alone, which may be asked often.
-pub fn wait_for_own(state: &State, guesser: &Guesser) -> Option<u64> {
-    state.throttle().own_wait(guesser, Instant::now()).map(|wait| wait.as_secs() + 1)
+pub fn own_wait_seconds(state: &AppState, guesser: &Guesser) -> Option<u64> {
+    state.throttle().own_delay(guesser, Instant::now()).map(|wait| wait.as_secs() + 1)
 }
 
 #[cfg(test)]
@@ -73,12 +73,13 @@ mod tests {
     use super::*;
     use crate::cli::Cli;
     use crate::client::tests::headers;
-    use crate::entry;
-    use crate::gate::{self, Verdict};
+    use crate::gate;
+    use crate::session_start;
     use crate::throttle::Throttle;
+    use crate::verdict::Verdict;
 
     /// A portal to whose form 2,000 strangers come at once, each with a wrong password.
-    fn besieged(directory: &Path) -> State {
+    fn besieged(directory: &Path) -> AppState {
         let path = |name: &str| directory.join(name).to_str().unwrap().to_owned();
         let login = Login {
             user: "ada".into(),
@@ -89,25 +90,29 @@ mod tests {
         };
         login.write(&directory.join("login"), (0, 0)).unwrap();
         let arguments = ["portal", "--credentials", &path("login"), "--state", &path("state")];
-        let state = State::new(&Cli::parse_from(arguments), Env::default()).unwrap();
+        let state = AppState::new(&Cli::parse_from(arguments), Env::default()).unwrap();
         let mut throttle = Throttle::with_random(|| 0.999);
         for number in 0..2_000_u32 {
-            let guesser = Guesser::stranger(Way::Form, IpAddr::V4((0x0a00_0000 + (number << 8)).into()));
-            throttle.wait(&guesser, Instant::now());
-            throttle.failed(guesser, Instant::now());
+            let guesser =
+                Guesser::stranger(AttemptKind::Form, IpAddr::V4((0x0a00_0000 + (number << 8)).into()));
+            throttle.admit(&guesser, Instant::now());
+            throttle.record_failure(guesser, Instant::now());
         }
         *state.throttle() = throttle;
         state
     }
 
     /// Asks at the form.
-    fn form(state: &State, pairs: &[(&'static str, &str)]) -> Option<u64> {
+    fn form(state: &AppState, pairs: &[(&'static str, &str)]) -> Option<u64> {
         let headers = headers(pairs);
-        wait(state, &guesser(state, Client(&headers), Way::Form))
+        wait_seconds(state, &guesser(state, Client(&headers), AttemptKind::Form))
     }
 
-    fn judge(state: &State, from: &str, authorization: &str) -> Verdict {
-        gate::judge(state, Client(&headers(&[("x-forwarded-for", from), ("authorization", authorization)])))
+    fn judge(state: &AppState, from: &str, authorization: &str) -> Verdict {
+        gate::verdict_for(
+            state,
+            Client(&headers(&[("x-forwarded-for", from), ("authorization", authorization)])),
+        )
     }
 
     #[test]
@@ -130,9 +135,9 @@ mod tests {
         let state = besieged(directory.path());
         let (owner, guest) =
             (headers(&[("x-forwarded-for", "192.0.2.1")]), headers(&[("x-forwarded-for", "192.0.2.2")]));
-        let answer = entry::for_owner(&state, Client(&owner), Response::default()).unwrap();
-        let (share, _) = state.shares().create("Echo", 8080, 3_600, None, crate::clock::now()).unwrap();
-        entry::for_guest(&state, Client(&guest), &share, Response::default()).unwrap();
+        let answer = session_start::start_owner_session(&state, Client(&owner), Response::default()).unwrap();
+        let (share, _) = state.shares().create("Echo", 8080, 3_600, None, crate::unix_time::now()).unwrap();
+        session_start::start_guest_session(&state, Client(&guest), &share, Response::default()).unwrap();
         assert_eq!(form(&state, &[("x-forwarded-for", "192.0.2.1")]), None);
         assert_eq!(form(&state, &[("x-forwarded-for", "192.0.2.2")]), Some(1));
 
@@ -143,8 +148,8 @@ mod tests {
             .unwrap();
         let browser = [("x-forwarded-for", "192.0.2.3"), ("cookie", mark)];
         assert_eq!(form(&state, &browser), None);
-        let device = guesser(&state, Client(&headers(&browser)), Way::Form);
-        (0..20).for_each(|_| state.throttle().failed(device.clone(), Instant::now()));
+        let device = guesser(&state, Client(&headers(&browser)), AttemptKind::Form);
+        (0..20).for_each(|_| state.throttle().record_failure(device.clone(), Instant::now()));
         assert_eq!(form(&state, &browser), Some(1), "one that has to wait is a stranger");
     }
 }

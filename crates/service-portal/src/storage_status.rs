@@ -20,7 +20,7 @@ pub struct Storage {
 }
 
 /// Reads what the monitor says; nothing if it has not run, or has nothing to tell.
-pub fn storage(path: &Path) -> Option<Storage> {
+pub fn storage_status(path: &Path) -> Option<Storage> {
     let status = Status::read(path).unwrap_or_else(|error| {
         log_limit::error(&error);
         None
@@ -46,16 +46,16 @@ mod tests {
     fn a_page_tells_how_much_is_linked_and_the_first_complaints() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("status.json");
-        assert_eq!(storage(&file), None);
+        assert_eq!(storage_status(&file), None);
         Status::default().write(&file).unwrap();
-        assert_eq!(storage(&file), None, "an image without applications says nothing");
+        assert_eq!(storage_status(&file), None, "an image without applications says nothing");
         let problems: Vec<String> = (1..=7).map(|number| format!("problem {number}")).collect();
         Status { links: 2, problems: problems.clone(), ..Status::default() }.write(&file).unwrap();
         let mut complaints = problems[..5].to_vec();
         complaints.push("2 more: storage-monitor status".to_owned());
         let summary = "2 files linked into applications".to_owned();
-        assert_eq!(storage(&file), Some(Storage { summary, complaints }));
+        assert_eq!(storage_status(&file), Some(Storage { summary, complaints }));
         std::fs::write(&file, "{").unwrap();
-        assert_eq!(storage(&file), None);
+        assert_eq!(storage_status(&file), None);
     }
 }

@@ -1,17 +1,17 @@
 //! Requests that no route should see: cookies that are too large for every service, and service workers for a whole origin.
 
-use axum::extract::{Request, State as Extract};
+use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use crate::answer;
+use crate::app_state::AppState;
 use crate::client::Client;
 use crate::cookies;
-use crate::device;
-use crate::next::local_path;
-use crate::pages::{CookiesPage, page};
-use crate::state::State;
+use crate::known_device;
+use crate::pages::{CookiesPage, render};
+use crate::response;
+use crate::return_path::safe_path;
 
 /// The most that servers in use take in one header field is 16 KiB (Node.js), in bytes.
 const MOST_COOKIES: usize = 16 * 1024;
@@ -26,7 +26,7 @@ const MOST_DELETED: usize = 64 * 1024;
 const SERVICE_WORKER: HeaderName = HeaderName::from_static("service-worker");
 
 /// Answers such requests; lets all others on.
-pub async fn guard(Extract(state): Extract<State>, request: Request, next: Next) -> Response {
+pub async fn guard(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let headers = request.headers();
     if Client(headers).cookie_bytes() <= MOST_COOKIES && !headers.contains_key(SERVICE_WORKER) {
         return next.run(request).await;
@@ -37,12 +37,15 @@ pub async fn guard(Extract(state): Extract<State>, request: Request, next: Next)
     let uri = if is_question { client.uri() } else { &own };
     if client.cookie_bytes() > MOST_COOKIES {
         let session = state.cookie_name().unwrap_or_default();
-        return delete_cookies(client, uri, &[device::cookie_name(&session), session]);
+        return delete_cookies(client, uri, &[known_device::cookie_name(&session), session]);
     }
     if is_question && !covers_origin(uri) {
         return next.run(request).await;
     }
-    answer::reason(StatusCode::FORBIDDEN, "a service worker must not control the login pages of this port")
+    response::json_error(
+        StatusCode::FORBIDDEN,
+        "a service worker must not control the login pages of this port",
+    )
 }
 
 /// True if a service worker with this script may control every page of the origin: it lies in the root.
@@ -57,7 +60,7 @@ fn covers_origin(uri: &str) -> bool {
 /// in the request, so each is deleted for every path above this one, and for every domain above the host; our `own` only
 /// for those that we never set.
 fn delete_cookies(client: Client<'_>, uri: &str, own: &[String]) -> Response {
-    let found = cookies::by_size(&client.cookies());
+    let found = cookies::sorted_by_size(&client.cookies());
     let mut left: usize = found.iter().map(|(_, length)| length).sum();
     let (mut lines, mut bytes, mut deleted) = (Vec::new(), 0, 0);
     for (name, length) in found {
@@ -76,11 +79,11 @@ fn delete_cookies(client: Client<'_>, uri: &str, own: &[String]) -> Response {
     let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
     let kilobytes = client.cookie_bytes() / 1_000;
     let mut response = if client.is_browser_page() {
-        page(status, &CookiesPage { kilobytes, deleted, next: local_path(uri) })
+        render(status, &CookiesPage { kilobytes, deleted, next: safe_path(uri) })
     } else {
         let message =
             format!("{kilobytes} kB of cookies are too much; the largest are deleted now, try again");
-        answer::reason(status, &message)
+        response::json_error(status, &message)
     };
     for line in lines {
         response.headers_mut().append(header::SET_COOKIE, line);
@@ -96,11 +99,11 @@ fn deletions(client: Client<'_>, name: &[u8], uri: &str, own: &[String]) -> Vec<
     let is_own = own.iter().any(|own| [prefix, own].concat().as_bytes() == name);
     // Any value stands for a cookie without a name.
     let pair = if name.is_empty() { b"x".to_vec() } else { [name, b"="].concat() };
-    let domains = domains(client);
+    let domains = cookie_domains(client);
     let depth = MOST_DELETED / (pair.len() + 64) / domains.len() / 2;
     let mut lines = Vec::new();
     for domain in &domains {
-        for path in paths(uri, depth.clamp(1, 8)) {
+        for path in cookie_paths(uri, depth.clamp(1, 8)) {
             if is_own && domain.is_empty() && path == "/" {
                 continue;
             }
@@ -112,7 +115,7 @@ fn deletions(client: Client<'_>, name: &[u8], uri: &str, own: &[String]) -> Vec<
 }
 
 /// `Domain` attributes: none, and for names each domain from the host up that has a dot.
-fn domains(client: Client<'_>) -> Vec<String> {
+fn cookie_domains(client: Client<'_>) -> Vec<String> {
     let authority = client.authority();
     let name = authority.canonical();
     let mut domains = vec![String::new()];
@@ -127,7 +130,7 @@ fn domains(client: Client<'_>) -> Vec<String> {
 }
 
 /// The paths of cookies that a request for `uri` carries (RFC 6265, 5.1.4), the first `depth` folders and the whole.
-fn paths(uri: &str, depth: usize) -> Vec<&str> {
+fn cookie_paths(uri: &str, depth: usize) -> Vec<&str> {
     let path = uri.split(['?', '#', ';']).next().unwrap_or_default();
     let plain = path.bytes().all(|byte| byte.is_ascii_graphic());
     let ends = path.match_indices('/').skip(1).take(depth).flat_map(|(end, _)| [&path[..end], &path[..=end]]);
@@ -218,7 +221,7 @@ mod tests {
 
     #[test]
     fn folders_are_counted_as_long_as_the_answer_stays_small() {
-        assert_eq!(paths("/a/b/c/d?e/f", 2), ["/", "/a", "/a/", "/a/b", "/a/b/", "/a/b/c/d"]);
+        assert_eq!(cookie_paths("/a/b/c/d?e/f", 2), ["/", "/a", "/a/", "/a/b", "/a/b/", "/a/b/c/d"]);
         let deep = deleted(&format!("a={}", "x".repeat(9_000)), "h", "/1/2/3/4/5/6/7/8/9/10");
         assert_eq!((deep.len(), deep[16].as_str()), (18, "a=; Path=/1/2/3/4/5/6/7/8/; Max-Age=0"));
     }
@@ -247,7 +250,7 @@ mod tests {
         );
         assert_eq!(deleted("[::1]:1", "http", "/ä"), ["a=; Path=/; Max-Age=0"]);
         assert_eq!(
-            paths("/1/2/3/4/5/6", 4),
+            cookie_paths("/1/2/3/4/5/6", 4),
             ["/", "/1", "/1/", "/1/2", "/1/2/", "/1/2/3", "/1/2/3/", "/1/2/3/4", "/1/2/3/4/", "/1/2/3/4/5/6"]
         );
     }

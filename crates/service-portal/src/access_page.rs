@@ -1,7 +1,7 @@
 //! The page on which the owner sees who is in, and shows others out: sessions, share links, a link for the phone.
 
 use axum::Form;
-use axum::extract::State as Extract;
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use kit::settings::words;
@@ -9,27 +9,28 @@ use qrcode::QrCode;
 use qrcode::render::svg;
 use serde::Deserialize;
 
-use crate::answer;
+use crate::app_state::AppState;
 use crate::client::Client;
-use crate::clock;
 use crate::cookies;
-use crate::gate::{self, Verdict};
-use crate::links;
-use crate::pages::{AccessPage, PhonePage, SessionLine, ShareLine, page};
+use crate::gate;
+use crate::pages::{AccessPage, PhonePage, SessionLine, ShareLine, render};
+use crate::response;
+use crate::service_links;
 use crate::sessions::{Scope, Session};
-use crate::state::State;
+use crate::unix_time;
+use crate::verdict::Verdict;
 
 const HOUR: u64 = 3_600;
 /// How long a link for the phone waits, in seconds.
 const PHONE: u64 = 600;
 
 #[derive(Deserialize)]
-pub struct Id {
+pub struct IdForm {
     id: String,
 }
 
 #[derive(Deserialize)]
-pub struct Wanted {
+pub struct ShareForm {
     port: u16,
     hours: u64,
     #[serde(default)]
@@ -37,61 +38,65 @@ pub struct Wanted {
 }
 
 /// `GET /leonardo/access`: everything at a glance.
-pub async fn overview(Extract(state): Extract<State>, headers: HeaderMap) -> Response {
-    match owner(&state, Client(&headers)) {
-        Ok(()) => show(&state, Client(&headers), None),
+pub async fn overview(State(state): State<AppState>, headers: HeaderMap) -> Response {
+    match require_owner(&state, Client(&headers)) {
+        Ok(()) => render_overview(&state, Client(&headers), None),
         Err(refusal) => *refusal,
     }
 }
 
 /// `POST /leonardo/access/end`: ends one session.
-pub async fn end(Extract(state): Extract<State>, headers: HeaderMap, Form(Id { id }): Form<Id>) -> Response {
-    changing(&state, Client(&headers), |state| {
-        state.sessions().end_id(&id, clock::now());
+pub async fn end_session(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    Form(IdForm { id }): Form<IdForm>,
+) -> Response {
+    change_and_redirect(&state, Client(&headers), |state| {
+        state.sessions().end_by_id(&id, unix_time::now());
     })
 }
 
 /// `POST /leonardo/access/end-all`: ends every session, this one too.
-pub async fn end_all(Extract(state): Extract<State>, headers: HeaderMap) -> Response {
-    changing(&state, Client(&headers), |state| {
+pub async fn end_all(State(state): State<AppState>, headers: HeaderMap) -> Response {
+    change_and_redirect(&state, Client(&headers), |state| {
         let login = state.credentials().map(|known| known.fingerprint()).unwrap_or_default();
-        state.sessions().end_all(&login, clock::now());
-        state.codes().forget();
+        state.sessions().end_all(&login, unix_time::now());
+        state.login_codes().clear();
     })
 }
 
 /// `POST /leonardo/access/revoke`: ends a share link and its sessions.
-pub async fn revoke(
-    Extract(state): Extract<State>,
+pub async fn revoke_share(
+    State(state): State<AppState>,
     headers: HeaderMap,
-    Form(Id { id }): Form<Id>,
+    Form(IdForm { id }): Form<IdForm>,
 ) -> Response {
-    changing(&state, Client(&headers), |state| {
+    change_and_redirect(&state, Client(&headers), |state| {
         state.shares().revoke(&id);
-        state.sessions().end_share(&id, clock::now());
+        state.sessions().end_share(&id, unix_time::now());
     })
 }
 
 /// `POST /leonardo/access/share`: makes a link and shows it, once.
-pub async fn share(
-    Extract(state): Extract<State>,
+pub async fn create_share(
+    State(state): State<AppState>,
     headers: HeaderMap,
-    Form(wanted): Form<Wanted>,
+    Form(wanted): Form<ShareForm>,
 ) -> Response {
     let client = Client(&headers);
-    if let Err(refusal) = owner_changes(&state, client) {
+    if let Err(refusal) = require_owner_form(&state, client) {
         return *refusal;
     }
     let services = state.registry().load().map(|(services, _)| services).unwrap_or_default();
     let Some(service) = services.into_iter().find(|service| service.proxy_port == wanted.port) else {
-        return answer::plain(StatusCode::NOT_FOUND, "There is no such service any more.");
+        return response::text_error(StatusCode::NOT_FOUND, "There is no such service any more.");
     };
     let max_uses = match wanted.max_uses.trim() {
         "" => None,
         number => match number.parse() {
             Ok(uses) => Some(uses),
             Err(_) => {
-                return answer::plain(
+                return response::text_error(
                     StatusCode::UNPROCESSABLE_ENTITY,
                     "The number of uses is not a number.",
                 );
@@ -100,38 +105,38 @@ pub async fn share(
     };
     let seconds = wanted.hours.saturating_mul(HOUR);
     let made =
-        state.shares().create(&service.service_name, service.proxy_port, seconds, max_uses, clock::now());
+        state.shares().create(&service.service_name, service.proxy_port, seconds, max_uses, unix_time::now());
     match made {
         Ok((_, word)) => {
-            let origin =
-                links::origin(service.proxy_port, state.env(), client.authority()).unwrap_or_default();
-            show(&state, client, Some(format!("{origin}{}", share_path(&word))))
+            let origin = service_links::public_origin(service.proxy_port, state.env(), client.authority())
+                .unwrap_or_default();
+            render_overview(&state, client, Some(format!("{origin}{}", share_link_path(&word))))
         }
         Err(error) => {
             log::warn!("no share link was made: {error:#}");
-            answer::plain(StatusCode::UNPROCESSABLE_ENTITY, "A link lives between an hour and a year.")
+            response::text_error(StatusCode::UNPROCESSABLE_ENTITY, "A link lives between an hour and a year.")
         }
     }
 }
 
 /// `POST /leonardo/access/phone`: a one-time login link as a QR code.
-pub async fn phone(Extract(state): Extract<State>, headers: HeaderMap) -> Response {
+pub async fn create_phone_link(State(state): State<AppState>, headers: HeaderMap) -> Response {
     let client = Client(&headers);
-    if let Err(refusal) = owner_changes(&state, client) {
+    if let Err(refusal) = require_owner_form(&state, client) {
         return *refusal;
     }
-    let issued = state.codes().issue(PHONE, clock::now());
+    let issued = state.login_codes().issue(PHONE, unix_time::now());
     let code = issued.map(|code| {
-        format!("{}://{}{}", client.scheme(), client.host().unwrap_or_default(), enter_path(&code))
+        format!("{}://{}{}", client.scheme(), client.host().unwrap_or_default(), login_link_path(&code))
     });
     match code.and_then(|url| Ok((QrCode::new(&url)?, url))) {
         Ok((code, url)) => {
             let svg = code.render::<svg::Color<'_>>().min_dimensions(240, 240).build();
-            page(StatusCode::OK, &PhonePage { url, svg, minutes: PHONE / 60 })
+            render(StatusCode::OK, &PhonePage { url, svg, minutes: PHONE / 60 })
         }
         Err(error) => {
             log::error!("no link for a phone: {error:#}");
-            answer::plain(
+            response::text_error(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "The link could not be made; see the portal's log.",
             )
@@ -140,12 +145,12 @@ pub async fn phone(Extract(state): Extract<State>, headers: HeaderMap) -> Respon
 }
 
 /// Where a share link leads on its service's port.
-pub fn share_path(word: &str) -> String {
+pub fn share_link_path(word: &str) -> String {
     format!("/leonardo/share?link={word}")
 }
 
 /// Where a one-time login link leads.
-pub fn enter_path(code: &str) -> String {
+pub fn login_link_path(code: &str) -> String {
     format!("/leonardo/enter?code={code}")
 }
 
@@ -153,47 +158,47 @@ pub fn enter_path(code: &str) -> String {
 ///
 /// Only on the portal's own port: a page of a service has the same origin as what is below `/leonardo/` on its port, so a
 /// script that somebody smuggled into a service could otherwise make itself a login with its visitor's session.
-fn owner(state: &State, client: Client<'_>) -> Result<(), Box<Response>> {
+fn require_owner(state: &AppState, client: Client<'_>) -> Result<(), Box<Response>> {
     if client.port() != Some(ports::PORTAL) {
-        return Err(Box::new(answer::plain(
+        return Err(Box::new(response::text_error(
             StatusCode::FORBIDDEN,
             "Open this page on the portal's own port.",
         )));
     }
-    match gate::judge(state, client) {
+    match gate::verdict_for(state, client) {
         // What was made now would still be good when the login is turned on again.
-        Verdict::Open => Err(Box::new(answer::plain(
+        Verdict::Open => Err(Box::new(response::text_error(
             StatusCode::FORBIDDEN,
             "WEB_ENABLE_AUTH=false: there are no logins to see or share.",
         ))),
-        verdict if verdict.owns() => Ok(()),
+        verdict if verdict.is_owner() => Ok(()),
         Verdict::Guest => {
-            Err(Box::new(answer::plain(StatusCode::FORBIDDEN, "This link opens its service alone.")))
+            Err(Box::new(response::text_error(StatusCode::FORBIDDEN, "This link opens its service alone.")))
         }
-        verdict => Err(Box::new(answer::refuse(verdict, client))),
+        verdict => Err(Box::new(response::refuse(verdict, client))),
     }
 }
 
 /// The same for what changes something: only a form of our own may.
-fn owner_changes(state: &State, client: Client<'_>) -> Result<(), Box<Response>> {
-    owner(state, client)?;
+fn require_owner_form(state: &AppState, client: Client<'_>) -> Result<(), Box<Response>> {
+    require_owner(state, client)?;
     if client.is_same_origin() == Some(true) {
         Ok(())
     } else {
-        Err(Box::new(answer::plain(StatusCode::FORBIDDEN, "This form was sent from another page.")))
+        Err(Box::new(response::text_error(StatusCode::FORBIDDEN, "This form was sent from another page.")))
     }
 }
 
-fn changing(state: &State, client: Client<'_>, change: impl FnOnce(&State)) -> Response {
-    if let Err(refusal) = owner_changes(state, client) {
+fn change_and_redirect(state: &AppState, client: Client<'_>, change: impl FnOnce(&AppState)) -> Response {
+    if let Err(refusal) = require_owner_form(state, client) {
         return *refusal;
     }
     change(state);
-    answer::see_other("/leonardo/access", StatusCode::SEE_OTHER)
+    response::redirect("/leonardo/access", StatusCode::SEE_OTHER)
 }
 
-fn show(state: &State, client: Client<'_>, made: Option<String>) -> Response {
-    let now = clock::now();
+fn render_overview(state: &AppState, client: Client<'_>, made: Option<String>) -> Response {
+    let now = unix_time::now();
     let name = state.cookie_name().unwrap_or_default();
     let cookies = client.cookies();
     let own = cookies::values(&cookies, &name);
@@ -206,7 +211,7 @@ fn show(state: &State, client: Client<'_>, made: Option<String>) -> Response {
     let sessions = sessions.into_iter().map(|session| session_line(session, own.as_deref(), now)).collect();
     let shares = state.shares().list(now).into_iter().map(|share| share_line(share, now)).collect();
     let services = state.registry().load().map(|(services, _)| services).unwrap_or_default();
-    page(StatusCode::OK, &AccessPage { sessions, shares, services, made })
+    render(StatusCode::OK, &AccessPage { sessions, shares, services, made })
 }
 
 fn session_line(session: Session, own: Option<&str>, now: u64) -> SessionLine {

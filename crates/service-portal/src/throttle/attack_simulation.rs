@@ -58,10 +58,11 @@ fn attack(attackers: u32, address: Address, rate: f64, owner: fn(u32) -> IpAddr)
         while due >= 1.0 {
             due -= 1.0;
             attempt += 1;
-            let guesser = Guesser::stranger(Way::Form, address(attempt % attackers, attempt / attackers));
-            if throttle.wait(&guesser, now).is_none() {
+            let guesser =
+                Guesser::stranger(AttemptKind::Form, address(attempt % attackers, attempt / attackers));
+            if throttle.admit(&guesser, now).is_none() {
                 looked_at += 1;
-                throttle.failed(guesser, now);
+                throttle.record_failure(guesser, now);
             }
         }
         if second >= LENGTH / 2 && second % 5 == 0 {
@@ -69,7 +70,8 @@ fn attack(attackers: u32, address: Address, rate: f64, owner: fn(u32) -> IpAddr)
         }
         trying.retain_mut(|(number, needed)| {
             *needed += 1;
-            let refused = throttle.wait(&Guesser::stranger(Way::Form, owner(*number)), now).is_some();
+            let refused =
+                throttle.admit(&Guesser::stranger(AttemptKind::Form, owner(*number)), now).is_some();
             if !refused {
                 tries.push(*needed);
             }
@@ -101,12 +103,12 @@ fn an_owner_gets_a_try_while_others_guess_without_end_and_guessing_stays_slow() 
             assert!(seen.iter().zip(shares).all(|(seen, share)| *seen >= share), "{context}: {seen:?}");
 
             throttle.random = Box::new(|| 0.999_999);
-            let known = Guesser::stranger(Way::Form, owner(100));
-            throttle.know(owner(100), end);
-            assert_eq!(throttle.wait(&known, end), None, "{context}: a known address is no stranger");
+            let known = Guesser::stranger(AttemptKind::Form, owner(100));
+            throttle.mark_known(owner(100), end);
+            assert_eq!(throttle.admit(&known, end), None, "{context}: a known address is no stranger");
             let later = end + Duration::from_mins(1);
-            let neighbour = Guesser::stranger(Way::Form, owner(101));
-            assert_eq!(throttle.wait(&neighbour, later), None, "{context}: a minute after, all is normal");
+            let neighbour = Guesser::stranger(AttemptKind::Form, owner(101));
+            assert_eq!(throttle.admit(&neighbour, later), None, "{context}: a minute after, all is normal");
         }
     }
 }

@@ -1,14 +1,14 @@
 //! Ways in without a password, and the page on which the owner ends them.
 
-use super::portal::Portal;
-use crate::clock;
+use super::fixture::Portal;
+use crate::unix_time;
 
 const LINK: &str = "Log in to all services of this container with this browser?";
 
 #[test]
 fn a_one_time_link_logs_one_browser_in() {
     let mut portal = Portal::new();
-    let code = portal.state.codes().issue(60, clock::now()).unwrap();
+    let code = portal.state.login_codes().issue(60, unix_time::now()).unwrap();
     let page = portal.send(&format!("portal page /leonardo/enter?code={code}"), "");
     assert!(page.status == 200 && page.body.contains(LINK), "{}", page.body);
     portal.check_pages(&format!(
@@ -26,7 +26,7 @@ fn a_one_time_link_logs_one_browser_in() {
         "portal own POST /leonardo/enter | code={code} => 410 <This link does not open>
          portal page /leonardo/enter?code={code}       => 410 <This link does not open>"
     ));
-    let code = || portal.state.codes().issue(60, clock::now()).unwrap();
+    let code = || portal.state.login_codes().issue(60, unix_time::now()).unwrap();
     let (shown, sent) = (code(), code());
     portal.change_login("another password", "another-token");
     portal.check_pages(&format!("portal page /leonardo/enter?code={shown} => 410 <This link does not open>"));
@@ -39,11 +39,11 @@ fn a_one_time_link_logs_one_browser_in() {
 fn a_share_link_opens_its_service_and_no_other_one() {
     let mut portal = Portal::new();
     let share = |seconds, uses| {
-        let (_, word) = portal.state.shares().create("Echo", 8188, seconds, uses, clock::now()).unwrap();
+        let (_, word) = portal.state.shares().create("Echo", 8188, seconds, uses, unix_time::now()).unwrap();
         word
     };
     let (once, word) = (share(60, Some(1)), share(60, None));
-    let past = portal.state.shares().create("Echo", 8188, 60, None, clock::now() - 60).unwrap().1;
+    let past = portal.state.shares().create("Echo", 8188, 60, None, unix_time::now() - 60).unwrap().1;
     let page = portal.send(&format!("page /leonardo/share?link={word}"), "");
     assert!(page.status == 200 && page.body.contains("Echo was shared with you."), "{}", page.body);
     portal.check_pages(&format!(
@@ -119,7 +119,7 @@ fn only_the_owner_on_the_portals_port_sees_who_is_in_and_shows_them_out() {
         "portal own session POST /leonardo/access/revoke | id={share} => 303 to /leonardo/access
          own POST /leonardo/share | link={word}                     => 404 <This link does not open>"
     ));
-    let living = portal.state.sessions().list(clock::now());
+    let living = portal.state.sessions().list(unix_time::now());
     let bound = living.iter().find(|session| session.bound).unwrap();
     portal.check_gate("/gate/verify", "page bound => 200 cookie: theme=dark");
     portal.check_pages(&format!(

@@ -31,12 +31,12 @@ pub struct Link {
 }
 
 /// Links to all services, each looked at now, all at the same time.
-pub async fn links(services: Vec<Service>, env: &Env, host: Authority<'_>) -> Vec<Link> {
+pub async fn service_links(services: Vec<Service>, env: &Env, host: Authority<'_>) -> Vec<Link> {
     let looks: Vec<_> = services.iter().map(|service| tokio::spawn(is_alive(service.listen_port))).collect();
     let mut links = Vec::with_capacity(services.len());
     for (service, look) in services.into_iter().zip(looks) {
         let alive = look.await.unwrap_or(false);
-        let url = address(&service, env, host);
+        let url = service_url(&service, env, host);
         let Service { service_name: name, proxy_port: port, proxy_secure: protected, .. } = service;
         links.push(Link { name, port, url, alive, protected });
     }
@@ -47,12 +47,12 @@ async fn is_alive(port: u16) -> bool {
     matches!(timeout(PATIENCE, TcpStream::connect((Ipv4Addr::LOCALHOST, port))).await, Ok(Ok(_)))
 }
 
-fn address(service: &Service, env: &Env, host: Authority<'_>) -> Option<String> {
-    Some(origin(service.proxy_port, env, host)? + &service.service_url)
+fn service_url(service: &Service, env: &Env, host: Authority<'_>) -> Option<String> {
+    Some(public_origin(service.proxy_port, env, host)? + &service.service_url)
 }
 
 /// The origin of a public port: what the provider publishes, else the visitor's own way here with that port.
-pub fn origin(port: u16, env: &Env, host: Authority<'_>) -> Option<String> {
+pub fn public_origin(port: u16, env: &Env, host: Authority<'_>) -> Option<String> {
     let provider = cloud::detect(env);
     let origin = provider.address(env, port).or_else(|| {
         let name = host.safe_name()?;
@@ -63,11 +63,11 @@ pub fn origin(port: u16, env: &Env, host: Authority<'_>) -> Option<String> {
 
 /// The origin of the portal for a visitor who came to another port of this container; nothing where it cannot be known:
 /// on the portal's own port, through a tunnel or another proxy, or where ports are published under other numbers.
-pub fn portal(env: &Env, client: Client<'_>) -> Option<String> {
+pub fn portal_origin(env: &Env, client: Client<'_>) -> Option<String> {
     let port = client.port().filter(|&port| port != ports::PORTAL)?;
-    let here = origin(port, env, client.authority())?;
+    let here = public_origin(port, env, client.authority())?;
     let came = format!("{}://{}", client.scheme(), client.host()?);
-    here.eq_ignore_ascii_case(&came).then(|| origin(ports::PORTAL, env, client.authority()))?
+    here.eq_ignore_ascii_case(&came).then(|| public_origin(ports::PORTAL, env, client.authority()))?
 }
 
 #[cfg(test)]
@@ -88,13 +88,13 @@ mod tests {
     }
 
     fn url(pairs: &[(&str, &str)], host: &str) -> Option<String> {
-        address(&service(), &pairs.iter().copied().collect(), Authority::parse(host))
+        service_url(&service(), &pairs.iter().copied().collect(), Authority::parse(host))
     }
 
     fn portal_of(pairs: &[(&str, &str)], scheme: &str, host: &str, port: &str) -> Option<String> {
         let headers =
             headers(&[("x-forwarded-proto", scheme), ("x-forwarded-host", host), ("x-leonardo-port", port)]);
-        portal(&pairs.iter().copied().collect(), Client(&headers))
+        portal_origin(&pairs.iter().copied().collect(), Client(&headers))
     }
 
     #[test]

@@ -6,8 +6,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::client::Client;
-use crate::gate::Verdict;
-use crate::next;
+use crate::return_path;
+use crate::verdict::Verdict;
 
 /// Everything a page needs comes from this program; nothing may frame it, and nothing is loaded from elsewhere.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -27,7 +27,7 @@ const PROTECTION: [(HeaderName, &str); 7] = [
 ];
 
 /// Adds the protecting headers, without replacing what a route has set itself.
-pub async fn protect(mut response: Response) -> Response {
+pub async fn add_security_headers(mut response: Response) -> Response {
     for (name, value) in PROTECTION {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
@@ -35,7 +35,7 @@ pub async fn protect(mut response: Response) -> Response {
 }
 
 /// Lets a page connect to one more origin of ours, and its form lead there.
-pub fn trust(response: &mut Response, origin: &str) {
+pub fn allow_origin(response: &mut Response, origin: &str) {
     let policy = POLICY
         .replace("connect-src 'self'", &format!("connect-src 'self' {origin}"))
         .replace("form-action 'self'", &format!("form-action 'self' {origin}"));
@@ -45,7 +45,7 @@ pub fn trust(response: &mut Response, origin: &str) {
 }
 
 /// Gives a page an origin of its own: no page of the same host and port can read it (CSP `sandbox`, HTML 7.1.5).
-pub fn separate(response: &mut Response) {
+pub fn sandbox(response: &mut Response) {
     let policy = format!("{POLICY}; sandbox allow-forms");
     if let Ok(policy) = HeaderValue::try_from(policy) {
         response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
@@ -57,7 +57,7 @@ pub fn separate(response: &mut Response) {
 pub fn refuse(verdict: Verdict, client: Client<'_>) -> Response {
     match verdict {
         Verdict::Wait(seconds) => {
-            let mut response = reason(
+            let mut response = json_error(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too many wrong tokens or passwords; wait a little, or run portal-link inside the container for a link that \
                  logs one browser in",
@@ -65,15 +65,17 @@ pub fn refuse(verdict: Verdict, client: Client<'_>) -> Response {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             response
         }
-        Verdict::Foreign => reason(StatusCode::FORBIDDEN, "the request was made by a page of another origin"),
-        Verdict::UnknownHost => reason(
+        Verdict::CrossOrigin => {
+            json_error(StatusCode::FORBIDDEN, "the request was made by a page of another origin")
+        }
+        Verdict::UnknownHost => json_error(
             StatusCode::MISDIRECTED_REQUEST,
             "without a login, this host name is not allowed; add it to WEB_ALLOWED_HOSTS",
         ),
         Verdict::Preflight => preflight(client),
-        _ if client.is_browser_page() => see_other(&next::login_path(client.uri()), StatusCode::FOUND),
+        _ if client.is_browser_page() => redirect(&return_path::login_path(client.uri()), StatusCode::FOUND),
         _ => {
-            let mut response = reason(
+            let mut response = json_error(
                 StatusCode::UNAUTHORIZED,
                 "log in at /leonardo/login, or send Authorization: Bearer $WEB_TOKEN",
             );
@@ -107,7 +109,7 @@ fn preflight(client: Client<'_>) -> Response {
 }
 
 /// An error in words for programs.
-pub fn reason(status: StatusCode, message: &str) -> Response {
+pub fn json_error(status: StatusCode, message: &str) -> Response {
     let error = status.canonical_reason().unwrap_or("refused").to_ascii_lowercase();
     (status, Json(json!({ "error": error, "message": message }))).into_response()
 }
@@ -115,13 +117,13 @@ pub fn reason(status: StatusCode, message: &str) -> Response {
 const CHALLENGES: &str = "Bearer realm=\"leonardo\", Basic realm=\"leonardo\", charset=\"UTF-8\"";
 
 /// A redirect to a path on the same host and port; a path that no header can hold leads to the start page.
-pub fn see_other(path: &str, status: StatusCode) -> Response {
+pub fn redirect(path: &str, status: StatusCode) -> Response {
     let location = HeaderValue::from_str(path).unwrap_or(HeaderValue::from_static("/"));
     (status, [(header::LOCATION, location)]).into_response()
 }
 
 /// An error in words, for people and for programs.
-pub fn plain(status: StatusCode, message: &'static str) -> Response {
+pub fn text_error(status: StatusCode, message: &'static str) -> Response {
     (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{message}\n")).into_response()
 }
 

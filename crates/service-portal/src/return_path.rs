@@ -4,7 +4,7 @@
 const LONGEST: usize = 4_000;
 
 /// The path if it is one that a login may lead to, else the start page.
-pub fn local_path(wanted: &str) -> &str {
+pub fn safe_path(wanted: &str) -> &str {
     if is_local(wanted) && wanted.len() <= LONGEST && !is_login(wanted) { wanted } else { "/" }
 }
 
@@ -25,14 +25,14 @@ fn is_login(path: &str) -> bool {
 
 /// The form's address with the way back, relative to whatever host and port the visitor used.
 pub fn login_path(back: &str) -> String {
-    match local_path(back) {
+    match safe_path(back) {
         "/" => "/leonardo/login".to_owned(),
-        back => format!("/leonardo/login?next={}", escape(back)),
+        back => format!("/leonardo/login?next={}", percent_encode(back)),
     }
 }
 
 /// Percent-encoding of what a query value cannot hold (RFC 3986, 2.3).
-pub fn escape(text: &str) -> String {
+pub fn percent_encode(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn only_paths_on_the_same_host_pass() {
         for good in ["/", "/a/b?c=d&e=%2F#f", "/@evil", "/https://evil/"] {
-            assert_eq!(local_path(good), good);
+            assert_eq!(safe_path(good), good);
         }
         let long = format!("/{}", "a".repeat(LONGEST));
         for bad in [
@@ -75,7 +75,7 @@ mod tests {
             "/leonardo/login?next=/x",
             &long,
         ] {
-            assert_eq!(local_path(bad), "/", "{bad:?}");
+            assert_eq!(safe_path(bad), "/", "{bad:?}");
         }
     }
 
@@ -88,7 +88,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_path_leaves_the_host(wanted in "[/\\\\@:.a-z\t\n %?#-]{0,24}") {
-            let path = local_path(&wanted);
+            let path = safe_path(&wanted);
             prop_assert!(path.starts_with('/') && !path.starts_with("//"));
             prop_assert!(path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\'));
             prop_assert!(login_path(&wanted).starts_with("/leonardo/login"));

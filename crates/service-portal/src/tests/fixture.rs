@@ -15,15 +15,15 @@ use tempfile::TempDir;
 use tower_service::Service as _;
 use web_login::Login;
 
-use super::answer::Answer;
 use super::clients::CLIENTS;
+use super::response_line::Answer;
+use crate::app_state::AppState;
 use crate::cli::Cli;
-use crate::clock;
-use crate::device;
+use crate::known_device;
 use crate::routes;
-use crate::sessions::{Scope, Visitor};
-use crate::state::State;
-use crate::throttle::{Guesser, Way};
+use crate::sessions::{Scope, SessionOrigin};
+use crate::throttle::{AttemptKind, Guesser};
+use crate::unix_time;
 
 /// The token of programs, as long as those that the container makes.
 pub const TOKEN: &str = "token-of-programs-43-characters-long-------";
@@ -37,7 +37,7 @@ pub const ONE_CLICK: &str = "one-click-token";
 /// The portal, with two services: `Echo` at 8188 behind the login, and `Demo` at 3000 without one.
 pub struct Portal {
     pub directory: TempDir,
-    pub state: State,
+    pub state: AppState,
     router: Router,
     runtime: tokio::runtime::Runtime,
     /// What words of a request stand for: `Cookie` or `Authorization`, and the value.
@@ -61,7 +61,7 @@ impl Portal {
             .map(|name| format!("--{name}={}", path(name)));
         let cli = Cli::parse_from(std::iter::once("service-portal".to_owned()).chain(arguments));
         let env: Env = variables.iter().copied().chain([("OPEN_BUTTON_TOKEN", ONE_CLICK)]).collect();
-        let state = State::new(&cli, env).unwrap();
+        let state = AppState::new(&cli, env).unwrap();
         write_login(&directory, "secret", TOKEN);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let router = routes::router(state.clone());
@@ -102,18 +102,18 @@ impl Portal {
     }
 
     /// Makes an address wait for a minute. The failures lie ahead, so that however slow the machine is, no second is over.
-    pub fn slow_down(&self, way: Way, address: &str) {
+    pub fn slow_down(&self, way: AttemptKind, address: &str) {
         let guesser = Guesser::stranger(way, address.parse().unwrap());
         let later = Instant::now() + Duration::from_mins(10);
-        (0..12).for_each(|_| self.state.throttle().failed(guesser.clone(), later));
+        (0..12).for_each(|_| self.state.throttle().record_failure(guesser.clone(), later));
     }
 
     /// True if an address has to wait for failures of its own after `asked`, which may have been long ago.
-    pub fn guesses(&self, way: Way, address: &str, asked: impl FnOnce()) -> bool {
+    pub fn guesses(&self, way: AttemptKind, address: &str, asked: impl FnOnce()) -> bool {
         let before = Instant::now();
         asked();
         let guesser = Guesser::stranger(way, address.parse().unwrap());
-        self.state.throttle().own_wait(&guesser, before).is_some()
+        self.state.throttle().own_delay(&guesser, before).is_some()
     }
 
     /// Adds a word for a cookie.
@@ -131,7 +131,7 @@ impl Portal {
 
     /// Opens a share link to a service and returns the session's cookie.
     pub fn share(&self, service: &str, port: u16) -> String {
-        let (_, word) = self.state.shares().create(service, port, 3_600, None, clock::now()).unwrap();
+        let (_, word) = self.state.shares().create(service, port, 3_600, None, unix_time::now()).unwrap();
         let answer = self.send(
             &format!("POST port={port} host=gpu.lan:{port} own /leonardo/share"),
             &format!("link={word}"),
@@ -141,7 +141,7 @@ impl Portal {
     }
 
     fn fill_in_words(&mut self) {
-        let visitor = |address: &str| Visitor {
+        let visitor = |address: &str| SessionOrigin {
             address: address.parse().unwrap(),
             agent: String::new(),
             bound: true,
@@ -149,11 +149,11 @@ impl Portal {
         };
         let begin = |ends| {
             let token =
-                self.state.sessions().begin(visitor("192.0.2.1"), Scope::Everything, ends, clock::now());
+                self.state.sessions().create(visitor("192.0.2.1"), Scope::Everything, ends, unix_time::now());
             format!("leonardo_0badcafe={}", token.unwrap())
         };
         let name = "leonardo_0badcafe_device";
-        let mark = format!("{name}={}", device::mark(&self.state, "0123456789abcdef").unwrap());
+        let mark = format!("{name}={}", known_device::sign_id(&self.state, "0123456789abcdef").unwrap());
         let (expired, bound) = (begin(1), begin(u64::MAX));
         let ([session, _], guest) = (self.log_in("own"), self.share("Echo", 8188));
         let [ended, _] = self.log_in("own");

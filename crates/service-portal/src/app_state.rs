@@ -11,22 +11,22 @@ use ports::Registry;
 use sha2::{Digest, Sha256};
 
 use crate::cli::Cli;
-use crate::clock;
-use crate::codes::Codes;
 use crate::credentials::Credentials;
 use crate::host::AllowedHosts;
 use crate::log_limit;
+use crate::login_codes::LoginCodes;
 use crate::sessions::Sessions;
 use crate::shares::Shares;
 use crate::signing::{Key, KeyFile};
 use crate::throttle::Throttle;
+use crate::unix_time;
 
 /// Tokens of applications that are remembered at most; a container has a few.
 const MOST_FOREIGN_TOKENS: usize = 1_000;
 
 /// A handle that is cheap to clone.
 #[derive(Clone)]
-pub struct State(Arc<Shared>);
+pub struct AppState(Arc<Shared>);
 
 struct Shared {
     enable_auth: bool,
@@ -43,15 +43,15 @@ struct Shared {
     former: Mutex<Option<Arc<Credentials>>>,
     sessions: Mutex<Sessions>,
     shares: Mutex<Shares>,
-    codes: Mutex<Codes>,
-    hand_overs: Mutex<Codes>,
+    login_codes: Mutex<LoginCodes>,
+    handover_codes: Mutex<LoginCodes>,
     allowed_hosts: AllowedHosts,
     /// Digests of applications' tokens.
     foreign_tokens: Mutex<HashSet<Vec<u8>>>,
     throttle: Mutex<Throttle>,
 }
 
-impl State {
+impl AppState {
     /// Reads what never changes; refuses to start without a login, because an open gate must be asked for by name.
     pub fn new(cli: &Cli, env: Env) -> Result<Self> {
         let mut reader = SettingsReader::new(&env);
@@ -77,8 +77,8 @@ impl State {
                 &credentials.fingerprint(),
             )),
             shares: Mutex::new(Shares::load(&cli.state.join("shares.json"), key)),
-            codes: Mutex::default(),
-            hand_overs: Mutex::default(),
+            login_codes: Mutex::default(),
+            handover_codes: Mutex::default(),
             foreign_tokens: Mutex::default(),
             allowed_hosts: AllowedHosts::new(
                 cloud::allowed_hosts(&env).0.into_iter().chain(cloud::public_names(&env)),
@@ -108,9 +108,9 @@ impl State {
                 *lock(&self.0.former) = Some(former);
             }
             let login = known.as_ref().map_or_else(String::new, |known| known.fingerprint());
-            lock(&self.0.sessions).end_all(&login, clock::now());
-            lock(&self.0.codes).forget();
-            lock(&self.0.hand_overs).forget();
+            lock(&self.0.sessions).end_all(&login, unix_time::now());
+            lock(&self.0.login_codes).clear();
+            lock(&self.0.handover_codes).clear();
             lock(&self.0.foreign_tokens).clear();
         }
         known.clone()
@@ -122,8 +122,8 @@ impl State {
     }
 
     /// Returns whether an `Authorization` header was right until the login changed: it is late, and no guess.
-    pub fn was_right(&self, authorization: &[u8]) -> bool {
-        lock(&self.0.former).as_ref().is_some_and(|former| former.authorizes(authorization).is_some())
+    pub fn was_valid_before(&self, authorization: &[u8]) -> bool {
+        lock(&self.0.former).as_ref().is_some_and(|former| former.matching_scheme(authorization).is_some())
     }
 
     /// Whether a word is the token of programs or the provider's one-click token.
@@ -142,7 +142,7 @@ impl State {
     }
 
     /// Remembers that a word was compared and is none of these tokens.
-    pub fn is_no_token(&self, word: &[u8]) {
+    pub fn remember_mismatch(&self, word: &[u8]) {
         let mut foreign = lock(&self.0.foreign_tokens);
         if foreign.len() >= MOST_FOREIGN_TOKENS {
             foreign.clear();
@@ -166,13 +166,13 @@ impl State {
     }
 
     /// The one-time login links.
-    pub fn codes(&self) -> MutexGuard<'_, Codes> {
-        lock(&self.0.codes)
+    pub fn login_codes(&self) -> MutexGuard<'_, LoginCodes> {
+        lock(&self.0.login_codes)
     }
 
     /// Codes with which a login that was made at one port goes on at another, or without a token in its address.
-    pub fn hand_overs(&self) -> MutexGuard<'_, Codes> {
-        lock(&self.0.hand_overs)
+    pub fn handover_codes(&self) -> MutexGuard<'_, LoginCodes> {
+        lock(&self.0.handover_codes)
     }
 
     /// The brake on guessing.
@@ -191,7 +191,7 @@ impl State {
     }
 
     /// A sentence about state that memory has alone; nothing if everything is on the disk.
-    pub fn unsaved(&self) -> Option<String> {
+    pub fn unsaved_warning(&self) -> Option<String> {
         let problems = [
             self.key_file().problem().map(str::to_owned),
             self.sessions().problem().map(str::to_owned),

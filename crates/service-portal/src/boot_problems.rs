@@ -5,7 +5,7 @@ use journal::{Entry, Event, StageResult};
 /// What is wrong with settings and trees, and what failed in the latest run of late boot: an earlier failure is history,
 /// and so is what a later event about the same stage or tree replaces.
 #[must_use]
-pub fn of(entries: &[Entry]) -> Vec<String> {
+pub fn list(entries: &[Entry]) -> Vec<String> {
     let latest = entries.iter().rposition(|entry| matches!(entry.event, Event::BootStarted { .. }));
     let (before, run) = entries.split_at(latest.unwrap_or(0));
     let lasting = before.iter().filter(|entry| !matches!(entry.event, Event::StageEnded { .. }));
@@ -72,11 +72,11 @@ mod tests {
             Event::StageStarted { stage: Stage::Preflight },
         ];
         let entries = events.map(|event| Entry { at: 0.0, event });
-        assert_eq!(of(&entries[..4]), ["WEB_X: is a typo", "app: is old", "preflight failed: line 3"]);
-        assert_eq!(of(&entries), ["WEB_X: is a typo", "app: is old"]);
+        assert_eq!(list(&entries[..4]), ["WEB_X: is a typo", "app: is old", "preflight failed: line 3"]);
+        assert_eq!(list(&entries), ["WEB_X: is a typo", "app: is old"]);
         let key = |setting: &str| Event::Problem { setting: setting.into(), message: "is no key".into() };
         let keys = ["PUBLIC_KEY", "SSH_PUBLIC_KEY"].map(|name| Entry { at: 0.0, event: key(name) });
-        assert_eq!(of(&keys).len(), 2, "the end of a name is another setting");
+        assert_eq!(list(&keys).len(), 2, "the end of a name is another setting");
     }
 
     #[test]
@@ -100,9 +100,9 @@ mod tests {
         ];
         let entries = events.map(|event| Entry { at: 0.0, event });
         let lasting = "app: on this volume, owners are lost";
-        assert_eq!(of(&entries[..3]), [lasting, "app: no room"]);
-        assert_eq!(of(&entries[..4]), [lasting, "app: an I/O error"]);
-        assert_eq!(of(&entries[..5]), [lasting, "sync failed: app: an I/O error"]);
-        assert_eq!(of(&entries), [lasting]);
+        assert_eq!(list(&entries[..3]), [lasting, "app: no room"]);
+        assert_eq!(list(&entries[..4]), [lasting, "app: an I/O error"]);
+        assert_eq!(list(&entries[..5]), [lasting, "sync failed: app: an I/O error"]);
+        assert_eq!(list(&entries), [lasting]);
     }
 }

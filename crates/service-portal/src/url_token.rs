@@ -5,22 +5,22 @@ use std::time::Instant;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use crate::answer;
+use crate::app_state::AppState;
 use crate::audit::{self, Outcome};
 use crate::client::Client;
-use crate::device;
-use crate::entry;
-use crate::gate::Verdict;
-use crate::next::local_path;
-use crate::state::State;
-use crate::throttle::Way;
+use crate::known_device;
+use crate::response;
+use crate::return_path::safe_path;
+use crate::session_start;
+use crate::throttle::AttemptKind;
+use crate::verdict::Verdict;
 
 /// The parameter's name; applications use it too, so a value that is not ours is left alone.
 const NAME: &str = "token";
 
 /// Result of a search for our token in an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
+pub enum TokenSearch {
     /// Nothing of ours.
     Nothing,
     /// Our token; this is the address without it, to the byte.
@@ -30,45 +30,53 @@ pub enum Found {
 }
 
 /// Looks for our token in an address. Everybody but the owner is slowed down, so that guessing is not quicker here.
-pub fn look(state: &State, client: Client<'_>, uri: &str, is_owner: bool) -> Found {
-    let candidates: Vec<String> = values(uri).filter(|value| state.may_be_token(value.as_bytes())).collect();
+pub fn find_token(state: &AppState, client: Client<'_>, uri: &str, is_owner: bool) -> TokenSearch {
+    let candidates: Vec<String> =
+        token_values(uri).filter(|value| state.may_be_token(value.as_bytes())).collect();
     if candidates.is_empty() {
-        return Found::Nothing;
+        return TokenSearch::Nothing;
     }
-    let guesser = device::guesser(state, client, Way::Link);
-    if !is_owner && let Some(wait) = device::wait(state, &guesser) {
-        audit::attempt(client, "address", "unknown", Outcome::Slowed);
-        return Found::Wait(wait);
+    let guesser = known_device::guesser(state, client, AttemptKind::Link);
+    if !is_owner && let Some(wait) = known_device::wait_seconds(state, &guesser) {
+        audit::log_attempt(client, "address", "unknown", Outcome::Slowed);
+        return TokenSearch::Wait(wait);
     }
     let is_ours = candidates.iter().fold(false, |found, value| found | state.is_token(value.as_bytes()));
     if is_ours {
-        return Found::Ours(without(uri, |value| state.is_token(value.as_bytes())));
+        return TokenSearch::Ours(without_tokens(uri, |value| state.is_token(value.as_bytes())));
     }
     // An application's own token may be as long as ours: it costs one mistake, and none from then on.
-    candidates.iter().for_each(|value| state.is_no_token(value.as_bytes()));
+    candidates.iter().for_each(|value| state.remember_mismatch(value.as_bytes()));
     if !is_owner {
-        state.throttle().failed(guesser, Instant::now());
-        audit::attempt(client, "address", "unknown", Outcome::Refused);
+        state.throttle().record_failure(guesser, Instant::now());
+        audit::log_attempt(client, "address", "unknown", Outcome::Refused);
     }
-    Found::Nothing
+    TokenSearch::Nothing
 }
 
 /// Answers the address of a page of ours that carries our token: with a session, and without the token.
-pub fn log_in(state: &State, client: Client<'_>, uri: &str, verdict: Verdict) -> Option<Response> {
-    if !client.is_browser_page() || matches!(verdict, Verdict::Foreign | Verdict::UnknownHost) {
+pub fn exchange_for_session(
+    state: &AppState,
+    client: Client<'_>,
+    uri: &str,
+    verdict: Verdict,
+) -> Option<Response> {
+    if !client.is_browser_page() || matches!(verdict, Verdict::CrossOrigin | Verdict::UnknownHost) {
         return None;
     }
-    let Found::Ours(rest) = look(state, client, uri, verdict.owns()) else { return None };
-    let response = answer::see_other(local_path(&rest), StatusCode::SEE_OTHER);
-    if verdict.owns() {
+    let TokenSearch::Ours(rest) = find_token(state, client, uri, verdict.is_owner()) else { return None };
+    let response = response::redirect(safe_path(&rest), StatusCode::SEE_OTHER);
+    if verdict.is_owner() {
         return Some(response);
     }
-    audit::attempt(client, "address", "token", Outcome::Accepted);
-    entry::for_owner(state, client, response).inspect_err(|error| log::error!("{error:#}")).ok()
+    audit::log_attempt(client, "address", "token", Outcome::Accepted);
+    session_start::start_owner_session(state, client, response)
+        .inspect_err(|error| log::error!("{error:#}"))
+        .ok()
 }
 
 /// Values of the parameter, decoded and without blanks around them; its name may be encoded, too.
-fn values(uri: &str) -> impl Iterator<Item = String> {
+fn token_values(uri: &str) -> impl Iterator<Item = String> {
     let query = uri.split_once('?').map_or("", |(_, query)| query);
     form_urlencoded::parse(query.as_bytes())
         .filter(|(name, _)| name == NAME)
@@ -76,7 +84,7 @@ fn values(uri: &str) -> impl Iterator<Item = String> {
 }
 
 /// The address without those parameters whose values are `ours`; the rest keeps its bytes.
-fn without(uri: &str, ours: impl Fn(&str) -> bool) -> String {
+fn without_tokens(uri: &str, ours: impl Fn(&str) -> bool) -> String {
     let Some((path, query)) = uri.split_once('?') else { return uri.to_owned() };
     let is_kept = |pair: &&str| {
         let parsed = form_urlencoded::parse(pair.as_bytes()).next();
@@ -105,16 +113,16 @@ mod tests {
             ("/token=a%2Bb", "/token=a%2Bb"),
             ("/", "/"),
         ] {
-            assert_eq!(without(uri, |value| value == "a+b"), rest, "{uri}");
+            assert_eq!(without_tokens(uri, |value| value == "a+b"), rest, "{uri}");
         }
     }
 
     proptest! {
         #[test]
         fn any_address_can_be_looked_at(uri in "\\PC{0,100}") {
-            prop_assert!(values(&uri).count() < 100);
-            prop_assert_eq!(without(&uri, |_| false), uri.clone());
-            prop_assert_eq!(values(&without(&uri, |_| true)).count(), 0);
+            prop_assert!(token_values(&uri).count() < 100);
+            prop_assert_eq!(without_tokens(&uri, |_| false), uri.clone());
+            prop_assert_eq!(token_values(&without_tokens(&uri, |_| true)).count(), 0);
         }
     }
 }

@@ -12,9 +12,9 @@ pub const LONGEST: u64 = 24 * 3_600;
 
 /// Codes by their digests, with the second at which each ends. Only in memory: after a restart, ask for another.
 #[derive(Debug, Default)]
-pub struct Codes(HashMap<[u8; 32], u64>);
+pub struct LoginCodes(HashMap<[u8; 32], u64>);
 
-impl Codes {
+impl LoginCodes {
     /// A new code that lives for `seconds`, a day at most.
     pub fn issue(&mut self, seconds: u64, now: u64) -> Result<String> {
         self.0.retain(|_, ends| *ends > now);
@@ -28,7 +28,7 @@ impl Codes {
     }
 
     /// Whether a code is good, without using it up.
-    pub fn knows(&self, code: &str, now: u64) -> bool {
+    pub fn is_valid(&self, code: &str, now: u64) -> bool {
         self.0.get(&<[u8; 32]>::from(Sha256::digest(code))).is_some_and(|ends| *ends > now)
     }
 
@@ -38,7 +38,7 @@ impl Codes {
     }
 
     /// Forgets all codes, because the login has changed.
-    pub fn forget(&mut self) {
+    pub fn clear(&mut self) {
         self.0.clear();
     }
 }
@@ -49,30 +49,30 @@ mod tests {
 
     #[test]
     fn a_code_works_once_and_only_for_a_while() {
-        let mut codes = Codes::default();
+        let mut codes = LoginCodes::default();
         let code = codes.issue(60, 0).unwrap();
-        assert!(codes.knows(&code, 59) && !codes.knows(&code, 60) && !codes.knows("", 0));
+        assert!(codes.is_valid(&code, 59) && !codes.is_valid(&code, 60) && !codes.is_valid("", 0));
         assert!(codes.redeem(&code, 59) && !codes.redeem(&code, 59));
         let late = codes.issue(60, 0).unwrap();
         assert!(!codes.redeem(&late, 60));
         let forgotten = codes.issue(60, 0).unwrap();
-        codes.forget();
+        codes.clear();
         assert!(!codes.redeem(&forgotten, 1));
     }
 
     #[test]
     fn a_code_lives_for_a_day_at_most() {
-        let mut codes = Codes::default();
+        let mut codes = LoginCodes::default();
         let code = codes.issue(u64::MAX, 1_000).unwrap();
-        assert!(codes.knows(&code, 1_000 + 86_399) && !codes.knows(&code, 1_000 + 86_400));
+        assert!(codes.is_valid(&code, 1_000 + 86_399) && !codes.is_valid(&code, 1_000 + 86_400));
     }
 
     #[test]
     fn of_too_many_the_one_that_ends_first_goes_and_what_has_ended_before_it() {
-        let mut codes = Codes::default();
+        let mut codes = LoginCodes::default();
         let [ended, last, first] = [1, 3_000, 2_000].map(|seconds| codes.issue(seconds, 0).unwrap());
         (3..MOST).for_each(|_| drop(codes.issue(2_500, 0).unwrap()));
-        let known = |codes: &Codes| [&ended, &last, &first].map(|code| codes.knows(code, 0));
+        let known = |codes: &LoginCodes| [&ended, &last, &first].map(|code| codes.is_valid(code, 0));
         assert_eq!((known(&codes), codes.0.len()), ([true; 3], MOST));
         codes.issue(2_500, 1).unwrap();
         assert_eq!((known(&codes), codes.0.len()), ([false, true, true], MOST));

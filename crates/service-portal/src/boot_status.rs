@@ -4,14 +4,14 @@ use journal::{Course, Entry, Stage, Timeline};
 
 /// "Ready", or what is going on, and how far the copy to the workspace is, for which nothing waits.
 #[must_use]
-pub fn of(entries: &[Entry]) -> String {
+pub fn status_line(entries: &[Entry]) -> String {
     let timeline = Timeline::of(entries);
     let sync = timeline.open_sync();
     if journal::is_ready(entries) {
         return match sync {
             None => "Ready".to_owned(),
             Some(_) if timeline.stopped => "Ready; sync was stopped".to_owned(),
-            Some(sync) => format!("Ready; {}", at_work(sync)),
+            Some(sync) => format!("Ready; {}", describe_stage(sync)),
         };
     }
     // Only a boot that was given up ends so and is not ready.
@@ -21,12 +21,12 @@ pub fn of(entries: &[Entry]) -> String {
     if timeline.stopped {
         return "Late boot was stopped".to_owned();
     }
-    let stages: Vec<String> = timeline.current().into_iter().chain(sync).map(at_work).collect();
+    let stages: Vec<String> = timeline.current().into_iter().chain(sync).map(describe_stage).collect();
     format!("Still starting… {}", stages.join("; ")).trim_end().to_owned()
 }
 
 /// A stage, and what it was doing when it last said so.
-fn at_work(course: &Course) -> String {
+fn describe_stage(course: &Course) -> String {
     match &course.note {
         Some(note) => format!("{}: {note}", course.stage),
         None => course.stage.to_string(),
@@ -41,7 +41,7 @@ mod tests {
     fn line(events: &[Event]) -> String {
         let entries: Vec<Entry> =
             events.iter().map(|event| Entry { at: 0.0, event: event.clone() }).collect();
-        of(&entries)
+        status_line(&entries)
     }
 
     #[test]

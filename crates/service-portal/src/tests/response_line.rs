@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderMap, header};
 
-use super::portal::{TOKEN, WRONG};
+use super::fixture::{TOKEN, WRONG};
 
 /// An answer of the portal.
 pub struct Answer {

@@ -36,24 +36,24 @@ impl Bucket {
     ///
     /// In a full bucket it is the drain over the rate of arrivals, so as many attempts are looked at as failures drain,
     /// however fast they come, and none is refused for certain.
-    pub fn arrive(&mut self, now: Instant) -> f64 {
-        self.settle(now);
+    pub fn admission_probability(&mut self, now: Instant) -> f64 {
+        self.advance(now);
         self.rate += ALONE;
         if self.level < self.limit.free { 1.0 } else { self.limit.drain / self.rate }
     }
 
     /// Adds a failure.
-    pub fn fail(&mut self, now: Instant) {
-        self.settle(now);
+    pub fn add_failure(&mut self, now: Instant) {
+        self.advance(now);
         self.level += 1.0;
     }
 
     /// Returns when all failures have drained.
-    pub fn empty_at(&self) -> Instant {
+    pub fn drained_at(&self) -> Instant {
         self.at + Duration::from_secs_f64(self.level / self.limit.drain)
     }
 
-    fn settle(&mut self, now: Instant) {
+    fn advance(&mut self, now: Instant) {
         let since = now.duration_since(self.at).as_secs_f64();
         self.level = (self.level - since * self.limit.drain).max(0.0);
         self.rate *= (-since / WINDOW).exp();
@@ -69,7 +69,7 @@ mod tests {
 
     fn full(now: Instant) -> Bucket {
         let mut bucket = Bucket::new(&LIMIT, now);
-        (0..3).for_each(|_| bucket.fail(now));
+        (0..3).for_each(|_| bucket.add_failure(now));
         bucket
     }
 
@@ -81,23 +81,29 @@ mod tests {
     fn everything_is_admitted_until_the_bucket_is_full() {
         let now = Instant::now();
         let mut bucket = Bucket::new(&LIMIT, now);
-        bucket.fail(now);
-        bucket.fail(now);
-        assert!((0..1_000).all(|_| close(bucket.arrive(now), 1.0)));
-        bucket.fail(now);
-        assert!(close(bucket.arrive(now), 0.5 / 100.1), "a thousand and one within a window of 10 s");
-        assert!(close(bucket.arrive(now + Duration::from_secs(2)), 1.0), "one failure has drained");
+        bucket.add_failure(now);
+        bucket.add_failure(now);
+        assert!((0..1_000).all(|_| close(bucket.admission_probability(now), 1.0)));
+        bucket.add_failure(now);
+        assert!(
+            close(bucket.admission_probability(now), 0.5 / 100.1),
+            "a thousand and one within a window of 10 s"
+        );
+        assert!(
+            close(bucket.admission_probability(now + Duration::from_secs(2)), 1.0),
+            "one failure has drained"
+        );
     }
 
     #[test]
     fn failures_drain_one_after_another() {
         let now = Instant::now();
         let mut bucket = full(now);
-        assert_eq!(bucket.empty_at(), now + Duration::from_secs(6));
-        bucket.fail(now + Duration::from_secs(4));
-        assert_eq!(bucket.empty_at(), now + Duration::from_secs(8));
-        bucket.fail(now + Duration::from_mins(1));
-        assert_eq!(bucket.empty_at(), now + Duration::from_secs(62));
+        assert_eq!(bucket.drained_at(), now + Duration::from_secs(6));
+        bucket.add_failure(now + Duration::from_secs(4));
+        assert_eq!(bucket.drained_at(), now + Duration::from_secs(8));
+        bucket.add_failure(now + Duration::from_mins(1));
+        assert_eq!(bucket.drained_at(), now + Duration::from_secs(62));
     }
 
     #[test]
@@ -107,7 +113,7 @@ mod tests {
             let mut admitted = 0.0;
             for number in 0..100 * rate {
                 bucket.level = LIMIT.free + 50.0;
-                let chance = bucket.arrive(start + Duration::from_secs(number.into()) / rate);
+                let chance = bucket.admission_probability(start + Duration::from_secs(number.into()) / rate);
                 // While the estimate grows, more are admitted.
                 if number >= 50 * rate {
                     admitted += chance;
@@ -121,9 +127,12 @@ mod tests {
     fn a_lone_attempt_is_admitted_soon_after_a_flood() {
         let now = Instant::now();
         let mut bucket = full(now);
-        (0..60).for_each(|_| bucket.fail(now));
-        assert!((0..1_000).map(|_| bucket.arrive(now)).last() < Some(0.01));
-        assert!(bucket.arrive(now + Duration::from_mins(1)) >= 1.0, "though the bucket is full");
+        (0..60).for_each(|_| bucket.add_failure(now));
+        assert!((0..1_000).map(|_| bucket.admission_probability(now)).last() < Some(0.01));
+        assert!(
+            bucket.admission_probability(now + Duration::from_mins(1)) >= 1.0,
+            "though the bucket is full"
+        );
         assert!(bucket.level > LIMIT.free);
     }
 }

@@ -3,9 +3,9 @@
 
 use axum::http::{HeaderMap, HeaderValue};
 
-use super::portal::Portal;
+use super::fixture::Portal;
 use crate::client::Client;
-use crate::throttle::Way;
+use crate::throttle::AttemptKind;
 
 const SESSIONS: &str = "
     page expired                                => 302 to /leonardo/login
@@ -60,7 +60,7 @@ const WHILE_THE_ADDRESS_WAITS: &str = "
 #[test]
 fn an_address_that_guesses_waits_and_sessions_do_not() {
     let portal = Portal::new();
-    portal.slow_down(Way::Header, "192.0.2.1");
+    portal.slow_down(AttemptKind::Header, "192.0.2.1");
     portal.check_gate("/gate/verify", WHILE_THE_ADDRESS_WAITS);
     portal.check_gate("/gate/open", "program bearer => 200 cookie: theme=dark authorization: Bearer $TOKEN");
 }
@@ -69,7 +69,7 @@ fn an_address_that_guesses_waits_and_sessions_do_not() {
 fn wrong_headers_count_as_guesses_and_former_ones_and_those_of_sessions_do_not() {
     let portal = Portal::new();
     let guesses = |words: &str, from: &str| {
-        portal.guesses(Way::Header, from, || {
+        portal.guesses(AttemptKind::Header, from, || {
             (0..6).for_each(|_| drop(portal.ask("/gate/verify", &format!("{words} from={from}"))));
         })
     };
@@ -84,7 +84,7 @@ fn wrong_headers_count_as_guesses_and_former_ones_and_those_of_sessions_do_not()
     }
     assert!(guesses("program bearer-wrong", "198.51.100.2"));
     assert!(guesses("program basic-wrong", "198.51.100.3"));
-    let forgiven = portal.guesses(Way::Header, "198.51.100.4", || {
+    let forgiven = portal.guesses(AttemptKind::Header, "198.51.100.4", || {
         for way in ["basic-wrong"; 5].iter().chain(["bearer"].iter()).chain(["bearer-wrong"; 5].iter()) {
             portal.ask("/gate/verify", &format!("program {way} from=198.51.100.4"));
         }
@@ -106,7 +106,7 @@ fn a_changed_login_ends_sessions_at_once() {
          program bearer-former   => 401 Bearer+Basic",
     );
     let late = |words: &str, from: &str| {
-        portal.guesses(Way::Header, from, || {
+        portal.guesses(AttemptKind::Header, from, || {
             (0..6).for_each(|_| drop(portal.ask("/gate/verify", &format!("program {words} from={from}"))));
         })
     };
@@ -139,7 +139,7 @@ fn without_a_readable_login_nothing_passes() {
     portal.check_pages(
         "portal own POST /leonardo/login | username=ada&password=secret => 401 <Log in> (password)",
     );
-    portal.change_login("secret", super::portal::TOKEN);
+    portal.change_login("secret", super::fixture::TOKEN);
     portal.check_gate("/gate/verify", "program bearer => 200 cookie: theme=dark");
     portal.check_gate("/gate/verify", "page session => 302 to /leonardo/login");
     let portal = Portal::with(&[("WEB_ENABLE_AUTH", "false")]);

@@ -1,7 +1,7 @@
 //! Our token in an address: no service sees it, and a page of its owner gets a session for it.
 
-use super::portal::{Portal, WRONG};
-use crate::throttle::Way;
+use super::fixture::{Portal, WRONG};
+use crate::throttle::AttemptKind;
 
 const BEHIND_THE_LOGIN: &str = "
     page /?token=$TOKEN                    => 303 to /leonardo/arrive?code=$CODE&next=/
@@ -86,7 +86,7 @@ const WHILE_THE_ADDRESS_WAITS: &str = "
 #[test]
 fn guessing_in_addresses_is_slowed_down() {
     let portal = Portal::new();
-    portal.slow_down(Way::Link, "192.0.2.1");
+    portal.slow_down(AttemptKind::Link, "192.0.2.1");
     portal.check_gate("/gate/verify", WHILE_THE_ADDRESS_WAITS);
     portal.check_gate("/gate/open", "page session /lab?token=$TOKEN => 429 retry-after: 61");
 }
@@ -95,7 +95,7 @@ fn guessing_in_addresses_is_slowed_down() {
 fn wrong_tokens_of_the_right_length_count_as_guesses_unless_the_owner_sends_them() {
     let portal = Portal::new();
     let guesses = |gate: &str, words: &str, from: &str| {
-        portal.guesses(Way::Link, from, || {
+        portal.guesses(AttemptKind::Link, from, || {
             for number in 0..6 {
                 let words = words.replace("$EACH", &format!("{number}{}{}", &from[11..], &WRONG[2..]));
                 portal.ask(gate, &format!("{words} from={from}"));

@@ -1,0 +1,140 @@
+//! Ways in without a password: one-time login links, share links, and the end of a login that was made elsewhere.
+//!
+//! Opening the link shows a button, and the click is what counts: chat programs and mail scanners that look at a link
+//! beforehand use nothing up.
+
+use axum::Form;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use portal_control::Share;
+use serde::Deserialize;
+
+use crate::app_state::AppState;
+use crate::audit::{self, Outcome};
+use crate::client::Client;
+use crate::pages::{LinkPage, render};
+use crate::response;
+use crate::session_start;
+use crate::shares::ShareError;
+use crate::unix_time;
+
+#[derive(Deserialize)]
+pub struct CodeForm {
+    #[serde(default)]
+    code: String,
+}
+
+#[derive(Deserialize)]
+pub struct LinkForm {
+    #[serde(default)]
+    link: String,
+}
+
+const USED: &str = "This link has been used already, or it has expired. Ask for a new one.";
+const FOREIGN: &str = "This form was sent from another page. Open the link itself.";
+
+/// `GET /leonardo/enter?code=…`: the button.
+pub async fn login_link_page(
+    State(state): State<AppState>,
+    Query(CodeForm { code }): Query<CodeForm>,
+) -> Response {
+    state.credentials();
+    if state.login_codes().is_valid(&code, unix_time::now()) {
+        let question = "Log in to all services of this container with this browser?";
+        render(StatusCode::OK, &LinkPage::confirmation("/leonardo/enter", "code", &code, question, "Log in"))
+    } else {
+        render(StatusCode::GONE, &LinkPage::error(USED))
+    }
+}
+
+/// `POST /leonardo/enter`: the session.
+pub async fn redeem_login_link(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    Form(CodeForm { code }): Form<CodeForm>,
+) -> Response {
+    let client = Client(&headers);
+    if client.is_same_origin() != Some(true) {
+        return response::text_error(StatusCode::FORBIDDEN, FOREIGN);
+    }
+    // A login that has changed takes its links along, which is noticed here at the latest.
+    state.credentials();
+    let good = state.login_codes().redeem(&code, unix_time::now());
+    audit::log_attempt(
+        client,
+        "one-time-link",
+        "link",
+        if good { Outcome::Accepted } else { Outcome::Refused },
+    );
+    if !good {
+        return render(StatusCode::GONE, &LinkPage::error(USED));
+    }
+    session_start::start_owner_session(&state, client, response::redirect("/", StatusCode::SEE_OTHER))
+        .unwrap_or_else(session_start::session_error)
+}
+
+/// `GET /leonardo/share?link=…`: the button.
+pub async fn share_link_page(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    Query(LinkForm { link }): Query<LinkForm>,
+) -> Response {
+    let port = Client(&headers).port().unwrap_or_default();
+    let checked = state.shares().check(&link, port, unix_time::now()).cloned();
+    match checked.and_then(|share| require_service(&state, share)) {
+        Ok(share) => {
+            let question = format!("{} was shared with you.", share.service);
+            render(
+                StatusCode::OK,
+                &LinkPage::confirmation("/leonardo/share", "link", &link, &question, "Open"),
+            )
+        }
+        Err(refusal) => render(status_code(refusal), &LinkPage::error(refusal.message())),
+    }
+}
+
+/// `POST /leonardo/share`: a session for that service and nothing else.
+pub async fn redeem_share_link(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    Form(LinkForm { link }): Form<LinkForm>,
+) -> Response {
+    let client = Client(&headers);
+    if client.is_same_origin() != Some(true) {
+        return response::text_error(StatusCode::FORBIDDEN, FOREIGN);
+    }
+    let (port, now) = (client.port().unwrap_or_default(), unix_time::now());
+    let checked = state.shares().check(&link, port, now).cloned();
+    let redeemed = checked
+        .and_then(|share| require_service(&state, share))
+        .and_then(|_| state.shares().redeem(&link, port, now));
+    match redeemed {
+        Ok(share) => {
+            audit::log_attempt(client, "share-link", &share.id, Outcome::Accepted);
+            session_start::start_guest_session(
+                &state,
+                client,
+                &share,
+                response::redirect("/", StatusCode::SEE_OTHER),
+            )
+            .unwrap_or_else(session_start::session_error)
+        }
+        Err(refusal) => {
+            audit::log_attempt(client, "share-link", "unknown", Outcome::Refused);
+            render(status_code(refusal), &LinkPage::error(refusal.message()))
+        }
+    }
+}
+
+/// A link to one service does not open another one that has its port now.
+fn require_service(state: &AppState, share: Share) -> Result<Share, ShareError> {
+    if state.has_service(share.port, &share.service) { Ok(share) } else { Err(ShareError::OtherService) }
+}
+
+fn status_code(refusal: ShareError) -> StatusCode {
+    match refusal {
+        ShareError::Unknown | ShareError::OtherService => StatusCode::NOT_FOUND,
+        ShareError::Expired | ShareError::UsedUp => StatusCode::GONE,
+    }
+}
