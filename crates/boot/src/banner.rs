@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use journal::Course;
+use journal::StageRun;
 use kit::logging::escape_control;
 use kit::settings;
 
@@ -22,12 +22,12 @@ pub fn text(state: &State, now: f64) -> String {
         Phase::Ready | Phase::GivenUp => String::new(),
         Phase::Interrupted => "  Late boot was killed before its end.\n".to_owned(),
         Phase::Stopped => format!("  {STOPPED}\n"),
-        Phase::Starting | Phase::Running => match state.timeline.current() {
+        Phase::Starting | Phase::Running => match state.timeline.current_stage() {
             None => "  The container is still starting.\n".to_owned(),
             Some(course) => format!("  The container is still starting: {}\n", at_work(course, now)),
         },
     };
-    if let Some(sync) = state.timeline.open_sync() {
+    if let Some(sync) = state.timeline.running_sync() {
         // Writing to a String cannot fail.
         let _ = match state.phase {
             _ if state.at_work => writeln!(text, "  In the background: {}", at_work(sync, now)),
@@ -57,7 +57,7 @@ pub fn text(state: &State, now: f64) -> String {
 /// A stage, for how long, and what it was doing when it last said so.
 // Seconds since the start fit into any integer.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn at_work(course: &Course, now: f64) -> String {
+fn at_work(course: &StageRun, now: f64) -> String {
     let since = settings::words((now - course.began).max(0.0) as u64);
     let mut text = format!("{} for {since}", course.stage);
     if let Some(note) = &course.note {

@@ -51,7 +51,7 @@ pub struct Run {
     #[arg(long, value_name = "FILE", default_value = env_store::PATH)]
     pub store: PathBuf,
     /// Write the names of what they export to this record of the container
-    #[arg(long, value_name = "FILE", default_value = env_store::Record::PATH)]
+    #[arg(long, value_name = "FILE", default_value = env_store::ContainerRecord::PATH)]
     pub record: PathBuf,
     /// Find the programs of extended images in this directory
     #[arg(long, value_name = "DIRECTORY", default_value = "/etc/supervisor/conf.d")]

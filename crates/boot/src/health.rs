@@ -8,7 +8,7 @@ use std::io::{self, Write as _};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
-use journal::Trouble;
+use journal::SettingProblem;
 use kit::{Exit, Outcome};
 
 /// Without proxies: a container with `http_proxy` set must not ask the proxy about itself. With `WEB_ENABLE_HTTPS=true` the
@@ -32,7 +32,7 @@ const ARGUMENTS: [&str; 12] = [
 const ADDRESS: &str = "http://127.0.0.1:1111/leonardo/health-check";
 
 /// Runs the subcommand: exit code 0 if the portal answers through Caddy.
-pub fn check(down: &[Trouble]) -> Outcome {
+pub fn check(down: &[SettingProblem]) -> Outcome {
     let refusal = ask()?;
     io::stdout().write_all(text(refusal.as_deref(), down).as_bytes())?;
     Ok(if refusal.is_none() { Exit::Done } else { Exit::No })
@@ -47,12 +47,12 @@ fn ask() -> Result<Option<String>> {
     Ok((!answer.status.success()).then_some(said))
 }
 
-fn text(refusal: Option<&str>, down: &[Trouble]) -> String {
+fn text(refusal: Option<&str>, down: &[SettingProblem]) -> String {
     let mut text = match refusal {
         None => "the portal answers\n".to_owned(),
         Some(why) => format!("the portal does not answer: {why}\n"),
     };
-    for Trouble { setting, message } in down {
+    for SettingProblem { setting, message } in down {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{setting}: {message}");
     }
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn the_refusal_and_what_is_down_are_named() {
-        let down = [Trouble { setting: "caddy".into(), message: "is down".into() }];
+        let down = [SettingProblem { setting: "caddy".into(), message: "is down".into() }];
         assert_eq!(text(None, &[]), "the portal answers\n");
         assert_eq!(
             text(Some("curl: (7) no"), &down),

@@ -40,29 +40,24 @@ use state::State;
 /// Runs the command line.
 pub fn run() -> Outcome {
     let cli = Cli::try_parse()?;
-    let journal = Journal::at(&cli.journal);
+    let journal = Journal::new(&cli.journal);
     match cli.task {
         Task::Run(places) => run::all(journal, &places),
-        Task::Report { json } => {
-            tell(
-                &journal,
-                |seen| {
-                    if json { report::json(seen) } else { Ok(report::text(seen, journal::now())) }
-                },
-            )
-        }
+        Task::Report { json } => tell(&journal, |seen| {
+            if json { report::json(seen) } else { Ok(report::text(seen, journal::unix_time())) }
+        }),
         Task::Wait(wait) => wait::wait(&journal, &wait),
-        Task::Banner => tell(&journal, |seen| Ok(banner::text(seen, journal::now()))),
-        Task::Health => health::check(&journal.down()),
+        Task::Banner => tell(&journal, |seen| Ok(banner::text(seen, journal::unix_time()))),
+        Task::Health => health::check(&journal.down_programs()),
     }
 }
 
 /// Prints what `words` make of the journal.
 fn tell(journal: &Journal, words: impl FnOnce(&State) -> anyhow::Result<String>) -> Outcome {
-    let mut timeline = Timeline::of(&journal.read()?);
+    let mut timeline = Timeline::from_entries(&journal.read()?);
     // First, because the banner shows only a few: without such a program, a door may be shut.
-    let proxy = journal::proxy_problem(Path::new(journal::PROXY_PROBLEM));
-    timeline.problems.splice(0..0, journal.down().into_iter().chain(proxy));
+    let proxy = journal::proxy_problem(Path::new(journal::PROXY_PROBLEM_FILE));
+    timeline.problems.splice(0..0, journal.down_programs().into_iter().chain(proxy));
     let seen = State::of(timeline);
     io::stdout().write_all(words(&seen)?.as_bytes())?;
     Ok(Exit::Done)

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use env_store::{Record, Store};
+use env_store::{ContainerRecord, Store};
 use kit::Env;
 
 use crate::ending::Ending;
@@ -69,7 +69,7 @@ fn one(path: &Path, env: &mut Env, places: &Places<'_>) -> Result<Option<String>
     let ended = hook::run(path, env, places.log)?;
     let exports = changed(env, ended.exports);
     if !exports.is_empty() {
-        Record::add(places.record, exports.iter().map(|(name, _)| name.clone()))?;
+        ContainerRecord::add(places.record, exports.iter().map(|(name, _)| name.clone()))?;
         Store::update(places.store, |store| {
             exports.iter().for_each(|(name, value)| store.set(name.clone(), value.clone()));
         })?;
@@ -82,7 +82,7 @@ fn one(path: &Path, env: &mut Env, places: &Places<'_>) -> Result<Option<String>
 fn changed(env: &Env, exports: Vec<(OsString, OsString)>) -> Vec<(String, OsString)> {
     let new = exports.into_iter().filter(|(name, value)| env.get(name) != Some(value));
     new.filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
-        .filter(|(name, _)| env_store::storable(name).is_ok())
+        .filter(|(name, _)| env_store::check_storable(name).is_ok())
         .collect()
 }
 
@@ -211,7 +211,7 @@ mod tests {
             ["preflight.d/10-a.sh (1 of 3)", "preflight.d/20-b.sh (2 of 3)", "preflight.sh (3 of 3)"]
         );
         assert_eq!(image.stored(), [pair("A", "first"), pair("B", "first1"), pair("C", "first1-last")]);
-        let recorded = Record::read(&image.path("container")).stored;
+        let recorded = ContainerRecord::read(&image.path("container")).stored;
         assert_eq!(
             recorded,
             ["A", "B", "C"].map(str::to_owned).into(),

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use anyhow::Result;
-use journal::{Course, Stage, StageResult};
+use journal::{Stage, StageResult, StageRun};
 use kit::logging::escape_control;
 use kit::settings;
 
@@ -48,15 +48,15 @@ fn headline(state: &State, now: f64) -> String {
         Phase::Stopped => format!("{STOPPED}\n"),
         Phase::GivenUp => "Late boot was given up; the container is not ready.\n".to_owned(),
         Phase::Ready => {
-            let ready = state.timeline.course(Stage::Ready).and_then(|ready| ready.ended);
+            let ready = state.timeline.stage_run(Stage::Ready).and_then(|ready| ready.ended);
             let after = seconds(ready.map_or(scale.length, |ready| ready - scale.began));
-            let rest = if state.timeline.open_sync().is_some() { " Sync has not ended." } else { "" };
+            let rest = if state.timeline.running_sync().is_some() { " Sync has not ended." } else { "" };
             format!("Ready, {after} after the start.{rest}\n")
         }
     }
 }
 
-fn stage(course: &Course, state: &State, now: f64) -> String {
+fn stage(course: &StageRun, state: &State, now: f64) -> String {
     let scale = Scale::of(state, now);
     let ended = course.ended.unwrap_or(now);
     let became = match course.result {

@@ -28,7 +28,7 @@ pub fn all(journal: Journal, places: &Run) -> Outcome {
     stop::watch(journal.clone())?;
     let mut boot = Boot { journal, places, attempt: None };
     boot.record(Event::BootStarted { pid: std::process::id() });
-    let Timeline { interrupted, attempt, .. } = Timeline::of(&boot.journal.read()?);
+    let Timeline { interrupted, attempt, .. } = Timeline::from_entries(&boot.journal.read()?);
     boot.attempt = attempt.map(|began| began.to_string());
     Ok(if interrupted >= MOST_INTERRUPTIONS { boot.give_up(interrupted) } else { boot.stages() })
 }
@@ -64,7 +64,7 @@ impl Boot<'_> {
     /// Runs the stages that need each other, up to ready; returns whether any failed.
     fn in_order(&self) -> bool {
         // supervisord has the container's variables alone.
-        let mut env = env_store::session(Env::from_process(), &self.places.store);
+        let mut env = env_store::session_env(Env::from_process(), &self.places.store);
         let mut failed = false;
         for stage in [Stage::Preflight, Stage::Provisioning, Stage::Programs, Stage::Ready] {
             if stop::is_asked() {
@@ -104,8 +104,8 @@ impl Boot<'_> {
     /// Ends a start's output with what a person needs first.
     fn summary(&self) -> Result<()> {
         let host = nix::unistd::gethostname().unwrap_or_default();
-        let mut timeline = Timeline::of(&self.journal.read()?);
-        timeline.problems.extend(self.journal.down());
+        let mut timeline = Timeline::from_entries(&self.journal.read()?);
+        timeline.problems.extend(self.journal.down_programs());
         let state = State::of(timeline);
         // What init settled; boot itself has less of it if docker exec started it.
         let mut env = Env::from_process();
@@ -170,7 +170,12 @@ impl Boot<'_> {
         let Ending { result, cause, confided, hint } = ending;
         self.record(Event::StageEnded { stage, result, cause, hint: hint.clone() });
         if let Some(cause) = confided {
-            log_failure(self.journal.confide(Event::StageEnded { stage, result, cause: Some(cause), hint }));
+            log_failure(self.journal.append_restricted(Event::StageEnded {
+                stage,
+                result,
+                cause: Some(cause),
+                hint,
+            }));
         }
         result == StageResult::Failed
     }

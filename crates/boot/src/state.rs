@@ -42,7 +42,7 @@ impl State {
     }
 
     fn with(timeline: Timeline, is_alive: impl Fn(u32) -> bool) -> Self {
-        let ready = timeline.course(Stage::Ready).and_then(|ready| ready.result);
+        let ready = timeline.stage_run(Stage::Ready).and_then(|ready| ready.result);
         let at_work = timeline.pid.is_some_and(is_alive);
         let phase = match timeline.pid {
             None => Phase::Starting,
@@ -70,7 +70,7 @@ pub mod tests {
     pub fn state(events: &[Event], alive: bool) -> State {
         let entries: Vec<Entry> =
             (1..).zip(events).map(|(at, event)| Entry { at: f64::from(at), event: event.clone() }).collect();
-        State::with(Timeline::of(&entries), |_| alive)
+        State::with(Timeline::from_entries(&entries), |_| alive)
     }
 
     #[test]

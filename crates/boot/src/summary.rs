@@ -28,12 +28,13 @@ pub fn lines(env: &Env, host: &str, state: &State) -> Vec<String> {
 
 fn ready(env: &Env, state: &State) -> String {
     let began = state.timeline.began.or_else(|| state.timeline.stages.first().map(|course| course.began));
-    let ended = state.timeline.course(journal::Stage::Ready).and_then(|ready| ready.ended);
+    let ended = state.timeline.stage_run(journal::Stage::Ready).and_then(|ready| ready.ended);
     let mut line = "ready".to_owned();
     if let (Some(began), Some(ended)) = (began, ended) {
         line.extend([", ", &seconds(ended - began), " after the start"]);
     }
-    if SettingsReader::new(env).switch(&variables::WORKSPACE_SYNC) && state.timeline.open_sync().is_some() {
+    if SettingsReader::new(env).switch(&variables::WORKSPACE_SYNC) && state.timeline.running_sync().is_some()
+    {
         line += "; sync goes on in the background";
     }
     line

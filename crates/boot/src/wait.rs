@@ -67,7 +67,7 @@ impl Known {
         // The journal only grows, and another boot has another one.
         let file = fs::metadata(journal.path()).ok().map(|meta| (meta.ino(), meta.len()));
         if file.is_none() || file != self.file {
-            self.timeline = Timeline::of(&journal.read()?);
+            self.timeline = Timeline::from_entries(&journal.read()?);
             self.file = file;
         }
         Ok(&self.timeline)
@@ -83,7 +83,7 @@ enum End {
 /// a run that was stopped is none: the stage may have been cut short, and the next run goes on with it.
 fn end(seen: &State, stage: Stage) -> Option<End> {
     let stage = if seen.phase == Phase::GivenUp { Stage::Ready } else { stage };
-    let course = seen.timeline.course(stage)?;
+    let course = seen.timeline.stage_run(stage)?;
     Some(match course.result? {
         StageResult::Done | StageResult::Skipped => End::Well,
         StageResult::Failed if seen.timeline.stopped && seen.phase != Phase::GivenUp => return None,

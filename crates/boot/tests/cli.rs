@@ -30,7 +30,7 @@ impl Boot {
     }
 
     fn journal(&self) -> Journal {
-        Journal::at(&self.path("boot.jsonl"))
+        Journal::new(&self.path("boot.jsonl"))
     }
 
     fn command(&self, words: &[&str]) -> Command {
@@ -248,14 +248,14 @@ fn told_to_end_it_hands_that_on_waits_and_begins_nothing_further() {
         fs::write(boot.path(marker), "").unwrap();
     }
     stop_once_begun(&boot, &mut with_tools(&boot, &provision));
-    let seen = Timeline::of(&boot.journal().read().unwrap());
-    let provisioning = seen.course(Stage::Provisioning).unwrap();
+    let seen = Timeline::from_entries(&boot.journal().read().unwrap());
+    let provisioning = seen.stage_run(Stage::Provisioning).unwrap();
     assert_eq!(
         (provisioning.result, provisioning.cause.as_deref()),
         (Some(StageResult::Failed), Some("it was stopped"))
     );
-    assert_eq!((seen.course(Stage::Programs), seen.course(Stage::Ready)), (None, None));
-    assert!(seen.stopped && seen.course(Stage::Permissions).is_some_and(|course| course.ended.is_some()));
+    assert_eq!((seen.stage_run(Stage::Programs), seen.stage_run(Stage::Ready)), (None, None));
+    assert!(seen.stopped && seen.stage_run(Stage::Permissions).is_some_and(|course| course.ended.is_some()));
     let report = boot.says(&["report"]).1;
     assert!(report.starts_with("Late boot was stopped before its end; to go on"), "{report}");
     assert!(!boot.path("workspace_sync").exists(), "that stage came to its own end");
@@ -373,7 +373,7 @@ fn a_run_after_a_killed_one_does_not_meet_its_tools() {
     fs::write(boot.path("released"), "").unwrap();
     command.status().unwrap();
     assert_eq!(boot.says(&["wait", "sync"]).0, Some(0));
-    let seen = Timeline::of(&boot.journal().read().unwrap());
+    let seen = Timeline::from_entries(&boot.journal().read().unwrap());
     assert_eq!((seen.interrupted, seen.is_finished()), (1, true), "it had not come to its end");
 }
 
@@ -403,8 +403,8 @@ fn hooks_that_a_stop_left_out_are_not_done() {
     fs::create_dir(boot.path("hooks/preflight.d")).unwrap();
     fs::write(boot.path("hooks/preflight.d/1.sh"), hook).unwrap();
     stop_once_begun(&boot, &mut command);
-    let seen = Timeline::of(&boot.journal().read().unwrap());
-    let preflight = seen.course(Stage::Preflight).unwrap();
+    let seen = Timeline::from_entries(&boot.journal().read().unwrap());
+    let preflight = seen.stage_run(Stage::Preflight).unwrap();
     assert_eq!(
         (preflight.result, preflight.cause.as_deref()),
         (Some(StageResult::Failed), Some("stopped before preflight.sh"))
@@ -447,7 +447,7 @@ fn a_run_that_is_always_killed_is_not_begun_for_ever() {
     fs::write(boot.path("workspace_sync"), "").unwrap();
     let markers = boot.dir.path().to_str().unwrap();
     assert_eq!(boot.says(&["run", "--markers", markers]).0, Some(1));
-    let seen = Timeline::of(&boot.journal().read().unwrap());
+    let seen = Timeline::from_entries(&boot.journal().read().unwrap());
     assert_eq!(seen.stages.iter().map(|course| course.stage).collect::<Vec<_>>(), [Stage::Ready]);
     assert_eq!(
         seen.stages[0].cause.as_deref(),

@@ -58,7 +58,7 @@ pub fn run() -> Outcome {
         (settings.pair, settings.certificate_problem) = (Some(pair), problem);
     }
     if cli.print {
-        let (services, _) = Registry::at(&cli.registry).load()?;
+        let (services, _) = Registry::new(&cli.registry).load()?;
         let text = Templates::read(&cli.share)?.render(&settings, &services).text;
         io::stdout().write_all(text.as_bytes())?;
         return Ok(Exit::Done);

@@ -56,7 +56,7 @@ impl<'a> Proxy<'a> {
             (None, Ok(wanted)) => bail!("{}", wanted.lacking(settings).unwrap_or_default()),
             (None, Err(why)) => bail!("{why}"),
         };
-        let services = servable(&Registry::at(&cli.registry), &BTreeSet::new())?;
+        let services = servable(&Registry::new(&cli.registry), &BTreeSet::new())?;
         let made = in_force.render(settings, &services);
         let caddy = begin(cli, &made, watch)?;
         let proxy = Self {
@@ -78,7 +78,7 @@ impl<'a> Proxy<'a> {
 
     /// Brings Caddy into step with the services and the templates; of the templates, the first that Caddy accepts are used.
     pub fn update(&mut self) -> Result<()> {
-        let services = servable(&Registry::at(&self.cli.registry), &self.served)?;
+        let services = servable(&Registry::new(&self.cli.registry), &self.served)?;
         let mut trouble = self.wanted.as_ref().err().cloned();
         for templates in self.choices() {
             if let Some(why) = templates.lacking(self.settings) {
@@ -123,7 +123,7 @@ impl<'a> Proxy<'a> {
         }
         log::error!("Caddy did not start; trying the templates of the image");
         self.in_force = self.left.remove(0);
-        let services = servable(&Registry::at(&self.cli.registry), &BTreeSet::new())?;
+        let services = servable(&Registry::new(&self.cli.registry), &BTreeSet::new())?;
         let made = self.in_force.render(self.settings, &services);
         self.caddy = begin(self.cli, &made, self.watch)?;
         (self.running, self.served) = (made.text, public_ports(&services));

@@ -38,5 +38,5 @@ impl Settings {
 pub fn is_needed(name: &str) -> bool {
     matches!(name, "PATH" | "LANG" | "SSH_PORT" | ENABLE_HTTPS)
         || name == cloud::TRUSTED_PROXIES
-        || cloud::is_used(name)
+        || cloud::is_relevant_variable(name)
 }

@@ -4,17 +4,17 @@
 //! every question. Answers come from the environment alone: nothing here asks the network (hazard: a resolver that
 //! does not answer must not delay a boot).
 
-mod hosts;
+mod allowed_hosts;
 mod local;
-mod network;
 mod runpod;
+mod trusted_proxies;
 mod vast;
 
 use kit::Env;
 use kit::settings::is_host;
 
-pub use hosts::{ALLOWED_HOSTS, allowed_hosts};
-pub use network::{Network, TRUSTED_PROXIES, trusted_proxies};
+pub use allowed_hosts::{ALLOWED_HOSTS, allowed_hosts};
+pub use trusted_proxies::{Network, TRUSTED_PROXIES, trusted_proxies};
 
 /// What every provider has to answer.
 pub trait Provider {
@@ -52,7 +52,7 @@ pub fn public_names(env: &Env) -> Vec<String> {
 
 /// Whether an answer can depend on this variable; none of them is a secret.
 #[must_use]
-pub fn is_used(name: &str) -> bool {
+pub fn is_relevant_variable(name: &str) -> bool {
     const NAMES: [&str; 6] = [
         "CONTAINER_ID",
         "DIRECT_ADDRESS",
@@ -71,7 +71,7 @@ pub const HTTPS: &str = "WEB_ENABLE_HTTPS";
 /// An address of a port of ours, beginning with https where the port speaks it: a link's secret word must not travel in the
 /// clear before it is sent there.
 #[must_use]
-pub fn as_spoken(env: &Env, origin: String) -> String {
+pub fn with_https(env: &Env, origin: String) -> String {
     let https = kit::SettingsReader::new(env).switch(&kit::variables::WEB_ENABLE_HTTPS);
     if https { origin.replacen("http:", "https:", 1) } else { origin }
 }
@@ -79,11 +79,11 @@ pub fn as_spoken(env: &Env, origin: String) -> String {
 /// The token with which the provider's own button opens a service, as `?token=…`; vast.ai sets it.
 #[must_use]
 pub fn one_click_token(env: &Env) -> Option<String> {
-    env.text(ONE_CLICK).map(str::to_owned)
+    env.text(ONE_CLICK_VARIABLE).map(str::to_owned)
 }
 
 /// The name of vast.ai's one-click token. A secret, so only the portal gets it.
-pub const ONE_CLICK: &str = "OPEN_BUTTON_TOKEN";
+pub const ONE_CLICK_VARIABLE: &str = "OPEN_BUTTON_TOKEN";
 
 fn port_of(env: &Env, variable: &str) -> Option<u16> {
     env.text(variable)?.parse().ok().filter(|&port| port != 0)
@@ -103,7 +103,7 @@ mod tests {
         &[("VAST_CONTAINERLABEL", "C.1"), ("PUBLIC_IPADDR", "x@evil/"), ("VAST_TCP_PORT_1111", "1")];
 
     fn address(pairs: &[(&str, &str)]) -> Option<String> {
-        let env: Env = pairs.iter().copied().filter(|(name, _)| is_used(name)).collect();
+        let env: Env = pairs.iter().copied().filter(|(name, _)| is_relevant_variable(name)).collect();
         detect(&env).address(&env, 1111)
     }
 
@@ -125,9 +125,9 @@ mod tests {
     #[test]
     fn a_port_that_speaks_https_is_linked_so() {
         let on: Env = [(HTTPS, "true")].into_iter().collect();
-        assert_eq!(as_spoken(&on, "http://gpu.lan:1111".into()), "https://gpu.lan:1111");
-        assert_eq!(as_spoken(&on, "https://gpu.lan:1111".into()), "https://gpu.lan:1111");
-        assert_eq!(as_spoken(&Env::default(), "http://gpu.lan:1111".into()), "http://gpu.lan:1111");
+        assert_eq!(with_https(&on, "http://gpu.lan:1111".into()), "https://gpu.lan:1111");
+        assert_eq!(with_https(&on, "https://gpu.lan:1111".into()), "https://gpu.lan:1111");
+        assert_eq!(with_https(&Env::default(), "http://gpu.lan:1111".into()), "http://gpu.lan:1111");
     }
 
     #[test]

@@ -6,12 +6,12 @@
 //! bytes: nothing in them is ever executed, and any byte a variable may hold comes back unchanged.
 
 mod cli;
-mod login;
-mod name;
+mod container_record;
 mod quote;
-mod record;
-mod session;
+mod session_env;
 mod store;
+mod url_credentials;
+mod variable_name;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
@@ -23,11 +23,11 @@ use clap::Parser;
 use kit::{Env, Exit, Outcome, UsageError, exec_limit};
 
 pub use cli::command;
-pub use login::logins;
-pub use name::{Refusal, looks_secret, storable};
-pub use record::Record;
-pub use session::session;
+pub use container_record::ContainerRecord;
+pub use session_env::session_env;
 pub use store::Store;
+pub use url_credentials::find_url_credentials;
+pub use variable_name::{Refusal, check_storable, looks_secret};
 
 /// Where the store is.
 pub const PATH: &str = "/opt/leonardo/etc/environment.sh";
@@ -47,8 +47,8 @@ pub fn run() -> Outcome {
 fn set(path: &Path, assignments: &[OsString]) -> Outcome {
     let mut pairs = Vec::new();
     for assignment in assignments {
-        let (name, value) = name::split(assignment)?;
-        storable(&name).map_err(|refusal| UsageError(format!("{name}: {refusal}")))?;
+        let (name, value) = variable_name::parse_assignment(assignment)?;
+        check_storable(&name).map_err(|refusal| UsageError(format!("{name}: {refusal}")))?;
         pairs.push((name, value));
     }
     Store::update(path, |store| pairs.into_iter().for_each(|(name, value)| store.set(name, value)))?;
@@ -77,7 +77,7 @@ fn masked(name: &str, value: &OsStr) -> OsString {
     }
     let mut shown = value.as_bytes().to_vec();
     // From the end, so that the places before stay where they are.
-    for login in logins(value.as_bytes()).into_iter().rev() {
+    for login in find_url_credentials(value.as_bytes()).into_iter().rev() {
         shown.splice(login, MASK.iter().copied());
     }
     OsString::from_vec(shown)

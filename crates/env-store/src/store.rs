@@ -11,8 +11,8 @@ use kit::atomic::{self, WriteOptions};
 use kit::lock::Lock;
 use sha2::{Digest, Sha256};
 
-use crate::name::VERSION;
 use crate::quote::{quote, unquote};
+use crate::variable_name::VERSION_VARIABLE;
 
 const HEADER: &str = "# Environment variables for every session. Change it with: env-store set NAME=VALUE\n";
 /// How the first line begins; the digest of the variables follows.
@@ -90,7 +90,7 @@ impl Store {
         let version = format!("{FIRST_LINE}{:016x}", u64::from_be_bytes(first_eight(&digest)));
         let mut text = format!("{version}\n{HEADER}").into_bytes();
         text.extend(exports);
-        text.extend(export(VERSION, OsStr::new(&version)));
+        text.extend(export(VERSION_VARIABLE, OsStr::new(&version)));
         text
     }
 
@@ -108,7 +108,7 @@ impl Store {
                     bytes[..bytes.len() - rest.len()].iter().filter(|&&byte| byte == b'\n').count() + 1;
                 bail!("line {line} is not export NAME='VALUE'");
             };
-            if name != VERSION {
+            if name != VERSION_VARIABLE {
                 variables.insert(name, value);
             }
             rest = behind;
@@ -129,7 +129,7 @@ fn parse_export(text: &[u8]) -> Option<(String, OsString, &[u8])> {
     let rest = text.strip_prefix(b"export ")?;
     let equals = rest.iter().position(|&byte| byte == b'=')?;
     let name = std::str::from_utf8(&rest[..equals]).ok()?;
-    (name == VERSION || crate::storable(name).is_ok()).then_some(())?;
+    (name == VERSION_VARIABLE || crate::check_storable(name).is_ok()).then_some(())?;
     let (value, behind) = unquote(&rest[equals + 1..])?;
     Some((name.to_owned(), value, behind.strip_prefix(b"\n")?))
 }

@@ -159,7 +159,7 @@ pub fn run() -> Outcome {
     }
     if wants(Part::Workspace) {
         // sudo and `docker exec` hand on little; what init settled is in the store.
-        match volume::find(&env_store::session(Env::from_process(), Path::new(env_store::PATH)))? {
+        match volume::find(&env_store::session_env(Env::from_process(), Path::new(env_store::PATH)))? {
             Volume::None(reason) => report.skip("workspace", reason),
             Volume::Mounted { path, uid } => {
                 let tree = Tree::Workspace { path: path.clone(), uid };

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 
-use env_store::{Refusal, storable};
+use env_store::{Refusal, check_storable};
 use kit::variables::{self, Kind, Variable};
 use kit::{Env, SettingsReader};
 use web_login::Login;
@@ -78,7 +78,7 @@ fn documented(name: &str) -> Option<&'static Variable> {
 
 /// False for what every session has of its own.
 fn counts(name: &str) -> bool {
-    let of_a_session = matches!(storable(name), Err(Refusal::OfASession | Refusal::OfTheShell));
+    let of_a_session = matches!(check_storable(name), Err(Refusal::OfASession | Refusal::OfTheShell));
     !of_a_session && !name.starts_with("LEONARDO_") && !SETTLED.contains(&name)
 }
 
@@ -89,7 +89,7 @@ fn remedy(name: &str, asked: &Settings) -> String {
         "SSH_PUBKEY" | "PUBLIC_KEY" | "SSH_PUBLIC_KEY" => {
             "add the key to /root/.ssh/authorized_keys, then: supervisorctl start sshd".to_owned()
         }
-        _ if documented(name).is_none() && storable(name).is_ok() => {
+        _ if documented(name).is_none() && check_storable(name).is_ok() => {
             format!("for new sessions: env-store set {name}=…")
         }
         _ => format!("a new container with it: docker run --env {name}=…"),

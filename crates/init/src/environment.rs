@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use env_store::{Record, Refusal, Store, storable};
+use env_store::{ContainerRecord, Refusal, Store, check_storable};
 use kit::{Env, Problem};
 
 /// What an earlier start may have stored and no session needs.
@@ -20,7 +20,7 @@ pub fn persist(env: &Env, problems: &mut Vec<Problem>) -> Result<()> {
     let mut stored = Vec::new();
     for (name, value) in env.iter() {
         let name = name.to_string_lossy();
-        match storable(&name) {
+        match check_storable(&name) {
             Ok(()) => {
                 store.set(name.as_ref(), value);
                 stored.push(name.into_owned());
@@ -36,6 +36,6 @@ pub fn persist(env: &Env, problems: &mut Vec<Problem>) -> Result<()> {
             Err(Refusal::OfASession) => {}
         }
     }
-    Record::add(Path::new(Record::PATH), stored)?;
+    ContainerRecord::add(Path::new(ContainerRecord::PATH), stored)?;
     store.write(path).map(drop)
 }

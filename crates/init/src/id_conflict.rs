@@ -71,7 +71,7 @@ fn steps(roster: &Roster, owner: Ids) -> Vec<Vec<String>> {
     let Some(group) = roster.group_of(owner.gid).filter(|_| is_owner(owner.gid)) else { return steps };
     let is_its = |user: &User| user.ids.gid == group.gid || group.members.contains(&user.name);
     let loses = displaced.iter().any(|user| user.ids.gid == group.gid)
-        || workspace::EXPOSED.iter().filter_map(|name| roster.user(name)).any(is_its);
+        || workspace::NETWORK_FACING_ACCOUNTS.iter().filter_map(|name| roster.user(name)).any(is_its);
     let free = OWN.rev().find(|gid| roster.group_of(*gid).is_none() && *gid != owner.gid);
     if let Some(gid) = free.filter(|_| loses) {
         log::info!("group {:?} gets gid {gid}: {} is the workspace's group", group.name, owner.gid);

@@ -11,7 +11,7 @@ use std::os::unix::fs::lchown;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use env_store::{Record, Store};
+use env_store::{ContainerRecord, Store};
 use kit::Problem;
 
 /// Everything in `directory` whose name begins like one of `names`, also behind the dot of a temporary file.
@@ -57,8 +57,9 @@ pub fn settle(problems: &mut Vec<Problem>) {
 
 /// The record stays the other container's until all of its state is gone.
 fn clean(root: &Path, mounts: &[PathBuf], container: String) -> Result<()> {
-    let [record, store] = [Record::PATH, env_store::PATH].map(|path| root.join(path.trim_start_matches('/')));
-    let former = Record::read(&record);
+    let [record, store] =
+        [ContainerRecord::PATH, env_store::PATH].map(|path| root.join(path.trim_start_matches('/')));
+    let former = ContainerRecord::read(&record);
     if former.container.as_ref() == Some(&container) {
         return Ok(());
     }
@@ -66,7 +67,9 @@ fn clean(root: &Path, mounts: &[PathBuf], container: String) -> Result<()> {
     if !former.stored.is_empty() {
         done = done.and(unset(&store, &former.stored));
     }
-    done.and_then(|()| Record { container: Some(container), ..Record::default() }.write(&record))
+    done.and_then(|()| {
+        ContainerRecord { container: Some(container), ..ContainerRecord::default() }.write(&record)
+    })
 }
 
 fn unset(store: &Path, names: &BTreeSet<String>) -> Result<()> {
@@ -204,7 +207,9 @@ mod tests {
         }
         fs::create_dir_all(root.path().join("opt/leonardo/etc")).unwrap();
         let record = root.path().join("var/lib/leonardo/container");
-        Record { container: Some("other".into()), ..Record::default() }.write(&record).unwrap();
+        ContainerRecord { container: Some("other".into()), ..ContainerRecord::default() }
+            .write(&record)
+            .unwrap();
         let clean_without = |missing| {
             // Those of this test's thread.
             let sets = capabilities(None).unwrap();
@@ -213,8 +218,8 @@ mod tests {
             let done = clean(root.path(), &[], "this".into());
             set_capabilities(None, sets).unwrap();
             // The rest of the start.
-            Record::add(&record, ["WEB_TOKEN".to_owned()]).unwrap();
-            (done.map_err(|error| format!("{error:#}")), Record::read(&record).container.unwrap())
+            ContainerRecord::add(&record, ["WEB_TOKEN".to_owned()]).unwrap();
+            (done.map_err(|error| format!("{error:#}")), ContainerRecord::read(&record).container.unwrap())
         };
         let entering = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
         let refusal = format!("cannot list {}: Permission denied (os error 13)", portal.display());

@@ -113,7 +113,7 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     limits::settle(&mut problems);
     directories::prepare(leonardo, &mut problems)?;
     // Before anything that takes time: whoever asks during a restart must not hear of the boot before it.
-    tolerate("journal", Journal::at(Path::new(journal::PATH)).begin(), &mut problems);
+    tolerate("journal", Journal::new(Path::new(journal::PATH)).reset(), &mut problems);
     let keys = keys::settle(&settings, &mut problems);
     let web = credentials::settle(&settings.web, &mut problems)?;
     if settings.web.enable_https {
@@ -134,7 +134,7 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     env.set("WEB_ENABLE_AUTH", settings.web.enable_auth.to_string());
     env.set("WEB_ENABLE_HTTPS", settings.web.enable_https.to_string());
     web.variables().into_iter().for_each(|(name, value)| env.set(name, value));
-    workspace.export(env);
+    workspace.export_to(env);
     autostart::export(&settings, !keys.is_empty() && rights.sshd_works(), env);
     gpus.variables.into_iter().for_each(|(name, value)| env.set(name, value));
     problems.extend(gpus.problems);
@@ -153,7 +153,7 @@ fn tolerate(about: &str, done: Result<()>, problems: &mut Vec<Problem>) {
 
 /// Writes to the container's log and to the journal what was wrong, and how long it took.
 fn report(problems: &[Problem], started: Instant) {
-    let journal = Journal::at(Path::new(journal::PATH));
+    let journal = Journal::new(Path::new(journal::PATH));
     let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     problems.iter().for_each(|problem| log::warn!("{problem}"));
     let events = problems

@@ -64,8 +64,8 @@ impl Settings {
                 password: web_secret(env, "WEB_PASSWORD", &mut reader),
                 token: web_secret(env, "WEB_TOKEN", &mut reader),
             },
-            workspace: workspace::read_path(&mut reader),
-            image_slug: workspace::read_slug(&mut reader),
+            workspace: workspace::path_from_setting(&mut reader),
+            image_slug: workspace::slug_from_setting(&mut reader),
             ssh_port: ssh_port(&mut reader),
             keys: KEY_VARIABLES
                 .iter()

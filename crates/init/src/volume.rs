@@ -37,11 +37,11 @@ pub fn prepare(path: PathBuf, slug: String, wanted: bool, problems: &mut Vec<Pro
         if error != Errno::EACCES {
             complain("cannot write to", &error.into());
         }
-        let workspace = Workspace::look_at(path, slug);
+        let workspace = Workspace::inspect(path, slug);
         tell_if_lost(&workspace, problems);
         return workspace;
     }
-    let workspace = Workspace::look_at(path, slug);
+    let workspace = Workspace::inspect(path, slug);
     tell_if_lost(&workspace, problems);
     if wanted && let Some(problem) = open_to_all(&workspace) {
         problems.push(problem);
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn a_volume_that_everybody_may_write_to_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        let mut workspace = Workspace::look_at(dir.path().to_owned(), "x".to_owned());
+        let mut workspace = Workspace::inspect(dir.path().to_owned(), "x".to_owned());
         for (mounted, mode, named) in
             [(true, 0o777, true), (true, 0o1777, false), (true, 0o775, false), (false, 0o777, false)]
         {
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn storage_is_made_once_and_a_link_to_a_directory_is_left_to_its_owner() {
         let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let workspace = Workspace::look_at(dir.path().to_owned(), "x".to_owned());
+        let workspace = Workspace::inspect(dir.path().to_owned(), "x".to_owned());
         let storage = workspace.storage();
         make_storage(&workspace).unwrap();
         assert_eq!(fs::metadata(&storage).unwrap().mode() & 0o7777, 0o2775);

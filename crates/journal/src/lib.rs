@@ -4,13 +4,13 @@
 //! container, `boot` appends to it; the portal and `boot report` read it, by way of a [`Timeline`]. An append is one
 //! `write`, so a reader sees whole lines; a line torn by a crash is passed over.
 //!
-//! Everybody may read it, so it has our own words only. What somebody's script printed is [confided](Journal::confide): one
+//! Everybody may read it, so it has our own words only. What somebody's script printed is [confided](Journal::append_restricted): one
 //! entry beside the journal, for those who may read logs.
 
-mod confided;
 mod event;
-mod programs;
+mod program_states;
 mod proxy;
+mod restricted_entry;
 mod timeline;
 
 use std::fs::{File, OpenOptions};
@@ -24,8 +24,8 @@ use kit::ReadPolicy;
 use kit::atomic::{self, WriteOptions};
 
 pub use event::{Entry, Event, Stage, StageResult};
-pub use proxy::{PROXY_PROBLEM, proxy_problem};
-pub use timeline::{Course, Timeline, Trouble};
+pub use proxy::{PROXY_PROBLEM_FILE, proxy_problem};
+pub use timeline::{SettingProblem, StageRun, Timeline};
 
 /// Where the journal of this boot is.
 pub const PATH: &str = "/run/leonardo/boot.jsonl";
@@ -42,13 +42,13 @@ pub struct Journal {
 impl Journal {
     /// The journal at `path`, which need not exist yet.
     #[must_use]
-    pub fn at(path: &Path) -> Self {
+    pub fn new(path: &Path) -> Self {
         Self { path: path.to_owned() }
     }
 
     /// Empties the journal for a new boot. Everybody may read it: it names settings and says what is wrong with them.
-    pub fn begin(&self) -> Result<()> {
-        confided::forget(&self.path)?;
+    pub fn reset(&self) -> Result<()> {
+        restricted_entry::remove(&self.path)?;
         atomic::write(&self.path, b"", WriteOptions::volatile(0o644))
     }
 
@@ -60,7 +60,7 @@ impl Journal {
 
     /// Appends one event with the present time.
     pub fn append(&self, event: Event) -> Result<()> {
-        self.append_entry(&Entry { at: now(), event })
+        self.append_entry(&Entry { at: unix_time(), event })
             .with_context(|| format!("cannot append to {}", self.path.display()))
     }
 
@@ -77,14 +77,14 @@ impl Journal {
     }
 
     /// Says something with the present time to those who may read logs, in the place of what was said so before.
-    pub fn confide(&self, event: Event) -> Result<()> {
-        confided::write(&self.path, &Entry { at: now(), event })
+    pub fn append_restricted(&self, event: Event) -> Result<()> {
+        restricted_entry::write(&self.path, &Entry { at: unix_time(), event })
     }
 
     /// Returns a message for each program that is down now, with its name as the setting.
     #[must_use]
-    pub fn down(&self) -> Vec<Trouble> {
-        programs::down(&self.path, now())
+    pub fn down_programs(&self) -> Vec<SettingProblem> {
+        program_states::down_programs(&self.path, unix_time())
     }
 
     /// All events so far, oldest first, and what was confided if this process may know it; a missing journal has none.
@@ -92,7 +92,7 @@ impl Journal {
     pub fn read(&self) -> Result<Vec<Entry>> {
         let Some(bytes) = INPUT.read_if_exists(&self.path)? else { return Ok(Vec::new()) };
         let mut entries = parse(&bytes);
-        if let Some(confided) = confided::read(&self.path) {
+        if let Some(confided) = restricted_entry::read(&self.path) {
             let before = entries.iter().rposition(|entry| entry.at <= confided.at);
             entries.insert(before.map_or(0, |index| index + 1), confided);
         }
@@ -102,7 +102,7 @@ impl Journal {
 
 /// The present time in seconds since the Unix epoch, as entries have it.
 #[must_use]
-pub fn now() -> f64 {
+pub fn unix_time() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn what_was_appended_is_read_back_in_order() {
         let dir = tempfile::tempdir().unwrap();
-        let journal = Journal::at(&dir.path().join("boot.jsonl"));
+        let journal = Journal::new(&dir.path().join("boot.jsonl"));
         assert_eq!(journal.read().unwrap(), []);
         journal.append(Event::StageStarted { stage: Stage::Sync }).unwrap();
         journal.append(ended(Stage::Ready)).unwrap();
@@ -179,7 +179,7 @@ mod tests {
     fn a_torn_line_costs_only_itself() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("boot.jsonl");
-        let journal = Journal::at(&path);
+        let journal = Journal::new(&path);
         journal.append(ended(Stage::Sync)).unwrap();
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, [&whole[..], &whole[..20]].concat()).unwrap();
@@ -227,22 +227,22 @@ mod tests {
     #[test]
     fn what_is_confided_is_one_entry_at_its_time_and_not_in_the_journal() {
         let dir = tempfile::tempdir().unwrap();
-        let journal = Journal::at(&dir.path().join("boot.jsonl"));
+        let journal = Journal::new(&dir.path().join("boot.jsonl"));
         let note = |message: &str| Event::StageNote { stage: Stage::Provisioning, message: message.into() };
-        journal.begin().unwrap();
+        journal.reset().unwrap();
         journal.append(Event::StageStarted { stage: Stage::Provisioning }).unwrap();
-        journal.confide(note("one")).unwrap();
-        journal.confide(note("two")).unwrap();
+        journal.append_restricted(note("one")).unwrap();
+        journal.append_restricted(note("two")).unwrap();
         let events =
             || -> Vec<Event> { journal.read().unwrap().into_iter().map(|entry| entry.event).collect() };
         assert_eq!(events(), [Event::StageStarted { stage: Stage::Provisioning }, note("two")]);
         journal.append(failed("exit code 3")).unwrap();
         assert_eq!(events()[1..], [note("two"), failed("exit code 3")]);
-        journal.confide(failed("exit code 3; it said last: x")).unwrap();
+        journal.append_restricted(failed("exit code 3; it said last: x")).unwrap();
         assert_eq!(events()[1..], [failed("exit code 3; it said last: x")]);
         let text = std::fs::read_to_string(dir.path().join("boot.jsonl")).unwrap();
         assert_eq!(text.lines().count(), 2, "{text}");
-        journal.begin().unwrap();
+        journal.reset().unwrap();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left of it");
     }
 

@@ -6,17 +6,17 @@ use kit::ReadPolicy;
 use kit::quote::escape_control_line;
 use kit::untrusted_file::{ReadError, ReadErrorKind};
 
-use crate::Trouble;
+use crate::SettingProblem;
 
 /// Where `caddy-run` says what is wrong. The account of Caddy, which faces the network, can write there.
-pub const PROXY_PROBLEM: &str = "/opt/caddy/etc/problem.txt";
+pub const PROXY_PROBLEM_FILE: &str = "/opt/caddy/etc/problem.txt";
 /// A longer message would hide everything else, in bytes.
 const SHOWN: usize = 2_000;
 const INPUT: ReadPolicy = ReadPolicy::max_size(64_000).no_follow().owned_like_directory();
 
 /// Returns the message in `file` in one line; nothing without the file.
 #[must_use]
-pub fn proxy_problem(file: &Path) -> Option<Trouble> {
+pub fn proxy_problem(file: &Path) -> Option<SettingProblem> {
     let message = match INPUT.read(file) {
         Err(ReadError { reason: ReadErrorKind::Missing, .. }) => return None,
         Err(refused) => refused.to_string(),
@@ -30,7 +30,7 @@ pub fn proxy_problem(file: &Path) -> Option<Trouble> {
                 .join(". ")
         }
     };
-    (!message.is_empty()).then(|| Trouble { setting: "proxy".to_owned(), message })
+    (!message.is_empty()).then(|| SettingProblem { setting: "proxy".to_owned(), message })
 }
 
 #[cfg(test)]

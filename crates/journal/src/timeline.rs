@@ -7,7 +7,7 @@ use crate::{Entry, Event, Stage, StageResult};
 
 /// A setting that could not be used as given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Trouble {
+pub struct SettingProblem {
     /// The setting's name.
     pub setting: String,
     /// What is wrong and what is used instead.
@@ -16,7 +16,7 @@ pub struct Trouble {
 
 /// What became of a stage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Course {
+pub struct StageRun {
     /// Which one.
     pub stage: Stage,
     /// When it began, in seconds since the Unix epoch.
@@ -41,7 +41,7 @@ pub struct Timeline {
     /// When `init` began, in seconds since the Unix epoch.
     pub began: Option<f64>,
     /// Settings that could not be used as given.
-    pub problems: Vec<Trouble>,
+    pub problems: Vec<SettingProblem>,
     /// The process of the latest run of late boot.
     pub pid: Option<u32>,
     /// How many runs before the latest, one after the other, were killed before their end.
@@ -52,13 +52,13 @@ pub struct Timeline {
     /// Whether the latest run was told to end.
     pub stopped: bool,
     /// The stages of the latest run, in the order in which they began.
-    pub stages: Vec<Course>,
+    pub stages: Vec<StageRun>,
 }
 
 impl Timeline {
     /// Puts the events in order.
     #[must_use]
-    pub fn of(entries: &[Entry]) -> Self {
+    pub fn from_entries(entries: &[Entry]) -> Self {
         let mut timeline = Self::default();
         for entry in entries {
             timeline.take(entry);
@@ -69,38 +69,38 @@ impl Timeline {
     /// True if the latest run came to its end, whatever became of its stages: sync and permissions may end after ready.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.course(Stage::Ready).is_some() && self.stages.iter().all(|course| course.ended.is_some())
+        self.stage_run(Stage::Ready).is_some() && self.stages.iter().all(|run| run.ended.is_some())
     }
 
     /// What became of a stage, if it has begun.
     #[must_use]
-    pub fn course(&self, stage: Stage) -> Option<&Course> {
-        self.stages.iter().find(|course| course.stage == stage)
+    pub fn stage_run(&self, stage: Stage) -> Option<&StageRun> {
+        self.stages.iter().find(|run| run.stage == stage)
     }
 
     /// The stages that failed.
-    pub fn failures(&self) -> impl Iterator<Item = &Course> {
-        self.stages.iter().filter(|course| course.result == Some(StageResult::Failed))
+    pub fn failures(&self) -> impl Iterator<Item = &StageRun> {
+        self.stages.iter().filter(|run| run.result == Some(StageResult::Failed))
     }
 
     /// The stage that ready waits for.
     #[must_use]
-    pub fn current(&self) -> Option<&Course> {
-        self.stages.iter().find(|course| {
-            course.ended.is_none() && !matches!(course.stage, Stage::Permissions | Stage::Sync)
-        })
+    pub fn current_stage(&self) -> Option<&StageRun> {
+        self.stages
+            .iter()
+            .find(|run| run.ended.is_none() && !matches!(run.stage, Stage::Permissions | Stage::Sync))
     }
 
     /// The sync stage until it has ended; ready does not wait for it.
     #[must_use]
-    pub fn open_sync(&self) -> Option<&Course> {
-        self.course(Stage::Sync).filter(|course| course.ended.is_none())
+    pub fn running_sync(&self) -> Option<&StageRun> {
+        self.stage_run(Stage::Sync).filter(|run| run.ended.is_none())
     }
 
     fn take(&mut self, entry: &Entry) {
         match &entry.event {
             Event::Problem { setting, message } => {
-                self.problems.push(Trouble { setting: setting.clone(), message: message.clone() });
+                self.problems.push(SettingProblem { setting: setting.clone(), message: message.clone() });
             }
             Event::InitEnded { milliseconds } => {
                 self.init_milliseconds = Some(*milliseconds);
@@ -120,7 +120,7 @@ impl Timeline {
                 self.stages.clear();
             }
             Event::BootStopped => self.stopped = true,
-            Event::StageStarted { stage } => self.stages.push(Course {
+            Event::StageStarted { stage } => self.stages.push(StageRun {
                 stage: *stage,
                 began: entry.at,
                 ended: None,
@@ -130,25 +130,25 @@ impl Timeline {
                 note: None,
             }),
             Event::StageNote { stage, message } => {
-                self.change(*stage, |course| course.note = Some(message.clone()));
+                self.change(*stage, |run| run.note = Some(message.clone()));
             }
-            Event::StageEnded { stage, result, cause, hint } => self.change(*stage, |course| {
-                course.ended = Some(entry.at);
-                course.result = Some(*result);
-                course.cause.clone_from(cause);
-                course.hint.clone_from(hint);
+            Event::StageEnded { stage, result, cause, hint } => self.change(*stage, |run| {
+                run.ended = Some(entry.at);
+                run.result = Some(*result);
+                run.cause.clone_from(cause);
+                run.hint.clone_from(hint);
             }),
             Event::SyncProgress { tree, bytes, bytes_total, seconds_left, .. } => {
                 let progress = progress(tree, *bytes, *bytes_total, *seconds_left);
-                self.change(Stage::Sync, |course| course.note = Some(progress));
+                self.change(Stage::Sync, |run| run.note = Some(progress));
             }
             Event::SyncNote { .. } | Event::SyncSwitched { .. } => {}
         }
     }
 
-    fn change(&mut self, stage: Stage, change: impl FnOnce(&mut Course)) {
-        if let Some(course) = self.stages.iter_mut().rfind(|course| course.stage == stage) {
-            change(course);
+    fn change(&mut self, stage: Stage, change: impl FnOnce(&mut StageRun)) {
+        if let Some(run) = self.stages.iter_mut().rfind(|run| run.stage == stage) {
+            change(run);
         }
     }
 }
@@ -174,7 +174,7 @@ mod tests {
     fn timeline(events: Vec<Event>) -> Timeline {
         let entries: Vec<Entry> =
             (1..).zip(events).map(|(at, event)| Entry { at: f64::from(at), event }).collect();
-        Timeline::of(&entries)
+        Timeline::from_entries(&entries)
     }
 
     fn started(stage: Stage) -> Event {
@@ -201,7 +201,7 @@ mod tests {
             },
         ]);
         assert_eq!((seen.began, seen.pid, seen.is_finished()), (Some(0.5), Some(7), false));
-        let expected = Course {
+        let expected = StageRun {
             stage: Stage::Sync,
             began: 3.0,
             ended: Some(6.0),
@@ -241,13 +241,13 @@ mod tests {
     #[test]
     fn ready_does_not_wait_for_sync_and_permissions() {
         let mut events = vec![started(Stage::Permissions), started(Stage::Sync)];
-        assert_eq!(timeline(events.clone()).current(), None);
+        assert_eq!(timeline(events.clone()).current_stage(), None);
         events.push(started(Stage::Preflight));
         let seen = timeline(events.clone());
-        assert_eq!(seen.current().map(|course| course.stage), Some(Stage::Preflight));
-        assert_eq!(seen.open_sync().map(|course| course.stage), Some(Stage::Sync));
+        assert_eq!(seen.current_stage().map(|run| run.stage), Some(Stage::Preflight));
+        assert_eq!(seen.running_sync().map(|run| run.stage), Some(Stage::Sync));
         events.push(ended(Stage::Sync));
-        assert_eq!(timeline(events).open_sync(), None);
+        assert_eq!(timeline(events).running_sync(), None);
     }
 
     #[test]
@@ -273,7 +273,7 @@ mod tests {
             seconds_left: Some(32),
         };
         let seen = timeline(vec![started(Stage::Sync), started(Stage::Provisioning), progress]);
-        let note = seen.open_sync().and_then(|course| course.note.as_deref());
+        let note = seen.running_sync().and_then(|run| run.note.as_deref());
         assert_eq!(note, Some("micromamba: 42 %, 2.3 GB of 5.5 GB, 32 s left"));
     }
 }

@@ -25,8 +25,8 @@ impl Address {
 #[must_use]
 pub fn address(env: &Env, port: u16) -> Address {
     match cloud::detect(env).address(env, port) {
-        Some(origin) => Address::Known(cloud::as_spoken(env, origin)),
-        None => Address::Guessed(cloud::as_spoken(env, format!("http://localhost:{port}"))),
+        Some(origin) => Address::Known(cloud::with_https(env, origin)),
+        None => Address::Guessed(cloud::with_https(env, format!("http://localhost:{port}"))),
     }
 }
 

@@ -7,7 +7,7 @@
 mod registry;
 mod service;
 
-pub use registry::{Registry, Rejected};
+pub use registry::{Registry, RejectedFile};
 pub use service::Service;
 
 /// Where the registry is.

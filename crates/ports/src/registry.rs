@@ -27,7 +27,7 @@ pub struct Registry {
 
 /// A registry file that was not taken, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejected {
+pub struct RejectedFile {
     /// The file's name.
     pub file: String,
     /// What is wrong with it.
@@ -37,7 +37,7 @@ pub struct Rejected {
 impl Registry {
     /// The registry in `directory`; what `SSH_PORT` says is no port of a service.
     #[must_use]
-    pub fn at(directory: &Path) -> Self {
+    pub fn new(directory: &Path) -> Self {
         let ssh = SettingsReader::new(&Env::from_process()).port(&variables::SSH_PORT);
         Self { directory: directory.to_owned(), ssh }
     }
@@ -52,7 +52,7 @@ impl Registry {
     ///
     /// Fails only when the folder itself cannot be read. Of a folder with more than a thousand names some are not looked
     /// at. Names that begin with a dot are files being written.
-    pub fn load(&self) -> Result<(Vec<Service>, Vec<Rejected>)> {
+    pub fn load(&self) -> Result<(Vec<Service>, Vec<RejectedFile>)> {
         let cannot = || format!("cannot read {}", self.directory.display());
         let (mut services, mut rejected) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(&self.directory).with_context(cannot)?.take(MOST_FILES) {
@@ -70,7 +70,7 @@ impl Registry {
             };
             match service {
                 Ok(service) => services.push(service),
-                Err(error) => rejected.push(Rejected { file: name, reason: format!("{error:#}") }),
+                Err(error) => rejected.push(RejectedFile { file: name, reason: format!("{error:#}") }),
             }
         }
         services.sort_by_key(|service| service.proxy_port);
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn bad_files_are_named_and_do_not_affect_good_ones() {
         let dir = tempfile::tempdir().unwrap();
-        let registry = Registry::at(dir.path());
+        let registry = Registry::new(dir.path());
         registry.register(&service(8188)).unwrap();
         registry.register(&service(3000)).unwrap();
         fs::write(dir.path().join("7000"), "{").unwrap();
@@ -151,14 +151,14 @@ mod tests {
     #[test]
     fn a_service_does_not_get_the_port_of_sshd() {
         let dir = tempfile::tempdir().unwrap();
-        let registry = Registry::at(dir.path());
+        let registry = Registry::new(dir.path());
         [3000, 8188].iter().for_each(|&port| registry.register(&service(port)).unwrap());
         for (ssh, refused) in [(22, &[][..]), (8188, &["8188"]), (13000, &["3000"])] {
             let (services, rejected) = Registry { ssh, ..registry.clone() }.load().unwrap();
             assert_eq!(services.len() + refused.len(), 2);
             let reason = format!("port {ssh} is sshd's (SSH_PORT)");
             let expected =
-                refused.iter().map(|file| Rejected { file: (*file).into(), reason: reason.clone() });
+                refused.iter().map(|file| RejectedFile { file: (*file).into(), reason: reason.clone() });
             assert_eq!(rejected, expected.collect::<Vec<_>>());
         }
     }
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn unregistering_twice_is_fine() {
         let dir = tempfile::tempdir().unwrap();
-        let registry = Registry::at(dir.path());
+        let registry = Registry::new(dir.path());
         registry.register(&service(3000)).unwrap();
         registry.unregister(3000).unwrap();
         registry.unregister(3000).unwrap();

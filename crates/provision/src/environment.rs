@@ -12,7 +12,7 @@ use crate::cli::Cli;
 /// then this program begins anew with what is stored.
 pub fn complete(cli: &Cli) -> Result<Env> {
     let given = Env::from_process();
-    let session = env_store::session(given.clone(), &cli.store);
+    let session = env_store::session_env(given.clone(), &cli.store);
     if session == given {
         return Ok(given);
     }

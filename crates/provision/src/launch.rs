@@ -29,7 +29,8 @@ pub fn environment(env: &Env, account: &Account) -> Env {
         .iter()
         .filter(|(name, _)| {
             // The account has its password; no session needs it.
-            name.to_str().is_some_and(|name| env_store::storable(name).is_ok() && name != "USER_PASSWORD")
+            name.to_str()
+                .is_some_and(|name| env_store::check_storable(name).is_ok() && name != "USER_PASSWORD")
         })
         .collect();
     session.set("HOME", &account.home);

@@ -36,7 +36,7 @@ impl Redactor {
             if name.to_str().is_some_and(env_store::looks_secret) {
                 return vec![value.to_vec()];
             }
-            env_store::logins(value)
+            env_store::find_url_credentials(value)
                 .into_iter()
                 .flat_map(|login| address::secrets_of(&value[login]))
                 .collect()

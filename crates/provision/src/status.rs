@@ -65,7 +65,7 @@ pub fn run(cli: &Cli, json: bool) -> kit::Outcome {
 }
 
 fn status(cli: &Cli) -> Result<Status> {
-    let env = env_store::session(Env::from_process(), &cli.store);
+    let env = env_store::session_env(Env::from_process(), &cli.store);
     let (asked_for, problem) = match source::wish(&env, &cli.mounted) {
         Ok(wish) => (wish.map(|wish| wish.source.to_string()), None),
         Err(failure) => (None, Some(failure.cause)),

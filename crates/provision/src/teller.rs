@@ -37,7 +37,7 @@ impl Teller {
         let silent = own.is_ok_and(|stat| log.is(stat.st_dev, stat.st_ino));
         Self {
             log,
-            journal: Journal::at(journal),
+            journal: Journal::new(journal),
             redactor,
             silent,
             noted: None,
@@ -76,7 +76,7 @@ impl Teller {
             Some((when, last)) if line.is_empty() || *last == line => *when = Instant::now(),
             _ => {
                 let note = self.noting(&line);
-                let told = self.journal.confide(note);
+                let told = self.journal.append_restricted(note);
                 self.complain(told);
             }
         }
@@ -103,8 +103,8 @@ impl Teller {
     }
 
     fn correction(&self, report: &Report) -> Result<()> {
-        let timeline = Timeline::of(&self.journal.read()?);
-        let earlier = timeline.course(Stage::Provisioning).and_then(|course| course.result);
+        let timeline = Timeline::from_entries(&self.journal.read()?);
+        let earlier = timeline.stage_run(Stage::Provisioning).and_then(|course| course.result);
         let is_news = match report.outcome {
             ReportOutcome::Ran | ReportOutcome::Failed => earlier.is_some(),
             ReportOutcome::Unchanged => earlier == Some(StageResult::Failed),
@@ -120,7 +120,7 @@ impl Teller {
             hint: report.hint.clone(),
         };
         self.journal.append(end(report.reason()))?;
-        if report.said.is_some() { self.journal.confide(end(report.whole_cause())) } else { Ok(()) }
+        if report.said.is_some() { self.journal.append_restricted(end(report.whole_cause())) } else { Ok(()) }
     }
 
     /// When the next line may be noted, from now.

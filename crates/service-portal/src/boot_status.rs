@@ -1,12 +1,12 @@
 //! How far the boot is, in one line.
 
-use journal::{Course, Entry, Stage, Timeline};
+use journal::{StageRun, Entry, Stage, Timeline};
 
 /// "Ready", or what is going on, and how far the copy to the workspace is, for which nothing waits.
 #[must_use]
 pub fn status_line(entries: &[Entry]) -> String {
-    let timeline = Timeline::of(entries);
-    let sync = timeline.open_sync();
+    let timeline = Timeline::from_entries(entries);
+    let sync = timeline.running_sync();
     if journal::is_ready(entries) {
         return match sync {
             None => "Ready".to_owned(),
@@ -15,18 +15,18 @@ pub fn status_line(entries: &[Entry]) -> String {
         };
     }
     // Only a boot that was given up ends so and is not ready.
-    if timeline.course(Stage::Ready).is_some_and(|ready| ready.ended.is_some()) {
+    if timeline.stage_run(Stage::Ready).is_some_and(|ready| ready.ended.is_some()) {
         return "Late boot was given up".to_owned();
     }
     if timeline.stopped {
         return "Late boot was stopped".to_owned();
     }
-    let stages: Vec<String> = timeline.current().into_iter().chain(sync).map(describe_stage).collect();
+    let stages: Vec<String> = timeline.current_stage().into_iter().chain(sync).map(describe_stage).collect();
     format!("Still starting… {}", stages.join("; ")).trim_end().to_owned()
 }
 
 /// A stage, and what it was doing when it last said so.
-fn describe_stage(course: &Course) -> String {
+fn describe_stage(course: &StageRun) -> String {
     match &course.note {
         Some(note) => format!("{}: {note}", course.stage),
         None => course.stage.to_string(),

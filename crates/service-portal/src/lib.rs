@@ -79,8 +79,13 @@ pub fn run() -> Outcome {
 fn is_needed(name: &str) -> bool {
     matches!(
         name,
-        "LANG" | "SSH_PORT" | "WEB_ENABLE_AUTH" | cloud::ALLOWED_HOSTS | cloud::HTTPS | cloud::ONE_CLICK
-    ) || cloud::is_used(name)
+        "LANG"
+            | "SSH_PORT"
+            | "WEB_ENABLE_AUTH"
+            | cloud::ALLOWED_HOSTS
+            | cloud::HTTPS
+            | cloud::ONE_CLICK_VARIABLE
+    ) || cloud::is_relevant_variable(name)
 }
 
 async fn serve(cli: &cli::Cli, state: app_state::AppState) -> Result<()> {

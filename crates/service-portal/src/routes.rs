@@ -96,7 +96,7 @@ async fn whole_view(state: &AppState, client: Client<'_>) -> PortalView {
         Default::default()
     });
     let entries = entries(state);
-    let mut now = state.journal().down();
+    let mut now = state.journal().down_programs();
     now.extend(journal::proxy_problem(state.proxy_problem()));
     let mut problems: Vec<String> =
         now.into_iter().map(|trouble| format!("{}: {}", trouble.setting, trouble.message)).collect();

@@ -58,7 +58,7 @@ pub fn public_origin(port: u16, env: &Env, host: Authority<'_>) -> Option<String
         let name = host.safe_name()?;
         (provider.name() == "local").then(|| format!("http://{name}:{port}"))
     })?;
-    Some(cloud::as_spoken(env, origin))
+    Some(cloud::with_https(env, origin))
 }
 
 /// The origin of the portal for a visitor who came to another port of this container; nothing where it cannot be known:

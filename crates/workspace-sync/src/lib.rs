@@ -115,7 +115,7 @@ pub fn run() -> Outcome {
     if let Action::Copy { source, target, prune, verify } = &cli.action {
         return manual::copy(&cli, source, target, *prune, verify.is_some());
     }
-    let env = env_store::session(Env::from_process(), Path::new(env_store::PATH));
+    let env = env_store::session_env(Env::from_process(), Path::new(env_store::PATH));
     let (workspace, problems) = Workspace::from_env(&env);
     let mut reader = SettingsReader::new(&env);
     let wanted = reader.switch(&variables::WORKSPACE_SYNC);
@@ -123,7 +123,7 @@ pub fn run() -> Outcome {
     for problem in problems.iter().chain(&reader.into_problems()).chain(&refused) {
         log::warn!("{problem}");
     }
-    let journal = Journal::at(&cli.journal);
+    let journal = Journal::new(&cli.journal);
     let trees = trees(&cli, &names, &workspace);
     let setting = Setting {
         workspace: &workspace,

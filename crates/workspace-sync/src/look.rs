@@ -48,7 +48,7 @@ pub fn is_closed(tree: &Tree, workspace: &Path) -> bool {
 /// What is at `path`, which is the place of the tree's copy or of its previous one. What an account that faces the network
 /// can replace is no copy of ours: root runs programs from it.
 pub fn copy(tree: &Tree, workspace: &Path, path: &Path) -> Result<Copy> {
-    let exposed = workspace::EXPOSED.map(|name| User::from_name(name).ok().flatten());
+    let exposed = workspace::NETWORK_FACING_ACCOUNTS.map(|name| User::from_name(name).ok().flatten());
     copy_beside(&exposed.into_iter().flatten().collect::<Vec<_>>(), tree, workspace, path)
 }
 

@@ -53,7 +53,7 @@ pub fn copy(cli: &Cli, source: &Path, target: &Path, prune: bool, content: bool)
     tree_copy::fits(&survey, &room, capabilities.hard_links, 0)?;
     let name = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
     // Nobody waits for it, so that it is told to nobody but the person who typed it.
-    let nowhere = Journal::at(Path::new("/dev/null"));
+    let nowhere = Journal::new(Path::new("/dev/null"));
     let progress =
         Progress::new(&name, Total { entries: survey.entries, bytes: survey.bytes }, &nowhere, None);
     let options = Options { check, prune, ..Options::new(&capabilities) };

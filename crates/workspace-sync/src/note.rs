@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn a_note_is_written_once_and_a_pending_one_until_it_changes_or_the_tree_is_switched() {
         let dir = tempfile::tempdir().unwrap();
-        let journal = Journal::at(&dir.path().join("boot.jsonl"));
+        let journal = Journal::new(&dir.path().join("boot.jsonl"));
         switched(&journal, "app");
         for message in ["no room", "no room", "an I/O error", "no room"] {
             lasting(&journal, "app", "owners are lost");

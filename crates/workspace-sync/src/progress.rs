@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn what_keeps_changing_is_not_said_while_the_switch_waits_for_that() {
         let total = Total { entries: 1, bytes: 1 };
-        let journal = Journal::at(std::path::Path::new("/nonexistent"));
+        let journal = Journal::new(std::path::Path::new("/nonexistent"));
         let progress = Progress::new("x", total, &journal, None);
         for (phase, notes) in [(Phase::Waiting, 0), (Phase::Following, 1)] {
             progress.enter(phase);

@@ -5,7 +5,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use journal::{Course, Event, Journal, Stage, StageResult, Timeline};
+use journal::{Event, Journal, Stage, StageResult, StageRun, Timeline};
 
 use crate::report::{Outcome, Report, escape_control_line};
 
@@ -143,7 +143,7 @@ impl<'a> Retry<'a> {
             let pause = kit::settings::words(self.pause.as_secs());
             hint.extend(["; retried automatically, next attempt in ", &pause]);
         }
-        let is_known = |end: Course| {
+        let is_known = |end: StageRun| {
             end.result == Some(StageResult::Failed)
                 && (end.cause.as_ref(), end.hint.as_ref()) == (Some(&cause), Some(&hint))
         };
@@ -173,8 +173,11 @@ pub fn record_success(journal: &Journal, remark: Option<(String, Option<String>)
 }
 
 /// Returns how the stage ended, if it has.
-fn end(journal: &Journal) -> Option<Course> {
-    Timeline::of(&journal.read().ok()?).course(Stage::Sync).filter(|course| course.result.is_some()).cloned()
+fn end(journal: &Journal) -> Option<StageRun> {
+    Timeline::from_entries(&journal.read().ok()?)
+        .stage_run(Stage::Sync)
+        .filter(|course| course.result.is_some())
+        .cloned()
 }
 
 fn record(journal: &Journal, result: StageResult, cause: Option<String>, hint: Option<String>) {

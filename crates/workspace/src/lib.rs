@@ -1,6 +1,6 @@
 //! The workspace: where it is, whose it is, and what lies where in it.
 //!
-//! `init` looks at the directory once ([`Workspace::look_at`]) and exports what it found ([`Workspace::export`]); every
+//! `init` looks at the directory once ([`Workspace::inspect`]) and exports what it found ([`Workspace::export_to`]); every
 //! later tool takes the same answer from its environment ([`Workspace::from_env`]). A tool that was started past `init`
 //! (`docker exec`) has only what the container was given: what is missing there, it looks up itself.
 //!
@@ -13,8 +13,8 @@
 //! ```
 
 mod mounts;
-mod place;
 mod slug;
+mod workspace_path;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -25,9 +25,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use kit::{Env, Problem, SettingsReader};
 
-pub use mounts::{points_of_this_container as mount_points, within as mounts_within};
-pub use place::{DEFAULT_PATH, is_of_the_system, read as read_path};
-pub use slug::{DEFAULT_SLUG, read as read_slug};
+pub use mounts::{mount_points, mounts_below};
+pub use slug::{DEFAULT_SLUG, slug_from_setting};
+pub use workspace_path::{DEFAULT_PATH, is_system_path, path_from_setting};
 
 /// The id of the system user, and of its group, where the workspace's is root's, [`NOBODY`]'s or unknown.
 pub const DEFAULT_ID: u32 = 1000;
@@ -37,7 +37,7 @@ pub const DEFAULT_ID: u32 = 1000;
 pub const NOBODY: u32 = 65_534;
 
 /// Accounts that face the network: what is theirs, root does not run.
-pub const EXPOSED: [&str; 2] = ["portal", "caddy"];
+pub const NETWORK_FACING_ACCOUNTS: [&str; 2] = ["portal", "caddy"];
 
 /// Facts about the workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,8 +59,8 @@ impl Workspace {
     #[must_use]
     pub fn from_env(env: &Env) -> (Self, Vec<Problem>) {
         let mut reader = SettingsReader::new(env);
-        let path = read_path(&mut reader);
-        let slug = read_slug(&mut reader);
+        let path = path_from_setting(&mut reader);
+        let slug = slug_from_setting(&mut reader);
         let told = (
             id(&mut reader, "WORKSPACE_UID"),
             id(&mut reader, "WORKSPACE_GID"),
@@ -69,7 +69,7 @@ impl Workspace {
         let workspace = match told {
             (Some(uid), Some(gid), Some(mounted)) => Self { path, uid, gid, mounted, slug },
             (uid, gid, mounted) => {
-                let seen = Self::look_at(path, slug);
+                let seen = Self::inspect(path, slug);
                 Self {
                     uid: uid.unwrap_or(seen.uid),
                     gid: gid.unwrap_or(seen.gid),
@@ -83,15 +83,15 @@ impl Workspace {
 
     /// What the directory itself says; one that is not there belongs to nobody and is not mounted.
     #[must_use]
-    pub fn look_at(path: PathBuf, slug: String) -> Self {
+    pub fn inspect(path: PathBuf, slug: String) -> Self {
         let (uid, gid) = fs::metadata(&path).map_or((0, 0), |meta| (meta.uid(), meta.gid()));
         let mountinfo = fs::read("/proc/self/mountinfo").unwrap_or_default();
-        let mounted = fs::canonicalize(&path).is_ok_and(|real| mounts::hold(&mountinfo, &real));
+        let mounted = fs::canonicalize(&path).is_ok_and(|real| mounts::is_on_volume(&mountinfo, &real));
         Self { path, uid: own_or_default(uid), gid: own_or_default(gid), mounted, slug }
     }
 
     /// Tells programs; the trailing slash is the documented form and suits `$WORKSPACE/x` as well.
-    pub fn export(&self, env: &mut Env) {
+    pub fn export_to(&self, env: &mut Env) {
         let mut path = self.path.clone().into_os_string();
         path.push("/");
         env.set("WORKSPACE", path);
@@ -179,7 +179,7 @@ mod tests {
             slug: "app-2.1".into(),
         };
         let mut env = Env::default();
-        workspace.export(&mut env);
+        workspace.export_to(&mut env);
         assert_eq!(env.text("WORKSPACE"), Some("/data/my volume/"));
         assert_eq!(Workspace::from_env(&env), (workspace, Vec::new()));
     }
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn anything_of_the_locks_name_is_a_lock() {
         let directory = tempfile::tempdir().unwrap();
-        let workspace = Workspace::look_at(directory.path().to_owned(), DEFAULT_SLUG.to_owned());
+        let workspace = Workspace::inspect(directory.path().to_owned(), DEFAULT_SLUG.to_owned());
         assert!(!workspace.is_update_locked().unwrap());
         std::os::unix::fs::symlink("/nowhere", workspace.update_lock()).unwrap();
         assert!(workspace.is_update_locked().unwrap());

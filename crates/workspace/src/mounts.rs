@@ -9,20 +9,20 @@ use std::path::{Path, PathBuf};
 /// Whether `path` is on a volume of its own: some mount point other than the container's root is at or above it.
 ///
 /// `mountinfo` is the text of `/proc/self/mountinfo`, `path` has no links in it.
-pub fn hold(mountinfo: &[u8], path: &Path) -> bool {
+pub fn is_on_volume(mountinfo: &[u8], path: &Path) -> bool {
     points(mountinfo).any(|mount_point| mount_point != Path::new("/") && path.starts_with(&mount_point))
 }
 
 /// Returns where something is mounted in this container, without its root. A device number would not tell: with some
 /// storage drivers (btrfs, vfs), a mounted file has the same as the container.
 #[must_use]
-pub fn points_of_this_container() -> Vec<PathBuf> {
+pub fn mount_points() -> Vec<PathBuf> {
     let mountinfo = fs::read("/proc/self/mountinfo").unwrap_or_default();
     points(&mountinfo).filter(|point| point != Path::new("/")).collect()
 }
 
 /// Returns where something is mounted at or below `path`, which has no links in it; `path` itself comes first.
-pub fn within(path: &Path) -> io::Result<Vec<PathBuf>> {
+pub fn mounts_below(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mountinfo = fs::read("/proc/self/mountinfo")?;
     let mut within: Vec<PathBuf> = points(&mountinfo).filter(|point| point.starts_with(path)).collect();
     within.sort();
@@ -72,10 +72,10 @@ mod tests {
     #[test]
     fn a_volume_at_or_above_the_workspace_counts() {
         for path in ["/workspace", "/workspace/deep/er", "/my data/ws"] {
-            assert!(hold(MOUNTS, Path::new(path)), "{path}");
+            assert!(is_on_volume(MOUNTS, Path::new(path)), "{path}");
         }
         for path in ["/work", "/workspace2", "/my", "/"] {
-            assert!(!hold(MOUNTS, Path::new(path)), "{path}");
+            assert!(!is_on_volume(MOUNTS, Path::new(path)), "{path}");
         }
     }
 

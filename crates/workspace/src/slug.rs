@@ -9,7 +9,7 @@ const LONGEST: usize = 64;
 
 /// Reads `IMAGE_SLUG`; what cannot be a plain file name everywhere is reported, and the default is used.
 #[must_use]
-pub fn read(reader: &mut SettingsReader<'_>) -> String {
+pub fn slug_from_setting(reader: &mut SettingsReader<'_>) -> String {
     match reader.text("IMAGE_SLUG") {
         Some(slug) if is_plain(&slug) => slug,
         Some(slug) => {
@@ -40,7 +40,7 @@ mod tests {
     fn read_one(value: &str) -> (String, usize) {
         let env = [("IMAGE_SLUG", value)].into_iter().collect();
         let mut reader = SettingsReader::new(&env);
-        (read(&mut reader), reader.into_problems().len())
+        (slug_from_setting(&mut reader), reader.into_problems().len())
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl Machine {
     /// Late boot has come past provisioning.
     pub fn end_stage_well(&self) {
         let stage = journal::Stage::Provisioning;
-        let journal = journal::Journal::at(&self.path("boot.jsonl"));
+        let journal = journal::Journal::new(&self.path("boot.jsonl"));
         let end =
             journal::Event::StageEnded { stage, result: journal::StageResult::Done, cause: None, hint: None };
         for event in [journal::Event::BootStarted { pid: 1 }, journal::Event::StageStarted { stage }, end] {

@@ -282,9 +282,10 @@ fn two_at_once_are_one() {
 #[test]
 fn a_run_by_hand_corrects_what_late_boot_has_said_and_does_not_anticipate_it() {
     let machine = Machine::new();
-    let journal = Journal::at(&machine.path("boot.jsonl"));
+    let journal = Journal::new(&machine.path("boot.jsonl"));
     let told = || {
-        let course = Timeline::of(&journal.read().unwrap()).course(Stage::Provisioning).cloned().unwrap();
+        let course =
+            Timeline::from_entries(&journal.read().unwrap()).stage_run(Stage::Provisioning).cloned().unwrap();
         (course.result, course.cause)
     };
     let stage = Stage::Provisioning;

@@ -83,7 +83,7 @@ impl Portal {
             service_url: "/".into(),
             log: None,
         };
-        Registry::at(&self.directory.path().join("registry")).register(&service).unwrap();
+        Registry::new(&self.directory.path().join("registry")).register(&service).unwrap();
     }
 
     /// Replaces the login by a file that cannot be understood.

@@ -226,10 +226,10 @@ fn a_directory_in_which_a_program_has_a_file_open_is_not_emptied() {
     std::io::Read::read_exact(server.stdout.as_mut().unwrap(), &mut [0; 6]).unwrap();
     let before = site.root().join("before");
     assert!(std::process::Command::new("cp").arg("-a").args([&app, &before]).status().unwrap().success());
-    let journal = Journal::at(&site.root().join("boot.jsonl"));
+    let journal = Journal::new(&site.root().join("boot.jsonl"));
     let run = || {
         let said = site.run(&["run"]);
-        let stage = Timeline::of(&journal.read().unwrap()).course(Stage::Sync).cloned();
+        let stage = Timeline::from_entries(&journal.read().unwrap()).stage_run(Stage::Sync).cloned();
         (said, stage.map(|stage| (stage.result, stage.cause)))
     };
     let (said, stage) = run();
@@ -301,7 +301,7 @@ fn a_directory_from_which_a_program_started_a_moment_ago_is_not_emptied() {
     reader.wait().unwrap();
     site.sync();
     assert_eq!(fs::read_link(&app).unwrap(), copy);
-    let events = journal::Journal::at(&site.root().join("boot.jsonl")).read().unwrap();
+    let events = journal::Journal::new(&site.root().join("boot.jsonl")).read().unwrap();
     let is_switched = |event: &Event| *event == Event::SyncSwitched { tree: "app".into() };
     assert!(events.iter().any(|entry| is_switched(&entry.event)), "the note about it is history: {events:?}");
 }

@@ -51,7 +51,7 @@ fn ends_well(run: Child) -> Said {
 /// Why `app` is not on the workspace, as it is known at this moment.
 fn told(site: &Site) -> Vec<String> {
     let mut told = Vec::new();
-    for entry in Journal::at(&site.root().join("boot.jsonl")).read().unwrap() {
+    for entry in Journal::new(&site.root().join("boot.jsonl")).read().unwrap() {
         match entry.event {
             Event::SyncNote { tree, message, pending: true } if tree == "app" => told = vec![message],
             Event::SyncSwitched { tree } if tree == "app" => told.clear(),
@@ -103,7 +103,7 @@ fn the_switch_comes_after_provisioning_with_all_that_it_installed() {
         stage: Stage::Sync,
         message: "micromamba: copied, waiting for provisioning to end".into(),
     };
-    let journal = Journal::at(&site.root().join("boot.jsonl"));
+    let journal = Journal::new(&site.root().join("boot.jsonl"));
     wait_until("the note", || journal.read().unwrap().last().is_some_and(|entry| entry.event == note));
     (40..60).for_each(|number| install(&site.entrance("micromamba"), number));
     assert_eq!(site.leads_to(), image);

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use faultfs::{Fault, Pattern};
-use journal::{Course, Event, Journal, Stage, StageResult, Timeline};
+use journal::{Event, Journal, Stage, StageResult, StageRun, Timeline};
 use serde_json::Value;
 
 use crate::site::{Failing, Mount, Running, Said, Site, Worker};
@@ -14,12 +14,12 @@ use crate::site::{Failing, Mount, Running, Said, Site, Worker};
 const LONG: Duration = Duration::from_mins(1);
 
 fn journal(site: &Site) -> Journal {
-    Journal::at(&site.root().join("boot.jsonl"))
+    Journal::new(&site.root().join("boot.jsonl"))
 }
 
 /// The stage as late boot reports it.
-fn stage(site: &Site) -> Course {
-    Timeline::of(&journal(site).read().unwrap()).course(Stage::Sync).unwrap().clone()
+fn stage(site: &Site) -> StageRun {
+    Timeline::from_entries(&journal(site).read().unwrap()).stage_run(Stage::Sync).unwrap().clone()
 }
 
 /// A `run` of late boot that fails; returns its report.

@@ -58,7 +58,7 @@ impl Network {
     }
 
     /// Returns why it has too many of the internet's visitors to be trusted.
-    fn excess(self) -> Option<&'static str> {
+    fn too_large_reason(self) -> Option<&'static str> {
         let is_local = LOCAL.iter().filter_map(|text| Self::parse(text)).any(|local| local.contains(self));
         match self.address {
             IpAddr::V4(_) => (self.bits < 8).then_some("is larger than a /8"),
@@ -104,7 +104,7 @@ pub fn trusted_proxies(env: &Env) -> (Vec<Network>, Vec<Problem>) {
     let separator = |character: char| character.is_whitespace() || character == ',';
     let value = env.text(TRUSTED_PROXIES).unwrap_or_default();
     for word in value.split(separator).filter(|word| !word.is_empty()) {
-        match Network::parse(word).map(|network| (network, network.excess())) {
+        match Network::parse(word).map(|network| (network, network.too_large_reason())) {
             Some((network, None)) => networks.push(network),
             Some((_, Some(excess))) => problem(format!("{word:?} {excess}: {CHOICE}; it is left out")),
             None => problem(format!("{word:?} is not an IP network such as 192.0.2.0/24; it is left out")),

@@ -17,13 +17,11 @@ const SYSTEM_DIRECTORIES: [&str; 3] = ["/", "/root", "/tmp"];
 
 /// Reads `WORKSPACE`; what cannot be a workspace is reported, and the default is used.
 #[must_use]
-pub fn read(reader: &mut SettingsReader<'_>) -> PathBuf {
+pub fn path_from_setting(reader: &mut SettingsReader<'_>) -> PathBuf {
     let Some(text) = reader.text("WORKSPACE") else { return DEFAULT_PATH.into() };
     let refusal = match tidy(&text) {
         // A link on the way may lead into the system as well.
-        Some(path) if is_of_the_system(&path) || is_of_the_system(&resolved(&path)) => {
-            "belongs to the system"
-        }
+        Some(path) if is_system_path(&path) || is_system_path(&resolved(&path)) => "belongs to the system",
         Some(path) => return path,
         None => "is not an absolute path without ..",
     };
@@ -33,7 +31,7 @@ pub fn read(reader: &mut SettingsReader<'_>) -> PathBuf {
 
 /// Whether a directory is the system's own, by its path alone.
 #[must_use]
-pub fn is_of_the_system(path: &Path) -> bool {
+pub fn is_system_path(path: &Path) -> bool {
     SYSTEM_DIRECTORIES.iter().any(|directory| path == Path::new(directory))
         || SYSTEM_TREES.iter().any(|tree| path.starts_with(tree))
 }
@@ -66,7 +64,7 @@ mod tests {
     fn read_one(value: &str) -> (PathBuf, Vec<String>) {
         let env = [("WORKSPACE", value)].into_iter().collect();
         let mut reader = SettingsReader::new(&env);
-        let path = read(&mut reader);
+        let path = path_from_setting(&mut reader);
         (path, reader.into_problems().iter().map(ToString::to_string).collect())
     }
 

@@ -9,14 +9,14 @@ use kit::atomic::{self, WriteOptions};
 
 /// The container, and what it stored: its name, and behind it the names of the variables, one a line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Record {
+pub struct ContainerRecord {
     /// The container that the state is of; nothing where no start has settled it.
     pub container: Option<String>,
     /// Names of the variables in the store that are of this container.
     pub stored: BTreeSet<String>,
 }
 
-impl Record {
+impl ContainerRecord {
     /// Path of the container's own.
     pub const PATH: &str = "/var/lib/leonardo/container";
 
@@ -53,14 +53,17 @@ mod tests {
     fn names_are_added_and_the_container_stays() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("leonardo/container");
-        assert_eq!(Record::read(&path), Record::default());
+        assert_eq!(ContainerRecord::read(&path), ContainerRecord::default());
         for container in ["", "id/layer"] {
-            Record { container: Some(container.into()), stored: ["WEB_TOKEN".into()].into() }
+            ContainerRecord { container: Some(container.into()), stored: ["WEB_TOKEN".into()].into() }
                 .write(&path)
                 .unwrap();
-            Record::add(&path, ["X".to_owned(), "WEB_TOKEN".to_owned()]).unwrap();
+            ContainerRecord::add(&path, ["X".to_owned(), "WEB_TOKEN".to_owned()]).unwrap();
             let stored = ["WEB_TOKEN".to_owned(), "X".to_owned()].into();
-            assert_eq!(Record::read(&path), Record { container: Some(container.into()), stored });
+            assert_eq!(
+                ContainerRecord::read(&path),
+                ContainerRecord { container: Some(container.into()), stored }
+            );
         }
     }
 }

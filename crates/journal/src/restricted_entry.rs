@@ -41,7 +41,7 @@ pub fn read(journal: &Path) -> Option<Entry> {
 }
 
 /// Removes the entry, and what killed writers left of theirs.
-pub fn forget(journal: &Path) -> Result<()> {
+pub fn remove(journal: &Path) -> Result<()> {
     let path = beside(journal);
     atomic::remove_leftovers(&path)?;
     match fs::remove_file(&path) {

@@ -7,7 +7,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use kit::UsageError;
 
 /// Set anew by every login or shell; storing them would put one session's value into all others.
-const OF_A_SESSION: [&str; 15] = [
+const SESSION_VARIABLES: [&str; 15] = [
     "_",
     "HOME",
     "HOSTNAME",
@@ -28,7 +28,7 @@ const OF_A_SESSION: [&str; 15] = [
 
 /// Names that bash or dash does not just keep (bash(1), "Shell Variables"): it refuses to assign them, computes the value,
 /// expands it as code, or ends over one that is no number. With them go `BASH` and all that begins with it and `_`.
-const OF_A_SHELL: [&str; 27] = [
+const SHELL_VARIABLES: [&str; 27] = [
     "BASHOPTS",
     "BASHPID",
     "DIRSTACK",
@@ -59,7 +59,7 @@ const OF_A_SHELL: [&str; 27] = [
 ];
 
 /// Set by the store's own file: which version of it a shell has read (see `/etc/bash.bashrc`).
-pub const VERSION: &str = "LEONARDO_ENVIRONMENT";
+pub const VERSION_VARIABLE: &str = "LEONARDO_ENVIRONMENT";
 
 /// Why a variable is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,12 +83,13 @@ impl fmt::Display for Refusal {
 }
 
 /// Whether a variable of this name can be kept in the store.
-pub fn storable(name: &str) -> Result<(), Refusal> {
+pub fn check_storable(name: &str) -> Result<(), Refusal> {
     if !is_name(name) {
         Err(Refusal::NotAName)
-    } else if OF_A_SESSION.contains(&name) || name == VERSION || name.starts_with("SUPERVISOR_") {
+    } else if SESSION_VARIABLES.contains(&name) || name == VERSION_VARIABLE || name.starts_with("SUPERVISOR_")
+    {
         Err(Refusal::OfASession)
-    } else if OF_A_SHELL.contains(&name) || name == "BASH" || name.starts_with("BASH_") {
+    } else if SHELL_VARIABLES.contains(&name) || name == "BASH" || name.starts_with("BASH_") {
         Err(Refusal::OfTheShell)
     } else {
         Ok(())
@@ -104,7 +105,7 @@ pub fn looks_secret(name: &str) -> bool {
 }
 
 /// Splits `NAME=VALUE` at the first `=`; every byte behind it is the value.
-pub fn split(assignment: &OsStr) -> Result<(String, OsString), UsageError> {
+pub fn parse_assignment(assignment: &OsStr) -> Result<(String, OsString), UsageError> {
     let bytes = assignment.as_bytes();
     let malformed = || UsageError(format!("{} is not NAME=VALUE", assignment.to_string_lossy()));
     let equals = bytes.iter().position(|&byte| byte == b'=').ok_or_else(malformed)?;
@@ -124,27 +125,27 @@ mod tests {
 
     #[test]
     fn each_refusal_has_its_reason() {
-        assert_eq!(storable("HF_TOKEN"), Ok(()));
-        assert_eq!(storable("PATH"), Ok(()));
+        assert_eq!(check_storable("HF_TOKEN"), Ok(()));
+        assert_eq!(check_storable("PATH"), Ok(()));
         for name in ["", "1A", "A-B", "A B", "A;id", "Ä", "BASH_FUNC_x%%"] {
-            assert_eq!(storable(name), Err(Refusal::NotAName), "{name:?}");
+            assert_eq!(check_storable(name), Err(Refusal::NotAName), "{name:?}");
         }
         for name in ["HOME", "LEONARDO_BANNER", "LEONARDO_ENVIRONMENT"] {
-            assert_eq!(storable(name), Err(Refusal::OfASession), "{name}");
+            assert_eq!(check_storable(name), Err(Refusal::OfASession), "{name}");
         }
-        assert_eq!(storable("SUPERVISOR_ENABLED"), Err(Refusal::OfASession));
+        assert_eq!(check_storable("SUPERVISOR_ENABLED"), Err(Refusal::OfASession));
         for name in ["UID", "RANDOM", "BASH", "BASH_ENV"] {
-            assert_eq!(storable(name), Err(Refusal::OfTheShell), "{name}");
+            assert_eq!(check_storable(name), Err(Refusal::OfTheShell), "{name}");
         }
         for name in ["BASHFUL", "ENV", "LANG", "SECONDS_TO_WAIT", "random"] {
-            assert_eq!(storable(name), Ok(()), "{name}");
+            assert_eq!(check_storable(name), Ok(()), "{name}");
         }
     }
 
     #[test]
     fn only_the_first_equals_sign_splits() {
-        let (name, value) = split(OsStr::new("A=b=c==")).unwrap();
+        let (name, value) = parse_assignment(OsStr::new("A=b=c==")).unwrap();
         assert_eq!((name.as_str(), value.to_str()), ("A", Some("b=c==")));
-        assert!(split(OsStr::new("FOO")).is_err());
+        assert!(parse_assignment(OsStr::new("FOO")).is_err());
     }
 }

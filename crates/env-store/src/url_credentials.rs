@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// Where logins are in a value that has addresses in it (RFC 3986, section 3.2), without the `@`.
 #[must_use]
-pub fn logins(value: &[u8]) -> Vec<Range<usize>> {
+pub fn find_url_credentials(value: &[u8]) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut from = 0;
     while let Some(index) = value[from..].windows(3).position(|bytes| bytes == b"://") {
@@ -30,7 +30,7 @@ mod tests {
     #[test]
     fn every_login_is_found_and_nothing_else_is() {
         let found = |value: &str| -> Vec<String> {
-            logins(value.as_bytes()).into_iter().map(|range| value[range].to_owned()).collect()
+            find_url_credentials(value.as_bytes()).into_iter().map(|range| value[range].to_owned()).collect()
         };
         assert_eq!(found("https://ada:sesame@h/x@y?z=@"), ["ada:sesame"]);
         assert_eq!(found("socks5://token@h:1"), ["token"]);

@@ -9,7 +9,7 @@ use crate::store::Store;
 /// `env` with the stored variables that it lacks. A store that cannot be read adds nothing: whoever may not read it has
 /// a session of their own, which has the variables. What no program could be started with is left out and reported.
 #[must_use]
-pub fn session(mut env: Env, path: &Path) -> Env {
+pub fn session_env(mut env: Env, path: &Path) -> Env {
     for (name, value) in Store::read(path).unwrap_or_default().iter() {
         if env.get(name).is_none() {
             env.set(name, value);
@@ -30,15 +30,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("environment.sh");
         let given = || -> Env { [("WORKSPACE", "/given")].into_iter().collect() };
-        assert_eq!(session(given(), &path), given(), "no store, no change");
+        assert_eq!(session_env(given(), &path), given(), "no store, no change");
         std::fs::write(&path, "broken").unwrap();
-        assert_eq!(session(given(), &path), given());
+        assert_eq!(session_env(given(), &path), given());
         std::fs::remove_file(&path).unwrap();
         let mut store = Store::default();
         store.set("WORKSPACE", "/stored");
         store.set("OPT_SYNC", "app");
         std::fs::write(&path, store.render()).unwrap();
         let expected: Env = [("WORKSPACE", "/given"), ("OPT_SYNC", "app")].into_iter().collect();
-        assert_eq!(session(given(), &path), expected);
+        assert_eq!(session_env(given(), &path), expected);
     }
 }

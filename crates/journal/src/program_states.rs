@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::{INPUT, Trouble};
+use crate::{INPUT, SettingProblem};
 
 /// A program that runs longer than this has recovered, in seconds.
 const STEADY: f64 = 60.0;
@@ -29,12 +29,12 @@ struct Program {
 }
 
 /// Returns a message for each program that is down, or that keeps ending; `now` is in seconds since the Unix epoch.
-pub fn down(journal: &Path, now: f64) -> Vec<Trouble> {
+pub fn down_programs(journal: &Path, now: f64) -> Vec<SettingProblem> {
     // Without the file nothing is known, for example before supervisord has started.
     let text = INPUT.read(&journal.with_file_name("programs.json")).unwrap_or_default();
     let programs: BTreeMap<String, Program> = serde_json::from_slice(&text).unwrap_or_default();
     let troubles = programs.into_iter().filter_map(|(setting, program)| {
-        Some(Trouble { message: message(&setting, &program, now)?, setting })
+        Some(SettingProblem { message: message(&setting, &program, now)?, setting })
     });
     troubles.collect()
 }
@@ -178,14 +178,15 @@ mod tests {
     fn the_file_of_the_launcher_is_understood_and_a_missing_or_broken_one_says_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let journal = dir.path().join("boot.jsonl");
-        assert_eq!(down(&journal, 2.0), []);
+        assert_eq!(down_programs(&journal, 2.0), []);
         let written = "{\"caddy\":{\"state\":\"STOPPED\",\"at\":1.000000,\"failures\":0,\"end\":\"\",\"log\":\"\"},\n\
              \"sshd\":{\"state\":\"RUNNING\",\"at\":1.000000,\"failures\":0,\"end\":\"\",\"log\":\"\"}}\n";
         fs::write(dir.path().join("programs.json"), written).unwrap();
-        let names =
-            |troubles: Vec<Trouble>| troubles.into_iter().map(|trouble| trouble.setting).collect::<Vec<_>>();
-        assert_eq!(names(down(&journal, 2.0)), ["caddy"]);
+        let names = |troubles: Vec<SettingProblem>| {
+            troubles.into_iter().map(|trouble| trouble.setting).collect::<Vec<_>>()
+        };
+        assert_eq!(names(down_programs(&journal, 2.0)), ["caddy"]);
         fs::write(dir.path().join("programs.json"), &written[..40]).unwrap();
-        assert_eq!(down(&journal, 2.0), []);
+        assert_eq!(down_programs(&journal, 2.0), []);
     }
 }
