@@ -39,25 +39,11 @@ pub struct Args {
 
 /// Runs the tests and prints what they came to.
 pub fn run(args: &Args) -> Outcome {
-    let tally = with_engine(args.choice, |checkout, engine| {
+    let tally = engine::with(args.choice, |checkout, engine| {
         tests(checkout, engine, args.variant.as_deref(), args.filter.as_deref())
     })?;
     tally.close()?;
     Ok(if tally.is_green() { Exit::Done } else { Exit::No })
-}
-
-/// Finds an engine for `task`, and stops it afterwards if it was started for it, whatever became of the task.
-pub fn with_engine<T>(choice: Choice, task: impl FnOnce(&Checkout, &Engine) -> Result<T>) -> Result<T> {
-    let checkout = Checkout::find()?;
-    let engine = engine::find(choice)?;
-    let done = task(&checkout, &engine);
-    if engine.started_by_us() {
-        let stopped = engine.stop();
-        if done.is_ok() {
-            stopped?;
-        }
-    }
-    done
 }
 
 /// Builds the image and runs the tests against it.

@@ -4,7 +4,7 @@
 
 pub mod bake;
 pub mod bench;
-mod cargo;
+pub mod cargo;
 pub mod check;
 pub mod checkout;
 mod deny;
@@ -13,8 +13,9 @@ pub mod down;
 pub mod e2e;
 pub mod engine;
 pub mod fingerprint;
+pub mod health;
 pub mod image;
-mod installed;
+pub mod installed;
 mod libraries;
 pub mod probe;
 pub mod shown;

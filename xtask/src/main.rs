@@ -4,18 +4,15 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use kit::Outcome;
+use kit::logging::Verbosity;
 use xtask::{bake, bench, check, docs, down, e2e, engine, image, test, up};
 
 /// Everything a developer or CI does: build, start, stop and check the Leonardo base image.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Cli {
-    /// Say less: warnings and errors only
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
-    quiet: bool,
-    /// Say more
-    #[arg(short, long, global = true)]
-    verbose: bool,
+    #[command(flatten)]
+    verbosity: Verbosity,
     #[command(subcommand)]
     task: Task,
 }
@@ -29,6 +26,7 @@ enum Task {
     Test(test::Args),
     Check(check::Args),
     E2e(e2e::Args),
+    #[command(disable_help_flag = true)]
     Bench(bench::Args),
     Docs(docs::Args),
 }
@@ -38,8 +36,9 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Outcome {
+    kit::logging::init("xtask", 0);
     let cli = Cli::try_parse()?;
-    kit::logging::init("xtask", i8::from(cli.verbose) - i8::from(cli.quiet));
+    cli.verbosity.apply();
     match cli.task {
         Task::Up(args) => up::run(&args),
         Task::Down(args) => down::run(&args),
@@ -67,5 +66,14 @@ mod tests {
     fn an_unknown_task_is_a_usage_error() {
         assert_eq!(Cli::try_parse_from(["xtask", "fly"]).unwrap_err().exit_code(), 2);
         assert_eq!(Cli::try_parse_from(["xtask"]).unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn bench_gets_its_arguments_as_they_are() {
+        let words = ["--engine", "private", "boot", "--runs", "1", "--help"];
+        let cli = Cli::try_parse_from(["xtask", "-q", "bench"].iter().chain(&words)).unwrap();
+        let Task::Bench(args) = cli.task else { panic!("{:?}", cli.task) };
+        assert!(cli.verbosity.quiet);
+        assert_eq!(args.arguments, words);
     }
 }

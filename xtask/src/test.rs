@@ -2,7 +2,7 @@
 
 use kit::{Exit, Outcome};
 
-use crate::engine::Choice;
+use crate::engine::{self, Choice};
 use crate::{check, e2e};
 
 /// Run every check and every test: what must be green before anything lands
@@ -15,7 +15,7 @@ pub struct Args {
 
 /// Runs all of it; stops an engine that it started.
 pub fn run(args: &Args) -> Outcome {
-    let tally = e2e::with_engine(args.choice, |checkout, engine| {
+    let tally = engine::with(args.choice, |checkout, engine| {
         let checked = check::all(checkout)?;
         Ok(checked.and(e2e::tests(checkout, engine, None, None)?))
     })?;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::Variant;
+use super::catalogue::Variant;
 
 /// The bake file, relative to the project's root, in which every docker command of this task runs.
 pub const FILE: &str = "docker-bake.hcl";

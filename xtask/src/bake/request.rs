@@ -1,7 +1,6 @@
 //! What a request says, word by word; parts that it leaves out are open.
 
-use super::Catalogue;
-use super::catalogue::Variant;
+use super::catalogue::{Catalogue, Variant};
 use super::words::{Version, is_cudnn};
 
 /// One part of a tag behind the family.

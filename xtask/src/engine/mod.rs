@@ -161,6 +161,20 @@ pub fn find(choice: Choice) -> Result<Engine> {
     Ok(Engine::private(layout, client, started))
 }
 
+/// Finds an engine for `task`, and stops it afterwards if it was started for it, whatever became of the task.
+pub fn with<T>(choice: Choice, task: impl FnOnce(&Checkout, &Engine) -> Result<T>) -> Result<T> {
+    let checkout = Checkout::find()?;
+    let engine = find(choice)?;
+    let done = task(&checkout, &engine);
+    if engine.started_by_us() {
+        let stopped = engine.stop();
+        if done.is_ok() {
+            stopped?;
+        }
+    }
+    done
+}
+
 /// The engines that answer now, in the order in which [`find`] would take them; starts nothing.
 pub fn running() -> Result<Vec<Engine>> {
     let layout = Layout::of(&Checkout::find()?);

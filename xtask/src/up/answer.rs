@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::DEFAULT_NAME;
+use super::cli::DEFAULT_NAME;
 use super::options::Options;
 use super::port::Published;
 use super::portal::Credentials;

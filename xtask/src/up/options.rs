@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow};
 use kit::UsageError;
 use serde::Serialize;
 
-use super::Args;
+use super::cli::Args;
 use crate::checkout::Checkout;
 use crate::fingerprint;
 

@@ -1,15 +1,14 @@
 //! From `docker run` to the login page, and what a running container costs.
-
 use std::fs;
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use xtask::engine::Engine;
+use xtask::{health, image};
 
-use super::spread::Spread;
-use crate::engine::Engine;
-use crate::image;
+use crate::spread::Spread;
 
 const NAME: &str = "leonardo-bench-boot";
 const DEADLINE: Duration = Duration::from_mins(2);
@@ -97,20 +96,10 @@ pub fn until_login_page(engine: &Engine, name: &str, image: &str, options: &[&st
         .arg(image);
     let started = Instant::now();
     kit::cmd::run(&mut run)?;
-    kit::wait::until(DEADLINE, "the login page", || has_login_page(port).then_some(()))?;
+    let address = (Ipv4Addr::LOCALHOST, port).into();
+    let has_login_page = || health::status(address, "/login").is_ok_and(|status| status == 200);
+    kit::wait::until(DEADLINE, "the login page", || has_login_page().then_some(()))?;
     Ok(started.elapsed())
-}
-
-fn has_login_page(port: u16) -> bool {
-    let ask = || -> io::Result<bool> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-        stream.write_all(b"GET /login HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-        let mut status = [0; 12];
-        stream.read_exact(&mut status)?;
-        Ok(status == *b"HTTP/1.1 200")
-    };
-    ask().unwrap_or(false)
 }
 
 /// Processes of the container, and their proportional set size in bytes.

@@ -1,24 +1,24 @@
 //! A first copy with cold caches.
-
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use xtask::engine::packages;
+use xtask::installed;
 
 use super::contest::{self, Entrant, Until};
 use super::ground::cool_down;
-use super::{Plan, ours};
-use crate::engine::packages;
-use crate::installed;
+use super::plan::Plan;
+use crate::tools;
 
 /// The quickest public copier on machines like these; it loses hard links and the times of directories.
 const XCP: (&str, &str) = ("xcp", "0.24.9");
 
 pub fn run(plan: &Plan) -> Result<()> {
     packages::install(&[("rsync", "rsync")])?;
-    let workspace_sync = ours::build(&plan.checkout, "workspace-sync")?;
+    let workspace_sync = tools::build(&plan.checkout, "workspace-sync")?;
     let xcp = installed::provide(&plan.checkout, XCP.0, XCP.1)?;
     let (tree, copy) = (plan.ground.at("tree"), plan.ground.at("copy"));
     let bytes = plan.ground.at("bytes");
@@ -26,7 +26,7 @@ pub fn run(plan: &Plan) -> Result<()> {
     let fresh = || plan.ground.clear("copy").and_then(|()| cool_down());
     let entrants = [
         Entrant::new("workspace-sync copy", fresh, || {
-            kit::cmd::run(&mut ours::sync(&workspace_sync, &tree, &copy))
+            kit::cmd::run(&mut tools::sync(&workspace_sync, &tree, &copy))
         }),
         Entrant::new("rsync -aSH", fresh, || {
             kit::cmd::run(Command::new("rsync").arg("-aSH").arg(tree.join("")).arg(&copy))

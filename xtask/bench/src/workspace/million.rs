@@ -1,5 +1,4 @@
 //! The memory that a million entries take.
-
 use std::fs;
 use std::io::{self, Write};
 use std::process::{Command, Stdio};
@@ -8,20 +7,21 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use trees::Shape;
 
-use super::{Plan, ours};
+use super::plan::Plan;
+use crate::tools;
 
 const ENTRIES: usize = 1_000_000;
 const DEADLINE: Duration = Duration::from_hours(2);
 
 pub fn run(plan: &Plan) -> Result<()> {
-    let workspace_sync = ours::build(&plan.checkout, "workspace-sync")?;
+    let workspace_sync = tools::build(&plan.checkout, "workspace-sync")?;
     let tree = plan.ground.tree("million", &Shape::many(ENTRIES * plan.percent / 100), plan.seed)?;
     let copy = plan.ground.at("copy");
     let mut out = io::stdout().lock();
     writeln!(out, "| {} entries | time | peak memory |\n|---|---|---|", ENTRIES * plan.percent / 100)?;
     for name in ["first copy", "nothing to do"] {
         let started = Instant::now();
-        let peak = peak(&mut ours::sync(&workspace_sync, &tree, &copy))?;
+        let peak = peak(&mut tools::sync(&workspace_sync, &tree, &copy))?;
         let seconds = started.elapsed().as_secs_f64();
         writeln!(out, "| {name} | {seconds:.1} s | {} MB |", peak / 1_000_000)?;
     }

@@ -7,22 +7,20 @@ mod contest;
 mod copy;
 mod ground;
 mod million;
-pub mod ours;
 mod overlay;
 mod page;
 mod permissions;
+mod plan;
 mod reflink;
 
-use std::io::{self, Write};
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::ValueEnum;
 use trees::Shape;
+use xtask::checkout::Checkout;
+use xtask::engine::{self, Choice};
 
-use crate::checkout::Checkout;
-use crate::e2e::with_engine;
-use crate::engine::Choice;
 use ground::Ground;
+use plan::Plan;
 
 const NOTES: &str = "\
 Prints markdown tables for docs/design/measurements.md. A row's \"x ours\" says how many times as long as ours it takes; \"on disk\" \
@@ -69,17 +67,6 @@ enum Part {
     Million,
 }
 
-/// What every part needs to know.
-#[derive(Debug)]
-struct Plan {
-    checkout: Checkout,
-    ground: Ground,
-    shape: Shape,
-    rounds: usize,
-    percent: usize,
-    seed: u64,
-}
-
 /// Measures and prints a table for each part.
 pub fn run(args: &Args, choice: Choice) -> Result<()> {
     let checkout = Checkout::find()?;
@@ -100,7 +87,7 @@ pub fn run(args: &Args, choice: Choice) -> Result<()> {
         again::run(&plan)?;
     }
     if wanted(Part::Page) {
-        with_engine(choice, |_, engine| page::run(&plan, engine, args.variant.as_deref()))?;
+        engine::with(choice, |_, engine| page::run(&plan, engine, args.variant.as_deref()))?;
     }
     plan.ground.remove("tree")?;
     if wanted(Part::Reflink) {
@@ -114,13 +101,4 @@ pub fn run(args: &Args, choice: Choice) -> Result<()> {
         million::run(&plan)?;
     }
     Ok(())
-}
-
-impl Plan {
-    /// Prints a line of the answer.
-    fn show(&self, text: &str) -> Result<()> {
-        let bytes = self.shape.bytes / 1_000_000;
-        writeln!(io::stdout(), "\n{text} ({bytes} MB, seed {}, {} rounds)\n", self.seed, self.rounds)
-            .context("cannot print")
-    }
 }

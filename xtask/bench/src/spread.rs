@@ -1,5 +1,4 @@
 //! Median, least and greatest of a few measurements.
-
 use std::fmt;
 use std::time::Duration;
 

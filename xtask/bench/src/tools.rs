@@ -1,13 +1,11 @@
 //! The tools of this workspace, as they are shipped.
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
-
-use crate::cargo::cargo;
-use crate::checkout::Checkout;
-use crate::shown;
+use xtask::cargo::cargo;
+use xtask::checkout::Checkout;
+use xtask::shown;
 
 /// Compiles a tool as the image's are; returns where it is.
 pub fn build(checkout: &Checkout, tool: &str) -> Result<PathBuf> {

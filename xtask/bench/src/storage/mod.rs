@@ -1,7 +1,6 @@
 //! The storage monitor, beside `inotifywait` with a loop of the shell.
 
 mod ground;
-
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -11,11 +10,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use xtask::checkout::Checkout;
+use xtask::engine::packages;
 
-use super::spread::Spread;
-use super::workspace::ours;
-use crate::checkout::Checkout;
-use crate::engine::packages;
+use crate::spread::Spread;
+use crate::tools;
 use ground::Ground;
 
 /// Linking 10,000 files into two applications, again, and as they come
@@ -47,7 +46,7 @@ pub struct Args {
 /// Measures and prints a table.
 pub fn run(args: &Args) -> Result<()> {
     packages::install(&[("inotifywait", "inotify-tools")])?;
-    let program = ours::build(&Checkout::find()?, "storage-monitor")?;
+    let program = tools::build(&Checkout::find()?, "storage-monitor")?;
     let ours = |ground: &Ground, task: &str| ground.ours(&program, task);
     let tenth = (args.files / 10).max(1);
     let mut grounds = Vec::new();

@@ -1,12 +1,10 @@
 //! Requests as quickly as they are answered, sent by `wrk`.
-
 use std::fmt;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-
-use crate::engine::packages;
+use xtask::engine::packages;
 
 /// The public tool that sends the load, and its package.
 pub const TOOL: (&str, &str) = ("wrk", "wrk");

@@ -1,5 +1,4 @@
 //! A new token while programs are busy: when the old one is refused, when the new one is accepted, and who suffers.
-
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};

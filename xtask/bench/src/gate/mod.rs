@@ -3,17 +3,19 @@
 //! The service behind is a second Caddy with a small file, so that nothing but the gate differs between the two ports: one
 //! has the shipped template, the other the same template without its line `import %GATE%`.
 
+mod http;
+mod load;
+mod rotation;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use xtask::engine::{Engine, packages};
+use xtask::image;
 
-use super::http::Connection;
-use super::{load, rotation};
-use crate::engine::{Engine, packages};
-use crate::image;
+use http::Connection;
 
 const NAME: &str = "leonardo-bench-gate";
 const DEADLINE: Duration = Duration::from_mins(2);

@@ -1,17 +1,16 @@
 //! From `docker run` to the login page, with a tree to sync and without.
-
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use xtask::engine::Engine;
+use xtask::image;
 
-use super::Plan;
 use super::contest::{self, Entrant, Until};
 use super::ground::cool_down;
-use crate::bench::boot;
-use crate::engine::Engine;
-use crate::image;
+use super::plan::Plan;
+use crate::boot;
 
 const NAME: &str = "leonardo-bench-workspace";
 /// The synced tree's name, below `/opt`.

@@ -1,5 +1,4 @@
 //! A storage and two applications, and what was linked there.
-
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};

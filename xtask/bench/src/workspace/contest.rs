@@ -1,11 +1,10 @@
 //! Several ways to the same end, measured in turns.
-
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::bench::spread::Spread;
+use crate::spread::Spread;
 
 /// Something that is done with nobody watching the clock, or with.
 type Task<'a> = Box<dyn Fn() -> Result<()> + 'a>;

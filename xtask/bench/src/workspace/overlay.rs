@@ -1,5 +1,4 @@
 //! What correcting permissions copies into a container's layer.
-
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
@@ -9,10 +8,12 @@ use anyhow::{Context, Result};
 use kit::HintExt;
 
 use super::ground::Mounted;
-use super::{Plan, ours, permissions};
+use super::permissions;
+use super::plan::Plan;
+use crate::tools;
 
 pub fn run(plan: &Plan) -> Result<()> {
-    let fix_perms = ours::build(&plan.checkout, "fix-perms")?;
+    let fix_perms = tools::build(&plan.checkout, "fix-perms")?;
     let ours = |opt: &Path| kit::cmd::run(permissions::fix(&fix_perms, opt).args(["--only", "container"]));
     plan.ground.clear("lower")?;
     let lower = plan.ground.tree("lower", &permissions::shape(plan), plan.seed)?;

@@ -1,5 +1,4 @@
 //! Programs that follow logs, each at work in a directory of its own.
-
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;

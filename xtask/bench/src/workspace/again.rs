@@ -1,22 +1,22 @@
 //! A second run with nothing to do, against a walk that looks at every entry of both trees.
-
 use std::io::{self, Write};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use trees::Aspect;
+use xtask::engine::packages;
 
 use super::contest::{self, Entrant, Until};
 use super::ground::cool_down;
-use super::{Plan, ours};
-use crate::engine::packages;
+use super::plan::Plan;
+use crate::tools;
 
 pub fn run(plan: &Plan) -> Result<()> {
     packages::install(&[("rsync", "rsync"), ("find", "findutils")])?;
-    let workspace_sync = ours::build(&plan.checkout, "workspace-sync")?;
+    let workspace_sync = tools::build(&plan.checkout, "workspace-sync")?;
     let (tree, copy) = (plan.ground.at("tree"), plan.ground.at("copy"));
     plan.ground.clear("copy")?;
-    kit::cmd::run(&mut ours::sync(&workspace_sync, &tree, &copy))?;
+    kit::cmd::run(&mut tools::sync(&workspace_sync, &tree, &copy))?;
     // A quick copy that is not the same would be no figure. What the tool notes in the copy's root is its own.
     let differ = trees::difference_except(&tree, &copy, &[Aspect::Content]);
     if let Some(line) = differ.iter().find(|line| !line.starts_with('.')) {
@@ -27,7 +27,7 @@ pub fn run(plan: &Plan) -> Result<()> {
     let entrants = |prepare: fn() -> Result<()>| {
         [
             Entrant::new("workspace-sync copy", prepare, || {
-                kit::cmd::run(&mut ours::sync(&workspace_sync, &tree, &copy))
+                kit::cmd::run(&mut tools::sync(&workspace_sync, &tree, &copy))
             }),
             Entrant::new("find -newermt, both trees", prepare, walk),
             Entrant::new("rsync -aSH", prepare, || {

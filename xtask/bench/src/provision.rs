@@ -1,6 +1,5 @@
 //! `provision` beside `tee`: how much of a script's output it takes, its memory, and what it costs when there is nothing
 //! to do.
-
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -9,10 +8,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use xtask::checkout::Checkout;
 
-use super::spread::Spread;
-use crate::cargo::cargo;
-use crate::checkout::Checkout;
+use crate::spread::Spread;
+use crate::tools;
 
 /// One line of a usual length.
 const LINE: &str =
@@ -35,9 +34,7 @@ pub struct Args {
 
 /// Measures in turns and prints a table.
 pub fn run(args: &Args) -> Result<()> {
-    let checkout = Checkout::find()?;
-    kit::cmd::run(cargo(&checkout).args(["build", "--quiet", "--release", "--package", "provision"]))?;
-    let place = Place::new(&checkout.root().join("target/release/provision"), args.megabytes)?;
+    let place = Place::new(&tools::build(&Checkout::find()?, "provision")?, args.megabytes)?;
     let (mut ours, mut tee, mut idle, mut again) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut peak = 0.0_f64;
     for _ in 0..args.runs.max(1) {

@@ -1,5 +1,4 @@
 //! One connection that is kept, as a browser or a program keeps it; just enough HTTP/1.1 for our own servers.
-
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;

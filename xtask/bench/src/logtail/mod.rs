@@ -1,17 +1,16 @@
 //! `logtail` beside `tail -f` into `tee`: how much it takes, how soon a line is shown, its memory, and what it costs at rest.
 
 mod candidate;
-
 use std::fs::OpenOptions;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use xtask::checkout::Checkout;
 
-use super::spread::Spread;
-use crate::cargo::cargo;
-use crate::checkout::Checkout;
+use crate::spread::Spread;
+use crate::tools;
 use candidate::Candidate;
 
 /// One line of a usual length.
@@ -43,9 +42,7 @@ pub struct Args {
 
 /// Measures in turns and prints a table.
 pub fn run(args: &Args) -> Result<()> {
-    let checkout = Checkout::find()?;
-    kit::cmd::run(cargo(&checkout).args(["build", "--quiet", "--release", "--package", "logtail"]))?;
-    let program = checkout.root().join("target/release/logtail");
+    let program = tools::build(&Checkout::find()?, "logtail")?;
     let ours = Candidate::Ours(&program);
     let mut out = io::stdout().lock();
     for round in 1..=args.runs.max(1) {

@@ -1,5 +1,4 @@
 //! Where the trees lie while something is measured, and the state of the machine's caches.
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,8 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use kit::HintExt;
 use trees::Shape;
-
-use crate::shown;
+use xtask::shown;
 
 /// For metadata and whatever else a copy makes, in bytes.
 const MARGIN: u64 = 600_000_000;

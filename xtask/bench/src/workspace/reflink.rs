@@ -1,23 +1,23 @@
 //! A copy on a file system that shares blocks.
-
 use std::fs::File;
 use std::io::{self, Write};
 use std::process::Command;
 
 use anyhow::{Context, Result};
 use kit::HintExt;
+use xtask::engine::packages;
 
 use super::contest::{self, Entrant, Until};
 use super::ground::{Mounted, cool_down};
-use super::{Plan, ours};
-use crate::engine::packages;
+use super::plan::Plan;
+use crate::tools;
 
 /// Room for the file system's own structures, in bytes.
 const OWN: u64 = 1_500_000_000;
 
 pub fn run(plan: &Plan) -> Result<()> {
     packages::install(&[("mkfs.xfs", "xfsprogs")])?;
-    let workspace_sync = ours::build(&plan.checkout, "workspace-sync")?;
+    let workspace_sync = tools::build(&plan.checkout, "workspace-sync")?;
     let (image, at) = (plan.ground.at("xfs"), plan.ground.directory("mounted")?);
     File::create(&image)
         .and_then(|file| file.set_len(plan.shape.bytes * 5 / 4 + OWN))
@@ -30,7 +30,7 @@ pub fn run(plan: &Plan) -> Result<()> {
     let fresh = || plan.ground.clear("mounted/copy").and_then(|()| cool_down());
     let entrants = [
         Entrant::new("workspace-sync copy", fresh, || {
-            kit::cmd::run(&mut ours::sync(&workspace_sync, &tree, &copy))
+            kit::cmd::run(&mut tools::sync(&workspace_sync, &tree, &copy))
         }),
         Entrant::new("cp -a --reflink=always", fresh, || {
             kit::cmd::run(Command::new("cp").args(["-a", "--reflink=always"]).args([&tree, &copy]))

@@ -1,5 +1,4 @@
 //! `fix-perms` over a tree like `/opt` and one like a workspace, against the commands that shell systems use.
-
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::Command;
@@ -7,11 +6,12 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use kit::HintExt;
 use trees::Shape;
+use xtask::engine::packages;
 
 use super::contest::{self, Entrant, Until};
 use super::ground::Mounted;
-use super::{Plan, ours};
-use crate::engine::packages;
+use super::plan::Plan;
+use crate::tools;
 
 /// In each of the two trees.
 const ENTRIES: usize = 101_000;
@@ -22,7 +22,7 @@ pub const GROUP: &str = "users";
 
 pub fn run(plan: &Plan) -> Result<()> {
     packages::install(&[("setfacl", "acl"), ("find", "findutils")])?;
-    let fix_perms = ours::build(&plan.checkout, "fix-perms")?;
+    let fix_perms = tools::build(&plan.checkout, "fix-perms")?;
     let shape = shape(plan);
     let (opt, workspace) = (plan.ground.at("opt"), plan.ground.directory("workspace")?);
     // A directory that is no volume is left alone.

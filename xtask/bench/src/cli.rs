@@ -1,0 +1,47 @@
+//! The command line of `cargo xtask bench`; no behaviour.
+use clap::{Parser, Subcommand};
+use kit::logging::Verbosity;
+use xtask::engine::Choice;
+
+use crate::{boot, gate, logtail, provision, storage, workspace};
+
+/// Measure on this machine, and compare with what the engine or a public tool does in the same run
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
+pub struct Cli {
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+    /// Which engine to use
+    #[arg(long = "engine", value_enum, default_value_t, global = true)]
+    pub choice: Choice,
+    #[command(subcommand)]
+    pub measurement: Measurement,
+}
+
+/// Measurement to run.
+#[derive(Debug, Subcommand)]
+pub enum Measurement {
+    /// From `docker run` to the login page; memory, processes and image size
+    Boot(boot::Args),
+    /// What asking the portal about every request costs, and what a change of the login does under load
+    Gate(gate::Args),
+    /// Linking 10,000 files into two applications, again, and as they come
+    Storage(storage::Args),
+    /// Copying, repeating, sharing blocks, permissions and boot with a tree of 5.45 GB to sync
+    Workspace(workspace::Args),
+    /// How much logtail takes, how soon a line is shown, and its memory; needs no engine
+    Logtail(logtail::Args),
+    /// How much of a script's output provision takes, its memory, and its cost without anything to do; needs no engine
+    Provision(provision::Args),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

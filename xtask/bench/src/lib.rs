@@ -1,0 +1,33 @@
+//! `cargo xtask bench`: figures, as ratios to what this machine does anyway; never a test.
+
+mod boot;
+mod cli;
+mod gate;
+mod logtail;
+mod provision;
+mod spread;
+mod storage;
+mod tools;
+mod workspace;
+use clap::Parser;
+use kit::{Exit, Outcome};
+use xtask::engine;
+
+use cli::{Cli, Measurement};
+
+/// Runs a measurement and prints its table.
+pub fn run() -> Outcome {
+    kit::logging::init("xtask", 0);
+    let cli = Cli::try_parse()?;
+    cli.verbosity.apply();
+    let choice = cli.choice;
+    match &cli.measurement {
+        Measurement::Boot(boot) => engine::with(choice, |_, engine| boot::run(boot, engine))?,
+        Measurement::Gate(gate) => engine::with(choice, |_, engine| gate::run(gate, engine))?,
+        Measurement::Storage(storage) => storage::run(storage)?,
+        Measurement::Workspace(workspace) => workspace::run(workspace, choice)?,
+        Measurement::Logtail(logtail) => logtail::run(logtail)?,
+        Measurement::Provision(provision) => provision::run(provision)?,
+    }
+    Ok(Exit::Done)
+}

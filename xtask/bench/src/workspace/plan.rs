@@ -1,0 +1,28 @@
+//! What every part of the measurement needs to know.
+use std::io::{self, Write};
+
+use anyhow::{Context, Result};
+use trees::Shape;
+use xtask::checkout::Checkout;
+
+use super::ground::Ground;
+
+/// What every part needs to know.
+#[derive(Debug)]
+pub struct Plan {
+    pub checkout: Checkout,
+    pub ground: Ground,
+    pub shape: Shape,
+    pub rounds: usize,
+    pub percent: usize,
+    pub seed: u64,
+}
+
+impl Plan {
+    /// Prints a line of the answer.
+    pub fn show(&self, text: &str) -> Result<()> {
+        let bytes = self.shape.bytes / 1_000_000;
+        writeln!(io::stdout(), "\n{text} ({bytes} MB, seed {}, {} rounds)\n", self.seed, self.rounds)
+            .context("cannot print")
+    }
+}

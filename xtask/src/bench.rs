@@ -1,0 +1,39 @@
+//! `cargo xtask bench`: a package of its own, so that the other tasks do not compile what only measurements need.
+
+use std::ffi::OsString;
+
+use anyhow::Context;
+use kit::Outcome;
+use log::{Level, LevelFilter};
+
+use crate::cargo::cargo;
+use crate::checkout::Checkout;
+
+/// Measure on this machine, and compare with what the engine or a public tool does in the same run
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to measure and its options; --help lists them
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
+    pub arguments: Vec<OsString>,
+}
+
+/// Builds and runs the measuring program on the caller's terminal, and passes its exit code on.
+pub fn run(args: &Args) -> Outcome {
+    let mut command = cargo(&Checkout::find()?);
+    command.args(["run", "--locked", "--package", "bench"]);
+    if !log::log_enabled!(Level::Info) {
+        command.arg("--quiet");
+    }
+    command.arg("--").args(verbosity()).args(&args.arguments);
+    let status = command.status().with_context(|| format!("cannot run {}", kit::cmd::describe(&command)))?;
+    Ok(status.into())
+}
+
+/// Option that gives the program the verbosity of this one.
+fn verbosity() -> Option<&'static str> {
+    match log::max_level() {
+        LevelFilter::Off | LevelFilter::Error | LevelFilter::Warn => Some("--quiet"),
+        LevelFilter::Info => None,
+        LevelFilter::Debug | LevelFilter::Trace => Some("--verbose"),
+    }
+}
