@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use kit::Problem;
+use kit::account_db::{AccountDb, Ids};
 use nix::errno::Errno;
 use rustix::fs::{Access, access};
 use rustix::process::{Gid, Uid};
@@ -14,13 +15,12 @@ use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use workspace::{NOBODY, Workspace};
 
 use crate::person::Person;
-use crate::roster::{Ids, Roster};
 
 /// Lets the user write to the workspace, or reports why it cannot.
 ///
 /// What the directory grants to others stays as it is, and nothing below it is touched. Where its owner is root or no
 /// user at all, the workspace counts as the user's from here on.
-pub fn settle(workspace: &mut Workspace, person: &Person, roster: &Roster, problems: &mut Vec<Problem>) {
+pub fn settle(workspace: &mut Workspace, person: &Person, roster: &AccountDb, problems: &mut Vec<Problem>) {
     let Ok(meta) = fs::metadata(&workspace.path) else { return };
     if [0, NOBODY].contains(&meta.uid()) {
         (workspace.uid, workspace.gid) = (person.ids.uid, person.ids.gid);
@@ -201,8 +201,9 @@ mod tests {
     /// What is reported about a directory of this owner and mode, for the user of [`IDS`].
     fn settled(dir: &Path, mounted: bool) -> Vec<String> {
         let mut workspace = Workspace { uid: IDS.uid, gid: IDS.gid, ..workspace(dir, mounted) };
-        let (person, mut problems) = crate::person::decide(&Roster::default(), "user", &workspace).unwrap();
-        settle(&mut workspace, &person, &Roster::default(), &mut problems);
+        let (person, mut problems) =
+            crate::person::decide(&AccountDb::default(), "user", &workspace).unwrap();
+        settle(&mut workspace, &person, &AccountDb::default(), &mut problems);
         problems.iter().map(ToString::to_string).collect()
     }
 

@@ -7,11 +7,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use kit::account_db::{AccountDb, Ids};
 use kit::{HintExt, Problem, cmd, wait};
 use workspace::Workspace;
 
 use crate::person::{self, Found, Person};
-use crate::roster::{Ids, Roster};
 use crate::settings::Settings;
 use crate::{access, home, password, sudo};
 
@@ -68,7 +68,7 @@ fn remedy_with(file: &str, mounts: &[PathBuf]) -> String {
 /// Replaces a name that the system has for an account of its own, and reports it.
 pub fn settle_name(settings: &mut Settings, problems: &mut Vec<Problem>) {
     // Accounts that cannot be read are reported where the user is made.
-    let Ok(roster) = Roster::read() else { return };
+    let Ok(roster) = AccountDb::read() else { return };
     let name = person::name(&roster, &settings.user_name);
     if name != settings.user_name {
         let message = format!("{:?} is an account of the system; using {name:?}", settings.user_name);
@@ -90,11 +90,11 @@ pub fn settle(settings: &Settings, workspace: &mut Workspace, problems: &mut Vec
 
 /// Makes the system user unless it is there, lets it become root, and gives it a home.
 fn ensure(settings: &Settings, workspace: &mut Workspace, problems: &mut Vec<Problem>) -> Result<()> {
-    let mut roster = Roster::read()?;
+    let mut roster = AccountDb::read()?;
     let mut decided = person::decide(&roster, &settings.user_name, workspace);
     if let (Ok(_), Some(former)) = (&decided, person::retired(&roster, &settings.user_name)) {
         retire(former)?;
-        roster = Roster::read()?;
+        roster = AccountDb::read()?;
         decided = person::decide(&roster, &settings.user_name, workspace);
     }
     let person = match decided {

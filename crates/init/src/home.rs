@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use kit::Problem;
+use kit::account_db::Ids;
 use workspace::Workspace;
 
 use crate::folder::{Folder, Kind, may_pass, may_use};
-use crate::roster::Ids;
 
 const LOCAL: &str = "/home";
 const SKELETON: &str = "/etc/skel";

@@ -9,9 +9,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use kit::Problem;
+use kit::account_db::{AccountDb, Ids, User};
 
 use crate::account;
-use crate::roster::{Ids, Roster, User};
+use crate::person::is_marked;
 
 /// Numbers of the image's own accounts: no distribution gives them out, no user has them, and engines without root have
 /// them too, whose containers end at 65535 (systemd's UIDS-GIDS.md and Debian's policy 9.2 list what is taken).
@@ -27,7 +28,7 @@ const PEOPLE: RangeInclusive<u32> = 1000..=60_000;
 pub fn settle(workspace: &Path, problems: &mut Vec<Problem>) {
     let Ok(meta) = fs::metadata(workspace) else { return };
     let owner = Ids { uid: meta.uid(), gid: meta.gid() };
-    let moved = Roster::read().and_then(|roster| account::run(&steps(&roster, owner)));
+    let moved = AccountDb::read().and_then(|roster| account::run(&steps(&roster, owner)));
     if let Err(error) = moved {
         problems.push(Problem::new(
             "WORKSPACE",
@@ -40,11 +41,14 @@ pub fn settle(workspace: &Path, problems: &mut Vec<Problem>) {
 }
 
 /// The commands that free both numbers; none where they are free.
-fn steps(roster: &Roster, owner: Ids) -> Vec<Vec<String>> {
+fn steps(roster: &AccountDb, owner: Ids) -> Vec<Vec<String>> {
     // Root, and whom file systems name where they do not know the owner: no user gets these.
     let is_owner = |id: u32| id != 0 && id != workspace::NOBODY;
     let in_the_way = |user: &&User| {
-        user.ids.uid == owner.uid && is_owner(owner.uid) && !user.ours && !PEOPLE.contains(&user.ids.uid)
+        user.ids.uid == owner.uid
+            && is_owner(owner.uid)
+            && !is_marked(user)
+            && !PEOPLE.contains(&user.ids.uid)
     };
     let displaced: Vec<&User> = roster.users().filter(in_the_way).collect();
     let mut steps = Vec::new();
@@ -125,7 +129,7 @@ mod tests {
             ((65534, 65534), vec![]),
         ];
         for ((uid, gid), expected) in table {
-            let steps = steps(&Roster::parse(PASSWD, GROUPS), Ids { uid, gid });
+            let steps = steps(&AccountDb::parse(PASSWD, GROUPS), Ids { uid, gid });
             let steps: Vec<String> = steps.iter().map(|step| step.join(" ")).collect();
             assert_eq!(steps, expected, "{uid}:{gid}");
         }

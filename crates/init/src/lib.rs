@@ -32,7 +32,6 @@ mod misspelling;
 mod parameters;
 mod password;
 mod person;
-mod roster;
 mod running;
 mod search_path;
 mod secrets;

@@ -5,11 +5,13 @@
 use std::path::Path;
 
 use kit::Problem;
+use kit::account_db::{AccountDb, Group, Ids, User};
 use workspace::Workspace;
 
-use crate::roster::{Group, Ids, MARK, Roster, User};
 use crate::settings::DEFAULT_USER;
 
+/// Comment of the account that `init` made, so that a later start knows it from the image's own accounts.
+const MARK: &str = "Leonardo system user";
 /// Memberships of the user where the group exists: administration, logs, GPU device nodes.
 const GROUPS: [&str; 5] = ["leonardo", "sudo", "adm", "video", "render"];
 /// Outside of these, the image's own accounts belong to the system (login.defs(5), `UID_MIN` and `UID_MAX`).
@@ -47,22 +49,36 @@ enum GroupChange {
     Move,
 }
 
+/// True if an earlier start of `init` made this account.
+pub fn is_marked(user: &User) -> bool {
+    user.comment == MARK
+}
+
+fn marked_user(db: &AccountDb) -> Option<&User> {
+    db.users().find(|user| is_marked(user))
+}
+
 /// The account of an earlier start that asked for another name. It is removed: renaming it would change four
 /// files, and a start that was killed among them could not be continued.
-pub fn retired<'a>(roster: &'a Roster, name: &str) -> Option<&'a str> {
-    roster.ours().map(|user| user.name.as_str()).filter(|&former| former != name)
+pub fn retired<'a>(roster: &'a AccountDb, name: &str) -> Option<&'a str> {
+    marked_user(roster).map(|user| user.name.as_str()).filter(|&former| former != name)
 }
 
 /// Returns the name that the user gets: the one asked for, unless an account of the system has it.
-pub fn name<'a>(roster: &Roster, asked: &'a str) -> &'a str {
-    let is_taken = roster.user(asked).is_some_and(|user| !user.ours && !USER_IDS.contains(&user.ids.uid));
+pub fn name<'a>(roster: &AccountDb, asked: &'a str) -> &'a str {
+    let is_taken =
+        roster.user(asked).is_some_and(|user| !is_marked(user) && !USER_IDS.contains(&user.ids.uid));
     if is_taken { DEFAULT_USER } else { asked }
 }
 
 /// Decides who the user is; an account of the system is never taken over.
-pub fn decide(roster: &Roster, name: &str, workspace: &Workspace) -> Result<(Person, Vec<Problem>), Problem> {
+pub fn decide(
+    roster: &AccountDb,
+    name: &str,
+    workspace: &Workspace,
+) -> Result<(Person, Vec<Problem>), Problem> {
     let found = match roster.user(name) {
-        Some(user) if user.ours => Found::Ours(user.clone()),
+        Some(user) if is_marked(user) => Found::Ours(user.clone()),
         Some(user) if USER_IDS.contains(&user.ids.uid) => Found::OfTheImage(user.clone()),
         Some(_) => {
             let message = format!("{name:?} is an account of the system; no user was made");
@@ -86,8 +102,8 @@ pub fn decide(roster: &Roster, name: &str, workspace: &Workspace) -> Result<(Per
 }
 
 /// The workspace's owner, unless that id belongs to somebody in the image already.
-fn uid(roster: &Roster, wanted: u32, problems: &mut Vec<Problem>) -> Result<u32, Problem> {
-    let holder = |uid: u32| roster.user_of(uid).filter(|user| !user.ours);
+fn uid(roster: &AccountDb, wanted: u32, problems: &mut Vec<Problem>) -> Result<u32, Problem> {
+    let holder = |uid: u32| roster.user_of(uid).filter(|user| !is_marked(user));
     let Some(other) = holder(wanted) else { return Ok(wanted) };
     let free = USER_IDS.into_iter().find(|&uid| holder(uid).is_none());
     let uid = free.ok_or_else(|| Problem::new("USER_NAME", "no uid is free; no user was made"))?;
@@ -100,7 +116,7 @@ fn uid(roster: &Roster, wanted: u32, problems: &mut Vec<Problem>) -> Result<u32,
 
 /// The workspace's group, whoever it belongs to; where that number is free, the user's own group gets it.
 fn group(
-    roster: &Roster,
+    roster: &AccountDb,
     name: &str,
     found: &Found,
     wanted: u32,
@@ -109,7 +125,7 @@ fn group(
     let has_own = match found {
         Found::Ours(user) => roster
             .group_of(user.ids.gid)
-            .is_some_and(|group| group.name == user.name && roster.sharers(group.gid) == 1),
+            .is_some_and(|group| group.name == user.name && roster.primary_members(group.gid) == 1),
         _ => false,
     };
     match (roster.group_of(wanted), roster.group(name)) {
@@ -131,7 +147,7 @@ fn group(
 
 impl Person {
     /// The commands that make it so, in their order; none where everything is right.
-    pub fn steps(&self, roster: &Roster, home: &Path) -> Vec<Vec<String>> {
+    pub fn steps(&self, roster: &AccountDb, home: &Path) -> Vec<Vec<String>> {
         let mut steps = Vec::from_iter(self.group_step());
         let missing = self.missing_groups(roster);
         match &self.found {
@@ -172,7 +188,7 @@ impl Person {
     }
 
     /// The numbers of the groups that it is in, or is to be in, besides its own.
-    pub fn group_ids(&self, roster: &Roster) -> Vec<u32> {
+    pub fn group_ids(&self, roster: &AccountDb) -> Vec<u32> {
         let is_its =
             |group: &&Group| GROUPS.contains(&group.name.as_str()) || group.members.contains(&self.name);
         roster.groups().filter(is_its).map(|group| group.gid).collect()
@@ -198,7 +214,7 @@ impl Person {
         (change.len() > 1).then(|| [change, words(&["--", &self.name])].concat())
     }
 
-    fn missing_groups<'a>(&self, roster: &Roster) -> Vec<&'a str> {
+    fn missing_groups<'a>(&self, roster: &AccountDb) -> Vec<&'a str> {
         let lacks = |group: &&str| {
             let members = roster.group(group).map(|group| &group.members);
             members.is_some_and(|members| !members.contains(&self.name))
@@ -236,7 +252,7 @@ mod tests {
         name: &str,
         owner: (u32, u32),
     ) -> ((u32, u32), Vec<String>, Vec<String>) {
-        let roster = Roster::parse(passwd, group);
+        let roster = AccountDb::parse(passwd, group);
         let (person, problems) = decide(&roster, name, &volume(owner.0, owner.1)).unwrap();
         let home = Path::new("/w/home").join(name);
         let steps = person.steps(&roster, &home).iter().map(|step| step.join(" ")).collect();
@@ -359,12 +375,12 @@ mod tests {
 
     #[test]
     fn only_an_account_of_ours_and_of_another_name_has_to_go() {
-        let roster = Roster::parse(&format!("{SYSTEM}{OURS}bob:x:1001:1001::/:/bin/sh\n"), OUR_GROUPS);
+        let roster = AccountDb::parse(&format!("{SYSTEM}{OURS}bob:x:1001:1001::/:/bin/sh\n"), OUR_GROUPS);
         assert_eq!(
             ["user", "ada", "bob"].map(|name| retired(&roster, name)),
             [None, Some("user"), Some("user")]
         );
-        assert_eq!(retired(&Roster::parse(SYSTEM, SYSTEM_GROUPS), "ada"), None);
+        assert_eq!(retired(&AccountDb::parse(SYSTEM, SYSTEM_GROUPS), "ada"), None);
     }
 
     #[test]
@@ -378,17 +394,17 @@ mod tests {
 
     #[test]
     fn an_account_of_the_system_is_never_taken_over_and_a_low_uid_of_ours_is_no_such_account() {
-        let roster = Roster::parse(SYSTEM, SYSTEM_GROUPS);
+        let roster = AccountDb::parse(SYSTEM, SYSTEM_GROUPS);
         for system in ["root", "nobody"] {
             assert_eq!(name(&roster, system), "user");
         }
-        assert_eq!(name(&Roster::parse(&format!("{SYSTEM}bob:x:1001:1::/:/bin/sh\n"), ""), "bob"), "bob");
+        assert_eq!(name(&AccountDb::parse(&format!("{SYSTEM}bob:x:1001:1::/:/bin/sh\n"), ""), "bob"), "bob");
         for name in ["root", "nobody"] {
             let problem = decide(&roster, name, &volume(1000, 1000)).unwrap_err();
             assert_eq!(problem.message, format!("{name:?} is an account of the system; no user was made"));
         }
         let ours = OURS.replace("1000:1000", "501:20").replace("/home/user", "/w/home/user");
-        assert_eq!(name(&Roster::parse(&ours.replacen("user", "ada", 1), ""), "ada"), "ada");
+        assert_eq!(name(&AccountDb::parse(&ours.replacen("user", "ada", 1), ""), "ada"), "ada");
         let groups = OUR_GROUPS.replace("user:x:1000:", "user:x:20:");
         let (ids, problems, steps) = outcome(&format!("{SYSTEM}{ours}"), &groups, "user", (501, 20));
         assert_eq!((ids, problems, steps), ((501, 20), vec![], vec![]));

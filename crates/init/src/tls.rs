@@ -10,10 +10,10 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use kit::account_db::Ids;
 use kit::atomic::{self, WriteOptions};
 use kit::{Env, Problem, ReadPolicy, cmd};
 
-use crate::roster::Ids;
 use crate::tolerate;
 
 /// Where people mount `cert.pem` (with the chain of its issuers) and `key.pem`.

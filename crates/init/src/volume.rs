@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use kit::Problem;
+use kit::account_db::Ids;
 use kit::atomic::{self, WriteOptions};
 use nix::errno::Errno;
 use workspace::Workspace;
 
 use crate::folder::{Folder, Kind};
-use crate::roster::Ids;
 
 const WARNING: &str = "WARNING-NO-MOUNT.txt";
 const WARNING_TEXT: &str = "\

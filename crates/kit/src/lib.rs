@@ -3,6 +3,7 @@
 //! A tool's `main` is one line, `kit::main(tool::run)`; `run` returns an [`Exit`] or an error, and this crate
 //! is the only place that turns either into a process exit code and a line on stderr.
 
+pub mod account_db;
 pub mod atomic;
 pub mod clock;
 pub mod cmd;

@@ -1,14 +1,14 @@
-//! The accounts and groups that the container has, from passwd(5) and group(5).
+//! The accounts and groups of this container, from `/etc/passwd` (passwd(5)) and `/etc/group` (group(5)).
+//!
+//! Read from the files themselves: getpwnam(3) in a static program loads the libraries that `nsswitch.conf` names, and
+//! crashes on those of another glibc. A container's accounts are in files.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-/// In the comment of the account that `init` made, so that a later start knows it from the image's own accounts.
-pub const MARK: &str = "Leonardo system user";
-
-/// Both ids of an account.
+/// User id and primary group id of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ids {
     /// Of the user.
@@ -17,44 +17,50 @@ pub struct Ids {
     pub gid: u32,
 }
 
-/// One account.
+/// One line of passwd(5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
+    /// Login name.
     pub name: String,
+    /// User and primary group.
     pub ids: Ids,
+    /// Comment field (GECOS), often a full name.
+    pub comment: String,
+    /// Home directory.
     pub home: PathBuf,
-    /// Whether an earlier start of `init` made it.
-    pub ours: bool,
 }
 
-/// One group.
+/// One line of group(5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
+    /// Its name.
     pub name: String,
+    /// Its id.
     pub gid: u32,
-    /// Accounts that are in it besides those whose primary group it is.
+    /// Members besides the accounts whose primary group it is.
     pub members: Vec<String>,
 }
 
-/// All of them.
+/// Accounts and groups, as they were when the files were read.
 #[derive(Debug, Default)]
-pub struct Roster {
+pub struct AccountDb {
     users: Vec<User>,
     groups: Vec<Group>,
 }
 
-impl Roster {
-    /// Reads the container's own.
+impl AccountDb {
+    /// Reads the files of this container.
     pub fn read() -> Result<Self> {
         let text = |path: &str| {
-            fs::read(Path::new(path))
+            fs::read(path)
                 .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
                 .with_context(|| format!("cannot read {path}"))
         };
         Ok(Self::parse(&text("/etc/passwd")?, &text("/etc/group")?))
     }
 
-    /// Lines that say nothing usable are passed over, as every other reader of these files does.
+    /// Parses both files. Malformed lines are skipped, as by every other reader of these files.
+    #[must_use]
     pub fn parse(passwd: &str, group: &str) -> Self {
         Self {
             users: passwd.lines().filter_map(user).collect(),
@@ -62,37 +68,43 @@ impl Roster {
         }
     }
 
+    /// All accounts, in the order of the file.
     pub fn users(&self) -> impl Iterator<Item = &User> {
         self.users.iter()
     }
 
+    /// Returns the account with this name.
+    #[must_use]
     pub fn user(&self, name: &str) -> Option<&User> {
         self.users.iter().find(|user| user.name == name)
     }
 
+    /// Returns the first account with this id.
+    #[must_use]
     pub fn user_of(&self, uid: u32) -> Option<&User> {
         self.users.iter().find(|user| user.ids.uid == uid)
     }
 
-    /// The account that an earlier start made.
-    pub fn ours(&self) -> Option<&User> {
-        self.users.iter().find(|user| user.ours)
-    }
-
+    /// All groups, in the order of the file.
     pub fn groups(&self) -> impl Iterator<Item = &Group> {
         self.groups.iter()
     }
 
+    /// Returns the group with this name.
+    #[must_use]
     pub fn group(&self, name: &str) -> Option<&Group> {
         self.groups.iter().find(|group| group.name == name)
     }
 
+    /// Returns the first group with this id.
+    #[must_use]
     pub fn group_of(&self, gid: u32) -> Option<&Group> {
         self.groups.iter().find(|group| group.gid == gid)
     }
 
-    /// How many accounts have this primary group.
-    pub fn sharers(&self, gid: u32) -> usize {
+    /// Number of accounts whose primary group this is.
+    #[must_use]
+    pub fn primary_members(&self, gid: u32) -> usize {
         self.users.iter().filter(|user| user.ids.gid == gid).count()
     }
 }
@@ -103,8 +115,8 @@ fn user(line: &str) -> Option<User> {
     Some(User {
         name: name.to_owned(),
         ids: Ids { uid: uid.parse().ok()?, gid: gid.parse().ok()? },
+        comment: comment.to_owned(),
         home: home.into(),
-        ours: comment == MARK,
     })
 }
 
@@ -123,24 +135,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_that_say_nothing_usable_do_not_hide_the_others() {
+    fn malformed_lines_do_not_hide_the_others() {
         let passwd = "root:x:0:0:root:/root:/bin/bash\n\n# note\nbad:x:one:1::/:/bin/sh\n\
-                      ada:x:1000:1001:Leonardo system user:/home/ada:/bin/bash\n";
-        let roster = Roster::parse(passwd, "root:x:0:\nvideo:x:44:ada,bob\nbroken\n");
+                      ada:x:1000:1001:Ada:/home/ada:/bin/bash\n";
+        let db = AccountDb::parse(passwd, "root:x:0:\nvideo:x:44:ada,bob\nbroken\n");
+        let ada = User {
+            name: "ada".into(),
+            ids: Ids { uid: 1000, gid: 1001 },
+            comment: "Ada".into(),
+            home: "/home/ada".into(),
+        };
+        assert_eq!(db.user("ada"), Some(&ada));
+        assert_eq!(db.user_of(1000), Some(&ada));
+        assert_eq!((db.user("bad"), db.user("# note"), db.user("")), (None, None, None));
         assert_eq!(
-            roster.ours(),
-            Some(&User {
-                name: "ada".into(),
-                ids: Ids { uid: 1000, gid: 1001 },
-                home: "/home/ada".into(),
-                ours: true
-            })
-        );
-        assert_eq!(roster.user("bad"), None);
-        assert_eq!(
-            roster.group_of(44),
+            db.group_of(44),
             Some(&Group { name: "video".into(), gid: 44, members: vec!["ada".into(), "bob".into()] })
         );
-        assert!(!roster.user("root").unwrap().ours);
+        assert_eq!((db.group("broken"), db.primary_members(1001)), (None, 1));
     }
 }
