@@ -1,37 +1,33 @@
 //! The steps, done: by descriptors and names, never through a link, never over something that is not ours.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use dirfd::link_text;
 use kit::quote::quoted;
-use rustix::fs::{AtFlags, RenameFlags, renameat, renameat_with, symlinkat, unlinkat};
-use rustix::io::Errno;
+use nix::errno::Errno;
+use nix::fcntl::{RenameFlags, renameat, renameat2};
+use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 
-use crate::folder::link_text;
 use crate::temporary::Temporary;
 
-fn name(bytes: &[u8]) -> &OsStr {
-    OsStr::from_bytes(bytes)
-}
-
-/// The text of a link to the file of this name in a source directory.
-pub fn text(source: &Path, name: &[u8]) -> Vec<u8> {
-    let source = source.as_os_str().as_bytes();
-    let mut text = Vec::with_capacity(source.len() + 1 + name.len());
-    text.extend_from_slice(source);
-    text.push(b'/');
-    text.extend_from_slice(name);
+/// Returns the text of a link to the file of this name in a source directory.
+pub fn text(source: &Path, name: &[u8]) -> OsString {
+    let mut text = OsString::with_capacity(source.as_os_str().len() + 1 + name.len());
+    for part in [source.as_os_str(), OsStr::new("/"), OsStr::from_bytes(name)] {
+        text.push(part);
+    }
     text
 }
 
 /// Makes a link; symlink(2) is atomic and refuses a name that is taken. Says whether the name was free.
 pub fn link(directory: impl AsFd, link: &[u8], source: &Path) -> io::Result<bool> {
-    match symlinkat(name(&text(source, link)), directory, name(link)) {
+    match symlinkat(text(source, link).as_os_str(), directory, link) {
         Ok(()) => Ok(true),
-        Err(Errno::EXIST) => Ok(false),
+        Err(Errno::EEXIST) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
@@ -46,26 +42,27 @@ pub fn relink(
 ) -> io::Result<bool> {
     let directory = directory.as_fd();
     let (old, new) = (text(from, link), text(to, link));
-    let beside = temporary.claim(|beside| symlinkat(name(&new), directory, beside))?;
-    match renameat_with(directory, &beside, directory, name(link), RenameFlags::EXCHANGE) {
+    let claimed = temporary.claim(|beside| symlinkat(new.as_os_str(), directory, beside))?;
+    let beside = claimed.as_os_str();
+    match renameat2(directory, beside, directory, link, RenameFlags::RENAME_EXCHANGE) {
         Ok(()) => {
-            if link_text(directory, beside.as_bytes())?.is_some_and(|text| text == old) {
-                unlinkat(directory, &beside, AtFlags::empty())?;
+            if link_text(directory, beside)?.is_some_and(|text| text == old) {
+                unlinkat(directory, beside, UnlinkatFlags::NoRemoveDir)?;
                 return Ok(true);
             }
-            // Somebody was quicker, and gets it back.
-            renameat_with(directory, &beside, directory, name(link), RenameFlags::EXCHANGE)?;
-            remove_link(directory, &beside, &new)?;
+            // Another process was quicker, and gets it back.
+            renameat2(directory, beside, directory, link, RenameFlags::RENAME_EXCHANGE)?;
+            remove_link(directory, beside, &new)?;
             Ok(false)
         }
         // File systems that cannot exchange.
-        Err(Errno::INVAL | Errno::NOSYS) if link_text(directory, link)?.is_some_and(|text| text == old) => {
-            renameat(directory, &beside, directory, name(link))?;
+        Err(Errno::EINVAL | Errno::ENOSYS) if link_text(directory, link)?.is_some_and(|text| text == old) => {
+            renameat(directory, beside, directory, link)?;
             Ok(true)
         }
         Err(error) => {
-            remove_link(directory, &beside, &new)?;
-            if matches!(error, Errno::INVAL | Errno::NOSYS | Errno::NOENT) {
+            remove_link(directory, beside, &new)?;
+            if matches!(error, Errno::EINVAL | Errno::ENOSYS | Errno::ENOENT) {
                 Ok(false)
             } else {
                 Err(error.into())
@@ -75,11 +72,11 @@ pub fn relink(
 }
 
 /// Removes a link that we have just made under a temporary name, as long as it is that.
-fn remove_link(directory: BorrowedFd<'_>, link: &OsStr, text: &[u8]) -> io::Result<()> {
-    if link_text(directory, link.as_bytes())?.is_none_or(|found| found != text) {
-        return Ok(());
+fn remove_link(directory: BorrowedFd<'_>, link: &OsStr, text: &OsStr) -> nix::Result<()> {
+    if link_text(directory, link)?.is_some_and(|found| found == text) {
+        dirfd::unlink(directory, link)?;
     }
-    absent_is_fine(unlinkat(directory, link, AtFlags::empty()))
+    Ok(())
 }
 
 /// Removes what a kill left under our temporary names and leads into this tree, as ours do; says how many links went.
@@ -87,10 +84,10 @@ pub fn remove_leftovers(directory: impl AsFd, leftovers: &[Vec<u8>], tree: &Path
     let directory = directory.as_fd();
     let mut removed = 0;
     for leftover in leftovers {
-        let text = link_text(directory, leftover)?;
-        let below = |text: &[u8]| text.strip_prefix(tree.as_os_str().as_bytes()).map(<[u8]>::to_vec);
-        if text.as_deref().and_then(below).is_some_and(|rest| rest.starts_with(b"/")) {
-            absent_is_fine(unlinkat(directory, name(leftover), AtFlags::empty()))?;
+        let text = link_text(directory, leftover.as_slice())?.unwrap_or_default();
+        let below = text.as_bytes().strip_prefix(tree.as_os_str().as_bytes());
+        if below.is_some_and(|rest| rest.starts_with(b"/")) {
+            dirfd::unlink(directory, leftover.as_slice())?;
             removed += 1;
         }
     }
@@ -107,25 +104,18 @@ pub fn unlink(directory: impl AsFd, temporary: &Temporary, link: &[u8], source: 
     if link_text(directory, link)?.is_none_or(|found| found != ours) {
         return Ok(false);
     }
-    let gone = |result: rustix::io::Result<()>| match result {
-        Ok(()) => Ok(true),
-        Err(Errno::NOENT) => Ok(false),
-        Err(error) => Err(io::Error::from(error)),
-    };
-    let take = |taken: &OsStr| renameat_with(directory, name(link), directory, taken, RenameFlags::NOREPLACE);
+    let take = |taken: &OsStr| renameat2(directory, link, directory, taken, RenameFlags::RENAME_NOREPLACE);
     let taken = match temporary.claim(take) {
         Ok(taken) => taken,
-        Err(Errno::NOENT) => return Ok(false),
+        Err(Errno::ENOENT) => return Ok(false),
         // File systems that cannot, where nothing better is to be had.
-        Err(Errno::INVAL | Errno::NOSYS) => {
-            return gone(unlinkat(directory, name(link), AtFlags::empty()));
-        }
+        Err(Errno::EINVAL | Errno::ENOSYS) => return Ok(dirfd::unlink(directory, link)?),
         Err(error) => return Err(error.into()),
     };
-    if link_text(directory, taken.as_bytes())?.is_some_and(|found| found == ours) {
-        return gone(unlinkat(directory, &taken, AtFlags::empty()));
+    if link_text(directory, taken.as_os_str())?.is_some_and(|found| found == ours) {
+        return Ok(dirfd::unlink(directory, taken.as_os_str())?);
     }
-    match renameat_with(directory, &taken, directory, name(link), RenameFlags::NOREPLACE) {
+    match renameat2(directory, taken.as_os_str(), directory, link, RenameFlags::RENAME_NOREPLACE) {
         Ok(()) => Ok(false),
         Err(error) => Err(io::Error::other(format!(
             "what somebody put there is now {}: {error}",
@@ -135,18 +125,11 @@ pub fn unlink(directory: impl AsFd, temporary: &Temporary, link: &[u8], source: 
 }
 
 /// Removes a directory if it is empty; says whether it is gone.
-pub fn remove_directory(parent: impl AsFd, directory: &OsStr) -> io::Result<bool> {
-    match unlinkat(parent, directory, AtFlags::REMOVEDIR) {
-        Ok(()) | Err(Errno::NOENT) => Ok(true),
-        Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR | Errno::BUSY) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn absent_is_fine(result: rustix::io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(Errno::NOENT) => Ok(()),
-        other => Ok(other?),
+pub fn remove_directory(parent: impl AsFd, directory: &OsStr) -> nix::Result<bool> {
+    match unlinkat(parent, directory, UnlinkatFlags::RemoveDir) {
+        Ok(()) | Err(Errno::ENOENT) => Ok(true),
+        Err(Errno::ENOTEMPTY | Errno::EEXIST | Errno::ENOTDIR | Errno::EBUSY) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

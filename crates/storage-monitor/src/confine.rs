@@ -66,8 +66,7 @@ pub fn start(file: &Path, workspace: &Path) -> io::Result<Child> {
 
 /// Evaluates the file, and ends all that it has started; answers with [`LATE`] if bash had to be ended.
 pub fn run(file: &Path, workspace: &Path) -> Outcome {
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
-        .context("cannot become the parent of orphans")?;
+    nix::sys::prctl::set_child_subreaper(true).context("cannot become the parent of orphans")?;
     let mut bash = spawn(file.as_os_str(), workspace).context("cannot run /bin/bash")?;
     let process = Pid::from_raw(i32::try_from(bash.id())?);
     let state = Arc::new(Mutex::new(State::Running));

@@ -17,7 +17,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::apply;
 use crate::changes::{Names, below};
 use crate::findings::{Findings, Tally};
-use crate::folder;
 use crate::held::Held;
 use crate::ledger::{Ledger, Note};
 use crate::pace::Events;
@@ -73,7 +72,7 @@ impl Engine {
         scope: Scope<'_>,
         show: Show<'_>,
     ) -> io::Result<Tally> {
-        let identity = top.as_ref().map(folder::identity).transpose()?;
+        let identity = top.as_ref().map(dirfd::identity).transpose()?;
         let mut pass = Pass { targets, top, identity, show, gone: BTreeSet::new(), tally: Tally::default() };
         let (mut work, every) = match scope {
             Scope::All => (self.begin_all(targets), true),
@@ -234,7 +233,7 @@ impl Engine {
                 show(Shown::RemoveDirectory(place.to_path_buf()));
             } else {
                 let done =
-                    folder::open_plain(parent).and_then(|parent| apply::remove_directory(parent, name));
+                    dirfd::open_absolute(parent).and_then(|parent| apply::remove_directory(parent, name));
                 if !done.unwrap_or(false) {
                     continue;
                 }
@@ -301,7 +300,12 @@ mod tests {
             stop.store(true, Ordering::Relaxed);
         };
         engine
-            .pass(Some(folder::open(&top.join("storage")).unwrap()), &targets, Scope::All, Some(&mut show))
+            .pass(
+                Some(dirfd::open_root(&top.join("storage")).unwrap()),
+                &targets,
+                Scope::All,
+                Some(&mut show),
+            )
             .unwrap();
         let expected = ["x", "y"].map(|name| Shown::MakeDirectory(top.join("one").join(name)));
         assert_eq!(shown, expected);

@@ -7,10 +7,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use dirfd::FileType;
 use kit::atomic::{self, WriteOptions};
-use rustix::fs::{Dir, FileType, fstatfs};
-
-use crate::folder;
+use nix::sys::statfs::fstatfs;
 
 /// Directories nested deeper count as files: nobody made them by accident.
 const DEPTH: usize = 32;
@@ -61,32 +60,24 @@ impl KnownStorage {
 }
 
 fn identity(storage: &OwnedFd) -> io::Result<(u64, u64)> {
-    Ok((fstatfs(storage)?.f_type.cast_unsigned(), folder::identity(storage)?.1))
+    Ok((fstatfs(storage)?.filesystem_type().0.cast_unsigned(), dirfd::identity(storage)?.1))
 }
 
 /// True if there is anything but directories, hidden names and links to files of the image.
-fn has_file(directory: impl AsFd, image: &Path, depth: usize) -> io::Result<bool> {
+fn has_file(directory: impl AsFd, image: &Path, depth: usize) -> nix::Result<bool> {
     let directory = directory.as_fd();
-    for entry in Dir::read_from(directory)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name.starts_with(b".") {
+    for name in dirfd::names(directory)? {
+        if name.as_bytes().starts_with(b".") {
             continue;
         }
-        if let Some(text) = folder::link_text(directory, name)? {
-            if !text.starts_with(image.as_os_str().as_bytes()) {
-                return Ok(true);
-            }
-            continue;
-        }
-        let below = Path::new(std::ffi::OsStr::from_bytes(name));
-        let is_file = match entry.file_type() {
-            FileType::Directory | FileType::Unknown if depth > 0 => {
-                match folder::open_below(directory, below) {
-                    Ok(child) => has_file(child, image, depth - 1)?,
-                    Err(error) => !folder::is_absence(&error) || entry.file_type() == FileType::Unknown,
-                }
-            }
+        let Some(stat) = dirfd::stat(directory, name.as_os_str())? else { continue };
+        let is_file = match dirfd::file_type(&stat) {
+            FileType::Symlink => !dirfd::link_text(directory, name.as_os_str())?
+                .is_some_and(|text| text.as_bytes().starts_with(image.as_os_str().as_bytes())),
+            FileType::Directory if depth > 0 => match dirfd::open_beneath(directory, Path::new(&name)) {
+                Ok(child) => has_file(child, image, depth - 1)?,
+                Err(error) => !dirfd::is_absent(error),
+            },
             _ => true,
         };
         if is_file {
@@ -109,7 +100,7 @@ mod tests {
         for folder in [&one, &two] {
             fs::create_dir_all(folder.join("a/b")).unwrap();
         }
-        let open = |path: &Path| folder::open(path).unwrap();
+        let open = |path: &Path| dirfd::open_root(path).unwrap();
         let known = || KnownStorage::recall(dir.path().join("known"));
         let doubt = |path: &Path, keep| known().doubt(Some(&open(path)), &image, keep).unwrap();
         assert_eq!((doubt(&two, false), doubt(&one, false)), (None, None), "a dry run keeps nothing");

@@ -30,7 +30,6 @@ mod engine;
 mod evaluate;
 mod explain;
 mod findings;
-mod folder;
 mod follow;
 mod heard;
 mod held;

@@ -1,20 +1,16 @@
 //! The names in one directory, sorted and packed: storages hold hundreds of thousands.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{AtFlags, FileType, RawDir, statat};
-use rustix::io::Errno;
+use dirfd::FileType;
+use nix::errno::Errno;
+use nix::fcntl::AtFlags;
+use nix::sys::stat::fstatat;
 
 use crate::changes::Names;
 use crate::names::{CONTROL, waits};
-
-/// As much of a directory as the kernel hands out at once, in bytes.
-const CHUNK: usize = 32 << 10;
 
 /// What an entry is, as far as linking it is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,34 +63,25 @@ impl Entry {
     }
 }
 
-/// Tells each entry of a directory, in no order.
-pub fn each(directory: impl AsFd, mut tell: impl FnMut(&[u8], Kind) -> io::Result<()>) -> io::Result<()> {
+/// Visits each entry of a directory, in no order.
+pub fn each(directory: impl AsFd, mut visit: impl FnMut(&[u8], Kind) -> io::Result<()>) -> io::Result<()> {
     let directory = directory.as_fd();
-    let mut chunk = vec![MaybeUninit::uninit(); CHUNK];
-    let mut stream = RawDir::new(directory, &mut chunk);
-    while let Some(entry) = stream.next() {
-        let entry = entry?;
+    dirfd::for_each(directory, |entry| {
         let name = entry.file_name().to_bytes();
-        if matches!(name, b"." | b"..") {
-            continue;
-        }
         let kind = match entry.file_type() {
             FileType::Unknown => kind_of(directory, name)?,
             known => Some(Kind::of(known)),
         };
-        if let Some(kind) = kind {
-            tell(name, kind)?;
-        }
-    }
-    Ok(())
+        kind.map_or(Ok(()), |kind| visit(name, kind))
+    })
 }
 
-/// What the entry of this name is, if there is one.
+/// Returns what the entry of this name is, if there is one.
 pub fn kind_of(directory: impl AsFd, name: &[u8]) -> io::Result<Option<Kind>> {
-    match statat(directory, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(Kind::of(FileType::from_raw_mode(stat.st_mode)))),
+    match dirfd::stat(directory, name) {
+        Ok(stat) => Ok(stat.as_ref().map(dirfd::file_type).map(Kind::of)),
         // A name that nothing can have.
-        Err(Errno::NOENT | Errno::NAMETOOLONG) => Ok(None),
+        Err(Errno::ENAMETOOLONG) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
@@ -113,7 +100,7 @@ impl Listing {
             if waits(name).is_some() {
                 return Ok(());
             }
-            if kind == Kind::Link && statat(directory, OsStr::from_bytes(name), AtFlags::empty()).is_ok() {
+            if kind == Kind::Link && fstatat(directory, name, AtFlags::empty()).is_ok() {
                 kind = Kind::File;
             }
             if matches!(kind, Kind::File | Kind::Directory) { listing.push(name, kind) } else { Ok(()) }
@@ -213,6 +200,8 @@ fn grow<T>(list: &mut Vec<T>, more: usize) {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
     use std::{fs, process::Command};
 

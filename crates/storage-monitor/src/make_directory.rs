@@ -1,14 +1,13 @@
 //! New directories among those of applications, which may belong to users.
 
-use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::ffi::OsStrExt;
 
+use nix::errno::Errno;
+use nix::fcntl::openat;
 use nix::sys::prctl;
+use nix::sys::stat::{FileStat, Mode, fchmod, fstat, mkdirat};
 use nix::unistd::{Gid, Uid, getegid, geteuid, setfsgid, setfsuid};
-use rustix::fs::{Mode, OFlags, Stat, fchmod, fstat, mkdirat, openat};
-use rustix::io::Errno;
 
 use crate::listing::each;
 
@@ -16,16 +15,16 @@ use crate::listing::each;
 pub fn make_directory(parent: impl AsFd, directory: &[u8]) -> io::Result<()> {
     let parent = parent.as_fd();
     let like = fstat(parent)?;
-    let mode = Mode::from_raw_mode(like.st_mode & 0o7777);
-    let make = || mkdirat(parent, OsStr::from_bytes(directory), mode);
+    let mode = Mode::from_bits_truncate(like.st_mode & 0o7777);
+    let make = || mkdirat(parent, directory, mode);
     // Made by its owner, and not given away: what has the name a moment later may be something else.
     let result = match on_behalf(like.st_uid, like.st_gid, make) {
         // The owner may not write there, and root may.
-        Err(Errno::ACCESS | Errno::PERM) => make(),
+        Err(Errno::EACCES | Errno::EPERM) => make(),
         result => result,
     };
     match result {
-        Err(Errno::EXIST) => return Ok(()),
+        Err(Errno::EEXIST) => return Ok(()),
         other => other?,
     }
     widen(parent, directory, &like)
@@ -36,9 +35,8 @@ pub fn make_directory(parent: impl AsFd, directory: &[u8]) -> io::Result<()> {
 /// Whoever may write there may have put another directory in its place. So only what is as one just made gets the mode:
 /// empty, of the same owner and group, and with all of the mode but what a umask takes. Of such a one, nothing is given
 /// away that its place does not give away.
-fn widen(parent: BorrowedFd<'_>, directory: &[u8], like: &Stat) -> io::Result<()> {
-    let how = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let Ok(new) = openat(parent, OsStr::from_bytes(directory), how, Mode::empty()) else { return Ok(()) };
+fn widen(parent: BorrowedFd<'_>, directory: &[u8], like: &FileStat) -> io::Result<()> {
+    let Ok(new) = openat(parent, directory, dirfd::DIRECTORY, Mode::empty()) else { return Ok(()) };
     let is = fstat(&new)?;
     let wanted = like.st_mode & 0o7777;
     let as_made = is.st_mode & 0o7777 == wanted & !umask();
@@ -52,7 +50,7 @@ fn widen(parent: BorrowedFd<'_>, directory: &[u8], like: &Stat) -> io::Result<()
     })?;
     if empty {
         // File systems without modes refuse; then there is nothing that could be wrong.
-        let _ = fchmod(&new, Mode::from_raw_mode(wanted));
+        let _ = fchmod(&new, Mode::from_bits_truncate(wanted));
     }
     Ok(())
 }

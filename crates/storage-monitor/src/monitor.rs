@@ -9,12 +9,12 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use dirfd::Identity;
 use kit::quote::quoted;
 
 use crate::changes::Changes;
 use crate::engine::Engine;
 use crate::findings::Tally;
-use crate::folder::{self, Identity};
 use crate::in_force::InForce;
 use crate::known_storage::KnownStorage;
 use crate::ledger::Ledger;
@@ -177,12 +177,12 @@ impl Monitor {
         let (storage, directory) = match way::open(&self.places.storage) {
             Ok(opened) => opened,
             // Without a storage there is nothing to put files into; making it is the business of the start.
-            Err(error) if folder::is_absence(&error) => return Tally::default(),
+            Err(error) if way::is_absent(&error) => return Tally::default(),
             Err(error) => return self.note("the image's storage", Err(cannot_read("the storage", &error))),
         };
-        let image = match folder::open(&self.places.image) {
-            Err(error) if folder::is_absence(&error) => Ok(None),
-            image => image.map(Some),
+        let image = match dirfd::open_root(&self.places.image) {
+            Err(error) if dirfd::is_absent(error) => Ok(None),
+            image => image.map(Some).map_err(io::Error::from),
         };
         let done = image.and_then(|image| {
             self.recall_shipped(&storage, directory)?;
@@ -195,7 +195,7 @@ impl Monitor {
 
     /// Reads the ledger that lies in the storage, unless it is the one that is known.
     fn recall_shipped(&mut self, storage: &Path, directory: OwnedFd) -> io::Result<()> {
-        let is = Some((storage.to_owned(), folder::identity(&directory)?));
+        let is = Some((storage.to_owned(), dirfd::identity(&directory)?));
         if self.storage != is {
             // The volume's users can write this ledger: it may speak about the storage and files of the image alone.
             let believe = |place: &Path, source: &Path| {
@@ -216,7 +216,7 @@ impl Monitor {
             return Tally::default();
         }
         let top = match way::open(&self.places.storage) {
-            Err(error) if folder::is_absence(&error) => Ok(None),
+            Err(error) if way::is_absent(&error) => Ok(None),
             opened => opened.map(|(_, directory)| Some(directory)),
         };
         let doubt = match &top {

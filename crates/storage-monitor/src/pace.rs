@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use rustix::fs::fstatfs;
+use nix::sys::statfs::fstatfs;
 
 /// What inotify tells about a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,7 +49,9 @@ impl Events {
 pub fn events_of(directory: impl AsFd) -> Events {
     match fstatfs(directory) {
         // The magic numbers are 32 bits wide, the field has more.
-        Ok(found) if LOCAL.iter().any(|magic| i64::from(*magic) == found.f_type & 0xffff_ffff) => {
+        Ok(found)
+            if LOCAL.iter().any(|magic| i64::from(*magic) == found.filesystem_type().0 & 0xffff_ffff) =>
+        {
             Events::Complete
         }
         _ => Events::Partial,

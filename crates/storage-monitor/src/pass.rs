@@ -5,9 +5,10 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::rc::Rc;
 
+use dirfd::Identity;
+
 use crate::changes::{Changes, Names};
 use crate::findings::Tally;
-use crate::folder::Identity;
 use crate::shown::Shown;
 use crate::targets::{Source, Targets};
 

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::rc::Rc;
 
-use crate::folder::Identity;
+use dirfd::Identity;
+
 use crate::targets::Source;
 
 /// Directories with what leads into them, and where each directory of the tree leads.

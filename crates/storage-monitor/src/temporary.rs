@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use kit::atomic::{self, WriteOptions};
-use rustix::io::Errno;
+use nix::errno::Errno;
 
 /// Digits of an identity.
 const DIGITS: usize = 16;
@@ -38,18 +38,15 @@ impl Temporary {
     }
 
     /// Gives a name to `take`, and another as long as that finds it taken; returns the one that was free.
-    pub fn claim(
-        &self,
-        mut take: impl FnMut(&OsStr) -> rustix::io::Result<()>,
-    ) -> rustix::io::Result<OsString> {
+    pub fn claim(&self, mut take: impl FnMut(&OsStr) -> nix::Result<()>) -> nix::Result<OsString> {
         for number in 0..ATTEMPTS {
             let name = OsString::from(format!("{}{number}", self.0));
             match take(&name) {
-                Err(Errno::EXIST) => {}
+                Err(Errno::EEXIST) => {}
                 taken => return taken.map(|()| name),
             }
         }
-        Err(Errno::EXIST)
+        Err(Errno::EEXIST)
     }
 
     #[cfg(test)]
@@ -77,15 +74,15 @@ mod tests {
         ours.keep(folder.path()).unwrap();
         assert_eq!(ours.0, names().0);
         let second =
-            ours.claim(|name| if name.as_bytes().ends_with(b".0") { Err(Errno::EXIST) } else { Ok(()) });
+            ours.claim(|name| if name.as_bytes().ends_with(b".0") { Err(Errno::EEXIST) } else { Ok(()) });
         let second = second.unwrap();
         assert!(
             second.as_bytes().ends_with(b".1")
                 && ours.is(second.as_bytes())
                 && !ours.is(b".storage-monitor.x.1")
         );
-        assert_eq!(ours.claim(|_| Err(Errno::EXIST)), Err(Errno::EXIST));
-        assert_eq!(ours.claim(|_| Err(Errno::ROFS)), Err(Errno::ROFS));
+        assert_eq!(ours.claim(|_| Err(Errno::EEXIST)), Err(Errno::EEXIST));
+        assert_eq!(ours.claim(|_| Err(Errno::EROFS)), Err(Errno::EROFS));
         fs::write(file(folder.path()), "../../../../../x").unwrap();
         assert_ne!(ours.0, names().0, "what is no identity is not used");
     }

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use dirfd::Identity;
+
 use crate::engine::in_tree;
-use crate::folder::Identity;
 use crate::monitor::Monitor;
 use crate::watch;
 

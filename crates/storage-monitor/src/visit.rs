@@ -9,13 +9,13 @@ use std::path::Path;
 use std::rc::Rc;
 
 use kit::quote::quoted;
+use nix::errno::Errno;
 
 use crate::apply;
 use crate::carry_out::Done;
 use crate::changes::Names;
 use crate::engine::{Engine, children_of, in_tree};
 use crate::findings::Conflict;
-use crate::folder;
 use crate::held::{self, Held};
 use crate::ledger::{Ledger, Note};
 use crate::listing::Listing;
@@ -27,6 +27,7 @@ use crate::plan::{Known, Loss, Plan, Planner};
 use crate::shown::Shown;
 use crate::targets::Source;
 use crate::there::There;
+use crate::way;
 
 /// So many steps are decided, written into the ledger and done at once.
 const STEPS: usize = 1_024;
@@ -41,7 +42,7 @@ impl Engine {
         };
         let directory = match self.enter(pass, place, sources.is_empty()) {
             Ok(directory) => directory,
-            Err(error) if sources.is_empty() && folder::is_absence(&error) => return Visit::Absent,
+            Err(error) if sources.is_empty() && way::is_absent(&error) => return Visit::Absent,
             Err(error) => return self.unknown(pass, place, error.to_string()),
         };
         let there = match self.look(pass, place, directory.as_ref(), names, &mut listings) {
@@ -100,17 +101,17 @@ impl Engine {
         let mut listings = Vec::with_capacity(job.sources.len());
         for Source { directory, .. } in &job.sources {
             let opened = match &pass.top {
-                Some(top) => folder::open_below(top, directory),
-                None => Err(io::ErrorKind::NotFound.into()),
+                Some(top) => dirfd::open_beneath(top, directory),
+                None => Err(Errno::ENOENT),
             };
-            let listing = opened.and_then(|opened| {
-                self.routes.see(directory, Some(folder::identity(&opened)?));
+            let listing = opened.map_err(io::Error::from).and_then(|opened| {
+                self.routes.see(directory, Some(dirfd::identity(&opened)?));
                 self.events = self.events.worst(pace::events_of(&opened));
                 Listing::offered(&opened, &job.names)
             });
             listings.push(match listing {
                 Ok(listing) => listing,
-                Err(error) if error.kind() == io::ErrorKind::NotFound || folder::is_absence(&error) => {
+                Err(error) if way::is_absent(&error) => {
                     self.routes.see(directory, None);
                     Listing::default()
                 }
@@ -129,10 +130,10 @@ impl Engine {
         place: &Path,
         unwanted: bool,
     ) -> io::Result<Option<OwnedFd>> {
-        let opened = match folder::open_plain(place) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !unwanted => {
+        let opened = match dirfd::open_absolute(place) {
+            Err(error) if error == Errno::ENOENT && !unwanted => {
                 let (Some(parent), Some(name)) = (place.parent(), place.file_name()) else {
-                    return Err(error);
+                    return Err(error.into());
                 };
                 if let Some(show) = &mut pass.show {
                     // A directory in one that is wanted was shown as a step there.
@@ -141,7 +142,7 @@ impl Engine {
                     }
                     return Ok(None);
                 }
-                let parent = folder::open_plain(parent)?;
+                let parent = dirfd::open_absolute(parent)?;
                 self.ledger.note(Note::Directory(place));
                 if let Err(error) = self.ledger.save() {
                     self.ledger.note(Note::Forget(place));
@@ -149,11 +150,11 @@ impl Engine {
                 }
                 make_directory(&parent, name.as_bytes())?;
                 pass.tally.directories += 1;
-                folder::open_plain(place)?
+                dirfd::open_absolute(place)?
             }
             opened => opened?,
         };
-        if pass.identity == Some(folder::identity(&opened)?) {
+        if pass.identity == Some(dirfd::identity(&opened)?) {
             return Err(io::Error::other("it is the storage itself"));
         }
         Ok(Some(opened))
@@ -216,8 +217,8 @@ fn ours<'a>(held: &'a Held, names: &'a Names) -> Box<dyn Iterator<Item = (&'a [u
 
 /// Into which source a link leads, if it leads to its own name in one.
 fn leads(ledger: &Ledger, directory: Option<&OwnedFd>, name: &[u8]) -> Option<held::Source> {
-    let text = folder::link_text(directory?, name).ok()??;
-    let source = text.strip_suffix(name)?.strip_suffix(b"/")?;
+    let text = dirfd::link_text(directory?, name).ok()??;
+    let source = text.as_bytes().strip_suffix(name)?.strip_suffix(b"/")?;
     let number = ledger.known(Path::new(OsStr::from_bytes(source)))?;
     // Paths are equal that are not spelt alike, and whoever spelt this one otherwise was not we.
     (ledger.source(number).as_os_str().as_bytes() == source).then_some(number)

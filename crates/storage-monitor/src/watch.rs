@@ -13,11 +13,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use dirfd::Identity;
 use nix::sys::signal::{SigSet, Signal};
 use notify::{Config, ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use crate::changes::{Changes, below};
-use crate::folder::Identity;
 use crate::heard::Heard;
 
 #[derive(Debug, Default)]

@@ -13,10 +13,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use kit::quote::quoted;
+use nix::errno::Errno;
 use nix::libc;
-use rustix::fs::fstat;
-
-use crate::folder;
+use nix::sys::stat::fstat;
 
 /// The kernel follows no more links than that on one way (`path_resolution(7)`).
 const LINKS: usize = 40;
@@ -35,9 +34,14 @@ pub fn real(path: &Path) -> io::Result<PathBuf> {
 /// The same for a directory, opened. It is judged as what was opened: a name may come to mean another directory.
 pub fn open(path: &Path) -> io::Result<(PathBuf, OwnedFd)> {
     let way = follow(path)?;
-    let opened = folder::open_plain(&way.end)?;
+    let opened = dirfd::open_absolute(&way.end)?;
     way.judge(fstat(&opened)?.st_uid)?;
     Ok((way.end, opened))
+}
+
+/// True if an error of [`real`] or [`open`] means that nothing, or no directory, has the path.
+pub fn is_absent(error: &io::Error) -> bool {
+    error.raw_os_error().map(Errno::from_raw).is_some_and(dirfd::is_absent)
 }
 
 /// Where a path leads, and by whose links.
