@@ -90,10 +90,10 @@ variables! {
     DIRECT_ADDRESS_GET_WAN: Switch, "false", "not acted on yet", "maybe";
     GPU_COUNT: Count, "(no limit)", "how many GPUs programs see ([docs/gpu.md](docs/gpu.md))", "two";
     IMAGE_SLUG: Name, "base-image",
-        "the image's name for directories in the workspace ([docs/design/workspace.md](docs/design/workspace.md))", "a/b";
+        "the image's name for directories in the workspace ([docs/workspace.md](docs/workspace.md))", "a/b";
     OPT_SYNC: List, "", "further directories below `/opt` to keep on the workspace, as `NAME:NAME`", "../x";
     PROVISIONING_SCRIPT: Url, "",
-        "address of your own script, which runs once at the start ([below](#provisioning-script))", "setup.sh";
+        "address of your own script, which runs once at the start ([docs/provisioning.md](docs/provisioning.md))", "setup.sh";
     PROVISIONING_SCRIPT_SHA256: Digest, "", "its SHA-256; another content is refused", "abc";
     PROVISIONING_TIMEOUT: Time, "(none)", "end the script after this long: `90s`, `30m`, `2h`", "soon";
     SSH_PORT: Port, "22", "port of sshd inside the container", "1111";
@@ -109,7 +109,7 @@ variables! {
         "http://gpu";
     WEB_ENABLE_AUTH: Switch, "true", "`false` opens all web services; a typo does not", "flase";
     WEB_ENABLE_HTTPS: Switch, "false",
-        "`true`: web ports speak https, with a mounted or a self-signed certificate ([docs/design/gate.md](docs/design/gate.md#https))", "ture";
+        "`true`: web ports speak https, with a mounted or a self-signed certificate ([docs/proxy.md](docs/proxy.md#https))", "ture";
     WEB_PASSWORD: Secret, "(generated, kept over restarts)", "password of the web services, at most 4,096 bytes", "a\nb";
     WEB_TOKEN: Secret, "(generated, kept over restarts)", "token for programs, at most 4,096 bytes", "a\nb";
     WEB_TRUSTED_PROXIES: List, "",
@@ -117,7 +117,7 @@ variables! {
     WEB_USER: Name, "user", "user of the web services, without `:`", "a:b";
     WORKSPACE: Path, "/workspace/", "where your volume is mounted", "/etc";
     WORKSPACE_SYNC: Switch, "false",
-        "`true`: environments live on the mounted workspace ([docs/design/sync.md](docs/design/sync.md))", "maybe";
+        "`true`: environments live on the mounted workspace ([docs/sync.md](docs/sync.md))", "maybe";
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! `PROVISIONING_SCRIPT` names a script by its URL; without it, a file mounted at
 //! `/opt/leonardo/bin/provisioning.sh` is taken. `provision run`, which late boot calls at every start, gets hold of it,
 //! sees that it is a script, and runs it as the system user in a login shell, unless this very script has ended well
-//! before. `provision status` says what ran and how it ended. `docs/design/provisioning.md` is the manual.
+//! before. `provision status` says what ran and how it ended. `docs/provisioning.md` is the manual.
 //!
 //! # What happens when something is killed
 //!

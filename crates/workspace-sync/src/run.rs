@@ -36,8 +36,8 @@ const SETTLE: Duration = Duration::from_secs(5);
 /// The user learns that a tree is written all the time after so many times as long as one is to be quiet: five minutes.
 const TOLD_AFTER: u32 = 5;
 
-/// What to do with a directory that stays; the lines for the image's Dockerfile are in docs/design/sync.md.
-const BUILD_A_LINK: &str = "build it as a link, see \"Directories\" in docs/design/sync.md";
+/// What to do with a directory that stays; the lines for the image's Dockerfile are in docs/extending.md.
+const BUILD_A_LINK: &str = "build it as a link, see docs/extending.md";
 
 /// A tree on its way.
 struct Work<'a> {
