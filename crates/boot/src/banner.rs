@@ -6,25 +6,25 @@ use journal::StageRun;
 use kit::logging::escape_control;
 use kit::settings;
 
-use crate::report::{STOPPED, one_line};
-use crate::state::{Phase, State};
+use crate::boot_state::{BootState, Phase};
+use crate::report::{STOPPED_MESSAGE, one_line};
 
 /// More of a cause than this is for the report.
-const LONGEST: usize = 300;
+const MAX_LENGTH: usize = 300;
 
 /// More settings that could not be used than this are for the report too.
-const SHOWN: usize = 3;
+const MAX_LISTED: usize = 3;
 
 /// Nothing if all is well; `now` is in seconds since the Unix epoch.
-pub fn text(state: &State, now: f64) -> String {
+pub fn text(state: &BootState, now: f64) -> String {
     let mut text = match state.phase {
         // That it failed is said below.
         Phase::Ready | Phase::GivenUp => String::new(),
         Phase::Interrupted => "  Late boot was killed before its end.\n".to_owned(),
-        Phase::Stopped => format!("  {STOPPED}\n"),
+        Phase::Stopped => format!("  {STOPPED_MESSAGE}\n"),
         Phase::Starting | Phase::Running => match state.timeline.current_stage() {
             None => "  The container is still starting.\n".to_owned(),
-            Some(course) => format!("  The container is still starting: {}\n", at_work(course, now)),
+            Some(run) => format!("  The container is still starting: {}\n", at_work(run, now)),
         },
     };
     if let Some(sync) = state.timeline.running_sync() {
@@ -37,19 +37,19 @@ pub fn text(state: &State, now: f64) -> String {
             _ => Ok(()),
         };
     }
-    for course in state.timeline.failures() {
-        let cause = course.cause.as_deref().unwrap_or("no reason was given");
-        let _ = writeln!(text, "  {} failed: {}", course.stage, shortened(cause));
-        if let Some(hint) = &course.hint {
+    for run in state.timeline.failures() {
+        let cause = run.cause.as_deref().unwrap_or("no reason was given");
+        let _ = writeln!(text, "  {} failed: {}", run.stage, shortened(cause));
+        if let Some(hint) = &run.hint {
             let _ = writeln!(text, "    {}", shortened(hint));
         }
     }
     let problems = &state.timeline.problems;
-    for problem in problems.iter().take(SHOWN) {
+    for problem in problems.iter().take(MAX_LISTED) {
         let _ = writeln!(text, "  {}: {}", problem.setting, shortened(&problem.message));
     }
-    if problems.len() > SHOWN {
-        let _ = writeln!(text, "  … and {} more", problems.len() - SHOWN);
+    if problems.len() > MAX_LISTED {
+        let _ = writeln!(text, "  … and {} more", problems.len() - MAX_LISTED);
     }
     if text.is_empty() { text } else { escape_control(&format!("{text}  More: boot report\n\n")) }
 }
@@ -57,10 +57,10 @@ pub fn text(state: &State, now: f64) -> String {
 /// A stage, for how long, and what it was doing when it last said so.
 // Seconds since the start fit into any integer.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn at_work(course: &StageRun, now: f64) -> String {
-    let since = settings::words((now - course.began).max(0.0) as u64);
-    let mut text = format!("{} for {since}", course.stage);
-    if let Some(note) = &course.note {
+fn at_work(run: &StageRun, now: f64) -> String {
+    let since = settings::words((now - run.began).max(0.0) as u64);
+    let mut text = format!("{} for {since}", run.stage);
+    if let Some(note) = &run.note {
         text.extend([", ", &shortened(note)]);
     }
     text
@@ -68,7 +68,7 @@ fn at_work(course: &StageRun, now: f64) -> String {
 
 fn shortened(text: &str) -> String {
     let line = one_line(text);
-    match line.char_indices().nth(LONGEST) {
+    match line.char_indices().nth(MAX_LENGTH) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }
@@ -77,7 +77,7 @@ fn shortened(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::tests::state;
+    use crate::boot_state::tests::state;
     use journal::{Event, Stage, StageResult};
 
     fn started(stage: Stage) -> Event {
@@ -139,7 +139,7 @@ mod tests {
         let seen = state(&[Event::BootStarted { pid: 7 }, started(Stage::Sync)], false);
         assert_eq!(text(&seen, 9.0), "  Late boot was killed before its end.\n  More: boot report\n\n");
         let seen = state(&[Event::BootStarted { pid: 7 }, Event::BootStopped], false);
-        assert_eq!(text(&seen, 9.0), format!("  {STOPPED}\n  More: boot report\n\n"));
+        assert_eq!(text(&seen, 9.0), format!("  {STOPPED_MESSAGE}\n  More: boot report\n\n"));
         assert_eq!(
             text(&state(&[], false), 9.0),
             "  The container is still starting.\n  More: boot report\n\n"

@@ -64,7 +64,7 @@ pub struct Run {
 #[derive(Debug, Args)]
 pub struct Wait {
     /// What to wait for
-    pub stage: Awaited,
+    pub stage: WaitStage,
     /// Give up after this long, for example 90s, 15m or 2h
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub timeout: Option<Duration>,
@@ -75,7 +75,7 @@ pub struct Wait {
 
 /// The stages by the names that the report has for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Awaited {
+pub enum WaitStage {
     /// Synced trees are on the workspace
     Sync,
     /// Owners, modes and access lists are right
@@ -90,15 +90,15 @@ pub enum Awaited {
     Ready,
 }
 
-impl From<Awaited> for Stage {
-    fn from(awaited: Awaited) -> Self {
+impl From<WaitStage> for Stage {
+    fn from(awaited: WaitStage) -> Self {
         match awaited {
-            Awaited::Sync => Self::Sync,
-            Awaited::Permissions => Self::Permissions,
-            Awaited::Preflight => Self::Preflight,
-            Awaited::Provisioning => Self::Provisioning,
-            Awaited::Programs => Self::Programs,
-            Awaited::Ready => Self::Ready,
+            WaitStage::Sync => Self::Sync,
+            WaitStage::Permissions => Self::Permissions,
+            WaitStage::Preflight => Self::Preflight,
+            WaitStage::Provisioning => Self::Provisioning,
+            WaitStage::Programs => Self::Programs,
+            WaitStage::Ready => Self::Ready,
         }
     }
 }

@@ -12,13 +12,13 @@ use anyhow::{Context, Result};
 use kit::{Env, ReadPolicy, cmd, windows_text};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use crate::{child, stop};
+use crate::{shutdown, stage_process};
 
 /// By its path: a hook may put programs of its own in front of the PATH that later hooks have.
 const BASH: &str = "/bin/bash";
 
 /// More than any hook has, in bytes.
-const LARGEST: u64 = 64 << 20;
+const MAX_BYTES: u64 = 64 << 20;
 
 /// What bash runs, with the hook as `$0`, the file for its answer as `$1`, the process that waits for it as `$2`, and the
 /// hook's text as `$3`.
@@ -65,7 +65,7 @@ const COMPLETE: &[u8] = b"complete\0";
 
 /// How a hook ended.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Ended {
+pub struct HookResult {
     /// What it exported, if it came so far as to say it.
     pub exports: Vec<(OsString, OsString)>,
     /// Why it failed, unless it went well.
@@ -76,8 +76,8 @@ pub struct Ended {
 ///
 /// A hook that bash cannot parse is not begun at all. Of one with line ends of Windows or a byte order mark, bash reads a
 /// copy without these.
-pub fn run(path: &Path, env: &Env, log: &Path) -> Result<Ended> {
-    let bytes = ReadPolicy::max_size(LARGEST).read(path)?;
+pub fn run(path: &Path, env: &Env, log: &Path) -> Result<HookResult> {
+    let bytes = ReadPolicy::max_size(MAX_BYTES).read(path)?;
     let (bytes, mended) = windows_text::normalize(&bytes);
     let is_mended = mended.mark || mended.line_ends > 0;
     let mut copy = memory_file()?;
@@ -86,13 +86,13 @@ pub fn run(path: &Path, env: &Env, log: &Path) -> Result<Ended> {
     let refused = if windows_text::is_utf16(&bytes) {
         Some("it is UTF-16 text: save it as UTF-8".to_owned())
     } else {
-        misspelt(&text)?
+        syntax_error(&text)?
     };
     if refused.is_some() {
-        return Ok(Ended { exports: Vec::new(), failure: refused });
+        return Ok(HookResult { exports: Vec::new(), failure: refused });
     }
     let mut answer = memory_file()?;
-    let mut output = child::append_to(log)?;
+    let mut output = stage_process::open_log(log)?;
     if is_mended {
         // A full disk is no reason to leave the hook out.
         let _ = writeln!(output, "{}: {mended}", path.display());
@@ -111,12 +111,12 @@ pub fn run(path: &Path, env: &Env, log: &Path) -> Result<Ended> {
         .stdin(Stdio::null())
         .stdout(output)
         .stderr(diagnostics);
-    let status = stop::spawn(&mut command)
+    let status = shutdown::spawn(&mut command)
         .and_then(|mut shell| shell.wait())
         .with_context(|| format!("cannot run {}", cmd::describe(&command)))?;
     let mut said = Vec::new();
     answer.read_to_end(&mut said).context("cannot read a hook's answer")?;
-    Ok(judge(status, &said))
+    Ok(parse_answer(status, &said))
 }
 
 /// Returns a file in memory, because the variables have secrets among them and a full disk must not cut them short.
@@ -130,7 +130,7 @@ fn proc_path(file: &File) -> PathBuf {
 }
 
 /// What bash says about a hook that it cannot parse: file, line and reason.
-fn misspelt(path: &Path) -> Result<Option<String>> {
+fn syntax_error(path: &Path) -> Result<Option<String>> {
     let parse = |options: &[&str]| -> Result<Output> {
         let mut command = Command::new(BASH);
         command.args(["--noprofile", "--norc", "-n"]).args(options).arg(path);
@@ -150,7 +150,7 @@ fn misspelt(path: &Path) -> Result<Option<String>> {
 }
 
 /// Reads a hook's answer: the line, the variables, and that these were all, each followed by a zero byte.
-fn judge(status: ExitStatus, answer: &[u8]) -> Ended {
+fn parse_answer(status: ExitStatus, answer: &[u8]) -> HookResult {
     let (line, variables) = match answer.iter().position(|&byte| byte == 0) {
         Some(end) => (String::from_utf8_lossy(&answer[..end]).into_owned(), &answer[end + 1..]),
         // The hook has killed or replaced its shell.
@@ -159,14 +159,14 @@ fn judge(status: ExitStatus, answer: &[u8]) -> Ended {
     let all = variables.strip_suffix(COMPLETE);
     let exports = all.unwrap_or_default().split(|&byte| byte == 0).filter_map(assignment).collect();
     let failure = if !status.success() {
-        let how = child::in_words("it", status);
+        let how = stage_process::describe_exit("it", status);
         Some(if line.is_empty() { how } else { format!("line {line}: {how}") })
     } else if all.is_none() && !answer.is_empty() {
         Some("what it exports cannot be handed on; it may be too much".to_owned())
     } else {
         None
     };
-    Ended { exports, failure }
+    HookResult { exports, failure }
 }
 
 fn assignment(field: &[u8]) -> Option<(OsString, OsString)> {
@@ -182,7 +182,7 @@ mod tests {
     use std::fs;
     use std::os::unix::process::ExitStatusExt;
 
-    fn hook(text: &str) -> (Ended, String) {
+    fn hook(text: &str) -> (HookResult, String) {
         let dir = tempfile::tempdir().unwrap();
         let (path, log) = (dir.path().join("10 hook's.sh"), dir.path().join("log"));
         fs::write(&path, text).unwrap();
@@ -191,7 +191,7 @@ mod tests {
         (ended, fs::read_to_string(log).unwrap_or_default())
     }
 
-    fn exported(ended: &Ended, name: &str) -> Option<String> {
+    fn exported(ended: &HookResult, name: &str) -> Option<String> {
         let value = ended.exports.iter().find(|(found, _)| found == name);
         value.map(|(_, value)| value.to_string_lossy().into_owned())
     }
@@ -301,8 +301,8 @@ mod tests {
         let lost = Some("what it exports cannot be handed on; it may be too much".to_owned());
         let (ended, _) = hook("export A=1\ndeclare -x B=$(head -c 200000 /dev/zero | tr '\\0' x)\n");
         assert_eq!((exported(&ended, "A"), ended.failure), (None, lost.clone()));
-        let torn = Ended { exports: Vec::new(), failure: lost };
-        assert_eq!(judge(ExitStatus::from_raw(0), b"1\0A=tru"), torn);
+        let torn = HookResult { exports: Vec::new(), failure: lost };
+        assert_eq!(parse_answer(ExitStatus::from_raw(0), b"1\0A=tru"), torn);
     }
 
     #[test]

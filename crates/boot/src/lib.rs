@@ -8,9 +8,8 @@
 //! `/run/container_config` until provisioning has ended; `boot wait STAGE` waits for either without a loop.
 
 mod banner;
-mod child;
+mod boot_state;
 mod cli;
-mod ending;
 mod health;
 mod hook;
 mod permissions;
@@ -19,8 +18,9 @@ mod programs;
 mod provisioning;
 mod report;
 mod run;
-mod state;
-mod stop;
+mod shutdown;
+mod stage_outcome;
+mod stage_process;
 mod summary;
 mod supervisor;
 mod sync;
@@ -33,32 +33,32 @@ use clap::Parser;
 use journal::{Journal, Timeline};
 use kit::{Exit, Outcome};
 
+use boot_state::BootState;
 pub use cli::command;
 use cli::{Cli, Task};
-use state::State;
 
 /// Runs the command line.
 pub fn run() -> Outcome {
     let cli = Cli::try_parse()?;
     let journal = Journal::new(&cli.journal);
     match cli.task {
-        Task::Run(places) => run::all(journal, &places),
-        Task::Report { json } => tell(&journal, |seen| {
+        Task::Run(places) => run::run_stages(journal, &places),
+        Task::Report { json } => print(&journal, |seen| {
             if json { report::json(seen) } else { Ok(report::text(seen, journal::unix_time())) }
         }),
         Task::Wait(wait) => wait::wait(&journal, &wait),
-        Task::Banner => tell(&journal, |seen| Ok(banner::text(seen, journal::unix_time()))),
+        Task::Banner => print(&journal, |seen| Ok(banner::text(seen, journal::unix_time()))),
         Task::Health => health::check(&journal.down_programs()),
     }
 }
 
-/// Prints what `words` make of the journal.
-fn tell(journal: &Journal, words: impl FnOnce(&State) -> anyhow::Result<String>) -> Outcome {
+/// Prints what `render` make of the journal.
+fn print(journal: &Journal, render: impl FnOnce(&BootState) -> anyhow::Result<String>) -> Outcome {
     let mut timeline = Timeline::from_entries(&journal.read()?);
     // First, because the banner shows only a few: without such a program, a door may be shut.
     let proxy = journal::proxy_problem(Path::new(journal::PROXY_PROBLEM_FILE));
     timeline.problems.splice(0..0, journal.down_programs().into_iter().chain(proxy));
-    let seen = State::of(timeline);
-    io::stdout().write_all(words(&seen)?.as_bytes())?;
+    let seen = BootState::load(timeline);
+    io::stdout().write_all(render(&seen)?.as_bytes())?;
     Ok(Exit::Done)
 }

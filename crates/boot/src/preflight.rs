@@ -10,12 +10,12 @@ use anyhow::{Context, Result};
 use env_store::{ContainerRecord, Store};
 use kit::Env;
 
-use crate::ending::Ending;
-use crate::{hook, stop};
+use crate::stage_outcome::StageOutcome;
+use crate::{hook, shutdown};
 
 /// Where the stage finds and leaves things.
 #[derive(Debug)]
-pub struct Places<'a> {
+pub struct PreflightPaths<'a> {
     /// Has `preflight.d/*.sh` and `preflight.sh`.
     pub hooks: &'a Path,
     /// Keeps what the hooks export.
@@ -28,20 +28,20 @@ pub struct Places<'a> {
 
 /// Runs all hooks, one after the other, each with what the ones before it exported, which `env` has at the end; `note`
 /// hears which one begins.
-pub fn run(places: &Places<'_>, env: &mut Env, mut note: impl FnMut(String)) -> Result<Ending> {
+pub fn run(places: &PreflightPaths<'_>, env: &mut Env, mut note: impl FnMut(String)) -> Result<StageOutcome> {
     let hooks = find(places.hooks)?;
     let mounts = workspace::mount_points();
     let mut failures = Vec::new();
     for (index, path) in hooks.iter().enumerate() {
         let name = path.strip_prefix(places.hooks).unwrap_or(path).display().to_string();
-        if stop::is_asked() {
+        if shutdown::is_requested() {
             // The hook at work may have ended well all the same.
             failures.push(format!("stopped before {name}"));
             break;
         }
         note(format!("{name} ({} of {})", index + 1, hooks.len()));
         let failure = match refusal(path, &mounts) {
-            Ok(None) => one(path, env, places),
+            Ok(None) => run_hook(path, env, places),
             refused => refused,
         };
         // What one hook cannot do is no reason to leave out the others.
@@ -51,11 +51,11 @@ pub fn run(places: &Places<'_>, env: &mut Env, mut note: impl FnMut(String)) -> 
         }
     }
     Ok(match (hooks.is_empty(), failures.is_empty()) {
-        (true, _) => Ending::skipped(),
-        (false, true) => Ending::done(),
-        (false, false) => Ending::failed(
+        (true, _) => StageOutcome::skipped(),
+        (false, true) => StageOutcome::done(),
+        (false, false) => StageOutcome::failed(
             failures.join("; "),
-            if stop::is_asked() {
+            if shutdown::is_requested() {
                 "type: supervisorctl restart boot".to_owned()
             } else {
                 format!("read {}, correct it, then type: supervisorctl restart boot", places.log.display())
@@ -65,7 +65,7 @@ pub fn run(places: &Places<'_>, env: &mut Env, mut note: impl FnMut(String)) -> 
 }
 
 /// Runs one hook and keeps what it exported, for the next ones and for every session; returns why it failed.
-fn one(path: &Path, env: &mut Env, places: &Places<'_>) -> Result<Option<String>> {
+fn run_hook(path: &Path, env: &mut Env, places: &PreflightPaths<'_>) -> Result<Option<String>> {
     let ended = hook::run(path, env, places.log)?;
     let exports = changed(env, ended.exports);
     if !exports.is_empty() {
@@ -169,8 +169,8 @@ mod tests {
             self.dir.path().join(name)
         }
 
-        fn run(&self) -> (Ending, Vec<String>) {
-            let places = Places {
+        fn run(&self) -> (StageOutcome, Vec<String>) {
+            let places = PreflightPaths {
                 hooks: self.dir.path(),
                 store: &self.path("environment.sh"),
                 record: &self.path("container"),
@@ -205,7 +205,7 @@ mod tests {
             ("preflight.sh", "export C=$B-last"),
         ]);
         let (ending, notes) = image.run();
-        assert_eq!(ending, Ending::done());
+        assert_eq!(ending, StageOutcome::done());
         assert_eq!(
             notes,
             ["preflight.d/10-a.sh (1 of 3)", "preflight.d/20-b.sh (2 of 3)", "preflight.sh (3 of 3)"]
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn what_is_no_file_is_said_and_nothing_at_all_is_skipped() {
-        assert_eq!(Image::new(&[]).run().0, Ending::skipped());
+        assert_eq!(Image::new(&[]).run().0, StageOutcome::skipped());
         let image = Image::new(&[]);
         symlink("/nonexistent", image.path("preflight.sh")).unwrap();
         assert!(image.run().0.cause.unwrap().starts_with("preflight.sh: cannot look at "));

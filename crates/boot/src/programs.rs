@@ -13,41 +13,41 @@ use anyhow::{Context, Result};
 use kit::ReadPolicy;
 use kit::untrusted_file::ReadError;
 
-use crate::ending::Ending;
+use crate::stage_outcome::StageOutcome;
 use crate::supervisor;
 
 /// No honest file is larger, in bytes.
-const LARGEST: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 /// The base image's own programs.
 const BASE: &str = "/etc/supervisor/base.d";
 
 /// Shows supervisord the programs, and has it start those that start by themselves.
-pub fn run(programs: &Path, shown: &Path) -> Result<Ending> {
+pub fn run(programs: &Path, shown: &Path) -> Result<StageOutcome> {
     start(programs, Path::new(BASE), shown)
 }
 
-fn start(programs: &Path, base: &Path, shown: &Path) -> Result<Ending> {
-    let taken = match taken(programs, base) {
+fn start(programs: &Path, base: &Path, shown: &Path) -> Result<StageOutcome> {
+    let taken = match find_conflict(programs, base) {
         Err(error) if error.is::<ReadError>() => {
             let hint = "remove it or make it a plain file, then type: supervisorctl restart boot";
-            return Ok(Ending::failed(format!("{error:#}"), hint));
+            return Ok(StageOutcome::failed(format!("{error:#}"), hint));
         }
         taken => taken?,
     };
     // supervisord would end the base image's program for the other one: boot, for example, and with it this very stage.
     if let Some(taken) = taken {
-        return Ok(Ending::failed(
+        return Ok(StageOutcome::failed(
             format!("{} has a name that the base image uses: {}", taken.file.display(), taken.name),
             "give it another one, then type: supervisorctl restart boot",
         ));
     }
     show(programs, shown)?;
     if !has_any(programs)? {
-        return Ok(Ending::skipped());
+        return Ok(StageOutcome::skipped());
     }
-    match supervisor::ask(&["update"]) {
-        Ok(()) => Ok(Ending::done()),
-        Err(error) => Ok(Ending::failed(
+    match supervisor::supervisorctl(&["update"]) {
+        Ok(()) => Ok(StageOutcome::done()),
+        Err(error) => Ok(StageOutcome::failed(
             format!("{error:#}"),
             format!("correct what is in {}, then type: supervisorctl update", programs.display()),
         )),
@@ -67,13 +67,13 @@ fn show(programs: &Path, shown: &Path) -> Result<()> {
 
 /// A name that two programs have.
 #[derive(Debug, PartialEq, Eq)]
-struct Taken {
+struct NameConflict {
     file: PathBuf,
     name: String,
 }
 
 /// The first name in `programs` that a program of `base` has.
-fn taken(programs: &Path, base: &Path) -> Result<Option<Taken>> {
+fn find_conflict(programs: &Path, base: &Path) -> Result<Option<NameConflict>> {
     let mut own = Vec::new();
     for file in files(base)? {
         own.extend(names(&text(&file)?));
@@ -81,7 +81,7 @@ fn taken(programs: &Path, base: &Path) -> Result<Option<Taken>> {
     for file in files(programs)? {
         let found = names(&text(&file)?);
         if let Some(name) = found.into_iter().find(|name| own.contains(name)) {
-            return Ok(Some(Taken { file, name }));
+            return Ok(Some(NameConflict { file, name }));
         }
     }
     Ok(None)
@@ -134,7 +134,7 @@ fn has_any(programs: &Path) -> Result<bool> {
 
 /// Returns a file's text. supervisord would wait for a FIFO for ever, and refuse all programs over a directory.
 fn text(file: &Path) -> Result<String> {
-    let bytes = ReadPolicy::max_size(LARGEST).read(file)?;
+    let bytes = ReadPolicy::max_size(MAX_BYTES).read(file)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -171,8 +171,8 @@ mod tests {
             ("[group:g]\nprograms = x, boot\n", Some("boot")),
         ] {
             fs::write(&file, text).unwrap();
-            let expected = name.map(|name| Taken { file: file.clone(), name: name.to_owned() });
-            assert_eq!(taken(added.path(), base.path()).unwrap(), expected, "{text}");
+            let expected = name.map(|name| NameConflict { file: file.clone(), name: name.to_owned() });
+            assert_eq!(find_conflict(added.path(), base.path()).unwrap(), expected, "{text}");
         }
     }
 
@@ -186,7 +186,7 @@ mod tests {
         let ending = start(&programs, dir.path(), &shown).unwrap();
         let cause = format!("cannot read {}: it is a FIFO, not a regular file", fifo.display());
         let hint = "remove it or make it a plain file, then type: supervisorctl restart boot";
-        assert_eq!(ending, Ending::failed(cause, hint));
+        assert_eq!(ending, StageOutcome::failed(cause, hint));
         assert!(!shown.is_symlink());
     }
 

@@ -7,21 +7,22 @@ use journal::{Stage, StageResult, StageRun};
 use kit::logging::escape_control;
 use kit::settings;
 
-use crate::state::{Phase, State};
+use crate::boot_state::{BootState, Phase};
 
 /// What is said about a boot that was told to end.
-pub const STOPPED: &str = "Late boot was stopped before its end; to go on, type: supervisorctl start boot";
+pub const STOPPED_MESSAGE: &str =
+    "Late boot was stopped before its end; to go on, type: supervisorctl start boot";
 
 /// How wide the scale is, in characters.
 const WIDTH: usize = 40;
 
 /// Everything as one JSON object and a newline.
-pub fn json(state: &State) -> Result<String> {
+pub fn json(state: &BootState) -> Result<String> {
     Ok(serde_json::to_string(state)? + "\n")
 }
 
 /// Everything for a person; `now` is in seconds since the Unix epoch.
-pub fn text(state: &State, now: f64) -> String {
+pub fn text(state: &BootState, now: f64) -> String {
     let mut text = headline(state, now);
     text.push('\n');
     if let Some(milliseconds) = state.timeline.init_milliseconds {
@@ -29,14 +30,14 @@ pub fn text(state: &State, now: f64) -> String {
         let scale = Scale::of(state, now);
         text.push_str(&row("init", seconds, "done", &scale.bar(scale.began, scale.began + seconds)));
     }
-    for course in &state.timeline.stages {
-        text.push_str(&stage(course, state, now));
+    for run in &state.timeline.stages {
+        text.push_str(&stage(run, state, now));
     }
     text.push_str(&troubles(state));
     escape_control(&text)
 }
 
-fn headline(state: &State, now: f64) -> String {
+fn headline(state: &BootState, now: f64) -> String {
     let scale = Scale::of(state, now);
     match state.phase {
         Phase::Starting => "The services are starting; late boot has not begun.\n".to_owned(),
@@ -45,7 +46,7 @@ fn headline(state: &State, now: f64) -> String {
             "Late boot was killed before its end. supervisord begins it again; if not: supervisorctl start boot\n"
                 .to_owned()
         }
-        Phase::Stopped => format!("{STOPPED}\n"),
+        Phase::Stopped => format!("{STOPPED_MESSAGE}\n"),
         Phase::GivenUp => "Late boot was given up; the container is not ready.\n".to_owned(),
         Phase::Ready => {
             let ready = state.timeline.stage_run(Stage::Ready).and_then(|ready| ready.ended);
@@ -56,10 +57,10 @@ fn headline(state: &State, now: f64) -> String {
     }
 }
 
-fn stage(course: &StageRun, state: &State, now: f64) -> String {
+fn stage(run: &StageRun, state: &BootState, now: f64) -> String {
     let scale = Scale::of(state, now);
-    let ended = course.ended.unwrap_or(now);
-    let became = match course.result {
+    let ended = run.ended.unwrap_or(now);
+    let became = match run.result {
         Some(StageResult::Done) => "done",
         Some(StageResult::Skipped) => "nothing to do",
         Some(StageResult::Failed) => "FAILED",
@@ -67,13 +68,13 @@ fn stage(course: &StageRun, state: &State, now: f64) -> String {
         None if state.timeline.stopped => "stopped",
         None => "killed",
     };
-    if course.result.is_none() && !state.at_work {
+    if run.result.is_none() && !state.at_work {
         // Nobody knows when; a bar up to now would be a lie.
-        return format!("{:<13} {:>10}  {became}\n", course.stage.to_string(), "");
+        return format!("{:<13} {:>10}  {became}\n", run.stage.to_string(), "");
     }
-    let bar = if course.stage == Stage::Ready { String::new() } else { scale.bar(course.began, ended) };
-    let mut text = row(&course.stage.to_string(), ended - course.began, became, &bar);
-    if let (None, Some(note)) = (course.result, &course.note) {
+    let bar = if run.stage == Stage::Ready { String::new() } else { scale.bar(run.began, ended) };
+    let mut text = row(&run.stage.to_string(), ended - run.began, became, &bar);
+    if let (None, Some(note)) = (run.result, &run.note) {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{:<13} {:>10}  {}", "", "", one_line(note));
     }
@@ -84,17 +85,17 @@ fn row(name: &str, length: f64, became: &str, bar: &str) -> String {
     format!("{name:<13} {:>10}  {became:<14}{bar}", seconds(length)).trim_end().to_owned() + "\n"
 }
 
-fn troubles(state: &State) -> String {
+fn troubles(state: &BootState) -> String {
     let mut text = String::new();
     if state.timeline.interrupted > 0 {
         let _ =
             writeln!(text, "\nKilled before its end and begun again: {} times.", state.timeline.interrupted);
     }
-    for course in &state.timeline.stages {
-        let Some(cause) = &course.cause else { continue };
-        let failed = course.result == Some(StageResult::Failed);
-        let _ = writeln!(text, "\n{}{}: {cause}", course.stage, if failed { " failed" } else { "" });
-        if let Some(hint) = &course.hint {
+    for run in &state.timeline.stages {
+        let Some(cause) = &run.cause else { continue };
+        let failed = run.result == Some(StageResult::Failed);
+        let _ = writeln!(text, "\n{}{}: {cause}", run.stage, if failed { " failed" } else { "" });
+        if let Some(hint) = &run.hint {
             let _ = writeln!(text, "  what to do: {hint}");
         }
     }
@@ -111,12 +112,12 @@ struct Scale {
 }
 
 impl Scale {
-    fn of(state: &State, now: f64) -> Self {
+    fn of(state: &BootState, now: f64) -> Self {
         let stages = &state.timeline.stages;
-        let earliest = stages.first().map_or(now, |course| course.began);
+        let earliest = stages.first().map_or(now, |run| run.began);
         let began = state.timeline.began.unwrap_or(earliest);
-        let last = stages.iter().filter_map(|course| course.ended).fold(earliest, f64::max);
-        let is_open = state.at_work && stages.iter().any(|course| course.ended.is_none());
+        let last = stages.iter().filter_map(|run| run.ended).fold(earliest, f64::max);
+        let is_open = state.at_work && stages.iter().any(|run| run.ended.is_none());
         let end = if is_open || matches!(state.phase, Phase::Running | Phase::Starting) { now } else { last };
         Self { began, length: (end - began).max(0.001) }
     }
@@ -150,7 +151,7 @@ pub fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::tests::state;
+    use crate::boot_state::tests::state;
     use journal::Event;
 
     fn started(stage: Stage) -> Event {
@@ -217,7 +218,7 @@ WEB_X: is a typo
         assert!(killed.ends_with("provisioning              killed\n"), "{killed}");
         let stopped = text(&state(&[&events[..], &[Event::BootStopped]].concat(), false), 123.0);
         assert!(
-            stopped.starts_with(STOPPED) && stopped.ends_with("provisioning              stopped\n"),
+            stopped.starts_with(STOPPED_MESSAGE) && stopped.ends_with("provisioning              stopped\n"),
             "{stopped}"
         );
     }

@@ -12,30 +12,30 @@ use journal::{Event, Journal, Stage, StageResult, Timeline};
 use kit::lock::Lock;
 use kit::{Env, Exit, HintExt, Outcome};
 
+use crate::boot_state::BootState;
 use crate::cli::Run;
-use crate::ending::Ending;
 use crate::report::seconds;
-use crate::state::State;
-use crate::{permissions, preflight, programs, provisioning, stop, summary, sync};
+use crate::stage_outcome::StageOutcome;
+use crate::{permissions, preflight, programs, provisioning, shutdown, summary, sync};
 
-/// A run that was killed is begun again by supervisord; so many in a row are no accident.
-const MOST_INTERRUPTIONS: usize = 5;
+/// A run that was killed is started again by supervisord; so many in a row are no accident.
+const MAX_INTERRUPTIONS: usize = 5;
 
 /// Runs all stages; one that fails does not keep the later ones from running, and makes the exit code 1.
-pub fn all(journal: Journal, places: &Run) -> Outcome {
+pub fn run_stages(journal: Journal, places: &Run) -> Outcome {
     let lock = Lock::open(&journal.path().with_extension("lock"))?;
     lock.acquire(Duration::ZERO).hint(|| "it is at work already; see: boot report".to_owned())?;
-    stop::watch(journal.clone())?;
+    shutdown::install_handler(journal.clone())?;
     let mut boot = Boot { journal, places, attempt: None };
     boot.record(Event::BootStarted { pid: std::process::id() });
     let Timeline { interrupted, attempt, .. } = Timeline::from_entries(&boot.journal.read()?);
     boot.attempt = attempt.map(|began| began.to_string());
-    Ok(if interrupted >= MOST_INTERRUPTIONS { boot.give_up(interrupted) } else { boot.stages() })
+    Ok(if interrupted >= MAX_INTERRUPTIONS { boot.give_up(interrupted) } else { boot.stages() })
 }
 
-/// A stage that has begun.
+/// A stage that has started.
 #[derive(Clone, Copy)]
-struct Begun {
+struct StartedStage {
     stage: Stage,
     at: Instant,
 }
@@ -43,7 +43,7 @@ struct Begun {
 struct Boot<'a> {
     journal: Journal,
     places: &'a Run,
-    /// The same for runs that were begun again because the one before was killed.
+    /// The same for runs that were started again because the one before was killed.
     attempt: Option<String>,
 }
 
@@ -55,10 +55,10 @@ impl Boot<'_> {
             let beside = scope.spawn(|| self.beside(permissions, sync));
             self.in_order() | beside.join().unwrap_or(true)
         });
-        if stop::is_asked() {
+        if shutdown::is_requested() {
             log::warn!("stopped before its end");
         }
-        if failed || stop::is_asked() { Exit::No } else { Exit::Done }
+        if failed || shutdown::is_requested() { Exit::No } else { Exit::Done }
     }
 
     /// Runs the stages that need each other, up to ready; returns whether any failed.
@@ -67,14 +67,14 @@ impl Boot<'_> {
         let mut env = env_store::session_env(Env::from_process(), &self.places.store);
         let mut failed = false;
         for stage in [Stage::Preflight, Stage::Provisioning, Stage::Programs, Stage::Ready] {
-            if stop::is_asked() {
+            if shutdown::is_requested() {
                 return failed;
             }
             failed |= self.stage(stage, || match stage {
                 Stage::Preflight => self.preflight(&mut env),
                 Stage::Provisioning => self.provisioning(&env),
                 Stage::Programs => programs::run(&self.places.programs, &self.places.shown),
-                _ => Ok(Ending::done()),
+                _ => Ok(StageOutcome::done()),
             });
         }
         log_failure(self.summary());
@@ -82,7 +82,7 @@ impl Boot<'_> {
     }
 
     /// Corrects permissions and moves trees to the workspace, at the same time; returns whether either failed.
-    fn beside(&self, permissions: Begun, sync: Begun) -> bool {
+    fn beside(&self, permissions: StartedStage, sync: StartedStage) -> bool {
         let logs = &self.places.logs;
         let (permissions_log, sync_log) = (logs.join("config.log"), logs.join("sync.log"));
         // Correcting changes the times by which the container's changes are told from the image's files.
@@ -106,7 +106,7 @@ impl Boot<'_> {
         let host = nix::unistd::gethostname().unwrap_or_default();
         let mut timeline = Timeline::from_entries(&self.journal.read()?);
         timeline.problems.extend(self.journal.down_programs());
-        let state = State::of(timeline);
+        let state = BootState::load(timeline);
         // What init settled; boot itself has less of it if docker exec started it.
         let mut env = Env::from_process();
         for (name, value) in Store::read(&self.places.store).unwrap_or_default().iter() {
@@ -118,8 +118,8 @@ impl Boot<'_> {
         Ok(())
     }
 
-    fn preflight(&self, env: &mut Env) -> Result<Ending> {
-        let places = preflight::Places {
+    fn preflight(&self, env: &mut Env) -> Result<StageOutcome> {
+        let places = preflight::PreflightPaths {
             hooks: &self.places.hooks,
             store: &self.places.store,
             record: &self.places.record,
@@ -130,7 +130,7 @@ impl Boot<'_> {
         })
     }
 
-    fn provisioning(&self, env: &Env) -> Result<Ending> {
+    fn provisioning(&self, env: &Env) -> Result<StageOutcome> {
         let log = self.places.logs.join("provisioning.log");
         provisioning::run(env, self.attempt.as_deref(), self.journal.path(), &log)
     }
@@ -138,7 +138,7 @@ impl Boot<'_> {
     /// Ends without doing anything, so that a stage that kills its own boot does not do so for ever.
     fn give_up(&self, interrupted: usize) -> Exit {
         let cause = format!("late boot was killed {interrupted} times before its end and is not begun again");
-        let ending = Ending::failed(
+        let ending = StageOutcome::failed(
             cause,
             "look for the reason in boot report and logtail boot, then type: supervisorctl start boot",
         );
@@ -147,29 +147,29 @@ impl Boot<'_> {
     }
 
     /// Begins a stage, does it and ends it; returns whether it failed.
-    fn stage(&self, stage: Stage, work: impl FnOnce() -> Result<Ending>) -> bool {
-        let begun = self.starts(stage);
-        self.ends(begun, work().unwrap_or_else(|error| cannot(&error)))
+    fn stage(&self, stage: Stage, work: impl FnOnce() -> Result<StageOutcome>) -> bool {
+        let started = self.starts(stage);
+        self.ends(started, work().unwrap_or_else(|error| cannot(&error)))
     }
 
-    fn starts(&self, stage: Stage) -> Begun {
+    fn starts(&self, stage: Stage) -> StartedStage {
         self.record(Event::StageStarted { stage });
-        Begun { stage, at: Instant::now() }
+        StartedStage { stage, at: Instant::now() }
     }
 
     /// Removes the stage's marker and tells how it ended; returns whether it failed.
     ///
     /// What waits for a stage that was cut short by a stop would begin on half of its work, so its marker stays.
-    fn ends(&self, begun: Begun, ending: Ending) -> bool {
-        let stage = begun.stage;
-        let is_cut_short = ending.result == StageResult::Failed && stop::is_asked();
+    fn ends(&self, started: StartedStage, ending: StageOutcome) -> bool {
+        let stage = started.stage;
+        let is_cut_short = ending.result == StageResult::Failed && shutdown::is_requested();
         if let Some(marker) = marker(stage).filter(|_| !is_cut_short) {
             log_failure(remove(&self.places.markers.join(marker)));
         }
-        tell(begun, &ending);
-        let Ending { result, cause, confided, hint } = ending;
+        log_outcome(started, &ending);
+        let StageOutcome { result, cause, restricted_cause, hint } = ending;
         self.record(Event::StageEnded { stage, result, cause, hint: hint.clone() });
-        if let Some(cause) = confided {
+        if let Some(cause) = restricted_cause {
             log_failure(self.journal.append_restricted(Event::StageEnded {
                 stage,
                 result,
@@ -193,9 +193,9 @@ fn log_failure(done: Result<()>) {
 }
 
 /// A stage that could not do its work at all.
-fn cannot(error: &anyhow::Error) -> Ending {
+fn cannot(error: &anyhow::Error) -> StageOutcome {
     let hint = kit::exit::hint(error).unwrap_or_else(|| "type: supervisorctl restart boot".to_owned());
-    Ending::failed(format!("{error:#}"), hint)
+    StageOutcome::failed(format!("{error:#}"), hint)
 }
 
 /// The file that exists until a stage has ended.
@@ -216,9 +216,9 @@ fn remove(marker: &Path) -> Result<()> {
     }
 }
 
-fn tell(Begun { stage, at }: Begun, ending: &Ending) {
+fn log_outcome(StartedStage { stage, at }: StartedStage, ending: &StageOutcome) {
     // This goes into a log.
-    match (&ending.result, ending.confided.as_ref().or(ending.cause.as_ref())) {
+    match (&ending.result, ending.restricted_cause.as_ref().or(ending.cause.as_ref())) {
         (StageResult::Failed, cause) => {
             log::error!("{stage} failed: {}", cause.map_or("no reason given", String::as_str));
         }

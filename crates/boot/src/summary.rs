@@ -7,8 +7,8 @@ use kit::variables::{self, Kind};
 use kit::{Env, SettingsReader};
 use portal_control::{Address, address};
 
+use crate::boot_state::BootState;
 use crate::report::seconds;
-use crate::state::State;
 
 /// The portal's port inside the container.
 const PORTAL: u16 = 1111;
@@ -19,15 +19,15 @@ const LINK: &str = "/opt/leonardo/bin/portal-link";
 const REPORT: &str = "/opt/leonardo/bin/boot report";
 
 /// Returns the lines, without any secret; `host` is the container's host name.
-pub fn lines(env: &Env, host: &str, state: &State) -> Vec<String> {
+pub fn lines(env: &Env, host: &str, state: &BootState) -> Vec<String> {
     let mut lines = vec![ready(env, state), portal(env, host)];
     lines.extend(login(env, host));
     lines.extend([ssh(env, state), problems(env, host, state)]);
     lines
 }
 
-fn ready(env: &Env, state: &State) -> String {
-    let began = state.timeline.began.or_else(|| state.timeline.stages.first().map(|course| course.began));
+fn ready(env: &Env, state: &BootState) -> String {
+    let began = state.timeline.began.or_else(|| state.timeline.stages.first().map(|run| run.began));
     let ended = state.timeline.stage_run(journal::Stage::Ready).and_then(|ready| ready.ended);
     let mut line = "ready".to_owned();
     if let (Some(began), Some(ended)) = (began, ended) {
@@ -73,7 +73,7 @@ fn login(env: &Env, host: &str) -> Vec<String> {
     ]
 }
 
-fn ssh(env: &Env, state: &State) -> String {
+fn ssh(env: &Env, state: &BootState) -> String {
     // By hand, it may run all the same.
     if env.text("LEONARDO_AUTOSTART_SSHD") == Some("true") || is_running(Path::new(SSHD_PID)) {
         // As supervisord's launcher names what is down.
@@ -113,7 +113,7 @@ fn is_remote(env: &Env) -> bool {
     cloud::detect(env).name() != "local" || env.text("KUBERNETES_SERVICE_HOST").is_some()
 }
 
-fn problems(env: &Env, host: &str, state: &State) -> String {
+fn problems(env: &Env, host: &str, state: &BootState) -> String {
     match state.timeline.problems.len() + state.timeline.failures().count() {
         0 => "problems: none".to_owned(),
         number if is_remote(env) => {
@@ -132,7 +132,7 @@ fn container(host: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::tests::state;
+    use crate::boot_state::tests::state;
     use journal::{Event, Stage, StageResult};
 
     fn ended(stage: Stage, result: StageResult) -> Event {

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, bail};
 use kit::cmd;
 
-use crate::stop;
+use crate::shutdown;
 
 /// How supervisorctl begins what its server says about a configuration.
 const REFUSED: &str = "CANT_REREAD: ";
@@ -13,13 +13,13 @@ const REFUSED: &str = "CANT_REREAD: ";
 const NAMES: (&str, &str) = (" Available names: ", " in section ");
 
 /// Runs `supervisorctl` to its end; an error says what supervisord said.
-pub fn ask(words: &[&str]) -> Result<()> {
+pub fn supervisorctl(words: &[&str]) -> Result<()> {
     run(Command::new(cmd::image_program("supervisorctl")).args(words))
 }
 
 fn run(command: &mut Command) -> Result<()> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let output = stop::spawn(command)
+    let output = shutdown::spawn(command)
         .and_then(Child::wait_with_output)
         .with_context(|| format!("cannot run {}", cmd::describe(command)))?;
     if output.status.success() {

@@ -8,30 +8,32 @@ use journal::StageResult;
 use kit::cmd;
 use workspace_sync::{Report, TreeOutcome};
 
-use crate::child;
-use crate::ending::Ending;
-use crate::stop;
+use crate::shutdown;
+use crate::stage_outcome::StageOutcome;
+use crate::stage_process;
 use crate::supervisor;
 
 /// The supervised program that follows what is still written to old trees.
 const FOLLOWER: &str = "workspacesync";
 
 /// Records the image's trees as they are, before anything of ours changes them; quick, and nothing at later starts.
-pub fn snapshot(log: &Path) -> Result<Ending> {
-    let child =
-        child::start(cmd::killed_with_parent(cmd::image_program("workspace-sync")).arg("snapshot"), log)?;
+pub fn snapshot(log: &Path) -> Result<StageOutcome> {
+    let child = stage_process::spawn_logged(
+        cmd::killed_with_parent(cmd::image_program("workspace-sync")).arg("snapshot"),
+        log,
+    )?;
     let output = child.wait_with_output().context("cannot wait for workspace-sync")?;
     Ok(if output.status.success() {
-        Ending::done()
+        StageOutcome::done()
     } else {
-        let how = child::in_words("workspace-sync", output.status);
-        Ending::failed(format!("the image's trees are not recorded: {how}"), retry(log))
+        let how = stage_process::describe_exit("workspace-sync", output.status);
+        StageOutcome::failed(format!("the image's trees are not recorded: {how}"), retry(log))
     })
 }
 
 /// Runs `workspace-sync run` to its end; returns how it ended and whether anything was copied.
-pub fn run(log: &Path) -> Result<(Ending, bool)> {
-    let child = child::start(
+pub fn run(log: &Path) -> Result<(StageOutcome, bool)> {
+    let child = stage_process::spawn_logged(
         cmd::killed_with_parent(cmd::image_program("workspace-sync")).args(["run", "--json"]),
         log,
     )?;
@@ -40,8 +42,8 @@ pub fn run(log: &Path) -> Result<(Ending, bool)> {
     let copied = reports.iter().any(|report| report.outcome == TreeOutcome::Copied);
     let ending = ending(&reports, output.status, log);
     if is_to_be_followed(&reports, output.status)
-        && !stop::is_asked()
-        && let Err(error) = supervisor::ask(&["start", FOLLOWER])
+        && !shutdown::is_requested()
+        && let Err(error) = supervisor::supervisorctl(&["start", FOLLOWER])
     {
         return Ok((unfollowed(&error, ending), copied));
     }
@@ -65,15 +67,15 @@ fn is_to_be_followed(reports: &[Report], status: ExitStatus) -> bool {
 }
 
 /// The trees are where they belong, but nobody carries over what is still written to the old ones.
-fn unfollowed(error: &anyhow::Error, ending: Ending) -> Ending {
+fn unfollowed(error: &anyhow::Error, ending: StageOutcome) -> StageOutcome {
     if ending.result == StageResult::Failed {
         return ending;
     }
-    Ending::failed(format!("{error:#}"), format!("type: supervisorctl start {FOLLOWER}"))
+    StageOutcome::failed(format!("{error:#}"), format!("type: supervisorctl start {FOLLOWER}"))
 }
 
 /// What the journal is told about all trees.
-fn ending(reports: &[Report], status: ExitStatus, log: &Path) -> Ending {
+fn ending(reports: &[Report], status: ExitStatus, log: &Path) -> StageOutcome {
     let failed: Vec<&Report> =
         reports.iter().filter(|report| report.outcome == TreeOutcome::Failed).collect();
     if !failed.is_empty() {
@@ -88,20 +90,20 @@ fn ending(reports: &[Report], status: ExitStatus, log: &Path) -> Ending {
         if failed.iter().any(|report| report.retrying) {
             hint.push_str("; retried automatically");
         }
-        return Ending::failed(causes.join("; "), hint);
+        return StageOutcome::failed(causes.join("; "), hint);
     }
     if !status.success() {
         let hint = format!("read {}; retried automatically", log.display());
-        return Ending::failed(child::in_words("workspace-sync", status), hint);
+        return StageOutcome::failed(stage_process::describe_exit("workspace-sync", status), hint);
     }
     if reports.iter().all(|report| report.outcome == TreeOutcome::Skipped) {
         // A volume that is missing although a copy was asked for is no failure, and worth a word.
         let cause = reports.iter().find_map(|report| report.cause.clone());
-        return Ending { cause, ..Ending::skipped() };
+        return StageOutcome { cause, ..StageOutcome::skipped() };
     }
     match reports.iter().find_map(|report| Some((report.remark()?, report.hint.clone()))) {
-        Some((cause, hint)) => Ending { cause: Some(cause), hint, ..Ending::done() },
-        None => Ending::done(),
+        Some((cause, hint)) => StageOutcome { cause: Some(cause), hint, ..StageOutcome::done() },
+        None => StageOutcome::done(),
     }
 }
 
@@ -117,7 +119,7 @@ mod tests {
         .unwrap()
     }
 
-    fn told(reports: &[Report], status: i32) -> Ending {
+    fn told(reports: &[Report], status: i32) -> StageOutcome {
         ending(reports, ExitStatus::from_raw(status), Path::new("/var/log/sync.log"))
     }
 
@@ -127,10 +129,10 @@ mod tests {
             report("micromamba", "copied", ""),
             report("app", "failed", r#","cause":"no room","hint":"make some""#),
         ];
-        assert_eq!(told(&reports, 0x0100), Ending::failed("app: no room", "make some"));
+        assert_eq!(told(&reports, 0x0100), StageOutcome::failed("app: no room", "make some"));
         assert!(!is_to_be_followed(&reports, ExitStatus::from_raw(0x0100)));
         let retried = [report("app", "failed", r#","retrying":true,"cause":"no room","hint":"make some""#)];
-        let said = Ending::failed("app: no room", "make some; retried automatically");
+        let said = StageOutcome::failed("app: no room", "make some; retried automatically");
         assert_eq!(told(&retried, 0x0100), said);
         assert!(is_to_be_followed(&retried, ExitStatus::from_raw(0x0100)));
     }
@@ -139,17 +141,18 @@ mod tests {
     fn a_directory_that_stays_in_use_is_said_and_fails_nothing() {
         let reports = [report("app", "kept", r#","cause":"it is in use","hint":"build a link""#)];
         let (cause, hint) = (Some("app: it is in use".into()), Some("build a link".into()));
-        assert_eq!(told(&reports, 0), Ending { cause, hint, ..Ending::done() });
+        assert_eq!(told(&reports, 0), StageOutcome { cause, hint, ..StageOutcome::done() });
     }
 
     #[test]
     fn a_follower_that_does_not_start_is_said_unless_something_worse_is() {
         let error = anyhow::anyhow!("cannot run supervisorctl");
-        let said = Ending::failed("cannot run supervisorctl", "type: supervisorctl start workspacesync");
-        assert_eq!(unfollowed(&error, Ending::done()), said);
+        let said =
+            StageOutcome::failed("cannot run supervisorctl", "type: supervisorctl start workspacesync");
+        assert_eq!(unfollowed(&error, StageOutcome::done()), said);
         assert_eq!(
-            unfollowed(&error, Ending::failed("no room", "make some")),
-            Ending::failed("no room", "make some")
+            unfollowed(&error, StageOutcome::failed("no room", "make some")),
+            StageOutcome::failed("no room", "make some")
         );
     }
 
@@ -160,14 +163,14 @@ mod tests {
         let ended_well = ExitStatus::from_raw(0);
         assert!(is_to_be_followed(&reports, ended_well));
         assert!(!is_to_be_followed(&[report("app", "copied", "")], ended_well));
-        assert_eq!(told(&reports, 0), Ending { cause, hint, ..Ending::done() });
+        assert_eq!(told(&reports, 0), StageOutcome { cause, hint, ..StageOutcome::done() });
     }
 
     #[test]
     fn a_tool_that_died_or_could_not_begin_is_a_failed_stage_and_retried_although_it_reported_nothing() {
         for (status, cause) in [(9, "was ended by signal 9"), (0x0100, "ended with exit code 1")] {
             let cause = format!("workspace-sync {cause}");
-            let ending = Ending::failed(cause, "read /var/log/sync.log; retried automatically");
+            let ending = StageOutcome::failed(cause, "read /var/log/sync.log; retried automatically");
             assert_eq!(told(&[], status), ending);
             assert!(is_to_be_followed(&[], ExitStatus::from_raw(status)));
         }
@@ -176,9 +179,12 @@ mod tests {
 
     #[test]
     fn nothing_asked_for_is_skipped_and_a_missing_volume_is_said() {
-        assert_eq!(told(&[report("micromamba", "skipped", "")], 0), Ending::skipped());
+        assert_eq!(told(&[report("micromamba", "skipped", "")], 0), StageOutcome::skipped());
         let unmounted = report("micromamba", "skipped", r#","cause":"no volume""#);
-        assert_eq!(told(&[unmounted], 0), Ending { cause: Some("no volume".into()), ..Ending::skipped() });
-        assert_eq!(told(&[report("micromamba", "used", "")], 0), Ending::done());
+        assert_eq!(
+            told(&[unmounted], 0),
+            StageOutcome { cause: Some("no volume".into()), ..StageOutcome::skipped() }
+        );
+        assert_eq!(told(&[report("micromamba", "used", "")], 0), StageOutcome::done());
     }
 }

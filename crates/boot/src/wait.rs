@@ -10,11 +10,11 @@ use anyhow::Result;
 use journal::{Journal, Stage, StageResult, Timeline};
 use kit::{Exit, Outcome, cmd};
 
+use crate::boot_state::{BootState, Phase};
 use crate::cli::Wait;
-use crate::state::{Phase, State};
 
 /// A stage takes seconds to hours; a look costs some microseconds.
-const PAUSE: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// As `timeout` of the coreutils says it.
 const TIMED_OUT: u8 = 124;
 
@@ -24,9 +24,9 @@ pub fn wait(journal: &Journal, wait: &Wait) -> Outcome {
     // A time that no clock can show is no limit.
     let deadline = wait.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let mut was_dead = false;
-    let mut known = Known::default();
+    let mut known = CachedTimeline::default();
     let ended = loop {
-        let seen = State::of(known.timeline(journal)?.clone());
+        let seen = BootState::load(known.timeline(journal)?.clone());
         if let Some(ended) = end(&seen, stage) {
             break ended;
         }
@@ -44,7 +44,7 @@ pub fn wait(journal: &Journal, wait: &Wait) -> Outcome {
             log::error!("{stage} has not ended in time");
             return Ok(Exit::Code(TIMED_OUT));
         }
-        thread::sleep(left.map_or(PAUSE, |left| left.min(PAUSE)));
+        thread::sleep(left.map_or(POLL_INTERVAL, |left| left.min(POLL_INTERVAL)));
     };
     if let End::Failed(cause) = &ended {
         log::error!("{stage} failed: {cause}");
@@ -57,12 +57,12 @@ pub fn wait(journal: &Journal, wait: &Wait) -> Outcome {
 
 /// The journal as it was read last: who waits for hours reads it only when it has changed.
 #[derive(Default)]
-struct Known {
+struct CachedTimeline {
     file: Option<(u64, u64)>,
     timeline: Timeline,
 }
 
-impl Known {
+impl CachedTimeline {
     fn timeline(&mut self, journal: &Journal) -> Result<&Timeline> {
         // The journal only grows, and another boot has another one.
         let file = fs::metadata(journal.path()).ok().map(|meta| (meta.ino(), meta.len()));
@@ -81,14 +81,14 @@ enum End {
 
 /// How the stage ended in the latest run; one that a run left out when it gave up has no end but that one's. A failure in
 /// a run that was stopped is none: the stage may have been cut short, and the next run goes on with it.
-fn end(seen: &State, stage: Stage) -> Option<End> {
+fn end(seen: &BootState, stage: Stage) -> Option<End> {
     let stage = if seen.phase == Phase::GivenUp { Stage::Ready } else { stage };
-    let course = seen.timeline.stage_run(stage)?;
-    Some(match course.result? {
+    let run = seen.timeline.stage_run(stage)?;
+    Some(match run.result? {
         StageResult::Done | StageResult::Skipped => End::Well,
         StageResult::Failed if seen.timeline.stopped && seen.phase != Phase::GivenUp => return None,
         StageResult::Failed => {
-            End::Failed(course.cause.clone().unwrap_or_else(|| "no reason was given".to_owned()))
+            End::Failed(run.cause.clone().unwrap_or_else(|| "no reason was given".to_owned()))
         }
     })
 }

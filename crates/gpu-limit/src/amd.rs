@@ -5,8 +5,8 @@
 
 use std::io;
 
+use crate::kernel_files::{KernelRoot, field};
 use crate::pci::PciAddress;
-use crate::tree::{Roots, field};
 
 const NODES: &str = "sys/class/kfd/kfd/topology/nodes";
 
@@ -33,11 +33,11 @@ enum Node {
     WithoutDevice(u32),
 }
 
-pub fn discover(roots: &Roots, remarks: &mut Vec<String>) -> Vec<AmdGpu> {
+pub fn discover(root: &KernelRoot, remarks: &mut Vec<String>) -> Vec<AmdGpu> {
     let mut gpus = Vec::new();
     let mut denied = 0;
-    for number in roots.numbered(NODES, "", remarks) {
-        match read_node(roots, number) {
+    for number in root.numbered(NODES, "", remarks) {
+        match read_node(root, number) {
             Ok(Node::Gpu(gpu)) => gpus.push(gpu),
             Ok(Node::Processor) => {}
             Ok(Node::Denied) => denied += 1,
@@ -52,24 +52,24 @@ pub fn discover(roots: &Roots, remarks: &mut Vec<String>) -> Vec<AmdGpu> {
     if denied > 0 {
         remarks.push(format!("the machine has {denied} more AMD GPU(s) that this container may not use"));
     }
-    if !gpus.is_empty() && !roots.has("dev/kfd") {
+    if !gpus.is_empty() && !root.has("dev/kfd") {
         remarks.push(format!("{} AMD GPU(s) cannot be used: /dev/kfd is not in this container", gpus.len()));
         gpus.clear();
     }
     gpus
 }
 
-fn read_node(roots: &Roots, number: u32) -> io::Result<Node> {
-    let Some(id) = read_allowed(roots, &format!("{NODES}/{number}/gpu_id"))? else { return Ok(Node::Denied) };
+fn read_node(root: &KernelRoot, number: u32) -> io::Result<Node> {
+    let Some(id) = read_allowed(root, &format!("{NODES}/{number}/gpu_id"))? else { return Ok(Node::Denied) };
     if id.trim() == "0" {
         return Ok(Node::Processor);
     }
-    let Some(properties) = read_allowed(roots, &format!("{NODES}/{number}/properties"))? else {
+    let Some(properties) = read_allowed(root, &format!("{NODES}/{number}/properties"))? else {
         return Ok(Node::Denied);
     };
     let gpu = describe(number, &properties)
         .ok_or_else(|| io::Error::other("its properties name no render device"))?;
-    Ok(if roots.has(&format!("dev/dri/renderD{}", gpu.render_minor)) {
+    Ok(if root.has(&format!("dev/dri/renderD{}", gpu.render_minor)) {
         Node::Gpu(gpu)
     } else {
         Node::WithoutDevice(gpu.render_minor)
@@ -77,8 +77,8 @@ fn read_node(roots: &Roots, number: u32) -> io::Result<Node> {
 }
 
 /// The text of a file, or nothing where the kernel refuses: a GPU outside the container's device group.
-fn read_allowed(roots: &Roots, path: &str) -> io::Result<Option<String>> {
-    match roots.read(path) {
+fn read_allowed(root: &KernelRoot, path: &str) -> io::Result<Option<String>> {
+    match root.read(path) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
         read => read.map(Some),
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-const AFTER_HELP: &str = "\
+const EPILOGUE: &str = "\
 Environment:
   GPU_COUNT  how many GPUs programs may see; unset or 'all' means no limit, 0 hides every GPU
 
@@ -13,7 +13,7 @@ A list in CUDA_VISIBLE_DEVICES, HIP_VISIBLE_DEVICES or ROCR_VISIBLE_DEVICES is c
 The limit is advice to GPU runtimes, not isolation.";
 
 #[derive(Debug, Parser)]
-#[command(name = "gpu-limit", about, version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
+#[command(name = "gpu-limit", about, version, after_help = EPILOGUE, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     /// Print one JSON object
     #[arg(long)]

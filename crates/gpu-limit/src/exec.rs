@@ -11,7 +11,7 @@ const CANNOT_RUN: Exit = Exit::Code(126);
 const NOT_FOUND: Exit = Exit::Code(127);
 
 /// Replaces this process, so that signals and the exit code are the command's own; returns only on failure.
-pub fn replace_process(command: &[OsString], variables: &[(String, String)]) -> Exit {
+pub fn exec(command: &[OsString], variables: &[(String, String)]) -> Exit {
     let Some((program, arguments)) = command.split_first() else { return NOT_FOUND };
     let error = Command::new(program)
         .args(arguments)

@@ -40,12 +40,12 @@
 mod amd;
 mod cli;
 mod exec;
+mod kernel_files;
 mod limit;
 mod nvidia;
 mod pci;
 mod report;
-mod tree;
-mod visible;
+mod visible_devices;
 
 use std::io::{self, Write};
 
@@ -53,10 +53,10 @@ use clap::{CommandFactory, Parser};
 use kit::{Env, Exit, Outcome};
 
 pub use amd::AmdGpu;
+pub use kernel_files::KernelRoot;
 pub use limit::{Limit, limit};
 pub use nvidia::{Mig, MigInstance, NvidiaGpu};
 pub use pci::PciAddress;
-pub use tree::Roots;
 
 use cli::{Action, Cli};
 use report::Report;
@@ -76,11 +76,11 @@ pub struct Gpus {
 
 /// Looks for GPUs without opening a device and without waiting; what cannot be read becomes a remark.
 #[must_use]
-pub fn discover(roots: &Roots) -> Gpus {
+pub fn discover(root: &KernelRoot) -> Gpus {
     let mut remarks = Vec::new();
-    let nvidia = nvidia::discover(roots, &mut remarks);
-    let amd = amd::discover(roots, &mut remarks);
-    let uncountable = nvidia.is_empty() && amd.is_empty() && roots.has("dev/dxg");
+    let nvidia = nvidia::discover(root, &mut remarks);
+    let amd = amd::discover(root, &mut remarks);
+    let uncountable = nvidia.is_empty() && amd.is_empty() && root.has("dev/dxg");
     if uncountable {
         remarks.push("/dev/dxg is here (WSL), which does not tell how many GPUs are behind it".to_owned());
     }
@@ -97,12 +97,12 @@ pub fn command() -> clap::Command {
 pub fn run() -> Outcome {
     let cli = Cli::try_parse()?;
     kit::logging::init("gpu-limit", 0);
-    let gpus = discover(&Roots { root: cli.root });
+    let gpus = discover(&KernelRoot { root: cli.root });
     let limit = limit(&Env::from_process(), &gpus);
     match cli.action {
         Some(Action::Exec { command }) => {
             warn(&limit);
-            Ok(exec::replace_process(&command, &limit.variables))
+            Ok(exec::exec(&command, &limit.variables))
         }
         None if cli.json => {
             serde_json::to_writer(io::stdout(), &Report::new(&gpus, &limit)).map_err(io::Error::from)?;

@@ -4,7 +4,7 @@ use kit::{Env, Problem, SettingsReader};
 
 use crate::Gpus;
 use crate::nvidia::NvidiaGpu;
-use crate::visible;
+use crate::visible_devices;
 
 const COUNT: &str = "GPU_COUNT";
 const CUDA: &str = "CUDA_VISIBLE_DEVICES";
@@ -33,15 +33,16 @@ pub fn limit(env: &Env, gpus: &Gpus) -> Limit {
     let Some(count) = wanted(&mut reader) else {
         return Limit { problems: reader.into_problems(), ..Limit::default() };
     };
-    let mut draft = Draft { env, gpus, count, variables: Vec::new(), problems: reader.into_problems() };
+    let mut builder =
+        LimitBuilder { env, gpus, count, variables: Vec::new(), problems: reader.into_problems() };
     if count == 0 {
-        draft.hide_all();
+        builder.hide_all();
     } else {
-        draft.limit_nvidia();
-        draft.limit_amd();
-        draft.admit_uncountable();
+        builder.limit_nvidia();
+        builder.limit_amd();
+        builder.admit_uncountable();
     }
-    Limit { count: Some(count), variables: draft.variables, problems: draft.problems }
+    Limit { count: Some(count), variables: builder.variables, problems: builder.problems }
 }
 
 /// The number asked for; nothing if there is no limit, or none that could be understood.
@@ -60,13 +61,13 @@ fn wanted(reader: &mut SettingsReader<'_>) -> Option<usize> {
 }
 
 /// A list of devices that the environment has before the limit.
-enum Own<'env> {
+enum ExistingList<'env> {
     Unset,
     List(&'env str),
     Unreadable,
 }
 
-struct Draft<'a> {
+struct LimitBuilder<'a> {
     env: &'a Env,
     gpus: &'a Gpus,
     count: usize,
@@ -74,7 +75,7 @@ struct Draft<'a> {
     problems: Vec<Problem>,
 }
 
-impl<'a> Draft<'a> {
+impl<'a> LimitBuilder<'a> {
     fn export(&mut self, name: &str, value: impl Into<String>) {
         let value = value.into();
         if self.env.get(name).is_none_or(|given| given != value.as_str()) {
@@ -90,29 +91,29 @@ impl<'a> Draft<'a> {
         self.problems.push(Problem::new(COUNT, message));
     }
 
-    fn own(&self, name: &str) -> Own<'a> {
+    fn own(&self, name: &str) -> ExistingList<'a> {
         match self.env.get(name).map(|value| value.to_str()) {
-            None => Own::Unset,
-            Some(Some(list)) => Own::List(list),
-            Some(None) => Own::Unreadable,
+            None => ExistingList::Unset,
+            Some(Some(list)) => ExistingList::List(list),
+            Some(None) => ExistingList::Unreadable,
         }
     }
 
     /// Like `own`, for runtimes that read an empty list as no list.
     fn has_entries(&self, name: &str) -> bool {
-        !matches!(self.own(name), Own::Unset | Own::List(""))
+        !matches!(self.own(name), ExistingList::Unset | ExistingList::List(""))
     }
 
     /// Cuts a list that is there; returns whether one was.
     fn cut_own(&mut self, name: &str) -> bool {
         match self.own(name) {
-            Own::Unset => return false,
-            Own::List(list) => {
-                if let Some(shorter) = visible::cut(list, self.count) {
+            ExistingList::Unset => return false,
+            ExistingList::List(list) => {
+                if let Some(shorter) = visible_devices::truncate(list, self.count) {
                     self.export(name, shorter);
                 }
             }
-            Own::Unreadable => {
+            ExistingList::Unreadable => {
                 self.problems.push(Problem::new(name, "the value is not UTF-8 text; it is left as it is"));
             }
         }
@@ -157,7 +158,11 @@ impl<'a> Draft<'a> {
     fn mig_names(&self) -> MigNames {
         let Some(given) = self.env.text(NVIDIA_GIVEN) else { return MigNames::default() };
         MigNames {
-            names: visible::mig_names(given).unwrap_or_default().into_iter().map(str::to_owned).collect(),
+            names: visible_devices::mig_names(given)
+                .unwrap_or_default()
+                .into_iter()
+                .map(str::to_owned)
+                .collect(),
             mentioned: given.split(',').filter(|entry| entry.trim().starts_with("MIG-")).count(),
         }
     }
@@ -178,9 +183,9 @@ impl<'a> Draft<'a> {
         let theirs = self.has_entries(CUDA);
         let ours = self.exports(CUDA) && !theirs;
         if ours || (theirs && hides) {
-            self.export(HIP, visible::first(seen));
+            self.export(HIP, visible_devices::first_n(seen));
         } else if hides {
-            self.export(ROCR, visible::first(seen));
+            self.export(ROCR, visible_devices::first_n(seen));
         }
     }
 

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::kernel_files::{KernelRoot, field};
 use crate::pci::PciAddress;
-use crate::tree::{Roots, field};
 
 const GPUS: &str = "proc/driver/nvidia/gpus";
 const CAPABILITIES: &str = "proc/driver/nvidia/capabilities";
@@ -47,7 +47,7 @@ pub struct MigInstance {
 }
 
 /// What one `information` file says.
-struct Described {
+struct NodeInfo {
     minor: Option<u32>,
     pci: Option<PciAddress>,
     model: Option<String>,
@@ -55,9 +55,9 @@ struct Described {
     excluded: bool,
 }
 
-pub fn discover(roots: &Roots, remarks: &mut Vec<String>) -> Vec<NvidiaGpu> {
-    let nodes = roots.numbered("dev", "nvidia", remarks);
-    let catalogue = Catalogue::read(roots, remarks);
+pub fn discover(root: &KernelRoot, remarks: &mut Vec<String>) -> Vec<NvidiaGpu> {
+    let nodes = root.numbered("dev", "nvidia", remarks);
+    let catalogue = Catalogue::read(root, remarks);
     let elsewhere = catalogue.by_minor.keys().filter(|minor| !nodes.contains(minor)).count();
     if elsewhere > 0 {
         remarks.push(format!(
@@ -67,7 +67,7 @@ pub fn discover(roots: &Roots, remarks: &mut Vec<String>) -> Vec<NvidiaGpu> {
     let mut gpus = Vec::new();
     for minor in nodes {
         if let Some(gpu) = catalogue.usable(minor, remarks) {
-            gpus.push(NvidiaGpu { mig: mig(roots, minor, remarks), ..gpu });
+            gpus.push(NvidiaGpu { mig: mig(root, minor, remarks), ..gpu });
         }
     }
     // A GPU without an address comes last: nothing says where it belongs.
@@ -78,21 +78,21 @@ pub fn discover(roots: &Roots, remarks: &mut Vec<String>) -> Vec<NvidiaGpu> {
 /// The driver's list of the machine's GPUs.
 #[derive(Default)]
 struct Catalogue {
-    by_minor: BTreeMap<u32, Described>,
+    by_minor: BTreeMap<u32, NodeInfo>,
     /// Whether every GPU of the machine is in it, so that a node it does not know is no GPU.
     complete: bool,
 }
 
 impl Catalogue {
-    fn read(roots: &Roots, remarks: &mut Vec<String>) -> Self {
-        let names = roots.list(GPUS).unwrap_or_else(|error| {
+    fn read(root: &KernelRoot, remarks: &mut Vec<String>) -> Self {
+        let names = root.list(GPUS).unwrap_or_else(|error| {
             remarks.push(format!("cannot list /{GPUS}: {error}"));
             Vec::new()
         });
         let mut catalogue = Self { by_minor: BTreeMap::new(), complete: !names.is_empty() };
         for name in names {
             let path = format!("{GPUS}/{name}/information");
-            match roots.read(&path) {
+            match root.read(&path) {
                 Ok(text) => {
                     let described = describe(&name, &text);
                     if let Some(minor) = described.minor {
@@ -133,9 +133,9 @@ impl Catalogue {
     }
 }
 
-fn describe(name: &str, text: &str) -> Described {
+fn describe(name: &str, text: &str) -> NodeInfo {
     let given = |key| field(text, key, ':').filter(|value| !value.is_empty());
-    Described {
+    NodeInfo {
         minor: given("Device Minor").and_then(|minor| minor.parse().ok()),
         pci: PciAddress::parse(name).or_else(|| given("Bus Location").and_then(PciAddress::parse)),
         model: given("Model").map(str::to_owned),
@@ -156,20 +156,20 @@ fn is_uuid(text: &str) -> bool {
 ///
 /// Only instances in `/proc` prove MIG mode: the directory above them and the first nodes in
 /// `/dev/nvidia-caps` are there on every machine whose GPUs could do it.
-fn mig(roots: &Roots, minor: u32, remarks: &mut Vec<String>) -> Option<Mig> {
+fn mig(root: &KernelRoot, minor: u32, remarks: &mut Vec<String>) -> Option<Mig> {
     let gpu = format!("{CAPABILITIES}/gpu{minor}/mig");
-    let gpu_instances = roots.numbered(&gpu, "gi", remarks);
+    let gpu_instances = root.numbered(&gpu, "gi", remarks);
     if gpu_instances.is_empty() {
         return None;
     }
     let mut instances = Vec::new();
     for gpu_instance in gpu_instances {
         let directory = format!("{gpu}/gi{gpu_instance}");
-        if !may_use(roots, &directory, remarks) {
+        if !may_use(root, &directory, remarks) {
             continue;
         }
-        for compute_instance in roots.numbered(&directory, "ci", remarks) {
-            if may_use(roots, &format!("{directory}/ci{compute_instance}"), remarks) {
+        for compute_instance in root.numbered(&directory, "ci", remarks) {
+            if may_use(root, &format!("{directory}/ci{compute_instance}"), remarks) {
                 instances.push(MigInstance { gpu_instance, compute_instance });
             }
         }
@@ -181,12 +181,12 @@ fn mig(roots: &Roots, minor: u32, remarks: &mut Vec<String>) -> Option<Mig> {
 }
 
 /// Whether the container has the device node that stands for the right to use an instance.
-fn may_use(roots: &Roots, directory: &str, remarks: &mut Vec<String>) -> bool {
+fn may_use(root: &KernelRoot, directory: &str, remarks: &mut Vec<String>) -> bool {
     let path = format!("{directory}/access");
-    match roots.read(&path) {
+    match root.read(&path) {
         Ok(text) => field(&text, "DeviceFileMinor", ':')
             .and_then(|minor| minor.parse::<u32>().ok())
-            .is_some_and(|minor| roots.has(&format!("{CAPABILITY_NODES}/nvidia-cap{minor}"))),
+            .is_some_and(|minor| root.has(&format!("{CAPABILITY_NODES}/nvidia-cap{minor}"))),
         Err(error) => {
             remarks.push(format!("cannot read /{path}: {error}"));
             false

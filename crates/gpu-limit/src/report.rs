@@ -14,7 +14,7 @@ pub struct Report<'a> {
     gpus: Vec<Row>,
     limit: Option<usize>,
     variables: BTreeMap<&'a str, &'a str>,
-    problems: Vec<Complaint<'a>>,
+    problems: Vec<ProblemRow<'a>>,
     remarks: &'a [String],
 }
 
@@ -30,7 +30,7 @@ struct Row {
 }
 
 #[derive(Debug, Serialize)]
-struct Complaint<'a> {
+struct ProblemRow<'a> {
     setting: &'a str,
     message: &'a str,
 }
@@ -44,7 +44,7 @@ impl<'a> Report<'a> {
             problems: limit
                 .problems
                 .iter()
-                .map(|problem| Complaint { setting: &problem.setting, message: &problem.message })
+                .map(|problem| ProblemRow { setting: &problem.setting, message: &problem.message })
                 .collect(),
             remarks: &gpus.remarks,
         }

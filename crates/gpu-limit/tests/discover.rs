@@ -12,11 +12,11 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use gpu_limit::{AmdGpu, Gpus, MigInstance, PciAddress, Roots, discover};
+use gpu_limit::{AmdGpu, Gpus, KernelRoot, MigInstance, PciAddress, discover};
 use machine::{Machine, uuid};
 
 fn seen(machine: &Machine) -> Gpus {
-    discover(&Roots { root: machine.root().to_owned() })
+    discover(&KernelRoot { root: machine.root().to_owned() })
 }
 
 fn minors(gpus: &Gpus) -> Vec<u32> {
@@ -28,7 +28,7 @@ fn a_machine_without_gpus_has_none_and_nothing_to_remark() {
     let machine = Machine::empty();
     machine.write("dev/null", "").write("proc/version", "Linux");
     assert_eq!(seen(&machine), Gpus::default());
-    assert_eq!(discover(&Roots { root: machine.root().join("missing") }), Gpus::default());
+    assert_eq!(discover(&KernelRoot { root: machine.root().join("missing") }), Gpus::default());
 }
 
 #[test]
@@ -197,11 +197,11 @@ fn amd_gpus_that_the_kernel_refuses_to_show_are_counted_as_those_of_others() {
     deny(&nodes.join("2/gpu_id"));
     deny(&nodes.join("3/properties"));
     fs::set_permissions(machine.root(), Permissions::from_mode(0o755)).unwrap();
-    let roots = Roots { root: machine.root().to_owned() };
+    let root = KernelRoot { root: machine.root().to_owned() };
     let gpus = thread::spawn(move || {
         // Only this thread stops being root, whom no file mode stops.
         nix::unistd::setfsuid(nix::unistd::Uid::from_raw(65_534));
-        discover(&roots)
+        discover(&root)
     })
     .join()
     .unwrap();
@@ -240,8 +240,8 @@ fn a_pipe_where_a_file_should_be_does_not_stop_the_boot() {
     fs::remove_file(&information).unwrap();
     nix::unistd::mkfifo(&information, nix::sys::stat::Mode::S_IRUSR).unwrap();
     let (sender, receiver) = mpsc::channel();
-    let roots = Roots { root: machine.root().to_owned() };
-    thread::spawn(move || sender.send(discover(&roots)));
+    let root = KernelRoot { root: machine.root().to_owned() };
+    thread::spawn(move || sender.send(discover(&root)));
     let gpus = receiver.recv_timeout(Duration::from_secs(10)).expect("it waits for the pipe");
     assert_eq!(minors(&gpus), [0]);
 }

@@ -117,7 +117,7 @@ impl Rights {
 
     /// True if sshd can let anybody in.
     pub fn sshd_works(&self) -> bool {
-        self.effective.contains(sshd_run::NEEDED)
+        self.effective.contains(sshd_run::REQUIRED_CAPABILITIES)
     }
 }
 

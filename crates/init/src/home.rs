@@ -20,10 +20,11 @@ const SKELETON: &str = "/etc/skel";
 const MODE: u32 = 0o750;
 
 /// Makes the home and puts into it what is missing; a workspace that cannot hold it is reported.
-pub fn settle(workspace: &Workspace, name: &str, ids: Ids, problems: &mut Vec<Problem>) -> Result<PathBuf> {
+pub fn ensure(workspace: &Workspace, name: &str, ids: Ids, problems: &mut Vec<Problem>) -> Result<PathBuf> {
     let (path, folder) = place(workspace, name, ids, problems)?;
-    let furnished = furnish(&folder, Path::new(SKELETON), ids).and_then(|()| lock_up(&folder, ids.uid));
-    if let Err(error) = furnished {
+    let prepared =
+        copy_skeleton(&folder, Path::new(SKELETON), ids).and_then(|()| restrict_ssh(&folder, ids.uid));
+    if let Err(error) = prepared {
         problems.push(Problem::new("home", format!("{} is not complete: {error}", path.display())));
     }
     Ok(path)
@@ -122,7 +123,7 @@ fn locally(parent: &Path, name: &str, ids: Ids, problems: &mut Vec<Problem>) -> 
 }
 
 /// What a new account finds in its home (useradd(8), `--skel`), without touching what is there.
-fn furnish(home: &Folder, skeleton: &Path, ids: Ids) -> io::Result<()> {
+fn copy_skeleton(home: &Folder, skeleton: &Path, ids: Ids) -> io::Result<()> {
     let entries = match fs::read_dir(skeleton) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
@@ -132,7 +133,7 @@ fn furnish(home: &Folder, skeleton: &Path, ids: Ids) -> io::Result<()> {
         let (name, kind) = (entry.file_name(), entry.file_type()?);
         match home.kind(&name)? {
             None | Some(Kind::Directory) if kind.is_dir() => {
-                furnish(&home.ensure(&name, ids, 0o755)?, &entry.path(), ids)?;
+                copy_skeleton(&home.ensure(&name, ids, 0o755)?, &entry.path(), ids)?;
             }
             None if kind.is_symlink() => home.link(&name, &fs::read_link(entry.path())?)?,
             None if kind.is_file() => {
@@ -146,7 +147,7 @@ fn furnish(home: &Folder, skeleton: &Path, ids: Ids) -> io::Result<()> {
 }
 
 /// Keeps the user's SSH files to the user; ssh(1) refuses keys that others could read.
-fn lock_up(home: &Folder, uid: u32) -> io::Result<()> {
+fn restrict_ssh(home: &Folder, uid: u32) -> io::Result<()> {
     let name = OsStr::new(".ssh");
     if home.kind(name)? != Some(Kind::Directory) {
         return Ok(());
@@ -254,8 +255,8 @@ mod tests {
         fs::write(home.join(".profile"), "mine").unwrap();
         symlink("/nowhere", home.join(".x")).unwrap();
         let folder = Folder::open(&home).unwrap();
-        furnish(&folder, &skeleton, own_ids()).unwrap();
-        furnish(&folder, &skeleton, own_ids()).unwrap();
+        copy_skeleton(&folder, &skeleton, own_ids()).unwrap();
+        copy_skeleton(&folder, &skeleton, own_ids()).unwrap();
         let text = |name: &str| fs::read_to_string(home.join(name)).unwrap();
         assert_eq!([text(".bashrc"), text(".profile"), text(".config/app/rc")], ["new", "mine", "new"]);
         assert_eq!(fs::metadata(home.join(".bashrc")).unwrap().mode() & 0o777, 0o755);
@@ -274,7 +275,7 @@ mod tests {
             fs::set_permissions(path, fs::Permissions::from_mode(0o664)).unwrap();
         }
         symlink(&outside, ssh.join("link")).unwrap();
-        lock_up(&Folder::open(dir.path()).unwrap(), own_ids().uid).unwrap();
+        restrict_ssh(&Folder::open(dir.path()).unwrap(), own_ids().uid).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!([mode(&ssh), mode(&ssh.join("id_rsa")), mode(&outside)], [0o700, 0o600, 0o664]);
     }

@@ -11,8 +11,8 @@ use std::path::Path;
 use kit::Problem;
 use kit::account_db::{AccountDb, Ids, User};
 
-use crate::account;
-use crate::person::is_marked;
+use crate::accounts;
+use crate::system_user::is_marked;
 
 /// Numbers of the image's own accounts: no distribution gives them out, no user has them, and engines without root have
 /// them too, whose containers end at 65535 (systemd's UIDS-GIDS.md and Debian's policy 9.2 list what is taken).
@@ -25,10 +25,10 @@ const SYSTEM: RangeInclusive<u32> = 1..=999;
 const PEOPLE: RangeInclusive<u32> = 1000..=60_000;
 
 /// Gives other numbers to accounts in the way of the workspace's owner.
-pub fn settle(workspace: &Path, problems: &mut Vec<Problem>) {
+pub fn resolve(workspace: &Path, problems: &mut Vec<Problem>) {
     let Ok(meta) = fs::metadata(workspace) else { return };
     let owner = Ids { uid: meta.uid(), gid: meta.gid() };
-    let moved = AccountDb::read().and_then(|roster| account::run(&steps(&roster, owner)));
+    let moved = AccountDb::read().and_then(|roster| accounts::run_commands(&steps(&roster, owner)));
     if let Err(error) = moved {
         problems.push(Problem::new(
             "WORKSPACE",

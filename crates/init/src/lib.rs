@@ -12,42 +12,42 @@
 //! code 2), missing rights, an image without its accounts, a kernel without random numbers, and a supervisord that cannot
 //! be run. Then this process becomes supervisord, so that PID 1 reaps orphans and turns SIGTERM into an orderly stop.
 
-mod access;
-mod account;
+mod accounts;
 mod autostart;
 mod capabilities;
 mod cli;
-mod credentials;
-mod differences;
-mod directories;
-mod environment;
+mod environment_store;
+mod exec_supervisord;
 mod folder;
+mod foreign_state;
 mod home;
 mod id_conflict;
-mod identity;
-mod keys;
-mod launch;
 mod limits;
 mod misspelling;
 mod parameters;
-mod password;
-mod person;
-mod running;
+mod running_supervisord;
+mod runtime_directories;
 mod search_path;
 mod secrets;
+mod setting_diff;
 mod settings;
+mod ssh_keys;
 mod sudo;
+mod system_user;
 mod tls;
-mod volume;
+mod user_password;
+mod web_credentials;
+mod workspace_access;
+mod workspace_directory;
 
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
 use clap::Parser;
-use differences::{Difference, InForce};
 use journal::{Event, Journal};
 use kit::{Env, Exit, Outcome, Problem, SettingsReader, variables};
+use setting_diff::{CurrentSettings, SettingDiff};
 use web_login::Login;
 
 pub use cli::command;
@@ -59,32 +59,33 @@ pub fn run() -> Outcome {
     let parameters = parameters::parse(&cli.parameters)?;
     let mut env = Env::from_process();
     parameters.into_iter().for_each(|(name, value)| env.set(name, value));
-    if let Some(in_force) = running::environment()? {
-        return Ok(compare(env, &in_force));
+    if let Some(in_force) = running_supervisord::environment()? {
+        return Ok(compare_settings(env, &in_force));
     }
     capabilities::Rights::check()?;
     let problems = prepare(&mut env)?;
     report(&problems, started);
-    Err(launch::supervisord(&env))
+    Err(exec_supervisord::exec(&env))
 }
 
 /// Names the settings that are given and not in force, and changes nothing.
-fn compare(mut given: Env, in_force: &Env) -> Exit {
-    let gpus = gpu_limit::limit(&given, &gpu_limit::discover(&gpu_limit::Roots::default()));
+fn compare_settings(mut given: Env, in_force: &Env) -> Exit {
+    let gpus = gpu_limit::limit(&given, &gpu_limit::discover(&gpu_limit::KernelRoot::default()));
     gpus.variables.into_iter().for_each(|(name, value)| given.set(name, value));
     let (mut settings, _) = settings::Settings::read(&given);
-    account::settle_name(&mut settings, &mut Vec::new());
+    accounts::resolve_name(&mut settings, &mut Vec::new());
     if given.text("USER_NAME").is_some() {
         given.set("USER_NAME", settings.user_name.as_str());
     }
     let password = settings.user_password.as_ref();
     let login = Login::read(Path::new(web_login::path())).unwrap_or_default();
-    let in_force = InForce {
+    let in_force = CurrentSettings {
         env: in_force,
         login: login.as_ref(),
-        user_password: password.is_some_and(|password| password::is_in_force(&settings.user_name, password)),
+        user_password: password
+            .is_some_and(|password| user_password::is_current(&settings.user_name, password)),
     };
-    let differences = differences::find(&given, &in_force);
+    let differences = setting_diff::diff(&given, &in_force);
     if differences.is_empty() {
         log::info!("supervisord runs already, with these settings; nothing is changed");
         return Exit::Done;
@@ -92,7 +93,7 @@ fn compare(mut given: Env, in_force: &Env) -> Exit {
     log::warn!(
         "supervisord runs already with other settings; nothing is changed. What brings each into force:"
     );
-    for Difference { name, remedy } in differences {
+    for SettingDiff { name, remedy } in differences {
         log::warn!("{name}: {remedy}");
     }
     Exit::No
@@ -102,32 +103,36 @@ fn compare(mut given: Env, in_force: &Env) -> Exit {
 fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     search_path::complete(env);
     let (mut settings, mut problems) = settings::Settings::read(env);
-    account::settle_name(&mut settings, &mut problems);
-    let leonardo = account::group_id("leonardo")?;
+    accounts::resolve_name(&mut settings, &mut problems);
+    let leonardo = accounts::group_id("leonardo")?;
     let rights = capabilities::Rights::of_process()?;
     problems.extend(rights.problems(settings.ssh_port));
     // Before anything is read that another container may have left.
-    identity::settle(&mut problems);
-    id_conflict::settle(&settings.workspace, &mut problems);
-    limits::settle(&mut problems);
-    directories::prepare(leonardo, &mut problems)?;
+    foreign_state::remove_foreign(&mut problems);
+    id_conflict::resolve(&settings.workspace, &mut problems);
+    limits::raise(&mut problems);
+    runtime_directories::prepare(leonardo, &mut problems)?;
     // Before anything that takes time: whoever asks during a restart must not hear of the boot before it.
-    tolerate("journal", Journal::new(Path::new(journal::PATH)).reset(), &mut problems);
-    let keys = keys::settle(&settings, &mut problems);
-    let web = credentials::settle(&settings.web, &mut problems)?;
+    note_failure("journal", Journal::new(Path::new(journal::PATH)).reset(), &mut problems);
+    let keys = ssh_keys::install(&settings, &mut problems);
+    let web = web_credentials::ensure(&settings.web, &mut problems)?;
     if settings.web.enable_https {
-        tls::settle(env, account::user_id("caddy")?, &mut problems);
+        tls::install(env, accounts::user_id("caddy")?, &mut problems);
     }
     // Its spelling is judged where it is used.
     let synced = SettingsReader::new(env).switch(&variables::WORKSPACE_SYNC);
-    let mut workspace =
-        volume::prepare(settings.workspace.clone(), settings.image_slug.clone(), synced, &mut problems);
+    let mut workspace = workspace_directory::prepare(
+        settings.workspace.clone(),
+        settings.image_slug.clone(),
+        synced,
+        &mut problems,
+    );
     // Programs shall find the workspace's environments from the first moment on, if they are there.
     let memory = Path::new(workspace_sync::MEMORY);
     problems.extend(workspace_sync::adopt(Path::new("/opt"), &workspace, env, memory));
-    let gpus = gpu_limit::limit(env, &gpu_limit::discover(&gpu_limit::Roots::default()));
-    account::settle(&settings, &mut workspace, &mut problems);
-    volume::settle_storage(&workspace, &mut problems);
+    let gpus = gpu_limit::limit(env, &gpu_limit::discover(&gpu_limit::KernelRoot::default()));
+    accounts::ensure_user(&settings, &mut workspace, &mut problems);
+    workspace_directory::ensure_storage(&workspace, &mut problems);
     // The account has it now; no program and no session needs it.
     env.unset("USER_PASSWORD");
     env.set("WEB_ENABLE_AUTH", settings.web.enable_auth.to_string());
@@ -138,13 +143,13 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     gpus.variables.into_iter().for_each(|(name, value)| env.set(name, value));
     problems.extend(gpus.problems);
     problems.extend(kit::exec_limit::drop_oversized(env));
-    let stored = environment::persist(env, &mut problems);
-    tolerate("environment", stored, &mut problems);
+    let stored = environment_store::persist(env, &mut problems);
+    note_failure("environment", stored, &mut problems);
     Ok(problems)
 }
 
 /// Turns a failure into a problem: the start goes on.
-fn tolerate(about: &str, done: Result<()>, problems: &mut Vec<Problem>) {
+fn note_failure(about: &str, done: Result<()>, problems: &mut Vec<Problem>) {
     if let Err(error) = done {
         problems.push(Problem::new(about, format!("{error:#}")));
     }

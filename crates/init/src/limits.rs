@@ -13,7 +13,7 @@ const FEWEST_PROCESSES: u64 = 200;
 
 /// Lets programs open as many files as the container may, for some engines start it with 1,024; reports limits that are too
 /// low.
-pub fn settle(problems: &mut Vec<Problem>) {
+pub fn raise(problems: &mut Vec<Problem>) {
     match raise_open_files() {
         Ok(hard) => problems.extend(too_low("nofile", "open files of a program", hard, FEWEST_FILES, 65_536)),
         Err(error) => {

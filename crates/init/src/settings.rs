@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use kit::variables::{self, Variable};
 use kit::{Env, Problem, Secret, SettingsReader};
-use sshd_run::key_lines::key_lines;
+use sshd_run::key_splitting::split_keys;
 
 use crate::misspelling;
 use crate::secrets::{report_invisible, secret, user_password, web_secret};
@@ -23,7 +23,7 @@ pub struct Settings {
     /// The system user's password, if given.
     pub user_password: Option<Secret>,
     /// Login of the web services.
-    pub web: Web,
+    pub web: WebSettings,
     /// The workspace's path, absolute, without a trailing slash.
     pub workspace: PathBuf,
     /// Which image this is, in names of directories.
@@ -36,7 +36,7 @@ pub struct Settings {
 
 /// What was given for the login of the web services; what was not is generated.
 #[derive(Debug)]
-pub struct Web {
+pub struct WebSettings {
     /// Whether the gate asks for a login.
     pub enable_auth: bool,
     /// Whether all web ports speak https.
@@ -57,7 +57,7 @@ impl Settings {
         let settings = Self {
             user_name: user_name(&mut reader),
             user_password: user_password(env, &mut reader),
-            web: Web {
+            web: WebSettings {
                 enable_auth: reader.switch(&variables::WEB_ENABLE_AUTH),
                 enable_https: reader.switch(&variables::WEB_ENABLE_HTTPS),
                 user: web_user(&mut reader),
@@ -69,7 +69,7 @@ impl Settings {
             ssh_port: ssh_port(&mut reader),
             keys: KEY_VARIABLES
                 .iter()
-                .filter_map(|variable| Some((variable.name, key_lines(&reader.text(variable.name)?))))
+                .filter_map(|variable| Some((variable.name, split_keys(&reader.text(variable.name)?))))
                 .collect(),
         };
         // Nothing acts on it yet; the mistake would wait there.

@@ -11,7 +11,7 @@ const RULES: &str = "/etc/sudoers.d/leonardo-user";
 const MODE: u32 = 0o440;
 
 /// Puts the rule into force after `visudo` has accepted these very bytes: a broken file would close sudo to everybody.
-pub fn settle(name: &str) -> Result<()> {
+pub fn install(name: &str) -> Result<()> {
     let rule = format!("{name} ALL=(ALL:ALL) NOPASSWD: ALL\n");
     let placement = WriteOptions::durable(MODE).owned_by(0, 0);
     if !atomic::has_content(Path::new(RULES), rule.as_bytes()) {

@@ -14,7 +14,7 @@ use kit::account_db::Ids;
 use kit::atomic::{self, WriteOptions};
 use kit::{Env, Problem, ReadPolicy, cmd};
 
-use crate::tolerate;
+use crate::note_failure;
 
 /// Where people mount `cert.pem` (with the chain of its issuers) and `key.pem`.
 const MOUNTED: &str = "/opt/caddy/tls";
@@ -22,10 +22,10 @@ const MOUNTED: &str = "/opt/caddy/tls";
 const DIRECTORY: &str = "/var/lib/caddy-tls";
 const PAIR: &str = "pair.pem";
 /// No honest file is larger, in bytes.
-const LARGEST: u64 = 1024 * 1024;
+const MAX_BYTES: u64 = 1024 * 1024;
 
 /// Brings a good pair over; a bad one is reported, and https goes on with a self-signed certificate.
-pub fn settle(env: &Env, caddy: Ids, problems: &mut Vec<Problem>) {
+pub fn install(env: &Env, caddy: Ids, problems: &mut Vec<Problem>) {
     let provider = cloud::detect(env);
     if !provider.proxies().is_empty() {
         problems.push(Problem::new(
@@ -39,16 +39,16 @@ pub fn settle(env: &Env, caddy: Ids, problems: &mut Vec<Problem>) {
     }
     let path = Path::new(DIRECTORY).join(PAIR);
     let brought = mounted(Path::new(MOUNTED))
-        .and_then(|pair| pair.map(|pair| bring(&path, &pair, caddy.gid)).transpose());
+        .and_then(|pair| pair.map(|pair| install_pair(&path, &pair, caddy.gid)).transpose());
     if let Err(error) = &brought {
         problems.push(Problem::new(MOUNTED, format!("{error:#}; https uses a self-signed certificate")));
     }
     if !matches!(brought, Ok(Some(()))) {
-        tolerate(MOUNTED, remove(&path), problems);
+        note_failure(MOUNTED, remove(&path), problems);
     }
 }
 
-fn bring(path: &Path, pair: &str, caddy: u32) -> Result<()> {
+fn install_pair(path: &Path, pair: &str, caddy: u32) -> Result<()> {
     make_directory(caddy)?;
     let placement = WriteOptions::durable(0o640).owned_by(0, caddy);
     atomic::write_if_changed(path, pair.as_bytes(), placement).map(drop)
@@ -100,7 +100,7 @@ fn public_key(words: &[&str], pem: &str) -> Result<String> {
 }
 
 fn text(path: &Path) -> Result<Option<String>> {
-    let Some(bytes) = ReadPolicy::max_size(LARGEST).read_if_exists(path)? else { return Ok(None) };
+    let Some(bytes) = ReadPolicy::max_size(MAX_BYTES).read_if_exists(path)? else { return Ok(None) };
     String::from_utf8(bytes).map(Some).map_err(|_| anyhow!("{} is not text", path.display()))
 }
 

@@ -1,6 +1,6 @@
 //! How far the boot is, in one line.
 
-use journal::{StageRun, Entry, Stage, Timeline};
+use journal::{Entry, Stage, StageRun, Timeline};
 
 /// "Ready", or what is going on, and how far the copy to the workspace is, for which nothing waits.
 #[must_use]

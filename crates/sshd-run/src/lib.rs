@@ -1,15 +1,15 @@
 //! Start the SSH server with keys of its own and without passwords.
 //!
 //! Host keys are made at the first start, never in the image: everybody has the image. sshd reads no configuration
-//! file: all its options are on its command line (see [`policy`]), so that no file can bring passwords back. At each
-//! login it asks this program for the keys (see [`sources`]).
+//! file: all its options are on its command line (see [`sshd_options`]), so that no file can bring passwords back. At each
+//! login it asks this program for the keys (see [`key_sources`]).
 
+mod authorized_key;
+pub mod authorized_keys;
 mod cli;
-mod key_line;
-pub mod key_lines;
-pub mod keys;
-mod policy;
-pub mod sources;
+pub mod key_sources;
+pub mod key_splitting;
+mod sshd_options;
 
 use std::fs;
 use std::io::{self, Write};
@@ -30,10 +30,10 @@ const SSHD: &str = "/usr/sbin/sshd";
 const HOST_KEYS: [(&str, &str); 2] =
     [("ed25519", "/etc/ssh/ssh_host_ed25519_key"), ("ecdsa", "/etc/ssh/ssh_host_ecdsa_key")];
 /// sshd locks itself up in here after the key exchange (its compiled-in privilege separation directory).
-const EMPTY: &str = "/run/sshd";
+const PRIVSEP_DIRECTORY: &str = "/run/sshd";
 
-/// Capabilities without which sshd runs and lets nobody in: it locks each login into [`EMPTY`], and becomes its account.
-pub const NEEDED: CapabilitySet =
+/// Capabilities without which sshd runs and lets nobody in: it locks each login into [`PRIVSEP_DIRECTORY`], and becomes its account.
+pub const REQUIRED_CAPABILITIES: CapabilitySet =
     CapabilitySet::SYS_CHROOT.union(CapabilitySet::SETUID).union(CapabilitySet::SETGID);
 
 /// Runs the command line; returns only an error or, with `--show`, when it has printed.
@@ -49,11 +49,11 @@ pub fn run() -> Outcome {
     let mut reader = SettingsReader::new(&env);
     let effective = capabilities(None)?.effective;
     let port = reader.port(&variables::SSH_PORT);
-    let options = policy::options(port, effective.contains(CapabilitySet::AUDIT_WRITE));
+    let options = sshd_options::options(port, effective.contains(CapabilitySet::AUDIT_WRITE));
     for problem in reader.into_problems() {
         log::warn!("{problem}");
     }
-    fs::create_dir_all(EMPTY).with_context(|| format!("cannot create {EMPTY}"))?;
+    fs::create_dir_all(PRIVSEP_DIRECTORY).with_context(|| format!("cannot create {PRIVSEP_DIRECTORY}"))?;
     for (kind, path) in HOST_KEYS {
         // The other one may do; sshd refuses to run without any.
         ensure_key(kind, Path::new(path)).unwrap_or_else(|error| log::warn!("{error:#}"));
@@ -63,11 +63,12 @@ pub fn run() -> Outcome {
         io::stdout().write_all(settings.as_bytes())?;
         return Ok(Exit::Done);
     }
-    let missing: Vec<&str> = NEEDED.difference(effective).iter_names().map(|(name, _)| name).collect();
+    let missing: Vec<&str> =
+        REQUIRED_CAPABILITIES.difference(effective).iter_names().map(|(name, _)| name).collect();
     if !missing.is_empty() {
         bail!("every login would fail: the container lacks the capability {}", missing.join(", "));
     }
-    if let Some(path) = open_to_others(Path::new(policy::COMMAND))? {
+    if let Some(path) = open_to_others(Path::new(sshd_options::KEYS_COMMAND))? {
         let path = path.display();
         return Err(anyhow!(
             "every login would fail: others than root can change {path}, which leads to the keys"
@@ -81,10 +82,10 @@ pub fn run() -> Outcome {
 
 /// Prints the keys that log in as `user`, one a line.
 fn print_keys(user: &str) -> Outcome {
-    if !sources::are_for(user) {
+    if !key_sources::is_permitted_user(user) {
         return Ok(Exit::Done);
     }
-    let (keys, problems) = sources::Sources::of_container().read();
+    let (keys, problems) = key_sources::KeySources::default().read();
     problems.iter().for_each(|problem| log::warn!("{problem}"));
     io::stdout().write_all(keys.render().as_bytes())?;
     Ok(Exit::Done)

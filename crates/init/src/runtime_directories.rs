@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use kit::{Problem, cmd};
 use nix::unistd::{Gid, Uid, chown};
 
-use crate::{account, tolerate};
+use crate::{accounts, note_failure};
 
 /// Logs that exist from the start, so that a reader can follow them before their writer runs.
 const LOGS: [&str; 5] = ["config", "sync", "preflight", "debug", "logtail"];
@@ -38,8 +38,8 @@ struct Directory {
 /// disk keeps from that is a problem; only accounts that the image must have are an error.
 pub fn prepare(leonardo: u32, problems: &mut Vec<Problem>) -> Result<()> {
     // Distributions' group for readers of logs: the portal shows a service's log, and shall not get more for that.
-    let readers = account::group_id("adm")?;
-    let (portal, caddy) = (account::user_id("portal")?, account::user_id("caddy")?);
+    let readers = accounts::group_id("adm")?;
+    let (portal, caddy) = (accounts::user_id("portal")?, accounts::user_id("caddy")?);
     let directories = [
         Directory { path: "/run/leonardo", owner: (0, leonardo), mode: 0o2755 },
         // Caddy and the portal read it without being members of a group that could read more.
@@ -63,7 +63,7 @@ pub fn prepare(leonardo: u32, problems: &mut Vec<Problem>) -> Result<()> {
     done.extend(LOGS.iter().map(|log| touch(&of_log(log), leonardo)));
     done.push(touch(&of_log(SCRIPTS_LOG), readers));
     done.extend(MARKERS.iter().map(|marker| touch(Path::new(marker), leonardo)));
-    done.into_iter().for_each(|done| tolerate("directories", done, problems));
+    done.into_iter().for_each(|done| note_failure("directories", done, problems));
     Ok(())
 }
 

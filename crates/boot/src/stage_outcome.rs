@@ -4,26 +4,26 @@ use journal::StageResult;
 
 /// What the journal is told about a stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ending {
+pub struct StageOutcome {
     /// How it ended.
     pub result: StageResult,
     /// Why, unless it simply went well.
     pub cause: Option<String>,
     /// The same with what somebody's program printed, which is for those who may read logs; nothing if that is no more.
-    pub confided: Option<String>,
+    pub restricted_cause: Option<String>,
     /// What the user can do.
     pub hint: Option<String>,
 }
 
-impl Ending {
+impl StageOutcome {
     /// Everything asked for was done.
     pub fn done() -> Self {
-        Self { result: StageResult::Done, cause: None, confided: None, hint: None }
+        Self { result: StageResult::Done, cause: None, restricted_cause: None, hint: None }
     }
 
     /// Nothing was asked for.
     pub fn skipped() -> Self {
-        Self { result: StageResult::Skipped, cause: None, confided: None, hint: None }
+        Self { result: StageResult::Skipped, cause: None, restricted_cause: None, hint: None }
     }
 
     /// Returns the first of the two that failed, or else this one.
@@ -37,7 +37,7 @@ impl Ending {
         Self {
             result: StageResult::Failed,
             cause: Some(cause.into()),
-            confided: None,
+            restricted_cause: None,
             hint: Some(hint.into()),
         }
     }

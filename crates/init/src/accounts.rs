@@ -11,14 +11,14 @@ use kit::account_db::{AccountDb, Ids};
 use kit::{HintExt, Problem, cmd, wait};
 use workspace::Workspace;
 
-use crate::person::{self, Found, Person};
 use crate::settings::Settings;
-use crate::{access, home, password, sudo};
+use crate::system_user::{self, ExistingAccount, SystemUser};
+use crate::{home, sudo, user_password, workspace_access};
 
 /// What the programs of the shadow suite hold while they change a file.
 const LOCKS: [&str; 6] = ["passwd", "shadow", "group", "gshadow", "subuid", "subgid"];
 /// Such a program takes milliseconds, and at a start there is none.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// The programs that take those locks.
 const LOCKERS: [&str; 16] = [
     "chage",
@@ -66,10 +66,10 @@ fn remedy_with(file: &str, mounts: &[PathBuf]) -> String {
 }
 
 /// Replaces a name that the system has for an account of its own, and reports it.
-pub fn settle_name(settings: &mut Settings, problems: &mut Vec<Problem>) {
+pub fn resolve_name(settings: &mut Settings, problems: &mut Vec<Problem>) {
     // Accounts that cannot be read are reported where the user is made.
     let Ok(roster) = AccountDb::read() else { return };
-    let name = person::name(&roster, &settings.user_name);
+    let name = system_user::effective_name(&roster, &settings.user_name);
     if name != settings.user_name {
         let message = format!("{:?} is an account of the system; using {name:?}", settings.user_name);
         problems.push(Problem::new("USER_NAME", message));
@@ -79,7 +79,7 @@ pub fn settle_name(settings: &mut Settings, problems: &mut Vec<Problem>) {
 
 /// Brings the system user into the state that was asked for; a container whose user could not be made starts all the
 /// same, because root and the web services do not depend on it.
-pub fn settle(settings: &Settings, workspace: &mut Workspace, problems: &mut Vec<Problem>) {
+pub fn ensure_user(settings: &Settings, workspace: &mut Workspace, problems: &mut Vec<Problem>) {
     if let Err(error) = ensure(settings, workspace, problems) {
         problems.push(Problem::new(
             "USER_NAME",
@@ -91,11 +91,11 @@ pub fn settle(settings: &Settings, workspace: &mut Workspace, problems: &mut Vec
 /// Makes the system user unless it is there, lets it become root, and gives it a home.
 fn ensure(settings: &Settings, workspace: &mut Workspace, problems: &mut Vec<Problem>) -> Result<()> {
     let mut roster = AccountDb::read()?;
-    let mut decided = person::decide(&roster, &settings.user_name, workspace);
-    if let (Ok(_), Some(former)) = (&decided, person::retired(&roster, &settings.user_name)) {
-        retire(former)?;
+    let mut decided = system_user::plan(&roster, &settings.user_name, workspace);
+    if let (Ok(_), Some(former)) = (&decided, system_user::previous_user(&roster, &settings.user_name)) {
+        remove_user(former)?;
         roster = AccountDb::read()?;
-        decided = person::decide(&roster, &settings.user_name, workspace);
+        decided = system_user::plan(&roster, &settings.user_name, workspace);
     }
     let person = match decided {
         Ok((person, reported)) => {
@@ -107,20 +107,20 @@ fn ensure(settings: &Settings, workspace: &mut Workspace, problems: &mut Vec<Pro
             return Ok(());
         }
     };
-    access::settle(workspace, &person, &roster, problems);
+    workspace_access::ensure(workspace, &person, &roster, problems);
     let home = home_of(&person, workspace, problems)?;
     let steps = person.steps(&roster, &home);
-    run(&steps)?;
-    sudo::settle(&person.name)?;
+    run_commands(&steps)?;
+    sudo::install(&person.name)?;
     // The image's author gave that account its password; only an explicit wish replaces it.
-    if settings.user_password.is_some() || !matches!(person.found, Found::OfTheImage(_)) {
-        password::settle(&person.name, settings.user_password.as_ref())?;
+    if settings.user_password.is_some() || !matches!(person.found, ExistingAccount::OfTheImage(_)) {
+        user_password::apply(&person.name, settings.user_password.as_ref())?;
     }
     Ok(())
 }
 
 /// Runs commands of the shadow suite, one after another.
-pub fn run(steps: &[Vec<String>]) -> Result<()> {
+pub fn run_commands(steps: &[Vec<String>]) -> Result<()> {
     if !steps.is_empty() {
         break_stale_locks(Path::new("/etc"))?;
     }
@@ -130,15 +130,17 @@ pub fn run(steps: &[Vec<String>]) -> Result<()> {
     })
 }
 
-fn home_of(person: &Person, workspace: &Workspace, problems: &mut Vec<Problem>) -> Result<PathBuf> {
+fn home_of(person: &SystemUser, workspace: &Workspace, problems: &mut Vec<Problem>) -> Result<PathBuf> {
     match &person.found {
-        Found::OfTheImage(user) => Ok(user.home.clone()),
-        Found::Nobody | Found::Ours(_) => home::settle(workspace, &person.name, person.ids, problems),
+        ExistingAccount::OfTheImage(user) => Ok(user.home.clone()),
+        ExistingAccount::Nobody | ExistingAccount::Ours(_) => {
+            home::ensure(workspace, &person.name, person.ids, problems)
+        }
     }
 }
 
 /// Removes the account that an earlier start made, and leaves its files alone.
-fn retire(name: &str) -> Result<()> {
+fn remove_user(name: &str) -> Result<()> {
     break_stale_locks(Path::new("/etc"))?;
     cmd::run(Command::new("/usr/sbin/userdel").args(["--", name]))
 }
@@ -151,7 +153,7 @@ fn break_stale_locks(directory: &Path) -> Result<()> {
         let Ok(text) = fs::read_to_string(&path) else { continue };
         let holder = text.trim_matches(['\0', '\n']);
         let what = format!("process {holder}, which holds {}", path.display());
-        wait::until(PATIENCE, &what, || (!is_held(holder)).then_some(()))?;
+        wait::until(TIMEOUT, &what, || (!is_held(holder)).then_some(()))?;
         remove(&path)?;
     }
     Ok(())

@@ -24,7 +24,7 @@ fn asked() -> MutexGuard<'static, bool> {
 }
 
 /// From here on a signal does not end this process by itself.
-pub fn watch(journal: Journal) -> Result<()> {
+pub fn install_handler(journal: Journal) -> Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("cannot take over SIGTERM")?;
     let listen = move || {
         for _ in signals.forever() {
@@ -35,7 +35,7 @@ pub fn watch(journal: Journal) -> Result<()> {
                 if let Err(error) = journal.append(Event::BootStopped) {
                     log::error!("{error:#}");
                 }
-                hand_on();
+                forward_signal();
             }
         }
     };
@@ -44,7 +44,7 @@ pub fn watch(journal: Journal) -> Result<()> {
 }
 
 /// To all that late boot runs: supervisord has made it the leader of their group. In a terminal's group are others too.
-fn hand_on() {
+fn forward_signal() {
     if getpgrp() == getpid() {
         // Those that have ended meanwhile need not hear of it.
         let _ = killpg(getpgrp(), Signal::SIGTERM);
@@ -52,7 +52,7 @@ fn hand_on() {
 }
 
 /// Whether nothing further is to be begun.
-pub fn is_asked() -> bool {
+pub fn is_requested() -> bool {
     *asked()
 }
 

@@ -38,15 +38,15 @@ pub fn prepare(path: PathBuf, slug: String, wanted: bool, problems: &mut Vec<Pro
             complain("cannot write to", &error.into());
         }
         let workspace = Workspace::inspect(path, slug);
-        tell_if_lost(&workspace, problems);
+        warn_if_unmounted(&workspace, problems);
         return workspace;
     }
     let workspace = Workspace::inspect(path, slug);
-    tell_if_lost(&workspace, problems);
+    warn_if_unmounted(&workspace, problems);
     if wanted && let Some(problem) = open_to_all(&workspace) {
         problems.push(problem);
     }
-    if let Err(error) = mark(&workspace.path, workspace.mounted) {
+    if let Err(error) = write_warning_file(&workspace.path, workspace.mounted) {
         problems.push(Problem::new("WORKSPACE", format!("{error:#}")));
     }
     workspace
@@ -70,7 +70,7 @@ fn open_to_all(workspace: &Workspace) -> Option<Problem> {
 }
 
 /// Makes the storage of a workspace that can be written to, once it is known whose it is.
-pub fn settle_storage(workspace: &Workspace, problems: &mut Vec<Problem>) {
+pub fn ensure_storage(workspace: &Workspace, problems: &mut Vec<Problem>) {
     if nix::unistd::access(&workspace.path, nix::unistd::AccessFlags::W_OK).is_ok()
         && let Err(error) = make_storage(workspace)
     {
@@ -78,7 +78,7 @@ pub fn settle_storage(workspace: &Workspace, problems: &mut Vec<Problem>) {
     }
 }
 
-fn tell_if_lost(workspace: &Workspace, problems: &mut Vec<Problem>) {
+fn warn_if_unmounted(workspace: &Workspace, problems: &mut Vec<Problem>) {
     if !workspace.mounted {
         problems.push(Problem::new(
             "WORKSPACE",
@@ -91,7 +91,7 @@ fn tell_if_lost(workspace: &Workspace, problems: &mut Vec<Problem>) {
 }
 
 /// Writes the warning file, or removes our own warning from a volume that is mounted now.
-fn mark(path: &Path, mounted: bool) -> Result<()> {
+fn write_warning_file(path: &Path, mounted: bool) -> Result<()> {
     let file = path.join(WARNING);
     if !mounted {
         return atomic::write_if_changed(&file, WARNING_TEXT.as_bytes(), WriteOptions::durable(0o644))
@@ -131,12 +131,12 @@ mod tests {
     fn the_warning_comes_and_goes_with_the_mount_and_a_users_file_stays() {
         let dir = tempfile::tempdir().unwrap();
         let warning = dir.path().join(WARNING);
-        mark(dir.path(), false).unwrap();
+        write_warning_file(dir.path(), false).unwrap();
         assert_eq!(fs::read_to_string(&warning).unwrap(), WARNING_TEXT);
-        mark(dir.path(), true).unwrap();
+        write_warning_file(dir.path(), true).unwrap();
         assert!(!warning.exists());
         fs::write(&warning, "my own").unwrap();
-        mark(dir.path(), true).unwrap();
+        write_warning_file(dir.path(), true).unwrap();
         assert_eq!(fs::read_to_string(&warning).unwrap(), "my own");
     }
 

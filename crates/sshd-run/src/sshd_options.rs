@@ -2,7 +2,7 @@
 
 /// The program that sshd asks for keys: this one, in a place of its own. sshd refuses a program that others than root could
 /// change, in its file or in a directory above it, and people give `/opt` away.
-pub const COMMAND: &str = "/usr/lib/leonardo/sshd-run";
+pub const KEYS_COMMAND: &str = "/usr/lib/leonardo/sshd-run";
 
 /// All of sshd's options, for its command line; it reads no file.
 ///
@@ -13,7 +13,7 @@ pub const COMMAND: &str = "/usr/lib/leonardo/sshd-run";
 /// cannot report it to the kernel's audit (`linux_audit_write_entry failed`). Without a terminal there is nothing to report.
 pub fn options(port: u16, terminals: bool) -> Vec<String> {
     let port = format!("Port={port}");
-    let command = format!("AuthorizedKeysCommand={COMMAND} --keys %u");
+    let command = format!("AuthorizedKeysCommand={KEYS_COMMAND} --keys %u");
     let terminals = format!("PermitTTY={}", if terminals { "yes" } else { "no" });
     let options = [
         port.as_str(),

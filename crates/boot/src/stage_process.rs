@@ -11,18 +11,18 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use anyhow::{Context, Result};
 use kit::cmd;
 
-use crate::stop;
+use crate::shutdown;
 
 /// Starts a tool with its standard output for us and its diagnostics at the end of `log`.
-pub fn start(command: &mut Command, log: &Path) -> Result<Child> {
-    let diagnostics = append_to(log)?;
+pub fn spawn_logged(command: &mut Command, log: &Path) -> Result<Child> {
+    let diagnostics = open_log(log)?;
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(diagnostics);
-    stop::spawn(command).with_context(|| format!("cannot run {}", cmd::describe(command)))
+    shutdown::spawn(command).with_context(|| format!("cannot run {}", cmd::describe(command)))
 }
 
 /// Opens a log for appending. A link or a FIFO in its place is reported and no reason to leave the work undone: then what a
 /// tool prints is in this program's own log.
-pub fn append_to(log: &Path) -> Result<File> {
+pub fn open_log(log: &Path) -> Result<File> {
     let opened = OpenOptions::new()
         .append(true)
         .create(true)
@@ -40,7 +40,7 @@ pub fn append_to(log: &Path) -> Result<File> {
 }
 
 /// How a tool ended that did not end well, in words.
-pub fn in_words(tool: &str, status: ExitStatus) -> String {
+pub fn describe_exit(tool: &str, status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (_, Some(signal)) => format!("{tool} was ended by signal {signal}"),
         (Some(code), _) => format!("{tool} ended with exit code {code}"),
@@ -54,8 +54,8 @@ mod tests {
 
     #[test]
     fn a_code_and_a_signal_are_told_apart() {
-        assert_eq!(in_words("x", ExitStatus::from_raw(0x0200)), "x ended with exit code 2");
-        assert_eq!(in_words("x", ExitStatus::from_raw(9)), "x was ended by signal 9");
+        assert_eq!(describe_exit("x", ExitStatus::from_raw(0x0200)), "x ended with exit code 2");
+        assert_eq!(describe_exit("x", ExitStatus::from_raw(9)), "x was ended by signal 9");
     }
 
     #[test]
@@ -63,7 +63,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("sync.log");
         for _ in 0..2 {
-            let mut child = start(Command::new("sh").args(["-c", "echo said >&2"]), &log).unwrap();
+            let mut child = spawn_logged(Command::new("sh").args(["-c", "echo said >&2"]), &log).unwrap();
             assert!(child.wait().unwrap().success());
         }
         assert_eq!(std::fs::read_to_string(&log).unwrap(), "said\nsaid\n");
@@ -71,7 +71,7 @@ mod tests {
         std::os::unix::fs::symlink(&log, &link).unwrap();
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
         for log in [&link, &fifo] {
-            let mut child = start(Command::new("sh").args(["-c", "echo said >&2"]), log).unwrap();
+            let mut child = spawn_logged(Command::new("sh").args(["-c", "echo said >&2"]), log).unwrap();
             assert!(child.wait().unwrap().success());
         }
         assert_eq!(std::fs::read_to_string(&log).unwrap(), "said\nsaid\n");

@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 use kit::{Problem, ReadPolicy, windows_text};
 use uzers::os::unix::GroupExt;
 
-use crate::keys::Keys;
+use crate::authorized_keys::AuthorizedKeys;
 
 /// The keys that the environment brings, as `init` checked them.
-pub const GIVEN: &str = "/run/leonardo/authorized_keys";
+pub const ENVIRONMENT_KEYS: &str = "/run/leonardo/authorized_keys";
 /// No honest list is longer, in bytes.
-const LONGEST: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 
 /// The files with keys for root and the system user.
 #[derive(Debug)]
-pub struct Sources {
+pub struct KeySources {
     /// Root's own, which a person edits, or mounts.
     own: PathBuf,
     /// A file of the host.
@@ -27,22 +27,23 @@ pub struct Sources {
     mounts: Vec<PathBuf>,
 }
 
-impl Sources {
-    /// Those of the container.
-    #[must_use]
-    pub fn of_container() -> Self {
+impl Default for KeySources {
+    /// The files of this container.
+    fn default() -> Self {
         Self {
             own: "/root/.ssh/authorized_keys".into(),
             mounted: "/root/.ssh/authorized_keys_mount".into(),
-            given: GIVEN.into(),
+            given: ENVIRONMENT_KEYS.into(),
             mounts: workspace::mount_points(),
         }
     }
+}
 
+impl KeySources {
     /// Reads all keys; a file that cannot be used is reported and the others count.
     #[must_use]
-    pub fn read(&self) -> (Keys, Vec<Problem>) {
-        let open = ReadPolicy::max_size(LONGEST);
+    pub fn read(&self) -> (AuthorizedKeys, Vec<Problem>) {
+        let open = ReadPolicy::max_size(MAX_BYTES);
         let trusted = open.owned_by(&[0]);
         // What a mount provides has the owner that it has on the host.
         let own = if self.is_mounted(&self.own) { open } else { trusted };
@@ -61,7 +62,8 @@ impl Sources {
                 }
             }
         }
-        let (keys, refused) = Keys::parse(texts.iter().map(|(path, text)| (path.as_str(), text.as_str())));
+        let (keys, refused) =
+            AuthorizedKeys::parse(texts.iter().map(|(path, text)| (path.as_str(), text.as_str())));
         problems.extend(refused);
         (keys, problems)
     }
@@ -78,7 +80,7 @@ impl Sources {
 
 /// True for root and for the members of group `leonardo`, which has the system user and nobody who must not become root.
 #[must_use]
-pub fn are_for(user: &str) -> bool {
+pub fn is_permitted_user(user: &str) -> bool {
     let group = uzers::get_group_by_name("leonardo");
     user == "root" || group.is_some_and(|group| group.members().iter().any(|member| member == user))
 }
@@ -88,14 +90,14 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
     use super::*;
-    use crate::keys::tests::{ADA, BOB};
+    use crate::authorized_keys::tests::{ADA, BOB};
 
-    fn sources(dir: &Path) -> Sources {
+    fn sources(dir: &Path) -> KeySources {
         let at = |name: &str| dir.join(name);
-        Sources { own: at("own"), mounted: at("mounted"), given: at("given"), mounts: Vec::new() }
+        KeySources { own: at("own"), mounted: at("mounted"), given: at("given"), mounts: Vec::new() }
     }
 
-    fn problems(sources: &Sources) -> Vec<String> {
+    fn problems(sources: &KeySources) -> Vec<String> {
         let show = |problem: &Problem| problem.to_string().rsplit('/').next().unwrap_or_default().to_owned();
         sources.read().1.iter().map(show).collect()
     }

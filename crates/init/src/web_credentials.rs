@@ -9,19 +9,19 @@ use kit::{Problem, Secret};
 use sha2::{Digest, Sha256};
 use web_login::Login;
 
-use crate::account;
-use crate::settings::Web;
+use crate::accounts;
+use crate::settings::WebSettings;
 
 const ABOUT: &str = "web login";
 
 /// Settles the login and keeps it over restarts; a damaged file is reported and replaced.
-pub fn settle(given: &Web, problems: &mut Vec<Problem>) -> Result<Login> {
+pub fn ensure(given: &WebSettings, problems: &mut Vec<Problem>) -> Result<Login> {
     let kept = Login::read(Path::new(web_login::path())).unwrap_or_else(|error| {
         problems.push(Problem::new(ABOUT, format!("{error:#}; a new login is made")));
         None
     });
-    let settled = choose(given, kept, &Kernel)?;
-    let portal = account::user_id("portal")?;
+    let settled = choose_login(given, kept, &KernelRandom)?;
+    let portal = accounts::user_id("portal")?;
     let [path, spare] = [web_login::PATH, web_login::SPARE].map(Path::new);
     keep(&settled, path, spare, (portal.uid, portal.gid), problems);
     Ok(settled)
@@ -45,15 +45,15 @@ fn keep(login: &Login, path: &Path, spare: &Path, portal: (u32, u32), problems: 
 }
 
 /// Where new secrets come from; a test brings its own.
-trait Source {
+trait SecretSource {
     fn password(&self) -> Result<String>;
     fn token(&self) -> Result<String>;
     fn instance(&self) -> Result<String>;
 }
 
-struct Kernel;
+struct KernelRandom;
 
-impl Source for Kernel {
+impl SecretSource for KernelRandom {
     fn password(&self) -> Result<String> {
         web_login::password()
     }
@@ -67,8 +67,8 @@ impl Source for Kernel {
 
 /// What is asked for wins over what is there, once: `set-web-credentials` may change it afterwards, and a restart of the
 /// same container, which asks for the same again, does not take that back.
-fn choose(given: &Web, kept: Option<Login>, source: &impl Source) -> Result<Login> {
-    let asked = digest(given);
+fn choose_login(given: &WebSettings, kept: Option<Login>, source: &impl SecretSource) -> Result<Login> {
+    let asked = request_digest(given);
     let new = |text: Result<String>| text.map(Secret::new);
     match kept {
         Some(kept) if kept.asked == asked => Ok(kept),
@@ -100,7 +100,7 @@ fn empty() -> anyhow::Error {
 }
 
 /// Tells whether the environment asks for the same as before, without keeping what it asks for.
-pub fn digest(given: &Web) -> String {
+pub fn request_digest(given: &WebSettings) -> String {
     let text = |secret: &Option<Secret>| secret.as_ref().map_or("", Secret::expose).to_owned();
     let mut digest = Sha256::new();
     for part in [given.user.clone(), text(&given.password), text(&given.token)] {
@@ -116,7 +116,7 @@ mod tests {
 
     struct Fixed;
 
-    impl Source for Fixed {
+    impl SecretSource for Fixed {
         fn password(&self) -> Result<String> {
             Ok("new-password".into())
         }
@@ -128,8 +128,8 @@ mod tests {
         }
     }
 
-    fn web(password: &str, token: &str) -> Web {
-        Web {
+    fn web(password: &str, token: &str) -> WebSettings {
+        WebSettings {
             enable_auth: true,
             enable_https: false,
             user: "ada".into(),
@@ -146,7 +146,7 @@ mod tests {
     fn where_the_file_cannot_be_written_another_is_until_it_can() {
         let dir = tempfile::tempdir().unwrap();
         let (path, spare) = (dir.path().join("login"), dir.path().join("spare"));
-        let login = choose(&web("given", "t"), None, &Fixed).unwrap();
+        let login = choose_login(&web("given", "t"), None, &Fixed).unwrap();
         let owner = (0, 0);
         let problems = |login: &Login| {
             let mut problems = Vec::new();
@@ -168,28 +168,28 @@ mod tests {
 
     #[test]
     fn given_beats_kept_and_kept_beats_generated() {
-        let generated = choose(&web("", ""), None, &Fixed).unwrap();
+        let generated = choose_login(&web("", ""), None, &Fixed).unwrap();
         assert_eq!(shown(&generated), ["ada", "new-password", "new-token", "new"]);
-        let given = choose(&web("given", "t"), Some(generated.clone()), &Fixed).unwrap();
+        let given = choose_login(&web("given", "t"), Some(generated.clone()), &Fixed).unwrap();
         assert_eq!(shown(&given), ["ada", "given", "t", "new"]);
-        let half = choose(&web("", "t2"), Some(given), &Fixed).unwrap();
+        let half = choose_login(&web("", "t2"), Some(given), &Fixed).unwrap();
         assert_eq!(shown(&half), ["ada", "given", "t2", "new"]);
     }
 
     #[test]
     fn a_change_made_inside_survives_a_restart_until_something_else_is_asked_for() {
-        let mut login = choose(&web("given", ""), None, &Fixed).unwrap();
+        let mut login = choose_login(&web("given", ""), None, &Fixed).unwrap();
         login.password = Secret::new("changed").unwrap();
         login.user = "eve".into();
-        let restarted = choose(&web("given", ""), Some(login), &Fixed).unwrap();
+        let restarted = choose_login(&web("given", ""), Some(login), &Fixed).unwrap();
         assert_eq!(shown(&restarted), ["eve", "changed", "new-token", "new"]);
-        let asked_anew = choose(&web("other", ""), Some(restarted), &Fixed).unwrap();
+        let asked_anew = choose_login(&web("other", ""), Some(restarted), &Fixed).unwrap();
         assert_eq!(shown(&asked_anew), ["ada", "other", "new-token", "new"]);
     }
 
     #[test]
     fn nothing_of_what_was_asked_for_is_kept_in_the_clear() {
-        assert!(!digest(&web("secret", "token")).contains("secret"));
-        assert_ne!(digest(&web("ab", "c")), digest(&web("a", "bc")));
+        assert!(!request_digest(&web("secret", "token")).contains("secret"));
+        assert_ne!(request_digest(&web("ab", "c")), request_digest(&web("a", "bc")));
     }
 }

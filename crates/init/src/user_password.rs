@@ -15,7 +15,7 @@ const DEFAULT: &str = "password";
 const ASKED: &str = "/opt/leonardo/etc/user_password.digest";
 
 /// Sets what is asked for, once: a password that was changed inside is not taken back by a restart.
-pub fn settle(name: &str, asked: Option<&Secret>) -> Result<()> {
+pub fn apply(name: &str, asked: Option<&Secret>) -> Result<()> {
     let password = asked.map_or(DEFAULT, Secret::expose);
     let digest = digest(name, password);
     let shadow = fs::read("/etc/shadow").context("cannot read /etc/shadow")?;
@@ -29,7 +29,7 @@ pub fn settle(name: &str, asked: Option<&Secret>) -> Result<()> {
 }
 
 /// True if this password was the last one that was asked for.
-pub fn is_in_force(name: &str, password: &Secret) -> bool {
+pub fn is_current(name: &str, password: &Secret) -> bool {
     atomic::has_content(Path::new(ASKED), digest(name, password.expose()).as_bytes())
 }
 

@@ -14,13 +14,18 @@ use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use workspace::{NOBODY, Workspace};
 
-use crate::person::Person;
+use crate::system_user::SystemUser;
 
 /// Lets the user write to the workspace, or reports why it cannot.
 ///
 /// What the directory grants to others stays as it is, and nothing below it is touched. Where its owner is root or no
 /// user at all, the workspace counts as the user's from here on.
-pub fn settle(workspace: &mut Workspace, person: &Person, roster: &AccountDb, problems: &mut Vec<Problem>) {
+pub fn ensure(
+    workspace: &mut Workspace,
+    person: &SystemUser,
+    roster: &AccountDb,
+    problems: &mut Vec<Problem>,
+) {
     let Ok(meta) = fs::metadata(&workspace.path) else { return };
     if [0, NOBODY].contains(&meta.uid()) {
         (workspace.uid, workspace.gid) = (person.ids.uid, person.ids.gid);
@@ -39,7 +44,9 @@ pub fn settle(workspace: &mut Workspace, person: &Person, roster: &AccountDb, pr
     }
     let may_write = || may_write(&workspace.path, person.ids, &groups);
     let is_given = may_write()
-        || WAYS.iter().any(|way| way(workspace, &meta, person.ids).unwrap_or(false) && may_write());
+        || ATTEMPTS
+            .iter()
+            .any(|attempt| attempt(workspace, &meta, person.ids).unwrap_or(false) && may_write());
     // In the container's own layer, what root makes later is open to the user, as the permissions stage sees to on a volume.
     if !workspace.mounted
         && let Err(error) = fix_perms::open_to(&workspace.path, person.ids.uid)
@@ -50,10 +57,10 @@ pub fn settle(workspace: &mut Workspace, person: &Person, roster: &AccountDb, pr
     problems.extend(message.map(|message| Problem::new("WORKSPACE", message)));
 }
 
-type Way = fn(&Workspace, &fs::Metadata, Ids) -> io::Result<bool>;
+type Attempt = fn(&Workspace, &fs::Metadata, Ids) -> io::Result<bool>;
 
 /// What is tried, in this order; each returns whether it applies.
-const WAYS: [Way; 3] = [
+const ATTEMPTS: [Attempt; 3] = [
     // In the container's own layer, the directory becomes the user's.
     |workspace, meta, ids| {
         let applies = !workspace.mounted && meta.uid() == 0;
@@ -112,7 +119,7 @@ fn may(rights: Access, path: &Path, ids: Ids, groups: &[u32]) -> bool {
     thread::scope(|scope| scope.spawn(as_user).join()).is_ok_and(|tried| tried.unwrap_or(true))
 }
 
-fn cannot_enter(person: &Person, parent: &Path, meta: &fs::Metadata) -> String {
+fn cannot_enter(person: &SystemUser, parent: &Path, meta: &fs::Metadata) -> String {
     let (name, uid, path) = (&person.name, person.ids.uid, parent.display());
     format!(
         "{name:?} (uid {uid}) cannot enter {path}, which belongs to uid {} with mode {:04o}; mount the workspace elsewhere, \
@@ -124,7 +131,7 @@ fn cannot_enter(person: &Person, parent: &Path, meta: &fs::Metadata) -> String {
 
 fn reported(
     workspace: &Workspace,
-    person: &Person,
+    person: &SystemUser,
     meta: &fs::Metadata,
     is_given: bool,
     root_writes: bool,
@@ -202,8 +209,8 @@ mod tests {
     fn settled(dir: &Path, mounted: bool) -> Vec<String> {
         let mut workspace = Workspace { uid: IDS.uid, gid: IDS.gid, ..workspace(dir, mounted) };
         let (person, mut problems) =
-            crate::person::decide(&AccountDb::default(), "user", &workspace).unwrap();
-        settle(&mut workspace, &person, &AccountDb::default(), &mut problems);
+            crate::system_user::plan(&AccountDb::default(), "user", &workspace).unwrap();
+        ensure(&mut workspace, &person, &AccountDb::default(), &mut problems);
         problems.iter().map(ToString::to_string).collect()
     }
 
@@ -298,15 +305,15 @@ mod tests {
             (2, true, (0, 78), None),
             (2, true, (77, 0), None),
         ];
-        for (way, mounted, owner, expected) in table {
+        for (attempt, mounted, owner, expected) in table {
             let dir = directory(owner, 0o755);
             let meta = fs::metadata(dir.path()).unwrap();
-            let applies = WAYS[way](&workspace(dir.path(), mounted), &meta, IDS).unwrap();
-            assert_eq!(applies.then(|| seen(dir.path())), expected, "{way} {mounted} {owner:?}");
+            let applies = ATTEMPTS[attempt](&workspace(dir.path(), mounted), &meta, IDS).unwrap();
+            assert_eq!(applies.then(|| seen(dir.path())), expected, "{attempt} {mounted} {owner:?}");
             assert_eq!(may_write(dir.path(), IDS, &[]), applies || owner.0 == IDS.uid);
             // With an ACL, the mode's group shows the mask; the group itself gets nothing.
             let member = Ids { uid: 5, gid: owner.1 };
-            assert!(!may_write(dir.path(), member, &[]), "{way} {owner:?}");
+            assert!(!may_write(dir.path(), member, &[]), "{attempt} {owner:?}");
         }
     }
 }

@@ -15,37 +15,37 @@ use env_store::{ContainerRecord, Store};
 use kit::Problem;
 
 /// Everything in `directory` whose name begins like one of `names`, also behind the dot of a temporary file.
-struct Trace {
+struct OwnedState {
     directory: &'static str,
     names: &'static [&'static str],
 }
 
 const EVERYTHING: &[&str] = &[""];
-const TRACES: [Trace; 12] = [
-    Trace { directory: "/run/leonardo", names: &["web_credentials.json", "authorized_keys", "boot."] },
-    Trace { directory: "/run/caddy", names: EVERYTHING },
-    Trace { directory: "/etc/ssh", names: &["ssh_host_"] },
+const TRACES: [OwnedState; 12] = [
+    OwnedState { directory: "/run/leonardo", names: &["web_credentials.json", "authorized_keys", "boot."] },
+    OwnedState { directory: "/run/caddy", names: EVERYTHING },
+    OwnedState { directory: "/etc/ssh", names: &["ssh_host_"] },
     // The store itself has what the image stored; a killed writer left copies of it.
-    Trace {
+    OwnedState {
         directory: "/opt/leonardo/etc",
         names: &["web_credentials.json", "user_password.digest", ".environment.sh."],
     },
-    Trace { directory: "/var/lib/portal", names: EVERYTHING },
-    Trace { directory: "/var/lib/caddy", names: EVERYTHING },
-    Trace { directory: "/var/lib/caddy-tls", names: EVERYTHING },
-    Trace { directory: "/var/lib/leonardo", names: &["provisioning", "sync"] },
+    OwnedState { directory: "/var/lib/portal", names: EVERYTHING },
+    OwnedState { directory: "/var/lib/caddy", names: EVERYTHING },
+    OwnedState { directory: "/var/lib/caddy-tls", names: EVERYTHING },
+    OwnedState { directory: "/var/lib/leonardo", names: &["provisioning", "sync"] },
     // Not its ledger: it is of links, which were saved too.
-    Trace { directory: "/var/lib/leonardo/storage-monitor", names: &["identity"] },
-    Trace { directory: "/var/lib/logtail", names: EVERYTHING },
-    Trace { directory: "/var/log/supervisor", names: EVERYTHING },
-    Trace {
+    OwnedState { directory: "/var/lib/leonardo/storage-monitor", names: &["identity"] },
+    OwnedState { directory: "/var/lib/logtail", names: EVERYTHING },
+    OwnedState { directory: "/var/log/supervisor", names: EVERYTHING },
+    OwnedState {
         directory: "/var/log",
         names: &["config.log", "sync.log", "preflight.log", "provisioning.log", "debug.log", "logtail.log"],
     },
 ];
 
 /// Removes what another container left, before anything reads it.
-pub fn settle(problems: &mut Vec<Problem>) {
+pub fn remove_foreign(problems: &mut Vec<Problem>) {
     let container = kit::container::id().unwrap_or_default();
     if let Err(error) = clean(Path::new("/"), &workspace::mount_points(), container) {
         problems.push(Problem::new(

@@ -11,7 +11,7 @@ pub const SUPERVISORD: &str = "/usr/local/bin/supervisord";
 pub const CONFIGURATION: &str = "/etc/supervisor/supervisord.conf";
 
 /// Replaces this process by supervisord; returns only the reason why it could not.
-pub fn supervisord(env: &Env) -> anyhow::Error {
+pub fn exec(env: &Env) -> anyhow::Error {
     let error = Command::new(SUPERVISORD)
         .args(["--nodaemon", "--configuration", CONFIGURATION])
         .env_clear()

@@ -6,24 +6,24 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Far more than any of the files read here has, in bytes.
-const LONGEST_FILE: u64 = 64 * 1024;
+const MAX_FILE_BYTES: u64 = 64 * 1024;
 /// Far more entries than a directory of devices has.
-const LARGEST_DIRECTORY: usize = 4096;
+const MAX_ENTRIES: usize = 4096;
 
 /// Where the kernel's files are: `/`, or a directory with copies of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Roots {
+pub struct KernelRoot {
     /// The directory that has `proc`, `sys` and `dev`.
     pub root: PathBuf,
 }
 
-impl Default for Roots {
+impl Default for KernelRoot {
     fn default() -> Self {
         Self { root: PathBuf::from("/") }
     }
 }
 
-impl Roots {
+impl KernelRoot {
     fn at(&self, path: &str) -> PathBuf {
         self.root.join(Path::new(path).strip_prefix("/").unwrap_or(Path::new(path)))
     }
@@ -41,7 +41,7 @@ impl Roots {
             return Err(io::Error::other("not a regular file"));
         }
         let mut bytes = Vec::new();
-        file.take(LONGEST_FILE).read_to_end(&mut bytes)?;
+        file.take(MAX_FILE_BYTES).read_to_end(&mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
@@ -49,7 +49,7 @@ impl Roots {
     pub(crate) fn list(&self, path: &str) -> io::Result<Vec<String>> {
         match fs::read_dir(self.at(path)) {
             Ok(entries) => entries
-                .take(LARGEST_DIRECTORY)
+                .take(MAX_ENTRIES)
                 .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
                 .collect(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -97,17 +97,17 @@ mod tests {
             fs::write(dir.path().join(name), "").unwrap();
         }
         let mut remarks = Vec::new();
-        let roots = Roots { root: dir.path().to_owned() };
-        assert_eq!(roots.numbered("", "nvidia", &mut remarks), [0, 9, 10]);
+        let root = KernelRoot { root: dir.path().to_owned() };
+        assert_eq!(root.numbered("", "nvidia", &mut remarks), [0, 9, 10]);
         assert_eq!(remarks, [""; 0]);
     }
 
     #[test]
     fn a_file_without_end_is_cut() {
         let dir = tempfile::tempdir().unwrap();
-        fs::File::create(dir.path().join("long")).unwrap().set_len(LONGEST_FILE * 4).unwrap();
-        let roots = Roots { root: dir.path().to_owned() };
-        assert_eq!(roots.read("/long").unwrap().len() as u64, LONGEST_FILE);
+        fs::File::create(dir.path().join("long")).unwrap().set_len(MAX_FILE_BYTES * 4).unwrap();
+        let root = KernelRoot { root: dir.path().to_owned() };
+        assert_eq!(root.read("/long").unwrap().len() as u64, MAX_FILE_BYTES);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 /// The list cut to its first `count` entries, or nothing if it has no more than that.
 ///
 /// The runtimes stop reading at the first entry they do not understand, so what follows it does not count.
-pub fn cut(list: &str, count: usize) -> Option<String> {
+pub fn truncate(list: &str, count: usize) -> Option<String> {
     let mut entries: Vec<&str> =
         list.split(',').map(str::trim).take_while(|entry| is_device(entry)).collect();
     if entries.len() <= count {
@@ -14,7 +14,7 @@ pub fn cut(list: &str, count: usize) -> Option<String> {
 }
 
 /// The first `count` devices by number.
-pub fn first(count: usize) -> String {
+pub fn first_n(count: usize) -> String {
     (0..count).map(|index| index.to_string()).collect::<Vec<_>>().join(",")
 }
 
@@ -46,16 +46,16 @@ mod tests {
 
     #[test]
     fn a_list_keeps_its_first_entries_as_they_were_written() {
-        assert_eq!(cut("3,1,2", 2).as_deref(), Some("3,1"));
-        assert_eq!(cut(" GPU-a , MIG-b,MIG-GPU-c/1/0", 2).as_deref(), Some("GPU-a,MIG-b"));
+        assert_eq!(truncate("3,1,2", 2).as_deref(), Some("3,1"));
+        assert_eq!(truncate(" GPU-a , MIG-b,MIG-GPU-c/1/0", 2).as_deref(), Some("GPU-a,MIG-b"));
     }
 
     #[test]
     fn a_list_that_is_short_enough_stays_as_it_is() {
-        assert_eq!(cut("3,1", 2), None);
-        assert_eq!(cut("", 1), None);
-        assert_eq!(cut("0,-1,1,2", 1), None, "the runtime stops at -1, so one device is visible");
-        assert_eq!(cut("all", 1), None);
+        assert_eq!(truncate("3,1", 2), None);
+        assert_eq!(truncate("", 1), None);
+        assert_eq!(truncate("0,-1,1,2", 1), None, "the runtime stops at -1, so one device is visible");
+        assert_eq!(truncate("all", 1), None);
     }
 
     #[test]

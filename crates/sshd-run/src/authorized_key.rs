@@ -18,7 +18,7 @@ const BLANKS: [char; 2] = [' ', '\t'];
 const BASE64_START: &str = "AAAA";
 
 /// Returns the comment behind a usable key, or why sshd ignores the line.
-pub fn comment(line: &str) -> Result<&str, &'static str> {
+pub fn parse_comment(line: &str) -> Result<&str, &'static str> {
     if let Some(comment) = comment_of(line) {
         return Ok(comment);
     }
@@ -26,7 +26,7 @@ pub fn comment(line: &str) -> Result<&str, &'static str> {
     if let Some(comment) = comment_of(rest.trim_start_matches(BLANKS)).filter(|_| are_options(options)) {
         return Ok(comment);
     }
-    Err(match find(line).map(|at| comment_of(&line[at..])) {
+    Err(match find_key(line).map(|at| comment_of(&line[at..])) {
         None => "is not a public SSH key",
         Some(None) => "has a key that is cut off or damaged",
         Some(Some(_)) => "has something in front of the key that is no valid option of sshd",
@@ -34,7 +34,7 @@ pub fn comment(line: &str) -> Result<&str, &'static str> {
 }
 
 /// Returns where the first key of a text begins, whole or not.
-pub fn find(text: &str) -> Option<usize> {
+pub fn find_key(text: &str) -> Option<usize> {
     text.char_indices().map(|(at, _)| at).find(|&at| begins_with_key(&text[at..]))
 }
 
@@ -182,7 +182,7 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-    use crate::keys::tests::{ADA, BOB};
+    use crate::authorized_keys::tests::{ADA, BOB};
 
     const FRONT: Result<&str, &str> =
         Err("has something in front of the key that is no valid option of sshd");
@@ -205,14 +205,14 @@ mod tests {
             assert!(keygen.status().unwrap().success(), "{kind}");
             let line = fs::read_to_string(path.with_extension("pub")).unwrap();
             let line = line.trim_end();
-            assert_eq!(comment(line), Ok("a b"));
+            assert_eq!(parse_comment(line), Ok("a b"));
             let end = line.len() - " a b".len();
-            assert_eq!(comment(&line[..end]), Ok(""));
+            assert_eq!(parse_comment(&line[..end]), Ok(""));
             let start = line.find(BASE64_START).unwrap() + BASE64_START.len();
             for cut in start..end {
-                assert_eq!(comment(&line[..cut]), DAMAGED, "{line} {cut}");
+                assert_eq!(parse_comment(&line[..cut]), DAMAGED, "{line} {cut}");
             }
-            assert_eq!(comment(&format!("{}AAAA", &line[..end])), DAMAGED);
+            assert_eq!(parse_comment(&format!("{}AAAA", &line[..end])), DAMAGED);
         }
     }
 
@@ -227,8 +227,11 @@ mod tests {
                 .into_iter()
                 .flat_map(|field| [&u32::try_from(field.len()).unwrap().to_be_bytes(), field].concat())
                 .collect();
-            assert_eq!(comment(&format!("{kind} {} me", STANDARD.encode(&blob))), Ok("me"));
-            assert_eq!(comment(&format!("{kind} {}", STANDARD.encode(&blob[..blob.len() - 8]))), DAMAGED);
+            assert_eq!(parse_comment(&format!("{kind} {} me", STANDARD.encode(&blob))), Ok("me"));
+            assert_eq!(
+                parse_comment(&format!("{kind} {}", STANDARD.encode(&blob[..blob.len() - 8]))),
+                DAMAGED
+            );
         }
     }
 
@@ -238,10 +241,10 @@ mod tests {
         for line in include_str!("../tests/lines.txt").lines().filter(|line| !line.starts_with('#')) {
             let (verdict, line) = line.split_once(' ').unwrap();
             let line = line.replace("KEY", BOB);
-            assert_eq!(comment(&line).is_ok(), verdict == "yes", "{line}");
+            assert_eq!(parse_comment(&line).is_ok(), verdict == "yes", "{line}");
         }
         for front in ["-", "laptop:", "ssh-ed25519", "form=\"*\"", "command=\"a b", "\u{a0}"] {
-            assert_eq!(comment(&format!("{front} {ADA}")), FRONT, "{front}");
+            assert_eq!(parse_comment(&format!("{front} {ADA}")), FRONT, "{front}");
         }
     }
 }

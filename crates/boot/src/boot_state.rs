@@ -25,7 +25,7 @@ pub enum Phase {
 
 /// The journal, and what it cannot know.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct State {
+pub struct BootState {
     /// How far the container is.
     pub phase: Phase,
     /// True while the process of the latest run lives: after ready, it waits for sync and permissions.
@@ -35,9 +35,9 @@ pub struct State {
     pub timeline: Timeline,
 }
 
-impl State {
+impl BootState {
     /// Looks for the process that runs late boot.
-    pub fn of(timeline: Timeline) -> Self {
+    pub fn load(timeline: Timeline) -> Self {
         Self::with(timeline, is_boot)
     }
 
@@ -67,10 +67,10 @@ pub mod tests {
     use journal::{Entry, Event};
 
     /// A state from events one second apart, at 1, 2, 3… seconds.
-    pub fn state(events: &[Event], alive: bool) -> State {
+    pub fn state(events: &[Event], alive: bool) -> BootState {
         let entries: Vec<Entry> =
             (1..).zip(events).map(|(at, event)| Entry { at: f64::from(at), event: event.clone() }).collect();
-        State::with(Timeline::from_entries(&entries), |_| alive)
+        BootState::with(Timeline::from_entries(&entries), |_| alive)
     }
 
     #[test]

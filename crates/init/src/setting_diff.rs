@@ -7,8 +7,8 @@ use kit::variables::{self, Kind, Variable};
 use kit::{Env, SettingsReader};
 use web_login::Login;
 
-use crate::credentials;
 use crate::settings::Settings;
+use crate::web_credentials;
 
 /// What `init` sets whatever is given.
 const SETTLED: [&str; 6] =
@@ -16,7 +16,7 @@ const SETTLED: [&str; 6] =
 
 /// A setting that is given and not in force.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Difference {
+pub struct SettingDiff {
     /// The variable.
     pub name: String,
     /// How it comes into force.
@@ -24,7 +24,7 @@ pub struct Difference {
 }
 
 /// The settings in force.
-pub struct InForce<'a> {
+pub struct CurrentSettings<'a> {
     /// The environment of supervisord.
     pub env: &'a Env,
     /// The login of the web services.
@@ -34,10 +34,11 @@ pub struct InForce<'a> {
 }
 
 /// Returns what is given and not in force. A variable that is not given asks for nothing.
-pub fn find(given: &Env, in_force: &InForce<'_>) -> Vec<Difference> {
+pub fn diff(given: &Env, in_force: &CurrentSettings<'_>) -> Vec<SettingDiff> {
     let (asked, _) = Settings::read(given);
     let (settled, _) = Settings::read(in_force.env);
-    let same_login = in_force.login.is_some_and(|login| login.asked == credentials::digest(&asked.web));
+    let same_login =
+        in_force.login.is_some_and(|login| login.asked == web_credentials::request_digest(&asked.web));
     let agrees = |name: &str, value: &OsStr| match documented(name) {
         None => in_force.env.get(name) == Some(value),
         Some(_) if given.text(name).is_none() => true,
@@ -68,7 +69,7 @@ pub fn find(given: &Env, in_force: &InForce<'_>) -> Vec<Difference> {
         .iter()
         .map(|(name, value)| (name.to_string_lossy(), value))
         .filter(|(name, value)| counts(name) && !agrees(name, value))
-        .map(|(name, _)| Difference { remedy: remedy(&name, &asked), name: name.into_owned() })
+        .map(|(name, _)| SettingDiff { remedy: remedy(&name, &asked), name: name.into_owned() })
         .collect()
 }
 
@@ -125,10 +126,10 @@ mod tests {
             ("WEB_PASSWORD", "of the start"),
         ];
         let (given, env) = (given.iter().copied().collect(), force.into_iter().collect());
-        let in_force = InForce { env: &env, login: Some(login), user_password: false };
-        find(&given, &in_force)
+        let in_force = CurrentSettings { env: &env, login: Some(login), user_password: false };
+        diff(&given, &in_force)
             .into_iter()
-            .map(|Difference { name, remedy }| format!("{name}: {remedy}"))
+            .map(|SettingDiff { name, remedy }| format!("{name}: {remedy}"))
             .collect()
     }
 
@@ -177,7 +178,7 @@ mod tests {
     #[test]
     fn a_login_that_was_changed_since_is_what_the_container_asks_for() {
         let given = [("WEB_USER", "ada"), ("WEB_PASSWORD", "of the start")];
-        let asked = credentials::digest(&Settings::read(&given.into_iter().collect()).0.web);
+        let asked = web_credentials::request_digest(&Settings::read(&given.into_iter().collect()).0.web);
         let changed = Login { asked, ..login("eve", "changed") };
         assert_eq!(found(&given, &changed), [""; 0]);
     }

@@ -7,30 +7,31 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use kit::Problem;
 use kit::atomic::{self, WriteOptions};
-use sshd_run::keys::Keys;
-use sshd_run::sources::{GIVEN, Sources};
+use sshd_run::authorized_keys::AuthorizedKeys;
+use sshd_run::key_sources::{ENVIRONMENT_KEYS, KeySources};
 
+use crate::note_failure;
 use crate::settings::Settings;
-use crate::tolerate;
 
 /// Where people add keys while the container runs.
 const ROOTS: &str = "/root/.ssh";
 
 /// Puts the environment's keys where sshd finds them, and returns all keys that would log in now.
-pub fn settle(settings: &Settings, problems: &mut Vec<Problem>) -> Keys {
-    let (given, refused) = Keys::parse(settings.keys.iter().map(|(name, text)| (*name, text.as_str())));
+pub fn install(settings: &Settings, problems: &mut Vec<Problem>) -> AuthorizedKeys {
+    let (given, refused) =
+        AuthorizedKeys::parse(settings.keys.iter().map(|(name, text)| (*name, text.as_str())));
     problems.extend(refused);
     for done in [keep(&given), make_directory(Path::new(ROOTS))] {
-        tolerate("SSH keys", done, problems);
+        note_failure("SSH keys", done, problems);
     }
-    let (keys, unusable) = Sources::of_container().read();
+    let (keys, unusable) = KeySources::default().read();
     problems.extend(unusable);
     keys
 }
 
-fn keep(given: &Keys) -> Result<()> {
+fn keep(given: &AuthorizedKeys) -> Result<()> {
     let placement = WriteOptions::volatile(0o600).owned_by(0, 0);
-    atomic::write_if_changed(Path::new(GIVEN), given.render().as_bytes(), placement).map(drop)
+    atomic::write_if_changed(Path::new(ENVIRONMENT_KEYS), given.render().as_bytes(), placement).map(drop)
 }
 
 /// Makes it unless it is there; a mounted one keeps its owner and its modes.

@@ -2,7 +2,7 @@
 
 use kit::invisible::{self, is_invisible};
 
-use crate::key_line;
+use crate::authorized_key;
 
 /// Returns one key a line of a variable, whatever separates them: line ends of any kind, a literal `\n`, or `;`; before
 /// the type of another key also a blank, `,` or `|`, as forms and YAML put in the place of a line end.
@@ -10,7 +10,7 @@ use crate::key_line;
 /// Separators between the quotes of an option (`command="a; b"`) and in a comment belong to the key: a line ends only where
 /// another key or nothing follows. In a line that is disabled by a `#`, a `;` separates nothing: what follows is disabled too.
 #[must_use]
-pub fn key_lines(text: &str) -> String {
+pub fn split_keys(text: &str) -> String {
     let text = invisible::strip_invisible(text).0.replace("\r\n", "\n").replace('\r', "\n");
     let mut lines: Vec<String> = Vec::new();
     for line in text.lines() {
@@ -43,7 +43,7 @@ fn pieces(line: &str) -> Vec<(&str, &str)> {
             .find(|separator| rest.starts_with(separator) && !(comment && *separator == ";"));
         let in_line = || {
             let other = rest.strip_prefix([' ', '\t', ',', '|'])?;
-            let splits = !comment && key_line::begins_with_key(other) && is_plain_key(&line[start..at]);
+            let splits = !comment && authorized_key::begins_with_key(other) && is_plain_key(&line[start..at]);
             splits.then(|| &rest[..1])
         };
         match separator.or_else(in_line).filter(|_| !quoted || comment) {
@@ -68,8 +68,8 @@ fn pieces(line: &str) -> Vec<(&str, &str)> {
 
 /// True if nothing behind the first key of a piece may be the options of another: a key without its options has more rights.
 fn is_plain_key(piece: &str) -> bool {
-    key_line::find(piece)
-        .is_some_and(|at| !piece[at..].split_ascii_whitespace().any(key_line::may_be_options))
+    authorized_key::find_key(piece)
+        .is_some_and(|at| !piece[at..].split_ascii_whitespace().any(authorized_key::may_be_options))
 }
 
 fn names_a_key(piece: &str) -> bool {
@@ -131,7 +131,7 @@ mod tests {
             (format!("{one},no-pty {two}"), format!("{one},no-pty {two}")),
             (format!("- {one}"), format!("- {one}")),
         ]) {
-            assert_eq!(key_lines(&given), wanted, "{given:?}");
+            assert_eq!(split_keys(&given), wanted, "{given:?}");
         }
     }
 }

@@ -4,16 +4,16 @@ use std::collections::HashSet;
 
 use kit::Problem;
 
-use crate::key_line;
+use crate::authorized_key;
 
 /// Lines of one source that are reported one by one; a file that is no list of keys has thousands.
-const MOST_REPORTED: usize = 5;
+const MAX_LISTED: usize = 5;
 
 /// The lines that name a usable key, each once.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Keys(Vec<String>);
+pub struct AuthorizedKeys(Vec<String>);
 
-impl Keys {
+impl AuthorizedKeys {
     /// Reads the sources in their order, each a name and its text; a line that is neither a key nor a comment is reported
     /// by source and number. Options of a line stay with it.
     #[must_use]
@@ -32,7 +32,7 @@ impl Keys {
                 in_block &= !block.is_some_and(|block| block.starts_with("END "));
                 let mut report = |what: &str| {
                     refused += 1;
-                    if refused <= MOST_REPORTED {
+                    if refused <= MAX_LISTED {
                         problems.push(Problem::new(source, format!("line {number} {what}; ignored")));
                     }
                 };
@@ -54,7 +54,7 @@ impl Keys {
                     keys.push(line.to_owned());
                 }
             }
-            if let Some(more) = refused.checked_sub(MOST_REPORTED).filter(|&more| more > 0) {
+            if let Some(more) = refused.checked_sub(MAX_LISTED).filter(|&more| more > 0) {
                 problems.push(Problem::new(
                     source,
                     format!("{more} more lines have no usable key, or more than one; ignored"),
@@ -95,9 +95,9 @@ fn usable(line: &str) -> Result<(&str, &str), &'static str> {
     if line.chars().any(|character| character.is_control() && character != '\t') {
         return Err("is not a public SSH key");
     }
-    let comment = key_line::comment(line)?;
-    let (line, other) =
-        line.split_at(line.len() - comment.len() + key_line::find(comment).unwrap_or(comment.len()));
+    let comment = authorized_key::parse_comment(line)?;
+    let (line, other) = line
+        .split_at(line.len() - comment.len() + authorized_key::find_key(comment).unwrap_or(comment.len()));
     Ok((line.trim_end(), other))
 }
 
@@ -113,7 +113,7 @@ pub(crate) mod tests {
     #[test]
     fn comments_and_line_ends_of_windows_are_no_keys_and_each_line_is_kept_once() {
         let many = format!("\u{feff}{BOB}\r\n\r\n# a comment\r\n{ADA}");
-        let (keys, problems) = Keys::parse([("mounted", many.as_str()), ("PUBLIC_KEY", ADA)]);
+        let (keys, problems) = AuthorizedKeys::parse([("mounted", many.as_str()), ("PUBLIC_KEY", ADA)]);
         assert_eq!(keys.render(), format!("{BOB}\n{ADA}\n"));
         assert_eq!(problems, []);
     }
@@ -122,14 +122,14 @@ pub(crate) mod tests {
     fn options_stay_with_their_key_and_make_it_another_line() {
         let here = format!("from=\"10.0.0.0/8\",no-pty {BOB}");
         let there = format!("from=\"192.168.0.0/16\",command=\"echo a b\"\t{BOB}");
-        let (keys, problems) = Keys::parse([("own", format!("{here}\n{there}\n").as_str())]);
+        let (keys, problems) = AuthorizedKeys::parse([("own", format!("{here}\n{there}\n").as_str())]);
         assert_eq!((keys.render(), problems), (format!("{here}\n{there}\n"), vec![]));
     }
 
     #[test]
     fn what_is_not_a_key_is_named_by_line_and_the_rest_is_kept() {
         let text = format!("nonsense\n{ADA}\nssh-ed25519 AAAA\nssh-rsa {}", &ADA[12..80]);
-        let (keys, problems) = Keys::parse([("SSH_PUBKEY", text.as_str())]);
+        let (keys, problems) = AuthorizedKeys::parse([("SSH_PUBKEY", text.as_str())]);
         assert_eq!(keys.render(), format!("{ADA}\n"));
         let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(
@@ -148,7 +148,7 @@ pub(crate) mod tests {
             "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNz\naC1rZXkt\n-----END OPENSSH PRIVATE KEY-----\n\
              ---- BEGIN SSH2 PUBLIC KEY ----\nComment: \"x\"\nAAAAC3Nz\n---- END SSH2 PUBLIC KEY ----\n{ADA}\nnonsense"
         );
-        let (keys, problems) = Keys::parse([("SSH_PUBKEY", text.as_str())]);
+        let (keys, problems) = AuthorizedKeys::parse([("SSH_PUBKEY", text.as_str())]);
         assert_eq!(keys.render(), format!("{ADA}\n"));
         let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(
@@ -164,9 +164,9 @@ pub(crate) mod tests {
 
     #[test]
     fn a_file_of_something_else_is_not_reported_line_by_line() {
-        let (keys, problems) = Keys::parse([("own", "text\n".repeat(1_000).as_str())]);
+        let (keys, problems) = AuthorizedKeys::parse([("own", "text\n".repeat(1_000).as_str())]);
         assert!(keys.is_empty());
-        assert_eq!(problems.len(), MOST_REPORTED + 1);
+        assert_eq!(problems.len(), MAX_LISTED + 1);
         let last = problems.last().map(ToString::to_string);
         assert_eq!(
             last.as_deref(),
@@ -177,7 +177,7 @@ pub(crate) mod tests {
     #[test]
     fn another_key_in_a_line_is_reported_and_does_not_count() {
         for between in [" ", ",", "|", " restrict "] {
-            let (keys, problems) = Keys::parse([("own", format!("{ADA}{between}{BOB}").as_str())]);
+            let (keys, problems) = AuthorizedKeys::parse([("own", format!("{ADA}{between}{BOB}").as_str())]);
             assert_eq!(keys.render().split_whitespace().nth(1), ADA.split_whitespace().nth(1));
             assert_eq!(keys.render().matches("ssh-ed25519").count(), 1, "{between}");
             let problem =

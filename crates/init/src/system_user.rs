@@ -21,17 +21,17 @@ const NO_HOME: &str = "/nonexistent";
 
 /// The system user as it shall be.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Person {
+pub struct SystemUser {
     pub name: String,
     pub ids: Ids,
     /// The account that it is made from.
-    pub found: Found,
+    pub found: ExistingAccount,
     group: GroupChange,
 }
 
 /// The account that is there already.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum ExistingAccount {
     Nobody,
     /// Made by an earlier start.
     Ours(User),
@@ -60,45 +60,50 @@ fn marked_user(db: &AccountDb) -> Option<&User> {
 
 /// The account of an earlier start that asked for another name. It is removed: renaming it would change four
 /// files, and a start that was killed among them could not be continued.
-pub fn retired<'a>(roster: &'a AccountDb, name: &str) -> Option<&'a str> {
+pub fn previous_user<'a>(roster: &'a AccountDb, name: &str) -> Option<&'a str> {
     marked_user(roster).map(|user| user.name.as_str()).filter(|&former| former != name)
 }
 
 /// Returns the name that the user gets: the one asked for, unless an account of the system has it.
-pub fn name<'a>(roster: &AccountDb, asked: &'a str) -> &'a str {
+pub fn effective_name<'a>(roster: &AccountDb, asked: &'a str) -> &'a str {
     let is_taken =
         roster.user(asked).is_some_and(|user| !is_marked(user) && !USER_IDS.contains(&user.ids.uid));
     if is_taken { DEFAULT_USER } else { asked }
 }
 
 /// Decides who the user is; an account of the system is never taken over.
-pub fn decide(
+pub fn plan(
     roster: &AccountDb,
     name: &str,
     workspace: &Workspace,
-) -> Result<(Person, Vec<Problem>), Problem> {
+) -> Result<(SystemUser, Vec<Problem>), Problem> {
     let found = match roster.user(name) {
-        Some(user) if is_marked(user) => Found::Ours(user.clone()),
-        Some(user) if USER_IDS.contains(&user.ids.uid) => Found::OfTheImage(user.clone()),
+        Some(user) if is_marked(user) => ExistingAccount::Ours(user.clone()),
+        Some(user) if USER_IDS.contains(&user.ids.uid) => ExistingAccount::OfTheImage(user.clone()),
         Some(_) => {
             let message = format!("{name:?} is an account of the system; no user was made");
             return Err(Problem::new("USER_NAME", message));
         }
-        None => Found::Nobody,
+        None => ExistingAccount::Nobody,
     };
-    if let Found::OfTheImage(user) = found {
+    if let ExistingAccount::OfTheImage(user) = found {
         let ids = user.ids;
-        let person =
-            Person { name: name.to_owned(), ids, found: Found::OfTheImage(user), group: GroupChange::Keep };
+        let person = SystemUser {
+            name: name.to_owned(),
+            ids,
+            found: ExistingAccount::OfTheImage(user),
+            group: GroupChange::Keep,
+        };
         return Ok((person, Vec::new()));
     }
     let mut problems = Vec::new();
     let uid = uid(roster, workspace.uid, &mut problems)?;
     let (gid, mut group) = group(roster, name, &found, workspace.gid, &mut problems);
-    if group == GroupChange::Make && found == Found::Nobody && gid == uid && USER_IDS.contains(&uid) {
+    if group == GroupChange::Make && found == ExistingAccount::Nobody && gid == uid && USER_IDS.contains(&uid)
+    {
         group = GroupChange::MakeWithUser;
     }
-    Ok((Person { name: name.to_owned(), ids: Ids { uid, gid }, found, group }, problems))
+    Ok((SystemUser { name: name.to_owned(), ids: Ids { uid, gid }, found, group }, problems))
 }
 
 /// The workspace's owner, unless that id belongs to somebody in the image already.
@@ -118,12 +123,12 @@ fn uid(roster: &AccountDb, wanted: u32, problems: &mut Vec<Problem>) -> Result<u
 fn group(
     roster: &AccountDb,
     name: &str,
-    found: &Found,
+    found: &ExistingAccount,
     wanted: u32,
     problems: &mut Vec<Problem>,
 ) -> (u32, GroupChange) {
     let has_own = match found {
-        Found::Ours(user) => roster
+        ExistingAccount::Ours(user) => roster
             .group_of(user.ids.gid)
             .is_some_and(|group| group.name == user.name && roster.primary_members(group.gid) == 1),
         _ => false,
@@ -145,13 +150,13 @@ fn group(
     }
 }
 
-impl Person {
+impl SystemUser {
     /// The commands that make it so, in their order; none where everything is right.
     pub fn steps(&self, roster: &AccountDb, home: &Path) -> Vec<Vec<String>> {
         let mut steps = Vec::from_iter(self.group_step());
         let missing = self.missing_groups(roster);
         match &self.found {
-            Found::Nobody => {
+            ExistingAccount::Nobody => {
                 let (uid, gid) = (self.ids.uid.to_string(), self.ids.gid.to_string());
                 let mut add = words(&["/usr/sbin/useradd", "--no-create-home", "--no-log-init"]);
                 add.extend(words(&["--shell", "/bin/bash", "--comment", MARK, "--home-dir", &text(home)]));
@@ -166,7 +171,7 @@ impl Person {
                 add.extend(words(&["--", &self.name]));
                 steps.push(add);
             }
-            Found::Ours(user) => {
+            ExistingAccount::Ours(user) => {
                 let moved = user.ids != self.ids;
                 if moved {
                     let mut change = words(&["/usr/sbin/usermod", "--home", NO_HOME]);
@@ -182,7 +187,7 @@ impl Person {
                 let home = (moved || user.home != home).then(|| text(home));
                 steps.extend(self.settle_step(home.as_deref(), &missing));
             }
-            Found::OfTheImage(_) => steps.extend(self.settle_step(None, &missing)),
+            ExistingAccount::OfTheImage(_) => steps.extend(self.settle_step(None, &missing)),
         }
         steps
     }
@@ -253,7 +258,7 @@ mod tests {
         owner: (u32, u32),
     ) -> ((u32, u32), Vec<String>, Vec<String>) {
         let roster = AccountDb::parse(passwd, group);
-        let (person, problems) = decide(&roster, name, &volume(owner.0, owner.1)).unwrap();
+        let (person, problems) = plan(&roster, name, &volume(owner.0, owner.1)).unwrap();
         let home = Path::new("/w/home").join(name);
         let steps = person.steps(&roster, &home).iter().map(|step| step.join(" ")).collect();
         ((person.ids.uid, person.ids.gid), problems.iter().map(ToString::to_string).collect(), steps)
@@ -377,10 +382,10 @@ mod tests {
     fn only_an_account_of_ours_and_of_another_name_has_to_go() {
         let roster = AccountDb::parse(&format!("{SYSTEM}{OURS}bob:x:1001:1001::/:/bin/sh\n"), OUR_GROUPS);
         assert_eq!(
-            ["user", "ada", "bob"].map(|name| retired(&roster, name)),
+            ["user", "ada", "bob"].map(|name| previous_user(&roster, name)),
             [None, Some("user"), Some("user")]
         );
-        assert_eq!(retired(&AccountDb::parse(SYSTEM, SYSTEM_GROUPS), "ada"), None);
+        assert_eq!(previous_user(&AccountDb::parse(SYSTEM, SYSTEM_GROUPS), "ada"), None);
     }
 
     #[test]
@@ -396,15 +401,18 @@ mod tests {
     fn an_account_of_the_system_is_never_taken_over_and_a_low_uid_of_ours_is_no_such_account() {
         let roster = AccountDb::parse(SYSTEM, SYSTEM_GROUPS);
         for system in ["root", "nobody"] {
-            assert_eq!(name(&roster, system), "user");
+            assert_eq!(effective_name(&roster, system), "user");
         }
-        assert_eq!(name(&AccountDb::parse(&format!("{SYSTEM}bob:x:1001:1::/:/bin/sh\n"), ""), "bob"), "bob");
+        assert_eq!(
+            effective_name(&AccountDb::parse(&format!("{SYSTEM}bob:x:1001:1::/:/bin/sh\n"), ""), "bob"),
+            "bob"
+        );
         for name in ["root", "nobody"] {
-            let problem = decide(&roster, name, &volume(1000, 1000)).unwrap_err();
+            let problem = plan(&roster, name, &volume(1000, 1000)).unwrap_err();
             assert_eq!(problem.message, format!("{name:?} is an account of the system; no user was made"));
         }
         let ours = OURS.replace("1000:1000", "501:20").replace("/home/user", "/w/home/user");
-        assert_eq!(name(&AccountDb::parse(&ours.replacen("user", "ada", 1), ""), "ada"), "ada");
+        assert_eq!(effective_name(&AccountDb::parse(&ours.replacen("user", "ada", 1), ""), "ada"), "ada");
         let groups = OUR_GROUPS.replace("user:x:1000:", "user:x:20:");
         let (ids, problems, steps) = outcome(&format!("{SYSTEM}{ours}"), &groups, "user", (501, 20));
         assert_eq!((ids, problems, steps), ((501, 20), vec![], vec![]));

@@ -10,14 +10,14 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use kit::{Env, HintExt, wait};
 
-use crate::launch::{CONFIGURATION, SUPERVISORD};
+use crate::exec_supervisord::{CONFIGURATION, SUPERVISORD};
 
 /// A start takes well below a second until it becomes supervisord.
 const START: Duration = Duration::from_mins(1);
 
 /// Another process of this container, as far as it matters here.
 #[derive(Debug, PartialEq, Eq)]
-enum Other {
+enum OtherProcess {
     /// The living supervisord.
     Supervisord(PathBuf),
     /// An `init` that was started before this one.
@@ -32,13 +32,13 @@ pub fn environment() -> Result<Option<Env>> {
         return Ok(None);
     }
     wait::until(START, "the start that is under way", || match other(Path::new("/proc")) {
-        Some(Other::Supervisord(process)) => Some(read(&process).map(Some)),
-        Some(Other::Start) => None,
+        Some(OtherProcess::Supervisord(process)) => Some(read(&process).map(Some)),
+        Some(OtherProcess::Start) => None,
         None => Some(Ok(None)),
     })?
 }
 
-fn other(processes: &Path) -> Option<Other> {
+fn other(processes: &Path) -> Option<OtherProcess> {
     let of_self = processes.join("self");
     let own = |name: &str| fs::read_link(of_self.join(name)).ok();
     let (namespace, program, number) = (own("ns/mnt"), own("exe"), std::process::id());
@@ -59,10 +59,10 @@ fn other(processes: &Path) -> Option<Other> {
         let is_roots = fs::metadata(&process).is_ok_and(|meta| meta.uid() == 0);
         let words = fs::read(process.join("cmdline")).unwrap_or_default();
         if is_roots && is_supervisord(&words) {
-            return Some(Other::Supervisord(process));
+            return Some(OtherProcess::Supervisord(process));
         }
         if pid < number && fs::read_link(process.join("exe")).ok() == program {
-            found = Some(Other::Start);
+            found = Some(OtherProcess::Start);
         }
     }
     found
@@ -124,8 +124,8 @@ mod tests {
             process(dir.path(), "self", "own", "init", "init.sh");
             process(dir.path(), name, namespace, program, words);
             let expected = match found {
-                "supervisord" => Some(Other::Supervisord(dir.path().join(name))),
-                "start" => Some(Other::Start),
+                "supervisord" => Some(OtherProcess::Supervisord(dir.path().join(name))),
+                "start" => Some(OtherProcess::Start),
                 _ => None,
             };
             assert_eq!(other(dir.path()), expected, "{name} {namespace} {words}");
