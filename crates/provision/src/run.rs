@@ -33,6 +33,8 @@ const SAID: usize = 120;
 
 /// Runs the subcommand.
 pub fn run(cli: &Cli, task: &Run) -> kit::Outcome {
+    // Fails only if one is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let env = complete(cli)?;
     let report = match source::wish(&env, &cli.mounted) {
         Ok(None) => Report::of(ReportOutcome::None),

@@ -187,20 +187,6 @@ fn a_connection_that_is_reset_in_the_middle_is_tried_again() {
 }
 
 #[test]
-fn a_length_that_is_too_small_does_not_make_half_a_script() {
-    let answer = |length: usize, rest: &str| {
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
-        Server::saying([&head, SCRIPT, rest].concat())
-    };
-    let hint = "the script would be cut off there; correct the server, or use another one";
-    for server in [answer(SCRIPT.len(), "echo two >> $WORKSPACE/ran\n"), answer(SCRIPT.len() - 2, "")] {
-        refused(&server, 1, "http://HOST/x.sh sends more than the length that it gives", hint);
-    }
-    let (machine, said) = fetch(&answer(SCRIPT.len(), "\r\n"));
-    assert_eq!((said.report.outcome, machine.read("work/ran").as_str()), (Ran, "ran\n"), "an empty line");
-}
-
-#[test]
 fn a_server_that_stops_in_the_middle_is_given_up() {
     let heads = Server::new(|_, _, stream| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Le");

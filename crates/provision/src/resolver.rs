@@ -1,29 +1,35 @@
-//! Looking up the addresses of a host.
+//! Name resolution by getent(1).
 //!
-//! The system's own program is asked, in a process of its own: it knows every source of `nsswitch.conf`, for which a static
-//! program would have to load libraries that it may not survive, and it can be ended when it takes too long.
+//! A static program loads the libraries that `nsswitch.conf` names, and crashes on those of another glibc. The image's own
+//! program does not, and a process can be killed at its deadline.
+//!
+//! The only file that uses `ureq::unversioned`, which may change with a minor version of ureq.
 
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 
 use kit::wait;
-use ureq::Error;
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::NextTimeout;
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+use ureq::{Agent, Error};
 
-/// Prints the addresses of a name, one in each line, then its kind (getent(1)).
+/// `getent ahosts` prints one address a line, followed by the kind of socket.
 const PROGRAM: &str = "/usr/bin/getent";
-/// More addresses of one host than anybody tries.
-const MOST: usize = 16;
+/// Capacity of ureq's list.
+const MAX_ADDRESSES: usize = 16;
 
-/// Asks `getent`.
+/// Returns an agent that resolves names by getent.
+pub fn agent(config: Config) -> Agent {
+    Agent::with_parts(config, DefaultConnector::default(), Getent)
+}
+
 #[derive(Debug)]
-pub struct Names;
+struct Getent;
 
-impl Resolver for Names {
+impl Resolver for Getent {
     fn resolve(&self, uri: &Uri, _: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
         let host = uri.host().ok_or(Error::HostNotFound)?;
         let port = uri.port_u16().unwrap_or_else(|| default_port(uri));
@@ -31,9 +37,9 @@ impl Resolver for Names {
         let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
         let addresses = match literal {
             Ok(address) => vec![address],
-            Err(_) => ask(host, &timeout)?,
+            Err(_) => run_getent(host, &timeout)?,
         };
-        for address in addresses.into_iter().take(MOST) {
+        for address in addresses.into_iter().take(MAX_ADDRESSES) {
             found.push(SocketAddr::new(address, port));
         }
         if found.is_empty() { Err(Error::HostNotFound) } else { Ok(found) }
@@ -48,14 +54,14 @@ fn default_port(uri: &Uri) -> u16 {
     }
 }
 
-fn ask(host: &str, timeout: &NextTimeout) -> Result<Vec<IpAddr>, Error> {
+fn run_getent(host: &str, timeout: &NextTimeout) -> Result<Vec<IpAddr>, Error> {
     if host.starts_with('-') {
         return Err(Error::HostNotFound);
     }
     let mut command = Command::new(PROGRAM);
     command.args(["ahosts", host]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = Asked(command.spawn()?);
-    // What it prints fits into a pipe, so it ends without being read.
+    let mut child = KilledOnDrop(command.spawn()?);
+    // Its output fits into a pipe, so it ends without being read.
     let status = wait::until(*timeout.after, PROGRAM, || child.0.try_wait().transpose());
     let status = status.map_err(|_| Error::Timeout(timeout.reason))??;
     let mut text = String::new();
@@ -65,17 +71,16 @@ fn ask(host: &str, timeout: &NextTimeout) -> Result<Vec<IpAddr>, Error> {
     if status.success() { Ok(addresses(&text)) } else { Err(Error::HostNotFound) }
 }
 
-/// A question that is withdrawn when nobody waits for the answer any more.
-struct Asked(Child);
+struct KilledOnDrop(Child);
 
-impl Drop for Asked {
+impl Drop for KilledOnDrop {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// The first words, each once: a line is there for every kind of socket.
+/// Returns the first word of each line, without repetitions: each address has a line for every kind of socket.
 fn addresses(text: &str) -> Vec<IpAddr> {
     let mut found = Vec::new();
     for address in text.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()) {
