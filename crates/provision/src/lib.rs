@@ -46,7 +46,6 @@ mod session;
 mod source;
 mod state;
 mod status;
-mod stop;
 mod teller;
 mod verdict;
 

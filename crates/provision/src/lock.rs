@@ -10,7 +10,6 @@ use anyhow::{Context, Result, bail};
 use kit::wait;
 
 use crate::account;
-use crate::stop::Stop;
 
 /// More digits than a process number has.
 const LONGEST_NUMBER: usize = 10;
@@ -20,25 +19,14 @@ const LOOK: Duration = Duration::from_millis(300);
 /// What a killed run leaves behind is ended within this (see `guard`).
 const CLEANING: Duration = Duration::from_secs(15);
 
-/// Whether another run is waited for, for as long as it takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Waiting {
-    /// It is a reason to give up.
-    Never,
-    /// Whoever waits for it may be ended meanwhile.
-    Patiently,
-    /// SIGTERM ends the waiting, and what late boot began before.
-    UntilTold,
-}
-
 /// The lock, held until every descriptor of this file is closed: the guard of a run has one too.
 #[derive(Debug)]
 pub struct Lock(pub File);
 
 impl Lock {
-    /// Takes the lock; nothing if this process was told to end meanwhile. What a killed run left behind is always waited
-    /// for.
-    pub fn take(path: &Path, waiting: Waiting) -> Result<Option<Self>> {
+    /// Takes the lock. Another run is waited for only if `wait` is set, but then for as long as it takes; what a killed run
+    /// left behind is always waited for.
+    pub fn take(path: &Path, wait: bool) -> Result<Self> {
         let cannot = || format!("cannot lock {}", path.display());
         let mut file = OpenOptions::new()
             .create(true)
@@ -49,35 +37,23 @@ impl Lock {
             .custom_flags(nix::libc::O_NOFOLLOW)
             .open(path)
             .with_context(cannot)?;
-        let mut stop = (waiting == Waiting::UntilTold).then(Stop::watch).transpose()?;
-        let mut try_once = || {
-            if let Some(stop) = &mut stop
-                && stop.is_asked()
-                && holder(path).is_some_and(|process| !stop.hand_on(process))
-            {
-                return Some(Ok(false));
-            }
-            match file.try_lock() {
-                Ok(()) => Some(Ok(true)),
-                Err(TryLockError::WouldBlock) => None,
-                Err(TryLockError::Error(error)) => Some(Err(error)),
-            }
+        let try_lock = || match file.try_lock() {
+            Ok(()) => Some(Ok(())),
+            Err(TryLockError::WouldBlock) => None,
+            Err(TryLockError::Error(error)) => Some(Err(error)),
         };
-        let mut taken = wait::until(LOOK, "the lock", &mut try_once).ok();
-        if taken.is_none() {
-            let deadline = match (holder(path), waiting) {
-                (Some(process), Waiting::Never) => bail!("the script runs already, in process {process}"),
-                (Some(_), Waiting::Patiently | Waiting::UntilTold) => Duration::MAX,
+        let mut locked = wait::until(LOOK, "the lock", try_lock).ok();
+        if locked.is_none() {
+            let timeout = match (holder(path), wait) {
+                (Some(process), false) => bail!("the script runs already, in process {process}"),
+                (Some(_), true) => Duration::MAX,
                 (None, _) => CLEANING,
             };
-            taken = wait::until(deadline, "the lock", &mut try_once).ok();
+            locked = wait::until(timeout, "the lock", try_lock).ok();
         }
-        let Some(result) = taken else { bail!("what is left of an earlier run does not end") };
-        if !result.with_context(cannot)? || stop.is_some_and(|mut stop| stop.is_asked()) {
-            return Ok(None);
-        }
-        write_holder(&mut file).with_context(cannot)?;
-        Ok(Some(Self(file)))
+        let Some(locked) = locked else { bail!("what is left of an earlier run does not end") };
+        locked.and_then(|()| write_holder(&mut file)).with_context(cannot)?;
+        Ok(Self(file))
     }
 
     /// Says that the script is being ended: whoever comes next may wait for that.
@@ -139,14 +115,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
         assert_eq!(Lock::is_held(&path), Some(false));
-        let lock = Lock::take(&path, Waiting::Never).unwrap().unwrap();
+        let lock = Lock::take(&path, false).unwrap();
         let second = lock.0.try_clone().unwrap();
         assert_eq!(Lock::is_held(&path), Some(true));
         drop(lock);
         assert_eq!(Lock::is_held(&path), Some(true), "another descriptor keeps it");
         drop(second);
         assert_eq!(Lock::is_held(&path), Some(false));
-        let lock = Lock::take(&path, Waiting::Never).unwrap().unwrap();
+        let lock = Lock::take(&path, false).unwrap();
         let second = lock.0.try_clone().unwrap();
         lock.release();
         assert_eq!(Lock::is_held(&path), Some(false), "released for all");

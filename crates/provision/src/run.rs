@@ -6,7 +6,6 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::anyhow;
 use kit::logging::escape_control;
 use kit::{Env, Exit, SettingsReader, clock, settings, variables};
-use nix::sys::signal::Signal;
 
 use crate::account::Account;
 use crate::child::{self, Finish, Task, code_and_signal};
@@ -18,14 +17,14 @@ use crate::fetch::Patience;
 use crate::first_line;
 use crate::launch;
 use crate::lines::Lines;
-use crate::lock::{Lock, Waiting};
+use crate::lock::Lock;
 use crate::logfile::LogFile;
 use crate::redact::Redactor;
 use crate::report::{Report, ReportOutcome};
 use crate::source::{self, Script, Source, Wish};
 use crate::state::{Ended, Place, Record, Rejection};
 use crate::teller::Teller;
-use crate::verdict::{Verdict, stopped, verdict};
+use crate::verdict::{Verdict, verdict};
 use workspace::Workspace;
 
 /// How much of the last line a message repeats, in characters.
@@ -138,20 +137,9 @@ impl Provision<'_> {
         }
         let place = Place::at(&self.cli.state);
         place.prepare().map_err(|error| Failure::internal(&error))?;
-        let waiting = match (self.task.wait, &self.task.attempt) {
-            (false, _) => Waiting::Never,
-            (true, None) => Waiting::Patiently,
-            (true, Some(_)) => Waiting::UntilTold,
-        };
-        let lock = Lock::take(&place.lock(), waiting).map_err(|error| {
+        let lock = Lock::take(&place.lock(), self.task.wait).map_err(|error| {
             Failure::new(format!("{error:#}"), "wait for it, or look at it: provision status")
         })?;
-        let Some(lock) = lock else {
-            let Verdict { cause, hint } = stopped(Signal::SIGTERM);
-            let last = place.last().map_err(|error| Failure::internal(&error))?;
-            *report = self.earlier(last).ok_or_else(|| Failure::new(cause, hint))?;
-            return Ok(());
-        };
         self.looked = true;
         let last = self.last(&place)?;
         if wish.passed_over {

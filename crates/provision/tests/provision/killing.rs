@@ -1,5 +1,6 @@
 //! Kills at random moments: the status tells the truth, nothing stays behind, and nothing that ended well runs twice.
 
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -149,49 +150,25 @@ fn a_script_that_fails_in_a_run_that_was_waited_for_does_not_run_again_in_the_sa
     assert_eq!(machine.read("work/ran"), "x\nx\n", "who starts late boot again wants it tried again");
 }
 
-/// Starts a run that waits for another one, as late boot does, and tells it to end.
-fn wait_and_be_told(machine: &Machine) -> Child {
-    let mut waiting = machine.command(&["run", "--json", "--wait", "--attempt", "1"]);
-    let waiting = waiting.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let number = i32::try_from(waiting.id()).unwrap();
-    until("that it listens", || {
-        let status = std::fs::read_to_string(format!("/proc/{number}/status")).unwrap();
-        let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:\t")).unwrap();
-        u64::from_str_radix(blocked, 16).unwrap() & (1 << (Signal::SIGTERM as u64 - 1)) != 0
-    });
-    signal(number, Signal::SIGTERM);
-    waiting
-}
-
 #[test]
-fn a_stop_reaches_the_script_of_a_boot_that_was_killed() {
-    let mut machine = Machine::new();
-    machine.hurry = "5";
-    machine.mount("echo x >> $WORKSPACE/ran; echo $$ > $WORKSPACE/pid; while :; do sleep 0.01; done");
-    let mut outlives_its_boot = machine.command(&["run", "--json", "--wait", "--attempt", "1"]);
-    let outlives_its_boot = outlives_its_boot.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    until("the script", || pid(&machine, "work/pid") > 0);
-    let next_boot = wait_and_be_told(&machine);
-    for child in [outlives_its_boot, next_boot] {
-        let said = said(&child.wait_with_output().unwrap());
-        let cause = "it was stopped, because provision received SIGTERM";
-        assert_eq!((said.report.outcome, said.report.cause.as_deref()), (Failed, Some(cause)));
-    }
-    assert!(!lives(pid(&machine, "work/pid")));
-    assert_eq!(machine.read("work/ran"), "x\n", "it is not run by whoever waited for it");
-}
-
-#[test]
-fn a_stop_does_not_end_the_script_of_a_person() {
+fn a_stop_ends_who_waits_and_not_the_script() {
     let machine = Machine::new();
     machine.mount("echo $$ > $WORKSPACE/pid; until test -e $WORKSPACE/go; do sleep 0.01; done");
-    let by_hand = start(&machine);
+    let first = start(&machine);
     until("the script", || pid(&machine, "work/pid") > 0);
-    let boots = said(&wait_and_be_told(&machine).wait_with_output().unwrap());
-    let cause = "it was stopped, because provision received SIGTERM";
-    assert_eq!((boots.report.outcome, boots.report.cause.as_deref()), (Failed, Some(cause)));
+    let mut waiting = machine.command(&["run", "--json", "--wait", "--attempt", "1"]);
+    let mut waiting = waiting.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let descriptors = format!("/proc/{}/fd", waiting.id());
+    until("that it waits for the lock", || {
+        let mut links = std::fs::read_dir(&descriptors)
+            .unwrap()
+            .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        links.any(|link| link == machine.path("state/lock"))
+    });
+    signal(i32::try_from(waiting.id()).unwrap(), Signal::SIGTERM);
+    assert_eq!(waiting.wait().unwrap().signal(), Some(15));
     std::fs::write(machine.path("work/go"), "").unwrap();
-    assert_eq!(said(&by_hand.wait_with_output().unwrap()).report.outcome, Ran);
+    assert_eq!(said(&first.wait_with_output().unwrap()).report.outcome, Ran);
 }
 
 #[test]
