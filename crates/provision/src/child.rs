@@ -3,6 +3,7 @@
 use std::io::{PipeReader, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -18,8 +19,8 @@ use crate::lines::Lines;
 use crate::lock::Lock;
 use crate::pump::{PIPE, Pump};
 use crate::session::{self, Ending};
-use crate::state::Place;
 use crate::teller::Teller;
+use crate::verdict::StopReason;
 
 /// So often in a row the output is read before anything else is looked at.
 const READS: usize = 16;
@@ -27,20 +28,11 @@ const READS: usize = 16;
 /// What has to be known to run a script.
 pub struct Task<'a> {
     pub account: &'a Account,
-    pub place: &'a Place,
+    pub script: &'a Path,
     pub own_interpreter: bool,
     pub env: &'a Env,
     pub limit: Option<Duration>,
     pub hurry: u32,
-}
-
-/// Who ended the script, if it was not itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cut {
-    /// Its time was over.
-    Limit,
-    /// We were told to end.
-    Told(Signal),
 }
 
 /// How a script ended.
@@ -72,31 +64,30 @@ pub fn run(
     signals: &SignalFd,
     lines: Lines,
     teller: &mut Teller,
-    note: &mut dyn FnMut(ExitStatus, Option<Cut>),
+    note: &mut dyn FnMut(ExitStatus, Option<StopReason>),
 ) -> Result<Finish> {
     let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
     // A smaller one works too.
     let _ = fcntl(&reader, FcntlArg::F_SETPIPE_SZ(PIPE));
     fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context("cannot read without waiting")?;
-    let mut guard = Guard::start(lock, &reader, task.hurry)?;
     let mut child = start(task, writer)?;
     let session = i32::try_from(child.id()).context("a process number")?;
-    guard.tell(&format!("{session}\n"));
+    let mut guard = Guard::start(lock, &reader, session, task.hurry)?;
     let exit = pidfd(session)?;
-    // It knows whom to end now: the script may begin.
+    // Guarded now, so the script may begin.
     if let Some(mut gate) = child.stdin.take() {
         // A launcher that is gone says why in its output.
         let _ = gate.write_all(b"\n");
     }
     let mut pump = Pump::new(reader, lines, teller);
-    let cut = attend(&mut pump, &exit, signals, task.limit);
-    if cut.is_none() {
+    let stop = attend(&mut pump, &exit, signals, task.limit);
+    if stop.is_none() {
         note(status(&exit)?, None);
     }
-    if let Some(cut) = cut {
-        pump.teller.step(&match cut {
-            Cut::Limit => "the time of PROVISIONING_TIMEOUT is over: ending the script".to_owned(),
-            Cut::Told(signal) => format!("{signal} received: ending the script"),
+    if let Some(reason) = stop {
+        pump.teller.step(&match reason {
+            StopReason::TimeLimit => "the time of PROVISIONING_TIMEOUT is over: ending the script".to_owned(),
+            StopReason::Signal(signal) => format!("{signal} received: ending the script"),
         });
     }
     lock.ending();
@@ -106,16 +97,16 @@ pub fn run(
     let grace = session::GRACE / task.hurry.max(1);
     let ending = session::end(session, grace, |pause| pump.drain(pause));
     let status = child.wait().context("cannot wait for the script")?;
-    if cut.is_some() {
-        note(status, cut);
+    if stop.is_some() {
+        note(status, stop);
     }
     pump.drain(Duration::ZERO);
     pump.finish();
     let last_line = pump.lines.last();
     let remaining = pump.remaining(session);
     let Pump { teller, .. } = pump;
-    tell(teller, &ending, cut.is_some(), &remaining);
-    guard.tell("done\n");
+    tell(teller, &ending, stop.is_some(), &remaining);
+    guard.finish();
     Ok(Finish { status, last_line })
 }
 
@@ -127,7 +118,7 @@ fn start(task: &Task<'_>, writer: std::io::PipeWriter) -> Result<Child> {
     if task.own_interpreter {
         launch.arg("--own-interpreter");
     }
-    launch.arg("--").arg(task.place.script());
+    launch.arg("--").arg(task.script);
     launch.env_clear().envs(task.env.iter());
     let second = writer.try_clone().context("cannot share a pipe")?;
     launch.stdin(Stdio::piped()).stdout(writer).stderr(second).spawn().context("cannot start the script")
@@ -151,33 +142,39 @@ fn status(exit: &OwnedFd) -> Result<ExitStatus> {
     Ok(ExitStatus::from_raw(raw))
 }
 
-/// The process that outlives us if we are killed; see `guard`.
+/// The process that ends the script's session if we are killed; see `guard`.
 struct Guard {
-    words: Option<ChildStdin>,
+    done: Option<ChildStdin>,
 }
 
 impl Guard {
-    fn start(lock: &Lock, reader: &PipeReader, hurry: u32) -> Result<Self> {
+    fn start(lock: &Lock, reader: &PipeReader, session: i32, hurry: u32) -> Result<Self> {
         let program = std::env::current_exe().context("cannot find this program's own file")?;
         let lock = lock.0.try_clone().context("cannot share the lock")?;
         let output = reader.try_clone().context("cannot share a pipe")?;
         let mut guard = Command::new(program);
-        guard.arg0("provision").args(["guard", "--hurry", &hurry.to_string()]).env_clear();
+        guard.arg0("provision").args(["guard", "--session", &session.to_string()]);
+        guard.args(["--hurry", &hurry.to_string()]).env_clear();
         guard.stdin(Stdio::piped()).stdout(lock).stderr(OwnedFd::from(output));
         let child = guard.spawn().context("cannot start the guard")?;
-        Ok(Self { words: child.stdin })
+        Ok(Self { done: child.stdin })
     }
 
-    /// A guard that is gone does not keep the script from running.
-    fn tell(&mut self, word: &str) {
-        if let Some(words) = &mut self.words {
-            let _ = words.write_all(word.as_bytes());
+    /// Sends the guard away. One that is gone already does not matter.
+    fn finish(&mut self) {
+        if let Some(done) = &mut self.done {
+            let _ = done.write_all(b"\n");
         }
     }
 }
 
 /// Reads until the script ends, its time is over, or a signal comes. An end of its own counts before the others.
-fn attend(pump: &mut Pump<'_>, exit: &OwnedFd, signals: &SignalFd, limit: Option<Duration>) -> Option<Cut> {
+fn attend(
+    pump: &mut Pump<'_>,
+    exit: &OwnedFd,
+    signals: &SignalFd,
+    limit: Option<Duration>,
+) -> Option<StopReason> {
     // A time that no clock can show is no limit.
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     loop {
@@ -197,17 +194,17 @@ fn attend(pump: &mut Pump<'_>, exit: &OwnedFd, signals: &SignalFd, limit: Option
             && let Ok(Some(signal)) = signals.read_signal()
         {
             let number = i32::try_from(signal.ssi_signo).unwrap_or_default();
-            return Some(Cut::Told(Signal::try_from(number).unwrap_or(Signal::SIGTERM)));
+            return Some(StopReason::Signal(Signal::try_from(number).unwrap_or(Signal::SIGTERM)));
         }
         if left.is_some_and(|left| left.is_zero()) {
-            return Some(Cut::Limit);
+            return Some(StopReason::TimeLimit);
         }
     }
 }
 
 /// Names what was ended with the script, and what stays.
-fn tell(teller: &mut Teller, ending: &Ending, cut: bool, remaining: &[String]) {
-    if !ending.asked.is_empty() && !cut {
+fn tell(teller: &mut Teller, ending: &Ending, stopped: bool, remaining: &[String]) {
+    if !ending.asked.is_empty() && !stopped {
         teller.step(&format!(
             "warning: still running at the script's end, and ended with it: {}; what shall stay is started with setsid, or better as a program of supervisord",
             ending.asked.join(", ")
@@ -224,21 +221,5 @@ fn tell(teller: &mut Teller, ending: &Ending, cut: bool, remaining: &[String]) {
             "stays in a session of its own: {}; what it prints from now on is kept nowhere",
             remaining.join(", ")
         ));
-    }
-}
-
-/// The code or the signal of an end.
-pub fn code_and_signal(status: ExitStatus) -> (Option<i32>, Option<i32>) {
-    (status.code(), status.signal())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_code_and_a_signal_are_told_apart() {
-        assert_eq!(code_and_signal(ExitStatus::from_raw(3 << 8)), (Some(3), None));
-        assert_eq!(code_and_signal(ExitStatus::from_raw(9)), (None, Some(9)));
     }
 }

@@ -40,6 +40,9 @@ pub enum Task {
     /// End what a killed run leaves behind
     #[command(hide = true)]
     Guard {
+        /// The script's session
+        #[arg(long)]
+        session: i32,
         /// Divide all times by this number
         #[arg(long, default_value_t = 1)]
         hurry: u32,

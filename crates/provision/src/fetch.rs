@@ -7,60 +7,32 @@ use kit::Env;
 
 use crate::address::Address;
 use crate::failure::Failure;
-use crate::request::{self, Answer, Trouble};
+use crate::request::{self, Answer, RequestError};
+use crate::time_limits::TimeLimits;
 
 /// How often an answer that may be a better one the next time is asked for.
 const TRIES: u32 = 4;
-
-/// How long is waited for what.
-#[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// Looking up a name, and again being connected with the host, TLS included.
-    pub connect: Duration,
-    /// The next byte of an answer.
-    pub stall: Duration,
-    /// All of it, other tries included.
-    pub total: Duration,
-    /// Before the second try; doubled before each later one.
-    pub pause: Duration,
-    /// The longest wait that a host may ask for.
-    pub longest_pause: Duration,
-}
-
-impl Patience {
-    /// As documented, divided by `hurry`, which is more than 1 in tests only.
-    pub fn new(hurry: u32) -> Self {
-        let seconds = |number| Duration::from_secs(number) / hurry.max(1);
-        Self {
-            connect: seconds(10),
-            stall: seconds(30),
-            total: seconds(120),
-            pause: seconds(1),
-            longest_pause: seconds(30),
-        }
-    }
-}
 
 /// Fetches; `tell` hears about redirects and further tries.
 pub fn fetch(
     address: &Address,
     env: &Env,
-    patience: &Patience,
+    limits: &TimeLimits,
     mut tell: impl FnMut(&str),
 ) -> Result<Answer, Failure> {
-    let deadline = Instant::now() + patience.total;
-    let mut pause = patience.pause;
+    let deadline = Instant::now() + limits.total;
+    let mut pause = limits.pause;
     let mut tried = 1;
     let mut earlier: Option<Failure> = None;
     loop {
-        let trouble = match request::request(address, env, patience, deadline, &mut tell) {
+        let error = match request::request(address, env, limits, deadline, &mut tell) {
             Ok(answer) => return Ok(answer),
-            Err(trouble) => trouble,
+            Err(error) => error,
         };
         let left = deadline.saturating_duration_since(Instant::now());
         // That the time is over says less than what it was spent on.
-        let failure = earlier.filter(|_| left.is_zero()).unwrap_or_else(|| trouble.failure.clone());
-        match next(&trouble, tried, pause, left, patience) {
+        let failure = earlier.filter(|_| left.is_zero()).unwrap_or_else(|| error.failure.clone());
+        match pause_before_retry(&error, tried, pause, left, limits) {
             Some(pause) => {
                 tell(&format!("{}; trying again in {} s", failure.cause, pause.as_secs_f64().ceil()));
                 // Nothing to wait for: the point is to leave the host alone for a while.
@@ -78,18 +50,18 @@ pub fn fetch(
     }
 }
 
-/// How long to wait before the next try; nothing if there is none.
-fn next(
-    trouble: &Trouble,
+/// Returns the time to wait before the next try, or nothing if there is none.
+fn pause_before_retry(
+    error: &RequestError,
     tried: u32,
     pause: Duration,
     left: Duration,
-    patience: &Patience,
+    limits: &TimeLimits,
 ) -> Option<Duration> {
-    if !trouble.may_pass || tried >= TRIES {
+    if !error.is_temporary || tried >= TRIES {
         return None;
     }
-    let pause = trouble.not_before.map_or(pause, |asked| asked.max(pause).min(patience.longest_pause));
+    let pause = error.retry_after.map_or(pause, |asked| asked.max(pause).min(limits.longest_pause));
     (pause < left).then_some(pause)
 }
 
@@ -98,13 +70,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_may_pass_is_tried_again_and_never_past_the_limits() {
-        let patience = Patience::new(1);
+    fn only_what_is_temporary_is_tried_again_and_never_past_the_limits() {
+        let limits = TimeLimits::new(1);
         let failure = Failure::unreachable("x", "y");
         let seconds = Duration::from_secs;
-        let after = |may_pass, not_before, tried, left| {
-            let trouble = Trouble { failure: failure.clone(), may_pass, not_before };
-            next(&trouble, tried, seconds(2), seconds(left), &patience)
+        let after = |is_temporary, retry_after, tried, left| {
+            let error = RequestError { failure: failure.clone(), is_temporary, retry_after };
+            pause_before_retry(&error, tried, seconds(2), seconds(left), &limits)
         };
         assert_eq!(after(false, None, 1, 100), None);
         assert_eq!(after(true, None, 3, 100), Some(seconds(2)));

@@ -1,9 +1,8 @@
-//! What stays when `provision` is killed: somebody who ends the script's processes, and keeps the lock until they are gone.
+//! The process that remains when `provision` is killed: ends the script's session, and holds the lock until it is gone.
 //!
-//! It knows three descriptors: the standard input, on which `provision` tells the session's number and `done` and whose
-//! end means that `provision` is gone; the standard output, which is the lock; and the standard error, which is the
-//! reading end of the script's output. As long as a program that left the script's session holds the other end, this
-//! process takes what it prints and forgets it: without a reader, the first line that it prints would kill it.
+//! Its standard input brings one byte when `provision` is done, and ends without one when `provision` was killed. Its
+//! standard output is the lock, its standard error the reading end of the script's output. While a program that left the
+//! script's session holds the other end, this process discards what it prints: without a reader, SIGPIPE would kill it.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -20,39 +19,14 @@ use crate::session;
 
 /// How much is taken at once, in bytes.
 const BLOCK: usize = 64 * 1024;
-/// Longer than what is ever said.
-const LONGEST_WORD: usize = 64;
-
-/// What `provision` said so far.
-#[derive(Debug, Default)]
-struct Heard {
-    text: Vec<u8>,
-    session: Option<i32>,
-    done: bool,
-}
-
-impl Heard {
-    fn hear(&mut self, bytes: &[u8]) {
-        self.text.extend_from_slice(bytes);
-        while let Some(end) = self.text.iter().position(|&byte| byte == b'\n') {
-            let word: Vec<u8> = self.text.drain(..=end).collect();
-            match String::from_utf8_lossy(&word).trim() {
-                "done" => self.done = true,
-                number => self.session = number.parse().ok().or(self.session),
-            }
-        }
-        self.text.truncate(LONGEST_WORD);
-    }
-}
 
 /// Runs the hidden subcommand.
-pub fn run(hurry: u32) -> Outcome {
-    // Whoever ends the group of boot and provision means them, and what we are for begins then.
+pub fn run(session: i32, hurry: u32) -> Outcome {
+    // A signal to the group of boot and provision ends them, and this process then does its work.
     unistd::setsid().context("cannot make a session")?;
     SigSet::all().thread_block().context("cannot set the signal mask")?;
     let mut output = Output { open: true, buffer: vec![0; BLOCK] };
-    let heard = listen(&mut output)?;
-    if let (Some(session), false) = (heard.session, heard.done) {
+    if !provision_is_done()? {
         session::end(session, session::GRACE / hurry.max(1), |pause| output.forget(pause));
     }
     release_lock()?;
@@ -62,18 +36,13 @@ pub fn run(hurry: u32) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// Until `provision` is done or gone. The output is `provision`'s to read meanwhile.
-fn listen(output: &mut Output) -> Result<Heard> {
-    let mut heard = Heard::default();
+/// Waits until `provision` is done (true) or gone (false).
+fn provision_is_done() -> Result<bool> {
     loop {
-        match unistd::read(std::io::stdin(), &mut output.buffer[..LONGEST_WORD]) {
-            Ok(0) => return Ok(heard),
-            Ok(count) => heard.hear(&output.buffer[..count]),
+        match unistd::read(std::io::stdin(), &mut [0]) {
+            Ok(count) => return Ok(count > 0),
             Err(Errno::EINTR) => {}
             Err(error) => return Err(error).context("cannot hear from provision"),
-        }
-        if heard.done {
-            return Ok(heard);
         }
     }
 }
@@ -107,21 +76,5 @@ impl Output {
                 Err(_) => self.open = false,
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_are_heard_whatever_pieces_they_come_in() {
-        let mut heard = Heard::default();
-        for piece in [&b"12"[..], b"34", b"\ndo"] {
-            heard.hear(piece);
-        }
-        assert_eq!((heard.session, heard.done), (Some(1234), false));
-        heard.hear(b"ne\n");
-        assert_eq!((heard.session, heard.done), (Some(1234), true));
     }
 }

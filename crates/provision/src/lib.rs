@@ -47,6 +47,7 @@ mod source;
 mod state;
 mod status;
 mod teller;
+mod time_limits;
 mod verdict;
 
 use std::path::Path;
@@ -80,6 +81,6 @@ pub fn run() -> Outcome {
         Task::Run(task) => run::run(&cli, task),
         Task::Status { json } => status::run(&cli, *json),
         Task::Launch(launch) => launch::run(launch),
-        Task::Guard { hurry } => guard::run(*hurry),
+        Task::Guard { session, hurry } => guard::run(*session, *hurry),
     }
 }

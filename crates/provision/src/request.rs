@@ -15,9 +15,9 @@ use ureq::{Agent, Body, Error, Timeout};
 use crate::address::{Address, NoAddress, Scheme};
 use crate::content::LARGEST;
 use crate::failure::Failure;
-use crate::fetch::Patience;
 use crate::proxy;
 use crate::resolver;
+use crate::time_limits::TimeLimits;
 
 /// How often one host may send us to the next.
 const REDIRECTS: usize = 5;
@@ -37,21 +37,21 @@ pub struct Answer {
 
 /// A try that failed.
 #[derive(Debug)]
-pub struct Trouble {
+pub struct RequestError {
     pub failure: Failure,
     /// Whether another try may go better.
-    pub may_pass: bool,
+    pub is_temporary: bool,
     /// For how long the host asks to be left alone.
-    pub not_before: Option<Duration>,
+    pub retry_after: Option<Duration>,
 }
 
-impl Trouble {
+impl RequestError {
     fn for_good(failure: Failure) -> Self {
-        Self { failure, may_pass: false, not_before: None }
+        Self { failure, is_temporary: false, retry_after: None }
     }
 
     fn passing(failure: Failure) -> Self {
-        Self { failure, may_pass: true, not_before: None }
+        Self { failure, is_temporary: true, retry_after: None }
     }
 }
 
@@ -59,24 +59,24 @@ impl Trouble {
 pub fn request(
     address: &Address,
     env: &Env,
-    patience: &Patience,
+    limits: &TimeLimits,
     deadline: Instant,
     tell: &mut impl FnMut(&str),
-) -> Result<Answer, Trouble> {
+) -> Result<Answer, RequestError> {
     let mut visited = vec![address.clone()];
     loop {
         let here = visited.last().unwrap_or(address).clone();
         let left = deadline.saturating_duration_since(Instant::now());
         let login = here.login().or_else(|| address.login().filter(|_| here.same_origin(address)));
-        let mut response = ask(&here, login, env, patience, left)?;
+        let mut response = ask(&here, login, env, limits, left)?;
         match response.status().as_u16() {
             200 | 203 => {
                 let content_type = header(&response, &CONTENT_TYPE);
-                let bytes = body(&mut response, &here, patience)?;
+                let bytes = body(&mut response, &here, limits)?;
                 return Ok(Answer { bytes, content_type, from: here });
             }
             301..=303 | 307 | 308 => {
-                let next = redirect(&response, &visited).map_err(Trouble::for_good)?;
+                let next = redirect(&response, &visited).map_err(RequestError::for_good)?;
                 if next.host == here.host {
                     tell(&format!("redirected to {next}"));
                 } else {
@@ -93,10 +93,10 @@ fn ask(
     address: &Address,
     login: Option<Vec<u8>>,
     env: &Env,
-    patience: &Patience,
+    limits: &TimeLimits,
     left: Duration,
-) -> Result<Response<Body>, Trouble> {
-    let proxy = proxy::of(address, env).map_err(Trouble::for_good)?;
+) -> Result<Response<Body>, RequestError> {
+    let proxy = proxy::of(address, env).map_err(RequestError::for_good)?;
     let through =
         proxy.as_ref().map(|proxy| format!(", through the proxy {}:{}", proxy.host(), proxy.port()));
     let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier);
@@ -107,10 +107,10 @@ fn ask(
         .max_redirects_will_error(false)
         .user_agent(AGENT)
         .accept("text/plain, */*")
-        .timeout_resolve(Some(patience.connect))
-        .timeout_connect(Some(patience.connect))
-        .timeout_per_read(Some(patience.stall))
-        .timeout_per_write(Some(patience.stall))
+        .timeout_resolve(Some(limits.connect))
+        .timeout_connect(Some(limits.connect))
+        .timeout_per_read(Some(limits.stall))
+        .timeout_per_write(Some(limits.stall))
         .timeout_global(Some(left))
         // Each connection is for one answer.
         .max_idle_connections(0)
@@ -121,7 +121,7 @@ fn ask(
     if let Some(login) = login {
         request = request.header(AUTHORIZATION, format!("Basic {}", BASE64_STANDARD.encode(login)));
     }
-    request.call().map_err(|error| in_words(&error, address, through.as_deref(), patience))
+    request.call().map_err(|error| in_words(&error, address, through.as_deref(), limits))
 }
 
 /// Where the answer sends us, unless that is somewhere nobody should be sent.
@@ -158,7 +158,7 @@ fn redirect(response: &Response<Body>, visited: &[Address]) -> Result<Address, F
 }
 
 /// An answer that is neither a script nor a redirect.
-fn refused(response: &Response<Body>, address: &Address) -> Trouble {
+fn refused(response: &Response<Body>, address: &Address) -> RequestError {
     let status = response.status();
     let cause = format!("{address} answers {status}");
     let hint = match status.as_u16() {
@@ -168,28 +168,32 @@ fn refused(response: &Response<Body>, address: &Address) -> Trouble {
     };
     let failure = Failure::unreachable(cause, hint);
     match status.as_u16() {
-        408 | 429 | 500..=599 => Trouble {
+        408 | 429 | 500..=599 => RequestError {
             failure,
-            may_pass: true,
+            is_temporary: true,
             // The other form is a date, which needs clocks that agree.
-            not_before: header(response, &RETRY_AFTER)
+            retry_after: header(response, &RETRY_AFTER)
                 .and_then(|text| text.trim().parse().ok())
                 .map(Duration::from_secs),
         },
-        _ => Trouble::for_good(failure),
+        _ => RequestError::for_good(failure),
     }
 }
 
-fn body(response: &mut Response<Body>, address: &Address, patience: &Patience) -> Result<Vec<u8>, Trouble> {
+fn body(
+    response: &mut Response<Body>,
+    address: &Address,
+    limits: &TimeLimits,
+) -> Result<Vec<u8>, RequestError> {
     let mut bytes = Vec::new();
     let reader = response.body_mut().as_reader();
     match reader.take(LARGEST as u64 + 1).read_to_end(&mut bytes) {
-        Ok(_) if bytes.len() > LARGEST => Err(Trouble::for_good(Failure::new(
+        Ok(_) if bytes.len() > LARGEST => Err(RequestError::for_good(Failure::new(
             format!("{address} sends more than {}, which is no script", units::format_bytes(LARGEST as u64)),
             "the script itself may download what is large",
         ))),
         Ok(_) => Ok(bytes),
-        Err(error) => Err(in_words(&Error::from(error), address, None, patience)),
+        Err(error) => Err(in_words(&Error::from(error), address, None, limits)),
     }
 }
 
@@ -212,32 +216,32 @@ fn header(response: &Response<Body>, name: &HeaderName) -> Option<String> {
 }
 
 /// What went wrong below HTTP.
-fn in_words(error: &Error, address: &Address, through: Option<&str>, patience: &Patience) -> Trouble {
+fn in_words(error: &Error, address: &Address, through: Option<&str>, limits: &TimeLimits) -> RequestError {
     let host = &address.host;
     let seconds = |time: Duration| format!("{} s", time.as_secs_f64());
     let network = "see whether the container reaches the internet, then type: supervisorctl restart boot";
     let broke_off = || {
         let cause = format!("the answer of {address} broke off");
-        Trouble::passing(Failure::unreachable(cause, network))
+        RequestError::passing(Failure::unreachable(cause, network))
     };
     let cause = match error {
         Error::Timeout(Timeout::Resolve) => {
-            format!("the name {} was not looked up within {}", address.name(), seconds(patience.connect))
+            format!("the name {} was not looked up within {}", address.name(), seconds(limits.connect))
         }
         Error::Timeout(Timeout::Connect) => {
-            format!("no connection with {host} within {}", seconds(patience.connect))
+            format!("no connection with {host} within {}", seconds(limits.connect))
         }
         Error::Timeout(Timeout::Global) => {
-            format!("{address} did not come within {}", seconds(patience.total))
+            format!("{address} did not come within {}", seconds(limits.total))
         }
-        Error::Timeout(_) => format!("{host} sent nothing for {}", seconds(patience.stall)),
+        Error::Timeout(_) => format!("{host} sent nothing for {}", seconds(limits.stall)),
         Error::HostNotFound => format!("the name {} is not known, or no name server answers", address.name()),
         Error::Rustls(reason) => return not_trusted(host, reason),
         Error::Io(reason) if let Some(reason) = tls(reason) => return not_trusted(host, reason),
         Error::Io(reason) if BREAKS.contains(&reason.kind()) => return broke_off(),
         Error::Protocol(_) | Error::BodyStalled | Error::Decompress(..) => return broke_off(),
         Error::BadUri(_) => {
-            return Trouble::for_good(Failure::new(
+            return RequestError::for_good(Failure::new(
                 "PROVISIONING_SCRIPT is not a URL",
                 "write it in full, such as https://example.com/setup.sh",
             ));
@@ -246,15 +250,15 @@ fn in_words(error: &Error, address: &Address, through: Option<&str>, patience: &
         Error::Io(reason) => format!("cannot fetch {address}: {reason}"),
         other => format!("cannot fetch {address}: {other}"),
     };
-    Trouble::passing(Failure::unreachable(format!("{cause}{}", through.unwrap_or_default()), network))
+    RequestError::passing(Failure::unreachable(format!("{cause}{}", through.unwrap_or_default()), network))
 }
 
-fn not_trusted(host: &str, reason: &rustls::Error) -> Trouble {
+fn not_trusted(host: &str, reason: &rustls::Error) -> RequestError {
     if let rustls::Error::InvalidMessage(_) = reason {
         let hint = "see whether the address is one of http, or has another port";
-        return Trouble::for_good(Failure::unreachable(format!("{host} does not speak TLS"), hint));
+        return RequestError::for_good(Failure::unreachable(format!("{host} does not speak TLS"), hint));
     }
-    Trouble::for_good(Failure::unreachable(
+    RequestError::for_good(Failure::unreachable(
         format!("{host} cannot be trusted: {reason}"),
         "a certificate authority of your own: mount its certificate and set SSL_CERT_FILE to its path",
     ))

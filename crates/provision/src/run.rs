@@ -1,6 +1,8 @@
 //! `provision run`: from what was asked for to how it ended.
 
 use std::io::{self, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::anyhow;
@@ -8,12 +10,11 @@ use kit::logging::escape_control;
 use kit::{Env, Exit, SettingsReader, clock, settings, variables};
 
 use crate::account::Account;
-use crate::child::{self, Finish, Task, code_and_signal};
+use crate::child::{self, Finish, Task};
 use crate::cli::{Cli, Run};
 use crate::decision::{Decision, decide};
 use crate::environment::complete;
 use crate::failure::Failure;
-use crate::fetch::Patience;
 use crate::first_line;
 use crate::launch;
 use crate::lines::Lines;
@@ -24,7 +25,8 @@ use crate::report::{Report, ReportOutcome};
 use crate::source::{self, Script, Source, Wish};
 use crate::state::{Ended, Place, Record, Rejection};
 use crate::teller::Teller;
-use crate::verdict::{Verdict, verdict};
+use crate::time_limits::TimeLimits;
+use crate::verdict::failure_of;
 use workspace::Workspace;
 
 /// How much of the last line a message repeats, in characters.
@@ -211,8 +213,8 @@ impl Provision<'_> {
             self.teller.step(&format!("fetching {address}"));
             self.teller.note(&format!("fetching {address}"));
         }
-        let patience = Patience::new(self.task.hurry);
-        match source::script(wish, self.env, &patience, &mut |text| self.teller.step(text)) {
+        let limits = TimeLimits::new(self.task.hurry);
+        match source::script(wish, self.env, &limits, &mut |text| self.teller.step(text)) {
             Ok(script) => Ok(Some(script)),
             // A container that starts again does not depend on a host that it has no more need of.
             Err(failure)
@@ -259,7 +261,7 @@ impl Provision<'_> {
         self.teller.note("running");
         let task = Task {
             account: &account,
-            place,
+            script: &place.script(),
             own_interpreter,
             env: &launch::environment(self.env, &account),
             limit,
@@ -267,22 +269,22 @@ impl Provision<'_> {
         };
         let mut begun = Some(begun);
         let mut noted = Ok(());
-        let mut wrong = None;
-        let mut note = |status, cut| {
+        let mut failure = None;
+        let mut note = |status: ExitStatus, stop| {
             report.seconds = Some(started.elapsed().as_secs());
-            (report.exit_code, report.signal) = code_and_signal(status);
-            wrong = verdict(status, cut, limit, &self.cli.log);
+            (report.exit_code, report.signal) = (status.code(), status.signal());
+            failure = failure_of(status, stop, limit, &self.cli.log);
             let ended = Ended {
                 at: clock::written(SystemTime::now()),
                 exit_code: report.exit_code,
                 signal: report.signal,
-                cause: wrong.as_ref().map(|wrong| wrong.cause.clone()),
+                cause: failure.as_ref().map(|failure| failure.cause.clone()),
             };
             noted = begun.take().map_or(Ok(()), |begun| begun.end(ended));
         };
         let finish = child::run(&task, lock, &signals, lines, &mut self.teller, &mut note)
             .map_err(|error| Failure::internal(&error))?;
-        self.conclude(report, &finish, wrong);
+        self.conclude(report, &finish, failure);
         lock.release();
         noted.map_err(|error| Failure::internal(&error))
     }
@@ -297,10 +299,10 @@ impl Provision<'_> {
         limit
     }
 
-    fn conclude(&mut self, report: &mut Report, finish: &Finish, wrong: Option<Verdict>) {
+    fn conclude(&mut self, report: &mut Report, finish: &Finish, failure: Option<Failure>) {
         let loss = self.teller.log.loss();
-        match wrong {
-            Some(Verdict { cause, hint }) => {
+        match failure {
+            Some(Failure { cause, hint, .. }) => {
                 let said: String = escape_control(&finish.last_line).chars().take(SAID).collect();
                 report.outcome = ReportOutcome::Failed;
                 report.said = Some(said).filter(|said| !said.is_empty());

@@ -10,8 +10,9 @@ use kit::{Env, Problem, ReadPolicy, units, windows_text};
 use crate::address::{self, Address, Scheme};
 use crate::content::{self, LARGEST};
 use crate::failure::Failure;
-use crate::fetch::{self, Patience};
+use crate::fetch;
 use crate::pages;
+use crate::time_limits::TimeLimits;
 
 /// The setting that names the script.
 const SETTING: &str = "PROVISIONING_SCRIPT";
@@ -94,7 +95,7 @@ pub fn problem(env: &Env) -> Option<Problem> {
 pub fn script(
     wish: &Wish,
     env: &Env,
-    patience: &Patience,
+    limits: &TimeLimits,
     tell: &mut impl FnMut(&str),
 ) -> Result<Script, Failure> {
     let (bytes, content_type, from) = match &wish.source {
@@ -102,7 +103,7 @@ pub fn script(
             if address.scheme == Scheme::Http {
                 tell("warning: http is not encrypted: anybody on the way can change the script");
             }
-            let answer = fetch::fetch(address, env, patience, &mut *tell)?;
+            let answer = fetch::fetch(address, env, limits, &mut *tell)?;
             (answer.bytes, answer.content_type, answer.from.to_string())
         }
         Source::File(path) => (read(path)?, None, path.display().to_string()),

@@ -1,5 +1,6 @@
 //! What an end of a script means, in words.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -7,15 +8,16 @@ use std::time::Duration;
 use kit::settings::words;
 use nix::sys::signal::Signal;
 
-use crate::child::{Cut, code_and_signal};
+use crate::failure::Failure;
 
 const AGAIN: &str = "to run it again: supervisorctl restart boot";
 
-/// What was wrong, and what to do about it.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Verdict {
-    pub cause: String,
-    pub hint: String,
+/// Reason for which `provision` ended the script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopReason {
+    TimeLimit,
+    /// `provision` received it.
+    Signal(Signal),
 }
 
 /// What to do about a script that failed.
@@ -23,32 +25,33 @@ pub fn read_and_run_again(log: &Path) -> String {
     format!("read {}; {AGAIN}", log.display())
 }
 
-/// What was wrong with an end; nothing if it was a good one.
+/// Returns the failure that a script's end amounts to, or nothing after a success.
 ///
-/// It has no word of the script's, because everybody may read it.
-pub fn verdict(status: ExitStatus, cut: Option<Cut>, limit: Option<Duration>, log: &Path) -> Option<Verdict> {
-    let (cause, hint) = match (cut, status.success()) {
-        (Some(Cut::Limit), _) => (
+/// Everybody may read it, so it quotes nothing that the script printed.
+pub fn failure_of(
+    status: ExitStatus,
+    stop: Option<StopReason>,
+    limit: Option<Duration>,
+    log: &Path,
+) -> Option<Failure> {
+    match (stop, status.success()) {
+        (Some(StopReason::TimeLimit), _) => Some(Failure::new(
             format!(
                 "it ran longer than PROVISIONING_TIMEOUT, {}, and was ended",
                 words(limit.unwrap_or_default().as_secs())
             ),
-            "give it more time, such as PROVISIONING_TIMEOUT=2h, or leave the variable out".to_owned(),
-        ),
-        (Some(Cut::Told(signal)), _) => return Some(stopped(signal)),
-        (None, true) => return None,
-        (None, false) => (ended(status), read_and_run_again(log)),
-    };
-    Some(Verdict { cause, hint })
-}
-
-/// What a run comes to that was told to end.
-pub fn stopped(signal: Signal) -> Verdict {
-    Verdict { cause: format!("it was stopped, because provision received {signal}"), hint: AGAIN.to_owned() }
+            "give it more time, such as PROVISIONING_TIMEOUT=2h, or leave the variable out",
+        )),
+        (Some(StopReason::Signal(signal)), _) => {
+            Some(Failure::new(format!("it was stopped, because provision received {signal}"), AGAIN))
+        }
+        (None, true) => None,
+        (None, false) => Some(Failure::new(ended(status), read_and_run_again(log))),
+    }
 }
 
 fn ended(status: ExitStatus) -> String {
-    match code_and_signal(status) {
+    match (status.code(), status.signal()) {
         (_, Some(9)) => "it was killed (signal 9), often because memory was full".to_owned(),
         (_, Some(signal)) => format!("it was ended by signal {signal}"),
         (Some(126), _) => "it ended with exit code 126: a command cannot be run".to_owned(),
@@ -68,12 +71,10 @@ fn ended(status: ExitStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::sys::signal::Signal;
-    use std::os::unix::process::ExitStatusExt;
 
-    fn cause(raw: i32, cut: Option<Cut>) -> Option<String> {
-        verdict(ExitStatus::from_raw(raw), cut, Some(Duration::from_mins(30)), Path::new("/l"))
-            .map(|verdict| verdict.cause)
+    fn cause(raw: i32, stop: Option<StopReason>) -> Option<String> {
+        failure_of(ExitStatus::from_raw(raw), stop, Some(Duration::from_mins(30)), Path::new("/l"))
+            .map(|failure| failure.cause)
     }
 
     #[test]
@@ -90,11 +91,11 @@ mod tests {
         assert_eq!(cause(9, None).unwrap(), "it was killed (signal 9), often because memory was full");
         assert_eq!(cause(15, None).unwrap(), "it was ended by signal 15");
         assert_eq!(
-            cause(0, Some(Cut::Limit)).unwrap(),
+            cause(0, Some(StopReason::TimeLimit)).unwrap(),
             "it ran longer than PROVISIONING_TIMEOUT, 30 min, and was ended"
         );
         assert_eq!(
-            cause(15, Some(Cut::Told(Signal::SIGTERM))).unwrap(),
+            cause(15, Some(StopReason::Signal(Signal::SIGTERM))).unwrap(),
             "it was stopped, because provision received SIGTERM"
         );
     }
