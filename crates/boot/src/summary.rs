@@ -5,7 +5,7 @@ use std::path::Path;
 
 use kit::variables::{self, Kind};
 use kit::{Env, SettingsReader};
-use portal_control::{Address, address};
+use portal_control::{PublicOrigin, public_origin};
 
 use crate::boot_state::BootState;
 use crate::report::seconds;
@@ -41,14 +41,14 @@ fn ready(env: &Env, state: &BootState) -> String {
 }
 
 fn portal(env: &Env, host: &str) -> String {
-    match address(env, PORTAL) {
-        Address::Known(origin) => format!("portal: {origin}"),
-        Address::Guessed(_) if is_remote(env) => {
+    match public_origin(env, PORTAL) {
+        PublicOrigin::Known(origin) => format!("portal: {origin}"),
+        PublicOrigin::Guessed(_) if is_remote(env) => {
             format!(
                 "portal: port {PORTAL} of the container; the provider's page shows where it is published, if it is"
             )
         }
-        Address::Guessed(origin) => format!(
+        PublicOrigin::Guessed(origin) => format!(
             "portal: {origin}, where {PORTAL} is the port inside the container; the one outside: docker port {} {PORTAL}",
             container(host)
         ),

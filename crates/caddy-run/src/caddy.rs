@@ -13,11 +13,11 @@ use kit::{HintExt, cmd, wait};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::watch::{Change, Watch};
+use crate::events::{Events, ProxyEvent};
 
 const PROGRAM: &str = "/opt/caddy/bin/caddy";
 /// Only Caddy's account may enter it.
-pub const DIRECTORY: &str = "/run/caddy";
+pub const RUNTIME_DIRECTORY: &str = "/run/caddy";
 /// Where `base_config` puts the administration interface: in a directory that only Caddy's user may enter.
 const ADMIN_SOCKET: &str = "/run/caddy/admin.sock";
 const ORPHAN_DEADLINE: Duration = Duration::from_secs(10);
@@ -26,8 +26,8 @@ const START_DEADLINE: Duration = Duration::from_secs(10);
 const STATE: &str = "/var/lib/caddy";
 
 /// Holds the place of the only caddy-run, in the directory of the administration interface.
-pub fn hold() -> Result<Option<Lock>> {
-    Lock::lock_directory(Path::new(DIRECTORY))
+pub fn acquire_lock() -> Result<Option<Lock>> {
+    Lock::lock_directory(Path::new(RUNTIME_DIRECTORY))
         .context("Caddy does not start")
         .hint(|| "supervisorctl status caddy".to_owned())
 }
@@ -40,15 +40,15 @@ pub struct Caddy {
 
 impl Caddy {
     /// Starts Caddy in the foreground; its end is told to the watch.
-    pub fn start(configuration: &Path, watch: &Watch) -> Result<Self> {
+    pub fn start(configuration: &Path, events: &Events) -> Result<Self> {
         end_orphan()?;
-        let mut command = caddy(configuration, "run");
+        let mut command = caddy_command(configuration, "run");
         let child = command.spawn().with_context(|| format!("cannot run {}", cmd::describe(&command)))?;
         let pid = Pid::from_raw(i32::try_from(child.id()).context("a process id out of range")?);
-        Ok(Self { pid, ended: wait_for(child, watch) })
+        Ok(Self { pid, ended: wait_for(child, events) })
     }
 
-    /// Asks Caddy to finish; its end comes as a [`Change`].
+    /// Asks Caddy to finish; its end comes as a [`ProxyEvent`].
     pub fn stop(&mut self) -> Result<()> {
         kill(self.pid, Signal::SIGTERM).context("cannot stop Caddy")
     }
@@ -66,12 +66,12 @@ pub fn wait_until_up() -> Result<()> {
 
 /// Makes Caddy take over a file's content; an error says why not, and leaves the former configuration in force.
 pub fn reload(configuration: &Path) -> Result<()> {
-    cmd::run(caddy(configuration, "reload").args(["--address", &address()]))
+    cmd::run(caddy_command(configuration, "reload").args(["--address", &address()]))
 }
 
 /// Asks Caddy about a configuration, with an empty home of its own: nothing is listened to, and nothing stays behind.
 pub fn validate(configuration: &Path, home: &Path) -> Result<()> {
-    let mut command = caddy(configuration, "validate");
+    let mut command = caddy_command(configuration, "validate");
     cmd::run(command.env("HOME", home).env("XDG_DATA_HOME", home).env("XDG_CONFIG_HOME", home))
 }
 
@@ -92,7 +92,7 @@ fn address() -> String {
 }
 
 /// Caddy needs nothing from the container's environment, and what it does not have it cannot leak.
-fn caddy(configuration: &Path, task: &str) -> Command {
+fn caddy_command(configuration: &Path, task: &str) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args([task, "--adapter", "caddyfile", "--config"]).arg(configuration);
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -105,13 +105,13 @@ fn caddy(configuration: &Path, task: &str) -> Command {
     command
 }
 
-fn wait_for(mut child: Child, watch: &Watch) -> Receiver<std::io::Result<ExitStatus>> {
+fn wait_for(mut child: Child, events: &Events) -> Receiver<std::io::Result<ExitStatus>> {
     let (sender, ended) = channel();
-    let changes = watch.sender();
+    let changes = events.sender();
     thread::spawn(move || {
         // Both fail only when the main loop has ended.
         let _ = sender.send(child.wait());
-        let _ = changes.send(Change::Ended);
+        let _ = changes.send(ProxyEvent::Ended);
     });
     ended
 }

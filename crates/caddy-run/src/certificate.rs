@@ -13,7 +13,7 @@ use kit::{ReadPolicy, cmd};
 use nix::ifaddrs::getifaddrs;
 use nix::unistd::gethostname;
 
-use crate::{caddy, complaint};
+use crate::{caddy, caddy_error};
 
 /// Where `init` puts a mounted certificate, with its key in the same file: one file is replaced at once.
 const MOUNTED: &str = "/var/lib/caddy-tls/pair.pem";
@@ -30,13 +30,13 @@ const LARGEST: u64 = 128_000;
 
 /// Returns the file with certificate and key: the mounted one if Caddy can use it, else a self-signed one, with the reason.
 /// `public` are the names and addresses at which the world knows this container.
-pub fn pair(public: &[String]) -> Result<(PathBuf, Option<String>)> {
+pub fn certificate_file(public: &[String]) -> Result<(PathBuf, Option<String>)> {
     let path = path();
     if path == Path::new(SELF_SIGNED) {
         return Ok((self_signed(public)?, None));
     }
     let Err(error) = check(&path) else { return Ok((path, None)) };
-    let words = complaint::words(&format!("{error:#}"));
+    let words = caddy_error::extract_message(&format!("{error:#}"));
     let Some((_, words)) = words.rsplit_once("loading certificates: ") else {
         // A full disk or too little memory says nothing about the certificate.
         log::warn!("the mounted certificate is not checked: {words}");
@@ -53,7 +53,7 @@ fn check(pair: &Path) -> Result<()> {
     let text = format!(
         "{{\n\tadmin off\n\tauto_https off\n\tocsp_stapling off\n}}\n:1 {{\n\ttls {pair} {pair}\n}}\n"
     );
-    let scratch = tempfile::tempdir_in(caddy::DIRECTORY)?;
+    let scratch = tempfile::tempdir_in(caddy::RUNTIME_DIRECTORY)?;
     let file = scratch.path().join("Caddyfile");
     fs::write(&file, text)?;
     caddy::validate(&file, scratch.path())
@@ -71,7 +71,7 @@ fn self_signed(public: &[String]) -> Result<PathBuf> {
         Err(error) => {
             // Without any, nobody gets in.
             log::warn!("{error:#}; the certificate ends with the container");
-            let other = Path::new(caddy::DIRECTORY).join("self-signed.pem");
+            let other = Path::new(caddy::RUNTIME_DIRECTORY).join("self-signed.pem");
             make(&other, &names).context("cannot make a self-signed certificate")?;
             other
         }

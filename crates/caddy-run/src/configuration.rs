@@ -9,8 +9,8 @@ use kit::ReadPolicy;
 use ports::Service;
 use serde::{Deserialize, Serialize};
 
+use crate::placeholders::{ADMIN, PORTAL, PROXY_PORT, Placeholders, REDIRECT_TO_HTTPS, TLS};
 use crate::settings::Settings;
-use crate::words::{ADMIN, PORTAL, PROXY_PORT, REDIRECT_TO_HTTPS, TLS, Words};
 
 const BASE: &str = "base_config";
 const SERVICE: &str = "service_config";
@@ -47,7 +47,7 @@ impl Templates {
     }
 
     /// What a template lacks that these settings ask for, with the template's name; Caddy would not miss it.
-    pub fn lacking(&self, settings: &Settings) -> Option<String> {
+    pub fn missing_directive(&self, settings: &Settings) -> Option<String> {
         let https = settings.pair.is_some();
         let of_https = [REDIRECT_TO_HTTPS, TLS].into_iter().filter(|_| https);
         let base =
@@ -64,17 +64,17 @@ impl Templates {
     }
 
     /// The same without templates of single services, unless there are none.
-    pub fn without_own(&self) -> Option<Self> {
+    pub fn without_overrides(&self) -> Option<Self> {
         (!self.own.is_empty()).then(|| Self { own: BTreeMap::new(), ..self.clone() })
     }
 
     /// The whole configuration; a service with a template of its own gets that.
     pub fn render(&self, settings: &Settings, services: &[Service]) -> Configuration {
         let mut configuration = Configuration { text: String::new(), origins: Vec::new() };
-        configuration.add(BASE, &self.base, &Words::of_base(settings));
+        configuration.add(BASE, &self.base, &Placeholders::for_base(settings));
         for service in services {
             configuration.add_empty_line();
-            let words = Words::of_service(settings, service);
+            let words = Placeholders::for_service(settings, service);
             match self.own.get(&service.listen_port) {
                 Some(own) => configuration.add(&own_name(service.listen_port), own, &words),
                 None => configuration.add(SERVICE, &self.service, &words),
@@ -84,12 +84,12 @@ impl Templates {
     }
 
     /// A service for each template, so that a check sees all of them.
-    pub fn examples(&self) -> Vec<Service> {
+    pub fn sample_services(&self) -> Vec<Service> {
         let mut free = 10_001..u16::MAX;
         let mut next = || free.find(|port| !self.own.contains_key(port)).unwrap_or(10_000);
         let plain = next();
         let listen_ports: Vec<u16> = self.own.keys().copied().chain([plain]).collect();
-        listen_ports.into_iter().map(|listen_port| example(listen_port, next())).collect()
+        listen_ports.into_iter().map(|listen_port| sample_service(listen_port, next())).collect()
     }
 
     fn of_services(&self) -> impl Iterator<Item = (String, &String)> {
@@ -100,15 +100,15 @@ impl Templates {
 
 impl Configuration {
     /// The template's name and the line there from which a line of the Caddyfile was made, both counted from 1.
-    pub fn origin(&self, line: usize) -> Option<(&str, usize)> {
+    pub fn source_line(&self, line: usize) -> Option<(&str, usize)> {
         let (name, line) = self.origins.get(line.checked_sub(1)?)?;
         Some((name, *line))
     }
 
-    fn add(&mut self, name: &str, template: &str, words: &Words) {
+    fn add(&mut self, name: &str, template: &str, words: &Placeholders) {
         for (index, line) in template.lines().enumerate() {
             // Comments explain the placeholders, and one line of them must not become several.
-            let filled = if is_comment(line) { line.to_owned() } else { words.fill(line) };
+            let filled = if is_comment(line) { line.to_owned() } else { words.expand(line) };
             // A value may be several lines, or none: a line of blanks that is left of it would be a warning of Caddy's.
             if filled.trim().is_empty() && !line.trim().is_empty() {
                 continue;
@@ -168,7 +168,7 @@ fn own(directory: &Path) -> Result<BTreeMap<u16, String>> {
     Ok(own)
 }
 
-fn example(listen_port: u16, proxy_port: u16) -> Service {
+fn sample_service(listen_port: u16, proxy_port: u16) -> Service {
     Service {
         service_name: "Example".into(),
         listen_port,
@@ -194,7 +194,7 @@ mod tests {
             service_name: "%LISTEN_PORT% {\n:6666 {}".into(),
             proxy_secure,
             service_url: "/}".into(),
-            ..example(proxy_port + 10_000, proxy_port)
+            ..sample_service(proxy_port + 10_000, proxy_port)
         }
     }
 
@@ -220,7 +220,7 @@ mod tests {
         let made = templates.render(&Settings::default(), &[service(3000, true), service(4000, true)]);
         let found = |text: &str| {
             let line = made.text.lines().position(|line| line == text).map(|index| index + 1);
-            line.and_then(|line| made.origin(line)).map(|(name, line)| format!("{name}:{line}"))
+            line.and_then(|line| made.source_line(line)).map(|(name, line)| format!("{name}:{line}"))
         };
         assert_eq!(
             ["three", ":3000", "y", ":4000", "x"].map(|text| found(text).unwrap_or_default()),
@@ -232,7 +232,7 @@ mod tests {
                 "service_config:2"
             ]
         );
-        assert_eq!((made.origin(0), made.origin(100)), (None, None));
+        assert_eq!((made.source_line(0), made.source_line(100)), (None, None));
     }
 
     #[test]
@@ -279,7 +279,10 @@ mod tests {
             text(&Settings::default()),
             "# %REDIRECT_TO_HTTPS% and %TLS%\n{\nadmin unix//run/caddy/admin.sock\nprotocols h1\n}\n:1111 {\n}\n\n:3000 {\n}\n"
         );
-        assert_eq!((all.lacking(&https()), all.lacking(&Settings::default())), (None, None));
+        assert_eq!(
+            (all.missing_directive(&https()), all.missing_directive(&Settings::default())),
+            (None, None)
+        );
         for (base, lacking) in [
             ("", "base_config lacks `admin unix//run/caddy/admin.sock`"),
             ("# :1111\nadmin unix//run/caddy/admin.sock", "base_config lacks `:1111`"),
@@ -294,22 +297,22 @@ mod tests {
             ),
             ("# %TLS%\nadmin unix//run/caddy/admin.sock\n:1111", "base_config lacks `%REDIRECT_TO_HTTPS%`"),
         ] {
-            assert_eq!(templates(base, "", &[]).lacking(&https()).as_deref(), Some(lacking));
+            assert_eq!(templates(base, "", &[]).missing_directive(&https()).as_deref(), Some(lacking));
         }
         let old = templates(base, "%PROXY_PORT%", &[(7, "x")]);
         assert_eq!(
-            old.lacking(&Settings::default()).as_deref(),
+            old.missing_directive(&Settings::default()).as_deref(),
             Some("service_config_7 lacks `%PROXY_PORT%`")
         );
         let half = Templates { own: BTreeMap::new(), ..old };
-        assert_eq!(half.lacking(&https()).as_deref(), Some("service_config lacks `%TLS%`"));
+        assert_eq!(half.missing_directive(&https()).as_deref(), Some("service_config lacks `%TLS%`"));
     }
 
     #[test]
     fn an_example_stands_for_each_template() {
         let all =
             templates("", "s %PROXY_PORT%", &[(7, "seven %PROXY_PORT%"), (10_001, "other %PROXY_PORT%")]);
-        let examples = all.examples();
+        let examples = all.sample_services();
         let text = all.render(&Settings::default(), &examples).text;
         assert!(text.contains("seven ") && text.contains("other ") && text.contains("\ns "), "{text}");
         assert!(examples.iter().all(|service| service.check().is_ok()), "{examples:?}");

@@ -9,15 +9,15 @@
 //! the templates without a restart, which leaves open streams alone.
 
 mod caddy;
+mod caddy_error;
 mod certificate;
 mod cli;
-mod complaint;
 mod configuration;
-mod proxy;
+mod events;
+mod last_good;
+mod managed_caddy;
+mod placeholders;
 mod settings;
-mod spare;
-mod watch;
-mod words;
 
 use std::io::{self, Write};
 
@@ -30,10 +30,10 @@ use ports::Registry;
 use cli::Cli;
 pub use cli::command;
 use configuration::Templates;
-use proxy::Proxy;
+use events::{Events, ProxyEvent};
+use last_good::LastGood;
+use managed_caddy::ManagedCaddy;
 use settings::Settings;
-use spare::Spare;
-use watch::{Change, Watch};
 
 /// Runs the command line; returns when Caddy has ended.
 pub fn run() -> Outcome {
@@ -42,7 +42,7 @@ pub fn run() -> Outcome {
     if !(cli.print || cli.check) {
         kit::privileges::drop_to("caddy")?;
     }
-    kit::env_scrub::reexec_with(settings::is_needed)?;
+    kit::env_scrub::reexec_with(settings::is_relevant_variable)?;
     let (mut settings, problems) = Settings::read(&Env::from_process());
     for problem in problems {
         log::warn!("{problem}");
@@ -51,10 +51,13 @@ pub fn run() -> Outcome {
         return check(&cli, &settings);
     }
     // A second one would end the Caddy of the first.
-    let _only = if cli.print { None } else { caddy::hold()? };
+    let _only = if cli.print { None } else { caddy::acquire_lock()? };
     if settings.enable_https {
-        let (pair, problem) =
-            if cli.print { (certificate::path(), None) } else { certificate::pair(&settings.public_names)? };
+        let (pair, problem) = if cli.print {
+            (certificate::path(), None)
+        } else {
+            certificate::certificate_file(&settings.public_names)?
+        };
         (settings.pair, settings.certificate_problem) = (Some(pair), problem);
     }
     if cli.print {
@@ -68,23 +71,23 @@ pub fn run() -> Outcome {
 
 fn serve(cli: &Cli, settings: &Settings) -> Outcome {
     // The watch comes first: a service that registers while Caddy starts must not be missed.
-    let watch = Watch::start(&cli.registry)?;
-    let mut proxy = Proxy::start(cli, settings, &watch)?;
+    let events = Events::start(&cli.registry)?;
+    let mut caddy = ManagedCaddy::start(cli, settings, &events)?;
     let mut stopping = false;
     loop {
-        match watch.next()? {
-            Change::Registry => log_failure(proxy.update()),
-            Change::Templates => {
-                proxy.look_again();
-                log_failure(proxy.update());
+        match events.next()? {
+            ProxyEvent::Registry => log_failure(caddy.update()),
+            ProxyEvent::Templates => {
+                caddy.reread_templates();
+                log_failure(caddy.update());
             }
-            Change::Stop => {
+            ProxyEvent::Stop => {
                 stopping = true;
-                proxy.stop()?;
+                caddy.stop()?;
             }
-            Change::Ended => {
-                let status = proxy.wait()?;
-                if stopping || !proxy.fall_back(status)? {
+            ProxyEvent::Ended => {
+                let status = caddy.wait()?;
+                if stopping || !caddy.fall_back(status)? {
                     return Ok(status.into());
                 }
             }
@@ -102,17 +105,17 @@ fn log_failure(updated: Result<()>) {
 /// Asks Caddy about every template, and keeps them as what to fall back on; a step of the image's build.
 fn check(cli: &Cli, settings: &Settings) -> Outcome {
     let templates = Templates::read(&cli.share)?;
-    if let Some(why) = templates.lacking(settings) {
+    if let Some(why) = templates.missing_directive(settings) {
         bail!("{}/{why}", cli.share.display());
     }
-    let made = templates.render(settings, &templates.examples());
+    let made = templates.render(settings, &templates.sample_services());
     let scratch = tempfile::tempdir()?;
     let file = scratch.path().join("Caddyfile");
     atomic::write(&file, made.text.as_bytes(), WriteOptions::volatile(0o600))?;
     caddy::validate(&file, scratch.path()).map_err(|error| {
-        let words = complaint::words(&format!("{error:#}"));
-        anyhow!("{}", complaint::located(&words, &file, &made, &cli.share))
+        let words = caddy_error::extract_message(&format!("{error:#}"));
+        anyhow!("{}", caddy_error::with_template_location(&words, &file, &made, &cli.share))
     })?;
-    Spare::at(&cli.output, &cli.shipped).ship(&templates)?;
+    LastGood::new(&cli.output, &cli.shipped).save_shipped(&templates)?;
     Ok(Exit::Done)
 }

@@ -35,7 +35,7 @@ impl Settings {
 }
 
 /// What caddy-run uses of the container's environment; none of it is a secret.
-pub fn is_needed(name: &str) -> bool {
+pub fn is_relevant_variable(name: &str) -> bool {
     matches!(name, "PATH" | "LANG" | "SSH_PORT" | ENABLE_HTTPS)
         || name == cloud::TRUSTED_PROXIES
         || cloud::is_relevant_variable(name)

@@ -137,7 +137,7 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     env.unset("USER_PASSWORD");
     env.set("WEB_ENABLE_AUTH", settings.web.enable_auth.to_string());
     env.set("WEB_ENABLE_HTTPS", settings.web.enable_https.to_string());
-    web.variables().into_iter().for_each(|(name, value)| env.set(name, value));
+    web.env_variables().into_iter().for_each(|(name, value)| env.set(name, value));
     workspace.export_to(env);
     autostart::export(&settings, !keys.is_empty() && rights.sshd_works(), env);
     gpus.variables.into_iter().for_each(|(name, value)| env.set(name, value));

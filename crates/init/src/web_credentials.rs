@@ -22,7 +22,7 @@ pub fn ensure(given: &WebSettings, problems: &mut Vec<Problem>) -> Result<Login>
     });
     let settled = choose_login(given, kept, &KernelRandom)?;
     let portal = accounts::user_id("portal")?;
-    let [path, spare] = [web_login::PATH, web_login::SPARE].map(Path::new);
+    let [path, spare] = [web_login::PATH, web_login::FALLBACK_PATH].map(Path::new);
     keep(&settled, path, spare, (portal.uid, portal.gid), problems);
     Ok(settled)
 }

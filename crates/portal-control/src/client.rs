@@ -10,7 +10,7 @@ use kit::HintExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::Problem;
+use crate::ErrorBody;
 
 /// The portal answers in milliseconds or not at all.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -26,12 +26,12 @@ pub struct Client {
 impl Client {
     /// Talks over this socket.
     #[must_use]
-    pub fn at(socket: &Path) -> Self {
+    pub fn new(socket: &Path) -> Self {
         Self { socket: socket.to_owned() }
     }
 
     /// Sends a request and reads the answer; an error has the portal's own words, or says why it was not asked.
-    pub fn ask<T: DeserializeOwned>(&self, method: &str, path: &str, body: &impl Serialize) -> Result<T> {
+    pub fn request<T: DeserializeOwned>(&self, method: &str, path: &str, body: &impl Serialize) -> Result<T> {
         let body = serde_json::to_vec(body)?;
         let answer = self
             .exchange(method, path, &body)
@@ -42,7 +42,7 @@ impl Client {
             })?;
         let (status, content) = split(&answer).context("the portal's answer makes no sense")?;
         if status != 200 {
-            let problem = serde_json::from_slice::<Problem>(content).map(|problem| problem.error);
+            let problem = serde_json::from_slice::<ErrorBody>(content).map(|problem| problem.error);
             bail!("{}", problem.unwrap_or_else(|_| format!("the portal answered {status}")));
         }
         serde_json::from_slice(content).context("the portal's answer makes no sense")
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_portal_that_does_not_run_is_named_with_the_next_step() {
-        let error = Client::at(Path::new("/no/such.sock")).ask::<()>("GET", "/", &()).unwrap_err();
+        let error = Client::new(Path::new("/no/such.sock")).request::<()>("GET", "/", &()).unwrap_err();
         assert_eq!(
             format!("{error:#}"),
             "cannot ask the portal over /no/such.sock: No such file or directory (os error 2)"

@@ -3,13 +3,13 @@
 //! The portal answers on a second Unix socket that members of group `leonardo` may use. Requests and answers are JSON
 //! over HTTP, so `curl --unix-socket` can do what `share` and `portal-link` do.
 
-mod address;
 mod client;
+mod public_origin;
 
 use serde::{Deserialize, Serialize};
 
-pub use address::{Address, address};
 pub use client::Client;
+pub use public_origin::{PublicOrigin, public_origin};
 
 /// Where the portal listens for commands.
 pub const SOCKET: &str = "/run/portal-control/control.sock";
@@ -35,7 +35,7 @@ pub struct Share {
 
 /// Asks for a link: `POST /shares`.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct NewShare {
+pub struct CreateShare {
     /// The service's name or its public port.
     pub service: String,
     /// How long the link lives, in seconds.
@@ -44,9 +44,9 @@ pub struct NewShare {
     pub max_uses: Option<u32>,
 }
 
-/// The answer to [`NewShare`].
+/// The answer to [`CreateShare`].
 #[derive(Debug, Serialize, Deserialize)]
-pub struct MadeShare {
+pub struct CreatedShare {
     /// The link's description.
     pub share: Share,
     /// Path and query that the link opens on the service's public port.
@@ -55,28 +55,28 @@ pub struct MadeShare {
 
 /// Asks for a one-time login link: `POST /login-codes`.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct NewCode {
+pub struct CreateLoginCode {
     /// How long it may wait to be used, in seconds.
     pub seconds: u64,
 }
 
-/// The answer to [`NewCode`].
+/// The answer to [`CreateLoginCode`].
 #[derive(Debug, Serialize, Deserialize)]
-pub struct MadeCode {
+pub struct CreatedLoginCode {
     /// Path and query that the link opens on the portal's port.
     pub path: String,
 }
 
 /// How many of what was asked for there were: the answer to every `DELETE`.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Ended {
+pub struct RevokedCount {
     /// The number.
     pub ended: usize,
 }
 
 /// What went wrong, in words.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Problem {
+pub struct ErrorBody {
     /// The words.
     pub error: String,
 }

@@ -11,7 +11,7 @@ use std::io::{self, IsTerminal, Write};
 use anyhow::{Context, Result};
 use clap::Parser;
 use kit::{Env, Exit, Outcome};
-use portal_control::{Address, Client, MadeCode, NewCode, address};
+use portal_control::{Client, CreateLoginCode, CreatedLoginCode, PublicOrigin, public_origin};
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 
@@ -23,19 +23,19 @@ const PORTAL: u16 = 1111;
 /// Runs the command line.
 pub fn run() -> Outcome {
     let cli = cli::Cli::try_parse()?;
-    let wanted = NewCode { seconds: cli.expires.as_secs() };
-    let MadeCode { path } = Client::at(&cli.socket).ask("POST", "/login-codes", &wanted)?;
-    let address = match &cli.portal {
-        Some(portal) => Address::Known(portal.trim_end_matches('/').to_owned()),
-        None => address(&Env::from_process(), PORTAL),
+    let wanted = CreateLoginCode { seconds: cli.expires.as_secs() };
+    let CreatedLoginCode { path } = Client::new(&cli.socket).request("POST", "/login-codes", &wanted)?;
+    let origin = match &cli.portal {
+        Some(portal) => PublicOrigin::Known(portal.trim_end_matches('/').to_owned()),
+        None => public_origin(&Env::from_process(), PORTAL),
     };
-    let url = format!("{}{path}", address.origin());
+    let url = format!("{}{path}", origin.url());
     let mut out = io::stdout().lock();
     if out.is_terminal() && !cli.no_qr {
-        writeln!(out, "{}", qr(&url)?)?;
+        writeln!(out, "{}", render_qr(&url)?)?;
     }
     writeln!(out, "{url}")?;
-    if matches!(address, Address::Guessed(_)) {
+    if matches!(origin, PublicOrigin::Guessed(_)) {
         log::info!("put in the address and port at which you reach the portal, or give it with --portal");
     }
     log::info!("it logs one browser in, within {}", kit::settings::words(cli.expires.as_secs()));
@@ -43,7 +43,7 @@ pub fn run() -> Outcome {
 }
 
 /// Two modules a character, dark on light, with the quiet zone that scanners need.
-fn qr(url: &str) -> Result<String> {
+fn render_qr(url: &str) -> Result<String> {
     let code = QrCode::new(url).context("the link is too long for a QR code")?;
     let (dark, light) = (Dense1x2::Light, Dense1x2::Dark);
     Ok(code.render::<Dense1x2>().dark_color(dark).light_color(light).quiet_zone(true).build())
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn a_code_is_drawn_as_a_square_of_half_blocks() {
-        let drawn = qr("http://localhost:1111/leonardo/enter?code=abc").unwrap();
+        let drawn = render_qr("http://localhost:1111/leonardo/enter?code=abc").unwrap();
         let lines: Vec<&str> = drawn.lines().collect();
         let width = lines[0].chars().count();
         assert!(

@@ -5,7 +5,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
-use portal_control::{Ended, MadeCode, MadeShare, NewCode, NewShare, Problem, Share};
+use portal_control::{
+    CreateLoginCode, CreateShare, CreatedLoginCode, CreatedShare, ErrorBody, RevokedCount, Share,
+};
 
 use crate::access_page::{login_link_path, share_link_path};
 use crate::app_state::AppState;
@@ -26,7 +28,7 @@ async fn list_shares(State(state): State<AppState>) -> Json<Vec<Share>> {
     Json(state.shares().list(unix_time::now()))
 }
 
-async fn create_share(State(state): State<AppState>, Json(wanted): Json<NewShare>) -> Response {
+async fn create_share(State(state): State<AppState>, Json(wanted): Json<CreateShare>) -> Response {
     let services = match state.registry().load() {
         Ok((services, _)) => services,
         Err(error) => return error_response(StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")),
@@ -51,7 +53,7 @@ async fn create_share(State(state): State<AppState>, Json(wanted): Json<NewShare
     };
     let (name, port) = (&service.service_name, service.proxy_port);
     match state.shares().create(name, port, wanted.seconds, wanted.max_uses, unix_time::now()) {
-        Ok((share, word)) => Json(MadeShare { share, path: share_link_path(&word) }).into_response(),
+        Ok((share, word)) => Json(CreatedShare { share, path: share_link_path(&word) }).into_response(),
         Err(error) => error_response(StatusCode::UNPROCESSABLE_ENTITY, format!("{error:#}")),
     }
 }
@@ -63,14 +65,14 @@ fn join_or_none(names: &[String]) -> String {
 async fn revoke_share(State(state): State<AppState>, Path(id): Path<String>) -> Response {
     let ended = state.shares().revoke(&id).into();
     state.sessions().end_share(&id, unix_time::now());
-    Json(Ended { ended }).into_response()
+    Json(RevokedCount { ended }).into_response()
 }
 
-async fn create_login_code(State(state): State<AppState>, Json(wanted): Json<NewCode>) -> Response {
+async fn create_login_code(State(state): State<AppState>, Json(wanted): Json<CreateLoginCode>) -> Response {
     // A login that has changed takes its links along; this one belongs to the present login.
     state.credentials();
     match state.login_codes().issue(wanted.seconds, unix_time::now()) {
-        Ok(code) => Json(MadeCode { path: login_link_path(&code) }).into_response(),
+        Ok(code) => Json(CreatedLoginCode { path: login_link_path(&code) }).into_response(),
         Err(error) => error_response(StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")),
     }
 }
@@ -79,16 +81,16 @@ async fn list_sessions(State(state): State<AppState>) -> Json<Vec<Session>> {
     Json(state.sessions().list(unix_time::now()))
 }
 
-async fn end_all_sessions(State(state): State<AppState>) -> Json<Ended> {
+async fn end_all_sessions(State(state): State<AppState>) -> Json<RevokedCount> {
     let login = state.credentials().map(|known| known.fingerprint()).unwrap_or_default();
     state.login_codes().clear();
     let now = unix_time::now();
     let mut sessions = state.sessions();
     let ended = sessions.list(now).len();
     sessions.end_all(&login, now);
-    Json(Ended { ended })
+    Json(RevokedCount { ended })
 }
 
 fn error_response(status: StatusCode, error: String) -> Response {
-    (status, Json(Problem { error })).into_response()
+    (status, Json(ErrorBody { error })).into_response()
 }

@@ -8,10 +8,10 @@
 //! shells would still see the former, until this or the container is started again. Two at the same time wait for each
 //! other.
 
-mod ask;
-mod change;
 mod cli;
-mod silence;
+mod echo_off;
+mod login_change;
+mod password_prompt;
 
 use std::io::{self, ErrorKind, Write};
 use std::time::Duration;
@@ -23,9 +23,9 @@ use kit::lock::Lock;
 use kit::{Exit, HintExt, Outcome, Secret, UsageError, atomic};
 use web_login::Login;
 
-use change::Change;
 use cli::Cli;
 pub use cli::command;
+use login_change::LoginChange;
 
 /// A change takes milliseconds; one that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,14 +39,14 @@ pub fn run() -> Outcome {
     let owner = owner(&cli.account)?;
     // Opened before anybody types a password in vain, and held afterwards, because typing takes time.
     let lock = open(&cli)?;
-    let change = wanted(&cli)?;
+    let change = requested_change(&cli)?;
     lock.acquire(PATIENCE)?;
     let (login, changed) = replace(&cli, change, owner)?;
     // Before anything else can fail: nobody else knows a password that was made here.
     let printed = if cli.generate { writeln!(io::stdout(), "{}", login.password.expose()) } else { Ok(()) };
     let stored = publish(&cli, &login).context("the login is in force, but new shells do not see it")?;
     printed?;
-    tell(changed, stored);
+    report(changed, stored);
     Ok(Exit::Done)
 }
 
@@ -69,26 +69,26 @@ fn open(cli: &Cli) -> Result<Lock> {
 }
 
 /// What the command line asks for, with a password that was typed, read or made.
-fn wanted(cli: &Cli) -> Result<Change> {
+fn requested_change(cli: &Cli) -> Result<LoginChange> {
     let made = |text: Result<String>| text.map(Secret::new);
     let password = match (&cli.user, &cli.password) {
         _ if cli.generate => made(web_login::password())?,
-        (_, Some(password)) => Some(ask::checked(password.clone())?),
-        (Some(user), None) => Some(ask::password(user)?),
+        (_, Some(password)) => Some(password_prompt::validate(password.clone())?),
+        (Some(user), None) => Some(password_prompt::password(user)?),
         (None, None) => None,
     };
     let token = if cli.rotate_token { made(web_login::token())? } else { None };
-    Ok(Change { user: cli.user.clone(), password, token })
+    Ok(LoginChange { user: cli.user.clone(), password, token })
 }
 
 /// Replaces the login; returns it, and whether it is another now.
-fn replace(cli: &Cli, change: Change, owner: (u32, u32)) -> Result<(Login, bool)> {
+fn replace(cli: &Cli, change: LoginChange, owner: (u32, u32)) -> Result<(Login, bool)> {
     // A killed run may have left a file with a password in it.
     atomic::remove_leftovers(&cli.login)?;
     let before = Login::read(&cli.login)
         .and_then(|login| login.with_context(|| format!("there is no login at {}", cli.login.display())))
         .hint(|| "a start of the container makes one: docker restart".to_owned())?;
-    let after = change.applied_to(before);
+    let after = change.apply_to(before);
     let changed = after.write(&cli.login, owner)?;
     Ok((after, changed))
 }
@@ -97,11 +97,11 @@ fn replace(cli: &Cli, change: Change, owner: (u32, u32)) -> Result<(Login, bool)
 fn publish(cli: &Cli, login: &Login) -> Result<bool> {
     atomic::remove_leftovers(&cli.environment)?;
     Store::update(&cli.environment, |store| {
-        login.variables().into_iter().for_each(|(name, value)| store.set(name, value));
+        login.env_variables().into_iter().for_each(|(name, value)| store.set(name, value));
     })
 }
 
-fn tell(changed: bool, stored: bool) {
+fn report(changed: bool, stored: bool) {
     log::info!(
         "{}",
         if changed {

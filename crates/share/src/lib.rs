@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use kit::{Env, Exit, Outcome};
-use portal_control::{Address, Client, Ended, MadeShare, NewShare, Share, address};
+use portal_control::{Client, CreateShare, CreatedShare, PublicOrigin, RevokedCount, Share, public_origin};
 use serde::Serialize;
 
 use cli::Cli;
@@ -19,7 +19,7 @@ pub use cli::command;
 /// Runs the command line.
 pub fn run() -> Outcome {
     let cli = Cli::try_parse()?;
-    let client = Client::at(&cli.socket);
+    let client = Client::new(&cli.socket);
     match (&cli.service, &cli.revoke) {
         (Some(service), _) => create(&cli, &client, service),
         (None, Some(id)) => revoke(&client, id),
@@ -28,7 +28,7 @@ pub fn run() -> Outcome {
 }
 
 #[derive(Serialize)]
-struct Made<'a> {
+struct CreatedLink<'a> {
     url: &'a str,
     #[serde(flatten)]
     share: &'a Share,
@@ -36,16 +36,16 @@ struct Made<'a> {
 
 fn create(cli: &Cli, client: &Client, service: &str) -> Outcome {
     let wanted =
-        NewShare { service: service.to_owned(), seconds: cli.expires.as_secs(), max_uses: cli.max_uses };
-    let MadeShare { share, path } = client.ask("POST", "/shares", &wanted)?;
-    let address = address(&Env::from_process(), share.port);
-    let url = format!("{}{path}", address.origin());
+        CreateShare { service: service.to_owned(), seconds: cli.expires.as_secs(), max_uses: cli.max_uses };
+    let CreatedShare { share, path } = client.request("POST", "/shares", &wanted)?;
+    let origin = public_origin(&Env::from_process(), share.port);
+    let url = format!("{}{path}", origin.url());
     if cli.json {
-        writeln!(io::stdout(), "{}", serde_json::to_string(&Made { url: &url, share: &share })?)?;
+        writeln!(io::stdout(), "{}", serde_json::to_string(&CreatedLink { url: &url, share: &share })?)?;
     } else {
         writeln!(io::stdout(), "{url}")?;
     }
-    if matches!(address, Address::Guessed(_)) {
+    if matches!(origin, PublicOrigin::Guessed(_)) {
         log::info!("put in the address and port at which you reach port {} of this container", share.port);
     }
     log::info!("share --revoke {} ends it", share.id);
@@ -53,7 +53,7 @@ fn create(cli: &Cli, client: &Client, service: &str) -> Outcome {
 }
 
 fn revoke(client: &Client, id: &str) -> Outcome {
-    let Ended { ended } = client.ask("DELETE", &format!("/shares/{}", plain(id)), &())?;
+    let RevokedCount { ended } = client.request("DELETE", &format!("/shares/{}", sanitize_id(id)), &())?;
     if ended == 0 {
         log::error!("there is no link {id}");
         return Ok(Exit::No);
@@ -62,25 +62,25 @@ fn revoke(client: &Client, id: &str) -> Outcome {
 }
 
 /// Ids are hexadecimal; anything else is not there, and must not become another path.
-fn plain(id: &str) -> String {
+fn sanitize_id(id: &str) -> String {
     id.chars().filter(char::is_ascii_alphanumeric).collect()
 }
 
 fn list(client: &Client, json: bool) -> Outcome {
-    let shares: Vec<Share> = client.ask("GET", "/shares", &())?;
+    let shares: Vec<Share> = client.request("GET", "/shares", &())?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let mut out = io::stdout().lock();
     for share in &shares {
         if json {
             writeln!(out, "{}", serde_json::to_string(share)?)?;
         } else {
-            writeln!(out, "{}", line(share, now))?;
+            writeln!(out, "{}", format_share(share, now))?;
         }
     }
     Ok(Exit::Done)
 }
 
-fn line(share: &Share, now: u64) -> String {
+fn format_share(share: &Share, now: u64) -> String {
     let left = kit::settings::words(share.expires.saturating_sub(now));
     let uses =
         share.max_uses.map_or_else(|| share.uses.to_string(), |most| format!("{} of {most}", share.uses));
@@ -102,6 +102,6 @@ mod tests {
             max_uses: Some(3),
             uses: 1,
         };
-        assert_eq!(line(&share, 0), "ab12  Echo  port 8080  ends in 2 h  used 1 of 3");
+        assert_eq!(format_share(&share, 0), "ab12  Echo  port 8080  ends in 2 h  used 1 of 3");
     }
 }

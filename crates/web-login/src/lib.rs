@@ -3,7 +3,7 @@
 //! `init` settles it at a start, `set-web-credentials` changes it later, the portal compares with it. The file is replaced
 //! atomically and read again whenever it has changed, so a change needs no restart of anything.
 
-mod fresh;
+mod generate;
 
 use std::path::Path;
 
@@ -14,12 +14,12 @@ use kit::atomic::{self, WriteOptions};
 use kit::{ReadPolicy, Secret};
 use serde::{Deserialize, Serialize};
 
-pub use fresh::{instance, password, token};
+pub use generate::{instance, password, token};
 
 /// Readable by the portal, which compares, and by root; by nobody else.
 pub const PATH: &str = "/opt/leonardo/etc/web_credentials.json";
 /// Where `init` keeps the login if it cannot write [`PATH`], because something is mounted there or the disk is full.
-pub const SPARE: &str = "/run/leonardo/web_credentials.json";
+pub const FALLBACK_PATH: &str = "/run/leonardo/web_credentials.json";
 /// Longest name of a user, in bytes.
 const LONGEST_USER: usize = 255;
 /// Longest password or token, in bytes: every program gets them in variables, and browsers send them in a header.
@@ -32,7 +32,7 @@ const LARGEST: u64 = 64 * 1024;
 /// Returns the path of the login that is in force.
 #[must_use]
 pub fn path() -> &'static str {
-    if Path::new(SPARE).exists() { SPARE } else { PATH }
+    if Path::new(FALLBACK_PATH).exists() { FALLBACK_PATH } else { PATH }
 }
 
 /// User, password and token, none of them empty, and what belongs to them.
@@ -52,7 +52,7 @@ pub struct Login {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Written {
+struct LoginFile {
     web_user: String,
     web_password: String,
     web_token: String,
@@ -75,7 +75,7 @@ impl Login {
 
     /// Replaces the file unless it already says this; the portal's account gets it and nobody else may read it.
     pub fn write(&self, path: &Path, portal: (u32, u32)) -> Result<bool> {
-        let written = Written {
+        let written = LoginFile {
             web_user: self.user.clone(),
             web_password: self.password.expose().to_owned(),
             web_token: self.token.expose().to_owned(),
@@ -88,7 +88,7 @@ impl Login {
 
     /// The variables in which every session finds the login: `env | grep WEB_`.
     #[must_use]
-    pub fn variables(&self) -> [(&'static str, String); 4] {
+    pub fn env_variables(&self) -> [(&'static str, String); 4] {
         let (user, password) = (self.user.as_str(), self.password.expose());
         [
             ("WEB_USER", user.to_owned()),
@@ -101,7 +101,7 @@ impl Login {
 
     fn parse(bytes: &[u8]) -> Result<Self> {
         // The parser's own message could repeat a part of the password.
-        let written: Written = serde_json::from_slice(bytes).map_err(|_| anyhow!("not a login"))?;
+        let written: LoginFile = serde_json::from_slice(bytes).map_err(|_| anyhow!("not a login"))?;
         let secret = |name: &str, text: String| {
             check_secret(&text).map_err(|problem| anyhow!("{name} {problem}"))?;
             Secret::new(text).with_context(|| format!("{name} is empty"))
@@ -173,14 +173,14 @@ mod tests {
         assert!(login().write(&path, ids).unwrap());
         assert!(!login().write(&path, ids).unwrap(), "an unchanged login is not written again");
         let read = Login::read(&path).unwrap().unwrap();
-        assert_eq!(read.variables(), login().variables());
+        assert_eq!(read.env_variables(), login().env_variables());
         assert_eq!((read.instance.as_str(), read.asked.as_str()), ("0badcafe", "digest"));
     }
 
     #[test]
     fn basic_carries_user_and_password_on_one_line() {
         let long = Login { password: Secret::new("p".repeat(100)).unwrap(), ..login() };
-        let [_, _, (name, encoded), _] = long.variables();
+        let [_, _, (name, encoded), _] = long.env_variables();
         assert_eq!(
             (name, STANDARD.decode(encoded).unwrap()),
             ("WEB_PASSWORD_B64", format!("ada:{}", "p".repeat(100)).into())

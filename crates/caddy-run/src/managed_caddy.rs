@@ -12,12 +12,12 @@ use kit::atomic::{self, WriteOptions};
 use ports::{Registry, Service};
 
 use crate::caddy::{self, Caddy};
+use crate::caddy_error;
 use crate::cli::Cli;
-use crate::complaint;
 use crate::configuration::{Configuration, Templates};
+use crate::events::{Events, ProxyEvent};
+use crate::last_good::LastGood;
 use crate::settings::Settings;
-use crate::spare::Spare;
-use crate::watch::{Change, Watch};
 
 /// What Caddy exits with if it could not take its first configuration, a port that is held included.
 const FAILED_START: i32 = 1;
@@ -27,11 +27,11 @@ const NEXT_STEP: &str =
     "The last good configuration stays in force. Correct it, then: supervisorctl restart caddy";
 
 /// Caddy with the templates that are in force, and those that should be.
-pub struct Proxy<'a> {
+pub struct ManagedCaddy<'a> {
     cli: &'a Cli,
     settings: &'a Settings,
-    watch: &'a Watch,
-    spare: Spare,
+    events: &'a Events,
+    last_good: LastGood,
     /// What the files say, or why they cannot be used.
     wanted: Result<Templates, String>,
     /// Templates that are left if Caddy does not start with those in force.
@@ -43,27 +43,31 @@ pub struct Proxy<'a> {
     caddy: Caddy,
 }
 
-impl<'a> Proxy<'a> {
+impl<'a> ManagedCaddy<'a> {
     /// Starts Caddy: with the present templates if Caddy is known to accept them, else with the last good ones first.
-    pub fn start(cli: &'a Cli, settings: &'a Settings, watch: &'a Watch) -> Result<Self> {
-        let spare = Spare::at(&cli.output, &cli.shipped);
+    pub fn start(cli: &'a Cli, settings: &'a Settings, events: &'a Events) -> Result<Self> {
+        let last_good = LastGood::new(&cli.output, &cli.shipped);
         let wanted = read(cli);
-        let usable = spare.read().into_iter().filter(|spare| spare.lacking(settings).is_none()).collect();
-        let complete = wanted.as_ref().ok().filter(|wanted| wanted.lacking(settings).is_none());
+        let usable = last_good
+            .read()
+            .into_iter()
+            .filter(|templates| templates.missing_directive(settings).is_none())
+            .collect();
+        let complete = wanted.as_ref().ok().filter(|wanted| wanted.missing_directive(settings).is_none());
         let (in_force, left) = choose(complete, usable);
         let in_force = match (in_force, &wanted) {
             (Some(templates), _) => templates,
-            (None, Ok(wanted)) => bail!("{}", wanted.lacking(settings).unwrap_or_default()),
+            (None, Ok(wanted)) => bail!("{}", wanted.missing_directive(settings).unwrap_or_default()),
             (None, Err(why)) => bail!("{why}"),
         };
-        let services = servable(&Registry::new(&cli.registry), &BTreeSet::new())?;
+        let services = services_with_free_port(&Registry::new(&cli.registry), &BTreeSet::new())?;
         let made = in_force.render(settings, &services);
-        let caddy = begin(cli, &made, watch)?;
+        let caddy = begin(cli, &made, events)?;
         let proxy = Self {
             cli,
             settings,
-            watch,
-            spare,
+            events,
+            last_good,
             wanted,
             left,
             in_force,
@@ -72,16 +76,16 @@ impl<'a> Proxy<'a> {
             refused: Vec::new(),
             caddy,
         };
-        proxy.ask_for_update();
+        proxy.request_update();
         Ok(proxy)
     }
 
     /// Brings Caddy into step with the services and the templates; of the templates, the first that Caddy accepts are used.
     pub fn update(&mut self) -> Result<()> {
-        let services = servable(&Registry::new(&self.cli.registry), &self.served)?;
+        let services = services_with_free_port(&Registry::new(&self.cli.registry), &self.served)?;
         let mut trouble = self.wanted.as_ref().err().cloned();
-        for templates in self.choices() {
-            if let Some(why) = templates.lacking(self.settings) {
+        for templates in self.candidates() {
+            if let Some(why) = templates.missing_directive(self.settings) {
                 trouble.get_or_insert(format!("{}/{why}", self.cli.share.display()));
                 continue;
             }
@@ -91,7 +95,7 @@ impl<'a> Proxy<'a> {
                     self.refused.iter().find(|(text, _)| *text == made.text).map(|(_, why)| why.clone());
                 let refusal = match known {
                     Some(why) if templates != self.in_force => Some(why),
-                    _ => self.hand_over(&made)?,
+                    _ => self.apply(&made)?,
                 };
                 if let Some(why) = refusal {
                     trouble.get_or_insert(why);
@@ -102,16 +106,16 @@ impl<'a> Proxy<'a> {
             self.served = public_ports(&services);
             if self.wanted.as_ref() == Ok(&templates) {
                 // What is not kept is tried anew after the next start.
-                self.spare.keep(&templates).unwrap_or_else(|error| log::warn!("{error:#}"));
+                self.last_good.save(&templates).unwrap_or_else(|error| log::warn!("{error:#}"));
             }
             self.in_force = templates;
-            return self.tell(trouble.as_deref());
+            return self.write_problem_file(trouble.as_deref());
         }
-        self.tell(trouble.as_deref())
+        self.write_problem_file(trouble.as_deref())
     }
 
     /// Reads the templates anew, for the next update.
-    pub fn look_again(&mut self) {
+    pub fn reread_templates(&mut self) {
         self.wanted = read(self.cli);
         self.refused.clear();
     }
@@ -123,15 +127,15 @@ impl<'a> Proxy<'a> {
         }
         log::error!("Caddy did not start; trying the templates of the image");
         self.in_force = self.left.remove(0);
-        let services = servable(&Registry::new(&self.cli.registry), &BTreeSet::new())?;
+        let services = services_with_free_port(&Registry::new(&self.cli.registry), &BTreeSet::new())?;
         let made = self.in_force.render(self.settings, &services);
-        self.caddy = begin(self.cli, &made, self.watch)?;
+        self.caddy = begin(self.cli, &made, self.events)?;
         (self.running, self.served) = (made.text, public_ports(&services));
-        self.ask_for_update();
+        self.request_update();
         Ok(true)
     }
 
-    /// Asks Caddy to finish; its end comes as a [`Change`].
+    /// Asks Caddy to finish; its end comes as a [`ProxyEvent`].
     pub fn stop(&mut self) -> Result<()> {
         self.caddy.stop()
     }
@@ -145,9 +149,9 @@ impl<'a> Proxy<'a> {
     ///
     /// One service's own template must not keep the others from being served; but leaving own templates out comes last,
     /// because one of them may hold a restriction.
-    fn choices(&self) -> Vec<Templates> {
+    fn candidates(&self) -> Vec<Templates> {
         let known: Vec<&Templates> = self.wanted.as_ref().ok().into_iter().chain([&self.in_force]).collect();
-        let plain = known.iter().filter_map(|templates| templates.without_own());
+        let plain = known.iter().filter_map(|templates| templates.without_overrides());
         let mut choices: Vec<Templates> = Vec::new();
         for choice in known.iter().map(|templates| (*templates).clone()).chain(plain) {
             if !choices.contains(&choice) {
@@ -158,10 +162,10 @@ impl<'a> Proxy<'a> {
     }
 
     /// Makes Caddy take a configuration over; says why if it refuses.
-    fn hand_over(&mut self, made: &Configuration) -> Result<Option<String>> {
+    fn apply(&mut self, made: &Configuration) -> Result<Option<String>> {
         caddy::wait_until_up()?;
         let next = self.cli.output.with_file_name("Caddyfile.next");
-        let next = put(&next, &made.text, Path::new(caddy::DIRECTORY))?;
+        let next = put(&next, &made.text, Path::new(caddy::RUNTIME_DIRECTORY))?;
         match caddy::reload(&next) {
             Ok(()) => {
                 self.running.clone_from(&made.text);
@@ -173,8 +177,8 @@ impl<'a> Proxy<'a> {
                 Ok(None)
             }
             Err(error) => {
-                let words = complaint::words(&format!("{error:#}"));
-                let why = complaint::located(&words, &next, made, &self.cli.share);
+                let words = caddy_error::extract_message(&format!("{error:#}"));
+                let why = caddy_error::with_template_location(&words, &next, made, &self.cli.share);
                 log::error!("Caddy refuses the configuration: {why}");
                 if self.refused.len() >= REFUSALS {
                     self.refused.remove(0);
@@ -186,7 +190,7 @@ impl<'a> Proxy<'a> {
     }
 
     /// Says in a file what is wrong, for the portal; removes the file when nothing is.
-    fn tell(&self, trouble: Option<&str>) -> Result<()> {
+    fn write_problem_file(&self, trouble: Option<&str>) -> Result<()> {
         let path = self.problem_file();
         let of_templates = trouble.map(|why| format!("{why}\n{NEXT_STEP}\n"));
         let of_certificate = self.settings.certificate_problem.as_ref().map(|why| format!("{why}\n"));
@@ -211,11 +215,11 @@ impl<'a> Proxy<'a> {
     }
 
     /// What is wanted but not in force is tried as soon as Caddy runs; the same goes for an old complaint's file.
-    fn ask_for_update(&self) {
+    fn request_update(&self) {
         let is_problem = self.settings.certificate_problem.is_some();
         if self.wanted.as_ref() != Ok(&self.in_force) || self.problem_file().exists() || is_problem {
             // Fails only when the main loop has ended.
-            let _ = self.watch.sender().send(Change::Registry);
+            let _ = self.events.sender().send(ProxyEvent::Registry);
         }
     }
 }
@@ -236,8 +240,8 @@ fn read(cli: &Cli) -> Result<Templates, String> {
     Templates::read(&cli.share).map_err(|error| format!("{error:#}"))
 }
 
-fn begin(cli: &Cli, made: &Configuration, watch: &Watch) -> Result<Caddy> {
-    Caddy::start(&put(&cli.output, &made.text, Path::new(caddy::DIRECTORY))?, watch)
+fn begin(cli: &Cli, made: &Configuration, events: &Events) -> Result<Caddy> {
+    Caddy::start(&put(&cli.output, &made.text, Path::new(caddy::RUNTIME_DIRECTORY))?, events)
 }
 
 /// Writes a configuration and returns where it is: in another directory if its own has no room, because without Caddy
@@ -256,7 +260,7 @@ fn public_ports(services: &[Service]) -> BTreeSet<u16> {
 }
 
 /// The services whose ports Caddy has or can get.
-fn servable(registry: &Registry, served: &BTreeSet<u16>) -> Result<Vec<Service>> {
+fn services_with_free_port(registry: &Registry, served: &BTreeSet<u16>) -> Result<Vec<Service>> {
     let (services, rejected) = registry.load()?;
     for file in rejected {
         log::warn!("service file {} is ignored: {}", file.file, file.reason);

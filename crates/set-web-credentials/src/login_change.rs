@@ -5,7 +5,7 @@ use web_login::Login;
 
 /// A change of the login; what is not named stays as it is.
 #[derive(Debug, Default)]
-pub struct Change {
+pub struct LoginChange {
     /// Another user.
     pub user: Option<String>,
     /// Another password.
@@ -14,11 +14,11 @@ pub struct Change {
     pub token: Option<Secret>,
 }
 
-impl Change {
+impl LoginChange {
     /// The login afterwards. What the container's environment asked for stays noted, so that a restart which asks for
     /// the same again does not take the change back.
     #[must_use]
-    pub fn applied_to(self, login: Login) -> Login {
+    pub fn apply_to(self, login: Login) -> Login {
         Login {
             user: self.user.unwrap_or(login.user),
             password: self.password.unwrap_or(login.password),
@@ -55,13 +55,13 @@ mod tests {
     #[test]
     fn what_is_not_named_stays() {
         assert_eq!(
-            shown(&Change::default().applied_to(login())),
+            shown(&LoginChange::default().apply_to(login())),
             ["ada", "old", "token", "0badcafe", "digest"]
         );
-        let change = Change { user: Some("eve".into()), password: Secret::new("new"), token: None };
-        assert_eq!(shown(&change.applied_to(login())), ["eve", "new", "token", "0badcafe", "digest"]);
-        let change = Change { token: Secret::new("fresh"), ..Change::default() };
-        assert_eq!(shown(&change.applied_to(login())), ["ada", "old", "fresh", "0badcafe", "digest"]);
+        let change = LoginChange { user: Some("eve".into()), password: Secret::new("new"), token: None };
+        assert_eq!(shown(&change.apply_to(login())), ["eve", "new", "token", "0badcafe", "digest"]);
+        let change = LoginChange { token: Secret::new("fresh"), ..LoginChange::default() };
+        assert_eq!(shown(&change.apply_to(login())), ["ada", "old", "fresh", "0badcafe", "digest"]);
     }
 
     #[test]

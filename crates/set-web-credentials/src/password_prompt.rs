@@ -5,8 +5,8 @@ use std::io::{self, BufRead, IsTerminal};
 use anyhow::{Context, Result, bail};
 use kit::{Secret, UsageError};
 
-use crate::change;
-use crate::silence::Silence;
+use crate::echo_off::EchoOff;
+use crate::login_change;
 
 /// More is no password but the wrong file, in bytes.
 const LONGEST: u64 = 64 * 1024;
@@ -17,9 +17,9 @@ pub fn password(user: &str) -> Result<Secret> {
 }
 
 fn prompted(user: &str) -> Result<Secret> {
-    let _silence = Silence::begin()?;
+    let _silence = EchoOff::new()?;
     let ask = |prompt: String| rpassword::prompt_password(prompt).context("no password was given");
-    let password = checked(ask(format!("New password of {user}: "))?)?;
+    let password = validate(ask(format!("New password of {user}: "))?)?;
     let again = ask("The same again: ".to_owned())?;
     if !password.matches(again.as_bytes()) {
         bail!("the two passwords differ; nothing is changed");
@@ -40,12 +40,12 @@ fn first_line(input: impl BufRead) -> Result<Secret> {
     let line =
         String::from_utf8(line).map_err(|_| UsageError("the password is not UTF-8 text".to_owned()))?;
     let line = line.strip_suffix('\n').unwrap_or(&line);
-    checked(line.strip_suffix('\r').unwrap_or(line).to_owned())
+    validate(line.strip_suffix('\r').unwrap_or(line).to_owned())
 }
 
 /// A password that can be used, or a usage error that does not repeat it.
-pub fn checked(text: String) -> Result<Secret> {
-    change::password(text).map_err(|problem| UsageError(format!("the password {problem}")).into())
+pub fn validate(text: String) -> Result<Secret> {
+    login_change::password(text).map_err(|problem| UsageError(format!("the password {problem}")).into())
 }
 
 #[cfg(test)]

@@ -9,14 +9,14 @@ use kit::atomic::{self, WriteOptions};
 use crate::configuration::Templates;
 
 /// Two files: each is either whole or not there.
-pub struct Spare {
+pub struct LastGood {
     good: PathBuf,
     shipped: PathBuf,
 }
 
-impl Spare {
+impl LastGood {
     /// The spare templates beside the generated configuration and in the image.
-    pub fn at(output: &Path, shipped: &Path) -> Self {
+    pub fn new(output: &Path, shipped: &Path) -> Self {
         Self { good: output.with_file_name("good.json"), shipped: shipped.to_owned() }
     }
 
@@ -34,13 +34,13 @@ impl Spare {
     }
 
     /// Keeps templates that Caddy has accepted.
-    pub fn keep(&self, templates: &Templates) -> Result<()> {
+    pub fn save(&self, templates: &Templates) -> Result<()> {
         let text = serde_json::to_vec(templates)?;
         atomic::write_if_changed(&self.good, &text, WriteOptions::volatile(0o644)).map(drop)
     }
 
     /// Keeps the templates of an image that is being built.
-    pub fn ship(&self, templates: &Templates) -> Result<()> {
+    pub fn save_shipped(&self, templates: &Templates) -> Result<()> {
         atomic::write(&self.shipped, &serde_json::to_vec(templates)?, WriteOptions::volatile(0o644))
     }
 }
@@ -67,14 +67,14 @@ mod tests {
             Templates::read(dir.path()).unwrap()
         };
         let (one, two) = (templates("one"), templates("two"));
-        let spare = Spare::at(&dir.path().join("Caddyfile"), &dir.path().join("shipped.json"));
-        assert_eq!(spare.read(), []);
-        spare.ship(&one).unwrap();
-        spare.keep(&one).unwrap();
-        assert_eq!(spare.read(), std::slice::from_ref(&one), "the same is not tried twice");
-        spare.keep(&two).unwrap();
-        assert_eq!(spare.read(), [two, one.clone()]);
+        let last_good = LastGood::new(&dir.path().join("Caddyfile"), &dir.path().join("shipped.json"));
+        assert_eq!(last_good.read(), []);
+        last_good.save_shipped(&one).unwrap();
+        last_good.save(&one).unwrap();
+        assert_eq!(last_good.read(), std::slice::from_ref(&one), "the same is not tried twice");
+        last_good.save(&two).unwrap();
+        assert_eq!(last_good.read(), [two, one.clone()]);
         write("good.json", "{");
-        assert_eq!(spare.read(), [one]);
+        assert_eq!(last_good.read(), [one]);
     }
 }

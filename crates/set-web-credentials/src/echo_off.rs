@@ -13,15 +13,15 @@ use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 const TERMINAL: &str = "/dev/tty";
 
 /// Silence until this is dropped; the signal that rpassword makes of Ctrl-C is held back until then.
-pub struct Silence {
+pub struct EchoOff {
     terminal: File,
     before: Termios,
     mask: SigSet,
 }
 
-impl Silence {
+impl EchoOff {
     /// Switches the echo of this process's terminal off; an error says that there is no such terminal.
-    pub fn begin() -> Result<Self> {
+    pub fn new() -> Result<Self> {
         let cannot = || format!("cannot ask at {TERMINAL}");
         let terminal = OpenOptions::new().read(true).write(true).open(TERMINAL).with_context(cannot)?;
         let before = tcgetattr(&terminal).with_context(cannot)?;
@@ -35,7 +35,7 @@ impl Silence {
     }
 }
 
-impl Drop for Silence {
+impl Drop for EchoOff {
     fn drop(&mut self) {
         // A terminal that is gone needs nothing. A held-back interrupt ends the process with the second line.
         let _ = tcsetattr(&self.terminal, SetArg::TCSANOW, &self.before);

@@ -21,11 +21,11 @@ const REDIRECT: &str = "listener_wrappers {\n\t\t\thttp_redirect\n\t\t\ttls\n\t\
 
 /// Placeholders with their values.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Words(Vec<(&'static str, String)>);
+pub struct Placeholders(Vec<(&'static str, String)>);
 
-impl Words {
+impl Placeholders {
     /// What `base_config` can use.
-    pub fn of_base(settings: &Settings) -> Self {
+    pub fn for_base(settings: &Settings) -> Self {
         let networks: Vec<String> = settings.trusted_proxies.iter().map(ToString::to_string).collect();
         let (redirect, protocols) = if settings.pair.is_some() { (REDIRECT, "h1 h2") } else { ("", "h1") };
         Self(vec![
@@ -37,7 +37,7 @@ impl Words {
     }
 
     /// What the template of a service can use.
-    pub fn of_service(settings: &Settings, service: &Service) -> Self {
+    pub fn for_service(settings: &Settings, service: &Service) -> Self {
         let gate = if service.proxy_secure { "gate" } else { "open" };
         Self(vec![
             (PROXY_PORT, service.proxy_port.to_string()),
@@ -48,7 +48,7 @@ impl Words {
     }
 
     /// A template's text with the placeholders filled, in one pass: a value is never looked at again.
-    pub fn fill(&self, mut template: &str) -> String {
+    pub fn expand(&self, mut template: &str) -> String {
         let mut filled = String::with_capacity(template.len());
         while let Some(start) = template.find('%') {
             let (before, rest) = template.split_at(start);

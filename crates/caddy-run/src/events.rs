@@ -16,7 +16,7 @@ const AGAIN: Duration = Duration::from_secs(30);
 
 /// Why the main loop wakes up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub enum ProxyEvent {
     /// The registry may have changed.
     Registry,
     /// We were asked to look at the templates again.
@@ -28,13 +28,13 @@ pub enum Change {
 }
 
 /// The queue, and the watch that fills it.
-pub struct Watch {
-    changes: Receiver<Change>,
-    sender: Sender<Change>,
+pub struct Events {
+    changes: Receiver<ProxyEvent>,
+    sender: Sender<ProxyEvent>,
     _watcher: RecommendedWatcher,
 }
 
-impl Watch {
+impl Events {
     /// Watches a directory, and takes over SIGTERM, SIGINT and SIGHUP.
     pub fn start(directory: &Path) -> Result<Self> {
         let (sender, changes) = channel();
@@ -46,7 +46,7 @@ impl Watch {
                 // Reading the registry raises access events, which must not make us read it again.
                 if !matches!(event, Ok(Event { kind: EventKind::Access(_), .. })) {
                     // Fails only when the main loop has ended.
-                    let _ = registry.send(Change::Registry);
+                    let _ = registry.send(ProxyEvent::Registry);
                 }
             },
             config,
@@ -59,20 +59,20 @@ impl Watch {
     }
 
     /// A sender for whoever waits for Caddy's end.
-    pub fn sender(&self) -> Sender<Change> {
+    pub fn sender(&self) -> Sender<ProxyEvent> {
         self.sender.clone()
     }
 
     /// The next change; several changes of the registry become one.
-    pub fn next(&self) -> Result<Change> {
+    pub fn next(&self) -> Result<ProxyEvent> {
         let mut change = match self.changes.recv_timeout(AGAIN) {
             Ok(change) => change,
-            Err(RecvTimeoutError::Timeout) => Change::Registry,
+            Err(RecvTimeoutError::Timeout) => ProxyEvent::Registry,
             Err(error @ RecvTimeoutError::Disconnected) => {
                 return Err(error).context("nothing can change any more");
             }
         };
-        while change == Change::Registry {
+        while change == ProxyEvent::Registry {
             match self.changes.recv_timeout(TOGETHER) {
                 Ok(next) => change = next,
                 Err(_) => break,
@@ -83,14 +83,14 @@ impl Watch {
 }
 
 /// Signals become changes in the queue, by a thread that waits for them.
-fn forward_signals(sender: Sender<Change>) -> Result<()> {
+fn forward_signals(sender: Sender<ProxyEvent>) -> Result<()> {
     let mut signals = SigSet::empty();
     signals.extend([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
     // Before any other thread exists, so that every thread inherits the mask.
     signals.thread_block().context("cannot take over SIGTERM")?;
     thread::spawn(move || {
         while let Ok(signal) = signals.wait() {
-            let change = if signal == Signal::SIGHUP { Change::Templates } else { Change::Stop };
+            let change = if signal == Signal::SIGHUP { ProxyEvent::Templates } else { ProxyEvent::Stop };
             if sender.send(change).is_err() {
                 return;
             }

@@ -10,20 +10,25 @@ use crate::configuration::Configuration;
 const PREFIX: &str = "adapting config using caddyfile: ";
 
 /// Caddy's own words in the message of a failed command; the whole message if they are not found.
-pub fn words(message: &str) -> String {
+pub fn extract_message(message: &str) -> String {
     let found = message.lines().filter_map(|line| error_of(&line[line.find('{')?..])).next_back();
     found.unwrap_or_else(|| message.to_owned())
 }
 
 /// The same words with the template's name and line in place of the generated file's.
-pub fn located(words: &str, generated: &Path, configuration: &Configuration, share: &Path) -> String {
+pub fn with_template_location(
+    words: &str,
+    generated: &Path,
+    configuration: &Configuration,
+    share: &Path,
+) -> String {
     let file = format!("{}:", generated.display());
     let mut parts = words.split(&file);
     let mut text = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let digits = part.len() - part.trim_start_matches(|character: char| character.is_ascii_digit()).len();
         let (line, rest) = part.split_at(digits);
-        match line.parse().ok().and_then(|line| configuration.origin(line)) {
+        match line.parse().ok().and_then(|line| configuration.source_line(line)) {
             Some((name, line)) => {
                 text.extend([&share.join(name).to_string_lossy(), ":", &line.to_string(), rest]);
             }
@@ -59,10 +64,10 @@ mod tests {
             "\"caddy\" \"reload\" failed (exit status: 1): {\"level\":\"info\",\"msg\":\"adapted\"}\n",
             "{\"level\":\"error\",\"ts\":1.5,\"msg\":\"adapting config using caddyfile: C:3: unrecognized directive: x\"}\n",
         );
-        assert_eq!(words(message), "C:3: unrecognized directive: x");
+        assert_eq!(extract_message(message), "C:3: unrecognized directive: x");
         let nested = r#"{"level":"error","msg":"sending: HTTP 400: {\"error\":\"listen tcp :22: address in use\"}\n"}"#;
-        assert_eq!(words(nested), "listen tcp :22: address in use");
-        assert_eq!(words("cannot run \"caddy\": {broken"), "cannot run \"caddy\": {broken");
+        assert_eq!(extract_message(nested), "listen tcp :22: address in use");
+        assert_eq!(extract_message("cannot run \"caddy\": {broken"), "cannot run \"caddy\": {broken");
     }
 
     #[test]
@@ -71,8 +76,8 @@ mod tests {
         std::fs::write(dir.path().join("base_config"), "a\nb\n").unwrap();
         std::fs::write(dir.path().join("service_config"), "%PROXY_PORT%\nx\n").unwrap();
         let templates = Templates::read(dir.path()).unwrap();
-        let made = templates.render(&Settings::default(), &templates.examples());
-        let told = |text: &str| located(text, Path::new("/g/C"), &made, Path::new("/share"));
+        let made = templates.render(&Settings::default(), &templates.sample_services());
+        let told = |text: &str| with_template_location(text, Path::new("/g/C"), &made, Path::new("/share"));
         assert_eq!(told("/g/C:2: bad b"), "/share/base_config:2: bad b");
         assert_eq!(
             told("bad x, at /g/C:5 ['/g/C:2']"),
