@@ -6,7 +6,7 @@ use kit::{Exit, Outcome};
 use crate::cargo::cargo;
 use crate::checkout::Checkout;
 use crate::suite::{self, Tally};
-use crate::{deny, docs, libraries, shown};
+use crate::{deny, docs, libraries, step};
 
 /// Check formatting, lints, dependencies, unit and tool tests, and generated documentation
 #[derive(Debug, clap::Args)]
@@ -22,9 +22,9 @@ pub fn run(_: &Args) -> Outcome {
 /// Runs the checks; the first that finds something ends it, except that all tests run.
 pub fn all(checkout: &Checkout) -> Result<Tally> {
     libraries::for_testing()?;
-    shown::run(cargo(checkout).args(["fmt", "--all", "--check"]))?;
-    let lints = ["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings"];
-    shown::run(cargo(checkout).args(lints))?;
+    step::run("check formatting", cargo(checkout).args(["fmt", "--all", "--check"]))?;
+    let lints = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    step::run("run clippy", cargo(checkout).args(lints))?;
     deny::check(checkout)?;
     docs::check(checkout)?;
     // The end-to-end tests need an image; `cargo xtask e2e` runs them.

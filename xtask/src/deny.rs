@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::checkout::Checkout;
-use crate::{installed, probe, shown};
+use crate::{installed, probe, step};
 
 /// The version whose configuration format `deny.toml` is written in.
 const VERSION: &str = "0.20.2";
@@ -26,5 +26,5 @@ pub fn check(checkout: &Checkout) -> Result<()> {
     } else {
         log::warn!("{ADVISORIES} cannot be reached, so advisories are not checked");
     }
-    shown::run(&mut deny)
+    step::run("check dependencies", &mut deny)
 }

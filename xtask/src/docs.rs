@@ -5,7 +5,7 @@ use kit::{Exit, Outcome};
 
 use crate::cargo::cargo;
 use crate::checkout::Checkout;
-use crate::{libraries, shown};
+use crate::{libraries, step};
 
 /// Generate manual pages and command references from the tools' command lines
 #[derive(Debug, clap::Args)]
@@ -21,19 +21,19 @@ pub fn run(args: &Args) -> Outcome {
     if args.check {
         check(&checkout)?;
     } else {
-        manual(&checkout, &[])?;
+        manual("generate pages", &checkout, &[])?;
     }
     Ok(Exit::Done)
 }
 
 /// Fails if a page is not what the generator would write.
 pub fn check(checkout: &Checkout) -> Result<()> {
-    manual(checkout, &["--check"])
+    manual("check generated pages", checkout, &["--check"])
 }
 
-fn manual(checkout: &Checkout, more: &[&str]) -> Result<()> {
+fn manual(title: &str, checkout: &Checkout, more: &[&str]) -> Result<()> {
     libraries::for_compiling()?;
     let mut command = cargo(checkout);
-    command.args(["run", "--quiet", "--locked", "--package", "manual", "--", "--output", "docs"]).args(more);
-    shown::run(&mut command)
+    command.args(["run", "--locked", "--package", "manual", "--", "--output", "docs"]).args(more);
+    step::run(title, &mut command)
 }

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::cargo::cargo;
 use crate::checkout::Checkout;
-use crate::shown;
+use crate::step;
 
 /// The machine's own `name` if it is this version, else one below `target`.
 pub fn provide(checkout: &Checkout, name: &str, version: &str) -> Result<PathBuf> {
@@ -20,9 +20,8 @@ pub fn provide(checkout: &Checkout, name: &str, version: &str) -> Result<PathBuf
     if let Some(program) = found {
         return Ok(program);
     }
-    log::info!("building {wanted} below target/tools; this takes a few minutes, once");
     let mut install = cargo(checkout);
     install.args(["install", name, "--locked", "--version", version, "--root"]).arg(&own);
-    shown::run(&mut install)?;
+    step::run(&format!("build {wanted} (some minutes, once)"), &mut install)?;
     Ok(own.join("bin").join(name))
 }

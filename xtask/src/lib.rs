@@ -18,7 +18,7 @@ pub mod image;
 pub mod installed;
 mod libraries;
 pub mod probe;
-pub mod shown;
+pub mod step;
 mod suite;
 pub mod test;
 pub mod up;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use kit::Outcome;
 use kit::logging::Verbosity;
-use xtask::{bake, bench, check, docs, down, e2e, engine, image, test, up};
+use xtask::{bake, bench, check, docs, down, e2e, engine, image, step, test, up};
 
 /// Everything a developer or CI does: build, start, stop and check the Leonardo base image.
 #[derive(Debug, Parser)]
@@ -31,6 +31,22 @@ enum Task {
     Docs(docs::Args),
 }
 
+impl Task {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Up(_) => "up",
+            Self::Down(_) => "down",
+            Self::Engine(_) => "engine",
+            Self::Bake(_) => "bake",
+            Self::Test(_) => "test",
+            Self::Check(_) => "check",
+            Self::E2e(_) => "e2e",
+            Self::Bench(_) => "bench",
+            Self::Docs(_) => "docs",
+        }
+    }
+}
+
 fn main() -> ExitCode {
     kit::main(run)
 }
@@ -39,6 +55,7 @@ fn run() -> Outcome {
     kit::logging::init("xtask", 0);
     let cli = Cli::try_parse()?;
     cli.verbosity.apply();
+    step::log_to(cli.task.name());
     match cli.task {
         Task::Up(args) => up::run(&args),
         Task::Down(args) => down::run(&args),

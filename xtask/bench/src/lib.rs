@@ -11,7 +11,7 @@ mod tools;
 mod workspace;
 use clap::Parser;
 use kit::{Exit, Outcome};
-use xtask::engine;
+use xtask::{engine, step};
 
 use cli::{Cli, Measurement};
 
@@ -20,6 +20,7 @@ pub fn run() -> Outcome {
     kit::logging::init("xtask", 0);
     let cli = Cli::try_parse()?;
     cli.verbosity.apply();
+    step::log_to("bench");
     let choice = cli.choice;
     match &cli.measurement {
         Measurement::Boot(boot) => engine::with(choice, |_, engine| boot::run(boot, engine))?,

@@ -5,11 +5,14 @@ use std::process::Command;
 use anyhow::Result;
 use xtask::cargo::cargo;
 use xtask::checkout::Checkout;
-use xtask::shown;
+use xtask::step;
 
 /// Compiles a tool as the image's are; returns where it is.
 pub fn build(checkout: &Checkout, tool: &str) -> Result<PathBuf> {
-    shown::run(cargo(checkout).args(["build", "--release", "--locked", "--package", tool]))?;
+    step::run(
+        &format!("build {tool}"),
+        cargo(checkout).args(["build", "--release", "--locked", "--package", tool]),
+    )?;
     Ok(checkout.root().join("target/release").join(tool))
 }
 

@@ -7,18 +7,21 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use kit::atomic::{self, WriteOptions};
 
-use crate::shown;
+use crate::step;
 
 /// Debian's signing keys, where its packages put them on Debian and Ubuntu alike.
 pub const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Tries, and tries again with fresh package lists: a machine image often comes without or with old ones.
 pub fn updating(attempt: impl Fn() -> Result<()>) -> Result<()> {
-    attempt().or_else(|first| {
-        log::info!("refreshing apt's package lists ({first})");
-        shown::run(&mut get("update"))?;
+    attempt().or_else(|_| {
+        refresh()?;
         attempt()
     })
+}
+
+fn refresh() -> Result<()> {
+    step::run("refresh apt's package lists", &mut get("update"))
 }
 
 /// `apt-get VERB` that asks nothing.
@@ -101,7 +104,7 @@ fn mirror() -> Result<String> {
         return Ok(mirror);
     }
     // Without package lists apt does not know which of its sources is Debian's.
-    shown::run(&mut get("update"))?;
+    refresh()?;
     pick_mirror(&ask()?).context("apt has no source of Debian packages")
 }
 

@@ -17,6 +17,7 @@ use super::layout::Layout;
 use super::network::{self, Network};
 use super::subnet::Subnet;
 use super::{packages, process};
+use crate::step;
 
 const START_DEADLINE: Duration = Duration::from_secs(90);
 /// Containers get 15 s to end, and then the data has to reach the disk.
@@ -38,7 +39,9 @@ pub fn start(layout: &Layout) -> Result<()> {
     let network = network::set_up(&layout.bridge(), layout.id(), last_pool(layout))?;
     let settings = settings(&network).to_string();
     atomic::write(&layout.settings(), settings.as_bytes(), WriteOptions::volatile(0o644))?;
-    let started = spawn(layout).and_then(|mut child| wait_for_answer(&mut child, layout));
+    let title = format!("start a private Docker engine (data and log in {})", layout.home().display());
+    let started =
+        step::with(&title, || spawn(layout).and_then(|mut child| wait_for_answer(&mut child, layout)));
     if started.is_err() {
         // The first error is the one to tell; what this leaves, the next start removes.
         let _ = stop(layout);

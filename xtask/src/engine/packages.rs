@@ -14,7 +14,7 @@ use kit::atomic::{self, WriteOptions};
 
 use super::apt;
 use super::layout::Layout;
-use crate::shown;
+use crate::step;
 
 /// Where packages come from, and which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,19 +65,26 @@ pub fn provide(layout: &Layout, plan: Plan) -> Result<()> {
     make(&unpacked)?;
     match plan.suite {
         Some(suite) => {
-            log::info!("fetching {} of Debian {suite} with apt (90 MB, once)", plan.packages.join(", "));
             let apt = apt::Isolated::new(&scratch.join("apt"), suite)?;
-            shown::run(&mut apt.command("update"))?;
-            shown::run(apt.command("download").args(plan.packages).current_dir(&debs))?;
+            step::run(&format!("read the package lists of Debian {suite}"), &mut apt.command("update"))?;
+            step::run(
+                &format!("fetch Docker's packages of Debian {suite} (90 MB, once)"),
+                apt.command("download").args(plan.packages).current_dir(&debs),
+            )?;
         }
         None => {
-            log::info!("fetching {} with apt (90 MB, once)", plan.packages.join(", "));
-            apt::updating(|| shown::run(apt::get("download").args(plan.packages).current_dir(&debs)))?;
+            apt::updating(|| {
+                let mut download = apt::get("download");
+                download.args(plan.packages).current_dir(&debs);
+                step::run("fetch Docker's packages (90 MB, once)", &mut download)
+            })?;
         }
     }
-    for deb in files(&debs)? {
-        kit::cmd::run(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(&unpacked))?;
-    }
+    step::with("unpack Docker's packages", || {
+        files(&debs)?
+            .iter()
+            .try_for_each(|deb| kit::cmd::run(Command::new("dpkg-deb").arg("-x").arg(deb).arg(&unpacked)))
+    })?;
     client_settings(layout, &unpacked)?;
     fs::rename(&unpacked, layout.programs()).with_context(|| {
         format!("cannot rename {} to {}", unpacked.display(), layout.programs().display())
@@ -114,9 +121,10 @@ pub fn install(needed: &[(&str, &str)]) -> Result<()> {
         let programs: Vec<_> = missing.iter().map(|(program, _)| *program).collect();
         return Err(anyhow::anyhow!("{} not found", programs.join(", "))).hint(by_hand);
     }
-    log::info!("installing {} with apt", packages.join(", "));
-    apt::updating(|| shown::run(apt::get("install").args(["-y", "--no-install-recommends"]).args(&packages)))
-        .hint(by_hand)
+    let title = format!("install {} with apt", packages.join(", "));
+    let install =
+        || step::run(&title, apt::get("install").args(["-y", "--no-install-recommends"]).args(&packages));
+    apt::updating(install).hint(by_hand)
 }
 
 /// A machine's program, found also in the folders that a plain `su` leaves out of `PATH`.

@@ -10,6 +10,7 @@ use nix::fcntl::{Flock, FlockArg};
 use super::client::Client;
 use super::layout::Layout;
 use super::{daemon, packages};
+use crate::step;
 
 /// What to do on a machine where we cannot set one up.
 pub const ADVICE: &str = "install Docker 23 or newer with its buildx plugin and start it (see docs.docker.com/engine/install), \
@@ -44,11 +45,10 @@ pub fn start(layout: &Layout) -> Result<(Client, bool)> {
     }
     let _lock = lock(layout)?;
     if daemon::running(layout).is_some() {
-        daemon::wait_until_it_answers(layout)?;
+        step::with("wait for the private Docker engine", || daemon::wait_until_it_answers(layout))?;
         return Ok((client_of(layout), false));
     }
     packages::provide(layout, plan)?;
-    log::info!("starting a private Docker engine (data and log in {})", layout.home().display());
     daemon::start(layout)?;
     Ok((client_of(layout), true))
 }
@@ -62,10 +62,13 @@ pub fn stop(layout: &Layout) -> Result<bool> {
     }
     let _lock = lock(layout)?;
     if daemon::has_orphans(layout) {
-        log::info!("the engine was killed and its containers run on; starting it to end them");
+        log::info!("the engine was killed but its containers are still running; starting it to stop them");
         daemon::start(layout)?;
     }
-    daemon::stop(layout)
+    match daemon::running(layout) {
+        Some(_) => step::with("stop the private Docker engine", || daemon::stop(layout)),
+        None => daemon::stop(layout),
+    }
 }
 
 fn client_of(layout: &Layout) -> Client {

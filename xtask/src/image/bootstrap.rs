@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::engine::{apt, packages};
-use crate::shown;
+use crate::step;
 
 /// The name under which the base is kept; removing this image makes the next build fetch a new one.
 pub const IMAGE: &str = "leonardo/bootstrap:debian-12";
@@ -16,18 +16,22 @@ const SUITE: &str = "bookworm";
 
 /// Makes the base from Debian's package archive; apt checks the signatures.
 pub fn make(docker: &impl Fn() -> Command, scratch: &Path) -> Result<()> {
-    log::info!("making the base {IMAGE} from Debian's package archive (half a minute, once)");
     packages::install(&[("mmdebstrap", "mmdebstrap"), (apt::KEYRING, "debian-archive-keyring")])?;
     fs::create_dir_all(scratch).with_context(|| format!("cannot create {}", scratch.display()))?;
     let archive = scratch.join("bootstrap-debian-12.tar");
     let mut mmdebstrap = Command::new("mmdebstrap");
     mmdebstrap.args(["--quiet", "--variant=minbase", "--aptopt=Acquire::Languages \"none\""]);
     // Without a mirror: then the sources inside name Debian's own archive, with updates and security.
-    shown::run(mmdebstrap.env("PATH", packages::search_path(&[])).arg(SUITE).arg(&archive))?;
+    step::run(
+        &format!("make the base {IMAGE} from Debian's package archive"),
+        mmdebstrap.env("PATH", packages::search_path(&[])).arg(SUITE).arg(&archive),
+    )?;
     let sources =
         kit::cmd::stdout(Command::new("tar").arg("-xOf").arg(&archive).arg("./etc/apt/sources.list"))?;
     check_sources(&sources)?;
-    kit::cmd::run(docker().args(["import", "--change", "CMD [\"bash\"]"]).arg(&archive).arg(IMAGE))?;
+    let mut import = docker();
+    import.args(["import", "--change", "CMD [\"bash\"]"]).arg(&archive).arg(IMAGE);
+    step::run(&format!("import {IMAGE}"), &mut import)?;
     fs::remove_file(&archive).with_context(|| format!("cannot remove {}", archive.display()))
 }
 

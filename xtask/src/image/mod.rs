@@ -20,7 +20,7 @@ use kit::{HintExt, Outcome};
 use crate::bake::{self, Catalogue, Variant};
 use crate::checkout::Checkout;
 use crate::engine::{self, Choice, Engine};
-use crate::{probe, shown};
+use crate::{probe, step};
 use supply::{Base, Seen};
 
 /// An image that is in the engine now.
@@ -48,8 +48,8 @@ pub fn build(engine: &Engine, request: Option<&str>) -> Result<Built> {
     bake.arg("--load");
     bake::Engine::equip(&builder, &mut bake, &[variant])?;
     bake::Engine::prepare(&builder, &[variant])?;
-    log::info!("building {} on {}", variant.image, builder.base(variant)?.name(variant));
-    shown::run(&mut bake)?;
+    let title = format!("build {} on {}", variant.image, builder.base(variant)?.name(variant));
+    step::run(&title, &mut bake)?;
     let id =
         kit::cmd::stdout(engine.docker().args(["image", "inspect", "--format", "{{.Id}}", &variant.image]))?;
     let id = engine::expect_line(&id, "image")?.to_owned();
@@ -178,7 +178,6 @@ impl<F: Fn() -> Command> bake::Engine for Builder<F> {
             }
         }
         if !self.registry() {
-            log::info!("compiling the image's tools with this machine's cargo");
             tools::make(&self.checkout, &self.tools())?;
         }
         Ok(())

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::cargo::cargo;
 use crate::checkout::Checkout;
-use crate::{libraries, shown};
+use crate::{libraries, step};
 
 /// Compiles every package below `crates/` that has a binary, and leaves exactly those binaries in `into`.
 pub fn make(checkout: &Checkout, into: &Path) -> Result<()> {
@@ -31,7 +31,7 @@ pub fn make(checkout: &Checkout, into: &Path) -> Result<()> {
     for package in &packages {
         build.args(["--package", &package.name]);
     }
-    shown::run(&mut build)?;
+    step::run("compile the image's tools", &mut build)?;
     let made = checkout.image_dir().join(&target).join("release");
     let binaries: BTreeSet<&str> = packages.iter().flat_map(Package::binaries).collect();
     collect(&made, &binaries, into)

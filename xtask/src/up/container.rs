@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::options::Options;
 use super::port::Published;
 use crate::engine::Engine;
+use crate::step;
 
 /// Marks a container as ours and says what it was made of.
 const LABEL: &str = "org.leonardo.options";
@@ -100,9 +101,11 @@ pub fn published(engine: &Engine, name: &str, options: &Options) -> Result<Publi
 }
 
 /// Stops and removes a container with its anonymous volumes.
-pub fn remove(engine: &Engine, id: &str) -> Result<()> {
-    kit::cmd::run(engine.docker().args(["stop", "--time", STOP_SECONDS, id]))?;
-    kit::cmd::run(engine.docker().args(["rm", "--force", "--volumes", id]))
+pub fn remove(engine: &Engine, name: &str, id: &str) -> Result<()> {
+    step::with(&format!("stop {name}"), || {
+        kit::cmd::run(engine.docker().args(["stop", "--time", STOP_SECONDS, id]))?;
+        kit::cmd::run(engine.docker().args(["rm", "--force", "--volumes", id]))
+    })
 }
 
 /// Removes the container of that name if it is ours; returns whether there was one.
@@ -110,7 +113,7 @@ pub fn remove_ours(engine: &Engine, name: &str) -> Result<bool> {
     match find(engine, name)? {
         None => Ok(false),
         Some(Seen { digest: None, .. }) => foreign(name),
-        Some(seen) => remove(engine, &seen.id).map(|()| true),
+        Some(seen) => remove(engine, name, &seen.id).map(|()| true),
     }
 }
 

@@ -20,6 +20,7 @@ use kit::{Exit, Outcome};
 use crate::checkout::Checkout;
 use crate::engine::{self, Engine};
 use crate::image::{self, Built};
+use crate::step;
 use answer::Answer;
 use container::{Action, Seen};
 use options::Options;
@@ -40,8 +41,9 @@ pub fn run(args: &Args) -> Outcome {
     }
     let ports = container::published(&engine, &args.name, &options)?;
     let address = portal::address(options.bind, ports.portal);
-    log::info!("waiting for the portal at http://{address}");
-    let url = portal::wait(&engine, &args.name, address)?;
+    let url = step::with(&format!("wait for the portal at http://{address}"), || {
+        portal::wait(&engine, &args.name, address)
+    })?;
     let credentials = portal::credentials(&engine, &args.name)?;
     let answer = Answer::new(&args.name, &built, &engine, url, ports, &options, credentials);
     let text = if args.json { answer.json()? } else { answer.text() };
@@ -66,9 +68,10 @@ fn create(
     options.make_workspace()?;
     if let Some(old) = old {
         log::info!("replacing {}, because image or options have changed or it has stopped", args.name);
-        container::remove(engine, &old.id)?;
+        container::remove(engine, &args.name, &old.id)?;
     }
-    log::info!("starting {}", args.name);
     let gpus = gpu::arguments(&built.variant, |node| Path::new(node).exists());
-    container::start(engine, &args.name, &built.image, digest, options, ports, &gpus)
+    step::with(&format!("start {}", args.name), || {
+        container::start(engine, &args.name, &built.image, digest, options, ports, &gpus)
+    })
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use kit::HintExt;
 use trees::Shape;
-use xtask::shown;
+use xtask::step;
 
 /// For metadata and whatever else a copy makes, in bytes.
 const MARGIN: u64 = 600_000_000;
@@ -102,7 +102,7 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        if let Err(error) = shown::run(Command::new("umount").arg(&self.0)) {
+        if let Err(error) = step::run("unmount", Command::new("umount").arg(&self.0)) {
             log::warn!("{error:#}");
         }
     }
