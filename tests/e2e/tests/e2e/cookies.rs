@@ -3,7 +3,7 @@
 use harness::Run;
 use serde_json::{Value, json};
 
-use crate::hostile::Scene;
+use crate::hostile_services::Scene;
 use crate::portal::picture;
 
 /// A script that sets large cookies.

@@ -2,7 +2,7 @@
 
 use harness::{Container, KeyPair, Run, Volume};
 
-use crate::access::{link, path_of, press};
+use crate::links_and_sessions::{link, path_of, press};
 
 /// Programs of the base image that run for as long as the container.
 const PROGRAMS: [&str; 5] = ["caddy", "logtail", "serviceportal", "sshd", "storagemonitor"];

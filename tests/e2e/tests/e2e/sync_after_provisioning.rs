@@ -4,7 +4,7 @@ use faultfs::Fault;
 use harness::{Image, KeyPair, Run};
 
 use crate::late_boot::{page, script};
-use crate::parallel_sync::{Slow, assert_whole, image, is_copying, report};
+use crate::sync_in_background::{Slow, assert_whole, image, is_copying, report};
 
 #[test]
 fn a_restart_and_a_kill_while_the_switch_waits_lose_nothing_that_the_script_installed() {

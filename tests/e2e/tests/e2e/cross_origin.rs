@@ -3,7 +3,7 @@
 use harness::{Browser, Run};
 use serde_json::{Value, json};
 
-use crate::hostile::{Scene, open_by_script, status};
+use crate::hostile_services::{Scene, open_by_script, status};
 
 /// Scripts that make the browser send something to `target`, marked by its path, and whether a person is led there.
 fn requests(target: &str) -> Vec<(&'static str, String)> {
