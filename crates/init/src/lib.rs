@@ -128,7 +128,7 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
         &mut problems,
     );
     // Programs shall find the workspace's environments from the first moment on, if they are there.
-    let memory = Path::new(workspace_sync::MEMORY);
+    let memory = Path::new(workspace_sync::STATE_DIR);
     problems.extend(workspace_sync::adopt(Path::new("/opt"), &workspace, env, memory));
     let gpus = gpu_limit::limit(env, &gpu_limit::discover(&gpu_limit::KernelRoot::default()));
     accounts::ensure_user(&settings, &mut workspace, &mut problems);

@@ -108,4 +108,4 @@ pub use replicate::{Replicated, is_temporary, replicate, sweep};
 pub use room::{Room, Shortage, fits, room, shares_blocks};
 pub use survey::{Needs, Survey};
 pub use surveyor::survey;
-pub use temporary::name_container;
+pub use temporary::{name_container, stamp};

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kit::instance;
-use rustix::fs::{AtFlags, statat};
+use rustix::fs::{AtFlags, Mode, OFlags, fstat, openat, statat, unlinkat};
 use rustix::io::Errno;
 
 use crate::meta::Meta;
@@ -55,6 +55,17 @@ pub(crate) fn at_a_free_name<T>(
             Err(cause) => return Err(cause),
         }
     }
+}
+
+/// Returns the present moment by the clock of the file system that `directory` is on, in seconds and nanoseconds: the change
+/// time of a file that is made there for it, and removed.
+pub fn stamp(directory: BorrowedFd<'_>) -> std::io::Result<(i64, i64)> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let (name, file) = at_a_free_name(|name| openat(directory, name, flags, Mode::RUSR | Mode::WUSR))?;
+    let stat = fstat(&file);
+    let _ = unlinkat(directory, &name, AtFlags::empty());
+    let (seconds, nanoseconds) = Meta::from(stat?).changed;
+    Ok((seconds, nanoseconds.into()))
 }
 
 /// Removes what processes left in a directory that were killed; returns whether something of an earlier start of this
@@ -169,6 +180,18 @@ mod tests {
         let with = maker(c".tree-copy.a-1-2-c0.tmp").unwrap();
         assert_eq!(with, Maker { instance: "a", process: 1, container: Some("c0") });
         assert_eq!(maker(c".tree-copy.a-1-2.tmp").unwrap().container, None);
+    }
+
+    #[test]
+    fn the_clock_is_the_file_systems_and_leaves_nothing_behind() {
+        use std::os::fd::AsFd;
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("before"), "").unwrap();
+        let before = dir.path().join("before").metadata().unwrap();
+        let now = stamp(std::fs::File::open(dir.path()).unwrap().as_fd()).unwrap();
+        assert!((before.ctime(), before.ctime_nsec()) <= now);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -18,11 +18,12 @@ use nix::unistd::{Gid, Uid, fchown};
 use tree_copy::{Capabilities, Unobserved};
 
 use crate::beneath;
-use crate::copy::{self, Prepared};
+use crate::copy::Prepared;
 use crate::listing::{COMPILED, Provenance};
 use crate::manifest::Manifest;
 use crate::marker::Marker;
 use crate::named;
+use crate::reserved_names;
 use crate::settle::{self, Relation};
 use crate::walk::{self, Entry, Next, kind};
 
@@ -60,7 +61,7 @@ impl Additions<'_> {
     }
 
     fn entry(&self, entry: &Entry<'_>) -> Result<Next> {
-        let is_ours = entry.name.as_os_str() == entry.base && copy::kept().contains(&entry.base);
+        let is_ours = entry.name.as_os_str() == entry.base && reserved_names::all().contains(&entry.base);
         // Half of something, left by a kill; and what Python makes again. In a directory of the user's, the whole comes along.
         if is_ours || tree_copy::is_temporary(entry.base) || entry.base == COMPILED {
             return Ok(Next::Skip);

@@ -66,7 +66,8 @@ fn one(tree: &Tree, workspace: &Workspace, memory: &Path, began: Option<Instant>
 mod tests {
     use super::*;
     use crate::entrance::Entrance;
-    use crate::marker::{self, Marker};
+    use crate::marker::Marker;
+    use crate::reserved_names;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
@@ -94,7 +95,7 @@ mod tests {
             bytes: 0,
             completed_at: 0,
         };
-        fs::write(tree.copy.join(marker::NAME), marker.render().unwrap()).unwrap();
+        fs::write(tree.copy.join(reserved_names::MARKER), marker.render().unwrap()).unwrap();
         assert_eq!(adopt(), Entrance::Workspace);
         let leftover = || Memory::load(&memory, "micromamba").leftover;
         assert!(leftover().is_some(), "programs used the image's tree before this start");

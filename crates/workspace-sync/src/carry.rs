@@ -23,6 +23,7 @@ use crate::listing::Listing;
 use crate::memory::{self, Carried, Leftover, Ours};
 use crate::named;
 use crate::origin::Origin;
+use crate::reserved_names;
 use crate::round::Round;
 use crate::settle::{self, New, Relation, Step};
 use crate::tree::Tree;
@@ -94,7 +95,7 @@ impl<'a> Carrier<'a> {
             self.directory(Path::new(""), true, leftover, round)?;
         }
         walk::each(&old, &mut |entry| -> Result<Next> {
-            if entry.name.as_os_str() == entry.base && copy::kept().contains(&entry.base) {
+            if entry.name.as_os_str() == entry.base && reserved_names::all().contains(&entry.base) {
                 return Ok(Next::Skip);
             }
             if entry.changed() < leftover.source_since {
@@ -302,7 +303,7 @@ impl<'a> Carrier<'a> {
     fn removals(&self, name: &Path, there: &OwnedFd, leftover: &Leftover, round: &mut Round) -> Result<()> {
         let old = beneath::open_below(beneath::open_root(self.old)?, name)?;
         for base in names(there)? {
-            let is_kept = name.as_os_str().is_empty() && copy::kept().contains(&base.as_os_str());
+            let is_kept = name.as_os_str().is_empty() && reserved_names::all().contains(&base.as_os_str());
             let is_ours = base.as_bytes().ends_with(named::KEPT_SUFFIX.as_bytes());
             if is_kept || is_ours || fstatat(&old, base.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok() {
                 continue;

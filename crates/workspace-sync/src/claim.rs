@@ -18,10 +18,8 @@ use std::io::Write;
 use crate::beneath;
 use crate::clock::Instant;
 use crate::marker::{self, Marker};
+use crate::reserved_names::{self, CLAIM};
 use crate::walk;
-
-/// The file's name.
-pub const NAME: &str = ".sync_partial";
 
 /// How often a claim is touched that is worked under.
 pub const TOUCH_EVERY: Duration = Duration::from_secs(5);
@@ -98,7 +96,7 @@ enum Standing {
 impl Claim {
     /// The claim in a directory, if there is one.
     pub fn read(directory: impl AsFd) -> Result<Option<Self>> {
-        let found = marker::read_small(directory, NAME)?;
+        let found = marker::read_small(directory, CLAIM)?;
         Ok(found.and_then(|text| serde_json::from_slice(&text).ok()))
     }
 
@@ -162,8 +160,8 @@ impl Claim {
         claim.write(&directory)?;
         if marker.is_some() {
             // It was whole for another time: until it is again, nothing in it says so.
-            unlinkat(&directory, marker::NAME, UnlinkatFlags::NoRemoveDir)
-                .with_context(|| format!("cannot remove {}", marker::NAME))?;
+            unlinkat(&directory, reserved_names::MARKER, UnlinkatFlags::NoRemoveDir)
+                .with_context(|| format!("cannot remove {}", reserved_names::MARKER))?;
         }
         Ok(Taken::Ours { directory, trusted })
     }
@@ -175,20 +173,20 @@ impl Claim {
 
     /// Writes it into a directory.
     pub fn write(&self, directory: impl AsFd) -> Result<()> {
-        let cannot = || format!("cannot write {NAME}");
-        let temporary = format!("{NAME}.{}", self.container);
+        let cannot = || format!("cannot write {CLAIM}");
+        let temporary = format!("{CLAIM}.{}", self.container);
         let mut file = create(directory.as_fd(), &temporary, 0o600).with_context(cannot)?;
         file.write_all(&serde_json::to_vec(self)?).with_context(cannot)?;
         file.sync_all().with_context(cannot)?;
-        renameat(directory.as_fd(), temporary.as_str(), directory.as_fd(), NAME).with_context(cannot)
+        renameat(directory.as_fd(), temporary.as_str(), directory.as_fd(), CLAIM).with_context(cannot)
     }
 }
 
 /// Forgets whose a directory was: it is whole, and where it belongs.
 pub fn release(directory: impl AsFd) -> Result<()> {
-    match unlinkat(directory, NAME, UnlinkatFlags::NoRemoveDir) {
+    match unlinkat(directory, CLAIM, UnlinkatFlags::NoRemoveDir) {
         Ok(()) | Err(nix::Error::ENOENT) => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("cannot remove {NAME}")),
+        Err(error) => Err(error).with_context(|| format!("cannot remove {CLAIM}")),
     }
 }
 
@@ -208,7 +206,7 @@ pub fn is_empty(directory: &OwnedFd) -> Result<bool> {
     let copy = directory.try_clone().context("cannot use another file descriptor")?;
     let mut listing = nix::dir::Dir::from_fd(copy).context("cannot list a directory")?;
     // Besides "." and "..", only what a killed writer of the claim left.
-    let own = format!("{NAME}.");
+    let own = format!("{CLAIM}.");
     Ok(listing.iter().flatten().all(|entry| {
         matches!(entry.file_name().to_bytes(), b"." | b"..")
             || entry.file_name().to_bytes().starts_with(own.as_bytes())
@@ -222,8 +220,8 @@ fn age(directory: &OwnedFd) -> Result<u64> {
 }
 
 fn touched(directory: &OwnedFd) -> Result<Instant> {
-    let stat = fstatat(directory, NAME, AtFlags::AT_SYMLINK_NOFOLLOW)
-        .with_context(|| format!("cannot look at {NAME}"))?;
+    let stat = fstatat(directory, CLAIM, AtFlags::AT_SYMLINK_NOFOLLOW)
+        .with_context(|| format!("cannot look at {CLAIM}"))?;
     Ok(Instant(stat.st_ctime, stat.st_ctime_nsec))
 }
 
@@ -293,7 +291,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let Taken::Ours { directory, .. } = take(&claim("a", "1"), dir.path()) else { panic!("it is new") };
         assert!(!is_touched(&directory, Duration::ZERO).unwrap());
-        let file = fs::File::options().write(true).open(dir.path().join("x.partial").join(NAME)).unwrap();
+        let file = fs::File::options().write(true).open(dir.path().join("x.partial").join(CLAIM)).unwrap();
         let heard = std::thread::scope(|scope| {
             let listener = scope.spawn(|| is_touched(&directory, Duration::from_mins(1)).unwrap());
             while !listener.is_finished() {
@@ -331,7 +329,7 @@ mod tests {
             bytes: 2,
             completed_at: 3,
         };
-        let file = dir.path().join("x.partial").join(marker::NAME);
+        let file = dir.path().join("x.partial").join(reserved_names::MARKER);
         fs::write(&file, marker.render().unwrap()).unwrap();
         assert!(matches!(take(&claim("b", "1"), dir.path()), Taken::Busy { .. }), "its maker brings more");
         assert!(file.exists());
@@ -361,7 +359,7 @@ mod tests {
         let partial = dir.path().join("x.partial");
         fs::create_dir(&partial).unwrap();
         assert!(matches!(take(&claim("a", "1"), dir.path()), Taken::Ours { .. }), "an empty one is nobody's");
-        fs::remove_file(partial.join(NAME)).unwrap();
+        fs::remove_file(partial.join(CLAIM)).unwrap();
         fs::write(partial.join("thesis.tex"), "").unwrap();
         assert!(matches!(take(&claim("a", "1"), dir.path()), Taken::Foreign));
         fs::remove_dir_all(&partial).unwrap();

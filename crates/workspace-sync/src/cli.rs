@@ -34,7 +34,7 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "DIRECTORY", hide = true, default_value = "/opt")]
     pub opt: PathBuf,
     /// What this container remembers, for tests
-    #[arg(long, global = true, value_name = "DIRECTORY", hide = true, default_value = crate::MEMORY)]
+    #[arg(long, global = true, value_name = "DIRECTORY", hide = true, default_value = crate::sync_context::STATE_DIR)]
     pub memory: PathBuf,
     /// The marker that exists until provisioning has ended, for tests
     #[arg(long, global = true, value_name = "FILE", hide = true, default_value = "/run/container_config")]

@@ -23,18 +23,16 @@ use crate::failure::Failure;
 use crate::generation;
 use crate::keeper::Held;
 use crate::listing::Listing;
-use crate::manifest;
-use crate::marker::{self, Marker};
+use crate::marker::Marker;
 use crate::memory::{Leftover, Memory};
 use crate::mounted;
 use crate::note;
 use crate::progress::{Phase, Progress, Total};
+use crate::reserved_names;
 use crate::tree::Tree;
 use crate::walk;
 use kit::units;
 
-/// Names in the root of a copy that are ours and not the tree's.
-pub const OURS: [&str; 3] = [marker::NAME, manifest::NAME, claim::NAME];
 /// How often changes made during the copy are followed before the rest is left to what comes after the switch.
 const ROUNDS: usize = 6;
 /// A look at a tree is over after this time, in seconds: a later stamp is none of a change that was made meanwhile.
@@ -68,11 +66,6 @@ pub struct Job<'a> {
     pub journal: &'a Journal,
     /// How.
     pub manner: Manner,
-}
-
-/// The names in [`OURS`] as the copy engine wants them.
-pub fn kept() -> [&'static OsStr; 3] {
-    OURS.map(OsStr::new)
 }
 
 /// A path that leads to an open directory, whatever happens to its name.
@@ -192,7 +185,11 @@ impl Job<'_> {
         let copied = Copied { parent, held, capabilities, total, since };
         // A copy that was begun before a power cut may have sizes and times without content.
         let check = if trusted { Check::Metadata } else { Check::Content };
-        self.pass(&copied.held, &Options { check, ..copied.options(&kept()) }, &self.progress(&copied))?;
+        self.pass(
+            &copied.held,
+            &Options { check, ..copied.options(&reserved_names::all()) },
+            &self.progress(&copied),
+        )?;
         if !trusted {
             copied.held.confirm()?;
         }
@@ -227,7 +224,7 @@ impl Job<'_> {
         }
         let progress = self.progress(copied);
         progress.enter(Phase::Waiting);
-        self.pass(&copied.held, &copied.options(&kept()), &progress)?;
+        self.pass(&copied.held, &copied.options(&reserved_names::all()), &progress)?;
         drop(progress);
         copied.since = next;
         Ok(changed)
@@ -251,7 +248,7 @@ impl Job<'_> {
             Begun::Whole(prepared) => return Ok(prepared),
             Begun::Copied(copied) => copied,
         };
-        let keep = kept();
+        let keep = reserved_names::all();
         let (held, options, progress) = (&copied.held, copied.options(&keep), self.progress(&copied));
         progress.enter(Phase::Following);
         let mut since = copied.since;
@@ -302,8 +299,12 @@ impl Job<'_> {
         for degradation in lost {
             note::lasting(self.journal, &self.tree.name, &format!("on this volume, {degradation}"));
         }
-        let have =
-            tree_copy::survey(&path_of(directory), tree_copy::default_threads(), &kept(), &Unobserved)?;
+        let have = tree_copy::survey(
+            &path_of(directory),
+            tree_copy::default_threads(),
+            &reserved_names::all(),
+            &Unobserved,
+        )?;
         let free = tree_copy::room(&path_of(parent))?;
         let room = Room {
             bytes: free.bytes.saturating_add(have.bytes_allocated),
@@ -407,9 +408,9 @@ impl Job<'_> {
         let directory = held.directory();
         held.check()?;
         self.dress(directory)?;
-        write(directory, manifest::NAME, &self.listing.render())?;
+        write(directory, reserved_names::MANIFEST, &self.listing.render())?;
         // Last: with it, the directory is a copy.
-        write(directory, marker::NAME, &marker.render()?)
+        write(directory, reserved_names::MARKER, &marker.render()?)
     }
 
     /// The root of the tree is not one of its entries.
@@ -441,7 +442,7 @@ pub fn place(parent: &OwnedFd, from: &Path, to: &Path) -> Result<()> {
 /// Writes a file of ours into the root of a copy, whole or not at all.
 fn write(directory: &OwnedFd, name: &str, content: &[u8]) -> Result<()> {
     let cannot = || format!("cannot write {name}");
-    let temporary = format!("{}.new", claim::NAME);
+    let temporary = format!("{}.new", reserved_names::CLAIM);
     let mut file = claim::create(directory, &temporary, 0o644).with_context(cannot)?;
     file.write_all(content).with_context(cannot)?;
     file.sync_all().with_context(cannot)?;

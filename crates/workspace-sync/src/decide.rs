@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use crate::entrance::Entrance;
 use crate::marker::Marker;
-use crate::mounted::Mount;
+use crate::mounted::{self, Mount};
+use crate::tree::Tree;
 
 /// What is at the place of the workspace's copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,6 +127,43 @@ fn unless_mounted(seen: &Seen) -> Action {
         (_, Copy::Foreign(what)) => Action::Refuse(Refusal::Occupied(what.clone())),
         (Entrance::Directory, Copy::Absent) => Action::CopyDirectory,
         (Entrance::Image, Copy::Absent) => Action::Copy,
+    }
+}
+
+/// Returns why nothing is done.
+pub fn explain(why: Why, wanted: bool, tree: &Tree) -> Option<String> {
+    match why {
+        Why::Directory => Some(format!(
+            "the image's {} is used, and not the copy at {}, because WORKSPACE_SYNC is not true",
+            tree.entrance.display(),
+            tree.copy.display()
+        )),
+        Why::Mount => Some(format!("{} is a mount, and stays where it is", tree.entrance.display())),
+        Why::NotMounted if wanted => Some("no volume is mounted at the workspace".to_owned()),
+        Why::NotMounted | Why::NotWanted => None,
+    }
+}
+
+/// What is in the way, and what the user can do.
+pub fn in_words(refusal: &Refusal, tree: &Tree) -> (String, String) {
+    let entrance = tree.entrance.display();
+    match refusal {
+        Refusal::Mounted(mount) => mounted::in_words(tree, mount),
+        Refusal::Missing => (
+            format!("{entrance} does not exist"),
+            "OPT_SYNC takes names of directories that the image has below /opt".to_owned(),
+        ),
+        Refusal::LinkElsewhere(to) => (
+            format!("{entrance} is a link to {}, made by somebody else", to.display()),
+            format!("remove {} from OPT_SYNC, or remove the link", tree.name),
+        ),
+        Refusal::NotDirectory => {
+            (format!("{entrance} is not a directory"), format!("remove {} from OPT_SYNC", tree.name))
+        }
+        Refusal::Occupied(what) => (
+            format!("{} is taken: {what}", tree.copy.display()),
+            "move it away and type: workspace-sync run; it is never merged into".to_owned(),
+        ),
     }
 }
 

@@ -9,6 +9,7 @@ use std::process;
 
 use anyhow::{Context, Result};
 
+use crate::report::InUse;
 use crate::tree::Tree;
 
 /// What programs find at `/opt/NAME`.
@@ -93,6 +94,16 @@ fn temporary(tree: &Tree) -> PathBuf {
 
 fn sync(tree: &Tree) -> io::Result<()> {
     tree.entrance.parent().map_or(Ok(()), |opt| fs::File::open(opt)?.sync_all())
+}
+
+/// What programs use.
+pub fn in_use(tree: &Tree) -> InUse {
+    match Entrance::of(tree) {
+        Ok(Entrance::Image) => InUse::Image,
+        Ok(Entrance::Workspace) => InUse::Workspace,
+        Ok(Entrance::Directory) => InUse::Directory,
+        _ => InUse::Other,
+    }
 }
 
 #[cfg(test)]

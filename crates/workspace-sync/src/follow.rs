@@ -13,11 +13,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::SignalFd;
 
-use crate::report::escape_control_line;
 use crate::retry::Retry;
 use crate::steps::Step;
-use crate::sync::Setting;
+use crate::sync_context::{self, Setting};
 use crate::tree::Tree;
+use kit::quote::printable;
 
 /// Between looks; each reads the names of the whole tree.
 const PAUSE: Duration = Duration::from_secs(3);
@@ -85,7 +85,7 @@ fn look(setting: &Setting<'_>, trees: &[Tree], patience: Duration) -> Result<boo
     if !trees.iter().any(|tree| setting.is_followed(tree)) {
         return Ok(false);
     }
-    let lock = crate::lock(setting.memory)?;
+    let lock = sync_context::lock(setting.memory)?;
     if let Err(error) = lock.acquire(patience) {
         log::debug!("{error:#}");
         return Ok(true);

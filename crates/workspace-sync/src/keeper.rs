@@ -17,6 +17,7 @@ use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
 
 use crate::claim::{self, Claim, TOUCH_EVERY};
+use crate::reserved_names;
 use crate::walk;
 
 /// The claim on a partial copy, for as long as this lives.
@@ -103,7 +104,7 @@ impl Place {
                 Err(_) => {}
                 Ok(true) => drop(utimensat(
                     &self.directory,
-                    claim::NAME,
+                    reserved_names::CLAIM,
                     &TimeSpec::UTIME_NOW,
                     &TimeSpec::UTIME_NOW,
                     UtimensatFlags::NoFollowSymlink,
@@ -183,7 +184,7 @@ mod tests {
     fn its_thread_touches_it_and_notices_the_loss_by_itself() {
         let dir = tempfile::tempdir().unwrap();
         let held = held(&claim("a", "1"), dir.path());
-        let file = dir.path().join("x.partial").join(claim::NAME);
+        let file = dir.path().join("x.partial").join(reserved_names::CLAIM);
         let wake = || held.keeper.as_ref().unwrap().thread().unpark();
         let long_ago = std::time::UNIX_EPOCH;
         fs::File::options().write(true).open(&file).unwrap().set_modified(long_ago).unwrap();

@@ -36,6 +36,7 @@ mod clock;
 mod copied;
 mod copy;
 mod decide;
+mod delta_rounds;
 mod entrance;
 mod failure;
 mod follow;
@@ -59,6 +60,7 @@ mod progress;
 mod refresh;
 mod replace;
 mod report;
+mod reserved_names;
 mod retry;
 mod round;
 mod run;
@@ -67,7 +69,7 @@ mod snapshot;
 mod status;
 mod steps;
 mod sweep;
-mod sync;
+mod sync_context;
 mod tree;
 mod verify;
 mod walk;
@@ -78,7 +80,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use journal::Journal;
-use kit::lock::Lock;
+use kit::quote::printable;
 use kit::variables;
 use kit::{Env, Exit, HintExt, Outcome, SettingsReader};
 use serde::Serialize;
@@ -92,13 +94,10 @@ use clock::Instant;
 use copy::Manner;
 use gate::Gate;
 pub use holders::Holder;
-use report::escape_control_line;
 pub use report::{InUse, Outcome as TreeOutcome, Report};
-use sync::Setting;
+pub use sync_context::STATE_DIR;
+use sync_context::{Setting, chosen, lock, one};
 use tree::Tree;
-
-/// Where a container remembers what it knows about its trees.
-pub const MEMORY: &str = "/var/lib/leonardo/sync";
 
 /// A look of the follower may take this long; whatever holds the lock for longer is a command like this one.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -156,7 +155,7 @@ fn report_no_beginning(cli: &Cli, trees: &[Tree], error: &anyhow::Error) {
     for tree in trees {
         let report = Report {
             outcome: TreeOutcome::Failed,
-            in_use: sync::in_use(tree),
+            in_use: entrance::in_use(tree),
             cause: Some(cause.clone()),
             hint: hint.clone(),
             retrying: true,
@@ -166,11 +165,6 @@ fn report_no_beginning(cli: &Cli, trees: &[Tree], error: &anyhow::Error) {
             log::debug!("{error:#}");
         }
     }
-}
-
-/// What only one process of a container may do at a time.
-fn lock(memory: &Path) -> anyhow::Result<Lock> {
-    Lock::open(&memory.join("lock"))
 }
 
 fn act(cli: &Cli, setting: &Setting<'_>, trees: &[Tree]) -> Outcome {
@@ -243,20 +237,6 @@ fn trees(cli: &Cli, names: &[String], workspace: &Workspace) -> Vec<Tree> {
         .chain(names.iter().map(String::as_str))
         .map(|name| Tree::new(name, &cli.opt, &workspace.path, &workspace.slug))
         .collect()
-}
-
-fn one<'a>(trees: &'a [Tree], name: &str) -> anyhow::Result<&'a Tree> {
-    trees.iter().find(|tree| tree.name == name).ok_or_else(|| {
-        let known: Vec<&str> = trees.iter().map(|tree| tree.name.as_str()).collect();
-        kit::UsageError(format!("there is no synced tree {name:?}, only {}", known.join(", "))).into()
-    })
-}
-
-fn chosen<'a>(trees: &'a [Tree], names: &[String]) -> anyhow::Result<Vec<&'a Tree>> {
-    if names.is_empty() {
-        return Ok(trees.iter().collect());
-    }
-    names.iter().map(|name| one(trees, name)).collect()
 }
 
 fn claim(cli: &Cli) -> anyhow::Result<Claim> {

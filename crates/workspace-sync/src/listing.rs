@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 use crate::beneath;
 use crate::clock::Instant;
-use crate::copy;
+use crate::reserved_names;
 use crate::walk::{self, Entry, Next};
 
 /// The first bytes of the form in which it is stored, with its version.
@@ -87,7 +87,7 @@ impl Listing {
         let mut directories = vec![(0, root.to_owned())];
         walk::each::<io::Error>(beneath::open_root(root)?, &mut |entry| {
             let is_at_top = entry.name.as_os_str() == entry.base;
-            if entry.base == COMPILED || is_at_top && copy::kept().contains(&entry.base) {
+            if entry.base == COMPILED || is_at_top && reserved_names::all().contains(&entry.base) {
                 return Ok(Next::Skip);
             }
             if entry.is_directory() {

@@ -120,7 +120,7 @@ mod tests {
             bytes: 2,
             completed_at: 3,
         };
-        let file = tree.copy.join(crate::marker::NAME);
+        let file = tree.copy.join(crate::reserved_names::MARKER);
         fs::write(&file, marker.render().unwrap()).unwrap();
         assert_eq!(look(), Copy::Foreign("a copy of \"y\" is in its place".into()));
         marker.tree = "x".into();

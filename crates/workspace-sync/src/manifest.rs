@@ -13,10 +13,8 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
 use crate::listing::{self, Listing, Provenance};
+use crate::reserved_names::MANIFEST;
 use crate::walk::Entry;
-
-/// The file's name in the root of a copy.
-pub const NAME: &str = ".sync_manifest";
 
 /// For four million entries; a workspace may hold anything under our names.
 const LONGEST: u64 = 128 << 20;
@@ -36,11 +34,11 @@ impl Manifest {
     /// The manifest in this directory.
     pub fn read(directory: impl AsFd) -> Result<Self> {
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let file = match openat(directory, NAME, flags, Mode::empty()) {
+        let file = match openat(directory, MANIFEST, flags, Mode::empty()) {
             Err(nix::Error::ENOENT | nix::Error::ELOOP) => return Ok(Self::Nothing),
-            opened => File::from(opened.with_context(|| format!("cannot open {NAME}"))?),
+            opened => File::from(opened.with_context(|| format!("cannot open {MANIFEST}"))?),
         };
-        let cannot = || format!("cannot read {NAME}");
+        let cannot = || format!("cannot read {MANIFEST}");
         if !file.metadata().with_context(cannot)?.is_file() {
             return Ok(Self::Nothing);
         }
@@ -91,7 +89,7 @@ mod tests {
     fn every_form_is_read_and_damage_is_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let read = || Manifest::read(File::open(dir.path()).unwrap()).unwrap();
-        let file = dir.path().join(NAME);
+        let file = dir.path().join(MANIFEST);
         assert_eq!(read(), Manifest::Nothing);
         tree(dir.path());
         let listing = Listing::take(dir.path(), None).unwrap();

@@ -10,8 +10,7 @@ use kit::ReadPolicy;
 use kit::untrusted_file::{ReadError, ReadErrorKind};
 use serde::{Deserialize, Serialize};
 
-/// The marker's name in the root of a copy.
-pub const NAME: &str = ".move_complete";
+use crate::reserved_names::MARKER;
 
 /// Nothing that is ours is longer; a workspace may hold anything under our names.
 const LONGEST: u64 = 64 * 1024;
@@ -53,7 +52,8 @@ impl Marker {
 
     /// The marker in this directory, or nothing if there is none that can be understood.
     pub fn read(directory: impl AsFd) -> Result<Option<Self>> {
-        let marker = read_small(directory, NAME)?.and_then(|text| serde_json::from_slice::<Self>(&text).ok());
+        let marker =
+            read_small(directory, MARKER)?.and_then(|text| serde_json::from_slice::<Self>(&text).ok());
         Ok(marker.filter(Self::is_printable))
     }
 
@@ -100,18 +100,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for generation in ["\u{1b}[2Jg", "g\nh", &"g".repeat(60_000)] {
             let hostile = Marker { generation: generation.to_owned(), ..marker() };
-            fs::write(dir.path().join(NAME), hostile.render().unwrap()).unwrap();
+            fs::write(dir.path().join(MARKER), hostile.render().unwrap()).unwrap();
             assert_eq!(read(dir.path()), None, "{generation:.20?}");
         }
         let hostile = Marker { tree: "x".repeat(60_000), ..marker() };
-        fs::write(dir.path().join(NAME), hostile.render().unwrap()).unwrap();
+        fs::write(dir.path().join(MARKER), hostile.render().unwrap()).unwrap();
         assert_eq!(read(dir.path()), None);
     }
 
     #[test]
     fn only_a_whole_marker_in_a_plain_file_counts() {
         let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join(NAME);
+        let file = dir.path().join(MARKER);
         assert_eq!(read(dir.path()), None);
         fs::write(&file, "").unwrap();
         assert_eq!(read(dir.path()), None, "other systems write an empty file of this name");

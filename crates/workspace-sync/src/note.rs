@@ -2,7 +2,7 @@
 
 use journal::{Event, Journal};
 
-use crate::report::escape_control_line;
+use kit::quote::printable;
 
 /// Writes what the user should know about `tree`.
 pub fn lasting(journal: &Journal, tree: &str, message: &str) {

@@ -22,10 +22,11 @@ use crate::manifest::Manifest;
 use crate::marker::{self, Marker};
 use crate::memory::Memory;
 use crate::mounted;
-use crate::report::escape_control_line;
-use crate::sync::Setting;
+use crate::reserved_names;
+use crate::sync_context::Setting;
 use crate::tree::Tree;
 use crate::walk;
+use kit::quote::printable;
 use kit::units;
 
 /// So many of the user's entries that lie beside the image's are named.
@@ -264,7 +265,7 @@ fn replaced(setting: &Setting<'_>, tree: &Tree) -> Result<Option<OwnedFd>> {
         return Ok(None);
     }
     let partial = look::open(root, &tree.partial)?;
-    if marker::read_small(&partial, claim::NAME)?.is_some() {
+    if marker::read_small(&partial, reserved_names::CLAIM)?.is_some() {
         return Ok(None);
     }
     copy::open_parent(tree, root).map(Some)
@@ -288,7 +289,7 @@ fn is_obsolete(setting: &Setting<'_>, tree: &Tree) -> Result<bool> {
         Copy::Foreign(what) => what,
     };
     if let Ok(directory) = look::open(root, &tree.previous) {
-        let rest = marker::read_small(&directory, claim::NAME)?;
+        let rest = marker::read_small(&directory, reserved_names::CLAIM)?;
         let rest = rest.and_then(|text| serde_json::from_slice::<Marker>(&text).ok());
         if rest.is_some_and(|marker| marker.tree == tree.name) || claim::is_empty(&directory)? {
             return Ok(true);
@@ -303,13 +304,13 @@ fn is_obsolete(setting: &Setting<'_>, tree: &Tree) -> Result<bool> {
 fn discard(setting: &Setting<'_>, tree: &Tree, parent: &OwnedFd) -> Result<()> {
     mounted::refuse(tree, &[&tree.previous])?;
     let directory = look::open(&setting.workspace.path, &tree.previous)?;
-    match renameat(&directory, marker::NAME, &directory, claim::NAME) {
+    match renameat(&directory, reserved_names::MARKER, &directory, reserved_names::CLAIM) {
         Ok(()) => copy::sync(&directory)?,
         Err(nix::Error::ENOENT) => {}
         Err(error) => return Err(error.into()),
     }
     for base in walk::names(&directory)? {
-        if base != claim::NAME {
+        if base != reserved_names::CLAIM {
             tree_copy::remove_all(directory.as_fd(), &base)
                 .with_context(|| format!("cannot remove {}", tree.previous.join(&base).display()))?;
         }

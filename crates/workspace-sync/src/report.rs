@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-pub use kit::quote::escape_control_line;
 use serde::{Deserialize, Serialize};
 
 use crate::holders::Holder;

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use journal::{Event, Journal, Stage, StageResult, StageRun, Timeline};
 
-use crate::report::{Outcome, Report, escape_control_line};
+use crate::report::{Outcome, Report};
+use kit::quote::printable;
 
 /// The longest pause, by the first one: five minutes after five seconds.
 pub const LONGEST: u32 = 60;

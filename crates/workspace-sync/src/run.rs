@@ -11,7 +11,7 @@ use journal::{Event, Stage};
 
 use crate::claim::{self, Claim};
 use crate::copied::AsCopied;
-use crate::copy::{self, Begun, Job};
+use crate::copy::{Begun, Job};
 use crate::decide::{self, Action, Refusal};
 use crate::entrance;
 use crate::failure::Failure;
@@ -23,12 +23,14 @@ use crate::mounted;
 use crate::note;
 use crate::refresh;
 use crate::replace::Replaced;
-use crate::report::{InUse, Outcome, Report, escape_control_line};
+use crate::report::{InUse, Outcome, Report};
+use crate::reserved_names;
 use crate::retry::LONGEST;
 use crate::steps::{self, Step};
 use crate::sweep;
-use crate::sync::{self, Setting};
+use crate::sync_context::Setting;
 use crate::tree::Tree;
+use kit::quote::printable;
 
 /// After the switch, programs get this long to stop writing to the old tree before the rest is left to `follow`.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -166,7 +168,7 @@ impl Work<'_> {
             self.report.cause = Some(escape_control_line(&cause));
             self.report.hint = hint;
         }
-        self.report.in_use = sync::in_use(self.tree);
+        self.report.in_use = entrance::in_use(self.tree);
         if self.report.outcome == Outcome::Failed && self.report.in_use != InUse::Workspace {
             let cause = self.report.cause.take().unwrap_or_default();
             let loss = lost(self.tree);
@@ -195,7 +197,7 @@ impl Setting<'_> {
             return Ok(());
         }
         entrance::sweep(tree);
-        sweep::clocks(self, tree);
+        sweep::around(&self.workspace.path, tree);
         refresh::recover(self, tree)?;
         let seen = self.look(tree)?;
         let action = decide::decide(&seen);
@@ -204,11 +206,11 @@ impl Setting<'_> {
         memory.unswept |= memory.leftover.is_some();
         match &action {
             Action::Leave(why) => {
-                work.report.cause = sync::explain(*why, self.wanted, tree);
+                work.report.cause = decide::explain(*why, self.wanted, tree);
                 return Ok(());
             }
             Action::Refuse(refusal) => {
-                let (cause, hint) = sync::in_words(refusal, tree);
+                let (cause, hint) = decide::in_words(refusal, tree);
                 // A copy from earlier is hidden by a mount, and that is no wish.
                 if !self.wanted && !matches!(refusal, Refusal::Mounted(_)) {
                     work.report.cause = Some(cause);
@@ -285,7 +287,7 @@ impl Setting<'_> {
                 },
             }
         }
-        if sync::in_use(tree) == InUse::Workspace {
+        if entrance::in_use(tree) == InUse::Workspace {
             note::switched(self.journal, &tree.name);
         }
         self.sweep(tree, &mut work.memory)?;
@@ -364,7 +366,7 @@ impl Setting<'_> {
         work.memory.expect_leftover(&marker, self.began);
         work.memory.store(self.memory, &tree.name)?;
         // Before the switch: from then on, programs write to it.
-        AsCopied::of(self.open_copy(tree)?, &copy::kept())?.store(
+        AsCopied::of(self.open_copy(tree)?, &reserved_names::all())?.store(
             self.memory,
             &tree.name,
             &marker.identity(),

@@ -7,17 +7,18 @@ use serde::Serialize;
 
 use crate::claim::Claim;
 use crate::decide::{self, Action, Copy, Why};
-use crate::entrance::Entrance;
+use crate::entrance::{self, Entrance};
 use crate::generation::{self, Comparison};
 use crate::holders::{self, Holder};
 use crate::look;
 use crate::manifest::Manifest;
 use crate::memory::Memory;
-use crate::report::{InUse, escape_control_line};
+use crate::report::InUse;
 use crate::snapshot;
 use crate::steps;
-use crate::sync::{self, Setting};
+use crate::sync_context::Setting;
 use crate::tree::Tree;
+use kit::quote::printable;
 use kit::units;
 
 /// About one tree; the fields of its JSON form only ever grow in number.
@@ -71,7 +72,7 @@ pub fn of(setting: &Setting<'_>, tree: &Tree) -> Status {
     let memory = Memory::load(setting.memory, &tree.name);
     let mut status = Status {
         tree: tree.name.clone(),
-        in_use: sync::in_use(tree),
+        in_use: entrance::in_use(tree),
         entrance: tree.entrance.clone(),
         copy: tree.copy.clone(),
         state: "absent",
@@ -128,7 +129,7 @@ fn fill(setting: &Setting<'_>, tree: &Tree, memory: &Memory, status: &mut Status
         steps::of(&action, tree, memory.leftover.is_some()).iter().map(ToString::to_string).collect();
     match &action {
         Action::Refuse(refusal) => {
-            let (problem, hint) = sync::in_words(refusal, tree);
+            let (problem, hint) = decide::in_words(refusal, tree);
             (status.problem, status.hint) = (Some(problem), Some(hint));
         }
         Action::Leave(Why::NotMounted) => {

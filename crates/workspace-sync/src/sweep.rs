@@ -2,11 +2,10 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use crate::beneath;
-use crate::clock;
 use crate::look;
-use crate::sync::Setting;
 use crate::tree::Tree;
 use crate::walk::{self, Next};
 
@@ -24,13 +23,12 @@ pub fn copy(root: &OwnedFd) -> io::Result<bool> {
     Ok(young)
 }
 
-/// Removes files that tell the time of a file system from where they are made.
-pub fn clocks(setting: &Setting<'_>, tree: &Tree) {
-    let root = &setting.workspace.path;
-    let places = [&tree.parent, &tree.copy].map(|path| look::open(root, path).ok());
+/// Removes it from the directories beside a tree and its copy, and from the copy's root.
+pub fn around(workspace: &Path, tree: &Tree) {
+    let places = [&tree.parent, &tree.copy].map(|path| look::open(workspace, path).ok());
     let images = [&tree.image, &tree.entrance].map(|path| beneath::open_root(path.parent()?).ok());
     for directory in places.into_iter().chain(images).flatten() {
-        if let Err(error) = clock::sweep(directory.as_fd()) {
+        if let Err(error) = tree_copy::sweep(directory.as_fd()) {
             log::debug!("{}: cannot tidy up: {error:#}", tree.name);
         }
     }

@@ -12,7 +12,8 @@ use crate::copy;
 use crate::decide::Copy;
 use crate::listing::{COMPILED, Listing};
 use crate::look;
-use crate::sync::Setting;
+use crate::reserved_names;
+use crate::sync_context::Setting;
 use crate::tree::Tree;
 use kit::units;
 
@@ -73,7 +74,7 @@ pub fn run(setting: &Setting<'_>, trees: Vec<&Tree>, content: bool, json: bool) 
 fn verify(setting: &Setting<'_>, tree: &Tree, content: bool) -> anyhow::Result<Verdict> {
     let copy = look::open(&setting.workspace.path, &tree.copy)?;
     let capabilities = tree_copy::probe(&copy::path_of(&copy::open_parent(tree, &setting.workspace.path)?))?;
-    let keep = copy::kept();
+    let keep = reserved_names::all();
     let options = Options {
         write: false,
         prune: false,

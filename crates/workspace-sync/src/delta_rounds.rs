@@ -1,77 +1,25 @@
-//! What a command works with, and the steps that several of them take.
+//! Carrying over after the switch, in rounds: until no program writes to the old tree any more.
 
-use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
-use journal::Journal;
-use tree_copy::Capabilities;
+use anyhow::Result;
 
 use crate::carry::Carrier;
-use crate::claim::Claim;
-use crate::clock::Instant;
 use crate::copied::AsCopied;
-use crate::copy::{self, Manner};
-use crate::decide::{self, Refusal, Seen, Why};
 use crate::entrance::Entrance;
 use crate::generation::{self, Comparison};
 use crate::holders::{self, Holder};
-use crate::listing::Listing;
-use crate::look;
 use crate::manifest::Manifest;
 use crate::marker::Marker;
 use crate::memory::Memory;
-use crate::mounted;
-use crate::note;
 use crate::replace::{self, Replaced};
-use crate::report::{InUse, Report, escape_control_line};
-use crate::snapshot;
-use crate::steps::{self, Step};
+use crate::report::Report;
 use crate::sweep;
+use crate::sync_context::Setting;
 use crate::tree::Tree;
-
-/// What is the same for all trees of a run.
-#[derive(Debug)]
-pub struct Setting<'a> {
-    /// The workspace.
-    pub workspace: &'a workspace::Workspace,
-    /// `WORKSPACE_SYNC`.
-    pub wanted: bool,
-    /// Where this container remembers things.
-    pub memory: &'a Path,
-    /// The boot journal.
-    pub journal: &'a Journal,
-    /// This container's name on partial copies.
-    pub claim: Claim,
-    /// How to copy.
-    pub manner: Manner,
-    /// When the container began to change what the image brought.
-    pub began: Option<Instant>,
-}
+use kit::quote::printable;
 
 impl Setting<'_> {
-    /// What is seen of `tree` now.
-    pub fn look(&self, tree: &Tree) -> Result<Seen> {
-        look::at(tree, &self.workspace.path, self.workspace.mounted, self.wanted)
-    }
-
-    /// The steps that a run would take.
-    pub fn steps(&self, tree: &Tree) -> Result<Vec<Step>> {
-        let action = decide::decide(&self.look(tree)?);
-        Ok(steps::of(&action, tree, Memory::load(self.memory, &tree.name).leftover.is_some()))
-    }
-
-    /// This container's claim on the partial copy of `tree`.
-    pub fn claim_on(&self, tree: &Tree) -> Claim {
-        Claim { tree: tree.name.clone(), ..self.claim.clone() }
-    }
-
-    /// What the image brought in a tree, listed once in a container's life: later, programs have changed it.
-    pub fn listing(&self, tree: &Tree) -> Result<Option<Listing>> {
-        snapshot::ensure(self.memory, tree, self.began)
-    }
-
     /// Notes in the report if the image has another generation than the copy.
     pub fn compare_generation(&self, tree: &Tree, marker: &Marker, report: &mut Report) -> Result<()> {
         let Some(listing) = self.listing(tree)? else { return Ok(()) };
@@ -175,17 +123,6 @@ impl Setting<'_> {
         AsCopied::forget(self.memory, &tree.name);
     }
 
-    /// Opens the workspace's copy.
-    pub fn open_copy(&self, tree: &Tree) -> Result<OwnedFd> {
-        look::open(&self.workspace.path, &tree.copy)
-            .with_context(|| format!("cannot open {}", tree.copy.display()))
-    }
-
-    fn capabilities(&self, tree: &Tree) -> Result<Capabilities> {
-        let parent = copy::open_parent(tree, &self.workspace.path)?;
-        Ok(tree_copy::probe(&copy::path_of(&parent))?)
-    }
-
     /// Reports that the switch is done and the carrying over is not.
     pub fn tell_unsettled(&self, tree: &Tree, error: &anyhow::Error, report: &mut Report) {
         let cause = format!("not all that was written in the image's copy is carried over yet: {error:#}");
@@ -219,11 +156,6 @@ impl Setting<'_> {
         }
     }
 
-    /// Tells the log and the journal.
-    pub fn note(&self, tree: &Tree, message: &str) {
-        note::lasting(self.journal, &tree.name, message);
-    }
-
     /// Carries over once, every tree that was switched, and returns whether a program may still write; fails with the first
     /// tree that failed.
     pub fn carry_over(&self, trees: &[Tree]) -> Result<bool> {
@@ -244,52 +176,5 @@ impl Setting<'_> {
         // A directory that stays in use is not followed.
         Memory::load(self.memory, &tree.name).leftover.is_some()
             && Entrance::of(tree).is_ok_and(|entrance| entrance != Entrance::Directory)
-    }
-}
-
-/// What programs use.
-pub fn in_use(tree: &Tree) -> InUse {
-    match Entrance::of(tree) {
-        Ok(Entrance::Image) => InUse::Image,
-        Ok(Entrance::Workspace) => InUse::Workspace,
-        Ok(Entrance::Directory) => InUse::Directory,
-        _ => InUse::Other,
-    }
-}
-
-/// Returns why nothing is done.
-pub fn explain(why: Why, wanted: bool, tree: &Tree) -> Option<String> {
-    match why {
-        Why::Directory => Some(format!(
-            "the image's {} is used, and not the copy at {}, because WORKSPACE_SYNC is not true",
-            tree.entrance.display(),
-            tree.copy.display()
-        )),
-        Why::Mount => Some(format!("{} is a mount, and stays where it is", tree.entrance.display())),
-        Why::NotMounted if wanted => Some("no volume is mounted at the workspace".to_owned()),
-        Why::NotMounted | Why::NotWanted => None,
-    }
-}
-
-/// What is in the way, and what the user can do.
-pub fn in_words(refusal: &Refusal, tree: &Tree) -> (String, String) {
-    let entrance = tree.entrance.display();
-    match refusal {
-        Refusal::Mounted(mount) => mounted::in_words(tree, mount),
-        Refusal::Missing => (
-            format!("{entrance} does not exist"),
-            "OPT_SYNC takes names of directories that the image has below /opt".to_owned(),
-        ),
-        Refusal::LinkElsewhere(to) => (
-            format!("{entrance} is a link to {}, made by somebody else", to.display()),
-            format!("remove {} from OPT_SYNC, or remove the link", tree.name),
-        ),
-        Refusal::NotDirectory => {
-            (format!("{entrance} is not a directory"), format!("remove {} from OPT_SYNC", tree.name))
-        }
-        Refusal::Occupied(what) => (
-            format!("{} is taken: {what}", tree.copy.display()),
-            "move it away and type: workspace-sync run; it is never merged into".to_owned(),
-        ),
     }
 }

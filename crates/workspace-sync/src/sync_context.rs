@@ -1,0 +1,104 @@
+//! What every command works with: the settings, the workspace, this container's claim and state, and the trees.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use journal::Journal;
+use kit::lock::Lock;
+use tree_copy::Capabilities;
+
+use crate::claim::Claim;
+use crate::clock::Instant;
+use crate::copy::{self, Manner};
+use crate::decide::{self, Seen};
+use crate::listing::Listing;
+use crate::look;
+use crate::memory::Memory;
+use crate::note;
+use crate::snapshot;
+use crate::steps::{self, Step};
+use crate::tree::Tree;
+
+/// Directory of what this container knows about its trees.
+pub const STATE_DIR: &str = "/var/lib/leonardo/sync";
+
+/// What is the same for all trees of a run.
+#[derive(Debug)]
+pub struct Setting<'a> {
+    /// The workspace.
+    pub workspace: &'a workspace::Workspace,
+    /// `WORKSPACE_SYNC`.
+    pub wanted: bool,
+    /// Where this container remembers things.
+    pub memory: &'a Path,
+    /// The boot journal.
+    pub journal: &'a Journal,
+    /// This container's name on partial copies.
+    pub claim: Claim,
+    /// How to copy.
+    pub manner: Manner,
+    /// When the container began to change what the image brought.
+    pub began: Option<Instant>,
+}
+
+impl Setting<'_> {
+    /// What is seen of `tree` now.
+    pub fn look(&self, tree: &Tree) -> Result<Seen> {
+        look::at(tree, &self.workspace.path, self.workspace.mounted, self.wanted)
+    }
+
+    /// The steps that a run would take.
+    pub fn steps(&self, tree: &Tree) -> Result<Vec<Step>> {
+        let action = decide::decide(&self.look(tree)?);
+        Ok(steps::of(&action, tree, Memory::load(self.memory, &tree.name).leftover.is_some()))
+    }
+
+    /// This container's claim on the partial copy of `tree`.
+    pub fn claim_on(&self, tree: &Tree) -> Claim {
+        Claim { tree: tree.name.clone(), ..self.claim.clone() }
+    }
+
+    /// What the image brought in a tree, listed once in a container's life: later, programs have changed it.
+    pub fn listing(&self, tree: &Tree) -> Result<Option<Listing>> {
+        snapshot::ensure(self.memory, tree, self.began)
+    }
+
+    /// Opens the workspace's copy.
+    pub fn open_copy(&self, tree: &Tree) -> Result<OwnedFd> {
+        look::open(&self.workspace.path, &tree.copy)
+            .with_context(|| format!("cannot open {}", tree.copy.display()))
+    }
+
+    /// Returns what the volume can keep.
+    pub fn capabilities(&self, tree: &Tree) -> Result<Capabilities> {
+        let parent = copy::open_parent(tree, &self.workspace.path)?;
+        Ok(tree_copy::probe(&copy::path_of(&parent))?)
+    }
+
+    /// Tells the log and the journal.
+    pub fn note(&self, tree: &Tree, message: &str) {
+        note::lasting(self.journal, &tree.name, message);
+    }
+}
+
+/// Opens the lock of what only one process of a container may do at a time.
+pub fn lock(memory: &Path) -> Result<Lock> {
+    Lock::open(&memory.join("lock"))
+}
+
+/// Returns the tree of this name.
+pub fn one<'a>(trees: &'a [Tree], name: &str) -> anyhow::Result<&'a Tree> {
+    trees.iter().find(|tree| tree.name == name).ok_or_else(|| {
+        let known: Vec<&str> = trees.iter().map(|tree| tree.name.as_str()).collect();
+        kit::Usage(format!("there is no synced tree {name:?}, only {}", known.join(", "))).into()
+    })
+}
+
+/// Returns the trees of these names, or all of them where none is given.
+pub fn chosen<'a>(trees: &'a [Tree], names: &[String]) -> anyhow::Result<Vec<&'a Tree>> {
+    if names.is_empty() {
+        return Ok(trees.iter().collect());
+    }
+    names.iter().map(|name| one(trees, name)).collect()
+}
