@@ -19,9 +19,7 @@ use tree_copy::{Capabilities, Unobserved};
 
 use crate::beneath;
 use crate::copy::Prepared;
-use crate::listing::{COMPILED, Provenance};
-use crate::manifest::Manifest;
-use crate::marker::Marker;
+use crate::image_listing::{COMPILED, ImageBase, Provenance};
 use crate::named;
 use crate::reserved_names;
 use crate::settle::{self, Relation};
@@ -38,9 +36,7 @@ pub struct Additions<'a> {
     /// Where that is, for people.
     pub shown: &'a Path,
     /// What the image of its generation brought.
-    pub manifest: Manifest,
-    /// What it says about itself.
-    pub marker: &'a Marker,
+    pub base: ImageBase,
     /// The new generation.
     pub prepared: &'a Prepared,
     /// What the volume can keep.
@@ -66,7 +62,7 @@ impl Additions<'_> {
         if is_ours || tree_copy::is_temporary(entry.base) || entry.base == COMPILED {
             return Ok(Next::Skip);
         }
-        let provenance = self.manifest.provenance(entry, self.marker.completed_at);
+        let provenance = self.base.provenance(entry);
         match (provenance, entry.is_directory()) {
             (Provenance::Image, _) => return Ok(Next::Enter),
             // The image's, in which something was made; or one of the first programs'.

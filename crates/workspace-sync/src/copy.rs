@@ -21,8 +21,9 @@ use crate::claim::{self, Claim, Taken};
 use crate::clock::Instant;
 use crate::failure::Failure;
 use crate::generation;
+use crate::image_listing::Listing;
 use crate::keeper::Held;
-use crate::listing::Listing;
+use crate::listing_file;
 use crate::marker::Marker;
 use crate::memory::{Leftover, Memory};
 use crate::mounted;
@@ -408,7 +409,7 @@ impl Job<'_> {
         let directory = held.directory();
         held.check()?;
         self.dress(directory)?;
-        write(directory, reserved_names::MANIFEST, &self.listing.render())?;
+        write(directory, reserved_names::MANIFEST, &listing_file::render(self.listing))?;
         // Last: with it, the directory is a copy.
         write(directory, reserved_names::MARKER, &marker.render()?)
     }

@@ -9,7 +9,7 @@ use crate::copied::AsCopied;
 use crate::entrance::Entrance;
 use crate::generation::{self, Comparison};
 use crate::holders::{self, Holder};
-use crate::manifest::Manifest;
+use crate::listing_file;
 use crate::marker::Marker;
 use crate::memory::Memory;
 use crate::replace::{self, Replaced};
@@ -17,13 +17,13 @@ use crate::report::Report;
 use crate::sweep;
 use crate::sync_context::Setting;
 use crate::tree::Tree;
-use kit::quote::printable;
+use kit::quote::escape_control_line;
 
 impl Setting<'_> {
     /// Notes in the report if the image has another generation than the copy.
     pub fn compare_generation(&self, tree: &Tree, marker: &Marker, report: &mut Report) -> Result<()> {
         let Some(listing) = self.listing(tree)? else { return Ok(()) };
-        match generation::compare(Some(&listing), &Manifest::read(self.open_copy(tree)?)?) {
+        match generation::compare(Some(&listing), listing_file::of_copy(self.open_copy(tree)?)?.as_ref()) {
             Comparison::Same => {}
             Comparison::Another => {
                 report.outdated = true;
@@ -34,7 +34,7 @@ impl Setting<'_> {
                 ));
             }
             Comparison::Impossible => log::info!(
-                "{}: the copy was made by an earlier version, so its generation cannot be compared with the image's",
+                "{}: the copy's list of what its image brought is missing or damaged, so its generation cannot be compared with the image's",
                 tree.name
             ),
         }

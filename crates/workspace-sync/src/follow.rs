@@ -17,7 +17,7 @@ use crate::retry::Retry;
 use crate::steps::Step;
 use crate::sync_context::{self, Setting};
 use crate::tree::Tree;
-use kit::quote::printable;
+use kit::quote::escape_control_line;
 
 /// Between looks; each reads the names of the whole tree.
 const PAUSE: Duration = Duration::from_secs(3);

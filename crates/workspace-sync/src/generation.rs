@@ -10,8 +10,7 @@ use kit::units;
 use nix::sys::stat::SFlag;
 use sha2::{Digest, Sha256};
 
-use crate::listing::{Listing, Row};
-use crate::manifest::Manifest;
+use crate::image_listing::{Listing, Row};
 
 /// How the image's generation and that of a copy relate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +19,7 @@ pub enum Comparison {
     Same,
     /// The image has changed.
     Another,
-    /// The list of one of them is missing, damaged, or of an earlier version.
+    /// The list of one of them is missing or damaged.
     Impossible,
 }
 
@@ -37,8 +36,8 @@ pub fn name(listing: &Listing) -> String {
 }
 
 /// Compares what the image brings with what a copy was made from.
-pub fn compare(images: Option<&Listing>, copys: &Manifest) -> Comparison {
-    let (Some(images), Manifest::Listing(copys)) = (images, copys) else { return Comparison::Impossible };
+pub fn compare(images: Option<&Listing>, copys: Option<&Listing>) -> Comparison {
+    let (Some(images), Some(copys)) = (images, copys) else { return Comparison::Impossible };
     let is_another = images.rows().iter().any(|row| is_news(row, copys))
         || copys.rows().iter().any(|row| is_news(row, images));
     if is_another { Comparison::Another } else { Comparison::Same }
@@ -62,7 +61,7 @@ fn is_news(row: &Row, other: &Listing) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::listing::tests::{next_tick, set_time, tree};
+    use crate::image_listing::tests::{next_tick, set_time, tree};
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::path::Path;
@@ -87,8 +86,7 @@ mod tests {
     }
 
     fn both_ways(one: &Listing, other: &Listing) -> [Comparison; 2] {
-        let against = |listing: &Listing| Manifest::Listing(listing.clone());
-        [compare(Some(one), &against(other)), compare(Some(other), &against(one))]
+        [compare(Some(one), Some(other)), compare(Some(other), Some(one))]
     }
 
     fn write(name: &'static str) -> impl Fn(&Path) {
@@ -160,9 +158,7 @@ mod tests {
     #[test]
     fn without_two_listings_nothing_is_claimed() {
         let image = shipped(&|_| ());
-        for manifest in [Manifest::Nothing, Manifest::Names(vec![1])] {
-            assert_eq!(compare(Some(&image), &manifest), Comparison::Impossible);
-        }
-        assert_eq!(compare(None, &Manifest::Listing(image)), Comparison::Impossible);
+        assert_eq!(compare(Some(&image), None), Comparison::Impossible);
+        assert_eq!(compare(None, Some(&image)), Comparison::Impossible);
     }
 }

@@ -15,7 +15,7 @@ use nix::sys::prctl;
 use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
 use serde::{Deserialize, Serialize};
 
-use kit::quote::printable;
+use kit::quote::escape_control_line;
 
 /// A process with a working directory or an open file in the tree.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

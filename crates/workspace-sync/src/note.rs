@@ -2,7 +2,7 @@
 
 use journal::{Event, Journal};
 
-use kit::quote::printable;
+use kit::quote::escape_control_line;
 
 /// Writes what the user should know about `tree`.
 pub fn lasting(journal: &Journal, tree: &str, message: &str) {

@@ -6,7 +6,7 @@
 
 use anyhow::Result;
 
-use crate::listing::{Listing, Provenance};
+use crate::image_listing::{Listing, Provenance};
 use crate::memory::{self, Leftover};
 use crate::walk::{self, Entry};
 

@@ -12,13 +12,15 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::additions::Additions;
 use crate::claim;
+use crate::clock::Instant;
 use crate::copy::{self, Job, Prepared};
 use crate::decide::Copy;
 use crate::entrance::{self, Entrance};
 use crate::generation::{self, Comparison};
 use crate::holders;
+use crate::image_listing::{ImageBase, Listing};
+use crate::listing_file;
 use crate::look;
-use crate::manifest::Manifest;
 use crate::marker::{self, Marker};
 use crate::memory::Memory;
 use crate::mounted;
@@ -26,7 +28,7 @@ use crate::reserved_names;
 use crate::sync_context::Setting;
 use crate::tree::Tree;
 use crate::walk;
-use kit::quote::printable;
+use kit::quote::escape_control_line;
 use kit::units;
 
 /// So many of the user's entries that lie beside the image's are named.
@@ -59,8 +61,8 @@ pub fn run(setting: &Setting<'_>, tree: &Tree, dry_run: bool) -> Outcome {
         // An earlier refresh was killed after the exchange.
         retire(setting, tree, &parent, &tree.partial)?;
     }
-    let manifest = Manifest::read(look::open(&setting.workspace.path, &tree.copy)?)?;
-    if generation::compare(Some(&listing), &manifest) == Comparison::Same {
+    let base = listing_file::of_copy(look::open(&setting.workspace.path, &tree.copy)?)?;
+    if generation::compare(Some(&listing), base.as_ref()) == Comparison::Same {
         let generation = &marker.generation;
         writeln!(io::stdout(), "{}: the copy has the image's generation ({generation}) already", tree.name)?;
         return Ok(Exit::Done);
@@ -84,7 +86,7 @@ pub fn run(setting: &Setting<'_>, tree: &Tree, dry_run: bool) -> Outcome {
         manner: setting.manner,
     };
     let prepared = job.prepare()?;
-    let brought = bring_along(setting, tree, &prepared, &marker, manifest)?;
+    let brought = bring_along(setting, tree, &prepared, &marker, base)?;
     tree_copy::make_durable(&copy::path_of(&prepared.directory))
         .with_context(|| format!("cannot force {} to the disk", tree.partial.display()))?;
     // Behind its new name, a claim would say that it is still in the making.
@@ -174,23 +176,23 @@ fn bring_along(
     tree: &Tree,
     prepared: &Prepared,
     marker: &Marker,
-    manifest: Manifest,
+    listing: Option<Listing>,
 ) -> Result<u64> {
     let root = &setting.workspace.path;
-    if !matches!(manifest, Manifest::Listing(_)) {
+    if listing.is_none() {
         log::warn!(
-            "{}: the list of what the image brought is damaged or of an earlier version: what you made before {} was \
-             complete may be in {} alone",
+            "{}: the list of what the image brought is missing or damaged: what you made before {} was complete may be \
+             in {} alone",
             tree.name,
             tree.copy.display(),
             tree.previous.display()
         );
     }
+    let completed_at = i64::try_from(marker.completed_at).unwrap_or(i64::MAX);
     let additions = Additions {
         old: look::open(root, &tree.copy).with_context(|| format!("cannot open {}", tree.copy.display()))?,
         shown: &tree.copy,
-        manifest,
-        marker,
+        base: ImageBase { listing, unlisted_since: Instant(completed_at.saturating_add(1), 0) },
         prepared,
         capabilities: tree_copy::probe(&copy::path_of(&copy::open_parent(tree, root)?))?,
         brought: Cell::new(0),

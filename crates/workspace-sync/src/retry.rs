@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use journal::{Event, Journal, Stage, StageResult, StageRun, Timeline};
 
 use crate::report::{Outcome, Report};
-use kit::quote::printable;
+use kit::quote::escape_control_line;
 
 /// The longest pause, by the first one: five minutes after five seconds.
 pub const LONGEST: u32 = 60;

@@ -16,7 +16,7 @@ use crate::decide::{self, Action, Refusal};
 use crate::entrance;
 use crate::failure::Failure;
 use crate::gate::Gate;
-use crate::listing::Listing;
+use crate::image_listing::Listing;
 use crate::look;
 use crate::memory::Memory;
 use crate::mounted;
@@ -30,7 +30,7 @@ use crate::steps::{self, Step};
 use crate::sweep;
 use crate::sync_context::Setting;
 use crate::tree::Tree;
-use kit::quote::printable;
+use kit::quote::escape_control_line;
 
 /// After the switch, programs get this long to stop writing to the old tree before the rest is left to `follow`.
 const SETTLE: Duration = Duration::from_secs(5);

@@ -10,15 +10,14 @@ use crate::decide::{self, Action, Copy, Why};
 use crate::entrance::{self, Entrance};
 use crate::generation::{self, Comparison};
 use crate::holders::{self, Holder};
+use crate::listing_file;
 use crate::look;
-use crate::manifest::Manifest;
 use crate::memory::Memory;
 use crate::report::InUse;
-use crate::snapshot;
 use crate::steps;
 use crate::sync_context::Setting;
 use crate::tree::Tree;
-use kit::quote::printable;
+use kit::quote::escape_control_line;
 use kit::units;
 
 /// About one tree; the fields of its JSON form only ever grow in number.
@@ -97,7 +96,7 @@ pub fn of(setting: &Setting<'_>, tree: &Tree) -> Status {
 
 fn fill(setting: &Setting<'_>, tree: &Tree, memory: &Memory, status: &mut Status) -> anyhow::Result<()> {
     let seen = setting.look(tree)?;
-    let listing = snapshot::load(setting.memory, tree);
+    let listing = listing_file::of_container(setting.memory, tree);
     status.image_generation = listing.as_ref().map(generation::name);
     let mut compared = Comparison::Impossible;
     match &seen.copy {
@@ -108,7 +107,7 @@ fn fill(setting: &Setting<'_>, tree: &Tree, memory: &Memory, status: &mut Status
             status.bytes = Some(marker.bytes);
             status.completed_at = Some(marker.completed_at);
             let copy = look::open(&setting.workspace.path, &tree.copy)?;
-            compared = generation::compare(listing.as_ref(), &Manifest::read(&copy)?);
+            compared = generation::compare(listing.as_ref(), listing_file::of_copy(&copy)?.as_ref());
             if compared == Comparison::Same {
                 status.image_generation = Some(marker.generation.clone());
             }

@@ -12,11 +12,11 @@ use crate::claim::Claim;
 use crate::clock::Instant;
 use crate::copy::{self, Manner};
 use crate::decide::{self, Seen};
-use crate::listing::Listing;
+use crate::image_listing::Listing;
+use crate::listing_file;
 use crate::look;
 use crate::memory::Memory;
 use crate::note;
-use crate::snapshot;
 use crate::steps::{self, Step};
 use crate::tree::Tree;
 
@@ -61,7 +61,7 @@ impl Setting<'_> {
 
     /// What the image brought in a tree, listed once in a container's life: later, programs have changed it.
     pub fn listing(&self, tree: &Tree) -> Result<Option<Listing>> {
-        snapshot::ensure(self.memory, tree, self.began)
+        listing_file::ensure(self.memory, tree, self.began)
     }
 
     /// Opens the workspace's copy.
@@ -91,7 +91,7 @@ pub fn lock(memory: &Path) -> Result<Lock> {
 pub fn one<'a>(trees: &'a [Tree], name: &str) -> anyhow::Result<&'a Tree> {
     trees.iter().find(|tree| tree.name == name).ok_or_else(|| {
         let known: Vec<&str> = trees.iter().map(|tree| tree.name.as_str()).collect();
-        kit::Usage(format!("there is no synced tree {name:?}, only {}", known.join(", "))).into()
+        kit::UsageError(format!("there is no synced tree {name:?}, only {}", known.join(", "))).into()
     })
 }
 

@@ -10,7 +10,7 @@ use tree_copy::{Check, Counters, Difference, Note, Observer, Options, What};
 
 use crate::copy;
 use crate::decide::Copy;
-use crate::listing::{COMPILED, Listing};
+use crate::image_listing::{COMPILED, Listing};
 use crate::look;
 use crate::reserved_names;
 use crate::sync_context::Setting;

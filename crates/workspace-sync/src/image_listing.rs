@@ -3,8 +3,6 @@
 //! Nobody can see the lower layers of an image from inside. What can be seen is which inodes changed since the container
 //! began (`ctime`, which no program can set back). Such an entry is *touched*: whether it came with the image, and how it
 //! was, is unknown. In a directory that is touched, names may have come and gone.
-//!
-//! A row has 40 bytes, so that a large environment takes three megabytes in memory and on the workspace.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -22,9 +20,6 @@ use crate::clock::Instant;
 use crate::reserved_names;
 use crate::walk::{self, Entry, Next};
 
-/// The first bytes of the form in which it is stored, with its version.
-const MAGIC: &[u8; 16] = b"sync listing 2\n\0";
-const ROW: usize = 40;
 /// The content of files up to this size counts for the generation, in bytes: a release may change a file and keep its size.
 const HASHED: i64 = 64 << 10;
 /// A volume may keep times in steps of two seconds (FAT), and round up or down.
@@ -46,7 +41,7 @@ pub struct Row {
     /// Digest of the bytes of a small file that is untouched, else 0.
     pub bytes: u64,
     /// The time of a file, in seconds.
-    modified: u32,
+    pub modified: u32,
     /// Kind and permissions, but what `fix-perms` changes of them.
     pub mode: u16,
     /// True if the container may have changed it, or made it.
@@ -69,6 +64,26 @@ pub enum Provenance {
 /// All entries of a tree, in the order of their digests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing(Vec<Row>);
+
+/// What decides whether an entry is the image's: its listing, or where there is none, a moment.
+#[derive(Debug)]
+pub struct ImageBase {
+    /// Listing of the image.
+    pub listing: Option<Listing>,
+    /// Without a listing, files that were written at this moment or later are not the image's.
+    pub unlisted_since: Instant,
+}
+
+impl ImageBase {
+    /// Judges an entry that has its name now, in the tree or in a copy.
+    pub fn provenance(&self, entry: &Entry<'_>) -> Provenance {
+        match &self.listing {
+            Some(listing) => listing.provenance(entry),
+            None if !entry.is_directory() && entry.modified() >= self.unlisted_since => Provenance::Changed,
+            None => Provenance::Image,
+        }
+    }
+}
 
 impl Listing {
     /// Looks at the tree at `root`; `began` is when the container's first program could begin to change it.
@@ -114,6 +129,11 @@ impl Listing {
         Ok(Self(rows))
     }
 
+    /// Returns the listing of these rows, or nothing if they are not in order.
+    pub fn from_sorted(rows: Vec<Row>) -> Option<Self> {
+        rows.is_sorted_by_key(|row| row.path).then_some(Self(rows))
+    }
+
     /// The rows.
     pub fn rows(&self) -> &[Row] {
         &self.0
@@ -139,28 +159,6 @@ impl Listing {
             Some(_) => Provenance::Changed,
         }
     }
-
-    /// The form in which it is stored.
-    pub fn render(&self) -> Vec<u8> {
-        let mut bytes = MAGIC.to_vec();
-        bytes.reserve(self.0.len() * ROW);
-        for row in &self.0 {
-            for number in [row.path, row.parent, row.content, row.bytes] {
-                bytes.extend(number.to_be_bytes());
-            }
-            bytes.extend(row.modified.to_be_bytes());
-            bytes.extend(row.mode.to_be_bytes());
-            bytes.extend(u16::from(row.touched).to_be_bytes());
-        }
-        bytes
-    }
-
-    /// Reads the stored form; nothing if it is another, or damaged.
-    pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let (rows, rest) = bytes.strip_prefix(MAGIC)?.as_chunks::<ROW>();
-        let rows: Vec<Row> = rows.iter().map(Row::parse).collect();
-        (rest.is_empty() && rows.is_sorted_by_key(|row| row.path)).then_some(Self(rows))
-    }
 }
 
 impl Row {
@@ -182,21 +180,6 @@ impl Row {
             modified: u32::try_from(entry.stat.st_mtime & i64::from(u32::MAX)).unwrap_or(0),
             mode: narrow(entry.stat.st_mode & !OF_THE_GROUP),
             touched: false,
-        }
-    }
-
-    fn parse(bytes: &[u8; ROW]) -> Self {
-        let number = |from: usize, to: usize| {
-            bytes[from..to].iter().fold(0, |number, &byte| number << 8 | u64::from(byte))
-        };
-        Self {
-            path: number(0, 8),
-            parent: number(8, 16),
-            content: number(16, 24),
-            bytes: number(24, 32),
-            modified: u32::try_from(number(32, 36)).unwrap_or(0),
-            mode: u16::try_from(number(36, 38)).unwrap_or(0),
-            touched: number(38, 40) != 0,
         }
     }
 
@@ -327,19 +310,19 @@ pub mod tests {
     }
 
     #[test]
-    fn what_is_stored_is_read_and_damage_is_nothing() {
+    fn without_a_listing_files_of_later_times_are_the_users() {
         let dir = tempfile::tempdir().unwrap();
         tree(dir.path());
-        let began = next_tick(dir.path());
-        fs::write(dir.path().join("early"), "").unwrap();
-        let listing = Listing::take(dir.path(), Some(began)).unwrap();
-        let stored = listing.render();
-        assert_eq!(listing.rows().len(), 7, "the root, and no compiled Python");
-        assert_eq!(Listing::parse(&stored).as_ref(), Some(&listing));
-        let (head, rows) = stored.split_at(MAGIC.len());
-        let turned = [head, &rows[ROW..], &rows[..ROW]].concat();
-        for damaged in [&stored[..stored.len() - 1], &stored[1..], &turned, b""] {
-            assert_eq!(Listing::parse(damaged), None);
-        }
+        set_time(&dir.path().join("lib/b.py"), 3_000);
+        let base = ImageBase { listing: None, unlisted_since: Instant(3_000, 0) };
+        let mut users = Vec::new();
+        walk::each::<io::Error>(File::open(dir.path()).unwrap(), &mut |entry| {
+            if base.provenance(entry) == Provenance::Changed && entry.kind() == SFlag::S_IFREG {
+                users.push(entry.name.to_owned());
+            }
+            Ok(Next::Enter)
+        })
+        .unwrap();
+        assert_eq!(users, [PathBuf::from("lib/b.py")]);
     }
 }

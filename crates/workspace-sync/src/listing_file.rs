@@ -1,0 +1,176 @@
+//! Where listings of an image are stored: `NAME.listing` in the container's state directory, and `.sync_manifest` in the root
+//! of each copy, so that the user's work in the copy is known.
+//!
+//! The container makes its listing once in its life: one that was made from it, after it was saved as an image, lists again.
+//! A copy has the listing of the image that it was made from, and not a list of the copy: what programs made while the
+//! copy was being made is the user's.
+//!
+//! A row has 40 bytes, so that a large environment takes three megabytes in memory and on the workspace.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use kit::atomic::{self, WriteOptions};
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+
+use crate::began;
+use crate::clock::Instant;
+use crate::image_listing::{Listing, Row};
+use crate::reserved_names::MANIFEST;
+use crate::tree::Tree;
+
+/// The first bytes, with the version of the form.
+const MAGIC: &[u8; 16] = b"sync listing 2\n\0";
+const ROW: usize = 40;
+/// For four million entries; a workspace may hold anything under our names.
+const MAX_BYTES: u64 = 128 << 20;
+
+/// Returns the stored form of a listing.
+pub fn render(listing: &Listing) -> Vec<u8> {
+    let mut bytes = MAGIC.to_vec();
+    bytes.reserve(listing.rows().len() * ROW);
+    for row in listing.rows() {
+        for number in [row.path, row.parent, row.content, row.bytes] {
+            bytes.extend(number.to_be_bytes());
+        }
+        bytes.extend(row.modified.to_be_bytes());
+        bytes.extend(row.mode.to_be_bytes());
+        bytes.extend(u16::from(row.touched).to_be_bytes());
+    }
+    bytes
+}
+
+/// Reads the stored form; nothing if it is another, or damaged.
+pub fn parse(bytes: &[u8]) -> Option<Listing> {
+    let (rows, rest) = bytes.strip_prefix(MAGIC)?.as_chunks::<ROW>();
+    rest.is_empty().then(|| Listing::from_sorted(rows.iter().map(parse_row).collect()))?
+}
+
+fn parse_row(bytes: &[u8; ROW]) -> Row {
+    let number = |from: usize, to: usize| {
+        bytes[from..to].iter().fold(0, |number, &byte| number << 8 | u64::from(byte))
+    };
+    Row {
+        path: number(0, 8),
+        parent: number(8, 16),
+        content: number(16, 24),
+        bytes: number(24, 32),
+        modified: u32::try_from(number(32, 36)).unwrap_or(0),
+        mode: u16::try_from(number(36, 38)).unwrap_or(0),
+        touched: number(38, 40) != 0,
+    }
+}
+
+/// Returns the listing in the root of a copy; nothing if it is missing or damaged.
+pub fn of_copy(directory: impl AsFd) -> Result<Option<Listing>> {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file = match openat(directory, MANIFEST, flags, Mode::empty()) {
+        Err(nix::Error::ENOENT | nix::Error::ELOOP) => return Ok(None),
+        opened => File::from(opened.with_context(|| format!("cannot open {MANIFEST}"))?),
+    };
+    let cannot = || format!("cannot read {MANIFEST}");
+    if !file.metadata().with_context(cannot)?.is_file() {
+        return Ok(None);
+    }
+    let mut content = Vec::new();
+    (&file).take(MAX_BYTES + 1).read_to_end(&mut content).with_context(cannot)?;
+    Ok(if content.len() as u64 > MAX_BYTES { None } else { parse(&content) })
+}
+
+/// The listing that this container has made, if it has.
+pub fn of_container(memory: &Path, tree: &Tree) -> Option<Listing> {
+    let content = fs::read(file(memory, tree)).ok()?;
+    parse(content.strip_prefix(header().as_bytes())?)
+}
+
+/// The listing, made now where it is missing, with `began` as the moment when programs could begin to change the tree;
+/// nothing where the container has no tree of the image's any more.
+pub fn ensure(memory: &Path, tree: &Tree, began: Option<Instant>) -> Result<Option<Listing>> {
+    if let Some(listing) = of_container(memory, tree) {
+        return Ok(Some(listing));
+    }
+    let Some(root) = tree.brought() else { return Ok(None) };
+    let listing = Listing::take(root, began)?;
+    if let Err(error) = store(memory, tree, &listing) {
+        // The next one is made from what programs have left untouched by then.
+        log::warn!("{}: {error:#}", tree.name);
+    }
+    Ok(Some(listing))
+}
+
+fn store(memory: &Path, tree: &Tree, listing: &Listing) -> Result<()> {
+    fs::create_dir_all(memory).with_context(|| format!("cannot create {}", memory.display()))?;
+    let content = [header().as_bytes(), &render(listing)].concat();
+    atomic::write(&file(memory, tree), &content, WriteOptions::durable(0o644))
+}
+
+fn file(memory: &Path, tree: &Tree) -> PathBuf {
+    memory.join(format!("{}.listing", tree.name))
+}
+
+fn header() -> String {
+    began::container() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image_listing::tests::{next_tick, tree};
+
+    #[test]
+    fn a_tree_is_listed_once_in_a_container_and_again_in_one_that_was_made_from_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (opt, memory) = (dir.path().join("opt"), dir.path().join("memory"));
+        let tree = Tree::new("x", &opt, dir.path(), "s");
+        let rows = || ensure(&memory, &tree, None).unwrap().map(|listing| listing.rows().len());
+        assert_eq!(rows(), None, "no such tree");
+        fs::create_dir_all(&tree.image).unwrap();
+        assert_eq!(rows(), Some(1));
+        fs::write(tree.image.join("late"), "").unwrap();
+        assert_eq!(rows(), Some(1), "it is about the image");
+        fs::remove_dir_all(&tree.image).unwrap();
+        assert_eq!(rows(), Some(1), "also when its tree is gone");
+        fs::create_dir_all(&tree.image).unwrap();
+        fs::write(tree.image.join("late"), "").unwrap();
+        let saved = [b"another container", &fs::read(file(&memory, &tree)).unwrap()[..]].concat();
+        fs::write(file(&memory, &tree), saved).unwrap();
+        assert_eq!(rows(), Some(2));
+    }
+
+    #[test]
+    fn what_is_stored_is_read_and_damage_is_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        tree(dir.path());
+        let began = next_tick(dir.path());
+        fs::write(dir.path().join("early"), "").unwrap();
+        let listing = Listing::take(dir.path(), Some(began)).unwrap();
+        let stored = render(&listing);
+        assert_eq!(listing.rows().len(), 7, "the root, and no compiled Python");
+        assert_eq!(parse(&stored).as_ref(), Some(&listing));
+        let (head, rows) = stored.split_at(MAGIC.len());
+        let turned = [head, &rows[ROW..], &rows[..ROW]].concat();
+        for damaged in [&stored[..stored.len() - 1], &stored[1..], &turned, b""] {
+            assert_eq!(parse(damaged), None);
+        }
+    }
+
+    #[test]
+    fn the_listing_of_a_copy_is_read_and_damage_is_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let read = || of_copy(File::open(dir.path()).unwrap()).unwrap();
+        let file = dir.path().join(MANIFEST);
+        assert_eq!(read(), None);
+        tree(dir.path());
+        let listing = Listing::take(dir.path(), None).unwrap();
+        fs::write(&file, render(&listing)).unwrap();
+        assert_eq!(read(), Some(listing));
+        fs::write(&file, [0; 12]).unwrap();
+        assert_eq!(read(), None, "a torn one");
+        File::create(&file).unwrap().set_len(1 << 40).unwrap();
+        assert_eq!(read(), None, "a volume must not fill the memory");
+    }
+}
