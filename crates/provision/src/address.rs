@@ -1,148 +1,100 @@
-//! Addresses of scripts: what may be fetched, where a redirect leads, and how an address is shown.
+//! Addresses of scripts: which ones are fetched, where a redirect leads, and how an address is shown.
 
 use std::fmt;
 
-use ureq::http::Uri;
+use percent_encoding::percent_decode;
+use url::{Position, Url};
 
 use crate::failure::Failure;
 
-/// What is fetched; other schemes are refused wherever they turn up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scheme {
-    Http,
-    Https,
-}
-
-impl Scheme {
-    fn text(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
-}
-
-/// An address; what is shown of it has neither login nor query, because both may be secrets.
+/// Address of a script, read as a browser reads it.
+///
+/// Shown without login and query, because both may be secrets.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Address {
-    pub scheme: Scheme,
-    /// `user:password` as written, percent-encoded.
-    login: Option<String>,
-    /// Host and port, in lower case.
-    pub host: String,
-    path: String,
-    query: Option<String>,
-}
+pub struct Address(Url);
 
-/// Why a text is no address of a script.
+/// Reason for which a text is not the address of a script.
 #[derive(Debug, PartialEq, Eq)]
-pub enum NoAddress {
-    /// Neither `http:` nor `https:`, but this.
+pub enum InvalidAddress {
+    /// Its scheme, which is neither `http` nor `https`.
     Scheme(String),
-    /// Something else is wrong with it.
     Malformed,
 }
 
 impl Address {
-    /// Reads an absolute address; a part behind `#` is dropped.
-    pub fn parse(text: &str) -> Result<Self, NoAddress> {
-        let scheme = match scheme(text) {
-            Some(scheme) if scheme.eq_ignore_ascii_case("http") => Scheme::Http,
-            Some(scheme) if scheme.eq_ignore_ascii_case("https") => Scheme::Https,
-            Some(scheme) => return Err(NoAddress::Scheme(scheme.to_ascii_lowercase())),
-            None => return Err(NoAddress::Malformed),
-        };
-        let uri: Uri = text.parse().map_err(|_| NoAddress::Malformed)?;
-        let authority = uri.authority().ok_or(NoAddress::Malformed)?;
-        let (login, host) = match authority.as_str().rsplit_once('@') {
-            Some((login, host)) => (Some(login.to_owned()), host),
-            None => (None, authority.as_str()),
-        };
-        if authority.host().is_empty() {
-            return Err(NoAddress::Malformed);
+    /// Parses an absolute address, without the part behind `#`.
+    pub fn parse(text: &str) -> Result<Self, InvalidAddress> {
+        Self::checked(Url::parse(text))
+    }
+
+    /// Resolves a `Location` header. The result has a login only if the header has one.
+    pub fn join(&self, location: &str) -> Result<Self, InvalidAddress> {
+        Self::checked(self.without_login().join(location))
+    }
+
+    fn checked(parsed: Result<Url, url::ParseError>) -> Result<Self, InvalidAddress> {
+        let mut url = parsed.map_err(|_| InvalidAddress::Malformed)?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(InvalidAddress::Scheme(url.scheme().to_owned()));
         }
-        Ok(Self {
-            scheme,
-            login,
-            host: host.to_ascii_lowercase(),
-            path: uri.path().to_owned(),
-            query: uri.query().map(str::to_owned),
-        })
+        url.set_fragment(None);
+        Ok(Self(url))
     }
 
-    /// Where a `Location` header leads from here (RFC 3986, section 5.2); without login, unless it has its own.
-    pub fn follow(&self, location: &str) -> Result<Self, NoAddress> {
-        if scheme(location).is_some() {
-            return Self::parse(location);
-        }
-        let scheme = self.scheme.text();
-        if let Some(rest) = location.strip_prefix("//") {
-            return Self::parse(&format!("{scheme}://{rest}"));
-        }
-        let place = location.split('#').next().unwrap_or_default();
-        let (path, query) = match place.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
-            None => (place, None),
-        };
-        let path = match path {
-            "" => self.path.clone(),
-            path if path.starts_with('/') => without_dots(path),
-            path => {
-                let directory = self.path.rsplit_once('/').map_or("", |(directory, _)| directory);
-                without_dots(&format!("{directory}/{path}"))
-            }
-        };
-        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-        Self::parse(&format!("{scheme}://{}{path}{query}", self.host))
+    fn without_login(&self) -> Url {
+        let mut url = self.0.clone();
+        // They fail for addresses without a host, which are none.
+        let _ = url.set_username("").and_then(|()| url.set_password(None));
+        url
     }
 
-    /// As a request needs it: everything but the login.
-    pub fn request(&self) -> String {
-        let query = self.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
-        format!("{}://{}{}{query}", self.scheme.text(), self.host, self.path)
+    /// Returns the address for a request: everything but the login.
+    pub fn to_request(&self) -> String {
+        self.without_login().into()
     }
 
-    /// `user:password`, decoded, for an `Authorization` header.
-    pub fn login(&self) -> Option<Vec<u8>> {
-        self.login.as_ref().map(|login| decoded(login.as_bytes()))
+    pub fn is_https(&self) -> bool {
+        self.0.scheme() == "https"
     }
 
-    /// The host alone, without its port.
-    pub fn name(&self) -> &str {
-        match self.host.rsplit_once(':') {
-            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-            _ => &self.host,
-        }
+    /// Host, and port unless it is the scheme's own.
+    pub fn host(&self) -> &str {
+        &self.0[Position::BeforeHost..Position::AfterPort]
     }
 
-    /// Whether a login for the one is meant for the other: same scheme, host and port.
-    pub fn same_origin(&self, other: &Self) -> bool {
-        self.scheme == other.scheme && self.host == other.host
+    pub fn host_name(&self) -> &str {
+        self.0.host_str().unwrap_or_default()
     }
 
-    /// What of this address nobody should read in a log: the password and what the query's names stand for.
-    pub fn secrets(&self) -> Vec<Vec<u8>> {
-        let mut secrets = Vec::new();
-        if let Some(login) = &self.login {
-            secrets.extend(secrets_of(login.as_bytes()));
-        }
-        for pair in self.query.iter().flat_map(|query| query.split('&')) {
-            let value = pair.split_once('=').map_or(pair, |(_, value)| value);
-            secrets.extend([value.as_bytes().to_vec(), decoded(value.as_bytes())]);
-        }
-        secrets
-    }
-
-    /// What follows the host, up to the query.
     pub fn path(&self) -> &str {
-        &self.path
+        self.0.path()
+    }
+
+    /// Returns `user:password`, decoded, for an `Authorization` header.
+    pub fn login(&self) -> Option<Vec<u8>> {
+        let (user, password) = (self.0.username(), self.0.password());
+        let has_login = !user.is_empty() || password.is_some();
+        has_login.then(|| [decoded(user), b":".to_vec(), decoded(password.unwrap_or_default())].concat())
+    }
+
+    /// True if a login for the one is meant for the other: same scheme, host and port.
+    pub fn same_origin(&self, other: &Self) -> bool {
+        self.0.origin() == other.0.origin()
+    }
+
+    /// Returns the password, or a user without one, and the values in the query, each as written and as meant.
+    pub fn secrets(&self) -> Vec<Vec<u8>> {
+        let login = Some(self.0.password().unwrap_or(self.0.username())).filter(|login| !login.is_empty());
+        let pairs = self.0.query().into_iter().flat_map(|query| query.split('&'));
+        let values = pairs.map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value));
+        login.into_iter().chain(values).flat_map(|secret| [secret.into(), decoded(secret)]).collect()
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}://{}{}", self.scheme.text(), self.host, self.path)?;
-        if self.query.is_some() { formatter.write_str("?…") } else { Ok(()) }
+        write!(formatter, "{}://{}{}", self.0.scheme(), self.host(), self.path())?;
+        if self.0.query().is_some() { formatter.write_str("?…") } else { Ok(()) }
     }
 }
 
@@ -152,79 +104,34 @@ impl fmt::Debug for Address {
     }
 }
 
-/// What was asked for, as an address.
+/// Parses the setting `PROVISIONING_SCRIPT`.
 pub fn asked_for(text: &str, mounted: &str) -> Result<Address, Failure> {
     let mount = format!("leave PROVISIONING_SCRIPT out and mount the script at {mounted}");
     match Address::parse(text) {
         Ok(address) => Ok(address),
-        Err(NoAddress::Scheme(scheme)) => Err(Failure::new(
+        Err(InvalidAddress::Scheme(scheme)) => Err(Failure::new(
             format!("PROVISIONING_SCRIPT begins with {scheme:?}:, and only http and https are fetched"),
             if scheme == "file" { mount } else { "use an https address".to_owned() },
         )),
-        Err(NoAddress::Malformed) if text.starts_with(['/', '.', '~']) => {
+        Err(InvalidAddress::Malformed) if text.starts_with(['/', '.', '~']) => {
             Err(Failure::new("PROVISIONING_SCRIPT is a path, and not a URL", mount))
         }
-        Err(NoAddress::Malformed) => Err(Failure::new(
+        Err(InvalidAddress::Malformed) => Err(Failure::new(
             "PROVISIONING_SCRIPT is not a URL",
             "write it in full, such as https://example.com/setup.sh",
         )),
     }
 }
 
-/// What stands before the first colon, if that makes it an absolute address (RFC 3986, section 3.1).
-fn scheme(text: &str) -> Option<&str> {
-    let (scheme, _) = text.split_once(':')?;
-    let mut bytes = scheme.bytes();
-    let plain = bytes.next().is_some_and(|first| first.is_ascii_alphabetic())
-        && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
-    plain.then_some(scheme)
-}
-
-/// The password of a login, or the whole of it if that is all there is, as it is written and as it is meant.
+/// Returns the password of a login, or all of a login without one, as written and as meant.
 pub fn secrets_of(login: &[u8]) -> [Vec<u8>; 2] {
     let colon = login.iter().position(|&byte| byte == b':');
     let secret = colon.map_or(login, |colon| &login[colon + 1..]);
-    [secret.to_vec(), decoded(secret)]
+    [secret.to_vec(), percent_decode(secret).collect()]
 }
 
-/// Takes `.` and `..` out of a path.
-fn without_dots(path: &str) -> String {
-    let mut kept: Vec<&str> = Vec::new();
-    let mut parts = path.split('/').skip(1).peekable();
-    while let Some(part) = parts.next() {
-        let last = parts.peek().is_none();
-        match part {
-            "." | ".." => {
-                if part == ".." {
-                    kept.pop();
-                }
-                if last {
-                    kept.push("");
-                }
-            }
-            part => kept.push(part),
-        }
-    }
-    format!("/{}", kept.join("/"))
-}
-
-fn decoded(bytes: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(bytes.len());
-    let mut index = 0;
-    while index < bytes.len() {
-        let pair = bytes.get(index + 1..index + 3).and_then(|pair| std::str::from_utf8(pair).ok());
-        match pair.and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
-            Some(byte) if bytes[index] == b'%' => {
-                plain.push(byte);
-                index += 3;
-            }
-            _ => {
-                plain.push(bytes[index]);
-                index += 1;
-            }
-        }
-    }
-    plain
+fn decoded(text: &str) -> Vec<u8> {
+    percent_decode(text.as_bytes()).collect()
 }
 
 #[cfg(test)]
@@ -240,14 +147,14 @@ mod tests {
         let full = address("HTTPS://ada:p%40ss@Example.COM:8443/a/b.sh?token=abc&x=1#top");
         assert_eq!(full.to_string(), "https://example.com:8443/a/b.sh?…");
         assert_eq!(format!("{full:?}"), "Address(https://example.com:8443/a/b.sh?…)");
-        assert_eq!(full.request(), "https://example.com:8443/a/b.sh?token=abc&x=1");
+        assert_eq!(full.to_request(), "https://example.com:8443/a/b.sh?token=abc&x=1");
         assert_eq!(full.login().unwrap(), b"ada:p@ss");
-        assert_eq!(full.name(), "example.com");
+        assert_eq!(full.host_name(), "example.com");
         let secrets: Vec<_> = full.secrets().into_iter().map(|s| String::from_utf8(s).unwrap()).collect();
         assert_eq!(secrets, ["p%40ss", "p@ss", "abc", "abc", "1", "1"]);
-        assert_eq!(address("http://h").request(), "http://h/");
-        assert_eq!(address("http://[::1]:80/x").name(), "[::1]");
-        assert_eq!(address("http://[::1]/x").name(), "[::1]");
+        assert_eq!(address("http://h").to_request(), "http://h/");
+        assert_eq!(address("http://[::1]:80/x").host_name(), "[::1]");
+        assert_eq!(address("http://[::1]/x").host_name(), "[::1]");
     }
 
     #[test]
@@ -269,9 +176,50 @@ mod tests {
             )
         );
         assert_eq!(cause("ftp://h/x").1, "use an https address");
-        for wrong in ["example.com/x.sh", "https://", "https:///x", "https://a b/x", "http://ä.de/"] {
+        assert!(cause("example.com:80/x").0.contains("begins with \"example.com\":"));
+        assert!(cause("C:\\x").0.contains("begins with \"c\":"));
+        for wrong in
+            ["example.com/x.sh", "https://", "https://[x", "https://a b/x", "http://ä.de/", "http://h:65536/"]
+        {
             assert_eq!(cause(wrong).0, "PROVISIONING_SCRIPT is not a URL", "{wrong}");
         }
+    }
+
+    #[test]
+    fn an_address_is_read_as_a_browser_reads_it() {
+        for (text, expected) in [
+            ("https://h:443/x", "https://h/x"),
+            ("http://H:0443/x", "http://h:443/x"),
+            (" https://h/a b.sh\n", "https://h/a%20b.sh"),
+            ("https://h/a\n\tb.sh", "https://h/ab.sh"),
+            ("https:///h/x", "https://h/x"),
+            ("https:h/x", "https://h/x"),
+            ("https:\\\\h\\x", "https://h/x"),
+            ("http://127.1/", "http://127.0.0.1/"),
+            ("http://0x7f.1/", "http://127.0.0.1/"),
+            ("https://h/a/../b/%2e%2E/c", "https://h/c"),
+            ("https://xn--4ca.de/x", "https://xn--4ca.de/x"),
+            ("https://h/a|b^c?d=`{}|", "https://h/a|b^c?d=`{}|"),
+        ] {
+            assert_eq!(address(text).to_request(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_login_is_sent_as_meant_and_masked_in_both_forms() {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        for (login, sent, secrets) in [
+            ("token", "token:", ["token", "token"]),
+            ("token:", "token:", ["token", "token"]),
+            (":p", ":p", ["p", "p"]),
+            ("u:a{b c@d", "u:a{b c@d", ["a%7Bb%20c%40d", "a{b c@d"]),
+        ] {
+            let full = address(&format!("https://{login}@h/x"));
+            assert_eq!(text(full.login().unwrap()), sent);
+            assert_eq!(full.secrets().into_iter().map(text).collect::<Vec<_>>(), secrets, "{login}");
+            assert_eq!(full.to_request(), "https://h/x");
+        }
+        assert_eq!((address("https://h/x").login(), address("https://h/x").secrets()), (None, Vec::new()));
     }
 
     #[test]
@@ -286,17 +234,18 @@ mod tests {
             ("../../../..", "https://h:1/"),
             ("?z", "https://h:1/a/b/c?z"),
         ] {
-            let next = base.follow(location).unwrap();
-            assert_eq!((next.request().as_str(), next.login()), (expected, None), "{location}");
+            let next = base.join(location).unwrap();
+            assert_eq!((next.to_request().as_str(), next.login()), (expected, None), "{location}");
         }
-        assert_eq!(base.follow("file:///etc/shadow"), Err(NoAddress::Scheme("file".into())));
-        assert_eq!(base.follow("https://[x"), Err(NoAddress::Malformed));
+        assert_eq!(base.join("file:///etc/shadow"), Err(InvalidAddress::Scheme("file".into())));
+        assert_eq!(base.join("https://[x"), Err(InvalidAddress::Malformed));
     }
 
     #[test]
     fn a_login_is_for_one_scheme_host_and_port() {
         let first = address("https://h/x");
         assert!(first.same_origin(&address("https://H/y")));
+        assert!(first.same_origin(&address("https://h:443/x")));
         for other in ["http://h/x", "https://h:444/x", "https://g/x"] {
             assert!(!first.same_origin(&address(other)), "{other}");
         }

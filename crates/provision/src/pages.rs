@@ -5,7 +5,7 @@ use crate::address::Address;
 /// The address of the plain text behind a page on which people read it, for sites where that is known.
 pub fn raw_form(page: &Address) -> Option<String> {
     let parts: Vec<&str> = page.path().split('/').filter(|part| !part.is_empty()).collect();
-    let raw = match (page.name(), parts.as_slice()) {
+    let raw = match (page.host_name(), parts.as_slice()) {
         ("gist.github.com", [user, id]) => format!("https://gist.github.com/{user}/{id}/raw"),
         ("pastebin.com", [id]) => format!("https://pastebin.com/raw/{id}"),
         ("github.com", [user, repository, "blob", rest @ ..]) if !rest.is_empty() => {

@@ -3,12 +3,12 @@
 use kit::Env;
 use ureq::Proxy;
 
-use crate::address::{Address, Scheme};
+use crate::address::Address;
 use crate::failure::Failure;
 
 /// The proxy for an address; a setting that cannot be understood is an error, because going around it may be forbidden.
 pub fn of(address: &Address, env: &Env) -> Result<Option<Proxy>, Failure> {
-    let Some((name, value)) = chosen(address.scheme, env) else { return Ok(None) };
+    let Some((name, value)) = chosen(address, env) else { return Ok(None) };
     let wrong = |_| {
         Failure::new(
             format!("{name} is not the address of a proxy"),
@@ -34,10 +34,11 @@ pub fn of(address: &Address, env: &Env) -> Result<Option<Proxy>, Failure> {
 }
 
 /// The variable that holds, and what it says.
-fn chosen(scheme: Scheme, env: &Env) -> Option<(&'static str, &str)> {
-    let names = match scheme {
-        Scheme::Http => ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"],
-        Scheme::Https => ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"],
+fn chosen<'env>(address: &Address, env: &'env Env) -> Option<(&'static str, &'env str)> {
+    let names = if address.is_https() {
+        ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
+    } else {
+        ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]
     };
     names.into_iter().find_map(|name| Some((name, env.text(name)?)))
 }

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 
 use aho_corasick::{AhoCorasick, MatchKind};
@@ -10,6 +9,7 @@ use anyhow::{Context, Result};
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 use kit::Env;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 use crate::{address, plain};
 
@@ -17,6 +17,8 @@ use crate::{address, plain};
 const SHORTEST: usize = 6;
 /// A longer value is looked for in parts, so that little has to be held back, in bytes.
 const PART: usize = 1_024;
+/// Characters that an address encodes (RFC 3986, section 2.3).
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const MASK: &[u8] = b"********";
 
 /// What must not be read, and where it is in a text.
@@ -110,28 +112,16 @@ impl Redactor {
     }
 }
 
-/// A secret as it turns up in texts: as it is, in an address, and inside of something that was encoded as base64.
+/// Forms in which a secret turns up in texts: as it is, in an address, and inside of something encoded as base64.
 fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
-    let mut forms = vec![secret.to_vec()];
-    let mut upper = String::new();
-    for &byte in secret {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            upper.push(char::from(byte));
-        } else {
-            // Writing to a string cannot fail.
-            let _ = write!(upper, "%{byte:02X}");
-        }
-    }
-    if upper.as_bytes() != secret {
-        let lower =
-            upper.split('%').enumerate().map(|(index, part)| match (index, part.split_at_checked(2)) {
-                (0, _) | (_, None) => part.to_owned(),
-                (_, Some((digits, rest))) => format!("{}{rest}", digits.to_ascii_lowercase()),
-            });
-        forms.push(lower.collect::<Vec<_>>().join("%").into_bytes());
-        forms.push(upper.into_bytes());
-    }
-    // Three bytes become four letters; which ones depends on how many bytes come before, but for the first and the last.
+    let lowercase = |part: &str| {
+        if part.starts_with('%') { part.to_ascii_lowercase() } else { part.to_owned() }
+    };
+    let upper = percent_encode(secret, ENCODED).to_string();
+    let lower: String = percent_encode(secret, ENCODED).map(lowercase).collect();
+    let mut forms = vec![secret.to_vec(), upper.into_bytes(), lower.into_bytes()];
+    // `curl -v -u me:$TOKEN` prints `Authorization: Basic …`, in which the token begins at any of three places. Three bytes
+    // become four letters; which ones depends on how many bytes come before, but for the first and the last.
     for before in 0..3 {
         let padded = [&[0; 2][..before], secret].concat();
         let from = (before * 8).div_ceil(6);

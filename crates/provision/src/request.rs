@@ -1,18 +1,18 @@
 //! One try at fetching a script: the redirects, the limits, and every way it can fail, in words.
 
-use std::fmt::Write;
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use kit::{Env, units};
+use percent_encoding::{CONTROLS, percent_encode};
 use ureq::http::Response;
 use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body, Error, Timeout};
 
-use crate::address::{Address, NoAddress, Scheme};
+use crate::address::{Address, InvalidAddress};
 use crate::content::LARGEST;
 use crate::failure::Failure;
 use crate::proxy;
@@ -77,7 +77,7 @@ pub fn request(
             }
             301..=303 | 307 | 308 => {
                 let next = redirect(&response, &visited).map_err(RequestError::for_good)?;
-                if next.host == here.host {
+                if next.host() == here.host() {
                     tell(&format!("redirected to {next}"));
                 } else {
                     tell(&format!("redirected to another host: {next}"));
@@ -117,7 +117,7 @@ fn ask(
         .proxy(proxy)
         .tls_config(tls.build())
         .build();
-    let mut request = resolver::agent(config).get(address.request());
+    let mut request = resolver::agent(config).get(address.to_request());
     if let Some(login) = login {
         request = request.header(AUTHORIZATION, format!("Basic {}", BASE64_STANDARD.encode(login)));
     }
@@ -128,21 +128,22 @@ fn ask(
 fn redirect(response: &Response<Body>, visited: &[Address]) -> Result<Address, Failure> {
     let Some(here) = visited.last() else { return Err(Failure::new("no address", "")) };
     let hint = || "use the address to which it leads in the end".to_owned();
-    let Some(location) = response.headers().get(LOCATION).map(|location| in_ascii(location.as_bytes()))
-    else {
+    let Some(location) = response.headers().get(LOCATION) else {
         let status = response.status().as_u16();
         return Err(Failure::new(format!("{here} answers {status} without saying where to"), hint()));
     };
-    let next = here.follow(&location).map_err(|error| match error {
-        NoAddress::Scheme(scheme) => Failure::new(
+    // Some servers leave the encoding to the client.
+    let location = percent_encode(location.as_bytes().trim_ascii(), CONTROLS).to_string();
+    let next = here.join(&location).map_err(|error| match error {
+        InvalidAddress::Scheme(scheme) => Failure::new(
             format!("{here} redirects to {scheme:?}:, and only http and https are fetched"),
             hint(),
         ),
-        NoAddress::Malformed => {
+        InvalidAddress::Malformed => {
             Failure::new(format!("{here} redirects to something that is not a URL"), hint())
         }
     })?;
-    if here.scheme == Scheme::Https && next.scheme == Scheme::Http {
+    if here.is_https() && !next.is_https() {
         let cause = format!("{here} redirects from https to {next}, which anybody on the way could change");
         return Err(Failure::new(cause, hint()));
     }
@@ -197,27 +198,13 @@ fn body(
     }
 }
 
-/// An address as it has to be written: some servers leave that to whoever reads it.
-fn in_ascii(address: &[u8]) -> String {
-    let mut text = String::with_capacity(address.len());
-    for &byte in address.trim_ascii() {
-        if byte.is_ascii_graphic() {
-            text.push(char::from(byte));
-        } else {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "%{byte:02X}");
-        }
-    }
-    text
-}
-
 fn header(response: &Response<Body>, name: &HeaderName) -> Option<String> {
     response.headers().get(name)?.to_str().ok().map(str::to_owned)
 }
 
 /// What went wrong below HTTP.
 fn in_words(error: &Error, address: &Address, through: Option<&str>, limits: &TimeLimits) -> RequestError {
-    let host = &address.host;
+    let host = address.host();
     let seconds = |time: Duration| format!("{} s", time.as_secs_f64());
     let network = "see whether the container reaches the internet, then type: supervisorctl restart boot";
     let broke_off = || {
@@ -226,7 +213,7 @@ fn in_words(error: &Error, address: &Address, through: Option<&str>, limits: &Ti
     };
     let cause = match error {
         Error::Timeout(Timeout::Resolve) => {
-            format!("the name {} was not looked up within {}", address.name(), seconds(limits.connect))
+            format!("the name {} was not looked up within {}", address.host_name(), seconds(limits.connect))
         }
         Error::Timeout(Timeout::Connect) => {
             format!("no connection with {host} within {}", seconds(limits.connect))
@@ -235,7 +222,9 @@ fn in_words(error: &Error, address: &Address, through: Option<&str>, limits: &Ti
             format!("{address} did not come within {}", seconds(limits.total))
         }
         Error::Timeout(_) => format!("{host} sent nothing for {}", seconds(limits.stall)),
-        Error::HostNotFound => format!("the name {} is not known, or no name server answers", address.name()),
+        Error::HostNotFound => {
+            format!("the name {} is not known, or no name server answers", address.host_name())
+        }
         Error::Rustls(reason) => return not_trusted(host, reason),
         Error::Io(reason) if let Some(reason) = tls(reason) => return not_trusted(host, reason),
         Error::Io(reason) if BREAKS.contains(&reason.kind()) => return broke_off(),

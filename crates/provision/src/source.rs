@@ -7,7 +7,7 @@ use kit::quote::quoted;
 use kit::untrusted_file::ReadErrorKind;
 use kit::{Env, Problem, ReadPolicy, units, windows_text};
 
-use crate::address::{self, Address, Scheme};
+use crate::address::{self, Address};
 use crate::content::{self, LARGEST};
 use crate::failure::Failure;
 use crate::fetch;
@@ -100,7 +100,7 @@ pub fn script(
 ) -> Result<Script, Failure> {
     let (bytes, content_type, from) = match &wish.source {
         Source::Address(address) => {
-            if address.scheme == Scheme::Http {
+            if !address.is_https() {
                 tell("warning: http is not encrypted: anybody on the way can change the script");
             }
             let answer = fetch::fetch(address, env, limits, &mut *tell)?;
