@@ -21,7 +21,7 @@ struct OwnedState {
 }
 
 const EVERYTHING: &[&str] = &[""];
-const TRACES: [OwnedState; 12] = [
+const TRACES: [OwnedState; 11] = [
     OwnedState { directory: "/run/leonardo", names: &["web_credentials.json", "authorized_keys", "boot."] },
     OwnedState { directory: "/run/caddy", names: EVERYTHING },
     OwnedState { directory: "/etc/ssh", names: &["ssh_host_"] },
@@ -34,8 +34,7 @@ const TRACES: [OwnedState; 12] = [
     OwnedState { directory: "/var/lib/caddy", names: EVERYTHING },
     OwnedState { directory: "/var/lib/caddy-tls", names: EVERYTHING },
     OwnedState { directory: "/var/lib/leonardo", names: &["provisioning", "sync"] },
-    // Not its ledger: it is of links, which were saved too.
-    OwnedState { directory: "/var/lib/leonardo/storage-monitor", names: &["identity"] },
+    // Not storage-monitor's ledger: it is of links, which were saved too.
     OwnedState { directory: "/var/lib/logtail", names: EVERYTHING },
     OwnedState { directory: "/var/log/supervisor", names: EVERYTHING },
     OwnedState {

@@ -1,130 +1,146 @@
-//! The steps, done: by descriptors and names, never through a link, never over something that is not ours.
+//! The steps on disk: by descriptors and names, never through a link, never over something that is not ours.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dirfd::link_text;
 use kit::quote::quoted;
 use nix::errno::Errno;
 use nix::fcntl::{RenameFlags, renameat, renameat2};
-use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
+use nix::sys::prctl;
+use nix::sys::stat::{Mode, fstat, mkdirat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, getegid, geteuid, setfsgid, setfsuid, symlinkat, unlinkat};
 
-use crate::temporary::Temporary;
+/// Beginning of the names that links have for a moment.
+const TEMPORARY: &[u8] = b".storage-monitor.";
+/// A directory with more temporary names of ours than that is not meant for us.
+const MAX_ATTEMPTS: usize = 100;
 
 /// Returns the text of a link to the file of this name in a source directory.
-pub fn text(source: &Path, name: &[u8]) -> OsString {
-    let mut text = OsString::with_capacity(source.as_os_str().len() + 1 + name.len());
-    for part in [source.as_os_str(), OsStr::new("/"), OsStr::from_bytes(name)] {
-        text.push(part);
-    }
-    text
+pub fn link_target(source: &Path, name: &[u8]) -> OsString {
+    OsString::from_vec([source.as_os_str().as_bytes(), b"/", name].concat())
 }
 
-/// Makes a link; symlink(2) is atomic and refuses a name that is taken. Says whether the name was free.
-pub fn link(directory: impl AsFd, link: &[u8], source: &Path) -> io::Result<bool> {
-    match symlinkat(text(source, link).as_os_str(), directory, link) {
+/// Makes a link, and returns false if the name is taken: symlink(2) is atomic and replaces nothing.
+pub fn link(directory: impl AsFd, name: &[u8], source: &Path) -> io::Result<bool> {
+    match symlinkat(link_target(source, name).as_os_str(), directory, name) {
         Ok(()) => Ok(true),
         Err(Errno::EEXIST) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Replaces our link by another, atomically; says whether it was still ours.
-pub fn relink(
-    directory: impl AsFd,
-    temporary: &Temporary,
-    link: &[u8],
-    from: &Path,
-    to: &Path,
-) -> io::Result<bool> {
+/// Replaces our link by another, atomically; returns false if it was not ours any more.
+pub fn relink(directory: impl AsFd, name: &[u8], from: &Path, to: &Path) -> io::Result<bool> {
     let directory = directory.as_fd();
-    let (old, new) = (text(from, link), text(to, link));
-    let claimed = temporary.claim(|beside| symlinkat(new.as_os_str(), directory, beside))?;
-    let beside = claimed.as_os_str();
-    match renameat2(directory, beside, directory, link, RenameFlags::RENAME_EXCHANGE) {
+    let (old, new) = (link_target(from, name), link_target(to, name));
+    let is = |name: &[u8], text: &OsStr| Ok(link_text(directory, name)?.is_some_and(|found| found == text));
+    let claimed = claim_temporary_name(|beside| symlinkat(new.as_os_str(), directory, beside))?;
+    let beside = claimed.as_bytes();
+    let remove_new = || if is(beside, &new)? { dirfd::unlink(directory, beside) } else { Ok(false) };
+    match renameat2(directory, beside, directory, name, RenameFlags::RENAME_EXCHANGE) {
+        Ok(()) if is(beside, &old)? => {
+            unlinkat(directory, beside, UnlinkatFlags::NoRemoveDir)?;
+            Ok(true)
+        }
         Ok(()) => {
-            if link_text(directory, beside)?.is_some_and(|text| text == old) {
-                unlinkat(directory, beside, UnlinkatFlags::NoRemoveDir)?;
-                return Ok(true);
-            }
-            // Another process was quicker, and gets it back.
-            renameat2(directory, beside, directory, link, RenameFlags::RENAME_EXCHANGE)?;
-            remove_link(directory, beside, &new)?;
+            // Another process was faster, and gets its entry back.
+            renameat2(directory, beside, directory, name, RenameFlags::RENAME_EXCHANGE)?;
+            remove_new()?;
             Ok(false)
         }
         // File systems that cannot exchange.
-        Err(Errno::EINVAL | Errno::ENOSYS) if link_text(directory, link)?.is_some_and(|text| text == old) => {
-            renameat(directory, beside, directory, link)?;
+        Err(Errno::EINVAL | Errno::ENOSYS) if is(name, &old)? => {
+            renameat(directory, beside, directory, name)?;
             Ok(true)
         }
         Err(error) => {
-            remove_link(directory, beside, &new)?;
-            if matches!(error, Errno::EINVAL | Errno::ENOSYS | Errno::ENOENT) {
-                Ok(false)
-            } else {
-                Err(error.into())
+            remove_new()?;
+            match error {
+                Errno::EINVAL | Errno::ENOSYS | Errno::ENOENT => Ok(false),
+                error => Err(error.into()),
             }
         }
     }
 }
 
-/// Removes a link that we have just made under a temporary name, as long as it is that.
-fn remove_link(directory: BorrowedFd<'_>, link: &OsStr, text: &OsStr) -> nix::Result<()> {
-    if link_text(directory, link)?.is_some_and(|found| found == text) {
-        dirfd::unlink(directory, link)?;
-    }
-    Ok(())
+/// Removes our link; returns false if it was not ours any more.
+pub fn unlink(directory: impl AsFd, name: &[u8], source: &Path) -> io::Result<bool> {
+    let ours = link_target(source, name);
+    remove_link(directory, name, |text| text == ours)
 }
 
-/// Removes what a kill left under our temporary names and leads into this tree, as ours do; says how many links went.
-pub fn remove_leftovers(directory: impl AsFd, leftovers: &[Vec<u8>], tree: &Path) -> io::Result<usize> {
-    let directory = directory.as_fd();
-    let mut removed = 0;
-    for leftover in leftovers {
-        let text = link_text(directory, leftover.as_slice())?.unwrap_or_default();
-        let below = text.as_bytes().strip_prefix(tree.as_os_str().as_bytes());
-        if below.is_some_and(|rest| rest.starts_with(b"/")) {
-            dirfd::unlink(directory, leftover.as_slice())?;
-            removed += 1;
-        }
-    }
-    Ok(removed)
-}
-
-/// Removes a link if it still is ours; says whether it was.
+/// Removes a link whose text is ours.
 ///
-/// Between a look at a name and its removal, somebody may put a file of theirs there. So the name is taken away first;
-/// what was taken cannot be replaced by another, and goes back if it is not ours.
-pub fn unlink(directory: impl AsFd, temporary: &Temporary, link: &[u8], source: &Path) -> io::Result<bool> {
+/// Between a look at a name and its removal, another process may put a file there. So the name is taken away first; what
+/// was taken cannot be replaced by another, and goes back if it is not ours.
+fn remove_link(directory: impl AsFd, name: &[u8], is_ours: impl Fn(&OsStr) -> bool) -> io::Result<bool> {
     let directory = directory.as_fd();
-    let ours = text(source, link);
-    if link_text(directory, link)?.is_none_or(|found| found != ours) {
+    let is_ours =
+        |name: &[u8]| link_text(directory, name).map(|text| text.is_some_and(|text| is_ours(&text)));
+    if !is_ours(name)? {
         return Ok(false);
     }
-    let take = |taken: &OsStr| renameat2(directory, link, directory, taken, RenameFlags::RENAME_NOREPLACE);
-    let taken = match temporary.claim(take) {
+    let take = |taken: &OsStr| renameat2(directory, name, directory, taken, RenameFlags::RENAME_NOREPLACE);
+    let taken = match claim_temporary_name(take) {
         Ok(taken) => taken,
         Err(Errno::ENOENT) => return Ok(false),
         // File systems that cannot, where nothing better is to be had.
-        Err(Errno::EINVAL | Errno::ENOSYS) => return Ok(dirfd::unlink(directory, link)?),
+        Err(Errno::EINVAL | Errno::ENOSYS) => return Ok(dirfd::unlink(directory, name)?),
         Err(error) => return Err(error.into()),
     };
-    if link_text(directory, taken.as_os_str())?.is_some_and(|found| found == ours) {
+    if is_ours(taken.as_bytes())? {
         return Ok(dirfd::unlink(directory, taken.as_os_str())?);
     }
-    match renameat2(directory, taken.as_os_str(), directory, link, RenameFlags::RENAME_NOREPLACE) {
+    match renameat2(directory, taken.as_os_str(), directory, name, RenameFlags::RENAME_NOREPLACE) {
         Ok(()) => Ok(false),
         Err(error) => Err(io::Error::other(format!(
-            "what somebody put there is now {}: {error}",
+            "what another process put there is now {}: {error}",
             quoted(Path::new(&taken))
         ))),
     }
 }
 
-/// Removes a directory if it is empty; says whether it is gone.
+/// Passes a temporary name to `take`, and another as long as that one is taken; returns the name that was free.
+///
+/// The names are this container's own, because several may work in one directory of a shared volume; and not stored,
+/// because a copy of a container is another one.
+fn claim_temporary_name(mut take: impl FnMut(&OsStr) -> nix::Result<()>) -> nix::Result<OsString> {
+    for number in 0..MAX_ATTEMPTS {
+        let mut name = OsStr::from_bytes(TEMPORARY).to_owned();
+        name.push(format!("{}.{number}", kit::instance::id()));
+        match take(&name) {
+            Err(Errno::EEXIST) => {}
+            taken => return taken.map(|()| name),
+        }
+    }
+    Err(Errno::EEXIST)
+}
+
+/// True for temporary names of any container.
+pub fn is_temporary(name: &[u8]) -> bool {
+    name.starts_with(TEMPORARY)
+}
+
+/// Removes a link under a temporary name that a kill left: it leads into this tree, as ours do, and is older than any
+/// monitor at work needs it. A rename sets the time of change (ctime), so it counts from the last step.
+pub fn remove_leftover(directory: impl AsFd, name: &[u8], root: &Path, age: Duration) -> io::Result<bool> {
+    let directory = directory.as_fd();
+    let Some(stat) = dirfd::stat(directory, name)? else { return Ok(false) };
+    let changed = UNIX_EPOCH + Duration::from_secs(u64::try_from(stat.st_ctime).unwrap_or_default());
+    // A time in the future is no age.
+    if SystemTime::now().duration_since(changed).is_ok_and(|is| is >= age) {
+        let root = [root.as_os_str().as_bytes(), b"/"].concat();
+        return remove_link(directory, name, |text| text.as_bytes().starts_with(&root));
+    }
+    Ok(false)
+}
+
+/// Removes a directory if it is empty; returns whether it is gone.
 pub fn remove_directory(parent: impl AsFd, directory: &OsStr) -> nix::Result<bool> {
     match unlinkat(parent, directory, UnlinkatFlags::RemoveDir) {
         Ok(()) | Err(Errno::ENOENT) => Ok(true),
@@ -133,15 +149,59 @@ pub fn remove_directory(parent: impl AsFd, directory: &OsStr) -> nix::Result<boo
     }
 }
 
+/// Makes a directory with the owner and mode of the one that holds it, so that applications can write there as well;
+/// returns false if the name is taken. The umask has to be 0.
+pub fn make_directory(parent: impl AsFd, name: &[u8]) -> io::Result<bool> {
+    let parent = parent.as_fd();
+    let like = fstat(parent)?;
+    let make = || mkdirat(parent, name, Mode::from_bits_truncate(like.st_mode & 0o7777));
+    // Made by its owner, and not given away: what has the name a moment later may be something else.
+    let result = match on_behalf(like.st_uid, like.st_gid, make) {
+        // The owner may not write there, and root may.
+        Err(Errno::EACCES | Errno::EPERM) => make(),
+        result => result,
+    };
+    match result {
+        Ok(()) => Ok(true),
+        Err(Errno::EEXIST) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Does something in files with another user's and group's rights and name, if we are root; this thread alone changes.
+fn on_behalf<T>(user: u32, group: u32, act: impl FnOnce() -> T) -> T {
+    struct Back(Uid, Gid);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            setfsuid(self.0);
+            setfsgid(self.1);
+            // The kernel took it away with the change (prctl(2), PR_SET_DUMPABLE), and so hides from root what this
+            // process has open: workspace-sync would have to take it for a writer of every tree. Only root may look, as before.
+            if let Err(error) = prctl::set_dumpable(true) {
+                log::debug!("cannot show open files to root: {error}");
+            }
+        }
+    }
+    let (own, own_group) = (geteuid(), getegid());
+    if !own.is_root() || (user, group) == (own.as_raw(), own_group.as_raw()) {
+        return act();
+    }
+    let _back = Back(own, own_group);
+    // The group first: afterwards we may not.
+    setfsgid(Gid::from_raw(group));
+    setfsuid(Uid::from_raw(user));
+    act()
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
     use super::*;
 
-    fn ours() -> Temporary {
-        Temporary::of("1")
+    fn temporary(number: usize) -> String {
+        format!(".storage-monitor.{}.{number}", kit::instance::id())
     }
 
     fn target(path: &Path) -> Option<String> {
@@ -156,17 +216,17 @@ mod tests {
         let (a, b) = (Path::new("/s/a"), Path::new("/s/b"));
         assert!(link(&directory, b"ours", a).unwrap());
         assert!(!link(&directory, b"ours", b).unwrap());
-        assert!(relink(&directory, &ours(), b"ours", a, b).unwrap());
+        assert!(relink(&directory, b"ours", a, b).unwrap());
         assert_eq!(target(&path("ours")).unwrap(), "/s/b/ours");
         fs::write(path("file"), "x").unwrap();
         symlink("/elsewhere", path("foreign")).unwrap();
         for name in ["file", "foreign", "absent"] {
-            assert!(!relink(&directory, &ours(), name.as_bytes(), a, b).unwrap(), "{name}");
-            assert!(!unlink(&directory, &ours(), name.as_bytes(), a).unwrap(), "{name}");
+            assert!(!relink(&directory, name.as_bytes(), a, b).unwrap(), "{name}");
+            assert!(!unlink(&directory, name.as_bytes(), a).unwrap(), "{name}");
         }
-        assert!(!unlink(&directory, &ours(), b"ours", a).unwrap());
+        assert!(!unlink(&directory, b"ours", a).unwrap());
         assert_eq!(target(&path("ours")).unwrap(), "/s/b/ours");
-        assert!(unlink(&directory, &ours(), b"ours", b).unwrap());
+        assert!(unlink(&directory, b"ours", b).unwrap());
         let mut left: Vec<_> =
             fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
@@ -180,18 +240,29 @@ mod tests {
         let path = |name: &str| folder.path().join(name);
         let (a, b) = (Path::new("/s/a"), Path::new("/s/b"));
         assert!(link(&directory, b"ours", a).unwrap());
-        fs::write(path(".storage-monitor.1.0"), "x").unwrap();
-        symlink("/elsewhere", path(".storage-monitor.1.1")).unwrap();
-        assert!(relink(&directory, &ours(), b"ours", a, b).unwrap());
-        assert!(unlink(&directory, &ours(), b"ours", b).unwrap());
-        assert!(!relink(&directory, &ours(), b"ours", a, b).unwrap());
-        assert_eq!(fs::read_to_string(path(".storage-monitor.1.0")).unwrap(), "x");
-        assert_eq!(target(&path(".storage-monitor.1.1")).unwrap(), "/elsewhere");
+        fs::write(path(&temporary(0)), "x").unwrap();
+        symlink("/elsewhere", path(&temporary(1))).unwrap();
+        assert!(relink(&directory, b"ours", a, b).unwrap());
+        assert!(unlink(&directory, b"ours", b).unwrap());
+        assert!(!relink(&directory, b"ours", a, b).unwrap());
+        assert_eq!(fs::read_to_string(path(&temporary(0))).unwrap(), "x");
+        assert_eq!(target(&path(&temporary(1))).unwrap(), "/elsewhere");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "and nothing is left");
-        symlink("/s/a/x", path(".storage-monitor.1.2")).unwrap();
-        let leftovers = [0, 1, 2].map(|number| format!(".storage-monitor.1.{number}").into_bytes());
-        assert_eq!(remove_leftovers(&directory, &leftovers, Path::new("/other")).unwrap(), 0);
-        assert_eq!(remove_leftovers(&directory, &leftovers, Path::new("/s")).unwrap(), 1);
+        symlink("/s/a/x", path(&temporary(2))).unwrap();
+        let removed = |root: &str, age| {
+            let all = [0, 1, 2].map(|number| temporary(number).into_bytes());
+            all.map(|name| {
+                remove_leftover(&directory, &name, Path::new(root), Duration::from_secs(age)).unwrap()
+            })
+        };
+        assert_eq!(
+            [removed("/s", 3_600), removed("/other", 0)],
+            [[false; 3]; 2],
+            "young, and of another tree"
+        );
+        assert_eq!(removed("/s", 0), [false, false, true]);
+        assert_eq!(claim_temporary_name(|_| Err(Errno::EEXIST)), Err(Errno::EEXIST));
+        assert_eq!(claim_temporary_name(|_| Err(Errno::EROFS)), Err(Errno::EROFS));
     }
 
     #[test]
@@ -216,9 +287,9 @@ mod tests {
             fs::write(&file, "user's").unwrap();
             assert!(link(&directory, b"name", source).unwrap());
             order.send(()).unwrap();
-            let _ = unlink(&directory, &ours(), b"name", source);
+            let _ = unlink(&directory, b"name", source);
             is_done.recv().unwrap();
-            let kept = [&place, &folder.path().join(".storage-monitor.1.0")]
+            let kept = [&place, &folder.path().join(temporary(0))]
                 .into_iter()
                 .filter(|path| fs::read_to_string(path).is_ok_and(|text| text == "user's"))
                 .inspect(|path| fs::remove_file(path).unwrap())
@@ -227,5 +298,36 @@ mod tests {
         }
         drop(order);
         user.join().unwrap();
+    }
+
+    #[test]
+    fn a_directory_belongs_to_whom_the_one_that_holds_it_belongs_to() {
+        nix::sys::stat::umask(Mode::empty());
+        let folder = tempfile::tempdir().unwrap();
+        let owned = |mode| {
+            std::os::unix::fs::chown(folder.path(), Some(1_234), Some(4_321)).unwrap();
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let made = |directory: &str| {
+            make_directory(fs::File::open(folder.path()).unwrap(), directory.as_bytes()).unwrap();
+            let meta = fs::metadata(folder.path().join(directory)).unwrap();
+            (meta.uid(), meta.gid(), meta.mode() & 0o7777)
+        };
+        owned(0o2770);
+        assert_eq!(made("one"), (1_234, 4_321, 0o2770));
+        owned(0o575);
+        assert_eq!(made("two"), (0, 0, 0o575), "where its owner cannot write");
+        assert_eq!(prctl::get_dumpable(), Ok(true), "others of root's see that it uses no tree");
+        assert_eq!((geteuid().as_raw(), fs::metadata(folder.path()).unwrap().uid()), (0, 1_234));
+        fs::write(folder.path().join("still root"), "").unwrap();
+    }
+
+    #[test]
+    fn a_directory_is_like_the_one_that_holds_it() {
+        nix::sys::stat::umask(Mode::empty());
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o2777)).unwrap();
+        make_directory(fs::File::open(folder.path()).unwrap(), b"new").unwrap();
+        assert_eq!(fs::metadata(folder.path().join("new")).unwrap().permissions().mode() & 0o7777, 0o2777);
     }
 }

@@ -1,8 +1,10 @@
-//! The command line.
+//! The command line, and the paths that follow from it and the environment.
 
 use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use kit::Env;
+use workspace::Workspace;
 
 const NOTES: &str = "\
 Files:
@@ -72,20 +74,73 @@ pub enum Task {
         /// A file or directory of the storage
         path: PathBuf,
     },
-    /// Evaluate a mapping; the monitor runs this
-    #[command(name = crate::confine::TASK, hide = true)]
-    ConfinedMapping {
-        /// The file
-        file: PathBuf,
-        /// The workspace
-        workspace: PathBuf,
-    },
 }
 
 /// The command line as data, for the generator of the manual pages.
 #[must_use]
 pub fn command() -> clap::Command {
     Cli::command()
+}
+
+/// Paths that the monitor works with.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    pub workspace: PathBuf,
+    /// The storage, as links name it.
+    pub storage: PathBuf,
+    /// Files that the image ships.
+    pub image: PathBuf,
+    /// The mappings file.
+    pub mappings: PathBuf,
+    /// The directory of the ledger, the lock and the last good mapping.
+    pub state: PathBuf,
+    /// The status file.
+    pub status: PathBuf,
+    /// Name of the image: containers with different images share one storage.
+    pub slug: String,
+}
+
+impl Paths {
+    /// Reads the environment that `init` has set up, and logs problems with it.
+    pub fn find(env: &Env, cli: &Cli) -> Self {
+        let (workspace, problems) = Workspace::from_env(env);
+        problems.iter().for_each(|problem| log::warn!("{problem}"));
+        Self {
+            storage: workspace.storage(),
+            workspace: workspace.path,
+            image: cli.image.clone(),
+            mappings: cli.mappings.clone(),
+            state: cli.state.clone(),
+            status: cli.status.clone(),
+            slug: workspace.slug,
+        }
+    }
+
+    /// Ledger of our links in directories of applications.
+    pub fn ledger(&self) -> PathBuf {
+        self.state.join("ledger")
+    }
+
+    /// Ledger of links in the storage to files of this image. It is on the volume because links outlive the container there;
+    /// its name is hidden, so it is never linked itself.
+    pub fn shipped_ledger(&self) -> PathBuf {
+        self.storage.join(format!(".storage-monitor-{}", self.slug))
+    }
+
+    /// Identity of the storage that was used last.
+    pub fn last_storage(&self) -> PathBuf {
+        self.state.join("storage")
+    }
+
+    /// The last good mapping.
+    pub fn last_mapping(&self) -> PathBuf {
+        self.state.join("mapping")
+    }
+
+    /// Lock of the process that changes links.
+    pub fn lock(&self) -> PathBuf {
+        self.state.join("lock")
+    }
 }
 
 #[cfg(test)]

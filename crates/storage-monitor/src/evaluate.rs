@@ -1,57 +1,91 @@
-//! The mappings file, evaluated by bash: a person may compute names there, but gets nothing to do harm with.
+//! The mappings file, evaluated by bash: its author may compute names there, but gets nothing to do harm with.
 //!
 //! bash starts with an empty environment (`PATH` and `WORKSPACE` alone), as `nobody` if we are root, without standard
-//! input, with 10 seconds of processor time and 1 GB of memory for each process, and has five seconds; then it ends, and
-//! whatever it has started (`confine.rs`). What the file prints goes nowhere; what is in its array afterwards comes back in
-//! fields that end in NUL. A file that writes to standard error or ends bash counts as wrong as a whole; one with a command that
-//! failed, or without any entry, may lack something.
+//! input, with 10 seconds of processor time, 1 GB of memory and files of 4 MB for each process, and has five seconds; then
+//! its process group ends, and with the monitor bash does. What the file prints goes nowhere; what is in its array
+//! afterwards comes back in fields that end in NUL. A file that writes to standard error or ends bash is wrong as a whole;
+//! one with a command that failed, or without any entry, may lack something.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, Read, Seek};
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::{Child, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use kit::{HintExt, ReadPolicy, windows_text};
+use nix::libc;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
 
-use crate::confine;
-use crate::mapping::{Mapping, line_of};
+use crate::mapping::{Mapping, find_line};
 
-/// bash is ended before; for what the machine may need on top.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// A mapping is written by a person; nothing of that size is.
-const LARGEST: u64 = 4 << 20;
+/// Limit of the evaluation's duration.
+const TIME_LIMIT: Duration = Duration::from_secs(5);
+/// Limit of the file, and of what it prints, in bytes: `ulimit -f` is the same.
+const MAX_BYTES: u64 = 4 << 20;
+/// The account that owns nothing.
+const NOBODY: u32 = 65_534;
+/// Sources the file of its only argument and prints the array, after that the first command that failed, the marker of a
+/// deliberately empty map, and a last field that proves that it came to the end.
+///
+/// A command fails as for `set -e`: not in a condition, nor before `&&` and `||`; a pipeline fails with any command of it, but
+/// for one whose reader has enough, as `head` has (SIGPIPE, 141).
+const PROGRAM: &str = r#"
+umask 022
+ulimit -t 10 2>/dev/null
+ulimit -v 1048576 2>/dev/null
+ulimit -f 4096 2>/dev/null
+exec 3>&1 1>/dev/null
+declare -A storage_map=()
+storage_monitor_failed=
+trap 'storage_monitor_code=$? storage_monitor_line=$LINENO
+    [[ $BASH_COMMAND == "source -- "* || $storage_monitor_code == 141 ]] ||
+    : "${storage_monitor_failed:=line $storage_monitor_line: $BASH_COMMAND: failed with exit code $storage_monitor_code}"' ERR
+set -u -o pipefail
+source -- "$1"
+set +eu
+trap - ERR
+for key in "${!storage_map[@]}"; do
+    printf '%s\0%s\0' "$key" "${storage_map[$key]}" >&3
+done
+printf '%s\0%s\0end\0' "$storage_monitor_failed" "${storage_map_empty-}" >&3
+"#;
 
 /// A mapping, and why it may lack something that its author wants.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Evaluated {
     pub mapping: Mapping,
-    pub doubt: Option<String>,
+    pub incomplete: Option<String>,
 }
 
 /// Evaluates the file; an error names it, and the line where that is known.
 pub fn evaluate(file: &Path, workspace: &Path) -> Result<Evaluated> {
     let text = trusted(file)?;
-    judge(file, &text, workspace).map_err(|error| match windows_text::detect(&text) {
+    evaluate_text(file, &text, workspace).map_err(|error| match windows_text::detect(&text) {
         Some(trace) => anyhow!("{error:#} (the file has {trace}: save it as UTF-8 with line ends of Unix)"),
         None => error,
     })
 }
 
-fn judge(file: &Path, text: &[u8], workspace: &Path) -> Result<Evaluated> {
-    let (output, complaint) = run(file, workspace)?;
-    if let Some(complaint) = complaint.lines().next() {
-        bail!("{complaint}");
+fn evaluate_text(file: &Path, text: &[u8], workspace: &Path) -> Result<Evaluated> {
+    let Some((output, error)) = run_bash(file, workspace).context("cannot evaluate the mapping")? else {
+        bail!("{}: did not end within {} s", file.display(), TIME_LIMIT.as_secs());
+    };
+    if let Some(error) = error.lines().next() {
+        bail!("{error}");
     }
     let Output { pairs, failed, may_be_empty } =
         fields(&output).ok_or_else(|| anyhow!("{}: ended bash before its own end", file.display()))?;
-    let mapping = Mapping::read(&pairs).map_err(|wrong| match line_of(text, &wrong.about) {
-        Some(line) => anyhow!("{}: line {line}: {}", file.display(), wrong.message),
-        None => anyhow!("{}: {}", file.display(), wrong.message),
+    let mapping = Mapping::parse(&pairs).map_err(|invalid| match find_line(text, &invalid.about) {
+        Some(line) => anyhow!("{}: line {line}: {}", file.display(), invalid.message),
+        None => anyhow!("{}: {}", file.display(), invalid.message),
     })?;
-    let doubt = match mapping.0.is_empty() {
+    let incomplete = match mapping.0.is_empty() {
         _ if !failed.is_empty() => Some(format!("{}: {failed}", file.display())),
         true if !may_be_empty => Some(format!(
             "{}: storage_map is empty; storage_map_empty=yes says that it is meant",
@@ -59,12 +93,12 @@ fn judge(file: &Path, text: &[u8], workspace: &Path) -> Result<Evaluated> {
         )),
         _ => None,
     };
-    Ok(Evaluated { mapping, doubt })
+    Ok(Evaluated { mapping, incomplete })
 }
 
-/// The file's text, if only those could write it who may decide where root makes links.
+/// Reads the file, if only users who may decide where root makes links can write it.
 fn trusted(file: &Path) -> Result<Vec<u8>> {
-    let opened = ReadPolicy::max_size(LARGEST).open(file)?;
+    let opened = ReadPolicy::max_size(MAX_BYTES).open(file)?;
     let meta = opened.meta();
     let us = nix::unistd::geteuid().as_raw();
     let ours = meta.uid() == 0 || meta.uid() == us;
@@ -76,47 +110,54 @@ fn trusted(file: &Path) -> Result<Vec<u8>> {
     Ok(opened.read()?)
 }
 
-/// What bash wrote to the two streams.
-fn run(file: &Path, workspace: &Path) -> Result<(Vec<u8>, String)> {
-    let mut child = confine::start(file, workspace).context("cannot evaluate the mapping")?;
-    let streams = [collect(child.stdout.take()), collect(child.stderr.take())];
-    let deadline = Instant::now() + PATIENCE;
-    let read = streams.map(|stream| {
-        stream.recv_timeout(deadline.saturating_duration_since(Instant::now())).unwrap_or_default()
-    });
-    // With this, everything that is left ends.
-    drop(child.stdin.take());
-    let status = child.wait().context("cannot wait for the evaluation of the mapping")?;
-    let [output, complaint] = read;
-    if status.code() == Some(i32::from(confine::LATE)) {
-        bail!("{}: did not end within {} s", file.display(), confine::TIME_LIMIT.as_secs());
+/// Runs bash to its end, and returns what it wrote to both streams; `None` if it came to the time limit.
+fn run_bash(file: &Path, workspace: &Path) -> io::Result<Option<(Vec<u8>, String)>> {
+    // Files in memory: a pipe would stay open as long as any process that bash has started.
+    let stream = |name: &str| memfd_create(name, MFdFlags::MFD_CLOEXEC).map(File::from);
+    let [mut output, mut error] = [stream("output")?, stream("error")?];
+    let mut bash = spawn(file, workspace, &output, &error)?;
+    let group = Pid::from_raw(bash.id().cast_signed());
+    // Not yet reaped, so that its number stays its own until its group has ended.
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    let ended =
+        || waitid(Id::Pid(group), flags).is_ok_and(|status| status != WaitStatus::StillAlive).then_some(());
+    let in_time = kit::wait::until(TIME_LIMIT, "bash", ended).is_ok();
+    // Fails if nothing is left of the group.
+    let _ = killpg(group, Signal::SIGKILL);
+    bash.wait()?;
+    if !in_time {
+        return Ok(None);
     }
-    if !status.success() {
-        bail!("{}: {status}: {}", file.display(), String::from_utf8_lossy(&complaint).trim());
-    }
-    if output.len() as u64 >= LARGEST {
-        bail!("{}: the mapping is larger than {} MB", file.display(), LARGEST >> 20);
-    }
-    Ok((output, String::from_utf8_lossy(&complaint).trim().to_owned()))
+    let read = |stream: &mut File| {
+        let mut text = Vec::new();
+        stream.rewind()?;
+        stream.take(MAX_BYTES).read_to_end(&mut text)?;
+        Ok::<_, io::Error>(text)
+    };
+    Ok(Some((read(&mut output)?, String::from_utf8_lossy(&read(&mut error)?).trim().to_owned())))
 }
 
-type Stream = Receiver<Vec<u8>>;
-
-fn collect(stream: Option<impl Read + Send + 'static>) -> Stream {
-    let (sender, receiver) = channel();
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(stream) = stream {
-            // Whatever came before an error is what there is.
-            let _ = stream.take(LARGEST).read_to_end(&mut bytes);
+fn spawn(file: &Path, workspace: &Path, output: &File, error: &File) -> io::Result<Child> {
+    let bash = || {
+        let mut command = kit::cmd::killed_with_parent("/bin/bash");
+        command.args(["--noprofile", "--norc", "-c", PROGRAM, "bash"]).arg(file);
+        command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("WORKSPACE", workspace);
+        command.current_dir("/").process_group(0).stdin(Stdio::null());
+        command.stdout(output.try_clone()?).stderr(error.try_clone()?);
+        Ok::<_, io::Error>(command)
+    };
+    if nix::unistd::geteuid().is_root() {
+        // The standard library gives up the supplementary groups with it.
+        match bash()?.gid(NOBODY).uid(NOBODY).spawn() {
+            // A user namespace may know root alone, and then root is nobody else's root.
+            Err(error) if [Some(libc::EINVAL), Some(libc::EPERM)].contains(&error.raw_os_error()) => {}
+            child => return child,
         }
-        // Nobody listens after the deadline.
-        let _ = sender.send(bytes);
-    });
-    receiver
+    }
+    bash()?.spawn()
 }
 
-/// What bash printed.
+/// Result that bash printed.
 #[derive(Debug, PartialEq, Eq)]
 struct Output {
     pairs: Vec<(Vec<u8>, Vec<u8>)>,
@@ -125,7 +166,7 @@ struct Output {
     may_be_empty: bool,
 }
 
-/// Reads the output, if its last field is there.
+/// Parses the output, if its last field is there.
 fn fields(output: &[u8]) -> Option<Output> {
     let mut fields: Vec<&[u8]> = output.split(|byte| *byte == 0).collect();
     if fields.pop() != Some(b"") || fields.pop() != Some(b"end") {

@@ -1,102 +1,112 @@
-//! What a pass did, and what it could not do.
+//! Results of a scan: what it did, and what it could not do.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::status::LISTED;
+use kit::quote::quoted;
 
-/// So many conflicts are kept; of one directory no more than are listed.
-const KEPT: usize = 10 * LISTED;
+/// Number of conflicts and problems that are listed one by one; all conflicts are counted.
+pub const LISTED: usize = 100;
+/// Number of conflicts that are kept.
+const RETAINED: usize = 10 * LISTED;
+/// Characters of a sentence's beginning and end that are kept.
+const HALF: usize = 500;
 
 /// A file of the storage that has no link because its name is taken.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Conflict {
-    /// The name.
-    pub name: Vec<u8>,
+    pub name: Box<[u8]>,
     /// The directory of the storage whose entry does not get the name.
     pub source: PathBuf,
-    /// The directory whose entry does; nothing if something that is not ours has it.
+    /// The directory whose entry does; `None` if something that is not ours has it.
     pub winner: Option<PathBuf>,
 }
 
-/// What is wrong in one directory.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Finding {
-    /// The first names that are taken.
-    pub conflicts: Vec<Conflict>,
-    /// How many there are.
-    pub count: usize,
-    /// The first error of the system, if there was one.
-    pub errors: Vec<String>,
-}
-
-impl Finding {
-    /// Whether a look at a part of the directory cannot tell what is wrong in the whole afterwards.
-    fn is_partial(&self) -> bool {
-        // An error hides what else is wrong there.
-        !self.errors.is_empty() || self.conflicts.len() < self.count
+impl Conflict {
+    /// Returns the conflict in words; `target` is the directory with the name.
+    pub fn sentence(&self, target: &Path) -> String {
+        let name = OsStr::from_bytes(&self.name);
+        let (path, file) = (quoted(&target.join(name)), quoted(&self.source.join(name)));
+        brief(&match &self.winner {
+            Some(winner) => format!("{path} leads to {}, not to {file}", quoted(&winner.join(name))),
+            None => format!("{path} is something else; it does not lead to {file}"),
+        })
     }
 }
 
-/// What could not be done, by directory. Of conflicts, so many are kept as somebody may want to read; all are counted.
+/// Returns a sentence without its middle, if it is too long: paths may have any length, and each byte of a name may need
+/// an escape.
+pub fn brief(sentence: &str) -> String {
+    let ends = (sentence.char_indices().nth(HALF), sentence.char_indices().rev().nth(HALF));
+    match ends {
+        (Some((head, _)), Some((tail, _))) if head < tail => {
+            format!("{} … {}", &sentence[..head], &sentence[tail..])
+        }
+        _ => sentence.to_owned(),
+    }
+}
+
+/// Conflicts and errors of one directory.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Finding {
+    /// The first conflicts.
+    pub conflicts: Vec<Conflict>,
+    /// Number of conflicts.
+    pub count: usize,
+    /// The first error of the system.
+    pub error: Option<String>,
+}
+
+/// Findings by directory.
 #[derive(Debug, Default)]
 pub struct Findings {
     all: BTreeMap<PathBuf, Finding>,
-    /// Conflicts that are kept.
+    /// Number of conflicts that are kept.
     kept: usize,
-    /// Conflicts that there are.
+    /// Number of conflicts.
     count: usize,
 }
 
 impl Findings {
-    /// Those of each directory.
+    /// Findings of each directory.
     pub fn iter(&self) -> impl Iterator<Item = (&PathBuf, &Finding)> {
         self.all.iter()
     }
 
-    /// How many names are taken.
+    /// Number of names that are taken.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// Whether a directory has to be looked at as a whole, because too little is known about it.
-    pub fn are_partial(&self, place: &Path) -> bool {
-        self.all.get(place).is_some_and(Finding::is_partial)
+    /// True if there is a conflict or an error in a directory.
+    pub fn has(&self, target: &Path) -> bool {
+        self.all.contains_key(target)
     }
 
-    /// Nothing is known to be wrong.
+    /// Forgets all findings.
     pub fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// Nothing is known about this directory any more.
-    pub fn remove(&mut self, place: &Path) -> Finding {
-        let finding = self.all.remove(place).unwrap_or_default();
-        self.kept -= finding.conflicts.len();
-        self.count -= finding.count;
-        finding
-    }
-
-    /// Sets what is wrong in a directory; the conflicts come in the order of their names.
-    pub fn set(&mut self, place: &Path, conflicts: impl IntoIterator<Item = Conflict>, errors: Vec<String>) {
-        self.remove(place);
-        let mut finding = Finding { errors, ..Finding::default() };
-        for conflict in conflicts {
-            finding.count += 1;
-            if finding.count <= LISTED && self.kept < KEPT {
-                self.kept += 1;
-                finding.conflicts.push(conflict);
-            }
+    /// Replaces the findings of a directory by these: the first conflicts, and the number of all.
+    pub fn set(&mut self, target: &Path, mut conflicts: Vec<Conflict>, count: usize, error: Option<String>) {
+        if let Some(former) = self.all.remove(target) {
+            self.kept -= former.conflicts.len();
+            self.count -= former.count;
         }
-        self.count += finding.count;
-        if finding != Finding::default() {
-            self.all.insert(place.to_owned(), finding);
+        if count > 0 || error.is_some() {
+            conflicts.truncate(RETAINED - self.kept);
+            self.kept += conflicts.len();
+            self.count += count;
+            self.all.insert(target.to_owned(), Finding { conflicts, count, error });
         }
     }
 }
 
-/// What a pass changed.
+/// Changes that a scan made.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tally {
     /// Links made or replaced.
@@ -109,27 +119,27 @@ pub struct Tally {
     pub removed_directories: usize,
     /// Steps and directories that failed.
     pub failed: usize,
-    /// How long it took to make changes.
-    pub changing: Duration,
+    /// Time that the changes took.
+    pub change_time: Duration,
     /// Why the ledger could not be written.
-    pub ledger: Option<String>,
+    pub ledger_error: Option<String>,
 }
 
 impl Tally {
-    /// Whether anything was changed.
+    /// True if nothing was changed.
     pub fn is_idle(&self) -> bool {
         self.linked + self.removed + self.directories + self.removed_directories == 0
     }
 
-    /// Both together.
+    /// Adds another tally.
     pub fn add(&mut self, other: Self) {
         self.linked += other.linked;
         self.removed += other.removed;
         self.directories += other.directories;
         self.removed_directories += other.removed_directories;
         self.failed += other.failed;
-        self.changing += other.changing;
-        self.ledger = self.ledger.take().or(other.ledger);
+        self.change_time += other.change_time;
+        self.ledger_error = self.ledger_error.take().or(other.ledger_error);
     }
 }
 
@@ -138,28 +148,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn conflicts_are_counted_and_no_more_are_kept_than_somebody_reads() {
+    fn conflicts_are_counted_and_a_thousand_at_most_are_kept() {
         let conflict = |number: usize| Conflict {
-            name: format!("{number:06}").into_bytes(),
+            name: format!("{number:06}").into_bytes().into(),
             source: PathBuf::new(),
             winner: None,
         };
+        let listed = || (0..LISTED).map(conflict).collect::<Vec<_>>();
         let mut findings = Findings::default();
-        for place in ["/a", "/b", "/c", "/d", "/e", "/f", "/g", "/h", "/i", "/j", "/k"] {
-            findings.set(Path::new(place), (0..200_000).map(conflict), Vec::new());
+        for target in ["/a", "/b", "/c", "/d", "/e", "/f", "/g", "/h", "/i", "/j", "/k"] {
+            findings.set(Path::new(target), listed(), 200_000, None);
         }
         let kept: Vec<_> = findings.iter().map(|(_, finding)| finding.conflicts.len()).collect();
         assert_eq!(kept, [[LISTED; 10].as_slice(), &[0]].concat());
         assert_eq!(findings.count(), 11 * 200_000);
-        findings.set(Path::new("/a"), [conflict(1)], Vec::new());
-        findings.set(Path::new("/k"), (0..50).map(conflict), Vec::new());
-        let partial = ["/a", "/b", "/k", "/x"].map(|place| findings.are_partial(Path::new(place)));
-        assert_eq!((partial, findings.count()), ([false, true, false, false], 9 * 200_000 + 51));
-        findings.set(Path::new("/a"), [], vec!["error".into()]);
-        assert!(findings.are_partial(Path::new("/a")));
-        for place in ["/a", "/b"] {
-            findings.set(Path::new(place), [], Vec::new());
+        findings.set(Path::new("/a"), vec![conflict(1)], 1, None);
+        findings.set(Path::new("/k"), listed(), 150, None);
+        assert_eq!(findings.iter().last().unwrap().1.conflicts.len(), LISTED - 1);
+        let has = ["/a", "/b", "/k", "/x"].map(|target| findings.has(Path::new(target)));
+        assert_eq!((has, findings.count()), ([true, true, true, false], 9 * 200_000 + 151));
+        findings.set(Path::new("/a"), Vec::new(), 0, Some("error".into()));
+        assert!(findings.has(Path::new("/a")));
+        for target in ["/a", "/b"] {
+            findings.set(Path::new(target), Vec::new(), 0, None);
         }
-        assert_eq!((findings.count(), findings.iter().count()), (8 * 200_000 + 50, 9));
+        assert_eq!((findings.count(), findings.iter().count()), (8 * 200_000 + 150, 9));
+    }
+
+    #[test]
+    fn a_long_sentence_keeps_its_ends() {
+        assert_eq!(brief("short"), "short");
+        let whole = "ä".repeat(2 * HALF);
+        assert_eq!(brief(&whole), whole);
+        let long = format!("a{}z", "ä".repeat(1 << 20));
+        let short = brief(&long);
+        assert!(short.starts_with("aä") && short.ends_with("äz"));
+        assert_eq!(short.chars().count(), 2 * HALF + 4);
     }
 }

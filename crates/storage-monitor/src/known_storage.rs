@@ -1,5 +1,5 @@
-//! The storage that was used last: while its volume is missing, or another directory is in its place,
-//! links stay. Programs would take their absence for a reason to fetch everything again.
+//! The storage that was used last: while its volume is missing, or another directory is in its place, links stay. Programs
+//! would take their absence for a reason to download everything again.
 
 use std::fs;
 use std::io;
@@ -11,7 +11,7 @@ use dirfd::FileType;
 use kit::atomic::{self, WriteOptions};
 use nix::sys::statfs::fstatfs;
 
-/// Directories nested deeper count as files: nobody made them by accident.
+/// Directories nested deeper count as files: nothing makes them by accident.
 const DEPTH: usize = 32;
 
 /// Type of the file system and inode of the storage, kept across restarts; device numbers change with them.
@@ -22,8 +22,8 @@ pub struct KnownStorage {
 }
 
 impl KnownStorage {
-    /// The one that an earlier run has kept in a file.
-    pub fn recall(file: PathBuf) -> Self {
+    /// Loads the one that an earlier run has saved.
+    pub fn load(file: PathBuf) -> Self {
         let read = |text: String| {
             text.trim().split_once(' ').map(|(dev, ino)| Some((dev.parse().ok()?, ino.parse().ok()?)))
         };
@@ -36,7 +36,7 @@ impl KnownStorage {
         &mut self,
         storage: Option<&OwnedFd>,
         image: &Path,
-        keep: bool,
+        save: bool,
     ) -> io::Result<Option<&'static str>> {
         let Some(storage) = storage else { return Ok(Some("it is missing")) };
         let identity = identity(storage)?;
@@ -46,7 +46,7 @@ impl KnownStorage {
         if self.identity.is_some() && !has_file(storage, image, DEPTH)? {
             return Ok(Some("it is another directory than before, without a file"));
         }
-        if keep {
+        if save {
             self.identity = Some(identity);
             // Without it, the next run believes any storage.
             let _ = atomic::write(
@@ -101,9 +101,9 @@ mod tests {
             fs::create_dir_all(folder.join("a/b")).unwrap();
         }
         let open = |path: &Path| dirfd::open_root(path).unwrap();
-        let known = || KnownStorage::recall(dir.path().join("known"));
+        let known = || KnownStorage::load(dir.path().join("known"));
         let doubt = |path: &Path, keep| known().doubt(Some(&open(path)), &image, keep).unwrap();
-        assert_eq!((doubt(&two, false), doubt(&one, false)), (None, None), "a dry run keeps nothing");
+        assert_eq!((doubt(&two, false), doubt(&one, false)), (None, None), "a dry run saves nothing");
         fs::write(one.join("a/b/x"), "").unwrap();
         assert_eq!(doubt(&one, true), None);
         fs::remove_file(one.join("a/b/x")).unwrap();

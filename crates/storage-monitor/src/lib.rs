@@ -14,52 +14,32 @@
 //!
 //! ```text
 //! /opt/storage ──► $WORKSPACE/storage ──► directories of applications
-//!       ship                         link          (engine.rs: one stage each)
+//!       ship                         link          (tree_linker.rs: one stage each)
 //!
-//! listing (what is offered) ─► there (what has these names) ─► merge (what is wanted) ─► plan (steps) ─► carry_out
+//! offered and present names (directory_scan) ─► plan (steps) ─► execute (directory_visit, apply)
 //! ```
 
+mod active_mapping;
 mod apply;
-mod carry_out;
-mod catch_up;
-mod changes;
 mod cli;
-mod confine;
-mod draft;
-mod engine;
+mod directory_scan;
+mod directory_visit;
 mod evaluate;
+mod event_loop;
 mod explain;
 mod findings;
-mod follow;
-mod heard;
-mod held;
-mod in_force;
 mod known_storage;
 mod ledger;
-mod listing;
-mod make_directory;
 mod mapping;
-mod memory;
-mod merge;
 mod monitor;
-mod names;
-mod pace;
-mod pass;
-mod places;
+mod pending_events;
 mod plan;
-#[cfg(test)]
-mod property;
-mod report;
+mod rescan_interval;
 mod routes;
-mod shown;
+mod safe_resolve;
 mod status;
-mod targets;
-mod temporary;
-mod there;
-mod to_watch;
-mod visit;
-mod watch;
-mod way;
+mod tree_linker;
+mod watcher;
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -75,9 +55,9 @@ use nix::unistd::Pid;
 pub use cli::command;
 pub use status::{PATH as STATUS_PATH, Status};
 
-use cli::{Cli, Task};
-use monitor::Monitor;
-use places::Places;
+use cli::{Cli, Paths, Task};
+use findings::LISTED;
+use monitor::{Monitor, clock};
 
 /// A look at everything takes seconds at most.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -85,23 +65,24 @@ const PATIENCE: Duration = Duration::from_mins(5);
 /// Runs the command line.
 pub fn run() -> Outcome {
     let cli = Cli::try_parse()?;
-    let places = Places::find(&Env::from_process(), &cli);
+    // New directories have the very mode of the one that holds them; files are created with a mode of their own.
+    nix::sys::stat::umask(nix::sys::stat::Mode::empty());
+    let paths = Paths::find(&Env::from_process(), &cli);
     match cli.task.unwrap_or(Task::Run) {
         Task::Run => {
-            let Turn::Ours(_lock) = turn(&places)? else {
+            let Turn::Ours(_lock) = turn(&paths)? else {
                 let error = Err(anyhow!("another storage-monitor is running"));
                 return error.hint(|| "storage-monitor status".to_owned());
             };
             // What an earlier run has told is not so any more, and our process may have its number.
-            let _ = std::fs::remove_file(&places.status);
-            follow::follow(Monitor::load(places)?)?;
+            let _ = std::fs::remove_file(&paths.status);
+            event_loop::run(Monitor::load(paths)?)?;
             Ok(Exit::Done)
         }
-        Task::Status { json } => status(&places, json),
-        Task::Once { dry_run: false } => once(places),
-        Task::Once { dry_run: true } | Task::Plan => plan(places),
-        Task::Explain { path } => explain::explain(Monitor::load(places)?, &path),
-        Task::ConfinedMapping { file, workspace } => confine::run(&file, &workspace),
+        Task::Status { json } => status(&paths, json),
+        Task::Once { dry_run: false } => once(paths),
+        Task::Once { dry_run: true } | Task::Plan => plan(paths),
+        Task::Explain { path } => explain::explain(Monitor::load(paths)?, &path),
     }
 }
 
@@ -114,29 +95,28 @@ enum Turn {
 }
 
 /// Waits for a `once` that is at work, which ends, and for the first look of a monitor, after which it can be asked.
-fn turn(places: &Places) -> Result<Turn> {
-    std::fs::create_dir_all(&places.state)
-        .with_context(|| format!("cannot make {}", places.state.display()))?;
-    let lock = Lock::open(&places.lock())?;
+fn turn(paths: &Paths) -> Result<Turn> {
+    status::make_directories(&paths.state)?;
+    let lock = Lock::open(&paths.lock())?;
     let theirs = kit::wait::until(PATIENCE, "the other storage-monitor", || {
         if lock.acquire(Duration::ZERO).is_ok() {
             return Some(None);
         }
-        Status::read(&places.status).ok().flatten().filter(Status::is_running).map(Some)
+        Status::read(&paths.status).ok().flatten().filter(Status::is_running).map(Some)
     })?;
     Ok(theirs.map_or(Turn::Ours(lock), Turn::Theirs))
 }
 
-fn status(places: &Places, json: bool) -> Outcome {
-    let known = Status::read(&places.status)?;
+fn status(paths: &Paths, json: bool) -> Outcome {
+    let known = Status::read(&paths.status)?;
     let running = known.as_ref().is_some_and(Status::is_running);
     let mut out = io::stdout().lock();
     match &known {
         Some(status) if json => writeln!(out, "{}", serde_json::to_string(status)?)?,
         Some(status) => {
             writeln!(out, "{}", status.summary())?;
-            for complaint in status.complaints() {
-                writeln!(out, "{}", escape_control(&complaint))?;
+            for message in status.messages() {
+                writeln!(out, "{}", escape_control(&message))?;
             }
         }
         None => {}
@@ -147,29 +127,29 @@ fn status(places: &Places, json: bool) -> Outcome {
     Err(anyhow!("the monitor is not running")).hint(|| "supervisorctl start storagemonitor".to_owned())
 }
 
-fn once(places: Places) -> Outcome {
-    let _lock = match turn(&places)? {
+fn once(paths: Paths) -> Outcome {
+    let _lock = match turn(&paths)? {
         Turn::Ours(lock) => lock,
-        Turn::Theirs(status) => return ask(&places, &status),
+        Turn::Theirs(status) => return ask(&paths, &status),
     };
-    let mut monitor = Monitor::load(places)?;
+    let mut monitor = Monitor::load(paths)?;
     monitor.read_mapping(false);
-    let tally = monitor.all(None);
+    let tally = monitor.full_scan(None);
     writeln!(io::stdout(), "linked {}, removed {}", tally.linked, tally.removed)?;
-    let listed = monitor.conflicts().take(status::LISTED);
-    let told = listed.map(|(place, conflict)| log::warn!("{}", report::sentence(place, conflict))).count();
-    if let Some(more) = status::more(monitor.mapped.findings.count(), told) {
-        log::warn!("{more}");
+    let listed = monitor.conflicts().take(LISTED);
+    let listed = listed.map(|(target, conflict)| log::warn!("{}", conflict.sentence(target))).count();
+    if let Some(omitted) = status::omitted_message(monitor.mapped.findings.count(), listed) {
+        log::warn!("{omitted}");
     }
     Ok(tell_problems(&monitor))
 }
 
 /// Asks the running monitor to look at everything, and waits until it has.
-fn ask(places: &Places, status: &Status) -> Outcome {
-    let asked = monitor::clock()?;
+fn ask(paths: &Paths, status: &Status) -> Outcome {
+    let asked = clock();
     // A look that began in this millisecond may have begun before; one that is asked for in a later one did not.
-    kit::wait::until(PATIENCE, "the clock", || monitor::clock().ok().filter(|now| *now > asked))?;
-    let read = || Status::read(&places.status).ok().flatten().filter(Status::is_running);
+    kit::wait::until(PATIENCE, "the clock", || (clock() > asked).then_some(()))?;
+    let read = || Status::read(&paths.status).ok().flatten().filter(Status::is_running);
     let process = Pid::from_raw(i32::try_from(status.pid)?);
     kill(process, Signal::SIGHUP).context("cannot ask the running monitor")?;
     let done = || read().filter(|status| status.scan_began > asked);
@@ -180,12 +160,12 @@ fn ask(places: &Places, status: &Status) -> Outcome {
     Ok(Exit::Done)
 }
 
-fn plan(places: Places) -> Outcome {
-    let mut monitor = Monitor::load(places)?;
+fn plan(paths: Paths) -> Outcome {
+    let mut monitor = Monitor::load(paths)?;
     monitor.read_mapping(false);
     let mut out = io::stdout().lock();
     let mut written = Ok(());
-    monitor.all(Some(&mut |step| {
+    monitor.full_scan(Some(&mut |step| {
         if written.is_ok() {
             written = writeln!(out, "{step}");
         }
@@ -196,8 +176,13 @@ fn plan(places: Places) -> Outcome {
 
 fn tell_problems(monitor: &Monitor) -> Exit {
     // A mistake in the mapping was told when it was found.
-    let mistake = monitor.mistake().map(report::brief);
+    let mistake = monitor.mapping_error().map(findings::brief);
     let others = monitor.problems().filter(|problem| Some(problem) != mistake.as_ref());
-    let told = others.take(status::LISTED).map(|problem| log::warn!("{problem}")).count();
+    let told = others.take(LISTED).map(|problem| log::warn!("{problem}")).count();
     if told == 0 && mistake.is_none() { Exit::Done } else { Exit::No }
+}
+
+#[cfg(test)]
+mod tests {
+    mod property;
 }

@@ -1,211 +1,285 @@
-//! What has to be done in one directory of an application: pure, from what is wanted, what is ours and what is there.
+//! What has to be done in one directory of an application: pure, from what is wanted, what is ours and what is present.
+//!
+//! The sources come in their order of precedence. Directories of one name are mirrored together; otherwise the first
+//! source that has a name decides, and the others lose it.
 
-use std::iter::Peekable;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 
-use crate::held::Source;
-use crate::listing::Kind;
-use crate::merge::{Want, Wanted};
+use kit::quote::quoted;
 
-/// What is decided about one link or directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step<'a> {
-    /// Leave our own link as it is.
-    Keep(&'a [u8], Source),
-    /// Take for ours a link that is exactly as we would make it: made before a kill, or by our like.
-    Adopt(&'a [u8], Source),
-    /// Forget a link that somebody else has removed or replaced.
-    Forget(&'a [u8], Source),
-    /// Make a link where nothing is.
-    Link(&'a [u8], Source),
-    /// Replace our own link by one into another source.
-    Relink(&'a [u8], Source, Source),
-    /// Remove our own link.
-    Unlink(&'a [u8], Source),
-    /// Make a directory where nothing is.
-    MakeDirectory(&'a [u8]),
+use crate::directory_scan::{Kind, Listing};
+use crate::findings::LISTED;
+use crate::ledger::{Ledger, SourceId};
+
+/// Kind of entry that a name should have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Want {
+    /// A link into the source with this index.
+    Link(usize),
+    /// A directory that mirrors the directories of these sources.
+    Directory(Vec<usize>),
 }
 
-/// Why a file of the storage has no link.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Loss {
-    /// Something that is not ours has the name.
-    Taken,
-    /// Another source has the name and comes first.
-    To(usize),
+/// A name that the sources offer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Wanted<'a> {
+    name: &'a [u8],
+    want: Want,
+    /// The sources that offer the name too, and do not get it.
+    losers: Vec<usize>,
+}
+
+/// Joins what the sources offer, in the order of names.
+fn merge(sources: &[Listing]) -> impl Iterator<Item = Wanted<'_>> {
+    let mut heads: Vec<_> = sources.iter().map(|listing| listing.iter().peekable()).collect();
+    std::iter::from_fn(move || {
+        let name = heads.iter_mut().filter_map(|head| head.peek().map(|&(name, _)| &**name)).min()?;
+        let mut want = None;
+        let mut losers = Vec::new();
+        for (index, head) in heads.iter_mut().enumerate() {
+            let Some((_, kind)) = head.next_if(|(found, _)| **found == *name) else { continue };
+            match (&mut want, kind) {
+                (None, Kind::Directory) => want = Some(Want::Directory(vec![index])),
+                (None, _) => want = Some(Want::Link(index)),
+                (Some(Want::Directory(all)), Kind::Directory) => all.push(index),
+                (Some(_), _) => losers.push(index),
+            }
+        }
+        want.map(|want| Wanted { name, want, losers })
+    })
+}
+
+/// A change of one name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Take over a link that is exactly as we would make it: made before a kill, or by another monitor.
+    Adopt(Box<[u8]>, SourceId),
+    /// Forget a link that was removed or replaced by another program.
+    Forget(Box<[u8]>, SourceId),
+    /// Make a link where nothing is.
+    Link(Box<[u8]>, SourceId),
+    /// Replace our own link by one into another source.
+    Relink { name: Box<[u8]>, from: SourceId, to: SourceId },
+    /// Remove our own link.
+    Unlink(Box<[u8]>, SourceId),
+    /// Make a directory where nothing is.
+    MakeDirectory(Box<[u8]>),
+}
+
+impl Step {
+    /// Returns the step as a dry run shows it; what changes only the ledger is not shown.
+    pub fn dry_run(&self, target: &Path, ledger: &Ledger) -> Option<DryRunStep> {
+        let at = |name: &[u8]| target.join(OsStr::from_bytes(name));
+        let to = |name: &[u8], source| ledger.source(source).join(OsStr::from_bytes(name));
+        Some(match self {
+            Self::Adopt(..) | Self::Forget(..) => return None,
+            Self::Link(name, source) => DryRunStep::Link(at(name), to(name, *source)),
+            Self::Relink { name, to: source, .. } => DryRunStep::Relink(at(name), to(name, *source)),
+            Self::Unlink(name, _) => DryRunStep::Unlink(at(name)),
+            Self::MakeDirectory(name) => DryRunStep::MakeDirectory(at(name)),
+        })
+    }
+}
+
+/// A step that a run would make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DryRunStep {
+    /// A link where nothing is, and its text.
+    Link(PathBuf, PathBuf),
+    /// Another text for our own link.
+    Relink(PathBuf, PathBuf),
+    /// Our own link is removed.
+    Unlink(PathBuf),
+    /// A directory where nothing is.
+    MakeDirectory(PathBuf),
+    /// Our own, empty directory is removed.
+    RemoveDirectory(PathBuf),
+}
+
+impl DryRunStep {
+    /// Path that changes.
+    pub fn path(&self) -> &PathBuf {
+        match self {
+            Self::Link(path, _)
+            | Self::Relink(path, _)
+            | Self::Unlink(path)
+            | Self::MakeDirectory(path)
+            | Self::RemoveDirectory(path) => path,
+        }
+    }
+}
+
+impl fmt::Display for DryRunStep {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = quoted(self.path());
+        match self {
+            Self::Link(_, to) => write!(formatter, "link {path} -> {}", quoted(to)),
+            Self::Relink(_, to) => write!(formatter, "relink {path} -> {}", quoted(to)),
+            Self::Unlink(_) => write!(formatter, "unlink {path}"),
+            Self::MakeDirectory(_) => write!(formatter, "mkdir {path}"),
+            Self::RemoveDirectory(_) => write!(formatter, "rmdir {path}"),
+        }
+    }
 }
 
 /// A name that a source does not get.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lost<'a> {
-    /// The name.
-    pub name: &'a [u8],
-    /// The source.
+pub struct Lost {
+    pub name: Box<[u8]>,
     pub source: usize,
-    /// Why.
-    pub why: Loss,
+    /// The source that gets it; `None` if something that is not ours has it.
+    pub winner: Option<usize>,
 }
 
-/// What to do, and what is true afterwards.
-#[derive(Debug, Default)]
-pub struct Plan<'a> {
-    /// Steps, in the order of names; an `Unlink` comes before what takes its place.
-    pub steps: Vec<Step<'a>>,
+/// Decisions about one directory.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// In the order of names; an `Unlink` comes before what takes its place.
+    pub steps: Vec<Step>,
     /// Directories that mirror others, with the indices of these.
-    pub directories: Vec<(&'a [u8], Vec<usize>)>,
-    /// Names that some source does not get.
-    pub conflicts: Vec<Lost<'a>>,
-    /// How many entries more there are afterwards than before; fewer, if negative.
-    pub more: isize,
+    pub directories: Vec<(OsString, Vec<usize>)>,
+    /// The first [`LISTED`] names that some source does not get.
+    pub conflicts: Vec<Lost>,
+    /// Number of such names.
+    pub conflict_count: usize,
 }
 
-/// What the decisions depend on, beside the names.
+/// Facts that the decisions depend on, beside the names.
 #[derive(Clone, Copy)]
 pub struct Known<'a> {
-    /// The numbers of the sources, by index.
-    pub numbers: &'a [Source],
-    /// Names that other mappings use as directories.
+    /// The ids of the sources, by index.
+    pub ids: &'a [SourceId],
+    /// True for names that other mappings use as directories.
     pub reserved: &'a dyn Fn(&[u8]) -> bool,
-    /// Into which source a link leads that is there, if it leads to its own name in one that we know; it is asked only
-    /// about names that matter.
-    pub leads: &'a dyn Fn(&[u8]) -> Option<Source>,
+    /// Returns the source that a present link leads into, if it leads to its own name in one that we know. Called only
+    /// for names that are wanted or ours.
+    pub leads: &'a dyn Fn(&[u8]) -> Option<SourceId>,
 }
 
-/// Names with something about each, in the order of names.
-type Sorted<'a, T> = Peekable<Box<dyn Iterator<Item = T> + 'a>>;
-
-/// Decides about a directory, piece by piece: there may be more names than memory for decisions.
-pub struct Planner<'a> {
-    wanted: Sorted<'a, Wanted<'a>>,
-    held: Sorted<'a, (&'a [u8], Source)>,
-    links: Sorted<'a, &'a [u8]>,
-    /// What was decided; the steps are the caller's to take.
-    pub plan: Plan<'a>,
-}
-
-impl<'a> Planner<'a> {
-    /// From what is wanted, with what has these names now; from what is ours; and from links that nobody asks for.
-    pub fn new(
-        wanted: impl Iterator<Item = Wanted<'a>> + 'a,
-        held: impl Iterator<Item = (&'a [u8], Source)> + 'a,
-        links: impl Iterator<Item = &'a [u8]> + 'a,
-    ) -> Self {
-        Self {
-            wanted: (Box::new(wanted) as Box<dyn Iterator<Item = _>>).peekable(),
-            held: (Box::new(held) as Box<dyn Iterator<Item = _>>).peekable(),
-            links: (Box::new(links) as Box<dyn Iterator<Item = _>>).peekable(),
-            plan: Plan::default(),
-        }
-    }
-
-    /// Decides until there are so many steps, or no names; says whether names may be left.
-    pub fn decide(&mut self, known: Known<'_>, steps: usize) -> bool {
-        while self.plan.steps.len() < steps {
-            let wanted = self.wanted.peek().map(|wanted| wanted.name);
-            let heads = [wanted, self.held.peek().map(|held| held.0), self.links.peek().copied()];
-            let Some(name) = heads.into_iter().flatten().min() else { return false };
-            let want = self.wanted.next_if(|wanted| wanted.name == name);
-            let ours = self.held.next_if(|held| held.0 == name).map(|(_, source)| source);
-            let link = self.links.next_if(|link| *link == name).map(|_| Kind::Link);
-            let kind = want.as_ref().and_then(|wanted| wanted.there).or(link);
-            let mattering = want.is_some() || ours.is_some();
-            let leads = (mattering && kind == Some(Kind::Link)).then(|| (known.leads)(name)).flatten();
-            let reserved = (known.reserved)(name);
-            self.plan.decide(name, want, known.numbers, ours, kind, leads, reserved);
-        }
-        true
-    }
-}
-
-impl<'a> Plan<'a> {
-    #[expect(clippy::too_many_arguments, reason = "all that is known about one name")]
-    fn decide(
-        &mut self,
-        name: &'a [u8],
-        want: Option<Wanted<'a>>,
-        numbers: &[Source],
-        ours: Option<Source>,
-        kind: Option<Kind>,
-        leads: Option<Source>,
-        reserved: bool,
-    ) {
-        // Ours only if it still leads where we made it lead.
-        let own = ours.filter(|source| leads == Some(*source));
-        if let (Some(source), None) = (ours, own) {
-            self.steps.push(Step::Forget(name, source));
+/// Decides about every name that the sources offer or that is ours; `links` and `present` are sorted.
+pub fn plan<'a>(
+    sources: &'a [Listing],
+    links: impl Iterator<Item = (&'a [u8], SourceId)>,
+    present: &Listing,
+    known: Known<'_>,
+) -> Plan {
+    let mut plan = Plan::default();
+    let (mut wanted, mut links, mut present) =
+        (merge(sources).peekable(), links.peekable(), present.iter().peekable());
+    loop {
+        let heads = [wanted.peek().map(|wanted| wanted.name), links.peek().map(|link| link.0)];
+        let Some(name) = heads.into_iter().flatten().min() else { return plan };
+        while present.next_if(|(other, _)| **other < *name).is_some() {}
+        let kind = present.next_if(|(other, _)| **other == *name).map(|(_, kind)| *kind);
+        let want = wanted.next_if(|wanted| wanted.name == name);
+        let recorded = links.next_if(|link| link.0 == name).map(|(_, source)| source);
+        let leads = (kind == Some(Kind::Link)).then(|| (known.leads)(name)).flatten();
+        // Ours only while it leads where we made it lead.
+        let own = recorded.filter(|source| leads == Some(*source));
+        if let (Some(source), None) = (recorded, own) {
+            plan.steps.push(Step::Forget(name.into(), source));
         }
         let Some(Wanted { want, losers, .. }) = want else {
-            if let Some(source) = own {
-                self.steps.push(Step::Unlink(name, source));
-                self.more -= 1;
-            }
-            return;
+            plan.steps.extend(own.map(|source| Step::Unlink(name.into(), source)));
+            continue;
         };
-        let first = match &want {
+        let winner = match &want {
             Want::Link(index) => *index,
             Want::Directory(indices) => indices[0],
         };
-        self.conflicts.extend(losers.into_iter().map(|source| Lost { name, source, why: Loss::To(first) }));
+        losers.into_iter().for_each(|source| plan.lose(name, source, Some(winner)));
         match want {
-            Want::Directory(indices) => self.directory(name, indices, own, kind),
-            Want::Link(index) => {
-                let source = numbers[index];
-                let taken = kind.is_some() && own.is_none() && leads != Some(source);
-                if reserved || taken {
-                    if let Some(own) = own {
-                        self.steps.push(Step::Unlink(name, own));
-                        self.more -= 1;
-                    }
-                    self.conflicts.push(Lost { name, source: index, why: Loss::Taken });
-                    return;
-                }
-                match (kind, own) {
-                    (None, _) => {
-                        self.steps.push(Step::Link(name, source));
-                        self.more += 1;
-                    }
-                    (Some(_), Some(own)) if own != source => self.steps.push(Step::Relink(name, own, source)),
-                    (Some(_), Some(_)) => self.steps.push(Step::Keep(name, source)),
-                    (Some(_), None) => self.steps.push(Step::Adopt(name, source)),
-                }
-            }
+            Want::Directory(indices) => plan.directory(name, indices, own, kind),
+            Want::Link(index) => plan.link(name, index, own, kind, leads, known),
         }
     }
+}
 
-    fn directory(&mut self, name: &'a [u8], indices: Vec<usize>, own: Option<Source>, kind: Option<Kind>) {
-        match (kind, own) {
-            (Some(Kind::Directory), _) => {}
-            (None, _) => {
-                self.steps.push(Step::MakeDirectory(name));
-                self.more += 1;
+impl Plan {
+    fn link(
+        &mut self,
+        name: &[u8],
+        index: usize,
+        own: Option<SourceId>,
+        kind: Option<Kind>,
+        leads: Option<SourceId>,
+        known: Known<'_>,
+    ) {
+        let source = known.ids[index];
+        let taken = kind.is_some() && own.is_none() && leads != Some(source);
+        let step = match (kind, own) {
+            _ if taken || (known.reserved)(name) => {
+                self.lose(name, index, None);
+                own.map(|own| Step::Unlink(name.into(), own))
             }
-            (Some(_), Some(own)) => {
-                self.steps.push(Step::Unlink(name, own));
-                self.steps.push(Step::MakeDirectory(name));
+            (None, _) => Some(Step::Link(name.into(), source)),
+            (Some(_), Some(from)) => {
+                (from != source).then(|| Step::Relink { name: name.into(), from, to: source })
             }
-            (Some(_), None) => {
-                self.conflicts.extend(indices.into_iter().map(|source| Lost {
-                    name,
-                    source,
-                    why: Loss::Taken,
-                }));
+            (Some(_), None) => Some(Step::Adopt(name.into(), source)),
+        };
+        self.steps.extend(step);
+    }
+
+    fn directory(&mut self, name: &[u8], indices: Vec<usize>, own: Option<SourceId>, kind: Option<Kind>) {
+        if kind != Some(Kind::Directory) {
+            if kind.is_some() && own.is_none() {
+                indices.into_iter().for_each(|source| self.lose(name, source, None));
                 return;
             }
+            self.steps.extend(own.map(|source| Step::Unlink(name.into(), source)));
+            self.steps.push(Step::MakeDirectory(name.into()));
         }
-        self.directories.push((name, indices));
+        self.directories.push((OsString::from_vec(name.to_vec()), indices));
+    }
+
+    fn lose(&mut self, name: &[u8], source: usize, winner: Option<usize>) {
+        self.conflict_count += 1;
+        if self.conflicts.len() < LISTED {
+            self.conflicts.push(Lost { name: name.into(), source, winner });
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::listing::Listing;
-    use crate::merge::merge;
+    use crate::directory_scan::listing;
 
     #[test]
-    fn every_meeting_of_wanted_ours_and_there_has_its_answer() {
+    fn the_first_source_decides_and_directories_join() {
+        use Kind::{Directory, File};
+        let sources = [
+            listing(&[("a", File), ("d", Directory), ("x", File)]),
+            listing(&[]),
+            listing(&[("a", Directory), ("b", File), ("d", Directory), ("x", File)]),
+            listing(&[("d", File), ("x", Directory)]),
+        ];
+        let wanted = |name: &'static str, want, losers: &[usize]| Wanted {
+            name: name.as_bytes(),
+            want,
+            losers: losers.to_vec(),
+        };
+        assert_eq!(
+            merge(&sources).collect::<Vec<_>>(),
+            [
+                wanted("a", Want::Link(0), &[2]),
+                wanted("b", Want::Link(2), &[]),
+                wanted("d", Want::Directory(vec![0, 2]), &[3]),
+                wanted("x", Want::Link(0), &[2, 3]),
+            ]
+        );
+        assert_eq!(merge(&[]).count(), 0);
+    }
+
+    #[test]
+    fn every_meeting_of_wanted_ours_and_present_has_its_answer() {
         use Kind::{Directory, File, Link};
-        let mut sources = [
-            Listing::of(&[
+        let sources = [
+            listing(&[
                 ("adopt", File),
                 ("dir-file", Directory),
                 ("dir-keep", Directory),
@@ -218,19 +292,11 @@ mod tests {
                 ("reserved", File),
                 ("user", File),
             ]),
-            Listing::of(&[("keep", File), ("switched", File)]),
+            listing(&[("keep", File), ("switched", File)]),
         ];
-        let ours = [
-            ("dir-ours", 10),
-            ("gone", 10),
-            ("keep", 10),
-            ("replaced", 10),
-            ("stale", 10),
-            ("switched", 10),
-            ("taken-away", 10),
-        ];
-        let ours = ours.iter().map(|(name, source)| (name.as_bytes(), *source));
-        let there = [
+        let ours = ["dir-ours", "gone", "keep", "replaced", "stale", "switched", "taken-away"];
+        let ours = ours.iter().map(|name| (name.as_bytes(), 10));
+        let present = listing(&[
             ("adopt", Link),
             ("dir-file", File),
             ("dir-keep", Directory),
@@ -244,58 +310,49 @@ mod tests {
             ("taken-away", Link),
             ("unknown", Link),
             ("user", File),
-        ];
-        let mut links: Vec<&[u8]> = Vec::new();
-        for (name, kind) in &there {
-            let name = name.as_bytes();
-            if !sources.iter_mut().any(|listing| listing.meet(name, *kind)) && *kind == Link {
-                links.push(name);
-            }
-        }
+        ]);
         let leads = |name: &[u8]| match name {
             b"foreign" | b"taken-away" => None,
-            b"unknown" => unreachable!("nobody asks about a name that does not matter"),
+            b"unknown" => unreachable!("a name that does not matter"),
             _ => Some(10),
         };
         let reserved = |name: &[u8]| name == b"reserved";
-        let known = Known { numbers: &[10, 11], reserved: &reserved, leads: &leads };
-        let mut planner = Planner::new(merge(&sources), ours, links.into_iter());
-        let mut steps = Vec::new();
-        while planner.decide(known, 2) {
-            steps.append(&mut planner.plan.steps);
-        }
-        let plan = planner.plan;
-        steps.extend(plan.steps);
-        assert_eq!(
-            steps,
-            [
-                Step::Adopt(b"adopt", 10),
-                Step::MakeDirectory(b"dir-new"),
-                Step::Unlink(b"dir-ours", 10),
-                Step::MakeDirectory(b"dir-ours"),
-                Step::Forget(b"gone", 10),
-                Step::Keep(b"keep", 10),
-                Step::Link(b"new", 10),
-                Step::Forget(b"replaced", 10),
-                Step::Unlink(b"stale", 10),
-                Step::Relink(b"switched", 10, 11),
-                Step::Forget(b"taken-away", 10),
-            ]
-        );
-        let directories: Vec<_> = plan.directories.iter().map(|(name, _)| *name).collect();
-        assert_eq!(directories, [&b"dir-keep"[..], b"dir-new", b"dir-ours"]);
-        let lost = |name: &'static [u8], source, why| Lost { name, source, why };
-        assert_eq!(
-            plan.conflicts,
-            [
-                lost(b"dir-file", 0, Loss::Taken),
-                lost(b"foreign", 0, Loss::Taken),
-                lost(b"keep", 1, Loss::To(0)),
-                lost(b"replaced", 0, Loss::Taken),
-                lost(b"reserved", 0, Loss::Taken),
-                lost(b"user", 0, Loss::Taken),
-            ]
-        );
-        assert_eq!(plan.more, 2 - 1);
+        let known = Known { ids: &[10, 11], reserved: &reserved, leads: &leads };
+        let name = |name: &str| Box::from(name.as_bytes());
+        let lost = |lost: &str, source, winner| Lost { name: name(lost), source, winner };
+        let expected = Plan {
+            steps: vec![
+                Step::Adopt(name("adopt"), 10),
+                Step::MakeDirectory(name("dir-new")),
+                Step::Unlink(name("dir-ours"), 10),
+                Step::MakeDirectory(name("dir-ours")),
+                Step::Forget(name("gone"), 10),
+                Step::Link(name("new"), 10),
+                Step::Forget(name("replaced"), 10),
+                Step::Unlink(name("stale"), 10),
+                Step::Relink { name: name("switched"), from: 10, to: 11 },
+                Step::Forget(name("taken-away"), 10),
+            ],
+            directories: ["dir-keep", "dir-new", "dir-ours"].map(|name| (name.into(), vec![0])).into(),
+            conflicts: vec![
+                lost("dir-file", 0, None),
+                lost("foreign", 0, None),
+                lost("keep", 1, Some(0)),
+                lost("replaced", 0, None),
+                lost("reserved", 0, None),
+                lost("user", 0, None),
+            ],
+            conflict_count: 6,
+        };
+        assert_eq!(plan(&sources, ours, &present, known), expected);
+    }
+
+    #[test]
+    fn all_conflicts_are_counted_and_the_first_are_listed() {
+        let names: Vec<_> = (0..2 * LISTED).map(|number| format!("{number:04}")).collect();
+        let all: Vec<_> = names.iter().map(|name| (name.as_str(), Kind::File)).collect();
+        let known = Known { ids: &[1], reserved: &|_| false, leads: &|_| None };
+        let found = plan(&[listing(&all)], std::iter::empty(), &listing(&all), known);
+        assert_eq!((found.conflicts.len(), found.conflict_count), (LISTED, 2 * LISTED));
     }
 }

@@ -1,110 +1,130 @@
-//! What leads where, both ways: there may be tens of thousands of directories, and a change concerns a few.
+//! Directories of the tree and the targets that they lead to, both ways: there may be tens of thousands, and a change
+//! concerns a few.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-use std::rc::Rc;
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::ops::Bound::{Included, Unbounded};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use dirfd::Identity;
 
-use crate::targets::Source;
+use crate::directory_scan::Names;
+use crate::mapping::Source;
 
-/// Directories with what leads into them, and where each directory of the tree leads.
+/// Targets with their sources, and where each directory of the tree leads.
 #[derive(Debug, Default)]
 pub struct Routes {
-    places: BTreeMap<Rc<Path>, Vec<Source>>,
-    folders: BTreeMap<Rc<Path>, Folder>,
-    /// Directories of the tree that came, went or became others since somebody asked.
-    news: BTreeSet<Rc<Path>>,
+    targets: BTreeMap<Arc<Path>, Vec<Source>>,
+    directories: BTreeMap<Arc<Path>, StorageDirectory>,
+    /// A directory of the tree came, went or became another since [`Routes::take_changed`].
+    changed: bool,
 }
 
 /// A directory of the tree.
 #[derive(Debug, Default)]
-pub struct Folder {
-    /// What it is, if it is there.
+pub struct StorageDirectory {
+    /// `None` if it is not there.
     pub identity: Option<Identity>,
-    /// Where it leads.
-    pub places: Vec<Rc<Path>>,
+    /// Directories that it leads to.
+    pub targets: Vec<Arc<Path>>,
 }
 
 impl Routes {
-    /// Directories with what leads into them.
-    pub fn places(&self) -> &BTreeMap<Rc<Path>, Vec<Source>> {
-        &self.places
+    /// Targets with their sources.
+    pub fn targets(&self) -> &BTreeMap<Arc<Path>, Vec<Source>> {
+        &self.targets
     }
 
     /// Directories of the tree.
-    pub fn folders(&self) -> &BTreeMap<Rc<Path>, Folder> {
-        &self.folders
+    pub fn directories(&self) -> &BTreeMap<Arc<Path>, StorageDirectory> {
+        &self.directories
     }
 
-    /// What leads into a directory.
-    pub fn sources(&self, place: &Path) -> &[Source] {
-        self.places.get(place).map_or(&[], Vec::as_slice)
+    /// Sources of a target.
+    pub fn sources(&self, target: &Path) -> &[Source] {
+        self.targets.get(target).map_or(&[], Vec::as_slice)
     }
 
-    /// Lets these lead into a directory, and nothing else.
-    pub fn set(&mut self, place: &Rc<Path>, mut sources: Vec<Source>) {
-        let (place, former) =
-            self.places.remove_entry(place).unwrap_or_else(|| (Rc::clone(place), Vec::new()));
+    /// Sets the sources of a target.
+    pub fn set(&mut self, target: &Arc<Path>, mut sources: Vec<Source>) {
+        let (target, former) =
+            self.targets.remove_entry(target).unwrap_or_else(|| (Arc::clone(target), Vec::new()));
         for source in former {
             if !sources.iter().any(|other| other.directory == source.directory)
-                && let Some(folder) = self.folders.get_mut(&source.directory)
+                && let Some(directory) = self.directories.get_mut(&source.directory)
             {
-                folder.places.retain(|other| *other != place);
-                if folder.places.is_empty() {
-                    self.news.insert(source.directory);
-                }
+                directory.targets.retain(|other| *other != target);
+                self.changed |= directory.targets.is_empty();
             }
         }
         for source in &mut sources {
             // The same path in one piece of memory.
-            source.directory = self.known(&source.directory);
-            let folder = self.folders.entry(Rc::clone(&source.directory)).or_default();
-            if !folder.places.contains(&place) {
-                folder.places.reserve_exact(1);
-                folder.places.push(Rc::clone(&place));
+            if let Some((known, _)) = self.directories.get_key_value(&source.directory) {
+                source.directory = Arc::clone(known);
+            }
+            let directory = self.directories.entry(Arc::clone(&source.directory)).or_default();
+            if !directory.targets.contains(&target) {
+                self.changed |= directory.targets.is_empty();
+                directory.targets.reserve_exact(1);
+                directory.targets.push(Arc::clone(&target));
             }
         }
         if !sources.is_empty() {
             sources.shrink_to_fit();
-            self.places.insert(place, sources);
+            self.targets.insert(target, sources);
         }
     }
 
-    /// Notes what a directory of the tree is.
-    pub fn see(&mut self, directory: &Rc<Path>, identity: Option<Identity>) {
-        if self.folders.get(directory).and_then(|folder| folder.identity) != identity {
-            let directory = self.known(directory);
-            self.folders.entry(Rc::clone(&directory)).or_default().identity = identity;
-            self.news.insert(directory);
+    /// Records the identity of a directory of the tree.
+    pub fn set_identity(&mut self, path: &Arc<Path>, identity: Option<Identity>) {
+        if self.directories.get(path).and_then(|directory| directory.identity) != identity {
+            self.directories.entry(Arc::clone(path)).or_default().identity = identity;
+            self.changed = true;
         }
     }
 
     /// Forgets directories of the tree that lead nowhere.
     pub fn tidy(&mut self) {
-        for directory in &self.news {
-            if self.folders.get(directory).is_some_and(|folder| folder.places.is_empty()) {
-                self.folders.remove(directory);
-            }
+        self.directories.retain(|_, directory| !directory.targets.is_empty());
+    }
+
+    /// Returns whether a directory of the tree came, went or became another since the last call.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+}
+
+/// Path of a directory of a tree; joining an empty path would add a slash.
+pub fn in_tree(root: &Path, directory: &Path) -> PathBuf {
+    if directory.as_os_str().is_empty() { root.to_owned() } else { root.join(directory) }
+}
+
+/// Entries of a map that are a directory or lie in it at any depth.
+pub fn below<'a, K: AsRef<Path> + Borrow<Path> + Ord, T>(
+    map: &'a BTreeMap<K, T>,
+    directory: &'a Path,
+) -> impl Iterator<Item = (&'a K, &'a T)> {
+    map.range::<Path, _>((Included(directory), Unbounded))
+        .take_while(move |(path, _)| path.as_ref().starts_with(directory))
+}
+
+/// Entries of a map that lie directly in a directory and have one of the names.
+pub fn children_of<'a, T>(
+    map: &'a BTreeMap<Arc<Path>, T>,
+    directory: &'a Path,
+    names: &'a Names,
+) -> Box<dyn Iterator<Item = (&'a Arc<Path>, &'a T)> + 'a> {
+    match names {
+        Names::All => {
+            Box::new(below(map, directory).filter(move |(path, _)| path.parent() == Some(directory)))
         }
-    }
-
-    /// Directories of the tree that came, went or became others since the last time, with what they are now.
-    pub fn take_news(&mut self) -> impl Iterator<Item = (Rc<Path>, Option<Identity>)> {
-        std::mem::take(&mut self.news).into_iter().map(|directory| {
-            let identity = self.folders.get(&directory).and_then(|folder| folder.identity);
-            (directory, identity)
-        })
-    }
-
-    /// As if every directory of the tree had just come; `tell` hears of those that were news before.
-    pub fn forget_news(&mut self, tell: impl FnMut(&Path)) {
-        self.news.extend(self.folders.keys().cloned());
-        self.news.iter().map(|directory| &**directory).for_each(tell);
-    }
-
-    fn known(&self, directory: &Rc<Path>) -> Rc<Path> {
-        self.folders.get_key_value(directory).map_or(directory, |(known, _)| known).clone()
+        Names::Only(names) => {
+            let path = |name: &Vec<u8>| directory.join(OsStr::from_bytes(name));
+            Box::new(names.iter().filter_map(move |name| map.get_key_value(path(name).as_path())))
+        }
     }
 }
 
@@ -112,39 +132,44 @@ impl Routes {
 mod tests {
     use super::*;
 
-    fn path(path: &str) -> Rc<Path> {
+    fn path(path: &str) -> Arc<Path> {
         Path::new(path).into()
+    }
+
+    fn source_of(directory: &str) -> Source {
+        Source { directory: path(directory), depth: 0 }
     }
 
     #[test]
     fn a_directory_of_the_tree_is_known_as_long_as_it_leads_somewhere() {
-        let source = |directory: &str| Source { directory: path(directory), depth: 0 };
         let mut routes = Routes::default();
         for (directory, inode) in [("a", 1), ("b", 2)] {
-            routes.see(&path(directory), Some((0, inode)));
+            routes.set_identity(&path(directory), Some((0, inode)));
         }
-        routes.set(&path("/one"), vec![source("a"), source("b")]);
-        routes.set(&path("/two"), vec![source("a")]);
-        routes.see(&path("c"), Some((0, 3)));
+        routes.set(&path("/one"), vec![source_of("a"), source_of("b")]);
+        routes.set(&path("/two"), vec![source_of("a")]);
+        routes.set_identity(&path("c"), Some((0, 3)));
         routes.tidy();
-        let places = |routes: &Routes| {
-            let all = routes.folders().iter();
-            all.map(|(from, folder)| (from.to_path_buf(), folder.places.clone())).collect::<Vec<_>>()
+        let targets = |routes: &Routes| {
+            let all = routes.directories().iter();
+            all.map(|(from, directory)| (from.to_path_buf(), directory.targets.clone())).collect::<Vec<_>>()
         };
         let both = ("a".into(), vec![path("/one"), path("/two")]);
-        assert_eq!(places(&routes), [both, ("b".into(), vec![path("/one")])]);
-        let news = |routes: &mut Routes| routes.take_news().collect::<Vec<_>>();
-        let came = [(path("a"), Some((0, 1))), (path("b"), Some((0, 2))), (path("c"), None)];
-        assert_eq!(news(&mut routes), came);
-        routes.see(&path("a"), Some((0, 1)));
-        routes.set(&path("/one"), vec![source("a")]);
+        assert_eq!(targets(&routes), [both, ("b".into(), vec![path("/one")])]);
+        assert_eq!([routes.take_changed(), routes.take_changed()], [true, false]);
+        routes.set_identity(&path("a"), Some((0, 1)));
+        routes.set(&path("/two"), Vec::new());
+        assert!(!routes.take_changed(), "the same directories lead somewhere");
+        for change in [
+            |routes: &mut Routes| routes.set(&path("/one"), vec![source_of("a")]),
+            |routes: &mut Routes| routes.set_identity(&path("a"), Some((0, 9))),
+            |routes: &mut Routes| routes.set(&path("/one"), vec![source_of("b")]),
+        ] {
+            change(&mut routes);
+            assert!(routes.take_changed());
+        }
         routes.tidy();
-        assert_eq!(news(&mut routes), [(path("b"), None)]);
-        routes.set(&path("/one"), Vec::new());
-        routes.see(&path("a"), Some((0, 9)));
-        routes.tidy();
-        assert_eq!(places(&routes), [("a".into(), vec![path("/two")])]);
-        assert_eq!(news(&mut routes), [(path("a"), Some((0, 9)))]);
-        assert_eq!((routes.sources(&path("/one")), routes.places().len()), (&[][..], 1));
+        assert_eq!(targets(&routes), [("b".into(), vec![path("/one")])]);
+        assert_eq!((routes.sources(&path("/two")), routes.targets().len()), (&[][..], 1));
     }
 }

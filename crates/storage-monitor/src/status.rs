@@ -1,6 +1,8 @@
-//! The state of the monitor: a file that `status` and the portal read.
+//! State of the monitor: a file that `status` and the portal read.
 
 use std::collections::BTreeMap;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -8,60 +10,58 @@ use kit::ReadPolicy;
 use kit::atomic::{self, WriteOptions};
 use serde::{Deserialize, Serialize};
 
-/// Where the monitor keeps it.
+/// Path of the file.
 pub const PATH: &str = "/run/leonardo/storage-monitor.json";
-/// So many conflicts and problems are told one by one; all conflicts are counted.
-pub const LISTED: usize = 100;
-/// No monitor writes more.
-const LARGEST: u64 = 1 << 20;
+/// Limit of the file, in bytes: 400 sentences of 1,000 characters, each of which may be escaped, are less.
+const MAX_BYTES: u64 = 4 << 20;
 
-/// What the monitor knows. Names are quoted, with escapes for what is not printable or not UTF-8.
+/// Links and problems. Names are quoted, with escapes for what is not printable or not UTF-8.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// The process.
+    /// Process id of the monitor.
     pub pid: u32,
-    /// The storage.
+    /// Path of the storage.
     pub storage: PathBuf,
-    /// Links in directories of applications.
+    /// Number of links in directories of applications.
     pub links: usize,
-    /// Links in the storage to files that the image ships.
+    /// Number of links in the storage to files that the image ships.
     pub shipped: usize,
-    /// Names that more than one file wants, or that something else has.
+    /// Number of names that several files want, or that something else has.
     pub conflicts: usize,
-    /// The first of them, as sentences.
+    /// The first conflicts, as sentences.
     pub conflict_list: Vec<String>,
-    /// What failed, as sentences.
+    /// Problems, as sentences.
     pub problems: Vec<String>,
     /// Directories of the mapping that cannot be used now, with the reason.
     pub waiting: BTreeMap<String, String>,
-    /// What events tell: `complete`, `partial` (others may change the volume too) or `none`.
+    /// Coverage of changes by events: `complete`, `partial` (other machines may change the volume too) or `none`.
     pub events: String,
-    /// Seconds until everything is looked at again, whatever is heard.
+    /// Seconds until everything is scanned again, whatever events come.
     pub rescan_seconds: u64,
-    /// How long the last look at everything took, in milliseconds, without the changes that it made.
+    /// Duration of the last scan of everything without the changes that it made, in milliseconds.
     pub scan_milliseconds: u64,
-    /// When the last look at everything began, in milliseconds since the machine's start.
+    /// Start of the last scan of everything, in milliseconds since the machine's start.
     pub scan_began: u64,
 }
 
 impl Status {
-    /// Reads the file; nothing if there is none, because the monitor has not run yet.
+    /// Reads the file; `None` if there is none, because the monitor has not run yet.
     pub fn read(path: &Path) -> Result<Option<Self>> {
-        let Some(text) = ReadPolicy::max_size(LARGEST).read_if_exists(path)? else { return Ok(None) };
+        let Some(text) = ReadPolicy::max_size(MAX_BYTES).read_if_exists(path)? else { return Ok(None) };
         serde_json::from_slice(&text).with_context(|| format!("cannot read {}", path.display())).map(Some)
     }
 
-    /// Replaces the file, readable for everybody.
+    /// Replaces the file, readable for all users.
     pub fn write(&self, path: &Path) -> Result<()> {
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+            make_directories(folder)?;
         }
         let mut text = serde_json::to_vec(self)?;
         text.push(b'\n');
         atomic::write(path, &text, WriteOptions::volatile(0o644))
     }
 
-    /// Whether the process still is the monitor that wrote this.
+    /// True if the process still is the monitor that wrote this.
     #[must_use]
     pub fn is_running(&self) -> bool {
         let name = std::fs::read_to_string(format!("/proc/{}/comm", self.pid)).unwrap_or_default();
@@ -69,17 +69,17 @@ impl Status {
         name.trim_end() == "storage-monitor"
     }
 
-    /// All that somebody should know, as sentences.
+    /// Returns problems, waiting directories and conflicts, as sentences.
     #[must_use]
-    pub fn complaints(&self) -> Vec<String> {
+    pub fn messages(&self) -> Vec<String> {
         let mut all = self.problems.clone();
         all.extend(self.waiting.iter().map(|(directory, why)| format!("{directory} waits: {why}")));
         all.extend(self.conflict_list.iter().cloned());
-        all.extend(more(self.conflicts, self.conflict_list.len()));
+        all.extend(omitted_message(self.conflicts, self.conflict_list.len()));
         all
     }
 
-    /// One line: what is linked, and how much could not be.
+    /// Returns one line: how many files are linked, and how many conflicts there are.
     #[must_use]
     pub fn summary(&self) -> String {
         let count = |number: usize, one: &str, many: &str| match number {
@@ -98,18 +98,25 @@ impl Status {
     }
 }
 
-/// A sentence about conflicts that were not named.
-pub fn more(conflicts: usize, named: usize) -> Option<String> {
-    let more = conflicts.saturating_sub(named);
+/// Returns a sentence about conflicts that were not listed.
+pub fn omitted_message(conflicts: usize, listed: usize) -> Option<String> {
+    let more = conflicts.saturating_sub(listed);
     (more > 0).then(|| format!("{more} more names are taken"))
+}
+
+/// Makes a directory and those above it.
+pub fn make_directories(path: &Path) -> Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o755).create(path);
+    made.with_context(|| format!("cannot make {}", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::findings::{LISTED, brief};
 
     #[test]
-    fn what_is_written_is_read_and_said() {
+    fn a_state_is_read_as_it_was_written() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("run/status.json");
         assert_eq!(Status::read(&file).unwrap(), None);
@@ -129,8 +136,23 @@ mod tests {
             status.summary(),
             "1 file linked into applications, 2 files of the image in the storage, 3 conflicts"
         );
-        assert_eq!(status.complaints(), ["p", "\"/x\" waits: why", "c", "2 more names are taken"]);
+        assert_eq!(status.messages(), ["p", "\"/x\" waits: why", "c", "2 more names are taken"]);
         assert!(!status.is_running());
+    }
+
+    #[test]
+    fn a_state_with_the_longest_sentences_can_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("status.json");
+        let worst = || (0..LISTED).map(|number| brief(&format!("{number}{}", "\u{1}".repeat(1 << 12))));
+        let status = Status {
+            conflict_list: worst().collect(),
+            problems: worst().chain(worst()).collect(),
+            waiting: worst().zip(worst()).collect(),
+            ..Status::default()
+        };
+        status.write(&file).unwrap();
+        assert_eq!(Status::read(&file).unwrap(), Some(status));
     }
 
     #[test]

@@ -7,9 +7,9 @@ use super::*;
 fn links(ledger: &Ledger) -> Vec<(String, String, String)> {
     let text = |path: &Path| path.to_str().unwrap().to_owned();
     let all =
-        ledger.links.iter().flat_map(|(directory, held)| held.iter().map(move |link| (directory, link)));
+        ledger.links.iter().flat_map(|(directory, links)| links.iter().map(move |link| (directory, link)));
     all.map(|(directory, (name, source))| {
-        (text(directory), String::from_utf8(name.to_vec()).unwrap(), text(ledger.source(source)))
+        (text(directory), String::from_utf8(name.to_vec()).unwrap(), text(ledger.source(*source)))
     })
     .collect()
 }
@@ -20,15 +20,15 @@ fn shared(file: &Path, believe: impl Fn(&Path, &Path) -> bool) -> Ledger {
 
 fn written(file: &Path) -> Ledger {
     let mut ledger = Ledger::load(file).unwrap();
-    let (a, b) = (ledger.number(Path::new("/s/a")), ledger.number(Path::new("/s/b")));
-    ledger.note(Note::Link(Path::new("/t"), b"one\n", a));
-    ledger.note(Note::Link(Path::new("/t"), b"two", a));
-    ledger.note(Note::Link(Path::new("/t"), b"two", b));
-    ledger.note(Note::Unlink(Path::new("/t"), b"one\n", a));
-    ledger.note(Note::Unlink(Path::new("/t"), b"two", a));
-    ledger.note(Note::Directory(Path::new("/t/d")));
-    ledger.note(Note::Directory(Path::new("/t/e")));
-    ledger.note(Note::Forget(Path::new("/t/d")));
+    let (a, b) = (ledger.source_id(Path::new("/s/a")), ledger.source_id(Path::new("/s/b")));
+    ledger.record_link(Path::new("/t"), b"one\n", a);
+    ledger.record_link(Path::new("/t"), b"two", a);
+    ledger.record_link(Path::new("/t"), b"two", b);
+    ledger.record_unlink(Path::new("/t"), b"one\n", a);
+    ledger.record_unlink(Path::new("/t"), b"two", a);
+    ledger.record_directory(Path::new("/t/d"));
+    ledger.record_directory(Path::new("/t/e"));
+    ledger.forget_directory(Path::new("/t/d"));
     ledger.save().unwrap();
     ledger
 }
@@ -53,8 +53,8 @@ fn a_torn_record_is_passed_over_and_does_not_spoil_the_next() {
         fs::write(&file, &whole[..kept]).unwrap();
         let mut ledger = Ledger::load(&file).unwrap();
         assert_eq!(fs::read(&file).unwrap(), whole[..kept], "reading changes nothing");
-        let number = ledger.number(Path::new("/s"));
-        ledger.note(Note::Link(Path::new("/u"), b"new", number));
+        let number = ledger.source_id(Path::new("/s"));
+        ledger.record_link(Path::new("/u"), b"new", number);
         ledger.save().unwrap();
         let found = links(&Ledger::load(&file).unwrap());
         assert_eq!(found.last(), Some(&("/u".into(), "new".into(), "/s".into())), "{kept}");
@@ -72,32 +72,82 @@ fn records_that_are_not_believed_are_left_out() {
 }
 
 #[test]
-fn a_log_that_another_container_writes_too_keeps_its_records() {
+fn a_shared_log_keeps_all_records_and_our_own_is_shortened() {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("ledger");
-    let mut ours = Ledger::load(&file).unwrap();
-    let mut theirs = Ledger::load(&file).unwrap();
-    let place = Path::new("/t");
+    let target = Path::new("/t");
     let link = |ledger: &mut Ledger, name: &[u8]| {
-        let number = ledger.number(Path::new("/s"));
-        ledger.note(Note::Link(place, name, number));
-        number
+        let source = ledger.source_id(Path::new("/s"));
+        ledger.record_link(target, name, source);
+        source
     };
-    for _ in 0..=TOLERATED {
-        let number = link(&mut ours, b"history");
-        ours.note(Note::Unlink(place, b"history", number));
-    }
-    ours.save().unwrap();
+    let names = |ledger: &Ledger| links(ledger).into_iter().map(|(_, name, _)| name).collect::<Vec<_>>();
+    let history = |ledger: &mut Ledger| {
+        for _ in 0..=TOLERATED {
+            let source = link(ledger, b"history");
+            ledger.record_unlink(target, b"history", source);
+        }
+        ledger.save().unwrap();
+    };
+    let file = folder.path().join("shared");
+    let mut ours = shared(&file, |_, _| true);
+    let mut theirs = shared(&file, |_, _| true);
+    history(&mut ours);
     link(&mut theirs, b"theirs");
     theirs.save().unwrap();
+    let written = fs::read(&file).unwrap();
     ours.tidy().unwrap();
-    let names = |ledger: &Ledger| links(ledger).into_iter().map(|(_, name, _)| name).collect::<Vec<_>>();
-    let mut next = Ledger::load(&file).unwrap();
-    assert_eq!(names(&next), ["theirs"]);
-    let long = fs::metadata(&file).unwrap().len();
+    let mut next = shared(&file, |_, _| true);
     next.tidy().unwrap();
-    assert!(fs::metadata(&file).unwrap().len() < long / 1_000, "once there is a single writer");
-    assert_eq!(names(&Ledger::load(&file).unwrap()), ["theirs"]);
+    assert_eq!((names(&next), fs::read(&file).unwrap() == written), (vec!["theirs".to_owned()], true));
+    let file = folder.path().join("own");
+    let mut own = Ledger::load(&file).unwrap();
+    history(&mut own);
+    link(&mut own, b"kept");
+    own.save().unwrap();
+    let mut next = Ledger::load(&file).unwrap();
+    next.tidy().unwrap();
+    assert!(fs::metadata(&file).unwrap().len() < 100);
+    assert_eq!(names(&Ledger::load(&file).unwrap()), ["kept"]);
+}
+
+#[test]
+fn a_torn_record_is_cut_off_unless_another_container_has_written_since() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ledger");
+    written(&file);
+    let whole = fs::read(&file).unwrap();
+    for others in [&b""[..], b"+\0/t/x\0/s\0"] {
+        fs::write(&file, [&whole, &b"+\0/t/to"[..]].concat()).unwrap();
+        let mut ledger = shared(&file, |_, _| true);
+        let torn = [&fs::read(&file).unwrap()[..], others].concat();
+        fs::write(&file, &torn).unwrap();
+        ledger.record_directory(Path::new("/t/new"));
+        ledger.save().unwrap();
+        let before = if others.is_empty() { &whole } else { &torn };
+        assert_eq!(fs::read(&file).unwrap(), [&before[..], b"d\0/t/new\0\0"].concat());
+    }
+}
+
+#[test]
+fn a_link_that_was_to_be_replaced_is_ours_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ledger");
+    let target = folder.path();
+    for (leads_to, is) in [("/s/a/x", "/s/a"), ("/s/b/x", "/s/b"), ("/elsewhere", "/s/b")] {
+        std::os::unix::fs::symlink(leads_to, target.join("x")).unwrap();
+        let mut ledger = Ledger::empty(&file);
+        let (a, b) = (ledger.source_id(Path::new("/s/a")), ledger.source_id(Path::new("/s/b")));
+        ledger.record_link(target, b"x", a);
+        ledger.record_link(target, b"x", b);
+        ledger.save().unwrap();
+        assert_eq!(links(&Ledger::load(&file).unwrap())[0].2, is);
+        ledger.record_unlink(target, b"x", a);
+        ledger.save().unwrap();
+        let ledger = Ledger::load(&file).unwrap();
+        assert_eq!((links(&ledger)[0].2.as_str(), ledger.count()), ("/s/b", 1), "it was replaced");
+        fs::remove_file(target.join("x")).unwrap();
+        fs::remove_file(&file).unwrap();
+    }
 }
 
 #[test]
@@ -113,11 +163,11 @@ fn a_ledger_of_users_that_cannot_be_used_is_set_aside_and_begun_anew() {
         let before = fs::symlink_metadata(&file).unwrap();
         let mut ledger = shared(&file, |_, _| true);
         assert!(
-            ledger.spoilt.is_some() && fs::symlink_metadata(&file).is_ok(),
+            ledger.unusable.is_some() && fs::symlink_metadata(&file).is_ok(),
             "{what}: reading changes nothing"
         );
-        let number = ledger.number(Path::new("/s"));
-        ledger.note(Note::Link(Path::new("/t"), b"new", number));
+        let number = ledger.source_id(Path::new("/s"));
+        ledger.record_link(Path::new("/t"), b"new", number);
         ledger.save().unwrap();
         let aside = fs::symlink_metadata(folder.path().join("ledger.aside")).unwrap();
         assert_eq!((aside.file_type(), aside.len()), (before.file_type(), before.len()), "{what}");
@@ -138,12 +188,12 @@ fn a_record_that_a_full_disk_cut_does_not_spoil_the_next() {
     run("mount", &["-t", "tmpfs", "-o", "size=64k", "none"]);
     let file = folder.path().join("ledger");
     let mut ledger = Ledger::load(&file).unwrap();
-    let number = ledger.number(Path::new("/s"));
+    let number = ledger.source_id(Path::new("/s"));
     fs::write(folder.path().join("ballast"), vec![0; 60 << 10]).unwrap();
     // The page that is left ends within the path of a record.
     let note = |ledger: &mut Ledger, names: std::ops::Range<u32>| {
         names.for_each(|name| {
-            ledger.note(Note::Link(Path::new("/t"), format!("{name:05}").as_bytes(), number));
+            ledger.record_link(Path::new("/t"), format!("{name:05}").as_bytes(), number);
         });
         ledger.save().is_ok()
     };

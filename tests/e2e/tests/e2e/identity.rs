@@ -12,7 +12,7 @@ fn identity(container: &Container) -> Vec<String> {
     let script = "cat /etc/ssh/ssh_host_ed25519_key.pub /etc/ssh/ssh_host_ecdsa_key.pub | cut -d' ' -f2; \
         jq -r '.web_password, .web_token, .instance' /opt/leonardo/etc/web_credentials.json; \
         od -An -v -tx1 -w1000 /var/lib/portal/key | tr -d ' \\n'; echo; tail -n +2 /var/lib/caddy/caddy/instance.uuid; \
-        cat /var/lib/leonardo/{sync/container,storage-monitor/identity}";
+        cat /var/lib/leonardo/sync/container";
     container.sh(script).text().lines().map(str::to_owned).collect()
 }
 

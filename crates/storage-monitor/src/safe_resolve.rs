@@ -1,8 +1,8 @@
-//! Where a path really leads, and whether root may go there.
+//! Paths without links, by links that root may follow.
 //!
-//! People lay links on the way to an application's directory or to the storage, and so do systems that move whole trees to
-//! a volume. A link of a user could also lead root to make names in a directory where that user may not. So a link is followed if it is
-//! root's own, in a directory of root's; or if what it leads to belongs to the user who made the link.
+//! There are links in the paths of applications' directories and of the storage, made by people or by systems that move whole
+//! trees to a volume. A user's link could also lead root to make names in a directory where that user may not. So a link is
+//! followed if it is root's own, in a directory of root's; or if what it leads to belongs to the user who made the link.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -17,43 +17,43 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::stat::fstat;
 
-/// The kernel follows no more links than that on one way (`path_resolution(7)`).
-const LINKS: usize = 40;
-/// Others may write.
+/// Limit of links in one path, as of the kernel (`path_resolution(7)`).
+const MAX_LINKS: usize = 40;
+/// Mode bit: others may write.
 const OPEN: u32 = 0o002;
-/// But only remove what is theirs.
+/// Mode bit: but remove only what is theirs.
 const STICKY: u32 = 0o1000;
 
-/// The path of an existing file or directory without a link in it; `path` is absolute.
-pub fn real(path: &Path) -> io::Result<PathBuf> {
-    let way = follow(path)?;
-    way.judge(fs::symlink_metadata(&way.end)?.uid())?;
-    Ok(way.end)
+/// Returns the path of an existing file or directory without a link in it; `path` is absolute.
+pub fn resolve(path: &Path) -> io::Result<PathBuf> {
+    let resolved = follow(path)?;
+    resolved.check(fs::symlink_metadata(&resolved.path)?.uid())?;
+    Ok(resolved.path)
 }
 
-/// The same for a directory, opened. It is judged as what was opened: a name may come to mean another directory.
+/// Resolves and opens a directory. The check is of what was opened: a name may come to mean another directory.
 pub fn open(path: &Path) -> io::Result<(PathBuf, OwnedFd)> {
-    let way = follow(path)?;
-    let opened = dirfd::open_absolute(&way.end)?;
-    way.judge(fstat(&opened)?.st_uid)?;
-    Ok((way.end, opened))
+    let resolved = follow(path)?;
+    let opened = dirfd::open_absolute(&resolved.path)?;
+    resolved.check(fstat(&opened)?.st_uid)?;
+    Ok((resolved.path, opened))
 }
 
-/// True if an error of [`real`] or [`open`] means that nothing, or no directory, has the path.
+/// True if an error means that nothing, or no directory, has the path.
 pub fn is_absent(error: &io::Error) -> bool {
     error.raw_os_error().map(Errno::from_raw).is_some_and(dirfd::is_absent)
 }
 
-/// Where a path leads, and by whose links.
-struct Way {
-    end: PathBuf,
-    /// Links that may be followed only to what their maker owns.
-    strangers: Vec<(PathBuf, u32)>,
+/// Path without links.
+struct Resolved {
+    path: PathBuf,
+    /// Links that may be followed only to what their owner owns, with that owner.
+    foreign: Vec<(PathBuf, u32)>,
 }
 
-impl Way {
-    fn judge(&self, owner: u32) -> io::Result<()> {
-        match self.strangers.iter().find(|(_, maker)| *maker != owner || is_root(*maker)) {
+impl Resolved {
+    fn check(&self, owner: u32) -> io::Result<()> {
+        match self.foreign.iter().find(|(_, maker)| *maker != owner || is_root(*maker)) {
             None => Ok(()),
             Some((link, _)) => {
                 let message = format!(
@@ -66,10 +66,10 @@ impl Way {
     }
 }
 
-fn follow(path: &Path) -> io::Result<Way> {
+fn follow(path: &Path) -> io::Result<Resolved> {
     let mut result = PathBuf::from("/");
     let mut left: VecDeque<OsString> = path.iter().map(OsString::from).collect();
-    let mut strangers = Vec::new();
+    let mut foreign = Vec::new();
     let mut links = 0;
     while let Some(name) = left.pop_front() {
         match Path::new(&name).components().next() {
@@ -84,23 +84,23 @@ fn follow(path: &Path) -> io::Result<Way> {
             }
             _ => continue,
         }
-        let place = result.join(&name);
-        let meta = fs::symlink_metadata(&place)?;
+        let path = result.join(&name);
+        let meta = fs::symlink_metadata(&path)?;
         if !meta.is_symlink() {
-            result = place;
+            result = path;
             continue;
         }
         links += 1;
-        if links > LINKS {
+        if links > MAX_LINKS {
             return Err(io::Error::from_raw_os_error(libc::ELOOP));
         }
         if !is_roots_own(&meta, &fs::symlink_metadata(&result)?) {
-            strangers.push((place.clone(), meta.uid()));
+            foreign.push((path.clone(), meta.uid()));
         }
-        let text = fs::read_link(&place)?;
+        let text = fs::read_link(&path)?;
         text.iter().rev().for_each(|name| left.push_front(name.to_owned()));
     }
-    Ok(Way { end: result, strangers })
+    Ok(Resolved { path: result, foreign })
 }
 
 fn is_root(user: u32) -> bool {
@@ -121,7 +121,7 @@ mod tests {
     const USER: Option<u32> = Some(1_234);
 
     #[test]
-    fn a_way_is_that_of_the_kernel() {
+    fn paths_resolve_as_in_the_kernel() {
         let top = tempfile::tempdir().unwrap();
         let top = fs::canonicalize(top.path()).unwrap();
         fs::create_dir_all(top.join("a/b")).unwrap();
@@ -131,12 +131,12 @@ mod tests {
         symlink("nowhere", top.join("dangling")).unwrap();
         for path in ["a", "absolute", "a/relative/../../absolute", "."] {
             let path = top.join(path);
-            assert_eq!(real(&path).unwrap(), fs::canonicalize(&path).unwrap());
+            assert_eq!(resolve(&path).unwrap(), fs::canonicalize(&path).unwrap());
         }
         for path in ["loop", "dangling", "absent"] {
             let path = top.join(path);
             let kernel = fs::canonicalize(&path).unwrap_err();
-            assert_eq!(real(&path).unwrap_err().raw_os_error(), kernel.raw_os_error());
+            assert_eq!(resolve(&path).unwrap_err().raw_os_error(), kernel.raw_os_error());
         }
     }
 
@@ -156,8 +156,8 @@ mod tests {
             let link = top.join(link);
             symlink(top.join(to), &link).unwrap();
             lchown(&link, maker, None).unwrap();
-            assert_eq!(open(&link).is_ok(), real(&link).is_ok(), "{link:?}");
-            match real(&link) {
+            assert_eq!(open(&link).is_ok(), resolve(&link).is_ok(), "{link:?}");
+            match resolve(&link) {
                 Ok(path) => path == top.join(to),
                 Err(error) => {
                     let expected = format!("{} is a link that root does not follow", quoted(&link));
@@ -173,6 +173,6 @@ mod tests {
         assert!(!leads("open/f", "roots", None), "or anybody");
         symlink(top.join("a"), top.join("users/over")).unwrap();
         lchown(top.join("users/over"), USER, None).unwrap();
-        assert!(real(&top.join("users/over")).is_err(), "by way of root's link");
+        assert!(resolve(&top.join("users/over")).is_err(), "by way of root's link");
     }
 }

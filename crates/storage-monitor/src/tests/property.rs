@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
-use crate::changes::Changes;
+use crate::cli::Paths;
 use crate::monitor::Monitor;
-use crate::places::Places;
+use crate::pending_events::Changes;
 
 /// Names that meet each other often; some wait, some are awkward.
 const NAMES: [&str; 6] = ["a", "b", "a b\n$", "-c", "d.part", ".e"];
@@ -88,7 +88,8 @@ impl World {
     }
 
     fn load(root: &Path) -> Monitor {
-        Monitor::load(Places {
+        fs::create_dir_all(root.join("state")).unwrap();
+        Monitor::load(Paths {
             workspace: root.join("workspace"),
             storage: root.join("workspace/storage"),
             image: root.join("image"),
@@ -190,7 +191,7 @@ impl World {
                 self.look();
             }
             Act::Hear => {
-                self.monitor.some(&std::mem::take(&mut self.changes));
+                self.monitor.incremental_scan(&std::mem::take(&mut self.changes));
             }
             Act::Look => self.look(),
             Act::Restart => {
@@ -203,7 +204,7 @@ impl World {
     }
 
     fn look(&mut self) {
-        self.monitor.all(None);
+        self.monitor.full_scan(None);
         self.changes = Changes::default();
     }
 
@@ -282,7 +283,7 @@ fn what_a_look_costs_is_known_although_it_changed_something() {
     world.act(&Act::File("a".into()));
     world.act(&Act::Map(vec![(0, 0)]));
     assert!(world.links().contains(&format!("t/one/a -> {}", world.at("a").display())));
-    assert!(world.monitor.cost > std::time::Duration::ZERO);
+    assert!(world.monitor.scan_cost > std::time::Duration::ZERO);
 }
 
 /// The same cases each time; `PROPTEST_CASES` asks for more, and `PROPTEST_RNG_SEED` for others.
@@ -315,7 +316,7 @@ proptest! {
         }
         world.look();
         let history = world.links();
-        prop_assert!(world.monitor.all(None).is_idle(), "a second look changes nothing");
+        prop_assert!(world.monitor.full_scan(None).is_idle(), "a second look changes nothing");
         world.forget_everything();
         world.look();
         prop_assert_eq!(history, world.links());

@@ -1,0 +1,313 @@
+//! A visit to one directory that the tree leads into: read, planned, and corrected.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kit::quote::quoted;
+use nix::errno::Errno;
+
+use crate::apply;
+use crate::directory_scan::{self, Kind, Listing, Names};
+use crate::findings::{Conflict, Tally};
+use crate::ledger::{Ledger, LinkSet, SourceId};
+use crate::mapping::Source;
+use crate::plan::{DryRunStep, Known, Lost, Plan, Step, plan};
+use crate::rescan_interval::coverage_of;
+use crate::routes::{children_of, in_tree};
+use crate::safe_resolve::is_absent;
+use crate::tree_linker::{Job, Pass, TreeLinker, Visit};
+
+/// Steps that are recorded at once, before the first of them is made.
+const BATCH: usize = 1_024;
+/// Age of a temporary link that no monitor needs any more.
+const LEFTOVER_AGE: Duration = Duration::from_hours(1);
+
+impl TreeLinker {
+    /// Corrects one directory.
+    pub fn visit(&mut self, pass: &mut Pass<'_, '_>, target: &Arc<Path>, job: &Job) -> Visit {
+        let Job { sources, names } = job;
+        let read = self.offered(pass, job).and_then(|offered| {
+            let entered = self.enter(pass, target, sources.is_empty());
+            let read = entered.and_then(|directory| {
+                let present = self.present(pass, target, directory.as_ref(), names)?;
+                Ok((offered, directory, present))
+            });
+            read.map_err(|error| (sources.is_empty() && is_absent(&error), error.to_string()))
+        });
+        let (offered, directory, present) = match read {
+            Ok(read) => read,
+            Err((true, _)) => return Visit::Absent,
+            Err((false, error)) => {
+                pass.tally.failed += 1;
+                self.findings.set(target, Vec::new(), 0, Some(error));
+                return Visit::Unknown;
+            }
+        };
+        let ids: Vec<_> = sources
+            .iter()
+            .map(|source| self.ledger.source_id(&in_tree(&self.root, &source.directory)))
+            .collect();
+        let reserved: BTreeSet<&[u8]> = children_of(&pass.targets.roots, target, &Names::All)
+            .filter_map(|(root, _)| root.file_name().map(OsStr::as_bytes))
+            .collect();
+        let known = Known {
+            ids: &ids,
+            reserved: &|name| reserved.contains(name),
+            leads: &|name| leads(&self.ledger, directory.as_ref(), name),
+        };
+        let Plan { steps, directories, conflicts, conflict_count } =
+            plan(&offered, some_of(self.ledger.links(target), names), &present, known);
+        let removed = steps.iter().filter(|step| matches!(step, Step::Unlink(..))).count();
+        let error = match (&mut pass.dry_run, &directory) {
+            (Some(dry_run), _) => {
+                // After a removal only what it has changed is left to be shown.
+                let again = pass.gone.iter().any(|gone| gone.parent() == Some(target));
+                for step in steps.iter().filter_map(|step| step.dry_run(target, &self.ledger)) {
+                    if !again || pass.gone.contains(step.path().as_path()) {
+                        dry_run(step);
+                    }
+                }
+                None
+            }
+            (None, Some(directory)) => self.execute(&mut pass.tally, target, directory, steps),
+            (None, None) => None,
+        };
+        let conflicts = conflicts.into_iter().map(|lost| conflict(sources, lost)).collect();
+        self.findings.set(target, conflicts, conflict_count, error);
+        let down = |name: &OsStr, index: usize| Source {
+            directory: sources[index].directory.join(name).into(),
+            depth: sources[index].depth,
+        };
+        let children = directories.into_iter().map(|(name, indices)| {
+            (target.join(&name).into(), indices.into_iter().map(|index| down(&name, index)).collect())
+        });
+        Visit::Done { children: children.collect(), remaining: present.len() - removed }
+    }
+
+    /// Reads the sources; one that is not there offers nothing.
+    fn offered(&mut self, pass: &Pass<'_, '_>, job: &Job) -> Result<Vec<Listing>, (bool, String)> {
+        let mut listings = Vec::with_capacity(job.sources.len());
+        for Source { directory, .. } in &job.sources {
+            let opened = match &pass.top {
+                Some(top) => dirfd::open_beneath(top, directory),
+                None => Err(Errno::ENOENT),
+            };
+            let listing = opened.and_then(|opened| {
+                self.routes.set_identity(directory, Some(dirfd::identity(&opened)?));
+                self.coverage = self.coverage.max(coverage_of(&opened));
+                directory_scan::offered(&opened, &job.names)
+            });
+            listings.push(match listing {
+                Ok(listing) => listing,
+                Err(error) if dirfd::is_absent(error) => {
+                    self.routes.set_identity(directory, None);
+                    Listing::new()
+                }
+                Err(error) => {
+                    let path = in_tree(&self.root, directory);
+                    let error = io::Error::from(error);
+                    return Err((false, format!("cannot read {}: {error}", quoted(&path))));
+                }
+            });
+        }
+        Ok(listings)
+    }
+
+    /// Opens a directory, and makes it first if it is wanted; returns `None` if a dry run would have made it.
+    fn enter(
+        &mut self,
+        pass: &mut Pass<'_, '_>,
+        target: &Path,
+        unwanted: bool,
+    ) -> io::Result<Option<OwnedFd>> {
+        let opened = match dirfd::open_absolute(target) {
+            Err(error) if error == Errno::ENOENT && !unwanted => {
+                let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
+                    return Err(error.into());
+                };
+                if let Some(dry_run) = &mut pass.dry_run {
+                    // A directory in one that is wanted was shown as a step there.
+                    if pass.targets.roots.contains_key(target) && !self.routes.targets().contains_key(parent)
+                    {
+                        dry_run(DryRunStep::MakeDirectory(target.to_owned()));
+                    }
+                    return Ok(None);
+                }
+                let parent = dirfd::open_absolute(parent)?;
+                self.ledger.record_directory(target);
+                self.ledger.save().map_err(|error| io::Error::other(format!("{error:#}")))?;
+                self.make_directory(&mut pass.tally, target, &parent, name.as_bytes())?;
+                dirfd::open_absolute(target)?
+            }
+            opened => opened?,
+        };
+        if pass.identity == Some(dirfd::identity(&opened)?) {
+            return Err(io::Error::other("it is the storage itself"));
+        }
+        Ok(Some(opened))
+    }
+
+    /// Makes a directory that is recorded already.
+    fn make_directory(
+        &mut self,
+        tally: &mut Tally,
+        path: &Path,
+        parent: &OwnedFd,
+        name: &[u8],
+    ) -> io::Result<()> {
+        let made = apply::make_directory(parent, name);
+        if matches!(made, Ok(true)) {
+            self.ledger.insert_directory(path);
+            tally.directories += 1;
+        } else if !self.ledger.made(path) {
+            self.ledger.forget_directory(path);
+        }
+        made.map(drop)
+    }
+
+    /// Lists what is present, without what was, or would have been, removed by this scan.
+    fn present(
+        &self,
+        pass: &Pass<'_, '_>,
+        target: &Path,
+        directory: Option<&OwnedFd>,
+        names: &Names,
+    ) -> io::Result<Listing> {
+        let Some(directory) = directory else { return Ok(Listing::new()) };
+        let gone = pass.gone.iter().filter(|path| path.parent() == Some(target));
+        let gone: BTreeSet<&[u8]> = gone.filter_map(|path| path.file_name().map(OsStr::as_bytes)).collect();
+        let mut present = directory_scan::present(directory, names)?;
+        present.retain(|(name, kind)| {
+            // Where a leftover cannot be removed, links cannot be made either, and that is reported.
+            let leftover = *kind == Kind::Link && pass.dry_run.is_none() && apply::is_temporary(name);
+            let removed = leftover
+                && apply::remove_leftover(directory, name, &self.root, LEFTOVER_AGE).unwrap_or(false);
+            !removed && !gone.contains(&**name)
+        });
+        Ok(present)
+    }
+
+    /// Makes the steps in a directory; returns the first error of the system.
+    fn execute(
+        &mut self,
+        tally: &mut Tally,
+        target: &Arc<Path>,
+        directory: &OwnedFd,
+        steps: Vec<Step>,
+    ) -> Option<String> {
+        let mut first_error = None;
+        let mut steps = steps.into_iter().peekable();
+        while steps.peek().is_some() {
+            let start = Instant::now();
+            let batch: Vec<Step> = steps.by_ref().take(BATCH).collect();
+            batch.iter().for_each(|step| self.record(target, step));
+            // Before anything is made: a kill must leave no link without a record.
+            let saved = self.ledger.save();
+            for step in batch {
+                if saved.is_err() && !matches!(step, Step::Forget(..) | Step::Unlink(..)) {
+                    tally.failed += 1;
+                } else if let Err((name, error)) = self.execute_step(tally, target, directory, step) {
+                    tally.failed += 1;
+                    let name = quoted(Path::new(OsStr::from_bytes(&name)));
+                    first_error.get_or_insert_with(|| format!("{name}: {error}"));
+                }
+            }
+            if let Err(error) = saved {
+                tally.ledger_error = Some(format!("{error:#}"));
+            }
+            tally.change_time += start.elapsed();
+        }
+        first_error
+    }
+
+    /// Records what a step will make, or what is known not to be ours any more.
+    fn record(&mut self, target: &Path, step: &Step) {
+        match step {
+            Step::Adopt(name, source) | Step::Link(name, source) | Step::Relink { name, to: source, .. } => {
+                self.ledger.record_link(target, name, *source);
+            }
+            Step::Forget(name, source) => self.ledger.record_unlink(target, name, *source),
+            Step::MakeDirectory(name) => {
+                self.ledger.record_directory(&target.join(OsStr::from_bytes(name)));
+            }
+            Step::Unlink(..) => {}
+        }
+    }
+
+    /// Makes one step; fails with the name and the system's reason.
+    fn execute_step(
+        &mut self,
+        tally: &mut Tally,
+        target: &Arc<Path>,
+        directory: &OwnedFd,
+        step: Step,
+    ) -> Result<(), (Box<[u8]>, io::Error)> {
+        match step {
+            Step::Adopt(name, source) => self.ledger.insert(target, name, source),
+            Step::Forget(name, _) => self.ledger.remove(target, &name),
+            Step::Link(name, source) => match apply::link(directory, &name, self.ledger.source(source)) {
+                Ok(true) => {
+                    self.ledger.insert(target, name, source);
+                    tally.linked += 1;
+                }
+                // Taken meanwhile: the next scan sees it.
+                Ok(false) => {}
+                Err(error) => return Err((name, error)),
+            },
+            Step::Relink { name, from, to } => {
+                match apply::relink(directory, &name, self.ledger.source(from), self.ledger.source(to)) {
+                    Ok(true) => {
+                        self.ledger.record_unlink(target, &name, from);
+                        self.ledger.insert(target, name, to);
+                        tally.linked += 1;
+                    }
+                    Ok(false) => {}
+                    Err(error) => return Err((name, error)),
+                }
+            }
+            Step::Unlink(name, source) => match apply::unlink(directory, &name, self.ledger.source(source)) {
+                Ok(removed) => {
+                    self.ledger.record_unlink(target, &name, source);
+                    self.ledger.remove(target, &name);
+                    tally.removed += usize::from(removed);
+                }
+                Err(error) => return Err((name, error)),
+            },
+            Step::MakeDirectory(name) => {
+                let path = target.join(OsStr::from_bytes(&name));
+                self.make_directory(tally, &path, directory, &name).map_err(|error| (name, error))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Our links among these names.
+fn some_of<'a>(links: &'a LinkSet, names: &'a Names) -> Box<dyn Iterator<Item = (&'a [u8], SourceId)> + 'a> {
+    match names {
+        Names::All => Box::new(links.iter().map(|(name, source)| (&**name, *source))),
+        Names::Only(names) => {
+            Box::new(names.iter().filter_map(|name| Some((name.as_slice(), *links.get(name.as_slice())?))))
+        }
+    }
+}
+
+/// Returns the source that a link leads into, if it leads to its own name in one.
+fn leads(ledger: &Ledger, directory: Option<&OwnedFd>, name: &[u8]) -> Option<SourceId> {
+    let text = dirfd::link_text(directory?, name).ok()??;
+    let source = text.as_bytes().strip_suffix(name)?.strip_suffix(b"/")?;
+    let id = ledger.find_source(Path::new(OsStr::from_bytes(source)))?;
+    // Paths are equal that are not spelt alike, and we spell each in one way.
+    (ledger.source(id).as_os_str().as_bytes() == source).then_some(id)
+}
+
+fn conflict(sources: &[Source], lost: Lost) -> Conflict {
+    let directory = |index: usize| -> PathBuf { sources[index].directory.to_path_buf() };
+    Conflict { name: lost.name, source: directory(lost.source), winner: lost.winner.map(directory) }
+}

@@ -1,0 +1,158 @@
+//! The supervised loop: gathers events, scans, and reports.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use nix::sys::signal::{SigSet, Signal};
+
+use crate::findings::{LISTED, Tally, brief};
+use crate::monitor::{Monitor, clock};
+use crate::pending_events::{EventReceiver, PendingEvents};
+use crate::rescan_interval::{EventCoverage, rescan_interval};
+use crate::status::Status;
+use crate::watcher::Watcher;
+
+/// Changes that come within this are one.
+const DEBOUNCE: Duration = Duration::from_millis(1);
+/// No link waits longer because others are made.
+const MAX_DEBOUNCE: Duration = Duration::from_millis(250);
+/// New watches find new directories, and these need watches; what still appears after that is made faster than we scan.
+const MAX_ROUNDS: usize = 16;
+/// Rounds that may scan everything.
+const MAX_FULL_ROUNDS: usize = 3;
+
+/// Runs until SIGTERM or SIGINT; SIGHUP asks for a scan. A scan under way is not waited for: whatever moment it ends at,
+/// the next start continues.
+pub fn run(monitor: Monitor) -> Result<()> {
+    let receiver = Arc::new(EventReceiver::new(&monitor.paths().mappings));
+    let mut signals = SigSet::empty();
+    signals.extend([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
+    // Before any other thread exists, so that every thread inherits the mask.
+    signals.thread_block().context("cannot block SIGTERM")?;
+    let mut event_loop = EventLoop {
+        monitor,
+        watcher: Watcher::new(Arc::clone(&receiver)),
+        receiver: Arc::clone(&receiver),
+        reported: BTreeSet::new(),
+        written: None,
+        scan_began: 0,
+    };
+    thread::Builder::new().spawn(move || event_loop.run()).context("cannot start a thread")?;
+    loop {
+        match signals.wait().context("cannot wait for signals")? {
+            Signal::SIGHUP => receiver.request_scan(),
+            _ => return Ok(()),
+        }
+    }
+}
+
+struct EventLoop {
+    monitor: Monitor,
+    watcher: Watcher,
+    receiver: Arc<EventReceiver>,
+    /// Sentences that are in the log.
+    reported: BTreeSet<String>,
+    /// The state as it is in the file.
+    written: Option<Status>,
+    /// Start of the last scan of everything, by [`clock`].
+    scan_began: u64,
+}
+
+impl EventLoop {
+    fn run(&mut self) -> ! {
+        let mut pending = PendingEvents::overflow();
+        let mut due = Instant::now();
+        loop {
+            let began = Instant::now();
+            if pending.overflow {
+                self.watcher.reset();
+            }
+            // A scan that is asked for after this begins after this.
+            let now = clock();
+            let new_mapping = self.monitor.read_mapping(pending.scan_requested);
+            let full = new_mapping || pending.overflow || pending.scan_requested || began >= due;
+            let mut tally = if full {
+                self.scan_began = now;
+                self.monitor.full_scan(None)
+            } else {
+                self.monitor.incremental_scan(&pending.changes)
+            };
+            tally.add(self.settle(&pending.changes.names));
+            let unwatched = self.watcher.watch_error.as_ref().map(|_| EventCoverage::None);
+            let coverage = unwatched.unwrap_or_else(|| self.monitor.coverage());
+            let interval = rescan_interval(coverage, self.monitor.scan_cost);
+            if full {
+                due = Instant::now() + interval;
+            }
+            self.report(&tally, coverage, interval);
+            pending = self.receiver.wait(due, began.elapsed().clamp(DEBOUNCE, MAX_DEBOUNCE));
+        }
+    }
+
+    /// Watches what is there now, and scans again what was not watched when it was scanned.
+    fn settle(&mut self, moved: &BTreeSet<PathBuf>) -> Tally {
+        let mut tally = Tally::default();
+        if !self.monitor.watches_may_differ(moved) && !self.watcher.is_affected(moved) {
+            return tally;
+        }
+        let mut new = self.watcher.set(self.monitor.directories_to_watch(), moved);
+        for round in 0..MAX_ROUNDS {
+            if new.is_empty() {
+                break;
+            }
+            tally.add(self.monitor.rescan(&new, round < MAX_FULL_ROUNDS));
+            new = self.watcher.set(self.monitor.directories_to_watch(), &BTreeSet::new());
+        }
+        tally
+    }
+
+    /// Logs what is new, and writes the state if it has changed.
+    fn report(&mut self, tally: &Tally, coverage: EventCoverage, interval: Duration) {
+        if !tally.is_idle() {
+            log::info!("linked {}, removed {}", tally.linked, tally.removed);
+        }
+        let status = self.status(coverage, interval);
+        // A mistake in the mapping was logged when it was found.
+        let mistake = self.monitor.mapping_error().map(brief);
+        let problems = status.problems.iter().filter(|problem| Some(*problem) != mistake.as_ref());
+        let omitted = (status.conflicts > status.conflict_list.len())
+            .then(|| "not all conflicts are listed; see: storage-monitor status".to_owned());
+        let now: BTreeSet<String> = problems.chain(&status.conflict_list).cloned().chain(omitted).collect();
+        for new in now.difference(&self.reported) {
+            log::warn!("{new}");
+        }
+        self.reported = now;
+        if self.written.as_ref() != Some(&status) {
+            match status.write(&self.monitor.paths().status) {
+                Ok(()) => self.written = Some(status),
+                Err(error) => log::warn!("{error:#}"),
+            }
+        }
+    }
+
+    fn status(&self, coverage: EventCoverage, interval: Duration) -> Status {
+        let monitor = &self.monitor;
+        let conflicts = monitor.conflicts().map(|(target, conflict)| conflict.sentence(target));
+        let waiting = monitor.waiting().iter();
+        let waiting: BTreeMap<_, _> =
+            waiting.map(|(path, why)| (brief(&kit::quote::quoted(path)), brief(why))).take(LISTED).collect();
+        Status {
+            pid: std::process::id(),
+            storage: monitor.paths().storage.clone(),
+            links: monitor.mapped.ledger.count(),
+            shipped: monitor.shipped.ledger.count(),
+            conflicts: monitor.mapped.findings.count(),
+            conflict_list: conflicts.take(LISTED).collect(),
+            problems: monitor.problems().take(LISTED).chain(self.watcher.watch_error.clone()).collect(),
+            waiting,
+            events: coverage.name().to_owned(),
+            rescan_seconds: interval.as_secs(),
+            scan_milliseconds: u64::try_from(monitor.scan_cost.as_millis()).unwrap_or(u64::MAX),
+            scan_began: self.scan_began,
+        }
+    }
+}
