@@ -26,7 +26,7 @@ pub fn storage_status(path: &Path) -> Option<Storage> {
         None
     });
     let status = status?;
-    let mut complaints = status.complaints();
+    let mut complaints = status.messages();
     if status.links + status.shipped + complaints.len() == 0 {
         return None;
     }
