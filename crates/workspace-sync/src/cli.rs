@@ -4,32 +4,32 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use clap::{ArgAction, CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use kit::logging::Verbosity;
 
-const NOTES: &str = "\
-Trees are /opt/micromamba and what OPT_SYNC names, a colon-separated list of directories below /opt. With
-WORKSPACE_SYNC=true and a mounted workspace, late boot copies them there while programs run from the image, compares,
-and switches with one rename. Any of this may be killed and started again.";
+const EPILOGUE: &str = "\
+Examples:
+  workspace-sync status
+  sudo workspace-sync run --dry-run
+  sudo workspace-sync refresh micromamba
 
-/// Move environments and services to the workspace, without waiting and without loss.
+Trees are /opt/micromamba and the directories below /opt that OPT_SYNC
+names, separated by colons. With WORKSPACE_SYNC=true and a mounted
+workspace, late boot copies them in the background and switches to the
+copy with one rename. Any of this can be interrupted and repeated.";
+
+/// Copy environments and services to the workspace and use them from there
 #[derive(Debug, Parser)]
-#[command(name = "workspace-sync", version, long_about = None, after_help = NOTES)]
+#[command(name = "workspace-sync", version, long_about = None, after_help = EPILOGUE)]
 pub struct Cli {
     /// What to do
     #[command(subcommand)]
     pub action: Action,
-    /// Print the steps and change nothing
-    #[arg(long, global = true)]
-    pub dry_run: bool,
-    /// Take all of the disk and the processors
+    /// Use all disk and CPU capacity instead of running at low priority
     #[arg(long, global = true)]
     pub full_speed: bool,
-    /// No progress, warnings only
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
-    pub quiet: bool,
-    /// More details
-    #[arg(short, long, global = true, action = ArgAction::Count)]
-    pub verbose: u8,
+    #[command(flatten)]
+    pub verbosity: Verbosity,
     /// Where programs look for the trees, for tests
     #[arg(long, global = true, value_name = "DIRECTORY", hide = true, default_value = "/opt")]
     pub opt: PathBuf,
@@ -50,67 +50,103 @@ pub struct Cli {
     pub journal: PathBuf,
 }
 
-/// What to do.
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Action {
-    /// Bring every tree into the state that the settings ask for: what late boot does
+    /// Copy and switch all trees as configured (started by late boot)
     Run {
-        /// Print one JSON object for each tree
+        /// Print one JSON object per tree
         #[arg(long)]
         json: bool,
-        /// Compare every byte before the switch, not only names, kinds, sizes and times
+        #[command(flatten)]
+        dry: DryRun,
+        /// Compare file contents before the switch
         #[arg(long)]
         verify: Option<Verify>,
     },
-    /// List what the image brings, before programs change it: what late boot does first
+    /// Record the files of the image (first step of late boot)
     Snapshot,
-    /// Show where every tree is, which generation, and what is in the way
+    /// Show which copy of each tree is in use, and its problems
     Status {
-        /// Print one JSON object for each tree
+        /// Print one JSON object per tree
         #[arg(long)]
         json: bool,
     },
-    /// Compare workspace copies with the image; exit 1 if something of the image's is missing or damaged
+    /// Compare copies with the image; exits with 1 if files are missing or damaged
     Verify {
-        /// The trees; all of them if none is named
+        /// Trees to compare [default: all]
         #[arg(value_name = "NAME")]
         names: Vec<String>,
-        /// Compare every byte
+        /// Compare file contents
         #[arg(long)]
         hash: bool,
-        /// Print one JSON object for each tree
+        /// Print one JSON object per tree
         #[arg(long)]
         json: bool,
     },
-    /// Replace a workspace copy by the image's present generation; the replaced one is kept for rollback
+    /// Replace a copy with the image's version, and keep your changes
     Refresh {
         /// The tree
         #[arg(value_name = "NAME")]
         name: String,
+        #[command(flatten)]
+        dry: DryRun,
     },
-    /// Put the copy that a refresh replaced back in its place, and the other way round
+    /// Exchange a copy with the one before the last refresh
     Rollback {
         /// The tree
         #[arg(value_name = "NAME")]
         name: String,
+        #[command(flatten)]
+        dry: DryRun,
     },
-    /// Carry over what programs still write to the tree they came from, until none is left, and retry what failed
+    /// Copy late changes and retry failed copies (started by supervisord)
     Follow,
-    /// Copy any directory with everything that belongs to it, as the trees are copied
+    /// Copy a directory tree, or update an existing copy
     Copy {
-        /// The directory to copy
+        /// Directory to copy
         #[arg(value_name = "SOURCE")]
         source: PathBuf,
-        /// The copy: new, or an earlier copy, which is brought into the state of the source
+        /// New directory, or an existing copy to update
         #[arg(value_name = "TARGET")]
         target: PathBuf,
-        /// Remove from TARGET what SOURCE does not have
-        #[arg(long)]
-        prune: bool,
-        /// Compare every byte of what looks equal
-        #[arg(long)]
-        verify: Option<Verify>,
+        #[command(flatten)]
+        options: CopyOptions,
     },
+}
+
+/// The flag of every subcommand that changes trees.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct DryRun {
+    /// Print the steps without making them
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// The options of `copy`.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct CopyOptions {
+    /// Delete files from TARGET that SOURCE does not have
+    #[arg(long)]
+    pub prune: bool,
+    /// Compare file contents
+    #[arg(long)]
+    pub verify: Option<Verify>,
+    /// Print the result as a JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub dry: DryRun,
+}
+
+impl Action {
+    /// True if it may change trees, which only one process of a container does at a time.
+    pub fn is_exclusive(&self) -> bool {
+        match self {
+            Self::Run { dry, .. } | Self::Refresh { dry, .. } | Self::Rollback { dry, .. } => !dry.dry_run,
+            _ => false,
+        }
+    }
 }
 
 impl Cli {
@@ -133,10 +169,10 @@ impl Cli {
     }
 }
 
-/// How closely to compare.
+/// Extent of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Verify {
-    /// Every byte of every file
+    /// All bytes of every file
     Hash,
 }
 

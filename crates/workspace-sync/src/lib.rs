@@ -1,4 +1,4 @@
-//! Move environments and services to the workspace, without waiting and without loss.
+//! Copy environments and services to the workspace and use them from there.
 //!
 //! A tree such as `/opt/micromamba` is a symbolic link from the image's build on: to `/opt/.image/micromamba`, which is
 //! never deleted. With `WORKSPACE_SYNC=true` and a mounted workspace, `workspace-sync run` copies it to
@@ -88,7 +88,7 @@ use workspace::Workspace;
 pub use adopt::adopt;
 use claim::Claim;
 pub use cli::command;
-use cli::{Action, Cli};
+use cli::{Action, Cli, DryRun};
 use clock::Instant;
 use copy::Manner;
 use gate::Gate;
@@ -104,14 +104,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Runs the command line.
 pub fn run() -> Outcome {
     let cli = Cli::try_parse()?;
-    kit::logging::init("workspace-sync", if cli.quiet { -1 } else { i8::try_from(cli.verbose).unwrap_or(1) });
+    cli.verbosity.apply();
     kit::open_files::raise();
     // All of it and from the start: counting and comparing read as much as copying does.
     if !cli.full_speed && !matches!(cli.action, Action::Status { .. } | Action::Snapshot) {
         tree_copy::give_way();
     }
-    if let Action::Copy { source, target, prune, verify } = &cli.action {
-        return manual::copy(&cli, source, target, *prune, verify.is_some());
+    if let Action::Copy { source, target, options } = &cli.action {
+        return manual::copy(source, target, *options);
     }
     let env = env_store::session_env(Env::from_process(), Path::new(env_store::PATH));
     let (workspace, problems) = Workspace::from_env(&env);
@@ -135,16 +135,14 @@ pub fn run() -> Outcome {
         began: began::of(&cli.memory).or_else(|| started(&journal)),
         journal: &journal,
     };
-    match &cli.action {
-        Action::Run { .. } | Action::Refresh { .. } | Action::Rollback { .. } if !cli.dry_run => {
-            let lock = lock(&cli.memory).inspect_err(|error| report_no_beginning(&cli, &trees, error))?;
-            lock.acquire(PATIENCE)
-                .map_err(|_| anyhow::anyhow!("another workspace-sync works in this container"))
-                .hint(|| "it may wait for provisioning to end; see: workspace-sync status".to_owned())?;
-            act(&cli, &setting, &trees)
-        }
-        _ => act(&cli, &setting, &trees),
+    if !cli.action.is_exclusive() {
+        return act(&cli, &setting, &trees);
     }
+    let lock = lock(&cli.memory).inspect_err(|error| report_no_beginning(&cli, &trees, error))?;
+    lock.acquire(PATIENCE)
+        .map_err(|_| anyhow::anyhow!("another workspace-sync works in this container"))
+        .hint(|| "it may wait for provisioning to end; see: workspace-sync status".to_owned())?;
+    act(&cli, &setting, &trees)
 }
 
 /// Reports that a run cannot begin, for late boot: where the container's disk is full, the log has no word on it.
@@ -168,10 +166,12 @@ fn report_no_beginning(cli: &Cli, trees: &[Tree], error: &anyhow::Error) {
 
 fn act(cli: &Cli, setting: &Setting<'_>, trees: &[Tree]) -> Outcome {
     match &cli.action {
-        Action::Run { .. } if cli.dry_run => {
+        Action::Run { json, dry: DryRun { dry_run: true }, .. } => {
             for tree in trees {
                 for step in setting.steps(tree)? {
-                    writeln!(io::stdout(), "{}: {step}", tree.name)?;
+                    let (name, step) = (&tree.name, step.to_string());
+                    let text = format!("{name}: {step}");
+                    print(*json, &serde_json::json!({ "tree": name, "step": step }), &text)?;
                 }
             }
             Ok(Exit::Done)
@@ -212,8 +212,8 @@ fn act(cli: &Cli, setting: &Setting<'_>, trees: &[Tree]) -> Outcome {
             Ok(Exit::Done)
         }
         Action::Verify { names, hash, json } => verify::run(setting, chosen(trees, names)?, *hash, *json),
-        Action::Refresh { name } => refresh::run(setting, one(trees, name)?, cli.dry_run),
-        Action::Rollback { name } => refresh::rollback(setting, one(trees, name)?, cli.dry_run),
+        Action::Refresh { name, dry } => refresh::run(setting, one(trees, name)?, dry.dry_run),
+        Action::Rollback { name, dry } => refresh::rollback(setting, one(trees, name)?, dry.dry_run),
         Action::Follow => {
             follow::run(setting, trees, cli.another_run()?, Duration::from_millis(cli.retry_after))
         }

@@ -8,30 +8,38 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result, anyhow, bail};
 use journal::Journal;
 use kit::{Exit, HintExt, Outcome};
-use tree_copy::{Check, Counters, Note, Observer, Options, Room, Survey, Unobserved, What};
+use tree_copy::{Check, Counters, Note, Observer, Options, Pass, Room, Survey, Unobserved, What};
 
-use crate::cli::Cli;
+use crate::cli::{CopyOptions, DryRun};
 use crate::progress::{Phase, Progress, Total};
 use kit::units;
 
 /// Brings `target` into the state of `source` and compares.
-pub fn copy(cli: &Cli, source: &Path, target: &Path, prune: bool, content: bool) -> Outcome {
+pub fn copy(source: &Path, target: &Path, copy_options: CopyOptions) -> Outcome {
+    let CopyOptions { prune, verify, json, dry: DryRun { dry_run } } = copy_options;
     refuse_nesting(source, target)?;
-    let check = if content { Check::Content } else { Check::Metadata };
-    if !cli.dry_run && target.is_dir() && is_equal(source, target, prune, check)? {
-        log::info!("{} is equal to {} already", target.display(), source.display());
-        return Ok(Exit::Done);
+    let check = if verify.is_some() { Check::Content } else { Check::Metadata };
+    if !dry_run
+        && target.is_dir()
+        && let Some(seen) = equal(source, target, prune, check)?
+    {
+        log::info!("{} already equals {}", target.display(), source.display());
+        return print(json, &seen);
     }
     let survey = tree_copy::survey(source, tree_copy::default_threads(), &[], &Unobserved)?;
-    if cli.dry_run {
-        writeln!(
-            io::stdout(),
+    if dry_run {
+        let step = format!(
             "copy {} entries with {} from {} to {}",
             units::format_count(survey.entries),
             units::format_bytes(survey.bytes),
             source.display(),
             target.display()
-        )?;
+        );
+        if json {
+            writeln!(io::stdout(), "{}", serde_json::json!({ "step": step }))?;
+        } else {
+            writeln!(io::stdout(), "{step}")?;
+        }
         return Ok(Exit::Done);
     }
     fs::create_dir_all(target).with_context(|| format!("cannot create {}", target.display()))?;
@@ -74,17 +82,38 @@ pub fn copy(cli: &Cli, source: &Path, target: &Path, prune: bool, content: bool)
         units::format_count(done.updated),
         units::format_count(done.removed)
     );
+    print(
+        json,
+        &Pass {
+            updated: done.updated,
+            removed: done.removed,
+            copied_files: done.copied_files,
+            copied_bytes: done.copied_bytes,
+            ..seen
+        },
+    )
+}
+
+/// Prints the result with `--json`; the log has it in words.
+fn print(json: bool, result: &Pass) -> Outcome {
+    if json {
+        let mut result = serde_json::to_value(result)?;
+        // Of use to this program alone.
+        result.as_object_mut().map(|keys| keys.remove("digest"));
+        writeln!(io::stdout(), "{result}")?;
+    }
     Ok(Exit::Done)
 }
 
-/// Whether nothing is to be done: one look at both, which is all that a repeated copy costs.
-fn is_equal(source: &Path, target: &Path, prune: bool, check: Check) -> Result<bool> {
+/// Compares both trees once, which is all that a repeated copy costs; nothing if they differ.
+fn equal(source: &Path, target: &Path, prune: bool, check: Check) -> Result<Option<Pass>> {
     let capabilities = tree_copy::probe(target)?;
     let look = Options { check, prune, write: false, durable: false, ..Options::new(&capabilities) };
-    Ok(tree_copy::pass(source, target, &look, &FirstDifference::default()).map_or_else(
-        |error| if matches!(error, tree_copy::Error::Stopped) { Ok(false) } else { Err(error) },
-        |seen| Ok(seen.differing == 0),
-    )?)
+    match tree_copy::pass(source, target, &look, &FirstDifference::default()) {
+        Ok(seen) => Ok((seen.differing == 0).then_some(seen)),
+        Err(tree_copy::Error::Stopped) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Ends a comparison at the first difference: then everything is looked at again anyway.

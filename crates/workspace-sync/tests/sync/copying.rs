@@ -28,7 +28,7 @@ fn a_directory_is_copied_brought_up_to_date_and_then_left_alone() {
     assert_eq!(differences(&source, &target), [""; 0]);
 
     let said = copy(&site, &source, &target, &["--verify", "hash"]);
-    let told = format!("{} is equal to {} already\n", target.display(), source.display());
+    let told = format!("{} already equals {}\n", target.display(), source.display());
     assert!(said.code == 0 && said.stderr.ends_with(&told), "{said:?}");
 
     fs::write(source.join("newer"), "2").unwrap();
@@ -36,7 +36,12 @@ fn a_directory_is_copied_brought_up_to_date_and_then_left_alone() {
     assert_eq!(copy(&site, &source, &target, &[]).code, 0);
     assert_eq!(fs::read_to_string(target.join("newer")).unwrap(), "2");
     assert_eq!(fs::read_to_string(target.join("added")).unwrap(), "mine");
-    assert_eq!(copy(&site, &source, &target, &["--prune"]).code, 0);
+    let said = copy(&site, &source, &target, &["--prune", "--json"]);
+    let result: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(
+        (&result["removed"], &result["differing"], &result["digest"]),
+        (&1.into(), &0.into(), &().into())
+    );
     assert_eq!(differences(&source, &target), [""; 0]);
 }
 

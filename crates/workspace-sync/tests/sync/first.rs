@@ -34,6 +34,16 @@ fn a_first_run_copies_everything_switches_and_leaves_the_image_alone() {
 }
 
 #[test]
+fn commands_without_steps_take_no_dry_run() {
+    let site = Site::small();
+    for command in ["snapshot", "follow", "status", "verify"] {
+        let said = site.run(&[command, "--dry-run"]);
+        assert_eq!(said.code, 2, "{command}: {said:?}");
+    }
+    assert!(!site.root().join("memory").exists());
+}
+
+#[test]
 fn a_dry_run_prints_the_steps_of_the_real_run_and_takes_none() {
     let site = Site::small();
     let said = site.run(&["run", "--dry-run"]);
@@ -48,6 +58,9 @@ fn a_dry_run_prints_the_steps_of_the_real_run_and_takes_none() {
         )
     );
     assert_eq!(fs::read_dir(site.volume()).unwrap().count(), 0);
+    let said = site.run(&["run", "--dry-run", "--json"]);
+    let first: serde_json::Value = serde_json::from_str(said.stdout.lines().next().unwrap()).unwrap();
+    assert_eq!(first, serde_json::json!({ "tree": "micromamba", "step": format!("copy {image} to {copy}") }));
 }
 
 #[test]
