@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use nix::NixPath;
 use nix::errno::Errno;
 use nix::fcntl::openat;
 use nix::sys::stat::Mode;
@@ -14,13 +15,14 @@ use crate::{ANY_DIRECTORY, Identity, for_each, identity, open_dir, unlink};
 ///
 /// No link is followed. A mount below ends it with `EXDEV` and keeps its content. A directory that another process moves
 /// elsewhere while it is emptied ends it with `EBUSY`, and nothing is removed where it went.
-pub fn remove_all(directory: impl AsFd, name: &CStr) -> nix::Result<u64> {
+pub fn remove_all<P: ?Sized + NixPath>(directory: impl AsFd, name: &P) -> nix::Result<u64> {
     match unlink(&directory, name) {
         Ok(removed) => return Ok(u64::from(removed)),
         Err(Errno::EISDIR | Errno::EPERM) => {}
         Err(error) => return Err(error),
     }
-    let mut removal = match Removal::new(directory.as_fd(), name) {
+    let name = name.with_nix_path(CStr::to_owned)?;
+    let mut removal = match Removal::new(directory.as_fd(), &name) {
         // Another process removed it meanwhile.
         Err(Errno::ENOENT) => return Ok(0),
         removal => removal?,

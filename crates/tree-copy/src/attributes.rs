@@ -1,14 +1,14 @@
 //! Owner, mode, extended attributes, access control lists and times of one entry.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
-use rustix::fd::AsFd;
-use rustix::fs::{
-    AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags, chownat, fchmod, fchown, fgetxattr,
-    flistxattr, fremovexattr, fsetxattr, lgetxattr, llistxattr, lremovexattr, lsetxattr, utimensat,
-};
-use rustix::io::Errno;
+use dirfd::xattr::Node;
+use nix::errno::Errno;
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{Mode, UtimensatFlags, fchmod, futimens, utimensat};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{Gid, Uid, fchown, fchownat};
 
 use crate::capabilities::Capabilities;
 use crate::meta::{Meta, Time};
@@ -21,70 +21,6 @@ pub(crate) enum Fault {
     Source(Errno),
     Target(Errno),
     Stopped,
-}
-
-/// Something whose extended attributes can be asked for.
-#[derive(Debug)]
-pub(crate) enum Node<'a> {
-    /// An open file or directory.
-    Open(BorrowedFd<'a>),
-    /// A link or special file, which cannot be opened, in an open directory.
-    Named(CString),
-}
-
-impl Node<'_> {
-    /// An entry by its directory's descriptor and its name; the calls used do not follow the last part.
-    pub fn named(directory: BorrowedFd<'_>, name: &CStr) -> Node<'static> {
-        let mut path = format!("/proc/self/fd/{}/", directory.as_raw_fd()).into_bytes();
-        path.extend_from_slice(name.to_bytes());
-        // Neither part has a zero byte.
-        Node::Named(CString::new(path).unwrap_or_default())
-    }
-
-    fn list(&self) -> Result<Vec<u8>, Errno> {
-        fill(|space| match self {
-            Node::Open(open) => flistxattr(open, space),
-            Node::Named(path) => llistxattr(path.as_c_str(), space),
-        })
-        // A file system without attributes has none.
-        .or_else(|cause| if cause == Errno::NOTSUP { Ok(vec![]) } else { Err(cause) })
-    }
-
-    fn get(&self, name: &CStr) -> Result<Vec<u8>, Errno> {
-        fill(|space| match self {
-            Node::Open(open) => fgetxattr(open, name, space),
-            Node::Named(path) => lgetxattr(path.as_c_str(), name, space),
-        })
-    }
-
-    fn set(&self, name: &CStr, value: &[u8]) -> Result<(), Errno> {
-        match self {
-            Node::Open(open) => fsetxattr(open, name, value, XattrFlags::empty()),
-            Node::Named(path) => lsetxattr(path.as_c_str(), name, value, XattrFlags::empty()),
-        }
-    }
-
-    fn remove(&self, name: &CStr) -> Result<(), Errno> {
-        match self {
-            Node::Open(open) => fremovexattr(open, name),
-            Node::Named(path) => lremovexattr(path.as_c_str(), name),
-        }
-    }
-}
-
-/// Lists and values are at most 64 KiB (xattr(7)); most are far smaller.
-fn fill(read: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
-    let mut little = [0; 512];
-    match read(&mut little) {
-        Ok(length) => Ok(little[..length].to_vec()),
-        Err(Errno::RANGE) => {
-            let mut space = vec![0; 64 * 1024];
-            let length = read(&mut space)?;
-            space.truncate(length);
-            Ok(space)
-        }
-        Err(cause) => Err(cause),
-    }
 }
 
 /// Access control lists are attributes to the kernel (acl(5)).
@@ -145,7 +81,7 @@ pub(crate) fn carry(
         carried.differed = true;
         if write {
             match target.remove(name) {
-                Ok(()) | Err(Errno::NODATA) => {}
+                Ok(()) | Err(Errno::ENODATA) => {}
                 Err(cause) => return Err(Fault::Target(cause)),
             }
         }
@@ -153,7 +89,7 @@ pub(crate) fn carry(
     for name in &wanted {
         let value = match source.get(name) {
             Ok(value) => value,
-            Err(Errno::NODATA) => continue,
+            Err(Errno::ENODATA) => continue,
             Err(cause) => return Err(Fault::Source(cause)),
         };
         if there.contains(name) && target.get(name).is_ok_and(|found| found == value) {
@@ -166,7 +102,7 @@ pub(crate) fn carry(
         match target.set(name, &value) {
             Ok(()) => carried.differed = true,
             // Only root may set some, and some file systems take only some.
-            Err(Errno::PERM | Errno::ACCESS | Errno::NOTSUP | Errno::INVAL) => {
+            Err(Errno::EPERM | Errno::EACCES | Errno::ENOTSUP | Errno::EINVAL) => {
                 carried.dropped.push(name.to_string_lossy().into_owned());
             }
             Err(cause) => return Err(Fault::Target(cause)),
@@ -200,14 +136,13 @@ pub(crate) fn never(source: Time, can: &Capabilities) -> Time {
     (source.0.saturating_sub(2 * (steps + 1)), source.1)
 }
 
-fn stamps(accessed: Time, modified: Time) -> Timestamps {
-    let stamp = |(seconds, nanoseconds): Time| Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() };
-    Timestamps { last_access: stamp(accessed), last_modification: stamp(modified) }
+fn stamp((seconds, nanoseconds): Time) -> TimeSpec {
+    TimeSpec::new(seconds, nanoseconds.into())
 }
 
 /// Sets the times of an open file or directory.
 pub(crate) fn set_times(open: BorrowedFd<'_>, accessed: Time, modified: Time) -> Result<(), Errno> {
-    rustix::fs::futimens(open, &stamps(accessed, modified))
+    futimens(open, &stamp(accessed), &stamp(modified))
 }
 
 /// Sets the times of an entry that is not opened, and never those of what a link leads to.
@@ -217,7 +152,7 @@ pub(crate) fn set_times_at(
     accessed: Time,
     modified: Time,
 ) -> Result<(), Errno> {
-    utimensat(directory, name, &stamps(accessed, modified), AtFlags::SYMLINK_NOFOLLOW)
+    utimensat(directory, name, &stamp(accessed), &stamp(modified), UtimensatFlags::NoFollowSymlink)
 }
 
 /// Gives an open file or directory owner and mode, with as few calls as possible.
@@ -237,20 +172,15 @@ pub(crate) fn set_access(
     let wanted = wanted_mode(source, can);
     // Giving a file away takes its set-id bits, giving a directory away does not.
     if can.mode && (mode != wanted || (give && wanted & SET_ID != 0)) {
-        fchmod(open, Mode::from_raw_mode(wanted))?;
+        fchmod(open, Mode::from_bits_truncate(wanted))?;
     }
     Ok(())
 }
 
 /// Gives a link or special file its owner.
 pub(crate) fn set_owner_at(directory: BorrowedFd<'_>, name: &CStr, owner: (u32, u32)) -> Result<(), Errno> {
-    chownat(
-        directory.as_fd(),
-        name,
-        Some(Uid::from_raw(owner.0)),
-        Some(Gid::from_raw(owner.1)),
-        AtFlags::SYMLINK_NOFOLLOW,
-    )
+    let (user, group) = (Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)));
+    fchownat(directory, name, user, group, AtFlags::AT_SYMLINK_NOFOLLOW)
 }
 
 #[cfg(test)]

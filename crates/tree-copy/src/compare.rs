@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::FileType;
+use dirfd::FileType;
 
 use crate::attributes::{same_access, same_time};
 use crate::capabilities::Capabilities;

@@ -2,8 +2,9 @@
 
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{SeekFrom, ftruncate, seek};
-use rustix::io::{Errno, pwrite};
+use nix::errno::Errno;
+use nix::sys::uio::pwrite;
+use nix::unistd::{Whence, ftruncate, lseek};
 
 use crate::attributes::Fault;
 use crate::direct::{ALIGNMENT, Input, set_direct};
@@ -76,9 +77,14 @@ pub(crate) fn copy(
     }
     if padded || meta.is_sparse() {
         // The last block was filled up, or the file ends with a hole.
-        ftruncate(target, meta.size).map_err(Fault::Target)?;
+        ftruncate(target, offset(meta.size)).map_err(Fault::Target)?;
     }
     Ok(written)
+}
+
+/// A position as the kernel takes it: sizes of files have the sign bit to spare.
+pub(crate) fn offset(position: u64) -> i64 {
+    position.cast_signed()
 }
 
 /// The next stretch of bytes at or after `position`; a file without holes is one.
@@ -89,15 +95,16 @@ fn next_data(source: BorrowedFd<'_>, meta: &Meta, position: u64) -> Result<Optio
     if !meta.is_sparse() {
         return Ok(Some((position, meta.size)));
     }
-    match seek(source, SeekFrom::Data(position)) {
+    let seek = |position, whence| lseek(source, offset(position), whence).map(i64::cast_unsigned);
+    match seek(position, Whence::SeekData) {
         Ok(from) if from < meta.size => {
-            let to = seek(source, SeekFrom::Hole(from))?.min(meta.size);
+            let to = seek(from, Whence::SeekHole)?.min(meta.size);
             Ok((to > from).then_some((from, to)))
         }
         // Nothing but a hole up to the end.
-        Ok(_) | Err(Errno::NXIO) => Ok(None),
+        Ok(_) | Err(Errno::ENXIO) => Ok(None),
         // Without such calls every byte is data.
-        Err(Errno::INVAL | Errno::NOTSUP) => Ok(Some((position, meta.size))),
+        Err(Errno::EINVAL | Errno::ENOTSUP) => Ok(Some((position, meta.size))),
         Err(cause) => Err(cause),
     }
 }
@@ -133,9 +140,9 @@ impl Copier<'_> {
             // Whole blocks; what is too much is cut off at the end, or was a hole.
             let padded = length.next_multiple_of(ALIGNMENT);
             space[length..padded].fill(0);
-            match pwrite(self.target, &space[..padded], position) {
+            match pwrite(self.target, &space[..padded], offset(position)) {
                 Ok(written) if written == padded => return Ok(()),
-                Err(Errno::INVAL) | Ok(_) => {}
+                Err(Errno::EINVAL) | Ok(_) => {}
                 Err(cause) => return Err(Fault::Target(cause)),
             }
         }
@@ -145,10 +152,10 @@ impl Copier<'_> {
         }
         let mut done = 0;
         while done < length {
-            match pwrite(self.target, &space[done..length], position + done as u64) {
-                Ok(0) => return Err(Fault::Target(Errno::IO)),
+            match pwrite(self.target, &space[done..length], offset(position + done as u64)) {
+                Ok(0) => return Err(Fault::Target(Errno::EIO)),
                 Ok(written) => done += written,
-                Err(Errno::INTR) => {}
+                Err(Errno::EINTR) => {}
                 Err(cause) => return Err(Fault::Target(cause)),
             }
         }
@@ -186,7 +193,7 @@ pub(crate) fn same(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::fs::fstat;
+    use nix::sys::stat::fstat;
     use std::fs::File;
     use std::io::{Seek, Write};
     use std::os::fd::AsFd;

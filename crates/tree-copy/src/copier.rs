@@ -1,18 +1,21 @@
 //! What a pass does with each entry: look at both sides, judge, and make the target's like the source's.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsString};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{AtFlags, FileType, readlinkat, statat};
-use rustix::io::Errno;
+use dirfd::FileType;
+use dirfd::xattr::Node;
+use nix::errno::Errno;
+use nix::fcntl::readlinkat;
 
-use crate::attributes::{self, Carried, Fault, Node};
+use crate::attributes::{self, Carried, Fault};
 use crate::compare::{Moments, Verdict, compare, difference};
 use crate::error::{Error, Result};
 use crate::file::{self, Making};
-use crate::folder::{Folder, Pair, TargetSide, is_gone, visit};
+use crate::folder::{Folder, Pair, TargetSide, visit};
 use crate::links::{First, Links, Turn};
 use crate::meta::Meta;
 use crate::observer::{Difference, What};
@@ -55,7 +58,7 @@ struct Entry<'a> {
     name: &'a CString,
     source: Meta,
     /// What a symbolic link says.
-    text: CString,
+    text: OsString,
 }
 
 /// What became of an entry.
@@ -88,11 +91,7 @@ impl Entry<'_> {
 
 /// What is at a name; `None` if nothing is.
 pub(crate) fn look(directory: BorrowedFd<'_>, name: &CStr) -> std::result::Result<Option<Meta>, Errno> {
-    match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(found) => Ok(Some(found.into())),
-        Err(Errno::NOENT) => Ok(None),
-        Err(cause) => Err(cause),
-    }
+    Ok(dirfd::stat(directory, name)?.map(Meta::from))
 }
 
 impl Visitor for Copier<'_> {
@@ -112,13 +111,13 @@ impl Visitor for Copier<'_> {
                 return Ok(());
             }
             let text = if source.is_link() {
-                match readlinkat(&pair.source, &name, vec![]) {
+                match readlinkat(&pair.source, name.as_c_str()) {
                     Ok(text) => text,
-                    Err(Errno::NOENT | Errno::INVAL) => continue,
+                    Err(Errno::ENOENT | Errno::EINVAL) => continue,
                     Err(cause) => return Err(unreadable(cause)),
                 }
             } else {
-                CString::default()
+                OsString::new()
             };
             let entry = Entry { walk, folder, pair, name: &name, source, text };
             let there = match entry.target() {
@@ -208,7 +207,7 @@ impl Copier<'_> {
             Outcome::Missing => {}
         }
         let source = &entry.source;
-        hand.sum.add_entry(&entry.folder.place, entry.name, source, entry.text.to_bytes());
+        hand.sum.add_entry(&entry.folder.place, entry.name, source, entry.text.as_bytes());
         let bytes = if source.is_file() && first { source.size } else { 0 };
         if source.is_file() {
             one_more(&self.tally.files);
@@ -281,7 +280,7 @@ impl Copier<'_> {
                 let from = entry.source_node();
                 let carried = make::adjust(&entry.source, &from, target, entry.name, false, &self.making);
                 let carried = match carried {
-                    Err(Fault::Source(Errno::NOENT)) => return Ok(Outcome::Gone),
+                    Err(Fault::Source(Errno::ENOENT)) => return Ok(Outcome::Gone),
                     answer => answer.map_err(|fault| entry.error("adjust", fault))?,
                 };
                 dropped(entry.walk, entry.folder, entry.name, carried);
@@ -301,7 +300,7 @@ impl Copier<'_> {
             return Ok(Some(verdict));
         }
         if entry.source.is_link() {
-            let text = readlinkat(target, entry.name, vec![])
+            let text = readlinkat(target, entry.name.as_c_str())
                 .map_err(|cause| entry.error("read", Fault::Target(cause)))?;
             return Ok(Some(if text == entry.text { verdict } else { Verdict::Other }));
         }
@@ -319,7 +318,7 @@ impl Copier<'_> {
     fn same_content(&self, entry: &Entry<'_>, target: BorrowedFd<'_>, hand: &mut Hand) -> Result<bool> {
         let (source, _) = match file::open_source(entry.pair.source.as_fd(), entry.name) {
             Ok(opened) => opened,
-            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(false),
+            Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO) => return Ok(false),
             Err(cause) => return Err(entry.error("read", Fault::Source(cause))),
         };
         let (target, _) = file::open_source(target, entry.name)
@@ -347,7 +346,7 @@ impl Copier<'_> {
         let can = self.options.capabilities;
         let carried = match attributes::carry(&entry.source_node(), &to, false, self.options.write, can) {
             // The next pass will see what became of it.
-            Err(Fault::Source(Errno::NOENT)) => Carried::default(),
+            Err(Fault::Source(Errno::ENOENT)) => Carried::default(),
             answer => answer.map_err(|fault| entry.error("read the attributes of", fault))?,
         };
         let differed = carried.differed;
@@ -407,7 +406,7 @@ impl Copier<'_> {
     ) -> Result<Outcome> {
         let (source, meta) = match file::open_source(entry.pair.source.as_fd(), entry.name) {
             Ok(opened) => opened,
-            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(Outcome::Gone),
+            Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO) => return Ok(Outcome::Gone),
             Err(cause) => return Err(entry.error("read", Fault::Source(cause))),
         };
         let progress = |bytes| {
@@ -420,7 +419,7 @@ impl Copier<'_> {
             file::make(source.as_fd(), meta, target, name, plain, &self.making, &mut hand.buffer, &progress)
         });
         let made = match made {
-            Err(Fault::Source(cause)) if is_gone(cause) => return Ok(Outcome::Gone),
+            Err(Fault::Source(cause)) if dirfd::is_absent(cause) => return Ok(Outcome::Gone),
             made => made.map_err(|fault| {
                 let action = if matches!(fault, Fault::Source(_)) { "read" } else { "write" };
                 entry.error(action, fault)
@@ -443,7 +442,7 @@ impl Copier<'_> {
         let made =
             make::node(&entry.source, &entry.text, &from, target, entry.name, free, plain, &self.making);
         let carried = match made {
-            Err(Fault::Source(Errno::NOENT)) => return Ok(Outcome::Gone),
+            Err(Fault::Source(Errno::ENOENT)) => return Ok(Outcome::Gone),
             answer => answer.map_err(|fault| entry.error("make", fault))?,
         };
         let Some(carried) = carried else { return Ok(self.skip(entry)) };

@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 
-use rustix::fs::FileType;
+use dirfd::FileType;
 use sha2::{Digest, Sha256};
 
 use crate::meta::Meta;

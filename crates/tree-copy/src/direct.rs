@@ -3,18 +3,24 @@
 use std::io::IoSliceMut;
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::uio::pread;
+use rustix::io::{ReadWriteFlags, preadv2};
+
+use crate::content::offset;
 
 /// What direct access must be aligned to, in memory and on the disk: the largest sector in use.
 pub(crate) const ALIGNMENT: usize = 4096;
 
 /// Turns direct access (`O_DIRECT`) of an open file on or off; false if the file system does not have it.
 pub(crate) fn set_direct(file: BorrowedFd<'_>, direct: bool) -> bool {
-    fcntl_getfl(file)
-        .and_then(|mut flags| {
-            flags.set(OFlags::DIRECT, direct);
-            fcntl_setfl(file, flags)
+    fcntl(file, FcntlArg::F_GETFL)
+        .and_then(|flags| {
+            // Kept as they are: the kernel may have flags that `nix` does not know.
+            let mut flags = OFlag::from_bits_retain(flags);
+            flags.set(OFlag::O_DIRECT, direct);
+            fcntl(file, FcntlArg::F_SETFL(flags))
         })
         .is_ok()
 }
@@ -51,9 +57,9 @@ impl<'a> Input<'a> {
         if self.direct {
             let whole = wanted.next_multiple_of(ALIGNMENT).min(space.len());
             if position.is_multiple_of(ALIGNMENT as u64) {
-                match pread(self.file, &mut space[..whole], position) {
+                match pread(self.file, &mut space[..whole], offset(position)) {
                     Ok(length) => return Ok(length.min(wanted)),
-                    Err(Errno::INVAL) => {}
+                    Err(Errno::EINVAL) => {}
                     Err(cause) => return Err(cause),
                 }
             }
@@ -61,8 +67,8 @@ impl<'a> Input<'a> {
             set_direct(self.file, false);
         }
         loop {
-            match pread(self.file, &mut space[..wanted], position) {
-                Err(Errno::INTR) => {}
+            match pread(self.file, &mut space[..wanted], offset(position)) {
+                Err(Errno::EINTR) => {}
                 answer => return answer,
             }
         }

@@ -5,14 +5,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use rustix::fs::{Mode, fstat, mkdirat};
-use rustix::io::Errno;
+use dirfd::xattr::Node;
+use nix::errno::Errno;
+use nix::sys::stat::{Mode, fstat, mkdirat};
 
-use crate::attributes::{self, Fault, Node};
+use crate::attributes::{self, Fault};
 use crate::compare::{Verdict, compare};
 use crate::copier::{Copier, dropped, look, one_more};
 use crate::error::{Error, Result};
-use crate::folder::{Folder, Pair, TargetSide, open_directory};
+use crate::folder::{Folder, Pair, TargetSide};
 use crate::meta::Meta;
 use crate::observer::{Difference, What};
 use crate::options::Check;
@@ -39,9 +40,9 @@ pub(crate) fn enter(
     let there = if parent.fresh { None } else { look(target, name).map_err(refused("read"))? };
     if let Some(before) = there.filter(Meta::is_directory) {
         parent.shared.fetch_add(1, Ordering::Relaxed);
-        let directory = match open_directory(target, name) {
+        let directory = match dirfd::open_dir(target, name.as_c_str()) {
             // What is mounted there hides what the copy has below.
-            Err(Errno::XDEV) if !copier.options.write => {
+            Err(Errno::EXDEV) if !copier.options.write => {
                 copier.differs(walk, parent, name, Difference::Written);
                 return Ok(TargetSide::default());
             }
@@ -63,7 +64,7 @@ pub(crate) fn enter(
         return Ok(TargetSide::default());
     }
     if there.is_some() {
-        remove::remove(target, name).map_err(refused("remove"))?;
+        dirfd::remove_all(target, name.as_c_str()).map_err(refused("remove"))?;
     }
     let (directory, plain) = create(copier, parent, target, name, source).map_err(refused("make"))?;
     parent.shared.fetch_add(1, Ordering::Relaxed);
@@ -79,8 +80,8 @@ fn create(
     name: &CStr,
     source: &Meta,
 ) -> std::result::Result<(OwnedFd, bool), Errno> {
-    mkdirat(target, name, Mode::from_raw_mode(source.mode & 0o777 | 0o700))?;
-    let directory = open_directory(target, name)?;
+    mkdirat(target, name, Mode::from_bits_truncate(source.mode & 0o777 | 0o700))?;
+    let directory = dirfd::open_dir(target, name)?;
     if parent.fresh && parent.plain {
         return Ok((directory, true));
     }
@@ -89,7 +90,7 @@ fn create(
         for list in
             attributes::names(&node)?.iter().filter(|name| attributes::is_access_list(name.to_bytes()))
         {
-            rustix::fs::fremovexattr(&directory, list.as_c_str())?;
+            node.remove(list)?;
         }
     }
     let made = Meta::from(fstat(&directory)?);
@@ -133,7 +134,7 @@ fn prune(
     }
     loop {
         // Opened anew, because some file systems go on listing what was there when a directory was opened.
-        let listed = open_directory(target, c".").map_err(unreadable)?;
+        let listed = dirfd::open_dir(target, c".").map_err(unreadable)?;
         let surplus = match remove::surplus(pair.source.as_fd(), listed.as_fd(), keeps) {
             // What is above removes it.
             Err(Fault::Source(cause)) if walk.has_gone(folder, cause) => return Ok(()),
@@ -150,7 +151,7 @@ fn prune(
                 if !walk.observer.may_remove() {
                     return Err(Error::Stopped);
                 }
-                removed += remove::remove(target, name)
+                removed += dirfd::remove_all(target, name.as_c_str())
                     .map_err(|cause| walk.target_error("remove", folder, Some(name), cause))?;
             } else {
                 copier.differs(walk, folder, name, Difference::Surplus);

@@ -3,11 +3,11 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags, fstatfs, openat, syncfs};
-use rustix::io::Errno;
+use nix::errno::Errno;
+use nix::sys::statfs::fstatfs;
+use nix::unistd::{fsync, syncfs};
 
 use crate::error::{Error, Result};
-use crate::folder::open_root;
 
 /// A file system that is told to write everything down.
 #[derive(Debug)]
@@ -20,10 +20,9 @@ impl Disk {
     /// Must be opened before the first write: errors of earlier writes are not reported to who comes later.
     pub fn open(directory: BorrowedFd<'_>) -> std::result::Result<Self, Errno> {
         /// `FUSE_SUPER_MAGIC` of statfs(2).
-        const FUSE: u64 = 0x6573_5546;
-        let fuse = u64::try_from(fstatfs(directory)?.f_type).is_ok_and(|kind| kind == FUSE);
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self { root: openat(directory, c".", flags, Mode::empty())?, fuse })
+        const FUSE: i64 = 0x6573_5546;
+        let fuse = fstatfs(directory)?.filesystem_type().0 == FUSE;
+        Ok(Self { root: dirfd::open_beneath(directory, Path::new(""))?, fuse })
     }
 
     /// Whether syncing the whole does not reach what is behind it: the kernel does not hand `syncfs` on to a
@@ -36,9 +35,9 @@ impl Disk {
     /// Returns when everything that was written to the file system is on the disk.
     pub fn sync(&self) -> std::result::Result<(), Errno> {
         syncfs(&self.root)?;
-        match rustix::fs::fsync(&self.root) {
+        match fsync(&self.root) {
             // Some file systems cannot sync a directory; there is nothing more to do for them.
-            Err(Errno::INVAL | Errno::NOTSUP | Errno::NOSYS) => Ok(()),
+            Err(Errno::EINVAL | Errno::ENOTSUP | Errno::ENOSYS) => Ok(()),
             answer => answer,
         }
     }
@@ -49,7 +48,7 @@ impl Disk {
 /// Where that does not reach files (FUSE), passes and [`replicate`](crate::replicate) have forced each to the disk.
 pub fn make_durable(directory: &Path) -> Result<()> {
     let failed = |cause| Error::target("sync", directory, cause, || None);
-    let opened = open_root(directory).map_err(failed)?;
+    let opened = dirfd::open_root(directory).map_err(failed)?;
     Disk::open(opened.as_fd()).and_then(|disk| disk.sync()).map_err(failed)
 }
 

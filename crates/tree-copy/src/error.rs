@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
+use nix::errno::Errno;
 
 use crate::room::Room;
 
@@ -37,7 +37,7 @@ pub struct Trouble {
 
 impl Error {
     pub(crate) fn source(action: &'static str, path: &Path, cause: Errno) -> Self {
-        Self::Source(Trouble { action, path: path.to_owned(), cause: cause.into() })
+        Self::Source(Trouble { action, path: path.to_owned(), cause: reason(cause) })
     }
 
     /// A refusal for want of space gets the numbers of `room`, which is asked only then.
@@ -47,15 +47,20 @@ impl Error {
         cause: Errno,
         room: impl FnOnce() -> Option<Room>,
     ) -> Self {
-        let trouble = Trouble { action, path: path.to_owned(), cause: cause.into() };
+        let trouble = Trouble { action, path: path.to_owned(), cause: reason(cause) };
         match cause {
-            Errno::NOSPC | Errno::DQUOT => match room() {
+            Errno::ENOSPC | Errno::EDQUOT => match room() {
                 Some(room) => Self::Full(trouble, room),
                 None => Self::Target(trouble),
             },
             _ => Self::Target(trouble),
         }
     }
+}
+
+/// Returns the system's reason. `nix` loses the number of an error that it does not know, as NFS has some.
+fn reason(cause: Errno) -> io::Error {
+    if cause == Errno::UnknownErrno { io::Error::other("unknown error") } else { cause.into() }
 }
 
 impl fmt::Display for Trouble {

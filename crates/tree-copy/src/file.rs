@@ -4,10 +4,13 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{Mode, OFlags, fstat, ftruncate, openat};
-use rustix::io::Errno;
+use dirfd::xattr::Node;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, fstat};
+use nix::unistd::{fsync, ftruncate};
 
-use crate::attributes::{self, Fault, Node};
+use crate::attributes::{self, Fault};
 use crate::capabilities::Capabilities;
 use crate::content::{self, Buffer};
 use crate::means::Means;
@@ -46,14 +49,14 @@ pub(crate) struct Made {
 ///
 /// Something else of that name is the error `NXIO`.
 pub(crate) fn open_source(directory: BorrowedFd<'_>, name: &CStr) -> Result<(OwnedFd, Meta), Errno> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let opened = match openat(directory, name, flags | OFlags::NOATIME, Mode::empty()) {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let opened = match openat(directory, name, flags | OFlag::O_NOATIME, Mode::empty()) {
         // Only the owner may leave the time of access alone (open(2)).
-        Err(Errno::PERM) => openat(directory, name, flags, Mode::empty())?,
+        Err(Errno::EPERM) => openat(directory, name, flags, Mode::empty())?,
         answer => answer?,
     };
     let meta = Meta::from(fstat(&opened)?);
-    if meta.is_file() { Ok((opened, meta)) } else { Err(Errno::NXIO) }
+    if meta.is_file() { Ok((opened, meta)) } else { Err(Errno::ENXIO) }
 }
 
 /// Makes a file at a name that is free, with everything of the source's; its time comes last, so a file that is not
@@ -74,8 +77,8 @@ pub(crate) fn make(
     let can = making.can;
     // With the bits it will have, so that often nothing has to be changed; never with more.
     let bits = attributes::wanted_mode(&before, can) & 0o777;
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let target = openat(directory, name, flags, Mode::from_raw_mode(bits)).map_err(Fault::Target)?;
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let target = openat(directory, name, flags, Mode::from_bits_truncate(bits)).map_err(Fault::Target)?;
     let mut restless = true;
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {
@@ -101,7 +104,7 @@ pub(crate) fn make(
     attributes::set_access(target.as_fd(), &before, now, can).map_err(Fault::Target)?;
     let carried = attributes::carry(&Node::Open(source), &Node::Open(target.as_fd()), plain, true, can)?;
     if making.sync {
-        rustix::fs::fsync(&target).map_err(Fault::Target)?;
+        fsync(&target).map_err(Fault::Target)?;
     }
     let modified = if restless { attributes::never(before.modified, can) } else { before.modified };
     attributes::set_times(target.as_fd(), before.accessed, modified).map_err(Fault::Target)?;

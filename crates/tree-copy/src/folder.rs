@@ -1,19 +1,15 @@
 //! A directory on both sides while it is worked on, reached by descriptors and never by a path.
 
 use std::collections::VecDeque;
-use std::ffi::{CStr, CString, OsStr};
-use std::fs;
-use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::ffi::{CString, OsStr};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, openat, openat2};
-use rustix::io::Errno;
-use rustix::process::{Resource, getrlimit};
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit};
 
 use crate::digest::Place;
 use crate::meta::Meta;
@@ -137,7 +133,7 @@ pub(crate) struct OpenFolders {
 impl OpenFolders {
     /// `workers` have files of their own open besides.
     pub fn new(workers: usize) -> Self {
-        let allowed = getrlimit(Resource::Nofile).current.unwrap_or(1024);
+        let allowed = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
         let allowed = usize::try_from(allowed).unwrap_or(1024);
         let limit = (allowed.saturating_sub(64) / 2).saturating_sub(4 * workers).clamp(8, 512);
         Self { limit, oldest_first: Mutex::new(VecDeque::new()) }
@@ -188,7 +184,7 @@ fn reach(folder: &Arc<Folder>, opened: impl Fn(&Arc<Folder>, usize, &Arc<Pair>))
         match &next.parent {
             Some(parent) => next = parent,
             // The root is never closed.
-            None => return Err(Lost::Source(Errno::STALE)),
+            None => return Err(Lost::Source(Errno::ESTALE)),
         }
     };
     while let Some(folder) = closed.pop() {
@@ -199,79 +195,12 @@ fn reach(folder: &Arc<Folder>, opened: impl Fn(&Arc<Folder>, usize, &Arc<Pair>))
 }
 
 fn reopen(parent: &Pair, folder: &Folder) -> Result<Pair, Lost> {
-    let source = open_directory(parent.source.as_fd(), &folder.name).map_err(Lost::Source)?;
+    let source = dirfd::open_dir(&parent.source, folder.name.as_c_str()).map_err(Lost::Source)?;
     let target = match &parent.target {
         Some(parent) if folder.has_target => {
-            Some(open_directory(parent.as_fd(), &folder.name).map_err(Lost::Target)?)
+            Some(dirfd::open_dir(parent, folder.name.as_c_str()).map_err(Lost::Target)?)
         }
         _ => None,
     };
     Ok(Pair { source, target })
-}
-
-const DIRECTORY: OFlags =
-    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-
-/// Opens a directory of a directory: no link is followed, and no mount point is crossed (`EXDEV`).
-pub(crate) fn open_directory(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
-    match openat2(parent, name, DIRECTORY, Mode::empty(), ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS) {
-        Err(Errno::NOSYS | Errno::PERM) => open_and_compare(parent, name),
-        answer => answer,
-    }
-}
-
-/// Does the same as [`open_directory`] where `openat2` (Linux 5.6) is missing or filtered away. A bind mount may have its parent's device.
-fn open_and_compare(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
-    let opened = openat(parent, name, DIRECTORY, Mode::empty())?;
-    let of = |directory: BorrowedFd<'_>| Ok((fstat(directory)?.st_dev, mount_of(directory)));
-    if of(opened.as_fd())? == of(parent)? { Ok(opened) } else { Err(Errno::XDEV) }
-}
-
-/// Returns the line of proc(5)'s `fdinfo` that names the mount of an open file; nothing where the kernel has none.
-fn mount_of(file: BorrowedFd<'_>) -> Option<String> {
-    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).ok()?;
-    info.lines().find(|line| line.starts_with("mnt_id:")).map(str::to_owned)
-}
-
-/// Opens a directory of a directory as [`open_directory`] does, by a name as a program has it.
-pub fn open_in(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<OwnedFd> {
-    Ok(open_directory(parent, &CString::new(name.as_bytes())?)?)
-}
-
-/// True if this error means that an entry went after it was listed, or that something else has its name.
-pub(crate) fn is_gone(cause: Errno) -> bool {
-    matches!(cause, Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
-}
-
-/// Opens the root of a tree, through links if there are some on the way: the caller named it.
-pub(crate) fn open_root(path: &Path) -> Result<OwnedFd, Errno> {
-    rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::process::Command;
-
-    use super::*;
-
-    #[test]
-    fn a_bind_mount_of_the_same_device_is_not_entered_by_any_kernel() {
-        struct Bound(PathBuf);
-        impl Drop for Bound {
-            fn drop(&mut self) {
-                let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-            }
-        }
-        let dir = tempfile::tempdir().unwrap();
-        let (plain, bound) = (dir.path().join("plain"), dir.path().join("bound"));
-        fs::create_dir(&plain).unwrap();
-        fs::create_dir(&bound).unwrap();
-        assert!(Command::new("mount").arg("--bind").args([&plain, &bound]).status().unwrap().success());
-        let _bound = Bound(bound);
-        let parent = open_root(dir.path()).unwrap();
-        for open in [open_directory, open_and_compare] {
-            assert!(open(parent.as_fd(), c"plain").is_ok());
-            assert_eq!(open(parent.as_fd(), c"bound").map(drop), Err(Errno::XDEV));
-        }
-    }
 }

@@ -1,17 +1,18 @@
 //! Puts an entry at a name of the target, in the place of what may be there.
 
-use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::BorrowedFd;
 
-use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, chmodat, linkat, mknodat, openat, renameat, symlinkat, unlinkat,
-};
-use rustix::io::Errno;
+use dirfd::FileType;
+use dirfd::xattr::Node;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
+use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, fstat, mknodat};
+use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 
-use crate::attributes::{self, Carried, Fault, Node};
+use crate::attributes::{self, Carried, Fault};
 use crate::file::Making;
 use crate::meta::Meta;
-use crate::remove;
 use crate::temporary::at_a_free_name;
 
 /// Calls `make` with a name in `directory`, so that in the end `name` is what it made.
@@ -27,29 +28,30 @@ pub(crate) fn put<T>(
     if free {
         match make(name) {
             // Somebody was quicker.
-            Err(Fault::Target(Errno::EXIST)) => {}
+            Err(Fault::Target(Errno::EEXIST)) => {}
             answer => return answer,
         }
     }
     let mut broken = None;
     let (temporary, result) = at_a_free_name(|temporary| match make(temporary) {
         Ok(result) => Ok(result),
-        Err(Fault::Target(Errno::EXIST)) => Err(Errno::EXIST),
+        Err(Fault::Target(Errno::EEXIST)) => Err(Errno::EEXIST),
         Err(fault) => {
-            let _ = unlinkat(directory, temporary, AtFlags::empty());
+            let _ = unlinkat(directory, temporary, UnlinkatFlags::NoRemoveDir);
             broken = Some(fault);
-            Err(Errno::CANCELED)
+            Err(Errno::ECANCELED)
         }
     })
     .map_err(|cause| broken.unwrap_or(Fault::Target(cause)))?;
-    let renamed = match renameat(directory, &temporary, directory, name) {
-        Err(Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST) => {
-            remove::remove(directory, name).and_then(|_| renameat(directory, &temporary, directory, name))
+    let (temporary, name) = (temporary.as_c_str(), name.as_c_str());
+    let renamed = match renameat(directory, temporary, directory, name) {
+        Err(Errno::EISDIR | Errno::ENOTEMPTY | Errno::EEXIST) => {
+            dirfd::remove_all(directory, name).and_then(|_| renameat(directory, temporary, directory, name))
         }
         answer => answer,
     };
     renamed.map_err(|cause| {
-        let _ = unlinkat(directory, &temporary, AtFlags::empty());
+        let _ = unlinkat(directory, temporary, UnlinkatFlags::NoRemoveDir);
         Fault::Target(cause)
     })?;
     Ok(result)
@@ -68,7 +70,7 @@ pub(crate) fn hard_link(
     });
     match linked {
         Ok(()) => Ok(true),
-        Err(Fault::Target(Errno::MLINK | Errno::PERM | Errno::XDEV | Errno::NOTSUP)) => Ok(false),
+        Err(Fault::Target(Errno::EMLINK | Errno::EPERM | Errno::EXDEV | Errno::ENOTSUP)) => Ok(false),
         Err(fault) => Err(fault),
     }
 }
@@ -77,7 +79,7 @@ pub(crate) fn hard_link(
 #[allow(clippy::too_many_arguments, reason = "two sides, what is known about them, and how to make it")]
 pub(crate) fn node(
     source: &Meta,
-    text: &CStr,
+    text: &OsStr,
     from: &Node<'_>,
     directory: BorrowedFd<'_>,
     name: &CString,
@@ -92,8 +94,8 @@ pub(crate) fn node(
     }
     let made = put(directory, name, free, |name| {
         if special {
-            let mode = Mode::from_raw_mode(source.mode);
-            mknodat(directory, name, source.kind, mode, source.special).map_err(Fault::Target)?;
+            let mode = Mode::from_bits_truncate(source.mode);
+            mknodat(directory, name, node_kind(source.kind), mode, source.special).map_err(Fault::Target)?;
         } else {
             symlinkat(text, directory, name).map_err(Fault::Target)?;
         }
@@ -102,9 +104,16 @@ pub(crate) fn node(
     });
     match made {
         Ok(carried) => Ok(Some(carried)),
-        Err(Fault::Target(Errno::PERM | Errno::NOTSUP | Errno::NOSYS | Errno::ACCESS)) if special => Ok(None),
+        Err(Fault::Target(Errno::EPERM | Errno::ENOTSUP | Errno::ENOSYS | Errno::EACCES)) if special => {
+            Ok(None)
+        }
         Err(fault) => Err(fault),
     }
+}
+
+/// Returns the kind of a special file as mknod(2) takes it.
+fn node_kind(kind: FileType) -> SFlag {
+    SFlag::from_bits_truncate(kind.as_raw_mode())
 }
 
 /// Gives an entry that is there, and no directory, the owner, attributes, mode and time of the source's.
@@ -138,10 +147,11 @@ pub(crate) fn adjust(
 
 /// Changes the mode of exactly the entry that is looked at, and never of what a link leads to.
 fn set_mode(directory: BorrowedFd<'_>, name: &CStr, kind: FileType, mode: u32) -> Result<(), Errno> {
-    let entry = openat(directory, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-    if Meta::from(rustix::fs::fstat(&entry)?).kind != kind {
-        return Err(Errno::STALE);
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let entry = openat(directory, name, flags, Mode::empty())?;
+    if Meta::from(fstat(&entry)?).kind != kind {
+        return Err(Errno::ESTALE);
     }
-    let path = format!("/proc/self/fd/{}", entry.as_fd().as_raw_fd());
-    chmodat(CWD, path, Mode::from_raw_mode(mode), AtFlags::empty())
+    let mode = Mode::from_bits_truncate(mode);
+    fchmodat(AT_FDCWD, &dirfd::fd_path(&entry), mode, FchmodatFlags::FollowSymlink)
 }

@@ -1,12 +1,15 @@
 //! The shortest way for bytes between two file systems.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{copy_file_range, fstat, fstatfs, ioctl_ficlone};
-use rustix::io::Errno;
+use nix::errno::Errno;
+use nix::fcntl::copy_file_range;
+use nix::sys::stat::fstat;
+use nix::sys::statfs::fstatfs;
 
 use crate::attributes::Fault;
+use crate::content::offset;
 
 /// Bytes that the file system copies at once by itself: between two of these a copy tells its progress and may be ended.
 pub(crate) const PIECE: usize = 8 << 20;
@@ -30,9 +33,8 @@ impl Means {
     pub fn new(source: BorrowedFd<'_>, target: BorrowedFd<'_>, reflink: bool) -> Self {
         let local = |side| {
             // statfs(2): ext4, xfs, btrfs, and overlay, which hands on to one of them.
-            const LOCAL: [u64; 4] = [0xef53, 0x5846_5342, 0x9123_683e, 0x794c_7630];
-            fstatfs(side)
-                .is_ok_and(|found| u64::try_from(found.f_type).is_ok_and(|kind| LOCAL.contains(&kind)))
+            const LOCAL: [i64; 4] = [0xef53, 0x5846_5342, 0x9123_683e, 0x794c_7630];
+            fstatfs(side).is_ok_and(|found| LOCAL.contains(&found.filesystem_type().0))
         };
         let device = |side| fstat(side).ok().map(|found| found.st_dev);
         let (direct_in, direct_out) = (local(source), local(target));
@@ -50,9 +52,9 @@ impl Means {
         if !self.reflink.load(Ordering::Relaxed) {
             return Ok(false);
         }
-        match ioctl_ficlone(target, source) {
+        match clone_file(source, target) {
             Ok(()) => Ok(true),
-            Err(Errno::XDEV | Errno::NOTSUP | Errno::NOTTY | Errno::INVAL | Errno::NOSYS) => {
+            Err(Errno::EXDEV | Errno::ENOTSUP | Errno::ENOTTY | Errno::EINVAL | Errno::ENOSYS) => {
                 self.reflink.store(false, Ordering::Relaxed);
                 Ok(false)
             }
@@ -72,7 +74,7 @@ impl Means {
         let mut position = from;
         while position < to && self.inside.load(Ordering::Relaxed) {
             let wanted = usize::try_from(to - position).unwrap_or(PIECE).min(PIECE);
-            let (mut read_at, mut write_at) = (position, position);
+            let (mut read_at, mut write_at) = (offset(position), offset(position));
             match copy_file_range(source, Some(&mut read_at), target, Some(&mut write_at), wanted) {
                 // The end, or a file system that does not say why not.
                 Ok(0) => break,
@@ -80,13 +82,18 @@ impl Means {
                     position += length as u64;
                     progress(length as u64)?;
                 }
-                Err(Errno::XDEV | Errno::NOSYS | Errno::NOTSUP | Errno::INVAL) => {
+                Err(Errno::EXDEV | Errno::ENOSYS | Errno::ENOTSUP | Errno::EINVAL) => {
                     self.inside.store(false, Ordering::Relaxed);
                 }
-                Err(Errno::INTR) => {}
+                Err(Errno::EINTR) => {}
                 Err(_) => break,
             }
         }
         Ok(position)
     }
+}
+
+/// Lets `target` share all blocks of `source` (`FICLONE`).
+pub(crate) fn clone_file(source: impl AsFd, target: impl AsFd) -> Result<(), Errno> {
+    rustix::fs::ioctl_ficlone(target, source).map_err(|cause| Errno::from_raw(cause.raw_os_error()))
 }

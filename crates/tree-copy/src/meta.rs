@@ -1,6 +1,7 @@
 //! What the file system says about one entry.
 
-use rustix::fs::{FileType, Stat};
+use dirfd::FileType;
+use nix::sys::stat::FileStat;
 
 /// Seconds since 1970 and nanoseconds.
 pub(crate) type Time = (i64, u32);
@@ -49,16 +50,16 @@ impl Meta {
     }
 }
 
-impl From<Stat> for Meta {
+impl From<FileStat> for Meta {
     #[allow(
         clippy::useless_conversion,
         clippy::cast_sign_loss,
         clippy::cast_possible_truncation,
         reason = "field types differ between architectures; sizes are never negative, nanoseconds fit"
     )]
-    fn from(stat: Stat) -> Self {
+    fn from(stat: FileStat) -> Self {
         Self {
-            kind: FileType::from_raw_mode(stat.st_mode),
+            kind: dirfd::file_type(&stat),
             mode: stat.st_mode & 0o7777,
             owner: (stat.st_uid, stat.st_gid),
             size: stat.st_size as u64,

@@ -1,19 +1,19 @@
 //! One pass over two trees: what differs is made the same, or only counted.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fd::OwnedFd;
-use rustix::fs::fstat;
-use rustix::process::{getegid, geteuid};
+use dirfd::open_root;
+use nix::sys::stat::fstat;
+use nix::unistd::{getegid, geteuid};
 
 use crate::compare::Moments;
 use crate::copier::{Copier, Tally};
 use crate::durable::{self, Disk};
 use crate::error::{Error, Result};
 use crate::file::Making;
-use crate::folder::{Folder, open_root};
+use crate::folder::Folder;
 use crate::links::Links;
 use crate::means::Means;
 use crate::meta::Meta;

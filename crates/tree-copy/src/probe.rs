@@ -4,19 +4,23 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{
-    AtFlags, Gid, Mode, OFlags, RenameFlags, StatVfs, StatVfsMountFlags, Uid, XattrFlags, fchmod, fchown,
-    fgetxattr, fsetxattr, fstat, fstatvfs, fsync, ftruncate, ioctl_ficlone, linkat, mkdirat, mknodat, openat,
-    readlinkat, renameat, renameat_with, statat, symlinkat,
-};
-use rustix::io::{Errno, pwrite};
+use dirfd::xattr::Node;
+use dirfd::{open_dir, open_root};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat, renameat2};
+use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat, mkdirat, mknodat};
+use nix::sys::statvfs::{FsFlags, Statvfs, fstatvfs};
+use nix::sys::uio::pwrite;
+use nix::unistd::{Gid, Uid, fchown, fsync, ftruncate, linkat, symlinkat};
 
 use crate::attributes::{set_times, set_times_at};
 use crate::capabilities::Capabilities;
+use crate::copier::look;
 use crate::error::{Error, Result};
-use crate::folder::{open_directory, open_root};
+
+use crate::means::clone_file;
 use crate::meta::{Meta, Time};
-use crate::{remove, temporary};
+use crate::temporary;
 
 /// Tries everything once in a temporary directory below `directory` and removes that.
 ///
@@ -25,9 +29,9 @@ pub fn probe(directory: &Path) -> Result<Capabilities> {
     let failed = |cause| Error::target("try out", directory, cause, || crate::room::room(directory).ok());
     let root = open_root(directory).map_err(failed)?;
     temporary::sweep(root.as_fd()).map_err(failed)?;
-    let (name, ()) = temporary::at_a_free_name(|name| mkdirat(&root, name, Mode::RWXU)).map_err(failed)?;
-    let found = open_directory(root.as_fd(), &name).and_then(|place| try_all(&place));
-    let removed = remove::remove(root.as_fd(), &name);
+    let (name, ()) = temporary::at_a_free_name(|name| mkdirat(&root, name, Mode::S_IRWXU)).map_err(failed)?;
+    let found = open_dir(&root, name.as_c_str()).and_then(|place| try_all(&place));
+    let removed = dirfd::remove_all(&root, name.as_c_str());
     let found = found.map_err(failed)?;
     removed.map_err(failed)?;
     Ok(found)
@@ -46,10 +50,10 @@ fn try_all(place: &OwnedFd) -> std::result::Result<Capabilities, Errno> {
         hard_links: hard_link(here, &file),
         attributes: attribute(&file, c"user.tree-copy", b"kept"),
         access_lists: attribute(&file, c"system.posix_acl_access", &access_list()),
-        special_files: mknodat(here, c"fifo", rustix::fs::FileType::Fifo, Mode::RUSR, 0).is_ok(),
-        case_sensitive: matches!(statat(here, c"FILE", AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT)),
+        special_files: mknodat(here, c"fifo", SFlag::S_IFIFO, Mode::S_IRUSR, 0).is_ok(),
+        case_sensitive: dirfd::stat(here, c"FILE") == Ok(None),
         any_name: any_name(here)?,
-        longest_name: usize::try_from(space.f_namemax).unwrap_or(255),
+        longest_name: usize::try_from(space.name_max()).unwrap_or(255),
         rename_over: rename_over(here)?,
         exchange: exchange(here)?,
         sync: fsync(&file).is_ok() && fsync(here).is_ok(),
@@ -62,8 +66,8 @@ fn try_all(place: &OwnedFd) -> std::result::Result<Capabilities, Errno> {
 }
 
 fn create(here: BorrowedFd<'_>, name: &CStr) -> std::result::Result<OwnedFd, Errno> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    openat(here, name, flags, Mode::RUSR | Mode::WUSR)
+    let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    openat(here, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)
 }
 
 fn meta(file: &OwnedFd) -> Option<Meta> {
@@ -71,13 +75,13 @@ fn meta(file: &OwnedFd) -> Option<Meta> {
 }
 
 fn keeps_mode(file: &OwnedFd, mode: u32) -> bool {
-    fchmod(file, Mode::from_raw_mode(mode)).is_ok() && meta(file).is_some_and(|meta| meta.mode == mode)
+    fchmod(file, Mode::from_bits_truncate(mode)).is_ok() && meta(file).is_some_and(|meta| meta.mode == mode)
 }
 
 /// By its bits, and because programs may be started from there at all.
-fn executable(file: &OwnedFd, space: &StatVfs) -> bool {
-    let _ = fchmod(file, Mode::from_raw_mode(0o755));
-    meta(file).is_some_and(|meta| meta.mode & 0o100 != 0) && !space.f_flag.contains(StatVfsMountFlags::NOEXEC)
+fn executable(file: &OwnedFd, space: &Statvfs) -> bool {
+    let _ = fchmod(file, Mode::from_bits_truncate(0o755));
+    meta(file).is_some_and(|meta| meta.mode & 0o100 != 0) && !space.flags().contains(FsFlags::ST_NOEXEC)
 }
 
 fn keeps_owner(file: &OwnedFd) -> bool {
@@ -88,29 +92,26 @@ fn keeps_owner(file: &OwnedFd) -> bool {
 }
 
 fn symbolic_link(here: BorrowedFd<'_>) -> bool {
-    let text = c"../no such/place";
+    let text = "../no such/place";
     symlinkat(text, here, c"link").is_ok()
-        && readlinkat(here, c"link", vec![]).is_ok_and(|found| found.as_c_str() == text)
+        && dirfd::link_text(here, c"link").is_ok_and(|found| found.is_some_and(|found| found == text))
 }
 
 fn link_times(here: BorrowedFd<'_>) -> bool {
     let time = (1_000_000_000, 0);
     set_times_at(here, c"link", time, time).is_ok()
-        && statat(here, c"link", AtFlags::SYMLINK_NOFOLLOW)
-            .is_ok_and(|found| Meta::from(found).modified.0 == time.0)
+        && look(here, c"link").is_ok_and(|found| found.is_some_and(|found| found.modified.0 == time.0))
 }
 
 fn hard_link(here: BorrowedFd<'_>, file: &OwnedFd) -> bool {
     linkat(here, c"file", here, c"second", AtFlags::empty()).is_ok()
         && meta(file).is_some_and(|meta| meta.links == 2)
-        && statat(here, c"second", AtFlags::SYMLINK_NOFOLLOW)
-            .is_ok_and(|second| meta(file).is_some_and(|meta| meta.inode == Meta::from(second).inode))
+        && same(here, c"second", file) == Ok(true)
 }
 
 fn attribute(file: &OwnedFd, name: &CStr, value: &[u8]) -> bool {
-    let mut found = [0; 256];
-    fsetxattr(file, name, value, XattrFlags::empty()).is_ok()
-        && fgetxattr(file, name, &mut found[..]).is_ok_and(|length| &found[..length] == value)
+    let node = Node::Open(file.as_fd());
+    node.set(name, value).is_ok() && node.get(name).is_ok_and(|found| found == value)
 }
 
 /// A list that mode bits cannot stand for: one more user may read. The kernel's form is little-endian: version 2, then
@@ -134,9 +135,9 @@ fn any_name(here: BorrowedFd<'_>) -> std::result::Result<bool, Errno> {
         return Ok(false);
     }
     let mut found = false;
-    remove::each_name(here, |there| {
-        found |= there == name;
-        Ok(())
+    dirfd::for_each(here, |entry| {
+        found |= entry.file_name() == name;
+        Ok::<_, Errno>(())
     })?;
     Ok(found)
 }
@@ -144,34 +145,32 @@ fn any_name(here: BorrowedFd<'_>) -> std::result::Result<bool, Errno> {
 fn rename_over(here: BorrowedFd<'_>) -> std::result::Result<bool, Errno> {
     let new = create(here, c"new")?;
     drop(create(here, c"old")?);
-    Ok(renameat(here, c"new", here, c"old").is_ok() && same(here, c"old", &new)? && !there(here, c"new")?)
+    Ok(renameat(here, c"new", here, c"old").is_ok()
+        && same(here, c"old", &new)?
+        && look(here, c"new")?.is_none())
 }
 
 fn exchange(here: BorrowedFd<'_>) -> std::result::Result<bool, Errno> {
     let (left, right) = (create(here, c"left")?, create(here, c"right")?);
-    Ok(renameat_with(here, c"left", here, c"right", RenameFlags::EXCHANGE).is_ok()
+    Ok(renameat2(here, c"left", here, c"right", RenameFlags::RENAME_EXCHANGE).is_ok()
         && same(here, c"left", &right)?
         && same(here, c"right", &left)?)
 }
 
 fn same(here: BorrowedFd<'_>, name: &CStr, file: &OwnedFd) -> std::result::Result<bool, Errno> {
-    Ok(Meta::from(statat(here, name, AtFlags::SYMLINK_NOFOLLOW)?).inode == Meta::from(fstat(file)?).inode)
-}
-
-fn there(here: BorrowedFd<'_>, name: &CStr) -> std::result::Result<bool, Errno> {
-    crate::copier::look(here, name).map(|found| found.is_some())
+    Ok(fstatat(here, name, AtFlags::AT_SYMLINK_NOFOLLOW)?.st_ino == fstat(file)?.st_ino)
 }
 
 fn reflink(here: BorrowedFd<'_>) -> std::result::Result<bool, Errno> {
     let (from, to) = (create(here, c"shared")?, create(here, c"sharing")?);
     pwrite(&from, &[1; 16 * 1024], 0)?;
-    Ok(ioctl_ficlone(&to, &from).is_ok())
+    Ok(clone_file(&from, &to).is_ok())
 }
 
 fn holes(here: BorrowedFd<'_>) -> std::result::Result<bool, Errno> {
     const SIZE: u64 = 1 << 20;
     let file = create(here, c"hole")?;
-    Ok(ftruncate(&file, SIZE).is_ok() && meta(&file).is_some_and(|meta| meta.allocated < SIZE))
+    Ok(ftruncate(&file, SIZE.cast_signed()).is_ok() && meta(&file).is_some_and(|meta| meta.allocated < SIZE))
 }
 
 fn granularity(file: &OwnedFd) -> std::result::Result<u64, Errno> {

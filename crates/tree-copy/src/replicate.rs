@@ -1,29 +1,31 @@
 //! One entry, all at once: for a tree that is in use.
 
-use std::ffi::{CStr, CString, OsStr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::ffi::{CStr, CString, OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, RenameFlags, mkdirat, readlinkat, renameat, renameat_with};
-use rustix::io::Errno;
-use rustix::process::{getegid, geteuid};
+use dirfd::xattr::Node;
+use nix::errno::Errno;
+use nix::fcntl::{RenameFlags, readlinkat, renameat, renameat2};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{getegid, geteuid};
 
-use crate::attributes::{Fault, Node};
+use crate::attributes::Fault;
 use crate::capabilities::Capabilities;
 use crate::content::Buffer;
 use crate::copier::look;
 use crate::durable::{self, Disk};
 use crate::error::{Error, Result};
 use crate::file::{self, Making};
-use crate::folder::{is_gone, open_directory};
+
 use crate::make;
 use crate::means::Means;
 use crate::meta::Meta;
 use crate::observer::{Note, Observer, What};
 use crate::options::Options;
 use crate::pass::pass_between;
-use crate::{remove, temporary};
+use crate::temporary;
 
 /// How one entry was carried over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +90,7 @@ pub fn replicate(
     match done {
         // It became something else, or went.
         Err(Error::Source(trouble))
-            if trouble.cause.raw_os_error().is_some_and(|code| is_gone(Errno::from_raw_os_error(code))) =>
+            if trouble.cause.raw_os_error().is_some_and(|code| dirfd::is_absent(Errno::from_raw(code))) =>
         {
             Ok(Replicated::Vanished)
         }
@@ -141,7 +143,7 @@ impl One<'_> {
     fn file(&self, source_name: &CStr) -> Result<Replicated> {
         let (source, meta) = match file::open_source(self.source, source_name) {
             Ok(opened) => opened,
-            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(Replicated::Vanished),
+            Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO) => return Ok(Replicated::Vanished),
             Err(cause) => return Err(self.error(Fault::Source(cause))),
         };
         let mut buffer = Buffer::default();
@@ -156,12 +158,12 @@ impl One<'_> {
 
     fn node(&self, source_name: &CStr, meta: &Meta) -> Result<Replicated> {
         let text = if meta.is_link() {
-            match readlinkat(self.source, source_name, vec![]) {
-                Err(Errno::INVAL) => return Ok(Replicated::Vanished),
+            match readlinkat(self.source, source_name) {
+                Err(Errno::EINVAL) => return Ok(Replicated::Vanished),
                 text => text.map_err(|cause| self.error(Fault::Source(cause)))?,
             }
         } else {
-            CString::default()
+            OsString::new()
         };
         let from = Node::named(self.source, source_name);
         let carried = make::node(meta, &text, &from, self.target, self.name, false, false, &self.making)
@@ -174,10 +176,10 @@ impl One<'_> {
     fn directory(&self, source_name: &CStr) -> Result<Replicated> {
         let refused = |cause| self.error(Fault::Target(cause));
         let source =
-            open_directory(self.source, source_name).map_err(|cause| self.error(Fault::Source(cause)))?;
+            dirfd::open_dir(self.source, source_name).map_err(|cause| self.error(Fault::Source(cause)))?;
         let (temporary, ()) =
-            temporary::at_a_free_name(|name| mkdirat(self.target, name, Mode::RWXU)).map_err(refused)?;
-        let filled = open_directory(self.target, &temporary).map_err(refused).and_then(|target| {
+            temporary::at_a_free_name(|name| mkdirat(self.target, name, Mode::S_IRWXU)).map_err(refused)?;
+        let filled = dirfd::open_dir(self.target, temporary.as_c_str()).map_err(refused).and_then(|target| {
             let options = Options { prune: false, durable: false, ..Options::new(self.making.can) };
             pass_between(source, target, self.from, self.to, &options, self.observer)
         });
@@ -186,20 +188,21 @@ impl One<'_> {
             Ok(if done.restless > 0 { Replicated::Restless } else { Replicated::Done })
         });
         placed.inspect_err(|_| {
-            let _ = remove::remove(self.target, &temporary);
+            let _ = dirfd::remove_all(self.target, temporary.as_c_str());
         })
     }
 
     /// Gives a finished directory its name and removes what had it.
     fn swap(&self, temporary: &CStr) -> std::result::Result<(), Errno> {
-        if look(self.target, self.name)?.is_none() {
-            return renameat(self.target, temporary, self.target, self.name);
+        let name = self.name.as_c_str();
+        if look(self.target, name)?.is_none() {
+            return renameat(self.target, temporary, self.target, name);
         }
-        match renameat_with(self.target, temporary, self.target, self.name, RenameFlags::EXCHANGE) {
-            Ok(()) => remove::remove(self.target, temporary).map(drop),
-            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                remove::remove(self.target, self.name)?;
-                renameat(self.target, temporary, self.target, self.name)
+        match renameat2(self.target, temporary, self.target, name, RenameFlags::RENAME_EXCHANGE) {
+            Ok(()) => dirfd::remove_all(self.target, temporary).map(drop),
+            Err(Errno::EINVAL | Errno::ENOSYS | Errno::ENOTSUP) => {
+                dirfd::remove_all(self.target, name)?;
+                renameat(self.target, temporary, self.target, name)
             }
             Err(cause) => Err(cause),
         }
@@ -208,14 +211,14 @@ impl One<'_> {
 
 /// Where an open directory is, for messages.
 fn path_of(directory: BorrowedFd<'_>) -> PathBuf {
-    std::fs::read_link(format!("/proc/self/fd/{}", directory.as_raw_fd())).unwrap_or_default()
+    std::fs::read_link(dirfd::fd_path(directory)).unwrap_or_default()
 }
 
 /// A name, and not a path: what is in a directory, never what is elsewhere.
 fn c_name(name: &OsStr) -> std::result::Result<CString, Errno> {
     let bytes = name.as_bytes();
     if bytes.contains(&b'/') || matches!(bytes, b"" | b"." | b"..") {
-        return Err(Errno::INVAL);
+        return Err(Errno::EINVAL);
     }
-    CString::new(bytes).map_err(|_| Errno::INVAL)
+    CString::new(bytes).map_err(|_| Errno::EINVAL)
 }

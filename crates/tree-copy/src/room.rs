@@ -4,7 +4,9 @@ use std::fmt;
 use std::path::Path;
 
 use kit::units;
-use rustix::fs::{StatVfs, stat, statfs, statvfs};
+use nix::sys::stat::stat;
+use nix::sys::statfs::statfs;
+use nix::sys::statvfs::{Statvfs, statvfs};
 use serde::Serialize;
 
 use crate::capabilities::Capabilities;
@@ -75,18 +77,18 @@ pub fn room(directory: &Path) -> Result<Room> {
 /// No for an overlay: there one device is two, and what is in a lower layer is copied if that lies elsewhere.
 pub fn shares_blocks(source: &Path, target: &Path, capabilities: &Capabilities) -> Result<bool> {
     /// `OVERLAYFS_SUPER_MAGIC` of statfs(2).
-    const OVERLAY: u64 = 0x794c_7630;
+    const OVERLAY: i64 = 0x794c_7630;
     let device = stat(source).map_err(|cause| Error::source("look at", source, cause))?.st_dev;
     let failed = |cause| Error::target("look at", target, cause, || None);
-    let kind = u64::try_from(statfs(target).map_err(failed)?.f_type);
-    Ok(capabilities.reflink && device == stat(target).map_err(failed)?.st_dev && kind != Ok(OVERLAY))
+    let kind = statfs(target).map_err(failed)?.filesystem_type().0;
+    Ok(capabilities.reflink && device == stat(target).map_err(failed)?.st_dev && kind != OVERLAY)
 }
 
 /// Blocks are counted in fragments, and a total of no inodes means that there is no such limit (statvfs(3)).
-fn from_statvfs(found: &StatVfs) -> Room {
+fn from_statvfs(found: &Statvfs) -> Room {
     Room {
-        bytes: found.f_bavail.saturating_mul(found.f_frsize),
-        inodes: (found.f_files > 0).then_some(found.f_favail),
+        bytes: found.blocks_available().saturating_mul(found.fragment_size()),
+        inodes: (found.files() > 0).then_some(found.files_available()),
     }
 }
 

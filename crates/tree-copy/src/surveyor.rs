@@ -1,23 +1,26 @@
 //! Walks one tree and counts.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::{CString, OsStr};
+use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{FileType, fstat, readlinkat};
-use rustix::io::Errno;
-use rustix::process::{getegid, geteuid};
+use dirfd::xattr::Node;
+use dirfd::{FileType, open_root};
+use nix::errno::Errno;
+use nix::fcntl::readlinkat;
+use nix::sys::stat::fstat;
+use nix::unistd::{getegid, geteuid};
 
-use crate::attributes::{self, Node};
+use crate::attributes;
 use crate::copier::look;
 use crate::error::{Error, Result};
-use crate::folder::{Folder, Pair, TargetSide, open_root};
+use crate::folder::{Folder, Pair, TargetSide};
 use crate::links::Identity;
 use crate::meta::Meta;
 use crate::observer::Observer;
-use crate::remove;
 use crate::survey::Survey;
 use crate::walk::{Hand, Roots, Visitor, Walk};
 
@@ -101,7 +104,7 @@ impl Surveyor {
 /// Attributes can go with their file at any moment; then there are none.
 fn attribute_names(walk: &Walk, folder: &Folder, pair: &Pair, name: &CString) -> Result<Vec<CString>> {
     match attributes::names(&Node::named(pair.source.as_fd(), name)) {
-        Err(Errno::NOENT | Errno::ACCESS | Errno::PERM) => Ok(vec![]),
+        Err(Errno::ENOENT | Errno::EACCES | Errno::EPERM) => Ok(vec![]),
         answer => {
             answer.map_err(|cause| walk.source_error("read the attributes of", folder, Some(name), cause))
         }
@@ -127,19 +130,19 @@ impl Visitor for Surveyor {
             return Ok(());
         }
         let text = if meta.is_link() {
-            match readlinkat(&pair.source, &name, vec![]) {
-                Err(Errno::NOENT | Errno::INVAL) => {
+            match readlinkat(&pair.source, name.as_c_str()) {
+                Err(Errno::ENOENT | Errno::EINVAL) => {
                     walk.vanished(folder, &name);
                     return Ok(());
                 }
                 answer => answer.map_err(unreadable)?,
             }
         } else {
-            CString::default()
+            OsString::new()
         };
         let attributes = attribute_names(walk, folder, pair, &name)?;
         self.add(&meta, folder, &name, &attributes);
-        hand.sum.add_entry(&folder.place, &name, &meta, text.to_bytes());
+        hand.sum.add_entry(&folder.place, &name, &meta, text.as_bytes());
         walk.counters.add(1, if meta.is_file() { meta.size } else { 0 }, 0);
         Ok(())
     }
@@ -162,12 +165,12 @@ impl Visitor for Surveyor {
         let Some(pair) = walk.pair(folder)? else { return Ok(()) };
         let mut seen = HashSet::new();
         let mut double = vec![];
-        let listed = remove::each_name(pair.source.as_fd(), |name| {
-            let name = name.to_string_lossy();
+        let listed = dirfd::for_each(&pair.source, |entry| {
+            let name = entry.file_name().to_string_lossy();
             if !seen.insert(name.to_lowercase()) {
                 double.push(name.into_owned());
             }
-            Ok(())
+            Ok::<_, Errno>(())
         });
         match listed {
             Err(cause) if walk.has_gone(folder, cause) => return Ok(()),

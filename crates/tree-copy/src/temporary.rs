@@ -8,11 +8,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kit::instance;
-use rustix::fs::{AtFlags, Mode, OFlags, fstat, openat, statat, unlinkat};
-use rustix::io::Errno;
-
-use crate::meta::Meta;
-use crate::remove;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, fstat};
 
 /// What another container's process has not touched for so long belongs to nobody: what is made takes moments.
 const FORGOTTEN_AFTER_SECONDS: i64 = 24 * 60 * 60;
@@ -39,7 +37,7 @@ fn container() -> Option<&'static str> {
 ///
 /// A name left behind by a killed process is an entry that the source lacks: a pass that prunes removes it.
 pub(crate) fn at_a_free_name<T>(
-    mut make: impl FnMut(&CString) -> Result<T, Errno>,
+    mut make: impl FnMut(&CStr) -> Result<T, Errno>,
 ) -> Result<(CString, T), Errno> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
@@ -50,7 +48,7 @@ pub(crate) fn at_a_free_name<T>(
         // Digits have no zero byte.
         let name = CString::new(name).unwrap_or_default();
         match make(&name) {
-            Err(Errno::EXIST) => {}
+            Err(Errno::EEXIST) => {}
             Ok(result) => return Ok((name, result)),
             Err(cause) => return Err(cause),
         }
@@ -60,12 +58,13 @@ pub(crate) fn at_a_free_name<T>(
 /// Returns the present moment by the clock of the file system that `directory` is on, in seconds and nanoseconds: the change
 /// time of a file that is made there for it, and removed.
 pub fn stamp(directory: BorrowedFd<'_>) -> std::io::Result<(i64, i64)> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let (name, file) = at_a_free_name(|name| openat(directory, name, flags, Mode::RUSR | Mode::WUSR))?;
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+    let (name, file) = at_a_free_name(|name| openat(directory, name, flags, mode))?;
     let stat = fstat(&file);
-    let _ = unlinkat(directory, &name, AtFlags::empty());
-    let (seconds, nanoseconds) = Meta::from(stat?).changed;
-    Ok((seconds, nanoseconds.into()))
+    let _ = dirfd::unlink(directory, name.as_c_str());
+    let stat = stat?;
+    Ok((stat.st_ctime, stat.st_ctime_nsec))
 }
 
 /// Removes what processes left in a directory that were killed; returns whether something of an earlier start of this
@@ -76,22 +75,19 @@ pub(crate) fn sweep(directory: BorrowedFd<'_>) -> Result<bool, Errno> {
     let here = Maker { instance: instance::id(), process: 0, container: container() };
     let mut left = vec![];
     let mut young = false;
-    remove::each_name(directory, |name| {
+    dirfd::for_each(directory, |entry| {
+        let name = entry.file_name();
         let Some(maker) = maker(name) else { return Ok(()) };
-        let changed = match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(found) => Meta::from(found).changed,
-            Err(Errno::NOENT) => return Ok(()),
-            Err(cause) => return Err(cause),
-        };
-        if maker.has_left(&here, runs, now.saturating_sub(changed.0)) {
+        let Some(found) = dirfd::stat(directory, name)? else { return Ok(()) };
+        if maker.has_left(&here, runs, now.saturating_sub(found.st_ctime)) {
             left.push(name.to_owned());
         } else {
             young |= maker.is_earlier_start_of(&here);
         }
-        Ok(())
+        Ok::<_, Errno>(())
     })?;
     for name in left {
-        remove::remove(directory, &name)?;
+        dirfd::remove_all(directory, name.as_c_str())?;
     }
     Ok(young)
 }
@@ -198,8 +194,8 @@ mod tests {
     fn a_name_in_use_is_passed_over() {
         let mut tried = vec![];
         let (name, ()) = at_a_free_name(|name| {
-            tried.push(name.clone());
-            if tried.len() < 3 { Err(Errno::EXIST) } else { Ok(()) }
+            tried.push(name.to_owned());
+            if tried.len() < 3 { Err(Errno::EEXIST) } else { Ok(()) }
         })
         .unwrap();
         assert_eq!(tried.len(), 3);

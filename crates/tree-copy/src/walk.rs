@@ -2,20 +2,23 @@
 
 use std::ffi::{CString, OsStr};
 use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use rustix::fd::AsFd;
-use rustix::fs::{FileType, RawDir, SeekFrom, fstat, seek};
-use rustix::io::Errno;
+use dirfd::FileType;
+use nix::errno::Errno;
+use nix::sys::stat::fstat;
+use nix::unistd::{Whence, lseek};
+use rustix::fs::RawDir;
 
 use crate::content::Buffer;
 use crate::digest::{self, Sum};
 use crate::error::{Error, Result};
-use crate::folder::{Folder, Lost, OpenFolders, Pair, TargetSide, is_gone, open_directory};
+use crate::folder::{Folder, Lost, OpenFolders, Pair, TargetSide};
 use crate::meta::Meta;
 use crate::observer::{Counters, Note, Observer, What};
 use crate::room;
@@ -183,14 +186,14 @@ impl<'a> Walk<'a> {
         let unreadable = |cause| self.source_error("list", folder, None, cause);
         if position > 0 {
             // The descriptor may be a new one, see OpenFolders.
-            seek(&pair.source, SeekFrom::Start(position)).map_err(unreadable)?;
+            lseek(&pair.source, position.cast_signed(), Whence::SeekSet).map_err(unreadable)?;
         }
         let (mut files, mut directories) = (vec![], vec![]);
         let mut more = None;
         let mut space = [MaybeUninit::uninit(); 16 * 1024];
         let mut listing = RawDir::new(pair.source.as_fd(), &mut space);
         while let Some(entry) = listing.next() {
-            let entry = match entry {
+            let entry = match entry.map_err(|cause| Errno::from_raw(cause.raw_os_error())) {
                 // It was removed after it was opened; the names that were read are looked for all the same.
                 Err(cause) if self.has_gone(folder, cause) => break,
                 entry => entry.map_err(unreadable)?,
@@ -233,7 +236,7 @@ impl<'a> Walk<'a> {
         hand: &mut Hand,
     ) -> Result<()> {
         let Some(pair) = self.pair(&parent)? else { return self.finish(parent, visitor) };
-        let opened = open_directory(pair.source.as_fd(), &name)
+        let opened = dirfd::open_dir(&pair.source, name.as_c_str())
             .and_then(|source| Ok((Meta::from(fstat(&source)?), source)));
         match opened {
             Ok((meta, source)) => {
@@ -248,9 +251,9 @@ impl<'a> Walk<'a> {
                 return self.finish(folder, visitor);
             }
             // It was a directory when it was listed.
-            Err(Errno::NOENT) => self.vanished(&parent, &name),
-            Err(Errno::NOTDIR | Errno::LOOP) => visitor.entry(self, &parent, &pair, name, hand)?,
-            Err(Errno::XDEV) => {
+            Err(Errno::ENOENT) => self.vanished(&parent, &name),
+            Err(Errno::ENOTDIR | Errno::ELOOP) => visitor.entry(self, &parent, &pair, name, hand)?,
+            Err(Errno::EXDEV) => {
                 self.note(&parent, &name, What::SkippedMount);
                 visitor.mount(self, &parent, &pair, &name)?;
             }
@@ -290,7 +293,7 @@ impl<'a> Walk<'a> {
     pub fn pair(&self, folder: &Arc<Folder>) -> Result<Option<Arc<Pair>>> {
         match self.open.pair(folder) {
             Ok(pair) => Ok(Some(pair)),
-            Err(Lost::Source(cause)) if cause == Errno::XDEV || is_gone(cause) => {
+            Err(Lost::Source(cause)) if cause == Errno::EXDEV || dirfd::is_absent(cause) => {
                 self.gone(folder);
                 Ok(None)
             }
@@ -317,7 +320,7 @@ impl<'a> Walk<'a> {
 
     /// True if this error means that an open directory of the source was removed; of the root, it stays an error.
     pub fn has_gone(&self, folder: &Folder, cause: Errno) -> bool {
-        let has_gone = is_gone(cause) && folder.parent.is_some();
+        let has_gone = dirfd::is_absent(cause) && folder.parent.is_some();
         if has_gone {
             self.gone(folder);
         }

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -313,7 +313,7 @@ fn discard(setting: &Setting<'_>, tree: &Tree, parent: &OwnedFd) -> Result<()> {
     }
     for base in walk::names(&directory)? {
         if base != reserved_names::CLAIM {
-            tree_copy::remove_all(directory.as_fd(), &base)
+            dirfd::remove_all(&directory, base.as_os_str())
                 .with_context(|| format!("cannot remove {}", tree.previous.join(&base).display()))?;
         }
     }

@@ -126,7 +126,7 @@ pub fn changed(root: &Path, period: impl RangeBounds<Instant>) -> anyhow::Result
 
 /// Opens a directory in another; fails with `EXDEV` where something is mounted.
 pub fn open(directory: impl AsFd, base: &OsStr) -> io::Result<OwnedFd> {
-    tree_copy::open_directory(directory.as_fd(), base)
+    Ok(dirfd::open_dir(directory, base)?)
 }
 
 /// Opens a directory below another; fails with `EXDEV` where something is mounted on the way.
