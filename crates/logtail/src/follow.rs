@@ -3,6 +3,7 @@
 //! One thread, no queue: what is read is written before more is read, in blocks while there is more. While the output
 //! takes nothing, files are still opened as they appear, so that a rotation in the meantime loses nothing.
 
+mod followed;
 mod look;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,16 +17,14 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::clock;
 use crate::directory::Directory;
-use crate::entry;
 use crate::lines::Piece;
-use crate::names;
 use crate::outlet::Outlet;
 use crate::place::{Place, RECORD};
 use crate::positions::Positions;
 use crate::record::Record;
 use crate::sinks::Sinks;
-use crate::stream::Stream;
 use crate::watch::{Stop, Watch};
+use followed::{Followed, Key};
 
 /// Read at once, in bytes; more is not quicker, and what becomes of it has to fit into our memory.
 const CHUNK: usize = 32 * 1024;
@@ -35,23 +34,6 @@ const LABEL: usize = 32;
 const KEEP: Duration = Duration::from_secs(1);
 /// How long a stop waits for an output that takes nothing.
 const FAREWELL: Duration = Duration::from_secs(2);
-
-/// A log by the number of its directory and the name of its base.
-type Key = (usize, String);
-
-struct Followed {
-    label: String,
-    stream: Stream,
-    /// Why it could not be read the last time.
-    trouble: Option<String>,
-}
-
-impl Followed {
-    fn new(stream: Stream) -> Self {
-        let service = names::service(stream.name()).unwrap_or(stream.name());
-        Self { label: entry::label(service), stream, trouble: None }
-    }
-}
 
 /// The state of a run.
 pub struct Follower {
@@ -73,11 +55,11 @@ pub struct Follower {
 
 impl Follower {
     /// Goes on where the last one ended.
-    pub fn new(place: Place, outlet: Option<Outlet>) -> Result<Self> {
+    pub fn new(place: &Place, outlet: Option<Outlet>) -> Result<Self> {
         Self::with(place, outlet, Watch::new())
     }
 
-    fn with(place: Place, outlet: Option<Outlet>, watch: (Watch, Option<Errno>)) -> Result<Self> {
+    fn with(place: &Place, outlet: Option<Outlet>, watch: (Watch, Option<Errno>)) -> Result<Self> {
         let stop = Stop::take_over()?;
         // Each log takes some, and without any left nothing at all is read.
         if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
@@ -88,7 +70,7 @@ impl Follower {
         let sinks = Sinks::new(outlet, record, clock::written(SystemTime::now()));
         let mut follower = Self {
             directories: place.sources(),
-            positions: Positions::load(place),
+            positions: Positions::load(place.positions()),
             logs: BTreeMap::new(),
             ready: BTreeSet::new(),
             sinks,
@@ -280,7 +262,7 @@ mod tests {
         fs::write(path("var/log/supervisor/x.log"), "1\n").unwrap();
         // As if all of fs.inotify.max_user_instances were in use.
         let blind = Watch::of(Err(Errno::EMFILE));
-        let mut follower = Follower::with(Place(dir.path().into()), None, blind).unwrap();
+        let mut follower = Follower::with(&Place(dir.path().into()), None, blind).unwrap();
         let mut written = |wanted: usize| {
             kit::wait::until(Duration::from_mins(1), "the lines", || {
                 follower.notice();

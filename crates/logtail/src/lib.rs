@@ -42,6 +42,7 @@ mod outlet;
 mod packed;
 mod place;
 mod plan;
+mod position;
 mod positions;
 mod record;
 mod safe;
@@ -83,7 +84,7 @@ pub fn run() -> Outcome {
             };
             let place = Place(cli.root);
             let _only = place.claim()?;
-            Follower::new(place, outlet)?.run(to_parent)?;
+            Follower::new(&place, outlet)?.run(to_parent)?;
             Ok(Exit::Done)
         }
     }

@@ -1,17 +1,23 @@
 //! How far each log was read, kept for the next run.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use anyhow::{Context, Result};
+use kit::ReadPolicy;
+use kit::atomic::{self, WriteOptions};
 
 use crate::identity::FileId;
-use crate::place::Place;
-use crate::stream::Position;
+use crate::position::Position;
+
+/// Far more than the positions of all logs take, in bytes.
+const LARGEST: u64 = 64 << 20;
 
 /// What the last run left, and what was kept since.
 #[derive(Debug)]
 pub struct Positions {
-    place: Place,
+    path: PathBuf,
     are_the_first: bool,
     /// Of logs that have not come back yet: they keep their place.
     left: BTreeMap<PathBuf, Position>,
@@ -21,11 +27,14 @@ pub struct Positions {
 }
 
 impl Positions {
-    /// Those that the last run left.
-    pub fn load(place: Place) -> Self {
-        let left = place.load();
+    /// Loads those that the last run left. A file that cannot be read is reported, and as good as none.
+    pub fn load(path: PathBuf) -> Self {
+        let left = read(&path).unwrap_or_else(|error| {
+            log::warn!("{error:#}; every log is shown from its beginning");
+            None
+        });
         let are_the_first = left.is_none();
-        Self { place, are_the_first, left: left.unwrap_or_default(), kept: None, unkept: false }
+        Self { path, are_the_first, left: left.unwrap_or_default(), kept: None, unkept: false }
     }
 
     /// Whether no run has left any.
@@ -70,7 +79,7 @@ impl Positions {
         if self.kept.as_ref() == Some(&positions) {
             return;
         }
-        let saved = self.place.save(&positions);
+        let saved = save(&self.path, &positions);
         let failed = saved.is_err();
         match saved {
             Ok(()) => self.kept = Some(positions),
@@ -81,10 +90,43 @@ impl Positions {
     }
 }
 
+fn read(path: &Path) -> Result<Option<BTreeMap<PathBuf, Position>>> {
+    let Some(text) = ReadPolicy::max_size(LARGEST).read_if_exists(path)? else { return Ok(None) };
+    serde_json::from_slice(&text).map(Some).with_context(|| format!("cannot understand {}", path.display()))
+}
+
+fn save(path: &Path, positions: &BTreeMap<PathBuf, Position>) -> Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+    let text = serde_json::to_vec(positions).context("cannot write down positions")?;
+    atomic::write_if_changed(path, &text, WriteOptions::volatile(0o600)).map(drop)
+}
+
 /// A full disk is remarked where the record is written.
 fn is_full(error: &anyhow::Error) -> bool {
     error
         .chain()
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|cause| matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As version 0.1 has written it.
+    const STORED: &str = r#"{"/x.log":{"reading":{"file":{"inode":7,"born":8},"offset":2,"mark":{"head":[97],"tail":[98],"end":3}},"known":[{"inode":9,"born":null}],"fingerprints":[[{"inode":9,"born":null},{"length":5,"ends":6}]],"late":[]}}"#;
+
+    #[test]
+    fn positions_are_kept_and_a_damaged_file_is_as_good_as_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("below/positions.json");
+        assert!(Positions::load(path.clone()).are_the_first());
+        let stored: BTreeMap<PathBuf, Position> = serde_json::from_str(STORED).unwrap();
+        Positions::load(path.clone()).keep(stored.clone().into_iter());
+        assert_eq!(fs::read_to_string(&path).unwrap(), STORED, "the keys are read by the next version");
+        assert_eq!(read(&path).unwrap(), Some(stored));
+        fs::write(&path, "{").unwrap();
+        assert!(Positions::load(path).are_the_first());
+    }
 }

@@ -2,6 +2,7 @@
 
 mod copies;
 mod held;
+mod held_file;
 mod late;
 mod lost;
 mod position;
@@ -9,7 +10,7 @@ mod position;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::mem;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::directory::Directory;
 use crate::generation::{Generation, Read};
@@ -17,18 +18,9 @@ use crate::identity::FileId;
 use crate::lines::{Lines, Piece};
 use crate::mark::Mark;
 use crate::plan::Family;
-use copies::Copy;
-use held::Pinned;
+use held_file::{Copy, HELD, PAUSE, Pinned, TRIES};
 use late::{DELETED, Late};
 use lost::Lost;
-pub use position::Position;
-
-/// So many files of one log are held open; while nobody reads, more would keep what was deleted on the disk.
-const HELD: usize = 8;
-/// Looks further apart than this mean that the program stood still: it looks every second otherwise.
-const PAUSE: Duration = Duration::from_secs(2);
-/// How often to look again when files are renamed while we look.
-const TRIES: usize = 16;
 
 /// Where a line begins that goes on in a later file.
 #[derive(Debug)]

@@ -1,123 +1,148 @@
 //! What is there to be followed at the moment.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
 use std::time::Instant;
 
 use nix::errno::Errno;
 
-use super::{Followed, Follower, Key};
+use super::Follower;
+use super::followed::{Followed, Key};
 use crate::identity::FileId;
 use crate::plan::Family;
 use crate::stream::Stream;
+
+/// One look at all directories.
+struct Look {
+    now: Instant,
+    /// True if there were no positions: what was rotated before is old. Later, it has come while nobody looked.
+    is_first: bool,
+    /// How often names of logs lost their files since the last look.
+    left: BTreeMap<Key, usize>,
+    /// Why something cannot be read, by what it is.
+    troubles: BTreeMap<String, String>,
+    /// True if a file of a log turned out to be a log of its own.
+    is_split: bool,
+}
+
+impl Look {
+    fn trouble(&mut self, path: &Path, why: String) {
+        self.troubles.insert(format!("cannot read {}", path.display()), why);
+    }
+}
 
 impl Follower {
     /// Looks at every directory, opens what is new, and forgets what is gone.
     pub(super) fn look(&mut self) {
         let now = Instant::now();
-        // What was rotated before there were positions is old; later, it has come while nobody looked.
-        let first = self.looked.is_none() && self.positions.are_the_first();
-        self.looked = Some(now);
-        let mut troubles = BTreeMap::new();
-        let mut is_split = false;
+        let is_first = self.looked.replace(now).is_none() && self.positions.are_the_first();
         let left = std::mem::take(&mut self.left);
+        let mut look = Look { now, is_first, left, troubles: BTreeMap::new(), is_split: false };
         for index in 0..self.directories.len() {
-            let watched = self.watch.keep(index, &self.directories[index]);
-            self.blind(watched.err());
-            let mut own = BTreeSet::new();
-            let directory = &self.directories[index];
-            let mut trouble = |name: &str, why: String| {
-                troubles.insert(format!("cannot read {}", directory.path().join(name).display()), why);
-            };
-            let listing = match directory.list() {
-                Ok(listing) => listing,
-                Err(error) => {
-                    trouble("", error.to_string());
-                    continue;
-                }
-            };
-            for (name, why) in listing.refused {
-                trouble(&name, why);
-            }
-            for (_, log) in self.logs.range_mut((index, String::new())..(index + 1, String::new())) {
-                log.stream.forget_gone(&listing.ids);
-            }
-            let names: BTreeSet<String> = listing.families.keys().cloned().collect();
-            let gone = self.logs.range((index, String::new())..(index + 1, String::new()));
-            let gone: Vec<String> = gone
-                .filter(|((_, name), _)| !listing.families.contains_key(name))
-                .map(|((_, name), _)| name.clone())
-                .collect();
-            let gone = gone.into_iter().map(|name| (name, Family::default()));
-            for (name, family) in listing.families.into_iter().chain(gone) {
-                let path = directory.path().join(&name);
-                let is_gone = family == Family::default();
-                let key = (index, name);
-                // Renamed to `x.1.log`, or to `x-20261128.log` before there is another `x.log`: read as lines of `x`.
-                let is_renamed = !self.logs.contains_key(&key)
-                    && family.base_id().is_some_and(|id| self.is_of_another(&key, id, &names));
-                if is_renamed {
-                    continue;
-                }
-                own.insert(key.1.clone());
-                let followed = match self.logs.entry(key.clone()) {
-                    Entry::Occupied(followed) => followed.into_mut(),
-                    Entry::Vacant(place) => {
-                        let own = self.positions.left(&path).map(|left| (path.as_path(), left));
-                        // Renamed while nobody read.
-                        let renamed =
-                            || family.base_id().and_then(|id| self.positions.left_in(directory.path(), id));
-                        let left = own.or_else(renamed).map(|(path, left)| (path.to_owned(), left.clone()));
-                        let former = left.as_ref().map_or(path.clone(), |(path, _)| path.clone());
-                        let stream = match left {
-                            Some((_, left)) => Stream::resumed(&key.1, left, directory, &family),
-                            None if first => Ok(Stream::current(&key.1, &family)),
-                            None => Ok(Stream::whole(&key.1)),
-                        };
-                        match stream {
-                            Ok(stream) => {
-                                self.positions.is_back(&former);
-                                place.insert(Followed::new(stream))
-                            }
-                            // It keeps its place until it can be read.
-                            Err(error) => {
-                                trouble(&key.1, error.to_string());
-                                continue;
-                            }
-                        }
-                    }
-                };
-                if left.get(&key).is_some_and(|times| *times > 1) {
-                    followed.stream.has_missed();
-                }
-                let looked = followed.stream.look(directory, family.clone(), now);
-                match looked.and_then(|()| followed.stream.release_strangers(&family)) {
-                    Ok(strangers) => {
-                        is_split |= !strangers.is_empty();
-                        own.extend(strangers);
-                    }
-                    Err(error) => trouble(&key.1, error.to_string()),
-                }
-                for text in followed.stream.take_lost().sentences(&followed.label) {
-                    self.sinks.remark(&text);
-                }
-                if is_gone && followed.stream.is_over() {
-                    self.logs.remove(&key);
-                } else {
-                    self.ready.insert(key);
-                }
-            }
-            let streams = self.logs.range((index, String::new())..(index + 1, String::new()));
-            let owners = streams.flat_map(|((_, name), log)| log.stream.files().map(|id| (id, name.clone())));
-            let owners = owners.collect();
-            let directory = &mut self.directories[index];
-            directory.own.extend(own);
-            directory.owners = owners;
+            self.look_at_directory(index, &mut look);
         }
-        self.remark(troubles);
-        if is_split {
+        self.remark(look.troubles);
+        if look.is_split {
             self.look();
         }
+    }
+
+    fn look_at_directory(&mut self, index: usize, look: &mut Look) {
+        let watched = self.watch.keep(index, &self.directories[index]);
+        self.blind(watched.err());
+        let directory = self.directories[index].path().to_owned();
+        let listing = match self.directories[index].list() {
+            Ok(listing) => listing,
+            Err(error) => return look.trouble(&directory.join(""), error.to_string()),
+        };
+        for (name, why) in listing.refused {
+            look.trouble(&directory.join(name), why);
+        }
+        let keys = || (index, String::new())..(index + 1, String::new());
+        for (_, log) in self.logs.range_mut(keys()) {
+            log.stream.forget_gone(&listing.ids);
+        }
+        let names: BTreeSet<String> = listing.families.keys().cloned().collect();
+        let gone = self.logs.range(keys()).map(|((_, name), _)| name.clone());
+        let gone: Vec<String> = gone.filter(|name| !names.contains(name)).collect();
+        let gone = gone.into_iter().map(|name| (name, Family::default()));
+        let mut own = BTreeSet::new();
+        for (name, family) in listing.families.into_iter().chain(gone) {
+            own.extend(self.look_at_log((index, name), &family, &names, look));
+        }
+        let streams = self.logs.range(keys());
+        let owners = streams.flat_map(|((_, name), log)| log.stream.files().map(|id| (id, name.clone())));
+        let owners = owners.collect();
+        let directory = &mut self.directories[index];
+        directory.own.extend(own);
+        directory.owners = owners;
+    }
+
+    /// Looks at one log, and returns the names that are logs of their own.
+    fn look_at_log(
+        &mut self,
+        key: Key,
+        family: &Family,
+        names: &BTreeSet<String>,
+        look: &mut Look,
+    ) -> Vec<String> {
+        // Renamed to `x.1.log`, or to `x-20261128.log` before there is another `x.log`: read as lines of `x`.
+        let is_renamed = !self.logs.contains_key(&key)
+            && family.base_id().is_some_and(|id| self.is_of_another(&key, id, names));
+        if is_renamed {
+            return Vec::new();
+        }
+        let mut own = vec![key.1.clone()];
+        let opened = self.open_or_resume(&key, family, look.is_first);
+        let directory = &self.directories[key.0];
+        let path = directory.path().join(&key.1);
+        if let Err(error) = opened {
+            look.trouble(&path, error.to_string());
+        }
+        let Some(followed) = self.logs.get_mut(&key) else { return own };
+        if look.left.get(&key).is_some_and(|times| *times > 1) {
+            followed.stream.has_missed();
+        }
+        let looked = followed.stream.look(directory, family.clone(), look.now);
+        match looked.and_then(|()| followed.stream.release_strangers(family)) {
+            Ok(strangers) => {
+                look.is_split |= !strangers.is_empty();
+                own.extend(strangers);
+            }
+            Err(error) => look.trouble(&path, error.to_string()),
+        }
+        for text in followed.stream.take_lost().sentences(&followed.label) {
+            self.sinks.remark(&text);
+        }
+        if *family == Family::default() && followed.stream.is_over() {
+            self.logs.remove(&key);
+        } else {
+            self.ready.insert(key);
+        }
+        own
+    }
+
+    /// Follows a log from its position, if it is not followed yet. After an error it keeps that position.
+    fn open_or_resume(&mut self, key: &Key, family: &Family, is_first: bool) -> io::Result<()> {
+        if self.logs.contains_key(key) {
+            return Ok(());
+        }
+        let directory = &self.directories[key.0];
+        let path = directory.path().join(&key.1);
+        let left = self.positions.left(&path).map(|left| (path.as_path(), left));
+        // Renamed while nobody read.
+        let renamed = || family.base_id().and_then(|id| self.positions.left_in(directory.path(), id));
+        let (former, stream) = match left.or_else(renamed) {
+            Some((former, left)) => {
+                (former.to_owned(), Stream::resumed(&key.1, left.clone(), directory, family)?)
+            }
+            None if is_first => (path, Stream::current(&key.1, family)),
+            None => (path, Stream::whole(&key.1)),
+        };
+        self.positions.is_back(&former);
+        self.logs.insert(key.clone(), Followed::new(stream));
+        Ok(())
     }
 
     /// True if a file was read, or is to be read, as one of another log of the same directory, than this new one.

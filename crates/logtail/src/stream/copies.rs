@@ -1,24 +1,15 @@
 //! Logs that are copied and cut: what was not read before the cut is in copies.
 
 use std::cmp::Ordering;
-use std::fs::File;
 use std::io;
 use std::mem;
 
-use super::{Stream, TRIES};
+use super::Stream;
+use super::held_file::{Copy, TRIES};
 use crate::directory::Directory;
 use crate::generation::Generation;
 use crate::identity::FileId;
 use crate::plan::Family;
-
-/// A rotated file that may be a copy of one that we read.
-#[derive(Debug)]
-pub struct Copy {
-    pub id: FileId,
-    pub file: File,
-    /// The one that we read.
-    pub of: FileId,
-}
 
 /// What a copy holds for us.
 enum Holds {

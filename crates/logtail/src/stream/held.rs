@@ -4,46 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::mem;
-use std::os::unix::fs::MetadataExt;
 
-use super::copies::Copy;
+use super::Stream;
+use super::held_file::{Copy, HELD, Pinned, TRIES};
 use super::late::Late;
-use super::{HELD, Stream, TRIES};
 use crate::directory::Directory;
 use crate::generation::Generation;
 use crate::identity::FileId;
 use crate::names::{Packing, Role};
-use crate::packed::{self, Fingerprint};
+use crate::packed;
 use crate::plan::{self, Family, Named};
-
-/// A file of which everything was read.
-#[derive(Debug)]
-pub(super) struct Pinned {
-    file: File,
-    length: u64,
-    /// Tells its compressed form after a restart.
-    pub(super) fingerprint: Option<Fingerprint>,
-}
-
-impl Pinned {
-    pub(super) fn new(file: File) -> Self {
-        let mut pinned = Self { file, length: u64::MAX, fingerprint: None };
-        pinned.refresh();
-        pinned
-    }
-
-    fn has_name(&self) -> bool {
-        self.file.metadata().is_ok_and(|meta| meta.nlink() > 0)
-    }
-
-    /// Looks at it again: a writer may not have noticed that it was rotated.
-    fn refresh(&mut self) {
-        let length = self.file.metadata().map_or(0, |meta| meta.len());
-        if length != self.length {
-            (self.length, self.fingerprint) = (length, Fingerprint::of(&self.file).ok());
-        }
-    }
-}
 
 impl Stream {
     /// Opens what a family has that is new; says no, and does nothing, if files were renamed meanwhile.

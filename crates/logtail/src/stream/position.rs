@@ -1,15 +1,13 @@
-//! How far a log was read, in a form that outlives us.
+//! A log's position, taken and resumed.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
-
-use super::held::Pinned;
+use super::Stream;
+use super::held_file::{Pinned, TRIES};
 use super::late::Late;
-use super::{Stream, TRIES};
 use crate::directory::Directory;
 use crate::generation::Generation;
 use crate::identity::FileId;
@@ -17,51 +15,7 @@ use crate::mark::Mark;
 use crate::names::Packing;
 use crate::packed::{self, Fingerprint};
 use crate::plan::{Family, Named};
-
-/// How far a log was read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Position {
-    reading: Option<Spot>,
-    known: BTreeSet<FileId>,
-    /// Of known files.
-    #[serde(default)]
-    fingerprints: Vec<(FileId, Fingerprint)>,
-    /// In the files before, whose writers may not have noticed that they were rotated.
-    late: Vec<Spot>,
-}
-
-/// A place in a file. The mark tells whether the file still holds what it held: one that is copied and cut is the same.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Spot {
-    file: FileId,
-    offset: u64,
-    /// Of all that was read, also behind the offset, where a line has begun.
-    mark: Mark,
-}
-
-impl Spot {
-    /// Where a file is read on, so many bytes of which are not handed out.
-    fn of(generation: &Generation, pending: u64) -> Self {
-        let offset = generation.offset().saturating_sub(pending);
-        Self { file: generation.id(), offset, mark: generation.mark().clone() }
-    }
-
-    fn resume(self, file: File, id: FileId) -> Generation {
-        Generation::resumed(file, id, self.offset, self.mark)
-    }
-}
-
-impl Position {
-    /// True if this file was being read.
-    pub fn is_in(&self, id: FileId) -> bool {
-        self.reading.as_ref().is_some_and(|spot| spot.file == id)
-    }
-
-    /// True if this file was read to its end.
-    pub fn has_read(&self, id: FileId) -> bool {
-        self.known.contains(&id) && !self.is_in(id)
-    }
-}
+use crate::position::{Position, Spot};
 
 impl Stream {
     /// A log that was read up to a position, wherever that file is by now.

@@ -65,6 +65,18 @@ fn copy_and_cut(dir: &Path, keep: u32) {
     fs::OpenOptions::new().write(true).truncate(true).open(dir.join("x.log")).unwrap();
 }
 
+/// One line, rotated once, and the new file is read.
+fn rotated_once() -> (tempfile::TempDir, Reader) {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
+    append(&path, "1\n");
+    reader.text();
+    rename(dir.path(), 1);
+    append(&path, "new\n");
+    assert_eq!(reader.text(), "new");
+    (dir, reader)
+}
+
 #[test]
 fn a_line_that_was_cut_by_a_rotation_is_one_line() {
     let dir = tempfile::tempdir().unwrap();
@@ -92,13 +104,7 @@ fn several_rotations_between_two_looks_lose_nothing() {
 
 #[test]
 fn a_writer_that_has_not_noticed_the_rotation_is_heard() {
-    let dir = tempfile::tempdir().unwrap();
-    let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
-    append(&path, "1\n");
-    reader.text();
-    rename(dir.path(), 1);
-    append(&path, "new\n");
-    assert_eq!(reader.text(), "new");
+    let (dir, mut reader) = rotated_once();
     append(&dir.path().join("x.log.1"), "late\n");
     assert_eq!(reader.text(), "late");
 }
@@ -239,13 +245,7 @@ fn a_log_that_was_taken_away_or_cut_during_a_pause_may_lack_lines() {
 
 #[test]
 fn half_a_line_in_a_file_that_goes_is_still_shown() {
-    let dir = tempfile::tempdir().unwrap();
-    let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
-    append(&path, "1\n");
-    reader.text();
-    rename(dir.path(), 1);
-    append(&path, "new\n");
-    assert_eq!(reader.text(), "new");
+    let (dir, mut reader) = rotated_once();
     append(&dir.path().join("x.log.1"), "late");
     assert_eq!(reader.text(), "");
     fs::remove_file(dir.path().join("x.log.1")).unwrap();
