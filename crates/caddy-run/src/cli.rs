@@ -1,34 +1,44 @@
-//! The command line.
+//! Command line of `caddy-run`.
 
 use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser};
 
-/// Start Caddy, and keep its configuration in step with the registered services.
+const EPILOGUE: &str = "\
+Examples:
+  caddy-run --print        configuration for the services registered now
+  RUN caddy-run --check    last step of an image with templates of its own";
+
+/// Start Caddy and keep its configuration up to date with the registered services.
 #[derive(Debug, Parser)]
-#[command(name = "caddy-run", version, long_about = None)]
+#[command(name = "caddy-run", version, long_about = None, after_help = EPILOGUE)]
 pub struct Cli {
-    /// Take `base_config` and the `service_config` templates from this directory
-    #[arg(long, value_name = "DIRECTORY", default_value = "/opt/caddy/share")]
+    /// Directory of the templates, for tests
+    #[arg(long, value_name = "DIRECTORY", hide = true, default_value = "/opt/caddy/share")]
     pub share: PathBuf,
-    /// Write the generated Caddyfile here
-    #[arg(long, value_name = "FILE", default_value = "/opt/caddy/etc/Caddyfile")]
+    /// Path of the generated Caddyfile, for tests
+    #[arg(long, value_name = "FILE", hide = true, default_value = "/opt/caddy/etc/Caddyfile")]
     pub output: PathBuf,
-    /// Read the services from this registry
-    #[arg(long, value_name = "DIRECTORY", default_value = ports::PATH)]
+    /// Directory of the service registry, for tests
+    #[arg(long, value_name = "DIRECTORY", hide = true, default_value = ports::PATH)]
     pub registry: PathBuf,
-    /// Fall back on the templates in this file if those of the directory are of no use
-    #[arg(long, value_name = "FILE", default_value = "/opt/leonardo/share/caddy-templates.json")]
+    /// Path of the image's fallback templates, for tests
+    #[arg(
+        long,
+        value_name = "FILE",
+        hide = true,
+        default_value = "/opt/leonardo/share/caddy-templates.json"
+    )]
     pub shipped: PathBuf,
-    /// Print the configuration for the present services, and start nothing
+    /// Print the generated configuration and exit
     #[arg(long)]
     pub print: bool,
-    /// Ask Caddy about all templates, write them to the file to fall back on, and start nothing
+    /// Validate all templates, save them as the fallback, and exit
     #[arg(long, conflicts_with = "print")]
     pub check: bool,
 }
 
-/// The command line as data, for the generator of the manual pages.
+/// Returns the command line, for the generator of the manual pages.
 #[must_use]
 pub fn command() -> clap::Command {
     Cli::command()

@@ -1,4 +1,4 @@
-//! Start Caddy, and keep its configuration in step with the registered services.
+//! Start Caddy and keep its configuration up to date with the registered services.
 //!
 //! The configuration is `base_config` (yours to edit, then `supervisorctl restart caddy`) followed by one block for each
 //! registered service, made from a template. Only numbers, networks and words of ours are put into a template, never a

@@ -1,6 +1,6 @@
-//! How commands inside the container talk with the service portal.
+//! Control API of the service portal, for commands inside the container.
 //!
-//! The portal answers on a second Unix socket that members of group `leonardo` may use. Requests and answers are JSON
+//! The portal listens on a second Unix socket that members of group `leonardo` can use. Requests and responses are JSON
 //! over HTTP, so `curl --unix-socket` can do what `share` and `portal-link` do.
 
 mod client;
@@ -11,72 +11,74 @@ use serde::{Deserialize, Serialize};
 pub use client::Client;
 pub use public_origin::{PublicOrigin, public_origin};
 
-/// Where the portal listens for commands.
+/// Path of the control socket.
 pub const SOCKET: &str = "/run/portal-control/control.sock";
 
-/// A link to one service.
+/// Share link to one service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
-    /// What people and commands call it; opens nothing.
+    /// Public identifier, which gives no access.
     pub id: String,
-    /// The service's name when the link was made.
+    /// Name of the service when the link was created.
     pub service: String,
-    /// The service's public port.
+    /// Public port of the service.
     pub port: u16,
-    /// When it was made, in seconds since the Unix epoch.
+    /// Time of creation, in seconds since the Unix epoch.
     pub created: u64,
-    /// When it ends, in seconds since the Unix epoch.
+    /// Expiry, in seconds since the Unix epoch.
     pub expires: u64,
-    /// How often it may be used; nothing means as often as one likes.
+    /// Maximum number of uses; `None` means unlimited.
     pub max_uses: Option<u32>,
-    /// How often it was used.
+    /// Number of uses so far.
     pub uses: u32,
 }
 
-/// Asks for a link: `POST /shares`.
+/// Body of `POST /shares`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct CreateShare {
-    /// The service's name or its public port.
+    /// Name or public port of the service.
     pub service: String,
-    /// How long the link lives, in seconds.
+    /// Lifetime of the link, in seconds.
     pub seconds: u64,
-    /// How often it may be used.
+    /// Maximum number of uses; `None` means unlimited.
     pub max_uses: Option<u32>,
 }
 
-/// The answer to [`CreateShare`].
+/// Response to [`CreateShare`].
 #[derive(Debug, Serialize, Deserialize)]
 pub struct CreatedShare {
-    /// The link's description.
+    /// The new link.
     pub share: Share,
-    /// Path and query that the link opens on the service's public port.
+    /// Path and query of the link's URL, on the public port of the service.
     pub path: String,
 }
 
-/// Asks for a one-time login link: `POST /login-codes`.
+/// Body of `POST /login-codes`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct CreateLoginCode {
-    /// How long it may wait to be used, in seconds.
+    /// Lifetime of the link, in seconds; at most a day.
     pub seconds: u64,
 }
 
-/// The answer to [`CreateLoginCode`].
+/// Response to [`CreateLoginCode`].
 #[derive(Debug, Serialize, Deserialize)]
 pub struct CreatedLoginCode {
-    /// Path and query that the link opens on the portal's port.
+    /// Path and query of the link's URL, on the portal's port.
     pub path: String,
+    /// Expiry, in seconds since the Unix epoch.
+    pub expires: u64,
 }
 
-/// How many of what was asked for there were: the answer to every `DELETE`.
+/// Response to every `DELETE`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct RevokedCount {
-    /// The number.
+    /// Number of links or sessions that were ended.
     pub ended: usize,
 }
 
-/// What went wrong, in words.
+/// Body of an error response.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ErrorBody {
-    /// The words.
+    /// Message for people.
     pub error: String,
 }

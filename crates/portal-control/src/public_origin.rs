@@ -1,18 +1,18 @@
-//! Where a link made inside the container leads from outside.
+//! URL at which a public port of this container is reached from outside.
 
 use kit::Env;
 
-/// The origin of a public port, and how sure we are of it.
+/// Origin of a public port, with its reliability.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PublicOrigin {
-    /// The provider or the user says so.
+    /// Stated by the provider or the user.
     Known(String),
-    /// A container cannot know how its host publishes a port, so this is its own idea of it.
+    /// Assumed: a container cannot know how its host publishes a port.
     Guessed(String),
 }
 
 impl PublicOrigin {
-    /// The origin, as `scheme://host:port`.
+    /// Returns the origin as `scheme://host:port`.
     #[must_use]
     pub fn url(&self) -> &str {
         match self {
@@ -21,7 +21,7 @@ impl PublicOrigin {
     }
 }
 
-/// The origin at which a public port is reached.
+/// Returns the origin at which a public port is reached.
 #[must_use]
 pub fn public_origin(env: &Env, port: u16) -> PublicOrigin {
     match cloud::detect(env).address(env, port) {
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_provider_is_believed_and_everything_else_is_a_guess() {
+    fn a_provider_states_the_origin_and_localhost_is_a_guess() {
         let pod: Env = [("RUNPOD_POD_ID", "abc")].into_iter().collect();
         assert_eq!(
             public_origin(&pod, 1111),

@@ -1,33 +1,41 @@
-//! The command line.
+//! Command line of `portal-link`.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 
-/// Make a link that logs one browser in, once.
+const EPILOGUE: &str = "\
+Examples:
+  portal-link
+  portal-link --expires 1h --portal https://gpu.example.org:1111";
+
+/// Create a one-time login link for one browser.
 #[derive(Debug, Parser)]
-#[command(name = "portal-link", version, long_about = None)]
+#[command(name = "portal-link", version, long_about = None, after_help = EPILOGUE)]
 pub struct Cli {
-    /// How long it may wait to be used, a day at most: a number with s, m, h or d
+    /// Lifetime of the link, at most 24h, such as 90s, 10m or 2h
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
     pub expires: Duration,
-    /// Scheme, host and port at which you reach the portal, if this container does not know them
+    /// URL of the portal as you reach it, if the container does not know it
     #[arg(long, value_name = "URL")]
     pub portal: Option<String>,
-    /// Print the link alone, without a QR code
+    /// Do not print a QR code
     #[arg(long)]
     pub no_qr: bool,
-    /// Talk with the portal over this socket
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Control socket of the portal, for tests
     #[arg(long, value_name = "SOCKET", default_value = portal_control::SOCKET, hide = true)]
     pub socket: PathBuf,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    kit::settings::duration(text).ok_or_else(|| "say a number with s, m, h or d, such as 10m".to_owned())
+    kit::settings::duration(text).ok_or_else(|| "write it as 90s, 15m, 2h or 7d".to_owned())
 }
 
-/// The command line as data, for the generator of the manual pages.
+/// Returns the command line, for the generator of the manual pages.
 #[must_use]
 pub fn command() -> clap::Command {
     Cli::command()

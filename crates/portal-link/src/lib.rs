@@ -1,12 +1,12 @@
-//! Make a link that logs one browser in, once.
+//! Create a one-time login link for one browser.
 //!
-//! Nobody has to copy a password: the link works once, soon or never, and is shown as a QR code for a phone where the
-//! output is a terminal. Opening it shows a button; the click logs in, so that a chat program which looks at the link
-//! beforehand does not use it up.
+//! The link replaces typing the password: it works once, expires soon, and on a terminal is printed as a QR code too.
+//! Opening it shows a button, and clicking the button logs in: the preview of a chat program does not use it up.
 
 mod cli;
 
 use std::io::{self, IsTerminal, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -14,35 +14,49 @@ use kit::{Env, Exit, Outcome};
 use portal_control::{Client, CreateLoginCode, CreatedLoginCode, PublicOrigin, public_origin};
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
+use serde::Serialize;
 
 pub use cli::command;
 
-/// The portal's public port.
+/// Public port of the portal.
 const PORTAL: u16 = 1111;
+
+/// Output of `--json`.
+#[derive(Serialize)]
+struct LoginLink<'a> {
+    url: &'a str,
+    expires: u64,
+}
 
 /// Runs the command line.
 pub fn run() -> Outcome {
     let cli = cli::Cli::try_parse()?;
     let wanted = CreateLoginCode { seconds: cli.expires.as_secs() };
-    let CreatedLoginCode { path } = Client::new(&cli.socket).request("POST", "/login-codes", &wanted)?;
+    let CreatedLoginCode { path, expires } =
+        Client::new(&cli.socket).request("POST", "/login-codes", &wanted)?;
     let origin = match &cli.portal {
         Some(portal) => PublicOrigin::Known(portal.trim_end_matches('/').to_owned()),
         None => public_origin(&Env::from_process(), PORTAL),
     };
     let url = format!("{}{path}", origin.url());
     let mut out = io::stdout().lock();
-    if out.is_terminal() && !cli.no_qr {
-        writeln!(out, "{}", render_qr(&url)?)?;
+    if cli.json {
+        writeln!(out, "{}", serde_json::to_string(&LoginLink { url: &url, expires })?)?;
+    } else {
+        if out.is_terminal() && !cli.no_qr {
+            writeln!(out, "{}", render_qr(&url)?)?;
+        }
+        writeln!(out, "{url}")?;
     }
-    writeln!(out, "{url}")?;
     if matches!(origin, PublicOrigin::Guessed(_)) {
-        log::info!("put in the address and port at which you reach the portal, or give it with --portal");
+        log::info!("replace the host and port with those at which you reach the portal, or pass --portal");
     }
-    log::info!("it logs one browser in, within {}", kit::settings::words(cli.expires.as_secs()));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    log::info!("valid for one login within {}", kit::settings::words(expires.saturating_sub(now)));
     Ok(Exit::Done)
 }
 
-/// Two modules a character, dark on light, with the quiet zone that scanners need.
+/// Renders a QR code with half blocks: two modules per character, dark on light, with the quiet zone that scanners need.
 fn render_qr(url: &str) -> Result<String> {
     let code = QrCode::new(url).context("the link is too long for a QR code")?;
     let (dark, light) = (Dense1x2::Light, Dense1x2::Dark);
@@ -54,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_is_drawn_as_a_square_of_half_blocks() {
+    fn a_qr_code_is_a_square_of_half_blocks() {
         let drawn = render_qr("http://localhost:1111/leonardo/enter?code=abc").unwrap();
         let lines: Vec<&str> = drawn.lines().collect();
         let width = lines[0].chars().count();

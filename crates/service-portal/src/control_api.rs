@@ -11,6 +11,7 @@ use portal_control::{
 
 use crate::access_page::{login_link_path, share_link_path};
 use crate::app_state::AppState;
+use crate::login_codes::MAX_LIFETIME;
 use crate::sessions::Session;
 use crate::unix_time;
 
@@ -71,8 +72,12 @@ async fn revoke_share(State(state): State<AppState>, Path(id): Path<String>) -> 
 async fn create_login_code(State(state): State<AppState>, Json(wanted): Json<CreateLoginCode>) -> Response {
     // A login that has changed takes its links along; this one belongs to the present login.
     state.credentials();
-    match state.login_codes().issue(wanted.seconds, unix_time::now()) {
-        Ok(code) => Json(CreatedLoginCode { path: login_link_path(&code) }).into_response(),
+    let now = unix_time::now();
+    match state.login_codes().issue(wanted.seconds, now) {
+        Ok(code) => {
+            let expires = now + wanted.seconds.min(MAX_LIFETIME);
+            Json(CreatedLoginCode { path: login_link_path(&code), expires }).into_response()
+        }
         Err(error) => error_response(StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")),
     }
 }

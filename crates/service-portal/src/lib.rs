@@ -1,4 +1,4 @@
-//! One login for every web service, and a page of links to them.
+//! Serve the login, the gate and the page of services.
 //!
 //! Caddy asks this program for every request to a proxied port (`GET /gate/verify`, see [`gate`]) and hands it the
 //! login form and the page of links directly. It listens on a Unix socket that only Caddy can reach, runs as an

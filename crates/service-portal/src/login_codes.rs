@@ -6,9 +6,9 @@ use anyhow::Result;
 use sha2::{Digest, Sha256};
 
 /// Codes at once; more than that nobody asks for.
-const MOST: usize = 100;
+const MAX_CODES: usize = 100;
 /// The longest life of a code, in seconds.
-pub const LONGEST: u64 = 24 * 3_600;
+pub const MAX_LIFETIME: u64 = 24 * 3_600;
 
 /// Codes by their digests, with the second at which each ends. Only in memory: after a restart, ask for another.
 #[derive(Debug, Default)]
@@ -18,12 +18,12 @@ impl LoginCodes {
     /// A new code that lives for `seconds`, a day at most.
     pub fn issue(&mut self, seconds: u64, now: u64) -> Result<String> {
         self.0.retain(|_, ends| *ends > now);
-        if self.0.len() >= MOST {
+        if self.0.len() >= MAX_CODES {
             let first = self.0.iter().min_by_key(|(_, ends)| **ends).map(|(digest, _)| *digest);
             first.map(|digest| self.0.remove(&digest));
         }
         let code = web_login::token()?;
-        self.0.insert(Sha256::digest(&code).into(), now + seconds.min(LONGEST));
+        self.0.insert(Sha256::digest(&code).into(), now + seconds.min(MAX_LIFETIME));
         Ok(code)
     }
 
@@ -71,12 +71,12 @@ mod tests {
     fn of_too_many_the_one_that_ends_first_goes_and_what_has_ended_before_it() {
         let mut codes = LoginCodes::default();
         let [ended, last, first] = [1, 3_000, 2_000].map(|seconds| codes.issue(seconds, 0).unwrap());
-        (3..MOST).for_each(|_| drop(codes.issue(2_500, 0).unwrap()));
+        (3..MAX_CODES).for_each(|_| drop(codes.issue(2_500, 0).unwrap()));
         let known = |codes: &LoginCodes| [&ended, &last, &first].map(|code| codes.is_valid(code, 0));
-        assert_eq!((known(&codes), codes.0.len()), ([true; 3], MOST));
+        assert_eq!((known(&codes), codes.0.len()), ([true; 3], MAX_CODES));
         codes.issue(2_500, 1).unwrap();
-        assert_eq!((known(&codes), codes.0.len()), ([false, true, true], MOST));
+        assert_eq!((known(&codes), codes.0.len()), ([false, true, true], MAX_CODES));
         codes.issue(2_500, 1).unwrap();
-        assert_eq!((known(&codes), codes.0.len()), ([false, true, false], MOST));
+        assert_eq!((known(&codes), codes.0.len()), ([false, true, false], MAX_CODES));
     }
 }

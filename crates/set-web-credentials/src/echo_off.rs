@@ -1,8 +1,8 @@
-//! A terminal that does not show what is typed, from before the question until after the answer.
+//! Switches the terminal's echo off while a password is typed.
 //!
-//! The prompt alone is not enough: rpassword asks first and switches the echo off then, so a quick typist could see the
-//! beginning; and at Ctrl-C it ends the process without putting the terminal back. So the terminal is in rpassword's own
-//! mode all the time, in which every key, Ctrl-C too, waits as a character until rpassword reads it.
+//! rpassword alone is not enough: it prints the prompt before it switches the echo off, so that a fast typist sees the
+//! first characters, and at Ctrl-C it ends the process without restoring the terminal. Here the terminal is in rpassword's
+//! mode from before the first prompt until after the last: every key, including Ctrl-C, is queued until rpassword reads it.
 
 use std::fs::{File, OpenOptions};
 
@@ -12,7 +12,7 @@ use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 
 const TERMINAL: &str = "/dev/tty";
 
-/// Silence until this is dropped; the signal that rpassword makes of Ctrl-C is held back until then.
+/// Guard that restores the terminal when it is dropped; SIGINT, which rpassword raises at Ctrl-C, is blocked until then.
 pub struct EchoOff {
     terminal: File,
     before: Termios,
@@ -20,24 +20,24 @@ pub struct EchoOff {
 }
 
 impl EchoOff {
-    /// Switches the echo of this process's terminal off; an error says that there is no such terminal.
+    /// Switches off the echo of this process's terminal; fails if it has none.
     pub fn new() -> Result<Self> {
-        let cannot = || format!("cannot ask at {TERMINAL}");
+        let cannot = || format!("cannot prompt on {TERMINAL}");
         let terminal = OpenOptions::new().read(true).write(true).open(TERMINAL).with_context(cannot)?;
         let before = tcgetattr(&terminal).with_context(cannot)?;
         let interrupt: SigSet = [Signal::SIGINT].into_iter().collect();
         let mask = interrupt.thread_swap_mask(SigmaskHow::SIG_BLOCK).with_context(cannot)?;
-        let silence = Self { terminal, before, mask };
-        let mut silent = silence.before.clone();
+        let guard = Self { terminal, before, mask };
+        let mut silent = guard.before.clone();
         silent.local_flags.remove(LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG);
-        tcsetattr(&silence.terminal, SetArg::TCSANOW, &silent).with_context(cannot)?;
-        Ok(silence)
+        tcsetattr(&guard.terminal, SetArg::TCSANOW, &silent).with_context(cannot)?;
+        Ok(guard)
     }
 }
 
 impl Drop for EchoOff {
     fn drop(&mut self) {
-        // A terminal that is gone needs nothing. A held-back interrupt ends the process with the second line.
+        // A closed terminal needs no restoring. A blocked SIGINT ends the process in the second line.
         let _ = tcsetattr(&self.terminal, SetArg::TCSANOW, &self.before);
         let _ = self.mask.thread_set_mask();
     }

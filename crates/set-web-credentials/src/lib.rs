@@ -1,12 +1,11 @@
-//! Change user, password or token of the web services while they run.
+//! Change the user, password or token of the web services.
 //!
-//! The portal looks at the login's file with every request, so replacing that file is all it takes: the new login is in
-//! force and every session has ended, with no restart and no moment without a login. Then the environment store gets the
-//! new `WEB_*` variables, for shells and programs that start from now on.
+//! The portal checks the file of the login with every request. Replacing that file therefore changes the login and ends all
+//! sessions at once, without a restart. Then the environment store gets the new `WEB_*` variables, for shells and programs
+//! that start from now on.
 //!
-//! In this order, a kill at any instant leaves a login that works, the former or the new one; between the two steps new
-//! shells would still see the former, until this or the container is started again. Two at the same time wait for each
-//! other.
+//! After a kill at any instant, one login works: the old or the new one. Between the two steps, new shells would still get
+//! the old variables until this command or the container is started again. Concurrent runs wait for each other.
 
 mod cli;
 mod echo_off;
@@ -27,8 +26,8 @@ use cli::Cli;
 pub use cli::command;
 use login_change::LoginChange;
 
-/// A change takes milliseconds; one that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Timeout for another run to finish; a change takes milliseconds.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs the command line.
 pub fn run() -> Outcome {
@@ -37,80 +36,83 @@ pub fn run() -> Outcome {
         web_login::check_user(user).map_err(|problem| UsageError(format!("USER {problem}")))?;
     }
     let owner = owner(&cli.account)?;
-    // Opened before anybody types a password in vain, and held afterwards, because typing takes time.
-    let lock = open(&cli)?;
+    // Fails before a password is typed in vain; acquired after it, because typing takes time.
+    let lock = open_lock(&cli)?;
     let change = requested_change(&cli)?;
-    lock.acquire(PATIENCE)?;
+    lock.acquire(LOCK_TIMEOUT)?;
     let (login, changed) = replace(&cli, change, owner)?;
-    // Before anything else can fail: nobody else knows a password that was made here.
+    // Printed before anything else can fail: the generated password is stored nowhere in plain view.
     let printed = if cli.generate { writeln!(io::stdout(), "{}", login.password.expose()) } else { Ok(()) };
-    let stored = publish(&cli, &login).context("the login is in force, but new shells do not see it")?;
+    let stored = update_environment(&cli, &login)
+        .context("the login was changed, but the environment store was not")?;
     printed?;
     report(changed, stored);
     Ok(Exit::Done)
 }
 
-/// The account that may read the login besides root.
+/// Returns the user and group id of the account that reads the login.
 fn owner(account: &str) -> Result<(u32, u32)> {
     let user = uzers::get_user_by_name(account).ok_or_else(|| anyhow!("the image has no user {account}"));
     user.map(|user| (user.uid(), user.primary_group_id()))
-        .hint(|| "this runs inside a container made from the base image".to_owned())
+        .hint(|| "run this inside a container of the base image".to_owned())
 }
 
-fn open(cli: &Cli) -> Result<Lock> {
+/// Opens the lock file, which only root can.
+fn open_lock(cli: &Cli) -> Result<Lock> {
     Lock::open(&cli.lock).or_else(|error| {
         let denied = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
         if denied.map(io::Error::kind).any(|kind| kind == ErrorKind::PermissionDenied) {
-            return Err(error.context("only root may change the login"))
-                .hint(|| "sudo set-web-credentials …".to_owned());
+            return Err(error.context("only root can change the login"))
+                .hint(|| "run: sudo set-web-credentials …".to_owned());
         }
         Err(error)
     })
 }
 
-/// What the command line asks for, with a password that was typed, read or made.
+/// Returns the change that the command line asks for; the password may come from the prompt.
 fn requested_change(cli: &Cli) -> Result<LoginChange> {
-    let made = |text: Result<String>| text.map(Secret::new);
+    let generated = |text: Result<String>| text.map(Secret::new);
     let password = match (&cli.user, &cli.password) {
-        _ if cli.generate => made(web_login::password())?,
+        _ if cli.generate => generated(web_login::password())?,
         (_, Some(password)) => Some(password_prompt::validate(password.clone())?),
         (Some(user), None) => Some(password_prompt::password(user)?),
         (None, None) => None,
     };
-    let token = if cli.rotate_token { made(web_login::token())? } else { None };
+    let token = if cli.rotate_token { generated(web_login::token())? } else { None };
     Ok(LoginChange { user: cli.user.clone(), password, token })
 }
 
-/// Replaces the login; returns it, and whether it is another now.
+/// Replaces the login; returns it, and true if it differs from the old one.
 fn replace(cli: &Cli, change: LoginChange, owner: (u32, u32)) -> Result<(Login, bool)> {
-    // A killed run may have left a file with a password in it.
+    // A killed run may have left a temporary file with a password.
     atomic::remove_leftovers(&cli.login)?;
     let before = Login::read(&cli.login)
         .and_then(|login| login.with_context(|| format!("there is no login at {}", cli.login.display())))
-        .hint(|| "a start of the container makes one: docker restart".to_owned())?;
+        .hint(|| "a restart of the container creates a login: docker restart".to_owned())?;
     let after = change.apply_to(before);
     let changed = after.write(&cli.login, owner)?;
     Ok((after, changed))
 }
 
-/// Puts the login into the environment store; returns whether that has changed.
-fn publish(cli: &Cli, login: &Login) -> Result<bool> {
+/// Stores the login in the environment of new shells; returns true if that changed anything.
+fn update_environment(cli: &Cli, login: &Login) -> Result<bool> {
     atomic::remove_leftovers(&cli.environment)?;
     Store::update(&cli.environment, |store| {
         login.env_variables().into_iter().for_each(|(name, value)| store.set(name, value));
     })
 }
 
+/// Reports the result on stderr.
 fn report(changed: bool, stored: bool) {
     log::info!(
         "{}",
         if changed {
-            "the new login is in force, and all sessions have ended"
+            "login changed; all sessions were ended"
         } else {
-            "this login is in force already, and sessions go on"
+            "nothing to change: this login is already set"
         }
     );
     if stored {
-        log::info!("new shells have it; what runs already keeps the old WEB_ variables");
+        log::info!("new shells get the new WEB_ variables; running programs keep the old ones");
     }
 }

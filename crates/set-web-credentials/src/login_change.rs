@@ -1,22 +1,24 @@
-//! What shall be another, and what stays.
+//! A change of some fields of the login.
 
 use kit::Secret;
 use web_login::Login;
 
-/// A change of the login; what is not named stays as it is.
+/// New values of the login; `None` keeps the old one.
 #[derive(Debug, Default)]
 pub struct LoginChange {
-    /// Another user.
+    /// New user name.
     pub user: Option<String>,
-    /// Another password.
+    /// New password.
     pub password: Option<Secret>,
-    /// Another token.
+    /// New token.
     pub token: Option<Secret>,
 }
 
 impl LoginChange {
-    /// The login afterwards. What the container's environment asked for stays noted, so that a restart which asks for
-    /// the same again does not take the change back.
+    /// Returns the changed login.
+    ///
+    /// The digest of the settings that the container's environment asked for is kept, so that a restart with the same
+    /// settings does not undo the change.
     #[must_use]
     pub fn apply_to(self, login: Login) -> Login {
         Login {
@@ -28,7 +30,7 @@ impl LoginChange {
     }
 }
 
-/// Takes a password that a form, a header and a shell file can carry; says what is wrong with another.
+/// Returns the password if a form, a header and a shell file can carry it, otherwise the reason.
 pub fn password(text: String) -> Result<Secret, &'static str> {
     web_login::check_secret(&text)?;
     Secret::new(text).ok_or("is empty")
@@ -53,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_named_stays() {
+    fn fields_without_a_new_value_are_kept() {
         assert_eq!(
             shown(&LoginChange::default().apply_to(login())),
             ["ada", "old", "token", "0badcafe", "digest"]
@@ -65,11 +67,11 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_one_line_that_says_something() {
+    fn a_password_is_a_single_line_that_is_not_empty() {
         assert_eq!(password("  a b:c'\"$(x) ž ".into()).unwrap().expose(), "  a b:c'\"$(x) ž ");
         assert_eq!(password(String::new()).unwrap_err(), "is empty");
         for text in ["a\nb", "a\r", "a\0b"] {
-            assert_eq!(password(text.into()).unwrap_err(), "has control characters");
+            assert_eq!(password(text.into()).unwrap_err(), "contains control characters");
         }
     }
 }

@@ -1,43 +1,49 @@
-//! The command line.
+//! Command line of `share`.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 
-/// Give somebody one service for a while, without the password.
+const EPILOGUE: &str = "\
+Examples:
+  share Jupyter --expires 2h
+  share 8188 --max-uses 1
+  share --revoke 3f9c01ab";
+
+/// Create a temporary link to one service.
 #[derive(Debug, Parser)]
-#[command(name = "share", version, long_about = None)]
+#[command(name = "share", version, long_about = None, after_help = EPILOGUE)]
 pub struct Cli {
-    /// The service's name, or its public port
+    /// Name or public port of the service
     #[arg(required_unless_present_any = ["list", "revoke"], conflicts_with_all = ["list", "revoke"])]
     pub service: Option<String>,
-    /// How long the link lives: a number with s, m, h or d
+    /// Time until the link expires, such as 90s, 15m, 2h or 7d
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = duration)]
     pub expires: Duration,
-    /// How many browsers may use it [default: any number]
+    /// Number of browsers that can use it [default: unlimited]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_uses: Option<u32>,
-    /// Show the links that live
+    /// List active links
     #[arg(long)]
     pub list: bool,
-    /// End a link, and everybody's session that came through it
+    /// Revoke a link and end its sessions
     #[arg(long, value_name = "ID", conflicts_with = "list")]
     pub revoke: Option<String>,
-    /// Print JSON: one object for a new link, one a line for a list
+    /// Print JSON: one object, or one per line for a list
     #[arg(long)]
     pub json: bool,
-    /// Talk with the portal over this socket
+    /// Control socket of the portal, for tests
     #[arg(long, value_name = "SOCKET", default_value = portal_control::SOCKET, hide = true)]
     pub socket: PathBuf,
 }
 
-/// Reads `90s`, `15m`, `2h` or `7d`.
+/// Parses `90s`, `15m`, `2h` or `7d`.
 fn duration(text: &str) -> Result<Duration, String> {
-    kit::settings::duration(text).ok_or_else(|| "say a number with s, m, h or d, such as 2h".to_owned())
+    kit::settings::duration(text).ok_or_else(|| "write it as 90s, 15m, 2h or 7d".to_owned())
 }
 
-/// The command line as data, for the generator of the manual pages.
+/// Returns the command line, for the generator of the manual pages.
 #[must_use]
 pub fn command() -> clap::Command {
     Cli::command()
@@ -53,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_or_a_question_is_needed_and_never_both() {
+    fn a_service_excludes_list_and_revoke_and_one_of_them_is_required() {
         for good in [&["share", "Echo"][..], &["share", "--list"], &["share", "--revoke", "x"]] {
             assert!(Cli::try_parse_from(good).is_ok(), "{good:?}");
         }

@@ -1,7 +1,7 @@
-//! Give somebody one service for a while, without the password.
+//! Create a temporary link to one service.
 //!
-//! The portal makes a signed link to one service; whoever opens it gets a session for that service and nothing else. A
-//! link ends at its time, after so many uses, or when it is revoked here or in the portal, and its sessions end with it.
+//! The portal signs the link; a browser that opens it gets a session for that service and nothing else, without the
+//! password. A link ends when it expires, is used up, or is revoked here or in the portal, and its sessions end with it.
 
 mod cli;
 
@@ -22,11 +22,12 @@ pub fn run() -> Outcome {
     let client = Client::new(&cli.socket);
     match (&cli.service, &cli.revoke) {
         (Some(service), _) => create(&cli, &client, service),
-        (None, Some(id)) => revoke(&client, id),
+        (None, Some(id)) => revoke(&client, id, cli.json),
         (None, None) => list(&client, cli.json),
     }
 }
 
+/// Output of `share SERVICE --json`.
 #[derive(Serialize)]
 struct CreatedLink<'a> {
     url: &'a str,
@@ -46,22 +47,28 @@ fn create(cli: &Cli, client: &Client, service: &str) -> Outcome {
         writeln!(io::stdout(), "{url}")?;
     }
     if matches!(origin, PublicOrigin::Guessed(_)) {
-        log::info!("put in the address and port at which you reach port {} of this container", share.port);
+        log::info!(
+            "replace the host and port with those at which you reach port {} of this container",
+            share.port
+        );
     }
-    log::info!("share --revoke {} ends it", share.id);
+    log::info!("to revoke it, run: share --revoke {}", share.id);
     Ok(Exit::Done)
 }
 
-fn revoke(client: &Client, id: &str) -> Outcome {
-    let RevokedCount { ended } = client.request("DELETE", &format!("/shares/{}", sanitize_id(id)), &())?;
-    if ended == 0 {
-        log::error!("there is no link {id}");
+fn revoke(client: &Client, id: &str, json: bool) -> Outcome {
+    let revoked: RevokedCount = client.request("DELETE", &format!("/shares/{}", sanitize_id(id)), &())?;
+    if json {
+        writeln!(io::stdout(), "{}", serde_json::to_string(&revoked)?)?;
+    }
+    if revoked.ended == 0 {
+        log::error!("no such link: {id}");
         return Ok(Exit::No);
     }
     Ok(Exit::Done)
 }
 
-/// Ids are hexadecimal; anything else is not there, and must not become another path.
+/// Keeps the characters that an id can have, so that no other path of the API is requested.
 fn sanitize_id(id: &str) -> String {
     id.chars().filter(char::is_ascii_alphanumeric).collect()
 }
@@ -80,6 +87,7 @@ fn list(client: &Client, json: bool) -> Outcome {
     Ok(Exit::Done)
 }
 
+/// Formats a link as one line of `share --list`.
 fn format_share(share: &Share, now: u64) -> String {
     let left = kit::settings::words(share.expires.saturating_sub(now));
     let uses =
@@ -92,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_is_one_line() {
+    fn a_listed_link_is_one_line() {
         let share = Share {
             id: "ab12".into(),
             service: "Echo".into(),

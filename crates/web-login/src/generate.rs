@@ -1,18 +1,18 @@
-//! New secrets from the kernel's random numbers.
+//! Generates passwords, tokens and instance ids from the kernel's random numbers.
 
 use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// Without characters that look alike, because people copy it from a screen.
+/// Letters and digits without those that look alike, because people copy a password from a screen.
 const ALPHABET: &[u8] = b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
 /// 20 of 56 characters are 116 bits.
 const PASSWORD_LENGTH: usize = 20;
 
-/// A password that people can read aloud.
+/// Generates a password that people can read aloud.
 pub fn password() -> Result<String> {
     let mut password = String::with_capacity(PASSWORD_LENGTH);
-    // Bytes beyond the largest multiple of the alphabet's size are thrown away, so that no character is likelier.
+    // Bytes beyond the largest multiple of the alphabet's size are discarded, so that all characters are equally likely.
     let fair = 256 / ALPHABET.len() * ALPHABET.len();
     while password.len() < PASSWORD_LENGTH {
         let [byte] = random::<1>()?;
@@ -23,12 +23,12 @@ pub fn password() -> Result<String> {
     Ok(password)
 }
 
-/// A token for programs: 256 bits as 43 characters that need no escaping anywhere.
+/// Generates a token for programs: 256 bits in 43 characters that need no escaping in a URL or header.
 pub fn token() -> Result<String> {
     Ok(URL_SAFE_NO_PAD.encode(random::<32>()?))
 }
 
-/// Eight characters that tell this container from others.
+/// Generates an id of eight hexadecimal characters that distinguishes this container from others.
 pub fn instance() -> Result<String> {
     Ok(format!("{:08x}", u32::from_ne_bytes(random::<4>()?)))
 }
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn they_are_long_and_never_the_same() {
+    fn generated_secrets_have_their_length_and_differ() {
         let (one, other) = (password().unwrap(), password().unwrap());
         assert_eq!(one.len(), PASSWORD_LENGTH);
         assert!(one.bytes().all(|byte| ALPHABET.contains(&byte)));

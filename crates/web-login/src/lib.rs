@@ -1,7 +1,7 @@
-//! The login of the web services: the file that holds it, and the variables that show it.
+//! Login of the web services: its file, its checks and its environment variables.
 //!
-//! `init` settles it at a start, `set-web-credentials` changes it later, the portal compares with it. The file is replaced
-//! atomically and read again whenever it has changed, so a change needs no restart of anything.
+//! `init` creates it when the container starts, `set-web-credentials` changes it, and the portal checks visitors against
+//! it. The file is replaced atomically and reread whenever it has changed, so a change needs no restart.
 
 mod generate;
 
@@ -16,41 +16,42 @@ use serde::{Deserialize, Serialize};
 
 pub use generate::{instance, password, token};
 
-/// Readable by the portal, which compares, and by root; by nobody else.
+/// Path of the login; only the portal's account and root can read it.
 pub const PATH: &str = "/opt/leonardo/etc/web_credentials.json";
-/// Where `init` keeps the login if it cannot write [`PATH`], because something is mounted there or the disk is full.
+/// Path that `init` uses if it cannot write [`PATH`]: a mount is in the way, or the disk is full.
 pub const FALLBACK_PATH: &str = "/run/leonardo/web_credentials.json";
-/// Longest name of a user, in bytes.
-const LONGEST_USER: usize = 255;
-/// Longest password or token, in bytes: every program gets them in variables, and browsers send them in a header.
-const LONGEST_SECRET: usize = 4096;
-/// Longest of the other fields, in bytes.
-const LONGEST_WORD: usize = 128;
-/// All fields with every byte escaped as JSON need less.
-const LARGEST: u64 = 64 * 1024;
+/// Maximum length of a user name, in bytes.
+const MAX_USER_LENGTH: usize = 255;
+/// Maximum length of a password or token, in bytes: environment variables and request headers carry them.
+const MAX_SECRET_LENGTH: usize = 4096;
+/// Maximum length of the other fields, in bytes.
+const MAX_WORD_LENGTH: usize = 128;
+/// Maximum size of the file, in bytes: more than all fields need with every byte escaped.
+const MAX_BYTES: u64 = 64 * 1024;
 
-/// Returns the path of the login that is in force.
+/// Returns the path of the current login: [`FALLBACK_PATH`] if it exists, else [`PATH`].
 #[must_use]
 pub fn path() -> &'static str {
     if Path::new(FALLBACK_PATH).exists() { FALLBACK_PATH } else { PATH }
 }
 
-/// User, password and token, none of them empty, and what belongs to them.
+/// User, password and token of the web services, none of them empty.
 #[derive(Debug, Clone)]
 pub struct Login {
-    /// The user's name, which is no secret.
+    /// User name, which is not secret.
     pub user: String,
-    /// The password of the form and of HTTP Basic.
+    /// Password for the login form and HTTP Basic.
     pub password: Secret,
-    /// The token of HTTP Bearer.
+    /// Token for HTTP Bearer.
     pub token: Secret,
-    /// Tells this container's session cookie from those of its neighbours on the same address.
+    /// Id in the name of this container's session cookie, because other containers on the address share its cookies.
     pub instance: String,
-    /// What the container's environment asked for when this was settled, as a digest: a change that was made since
-    /// then stays until the environment asks for something else.
+    /// Digest of the login settings in the container's environment when this login was created. A later change is kept
+    /// until these settings change.
     pub asked: String,
 }
 
+/// Content of the file.
 #[derive(Serialize, Deserialize)]
 struct LoginFile {
     web_user: String,
@@ -62,10 +63,10 @@ struct LoginFile {
 }
 
 impl Login {
-    /// Reads the file; nothing if there is none. An empty secret or a damaged file is an error that quotes nothing.
+    /// Reads the login; `None` if there is no file. Errors do not quote the content.
     pub fn read(path: &Path) -> Result<Option<Self>> {
-        // The portal's account owns it, and must not decide what root reads.
-        let Some(bytes) = ReadPolicy::max_size(LARGEST).no_follow().read_if_exists(path)? else {
+        // No link is followed: the portal's account owns the file, and must not choose what root reads.
+        let Some(bytes) = ReadPolicy::max_size(MAX_BYTES).no_follow().read_if_exists(path)? else {
             return Ok(None);
         };
         Self::parse(&bytes)
@@ -73,7 +74,8 @@ impl Login {
             .with_context(|| format!("cannot read the login from {}", path.display()))
     }
 
-    /// Replaces the file unless it already says this; the portal's account gets it and nobody else may read it.
+    /// Replaces the file unless its content is the same, with `portal` (user and group id) as its owner and mode 0600.
+    /// Returns true if the content changed.
     pub fn write(&self, path: &Path, portal: (u32, u32)) -> Result<bool> {
         let written = LoginFile {
             web_user: self.user.clone(),
@@ -86,31 +88,32 @@ impl Login {
         atomic::write_if_changed(path, &serde_json::to_vec(&written)?, placement)
     }
 
-    /// The variables in which every session finds the login: `env | grep WEB_`.
+    /// Returns the environment variables that every session gets: `env | grep WEB_`.
     #[must_use]
     pub fn env_variables(&self) -> [(&'static str, String); 4] {
         let (user, password) = (self.user.as_str(), self.password.expose());
         [
             ("WEB_USER", user.to_owned()),
             ("WEB_PASSWORD", password.to_owned()),
-            // On one line, because this is what HTTP Basic sends (RFC 7617).
+            // Value of an HTTP Basic header (RFC 7617), without line breaks.
             ("WEB_PASSWORD_B64", STANDARD.encode(format!("{user}:{password}"))),
             ("WEB_TOKEN", self.token.expose().to_owned()),
         ]
     }
 
     fn parse(bytes: &[u8]) -> Result<Self> {
-        // The parser's own message could repeat a part of the password.
+        // The parser's message could quote a part of the password.
         let written: LoginFile = serde_json::from_slice(bytes).map_err(|_| anyhow!("not a login"))?;
         let secret = |name: &str, text: String| {
             check_secret(&text).map_err(|problem| anyhow!("{name} {problem}"))?;
             Secret::new(text).with_context(|| format!("{name} is empty"))
         };
         check_user(&written.web_user).map_err(|problem| anyhow!("web_user {problem}"))?;
-        let is_word =
-            |text: &str| text.len() <= LONGEST_WORD && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let is_word = |text: &str| {
+            text.len() <= MAX_WORD_LENGTH && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        };
         if written.instance.is_empty() || !is_word(&written.instance) || !is_word(&written.asked) {
-            bail!("instance or asked is not a word");
+            bail!("instance or asked is not alphanumeric");
         }
         Ok(Self {
             user: written.web_user,
@@ -122,28 +125,28 @@ impl Login {
     }
 }
 
-/// Refuses user names that a form, a header or a shell file could not carry; says what is wrong.
+/// Checks that a form, a header and a shell file can carry a user name; the error is the reason.
 pub fn check_user(name: &str) -> std::result::Result<(), &'static str> {
     if name.trim().is_empty() {
         Err("is empty")
-    } else if name.len() > LONGEST_USER {
+    } else if name.len() > MAX_USER_LENGTH {
         Err("is longer than 255 bytes")
     } else if name.contains(':') {
-        // HTTP Basic sends user:password (RFC 7617), so a colon would move the border.
-        Err("has a colon")
+        // HTTP Basic sends user:password (RFC 7617), which is split at the first colon.
+        Err("contains a colon")
     } else if name.chars().any(char::is_control) {
-        Err("has control characters")
+        Err("contains control characters")
     } else {
         Ok(())
     }
 }
 
-/// Refuses passwords and tokens that a variable, a header or a form could not carry, or that a terminal would obey; says
-/// what is wrong.
+/// Checks that a variable, a header and a form can carry a password or token, and that it has no control characters that a
+/// terminal would obey; the error is the reason.
 pub fn check_secret(text: &str) -> std::result::Result<(), &'static str> {
     if text.chars().any(char::is_control) {
-        Err("has control characters")
-    } else if text.len() > LONGEST_SECRET {
+        Err("contains control characters")
+    } else if text.len() > MAX_SECRET_LENGTH {
         Err("is longer than 4,096 bytes")
     } else {
         Ok(())
@@ -165,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn a_written_login_is_read_back() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("login.json");
         let ids = (nix_uid(dir.path()), nix_gid(dir.path()));
@@ -178,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn basic_carries_user_and_password_on_one_line() {
+    fn the_value_for_http_basic_has_no_line_break() {
         let long = Login { password: Secret::new("p".repeat(100)).unwrap(), ..login() };
         let [_, _, (name, encoded), _] = long.env_variables();
         assert_eq!(
@@ -188,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_secret_or_a_damaged_file_is_refused_and_not_quoted() {
+    fn an_empty_secret_or_a_corrupt_file_is_an_error_that_quotes_nothing() {
         for (user, password, token, problem) in [
             ("u", "", "t", "web_password is empty"),
             ("u", "p", "", "web_token is empty"),
@@ -203,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_its_owner_may_put_into_the_file_is_refused_and_not_read() {
+    fn content_that_its_owner_must_not_choose_is_rejected() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("login.json");
         let long = |field: &str, length: usize| {
@@ -217,14 +220,17 @@ mod tests {
             (long("web_user", 256), "web_user is longer than 255 bytes"),
             (long("web_password", 4097), "web_password is longer than 4,096 bytes"),
             (long("web_token", 4097), "web_token is longer than 4,096 bytes"),
-            (long("instance", 129), "instance or asked is not a word"),
-            (long("asked", 129), "instance or asked is not a word"),
+            (long("instance", 129), "instance or asked is not alphanumeric"),
+            (long("asked", 129), "instance or asked is not alphanumeric"),
             (
                 long("web_password", 1).replace(r#""x""#, r#""a\u0000b""#),
-                "web_password has control characters",
+                "web_password contains control characters",
             ),
-            (long("web_token", 1).replace(r#""x""#, r#""a\u001b[2Jb""#), "web_token has control characters"),
-            (long("web_token", 1).replace(r#""x""#, r#""a\nb""#), "web_token has control characters"),
+            (
+                long("web_token", 1).replace(r#""x""#, r#""a\u001b[2Jb""#),
+                "web_token contains control characters",
+            ),
+            (long("web_token", 1).replace(r#""x""#, r#""a\nb""#), "web_token contains control characters"),
         ] {
             std::fs::write(&path, text).unwrap();
             let error = format!("{:#}", Login::read(&path).unwrap_err());
@@ -242,7 +248,7 @@ mod tests {
         };
         std::fs::remove_file(&path).unwrap();
         most.write(&path, (nix_uid(dir.path()), nix_gid(dir.path()))).unwrap();
-        assert!(Login::read(&path).unwrap().is_some(), "what can be written can be read");
+        assert!(Login::read(&path).unwrap().is_some(), "the longest valid login is read");
     }
 
     fn nix_uid(path: &Path) -> u32 {

@@ -98,7 +98,7 @@ fn what_the_portals_account_does_to_its_file_costs_no_later_start() {
         ("truncate -s 3G /opt/leonardo/etc/web_credentials.json", "it is larger than 65.5 kB"),
         ("head -c 3000000 /dev/zero > /opt/leonardo/etc/web_credentials.json", "it is larger than 65.5 kB"),
         ("printf '\\0' > /opt/leonardo/etc/web_credentials.json", "not a login"),
-        (write.as_str(), "web_password has control characters"),
+        (write.as_str(), "web_password contains control characters"),
     ] {
         let portal =
             ["setpriv", "--reuid", "portal", "--regid", "portal", "--clear-groups", "bash", "-c", damage];

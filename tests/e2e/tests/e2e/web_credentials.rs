@@ -32,8 +32,8 @@ fn a_change_is_in_force_at_once_for_every_way_in_and_ends_the_rest() {
 
     let changed = container.sh("printf 'new p:w\\n' | set-web-credentials ada --rotate-token");
     assert_eq!(changed.text(), "", "nothing is an answer here");
-    let said = "set-web-credentials: the new login is in force, and all sessions have ended\n\
-                set-web-credentials: new shells have it; what runs already keeps the old WEB_ variables\n";
+    let said = "set-web-credentials: login changed; all sessions were ended\n\
+                set-web-credentials: new shells get the new WEB_ variables; running programs keep the old ones\n";
     assert_eq!(changed.stderr, said);
     let [user, password, token] = container.login();
     assert_eq!((user.as_str(), password.as_str()), ("ada", "new p:w"));
@@ -111,14 +111,14 @@ fn a_person_is_asked_twice_and_does_not_see_what_they_type() {
     let type_in = |words: &[&str]| container.exec(&[&["python3", "-c", TYPIST], words].concat()).text();
     assert_eq!(
         type_in(&["typed it\r", "typed it\r"]),
-        "New password of ada: \nThe same again: \n\
-         set-web-credentials: the new login is in force, and all sessions have ended\n\
-         set-web-credentials: new shells have it; what runs already keeps the old WEB_ variables\n 0 True"
+        "New password of ada: \nRepeat the password: \n\
+         set-web-credentials: login changed; all sessions were ended\n\
+         set-web-credentials: new shells get the new WEB_ variables; running programs keep the old ones\n 0 True"
     );
     assert_eq!(
         type_in(&["one\r", "other\r"]),
-        "New password of ada: \nThe same again: \n\
-         set-web-credentials: the two passwords differ; nothing is changed\n 1 True"
+        "New password of ada: \nRepeat the password: \n\
+         set-web-credentials: the passwords do not match; nothing was changed\n 1 True"
     );
     // Ctrl-C: ended by SIGINT, and the terminal is as it was.
     let interrupted = type_in(&["typed it\r", "typ\u{3}"]);
@@ -130,9 +130,9 @@ fn a_person_is_asked_twice_and_does_not_see_what_they_type() {
 fn only_root_may_and_the_user_is_told_how_to_become_it() {
     let container = Run::new().boot();
     let denied = container.exec(&["su", "-", "user", "-c", "set-web-credentials ada < /dev/null"]);
-    let said = "set-web-credentials: only root may change the login: \
+    let said = "set-web-credentials: only root can change the login: \
                 cannot open /run/leonardo/web_credentials.lock: Permission denied (os error 13)\n\
-                hint: sudo set-web-credentials …\n";
+                hint: run: sudo set-web-credentials …\n";
     assert_eq!(denied.failure(1), said);
     let made = container.exec(&["su", "-", "user", "-c", "sudo set-web-credentials --generate"]).text();
     assert_eq!(container.web(1111).log_in("user", &made).status, 303);
