@@ -5,7 +5,7 @@ use kit::{Exit, Outcome};
 
 use crate::cargo::cargo;
 use crate::checkout::Checkout;
-use crate::suite::{self, Tally};
+use crate::nextest::{self, TestCounts};
 use crate::{deny, docs, libraries, step};
 
 /// Check formatting, lints, dependencies, unit and tool tests, and generated documentation
@@ -14,13 +14,13 @@ pub struct Args {}
 
 /// Runs the checks and prints what the tests came to.
 pub fn run(_: &Args) -> Outcome {
-    let tally = all(&Checkout::find()?)?;
-    tally.close()?;
-    Ok(if tally.is_green() { Exit::Done } else { Exit::No })
+    let counts = all(&Checkout::find()?)?;
+    counts.print()?;
+    Ok(if counts.all_passed() { Exit::Done } else { Exit::No })
 }
 
 /// Runs the checks; the first that finds something ends it, except that all tests run.
-pub fn all(checkout: &Checkout) -> Result<Tally> {
+pub fn all(checkout: &Checkout) -> Result<TestCounts> {
     libraries::for_testing()?;
     step::run("check formatting", cargo(checkout).args(["fmt", "--all", "--check"]))?;
     let lints = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
@@ -28,12 +28,7 @@ pub fn all(checkout: &Checkout) -> Result<Tally> {
     deny::check(checkout)?;
     docs::check(checkout)?;
     // The end-to-end tests need an image; `cargo xtask e2e` runs them.
-    suite::run(cargo(checkout).args([
-        "test",
-        "--workspace",
-        "--exclude",
-        "e2e",
-        "--locked",
-        "--no-fail-fast",
-    ]))
+    nextest::run(checkout, "run unit and tool tests", "default", |command| {
+        command.args(["--workspace", "--exclude", "e2e"]);
+    })
 }

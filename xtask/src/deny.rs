@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::checkout::Checkout;
-use crate::{installed, probe, step};
+use crate::{cargo_tools, probe, step};
 
 /// The version whose configuration format `deny.toml` is written in.
 const VERSION: &str = "0.20.2";
@@ -16,7 +16,7 @@ const DEADLINE: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// Checks the dependencies against `deny.toml`; says so where the advisories cannot be fetched.
 pub fn check(checkout: &Checkout) -> Result<()> {
-    let program = installed::provide(checkout, "cargo-deny", VERSION)?;
+    let program = cargo_tools::ensure_installed(checkout, "cargo-deny", VERSION)?;
     let mut deny = Command::new(&program);
     deny.current_dir(checkout.root()).args(["--workspace", "check", "bans", "licenses", "sources"]);
     let reachable =

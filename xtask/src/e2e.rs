@@ -7,11 +7,10 @@ use std::process::Command;
 use anyhow::Result;
 use kit::{Exit, Outcome};
 
-use crate::cargo::cargo;
 use crate::checkout::Checkout;
 use crate::engine::{self, Choice, Engine, packages};
 use crate::image;
-use crate::suite::{self, Tally};
+use crate::nextest::{self, TestCounts};
 
 /// What the tests drive a container with: programs and their packages.
 const CLIENTS: &[(&str, &str)] = &[
@@ -20,8 +19,6 @@ const CLIENTS: &[(&str, &str)] = &[
     ("ssh", "openssh-client"),
     ("bindfs", "bindfs"),
 ];
-/// Containers at once: each is a dozen processes, and a browser may run beside it.
-const AT_ONCE: &str = "3";
 
 /// Build an image, and test containers made from it with a real browser and a real SSH client
 #[derive(Debug, clap::Args)]
@@ -39,11 +36,11 @@ pub struct Args {
 
 /// Runs the tests and prints what they came to.
 pub fn run(args: &Args) -> Outcome {
-    let tally = engine::with(args.choice, |checkout, engine| {
+    let counts = engine::with(args.choice, |checkout, engine| {
         tests(checkout, engine, args.variant.as_deref(), args.filter.as_deref())
     })?;
-    tally.close()?;
-    Ok(if tally.is_green() { Exit::Done } else { Exit::No })
+    counts.print()?;
+    Ok(if counts.all_passed() { Exit::Done } else { Exit::No })
 }
 
 /// Builds the image and runs the tests against it.
@@ -52,14 +49,13 @@ pub fn tests(
     engine: &Engine,
     variant: Option<&str>,
     filter: Option<&str>,
-) -> Result<Tally> {
+) -> Result<TestCounts> {
     packages::install(CLIENTS)?;
     let built = image::build(engine, variant)?;
-    let mut test = cargo(checkout);
-    test.args(["test", "--package", "e2e", "--locked", "--no-fail-fast", "--"]);
-    test.args(["--test-threads", AT_ONCE]).args(filter);
-    talk_to(engine, &mut test);
-    suite::run(test.env("LEONARDO_TEST_IMAGE", &built.image))
+    nextest::run(checkout, "run container tests", "e2e", |command| {
+        talk_to(engine, command);
+        command.args(["--package", "e2e"]).args(filter).env("LEONARDO_TEST_IMAGE", &built.image);
+    })
 }
 
 /// Lets `docker` mean this engine in a command and its children.

@@ -76,8 +76,9 @@ fn status_logged(log: &Log, title: &str, command: &mut Command) -> Result<(ExitS
     Ok((status?, String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// Returns the last lines.
-fn tail(output: &str) -> String {
+/// Returns the last lines of a program's output, as an error shows them.
+#[must_use]
+pub fn tail(output: &str) -> String {
     let lines: Vec<_> = output.trim_end().lines().collect();
     lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
 }

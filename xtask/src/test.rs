@@ -15,10 +15,10 @@ pub struct Args {
 
 /// Runs all of it; stops an engine that it started.
 pub fn run(args: &Args) -> Outcome {
-    let tally = engine::with(args.choice, |checkout, engine| {
+    let counts = engine::with(args.choice, |checkout, engine| {
         let checked = check::all(checkout)?;
-        Ok(checked.and(e2e::tests(checkout, engine, None, None)?))
+        Ok(checked.and(&e2e::tests(checkout, engine, None, None)?))
     })?;
-    tally.close()?;
-    Ok(if tally.is_green() { Exit::Done } else { Exit::No })
+    counts.print()?;
+    Ok(if counts.all_passed() { Exit::Done } else { Exit::No })
 }

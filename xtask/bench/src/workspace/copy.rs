@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use xtask::cargo_tools;
 use xtask::engine::packages;
-use xtask::installed;
 
 use super::contest::{self, Entrant, Until};
 use super::ground::cool_down;
@@ -19,7 +19,7 @@ const XCP: (&str, &str) = ("xcp", "0.24.9");
 pub fn run(plan: &Plan) -> Result<()> {
     packages::install(&[("rsync", "rsync")])?;
     let workspace_sync = tools::build(&plan.checkout, "workspace-sync")?;
-    let xcp = installed::provide(&plan.checkout, XCP.0, XCP.1)?;
+    let xcp = cargo_tools::ensure_installed(&plan.checkout, XCP.0, XCP.1)?;
     let (tree, copy) = (plan.ground.at("tree"), plan.ground.at("copy"));
     let bytes = plan.ground.at("bytes");
     noise(&bytes, plan.shape.bytes)?;
