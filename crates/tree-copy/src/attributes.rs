@@ -11,17 +11,10 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat};
 
 use crate::capabilities::Capabilities;
+use crate::error::Fault;
 use crate::meta::{Meta, Time};
 
 const SET_ID: u32 = 0o6000;
-
-/// Which part of an entry a fault belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
-    Source(Errno),
-    Target(Errno),
-    Stopped,
-}
 
 /// Access control lists are attributes to the kernel (acl(5)).
 pub(crate) fn is_access_list(name: &[u8]) -> bool {

@@ -6,8 +6,8 @@ use nix::errno::Errno;
 use nix::sys::uio::pwrite;
 use nix::unistd::{Whence, ftruncate, lseek};
 
-use crate::attributes::Fault;
 use crate::direct::{ALIGNMENT, Input, set_direct};
+use crate::error::Fault;
 use crate::means::Means;
 use crate::meta::Meta;
 

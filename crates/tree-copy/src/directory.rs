@@ -9,22 +9,22 @@ use dirfd::xattr::Node;
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, fstat, mkdirat};
 
-use crate::attributes::{self, Fault};
+use crate::attributes;
 use crate::compare::{Verdict, compare};
-use crate::copier::{Copier, dropped, look, one_more};
-use crate::error::{Error, Result};
+use crate::error::{Error, Fault, Result};
 use crate::folder::{Folder, Pair, TargetSide};
 use crate::meta::Meta;
 use crate::observer::{Difference, What};
 use crate::options::Check;
-use crate::remove;
+use crate::pass_context::{PassContext, note_dropped, one_more};
+use crate::prune;
 use crate::walk::Walk;
 
 const SET_GROUP_ID: u32 = 0o2000;
 
 /// Opens the target's directory, or makes it.
 pub(crate) fn enter(
-    copier: &Copier<'_>,
+    context: &PassContext<'_>,
     walk: &Walk<'_>,
     parent: &Folder,
     pair: &Pair,
@@ -32,18 +32,18 @@ pub(crate) fn enter(
     source: &Meta,
 ) -> Result<TargetSide> {
     let Some(target) = &pair.target else {
-        copier.differs(walk, parent, name, Difference::Missing);
+        context.differs(walk, parent, name, Difference::Missing);
         return Ok(TargetSide::default());
     };
     let target = target.as_fd();
     let refused = |action| move |cause| walk.target_error(action, parent, Some(name), cause);
-    let there = if parent.fresh { None } else { look(target, name).map_err(refused("read"))? };
+    let there = if parent.fresh { None } else { Meta::at(target, name).map_err(refused("read"))? };
     if let Some(before) = there.filter(Meta::is_directory) {
         parent.shared.fetch_add(1, Ordering::Relaxed);
         let directory = match dirfd::open_dir(target, name.as_c_str()) {
             // What is mounted there hides what the copy has below.
-            Err(Errno::EXDEV) if !copier.options.write => {
-                copier.differs(walk, parent, name, Difference::Written);
+            Err(Errno::EXDEV) if !context.options.write => {
+                context.differs(walk, parent, name, Difference::Written);
                 return Ok(TargetSide::default());
             }
             opened => opened.map_err(refused("open"))?,
@@ -55,9 +55,9 @@ pub(crate) fn enter(
             before: Some(before),
         });
     }
-    if !copier.options.write {
+    if !context.options.write {
         let how = if there.is_some() { Difference::Kind } else { Difference::Missing };
-        copier.differs(walk, parent, name, how);
+        context.differs(walk, parent, name, how);
         if there.is_some() {
             parent.shared.fetch_add(1, Ordering::Relaxed);
         }
@@ -66,15 +66,15 @@ pub(crate) fn enter(
     if there.is_some() {
         dirfd::remove_all(target, name.as_c_str()).map_err(refused("remove"))?;
     }
-    let (directory, plain) = create(copier, parent, target, name, source).map_err(refused("make"))?;
+    let (directory, plain) = create(context, parent, target, name, source).map_err(refused("make"))?;
     parent.shared.fetch_add(1, Ordering::Relaxed);
-    one_more(&copier.tally.updated);
+    one_more(&context.tally.updated);
     Ok(TargetSide { directory: Some(directory), fresh: true, plain, before: None })
 }
 
 /// Makes a directory without what it would inherit; whether its files will have the mode and owner they are made with.
 fn create(
-    copier: &Copier<'_>,
+    context: &PassContext<'_>,
     parent: &Folder,
     target: BorrowedFd<'_>,
     name: &CStr,
@@ -85,7 +85,7 @@ fn create(
     if parent.fresh && parent.plain {
         return Ok((directory, true));
     }
-    if copier.options.capabilities.access_lists {
+    if context.options.capabilities.access_lists {
         let node = Node::Open(directory.as_fd());
         for list in
             attributes::names(&node)?.iter().filter(|name| attributes::is_access_list(name.to_bytes()))
@@ -94,86 +94,39 @@ fn create(
         }
     }
     let made = Meta::from(fstat(&directory)?);
-    Ok((directory, made.mode & SET_GROUP_ID == 0 && made.owner == copier.making.creator))
+    Ok((directory, made.mode & SET_GROUP_ID == 0 && made.owner == context.making.creator))
 }
 
 /// Everything below is done: removes what is too much, and gives the directory its own owner, mode and time.
-pub(crate) fn leave(copier: &Copier<'_>, walk: &Walk<'_>, folder: &Arc<Folder>) -> Result<()> {
+pub(crate) fn leave(context: &PassContext<'_>, walk: &Walk<'_>, folder: &Arc<Folder>) -> Result<()> {
     if !folder.has_target {
         return Ok(());
     }
     let Some(pair) = walk.pair(folder)? else { return Ok(()) };
     let Some(target) = &pair.target else { return Ok(()) };
-    if copier.options.prune && !folder.fresh {
-        prune(copier, walk, folder, &pair, target.as_fd())?;
+    if context.options.prune && !folder.fresh {
+        prune::prune(context, walk, folder, &pair, target.as_fd())?;
     }
     let now = match fstat(&pair.source) {
         Err(cause) if walk.has_gone(folder, cause) => return Ok(()),
         now => Meta::from(now.map_err(|cause| walk.source_error("read", folder, None, cause))?),
     };
     if !folder.meta.unchanged(&now) {
-        one_more(&copier.tally.restless);
+        one_more(&context.tally.restless);
         note(walk, folder, What::Restless);
     }
-    finish(copier, walk, folder, pair.source.as_fd(), target.as_fd())
-}
-
-fn prune(
-    copier: &Copier<'_>,
-    walk: &Walk<'_>,
-    folder: &Folder,
-    pair: &Pair,
-    target: BorrowedFd<'_>,
-) -> Result<()> {
-    let keeps = |name: &CStr| walk.keeps(folder, name.to_bytes());
-    let unreadable = |cause| walk.target_error("list", folder, None, cause);
-    // All that the source has is there: if there are no more names, there is nothing else.
-    let found = remove::count(target, |name| !keeps(name)).map_err(unreadable)?;
-    if found == folder.shared.load(Ordering::Relaxed) && !folder.unsure.load(Ordering::Relaxed) {
-        return Ok(());
-    }
-    loop {
-        // Opened anew, because some file systems go on listing what was there when a directory was opened.
-        let listed = dirfd::open_dir(target, c".").map_err(unreadable)?;
-        let surplus = match remove::surplus(pair.source.as_fd(), listed.as_fd(), keeps) {
-            // What is above removes it.
-            Err(Fault::Source(cause)) if walk.has_gone(folder, cause) => return Ok(()),
-            surplus => surplus.map_err(|fault| match fault {
-                Fault::Source(cause) => walk.source_error("list", folder, None, cause),
-                Fault::Target(cause) => unreadable(cause),
-                Fault::Stopped => Error::Stopped,
-            })?,
-        };
-        let mut removed = 0;
-        for name in &surplus {
-            walk.go_on()?;
-            if copier.options.write {
-                if !walk.observer.may_remove() {
-                    return Err(Error::Stopped);
-                }
-                removed += dirfd::remove_all(target, name.as_c_str())
-                    .map_err(|cause| walk.target_error("remove", folder, Some(name), cause))?;
-            } else {
-                copier.differs(walk, folder, name, Difference::Surplus);
-            }
-        }
-        copier.tally.removed.fetch_add(removed, Ordering::Relaxed);
-        // A large surplus comes in parts; a name that is listed and not there must not be asked for again and again.
-        if removed == 0 {
-            return Ok(());
-        }
-    }
+    finish(context, walk, folder, pair.source.as_fd(), target.as_fd())
 }
 
 fn finish(
-    copier: &Copier<'_>,
+    context: &PassContext<'_>,
     walk: &Walk<'_>,
     folder: &Folder,
     source: BorrowedFd<'_>,
     target: BorrowedFd<'_>,
 ) -> Result<()> {
-    let can = copier.options.capabilities;
-    let write = copier.options.write;
+    let can = context.options.capabilities;
+    let write = context.options.write;
     let wanted = &folder.meta;
     let refused = |action| move |cause| walk.target_error(action, folder, None, cause);
     // The state before this pass: what it did to the entries changed the directory's times.
@@ -186,8 +139,8 @@ fn finish(
         }
         None => false,
     };
-    let look_closer = copier.options.check == Check::Content
-        || folder.before.is_none_or(|before| copier.moments.attributes_may_differ(wanted, &before, can));
+    let look_closer = context.options.check == Check::Content
+        || folder.before.is_none_or(|before| context.moments.attributes_may_differ(wanted, &before, can));
     let now = Meta::from(fstat(target).map_err(refused("read"))?);
     if write {
         attributes::set_access(target, wanted, (now.owner, now.mode), can).map_err(refused("adjust"))?;
@@ -204,16 +157,16 @@ fn finish(
         };
         differed |= carried.differed && !folder.fresh;
         if let Some(parent) = &folder.parent {
-            dropped(walk, parent, &folder.name, carried);
+            note_dropped(walk, parent, &folder.name, carried.dropped);
         }
     }
     if write && !attributes::same_time(wanted.modified, now.modified, can) {
         attributes::set_times(target, wanted.accessed, wanted.modified).map_err(refused("adjust"))?;
     }
     if differed && write {
-        one_more(&copier.tally.updated);
+        one_more(&context.tally.updated);
     } else if differed {
-        one_more(&copier.tally.differing);
+        one_more(&context.tally.differing);
         note(walk, folder, What::Differs(Difference::Access));
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use crate::room::Room;
+use crate::free_space::FreeSpace;
 
 /// What every operation of this crate returns.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -21,7 +21,7 @@ pub enum Error {
     /// The target refuses a change, or cannot be read.
     Target(Trouble),
     /// The target's file system has no space, no inodes, or the quota is used up.
-    Full(Trouble, Room),
+    Full(Trouble, FreeSpace),
 }
 
 /// One system call that failed, and on what.
@@ -35,6 +35,14 @@ pub struct Trouble {
     pub cause: io::Error,
 }
 
+/// A failed system call, and which side of an entry it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Source(Errno),
+    Target(Errno),
+    Stopped,
+}
+
 impl Error {
     pub(crate) fn source(action: &'static str, path: &Path, cause: Errno) -> Self {
         Self::Source(Trouble { action, path: path.to_owned(), cause: reason(cause) })
@@ -45,7 +53,7 @@ impl Error {
         action: &'static str,
         path: &Path,
         cause: Errno,
-        room: impl FnOnce() -> Option<Room>,
+        room: impl FnOnce() -> Option<FreeSpace>,
     ) -> Self {
         let trouble = Trouble { action, path: path.to_owned(), cause: reason(cause) };
         match cause {

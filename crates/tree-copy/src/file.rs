@@ -10,9 +10,10 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{fsync, ftruncate};
 
-use crate::attributes::{self, Fault};
+use crate::attributes;
 use crate::capabilities::Capabilities;
 use crate::content::{self, Buffer};
+use crate::error::Fault;
 use crate::means::Means;
 use crate::meta::Meta;
 

@@ -10,7 +10,8 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, fstat, mknodat};
 use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 
-use crate::attributes::{self, Carried, Fault};
+use crate::attributes::{self, Carried};
+use crate::error::Fault;
 use crate::file::Making;
 use crate::meta::Meta;
 use crate::temporary::at_a_free_name;

@@ -8,8 +8,8 @@ use nix::fcntl::copy_file_range;
 use nix::sys::stat::fstat;
 use nix::sys::statfs::fstatfs;
 
-use crate::attributes::Fault;
 use crate::content::offset;
+use crate::error::Fault;
 
 /// Bytes that the file system copies at once by itself: between two of these a copy tells its progress and may be ended.
 pub(crate) const PIECE: usize = 8 << 20;

@@ -1,6 +1,10 @@
 //! What the file system says about one entry.
 
+use std::ffi::CStr;
+use std::os::fd::BorrowedFd;
+
 use dirfd::FileType;
+use nix::errno::Errno;
 use nix::sys::stat::FileStat;
 
 /// Seconds since 1970 and nanoseconds.
@@ -27,6 +31,11 @@ pub(crate) struct Meta {
 }
 
 impl Meta {
+    /// Looks at a name without following it; nothing if nothing has it.
+    pub fn at(directory: BorrowedFd<'_>, name: &CStr) -> Result<Option<Self>, Errno> {
+        Ok(dirfd::stat(directory, name)?.map(Self::from))
+    }
+
     /// Whether this is the same state of the same content: any write, and any change of an attribute, shows.
     pub fn unchanged(&self, later: &Self) -> bool {
         (self.size, self.modified, self.changed) == (later.size, later.modified, later.changed)

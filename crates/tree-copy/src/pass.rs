@@ -9,7 +9,7 @@ use nix::sys::stat::fstat;
 use nix::unistd::{getegid, geteuid};
 
 use crate::compare::Moments;
-use crate::copier::{Copier, Tally};
+use crate::copier::Copier;
 use crate::durable::{self, Disk};
 use crate::error::{Error, Result};
 use crate::file::Making;
@@ -19,6 +19,7 @@ use crate::means::Means;
 use crate::meta::Meta;
 use crate::observer::Observer;
 use crate::options::{Options, Pass};
+use crate::pass_context::{PassContext, Tally};
 use crate::walk::{Roots, Walk};
 
 /// Brings the directory `target` into the state of the directory `source`, or compares them.
@@ -44,9 +45,8 @@ pub(crate) fn pass_between(
     let before = fstat(&target_root).map(Meta::from).map_err(failed)?;
     // Opened before the first write, because only then it hears of all errors (syncfs(2)).
     let disk = Disk::open(target_root.as_fd()).map_err(failed)?;
-    let copier = Copier {
+    let context = PassContext {
         options,
-        links: Links::new(),
         tally: Tally::default(),
         making: Making {
             can: options.capabilities,
@@ -57,6 +57,7 @@ pub(crate) fn pass_between(
         },
         moments: Moments::now(),
     };
+    let copier = Copier { context, links: Links::new() };
     let root = Folder::root(meta, source_root, Some(target_root), Some(before));
     let roots = Roots { source, target: Some(target), keep: options.keep };
     let (sum, counters) = Walk::run(&roots, root, options.threads, &copier, observer)?;
@@ -64,7 +65,7 @@ pub(crate) fn pass_between(
         disk.sync().map_err(failed)?;
     }
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    let tally = &copier.tally;
+    let tally = &copier.context.tally;
     Ok(Pass {
         entries: counters.entries(),
         files: count(&tally.files),

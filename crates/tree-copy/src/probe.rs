@@ -15,7 +15,6 @@ use nix::unistd::{Gid, Uid, fchown, fsync, ftruncate, linkat, symlinkat};
 
 use crate::attributes::{set_times, set_times_at};
 use crate::capabilities::Capabilities;
-use crate::copier::look;
 use crate::error::{Error, Result};
 
 use crate::means::clone_file;
@@ -26,7 +25,8 @@ use crate::temporary;
 ///
 /// Fails with the path where nothing can be made there at all.
 pub fn probe(directory: &Path) -> Result<Capabilities> {
-    let failed = |cause| Error::target("try out", directory, cause, || crate::room::room(directory).ok());
+    let failed =
+        |cause| Error::target("try out", directory, cause, || crate::space_check::free_space(directory).ok());
     let root = open_root(directory).map_err(failed)?;
     temporary::sweep(root.as_fd()).map_err(failed)?;
     let (name, ()) = temporary::at_a_free_name(|name| mkdirat(&root, name, Mode::S_IRWXU)).map_err(failed)?;
@@ -100,7 +100,7 @@ fn symbolic_link(here: BorrowedFd<'_>) -> bool {
 fn link_times(here: BorrowedFd<'_>) -> bool {
     let time = (1_000_000_000, 0);
     set_times_at(here, c"link", time, time).is_ok()
-        && look(here, c"link").is_ok_and(|found| found.is_some_and(|found| found.modified.0 == time.0))
+        && Meta::at(here, c"link").is_ok_and(|found| found.is_some_and(|found| found.modified.0 == time.0))
 }
 
 fn hard_link(here: BorrowedFd<'_>, file: &OwnedFd) -> bool {
@@ -147,7 +147,7 @@ fn rename_over(here: BorrowedFd<'_>) -> std::result::Result<bool, Errno> {
     drop(create(here, c"old")?);
     Ok(renameat(here, c"new", here, c"old").is_ok()
         && same(here, c"old", &new)?
-        && look(here, c"new")?.is_none())
+        && Meta::at(here, c"new")?.is_none())
 }
 
 fn exchange(here: BorrowedFd<'_>) -> std::result::Result<bool, Errno> {

@@ -1,25 +1,22 @@
 //! One entry, all at once: for a tree that is in use.
 
-use std::ffi::{CStr, CString, OsStr, OsString};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use dirfd::xattr::Node;
 use nix::errno::Errno;
-use nix::fcntl::{RenameFlags, readlinkat, renameat, renameat2};
+use nix::fcntl::{RenameFlags, renameat, renameat2};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{getegid, geteuid};
 
-use crate::attributes::Fault;
 use crate::capabilities::Capabilities;
 use crate::content::Buffer;
-use crate::copier::look;
 use crate::durable::{self, Disk};
-use crate::error::{Error, Result};
-use crate::file::{self, Making};
-
-use crate::make;
+use crate::entry_state::SourceEntry;
+use crate::error::{Error, Fault, Result};
+use crate::file::Making;
+use crate::make_entry::{How, MadeEntry, Original, make_entry};
 use crate::means::Means;
 use crate::meta::Meta;
 use crate::observer::{Note, Observer, What};
@@ -76,16 +73,12 @@ pub fn replicate(
         from: &from,
         to: &to,
     };
-    let unreadable = |cause| Error::source("read", &from, cause);
-    let Some(meta) = look(source_directory, &source_name).map_err(unreadable)? else {
-        return Ok(Replicated::Vanished);
-    };
-    let done = if meta.is_directory() {
-        one.directory(&source_name)
-    } else if meta.is_file() {
-        one.file(&source_name)
-    } else {
-        one.node(&source_name, &meta)
+    let found = SourceEntry::read(source_directory, &source_name)
+        .map_err(|cause| Error::source("read", &from, cause))?;
+    let done = match found {
+        SourceEntry::Nothing | SourceEntry::Changed => return Ok(Replicated::Vanished),
+        SourceEntry::Directory => one.directory(&source_name),
+        SourceEntry::Entry(meta, link_text) => one.entry(&source_name, &meta, &link_text),
     };
     match done {
         // It became something else, or went.
@@ -127,7 +120,7 @@ impl One<'_> {
             Fault::Source(cause) => Error::source("read", self.from, cause),
             Fault::Target(cause) => {
                 let above = self.to.parent().unwrap_or(self.to);
-                Error::target("write", self.to, cause, || crate::room::room(above).ok())
+                Error::target("write", self.to, cause, || crate::space_check::free_space(above).ok())
             }
             Fault::Stopped => Error::Stopped,
         }
@@ -140,37 +133,21 @@ impl One<'_> {
         }
     }
 
-    fn file(&self, source_name: &CStr) -> Result<Replicated> {
-        let (source, meta) = match file::open_source(self.source, source_name) {
-            Ok(opened) => opened,
-            Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO) => return Ok(Replicated::Vanished),
-            Err(cause) => return Err(self.error(Fault::Source(cause))),
-        };
+    fn entry(&self, name: &CStr, meta: &Meta, link_text: &OsStr) -> Result<Replicated> {
+        let original = Original { directory: self.source, name, meta, link_text };
+        let how = How { free: false, plain: false };
         let mut buffer = Buffer::default();
         let progress = |_| if self.observer.stop() { Err(Fault::Stopped) } else { Ok(()) };
-        let made = make::put(self.target, self.name, false, |name| {
-            file::make(source.as_fd(), meta, self.target, name, false, &self.making, &mut buffer, &progress)
-        })
-        .map_err(|fault| self.error(fault))?;
-        self.dropped(made.dropped);
-        Ok(if made.restless { Replicated::Restless } else { Replicated::Done })
-    }
-
-    fn node(&self, source_name: &CStr, meta: &Meta) -> Result<Replicated> {
-        let text = if meta.is_link() {
-            match readlinkat(self.source, source_name) {
-                Err(Errno::EINVAL) => return Ok(Replicated::Vanished),
-                text => text.map_err(|cause| self.error(Fault::Source(cause)))?,
-            }
-        } else {
-            OsString::new()
-        };
-        let from = Node::named(self.source, source_name);
-        let carried = make::node(meta, &text, &from, self.target, self.name, false, false, &self.making)
+        let made = make_entry(&original, self.target, self.name, how, &self.making, &mut buffer, &progress)
             .map_err(|fault| self.error(fault))?;
-        let Some(carried) = carried else { return Ok(Replicated::Skipped) };
-        self.dropped(carried.dropped);
-        Ok(Replicated::Done)
+        match made {
+            MadeEntry::Made { restless, dropped, .. } => {
+                self.dropped(dropped);
+                Ok(if restless { Replicated::Restless } else { Replicated::Done })
+            }
+            MadeEntry::Unmakeable => Ok(Replicated::Skipped),
+            MadeEntry::Changed => Ok(Replicated::Vanished),
+        }
     }
 
     fn directory(&self, source_name: &CStr) -> Result<Replicated> {
@@ -195,7 +172,7 @@ impl One<'_> {
     /// Gives a finished directory its name and removes what had it.
     fn swap(&self, temporary: &CStr) -> std::result::Result<(), Errno> {
         let name = self.name.as_c_str();
-        if look(self.target, name)?.is_none() {
+        if Meta::at(self.target, name)?.is_none() {
             return renameat(self.target, temporary, self.target, name);
         }
         match renameat2(self.target, temporary, self.target, name, RenameFlags::RENAME_EXCHANGE) {

@@ -1,7 +1,7 @@
 //! Walks one tree and counts.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CString, OsStr};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -10,12 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use dirfd::xattr::Node;
 use dirfd::{FileType, open_root};
 use nix::errno::Errno;
-use nix::fcntl::readlinkat;
 use nix::sys::stat::fstat;
 use nix::unistd::{getegid, geteuid};
 
 use crate::attributes;
-use crate::copier::look;
+use crate::entry_state::SourceEntry;
 use crate::error::{Error, Result};
 use crate::folder::{Folder, Pair, TargetSide};
 use crate::links::Identity;
@@ -120,25 +119,18 @@ impl Visitor for Surveyor {
         name: CString,
         hand: &mut Hand,
     ) -> Result<()> {
-        let unreadable = |cause| walk.source_error("read", folder, Some(&name), cause);
-        let Some(meta) = look(pair.source.as_fd(), &name).map_err(unreadable)? else {
-            walk.vanished(folder, &name);
-            return Ok(());
-        };
-        if meta.is_directory() {
-            walk.enter(folder, name);
-            return Ok(());
-        }
-        let text = if meta.is_link() {
-            match readlinkat(&pair.source, name.as_c_str()) {
-                Err(Errno::ENOENT | Errno::EINVAL) => {
-                    walk.vanished(folder, &name);
-                    return Ok(());
-                }
-                answer => answer.map_err(unreadable)?,
+        let source = SourceEntry::read(pair.source.as_fd(), &name)
+            .map_err(|cause| walk.source_error("read", folder, Some(&name), cause))?;
+        let (meta, text) = match source {
+            SourceEntry::Entry(meta, text) => (meta, text),
+            SourceEntry::Directory => {
+                walk.enter(folder, name);
+                return Ok(());
             }
-        } else {
-            OsString::new()
+            SourceEntry::Nothing | SourceEntry::Changed => {
+                walk.vanished(folder, &name);
+                return Ok(());
+            }
         };
         let attributes = attribute_names(walk, folder, pair, &name)?;
         self.add(&meta, folder, &name, &attributes);

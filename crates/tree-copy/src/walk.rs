@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::folder::{Folder, Lost, OpenFolders, Pair, TargetSide};
 use crate::meta::Meta;
 use crate::observer::{Counters, Note, Observer, What};
-use crate::room;
+use crate::space_check;
 
 /// Names that one task handles: enough to be worth handing over, few enough to share a directory among workers.
 const BATCH: usize = 32;
@@ -362,7 +362,9 @@ impl<'a> Walk<'a> {
         cause: Errno,
     ) -> Error {
         let root = self.target.unwrap_or(self.source);
-        Error::target(action, &entry_path(&root.join(folder.path()), name), cause, || room::room(root).ok())
+        Error::target(action, &entry_path(&root.join(folder.path()), name), cause, || {
+            space_check::free_space(root).ok()
+        })
     }
 }
 

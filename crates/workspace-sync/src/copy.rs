@@ -14,7 +14,7 @@ use kit::HintExt;
 use nix::fcntl::{RenameFlags, renameat, renameat2};
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Gid, Uid, fchown};
-use tree_copy::{Capabilities, Check, Options, Pass, Room, Survey, Unobserved};
+use tree_copy::{Capabilities, Check, FreeSpace, Options, Pass, Survey, Unobserved};
 
 use crate::beneath;
 use crate::claim::{self, Claim, Taken};
@@ -306,8 +306,8 @@ impl Job<'_> {
             &reserved_names::all(),
             &Unobserved,
         )?;
-        let free = tree_copy::room(&path_of(parent))?;
-        let room = Room {
+        let free = tree_copy::free_space(&path_of(parent))?;
+        let room = FreeSpace {
             bytes: free.bytes.saturating_add(have.bytes_allocated),
             inodes: free.inodes.map(|inodes| inodes.saturating_add(have.inodes)),
         };

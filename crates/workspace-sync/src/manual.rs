@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result, anyhow, bail};
 use journal::Journal;
 use kit::{Exit, HintExt, Outcome};
-use tree_copy::{Check, Counters, Note, Observer, Options, Pass, Room, Survey, Unobserved, What};
+use tree_copy::{Check, Counters, FreeSpace, Note, Observer, Options, Pass, Survey, Unobserved, What};
 
 use crate::cli::{CopyOptions, DryRun};
 use crate::progress::{Phase, Progress, Total};
@@ -52,8 +52,8 @@ pub fn copy(source: &Path, target: &Path, copy_options: CopyOptions) -> Outcome 
     let shared = tree_copy::shares_blocks(source, target, &capabilities)?;
     let room_of = |survey: Survey| if shared { survey.with_shared_blocks() } else { survey };
     let have = tree_copy::survey(target, tree_copy::default_threads(), &[], &Unobserved).map(room_of)?;
-    let free = tree_copy::room(target)?;
-    let room = Room {
+    let free = tree_copy::free_space(target)?;
+    let room = FreeSpace {
         bytes: free.bytes.saturating_add(have.bytes_allocated),
         inodes: free.inodes.map(|inodes| inodes.saturating_add(have.inodes)),
     };

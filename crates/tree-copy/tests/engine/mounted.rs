@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
-use tree_copy::{Capabilities, Error, Options, Room, Unobserved, What, pass, probe, room};
+use tree_copy::{Capabilities, Error, FreeSpace, Options, Unobserved, What, free_space, pass, probe};
 
 use crate::tree::{Trees, describe, note};
 
@@ -91,7 +91,7 @@ fn a_full_disk_ends_the_pass_with_the_numbers() {
     let target = small.path();
     let error = pass(&trees.source, &target, &trees.options(), &Unobserved).unwrap_err();
     let text = error.to_string();
-    assert!(matches!(error, Error::Full(_, Room { inodes: Some(_), .. })), "{error:?}");
+    assert!(matches!(error, Error::Full(_, FreeSpace { inodes: Some(_), .. })), "{error:?}");
     let start = format!("cannot write {}/large: No space left on device (os error 28) (", target.display());
     assert!(text.starts_with(&start) && text.ends_with(" are free)"), "{text}");
 }
@@ -104,8 +104,8 @@ fn a_disk_without_inodes_ends_the_pass_with_the_numbers() {
     }
     let small = Mounted::memory("size=10m,nr_inodes=20");
     let error = pass(&trees.source, &small.path(), &trees.options(), &Unobserved).unwrap_err();
-    assert!(matches!(error, Error::Full(_, Room { inodes: Some(0), .. })), "{error:?}");
-    assert_eq!(room(&small.path()).unwrap().inodes, Some(0));
+    assert!(matches!(error, Error::Full(_, FreeSpace { inodes: Some(0), .. })), "{error:?}");
+    assert_eq!(free_space(&small.path()).unwrap().inodes, Some(0));
 }
 
 #[test]

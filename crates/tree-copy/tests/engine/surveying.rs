@@ -7,7 +7,7 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::process::Command;
 
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, mknodat, setxattr};
-use tree_copy::{Capabilities, Needs, Survey, Unobserved, decide, fits, room, survey};
+use tree_copy::{Capabilities, Needs, Survey, Unobserved, decide, fits, free_space, survey};
 
 use crate::tree::Trees;
 
@@ -55,7 +55,7 @@ fn everything_that_a_copy_needs_is_counted() {
     assert_eq!(found.bytes, 5000 + 10 + (1 << 20) + 1);
     assert!(found.bytes_allocated < 100_000, "holes take no room: {found:?}");
     assert!(found.bytes_allocated_unlinked >= found.bytes_allocated + 5000, "{found:?}");
-    assert!(fits(&found, &room(root).unwrap(), true, 0).is_ok());
+    assert!(fits(&found, &free_space(root).unwrap(), true, 0).is_ok());
     assert!(decide(&found.needs, &Capabilities { symbolic_links: false, ..trees.can }).is_err());
 }
 

@@ -11,35 +11,20 @@ use serde::Serialize;
 
 use crate::capabilities::Capabilities;
 use crate::error::{Error, Result};
+use crate::free_space::FreeSpace;
 use crate::survey::Survey;
-
-/// What is free on a file system for this process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Room {
-    /// Bytes that may still be written; a quota can allow less.
-    pub bytes: u64,
-    /// Entries that may still be made; `None` where the file system has no fixed number of inodes.
-    pub inodes: Option<u64>,
-}
-
-impl fmt::Display for Room {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let inodes = self.inodes.map(|inodes| format!(" and {} inodes", units::format_count(inodes)));
-        write!(formatter, "{}{} are free", units::format_bytes(self.bytes), inodes.unwrap_or_default())
-    }
-}
 
 /// A tree does not fit: what it needs and what there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Shortage {
     /// Needed, in whole blocks and without the reserve.
-    pub needed: Room,
+    pub needed: FreeSpace,
     /// Bytes of the tree's files, as listings show them.
     pub content: u64,
     /// Bytes that stay free besides.
     pub reserved: u64,
     /// Free.
-    pub free: Room,
+    pub free: FreeSpace,
 }
 
 impl fmt::Display for Shortage {
@@ -65,7 +50,7 @@ impl fmt::Display for Shortage {
 impl std::error::Error for Shortage {}
 
 /// Asks the file system of `directory` what is free; fails with the path.
-pub fn room(directory: &Path) -> Result<Room> {
+pub fn free_space(directory: &Path) -> Result<FreeSpace> {
     statvfs(directory)
         .map(|found| from_statvfs(&found))
         .map_err(|cause| Error::target("look at", directory, cause, || None))
@@ -85,8 +70,8 @@ pub fn shares_blocks(source: &Path, target: &Path, capabilities: &Capabilities) 
 }
 
 /// Blocks are counted in fragments, and a total of no inodes means that there is no such limit (statvfs(3)).
-fn from_statvfs(found: &Statvfs) -> Room {
-    Room {
+fn from_statvfs(found: &Statvfs) -> FreeSpace {
+    FreeSpace {
         bytes: found.blocks_available().saturating_mul(found.fragment_size()),
         inodes: (found.files() > 0).then_some(found.files_available()),
     }
@@ -97,7 +82,7 @@ fn from_statvfs(found: &Statvfs) -> Room {
 /// Where hard links become copies (`hard_links` false) every name counts in full.
 pub fn fits(
     survey: &Survey,
-    room: &Room,
+    room: &FreeSpace,
     hard_links: bool,
     reserve: u64,
 ) -> std::result::Result<(), Shortage> {
@@ -110,7 +95,7 @@ pub fn fits(
         return Ok(());
     }
     Err(Shortage {
-        needed: Room { bytes, inodes: room.inodes.map(|_| inodes) },
+        needed: FreeSpace { bytes, inodes: room.inodes.map(|_| inodes) },
         content: survey.bytes,
         reserved: reserve,
         free: *room,
@@ -132,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_tree_fits_only_with_its_reserve_and_its_inodes() {
-        let free = |bytes, inodes| Room { bytes, inodes };
+        let free = |bytes, inodes| FreeSpace { bytes, inodes };
         assert_eq!(fits(&TREE, &free(1100, Some(15)), true, 100), Ok(()));
         assert_eq!(fits(&TREE, &free(1100, None), true, 100), Ok(()));
         let short = fits(&TREE, &free(1099, Some(15)), true, 100).unwrap_err();
@@ -150,18 +135,24 @@ mod tests {
         let large = Survey { bytes_allocated: 1 << 40, bytes_allocated_unlinked: 1 << 41, ..TREE };
         let shared = large.with_shared_blocks();
         let needed = |hard_links| {
-            fits(&shared, &Room { bytes: 0, inodes: None }, hard_links, 0).map_err(|short| short.needed.bytes)
+            fits(&shared, &FreeSpace { bytes: 0, inodes: None }, hard_links, 0)
+                .map_err(|short| short.needed.bytes)
         };
         assert_eq!((needed(true), needed(false)), (Err(15 * 4096), Err(20 * 4096)));
     }
 
     #[test]
     fn without_hard_links_every_name_needs_its_own_room() {
-        let free = Room { bytes: 1499, inodes: Some(20) };
+        let free = FreeSpace { bytes: 1499, inodes: Some(20) };
         assert_eq!(fits(&TREE, &free, true, 0), Ok(()));
         assert_eq!(
             fits(&TREE, &free, false, 0),
-            Err(Shortage { needed: Room { bytes: 1500, inodes: Some(20) }, content: 900, reserved: 0, free })
+            Err(Shortage {
+                needed: FreeSpace { bytes: 1500, inodes: Some(20) },
+                content: 900,
+                reserved: 0,
+                free
+            })
         );
     }
 }

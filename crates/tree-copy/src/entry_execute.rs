@@ -1,0 +1,170 @@
+//! Does what was planned for an entry, and counts it.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use dirfd::FileType;
+use dirfd::xattr::Node;
+use nix::errno::Errno;
+
+use crate::attributes::{self, Carried};
+use crate::entry_plan::EntryAction;
+use crate::entry_state::{EntryPlace, EntryState};
+use crate::error::{Fault, Result};
+use crate::folder::visit;
+use crate::links::First;
+use crate::make;
+use crate::make_entry::{How, MadeEntry, Original, make_entry};
+use crate::meta::Meta;
+use crate::observer::What;
+use crate::pass_context::{PassContext, note_dropped, one_more};
+use crate::walk::Hand;
+
+/// What became of an entry.
+pub(crate) enum Executed {
+    /// The target has it, as this inode where that is known.
+    Present(Option<u64>),
+    /// The target lacks it: only comparing, or it cannot be made there.
+    Absent,
+    /// The source's is not what it was a moment ago.
+    Changed,
+    /// The file system wants no more names of that file.
+    LinkRefused,
+}
+
+/// Does one thing with an entry; `first` is the name that the target has of its file.
+pub(crate) fn execute(
+    action: EntryAction,
+    state: &EntryState,
+    first: Option<&First>,
+    at: &EntryPlace<'_>,
+    context: &PassContext<'_>,
+    hand: &mut Hand,
+) -> Result<Executed> {
+    let present = Executed::Present(state.target.map(|target| target.inode));
+    match (action, at.target()) {
+        (EntryAction::Report(how), _) => {
+            context.differs(at.walk, at.folder, at.name, how);
+            Ok(if state.target.is_some() { present } else { Executed::Absent })
+        }
+        (EntryAction::Keep, _) => Ok(present),
+        (EntryAction::SetAttributes, Some(target)) => set_attributes(at, target, context).map(|()| present),
+        (EntryAction::Adjust, Some(target)) => {
+            let from = at.source_node();
+            let adjusted = make::adjust(&state.source, &from, target, at.name, false, &context.making);
+            let carried = match adjusted {
+                Err(Fault::Source(Errno::ENOENT)) => return Ok(Executed::Changed),
+                adjusted => adjusted.map_err(|fault| at.error("adjust", fault))?,
+            };
+            note_dropped(at.walk, at.folder, at.name, carried.dropped);
+            one_more(&context.tally.updated);
+            Ok(present)
+        }
+        (EntryAction::Make, Some(target)) => make(state, at, target, context, hand),
+        (EntryAction::Link, Some(target)) => link(state, first, at, target, context),
+        // Plans act only where there is a target directory.
+        (EntryAction::Skip | EntryAction::SetAttributes | EntryAction::Adjust, _)
+        | (EntryAction::Make | EntryAction::Link, None) => Ok(skip(state, at, context)),
+    }
+}
+
+fn skip(state: &EntryState, at: &EntryPlace<'_>, context: &PassContext<'_>) -> Executed {
+    one_more(&context.tally.skipped);
+    at.walk.note(at.folder, at.name, What::SkippedSpecial(kind_name(state.source.kind)));
+    Executed::Absent
+}
+
+fn set_attributes(at: &EntryPlace<'_>, target: BorrowedFd<'_>, context: &PassContext<'_>) -> Result<()> {
+    let to = Node::named(target, at.name);
+    let carried = match attributes::carry(&at.source_node(), &to, false, true, context.making.can) {
+        // The next pass will see what became of it.
+        Err(Fault::Source(Errno::ENOENT)) => Carried::default(),
+        carried => carried.map_err(|fault| at.error("read the attributes of", fault))?,
+    };
+    // A target that refuses an attribute has not been changed.
+    if carried.differed {
+        one_more(&context.tally.updated);
+    }
+    note_dropped(at.walk, at.folder, at.name, carried.dropped);
+    Ok(())
+}
+
+fn make(
+    state: &EntryState,
+    at: &EntryPlace<'_>,
+    target: BorrowedFd<'_>,
+    context: &PassContext<'_>,
+    hand: &mut Hand,
+) -> Result<Executed> {
+    let source = &state.source;
+    let original = Original {
+        directory: at.pair.source.as_fd(),
+        name: at.name,
+        meta: source,
+        link_text: &state.link_text,
+    };
+    let how = How { free: state.target.is_none(), plain: at.folder.plain };
+    let progress = |bytes| {
+        at.walk.counters.add(0, 0, bytes);
+        at.walk.observer.counted(&at.walk.counters);
+        at.walk.go_on().map_err(|_| Fault::Stopped)
+    };
+    let made = make_entry(&original, target, at.name, how, &context.making, &mut hand.buffer, &progress)
+        .map_err(|fault| {
+            let action = match fault {
+                _ if !source.is_file() => "make",
+                Fault::Source(_) => "read",
+                _ => "write",
+            };
+            at.error(action, fault)
+        })?;
+    let (inode, restless, dropped) = match made {
+        MadeEntry::Made { inode, restless, dropped } => (inode, restless, dropped),
+        MadeEntry::Unmakeable => return Ok(skip(state, at, context)),
+        MadeEntry::Changed => return Ok(Executed::Changed),
+    };
+    one_more(&context.tally.updated);
+    if source.is_file() {
+        one_more(&context.tally.copied_files);
+    }
+    if restless {
+        one_more(&context.tally.restless);
+        at.walk.note(at.folder, at.name, What::Restless);
+    }
+    note_dropped(at.walk, at.folder, at.name, dropped);
+    // Further names are made only of what has several.
+    let inode = if inode.is_none() && source.links > 1 {
+        let made = Meta::at(target, at.name).map_err(|cause| at.error("read", Fault::Target(cause)))?;
+        made.map(|made| made.inode)
+    } else {
+        inode
+    };
+    Ok(Executed::Present(inode))
+}
+
+fn link(
+    state: &EntryState,
+    first: Option<&First>,
+    at: &EntryPlace<'_>,
+    target: BorrowedFd<'_>,
+    context: &PassContext<'_>,
+) -> Result<Executed> {
+    let Some(first) = first else { return Ok(Executed::LinkRefused) };
+    let from = visit(&first.folder).map_err(|lost| at.walk.lost(&first.folder, lost))?;
+    let Some(from) = &from.target else { return Ok(Executed::LinkRefused) };
+    let made = make::hard_link(from.as_fd(), &first.name, target, at.name, state.target.is_none())
+        .map_err(|fault| at.error("link", fault))?;
+    if !made {
+        return Ok(Executed::LinkRefused);
+    }
+    one_more(&context.tally.updated);
+    Ok(Executed::Present(first.inode))
+}
+
+fn kind_name(kind: FileType) -> &'static str {
+    match kind {
+        FileType::Fifo => "FIFO",
+        FileType::Socket => "socket",
+        FileType::CharacterDevice | FileType::BlockDevice => "device",
+        _ => "special file",
+    }
+}

@@ -1,0 +1,267 @@
+//! What is to be done with an entry, from what was read of it: a pure decision.
+//!
+//! Reading more costs system calls, so the plan may ask for it; who asked reads that and plans again.
+
+use crate::capabilities::Capabilities;
+use crate::compare::{Moments, Verdict, compare, difference};
+use crate::entry_state::{EntryState, Inspection, Pairing};
+use crate::meta::Meta;
+use crate::observer::Difference;
+use crate::options::Check;
+
+/// The part of a pass's options that decides.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules<'a> {
+    pub write: bool,
+    pub check: Check,
+    pub can: &'a Capabilities,
+    pub moments: Moments,
+}
+
+/// The next step with an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EntryPlan {
+    /// Read this and plan again.
+    Inspect(Inspection),
+    /// Do this and be done.
+    Do(EntryAction),
+}
+
+/// What is done with an entry of the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EntryAction {
+    /// Nothing: it is like the source's.
+    Keep,
+    /// Give it the source's extended attributes.
+    SetAttributes,
+    /// Give it the source's owner, mode, time and attributes.
+    Adjust,
+    /// Make it, in the place of what has its name.
+    Make,
+    /// Make it a further name of a file that the target has.
+    Link,
+    /// Leave it out: it cannot be made there.
+    Skip,
+    /// Count the difference.
+    Report(Difference),
+}
+
+/// Plans the next step with an entry.
+pub(crate) fn plan(state: &EntryState, rules: &Rules<'_>) -> EntryPlan {
+    let may_write = rules.write && state.has_target_directory;
+    let Some(target) = &state.target else { return EntryPlan::Do(without_target(state, may_write)) };
+    let own = state.pairing == Pairing::Own;
+    let mut verdict = Verdict::Other;
+    match state.pairing {
+        Pairing::NameOf(first) if first == Some(target.inode) => return EntryPlan::Do(EntryAction::Keep),
+        Pairing::NameOf(first) if may_write => return EntryPlan::Do(linked(first)),
+        Pairing::Own => verdict = compare(&state.source, target, rules.can),
+        Pairing::NameOf(_) | Pairing::Foreign => {}
+    }
+    if verdict != Verdict::Other {
+        let look_closer =
+            rules.check == Check::Content || rules.moments.may_be_another(&state.source, target);
+        let (equal, inspection) = match () {
+            () if state.source.is_link() => (state.link_text_equal, Inspection::LinkText),
+            () if state.source.is_file() && look_closer => (state.content_equal, Inspection::Content),
+            () => (Some(true), Inspection::Content),
+        };
+        match equal {
+            None => return EntryPlan::Inspect(inspection),
+            Some(true) => {}
+            Some(false) => verdict = Verdict::Other,
+        }
+    }
+    match verdict {
+        Verdict::Other if may_write => EntryPlan::Do(EntryAction::Make),
+        Verdict::Access if may_write => EntryPlan::Do(EntryAction::Adjust),
+        Verdict::Other | Verdict::Access => report(state, target, verdict, own, rules),
+        Verdict::Same => {
+            let look_closer = rules.check == Check::Content
+                || rules.moments.attributes_may_differ(&state.source, target, rules.can);
+            match state.attributes_equal {
+                _ if !look_closer => EntryPlan::Do(EntryAction::Keep),
+                None => EntryPlan::Inspect(Inspection::Attributes),
+                Some(true) => EntryPlan::Do(EntryAction::Keep),
+                Some(false) if may_write => EntryPlan::Do(EntryAction::SetAttributes),
+                Some(false) => report(state, target, verdict, own, rules),
+            }
+        }
+    }
+}
+
+fn without_target(state: &EntryState, may_write: bool) -> EntryAction {
+    let is_ordinary = state.source.is_file() || state.source.is_link();
+    match state.pairing {
+        Pairing::NameOf(first) if may_write => linked(first),
+        Pairing::NameOf(_) => EntryAction::Report(Difference::Missing),
+        _ if may_write => EntryAction::Make,
+        _ if is_ordinary => EntryAction::Report(Difference::Missing),
+        _ => EntryAction::Skip,
+    }
+}
+
+/// A further name of a file that could not be made cannot be made either.
+fn linked(first: Option<u64>) -> EntryAction {
+    if first.is_some() { EntryAction::Link } else { EntryAction::Skip }
+}
+
+/// Counts a difference; where names alone seem to differ, the bytes may have to be read first.
+fn report(state: &EntryState, target: &Meta, verdict: Verdict, own: bool, rules: &Rules<'_>) -> EntryPlan {
+    let how = difference(&state.source, target, Some(verdict), own, rules.can);
+    let look_closer = how == Difference::Names && state.source.is_file() && rules.check == Check::Content;
+    match state.content_equal {
+        None if look_closer => EntryPlan::Inspect(Inspection::Content),
+        Some(false) if look_closer => EntryPlan::Do(EntryAction::Report(Difference::Content)),
+        _ => EntryPlan::Do(EntryAction::Report(how)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use dirfd::FileType;
+
+    use super::EntryAction::{Adjust, Keep, Link, Make, Report, SetAttributes, Skip};
+    use super::Inspection::{Attributes, Content, LinkText};
+    use super::*;
+
+    const FILE: Meta = Meta {
+        kind: FileType::RegularFile,
+        mode: 0o644,
+        owner: (0, 0),
+        size: 10,
+        allocated: 4096,
+        accessed: (1, 0),
+        modified: (100, 0),
+        changed: (200, 0),
+        device: 1,
+        inode: 2,
+        links: 1,
+        special: 0,
+    };
+    const LINK: Meta = Meta { kind: FileType::Symlink, ..FILE };
+    const FIFO: Meta = Meta { kind: FileType::Fifo, ..FILE };
+    /// The copy of it, made later.
+    const COPY: Meta = Meta { inode: 7, changed: (300, 0), ..FILE };
+    const TOUCHED: Meta = Meta { mode: 0o600, ..COPY };
+    const OTHER: Meta = Meta { size: 11, ..COPY };
+    /// A pass long after both were changed: the time of change is trusted.
+    const LATER: Moments = Moments { recently: (1_000, 0), started: (1_000, 0) };
+    /// A pass in the moment of the change.
+    const AT_ONCE: Moments = Moments { recently: (0, 0), started: (0, 0) };
+
+    fn state(source: Meta, target: Option<Meta>) -> EntryState {
+        EntryState {
+            source,
+            link_text: OsString::new(),
+            target,
+            has_target_directory: true,
+            pairing: Pairing::Own,
+            link_text_equal: None,
+            content_equal: None,
+            attributes_equal: None,
+        }
+    }
+
+    fn rules(write: bool, check: Check, moments: Moments) -> Rules<'static> {
+        Rules { write, check, can: &Capabilities::FULL, moments }
+    }
+
+    #[test]
+    fn each_state_has_one_next_step() {
+        let write = rules(true, Check::Metadata, LATER);
+        let closely = rules(true, Check::Content, LATER);
+        let at_once = rules(true, Check::Metadata, AT_ONCE);
+        let look = rules(false, Check::Metadata, LATER);
+        let look_closely = rules(false, Check::Content, LATER);
+        let same = || state(FILE, Some(COPY));
+        let link = || state(LINK, Some(Meta { kind: FileType::Symlink, ..COPY }));
+        let name_of = |first, target| EntryState { pairing: Pairing::NameOf(first), ..state(FILE, target) };
+        let foreign = || EntryState { pairing: Pairing::Foreign, ..same() };
+        let content = |equal| EntryState { content_equal: Some(equal), ..same() };
+        let attributes = |equal| EntryState { attributes_equal: Some(equal), ..content(true) };
+        let cases = [
+            // Nothing is there.
+            (state(FILE, None), &write, EntryPlan::Do(Make)),
+            (state(FIFO, None), &write, EntryPlan::Do(Make)),
+            (state(FILE, None), &look, EntryPlan::Do(Report(Difference::Missing))),
+            (state(LINK, None), &look, EntryPlan::Do(Report(Difference::Missing))),
+            (state(FIFO, None), &look, EntryPlan::Do(Skip)),
+            (
+                EntryState { has_target_directory: false, ..state(FILE, None) },
+                &write,
+                EntryPlan::Do(Report(Difference::Missing)),
+            ),
+            // The metadata decides.
+            (same(), &write, EntryPlan::Do(Keep)),
+            (same(), &look, EntryPlan::Do(Keep)),
+            (state(FILE, Some(TOUCHED)), &write, EntryPlan::Do(Adjust)),
+            (state(FILE, Some(TOUCHED)), &look, EntryPlan::Do(Report(Difference::Access))),
+            (state(FILE, Some(OTHER)), &write, EntryPlan::Do(Make)),
+            (state(FILE, Some(OTHER)), &look, EntryPlan::Do(Report(Difference::Content))),
+            (state(LINK, Some(COPY)), &look, EntryPlan::Do(Report(Difference::Kind))),
+            // More has to be read.
+            (link(), &write, EntryPlan::Inspect(LinkText)),
+            (EntryState { link_text_equal: Some(true), ..link() }, &write, EntryPlan::Do(Keep)),
+            (EntryState { link_text_equal: Some(false), ..link() }, &write, EntryPlan::Do(Make)),
+            (
+                EntryState { link_text_equal: Some(false), ..link() },
+                &look,
+                EntryPlan::Do(Report(Difference::Written)),
+            ),
+            (same(), &closely, EntryPlan::Inspect(Content)),
+            (same(), &at_once, EntryPlan::Inspect(Content)),
+            (content(false), &closely, EntryPlan::Do(Make)),
+            (content(false), &look_closely, EntryPlan::Do(Report(Difference::Content))),
+            (content(true), &closely, EntryPlan::Inspect(Attributes)),
+            (attributes(true), &closely, EntryPlan::Do(Keep)),
+            (attributes(false), &closely, EntryPlan::Do(SetAttributes)),
+            (attributes(false), &look_closely, EntryPlan::Do(Report(Difference::Access))),
+            // It stands for another file.
+            (foreign(), &write, EntryPlan::Do(Make)),
+            (foreign(), &look, EntryPlan::Do(Report(Difference::Names))),
+            (foreign(), &look_closely, EntryPlan::Inspect(Content)),
+            (
+                EntryState { content_equal: Some(false), ..foreign() },
+                &look_closely,
+                EntryPlan::Do(Report(Difference::Content)),
+            ),
+            // A further name.
+            (name_of(Some(7), Some(COPY)), &write, EntryPlan::Do(Keep)),
+            (name_of(Some(8), Some(COPY)), &write, EntryPlan::Do(Link)),
+            (name_of(Some(8), None), &write, EntryPlan::Do(Link)),
+            (name_of(None, Some(COPY)), &write, EntryPlan::Do(Skip)),
+            (name_of(Some(8), Some(COPY)), &look, EntryPlan::Do(Report(Difference::Names))),
+            (name_of(Some(8), None), &look, EntryPlan::Do(Report(Difference::Missing))),
+        ];
+        for (state, rules, expected) in cases {
+            assert_eq!(plan(&state, rules), expected, "{state:?} {rules:?}");
+        }
+    }
+
+    #[test]
+    fn a_plan_that_may_not_write_never_acts() {
+        for pairing in [Pairing::Own, Pairing::Foreign, Pairing::NameOf(None), Pairing::NameOf(Some(7))] {
+            for target in [None, Some(COPY), Some(TOUCHED), Some(OTHER), Some(FIFO)] {
+                for source in [FILE, LINK, FIFO] {
+                    for known in [None, Some(false), Some(true)] {
+                        let state = EntryState {
+                            pairing,
+                            link_text_equal: known,
+                            content_equal: known,
+                            attributes_equal: known,
+                            ..state(source, target)
+                        };
+                        for check in [Check::Metadata, Check::Content] {
+                            let next = plan(&state, &rules(false, check, AT_ONCE));
+                            let acts = matches!(next, EntryPlan::Do(SetAttributes | Adjust | Make | Link));
+                            assert!(!acts, "{state:?}: {next:?}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

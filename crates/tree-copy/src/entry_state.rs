@@ -1,0 +1,183 @@
+//! What is known of one name on both sides of a pass.
+
+use std::ffi::{CStr, CString, OsString};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+use dirfd::xattr::Node;
+use nix::errno::Errno;
+use nix::fcntl::readlinkat;
+
+use crate::attributes;
+use crate::content;
+use crate::error::{Error, Fault, Result};
+use crate::file::{self, Making};
+use crate::folder::{Folder, Pair};
+use crate::meta::Meta;
+use crate::walk::{Hand, Walk};
+
+/// Where an entry is: one name in an open folder of both sides.
+pub(crate) struct EntryPlace<'a> {
+    pub walk: &'a Walk<'a>,
+    pub folder: &'a Arc<Folder>,
+    pub pair: &'a Pair,
+    pub name: &'a CString,
+}
+
+impl EntryPlace<'_> {
+    /// Returns the fault as an error that names the entry.
+    pub fn error(&self, action: &'static str, fault: Fault) -> Error {
+        match fault {
+            Fault::Source(cause) => self.walk.source_error(action, self.folder, Some(self.name), cause),
+            Fault::Target(cause) => self.walk.target_error(action, self.folder, Some(self.name), cause),
+            Fault::Stopped => Error::Stopped,
+        }
+    }
+
+    /// The target's folder, if it has one.
+    pub fn target(&self) -> Option<BorrowedFd<'_>> {
+        self.pair.target.as_ref().map(AsFd::as_fd)
+    }
+
+    /// The source's entry, to ask for its attributes.
+    pub fn source_node(&self) -> Node<'static> {
+        Node::named(self.pair.source.as_fd(), self.name)
+    }
+}
+
+/// What the source has at a name.
+pub(crate) enum SourceEntry {
+    Nothing,
+    Directory,
+    /// Another thing than a moment ago.
+    Changed,
+    /// Anything else, and where it leads if it is a symbolic link.
+    Entry(Meta, OsString),
+}
+
+impl SourceEntry {
+    /// Looks at a name without following it.
+    pub fn read(directory: BorrowedFd<'_>, name: &CStr) -> std::result::Result<Self, Errno> {
+        let Some(meta) = Meta::at(directory, name)? else { return Ok(Self::Nothing) };
+        if meta.is_directory() {
+            return Ok(Self::Directory);
+        }
+        if !meta.is_link() {
+            return Ok(Self::Entry(meta, OsString::new()));
+        }
+        match readlinkat(directory, name) {
+            Ok(text) => Ok(Self::Entry(meta, text)),
+            Err(Errno::ENOENT | Errno::EINVAL) => Ok(Self::Changed),
+            Err(cause) => Err(cause),
+        }
+    }
+}
+
+/// The relation of the target's entry to the source's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pairing {
+    /// What is there may be the copy of it.
+    Own,
+    /// What is there stands for another file of the source.
+    Foreign,
+    /// A further name of the file that the target has as this inode, if it has it.
+    NameOf(Option<u64>),
+}
+
+/// What can be read besides the metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Inspection {
+    /// Where the target's symbolic link leads.
+    LinkText,
+    /// The bytes of both files.
+    Content,
+    /// The extended attributes of both entries.
+    Attributes,
+}
+
+/// An entry that is no directory, and what has been read of it so far.
+#[derive(Debug)]
+pub(crate) struct EntryState {
+    pub source: Meta,
+    /// Where a symbolic link of the source leads.
+    pub link_text: OsString,
+    pub target: Option<Meta>,
+    pub has_target_directory: bool,
+    pub pairing: Pairing,
+    pub link_text_equal: Option<bool>,
+    pub content_equal: Option<bool>,
+    pub attributes_equal: Option<bool>,
+}
+
+impl EntryState {
+    /// Looks at the target's side of an entry.
+    pub fn read(at: &EntryPlace<'_>, source: Meta, link_text: OsString) -> Result<Self> {
+        let target = match at.target() {
+            Some(target) if !at.folder.fresh => {
+                Meta::at(target, at.name).map_err(|cause| at.error("read", Fault::Target(cause)))?
+            }
+            _ => None,
+        };
+        Ok(Self {
+            source,
+            link_text,
+            target,
+            has_target_directory: at.target().is_some(),
+            pairing: Pairing::Own,
+            link_text_equal: None,
+            content_equal: None,
+            attributes_equal: None,
+        })
+    }
+
+    /// Reads what a plan asked for.
+    pub fn inspect(
+        &mut self,
+        inspection: Inspection,
+        at: &EntryPlace<'_>,
+        making: &Making<'_>,
+        hand: &mut Hand,
+    ) -> Result<()> {
+        let Some(target) = at.target() else { return Ok(()) };
+        match inspection {
+            Inspection::LinkText => {
+                let text = readlinkat(target, at.name.as_c_str())
+                    .map_err(|cause| at.error("read", Fault::Target(cause)))?;
+                self.link_text_equal = Some(text == self.link_text);
+            }
+            Inspection::Content => self.content_equal = Some(self.has_content_of(at, target, making, hand)?),
+            Inspection::Attributes => {
+                let to = Node::named(target, at.name);
+                let differed = match attributes::carry(&at.source_node(), &to, false, false, making.can) {
+                    // The next pass will see what became of it.
+                    Err(Fault::Source(Errno::ENOENT)) => false,
+                    compared => compared.map_err(|fault| at.error("read the attributes of", fault))?.differed,
+                };
+                self.attributes_equal = Some(!differed);
+            }
+        }
+        Ok(())
+    }
+
+    /// True if two files of the same size hold the same bytes; false where the source's is no file any more, which is
+    /// found out by opening it to copy it.
+    fn has_content_of(
+        &self,
+        at: &EntryPlace<'_>,
+        target: BorrowedFd<'_>,
+        making: &Making<'_>,
+        hand: &mut Hand,
+    ) -> Result<bool> {
+        let (source, _) = match file::open_source(at.pair.source.as_fd(), at.name) {
+            Ok(opened) => opened,
+            Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO) => return Ok(false),
+            Err(cause) => return Err(at.error("read", Fault::Source(cause))),
+        };
+        let (target, _) =
+            file::open_source(target, at.name).map_err(|cause| at.error("read", Fault::Target(cause)))?;
+        let go_on = || at.walk.go_on().map_err(|_| Fault::Stopped);
+        let (source, target) = (source.as_fd(), target.as_fd());
+        content::same(source, target, self.source.size, making.means, &mut hand.buffer, &go_on)
+            .map_err(|fault| at.error("read", fault))
+    }
+}

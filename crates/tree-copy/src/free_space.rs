@@ -1,0 +1,22 @@
+//! What a file system has free.
+
+use std::fmt;
+
+use kit::units;
+use serde::Serialize;
+
+/// What is free on a file system for this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct FreeSpace {
+    /// Bytes that may still be written; a quota can allow less.
+    pub bytes: u64,
+    /// Entries that may still be made; `None` where the file system has no fixed number of inodes.
+    pub inodes: Option<u64>,
+}
+
+impl fmt::Display for FreeSpace {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inodes = self.inodes.map(|inodes| format!(" and {} inodes", units::format_count(inodes)));
+        write!(formatter, "{}{} are free", units::format_bytes(self.bytes), inodes.unwrap_or_default())
+    }
+}

@@ -1,0 +1,87 @@
+//! Makes one entry that is no directory under a name, in the place of what is there: for a pass and for a single entry.
+
+use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use dirfd::xattr::Node;
+use nix::errno::Errno;
+
+use crate::content::Buffer;
+use crate::error::Fault;
+use crate::file::{self, Making};
+use crate::make;
+use crate::meta::Meta;
+
+/// The entry of the source.
+pub(crate) struct Original<'a> {
+    pub directory: BorrowedFd<'a>,
+    pub name: &'a CStr,
+    pub meta: &'a Meta,
+    /// Where it leads, if it is a symbolic link.
+    pub link_text: &'a OsStr,
+}
+
+/// What is known about the place.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct How {
+    /// Nothing has the name.
+    pub free: bool,
+    /// New entries have exactly the owner and mode they are made with.
+    pub plain: bool,
+}
+
+/// What became of it.
+pub(crate) enum MadeEntry {
+    Made {
+        /// Known for files alone.
+        inode: Option<u64>,
+        /// It changed each time that it was copied.
+        restless: bool,
+        /// Attributes that the target did not take.
+        dropped: Vec<String>,
+    },
+    /// A special file that cannot be made there.
+    Unmakeable,
+    /// The source's is not what it was a moment ago.
+    Changed,
+}
+
+/// Makes the entry; `progress` is told of the bytes that were copied and may end it.
+pub(crate) fn make_entry(
+    original: &Original<'_>,
+    target: BorrowedFd<'_>,
+    target_name: &CString,
+    how: How,
+    making: &Making<'_>,
+    buffer: &mut Buffer,
+    progress: &dyn Fn(u64) -> Result<(), Fault>,
+) -> Result<MadeEntry, Fault> {
+    let Original { directory, name, meta, link_text } = *original;
+    if !meta.is_file() {
+        let from = Node::named(directory, name);
+        let made = make::node(meta, link_text, &from, target, target_name, how.free, how.plain, making);
+        return match made {
+            Err(Fault::Source(Errno::ENOENT)) => Ok(MadeEntry::Changed),
+            Err(fault) => Err(fault),
+            Ok(None) => Ok(MadeEntry::Unmakeable),
+            Ok(Some(carried)) => {
+                Ok(MadeEntry::Made { inode: None, restless: false, dropped: carried.dropped })
+            }
+        };
+    }
+    let (source, meta) = match file::open_source(directory, name) {
+        Ok(opened) => opened,
+        Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO) => return Ok(MadeEntry::Changed),
+        Err(cause) => return Err(Fault::Source(cause)),
+    };
+    let made = make::put(target, target_name, how.free, |name| {
+        file::make(source.as_fd(), meta, target, name, how.plain, making, buffer, progress)
+    });
+    match made {
+        Err(Fault::Source(cause)) if dirfd::is_absent(cause) => Ok(MadeEntry::Changed),
+        Err(fault) => Err(fault),
+        Ok(made) => {
+            Ok(MadeEntry::Made { inode: Some(made.inode), restless: made.restless, dropped: made.dropped })
+        }
+    }
+}

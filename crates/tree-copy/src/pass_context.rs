@@ -1,0 +1,57 @@
+//! What every step of a pass works with: the options, the counters, and how entries are made.
+
+use std::ffi::CStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::compare::Moments;
+use crate::entry_plan::Rules;
+use crate::file::Making;
+use crate::folder::Folder;
+use crate::observer::{Difference, What};
+use crate::options::Options;
+use crate::walk::Walk;
+
+/// The counters of a pass.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub files: AtomicU64,
+    pub copied_files: AtomicU64,
+    pub updated: AtomicU64,
+    pub removed: AtomicU64,
+    pub differing: AtomicU64,
+    pub restless: AtomicU64,
+    pub skipped: AtomicU64,
+}
+
+pub(crate) fn one_more(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// What is the same for all entries of a pass.
+pub(crate) struct PassContext<'a> {
+    pub options: &'a Options<'a>,
+    pub tally: Tally,
+    pub making: Making<'a>,
+    pub moments: Moments,
+}
+
+impl PassContext<'_> {
+    /// What decides about an entry.
+    pub fn rules(&self) -> Rules<'_> {
+        let Options { write, check, capabilities, .. } = *self.options;
+        Rules { write, check, can: capabilities, moments: self.moments }
+    }
+
+    /// Counts an entry that differs, and notes how.
+    pub fn differs(&self, walk: &Walk, folder: &Folder, name: &CStr, how: Difference) {
+        one_more(&self.tally.differing);
+        walk.note(folder, name, What::Differs(how));
+    }
+}
+
+/// Notes the attributes that the target did not take.
+pub(crate) fn note_dropped(walk: &Walk, folder: &Folder, name: &CStr, attributes: Vec<String>) {
+    for attribute in attributes {
+        walk.note(folder, name, What::AttributeDropped(attribute));
+    }
+}

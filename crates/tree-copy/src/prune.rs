@@ -1,0 +1,107 @@
+//! Removes names of the target that the source lacks, or counts them.
+
+use std::collections::HashSet;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::Ordering;
+
+use nix::errno::Errno;
+
+use crate::error::{Error, Fault, Result};
+use crate::folder::{Folder, Pair};
+use crate::observer::Difference;
+use crate::pass_context::PassContext;
+use crate::walk::Walk;
+
+/// Removes everything from a directory of the target that the source's lacks, but kept names.
+pub(crate) fn prune(
+    context: &PassContext<'_>,
+    walk: &Walk<'_>,
+    folder: &Folder,
+    pair: &Pair,
+    target: BorrowedFd<'_>,
+) -> Result<()> {
+    let keeps = |name: &CStr| walk.keeps(folder, name.to_bytes());
+    let unreadable = |cause| walk.target_error("list", folder, None, cause);
+    // All that the source has is there: if there are no more names, there is nothing else.
+    let found = count(target, |name| !keeps(name)).map_err(unreadable)?;
+    if found == folder.shared.load(Ordering::Relaxed) && !folder.unsure.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    loop {
+        // Opened anew, because some file systems go on listing what was there when a directory was opened.
+        let listed = dirfd::open_dir(target, c".").map_err(unreadable)?;
+        let surplus = match surplus(pair.source.as_fd(), listed.as_fd(), keeps) {
+            // What is above removes it.
+            Err(Fault::Source(cause)) if walk.has_gone(folder, cause) => return Ok(()),
+            surplus => surplus.map_err(|fault| match fault {
+                Fault::Source(cause) => walk.source_error("list", folder, None, cause),
+                Fault::Target(cause) => unreadable(cause),
+                Fault::Stopped => Error::Stopped,
+            })?,
+        };
+        let mut removed = 0;
+        for name in &surplus {
+            walk.go_on()?;
+            if context.options.write {
+                if !walk.observer.may_remove() {
+                    return Err(Error::Stopped);
+                }
+                removed += dirfd::remove_all(target, name.as_c_str())
+                    .map_err(|cause| walk.target_error("remove", folder, Some(name), cause))?;
+            } else {
+                context.differs(walk, folder, name, Difference::Surplus);
+            }
+        }
+        context.tally.removed.fetch_add(removed, Ordering::Relaxed);
+        // A large surplus comes in parts; a name that is listed and not there must not be asked for again and again.
+        if removed == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// Returns the number of names in an open directory that count.
+fn count(directory: BorrowedFd<'_>, counts: impl Fn(&CStr) -> bool) -> nix::Result<u64> {
+    let mut number = 0;
+    dirfd::for_each(directory, |entry| {
+        number += u64::from(counts(entry.file_name()));
+        Ok::<_, Errno>(())
+    })?;
+    Ok(number)
+}
+
+/// Returns names of `target` that `source` lacks, a limited number at a time.
+fn surplus(
+    source: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    keep: impl Fn(&CStr) -> bool,
+) -> std::result::Result<Vec<CString>, Fault> {
+    /// More than that are asked for one by one, so that a huge directory takes no memory.
+    const REMEMBERED: usize = 20_000;
+    let mut known: Option<HashSet<CString>> = Some(HashSet::new());
+    dirfd::for_each(source, |entry| {
+        if let Some(names) = &mut known {
+            names.insert(entry.file_name().to_owned());
+            if names.len() > REMEMBERED {
+                known = None;
+            }
+        }
+        Ok::<_, Errno>(())
+    })
+    .map_err(Fault::Source)?;
+    let mut surplus = vec![];
+    dirfd::for_each(target, |entry| {
+        let name = entry.file_name();
+        let wanted = match &known {
+            Some(names) => names.contains(name),
+            None => dirfd::stat(source, name)?.is_some(),
+        };
+        if !wanted && !keep(name) && surplus.len() < REMEMBERED {
+            surplus.push(name.to_owned());
+        }
+        Ok::<_, Errno>(())
+    })
+    .map_err(Fault::Target)?;
+    Ok(surplus)
+}
