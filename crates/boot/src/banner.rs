@@ -20,7 +20,7 @@ pub fn text(state: &BootState, now: f64) -> String {
     let mut text = match state.phase {
         // That it failed is said below.
         Phase::Ready | Phase::GivenUp => String::new(),
-        Phase::Interrupted => "  Late boot was killed before its end.\n".to_owned(),
+        Phase::Interrupted => "  Late boot was killed.\n".to_owned(),
         Phase::Stopped => format!("  {STOPPED_MESSAGE}\n"),
         Phase::Starting | Phase::Running => match state.timeline.current_stage() {
             None => "  The container is still starting.\n".to_owned(),
@@ -32,13 +32,16 @@ pub fn text(state: &BootState, now: f64) -> String {
         let _ = match state.phase {
             _ if state.at_work => writeln!(text, "  In the background: {}", at_work(sync, now)),
             Phase::Ready => {
-                writeln!(text, "  Late boot ended before sync; to go on, type: supervisorctl start boot")
+                writeln!(
+                    text,
+                    "  Late boot exited before sync finished; to resume it, run: supervisorctl start boot"
+                )
             }
             _ => Ok(()),
         };
     }
     for run in state.timeline.failures() {
-        let cause = run.cause.as_deref().unwrap_or("no reason was given");
+        let cause = run.cause.as_deref().unwrap_or("no reason given");
         let _ = writeln!(text, "  {} failed: {}", run.stage, shortened(cause));
         if let Some(hint) = &run.hint {
             let _ = writeln!(text, "    {}", shortened(hint));
@@ -128,7 +131,8 @@ mod tests {
         events.extend([end(Stage::Ready), note]);
         let seen = "  In the background: sync for 2 min, app: 7 %\n  More: boot report\n\n";
         assert_eq!(text(&state(&events, true), 122.0), seen);
-        let dead = "  Late boot ended before sync; to go on, type: supervisorctl start boot\n  More: boot report\n\n";
+        let dead = "  Late boot exited before sync finished; to resume it, run: supervisorctl start boot\n  More: \
+                    boot report\n\n";
         assert_eq!(text(&state(&events, false), 122.0), dead);
         events.push(end(Stage::Sync));
         assert_eq!(text(&state(&events, true), 122.0), "");
@@ -137,7 +141,7 @@ mod tests {
     #[test]
     fn a_killed_boot_is_not_still_starting() {
         let seen = state(&[Event::BootStarted { pid: 7 }, started(Stage::Sync)], false);
-        assert_eq!(text(&seen, 9.0), "  Late boot was killed before its end.\n  More: boot report\n\n");
+        assert_eq!(text(&seen, 9.0), "  Late boot was killed.\n  More: boot report\n\n");
         let seen = state(&[Event::BootStarted { pid: 7 }, Event::BootStopped], false);
         assert_eq!(text(&seen, 9.0), format!("  {STOPPED_MESSAGE}\n  More: boot report\n\n"));
         assert_eq!(

@@ -84,7 +84,7 @@ pub fn run(path: &Path, env: &Env, log: &Path) -> Result<HookResult> {
     let text = if is_mended { proc_path(&copy) } else { path.to_owned() };
     copy.write_all(&bytes).context("cannot copy a hook")?;
     let refused = if windows_text::is_utf16(&bytes) {
-        Some("it is UTF-16 text: save it as UTF-8".to_owned())
+        Some("it is UTF-16; save it as UTF-8".to_owned())
     } else {
         syntax_error(&text)?
     };
@@ -97,7 +97,7 @@ pub fn run(path: &Path, env: &Env, log: &Path) -> Result<HookResult> {
         // A full disk is no reason to leave the hook out.
         let _ = writeln!(output, "{}: {mended}", path.display());
     }
-    let diagnostics = output.try_clone().context("cannot duplicate a descriptor")?;
+    let diagnostics = output.try_clone().context("cannot duplicate a file descriptor")?;
     // Whoever kills boot has killed its hook too: two of one kind must not run at the same time.
     let mut command = Command::new(cmd::SETPRIV);
     command
@@ -143,7 +143,7 @@ fn syntax_error(path: &Path) -> Result<Option<String>> {
         return Ok(None);
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    let first = said.lines().next().unwrap_or("bash cannot read it");
+    let first = said.lines().next().unwrap_or("syntax error");
     // The name stands before the cause anyway.
     let first = first.strip_prefix(&format!("{}: ", path.display())).unwrap_or(first);
     Ok(Some(first.to_owned()))
@@ -162,7 +162,7 @@ fn parse_answer(status: ExitStatus, answer: &[u8]) -> HookResult {
         let how = stage_process::describe_exit("it", status);
         Some(if line.is_empty() { how } else { format!("line {line}: {how}") })
     } else if all.is_none() && !answer.is_empty() {
-        Some("what it exports cannot be handed on; it may be too much".to_owned())
+        Some("its exported variables cannot be read; they may be too large".to_owned())
     } else {
         None
     };
@@ -211,19 +211,19 @@ mod tests {
     #[test]
     fn a_failure_has_its_line_whichever_way_the_hook_ends() {
         let failure = |text: &str| hook(text).0.failure;
-        assert_eq!(failure("export A=1\n\nfalse\n").as_deref(), Some("line 3: it ended with exit code 1"));
+        assert_eq!(failure("export A=1\n\nfalse\n").as_deref(), Some("line 3: it failed with exit code 1"));
         assert_eq!(
             failure("f() {\n  return 4\n}\nset -e\nf\ntrue\n").as_deref(),
-            Some("line 2: it ended with exit code 4")
+            Some("line 2: it failed with exit code 4")
         );
-        assert_eq!(failure("true\nexit 3\n").as_deref(), Some("line 2: it ended with exit code 3"));
+        assert_eq!(failure("true\nexit 3\n").as_deref(), Some("line 2: it failed with exit code 3"));
         assert_eq!(
             failure("true\nset -u\necho $NOTHING\n").as_deref(),
-            Some("line 3: it ended with exit code 127"),
+            Some("line 3: it failed with exit code 127"),
             "bash's own code for it"
         );
-        assert_eq!(failure("kill -9 $$\n").as_deref(), Some("it was ended by signal 9"));
-        assert_eq!(failure("exec false\n").as_deref(), Some("it ended with exit code 1"));
+        assert_eq!(failure("kill -9 $$\n").as_deref(), Some("it was terminated by signal 9"));
+        assert_eq!(failure("exec false\n").as_deref(), Some("it failed with exit code 1"));
         assert_eq!(failure("false || true\n"), None);
     }
 
@@ -247,19 +247,19 @@ mod tests {
             hook("\u{feff}#!/bin/bash\r\nif true; then\r\nexport A=4 ZERO=$0\r\nfi\r\nfalse\r\n");
         assert_eq!(exported(&ended, "A").as_deref(), Some("4"));
         assert!(exported(&ended, "ZERO").unwrap().ends_with("/10 hook's.sh"), "{ended:?}");
-        assert_eq!(ended.failure.as_deref(), Some("line 5: it ended with exit code 1"));
+        assert_eq!(ended.failure.as_deref(), Some("line 5: it failed with exit code 1"));
         let mended = "mended: a byte order mark was removed, and 5 line ends of Windows were changed\n";
         assert!(log.ends_with(&format!("/10 hook's.sh: {mended}")), "{log}");
         let (ended, log) = hook("true\r\nif\r\n");
         assert_eq!(ended.failure.as_deref(), Some("line 3: syntax error: unexpected end of file"));
         assert_eq!(log, "", "a hook that is not begun has no output");
         let (ended, _) = hook("e\0x\0p\0o\0r\0t\0 \0A\0=\0b\0\n\0");
-        assert_eq!(ended.failure.as_deref(), Some("it is UTF-16 text: save it as UTF-8"));
+        assert_eq!(ended.failure.as_deref(), Some("it is UTF-16; save it as UTF-8"));
     }
 
     #[test]
     fn a_trap_of_its_own_neither_takes_the_exports_nor_is_lost() {
-        for (end, failure) in [("true", None), ("false", Some("line 5: it ended with exit code 1"))] {
+        for (end, failure) in [("true", None), ("false", Some("line 5: it failed with exit code 1"))] {
             let text = format!(
                 "set -euo pipefail\ntrap 'echo own $?' EXIT\nexport A=1\n(trap 'echo inner' EXIT)\n{end}\n"
             );
@@ -276,7 +276,7 @@ mod tests {
     fn names_of_a_hook_do_not_stand_in_for_what_the_answer_needs() {
         let (ended, _) = hook("printf() { :; }\nset -C\nexport A=1 PATH=/nonexistent\nreturn 4\n");
         assert_eq!(exported(&ended, "A").as_deref(), Some("1"));
-        assert_eq!(ended.failure.as_deref(), Some("line 4: it ended with exit code 4"));
+        assert_eq!(ended.failure.as_deref(), Some("line 4: it failed with exit code 4"));
     }
 
     #[test]
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn exports_that_cannot_be_told_completely_are_none_and_a_failure() {
-        let lost = Some("what it exports cannot be handed on; it may be too much".to_owned());
+        let lost = Some("its exported variables cannot be read; they may be too large".to_owned());
         let (ended, _) = hook("export A=1\ndeclare -x B=$(head -c 200000 /dev/zero | tr '\\0' x)\n");
         assert_eq!((exported(&ended, "A"), ended.failure), (None, lost.clone()));
         let torn = HookResult { exports: Vec::new(), failure: lost };

@@ -20,7 +20,7 @@ pub fn run(part: Option<&str>, log: &Path) -> Result<StageOutcome> {
     } else {
         StageOutcome::failed(
             stage_process::describe_exit("fix-perms", output.status),
-            format!("read {}, then type: fix-perms", log.display()),
+            format!("read {}, then run: fix-perms", log.display()),
         )
     })
 }

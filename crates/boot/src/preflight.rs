@@ -36,7 +36,7 @@ pub fn run(places: &PreflightPaths<'_>, env: &mut Env, mut note: impl FnMut(Stri
         let name = path.strip_prefix(places.hooks).unwrap_or(path).display().to_string();
         if shutdown::is_requested() {
             // The hook at work may have ended well all the same.
-            failures.push(format!("stopped before {name}"));
+            failures.push(format!("stopped before {name} ran"));
             break;
         }
         note(format!("{name} ({} of {})", index + 1, hooks.len()));
@@ -56,9 +56,9 @@ pub fn run(places: &PreflightPaths<'_>, env: &mut Env, mut note: impl FnMut(Stri
         (false, false) => StageOutcome::failed(
             failures.join("; "),
             if shutdown::is_requested() {
-                "type: supervisorctl restart boot".to_owned()
+                "run: supervisorctl restart boot".to_owned()
             } else {
-                format!("read {}, correct it, then type: supervisorctl restart boot", places.log.display())
+                format!("read {}, correct it, then run: supervisorctl restart boot", places.log.display())
             },
         ),
     })
@@ -115,7 +115,7 @@ fn find(hooks: &Path) -> Result<Vec<PathBuf>> {
 /// Why root must not run this file: others could have written what is in it.
 fn refusal(path: &Path, mounts: &[PathBuf]) -> Result<Option<String>> {
     let directory = path.parent().unwrap_or(path);
-    let cannot = |path: &Path| format!("cannot look at {}", path.display());
+    let cannot = |path: &Path| format!("cannot access {}", path.display());
     let about = |path: &Path| fs::metadata(path).with_context(|| cannot(path));
     let (file, around) = (about(path)?, about(directory)?);
     if !file.is_file() {
@@ -133,7 +133,7 @@ fn refusal(path: &Path, mounts: &[PathBuf]) -> Result<Option<String>> {
         None
     } else {
         Some(
-            "root runs it, but others can change it; type: chown root it and its directory, and chmod go-w"
+            "users other than root can change it; run chown root and chmod go-w on the file and its directory"
                 .to_owned(),
         )
     })
@@ -231,7 +231,7 @@ mod tests {
         let cause = ending.cause.unwrap();
         assert!(
             cause.starts_with(
-                "preflight.d/1.sh: line 2: it ended with exit code 1; preflight.d/2.sh: line 2: syntax error"
+                "preflight.d/1.sh: line 2: it failed with exit code 1; preflight.d/2.sh: line 2: syntax error"
             ),
             "{cause}"
         );
@@ -243,10 +243,10 @@ mod tests {
         let image = Image::new(&[("preflight.d/1.sh", "export A=1"), ("preflight.sh", "export B=1")]);
         fs::set_permissions(image.path("preflight.d/1.sh"), fs::Permissions::from_mode(0o664)).unwrap();
         let (ending, _) = image.run();
-        assert!(ending.cause.unwrap().contains("others can change it"));
+        assert!(ending.cause.unwrap().contains("users other than root can change it"));
         fs::set_permissions(image.path("preflight.d/1.sh"), fs::Permissions::from_mode(0o644)).unwrap();
         fs::set_permissions(image.path("preflight.d"), fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(image.run().0.cause.unwrap().contains("preflight.d/1.sh: root runs it"));
+        assert!(image.run().0.cause.unwrap().contains("preflight.d/1.sh: users other than root"));
         assert_eq!(image.stored(), [pair("B", "1")]);
     }
 
@@ -297,6 +297,6 @@ mod tests {
         assert_eq!(Image::new(&[]).run().0, StageOutcome::skipped());
         let image = Image::new(&[]);
         symlink("/nonexistent", image.path("preflight.sh")).unwrap();
-        assert!(image.run().0.cause.unwrap().starts_with("preflight.sh: cannot look at "));
+        assert!(image.run().0.cause.unwrap().starts_with("preflight.sh: cannot access "));
     }
 }

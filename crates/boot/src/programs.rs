@@ -29,7 +29,7 @@ pub fn run(programs: &Path, shown: &Path) -> Result<StageOutcome> {
 fn start(programs: &Path, base: &Path, shown: &Path) -> Result<StageOutcome> {
     let taken = match find_conflict(programs, base) {
         Err(error) if error.is::<ReadError>() => {
-            let hint = "remove it or make it a plain file, then type: supervisorctl restart boot";
+            let hint = "remove it or make it a plain file, then run: supervisorctl restart boot";
             return Ok(StageOutcome::failed(format!("{error:#}"), hint));
         }
         taken => taken?,
@@ -37,8 +37,8 @@ fn start(programs: &Path, base: &Path, shown: &Path) -> Result<StageOutcome> {
     // supervisord would end the base image's program for the other one: boot, for example, and with it this very stage.
     if let Some(taken) = taken {
         return Ok(StageOutcome::failed(
-            format!("{} has a name that the base image uses: {}", taken.file.display(), taken.name),
-            "give it another one, then type: supervisorctl restart boot",
+            format!("{} uses a program name of the base image: {}", taken.file.display(), taken.name),
+            "rename it, then run: supervisorctl restart boot",
         ));
     }
     show(programs, shown)?;
@@ -49,7 +49,7 @@ fn start(programs: &Path, base: &Path, shown: &Path) -> Result<StageOutcome> {
         Ok(()) => Ok(StageOutcome::done()),
         Err(error) => Ok(StageOutcome::failed(
             format!("{error:#}"),
-            format!("correct what is in {}, then type: supervisorctl update", programs.display()),
+            format!("correct what is in {}, then run: supervisorctl update", programs.display()),
         )),
     }
 }
@@ -57,7 +57,7 @@ fn start(programs: &Path, base: &Path, shown: &Path) -> Result<StageOutcome> {
 /// Points the link to the directory, in one rename.
 fn show(programs: &Path, shown: &Path) -> Result<()> {
     let next = shown.with_extension("next");
-    let cannot = || format!("cannot make {}", shown.display());
+    let cannot = || format!("cannot create {}", shown.display());
     match fs::remove_file(&next) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).with_context(cannot),
         _ => {}
@@ -185,7 +185,7 @@ mod tests {
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let ending = start(&programs, dir.path(), &shown).unwrap();
         let cause = format!("cannot read {}: it is a FIFO, not a regular file", fifo.display());
-        let hint = "remove it or make it a plain file, then type: supervisorctl restart boot";
+        let hint = "remove it or make it a plain file, then run: supervisorctl restart boot";
         assert_eq!(ending, StageOutcome::failed(cause, hint));
         assert!(!shown.is_symlink());
     }

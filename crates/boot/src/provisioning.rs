@@ -33,13 +33,14 @@ fn ending(
     let killed = || stage_process::describe_exit("provision", status);
     let report = report.or_else(|| {
         let recorded = recorded()?;
-        let cause = recorded.cause.unwrap_or_else(|| format!("{} after the script's good end", killed()));
+        let cause =
+            recorded.cause.unwrap_or_else(|| format!("{} after the script exited successfully", killed()));
         Some(Report { cause: Some(cause), ..recorded })
     });
     let Some(report) = report else {
         return StageOutcome::failed(
             killed(),
-            format!("read {}, then type: supervisorctl restart boot", log.display()),
+            format!("read {}, then run: supervisorctl restart boot", log.display()),
         );
     };
     StageOutcome {
@@ -69,7 +70,8 @@ mod tests {
     #[test]
     fn a_tool_that_died_after_the_script_is_believed_by_what_it_noted() {
         let ran = Report::of(ReportOutcome::Ran);
-        let cause = Some("provision was ended by signal 9 after the script's good end".to_owned());
+        let cause =
+            Some("provision was terminated by signal 9 after the script exited successfully".to_owned());
         assert_eq!(recorded(None, Some(ran.clone()), 9), StageOutcome { cause, ..StageOutcome::done() });
         let failed = Report {
             cause: Some("exit code 3".into()),
@@ -106,8 +108,8 @@ mod tests {
         assert_eq!(
             told(None, 9),
             StageOutcome::failed(
-                "provision was ended by signal 9",
-                "read /var/log/provisioning.log, then type: supervisorctl restart boot"
+                "provision was terminated by signal 9",
+                "read /var/log/provisioning.log, then run: supervisorctl restart boot"
             )
         );
     }

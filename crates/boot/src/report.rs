@@ -10,8 +10,7 @@ use kit::settings;
 use crate::boot_state::{BootState, Phase};
 
 /// What is said about a boot that was told to end.
-pub const STOPPED_MESSAGE: &str =
-    "Late boot was stopped before its end; to go on, type: supervisorctl start boot";
+pub const STOPPED_MESSAGE: &str = "Late boot was stopped; to resume it, run: supervisorctl start boot";
 
 /// How wide the scale is, in characters.
 const WIDTH: usize = 40;
@@ -40,18 +39,18 @@ pub fn text(state: &BootState, now: f64) -> String {
 fn headline(state: &BootState, now: f64) -> String {
     let scale = Scale::of(state, now);
     match state.phase {
-        Phase::Starting => "The services are starting; late boot has not begun.\n".to_owned(),
-        Phase::Running => format!("Late boot is at work, {} after the start.\n", seconds(scale.length)),
+        Phase::Starting => "The services are starting; late boot has not started yet.\n".to_owned(),
+        Phase::Running => format!("Late boot has been running for {}.\n", seconds(scale.length)),
         Phase::Interrupted => {
-            "Late boot was killed before its end. supervisord begins it again; if not: supervisorctl start boot\n"
+            "Late boot was killed. supervisord restarts it; if it does not, run: supervisorctl start boot\n"
                 .to_owned()
         }
         Phase::Stopped => format!("{STOPPED_MESSAGE}\n"),
-        Phase::GivenUp => "Late boot was given up; the container is not ready.\n".to_owned(),
+        Phase::GivenUp => "Late boot was abandoned; the container is not ready.\n".to_owned(),
         Phase::Ready => {
             let ready = state.timeline.stage_run(Stage::Ready).and_then(|ready| ready.ended);
             let after = seconds(ready.map_or(scale.length, |ready| ready - scale.began));
-            let rest = if state.timeline.running_sync().is_some() { " Sync has not ended." } else { "" };
+            let rest = if state.timeline.running_sync().is_some() { " Sync is still running." } else { "" };
             format!("Ready, {after} after the start.{rest}\n")
         }
     }
@@ -88,15 +87,14 @@ fn row(name: &str, length: f64, became: &str, bar: &str) -> String {
 fn troubles(state: &BootState) -> String {
     let mut text = String::new();
     if state.timeline.interrupted > 0 {
-        let _ =
-            writeln!(text, "\nKilled before its end and begun again: {} times.", state.timeline.interrupted);
+        let _ = writeln!(text, "\nKilled and restarted {} times.", state.timeline.interrupted);
     }
     for run in &state.timeline.stages {
         let Some(cause) = &run.cause else { continue };
         let failed = run.result == Some(StageResult::Failed);
         let _ = writeln!(text, "\n{}{}: {cause}", run.stage, if failed { " failed" } else { "" });
         if let Some(hint) = &run.hint {
-            let _ = writeln!(text, "  what to do: {hint}");
+            let _ = writeln!(text, "  fix: {hint}");
         }
     }
     for problem in &state.timeline.problems {
@@ -194,7 +192,7 @@ provisioning      2.00 s  FAILED        |                        ########       
 ready             1.00 s  done
 
 provisioning failed: exit code 3 \\u{1b}[2J
-  what to do: read the log
+  fix: read the log
 
 WEB_X: is a typo
 ";
@@ -210,11 +208,11 @@ WEB_X: is a typo
             Event::StageNote { stage: Stage::Provisioning, message: "a\n b".into() },
         ];
         let running = text(&state(&events, true), 123.0);
-        assert!(running.starts_with("Late boot is at work, 2 min after the start.\n"), "{running}");
+        assert!(running.starts_with("Late boot has been running for 2 min.\n"), "{running}");
         assert!(running.contains("provisioning       2 min  running       | ##"), "{running}");
         assert!(running.ends_with("                          a b\n"), "{running}");
         let killed = text(&state(&events, false), 123.0);
-        assert!(killed.starts_with("Late boot was killed before its end."), "{killed}");
+        assert!(killed.starts_with("Late boot was killed."), "{killed}");
         assert!(killed.ends_with("provisioning              killed\n"), "{killed}");
         let stopped = text(&state(&[&events[..], &[Event::BootStopped]].concat(), false), 123.0);
         assert!(
@@ -243,7 +241,7 @@ WEB_X: is a typo
             progress,
         ];
         let running = text(&state(&events, true), 43.0);
-        assert!(running.starts_with("Ready, 4.00 s after the start. Sync has not ended.\n"), "{running}");
+        assert!(running.starts_with("Ready, 4.00 s after the start. Sync is still running.\n"), "{running}");
         assert!(running.contains("sync             40.00 s  running       |  ###"), "{running}");
         assert!(
             running.contains("\n                          app: 50 %, 500.0 kB of 1.0 MB, 8 min left\n"),

@@ -24,7 +24,7 @@ const MAX_INTERRUPTIONS: usize = 5;
 /// Runs all stages; one that fails does not keep the later ones from running, and makes the exit code 1.
 pub fn run_stages(journal: Journal, places: &Run) -> Outcome {
     let lock = Lock::open(&journal.path().with_extension("lock"))?;
-    lock.acquire(Duration::ZERO).hint(|| "it is at work already; see: boot report".to_owned())?;
+    lock.acquire(Duration::ZERO).hint(|| "late boot is already running; see: boot report".to_owned())?;
     shutdown::install_handler(journal.clone())?;
     let mut boot = Boot { journal, places, attempt: None };
     boot.record(Event::BootStarted { pid: std::process::id() });
@@ -56,7 +56,7 @@ impl Boot<'_> {
             self.in_order() | beside.join().unwrap_or(true)
         });
         if shutdown::is_requested() {
-            log::warn!("stopped before its end");
+            log::warn!("stopped before it finished");
         }
         if failed || shutdown::is_requested() { Exit::No } else { Exit::Done }
     }
@@ -137,10 +137,10 @@ impl Boot<'_> {
 
     /// Ends without doing anything, so that a stage that kills its own boot does not do so for ever.
     fn give_up(&self, interrupted: usize) -> Exit {
-        let cause = format!("late boot was killed {interrupted} times before its end and is not begun again");
+        let cause = format!("late boot was killed {interrupted} times and is not restarted");
         let ending = StageOutcome::failed(
             cause,
-            "look for the reason in boot report and logtail boot, then type: supervisorctl start boot",
+            "see boot report and logtail boot for the reason, then run: supervisorctl start boot",
         );
         self.stage(Stage::Ready, || Ok(ending));
         Exit::No
@@ -194,7 +194,7 @@ fn log_failure(done: Result<()>) {
 
 /// A stage that could not do its work at all.
 fn cannot(error: &anyhow::Error) -> StageOutcome {
-    let hint = kit::exit::hint(error).unwrap_or_else(|| "type: supervisorctl restart boot".to_owned());
+    let hint = kit::exit::hint(error).unwrap_or_else(|| "run: supervisorctl restart boot".to_owned());
     StageOutcome::failed(format!("{error:#}"), hint)
 }
 

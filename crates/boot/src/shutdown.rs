@@ -25,7 +25,7 @@ fn asked() -> MutexGuard<'static, bool> {
 
 /// From here on a signal does not end this process by itself.
 pub fn install_handler(journal: Journal) -> Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("cannot take over SIGTERM")?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("cannot install the signal handler")?;
     let listen = move || {
         for _ in signals.forever() {
             let mut asked = asked();
@@ -59,5 +59,5 @@ pub fn is_requested() -> bool {
 /// Starts a program, unless nothing further is to be begun.
 pub fn spawn(command: &mut Command) -> io::Result<Child> {
     let asked = asked();
-    if *asked { Err(io::Error::other("late boot was told to end")) } else { command.spawn() }
+    if *asked { Err(io::Error::other("late boot was stopped")) } else { command.spawn() }
 }

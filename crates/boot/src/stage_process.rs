@@ -34,7 +34,7 @@ pub fn open_log(log: &Path) -> Result<File> {
         });
     opened.or_else(|error| {
         log::warn!("cannot write {}: {error}", log.display());
-        let own = io::stderr().as_fd().try_clone_to_owned().context("cannot duplicate a descriptor")?;
+        let own = io::stderr().as_fd().try_clone_to_owned().context("cannot duplicate a file descriptor")?;
         Ok(File::from(own))
     })
 }
@@ -42,8 +42,8 @@ pub fn open_log(log: &Path) -> Result<File> {
 /// How a tool ended that did not end well, in words.
 pub fn describe_exit(tool: &str, status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
-        (_, Some(signal)) => format!("{tool} was ended by signal {signal}"),
-        (Some(code), _) => format!("{tool} ended with exit code {code}"),
+        (_, Some(signal)) => format!("{tool} was terminated by signal {signal}"),
+        (Some(code), _) => format!("{tool} failed with exit code {code}"),
         _ => format!("{tool} ended: {status}"),
     }
 }
@@ -54,8 +54,8 @@ mod tests {
 
     #[test]
     fn a_code_and_a_signal_are_told_apart() {
-        assert_eq!(describe_exit("x", ExitStatus::from_raw(0x0200)), "x ended with exit code 2");
-        assert_eq!(describe_exit("x", ExitStatus::from_raw(9)), "x was ended by signal 9");
+        assert_eq!(describe_exit("x", ExitStatus::from_raw(0x0200)), "x failed with exit code 2");
+        assert_eq!(describe_exit("x", ExitStatus::from_raw(9)), "x was terminated by signal 9");
     }
 
     #[test]

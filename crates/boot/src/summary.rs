@@ -35,7 +35,7 @@ fn ready(env: &Env, state: &BootState) -> String {
     }
     if SettingsReader::new(env).switch(&variables::WORKSPACE_SYNC) && state.timeline.running_sync().is_some()
     {
-        line += "; sync goes on in the background";
+        line += "; sync continues in the background";
     }
     line
 }
@@ -49,7 +49,8 @@ fn portal(env: &Env, host: &str) -> String {
             )
         }
         PublicOrigin::Guessed(origin) => format!(
-            "portal: {origin}, where {PORTAL} is the port inside the container; the one outside: docker port {} {PORTAL}",
+            "portal: {origin}, where {PORTAL} is the port inside the container; the one outside: docker port {} \
+             {PORTAL}",
             container(host)
         ),
     }
@@ -57,13 +58,13 @@ fn portal(env: &Env, host: &str) -> String {
 
 fn login(env: &Env, host: &str) -> Vec<String> {
     if !SettingsReader::new(env).switch(&variables::WEB_ENABLE_AUTH) {
-        return vec!["login: none is asked for (WEB_ENABLE_AUTH=false)".to_owned()];
+        return vec!["login: disabled (WEB_ENABLE_AUTH=false)".to_owned()];
     }
     let user = env.text("WEB_USER").unwrap_or("user");
     if is_remote(env) {
         return vec![
-            format!("login: user {user}, password in a terminal of the container by: env | grep WEB_"),
-            format!("login without a password, once, in a terminal of the container by: {LINK}"),
+            format!("login: user {user}, to see the password, run in the container: env | grep WEB_"),
+            format!("one-time login link: run in the container: {LINK}"),
         ];
     }
     let name = container(host);
@@ -87,7 +88,7 @@ fn ssh(env: &Env, state: &BootState) -> String {
     let needed = |setting: &str| ["SYS_CHROOT", "SETUID", "SETGID"].contains(&setting);
     let problems = &state.timeline.problems;
     if let Some(problem) = problems.iter().find(|problem| needed(&problem.setting)) {
-        format!("SSH: off, the container lacks the capability {}", problem.setting)
+        format!("SSH: off, the container does not have the capability {}", problem.setting)
     } else if problems.iter().any(|problem| is_of_keys(&problem.setting)) {
         "SSH: off, no usable public key was given".to_owned()
     } else {
@@ -162,8 +163,9 @@ mod tests {
             ended(Stage::Ready, StageResult::Done),
         ];
         let expected = [
-            "ready, 6.00 s after the start; sync goes on in the background",
-            "portal: http://localhost:1111, where 1111 is the port inside the container; the one outside: docker port 0123456789ab 1111",
+            "ready, 6.00 s after the start; sync continues in the background",
+            "portal: http://localhost:1111, where 1111 is the port inside the container; the one outside: docker port \
+             0123456789ab 1111",
             "login: user ada, password by: docker exec 0123456789ab bash -lc 'env | grep WEB_'",
             "login without a password, once: docker exec 0123456789ab /opt/leonardo/bin/portal-link",
             "SSH: on, port 2022 inside the container",
@@ -178,22 +180,22 @@ mod tests {
         let expected = [
             "ready, 6.00 s after the start",
             "portal: https://abc-1111.proxy.runpod.net",
-            "login: none is asked for (WEB_ENABLE_AUTH=false)",
+            "login: disabled (WEB_ENABLE_AUTH=false)",
             "SSH: off, no public key was given (SSH_PUBKEY)",
             "problems: none",
         ];
         assert_eq!(lines(&pod, "gpu", &state(&events, true)), expected);
         assert!(lines(&env, "gpu", &state(&events, true))[1].ends_with("docker port NAME 1111"));
         events.push(Event::Problem { setting: "SYS_CHROOT".into(), message: "lacks".into() });
-        let off = "SSH: off, the container lacks the capability SYS_CHROOT";
+        let off = "SSH: off, the container does not have the capability SYS_CHROOT";
         assert_eq!(lines(&pod, "gpu", &state(&events, true))[3], off);
     }
 
     #[test]
     fn who_cannot_ask_docker_is_sent_to_a_terminal_of_the_container() {
         let login = [
-            "login: user user, password in a terminal of the container by: env | grep WEB_",
-            "login without a password, once, in a terminal of the container by: /opt/leonardo/bin/portal-link",
+            "login: user user, to see the password, run in the container: env | grep WEB_",
+            "one-time login link: run in the container: /opt/leonardo/bin/portal-link",
         ];
         let unknown = "port 1111 of the container; the provider's page shows where it is published, if it is";
         for (name, address) in [

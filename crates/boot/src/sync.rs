@@ -27,7 +27,7 @@ pub fn snapshot(log: &Path) -> Result<StageOutcome> {
         StageOutcome::done()
     } else {
         let how = stage_process::describe_exit("workspace-sync", output.status);
-        StageOutcome::failed(format!("the image's trees are not recorded: {how}"), retry(log))
+        StageOutcome::failed(format!("cannot record the image's trees: {how}"), retry(log))
     })
 }
 
@@ -51,7 +51,7 @@ pub fn run(log: &Path) -> Result<(StageOutcome, bool)> {
 }
 
 fn retry(log: &Path) -> String {
-    format!("read {}, then type: supervisorctl restart boot", log.display())
+    format!("read {}, then run: supervisorctl restart boot", log.display())
 }
 
 fn parse(stdout: &[u8]) -> Vec<Report> {
@@ -71,7 +71,7 @@ fn unfollowed(error: &anyhow::Error, ending: StageOutcome) -> StageOutcome {
     if ending.result == StageResult::Failed {
         return ending;
     }
-    StageOutcome::failed(format!("{error:#}"), format!("type: supervisorctl start {FOLLOWER}"))
+    StageOutcome::failed(format!("{error:#}"), format!("run: supervisorctl start {FOLLOWER}"))
 }
 
 /// What the journal is told about all trees.
@@ -82,7 +82,7 @@ fn ending(reports: &[Report], status: ExitStatus, log: &Path) -> StageOutcome {
         let causes: Vec<String> = failed
             .iter()
             .map(|report| {
-                format!("{}: {}", report.tree, report.cause.as_deref().unwrap_or("no reason was given"))
+                format!("{}: {}", report.tree, report.cause.as_deref().unwrap_or("no reason given"))
             })
             .collect();
         let hint = failed.iter().find_map(|report| report.hint.clone());
@@ -147,8 +147,7 @@ mod tests {
     #[test]
     fn a_follower_that_does_not_start_is_said_unless_something_worse_is() {
         let error = anyhow::anyhow!("cannot run supervisorctl");
-        let said =
-            StageOutcome::failed("cannot run supervisorctl", "type: supervisorctl start workspacesync");
+        let said = StageOutcome::failed("cannot run supervisorctl", "run: supervisorctl start workspacesync");
         assert_eq!(unfollowed(&error, StageOutcome::done()), said);
         assert_eq!(
             unfollowed(&error, StageOutcome::failed("no room", "make some")),
@@ -168,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_tool_that_died_or_could_not_begin_is_a_failed_stage_and_retried_although_it_reported_nothing() {
-        for (status, cause) in [(9, "was ended by signal 9"), (0x0100, "ended with exit code 1")] {
+        for (status, cause) in [(9, "was terminated by signal 9"), (0x0100, "failed with exit code 1")] {
             let cause = format!("workspace-sync {cause}");
             let ending = StageOutcome::failed(cause, "read /var/log/sync.log; retried automatically");
             assert_eq!(told(&[], status), ending);

@@ -33,15 +33,15 @@ pub fn wait(journal: &Journal, wait: &Wait) -> Outcome {
         let is_dead = seen.timeline.pid.is_some() && !seen.at_work;
         if is_dead && !was_dead {
             if seen.timeline.stopped {
-                log::warn!("late boot was stopped before its end; to go on, type: supervisorctl start boot");
+                log::warn!("late boot was stopped; to resume it, run: supervisorctl start boot");
             } else {
-                log::warn!("late boot was killed before its end; waiting until supervisord begins it again");
+                log::warn!("late boot was killed; waiting for supervisord to restart it");
             }
         }
         was_dead = is_dead;
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if left == Some(Duration::ZERO) {
-            log::error!("{stage} has not ended in time");
+            log::error!("timed out waiting for {stage}");
             return Ok(Exit::Code(TIMED_OUT));
         }
         thread::sleep(left.map_or(POLL_INTERVAL, |left| left.min(POLL_INTERVAL)));
@@ -87,8 +87,6 @@ fn end(seen: &BootState, stage: Stage) -> Option<End> {
     Some(match run.result? {
         StageResult::Done | StageResult::Skipped => End::Well,
         StageResult::Failed if seen.timeline.stopped && seen.phase != Phase::GivenUp => return None,
-        StageResult::Failed => {
-            End::Failed(run.cause.clone().unwrap_or_else(|| "no reason was given".to_owned()))
-        }
+        StageResult::Failed => End::Failed(run.cause.clone().unwrap_or_else(|| "no reason given".to_owned())),
     })
 }

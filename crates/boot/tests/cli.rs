@@ -85,7 +85,7 @@ fn how_a_stage_ended_is_the_exit_code() {
     );
     let late = boot.says(&["wait", "ready", "--timeout", "1s"]);
     assert_eq!((late.0, late.1), (Some(124), silent()));
-    assert!(late.2.ends_with("boot: error: ready has not ended in time\n"), "{}", late.2);
+    assert!(late.2.ends_with("boot: error: timed out waiting for ready\n"), "{}", late.2);
     assert_eq!(
         boot.says(&["wait", "sync", "--timeout", "210000000000000d"]).0,
         Some(0),
@@ -137,7 +137,10 @@ fn the_report_and_the_banner_are_for_people_and_programs() {
     let report: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&report["phase"], &report["stages"][0]["result"]), (&"ready".into(), &"failed".into()));
     assert_eq!(boot.says(&["banner"]).1, "  provisioning failed: exit code 3\n  More: boot report\n\n");
-    assert_eq!(Boot::new(&[]).says(&["report"]).1, "The services are starting; late boot has not begun.\n\n");
+    assert_eq!(
+        Boot::new(&[]).says(&["report"]).1,
+        "The services are starting; late boot has not started yet.\n\n"
+    );
 }
 
 #[test]
@@ -150,7 +153,7 @@ fn a_program_that_is_down_comes_before_all_else_that_is_wrong() {
     ]);
     let down = r#"{"caddy":{"state":"STOPPED","at":1.0,"failures":0,"end":"","log":""}}"#;
     fs::write(boot.path("programs.json"), down).unwrap();
-    let caddy = "caddy: the program was stopped; to start it, type: supervisorctl start caddy";
+    let caddy = "caddy: the program was stopped; to start it, run: supervisorctl start caddy";
     assert_eq!(boot.says(&["banner"]).1, format!("  {caddy}\n  WEB_X: is a typo\n  More: boot report\n\n"));
     let (_, text, _) = boot.says(&["report"]);
     assert!(text.ends_with(&format!("\n{caddy}\n\nWEB_X: is a typo\n")), "{text}");
@@ -179,7 +182,7 @@ fn a_second_run_at_the_same_time_changes_nothing() {
     lock.lock().unwrap();
     let (code, out, err) = boot.says(&["run"]);
     assert_eq!((code, out.as_str()), (Some(1), ""));
-    assert!(err.ends_with("hint: it is at work already; see: boot report\n"), "{err}");
+    assert!(err.ends_with("hint: late boot is already running; see: boot report\n"), "{err}");
     assert!(boot.journal().read().unwrap().is_empty());
 }
 
@@ -240,7 +243,8 @@ fn stop_once_begun(boot: &Boot, command: &mut Command) {
 fn told_to_end_it_hands_that_on_waits_and_begins_nothing_further() {
     let boot = Boot::new(&[]);
     let provision = format!(
-        "trap 'echo {{\\\"outcome\\\":\\\"failed\\\",\\\"cause\\\":\\\"it was stopped\\\"}}; exit 1' TERM\nuntil [ ! -e {} ]; do sleep 0.01; done\n: > {}\nwhile :; do sleep 0.01; done",
+        "trap 'echo {{\\\"outcome\\\":\\\"failed\\\",\\\"cause\\\":\\\"it was stopped\\\"}}; exit 1' TERM\nuntil [ ! \
+         -e {} ]; do sleep 0.01; done\n: > {}\nwhile :; do sleep 0.01; done",
         boot.path("workspace_sync").display(),
         boot.path("begun").display()
     );
@@ -257,7 +261,7 @@ fn told_to_end_it_hands_that_on_waits_and_begins_nothing_further() {
     assert_eq!((seen.stage_run(Stage::Programs), seen.stage_run(Stage::Ready)), (None, None));
     assert!(seen.stopped && seen.stage_run(Stage::Permissions).is_some_and(|course| course.ended.is_some()));
     let report = boot.says(&["report"]).1;
-    assert!(report.starts_with("Late boot was stopped before its end; to go on"), "{report}");
+    assert!(report.starts_with("Late boot was stopped; to resume it"), "{report}");
     assert!(!boot.path("workspace_sync").exists(), "that stage came to its own end");
     assert!(boot.path("container_config").exists(), "this one was cut short");
     let (code, out, err) = boot.says(&["wait", "provisioning", "--timeout", "1s", "--", "echo", "begun"]);
@@ -293,7 +297,7 @@ fn everything_is_ready_while_sync_is_at_work_and_its_end_is_an_end_of_its_own() 
     let report: serde_json::Value = serde_json::from_str(&boot.says(&["report", "--json"]).1).unwrap();
     assert_eq!((&report["phase"], &report["at_work"]), (&"ready".into(), &true.into()));
     let text = boot.says(&["report"]).1;
-    assert!(text.starts_with("Ready, ") && text.contains("Sync has not ended."), "{text}");
+    assert!(text.starts_with("Ready, ") && text.contains("Sync is still running."), "{text}");
     assert_eq!(boot.says(&["wait", "sync", "--timeout", "0s"]).0, Some(124));
     fs::write(boot.path("released"), "").unwrap();
     assert_eq!(boot.says(&["wait", "sync"]).0, Some(0));
@@ -302,7 +306,7 @@ fn everything_is_ready_while_sync_is_at_work_and_its_end_is_an_end_of_its_own() 
     assert!(said.contains("boot: permissions finished in 0."), "{said}");
     // This machine has neither a script's report nor supervisord.
     assert!(said.contains("boot: problems: 2, shown by: docker exec "), "{said}");
-    assert!(said.contains(" after the start; sync goes on in the background\n"), "{said}");
+    assert!(said.contains(" after the start; sync continues in the background\n"), "{said}");
 }
 
 #[test]
@@ -347,10 +351,10 @@ fn trees_are_recorded_before_permissions_change_and_new_copies_get_theirs_before
     let mut command = with_scripts(&boot, &[("workspace-sync", &sync), ("fix-perms", &failing)]);
     command.stderr(Stdio::null()).status().unwrap();
     let failed = boot.says(&["wait", "sync"]);
-    assert_eq!(failed.2, "boot: error: sync failed: fix-perms ended with exit code 1\n");
+    assert_eq!(failed.2, "boot: error: sync failed: fix-perms failed with exit code 1\n");
     let mut command = with_scripts(&boot, &[("workspace-sync", "[ \"$1\" != snapshot ]")]);
     command.stderr(Stdio::null()).status().unwrap();
-    let unrecorded = "the image's trees are not recorded: workspace-sync ended with exit code 1";
+    let unrecorded = "cannot record the image's trees: workspace-sync failed with exit code 1";
     assert_eq!(boot.says(&["wait", "sync"]).2, format!("boot: error: sync failed: {unrecorded}\n"));
 }
 
@@ -390,7 +394,7 @@ fn a_stop_after_ready_reaches_sync_and_its_marker_stays() {
     assert_eq!(running.wait().unwrap().code(), Some(1), "supervisord does not begin it again");
     assert!(boot.path("workspace_sync").exists());
     let (code, _, err) = boot.says(&["wait", "sync", "--timeout", "0s"]);
-    assert!(code == Some(124) && err.contains("to go on, type: supervisorctl start boot"), "{err}");
+    assert!(code == Some(124) && err.contains("to resume it, run: supervisorctl start boot"), "{err}");
     assert_eq!(boot.says(&["wait", "ready"]).0, Some(0));
 }
 
@@ -407,9 +411,9 @@ fn hooks_that_a_stop_left_out_are_not_done() {
     let preflight = seen.stage_run(Stage::Preflight).unwrap();
     assert_eq!(
         (preflight.result, preflight.cause.as_deref()),
-        (Some(StageResult::Failed), Some("stopped before preflight.sh"))
+        (Some(StageResult::Failed), Some("stopped before preflight.sh ran"))
     );
-    assert_eq!(preflight.hint.as_deref(), Some("type: supervisorctl restart boot"));
+    assert_eq!(preflight.hint.as_deref(), Some("run: supervisorctl restart boot"));
 }
 
 #[test]
@@ -449,14 +453,11 @@ fn a_run_that_is_always_killed_is_not_begun_for_ever() {
     assert_eq!(boot.says(&["run", "--markers", markers]).0, Some(1));
     let seen = Timeline::from_entries(&boot.journal().read().unwrap());
     assert_eq!(seen.stages.iter().map(|course| course.stage).collect::<Vec<_>>(), [Stage::Ready]);
-    assert_eq!(
-        seen.stages[0].cause.as_deref(),
-        Some("late boot was killed 5 times before its end and is not begun again")
-    );
+    assert_eq!(seen.stages[0].cause.as_deref(), Some("late boot was killed 5 times and is not restarted"));
     assert!(boot.path("workspace_sync").exists(), "the stage has not ended");
     let report = boot.says(&["report"]).1;
-    assert!(report.starts_with("Late boot was given up; the container is not ready.\n"), "{report}");
-    let cause = "late boot was killed 5 times before its end and is not begun again";
+    assert!(report.starts_with("Late boot was abandoned; the container is not ready.\n"), "{report}");
+    let cause = "late boot was killed 5 times and is not restarted";
     assert_eq!(
         boot.says(&["wait", "sync"]),
         (Some(1), String::new(), format!("boot: error: sync failed: {cause}\n"))

@@ -62,7 +62,8 @@ mod tests {
     fn the_last_error_is_what_caddy_means() {
         let message = concat!(
             "\"caddy\" \"reload\" failed (exit status: 1): {\"level\":\"info\",\"msg\":\"adapted\"}\n",
-            "{\"level\":\"error\",\"ts\":1.5,\"msg\":\"adapting config using caddyfile: C:3: unrecognized directive: x\"}\n",
+            "{\"level\":\"error\",\"ts\":1.5,\"msg\":\"adapting config using caddyfile: C:3: unrecognized directive: \
+             x\"}\n",
         );
         assert_eq!(extract_message(message), "C:3: unrecognized directive: x");
         let nested = r#"{"level":"error","msg":"sending: HTTP 400: {\"error\":\"listen tcp :22: address in use\"}\n"}"#;

@@ -277,7 +277,8 @@ mod tests {
         );
         assert_eq!(
             text(&Settings::default()),
-            "# %REDIRECT_TO_HTTPS% and %TLS%\n{\nadmin unix//run/caddy/admin.sock\nprotocols h1\n}\n:1111 {\n}\n\n:3000 {\n}\n"
+            "# %REDIRECT_TO_HTTPS% and %TLS%\n{\nadmin unix//run/caddy/admin.sock\nprotocols h1\n}\n:1111 \
+             {\n}\n\n:3000 {\n}\n"
         );
         assert_eq!(
             (all.missing_directive(&https()), all.missing_directive(&Settings::default())),

@@ -18,9 +18,8 @@ pub fn allowed_hosts(env: &Env) -> (Vec<String>, Vec<Problem>) {
         if is_host(name) && name.contains('.') {
             names.push(word.to_owned());
         } else {
-            let message = format!(
-                "{word:?} is not a host name such as gpu.example.org or *.example.org; it is left out"
-            );
+            let message =
+                format!("{word:?} is not a host name such as gpu.example.org or *.example.org; ignored");
             problems.push(Problem::new(ALLOWED_HOSTS, message));
         }
     }
@@ -41,7 +40,7 @@ mod tests {
         assert_eq!(problems.len(), 5);
         assert_eq!(
             problems[0].to_string(),
-            "WEB_ALLOWED_HOSTS: \"*\" is not a host name such as gpu.example.org or *.example.org; it is left out"
+            "WEB_ALLOWED_HOSTS: \"*\" is not a host name such as gpu.example.org or *.example.org; ignored"
         );
     }
 }

@@ -91,7 +91,7 @@ fn masked(address: IpAddr, bits: u8) -> IpAddr {
 }
 
 /// Consequence of trusting too much: a trusted visitor escapes the limit of wrong logins.
-const CHOICE: &str = "visitors from there can choose the address that their mistakes are counted by";
+const CHOICE: &str = "visitors from these networks could spoof the address used for rate limiting";
 
 /// The networks of all proxies that may say who a visitor is and how he came: loopback, the provider's, the user's.
 ///
@@ -106,14 +106,14 @@ pub fn trusted_proxies(env: &Env) -> (Vec<Network>, Vec<Problem>) {
     for word in value.split(separator).filter(|word| !word.is_empty()) {
         match Network::parse(word).map(|network| (network, network.too_large_reason())) {
             Some((network, None)) => networks.push(network),
-            Some((_, Some(excess))) => problem(format!("{word:?} {excess}: {CHOICE}; it is left out")),
-            None => problem(format!("{word:?} is not an IP network such as 192.0.2.0/24; it is left out")),
+            Some((_, Some(excess))) => problem(format!("{word:?} {excess}: {CHOICE}; ignored")),
+            None => problem(format!("{word:?} is not an IP network such as 192.0.2.0/24; ignored")),
         }
     }
     if let Some(family) = largely_covered(&mut networks) {
         networks.clear();
         problem(format!(
-            "the networks together are more than 1/16 of the {family} internet: {CHOICE}; all are left out"
+            "the networks together are more than 1/16 of the {family} internet: {CHOICE}; all are ignored"
         ));
     }
     let own = LOOPBACK.iter().chain(crate::detect(env).proxies());
@@ -220,8 +220,8 @@ mod tests {
                 format!("is larger than a /{limit}")
             };
             let problem = format!(
-                "WEB_TRUSTED_PROXIES: {word:?} {excess}: visitors from there can choose the address that their \
-                 mistakes are counted by; it is left out"
+                "WEB_TRUSTED_PROXIES: {word:?} {excess}: visitors from these networks could spoof the address used \
+                 for rate limiting; ignored"
             );
             assert_eq!(
                 trusted(&[(TRUSTED_PROXIES, word)]),
@@ -260,8 +260,8 @@ mod tests {
             let (networks, problems) = trusted(&[(TRUSTED_PROXIES, &list.join(","))]);
             let expected = family.map(|family| {
                 format!(
-                    "WEB_TRUSTED_PROXIES: the networks together are more than 1/16 of the {family} internet: visitors from there \
-                     can choose the address that their mistakes are counted by; all are left out"
+                    "WEB_TRUSTED_PROXIES: the networks together are more than 1/16 of the {family} internet: visitors \
+                     from these networks could spoof the address used for rate limiting; all are ignored"
                 )
             });
             assert_eq!(networks == LOOPBACK, family.is_some());
@@ -278,8 +278,10 @@ mod tests {
              131.0.72.0/22 2400:cb00::/32 2606:4700::/32 2803:f800::/32 2405:b500::/32 2405:8100::/32 2a06:98c0::/29 \
              2c0f:f248::/32",
             // The largest of a cloud's: AWS, Google.
-            "3.0.0.0/9 13.32.0.0/15 18.128.0.0/9 52.46.0.0/18 54.230.0.0/16 2600:9000::/28 2600:1f00::/24 34.64.0.0/10 35.192.0.0/11",
-            "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 100.64.0.0/10 169.254.0.0/16 fc00::/7 fd00::/8 fe80::/10 fd7a:115c:a1e0::/48",
+            "3.0.0.0/9 13.32.0.0/15 18.128.0.0/9 52.46.0.0/18 54.230.0.0/16 2600:9000::/28 2600:1f00::/24 \
+             34.64.0.0/10 35.192.0.0/11",
+            "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 100.64.0.0/10 169.254.0.0/16 fc00::/7 fd00::/8 fe80::/10 \
+             fd7a:115c:a1e0::/48",
         ];
         for list in lists {
             let (networks, problems) = trusted(&[(TRUSTED_PROXIES, list)]);
@@ -300,7 +302,7 @@ mod tests {
         assert_eq!(
             problems,
             ["}", ":6666"].map(|word| format!(
-                "WEB_TRUSTED_PROXIES: {word:?} is not an IP network such as 192.0.2.0/24; it is left out"
+                "WEB_TRUSTED_PROXIES: {word:?} is not an IP network such as 192.0.2.0/24; ignored"
             ))
         );
     }

@@ -33,7 +33,7 @@ impl Store {
         let Some(bytes) = ReadPolicy::max_size(LARGEST).read_if_exists(path)? else {
             return Ok(Self::default());
         };
-        Self::parse(&bytes).with_context(|| format!("cannot understand {}", path.display()))
+        Self::parse(&bytes).with_context(|| format!("cannot parse {}", path.display()))
     }
 
     /// Replaces the file unless it already says this; root gives it to group `leonardo`, nobody else reads it.

@@ -76,8 +76,8 @@ impl fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::NotAName => "not a variable name (letters, digits and _, no digit first)",
-            Self::OfASession => "every session has its own value, so it is not stored",
-            Self::OfTheShell => "the shell owns this name, so it is not stored",
+            Self::OfASession => "it has a different value in every session, so it is not stored",
+            Self::OfTheShell => "it is reserved by the shell, so it is not stored",
         })
     }
 }

@@ -60,8 +60,8 @@ fn a_wrong_name_stores_nothing_of_the_whole_command() {
     let place = Place::new();
     for (word, reason) in [
         ("1A=x", "1A: not a variable name (letters, digits and _, no digit first)"),
-        ("HOME=x", "HOME: every session has its own value, so it is not stored"),
-        ("UID=x", "UID: the shell owns this name, so it is not stored"),
+        ("HOME=x", "HOME: it has a different value in every session, so it is not stored"),
+        ("UID=x", "UID: it is reserved by the shell, so it is not stored"),
         ("A", "A is not NAME=VALUE"),
     ] {
         let (code, out, err) = place.says(&["set", "GOOD=1", word]);

@@ -50,7 +50,7 @@ pub fn discover(root: &KernelRoot, remarks: &mut Vec<String>) -> Vec<AmdGpu> {
         }
     }
     if denied > 0 {
-        remarks.push(format!("the machine has {denied} more AMD GPU(s) that this container may not use"));
+        remarks.push(format!("{denied} more AMD GPU(s) of the host are not available to this container"));
     }
     if !gpus.is_empty() && !root.has("dev/kfd") {
         remarks.push(format!("{} AMD GPU(s) cannot be used: /dev/kfd is not in this container", gpus.len()));
@@ -110,7 +110,8 @@ mod tests {
 
     #[test]
     fn properties_become_the_names_that_tools_print() {
-        let text = "simd_count 440\nlocation_id 49408\ndomain 1\ndrm_render_minor 129\ngfx_target_version 90010\nunique_id 4660\n";
+        let text = "simd_count 440\nlocation_id 49408\ndomain 1\ndrm_render_minor 129\ngfx_target_version \
+                    90010\nunique_id 4660\n";
         assert_eq!(
             describe(3, text),
             Some(AmdGpu {

@@ -82,7 +82,7 @@ pub fn discover(root: &KernelRoot) -> Gpus {
     let amd = amd::discover(root, &mut remarks);
     let uncountable = nvidia.is_empty() && amd.is_empty() && root.has("dev/dxg");
     if uncountable {
-        remarks.push("/dev/dxg is here (WSL), which does not tell how many GPUs are behind it".to_owned());
+        remarks.push("/dev/dxg (WSL) does not report the number of GPUs".to_owned());
     }
     Gpus { nvidia, amd, uncountable, remarks }
 }

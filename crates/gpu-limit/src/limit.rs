@@ -200,8 +200,8 @@ impl<'a> LimitBuilder<'a> {
     }
 }
 
-const WITHOUT_NAMES: &str = "their names are not known here; \
-     set CUDA_VISIBLE_DEVICES to names that 'nvidia-smi -L' prints";
+const WITHOUT_NAMES: &str =
+    "their names are unknown; set CUDA_VISIBLE_DEVICES to names printed by 'nvidia-smi -L'";
 
 /// What `NVIDIA_VISIBLE_DEVICES` tells about MIG; it may be stale, so it only counts where it fits what is there.
 #[derive(Default)]

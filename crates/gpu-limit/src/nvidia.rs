@@ -60,9 +60,7 @@ pub fn discover(root: &KernelRoot, remarks: &mut Vec<String>) -> Vec<NvidiaGpu> 
     let catalogue = Catalogue::read(root, remarks);
     let elsewhere = catalogue.by_minor.keys().filter(|minor| !nodes.contains(minor)).count();
     if elsewhere > 0 {
-        remarks.push(format!(
-            "the machine has {elsewhere} more NVIDIA GPU(s) without a device in this container"
-        ));
+        remarks.push(format!("{elsewhere} more NVIDIA GPU(s) of the host have no device in this container"));
     }
     let mut gpus = Vec::new();
     for minor in nodes {

@@ -62,7 +62,7 @@ fn gpus_of_the_machine_without_a_device_in_the_container_do_not_count() {
     assert_eq!(
         gpus.remarks,
         [
-            "the machine has 2 more NVIDIA GPU(s) without a device in this container",
+            "2 more NVIDIA GPU(s) of the host have no device in this container",
             "/dev/nvidia7 is not a GPU that the driver knows",
         ]
     );
@@ -206,7 +206,7 @@ fn amd_gpus_that_the_kernel_refuses_to_show_are_counted_as_those_of_others() {
     .join()
     .unwrap();
     assert_eq!(gpus.amd.iter().map(|gpu| gpu.node).collect::<Vec<_>>(), [1]);
-    assert_eq!(gpus.remarks, ["the machine has 2 more AMD GPU(s) that this container may not use"]);
+    assert_eq!(gpus.remarks, ["2 more AMD GPU(s) of the host are not available to this container"]);
 }
 
 fn deny(path: &Path) {

@@ -59,7 +59,8 @@ fn remedy(file: &str) -> String {
 fn remedy_with(file: &str, mounts: &[PathBuf]) -> String {
     if mounts.iter().any(|point| point == Path::new(file)) {
         return format!(
-            "do not mount {file}: it hides the image's own; the system user gets its name from USER_NAME and its ids from the workspace's owner"
+            "do not mount {file}: it hides the image's file; set USER_NAME for the user's name; the ids are those of \
+             the workspace"
         );
     }
     "init runs inside a container made from the base image".to_owned()
@@ -71,7 +72,7 @@ pub fn resolve_name(settings: &mut Settings, problems: &mut Vec<Problem>) {
     let Ok(roster) = AccountDb::read() else { return };
     let name = system_user::effective_name(&roster, &settings.user_name);
     if name != settings.user_name {
-        let message = format!("{:?} is an account of the system; using {name:?}", settings.user_name);
+        let message = format!("{:?} is a system account; using {name:?}", settings.user_name);
         problems.push(Problem::new("USER_NAME", message));
         settings.user_name = name.to_owned();
     }
@@ -83,7 +84,7 @@ pub fn ensure_user(settings: &Settings, workspace: &mut Workspace, problems: &mu
     if let Err(error) = ensure(settings, workspace, problems) {
         problems.push(Problem::new(
             "USER_NAME",
-            format!("the account {:?} is not complete: {error:#}", settings.user_name),
+            format!("cannot set up the account {:?}: {error:#}", settings.user_name),
         ));
     }
 }

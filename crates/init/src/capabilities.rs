@@ -21,18 +21,16 @@ const CONSEQUENCES: [(CapabilitySet, &str); 7] = [
     ),
     (
         CapabilitySet::FSETID,
-        "new files in shared directories get the group of their maker, and other accounts may not be able to change them",
+        "new files in shared directories get the group of their maker, and other accounts may not be able to change \
+         them",
     ),
     (
         CapabilitySet::KILL,
-        "the portal, Caddy and a provisioning script cannot be stopped or restarted; a stop of the container kills them",
+        "the portal, Caddy and a provisioning script cannot be stopped or restarted; stopping the container kills them",
     ),
     (CapabilitySet::SETGID, NO_ACCOUNTS),
     (CapabilitySet::SETUID, NO_ACCOUNTS),
-    (
-        CapabilitySet::SYS_CHROOT,
-        "SSH is not started, because sshd locks each login into an empty directory first",
-    ),
+    (CapabilitySet::SYS_CHROOT, "SSH is not started, because sshd needs chroot for every login"),
     (
         CapabilitySet::AUDIT_WRITE,
         "SSH gives no terminal, because sshd ends a session that it cannot report to the kernel's audit; commands, scp, sftp, \
@@ -40,7 +38,7 @@ const CONSEQUENCES: [(CapabilitySet, &str); 7] = [
     ),
 ];
 const NO_ACCOUNTS: &str =
-    "no program can become another account: the web services, SSH, sudo and provisioning are unavailable";
+    "programs cannot switch accounts: the web services, SSH, sudo and provisioning are unavailable";
 
 /// What this process may do.
 #[derive(Debug)]
@@ -68,14 +66,14 @@ impl Rights {
         let uid = nix::unistd::geteuid();
         if !uid.is_root() {
             return Err(anyhow!("the container runs as user {uid} (--user), but init must be root")).hint(|| {
-                "leave out --user (compose: user; Kubernetes: runAsUser, runAsNonRoot); sessions and scripts run as the system \
+                "remove --user (compose: user; Kubernetes: runAsUser, runAsNonRoot); sessions and scripts run as the system \
                  user anyway, see USER_NAME"
                     .to_owned()
             });
         }
         if rustix::fs::statvfs("/")?.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
             return Err(anyhow!("the container's root file system is read-only (--read-only)")).hint(|| {
-                "leave out --read-only (compose: read_only; Kubernetes: readOnlyRootFilesystem); with tmpfs mounts it does not work \
+                "remove --read-only (compose: read_only; Kubernetes: readOnlyRootFilesystem); with tmpfs mounts it does not work \
                  either, because accounts in /etc, homes and trees in /opt are written"
                     .to_owned()
             });

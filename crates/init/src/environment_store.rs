@@ -13,7 +13,7 @@ const SPENT: [&str; 1] = ["USER_PASSWORD"];
 pub fn persist(env: &Env, problems: &mut Vec<Problem>) -> Result<()> {
     let path = Path::new(env_store::PATH);
     let mut store = Store::read(path).unwrap_or_else(|error| {
-        problems.push(Problem::new("environment", format!("{error:#}; it is made anew")));
+        problems.push(Problem::new("environment", format!("{error:#}; creating a new one")));
         Store::default()
     });
     SPENT.iter().for_each(|name| store.unset(name));
@@ -31,7 +31,7 @@ pub fn persist(env: &Env, problems: &mut Vec<Problem>) -> Result<()> {
             )),
             Err(Refusal::OfTheShell) => problems.push(Problem::new(
                 name,
-                "a shell owns this name, and may execute the value; only supervised programs see it",
+                "this name is reserved by shells, which may execute its value; only supervised programs get it",
             )),
             Err(Refusal::OfASession) => {}
         }

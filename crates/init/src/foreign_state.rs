@@ -49,7 +49,7 @@ pub fn remove_foreign(problems: &mut Vec<Problem>) {
     if let Err(error) = clean(Path::new("/"), &workspace::mount_points(), container) {
         problems.push(Problem::new(
             "container",
-            format!("state of another container may be left: {error:#}; the next start tries again"),
+            format!("state of another container may remain: {error:#}; retried at the next start"),
         ));
     }
 }

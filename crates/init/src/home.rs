@@ -25,7 +25,7 @@ pub fn ensure(workspace: &Workspace, name: &str, ids: Ids, problems: &mut Vec<Pr
     let prepared =
         copy_skeleton(&folder, Path::new(SKELETON), ids).and_then(|()| restrict_ssh(&folder, ids.uid));
     if let Err(error) = prepared {
-        problems.push(Problem::new("home", format!("{} is not complete: {error}", path.display())));
+        problems.push(Problem::new("home", format!("cannot set up {}: {error}", path.display())));
     }
     Ok(path)
 }
@@ -42,7 +42,7 @@ fn place(
             Err(error) => problems.push(Problem::new(
                 "home",
                 format!(
-                    "{error:#}; the home of {name:?} is {LOCAL}/{name}, which is lost with the container"
+                    "{error:#}; the home of {name:?} is {LOCAL}/{name}, which is lost when the container is removed"
                 ),
             )),
         }
@@ -61,10 +61,10 @@ fn on_the_workspace(workspace: &Workspace, name: &str, ids: Ids) -> Result<Folde
     nix::unistd::access(&workspace.path, nix::unistd::AccessFlags::W_OK)
         .with_context(|| format!("cannot write to {}", workspace.path.display()))?;
     for above in workspace.path.ancestors() {
-        let cannot = || format!("cannot look at {}", above.display());
+        let cannot = || format!("cannot access {}", above.display());
         let stat = Folder::open(above).and_then(|folder| folder.stat()).with_context(cannot)?;
         if !may_pass(&stat, ids) {
-            bail!("{} is closed to uid {}", above.display(), ids.uid);
+            bail!("{} is not accessible to uid {}", above.display(), ids.uid);
         }
     }
     let home = workspace.home(name);
@@ -72,7 +72,7 @@ fn on_the_workspace(workspace: &Workspace, name: &str, ids: Ids) -> Result<Folde
         Folder::open(&workspace.path).with_context(|| format!("cannot open {}", workspace.path.display()))?;
     let parents = own(&root, "home", ids, 0o755, &workspace.path.join("home"))?;
     if !may_pass(&parents.stat()?, ids) {
-        bail!("{}/home is closed to uid {}", workspace.path.display(), ids.uid);
+        bail!("{}/home is not accessible to uid {}", workspace.path.display(), ids.uid);
     }
     let folder = own(&parents, name, ids, MODE, &home)?;
     if !may_use(&folder.stat()?, ids) {
@@ -83,14 +83,14 @@ fn on_the_workspace(workspace: &Workspace, name: &str, ids: Ids) -> Result<Folde
 
 /// A directory of the user's or root's; it is made where there is none.
 fn own(parent: &Folder, name: &str, ids: Ids, mode: u32, path: &Path) -> Result<Folder> {
-    match parent.kind(OsStr::new(name)).with_context(|| format!("cannot look at {}", path.display()))? {
+    match parent.kind(OsStr::new(name)).with_context(|| format!("cannot access {}", path.display()))? {
         Some(Kind::Link) => bail!("{} is a symbolic link, which root does not follow", path.display()),
         Some(Kind::File | Kind::Other) => bail!("{} is not a directory", path.display()),
         Some(Kind::Directory) | None => {}
     }
     let folder = parent
         .ensure(OsStr::new(name), ids, mode)
-        .with_context(|| format!("cannot make {}", path.display()))?;
+        .with_context(|| format!("cannot create {}", path.display()))?;
     let owner = folder.stat()?.st_uid;
     if !is_acceptable(owner, ids) {
         bail!("{} belongs to uid {owner} and not to {}", path.display(), ids.uid);
@@ -113,7 +113,7 @@ fn locally(parent: &Path, name: &str, ids: Ids, problems: &mut Vec<Problem>) -> 
         problems.push(Problem::new(
             "home",
             format!(
-                "{}/{name} was given to uid {}; files in it still belong to uid {former}",
+                "changed the owner of {}/{name} to uid {}; files in it still belong to uid {former}",
                 parent.display(),
                 ids.uid
             ),
@@ -230,7 +230,7 @@ mod tests {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
         let stranger = Ids { uid: own_ids().uid + 5, gid: own_ids().gid + 5 };
         let error = on_the_workspace(&at(dir.path()), "ada", stranger).unwrap_err().to_string();
-        assert_eq!(error, format!("{} is closed to uid {}", dir.path().display(), stranger.uid));
+        assert_eq!(error, format!("{} is not accessible to uid {}", dir.path().display(), stranger.uid));
         assert!(!dir.path().join("home").exists());
     }
 

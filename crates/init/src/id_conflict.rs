@@ -33,8 +33,8 @@ pub fn resolve(workspace: &Path, problems: &mut Vec<Problem>) {
         problems.push(Problem::new(
             "WORKSPACE",
             format!(
-                "an account of the image has the owner's number, and keeps it: {error:#}; if it is the portal or Caddy, no \
-                 copy on the volume is used"
+                "cannot renumber an image account with the owner's id: {error:#}; if it is the portal or Caddy, \
+                 copies on the volume are not used"
             ),
         ));
     }
@@ -59,7 +59,7 @@ fn steps(roster: &AccountDb, owner: Ids) -> Vec<Vec<String>> {
             continue;
         };
         taken.push(uid);
-        log::info!("account {:?} gets uid {uid}: {} is the workspace's owner", user.name, owner.uid);
+        log::info!("changed account {:?} to uid {uid}: {} is the workspace's owner", user.name, owner.uid);
         // usermod(8) walks over a home whose owner it changes.
         steps.push(words(&[
             "/usr/sbin/usermod",

@@ -87,11 +87,11 @@ fn compare_settings(mut given: Env, in_force: &Env) -> Exit {
     };
     let differences = setting_diff::diff(&given, &in_force);
     if differences.is_empty() {
-        log::info!("supervisord runs already, with these settings; nothing is changed");
+        log::info!("supervisord is already running with these settings; nothing to do");
         return Exit::Done;
     }
     log::warn!(
-        "supervisord runs already with other settings; nothing is changed. What brings each into force:"
+        "supervisord is already running with different settings; nothing was changed. To apply each setting:"
     );
     for SettingDiff { name, remedy } in differences {
         log::warn!("{name}: {remedy}");

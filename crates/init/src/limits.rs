@@ -42,8 +42,8 @@ fn raise_open_files() -> Result<u64, Errno> {
 fn too_low(name: &str, what: &str, limit: u64, fewest: u64, enough: u64) -> Option<Problem> {
     (limit != RLIM_INFINITY && limit < fewest).then(|| {
         let message = format!(
-            "the container limits the {what} to {limit}, and services need {fewest}: they may fail; \
-             start it with: --ulimit {name}={enough}"
+            "the {what} are limited to {limit}, below the {fewest} that services need; start the container with: \
+             --ulimit {name}={enough}"
         );
         Problem::new(name, message)
     })
@@ -60,8 +60,8 @@ mod tests {
         assert_eq!(
             message(20).as_deref(),
             Some(
-                "nproc: the container limits the processes to 20, and services need 200: they may fail; \
-                 start it with: --ulimit nproc=4096"
+                "nproc: the processes are limited to 20, below the 200 that services need; start the container with: \
+                 --ulimit nproc=4096"
             )
         );
         assert_eq!((message(200), message(RLIM_INFINITY)), (None, None));

@@ -14,7 +14,7 @@ pub fn problems(env: &Env) -> Vec<Problem> {
     };
     let mistakes = names.filter_map(|name| Some((name, meant(name)?.name)));
     mistakes
-        .map(|(name, meant)| Problem::new(name, format!("this variable has no effect; {meant} may be meant")))
+        .map(|(name, meant)| Problem::new(name, format!("unknown variable; did you mean {meant}?")))
         .collect()
 }
 
@@ -47,7 +47,7 @@ mod tests {
             ("WEB-PASSWORD", "WEB_PASSWORD"),
         ] {
             let env = [(name, "x")].into_iter().collect();
-            let expected = Problem::new(name, format!("this variable has no effect; {meant} may be meant"));
+            let expected = Problem::new(name, format!("unknown variable; did you mean {meant}?"));
             assert_eq!(problems(&env), [expected]);
         }
         let others = [

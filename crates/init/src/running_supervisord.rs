@@ -31,7 +31,7 @@ pub fn environment() -> Result<Option<Env>> {
     if std::process::id() == 1 {
         return Ok(None);
     }
-    wait::until(START, "the start that is under way", || match other(Path::new("/proc")) {
+    wait::until(START, "the current start", || match other(Path::new("/proc")) {
         Some(OtherProcess::Supervisord(process)) => Some(read(&process).map(Some)),
         Some(OtherProcess::Start) => None,
         None => Some(Ok(None)),

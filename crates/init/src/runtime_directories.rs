@@ -69,7 +69,7 @@ pub fn prepare(leonardo: u32, problems: &mut Vec<Problem>) -> Result<()> {
 
 /// Points the link to a directory without programs; an earlier boot may have left it elsewhere.
 fn hold_back_programs(link: &Path, waiting: &Path) -> Result<()> {
-    let cannot = || format!("cannot make {}", link.display());
+    let cannot = || format!("cannot create {}", link.display());
     match fs::remove_file(link) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).with_context(cannot),
         _ => {}

@@ -20,7 +20,7 @@ pub fn secret(env: &Env, name: &str, otherwise: &str, reader: &mut SettingsReade
         reader.problem(
             name,
             match text {
-                "" => format!("nothing is left of the value without {removed} around it; {otherwise}"),
+                "" => format!("the value is empty after removing {removed}; {otherwise}"),
                 _ => format!("the value is used without {removed} around it"),
             },
         );
@@ -36,7 +36,7 @@ pub fn secret(env: &Env, name: &str, otherwise: &str, reader: &mut SettingsReade
 /// Reports characters inside that a login form does not get from a keyboard; blanks are plain enough.
 pub fn report_invisible(name: &str, text: &str, reader: &mut SettingsReader<'_>) {
     if text.chars().any(|character| invisible::is_invisible(character) && character != ' ') {
-        reader.problem(name, "the value has invisible characters inside, and they count");
+        reader.problem(name, "the value contains invisible characters, which are part of it");
     }
     // What the docker client makes of a byte that is not UTF-8.
     if text.contains(char::REPLACEMENT_CHARACTER) {
@@ -102,7 +102,7 @@ mod tests {
             (
                 "sec\u{200b}ret",
                 Some("sec\u{200b}ret"),
-                Some("the value has invisible characters inside, and they count"),
+                Some("the value contains invisible characters, which are part of it"),
             ),
             (
                 "secret\u{fffd}",
@@ -135,8 +135,7 @@ mod tests {
         ] {
             for (given, removed) in [("\"\"", "quotes"), (" \t", "blanks")] {
                 let (settings, problems) = read(&[(name, given)]);
-                let expected =
-                    format!("{name}: nothing is left of the value without {removed} around it; {otherwise}");
+                let expected = format!("{name}: the value is empty after removing {removed}; {otherwise}");
                 assert_eq!(problems, [expected]);
                 assert!(settings.web.password.is_none() && settings.user_password.is_none());
             }

@@ -93,7 +93,7 @@ fn remedy(name: &str, asked: &Settings) -> String {
         _ if documented(name).is_none() && check_storable(name).is_ok() => {
             format!("for new sessions: env-store set {name}=…")
         }
-        _ => format!("a new container with it: docker run --env {name}=…"),
+        _ => format!("create a new container with: docker run --env {name}=…"),
     }
 }
 
@@ -159,17 +159,17 @@ mod tests {
     fn what_differs_is_named_with_its_remedy_and_without_its_value() {
         let keys = "add the key to /root/.ssh/authorized_keys, then: supervisorctl start sshd";
         for (name, value, remedy) in [
-            ("A.B", "2", "a new container with it: docker run --env A.B=…"),
+            ("A.B", "2", "create a new container with: docker run --env A.B=…"),
             ("GREETING", "bye", "for new sessions: env-store set GREETING=…"),
             ("NEW", "", "for new sessions: env-store set NEW=…"),
-            ("SSH_PORT", "2222", "a new container with it: docker run --env SSH_PORT=…"),
+            ("SSH_PORT", "2222", "create a new container with: docker run --env SSH_PORT=…"),
             ("SSH_PUBKEY", "ssh-rsa A", keys),
             ("USER_PASSWORD", "secret", "sudo passwd user"),
-            ("WEB_ENABLE_AUTH", "false", "a new container with it: docker run --env WEB_ENABLE_AUTH=…"),
+            ("WEB_ENABLE_AUTH", "false", "create a new container with: docker run --env WEB_ENABLE_AUTH=…"),
             ("WEB_PASSWORD", "of the start", "sudo set-web-credentials user"),
-            ("WEB_TOKEN", "other", "a new container with it: docker run --env WEB_TOKEN=…"),
+            ("WEB_TOKEN", "other", "create a new container with: docker run --env WEB_TOKEN=…"),
             ("WEB_USER", "eve", "sudo set-web-credentials eve"),
-            ("WORKSPACE", "/other", "a new container with it: docker run --env WORKSPACE=…"),
+            ("WORKSPACE", "/other", "create a new container with: docker run --env WORKSPACE=…"),
         ] {
             assert_eq!(found(&[(name, value)], &login("ada", "now")), [format!("{name}: {remedy}")]);
         }

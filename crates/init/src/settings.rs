@@ -172,7 +172,7 @@ pub mod tests {
         for name in ["ada\u{200b} lovelace", "ada\u{a0}lovelace"] {
             let (settings, problems) = read(&[("WEB_USER", name)]);
             assert_eq!(settings.web.user, name);
-            assert_eq!(problems, ["WEB_USER: the value has invisible characters inside, and they count"]);
+            assert_eq!(problems, ["WEB_USER: the value contains invisible characters, which are part of it"]);
         }
         assert_eq!(read(&[("WEB_USER", "ada lovelace")]).1, [""; 0]);
     }

@@ -81,7 +81,7 @@ pub fn plan(
         Some(user) if is_marked(user) => ExistingAccount::Ours(user.clone()),
         Some(user) if USER_IDS.contains(&user.ids.uid) => ExistingAccount::OfTheImage(user.clone()),
         Some(_) => {
-            let message = format!("{name:?} is an account of the system; no user was made");
+            let message = format!("{name:?} is a system account; no user was created");
             return Err(Problem::new("USER_NAME", message));
         }
         None => ExistingAccount::Nobody,
@@ -111,7 +111,7 @@ fn uid(roster: &AccountDb, wanted: u32, problems: &mut Vec<Problem>) -> Result<u
     let holder = |uid: u32| roster.user_of(uid).filter(|user| !is_marked(user));
     let Some(other) = holder(wanted) else { return Ok(wanted) };
     let free = USER_IDS.into_iter().find(|&uid| holder(uid).is_none());
-    let uid = free.ok_or_else(|| Problem::new("USER_NAME", "no uid is free; no user was made"))?;
+    let uid = free.ok_or_else(|| Problem::new("USER_NAME", "no free uid; no user was created"))?;
     problems.push(Problem::new(
         "WORKSPACE",
         format!("uid {wanted} belongs to {:?} already; the user gets {uid}", other.name),
@@ -140,7 +140,7 @@ fn group(
             problems.push(Problem::new(
                 "USER_NAME",
                 format!(
-                    "a group {name:?} is there already; the user's group is {} and not {wanted}",
+                    "a group {name:?} already exists; the user's group is {} and not {wanted}",
                     namesake.gid
                 ),
             ));
@@ -310,7 +310,7 @@ mod tests {
         assert_eq!((ids, steps), ((1000, 44), vec![added(1000, 44, "video")]));
         assert_eq!(
             problems,
-            ["USER_NAME: a group \"video\" is there already; the user's group is 44 and not 1000"]
+            ["USER_NAME: a group \"video\" already exists; the user's group is 44 and not 1000"]
         );
     }
 
@@ -374,7 +374,7 @@ mod tests {
         assert_eq!(ids, (1000, 1000));
         assert_eq!(
             problems,
-            ["USER_NAME: a group \"user\" is there already; the user's group is 1000 and not 4343"]
+            ["USER_NAME: a group \"user\" already exists; the user's group is 1000 and not 4343"]
         );
     }
 
@@ -409,7 +409,7 @@ mod tests {
         );
         for name in ["root", "nobody"] {
             let problem = plan(&roster, name, &volume(1000, 1000)).unwrap_err();
-            assert_eq!(problem.message, format!("{name:?} is an account of the system; no user was made"));
+            assert_eq!(problem.message, format!("{name:?} is a system account; no user was created"));
         }
         let ours = OURS.replace("1000:1000", "501:20").replace("/home/user", "/w/home/user");
         assert_eq!(effective_name(&AccountDb::parse(&ours.replacen("user", "ada", 1), ""), "ada"), "ada");

@@ -31,8 +31,8 @@ pub fn install(env: &Env, caddy: Ids, problems: &mut Vec<Problem>) {
         problems.push(Problem::new(
             "WEB_ENABLE_HTTPS",
             format!(
-                "the https proxy of {} speaks http to the container and is sent to https for ever; use ports that are \
-                 published over TCP, or leave it out",
+                "the https proxy of {} connects over http and would be redirected to https forever; use ports \
+                 published over TCP, or unset it",
                 provider.name()
             ),
         ));
@@ -88,7 +88,7 @@ fn blocks(pem: &str, is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
 /// Says what is wrong in words that a person understands, before openssl does.
 fn check_form(certificate: &str, key: &str) -> Result<()> {
     ensure!(certificate.contains("-----BEGIN CERTIFICATE-----"), "cert.pem has no PEM certificate in it");
-    ensure!(!key.contains("ENCRYPTED"), "key.pem is locked with a passphrase, which nobody could enter");
+    ensure!(!key.contains("ENCRYPTED"), "key.pem is encrypted; remove its passphrase");
     ensure!(key.contains("PRIVATE KEY-----"), "key.pem has no PEM private key in it");
     Ok(())
 }
@@ -162,7 +162,7 @@ mod tests {
         write("cert.pem", "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n");
         assert_eq!(problem(), "key.pem has no PEM private key in it");
         write("key.pem", "-----BEGIN ENCRYPTED PRIVATE KEY-----\n");
-        assert_eq!(problem(), "key.pem is locked with a passphrase, which nobody could enter");
+        assert_eq!(problem(), "key.pem is encrypted; remove its passphrase");
     }
 
     #[test]

@@ -17,7 +17,7 @@ const ABOUT: &str = "web login";
 /// Settles the login and keeps it over restarts; a damaged file is reported and replaced.
 pub fn ensure(given: &WebSettings, problems: &mut Vec<Problem>) -> Result<Login> {
     let kept = Login::read(Path::new(web_login::path())).unwrap_or_else(|error| {
-        problems.push(Problem::new(ABOUT, format!("{error:#}; a new login is made")));
+        problems.push(Problem::new(ABOUT, format!("{error:#}; creating a new login")));
         None
     });
     let settled = choose_login(given, kept, &KernelRandom)?;
@@ -38,7 +38,9 @@ fn keep(login: &Login, path: &Path, spare: &Path, portal: (u32, u32), problems: 
         };
     };
     let message = match login.write(spare, portal) {
-        Ok(_) => format!("{error:#}; it is kept in {}, and ends with the container", spare.display()),
+        Ok(_) => {
+            format!("{error:#}; saved to {} instead, and lost when the container is removed", spare.display())
+        }
         Err(other) => format!("{error:#}; {other:#}; nobody can log in"),
     };
     problems.push(Problem::new(ABOUT, message));
@@ -155,7 +157,8 @@ mod tests {
             problems.iter().map(text).collect::<Vec<_>>()
         };
         fs::create_dir(&path).unwrap();
-        let expected = "web login: cannot write /login: Is a directory (os error 21); it is kept in /spare, and ends with the container";
+        let expected = "web login: cannot write /login: Is a directory (os error 21); saved to /spare instead, and \
+                        lost when the container is removed";
         assert_eq!(problems(&login), [expected]);
         assert_eq!(shown(&Login::read(&spare).unwrap().unwrap()), shown(&login));
         fs::remove_dir(&path).unwrap();

@@ -145,7 +145,7 @@ fn reported(
         let mode = meta.mode() & 0o7777;
         if owner == uid && mode & 0o300 != 0o300 {
             return Some(format!(
-                "{name:?} (uid {uid}) cannot write: {belongs} with mode {mode:04o}, which keeps its own owner out; type as \
+                "{name:?} (uid {uid}) cannot write: {belongs} with mode {mode:04o}, which denies access to its own owner; run as \
                  {name:?}: chmod u+rwx {path}"
             ));
         }
@@ -156,8 +156,9 @@ fn reported(
     }
     if !root_writes {
         return Some(format!(
-            "root cannot write to {path}: Permission denied; {name:?} (uid {uid}) can. Home, storage and synced trees are not \
-             made there; to let root in: --cap-add DAC_OVERRIDE, or on an NFS server the option no_root_squash"
+            "root cannot write to {path}: Permission denied; {name:?} (uid {uid}) can. Home, storage and synced trees \
+             are not created there; to give root access: --cap-add DAC_OVERRIDE, or on an NFS server the option \
+             no_root_squash"
         ));
     }
     let is_anothers = workspace.mounted && ![0, uid].contains(&owner);
@@ -246,8 +247,8 @@ mod tests {
             let dir = directory((1234, 1235), mode);
             let path = dir.path().display();
             let message = format!(
-                "WORKSPACE: \"user\" (uid 1234) cannot write: {path} belongs to uid 1234 with mode {mode:04o}, which keeps \
-                 its own owner out; type as \"user\": chmod u+rwx {path}"
+                "WORKSPACE: \"user\" (uid 1234) cannot write: {path} belongs to uid 1234 with mode {mode:04o}, which denies \
+                 access to its own owner; run as \"user\": chmod u+rwx {path}"
             );
             assert_eq!(settled(dir.path(), true), [message]);
             assert_eq!(fs::metadata(dir.path()).unwrap().mode() & 0o7777, mode);

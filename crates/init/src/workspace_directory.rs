@@ -63,8 +63,8 @@ fn open_to_all(workspace: &Workspace) -> Option<Problem> {
     Some(Problem::new(
         "WORKSPACE_SYNC",
         format!(
-            "every account here, and on each machine that has the volume, can replace what root runs from {path}; \
-             type: chmod o-w {path}"
+            "any account on this or another machine can replace programs that root runs from {path}; run: chmod o-w \
+             {path}"
         ),
     ))
 }
@@ -83,7 +83,7 @@ fn warn_if_unmounted(workspace: &Workspace, problems: &mut Vec<Problem>) {
         problems.push(Problem::new(
             "WORKSPACE",
             format!(
-                "{} is not a mounted volume: files in it are lost with the container",
+                "{} is not a mounted volume: files in it are lost when the container is removed",
                 workspace.path.display()
             ),
         ));
@@ -107,12 +107,12 @@ fn write_warning_file(path: &Path, mounted: bool) -> Result<()> {
 fn make_storage(workspace: &Workspace) -> Result<()> {
     let path = workspace.storage();
     let name = OsStr::new("storage");
-    let cannot = |error: io::Error| anyhow::anyhow!("cannot make {}: {error}", path.display());
+    let cannot = |error: io::Error| anyhow::anyhow!("cannot create {}: {error}", path.display());
     let folder = Folder::open(&workspace.path).map_err(cannot)?;
     match folder.kind(name).map_err(cannot)? {
         // Only looked at: nothing is made or changed behind it.
         Some(Kind::Link) if fs::metadata(&path).is_ok_and(|meta| meta.is_dir()) => Ok(()),
-        Some(Kind::Link) => bail!("{} is a link that leads to no directory", path.display()),
+        Some(Kind::Link) => bail!("{} is a link, but not to a directory", path.display()),
         Some(Kind::File | Kind::Other) => bail!("{} is not a directory", path.display()),
         Some(Kind::Directory) | None => {
             let ids = Ids { uid: workspace.uid, gid: workspace.gid };
@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(fs::metadata(elsewhere.path()).unwrap().mode(), before);
         fs::remove_file(&storage).unwrap();
         for (plant, problem) in
-            [("link", "is a link that leads to no directory"), ("file", "is not a directory")]
+            [("link", "is a link, but not to a directory"), ("file", "is not a directory")]
         {
             match plant {
                 "link" => symlink(dir.path().join("nowhere"), &storage).unwrap(),

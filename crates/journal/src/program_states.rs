@@ -48,15 +48,16 @@ fn message(name: &str, program: &Program, now: f64) -> Option<String> {
         // A single end is over with the next start.
         "STARTING" | "RUNNING" | "EXITED" if *failures < 2 || now - program.at > STEADY => None,
         "STARTING" | "RUNNING" | "EXITED" => Some(format!(
-            "the program keeps ending, {failures} times in a row ({end}); supervisord starts it again{log}"
+            "the program exited {failures} times in a row ({end}); supervisord restarts it{log}"
         )),
-        "BACKOFF" => Some(format!("the program is down{starts} ({end}); supervisord starts it again{log}")),
+        "BACKOFF" => Some(format!("the program is down{starts} ({end}); supervisord restarts it{log}")),
         "FATAL" => Some(format!(
-            "the program is down{starts} ({end}){log}; supervisord gave it up; type: supervisorctl start {name}"
+            "the program is down{starts} ({end}){log}; supervisord no longer restarts it; run: supervisorctl start \
+             {name}"
         )),
         "STOPPING" => None,
-        "STOPPED" => Some(format!("the program was stopped; to start it, type: supervisorctl start {name}")),
-        state => Some(format!("the program is down ({state}, {end}); type: supervisorctl start {name}")),
+        "STOPPED" => Some(format!("the program was stopped; to start it, run: supervisorctl start {name}")),
+        state => Some(format!("the program is down ({state}, {end}); run: supervisorctl start {name}")),
     }
 }
 
@@ -87,7 +88,7 @@ mod tests {
 
     #[test]
     fn what_is_down_or_keeps_ending_is_named_and_what_has_recovered_is_not() {
-        let again = format!("; supervisord starts it again{LOG}");
+        let again = format!("; supervisord restarts it{LOG}");
         for (state, at, failures, expected) in [
             ("RUNNING", 99.0, 0, None),
             ("RUNNING", 99.0, 1, None),
@@ -95,17 +96,12 @@ mod tests {
             ("STOPPING", 99.0, 7, None),
             // Only until its next start.
             ("EXITED", 99.0, 1, None),
-            (
-                "RUNNING",
-                41.0,
-                2,
-                Some(format!("the program keeps ending, 2 times in a row (exit status 3){again}")),
-            ),
+            ("RUNNING", 41.0, 2, Some(format!("the program exited 2 times in a row (exit status 3){again}"))),
             (
                 "STARTING",
                 99.0,
                 7,
-                Some(format!("the program keeps ending, 7 times in a row (exit status 3){again}")),
+                Some(format!("the program exited 7 times in a row (exit status 3){again}")),
             ),
             ("BACKOFF", 1.0, 1, Some(format!("the program is down (exit status 3){again}"))),
             (
@@ -118,22 +114,22 @@ mod tests {
                 "STOPPED",
                 1.0,
                 0,
-                Some("the program was stopped; to start it, type: supervisorctl start x".into()),
+                Some("the program was stopped; to start it, run: supervisorctl start x".into()),
             ),
             (
                 "FATAL",
                 1.0,
                 4,
                 Some(format!(
-                    "the program is down after 4 starts in a row (exit status 3){LOG}; \
-                     supervisord gave it up; type: supervisorctl start x"
+                    "the program is down after 4 starts in a row (exit status 3){LOG}; supervisord no longer restarts \
+                     it; run: supervisorctl start x"
                 )),
             ),
             (
                 "UNKNOWN",
                 1.0,
                 0,
-                Some("the program is down (UNKNOWN, exit status 3); type: supervisorctl start x".into()),
+                Some("the program is down (UNKNOWN, exit status 3); run: supervisorctl start x".into()),
             ),
         ] {
             assert_eq!(
@@ -151,21 +147,21 @@ mod tests {
                 "BACKOFF",
                 "terminated by SIGKILL",
                 "",
-                "terminated by SIGKILL, often because memory was full); supervisord starts it again",
+                "terminated by SIGKILL, often because memory was full); supervisord restarts it",
             ),
             (
                 "BACKOFF",
                 "exit status 137",
                 "",
-                "exit status 137, often because memory was full); supervisord starts it again",
+                "exit status 137, often because memory was full); supervisord restarts it",
             ),
-            ("BACKOFF", "exit status 0", "/l", "exit status 0); supervisord starts it again; its log is /l"),
+            ("BACKOFF", "exit status 0", "/l", "exit status 0); supervisord restarts it; its log is /l"),
             (
                 "FATAL",
                 "exit status 0",
                 "/l",
                 "exit status 0: it must stay in the foreground, or have startsecs=0 if it runs once); its log is /l; \
-                 supervisord gave it up; type: supervisorctl start x",
+                 supervisord no longer restarts it; run: supervisorctl start x",
             ),
         ] {
             let program = Program { end: how.into(), log: log.into(), ..program(state, 1.0, 1) };

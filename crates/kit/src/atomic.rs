@@ -82,7 +82,7 @@ pub fn write_if_changed(path: &Path, content: &[u8], placement: WriteOptions) ->
 pub fn remove_leftovers(path: &Path) -> Result<()> {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return Ok(()) };
     let parent = parent(path);
-    let cannot = || format!("cannot tidy up in {}", parent.display());
+    let cannot = || format!("cannot clean up in {}", parent.display());
     for entry in fs::read_dir(parent).with_context(cannot)? {
         let entry = entry.with_context(cannot)?;
         let Some(writer) = entry.file_name().to_str().and_then(|found| writer(found, name)) else { continue };

@@ -46,7 +46,8 @@ pub fn stdout(command: &mut Command) -> Result<String> {
 }
 
 fn text(command: &Command, output: Output) -> Result<String> {
-    String::from_utf8(output.stdout).with_context(|| format!("{} did not print text", describe(command)))
+    String::from_utf8(output.stdout)
+        .with_context(|| format!("the output of {} is not UTF-8", describe(command)))
 }
 
 /// Runs a program with `input` on its stdin; secrets go this way, because arguments are visible to everybody.

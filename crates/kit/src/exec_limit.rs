@@ -25,7 +25,7 @@ fn refusal(name: &OsStr, value: &OsStr) -> Option<String> {
     if [name, value].iter().any(|text| text.as_bytes().contains(&0)) {
         Some("it has a NUL byte, which no program can be given".to_owned())
     } else if name == SH_RESERVED {
-        Some("sh owns this name, and may not start with a value from outside".to_owned())
+        Some("sh reserves this name and may not start with it set".to_owned())
     } else if name.len() + value.len() + 2 > LONGEST {
         Some(format!(
             "it is longer than the {} bytes that the kernel hands over",
@@ -61,14 +61,14 @@ fn fit_into(env: &mut Env, most: usize) -> Vec<Problem> {
     {
         total -= size;
         let refusal = format!(
-            "all variables together are longer than the {} bytes that the kernel hands over, and it is the longest",
+            "the environment exceeds the kernel's limit of {} bytes, and this is the longest variable",
             format_count(most as u64)
         );
         removed.push((name, refusal));
     }
     let problem = |(name, refusal): (std::ffi::OsString, String)| {
         env.unset(&name);
-        Problem::new(name.to_string_lossy(), format!("{refusal}; programs do not get it"))
+        Problem::new(name.to_string_lossy(), format!("{refusal}; not passed to programs"))
     };
     removed.into_iter().map(problem).collect()
 }
@@ -97,7 +97,7 @@ mod tests {
         }
         let mut env: Env = [("A", "a\0b")].into_iter().collect();
         assert!(!starts(&env));
-        let problem = "A: it has a NUL byte, which no program can be given; programs do not get it";
+        let problem = "A: it has a NUL byte, which no program can be given; not passed to programs";
         assert_eq!(drop_oversized(&mut env).iter().map(ToString::to_string).collect::<Vec<_>>(), [problem]);
         assert_eq!(env, Env::default());
     }
@@ -110,8 +110,7 @@ mod tests {
             sh.args(["-c", "true"]).env_clear().envs(env.iter()).status().is_ok_and(|status| status.success())
         };
         assert!(!starts(&env), "this machine's sh is dash, as in the image");
-        let problem =
-            "OPTIND: sh owns this name, and may not start with a value from outside; programs do not get it";
+        let problem = "OPTIND: sh reserves this name and may not start with it set; not passed to programs";
         assert_eq!(drop_oversized(&mut env).iter().map(ToString::to_string).collect::<Vec<_>>(), [problem]);
         assert!(starts(&env));
     }

@@ -86,10 +86,10 @@ impl State {
         let path = path.display();
         Ok(Some(match self {
             Self::Held => return Ok(None),
-            Self::Busy => bail!("another process works in {path}"),
+            Self::Busy => bail!("another process is using {path}"),
             Self::Foreign => format!("{path} belongs to another account; files in it may be out of reach"),
             Self::ReadError(error) => {
-                format!("cannot lock {path}: {error}; a second process is not kept out")
+                format!("cannot lock {path}: {error}; a second process would not be detected")
             }
         }))
     }
@@ -104,9 +104,9 @@ mod tests {
         let refused = || State::ReadError(io::ErrorKind::Unsupported.into());
         let table = [
             (State::Held, Ok(None)),
-            (State::Busy, Err("another process works in /v")),
+            (State::Busy, Err("another process is using /v")),
             (State::Foreign, Ok(Some("/v belongs to another account; files in it may be out of reach"))),
-            (refused(), Ok(Some("cannot lock /v: unsupported; a second process is not kept out"))),
+            (refused(), Ok(Some("cannot lock /v: unsupported; a second process would not be detected"))),
         ];
         for (state, expected) in table {
             let judged = state.judge(Path::new("/v")).map_err(|error| error.to_string());
@@ -125,7 +125,7 @@ mod tests {
         let error = second.acquire(Duration::from_millis(10)).unwrap_err();
         assert_eq!(
             error.to_string(),
-            format!("waited 0.0 s for the other program that holds {}", path.display())
+            format!("timed out after 0.0 s waiting for the other program that holds {}", path.display())
         );
         drop(first);
         // A program that another test is about to start may have the descriptor of the first until then.
@@ -137,7 +137,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let _first = Lock::lock_directory(dir.path()).unwrap();
         let error = Lock::lock_directory(dir.path()).unwrap_err().to_string();
-        assert_eq!(error, format!("another process works in {}", dir.path().display()));
+        assert_eq!(error, format!("another process is using {}", dir.path().display()));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "no file is left");
     }
 

@@ -32,8 +32,8 @@ pub fn drop_to(account: &str) -> Result<()> {
     let none = CapabilitySet::empty();
     let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
     set_capabilities(None, none).context("cannot give up the capabilities")?;
-    set_no_new_privs(true).context("cannot give up new privileges")?;
-    ensure!(capabilities(None)? == none, "capabilities are left");
+    set_no_new_privs(true).context("cannot set no_new_privs")?;
+    ensure!(capabilities(None)? == none, "not all capabilities were dropped");
     Ok(())
 }
 
@@ -52,7 +52,10 @@ fn switch(user: &User) -> Result<()> {
     setresuid(user.uid, user.uid, user.uid)?;
     let (uids, gids) = (getresuid()?, getresgid()?);
     let is_user = [uids.real, uids.effective, uids.saved] == [user.uid; 3];
-    ensure!(is_user && [gids.real, gids.effective, gids.saved] == [user.gid; 3], "another account is left");
+    ensure!(
+        is_user && [gids.real, gids.effective, gids.saved] == [user.gid; 3],
+        "the user or group was not changed"
+    );
     Ok(())
 }
 

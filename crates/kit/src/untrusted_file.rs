@@ -218,7 +218,7 @@ impl fmt::Display for ReadErrorKind {
             Self::Kind(kind) => write!(formatter, "it is {kind}, not a regular file"),
             Self::TooLarge(limit) => write!(formatter, "it is larger than {}", units::format_bytes(*limit)),
             Self::Owner(uid) => write!(formatter, "it belongs to uid {uid}"),
-            Self::Writable => write!(formatter, "other accounts may write it"),
+            Self::Writable => write!(formatter, "other accounts can write to it"),
             Self::Unreadable(error) => write!(formatter, "{error}"),
         }
     }
@@ -351,7 +351,7 @@ mod tests {
         assert_eq!([refusal(0o644, 0), refusal(0o600, 7)], [None, None]);
         assert_eq!(refusal(0o600, 8).as_deref(), Some("it belongs to uid 8"));
         for mode in [0o620, 0o602] {
-            assert_eq!(refusal(mode, 0).as_deref(), Some("other accounts may write it"));
+            assert_eq!(refusal(mode, 0).as_deref(), Some("other accounts can write to it"));
         }
     }
 }

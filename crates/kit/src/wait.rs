@@ -20,7 +20,7 @@ pub fn until<T>(deadline: Duration, what: &str, mut ask: impl FnMut() -> Option<
         }
         let left = deadline.saturating_sub(started.elapsed());
         if left.is_zero() {
-            bail!("waited {:.1} s for {what}", deadline.as_secs_f64());
+            bail!("timed out after {:.1} s waiting for {what}", deadline.as_secs_f64());
         }
         thread::sleep(pause.min(left));
         pause = (pause * 2).min(LONGEST_PAUSE);
@@ -44,6 +44,6 @@ mod tests {
     #[test]
     fn a_deadline_names_what_was_missing() {
         let error = until::<()>(Duration::from_millis(20), "a miracle", || None).unwrap_err();
-        assert_eq!(error.to_string(), "waited 0.0 s for a miracle");
+        assert_eq!(error.to_string(), "timed out after 0.0 s waiting for a miracle");
     }
 }

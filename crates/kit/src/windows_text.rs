@@ -64,7 +64,7 @@ pub fn is_utf16(bytes: &[u8]) -> bool {
 #[must_use]
 pub fn detect(bytes: &[u8]) -> Option<&'static str> {
     if is_utf16(bytes) {
-        Some("UTF-16 text")
+        Some("UTF-16")
     } else if bytes.starts_with(BYTE_ORDER_MARK) {
         Some("a byte order mark")
     } else {
@@ -96,8 +96,8 @@ mod tests {
     fn a_trace_is_named() {
         let utf16: Vec<u8> = "a\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
         for (text, expected) in [
-            (&utf16[..], Some("UTF-16 text")),
-            (b"\xff\xfe", Some("UTF-16 text")),
+            (&utf16[..], Some("UTF-16")),
+            (b"\xff\xfe", Some("UTF-16")),
             (b"\xef\xbb\xbfa\r\n", Some("a byte order mark")),
             (b"a\r\n", Some("line ends of Windows")),
             (b"a\rb\n", None),

@@ -38,7 +38,7 @@ pub struct Service {
 impl Service {
     /// Reads a registry file named `file_name`; an error says what is wrong with it.
     pub fn parse(file_name: &str, content: &[u8]) -> Result<Self> {
-        ensure!(!is_utf16(content), "UTF-16 text; save it as UTF-8");
+        ensure!(!is_utf16(content), "UTF-16; save it as UTF-8");
         // Editors of Windows begin a file with a mark.
         let content = content.strip_prefix(BYTE_ORDER_MARK).unwrap_or(content);
         let service: Self = serde_json::from_slice(content).context("not a service description")?;
@@ -56,7 +56,7 @@ impl Service {
         ensure!(self.listen_port != 0 && self.proxy_port != 0, "port 0 does not exist");
         ensure!(self.listen_port != self.proxy_port, "listen_port and proxy_port are the same");
         if [SSH, PORTAL].contains(&self.proxy_port) {
-            bail!("port {} belongs to the system", self.proxy_port);
+            bail!("port {} is reserved", self.proxy_port);
         }
         ensure!(!self.service_name.trim().is_empty(), "service_name is empty");
         ensure!(self.service_name.len() <= LONGEST_NAME, "service_name is longer than {LONGEST_NAME} bytes");
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(Service::parse("8888", format!("\u{feff}{text}").as_bytes()).unwrap().listen_port, 1);
         let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
         let error = Service::parse("8888", &utf16).unwrap_err().to_string();
-        assert_eq!(error, "UTF-16 text; save it as UTF-8");
+        assert_eq!(error, "UTF-16; save it as UTF-8");
     }
 
     #[test]
@@ -174,11 +174,7 @@ mod tests {
             ("2", r#"{"service_name":"x","listen_port":0,"proxy_port":2}"#, "port 0 does not exist"),
             ("2", r#"{"service_name":"x","listen_port":2,"proxy_port":2}"#, "are the same"),
             ("3", r#"{"service_name":"x","listen_port":1,"proxy_port":2}"#, "the file's name is not"),
-            (
-                "1111",
-                r#"{"service_name":"x","listen_port":1,"proxy_port":1111}"#,
-                "port 1111 belongs to the system",
-            ),
+            ("1111", r#"{"service_name":"x","listen_port":1,"proxy_port":1111}"#, "port 1111 is reserved"),
             ("2", r#"{"service_name":" ","listen_port":1,"proxy_port":2}"#, "service_name is empty"),
             ("2", r#"{"service_name":"a\u001b[2J","listen_port":1,"proxy_port":2}"#, "control characters"),
             (

@@ -206,7 +206,8 @@ fn attend(
 fn tell(teller: &mut Teller, ending: &Ending, stopped: bool, remaining: &[String]) {
     if !ending.asked.is_empty() && !stopped {
         teller.step(&format!(
-            "warning: still running at the script's end, and ended with it: {}; what shall stay is started with setsid, or better as a program of supervisord",
+            "warning: still running at the script's end, and ended with it: {}; what shall stay is started with \
+             setsid, or better as a program of supervisord",
             ending.asked.join(", ")
         ));
     }

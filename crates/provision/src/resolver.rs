@@ -97,7 +97,8 @@ mod tests {
 
     #[test]
     fn each_address_is_taken_once_in_the_order_in_which_it_came() {
-        let text = "::1             STREAM localhost\n::1             DGRAM\n127.0.0.1 STREAM\n127.0.0.1 RAW\nfe80::1%eth0 RAW\n";
+        let text = "::1             STREAM localhost\n::1             DGRAM\n127.0.0.1 STREAM\n127.0.0.1 \
+                    RAW\nfe80::1%eth0 RAW\n";
         assert_eq!(addresses(text), ["::1".parse::<IpAddr>().unwrap(), "127.0.0.1".parse().unwrap()]);
         assert!(addresses("").is_empty());
     }

@@ -132,7 +132,8 @@ pub fn script(
 fn hint(source: &Source, disguise: &str) -> String {
     match source {
         _ if disguise == content::UTF_16 => {
-            "save it as UTF-8: choose that encoding in the editor's \"Save as\", or in PowerShell Out-File -Encoding utf8".into()
+            "save it as UTF-8: choose that encoding in the editor's \"Save as\", or in PowerShell Out-File -Encoding \
+             utf8".into()
         }
         _ if disguise == content::EMPTY => "write the commands into it, or leave PROVISIONING_SCRIPT out".into(),
         Source::Address(address) => match pages::raw_form(address) {

@@ -206,6 +206,6 @@ fn a_generated_password_is_printed_even_if_the_store_cannot_be_changed() {
     assert_eq!(code, Some(1));
     assert_eq!(fixture.login()["web_password"], stdout.trim_end());
     let message =
-        "set-web-credentials: the login was changed, but the environment store was not: cannot understand ";
+        "set-web-credentials: the login was changed, but the environment store was not: cannot parse ";
     assert!(stderr.starts_with(message), "{stderr}");
 }

@@ -29,7 +29,7 @@ pub fn parse_comment(line: &str) -> Result<&str, &'static str> {
     Err(match find_key(line).map(|at| comment_of(&line[at..])) {
         None => "is not a public SSH key",
         Some(None) => "has a key that is cut off or damaged",
-        Some(Some(_)) => "has something in front of the key that is no valid option of sshd",
+        Some(Some(_)) => "has an invalid option before the key",
     })
 }
 
@@ -184,8 +184,7 @@ mod tests {
     use super::*;
     use crate::authorized_keys::tests::{ADA, BOB};
 
-    const FRONT: Result<&str, &str> =
-        Err("has something in front of the key that is no valid option of sshd");
+    const FRONT: Result<&str, &str> = Err("has an invalid option before the key");
     const DAMAGED: Result<&str, &str> = Err("has a key that is cut off or damaged");
 
     #[test]

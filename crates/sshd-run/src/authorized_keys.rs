@@ -39,7 +39,7 @@ impl AuthorizedKeys {
                 let line = match usable(line) {
                     Ok((line, "")) => line,
                     Ok((line, _)) => {
-                        report("has another key behind the first one, which needs a line of its own");
+                        report("contains a second key; put each key on its own line");
                         line
                     }
                     Err(_) if in_block || block.is_some_and(|block| block.starts_with("END ")) => continue,
@@ -80,9 +80,7 @@ impl AuthorizedKeys {
 /// Returns what a block of lines is, by the words of its first line (RFC 7468, RFC 4716).
 fn of_block(begin: &str) -> Option<&'static str> {
     if begin.ends_with("PRIVATE KEY") {
-        Some(
-            "begins a private key, which must not leave your machine; use the line of the file that ends in .pub",
-        )
+        Some("is a private key, which must not leave your machine; use the .pub file")
     } else if begin == "BEGIN SSH2 PUBLIC KEY" {
         Some("begins a key in the format of PuTTY; convert it with: ssh-keygen -i -f FILE")
     } else {
@@ -154,9 +152,9 @@ pub(crate) mod tests {
         assert_eq!(
             lines,
             [
-                "SSH_PUBKEY: line 1 begins a private key, which must not leave your machine; use the line of the file that ends \
-                 in .pub; ignored",
-                "SSH_PUBKEY: line 5 begins a key in the format of PuTTY; convert it with: ssh-keygen -i -f FILE; ignored",
+                "SSH_PUBKEY: line 1 is a private key, which must not leave your machine; use the .pub file; ignored",
+                "SSH_PUBKEY: line 5 begins a key in the format of PuTTY; convert it with: ssh-keygen -i -f FILE; \
+                 ignored",
                 "SSH_PUBKEY: line 10 is not a public SSH key; ignored",
             ]
         );
@@ -180,8 +178,7 @@ pub(crate) mod tests {
             let (keys, problems) = AuthorizedKeys::parse([("own", format!("{ADA}{between}{BOB}").as_str())]);
             assert_eq!(keys.render().split_whitespace().nth(1), ADA.split_whitespace().nth(1));
             assert_eq!(keys.render().matches("ssh-ed25519").count(), 1, "{between}");
-            let problem =
-                "line 1 has another key behind the first one, which needs a line of its own; ignored";
+            let problem = "line 1 contains a second key; put each key on its own line; ignored";
             assert_eq!(problems, [Problem::new("own", problem)]);
         }
     }

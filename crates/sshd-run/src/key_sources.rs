@@ -53,7 +53,7 @@ impl KeySources {
             // A missing file has no keys.
             match terms.read_if_exists(path).map(Option::unwrap_or_default) {
                 Ok(bytes) if windows_text::is_utf16(&bytes) => {
-                    problems.push(Problem::new(name, "it is UTF-16 text, save it as UTF-8; ignored"));
+                    problems.push(Problem::new(name, "it is UTF-16; save it as UTF-8; ignored"));
                 }
                 // Comments in another encoding are no reason to refuse the keys.
                 Ok(bytes) => texts.push((name, String::from_utf8_lossy(&bytes).into_owned())),
@@ -135,7 +135,7 @@ mod tests {
         // As `>` of PowerShell writes it.
         let utf16: Vec<u8> = format!("\u{feff}{BOB}\r\n").encode_utf16().flat_map(u16::to_le_bytes).collect();
         fs::write(&sources.own, utf16).unwrap();
-        assert_eq!(problems(&sources), ["own: it is UTF-16 text, save it as UTF-8; ignored"]);
+        assert_eq!(problems(&sources), ["own: it is UTF-16; save it as UTF-8; ignored"]);
         fs::remove_file(&sources.own).unwrap();
         fs::create_dir(&sources.own).unwrap();
         fs::File::create(&sources.mounted).unwrap().set_len(40 << 30).unwrap();
@@ -155,7 +155,7 @@ mod tests {
         let mut sources = sources(dir.path());
         fs::write(&sources.own, ADA).unwrap();
         fs::set_permissions(&sources.own, fs::Permissions::from_mode(0o666)).unwrap();
-        assert_eq!(problems(&sources), ["own: other accounts may write it; ignored"]);
+        assert_eq!(problems(&sources), ["own: other accounts can write to it; ignored"]);
         chown(&sources.own, Some(1000), None).unwrap();
         assert_eq!(problems(&sources), ["own: it belongs to uid 1000; ignored"]);
         for mount in [sources.own.clone(), dir.path().to_owned()] {

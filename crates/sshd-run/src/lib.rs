@@ -71,7 +71,7 @@ pub fn run() -> Outcome {
     if let Some(path) = open_to_others(Path::new(sshd_options::KEYS_COMMAND))? {
         let path = path.display();
         return Err(anyhow!(
-            "every login would fail: others than root can change {path}, which leads to the keys"
+            "every login would fail: users other than root can change {path}, part of the path to the keys"
         ))
         .hint(|| format!("chown root {path}; chmod go-w {path}"));
     }
@@ -93,7 +93,7 @@ fn print_keys(user: &str) -> Outcome {
 
 /// Returns what keeps sshd from running `command`: the file, or a directory above it, that others than root can change.
 fn open_to_others(command: &Path) -> Result<Option<PathBuf>> {
-    let cannot = || format!("cannot look at {}", command.display());
+    let cannot = || format!("cannot access {}", command.display());
     for path in fs::canonicalize(command).with_context(cannot)?.ancestors() {
         let meta = fs::metadata(path).with_context(cannot)?;
         if meta.uid() != 0 || meta.mode() & 0o022 != 0 {

@@ -133,7 +133,7 @@ impl Workspace {
             Ok(_) => Ok(true),
             Err(error) if is_absence(&error) => Ok(false),
             Err(error) => {
-                Err(error).with_context(|| format!("cannot look at {}", self.update_lock().display()))
+                Err(error).with_context(|| format!("cannot access {}", self.update_lock().display()))
             }
         }
     }
@@ -153,7 +153,7 @@ fn id(reader: &mut SettingsReader<'_>, name: &str) -> Option<u32> {
     let number = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u32>().ok()).flatten();
     let id = number.filter(|&id| id != 0 && id != u32::MAX);
     if id.is_none() {
-        reader.problem(name, format!("{text:?} is not the id of a user or group; using the workspace's own"));
+        reader.problem(name, format!("{text:?} is not a user or group id; using that of the workspace"));
     }
     id
 }
@@ -203,9 +203,7 @@ mod tests {
             assert_eq!(workspace.uid, 1000, "{wrong}");
             assert_eq!(
                 problems,
-                [format!(
-                    "WORKSPACE_UID: {wrong:?} is not the id of a user or group; using the workspace's own"
-                )]
+                [format!("WORKSPACE_UID: {wrong:?} is not a user or group id; using that of the workspace")]
             );
         }
     }

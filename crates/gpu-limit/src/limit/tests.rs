@@ -215,8 +215,7 @@ fn hip_does_not_read_nvidia_names_where_both_vendors_are() {
     check(&[("GPU_COUNT", "1")], &more_amd, &["ROCR_VISIBLE_DEVICES=0"], &[]);
 }
 
-const UNNAMED: &str =
-    "their names are not known here; set CUDA_VISIBLE_DEVICES to names that 'nvidia-smi -L' prints";
+const UNNAMED: &str = "their names are unknown; set CUDA_VISIBLE_DEVICES to names printed by 'nvidia-smi -L'";
 
 #[test]
 fn the_name_of_a_gpu_in_mig_mode_is_never_exported() {

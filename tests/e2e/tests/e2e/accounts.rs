@@ -94,7 +94,7 @@ fn a_start_that_was_killed_while_it_made_the_account_is_continued() {
 fn an_account_of_the_system_is_not_taken_over() {
     let container = Run::new().env("USER_NAME", "root").env("WORKSPACE", "/root/work").boot();
     let logs = container.logs();
-    assert!(logs.contains("USER_NAME: \"root\" is an account of the system; using \"user\""), "{logs}");
+    assert!(logs.contains("USER_NAME: \"root\" is a system account; using \"user\""), "{logs}");
     // Where a provider mounts a volume below root's home.
     let closed = "WORKSPACE: \"user\" (uid 1000) cannot enter /root, which belongs to uid 0 with mode 0700; ";
     assert!(logs.contains(closed) && !logs.contains("refuses to change"), "{logs}");
@@ -109,7 +109,8 @@ fn an_account_of_the_system_is_not_taken_over() {
 #[test]
 fn the_accounts_password_is_the_documented_one() {
     let container = Run::new().env("USER_PASSWORD", "pa:ss w'ord").boot();
-    let check = "import crypt, spwd; hash = spwd.getspnam('user').sp_pwdp; print(crypt.crypt(\"pa:ss w'ord\", hash) == hash)";
+    let check = "import crypt, spwd; hash = spwd.getspnam('user').sp_pwdp; print(crypt.crypt(\"pa:ss w'ord\", hash) \
+                 == hash)";
     let answer = container.exec(&["python3", "-W", "ignore", "-c", check]);
     assert_eq!(answer.text(), "True");
 }

@@ -41,9 +41,9 @@ fn init_in_a_running_container_compares_and_changes_nothing() {
     let differs = container.exec(&["init.sh", "WEB_PASSWORD=sec0nd", "EXTRA=sec1et", "SSH_PORT=2222"]);
     assert_eq!(
         differs.failure(1),
-        "init | warning: supervisord runs already with other settings; nothing is changed. What brings each into force:\n\
+        "init | warning: supervisord is already running with different settings; nothing was changed. To apply each setting:\n\
          init | warning: EXTRA: for new sessions: env-store set EXTRA=…\n\
-         init | warning: SSH_PORT: a new container with it: docker run --env SSH_PORT=…\n\
+         init | warning: SSH_PORT: create a new container with: docker run --env SSH_PORT=…\n\
          init | warning: WEB_PASSWORD: sudo set-web-credentials user\n"
     );
     let refused = container.exec(&["setpriv", "--reuid", "user", "init.sh"]);
@@ -81,13 +81,13 @@ fn a_second_instance_of_a_program_is_refused_or_harmless() {
     let before = state(&container);
     let logged = container.logs().matches("spawned: 'mine'").count();
     for (words, code, says) in [
-        (&["caddy-run"][..], Some(1), "another process works in /run/caddy"),
-        (&["service-portal"], Some(1), "another process works in /var/lib/portal"),
-        (&["setpriv", "--reuid", "caddy", "caddy-run"], Some(1), "another process works in /run/caddy"),
+        (&["caddy-run"][..], Some(1), "another process is using /run/caddy"),
+        (&["service-portal"], Some(1), "another process is using /var/lib/portal"),
+        (&["setpriv", "--reuid", "caddy", "caddy-run"], Some(1), "another process is using /run/caddy"),
         (
             &["setpriv", "--reuid", "portal", "service-portal"],
             Some(1),
-            "another process works in /var/lib/portal",
+            "another process is using /var/lib/portal",
         ),
         (&["sshd-run"], Some(255), "Address already in use"),
         (&["storage-monitor", "run"], Some(1), "another storage-monitor is running"),

@@ -31,7 +31,7 @@ fn what_hooks_export_is_stored_and_a_failing_one_is_named_everywhere() {
     assert_eq!(container.sh(both).text(), "/a b/root's 1");
     assert_eq!(key.ssh(&container, "user", &[], &["echo \"$MODELS $LATE\""], "").text(), "/a b/root's 1");
 
-    let cause = "preflight failed: preflight.d/20-fetch.sh: line 3: it ended with exit code 1";
+    let cause = "preflight failed: preflight.d/20-fetch.sh: line 3: it failed with exit code 1";
     let log = container.exec(&["cat", "/var/log/preflight.log"]).text();
     assert!(
         log.contains(
@@ -41,7 +41,7 @@ fn what_hooks_export_is_stored_and_a_failing_one_is_named_everywhere() {
     );
     assert!(log.contains("\ncat: /nonexistent:"), "{log}");
     let report = container.exec(&["boot", "report"]).text();
-    assert!(report.contains(cause) && report.contains("what to do: read /var/log/preflight.log"), "{report}");
+    assert!(report.contains(cause) && report.contains("fix: read /var/log/preflight.log"), "{report}");
     container.until("the docker log", || container.logs().contains(cause));
     assert!(page(&container).contains(cause), "{}", page(&container));
     let session = logged_in(&container, &key);

@@ -110,7 +110,7 @@ fn a_low_limit_is_named_with_its_option_and_what_can_work_works() {
     container.wait_until_ready();
     let report = container.exec(&["boot", "report"]).text();
     for said in [container.logs(), report] {
-        let words = "nofile: the container limits the open files of a program to 128";
+        let words = "nofile: the open files of a program are limited to 128";
         assert!(said.contains(words) && said.contains("--ulimit nofile=65536"), "{said}");
     }
 }
@@ -121,12 +121,12 @@ fn a_start_that_cannot_come_to_anything_ends_with_the_options_name() {
         (
             &["--user", "1234"][..],
             "the container runs as user 1234 (--user), but init must be root",
-            "leave out --user",
+            "remove --user",
         ),
         (
             &["--read-only"],
             "the container's root file system is read-only (--read-only)",
-            "leave out --read-only",
+            "remove --read-only",
         ),
         (&["--cap-drop", "CHOWN"], "the container lacks CHOWN: ", "--cap-add CHOWN (Kubernetes"),
         (&["--cap-drop", "FOWNER"], "the container lacks FOWNER: ", "--cap-add FOWNER (Kubernetes"),

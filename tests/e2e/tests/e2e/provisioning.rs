@@ -90,7 +90,8 @@ fn a_script_from_a_url_installs_a_package_and_starts_a_service_while_everybody_c
         log.contains(&format!("fetching {url}")) && log.contains("Successfully installed itsdangerous"),
         "{log}"
     );
-    let import = "/workspace/home/user/app/bin/python -c 'import itsdangerous' || ~user/app/bin/python -c 'import itsdangerous'";
+    let import = "/workspace/home/user/app/bin/python -c 'import itsdangerous' || ~user/app/bin/python -c 'import \
+                  itsdangerous'";
     container.sh(import).text();
     let [_, _, token] = container.login();
     let service = container.web(8080).with("authorization", &format!("Bearer {token}"));
@@ -182,7 +183,8 @@ fn a_killed_boot_is_begun_again_and_finds_the_script_still_running() {
     container.sh("pkill -KILL -x boot").text();
     container.until("another boot", || {
         let report = container.exec(&["boot", "report"]).text();
-        report.contains("begun again: 1 times") && report.starts_with("Late boot is at work")
+        report.contains("Killed and restarted 1 times")
+            && report.starts_with("Late boot has been running for ")
     });
     container.sh("touch /tmp/sign");
     container.wait_until_ready();
@@ -198,7 +200,7 @@ fn a_script_that_fails_after_its_boot_was_killed_does_not_run_twice_in_one_start
     container.until("the script", || count(&container, "begun") == 1);
     container.sh("pkill -KILL -x boot").text();
     container.until("another boot", || {
-        container.exec(&["boot", "report"]).text().starts_with("Late boot is at work")
+        container.exec(&["boot", "report"]).text().starts_with("Late boot has been running for ")
     });
     container.sh("touch /tmp/sign");
     container.wait_until_ready();
@@ -219,7 +221,7 @@ fn who_stops_late_boot_or_the_container_lets_the_script_end_and_kills_nothing() 
         container.until("the script", || count(&container, "begun") == round);
         container.sh("supervisorctl stop boot");
         let report = container.exec(&["boot", "report"]).text();
-        assert!(report.starts_with("Late boot was stopped before its end; to go on"), "{report}");
+        assert!(report.starts_with("Late boot was stopped; to resume it"), "{report}");
         let cause = "provisioning failed: it was stopped, because provision received SIGTERM";
         assert!(report.contains(cause), "{report}");
         container.sh("supervisorctl start boot");

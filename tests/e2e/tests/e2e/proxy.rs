@@ -35,10 +35,10 @@ fn a_trusted_proxy_may_say_who_the_visitor_is_and_that_he_came_by_https() {
     let log = portal_log(&container);
     assert!(log.contains("login accepted way=form who=\"user\" from=203.0.113.9"), "{log}");
     assert!(log.contains("from=203.0.113.10"), "{log}");
-    let problem =
-        "WEB_TRUSTED_PROXIES: \"nonsense}\" is not an IP network such as 192.0.2.0/24; it is left out";
+    let problem = "WEB_TRUSTED_PROXIES: \"nonsense}\" is not an IP network such as 192.0.2.0/24; ignored";
     assert!(container.logs().contains(problem), "{}", container.logs());
-    let everybody = "WEB_TRUSTED_PROXIES: \"0.0.0.0/0\" is larger than a /8: visitors from there can choose";
+    let everybody =
+        "WEB_TRUSTED_PROXIES: \"0.0.0.0/0\" is larger than a /8: visitors from these networks could spoof";
     assert!(container.logs().contains(everybody), "{}", container.logs());
     let generated = container.sh("cat /opt/caddy/etc/Caddyfile").text();
     assert!(generated.contains("10.0.0.0/8 127.0.0.0/8") && !generated.contains("nonsense"), "{generated}");

@@ -37,7 +37,7 @@ fn a_restart_and_a_kill_while_the_switch_waits_lose_nothing_that_the_script_inst
     container.until("the copy", waits);
     container.sh("pkill -KILL -x workspace-sync").text();
     container.until("the failure", || {
-        report(&container).contains("sync failed: workspace-sync was ended by signal 9")
+        report(&container).contains("sync failed: workspace-sync was terminated by signal 9")
     });
     container.sh("touch /tmp/sign").text();
     container.until("the switch", || container.exec(&["readlink", "/opt/app"]).text() == "/workspace/app");

@@ -66,7 +66,7 @@ fn an_added_program_answers_and_everything_is_ready_while_its_tree_is_copied() {
     assert_eq!(container.exec(&["boot", "wait", "ready"]).code, Some(0));
     assert_eq!(container.exec(&["boot", "wait", "sync", "--timeout", "0s"]).code, Some(124));
     container.until("the progress", || report(&container).contains("\n                          app: "));
-    assert!(report(&container).contains("Sync has not ended."), "{}", report(&container));
+    assert!(report(&container).contains("Sync is still running."), "{}", report(&container));
     assert!(page(&container).contains("Ready; sync: app: "), "{}", page(&container));
     let session = logged_in(&container, &key);
     assert!(session.contains("In the background: sync for "), "{session}");
@@ -86,7 +86,7 @@ fn an_added_program_answers_and_everything_is_ready_while_its_tree_is_copied() {
     assert!(is_copying(&container), "all of this was during the copy");
     volume.disk.clear();
     assert_whole(&container);
-    assert!(report(&container).contains("\nsync") && !report(&container).contains("Sync has not ended."));
+    assert!(report(&container).contains("\nsync") && !report(&container).contains("Sync is still running."));
     container.until("the docker log", || container.logs().contains("boot: sync finished in "));
     assert_eq!(container.sh("curl -sf 127.0.0.1:18080/1000").text(), "1000");
 }
@@ -100,7 +100,7 @@ fn a_killed_boot_and_a_restart_during_the_copy_lose_nothing() {
     container.sh("pkill -KILL -x boot").text();
     container.until("another boot", || {
         let text = report(&container);
-        text.contains("begun again: 1 times") && text.starts_with("Ready, ")
+        text.contains("Killed and restarted 1 times") && text.starts_with("Ready, ")
     });
     assert_eq!(
         container.sh("pgrep -fc '^/opt/leonardo/bin/workspace-sync run'").text(),
@@ -167,10 +167,9 @@ fn permissions_end_while_the_script_runs_and_the_start_ends_with_a_summary() {
     let mistyped =
         Run::new().env("SSH_PUBKEY", "not a key").env("KUBERNETES_SERVICE_HOST", "10.0.0.1").boot();
     mistyped.until("the summary", || mistyped.logs().contains("boot: problems: "));
-    for said in [
-        "boot: SSH: off, no usable public key",
-        "password in a terminal of the container by: env | grep WEB_",
-    ] {
+    for said in
+        ["boot: SSH: off, no usable public key", "to see the password, run in the container: env | grep WEB_"]
+    {
         assert!(mistyped.logs().contains(said), "{said}\n{}", mistyped.logs());
     }
 }

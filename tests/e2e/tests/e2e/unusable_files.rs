@@ -53,8 +53,8 @@ fn whatever_is_mounted_in_the_place_of_a_file_the_container_starts_and_says_so()
         &[
             "/root/.ssh/authorized_keys: it is a FIFO, not a regular file; ignored",
             "/root/.ssh/authorized_keys_mount: it is larger than 1.0 MB; ignored",
-            "web_credentials.json: it is a directory, not a regular file; a new login is made",
-            "it is kept in /run/leonardo/web_credentials.json, and ends with the container",
+            "web_credentials.json: it is a directory, not a regular file; creating a new login",
+            "saved to /run/leonardo/web_credentials.json instead, and lost when the container is removed",
             "environment.sh: it is a FIFO, not a regular file",
             "mappings.sh: it is a FIFO, not a regular file",
         ],

@@ -102,7 +102,8 @@ fn a_volume_whose_mode_refuses_its_own_owner_is_reported_with_the_cure_and_keeps
         let (said, seen) = outcome(volume.path());
         assert!(!seen.contains("user"), "{seen}");
         let line = format!(
-            "/workspace belongs to uid 1000 with mode {mode:04o}, which keeps its own owner out; type as \"user\": chmod u+rwx /workspace"
+            "/workspace belongs to uid 1000 with mode {mode:04o}, which denies access to its own owner; run as \
+             \"user\": chmod u+rwx /workspace"
         );
         assert!(said.contains(&line), "{said}");
         assert_eq!(fs::metadata(volume.path()).unwrap().permissions().mode() & 0o7777, mode);
