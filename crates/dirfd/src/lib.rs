@@ -8,12 +8,14 @@
 //! | [`open_root`], [`open_absolute`], [`open_beneath`] | directories by a path |
 //! | [`open_dir`], [`open_file`], [`create_file`], [`make_dir`] | one step, by a name in an open directory |
 //! | [`stat`], [`link_text`], [`unlink`], [`remove_all`] | entries; a missing one is no error |
-//! | [`for_each`], [`names`], [`walk`] | listings |
+//! | [`for_each`], [`names`], [`walk`], [`parallel`] | listings, and walks over a tree in one thread and in several |
 //! | [`xattr`] | extended attributes, also of what cannot be opened |
 //!
 //! Names may be given as `&CStr` (no copy), `&OsStr`, `&[u8]` or `&str`. Errors are those of the kernel.
 
 mod listing;
+pub mod parallel;
+mod queue;
 mod remove;
 pub mod walk;
 pub mod xattr;

@@ -13,7 +13,7 @@ use rustix::fs::{RawDir, RawDirEntry};
 use crate::DIRECTORY;
 
 /// Bytes of a directory that the kernel hands out at once.
-const BUFFER: usize = 32 << 10;
+pub(crate) const BUFFER: usize = 32 << 10;
 
 /// Visits the entries of an open directory from the first one on, in no order, without `.` and `..`.
 pub fn for_each<E: From<Errno>>(

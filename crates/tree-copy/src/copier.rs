@@ -1,7 +1,7 @@
 //! What a pass does with each entry: read both sides, plan, and carry the plan out, with regard to the other names of the
 //! same file.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::folder::{Folder, Pair, TargetSide};
 use crate::links::{First, Links, Turn, Waiting};
 use crate::meta::Meta;
 use crate::pass_context::{PassContext, one_more};
-use crate::walk::{Hand, Task, Visitor, Walk};
+use crate::walk::{Hand, Visitor, Walk};
 
 /// How often an entry is looked at that becomes something else while it is looked at.
 const LOOKS: u32 = 5;
@@ -63,7 +63,7 @@ impl Visitor for Copier<'_> {
         walk: &Walk,
         parent: &Folder,
         pair: &Pair,
-        name: &CString,
+        name: &CStr,
         source: &Meta,
     ) -> Result<TargetSide> {
         directory::enter(&self.context, walk, parent, pair, name, source)
@@ -73,7 +73,7 @@ impl Visitor for Copier<'_> {
         directory::leave(&self.context, walk, folder)
     }
 
-    fn mount(&self, walk: &Walk, folder: &Folder, pair: &Pair, name: &CString) -> Result<()> {
+    fn mount(&self, walk: &Walk, folder: &Folder, pair: &Pair, name: &CStr) -> Result<()> {
         one_more(&self.context.tally.skipped);
         let source = Meta::at(pair.source.as_fd(), name)
             .map_err(|cause| walk.source_error("read", folder, Some(name), cause))?;
@@ -86,7 +86,7 @@ impl Visitor for Copier<'_> {
 
 impl Copier<'_> {
     /// Handles an entry in the order of the names of its file; false if it has to be looked at again.
-    fn bring(&self, at: &EntryPlace<'_>, mut state: EntryState, hand: &mut Hand) -> Result<bool> {
+    fn bring(&self, at: &EntryPlace<'_, '_>, mut state: EntryState, hand: &mut Hand) -> Result<bool> {
         let EntryPlace { walk, folder, .. } = *at;
         let source = state.source;
         if source.links <= 1 || !self.context.options.capabilities.hard_links {
@@ -94,12 +94,12 @@ impl Copier<'_> {
             return Ok(self.count(at, &state, &done, true, hand));
         }
         // A name that has to wait keeps its folder waiting. Counted first: it may be called back at once.
-        folder.pending.fetch_add(1, Ordering::AcqRel);
+        folder.hold();
         let turn = self.links.arrive(&source, folder, at.name);
         if matches!(turn, Turn::Later) {
             return Ok(true);
         }
-        folder.pending.fetch_sub(1, Ordering::AcqRel);
+        folder.release();
         if let Turn::Link(first) = turn {
             state.pairing = Pairing::NameOf(first.inode);
             let mut done = self.carry_out(at, &mut state, Some(&first), hand)?;
@@ -130,7 +130,7 @@ impl Copier<'_> {
     /// Plans, reads what the plan asks for, and does what it says.
     fn carry_out(
         &self,
-        at: &EntryPlace<'_>,
+        at: &EntryPlace<'_, '_>,
         state: &mut EntryState,
         first: Option<&First>,
         hand: &mut Hand,
@@ -149,7 +149,7 @@ impl Copier<'_> {
     /// Counts an entry unless it has to be looked at again; `first`: no other name of its file was counted.
     fn count(
         &self,
-        at: &EntryPlace<'_>,
+        at: &EntryPlace<'_, '_>,
         state: &EntryState,
         done: &Executed,
         first: bool,
@@ -176,6 +176,6 @@ impl Copier<'_> {
 /// Hands names that had to wait to the workers again.
 fn call_back(walk: &Walk, waiting: Vec<Waiting>) {
     for one in waiting {
-        walk.resume(Task::Entries(one.folder, vec![one.name]));
+        walk.resume(one.folder, one.name);
     }
 }

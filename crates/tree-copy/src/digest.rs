@@ -92,6 +92,22 @@ mod tests {
     }
 
     #[test]
+    fn every_type_has_the_letter_that_stored_digests_have() {
+        let types = [
+            (FileType::RegularFile, b'f'),
+            (FileType::Directory, b'd'),
+            (FileType::Symlink, b'l'),
+            (FileType::Fifo, b'p'),
+            (FileType::Socket, b's'),
+            (FileType::CharacterDevice, b'c'),
+            (FileType::BlockDevice, b'b'),
+        ];
+        for (kind, expected) in types {
+            assert_eq!(letter(kind), expected, "{kind:?}");
+        }
+    }
+
+    #[test]
     fn names_do_not_run_into_each_other() {
         assert_ne!(place(&place(&ROOT, c"a"), c"bc"), place(&place(&ROOT, c"ab"), c"c"));
     }

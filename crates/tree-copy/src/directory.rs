@@ -1,6 +1,6 @@
 //! What a pass does with directories: makes them before their entries, finishes them after.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -25,10 +25,10 @@ const SET_GROUP_ID: u32 = 0o2000;
 /// Opens the target's directory, or makes it.
 pub(crate) fn enter(
     context: &PassContext<'_>,
-    walk: &Walk<'_>,
+    walk: &Walk,
     parent: &Folder,
     pair: &Pair,
-    name: &CString,
+    name: &CStr,
     source: &Meta,
 ) -> Result<TargetSide> {
     let Some(target) = &pair.target else {
@@ -40,7 +40,7 @@ pub(crate) fn enter(
     let there = if parent.fresh { None } else { Meta::at(target, name).map_err(refused("read"))? };
     if let Some(before) = there.filter(Meta::is_directory) {
         parent.shared.fetch_add(1, Ordering::Relaxed);
-        let directory = match dirfd::open_dir(target, name.as_c_str()) {
+        let directory = match dirfd::open_dir(target, name) {
             // What is mounted there hides what the copy has below.
             Err(Errno::EXDEV) if !context.options.write => {
                 context.differs(walk, parent, name, Difference::Written);
@@ -64,7 +64,7 @@ pub(crate) fn enter(
         return Ok(TargetSide::default());
     }
     if there.is_some() {
-        dirfd::remove_all(target, name.as_c_str()).map_err(refused("remove"))?;
+        dirfd::remove_all(target, name).map_err(refused("remove"))?;
     }
     let (directory, plain) = create(context, parent, target, name, source).map_err(refused("make"))?;
     parent.shared.fetch_add(1, Ordering::Relaxed);
@@ -98,7 +98,7 @@ fn create(
 }
 
 /// Everything below is done: removes what is too much, and gives the directory its own owner, mode and time.
-pub(crate) fn leave(context: &PassContext<'_>, walk: &Walk<'_>, folder: &Arc<Folder>) -> Result<()> {
+pub(crate) fn leave(context: &PassContext<'_>, walk: &Walk, folder: &Arc<Folder>) -> Result<()> {
     if !folder.has_target {
         return Ok(());
     }
@@ -120,7 +120,7 @@ pub(crate) fn leave(context: &PassContext<'_>, walk: &Walk<'_>, folder: &Arc<Fol
 
 fn finish(
     context: &PassContext<'_>,
-    walk: &Walk<'_>,
+    walk: &Walk,
     folder: &Folder,
     source: BorrowedFd<'_>,
     target: BorrowedFd<'_>,
@@ -172,7 +172,7 @@ fn finish(
     Ok(())
 }
 
-fn note(walk: &Walk<'_>, folder: &Folder, what: What) {
+fn note(walk: &Walk, folder: &Folder, what: What) {
     match &folder.parent {
         Some(parent) => walk.note(parent, &folder.name, what),
         None => walk.note(folder, c"", what),

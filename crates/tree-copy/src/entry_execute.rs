@@ -10,7 +10,6 @@ use crate::attributes::{self, Carried};
 use crate::entry_plan::EntryAction;
 use crate::entry_state::{EntryPlace, EntryState};
 use crate::error::{Fault, Result};
-use crate::folder::visit;
 use crate::links::First;
 use crate::make;
 use crate::make_entry::{How, MadeEntry, Original, make_entry};
@@ -36,7 +35,7 @@ pub(crate) fn execute(
     action: EntryAction,
     state: &EntryState,
     first: Option<&First>,
-    at: &EntryPlace<'_>,
+    at: &EntryPlace<'_, '_>,
     context: &PassContext<'_>,
     hand: &mut Hand,
 ) -> Result<Executed> {
@@ -67,13 +66,13 @@ pub(crate) fn execute(
     }
 }
 
-fn skip(state: &EntryState, at: &EntryPlace<'_>, context: &PassContext<'_>) -> Executed {
+fn skip(state: &EntryState, at: &EntryPlace<'_, '_>, context: &PassContext<'_>) -> Executed {
     one_more(&context.tally.skipped);
     at.walk.note(at.folder, at.name, What::SkippedSpecial(kind_name(state.source.kind)));
     Executed::Absent
 }
 
-fn set_attributes(at: &EntryPlace<'_>, target: BorrowedFd<'_>, context: &PassContext<'_>) -> Result<()> {
+fn set_attributes(at: &EntryPlace<'_, '_>, target: BorrowedFd<'_>, context: &PassContext<'_>) -> Result<()> {
     let to = Node::named(target, at.name);
     let carried = match attributes::carry(&at.source_node(), &to, false, true, context.making.can) {
         // The next pass will see what became of it.
@@ -90,7 +89,7 @@ fn set_attributes(at: &EntryPlace<'_>, target: BorrowedFd<'_>, context: &PassCon
 
 fn make(
     state: &EntryState,
-    at: &EntryPlace<'_>,
+    at: &EntryPlace<'_, '_>,
     target: BorrowedFd<'_>,
     context: &PassContext<'_>,
     hand: &mut Hand,
@@ -144,13 +143,15 @@ fn make(
 fn link(
     state: &EntryState,
     first: Option<&First>,
-    at: &EntryPlace<'_>,
+    at: &EntryPlace<'_, '_>,
     target: BorrowedFd<'_>,
     context: &PassContext<'_>,
 ) -> Result<Executed> {
     let Some(first) = first else { return Ok(Executed::LinkRefused) };
-    let from = visit(&first.folder).map_err(|lost| at.walk.lost(&first.folder, lost))?;
-    let Some(from) = &from.target else { return Ok(Executed::LinkRefused) };
+    let from = at.walk.visit(&first.folder)?;
+    let Some(from) = from.as_ref().and_then(|from| from.target.as_ref()) else {
+        return Ok(Executed::LinkRefused);
+    };
     let made = make::hard_link(from.as_fd(), &first.name, target, at.name, state.target.is_none())
         .map_err(|fault| at.error("link", fault))?;
     if !made {

@@ -17,14 +17,14 @@ use crate::meta::Meta;
 use crate::walk::{Hand, Walk};
 
 /// Where an entry is: one name in an open folder of both sides.
-pub(crate) struct EntryPlace<'a> {
-    pub walk: &'a Walk<'a>,
+pub(crate) struct EntryPlace<'a, 't> {
+    pub walk: &'a Walk<'a, 't>,
     pub folder: &'a Arc<Folder>,
     pub pair: &'a Pair,
     pub name: &'a CString,
 }
 
-impl EntryPlace<'_> {
+impl EntryPlace<'_, '_> {
     /// Returns the fault as an error that names the entry.
     pub fn error(&self, action: &'static str, fault: Fault) -> Error {
         match fault {
@@ -111,7 +111,7 @@ pub(crate) struct EntryState {
 
 impl EntryState {
     /// Looks at the target's side of an entry.
-    pub fn read(at: &EntryPlace<'_>, source: Meta, link_text: OsString) -> Result<Self> {
+    pub fn read(at: &EntryPlace<'_, '_>, source: Meta, link_text: OsString) -> Result<Self> {
         let target = match at.target() {
             Some(target) if !at.folder.fresh => {
                 Meta::at(target, at.name).map_err(|cause| at.error("read", Fault::Target(cause)))?
@@ -134,7 +134,7 @@ impl EntryState {
     pub fn inspect(
         &mut self,
         inspection: Inspection,
-        at: &EntryPlace<'_>,
+        at: &EntryPlace<'_, '_>,
         making: &Making<'_>,
         hand: &mut Hand,
     ) -> Result<()> {
@@ -163,7 +163,7 @@ impl EntryState {
     /// found out by opening it to copy it.
     fn has_content_of(
         &self,
-        at: &EntryPlace<'_>,
+        at: &EntryPlace<'_, '_>,
         target: BorrowedFd<'_>,
         making: &Making<'_>,
         hand: &mut Hand,

@@ -91,7 +91,6 @@ mod pass_context;
 mod priority;
 mod probe;
 mod prune;
-mod queue;
 mod replicate;
 mod space_check;
 mod survey;

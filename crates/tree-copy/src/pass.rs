@@ -13,14 +13,14 @@ use crate::copier::Copier;
 use crate::durable::{self, Disk};
 use crate::error::{Error, Result};
 use crate::file::Making;
-use crate::folder::Folder;
+use crate::folder::{FolderState, Pair};
 use crate::links::Links;
 use crate::means::Means;
 use crate::meta::Meta;
 use crate::observer::Observer;
 use crate::options::{Options, Pass};
 use crate::pass_context::{PassContext, Tally};
-use crate::walk::{Roots, Walk};
+use crate::walk::{Roots, walk};
 
 /// Brings the directory `target` into the state of the directory `source`, or compares them.
 ///
@@ -58,9 +58,10 @@ pub(crate) fn pass_between(
         moments: Moments::now(),
     };
     let copier = Copier { context, links: Links::new() };
-    let root = Folder::root(meta, source_root, Some(target_root), Some(before));
+    let root = Pair { source: source_root, target: Some(target_root) };
+    let state = FolderState::root(meta, true, Some(before));
     let roots = Roots { source, target: Some(target), keep: options.keep };
-    let (sum, counters) = Walk::run(&roots, root, options.threads, &copier, observer)?;
+    let (sum, counters) = walk(&roots, root, state, options.threads, &copier, observer)?;
     if options.durable && options.write {
         disk.sync().map_err(failed)?;
     }

@@ -16,7 +16,7 @@ use crate::walk::Walk;
 /// Removes everything from a directory of the target that the source's lacks, but kept names.
 pub(crate) fn prune(
     context: &PassContext<'_>,
-    walk: &Walk<'_>,
+    walk: &Walk,
     folder: &Folder,
     pair: &Pair,
     target: BorrowedFd<'_>,

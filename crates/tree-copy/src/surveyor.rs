@@ -1,7 +1,7 @@
 //! Walks one tree and counts.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -16,12 +16,12 @@ use nix::unistd::{getegid, geteuid};
 use crate::attributes;
 use crate::entry_state::SourceEntry;
 use crate::error::{Error, Result};
-use crate::folder::{Folder, Pair, TargetSide};
+use crate::folder::{Folder, FolderState, Pair, TargetSide};
 use crate::links::Identity;
 use crate::meta::Meta;
 use crate::observer::Observer;
 use crate::survey::Survey;
-use crate::walk::{Hand, Roots, Visitor, Walk};
+use crate::walk::{Hand, Roots, Visitor, Walk, walk};
 
 /// Counts everything below `root` but the names in `keep` directly in it; fails with the path that cannot be read.
 pub fn survey(root: &Path, threads: usize, keep: &[&OsStr], observer: &dyn Observer) -> Result<Survey> {
@@ -34,8 +34,8 @@ pub fn survey(root: &Path, threads: usize, keep: &[&OsStr], observer: &dyn Obser
         owner: (geteuid().as_raw(), getegid().as_raw()),
     };
     let roots = Roots { source: root, target: None, keep };
-    let folder = Folder::root(meta, opened, None, None);
-    let (sum, _) = Walk::run(&roots, folder, threads, &surveyor, observer)?;
+    let (root, state) = (Pair { source: opened, target: None }, FolderState::root(meta, false, None));
+    let (sum, _) = walk(&roots, root, state, threads, &surveyor, observer)?;
     let found = surveyor.found.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(Survey { digest: sum.bytes(), ..found })
 }
@@ -48,7 +48,7 @@ struct Surveyor {
 }
 
 impl Surveyor {
-    fn add(&self, meta: &Meta, folder: &Folder, name: &CString, attributes: &[CString]) {
+    fn add(&self, meta: &Meta, folder: &Folder, name: &CStr, attributes: &[CString]) {
         let first = self.is_first(meta);
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         found.entries += 1;
@@ -101,7 +101,7 @@ impl Surveyor {
 }
 
 /// Attributes can go with their file at any moment; then there are none.
-fn attribute_names(walk: &Walk, folder: &Folder, pair: &Pair, name: &CString) -> Result<Vec<CString>> {
+fn attribute_names(walk: &Walk, folder: &Folder, pair: &Pair, name: &CStr) -> Result<Vec<CString>> {
     match attributes::names(&Node::named(pair.source.as_fd(), name)) {
         Err(Errno::ENOENT | Errno::EACCES | Errno::EPERM) => Ok(vec![]),
         answer => {
@@ -144,7 +144,7 @@ impl Visitor for Surveyor {
         walk: &Walk,
         parent: &Folder,
         pair: &Pair,
-        name: &CString,
+        name: &CStr,
         source: &Meta,
     ) -> Result<TargetSide> {
         let attributes = attribute_names(walk, parent, pair, name)?;
@@ -176,7 +176,7 @@ impl Visitor for Surveyor {
         Ok(())
     }
 
-    fn mount(&self, _walk: &Walk, _folder: &Folder, _pair: &Pair, _name: &CString) -> Result<()> {
+    fn mount(&self, _walk: &Walk, _folder: &Folder, _pair: &Pair, _name: &CStr) -> Result<()> {
         Ok(())
     }
 }

@@ -1,11 +1,11 @@
-//! Work for several threads, last in, first out: a tree is walked depth first, so that little of it is waiting.
+//! Tasks for several threads, last in, first out.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 #[derive(Debug)]
 struct State<T> {
     waiting: Vec<T>,
-    /// Tasks that are waiting or being done. None left: nothing can come any more.
+    /// Tasks that are waiting or being done; at 0 nothing can come any more.
     unfinished: usize,
     closed: bool,
 }
@@ -56,7 +56,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// A task that was taken is done.
+    /// Ends a task that was taken.
     pub fn done(&self) {
         let mut state = self.state();
         state.unfinished -= 1;
@@ -66,7 +66,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Sends everybody home.
+    /// Ends the work for all threads.
     pub fn close(&self) {
         self.state().closed = true;
         self.changed.notify_all();
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_queue_gives_nothing_and_wakes_who_waits() {
+    fn a_closed_queue_gives_nothing_and_wakes_a_waiting_thread() {
         let queue = Queue::new(1);
         thread::scope(|scope| {
             assert_eq!(queue.take(), Some(1));

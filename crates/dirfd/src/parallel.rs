@@ -1,0 +1,558 @@
+//! A walk over a tree by several threads, which keeps few directories open and few names in memory.
+//!
+//! A [`Visitor`] decides what happens to entries. Directories are walked depth first, so that little of the tree waits. Each
+//! is listed in parts, its files are handled in the order of their inodes, and its [`leave`](Visitor::leave) comes after
+//! everything below it. A directory whose descriptor was closed for want of descriptors is opened again when it is needed.
+
+use std::collections::VecDeque;
+use std::ffi::{CStr, CString, OsStr};
+use std::ops::Deref;
+use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
+
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit};
+use nix::unistd::{Whence, lseek};
+use rustix::fs::{FileType, RawDir};
+
+use crate::listing::{BUFFER, errno, is_dot};
+use crate::queue::Queue;
+
+/// Names after which a listing waits until these are done.
+const LISTED: usize = 512;
+
+/// A directory of the walk, from its listing until everything below it is done.
+///
+/// It dereferences to the visitor's own state of it.
+#[derive(Debug)]
+pub struct Directory<O, S> {
+    /// The directory above; none for the root.
+    pub parent: Option<Arc<Self>>,
+    /// Its name there; empty for the root.
+    pub name: CString,
+    state: S,
+    /// Tasks, directories in it and held names that are not done; the one that brings it to zero leaves the directory.
+    pending: AtomicUsize,
+    opened: Mutex<Option<Arc<O>>>,
+}
+
+/// A directory of a visitor's walk.
+pub type Dir<V> = Directory<<V as Visitor>::Open, <V as Visitor>::State>;
+
+/// The descriptors and state of a directory that is entered; nothing for one that is not.
+pub type Entered<V> = Option<(Arc<<V as Visitor>::Open>, <V as Visitor>::State)>;
+
+impl<O, S> Directory<O, S> {
+    fn new(parent: Option<Arc<Self>>, name: CString, open: Arc<O>, state: S) -> Arc<Self> {
+        // The task that lists it is pending.
+        Arc::new(Self { parent, name, state, pending: AtomicUsize::new(1), opened: Mutex::new(Some(open)) })
+    }
+
+    /// Returns the path below the root, for messages.
+    pub fn path(&self) -> PathBuf {
+        let mut names = vec![];
+        let mut next = Some(self);
+        while let Some(directory) = next {
+            names.push(OsStr::from_bytes(directory.name.to_bytes()));
+            next = directory.parent.as_deref();
+        }
+        names.pop();
+        names.into_iter().rev().collect()
+    }
+
+    /// Keeps the directory from being left until a name in it comes again by [`Walk::resume`] or is released.
+    pub fn hold(&self) {
+        self.pending.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Takes back a [`Directory::hold`] while an entry of the directory is visited.
+    pub fn release(&self) {
+        self.pending.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    fn opened(&self) -> MutexGuard<'_, Option<Arc<O>>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn close(&self) {
+        let open = self.opened().take();
+        drop(open);
+    }
+}
+
+impl<O, S> Deref for Directory<O, S> {
+    type Target = S;
+
+    fn deref(&self) -> &S {
+        &self.state
+    }
+}
+
+/// An entry as its directory lists it.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its name.
+    pub name: CString,
+    /// Its type, `Unknown` where the file system does not list types.
+    pub kind: FileType,
+}
+
+/// The handling of the entries of a tree.
+pub trait Visitor: Sync + Sized {
+    /// The open descriptors of a directory.
+    type Open: Send + Sync;
+    /// What is known about a directory.
+    type State: Send + Sync;
+    /// What one thread has for itself.
+    type Worker: Default;
+    /// The first one ends the walk.
+    type Error: Send;
+    /// Descriptors that an open directory takes.
+    const DESCRIPTORS: usize;
+    /// Descriptors that a thread has open besides.
+    const SPARE: usize;
+    /// Files that one task handles: enough to be worth handing over, few enough to share a directory among threads.
+    const BATCH: usize = 32;
+
+    /// Returns the descriptor that is listed.
+    fn source(open: &Self::Open) -> BorrowedFd<'_>;
+
+    /// Comes before each task and each entry; an error ends the walk.
+    fn before(&self) -> Result<(), Self::Error>;
+
+    /// Comes after each task.
+    fn after_task(&self) {}
+
+    /// True if a listed name is to be visited.
+    fn wants(&self, _directory: &Dir<Self>, _name: &CStr) -> bool {
+        true
+    }
+
+    /// Opens a directory that was listed as one; nothing if it is not to be entered.
+    fn enter(
+        &self,
+        walk: &Walk<'_, Self>,
+        parent: &Arc<Dir<Self>>,
+        open: &Self::Open,
+        name: &CStr,
+        worker: &mut Self::Worker,
+    ) -> Result<Entered<Self>, Self::Error>;
+
+    /// Handles an entry that was not listed as a directory; one after all is handed to [`Walk::enter`].
+    fn entry(
+        &self,
+        walk: &Walk<'_, Self>,
+        directory: &Arc<Dir<Self>>,
+        open: &Self::Open,
+        entry: Entry,
+        worker: &mut Self::Worker,
+    ) -> Result<(), Self::Error>;
+
+    /// Opens a directory that was closed; nothing if it is gone.
+    fn reopen(&self, parent: &Self::Open, directory: &Dir<Self>) -> Result<Option<Self::Open>, Self::Error>;
+
+    /// Notes that a directory, or one above it, is gone.
+    fn gone(&self, directory: &Dir<Self>);
+
+    /// Handles an error of a listing; the names that were read are visited if it returns none.
+    fn unlisted(
+        &self,
+        directory: &Dir<Self>,
+        cause: Errno,
+        worker: &mut Self::Worker,
+    ) -> Result<(), Self::Error>;
+
+    /// Comes after everything below a directory.
+    fn leave(&self, _walk: &Walk<'_, Self>, _directory: &Arc<Dir<Self>>) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    /// Takes what a thread had for itself, in that thread.
+    fn end(&self, worker: Self::Worker) -> Result<(), Self::Error>;
+}
+
+enum Task<O, S> {
+    /// Read some names of a directory, from this position on.
+    List(Arc<Directory<O, S>>, u64),
+    /// Enter a directory of a directory.
+    Enter(Arc<Directory<O, S>>, CString),
+    /// Visit entries of a directory.
+    Entries(Arc<Directory<O, S>>, Vec<Entry>),
+}
+
+/// A walk under way.
+pub struct Walk<'a, V: Visitor> {
+    visitor: &'a V,
+    queue: Queue<Task<V::Open, V::State>>,
+    open: OpenDirectories<V::Open, V::State>,
+    failure: Mutex<Option<V::Error>>,
+}
+
+/// Walks everything below `root` in up to `threads` threads, the calling one included; returns the first error.
+pub fn walk<V: Visitor>(
+    visitor: &V,
+    root: Arc<V::Open>,
+    state: V::State,
+    threads: usize,
+) -> Result<(), V::Error> {
+    let root = Directory::new(None, CString::default(), root, state);
+    let walk = Walk {
+        visitor,
+        queue: Queue::new(Task::List(root, 0)),
+        open: OpenDirectories::new(V::DESCRIPTORS, V::SPARE * threads),
+        failure: Mutex::new(None),
+    };
+    thread::scope(|scope| {
+        for _ in 1..threads {
+            // A thread that cannot be started is done without.
+            let _ = thread::Builder::new().spawn_scoped(scope, || walk.work());
+        }
+        walk.work();
+    });
+    let failure = walk.failure.into_inner().unwrap_or_else(PoisonError::into_inner);
+    failure.map_or(Ok(()), Err)
+}
+
+impl<V: Visitor> Walk<'_, V> {
+    fn work(&self) {
+        // A thread that panics must not leave the others waiting for it.
+        let _closer = CloseOnPanic(&self.queue);
+        let mut worker = V::Worker::default();
+        while let Some(task) = self.queue.take() {
+            self.check(self.step(task, &mut worker));
+            self.visitor.after_task();
+            self.queue.done();
+        }
+        self.check(self.visitor.end(worker));
+    }
+
+    fn check(&self, result: Result<(), V::Error>) {
+        if let Err(error) = result {
+            self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            self.queue.close();
+        }
+    }
+
+    fn step(&self, task: Task<V::Open, V::State>, worker: &mut V::Worker) -> Result<(), V::Error> {
+        self.visitor.before()?;
+        match task {
+            Task::List(directory, position) => {
+                self.list(&directory, position, worker)?;
+                self.finish(directory)
+            }
+            Task::Enter(parent, name) => self.step_into(parent, name, worker),
+            Task::Entries(directory, entries) => {
+                if let Some(open) = self.open(&directory)? {
+                    self.entries(&directory, &open, entries, worker)?;
+                }
+                self.finish(directory)
+            }
+        }
+    }
+
+    fn step_into(&self, parent: Arc<Dir<V>>, name: CString, worker: &mut V::Worker) -> Result<(), V::Error> {
+        let entered = match self.open(&parent)? {
+            Some(open) => self.visitor.enter(self, &parent, &open, &name, worker)?,
+            None => None,
+        };
+        let Some((open, state)) = entered else { return self.finish(parent) };
+        // The parent's task goes on as the directory's existence.
+        let directory = Directory::new(Some(parent), name, open, state);
+        self.open.add(&directory);
+        self.list(&directory, 0, worker)?;
+        self.finish(directory)
+    }
+
+    fn entries(
+        &self,
+        directory: &Arc<Dir<V>>,
+        open: &V::Open,
+        entries: Vec<Entry>,
+        worker: &mut V::Worker,
+    ) -> Result<(), V::Error> {
+        for entry in entries {
+            self.visitor.before()?;
+            self.visitor.entry(self, directory, open, entry, worker)?;
+        }
+        Ok(())
+    }
+
+    /// Reads one buffer of names. Not all at once: a directory may have a million.
+    fn list(&self, directory: &Arc<Dir<V>>, position: u64, worker: &mut V::Worker) -> Result<(), V::Error> {
+        let Some(open) = self.open(directory)? else { return Ok(()) };
+        let source = V::source(&open);
+        // The descriptor may be a new one since the last part.
+        if position > 0
+            && let Err(cause) = lseek(source, position.cast_signed(), Whence::SeekSet)
+        {
+            return self.visitor.unlisted(directory, cause, worker);
+        }
+        let (mut files, mut tasks) = (vec![], vec![]);
+        let mut buffer = Vec::with_capacity(BUFFER);
+        let mut listing = RawDir::new(source, buffer.spare_capacity_mut());
+        while let Some(entry) = listing.next() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(cause) => {
+                    self.visitor.unlisted(directory, errno(cause), worker)?;
+                    break;
+                }
+            };
+            let (name, kind, position) = (entry.file_name(), entry.file_type(), entry.next_entry_cookie());
+            if !is_dot(name) && self.visitor.wants(directory, name) {
+                let name = name.to_owned();
+                match kind {
+                    FileType::Directory => tasks.push(Task::Enter(Arc::clone(directory), name)),
+                    _ => files.push((entry.ino(), Entry { name, kind })),
+                }
+            }
+            // A small directory is read to its end at once.
+            if listing.is_buffer_empty() && files.len() + tasks.len() >= LISTED {
+                // Taken from the end: files of this directory, directories in it, then the rest of its names.
+                tasks.insert(0, Task::List(Arc::clone(directory), position));
+                break;
+            }
+        }
+        // Inodes that lie together are read together.
+        files.sort_unstable_by_key(|&(inode, _)| inode);
+        let mut files = files.into_iter().map(|(_, entry)| entry);
+        let own: Vec<_> = files.by_ref().take(V::BATCH).collect();
+        while files.len() > 0 {
+            tasks.push(Task::Entries(Arc::clone(directory), files.by_ref().take(V::BATCH).collect()));
+        }
+        self.add(directory, tasks);
+        self.entries(directory, &open, own, worker)
+    }
+
+    /// Ends one pending thing of a directory; leaves every directory that this completes.
+    fn finish(&self, mut directory: Arc<Dir<V>>) -> Result<(), V::Error> {
+        while directory.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.visitor.leave(self, &directory)?;
+            let Some(parent) = directory.parent.clone() else { break };
+            directory.close();
+            directory = parent;
+        }
+        Ok(())
+    }
+
+    fn add(&self, directory: &Dir<V>, tasks: Vec<Task<V::Open, V::State>>) {
+        directory.pending.fetch_add(tasks.len(), Ordering::AcqRel);
+        self.queue.add(tasks);
+    }
+
+    /// Has a name entered that turned out to be a directory.
+    pub fn enter(&self, directory: &Arc<Dir<V>>, name: CString) {
+        self.add(directory, vec![Task::Enter(Arc::clone(directory), name)]);
+    }
+
+    /// Has an entry visited again for which its directory was held.
+    pub fn resume(&self, directory: Arc<Dir<V>>, entry: Entry) {
+        self.queue.add([Task::Entries(directory, vec![entry])]);
+    }
+
+    /// Returns the descriptors of a directory, opened again where they were closed; nothing if it is gone.
+    pub fn open(&self, directory: &Arc<Dir<V>>) -> Result<Option<Arc<V::Open>>, V::Error> {
+        // Only the last ones stay open: a way back up from far below needs them next.
+        let kept = self.open.limit / 4;
+        let open = self.reach(directory, |directory, below, open| {
+            if below < kept {
+                *directory.opened() = Some(Arc::clone(open));
+                self.open.add(directory);
+            }
+        })?;
+        if open.is_none() {
+            self.visitor.gone(directory);
+        }
+        Ok(open)
+    }
+
+    /// Returns the descriptors of a directory that may be done already, and keeps none open.
+    pub fn visit(&self, directory: &Arc<Dir<V>>) -> Result<Option<Arc<V::Open>>, V::Error> {
+        self.reach(directory, |_, _, _| ())
+    }
+
+    /// Opens what is closed on the way to a directory. `opened` gets each, with the number of those still to come.
+    fn reach(
+        &self,
+        directory: &Arc<Dir<V>>,
+        opened: impl Fn(&Arc<Dir<V>>, usize, &Arc<V::Open>),
+    ) -> Result<Option<Arc<V::Open>>, V::Error> {
+        let mut closed = vec![];
+        let mut next = directory;
+        let mut open = loop {
+            if let Some(open) = next.opened().as_ref() {
+                break Arc::clone(open);
+            }
+            closed.push(next);
+            // The root is never closed.
+            let Some(parent) = &next.parent else { return Ok(None) };
+            next = parent;
+        };
+        while let Some(directory) = closed.pop() {
+            let Some(again) = self.visitor.reopen(&open, directory)? else { return Ok(None) };
+            open = Arc::new(again);
+            opened(directory, closed.len(), &open);
+        }
+        Ok(Some(open))
+    }
+}
+
+/// Keeps the number of open directories within what the process may have.
+struct OpenDirectories<O, S> {
+    limit: usize,
+    oldest_first: Mutex<VecDeque<Weak<Directory<O, S>>>>,
+}
+
+impl<O, S> OpenDirectories<O, S> {
+    fn new(descriptors: usize, spare: usize) -> Self {
+        let allowed = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
+        let allowed = usize::try_from(allowed).unwrap_or(1024);
+        let limit = (allowed.saturating_sub(64) / descriptors).saturating_sub(spare).clamp(8, 512);
+        Self { limit, oldest_first: Mutex::new(VecDeque::new()) }
+    }
+
+    /// Remembers an open directory and closes the one that has been open for longest, if they are too many.
+    fn add(&self, directory: &Arc<Directory<O, S>>) {
+        let oldest = {
+            let mut queue = self.oldest_first.lock().unwrap_or_else(PoisonError::into_inner);
+            queue.push_back(Arc::downgrade(directory));
+            if queue.len() > self.limit { queue.pop_front() } else { None }
+        };
+        // The root is what everything else is reached from.
+        if let Some(oldest) = oldest.and_then(|weak| weak.upgrade()).filter(|oldest| oldest.parent.is_some())
+        {
+            oldest.close();
+        }
+    }
+}
+
+struct CloseOnPanic<'a, T>(&'a Queue<T>);
+
+impl<T> Drop for CloseOnPanic<'_, T> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.close();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::fd::{AsFd, OwnedFd};
+    use std::panic::{self, AssertUnwindSafe};
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+
+    /// Collects paths: of files when they are visited, of directories when they are left.
+    #[derive(Default)]
+    struct Collector {
+        paths: Mutex<Vec<String>>,
+        panics: bool,
+        stopped: AtomicBool,
+    }
+
+    impl Visitor for Collector {
+        type Open = OwnedFd;
+        type State = ();
+        type Worker = Vec<String>;
+        type Error = &'static str;
+        const DESCRIPTORS: usize = 1;
+        const SPARE: usize = 0;
+
+        fn source(open: &OwnedFd) -> BorrowedFd<'_> {
+            open.as_fd()
+        }
+
+        fn before(&self) -> Result<(), &'static str> {
+            if self.stopped.load(Ordering::Relaxed) { Err("stopped") } else { Ok(()) }
+        }
+
+        fn enter(
+            &self,
+            _: &Walk<'_, Self>,
+            _: &Arc<Dir<Self>>,
+            open: &OwnedFd,
+            name: &CStr,
+            _: &mut Vec<String>,
+        ) -> Result<Entered<Self>, &'static str> {
+            let opened = crate::open_dir(open, name).map_err(|_| "cannot open")?;
+            Ok(Some((Arc::new(opened), ())))
+        }
+
+        fn entry(
+            &self,
+            _: &Walk<'_, Self>,
+            directory: &Arc<Dir<Self>>,
+            _: &OwnedFd,
+            entry: Entry,
+            worker: &mut Vec<String>,
+        ) -> Result<(), &'static str> {
+            assert!(!self.panics);
+            worker.push(directory.path().join(entry.name.to_str().unwrap()).display().to_string());
+            Ok(())
+        }
+
+        fn reopen(&self, parent: &OwnedFd, directory: &Dir<Self>) -> Result<Option<OwnedFd>, &'static str> {
+            Ok(crate::open_dir(parent, directory.name.as_c_str()).ok())
+        }
+
+        fn gone(&self, _: &Dir<Self>) {}
+
+        fn unlisted(&self, _: &Dir<Self>, _: Errno, _: &mut Vec<String>) -> Result<(), &'static str> {
+            Err("cannot list")
+        }
+
+        fn leave(&self, _: &Walk<'_, Self>, directory: &Arc<Dir<Self>>) -> Result<(), &'static str> {
+            self.paths.lock().unwrap().push(format!("{}/", directory.path().display()));
+            Ok(())
+        }
+
+        fn end(&self, worker: Vec<String>) -> Result<(), &'static str> {
+            self.paths.lock().unwrap().extend(worker);
+            Ok(())
+        }
+    }
+
+    fn tree() -> (tempfile::TempDir, Arc<OwnedFd>) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("a/b/c")).unwrap();
+        for number in 0..1_500 {
+            fs::write(dir.path().join(format!("a/b/{number}")), "").unwrap();
+        }
+        fs::write(dir.path().join("a/b/c/file"), "").unwrap();
+        let root = Arc::new(crate::open_root(dir.path()).unwrap());
+        (dir, root)
+    }
+
+    #[test]
+    fn every_entry_is_visited_once_and_directories_are_left_after_their_content() {
+        for threads in [1, 2, 8] {
+            let (_dir, root) = tree();
+            let collector = Collector::default();
+            walk(&collector, root, (), threads).unwrap();
+            let mut paths = collector.paths.into_inner().unwrap();
+            let left: Vec<_> = paths.extract_if(.., |path| path.ends_with('/')).collect();
+            assert_eq!(left, ["a/b/c/", "a/b/", "a/", "/"], "{threads}");
+            assert_eq!(paths.len(), 1_501);
+            paths.sort();
+            paths.dedup();
+            assert_eq!(paths.len(), 1_501);
+        }
+    }
+
+    #[test]
+    fn a_stop_and_a_panic_end_all_threads() {
+        let (_dir, root) = tree();
+        let collector = Collector { stopped: AtomicBool::new(true), ..Collector::default() };
+        assert_eq!(walk(&collector, Arc::clone(&root), (), 4), Err("stopped"));
+        let collector = Collector { panics: true, ..Collector::default() };
+        let ended = panic::catch_unwind(AssertUnwindSafe(|| walk(&collector, root, (), 4)));
+        assert!(ended.is_err());
+    }
+}
