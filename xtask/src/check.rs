@@ -6,7 +6,7 @@ use kit::{Exit, Outcome};
 use crate::cargo::cargo;
 use crate::checkout::Checkout;
 use crate::nextest::{self, TestCounts};
-use crate::{deny, docs, libraries, step};
+use crate::{deny, docs, step, system_packages};
 
 /// Check formatting, lints, dependencies, unit and tool tests, and generated documentation
 #[derive(Debug, clap::Args)]
@@ -21,7 +21,7 @@ pub fn run(_: &Args) -> Outcome {
 
 /// Runs the checks; the first that finds something ends it, except that all tests run.
 pub fn all(checkout: &Checkout) -> Result<TestCounts> {
-    libraries::for_testing()?;
+    system_packages::for_testing()?;
     step::run("check formatting", cargo(checkout).args(["fmt", "--all", "--check"]))?;
     let lints = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
     step::run("run clippy", cargo(checkout).args(lints))?;

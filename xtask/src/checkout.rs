@@ -5,7 +5,7 @@ use std::{env, fs};
 
 use anyhow::{Context, Result};
 
-use crate::fingerprint;
+use crate::sha256;
 
 /// The working copy that this call is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Checkout {
     /// Eight hexadecimal digits that tell this working copy from every other one on the machine.
     #[must_use]
     pub fn id(&self) -> String {
-        let mut id = fingerprint::sha256_hex(self.root.as_os_str().as_encoded_bytes());
+        let mut id = sha256::hex(self.root.as_os_str().as_encoded_bytes());
         id.truncate(8);
         id
     }

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::checkout::Checkout;
-use crate::{cargo_tools, probe, step};
+use crate::{cargo_tools, step, timed_command};
 
 /// The version whose configuration format `deny.toml` is written in.
 const VERSION: &str = "0.20.2";
@@ -19,8 +19,10 @@ pub fn check(checkout: &Checkout) -> Result<()> {
     let program = cargo_tools::ensure_installed(checkout, "cargo-deny", VERSION)?;
     let mut deny = Command::new(&program);
     deny.current_dir(checkout.root()).args(["--workspace", "check", "bans", "licenses", "sources"]);
-    let reachable =
-        probe::answer(Command::new("git").args(["ls-remote", "--quiet", ADVISORIES, "HEAD"]), DEADLINE);
+    let reachable = timed_command::stdout_within(
+        Command::new("git").args(["ls-remote", "--quiet", ADVISORIES, "HEAD"]),
+        DEADLINE,
+    );
     if reachable.is_ok() {
         deny.arg("advisories");
     } else {

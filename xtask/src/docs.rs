@@ -5,7 +5,7 @@ use kit::{Exit, Outcome};
 
 use crate::cargo::cargo;
 use crate::checkout::Checkout;
-use crate::{libraries, step};
+use crate::{step, system_packages};
 
 /// Generate manual pages and command references from the tools' command lines
 #[derive(Debug, clap::Args)]
@@ -32,7 +32,7 @@ pub fn check(checkout: &Checkout) -> Result<()> {
 }
 
 fn manual(title: &str, checkout: &Checkout, more: &[&str]) -> Result<()> {
-    libraries::for_compiling()?;
+    system_packages::for_compiling()?;
     let mut command = cargo(checkout);
     command.args(["run", "--locked", "--package", "manual", "--", "--output", "docs"]).args(more);
     step::run(title, &mut command)

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
 use kit::{Exit, Outcome};
 
-use crate::mounted::FaultFs;
+use crate::mount::FaultFs;
 
 /// A fault injector for tests: a FUSE file system that passes everything through and fails on demand
 #[derive(Debug, Parser)]

@@ -8,7 +8,7 @@ use rustix::fs::{self as sys, CWD, FallocateFlags, Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 
 use crate::Answer;
-use crate::filesystem::PassThrough;
+use crate::passthrough::PassThrough;
 
 /// The flags of an open that make sense for us: the kernel has the offset, follows links and creates by itself.
 pub fn usable(flags: i32) -> OFlags {
@@ -28,7 +28,7 @@ impl PassThrough {
     }
 
     pub fn read_file(&self, number: INodeNo, file: FileHandle, offset: u64, size: u32) -> Answer<Vec<u8>> {
-        self.faults.read(&self.nodes.relative(&*self.nodes.get(number)?), offset, size.into())?;
+        self.faults.read(&self.nodes.path_below_root(&*self.nodes.get(number)?), offset, size.into())?;
         let file = self.files.get(file)?;
         let mut buffer = vec![0; usize::try_from(size).unwrap_or(0)];
         let mut filled = 0;
@@ -46,7 +46,7 @@ impl PassThrough {
     }
 
     pub fn write_file(&self, number: INodeNo, file: FileHandle, offset: u64, bytes: &[u8]) -> Answer<u32> {
-        let path = self.nodes.relative(&*self.nodes.get(number)?);
+        let path = self.nodes.path_below_root(&*self.nodes.get(number)?);
         let write = self.faults.write(&path, offset, bytes.len())?;
         let mut kept = bytes[..write.kept].to_vec();
         if let Some(byte) = write.wrong.and_then(|index| kept.get_mut(index)) {
@@ -56,10 +56,10 @@ impl PassThrough {
         Ok(u32::try_from(write.said).unwrap_or(u32::MAX))
     }
 
-    pub fn allot(&self, file: FileHandle, offset: u64, length: u64, mode: i32) -> Answer<()> {
+    pub fn allocate(&self, file: FileHandle, offset: u64, length: u64, mode: i32) -> Answer<()> {
         let mode = FallocateFlags::from_bits_retain(mode.cast_unsigned());
         let frees = FallocateFlags::PUNCH_HOLE | FallocateFlags::COLLAPSE_RANGE;
-        self.faults.allot(if mode.intersects(frees) { 0 } else { length })?;
+        self.faults.reserve(if mode.intersects(frees) { 0 } else { length })?;
         sys::fallocate(&*self.files.get(file)?, mode, offset, length)
     }
 
@@ -75,14 +75,14 @@ impl PassThrough {
     }
 
     pub fn sync_file(&self, number: INodeNo, file: FileHandle, content_alone: bool) -> Answer<()> {
-        self.faults.sync(&self.nodes.relative(&*self.nodes.get(number)?))?;
+        self.faults.sync(&self.nodes.path_below_root(&*self.nodes.get(number)?))?;
         let file = self.files.get(file)?;
         if content_alone { sys::fdatasync(&*file) } else { sys::fsync(&*file) }
     }
 
     pub fn sync_directory(&self, number: INodeNo) -> Answer<()> {
         let node = self.nodes.get(number)?;
-        self.faults.sync(&self.nodes.relative(&node))?;
+        self.faults.sync(&self.nodes.path_below_root(&node))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = sys::openat(node.descriptor(), ".", flags, Mode::empty())?;
         sys::fsync(opened)

@@ -11,22 +11,19 @@ use rustix::io::Errno;
 
 use crate::Answer;
 use crate::fault::Fault;
-use crate::filesystem::PassThrough;
 use crate::nodes::Node;
-
-/// What an opened directory lists: the number, the kind and the name of each entry.
-pub type Listing = Vec<(INodeNo, fuser::FileType, OsString)>;
+use crate::passthrough::{Listing, PassThrough};
 
 /// What a new entry shall have.
 #[derive(Debug, Clone, Copy)]
-pub struct Wish {
+pub struct NewEntry {
     pub mode: u32,
     pub umask: u32,
     pub user: u32,
     pub group: u32,
 }
 
-impl Wish {
+impl NewEntry {
     pub fn of(request: &Request, mode: u32, umask: u32) -> Self {
         Self { mode: mode & 0o7777, umask, user: request.uid(), group: request.gid() }
     }
@@ -39,7 +36,7 @@ impl Wish {
 impl PassThrough {
     pub fn lookup_name(&self, parent: INodeNo, name: &OsStr) -> Answer<FileAttr> {
         let parent = self.nodes.get(parent)?;
-        self.look(&parent, &self.spelled(&parent, name)?)
+        self.lookup_entry(&parent, &self.spelled(&parent, name)?)
     }
 
     pub fn list(&self, directory: INodeNo) -> Answer<FileHandle> {
@@ -55,7 +52,7 @@ impl PassThrough {
         Ok(self.directories.add(listing))
     }
 
-    pub fn make_directory(&self, parent: INodeNo, name: &OsStr, wish: Wish) -> Answer<FileAttr> {
+    pub fn make_directory(&self, parent: INodeNo, name: &OsStr, wish: NewEntry) -> Answer<FileAttr> {
         self.make(parent, name, Some(wish), |parent, name| {
             sys::mkdirat(parent.descriptor(), name, wish.raw())
         })
@@ -67,7 +64,7 @@ impl PassThrough {
         name: &OsStr,
         kind: u32,
         device: u32,
-        wish: Wish,
+        wish: NewEntry,
     ) -> Answer<FileAttr> {
         self.make(parent, name, Some(wish), |parent, name| {
             let kind = FileType::from_raw_mode(kind);
@@ -75,7 +72,13 @@ impl PassThrough {
         })
     }
 
-    pub fn make_symlink(&self, parent: INodeNo, name: &OsStr, target: &Path, wish: Wish) -> Answer<FileAttr> {
+    pub fn make_symlink(
+        &self,
+        parent: INodeNo,
+        name: &OsStr,
+        target: &Path,
+        wish: NewEntry,
+    ) -> Answer<FileAttr> {
         self.faults.refuse(&Fault::NoSymlinks, Errno::PERM)?;
         self.make(parent, name, None, |parent, name| {
             sys::symlinkat(target, parent.descriptor(), name)?;
@@ -96,7 +99,7 @@ impl PassThrough {
         parent: INodeNo,
         name: &OsStr,
         flags: i32,
-        wish: Wish,
+        wish: NewEntry,
     ) -> Answer<(FileAttr, FileHandle)> {
         let mut file = None;
         let made = self.make(parent, name, Some(wish), |parent, name| {
@@ -135,7 +138,7 @@ impl PassThrough {
         &self,
         parent: INodeNo,
         name: &OsStr,
-        wish: Option<Wish>,
+        wish: Option<NewEntry>,
         make: impl FnOnce(&Node, &OsStr) -> Answer<()>,
     ) -> Answer<FileAttr> {
         self.faults.entry()?;
@@ -146,10 +149,10 @@ impl PassThrough {
             self.give(&parent, &name, wish)?;
             self.allow(&parent, &name, wish)?;
         }
-        self.look(&parent, &name)
+        self.lookup_entry(&parent, &name)
     }
 
-    fn give(&self, parent: &Node, name: &OsStr, wish: Wish) -> Answer<()> {
+    fn give(&self, parent: &Node, name: &OsStr, wish: NewEntry) -> Answer<()> {
         if self.faults.has(&Fault::NoOwners) {
             return Ok(());
         }
@@ -164,7 +167,7 @@ impl PassThrough {
         sys::chownat(parent.descriptor(), name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)
     }
 
-    fn allow(&self, parent: &Node, name: &OsStr, wish: Wish) -> Answer<()> {
+    fn allow(&self, parent: &Node, name: &OsStr, wish: NewEntry) -> Answer<()> {
         let chmod =
             |mode| sys::chmodat(parent.descriptor(), name, Mode::from_raw_mode(mode), AtFlags::empty());
         if self.faults.has(&Fault::NoModes) {
@@ -180,8 +183,8 @@ impl PassThrough {
         if has & 0o7777 == mode { Ok(()) } else { chmod(mode) }
     }
 
-    fn look(&self, parent: &Node, name: &OsStr) -> Answer<FileAttr> {
-        let (number, stat) = self.nodes.look(parent, name)?;
+    fn lookup_entry(&self, parent: &Node, name: &OsStr) -> Answer<FileAttr> {
+        let (number, stat) = self.nodes.lookup(parent, name)?;
         Ok(self.attributes(number, &*self.nodes.get(number)?, &stat))
     }
 

@@ -10,11 +10,11 @@ use crate::fault::Fault;
 
 /// The faults that hold now; shared by whoever injects and the file system.
 #[derive(Debug, Default)]
-pub struct Faults(Mutex<Vec<Held>>);
+pub struct Faults(Mutex<Vec<ActiveFault>>);
 
 /// A fault and what has been used of what it leaves: bytes or entries.
 #[derive(Debug)]
-struct Held {
+struct ActiveFault {
     fault: Fault,
     used: u64,
 }
@@ -32,7 +32,7 @@ pub struct Write {
 
 impl Faults {
     pub fn inject(&self, fault: Fault) {
-        self.held().push(Held { fault, used: 0 });
+        self.held().push(ActiveFault { fault, used: 0 });
     }
 
     pub fn clear(&self) {
@@ -58,7 +58,7 @@ impl Faults {
     }
 
     /// The free bytes and inodes that statfs shall claim.
-    pub fn claim(&self) -> Option<(u64, u64)> {
+    pub fn claimed_space(&self) -> Option<(u64, u64)> {
         let held = self.held();
         held.iter().find_map(|held| match held.fault {
             Fault::Claim { bytes, inodes } => Some((bytes, inodes)),
@@ -67,7 +67,7 @@ impl Faults {
     }
 
     /// How much longer ago this file's inode shall have changed.
-    pub fn age(&self, path: &[u8]) -> Duration {
+    pub fn extra_age(&self, path: &[u8]) -> Duration {
         let held = self.held();
         held.iter()
             .filter_map(|held| match &held.fault {
@@ -99,7 +99,7 @@ impl Faults {
 
     /// Whether these bytes of a file can be read.
     pub fn read(&self, path: &[u8], offset: u64, length: u64) -> Answer<()> {
-        let bad = |held: &Held| match &held.fault {
+        let bad = |held: &ActiveFault| match &held.fault {
             Fault::ReadError { byte, files } => within(*byte, offset, length).is_some() && files.fits(path),
             _ => false,
         };
@@ -108,7 +108,7 @@ impl Faults {
 
     /// Whether this file or directory can be forced to the disk.
     pub fn sync(&self, path: &[u8]) -> Answer<()> {
-        let bad = |held: &Held| matches!(&held.fault, Fault::SyncError { files } if files.fits(path));
+        let bad = |held: &ActiveFault| matches!(&held.fault, Fault::SyncError { files } if files.fits(path));
         if self.held().iter().any(bad) { Err(Errno::IO) } else { Ok(()) }
     }
 
@@ -117,7 +117,7 @@ impl Faults {
         self.change()?;
         let mut held = self.held();
         let size = length as u64;
-        let bad = |held: &Held| match &held.fault {
+        let bad = |held: &ActiveFault| match &held.fault {
             Fault::WriteError { byte, files } => within(*byte, offset, size).is_some() && files.fits(path),
             _ => false,
         };
@@ -142,7 +142,7 @@ impl Faults {
     }
 
     /// Counts bytes that are allotted without being written; all of them or none.
-    pub fn allot(&self, length: u64) -> Answer<()> {
+    pub fn reserve(&self, length: u64) -> Answer<()> {
         self.change()?;
         let mut held = self.held();
         let left = held.iter().filter_map(left).min_by_key(|(left, _)| *left);
@@ -162,13 +162,13 @@ impl Faults {
         least.fold(size, u64::min)
     }
 
-    fn held(&self) -> MutexGuard<'_, Vec<Held>> {
+    fn held(&self) -> MutexGuard<'_, Vec<ActiveFault>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The bytes that a full disk or quota still takes, and what it says then.
-fn left(held: &Held) -> Option<(u64, Errno)> {
+fn left(held: &ActiveFault) -> Option<(u64, Errno)> {
     match held.fault {
         Fault::NoSpace { after } => Some((after.saturating_sub(held.used), Errno::NOSPC)),
         Fault::Quota { after } => Some((after.saturating_sub(held.used), Errno::DQUOT)),
@@ -177,7 +177,7 @@ fn left(held: &Held) -> Option<(u64, Errno)> {
 }
 
 /// Takes as many of these bytes as there is room for; none at all is an error.
-fn take(held: &mut [Held], size: u64) -> Answer<usize> {
+fn take(held: &mut [ActiveFault], size: u64) -> Answer<usize> {
     let length = usize::try_from(size).unwrap_or(usize::MAX);
     let taken = match held.iter().filter_map(left).min_by_key(|(left, _)| *left) {
         Some((0, errno)) if size > 0 => return Err(errno),
@@ -220,7 +220,7 @@ mod tests {
         let faults = with(Fault::NoSpace { after: 150 });
         assert_eq!(faults.write(b"a", 0, 100), Ok(whole(100)));
         assert_eq!(faults.entry(), Ok(()));
-        assert_eq!(faults.allot(51), Err(Errno::NOSPC));
+        assert_eq!(faults.reserve(51), Err(Errno::NOSPC));
         assert_eq!(faults.write(b"a", 100, 100), Ok(whole(50)));
         assert_eq!(faults.write(b"b", 0, 1), Err(Errno::NOSPC));
         assert_eq!(faults.entry(), Err(Errno::NOSPC));

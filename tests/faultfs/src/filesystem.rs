@@ -1,10 +1,8 @@
 //! The door to the kernel: each request is handed to the operation of its name, and its answer back.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -16,30 +14,14 @@ use fuser::{
 use rustix::fs::AtFlags;
 
 use crate::Answer;
-use crate::entries::{Listing, Wish};
-use crate::faults::Faults;
-use crate::handles::Handles;
-use crate::nodes::Nodes;
-use crate::properties::{Change, Extended};
+use crate::attribute_ops::{Change, Extended};
+use crate::entries::NewEntry;
+use crate::passthrough::PassThrough;
 
 /// Nothing is remembered by the kernel, so that a fault holds at once and what was lost is seen.
 const REMEMBERED: Duration = Duration::ZERO;
 
-/// The file system.
-#[derive(Debug)]
-pub struct PassThrough {
-    pub nodes: Nodes,
-    pub files: Handles<File>,
-    pub directories: Handles<Listing>,
-    pub faults: Arc<Faults>,
-}
-
 impl PassThrough {
-    pub fn new(backing: &Path, faults: Arc<Faults>) -> Answer<Self> {
-        let nodes = Nodes::new(backing)?;
-        Ok(Self { nodes, files: Handles::new(), directories: Handles::new(), faults })
-    }
-
     /// Takes the time that a slow disk takes, then does what was asked for.
     fn slowly<T>(&self, operation: impl FnOnce() -> Answer<T>) -> Result<T, Errno> {
         let pause = self.faults.pause();
@@ -111,7 +93,7 @@ impl Filesystem for PassThrough {
     }
 
     fn getattr(&self, _: &Request, number: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        self.attribute(reply, || self.look_at(number));
+        self.attribute(reply, || self.attributes_of(number));
     }
 
     fn setattr(
@@ -150,7 +132,7 @@ impl Filesystem for PassThrough {
         device: u32,
         reply: ReplyEntry,
     ) {
-        let wish = Wish::of(request, mode, umask);
+        let wish = NewEntry::of(request, mode, umask);
         self.entry(reply, || self.make_special(parent, name, mode, device, wish));
     }
 
@@ -163,7 +145,7 @@ impl Filesystem for PassThrough {
         umask: u32,
         reply: ReplyEntry,
     ) {
-        self.entry(reply, || self.make_directory(parent, name, Wish::of(request, mode, umask)));
+        self.entry(reply, || self.make_directory(parent, name, NewEntry::of(request, mode, umask)));
     }
 
     fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -175,7 +157,7 @@ impl Filesystem for PassThrough {
     }
 
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
-        self.entry(reply, || self.make_symlink(parent, name, target, Wish::of(request, 0o777, 0)));
+        self.entry(reply, || self.make_symlink(parent, name, target, NewEntry::of(request, 0o777, 0)));
     }
 
     fn rename(
@@ -290,7 +272,7 @@ impl Filesystem for PassThrough {
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
         let short = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
-        match self.slowly(|| self.room()) {
+        match self.slowly(|| self.file_system_stats()) {
             Ok(room) => reply.statfs(
                 room.f_blocks,
                 room.f_bfree,
@@ -340,7 +322,7 @@ impl Filesystem for PassThrough {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        match self.slowly(|| self.create_file(parent, name, flags, Wish::of(request, mode, umask))) {
+        match self.slowly(|| self.create_file(parent, name, flags, NewEntry::of(request, mode, umask))) {
             Ok((attributes, file)) => {
                 reply.created(&REMEMBERED, &attributes, Generation(0), file, FopenFlags::empty());
             }
@@ -358,7 +340,7 @@ impl Filesystem for PassThrough {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        self.empty(reply, || self.allot(file, offset, length, mode));
+        self.empty(reply, || self.allocate(file, offset, length, mode));
     }
 
     fn lseek(&self, _: &Request, _: INodeNo, file: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {

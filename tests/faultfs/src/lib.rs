@@ -16,6 +16,7 @@
 //! It keeps a descriptor for every entry that the kernel remembers, so trees must stay below the limit on open files
 //! (20,000 on usual machines), and everything must be on one file system.
 
+mod attribute_ops;
 mod attributes;
 mod cli;
 mod content;
@@ -24,14 +25,14 @@ mod fault;
 mod faults;
 mod filesystem;
 mod handles;
-mod mounted;
+mod mount;
 mod nodes;
+mod passthrough;
 mod pattern;
-mod properties;
 
 pub use cli::{command, run};
 pub use fault::Fault;
-pub use mounted::FaultFs;
+pub use mount::FaultFs;
 pub use pattern::Pattern;
 
 /// What an operation answers the kernel.

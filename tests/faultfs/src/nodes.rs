@@ -65,7 +65,7 @@ impl Nodes {
     }
 
     /// Looks at a name and counts that the kernel is told of it.
-    pub fn look(&self, parent: &Node, name: &OsStr) -> Answer<(INodeNo, Stat)> {
+    pub fn lookup(&self, parent: &Node, name: &OsStr) -> Answer<(INodeNo, Stat)> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = sys::openat(parent.descriptor(), name, flags, Mode::empty())?;
         let stat = sys::fstat(&opened)?;
@@ -94,7 +94,7 @@ impl Nodes {
     }
 
     /// The path of an entry below the root, for patterns; empty if the kernel cannot tell it.
-    pub fn relative(&self, node: &Node) -> Vec<u8> {
+    pub fn path_below_root(&self, node: &Node) -> Vec<u8> {
         let path = std::fs::read_link(node.path()).unwrap_or_default();
         path.strip_prefix(&self.root).unwrap_or(Path::new("")).as_os_str().as_bytes().to_owned()
     }

@@ -61,8 +61,8 @@ fn without_a_fault_trees_come_through_unchanged_both_ways() {
     trees::build(&disk.at("environment"), &shape, 1).unwrap();
     trees::build(&disk.behind("same"), &shape, 1).unwrap();
     assert_eq!(trees::difference(&disk.at("environment"), &disk.behind("same")), Vec::<String>::new());
-    trees::strange(&disk.at("strange"), 2).unwrap();
-    trees::strange(&disk.behind("same strange"), 2).unwrap();
+    trees::edge_cases(&disk.at("strange"), 2).unwrap();
+    trees::edge_cases(&disk.behind("same strange"), 2).unwrap();
     assert_eq!(trees::difference(&disk.at("strange"), &disk.behind("same strange")), Vec::<String>::new());
     assert_eq!(trees::difference(&disk.behind("strange"), &disk.at("same strange")), Vec::<String>::new());
     trees::mutate(&disk.at("environment"), 3, 300).unwrap();

@@ -26,7 +26,7 @@ impl Browser {
     }
 
     /// A browser that looks names up by Chromium's `rules`: `MAP name address, MAP name:port address:port`.
-    pub fn mapped(rules: &str) -> Self {
+    pub fn with_host_rules(rules: &str) -> Self {
         Self::with(900, 700, &[format!("--host-resolver-rules={rules}")], json!({}))
     }
 
@@ -82,13 +82,13 @@ impl Browser {
 
     /// Waits until an element shows exactly this; a click's new page may take its time.
     #[track_caller]
-    pub fn shows(&self, css: &str, text: &str) {
+    pub fn wait_for_text(&self, css: &str, text: &str) {
         self.shows_what(css, &format!("{text:?}"), |found| found == text);
     }
 
     /// Waits until an element shows this among other things.
     #[track_caller]
-    pub fn shows_part(&self, css: &str, text: &str) {
+    pub fn wait_for_partial_text(&self, css: &str, text: &str) {
         self.shows_what(css, &format!("something with {text:?}"), |found| found.contains(text));
     }
 
@@ -118,7 +118,7 @@ impl Browser {
 
     /// Waits until a script of the page returns exactly this.
     #[track_caller]
-    pub fn returns(&self, script: &str, expected: &Value) {
+    pub fn wait_for_value(&self, script: &str, expected: &Value) {
         let found = kit::wait::until(DEADLINE, script, || (self.run(script) == *expected).then_some(()));
         found.unwrap_or_else(|error| panic!("{error}: it returns {} at {}", self.run(script), self.url()));
     }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::{Output, Web};
+use crate::{HttpClient, Output};
 
 const IMAGE: &str = "LEONARDO_TEST_IMAGE";
 /// Generous: the machine may be busy with other tests.
@@ -14,14 +14,14 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// How to start a container.
 #[derive(Default)]
-pub struct Run {
+pub struct RunOptions {
     env: Vec<(String, String)>,
     options: Vec<String>,
     command: Vec<String>,
     image: Option<String>,
 }
 
-impl Run {
+impl RunOptions {
     pub fn new() -> Self {
         Self::default()
     }
@@ -84,14 +84,14 @@ impl Run {
 
     /// Starts the container, and waits until the portal answers.
     #[track_caller]
-    pub fn boot(self) -> Container {
+    pub fn start_and_wait(self) -> Container {
         let container = self.start();
         container.wait_for_portal();
         container
     }
 
     /// Runs the container to its end.
-    pub fn to_end(self) -> Output {
+    pub fn run_to_end(self) -> Output {
         let mut command = docker(&["run", "--rm"]);
         self.add_to(&mut command);
         command.output().expect("docker").into()
@@ -193,8 +193,8 @@ impl Container {
 
     /// A client for a published port.
     #[track_caller]
-    pub fn web(&self, port: u16) -> Web {
-        Web::new(self.address(port))
+    pub fn web(&self, port: u16) -> HttpClient {
+        HttpClient::new(self.address(port))
     }
 
     /// Waits until the portal answers.
@@ -207,7 +207,7 @@ impl Container {
     #[track_caller]
     pub fn wait_for(&self, port: u16) {
         let web = self.web(port);
-        self.until("the health check", || {
+        self.wait_until("the health check", || {
             web.get("/leonardo/health-check").ok_text().as_deref() == Some("ok\n")
         });
     }
@@ -216,12 +216,12 @@ impl Container {
     #[track_caller]
     pub fn wait_until_ready(&self) {
         let web = self.web(1111);
-        self.until("ready", || web.get("/leonardo/ready").ok_text().is_some());
+        self.wait_until("ready", || web.get("/leonardo/ready").ok_text().is_some());
     }
 
     /// Waits for a condition; the container's log is in the message if it does not come.
     #[track_caller]
-    pub fn until(&self, what: &str, mut ask: impl FnMut() -> bool) {
+    pub fn wait_until(&self, what: &str, mut ask: impl FnMut() -> bool) {
         if let Err(error) = kit::wait::until(DEADLINE, what, || ask().then_some(())) {
             let logs = self.sh("tail -n 40 /var/log/supervisor/*.log").stdout;
             panic!("{error}\n{}\n{}", self.logs(), String::from_utf8_lossy(&logs));
@@ -255,7 +255,7 @@ impl Container {
 
     /// `docker diff`: what differs from the image, as `A`, `C` or `D` with a path.
     #[track_caller]
-    pub fn diff(&self) -> Vec<String> {
+    pub fn docker_diff(&self) -> Vec<String> {
         let text = Output::from(docker(&["diff", &self.name]).output().expect("docker")).text();
         text.lines().map(str::to_owned).collect()
     }

@@ -11,8 +11,8 @@ pub mod volume;
 pub mod web;
 
 pub use browser::Browser;
-pub use container::{Container, Image, Run};
+pub use container::{Container, Image, RunOptions};
 pub use output::Output;
 pub use ssh::KeyPair;
 pub use volume::Volume;
-pub use web::{Answer, Web};
+pub use web::{HttpClient, Response};

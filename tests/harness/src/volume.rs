@@ -5,7 +5,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::{Output, Run};
+use crate::{Output, RunOptions};
 
 /// A file system that is mounted for a test.
 pub struct Volume {
@@ -22,7 +22,7 @@ impl Volume {
 
     /// The same, and root alone may write.
     #[track_caller]
-    pub fn closed() -> Self {
+    pub fn root_only() -> Self {
         Self::of_root("--perms=a=rX:u+w")
     }
 
@@ -42,8 +42,8 @@ impl Volume {
         succeed(Command::new("mount").args(mount).arg(volume.path()));
         // The content first; then the limit comes down to what is used.
         let script = format!("cp -a {place}/. /disk && chmod --reference={place} /disk");
-        let copy = Run::new().mount(&volume.path(), "/disk", "").option("--entrypoint").option("sh");
-        copy.command(&["-c", &script]).to_end().text();
+        let copy = RunOptions::new().mount(&volume.path(), "/disk", "").option("--entrypoint").option("sh");
+        copy.command(&["-c", &script]).run_to_end().text();
         let df = Command::new("df").args(["-k", "--output=used"]).arg(volume.path()).output().expect("df");
         let used = String::from_utf8_lossy(&df.stdout).lines().last().expect("a number").trim().to_owned();
         volume.limit(&format!("{used}k"));

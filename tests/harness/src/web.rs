@@ -9,13 +9,13 @@ use base64::engine::general_purpose::STANDARD;
 
 /// What a server answered.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Response {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: String,
 }
 
-impl Answer {
+impl Response {
     /// A header's value, by its lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
@@ -40,12 +40,12 @@ impl Answer {
 
 /// A server at an address, and headers to send with every request.
 #[derive(Clone)]
-pub struct Web {
+pub struct HttpClient {
     address: String,
     headers: Vec<(String, String)>,
 }
 
-impl Web {
+impl HttpClient {
     pub fn new(address: String) -> Self {
         Self { address, headers: Vec::new() }
     }
@@ -72,19 +72,19 @@ impl Web {
         self.with("accept", "text/html,application/xhtml+xml").with("sec-fetch-mode", "navigate")
     }
 
-    pub fn get(&self, path: &str) -> Answer {
+    pub fn get(&self, path: &str) -> Response {
         self.send("GET", path, "")
     }
 
     /// Sends a form as the login page does, from the same origin.
-    pub fn post_form(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub fn post_form(&self, path: &str, fields: &[(&str, &str)]) -> Response {
         let body: Vec<String> =
             fields.iter().map(|(name, value)| format!("{name}={}", escape(value))).collect();
         self.with("content-type", "application/x-www-form-urlencoded").send("POST", path, &body.join("&"))
     }
 
     /// Logs in with the form; the answer has the cookie.
-    pub fn log_in(&self, user: &str, password: &str) -> Answer {
+    pub fn log_in(&self, user: &str, password: &str) -> Response {
         let origin = format!("http://{}", self.address);
         self.with("origin", &origin)
             .post_form("/leonardo/login", &[("username", user), ("password", password)])
@@ -93,7 +93,7 @@ impl Web {
     /// One request over a connection of its own; no answer is status 0, with the reason as the body.
     ///
     /// A GET that is broken off is sent once more, as browsers do: the proxy may do that in the moment of a reload.
-    pub fn send(&self, method: &str, path: &str, body: &str) -> Answer {
+    pub fn send(&self, method: &str, path: &str, body: &str) -> Response {
         let first = self.raw(method, path, body);
         let answer = match first {
             Err(error) if method == "GET" && error.kind() == ErrorKind::ConnectionReset => {
@@ -101,10 +101,10 @@ impl Web {
             }
             first => first,
         };
-        answer.unwrap_or_else(|error| Answer { status: 0, headers: Vec::new(), body: error.to_string() })
+        answer.unwrap_or_else(|error| Response { status: 0, headers: Vec::new(), body: error.to_string() })
     }
 
-    fn raw(&self, method: &str, path: &str, body: &str) -> std::io::Result<Answer> {
+    fn raw(&self, method: &str, path: &str, body: &str) -> std::io::Result<Response> {
         let mut stream = TcpStream::connect(&self.address)?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
         let mut request =
@@ -127,7 +127,7 @@ impl Web {
 }
 
 /// Enough of HTTP/1.1 for answers on a connection that is closed afterwards.
-fn parse(text: &str) -> Option<Answer> {
+fn parse(text: &str) -> Option<Response> {
     let (head, body) = text.split_once("\r\n\r\n")?;
     let mut lines = head.lines();
     let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
@@ -137,7 +137,7 @@ fn parse(text: &str) -> Option<Answer> {
         .collect();
     let chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
     let body = if chunked { unchunk(body)? } else { body.to_owned() };
-    Some(Answer { status, headers, body })
+    Some(Response { status, headers, body })
 }
 
 fn unchunk(mut body: &str) -> Option<String> {

@@ -46,7 +46,7 @@ impl Comparison<'_> {
     fn roots(&mut self, one: &Path, other: &Path) -> Result<()> {
         let (one, other) = (entry::open_root(one)?, entry::open_root(other)?);
         let dot = CString::from(c".");
-        let look = |root| Entry::look(root, &dot).and_then(|entry| entry.context("it is gone"));
+        let look = |root| Entry::stat(root, &dot).and_then(|entry| entry.context("it is gone"));
         let (ours, theirs) = (look(one.as_fd())?, look(other.as_fd())?);
         self.entries(b".", &ours, &theirs)?;
         self.directories(b"", one.as_fd(), other.as_fd())
@@ -71,7 +71,7 @@ impl Comparison<'_> {
         one: BorrowedFd<'_>,
         other: BorrowedFd<'_>,
     ) -> Result<()> {
-        let (ours, theirs) = (Entry::look(one, name)?, Entry::look(other, name)?);
+        let (ours, theirs) = (Entry::stat(one, name)?, Entry::stat(other, name)?);
         note(&mut self.one, path, ours.as_ref());
         note(&mut self.other, path, theirs.as_ref());
         match (ours, theirs) {

@@ -47,7 +47,7 @@ pub fn names(directory: BorrowedFd<'_>) -> Result<Vec<CString>> {
 
 impl<'a> Entry<'a> {
     /// Looks at a name; none if nothing is there.
-    pub fn look(parent: BorrowedFd<'a>, name: &CString) -> Result<Option<Self>> {
+    pub fn stat(parent: BorrowedFd<'a>, name: &CString) -> Result<Option<Self>> {
         match sys::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(Self { parent, name: name.clone(), stat })),
             Err(Errno::NOENT) => Ok(None),

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use xtask::engine::Engine;
 use xtask::{health, image};
 
-use crate::spread::Spread;
+use crate::samples::Samples;
 
 const NAME: &str = "leonardo-bench-boot";
 const DEADLINE: Duration = Duration::from_mins(2);
@@ -43,8 +43,8 @@ fn measure(runs: usize, engine: &Engine, image: &str) -> Result<()> {
         page.push(boot(engine, image, &[])?);
         deaf.push(boot(engine, image, &["--dns", DEAD_RESOLVER])?);
     }
-    let spread = |measured| Spread::of(measured).context("nothing was measured");
-    let (floor, page, deaf) = (spread(floor)?, spread(page)?, spread(deaf)?);
+    let samples = |measured| Samples::of(measured).context("nothing was measured");
+    let (floor, page, deaf) = (samples(floor)?, samples(page)?, samples(deaf)?);
     let ratio = page.median().as_secs_f64() / floor.median().as_secs_f64();
     let mut out = io::stdout().lock();
     writeln!(out, "docker run IMAGE sleep (the engine alone)   {floor}")?;

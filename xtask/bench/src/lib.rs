@@ -5,7 +5,7 @@ mod cli;
 mod gate;
 mod logtail;
 mod provision;
-mod spread;
+mod samples;
 mod storage;
 mod tools;
 mod workspace;

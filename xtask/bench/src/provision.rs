@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use xtask::checkout::Checkout;
 
-use crate::spread::Spread;
+use crate::samples::Samples;
 use crate::tools;
 
 /// One line of a usual length.
@@ -45,16 +45,16 @@ pub fn run(args: &Args) -> Result<()> {
         again.push(time_of(place.provision(&place.script))?);
         idle.push(time_of(place.provision(Path::new("/no/such/script")))?);
     }
-    let of = |times| Spread::of(times).context("nothing was measured");
+    let of = |times| Samples::of(times).context("nothing was measured");
     let megabytes = f64::from(u32::try_from(args.megabytes).context("too much to count")?);
     let mut out = io::stdout().lock();
-    for (name, spread) in [("provision", of(ours)?), ("tee", of(tee)?)] {
-        let rate = megabytes / spread.median().as_secs_f64();
-        writeln!(out, "{name:<28}{spread}  {rate:>5.0} MB/s")?;
+    for (name, samples) in [("provision", of(ours)?), ("tee", of(tee)?)] {
+        let rate = megabytes / samples.median().as_secs_f64();
+        writeln!(out, "{name:<28}{samples}  {rate:>5.0} MB/s")?;
     }
     writeln!(out, "memory of provision at most {peak:.1} MB")?;
-    for (name, spread) in [("nothing asked for", of(idle)?), ("nothing new", of(again)?)] {
-        let [median, greatest] = [spread.median(), spread.greatest()].map(|time| time.as_secs_f64() * 1e3);
+    for (name, samples) in [("nothing asked for", of(idle)?), ("nothing new", of(again)?)] {
+        let [median, greatest] = [samples.median(), samples.greatest()].map(|time| time.as_secs_f64() * 1e3);
         writeln!(out, "{name:<28}{median:.1} ms  (max {greatest:.1})")?;
     }
     Ok(())

@@ -9,11 +9,12 @@
 //! left alone.
 
 mod cli;
-mod folder;
+mod exit_status;
 mod man;
 mod markdown;
+mod notice;
+mod output_folder;
 mod pages;
-mod status;
 mod tools;
 mod usage;
 mod variables;
@@ -30,10 +31,10 @@ pub fn run() -> Outcome {
     let mut pages = pages::all(tools::TOOLS)?;
     let readme = cli.output.join(variables::PAGE);
     let text = fs::read_to_string(&readme).with_context(|| format!("cannot read {}", readme.display()))?;
-    pages.insert(variables::PAGE.into(), variables::renewed(&text)?);
-    let differences = folder::differences(&cli.output, &pages)?;
+    pages.insert(variables::PAGE.into(), variables::with_table(&text)?);
+    let differences = output_folder::differences(&cli.output, &pages)?;
     if !cli.check {
-        folder::settle(&cli.output, &pages, &differences)?;
+        output_folder::write_changes(&cli.output, &pages, &differences)?;
         return Ok(Exit::Done);
     }
     if differences.is_empty() {

@@ -7,8 +7,8 @@ use clap::Command;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
-use crate::pages::MARK;
-use crate::status::Status;
+use crate::exit_status::Status;
+use crate::notice::GENERATED;
 use crate::tools::Section;
 use crate::usage;
 
@@ -22,7 +22,7 @@ pub fn page(command: &Command, section: Section, statuses: &[Status]) -> Result<
         .source("Leonardo base image")
         .manual(section.title());
     // Section by section: the page as a whole would have the version in it.
-    let mut page = format!(".\\\" {MARK}\n{}", Roff::new().render());
+    let mut page = format!(".\\\" {GENERATED}\n{}", Roff::new().render());
     page += &part(|out| man.render_title(out))?;
     page += &part(|out| man.render_name_section(out))?;
     page += &part(|out| man.render_synopsis_section(out))?;
@@ -31,7 +31,7 @@ pub fn page(command: &Command, section: Section, statuses: &[Status]) -> Result<
     if command.get_subcommands().any(|subcommand| !subcommand.is_hide_set()) {
         page += &part(|out| man.render_subcommands_section(out))?;
     }
-    page += &part(|out| exit_status(statuses).to_writer(out))?;
+    page += &part(|out| exit_status_section(statuses).to_writer(out))?;
     if let Some(notes) = command.get_after_long_help().or_else(|| command.get_after_help()) {
         page += &part(|out| as_it_is("NOTES", &notes.to_string()).to_writer(out))?;
     }
@@ -57,7 +57,7 @@ fn as_it_is(heading: &str, text: &str) -> Roff {
     roff
 }
 
-fn exit_status(statuses: &[Status]) -> Roff {
+fn exit_status_section(statuses: &[Status]) -> Roff {
     let mut roff = Roff::new();
     roff.control("SH", ["EXIT STATUS"]);
     for status in statuses {
@@ -69,15 +69,15 @@ fn exit_status(statuses: &[Status]) -> Roff {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit_status;
     use crate::pages::tests::lamp;
-    use crate::status;
     use crate::tools::PassesOn;
 
     #[test]
     fn a_page_has_every_section_and_neither_date_nor_version() {
         let mut command = lamp();
         command.build();
-        let statuses = status::of(PassesOn::Nothing, None);
+        let statuses = exit_status::of(PassesOn::Nothing, None);
         assert_eq!(page(&command, Section::User, &statuses).unwrap(), include_str!("../tests/lamp.1"));
     }
 }

@@ -4,13 +4,13 @@ use std::fmt::{self, Write};
 
 use clap::{Arg, Command};
 
-use crate::pages::MARK;
-use crate::status::Status;
+use crate::exit_status::Status;
+use crate::notice::GENERATED;
 use crate::usage;
 
 /// The page of a built command, its subcommands included.
 pub fn page(command: &Command, statuses: &[Status]) -> Result<String, fmt::Error> {
-    let mut page = format!("<!-- {MARK} -->\n\n# {}\n", command.get_name());
+    let mut page = format!("<!-- {GENERATED} -->\n\n# {}\n", command.get_name());
     body(&mut page, command, |_| true)?;
     for subcommand in visible_subcommands(command) {
         write!(page, "\n## {}\n", subcommand.get_bin_name().unwrap_or_else(|| subcommand.get_name()))?;
@@ -27,7 +27,7 @@ pub fn page(command: &Command, statuses: &[Status]) -> Result<String, fmt::Error
 /// The list of all commands; one must have been [built](Command::build) to be described.
 pub fn index<'a>(commands: impl IntoIterator<Item = &'a Command>) -> Result<String, fmt::Error> {
     let mut page = format!(
-        "<!-- {MARK} -->\n\n# Commands\n\nThe manual pages are in [`man`](../man).\n\n| Command | What it does |\n|---|---|\n"
+        "<!-- {GENERATED} -->\n\n# Commands\n\nThe manual pages are in [`man`](../man).\n\n| Command | What it does |\n|---|---|\n"
     );
     for command in commands {
         let name = command.get_name();
@@ -119,15 +119,15 @@ fn prose(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit_status;
     use crate::pages::tests::lamp;
-    use crate::status;
     use crate::tools::PassesOn;
 
     #[test]
     fn a_page_has_the_usage_the_arguments_and_the_exit_status() {
         let mut command = lamp();
         command.build();
-        let statuses = status::of(PassesOn::CommandOf("blink"), None);
+        let statuses = exit_status::of(PassesOn::CommandOf("blink"), None);
         assert_eq!(page(&command, &statuses).unwrap(), include_str!("../tests/lamp.md"));
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
-use super::words::Parts;
+use super::tag_parts::Parts;
 
 /// One image that can be built.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,16 +8,16 @@ mod catalogue;
 mod command;
 mod diagnosis;
 mod pattern;
-mod refusal;
 mod request;
+mod request_error;
 mod resolve;
-mod shell;
-mod words;
+mod shell_line;
+mod tag_parts;
 
 pub use args::Args;
 pub use catalogue::{Catalogue, Variant};
 pub use command::{FILE, command};
-pub use refusal::{Refusal, explained};
+pub use request_error::{RequestError, into_anyhow};
 pub use resolve::{resolve, select};
 
 use std::io::{self, Write};
@@ -34,11 +34,11 @@ pub trait Engine {
 
     /// Adds what only this machine knows: named contexts, secrets, values for the bake file. Has no effects, because
     /// `--dry-run` shows it too; `--print` does not, it is what the bake file says.
-    fn equip(&self, _bake: &mut Command, _variants: &[&Variant]) -> Result<()> {
+    fn add_machine_options(&self, _bake: &mut Command, _variants: &[&Variant]) -> Result<()> {
         Ok(())
     }
 
-    /// Makes what [`Engine::equip`] names, such as a bootstrapped base; called right before a real build.
+    /// Makes what [`Engine::add_machine_options`] names, such as a bootstrapped base; called right before a real build.
     fn prepare(&self, _variants: &[&Variant]) -> Result<()> {
         Ok(())
     }
@@ -52,7 +52,7 @@ impl<F: Fn() -> Command> Engine for F {
 
 /// Lists, prints or builds what `args` ask for; every docker command runs in `root`, where the bake file is.
 ///
-/// Fails with a [`Refusal`] on a request that names no variant or several, and passes docker's exit code on.
+/// Fails with a [`RequestError`] on a request that names no variant or several, and passes docker's exit code on.
 pub fn run(args: &Args, root: &Path, engine: &impl Engine) -> Outcome {
     run_to(&mut io::stdout(), args, root, engine)
 }
@@ -67,7 +67,7 @@ fn run_to(out: &mut impl Write, args: &Args, root: &Path, engine: &impl Engine) 
     if args.list && args.variants.is_empty() {
         return list(out, &catalogue.variants().collect::<Vec<_>>());
     }
-    let variants = explained(select(&catalogue, &requests(args, &docker)?))?;
+    let variants = into_anyhow(select(&catalogue, &requests(args, &docker)?))?;
     if args.list {
         return list(out, &variants);
     }
@@ -76,9 +76,9 @@ fn run_to(out: &mut impl Write, args: &Args, root: &Path, engine: &impl Engine) 
     if args.print {
         return attached(bake.arg("--print"));
     }
-    engine.equip(&mut bake, &variants)?;
+    engine.add_machine_options(&mut bake, &variants)?;
     if args.dry_run {
-        writeln!(out, "{}", shell::line(&bake))?;
+        writeln!(out, "{}", shell_line::line(&bake))?;
         return Ok(Exit::Done);
     }
     engine.prepare(&variants)?;
@@ -233,7 +233,7 @@ esac
             fn docker(&self) -> Command {
                 self.0.docker()
             }
-            fn equip(&self, bake: &mut Command, variants: &[&Variant]) -> Result<()> {
+            fn add_machine_options(&self, bake: &mut Command, variants: &[&Variant]) -> Result<()> {
                 bake.arg("--set").arg(format!("*.contexts.tools={}", variants.len()));
                 Ok(())
             }

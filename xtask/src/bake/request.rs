@@ -1,7 +1,7 @@
 //! What a request says, word by word; parts that it leaves out are open.
 
 use super::catalogue::{Catalogue, Variant};
-use super::words::{Version, is_cudnn};
+use super::tag_parts::{Version, is_cudnn};
 
 /// One part of a tag behind the family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,26 +3,26 @@
 use super::catalogue::{Catalogue, Variant};
 use super::diagnosis::diagnose;
 use super::pattern;
-use super::refusal::Refusal;
 use super::request::Request;
+use super::request_error::RequestError;
 
 /// Finds the one variant that a request means.
 ///
 /// A shortened version means its newest listed patch, a plain `cudnn` whichever cuDNN there is. Case does not matter,
 /// underscores count as dots, and of an image reference only the tag counts. Other parts may be left out where that
 /// leaves one candidate. A refusal names the candidates.
-pub fn resolve<'c>(catalogue: &'c Catalogue, request: &str) -> Result<&'c Variant, Refusal> {
+pub fn resolve<'c>(catalogue: &'c Catalogue, request: &str) -> Result<&'c Variant, RequestError> {
     let found = find(catalogue, request)?;
     match found[..] {
         [variant] => Ok(variant),
-        _ => Err(Refusal::Ambiguous { request: request.to_owned(), candidates: tags(&found) }),
+        _ => Err(RequestError::Ambiguous { request: request.to_owned(), candidates: tags(&found) }),
     }
 }
 
 /// Finds the variants of several requests, each once, in the order of the requests.
 ///
 /// Here a request may also be a pattern (`cuda-12.1*`) or a group: `all`, or a family.
-pub fn select<'c>(catalogue: &'c Catalogue, requests: &[String]) -> Result<Vec<&'c Variant>, Refusal> {
+pub fn select<'c>(catalogue: &'c Catalogue, requests: &[String]) -> Result<Vec<&'c Variant>, RequestError> {
     let mut selected: Vec<&Variant> = Vec::new();
     for request in requests {
         let name = normalised(request)?;
@@ -45,14 +45,14 @@ pub fn select<'c>(catalogue: &'c Catalogue, requests: &[String]) -> Result<Vec<&
 }
 
 /// All variants that fit a request, at least one.
-fn find<'c>(catalogue: &'c Catalogue, request: &str) -> Result<Vec<&'c Variant>, Refusal> {
+fn find<'c>(catalogue: &'c Catalogue, request: &str) -> Result<Vec<&'c Variant>, RequestError> {
     let name = normalised(request)?;
     // A full tag is itself, also where it could be read as a short form of another.
     if let Some(variant) = catalogue.variants().find(|variant| variant.tag == name) {
         return Ok(vec![variant]);
     }
     let unknown = |reason: String, candidates| {
-        Err(Refusal::Unknown { request: request.to_owned(), reason, candidates })
+        Err(RequestError::Unknown { request: request.to_owned(), reason, candidates })
     };
     if pattern::is_pattern(&name) {
         let found: Vec<_> =
@@ -65,7 +65,7 @@ fn find<'c>(catalogue: &'c Catalogue, request: &str) -> Result<Vec<&'c Variant>,
     }
     let words: Vec<&str> = name.split('-').collect();
     if words.contains(&"") {
-        return Err(Refusal::Usage {
+        return Err(RequestError::Usage {
             request: request.to_owned(),
             reason: "there is nothing between two dashes or behind the last".to_owned(),
         });
@@ -86,9 +86,9 @@ fn find<'c>(catalogue: &'c Catalogue, request: &str) -> Result<Vec<&'c Variant>,
 }
 
 /// The spelling of tags: lower case, dots, without the image in front.
-fn normalised(request: &str) -> Result<String, Refusal> {
+fn normalised(request: &str) -> Result<String, RequestError> {
     let refuse =
-        |reason: &str| Err(Refusal::Usage { request: request.to_owned(), reason: reason.to_owned() });
+        |reason: &str| Err(RequestError::Usage { request: request.to_owned(), reason: reason.to_owned() });
     let name = request.trim();
     if name.starts_with('-') {
         return refuse("it begins with a dash, as options do");

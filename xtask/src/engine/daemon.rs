@@ -13,7 +13,7 @@ use kit::atomic::{self, WriteOptions};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::layout::Layout;
+use super::engine_paths::EnginePaths;
 use super::network::{self, Network};
 use super::subnet::Subnet;
 use super::{packages, process};
@@ -29,82 +29,82 @@ const LOG_LINES: usize = 15;
 const NEEDED: &[(&str, &str)] =
     &[("runc", "runc"), ("iptables", "iptables"), ("ip", "iproute2"), ("setsid", "util-linux")];
 
-/// Starts the daemon of `layout` and waits until it answers; leftovers of one that was killed do not matter.
-pub fn start(layout: &Layout) -> Result<()> {
+/// Starts the daemon of `paths` and waits until it answers; leftovers of one that was killed do not matter.
+pub fn start(paths: &EnginePaths) -> Result<()> {
     packages::install(NEEDED)?;
-    clear_runtime(layout)?;
-    forget_networks(layout)?;
-    make(&layout.exec_root())?;
-    make(&layout.data())?;
-    let network = network::set_up(&layout.bridge(), layout.id(), last_pool(layout))?;
+    clear_runtime(paths)?;
+    forget_networks(paths)?;
+    make(&paths.exec_root())?;
+    make(&paths.data())?;
+    let network = network::set_up(&paths.bridge(), paths.id(), last_pool(paths))?;
     let settings = settings(&network).to_string();
-    atomic::write(&layout.settings(), settings.as_bytes(), WriteOptions::volatile(0o644))?;
-    let title = format!("start a private Docker engine (data and log in {})", layout.home().display());
+    atomic::write(&paths.settings(), settings.as_bytes(), WriteOptions::volatile(0o644))?;
+    let title = format!("start a private Docker engine (data and log in {})", paths.home().display());
     let started =
-        step::with(&title, || spawn(layout).and_then(|mut child| wait_for_answer(&mut child, layout)));
+        step::with(&title, || spawn(paths).and_then(|mut child| wait_for_answer(&mut child, paths)));
     if started.is_err() {
         // The first error is the one to tell; what this leaves, the next start removes.
-        let _ = stop(layout);
+        let _ = stop(paths);
     }
     started
 }
 
 /// The running daemon's process number.
 #[must_use]
-pub fn running(layout: &Layout) -> Option<i32> {
-    process::daemon(&layout.pid_file(), &layout.data())
+pub fn running(paths: &EnginePaths) -> Option<i32> {
+    process::daemon(&paths.pid_file(), &paths.data())
 }
 
 /// Whether the daemon answers on its socket.
 #[must_use]
-pub fn answers(layout: &Layout) -> bool {
-    ping(&layout.socket()).unwrap_or(false)
+pub fn answers(paths: &EnginePaths) -> bool {
+    ping(&paths.socket()).unwrap_or(false)
 }
 
 /// Waits for a daemon that somebody else has started.
-pub fn wait_until_it_answers(layout: &Layout) -> Result<()> {
-    kit::wait::until(START_DEADLINE, "the private engine to answer", || answers(layout).then_some(()))
-        .hint(|| format!("see {}; `cargo xtask engine down` ends it", layout.log().display()))
+pub fn wait_until_it_answers(paths: &EnginePaths) -> Result<()> {
+    kit::wait::until(START_DEADLINE, "the private engine to answer", || answers(paths).then_some(()))
+        .hint(|| format!("see {}; `cargo xtask engine down` ends it", paths.log().display()))
 }
 
 /// Ends the daemon and its containers, and removes what it had at run time; returns whether anything ran.
-pub fn stop(layout: &Layout) -> Result<bool> {
-    let pid = running(layout);
+pub fn stop(paths: &EnginePaths) -> Result<bool> {
+    let pid = running(paths);
     if let Some(pid) = pid {
-        terminate(pid, layout)?;
+        terminate(pid, paths)?;
     }
-    clear_runtime(layout)?;
+    clear_runtime(paths)?;
     if packages::find("iptables").is_some() {
-        network::tear_down(&layout.bridge(), last_pool(layout))?;
+        network::tear_down(&paths.bridge(), last_pool(paths))?;
     }
     Ok(pid.is_some())
 }
 
 /// Container runtimes without their daemon, because that was killed; a new daemon takes them over.
 #[must_use]
-pub fn has_orphans(layout: &Layout) -> bool {
-    running(layout).is_none() && !process::orphans(&layout.exec_root()).is_empty()
+pub fn has_orphans(paths: &EnginePaths) -> bool {
+    running(paths).is_none() && !process::orphans(&paths.exec_root()).is_empty()
 }
 
-fn terminate(pid: i32, layout: &Layout) -> Result<()> {
+fn terminate(pid: i32, paths: &EnginePaths) -> Result<()> {
     kill(Pid::from_raw(pid), Signal::SIGTERM).with_context(|| format!("cannot stop process {pid}"))?;
-    let gone = || !process::is_daemon(&process::arguments(pid), &layout.data());
+    let gone = || !process::is_daemon(&process::arguments(pid), &paths.data());
     kit::wait::until(STOP_DEADLINE, "the private engine to end", || gone().then_some(()))
-        .hint(|| format!("see {}", layout.log().display()))?;
-    let runtimes_gone = || process::orphans(&layout.exec_root()).is_empty();
+        .hint(|| format!("see {}", paths.log().display()))?;
+    let runtimes_gone = || process::orphans(&paths.exec_root()).is_empty();
     kit::wait::until(STOP_DEADLINE, "the engine's containers to end", || runtimes_gone().then_some(()))
 }
 
 /// Removes the folder below `/run`, unless runtimes of a killed daemon still use it.
-fn clear_runtime(layout: &Layout) -> Result<()> {
-    let runtime = layout.runtime();
-    if !process::orphans(&layout.exec_root()).is_empty() {
+fn clear_runtime(paths: &EnginePaths) -> Result<()> {
+    let runtime = paths.runtime();
+    if !process::orphans(&paths.exec_root()).is_empty() {
         // The new daemon needs their state; the old number would make it think that it runs already.
-        let _ = fs::remove_file(layout.pid_file());
+        let _ = fs::remove_file(paths.pid_file());
         return Ok(());
     }
     let mountinfo = fs::read("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
-    for folder in [&runtime, &layout.data()] {
+    for folder in [&runtime, &paths.data()] {
         for point in process::mounts_below(&mountinfo, folder) {
             kit::cmd::run(Command::new("umount").arg("--lazy").arg(&point))?;
         }
@@ -121,11 +121,11 @@ fn clear_runtime(layout: &Layout) -> Result<()> {
 ///
 /// A daemon with address pools of its own that finds its former default network in its store deletes the interface
 /// `docker0` on the way to a new one, although that belongs to the machine's own engine (moby, `configureNetworking`).
-fn forget_networks(layout: &Layout) -> Result<()> {
-    if has_orphans(layout) {
+fn forget_networks(paths: &EnginePaths) -> Result<()> {
+    if has_orphans(paths) {
         return Ok(());
     }
-    let store = layout.data().join("network");
+    let store = paths.data().join("network");
     match fs::remove_dir_all(&store) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", store.display()))
@@ -151,8 +151,8 @@ fn settings(network: &Network) -> serde_json::Value {
 }
 
 /// The addresses of the networks that the last daemon made, from its settings.
-fn last_pool(layout: &Layout) -> Option<Subnet> {
-    pool(&fs::read(layout.settings()).ok()?)
+fn last_pool(paths: &EnginePaths) -> Option<Subnet> {
+    pool(&fs::read(paths.settings()).ok()?)
 }
 
 fn pool(settings: &[u8]) -> Option<Subnet> {
@@ -161,33 +161,32 @@ fn pool(settings: &[u8]) -> Option<Subnet> {
 }
 
 /// In a session of its own, so that neither the end of this program nor Ctrl-C in its terminal reaches it.
-fn spawn(layout: &Layout) -> Result<Child> {
-    let (bin, sbin) = (layout.programs().join("usr/bin"), layout.programs().join("usr/sbin"));
+fn spawn(paths: &EnginePaths) -> Result<Child> {
+    let (bin, sbin) = (paths.programs().join("usr/bin"), paths.programs().join("usr/sbin"));
     let proxy = [
         sbin.join("docker-proxy"),
         bin.join("docker-proxy"),
-        layout.programs().join("usr/libexec/docker/docker-proxy"),
+        paths.programs().join("usr/libexec/docker/docker-proxy"),
     ];
     let proxy = proxy.iter().find(|path| path.is_file()).context("the packages hold no docker-proxy")?;
     let path = packages::search_path(&[bin, sbin]);
     let dockerd = which::which_in_global("dockerd", Some(&path)).ok().and_then(|mut found| found.next());
     let dockerd = dockerd.context("the packages hold no dockerd")?;
-    let log =
-        File::create(layout.log()).with_context(|| format!("cannot write {}", layout.log().display()))?;
-    let errors = log.try_clone().with_context(|| format!("cannot write {}", layout.log().display()))?;
+    let log = File::create(paths.log()).with_context(|| format!("cannot write {}", paths.log().display()))?;
+    let errors = log.try_clone().with_context(|| format!("cannot write {}", paths.log().display()))?;
     let mut command = Command::new("setsid");
     command
         .arg(dockerd)
         .arg("--data-root")
-        .arg(layout.data())
+        .arg(paths.data())
         .arg("--exec-root")
-        .arg(layout.exec_root())
+        .arg(paths.exec_root())
         .arg("--pidfile")
-        .arg(layout.pid_file())
+        .arg(paths.pid_file())
         .arg("--host")
-        .arg(layout.docker_host())
+        .arg(paths.docker_host())
         .arg("--config-file")
-        .arg(layout.settings())
+        .arg(paths.settings())
         .arg("--userland-proxy-path")
         .arg(proxy)
         .env("PATH", path)
@@ -198,23 +197,23 @@ fn spawn(layout: &Layout) -> Result<Child> {
     command.spawn().with_context(|| format!("cannot run {}", kit::cmd::describe(&command)))
 }
 
-fn wait_for_answer(child: &mut Child, layout: &Layout) -> Result<()> {
+fn wait_for_answer(child: &mut Child, paths: &EnginePaths) -> Result<()> {
     let ended = |child: &mut Child| match child.try_wait() {
         Ok(None) => None,
         Ok(Some(status)) => {
-            Some(anyhow!("the Docker daemon ended at once ({status}): {}", log_end(&layout.log())))
+            Some(anyhow!("the Docker daemon ended at once ({status}): {}", log_end(&paths.log())))
         }
         Err(error) => Some(anyhow::Error::new(error).context("cannot wait for the Docker daemon")),
     };
     let outcome = kit::wait::until(START_DEADLINE, "the Docker daemon to answer", || {
-        if answers(layout) { Some(Ok(())) } else { ended(child).map(Err) }
+        if answers(paths) { Some(Ok(())) } else { ended(child).map(Err) }
     });
     match outcome {
         Ok(answer) => answer,
         Err(late) => {
             let _ = child.kill();
             let _ = child.wait();
-            bail!("{late}: {}", log_end(&layout.log()))
+            bail!("{late}: {}", log_end(&paths.log()))
         }
     }
 }

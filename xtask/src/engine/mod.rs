@@ -3,7 +3,7 @@
 pub mod apt;
 pub mod client;
 mod daemon;
-mod layout;
+mod engine_paths;
 mod network;
 pub mod packages;
 mod private;
@@ -20,7 +20,7 @@ use kit::{Exit, HintExt, Outcome};
 
 use crate::checkout::Checkout;
 use client::Client;
-use layout::Layout;
+use engine_paths::EnginePaths;
 
 /// A Docker engine with BuildKit: start a private one where there is none, stop it, talk to it
 #[derive(Debug, clap::Args)]
@@ -61,7 +61,7 @@ pub struct Engine {
     client: Client,
     host: String,
     /// Where it is kept, for a private one.
-    layout: Option<Layout>,
+    paths: Option<EnginePaths>,
     started: bool,
 }
 
@@ -87,13 +87,13 @@ impl Engine {
     /// Whether it belongs to this checkout alone.
     #[must_use]
     pub fn is_private(&self) -> bool {
-        self.layout.is_some()
+        self.paths.is_some()
     }
 
     /// Stops a private engine and its containers; the machine's own engine is left alone.
     pub fn stop(&self) -> Result<()> {
-        match &self.layout {
-            Some(layout) => private::stop(layout).map(drop),
+        match &self.paths {
+            Some(paths) => private::stop(paths).map(drop),
             None => Ok(()),
         }
     }
@@ -104,12 +104,12 @@ impl Engine {
         self.client.exports(&self.host)
     }
 
-    fn private(layout: Layout, client: Client, started: bool) -> Self {
-        Self { client, host: layout.docker_host(), layout: Some(layout), started }
+    fn private(paths: EnginePaths, client: Client, started: bool) -> Self {
+        Self { client, host: paths.docker_host(), paths: Some(paths), started }
     }
 
     fn system((client, host): (Client, String)) -> Self {
-        Self { client, host, layout: None, started: false }
+        Self { client, host, paths: None, started: false }
     }
 }
 
@@ -142,11 +142,11 @@ pub fn run(args: &Args) -> Outcome {
 
 /// An engine that answers; sets up and starts a private one where that is wanted or nothing else is there.
 pub fn find(choice: Choice) -> Result<Engine> {
-    let layout = Layout::of(&Checkout::find()?);
+    let paths = EnginePaths::of(&Checkout::find()?);
     if choice != Choice::System
-        && let Some(client) = private::running(&layout)
+        && let Some(client) = private::running(&paths)
     {
-        return Ok(Engine::private(layout, client, false));
+        return Ok(Engine::private(paths, client, false));
     }
     if choice != Choice::Private {
         match system::probe() {
@@ -157,8 +157,8 @@ pub fn find(choice: Choice) -> Result<Engine> {
             Err(reason) => log::info!("the machine has no Docker engine that can build this: {reason}"),
         }
     }
-    let (client, started) = private::start(&layout)?;
-    Ok(Engine::private(layout, client, started))
+    let (client, started) = private::start(&paths)?;
+    Ok(Engine::private(paths, client, started))
 }
 
 /// Finds an engine for `task`, and stops it afterwards if it was started for it, whatever became of the task.
@@ -177,22 +177,22 @@ pub fn with<T>(choice: Choice, task: impl FnOnce(&Checkout, &Engine) -> Result<T
 
 /// The engines that answer now, in the order in which [`find`] would take them; starts nothing.
 pub fn running() -> Result<Vec<Engine>> {
-    let layout = Layout::of(&Checkout::find()?);
-    let private = private::running(&layout).map(|client| Engine::private(layout, client, false));
+    let paths = EnginePaths::of(&Checkout::find()?);
+    let private = private::running(&paths).map(|client| Engine::private(paths, client, false));
     let system = system::probe().ok().map(Engine::system);
     Ok(private.into_iter().chain(system).collect())
 }
 
 /// Stops this checkout's private engine and its containers; returns whether it ran.
 pub fn stop_private() -> Result<bool> {
-    private::stop(&Layout::of(&Checkout::find()?))
+    private::stop(&EnginePaths::of(&Checkout::find()?))
 }
 
 /// A docker with buildx for questions that need no engine, such as `buildx bake --print`.
 pub fn client() -> Result<Client> {
     system::client().or_else(|reason| {
         log::debug!("{reason}; using a client of our own");
-        private::client(&Layout::of(&Checkout::find()?))
+        private::client(&EnginePaths::of(&Checkout::find()?))
     })
 }
 

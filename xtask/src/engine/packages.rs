@@ -13,7 +13,7 @@ use kit::HintExt;
 use kit::atomic::{self, WriteOptions};
 
 use super::apt;
-use super::layout::Layout;
+use super::engine_paths::EnginePaths;
 use crate::step;
 
 /// Where packages come from, and which.
@@ -54,11 +54,11 @@ pub fn plan_here() -> Option<Plan> {
 }
 
 /// Unpacks the programs unless they are there; may be killed at any time and called again.
-pub fn provide(layout: &Layout, plan: Plan) -> Result<()> {
-    if layout.programs().is_dir() {
+pub fn unpack(paths: &EnginePaths, plan: Plan) -> Result<()> {
+    if paths.programs().is_dir() {
         return Ok(());
     }
-    let scratch = layout.scratch();
+    let scratch = paths.scratch();
     remove(&scratch)?;
     let (debs, unpacked) = (scratch.join("debs"), scratch.join("root"));
     make(&debs)?;
@@ -85,24 +85,23 @@ pub fn provide(layout: &Layout, plan: Plan) -> Result<()> {
             .iter()
             .try_for_each(|deb| kit::cmd::run(Command::new("dpkg-deb").arg("-x").arg(deb).arg(&unpacked)))
     })?;
-    client_settings(layout, &unpacked)?;
-    fs::rename(&unpacked, layout.programs()).with_context(|| {
-        format!("cannot rename {} to {}", unpacked.display(), layout.programs().display())
-    })?;
+    client_settings(paths, &unpacked)?;
+    fs::rename(&unpacked, paths.programs())
+        .with_context(|| format!("cannot rename {} to {}", unpacked.display(), paths.programs().display()))?;
     remove(&scratch)
 }
 
 /// Tells the unpacked client where its plugins will be.
-fn client_settings(layout: &Layout, unpacked: &Path) -> Result<()> {
+fn client_settings(paths: &EnginePaths, unpacked: &Path) -> Result<()> {
     let folders = ["usr/libexec/docker/cli-plugins", "usr/lib/docker/cli-plugins"];
     let present: Vec<_> = folders.iter().filter(|folder| unpacked.join(folder).is_dir()).collect();
     if present.is_empty() {
         bail!("the packages hold no client plugins: no {} and no {}", folders[0], folders[1]);
     }
-    let folders: Vec<_> = present.iter().map(|folder| layout.programs().join(folder)).collect();
+    let folders: Vec<_> = present.iter().map(|folder| paths.programs().join(folder)).collect();
     let settings = serde_json::json!({ "cliPluginsExtraDirs": folders });
-    make(&layout.client_settings())?;
-    let file = layout.client_settings().join("config.json");
+    make(&paths.client_settings())?;
+    let file = paths.client_settings().join("config.json");
     atomic::write(&file, settings.to_string().as_bytes(), WriteOptions::volatile(0o644))
 }
 

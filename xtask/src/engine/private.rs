@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use super::client::Client;
-use super::layout::Layout;
+use super::engine_paths::EnginePaths;
 use super::{daemon, packages};
 use crate::step;
 
@@ -17,25 +17,25 @@ pub const ADVICE: &str = "install Docker 23 or newer with its buildx plugin and 
                           or call this as root on Debian 12, Ubuntu 22.04 or newer, where a private engine can be set up";
 
 /// The client of this checkout's engine; it is unpacked where it is missing.
-pub fn client(layout: &Layout) -> Result<Client> {
+pub fn client(paths: &EnginePaths) -> Result<Client> {
     let plan = packages::plan_here();
-    if !layout.programs().is_dir() {
+    if !paths.programs().is_dir() {
         let plan = plan.context("this system's packages are unknown").hint(|| ADVICE.to_owned())?;
-        let _lock = lock(layout)?;
-        packages::provide(layout, plan)?;
+        let _lock = lock(paths)?;
+        packages::unpack(paths, plan)?;
     }
-    Ok(client_of(layout))
+    Ok(client_of(paths))
 }
 
 /// The client, if the private engine answers.
 #[must_use]
-pub fn running(layout: &Layout) -> Option<Client> {
-    (daemon::running(layout).is_some() && daemon::answers(layout)).then(|| client_of(layout))
+pub fn running(paths: &EnginePaths) -> Option<Client> {
+    (daemon::running(paths).is_some() && daemon::answers(paths)).then(|| client_of(paths))
 }
 
 /// Sets up and starts what is missing; returns the client and whether this call started the daemon.
-pub fn start(layout: &Layout) -> Result<(Client, bool)> {
-    if let Some(client) = running(layout) {
+pub fn start(paths: &EnginePaths) -> Result<(Client, bool)> {
+    if let Some(client) = running(paths) {
         return Ok((client, false));
     }
     let plan = packages::plan_here().context("no private engine on this system: its packages are unknown");
@@ -43,47 +43,42 @@ pub fn start(layout: &Layout) -> Result<(Client, bool)> {
     if !nix::unistd::geteuid().is_root() {
         return Err(anyhow::anyhow!("only root can start a private engine")).hint(|| ADVICE.to_owned());
     }
-    let _lock = lock(layout)?;
-    if daemon::running(layout).is_some() {
-        step::with("wait for the private Docker engine", || daemon::wait_until_it_answers(layout))?;
-        return Ok((client_of(layout), false));
+    let _lock = lock(paths)?;
+    if daemon::running(paths).is_some() {
+        step::with("wait for the private Docker engine", || daemon::wait_until_it_answers(paths))?;
+        return Ok((client_of(paths), false));
     }
-    packages::provide(layout, plan)?;
-    daemon::start(layout)?;
-    Ok((client_of(layout), true))
+    packages::unpack(paths, plan)?;
+    daemon::start(paths)?;
+    Ok((client_of(paths), true))
 }
 
 /// Stops the engine and removes its bridge, rules and runtime files; images and the build cache stay.
 ///
 /// Returns whether it ran.
-pub fn stop(layout: &Layout) -> Result<bool> {
-    if !layout.home().is_dir() && !layout.runtime().is_dir() {
+pub fn stop(paths: &EnginePaths) -> Result<bool> {
+    if !paths.home().is_dir() && !paths.runtime().is_dir() {
         return Ok(false);
     }
-    let _lock = lock(layout)?;
-    if daemon::has_orphans(layout) {
+    let _lock = lock(paths)?;
+    if daemon::has_orphans(paths) {
         log::info!("the engine was killed but its containers are still running; starting it to stop them");
-        daemon::start(layout)?;
+        daemon::start(paths)?;
     }
-    match daemon::running(layout) {
-        Some(_) => step::with("stop the private Docker engine", || daemon::stop(layout)),
-        None => daemon::stop(layout),
+    match daemon::running(paths) {
+        Some(_) => step::with("stop the private Docker engine", || daemon::stop(paths)),
+        None => daemon::stop(paths),
     }
 }
 
-fn client_of(layout: &Layout) -> Client {
-    Client::private(
-        layout.programs().join("usr/bin/docker"),
-        &layout.client_settings(),
-        &layout.docker_host(),
-    )
+fn client_of(paths: &EnginePaths) -> Client {
+    Client::private(paths.programs().join("usr/bin/docker"), &paths.client_settings(), &paths.docker_host())
 }
 
 /// One at a time: a second `up` waits here until the first has the engine running.
-fn lock(layout: &Layout) -> Result<Flock<fs::File>> {
-    let path = layout.lock();
-    fs::create_dir_all(layout.home())
-        .with_context(|| format!("cannot create {}", layout.home().display()))?;
+fn lock(paths: &EnginePaths) -> Result<Flock<fs::File>> {
+    let path = paths.lock();
+    fs::create_dir_all(paths.home()).with_context(|| format!("cannot create {}", paths.home().display()))?;
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let file = file.with_context(|| format!("cannot open {}", path.display()))?;
     let locked = Flock::lock(file, FlockArg::LockExclusiveNonblock).or_else(|(file, error)| match error {

@@ -4,7 +4,7 @@ use std::env;
 use std::time::Duration;
 
 use super::client::Client;
-use crate::probe;
+use crate::timed_command;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -14,8 +14,10 @@ const OLDEST: u32 = 23;
 /// A client of the machine's engine and the engine's address; the error is the reason why it cannot be used.
 pub fn probe() -> Result<(Client, String), String> {
     let client = client()?;
-    let version =
-        probe::answer(client.command().args(["version", "--format", "{{.Server.Version}}"]), DEADLINE);
+    let version = timed_command::stdout_within(
+        client.command().args(["version", "--format", "{{.Server.Version}}"]),
+        DEADLINE,
+    );
     suitable(version.ok().as_deref())?;
     let host = address(&client);
     Ok((client, host))
@@ -25,7 +27,7 @@ pub fn probe() -> Result<(Client, String), String> {
 pub fn client() -> Result<Client, String> {
     let program = which::which("docker").map_err(|_| "there is no docker command".to_owned())?;
     let client = Client::of_system(program);
-    probe::answer(client.command().args(["buildx", "version"]), DEADLINE)
+    timed_command::stdout_within(client.command().args(["buildx", "version"]), DEADLINE)
         .map_err(|_| "docker has no buildx plugin".to_owned())?;
     Ok(client)
 }
@@ -44,7 +46,7 @@ fn suitable(version: Option<&str>) -> Result<(), String> {
 fn address(client: &Client) -> String {
     let asked = || {
         let mut command = client.command();
-        probe::answer(
+        timed_command::stdout_within(
             command.args(["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]),
             DEADLINE,
         )

@@ -3,9 +3,9 @@
 //! That is the machine's certificates and proxies, and, where no container registry can be reached, a base from
 //! Debian's package archive and tools that the host's cargo has compiled.
 
-mod bootstrap;
-mod machine;
-mod supply;
+mod base_selection;
+mod debian_base;
+mod network_settings;
 mod tools;
 
 use std::cell::OnceCell;
@@ -20,8 +20,8 @@ use kit::{HintExt, Outcome};
 use crate::bake::{self, Catalogue, Variant};
 use crate::checkout::Checkout;
 use crate::engine::{self, Choice, Engine};
-use crate::{probe, step};
-use supply::{Base, Seen};
+use crate::{step, timed_command};
+use base_selection::{Base, Seen};
 
 /// An image that is in the engine now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,11 +42,11 @@ pub fn build(engine: &Engine, request: Option<&str>) -> Result<Built> {
     let builder = Builder::new(checkout.clone(), || engine.docker());
     let request = request.unwrap_or_else(|| builder.default_variant());
     let catalogue = catalogue(&checkout, engine.docker())?;
-    let variant = bake::explained(bake::resolve(&catalogue, request))?;
+    let variant = bake::into_anyhow(bake::resolve(&catalogue, request))?;
     let mut bake = bake::command(in_root(&checkout, engine.docker()), &[variant], &[]);
     // The docker driver loads anyway; a builder in a container keeps its result to itself unless told.
     bake.arg("--load");
-    bake::Engine::equip(&builder, &mut bake, &[variant])?;
+    bake::Engine::add_machine_options(&builder, &mut bake, &[variant])?;
     bake::Engine::prepare(&builder, &[variant])?;
     let title = format!("build {} on {}", variant.image, builder.base(variant)?.name(variant));
     step::run(&title, &mut bake)?;
@@ -97,8 +97,8 @@ impl<F: Fn() -> Command> Builder<F> {
     fn registry(&self) -> bool {
         *self.registry.get_or_init(|| {
             let mut ask = (self.docker)();
-            probe::answer(
-                ask.args(["buildx", "imagetools", "inspect", supply::DEFAULT_BASE]),
+            timed_command::stdout_within(
+                ask.args(["buildx", "imagetools", "inspect", base_selection::DEFAULT_BASE]),
                 REGISTRY_DEADLINE,
             )
             .is_ok()
@@ -115,25 +115,32 @@ impl<F: Fn() -> Command> Builder<F> {
     }
 
     fn default_variant(&self) -> &'static str {
-        let variant = supply::default_variant(self.seen(supply::DEFAULT_BASE));
-        if variant != supply::DEFAULT {
+        let variant = base_selection::default_variant(self.seen(base_selection::DEFAULT_BASE));
+        if variant != base_selection::DEFAULT {
             log::info!(
                 "no container registry answers, so {variant} is built on a base from Debian's package archive instead of {}",
-                supply::DEFAULT
+                base_selection::DEFAULT
             );
         }
         variant
     }
 
     fn base(&self, variant: &Variant) -> Result<Base> {
-        let chosen = variant.tag == supply::BOOTSTRAPPED && env::var_os(supply::BASE_VARIABLE).is_some();
-        let base =
-            if chosen { Some(Base::Listed) } else { supply::base(&variant.tag, self.seen(&variant.base)) };
+        let chosen = variant.tag == base_selection::BOOTSTRAPPED
+            && env::var_os(base_selection::BASE_VARIABLE).is_some();
+        let base = if chosen {
+            Some(Base::Listed)
+        } else {
+            base_selection::select_base(&variant.tag, self.seen(&variant.base))
+        };
         base.ok_or_else(|| {
             anyhow!("cannot build {}: no container registry answers with {}", variant.tag, variant.base)
         })
         .hint(|| {
-            format!("{} needs none; behind a proxy, set HTTPS_PROXY for the engine", supply::BOOTSTRAPPED)
+            format!(
+                "{} needs none; behind a proxy, set HTTPS_PROXY for the engine",
+                base_selection::BOOTSTRAPPED
+            )
         })
     }
 
@@ -147,8 +154,8 @@ impl<F: Fn() -> Command> bake::Engine for Builder<F> {
         (self.docker)()
     }
 
-    fn equip(&self, bake: &mut Command, variants: &[&Variant]) -> Result<()> {
-        for argument in machine::overrides(&kit::Env::from_process(), |path| {
+    fn add_machine_options(&self, bake: &mut Command, variants: &[&Variant]) -> Result<()> {
+        for argument in network_settings::overrides(&kit::Env::from_process(), |path| {
             fs::metadata(path).is_ok_and(|meta| meta.is_file())
         }) {
             bake.arg("--set").arg(argument);
@@ -165,7 +172,7 @@ impl<F: Fn() -> Command> bake::Engine for Builder<F> {
         for variant in variants {
             // What cannot be built can still be printed; `prepare` refuses it.
             if self.base(variant).is_ok_and(|base| base == Base::Bootstrapped) {
-                bake.env(supply::BASE_VARIABLE, bootstrap::IMAGE);
+                bake.env(base_selection::BASE_VARIABLE, debian_base::IMAGE);
             }
         }
         Ok(())
@@ -173,8 +180,8 @@ impl<F: Fn() -> Command> bake::Engine for Builder<F> {
 
     fn prepare(&self, variants: &[&Variant]) -> Result<()> {
         for variant in variants {
-            if self.base(variant)? == Base::Bootstrapped && !self.has_image(bootstrap::IMAGE) {
-                bootstrap::make(&self.docker, &self.checkout.image_dir())?;
+            if self.base(variant)? == Base::Bootstrapped && !self.has_image(debian_base::IMAGE) {
+                debian_base::make(&self.docker, &self.checkout.image_dir())?;
             }
         }
         if !self.registry() {

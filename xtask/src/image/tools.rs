@@ -11,11 +11,11 @@ use serde::Deserialize;
 
 use crate::cargo::cargo;
 use crate::checkout::Checkout;
-use crate::{libraries, step};
+use crate::{step, system_packages};
 
 /// Compiles every package below `crates/` that has a binary, and leaves exactly those binaries in `into`.
 pub fn make(checkout: &Checkout, into: &Path) -> Result<()> {
-    libraries::for_compiling()?;
+    system_packages::for_compiling()?;
     let metadata =
         kit::cmd::stdout(static_cargo(checkout).args(["metadata", "--no-deps", "--format-version", "1"]))?;
     let packages =

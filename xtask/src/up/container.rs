@@ -9,7 +9,7 @@ use kit::{HintExt, UsageError};
 use serde::Deserialize;
 
 use super::options::Options;
-use super::port::Published;
+use super::published_ports::Published;
 use crate::engine::Engine;
 use crate::step;
 

@@ -1,12 +1,12 @@
 //! `cargo xtask up`: from a checkout to a portal that answers.
 
-mod answer;
 mod cli;
 pub(crate) mod container;
 mod gpu;
 mod options;
-mod port;
 mod portal;
+mod published_ports;
+mod up_output;
 
 pub use cli::{Args, DEFAULT_NAME};
 
@@ -21,10 +21,10 @@ use crate::checkout::Checkout;
 use crate::engine::{self, Engine};
 use crate::image::{self, Built};
 use crate::step;
-use answer::Answer;
 use container::{Action, Seen};
 use options::Options;
-use port::Published;
+use published_ports::Published;
+use up_output::UpOutput;
 
 /// Runs the task.
 pub fn run(args: &Args) -> Outcome {
@@ -45,7 +45,7 @@ pub fn run(args: &Args) -> Outcome {
         portal::wait(&engine, &args.name, address)
     })?;
     let credentials = portal::credentials(&engine, &args.name)?;
-    let answer = Answer::new(&args.name, &built, &engine, url, ports, &options, credentials);
+    let answer = UpOutput::new(&args.name, &built, &engine, url, ports, &options, credentials);
     let text = if args.json { answer.json()? } else { answer.text() };
     io::stdout().write_all(text.as_bytes())?;
     Ok(Exit::Done)
@@ -60,9 +60,9 @@ fn create(
     old: Option<&Seen>,
 ) -> Result<()> {
     let held = old.map(|old| old.ports.as_slice()).unwrap_or_default();
-    let free = |port| held.contains(&port) || port::is_free(options.bind, port);
+    let free = |port| held.contains(&port) || published_ports::is_free(options.bind, port);
     let ports = Published::choose(args.portal_port, args.ssh_port, free)?;
-    for moved in ports.moved(args.portal_port, args.ssh_port) {
+    for moved in ports.moved_ports(args.portal_port, args.ssh_port) {
         log::warn!("{moved}");
     }
     options.make_workspace()?;

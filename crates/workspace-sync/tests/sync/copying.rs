@@ -19,7 +19,7 @@ fn differences(one: &Path, other: &Path) -> Vec<String> {
 fn a_directory_is_copied_brought_up_to_date_and_then_left_alone() {
     let site = Site::small();
     let (source, target) = (site.image("micromamba"), site.root().join("new/target"));
-    trees::strange(&source.join("strange"), 3).unwrap();
+    trees::edge_cases(&source.join("strange"), 3).unwrap();
     let said = copy(&site, &source, &target, &["--dry-run"]);
     assert!(said.code == 0 && said.stdout.starts_with("copy "), "{said:?}");
     assert!(!target.exists());

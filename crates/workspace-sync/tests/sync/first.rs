@@ -322,7 +322,7 @@ fn a_directory_from_which_a_program_started_a_moment_ago_is_not_emptied() {
 #[test]
 fn everything_that_a_tree_can_hold_comes_along() {
     let site = Site::small();
-    trees::strange(&site.image("micromamba").join("strange"), 3).unwrap();
+    trees::edge_cases(&site.image("micromamba").join("strange"), 3).unwrap();
     site.sync();
     assert_eq!(site.copy_differs_from(&site.image("micromamba")), [""; 0]);
     site.sync();

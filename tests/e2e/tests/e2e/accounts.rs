@@ -2,13 +2,14 @@
 
 use std::os::unix::fs::chown;
 
-use harness::{Container, KeyPair, Run};
+use harness::{Container, KeyPair, RunOptions};
 
 #[test]
 fn the_user_has_the_ids_of_the_workspaces_owner() {
     let directory = tempfile::tempdir().unwrap();
     chown(directory.path(), Some(4242), Some(4343)).unwrap();
-    let container = Run::new().mount(directory.path(), "/workspace", "").env("USER_NAME", "ada").boot();
+    let container =
+        RunOptions::new().mount(directory.path(), "/workspace", "").env("USER_NAME", "ada").start_and_wait();
     assert_eq!(container.sh("id -u ada; id -g ada; id -gn ada").text(), "4242\n4343\nada");
     let groups = container.exec(&["id", "-Gn", "ada"]).text();
     assert!(
@@ -25,7 +26,7 @@ fn the_user_has_the_ids_of_the_workspaces_owner() {
 fn a_group_that_has_the_volumes_number_is_the_users() {
     let directory = tempfile::tempdir().unwrap();
     chown(directory.path(), Some(99), Some(100)).unwrap();
-    let container = Run::new().mount(directory.path(), "/workspace", "").boot();
+    let container = RunOptions::new().mount(directory.path(), "/workspace", "").start_and_wait();
     assert_eq!(container.sh("id -u user; id -gn user").text(), "99\nusers");
     // A low number made by an earlier start is no account of the system.
     container.restart();
@@ -47,11 +48,11 @@ fn another_owner_and_another_name_change_the_same_user() {
     };
     own(4242, 4343);
     let key = KeyPair::generate();
-    let container = Run::new()
+    let container = RunOptions::new()
         .mount(directory.path(), "/workspace", "")
         .env("SSH_PUBKEY", key.public())
         .command(&["bash", "-c", "exec init.sh $(cat /parameters)"])
-        .boot();
+        .start_and_wait();
     let account = |name: &str| container.exec(&["getent", "passwd", name]).text().replace(":x:", ":");
     assert_eq!(account("user"), "user:4242:4343:Leonardo system user:/workspace/home/user:/bin/bash");
     own(4300, 4301);
@@ -65,7 +66,7 @@ fn another_owner_and_another_name_change_the_same_user() {
     assert_eq!(account("eve"), "eve:4300:4301:Leonardo system user:/workspace/home/eve:/bin/bash");
     container.exec(&["id", "user"]).failure(1);
     assert_eq!(container.exec(&["id", "-gn", "eve"]).text(), "eve");
-    container.until("sshd", || key.ssh(&container, "eve", &[], &["true"], "").code == Some(0));
+    container.wait_until("sshd", || key.ssh(&container, "eve", &[], &["true"], "").code == Some(0));
     assert_eq!(
         key.ssh(&container, "eve", &[], &["sudo -n id -un; pwd"], "").text(),
         "root\n/workspace/home/eve"
@@ -75,7 +76,7 @@ fn another_owner_and_another_name_change_the_same_user() {
 
 #[test]
 fn a_start_that_was_killed_while_it_made_the_account_is_continued() {
-    let container = Run::new().boot();
+    let container = RunOptions::new().start_and_wait();
     // What is left if the end came after the first of useradd's files: no password, no groups, a lock of a live process.
     let script = "sed -i /^user:/d /etc/shadow; gpasswd -d user sudo; gpasswd -d user leonardo; printf '1\\0' > /etc/passwd.lock; \
         usermod --home /nonexistent user 2> /dev/null; sed -i 's,/home/user,/nonexistent,' /etc/passwd";
@@ -92,7 +93,8 @@ fn a_start_that_was_killed_while_it_made_the_account_is_continued() {
 
 #[test]
 fn an_account_of_the_system_is_not_taken_over() {
-    let container = Run::new().env("USER_NAME", "root").env("WORKSPACE", "/root/work").boot();
+    let container =
+        RunOptions::new().env("USER_NAME", "root").env("WORKSPACE", "/root/work").start_and_wait();
     let logs = container.logs();
     assert!(logs.contains("USER_NAME: \"root\" is a system account; using \"user\""), "{logs}");
     // Where a provider mounts a volume below root's home.
@@ -108,7 +110,7 @@ fn an_account_of_the_system_is_not_taken_over() {
 
 #[test]
 fn the_accounts_password_is_the_documented_one() {
-    let container = Run::new().env("USER_PASSWORD", "pa:ss w'ord").boot();
+    let container = RunOptions::new().env("USER_PASSWORD", "pa:ss w'ord").start_and_wait();
     let check = "import crypt, spwd; hash = spwd.getspnam('user').sp_pwdp; print(crypt.crypt(\"pa:ss w'ord\", hash) \
                  == hash)";
     let answer = container.exec(&["python3", "-W", "ignore", "-c", check]);
@@ -126,12 +128,12 @@ fn su(container: &Container, account: &str, password: &str) -> Option<i32> {
 #[test]
 fn the_documented_password_opens_nothing_from_outside() {
     let key = KeyPair::generate();
-    let container = Run::new().env("SSH_PUBKEY", key.public()).boot();
+    let container = RunOptions::new().env("SSH_PUBKEY", key.public()).start_and_wait();
     assert_eq!(su(&container, "user", "password"), Some(0), "it is the password");
     for account in ["portal", "caddy", "nobody"] {
         assert_eq!(su(&container, account, "password"), Some(1), "{account}");
     }
-    container.until("sshd", || key.ssh(&container, "root", &[], &["true"], "").code == Some(0));
+    container.wait_until("sshd", || key.ssh(&container, "root", &[], &["true"], "").code == Some(0));
     // Even with no password at all, which is what an empty one would match.
     container.exec(&["passwd", "--delete", "user"]).text();
     let methods = [
@@ -150,7 +152,8 @@ fn the_documented_password_opens_nothing_from_outside() {
 
 #[test]
 fn the_password_is_kept_nowhere_but_in_its_hash() {
-    let container = Run::new().env("USER_PASSWORD", "Hidden-Word-7").env("OTHER", "shown").boot();
+    let container =
+        RunOptions::new().env("USER_PASSWORD", "Hidden-Word-7").env("OTHER", "shown").start_and_wait();
     let found = container
         .sh("grep -las Hidden-Word-7 -r /proc/1/environ /opt/leonardo/etc /run/leonardo /var/log /etc");
     assert_eq!(found.failure(1), "");
@@ -166,7 +169,7 @@ fn the_password_is_kept_nowhere_but_in_its_hash() {
 
 #[test]
 fn a_password_that_the_system_cannot_take_is_reported_and_the_container_starts() {
-    let container = Run::new().env("USER_PASSWORD", "Long".repeat(25_000)).boot();
+    let container = RunOptions::new().env("USER_PASSWORD", "Long".repeat(25_000)).start_and_wait();
     let logs = container.logs();
     assert!(
         logs.contains("USER_PASSWORD: a system password has at most 511 bytes; using the default"),
@@ -179,7 +182,7 @@ fn a_password_that_the_system_cannot_take_is_reported_and_the_container_starts()
 #[test]
 fn the_longest_password_is_taken() {
     let longest = "x".repeat(511);
-    let container = Run::new().env("USER_PASSWORD", longest.as_str()).boot();
+    let container = RunOptions::new().env("USER_PASSWORD", longest.as_str()).start_and_wait();
     assert!(!container.logs().contains("USER_"), "{}", container.logs());
     assert_eq!(su(&container, "user", &longest), Some(0));
 }

@@ -1,11 +1,11 @@
 //! What runs after a start, and what the world can reach of it.
 
-use harness::{KeyPair, Run};
+use harness::{KeyPair, RunOptions};
 
 #[test]
 fn every_program_is_as_expected() {
     let key = KeyPair::generate();
-    let container = Run::new().env("SSH_PUBKEY", key.public()).boot();
+    let container = RunOptions::new().env("SSH_PUBKEY", key.public()).start_and_wait();
     container.wait_until_ready();
     let states = || {
         let status = container.exec(&["supervisorctl", "status"]);
@@ -24,7 +24,7 @@ fn every_program_is_as_expected() {
         // Runs only while programs write to a tree that was switched.
         "workspacesync STOPPED",
     ];
-    container.until("all programs", || states() == expected);
+    container.wait_until("all programs", || states() == expected);
     let log = container.sh("cat /var/log/supervisor/*.log").text();
     assert!(!log.contains("FATAL") && !log.contains("BACKOFF"), "{log}");
     assert_eq!(container.exec(&["cat", "/proc/1/comm"]).text(), "supervisord");
@@ -33,7 +33,7 @@ fn every_program_is_as_expected() {
 #[test]
 fn only_ssh_and_proxied_ports_are_public() {
     let key = KeyPair::generate();
-    let container = Run::new().env("SSH_PUBKEY", key.public()).boot();
+    let container = RunOptions::new().env("SSH_PUBKEY", key.public()).start_and_wait();
     crate::portal::register(&container, "Echo", 18080, 8080, "true");
     let listening = || {
         let text = container.sh("ss -ltunH | awk '{print $5}' | grep -v -e '^127[.]' -e '^\\[::1\\]'").stdout;
@@ -45,7 +45,7 @@ fn only_ssh_and_proxied_ports_are_public() {
         ports.dedup();
         ports
     };
-    container.until("all listeners", || listening() == [22, 1111, 8080]);
+    container.wait_until("all listeners", || listening() == [22, 1111, 8080]);
     assert_eq!(
         container.sh("ss -ltnH | grep -c 127.0.0.1").failure(1),
         "",
@@ -55,7 +55,7 @@ fn only_ssh_and_proxied_ports_are_public() {
 
 #[test]
 fn markers_tell_how_far_the_boot_is() {
-    let container = Run::new().boot();
+    let container = RunOptions::new().start_and_wait();
     container.wait_until_ready();
     for stage in ["sync", "permissions"] {
         container.exec(&["boot", "wait", stage]).text();
@@ -76,11 +76,11 @@ fn markers_tell_how_far_the_boot_is() {
     // supervisorctl calls it an abnormal termination when a program ends before it has looked; the journal knows.
     container.sh("supervisorctl start boot");
     let ends = "grep -c '\"event\":\"stage_ended\",\"stage\":\"ready\"' /run/leonardo/boot.jsonl";
-    container.until("the second boot", || container.sh(ends).stdout.starts_with(b"2"));
+    container.wait_until("the second boot", || container.sh(ends).stdout.starts_with(b"2"));
 }
 
 #[test]
 fn a_dead_resolver_does_not_matter() {
-    let container = Run::new().option("--dns").option("192.0.2.1").boot();
+    let container = RunOptions::new().option("--dns").option("192.0.2.1").start_and_wait();
     container.wait_until_ready();
 }

@@ -1,6 +1,6 @@
 //! Cookies that other servers of the same host, and services, set or delete: nobody is locked out.
 
-use harness::Run;
+use harness::RunOptions;
 use serde_json::{Value, json};
 
 use crate::hostile_services::Scene;
@@ -16,7 +16,7 @@ fn flood(count: u32, name: &str, attributes: &str) -> String {
 
 #[test]
 fn cookies_of_another_server_of_the_host_lock_nobody_out() {
-    let scene = Scene::new(Run::new());
+    let scene = Scene::new(RunOptions::new());
     let browser = scene.owner();
     let nameless = "for (const path of ['/', '/page', '/page/', '/page/a', '/page/a/', '/page/a/b']) \
                       document.cookie = `${'x'.repeat(4000)}; path=${path}; max-age=9999`";
@@ -36,7 +36,7 @@ fn cookies_of_another_server_of_the_host_lock_nobody_out() {
         // Reading waits until they are set.
         assert!(browser.cookies_seen_by_scripts().len() > 24_000, "{attack}");
         browser.open("http://localhost:8080/page/a/b/c/d/e/f?y=1");
-        browser.shows("h1", "Too many cookies");
+        browser.wait_for_text("h1", "Too many cookies");
         browser.screenshot(&picture("cookies"));
         browser.click("a.button");
         let done = kit::wait::until(harness::container::DEADLINE, attack, || {
@@ -50,13 +50,13 @@ fn cookies_of_another_server_of_the_host_lock_nobody_out() {
         done.unwrap();
         assert_eq!(browser.url(), "http://localhost:8080/page/a/b/c/d/e/f?y=1", "{attack}");
         browser.open("http://localhost:1111/");
-        browser.shows("h1", "Services");
+        browser.wait_for_text("h1", "Services");
     }
 }
 
 #[test]
 fn an_overwritten_session_comes_back_without_the_password() {
-    let scene = Scene::new(Run::new());
+    let scene = Scene::new(RunOptions::new());
     let browser = scene.owner();
     browser.open("http://localhost:9000/");
     // The server at the other port sees the cookies, and so their names.
@@ -75,19 +75,19 @@ fn an_overwritten_session_comes_back_without_the_password() {
             json!(attack)
         ));
         // At most once in two seconds.
-        scene.container.until(attack, || {
+        scene.container.wait_until(attack, || {
             browser.open("http://localhost:8080/page/x?y=1");
-            browser.shows_part("h1", "o");
+            browser.wait_for_partial_text("h1", "o");
             browser.url() == "http://localhost:8080/page/x?y=1" && browser.text("h1") == "hostile"
         });
         browser.open("http://localhost:1111/");
-        browser.shows("h1", "Services");
+        browser.wait_for_text("h1", "Services");
     }
     browser.open("http://localhost:9000/");
     browser.run("for (let i = 0; i < 200; i++) document.cookie = `small${i}=x; path=/`");
     assert!(browser.cookies_seen_by_scripts().contains("small199"));
     browser.open("http://localhost:1111/");
-    browser.shows("h1", "Services");
+    browser.wait_for_text("h1", "Services");
 
     // The same through the gate changes nothing to begin with.
     for header in attacks.iter().map(|attack| ("Set-Cookie", attack.as_str())).chain([
@@ -112,12 +112,12 @@ fn an_overwritten_session_comes_back_without_the_password() {
 
 #[test]
 fn by_https_no_server_without_it_touches_the_session() {
-    let scene = Scene::over("https", Run::new().env("WEB_ENABLE_HTTPS", "true"));
+    let scene = Scene::over("https", RunOptions::new().env("WEB_ENABLE_HTTPS", "true"));
     let browser = scene.browser();
     browser.open("https://gpu.example:8080/page");
-    browser.shows("form button", "Log in");
+    browser.wait_for_text("form button", "Log in");
     scene.log_in(&browser);
-    browser.shows("h1", "hostile");
+    browser.wait_for_text("h1", "hostile");
     let name = scene.container.sh("curl -sk https://127.0.0.1:1111/leonardo/identity").text();
     let digests = || -> Vec<String> {
         let kept = scene.container.sh("cat /var/lib/portal/sessions.json").text();
@@ -134,16 +134,16 @@ fn by_https_no_server_without_it_touches_the_session() {
             "return fetch('/?' + new URLSearchParams({{'Set-Cookie': {cookie}}})).then(() => 0)"
         ));
         browser.open("https://gpu.example:8080/page");
-        browser.shows("h1", "hostile");
+        browser.wait_for_text("h1", "hostile");
     }
     for (name, attributes) in [("a", "path=/"), ("leonardo_", "path=/"), ("__Host-a", "path=/; secure")] {
         browser.open("https://gpu.example:8080/page");
         browser.run(&flood(60, name, attributes));
         assert!(browser.cookies_seen_by_scripts().len() > 240_000, "{name}");
         browser.open("https://gpu.example:8080/page");
-        browser.shows("h1", "Too many cookies");
+        browser.wait_for_text("h1", "Too many cookies");
         browser.click("a.button");
-        browser.shows("h1", "hostile");
+        browser.wait_for_text("h1", "hostile");
     }
     assert_eq!(digests(), before, "the cookie is the same all the time");
 }

@@ -1,6 +1,6 @@
 //! Pages elsewhere that use their visitor's browser: other ports of the same host, and other hosts.
 
-use harness::{Browser, Run};
+use harness::{Browser, RunOptions};
 use serde_json::{Value, json};
 
 use crate::hostile_services::{Scene, open_by_script, status};
@@ -46,7 +46,7 @@ fn marks(scene: &Scene, port: u16) -> Vec<String> {
 
 #[test]
 fn a_foreign_page_with_the_owners_browser_can_only_lead_him_to_a_page() {
-    let scene = Scene::new(Run::new());
+    let scene = Scene::new(RunOptions::new());
     let browser = scene.owner();
     for from in ["http://localhost:9000", "http://localhost:8081", "http://evil.example:9000"] {
         browser.open(&format!("{from}/page"));
@@ -75,7 +75,7 @@ fn a_foreign_page_with_the_owners_browser_can_only_lead_him_to_a_page() {
             if from == "http://localhost:9000" {
                 // Chromium begins with a frame of the page, and now and then does not begin at all.
                 let frame = "return new Promise(done => setTimeout(() => requestAnimationFrame(done), 100))";
-                scene.container.until(kind, || {
+                scene.container.wait_until(kind, || {
                     speculate();
                     (0..20).any(|_| {
                         browser.run(frame);
@@ -89,15 +89,15 @@ fn a_foreign_page_with_the_owners_browser_can_only_lead_him_to_a_page() {
         assert_eq!(marks(&scene, 18080), [""; 0], "{from}");
 
         form("get", "form-get");
-        browser.shows("h1", "hostile");
+        browser.wait_for_text("h1", "hostile");
         browser.open(&format!("{from}/page"));
         browser.run("document.body.innerHTML = '<a href=http://localhost:8080/link>x</a>'");
         browser.click("a");
-        browser.shows("h1", "hostile");
+        browser.wait_for_text("h1", "hostile");
         browser.open(&format!("{from}/page"));
         let page = browser.windows().remove(0);
         open_by_script(&browser, "http://localhost:8080/window");
-        browser.shows("h1", "hostile");
+        browser.wait_for_text("h1", "hostile");
         browser.run("window.close()");
         browser.switch(&page);
         assert_eq!(marks(&scene, 18080), ["GET /form-get?x=y", "GET /link", "GET /window"], "{from}");
@@ -111,7 +111,7 @@ fn a_foreign_page_with_the_owners_browser_can_only_lead_him_to_a_page() {
 
 #[test]
 fn without_a_login_a_foreign_page_reaches_nothing_and_rebinding_does_not_help() {
-    let scene = Scene::new(Run::new().env("WEB_ENABLE_AUTH", "false"));
+    let scene = Scene::new(RunOptions::new().env("WEB_ENABLE_AUTH", "false"));
     let browser = scene.browser();
     for from in ["http://localhost:9000", "http://evil.example:9000"] {
         browser.open(&format!("{from}/page"));
@@ -122,10 +122,10 @@ fn without_a_login_a_foreign_page_reaches_nothing_and_rebinding_does_not_help() 
     }
     for port in [8080, 8081, 1111] {
         browser.open(&format!("http://evil.example:{port}/"));
-        browser.shows_part("body", "WEB_ALLOWED_HOSTS");
+        browser.wait_for_partial_text("body", "WEB_ALLOWED_HOSTS");
         assert_eq!(status(&browser, "/", &json!({"method": "POST"})), if port == 1111 { 405 } else { 421 });
         browser.open(&format!("http://localhost:{port}/"));
-        browser.shows("h1", if port == 1111 { "Services" } else { "hostile" });
+        browser.wait_for_text("h1", if port == 1111 { "Services" } else { "hostile" });
         let through = format!(
             "curl -s -o /dev/null -w '%{{http_code}}' -H 'Host: abc.tunnel.example' http://127.0.0.1:{port}/"
         );
@@ -134,7 +134,7 @@ fn without_a_login_a_foreign_page_reaches_nothing_and_rebinding_does_not_help() 
     let [_, _, token] = scene.container.login();
     for port in [8080, 8081] {
         browser.open(&format!("http://localhost:{port}/page?x=1&token={token}"));
-        browser.shows("h1", "hostile");
+        browser.wait_for_text("h1", "hostile");
         assert_eq!(browser.url(), format!("http://localhost:{port}/page?x=1"));
         browser.run(&format!("return fetch('/data?token={token}').then(answer => answer.status)"));
         assert!(!scene.seen(10_000 + port).contains(&token), "{port}");
@@ -143,7 +143,7 @@ fn without_a_login_a_foreign_page_reaches_nothing_and_rebinding_does_not_help() 
 
 #[test]
 fn a_service_without_a_login_is_not_changed_by_a_foreign_page() {
-    let scene = Scene::new(Run::new());
+    let scene = Scene::new(RunOptions::new());
     let browser = scene.browser();
     for from in ["http://localhost:9000", "http://evil.example:9000"] {
         browser.open(&format!("{from}/page"));
@@ -157,12 +157,12 @@ fn a_service_without_a_login_is_not_changed_by_a_foreign_page() {
         scene.container.sh("rm /tmp/seen-18081").text();
     }
     browser.open("http://evil.example:8081/page");
-    browser.shows_part("body", "WEB_ALLOWED_HOSTS");
+    browser.wait_for_partial_text("body", "WEB_ALLOWED_HOSTS");
 }
 
 #[test]
 fn a_page_elsewhere_uses_an_api_with_the_token_and_not_with_the_session() {
-    let scene = Scene::new(Run::new());
+    let scene = Scene::new(RunOptions::new());
     let browser = scene.owner();
     let [_, _, token] = scene.container.login();
     for from in ["http://localhost:9000", "http://evil.example:9000"] {
@@ -186,7 +186,7 @@ fn a_page_elsewhere_uses_an_api_with_the_token_and_not_with_the_session() {
 
 #[test]
 fn our_token_in_an_address_reaches_no_service() {
-    let scene = Scene::new(Run::new());
+    let scene = Scene::new(RunOptions::new());
     let [_, _, token] = scene.container.login();
     let image = |browser: &Browser, url: &str| {
         browser.run(&format!(
@@ -198,7 +198,7 @@ fn our_token_in_an_address_reaches_no_service() {
     let browser = scene.browser();
     for port in [8081, 8080] {
         browser.open(&format!("http://localhost:{port}/page?a=1&token={token}&b=2"));
-        browser.shows("h1", "hostile");
+        browser.wait_for_text("h1", "hostile");
         assert_eq!(browser.url(), format!("http://localhost:{port}/page?a=1&b=2"));
         image(&browser, "/image");
         browser.run(&format!("return fetch('/data?token={token}&c').then(answer => answer.status)"));
@@ -209,7 +209,7 @@ fn our_token_in_an_address_reaches_no_service() {
     // With a session, while the address has to wait.
     let web = scene.container.web(8080).browser();
     let mut number = 100;
-    scene.container.until("a wait", || {
+    scene.container.wait_until("a wait", || {
         number += 1;
         web.get(&format!("/?token={number}{}", &token[3..])).status == 429 || {
             let log = scene.container.sh("cat /var/log/supervisor/serviceportal.log").text();
@@ -217,7 +217,7 @@ fn our_token_in_an_address_reaches_no_service() {
         }
     });
     browser.open(&format!("http://localhost:8080/page?token={token}&d"));
-    browser.shows("h1", "hostile");
+    browser.wait_for_text("h1", "hostile");
     assert_eq!(browser.url(), "http://localhost:8080/page?d");
     for port in [18080, 18081] {
         let seen = scene.seen(port);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use harness::{Container, Image, KeyPair, Output, Run};
+use harness::{Container, Image, KeyPair, Output, RunOptions};
 
 /// What has cost other systems a value, or a machine.
 fn torture() -> Vec<(&'static str, String)> {
@@ -43,7 +43,7 @@ fn supervised(container: &Container) -> Output {
     container.wait_until_ready();
     container.write("/etc/supervisor/conf.d/probe.conf", program);
     container.sh("supervisorctl update").text();
-    container.until("the supervised program", || container.sh("test -e /tmp/probe").code == Some(0));
+    container.wait_until("the supervised program", || container.sh("test -e /tmp/probe").code == Some(0));
     container.sh("echo BEGIN; cat /tmp/probe")
 }
 
@@ -63,13 +63,14 @@ fn sessions(container: &Container, key: &KeyPair) -> Vec<(&'static str, BTreeMap
 #[test]
 fn every_session_sees_every_byte_and_nothing_is_executed() {
     let key = KeyPair::generate();
-    let run = Run::new().env("SSH_PUBKEY", key.public()).command(&[
+    let run = RunOptions::new().env("SSH_PUBKEY", key.public()).command(&[
         "init.sh",
         "P_EQUALS=b=c==",
         "P_WORDS=x  y'\"$(id)",
     ]);
-    let container = torture().into_iter().fold(run, |run, (name, value)| run.env(name, value)).boot();
-    container.until("sshd", || key.ssh(&container, "root", &[], &["true"], "").code == Some(0));
+    let container =
+        torture().into_iter().fold(run, |run, (name, value)| run.env(name, value)).start_and_wait();
+    container.wait_until("sshd", || key.ssh(&container, "root", &[], &["true"], "").code == Some(0));
     let mut expected = torture();
     expected.extend([("P_EQUALS", "b=c==".into()), ("P_WORDS", "x  y'\"$(id)".into())]);
     for (session, found) in sessions(&container, &key) {
@@ -90,7 +91,7 @@ fn every_session_sees_every_byte_and_nothing_is_executed() {
 
 #[test]
 fn the_documented_way_to_find_the_password_works() {
-    let container = Run::new().boot();
+    let container = RunOptions::new().start_and_wait();
     let [user, password, token] = container.login();
     let found = container.exec(&["su", "-", "user", "-c", "env | grep WEB_ | sort"]).text();
     assert!(found.contains(&format!("WEB_PASSWORD={password}\n")), "{found}");
@@ -102,7 +103,7 @@ fn the_documented_way_to_find_the_password_works() {
 
 #[test]
 fn the_store_is_not_for_everybody_and_nothing_secret_is_in_the_log_or_in_arguments() {
-    let container = Run::new().env("HF_TOKEN", "hf-secret-value").boot();
+    let container = RunOptions::new().env("HF_TOKEN", "hf-secret-value").start_and_wait();
     let [_, password, token] = container.login();
     let facts = container
         .sh("stat -c '%a %U %G' /opt/leonardo/etc/environment.sh /opt/leonardo/etc/web_credentials.json");
@@ -119,7 +120,7 @@ fn the_store_is_not_for_everybody_and_nothing_secret_is_in_the_log_or_in_argumen
 
 #[test]
 fn a_stored_variable_reaches_new_sessions_and_a_nested_shell_keeps_its_own() {
-    let container = Run::new().env("A", "1").boot();
+    let container = RunOptions::new().env("A", "1").start_and_wait();
     container.exec(&["env-store", "set", "LATER=it's"]).text();
     assert_eq!(container.exec(&["bash", "-lc", "echo \"$LATER\""]).text(), "it's");
     let nested = "export A=changed; bash -ic 'echo $A'";
@@ -138,7 +139,8 @@ fn what_an_image_stores_at_its_build_reaches_sessions_hooks_and_scripts_and_the_
              echo 'echo \"hook: $BUILT $BOTH\"' > /opt/leonardo/bin/preflight.d/10-show.sh && \
              echo 'echo \"script: $BUILT $BOTH\"' > /opt/leonardo/bin/provisioning.sh",
     );
-    let container = Run::new().image(&image).env("SSH_PUBKEY", key.public()).env("BOTH", "given").boot();
+    let container =
+        RunOptions::new().image(&image).env("SSH_PUBKEY", key.public()).env("BOTH", "given").start_and_wait();
     container.wait_until_ready();
     assert_eq!(container.exec(&["cat", "/var/log/preflight.log"]).text(), "hook: it's given");
     let log = container.exec(&["cat", "/var/log/provisioning.log"]).text();

@@ -25,7 +25,7 @@ RUN mkdir -p /opt/.image/app/lib /opt/.image/app/plugins && ln -s /opt/.image/ap
 /// A container whose sync stage is over.
 fn synced(image: &Image, volume: &std::path::Path, early: bool) -> Container {
     let run = on(image, volume).env("WORKSPACE_SYNC", "true").env("EARLY", early.to_string());
-    let container = run.boot();
+    let container = run.start_and_wait();
     container.wait_until_ready();
     assert_eq!(container.exec(&["boot", "wait", "sync"]).code, Some(0), "{}", container.logs());
     container
@@ -46,10 +46,11 @@ fn work_of_the_first_seconds_is_the_users_and_no_generation_of_the_image() {
     let (first, volume) = (image("one"), volume());
     {
         let container = synced(&first, volume.path(), true);
-        container
-            .until("the early program", || container.exec(&["test", "-e", "/run/early"]).code == Some(0));
-        container.until("the link", || link(&container, "/opt/app") == "/workspace/app");
-        container.until("its work in the copy", || {
+        container.wait_until("the early program", || {
+            container.exec(&["test", "-e", "/run/early"]).code == Some(0)
+        });
+        container.wait_until("the link", || link(&container, "/opt/app") == "/workspace/app");
+        container.wait_until("its work in the copy", || {
             container.sh("ls /workspace/app/mine | wc -l; cat /workspace/app/lib/new").text() == "50\nnew"
         });
         is_of_the_images_generation(&container);
@@ -82,7 +83,7 @@ RUN mkdir -p /opt/notes /opt/other && echo shipped > /opt/notes/readme && chown 
     let volume = volume();
     for number in ["1", "2"] {
         let container = synced(&image, volume.path(), false);
-        container.until("the monitor's directory", || {
+        container.wait_until("the monitor's directory", || {
             container.exec(&["test", "-d", "/opt/other/models"]).code == Some(0)
         });
         // It could be looked at all the time, also after that.

@@ -1,6 +1,6 @@
 //! A full disk in each place where programs write: the container starts, its owner gets in, and nothing old is lost.
 
-use harness::{Container, KeyPair, Run, Volume};
+use harness::{Container, KeyPair, RunOptions, Volume};
 
 use crate::links_and_sessions::{link, path_of, press};
 
@@ -9,9 +9,11 @@ const PROGRAMS: [&str; 5] = ["caddy", "logtail", "serviceportal", "sshd", "stora
 
 fn full(place: &str) -> (Volume, KeyPair, Container) {
     let (disk, key) = (Volume::full(place), KeyPair::generate());
-    let run =
-        Run::new().env("WEB_PASSWORD", "pw").env("WEB_TOKEN", "a-token").env("SSH_PUBKEY", key.public());
-    let container = run.mount(&disk.path(), place, "").boot();
+    let run = RunOptions::new()
+        .env("WEB_PASSWORD", "pw")
+        .env("WEB_TOKEN", "a-token")
+        .env("SSH_PUBKEY", key.public());
+    let container = run.mount(&disk.path(), place, "").start_and_wait();
     (disk, key, container)
 }
 
@@ -27,9 +29,9 @@ fn lets_its_owner_in(container: &Container, key: &KeyPair) {
     let pressed = press(&web, &path_of(&link(container, &["portal-link"], 1111)));
     assert_eq!(pressed.status, 303, "the one-time link: {}", pressed.body);
     for user in ["root", "user"] {
-        container.until(user, || key.ssh(container, user, &[], &["true"], "").code == Some(0));
+        container.wait_until(user, || key.ssh(container, user, &[], &["true"], "").code == Some(0));
     }
-    container.until("every program", || {
+    container.wait_until("every program", || {
         let status = container.sh("supervisorctl status; true").text();
         PROGRAMS
             .iter()
@@ -52,7 +54,8 @@ fn var() {
     assert!(container.logs().contains("cannot write a log, lines are lost"), "{}", container.logs());
     assert!(!container.logs().contains("Traceback"), "{}", container.logs());
     disk.grow();
-    container.until("the sessions' file", || !session.get("/").body.contains("sessions and share links end"));
+    container
+        .wait_until("the sessions' file", || !session.get("/").body.contains("sessions and share links end"));
     container.restart();
     container.wait_for_portal();
     let web = container.web(1111);

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::TcpStream;
 
-use harness::{Answer, Container, Run, Web};
+use harness::{Container, HttpClient, Response, RunOptions};
 
 use crate::portal::register;
 
@@ -25,20 +25,20 @@ http.server.ThreadingHTTPServer(("127.0.0.1", 18080), Echo).serve_forever()
 "#;
 
 /// A container with an echoing service at port 8080, behind the gate.
-pub fn with_echo(run: Run) -> Container {
-    let container = run.publish(8080).boot();
+pub fn with_echo(run: RunOptions) -> Container {
+    let container = run.publish(8080).start_and_wait();
     container.background(&["python3", "-c", ECHO]);
     register(&container, "Echo", 18080, 8080, "true");
     container.wait_for(8080);
     let [_, _, token] = container.login();
     let web = container.web(8080).with("authorization", &format!("Bearer {token}"));
-    container.until("the echo", || web.get("/").status == 200);
+    container.wait_until("the echo", || web.get("/").status == 200);
     container
 }
 
 #[test]
 fn every_documented_way_in_works_and_every_wrong_one_does_not() {
-    let container = with_echo(Run::new());
+    let container = with_echo(RunOptions::new());
     let [user, password, token] = container.login();
     let web = container.web(8080);
     let bearer = |token: &str| web.with("authorization", &format!("Bearer {token}")).get("/").status;
@@ -63,7 +63,7 @@ fn every_documented_way_in_works_and_every_wrong_one_does_not() {
 
 #[test]
 fn each_kind_of_client_is_refused_in_its_own_way() {
-    let container = with_echo(Run::new());
+    let container = with_echo(RunOptions::new());
     let web = container.web(8080);
 
     let page = web.browser().get("/lab?x=1&y=2");
@@ -90,7 +90,7 @@ fn each_kind_of_client_is_refused_in_its_own_way() {
 
 #[test]
 fn a_service_gets_its_own_headers_and_never_ours() {
-    let container = with_echo(Run::new());
+    let container = with_echo(RunOptions::new());
     let [user, password, token] = container.login();
     let cookie = container.web(1111).log_in(&user, &password).cookie();
     let web = container.web(8080);
@@ -116,11 +116,11 @@ fn a_service_gets_its_own_headers_and_never_ours() {
 
 #[test]
 fn a_login_sends_nobody_to_another_host_and_needs_our_own_form() {
-    let container = Run::new().boot();
+    let container = RunOptions::new().start_and_wait();
     let [user, password, _] = container.login();
     let web = container.web(1111);
     let origin = format!("http://{}", web.address());
-    let log_in = |web: &Web, next: &str| {
+    let log_in = |web: &HttpClient, next: &str| {
         web.post_form("/login", &[("username", &user), ("password", &password), ("next", next)])
     };
     let own = web.with("origin", &origin);
@@ -146,23 +146,23 @@ fn a_login_sends_nobody_to_another_host_and_needs_our_own_form() {
 }
 
 /// How many seconds an answer tells to wait.
-fn waits(answer: &Answer) -> u64 {
+fn waits(answer: &Response) -> u64 {
     answer.header("retry-after").and_then(|seconds| seconds.parse().ok()).unwrap_or(0)
 }
 
 #[test]
 fn guessing_is_slowed_down_and_logged_without_the_password() {
-    let container = Run::new().boot();
+    let container = RunOptions::new().start_and_wait();
     let [user, password, _] = container.login();
     let web = container.web(1111);
     let wrong = || web.log_in(&user, "guessed-secret");
     assert_eq!(wrong().status, 401);
     // Each wait is twice as long as the one before, so that a slow machine gets there too.
-    container.until("a wait of some seconds", || waits(&wrong()) >= 4);
+    container.wait_until("a wait of some seconds", || waits(&wrong()) >= 4);
     let slowed = web.log_in(&user, &password);
     assert_eq!(slowed.status, 429, "even the right one has to wait");
     assert!(slowed.body.contains("run portal-link inside the container"), "{}", slowed.body);
-    container.until("the wait to end", || web.log_in(&user, &password).status == 303);
+    container.wait_until("the wait to end", || web.log_in(&user, &password).status == 303);
     let log = container.sh("cat /var/log/supervisor/serviceportal.log").text();
     assert!(
         log.contains("login refused way=form who=\"unknown\"")
@@ -174,12 +174,12 @@ fn guessing_is_slowed_down_and_logged_without_the_password() {
 
 #[test]
 fn guessing_by_header_is_slowed_down_too_and_does_not_lock_the_form() {
-    let container = Run::new().boot();
+    let container = RunOptions::new().start_and_wait();
     let [user, password, token] = container.login();
     let web = container.web(1111);
     let wrong = || web.basic(&user, "guess").get("/");
     assert_eq!(wrong().status, 401);
-    container.until("a wait of some seconds", || waits(&wrong()) >= 4);
+    container.wait_until("a wait of some seconds", || waits(&wrong()) >= 4);
     let slowed = web.with("authorization", &format!("Bearer {token}")).get("/");
     assert_eq!(slowed.status, 429);
     assert!(slowed.body.contains("run portal-link inside the container"), "{}", slowed.body);
@@ -191,7 +191,7 @@ fn guessing_by_header_is_slowed_down_too_and_does_not_lock_the_form() {
 
 #[test]
 fn slow_visitors_do_not_keep_others_out() {
-    let container = Run::new().option("--ulimit").option("nofile=1024:1024").boot();
+    let container = RunOptions::new().option("--ulimit").option("nofile=1024:1024").start_and_wait();
     let web = container.web(1111);
     let head =
         format!("POST /leonardo/login HTTP/1.1\r\nHost: {}\r\nContent-Length: 100\r\n\r\nx", web.address());
@@ -209,7 +209,7 @@ fn slow_visitors_do_not_keep_others_out() {
 
 #[test]
 fn a_session_ends_with_the_logout() {
-    let container = Run::new().boot();
+    let container = RunOptions::new().start_and_wait();
     let [user, password, _] = container.login();
     let web = container.web(1111);
     let cookie = web.log_in(&user, &password).cookie();
@@ -224,7 +224,7 @@ fn a_session_ends_with_the_logout() {
 
 #[test]
 fn another_sites_page_does_not_ride_on_the_login() {
-    let container = with_echo(Run::new());
+    let container = with_echo(RunOptions::new());
     let [user, password, _] = container.login();
     let cookie = container.web(1111).log_in(&user, &password).cookie();
     let web = container.web(8080);
@@ -251,7 +251,7 @@ fn another_sites_page_does_not_ride_on_the_login() {
 
 #[test]
 fn services_come_and_go_without_a_restart_and_a_bad_file_affects_nobody() {
-    let container = with_echo(Run::new().publish(8081).publish(8082));
+    let container = with_echo(RunOptions::new().publish(8081).publish(8082));
     let running =
         container.sh("supervisorctl pid caddy; supervisorctl pid serviceportal; pidof caddy").text();
     container.write("/run/http_ports/9000", "{ not json");
@@ -267,10 +267,11 @@ fn services_come_and_go_without_a_restart_and_a_bad_file_affects_nobody() {
     assert_eq!(open.status, 200, "a service without a login");
     assert_eq!(container.web(8080).get("/").status, 401);
     container.sh("rm /run/http_ports/8081").text();
-    container.until("the port to close", || container.web(8081).get("/leonardo/health-check").status == 0);
+    container
+        .wait_until("the port to close", || container.web(8081).get("/leonardo/health-check").status == 0);
     // A port that a program of the user's already holds is left to it.
     container.background(&["python3", "-m", "http.server", "--bind", "0.0.0.0", "8082"]);
-    container.until("the user's server", || container.web(8082).get("/").status == 200);
+    container.wait_until("the user's server", || container.web(8082).get("/").status == 200);
     register(&container, "Held", 18080, 8082, "true");
     register(&container, "Again", 18080, 8081, "true");
     container.wait_for(8081);
@@ -287,7 +288,7 @@ fn services_come_and_go_without_a_restart_and_a_bad_file_affects_nobody() {
 
 #[test]
 fn the_gates_own_addresses_are_for_caddy_alone() {
-    let container = Run::new().boot();
+    let container = RunOptions::new().start_and_wait();
     for path in ["/gate/verify", "/gate/open"] {
         assert_eq!(container.web(1111).get(path).status, 404, "{path}");
     }
@@ -310,7 +311,7 @@ fn account(container: &Container, name: &str) -> (String, String) {
 
 #[test]
 fn the_web_facing_accounts_can_read_no_secret_and_write_nothing_that_root_runs() {
-    let container = Run::new().env("HF_TOKEN", "hf-secret-value").boot();
+    let container = RunOptions::new().env("HF_TOKEN", "hf-secret-value").start_and_wait();
     let names = container.sh("pgrep -x 'service-portal|caddy-run|caddy' | wc -l").text();
     assert_eq!(names, "3", "each program goes by its name");
     let status =
@@ -343,7 +344,7 @@ fn the_web_facing_accounts_can_read_no_secret_and_write_nothing_that_root_runs()
 
 #[test]
 fn pages_are_protected_and_the_health_check_needs_no_login() {
-    let container = with_echo(Run::new());
+    let container = with_echo(RunOptions::new());
     for port in [1111, 8080] {
         assert_eq!(container.web(port).get("/leonardo/health-check").ok_text().as_deref(), Some("ok\n"));
         let form = container.web(port).get("/leonardo/login");
@@ -364,13 +365,13 @@ fn pages_are_protected_and_the_health_check_needs_no_login() {
 
 #[test]
 fn authentication_is_off_only_when_it_says_false() {
-    let open = with_echo(Run::new().env("WEB_ENABLE_AUTH", " False "));
+    let open = with_echo(RunOptions::new().env("WEB_ENABLE_AUTH", " False "));
     for port in [8080, 1111] {
         let answer = open.web(port).get("/");
         assert_eq!(answer.status, 200, "{port}: {}", answer.body);
     }
 
-    let typo = with_echo(Run::new().env("WEB_ENABLE_AUTH", "flase"));
+    let typo = with_echo(RunOptions::new().env("WEB_ENABLE_AUTH", "flase"));
     assert_eq!(typo.web(8080).get("/").status, 401);
     let [_, _, token] = typo.login();
     let page = typo.web(1111).with("authorization", &format!("Bearer {token}")).get("/").body;

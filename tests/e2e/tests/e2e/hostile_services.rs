@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use harness::{Browser, Container, Run};
+use harness::{Browser, Container, RunOptions};
 use serde_json::{Value, json};
 
 use crate::portal::{picture, register};
@@ -60,23 +60,23 @@ pub struct Scene {
 }
 
 impl Scene {
-    pub fn new(run: Run) -> Self {
+    pub fn new(run: RunOptions) -> Self {
         Self::over("http", run)
     }
 
-    pub fn over(scheme: &str, run: Run) -> Self {
+    pub fn over(scheme: &str, run: RunOptions) -> Self {
         let address = loopback();
         let run = [1111, 8080, 8081, 9000].iter().fold(run, |run, &port| run.publish_at(&address, port));
         let container = run.start();
         for (bind, port) in [("127.0.0.1", "18080"), ("127.0.0.1", "18081"), ("0.0.0.0", "9000")] {
             container.background(&["python3", "-c", HOSTILE, bind, port]);
             let listens = format!("ss -ltn | grep -q :{port}");
-            container.until("the program", || container.sh(&listens).code == Some(0));
+            container.wait_until("the program", || container.sh(&listens).code == Some(0));
         }
         let answers = |port: u16| {
             let url = format!("{scheme}://127.0.0.1:{port}/leonardo/health-check");
             let health = format!("curl --fail --silent --insecure {url}");
-            container.until("the health check", || container.sh(&health).stdout == b"ok\n");
+            container.wait_until("the health check", || container.sh(&health).stdout == b"ok\n");
         };
         answers(1111);
         register(&container, "Hostile", 18080, 8080, "true");
@@ -92,7 +92,7 @@ impl Scene {
     }
 
     pub fn browser(&self) -> Browser {
-        Browser::mapped(&self.rules())
+        Browser::with_host_rules(&self.rules())
     }
 
     /// A browser whose person is logged in.
@@ -100,7 +100,7 @@ impl Scene {
         let browser = self.browser();
         browser.open("http://localhost:1111/leonardo/login");
         self.log_in(&browser);
-        browser.shows("h1", "Services");
+        browser.wait_for_text("h1", "Services");
         browser
     }
 
@@ -144,10 +144,10 @@ pub fn status(browser: &Browser, url: &str, options: &Value) -> u64 {
 
 #[test]
 fn a_services_page_cannot_log_the_owner_out() {
-    let scene = Scene::new(Run::new());
+    let scene = Scene::new(RunOptions::new());
     let browser = scene.owner();
     browser.open("http://localhost:8080/page");
-    browser.shows("h1", "hostile");
+    browser.wait_for_text("h1", "hostile");
     status(&browser, "/leonardo/logout", &json!({"method": "POST"}));
     status(
         &browser,
@@ -159,18 +159,18 @@ fn a_services_page_cannot_log_the_owner_out() {
     );
     browser.click("button");
     browser.open("http://localhost:8080/page");
-    browser.shows("h1", "hostile");
+    browser.wait_for_text("h1", "hostile");
     browser.open("http://localhost:1111/");
-    browser.shows("h1", "Services");
+    browser.wait_for_text("h1", "Services");
     browser.click("header button");
-    browser.shows("h1", "Log in");
+    browser.wait_for_text("h1", "Log in");
     browser.open("http://localhost:1111/");
-    browser.shows("h1", "Log in");
+    browser.wait_for_text("h1", "Log in");
 }
 
 #[test]
 fn a_services_page_cannot_read_what_is_typed_into_the_login_form() {
-    let scene = Scene::new(Run::new());
+    let scene = Scene::new(RunOptions::new());
     // A service may ask for the same policy towards openers as our pages have; by plain http, there is none.
     for (host, opener) in [
         ("localhost", "/page"),
@@ -180,15 +180,15 @@ fn a_services_page_cannot_read_what_is_typed_into_the_login_form() {
         let browser = scene.browser();
         browser.open(&format!("http://{host}:1111/leonardo/login"));
         scene.log_in(&browser);
-        browser.shows("h1", "Services");
+        browser.wait_for_text("h1", "Services");
         browser.open(&format!("http://{host}:8080{opener}"));
-        browser.shows("h1", "hostile");
+        browser.wait_for_text("h1", "hostile");
         let page = browser.windows().remove(0);
         // The owner logs out at the portal, while the service's page stays open.
         browser.new_tab();
         browser.open(&format!("http://{host}:1111/"));
         browser.click("header button");
-        browser.shows("h1", "Log in");
+        browser.wait_for_text("h1", "Log in");
         let portal = format!("http://{host}:1111/leonardo/login");
         for (url, shown_at) in [
             ("/leonardo/login?next=/a%3Fb".to_owned(), format!("{portal}?port=8080&next=/a%3Fb")),
@@ -197,7 +197,7 @@ fn a_services_page_cannot_read_what_is_typed_into_the_login_form() {
         ] {
             browser.switch(&page);
             open_by_script(&browser, &url);
-            browser.shows("form button", "Log in");
+            browser.wait_for_text("form button", "Log in");
             assert_eq!(browser.url(), shown_at);
             browser.type_into("[name=password]", "typed");
             browser.switch(&page);
@@ -216,10 +216,10 @@ fn a_services_page_cannot_read_what_is_typed_into_the_login_form() {
 
 #[test]
 fn no_service_worker_of_a_service_controls_the_login_page() {
-    let scene = Scene::new(Run::new());
+    let scene = Scene::new(RunOptions::new());
     let browser = scene.owner();
     browser.open("http://localhost:8080/page");
-    browser.shows("h1", "hostile");
+    browser.wait_for_text("h1", "hostile");
     let script =
         "Content-Type=text/javascript&body=onfetch%3De%3D%3Ee.respondWith(new%20Response('replaced'))";
     let register = |path: &str, options: Value| {
@@ -255,32 +255,32 @@ fn no_service_worker_of_a_service_controls_the_login_page() {
         assert!(made == "SecurityError" || made == "TypeError", "{path} {options}: {made}");
     }
     assert_eq!(register(&format!("/app/sw.js?{script}"), json!({})), "http://localhost:8080/app/");
-    browser.returns(
+    browser.wait_for_value(
         "return fetch('/app/x').then(answer => answer.text())",
         &json!("<title>hostile</title><h1>hostile</h1>"),
     );
     wait_until_active("/app/");
     browser.open("http://localhost:8080/app/page");
-    browser.shows("body", "replaced");
+    browser.wait_for_text("body", "replaced");
     browser.open("http://localhost:8080/leonardo/login");
-    browser.shows("h1", "hostile");
+    browser.wait_for_text("h1", "hostile");
 
     // A link of ours to a service whose worker hands requests on.
     let forward = "Content-Type=text/javascript&body=onfetch%3De%3D%3Ee.respondWith(fetch(e.request))";
     assert_eq!(register(&format!("/fwd/sw.js?{forward}"), json!({})), "http://localhost:8080/fwd/");
     wait_until_active("/fwd/");
     browser.open("http://localhost:1111/");
-    browser.shows("h1", "Services");
+    browser.wait_for_text("h1", "Services");
     browser.run("location.href = 'http://localhost:8080/fwd/page'");
-    browser.shows("h1", "hostile");
+    browser.wait_for_text("h1", "hostile");
 }
 
 #[test]
 fn a_login_on_a_services_port_goes_through_the_portals() {
-    let scene = Scene::new(Run::new());
+    let scene = Scene::new(RunOptions::new());
     let browser = scene.browser();
     browser.open("http://localhost:8080/page?x=1&y=%202");
-    browser.shows("form button", "Log in");
+    browser.wait_for_text("form button", "Log in");
     assert_eq!(
         browser.url(),
         "http://localhost:1111/leonardo/login?port=8080&next=/page%3Fx%3D1%26y%3D%25202"
@@ -288,56 +288,56 @@ fn a_login_on_a_services_port_goes_through_the_portals() {
     browser.type_into("[name=password]", "wrong");
     browser.type_into("[name=username]", "user");
     browser.click("button");
-    browser.shows(".error", "Wrong user name or password.");
+    browser.wait_for_text(".error", "Wrong user name or password.");
     scene.log_in(&browser);
-    browser.shows("h1", "hostile");
+    browser.wait_for_text("h1", "hostile");
     assert_eq!(browser.url(), "http://localhost:8080/page?x=1&y=%202");
 
     // Without JavaScript's help, a person clicks.
     let paper =
         Browser::preferring(&scene.rules(), json!({"profile.default_content_setting_values.javascript": 2}));
     paper.open("http://localhost:8080/page");
-    paper.shows("#portal", "Log in at localhost:1111");
+    paper.wait_for_text("#portal", "Log in at localhost:1111");
     paper.screenshot(&picture("portal-link"));
     paper.click("#portal");
     scene.log_in(&paper);
-    paper.shows("h1", "hostile");
+    paper.wait_for_text("h1", "hostile");
     let refusing =
         Browser::preferring(&scene.rules(), json!({"profile.default_content_setting_values.cookies": 2}));
     refusing.open("http://localhost:8080/page");
-    refusing.shows("h1", "Log in");
+    refusing.wait_for_text("h1", "Log in");
 }
 
 #[test]
 fn where_the_portals_port_is_not_this_containers_the_form_is_on_the_services_port() {
-    let scene = Scene::new(Run::new());
-    let other = Scene::new(Run::new());
+    let scene = Scene::new(RunOptions::new());
+    let other = Scene::new(RunOptions::new());
     for portal in
         ["127.0.0.1:9".to_owned(), format!("{}:1111", other.address), format!("{}:9000", scene.address)]
     {
-        let browser = Browser::mapped(&format!("MAP localhost:1111 {portal}, {}", scene.rules()));
+        let browser = Browser::with_host_rules(&format!("MAP localhost:1111 {portal}, {}", scene.rules()));
         browser.open("http://localhost:8080/page?x=1");
-        browser.shows("form button", "Log in");
+        browser.wait_for_text("form button", "Log in");
         assert_eq!(
             browser.url(),
             "http://localhost:8080/leonardo/login?here=1&next=/page%3Fx%3D1",
             "{portal}"
         );
         scene.log_in(&browser);
-        browser.shows("h1", "hostile");
+        browser.wait_for_text("h1", "hostile");
         assert_eq!(browser.url(), "http://localhost:8080/page?x=1");
     }
 }
 
 #[test]
 fn a_login_goes_on_at_a_service_of_another_host_name() {
-    let scene = Scene::new(Run::new().env("DIRECT_ADDRESS", "direct.example"));
+    let scene = Scene::new(RunOptions::new().env("DIRECT_ADDRESS", "direct.example"));
     let browser = scene.browser();
     browser.open("http://localhost:1111/leonardo/login?port=8080&next=/page%3Fx%3D1");
     scene.log_in(&browser);
-    browser.shows("h1", "hostile");
+    browser.wait_for_text("h1", "hostile");
     assert_eq!(browser.url(), "http://direct.example:8080/page?x=1");
     browser.open("http://direct.example:1111/");
-    browser.shows("h1", "Services");
+    browser.wait_for_text("h1", "Services");
     assert!(!scene.seen(18080).contains("code="));
 }

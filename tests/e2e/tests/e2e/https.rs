@@ -1,12 +1,12 @@
 //! https with a mounted or a self-signed certificate.
 
-use harness::{Container, Run};
+use harness::{Container, RunOptions};
 
 use crate::portal::register;
 use crate::proxy::STREAMS;
 
 /// A container whose ports speak https, once it answers.
-pub fn with_https(run: Run) -> Container {
+pub fn with_https(run: RunOptions) -> Container {
     let container = run.env("WEB_ENABLE_HTTPS", "true").start();
     wait_for_https(&container);
     container
@@ -14,7 +14,7 @@ pub fn with_https(run: Run) -> Container {
 
 fn wait_for_https(container: &Container) {
     let health = "curl --fail --silent --insecure https://127.0.0.1:1111/leonardo/health-check";
-    container.until("https", || container.sh(health).stdout == b"ok\n");
+    container.wait_until("https", || container.sh(health).stdout == b"ok\n");
 }
 
 fn fingerprint(container: &Container) -> String {
@@ -39,11 +39,11 @@ print(answer.split(b" ")[1].decode(), stream.recv(1).decode())
 
 #[test]
 pub fn with_https_every_port_speaks_it_and_plain_http_is_sent_there() {
-    let container = with_https(Run::new().publish(8080));
+    let container = with_https(RunOptions::new().publish(8080));
     container.background(&["python3", "-c", STREAMS]);
     register(&container, "Streams", 18080, 8080, "true");
     let plain = container.web(8080);
-    container.until("the redirect", || plain.get("/leonardo/health-check").status == 308);
+    container.wait_until("the redirect", || plain.get("/leonardo/health-check").status == 308);
     for (port, method) in [(8080, "GET"), (1111, "POST")] {
         let web = container.web(port);
         let answer = web.send(method, "/a?b=c", "");
@@ -58,7 +58,7 @@ pub fn with_https_every_port_speaks_it_and_plain_http_is_sent_there() {
     let answer = container.sh(&log_in).text();
     assert!(answer.starts_with("HTTP/2 303 ") && answer.contains("; Secure"), "{answer}");
     let socket = || container.exec(&["python3", "-c", SECURE_SOCKET, &token]).stdout;
-    container.until("the socket", || socket() == b"101 x\n");
+    container.wait_until("the socket", || socket() == b"101 x\n");
     let extensions = "subjectAltName,basicConstraints,keyUsage,extendedKeyUsage";
     let served = "openssl s_client -connect 127.0.0.1:1111 </dev/null 2>/dev/null | openssl x509";
     let certificate = container.sh(&format!("{served} -noout -ext {extensions}")).text();
@@ -86,7 +86,7 @@ pub fn with_https_every_port_speaks_it_and_plain_http_is_sent_there() {
 
 #[test]
 fn a_mounted_certificate_is_used_and_a_bad_one_is_named_without_giving_up_https() {
-    let container = with_https(Run::new().env("DIRECT_ADDRESS", "lab.example"));
+    let container = with_https(RunOptions::new().env("DIRECT_ADDRESS", "lab.example"));
     let own = fingerprint(&container);
     let make = |curve: &str| {
         let make = format!(
@@ -119,12 +119,12 @@ fn a_mounted_certificate_is_used_and_a_bad_one_is_named_without_giving_up_https(
     assert_eq!(fingerprint(&container), own);
     let problem =
         "proxy: Caddy cannot use the mounted certificate: x509: unsupported elliptic curve; https uses";
-    container.until("the problem", || container.exec(&["boot", "report"]).text().contains(problem));
+    container.wait_until("the problem", || container.exec(&["boot", "report"]).text().contains(problem));
 }
 
 #[test]
 fn without_a_clear_yes_ports_speak_http() {
-    let container = Run::new().env("WEB_ENABLE_HTTPS", "ture").boot();
+    let container = RunOptions::new().env("WEB_ENABLE_HTTPS", "ture").start_and_wait();
     let problem = "WEB_ENABLE_HTTPS: \"ture\" is neither true nor false; using false";
     assert!(container.logs().contains(problem), "{}", container.logs());
     assert_eq!(container.sh("ls /var/lib/caddy-tls /var/lib/caddy/tls 2>/dev/null | wc -l").text(), "0");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use harness::{Container, Image, KeyPair, Run};
+use harness::{Container, Image, KeyPair, RunOptions};
 
 const SECURITY: &str = include_str!("../../../../SECURITY.md");
 
@@ -25,10 +25,10 @@ fn found(container: &Container, words: &[String]) -> String {
     container.sh(script).text()
 }
 
-fn booted(run: Run, key: &KeyPair) -> Container {
-    let container = run.env("SSH_PUBKEY", key.public()).boot();
+fn booted(run: RunOptions, key: &KeyPair) -> Container {
+    let container = run.env("SSH_PUBKEY", key.public()).start_and_wait();
     container.wait_until_ready();
-    container.until("sshd", || key.ssh(&container, "root", &[], &["true"], "").code == Some(0));
+    container.wait_until("sshd", || key.ssh(&container, "root", &[], &["true"], "").code == Some(0));
     container
 }
 
@@ -38,7 +38,7 @@ fn containers_of_a_saved_image_have_an_identity_of_their_own() {
     let script = directory.path().join("setup.sh");
     fs::write(&script, "#!/bin/bash\necho ran >> ~/runs\necho the-scripts-secret\n").unwrap();
     let key = KeyPair::generate();
-    let run = || Run::new().mount(&script, "/opt/leonardo/bin/provisioning.sh", "ro");
+    let run = || RunOptions::new().mount(&script, "/opt/leonardo/bin/provisioning.sh", "ro");
     let first = booted(run().command(&["init.sh", "ONLY_HERE=first-secret"]), &key);
     let [user, password, token] = first.login();
     let cookie = first.web(1111).log_in(&user, &password).cookie();
@@ -89,10 +89,12 @@ fn host_keys_that_an_extended_image_has_by_accident_are_not_shared_and_a_mounted
     let key = KeyPair::generate();
     let directory = tempfile::tempdir().unwrap();
     let mounted = directory.path().join("key");
-    let baked = Run::new().image(&image).command(&["cat", "/etc/ssh/ssh_host_ecdsa_key"]).to_end().text();
+    let baked =
+        RunOptions::new().image(&image).command(&["cat", "/etc/ssh/ssh_host_ecdsa_key"]).run_to_end().text();
     fs::write(&mounted, format!("{baked}\n")).unwrap();
     fs::set_permissions(&mounted, fs::Permissions::from_mode(0o600)).unwrap();
-    let start = || booted(Run::new().image(&image).mount(&mounted, "/etc/ssh/ssh_host_ecdsa_key", ""), &key);
+    let start =
+        || booted(RunOptions::new().image(&image).mount(&mounted, "/etc/ssh/ssh_host_ecdsa_key", ""), &key);
     let own = |container: &Container| container.exec(&["cat", "/etc/ssh/ssh_host_ed25519_key"]).text();
     let (one, two) = (start(), start());
     assert_ne!(own(&one), own(&two));
@@ -105,7 +107,7 @@ fn host_keys_that_an_extended_image_has_by_accident_are_not_shared_and_a_mounted
 #[test]
 fn what_the_guide_removes_before_publishing_is_all_there_is() {
     let key = KeyPair::generate();
-    let container = booted(Run::new(), &key);
+    let container = booted(RunOptions::new(), &key);
     let [user, password, token] = container.login();
     container.web(1111).log_in(&user, &password);
     container.exec(&["env-store", "set", "HF_TOKEN=hf-secret"]).text();
@@ -116,6 +118,6 @@ fn what_the_guide_removes_before_publishing_is_all_there_is() {
     let words = secrets.join("\n");
     let look = "grep -rIlF -e \"$WORDS\" /etc /opt /root /home /var /run /workspace; \
         ls /etc/ssh/ssh_host_* /var/lib/portal/*; true";
-    let run = Run::new().image(&image).env("WORDS", words).command(&["bash", "-c", look]).to_end();
+    let run = RunOptions::new().image(&image).env("WORDS", words).command(&["bash", "-c", look]).run_to_end();
     assert_eq!(run.text(), "");
 }

@@ -1,19 +1,19 @@
 //! What is in the image, and what must not be.
 
-use harness::Run;
+use harness::RunOptions;
 
 #[test]
 fn the_image_has_no_keys_certificates_or_logins_of_its_builder() {
     let script = "ls /etc/ssh/ssh_host_* /opt/leonardo/etc/environment.sh /opt/leonardo/etc/web_credentials.json \
         /root/.ssh/authorized_keys /run/secrets /build 2>/dev/null; ls -A /usr/local/share/ca-certificates; true";
-    assert_eq!(Run::new().command(&["bash", "-c", script]).to_end().text(), "");
+    assert_eq!(RunOptions::new().command(&["bash", "-c", script]).run_to_end().text(), "");
 }
 
 #[test]
 fn every_tool_runs_and_explains_itself() {
     let script = "cd /opt/leonardo/bin && for tool in *; do case $tool in *.sh) continue;; esac; \
         \"$tool\" --help > /tmp/help && head -n 1 /tmp/help | grep -q . && \"$tool\" --version; done";
-    let text = Run::new().command(&["bash", "-ec", script]).to_end().text();
+    let text = RunOptions::new().command(&["bash", "-ec", script]).run_to_end().text();
     let tools: Vec<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
     assert_eq!(
         tools,
@@ -39,13 +39,14 @@ fn every_tool_runs_and_explains_itself() {
 
 #[test]
 fn nothing_below_opt_has_a_wrong_owner_or_mode() {
-    let text = Run::new().command(&["fix-perms", "--only", "container", "--dry-run"]).to_end().text();
+    let text =
+        RunOptions::new().command(&["fix-perms", "--only", "container", "--dry-run"]).run_to_end().text();
     assert!(text.ends_with(", nothing to change") && text.lines().count() == 1, "{text}");
 }
 
 #[test]
 fn caddy_is_new_enough_to_delete_headers_of_the_visitor() {
-    let version = Run::new().command(&["caddy", "version"]).to_end().text();
+    let version = RunOptions::new().command(&["caddy", "version"]).run_to_end().text();
     let numbers: Vec<u32> = version[1..].split([' ', '.']).map_while(|part| part.parse().ok()).collect();
     assert!(numbers.as_slice() >= [2, 11, 2].as_slice(), "{version}");
 }
@@ -59,14 +60,14 @@ fn people_find_the_programs_they_expect() {
          [ $ok ] || echo \"missing $any\"; done; python3 -m venv /tmp/v && /tmp/v/bin/pip --version > /dev/null",
         wanted.split_whitespace().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ")
     );
-    assert_eq!(Run::new().command(&["bash", "-c", &script]).to_end().text(), "");
+    assert_eq!(RunOptions::new().command(&["bash", "-c", &script]).run_to_end().text(), "");
 }
 
 #[test]
 fn the_micromamba_root_is_a_link_to_the_images_own_copy() {
     let script = "readlink /opt/micromamba; stat -c '%U %G' /opt/.image/micromamba";
     assert_eq!(
-        Run::new().command(&["bash", "-c", script]).to_end().text(),
+        RunOptions::new().command(&["bash", "-c", script]).run_to_end().text(),
         "/opt/.image/micromamba\nroot leonardo"
     );
 }
@@ -74,5 +75,5 @@ fn the_micromamba_root_is_a_link_to_the_images_own_copy() {
 #[test]
 fn the_configuration_of_supervisord_has_no_network_door() {
     let script = "cat /etc/supervisor/supervisord.conf /etc/supervisor/*/*.conf | grep -v '^;' | grep -c -e inet_http_server -e '^environment='";
-    assert_eq!(Run::new().command(&["bash", "-c", script]).to_end().failure(1), "");
+    assert_eq!(RunOptions::new().command(&["bash", "-c", script]).run_to_end().failure(1), "");
 }

@@ -1,6 +1,6 @@
 //! Programs of the boot path, executed by hand in a container that runs: hooks of providers do that.
 
-use harness::{Container, KeyPair, Run};
+use harness::{Container, KeyPair, RunOptions};
 
 const PROGRAM: &str = "[program:mine]\ncommand=sleep 1000\nstartsecs=0\n";
 
@@ -14,13 +14,13 @@ fn state(container: &Container) -> String {
 }
 
 /// Boots a container with a service, a program of the user's and an SSH server.
-fn boot(run: Run, key: &KeyPair) -> Container {
-    let container = run.env("SSH_PUBKEY", key.public()).env("WEB_PASSWORD", "first").boot();
+fn boot(run: RunOptions, key: &KeyPair) -> Container {
+    let container = run.env("SSH_PUBKEY", key.public()).env("WEB_PASSWORD", "first").start_and_wait();
     container.wait_until_ready();
     crate::portal::register(&container, "Mine", 18080, 8080, "true");
     container.write("/etc/supervisor/conf.d/mine.conf", PROGRAM);
     container.sh("supervisorctl update").text();
-    container.until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
+    container.wait_until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
     container
 }
 
@@ -34,7 +34,7 @@ fn still_works(container: &Container, key: &KeyPair, before: &str) {
 #[test]
 fn init_in_a_running_container_compares_and_changes_nothing() {
     let key = KeyPair::generate();
-    let container = boot(Run::new().env("WORKSPACE_SYNC", "maybe").env("A.B", "1"), &key);
+    let container = boot(RunOptions::new().env("WORKSPACE_SYNC", "maybe").env("A.B", "1"), &key);
     let before = state(&container);
     let agrees = container.exec(&["init.sh", "WEB_USER=user", "WEB_PASSWORD=first", "WORKSPACE=/workspace"]);
     assert_eq!(agrees.text(), "");
@@ -57,7 +57,7 @@ fn init_in_a_running_container_compares_and_changes_nothing() {
 #[test]
 fn a_running_supervisord_is_found_behind_another_first_process_and_after_a_restart() {
     let wrapper = "trap 'kill $!; wait' TERM; init.sh & wait";
-    let container = Run::new().command(&["bash", "-c", wrapper]).boot();
+    let container = RunOptions::new().command(&["bash", "-c", wrapper]).start_and_wait();
     assert_ne!(container.exec(&["cat", "/proc/1/comm"]).text(), "supervisord");
     for _ in 0..2 {
         container.write("/run/http_ports/8080", r#"{"service_name":"A","listen_port":1,"proxy_port":8080}"#);
@@ -67,7 +67,7 @@ fn a_running_supervisord_is_found_behind_another_first_process_and_after_a_resta
         container.wait_for_portal();
     }
     // A stale pid file and socket, and no supervisord: this is the start.
-    let container = Run::new().command(&["sleep", "1000"]).start();
+    let container = RunOptions::new().command(&["sleep", "1000"]).start();
     container.sh("echo 1 > /run/supervisord.pid; touch /run/supervisor.sock").text();
     container.background(&["init.sh"]);
     container.wait_for_portal();
@@ -77,7 +77,7 @@ fn a_running_supervisord_is_found_behind_another_first_process_and_after_a_resta
 #[test]
 fn a_second_instance_of_a_program_is_refused_or_harmless() {
     let key = KeyPair::generate();
-    let container = boot(Run::new(), &key);
+    let container = boot(RunOptions::new(), &key);
     let before = state(&container);
     let logged = container.logs().matches("spawned: 'mine'").count();
     for (words, code, says) in [

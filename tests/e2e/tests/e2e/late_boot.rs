@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use harness::{Container, Image, KeyPair, Run};
+use harness::{Container, Image, KeyPair, RunOptions};
 
 /// Two hooks, the first with a line end of Windows; the second reads what the first exports, and fails in its third line.
 const HOOKS: &str = r#"RUN cd /opt/leonardo/bin/preflight.d && \
@@ -25,7 +25,7 @@ pub fn page(container: &Container) -> String {
 fn what_hooks_export_is_stored_and_a_failing_one_is_named_everywhere() {
     let key = KeyPair::generate();
     let image = Image::extended(HOOKS);
-    let container = Run::new().image(&image).env("SSH_PUBKEY", key.public()).boot();
+    let container = RunOptions::new().image(&image).env("SSH_PUBKEY", key.public()).start_and_wait();
     container.wait_until_ready();
     let both = "bash -lc 'echo \"$MODELS $LATE\"'";
     assert_eq!(container.sh(both).text(), "/a b/root's 1");
@@ -42,7 +42,7 @@ fn what_hooks_export_is_stored_and_a_failing_one_is_named_everywhere() {
     assert!(log.contains("\ncat: /nonexistent:"), "{log}");
     let report = container.exec(&["boot", "report"]).text();
     assert!(report.contains(cause) && report.contains("fix: read /var/log/preflight.log"), "{report}");
-    container.until("the docker log", || container.logs().contains(cause));
+    container.wait_until("the docker log", || container.logs().contains(cause));
     assert!(page(&container).contains(cause), "{}", page(&container));
     let session = logged_in(&container, &key);
     assert!(session.contains(cause), "{session}");
@@ -51,7 +51,7 @@ fn what_hooks_export_is_stored_and_a_failing_one_is_named_everywhere() {
     // Corrected, it runs again without a restart, and the failure is history.
     container.sh("echo true > /opt/leonardo/bin/preflight.d/20-fetch.sh");
     container.sh("supervisorctl start boot");
-    container.until("the second run", || container.exec(&["boot", "wait", "preflight"]).code == Some(0));
+    container.wait_until("the second run", || container.exec(&["boot", "wait", "preflight"]).code == Some(0));
     let session = logged_in(&container, &key);
     assert!(!session.contains("preflight failed"), "{session}");
 }
@@ -72,11 +72,11 @@ fn what_the_base_image_runs_comes_before_provisioning_and_what_others_add_after_
     );
     let scratch = tempfile::tempdir().unwrap();
     let script = script(scratch.path(), ORDER);
-    let container = Run::new()
+    let container = RunOptions::new()
         .image(&image)
         .env("SSH_PUBKEY", key.public())
         .mount(&script, "/opt/leonardo/bin/provisioning.sh", "ro")
-        .boot();
+        .start_and_wait();
     container.wait_until_ready();
     let order = container.exec(&["cat", "/tmp/order"]).text();
     let base = programs(&container.sh("cat /etc/supervisor/base.d/*.conf").text());
@@ -92,7 +92,7 @@ fn what_the_base_image_runs_comes_before_provisioning_and_what_others_add_after_
     }
     assert!(!order.contains("added"), "{order}");
     assert_eq!(order.lines().count(), base.len(), "no process of it either:\n{order}");
-    container.until("the added program", || {
+    container.wait_until("the added program", || {
         String::from_utf8_lossy(&container.exec(&["supervisorctl", "status", "added"]).stdout)
             .contains("RUNNING")
     });
@@ -101,7 +101,7 @@ fn what_the_base_image_runs_comes_before_provisioning_and_what_others_add_after_
     container.sh("echo first > /tmp/order");
     container.restart();
     container.wait_until_ready();
-    container.until("the added program", || container.sh("pgrep -f added-program").code == Some(0));
+    container.wait_until("the added program", || container.sh("pgrep -f added-program").code == Some(0));
     assert_eq!(container.exec(&["cat", "/tmp/order"]).text(), "first");
 }
 

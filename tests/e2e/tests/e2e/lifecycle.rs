@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::{Container, KeyPair, Run};
+use harness::{Container, KeyPair, RunOptions};
 
 /// What `docker stop` promises before it kills.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -10,7 +10,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[test]
 fn a_stop_ends_every_program_in_order_and_exits_with_0() {
     let key = KeyPair::generate();
-    let container = Run::new().env("SSH_PUBKEY", key.public()).boot();
+    let container = RunOptions::new().env("SSH_PUBKEY", key.public()).start_and_wait();
     container.wait_until_ready();
     let (took, code) = container.stop();
     assert!(took < PATIENCE, "{took:?}");
@@ -35,9 +35,9 @@ fn lasting(container: &Container) -> String {
 #[test]
 fn two_restarts_change_nothing_twice() {
     let key = KeyPair::generate();
-    let container = Run::new().env("SSH_PUBKEY", key.public()).env("A", "it's").boot();
+    let container = RunOptions::new().env("SSH_PUBKEY", key.public()).env("A", "it's").start_and_wait();
     let ssh = || key.ssh(&container, "user", &[], &["true"], "").code == Some(0);
-    container.until("sshd", ssh);
+    container.wait_until("sshd", ssh);
     let before = lasting(&container);
     for _ in 0..2 {
         container
@@ -45,26 +45,26 @@ fn two_restarts_change_nothing_twice() {
         container.restart();
         container.wait_for_portal();
         container.wait_until_ready();
-        container.until("sshd", ssh);
+        container.wait_until("sshd", ssh);
         assert_eq!(lasting(&container), before);
     }
 }
 
 #[test]
 fn orphans_are_reaped() {
-    let container = Run::new().boot();
+    let container = RunOptions::new().start_and_wait();
     container.sh("for i in $(seq 100); do (setsid sh -c 'sleep 0.0$((RANDOM % 10))' &) ; done").text();
-    container.until("the orphans to be gone", || {
+    container.wait_until("the orphans to be gone", || {
         container.sh("ps -eo stat=,args= | grep -c -e '^Z' -e 'sleep 0[.]0'").stdout.starts_with(b"0")
     });
 }
 
 #[test]
 fn programs_come_back_after_a_kill() {
-    let container = Run::new().boot();
+    let container = RunOptions::new().start_and_wait();
     for program in ["serviceportal", "caddy"] {
         container.sh(&format!("kill -9 $(supervisorctl pid {program})")).text();
-        container.until("a new process", || {
+        container.wait_until("a new process", || {
             container.sh(&format!("supervisorctl status {program} | grep RUNNING")).code == Some(0)
         });
         container.wait_for_portal();

@@ -1,6 +1,6 @@
 //! Sessions, one-time links, share links, tokens in addresses: ways in beside the password, and out.
 
-use harness::{Answer, Browser, Container, Run, Web};
+use harness::{Browser, Container, HttpClient, Response, RunOptions};
 
 use crate::gate::with_echo;
 use crate::portal::{picture, register};
@@ -15,7 +15,7 @@ pub fn link(container: &Container, words: &[&str], port: u16) -> String {
 }
 
 /// What a browser does with the button behind a link.
-pub fn press(web: &Web, path: &str) -> Answer {
+pub fn press(web: &HttpClient, path: &str) -> Response {
     let (action, field) = path.split_once('?').expect("a query");
     let (name, word) = field.split_once('=').expect("a field");
     web.with("origin", &format!("http://{}", web.address())).post_form(action, &[(name, word)])
@@ -26,8 +26,8 @@ pub fn path_of(url: &str) -> String {
 }
 
 /// Opens an address that carries a token as a browser does: the session's cookie, and where the visitor ends.
-fn exchange(web: &Web, path: &str) -> (String, String) {
-    let goes = |answer: &Answer| {
+fn exchange(web: &HttpClient, path: &str) -> (String, String) {
+    let goes = |answer: &Response| {
         assert_eq!(answer.status, 303);
         answer.header("location").expect("a redirect").to_owned()
     };
@@ -49,7 +49,7 @@ fn ids(page: &str, action: &str) -> Vec<String> {
 
 #[test]
 fn a_token_in_an_address_becomes_a_session_and_disappears() {
-    let container = with_echo(Run::new().env("OPEN_BUTTON_TOKEN", "one-click"));
+    let container = with_echo(RunOptions::new().env("OPEN_BUTTON_TOKEN", "one-click"));
     let [_, _, token] = container.login();
     for (port, word) in [(1111, token.as_str()), (8080, &token), (1111, "one-click"), (8080, "one-click")] {
         let web = container.web(port).browser();
@@ -70,7 +70,7 @@ fn a_token_in_an_address_becomes_a_session_and_disappears() {
 
 #[test]
 fn a_one_time_link_logs_one_browser_in_once() {
-    let container = Run::new().boot();
+    let container = RunOptions::new().start_and_wait();
     let url = link(&container, &["su", "-", "user", "-c", "portal-link"], 1111);
     let (web, path) = (container.web(1111), path_of(&url));
     for _ in 0..3 {
@@ -87,20 +87,20 @@ fn a_one_time_link_logs_one_browser_in_once() {
     assert_eq!(press(&web, &path).status, 410, "once");
     assert_eq!(web.get(&path).status, 410);
     let soon = link(&container, &["portal-link", "--expires", "1s"], 1111);
-    container.until("the link to expire", || web.get(&path_of(&soon)).status == 410);
+    container.wait_until("the link to expire", || web.get(&path_of(&soon)).status == 410);
     assert_eq!(press(&web, &path_of(&soon)).status, 410);
 }
 
 #[test]
 fn a_terminal_gets_a_qr_code() {
-    let container = Run::new().boot();
+    let container = RunOptions::new().start_and_wait();
     let drawn = container.exec(&["script", "-qec", "portal-link", "/dev/null"]).text();
     assert!(drawn.lines().filter(|line| line.contains('█') || line.contains('▀')).count() > 10, "{drawn}");
 }
 
 #[test]
 fn a_share_link_opens_one_service_and_nothing_else() {
-    let container = with_echo(Run::new().publish(8081));
+    let container = with_echo(RunOptions::new().publish(8081));
     register(&container, "Other", 18080, 8081, "true");
     container.wait_for(8081);
     let url = link(&container, &["su", "-", "user", "-c", "share Echo --expires 2h --max-uses 2"], 8080);
@@ -112,7 +112,7 @@ fn a_share_link_opens_one_service_and_nothing_else() {
     let entered = press(&echo, &path_of(&url));
     assert_eq!(entered.status, 303);
     let cookie = entered.cookie();
-    let guest = |web: &Web| web.with("cookie", &cookie);
+    let guest = |web: &HttpClient| web.with("cookie", &cookie);
     let seen = guest(&echo).get("/");
     assert_eq!(seen.status, 200);
     assert!(!seen.body.contains("Cookie"), "{}", seen.body);
@@ -158,7 +158,7 @@ fn a_share_link_opens_one_service_and_nothing_else() {
 
 #[test]
 fn a_share_link_expires_and_survives_a_restart_of_the_portal() {
-    let container = with_echo(Run::new());
+    let container = with_echo(RunOptions::new());
     let echo = container.web(8080);
     let url = link(&container, &["share", "8080", "--expires", "1h"], 8080);
     let soon = link(&container, &["share", "8080", "--expires", "2s"], 8080);
@@ -166,7 +166,7 @@ fn a_share_link_expires_and_survives_a_restart_of_the_portal() {
     container.sh("supervisorctl restart serviceportal").text();
     container.wait_for(8080);
     assert_eq!(echo.get(&path_of(&url)).status, 200);
-    container.until("the link to expire", || echo.get(&path_of(&soon)).status == 410);
+    container.wait_until("the link to expire", || echo.get(&path_of(&soon)).status == 410);
     assert_eq!(echo.with("cookie", &guest).get("/").status, 401, "its sessions end with it");
     let forged = path_of(&url).replacen("link=", "link=0", 1);
     assert_eq!(echo.get(&forged).status, 404);
@@ -176,7 +176,7 @@ fn a_share_link_expires_and_survives_a_restart_of_the_portal() {
 
 #[test]
 fn sessions_survive_the_portal_and_end_one_by_one_or_all_together() {
-    let container = with_echo(Run::new());
+    let container = with_echo(RunOptions::new());
     let [user, password, _] = container.login();
     let web = container.web(1111);
     let [one, two, three] = ["Firefox/1", "Chrome/2", "Safari/3"]
@@ -207,7 +207,7 @@ fn sessions_survive_the_portal_and_end_one_by_one_or_all_together() {
 
 #[test]
 fn the_owner_logs_in_while_somebody_guesses_ten_thousand_times() {
-    let container = Run::new().boot();
+    let container = RunOptions::new().start_and_wait();
     let [user, password, _] = container.login();
     let web = container.web(1111);
     let first = web.log_in(&user, &password);
@@ -250,40 +250,40 @@ fn the_owner_logs_in_while_somebody_guesses_ten_thousand_times() {
 
 #[test]
 fn the_access_page_in_a_browser() {
-    let container = with_echo(Run::new());
+    let container = with_echo(RunOptions::new());
     let [user, password, _] = container.login();
     let browser = Browser::start(900, 900);
     browser.open(&format!("http://{}/leonardo/login", container.address(1111)));
     browser.type_into("[name=username]", &user);
     browser.type_into("[name=password]", &password);
     browser.click("button");
-    browser.shows("h1", "Services");
+    browser.wait_for_text("h1", "Services");
     browser.open(&format!("http://{}/leonardo/access", container.address(1111)));
     browser.click(".row button");
-    browser.shows_part(".made code", "/leonardo/share?link=");
-    browser.shows_part("#shares", "port 8080; ends in 1 d; used 0");
+    browser.wait_for_partial_text(".made code", "/leonardo/share?link=");
+    browser.wait_for_partial_text("#shares", "port 8080; ends in 1 d; used 0");
     browser.screenshot(&picture("access"));
     browser.click("header form:nth-of-type(1) button");
-    browser.shows_part(".link code", "/leonardo/enter?code=");
+    browser.wait_for_partial_text(".link code", "/leonardo/enter?code=");
     browser.screenshot(&picture("phone"));
     let address = browser.text(".link code");
     let phone = Browser::start(390, 780);
     phone.open(&address);
     phone.screenshot(&picture("enter-phone"));
     phone.click("button");
-    phone.shows("h1", "Services");
+    phone.wait_for_text("h1", "Services");
     phone.screenshot(&picture("portal-phone"));
 }
 
 /// How each kind of client asks for a page of the service.
-fn clients(web: &Web) -> [(&'static str, Web); 3] {
+fn clients(web: &HttpClient) -> [(&'static str, HttpClient); 3] {
     let socket = web.with("upgrade", "websocket").with("connection", "Upgrade");
     let origin = format!("http://{}", web.address());
     [("browser", web.browser()), ("curl", web.clone()), ("websocket", socket.with("origin", &origin))]
 }
 
 /// What the three clients get with something that should open the service, or should not.
-fn answers(web: &Web, with: impl Fn(&Web) -> Web) -> [u16; 3] {
+fn answers(web: &HttpClient, with: impl Fn(&HttpClient) -> HttpClient) -> [u16; 3] {
     clients(web).map(|(_, client)| with(&client).get("/").status)
 }
 
@@ -293,14 +293,15 @@ const OUTSIDE: [u16; 3] = [302, 401, 401];
 
 #[test]
 fn every_way_in_for_every_client_right_wrong_expired_and_revoked() {
-    let container = with_echo(Run::new());
+    let container = with_echo(RunOptions::new());
     let [user, password, token] = container.login();
     let web = container.web(8080);
-    let cookie = |value: String| move |web: &Web| web.with("cookie", &value);
-    let bearer = |token: String| move |web: &Web| web.with("authorization", &format!("Bearer {token}"));
+    let cookie = |value: String| move |web: &HttpClient| web.with("cookie", &value);
+    let bearer =
+        |token: String| move |web: &HttpClient| web.with("authorization", &format!("Bearer {token}"));
     let basic = |password: String| {
         let user = user.clone();
-        move |web: &Web| web.basic(&user, &password)
+        move |web: &HttpClient| web.basic(&user, &password)
     };
     let mut table: Vec<(&str, &str, [u16; 3], [u16; 3])> = Vec::new();
 
@@ -327,7 +328,7 @@ fn every_way_in_for_every_client_right_wrong_expired_and_revoked() {
     let id = container.exec(&["share", "--list"]).text().split(' ').next().unwrap().to_owned();
     container.exec(&["share", "--revoke", &id]).text();
     table.push(("share link", "revoked", answers(&web, cookie(guest)), OUTSIDE));
-    let out = |web: &Web| {
+    let out = |web: &HttpClient| {
         let origin = format!("http://{}", web.address());
         web.with("cookie", &by_token).with("origin", &origin).send("POST", "/leonardo/logout", "").status
     };
@@ -375,7 +376,7 @@ fn every_way_in_for_every_client_right_wrong_expired_and_revoked() {
 fn a_neighbour_who_has_seen_the_cookie_cannot_use_it() {
     // The engine's own network is trusted here, so that a header can say where a visitor comes from.
     let networks = "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16";
-    let container = Run::new().env("WEB_TRUSTED_PROXIES", networks).boot();
+    let container = RunOptions::new().env("WEB_TRUSTED_PROXIES", networks).start_and_wait();
     let [user, password, _] = container.login();
     let from = |address: &str| container.web(1111).with("x-forwarded-for", address);
     let cookie = from("203.0.113.9").log_in(&user, &password).cookie();

@@ -1,6 +1,6 @@
 //! Logs: in the container's own output, and at the prompt.
 
-use harness::{Container, KeyPair, Run};
+use harness::{Container, KeyPair, RunOptions};
 
 /// Whose lines appear after every start.
 const SERVICES: [&str; 4] = ["boot", "serviceportal", "sshd", "supervisord"];
@@ -21,8 +21,8 @@ fn written(container: &Container) -> Vec<(String, usize)> {
 #[test]
 fn docker_logs_shows_boot_and_every_service_and_each_line_says_whose_it_is() {
     let key = KeyPair::generate();
-    let settings = Run::new().env("SSH_PUBKEY", key.public()).env("WEB_ENABLE_AUTH", "flase");
-    let container = settings.boot();
+    let settings = RunOptions::new().env("SSH_PUBKEY", key.public()).env("WEB_ENABLE_AUTH", "flase");
+    let container = settings.start_and_wait();
     container.wait_until_ready();
     container.write("/var/log/supervisor/quicktunnel-8188.log", "hello\n");
     // These two write only when something happens.
@@ -31,10 +31,10 @@ fn docker_logs_shows_boot_and_every_service_and_each_line_says_whose_it_is() {
         .text();
     for service in SERVICES.iter().chain(&["init", "storagemonitor", "caddy", "quicktunnel-8188"]) {
         let begin = format!("{service} | ");
-        container.until(service, || container.logs().lines().any(|line| line.starts_with(&begin)));
+        container.wait_until(service, || container.logs().lines().any(|line| line.starts_with(&begin)));
     }
     // The files first: what they had then has to be shown, and what is shown twice never becomes equal.
-    container.until("each line of each log, once", || {
+    container.wait_until("each line of each log, once", || {
         let written = written(&container);
         let logs = container.logs();
         written.iter().all(|(service, lines)| {
@@ -49,26 +49,26 @@ fn docker_logs_shows_boot_and_every_service_and_each_line_says_whose_it_is() {
 
 #[test]
 fn a_restart_repeats_no_line() {
-    let container = Run::new().boot();
+    let container = RunOptions::new().start_and_wait();
     container.wait_until_ready();
     container.write("/var/log/supervisor/x.log", "only once\n");
-    container.until("the line", || container.logs().contains("x | only once\n"));
+    container.wait_until("the line", || container.logs().contains("x | only once\n"));
     container.restart();
     container.wait_until_ready();
     container.sh("echo again >> /var/log/supervisor/x.log").text();
-    container.until("the next line", || container.logs().contains("x | again\n"));
+    container.wait_until("the next line", || container.logs().contains("x | again\n"));
     assert_eq!(container.logs().matches("x | only once\n").count(), 1);
 }
 
 #[test]
 fn the_user_sees_the_same_over_ssh() {
     let key = KeyPair::generate();
-    let container = Run::new().env("SSH_PUBKEY", key.public()).boot();
+    let container = RunOptions::new().env("SSH_PUBKEY", key.public()).start_and_wait();
     container.wait_until_ready();
-    container.until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
+    container.wait_until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
     let shown = || key.ssh(&container, "user", &[], &["logtail.sh", "--no-follow", "-n", "1000"], "").text();
     for service in SERVICES {
-        container.until(service, || shown().contains(&format!("Z {service} | ")));
+        container.wait_until(service, || shown().contains(&format!("Z {service} | ")));
     }
     let words = ["logtail", "supervisord", "--no-follow", "--json", "--grep", "spawned", "--since", "10m"];
     let json = key.ssh(&container, "user", &[], &words, "").text();

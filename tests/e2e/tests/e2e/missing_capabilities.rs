@@ -3,10 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use harness::{Container, KeyPair, Run};
+use harness::{Container, KeyPair, RunOptions};
 
-fn lacking(capability: &str, key: &KeyPair) -> Run {
-    Run::new().option("--cap-drop").option(capability).env("SSH_PUBKEY", key.public())
+fn lacking(capability: &str, key: &KeyPair) -> RunOptions {
+    RunOptions::new().option("--cap-drop").option(capability).env("SSH_PUBKEY", key.public())
 }
 
 /// The start names the capability in the log and in the report, with the option that gives it.
@@ -29,8 +29,8 @@ fn id(container: &Container, key: &KeyPair, options: &[&str]) -> harness::Output
 fn what_nothing_here_needs_is_not_missed() {
     for capability in ["MKNOD", "NET_RAW", "SETFCAP", "SETPCAP", "NET_BIND_SERVICE"] {
         let key = KeyPair::generate();
-        let container = lacking(capability, &key).boot();
-        container.until("sshd", || id(&container, &key, &["-tt"]).code == Some(0));
+        let container = lacking(capability, &key).start_and_wait();
+        container.wait_until("sshd", || id(&container, &key, &["-tt"]).code == Some(0));
         assert!(!container.logs().contains("lacks"), "{}", container.logs());
     }
 }
@@ -39,8 +39,8 @@ fn what_nothing_here_needs_is_not_missed() {
 fn with_podmans_capabilities_everything_but_a_terminal_works() {
     let key = KeyPair::generate();
     let run = lacking("AUDIT_WRITE", &key).option("--cap-drop=MKNOD").option("--cap-drop=NET_RAW");
-    let container = run.boot();
-    container.until("sshd", || id(&container, &key, &[]).code == Some(0));
+    let container = run.start_and_wait();
+    container.wait_until("sshd", || id(&container, &key, &[]).code == Some(0));
     assert_eq!(String::from_utf8_lossy(&id(&container, &key, &[]).stdout), "user\nroot\n");
     names(&container, "AUDIT_WRITE");
     let refused = id(&container, &key, &["-tt"]);
@@ -50,7 +50,7 @@ fn with_podmans_capabilities_everything_but_a_terminal_works() {
 #[test]
 fn sshd_does_not_pretend_where_it_can_let_nobody_in() {
     let key = KeyPair::generate();
-    let container = lacking("SYS_CHROOT", &key).boot();
+    let container = lacking("SYS_CHROOT", &key).start_and_wait();
     names(&container, "SYS_CHROOT");
     let status = container.exec(&["supervisorctl", "status", "sshd"]);
     assert!(String::from_utf8_lossy(&status.stdout).contains("STOPPED"), "{status:?}");
@@ -62,7 +62,7 @@ fn sshd_does_not_pretend_where_it_can_let_nobody_in() {
 #[test]
 fn the_portal_answers_without_capabilities_that_only_single_things_need() {
     for capability in ["DAC_OVERRIDE", "FSETID", "KILL"] {
-        let container = lacking(capability, &KeyPair::generate()).boot();
+        let container = lacking(capability, &KeyPair::generate()).start_and_wait();
         container.wait_until_ready();
         names(&container, capability);
         container.restart();
@@ -76,7 +76,7 @@ fn without_the_right_to_become_another_account_the_container_runs_and_says_so() 
     for capability in ["SETUID", "SETGID"] {
         let container = lacking(capability, &KeyPair::generate()).start();
         let ready = || container.exec(&["boot", "wait", "ready", "--timeout", "1s"]).code == Some(0);
-        container.until("the end of late boot", ready);
+        container.wait_until("the end of late boot", ready);
         names(&container, capability);
         let down = container.exec(&["boot", "report"]).text();
         assert!(down.contains("caddy: the program is down"), "{down}");
@@ -90,7 +90,7 @@ fn a_volume_that_refuses_root_is_the_users_and_fails_no_stage_unless_sync_is_wan
     std::os::unix::fs::chown(volume.path(), Some(1000), Some(1000)).unwrap();
     fs::set_permissions(volume.path(), fs::Permissions::from_mode(0o700)).unwrap();
     let run = lacking("DAC_OVERRIDE", &KeyPair::generate()).mount(volume.path(), "/workspace", "");
-    let container = run.boot();
+    let container = run.start_and_wait();
     container.wait_until_ready();
     for stage in ["sync", "permissions"] {
         container.exec(&["boot", "wait", stage]).text();
@@ -106,7 +106,7 @@ fn a_volume_that_refuses_root_is_the_users_and_fails_no_stage_unless_sync_is_wan
 
 #[test]
 fn a_low_limit_is_named_with_its_option_and_what_can_work_works() {
-    let container = Run::new().option("--ulimit=nofile=128:128").boot();
+    let container = RunOptions::new().option("--ulimit=nofile=128:128").start_and_wait();
     container.wait_until_ready();
     let report = container.exec(&["boot", "report"]).text();
     for said in [container.logs(), report] {
@@ -136,7 +136,7 @@ fn a_start_that_cannot_come_to_anything_ends_with_the_options_name() {
             "--cap-add SETUID --cap-add SYS_CHROOT",
         ),
     ] {
-        let ended = options.iter().fold(Run::new(), |run, option| run.option(option)).to_end();
+        let ended = options.iter().fold(RunOptions::new(), |run, option| run.option(option)).run_to_end();
         let said = ended.failure(1);
         let mut lines = said.lines();
         let (error, next) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
@@ -150,9 +150,11 @@ fn a_start_that_cannot_come_to_anything_ends_with_the_options_name() {
 #[test]
 fn no_new_privileges_is_named_and_root_can_log_in() {
     let key = KeyPair::generate();
-    let container =
-        Run::new().option("--security-opt=no-new-privileges").env("SSH_PUBKEY", key.public()).boot();
+    let container = RunOptions::new()
+        .option("--security-opt=no-new-privileges")
+        .env("SSH_PUBKEY", key.public())
+        .start_and_wait();
     let root = || key.ssh(&container, "root", &["-tt"], &["id -un"], "");
-    container.until("sshd", || root().code == Some(0));
+    container.wait_until("sshd", || root().code == Some(0));
     assert!(container.logs().contains("no-new-privileges: sudo and su do not work"), "{}", container.logs());
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use harness::{Browser, Run};
+use harness::{Browser, RunOptions};
 
 pub fn picture(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/e2e");
@@ -12,46 +12,46 @@ pub fn picture(name: &str) -> PathBuf {
 
 #[test]
 fn a_browser_logs_in_with_the_right_password_only() {
-    let container = Run::new().env("WEB_PASSWORD", "right & <proper>").boot();
+    let container = RunOptions::new().env("WEB_PASSWORD", "right & <proper>").start_and_wait();
     register(&container, "Echo <b>", 18080, 8080, "true");
     let origin = format!("http://{}", container.address(1111));
     let browser = Browser::start(1000, 700);
     browser.open(&origin);
-    browser.shows("h1", "Log in");
+    browser.wait_for_text("h1", "Log in");
     browser.screenshot(&picture("login"));
 
     browser.type_into("[name=username]", "user");
     browser.type_into("[name=password]", "wrong");
     browser.click("button");
-    browser.shows(".error", "Wrong user name or password.");
+    browser.wait_for_text(".error", "Wrong user name or password.");
     browser.screenshot(&picture("login-wrong"));
 
     browser.type_into("[name=username]", "user");
     browser.type_into("[name=password]", "right & <proper>");
     browser.click("button");
-    browser.shows("h1", "Services");
+    browser.wait_for_text("h1", "Services");
     assert_eq!(browser.url(), format!("{origin}/"));
-    browser.shows("#services a", "Echo <b>");
-    browser.shows("#services .state", "not answering");
+    browser.wait_for_text("#services a", "Echo <b>");
+    browser.wait_for_text("#services .state", "not answering");
     assert_eq!(browser.cookies_seen_by_scripts(), "", "no script can read the session");
     browser.screenshot(&picture("portal"));
 
     container.background(&["python3", "-m", "http.server", "--bind", "127.0.0.1", "18080"]);
-    container.until("the page to notice the service", || browser.text("#services .state") == "running");
+    container.wait_until("the page to notice the service", || browser.text("#services .state") == "running");
     browser.screenshot(&picture("portal-running"));
 
     browser.click("header button");
-    browser.shows("h1", "Log in");
+    browser.wait_for_text("h1", "Log in");
     browser.open(&origin);
-    browser.shows("h1", "Log in");
+    browser.wait_for_text("h1", "Log in");
 }
 
 #[test]
 fn a_phone_gets_the_same_page() {
-    let container = Run::new().boot();
+    let container = RunOptions::new().start_and_wait();
     let browser = Browser::start(390, 780);
     browser.open(&format!("http://{}/login", container.address(1111)));
-    browser.shows("button", "Log in");
+    browser.wait_for_text("button", "Log in");
     browser.screenshot(&picture("login-phone"));
 }
 
@@ -65,7 +65,7 @@ pub fn register(container: &harness::Container, name: &str, listen: u16, proxy: 
 
 #[test]
 fn a_service_that_is_still_starting_has_a_page_until_it_is_there() {
-    let container = Run::new().env("WEB_PASSWORD", "right").publish(8080).boot();
+    let container = RunOptions::new().env("WEB_PASSWORD", "right").publish(8080).start_and_wait();
     container
         .write("/var/log/supervisor/slow-starter.log", "loading the model\n\u{1b}[31m40 %\u{1b}[0m <b>\n");
     register(&container, "Slow Starter", 18080, 8080, "true");
@@ -75,9 +75,10 @@ fn a_service_that_is_still_starting_has_a_page_until_it_is_there() {
     browser.type_into("[name=username]", "user");
     browser.type_into("[name=password]", "right");
     browser.click("button");
-    browser.shows("h1", "Slow Starter is not answering yet");
-    browser.shows_part(".log", "loading the model\n40 % <b>");
+    browser.wait_for_text("h1", "Slow Starter is not answering yet");
+    browser.wait_for_partial_text(".log", "loading the model\n40 % <b>");
     browser.screenshot(&picture("starting"));
     container.background(&["python3", "-m", "http.server", "--bind", "127.0.0.1", "18080"]);
-    container.until("the page to come by itself", || browser.text("h1").starts_with("Directory listing"));
+    container
+        .wait_until("the page to come by itself", || browser.text("h1").starts_with("Directory listing"));
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use harness::{Container, KeyPair, Run};
+use harness::{Container, KeyPair, RunOptions};
 use serde_json::Value;
 
 use crate::late_boot::{logged_in, page, script};
@@ -20,10 +20,11 @@ struct Server {
 
 impl Server {
     fn of(script: &str) -> Self {
-        let container = Run::new().boot();
+        let container = RunOptions::new().start_and_wait();
         container.write("/srv/setup.sh", script);
         container.background(&["python3", "-m", "http.server", "8000", "--directory", "/srv"]);
-        container.until("the server", || container.sh("curl -sf 127.0.0.1:8000/setup.sh").code == Some(0));
+        container
+            .wait_until("the server", || container.sh("curl -sf 127.0.0.1:8000/setup.sh").code == Some(0));
         Self { container }
     }
 
@@ -33,7 +34,7 @@ impl Server {
 }
 
 /// Lets pip inside reach the same index as on this machine.
-fn with_package_index(run: Run) -> Run {
+fn with_package_index(run: RunOptions) -> RunOptions {
     let bundle = std::env::var("SSL_CERT_FILE").unwrap_or_else(|_| CERTIFICATES.to_owned());
     let mut run = run.mount(Path::new(&bundle), CERTIFICATES, "ro").env("PIP_CERT", CERTIFICATES);
     for name in ["PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"]
@@ -68,13 +69,16 @@ printf '{"service_name":"Files","listen_port":18080,"proxy_port":8080,"proxy_sec
 fn a_script_from_a_url_installs_a_package_and_starts_a_service_while_everybody_can_watch() {
     let server = Server::of(INSTALLS);
     let url = server.url("setup.sh");
-    let run =
-        Run::new().env("PROVISIONING_SCRIPT", &url).env("GREETING", "a 'variable' of $mine").publish(8080);
-    let container = with_package_index(run).boot();
+    let run = RunOptions::new()
+        .env("PROVISIONING_SCRIPT", &url)
+        .env("GREETING", "a 'variable' of $mine")
+        .publish(8080);
+    let container = with_package_index(run).start_and_wait();
     let said = "installed as user, with a 'variable' of $mine";
-    container
-        .until("the portal's line", || page(&container).contains("Still starting… provisioning: installed"));
-    container.until("the docker log", || {
+    container.wait_until("the portal's line", || {
+        page(&container).contains("Still starting… provisioning: installed")
+    });
+    container.wait_until("the docker log", || {
         let logs = container.logs();
         logs.lines().any(|line| line.starts_with("provisioning | ") && line.ends_with(said))
     });
@@ -95,7 +99,7 @@ fn a_script_from_a_url_installs_a_package_and_starts_a_service_while_everybody_c
     container.sh(import).text();
     let [_, _, token] = container.login();
     let service = container.web(8080).with("authorization", &format!("Bearer {token}"));
-    container.until("the service", || service.get("/supervisord.conf").status == 200);
+    container.wait_until("the service", || service.get("/supervisord.conf").status == 200);
     assert!(page(&container).contains("Files"));
 
     let ran = container.exec(&["provision", "status"]).text();
@@ -111,7 +115,8 @@ fn a_failing_script_is_seen_failing_everywhere() {
     let key = KeyPair::generate();
     let scratch = tempfile::tempdir().unwrap();
     let script = script(scratch.path(), "echo downloading\necho 'no such model' >&2\nexit 3\n");
-    let container = Run::new().env("SSH_PUBKEY", key.public()).mount(&script, MOUNTED, "ro").boot();
+    let container =
+        RunOptions::new().env("SSH_PUBKEY", key.public()).mount(&script, MOUNTED, "ro").start_and_wait();
     container.wait_until_ready();
     let ended = stage(&container, "provisioning");
     assert_eq!(ended["result"], "failed");
@@ -127,9 +132,9 @@ fn a_failing_script_is_seen_failing_everywhere() {
     let readable = as_nobody("cat /run/leonardo/boot* /var/lib/leonardo/provisioning/* /var/log/*.log; true");
     let readable = String::from_utf8_lossy(&readable.stdout);
     assert!(readable.contains("exit code 3") && !readable.contains("no such model"), "{readable}");
-    container.until("the docker log", || container.logs().contains(&cause));
+    container.wait_until("the docker log", || container.logs().contains(&cause));
     // The page is HTML.
-    container.until("the page", || page(&container).contains("provisioning failed: "));
+    container.wait_until("the page", || page(&container).contains("provisioning failed: "));
     let session = logged_in(&container, &key);
     assert!(session.contains(&cause), "{session}");
     assert_eq!(
@@ -151,7 +156,7 @@ fn a_failing_script_is_seen_failing_everywhere() {
 fn an_answer_that_is_no_script_is_not_run() {
     let server = Server::of("<!DOCTYPE html><html><body>Sign in</body></html>");
     let cause = |path: &str| {
-        let container = Run::new().env("PROVISIONING_SCRIPT", server.url(path)).boot();
+        let container = RunOptions::new().env("PROVISIONING_SCRIPT", server.url(path)).start_and_wait();
         container.wait_until_ready();
         let ended = stage(&container, "provisioning");
         assert_eq!(ended["result"], "failed");
@@ -175,13 +180,14 @@ fn a_killed_boot_is_begun_again_and_finds_the_script_still_running() {
     let scratch = tempfile::tempdir().unwrap();
     let script = script(scratch.path(), SLOW);
     let key = KeyPair::generate();
-    let container = Run::new().env("SSH_PUBKEY", key.public()).mount(&script, MOUNTED, "ro").boot();
-    container.until("the script", || count(&container, "begun") == 1);
-    container.until("the words at login", || {
+    let container =
+        RunOptions::new().env("SSH_PUBKEY", key.public()).mount(&script, MOUNTED, "ro").start_and_wait();
+    container.wait_until("the script", || count(&container, "begun") == 1);
+    container.wait_until("the words at login", || {
         logged_in(&container, &key).contains("The container is still starting: provisioning for ")
     });
     container.sh("pkill -KILL -x boot").text();
-    container.until("another boot", || {
+    container.wait_until("another boot", || {
         let report = container.exec(&["boot", "report"]).text();
         report.contains("Killed and restarted 1 times")
             && report.starts_with("Late boot has been running for ")
@@ -196,10 +202,10 @@ fn a_killed_boot_is_begun_again_and_finds_the_script_still_running() {
 fn a_script_that_fails_after_its_boot_was_killed_does_not_run_twice_in_one_start() {
     let scratch = tempfile::tempdir().unwrap();
     let script = script(scratch.path(), &format!("{SLOW}exit 3\n"));
-    let container = Run::new().mount(&script, MOUNTED, "ro").boot();
-    container.until("the script", || count(&container, "begun") == 1);
+    let container = RunOptions::new().mount(&script, MOUNTED, "ro").start_and_wait();
+    container.wait_until("the script", || count(&container, "begun") == 1);
     container.sh("pkill -KILL -x boot").text();
-    container.until("another boot", || {
+    container.wait_until("another boot", || {
         container.exec(&["boot", "report"]).text().starts_with("Late boot has been running for ")
     });
     container.sh("touch /tmp/sign");
@@ -208,17 +214,17 @@ fn a_script_that_fails_after_its_boot_was_killed_does_not_run_twice_in_one_start
     let ended = stage(&container, "provisioning");
     assert_eq!((&ended["result"], &ended["cause"]), (&"failed".into(), &"it ended with exit code 3".into()));
     container.sh("supervisorctl start boot");
-    container.until("a second run", || count(&container, "begun") == 2);
+    container.wait_until("a second run", || count(&container, "begun") == 2);
 }
 
 #[test]
 fn who_stops_late_boot_or_the_container_lets_the_script_end_and_kills_nothing() {
     let scratch = tempfile::tempdir().unwrap();
     let script = script(scratch.path(), SLOW);
-    let container = Run::new().mount(&script, MOUNTED, "ro").boot();
+    let container = RunOptions::new().mount(&script, MOUNTED, "ro").start_and_wait();
     // More often than a boot may be killed.
     for round in 1..=6 {
-        container.until("the script", || count(&container, "begun") == round);
+        container.wait_until("the script", || count(&container, "begun") == round);
         container.sh("supervisorctl stop boot");
         let report = container.exec(&["boot", "report"]).text();
         assert!(report.starts_with("Late boot was stopped; to resume it"), "{report}");
@@ -226,9 +232,9 @@ fn who_stops_late_boot_or_the_container_lets_the_script_end_and_kills_nothing() 
         assert!(report.contains(cause), "{report}");
         container.sh("supervisorctl start boot");
     }
-    container.until("the script", || count(&container, "begun") == 7);
+    container.wait_until("the script", || count(&container, "begun") == 7);
     container.restart();
-    container.until("the script", || count(&container, "begun") == 8);
+    container.wait_until("the script", || count(&container, "begun") == 8);
     let log = container.exec(&["cat", "/var/log/provisioning.log"]).text();
     let last = log.lines().rfind(|line| line.contains("provision: running, ")).unwrap_or_default();
     assert!(last.ends_with("because it failed the last time"), "not cut short: {last}");
@@ -241,23 +247,23 @@ fn who_stops_late_boot_or_the_container_lets_the_script_end_and_kills_nothing() 
 fn a_killed_script_is_a_failure_and_runs_again_with_the_next_boot() {
     let scratch = tempfile::tempdir().unwrap();
     let script = script(scratch.path(), SLOW);
-    let container = Run::new().mount(&script, MOUNTED, "ro").boot();
+    let container = RunOptions::new().mount(&script, MOUNTED, "ro").start_and_wait();
     for (round, target) in ["pkill -KILL -f '^/opt/leonardo/bin/provision run'", "pkill -KILL -u user bash"]
         .into_iter()
         .enumerate()
     {
-        container.until("the script", || count(&container, "begun") == round + 1);
+        container.wait_until("the script", || count(&container, "begun") == round + 1);
         container.sh(target).text();
-        container.until("the end", || container.sh("pgrep -x boot").code == Some(1));
+        container.wait_until("the end", || container.sh("pgrep -x boot").code == Some(1));
         let ended = stage(&container, "provisioning");
         assert_eq!(ended["result"], "failed", "{target}: {ended}");
         assert!(ended["cause"].as_str().is_some_and(|cause| cause.contains("signal 9")), "{target}: {ended}");
-        container.until("nothing left of it", || container.sh("pgrep -u user sleep").code == Some(1));
+        container.wait_until("nothing left of it", || container.sh("pgrep -u user sleep").code == Some(1));
         container.sh("supervisorctl start boot");
     }
-    container.until("the third run", || count(&container, "begun") == 3);
+    container.wait_until("the third run", || count(&container, "begun") == 3);
     container.sh("touch /tmp/sign");
-    container.until("the end", || stage(&container, "provisioning")["result"] == "done");
+    container.wait_until("the end", || stage(&container, "provisioning")["result"] == "done");
     assert_eq!(count(&container, "ended"), 1);
 }
 
@@ -265,7 +271,7 @@ fn a_killed_script_is_a_failure_and_runs_again_with_the_next_boot() {
 fn whatever_is_killed_and_whenever_the_report_is_true_and_nothing_that_ended_well_runs_twice() {
     let scratch = tempfile::tempdir().unwrap();
     let script = script(scratch.path(), "true\n");
-    let container = Run::new().mount(&script, MOUNTED, "ro").boot();
+    let container = RunOptions::new().mount(&script, MOUNTED, "ro").start_and_wait();
     container.wait_until_ready();
     let report = || -> Value {
         serde_json::from_str(&container.exec(&["boot", "report", "--json"]).text()).expect("a report")
@@ -273,7 +279,7 @@ fn whatever_is_killed_and_whenever_the_report_is_true_and_nothing_that_ended_wel
     let is_gone = || container.sh("pgrep -x boot").code == Some(1);
     // A run is another process; one that was killed is begun again by itself within a second.
     let settled = |before: &Value| {
-        container.until("the end of another run", || {
+        container.wait_until("the end of another run", || {
             let now = report();
             is_gone() && now["phase"] == "ready" && now["pid"] != *before
         });
@@ -283,7 +289,7 @@ fn whatever_is_killed_and_whenever_the_report_is_true_and_nothing_that_ended_wel
         container.sh("supervisorctl start boot");
         settled(&before);
     };
-    container.until("the end of the first run", is_gone);
+    container.wait_until("the end of the first run", is_gone);
     let targets = ["-x boot", "-f '^/opt/leonardo/bin/provision run'", "-u user bash"];
     for round in 0..18 {
         // In place, because the file itself is what is mounted.

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use harness::{Answer, Container, Run, Web};
+use harness::{Container, HttpClient, Response, RunOptions};
 
 use crate::portal::register;
 
@@ -14,7 +14,7 @@ const BASE: &str = "/opt/caddy/share/base_config";
 const PROBLEM: &str = "/opt/caddy/etc/problem.txt";
 
 /// Logs in by a form that came through a proxy of somebody's, which says so.
-fn log_in_through(container: &Container, forwarded_for: &str, password: &str) -> Answer {
+fn log_in_through(container: &Container, forwarded_for: &str, password: &str) -> Response {
     let web = container.web(1111).with("x-forwarded-proto", "https").with("x-forwarded-for", forwarded_for);
     web.log_in("user", password)
 }
@@ -25,7 +25,9 @@ fn portal_log(container: &Container) -> String {
 
 #[test]
 fn a_trusted_proxy_may_say_who_the_visitor_is_and_that_he_came_by_https() {
-    let container = Run::new().env("WEB_TRUSTED_PROXIES", format!("{ENGINES},nonsense}},0.0.0.0/0")).boot();
+    let container = RunOptions::new()
+        .env("WEB_TRUSTED_PROXIES", format!("{ENGINES},nonsense}},0.0.0.0/0"))
+        .start_and_wait();
     let [_, password, _] = container.login();
     let cookie = log_in_through(&container, "203.0.113.9", &password);
     assert_eq!(cookie.status, 303);
@@ -46,7 +48,7 @@ fn a_trusted_proxy_may_say_who_the_visitor_is_and_that_he_came_by_https() {
 
 #[test]
 fn everybody_else_says_it_in_vain() {
-    let container = Run::new().boot();
+    let container = RunOptions::new().start_and_wait();
     let [_, password, _] = container.login();
     let answer = log_in_through(&container, "203.0.113.9", &password);
     assert_eq!(answer.status, 303);
@@ -76,7 +78,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", {listen}), Word).serve_forever()
     container.background(&["python3", "-c", &server]);
 }
 
-fn authorized(container: &Container, port: u16) -> Web {
+fn authorized(container: &Container, port: u16) -> HttpClient {
     let [_, _, token] = container.login();
     container.web(port).with("authorization", &format!("Bearer {token}"))
 }
@@ -92,12 +94,12 @@ fn problem(container: &Container) -> String {
 
 #[test]
 fn a_broken_edit_keeps_the_last_good_configuration_and_says_what_is_wrong() {
-    let container = Run::new().publish(8080).publish(8081).boot();
+    let container = RunOptions::new().publish(8080).publish(8081).start_and_wait();
     serve(&container, 18080, "works");
     register(&container, "Word", 18080, 8080, "true");
     container.wait_for(8080);
     let web = authorized(&container, 8080);
-    container.until("the service", || web.get("/").body == "works");
+    container.wait_until("the service", || web.get("/").body == "works");
     assert_eq!(problem(&container), "");
 
     // A good edit first: it is what a bad one must fall back on, not what the image came with.
@@ -105,13 +107,13 @@ fn a_broken_edit_keeps_the_last_good_configuration_and_says_what_is_wrong() {
     container.sh(&format!("sed -i 's,^:1111 {{,&\\n\\t{page},' {BASE}")).text();
     restart_caddy(&container);
     let edited = || container.web(1111).get("/edited").body;
-    container.until("the edit to count", || edited() == "yes");
+    container.wait_until("the edit to count", || edited() == "yes");
     assert_eq!(problem(&container), "");
 
     container.sh(&format!("sed -i '/^:1111 {{/a nonsense' {BASE}")).text();
     let line = container.sh(&format!("grep -n nonsense {BASE} | cut -d: -f1")).text();
     restart_caddy(&container);
-    container.until("the problem", || !problem(&container).is_empty());
+    container.wait_until("the problem", || !problem(&container).is_empty());
     let said = problem(&container);
     assert!(said.starts_with(&format!("{BASE}:{line}: unrecognized directive: nonsense\n")), "{said}");
     assert_eq!(container.sh(&format!("stat -c %a {PROBLEM}")).text(), "644");
@@ -125,55 +127,57 @@ fn a_broken_edit_keeps_the_last_good_configuration_and_says_what_is_wrong() {
     container.restart();
     container.wait_for_portal();
     assert_eq!(edited(), "yes");
-    container.until("the problem again", || problem(&container).contains("unrecognized directive"));
+    container.wait_until("the problem again", || problem(&container).contains("unrecognized directive"));
 
     container.sh(&format!("sed -i /nonsense/d {BASE}")).text();
     restart_caddy(&container);
-    container.until("the problem to be gone", || problem(&container).is_empty());
+    container.wait_until("the problem to be gone", || problem(&container).is_empty());
     assert_eq!(edited(), "yes");
 
     // A Caddyfile from a tutorial: good for Caddy, but it has no portal.
     container.sh(&format!("printf ':8088 {{\\n\\trespond hi\\n}}\\n' > {BASE}")).text();
     restart_caddy(&container);
     let said = "proxy: /opt/caddy/share/base_config lacks `admin unix//run/caddy/admin.sock`. The last good";
-    container.until("the problem", || container.exec(&["boot", "report"]).text().contains(said));
+    container.wait_until("the problem", || container.exec(&["boot", "report"]).text().contains(said));
     assert!(container.exec(&["boot", "banner"]).text().contains(said));
     assert_eq!(edited(), "yes");
 }
 
 #[test]
 fn an_edit_that_cannot_listen_takes_nothing_down() {
-    let container = Run::new().publish(8080).boot();
+    let container = RunOptions::new().publish(8080).start_and_wait();
     serve(&container, 18080, "works");
     register(&container, "Word", 18080, 8080, "true");
     container.wait_for(8080);
     let web = authorized(&container, 8080);
-    container.until("the service", || web.get("/").body == "works");
+    container.wait_until("the service", || web.get("/").body == "works");
     container.background(&["python3", "-m", "http.server", "9999"]);
-    container.until("the holder", || container.sh("curl -sf http://127.0.0.1:9999/").code == Some(0));
+    container.wait_until("the holder", || container.sh("curl -sf http://127.0.0.1:9999/").code == Some(0));
     container.sh(&format!("printf ':9999 {{\\n\\trespond hello\\n}}\\n' >> {BASE}")).text();
     restart_caddy(&container);
-    container.until("the problem", || problem(&container).contains(":9999: bind: address already in use"));
+    container
+        .wait_until("the problem", || problem(&container).contains(":9999: bind: address already in use"));
     assert_eq!(web.get("/").body, "works");
     // Once the port is free, a look at the same edit is enough.
     container.sh("kill $(pgrep -f '[h]ttp.server 9999')").text();
     container.sh("supervisorctl signal HUP caddy").text();
-    container.until("the edit", || container.sh("curl -s http://127.0.0.1:9999/").stdout == b"hello");
+    container.wait_until("the edit", || container.sh("curl -s http://127.0.0.1:9999/").stdout == b"hello");
     assert_eq!(problem(&container), "");
 
     // The same edit, accepted before, in a start that finds the port held: the image's own templates serve.
     container.sh("supervisorctl stop caddy").text();
     container.background(&["python3", "-m", "http.server", "9999"]);
-    container.until("the holder", || container.sh("curl -sf http://127.0.0.1:9999/").code == Some(0));
+    container.wait_until("the holder", || container.sh("curl -sf http://127.0.0.1:9999/").code == Some(0));
     container.sh("supervisorctl start caddy").text();
     container.wait_for(8080);
     assert_eq!(web.get("/").body, "works");
-    container.until("the problem", || problem(&container).contains(":9999: bind: address already in use"));
+    container
+        .wait_until("the problem", || problem(&container).contains(":9999: bind: address already in use"));
 }
 
 #[test]
 fn one_services_broken_template_affects_no_other_service() {
-    let container = Run::new().publish(8080).publish(8081).boot();
+    let container = RunOptions::new().publish(8080).publish(8081).start_and_wait();
     container.write("/opt/caddy/share/service_config_18081", ":%PROXY_PORT% {\n\tnonsense\n}\n");
     container.sh("supervisorctl signal HUP caddy").text();
     serve(&container, 18080, "works");
@@ -182,7 +186,7 @@ fn one_services_broken_template_affects_no_other_service() {
     container.wait_for(8080);
     container.wait_for(8081);
     let web = authorized(&container, 8080);
-    container.until("the service", || web.get("/").body == "works");
+    container.wait_until("the service", || web.get("/").body == "works");
     let said = problem(&container);
     assert!(said.starts_with("/opt/caddy/share/service_config_18081:2: unrecognized directive"), "{said}");
     assert_eq!(container.web(8081).get("/").status, 401, "the shipped template stands in, with its gate");
@@ -190,7 +194,7 @@ fn one_services_broken_template_affects_no_other_service() {
 
 #[test]
 fn a_service_that_is_not_up_yet_is_explained_and_the_page_turns_into_it() {
-    let container = Run::new().publish(8080).boot();
+    let container = RunOptions::new().publish(8080).start_and_wait();
     let log =
         "for i in $(seq 30); do echo \"line $i\"; done; printf '\\033[31mloading <b>model</b>\\033[0m\\n'";
     container.sh(&format!("({log}) > /var/log/supervisor/slow-starter.log")).text();
@@ -227,7 +231,7 @@ fn a_service_that_is_not_up_yet_is_explained_and_the_page_turns_into_it() {
     assert_eq!(container.web(1111).with("cookie", &cookie).get("/gate/unavailable?port=8080").status, 404);
 
     serve(&container, 18080, "up now");
-    container.until("the service", || visitor.browser().get("/lab").body == "up now");
+    container.wait_until("the service", || visitor.browser().get("/lab").body == "up now");
     let own = visitor.get("/gate/unavailable?port=8080");
     assert_eq!((own.status, own.body.as_str()), (200, "up now"), "the service has its own /gate/");
 }
@@ -252,7 +256,7 @@ Server(path, Portal).serve_forever()
 
 #[test]
 fn what_a_service_logs_is_shown_to_nobody_without_a_login() {
-    let container = Run::new().publish(8080).publish(8081).boot();
+    let container = RunOptions::new().publish(8080).publish(8081).start_and_wait();
     container.sh("echo secret-line > /var/log/supervisor/shared.log").text();
     let with_log = |port: u16, secure: bool| {
         format!(
@@ -270,7 +274,7 @@ fn what_a_service_logs_is_shown_to_nobody_without_a_login() {
     // An error of the gate itself is not one of the service: not even a portal that is back by then shows anything.
     container.sh("supervisorctl stop serviceportal").text();
     container.background(&["python3", "-c", GATE_BREAKS_OFF]);
-    container.until("the other portal", || container.web(8080).get("/leonardo/x").body == "secret-line");
+    container.wait_until("the other portal", || container.web(8080).get("/leonardo/x").body == "secret-line");
     let answer = container.web(8080).browser().get("/");
     assert_eq!((answer.status, answer.body.contains("secret-line")), (502, false), "{answer:?}");
     let logs = container.sh("stat -c '%a %U:%G' /var/log/supervisor").text();
@@ -291,12 +295,12 @@ while True:
 
 #[test]
 fn a_service_that_breaks_off_is_a_bad_gateway() {
-    let container = Run::new().publish(8080).boot();
+    let container = RunOptions::new().publish(8080).start_and_wait();
     container.background(&["python3", "-c", BREAKS_OFF]);
     register(&container, "Frail", 18080, 8080, "true");
     container.wait_for(8080);
     let web = authorized(&container, 8080);
-    container.until("the service", || web.get("/").status == 502);
+    container.wait_until("the service", || web.get("/").status == 502);
     let page = web.browser().get("/");
     assert_eq!((page.status, page.header("refresh")), (502, Some("3")));
     assert!(page.body.contains("Frail broke off"), "{}", page.body);
@@ -342,12 +346,12 @@ class Streams(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("127.0.0.1", 18080), Streams).serve_forever()
 "#;
 
-fn with_streams(run: Run) -> Container {
-    let container = run.publish(8080).boot();
+fn with_streams(run: RunOptions) -> Container {
+    let container = run.publish(8080).start_and_wait();
     container.background(&["python3", "-c", STREAMS]);
     register(&container, "Streams", 18080, 8080, "true");
     container.wait_for(8080);
-    container.until("the streams", || container.sh("ss -ltn | grep -q :18080").code == Some(0));
+    container.wait_until("the streams", || container.sh("ss -ltn | grep -q :18080").code == Some(0));
     container
 }
 
@@ -388,7 +392,7 @@ fn next_event(events: &mut BufReader<TcpStream>) -> String {
 
 #[test]
 fn streams_of_one_service_outlive_every_change_of_another() {
-    let container = with_streams(Run::new().publish(8081));
+    let container = with_streams(RunOptions::new().publish(8081));
     let (answer, mut socket) = open(&container, "/socket", "Connection: Upgrade\r\nUpgrade: websocket\r\n");
     assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
     echoes(&mut socket, b"before");
@@ -407,7 +411,7 @@ fn streams_of_one_service_outlive_every_change_of_another() {
     for (change, status) in changes.iter().zip([401, 200, 0]) {
         change();
         let other = container.web(8081);
-        container.until("the change", || other.get("/plain").status == status);
+        container.wait_until("the change", || other.get("/plain").status == status);
         echoes(&mut socket, b"still open");
     }
     // Longer than Caddy's grace period, in which it lets the requests of the former configuration end.
@@ -424,7 +428,7 @@ const UPLOAD: u64 = 3 << 30;
 
 #[test]
 fn a_big_upload_passes_without_being_kept_in_memory() {
-    let container = with_streams(Run::new());
+    let container = with_streams(RunOptions::new());
     let [_, _, token] = container.login();
     let address = container.address(8080);
     let mut stream = TcpStream::connect(&address).expect("a connection");

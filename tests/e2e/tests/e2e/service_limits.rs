@@ -4,7 +4,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use harness::{Container, Run};
+use harness::{Container, RunOptions};
 
 use crate::portal::register;
 
@@ -40,23 +40,23 @@ while True:
 "#;
 
 /// The hostile service, with the login on 8080 and without on 8081.
-fn with_hostile(run: Run, scheme: &str) -> Container {
+fn with_hostile(run: RunOptions, scheme: &str) -> Container {
     let container = run.start();
     container.background(&["python3", "-c", HOSTILE]);
     register(&container, "Hostile", 18080, 8080, "true");
     register(&container, "Open", 18080, 8081, "false");
     for port in [8080, 8081] {
         let health = format!("curl -ksf {scheme}://localhost:{port}/leonardo/health-check");
-        container.until("the ports", || container.sh(&health).code == Some(0));
+        container.wait_until("the ports", || container.sh(&health).code == Some(0));
     }
     let service = format!("curl -ks {scheme}://localhost:8081/set");
-    container.until("the service", || container.sh(&service).stdout == b"ok");
+    container.wait_until("the service", || container.sh(&service).stdout == b"ok");
     container
 }
 
 #[test]
 fn no_service_sets_or_deletes_our_cookies() {
-    let container = with_hostile(Run::new().env("WEB_ENABLE_HTTPS", "true"), "https");
+    let container = with_hostile(RunOptions::new().env("WEB_ENABLE_HTTPS", "true"), "https");
     let [_, _, token] = container.login();
     for port in [8080, 8081] {
         for (request, statuses) in [
@@ -89,7 +89,7 @@ fn no_service_sets_or_deletes_our_cookies() {
 
 #[test]
 fn the_gate_decides_the_same_over_both_versions_of_http() {
-    let container = with_hostile(Run::new().env("WEB_ENABLE_HTTPS", "true"), "https");
+    let container = with_hostile(RunOptions::new().env("WEB_ENABLE_HTTPS", "true"), "https");
     let [user, password, token] = container.login();
     let log_in = format!(
         "curl -ksi --http2 -H 'Origin: https://localhost:8080' -d username={user} -d password={password} \
@@ -146,7 +146,7 @@ fn status_with(container: &Container, port: u16, path: &str, fields: &str) -> Op
 
 #[test]
 fn a_request_that_caddy_takes_is_answered_by_the_portal_however_large_its_head_is() {
-    let container = with_hostile(Run::new().publish(8080).publish(8081), "http");
+    let container = with_hostile(RunOptions::new().publish(8080).publish(8081), "http");
     let [_, _, token] = container.login();
     let bearer = format!("Authorization: Bearer {token}\r\n");
     let cookie = format!("={}; ", "x".repeat(4094)).repeat(180);
@@ -186,7 +186,7 @@ fn a_request_that_caddy_takes_is_answered_by_the_portal_however_large_its_head_i
 
 #[test]
 fn strangers_cannot_fill_the_log() {
-    let container = with_hostile(Run::new().env("WEB_ENABLE_HTTPS", "true"), "https");
+    let container = with_hostile(RunOptions::new().env("WEB_ENABLE_HTTPS", "true"), "https");
     let lines = |text: &str| {
         let count = format!("grep -c '{text}' /var/log/supervisor/caddy.log || true");
         container.sh(&count).text().parse::<usize>().expect("a number")

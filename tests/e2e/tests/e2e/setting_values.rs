@@ -1,13 +1,14 @@
 //! Values of documented variables that cannot be used, or are not quite what people meant.
 
-use harness::{KeyPair, Run};
+use harness::{KeyPair, RunOptions};
 use kit::variables;
 
 #[test]
 fn every_invalid_value_is_reported_in_the_log_and_in_the_portal() {
-    let run =
-        variables::ALL.iter().fold(Run::new(), |run, variable| run.env(variable.name, variable.invalid));
-    let container = run.env("WEB_PASSWROD", "x").boot();
+    let run = variables::ALL
+        .iter()
+        .fold(RunOptions::new(), |run, variable| run.env(variable.name, variable.invalid));
+    let container = run.env("WEB_PASSWROD", "x").start_and_wait();
     let [user, password, _] = container.login();
     let page = container.web(1111).basic(&user, &password).get("/").ok_text().expect("the portal");
     let logs = container.logs();
@@ -22,18 +23,18 @@ fn every_invalid_value_is_reported_in_the_log_and_in_the_portal() {
 #[test]
 fn a_secret_is_what_its_author_sees_and_keys_may_be_separated_in_any_way() {
     let (one, two) = (KeyPair::generate(), KeyPair::generate());
-    let container = Run::new()
+    let container = RunOptions::new()
         .env("WEB_USER", " 'ada' ")
         .env("WEB_PASSWORD", "\u{feff}\"se$cret\"\r\n")
         .env("WEB_TOKEN", "tok3n\n")
         .env("WORKSPACE_SYNC", "\"false\"")
         .env("SSH_PUBKEY", format!("\"{}\\n{}\"\r", one.public(), two.public()))
-        .boot();
+        .start_and_wait();
     let web = container.web(1111);
     assert_eq!(web.log_in("ada", "se$cret").status, 303);
     assert_eq!(web.with("authorization", "Bearer tok3n").get("/").status, 200);
     for key in [one, two] {
-        container.until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
+        container.wait_until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
     }
     let logs = container.logs();
     for problem in [
@@ -53,10 +54,10 @@ fn a_secret_is_what_its_author_sees_and_keys_may_be_separated_in_any_way() {
 #[test]
 fn a_path_of_the_users_own_and_names_that_no_shell_takes_reach_every_program() {
     // Not by env(), which docker itself would get.
-    let run = || Run::new().option("--env").option("PATH=/usr/bin:/bin");
-    let refused = run().command(&["init.sh", "FOO"]).to_end();
+    let run = || RunOptions::new().option("--env").option("PATH=/usr/bin:/bin");
+    let refused = run().command(&["init.sh", "FOO"]).run_to_end();
     assert_eq!(refused.failure(2), "init | the parameter \"FOO\" is not NAME=VALUE\n");
-    let container = run().env("A.B", "1=2").env("DOCKER_RESOURCE_NVIDIA-GPU", "GPU-1,GPU-2").boot();
+    let container = run().env("A.B", "1=2").env("DOCKER_RESOURCE_NVIDIA-GPU", "GPU-1,GPU-2").start_and_wait();
     let environ = |script: &str| {
         let bytes = container.sh(script).stdout;
         bytes.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect::<Vec<_>>()
@@ -77,7 +78,7 @@ fn a_path_of_the_users_own_and_names_that_no_shell_takes_reach_every_program() {
 fn bytes_that_are_no_text_reach_supervised_programs_and_no_shell_executes_a_value() {
     // As parameters: docker itself would give them to each program that this test starts.
     let owned = "exec env \"R=$(printf 'a\\377b')\" init.sh P-Q=2 OPTIND=x UID=7 'RANDOM=a[$(touch /owned)]'";
-    let container = Run::new().command(&["bash", "-c", owned]).boot();
+    let container = RunOptions::new().command(&["bash", "-c", owned]).start_and_wait();
     container.wait_until_ready();
     let environ = container.sh("cat /proc/$(supervisorctl pid storagemonitor)/environ").stdout;
     for variable in [&b"R=a\xffb"[..], b"P-Q=2"] {

@@ -2,13 +2,14 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use harness::{KeyPair, Run};
+use harness::{KeyPair, RunOptions};
 
 #[test]
 fn a_key_reaches_root_and_the_user_and_a_password_nobody() {
     let key = KeyPair::generate();
-    let container = Run::new().env("SSH_PUBKEY", key.public()).env("USER_PASSWORD", "known").boot();
-    container.until("sshd", || key.ssh(&container, "root", &[], &["true"], "").code == Some(0));
+    let container =
+        RunOptions::new().env("SSH_PUBKEY", key.public()).env("USER_PASSWORD", "known").start_and_wait();
+    container.wait_until("sshd", || key.ssh(&container, "root", &[], &["true"], "").code == Some(0));
     assert_eq!(key.ssh(&container, "root", &[], &["id", "-un"], "").text(), "root");
     assert_eq!(key.ssh(&container, "user", &[], &["sudo", "-n", "id", "-un"], "").text(), "root");
     let second = key.ssh(&container, "user", &[], &["/opt/leonardo/bin/sshd-run"], "");
@@ -29,7 +30,7 @@ fn a_key_reaches_root_and_the_user_and_a_password_nobody() {
 #[test]
 fn no_file_can_bring_passwords_back() {
     let key = KeyPair::generate();
-    let container = Run::new().env("SSH_PUBKEY", key.public()).boot();
+    let container = RunOptions::new().env("SSH_PUBKEY", key.public()).start_and_wait();
     container
         .write("/etc/ssh/sshd_config.d/00-own.conf", "PasswordAuthentication yes\nPermitRootLogin yes\n");
     container.sh("supervisorctl restart sshd").text();
@@ -44,7 +45,7 @@ fn no_file_can_bring_passwords_back() {
     container.write("/etc/ssh/sshd_config.d/00-own.conf", open);
     container.write("/etc/ssh/sshd_config", open);
     container.sh("supervisorctl restart sshd").text();
-    container.until("sshd", || key.ssh(&container, "root", &[], &["true"], "").code == Some(0));
+    container.wait_until("sshd", || key.ssh(&container, "root", &[], &["true"], "").code == Some(0));
     let effective = container.exec(&["sshd-run", "--show"]).text();
     for line in
         ["passwordauthentication no", "permitrootlogin without-password", "kbdinteractiveauthentication no"]
@@ -59,18 +60,18 @@ fn no_file_can_bring_passwords_back() {
 #[test]
 fn keys_log_in_whatever_account_owns_opt() {
     let key = KeyPair::generate();
-    let container = Run::new().env("SSH_PUBKEY", key.public()).boot();
+    let container = RunOptions::new().env("SSH_PUBKEY", key.public()).start_and_wait();
     container.sh("chown -R user /opt && chmod -R g+w /opt").text();
-    container.until("sshd", || key.ssh(&container, "root", &[], &["true"], "").code == Some(0));
+    container.wait_until("sshd", || key.ssh(&container, "root", &[], &["true"], "").code == Some(0));
     container.sh("supervisorctl restart sshd").text();
-    container.until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
+    container.wait_until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
 }
 
 #[test]
 fn files_are_copied_both_ways() {
     let key = KeyPair::generate();
-    let container = Run::new().env("SSH_PUBKEY", key.public()).boot();
-    container.until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
+    let container = RunOptions::new().env("SSH_PUBKEY", key.public()).start_and_wait();
+    container.wait_until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
     let directory = tempfile::tempdir().unwrap();
     let (there, back) = (directory.path().join("there"), directory.path().join("back"));
     std::fs::write(&there, "line\n".repeat(100_000)).unwrap();
@@ -84,19 +85,19 @@ fn keys_come_from_every_documented_place_and_each_once() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("authorized_keys");
     std::fs::write(&file, format!("# mine\n{}\n", mounted.public())).unwrap();
-    let container = Run::new()
+    let container = RunOptions::new()
         .mount(&file, "/root/.ssh/authorized_keys_mount", "ro")
         .env("SSH_PUBKEY", own.public())
         // As a form for one line sends what was pasted into it.
         .env("PUBLIC_KEY", format!("{} {} ", runpod.public(), own.public()))
         .env("SSH_PUBLIC_KEY", vast.public())
-        .boot();
+        .start_and_wait();
     let expected = [&mounted, &own, &runpod, &vast].map(KeyPair::public).join("\n");
     for user in ["root", "user"] {
         assert_eq!(container.exec(&["sshd-run", "--keys", user]).text(), expected);
     }
     assert_eq!(container.exec(&["sshd-run", "--keys", "portal"]).text(), "");
-    container.until("sshd", || vast.ssh(&container, "user", &[], &["true"], "").code == Some(0));
+    container.wait_until("sshd", || vast.ssh(&container, "user", &[], &["true"], "").code == Some(0));
 }
 
 #[test]
@@ -109,11 +110,11 @@ fn the_list_mounted_at_the_documented_path_itself_is_used_as_it_is() {
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o664)).unwrap();
     std::os::unix::fs::chown(&file, Some(1000), Some(1000)).unwrap();
     for mode in ["", "ro"] {
-        let container = Run::new()
+        let container = RunOptions::new()
             .mount(&file, "/root/.ssh/authorized_keys", mode)
             .env("SSH_PUBKEY", format!("{}\r\n", own.public()))
-            .boot();
-        container.until("sshd", || own.ssh(&container, "root", &[], &["true"], "").code == Some(0));
+            .start_and_wait();
+        container.wait_until("sshd", || own.ssh(&container, "root", &[], &["true"], "").code == Some(0));
         for user in ["root", "user"] {
             assert_eq!(mounted.ssh(&container, user, &[], &["id", "-un"], "").text(), user);
         }
@@ -132,7 +133,7 @@ fn a_key_counts_from_the_moment_on_that_root_has_it_and_a_key_on_the_volume_neve
     for path in [ssh.parent().unwrap(), &ssh, &ssh.join("authorized_keys")] {
         std::os::unix::fs::chown(path, Some(1000), Some(1000)).unwrap();
     }
-    let container = Run::new().mount(volume.path(), "/workspace", "").boot();
+    let container = RunOptions::new().mount(volume.path(), "/workspace", "").start_and_wait();
     let users = ["root", "user"];
     let enters =
         |key: &KeyPair| users.map(|user| key.ssh(&container, user, &[], &["true"], "").code == Some(0));
@@ -140,7 +141,7 @@ fn a_key_counts_from_the_moment_on_that_root_has_it_and_a_key_on_the_volume_neve
     // Nothing listens without a key at the start; the first one and this command change that.
     container.write("/root/.ssh/authorized_keys", &first.public());
     container.exec(&["supervisorctl", "start", "sshd"]).text();
-    container.until("sshd", || enters(&first) == [true; 2]);
+    container.wait_until("sshd", || enters(&first) == [true; 2]);
     assert_eq!(
         container.exec(&["getent", "passwd", "user"]).text().split(':').nth(5),
         Some("/workspace/home/user")
@@ -158,7 +159,7 @@ fn a_key_counts_from_the_moment_on_that_root_has_it_and_a_key_on_the_volume_neve
 
 #[test]
 fn without_a_key_nothing_listens() {
-    let container = Run::new().env("SSH_PUBKEY", "ssh-ed25519 nonsense").boot();
+    let container = RunOptions::new().env("SSH_PUBKEY", "ssh-ed25519 nonsense").start_and_wait();
     assert!(container.exec(&["supervisorctl", "status", "sshd"]).failure(3).is_empty());
     assert!(container.logs().contains("SSH_PUBKEY: line 1 is not a public SSH key; ignored"));
     assert_eq!(container.sh("ss -ltnH 'sport = :22'").text(), "");
@@ -166,7 +167,7 @@ fn without_a_key_nothing_listens() {
 
 #[test]
 fn sshd_accepts_the_lines_that_count_as_keys_and_no_other() {
-    let container = Run::new().start();
+    let container = RunOptions::new().start();
     container.write("/tmp/lines", include_str!("../../../../crates/sshd-run/tests/lines.txt"));
     // Each line goes to sshd as it is, without the program that it usually asks for keys.
     let script = r#"
@@ -187,14 +188,15 @@ fn sshd_accepts_the_lines_that_count_as_keys_and_no_other() {
 #[test]
 fn another_port_is_taken_when_asked_for() {
     let key = KeyPair::generate();
-    let container = Run::new().env("SSH_PUBKEY", key.public()).env("SSH_PORT", "2200").boot();
+    let container =
+        RunOptions::new().env("SSH_PUBKEY", key.public()).env("SSH_PORT", "2200").start_and_wait();
     let listens = || container.sh("ss -ltnH 'sport = :2200'").text().contains("2200");
-    container.until("sshd", listens);
+    container.wait_until("sshd", listens);
     assert_eq!(container.sh("ss -ltnH 'sport = :22'").text(), "");
     // It stays there although a service wants that port, and over a restart.
     container.write("/run/http_ports/2200", r#"{"service_name":"A","listen_port":18080,"proxy_port":2200}"#);
     let refused = "service file 2200 is ignored: port 2200 is sshd's (SSH_PORT)";
-    container.until("the refusal", || container.logs().contains(refused));
+    container.wait_until("the refusal", || container.logs().contains(refused));
     container.restart();
-    container.until("sshd", listens);
+    container.wait_until("sshd", listens);
 }

@@ -1,6 +1,6 @@
 //! Programs that fail: all are named, and those of the base image come back for as long as the container lives.
 
-use harness::{Container, Run};
+use harness::{Container, RunOptions};
 use serde_json::Value;
 
 /// What the launcher of supervisord says about a program.
@@ -15,25 +15,26 @@ fn break_program(container: &Container, name: &str, file: &str, failures: u64) {
     container.sh(&format!("mv {file} {file}.away && kill -9 $(supervisorctl pid {name})")).text();
     // Caddy outlives its caddy-run.
     container.sh(&format!("pkill -9 -x {}", file.rsplit('/').next().expect("a name")));
-    container.until("failures in a row", || program(container, name)["failures"].as_u64() >= Some(failures));
+    container
+        .wait_until("failures in a row", || program(container, name)["failures"].as_u64() >= Some(failures));
 }
 
 #[track_caller]
 fn mend_program(container: &Container, name: &str, file: &str) {
     container.sh(&format!("mv {file}.away {file}")).text();
-    container.until("it to run again", || program(container, name)["state"] == "RUNNING");
+    container.wait_until("it to run again", || program(container, name)["state"] == "RUNNING");
 }
 
 #[test]
 fn a_caddy_that_cannot_start_makes_the_engine_call_the_container_unhealthy_until_it_is_back() {
-    let run = Run::new().option("--health-interval=1s").option("--health-start-period=0s");
-    let container = run.option("--health-retries=2").boot();
+    let run = RunOptions::new().option("--health-interval=1s").option("--health-start-period=0s");
+    let container = run.option("--health-retries=2").start_and_wait();
     let is = |status: &str| container.health().0 == status;
-    container.until("the engine to see it healthy", || is("healthy"));
+    container.wait_until("the engine to see it healthy", || is("healthy"));
     assert_eq!(container.health().1.trim(), "the portal answers");
     // Upstream gives up after the fourth.
     break_program(&container, "caddy", "/opt/caddy/bin/caddy", 5);
-    container.until("the engine to see it unhealthy", || is("unhealthy"));
+    container.wait_until("the engine to see it unhealthy", || is("unhealthy"));
     let (_, printed) = container.health();
     assert!(
         printed.contains("the portal does not answer: curl: ")
@@ -50,15 +51,15 @@ fn a_caddy_that_cannot_start_makes_the_engine_call_the_container_unhealthy_until
     }
     mend_program(&container, "caddy", "/opt/caddy/bin/caddy");
     container.wait_for_portal();
-    container.until("the engine to see it healthy again", || is("healthy"));
+    container.wait_until("the engine to see it healthy again", || is("healthy"));
 }
 
 #[test]
 fn another_program_that_is_down_is_named_and_does_not_shut_the_door() {
-    let container = Run::new().option("--health-interval=1s").boot();
+    let container = RunOptions::new().option("--health-interval=1s").start_and_wait();
     break_program(&container, "storagemonitor", "/opt/leonardo/bin/storage-monitor", 2);
     let named = "storagemonitor: the program is down after ";
-    container.until("the health check to name it", || container.health().1.contains(named));
+    container.wait_until("the health check to name it", || container.health().1.contains(named));
     assert_eq!(container.health().0, "healthy");
     let [_, _, token] = container.login();
     let web = container.web(1111).with("Authorization", &format!("Bearer {token}"));
@@ -72,7 +73,7 @@ fn another_program_that_is_down_is_named_and_does_not_shut_the_door() {
 
 #[test]
 fn a_program_that_lives_a_little_longer_than_it_must_is_started_with_pauses_too_and_can_be_stopped() {
-    let container = Run::new().boot();
+    let container = RunOptions::new().start_and_wait();
     container.wait_until_ready();
     container.write(
         "/etc/supervisor/conf.d/brief.conf",
@@ -80,7 +81,8 @@ fn a_program_that_lives_a_little_longer_than_it_must_is_started_with_pauses_too_
     );
     container.exec(&["supervisorctl", "update"]).text();
     let brief = || program(&container, "brief");
-    container.until("a pause", || brief()["failures"].as_u64() >= Some(3) && brief()["state"] == "BACKOFF");
+    container
+        .wait_until("a pause", || brief()["failures"].as_u64() >= Some(3) && brief()["state"] == "BACKOFF");
     assert_eq!(brief()["end"], "exit status 0");
     assert_eq!(container.exec(&["supervisorctl", "stop", "brief"]).text(), "brief: stopped");
     assert_eq!((&brief()["state"], &brief()["failures"]), (&"STOPPED".into(), &0.into()));
@@ -119,13 +121,14 @@ fn named(container: &Container) -> Vec<String> {
 #[test]
 fn programs_of_an_extended_image_that_fail_are_named_until_they_run_or_are_gone() {
     let file = "/etc/supervisor/conf.d/mine.conf";
-    let container = Run::new().boot();
+    let container = RunOptions::new().start_and_wait();
     container.wait_until_ready();
     container.write(file, PROGRAMS);
     container.exec(&["supervisorctl", "update"]).text();
     let given_up = |name: &str| program(&container, name)["state"] == "FATAL";
-    container.until("supervisord to give up", || ["nofile", "quit", "pair:pair_1"].into_iter().all(given_up));
-    container.until("ends in a row", || program(&container, "crash")["failures"].as_u64() >= Some(2));
+    container
+        .wait_until("supervisord to give up", || ["nofile", "quit", "pair:pair_1"].into_iter().all(given_up));
+    container.wait_until("ends in a row", || program(&container, "crash")["failures"].as_u64() >= Some(2));
     assert_eq!(named(&container), ["crash", "nofile", "pair:pair_0", "pair:pair_1", "quit"]);
     let nofile = "nofile: the program is down after 4 starts in a row (can't find command '/opt/none/here'); supervisord no longer \
                   restarts it; run: supervisorctl start nofile";
@@ -151,15 +154,15 @@ fn programs_of_an_extended_image_that_fail_are_named_until_they_run_or_are_gone(
 
 #[test]
 fn a_program_without_a_log_file_has_one_of_its_name_in_every_container() {
-    let container = Run::new().boot();
+    let container = RunOptions::new().start_and_wait();
     container.wait_until_ready();
     container.write("/etc/supervisor/conf.d/mine.conf", PROGRAMS);
     container.exec(&["supervisorctl", "update"]).text();
     for line in ["once | to stdout\n", "once | to stderr\n", "ear-stderr | to stderr\n"] {
-        container.until(line, || container.logs().contains(line));
+        container.wait_until(line, || container.logs().contains(line));
     }
     let shown = || container.exec(&["logtail", "once", "--no-follow"]).text();
-    container.until("both streams in its log", || {
+    container.wait_until("both streams in its log", || {
         shown().contains("once | to stdout\n") && shown().contains("once | to stderr")
     });
     assert_eq!(container.sh("ls /var/log/supervisor | grep -e ---supervisor-").failure(1), "");
@@ -167,10 +170,10 @@ fn a_program_without_a_log_file_has_one_of_its_name_in_every_container() {
 
 #[test]
 fn the_log_of_a_start_has_no_noise() {
-    let container = Run::new().boot();
+    let container = RunOptions::new().start_and_wait();
     container.wait_until_ready();
     let shown = || container.logs();
-    container.until("the log", || shown().contains("service-portal: listening"));
+    container.wait_until("the log", || shown().contains("service-portal: listening"));
     let logs = shown();
     for noise in ["CRIT", "Included extra file", "RPC interface", "not formatted", "entered RUNNING state"] {
         assert!(!logs.contains(noise), "{noise}: {logs}");

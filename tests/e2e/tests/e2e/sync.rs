@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use harness::{Container, Image, Run};
+use harness::{Container, Image, RunOptions};
 use serde_json::Value;
 
 /// An image with environments, and with an application in a directory of its own.
@@ -26,12 +26,12 @@ pub fn volume() -> tempfile::TempDir {
     directory
 }
 
-pub fn on(image: &Image, volume: &Path) -> Run {
-    Run::new().image(image).mount(volume, "/workspace", "")
+pub fn on(image: &Image, volume: &Path) -> RunOptions {
+    RunOptions::new().image(image).mount(volume, "/workspace", "")
 }
 
-fn boot(run: Run) -> Container {
-    let container = run.boot();
+fn boot(run: RunOptions) -> Container {
+    let container = run.start_and_wait();
     container.wait_until_ready();
     // How that ends is for the test to say.
     container.exec(&["boot", "wait", "sync"]);
@@ -77,8 +77,11 @@ fn trees_move_to_the_volume_and_later_containers_start_with_them() {
             Some(1)
         );
         // The image's copy is untouched: the container's own layer has the link, and nothing below it.
-        let touched: Vec<String> =
-            container.diff().into_iter().filter(|line| line.contains("/opt/.image/micromamba")).collect();
+        let touched: Vec<String> = container
+            .docker_diff()
+            .into_iter()
+            .filter(|line| line.contains("/opt/.image/micromamba"))
+            .collect();
         assert_eq!(touched, [""; 0]);
         assert_eq!(status(&container, "micromamba")["state"], "whole");
         // The access that fix-perms gives there is no damage.
@@ -89,7 +92,7 @@ fn trees_move_to_the_volume_and_later_containers_start_with_them() {
         assert_eq!(container.sh("echo mine > /opt/micromamba/envs/mine").code, Some(0));
     }
     // Another container, which does not ask for a copy: its services find the user's from the first moment on.
-    let container = on(&image, volume.path()).boot();
+    let container = on(&image, volume.path()).start_and_wait();
     assert_eq!(link(&container, "/opt/micromamba"), "/workspace/environments/micromamba-base-image");
     assert_eq!(container.exec(&["cat", "/opt/micromamba/envs/mine"]).text(), "mine");
     container.wait_until_ready();
@@ -111,7 +114,7 @@ fn nothing_is_copied_unless_it_was_asked_for() {
     assert_eq!(stage(&container), ("skipped".into(), None));
     assert_eq!(link(&container, "/opt/micromamba"), "/opt/.image/micromamba");
     assert_eq!(container.sh("ls /workspace").text(), "home\nstorage");
-    let unmounted = boot(Run::new().image(&image).env("WORKSPACE_SYNC", "true"));
+    let unmounted = boot(RunOptions::new().image(&image).env("WORKSPACE_SYNC", "true"));
     assert_eq!(stage(&unmounted), ("skipped".into(), Some("no volume is mounted at the workspace".into())));
     assert_eq!(unmounted.exec(&["/opt/micromamba/envs/tools/bin/tool"]).text(), "generation one");
 }
@@ -181,7 +184,7 @@ fn a_service_of_the_users_that_keeps_its_files_open_during_the_switch_loses_noth
     let volume = volume();
     let container = boot(on(&image, volume.path()).env("WORKSPACE_SYNC", "true"));
     assert_eq!(link(&container, "/opt/micromamba"), "/workspace/environments/micromamba-base-image");
-    container.until("the follower", || {
+    container.wait_until("the follower", || {
         container
             .exec(&["supervisorctl", "status", "workspacesync"])
             .stdout

@@ -1,7 +1,7 @@
 //! The switch to the workspace: after provisioning, after failures, and not under a program that uses a directory.
 
 use faultfs::Fault;
-use harness::{Image, KeyPair, Run};
+use harness::{Image, KeyPair, RunOptions};
 
 use crate::late_boot::{page, script};
 use crate::sync_in_background::{Slow, assert_whole, image, is_copying, report};
@@ -18,14 +18,14 @@ fn a_restart_and_a_kill_while_the_switch_waits_lose_nothing_that_the_script_inst
          until [ -e /tmp/sign ]; do sleep 0.05; done\n\
          rm -r site/p1; echo late > site/late\n",
     );
-    let run = Run::new().image(&image).env("WORKSPACE_SYNC", "true");
+    let run = RunOptions::new().image(&image).env("WORKSPACE_SYNC", "true");
     let run = run.mount(&script, "/opt/leonardo/bin/provisioning.sh", "ro");
-    let container = run.mount(&volume.at, "/workspace", "").boot();
-    container.until("the script", || container.sh("test -e /tmp/installed").code == Some(0));
+    let container = run.mount(&volume.at, "/workspace", "").start_and_wait();
+    container.wait_until("the script", || container.sh("test -e /tmp/installed").code == Some(0));
     assert!(is_copying(&container));
     volume.disk.clear();
     let waits = || report(&container).contains("app: copied, waiting for provisioning to end");
-    container.until("the copy", waits);
+    container.wait_until("the copy", waits);
     assert!(
         page(&container).contains("app: copied, waiting for provisioning to end"),
         "{}",
@@ -34,14 +34,15 @@ fn a_restart_and_a_kill_while_the_switch_waits_lose_nothing_that_the_script_inst
     assert_eq!(container.exec(&["readlink", "/opt/app"]).text(), "/opt/.image/app");
 
     container.restart();
-    container.until("the copy", waits);
+    container.wait_until("the copy", waits);
     container.sh("pkill -KILL -x workspace-sync").text();
-    container.until("the failure", || {
+    container.wait_until("the failure", || {
         report(&container).contains("sync failed: workspace-sync was terminated by signal 9")
     });
     container.sh("touch /tmp/sign").text();
-    container.until("the switch", || container.exec(&["readlink", "/opt/app"]).text() == "/workspace/app");
-    container.until("the end of the failure", || !report(&container).contains("FAILED"));
+    container
+        .wait_until("the switch", || container.exec(&["readlink", "/opt/app"]).text() == "/workspace/app");
+    container.wait_until("the end of the failure", || !report(&container).contains("FAILED"));
     assert_whole(&container);
     let text = container
         .sh("cd /opt/app && ls site | wc -l && cat 2 site/late && ls 1 3 2> /dev/null | wc -l")
@@ -54,15 +55,16 @@ fn an_ssh_session_during_the_switch_is_no_unknown_writer() {
     let (image, key, scratch) = (image(), KeyPair::generate(), tempfile::tempdir().unwrap());
     let volume = tempfile::tempdir().unwrap();
     let script = script(scratch.path(), "until [ -e /tmp/sign ]; do sleep 0.05; done\n");
-    let run = Run::new().image(&image).env("WORKSPACE_SYNC", "true").env("SSH_PUBKEY", key.public());
+    let run = RunOptions::new().image(&image).env("WORKSPACE_SYNC", "true").env("SSH_PUBKEY", key.public());
     let run = run.mount(&script, "/opt/leonardo/bin/provisioning.sh", "ro");
-    let container = run.mount(volume.path(), "/workspace", "").boot();
-    container.until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
+    let container = run.mount(volume.path(), "/workspace", "").start_and_wait();
+    container.wait_until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
     std::thread::scope(|scope| {
         let session = "touch /tmp/session; until [ -e /tmp/over ]; do sleep 0.05; done";
         let session = scope.spawn(|| key.ssh(&container, "user", &[], &[session], "").code);
-        container
-            .until("the session", || container.sh("touch /tmp/sign; test -e /tmp/session").code == Some(0));
+        container.wait_until("the session", || {
+            container.sh("touch /tmp/sign; test -e /tmp/session").code == Some(0)
+        });
         container.exec(&["boot", "wait", "sync", "--timeout", "1m"]).text();
         assert_eq!(container.exec(&["readlink", "/opt/app"]).text(), "/workspace/app");
         let seen = container.exec(&["cat", "/run/leonardo/boot.jsonl"]).text();
@@ -77,18 +79,19 @@ fn a_full_volume_is_retried_until_it_has_room_and_the_failure_is_shown_no_more()
     let (image, volume) = (image(), Slow::mounted());
     volume.disk.clear();
     volume.disk.inject(Fault::NoSpace { after: 20_000 });
-    let run = Run::new().image(&image).env("WORKSPACE_SYNC", "true");
-    let container = run.mount(&volume.at, "/workspace", "").boot();
+    let run = RunOptions::new().image(&image).env("WORKSPACE_SYNC", "true");
+    let container = run.mount(&volume.at, "/workspace", "").start_and_wait();
     container.wait_until_ready();
     container.exec(&["boot", "wait", "sync", "--timeout", "1m"]);
     assert!(!is_copying(&container), "nothing waits for a volume that is full");
-    container.until("the next attempt", || {
+    container.wait_until("the next attempt", || {
         report(&container).contains("; retried automatically, next attempt in ")
     });
     assert!(page(&container).contains("No space left on device"), "{}", page(&container));
     volume.disk.clear();
-    container.until("the switch", || container.exec(&["readlink", "/opt/app"]).text() == "/workspace/app");
-    container.until("the end of the failure", || !report(&container).contains("FAILED"));
+    container
+        .wait_until("the switch", || container.exec(&["readlink", "/opt/app"]).text() == "/workspace/app");
+    container.wait_until("the end of the failure", || !report(&container).contains("FAILED"));
     assert!(!page(&container).contains("No space left on device"), "{}", page(&container));
     assert_whole(&container);
 }
@@ -103,11 +106,11 @@ fn a_directory_that_a_program_uses_stays_and_the_start_succeeds_and_says_so() {
                  'command=python3 -m http.server 18080 --bind 127.0.0.1' > /etc/supervisor/conf.d/app.conf",
     );
     let volume = Slow::mounted();
-    let run = Run::new().image(&image).env("WORKSPACE_SYNC", "true");
-    let container = run.mount(&volume.at, "/workspace", "").boot();
-    container.until("the program", || container.sh("curl -sf 127.0.0.1:18080/300").code == Some(0));
+    let run = RunOptions::new().image(&image).env("WORKSPACE_SYNC", "true");
+    let container = run.mount(&volume.at, "/workspace", "").start_and_wait();
+    container.wait_until("the program", || container.sh("curl -sf 127.0.0.1:18080/300").code == Some(0));
     assert!(is_copying(&container));
-    container.until("the early note", || {
+    container.wait_until("the early note", || {
         let journal = container.sh("cat /run/leonardo/boot.jsonl").text();
         journal.contains("app: /opt/app is a directory, not a link: ") && is_copying(&container)
     });

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use faultfs::{Fault, FaultFs};
-use harness::{Container, Image, KeyPair, Run};
+use harness::{Container, Image, KeyPair, RunOptions};
 use tempfile::TempDir;
 
 use crate::late_boot::{logged_in, page, script};
@@ -59,13 +59,13 @@ pub fn assert_whole(container: &Container) {
 #[test]
 fn an_added_program_answers_and_everything_is_ready_while_its_tree_is_copied() {
     let (image, volume, key) = (image(), Slow::mounted(), KeyPair::generate());
-    let run = Run::new().image(&image).env("WORKSPACE_SYNC", "true").env("SSH_PUBKEY", key.public());
-    let container = run.mount(&volume.at, "/workspace", "").boot();
-    container.until("the program", || container.sh("curl -sf 127.0.0.1:18080/1000").code == Some(0));
+    let run = RunOptions::new().image(&image).env("WORKSPACE_SYNC", "true").env("SSH_PUBKEY", key.public());
+    let container = run.mount(&volume.at, "/workspace", "").start_and_wait();
+    container.wait_until("the program", || container.sh("curl -sf 127.0.0.1:18080/1000").code == Some(0));
     container.wait_until_ready();
     assert_eq!(container.exec(&["boot", "wait", "ready"]).code, Some(0));
     assert_eq!(container.exec(&["boot", "wait", "sync", "--timeout", "0s"]).code, Some(124));
-    container.until("the progress", || report(&container).contains("\n                          app: "));
+    container.wait_until("the progress", || report(&container).contains("\n                          app: "));
     assert!(report(&container).contains("Sync is still running."), "{}", report(&container));
     assert!(page(&container).contains("Ready; sync: app: "), "{}", page(&container));
     let session = logged_in(&container, &key);
@@ -87,18 +87,18 @@ fn an_added_program_answers_and_everything_is_ready_while_its_tree_is_copied() {
     volume.disk.clear();
     assert_whole(&container);
     assert!(report(&container).contains("\nsync") && !report(&container).contains("Sync is still running."));
-    container.until("the docker log", || container.logs().contains("boot: sync finished in "));
+    container.wait_until("the docker log", || container.logs().contains("boot: sync finished in "));
     assert_eq!(container.sh("curl -sf 127.0.0.1:18080/1000").text(), "1000");
 }
 
 #[test]
 fn a_killed_boot_and_a_restart_during_the_copy_lose_nothing() {
     let (image, volume) = (image(), Slow::mounted());
-    let run = Run::new().image(&image).env("WORKSPACE_SYNC", "true");
-    let container = run.mount(&volume.at, "/workspace", "").boot();
+    let run = RunOptions::new().image(&image).env("WORKSPACE_SYNC", "true");
+    let container = run.mount(&volume.at, "/workspace", "").start_and_wait();
     container.wait_until_ready();
     container.sh("pkill -KILL -x boot").text();
-    container.until("another boot", || {
+    container.wait_until("another boot", || {
         let text = report(&container);
         text.contains("Killed and restarted 1 times") && text.starts_with("Ready, ")
     });
@@ -122,12 +122,12 @@ fn permissions_end_while_the_script_runs_and_the_start_ends_with_a_summary() {
     let key = KeyPair::generate();
     let scratch = tempfile::tempdir().unwrap();
     let script = script(scratch.path(), "until [ -e /tmp/sign ]; do sleep 0.05; done\n");
-    let container = Run::new()
+    let container = RunOptions::new()
         .env("SSH_PUBKEY", key.public())
         .env("WEB_USER", "ada")
         .env("SSH_PORT", "nonsense")
         .mount(&script, "/opt/leonardo/bin/provisioning.sh", "ro")
-        .boot();
+        .start_and_wait();
     for stage in ["permissions", "sync"] {
         container.exec(&["boot", "wait", stage, "--timeout", "1m"]).text();
     }
@@ -136,9 +136,9 @@ fn permissions_end_while_the_script_runs_and_the_start_ends_with_a_summary() {
         container.sh("ls /run/workspace_sync /run/container_config 2> /dev/null").stdout,
         b"/run/container_config\n"
     );
-    container.until("the docker log", || container.logs().contains("boot: permissions finished in "));
+    container.wait_until("the docker log", || container.logs().contains("boot: permissions finished in "));
     container.sh("touch /tmp/sign");
-    container.until("the summary", || container.logs().contains("boot: problems: "));
+    container.wait_until("the summary", || container.logs().contains("boot: problems: "));
     let logs = container.logs();
     for said in [
         "boot: portal: http://localhost:1111, where 1111 is the port inside the container",
@@ -161,12 +161,14 @@ fn permissions_end_while_the_script_runs_and_the_start_ends_with_a_summary() {
     // docker exec has the variables as they were given, and not what init made of them.
     let again = container.exec(&["boot", "run"]).stderr;
     assert!(again.contains("SSH: on, port 22 inside the container"), "{again}");
-    let unkeyed = Run::new().boot();
-    unkeyed.until("the summary", || unkeyed.logs().contains("boot: problems: "));
+    let unkeyed = RunOptions::new().start_and_wait();
+    unkeyed.wait_until("the summary", || unkeyed.logs().contains("boot: problems: "));
     assert!(unkeyed.logs().contains("boot: SSH: off, no public key was given"), "{}", unkeyed.logs());
-    let mistyped =
-        Run::new().env("SSH_PUBKEY", "not a key").env("KUBERNETES_SERVICE_HOST", "10.0.0.1").boot();
-    mistyped.until("the summary", || mistyped.logs().contains("boot: problems: "));
+    let mistyped = RunOptions::new()
+        .env("SSH_PUBKEY", "not a key")
+        .env("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+        .start_and_wait();
+    mistyped.wait_until("the summary", || mistyped.logs().contains("boot: problems: "));
     for said in
         ["boot: SSH: off, no usable public key", "to see the password, run in the container: env | grep WEB_"]
     {

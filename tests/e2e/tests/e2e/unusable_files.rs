@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use harness::{Container, KeyPair, Run};
+use harness::{Container, KeyPair, RunOptions};
 
 /// A FIFO on the host.
 fn fifo(directory: &Path, name: &str) -> std::path::PathBuf {
@@ -33,7 +33,7 @@ fn whatever_is_mounted_in_the_place_of_a_file_the_container_starts_and_says_so()
     let host = tempfile::tempdir().unwrap();
     let sparse = host.path().join("sparse");
     fs::File::create(&sparse).unwrap().set_len(40 << 30).unwrap();
-    let container = Run::new()
+    let container = RunOptions::new()
         .env("WEB_ENABLE_HTTPS", "false")
         .env("WEB_PASSWORD", "sesame")
         .mount(&fifo(host.path(), "own"), "/root/.ssh/authorized_keys", "")
@@ -44,9 +44,10 @@ fn whatever_is_mounted_in_the_place_of_a_file_the_container_starts_and_says_so()
         .mount(&fifo(host.path(), "store"), "/opt/leonardo/etc/environment.sh", "")
         .mount(&fifo(host.path(), "log"), "/var/log/sync.log", "")
         .mount(&fifo(host.path(), "service"), "/run/http_ports/8188", "")
-        .boot();
-    container.until("the end of late boot", || container.sh("test -e /run/container_config").code == Some(1));
-    container.until("the storage monitor", || page(&container, "sesame").contains("mappings.sh"));
+        .start_and_wait();
+    container
+        .wait_until("the end of late boot", || container.sh("test -e /run/container_config").code == Some(1));
+    container.wait_until("the storage monitor", || page(&container, "sesame").contains("mappings.sh"));
     reports(
         &container,
         &page(&container, "sesame"),
@@ -75,12 +76,12 @@ fn whatever_is_mounted_in_the_place_of_a_file_the_container_starts_and_says_so()
 fn a_certificate_that_is_a_device_leaves_https_with_one_of_its_own() {
     let host = tempfile::tempdir().unwrap();
     fs::write(host.path().join("key.pem"), "text").unwrap();
-    let container = Run::new()
+    let container = RunOptions::new()
         .env("WEB_ENABLE_HTTPS", "true")
         .mount(&host.path().join("key.pem"), "/opt/caddy/tls/key.pem", "ro")
         .mount(Path::new("/dev/zero"), "/opt/caddy/tls/cert.pem", "")
         .start();
-    container.until("https", || {
+    container.wait_until("https", || {
         container.sh("curl --insecure --fail --silent https://127.0.0.1:1111/leonardo/health-check").stdout
             == b"ok\n"
     });
@@ -90,7 +91,7 @@ fn a_certificate_that_is_a_device_leaves_https_with_one_of_its_own() {
 
 #[test]
 fn what_the_portals_account_does_to_its_file_costs_no_later_start() {
-    let container = Run::new().env("WEB_PASSWORD", "sesame").boot();
+    let container = RunOptions::new().env("WEB_PASSWORD", "sesame").start_and_wait();
     let file = "/opt/leonardo/etc/web_credentials.json";
     let with_nul = container.exec(&["cat", file]).text().replace("sesame", "a\\u0000b");
     let write = format!("printf %s '{with_nul}' > {file}");
@@ -111,7 +112,7 @@ fn what_the_portals_account_does_to_its_file_costs_no_later_start() {
 
 #[test]
 fn what_the_web_facing_accounts_leave_in_place_of_their_sockets_costs_no_later_start() {
-    let container = Run::new().boot();
+    let container = RunOptions::new().start_and_wait();
     for (account, socket) in [
         ("portal", "/run/portal/portal.sock"),
         ("portal", "/run/portal-control/control.sock"),
@@ -130,7 +131,7 @@ fn what_the_web_facing_accounts_leave_in_place_of_their_sockets_costs_no_later_s
 
 #[test]
 fn a_password_that_no_variable_could_carry_is_reported_and_another_is_made() {
-    let container = Run::new().env("WEB_PASSWORD", "p".repeat(100_000)).boot();
+    let container = RunOptions::new().env("WEB_PASSWORD", "p".repeat(100_000)).start_and_wait();
     let [_, password, _] = container.login();
     assert!(password.len() < 100, "{}", password.len());
     let problem = "WEB_PASSWORD: the value is longer than 4,096 bytes; ignored";
@@ -143,15 +144,15 @@ fn a_read_only_file_at_a_place_that_init_writes_to_is_reported() {
     let file = host.path().join("file");
     fs::write(&file, "export A='1'\n").unwrap();
     let key = KeyPair::generate();
-    let container = Run::new()
+    let container = RunOptions::new()
         .env("SSH_PUBKEY", key.public())
         .env("WEB_PASSWORD", "sesame")
         .mount(&file, "/opt/leonardo/etc/environment.sh", "ro")
         .mount(&file, "/etc/sudoers.d/leonardo-user", "ro")
         .mount(&file, "/var/log/sync.log", "ro")
         .mount(&file, "/opt/caddy/etc/problem.txt", "ro")
-        .boot();
-    container.until("sshd", || key.ssh(&container, "root", &[], &["true"], "").code == Some(0));
+        .start_and_wait();
+    container.wait_until("sshd", || key.ssh(&container, "root", &[], &["true"], "").code == Some(0));
     reports(
         &container,
         &page(&container, "sesame"),
@@ -164,7 +165,7 @@ fn a_mounted_list_of_accounts_ends_the_start_with_what_to_do() {
     let host = tempfile::tempdir().unwrap();
     let accounts = host.path().join("passwd");
     fs::write(&accounts, "root:x:0:0:root:/root:/bin/bash\n").unwrap();
-    let ended = Run::new().mount(&accounts, "/etc/passwd", "ro").to_end();
+    let ended = RunOptions::new().mount(&accounts, "/etc/passwd", "ro").run_to_end();
     let said = ended.failure(1);
     assert!(said.contains("do not mount /etc/passwd: "), "{said}");
 }

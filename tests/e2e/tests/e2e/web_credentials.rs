@@ -1,9 +1,9 @@
 //! Changing the login of a running container.
 
-use harness::{Container, Run, Web};
+use harness::{Container, HttpClient, RunOptions};
 
 /// What each way in says to this user, password and token: form, Basic, Bearer.
-fn ways_in(web: &Web, [user, password, token]: [&str; 3]) -> [u16; 3] {
+fn ways_in(web: &HttpClient, [user, password, token]: [&str; 3]) -> [u16; 3] {
     let bearer = web.with("authorization", &format!("Bearer {token}"));
     [web.log_in(user, password).status, web.basic(user, password).get("/").status, bearer.get("/").status]
 }
@@ -25,7 +25,8 @@ fn logs(container: &Container) -> String {
 
 #[test]
 fn a_change_is_in_force_at_once_for_every_way_in_and_ends_the_rest() {
-    let container = Run::new().env("WEB_PASSWORD", "old password").env("WEB_TOKEN", "old-token").boot();
+    let container =
+        RunOptions::new().env("WEB_PASSWORD", "old password").env("WEB_TOKEN", "old-token").start_and_wait();
     let web = container.web(1111);
     let session = web.with("cookie", &web.log_in("user", "old password").cookie());
     assert_eq!(session.get("/").status, 200);
@@ -53,7 +54,7 @@ fn a_change_is_in_force_at_once_for_every_way_in_and_ends_the_rest() {
 
 #[test]
 fn a_change_outlives_a_restart_that_asks_for_the_same_as_before() {
-    let container = Run::new().env("WEB_PASSWORD", "old").boot();
+    let container = RunOptions::new().env("WEB_PASSWORD", "old").start_and_wait();
     container.exec(&["set-web-credentials.sh", "ada", "new"]).text();
     container.restart();
     container.wait_for_portal();
@@ -68,8 +69,9 @@ fn a_change_outlives_a_restart_that_asks_for_the_same_as_before() {
 fn another_password_of_a_new_container_wins_over_the_change() {
     let volume = Volume::new();
     let mount = format!("{}:/opt/leonardo/etc", volume.0);
-    let run =
-        |password: &str| Run::new().option("--volume").option(&mount).env("WEB_PASSWORD", password).boot();
+    let run = |password: &str| {
+        RunOptions::new().option("--volume").option(&mount).env("WEB_PASSWORD", password).start_and_wait()
+    };
     let first = run("asked");
     let [_, _, token] = first.login();
     first.exec(&["set-web-credentials", "ada", "changed"]).text();
@@ -107,7 +109,7 @@ print(seen.decode().replace("\r", ""), status, shows)
 
 #[test]
 fn a_person_is_asked_twice_and_does_not_see_what_they_type() {
-    let container = Run::new().boot();
+    let container = RunOptions::new().start_and_wait();
     let type_in = |words: &[&str]| container.exec(&[&["python3", "-c", TYPIST], words].concat()).text();
     assert_eq!(
         type_in(&["typed it\r", "typed it\r"]),
@@ -128,7 +130,7 @@ fn a_person_is_asked_twice_and_does_not_see_what_they_type() {
 
 #[test]
 fn only_root_may_and_the_user_is_told_how_to_become_it() {
-    let container = Run::new().boot();
+    let container = RunOptions::new().start_and_wait();
     let denied = container.exec(&["su", "-", "user", "-c", "set-web-credentials ada < /dev/null"]);
     let said = "set-web-credentials: only root can change the login: \
                 cannot open /run/leonardo/web_credentials.lock: Permission denied (os error 13)\n\
@@ -154,7 +156,7 @@ print(killed.wait() == -9)
 
 #[test]
 fn a_kill_at_any_moment_leaves_a_login_that_works_and_the_next_run_repairs_the_rest() {
-    let container = Run::new().boot();
+    let container = RunOptions::new().start_and_wait();
     let web = container.web(1111);
     let mut killed = 0;
     for round in 0..20 {

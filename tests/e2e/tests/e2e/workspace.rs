@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
-use harness::{KeyPair, Run, Volume};
+use harness::{KeyPair, RunOptions, Volume};
 
 fn names(directory: &Path) -> BTreeSet<String> {
     let entries = std::fs::read_dir(directory).unwrap();
@@ -19,7 +19,7 @@ fn place(path: &Path) -> (u32, u32, u32) {
 
 #[test]
 fn a_workspace_that_is_not_mounted_has_a_warning_in_it() {
-    let container = Run::new().boot();
+    let container = RunOptions::new().start_and_wait();
     let text = container.exec(&["cat", "/workspace/WARNING-NO-MOUNT.txt"]).text();
     assert!(text.contains("not a mounted volume"), "{text}");
     assert_eq!(
@@ -31,8 +31,10 @@ fn a_workspace_that_is_not_mounted_has_a_warning_in_it() {
 #[test]
 fn a_mounted_workspace_has_a_home_and_storage_and_no_warning() {
     let directory = open_directory();
-    let container =
-        Run::new().mount(directory.path(), "/data/my volume", "").env("WORKSPACE", "/data/my volume/").boot();
+    let container = RunOptions::new()
+        .mount(directory.path(), "/data/my volume", "")
+        .env("WORKSPACE", "/data/my volume/")
+        .start_and_wait();
     assert_eq!(names(directory.path()), ["home", "storage"].map(str::to_owned).into());
     assert_eq!(place(&directory.path().join("storage")), (1000, 1000, 0o2775));
     assert_eq!(container.exec(&["su", "-", "user", "-c", "pwd"]).text(), "/data/my volume/home/user");
@@ -47,7 +49,7 @@ fn a_mounted_workspace_has_a_home_and_storage_and_no_warning() {
 #[test]
 fn an_unwritable_workspace_is_reported_and_boots() {
     let directory = tempfile::tempdir().unwrap();
-    let container = Run::new().mount(directory.path(), "/workspace", "ro").boot();
+    let container = RunOptions::new().mount(directory.path(), "/workspace", "ro").start_and_wait();
     let logs = container.logs();
     assert!(logs.contains("WORKSPACE: cannot write to /workspace: Read-only file system"), "{logs}");
     assert_eq!(container.sh("supervisorctl status serviceportal").code, Some(0));
@@ -55,7 +57,7 @@ fn an_unwritable_workspace_is_reported_and_boots() {
 
 #[test]
 fn a_missing_workspace_is_made() {
-    let container = Run::new().env("WORKSPACE", "/somewhere/else").boot();
+    let container = RunOptions::new().env("WORKSPACE", "/somewhere/else").start_and_wait();
     assert_eq!(container.sh("ls /somewhere/else").text(), "WARNING-NO-MOUNT.txt\nstorage");
 }
 
@@ -72,11 +74,15 @@ fn the_home_is_on_the_workspace_and_survives_the_container() {
     chown(directory.path(), Some(4242), Some(4343)).unwrap();
     let home = directory.path().join("home/user");
     let key = KeyPair::generate();
-    let start =
-        || Run::new().mount(directory.path(), "/workspace", "").env("SSH_PUBKEY", key.public()).boot();
+    let start = || {
+        RunOptions::new()
+            .mount(directory.path(), "/workspace", "")
+            .env("SSH_PUBKEY", key.public())
+            .start_and_wait()
+    };
     {
         let container = start();
-        container.until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
+        container.wait_until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
         let script = "pwd; echo mine > .bashrc; mkdir -m 777 .ssh; echo k > .ssh/id_rsa; chmod 666 .ssh/id_rsa; rm \
                       .profile";
         assert_eq!(key.ssh(&container, "user", &[], &[script], "").text(), "/workspace/home/user");
@@ -84,7 +90,7 @@ fn the_home_is_on_the_workspace_and_survives_the_container() {
     assert_eq!(place(&directory.path().join("home")), (4242, 4343, 0o755));
     assert_eq!(place(&home), (4242, 4343, 0o750));
     let container = start();
-    container.until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
+    container.wait_until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
     assert_eq!(key.ssh(&container, "user", &[], &["cat .bashrc"], "").text(), "mine");
     assert_eq!(place(&home.join(".profile")), (4242, 4343, 0o644), "missing files come back");
     assert_eq!(place(&home.join(".ssh")), (4242, 4343, 0o700));
@@ -96,7 +102,7 @@ fn what_was_planted_on_the_volume_does_not_lead_root_elsewhere() {
     let directory = open_directory();
     symlink("/etc", directory.path().join("home")).unwrap();
     symlink("/etc/storage", directory.path().join("storage")).unwrap();
-    let container = Run::new().mount(directory.path(), "/workspace", "").boot();
+    let container = RunOptions::new().mount(directory.path(), "/workspace", "").start_and_wait();
     let logs = container.logs();
     for line in [
         "home: /workspace/home is a symbolic link, which root does not follow; the home of \"user\" is /home/user",
@@ -115,7 +121,7 @@ fn a_home_of_somebody_else_is_not_the_users() {
     let home = directory.path().join("home/user");
     std::fs::create_dir_all(&home).unwrap();
     chown(&home, Some(77), Some(77)).unwrap();
-    let container = Run::new().mount(directory.path(), "/workspace", "").boot();
+    let container = RunOptions::new().mount(directory.path(), "/workspace", "").start_and_wait();
     let line = "home: /workspace/home/user belongs to uid 77 and not to 1000";
     assert!(container.logs().contains(line), "{}", container.logs());
     assert_eq!(container.exec(&["su", "-", "user", "-c", "cd && pwd"]).text(), "/home/user");
@@ -129,7 +135,7 @@ fn storage_that_is_a_link_to_a_directory_is_its_owners_choice() {
     symlink("models", directory.path().join("storage")).unwrap();
     let owner = |(uid, gid, _)| (uid, gid);
     let before = owner(place(&directory.path().join("models")));
-    let container = Run::new().mount(directory.path(), "/workspace", "").boot();
+    let container = RunOptions::new().mount(directory.path(), "/workspace", "").start_and_wait();
     assert!(!container.logs().contains("/workspace/storage"), "{}", container.logs());
     assert_eq!(owner(place(&directory.path().join("models"))), before);
 }
@@ -138,9 +144,12 @@ fn storage_that_is_a_link_to_a_directory_is_its_owners_choice() {
 fn a_home_on_a_volume_without_owners_and_modes_works_over_ssh() {
     let volume = Volume::without_owners();
     let key = KeyPair::generate();
-    let container = Run::new().mount(&volume.path(), "/workspace", "").env("SSH_PUBKEY", key.public()).boot();
+    let container = RunOptions::new()
+        .mount(&volume.path(), "/workspace", "")
+        .env("SSH_PUBKEY", key.public())
+        .start_and_wait();
     for _ in 0..2 {
-        container.until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
+        container.wait_until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
         let script = "pwd; mkdir -p .ssh; echo x >> kept; sudo -n id -un; stat -c %a .ssh";
         assert_eq!(key.ssh(&container, "user", &[], &[script], "").text(), "/workspace/home/user\nroot\n777");
         container.restart();
@@ -152,16 +161,16 @@ fn a_home_on_a_volume_without_owners_and_modes_works_over_ssh() {
 
 #[test]
 fn the_image_has_a_name_for_directories_and_a_bad_one_is_refused() {
-    let container = Run::new().boot();
+    let container = RunOptions::new().start_and_wait();
     assert_eq!(container.exec(&["bash", "-lc", "echo $IMAGE_SLUG"]).text(), "base-image");
-    let container = Run::new().env("IMAGE_SLUG", "../etc").boot();
+    let container = RunOptions::new().env("IMAGE_SLUG", "../etc").start_and_wait();
     assert!(container.logs().contains("IMAGE_SLUG: \"../etc\" is not"), "{}", container.logs());
     assert_eq!(container.sh("tr '\\0' '\\n' < /proc/1/environ | grep SLUG").text(), "IMAGE_SLUG=base-image");
 }
 
 #[test]
 fn a_workspace_inside_the_system_is_refused() {
-    let container = Run::new().env("WORKSPACE", "/opt/data").boot();
+    let container = RunOptions::new().env("WORKSPACE", "/opt/data").start_and_wait();
     let line = "WORKSPACE: \"/opt/data\" belongs to the system; using \"/workspace\"";
     assert!(container.logs().contains(line), "{}", container.logs());
     container.exec(&["ls", "/opt/data"]).failure(2);
@@ -169,7 +178,7 @@ fn a_workspace_inside_the_system_is_refused() {
 
 #[test]
 fn a_workspace_that_would_be_the_system_is_refused() {
-    let container = Run::new().env("WORKSPACE", "/etc/../opt").boot();
+    let container = RunOptions::new().env("WORKSPACE", "/etc/../opt").start_and_wait();
     assert!(
         container
             .logs()

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
-use harness::{KeyPair, Run, Volume};
+use harness::{KeyPair, RunOptions, Volume};
 
 /// Where a provisioning script is mounted.
 const SCRIPT: &str = "/opt/leonardo/bin/provisioning.sh";
@@ -29,8 +29,10 @@ fn outcome(volume: &Path) -> (String, String) {
     let last = directory.path().join("supervisord");
     fs::write(&last, script).unwrap();
     fs::set_permissions(&last, fs::Permissions::from_mode(0o755)).unwrap();
-    let run =
-        Run::new().mount(volume, "/workspace", "").mount(&last, "/usr/local/bin/supervisord", "ro").to_end();
+    let run = RunOptions::new()
+        .mount(volume, "/workspace", "")
+        .mount(&last, "/usr/local/bin/supervisord", "ro")
+        .run_to_end();
     (run.stderr.clone(), run.text().replace('\n', " "))
 }
 
@@ -82,8 +84,8 @@ fn a_volume_of_root_without_acls_is_opened_to_the_users_group() {
 
 #[test]
 fn a_volume_that_cannot_be_opened_is_reported_with_the_way_out() {
-    let volume = Volume::closed();
-    let container = Run::new().mount(&volume.path(), "/workspace", "").boot();
+    let volume = Volume::root_only();
+    let container = RunOptions::new().mount(&volume.path(), "/workspace", "").start_and_wait();
     container.exec(&["su", "user", "-c", "touch /workspace/file"]).failure(1);
     let line = "\"user\" (uid 1000) cannot write: /workspace belongs to uid 0 with mode 0755, and this file system refuses to \
         change that; on the machine that has the volume, run: chown 1000 DIRECTORY";
@@ -121,17 +123,17 @@ fn without_a_volume_a_script_and_a_session_write_to_the_workspace() {
     fs::write(&script, "#!/bin/bash\nset -e\npwd > by-script\nid -un >> by-script\n").unwrap();
     let key = KeyPair::generate();
     for workspace in ["/workspace", "/somewhere/else"] {
-        let container = Run::new()
+        let container = RunOptions::new()
             .mount(&script, SCRIPT, "ro")
             .env("WORKSPACE", workspace)
             .env("SSH_PUBKEY", key.public())
-            .boot();
+            .start_and_wait();
         container.wait_until_ready();
         assert_eq!(
             container.exec(&["cat", &format!("{workspace}/by-script")]).text(),
             format!("{workspace}\nuser")
         );
-        container.until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
+        container.wait_until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
         let words = format!("cd {workspace} && touch by-ssh && mkdir -p projects/one && stat -c %U . by-ssh");
         assert_eq!(key.ssh(&container, "user", &[], &[&words], "").text(), "user\nuser");
         // As `docker exec … git clone` leaves it.
@@ -156,15 +158,15 @@ fn a_volume_that_gets_the_number_of_the_portal_leaves_the_portal_its_files_and_n
     let script = directory.path().join("setup.sh");
     fs::write(&script, "#!/bin/bash\necho ran >> \"$WORKSPACE/by-script\"\n").unwrap();
     let key = KeyPair::generate();
-    let container = Run::new()
+    let container = RunOptions::new()
         .mount(volume.path(), "/workspace", "")
         .mount(&script, SCRIPT, "ro")
         .env("WORKSPACE_SYNC", "true")
         .env("SSH_PUBKEY", key.public())
-        .boot();
+        .start_and_wait();
     let tree = "/workspace/environments/micromamba-base-image";
     let is_synced = || container.exec(&["readlink", "/opt/micromamba"]).text() == tree;
-    container.until("the switch", is_synced);
+    container.wait_until("the switch", is_synced);
     container.wait_until_ready();
     let [user, password, _] = container.login();
     let ids = |account: &str| container.sh(&format!("id -u {account}; id -g {account}")).text();
@@ -178,13 +180,13 @@ fn a_volume_that_gets_the_number_of_the_portal_leaves_the_portal_its_files_and_n
     let owned = container
         .sh("stat -c '%U %G' /var/lib/portal /var/lib/portal/* /opt/leonardo/etc/web_credentials.json");
     assert!(owned.text().lines().all(|line| line == "portal portal"), "{owned:?}");
-    container.until("the tree", is_synced);
+    container.wait_until("the tree", is_synced);
     for account in ["portal", "caddy"] {
         let script = format!("find -L {tree} /workspace -maxdepth 3 -writable | head -n 3");
         let found = container.exec(&["su", account, "-s", "/bin/sh", "-c", &script]);
         assert_eq!(String::from_utf8_lossy(&found.stdout), "", "writable for {account}");
     }
-    container.until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
+    container.wait_until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
     assert_eq!(
         key.ssh(&container, "user", &[], &["touch /workspace/by-ssh; id -u"], "").text(),
         portal[0].to_string()
@@ -193,7 +195,7 @@ fn a_volume_that_gets_the_number_of_the_portal_leaves_the_portal_its_files_and_n
 
 #[test]
 fn root_and_the_user_use_each_others_repositories() {
-    let container = Run::new().env("WORKSPACE", "/data/my work").boot();
+    let container = RunOptions::new().env("WORKSPACE", "/data/my work").start_and_wait();
     let script = "set -e; mkdir -p /opt/app; chown root:leonardo /opt/app; for parent in '/data/my work' /opt/app; do \
         git init -q \"$parent/roots\"; git -C \"$parent/roots\" status --short; \
         su user -c \"git -C '$parent/roots' status --short\"; done; \

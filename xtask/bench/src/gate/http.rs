@@ -13,7 +13,7 @@ pub struct Connection {
 
 /// What came back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct HttpResponse {
     /// Such as 200.
     pub status: u16,
     /// The first cookie that the server has set, as a browser sends it back.
@@ -30,12 +30,12 @@ impl Connection {
     }
 
     /// `GET`s a path with one more header line, such as `Authorization: Bearer x`.
-    pub fn get(&mut self, path: &str, header: &str) -> io::Result<Answer> {
+    pub fn get(&mut self, path: &str, header: &str) -> io::Result<HttpResponse> {
         self.ask(&format!("GET {path} HTTP/1.1\r\nHost: bench\r\n{header}\r\n\r\n"))
     }
 
     /// Sends a form from a page of the same origin.
-    pub fn post_form(&mut self, path: &str, form: &str) -> io::Result<Answer> {
+    pub fn post_form(&mut self, path: &str, form: &str) -> io::Result<HttpResponse> {
         self.ask(&format!(
             "POST {path} HTTP/1.1\r\nHost: bench\r\nOrigin: http://bench\r\n\
              Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
@@ -43,14 +43,14 @@ impl Connection {
         ))
     }
 
-    fn ask(&mut self, request: &str) -> io::Result<Answer> {
+    fn ask(&mut self, request: &str) -> io::Result<HttpResponse> {
         self.stream.get_mut().write_all(request.as_bytes())?;
         read(&mut self.stream)
     }
 }
 
 /// Reads one answer to its end, so that the connection is ready for the next.
-fn read(stream: &mut impl BufRead) -> io::Result<Answer> {
+fn read(stream: &mut impl BufRead) -> io::Result<HttpResponse> {
     let mut line = String::new();
     let mut next = |stream: &mut dyn BufRead| -> io::Result<String> {
         line.clear();
@@ -78,7 +78,7 @@ fn read(stream: &mut impl BufRead) -> io::Result<Answer> {
         }
     }
     let read = io::copy(&mut stream.take(length), &mut io::sink())?;
-    if read == length { Ok(Answer { status, cookie }) } else { Err(ErrorKind::UnexpectedEof.into()) }
+    if read == length { Ok(HttpResponse { status, cookie }) } else { Err(ErrorKind::UnexpectedEof.into()) }
 }
 
 #[cfg(test)]
@@ -89,8 +89,8 @@ mod tests {
     fn an_answer_is_read_to_its_end_and_not_beyond() {
         let text = "HTTP/1.1 303 See Other\r\nSet-Cookie: a=b; Path=/\r\nContent-Length: 2\r\n\r\nxyHTTP/1.1 200 OK\r\n\r\n";
         let mut stream = text.as_bytes();
-        assert_eq!(read(&mut stream).unwrap(), Answer { status: 303, cookie: Some("a=b".into()) });
-        assert_eq!(read(&mut stream).unwrap(), Answer { status: 200, cookie: None });
+        assert_eq!(read(&mut stream).unwrap(), HttpResponse { status: 303, cookie: Some("a=b".into()) });
+        assert_eq!(read(&mut stream).unwrap(), HttpResponse { status: 200, cookie: None });
         assert_eq!(read(&mut stream).unwrap_err().kind(), ErrorKind::UnexpectedEof);
     }
 }

@@ -5,7 +5,7 @@
 
 mod http;
 mod load;
-mod rotation;
+mod token_rotation;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
@@ -204,7 +204,7 @@ fn loads(container: &Container<'_>, rounds: usize, duration: Duration) -> Result
 fn changes(container: &Container<'_>, changes: usize) -> Result<()> {
     let mut token = container.token.clone();
     for number in 1..=changes {
-        let (outcome, new) = rotation::measure(&mut container.exec(), container.at(GATED), &token, 16)?;
+        let (outcome, new) = token_rotation::measure(&mut container.exec(), container.at(GATED), &token, 16)?;
         token = new;
         let milliseconds = |time: Duration| format!("{:.1} ms", time.as_secs_f64() * 1e3);
         writeln!(
@@ -219,7 +219,7 @@ fn changes(container: &Container<'_>, changes: usize) -> Result<()> {
             outcome.overlapping,
             outcome.broken
         )?;
-        rotation::settle(container.at(GATED), &token)?;
+        token_rotation::settle(container.at(GATED), &token)?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use xtask::checkout::Checkout;
 
-use crate::spread::Spread;
+use crate::samples::Samples;
 use crate::tools;
 use candidate::Candidate;
 
@@ -116,7 +116,7 @@ fn take(candidate: Candidate<'_>, line: &str, blocks: usize) -> Result<Taken> {
 }
 
 /// From the write of a line until it can be read at the other end.
-fn latency(candidate: Candidate<'_>, lines: usize) -> Result<Spread> {
+fn latency(candidate: Candidate<'_>, lines: usize) -> Result<Samples> {
     let (_running, output, log) = candidate.start(b"", 0)?;
     let mut file = OpenOptions::new().append(true).open(log)?;
     let mut output = BufReader::new(output);
@@ -131,7 +131,7 @@ fn latency(candidate: Candidate<'_>, lines: usize) -> Result<Spread> {
     }
     // The first one has the program's start in it.
     measured.remove(0);
-    Spread::of(measured).context("nothing was measured")
+    Samples::of(measured).context("nothing was measured")
 }
 
 /// Which part of a processor it takes while nothing is written.

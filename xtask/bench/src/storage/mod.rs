@@ -1,6 +1,6 @@
 //! The storage monitor, beside `inotifywait` with a loop of the shell.
 
-mod ground;
+mod fixture;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -13,9 +13,9 @@ use nix::unistd::Pid;
 use xtask::checkout::Checkout;
 use xtask::engine::packages;
 
-use crate::spread::Spread;
+use crate::samples::Samples;
 use crate::tools;
-use ground::Ground;
+use fixture::Fixture;
 
 /// Linking 10,000 files into two applications, again, and as they come
 #[derive(Debug, clap::Args)]
@@ -47,51 +47,51 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     packages::install(&[("inotifywait", "inotify-tools")])?;
     let program = tools::build(&Checkout::find()?, "storage-monitor")?;
-    let ours = |ground: &Ground, task: &str| ground.ours(&program, task);
+    let ours = |fixture: &Fixture, task: &str| fixture.ours(&program, task);
     let tenth = (args.files / 10).max(1);
-    let mut grounds = Vec::new();
-    passes("ours", args, args.files, &mut grounds, |ground| ours(ground, "once"))?;
-    let peer = |ground: &Ground| {
-        let mut command = ground.peer();
+    let mut fixtures = Vec::new();
+    passes("ours", args, args.files, &mut fixtures, |fixture| ours(fixture, "once"))?;
+    let peer = |fixture: &Fixture| {
+        let mut command = fixture.peer();
         command.env("ONCE", "yes");
         command
     };
-    passes("peer", args, tenth, &mut grounds, peer)?;
-    singles("ours", args, &mut grounds, |ground| ours(ground, "run"))?;
-    singles("peer", args, &mut grounds, Ground::peer)?;
-    burst("ours", args, args.burst, &mut grounds, |ground| ours(ground, "run"))?;
-    burst("peer", args, (args.burst / 100).max(1), &mut grounds, Ground::peer)?;
+    passes("peer", args, tenth, &mut fixtures, peer)?;
+    singles("ours", args, &mut fixtures, |fixture| ours(fixture, "run"))?;
+    singles("peer", args, &mut fixtures, Fixture::peer)?;
+    burst("ours", args, args.burst, &mut fixtures, |fixture| ours(fixture, "run"))?;
+    burst("peer", args, (args.burst / 100).max(1), &mut fixtures, Fixture::peer)?;
     for directories in [1, 200, 20_000] {
-        memory(args, directories, &mut grounds, ours)?;
+        memory(args, directories, &mut fixtures, ours)?;
     }
-    idle(args, &mut grounds, ours)
+    idle(args, &mut fixtures, ours)
 }
 
 /// What was measured with: removed at the end, because ext4 without a journal passes over the numbers of files that were
 /// removed within the last minutes, one by one, whenever it makes a file.
-type Grounds = Vec<Ground>;
+type Fixtures = Vec<Fixture>;
 
-fn keep(grounds: &mut Grounds, ground: Ground) -> Result<&Ground> {
-    grounds.push(ground);
-    grounds.last().context("it was kept")
+fn keep(fixtures: &mut Fixtures, fixture: Fixture) -> Result<&Fixture> {
+    fixtures.push(fixture);
+    fixtures.last().context("it was kept")
 }
 
 fn passes(
     who: &str,
     args: &Args,
     files: usize,
-    grounds: &mut Grounds,
-    command: impl Fn(&Ground) -> Command,
+    fixtures: &mut Fixtures,
+    command: impl Fn(&Fixture) -> Command,
 ) -> Result<()> {
     let (mut first, mut second, mut floor) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..args.runs.max(1) {
-        let ground = keep(grounds, Ground::new(&args.directory, files, 1)?)?;
+        let fixture = keep(fixtures, Fixture::new(&args.directory, files, 1)?)?;
         for times in [&mut first, &mut second] {
             let started = Instant::now();
-            kit::cmd::run(&mut command(ground))?;
+            kit::cmd::run(&mut command(fixture))?;
             times.push(started.elapsed());
         }
-        floor.push(ground.floor()?);
+        floor.push(fixture.floor()?);
     }
     row(who, &format!("first pass, {files} files"), first)?;
     row(who, &format!("second pass, {files} files"), second)?;
@@ -101,19 +101,19 @@ fn passes(
 fn singles(
     who: &str,
     args: &Args,
-    grounds: &mut Grounds,
-    command: impl Fn(&Ground) -> Command,
+    fixtures: &mut Fixtures,
+    command: impl Fn(&Fixture) -> Command,
 ) -> Result<()> {
-    let ground = keep(grounds, Ground::new(&args.directory, 1, 1)?)?;
-    let _monitor = Running::start(command(ground))?;
-    ground.wait_for_all(1)?;
-    settle(ground)?;
+    let fixture = keep(fixtures, Fixture::new(&args.directory, 1, 1)?)?;
+    let _monitor = Running::start(command(fixture))?;
+    fixture.wait_for_all(1)?;
+    settle(fixture)?;
     let mut times = Vec::new();
     for number in 0..args.singles.max(1) {
         let name = format!("new-{number}");
         let started = Instant::now();
-        ground.add(&name)?;
-        ground.wait_for(&name)?;
+        fixture.add(&name)?;
+        fixture.wait_for(&name)?;
         times.push(started.elapsed());
     }
     row(who, "one new file", times)
@@ -123,28 +123,28 @@ fn burst(
     who: &str,
     args: &Args,
     files: usize,
-    grounds: &mut Grounds,
-    command: impl Fn(&Ground) -> Command,
+    fixtures: &mut Fixtures,
+    command: impl Fn(&Fixture) -> Command,
 ) -> Result<()> {
-    let ground = keep(grounds, Ground::new(&args.directory, 1, 1)?)?;
-    let _monitor = Running::start(command(ground))?;
-    ground.wait_for_all(1)?;
-    settle(ground)?;
-    (0..files).try_for_each(|number| ground.add(&format!("burst-{number}")))?;
+    let fixture = keep(fixtures, Fixture::new(&args.directory, 1, 1)?)?;
+    let _monitor = Running::start(command(fixture))?;
+    fixture.wait_for_all(1)?;
+    settle(fixture)?;
+    (0..files).try_for_each(|number| fixture.add(&format!("burst-{number}")))?;
     let last = Instant::now();
     // The first file, and the one that shows that the watch is set.
-    ground.wait_for_all(files + 2)?;
+    fixture.wait_for_all(files + 2)?;
     row(who, &format!("{files} new files, after the last"), vec![last.elapsed()])
 }
 
 /// New files in one directory of many after the other.
-fn singles_in(args: &Args, directories: usize, ground: &Ground) -> Result<()> {
+fn singles_in(args: &Args, directories: usize, fixture: &Fixture) -> Result<()> {
     let mut times = Vec::new();
     for number in 0..args.singles.max(1) {
         let name = format!("{:04}/new-{number}", number * 97 % directories);
         let started = Instant::now();
-        ground.add(&name)?;
-        ground.wait_for(&name)?;
+        fixture.add(&name)?;
+        fixture.wait_for(&name)?;
         times.push(started.elapsed());
     }
     row("ours", &format!("one new file, {directories} directories"), times)
@@ -154,23 +154,23 @@ fn singles_in(args: &Args, directories: usize, ground: &Ground) -> Result<()> {
 fn memory(
     args: &Args,
     directories: usize,
-    grounds: &mut Grounds,
-    ours: impl Fn(&Ground, &str) -> Command,
+    fixtures: &mut Fixtures,
+    ours: impl Fn(&Fixture, &str) -> Command,
 ) -> Result<()> {
-    let ground = keep(grounds, Ground::new(&args.directory, args.large, directories)?)?;
+    let fixture = keep(fixtures, Fixture::new(&args.directory, args.large, directories)?)?;
     let mut peaks = Vec::new();
     for _ in 0..2 {
-        let monitor = Running::start(ours(ground, "run"))?;
+        let monitor = Running::start(ours(fixture, "run"))?;
         // Returns after another look at everything.
         kit::wait::until(Duration::from_mins(5), "the monitor", || {
-            ground.has_state().then(|| kit::cmd::run(&mut ours(ground, "once")).ok()).flatten()
+            fixture.has_state().then(|| kit::cmd::run(&mut ours(fixture, "once")).ok()).flatten()
         })?;
         peaks.push(monitor.memory()?);
         if directories > 1 && peaks.len() == 1 {
-            singles_in(args, directories, ground)?;
+            singles_in(args, directories, fixture)?;
         }
         drop(monitor);
-        ground.forget_state()?;
+        fixture.forget_state()?;
     }
     let [first, second] = peaks[..] else { return Ok(()) };
     writeln!(
@@ -184,12 +184,12 @@ fn memory(
 }
 
 /// Processor time of a monitor that hears nothing.
-fn idle(args: &Args, grounds: &mut Grounds, ours: impl Fn(&Ground, &str) -> Command) -> Result<()> {
-    let ground = keep(grounds, Ground::new(&args.directory, args.files, 1)?)?;
-    let monitor = Running::start(ours(ground, "run"))?;
-    ground.wait_for_all(args.files)?;
-    settle(ground)?;
-    kit::cmd::run(&mut ours(ground, "once"))?;
+fn idle(args: &Args, fixtures: &mut Fixtures, ours: impl Fn(&Fixture, &str) -> Command) -> Result<()> {
+    let fixture = keep(fixtures, Fixture::new(&args.directory, args.files, 1)?)?;
+    let monitor = Running::start(ours(fixture, "run"))?;
+    fixture.wait_for_all(args.files)?;
+    settle(fixture)?;
+    kit::cmd::run(&mut ours(fixture, "once"))?;
     let before = monitor.processor()?;
     std::thread::sleep(Duration::from_secs(args.idle));
     let used = monitor.processor()?.saturating_sub(before);
@@ -204,20 +204,20 @@ fn idle(args: &Args, grounds: &mut Grounds, ours: impl Fn(&Ground, &str) -> Comm
 }
 
 /// A watch is set some time after the first pass: files are added until one is noticed, all under one name.
-fn settle(ground: &Ground) -> Result<()> {
-    kit::wait::until(Duration::from_mins(1), "the watch", || ground.again("settled").ok()?.then_some(()))
+fn settle(fixture: &Fixture) -> Result<()> {
+    kit::wait::until(Duration::from_mins(1), "the watch", || fixture.again("settled").ok()?.then_some(()))
 }
 
 fn row(who: &str, what: &str, times: Vec<Duration>) -> Result<()> {
     let count = times.len();
-    let spread = Spread::of(times).context("nothing was measured")?;
+    let samples = Samples::of(times).context("nothing was measured")?;
     let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
     writeln!(
         io::stdout(),
         "{who}  {what:<40} best {:>9.1} ms, median {:>9.1} ms, 99th {:>9.1} ms, n {count}",
-        milliseconds(spread.least()),
-        milliseconds(spread.median()),
-        milliseconds(spread.ninety_ninth())
+        milliseconds(samples.least()),
+        milliseconds(samples.median()),
+        milliseconds(samples.ninety_ninth())
     )?;
     Ok(())
 }

@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 use xtask::cargo_tools;
 use xtask::engine::packages;
 
-use super::contest::{self, Entrant, Until};
-use super::ground::cool_down;
+use super::comparison::{self, Contender, Until};
+use super::fixture::cool_down;
 use super::plan::Plan;
 use crate::tools;
 
@@ -20,32 +20,32 @@ pub fn run(plan: &Plan) -> Result<()> {
     packages::install(&[("rsync", "rsync")])?;
     let workspace_sync = tools::build(&plan.checkout, "workspace-sync")?;
     let xcp = cargo_tools::ensure_installed(&plan.checkout, XCP.0, XCP.1)?;
-    let (tree, copy) = (plan.ground.at("tree"), plan.ground.at("copy"));
-    let bytes = plan.ground.at("bytes");
+    let (tree, copy) = (plan.fixture.at("tree"), plan.fixture.at("copy"));
+    let bytes = plan.fixture.at("bytes");
     noise(&bytes, plan.shape.bytes)?;
-    let fresh = || plan.ground.clear("copy").and_then(|()| cool_down());
-    let entrants = [
-        Entrant::new("workspace-sync copy", fresh, || {
+    let fresh = || plan.fixture.clear("copy").and_then(|()| cool_down());
+    let contenders = [
+        Contender::new("workspace-sync copy", fresh, || {
             kit::cmd::run(&mut tools::sync(&workspace_sync, &tree, &copy))
         }),
-        Entrant::new("rsync -aSH", fresh, || {
+        Contender::new("rsync -aSH", fresh, || {
             kit::cmd::run(Command::new("rsync").arg("-aSH").arg(tree.join("")).arg(&copy))
         }),
-        Entrant::new("cp -a", fresh, || kit::cmd::run(Command::new("cp").arg("-a").args([&tree, &copy]))),
-        Entrant::new(
+        Contender::new("cp -a", fresh, || kit::cmd::run(Command::new("cp").arg("-a").args([&tree, &copy]))),
+        Contender::new(
             "tar pipe",
-            || fresh().and_then(|()| plan.ground.directory("copy").map(drop)),
+            || fresh().and_then(|()| plan.fixture.directory("copy").map(drop)),
             || tar(&tree, &copy),
         ),
-        Entrant::new("xcp", fresh, || {
+        Contender::new("xcp", fresh, || {
             let options = ["--recursive", "--no-progress", "--no-target-directory"];
             kit::cmd::run(Command::new(&xcp).args(options).args([&tree, &copy]))
         }),
-        Entrant::new("dd of the same bytes", fresh, || dd(&bytes, &copy)),
+        Contender::new("dd of the same bytes", fresh, || dd(&bytes, &copy)),
     ];
-    let table = contest::hold("first copy, cold", "ours", plan.rounds, Until::OnDisk, &entrants)?;
-    plan.ground.clear("copy")?;
-    plan.ground.remove("bytes")?;
+    let table = comparison::run_rounds("first copy, cold", "ours", plan.rounds, Until::OnDisk, &contenders)?;
+    plan.fixture.clear("copy")?;
+    plan.fixture.remove("bytes")?;
     writeln!(io::stdout(), "{table}").context("cannot print")
 }
 

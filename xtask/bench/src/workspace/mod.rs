@@ -2,16 +2,16 @@
 //!
 //! All trees come from a seed and lie below `target/bench`, on the file system of the checkout.
 
-mod again;
-mod contest;
+mod comparison;
 mod copy;
-mod ground;
-mod million;
+mod fixture;
+mod login_page;
+mod million_entries;
 mod overlay;
-mod page;
 mod permissions;
 mod plan;
 mod reflink;
+mod repeated_run;
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -19,7 +19,7 @@ use trees::Shape;
 use xtask::checkout::Checkout;
 use xtask::engine::{self, Choice};
 
-use ground::Ground;
+use fixture::Fixture;
 use plan::Plan;
 
 const NOTES: &str = "\
@@ -73,23 +73,23 @@ pub fn run(args: &Args, choice: Choice) -> Result<()> {
     let percent = usize::from(args.percent);
     let shape = Shape::environment().scaled(percent, 100);
     // The tree, a file as large for dd, and one copy.
-    let ground = Ground::make(&checkout.root().join("target/bench/workspace"), 3 * shape.bytes, args.keep)?;
-    let plan = Plan { checkout, ground, shape, rounds: args.rounds.max(1), percent, seed: args.seed };
+    let fixture = Fixture::make(&checkout.root().join("target/bench/workspace"), 3 * shape.bytes, args.keep)?;
+    let plan = Plan { checkout, fixture, shape, rounds: args.rounds.max(1), percent, seed: args.seed };
     let wanted = |part| args.only.contains(&part) || args.only.is_empty() && part != Part::Million;
     if wanted(Part::Copy) || wanted(Part::Again) || wanted(Part::Page) {
         plan.show(&format!("A tree of {} files and {} links", shape.files, shape.links))?;
-        plan.ground.tree("tree", &shape, plan.seed)?;
+        plan.fixture.tree("tree", &shape, plan.seed)?;
     }
     if wanted(Part::Copy) {
         copy::run(&plan)?;
     }
     if wanted(Part::Again) {
-        again::run(&plan)?;
+        repeated_run::run(&plan)?;
     }
     if wanted(Part::Page) {
-        engine::with(choice, |_, engine| page::run(&plan, engine, args.variant.as_deref()))?;
+        engine::with(choice, |_, engine| login_page::run(&plan, engine, args.variant.as_deref()))?;
     }
-    plan.ground.remove("tree")?;
+    plan.fixture.remove("tree")?;
     if wanted(Part::Reflink) {
         reflink::run(&plan)?;
     }
@@ -98,7 +98,7 @@ pub fn run(args: &Args, choice: Choice) -> Result<()> {
         overlay::run(&plan)?;
     }
     if wanted(Part::Million) {
-        million::run(&plan)?;
+        million_entries::run(&plan)?;
     }
     Ok(())
 }

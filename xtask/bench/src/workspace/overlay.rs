@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use kit::HintExt;
 
-use super::ground::Mounted;
+use super::fixture::Mounted;
 use super::permissions;
 use super::plan::Plan;
 use crate::tools;
@@ -15,12 +15,12 @@ use crate::tools;
 pub fn run(plan: &Plan) -> Result<()> {
     let fix_perms = tools::build(&plan.checkout, "fix-perms")?;
     let ours = |opt: &Path| kit::cmd::run(permissions::fix(&fix_perms, opt).args(["--only", "container"]));
-    plan.ground.clear("lower")?;
-    let lower = plan.ground.tree("lower", &permissions::shape(plan), plan.seed)?;
+    plan.fixture.clear("lower")?;
+    let lower = plan.fixture.tree("lower", &permissions::shape(plan), plan.seed)?;
     let first = [copied(plan, ours)?, copied(plan, permissions::share)?];
     ours(&lower)?;
     let nothing = [copied(plan, ours)?, copied(plan, permissions::share)?];
-    plan.ground.remove("lower")?;
+    plan.fixture.remove("lower")?;
     let mut out = io::stdout().lock();
     writeln!(out, "| copied into the upper layer | first run | nothing to fix |\n|---|---|---|")?;
     for (number, name) in ["fix-perms", "chown -R, chmod -R"].into_iter().enumerate() {
@@ -33,24 +33,24 @@ pub fn run(plan: &Plan) -> Result<()> {
 /// Entries and allocated bytes in the upper layer after a task.
 fn copied(plan: &Plan, task: impl Fn(&Path) -> Result<()>) -> Result<(u64, u64)> {
     for name in ["upper", "work", "merged"] {
-        plan.ground.clear(name)?;
-        plan.ground.directory(name)?;
+        plan.fixture.clear(name)?;
+        plan.fixture.directory(name)?;
     }
     let mut options = std::ffi::OsString::from("lowerdir=");
-    options.push(plan.ground.at("lower"));
+    options.push(plan.fixture.at("lower"));
     for (option, name) in [(",upperdir=", "upper"), (",workdir=", "work")] {
         options.push(option);
-        options.push(plan.ground.at(name));
+        options.push(plan.fixture.at(name));
     }
-    let merged = plan.ground.at("merged");
+    let merged = plan.fixture.at("merged");
     let options = options.to_str().context("the path of the checkout is not text")?;
     let mounted = Mounted::new(&["-t", "overlay", "-o", options], Path::new("overlay"), &merged)
         .hint(|| "mounting needs root; --only leaves this part out".to_owned())?;
     task(&merged)?;
     drop(mounted);
-    let counted = count(&plan.ground.at("upper"))?;
+    let counted = count(&plan.fixture.at("upper"))?;
     for name in ["upper", "work", "merged"] {
-        plan.ground.clear(name)?;
+        plan.fixture.clear(name)?;
     }
     Ok(counted)
 }

@@ -8,8 +8,8 @@ use kit::HintExt;
 use trees::Shape;
 use xtask::engine::packages;
 
-use super::contest::{self, Entrant, Until};
-use super::ground::Mounted;
+use super::comparison::{self, Contender, Until};
+use super::fixture::Mounted;
 use super::plan::Plan;
 use crate::tools;
 
@@ -24,16 +24,16 @@ pub fn run(plan: &Plan) -> Result<()> {
     packages::install(&[("setfacl", "acl"), ("find", "findutils")])?;
     let fix_perms = tools::build(&plan.checkout, "fix-perms")?;
     let shape = shape(plan);
-    let (opt, workspace) = (plan.ground.at("opt"), plan.ground.directory("workspace")?);
+    let (opt, workspace) = (plan.fixture.at("opt"), plan.fixture.directory("workspace")?);
     // A directory that is no volume is left alone.
-    let mounted = Mounted::new(&["--bind"], &plan.ground.directory("volume")?, &workspace)
+    let mounted = Mounted::new(&["--bind"], &plan.fixture.directory("volume")?, &workspace)
         .hint(|| "mounting needs root; --only leaves this part out".to_owned())?;
     let fresh = || -> Result<()> {
         for name in ["opt", "workspace/tree"] {
-            plan.ground.clear(name)?;
-            plan.ground.tree(name, &shape, plan.seed)?;
+            plan.fixture.clear(name)?;
+            plan.fixture.tree(name, &shape, plan.seed)?;
             // What its owner keeps to itself is left alone with all that is in it, and would be no work for ours.
-            let everything = plan.ground.at(name);
+            let everything = plan.fixture.at(name);
             kit::cmd::run(Command::new("chmod").args(["-R", "u+rwX,go+rX"]).arg(everything))?;
         }
         Ok(())
@@ -41,33 +41,33 @@ pub fn run(plan: &Plan) -> Result<()> {
     let find =
         || kit::cmd::run(Command::new("find").args([&opt, &workspace]).args(["-newermt", "2100-01-01"]));
     let ours = || kit::cmd::run(fix(&fix_perms, &opt).env("WORKSPACE", &workspace));
-    let first = contest::hold(
+    let first = comparison::run_rounds(
         "first run",
         "ours",
         plan.rounds,
         Until::Returned,
         &[
-            Entrant::new("fix-perms", fresh, ours),
-            Entrant::new("chown -R, chmod -R, 2 x setfacl -R", fresh, || shell(&opt, &workspace)),
+            Contender::new("fix-perms", fresh, ours),
+            Contender::new("chown -R, chmod -R, 2 x setfacl -R", fresh, || shell(&opt, &workspace)),
         ],
     )?;
     fresh()?;
     ours()?;
-    let nothing = contest::hold(
+    let nothing = comparison::run_rounds(
         "nothing to fix, warm",
         "ours",
         plan.rounds,
         Until::Returned,
         &[
             // What the shell's commands changed in the round before is no part of this.
-            Entrant::new("fix-perms", ours, ours),
-            Entrant::new("find -newermt", || Ok(()), find),
-            Entrant::new("chown -R, chmod -R, 2 x setfacl -R", || Ok(()), || shell(&opt, &workspace)),
+            Contender::new("fix-perms", ours, ours),
+            Contender::new("find -newermt", || Ok(()), find),
+            Contender::new("chown -R, chmod -R, 2 x setfacl -R", || Ok(()), || shell(&opt, &workspace)),
         ],
     )?;
     drop(mounted);
-    plan.ground.remove("opt")?;
-    plan.ground.remove("volume")?;
+    plan.fixture.remove("opt")?;
+    plan.fixture.remove("volume")?;
     writeln!(io::stdout(), "{} entries\n\n{first}\n{nothing}", 2 * shape.entries()).context("cannot print")
 }
 

@@ -5,13 +5,13 @@ use anyhow::{Context, Result};
 use trees::Shape;
 use xtask::checkout::Checkout;
 
-use super::ground::Ground;
+use super::fixture::Fixture;
 
 /// What every part needs to know.
 #[derive(Debug)]
 pub struct Plan {
     pub checkout: Checkout,
-    pub ground: Ground,
+    pub fixture: Fixture,
     pub shape: Shape,
     pub rounds: usize,
     pub percent: usize,

@@ -154,7 +154,7 @@ fn no_word_of_a_request_is_dropped() {
         "cpu-12.1-22.04",
         "cuda-12.7-full-20.04",
     ] {
-        assert!(matches!(resolve(&catalogue, request), Err(Refusal::Unknown { .. })), "{request}");
+        assert!(matches!(resolve(&catalogue, request), Err(RequestError::Unknown { .. })), "{request}");
     }
 }
 
@@ -180,7 +180,7 @@ fn what_is_no_name_at_all_is_a_usage_error() {
         ),
     ]);
     let refused = resolve(&catalogue(), "--push").unwrap_err();
-    assert!(matches!(refused, Refusal::Usage { .. }));
+    assert!(matches!(refused, RequestError::Usage { .. }));
 }
 
 #[test]

@@ -14,17 +14,17 @@ const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
 
 /// A directory that is removed when the measurement ends.
 #[derive(Debug)]
-pub struct Ground {
+pub struct Fixture {
     root: PathBuf,
     keep: bool,
 }
 
-impl Ground {
+impl Fixture {
     /// Makes it anew, where so many bytes must be free.
     pub fn make(root: &Path, needed: u64, keep: bool) -> Result<Self> {
         remove(root)?;
         fs::create_dir_all(root).with_context(|| format!("cannot create {}", root.display()))?;
-        let ground = Self { root: root.to_owned(), keep };
+        let fixture = Self { root: root.to_owned(), keep };
         let stat = nix::sys::statvfs::statvfs(root)
             .with_context(|| format!("cannot tell what is free in {}", root.display()))?;
         let free = stat.blocks_available().saturating_mul(stat.fragment_size());
@@ -34,7 +34,7 @@ impl Ground {
             return Err(anyhow::anyhow!("{free} MB are free in {}, {needed} are needed", root.display()))
                 .hint(|| "--percent takes a smaller tree".to_owned());
         }
-        Ok(ground)
+        Ok(fixture)
     }
 
     /// A path in it.
@@ -68,7 +68,7 @@ impl Ground {
     }
 }
 
-impl Drop for Ground {
+impl Drop for Fixture {
     fn drop(&mut self) {
         if self.keep {
             log::info!("the trees are left in {}", self.root.display());
@@ -126,17 +126,17 @@ mod tests {
     fn it_is_gone_afterwards_unless_it_is_kept() {
         let dir = tempfile::tempdir().unwrap();
         for keep in [false, true] {
-            let ground = Ground::make(&dir.path().join("ground"), 0, keep).unwrap();
-            ground.directory("inside").unwrap();
-            drop(ground);
-            assert_eq!(dir.path().join("ground/inside").exists(), keep);
+            let fixture = Fixture::make(&dir.path().join("fixture"), 0, keep).unwrap();
+            fixture.directory("inside").unwrap();
+            drop(fixture);
+            assert_eq!(dir.path().join("fixture/inside").exists(), keep);
         }
     }
 
     #[test]
     fn too_little_room_is_said_with_the_numbers() {
         let dir = tempfile::tempdir().unwrap();
-        let error = Ground::make(&dir.path().join("ground"), u64::MAX / 2, false).unwrap_err();
+        let error = Fixture::make(&dir.path().join("fixture"), u64::MAX / 2, false).unwrap_err();
         assert!(error.to_string().ends_with(", 9223372037454 are needed"), "{error}");
     }
 }

@@ -14,35 +14,35 @@ const MODELS: &str = "storage/models";
 
 /// Directories for one measurement: `/tmp/bXYZ/storage/models/NAME` is as long as `/workspace/storage/models/NAME`. ext4
 /// keeps up to 59 bytes of a link in its inode, and needs a block for more.
-pub struct Ground {
+pub struct Fixture {
     top: TempDir,
 }
 
-impl Ground {
+impl Fixture {
     /// With so many files in the storage, in so many directories.
     pub fn new(directory: &Path, files: usize, directories: usize) -> Result<Self> {
         let top = tempfile::Builder::new().prefix("b").rand_bytes(4).tempdir_in(directory)?;
         // The mapping is read by nobody.
         fs::set_permissions(top.path(), fs::Permissions::from_mode(0o755))?;
-        let ground = Self { top };
+        let fixture = Self { top };
         for directory in [MODELS, TARGETS[0], TARGETS[1], "image"] {
-            fs::create_dir_all(ground.at(directory))?;
+            fs::create_dir_all(fixture.at(directory))?;
         }
-        let targets = TARGETS.map(|target| ground.at(target).display().to_string()).join("\n");
-        fs::write(ground.at("mappings.sh"), format!("storage_map[models]='{targets}'\n"))?;
+        let targets = TARGETS.map(|target| fixture.at(target).display().to_string()).join("\n");
+        fs::write(fixture.at("mappings.sh"), format!("storage_map[models]='{targets}'\n"))?;
         for number in 0..files {
             let name = format!("model-{number:06}.safetensors");
             if directories <= 1 {
-                ground.add(&name)?;
+                fixture.add(&name)?;
                 continue;
             }
             let directory = format!("{:04}", number % directories);
             if number < directories {
-                fs::create_dir(ground.at(MODELS).join(&directory))?;
+                fs::create_dir(fixture.at(MODELS).join(&directory))?;
             }
-            ground.add(&format!("{directory}/{name}"))?;
+            fixture.add(&format!("{directory}/{name}"))?;
         }
-        Ok(ground)
+        Ok(fixture)
     }
 
     fn at(&self, path: &str) -> PathBuf {

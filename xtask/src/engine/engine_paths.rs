@@ -9,12 +9,12 @@ use crate::checkout::Checkout;
 
 /// The paths and names of one checkout's engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Layout {
+pub struct EnginePaths {
     home: PathBuf,
     id: String,
 }
 
-impl Layout {
+impl EnginePaths {
     /// The engine of this checkout.
     #[must_use]
     pub fn of(checkout: &Checkout) -> Self {
@@ -121,9 +121,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let deep = dir.path().join("d".repeat(200));
         std::fs::create_dir(&deep).unwrap();
-        let layout = Layout::of(&Checkout::at(&deep).unwrap());
-        assert!(layout.exec_root().join("containerd/containerd.sock.ttrpc").as_os_str().len() < 107);
-        assert_eq!(layout.bridge().len(), 11);
-        assert!(layout.data().starts_with(&deep));
+        let paths = EnginePaths::of(&Checkout::at(&deep).unwrap());
+        assert!(paths.exec_root().join("containerd/containerd.sock.ttrpc").as_os_str().len() < 107);
+        assert_eq!(paths.bridge().len(), 11);
+        assert!(paths.data().starts_with(&deep));
     }
 }

@@ -15,8 +15,8 @@ const DEADLINE: Duration = Duration::from_hours(2);
 
 pub fn run(plan: &Plan) -> Result<()> {
     let workspace_sync = tools::build(&plan.checkout, "workspace-sync")?;
-    let tree = plan.ground.tree("million", &Shape::many(ENTRIES * plan.percent / 100), plan.seed)?;
-    let copy = plan.ground.at("copy");
+    let tree = plan.fixture.tree("million", &Shape::many(ENTRIES * plan.percent / 100), plan.seed)?;
+    let copy = plan.fixture.at("copy");
     let mut out = io::stdout().lock();
     writeln!(out, "| {} entries | time | peak memory |\n|---|---|---|", ENTRIES * plan.percent / 100)?;
     for name in ["first copy", "nothing to do"] {
@@ -25,8 +25,8 @@ pub fn run(plan: &Plan) -> Result<()> {
         let seconds = started.elapsed().as_secs_f64();
         writeln!(out, "| {name} | {seconds:.1} s | {} MB |", peak / 1_000_000)?;
     }
-    plan.ground.remove("copy")?;
-    plan.ground.remove("million")?;
+    plan.fixture.remove("copy")?;
+    plan.fixture.remove("million")?;
     writeln!(out).context("cannot print")
 }
 

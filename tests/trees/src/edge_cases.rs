@@ -23,7 +23,7 @@ const NESTED: (usize, usize) = (21, 200);
 const SPARSE: u64 = 48 << 20;
 
 /// Makes the tree; `root` must not be there yet, its parent must. Owners, devices and capabilities need root.
-pub fn strange(root: &Path, seed: u64) -> Result<()> {
+pub fn edge_cases(root: &Path, seed: u64) -> Result<()> {
     std::fs::create_dir(root).with_context(|| format!("cannot create {}", root.display()))?;
     let site = Site { directory: entry::open_root(root)?, seed };
     names(&site).context("cannot make odd names")?;
@@ -210,7 +210,7 @@ fn deep(site: &Site) -> Result<()> {
 /// Gives every entry below a directory, and it, a time of its own; before 1970, far away and whole seconds too.
 fn times(directory: BorrowedFd<'_>, random: &mut Random) -> Result<()> {
     for name in entry::names(directory)? {
-        let below = entry::Entry::look(directory, &name)?;
+        let below = entry::Entry::stat(directory, &name)?;
         if below.is_some_and(|below| below.is_directory()) {
             times(entry::open_below(directory, &name)?.as_fd(), random)?;
         }

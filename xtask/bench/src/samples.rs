@@ -4,9 +4,9 @@ use std::time::Duration;
 
 /// Measurements of one thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Spread(Vec<Duration>);
+pub struct Samples(Vec<Duration>);
 
-impl Spread {
+impl Samples {
     /// Takes at least one measurement.
     #[must_use]
     pub fn of(mut measured: Vec<Duration>) -> Option<Self> {
@@ -39,7 +39,7 @@ impl Spread {
     }
 }
 
-impl fmt::Display for Spread {
+impl fmt::Display for Samples {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (median, least, greatest) = (self.median(), self.least(), self.greatest());
         let [median, least, greatest] = [median, least, greatest].map(|time| time.as_secs_f64());
@@ -53,15 +53,15 @@ mod tests {
 
     #[test]
     fn the_middle_is_shown_with_both_ends() {
-        let spread = Spread::of([3, 1, 2, 9, 4].map(Duration::from_secs).to_vec()).unwrap();
-        assert_eq!(spread.to_string(), "3.00 s  (min 1.00, max 9.00, n 5)");
-        assert_eq!(Spread::of(Vec::new()), None);
+        let samples = Samples::of([3, 1, 2, 9, 4].map(Duration::from_secs).to_vec()).unwrap();
+        assert_eq!(samples.to_string(), "3.00 s  (min 1.00, max 9.00, n 5)");
+        assert_eq!(Samples::of(Vec::new()), None);
     }
 
     #[test]
     fn one_of_a_hundred_may_take_longer() {
         let of =
-            |count: u64| Spread::of((1..=count).map(Duration::from_secs).collect()).unwrap().ninety_ninth();
+            |count: u64| Samples::of((1..=count).map(Duration::from_secs).collect()).unwrap().ninety_ninth();
         assert_eq!([1, 3, 100, 200].map(of), [1, 3, 99, 198].map(Duration::from_secs));
     }
 }

@@ -4,19 +4,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::spread::Spread;
+use crate::samples::Samples;
 
 /// Something that is done with nobody watching the clock, or with.
 type Task<'a> = Box<dyn Fn() -> Result<()> + 'a>;
 
 /// One way to the end.
-pub struct Entrant<'a> {
+pub struct Contender<'a> {
     name: &'static str,
     prepare: Task<'a>,
     run: Task<'a>,
 }
 
-impl<'a> Entrant<'a> {
+impl<'a> Contender<'a> {
     /// `prepare` is not measured, `run` is.
     pub fn new(
         name: &'static str,
@@ -27,12 +27,12 @@ impl<'a> Entrant<'a> {
     }
 }
 
-/// The results, the first entrant being what the others are compared with.
+/// The results, the first contender being what the others are compared with.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Table {
     title: &'static str,
     compared: &'static str,
-    rows: Vec<(&'static str, Spread, Option<Spread>)>,
+    rows: Vec<(&'static str, Samples, Option<Samples>)>,
 }
 
 /// Whether the time until everything is on disk is measured too.
@@ -44,32 +44,32 @@ pub enum Until {
 
 /// Lets everybody run once a round, and begins each round with another one: a slow minute, or what the one before left
 /// behind, hits nobody in particular.
-pub fn hold(
+pub fn run_rounds(
     title: &'static str,
     compared: &'static str,
     rounds: usize,
     until: Until,
-    entrants: &[Entrant<'_>],
+    contenders: &[Contender<'_>],
 ) -> Result<Table> {
-    let mut times: Vec<(Vec<Duration>, Vec<Duration>)> = vec![Default::default(); entrants.len()];
+    let mut times: Vec<(Vec<Duration>, Vec<Duration>)> = vec![Default::default(); contenders.len()];
     for round in 0..rounds {
-        for place in 0..entrants.len() {
-            let number = (round + place) % entrants.len();
-            let entrant = &entrants[number];
-            (entrant.prepare)().with_context(|| format!("cannot prepare {}", entrant.name))?;
+        for place in 0..contenders.len() {
+            let number = (round + place) % contenders.len();
+            let contender = &contenders[number];
+            (contender.prepare)().with_context(|| format!("cannot prepare {}", contender.name))?;
             let started = Instant::now();
-            (entrant.run)().with_context(|| format!("{} failed", entrant.name))?;
+            (contender.run)().with_context(|| format!("{} failed", contender.name))?;
             let returned = started.elapsed();
             times[number].0.push(returned);
             if until == Until::OnDisk {
                 nix::unistd::sync();
                 times[number].1.push(started.elapsed());
             }
-            log::info!("round {}: {} took {:.2} s", round + 1, entrant.name, returned.as_secs_f64());
+            log::info!("round {}: {} took {:.2} s", round + 1, contender.name, returned.as_secs_f64());
         }
     }
-    let rows = entrants.iter().zip(times).map(|(entrant, (returned, on_disk))| {
-        Ok((entrant.name, Spread::of(returned).context("nothing was measured")?, Spread::of(on_disk)))
+    let rows = contenders.iter().zip(times).map(|(contender, (returned, on_disk))| {
+        Ok((contender.name, Samples::of(returned).context("nothing was measured")?, Samples::of(on_disk)))
     });
     Ok(Table { title, compared, rows: rows.collect::<Result<_>>()? })
 }
@@ -99,7 +99,7 @@ impl fmt::Display for Table {
 }
 
 /// The median in seconds, and how many times the first one's that is.
-fn figures(times: &Spread, first: &Spread) -> (f64, f64) {
+fn figures(times: &Samples, first: &Samples) -> (f64, f64) {
     let median = times.median().as_secs_f64();
     (median, median / first.median().as_secs_f64())
 }
@@ -116,11 +116,11 @@ mod tests {
             seen.borrow_mut().push(what);
             Ok(())
         };
-        let entrants = [
-            Entrant::new("a", || note("prepare a"), || note("a")),
-            Entrant::new("b", || note("prepare b"), || note("b")),
+        let contenders = [
+            Contender::new("a", || note("prepare a"), || note("a")),
+            Contender::new("b", || note("prepare b"), || note("b")),
         ];
-        let table = hold("what", "a", 2, Until::Returned, &entrants).unwrap();
+        let table = run_rounds("what", "a", 2, Until::Returned, &contenders).unwrap();
         let order = ["prepare a", "a", "prepare b", "b", "prepare b", "b", "prepare a", "a"];
         assert_eq!(*seen.borrow(), order);
         assert_eq!(table.rows.len(), 2);
@@ -128,10 +128,10 @@ mod tests {
 
     #[test]
     fn a_table_compares_with_its_first_row() {
-        let spread = |seconds: [u64; 3]| Spread::of(seconds.map(Duration::from_secs).to_vec());
+        let samples = |seconds: [u64; 3]| Samples::of(seconds.map(Duration::from_secs).to_vec());
         let rows = vec![
-            ("ours", spread([2, 1, 3]).unwrap(), spread([4, 4, 4])),
-            ("cp", spread([5, 5, 5]).unwrap(), spread([6, 6, 6])),
+            ("ours", samples([2, 1, 3]).unwrap(), samples([4, 4, 4])),
+            ("cp", samples([5, 5, 5]).unwrap(), samples([6, 6, 6])),
         ];
         let table = Table { title: "copy", compared: "ours", rows };
         assert_eq!(
@@ -144,8 +144,8 @@ mod tests {
 
     #[test]
     fn whoever_fails_is_named() {
-        let entrants = [Entrant::new("cp -a", || Ok(()), || anyhow::bail!("no room"))];
-        let error = hold("what", "ours", 1, Until::Returned, &entrants).unwrap_err();
+        let contenders = [Contender::new("cp -a", || Ok(()), || anyhow::bail!("no room"))];
+        let error = run_rounds("what", "ours", 1, Until::Returned, &contenders).unwrap_err();
         assert_eq!(format!("{error:#}"), "cp -a failed: no room");
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::bake::Variant;
 
-use super::bootstrap;
+use super::debian_base;
 
 /// What `cargo xtask up` builds where it can.
 pub const DEFAULT: &str = "cpu-22.04";
@@ -36,13 +36,13 @@ impl Base {
     pub fn name(self, variant: &Variant) -> &str {
         match self {
             Self::Listed => &variant.base,
-            Self::Bootstrapped => bootstrap::IMAGE,
+            Self::Bootstrapped => debian_base::IMAGE,
         }
     }
 }
 
 /// The base of a variant; none where it cannot be built.
-pub fn base(variant: &str, seen: Seen) -> Option<Base> {
+pub fn select_base(variant: &str, seen: Seen) -> Option<Base> {
     match seen {
         Seen { registry: true, .. } | Seen { base_here: true, .. } => Some(Base::Listed),
         _ if variant == BOOTSTRAPPED => Some(Base::Bootstrapped),
@@ -52,7 +52,7 @@ pub fn base(variant: &str, seen: Seen) -> Option<Base> {
 
 /// What to build when nobody said: the default, or what can be built without a registry.
 pub fn default_variant(default_base: Seen) -> &'static str {
-    if base(DEFAULT, default_base).is_some() { DEFAULT } else { BOOTSTRAPPED }
+    if select_base(DEFAULT, default_base).is_some() { DEFAULT } else { BOOTSTRAPPED }
 }
 
 #[cfg(test)]
@@ -65,11 +65,11 @@ mod tests {
 
     #[test]
     fn without_a_registry_only_what_is_here_or_bootstrapped_can_be_built() {
-        assert_eq!(base("cuda-12.1.1-base-22.04", NOTHING), None);
-        assert_eq!(base("cuda-12.1.1-base-22.04", OFFLINE), Some(Base::Listed));
-        assert_eq!(base("cpu-debian-12", NOTHING), Some(Base::Bootstrapped));
-        assert_eq!(base("cpu-debian-12", REGISTRY), Some(Base::Listed));
-        assert_eq!(base("cpu-debian-12", OFFLINE), Some(Base::Listed));
+        assert_eq!(select_base("cuda-12.1.1-base-22.04", NOTHING), None);
+        assert_eq!(select_base("cuda-12.1.1-base-22.04", OFFLINE), Some(Base::Listed));
+        assert_eq!(select_base("cpu-debian-12", NOTHING), Some(Base::Bootstrapped));
+        assert_eq!(select_base("cpu-debian-12", REGISTRY), Some(Base::Listed));
+        assert_eq!(select_base("cpu-debian-12", OFFLINE), Some(Base::Listed));
     }
 
     #[test]

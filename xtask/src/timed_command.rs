@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 /// What the program wrote to stdout, if it ended well within `deadline`; otherwise it is killed and that is the error.
 ///
 /// For short answers only: a program that writes more than a pipe holds (64 KiB) would wait for a reader.
-pub fn answer(command: &mut Command, deadline: Duration) -> Result<String> {
+pub fn stdout_within(command: &mut Command, deadline: Duration) -> Result<String> {
     let described = kit::cmd::describe(command);
     let mut child = command
         .stdin(Stdio::null())
@@ -45,10 +45,15 @@ mod tests {
     #[test]
     fn an_answer_a_refusal_and_a_silence_differ() {
         let soon = Duration::from_secs(20);
-        assert_eq!(answer(Command::new("echo").arg("26.1"), soon).unwrap(), "26.1");
-        assert!(answer(&mut Command::new("false"), soon).unwrap_err().to_string().contains("exit status: 1"));
+        assert_eq!(stdout_within(Command::new("echo").arg("26.1"), soon).unwrap(), "26.1");
+        assert!(
+            stdout_within(&mut Command::new("false"), soon)
+                .unwrap_err()
+                .to_string()
+                .contains("exit status: 1")
+        );
         let started = Instant::now();
-        let error = answer(Command::new("sleep").arg("60"), Duration::from_millis(50)).unwrap_err();
+        let error = stdout_within(Command::new("sleep").arg("60"), Duration::from_millis(50)).unwrap_err();
         assert!(error.to_string().starts_with("waited"), "{error}");
         assert!(started.elapsed() < soon);
     }

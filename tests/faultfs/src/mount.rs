@@ -11,7 +11,7 @@ use rustix::mount::{UnmountFlags, unmount};
 
 use crate::fault::Fault;
 use crate::faults::Faults;
-use crate::filesystem::PassThrough;
+use crate::passthrough::PassThrough;
 
 /// Requests at once.
 const THREADS: usize = 4;

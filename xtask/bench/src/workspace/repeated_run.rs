@@ -6,16 +6,16 @@ use anyhow::{Context, Result, bail};
 use trees::Aspect;
 use xtask::engine::packages;
 
-use super::contest::{self, Entrant, Until};
-use super::ground::cool_down;
+use super::comparison::{self, Contender, Until};
+use super::fixture::cool_down;
 use super::plan::Plan;
 use crate::tools;
 
 pub fn run(plan: &Plan) -> Result<()> {
     packages::install(&[("rsync", "rsync"), ("find", "findutils")])?;
     let workspace_sync = tools::build(&plan.checkout, "workspace-sync")?;
-    let (tree, copy) = (plan.ground.at("tree"), plan.ground.at("copy"));
-    plan.ground.clear("copy")?;
+    let (tree, copy) = (plan.fixture.at("tree"), plan.fixture.at("copy"));
+    plan.fixture.clear("copy")?;
     kit::cmd::run(&mut tools::sync(&workspace_sync, &tree, &copy))?;
     // A quick copy that is not the same would be no figure. What the tool notes in the copy's root is its own.
     let differ = trees::difference_except(&tree, &copy, &[Aspect::Content]);
@@ -24,22 +24,32 @@ pub fn run(plan: &Plan) -> Result<()> {
     }
     // It must ask for a time that nothing has, or it would print names.
     let walk = || kit::cmd::run(Command::new("find").args([&tree, &copy]).args(["-newermt", "2100-01-01"]));
-    let entrants = |prepare: fn() -> Result<()>| {
+    let contenders = |prepare: fn() -> Result<()>| {
         [
-            Entrant::new("workspace-sync copy", prepare, || {
+            Contender::new("workspace-sync copy", prepare, || {
                 kit::cmd::run(&mut tools::sync(&workspace_sync, &tree, &copy))
             }),
-            Entrant::new("find -newermt, both trees", prepare, walk),
-            Entrant::new("rsync -aSH", prepare, || {
+            Contender::new("find -newermt, both trees", prepare, walk),
+            Contender::new("rsync -aSH", prepare, || {
                 kit::cmd::run(Command::new("rsync").arg("-aSH").arg(tree.join("")).arg(&copy))
             }),
         ]
     };
-    let cold =
-        contest::hold("nothing to do, cold", "ours", plan.rounds, Until::Returned, &entrants(cool_down))?;
+    let cold = comparison::run_rounds(
+        "nothing to do, cold",
+        "ours",
+        plan.rounds,
+        Until::Returned,
+        &contenders(cool_down),
+    )?;
     walk()?;
-    let warm =
-        contest::hold("nothing to do, warm", "ours", plan.rounds, Until::Returned, &entrants(|| Ok(())))?;
-    plan.ground.remove("copy")?;
+    let warm = comparison::run_rounds(
+        "nothing to do, warm",
+        "ours",
+        plan.rounds,
+        Until::Returned,
+        &contenders(|| Ok(())),
+    )?;
+    plan.fixture.remove("copy")?;
     writeln!(io::stdout(), "{cold}\n{warm}").context("cannot print")
 }

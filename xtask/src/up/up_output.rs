@@ -5,14 +5,14 @@ use serde::Serialize;
 
 use super::cli::DEFAULT_NAME;
 use super::options::Options;
-use super::port::Published;
 use super::portal::Credentials;
+use super::published_ports::Published;
 use crate::engine::Engine;
 use crate::image::Built;
 
 /// The answer; its JSON form only ever grows. There is no `Debug`: it holds secrets.
 #[derive(Serialize)]
-pub struct Answer {
+pub struct UpOutput {
     container: String,
     image: String,
     variant: String,
@@ -27,7 +27,7 @@ pub struct Answer {
     has_ssh_key: bool,
 }
 
-impl Answer {
+impl UpOutput {
     /// Puts together what was found out.
     pub fn new(
         name: &str,
@@ -81,8 +81,8 @@ impl Answer {
 mod tests {
     use super::*;
 
-    fn answer() -> Answer {
-        Answer {
+    fn answer() -> UpOutput {
+        UpOutput {
             container: "mine".into(),
             image: "leonardo/base-image:cpu-22.04".into(),
             variant: "cpu-22.04".into(),

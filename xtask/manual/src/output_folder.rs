@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use kit::atomic::{self, WriteOptions};
 
-use crate::pages::{COMMANDS, MAN, MARK, Pages};
+use crate::notice::GENERATED;
+use crate::pages::{COMMANDS, MAN, Pages};
 
 /// One file that is not as it should be; paths are relative to the output folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +48,7 @@ pub fn differences(output: &Path, pages: &Pages) -> Result<Vec<Difference>> {
 }
 
 /// Writes what is stale or missing and removes what is superfluous; fails at the first file that resists.
-pub fn settle(output: &Path, pages: &Pages, differences: &[Difference]) -> Result<()> {
+pub fn write_changes(output: &Path, pages: &Pages, differences: &[Difference]) -> Result<()> {
     for folder in [COMMANDS, MAN].map(|folder| output.join(folder)) {
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
@@ -78,7 +79,7 @@ fn compare(pages: &Pages, found: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<Difference>
 }
 
 fn is_ours(content: &[u8]) -> bool {
-    content.windows(MARK.len()).any(|window| window == MARK.as_bytes())
+    content.windows(GENERATED.len()).any(|window| window == GENERATED.as_bytes())
 }
 
 /// Adds the regular files directly in `folder`; a link or a directory is nothing that we have written.
@@ -108,7 +109,7 @@ mod tests {
 
     fn pages() -> Pages {
         [("commands/a.md", "a"), ("commands/b.md", "b"), ("man/a.1", "manual of a")]
-            .map(|(path, text)| (PathBuf::from(path), format!("{MARK}\n{text}\n")))
+            .map(|(path, text)| (PathBuf::from(path), format!("{GENERATED}\n{text}\n")))
             .into()
     }
 
@@ -120,7 +121,7 @@ mod tests {
         fs::create_dir_all(output.join("man")).unwrap();
         fs::write(output.join("commands/a.md"), &pages()[Path::new("commands/a.md")]).unwrap();
         fs::write(output.join("commands/b.md"), "of yesterday").unwrap();
-        fs::write(output.join("man/gone.8"), format!("{MARK}\nof a tool that is gone\n")).unwrap();
+        fs::write(output.join("man/gone.8"), format!("{GENERATED}\nof a tool that is gone\n")).unwrap();
         fs::write(output.join("man/notes.txt"), "written by hand").unwrap();
         let inode = fs::metadata(output.join("commands/a.md")).unwrap().ino();
 
@@ -133,7 +134,7 @@ mod tests {
                 Difference::Superfluous("man/gone.8".into()),
             ]
         );
-        settle(output, &pages(), &seen).unwrap();
+        write_changes(output, &pages(), &seen).unwrap();
 
         assert_eq!(differences(output, &pages()).unwrap(), []);
         assert!(!output.join("man/gone.8").exists());

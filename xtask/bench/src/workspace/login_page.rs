@@ -7,8 +7,8 @@ use anyhow::{Context, Result, bail};
 use xtask::engine::Engine;
 use xtask::image;
 
-use super::contest::{self, Entrant, Until};
-use super::ground::cool_down;
+use super::comparison::{self, Contender, Until};
+use super::fixture::cool_down;
 use super::plan::Plan;
 use crate::boot;
 
@@ -29,18 +29,18 @@ pub fn run(plan: &Plan, engine: &Engine, variant: Option<&str>) -> Result<()> {
     let measured = measure(plan, engine, &image);
     remove(engine)?;
     kit::cmd::run(engine.docker().args(["rmi", &image]))?;
-    plan.ground.clear("volume")?;
+    plan.fixture.clear("volume")?;
     measured
 }
 
 fn measure(plan: &Plan, engine: &Engine, image: &str) -> Result<()> {
-    let tree = mount(&plan.ground.at("tree"), &format!("/opt/.image/{TREE}:ro"))?;
-    let volume = mount(&plan.ground.at("volume"), "/workspace")?;
+    let tree = mount(&plan.fixture.at("tree"), &format!("/opt/.image/{TREE}:ro"))?;
+    let volume = mount(&plan.fixture.at("volume"), "/workspace")?;
     let names = format!("OPT_SYNC={TREE}");
     let prepare = || -> Result<()> {
         remove(engine)?;
-        plan.ground.clear("volume")?;
-        plan.ground.directory("volume")?;
+        plan.fixture.clear("volume")?;
+        plan.fixture.directory("volume")?;
         cool_down()
     };
     let boot = |sync: &str| {
@@ -48,12 +48,12 @@ fn measure(plan: &Plan, engine: &Engine, image: &str) -> Result<()> {
         let options = ["--volume", &tree, "--volume", &volume, "--env", &names, "--env", &sync];
         boot::until_login_page(engine, NAME, image, &options).map(drop)
     };
-    let entrants = [
-        Entrant::new("nothing to sync", prepare, || boot("false")),
-        Entrant::new("a tree to sync", prepare, || boot("true")),
+    let contenders = [
+        Contender::new("nothing to sync", prepare, || boot("false")),
+        Contender::new("a tree to sync", prepare, || boot("true")),
     ];
     let title = "docker run until the login page, cold";
-    let table = contest::hold(title, "without", plan.rounds, Until::Returned, &entrants)?;
+    let table = comparison::run_rounds(title, "without", plan.rounds, Until::Returned, &contenders)?;
     prepare()?;
     let started = Instant::now();
     boot("true")?;

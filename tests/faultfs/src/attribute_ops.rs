@@ -9,8 +9,8 @@ use rustix::io::Errno;
 use crate::Answer;
 use crate::attributes::{self, wanted};
 use crate::fault::Fault;
-use crate::filesystem::PassThrough;
 use crate::nodes::Node;
+use crate::passthrough::PassThrough;
 
 /// What shall change; nothing else does.
 #[derive(Debug)]
@@ -27,12 +27,12 @@ pub struct Change {
 impl PassThrough {
     pub fn attributes(&self, number: INodeNo, node: &Node, stat: &Stat) -> FileAttr {
         let mut found = attributes::of(stat, number, self.faults.has(&Fault::CoarseTimes));
-        let age = self.faults.age(&self.nodes.relative(node));
+        let age = self.faults.extra_age(&self.nodes.path_below_root(node));
         found.ctime = found.ctime.checked_sub(age).unwrap_or(found.ctime);
         found
     }
 
-    pub fn look_at(&self, number: INodeNo) -> Answer<FileAttr> {
+    pub fn attributes_of(&self, number: INodeNo) -> Answer<FileAttr> {
         let node = self.nodes.get(number)?;
         Ok(self.attributes(number, &node, &node.stat()?))
     }
@@ -41,7 +41,7 @@ impl PassThrough {
         self.faults.change()?;
         let node = self.nodes.get(number)?;
         if let Some(size) = change.size {
-            let size = self.faults.size(&self.nodes.relative(&node), size);
+            let size = self.faults.size(&self.nodes.path_below_root(&node), size);
             match change.file {
                 Some(file) => sys::ftruncate(&*self.files.get(file)?, size)?,
                 None => {
@@ -72,7 +72,7 @@ impl PassThrough {
             };
             sys::utimensat(node.descriptor(), "", &times, AtFlags::EMPTY_PATH)?;
         }
-        self.look_at(number)
+        self.attributes_of(number)
     }
 
     pub fn target(&self, number: INodeNo) -> Answer<Vec<u8>> {
@@ -111,9 +111,9 @@ impl PassThrough {
     }
 
     /// Size and room of the file system.
-    pub fn room(&self) -> Answer<StatVfs> {
+    pub fn file_system_stats(&self) -> Answer<StatVfs> {
         let mut room = sys::statvfs(self.nodes.get(INodeNo::ROOT)?.path())?;
-        if let Some((bytes, inodes)) = self.faults.claim() {
+        if let Some((bytes, inodes)) = self.faults.claimed_space() {
             let blocks = bytes / room.f_frsize.max(1);
             (room.f_bfree, room.f_bavail, room.f_ffree, room.f_favail) = (blocks, blocks, inodes, inodes);
         }

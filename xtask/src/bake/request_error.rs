@@ -9,7 +9,7 @@ const SHOWN: usize = 12;
 
 /// A request that names no variant, or more than one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
+pub enum RequestError {
     /// It cannot be read as a request.
     Usage {
         /// What was asked for.
@@ -35,7 +35,7 @@ pub enum Refusal {
     },
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for RequestError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Usage { request, reason } => write!(formatter, "{request:?} is not a variant: {reason}"),
@@ -45,9 +45,9 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for RequestError {}
 
-impl Refusal {
+impl RequestError {
     /// The next step: what could have been meant.
     #[must_use]
     pub fn hint(&self) -> String {
@@ -62,10 +62,10 @@ impl Refusal {
 }
 
 /// The answer, or the error that a user sees: exit code 2 where a request cannot be read, 1 where the answer is no.
-pub fn explained<T>(answer: Result<T, Refusal>) -> anyhow::Result<T> {
+pub fn into_anyhow<T>(answer: Result<T, RequestError>) -> anyhow::Result<T> {
     match answer {
         Ok(answer) => Ok(answer),
-        Err(refusal @ Refusal::Usage { .. }) => Err(UsageError(refusal.to_string()).into()),
+        Err(refusal @ RequestError::Usage { .. }) => Err(UsageError(refusal.to_string()).into()),
         Err(refusal) => {
             let hint = refusal.hint();
             Err(refusal).hint(|| hint)
@@ -88,19 +88,19 @@ mod tests {
     #[test]
     fn only_what_cannot_be_read_is_a_usage_error() {
         let (request, reason) = ("-x".to_owned(), "it begins with a dash".to_owned());
-        let unread = Refusal::Usage { request: request.clone(), reason: reason.clone() };
-        let error = explained::<()>(Err(unread)).unwrap_err();
+        let unread = RequestError::Usage { request: request.clone(), reason: reason.clone() };
+        let error = into_anyhow::<()>(Err(unread)).unwrap_err();
         assert!(error.is::<UsageError>());
         assert_eq!(error.to_string(), "\"-x\" is not a variant: it begins with a dash");
-        let unknown = Refusal::Unknown { request, reason, candidates: vec![] };
-        assert!(!explained::<()>(Err(unknown)).unwrap_err().is::<UsageError>());
+        let unknown = RequestError::Unknown { request, reason, candidates: vec![] };
+        assert!(!into_anyhow::<()>(Err(unknown)).unwrap_err().is::<UsageError>());
     }
 
     #[test]
     fn a_long_list_is_cut_and_says_so() {
         let candidates: Vec<String> = (1..=14).map(|number| format!("v{number}")).collect();
         assert_eq!(
-            Refusal::Ambiguous { request: "v".to_owned(), candidates }.hint(),
+            RequestError::Ambiguous { request: "v".to_owned(), candidates }.hint(),
             "say which: v1, v2, v3, v4, v5, v6, v7, v8, v9, v10, v11, v12 and 2 more (cargo xtask bake --list)"
         );
     }

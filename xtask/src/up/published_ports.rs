@@ -31,7 +31,7 @@ impl Published {
     }
 
     /// What to tell somebody who expects the default ports.
-    pub fn moved(self, portal: Option<u16>, ssh: Option<u16>) -> Vec<String> {
+    pub fn moved_ports(self, portal: Option<u16>, ssh: Option<u16>) -> Vec<String> {
         let rows = [("the portal", portal, PORTAL, self.portal), ("SSH", ssh, SSH, self.ssh)];
         let moved = rows.into_iter().filter(|(_, wanted, default, got)| wanted.is_none() && default != got);
         moved
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn only_a_default_that_moved_is_worth_a_word() {
         let ports = Published { portal: 1112, ssh: 2223 };
-        assert_eq!(ports.moved(None, Some(2223)), ["port 1111 is taken, so the portal gets 1112"]);
+        assert_eq!(ports.moved_ports(None, Some(2223)), ["port 1111 is taken, so the portal gets 1112"]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use tempfile::TempDir;
-use trees::{Aspect, Shape, build, difference, difference_except, mutate, strange};
+use trees::{Aspect, Shape, build, difference, difference_except, edge_cases, mutate};
 
 const SMALL: Shape = Shape { files: 60, hard_linked: 9, links: 12, directories: 10, bytes: 300_000 };
 
@@ -78,8 +78,8 @@ fn cp_keeps_everything_of_an_environment_and_the_judge_agrees() {
 fn the_strange_tree_is_made_twice_alike_and_is_all_there() {
     let dir = tempfile::tempdir().unwrap();
     let (one, other) = (dir.path().join("one"), dir.path().join("other"));
-    strange(&one, 7).unwrap();
-    strange(&other, 7).unwrap();
+    edge_cases(&one, 7).unwrap();
+    edge_cases(&other, 7).unwrap();
     assert_eq!(difference(&one, &other), Vec::<String>::new());
     let kept = fs::symlink_metadata(one.join("owners/set-uid")).unwrap();
     assert_eq!((kept.mode() & 0o7777, kept.uid()), (0o4755, 1_000));
@@ -182,7 +182,7 @@ fn every_single_change_is_seen() {
 #[test]
 fn odd_trees_can_be_changed_and_a_tree_of_nothing_gets_something() {
     let dir = tempfile::tempdir().unwrap();
-    strange(&dir.path().join("strange"), 1).unwrap();
+    edge_cases(&dir.path().join("strange"), 1).unwrap();
     assert_eq!(mutate(&dir.path().join("strange"), 1, 300).unwrap().len(), 300);
     let empty = dir.path().join("empty");
     fs::create_dir(&empty).unwrap();
