@@ -1,23 +1,23 @@
-// Goes to the form on the portal's own port, if that is found to be this container's portal; else to the form here.
+// Opens the login form on the portal's port if that port belongs to this container's portal, otherwise the form on this port.
 const portal = document.getElementById("portal");
 const here = document.getElementById("here");
-const key = "leonardo-login";
+const storageKey = "leonardo-login";
 
-async function isPortal() {
+async function isOurPortal() {
   const address = new URL(`/leonardo/identity?nonce=${portal.dataset.nonce}`, portal.href);
   try {
-    const answer = await fetch(address, { cache: "no-store", credentials: "omit", signal: AbortSignal.timeout(4000) });
-    return answer.ok && (await answer.text()) === portal.dataset.identity;
+    const response = await fetch(address, { cache: "no-store", credentials: "omit", signal: AbortSignal.timeout(4000) });
+    return response.ok && (await response.text()) === portal.dataset.identity;
   } catch {
     return false;
   }
 }
 
-// Back here within seconds: the browser keeps no cookie, and another round would change nothing.
-const last = Number(sessionStorage.getItem(key));
+// If the visitor was here seconds ago, the browser does not keep cookies: redirecting again would loop.
+const last = Number(sessionStorage.getItem(storageKey));
 if (Date.now() - last > 10000) {
-  isPortal().then((found) => {
-    sessionStorage.setItem(key, String(Date.now()));
-    location.replace(found ? portal.href : here.href);
+  isOurPortal().then((isOurs) => {
+    sessionStorage.setItem(storageKey, String(Date.now()));
+    location.replace(isOurs ? portal.href : here.href);
   });
 }

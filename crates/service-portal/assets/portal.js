@@ -1,17 +1,17 @@
-// Keeps the page of links true while it is open. Without JavaScript the page shows the state at its loading.
+// Updates the page of services while it is open. Without JavaScript, the page shows the state at the time it was loaded.
 "use strict";
 
-const PAUSE_MS = 3000;
-const shown = () => [...document.querySelectorAll("#services li")];
+const REFRESH_INTERVAL_MS = 3000;
+const serviceItems = () => [...document.querySelectorAll("#services li")];
 
-function show(state) {
-  const ports = shown().map((item) => item.dataset.port).join();
-  const now = state.services.map((service) => service.port).join();
+function update(state) {
+  const shownPorts = serviceItems().map((item) => item.dataset.port).join();
+  const currentPorts = state.services.map((service) => service.port).join();
   const problems = document.querySelectorAll("#problems li").length;
   const storage = document.getElementById("storage");
   const complaints = storage.querySelectorAll("li").length;
   const storageChanged = storage.hidden !== !state.storage || complaints !== (state.storage?.complaints.length ?? 0);
-  if (ports !== now || problems !== state.problems.length || storageChanged) {
+  if (shownPorts !== currentPorts || problems !== state.problems.length || storageChanged) {
     location.reload();
     return;
   }
@@ -22,25 +22,25 @@ function show(state) {
       item.textContent = state.storage.complaints[index];
     });
   }
-  shown().forEach((item, index) => {
+  serviceItems().forEach((item, index) => {
     const alive = state.services[index].alive;
     item.className = alive ? "up" : "down";
-    item.querySelector(".state").textContent = alive ? "running" : "not answering";
+    item.querySelector(".state").textContent = alive ? "running" : "not responding";
   });
 }
 
 async function refresh() {
   try {
-    const answer = await fetch("/leonardo/state.json", { credentials: "same-origin" });
-    if (answer.status === 401) {
+    const response = await fetch("/leonardo/state.json", { credentials: "same-origin" });
+    if (response.status === 401) {
       location.reload();
       return;
     }
-    show(await answer.json());
+    update(await response.json());
   } catch {
-    document.getElementById("boot").textContent = "The portal does not answer";
+    document.getElementById("boot").textContent = "The portal is not responding";
   }
-  setTimeout(refresh, PAUSE_MS);
+  setTimeout(refresh, REFRESH_INTERVAL_MS);
 }
 
-setTimeout(refresh, PAUSE_MS);
+setTimeout(refresh, REFRESH_INTERVAL_MS);

@@ -1,4 +1,4 @@
-//! The page on which the owner sees who is in, and shows others out: sessions, share links, a link for the phone.
+//! The access page, on which the owner lists and ends sessions and share links, and creates links.
 
 use axum::Form;
 use axum::extract::State;
@@ -21,8 +21,8 @@ use crate::unix_time;
 use crate::verdict::Verdict;
 
 const HOUR: u64 = 3_600;
-/// How long a link for the phone waits, in seconds.
-const PHONE: u64 = 600;
+/// Lifetime of a login link for a phone, in seconds.
+const PHONE_LINK_LIFETIME: u64 = 600;
 
 #[derive(Deserialize)]
 pub struct IdForm {
@@ -37,7 +37,7 @@ pub struct ShareForm {
     max_uses: String,
 }
 
-/// `GET /leonardo/access`: everything at a glance.
+/// `GET /leonardo/access`: lists sessions and share links.
 pub async fn overview(State(state): State<AppState>, headers: HeaderMap) -> Response {
     match require_owner(&state, Client(&headers)) {
         Ok(()) => render_overview(&state, Client(&headers), None),
@@ -56,7 +56,7 @@ pub async fn end_session(
     })
 }
 
-/// `POST /leonardo/access/end-all`: ends every session, this one too.
+/// `POST /leonardo/access/end-all`: ends every session, including this one.
 pub async fn end_all(State(state): State<AppState>, headers: HeaderMap) -> Response {
     change_and_redirect(&state, Client(&headers), |state| {
         let login = state.credentials().map(|known| known.fingerprint()).unwrap_or_default();
@@ -65,7 +65,7 @@ pub async fn end_all(State(state): State<AppState>, headers: HeaderMap) -> Respo
     })
 }
 
-/// `POST /leonardo/access/revoke`: ends a share link and its sessions.
+/// `POST /leonardo/access/revoke`: revokes a share link and ends its sessions.
 pub async fn revoke_share(
     State(state): State<AppState>,
     headers: HeaderMap,
@@ -77,7 +77,7 @@ pub async fn revoke_share(
     })
 }
 
-/// `POST /leonardo/access/share`: makes a link and shows it, once.
+/// `POST /leonardo/access/share`: creates a share link and shows it once.
 pub async fn create_share(
     State(state): State<AppState>,
     headers: HeaderMap,
@@ -89,7 +89,7 @@ pub async fn create_share(
     }
     let services = state.registry().load().map(|(services, _)| services).unwrap_or_default();
     let Some(service) = services.into_iter().find(|service| service.proxy_port == wanted.port) else {
-        return response::text_error(StatusCode::NOT_FOUND, "There is no such service any more.");
+        return response::text_error(StatusCode::NOT_FOUND, "This service is no longer registered.");
     };
     let max_uses = match wanted.max_uses.trim() {
         "" => None,
@@ -113,51 +113,54 @@ pub async fn create_share(
             render_overview(&state, client, Some(format!("{origin}{}", share_link_path(&word))))
         }
         Err(error) => {
-            log::warn!("no share link was made: {error:#}");
-            response::text_error(StatusCode::UNPROCESSABLE_ENTITY, "A link lives between an hour and a year.")
+            log::warn!("cannot create a share link: {error:#}");
+            response::text_error(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "A link must expire within one hour to one year.",
+            )
         }
     }
 }
 
-/// `POST /leonardo/access/phone`: a one-time login link as a QR code.
+/// `POST /leonardo/access/phone`: shows a one-time login link as a QR code.
 pub async fn create_phone_link(State(state): State<AppState>, headers: HeaderMap) -> Response {
     let client = Client(&headers);
     if let Err(refusal) = require_owner_form(&state, client) {
         return *refusal;
     }
-    let issued = state.login_codes().issue(PHONE, unix_time::now());
+    let issued = state.login_codes().issue(PHONE_LINK_LIFETIME, unix_time::now());
     let code = issued.map(|code| {
         format!("{}://{}{}", client.scheme(), client.host().unwrap_or_default(), login_link_path(&code))
     });
     match code.and_then(|url| Ok((QrCode::new(&url)?, url))) {
         Ok((code, url)) => {
             let svg = code.render::<svg::Color<'_>>().min_dimensions(240, 240).build();
-            render(StatusCode::OK, &PhonePage { url, svg, minutes: PHONE / 60 })
+            render(StatusCode::OK, &PhonePage { url, svg, minutes: PHONE_LINK_LIFETIME / 60 })
         }
         Err(error) => {
-            log::error!("no link for a phone: {error:#}");
+            log::error!("cannot create a login link for a phone: {error:#}");
             response::text_error(
                 StatusCode::INTERNAL_SERVER_ERROR,
-                "The link could not be made; see the portal's log.",
+                "The link could not be created; see the portal's log.",
             )
         }
     }
 }
 
-/// Where a share link leads on its service's port.
+/// Returns the path of a share link, on the port of its service.
 pub fn share_link_path(word: &str) -> String {
     format!("/leonardo/share?link={word}")
 }
 
-/// Where a one-time login link leads.
+/// Returns the path of a one-time login link, on the portal's port.
 pub fn login_link_path(code: &str) -> String {
     format!("/leonardo/enter?code={code}")
 }
 
-/// Lets the owner through, and nobody who has only one service.
+/// Returns an error response unless the visitor is the owner, on the portal's own port.
 ///
-/// Only on the portal's own port: a page of a service has the same origin as what is below `/leonardo/` on its port, so a
-/// script that somebody smuggled into a service could otherwise make itself a login with its visitor's session.
+/// On any other port, pages of a service have the same origin as `/leonardo/`: a script injected into a service could use its
+/// visitor's session to create a login.
 fn require_owner(state: &AppState, client: Client<'_>) -> Result<(), Box<Response>> {
     if client.port() != Some(ports::PORTAL) {
         return Err(Box::new(response::text_error(
@@ -166,20 +169,21 @@ fn require_owner(state: &AppState, client: Client<'_>) -> Result<(), Box<Respons
         )));
     }
     match gate::verdict_for(state, client) {
-        // What was made now would still be good when the login is turned on again.
+        // A link created now would still be valid when the login is enabled again.
         Verdict::Open => Err(Box::new(response::text_error(
             StatusCode::FORBIDDEN,
-            "WEB_ENABLE_AUTH=false: there are no logins to see or share.",
+            "WEB_ENABLE_AUTH=false: there are no sessions or links to manage.",
         ))),
         verdict if verdict.is_owner() => Ok(()),
-        Verdict::Guest => {
-            Err(Box::new(response::text_error(StatusCode::FORBIDDEN, "This link opens its service alone.")))
-        }
+        Verdict::Guest => Err(Box::new(response::text_error(
+            StatusCode::FORBIDDEN,
+            "This link gives access to one service only.",
+        ))),
         verdict => Err(Box::new(response::refuse(verdict, client))),
     }
 }
 
-/// The same for what changes something: only a form of our own may.
+/// Like [`require_owner`], and the request must come from a form of the portal.
 fn require_owner_form(state: &AppState, client: Client<'_>) -> Result<(), Box<Response>> {
     require_owner(state, client)?;
     if client.is_same_origin() == Some(true) {
@@ -189,6 +193,7 @@ fn require_owner_form(state: &AppState, client: Client<'_>) -> Result<(), Box<Re
     }
 }
 
+/// Makes a change for the owner and returns to the page.
 fn change_and_redirect(state: &AppState, client: Client<'_>, change: impl FnOnce(&AppState)) -> Response {
     if let Err(refusal) = require_owner_form(state, client) {
         return *refusal;
@@ -197,6 +202,7 @@ fn change_and_redirect(state: &AppState, client: Client<'_>, change: impl FnOnce
     response::redirect("/leonardo/access", StatusCode::SEE_OTHER)
 }
 
+/// Renders the page; `made` is the URL of a link that was just created.
 fn render_overview(state: &AppState, client: Client<'_>, made: Option<String>) -> Response {
     let now = unix_time::now();
     let name = state.cookie_name().unwrap_or_default();
@@ -217,7 +223,7 @@ fn render_overview(state: &AppState, client: Client<'_>, made: Option<String>) -
 fn session_line(session: Session, own: Option<&str>, now: u64) -> SessionLine {
     let opens = match &session.scope {
         Scope::Everything => "everything".to_owned(),
-        Scope::Share { port, .. } => format!("port {port}, through a link"),
+        Scope::Share { port, .. } => format!("port {port}, through a share link"),
     };
     SessionLine {
         is_own: own == Some(session.id.as_str()),

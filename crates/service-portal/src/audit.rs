@@ -1,6 +1,6 @@
-//! A line for every attempt to get in: who, from where, how, and what came of it; never a secret.
+//! Log of login attempts: user, address, method and outcome, but no secrets.
 //!
-//! Strangers decide how many attempts there are, so those that fail are counted after the first few of a minute.
+//! Anyone can cause failed attempts, so after the first few of a minute they are only counted.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -10,38 +10,38 @@ use std::time::{Duration, Instant};
 use crate::client::Client;
 use crate::throttle::client_prefix;
 
-/// Failed attempts of a minute that get lines of their own.
-const LINES: u32 = 10;
+/// Maximum number of failed attempts a minute that are logged one by one.
+const MAX_LINES: u32 = 10;
 const MINUTE: Duration = Duration::from_mins(1);
-/// Addresses that are counted apart.
-const ADDRESSES: usize = 1_000;
+/// Maximum number of addresses counted separately.
+const MAX_ADDRESSES: usize = 1_000;
 
-/// What came of an attempt.
+/// Outcome of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
-    /// Let in.
+    /// Logged in.
     Accepted,
     /// Wrong, expired or used up.
     Refused,
-    /// Not looked at, because there were too many wrong ones before.
+    /// Not checked, after too many failures.
     Slowed,
 }
 
-/// Failed attempts of the minute that began with the first.
+/// Failed attempts within a minute of the first.
 #[derive(Debug)]
 struct Burst {
     began: Option<Instant>,
     lines: u32,
-    /// Those without a line, by way and outcome.
+    /// Number of attempts without a line, by method and outcome.
     counts: BTreeMap<(&'static str, Outcome), u64>,
-    /// The same by address.
+    /// Number of attempts without a line, by address.
     addresses: BTreeMap<IpAddr, u64>,
 }
 
 static BURST: Mutex<Burst> = Mutex::new(Burst::new());
 
-/// Writes the line, or counts the attempt. `who` is the configured user's name or a word of ours: a stranger
-/// may have typed the password in the field of the name.
+/// Logs or counts an attempt. `who` is the configured user name or a fixed word, not what was typed: visitors type
+/// passwords into the field of the name.
 pub fn log_attempt(client: Client<'_>, way: &'static str, who: &str, outcome: Outcome) {
     let line = line(client, way, who, outcome);
     if outcome == Outcome::Accepted {
@@ -54,7 +54,7 @@ pub fn log_attempt(client: Client<'_>, way: &'static str, who: &str, outcome: Ou
     ended.into_iter().chain(own).for_each(|line| log::warn!("{line}"));
 }
 
-/// Writes how many attempts had no line, if their minute is over, or `at_once`.
+/// Logs the number of attempts without a line, if their minute is over or `at_once` is set.
 pub fn flush(at_once: bool) {
     let mut burst = burst();
     let line = if at_once { burst.take() } else { burst.end(Instant::now()) };
@@ -89,22 +89,22 @@ impl Burst {
         Self { began: None, lines: 0, counts: BTreeMap::new(), addresses: BTreeMap::new() }
     }
 
-    /// Returns whether a failed attempt has a line of its own, and counts it otherwise.
+    /// Returns true if a failed attempt gets its own line; otherwise counts it.
     fn has_line(&mut self, way: &'static str, outcome: Outcome, address: IpAddr, now: Instant) -> bool {
         self.began.get_or_insert(now);
-        if self.lines < LINES {
+        if self.lines < MAX_LINES {
             self.lines += 1;
             return true;
         }
         *self.counts.entry((way, outcome)).or_default() += 1;
         let address = client_prefix(address);
-        if self.addresses.len() < ADDRESSES || self.addresses.contains_key(&address) {
+        if self.addresses.len() < MAX_ADDRESSES || self.addresses.contains_key(&address) {
             *self.addresses.entry(address).or_default() += 1;
         }
         false
     }
 
-    /// Begins a new minute if the present one is over, and returns a line about the attempts that had none.
+    /// Starts a new minute if the current one is over; returns the line with the counts.
     fn end(&mut self, now: Instant) -> Option<String> {
         if now.duration_since(self.began?) < MINUTE { None } else { self.take() }
     }
@@ -117,7 +117,7 @@ impl Burst {
             .iter()
             .map(|((way, outcome), count)| format!("{way} {} {count}", outcome.word()))
             .collect();
-        let least = if addresses.len() < ADDRESSES { "" } else { "at least " };
+        let least = if addresses.len() < MAX_ADDRESSES { "" } else { "at least " };
         let (counts, number) = (counts.join(", "), addresses.len());
         Some(format!(
             "login {total} more failed within a minute: {counts}; addresses {least}{number}, busiest {busiest} with {most}"
@@ -132,7 +132,7 @@ mod tests {
     use crate::log_limit::tests::{keep_lines, written};
 
     #[test]
-    fn a_line_is_one_line_whatever_a_visitor_sends() {
+    fn a_user_agent_cannot_forge_fields_or_lines() {
         let headers = headers(&[("x-forwarded-for", "192.0.2.1"), ("user-agent", "x\" outcome=accepted\t")]);
         assert_eq!(
             line(Client(&headers), "form", "unknown", Outcome::Refused),
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_failures_of_a_minute_have_lines_and_one_line_counts_the_rest() {
+    fn the_first_failures_of_a_minute_are_logged_and_the_rest_is_counted() {
         let (mut burst, now) = (Burst::new(), Instant::now());
         let lines = (0..500).filter(|number| slowed(&mut burst, number % 7, now)).count();
         assert_eq!(lines, 10);
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(burst.end(over).as_deref(), Some(line));
         assert_eq!(burst.end(over + MINUTE), None, "written once");
         assert!((0..10).all(|number| slowed(&mut burst, number, over)), "a new minute");
-        assert_eq!(burst.end(over + MINUTE), None, "nothing was left out");
+        assert_eq!(burst.end(over + MINUTE), None, "every attempt was logged");
         assert!(slowed(&mut burst, 1, over + MINUTE));
     }
 
@@ -169,7 +169,7 @@ mod tests {
         let (mut burst, now) = (Burst::new(), Instant::now());
         (0..3_010).for_each(|number| assert_eq!(slowed(&mut burst, number, now), number < 10));
         slowed(&mut burst, 15, now);
-        assert_eq!(burst.addresses.len(), ADDRESSES);
+        assert_eq!(burst.addresses.len(), MAX_ADDRESSES);
         let line = "login 3001 more failed within a minute: form slowed 3001; \
                     addresses at least 1000, busiest 192.0.2.15 with 2";
         assert_eq!(burst.take().as_deref(), Some(line));
@@ -177,17 +177,20 @@ mod tests {
         for address in ["2001:db8::1", "2001:db8::2"] {
             burst.has_line("form", Outcome::Slowed, address.parse().unwrap(), now);
         }
-        assert!(burst.take().unwrap().ends_with("; addresses 1, busiest 2001:db8:: with 2"), "a /64 is one");
+        assert!(
+            burst.take().unwrap().ends_with("; addresses 1, busiest 2001:db8:: with 2"),
+            "a /64 counts as one"
+        );
     }
 
     #[test]
-    fn every_accepted_attempt_is_written_and_what_is_pending_at_the_end() {
+    fn accepted_attempts_are_always_logged_and_pending_counts_at_the_end() {
         keep_lines();
-        // Those of other tests are pending: a new minute begins.
+        // Starts a new minute without the attempts of other tests.
         flush(true);
         written();
         let headers = headers(&[("x-forwarded-for", "192.0.2.1")]);
-        // Other tests may take lines of this minute at the same time.
+        // Tests that run at the same time may use some of this minute's lines.
         for outcome in [Outcome::Accepted, Outcome::Slowed] {
             (0..30).for_each(|_| log_attempt(Client(&headers), "test", "unknown", outcome));
         }

@@ -1,33 +1,34 @@
-//! What a person should know about the boot, beside how far it is.
+//! Problems of the boot that the page of services lists.
 
 use journal::{Entry, Event, StageResult};
 
-/// What is wrong with settings and trees, and what failed in the latest run of late boot: an earlier failure is history,
-/// and so is what a later event about the same stage or tree replaces.
+/// Returns problems with settings and trees, and failures of the latest run of late boot.
+///
+/// A later event about the same stage or tree replaces an earlier one.
 #[must_use]
 pub fn list(entries: &[Entry]) -> Vec<String> {
     let latest = entries.iter().rposition(|entry| matches!(entry.event, Event::BootStarted { .. }));
     let (before, run) = entries.split_at(latest.unwrap_or(0));
     let lasting = before.iter().filter(|entry| !matches!(entry.event, Event::StageEnded { .. }));
-    let mut complaints: Vec<(Option<String>, String)> = Vec::new();
+    let mut problems: Vec<(Option<String>, String)> = Vec::new();
     for entry in lasting.chain(run) {
         let subject = subject(&entry.event);
         if subject.is_some() {
-            complaints.retain(|(known, _)| *known != subject);
+            problems.retain(|(known, _)| *known != subject);
         }
-        let complaint = complaint(&entry.event).map(|complaint| (subject, complaint));
-        // A tree that is as before is told with every run.
-        complaints.extend(complaint.filter(|complaint| !complaints.contains(complaint)));
+        let problem = problem(&entry.event).map(|problem| (subject, problem));
+        // Every run reports an unchanged tree again.
+        problems.extend(problem.filter(|problem| !problems.contains(problem)));
     }
-    let texts: Vec<String> = complaints.into_iter().map(|(_, complaint)| complaint).collect();
-    // A stage that failed names the trees that did; one setting's name may be the end of another's.
+    let texts: Vec<String> = problems.into_iter().map(|(_, problem)| problem).collect();
+    // A failed stage repeats the problems of its trees. The separators matter: a setting's name may end with another's.
     let is_repeated = |text: &String| {
         texts.iter().any(|other| [": ", "; "].iter().any(|before| other.contains(&format!("{before}{text}"))))
     };
     texts.iter().filter(|text| !is_repeated(text)).cloned().collect()
 }
 
-/// Names what the event replaces earlier ones about.
+/// Returns the stage or tree about which an event replaces earlier ones.
 fn subject(event: &Event) -> Option<String> {
     match event {
         Event::StageEnded { stage, .. } => Some(stage.to_string()),
@@ -38,11 +39,11 @@ fn subject(event: &Event) -> Option<String> {
     }
 }
 
-fn complaint(event: &Event) -> Option<String> {
+fn problem(event: &Event) -> Option<String> {
     match event {
         Event::Problem { setting, message } => Some(format!("{setting}: {message}")),
         Event::StageEnded { stage, result: StageResult::Failed, cause, .. } => {
-            Some(format!("{stage} failed: {}", cause.as_deref().unwrap_or("no reason was given")))
+            Some(format!("{stage} failed: {}", cause.as_deref().unwrap_or("no reason given")))
         }
         Event::SyncNote { tree, message, .. } => Some(format!("{tree}: {message}")),
         _ => None,
@@ -55,7 +56,7 @@ mod tests {
     use journal::Stage;
 
     #[test]
-    fn a_failure_that_was_corrected_is_history_and_a_wrong_setting_is_not() {
+    fn a_new_run_clears_failures_of_stages_and_keeps_wrong_settings() {
         let failed = Event::StageEnded {
             stage: Stage::Preflight,
             result: StageResult::Failed,
@@ -76,11 +77,11 @@ mod tests {
         assert_eq!(list(&entries), ["WEB_X: is a typo", "app: is old"]);
         let key = |setting: &str| Event::Problem { setting: setting.into(), message: "is no key".into() };
         let keys = ["PUBLIC_KEY", "SSH_PUBLIC_KEY"].map(|name| Entry { at: 0.0, event: key(name) });
-        assert_eq!(list(&keys).len(), 2, "the end of a name is another setting");
+        assert_eq!(list(&keys).len(), 2, "a name that ends with another name");
     }
 
     #[test]
-    fn a_tree_that_is_switched_and_a_stage_that_ends_well_are_no_complaints_any_more() {
+    fn a_switched_tree_and_a_successful_stage_clear_their_problems() {
         let note =
             |message: &str, pending| Event::SyncNote { tree: "app".into(), message: message.into(), pending };
         let ended = |result, cause: Option<&str>| Event::StageEnded {

@@ -1,8 +1,8 @@
-//! How far the boot is, in one line.
+//! Progress of the boot in one line.
 
 use journal::{Entry, Stage, StageRun, Timeline};
 
-/// "Ready", or what is going on, and how far the copy to the workspace is, for which nothing waits.
+/// Returns "Ready" or the current stage, and the progress of the copy to the workspace, which continues after "Ready".
 #[must_use]
 pub fn status_line(entries: &[Entry]) -> String {
     let timeline = Timeline::from_entries(entries);
@@ -14,9 +14,9 @@ pub fn status_line(entries: &[Entry]) -> String {
             Some(sync) => format!("Ready; {}", describe_stage(sync)),
         };
     }
-    // Only a boot that was given up ends so and is not ready.
+    // The last stage of an abandoned boot has ended, although the container is not ready.
     if timeline.stage_run(Stage::Ready).is_some_and(|ready| ready.ended.is_some()) {
-        return "Late boot was given up".to_owned();
+        return "Late boot was abandoned".to_owned();
     }
     if timeline.stopped {
         return "Late boot was stopped".to_owned();
@@ -25,7 +25,7 @@ pub fn status_line(entries: &[Entry]) -> String {
     format!("Still starting… {}", stages.join("; ")).trim_end().to_owned()
 }
 
-/// A stage, and what it was doing when it last said so.
+/// Returns the name of a stage with its latest progress note.
 fn describe_stage(course: &StageRun) -> String {
     match &course.note {
         Some(note) => format!("{}: {note}", course.stage),
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn a_waiting_person_sees_the_stage_and_its_last_word() {
+    fn the_current_stage_is_shown_with_its_latest_note() {
         let started = Event::StageStarted { stage: Stage::Provisioning };
         assert_eq!(line(std::slice::from_ref(&started)), "Still starting… provisioning");
         let note = Event::StageNote { stage: Stage::Provisioning, message: "Collecting torch".into() };
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_waiting_person_sees_how_far_the_copy_is() {
+    fn the_progress_of_the_copy_is_shown_before_and_after_ready() {
         let started = Event::StageStarted { stage: Stage::Sync };
         let progress = Event::SyncProgress {
             tree: "micromamba".into(),
@@ -85,11 +85,11 @@ mod tests {
     }
 
     #[test]
-    fn a_person_does_not_wait_for_a_boot_that_was_given_up() {
+    fn an_abandoned_or_stopped_boot_is_shown() {
         let cause = Some("killed 5 times".into());
         let end = Event::StageEnded { stage: Stage::Ready, result: StageResult::Failed, cause, hint: None };
         let given_up = [Event::BootStarted { pid: 7 }, Event::StageStarted { stage: Stage::Ready }, end];
-        assert_eq!(line(&given_up), "Late boot was given up");
+        assert_eq!(line(&given_up), "Late boot was abandoned");
         assert_eq!(line(&[Event::BootStarted { pid: 7 }, Event::BootStopped]), "Late boot was stopped");
     }
 }

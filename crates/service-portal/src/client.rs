@@ -1,7 +1,7 @@
-//! What Caddy tells about a visitor, and what kind of client it is.
+//! The client of a request, as described by headers that Caddy sets or forwards.
 //!
-//! Caddy sets `X-Forwarded-For`, `-Host` and `-Proto` itself, and `-Uri` and `-Method` in its questions to the gate; in
-//! everything else its configuration drops the latter two. Only Caddy can reach our socket.
+//! Caddy sets `X-Forwarded-For`, `-Host` and `-Proto` itself, and `-Uri` and `-Method` in subrequests to the gate; its
+//! configuration removes these two from all other requests. Only Caddy can reach the socket.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -10,12 +10,12 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use crate::host::Authority;
 use crate::sessions::SessionOrigin;
 
-/// Headers of a request, with the questions that the gate asks.
+/// Headers of a request.
 #[derive(Clone, Copy)]
 pub struct Client<'a>(pub &'a HeaderMap);
 
 impl<'a> Client<'a> {
-    /// The visitor's address; one that Caddy did not tell shares the brake of 0.0.0.0.
+    /// Returns the visitor's address, or 0.0.0.0 if Caddy did not send one.
     pub fn address(self) -> IpAddr {
         self.text("x-forwarded-for")
             .and_then(|list| list.rsplit(',').next())
@@ -23,68 +23,68 @@ impl<'a> Client<'a> {
             .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
     }
 
-    /// The public port of this container that the visitor came to; only Caddy can say it.
+    /// Returns the public port of this container that the visitor connected to, which only Caddy can set.
     pub fn port(self) -> Option<u16> {
         self.text("x-leonardo-port")?.parse().ok()
     }
 
-    /// What is kept of a visitor who begins a session.
+    /// Returns the properties of the visitor that a session stores.
     pub fn session_origin(self) -> SessionOrigin {
-        // An address may belong to several servers, a name to one: on an address, neighbours see the cookie too.
-        // So do all tunnels of a user that end at localhost.
+        // Several servers may share an address, and all tunnels of a user end at localhost: these servers get the cookie too.
+        // A host name belongs to one server.
         let authority = self.authority();
         let bound = authority.address().is_some() || authority.is_localhost();
         SessionOrigin { address: self.address(), agent: self.user_agent(), bound, device: None }
     }
 
-    /// What the browser says it is, cut to what a line can hold.
+    /// Returns the `User-Agent`, without quotes and control characters and cut to 120 characters.
     pub fn user_agent(self) -> String {
         let agent = self.text("user-agent").unwrap_or("unknown");
         agent.chars().filter(|letter| !letter.is_control() && *letter != '"').take(120).collect()
     }
 
-    /// Host and port as the visitor wrote them.
+    /// Returns host and port as the visitor entered them.
     pub fn host(self) -> Option<&'a str> {
         self.text("x-forwarded-host").or_else(|| self.text("host"))
     }
 
-    /// The same, split.
+    /// Returns host and port, split.
     pub fn authority(self) -> Authority<'a> {
         Authority::parse(self.host().unwrap_or_default())
     }
 
-    /// The scheme by which the visitor came.
+    /// Returns the scheme of the visitor's URL.
     pub fn scheme(self) -> &'static str {
         if self.is_https() { "https" } else { "http" }
     }
 
-    /// Whether the visitor came by https.
+    /// True if the visitor uses https.
     pub fn is_https(self) -> bool {
         self.text("x-forwarded-proto") == Some("https")
     }
 
-    /// The path and query that the visitor asked for; they need not be ASCII, and what is not UTF-8 is no path.
+    /// Returns the requested path and query, which need not be ASCII; empty if they are not UTF-8.
     pub fn uri(self) -> &'a str {
         let uri = self.0.get("x-forwarded-uri").map(HeaderValue::as_bytes);
         uri.map_or("/", |uri| std::str::from_utf8(uri).unwrap_or_default())
     }
 
-    /// The method that the visitor used.
+    /// Returns the method of the visitor's request.
     pub fn method(self) -> Method {
         self.text("x-forwarded-method").and_then(|method| method.parse().ok()).unwrap_or(Method::GET)
     }
 
-    /// All `Cookie` headers.
+    /// Returns all `Cookie` headers.
     pub fn cookies(self) -> Vec<&'a [u8]> {
         self.0.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect()
     }
 
-    /// Whether the request opens a websocket (RFC 6455, 4.1).
+    /// True if the request opens a websocket (RFC 6455, 4.1).
     pub fn is_websocket(self) -> bool {
         self.text("upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"))
     }
 
-    /// Whether somebody looks at the answer: a page that a browser opens, not a script's request.
+    /// True if a browser will display the response as a page; false for requests of scripts and programs.
     pub fn is_browser_page(self) -> bool {
         let navigates = self.text("sec-fetch-mode").is_none_or(|mode| mode == "navigate");
         let reads = [Method::GET, Method::HEAD].contains(&self.method());
@@ -94,24 +94,24 @@ impl<'a> Client<'a> {
             && self.text("accept").is_some_and(|types| types.contains("text/html"))
     }
 
-    /// Whether a browser sent it at all. Fetch metadata would tell, but plain http carries none except on localhost.
+    /// True if a browser sent the request. Fetch metadata is missing over plain http, except on localhost.
     pub fn is_browser(self) -> bool {
         self.0.contains_key("sec-fetch-mode")
             || self.text("user-agent").is_some_and(|agent| agent.contains("Mozilla/"))
     }
 
-    /// True if the request changes something or opens a stream.
+    /// True if the request may change something, or opens a websocket.
     pub fn is_mutating(self) -> bool {
         self.is_websocket() || ![Method::GET, Method::HEAD, Method::OPTIONS].contains(&self.method())
     }
 
-    /// True if a page of another origin made the browser send this, and it is more than a link that a person follows
-    /// (hazard H15): only a page that opens at the top level shows its address.
+    /// True if a page of another origin made the browser send the request, unless it opens a page at the top level, where the
+    /// person sees its address (hazard H15).
     ///
-    /// `SameSite` cookies do not help: ports do not count for them, and a provider's neighbour has only another port.
+    /// `SameSite` cookies do not help: they ignore ports, and another customer of the provider may have only another port.
     ///
-    /// A browser prefetches for a page of any origin, with the cookies, and no person sees the answer; Chromium does not
-    /// name the page then.
+    /// Browsers prefetch for pages of any origin, with cookies, and do not display the response; Chromium does not name the
+    /// page then.
     pub fn is_cross_origin(self) -> bool {
         match self.is_same_origin() {
             Some(true) => false,
@@ -124,13 +124,13 @@ impl<'a> Client<'a> {
         [Method::GET, Method::HEAD].contains(&self.method())
             && !self.is_websocket()
             && self.text("sec-fetch-mode") == Some("navigate")
-            // Chromium says "empty" where the service's own worker hands a page's request on; no script can ask for a page.
+            // Chromium sends "empty" if the service's own worker forwards a navigation; scripts cannot send "navigate".
             && matches!(self.text("sec-fetch-dest"), Some("document" | "empty"))
     }
 
-    /// Whether the page that sent this has the same host and port; `None` if the client did not say.
+    /// Returns whether the page that made the request has the same host and port; `None` if the client did not send that.
     ///
-    /// Fetch metadata counts more than `Origin`: no page can set it, and no proxy that changes `Host` makes it wrong.
+    /// Fetch metadata takes precedence over `Origin`: pages cannot set it, and a proxy that changes `Host` does not affect it.
     pub fn is_same_origin(self) -> Option<bool> {
         match self.text("sec-fetch-site") {
             Some("same-origin") => return Some(true),
@@ -138,11 +138,11 @@ impl<'a> Client<'a> {
             _ => {}
         }
         let origin = self.0.get(header::ORIGIN)?;
-        Some(origin.to_str().is_ok_and(|origin| self.is_own(origin)))
+        Some(origin.to_str().is_ok_and(|origin| self.is_own_origin(origin)))
     }
 
-    /// True if an origin has the host and port that the visitor came to; the scheme's own port may be left out.
-    fn is_own(self, origin: &str) -> bool {
+    /// True if an origin has the host and port of this request; the default port of the scheme may be missing.
+    fn is_own_origin(self, origin: &str) -> bool {
         let Some((scheme, authority)) = origin.split_once("://") else { return false };
         let default = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
         let bare = |text: &str| text.strip_suffix(default).unwrap_or(text).to_ascii_lowercase();
@@ -156,13 +156,13 @@ impl<'a> Client<'a> {
             && self.0.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
     }
 
-    /// True if the request has a token that a program sent on purpose; browsers never add one by themselves.
+    /// True if the request has a bearer token, which browsers never add by themselves.
     pub fn has_bearer(self) -> bool {
         let value = self.0.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
         value.and_then(|value| value.get(..7)).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "))
     }
 
-    /// Bytes of all cookies.
+    /// Returns the size of all cookies, in bytes.
     pub fn cookie_bytes(self) -> usize {
         self.0.get_all(header::COOKIE).iter().map(HeaderValue::len).sum()
     }
@@ -181,7 +181,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_page_is_told_from_a_script_and_a_program() {
+    fn only_a_navigation_is_a_page() {
         let page = [("accept", "text/html,*/*"), ("sec-fetch-mode", "navigate")];
         assert!(Client(&headers(&page)).is_browser_page());
         for other in [
@@ -228,7 +228,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn fetch_metadata_counts_more_than_the_origin() {
+    fn fetch_metadata_takes_precedence_over_the_origin() {
         let same = |site: &str, origin: &str| {
             let headers = headers(&[("host", "h:1"), ("sec-fetch-site", site), ("origin", origin)]);
             Client(&headers).is_same_origin()
@@ -243,10 +243,10 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_foreign_page_may_only_lead_a_person_here() {
+    fn a_page_of_another_origin_can_only_open_a_page_at_the_top_level() {
         let top = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
         let post = ("x-forwarded-method", "POST");
-        // A page of another port on the same host, with the fetch metadata of a trustworthy origin and without.
+        // Pages of another port on the same host, with fetch metadata (a trustworthy origin) and without.
         let cases: [(&[(&'static str, &str)], bool); 15] = [
             (&[("sec-fetch-site", "same-site"), top[0], top[1], ("sec-purpose", "prefetch;prerender")], true),
             (&[("sec-fetch-site", "none"), top[0], top[1], ("sec-purpose", "prefetch")], true),
@@ -281,7 +281,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_changes_something() {
+    fn writes_and_websockets_are_mutating() {
         let changes = |pairs: &[(&'static str, &str)]| Client(&headers(pairs)).is_mutating();
         for method in ["GET", "HEAD", "OPTIONS"] {
             assert!(!changes(&[("x-forwarded-method", method)]), "{method}");
@@ -293,22 +293,22 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_preflight_has_all_three_signs() {
-        let signs = [
+    fn a_preflight_has_a_method_an_origin_and_a_requested_method() {
+        let headers_of_preflight = [
             ("x-forwarded-method", "OPTIONS"),
             ("origin", "http://a"),
             ("access-control-request-method", "PUT"),
         ];
-        assert!(Client(&headers(&signs)).is_preflight());
-        for missing in 0..signs.len() {
-            let mut pairs = signs.to_vec();
+        assert!(Client(&headers(&headers_of_preflight)).is_preflight());
+        for missing in 0..headers_of_preflight.len() {
+            let mut pairs = headers_of_preflight.to_vec();
             pairs.remove(missing);
             assert!(!Client(&headers(&pairs)).is_preflight(), "{pairs:?}");
         }
     }
 
     #[test]
-    fn a_session_is_bound_where_neighbours_see_the_cookie() {
+    fn a_session_is_bound_where_other_servers_get_the_cookie() {
         let bound = |host: &str| Client(&headers(&[("x-forwarded-host", host)])).session_origin().bound;
         for address in [
             "192.0.2.1:1111",
@@ -327,18 +327,18 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_visitor_is_an_address_and_a_browser() {
+    fn the_origin_of_a_session_is_an_address_and_a_browser() {
         let long = format!("Mozilla/5.0 \"{}", "x".repeat(200));
         let pairs = [("x-forwarded-for", "192.0.2.1"), ("user-agent", &long), ("host", "192.0.2.9:1111")];
-        let visitor = Client(&headers(&pairs)).session_origin();
-        assert_eq!((visitor.address, visitor.bound), (IpAddr::from([192, 0, 2, 1]), true));
-        assert_eq!(visitor.agent, format!("Mozilla/5.0 {}", "x".repeat(108)));
+        let origin = Client(&headers(&pairs)).session_origin();
+        assert_eq!((origin.address, origin.bound), (IpAddr::from([192, 0, 2, 1]), true));
+        assert_eq!(origin.agent, format!("Mozilla/5.0 {}", "x".repeat(108)));
         assert_eq!(Client(&HeaderMap::new()).session_origin().agent, "unknown");
         assert_eq!(Client(&headers(&[("x-forwarded-for", "x")])).address(), IpAddr::from([0; 4]));
     }
 
     #[test]
-    fn only_a_program_adds_a_token() {
+    fn only_the_bearer_scheme_is_a_bearer_token() {
         let bearer = |value: &str| Client(&headers(&[("authorization", value)])).has_bearer();
         assert!(bearer("Bearer x") && bearer("bearer x") && bearer("BEARER "));
         assert!(!bearer("Bearer") && !bearer("Basic YWRh") && !bearer("Bearerx"));
@@ -346,7 +346,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_browser_is_known_by_its_name_or_fetch_metadata() {
+    fn a_browser_is_recognized_by_its_user_agent_or_fetch_metadata() {
         let browser = |pairs: &[(&'static str, &str)]| Client(&headers(pairs)).is_browser();
         assert!(browser(&[("user-agent", "Mozilla/5.0")]) && browser(&[("sec-fetch-mode", "cors")]));
         assert!(!browser(&[("user-agent", "curl/8.14")]) && !browser(&[]));

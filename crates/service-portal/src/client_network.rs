@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-/// The network of an address: what stays the same when a household or a company gets another one.
+/// Returns the network of an address: the part that stays the same when a household or company gets a new address.
 pub fn session_network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
-        // A browser on this machine may use either.
+        // A browser on this machine may use either family.
         address if address.is_loopback() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V4(address) => IpAddr::V4((u32::from(address) & !0xff).into()),
         IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
@@ -17,7 +17,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_network_is_what_a_household_keeps() {
+    fn a_network_is_a_24_or_a_64_and_loopback_is_one() {
         for (address, expected) in [
             ("192.0.2.77", "192.0.2.0"),
             ("::ffff:192.0.2.77", "192.0.2.0"),

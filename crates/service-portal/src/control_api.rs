@@ -1,4 +1,4 @@
-//! What commands inside the container ask over the control socket, which members of group `leonardo` may use.
+//! Control API for commands inside the container, on a socket that members of group `leonardo` can use.
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -15,7 +15,7 @@ use crate::login_codes::MAX_LIFETIME;
 use crate::sessions::Session;
 use crate::unix_time;
 
-/// All routes.
+/// Returns the routes of the control API.
 pub fn router(state: AppState) -> Router {
     Router::new()
         .route("/shares", get(list_shares).post(create_share))
@@ -46,10 +46,10 @@ async fn create_share(State(state): State<AppState>, Json(wanted): Json<CreateSh
             .iter()
             .map(|service| format!("{} ({})", service.service_name, service.proxy_port))
             .collect();
-        let what = if found.is_empty() { "there is no service" } else { "there is more than one service" };
+        let what = if found.is_empty() { "no service" } else { "more than one service" };
         return error_response(
             StatusCode::NOT_FOUND,
-            format!("{what} {:?}; registered: {}", wanted.service, join_or_none(&names)),
+            format!("{what} named {:?}; registered: {}", wanted.service, join_or_none(&names)),
         );
     };
     let (name, port) = (&service.service_name, service.proxy_port);
@@ -70,7 +70,7 @@ async fn revoke_share(State(state): State<AppState>, Path(id): Path<String>) -> 
 }
 
 async fn create_login_code(State(state): State<AppState>, Json(wanted): Json<CreateLoginCode>) -> Response {
-    // A login that has changed takes its links along; this one belongs to the present login.
+    // Rereads the login: a change invalidates the codes issued before, and this one belongs to the new login.
     state.credentials();
     let now = unix_time::now();
     match state.login_codes().issue(wanted.seconds, now) {

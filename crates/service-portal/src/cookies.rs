@@ -1,10 +1,10 @@
-//! Cookie headers: finding our own session, and taking it out before anybody behind the gate sees it.
+//! Parsing of `Cookie` headers: finds our cookies, and removes them before a service sees them.
 
-/// Prefix of names that a browser takes from https alone, and from the host itself (RFC 6265bis, 4.1.3).
+/// Prefix of names that browsers accept only over https and from the host itself (RFC 6265bis, 4.1.3).
 pub const HOST: &str = "__Host-";
 
-/// Every value that the visitor sent under `name`, with or without [`HOST`]; a neighbour on the same address may have
-/// added another one.
+/// Returns the values of all cookies named `name`, with or without [`HOST`]: other servers on the address may have set
+/// further ones.
 pub fn values<'a>(headers: &[&'a [u8]], name: &str) -> Vec<&'a [u8]> {
     pairs(headers)
         .filter(|(found, _)| found.strip_prefix(HOST.as_bytes()).unwrap_or(found) == name.as_bytes())
@@ -12,10 +12,9 @@ pub fn values<'a>(headers: &[&'a [u8]], name: &str) -> Vec<&'a [u8]> {
         .collect()
 }
 
-/// The visitor's cookies without those whose names begin with `prefix`, as one header; nothing if none are left.
+/// Returns the cookies without those whose names start with `prefix`, as one header; `None` if none are left.
 ///
-/// A prefix, because a container on the same address has set its session under a name like ours. Pairs keep their
-/// bytes: what an application wrote, it gets back.
+/// The prefix also removes the sessions of other containers on the address. All other pairs keep their bytes.
 pub fn remove_prefixed(headers: &[&[u8]], prefix: &str) -> Option<Vec<u8>> {
     let kept: Vec<&[u8]> = headers
         .iter()
@@ -26,7 +25,7 @@ pub fn remove_prefixed(headers: &[&[u8]], prefix: &str) -> Option<Vec<u8>> {
     if kept.is_empty() { None } else { Some(kept.join(&b"; "[..])) }
 }
 
-/// All cookies, the largest first: name and length of the pair. Those without a name have an empty one.
+/// Returns name and length of each pair, the longest first; a cookie without a name has an empty one.
 pub fn sorted_by_size<'a>(headers: &[&'a [u8]]) -> Vec<(&'a [u8], usize)> {
     let pairs = headers.iter().flat_map(|header| header.split(|&byte| byte == b';')).map(<[u8]>::trim_ascii);
     let name = |pair: &'a [u8]| if pair.contains(&b'=') { split(pair).0 } else { b"" };
@@ -36,7 +35,7 @@ pub fn sorted_by_size<'a>(headers: &[&'a [u8]]) -> Vec<(&'a [u8], usize)> {
     found
 }
 
-/// True if a name begins with `prefix`, with or without what browsers treat specially.
+/// True if a name starts with `prefix`, with or without a special prefix of browsers before it.
 fn has_prefix(name: &[u8], prefix: &str) -> bool {
     let special = [HOST, "__Secure-"];
     let name = special.iter().find_map(|special| name.strip_prefix(special.as_bytes())).unwrap_or(name);
@@ -47,7 +46,7 @@ fn pairs<'a>(headers: &[&'a [u8]]) -> impl Iterator<Item = (&'a [u8], &'a [u8])>
     headers.iter().flat_map(|header| header.split(|&byte| byte == b';')).map(|pair| split(pair.trim_ascii()))
 }
 
-/// A pair without `=` is a value without a name to some servers and a name to others: here it is a name.
+/// Splits a pair into name and value. A pair without `=` is a name here; servers disagree about it.
 fn split(pair: &[u8]) -> (&[u8], &[u8]) {
     match pair.iter().position(|&byte| byte == b'=') {
         Some(equals) => (pair[..equals].trim_ascii(), pair[equals + 1..].trim_ascii()),
@@ -61,7 +60,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn our_cookie_is_taken_out_wherever_it_stands_and_others_keep_their_bytes() {
+    fn our_cookies_are_removed_and_others_keep_their_bytes() {
         type Case = (&'static [&'static [u8]], Option<&'static [u8]>);
         let cases: [Case; 8] = [
             (&[b"__Host-own=1; a=2; __Secure-own_2=3; __Host-b=4"], Some(b"a=2; __Host-b=4")),
@@ -86,17 +85,17 @@ mod tests {
     }
 
     #[test]
-    fn cookies_come_by_size_and_some_have_no_name() {
+    fn cookies_are_sorted_by_size_and_some_have_no_name() {
         let found = sorted_by_size(&[b"a=12; own=123456; bcd=1234", b"; c; =d"]);
         assert_eq!(found, [(&b"own"[..], 10), (b"bcd", 8), (b"a", 4), (b"", 2), (b"", 1)]);
     }
 
-    /// What an empty place between two semicolons looks like.
-    const NONE: (&[u8], &[u8]) = (b"", b"");
+    /// Pair between two adjacent semicolons.
+    const EMPTY: (&[u8], &[u8]) = (b"", b"");
 
     proptest! {
         #[test]
-        fn whatever_is_sent_ours_never_passes_and_the_rest_does(
+        fn our_cookies_never_pass_and_all_others_do(
             pairs in proptest::collection::vec(("[a-z_]{1,12}", "[ -:<-~]{0,12}"), 0..8)
         ) {
             let header = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ");
@@ -104,12 +103,12 @@ mod tests {
             prop_assert!(super::pairs(&[&passed]).all(|(name, _)| !name.starts_with(b"own")));
             let both = [header.as_bytes()];
             let after = [passed.as_slice()];
-            let theirs = super::pairs(&both).filter(|pair| !pair.0.starts_with(b"own") && *pair != NONE);
-            prop_assert!(theirs.eq(super::pairs(&after).filter(|pair| *pair != NONE)));
+            let theirs = super::pairs(&both).filter(|pair| !pair.0.starts_with(b"own") && *pair != EMPTY);
+            prop_assert!(theirs.eq(super::pairs(&after).filter(|pair| *pair != EMPTY)));
         }
 
         #[test]
-        fn any_bytes_can_be_looked_at(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+        fn any_bytes_can_be_parsed(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
             let _ = (values(&[&bytes], "own"), remove_prefixed(&[&bytes], "own"));
         }
     }

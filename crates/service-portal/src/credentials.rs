@@ -1,4 +1,4 @@
-//! The login as `init` settled it, and whether the file still says so.
+//! The login that visitors are checked against, and detection of changes to its file.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,10 +10,10 @@ use base64::engine::general_purpose::STANDARD;
 use kit::Secret;
 use web_login::Login;
 
-/// How the session cookies of all our containers begin; applications never see any of them.
+/// Prefix of the session cookies of all our containers, which services never see.
 pub const COOKIE_PREFIX: &str = "leonardo_";
 
-/// Which version of the file was read: replacing it atomically makes a new inode.
+/// Identity of the file that was read; an atomic replacement has a new inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FileVersion {
     inode: u64,
@@ -21,7 +21,7 @@ struct FileVersion {
     nanoseconds: i64,
 }
 
-/// The login, ready to be compared with.
+/// User, password and token, for comparison.
 #[derive(Debug)]
 pub struct Credentials {
     user: Secret,
@@ -31,7 +31,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Reads the file; that there is none is an error, because nobody could log in.
+    /// Reads the login; a missing file is an error.
     pub fn read(path: &Path) -> Result<Self> {
         let cannot = || format!("cannot read the login from {}", path.display());
         let version = FileVersion::of(path).with_context(cannot)?;
@@ -45,39 +45,39 @@ impl Credentials {
         Ok(Self { user, login, cookie, version })
     }
 
-    /// Whether the file is still the one that was read.
+    /// True if the file is still the one that was read.
     pub fn is_current(&self, path: &Path) -> bool {
         FileVersion::of(path).is_ok_and(|version| version == self.version)
     }
 
-    /// Tells this login from an earlier or a later one, and nothing else about it.
+    /// Returns a text that differs between versions of the login and reveals nothing about it.
     pub fn fingerprint(&self) -> String {
         format!("{}-{}-{}", self.version.inode, self.version.seconds, self.version.nanoseconds)
     }
 
-    /// The token.
+    /// Returns the token.
     pub fn token(&self) -> &Secret {
         &self.login.token
     }
 
-    /// The name of this container's session cookie.
+    /// Returns the name of this container's session cookie.
     pub fn cookie(&self) -> &str {
         &self.cookie
     }
 
-    /// Whether these are the user and the password; both are always compared.
+    /// True if both user and password match; both are always compared.
     pub fn accepts(&self, user: &[u8], password: &[u8]) -> bool {
         let (user, password) = (self.user.matches(user), self.login.password.matches(password));
         user & password
     }
 
-    /// Whether an `Authorization` header may be meant for us, right or wrong.
+    /// True if an `Authorization` header has a scheme that the gate accepts, so that it may be meant for the gate.
     pub fn is_our_scheme(authorization: &[u8]) -> bool {
         let scheme = authorization.split(|&byte| byte == b' ').next().unwrap_or_default();
         scheme.eq_ignore_ascii_case(b"bearer") || scheme.eq_ignore_ascii_case(b"basic")
     }
 
-    /// Whether an `Authorization` header is ours: `Bearer TOKEN` or `Basic base64(user:password)` (RFC 6750, 7617).
+    /// Returns the scheme of an `Authorization` header with our token or our user and password (RFC 6750, 7617).
     pub fn matching_scheme(&self, authorization: &[u8]) -> Option<AuthScheme> {
         let space = authorization.iter().position(|&byte| byte == b' ')?;
         let (scheme, rest) = (&authorization[..space], authorization[space..].trim_ascii());
@@ -93,12 +93,12 @@ impl Credentials {
     }
 }
 
-/// How a program proved itself.
+/// Scheme of a valid `Authorization` header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthScheme {
-    /// With the token.
+    /// Token.
     Bearer,
-    /// With user and password.
+    /// User and password.
     Basic,
 }
 
@@ -129,7 +129,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn only_exactly_our_header_opens() {
+    fn only_our_token_or_password_matches() {
         let own = credentials("ada", "pass:word", "tok*");
         assert_eq!(own.matching_scheme(b"Bearer tok*"), Some(AuthScheme::Bearer));
         assert_eq!(own.matching_scheme(b"bearer  tok*"), Some(AuthScheme::Bearer));
@@ -153,9 +153,9 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_attempt_is_a_header_of_a_scheme_of_ours() {
-        for attempt in ["Bearer x", "bearer", "BASIC YWRh", "Basic"] {
-            assert!(Credentials::is_our_scheme(attempt.as_bytes()), "{attempt}");
+    fn bearer_and_basic_are_our_schemes() {
+        for ours in ["Bearer x", "bearer", "BASIC YWRh", "Basic"] {
+            assert!(Credentials::is_our_scheme(ours.as_bytes()), "{ours}");
         }
         for other in ["", "Digest x", "Bearerx y", " Basic x", "x Basic"] {
             assert!(!Credentials::is_our_scheme(other.as_bytes()), "{other}");
@@ -171,7 +171,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_file_that_was_replaced_is_another_login() {
+    fn a_replaced_file_is_detected() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("login");
         let mut login = credentials("ada", "secret", "token").login;
@@ -191,7 +191,7 @@ pub(crate) mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_header_but_ours_opens(header in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..60)) {
+        fn no_other_header_matches(header in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..60)) {
             let own = credentials("ada", "a password that nobody guesses", "a token that nobody guesses");
             proptest::prop_assert_eq!(own.matching_scheme(&header), None);
         }

@@ -1,9 +1,9 @@
-//! The decision about every request to a proxied port.
+//! The gate: decides about every request to a proxied port.
 //!
-//! Caddy asks before it lets anything through. A `200` answer carries the `Cookie`, `Authorization` and `Referer` headers
-//! that the application behind the gate may see: its own, never ours. Caddy replaces the visitor's by these and deletes
-//! what is missing (`copy_headers`, Caddy 2.11.2 and newer). Any other answer goes to the visitor as it is. None of them
-//! sets a cookie of ours: what begins a session leads through `/leonardo/arrive`.
+//! Caddy sends a subrequest before it forwards a request. A `200` response has the `Cookie`, `Authorization` and `Referer`
+//! headers that the service may see, without our secrets. Caddy replaces the visitor's headers by these and deletes missing
+//! ones (`copy_headers`, Caddy 2.11.2 and newer). Any other response goes to the visitor as it is. None of them sets a
+//! cookie: sessions start at `/leonardo/arrive`.
 
 use std::time::Instant;
 
@@ -26,16 +26,16 @@ use crate::unix_time;
 use crate::url_token::{self, TokenSearch};
 use crate::verdict::Verdict;
 
-/// `GET /gate/verify`: may this visitor pass?
+/// `GET /gate/verify`: decides for a service behind the login.
 pub async fn verify(State(state): State<AppState>, headers: HeaderMap) -> Response {
     let client = Client(&headers);
     let verdict = verdict_for(&state, client);
     respond(&state, client, verdict, verdict.is_owner()).await
 }
 
-/// `GET /gate/open`: a service without a login still gets neither our cookie nor our token.
+/// `GET /gate/open`: decides for a service without a login, which does not see our cookies and token either.
 ///
-/// A page elsewhere may use it as any program may, except where it could not reach it without its visitor's browser.
+/// Pages of other origins can use it as any program can, unless they reach it only through their visitor's browser.
 pub async fn open(State(state): State<AppState>, headers: HeaderMap) -> Response {
     let client = Client(&headers);
     let verdict = if !state.allows_host(client.host().unwrap_or_default()) {
@@ -54,7 +54,7 @@ pub async fn open(State(state): State<AppState>, headers: HeaderMap) -> Response
 
 async fn respond(state: &AppState, client: Client<'_>, verdict: Verdict, is_owner: bool) -> Response {
     let response = build_response(state, client, verdict, is_owner);
-    // What passes has only the headers that Caddy copies: it reads every one.
+    // A forwarded request gets only the headers that Caddy copies, which are all in the response.
     if response.status() == StatusCode::OK {
         response
     } else {
@@ -62,11 +62,11 @@ async fn respond(state: &AppState, client: Client<'_>, verdict: Verdict, is_owne
     }
 }
 
-/// The answer to Caddy. Only an owner's headers and addresses are compared with our secrets without a brake.
+/// Returns the response to Caddy. Only for an owner, headers and URLs are compared with our secrets without a limit.
 fn build_response(state: &AppState, client: Client<'_>, verdict: Verdict, is_owner: bool) -> Response {
-    // `PRI *`, `CONNECT host:port`: nothing that an application could be asked.
+    // `PRI *` and `CONNECT host:port` are no requests to a service.
     if !client.uri().starts_with('/') {
-        return response::json_error(StatusCode::BAD_REQUEST, "the address of the request is not a path");
+        return response::json_error(StatusCode::BAD_REQUEST, "the request target is not a path");
     }
     let may_enter = verdict.is_allowed() || (verdict == Verdict::Refused && client.is_browser_page());
     if !may_enter {
@@ -86,7 +86,7 @@ fn build_response(state: &AppState, client: Client<'_>, verdict: Verdict, is_own
         }
         TokenSearch::Ours(_) => response::json_error(
             StatusCode::BAD_REQUEST,
-            "leave $WEB_TOKEN out of the address, or send Authorization: Bearer $WEB_TOKEN",
+            "remove $WEB_TOKEN from the URL, or send Authorization: Bearer $WEB_TOKEN",
         ),
         TokenSearch::Wait(seconds) if verdict.is_allowed() => {
             response::refuse(Verdict::Wait(seconds), client)
@@ -96,13 +96,13 @@ fn build_response(state: &AppState, client: Client<'_>, verdict: Verdict, is_own
     }
 }
 
-/// Decides about one request; looking at a session counts as using it, a wrong `Authorization` as guessing.
+/// Returns the verdict about a request. A session counts as used, a wrong `Authorization` header as a failed attempt.
 pub fn verdict_for(state: &AppState, client: Client<'_>) -> Verdict {
     if !state.enable_auth() {
         return verdict_without_login(state, client);
     }
     let Some(known) = state.credentials() else { return Verdict::Refused };
-    // The session comes first: with one, an Authorization header is the application's own affair.
+    // With a session, an Authorization header is for the service.
     if let Some(verdict) = session_verdict(state, client, known.cookie()) {
         return if client.is_cross_origin() { Verdict::CrossOrigin } else { verdict };
     }
@@ -113,7 +113,7 @@ pub fn verdict_for(state: &AppState, client: Client<'_>) -> Verdict {
     header_verdict(state, client, known.matching_scheme(authorization), authorization)
 }
 
-/// Decides with `WEB_ENABLE_AUTH=false`: requests that a page elsewhere makes a browser send are refused as with a session.
+/// Returns the verdict with `WEB_ENABLE_AUTH=false`; requests made by pages of other origins are refused as with a session.
 fn verdict_without_login(state: &AppState, client: Client<'_>) -> Verdict {
     if !state.allows_host(client.host().unwrap_or_default()) {
         Verdict::UnknownHost
@@ -124,11 +124,11 @@ fn verdict_without_login(state: &AppState, client: Client<'_>) -> Verdict {
     }
 }
 
-/// What the visitor's cookies open here.
+/// Returns the verdict for the session in the visitor's cookies.
 fn session_verdict(state: &AppState, client: Client<'_>, name: &str) -> Option<Verdict> {
     let cookies = client.cookies();
     let (address, now) = (client.address(), unix_time::now());
-    // A neighbour may have added cookies under the same name: one that fits is enough.
+    // Other servers may have added cookies with the same name: one valid session is enough.
     let opens = |name: &str, fits: &dyn Fn(&Scope) -> bool| {
         let mut sessions = state.sessions();
         let tokens = cookies::values(&cookies, name);
@@ -147,7 +147,7 @@ fn session_verdict(state: &AppState, client: Client<'_>, name: &str) -> Option<V
     opens(&format!("{name}_{port}"), &here).then_some(Verdict::Guest)
 }
 
-/// A program's attempt: slowed down like the form's, so that guessing is not quicker here.
+/// Returns the verdict for an `Authorization` header; attempts are slowed down as at the login form.
 fn header_verdict(
     state: &AppState,
     client: Client<'_>,
@@ -155,7 +155,7 @@ fn header_verdict(
     authorization: &[u8],
 ) -> Verdict {
     let guesser = known_device::guesser(state, client, AttemptKind::Header);
-    // A right token need not wait for what strangers elsewhere do. A password does: it is the form's.
+    // A valid token does not wait because of other addresses' failures. A password does, as at the login form.
     let wait = match scheme {
         Some(AuthScheme::Bearer) => known_device::own_wait_seconds(state, &guesser),
         Some(AuthScheme::Basic) | None => known_device::wait_seconds(state, &guesser),
@@ -165,14 +165,14 @@ fn header_verdict(
         return Verdict::Wait(wait);
     }
     match scheme {
-        // A browser that has once answered a Basic challenge repeats it for every page that asks.
+        // A browser that has answered a Basic challenge repeats the header for pages of every origin.
         Some(AuthScheme::Basic) if client.is_cross_origin() => Verdict::CrossOrigin,
         Some(_) => {
             state.throttle().record_success(&guesser);
             state.throttle().mark_known(client.address(), Instant::now());
             Verdict::Program
         }
-        // Late, not guessing.
+        // Valid until the login changed, so not a guess.
         None if state.was_valid_before(authorization) => Verdict::Refused,
         None => {
             state.throttle().record_failure(guesser, Instant::now());
@@ -182,15 +182,15 @@ fn header_verdict(
     }
 }
 
-/// `200` with the headers that the application may see.
+/// Returns `200` with the headers that the service may see.
 ///
-/// Only for an owner is `Authorization` compared: to everybody else, whether it disappears on the way would tell whether
-/// it was right, without a brake.
+/// `Authorization` is compared only for an owner: for others, a missing header would reveal without a limit that a guess was
+/// right.
 fn pass_through(state: &AppState, client: Client<'_>, is_owner: bool) -> Response {
-    // Without a readable login we do not know which cookie is ours, so nothing passes.
+    // Without a readable login our cookie is unknown, so nothing is forwarded.
     let Some(known) = state.credentials() else { return response::refuse(Verdict::Refused, client) };
     let mut passed = application_headers(&known, client, is_owner);
-    // A former token or password of ours is not the application's either.
+    // The service must not see a former token or password either.
     if is_owner
         && passed.get(header::AUTHORIZATION).is_some_and(|value| state.was_valid_before(value.as_bytes()))
     {
@@ -202,7 +202,7 @@ fn pass_through(state: &AppState, client: Client<'_>, is_owner: bool) -> Respons
     (StatusCode::OK, passed).into_response()
 }
 
-/// The address of the page that asks, without our token; nothing where that cannot be looked for, or has to wait.
+/// Returns the `Referer` without our token; `None` if it cannot be searched now.
 fn application_referer(state: &AppState, client: Client<'_>, is_owner: bool) -> Option<HeaderValue> {
     let referer = client.0.get(header::REFERER)?;
     match url_token::find_token(state, client, referer.to_str().ok()?, is_owner) {
@@ -212,7 +212,7 @@ fn application_referer(state: &AppState, client: Client<'_>, is_owner: bool) -> 
     }
 }
 
-/// The application's own `Cookie` and `Authorization` headers.
+/// Returns the `Cookie` and `Authorization` headers without ours.
 fn application_headers(known: &Credentials, client: Client<'_>, owns: bool) -> HeaderMap {
     let mut own = HeaderMap::new();
     if let Some(cookies) = cookies::remove_prefixed(&client.cookies(), COOKIE_PREFIX)
@@ -235,7 +235,7 @@ mod tests {
     use crate::credentials::tests::credentials;
 
     #[test]
-    fn an_application_sees_its_own_headers_and_never_ours() {
+    fn a_service_sees_its_own_headers_and_not_ours() {
         let known = credentials("ada", "secret", "token");
         let ours =
             headers(&[("cookie", "leonardo_0badcafe=x; theme=dark"), ("authorization", "Bearer token")]);

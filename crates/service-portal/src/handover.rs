@@ -1,4 +1,4 @@
-//! A login that was made at one port continues at another: a single-use code carries it there.
+//! Continues a login at another port, or at the same one without the token in the URL, by a single-use code.
 
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -20,15 +20,14 @@ pub struct HandoverQuery {
     next: String,
 }
 
-/// Lifetime of a hand-over code, in seconds.
-const HAND_OVER: u64 = 60;
+/// Lifetime of a handover code, in seconds.
+const CODE_LIFETIME: u64 = 60;
 
-/// Sends a visitor who has just proved to be the owner to `next` at another origin of ours (or at this one, if it is empty),
-/// where the session begins.
+/// Redirects a visitor who has just logged in to `next` at `origin` (empty for the present one), where the session starts.
 pub fn start_handover(state: &AppState, origin: &str, next: &str) -> Response {
-    // A login that has changed takes its codes along; this one belongs to the present login.
+    // Rereads the login: a change invalidates the codes issued before, and this one belongs to the new login.
     state.credentials();
-    match state.handover_codes().issue(HAND_OVER, unix_time::now()) {
+    match state.handover_codes().issue(CODE_LIFETIME, unix_time::now()) {
         Ok(code) => {
             let path = format!("{origin}/leonardo/arrive?code={code}&next={}", percent_encode(next));
             response::redirect(&path, StatusCode::SEE_OTHER)
@@ -37,7 +36,7 @@ pub fn start_handover(state: &AppState, origin: &str, next: &str) -> Response {
     }
 }
 
-/// `GET /leonardo/arrive?code=…&next=…`: the session. A code that is used up is one that a browser asks for again.
+/// `GET /leonardo/arrive?code=…&next=…`: starts the session. A used code only redirects: browsers repeat such requests.
 pub async fn finish_handover(
     State(state): State<AppState>,
     headers: HeaderMap,

@@ -1,12 +1,12 @@
-//! The host of a request, as the visitor's browser wrote it (RFC 9110, 7.2).
+//! The host of a request, as the visitor entered it (RFC 9110, 7.2).
 
 use std::net::{IpAddr, Ipv4Addr};
 
-/// A host with its port, if one was written.
+/// A host with an optional port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Authority<'a> {
     name: &'a str,
-    /// The port, unless it is missing.
+    /// The port, if present.
     pub port: Option<u16>,
 }
 
@@ -22,18 +22,18 @@ impl<'a> Authority<'a> {
         Self { name, port }
     }
 
-    /// The host without its port; nothing if it could change the meaning of a link.
+    /// Returns the host without its port; `None` if it contains characters that are unsafe in a URL.
     pub fn safe_name(self) -> Option<&'a str> {
         let plain = self.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_[]:".contains(&byte));
         (plain && !self.name.is_empty()).then_some(self.name)
     }
 
-    /// The host in lower case, without the dot that ends an absolute name.
+    /// Returns the host in lower case, without the dot at the end of an absolute name.
     pub fn canonical(self) -> String {
         self.name.trim_end_matches('.').to_ascii_lowercase()
     }
 
-    /// The IP address that the host is, in any notation that a browser reads as one (WHATWG URL, "ends in a number").
+    /// Returns the IP address if the host is one, in any notation of browsers (WHATWG URL, "ends in a number").
     pub fn address(self) -> Option<IpAddr> {
         let name = self.canonical();
         let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(&name);
@@ -48,15 +48,15 @@ impl<'a> Authority<'a> {
         number.then_some(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
     }
 
-    /// True if the host is this machine itself: `localhost`, names below it (RFC 6761, 6.3), and what `/etc/hosts` adds.
+    /// True if the host is this machine: `localhost`, names below it (RFC 6761, 6.3) and its usual names in `/etc/hosts`.
     pub fn is_localhost(self) -> bool {
         let name = self.canonical();
         matches!(name.as_str(), "localhost" | "localhost.localdomain" | "ip6-localhost" | "ip6-loopback")
             || name.ends_with(".localhost")
     }
 
-    /// True if the name has no address in the public DNS that its owner could change: an address, `localhost`, a name without a
-    /// dot, or one below a domain that is reserved for local networks (RFC 6762, RFC 8375, ICANN's `.internal`).
+    /// True if public DNS has no record of the host: an address, `localhost`, a name without a dot, or one below
+    /// a domain reserved for local networks (RFC 6762, RFC 8375, ICANN's `.internal`).
     pub fn is_local_name(self) -> bool {
         const LOCAL: [&str; 6] = [".local", ".lan", ".internal", ".home.arpa", ".localdomain", ".home"];
         let name = self.canonical();
@@ -66,7 +66,7 @@ impl<'a> Authority<'a> {
             || LOCAL.iter().any(|domain| name.ends_with(domain))
     }
 
-    /// True if only machines nearby reach the host: a private address or a local name.
+    /// True if the host can be reached only from nearby machines: a private address or a local name.
     pub fn is_private(self) -> bool {
         match self.address() {
             Some(IpAddr::V4(address)) => {
@@ -88,21 +88,21 @@ impl<'a> Authority<'a> {
     }
 }
 
-/// The names under which a browser may reach services that ask for no login (hazard: DNS rebinding).
+/// Host names under which browsers can use services without a login, as protection against DNS rebinding.
 ///
-/// A foreign page can give its own name the address of this container, and is then of the same origin. It cannot do that
-/// with addresses and local names. Tunnels and proxies of providers are reached by names without a port: a page there
-/// would have to be served at the container's own port, which is not 80 or 443.
+/// A malicious site can point its own name at this container, and then has the same origin. It cannot do that with addresses
+/// and local names. Names without a port, or with port 80 or 443, are safe as well: they belong to tunnels and proxies, and
+/// the site would have to be served at the container's own port.
 #[derive(Debug, Clone, Default)]
 pub struct AllowedHosts(Vec<String>);
 
 impl AllowedHosts {
-    /// The names that the user, the provider and the machine give, beside those that are always allowed.
+    /// Creates the list from the names that the user, the provider and the machine give.
     pub fn new(names: impl IntoIterator<Item = String>) -> Self {
         Self(names.into_iter().map(|name| Authority::parse(&name).canonical()).collect())
     }
 
-    /// True if a request may name this host.
+    /// True if a request for this host is allowed.
     pub fn allows(&self, host: &str) -> bool {
         let authority = Authority::parse(host);
         let name = authority.canonical();
@@ -135,8 +135,8 @@ mod tests {
     }
 
     #[test]
-    fn kinds_of_hosts() {
-        // Text, an address, localhost, a local name, private.
+    fn hosts_are_classified() {
+        // a: address, o: localhost, l: local name, p: private.
         for (text, is) in [
             ("192.0.2.1:1111", "a-l-"),
             ("10.1.2.3", "a-lp"),
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn only_names_that_a_foreign_page_cannot_have_are_allowed_without_a_login() {
+    fn names_that_another_site_could_own_are_rejected_without_a_login() {
         let hosts = AllowedHosts::new(["Lab.Example.", "*.ts.example"].map(str::to_owned));
         for allowed in [
             "127.0.0.1:8188",

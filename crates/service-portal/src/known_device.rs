@@ -1,4 +1,4 @@
-//! Browsers that have logged in before: whoever guesses from the same address cannot slow them down.
+//! Signed device cookies: browsers that have logged in before are not slowed down by other guessers at their address.
 
 use std::time::Instant;
 
@@ -7,28 +7,29 @@ use crate::client::Client;
 use crate::cookies;
 use crate::throttle::{AttemptKind, Guesser};
 
-/// How long a browser is remembered, in seconds: a year.
-pub const LIFE: u64 = 365 * 24 * 3_600;
+/// Lifetime of a device cookie, in seconds: a year.
+pub const LIFETIME: u64 = 365 * 24 * 3_600;
 
-/// The name of the cookie that marks a device, from that of the session.
+/// Returns the name of the device cookie; `session` is the name of the session cookie.
 pub fn cookie_name(session: &str) -> String {
     format!("{session}_device")
 }
 
-/// The id of a browser that has just logged in: the one it has, or a new one.
+/// Returns the id of a browser that has just logged in: its own, or a new one.
 pub fn issue_id(state: &AppState, client: Client<'_>) -> Option<String> {
     read_id(state, client).or_else(|| Some(web_login::instance().ok()? + &web_login::instance().ok()?))
 }
 
-/// The mark that carries an id. It opens nothing but the browser's own living session, and is forgotten with the login.
+/// Returns the value of a device cookie. It gives access only to the browser's own active session; a changed login
+/// invalidates it.
 pub fn sign_id(state: &AppState, id: &str) -> Option<String> {
     Some(state.key().sign(&purpose(state)?, id))
 }
 
-/// Whose failures an attempt of this visitor adds to.
+/// Returns the guesser to whom a failed attempt of this visitor is attributed.
 ///
-/// A marked browser that has to wait is treated as the stranger that it would be without the mark: a neighbour who has
-/// seen the mark cannot make its owner wait.
+/// A known device that has to wait is treated as a stranger. Another server that has seen the cookie can therefore not lock
+/// its owner out.
 pub fn guesser(state: &AppState, client: Client<'_>, way: AttemptKind) -> Guesser {
     let stranger = || Guesser::stranger(way, client.address());
     let Some(id) = read_id(state, client) else { return stranger() };
@@ -36,26 +37,27 @@ pub fn guesser(state: &AppState, client: Client<'_>, way: AttemptKind) -> Guesse
     if state.throttle().own_delay(&device, Instant::now()).is_some() { stranger() } else { device }
 }
 
-/// The id that a browser shows.
+/// Returns the id in a valid device cookie of the browser.
 pub fn read_id(state: &AppState, client: Client<'_>) -> Option<String> {
     let name = cookie_name(&state.cookie_name()?);
     let (cookies, purpose) = (client.cookies(), purpose(state)?);
-    let marks = cookies::values(&cookies, &name);
-    let id = marks.iter().find_map(|mark| state.key().verify(&purpose, std::str::from_utf8(mark).ok()?))?;
+    let values = cookies::values(&cookies, &name);
+    let id =
+        values.iter().find_map(|value| state.key().verify(&purpose, std::str::from_utf8(value).ok()?))?;
     Some(id.to_owned())
 }
 
-/// Keeps the signature of a mark from being used as anything else, or after the login has changed.
+/// Returns the purpose of the signature, which binds it to device cookies and the current login.
 fn purpose(state: &AppState) -> Option<String> {
     Some(format!("device {}", state.credentials()?.fingerprint()))
 }
 
-/// Returns how many seconds this visitor has to wait; nothing if the attempt is to be looked at now. Ask once for each.
+/// Returns the seconds to wait; `None` if the attempt must be checked now. Counts as an attempt.
 pub fn wait_seconds(state: &AppState, guesser: &Guesser) -> Option<u64> {
     state.throttle().admit(guesser, Instant::now()).map(|wait| wait.as_secs() + 1)
 }
 
-/// Returns the same for its own failures alone, which may be asked often.
+/// Returns the seconds to wait for the guesser's own failures. Does not count as an attempt.
 pub fn own_wait_seconds(state: &AppState, guesser: &Guesser) -> Option<u64> {
     state.throttle().own_delay(guesser, Instant::now()).map(|wait| wait.as_secs() + 1)
 }
@@ -78,8 +80,8 @@ mod tests {
     use crate::throttle::Throttle;
     use crate::verdict::Verdict;
 
-    /// A portal to whose form 2,000 strangers come at once, each with a wrong password.
-    fn besieged(directory: &Path) -> AppState {
+    /// Creates a portal with 2,000 failed attempts at the form, each from another network.
+    fn attacked(directory: &Path) -> AppState {
         let path = |name: &str| directory.join(name).to_str().unwrap().to_owned();
         let login = Login {
             user: "ada".into(),
@@ -102,13 +104,13 @@ mod tests {
         state
     }
 
-    /// Asks at the form.
+    /// Returns the wait at the form.
     fn form(state: &AppState, pairs: &[(&'static str, &str)]) -> Option<u64> {
         let headers = headers(pairs);
         wait_seconds(state, &guesser(state, Client(&headers), AttemptKind::Form))
     }
 
-    fn judge(state: &AppState, from: &str, authorization: &str) -> Verdict {
+    fn verdict(state: &AppState, from: &str, authorization: &str) -> Verdict {
         gate::verdict_for(
             state,
             Client(&headers(&[("x-forwarded-for", from), ("authorization", authorization)])),
@@ -116,23 +118,23 @@ mod tests {
     }
 
     #[test]
-    fn strangers_together_slow_down_forms_and_passwords_and_no_token() {
+    fn failures_of_strangers_slow_down_forms_and_passwords_but_not_the_token() {
         let directory = tempfile::tempdir().unwrap();
-        let state = besieged(directory.path());
+        let state = attacked(directory.path());
         assert_eq!(form(&state, &[("x-forwarded-for", "192.0.2.1")]), Some(1));
         let basic = "Basic YWRhOnNlY3JldA==";
-        assert_eq!(judge(&state, "192.0.2.1", basic), Verdict::Wait(1), "as at the form");
-        assert_eq!(judge(&state, "192.0.2.1", "Bearer guess"), Verdict::Wait(1));
-        assert_eq!(judge(&state, "192.0.2.1", "Bearer token"), Verdict::Program);
-        assert_eq!(judge(&state, "192.0.2.1", basic), Verdict::Program, "the address is known now");
+        assert_eq!(verdict(&state, "192.0.2.1", basic), Verdict::Wait(1), "as at the form");
+        assert_eq!(verdict(&state, "192.0.2.1", "Bearer guess"), Verdict::Wait(1));
+        assert_eq!(verdict(&state, "192.0.2.1", "Bearer token"), Verdict::Program);
+        assert_eq!(verdict(&state, "192.0.2.1", basic), Verdict::Program, "the address is known now");
         assert_eq!(form(&state, &[("x-forwarded-for", "192.0.2.1")]), None);
-        assert_eq!(judge(&state, "192.0.2.2", basic), Verdict::Wait(1));
+        assert_eq!(verdict(&state, "192.0.2.2", basic), Verdict::Wait(1));
     }
 
     #[test]
-    fn an_owner_is_known_by_address_and_browser_and_a_guest_is_not() {
+    fn an_owner_becomes_known_by_address_and_browser_and_a_guest_does_not() {
         let directory = tempfile::tempdir().unwrap();
-        let state = besieged(directory.path());
+        let state = attacked(directory.path());
         let (owner, guest) =
             (headers(&[("x-forwarded-for", "192.0.2.1")]), headers(&[("x-forwarded-for", "192.0.2.2")]));
         let answer = session_start::start_owner_session(&state, Client(&owner), Response::default()).unwrap();
@@ -150,6 +152,6 @@ mod tests {
         assert_eq!(form(&state, &browser), None);
         let device = guesser(&state, Client(&headers(&browser)), AttemptKind::Form);
         (0..20).for_each(|_| state.throttle().record_failure(device.clone(), Instant::now()));
-        assert_eq!(form(&state, &browser), Some(1), "one that has to wait is a stranger");
+        assert_eq!(form(&state, &browser), Some(1), "a device that has to wait is a stranger");
     }
 }

@@ -1,44 +1,44 @@
-//! A leaky bucket of failures that many addresses share; once it is full, attempts are admitted at random.
+//! Leaky bucket of failed attempts that many addresses share; once it is full, attempts are admitted at random.
 
 use std::time::{Duration, Instant};
 
-/// Size of a bucket.
+/// Size and drain rate of a bucket.
 #[derive(Debug)]
 pub struct Limit {
-    /// Failures that cost nothing.
+    /// Number of failures that have no effect.
     pub free: f64,
-    /// Failures that drain each second; not below [`ALONE`].
+    /// Failures that drain each second; at least [`SINGLE_ATTEMPT_RATE`].
     pub drain: f64,
 }
 
-/// Seconds over which the rate of arrivals is estimated.
+/// Seconds over which the rate of attempts is estimated.
 const WINDOW: f64 = 10.0;
-/// Estimated rate at which an attempt arrives that is the only one within the window.
-const ALONE: f64 = 1.0 / WINDOW;
+/// Estimated rate of an attempt that is the only one within the window.
+const SINGLE_ATTEMPT_RATE: f64 = 1.0 / WINDOW;
 
-/// Failures that have not drained yet, and the rate at which attempts arrive.
+/// Failures that have not drained yet, and the rate of attempts.
 #[derive(Debug)]
 pub struct Bucket {
     limit: &'static Limit,
     level: f64,
-    /// Exponentially weighted, in attempts a second.
+    /// Exponentially weighted average, in attempts a second.
     rate: f64,
     at: Instant,
 }
 
 impl Bucket {
-    /// An empty bucket.
+    /// Creates an empty bucket.
     pub fn new(limit: &'static Limit, now: Instant) -> Self {
         Self { limit, level: 0.0, rate: 0.0, at: now }
     }
 
-    /// Counts an attempt, admitted or not, and returns the probability with which it is to be admitted.
+    /// Counts an attempt and returns the probability with which it must be admitted.
     ///
-    /// In a full bucket it is the drain over the rate of arrivals, so as many attempts are looked at as failures drain,
-    /// however fast they come, and none is refused for certain.
+    /// For a full bucket, this is the drain rate divided by the rate of attempts. As many attempts are admitted as failures
+    /// drain, however fast they arrive, and every attempt has a chance.
     pub fn admission_probability(&mut self, now: Instant) -> f64 {
         self.advance(now);
-        self.rate += ALONE;
+        self.rate += SINGLE_ATTEMPT_RATE;
         if self.level < self.limit.free { 1.0 } else { self.limit.drain / self.rate }
     }
 

@@ -1,9 +1,9 @@
 //! Serve the login, the gate and the page of services.
 //!
-//! Caddy asks this program for every request to a proxied port (`GET /gate/verify`, see [`gate`]) and hands it the
-//! login form and the page of links directly. It listens on a Unix socket that only Caddy can reach, runs as an
-//! unprivileged user, and keeps every comparison of a secret here, in constant time, out of the proxy's configuration.
-//! Commands inside the container (`share`, `portal-link`) use a second socket, see [`control_api`].
+//! Caddy sends a subrequest for every request to a proxied port (`GET /gate/verify`, see [`gate`]) and forwards requests
+//! for the login form and the page of services. The portal runs as an unprivileged user and listens on a Unix socket that
+//! only Caddy can reach. Secrets are compared here, in constant time, and are not in the proxy's configuration. Commands
+//! inside the container (`share`, `portal-link`) use a second socket, see [`control_api`].
 
 mod access_page;
 mod app_state;
@@ -54,18 +54,18 @@ use tokio::signal::unix::{SignalKind, signal};
 
 pub use cli::command;
 
-/// Runs the command line; returns when it is told to stop.
+/// Runs the command line; returns after SIGTERM.
 pub fn run() -> Outcome {
     let cli = cli::Cli::try_parse()?;
     kit::privileges::drop_to("portal")?;
-    kit::env_scrub::reexec_with(is_needed)?;
+    kit::env_scrub::reexec_with(is_relevant_variable)?;
     if let Err(error) = fs::create_dir_all(&cli.state) {
         log::warn!("cannot create {}: {error}", cli.state.display());
     }
-    // A second portal would take over the sockets of the first.
+    // A second portal would replace the sockets of the first.
     let _only = Lock::lock_directory(&cli.state)
-        .context("the portal does not start")
-        .hint(|| "supervisorctl status serviceportal".to_owned())?;
+        .context("cannot start the portal")
+        .hint(|| "run: supervisorctl status serviceportal".to_owned())?;
     let state = app_state::AppState::new(&cli, Env::from_process())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -75,8 +75,8 @@ pub fn run() -> Outcome {
     Ok(Exit::Done)
 }
 
-/// What the portal uses of the container's environment: a setting, and where the provider publishes ports.
-fn is_needed(name: &str) -> bool {
+/// True if the portal uses this environment variable: a setting, or a published port of the provider.
+fn is_relevant_variable(name: &str) -> bool {
     matches!(
         name,
         "LANG"
@@ -91,7 +91,7 @@ fn is_needed(name: &str) -> bool {
 async fn serve(cli: &cli::Cli, state: app_state::AppState) -> Result<()> {
     let (visitors, commands) = (server::listen(&cli.socket)?, server::listen(&cli.control)?);
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let mut tick = tokio::time::interval(FLUSH);
+    let mut tick = tokio::time::interval(FLUSH_INTERVAL);
     log::info!("listening on {} and {}", cli.socket.display(), cli.control.display());
     tokio::spawn(server::serve(visitors, routes::router(state.clone())));
     tokio::spawn(server::serve(commands, control_api::router(state.clone())));
@@ -103,7 +103,7 @@ async fn serve(cli: &cli::Cli, state: app_state::AppState) -> Result<()> {
                 state.key_file().flush();
                 audit::flush(false);
             }
-            // Requests are answered in microseconds: there is nothing to wait for.
+            // Requests take microseconds, so none is waited for.
             _ = terminate.recv() => {
                 state.sessions().flush(unix_time::now(), true);
                 audit::flush(true);
@@ -113,8 +113,8 @@ async fn serve(cli: &cli::Cli, state: app_state::AppState) -> Result<()> {
     }
 }
 
-/// How often it is looked whether something is to be written.
-const FLUSH: std::time::Duration = std::time::Duration::from_secs(10);
+/// Interval at which unsaved state is written.
+const FLUSH_INTERVAL: std::time::Duration = std::time::Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
-//! Ways in without a password: one-time login links, share links, and the end of a login that was made elsewhere.
+//! Redemption of one-time login links and share links.
 //!
-//! Opening the link shows a button, and the click is what counts: chat programs and mail scanners that look at a link
-//! beforehand use nothing up.
+//! Opening a link shows a button, and only clicking the button redeems the link: chat programs and mail scanners that fetch
+//! links do not use them up.
 
 use axum::Form;
 use axum::extract::{Query, State};
@@ -31,10 +31,10 @@ pub struct LinkForm {
     link: String,
 }
 
-const USED: &str = "This link has been used already, or it has expired. Ask for a new one.";
-const FOREIGN: &str = "This form was sent from another page. Open the link itself.";
+const USED_MESSAGE: &str = "This link has already been used or has expired. Ask for a new one.";
+const CROSS_ORIGIN_MESSAGE: &str = "This form was sent from another page. Open the link itself.";
 
-/// `GET /leonardo/enter?code=…`: the button.
+/// `GET /leonardo/enter?code=…`: shows the button.
 pub async fn login_link_page(
     State(state): State<AppState>,
     Query(CodeForm { code }): Query<CodeForm>,
@@ -44,11 +44,11 @@ pub async fn login_link_page(
         let question = "Log in to all services of this container with this browser?";
         render(StatusCode::OK, &LinkPage::confirmation("/leonardo/enter", "code", &code, question, "Log in"))
     } else {
-        render(StatusCode::GONE, &LinkPage::error(USED))
+        render(StatusCode::GONE, &LinkPage::error(USED_MESSAGE))
     }
 }
 
-/// `POST /leonardo/enter`: the session.
+/// `POST /leonardo/enter`: starts a session for everything.
 pub async fn redeem_login_link(
     State(state): State<AppState>,
     headers: HeaderMap,
@@ -56,25 +56,25 @@ pub async fn redeem_login_link(
 ) -> Response {
     let client = Client(&headers);
     if client.is_same_origin() != Some(true) {
-        return response::text_error(StatusCode::FORBIDDEN, FOREIGN);
+        return response::text_error(StatusCode::FORBIDDEN, CROSS_ORIGIN_MESSAGE);
     }
-    // A login that has changed takes its links along, which is noticed here at the latest.
+    // Rereads the login, because a change invalidates the links issued before.
     state.credentials();
-    let good = state.login_codes().redeem(&code, unix_time::now());
+    let is_valid = state.login_codes().redeem(&code, unix_time::now());
     audit::log_attempt(
         client,
         "one-time-link",
         "link",
-        if good { Outcome::Accepted } else { Outcome::Refused },
+        if is_valid { Outcome::Accepted } else { Outcome::Refused },
     );
-    if !good {
-        return render(StatusCode::GONE, &LinkPage::error(USED));
+    if !is_valid {
+        return render(StatusCode::GONE, &LinkPage::error(USED_MESSAGE));
     }
     session_start::start_owner_session(&state, client, response::redirect("/", StatusCode::SEE_OTHER))
         .unwrap_or_else(session_start::session_error)
 }
 
-/// `GET /leonardo/share?link=…`: the button.
+/// `GET /leonardo/share?link=…`: shows the button.
 pub async fn share_link_page(
     State(state): State<AppState>,
     headers: HeaderMap,
@@ -94,7 +94,7 @@ pub async fn share_link_page(
     }
 }
 
-/// `POST /leonardo/share`: a session for that service and nothing else.
+/// `POST /leonardo/share`: starts a session for one service.
 pub async fn redeem_share_link(
     State(state): State<AppState>,
     headers: HeaderMap,
@@ -102,7 +102,7 @@ pub async fn redeem_share_link(
 ) -> Response {
     let client = Client(&headers);
     if client.is_same_origin() != Some(true) {
-        return response::text_error(StatusCode::FORBIDDEN, FOREIGN);
+        return response::text_error(StatusCode::FORBIDDEN, CROSS_ORIGIN_MESSAGE);
     }
     let (port, now) = (client.port().unwrap_or_default(), unix_time::now());
     let checked = state.shares().check(&link, port, now).cloned();
@@ -127,7 +127,7 @@ pub async fn redeem_share_link(
     }
 }
 
-/// A link to one service does not open another one that has its port now.
+/// Refuses a link if another service uses the port now.
 fn require_service(state: &AppState, share: Share) -> Result<Share, ShareError> {
     if state.has_service(share.port, &share.service) { Ok(share) } else { Err(ShareError::OtherService) }
 }

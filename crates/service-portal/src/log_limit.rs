@@ -1,4 +1,4 @@
-//! A limit on errors in the log that requests cause: strangers decide how many requests there are.
+//! Rate limit for log messages that requests cause, because anyone can send requests.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,38 +6,38 @@ use std::time::{Duration, Instant};
 
 use log::Level;
 
-/// Time for which a text is not written again.
-const PAUSE: Duration = Duration::from_mins(1);
-/// Texts remembered at most.
-const MOST: usize = 100;
+/// Time during which a message is not repeated.
+const INTERVAL: Duration = Duration::from_mins(1);
+/// Maximum number of messages within that time.
+const MAX_MESSAGES: usize = 100;
 
-/// Texts that were written lately, with the time.
+/// Messages of the last minute, with the time of each.
 struct RecentMessages(BTreeMap<String, Instant>);
 
-static LATELY: Mutex<RecentMessages> = Mutex::new(RecentMessages(BTreeMap::new()));
+static RECENT: Mutex<RecentMessages> = Mutex::new(RecentMessages(BTreeMap::new()));
 
-/// Logs an error that a request met, unless the same was logged within a minute.
+/// Logs an error, unless the same message was logged within the last minute.
 pub fn error(error: &anyhow::Error) {
     write(Level::Error, error);
 }
 
-/// Logs a reason that is no error, in the same way.
+/// Logs an information in the same way.
 pub fn info(reason: &anyhow::Error) {
     write(Level::Info, reason);
 }
 
 fn write(level: Level, reason: &anyhow::Error) {
     let text = format!("{reason:#}");
-    if LATELY.lock().unwrap_or_else(PoisonError::into_inner).is_new(&text, Instant::now()) {
+    if RECENT.lock().unwrap_or_else(PoisonError::into_inner).is_new(&text, Instant::now()) {
         log::log!(level, "{text}");
     }
 }
 
 impl RecentMessages {
-    /// Returns whether a text is to be written now.
+    /// True if a message must be logged now.
     fn is_new(&mut self, text: &str, now: Instant) -> bool {
-        self.0.retain(|_, at| now.duration_since(*at) < PAUSE);
-        if self.0.len() >= MOST || self.0.contains_key(text) {
+        self.0.retain(|_, at| now.duration_since(*at) < INTERVAL);
+        if self.0.len() >= MAX_MESSAGES || self.0.contains_key(text) {
             return false;
         }
         self.0.insert(text.to_owned(), now);
@@ -55,10 +55,10 @@ pub(crate) mod tests {
         static WRITTEN: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
     }
 
-    /// Keeps the lines of each thread.
-    struct Kept;
+    /// Logger that stores the lines of each thread.
+    struct ThreadLogger;
 
-    impl log::Log for Kept {
+    impl log::Log for ThreadLogger {
         fn enabled(&self, _: &log::Metadata<'_>) -> bool {
             true
         }
@@ -70,20 +70,20 @@ pub(crate) mod tests {
         fn flush(&self) {}
     }
 
-    /// Begins to keep lines, for all threads.
+    /// Starts to store lines, for all threads.
     pub fn keep_lines() {
-        // Another test may have begun.
-        let _ = log::set_logger(&Kept);
+        // Another test may have done this.
+        let _ = log::set_logger(&ThreadLogger);
         log::set_max_level(log::LevelFilter::Info);
     }
 
-    /// Returns what this thread has logged since it was last asked.
+    /// Returns the lines that this thread has logged since the last call.
     pub fn written() -> Vec<String> {
         WRITTEN.with_borrow_mut(std::mem::take)
     }
 
     #[test]
-    fn a_request_that_fails_again_and_again_writes_one_line() {
+    fn a_repeated_error_is_logged_once() {
         keep_lines();
         let failed = anyhow::anyhow!("permission denied").context("cannot read a file of a test");
         (0..100).for_each(|_| error(&failed));
@@ -93,12 +93,12 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_same_text_is_written_once_a_minute_and_few_texts_in_all() {
-        let (mut lately, now) = (RecentMessages(BTreeMap::new()), Instant::now());
-        assert!(lately.is_new("one", now) && !lately.is_new("one", now) && lately.is_new("two", now));
-        assert!(!lately.is_new("one", now + Duration::from_secs(59)));
-        assert!(lately.is_new("one", now + PAUSE) && !lately.is_new("one", now + PAUSE));
-        let flood = (0..1_000).filter(|number| lately.is_new(&number.to_string(), now + PAUSE)).count();
-        assert_eq!(flood, MOST - 1);
+    fn a_message_is_logged_once_a_minute_and_the_total_is_limited() {
+        let (mut recent, now) = (RecentMessages(BTreeMap::new()), Instant::now());
+        assert!(recent.is_new("one", now) && !recent.is_new("one", now) && recent.is_new("two", now));
+        assert!(!recent.is_new("one", now + Duration::from_secs(59)));
+        assert!(recent.is_new("one", now + INTERVAL) && !recent.is_new("one", now + INTERVAL));
+        let flood = (0..1_000).filter(|number| recent.is_new(&number.to_string(), now + INTERVAL)).count();
+        assert_eq!(flood, MAX_MESSAGES - 1);
     }
 }

@@ -1,8 +1,8 @@
-//! The login form, and the way out.
+//! The login form and the logout.
 //!
-//! A service's page shares the origin of its port with what is below `/leonardo/` there, so the password is typed on the
-//! portal's port alone where that can be reached: a page of the service could read the form, or put another one in its
-//! place. The session then goes to the service: by the cookie, if the host is the same, else by a code that is good once.
+//! A page of a service has the same origin as `/leonardo/` on its port: it could read a login form there, or replace it. So
+//! the form is on the portal's port if that can be reached. The session then also holds for the service: by the cookie, if
+//! the host is the same, otherwise by a handover code.
 
 use std::time::Instant;
 
@@ -31,17 +31,17 @@ use crate::unix_time;
 use crate::url_token;
 use crate::verdict::Verdict;
 
-const TOO_MANY: &str = "Too many failed attempts. Wait a little and try again. Or run portal-link inside the container: it \
-                        prints a link that logs one browser in.";
+const TOO_MANY_MESSAGE: &str = "Too many failed attempts. Try again later, or run portal-link in the container for a one-time \
+                                login link.";
 
 #[derive(Deserialize)]
 pub struct LoginQuery {
     #[serde(default)]
     next: String,
-    /// The service that sent the visitor to the portal, by its public port.
+    /// Public port of the service that sent the visitor to the portal.
     #[serde(default)]
     port: String,
-    /// Present if the form is wanted on this port, because the portal's cannot be reached.
+    /// Present if the form is requested on this port, because the portal's port cannot be reached.
     here: Option<String>,
 }
 
@@ -59,7 +59,7 @@ pub struct LoginForm {
     proof: String,
 }
 
-/// `GET /login`: the form, or straight on for somebody who is logged in.
+/// `GET /login`: shows the form, or redirects a visitor who is logged in.
 pub async fn login_form(
     State(state): State<AppState>,
     uri: Uri,
@@ -67,7 +67,7 @@ pub async fn login_form(
     headers: HeaderMap,
 ) -> Response {
     let client = Client(&headers);
-    let goal = Destination::new(&state, client, &way.port, &way.next);
+    let destination = Destination::new(&state, client, &way.port, &way.next);
     let verdict = gate::verdict_for(&state, client);
     if matches!(verdict, Verdict::UnknownHost | Verdict::CrossOrigin) {
         return response::refuse(verdict, client);
@@ -76,51 +76,62 @@ pub async fn login_form(
         return response;
     }
     if verdict.is_allowed() {
-        return if verdict == Verdict::Open { goal.redirect() } else { goal.redirect_with_session(&state) };
+        return if verdict == Verdict::Open {
+            destination.redirect()
+        } else {
+            destination.redirect_with_session(&state)
+        };
     }
-    if let Some(response) = session_start::restore(&state, client, || goal.redirect_with_session(&state)) {
+    if let Some(response) =
+        session_start::restore(&state, client, || destination.redirect_with_session(&state))
+    {
         return response.unwrap_or_else(session_start::session_error);
     }
     match service_links::portal_origin(state.env(), client).filter(|_| way.here.is_none()) {
-        Some(portal) => portal_link_page(&state, client, &portal, goal.next),
-        None => goal.render_form(&state, client, StatusCode::OK, ""),
+        Some(portal) => portal_link_page(&state, client, &portal, destination.next),
+        None => destination.render_form(&state, client, StatusCode::OK, ""),
     }
 }
 
-/// `POST /login`: a session for the right password, a slower answer for every wrong one.
+/// `POST /login`: starts a session, or slows down further attempts after a wrong password.
 pub async fn submit(
     State(state): State<AppState>,
     headers: HeaderMap,
     Form(attempt): Form<LoginForm>,
 ) -> Response {
     let client = Client(&headers);
-    let goal = Destination::new(&state, client, &attempt.port, &attempt.next);
+    let destination = Destination::new(&state, client, &attempt.port, &attempt.next);
     if client.is_same_origin() != Some(true) && !is_valid_proof(&state, client, &attempt.proof) {
         return response::text_error(
             StatusCode::FORBIDDEN,
-            "This form was sent from another page, or it is old. Open the login page itself.",
+            "This form has expired or came from another page. Reload the login page.",
         );
     }
     let guesser = known_device::guesser(&state, client, AttemptKind::Form);
     if let Some(wait) = known_device::wait_seconds(&state, &guesser) {
         audit::log_attempt(client, "form", "unknown", Outcome::Slowed);
-        return too_many(&state, client, &goal, wait);
+        return too_many(&state, client, &destination, wait);
     }
     let (user, password) = (attempt.username.as_bytes(), attempt.password.as_bytes());
     if !state.credentials().is_some_and(|known| known.accepts(user, password)) {
         state.throttle().record_failure(guesser, Instant::now());
         audit::log_attempt(client, "form", "unknown", Outcome::Refused);
-        return goal.render_form(&state, client, StatusCode::UNAUTHORIZED, "Wrong user name or password.");
+        return destination.render_form(
+            &state,
+            client,
+            StatusCode::UNAUTHORIZED,
+            "Wrong user name or password.",
+        );
     }
     state.throttle().record_success(&guesser);
     audit::log_attempt(client, "form", &attempt.username, Outcome::Accepted);
-    session_start::start_owner_session(&state, client, goal.redirect_with_session(&state))
+    session_start::start_owner_session(&state, client, destination.redirect_with_session(&state))
         .unwrap_or_else(session_start::session_error)
 }
 
-/// `POST /leonardo/logout`: ends a guest's session, and on the portal's own port the owner's.
+/// `POST /leonardo/logout`: ends a guest's session, and on the portal's port the owner's.
 ///
-/// A page of a service can send this form, too: it could log the owner out to show a login form of its own.
+/// Not the owner's elsewhere: a page of a service could log the owner out and show a login form of its own.
 pub async fn logout(State(state): State<AppState>, headers: HeaderMap) -> Response {
     let client = Client(&headers);
     if client.is_same_origin() != Some(true) {
@@ -141,17 +152,17 @@ pub async fn logout(State(state): State<AppState>, headers: HeaderMap) -> Respon
 
 /// Destination of a visitor after the login.
 struct Destination<'a> {
-    /// The origin of a service's port; nothing for the port of the form.
+    /// Origin of a service's port; `None` for the port of the form.
     origin: Option<String>,
-    /// The service's port, as the form repeats it.
+    /// Port of the service, which the form sends again.
     port: &'a str,
-    /// True if the cookie reaches that origin: it has the same host.
+    /// True if the session cookie is also sent to that origin, because it has the same host.
     has_cookie: bool,
     next: &'a str,
 }
 
 impl<'a> Destination<'a> {
-    /// Only the portal leads to other ports, and only to those of registered services.
+    /// Creates the destination. Only the portal redirects to other ports, and only to those of registered services.
     fn new(state: &AppState, client: Client<'_>, port: &'a str, next: &'a str) -> Self {
         let number = port.parse().ok().filter(|_| client.port() == Some(ports::PORTAL));
         let number = number.filter(|&number| state.is_registered(number));
@@ -163,7 +174,7 @@ impl<'a> Destination<'a> {
         Self { port: if origin.is_some() { port } else { "" }, origin, has_cookie, next: safe_path(next) }
     }
 
-    /// Goes there with the session that the visitor has now.
+    /// Redirects to the destination, with a handover code if the cookie is not sent there.
     fn redirect_with_session(&self, state: &AppState) -> Response {
         if self.has_cookie {
             self.redirect()
@@ -180,8 +191,8 @@ impl<'a> Destination<'a> {
         self.origin.as_deref().unwrap_or_default()
     }
 
-    /// The form. On a service's port, it has an origin of its own, so that no page of the service can read it; its request
-    /// then names no origin, and is known by a proof.
+    /// Renders the form. On a service's port it has an opaque origin, so that no page of the service can read it. Its request
+    /// then has no usable `Origin`, and a signed proof is checked instead.
     fn render_form(
         &self,
         state: &AppState,
@@ -202,8 +213,8 @@ impl<'a> Destination<'a> {
     }
 }
 
-/// The way to the form on the portal's port. A script of ours goes there if that port is found to be this portal's, and
-/// else to the form on this one.
+/// Renders the link to the form on the portal's port. A script follows it if that port belongs to this portal, otherwise it
+/// opens the form on this port.
 fn portal_link_page(state: &AppState, client: Client<'_>, portal: &str, next: &str) -> Response {
     let next = percent_encode(next);
     let port = client.port().unwrap_or_default();
@@ -220,7 +231,7 @@ fn portal_link_page(state: &AppState, client: Client<'_>, portal: &str, next: &s
     response
 }
 
-/// Keeps the signature of an answer from being used as anything else.
+/// Purpose of the signature.
 const IDENTITY: &str = "identity";
 
 #[derive(Deserialize)]
@@ -229,39 +240,40 @@ pub struct IdentityQuery {
     nonce: String,
 }
 
-/// `GET /leonardo/identity?nonce=…` on the portal's own port: proves to a page of ours at another port that this is the same
+/// `GET /leonardo/identity?nonce=…` on the portal's port: proves to the portal's page at another port that it is the same
 /// container.
 pub async fn identity(
     State(state): State<AppState>,
     headers: HeaderMap,
     Query(IdentityQuery { nonce }): Query<IdentityQuery>,
 ) -> Response {
-    let plain = !nonce.is_empty() && nonce.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    if Client(&headers).port() != Some(ports::PORTAL) || !plain || nonce.len() > 64 {
-        return response::text_error(StatusCode::NOT_FOUND, "There is no such page.");
+    let is_word = !nonce.is_empty() && nonce.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if Client(&headers).port() != Some(ports::PORTAL) || !is_word || nonce.len() > 64 {
+        return response::text_error(StatusCode::NOT_FOUND, "Page not found.");
     }
     ([(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")], state.key().sign(IDENTITY, &nonce)).into_response()
 }
 
 /// Lifetime of a form, in seconds.
-const FORM: u64 = 3_600;
+const FORM_LIFETIME: u64 = 3_600;
 
-/// Returns a signature that proves that a form was sent to this visitor's network lately.
+/// Returns a signed time stamp: the form was sent to this visitor's network at that time.
 fn sign_proof(state: &AppState, client: Client<'_>) -> String {
     state.key().sign(&purpose(client), &unix_time::now().to_string())
 }
 
 fn is_valid_proof(state: &AppState, client: Client<'_>, proof: &str) -> bool {
     let sent = state.key().verify(&purpose(client), proof).and_then(|word| word.parse::<u64>().ok());
-    sent.is_some_and(|sent| unix_time::now() < sent + FORM)
+    sent.is_some_and(|sent| unix_time::now() < sent + FORM_LIFETIME)
 }
 
 fn purpose(client: Client<'_>) -> String {
     format!("form {:?} {}", client.port(), session_network(client.address()))
 }
 
-fn too_many(state: &AppState, client: Client<'_>, goal: &Destination<'_>, seconds: u64) -> Response {
-    let mut response = goal.render_form(state, client, StatusCode::TOO_MANY_REQUESTS, TOO_MANY);
+fn too_many(state: &AppState, client: Client<'_>, destination: &Destination<'_>, seconds: u64) -> Response {
+    let mut response =
+        destination.render_form(state, client, StatusCode::TOO_MANY_REQUESTS, TOO_MANY_MESSAGE);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     response
 }
@@ -272,7 +284,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_form_is_read_or_refused(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+        fn any_form_is_parsed_or_rejected(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
             let mut form = b"username=ada&password=p%26w&".to_vec();
             form.extend(&bytes);
             if let Ok(attempt) = serde_urlencoded::from_bytes::<LoginForm>(&form) {

@@ -1,21 +1,21 @@
-//! Codes that log one browser in, soon or never: for one-time login links, and for a login that goes on at another port.
+//! Single-use codes of one-time login links, and of a login that continues at another port.
 
 use std::collections::HashMap;
 
 use anyhow::Result;
 use sha2::{Digest, Sha256};
 
-/// Codes at once; more than that nobody asks for.
+/// Maximum number of codes at once.
 const MAX_CODES: usize = 100;
-/// The longest life of a code, in seconds.
+/// Maximum lifetime of a code, in seconds.
 pub const MAX_LIFETIME: u64 = 24 * 3_600;
 
-/// Codes by their digests, with the second at which each ends. Only in memory: after a restart, ask for another.
+/// Expiry of each code by its digest. Kept in memory only: a restart of the portal invalidates all codes.
 #[derive(Debug, Default)]
 pub struct LoginCodes(HashMap<[u8; 32], u64>);
 
 impl LoginCodes {
-    /// A new code that lives for `seconds`, a day at most.
+    /// Creates a code that expires after `seconds`, capped at [`MAX_LIFETIME`].
     pub fn issue(&mut self, seconds: u64, now: u64) -> Result<String> {
         self.0.retain(|_, ends| *ends > now);
         if self.0.len() >= MAX_CODES {
@@ -27,17 +27,17 @@ impl LoginCodes {
         Ok(code)
     }
 
-    /// Whether a code is good, without using it up.
+    /// True if a code is valid; does not use it up.
     pub fn is_valid(&self, code: &str, now: u64) -> bool {
         self.0.get(&<[u8; 32]>::from(Sha256::digest(code))).is_some_and(|ends| *ends > now)
     }
 
-    /// Uses a code up; says whether it was good.
+    /// Uses a code up; returns true if it was valid.
     pub fn redeem(&mut self, code: &str, now: u64) -> bool {
         self.0.remove(&<[u8; 32]>::from(Sha256::digest(code))).is_some_and(|ends| ends > now)
     }
 
-    /// Forgets all codes, because the login has changed.
+    /// Invalidates all codes, after the login has changed.
     pub fn clear(&mut self) {
         self.0.clear();
     }
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_works_once_and_only_for_a_while() {
+    fn a_code_works_once_and_until_it_expires() {
         let mut codes = LoginCodes::default();
         let code = codes.issue(60, 0).unwrap();
         assert!(codes.is_valid(&code, 59) && !codes.is_valid(&code, 60) && !codes.is_valid("", 0));
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn of_too_many_the_one_that_ends_first_goes_and_what_has_ended_before_it() {
+    fn a_full_table_drops_expired_codes_then_the_one_that_expires_first() {
         let mut codes = LoginCodes::default();
         let [ended, last, first] = [1, 3_000, 2_000].map(|seconds| codes.issue(seconds, 0).unwrap());
         (3..MAX_CODES).for_each(|_| drop(codes.issue(2_500, 0).unwrap()));

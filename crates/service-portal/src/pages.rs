@@ -1,4 +1,4 @@
-//! The pages that people see; their templates escape everything that is put into them.
+//! HTML pages of the portal; their templates escape all values.
 
 use askama::Template;
 use axum::http::StatusCode;
@@ -12,63 +12,63 @@ use crate::storage_status::Storage;
 #[derive(Template)]
 #[template(path = "login.html")]
 pub struct LoginPage<'a> {
-    /// Where the visitor goes afterwards.
+    /// Path to return to after the login.
     pub next: &'a str,
-    /// The port of the service that has this path; empty for the port of the form.
+    /// Port of the service that has this path; empty for the port of the form.
     pub port: &'a str,
-    /// What went wrong, or nothing.
+    /// Error message; empty if there is none.
     pub message: &'a str,
-    /// Proof that the form is ours; empty on the portal's own port, where its origin is the proof.
+    /// Signed proof that the form is ours; empty on the portal's port, where `Origin` is checked.
     pub proof: &'a str,
 }
 
-/// The way from a service's port to the form on the portal's.
+/// The link from a service's port to the login form on the portal's port.
 #[derive(Template)]
 #[template(path = "portal_link.html")]
 pub struct PortalLinkPage<'a> {
-    /// The portal's host, for people.
+    /// Host and port of the portal, as text of the link.
     pub host: &'a str,
-    /// The form there.
+    /// URL of the form on the portal's port.
     pub href: &'a str,
-    /// The form here, for where the portal's port cannot be reached.
+    /// URL of the form on this port, if the portal's port cannot be reached.
     pub here: &'a str,
-    /// A question for the portal.
+    /// Random text that the portal must sign.
     pub nonce: &'a str,
-    /// The answer that only this container's portal can give.
+    /// Signature that only this container's portal can create.
     pub identity: &'a str,
 }
 
-/// Cookies of other servers that were too large.
+/// The message that too many cookies were sent.
 #[derive(Template)]
 #[template(path = "cookies.html")]
 pub struct CookiesPage<'a> {
-    /// Size of all cookies that the browser sent, in kB.
+    /// Size of all cookies in the request, in kB.
     pub kilobytes: usize,
-    /// Number of cookies that this answer deletes.
+    /// Number of cookies that the response deletes.
     pub deleted: usize,
-    /// Path that the visitor asked for.
+    /// Requested path.
     pub next: &'a str,
 }
 
-/// The page of links.
+/// The page of services.
 #[derive(Template)]
 #[template(path = "portal.html")]
 pub struct PortalPage {
-    /// The services, with their state.
+    /// Services with their states.
     pub links: Vec<Link>,
-    /// How far the boot is, in words.
+    /// Progress of the boot.
     pub boot: String,
-    /// What the storage monitor has linked; nothing if there is nothing to tell.
+    /// Summary of the storage monitor, if it has linked or reported anything.
     pub storage: Option<Storage>,
-    /// What was wrong with the settings or a stage of the boot.
+    /// Problems with settings and stages of the boot.
     pub problems: Vec<String>,
-    /// True if the gate asks for a login.
+    /// True if the gate requires a login.
     pub has_login: bool,
-    /// Whether there is a session that could be ended.
+    /// True if the visitor has a session that can be ended here.
     pub can_log_out: bool,
 }
 
-/// The page behind a link that opens without a password.
+/// The page behind a one-time login link or a share link.
 #[derive(Template)]
 #[template(path = "link.html")]
 pub struct LinkPage<'a> {
@@ -80,7 +80,7 @@ pub struct LinkPage<'a> {
 }
 
 impl<'a> LinkPage<'a> {
-    /// A question and a button; the button sends the link's secret `word` as `field`.
+    /// Creates a page with a question and a button, which sends the link's secret `word` as `field`.
     pub fn confirmation(
         action: &'a str,
         field: &'a str,
@@ -91,55 +91,55 @@ impl<'a> LinkPage<'a> {
         Self { action, field, word, text, button }
     }
 
-    /// What is wrong with the link.
+    /// Creates a page with the reason why the link is not valid.
     pub fn error(text: &'a str) -> Self {
         Self { action: "", field: "", word: "", text, button: "" }
     }
 }
 
-/// Who is in, and how to show others in and out.
+/// The access page: sessions, share links and forms to end and create them.
 #[derive(Template)]
 #[template(path = "access.html")]
 pub struct AccessPage {
-    /// The sessions.
+    /// Active sessions.
     pub sessions: Vec<SessionLine>,
-    /// The share links.
+    /// Active share links.
     pub shares: Vec<ShareLine>,
-    /// What can be shared.
+    /// Services that can be shared.
     pub services: Vec<ports::Service>,
-    /// A share link that was just made; it is shown once.
+    /// URL of a share link that was just created; it is shown once.
     pub made: Option<String>,
 }
 
-/// One session, in words.
+/// One session, formatted.
 pub struct SessionLine {
-    /// Its public id.
+    /// Public id.
     pub id: String,
-    /// Where it began.
+    /// Address of the visitor at the start.
     pub address: String,
-    /// The browser.
+    /// User agent of the browser.
     pub agent: String,
-    /// What it opens.
+    /// Services that it gives access to.
     pub opens: String,
-    /// How long ago it began.
+    /// Time since the start.
     pub began: String,
-    /// How long ago it was used.
+    /// Time since the last use.
     pub used: String,
-    /// Whether it is the one that looks.
+    /// True for the session of this request.
     pub is_own: bool,
 }
 
-/// One share link, in words.
+/// One share link, formatted.
 pub struct ShareLine {
-    /// Its public id.
+    /// Public id.
     pub id: String,
-    /// The service.
+    /// Name of the service.
     pub service: String,
-    /// The service's port.
+    /// Port of the service.
     pub port: u16,
-    /// How long it still lives.
+    /// Time until it expires.
     pub ends: String,
-    /// How often it was used.
+    /// Number of uses, with the maximum.
     pub uses: String,
 }
 
@@ -147,11 +147,11 @@ pub struct ShareLine {
 #[derive(Template)]
 #[template(path = "phone.html")]
 pub struct PhonePage {
-    /// The link.
+    /// URL of the link.
     pub url: String,
-    /// The same as a picture.
+    /// QR code of the URL.
     pub svg: String,
-    /// How long it waits.
+    /// Minutes until it expires.
     pub minutes: u64,
 }
 
@@ -163,7 +163,7 @@ pub fn render(status: StatusCode, template: &impl Template) -> Response {
             log::error!("cannot render a page: {error}");
             response::text_error(
                 StatusCode::INTERNAL_SERVER_ERROR,
-                "This page could not be made; see the portal's log.",
+                "This page could not be rendered; see the portal's log.",
             )
         }
     }

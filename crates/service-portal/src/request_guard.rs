@@ -1,4 +1,4 @@
-//! Requests that no route should see: cookies that are too large for every service, and service workers for a whole origin.
+//! Middleware that rejects requests with too many cookies, and service workers that would control the login pages.
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -13,33 +13,33 @@ use crate::pages::{CookiesPage, render};
 use crate::response;
 use crate::return_path::safe_path;
 
-/// The most that servers in use take in one header field is 16 KiB (Node.js), in bytes.
-const MOST_COOKIES: usize = 16 * 1024;
-/// Cookies that stay after deleting, in bytes: they fit any server.
-const KEPT_COOKIES: usize = 4 * 1024;
-/// A pair of ours is smaller, in bytes.
-const LARGEST_OWN: usize = 512;
-/// Bytes of `Set-Cookie` in one answer; a browser that has more of them to delete comes again.
-const MOST_DELETED: usize = 64 * 1024;
+/// Maximum size of all cookies, in bytes. Of common servers, Node.js accepts the largest header: 16 KiB.
+const MAX_COOKIE_BYTES: usize = 16 * 1024;
+/// Size of the cookies that are kept when others are deleted, in bytes; any server accepts it.
+const RETAINED_BYTES: usize = 4 * 1024;
+/// Upper limit for the size of a cookie of ours, in bytes.
+const MAX_OWN_BYTES: usize = 512;
+/// Size of `Set-Cookie` headers in one response, in bytes; the next request deletes further cookies.
+const MAX_DELETION_BYTES: usize = 64 * 1024;
 
-/// Browsers send it with a service worker's script, and no page can (Service Workers, "update", 8.5).
+/// Header that browsers send with the request for a service worker's script, and that pages cannot set (Service Workers, 8.5).
 const SERVICE_WORKER: HeaderName = HeaderName::from_static("service-worker");
 
-/// Answers such requests; lets all others on.
+/// Responds to such requests; passes all others on.
 pub async fn guard(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let headers = request.headers();
-    if Client(headers).cookie_bytes() <= MOST_COOKIES && !headers.contains_key(SERVICE_WORKER) {
+    if Client(headers).cookie_bytes() <= MAX_COOKIE_BYTES && !headers.contains_key(SERVICE_WORKER) {
         return next.run(request).await;
     }
     let own = request.uri().to_string();
     let client = Client(headers);
-    let is_question = own.starts_with("/gate/");
-    let uri = if is_question { client.uri() } else { &own };
-    if client.cookie_bytes() > MOST_COOKIES {
+    let is_subrequest = own.starts_with("/gate/");
+    let uri = if is_subrequest { client.uri() } else { &own };
+    if client.cookie_bytes() > MAX_COOKIE_BYTES {
         let session = state.cookie_name().unwrap_or_default();
         return delete_cookies(client, uri, &[known_device::cookie_name(&session), session]);
     }
-    if is_question && !covers_origin(uri) {
+    if is_subrequest && !covers_origin(uri) {
         return next.run(request).await;
     }
     response::json_error(
@@ -48,27 +48,28 @@ pub async fn guard(State(state): State<AppState>, request: Request, next: Next) 
     )
 }
 
-/// True if a service worker with this script may control every page of the origin: it lies in the root.
+/// True if a service worker with this script could control the login pages: the script is in the root or in `/leonardo/`.
 ///
-/// A wider scope than the script's directory needs a header of the service's, which the gate removes.
+/// A scope above the script's directory needs a response header of the service, which the gate removes.
 fn covers_origin(uri: &str) -> bool {
     let path = uri.split(['?', '#']).next().unwrap_or_default();
     path.rfind('/').unwrap_or_default() == 0 || path.starts_with("/leonardo/")
 }
 
-/// Deletes the largest cookies, whatever their names: another server may have chosen ours. Their paths and domains are not
-/// in the request, so each is deleted for every path above this one, and for every domain above the host; our `own` only
-/// for those that we never set.
+/// Deletes the largest cookies, including those that another server has set with our names.
+///
+/// A request does not have the paths and domains of its cookies, so each is deleted for every path and domain above this
+/// one. Cookies named `own` are kept at the path and domain that the portal uses.
 fn delete_cookies(client: Client<'_>, uri: &str, own: &[String]) -> Response {
     let found = cookies::sorted_by_size(&client.cookies());
     let mut left: usize = found.iter().map(|(_, length)| length).sum();
     let (mut lines, mut bytes, mut deleted) = (Vec::new(), 0, 0);
     for (name, length) in found {
-        if left <= KEPT_COOKIES || bytes > MOST_DELETED {
+        if left <= RETAINED_BYTES || bytes > MAX_DELETION_BYTES {
             break;
         }
-        // One of ours is never that large: another server has chosen its name.
-        let own = if length < LARGEST_OWN { own } else { &[] };
+        // A larger cookie with our name was set by another server.
+        let own = if length < MAX_OWN_BYTES { own } else { &[] };
         for line in deletions(client, name, uri, own) {
             bytes += line.len();
             lines.push(line);
@@ -82,7 +83,7 @@ fn delete_cookies(client: Client<'_>, uri: &str, own: &[String]) -> Response {
         render(status, &CookiesPage { kilobytes, deleted, next: safe_path(uri) })
     } else {
         let message =
-            format!("{kilobytes} kB of cookies are too much; the largest are deleted now, try again");
+            format!("{kilobytes} kB of cookies exceed the limit; the largest were deleted, try again");
         response::json_error(status, &message)
     };
     for line in lines {
@@ -91,16 +92,17 @@ fn delete_cookies(client: Client<'_>, uri: &str, own: &[String]) -> Response {
     response
 }
 
+/// Returns the `Set-Cookie` headers that delete a cookie.
 fn deletions(client: Client<'_>, name: &[u8], uri: &str, own: &[String]) -> Vec<HeaderValue> {
-    // Names that begin so need these attributes (RFC 6265bis, 4.1.3), by plain http on localhost, too.
+    // Special prefixes need these attributes (RFC 6265bis, 4.1.3), also over plain http on localhost.
     let special = if name.starts_with(b"__") { "; Secure; HttpOnly" } else { "" };
     let secure = if client.is_https() { "; Secure" } else { special };
     let prefix = if client.is_https() { cookies::HOST } else { "" };
     let is_own = own.iter().any(|own| [prefix, own].concat().as_bytes() == name);
-    // Any value stands for a cookie without a name.
+    // A pair without `=` deletes the cookie that has no name.
     let pair = if name.is_empty() { b"x".to_vec() } else { [name, b"="].concat() };
     let domains = cookie_domains(client);
-    let depth = MOST_DELETED / (pair.len() + 64) / domains.len() / 2;
+    let depth = MAX_DELETION_BYTES / (pair.len() + 64) / domains.len() / 2;
     let mut lines = Vec::new();
     for domain in &domains {
         for path in cookie_paths(uri, depth.clamp(1, 8)) {
@@ -114,7 +116,7 @@ fn deletions(client: Client<'_>, name: &[u8], uri: &str, own: &[String]) -> Vec<
     lines.into_iter().flatten().collect()
 }
 
-/// `Domain` attributes: none, and for names each domain from the host up that has a dot.
+/// Returns the `Domain` attributes to delete: none, and each domain from the host upwards that contains a dot.
 fn cookie_domains(client: Client<'_>) -> Vec<String> {
     let authority = client.authority();
     let name = authority.canonical();
@@ -129,7 +131,7 @@ fn cookie_domains(client: Client<'_>) -> Vec<String> {
     domains
 }
 
-/// The paths of cookies that a request for `uri` carries (RFC 6265, 5.1.4), the first `depth` folders and the whole.
+/// Returns paths of cookies that match `uri` (RFC 6265, 5.1.4): the first `depth` directories and the whole path.
 fn cookie_paths(uri: &str, depth: usize) -> Vec<&str> {
     let path = uri.split(['?', '#', ';']).next().unwrap_or_default();
     let plain = path.bytes().all(|byte| byte.is_ascii_graphic());
@@ -146,7 +148,7 @@ mod tests {
     use crate::client::tests::headers;
 
     #[test]
-    fn a_worker_in_the_root_controls_the_login_pages() {
+    fn a_worker_in_the_root_could_control_the_login_pages() {
         for uri in ["/sw.js", "/sw.js?a=/b/c", "/", "", "/leonardo/portal.js", "/leonardo/x/y.js"] {
             assert!(covers_origin(uri), "{uri}");
         }
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_cookies_are_deleted_and_ours_stay() {
+    fn the_largest_cookies_are_deleted_and_ours_are_kept() {
         let x = |count| "x".repeat(count);
         let cookie = format!("leonardo_0badcafe=43; a={}; b={}; c=small", x(9_000), x(8_000));
         let expected: Vec<String> = ["a", "b"]
@@ -200,39 +202,40 @@ mod tests {
     }
 
     #[test]
-    fn our_own_cookies_stay_among_many_small_ones() {
+    fn our_own_cookies_are_kept_among_many_small_ones() {
         let small: Vec<String> = (10..70).map(|number| format!("c{number}={}", "x".repeat(300))).collect();
         let of_own = |length: usize| {
             let own = format!("leonardo_0badcafe={}", "x".repeat(length - "leonardo_0badcafe=".len()));
             let lines = deleted(&format!("{own}; {}", small.join("; ")), "192.0.2.1", "/p");
             lines.into_iter().filter(|line| line.starts_with("leonardo")).collect::<Vec<_>>()
         };
-        assert_eq!(of_own(LARGEST_OWN - 1), ["leonardo_0badcafe=; Path=/p; Max-Age=0"]);
+        assert_eq!(of_own(MAX_OWN_BYTES - 1), ["leonardo_0badcafe=; Path=/p; Max-Age=0"]);
         let both = ["leonardo_0badcafe=; Path=/; Max-Age=0", "leonardo_0badcafe=; Path=/p; Max-Age=0"];
-        assert_eq!(of_own(LARGEST_OWN), both);
+        assert_eq!(of_own(MAX_OWN_BYTES), both);
     }
 
     #[test]
-    fn special_names_and_none_are_deleted_too() {
+    fn cookies_with_special_names_or_none_are_deleted_too() {
         let x = "x".repeat(5_000);
         let lines = ["__Host-a=; Path=/; Max-Age=0; Secure; HttpOnly", "x; Path=/; Max-Age=0"];
         assert_eq!(deleted(&format!("__Host-a={x}; {x}"), "localhost", "/"), lines);
     }
 
     #[test]
-    fn folders_are_counted_as_long_as_the_answer_stays_small() {
+    fn the_number_of_paths_is_limited() {
         assert_eq!(cookie_paths("/a/b/c/d?e/f", 2), ["/", "/a", "/a/", "/a/b", "/a/b/", "/a/b/c/d"]);
         let deep = deleted(&format!("a={}", "x".repeat(9_000)), "h", "/1/2/3/4/5/6/7/8/9/10");
         assert_eq!((deep.len(), deep[16].as_str()), (18, "a=; Path=/1/2/3/4/5/6/7/8/; Max-Age=0"));
     }
 
     #[test]
-    fn only_what_is_too_large_is_deleted() {
+    fn no_more_cookies_than_necessary_are_deleted() {
         let cookie = |bytes: usize| {
-            format!("a={}; b={}", "x".repeat(bytes - KEPT_COOKIES - 4), "x".repeat(KEPT_COOKIES - 2))
+            format!("a={}; b={}", "x".repeat(bytes - RETAINED_BYTES - 4), "x".repeat(RETAINED_BYTES - 2))
         };
         let deleted = |host: &str, proto: &str, uri: &str| {
-            let pairs = [("cookie", &*cookie(MOST_COOKIES)), ("host", host), ("x-forwarded-proto", proto)];
+            let pairs =
+                [("cookie", &*cookie(MAX_COOKIE_BYTES)), ("host", host), ("x-forwarded-proto", proto)];
             let headers = headers(&pairs);
             let answer = delete_cookies(Client(&headers), uri, &own());
             answer
@@ -256,13 +259,13 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_never_larger_than_a_browser_takes() {
+    fn a_response_is_never_larger_than_a_browser_accepts() {
         let cookies: Vec<String> =
             (0..180).map(|number| format!("{}{number:03}=x", "n".repeat(4_000))).collect();
         for host in ["192.0.2.1", "a.b.c.lab.example"] {
             let bytes: usize =
                 deleted(&cookies.join("; "), host, "/a/b/c/d/e/f/g/h/i").iter().map(String::len).sum();
-            assert!((MOST_DELETED..3 * MOST_DELETED).contains(&bytes), "{host} {bytes}");
+            assert!((MAX_DELETION_BYTES..3 * MAX_DELETION_BYTES).contains(&bytes), "{host} {bytes}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Answers that every route shares: refusals by kind of client, and the headers that protect a page.
+//! Responses that all routes share: redirects, errors, refusals by kind of client, and security headers.
 
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -9,32 +9,32 @@ use crate::client::Client;
 use crate::return_path;
 use crate::verdict::Verdict;
 
-/// Everything a page needs comes from this program; nothing may frame it, and nothing is loaded from elsewhere.
+/// Content security policy: pages load only from the portal and cannot be framed.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-const PROTECTION: [(HeaderName, &str); 7] = [
+const SECURITY_HEADERS: [(HeaderName, &str); 7] = [
     (header::CONTENT_SECURITY_POLICY, POLICY),
-    // A page that opens one of ours in a window gets no hold of it, and pages elsewhere cannot embed it.
+    // A page that opens one of ours gets no reference to its window, and other origins cannot embed it.
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
-    // Links carry secret words, so no address goes on. With no-referrer, browsers would send `Origin: null` with our own
-    // forms, and the origin check would refuse them.
+    // URLs contain secrets, so only the origin is sent. With no-referrer, browsers would send `Origin: null` with our own
+    // forms, which the origin check would reject.
     (header::REFERRER_POLICY, "strict-origin"),
     (header::CACHE_CONTROL, "no-store"),
 ];
 
-/// Adds the protecting headers, without replacing what a route has set itself.
+/// Adds the security headers that the route has not set itself.
 pub async fn add_security_headers(mut response: Response) -> Response {
-    for (name, value) in PROTECTION {
+    for (name, value) in SECURITY_HEADERS {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
 }
 
-/// Lets a page connect to one more origin of ours, and its form lead there.
+/// Allows a page to connect to one more origin of this container and to submit its form there.
 pub fn allow_origin(response: &mut Response, origin: &str) {
     let policy = POLICY
         .replace("connect-src 'self'", &format!("connect-src 'self' {origin}"))
@@ -44,7 +44,7 @@ pub fn allow_origin(response: &mut Response, origin: &str) {
     }
 }
 
-/// Gives a page an origin of its own: no page of the same host and port can read it (CSP `sandbox`, HTML 7.1.5).
+/// Gives a page an opaque origin, so that no page of the same host and port can read it (CSP `sandbox`, HTML 7.1.5).
 pub fn sandbox(response: &mut Response) {
     let policy = format!("{POLICY}; sandbox allow-forms");
     if let Ok(policy) = HeaderValue::try_from(policy) {
@@ -52,15 +52,14 @@ pub fn sandbox(response: &mut Response) {
     }
 }
 
-/// Tells a visitor why not: a page's visitor is sent to the login form, by a relative redirect, everybody else gets a
-/// status and a reason.
+/// Returns the response to a refused request: a redirect to the login form for a page in a browser, otherwise a status
+/// with a message.
 pub fn refuse(verdict: Verdict, client: Client<'_>) -> Response {
     match verdict {
         Verdict::Wait(seconds) => {
             let mut response = json_error(
                 StatusCode::TOO_MANY_REQUESTS,
-                "too many wrong tokens or passwords; wait a little, or run portal-link inside the container for a link that \
-                 logs one browser in",
+                "too many failed attempts; try again later, or run portal-link in the container for a one-time login link",
             );
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             response
@@ -70,7 +69,7 @@ pub fn refuse(verdict: Verdict, client: Client<'_>) -> Response {
         }
         Verdict::UnknownHost => json_error(
             StatusCode::MISDIRECTED_REQUEST,
-            "without a login, this host name is not allowed; add it to WEB_ALLOWED_HOSTS",
+            "this host name is not allowed for services without a login; add it to WEB_ALLOWED_HOSTS",
         ),
         Verdict::Preflight => preflight(client),
         _ if client.is_browser_page() => redirect(&return_path::login_path(client.uri()), StatusCode::FOUND),
@@ -79,7 +78,7 @@ pub fn refuse(verdict: Verdict, client: Client<'_>) -> Response {
                 StatusCode::UNAUTHORIZED,
                 "log in at /leonardo/login, or send Authorization: Bearer $WEB_TOKEN",
             );
-            // A browser would answer a Basic challenge with a dialog of its own, over the page that made the request.
+            // A Basic challenge would make a browser open its own login dialog over the page that made the request.
             let challenge = if client.is_browser() { "Bearer realm=\"leonardo\"" } else { CHALLENGES };
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
             response
@@ -87,12 +86,11 @@ pub fn refuse(verdict: Verdict, client: Client<'_>) -> Response {
     }
 }
 
-/// The status by which Caddy knows that the gate itself answers a preflight; the visitor gets 204. A 2xx from here would
-/// let the request through.
+/// Status that makes Caddy answer a preflight with 204 itself; a 2xx status would forward the request to the service.
 const PREFLIGHT: StatusCode = StatusCode::IM_A_TEAPOT;
 
-/// Lets a page elsewhere send what it asked for, without credentials of the browser: only a token that the page has itself
-/// opens anything (Fetch, "CORS-preflight fetch"). The service does not see the question.
+/// Allows a page of another origin to send its request, without the browser's credentials: only a token that the page itself
+/// has gives access (Fetch, "CORS-preflight fetch"). The service does not see the preflight.
 fn preflight(client: Client<'_>) -> Response {
     const COPIED: [(HeaderName, HeaderName); 2] = [
         (header::ACCESS_CONTROL_REQUEST_METHOD, header::ACCESS_CONTROL_ALLOW_METHODS),
@@ -108,7 +106,7 @@ fn preflight(client: Client<'_>) -> Response {
     response
 }
 
-/// An error in words for programs.
+/// Returns an error for programs as JSON.
 pub fn json_error(status: StatusCode, message: &str) -> Response {
     let error = status.canonical_reason().unwrap_or("refused").to_ascii_lowercase();
     (status, Json(json!({ "error": error, "message": message }))).into_response()
@@ -116,13 +114,13 @@ pub fn json_error(status: StatusCode, message: &str) -> Response {
 
 const CHALLENGES: &str = "Bearer realm=\"leonardo\", Basic realm=\"leonardo\", charset=\"UTF-8\"";
 
-/// A redirect to a path on the same host and port; a path that no header can hold leads to the start page.
+/// Redirects to `path`, or to the start page if a header cannot hold it.
 pub fn redirect(path: &str, status: StatusCode) -> Response {
     let location = HeaderValue::from_str(path).unwrap_or(HeaderValue::from_static("/"));
     (status, [(header::LOCATION, location)]).into_response()
 }
 
-/// An error in words, for people and for programs.
+/// Returns a message as plain text.
 pub fn text_error(status: StatusCode, message: &'static str) -> Response {
     (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{message}\n")).into_response()
 }
@@ -141,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_client_gets_an_answer_it_understands() {
+    fn pages_are_redirected_and_programs_get_a_challenge() {
         let back = ("x-forwarded-uri", "/lab?x=1");
         assert_eq!(
             refused(&[("accept", "text/html"), back]),

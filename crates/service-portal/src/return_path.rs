@@ -1,29 +1,29 @@
-//! Where a visitor goes after the login: a path on the same host and port, and nothing else.
+//! The path to which a visitor returns after the login, on the same host and port.
 
-/// The longest path that is carried through the login form, in bytes.
-const LONGEST: usize = 4_000;
+/// Maximum length of a path, in bytes.
+const MAX_LENGTH: usize = 4_000;
 
-/// The path if it is one that a login may lead to, else the start page.
+/// Returns the path if it is safe, otherwise the start page.
 pub fn safe_path(wanted: &str) -> &str {
-    if is_local(wanted) && wanted.len() <= LONGEST && !is_login(wanted) { wanted } else { "/" }
+    if is_local(wanted) && wanted.len() <= MAX_LENGTH && !is_login(wanted) { wanted } else { "/" }
 }
 
 /// True for a path on the same host and port.
 ///
-/// Browsers read `//host`, `/\host` and paths with tabs or newlines as other hosts, so only printable ASCII without a
-/// backslash and with exactly one leading slash passes.
+/// Browsers take `//host`, `/\host` and paths with tabs or newlines for other hosts. Only printable ASCII without a backslash
+/// and with exactly one leading slash is accepted.
 pub fn is_local(path: &str) -> bool {
     let printable = path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
     printable && path.starts_with('/') && !path.starts_with("//")
 }
 
-/// Going back to the form after a login would look like a failure.
+/// True for the login form and the logout; returning to them after a login would look like a failure.
 fn is_login(path: &str) -> bool {
     let path = path.split(['?', '#']).next().unwrap_or_default();
     matches!(path, "/leonardo/login" | "/leonardo/logout")
 }
 
-/// The form's address with the way back, relative to whatever host and port the visitor used.
+/// Returns the path of the login form, with the path to return to.
 pub fn login_path(back: &str) -> String {
     match safe_path(back) {
         "/" => "/leonardo/login".to_owned(),
@@ -31,7 +31,7 @@ pub fn login_path(back: &str) -> String {
     }
 }
 
-/// Percent-encoding of what a query value cannot hold (RFC 3986, 2.3).
+/// Percent-encodes a query value (RFC 3986, 2.3); `/` is kept for readability.
 pub fn percent_encode(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -54,11 +54,11 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn only_paths_on_the_same_host_pass() {
+    fn only_paths_on_the_same_host_are_safe() {
         for good in ["/", "/a/b?c=d&e=%2F#f", "/@evil", "/https://evil/"] {
             assert_eq!(safe_path(good), good);
         }
-        let long = format!("/{}", "a".repeat(LONGEST));
+        let long = format!("/{}", "a".repeat(MAX_LENGTH));
         for bad in [
             "",
             "a",
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn the_way_back_survives_as_one_query_value() {
+    fn the_path_to_return_to_is_one_query_value() {
         assert_eq!(login_path("/a?b=c&d=e"), "/leonardo/login?next=/a%3Fb%3Dc%26d%3De");
         assert_eq!(login_path("/"), "/leonardo/login");
     }

@@ -1,7 +1,7 @@
-//! Which address leads where.
+//! Routes of the portal, and the page of services.
 //!
-//! Caddy sends the whole portal port and `/leonardo/*` of every other port here, so pages use absolute paths below
-//! `/leonardo/`. `/gate/*` is for Caddy alone; its configuration answers 404 to everybody else.
+//! Caddy forwards all requests to the portal's port and `/leonardo/*` of every other port, so pages use absolute paths below
+//! `/leonardo/`. `/gate/*` is only for subrequests: Caddy's configuration responds with 404 to visitors.
 
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
@@ -26,15 +26,15 @@ use crate::url_token;
 use crate::verdict::Verdict;
 use crate::{access_page, handover, link_redemption, login, response, unavailable};
 
-/// No form is larger, in bytes.
-const LARGEST_BODY: usize = 16 * 1024;
+/// Maximum size of a form, in bytes.
+const MAX_BODY_BYTES: usize = 16 * 1024;
 
-/// Bad registry files that are named at most; whoever has more needs the log, not the page.
-const SHOWN: usize = 20;
+/// Maximum number of invalid registry files on the page; the log has all of them.
+const MAX_LISTED: usize = 20;
 
-/// All routes.
+/// Returns all routes.
 pub fn router(state: AppState) -> Router {
-    let questions =
+    let subrequests =
         Router::new().route("/gate/verify", get(gate::verify)).route("/gate/open", get(gate::open));
     let pages = Router::new()
         .route("/gate/unavailable", get(unavailable::unavailable))
@@ -65,13 +65,13 @@ pub fn router(state: AppState) -> Router {
         .route("/leonardo/style.css", get(async || asset("text/css", include_str!("../assets/style.css"))))
         .route("/leonardo/portal.js", get(async || script(include_str!("../assets/portal.js"))))
         .route("/leonardo/login.js", get(async || script(include_str!("../assets/login.js"))))
-        .fallback(async || response::text_error(StatusCode::NOT_FOUND, "There is no such page."))
-        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .fallback(async || response::text_error(StatusCode::NOT_FOUND, "Page not found."))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(map_response(response::add_security_headers));
-    questions.merge(pages).layer(from_fn_with_state(state.clone(), guard)).with_state(state)
+    subrequests.merge(pages).layer(from_fn_with_state(state.clone(), guard)).with_state(state)
 }
 
-/// What the page of links shows.
+/// Content of the page of services.
 struct PortalView {
     links: Vec<Link>,
     ready: bool,
@@ -80,29 +80,29 @@ struct PortalView {
     storage: Option<Storage>,
 }
 
-/// A service's pages could read what its port shows of the others: there, the owner gets the links alone.
+/// Returns the content that the visitor may see. On a service's port, where its pages could read it, only the links.
 async fn view(state: &AppState, client: Client<'_>, verdict: Verdict) -> PortalView {
-    let whole = whole_view(state, client).await;
+    let full = full_view(state, client).await;
     if client.port() == Some(ports::PORTAL) || verdict == Verdict::Program {
-        return whole;
+        return full;
     }
-    let boot = if whole.ready { "Ready" } else { "Still starting…" }.to_owned();
-    PortalView { boot, problems: Vec::new(), storage: None, ..whole }
+    let boot = if full.ready { "Ready" } else { "Still starting…" }.to_owned();
+    PortalView { boot, problems: Vec::new(), storage: None, ..full }
 }
 
-async fn whole_view(state: &AppState, client: Client<'_>) -> PortalView {
+async fn full_view(state: &AppState, client: Client<'_>) -> PortalView {
     let (services, rejected) = state.registry().load().unwrap_or_else(|error| {
         log_limit::error(&error);
         Default::default()
     });
     let entries = entries(state);
-    let mut now = state.journal().down_programs();
-    now.extend(journal::proxy_problem(state.proxy_problem()));
+    let mut current = state.journal().down_programs();
+    current.extend(journal::proxy_problem(state.proxy_problem()));
     let mut problems: Vec<String> =
-        now.into_iter().map(|trouble| format!("{}: {}", trouble.setting, trouble.message)).collect();
+        current.into_iter().map(|problem| format!("{}: {}", problem.setting, problem.message)).collect();
     problems.extend(boot_problems::list(&entries));
     problems.extend(
-        rejected.iter().take(SHOWN).map(|file| format!("service file {}: {}", file.file, file.reason)),
+        rejected.iter().take(MAX_LISTED).map(|file| format!("service file {}: {}", file.file, file.reason)),
     );
     problems.extend(state.unsaved_warning());
     PortalView {
@@ -145,20 +145,22 @@ async fn state_json(State(state): State<AppState>, headers: HeaderMap) -> Respon
         return not_the_owner(verdict, client);
     }
     let PortalView { links, ready, boot, problems, storage } = view(&state, Client(&headers), verdict).await;
-    let told = json!({
+    let body = json!({
         "ready": ready,
         "boot": boot,
         "problems": problems,
         "storage": storage,
         "services": links,
     });
-    Json(told).into_response()
+    Json(body).into_response()
 }
 
-/// A guest has come through a link to one service, and the rest is not for guests.
+/// Returns the response for a visitor who is not the owner; guests have access to one service only.
 fn not_the_owner(verdict: Verdict, client: Client<'_>) -> Response {
     match verdict {
-        Verdict::Guest => response::text_error(StatusCode::FORBIDDEN, "This link opens its service alone."),
+        Verdict::Guest => {
+            response::text_error(StatusCode::FORBIDDEN, "This link gives access to one service only.")
+        }
         verdict => response::refuse(verdict, client),
     }
 }
@@ -175,7 +177,7 @@ fn script(content: &'static str) -> Response {
     asset("text/javascript", content)
 }
 
-/// Part of the program, so a browser may keep it for an hour.
+/// Returns an embedded file, which browsers can cache for an hour.
 fn asset(kind: &'static str, content: &'static str) -> Response {
     ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "max-age=3600")], content).into_response()
 }

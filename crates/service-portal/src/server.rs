@@ -19,13 +19,13 @@ use tokio::io::{AsyncWriteExt, copy, sink};
 use tokio::net::{UnixListener, UnixStream};
 use tower_service::Service;
 
-/// Most bytes of a request's head: Caddy lets 1 MiB pass (`max_header_size`), and sends the address twice.
-const LARGEST_HEAD: usize = 4 << 20;
-/// Pause after a connection that could not be accepted, for want of file descriptors.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Maximum size of a request's head, in bytes. Caddy accepts 1 MiB (`max_header_size`) and sends the URL twice.
+const MAX_HEAD_BYTES: usize = 4 << 20;
+/// Pause after a failed accept, which usually means that there are no file descriptors left.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Takes over the socket's name from an earlier instance. The group of its directory may connect (Caddy's, or
-/// `leonardo`), no other account.
+/// Listens on a socket, replacing that of an earlier instance. Only the group of its directory can connect: Caddy's, or
+/// `leonardo`.
 pub fn listen(socket: &Path) -> Result<UnixListener> {
     let cannot = || format!("cannot listen on {}", socket.display());
     match fs::remove_file(socket) {
@@ -37,33 +37,33 @@ pub fn listen(socket: &Path) -> Result<UnixListener> {
     Ok(listener)
 }
 
-/// Serves every connection, forever.
+/// Serves all connections forever.
 pub async fn serve(listener: UnixListener, router: Router) -> Infallible {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(converse(stream, router.clone()))),
+            Ok((stream, _)) => drop(tokio::spawn(serve_connection(stream, router.clone()))),
             Err(error) => {
                 log::error!("cannot accept a connection: {error}");
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(RETRY_INTERVAL).await;
             }
         }
     }
 }
 
-/// Answers the requests of one connection. Caddy, or the command inside, adds the date if it wants one.
-async fn converse(stream: UnixStream, router: Router) {
+/// Serves the requests of one connection, without `Date` headers, which Caddy adds.
+async fn serve_connection(stream: UnixStream, router: Router) {
     let answer = service_fn(move |request: Request<Incoming>| {
         let mut router = router.clone();
         Box::pin(async move { Service::<Request<Incoming>>::call(&mut router, request).await })
     });
     let mut connection = http1::Builder::new()
-        .max_buf_size(LARGEST_HEAD)
+        .max_buf_size(MAX_HEAD_BYTES)
         .auto_date_header(false)
         .serve_connection(TokioIo::new(stream), answer);
     let served = poll_fn(|context| connection.poll_without_shutdown(context)).await;
     if served.is_err() {
-        // The answer to a request that is not read to its end (431) would be lost with the connection, and Caddy would
-        // make a 502 of it.
+        // Reads the rest of a rejected request (431). Closing the connection at once could lose the response, which would
+        // become a 502 of Caddy.
         let mut stream = connection.into_parts().io.into_inner();
         let _ = stream.shutdown().await;
         let _ = copy(&mut stream, &mut sink()).await;
@@ -78,7 +78,7 @@ mod tests {
 
     use super::*;
 
-    /// Sends a request whole before it reads, as a proxy may, and returns the answer's head.
+    /// Sends a whole request before it reads, as a proxy may do, and returns the response.
     async fn ask(socket: &Path, head: &str) -> String {
         let mut stream = UnixStream::connect(socket).await.unwrap();
         stream.write_all(head.as_bytes()).await.unwrap_or_else(|error| panic!("{error}: {head:.40}"));
@@ -87,13 +87,13 @@ mod tests {
         String::from_utf8(answer).unwrap()
     }
 
-    /// A request that ends the connection, with these fields.
+    /// Returns a request that closes the connection, with these header fields.
     fn request(uri: &str, fields: &str) -> String {
         format!("GET {uri} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{fields}\r\n")
     }
 
     #[tokio::test]
-    async fn a_head_that_caddy_lets_pass_is_read_and_a_larger_one_is_answered() {
+    async fn a_head_that_caddy_accepts_is_read_and_a_larger_one_gets_a_response() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("socket");
         let router = Router::new().route("/", get(async |headers: HeaderMap| headers.len().to_string()));
@@ -103,19 +103,15 @@ mod tests {
         let long = "x".repeat(1 << 20);
         for (name, head, status) in [
             ("all cookies of a host", request("/", &format!("cookie: a={long}\r\n")), 200),
-            (
-                "and the address",
-                request("/", &format!("cookie: a={long}\r\nx-forwarded-uri: /{long}\r\n")),
-                200,
-            ),
-            ("as many fields as are read", request("/", &fields(98)), 200),
+            ("and the URL", request("/", &format!("cookie: a={long}\r\nx-forwarded-uri: /{long}\r\n")), 200),
+            ("the maximum number of fields", request("/", &fields(98)), 200),
             ("one more", request("/", &fields(99)), 431),
             ("all fields that 1 MiB holds", request("/", &"a:\r\n".repeat(1 << 18)), 431),
-            ("the same, all different", request("/", &fields(140_000)), 431),
-            ("more than is read", request("/", &format!("cookie: a={long}\r\n").repeat(8)), 431),
-            ("a long address", request(&format!("/{long}"), ""), 414),
-            ("no HTTP", format!("{long}\r\n\r\n"), 400),
-            ("and still", request("/", ""), 200),
+            ("the same with different names", request("/", &fields(140_000)), 431),
+            ("more than the maximum size", request("/", &format!("cookie: a={long}\r\n").repeat(8)), 431),
+            ("a long URL", request(&format!("/{long}"), ""), 414),
+            ("not HTTP", format!("{long}\r\n\r\n"), 400),
+            ("a later request", request("/", ""), 200),
         ] {
             let answer = ask(&socket, &head).await;
             assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{name}: {answer:.80}");

@@ -1,4 +1,4 @@
-//! Links to the services: where each is for this visitor, and whether it answers now.
+//! Links to the services, with the URL for this visitor and the current state.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -12,30 +12,30 @@ use tokio::time::timeout;
 use crate::client::Client;
 use crate::host::Authority;
 
-/// A service on loopback accepts at once or not at all.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// Timeout for a connection to a service; on loopback, it is accepted at once or not at all.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// One line of the page.
+/// One service on the page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Link {
-    /// The service's name.
+    /// Name of the service.
     pub name: String,
-    /// Its public port inside the container.
+    /// Public port inside the container.
     pub port: u16,
-    /// Where this visitor finds it; nothing if the provider does not publish the port.
+    /// URL for this visitor; `None` if the provider does not publish the port.
     pub url: Option<String>,
-    /// Whether the service accepts connections.
+    /// True if the service accepts connections.
     pub alive: bool,
-    /// Whether the gate asks for a login.
+    /// True if the service requires a login.
     pub protected: bool,
 }
 
-/// Links to all services, each looked at now, all at the same time.
+/// Returns links to all services; their states are checked in parallel.
 pub async fn service_links(services: Vec<Service>, env: &Env, host: Authority<'_>) -> Vec<Link> {
-    let looks: Vec<_> = services.iter().map(|service| tokio::spawn(is_alive(service.listen_port))).collect();
+    let checks: Vec<_> = services.iter().map(|service| tokio::spawn(is_alive(service.listen_port))).collect();
     let mut links = Vec::with_capacity(services.len());
-    for (service, look) in services.into_iter().zip(looks) {
-        let alive = look.await.unwrap_or(false);
+    for (service, check) in services.into_iter().zip(checks) {
+        let alive = check.await.unwrap_or(false);
         let url = service_url(&service, env, host);
         let Service { service_name: name, proxy_port: port, proxy_secure: protected, .. } = service;
         links.push(Link { name, port, url, alive, protected });
@@ -44,14 +44,14 @@ pub async fn service_links(services: Vec<Service>, env: &Env, host: Authority<'_
 }
 
 async fn is_alive(port: u16) -> bool {
-    matches!(timeout(PATIENCE, TcpStream::connect((Ipv4Addr::LOCALHOST, port))).await, Ok(Ok(_)))
+    matches!(timeout(CONNECT_TIMEOUT, TcpStream::connect((Ipv4Addr::LOCALHOST, port))).await, Ok(Ok(_)))
 }
 
 fn service_url(service: &Service, env: &Env, host: Authority<'_>) -> Option<String> {
     Some(public_origin(service.proxy_port, env, host)? + &service.service_url)
 }
 
-/// The origin of a public port: what the provider publishes, else the visitor's own way here with that port.
+/// Returns the origin of a public port: the one that the provider publishes, otherwise the visitor's host with that port.
 pub fn public_origin(port: u16, env: &Env, host: Authority<'_>) -> Option<String> {
     let provider = cloud::detect(env);
     let origin = provider.address(env, port).or_else(|| {
@@ -61,8 +61,8 @@ pub fn public_origin(port: u16, env: &Env, host: Authority<'_>) -> Option<String
     Some(cloud::with_https(env, origin))
 }
 
-/// The origin of the portal for a visitor who came to another port of this container; nothing where it cannot be known:
-/// on the portal's own port, through a tunnel or another proxy, or where ports are published under other numbers.
+/// Returns the origin of the portal for a visitor of another port. `None` on the portal's own port, and where the origin is
+/// unknown: through a tunnel or another proxy, or if ports are published under other numbers.
 pub fn portal_origin(env: &Env, client: Client<'_>) -> Option<String> {
     let port = client.port().filter(|&port| port != ports::PORTAL)?;
     let here = public_origin(port, env, client.authority())?;
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn the_portal_is_known_where_ports_keep_their_numbers_or_the_provider_publishes_them() {
+    fn the_portals_origin_is_known_if_ports_keep_their_numbers_or_the_provider_publishes_them() {
         assert_eq!(portal_of(&[], "http", "gpu.lan:8188", "8188"), Some("http://gpu.lan:1111".into()));
         assert_eq!(portal_of(&[], "http", "[::1]:8188", "8188"), Some("http://[::1]:1111".into()));
         let https = [("WEB_ENABLE_HTTPS", "true")];
@@ -106,7 +106,7 @@ mod tests {
         assert_eq!(portal_of(&https, "http", "h:8188", "8188"), None, "a proxy in front");
         assert_eq!(portal_of(&[], "http", "h:28188", "8188"), None, "published under another number");
         assert_eq!(portal_of(&[], "https", "abc.tunnel.example", "8188"), None, "a tunnel");
-        assert_eq!(portal_of(&[], "http", "h:1111", "1111"), None, "there already");
+        assert_eq!(portal_of(&[], "http", "h:1111", "1111"), None, "already at the portal");
         let pod = [("RUNPOD_POD_ID", "abc")];
         let of = |port: &str| format!("abc-{port}.proxy.runpod.net");
         assert_eq!(portal_of(&pod, "https", &of("8188"), "8188"), Some(format!("https://{}", of("1111"))));
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_leads_where_this_visitor_can_go() {
+    fn a_link_has_the_host_of_the_visitor_or_the_provider() {
         assert_eq!(url(&[], "gpu.lan:1111"), Some("http://gpu.lan:8888/lab".into()));
         assert_eq!(url(&[], "[::1]:1111"), Some("http://[::1]:8888/lab".into()));
         assert_eq!(

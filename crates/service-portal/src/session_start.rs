@@ -1,4 +1,4 @@
-//! Beginning a session, whatever opened it: the cookies that the visitor gets.
+//! Starts sessions and sets their cookies.
 
 use std::time::Instant;
 
@@ -13,10 +13,10 @@ use crate::cookies;
 use crate::known_device;
 use crate::log_limit;
 use crate::response;
-use crate::sessions::{ABSOLUTE, Scope, SessionOrigin};
+use crate::sessions::{MAX_LIFETIME, Scope, SessionOrigin};
 use crate::unix_time;
 
-/// Begins a session for everything and puts its cookies on `response`.
+/// Starts a session for everything and adds its cookies to `response`.
 pub fn start_owner_session(state: &AppState, client: Client<'_>, mut response: Response) -> Result<Response> {
     state.throttle().mark_known(client.address(), Instant::now());
     let device = known_device::issue_id(state, client);
@@ -27,8 +27,8 @@ pub fn start_owner_session(state: &AppState, client: Client<'_>, mut response: R
     Ok(response)
 }
 
-/// Gives a marked browser its living session back, if another server of the same host has overwritten or deleted the
-/// cookie; nothing if it has none.
+/// Restores the active session of a known device whose cookie another server of the host has overwritten or deleted;
+/// `None` if it has none.
 pub fn restore(
     state: &AppState,
     client: Client<'_>,
@@ -42,23 +42,23 @@ pub fn restore(
     Some(set.map(|()| response))
 }
 
-/// Begins a session for one service, through a share link, and puts its cookie on `response`.
+/// Starts a session for one service, after a share link, and adds its cookie to `response`.
 pub fn start_guest_session(
     state: &AppState,
     client: Client<'_>,
     share: &portal_control::Share,
     mut response: Response,
 ) -> Result<Response> {
-    let name = state.cookie_name().context(UNREADABLE)?;
+    let name = state.cookie_name().context(NO_LOGIN_MESSAGE)?;
     let scope = Scope::Share { port: share.port, service: share.service.clone(), share: share.id.clone() };
     let now = unix_time::now();
     let token = state.sessions().create(client.session_origin(), scope, share.expires, now)?;
-    let seconds = share.expires.saturating_sub(now).min(ABSOLUTE);
+    let seconds = share.expires.saturating_sub(now).min(MAX_LIFETIME);
     set_cookie(&mut response, client, &guest_cookie_name(&name, share.port), &token, seconds);
     Ok(response)
 }
 
-const UNREADABLE: &str = "there is no readable login";
+const NO_LOGIN_MESSAGE: &str = "there is no readable login";
 
 fn set_owner_cookies(
     state: &AppState,
@@ -67,16 +67,16 @@ fn set_owner_cookies(
     token: &str,
     device: Option<&str>,
 ) -> Result<()> {
-    let name = state.cookie_name().context(UNREADABLE)?;
-    set_cookie(response, client, &name, token, ABSOLUTE);
+    let name = state.cookie_name().context(NO_LOGIN_MESSAGE)?;
+    set_cookie(response, client, &name, token, MAX_LIFETIME);
     if let Some(mark) = device.and_then(|device| known_device::sign_id(state, device)) {
-        set_cookie(response, client, &known_device::cookie_name(&name), &mark, known_device::LIFE);
+        set_cookie(response, client, &known_device::cookie_name(&name), &mark, known_device::LIFETIME);
     }
     Ok(())
 }
 
-/// Answers a visitor whose session could not be started.
-#[allow(clippy::needless_pass_by_value, reason = "the shape that unwrap_or_else wants")]
+/// Returns the response if a session could not be started.
+#[allow(clippy::needless_pass_by_value, reason = "the signature that unwrap_or_else needs")]
 pub fn session_error(error: anyhow::Error) -> Response {
     log_limit::error(&error);
     response::text_error(
@@ -85,15 +85,15 @@ pub fn session_error(error: anyhow::Error) -> Response {
     )
 }
 
-/// A guest's cookie has the service's port in its name: ports share a host, and so do their cookies.
+/// Returns the name of a guest's cookie. It contains the port, because all ports of a host share cookies.
 pub fn guest_cookie_name(session: &str, port: u16) -> String {
     format!("{session}_{port}")
 }
 
-/// Adds a cookie; a life of 0 seconds takes it away.
+/// Adds a cookie to the response; a lifetime of 0 seconds deletes it.
 ///
-/// By https, the name begins so that no server without https can overwrite the cookie; over plain http, the browser would
-/// drop such a cookie. A browser that has too many cookies drops those of low priority first (Chromium).
+/// Over https, the prefix of the name keeps servers without https from overwriting the cookie; over plain http, browsers
+/// would reject it. The priority matters if a browser has too many cookies (Chromium).
 pub fn set_cookie(response: &mut Response, client: Client<'_>, name: &str, value: &str, seconds: u64) {
     let (prefix, secure) = if client.is_https() { (cookies::HOST, "; Secure") } else { ("", "") };
     let cookie = format!(

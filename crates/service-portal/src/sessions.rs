@@ -1,4 +1,4 @@
-//! Who is logged in. The cookie is a random number; everything that it means is kept here and can be taken back.
+//! Session store. A cookie is a random number; what it gives access to is stored here and can be revoked.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,33 +13,35 @@ use sha2::{Digest, Sha256};
 use crate::client_network::session_network;
 use crate::state_file::StateFile;
 
-/// A session that nobody uses ends, in seconds.
-const IDLE: u64 = 24 * 3_600;
-/// Every session ends, in seconds.
-pub const ABSOLUTE: u64 = 7 * 24 * 3_600;
-/// More than this many at once are not people; the one unused for longest makes room, guests first.
-const MOST: usize = 1_000;
-/// A browser gets its session back this seldom, in seconds.
-const RESTORE: u64 = 2;
-/// The times of last use are written this seldom, in seconds: they are not worth a write for each request.
-const FLUSH: u64 = 30;
+/// Time after which an unused session ends, in seconds.
+const IDLE_TIMEOUT: u64 = 24 * 3_600;
+/// Maximum lifetime of a session, in seconds.
+pub const MAX_LIFETIME: u64 = 7 * 24 * 3_600;
+/// Maximum number of sessions. Beyond it, the one unused for longest ends, guests first.
+const MAX_SESSIONS: usize = 1_000;
+/// Minimum time between two restores of a session, in seconds.
+const RESTORE_INTERVAL: u64 = 2;
+/// Minimum time between writes of the times of last use, in seconds.
+const FLUSH_INTERVAL: u64 = 30;
 
-/// A thousand of them are a tenth of this, in bytes.
-const LARGEST: u64 = 4 << 20;
+/// Maximum size of the file, in bytes: ten times that of the maximum number of sessions.
+const MAX_BYTES: u64 = 4 << 20;
 
-/// Sessions by the digest of their cookie: a copy of this table opens nothing.
+/// Sessions by the digest of their cookie: a copy of the file gives no access.
 #[derive(Debug)]
 pub struct Sessions {
     file: StateFile,
     kept: SessionsFile,
-    /// The second of the last write, and whether something has changed since.
+    /// Time of the last write, in seconds since the epoch.
     written: u64,
+    /// True if a change has not been written.
     changed: bool,
 }
 
+/// Content of the file.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct SessionsFile {
-    /// Which login they belong to; with another one they are over.
+    /// Fingerprint of the login; a changed login ends all sessions.
     login: String,
     sessions: HashMap<String, Session>,
 }
@@ -47,23 +49,23 @@ struct SessionsFile {
 /// One session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
-    /// What people and commands call it; opens nothing.
+    /// Public identifier, which gives no access.
     pub id: String,
-    /// When it began.
+    /// Time of the start, in seconds since the epoch.
     pub began: u64,
-    /// When it was last used.
+    /// Time of the last use, in seconds since the epoch.
     pub used: u64,
-    /// Where the visitor came from at first.
+    /// Address of the visitor at the start.
     pub address: IpAddr,
-    /// What the browser says it is.
+    /// User agent of the browser.
     pub agent: String,
-    /// What it opens.
+    /// Services that it gives access to.
     pub scope: Scope,
-    /// When it ends at the latest.
+    /// Latest end, in seconds since the epoch.
     pub ends: u64,
-    /// Whether it is good from the visitor's own network only.
+    /// True if it is valid only from the visitor's network.
     pub bound: bool,
-    /// The mark of the browser, by which it gets the session back if another server has taken its cookie.
+    /// Id of the known device, which gets the session back if another server has overwritten its cookie.
     #[serde(default)]
     pub device: Option<String>,
     /// Time of the last restore, in seconds since the epoch; 0 if there was none.
@@ -71,7 +73,7 @@ pub struct Session {
     pub restored: u64,
 }
 
-/// What a session opens.
+/// Services that a session gives access to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
@@ -79,33 +81,33 @@ pub enum Scope {
     Everything,
     /// One service, through a share link.
     Share {
-        /// The service's public port.
+        /// Public port of the service.
         port: u16,
-        /// The service's name: another one may have the port later.
+        /// Name of the service, because another one may use the port later.
         #[serde(default)]
         service: String,
-        /// The link's id: revoking it ends its sessions.
+        /// Id of the link; revoking it ends its sessions.
         share: String,
     },
 }
 
-/// Who begins a session.
+/// Properties of the visitor who starts a session.
 #[derive(Debug, Clone)]
 pub struct SessionOrigin {
-    /// The address.
+    /// Address of the visitor.
     pub address: IpAddr,
-    /// The browser.
+    /// User agent of the browser.
     pub agent: String,
-    /// Whether other servers share the address that the visitor typed, so that they see the cookie too (hazard H13).
+    /// True if other servers may share the host that the visitor entered, so that they get the cookie too (hazard H13).
     pub bound: bool,
-    /// The mark of the browser, if it gets or has one.
+    /// Id of the known device.
     pub device: Option<String>,
 }
 
 impl Sessions {
-    /// The sessions kept at `path`, if they belong to `login`; a damaged file counts as none.
+    /// Loads the sessions at `path` if they belong to `login`; a corrupt file counts as empty.
     pub fn load(path: &Path, login: &str) -> Self {
-        let kept = ReadPolicy::max_size(LARGEST)
+        let kept = ReadPolicy::max_size(MAX_BYTES)
             .read_if_exists(path)
             .ok()
             .flatten()
@@ -116,13 +118,13 @@ impl Sessions {
         Self { file: StateFile::new(path, WriteOptions::volatile(0o600)), kept, written: 0, changed: false }
     }
 
-    /// Begins a session and returns the cookie's value; without one random number, there is no session.
+    /// Creates a session and returns the value of its cookie; fails only without random numbers.
     pub fn create(&mut self, visitor: SessionOrigin, scope: Scope, ends: u64, now: u64) -> Result<String> {
-        self.make_room(now);
+        self.drop_excess(now);
         let SessionOrigin { address, agent, bound, device } = visitor;
-        // A browser whose cookie was overwritten has one session, not two.
+        // Replaces an earlier session of this device, whose cookie may have been overwritten.
         self.kept.sessions.retain(|_, session| device.is_none() || session.device != device);
-        let ends = ends.min(now + ABSOLUTE);
+        let ends = ends.min(now + MAX_LIFETIME);
         let id = String::new();
         self.insert(
             Session { id, began: now, used: now, address, agent, scope, ends, bound, device, restored: 0 },
@@ -130,15 +132,15 @@ impl Sessions {
         )
     }
 
-    /// Gives a marked browser its living session back under a new cookie, whose value is returned; from the session's
-    /// network only, and seldom: a browser that does not take the cookie would come again and again.
+    /// Restores the active session of a known device and returns the value of a new cookie; `None` if there is none for this
+    /// network. The interval between restores stops a loop with a browser that rejects the cookie.
     pub fn restore(&mut self, device: &str, address: IpAddr, now: u64) -> Option<Result<String>> {
         let sessions = &mut self.kept.sessions;
         let (key, _) = sessions.iter().find(|(_, session)| {
             session.device.as_deref() == Some(device)
-                && session.lives(now)
+                && session.is_active(now)
                 && session_network(session.address) == session_network(address)
-                && now >= session.restored + RESTORE
+                && now >= session.restored + RESTORE_INTERVAL
         })?;
         let key = key.clone();
         let session = sessions.remove(&key)?;
@@ -154,10 +156,10 @@ impl Sessions {
         Ok(token)
     }
 
-    /// The living session of a cookie, which counts as using it.
+    /// Returns the active session of a cookie, and marks it as used.
     pub fn touch(&mut self, token: &[u8], address: IpAddr, now: u64) -> Option<&Session> {
         let session = self.kept.sessions.get_mut(&digest(token))?;
-        if !session.opens_for(address, now) {
+        if !session.is_valid_for(address, now) {
             return None;
         }
         if session.used != now {
@@ -173,7 +175,7 @@ impl Sessions {
         self.end_where(|found, _| found == key, now);
     }
 
-    /// Ends the session that people call `id`; says whether there was one.
+    /// Ends the session with this public id; returns true if there was one.
     pub fn end_by_id(&mut self, id: &str, now: u64) -> bool {
         self.end_where(|_, session| session.id == id, now)
     }
@@ -183,24 +185,24 @@ impl Sessions {
         self.end_where(|_, session| matches!(&session.scope, Scope::Share { share, .. } if share == id), now);
     }
 
-    /// Ends every session; the next ones belong to `login`.
+    /// Ends every session; later ones belong to `login`.
     pub fn end_all(&mut self, login: &str, now: u64) {
         login.clone_into(&mut self.kept.login);
         self.kept.sessions.clear();
         self.replace_or_remove(now);
     }
 
-    /// The living sessions, the last used one first.
+    /// Returns the active sessions, the most recently used first.
     pub fn list(&self, now: u64) -> Vec<Session> {
-        let mut living: Vec<Session> =
-            self.kept.sessions.values().filter(|session| session.lives(now)).cloned().collect();
-        living.sort_by(|one, other| (other.used, &other.id).cmp(&(one.used, &one.id)));
-        living
+        let mut active: Vec<Session> =
+            self.kept.sessions.values().filter(|session| session.is_active(now)).cloned().collect();
+        active.sort_by(|one, other| (other.used, &other.id).cmp(&(one.used, &one.id)));
+        active
     }
 
-    /// Writes times of last use that are not written yet, if the last write was long enough ago.
+    /// Writes pending changes, if the last write was long enough ago or `at_once` is set.
     pub fn flush(&mut self, now: u64, at_once: bool) {
-        if self.changed && (at_once || now >= self.written + FLUSH) {
+        if self.changed && (at_once || now >= self.written + FLUSH_INTERVAL) {
             self.write(now);
         }
     }
@@ -215,9 +217,10 @@ impl Sessions {
         ended
     }
 
-    fn make_room(&mut self, now: u64) {
-        self.kept.sessions.retain(|_, session| session.lives(now));
-        if self.kept.sessions.len() >= MOST {
+    /// Removes ended sessions, and one more if there is no space for another.
+    fn drop_excess(&mut self, now: u64) {
+        self.kept.sessions.retain(|_, session| session.is_active(now));
+        if self.kept.sessions.len() >= MAX_SESSIONS {
             let oldest = self
                 .kept
                 .sessions
@@ -228,7 +231,7 @@ impl Sessions {
         }
     }
 
-    /// The reason why sessions do not survive a restart.
+    /// Returns the reason why sessions would not survive a restart.
     pub fn problem(&self) -> Option<&str> {
         self.file.problem()
     }
@@ -246,17 +249,17 @@ impl Sessions {
     }
 
     fn bytes(&self) -> Result<Vec<u8>> {
-        serde_json::to_vec(&self.kept).context("cannot describe the sessions")
+        serde_json::to_vec(&self.kept).context("cannot serialize the sessions")
     }
 }
 
 impl Session {
-    fn opens_for(&self, address: IpAddr, now: u64) -> bool {
-        self.lives(now) && (!self.bound || session_network(self.address) == session_network(address))
+    fn is_valid_for(&self, address: IpAddr, now: u64) -> bool {
+        self.is_active(now) && (!self.bound || session_network(self.address) == session_network(address))
     }
 
-    fn lives(&self, now: u64) -> bool {
-        now < self.used + IDLE && now < self.ends
+    fn is_active(&self, now: u64) -> bool {
+        now < self.used + IDLE_TIMEOUT && now < self.ends
     }
 }
 
@@ -304,29 +307,32 @@ mod tests {
             self.sessions.create(visitor(false), Scope::Everything, u64::MAX, now).unwrap();
         }
 
-        fn lives(&mut self, token: &str, address: IpAddr, now: u64) -> bool {
+        fn is_active(&mut self, token: &str, address: IpAddr, now: u64) -> bool {
             self.sessions.touch(token.as_bytes(), address, now).is_some()
         }
     }
 
     #[test]
-    fn a_session_lives_while_it_is_used_and_never_for_ever() {
+    fn a_session_lasts_while_it_is_used_up_to_a_maximum() {
         let mut table = table();
         let (idle, busy) = (table.begin(Scope::Everything, false), table.begin(Scope::Everything, false));
         let mut now = START;
-        while now + IDLE / 2 < START + ABSOLUTE {
-            assert!(table.lives(&busy, EVE, now));
-            now += IDLE / 2;
+        while now + IDLE_TIMEOUT / 2 < START + MAX_LIFETIME {
+            assert!(table.is_active(&busy, EVE, now));
+            now += IDLE_TIMEOUT / 2;
         }
-        assert!(!table.lives(&idle, ADA, START + IDLE) && !table.lives(&busy, ADA, START + ABSOLUTE));
+        assert!(
+            !table.is_active(&idle, ADA, START + IDLE_TIMEOUT)
+                && !table.is_active(&busy, ADA, START + MAX_LIFETIME)
+        );
     }
 
     #[test]
-    fn a_restart_keeps_sessions_and_another_login_ends_them() {
+    fn sessions_survive_a_restart_and_end_with_the_login() {
         let mut table = table();
         let token = table.begin(Scope::Everything, false);
         let text = std::fs::read_to_string(&table.path).unwrap();
-        assert!(!text.contains(&token), "the file opens nothing");
+        assert!(!text.contains(&token), "the file gives no access");
         let mut restarted = Sessions::load(&table.path, "login");
         assert!(restarted.touch(token.as_bytes(), ADA, START + 1).is_some());
         assert!(Sessions::load(&table.path, "another login").touch(token.as_bytes(), ADA, START).is_none());
@@ -335,32 +341,32 @@ mod tests {
     }
 
     #[test]
-    fn with_a_full_disk_sessions_live_in_memory_and_are_written_later() {
+    fn with_a_full_disk_sessions_are_kept_in_memory_and_written_later() {
         let mut table = table();
         let old = table.begin(Scope::Everything, false);
         let disk = FullDisk::with(&[("sessions.json", &std::fs::read(&table.path).unwrap())]);
         let path = disk.path().join("sessions.json");
         table.sessions = Sessions::load(&path, "login");
         let new = table.begin(Scope::Everything, false);
-        assert!(table.lives(&new, ADA, START) && table.sessions.problem().is_some());
+        assert!(table.is_active(&new, ADA, START) && table.sessions.problem().is_some());
         let mut restarted = Sessions::load(&path, "login");
         assert_eq!(
             [&old, &new].map(|token| restarted.touch(token.as_bytes(), ADA, START).is_some()),
             [true, false]
         );
         table.sessions.end(old.as_bytes(), START);
-        assert_eq!(Sessions::load(&path, "login").list(START), [], "what has ended does not come back");
+        assert_eq!(Sessions::load(&path, "login").list(START), [], "an ended session stays ended");
         disk.free();
-        table.sessions.flush(START + FLUSH, false);
+        table.sessions.flush(START + FLUSH_INTERVAL, false);
         assert_eq!(table.sessions.problem(), None);
         assert!(Sessions::load(&path, "login").touch(new.as_bytes(), ADA, START).is_some());
     }
 
     #[test]
-    fn a_bound_session_is_good_from_its_own_network_only() {
+    fn a_bound_session_is_valid_from_its_own_network_only() {
         let mut table = table();
         let token = table.begin(Scope::Everything, true);
-        assert!(table.lives(&token, ADA, START) && !table.lives(&token, EVE, START));
+        assert!(table.is_active(&token, ADA, START) && !table.is_active(&token, EVE, START));
     }
 
     #[test]
@@ -371,7 +377,10 @@ mod tests {
             .map(|scope| table.begin(scope, false));
         table.sessions.end(tokens[0].as_bytes(), START);
         table.sessions.end_share("a", START);
-        assert_eq!(tokens.clone().map(|token| table.lives(&token, ADA, START)), [false, true, false, true]);
+        assert_eq!(
+            tokens.clone().map(|token| table.is_active(&token, ADA, START)),
+            [false, true, false, true]
+        );
         let id = table
             .sessions
             .list(START)
@@ -385,77 +394,80 @@ mod tests {
     }
 
     #[test]
-    fn a_marked_browser_has_one_session_and_gets_it_back() {
+    fn a_known_device_has_one_session_and_gets_it_back() {
         let mut table = table();
-        let marked = |device: &str| SessionOrigin { device: Some(device.into()), ..visitor(true) };
+        let from_device = |device: &str| SessionOrigin { device: Some(device.into()), ..visitor(true) };
         let begin = |table: &mut Table, device: &str| {
-            table.sessions.create(marked(device), Scope::Everything, u64::MAX, START).unwrap()
+            table.sessions.create(from_device(device), Scope::Everything, u64::MAX, START).unwrap()
         };
         let (first, other) = (begin(&mut table, "a"), begin(&mut table, "b"));
         let second = begin(&mut table, "a");
-        let lives = [&first, &other, &second].map(|token| table.lives(token, ADA, START));
-        assert_eq!(lives, [false, true, true]);
+        let active = [&first, &other, &second].map(|token| table.is_active(token, ADA, START));
+        assert_eq!(active, [false, true, true]);
         assert!(table.sessions.restore("a", EVE, START).is_none(), "it is bound to its network");
         assert!(table.sessions.restore("c", ADA, START).is_none());
         let restored = table.sessions.restore("a", ADA, START + 5).unwrap().unwrap();
-        assert_eq!(table.sessions.list(START + 5)[0].used, START + 5, "that is a use");
-        let lives = [&second, &restored].map(|token| table.lives(token, ADA, START + 5));
-        assert_eq!(lives, [false, true]);
+        assert_eq!(table.sessions.list(START + 5)[0].used, START + 5, "a restore counts as a use");
+        let active = [&second, &restored].map(|token| table.is_active(token, ADA, START + 5));
+        assert_eq!(active, [false, true]);
         let kept = table.sessions.list(START + 5);
         assert_eq!((kept.len(), kept[0].began, kept[0].used), (2, START, START + 5));
-        assert_eq!(kept[0].ends, START + ABSOLUTE, "it does not live longer for it");
-        let soon = START + 5 + RESTORE;
-        assert!(table.sessions.restore("a", ADA, soon - 1).is_none(), "a browser that takes no cookie");
+        assert_eq!(kept[0].ends, START + MAX_LIFETIME, "a restore does not extend the lifetime");
+        let soon = START + 5 + RESTORE_INTERVAL;
+        assert!(table.sessions.restore("a", ADA, soon - 1).is_none(), "a browser that rejects the cookie");
         let again = table.sessions.restore("a", ADA, soon).unwrap().unwrap();
-        assert!(!table.lives(&restored, ADA, soon) && table.lives(&again, ADA, soon));
+        assert!(!table.is_active(&restored, ADA, soon) && table.is_active(&again, ADA, soon));
         table.sessions.end(again.as_bytes(), soon);
         assert!(
-            table.sessions.restore("a", ADA, soon + RESTORE).is_none(),
-            "what has ended does not come back"
+            table.sessions.restore("a", ADA, soon + RESTORE_INTERVAL).is_none(),
+            "an ended session stays ended"
         );
-        assert!(table.sessions.restore("b", ADA, START + IDLE).is_none());
+        assert!(table.sessions.restore("b", ADA, START + IDLE_TIMEOUT).is_none());
     }
 
     #[test]
     fn a_session_ends_a_day_after_its_last_use_and_after_a_week_or_when_its_link_does() {
         let (mut table, day) = (table(), 86_400);
         let token = table.begin(Scope::Everything, false);
-        assert!(table.lives(&token, ADA, START + day - 1));
+        assert!(table.is_active(&token, ADA, START + day - 1));
         assert_eq!(table.sessions.list(START + 2 * day - 2).len(), 1);
         assert_eq!(table.sessions.list(START + 2 * day - 1), []);
-        (2..14).for_each(|number| assert!(table.lives(&token, ADA, START + number * day / 2)));
-        assert!(table.lives(&token, ADA, START + 7 * day - 1) && !table.lives(&token, ADA, START + 7 * day));
+        (2..14).for_each(|number| assert!(table.is_active(&token, ADA, START + number * day / 2)));
+        assert!(
+            table.is_active(&token, ADA, START + 7 * day - 1)
+                && !table.is_active(&token, ADA, START + 7 * day)
+        );
         let guest = table.sessions.create(visitor(false), Scope::Everything, START + 60, START).unwrap();
-        assert!(table.lives(&guest, ADA, START + 59) && !table.lives(&guest, ADA, START + 60));
+        assert!(table.is_active(&guest, ADA, START + 59) && !table.is_active(&guest, ADA, START + 60));
     }
 
     #[test]
-    fn times_of_last_use_are_written_seldom_and_at_the_end() {
+    fn times_of_last_use_are_written_at_intervals_and_at_the_end() {
         let mut table = table();
         let token = table.begin(Scope::Everything, false);
         let used = |table: &Table| Sessions::load(&table.path, "login").list(START)[0].used - START;
-        assert!(table.lives(&token, ADA, START + 1));
-        table.sessions.flush(START + FLUSH - 1, false);
+        assert!(table.is_active(&token, ADA, START + 1));
+        table.sessions.flush(START + FLUSH_INTERVAL - 1, false);
         assert_eq!(used(&table), 0);
-        table.sessions.flush(START + FLUSH, false);
+        table.sessions.flush(START + FLUSH_INTERVAL, false);
         assert_eq!(used(&table), 1);
-        assert!(table.lives(&token, ADA, START + FLUSH + 1));
-        table.sessions.flush(START + FLUSH + 1, false);
+        assert!(table.is_active(&token, ADA, START + FLUSH_INTERVAL + 1));
+        table.sessions.flush(START + FLUSH_INTERVAL + 1, false);
         assert_eq!(used(&table), 1);
-        table.sessions.flush(START + FLUSH + 1, true);
-        assert_eq!(used(&table), FLUSH + 1);
+        table.sessions.flush(START + FLUSH_INTERVAL + 1, true);
+        assert_eq!(used(&table), FLUSH_INTERVAL + 1);
         std::fs::remove_file(&table.path).unwrap();
-        assert!(table.lives(&token, ADA, START + FLUSH + 1));
-        table.sessions.flush(START + 10 * FLUSH, true);
-        assert!(!table.path.exists(), "there is nothing new to write");
+        assert!(table.is_active(&token, ADA, START + FLUSH_INTERVAL + 1));
+        table.sessions.flush(START + 10 * FLUSH_INTERVAL, true);
+        assert!(!table.path.exists(), "nothing has changed");
     }
 
     #[test]
-    fn the_last_used_session_is_the_first_in_the_list() {
+    fn the_most_recently_used_session_is_listed_first() {
         let mut table = table();
         let [one, other] = [1, 2].map(|after| {
             let token = table.begin(Scope::Everything, false);
-            assert!(table.lives(&token, ADA, START + after));
+            assert!(table.is_active(&token, ADA, START + after));
             digest(token.as_bytes())[..8].to_owned()
         });
         let ids: Vec<_> = table.sessions.list(START + 2).into_iter().map(|session| session.id).collect();
@@ -468,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn where_there_are_too_many_a_guest_makes_room_before_the_one_unused_for_longest() {
+    fn beyond_the_maximum_guests_are_dropped_before_the_owners_oldest_session() {
         let mut table = table();
         let mut begin = |scope, now| table.sessions.create(visitor(false), scope, u64::MAX, now).unwrap();
         let (oldest, older) = (begin(Scope::Everything, START), begin(Scope::Everything, START + 1));
@@ -476,15 +488,15 @@ mod tests {
         let last =
             Session { used: START + 3, scope: Scope::Everything, ..table.sessions.list(START)[0].clone() };
         let kept = &mut table.sessions.kept.sessions;
-        (3..MOST).for_each(|number| drop(kept.insert(number.to_string(), last.clone())));
+        (3..MAX_SESSIONS).for_each(|number| drop(kept.insert(number.to_string(), last.clone())));
         let mut after = |now| {
             table.begin_at(now);
             let kept = &table.sessions.kept.sessions;
             let stay = [&oldest, &older, &guest].map(|token| kept.contains_key(&digest(token.as_bytes())));
             (stay, kept.len())
         };
-        assert_eq!(after(START + 3), ([true, true, false], MOST));
-        assert_eq!(after(START + 3), ([false, true, false], MOST));
-        assert_eq!(after(START + 3 + IDLE), ([false; 3], 1), "what has ended makes room before");
+        assert_eq!(after(START + 3), ([true, true, false], MAX_SESSIONS));
+        assert_eq!(after(START + 3), ([false, true, false], MAX_SESSIONS));
+        assert_eq!(after(START + 3 + IDLE_TIMEOUT), ([false; 3], 1), "ended sessions are dropped first");
     }
 }

@@ -1,4 +1,4 @@
-//! Share links: one service for somebody else, for a while, without the password.
+//! Store of share links, which give access to one service without the password.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,50 +11,50 @@ use portal_control::Share;
 use crate::signing::Key;
 use crate::state_file::StateFile;
 
-/// Keeps the signature of a link from being used as anything else.
+/// Purpose of the signature.
 const PURPOSE: &str = "share";
-/// Links kept at most.
-const MOST: usize = 1_000;
-/// A thousand of them are a tenth of this, in bytes.
-const LARGEST: u64 = 4 << 20;
-/// The longest life of a link, in seconds: a year.
-pub const LONGEST: u64 = 365 * 24 * 3_600;
+/// Maximum number of active links.
+const MAX_LINKS: usize = 1_000;
+/// Maximum size of the file, in bytes: ten times that of the maximum number of links.
+const MAX_BYTES: u64 = 4 << 20;
+/// Maximum lifetime of a link, in seconds: a year.
+pub const MAX_LIFETIME: u64 = 365 * 24 * 3_600;
 
-/// The links of this container.
+/// Share links of this container.
 pub struct Shares {
     file: StateFile,
     key: Key,
     by_id: BTreeMap<String, Share>,
 }
 
-/// Why a link does not open.
+/// Reason why a link is not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShareError {
-    /// Not signed by us, or revoked: a stranger is not told which.
+    /// Not signed by this container, or revoked.
     Unknown,
-    /// Made for another service.
+    /// Created for another service.
     OtherService,
-    /// Its time is over.
+    /// Expired.
     Expired,
-    /// It has been used as often as it may.
+    /// Maximum number of uses reached.
     UsedUp,
 }
 
 impl ShareError {
-    /// What the visitor is told.
+    /// Returns the message for the visitor.
     pub fn message(self) -> &'static str {
         match self {
             Self::Unknown | Self::OtherService => "This link is not valid here.",
             Self::Expired => "This link has expired. Ask for a new one.",
-            Self::UsedUp => "This link has been used as often as it may. Ask for a new one.",
+            Self::UsedUp => "This link has reached its maximum number of uses. Ask for a new one.",
         }
     }
 }
 
 impl Shares {
-    /// The links kept at `path`; a damaged file counts as none.
+    /// Loads the links at `path`; a corrupt file counts as empty.
     pub fn load(path: &Path, key: Key) -> Self {
-        let kept = ReadPolicy::max_size(LARGEST)
+        let kept = ReadPolicy::max_size(MAX_BYTES)
             .read_if_exists(path)
             .ok()
             .flatten()
@@ -63,7 +63,7 @@ impl Shares {
         Self { file: StateFile::new(path, WriteOptions::durable(0o600)), key, by_id }
     }
 
-    /// Makes a link to one service and returns it with its secret word.
+    /// Creates a link to one service; returns it with its secret word.
     pub fn create(
         &mut self,
         service: &str,
@@ -72,10 +72,10 @@ impl Shares {
         max_uses: Option<u32>,
         now: u64,
     ) -> Result<(Share, String)> {
-        ensure!((1..=LONGEST).contains(&seconds), "a link lives between a second and a year");
-        ensure!(max_uses != Some(0), "a link that can be used 0 times is none");
+        ensure!((1..=MAX_LIFETIME).contains(&seconds), "a link must expire within one second to one year");
+        ensure!(max_uses != Some(0), "the maximum number of uses must be at least 1");
         self.by_id.retain(|_, share| share.expires > now);
-        ensure!(self.by_id.len() < MOST, "there are {MOST} links already");
+        ensure!(self.by_id.len() < MAX_LINKS, "there are already {MAX_LINKS} links");
         let id = web_login::instance()? + &web_login::instance()?;
         let share = Share {
             id: id.clone(),
@@ -92,7 +92,7 @@ impl Shares {
         Ok((share, self.key.sign(PURPOSE, &id)))
     }
 
-    /// The link of a secret word, if it opens the service at `port` now.
+    /// Returns the link with this secret word, if it is valid for the service at `port`.
     pub fn check(&self, word: &str, port: u16, now: u64) -> Result<&Share, ShareError> {
         let id = self.key.verify(PURPOSE, word).ok_or(ShareError::Unknown)?;
         let share = self.by_id.get(id).ok_or(ShareError::Unknown)?;
@@ -107,7 +107,7 @@ impl Shares {
         }
     }
 
-    /// Like [`Self::check`], and counts it as a use.
+    /// Like [`Self::check`], and counts a use.
     pub fn redeem(&mut self, word: &str, port: u16, now: u64) -> Result<Share, ShareError> {
         let id = self.check(word, port, now)?.id.clone();
         let share = self.by_id.get_mut(&id).ok_or(ShareError::Unknown)?;
@@ -118,17 +118,17 @@ impl Shares {
         Ok(share)
     }
 
-    /// Ends a link; says whether there was one.
+    /// Revokes a link; returns true if there was one.
     pub fn revoke(&mut self, id: &str) -> bool {
-        let there = self.by_id.remove(id).is_some();
-        if there {
+        let existed = self.by_id.remove(id).is_some();
+        if existed {
             let bytes = self.bytes();
             self.file.replace_or_remove(bytes);
         }
-        there
+        existed
     }
 
-    /// Writes what could not be written before.
+    /// Writes the links if an earlier write has failed.
     pub fn flush(&mut self) {
         if self.file.problem().is_some() {
             let bytes = self.bytes();
@@ -136,22 +136,22 @@ impl Shares {
         }
     }
 
-    /// The reason why links do not survive a restart.
+    /// Returns the reason why links would not survive a restart.
     pub fn problem(&self) -> Option<&str> {
         self.file.problem()
     }
 
-    /// The links that have not expired, the one that expires first at the beginning.
+    /// Returns the links that have not expired, the one that expires first at the top.
     pub fn list(&self, now: u64) -> Vec<Share> {
-        let mut living: Vec<Share> =
+        let mut active: Vec<Share> =
             self.by_id.values().filter(|share| share.expires > now).cloned().collect();
-        living.sort_by(|one, other| (one.expires, &one.id).cmp(&(other.expires, &other.id)));
-        living
+        active.sort_by(|one, other| (one.expires, &one.id).cmp(&(other.expires, &other.id)));
+        active
     }
 
     fn bytes(&self) -> Result<Vec<u8>> {
         let shares: Vec<&Share> = self.by_id.values().collect();
-        serde_json::to_vec(&shares).context("cannot describe the share links")
+        serde_json::to_vec(&shares).context("cannot serialize the share links")
     }
 }
 
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_opens_its_service_for_its_time_and_as_often_as_it_may() {
+    fn a_link_is_valid_for_its_service_until_it_expires_or_is_used_up() {
         let dir = tempfile::tempdir().unwrap();
         let mut links = shares(&dir);
         let (share, word) = links.create("Echo", 8080, 60, Some(2), NOW).unwrap();
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn with_a_full_disk_links_live_in_memory_and_a_revoked_one_does_not_come_back() {
+    fn with_a_full_disk_links_are_kept_in_memory_and_a_revoked_one_stays_revoked() {
         let dir = tempfile::tempdir().unwrap();
         let (old, _) = shares(&dir).create("Echo", 8080, 60, None, NOW).unwrap();
         let read = |name: &str| std::fs::read(dir.path().join(name)).unwrap();
@@ -217,20 +217,20 @@ mod tests {
     }
 
     #[test]
-    fn links_are_listed_until_they_expire_and_there_is_a_most() {
+    fn links_are_listed_until_they_expire_and_their_number_is_limited() {
         let dir = tempfile::tempdir().unwrap();
         let mut links = shares(&dir);
         let [late, soon] = [60, 30].map(|seconds| links.create("Echo", 8080, seconds, None, NOW).unwrap().0);
         assert_eq!((late.created, late.expires, late.uses), (NOW, NOW + 60, 0));
         assert_eq!(links.list(NOW + 29), [soon.clone(), late.clone()]);
         assert_eq!(links.list(NOW + 30), [late]);
-        (2..MOST).for_each(|number| drop(links.by_id.insert(number.to_string(), soon.clone())));
+        (2..MAX_LINKS).for_each(|number| drop(links.by_id.insert(number.to_string(), soon.clone())));
         assert!(links.create("Echo", 8080, 60, None, NOW).is_err());
-        assert!(links.create("Echo", 8080, 60, None, NOW + 30).is_ok(), "expired ones make room");
+        assert!(links.create("Echo", 8080, 60, None, NOW + 30).is_ok(), "expired ones do not count");
     }
 
     #[test]
-    fn a_link_lives_for_a_year_at_most() {
+    fn a_link_expires_within_a_year() {
         let dir = tempfile::tempdir().unwrap();
         let (share, _) = shares(&dir).create("Echo", 8080, 31_536_000, None, NOW).unwrap();
         assert_eq!(share.expires, NOW + 31_536_000);
@@ -238,11 +238,11 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_could_never_be_used_is_refused() {
+    fn a_link_that_could_never_be_used_is_rejected() {
         let dir = tempfile::tempdir().unwrap();
         let mut links = shares(&dir);
         assert!(links.create("Echo", 8080, 0, None, NOW).is_err());
-        assert!(links.create("Echo", 8080, LONGEST + 1, None, NOW).is_err());
+        assert!(links.create("Echo", 8080, MAX_LIFETIME + 1, None, NOW).is_err());
         assert!(links.create("Echo", 8080, 60, Some(0), NOW).is_err());
     }
 }

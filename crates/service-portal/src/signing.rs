@@ -1,4 +1,4 @@
-//! Signatures of what visitors bring back: share links and known devices.
+//! Signatures of values that visitors send back, such as share links and device cookies.
 
 use std::io;
 use std::path::Path;
@@ -14,21 +14,20 @@ use sha2::Sha256;
 
 use crate::state_file::StateFile;
 
-/// The key of this container; whoever has it can make share links.
+/// Signing key of this container; anyone who has it can create share links.
 #[derive(Clone)]
 pub struct Key([u8; 32]);
 
-/// The key, and the file that keeps it.
+/// The key and its file.
 pub struct KeyFile {
     key: Key,
     file: StateFile,
 }
 
 impl KeyFile {
-    /// The key kept at `path`; the first time, or if it is damaged, a new one is made.
+    /// Loads the key at `path`, or creates one if it is missing or corrupt.
     ///
-    /// A new one that cannot be written is good until the portal ends; one that a failing disk does not give back is not
-    /// replaced.
+    /// A new key that cannot be written is used until the portal exits. After an I/O error, no new key is created.
     pub fn load(path: &Path) -> Result<Self> {
         let mut file = StateFile::new(path, WriteOptions::durable(0o600));
         match ReadPolicy::max_size(64).no_follow().read_if_exists(path) {
@@ -37,46 +36,48 @@ impl KeyFile {
                     return Ok(Self { key: Key(key), file });
                 }
             }
-            Err(refused) if is_failure(&refused.reason) => return Err(refused.into()),
-            Err(refused) => log::warn!("{refused}; a new one is made, and share links made before are void"),
+            Err(refused) if is_transient(&refused.reason) => return Err(refused.into()),
+            Err(refused) => {
+                log::warn!("{refused}; created a new key, which invalidates existing share links");
+            }
         }
         let mut key = [0; 32];
-        getrandom::fill(&mut key).context("the kernel gives no random numbers")?;
+        getrandom::fill(&mut key).context("cannot get random numbers from the kernel")?;
         file.write(Ok(key.to_vec()));
         Ok(Self { key: Key(key), file })
     }
 
-    /// The key.
+    /// Returns the key.
     pub fn key(&self) -> Key {
         self.key.clone()
     }
 
-    /// Writes what could not be written before.
+    /// Writes the key if an earlier write has failed.
     pub fn flush(&mut self) {
         if self.file.problem().is_some() {
             self.file.write(Ok(self.key.0.to_vec()));
         }
     }
 
-    /// The reason why signatures do not survive a restart.
+    /// Returns the reason why signatures would not survive a restart.
     pub fn problem(&self) -> Option<&str> {
         self.file.problem()
     }
 }
 
-/// True for an error of the disk; a mode or an owner that keeps the portal out stays, however often it starts.
-fn is_failure(reason: &ReadErrorKind) -> bool {
+/// True for an I/O error that a restart may solve; a wrong mode or owner is permanent.
+fn is_transient(reason: &ReadErrorKind) -> bool {
     matches!(reason, ReadErrorKind::Unreadable(error) if error.kind() != io::ErrorKind::PermissionDenied)
 }
 
 impl Key {
-    /// `word.signature`; `purpose` keeps signatures of one kind from being used as another.
+    /// Returns `word.signature`; a signature is valid for one `purpose` only.
     pub fn sign(&self, purpose: &str, word: &str) -> String {
         let signature = self.mac(purpose, word).map(|mac| mac.finalize().into_bytes());
         signature.map_or_else(String::new, |bytes| format!("{word}.{}", URL_SAFE_NO_PAD.encode(bytes)))
     }
 
-    /// The word, if the signature is ours; compared in constant time.
+    /// Returns the word if the signature is valid; compared in constant time.
     pub fn verify<'a>(&self, purpose: &str, signed: &'a str) -> Option<&'a str> {
         let (word, signature) = signed.split_once('.')?;
         let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_is_kept_and_a_damaged_one_replaced() {
+    fn the_key_is_kept_and_a_corrupt_one_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
         let key = || KeyFile::load(&path).unwrap().key();
@@ -126,19 +127,19 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink("key", &path).unwrap();
         let signed = key().sign("share", "x");
-        assert_eq!(key().verify("share", &signed), Some("x"), "a new one takes the link's place");
+        assert_eq!(key().verify("share", &signed), Some("x"), "a new key replaces the symbolic link");
     }
 
     #[test]
-    fn only_an_error_of_the_disk_ends_the_start() {
+    fn only_an_io_error_is_transient() {
         let unreadable = |error: i32| ReadErrorKind::Unreadable(io::Error::from_raw_os_error(error));
         let reasons = [nix::libc::EIO, nix::libc::EACCES, nix::libc::EPERM].map(unreadable);
-        assert_eq!(reasons.map(|reason| is_failure(&reason)), [true, false, false]);
-        assert!(!is_failure(&ReadErrorKind::Kind("a symbolic link")));
+        assert_eq!(reasons.map(|reason| is_transient(&reason)), [true, false, false]);
+        assert!(!is_transient(&ReadErrorKind::Kind("a symbolic link")));
     }
 
     #[test]
-    fn with_a_full_disk_a_new_key_lives_in_memory_and_is_written_later() {
+    fn with_a_full_disk_a_new_key_is_kept_in_memory_and_written_later() {
         let disk = FullDisk::with(&[]);
         let path = disk.path().join("key");
         let mut file = KeyFile::load(&path).unwrap();
@@ -151,7 +152,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_that_we_did_not_sign_verifies(text in "\\PC{0,80}") {
+        fn unsigned_text_does_not_verify(text in "\\PC{0,80}") {
             prop_assert_eq!(KEY.verify("share", &text), None);
         }
     }

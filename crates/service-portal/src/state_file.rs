@@ -1,7 +1,7 @@
-//! A file of the portal's state, of which memory has all while the file cannot be written.
+//! A file with state of the portal, which stays in memory while the file cannot be written.
 //!
-//! Nothing here fails: a login does not depend on a free disk. A failure is logged once, shown on the page of links, and
-//! made good as soon as the file can be written.
+//! Writing never fails for the caller, so logins work with a full disk. A failure is logged once and shown on the page of
+//! services; the file is written as soon as possible.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use kit::atomic::{self, WriteOptions};
 
-/// The file, and the reason why it lacks what is in memory.
+/// The file, and the reason why it is out of date.
 #[derive(Debug)]
 pub struct StateFile {
     path: PathBuf,
@@ -18,14 +18,14 @@ pub struct StateFile {
 }
 
 impl StateFile {
-    /// A file at `path`; nothing is written yet.
+    /// Creates the state for a file at `path`; nothing is written yet.
     pub fn new(path: &Path, placement: WriteOptions) -> Self {
         Self { path: path.to_owned(), placement, problem: None }
     }
 
-    /// Replaces the file; the old one stays if that fails.
+    /// Replaces the file; if that fails, the old one is kept.
     pub fn write(&mut self, content: Result<Vec<u8>>) {
-        // `init` has made it, if there was room.
+        // `init` creates the directory unless the disk is full.
         let _ = self.path.parent().map(fs::create_dir_all);
         let written = content.and_then(|content| atomic::write(&self.path, &content, self.placement));
         match written {
@@ -34,14 +34,14 @@ impl StateFile {
             Err(error) => {
                 let text = format!("{error:#}");
                 if self.problem.is_none() {
-                    log::error!("{text}; what it lacks does not survive a restart of the portal");
+                    log::error!("{text}; unsaved changes are lost when the portal restarts");
                 }
                 self.problem = Some(text);
             }
         }
     }
 
-    /// The same after something has ended: the old file would bring it back, so none stays if the new one fails.
+    /// Replaces the file; if that fails, removes it, because the old one would restore what was revoked.
     pub fn replace_or_remove(&mut self, content: Result<Vec<u8>>) {
         self.write(content);
         if self.problem.is_some()
@@ -52,7 +52,7 @@ impl StateFile {
         }
     }
 
-    /// The reason why the file lacks something.
+    /// Returns the reason why the file is out of date.
     pub fn problem(&self) -> Option<&str> {
         self.problem.as_deref()
     }
@@ -64,11 +64,11 @@ pub mod tests {
 
     use super::*;
 
-    /// A file system without a free byte; needs root.
+    /// Full file system; needs root.
     pub struct FullDisk(tempfile::TempDir);
 
     impl FullDisk {
-        /// With these files on it.
+        /// Creates one with these files.
         pub fn with(files: &[(&str, &[u8])]) -> Self {
             let disk = Self(tempfile::tempdir().unwrap());
             let mount = Command::new("mount")
@@ -79,7 +79,7 @@ pub mod tests {
             for (name, content) in files {
                 fs::write(disk.path().join(name), content).unwrap();
             }
-            // Ends with what there is room for, and an error.
+            // Fills the file system, then fails.
             fs::write(disk.path().join("fill"), vec![0; 128 << 10]).unwrap_err();
             disk
         }
@@ -100,7 +100,7 @@ pub mod tests {
     }
 
     #[test]
-    fn a_failed_write_keeps_the_old_file_unless_something_has_ended() {
+    fn a_failed_write_keeps_the_old_file_unless_something_was_revoked() {
         let disk = FullDisk::with(&[("state", b"old")]);
         let path = disk.path().join("state");
         let mut file = StateFile::new(&path, WriteOptions::durable(0o600));

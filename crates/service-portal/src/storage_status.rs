@@ -1,4 +1,4 @@
-//! What the storage monitor has linked, in a few lines.
+//! Summary of the storage monitor for the page of services.
 
 use std::path::Path;
 
@@ -7,19 +7,19 @@ use storage_monitor::Status;
 
 use crate::log_limit;
 
-/// More than these would hide the services; `storage-monitor status` has them all.
-const SHOWN: usize = 5;
+/// Maximum number of complaints on the page; `storage-monitor status` prints all of them.
+const MAX_LISTED: usize = 5;
 
-/// Lines for the page.
+/// Section of the page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Storage {
-    /// How much is linked.
+    /// Number of linked files.
     pub summary: String,
-    /// What could not be.
+    /// Files and mappings that could not be linked.
     pub complaints: Vec<String>,
 }
 
-/// Reads what the monitor says; nothing if it has not run, or has nothing to tell.
+/// Reads the status; `None` if the monitor has not run, or has neither links nor complaints.
 pub fn storage_status(path: &Path) -> Option<Storage> {
     let status = Status::read(path).unwrap_or_else(|error| {
         log_limit::error(&error);
@@ -30,9 +30,9 @@ pub fn storage_status(path: &Path) -> Option<Storage> {
     if status.links + status.shipped + complaints.len() == 0 {
         return None;
     }
-    let more = complaints.len().saturating_sub(SHOWN);
+    let more = complaints.len().saturating_sub(MAX_LISTED);
     if more > 0 {
-        complaints.truncate(SHOWN);
+        complaints.truncate(MAX_LISTED);
         complaints.push(format!("{more} more: storage-monitor status"));
     }
     Some(Storage { summary: status.summary(), complaints })
@@ -43,12 +43,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_tells_how_much_is_linked_and_the_first_complaints() {
+    fn the_number_of_links_and_the_first_complaints_are_shown() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("status.json");
         assert_eq!(storage_status(&file), None);
         Status::default().write(&file).unwrap();
-        assert_eq!(storage_status(&file), None, "an image without applications says nothing");
+        assert_eq!(storage_status(&file), None, "an empty status is not shown");
         let problems: Vec<String> = (1..=7).map(|number| format!("problem {number}")).collect();
         Status { links: 2, problems: problems.clone(), ..Status::default() }.write(&file).unwrap();
         let mut complaints = problems[..5].to_vec();

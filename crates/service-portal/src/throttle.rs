@@ -1,7 +1,7 @@
-//! The brake on guessing: after a few failures one has to wait, and longer each time.
+//! Rate limit for failed logins: after a few failures, each further one doubles the wait.
 //!
-//! Many addresses that guess together are slowed down together, by the network and all in all. There, attempts are
-//! admitted at random: a guesser without end takes the place of others, but never all of it.
+//! Attacks from many addresses are limited per network and in total. There, attempts are admitted at random, so that an
+//! attack cannot lock the owner out completely.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -10,52 +10,52 @@ use std::time::{Duration, Instant};
 
 use crate::leaky_bucket::{Bucket, Limit};
 
-/// Typing mistakes that cost nothing.
-const FREE: u32 = 5;
+/// Number of failures without a wait.
+const FREE_ATTEMPTS: u32 = 5;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
-/// Short enough that nobody can lock the owner out for long.
-const LONGEST_WAIT: Duration = Duration::from_mins(1);
-/// Failures older than this are forgotten.
-const MEMORY: Duration = Duration::from_mins(15);
-/// Guessers and networks remembered at most, each.
-const MOST: usize = 10_000;
-/// Strangers of one /24 (IPv6: /48) together.
-const NETWORK: Limit = Limit { free: 20.0, drain: 0.1 };
-/// Strangers all together.
-const STRANGERS: Limit = Limit { free: 100.0, drain: 1.0 };
-/// An address is known for that long after a right login.
-const KNOWN: Duration = Duration::from_hours(24);
-/// Known addresses at most.
-const MOST_KNOWN: usize = 1_000;
+/// Maximum wait, short enough that an attack cannot lock the owner out for long.
+const MAX_WAIT: Duration = Duration::from_mins(1);
+/// Time after which failures are forgotten.
+const FORGET_AFTER: Duration = Duration::from_mins(15);
+/// Maximum number of remembered guessers, and of networks.
+const MAX_ENTRIES: usize = 10_000;
+/// Limit for the strangers of one /24 (IPv6: /48).
+const NETWORK_LIMIT: Limit = Limit { free: 20.0, drain: 0.1 };
+/// Limit for all strangers.
+const TOTAL_LIMIT: Limit = Limit { free: 100.0, drain: 1.0 };
+/// Time for which an address is known after a successful login.
+const KNOWN_FOR: Duration = Duration::from_hours(24);
+/// Maximum number of known addresses.
+const MAX_KNOWN: usize = 1_000;
 
-/// How somebody tried: a script with an old token must not slow down its owner at the form.
+/// Kind of attempt; each is limited separately, so that a script with an old token does not slow down its owner at the form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AttemptKind {
     /// The login form.
     Form,
     /// An `Authorization` header.
     Header,
-    /// A token in an address.
+    /// A token in a URL.
     Link,
 }
 
-/// Whose failures are counted together.
+/// Source of attempts whose failures are counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Guesser {
-    /// A browser that has logged in before, by the way it tries: others at its address cannot slow it down.
+    /// A browser that has logged in before; others at its address do not slow it down.
     Device(AttemptKind, String),
-    /// Everybody else at an address, by the way they try.
+    /// All other clients at an address.
     Stranger(AttemptKind, IpAddr),
 }
 
 impl Guesser {
-    /// A guesser without the mark of a device.
+    /// Returns the guesser for a client without a device cookie.
     pub fn stranger(way: AttemptKind, address: IpAddr) -> Self {
         Self::Stranger(way, client_prefix(address))
     }
 }
 
-/// Returns the network that counts as one address: one household has one IPv4 address but 2^64 IPv6 addresses.
+/// Returns the network of one client: a household has one IPv4 address, but 2^64 IPv6 addresses.
 pub fn client_prefix(address: IpAddr) -> IpAddr {
     network(address, 32, 64)
 }
@@ -68,12 +68,12 @@ fn network(address: IpAddr, v4: u32, v6: u32) -> IpAddr {
     }
 }
 
-/// Failed attempts: by guesser, by network, and of all strangers together.
+/// Failed attempts by guesser, by network and in total.
 pub struct Throttle {
     own: HashMap<Guesser, Failures>,
     networks: HashMap<IpAddr, Bucket>,
     strangers: Bucket,
-    /// Addresses of right logins, with the time of the last.
+    /// Addresses of successful logins, with the time of the last one.
     known: HashMap<IpAddr, Instant>,
     /// Returns a number from 0 to below 1.
     random: Box<dyn FnMut() -> f64 + Send>,
@@ -87,28 +87,28 @@ struct Failures {
 
 impl Default for Throttle {
     fn default() -> Self {
-        // Without random numbers, nothing is admitted that depends on them.
+        // Without random numbers, full buckets admit nothing.
         Self::with_random(|| getrandom::u32().map_or(1.0, |number| f64::from(number) / 2_f64.powi(32)))
     }
 }
 
 impl Throttle {
-    /// Nothing failed yet; `random` returns numbers from 0 to below 1.
+    /// Creates an empty throttle; `random` returns numbers from 0 to below 1.
     pub fn with_random(random: impl FnMut() -> f64 + Send + 'static) -> Self {
         Self {
             own: HashMap::new(),
             networks: HashMap::new(),
-            strangers: Bucket::new(&STRANGERS, Instant::now()),
+            strangers: Bucket::new(&TOTAL_LIMIT, Instant::now()),
             known: HashMap::new(),
             random: Box::new(random),
         }
     }
 
-    /// Returns how long this guesser has to wait; nothing if the attempt that it makes now is to be looked at.
+    /// Counts an attempt; returns the time to wait, or `None` if the attempt must be checked.
     ///
-    /// An attempt that is refused at random counts like a failure for its guesser, and for its network where the refusal
-    /// is not the network's. Otherwise, one that asks a thousand times a second would be admitted a thousand times as
-    /// often as one that asks once.
+    /// An attempt that is refused at random counts as a failure of its guesser, and of its network unless the network's bucket
+    /// refused it. Otherwise, a guesser with a thousand attempts a second would be admitted a thousand times as often as one
+    /// with a single attempt.
     pub fn admit(&mut self, guesser: &Guesser, now: Instant) -> Option<Duration> {
         if let Some(wait) = self.own_delay(guesser, now) {
             return Some(wait);
@@ -121,14 +121,14 @@ impl Throttle {
         Some(self.own_delay(guesser, now).unwrap_or_default())
     }
 
-    /// Returns the same for its own failures alone, without those of other strangers.
+    /// Returns the time to wait for the guesser's own failures, without those of other strangers.
     pub fn own_delay(&self, guesser: &Guesser, now: Instant) -> Option<Duration> {
         let failures = self.own.get(guesser)?;
         let since = now.duration_since(failures.last);
         Some(failures.delay().saturating_sub(since)).filter(|left| !left.is_zero())
     }
 
-    /// Notes a failed attempt.
+    /// Records a failed attempt.
     pub fn record_failure(&mut self, guesser: Guesser, now: Instant) {
         if let Some(address) = self.stranger(&guesser, now) {
             self.network(address, now).add_failure(now);
@@ -137,21 +137,21 @@ impl Throttle {
         self.count(guesser, now);
     }
 
-    /// Forgets a guesser who has logged in.
+    /// Forgets the failures of a guesser that has logged in.
     pub fn record_success(&mut self, guesser: &Guesser) {
         self.own.remove(guesser);
     }
 
-    /// Notes a right login from an address: for a day, other strangers do not slow it down.
+    /// Records a successful login from an address, which other strangers do not slow down for a day.
     pub fn mark_known(&mut self, address: IpAddr, now: Instant) {
-        make_room(&mut self.known, MOST_KNOWN, |at| *at);
+        drop_half_if_full(&mut self.known, MAX_KNOWN, |at| *at);
         self.known.insert(client_prefix(address), now);
     }
 
-    /// Returns the address of a guesser that is neither a known device nor at a known address.
+    /// Returns the address of a guesser, unless it is a known device or at a known address.
     fn stranger(&self, guesser: &Guesser, now: Instant) -> Option<IpAddr> {
         let Guesser::Stranger(_, address) = guesser else { return None };
-        let known = self.known.get(address).is_some_and(|at| now.duration_since(*at) < KNOWN);
+        let known = self.known.get(address).is_some_and(|at| now.duration_since(*at) < KNOWN_FOR);
         (!known).then_some(*address)
     }
 
@@ -169,14 +169,14 @@ impl Throttle {
     }
 
     fn network(&mut self, address: IpAddr, now: Instant) -> &mut Bucket {
-        make_room(&mut self.networks, MOST, Bucket::drained_at);
-        self.networks.entry(network(address, 24, 48)).or_insert_with(|| Bucket::new(&NETWORK, now))
+        drop_half_if_full(&mut self.networks, MAX_ENTRIES, Bucket::drained_at);
+        self.networks.entry(network(address, 24, 48)).or_insert_with(|| Bucket::new(&NETWORK_LIMIT, now))
     }
 
     fn count(&mut self, guesser: Guesser, now: Instant) {
-        make_room(&mut self.own, MOST, |failures| failures.last + failures.delay());
+        drop_half_if_full(&mut self.own, MAX_ENTRIES, |failures| failures.last + failures.delay());
         let failures = self.own.entry(guesser).or_insert(Failures { count: 0, last: now });
-        if now.duration_since(failures.last) >= MEMORY {
+        if now.duration_since(failures.last) >= FORGET_AFTER {
             failures.count = 0;
         }
         failures.count = failures.count.saturating_add(1);
@@ -184,9 +184,8 @@ impl Throttle {
     }
 }
 
-/// Removes the half of a full table that ends first, so that a flood does not pay for each entry, and does not push out
-/// the waits of those who guess most.
-fn make_room<K: Eq + Hash, V>(table: &mut HashMap<K, V>, most: usize, end: impl Fn(&V) -> Instant) {
+/// Removes the half of a full table that expires first: seldom enough to be cheap in a flood, and the longest waits stay.
+fn drop_half_if_full<K: Eq + Hash, V>(table: &mut HashMap<K, V>, most: usize, end: impl Fn(&V) -> Instant) {
     if table.len() < most {
         return;
     }
@@ -198,9 +197,9 @@ fn make_room<K: Eq + Hash, V>(table: &mut HashMap<K, V>, most: usize, end: impl 
 
 impl Failures {
     fn delay(&self) -> Duration {
-        match self.count.checked_sub(FREE) {
+        match self.count.checked_sub(FREE_ATTEMPTS) {
             None | Some(0) => Duration::ZERO,
-            Some(more) => FIRST_WAIT.saturating_mul(1 << (more - 1).min(16)).min(LONGEST_WAIT),
+            Some(more) => FIRST_WAIT.saturating_mul(1 << (more - 1).min(16)).min(MAX_WAIT),
         }
     }
 }

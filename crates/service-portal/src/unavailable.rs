@@ -1,7 +1,7 @@
-//! What a visitor sees instead of a service that does not answer.
+//! The page and JSON error for a service that does not respond.
 //!
-//! Caddy asks for it when a service let a request down that had passed the gate, and says which service and why; visitors
-//! cannot reach the address. Only the end of one log is read, and only for services that ask for a login.
+//! Caddy requests it, with the port and the cause, after a service failed to respond to a request that had passed the gate;
+//! visitors cannot request it. It shows the end of the service's log, but only for services behind the login.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
@@ -22,64 +22,67 @@ use crate::client::Client;
 use crate::log_limit;
 use crate::pages::render;
 
-/// Where programs log; the portal's account reads it as a member of `adm`.
-const LOGS: &str = "/var/log/supervisor";
-/// How Caddy says why, in words of its own; it sets the header with every such request.
-const CAUSE: &str = "x-leonardo-cause";
-/// When to look again, in seconds.
-const AGAIN: u64 = 3;
-/// Enough to see what a program waits for.
-const LINES: usize = 20;
-/// Read from a log's end at most, in bytes; progress bars make long lines.
-const END: u64 = 16 * 1024;
-/// A line is cut here, in characters.
-const LONGEST_LINE: usize = 400;
+/// Directory of the logs, which the portal's account can read as a member of `adm`.
+const LOG_DIRECTORY: &str = "/var/log/supervisor";
+/// Header with Caddy's error message.
+const CAUSE_HEADER: &str = "x-leonardo-cause";
+/// Interval at which the page reloads, in seconds.
+const RETRY_SECONDS: u64 = 3;
+/// Maximum number of log lines on the page.
+const MAX_LINES: usize = 20;
+/// Number of bytes read from the end of the log; progress bars make long lines.
+const TAIL_BYTES: u64 = 16 * 1024;
+/// Maximum length of a line, in characters.
+const MAX_LINE_LENGTH: usize = 400;
 
-/// Which service a visitor wanted; from Caddy's own configuration.
+/// Query of Caddy's request.
 #[derive(Deserialize)]
 pub struct UnavailableQuery {
     port: u16,
 }
 
-/// The page for people.
+/// Page for browsers.
 #[derive(Template)]
 #[template(path = "unavailable.html")]
 struct UnavailablePage<'a> {
     name: &'a str,
     port: u16,
-    /// Whether the service took the request and broke off.
-    broke_off: bool,
+    /// True if the service accepted the request and closed the connection without a response.
+    is_closed: bool,
     log: &'a str,
     lines: &'a [String],
-    again: u64,
+    retry_seconds: u64,
 }
 
-/// `GET /gate/unavailable?port=8188`: 503 if the service does not listen (yet), 502 if it broke off.
+/// `GET /gate/unavailable?port=8188`: 503 if the service does not listen (yet), 502 if it closed the connection.
 pub async fn unavailable(
     State(state): State<AppState>,
     Query(UnavailableQuery { port }): Query<UnavailableQuery>,
     headers: HeaderMap,
 ) -> Response {
     let service = registered(&state, port);
-    let broke_off = !did_not_listen(&headers);
-    let status = if broke_off { StatusCode::BAD_GATEWAY } else { StatusCode::SERVICE_UNAVAILABLE };
+    let is_closed = !did_not_listen(&headers);
+    let status = if is_closed { StatusCode::BAD_GATEWAY } else { StatusCode::SERVICE_UNAVAILABLE };
     let client = Client(&headers);
     let mut response = if client.is_browser_page() {
         let name = service.as_ref().map_or("The service", |service| &service.service_name);
         let log = service.as_ref().filter(|service| service.proxy_secure).and_then(Service::log_file);
-        let lines = log.as_deref().map_or_else(Vec::new, |log| last_lines(&Path::new(LOGS).join(log)));
+        let lines =
+            log.as_deref().map_or_else(Vec::new, |log| last_lines(&Path::new(LOG_DIRECTORY).join(log)));
         let log = log.unwrap_or_default();
-        let shown = UnavailablePage { name, port, broke_off, log: &log, lines: &lines, again: AGAIN };
+        let shown =
+            UnavailablePage { name, port, is_closed, log: &log, lines: &lines, retry_seconds: RETRY_SECONDS };
         let mut response = render(status, &shown);
-        response.headers_mut().insert("refresh", HeaderValue::from(AGAIN));
+        response.headers_mut().insert("refresh", HeaderValue::from(RETRY_SECONDS));
         response
     } else {
-        let message = if broke_off { "the service broke off" } else { "the service is not answering yet" };
+        let message =
+            if is_closed { "the service closed the connection" } else { "the service is not responding yet" };
         let name = service.map(|service| service.service_name);
         (status, Json(json!({ "error": "unavailable", "message": message, "service": name, "port": port })))
             .into_response()
     };
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(AGAIN));
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
     response
 }
 
@@ -88,14 +91,14 @@ fn registered(state: &AppState, port: u16) -> Option<Service> {
     services.into_iter().find(|service| service.proxy_port == port)
 }
 
-/// Go's network errors begin with what was tried: only one that begins with "dial" never reached the service.
+/// True if no connection to the service could be opened. Go's network errors start with the operation, here "dial".
 fn did_not_listen(headers: &HeaderMap) -> bool {
-    headers.get(CAUSE).is_some_and(|cause| cause.as_bytes().starts_with(b"dial "))
+    headers.get(CAUSE_HEADER).is_some_and(|cause| cause.as_bytes().starts_with(b"dial "))
 }
 
-/// The last lines of a log as plain text; none if it cannot be read, because the page is useful without.
+/// Returns the last lines of a log as plain text; none if it cannot be read.
 fn last_lines(path: &Path) -> Vec<String> {
-    match end_of(path) {
+    match read_tail(path) {
         Ok(end) => lines(&String::from_utf8_lossy(&end)),
         Err(error) => {
             log_limit::info(&error);
@@ -104,15 +107,15 @@ fn last_lines(path: &Path) -> Vec<String> {
     }
 }
 
-/// The last bytes of a regular file, from the beginning of a line; no link is followed.
-fn end_of(path: &Path) -> Result<Vec<u8>> {
+/// Reads the end of a regular file, from the start of a line; no link is followed.
+fn read_tail(path: &Path) -> Result<Vec<u8>> {
     let cannot = || format!("cannot read {}", path.display());
     let opened = ReadPolicy::max_size(u64::MAX).no_follow().open(path)?;
-    let start = opened.meta().len().saturating_sub(END);
+    let start = opened.meta().len().saturating_sub(TAIL_BYTES);
     let mut file = opened.into_file();
     file.seek(SeekFrom::Start(start)).with_context(cannot)?;
     let mut end = Vec::new();
-    file.take(END).read_to_end(&mut end).with_context(cannot)?;
+    file.take(TAIL_BYTES).read_to_end(&mut end).with_context(cannot)?;
     if start > 0
         && let Some(newline) = end.iter().position(|&byte| byte == b'\n')
     {
@@ -121,16 +124,16 @@ fn end_of(path: &Path) -> Result<Vec<u8>> {
     Ok(end)
 }
 
-/// The last lines that say something, without what only a terminal understands.
+/// Returns the last lines that are not blank, without terminal control sequences.
 fn lines(text: &str) -> Vec<String> {
     let mut lines: Vec<String> = text
         .lines()
         .rev()
-        // A progress bar writes over its line: the last state is what it says.
+        // A progress bar overwrites its line: only the last state counts.
         .filter_map(|line| line.trim_end_matches('\r').rsplit('\r').next())
         .map(plain)
         .filter(|line| !line.trim().is_empty())
-        .take(LINES)
+        .take(MAX_LINES)
         .collect();
     lines.reverse();
     lines
@@ -149,7 +152,7 @@ fn plain(line: &str) -> String {
             plain.push(character);
         }
     }
-    plain.chars().take(LONGEST_LINE).collect()
+    plain.chars().take(MAX_LINE_LENGTH).collect()
 }
 
 fn skip_sequence(rest: &mut std::str::Chars<'_>) {
@@ -191,7 +194,7 @@ mod tests {
         ] {
             assert_eq!(plain(line), shown, "{line:?}");
         }
-        assert_eq!(plain(&"x".repeat(1_000)).len(), LONGEST_LINE);
+        assert_eq!(plain(&"x".repeat(1_000)).len(), MAX_LINE_LENGTH);
     }
 
     #[test]
@@ -216,27 +219,27 @@ mod tests {
     }
 
     #[test]
-    fn a_service_that_took_the_request_broke_off() {
-        let said = |cause: &str| {
+    fn only_a_failed_dial_means_that_the_service_did_not_listen() {
+        let check = |cause: &str| {
             let mut headers = HeaderMap::new();
-            headers.insert(CAUSE, cause.parse().unwrap());
+            headers.insert(CAUSE_HEADER, cause.parse().unwrap());
             did_not_listen(&headers)
         };
-        assert!(said("dial tcp 127.0.0.1:18188: connect: connection refused"));
-        assert!(!said("EOF") && !said("read tcp 127.0.0.1:1->127.0.0.1:2: read: connection reset by peer"));
+        assert!(check("dial tcp 127.0.0.1:18188: connect: connection refused"));
+        assert!(!check("EOF") && !check("read tcp 127.0.0.1:1->127.0.0.1:2: read: connection reset by peer"));
         assert!(!did_not_listen(&HeaderMap::new()));
     }
 
     #[test]
-    fn what_a_service_is_called_and_logs_is_escaped() {
+    fn names_and_log_lines_are_escaped() {
         let lines = ["<script>alert(1)</script>".to_owned()];
         let shown = UnavailablePage {
             name: "<b>",
             port: 1,
-            broke_off: false,
+            is_closed: false,
             log: "a.log",
             lines: &lines,
-            again: AGAIN,
+            retry_seconds: RETRY_SECONDS,
         };
         let html = shown.render().unwrap();
         assert!(!html.contains("<script>") && !html.contains("<b>"), "{html}");

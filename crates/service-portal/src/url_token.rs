@@ -1,4 +1,4 @@
-//! Our token in an address (`?token=…`): taken out before a service sees it, and worth a session on the way.
+//! Our token in a URL (`?token=…`): removed before a service sees it, and exchanged for a session in a browser.
 
 use std::time::Instant;
 
@@ -15,21 +15,21 @@ use crate::session_start;
 use crate::throttle::AttemptKind;
 use crate::verdict::Verdict;
 
-/// The parameter's name; applications use it too, so a value that is not ours is left alone.
-const NAME: &str = "token";
+/// Name of the parameter. Services use it too, so other values are kept.
+const PARAMETER: &str = "token";
 
-/// Result of a search for our token in an address.
+/// Result of a search for our token in a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenSearch {
-    /// Nothing of ours.
+    /// No token of ours.
     Nothing,
-    /// Our token; this is the address without it, to the byte.
+    /// Our token; the value is the URL without it.
     Ours(String),
-    /// Something that is not compared yet, because there were too many wrong ones from there: how many seconds to wait.
+    /// A possible token that was not compared after too many failures; the value is the seconds to wait.
     Wait(u64),
 }
 
-/// Looks for our token in an address. Everybody but the owner is slowed down, so that guessing is not quicker here.
+/// Looks for our token in a URL. Visitors other than the owner are slowed down, as at the login form.
 pub fn find_token(state: &AppState, client: Client<'_>, uri: &str, is_owner: bool) -> TokenSearch {
     let candidates: Vec<String> =
         token_values(uri).filter(|value| state.may_be_token(value.as_bytes())).collect();
@@ -45,7 +45,7 @@ pub fn find_token(state: &AppState, client: Client<'_>, uri: &str, is_owner: boo
     if is_ours {
         return TokenSearch::Ours(without_tokens(uri, |value| state.is_token(value.as_bytes())));
     }
-    // An application's own token may be as long as ours: it costs one mistake, and none from then on.
+    // A service's own token may be as long as ours: it counts as a failure once and is remembered.
     candidates.iter().for_each(|value| state.remember_mismatch(value.as_bytes()));
     if !is_owner {
         state.throttle().record_failure(guesser, Instant::now());
@@ -54,7 +54,7 @@ pub fn find_token(state: &AppState, client: Client<'_>, uri: &str, is_owner: boo
     TokenSearch::Nothing
 }
 
-/// Answers the address of a page of ours that carries our token: with a session, and without the token.
+/// Redirects a request for a page of the portal to its URL without the token, with a session; `None` if there is no token.
 pub fn exchange_for_session(
     state: &AppState,
     client: Client<'_>,
@@ -75,20 +75,20 @@ pub fn exchange_for_session(
         .ok()
 }
 
-/// Values of the parameter, decoded and without blanks around them; its name may be encoded, too.
+/// Returns the decoded and trimmed values of the parameter, whose name may be percent-encoded.
 fn token_values(uri: &str) -> impl Iterator<Item = String> {
     let query = uri.split_once('?').map_or("", |(_, query)| query);
     form_urlencoded::parse(query.as_bytes())
-        .filter(|(name, _)| name == NAME)
+        .filter(|(name, _)| name == PARAMETER)
         .map(|(_, value)| value.trim().to_owned())
 }
 
-/// The address without those parameters whose values are `ours`; the rest keeps its bytes.
+/// Returns the URL without the parameters whose values are `ours`; the rest keeps its bytes.
 fn without_tokens(uri: &str, ours: impl Fn(&str) -> bool) -> String {
     let Some((path, query)) = uri.split_once('?') else { return uri.to_owned() };
     let is_kept = |pair: &&str| {
         let parsed = form_urlencoded::parse(pair.as_bytes()).next();
-        !parsed.is_some_and(|(name, value)| name == NAME && ours(value.trim()))
+        !parsed.is_some_and(|(name, value)| name == PARAMETER && ours(value.trim()))
     };
     let kept: Vec<&str> = query.split('&').filter(is_kept).collect();
     if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) }
@@ -100,7 +100,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn the_token_is_taken_out_and_the_rest_keeps_its_bytes() {
+    fn the_token_is_removed_and_the_rest_keeps_its_bytes() {
         for (uri, rest) in [
             ("/?token=a%2Bb", "/"),
             ("/lab?x=%20&token=a%2Bb&y=1+2", "/lab?x=%20&y=1+2"),
@@ -119,7 +119,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_address_can_be_looked_at(uri in "\\PC{0,100}") {
+        fn any_url_can_be_searched(uri in "\\PC{0,100}") {
             prop_assert!(token_values(&uri).count() < 100);
             prop_assert_eq!(without_tokens(&uri, |_| false), uri.clone());
             prop_assert_eq!(token_values(&without_tokens(&uri, |_| true)).count(), 0);

@@ -1,35 +1,35 @@
-//! Outcomes of the gate's decision about a request.
+//! The gate's verdict about a request.
 
-/// Why a request is let through, or why not.
+/// Reason to allow or refuse a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// No login is asked for: authentication was turned off by name, or for this service.
+    /// No login is required, for this service or with `WEB_ENABLE_AUTH=false`.
     Open,
-    /// A living session.
+    /// An active session of the owner.
     Session,
-    /// A program with token or password.
+    /// A program with the token or the password.
     Program,
-    /// Somebody with a share link to this service, and nothing else.
+    /// A session from a share link to this service.
     Guest,
-    /// Nobody we know.
+    /// No valid login.
     Refused,
-    /// Somebody we know or need not know, but another site's page made the browser ask.
+    /// A page of another origin made the browser send the request.
     CrossOrigin,
-    /// A name that any page could have given this container's address; without a login, the name is all we know.
+    /// No login is required, and the host name may belong to a page that rebound it to this address (DNS rebinding).
     UnknownHost,
-    /// A browser asks whether a page elsewhere may send a request.
+    /// A CORS preflight: a browser asks whether a page of another origin can send a request.
     Preflight,
-    /// Too many wrong passwords or tokens from there: how many seconds to wait.
+    /// Too many failed attempts; the value is the seconds to wait.
     Wait(u64),
 }
 
 impl Verdict {
-    /// Whether the request goes on to the application.
+    /// True if the request is forwarded to the service.
     pub fn is_allowed(self) -> bool {
         self.is_owner() || self == Self::Guest
     }
 
-    /// Whether the visitor may see and change what belongs to the whole container.
+    /// True if the visitor can see and change everything in the portal.
     pub fn is_owner(self) -> bool {
         matches!(self, Self::Open | Self::Session | Self::Program)
     }

@@ -1,5 +1,5 @@
-//! Clients, and what each sends: browsers add fetch metadata (`Sec-Fetch-*`) where an origin is https or localhost, and an
-//! `Origin` with everything but plain GET requests of the own origin.
+//! Headers of kinds of clients. Browsers add fetch metadata (`Sec-Fetch-*`) for https and localhost, and `Origin` to all but
+//! simple GET requests to the same origin.
 
 type Client = (&'static str, &'static [(&'static str, &'static str)]);
 
@@ -28,12 +28,12 @@ const POST: (&str, &str) = ("method", "POST");
 const OPTIONS: (&str, &str) = ("method", "OPTIONS");
 const PUT: (&str, &str) = ("access-control-request-method", "PUT");
 
-/// Words for the headers of each.
+/// Name and headers of each kind.
 pub const CLIENTS: &[Client] = &[
     ("program", &[("user-agent", "curl/8.14"), ANY]),
     ("program-post", &[("user-agent", "curl/8.14"), ANY, POST]),
     ("program-socket", &[UPGRADE]),
-    // Pages that a browser opens.
+    // Navigation.
     ("page", &[MOZILLA, HTML, TYPED, NAVIGATE, DOCUMENT]),
     ("page-http", &[MOZILLA, HTML]),
     ("link-own", &[MOZILLA, HTML, OWN, NAVIGATE, DOCUMENT]),
@@ -43,7 +43,7 @@ pub const CLIENTS: &[Client] = &[
     ("frame-own", &[MOZILLA, HTML, OWN, NAVIGATE, FRAME]),
     ("frame-port", &[MOZILLA, HTML, PORT, NAVIGATE, FRAME]),
     ("frame-site", &[MOZILLA, HTML, SITE, NAVIGATE, FRAME]),
-    // What pages load.
+    // Requests of pages.
     ("script-own", &[MOZILLA, ANY, OWN, NO_CORS, SCRIPT]),
     ("script-port", &[MOZILLA, ANY, PORT, NO_CORS, SCRIPT]),
     ("script-site", &[MOZILLA, ANY, SITE, NO_CORS, SCRIPT]),
@@ -67,7 +67,7 @@ pub const CLIENTS: &[Client] = &[
     ("form-port-http", &[MOZILLA, HTML, FROM_PORT, POST]),
     ("form-sandbox-http", &[MOZILLA, HTML, FROM_SANDBOX, POST]),
     ("worker", &[MOZILLA, ANY, OWN, ("sec-fetch-mode", "same-origin"), WORKER, ("service-worker", "script")]),
-    // Where the page is, for the portal's own forms.
+    // Origin of the page, for the portal's own forms.
     ("own", &[OWN]),
     ("port", &[PORT]),
     ("site", &[SITE]),

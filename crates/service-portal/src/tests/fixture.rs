@@ -1,4 +1,4 @@
-//! A portal in a temporary directory, asked in-process; requests and answers are written in one line each.
+//! A portal in a temporary directory, called in-process; requests and responses are lines of text.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use tower_service::Service as _;
 use web_login::Login;
 
 use super::clients::CLIENTS;
-use super::response_line::Answer;
+use super::response_line::PortalResponse;
 use crate::app_state::AppState;
 use crate::cli::Cli;
 use crate::known_device;
@@ -25,32 +25,32 @@ use crate::sessions::{Scope, SessionOrigin};
 use crate::throttle::{AttemptKind, Guesser};
 use crate::unix_time;
 
-/// The token of programs, as long as those that the container makes.
+/// Token of programs, with the length of a generated one.
 pub const TOKEN: &str = "token-of-programs-43-characters-long-------";
-/// Another one of that length.
+/// Wrong token of the same length.
 pub const WRONG: &str = "wrong-token-that-is-43-characters-long-----";
-/// The token until the login changed.
+/// Token before the login changed.
 const FORMER: &str = "former-token-that-is-43-characters-long----";
-/// The provider's one-click token.
+/// One-click token of the provider.
 pub const ONE_CLICK: &str = "one-click-token";
 
-/// The portal, with two services: `Echo` at 8188 behind the login, and `Demo` at 3000 without one.
+/// Portal with two services: `Echo` at 8188 behind the login, and `Demo` at 3000 without one.
 pub struct Portal {
     pub directory: TempDir,
     pub state: AppState,
     router: Router,
     runtime: tokio::runtime::Runtime,
-    /// What words of a request stand for: `Cookie` or `Authorization`, and the value.
+    /// Words of a request that stand for a `Cookie` or `Authorization` header.
     words: BTreeMap<&'static str, (HeaderName, String)>,
 }
 
 impl Portal {
-    /// A portal with a login that has changed once, so that former ones are known.
+    /// Creates a portal whose login has changed once, so that it has a former one.
     pub fn new() -> Self {
         Self::with(&[])
     }
 
-    /// The same with these variables.
+    /// Creates a portal with these environment variables.
     pub fn with(variables: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
@@ -86,11 +86,12 @@ impl Portal {
         Registry::new(&self.directory.path().join("registry")).register(&service).unwrap();
     }
 
-    /// Replaces the login by a file that cannot be understood.
+    /// Adds an invalid registry file.
     pub fn register_badly(&self) {
         std::fs::write(self.directory.path().join("registry/8200"), "{").unwrap();
     }
 
+    /// Replaces the login by an invalid file.
     pub fn break_login(&self) {
         std::fs::remove_file(self.directory.path().join("credentials")).unwrap();
         std::fs::write(self.directory.path().join("credentials"), "{").unwrap();
@@ -101,18 +102,18 @@ impl Portal {
         write_login(&self.directory, password, token);
     }
 
-    /// Makes an address wait for a minute. The failures lie ahead, so that however slow the machine is, no second is over.
-    pub fn slow_down(&self, way: AttemptKind, address: &str) {
-        let guesser = Guesser::stranger(way, address.parse().unwrap());
+    /// Makes an address wait for a minute. The failures are in the future, so that the wait does not shrink on a slow machine.
+    pub fn slow_down(&self, kind: AttemptKind, address: &str) {
+        let guesser = Guesser::stranger(kind, address.parse().unwrap());
         let later = Instant::now() + Duration::from_mins(10);
         (0..12).for_each(|_| self.state.throttle().record_failure(guesser.clone(), later));
     }
 
-    /// True if an address has to wait for failures of its own after `asked`, which may have been long ago.
-    pub fn guesses(&self, way: AttemptKind, address: &str, asked: impl FnOnce()) -> bool {
+    /// True if an address has to wait for its own failures after `attempts`.
+    pub fn guesses(&self, kind: AttemptKind, address: &str, attempts: impl FnOnce()) -> bool {
         let before = Instant::now();
-        asked();
-        let guesser = Guesser::stranger(way, address.parse().unwrap());
+        attempts();
+        let guesser = Guesser::stranger(kind, address.parse().unwrap());
         self.state.throttle().own_delay(&guesser, before).is_some()
     }
 
@@ -121,7 +122,7 @@ impl Portal {
         self.words.insert(word, (header::COOKIE, cookie));
     }
 
-    /// Logs in with the form on the portal's port and returns the session's cookie and the device's mark.
+    /// Logs in on the portal's port; returns the session cookie and the device cookie.
     pub fn log_in(&self, words: &str) -> [String; 2] {
         let answer = self.send(&format!("POST port=1111 host=gpu.lan:1111 {words} /leonardo/login"), FORM);
         let cookies = answer.cookies();
@@ -129,7 +130,7 @@ impl Portal {
         [cookies[0].clone(), cookies[1].clone()]
     }
 
-    /// Opens a share link to a service and returns the session's cookie.
+    /// Redeems a share link to a service; returns the session cookie.
     pub fn share(&self, service: &str, port: u16) -> String {
         let (_, word) = self.state.shares().create(service, port, 3_600, None, unix_time::now()).unwrap();
         let answer = self.send(
@@ -182,8 +183,7 @@ impl Portal {
         .into();
     }
 
-    /// Sends a request that is written in words; see [`CLIENTS`] for those that stand for headers. Caddy's question about a
-    /// request goes to `gate`, the request itself to the portal's pages.
+    /// Builds a request from words; [`CLIENTS`] lists those that stand for headers. With `gate`, it is Caddy's subrequest.
     fn request(&self, gate: Option<&str>, words: &str, body: &str) -> Request<Body> {
         let (mut method, mut target) = (Method::GET, "/");
         let mut headers = HeaderMap::new();
@@ -246,12 +246,12 @@ impl Portal {
         request
     }
 
-    fn answer(&self, request: Request<Body>) -> Answer {
+    fn respond(&self, request: Request<Body>) -> PortalResponse {
         self.runtime.block_on(async {
             let response = self.router.clone().call(request).await.unwrap();
             let (parts, body) = response.into_parts();
             let body = to_bytes(body, usize::MAX).await.unwrap();
-            Answer {
+            PortalResponse {
                 status: parts.status.as_u16(),
                 headers: parts.headers,
                 body: String::from_utf8(body.to_vec()).unwrap(),
@@ -259,23 +259,23 @@ impl Portal {
         })
     }
 
-    /// Asks for a page of the portal.
-    pub fn send(&self, words: &str, body: &str) -> Answer {
-        self.answer(self.request(None, words, body))
+    /// Sends a request to the portal.
+    pub fn send(&self, words: &str, body: &str) -> PortalResponse {
+        self.respond(self.request(None, words, body))
     }
 
-    /// Asks the gate, as Caddy does.
-    pub fn ask(&self, gate: &str, words: &str) -> Answer {
-        self.answer(self.request(Some(gate), words, ""))
+    /// Sends a subrequest to the gate, as Caddy does.
+    pub fn ask(&self, gate: &str, words: &str) -> PortalResponse {
+        self.respond(self.request(Some(gate), words, ""))
     }
 
-    /// Compares the gate's answers with a table whose lines are `request => answer`.
+    /// Compares responses of the gate with a table of lines `request => response`.
     #[track_caller]
     pub fn check_gate(&self, gate: &str, table: &str) {
         check(table, |request| self.ask(gate, request).to_string());
     }
 
-    /// Compares the portal's pages with such a table; a form's fields stand behind `|`.
+    /// Compares responses of the portal with such a table; fields of a form follow after `|`.
     #[track_caller]
     pub fn check_pages(&self, table: &str) {
         check(table, |request| {
@@ -285,7 +285,7 @@ impl Portal {
     }
 }
 
-/// The right user and password, as the form sends them.
+/// Body of the login form with the right user and password.
 pub const FORM: &str = "username=ada&password=secret";
 
 #[track_caller]

@@ -1,10 +1,10 @@
-//! Which requests pass the gate, by kind of client and way in: the answer's status, with `+` where a 401 offers `Basic`.
+//! Responses of the gate by kind of client and kind of login: the status, with `+` where a 401 offers `Basic`.
 
 use super::fixture::Portal;
 
-/// A service behind the login: without a way in, with a session, a guest's session, the token and the password.
+/// A service behind the login: no login, the owner's session, a guest's session, the token and the password.
 ///
-/// What a page of another origin makes the browser send passes with the token alone, which browsers never add.
+/// Requests made by a page of another origin are allowed only with the token, which browsers never add.
 const WITH_LOGIN: &str = "
     client             none     session  guest    bearer   basic
     program            401+     200      200      200      200
@@ -43,7 +43,7 @@ const WITH_LOGIN: &str = "
     form-sandbox-http  401      403      403      200      403
 ";
 
-/// The same with `WEB_ENABLE_AUTH=false`: a header with any token is sent on purpose.
+/// The same with `WEB_ENABLE_AUTH=false`; only a program sends a token, even a wrong one.
 const WITHOUT_LOGIN: &str = "
     client             none     session  bearer   basic
     program            200      200      200      200
@@ -82,7 +82,7 @@ const WITHOUT_LOGIN: &str = "
     form-sandbox-http  403      403      200      403
 ";
 
-/// A service without a login: what changes nothing is read by every page, and a public address by every program anyway.
+/// A service without a login. Pages of other origins can read from it, and can write to it if its host is public.
 const OPEN_SERVICE: &str = "
     client             private  session  bearer   public
     program            200      200      200      200
@@ -121,7 +121,7 @@ const OPEN_SERVICE: &str = "
     form-sandbox-http  403      403      200      200
 ";
 
-/// Compares a matrix whose columns are portals and further words of the request.
+/// Compares a matrix; each column is a portal with further words of the request.
 #[track_caller]
 fn check(gate: &str, columns: &[(&Portal, &str)], matrix: &str) {
     let rows = matrix.lines().map(str::trim).filter(|line| !line.is_empty()).skip(1);
@@ -139,22 +139,22 @@ fn check(gate: &str, columns: &[(&Portal, &str)], matrix: &str) {
 }
 
 #[test]
-fn a_service_behind_the_login_opens_to_its_owner_and_not_to_other_pages() {
+fn a_service_behind_the_login_is_open_to_its_owner_but_not_to_other_origins() {
     let portal = Portal::new();
-    let ways = ["", "session", "guest", "bearer", "basic"].map(|way| (&portal, way));
-    check("/gate/verify", &ways, WITH_LOGIN);
+    let columns = ["", "session", "guest", "bearer", "basic"].map(|words| (&portal, words));
+    check("/gate/verify", &columns, WITH_LOGIN);
 }
 
 #[test]
-fn without_logins_other_pages_are_refused_as_with_a_session() {
+fn with_logins_disabled_other_origins_are_refused_as_with_a_session() {
     let portal = Portal::with(&[("WEB_ENABLE_AUTH", "false")]);
-    let ways = ["", "session", "bearer-wrong", "basic"].map(|way| (&portal, way));
-    check("/gate/verify", &ways, WITHOUT_LOGIN);
+    let columns = ["", "session", "bearer-wrong", "basic"].map(|words| (&portal, words));
+    check("/gate/verify", &columns, WITHOUT_LOGIN);
 }
 
 #[test]
-fn a_service_without_a_login_is_protected_where_only_its_visitors_reach_it() {
+fn a_private_service_without_a_login_is_protected_from_other_origins() {
     let portal = Portal::new();
-    let ways = ["", "session", "bearer-wrong", "host=198.51.100.9:3000"].map(|way| (&portal, way));
-    check("/gate/open", &ways, OPEN_SERVICE);
+    let columns = ["", "session", "bearer-wrong", "host=198.51.100.9:3000"].map(|words| (&portal, words));
+    check("/gate/open", &columns, OPEN_SERVICE);
 }

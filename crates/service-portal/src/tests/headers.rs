@@ -1,4 +1,4 @@
-//! What a service behind the gate gets: its own cookies, its own `Authorization` and the `Referer` without our token.
+//! Headers that a service behind the gate receives: its own cookies and `Authorization`, and `Referer` without our token.
 
 use super::fixture::Portal;
 
@@ -33,7 +33,7 @@ const SEEN: &str = "
     page guest referer=/?token=short              => 200 cookie: theme=dark referer: /?token=short
 ";
 
-/// A service without a login: an `Authorization` that disappears would tell that it is right.
+/// A service without a login keeps every `Authorization`: removing a valid one would reveal it.
 const SEEN_BY_OPEN_SERVICE: &str = "
     program                                       => 200 cookie: theme=dark
     program session device neighbour made-up      => 200 cookie: theme=dark
@@ -56,16 +56,16 @@ const SEEN_WITHOUT_LOGINS: &str = "
 ";
 
 #[test]
-fn a_service_sees_its_own_headers_and_never_ours() {
+fn a_service_sees_its_own_headers_and_not_ours() {
     Portal::new().check_gate("/gate/verify", SEEN);
 }
 
 #[test]
-fn a_service_without_a_login_sees_no_cookie_and_no_address_with_our_token() {
+fn a_service_without_a_login_sees_neither_our_cookies_nor_our_token() {
     Portal::new().check_gate("/gate/open", SEEN_BY_OPEN_SERVICE);
 }
 
 #[test]
-fn without_logins_a_service_sees_nothing_of_ours_either() {
+fn with_logins_disabled_a_service_sees_nothing_of_ours_either() {
     Portal::with(&[("WEB_ENABLE_AUTH", "false")]).check_gate("/gate/verify", SEEN_WITHOUT_LOGINS);
 }

@@ -1,4 +1,4 @@
-//! Ways in without a password, and the page on which the owner ends them.
+//! One-time login links, share links and the access page.
 
 use super::fixture::Portal;
 use crate::unix_time;
@@ -13,30 +13,28 @@ fn a_one_time_link_logs_one_browser_in() {
     assert!(page.status == 200 && page.body.contains(LINK), "{}", page.body);
     portal.check_pages(&format!(
         "portal page HEAD /leonardo/enter?code={code}         => 200
-         portal page /leonardo/enter?code=x                   => 410 <This link does not open>
+         portal page /leonardo/enter?code=x                   => 410 <Invalid link>
          portal port POST /leonardo/enter | code={code}       => 403 This form was sent from another page. Open the link itself.
          portal POST /leonardo/enter | code={code}            => 403 This form was sent from another page. Open the link itself.
-         portal own POST /leonardo/enter | code=x             => 410 <This link does not open>"
+         portal own POST /leonardo/enter | code=x             => 410 <Invalid link>"
     ));
     let entered = portal.send("portal own POST /leonardo/enter", &format!("code={code}"));
     assert_eq!(entered.to_string(), "303 to / sets leonardo_0badcafe sets leonardo_0badcafe_device");
     portal.add_cookie("entered", entered.cookies()[0].clone());
     portal.check_gate("/gate/verify", "page entered => 200 cookie: theme=dark");
     portal.check_pages(&format!(
-        "portal own POST /leonardo/enter | code={code} => 410 <This link does not open>
-         portal page /leonardo/enter?code={code}       => 410 <This link does not open>"
+        "portal own POST /leonardo/enter | code={code} => 410 <Invalid link>
+         portal page /leonardo/enter?code={code}       => 410 <Invalid link>"
     ));
     let code = || portal.state.login_codes().issue(60, unix_time::now()).unwrap();
     let (shown, sent) = (code(), code());
     portal.change_login("another password", "another-token");
-    portal.check_pages(&format!("portal page /leonardo/enter?code={shown} => 410 <This link does not open>"));
-    portal.check_pages(&format!(
-        "portal own POST /leonardo/enter | code={sent} => 410 <This link does not open>"
-    ));
+    portal.check_pages(&format!("portal page /leonardo/enter?code={shown} => 410 <Invalid link>"));
+    portal.check_pages(&format!("portal own POST /leonardo/enter | code={sent} => 410 <Invalid link>"));
 }
 
 #[test]
-fn a_share_link_opens_its_service_and_no_other_one() {
+fn a_share_link_gives_access_to_its_service_only() {
     let mut portal = Portal::new();
     let share = |seconds, uses| {
         let (_, word) = portal.state.shares().create("Echo", 8188, seconds, uses, unix_time::now()).unwrap();
@@ -47,16 +45,16 @@ fn a_share_link_opens_its_service_and_no_other_one() {
     let page = portal.send(&format!("page /leonardo/share?link={word}"), "");
     assert!(page.status == 200 && page.body.contains("Echo was shared with you."), "{}", page.body);
     portal.check_pages(&format!(
-        "page port=3000 /leonardo/share?link={word}      => 404 <This link does not open>
-         page port=none /leonardo/share?link={word}      => 404 <This link does not open>
-         page /leonardo/share?link={word}x               => 404 <This link does not open>
-         page /leonardo/share?link={past}                => 410 <This link does not open>
+        "page port=3000 /leonardo/share?link={word}      => 404 <Invalid link>
+         page port=none /leonardo/share?link={word}      => 404 <Invalid link>
+         page /leonardo/share?link={word}x               => 404 <Invalid link>
+         page /leonardo/share?link={past}                => 410 <Invalid link>
          port POST /leonardo/share | link={word}         => 403 This form was sent from another page. Open the link itself.
          POST /leonardo/share | link={word}              => 403 This form was sent from another page. Open the link itself.
-         own port=3000 POST /leonardo/share | link={word} => 404 <This link does not open>
-         own POST /leonardo/share | link={past}          => 410 <This link does not open>
+         own port=3000 POST /leonardo/share | link={word} => 404 <Invalid link>
+         own POST /leonardo/share | link={past}          => 410 <Invalid link>
          own POST /leonardo/share | link={once}          => 303 to / sets leonardo_0badcafe_8188
-         own POST /leonardo/share | link={once}          => 410 <This link does not open>"
+         own POST /leonardo/share | link={once}          => 410 <Invalid link>"
     ));
     let guest = portal.share("Echo", 8188);
     portal.add_cookie("visitor", guest);
@@ -67,8 +65,8 @@ fn a_share_link_opens_its_service_and_no_other_one() {
     );
     portal.register("Another", 8188, true);
     portal.check_pages(&format!(
-        "page /leonardo/share?link={word}       => 404 <This link does not open>
-         own POST /leonardo/share | link={word} => 404 <This link does not open>"
+        "page /leonardo/share?link={word}       => 404 <Invalid link>
+         own POST /leonardo/share | link={word} => 404 <Invalid link>"
     ));
 }
 
@@ -91,15 +89,15 @@ const ACCESS: &str = "
     portal session POST /leonardo/access/revoke | id=x            => 403 This form was sent from another page.
     portal session POST /leonardo/access/end | id=x               => 403 This form was sent from another page.
     portal own session POST /leonardo/access/share | port=8188&hours=1&max_uses=2 => 200 <Access>
-    portal own session POST /leonardo/access/share | port=9999&hours=1 => 404 There is no such service any more.
-    portal own session POST /leonardo/access/share | port=8188&hours=0 => 422 A link lives between an hour and a year.
+    portal own session POST /leonardo/access/share | port=9999&hours=1 => 404 This service is no longer registered.
+    portal own session POST /leonardo/access/share | port=8188&hours=0 => 422 A link must expire within one hour to one year.
     portal own session POST /leonardo/access/share | port=8188&hours=1&max_uses=x => 422 The number of uses is not a number.
     portal own session POST /leonardo/access/end | id=none        => 303 to /leonardo/access
     portal own session POST /leonardo/access/revoke | id=none     => 303 to /leonardo/access
 ";
 
 #[test]
-fn only_the_owner_on_the_portals_port_sees_who_is_in_and_shows_them_out() {
+fn only_the_owner_on_the_portals_port_lists_and_ends_sessions_and_links() {
     let portal = Portal::new();
     portal.check_pages(ACCESS);
     let made = portal.send("portal own session POST /leonardo/access/share", "port=8188&hours=1");
@@ -113,14 +111,14 @@ fn only_the_owner_on_the_portals_port_sees_who_is_in_and_shows_them_out() {
     let code = &code[..43];
     let page = portal.send("portal page session /leonardo/access", "");
     assert_eq!(page.body.matches("this browser").count(), 1, "{}", page.body);
-    assert!(page.body.contains("port 8188, through a link"), "{}", page.body);
+    assert!(page.body.contains("port 8188, through a share link"), "{}", page.body);
     let (share, _) = word.split_once('.').unwrap();
     portal.check_pages(&format!(
         "portal own session POST /leonardo/access/revoke | id={share} => 303 to /leonardo/access
-         own POST /leonardo/share | link={word}                     => 404 <This link does not open>"
+         own POST /leonardo/share | link={word}                     => 404 <Invalid link>"
     ));
-    let living = portal.state.sessions().list(unix_time::now());
-    let bound = living.iter().find(|session| session.bound).unwrap();
+    let sessions = portal.state.sessions().list(unix_time::now());
+    let bound = sessions.iter().find(|session| session.bound).unwrap();
     portal.check_gate("/gate/verify", "page bound => 200 cookie: theme=dark");
     portal.check_pages(&format!(
         "portal own session POST /leonardo/access/end | id={} => 303 to /leonardo/access",
@@ -132,7 +130,7 @@ fn only_the_owner_on_the_portals_port_sees_who_is_in_and_shows_them_out() {
     );
     portal.check_pages(&format!(
         "portal own session POST /leonardo/access/end-all | => 303 to /leonardo/access
-         portal own POST /leonardo/enter | code={code}      => 410 <This link does not open>"
+         portal own POST /leonardo/enter | code={code}      => 410 <Invalid link>"
     ));
     portal.check_gate(
         "/gate/verify",

@@ -1,4 +1,4 @@
-//! The gate and the portal's pages as tables: what is asked, and what the answer is.
+//! Tables of requests to the gate and the portal's pages, with the expected responses.
 
 mod clients;
 mod fixture;

@@ -1,4 +1,4 @@
-//! The portal's own pages: who sees them, where the login leads, and what ends a session.
+//! The portal's own pages: access to them, redirects of the login, and the logout.
 
 use super::fixture::{FORM, Portal};
 use crate::throttle::AttemptKind;
@@ -12,7 +12,7 @@ const START: &str = "
     portal program basic /                      => 200 <Services>
     page session /leonardo/                     => 200 <Services>
     page /leonardo/                             => 302 to /leonardo/login
-    page guest /leonardo/                       => 403 This link opens its service alone.
+    page guest /leonardo/                       => 403 This link gives access to one service only.
     portal page guest /                         => 302 to /leonardo/login
     portal frame-port session /                 => 403
     portal fetch-site session /                 => 403
@@ -27,14 +27,14 @@ const START: &str = "
     portal program session /leonardo/state.json => 200
     program bearer /leonardo/state.json         => 200
     program /leonardo/state.json                => 401 Bearer+Basic
-    program guest /leonardo/state.json          => 403 This link opens its service alone.
+    program guest /leonardo/state.json          => 403 This link gives access to one service only.
     fetch-site session /leonardo/state.json     => 403
-    portal program /leonardo/identity?nonce=    => 404 There is no such page.
-    portal program /leonardo/identity?nonce=a.b => 404 There is no such page.
-    program session /leonardo/identity          => 404 There is no such page.
+    portal program /leonardo/identity?nonce=    => 404 Page not found.
+    portal program /leonardo/identity?nonce=a.b => 404 Page not found.
+    program session /leonardo/identity          => 404 Page not found.
     program /leonardo/health-check              => 200 ok
     program /leonardo/ready                     => 503 still starting
-    portal page session /leonardo/none          => 404 There is no such page.
+    portal page session /leonardo/none          => 404 Page not found.
 ";
 
 #[test]
@@ -46,19 +46,19 @@ fn the_portals_pages_are_for_its_owner() {
          portal page host=evil.example:1111 / => 421
          portal fetch-site /                  => 403
          portal page /?token=$TOKEN           => 303 to /
-         portal page /leonardo/access         => 403 WEB_ENABLE_AUTH=false: there are no logins to see or share.
+         portal page /leonardo/access         => 403 WEB_ENABLE_AUTH=false: there are no sessions or links to manage.
          portal page host=h:1111 /leonardo/login?port=8188&next=/lab => 303 to http://h:8188/lab
          page /leonardo/login?next=/lab       => 303 to /lab",
     );
 }
 
-/// The value of an attribute in a page.
+/// Returns the value of an attribute in a page.
 fn attribute<'a>(body: &'a str, name: &str) -> &'a str {
     body.split_once(&format!("{name}=\"")).unwrap().1.split('"').next().unwrap()
 }
 
 #[test]
-fn a_form_on_a_services_port_is_read_by_no_page_there_and_known_by_its_proof() {
+fn a_form_on_a_services_port_is_sandboxed_and_has_a_proof() {
     let portal = Portal::new();
     let form = portal.send("page /leonardo/login?here=1", "");
     assert!(form.header("content-security-policy").unwrap().ends_with("; sandbox allow-forms"));
@@ -85,7 +85,7 @@ fn a_form_on_a_services_port_is_read_by_no_page_there_and_known_by_its_proof() {
 }
 
 #[test]
-fn the_portal_proves_that_it_belongs_to_the_port_that_asks() {
+fn the_portal_proves_its_identity_to_other_ports() {
     let portal = Portal::new();
     let link = portal.send("page /leonardo/login", "").body;
     let (nonce, identity) = (attribute(&link, "data-nonce"), attribute(&link, "data-identity"));
@@ -99,7 +99,7 @@ fn the_portal_proves_that_it_belongs_to_the_port_that_asks() {
 }
 
 #[test]
-fn a_services_port_shows_the_links_alone() {
+fn a_services_port_shows_only_the_links() {
     let portal = Portal::new();
     portal.register_badly();
     let shows = |words: &str| {
@@ -142,10 +142,10 @@ const LOGIN: &str = "
     own POST /leonardo/login | username=ada&password=secret&port=3000&next=/lab            => 303 to /lab sets leonardo_0badcafe sets leonardo_0badcafe_device
     own POST x-forwarded-proto=https /leonardo/login | username=ada&password=secret        => 303 to / sets __Host-leonardo_0badcafe sets __Host-leonardo_0badcafe_device
     portal POST origin=http://gpu.lan:1111 /leonardo/login | username=ada&password=secret  => 303 to / sets leonardo_0badcafe sets leonardo_0badcafe_device
-    portal POST origin=http://gpu.lan:8188 /leonardo/login | username=ada&password=secret  => 403 This form was sent from another page, or it is old. Open the login page itself.
-    portal POST /leonardo/login | username=ada&password=secret                             => 403 This form was sent from another page, or it is old. Open the login page itself.
-    portal port POST /leonardo/login | username=ada&password=secret                        => 403 This form was sent from another page, or it is old. Open the login page itself.
-    portal site POST /leonardo/login | username=ada&password=secret                        => 403 This form was sent from another page, or it is old. Open the login page itself.
+    portal POST origin=http://gpu.lan:8188 /leonardo/login | username=ada&password=secret  => 403 This form has expired or came from another page. Reload the login page.
+    portal POST /leonardo/login | username=ada&password=secret                             => 403 This form has expired or came from another page. Reload the login page.
+    portal port POST /leonardo/login | username=ada&password=secret                        => 403 This form has expired or came from another page. Reload the login page.
+    portal site POST /leonardo/login | username=ada&password=secret                        => 403 This form has expired or came from another page. Reload the login page.
     portal own POST /leonardo/login | username=ada&password=wrong                          => 401 <Log in> (password)
     portal own POST /leonardo/login | username=eve&password=secret                         => 401 <Log in> (password)
     portal own POST /leonardo/login | username=ada&password=former+password                => 401 <Log in> (password)
@@ -153,7 +153,7 @@ const LOGIN: &str = "
 ";
 
 #[test]
-fn the_login_leads_back_to_where_the_visitor_came_from() {
+fn the_login_redirects_to_the_requested_page() {
     let portal = Portal::new();
     portal.check_pages(FORM_PAGE);
     portal.check_pages(LOGIN);
@@ -178,7 +178,7 @@ fn the_login_leads_back_to_where_the_visitor_came_from() {
 }
 
 #[test]
-fn on_another_host_the_login_goes_on_with_a_code_that_is_good_once() {
+fn on_another_host_the_login_continues_with_a_single_use_code() {
     let portal = Portal::with(&[("RUNPOD_POD_ID", "abc")]);
     let words = "port=1111 host=abc-1111.proxy.runpod.net x-forwarded-proto=https own POST /leonardo/login";
     let answer = portal.send(words, &format!("{FORM}&port=8188&next=/lab"));
@@ -202,7 +202,7 @@ fn on_another_host_the_login_goes_on_with_a_code_that_is_good_once() {
 }
 
 #[test]
-fn guessing_at_the_form_is_slowed_down_but_not_for_known_browsers() {
+fn guesses_at_the_form_are_slowed_down_but_not_for_known_browsers() {
     let portal = Portal::new();
     let attempt = |words: &str, password: &str| {
         let words = format!("portal own POST {words} /leonardo/login");
@@ -214,13 +214,16 @@ fn guessing_at_the_form_is_slowed_down_but_not_for_known_browsers() {
         })
     };
     assert!(guesses("198.51.100.1", &["x"; 6]) && !guesses("198.51.100.2", &["x"; 5]));
-    assert!(!guesses("198.51.100.3", &["x", "x", "x", "secret", "x", "x", "x"]), "a right one forgives");
+    assert!(
+        !guesses("198.51.100.3", &["x", "x", "x", "secret", "x", "x", "x"]),
+        "a successful login clears failures"
+    );
     portal.slow_down(AttemptKind::Form, "192.0.2.1");
     assert_eq!(attempt("", "secret"), "429 retry-after: 61 <Log in> (password)");
     assert_eq!(attempt("session", "wrong"), "429 retry-after: 61 <Log in> (password)");
     assert!(attempt("device", "secret").starts_with("303 to / sets"));
     assert!(attempt("from=203.0.113.9", "secret").starts_with("303 to / sets"));
-    assert_eq!(portal.ask("/gate/verify", "program bearer").status, 200, "headers are counted apart");
+    assert_eq!(portal.ask("/gate/verify", "program bearer").status, 200, "headers have their own limit");
 }
 
 #[test]
@@ -269,7 +272,7 @@ fn the_owner_logs_out_on_the_portals_port_and_a_guest_on_the_services() {
 }
 
 #[test]
-fn cookies_are_only_for_this_host_and_for_http() {
+fn cookies_are_limited_to_this_host_and_to_http() {
     let portal = Portal::new();
     let set = |words: &str| {
         let answer = portal.send(&format!("own POST {words} /leonardo/login"), FORM);
@@ -289,7 +292,7 @@ fn cookies_are_only_for_this_host_and_for_http() {
 }
 
 #[test]
-fn pages_are_protected_and_verdicts_of_the_gate_too() {
+fn pages_and_refusals_of_the_gate_have_security_headers() {
     let portal = Portal::new();
     let answers = [
         portal.send("portal page session /", ""),
@@ -312,5 +315,5 @@ fn pages_are_protected_and_verdicts_of_the_gate_too() {
     }
     let passed = portal.ask("/gate/verify", "page session");
     let names: Vec<_> = passed.headers.keys().collect();
-    assert_eq!(names, ["cookie", "content-length"], "the service gets every one of them");
+    assert_eq!(names, ["cookie", "content-length"], "the service receives all of them");
 }

@@ -1,18 +1,18 @@
-//! An answer of the portal, written in one line.
+//! A response of the portal, formatted as one line.
 
 use axum::http::{HeaderMap, header};
 
 use super::fixture::{TOKEN, WRONG};
 
-/// An answer of the portal.
-pub struct Answer {
+/// Response of the portal.
+pub struct PortalResponse {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: String,
 }
 
-/// Headers that an answer in words has.
-const SHOWN: [&str; 6] = [
+/// Headers that are part of the line.
+const SHOWN_HEADERS: [&str; 6] = [
     "retry-after",
     "access-control-allow-origin",
     "access-control-allow-methods",
@@ -21,19 +21,19 @@ const SHOWN: [&str; 6] = [
     "referer",
 ];
 
-impl Answer {
-    /// One header's value.
+impl PortalResponse {
+    /// Returns the value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    /// The cookies that are set, without their attributes.
+    /// Returns the cookies that are set, without their attributes.
     pub fn cookies(&self) -> Vec<String> {
         let lines = self.headers.get_all(header::SET_COOKIE).iter();
         lines.map(|line| line.to_str().unwrap().split(';').next().unwrap().to_owned()).collect()
     }
 
-    /// The heading of a page and what one can do there, or the text of anything else.
+    /// Returns the heading of a page with its main controls, or the text of any other response.
     fn text(&self) -> String {
         let Some((_, heading)) = self.body.split_once("<h1>") else { return self.body.trim().to_owned() };
         let heading = heading.split("</h1>").next().unwrap();
@@ -45,9 +45,8 @@ impl Answer {
     }
 }
 
-/// Status, where to, how to log in, when to come again, cookies; for what passes the headers that the service gets, else what
-/// a visitor reads. Codes differ from time to time, and are written as `$CODE`.
-impl std::fmt::Display for Answer {
+/// Formats status, redirect, challenge, headers, cookies and text. Random codes become `$CODE`.
+impl std::fmt::Display for PortalResponse {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut words = vec![self.status.to_string()];
         if let Some(location) = self.header("location") {
@@ -58,7 +57,7 @@ impl std::fmt::Display for Answer {
         if let Some(challenge) = self.header("www-authenticate") {
             words.push(if challenge.contains("Basic") { "Bearer+Basic" } else { "Bearer" }.to_owned());
         }
-        words.extend(SHOWN.iter().filter_map(|name| Some(format!("{name}: {}", self.header(name)?))));
+        words.extend(SHOWN_HEADERS.iter().filter_map(|name| Some(format!("{name}: {}", self.header(name)?))));
         words.extend(self.cookies().iter().map(|cookie| match cookie.split_once('=').unwrap() {
             (name, "") => format!("deletes {name}"),
             (name, _) => format!("sets {name}"),

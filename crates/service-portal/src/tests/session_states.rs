@@ -1,5 +1,5 @@
-//! The gate in every state: sessions that are over or elsewhere, waiting addresses, a changed or unreadable login, names of
-//! hosts, and requests that no service should see.
+//! The gate with ended or bound sessions, waiting addresses, a changed or unreadable login, unknown hosts, and requests that
+//! no service may see.
 
 use axum::http::{HeaderMap, HeaderValue};
 
@@ -29,7 +29,7 @@ const SESSIONS: &str = "
 ";
 
 #[test]
-fn a_session_opens_while_it_lives_and_where_it_belongs() {
+fn a_session_is_valid_while_it_lasts_and_where_it_belongs() {
     let portal = Portal::new();
     portal.check_gate("/gate/verify", SESSIONS);
     portal.register("Another", 8188, true);
@@ -58,7 +58,7 @@ const WHILE_THE_ADDRESS_WAITS: &str = "
 ";
 
 #[test]
-fn an_address_that_guesses_waits_and_sessions_do_not() {
+fn a_guessing_address_waits_and_its_sessions_do_not() {
     let portal = Portal::new();
     portal.slow_down(AttemptKind::Header, "192.0.2.1");
     portal.check_gate("/gate/verify", WHILE_THE_ADDRESS_WAITS);
@@ -66,7 +66,7 @@ fn an_address_that_guesses_waits_and_sessions_do_not() {
 }
 
 #[test]
-fn wrong_headers_count_as_guesses_and_former_ones_and_those_of_sessions_do_not() {
+fn wrong_headers_count_as_guesses_unless_they_were_valid_or_have_a_session() {
     let portal = Portal::new();
     let guesses = |words: &str, from: &str| {
         portal.guesses(AttemptKind::Header, from, || {
@@ -84,12 +84,12 @@ fn wrong_headers_count_as_guesses_and_former_ones_and_those_of_sessions_do_not()
     }
     assert!(guesses("program bearer-wrong", "198.51.100.2"));
     assert!(guesses("program basic-wrong", "198.51.100.3"));
-    let forgiven = portal.guesses(AttemptKind::Header, "198.51.100.4", || {
+    let is_slowed_down = portal.guesses(AttemptKind::Header, "198.51.100.4", || {
         for way in ["basic-wrong"; 5].iter().chain(["bearer"].iter()).chain(["bearer-wrong"; 5].iter()) {
             portal.ask("/gate/verify", &format!("program {way} from=198.51.100.4"));
         }
     });
-    assert!(!forgiven, "a right one forgives");
+    assert!(!is_slowed_down, "a valid header clears failures");
 }
 
 #[test]
@@ -112,13 +112,13 @@ fn a_changed_login_ends_sessions_at_once() {
     };
     assert!(
         !late("bearer", "198.51.100.1") && !late("basic", "198.51.100.1"),
-        "a late program does not guess"
+        "a header that was valid is no guess"
     );
-    assert!(late("bearer-former", "198.51.100.2"), "only the latest login is remembered");
+    assert!(late("bearer-former", "198.51.100.2"), "only the previous login is remembered");
 }
 
 #[test]
-fn without_a_readable_login_nothing_passes() {
+fn without_a_readable_login_nothing_is_allowed() {
     let refused = "
         page session             => 302 to /leonardo/login
         page guest               => 302 to /leonardo/login
@@ -147,7 +147,7 @@ fn without_a_readable_login_nothing_passes() {
     portal.check_gate("/gate/verify", open);
 }
 
-/// Where nobody logs in, a name that any page can give this container's address is no proof of anything.
+/// Requests without a login, with host names that another site may or may not own.
 const HOSTS: &str = "
     page host=evil.example:8188        => 421
     program host=evil.example:8188     => 421
@@ -163,7 +163,7 @@ const HOSTS: &str = "
 ";
 
 #[test]
-fn hosts_that_a_foreign_page_may_have_are_refused_where_nobody_logs_in() {
+fn hosts_that_another_site_could_own_are_refused_without_a_login() {
     let variables = [("WEB_ALLOWED_HOSTS", "lab.example"), ("DIRECT_ADDRESS", "direct.example")];
     let portal = Portal::with(&variables);
     portal.check_gate("/gate/open", HOSTS);
@@ -172,7 +172,7 @@ fn hosts_that_a_foreign_page_may_have_are_refused_where_nobody_logs_in() {
     portal.check_gate("/gate/verify", HOSTS);
 }
 
-const NO_REQUEST_FOR_A_SERVICE: &str = "
+const NOT_FORWARDED: &str = "
     program session uri=*                   => 400
     program session uri=gpu.lan:22          => 400
     page session uri=http://a/?token=$TOKEN => 400
@@ -185,9 +185,9 @@ const NO_REQUEST_FOR_A_SERVICE: &str = "
 ";
 
 #[test]
-fn what_no_service_should_see_is_refused() {
+fn requests_that_no_service_may_see_are_refused() {
     let portal = Portal::new();
-    portal.check_gate("/gate/verify", NO_REQUEST_FOR_A_SERVICE);
+    portal.check_gate("/gate/verify", NOT_FORWARDED);
     portal.check_gate(
         "/gate/open",
         "program uri=*      => 400
@@ -196,12 +196,12 @@ fn what_no_service_should_see_is_refused() {
     );
     let mut headers = HeaderMap::new();
     headers.insert("x-forwarded-uri", HeaderValue::from_bytes(b"/?\xff&token=x").unwrap());
-    assert_eq!(Client(&headers).uri(), "", "no path, so it is refused");
+    assert_eq!(Client(&headers).uri(), "", "not a path, so it is refused");
     portal.check_pages("worker session /leonardo/portal.js => 403\n worker /app/sw.js => 403");
 }
 
 #[test]
-fn cookies_that_are_too_large_are_deleted_and_ours_stay() {
+fn cookies_that_are_too_large_are_deleted_and_ours_are_kept() {
     let mut portal = Portal::new();
     portal.add_cookie("fits", format!("a={}", "x".repeat(16 * 1024 - "theme=dark; a=".len())));
     assert_eq!(portal.ask("/gate/open", "program fits").status, 200);

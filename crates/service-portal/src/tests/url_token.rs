@@ -1,4 +1,4 @@
-//! Our token in an address: no service sees it, and a page of its owner gets a session for it.
+//! Our token in a URL: no service sees it, and a browser gets a session for it.
 
 use super::fixture::{Portal, WRONG};
 use crate::throttle::AttemptKind;
@@ -68,7 +68,7 @@ fn no_service_without_a_login_sees_our_token() {
     Portal::with(&[("WEB_ENABLE_AUTH", "false")]).check_gate("/gate/verify", WITHOUT_A_LOGIN);
 }
 
-/// Only an owner's addresses are compared without a brake.
+/// Only the owner's URLs are compared without a limit.
 const WHILE_THE_ADDRESS_WAITS: &str = "
     page session /lab?token=$TOKEN         => 303 to /lab
     page session referer=/?token=$TOKEN    => 200 cookie: theme=dark referer: /
@@ -84,7 +84,7 @@ const WHILE_THE_ADDRESS_WAITS: &str = "
 ";
 
 #[test]
-fn guessing_in_addresses_is_slowed_down() {
+fn guesses_in_urls_are_slowed_down() {
     let portal = Portal::new();
     portal.slow_down(AttemptKind::Link, "192.0.2.1");
     portal.check_gate("/gate/verify", WHILE_THE_ADDRESS_WAITS);
@@ -104,9 +104,9 @@ fn wrong_tokens_of_the_right_length_count_as_guesses_unless_the_owner_sends_them
     };
     assert!(!guesses("/gate/verify", "page session /?token=$WRONG", "198.51.100.1"));
     assert!(!guesses("/gate/verify", "page session referer=/?token=$WRONG", "198.51.100.1"));
-    assert!(!guesses("/gate/open", "program /?token=$WRONG", "198.51.100.1"), "an application's own");
+    assert!(!guesses("/gate/open", "program /?token=$WRONG", "198.51.100.1"), "a service's own token");
     assert!(!guesses("/gate/verify", "page /?token=mine", "198.51.100.1"));
-    assert!(!guesses("/gate/verify", "program /?token=x$EACH", "198.51.100.1"), "nothing is looked at");
+    assert!(!guesses("/gate/verify", "program /?token=x$EACH", "198.51.100.1"), "nothing is compared");
     assert!(guesses("/gate/verify", "page /?token=$EACH", "198.51.100.2"));
     assert!(guesses("/gate/open", "program referer=/?token=$EACH", "198.51.100.3"));
     assert!(guesses("/gate/open", "program /?token=$EACH", "198.51.100.4"));

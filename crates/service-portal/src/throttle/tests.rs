@@ -1,8 +1,10 @@
+//! Tests of the rate limit for failed logins.
+
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A throttle that admits only what is certain.
+/// Creates a throttle that never admits an attempt at random.
 fn unlucky() -> Throttle {
     Throttle::with_random(|| 0.999_999)
 }
@@ -28,20 +30,20 @@ fn guessing_gets_slower_and_others_are_not_affected() {
         waits.push(throttle.own_delay(&at(1), now).map_or(0, |wait| wait.as_secs()));
     }
     assert_eq!(waits, [0, 0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60]);
-    assert_eq!(throttle.admit(&at(1), now), Some(LONGEST_WAIT));
+    assert_eq!(throttle.admit(&at(1), now), Some(MAX_WAIT));
     assert_eq!(throttle.admit(&at(2), now), None);
     let header = Guesser::stranger(AttemptKind::Header, IpAddr::from([192, 0, 2, 1]));
-    assert_eq!(throttle.admit(&header, now), None, "the other way is a brake of its own");
+    assert_eq!(throttle.admit(&header, now), None, "each kind of attempt has its own limit");
     assert_eq!(throttle.admit(&Guesser::Device(AttemptKind::Form, "known".into()), now), None);
-    assert_eq!(throttle.admit(&at(1), now + LONGEST_WAIT), None, "the longest wait is a minute");
+    assert_eq!(throttle.admit(&at(1), now + MAX_WAIT), None, "the longest wait is a minute");
 }
 
 #[test]
-fn a_login_and_time_forgive() {
+fn a_login_or_time_clears_failures() {
     let (mut throttle, now) = (unlucky(), Instant::now());
     (0..19).for_each(|_| throttle.record_failure(at(1), now));
-    throttle.record_failure(at(1), now + MEMORY);
-    assert_eq!(throttle.own_delay(&at(1), now + MEMORY), None);
+    throttle.record_failure(at(1), now + FORGET_AFTER);
+    assert_eq!(throttle.own_delay(&at(1), now + FORGET_AFTER), None);
     (0..20).for_each(|_| throttle.record_failure(at(1), now));
     throttle.record_success(&at(1));
     assert_eq!(throttle.own_delay(&at(1), now), None);
@@ -67,7 +69,7 @@ fn an_ipv6_network_counts_as_one_address() {
 }
 
 #[test]
-fn a_network_that_guesses_is_slowed_down_and_no_other() {
+fn only_the_guessing_network_is_slowed_down() {
     for (inside, neighbour, elsewhere) in [
         (
             (0..20).map(|number| v4([192, 0, 2, number])).collect::<Vec<_>>(),
@@ -92,7 +94,7 @@ fn a_network_that_guesses_is_slowed_down_and_no_other() {
 }
 
 #[test]
-fn all_strangers_together_are_slowed_down_and_known_browsers_and_addresses_are_not() {
+fn strangers_have_a_total_limit_that_known_browsers_and_addresses_do_not_share() {
     let (mut throttle, now) = (unlucky(), Instant::now());
     throttle.mark_known(IpAddr::from([203, 0, 113, 9]), now);
     for number in 0..100 {
@@ -107,15 +109,15 @@ fn all_strangers_together_are_slowed_down_and_known_browsers_and_addresses_are_n
 }
 
 #[test]
-fn known_browsers_and_addresses_wait_for_their_own_failures_and_slow_down_nobody() {
+fn known_browsers_and_addresses_wait_for_their_own_failures_only() {
     let (mut throttle, now) = (unlucky(), Instant::now());
     throttle.mark_known(IpAddr::from([192, 0, 2, 1]), now);
     for guesser in [at(1), Guesser::Device(AttemptKind::Form, "known".into())] {
         (0..200).for_each(|_| throttle.record_failure(guesser.clone(), now));
-        assert_eq!(throttle.admit(&guesser, now), Some(LONGEST_WAIT));
+        assert_eq!(throttle.admit(&guesser, now), Some(MAX_WAIT));
     }
-    assert_eq!(throttle.admit(&at(2), now), None, "neither of the same network");
-    assert_eq!(throttle.admit(&v4([198, 51, 100, 1]), now), None, "nor from elsewhere");
+    assert_eq!(throttle.admit(&at(2), now), None, "in the same network");
+    assert_eq!(throttle.admit(&v4([198, 51, 100, 1]), now), None, "in another network");
 }
 
 #[test]
@@ -124,11 +126,11 @@ fn an_address_is_known_for_a_day() {
     throttle.mark_known("2001:db8::1".parse().unwrap(), now);
     let there = v6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 2]);
     assert_eq!(throttle.stranger(&there, now + SECOND * (24 * 3_600 - 1)), None);
-    assert_eq!(throttle.stranger(&there, now + KNOWN), Some("2001:db8::".parse().unwrap()));
+    assert_eq!(throttle.stranger(&there, now + KNOWN_FOR), Some("2001:db8::".parse().unwrap()));
 }
 
 #[test]
-fn who_is_refused_at_random_and_asks_again_at_once_waits_longer_each_time() {
+fn an_attempt_refused_at_random_counts_as_a_failure() {
     let (mut throttle, now) = (unlucky(), Instant::now());
     for number in 0..200 {
         throttle.admit(&v4([10, number, 0, 1]), now);
@@ -139,7 +141,7 @@ fn who_is_refused_at_random_and_asks_again_at_once_waits_longer_each_time() {
 }
 
 #[test]
-fn floods_are_not_remembered_without_bound() {
+fn tables_are_bounded_in_a_flood() {
     let (mut throttle, start) = (unlucky(), Instant::now());
     for number in 0..30_000_u32 {
         let now = start + Duration::from_millis(number.into());
@@ -148,28 +150,31 @@ fn floods_are_not_remembered_without_bound() {
         throttle.admit(&Guesser::stranger(AttemptKind::Link, address), now);
         throttle.mark_known(address, now);
         assert!(
-            throttle.own.len() <= MOST
-                && throttle.networks.len() <= MOST
-                && throttle.known.len() <= MOST_KNOWN
+            throttle.own.len() <= MAX_ENTRIES
+                && throttle.networks.len() <= MAX_ENTRIES
+                && throttle.known.len() <= MAX_KNOWN
         );
     }
     let sizes = [throttle.own.len(), throttle.networks.len(), throttle.known.len()];
-    assert!(sizes.iter().zip([MOST, MOST, MOST_KNOWN]).all(|(size, most)| *size >= most / 4), "{sizes:?}");
+    assert!(
+        sizes.iter().zip([MAX_ENTRIES, MAX_ENTRIES, MAX_KNOWN]).all(|(size, most)| *size >= most / 4),
+        "{sizes:?}"
+    );
 }
 
 #[test]
-fn a_full_table_loses_half_at_once_the_half_that_ends_first() {
+fn a_full_table_loses_the_half_that_expires_first() {
     let start = Instant::now();
     let mut table: HashMap<u32, Instant> = (0..100).map(|number| (number, start + SECOND * number)).collect();
-    make_room(&mut table, 101, |at| *at);
+    drop_half_if_full(&mut table, 101, |at| *at);
     assert_eq!(table.len(), 100);
-    make_room(&mut table, 100, |at| *at);
-    assert_eq!(table.len(), 49, "no request pays for one place alone");
+    drop_half_if_full(&mut table, 100, |at| *at);
+    assert_eq!(table.len(), 49, "not one entry a request");
     assert!(table.keys().all(|number| *number > 50));
 }
 
 #[test]
-fn a_flood_of_addresses_does_not_push_out_a_long_wait() {
+fn a_flood_of_addresses_does_not_clear_a_long_wait() {
     let (mut throttle, start) = (unlucky(), Instant::now());
     (0..20).for_each(|_| throttle.record_failure(at(1), start));
     for number in 0..30_000_u32 {

@@ -47,7 +47,7 @@ fn var() {
     let session = web.with("cookie", &web.log_in("user", "pw").cookie());
     let page = session.get("/").body;
     assert!(
-        page.contains("sessions and share links end when the portal or the container restarts: "),
+        page.contains("sessions and share links are lost when the portal or the container restarts: "),
         "{page}"
     );
     assert!(page.contains("No space left on device"), "{page}");

@@ -171,7 +171,7 @@ fn a_share_link_expires_and_survives_a_restart_of_the_portal() {
     let forged = path_of(&url).replacen("link=", "link=0", 1);
     assert_eq!(echo.get(&forged).status, 404);
     let wrong = container.exec(&["share", "Nobody"]);
-    assert_eq!(wrong.failure(1), "share: there is no service \"Nobody\"; registered: Echo (8080)\n");
+    assert_eq!(wrong.failure(1), "share: no service named \"Nobody\"; registered: Echo (8080)\n");
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn the_access_page_in_a_browser() {
     browser.open(&format!("http://{}/leonardo/access", container.address(1111)));
     browser.click(".row button");
     browser.wait_for_partial_text(".made code", "/leonardo/share?link=");
-    browser.wait_for_partial_text("#shares", "port 8080; ends in 1 d; used 0");
+    browser.wait_for_partial_text("#shares", "port 8080; expires in 1 d; used 0");
     browser.screenshot(&picture("access"));
     browser.click("header form:nth-of-type(1) button");
     browser.wait_for_partial_text(".link code", "/leonardo/enter?code=");

@@ -32,7 +32,7 @@ fn a_browser_logs_in_with_the_right_password_only() {
     browser.wait_for_text("h1", "Services");
     assert_eq!(browser.url(), format!("{origin}/"));
     browser.wait_for_text("#services a", "Echo <b>");
-    browser.wait_for_text("#services .state", "not answering");
+    browser.wait_for_text("#services .state", "not responding");
     assert_eq!(browser.cookies_seen_by_scripts(), "", "no script can read the session");
     browser.screenshot(&picture("portal"));
 
@@ -75,7 +75,7 @@ fn a_service_that_is_still_starting_has_a_page_until_it_is_there() {
     browser.type_into("[name=username]", "user");
     browser.type_into("[name=password]", "right");
     browser.click("button");
-    browser.wait_for_text("h1", "Slow Starter is not answering yet");
+    browser.wait_for_text("h1", "Slow Starter is not responding yet");
     browser.wait_for_partial_text(".log", "loading the model\n40 % <b>");
     browser.screenshot(&picture("starting"));
     container.background(&["python3", "-m", "http.server", "--bind", "127.0.0.1", "18080"]);

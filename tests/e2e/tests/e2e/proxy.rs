@@ -212,7 +212,7 @@ fn a_service_that_is_not_up_yet_is_explained_and_the_page_turns_into_it() {
         (503, Some("3"), Some("3"))
     );
     let shown = &page.body;
-    assert!(shown.contains("Slow Starter is not answering yet") && shown.contains("line 30"), "{shown}");
+    assert!(shown.contains("Slow Starter is not responding yet") && shown.contains("line 30"), "{shown}");
     assert!(!shown.contains("line 11\n") && shown.contains("line 12\n"), "twenty lines: {shown}");
     assert!(shown.contains("\nloading &#60;b&#62;model&#60;/b&#62;\n"), "{shown}");
 
@@ -303,7 +303,7 @@ fn a_service_that_breaks_off_is_a_bad_gateway() {
     container.wait_until("the service", || web.get("/").status == 502);
     let page = web.browser().get("/");
     assert_eq!((page.status, page.header("refresh")), (502, Some("3")));
-    assert!(page.body.contains("Frail broke off"), "{}", page.body);
+    assert!(page.body.contains("Frail closed the connection"), "{}", page.body);
     assert_eq!(web.with("x-leonardo-cause", "dial x").get("/").status, 502, "the cause is Caddy's word");
 }
 
