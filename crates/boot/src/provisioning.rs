@@ -20,7 +20,7 @@ pub fn run(env: &Env, attempt: Option<&str>, journal: &Path, log: &Path) -> Resu
         .wait_with_output()
         .context("cannot wait for provision")?;
     let report = serde_json::from_slice(&output.stdout).ok();
-    Ok(ending(report, || provision::recorded(attempt), output.status, log))
+    Ok(ending(report, || provision::last_report(attempt), output.status, log))
 }
 
 /// What the journal is told.
@@ -46,7 +46,7 @@ fn ending(
     StageOutcome {
         result: report.result(),
         cause: report.reason(),
-        restricted_cause: report.said.as_ref().and_then(|_| report.whole_cause()),
+        restricted_cause: report.last_line.as_ref().and_then(|_| report.full_cause()),
         hint: report.hint,
     }
 }
@@ -69,35 +69,35 @@ mod tests {
 
     #[test]
     fn a_tool_that_died_after_the_script_is_believed_by_what_it_noted() {
-        let ran = Report::of(ReportOutcome::Ran);
+        let ran = Report::new(ReportOutcome::Ran);
         let cause =
             Some("provision was terminated by signal 9 after the script exited successfully".to_owned());
         assert_eq!(recorded(None, Some(ran.clone()), 9), StageOutcome { cause, ..StageOutcome::done() });
         let failed = Report {
             cause: Some("exit code 3".into()),
             hint: Some("read".into()),
-            ..Report::of(ReportOutcome::Failed)
+            ..Report::new(ReportOutcome::Failed)
         };
         assert_eq!(recorded(None, Some(failed), 9), StageOutcome::failed("exit code 3", "read"));
-        assert_eq!(recorded(Some(Report::of(ReportOutcome::None)), Some(ran), 0), StageOutcome::skipped());
+        assert_eq!(recorded(Some(Report::new(ReportOutcome::None)), Some(ran), 0), StageOutcome::skipped());
     }
 
     #[test]
     fn what_the_tool_reports_is_how_the_stage_ends() {
-        assert_eq!(told(Some(Report::of(ReportOutcome::None)), 0), StageOutcome::skipped());
-        assert_eq!(told(Some(Report::of(ReportOutcome::Ran)), 0), StageOutcome::done());
-        let again = told(Some(Report::of(ReportOutcome::Unchanged)), 0);
+        assert_eq!(told(Some(Report::new(ReportOutcome::None)), 0), StageOutcome::skipped());
+        assert_eq!(told(Some(Report::new(ReportOutcome::Ran)), 0), StageOutcome::done());
+        let again = told(Some(Report::new(ReportOutcome::Unchanged)), 0);
         assert_eq!(again.result, StageResult::Skipped);
         assert!(again.cause.is_some(), "who changed the script wants to know why it did not run");
         let failed = Report {
             cause: Some("exit code 3".into()),
             hint: Some("read the log".into()),
-            ..Report::of(ReportOutcome::Failed)
+            ..Report::new(ReportOutcome::Failed)
         };
         assert_eq!(told(Some(failed.clone()), 0x0100), StageOutcome::failed("exit code 3", "read the log"));
         let restricted_cause = Some("exit code 3; it said last: no space".to_owned());
         assert_eq!(
-            told(Some(Report { said: Some("no space".into()), ..failed }), 0x0100),
+            told(Some(Report { last_line: Some("no space".into()), ..failed }), 0x0100),
             StageOutcome { restricted_cause, ..StageOutcome::failed("exit code 3", "read the log") },
             "what a script prints is not for everybody"
         );

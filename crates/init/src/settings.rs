@@ -75,7 +75,7 @@ impl Settings {
         // Nothing acts on it yet; the mistake would wait there.
         secret(env, "CF_TUNNEL_TOKEN", "ignored", &mut reader);
         let mut problems = reader.into_problems();
-        problems.extend(provision::problem(env));
+        problems.extend(provision::setting_problem(env));
         // caddy-run uses them; what is wrong belongs to the other problems of a start.
         problems.extend(cloud::trusted_proxies(env).1);
         problems.extend(cloud::allowed_hosts(env).1);

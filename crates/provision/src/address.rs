@@ -105,7 +105,7 @@ impl fmt::Debug for Address {
 }
 
 /// Parses the setting `PROVISIONING_SCRIPT`.
-pub fn asked_for(text: &str, mounted: &str) -> Result<Address, Failure> {
+pub fn parse_setting(text: &str, mounted: &str) -> Result<Address, Failure> {
     let mount = format!("leave PROVISIONING_SCRIPT out and mount the script at {mounted}");
     match Address::parse(text) {
         Ok(address) => Ok(address),
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn what_is_no_address_has_its_own_message() {
         let cause = |text: &str| {
-            let failure = asked_for(text, "/m.sh").unwrap_err();
+            let failure = parse_setting(text, "/m.sh").unwrap_err();
             (failure.cause, failure.hint)
         };
         let mount = "leave PROVISIONING_SCRIPT out and mount the script at /m.sh";

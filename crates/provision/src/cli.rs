@@ -9,13 +9,13 @@ use clap::{CommandFactory, Parser, Subcommand};
 #[command(name = "provision", version, long_about = None)]
 pub struct Cli {
     /// Keep the script and what became of it in this directory
-    #[arg(long, global = true, value_name = "DIRECTORY", default_value = crate::STATE)]
+    #[arg(long, global = true, value_name = "DIRECTORY", default_value = crate::STATE_DIRECTORY)]
     pub state: PathBuf,
     /// Write the script's output to this file
     #[arg(long, global = true, value_name = "FILE", default_value = crate::LOG)]
     pub log: PathBuf,
     /// Take this script if no address was given
-    #[arg(long, global = true, value_name = "FILE", default_value = crate::MOUNTED)]
+    #[arg(long, global = true, value_name = "FILE", default_value = crate::MOUNTED_SCRIPT)]
     pub mounted: PathBuf,
     /// Take variables that are not set from this store
     #[arg(long, global = true, value_name = "FILE", default_value = env_store::PATH)]
@@ -45,7 +45,7 @@ pub enum Task {
         session: i32,
         /// Divide all times by this number
         #[arg(long, default_value_t = 1)]
-        hurry: u32,
+        time_divisor: u32,
     },
 }
 
@@ -68,9 +68,9 @@ pub struct Run {
     pub attempt: Option<String>,
     /// Divide all times by this number
     #[arg(long, hide = true, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    pub hurry: u32,
+    pub time_divisor: u32,
     /// Keep at most so many bytes in each file of the log
-    #[arg(long, hide = true, default_value_t = crate::logfile::LIMIT)]
+    #[arg(long, hide = true, default_value_t = crate::log_file::LIMIT)]
     pub log_limit: u64,
 }
 

@@ -1,6 +1,6 @@
 //! Whether a script runs: once it has ended well, never again by itself.
 
-use crate::state::Record;
+use crate::state::RunRecord;
 
 /// Whether a script is to be run.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,14 +13,14 @@ pub enum Decision {
 }
 
 /// Decides; `digest` is of the script that was asked for.
-pub fn decide(last: Option<&Record>, digest: &str, attempt: Option<&str>, force: bool) -> Decision {
+pub fn decide(last: Option<&RunRecord>, digest: &str, attempt: Option<&str>, force: bool) -> Decision {
     match last {
         Some(last) if last.digest != digest => Decision::Run("because it is not the script of the last time"),
         Some(last) if last.ended.is_none() => Decision::Run("because the last time was cut short"),
-        Some(last) if !last.ended_well() && attempt.is_some() && last.attempt.as_deref() == attempt => {
+        Some(last) if !last.succeeded() && attempt.is_some() && last.attempt.as_deref() == attempt => {
             Decision::HasFailed
         }
-        Some(last) if !last.ended_well() => Decision::Run("because it failed the last time"),
+        Some(last) if !last.succeeded() => Decision::Run("because it failed the last time"),
         Some(_) if force => Decision::Run("because of --force"),
         Some(_) => Decision::Unchanged,
         None => Decision::Run("for the first time"),
@@ -30,15 +30,15 @@ pub fn decide(last: Option<&Record>, digest: &str, attempt: Option<&str>, force:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::Ended;
+    use crate::state::RunEnd;
 
-    fn record(digest: &str, cause: Option<&str>) -> Record {
-        Record {
+    fn record(digest: &str, cause: Option<&str>) -> RunRecord {
+        RunRecord {
             source: "s".into(),
             digest: digest.into(),
             began: "t".into(),
             attempt: Some("1".into()),
-            ended: Some(Ended {
+            ended: Some(RunEnd {
                 at: "u".into(),
                 exit_code: Some(0),
                 signal: None,
@@ -50,9 +50,9 @@ mod tests {
     #[test]
     fn only_the_very_script_that_ended_well_is_left_alone() {
         let well = record("a", None);
-        let cut_short = Record { ended: None, ..well.clone() };
+        let cut_short = RunRecord { ended: None, ..well.clone() };
         let failed = record("a", Some("x"));
-        let by_hand = Record { attempt: None, ..failed.clone() };
+        let by_hand = RunRecord { attempt: None, ..failed.clone() };
         assert_eq!(decide(Some(&well), "a", Some("1"), false), Decision::Unchanged);
         assert_eq!(decide(Some(&failed), "a", Some("1"), false), Decision::HasFailed);
         for (last, attempt) in

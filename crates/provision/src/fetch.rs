@@ -7,7 +7,7 @@ use kit::Env;
 
 use crate::address::Address;
 use crate::failure::Failure;
-use crate::request::{self, Answer, RequestError};
+use crate::request::{self, FetchedScript, RequestError};
 use crate::time_limits::TimeLimits;
 
 /// How often an answer that may be a better one the next time is asked for.
@@ -18,14 +18,14 @@ pub fn fetch(
     address: &Address,
     env: &Env,
     limits: &TimeLimits,
-    mut tell: impl FnMut(&str),
-) -> Result<Answer, Failure> {
+    mut progress: impl FnMut(&str),
+) -> Result<FetchedScript, Failure> {
     let deadline = Instant::now() + limits.total;
     let mut pause = limits.pause;
     let mut tried = 1;
     let mut earlier: Option<Failure> = None;
     loop {
-        let error = match request::request(address, env, limits, deadline, &mut tell) {
+        let error = match request::request(address, env, limits, deadline, &mut progress) {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
@@ -34,7 +34,7 @@ pub fn fetch(
         let failure = earlier.filter(|_| left.is_zero()).unwrap_or_else(|| error.failure.clone());
         match pause_before_retry(&error, tried, pause, left, limits) {
             Some(pause) => {
-                tell(&format!("{}; trying again in {} s", failure.cause, pause.as_secs_f64().ceil()));
+                progress(&format!("{}; trying again in {} s", failure.cause, pause.as_secs_f64().ceil()));
                 // Nothing to wait for: the point is to leave the host alone for a while.
                 thread::sleep(pause);
             }
@@ -83,7 +83,11 @@ mod tests {
         assert_eq!(after(true, None, 4, 100), None);
         assert_eq!(after(true, None, 1, 2), None, "no time is left for another try");
         assert_eq!(after(true, Some(seconds(7)), 1, 100), Some(seconds(7)));
-        assert_eq!(after(true, Some(seconds(0)), 1, 100), Some(seconds(2)), "nobody may hurry us");
+        assert_eq!(
+            after(true, Some(seconds(0)), 1, 100),
+            Some(seconds(2)),
+            "a host cannot shorten the pause"
+        );
         assert_eq!(after(true, Some(seconds(3_600)), 1, 100), Some(seconds(30)));
     }
 }

@@ -20,33 +20,33 @@
 
 mod account;
 mod address;
-mod child;
+mod cleanup_guard;
 mod cli;
-mod content;
+mod content_check;
 mod decision;
-mod environment;
 mod failure;
 mod fetch;
-mod first_line;
-mod guard;
 mod launch;
-mod lines;
+mod line_assembler;
 mod lock;
-mod logfile;
-mod pages;
-mod plain;
+mod log_file;
+mod output_pump;
+mod progress_reporter;
 mod proxy;
-mod pump;
+mod raw_url;
 mod redact;
 mod report;
 mod request;
 mod resolver;
 mod run;
-mod session;
+mod script_process;
+mod script_session;
+mod shebang;
 mod source;
 mod state;
 mod status;
-mod teller;
+mod stored_environment;
+mod terminal_text;
 mod time_limits;
 mod verdict;
 
@@ -58,19 +58,19 @@ use kit::Outcome;
 pub use cli::command;
 use cli::{Cli, Task};
 pub use report::{Report, ReportOutcome};
-pub use source::problem;
+pub use source::setting_problem;
 
 /// Where script, record and lock are.
-pub const STATE: &str = "/var/lib/leonardo/provisioning";
+pub const STATE_DIRECTORY: &str = "/var/lib/leonardo/provisioning";
 /// Where the script's output goes.
 pub const LOG: &str = "/var/log/provisioning.log";
 /// Where people mount a script.
-pub const MOUNTED: &str = "/opt/leonardo/bin/provisioning.sh";
+pub const MOUNTED_SCRIPT: &str = "/opt/leonardo/bin/provisioning.sh";
 
 /// What the record says about a run of this attempt that has ended, for when `provision` was killed before it could.
 #[must_use]
-pub fn recorded(attempt: Option<&str>) -> Option<Report> {
-    let last = state::Place::at(Path::new(STATE)).last().ok().flatten()?;
+pub fn last_report(attempt: Option<&str>) -> Option<Report> {
+    let last = state::StateDirectory::new(Path::new(STATE_DIRECTORY)).last_run().ok().flatten()?;
     last.report_of(attempt, Path::new(LOG))
 }
 
@@ -81,6 +81,6 @@ pub fn run() -> Outcome {
         Task::Run(task) => run::run(&cli, task),
         Task::Status { json } => status::run(&cli, *json),
         Task::Launch(launch) => launch::run(launch),
-        Task::Guard { session, hurry } => guard::run(*session, *hurry),
+        Task::Guard { session, time_divisor } => cleanup_guard::run(*session, *time_divisor),
     }
 }

@@ -26,7 +26,7 @@ pub struct Lock(pub File);
 impl Lock {
     /// Takes the lock. Another run is waited for only if `wait` is set, but then for as long as it takes; what a killed run
     /// left behind is always waited for.
-    pub fn take(path: &Path, wait: bool) -> Result<Self> {
+    pub fn acquire(path: &Path, wait: bool) -> Result<Self> {
         let cannot = || format!("cannot lock {}", path.display());
         let mut file = OpenOptions::new()
             .create(true)
@@ -57,7 +57,7 @@ impl Lock {
     }
 
     /// Says that the script is being ended: whoever comes next may wait for that.
-    pub fn ending(&self) {
+    pub fn mark_ending(&self) {
         // In place, and thus on a full disk too. A failure means that whoever comes next is told that it runs.
         let _ = self.0.write_all_at(&[b' '; LONGEST_NUMBER], 0);
     }
@@ -101,7 +101,7 @@ fn holder(path: &Path) -> Option<i32> {
     File::open(path).ok()?.take(20).read_to_string(&mut text).ok()?;
     let process: i32 = text.trim().parse().ok()?;
     let stat = std::fs::read(format!("/proc/{process}/stat")).ok()?;
-    crate::session::Process::parse(&stat)
+    crate::script_session::Process::parse(&stat)
         .is_some_and(|found| found.name == "provision" && found.lives)
         .then_some(process)
 }
@@ -115,14 +115,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
         assert_eq!(Lock::is_held(&path), Some(false));
-        let lock = Lock::take(&path, false).unwrap();
+        let lock = Lock::acquire(&path, false).unwrap();
         let second = lock.0.try_clone().unwrap();
         assert_eq!(Lock::is_held(&path), Some(true));
         drop(lock);
         assert_eq!(Lock::is_held(&path), Some(true), "another descriptor keeps it");
         drop(second);
         assert_eq!(Lock::is_held(&path), Some(false));
-        let lock = Lock::take(&path, false).unwrap();
+        let lock = Lock::acquire(&path, false).unwrap();
         let second = lock.0.try_clone().unwrap();
         lock.release();
         assert_eq!(Lock::is_held(&path), Some(false), "released for all");

@@ -7,7 +7,7 @@ use crate::address::Address;
 use crate::failure::Failure;
 
 /// The proxy for an address; a setting that cannot be understood is an error, because going around it may be forbidden.
-pub fn of(address: &Address, env: &Env) -> Result<Option<Proxy>, Failure> {
+pub fn for_address(address: &Address, env: &Env) -> Result<Option<Proxy>, Failure> {
     let Some((name, value)) = chosen(address, env) else { return Ok(None) };
     let wrong = |_| {
         Failure::new(
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     fn proxy(address: &str, pairs: &[(&str, &str)]) -> Result<Option<Proxy>, Failure> {
-        of(&Address::parse(address).unwrap(), &pairs.iter().copied().collect())
+        for_address(&Address::parse(address).unwrap(), &pairs.iter().copied().collect())
     }
 
     #[test]

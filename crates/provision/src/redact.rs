@@ -11,7 +11,7 @@ use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 use kit::Env;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
-use crate::{address, plain};
+use crate::{address, terminal_text};
 
 /// A shorter value is too likely to be a part of something else, in bytes.
 const SHORTEST: usize = 6;
@@ -51,7 +51,7 @@ impl Redactor {
                     if part.len() >= SHORTEST {
                         patterns.extend(forms(part));
                         // The log has control characters in another form, in which little or nothing may be left.
-                        let shown = plain::line(part);
+                        let shown = terminal_text::line(part);
                         if shown.len() >= SHORTEST {
                             patterns.insert(shown.into_owned());
                         }
@@ -96,7 +96,7 @@ impl Redactor {
 
     /// How many bytes of a text can be shown before the rest of it has come: a secret may begin at the end, or reach
     /// across any other place.
-    pub fn settled(&self, text: &[u8]) -> usize {
+    pub fn safe_prefix(&self, text: &[u8]) -> usize {
         let may_go_on = |rest: &[u8]| {
             self.patterns.iter().any(|pattern| pattern.len() > rest.len() && pattern.starts_with(rest))
         };
@@ -195,7 +195,7 @@ mod tests {
         for (text, settled) in
             [("xyz", 3), ("xyzabc", 3), ("abcdefgh", 8), ("xabcdefg", 1), ("xabcdefgha", 9)]
         {
-            assert_eq!(redactor.settled(text.as_bytes()), settled, "{text}");
+            assert_eq!(redactor.safe_prefix(text.as_bytes()), settled, "{text}");
         }
     }
 }

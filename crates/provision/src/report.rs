@@ -46,8 +46,8 @@ pub struct Report {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
     /// What a script that failed printed last; not for everybody.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub said: Option<String>,
+    #[serde(default, rename = "said", skip_serializing_if = "Option::is_none")]
+    pub last_line: Option<String>,
     /// What the user can do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
@@ -56,7 +56,7 @@ pub struct Report {
 impl Report {
     /// With nothing but the outcome.
     #[must_use]
-    pub fn of(outcome: ReportOutcome) -> Self {
+    pub fn new(outcome: ReportOutcome) -> Self {
         Self {
             outcome,
             source: None,
@@ -65,7 +65,7 @@ impl Report {
             exit_code: None,
             signal: None,
             cause: None,
-            said: None,
+            last_line: None,
             hint: None,
         }
     }
@@ -79,16 +79,22 @@ impl Report {
     /// The same with secrets masked: a server may send back in an address what it was sent in another.
     pub(crate) fn without_secrets(self, redactor: &Redactor) -> Self {
         let masked = |text: Option<String>| text.map(|text| redactor.redact_text(&text));
-        let Self { source, cause, said, hint, .. } = self;
-        Self { source: masked(source), cause: masked(cause), said: masked(said), hint: masked(hint), ..self }
+        let Self { source, cause, last_line, hint, .. } = self;
+        Self {
+            source: masked(source),
+            cause: masked(cause),
+            last_line: masked(last_line),
+            hint: masked(hint),
+            ..self
+        }
     }
 
     /// The cause for those who may read the log.
     #[must_use]
-    pub fn whole_cause(&self) -> Option<String> {
+    pub fn full_cause(&self) -> Option<String> {
         let cause = self.cause.as_ref()?;
-        Some(match &self.said {
-            Some(said) => format!("{cause}; it said last: {said}"),
+        Some(match &self.last_line {
+            Some(last_line) => format!("{cause}; it said last: {last_line}"),
             None => cause.clone(),
         })
     }
@@ -107,14 +113,14 @@ impl Report {
     #[must_use]
     pub fn reason(&self) -> Option<String> {
         match self.outcome {
-            ReportOutcome::Unchanged | ReportOutcome::Locked => Some(self.line()),
+            ReportOutcome::Unchanged | ReportOutcome::Locked => Some(self.summary_line()),
             ReportOutcome::Ran | ReportOutcome::None | ReportOutcome::Failed => self.cause.clone(),
         }
     }
 
     /// One line for those who may read the log.
     #[must_use]
-    pub fn line(&self) -> String {
+    pub fn summary_line(&self) -> String {
         let source = self.source.as_deref().unwrap_or("the script");
         let mut line = match self.outcome {
             ReportOutcome::Ran => {
@@ -125,7 +131,7 @@ impl Report {
             ReportOutcome::Locked => format!("{source} was not run"),
             ReportOutcome::Failed => format!("{source} failed"),
         };
-        if let Some(cause) = self.whole_cause() {
+        if let Some(cause) = self.full_cause() {
             line.extend([": ", &cause]);
         }
         line
@@ -144,17 +150,20 @@ mod tests {
             seconds: Some(61),
             exit_code: Some(3),
             cause: Some("it ended with exit code 3".into()),
-            said: Some("no space".into()),
+            last_line: Some("no space".into()),
             hint: Some("read the log".into()),
-            ..Report::of(ReportOutcome::Failed)
+            ..Report::new(ReportOutcome::Failed)
         };
         let text = r#"{"outcome":"failed","source":"https://example/x.sh","digest":"ab","seconds":61,"exit_code":3,"cause":"it ended with exit code 3","said":"no space","hint":"read the log"}"#;
         assert_eq!(serde_json::to_string(&report).unwrap(), text);
         assert_eq!(serde_json::from_str::<Report>(text).unwrap(), report);
         assert_eq!(
-            report.line(),
+            report.summary_line(),
             "https://example/x.sh failed: it ended with exit code 3; it said last: no space"
         );
-        assert_eq!(serde_json::to_string(&Report::of(ReportOutcome::None)).unwrap(), r#"{"outcome":"none"}"#);
+        assert_eq!(
+            serde_json::to_string(&Report::new(ReportOutcome::None)).unwrap(),
+            r#"{"outcome":"none"}"#
+        );
     }
 }

@@ -13,7 +13,7 @@ use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body, Error, Timeout};
 
 use crate::address::{Address, InvalidAddress};
-use crate::content::LARGEST;
+use crate::content_check::MAX_BYTES;
 use crate::failure::Failure;
 use crate::proxy;
 use crate::resolver;
@@ -28,7 +28,7 @@ const AGENT: &str = concat!("leonardo-provision/", env!("CARGO_PKG_VERSION"));
 
 /// What a host sent.
 #[derive(Debug)]
-pub struct Answer {
+pub struct FetchedScript {
     pub bytes: Vec<u8>,
     pub content_type: Option<String>,
     /// Where it came from in the end.
@@ -61,8 +61,8 @@ pub fn request(
     env: &Env,
     limits: &TimeLimits,
     deadline: Instant,
-    tell: &mut impl FnMut(&str),
-) -> Result<Answer, RequestError> {
+    progress: &mut impl FnMut(&str),
+) -> Result<FetchedScript, RequestError> {
     let mut visited = vec![address.clone()];
     loop {
         let here = visited.last().unwrap_or(address).clone();
@@ -73,14 +73,14 @@ pub fn request(
             200 | 203 => {
                 let content_type = header(&response, &CONTENT_TYPE);
                 let bytes = body(&mut response, &here, limits)?;
-                return Ok(Answer { bytes, content_type, from: here });
+                return Ok(FetchedScript { bytes, content_type, from: here });
             }
             301..=303 | 307 | 308 => {
                 let next = redirect(&response, &visited).map_err(RequestError::for_good)?;
                 if next.host() == here.host() {
-                    tell(&format!("redirected to {next}"));
+                    progress(&format!("redirected to {next}"));
                 } else {
-                    tell(&format!("redirected to another host: {next}"));
+                    progress(&format!("redirected to another host: {next}"));
                 }
                 visited.push(next);
             }
@@ -96,7 +96,7 @@ fn ask(
     limits: &TimeLimits,
     left: Duration,
 ) -> Result<Response<Body>, RequestError> {
-    let proxy = proxy::of(address, env).map_err(RequestError::for_good)?;
+    let proxy = proxy::for_address(address, env).map_err(RequestError::for_good)?;
     let through =
         proxy.as_ref().map(|proxy| format!(", through the proxy {}:{}", proxy.host(), proxy.port()));
     let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier);
@@ -188,9 +188,12 @@ fn body(
 ) -> Result<Vec<u8>, RequestError> {
     let mut bytes = Vec::new();
     let reader = response.body_mut().as_reader();
-    match reader.take(LARGEST as u64 + 1).read_to_end(&mut bytes) {
-        Ok(_) if bytes.len() > LARGEST => Err(RequestError::for_good(Failure::new(
-            format!("{address} sends more than {}, which is no script", units::format_bytes(LARGEST as u64)),
+    match reader.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes) {
+        Ok(_) if bytes.len() > MAX_BYTES => Err(RequestError::for_good(Failure::new(
+            format!(
+                "{address} sends more than {}, which is no script",
+                units::format_bytes(MAX_BYTES as u64)
+            ),
             "the script itself may download what is large",
         ))),
         Ok(_) => Ok(bytes),

@@ -8,10 +8,10 @@ use kit::untrusted_file::ReadErrorKind;
 use kit::{Env, Problem, ReadPolicy, units, windows_text};
 
 use crate::address::{self, Address};
-use crate::content::{self, LARGEST};
+use crate::content_check::{self, MAX_BYTES};
 use crate::failure::Failure;
 use crate::fetch;
-use crate::pages;
+use crate::raw_url;
 use crate::time_limits::TimeLimits;
 
 /// The setting that names the script.
@@ -37,7 +37,7 @@ impl fmt::Display for Source {
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Wish {
+pub struct ScriptRequest {
     pub source: Source,
     /// What the script must be.
     pub digest: Option<String>,
@@ -55,10 +55,10 @@ pub struct Script {
 }
 
 /// Reads what was asked for; nothing if nothing was.
-pub fn wish(env: &Env, mounted: &Path) -> Result<Option<Wish>, Failure> {
+pub fn requested(env: &Env, mounted: &Path) -> Result<Option<ScriptRequest>, Failure> {
     let there = mounted.symlink_metadata().is_ok();
     let source = match given(env, SETTING)? {
-        Some(text) => Source::Address(address::asked_for(text, &mounted.display().to_string())?),
+        Some(text) => Source::Address(address::parse_setting(text, &mounted.display().to_string())?),
         None if there => Source::File(mounted.to_owned()),
         None => return Ok(None),
     };
@@ -71,7 +71,7 @@ pub fn wish(env: &Env, mounted: &Path) -> Result<Option<Wish>, Failure> {
         })
     });
     let passed_over = there && matches!(source, Source::Address(_));
-    Ok(Some(Wish { source, digest: digest.transpose()?, passed_over }))
+    Ok(Some(ScriptRequest { source, digest: digest.transpose()?, passed_over }))
 }
 
 /// A setting's text; empty means not given. One that is no text is a mistake and not a setting that is missing: then the
@@ -85,58 +85,54 @@ fn given<'env>(env: &'env Env, name: &str) -> Result<Option<&'env str>, Failure>
 
 /// Returns why `PROVISIONING_SCRIPT` cannot be used, if it cannot; `init` reports it before anything is fetched.
 #[must_use]
-pub fn problem(env: &Env) -> Option<Problem> {
-    let failure = address::asked_for(env.text(SETTING)?, crate::MOUNTED).err()?;
+pub fn setting_problem(env: &Env) -> Option<Problem> {
+    let failure = address::parse_setting(env.text(SETTING)?, crate::MOUNTED_SCRIPT).err()?;
     let cause = failure.cause.strip_prefix(SETTING).unwrap_or(&failure.cause).trim_start();
     Some(Problem::new(SETTING, format!("{cause}; {}", failure.hint)))
 }
 
 /// Gets hold of the script and looks at it; `tell` hears about everything that the user may want to know.
-pub fn script(
-    wish: &Wish,
+pub fn load_script(
+    request: &ScriptRequest,
     env: &Env,
     limits: &TimeLimits,
-    tell: &mut impl FnMut(&str),
+    progress: &mut impl FnMut(&str),
 ) -> Result<Script, Failure> {
-    let (bytes, content_type, from) = match &wish.source {
+    let (bytes, content_type, from) = match &request.source {
         Source::Address(address) => {
             if !address.is_https() {
-                tell("warning: http is not encrypted: anybody on the way can change the script");
+                progress("warning: http is not encrypted: anybody on the way can change the script");
             }
-            let answer = fetch::fetch(address, env, limits, &mut *tell)?;
+            let answer = fetch::fetch(address, env, limits, &mut *progress)?;
             (answer.bytes, answer.content_type, answer.from.to_string())
         }
         Source::File(path) => (read(path)?, None, path.display().to_string()),
     };
-    let digest = content::digest(&bytes);
-    if let Some(disguise) = content::disguise(&bytes, content_type.as_deref()) {
-        return Err(Failure::new(
-            format!("{from} is not a script, but {disguise}"),
-            hint(&wish.source, disguise),
-        ));
+    let digest = content_check::digest(&bytes);
+    if let Some(kind) = content_check::not_a_script(&bytes, content_type.as_deref()) {
+        return Err(Failure::new(format!("{from} is not a script, but {kind}"), hint(&request.source, kind)));
     }
-    if let Some(expected) = wish.digest.as_ref().filter(|&expected| *expected != digest) {
+    if let Some(expected) = request.digest.as_ref().filter(|&expected| *expected != digest) {
         let cause = format!("{from} is not what {DIGEST} says: it has {digest} instead of {expected}");
         let hint = "read the script again; if the change is right, set the new digest";
         return Err(Failure::new(cause, hint));
     }
-    tell(&format!("{from}: {}, sha256 {digest}", units::format_bytes(bytes.len() as u64)));
+    progress(&format!("{from}: {}, sha256 {digest}", units::format_bytes(bytes.len() as u64)));
     let (bytes, mended) = windows_text::normalize(&bytes);
     if mended != windows_text::AppliedFixes::default() {
-        tell(&mended.to_string());
+        progress(&mended.to_string());
     }
     Ok(Script { bytes, digest })
 }
 
 /// What to do about something that is not a script.
-fn hint(source: &Source, disguise: &str) -> String {
+fn hint(source: &Source, kind: &str) -> String {
     match source {
-        _ if disguise == content::UTF_16 => {
-            "save it as UTF-8: choose that encoding in the editor's \"Save as\", or in PowerShell Out-File -Encoding \
-             utf8".into()
+        _ if kind == content_check::UTF_16 => {
+            "save it as UTF-8: choose that encoding in the editor's \"Save as\", or in PowerShell Out-File -Encoding utf8".into()
         }
-        _ if disguise == content::EMPTY => "write the commands into it, or leave PROVISIONING_SCRIPT out".into(),
-        Source::Address(address) => match pages::raw_form(address) {
+        _ if kind == content_check::EMPTY => "write the commands into it, or leave PROVISIONING_SCRIPT out".into(),
+        Source::Address(address) => match raw_url::raw_url(address) {
             Some(raw) => format!("that is a page for people; the script itself is at {raw}"),
             None => "the address must lead to the plain text: look for a link or button named \"raw\"".into(),
         },
@@ -146,7 +142,7 @@ fn hint(source: &Source, disguise: &str) -> String {
 
 /// Reads a mounted script: only a regular file. A pipe is not even waited for.
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    ReadPolicy::max_size(LARGEST as u64).read(path).map_err(|refused| match refused.reason {
+    ReadPolicy::max_size(MAX_BYTES as u64).read(path).map_err(|refused| match refused.reason {
         ReadErrorKind::TooLarge(limit) => Failure::new(
             format!("{} has more than {}, which is no script", quoted(path), units::format_bytes(limit)),
             "the script itself may unpack what is large",
@@ -171,11 +167,12 @@ mod tests {
         let mounted = dir.path().join("provisioning.sh");
         let none = Env::default();
         let url: Env = [(SETTING, "https://h/x.sh")].into_iter().collect();
-        assert_eq!(wish(&none, &mounted), Ok(None));
+        assert_eq!(requested(&none, &mounted), Ok(None));
         std::fs::write(&mounted, "echo").unwrap();
-        let from_file = Wish { source: Source::File(mounted.clone()), digest: None, passed_over: false };
-        assert_eq!(wish(&none, &mounted), Ok(Some(from_file)));
-        let asked = wish(&url, &mounted).unwrap().unwrap();
+        let from_file =
+            ScriptRequest { source: Source::File(mounted.clone()), digest: None, passed_over: false };
+        assert_eq!(requested(&none, &mounted), Ok(Some(from_file)));
+        let asked = requested(&url, &mounted).unwrap().unwrap();
         assert_eq!((asked.source.to_string().as_str(), asked.passed_over), ("https://h/x.sh", true));
     }
 
@@ -194,7 +191,7 @@ mod tests {
         ] {
             let mut env: Env = [(SETTING, "https://h/x.sh")].into_iter().collect();
             env.set(DIGEST, OsStr::from_bytes(digest));
-            let wished = wish(&env, Path::new("/no/such/file"));
+            let wished = requested(&env, Path::new("/no/such/file"));
             assert_eq!(wished.err().map(|failure| failure.cause).as_deref(), cause, "{digest:?}");
         }
     }
@@ -205,6 +202,6 @@ mod tests {
         let mounted = dir.path().join("provisioning.sh");
         std::fs::write(&mounted, "echo").unwrap();
         let env: Env = [(SETTING, OsStr::from_bytes(b"https://h/\xff"))].into_iter().collect();
-        assert_eq!(wish(&env, &mounted).unwrap_err().cause, "PROVISIONING_SCRIPT is not UTF-8 text");
+        assert_eq!(requested(&env, &mounted).unwrap_err().cause, "PROVISIONING_SCRIPT is not UTF-8 text");
     }
 }

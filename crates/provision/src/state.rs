@@ -11,17 +11,17 @@ use kit::atomic::{self, WriteOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::report::{Report, ReportOutcome};
-use crate::verdict::read_and_run_again;
+use crate::verdict::rerun_hint;
 
 /// Room for the record of an end, in bytes: more than any but that of an absurdly long address takes.
-const ROOM: usize = 8_192;
+const RESERVED_BYTES: usize = 8_192;
 
 /// No record is larger, in bytes.
-const LARGEST: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 
 /// One run of a script.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct RunRecord {
     /// The script's address, without login and query, or its path.
     pub source: String,
     /// SHA-256 of the script as it was fetched.
@@ -33,12 +33,12 @@ pub struct Record {
     pub attempt: Option<String>,
     /// How it ended; nothing while it runs, and for ever if that was cut short.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ended: Option<Ended>,
+    pub ended: Option<RunEnd>,
 }
 
 /// How a script ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ended {
+pub struct RunEnd {
     /// When.
     pub at: String,
     /// Its exit code.
@@ -61,9 +61,9 @@ pub struct Rejection {
     pub cause: String,
 }
 
-impl Record {
+impl RunRecord {
     /// Whether the script came to its own, good end.
-    pub fn ended_well(&self) -> bool {
+    pub fn succeeded(&self) -> bool {
         self.ended.as_ref().is_some_and(|ended| ended.cause.is_none())
     }
 
@@ -71,26 +71,26 @@ impl Record {
     pub fn report_of(&self, attempt: Option<&str>, log: &Path) -> Option<Report> {
         let ended =
             self.ended.as_ref().filter(|_| attempt.is_some() && self.attempt.as_deref() == attempt)?;
-        let well = self.ended_well();
+        let well = self.succeeded();
         Some(Report {
             source: Some(self.source.clone()),
             digest: Some(self.digest.clone()),
             exit_code: ended.exit_code,
             signal: ended.signal,
             cause: ended.cause.clone(),
-            hint: (!well).then(|| read_and_run_again(log)),
-            ..Report::of(if well { ReportOutcome::Ran } else { ReportOutcome::Failed })
+            hint: (!well).then(|| rerun_hint(log)),
+            ..Report::new(if well { ReportOutcome::Ran } else { ReportOutcome::Failed })
         })
     }
 }
 
 /// The directory in which script, record and lock are.
 #[derive(Debug, Clone)]
-pub struct Place(PathBuf);
+pub struct StateDirectory(PathBuf);
 
-impl Place {
+impl StateDirectory {
     /// Names a directory; nothing is made.
-    pub fn at(directory: &Path) -> Self {
+    pub fn new(directory: &Path) -> Self {
         Self(directory.to_owned())
     }
 
@@ -117,9 +117,9 @@ impl Place {
     }
 
     /// The last run; a record that cannot be understood is an error, because it may be of a script that ended well.
-    pub fn last(&self) -> Result<Option<Record>> {
+    pub fn last_run(&self) -> Result<Option<RunRecord>> {
         let path = self.record();
-        let Some(bytes) = ReadPolicy::max_size(LARGEST).read_if_exists(&path)? else { return Ok(None) };
+        let Some(bytes) = ReadPolicy::max_size(MAX_BYTES).read_if_exists(&path)? else { return Ok(None) };
         serde_json::from_slice(&bytes)
             .map(Some)
             .with_context(|| format!("cannot understand {}", path.display()))
@@ -130,7 +130,7 @@ impl Place {
     }
 
     /// Notes that the script was not run, or that nothing is wrong with it any more.
-    pub fn note_rejection(&self, rejection: Option<&Rejection>) -> Result<()> {
+    pub fn set_rejection(&self, rejection: Option<&Rejection>) -> Result<()> {
         let path = self.rejection_file();
         let Some(rejection) = rejection else {
             return match fs::remove_file(&path) {
@@ -150,7 +150,7 @@ impl Place {
     }
 
     /// Writes the script where its account alone can read and run it.
-    pub fn keep(&self, script: &[u8], gid: u32) -> Result<()> {
+    pub fn store_script(&self, script: &[u8], gid: u32) -> Result<()> {
         let path = self.script();
         atomic::remove_leftovers(&path)?;
         atomic::write(&path, script, WriteOptions::durable(0o550).owned_by(0, gid))
@@ -158,7 +158,7 @@ impl Place {
 
     /// Notes that a script begins, and takes the room in which its end will be noted, so that a script that fills the
     /// disk does not keep us from saying so.
-    pub fn begin(&self, record: &Record) -> Result<Begun> {
+    pub fn record_start(&self, record: &RunRecord) -> Result<UnfinishedRun> {
         let reserve = self.reserve();
         let cannot = || format!("cannot write {}", reserve.display());
         match fs::remove_file(&reserve) {
@@ -171,42 +171,42 @@ impl Place {
             .mode(0o644)
             .open(&reserve)
             .with_context(cannot)?;
-        file.write_all(&[b' '; ROOM]).and_then(|()| file.sync_all()).with_context(cannot)?;
+        file.write_all(&[b' '; RESERVED_BYTES]).and_then(|()| file.sync_all()).with_context(cannot)?;
         atomic::remove_leftovers(&self.record())?;
         atomic::write(&self.record(), &written(record)?, WriteOptions::durable(0o644))?;
-        Ok(Begun { file, place: self.clone(), record: record.clone() })
+        Ok(UnfinishedRun { file, directory: self.clone(), record: record.clone() })
     }
 }
 
 /// A run whose end is not yet noted.
 #[derive(Debug)]
-pub struct Begun {
+pub struct UnfinishedRun {
     file: File,
-    place: Place,
-    record: Record,
+    directory: StateDirectory,
+    record: RunRecord,
 }
 
-impl Begun {
+impl UnfinishedRun {
     /// Notes the end, in room that was taken before.
-    pub fn end(mut self, ended: Ended) -> Result<()> {
-        let path = self.place.record();
+    pub fn record_end(mut self, ended: RunEnd) -> Result<()> {
+        let path = self.directory.record();
         self.record.ended = Some(ended);
         let mut text = written(&self.record)?;
-        if text.len() > ROOM {
+        if text.len() > RESERVED_BYTES {
             // Only a source of thousands of bytes comes here; it takes new room then.
             return atomic::write(&path, &text, WriteOptions::durable(0o644));
         }
-        text.resize(ROOM, b' ');
+        text.resize(RESERVED_BYTES, b' ');
         self.file
             .write_all_at(&text, 0)
             .and_then(|()| self.file.sync_all())
-            .and_then(|()| fs::rename(self.place.reserve(), &path))
-            .and_then(|()| File::open(&self.place.0)?.sync_all())
+            .and_then(|()| fs::rename(self.directory.reserve(), &path))
+            .and_then(|()| File::open(&self.directory.0)?.sync_all())
             .with_context(|| format!("cannot write {}", path.display()))
     }
 }
 
-fn written(record: &Record) -> Result<Vec<u8>> {
+fn written(record: &RunRecord) -> Result<Vec<u8>> {
     let mut text = serde_json::to_vec(record).context("cannot write a record as JSON")?;
     text.push(b'\n');
     Ok(text)
@@ -218,20 +218,20 @@ mod tests {
 
     use super::*;
 
-    fn record() -> Record {
-        Record { source: "s".into(), digest: "d".into(), began: "t".into(), attempt: None, ended: None }
+    fn record() -> RunRecord {
+        RunRecord { source: "s".into(), digest: "d".into(), began: "t".into(), attempt: None, ended: None }
     }
 
     #[test]
     fn only_what_has_ended_in_an_attempt_is_reported_of_it() {
-        let of = |attempt: Option<&str>, ended: Option<Ended>| Record {
+        let of = |attempt: Option<&str>, ended: Option<RunEnd>| RunRecord {
             attempt: attempt.map(str::to_owned),
             ended,
             ..record()
         };
-        let well = Ended { at: "u".into(), exit_code: Some(0), signal: None, cause: None };
-        let bad = Ended { exit_code: Some(3), cause: Some("x".into()), ..well.clone() };
-        let report = |record: Record, attempt| record.report_of(attempt, Path::new("/l"));
+        let well = RunEnd { at: "u".into(), exit_code: Some(0), signal: None, cause: None };
+        let bad = RunEnd { exit_code: Some(3), cause: Some("x".into()), ..well.clone() };
+        let report = |record: RunRecord, attempt| record.report_of(attempt, Path::new("/l"));
         for nothing in [of(None, Some(bad.clone())), of(Some("1"), None), of(Some("2"), Some(bad.clone()))] {
             assert_eq!(report(nothing, Some("1")), None);
         }
@@ -240,7 +240,7 @@ mod tests {
             source: Some("s".into()),
             digest: Some("d".into()),
             exit_code: Some(0),
-            ..Report::of(ReportOutcome::Ran)
+            ..Report::new(ReportOutcome::Ran)
         };
         assert_eq!(report(of(Some("1"), Some(well)), Some("1")), Some(about.clone()));
         let failed = Report {
@@ -256,20 +256,20 @@ mod tests {
     #[test]
     fn a_run_has_begun_until_its_end_is_noted_and_only_a_good_end_is_well() {
         let dir = tempfile::tempdir().unwrap();
-        let place = Place::at(&dir.path().join("a/b"));
-        place.prepare().unwrap();
-        assert_eq!(place.last().unwrap(), None);
-        let begun = place.begin(&record()).unwrap();
-        assert_eq!(place.last().unwrap(), Some(record()));
-        assert!(!record().ended_well());
+        let directory = StateDirectory::new(&dir.path().join("a/b"));
+        directory.prepare().unwrap();
+        assert_eq!(directory.last_run().unwrap(), None);
+        let begun = directory.record_start(&record()).unwrap();
+        assert_eq!(directory.last_run().unwrap(), Some(record()));
+        assert!(!record().succeeded());
         drop(begun);
         for cause in [Some("x".repeat(2_000)), None] {
             let well = cause.is_none();
-            let ended = Ended { at: "u".into(), exit_code: Some(0), signal: None, cause };
-            place.begin(&record()).unwrap().end(ended.clone()).unwrap();
-            let last = place.last().unwrap().unwrap();
-            assert_eq!(last.ended_well(), well);
-            assert_eq!(last, Record { ended: Some(ended), ..record() });
+            let ended = RunEnd { at: "u".into(), exit_code: Some(0), signal: None, cause };
+            directory.record_start(&record()).unwrap().record_end(ended.clone()).unwrap();
+            let last = directory.last_run().unwrap().unwrap();
+            assert_eq!(last.succeeded(), well);
+            assert_eq!(last, RunRecord { ended: Some(ended), ..record() });
         }
         let left: Vec<_> =
             fs::read_dir(dir.path().join("a/b")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -280,15 +280,15 @@ mod tests {
     fn a_damaged_record_is_an_error_and_not_a_first_run() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("state.json"), "{").unwrap();
-        let error = Place::at(dir.path()).last().unwrap_err();
+        let error = StateDirectory::new(dir.path()).last_run().unwrap_err();
         assert!(error.to_string().starts_with("cannot understand "), "{error}");
     }
 
     #[test]
     fn a_script_is_its_groups_alone() {
         let dir = tempfile::tempdir().unwrap();
-        let place = Place::at(dir.path());
-        place.keep(b"echo", 0).unwrap();
-        assert_eq!(fs::metadata(place.script()).unwrap().permissions().mode() & 0o7777, 0o550);
+        let directory = StateDirectory::new(dir.path());
+        directory.store_script(b"echo", 0).unwrap();
+        assert_eq!(fs::metadata(directory.script()).unwrap().permissions().mode() & 0o7777, 0o550);
     }
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::cli::Cli;
 use crate::lock::Lock;
 use crate::source;
-use crate::state::{Place, Record, Rejection};
+use crate::state::{Rejection, RunRecord, StateDirectory};
 
 /// In one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -47,7 +47,7 @@ struct Status {
     rejected: Option<Rejection>,
     /// The last script that ran.
     #[serde(skip_serializing_if = "Option::is_none")]
-    last: Option<Record>,
+    last: Option<RunRecord>,
     log: PathBuf,
 }
 
@@ -66,13 +66,13 @@ pub fn run(cli: &Cli, json: bool) -> kit::Outcome {
 
 fn status(cli: &Cli) -> Result<Status> {
     let env = env_store::session_env(Env::from_process(), &cli.store);
-    let (asked_for, problem) = match source::wish(&env, &cli.mounted) {
+    let (asked_for, problem) = match source::requested(&env, &cli.mounted) {
         Ok(wish) => (wish.map(|wish| wish.source.to_string()), None),
         Err(failure) => (None, Some(failure.cause)),
     };
-    let place = Place::at(&cli.state);
+    let place = StateDirectory::new(&cli.state);
     let held = Lock::is_held(&place.lock());
-    let last = place.last()?;
+    let last = place.last_run()?;
     let mut state = state(held, last.as_ref());
     // What is no longer asked for is no longer wrong.
     let rejected = place.rejection().filter(|_| asked_for.is_some() && state != State::Running);
@@ -83,11 +83,11 @@ fn status(cli: &Cli) -> Result<Status> {
 }
 
 /// By whether somebody holds the lock, if that can be seen.
-fn state(held: Option<bool>, last: Option<&Record>) -> State {
+fn state(held: Option<bool>, last: Option<&RunRecord>) -> State {
     match last {
         _ if held == Some(true) => State::Running,
         None => State::Never,
-        Some(last) if last.ended_well() => State::Well,
+        Some(last) if last.succeeded() => State::Well,
         Some(last) if last.ended.is_some() => State::Failed,
         Some(_) if held.is_none() => State::Unknown,
         Some(_) => State::Interrupted,
@@ -130,12 +130,17 @@ fn text(status: &Status) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::Ended;
+    use crate::state::RunEnd;
 
     #[test]
     fn a_record_without_an_end_is_running_or_was_cut_short() {
-        let mut record =
-            Record { source: "s".into(), digest: "d".into(), began: "t".into(), attempt: None, ended: None };
+        let mut record = RunRecord {
+            source: "s".into(),
+            digest: "d".into(),
+            began: "t".into(),
+            attempt: None,
+            ended: None,
+        };
         for (held, of_none, of_begun) in [
             (Some(false), State::Never, State::Interrupted),
             (Some(true), State::Running, State::Running),
@@ -143,7 +148,7 @@ mod tests {
         ] {
             assert_eq!((state(held, None), state(held, Some(&record))), (of_none, of_begun));
         }
-        let mut ended = Ended { at: "u".into(), exit_code: Some(0), signal: None, cause: None };
+        let mut ended = RunEnd { at: "u".into(), exit_code: Some(0), signal: None, cause: None };
         record.ended = Some(ended.clone());
         assert_eq!(state(Some(false), Some(&record)), State::Well);
         assert_eq!(state(None, Some(&record)), State::Well);

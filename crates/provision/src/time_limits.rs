@@ -17,9 +17,9 @@ pub struct TimeLimits {
 }
 
 impl TimeLimits {
-    /// Returns the documented limits, divided by `hurry`, which is more than 1 in tests only.
-    pub fn new(hurry: u32) -> Self {
-        let seconds = |number| Duration::from_secs(number) / hurry.max(1);
+    /// Returns the documented limits, divided by `time_divisor`, which is more than 1 in tests only.
+    pub fn new(time_divisor: u32) -> Self {
+        let seconds = |number| Duration::from_secs(number) / time_divisor.max(1);
         Self {
             connect: seconds(10),
             stall: seconds(30),

@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 
 use crate::failure::Failure;
 
-const AGAIN: &str = "to run it again: supervisorctl restart boot";
+const RERUN_HINT: &str = "to run it again: supervisorctl restart boot";
 
 /// Reason for which `provision` ended the script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,8 +21,8 @@ pub enum StopReason {
 }
 
 /// What to do about a script that failed.
-pub fn read_and_run_again(log: &Path) -> String {
-    format!("read {}; {AGAIN}", log.display())
+pub fn rerun_hint(log: &Path) -> String {
+    format!("read {}; {RERUN_HINT}", log.display())
 }
 
 /// Returns the failure that a script's end amounts to, or nothing after a success.
@@ -43,10 +43,10 @@ pub fn failure_of(
             "give it more time, such as PROVISIONING_TIMEOUT=2h, or leave the variable out",
         )),
         (Some(StopReason::Signal(signal)), _) => {
-            Some(Failure::new(format!("it was stopped, because provision received {signal}"), AGAIN))
+            Some(Failure::new(format!("it was stopped, because provision received {signal}"), RERUN_HINT))
         }
         (None, true) => None,
-        (None, false) => Some(Failure::new(ended(status), read_and_run_again(log))),
+        (None, false) => Some(Failure::new(ended(status), rerun_hint(log))),
     }
 }
 

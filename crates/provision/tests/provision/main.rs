@@ -3,13 +3,13 @@
 // The lint's exception for tests does not reach the functions that tests share.
 #![allow(clippy::unwrap_used)]
 
-mod ending;
-mod fetching;
-mod killing;
-mod machine;
+mod background_processes;
+mod connection_errors;
+mod fetch_responses;
+mod fixture;
+mod full_disk;
+mod kills;
 mod output;
-mod reaching;
-mod rooms;
-mod running;
+mod script_runs;
 mod server;
-mod trust;
+mod tls;

@@ -6,8 +6,8 @@ use std::process::Stdio;
 
 use provision::ReportOutcome::{Failed, Ran};
 
-use crate::machine::{Machine, said, until};
-use crate::running::{number, run};
+use crate::fixture::{Machine, parse_output, until};
+use crate::script_runs::{number, run};
 
 #[test]
 fn secrets_are_masked_wherever_they_come_from() {
@@ -17,15 +17,15 @@ fn secrets_are_masked_wherever_they_come_from() {
     machine.mount(
         "printf 'hf_s3cr3t/+va'; sleep 0.2; printf 'lue\\n'\necho \"a=$A_PASSWORD\"\necho -n \"user:$HF_TOKEN\" | base64\necho hf_s3cr3t%2F%2Bvalue\necho last $A_PASSWORD >&2; sleep 0.3; exit 1\n",
     );
-    let said = machine.run();
-    assert_eq!(said.report.said.as_deref(), Some("last ********"));
+    let result = machine.run();
+    assert_eq!(result.report.last_line.as_deref(), Some("last ********"));
     let output = machine.output();
     assert_eq!((output[0].as_str(), output[1].as_str()), ("********", "a=********"));
     assert!(output[2].contains("********"), "{output:?}");
     assert_eq!((output[3].as_str(), output[4].as_str()), ("********", "last ********"));
     let everything =
         ["boot.jsonl", "boot.confided.json", "state/state.json"].map(|name| machine.read(name)).concat();
-    assert!(!everything.contains("s3cr3t") && !said.stderr.contains("s3cr3t"), "{everything}");
+    assert!(!everything.contains("s3cr3t") && !result.stderr.contains("s3cr3t"), "{everything}");
     let command_lines = machine.read("provisioning.log");
     assert!(!command_lines.contains("s3cr3t"));
 }
@@ -41,10 +41,10 @@ fn no_secret_is_in_the_arguments_of_any_process() {
 
 #[test]
 fn whatever_is_printed_becomes_lines() {
-    let (machine, said) = run(
+    let (machine, result) = run(
         r"printf 'bad \xff\xfe nul \0 bell \a\n\033[31mred\033[0m\n 10%%\r 50%%\r100%%\n\nno end'; echo err >&2; printf 'last'",
     );
-    assert_eq!(said.report.outcome, Ran);
+    assert_eq!(result.report.outcome, Ran);
     let bytes = fs::read(machine.path("provisioning.log")).unwrap();
     let lines: Vec<String> = bytes
         .split(|&byte| byte == b'\n')
@@ -86,10 +86,10 @@ fn the_last_line_is_confided_while_the_script_runs_and_everybody_reads_our_words
     machine.mount("echo step 1; until test -e $WORKSPACE/go; do sleep 0.01; done; echo step 2; exit 3");
     let mut command = machine.command(&["run", "--json"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    until("the first step", || machine.confided().as_deref() == Some("step 1"));
+    until("the first step", || machine.restricted_note().as_deref() == Some("step 1"));
     fs::write(machine.path("work/go"), "").unwrap();
-    let said = said(&child.wait_with_output().unwrap());
-    assert_eq!((said.report.outcome, said.report.said.as_deref()), (Failed, Some("step 2")));
+    let result = parse_output(&child.wait_with_output().unwrap());
+    assert_eq!((result.report.outcome, result.report.last_line.as_deref()), (Failed, Some("step 2")));
     assert_eq!(machine.notes(), ["running"]);
     let confided = fs::metadata(machine.path("boot.confided.json")).unwrap();
     assert_eq!(confided.permissions().mode() & 0o7777, 0o640);

@@ -1,4 +1,4 @@
-//! A server that says exactly what a test wants said.
+//! A server that says exactly what a test wants result.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};

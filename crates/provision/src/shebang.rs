@@ -10,7 +10,7 @@ use std::path::Path;
 use crate::failure::Failure;
 
 /// The kernel cuts a longer line, in bytes.
-const LONGEST: usize = 255;
+const MAX_LENGTH: usize = 255;
 /// Run without an argument, they are the login shell itself.
 const LOGIN_SHELLS: [&[u8]; 2] = [b"/bin/bash", b"/usr/bin/bash"];
 /// They take an argument with blanks for one option, or for a file.
@@ -26,7 +26,7 @@ struct Interpreter<'a> {
 }
 
 /// Returns true if the kernel must run the script, false if the login shell reads it; an error if the kernel cannot.
-pub fn names_interpreter(script: &[u8]) -> Result<bool, Failure> {
+pub fn has_interpreter(script: &[u8]) -> Result<bool, Failure> {
     let Some(line) = script.strip_prefix(b"#!") else { return Ok(false) };
     let line = line.split(|&byte| byte == b'\n').next().unwrap_or_default();
     let rejected = |why: &str| {
@@ -36,7 +36,7 @@ pub fn names_interpreter(script: &[u8]) -> Result<bool, Failure> {
             "begin the script with #!/bin/bash, or with another interpreter by its whole path and at most one argument",
         )
     };
-    if line.len() + 2 > LONGEST {
+    if line.len() + 2 > MAX_LENGTH {
         return Err(rejected("it is longer than 255 bytes"));
     }
     let Some(interpreter) = parse(line) else { return Err(rejected("it names no interpreter")) };
@@ -45,7 +45,7 @@ pub fn names_interpreter(script: &[u8]) -> Result<bool, Failure> {
     {
         return Ok(false);
     }
-    match wrong(&interpreter) {
+    match problem(&interpreter) {
         Some(why) => Err(rejected(&why)),
         None => Ok(true),
     }
@@ -66,7 +66,7 @@ fn parse(line: &[u8]) -> Option<Interpreter<'_>> {
 }
 
 /// Returns why the kernel, or `env`, will not run it.
-fn wrong(interpreter: &Interpreter<'_>) -> Option<String> {
+fn problem(interpreter: &Interpreter<'_>) -> Option<String> {
     let path = Path::new(OsStr::from_bytes(interpreter.path));
     if path.is_relative() {
         return Some("the interpreter has no whole path".to_owned());
@@ -131,7 +131,7 @@ mod tests {
             let seen = kernel(&content);
             let expected = if line.ends_with(b"env echo") { Some(Vec::new()) } else { arguments(line) };
             assert!(seen.is_some() && seen == expected, "{}: {seen:?}", line.escape_ascii());
-            assert_eq!(names_interpreter(&content), Ok(true), "{}", line.escape_ascii());
+            assert_eq!(has_interpreter(&content), Ok(true), "{}", line.escape_ascii());
         }
     }
 
@@ -142,7 +142,7 @@ mod tests {
         fs::write(&plain, "").unwrap();
         let too_long = format!("/bin/echo {}", "x".repeat(244));
         let just_right = &too_long[..too_long.len() - 1];
-        assert_eq!(names_interpreter(format!("#!{just_right}\n").as_bytes()), Ok(true));
+        assert_eq!(has_interpreter(format!("#!{just_right}\n").as_bytes()), Ok(true));
         assert_eq!(kernel(format!("#!{just_right}\n").as_bytes()), arguments(just_right.as_bytes()));
         for (line, why) in [
             ("", "it names no interpreter"),
@@ -170,7 +170,7 @@ mod tests {
             ),
         ] {
             let content = format!("#!{line}\necho\n");
-            let failure = names_interpreter(content.as_bytes()).unwrap_err();
+            let failure = has_interpreter(content.as_bytes()).unwrap_err();
             assert!(failure.cause.ends_with(&format!(": {why}")), "{failure:?}");
             // It cuts the argument without a word; everything else it refuses, or runs to no good end.
             let cut = kernel(content.as_bytes()).map(|printed| printed.len());
@@ -189,12 +189,12 @@ mod tests {
             "#!/bin/false\n",
             "#!/usr/bin/false -x",
         ] {
-            assert_eq!(names_interpreter(script.as_bytes()), Ok(false), "{script}");
+            assert_eq!(has_interpreter(script.as_bytes()), Ok(false), "{script}");
         }
         for script in
             ["#!/bin/bash -e\n", "#!/bin/sh\n", "#!/usr/bin/env bash\n", "#!/usr/bin/env -S bash -e\n"]
         {
-            assert_eq!(names_interpreter(script.as_bytes()), Ok(true), "{script}");
+            assert_eq!(has_interpreter(script.as_bytes()), Ok(true), "{script}");
         }
     }
 }

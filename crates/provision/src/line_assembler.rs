@@ -5,8 +5,8 @@
 
 use memchr::{memchr_iter, memrchr};
 
-use crate::plain::{line as plain_line, lines as plain_lines, whole};
 use crate::redact::Redactor;
+use crate::terminal_text::{complete_prefix, line as plain_line, lines as plain_lines};
 
 /// How much is read at once, in bytes.
 pub const BLOCK: usize = 256 * 1024;
@@ -18,7 +18,7 @@ pub type Stamp = [u8; 21];
 
 /// A reader of lines.
 #[derive(Debug)]
-pub struct Lines {
+pub struct LineAssembler {
     redactor: Redactor,
     buffer: Vec<u8>,
     /// So much of the buffer has been read, and is not a whole line yet.
@@ -26,19 +26,19 @@ pub struct Lines {
     last: Vec<u8>,
 }
 
-impl Lines {
+impl LineAssembler {
     /// Without anything read yet.
     pub fn new(redactor: Redactor) -> Self {
         Self { redactor, buffer: vec![0; BLOCK + 4 * PIECE], held: 0, last: Vec::new() }
     }
 
     /// Where to read to.
-    pub fn space(&mut self) -> &mut [u8] {
+    pub fn buffer(&mut self) -> &mut [u8] {
         let held = self.held;
         &mut self.buffer[held..]
     }
 
-    /// Takes the first `count` bytes of [`Lines::space`], and appends what is certain now to `text`, with `stamp` before
+    /// Takes the first `count` bytes of [`LineAssembler::buffer`], and appends what is certain now to `text`, with `stamp` before
     /// each line.
     pub fn take(&mut self, count: usize, stamp: &Stamp, text: &mut Vec<u8>) {
         let filled = self.held + count;
@@ -64,8 +64,8 @@ impl Lines {
     /// The last line that says something, also one that has not ended; with secrets masked.
     pub fn last(&self) -> String {
         let held = &self.buffer[..self.held];
-        let shown = plain_line(&held[..whole(held)]);
-        let unfinished = self.redactor.redact(&shown[..self.redactor.settled(&shown)]);
+        let shown = plain_line(&held[..complete_prefix(held)]);
+        let unfinished = self.redactor.redact(&shown[..self.redactor.safe_prefix(&shown)]);
         let line = if unfinished.trim_ascii().is_empty() { &self.last } else { &*unfinished };
         String::from_utf8_lossy(line).trim().to_owned()
     }
@@ -73,9 +73,9 @@ impl Lines {
     /// Makes room while a line does not end: of a progress bar only the last state counts, of anything else all.
     fn shorten(&mut self, stamp: &Stamp, text: &mut Vec<u8>) {
         let held = &self.buffer[..self.held];
-        let (held, begun) = held.split_at(whole(held));
+        let (held, begun) = held.split_at(complete_prefix(held));
         let shown = plain_line(held);
-        let settled = if shown.len() < PIECE { 0 } else { self.redactor.settled(&shown) };
+        let settled = if shown.len() < PIECE { 0 } else { self.redactor.safe_prefix(&shown) };
         if settled > 0 {
             put(&self.redactor.redact(&shown[..settled]), &mut self.last, stamp, text);
         }
@@ -138,9 +138,9 @@ mod tests {
     const SECRET: &str = "correct horse";
     const STAMP: &Stamp = b"2026-11-24T03:04:05Z ";
 
-    fn lines() -> Lines {
+    fn lines() -> LineAssembler {
         let env: Env = [("A_PASSWORD", SECRET)].into_iter().collect();
-        Lines::new(Redactor::new(&env, Vec::new()).unwrap())
+        LineAssembler::new(Redactor::new(&env, Vec::new()).unwrap())
     }
 
     /// Gives the bytes in blocks of a size, and returns the log.
@@ -148,7 +148,7 @@ mod tests {
         let mut lines = lines();
         let mut text = Vec::new();
         for block in bytes.chunks(size) {
-            lines.space()[..block.len()].copy_from_slice(block);
+            lines.buffer()[..block.len()].copy_from_slice(block);
             lines.take(block.len(), STAMP, &mut text);
         }
         lines.finish(STAMP, &mut text);
@@ -217,7 +217,7 @@ mod tests {
         for (said, last) in
             [("say corr\x1b[1", "say"), ("mect\x1b[m horse", "say ********"), ("\n", "say ********")]
         {
-            lines.space()[..said.len()].copy_from_slice(said.as_bytes());
+            lines.buffer()[..said.len()].copy_from_slice(said.as_bytes());
             lines.take(said.len(), STAMP, &mut text);
             assert_eq!(lines.last(), last);
         }
@@ -248,8 +248,8 @@ mod tests {
     fn the_last_line_is_known_before_it_ends() {
         let mut lines = lines();
         let mut text = Vec::new();
-        let mut say = |lines: &mut Lines, said: &str| {
-            lines.space()[..said.len()].copy_from_slice(said.as_bytes());
+        let mut say = |lines: &mut LineAssembler, said: &str| {
+            lines.buffer()[..said.len()].copy_from_slice(said.as_bytes());
             lines.take(said.len(), STAMP, &mut text);
             lines.last()
         };

@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 pub const GRACE: Duration = Duration::from_secs(5);
 /// After SIGKILL only a process that waits for a device is still there.
 const AFTER_KILL: Duration = Duration::from_secs(2);
-const PAUSE: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A process, as the kernel describes it (`proc_pid_stat(5)`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Process {
     }
 
     /// For people.
-    pub fn shown(&self) -> String {
+    pub fn describe(&self) -> String {
         format!("{} ({})", self.name, self.id)
     }
 }
@@ -66,7 +66,7 @@ pub fn members(session: i32) -> Vec<Process> {
 }
 
 /// Processes outside of `session`, and other than this one, that hold a pipe open which they might write to.
-pub fn writers(pipe: u64, session: i32) -> Vec<Process> {
+pub fn pipe_writers(pipe: u64, session: i32) -> Vec<Process> {
     let name = format!("pipe:[{pipe}]");
     let own = nix::unistd::getpid().as_raw();
     let holds = |process: &Process| {
@@ -84,7 +84,7 @@ pub fn writers(pipe: u64, session: i32) -> Vec<Process> {
 
 /// How a session was ended.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Ending {
+pub struct EndReport {
     /// Who was asked to end.
     pub asked: Vec<String>,
     /// Who had to be killed.
@@ -95,10 +95,10 @@ pub struct Ending {
 
 /// Ends every process of a session: SIGTERM, and SIGKILL after `grace`; `meanwhile` is called between looks and takes
 /// up to the time that it is given.
-pub fn end(session: i32, grace: Duration, mut meanwhile: impl FnMut(Duration)) -> Ending {
-    let mut ending = Ending::default();
-    for (signal, patience) in [(Signal::SIGTERM, grace), (Signal::SIGKILL, AFTER_KILL)] {
-        let deadline = Instant::now() + patience;
+pub fn end_session(session: i32, grace: Duration, mut meanwhile: impl FnMut(Duration)) -> EndReport {
+    let mut ending = EndReport::default();
+    for (signal, timeout) in [(Signal::SIGTERM, grace), (Signal::SIGKILL, AFTER_KILL)] {
+        let deadline = Instant::now() + timeout;
         let mut signalled = BTreeSet::new();
         loop {
             let found = members(session);
@@ -107,8 +107,8 @@ pub fn end(session: i32, grace: Duration, mut meanwhile: impl FnMut(Duration)) -
             }
             for process in &found {
                 let list = if signal == Signal::SIGTERM { &mut ending.asked } else { &mut ending.killed };
-                if !list.contains(&process.shown()) {
-                    list.push(process.shown());
+                if !list.contains(&process.describe()) {
+                    list.push(process.describe());
                 }
                 // A group is asked once, so that what it does about it is not disturbed; killed as often as it forks.
                 if signal == Signal::SIGKILL || signalled.insert(process.group) {
@@ -120,10 +120,10 @@ pub fn end(session: i32, grace: Duration, mut meanwhile: impl FnMut(Duration)) -
             if Instant::now() >= deadline {
                 break;
             }
-            meanwhile(PAUSE);
+            meanwhile(POLL_INTERVAL);
         }
     }
-    ending.left = members(session).iter().map(Process::shown).collect();
+    ending.left = members(session).iter().map(Process::describe).collect();
     ending
 }
 
@@ -151,6 +151,6 @@ mod tests {
     #[test]
     fn a_session_without_members_is_ended() {
         // Process numbers end at 4194304 (proc(5), pid_max).
-        assert_eq!(end(4_194_305, GRACE, |_| ()), Ending::default());
+        assert_eq!(end_session(4_194_305, GRACE, |_| ()), EndReport::default());
     }
 }

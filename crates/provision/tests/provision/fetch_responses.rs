@@ -5,17 +5,17 @@ use std::io::{Read, Write};
 use nix::sys::socket::{setsockopt, sockopt};
 use provision::ReportOutcome::{Failed, Ran, Unchanged};
 
-use crate::machine::Machine;
+use crate::fixture::Machine;
 use crate::server::{Server, answer, script, stall, wait_a_moment};
 
 /// Writes a file if it is run.
 pub const SCRIPT: &str = "echo ran >> $WORKSPACE/ran\n";
 
-pub fn fetch(server: &Server) -> (Machine, crate::machine::Said) {
+pub fn fetch(server: &Server) -> (Machine, crate::fixture::RunOutput) {
     let mut machine = Machine::new();
     machine.set("PROVISIONING_SCRIPT", server.url("/x.sh"));
-    let said = machine.run();
-    (machine, said)
+    let result = machine.run();
+    (machine, result)
 }
 
 /// The server's answer makes provisioning fail with these words, in which `HOST` is the server.
@@ -27,16 +27,16 @@ pub fn refused(server: &Server, tries: usize, cause: &str, hint: &str) {
 #[track_caller]
 fn refused_by(mut machine: Machine, server: &Server, tries: usize, cause: &str, hint: &str) {
     machine.set("PROVISIONING_SCRIPT", server.url("/x.sh"));
-    let said = machine.run();
-    assert_eq!(said.report.cause.as_deref(), Some(cause.replace("HOST", &server.host).as_str()));
-    assert_eq!(said.report.hint.as_deref(), Some(hint));
-    assert_eq!((said.report.outcome, said.code), (Failed, Some(1)));
+    let result = machine.run();
+    assert_eq!(result.report.cause.as_deref(), Some(cause.replace("HOST", &server.host).as_str()));
+    assert_eq!(result.report.hint.as_deref(), Some(hint));
+    assert_eq!((result.report.outcome, result.code), (Failed, Some(1)));
     assert_eq!((server.heads().len(), machine.read("work/ran").as_str()), (tries, ""));
     let last: Vec<String> = machine.log().into_iter().rev().take(2).collect();
-    assert_eq!(last[1], format!("provision: failed: {}", said.report.cause.unwrap()));
+    assert_eq!(last[1], format!("provision: failed: {}", result.report.cause.unwrap()));
     assert_eq!(last[0], format!("provision: hint: {hint}"));
     assert_eq!(machine.status()["state"], "could not be run; it is tried again with the next start");
-    assert!(said.stderr.contains(&cause.replace("HOST", &server.host)), "{}", said.stderr);
+    assert!(result.stderr.contains(&cause.replace("HOST", &server.host)), "{}", result.stderr);
 }
 
 const BROWSER: &str = "look at the address in a browser without being logged in: it must show the script";
@@ -82,8 +82,8 @@ fn a_server_that_gets_well_is_believed() {
             let _ = stream.write_all(&script(SCRIPT));
         }
     });
-    let (machine, said) = fetch(&server);
-    assert_eq!((said.report.outcome, said.code, server.heads().len()), (Ran, Some(0), 3));
+    let (machine, result) = fetch(&server);
+    assert_eq!((result.report.outcome, result.code, server.heads().len()), (Ran, Some(0), 3));
     assert_eq!(machine.read("work/ran"), "ran\n");
     let again =
         format!("provision: {} answers 503 Service Unavailable; trying again in 1 s", server.url("/x.sh"));
@@ -149,8 +149,8 @@ fn a_gzipped_script_runs_and_a_cut_one_does_not() {
     let mut zipped = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     zipped.write_all(SCRIPT.as_bytes()).unwrap();
     let zipped = zipped.finish().unwrap();
-    let (machine, said) = fetch(&Server::saying(answer("200 OK", "Content-Encoding: gzip\r\n", &zipped)));
-    assert_eq!((said.report.outcome, machine.read("work/ran").as_str()), (Ran, "ran\n"));
+    let (machine, result) = fetch(&Server::saying(answer("200 OK", "Content-Encoding: gzip\r\n", &zipped)));
+    assert_eq!((result.report.outcome, machine.read("work/ran").as_str()), (Ran, "ran\n"));
     let cut = &zipped[..zipped.len() - 10];
     let server = Server::saying(answer("200 OK", "Content-Encoding: gzip\r\n", cut));
     refused(&server, 4, "the answer of http://HOST/x.sh broke off (tried 4 times)", NETWORK);
@@ -180,10 +180,10 @@ fn a_connection_that_is_reset_in_the_middle_is_tried_again() {
         },
         |_, _, _| (),
     );
-    let (machine, said) = fetch(&reset);
+    let (machine, result) = fetch(&reset);
     let cause = format!("the answer of {} broke off (tried 4 times)", reset.url("/x.sh"));
-    assert_eq!((said.report.cause, machine.read("work/ran").as_str()), (Some(cause), ""));
-    assert_eq!(said.report.hint.as_deref(), Some(NETWORK));
+    assert_eq!((result.report.cause, machine.read("work/ran").as_str()), (Some(cause), ""));
+    assert_eq!(result.report.hint.as_deref(), Some(NETWORK));
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn a_server_that_stops_in_the_middle_is_given_up() {
         stall(stream);
     });
     // Four tries of 1.5 s have to fit into the 6 s of all together, busy as the machine may be.
-    let patient = || Machine::hurrying("20");
+    let patient = || Machine::dividing_times_by("20");
     refused_by(patient(), &heads, 4, "HOST sent nothing for 1.5 s (tried 4 times)", NETWORK);
     let bodies = Server::new(|_, _, stream| {
         let _ =
@@ -226,10 +226,10 @@ fn other_content_at_the_second_try_is_not_mixed_with_the_first() {
             let _ = stream.write_all(&answer("200 OK", "ETag: \"2\"\r\n", body));
         }
     });
-    let (machine, said) = fetch(&server);
-    assert_eq!((said.report.outcome, machine.read("work/ran").as_str()), (Ran, "two\n"));
+    let (machine, result) = fetch(&server);
+    assert_eq!((result.report.outcome, machine.read("work/ran").as_str()), (Ran, "two\n"));
     let url = server.url("/x.sh");
-    let digest = said.report.digest.unwrap();
+    let digest = result.report.digest.unwrap();
     let steps = [
         format!("fetching {url}"),
         "warning: http is not encrypted: anybody on the way can change the script".to_owned(),
@@ -271,8 +271,8 @@ fn a_digest_decides_and_a_wrong_one_is_named() {
 fn what_windows_leaves_in_a_script_is_mended_and_said() {
     let server =
         Server::saying(script("\u{feff}\r\n#!/bin/bash\r\nfor i in 1 2\r\ndo echo \"[$i]\"\r\ndone\r\n"));
-    let (machine, said) = fetch(&server);
-    assert_eq!((said.report.outcome, machine.output()), (Ran, vec!["[1]".to_owned(), "[2]".to_owned()]));
+    let (machine, result) = fetch(&server);
+    assert_eq!((result.report.outcome, machine.output()), (Ran, vec!["[1]".to_owned(), "[2]".to_owned()]));
     let mended = "provision: mended: a byte order mark was removed, and blanks before its #! were removed, and 4 line ends of Windows were changed";
     assert!(machine.log().contains(&mended.to_owned()), "{:?}", machine.log());
 }
@@ -280,8 +280,8 @@ fn what_windows_leaves_in_a_script_is_mended_and_said() {
 #[test]
 fn a_host_that_is_gone_does_not_matter_to_what_has_ended_well() {
     let server = Server::saying(script(SCRIPT));
-    let (mut machine, said) = fetch(&server);
-    assert_eq!(said.report.outcome, Ran);
+    let (mut machine, result) = fetch(&server);
+    assert_eq!(result.report.outcome, Ran);
     assert_eq!(machine.run().report.outcome, Unchanged);
     drop(server);
     let gone = machine.run();

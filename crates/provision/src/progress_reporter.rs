@@ -8,7 +8,7 @@ use journal::{Event, Journal, Stage, StageResult, Timeline};
 use kit::clock;
 use kit::logging::escape_control;
 
-use crate::logfile::LogFile;
+use crate::log_file::LogFile;
 use crate::redact::Redactor;
 use crate::report::{Report, ReportOutcome};
 
@@ -19,7 +19,7 @@ const NOTE: usize = 200;
 
 /// The log, the journal and standard error.
 #[derive(Debug)]
-pub struct Teller {
+pub struct ProgressReporter {
     pub log: LogFile,
     journal: Journal,
     pub redactor: Redactor,
@@ -30,24 +30,24 @@ pub struct Teller {
     journal_works: bool,
 }
 
-impl Teller {
+impl ProgressReporter {
     /// Tells; secrets are masked in everything.
-    pub fn new(log: LogFile, journal: &Path, redactor: Redactor, hurry: u32) -> Self {
+    pub fn new(log: LogFile, journal: &Path, redactor: Redactor, time_divisor: u32) -> Self {
         let own = nix::sys::stat::fstat(std::io::stderr());
-        let silent = own.is_ok_and(|stat| log.is(stat.st_dev, stat.st_ino));
+        let silent = own.is_ok_and(|stat| log.is_same_file(stat.st_dev, stat.st_ino));
         Self {
             log,
             journal: Journal::new(journal),
             redactor,
             silent,
             noted: None,
-            between: BETWEEN_NOTES / hurry.max(1),
+            between: BETWEEN_NOTES / time_divisor.max(1),
             journal_works: true,
         }
     }
 
     /// A step of our own: a line in the log, and for who called.
-    pub fn step(&mut self, text: &str) {
+    pub fn log_step(&mut self, text: &str) {
         let text = self.redactor.redact_text(&escape_control(text)).replace('\n', " ");
         let line = format!("{} provision: {text}\n", clock::written(SystemTime::now()));
         self.log.write(line.as_bytes());
@@ -62,12 +62,12 @@ impl Teller {
     /// What is being done at the moment, in our own words.
     pub fn note(&mut self, text: &str) {
         let note = self.noting(text);
-        let told = self.journal.append(note);
-        self.complain(told);
+        let result = self.journal.append(note);
+        self.warn_once(result);
     }
 
     /// The same for the script's last line: only when it has changed, not too often, and for those who may read the log.
-    pub fn note_line(&mut self, line: impl FnOnce() -> String) {
+    pub fn note_output(&mut self, line: impl FnOnce() -> String) {
         if self.noted.as_ref().is_some_and(|(when, _)| when.elapsed() < self.between) {
             return;
         }
@@ -76,8 +76,8 @@ impl Teller {
             Some((when, last)) if line.is_empty() || *last == line => *when = Instant::now(),
             _ => {
                 let note = self.noting(&line);
-                let told = self.journal.append_restricted(note);
-                self.complain(told);
+                let result = self.journal.append_restricted(note);
+                self.warn_once(result);
             }
         }
     }
@@ -88,8 +88,8 @@ impl Teller {
         Event::StageNote { stage: Stage::Provisioning, message }
     }
 
-    fn complain(&mut self, told: Result<()>) {
-        if let (Err(error), true) = (told, self.journal_works) {
+    fn warn_once(&mut self, result: Result<()>) {
+        if let (Err(error), true) = (result, self.journal_works) {
             // Once: whoever runs this by hand may have no journal.
             self.journal_works = false;
             log::debug!("{error:#}");
@@ -97,9 +97,9 @@ impl Teller {
     }
 
     /// Corrects what late boot said about this stage, if that has ended: a person has run the script anew.
-    pub fn correct(&mut self, report: &Report) {
-        let told = self.correction(report);
-        self.complain(told);
+    pub fn correct_journal(&mut self, report: &Report) {
+        let result = self.correction(report);
+        self.warn_once(result);
     }
 
     fn correction(&self, report: &Report) -> Result<()> {
@@ -120,11 +120,15 @@ impl Teller {
             hint: report.hint.clone(),
         };
         self.journal.append(end(report.reason()))?;
-        if report.said.is_some() { self.journal.append_restricted(end(report.whole_cause())) } else { Ok(()) }
+        if report.last_line.is_some() {
+            self.journal.append_restricted(end(report.full_cause()))
+        } else {
+            Ok(())
+        }
     }
 
     /// When the next line may be noted, from now.
-    pub fn until_note(&self) -> Duration {
+    pub fn next_note_in(&self) -> Duration {
         self.noted.as_ref().map_or(self.between, |(when, _)| self.between.saturating_sub(when.elapsed()))
     }
 }

@@ -15,19 +15,21 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::SigSet;
 use nix::unistd;
 
-use crate::session;
+use crate::script_session;
 
 /// How much is taken at once, in bytes.
 const BLOCK: usize = 64 * 1024;
 
 /// Runs the hidden subcommand.
-pub fn run(session: i32, hurry: u32) -> Outcome {
+pub fn run(session: i32, time_divisor: u32) -> Outcome {
     // A signal to the group of boot and provision ends them, and this process then does its work.
     unistd::setsid().context("cannot make a session")?;
     SigSet::all().thread_block().context("cannot set the signal mask")?;
     let mut output = Output { open: true, buffer: vec![0; BLOCK] };
     if !provision_is_done()? {
-        session::end(session, session::GRACE / hurry.max(1), |pause| output.forget(pause));
+        script_session::end_session(session, script_session::GRACE / time_divisor.max(1), |pause| {
+            output.forget(pause);
+        });
     }
     release_lock()?;
     while output.open {

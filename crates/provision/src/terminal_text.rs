@@ -41,7 +41,7 @@ pub fn line(line: &[u8]) -> Cow<'_, [u8]> {
 
 /// How much of the beginning of a line can be made text: an escape sequence may go on with what comes next, and what
 /// follows a carriage return takes the place of what was before it.
-pub fn whole(line: &[u8]) -> usize {
+pub fn complete_prefix(line: &[u8]) -> usize {
     let mut end = 0;
     while let Some(found) = memchr(ESCAPE, &line[end..]) {
         match behind_sequence(&line[end + found + 1..]) {
@@ -106,7 +106,7 @@ mod tests {
             ("10%\r", 3),
             ("10%\r\x1b[", 3),
         ] {
-            assert_eq!(whole(text.as_bytes()), expected, "{text:?}");
+            assert_eq!(complete_prefix(text.as_bytes()), expected, "{text:?}");
         }
     }
 

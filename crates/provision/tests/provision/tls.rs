@@ -10,7 +10,7 @@ use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::machine::{Machine, Said};
+use crate::fixture::{Machine, RunOutput};
 use crate::server::{Server, Stream, redirect, script};
 
 const HINT: &str =
@@ -50,18 +50,18 @@ fn secure(names: &[&str], expired: bool, answer: Vec<u8>) -> (Server, String) {
     (server, certificate.pem())
 }
 
-fn fetch(server: &Server, host: &str, trusted: &str) -> Said {
+fn fetch(server: &Server, host: &str, trusted: &str) -> RunOutput {
     let port = server.host.rsplit(':').next().unwrap();
     let mut machine = Machine::new();
     // A handshake takes what it takes on a busy machine.
-    machine.hurry = "10";
+    machine.time_divisor = "10";
     std::fs::write(machine.path("trusted.pem"), trusted).unwrap();
     let trusted = machine.path("trusted.pem").display().to_string();
     machine.set("SSL_CERT_FILE", trusted).set("PROVISIONING_SCRIPT", format!("https://{host}:{port}/x.sh"));
-    let said = machine.run();
+    let result = machine.run();
     let ran = machine.read("work/ran");
-    assert_eq!(ran.is_empty(), said.report.outcome == Failed, "{said:?}");
-    said
+    assert_eq!(ran.is_empty(), result.report.outcome == Failed, "{result:?}");
+    result
 }
 
 const SCRIPT: &str = "echo ran >> $WORKSPACE/ran\n";
@@ -69,8 +69,8 @@ const SCRIPT: &str = "echo ran >> $WORKSPACE/ran\n";
 #[test]
 fn a_certificate_of_ones_own_is_trusted_where_it_is_named() {
     let (server, certificate) = secure(&["localhost"], false, script(SCRIPT));
-    let said = fetch(&server, "localhost", &certificate);
-    assert_eq!((said.report.outcome, said.report.cause), (Ran, None));
+    let result = fetch(&server, "localhost", &certificate);
+    assert_eq!((result.report.outcome, result.report.cause), (Ran, None));
 }
 
 #[test]
@@ -84,16 +84,16 @@ fn a_certificate_that_is_strange_or_old_or_anothers_is_refused_at_once() {
         (&old, &old_certificate, "certificate expired"),
         (&others, &others_certificate, "certificate not valid for name \"localhost\""),
     ] {
-        let said = fetch(server, "localhost", trusted);
+        let result = fetch(server, "localhost", trusted);
         let host = server.host.replace("127.0.0.1", "localhost");
-        let cause = said.report.cause.unwrap();
+        let cause = result.report.cause.unwrap();
         assert!(
             cause.starts_with(&format!("{host} cannot be trusted: invalid peer certificate: ")),
             "{cause}"
         );
         assert!(cause.contains(reason), "{cause}");
         assert!(!cause.contains("tried"), "it does not get better: {cause}");
-        assert_eq!(said.report.hint.as_deref(), Some(HINT));
+        assert_eq!(result.report.hint.as_deref(), Some(HINT));
     }
 }
 
@@ -101,11 +101,11 @@ fn a_certificate_that_is_strange_or_old_or_anothers_is_refused_at_once() {
 fn https_never_leads_to_http() {
     let plain = Server::saying(script(SCRIPT));
     let (server, certificate) = secure(&["localhost"], false, redirect(&plain.url("/x.sh")));
-    let said = fetch(&server, "localhost", &certificate);
+    let result = fetch(&server, "localhost", &certificate);
     let here = format!("https://{}/x.sh", server.host.replace("127.0.0.1", "localhost"));
     let there = plain.url("/x.sh");
     let cause = format!("{here} redirects from https to {there}, which anybody on the way could change");
-    assert_eq!((said.report.cause, plain.heads().len()), (Some(cause), 0));
+    assert_eq!((result.report.cause, plain.heads().len()), (Some(cause), 0));
 }
 
 #[test]

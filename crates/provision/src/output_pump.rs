@@ -11,28 +11,28 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd;
 
-use crate::lines::{Lines, Stamp};
-use crate::session;
-use crate::teller::Teller;
+use crate::line_assembler::{LineAssembler, Stamp};
+use crate::progress_reporter::ProgressReporter;
+use crate::script_session;
 
 /// How much a script can print ahead of us, in bytes; the most that anybody may ask for (pipe(7)).
 pub const PIPE: i32 = 1 << 20;
 
 /// Reads what a script prints, and writes it as lines.
-pub struct Pump<'a> {
+pub struct OutputPump<'a> {
     reader: PipeReader,
-    pub lines: Lines,
-    pub teller: &'a mut Teller,
+    pub lines: LineAssembler,
+    pub progress: &'a mut ProgressReporter,
     text: Vec<u8>,
     clock: Clock,
     /// Whether anybody can still write into the pipe.
     pub open: bool,
 }
 
-impl<'a> Pump<'a> {
+impl<'a> OutputPump<'a> {
     /// Over the reading end of a pipe that does not wait.
-    pub fn new(reader: PipeReader, lines: Lines, teller: &'a mut Teller) -> Self {
-        Self { reader, lines, teller, text: Vec::new(), clock: Clock::new(), open: true }
+    pub fn new(reader: PipeReader, lines: LineAssembler, progress: &'a mut ProgressReporter) -> Self {
+        Self { reader, lines, progress, text: Vec::new(), clock: Clock::new(), open: true }
     }
 
     /// Waits for output or for something else; says what there is: output first.
@@ -59,7 +59,7 @@ impl<'a> Pump<'a> {
     pub fn read(&mut self, times: usize) -> usize {
         let mut sum = 0;
         for _ in 0..times {
-            match unistd::read(&self.reader, self.lines.space()) {
+            match unistd::read(&self.reader, self.lines.buffer()) {
                 Ok(0) => {
                     self.open = false;
                     break;
@@ -68,7 +68,7 @@ impl<'a> Pump<'a> {
                     sum += count;
                     self.text.clear();
                     self.lines.take(count, self.clock.now(), &mut self.text);
-                    self.teller.log.write(&self.text);
+                    self.progress.log.write(&self.text);
                 }
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => break,
@@ -98,7 +98,7 @@ impl<'a> Pump<'a> {
     pub fn finish(&mut self) {
         self.text.clear();
         self.lines.finish(self.clock.now(), &mut self.text);
-        self.teller.log.write(&self.text);
+        self.progress.log.write(&self.text);
     }
 
     /// Who still holds the pipe: programs that have left the script's session.
@@ -108,7 +108,7 @@ impl<'a> Pump<'a> {
         }
         let Ok(reader) = self.reader.try_clone() else { return Vec::new() };
         let pipe = File::from(OwnedFd::from(reader)).metadata().map_or(0, |meta| meta.ino());
-        session::writers(pipe, session).iter().map(session::Process::shown).collect()
+        script_session::pipe_writers(pipe, session).iter().map(script_session::Process::describe).collect()
     }
 }
 

@@ -11,21 +11,21 @@ use provision::Report;
 use tempfile::TempDir;
 
 /// By what times are divided unless a test says otherwise: 0.2 s for a connection, 0.6 s for a byte, 2.4 s for all.
-const HURRY: &str = "50";
+const TIME_DIVISOR: &str = "50";
 
 /// A machine whose system user is `nobody`.
 pub struct Machine {
     root: TempDir,
     pub env: BTreeMap<String, String>,
     /// By what all times are divided.
-    pub hurry: &'static str,
+    pub time_divisor: &'static str,
     /// Where the log is.
     pub log_file: &'static str,
 }
 
-/// What a run said.
+/// What a run result.
 #[derive(Debug)]
-pub struct Said {
+pub struct RunOutput {
     pub report: Report,
     pub code: Option<i32>,
     pub stderr: String,
@@ -43,12 +43,12 @@ impl Machine {
         let workspace = root.path().join("work").display().to_string();
         let env = [("PATH", path), ("USER_NAME", "nobody".into()), ("WORKSPACE", workspace)];
         let env = env.into_iter().map(|(name, value)| (name.into(), value)).collect();
-        Self { root, env, hurry: HURRY, log_file: "provisioning.log" }
+        Self { root, env, time_divisor: TIME_DIVISOR, log_file: "provisioning.log" }
     }
 
     /// The same, with all times divided by this.
-    pub fn hurrying(hurry: &'static str) -> Self {
-        Self { hurry, ..Self::new() }
+    pub fn dividing_times_by(time_divisor: &'static str) -> Self {
+        Self { time_divisor, ..Self::new() }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -92,7 +92,7 @@ impl Machine {
         lines.collect()
     }
 
-    /// What the script itself said.
+    /// What the script itself result.
     pub fn output(&self) -> Vec<String> {
         self.log().into_iter().filter(|line| !line.starts_with("provision: ")).collect()
     }
@@ -103,7 +103,7 @@ impl Machine {
     }
 
     /// The last line of the script, as those may know it who may read its log.
-    pub fn confided(&self) -> Option<String> {
+    pub fn restricted_note(&self) -> Option<String> {
         Some(self.read("boot.confided.json")).filter(|text| !text.is_empty()).map(|text| note(&text))
     }
 
@@ -120,18 +120,18 @@ impl Machine {
             command.arg(option).arg(self.path(name));
         }
         if task.first() == Some(&"run") {
-            command.args(["--hurry", self.hurry, "--journal"]).arg(self.path("boot.jsonl"));
+            command.args(["--time-divisor", self.time_divisor, "--journal"]).arg(self.path("boot.jsonl"));
         }
         command
     }
 
-    pub fn run(&self) -> Said {
+    pub fn run(&self) -> RunOutput {
         self.run_with(&[])
     }
 
-    pub fn run_with(&self, options: &[&str]) -> Said {
+    pub fn run_with(&self, options: &[&str]) -> RunOutput {
         let task = [&["run", "--json"], options].concat();
-        said(&self.command(&task).output().unwrap())
+        parse_output(&self.command(&task).output().unwrap())
     }
 
     /// The words of `provision status`, by name.
@@ -151,11 +151,11 @@ fn note(entry: &str) -> String {
 }
 
 /// Reads what a run has printed.
-pub fn said(output: &Output) -> Said {
+pub fn parse_output(output: &Output) -> RunOutput {
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     let report = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {:?} {stderr}", String::from_utf8_lossy(&output.stdout)));
-    Said { report, code: output.status.code(), stderr }
+    RunOutput { report, code: output.status.code(), stderr }
 }
 
 /// Waits until something is so.

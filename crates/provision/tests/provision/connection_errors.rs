@@ -5,8 +5,8 @@ use std::process::Command;
 
 use provision::ReportOutcome::Ran;
 
-use crate::fetching::{NETWORK, SCRIPT, fetch, refused};
-use crate::machine::{Machine, said};
+use crate::fetch_responses::{NETWORK, SCRIPT, fetch, refused};
+use crate::fixture::{Machine, parse_output};
 use crate::server::{Server, answer, redirect, script};
 
 const ELSEWHERE: &str = "use the address to which it leads in the end";
@@ -16,8 +16,8 @@ fn a_redirect_to_a_name_that_is_not_ascii_is_followed() {
     let server = Server::new(|number, _, stream| {
         let _ = stream.write_all(&if number == 0 { redirect("/ä b.sh") } else { script(SCRIPT) });
     });
-    let (machine, said) = fetch(&server);
-    assert_eq!((said.report.outcome, machine.read("work/ran").as_str()), (Ran, "ran\n"));
+    let (machine, result) = fetch(&server);
+    assert_eq!((result.report.outcome, machine.read("work/ran").as_str()), (Ran, "ran\n"));
     assert!(server.heads()[1].starts_with("GET /%C3%A4%20b.sh HTTP/1.1\r\n"), "{:?}", server.heads());
 }
 
@@ -31,9 +31,9 @@ fn redirects_are_followed_and_the_last_host_is_named() {
     let mut machine = Machine::new();
     let login = first.url("/a/x.sh").replace("http://", "http://ada:opensesame@");
     machine.set("PROVISIONING_SCRIPT", login);
-    let said = machine.run();
-    assert_eq!((said.report.outcome, machine.read("work/ran").as_str()), (Ran, "ran\n"));
-    assert_eq!(said.report.source, Some(first.url("/a/x.sh")));
+    let result = machine.run();
+    assert_eq!((result.report.outcome, machine.read("work/ran").as_str()), (Ran, "ran\n"));
+    assert_eq!(result.report.source, Some(first.url("/a/x.sh")));
     let steps = machine.log();
     assert_eq!(steps[0], format!("provision: fetching {}", first.url("/a/x.sh")));
     assert!(steps.contains(&format!("provision: redirected to {}?…", first.url("/a/z.sh"))), "{steps:?}");
@@ -49,7 +49,7 @@ fn redirects_are_followed_and_the_last_host_is_named() {
         machine.read("provisioning.log"),
         machine.read("boot.jsonl"),
         machine.read("state/state.json"),
-        said.stderr,
+        result.stderr,
     ]
     .concat();
     assert!(!everything.contains("sesame"), "{everything}");
@@ -66,11 +66,11 @@ fn a_secret_that_the_server_sends_back_is_masked_for_everybody() {
     });
     let mut machine = Machine::new();
     machine.set("PROVISIONING_SCRIPT", server.url("/x.sh?token=s3cr3tvalue"));
-    // Late boot has ended, so the run corrects what it said.
+    // Late boot has ended, so the run corrects what it result.
     machine.end_stage_well();
-    let said = machine.run();
+    let result = machine.run();
     let cause = format!("{} answers 404 Not Found", server.url("/dl/********/x.sh"));
-    assert_eq!(said.report.cause.as_deref(), Some(cause.as_str()));
+    assert_eq!(result.report.cause.as_deref(), Some(cause.as_str()));
     let corrected = machine.read("boot.jsonl");
     assert!(corrected.contains(&cause) && !corrected.contains("s3cr3tvalue"), "{corrected}");
     let output = machine.command(&["run"]).output().unwrap();
@@ -83,8 +83,8 @@ fn a_secret_in_the_path_of_an_address_is_in_no_file() {
     let server = Server::saying(script(SCRIPT));
     let mut machine = Machine::new();
     machine.set("X_TOKEN", "s3cr3tvalue").set("PROVISIONING_SCRIPT", server.url("/s3cr3tvalue/x.sh"));
-    let said = machine.run();
-    assert_eq!((said.report.outcome, said.report.source), (Ran, Some(server.url("/********/x.sh"))));
+    let result = machine.run();
+    assert_eq!((result.report.outcome, result.report.source), (Ran, Some(server.url("/********/x.sh"))));
     let record = machine.read("state/state.json");
     assert!(record.contains("/********/x.sh") && !record.contains("s3cr3tvalue"), "{record}");
 }
@@ -117,9 +117,9 @@ fn nobody_at_the_other_end_is_said_as_it_is() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut machine = Machine::new();
     machine.set("PROVISIONING_SCRIPT", format!("http://{free}/x.sh"));
-    let said = machine.run();
+    let result = machine.run();
     let cause = format!("cannot fetch http://{free}/x.sh: Connection refused (os error 111) (tried 4 times)");
-    assert_eq!(said.report.cause, Some(cause));
+    assert_eq!(result.report.cause, Some(cause));
 }
 
 /// An address of this machine at whose port for names nobody is, and that port; held until it is dropped.
@@ -132,8 +132,8 @@ fn nobodys_resolver(numbers: std::ops::Range<u8>) -> (String, UdpSocket) {
 }
 
 /// Provisions with this file in the place of `/etc/resolv.conf`.
-fn with_resolver(address: &str, hurry: &'static str) -> crate::machine::Said {
-    let mut machine = Machine::hurrying(hurry);
+fn with_resolver(address: &str, time_divisor: &'static str) -> crate::fixture::RunOutput {
+    let mut machine = Machine::dividing_times_by(time_divisor);
     machine.set("PROVISIONING_SCRIPT", "https://ada:sesame@scripts.example/x.sh");
     let configuration = machine.path("resolv.conf");
     std::fs::write(&configuration, format!("nameserver {address}\n")).unwrap();
@@ -141,17 +141,17 @@ fn with_resolver(address: &str, hurry: &'static str) -> crate::machine::Said {
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\""]);
     command.arg(&configuration).arg(tool.get_program()).args(tool.get_args());
-    said(&command.env_clear().envs(&machine.env).output().unwrap())
+    parse_output(&command.env_clear().envs(&machine.env).output().unwrap())
 }
 
 #[test]
 fn a_resolver_that_does_not_answer_costs_a_bounded_time() {
     // It takes questions and says nothing.
     let (address, silent) = nobodys_resolver(1..100);
-    let said = with_resolver(&address, "50");
+    let result = with_resolver(&address, "50");
     drop(silent);
     let cause = "the name scripts.example was not looked up within 0.2 s (tried 4 times)";
-    assert_eq!((said.report.cause.as_deref(), said.report.hint.as_deref()), (Some(cause), Some(NETWORK)));
+    assert_eq!((result.report.cause.as_deref(), result.report.hint.as_deref()), (Some(cause), Some(NETWORK)));
 }
 
 #[test]
@@ -159,9 +159,9 @@ fn a_resolver_that_is_not_there_is_said_as_it_is() {
     let (address, held) = nobodys_resolver(100..200);
     drop(held);
     // Asking takes a program, and time on a busy machine.
-    let said = with_resolver(&address, "10");
+    let result = with_resolver(&address, "10");
     let cause = "the name scripts.example is not known, or no name server answers (tried 4 times)";
-    assert_eq!((said.report.cause.as_deref(), said.report.hint.as_deref()), (Some(cause), Some(NETWORK)));
+    assert_eq!((result.report.cause.as_deref(), result.report.hint.as_deref()), (Some(cause), Some(NETWORK)));
 }
 
 #[test]
@@ -177,8 +177,8 @@ fn a_proxy_is_asked_instead_and_one_that_refuses_is_named() {
     });
     let mut machine = Machine::new();
     machine.set("PROVISIONING_SCRIPT", "http://scripts.example/x.sh").set("http_proxy", proxy.url(""));
-    let said = machine.run();
-    assert_eq!((said.report.outcome, said.report.cause), (Ran, None));
+    let result = machine.run();
+    assert_eq!((result.report.outcome, result.report.cause), (Ran, None));
     machine.set("PROVISIONING_SCRIPT", "https://scripts.example/x.sh").set("https_proxy", proxy.url(""));
     let cause = machine.run().report.cause.unwrap();
     assert!(cause.starts_with("the proxy does not connect with scripts.example: "), "{cause}");
@@ -197,13 +197,13 @@ fn a_path_and_another_scheme_are_refused_with_the_way_out() {
     let mounted = machine.path("provisioning.sh").display().to_string();
     machine.mount(SCRIPT);
     machine.set("PROVISIONING_SCRIPT", "/root/x.sh");
-    let said = machine.run();
+    let result = machine.run();
     assert_eq!(
-        (said.code, said.report.cause.as_deref()),
+        (result.code, result.report.cause.as_deref()),
         (Some(1), Some("PROVISIONING_SCRIPT is a path, and not a URL"))
     );
     let hint = format!("leave PROVISIONING_SCRIPT out and mount the script at {mounted}");
-    assert_eq!(said.report.hint, Some(hint));
+    assert_eq!(result.report.hint, Some(hint));
     assert_eq!(machine.status()["asked for"], "PROVISIONING_SCRIPT is a path, and not a URL");
     machine.set("PROVISIONING_SCRIPT", "ftp://h/x.sh");
     let cause = "PROVISIONING_SCRIPT begins with \"ftp\":, and only http and https are fetched";

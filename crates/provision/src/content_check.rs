@@ -5,7 +5,7 @@ use kit::windows_text::{BYTE_ORDER_MARK, is_utf16};
 use sha2::{Digest, Sha256};
 
 /// More than any script needs, in bytes; what is larger is something else.
-pub const LARGEST: usize = 1_000_000;
+pub const MAX_BYTES: usize = 1_000_000;
 
 /// How programs' files and archives begin.
 const MAGIC: [(&[u8], &str); 8] = [
@@ -28,7 +28,7 @@ pub const UTF_16: &str = "UTF-16 text";
 pub const EMPTY: &str = "empty";
 
 /// What something is instead of a script, with its article; nothing if it may be a script.
-pub fn disguise(bytes: &[u8], content_type: Option<&str>) -> Option<&'static str> {
+pub fn not_a_script(bytes: &[u8], content_type: Option<&str>) -> Option<&'static str> {
     let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes).trim_ascii_start();
     if text.is_empty() {
         return Some(EMPTY);
@@ -90,7 +90,7 @@ mod tests {
             (b"echo a\0b and more text behind it\n", None, Some("binary")),
         ];
         for (bytes, kind, expected) in cases {
-            assert_eq!(disguise(bytes, kind), expected, "{}", bytes.escape_ascii());
+            assert_eq!(not_a_script(bytes, kind), expected, "{}", bytes.escape_ascii());
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::address::Address;
 
 /// The address of the plain text behind a page on which people read it, for sites where that is known.
-pub fn raw_form(page: &Address) -> Option<String> {
+pub fn raw_url(page: &Address) -> Option<String> {
     let parts: Vec<&str> = page.path().split('/').filter(|part| !part.is_empty()).collect();
     let raw = match (page.host_name(), parts.as_slice()) {
         ("gist.github.com", [user, id]) => format!("https://gist.github.com/{user}/{id}/raw"),
@@ -39,9 +39,9 @@ mod tests {
             ("https://huggingface.co/a/b/blob/main/x.sh", "https://huggingface.co/a/b/resolve/main/x.sh"),
             ("https://gitlab.com/a/b/-/blob/main/x.sh", "https://gitlab.com/a/b/-/raw/main/x.sh"),
         ] {
-            assert_eq!(raw_form(&address(page)).as_deref(), Some(raw));
-            assert_eq!(raw_form(&address(raw)), None, "{raw}");
+            assert_eq!(raw_url(&address(page)).as_deref(), Some(raw));
+            assert_eq!(raw_url(&address(raw)), None, "{raw}");
         }
-        assert_eq!(raw_form(&address("https://example.com/blob/x")), None);
+        assert_eq!(raw_url(&address("https://example.com/blob/x")), None);
     }
 }

@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use provision::ReportOutcome::{Failed, Ran, Unchanged};
 
-use crate::machine::{Machine, lives, said, until};
+use crate::fixture::{Machine, lives, parse_output, until};
 
 /// Says who it is, starts a child that works for ever, and ends well after a while.
 const SCRIPT: &str = "echo $$ > $WORKSPACE/pid; (while :; do sleep 0.02; done) & echo $! > $WORKSPACE/child; echo began >> $WORKSPACE/ran; sleep 0.15; echo ended >> $WORKSPACE/ran";
@@ -68,7 +68,7 @@ fn without_its_guard_a_script_ends_well_or_dies_with_provision() {
             until("the end of the script", || !lives(pid(&machine, "work/pid")));
         } else {
             std::fs::write(machine.path("work/go"), "").unwrap();
-            assert_eq!(said(&child.wait_with_output().unwrap()).report.outcome, Ran);
+            assert_eq!(parse_output(&child.wait_with_output().unwrap()).report.outcome, Ran);
         }
     }
 }
@@ -76,15 +76,15 @@ fn without_its_guard_a_script_ends_well_or_dies_with_provision() {
 #[test]
 fn told_to_end_it_ends_the_script_first_and_notes_it() {
     let mut machine = Machine::new();
-    machine.hurry = "5";
+    machine.time_divisor = "5";
     machine.mount("trap 'echo asked; exit 0' TERM; echo $$ > $WORKSPACE/pid; while :; do sleep 0.01; done");
     let child = start(&machine);
     until("the script", || pid(&machine, "work/pid") > 0);
     signal(i32::try_from(child.id()).unwrap(), Signal::SIGTERM);
-    let said = said(&child.wait_with_output().unwrap());
+    let result = parse_output(&child.wait_with_output().unwrap());
     let cause = "it was stopped, because provision received SIGTERM";
-    assert_eq!((said.report.outcome, said.report.cause.as_deref()), (Failed, Some(cause)));
-    assert_eq!(said.report.said.as_deref(), Some("asked"));
+    assert_eq!((result.report.outcome, result.report.cause.as_deref()), (Failed, Some(cause)));
+    assert_eq!(result.report.last_line.as_deref(), Some("asked"));
     assert!(!lives(pid(&machine, "work/pid")));
     assert_eq!(machine.run_status(), FAILED);
 }
@@ -93,7 +93,7 @@ fn told_to_end_it_ends_the_script_first_and_notes_it() {
 fn a_good_end_is_noted_before_what_the_script_has_left_is_ended() {
     let mut machine = Machine::new();
     // 2.5 seconds between SIGTERM and SIGKILL.
-    machine.hurry = "2";
+    machine.time_divisor = "2";
     machine.mount(
         "echo ran >> $WORKSPACE/ran; (trap '' TERM; echo $BASHPID > $WORKSPACE/pid; while :; do sleep 0.01; done) & until test -s $WORKSPACE/pid; do sleep 0.01; done",
     );
@@ -120,7 +120,7 @@ fn a_good_end_is_one_although_a_signal_comes_at_the_same_moment() {
     until("the end of the script", || !lives(pid(&machine, "work/pid")));
     signal(provision, Signal::SIGTERM);
     signal(provision, Signal::SIGCONT);
-    assert_eq!(said(&child.wait_with_output().unwrap()).report.outcome, Ran);
+    assert_eq!(parse_output(&child.wait_with_output().unwrap()).report.outcome, Ran);
     assert_eq!(machine.run_status(), "ended well");
 }
 
@@ -128,7 +128,7 @@ fn a_good_end_is_one_although_a_signal_comes_at_the_same_moment() {
 fn a_script_that_fails_in_a_run_that_was_waited_for_does_not_run_again_in_the_same_attempt() {
     let machine = Machine::new();
     machine.mount(
-        "echo x >> $WORKSPACE/ran; until test -e $WORKSPACE/go; do sleep 0.01; done; echo said; exit 3",
+        "echo x >> $WORKSPACE/ran; until test -e $WORKSPACE/go; do sleep 0.01; done; echo result; exit 3",
     );
     let run = |attempt: &str| {
         let mut command = machine.command(&["run", "--json", "--wait", "--attempt", attempt]);
@@ -139,7 +139,7 @@ fn a_script_that_fails_in_a_run_that_was_waited_for_does_not_run_again_in_the_sa
     let next_boot = run("1");
     std::fs::write(machine.path("work/go"), "").unwrap();
     for child in [outlives_its_boot, next_boot] {
-        let report = said(&child.wait_with_output().unwrap()).report;
+        let report = parse_output(&child.wait_with_output().unwrap()).report;
         assert_eq!((report.outcome, report.exit_code), (Failed, Some(3)));
         assert_eq!(report.cause.as_deref(), Some("it ended with exit code 3"));
     }
@@ -168,14 +168,14 @@ fn a_stop_ends_who_waits_and_not_the_script() {
     signal(i32::try_from(waiting.id()).unwrap(), Signal::SIGTERM);
     assert_eq!(waiting.wait().unwrap().signal(), Some(15));
     std::fs::write(machine.path("work/go"), "").unwrap();
-    assert_eq!(said(&first.wait_with_output().unwrap()).report.outcome, Ran);
+    assert_eq!(parse_output(&first.wait_with_output().unwrap()).report.outcome, Ran);
 }
 
 #[test]
 fn whoever_comes_while_a_script_is_being_ended_waits_for_that() {
     let mut machine = Machine::new();
     // A second between SIGTERM and SIGKILL: longer than a run waits that nobody told to.
-    machine.hurry = "5";
+    machine.time_divisor = "5";
     machine.mount(
         "trap '' TERM; echo x >> $WORKSPACE/ran; echo $$ > $WORKSPACE/pid; until test $(wc -l < $WORKSPACE/ran) -gt 1; do sleep 0.01; done",
     );

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use provision::ReportOutcome::{Failed, Ran, Unchanged};
 
-use crate::machine::{Machine, said};
+use crate::fixture::{Machine, parse_output};
 
 /// A file system of a size, in a directory, until this is dropped.
 struct Room(PathBuf);
@@ -41,9 +41,9 @@ fn a_full_disk_under_the_log_loses_output_and_says_so_and_the_script_goes_on() {
     machine.log_file = "logs/provisioning.log";
     let _room = Room::mount(&machine.path("logs"), 256);
     machine.mount("echo first; seq 100000; echo ran > $WORKSPACE/ran");
-    let said = machine.run();
-    assert_eq!((said.report.outcome, machine.read("work/ran").as_str()), (Ran, "ran\n"));
-    let (cause, hint) = (said.report.cause.unwrap(), said.report.hint.unwrap());
+    let result = machine.run();
+    assert_eq!((result.report.outcome, machine.read("work/ran").as_str()), (Ran, "ran\n"));
+    let (cause, hint) = (result.report.cause.unwrap(), result.report.hint.unwrap());
     assert!(
         cause.contains(" of it could not be written to ")
             && cause.ends_with("No space left on device (os error 28)"),
@@ -61,10 +61,10 @@ fn an_end_is_noted_although_the_script_has_filled_the_disk() {
     machine.mount("echo x >> $WORKSPACE/ran; until test -e $WORKSPACE/go; do sleep 0.01; done");
     let mut command = machine.command(&["run", "--json"]);
     let child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
-    crate::machine::until("the script", || machine.read("work/ran") == "x\n");
+    crate::fixture::until("the script", || machine.read("work/ran") == "x\n");
     room.fill();
     fs::write(machine.path("work/go"), "").unwrap();
-    let first = said(&child.wait_with_output().unwrap());
+    let first = parse_output(&child.wait_with_output().unwrap());
     assert_eq!((first.report.outcome, first.report.cause), (Ran, None));
     assert_eq!(machine.status()["state"], "ended well");
     assert_eq!(machine.run().report.outcome, Unchanged);
@@ -78,13 +78,13 @@ fn a_script_that_fails_because_the_disk_is_full_is_noted_with_the_reason() {
     let full = machine.path("state/more").display().to_string();
     let _writable = Command::new("chmod").arg("777").arg(machine.path("state")).status().unwrap();
     machine.mount(format!("set -e; head -c 1000000 /dev/zero > {full}; echo not reached"));
-    let said = machine.run();
+    let result = machine.run();
     assert_eq!(
-        (said.report.outcome, said.report.cause.as_deref()),
+        (result.report.outcome, result.report.cause.as_deref()),
         (Failed, Some("it ended with exit code 1"))
     );
     assert_eq!(
-        said.report.said.as_deref(),
+        result.report.last_line.as_deref(),
         Some("head: error writing 'standard output': No space left on device")
     );
     let status = machine.status();
@@ -99,12 +99,12 @@ fn a_disk_that_is_full_before_it_begins_runs_nothing_and_names_the_file() {
     let room = Room::mount(&machine.path("state"), 256);
     machine.mount("echo x >> $WORKSPACE/ran");
     room.fill();
-    let said = machine.run();
+    let result = machine.run();
     let script = machine.path("state/script.sh").display().to_string();
     let cause = format!("cannot write {script}: No space left on device (os error 28)");
-    assert_eq!((said.report.outcome, said.report.cause), (Failed, Some(cause)));
+    assert_eq!((result.report.outcome, result.report.cause), (Failed, Some(cause)));
     let hint = "see whether the disk is full: df -h; then type: supervisorctl restart boot";
-    assert_eq!((said.report.hint.as_deref(), machine.read("work/ran").as_str()), (Some(hint), ""));
+    assert_eq!((result.report.hint.as_deref(), machine.read("work/ran").as_str()), (Some(hint), ""));
     room.empty();
     assert_eq!(machine.run().report.outcome, Ran);
 }

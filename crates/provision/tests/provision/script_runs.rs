@@ -7,26 +7,26 @@ use std::process::{Command, Stdio};
 use journal::{Event, Journal, Stage, StageResult, Timeline};
 use provision::ReportOutcome::{Failed, Locked, None as Nothing, Ran, Unchanged};
 
-use crate::machine::{Machine, Said, said, until};
+use crate::fixture::{Machine, RunOutput, parse_output, until};
 
-pub fn run(script: &str) -> (Machine, Said) {
+pub fn run(script: &str) -> (Machine, RunOutput) {
     let machine = Machine::new();
     machine.mount(script);
-    let said = machine.run();
-    (machine, said)
+    let result = machine.run();
+    (machine, result)
 }
 
 /// The script fails with this cause, and with this last line if it prints any.
 #[track_caller]
-fn fails(script: &str, cause: &str, last: Option<&str>) -> (Machine, Said) {
-    let (machine, said) = run(script);
-    assert_eq!((said.report.cause.as_deref(), said.report.said.as_deref()), (Some(cause), last));
-    assert_eq!((said.report.outcome, said.code), (Failed, Some(1)));
+fn fails(script: &str, cause: &str, last: Option<&str>) -> (Machine, RunOutput) {
+    let (machine, result) = run(script);
+    assert_eq!((result.report.cause.as_deref(), result.report.last_line.as_deref()), (Some(cause), last));
+    assert_eq!((result.report.outcome, result.code), (Failed, Some(1)));
     let last = last.map(|last| format!("; it said last: {last}")).unwrap_or_default();
     assert_eq!(machine.log()[machine.log().len() - 2], format!("provision: failed: {cause}{last}"));
     assert_eq!(machine.status()["state"], "failed; it runs again with the next start");
     assert_eq!(machine.status()["cause"], cause);
-    (machine, said)
+    (machine, result)
 }
 
 pub fn number(text: &str) -> i32 {
@@ -36,8 +36,8 @@ pub fn number(text: &str) -> i32 {
 #[test]
 fn nothing_asked_for_is_nothing_done() {
     let machine = Machine::new();
-    let said = machine.run();
-    assert_eq!((said.report.outcome, said.code, said.stderr.as_str()), (Nothing, Some(0), ""));
+    let result = machine.run();
+    assert_eq!((result.report.outcome, result.code, result.stderr.as_str()), (Nothing, Some(0), ""));
     assert!(!machine.path("provisioning.log").exists() && !machine.path("state/lock").exists());
     let status = machine.status();
     assert_eq!((status["asked for"].as_str(), status["state"].as_str()), ("nothing", "has not run"));
@@ -51,21 +51,21 @@ fn a_script_runs_as_the_user_in_a_login_shell_with_the_stored_environment() {
     machine.mount(
         "echo $(id -un) $USER $LOGNAME $HOME\necho $STORED $GIVEN [$USER_PASSWORD$SUPERVISOR_ENABLED]\npwd\nshopt -q login_shell && echo login\n",
     );
-    let said = machine.run();
-    assert_eq!((said.report.outcome, said.code, said.report.exit_code), (Ran, Some(0), Some(0)));
+    let result = machine.run();
+    assert_eq!((result.report.outcome, result.code, result.report.exit_code), (Ran, Some(0), Some(0)));
     let home = "nobody nobody nobody /nonexistent".to_owned();
     let workspace = machine.path("work").display().to_string();
     assert_eq!(machine.output(), [home, "a \"b\" given []".into(), workspace, "login".into()]);
     assert_eq!(machine.notes(), ["running"]);
     let steps: Vec<String> =
         machine.log().into_iter().filter(|line| line.starts_with("provision: ")).collect();
-    let (script, digest) = (machine.path("provisioning.sh"), said.report.digest.unwrap());
+    let (script, digest) = (machine.path("provisioning.sh"), result.report.digest.unwrap());
     assert_eq!(
         steps,
         [
             format!("provision: {}: 131 bytes, sha256 {digest}", script.display()),
             "provision: running, for the first time".into(),
-            format!("provision: ended well after {} s (exit status: 0)", said.report.seconds.unwrap()),
+            format!("provision: ended well after {} s (exit status: 0)", result.report.seconds.unwrap()),
         ]
     );
     let kept = fs::metadata(machine.path("state/script.sh")).unwrap();
@@ -120,12 +120,12 @@ fn where_standard_error_is_the_log_nothing_is_in_it_twice() {
 
 #[test]
 fn the_first_line_is_honoured_and_false_is_bash() {
-    let (machine, said) = run("#!/usr/bin/env python3\nimport os\nprint('python', os.environ['USER'])\n");
-    assert_eq!((said.report.outcome, machine.output()), (Ran, vec!["python nobody".to_owned()]));
-    let (machine, said) = run("#!/bin/false\necho ${BASH_VERSION:+bash}\n");
-    assert_eq!((said.report.outcome, machine.output()), (Ran, vec!["bash".to_owned()]));
-    let (machine, said) = run("#!/no/such/interpreter\necho ran\n");
-    let cause = said.report.cause.unwrap();
+    let (machine, result) = run("#!/usr/bin/env python3\nimport os\nprint('python', os.environ['USER'])\n");
+    assert_eq!((result.report.outcome, machine.output()), (Ran, vec!["python nobody".to_owned()]));
+    let (machine, result) = run("#!/bin/false\necho ${BASH_VERSION:+bash}\n");
+    assert_eq!((result.report.outcome, machine.output()), (Ran, vec!["bash".to_owned()]));
+    let (machine, result) = run("#!/no/such/interpreter\necho ran\n");
+    let cause = result.report.cause.unwrap();
     assert!(cause.contains("#!/no/such/interpreter: the interpreter cannot be run"), "{cause}");
     assert_eq!(machine.output(), [""; 0]);
     assert!(!machine.log().iter().any(|line| line.contains("running")), "{:?}", machine.log());
@@ -133,13 +133,13 @@ fn the_first_line_is_honoured_and_false_is_bash() {
 
 #[test]
 fn a_script_that_is_rejected_after_a_good_run_is_no_success_in_the_status() {
-    let (machine, said) = run("echo one");
-    assert_eq!((said.report.outcome, machine.status()["state"].as_str()), (Ran, "ended well"));
+    let (machine, result) = run("echo one");
+    assert_eq!((result.report.outcome, machine.status()["state"].as_str()), (Ran, "ended well"));
     machine.mount("#!bash\necho two");
-    let said = machine.run();
+    let result = machine.run();
     let status = machine.status();
     assert_eq!(status["state"], "could not be run; it is tried again with the next start");
-    assert!(status["not run"].ends_with(&format!("Z: {}", said.report.cause.unwrap())), "{status:?}");
+    assert!(status["not run"].ends_with(&format!("Z: {}", result.report.cause.unwrap())), "{status:?}");
     assert_eq!(
         (status["last run"].as_str(), status["exit code"].as_str()),
         (status["asked for"].as_str(), "0")
@@ -162,23 +162,23 @@ fn options_in_the_first_line_count_and_a_failed_command_is_no_success() {
         "\n  \n #!/bin/bash -e",
         "#!/usr/bin/env -S /bin/bash -euo pipefail",
     ] {
-        let (machine, said) = run(&format!("{first_line}\necho begun\nfalse\necho not reached\n"));
-        assert_eq!((said.report.outcome, said.report.exit_code), (Failed, Some(1)), "{first_line}");
+        let (machine, result) = run(&format!("{first_line}\necho begun\nfalse\necho not reached\n"));
+        assert_eq!((result.report.outcome, result.report.exit_code), (Failed, Some(1)), "{first_line}");
         assert_eq!(machine.output(), ["begun"], "{first_line}");
     }
-    let (_, said) = run("#!/bin/bash\nfalse\necho reached\n");
-    assert_eq!(said.report.outcome, Ran);
+    let (_, result) = run("#!/bin/bash\nfalse\necho reached\n");
+    assert_eq!(result.report.outcome, Ran);
 }
 
 #[test]
 fn an_end_that_is_no_good_one_is_told_with_the_last_line() {
-    let said =
+    let result =
         fails("echo working; echo 'no space' >&2; exit 3", "it ended with exit code 3", Some("no space")).1;
-    assert_eq!((said.report.exit_code, said.report.signal), (Some(3), None));
+    assert_eq!((result.report.exit_code, result.report.signal), (Some(3), None));
     let oom = "it ended with exit code 137: a program was killed (signal 9), often because memory was full";
     fails("exit 137", oom, None);
-    let said = fails("kill -9 $$", "it was killed (signal 9), often because memory was full", None).1;
-    assert_eq!((said.report.exit_code, said.report.signal), (None, Some(9)));
+    let result = fails("kill -9 $$", "it was killed (signal 9), often because memory was full", None).1;
+    assert_eq!((result.report.exit_code, result.report.signal), (None, Some(9)));
     fails(
         "sh -c 'kill -9 $PPID; sleep 100'",
         "it was killed (signal 9), often because memory was full",
@@ -203,14 +203,14 @@ fn with_a_damaged_record_only_force_runs_a_script() {
     machine.mount("echo x >> $WORKSPACE/ran");
     assert_eq!(machine.run().report.outcome, Ran);
     fs::write(machine.path("state/state.json"), "{\"source\":").unwrap();
-    let said = machine.run();
+    let result = machine.run();
     let record = machine.path("state/state.json").display().to_string();
     let cause = format!(
         "cannot understand {record}: EOF while parsing a value at line 1 column 10; a script may have ended well before, so nothing is run"
     );
-    assert_eq!((said.report.outcome, said.report.cause), (Failed, Some(cause)));
+    assert_eq!((result.report.outcome, result.report.cause), (Failed, Some(cause)));
     let hint = "to run it all the same: sudo provision run --force";
-    assert_eq!((said.report.hint.as_deref(), machine.read("work/ran").as_str()), (Some(hint), "x\n"));
+    assert_eq!((result.report.hint.as_deref(), machine.read("work/ran").as_str()), (Some(hint), "x\n"));
     assert_eq!(machine.run_with(&["--force"]).report.outcome, Ran);
     assert_eq!((machine.run().report.outcome, machine.read("work/ran").as_str()), (Unchanged, "x\nx\n"));
 }
@@ -224,9 +224,9 @@ fn a_pipe_or_a_directory_in_the_place_of_a_script_is_named_and_not_waited_for() 
         let cause =
             format!("cannot read {:?}: it is {kind}, not a regular file", place.display().to_string());
         assert!(Command::new(make).arg(&place).status().unwrap().success());
-        let said = machine.run();
-        assert_eq!((said.report.outcome, said.report.cause.as_deref()), (Failed, Some(cause.as_str())));
-        assert_eq!(said.report.hint.as_deref(), Some(hint));
+        let result = machine.run();
+        assert_eq!((result.report.outcome, result.report.cause.as_deref()), (Failed, Some(cause.as_str())));
+        assert_eq!(result.report.hint.as_deref(), Some(hint));
         let _ = fs::remove_dir(&place);
     }
 }
@@ -236,23 +236,26 @@ fn the_lock_on_the_workspace_is_honoured() {
     let machine = Machine::new();
     machine.mount("echo ran > $WORKSPACE/ran");
     fs::write(machine.path("work/.update_lock"), "").unwrap();
-    let said = machine.run_with(&["--force"]);
-    assert_eq!((said.report.outcome, said.code, machine.read("work/ran").as_str()), (Locked, Some(0), ""));
+    let result = machine.run_with(&["--force"]);
+    assert_eq!(
+        (result.report.outcome, result.code, machine.read("work/ran").as_str()),
+        (Locked, Some(0), "")
+    );
     let lock = machine.path("work/.update_lock").display().to_string();
-    assert_eq!(said.report.cause, Some(format!("{lock} is there")));
+    assert_eq!(result.report.cause, Some(format!("{lock} is there")));
     assert_eq!(machine.log(), [format!("provision: not run, because {lock} is there")]);
 }
 
 #[test]
 fn a_script_has_no_terminal_to_wait_for() {
-    let (machine, said) =
+    let (machine, result) =
         run("read -r line || echo no input; tty; (: < /dev/tty) 2> /dev/null || echo no terminal");
-    assert_eq!(said.report.outcome, Ran);
+    assert_eq!(result.report.outcome, Ran);
     assert_eq!(machine.output(), ["no input", "not a tty", "no terminal"]);
-    let (machine, said) = run("set -e\nread -r answer < /dev/tty\n");
-    let (script, report) = (machine.path("state/script.sh").display().to_string(), said.report);
+    let (machine, result) = run("set -e\nread -r answer < /dev/tty\n");
+    let (script, report) = (machine.path("state/script.sh").display().to_string(), result.report);
     assert_eq!((report.outcome, report.cause.as_deref()), (Failed, Some("it ended with exit code 1")));
-    assert_eq!(report.said, Some(format!("{script}: line 2: /dev/tty: No such device or address")));
+    assert_eq!(report.last_line, Some(format!("{script}: line 2: /dev/tty: No such device or address")));
 }
 
 #[test]
@@ -274,7 +277,7 @@ fn two_at_once_are_one() {
     until("the wait", || fs::read_dir(&descriptors).unwrap().flatten().any(opened));
     fs::write(machine.path("work/go"), "").unwrap();
     assert!(first.wait_with_output().unwrap().status.success());
-    assert_eq!(said(&patient.wait_with_output().unwrap()).report.outcome, Unchanged);
+    assert_eq!(parse_output(&patient.wait_with_output().unwrap()).report.outcome, Unchanged);
     assert_eq!(machine.read("work/ran"), "ran\n");
     assert_eq!(machine.status()["state"], "ended well");
 }
@@ -332,7 +335,7 @@ fn only_root_can_run_a_script_and_everybody_can_ask() {
         "state      cannot tell whether it runs or was cut short; ask as root or as the system user\n";
     assert!(state().contains(words), "{}", state());
     fs::write(machine.path("work/go"), "").unwrap();
-    assert_eq!(said(&child.unwrap().wait_with_output().unwrap()).report.outcome, Ran);
+    assert_eq!(parse_output(&child.unwrap().wait_with_output().unwrap()).report.outcome, Ran);
     assert!(state().contains("state      ended well\n"), "{}", state());
 }
 

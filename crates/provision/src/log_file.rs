@@ -73,7 +73,7 @@ impl LogFile {
     }
 
     /// How many bytes could not be written, and why.
-    pub fn loss(&self) -> Option<String> {
+    pub fn loss_message(&self) -> Option<String> {
         let reason = self.trouble.as_deref()?;
         (self.lost > 0).then(|| {
             format!(
@@ -85,7 +85,7 @@ impl LogFile {
     }
 
     /// Whether a file, such as standard error, is this log.
-    pub fn is(&self, device: u64, inode: u64) -> bool {
+    pub fn is_same_file(&self, device: u64, inode: u64) -> bool {
         let meta = self.file.as_ref().and_then(|file| file.metadata().ok());
         meta.is_some_and(|meta| (meta.dev(), meta.ino()) == (device, inode))
     }
@@ -200,7 +200,7 @@ mod tests {
         for number in 10..99 {
             log.write(format!("line number {number}\n").as_bytes());
         }
-        assert_eq!(log.loss(), None);
+        assert_eq!(log.loss_message(), None);
         let read = |suffix: &str| fs::read_to_string(dir.path().join(format!("p.log{suffix}"))).unwrap();
         assert!(read(".2").starts_with("earlier\nline number 10\n"));
         assert!(read("").ends_with("line number 98\n"));
@@ -224,7 +224,7 @@ mod tests {
         fs::remove_file(&path).unwrap();
         write(&mut log, 20..21);
         assert_eq!((read(".1"), read(".2")), kept);
-        assert_eq!((read("").as_str(), log.loss()), ("line number 20\n", None));
+        assert_eq!((read("").as_str(), log.loss_message()), ("line number 20\n", None));
         fs::rename(&path, dir.path().join("elsewhere")).unwrap();
         fs::write(&path, "another\n").unwrap();
         write(&mut log, 21..24);
@@ -242,7 +242,7 @@ mod tests {
             log.write(format!("line number {number}\n").as_bytes());
         }
         assert_eq!(fs::metadata(&path).unwrap().len(), 45);
-        let loss = log.loss().unwrap();
+        let loss = log.loss_message().unwrap();
         assert!(loss.starts_with("255 bytes of it could not be written to "), "{loss}");
     }
 
@@ -255,7 +255,7 @@ mod tests {
         for path in [link, dir.path().to_owned()] {
             let mut log = LogFile::open(&path, 100);
             log.write(b"12345\n");
-            assert!(log.loss().unwrap().starts_with("6 bytes of it could not be written to "));
+            assert!(log.loss_message().unwrap().starts_with("6 bytes of it could not be written to "));
         }
         assert_eq!(fs::read_to_string(victim).unwrap(), "precious");
     }

@@ -6,14 +6,14 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use provision::ReportOutcome::{Failed, Ran, Unchanged};
 
-use crate::machine::{Machine, lives, until};
-use crate::running::{number, run};
+use crate::fixture::{Machine, lives, until};
+use crate::script_runs::{number, run};
 
 #[test]
 fn a_program_that_is_left_behind_is_ended_and_named_with_the_way_out() {
-    let (machine, said) =
+    let (machine, result) =
         run("sleep 1000 & echo $! > $WORKSPACE/pid; until grep -q sleep /proc/$!/comm; do :; done");
-    assert_eq!(said.report.outcome, Ran);
+    assert_eq!(result.report.outcome, Ran);
     let left = number(&machine.read("work/pid"));
     assert!(!lives(left));
     let advice = format!(
@@ -26,16 +26,16 @@ fn a_program_that_is_left_behind_is_ended_and_named_with_the_way_out() {
 fn a_program_that_prints_for_ever_is_ended_like_any_other() {
     let machine = Machine::new();
     machine.mount("(trap '' TERM; exec yes flood) & echo $! > $WORKSPACE/pid; sleep 0.1");
-    let said = machine.run_with(&["--log-limit", "1000000"]);
-    assert_eq!(said.report.outcome, Ran);
+    let result = machine.run_with(&["--log-limit", "1000000"]);
+    assert_eq!(result.report.outcome, Ran);
     assert!(!lives(number(&machine.read("work/pid"))));
 }
 
 #[test]
 fn a_program_that_does_not_want_to_end_is_killed() {
     let script = "(trap '' TERM; echo $BASHPID > $WORKSPACE/pid; while :; do sleep 0.01; done) & until test -s $WORKSPACE/pid; do sleep 0.01; done";
-    let (machine, said) = run(script);
-    assert_eq!(said.report.outcome, Ran);
+    let (machine, result) = run(script);
+    assert_eq!(result.report.outcome, Ran);
     assert!(!lives(number(&machine.read("work/pid"))));
     assert!(
         machine
@@ -48,8 +48,8 @@ fn a_program_that_does_not_want_to_end_is_killed() {
 #[test]
 fn a_program_of_its_own_session_stays_and_can_go_on_printing() {
     let script = "setsid sh -c 'echo $$ > $WORKSPACE/pid; until test -e $WORKSPACE/go; do sleep 0.01; done; for i in 1 2 3; do echo still here; done; echo alive > $WORKSPACE/alive; sleep 1000' & until test -s $WORKSPACE/pid; do sleep 0.01; done";
-    let (machine, said) = run(script);
-    assert_eq!(said.report.outcome, Ran);
+    let (machine, result) = run(script);
+    assert_eq!(result.report.outcome, Ran);
     let stays = number(&machine.read("work/pid"));
     assert!(lives(stays));
     let line = format!("provision: stays in a session of its own: sh ({stays})");
@@ -66,10 +66,10 @@ fn a_script_that_never_ends_is_ended_at_its_limit() {
     let mut machine = Machine::new();
     machine.set("PROVISIONING_TIMEOUT", "3s");
     machine.mount("echo $$ > $WORKSPACE/pid; echo waiting; sleep 1000");
-    let said = machine.run();
+    let result = machine.run();
     let cause = "it ran longer than PROVISIONING_TIMEOUT, 3 s, and was ended";
-    assert_eq!((said.report.outcome, said.report.cause.as_deref()), (Failed, Some(cause)));
-    assert_eq!(said.report.said.as_deref(), Some("waiting"));
+    assert_eq!((result.report.outcome, result.report.cause.as_deref()), (Failed, Some(cause)));
+    assert_eq!(result.report.last_line.as_deref(), Some("waiting"));
     assert!(!lives(number(&machine.read("work/pid"))));
     assert_eq!(machine.status()["cause"], cause);
     machine.mount("exit 0");

@@ -15,29 +15,29 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 
 use crate::account::Account;
-use crate::lines::Lines;
+use crate::line_assembler::LineAssembler;
 use crate::lock::Lock;
-use crate::pump::{PIPE, Pump};
-use crate::session::{self, Ending};
-use crate::teller::Teller;
+use crate::output_pump::{OutputPump, PIPE};
+use crate::progress_reporter::ProgressReporter;
+use crate::script_session::{self, EndReport};
 use crate::verdict::StopReason;
 
 /// So often in a row the output is read before anything else is looked at.
 const READS: usize = 16;
 
 /// What has to be known to run a script.
-pub struct Task<'a> {
+pub struct ScriptTask<'a> {
     pub account: &'a Account,
     pub script: &'a Path,
     pub own_interpreter: bool,
     pub env: &'a Env,
     pub limit: Option<Duration>,
-    pub hurry: u32,
+    pub time_divisor: u32,
 }
 
 /// How a script ended.
 #[derive(Debug)]
-pub struct Finish {
+pub struct ScriptEnd {
     pub status: ExitStatus,
     /// The last line that it printed.
     pub last_line: String,
@@ -59,43 +59,43 @@ pub fn signals() -> Result<SignalFd> {
 /// `note` hears of the end as soon as there is one: whoever kills us while we wait for what the script has left running
 /// must not make a script run again that has come to its own end.
 pub fn run(
-    task: &Task<'_>,
+    task: &ScriptTask<'_>,
     lock: &Lock,
     signals: &SignalFd,
-    lines: Lines,
-    teller: &mut Teller,
+    lines: LineAssembler,
+    progress: &mut ProgressReporter,
     note: &mut dyn FnMut(ExitStatus, Option<StopReason>),
-) -> Result<Finish> {
+) -> Result<ScriptEnd> {
     let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
     // A smaller one works too.
     let _ = fcntl(&reader, FcntlArg::F_SETPIPE_SZ(PIPE));
     fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context("cannot read without waiting")?;
     let mut child = start(task, writer)?;
     let session = i32::try_from(child.id()).context("a process number")?;
-    let mut guard = Guard::start(lock, &reader, session, task.hurry)?;
+    let mut guard = CleanupGuard::start(lock, &reader, session, task.time_divisor)?;
     let exit = pidfd(session)?;
     // Guarded now, so the script may begin.
     if let Some(mut gate) = child.stdin.take() {
         // A launcher that is gone says why in its output.
         let _ = gate.write_all(b"\n");
     }
-    let mut pump = Pump::new(reader, lines, teller);
+    let mut pump = OutputPump::new(reader, lines, progress);
     let stop = attend(&mut pump, &exit, signals, task.limit);
     if stop.is_none() {
         note(status(&exit)?, None);
     }
     if let Some(reason) = stop {
-        pump.teller.step(&match reason {
+        pump.progress.log_step(&match reason {
             StopReason::TimeLimit => "the time of PROVISIONING_TIMEOUT is over: ending the script".to_owned(),
             StopReason::Signal(signal) => format!("{signal} received: ending the script"),
         });
     }
-    lock.ending();
+    lock.mark_ending();
     // What it printed last comes before what we say about it.
     pump.drain(Duration::ZERO);
     // Not yet waited for: until then, nobody else can get the session's number.
-    let grace = session::GRACE / task.hurry.max(1);
-    let ending = session::end(session, grace, |pause| pump.drain(pause));
+    let grace = script_session::GRACE / task.time_divisor.max(1);
+    let ending = script_session::end_session(session, grace, |pause| pump.drain(pause));
     let status = child.wait().context("cannot wait for the script")?;
     if stop.is_some() {
         note(status, stop);
@@ -104,13 +104,13 @@ pub fn run(
     pump.finish();
     let last_line = pump.lines.last();
     let remaining = pump.remaining(session);
-    let Pump { teller, .. } = pump;
-    tell(teller, &ending, stop.is_some(), &remaining);
+    let OutputPump { progress, .. } = pump;
+    report_end(progress, &ending, stop.is_some(), &remaining);
     guard.finish();
-    Ok(Finish { status, last_line })
+    Ok(ScriptEnd { status, last_line })
 }
 
-fn start(task: &Task<'_>, writer: std::io::PipeWriter) -> Result<Child> {
+fn start(task: &ScriptTask<'_>, writer: std::io::PipeWriter) -> Result<Child> {
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let mut launch = Command::new(program);
     launch.arg0("provision").args(["launch", "--user", &task.account.name]);
@@ -143,18 +143,18 @@ fn status(exit: &OwnedFd) -> Result<ExitStatus> {
 }
 
 /// The process that ends the script's session if we are killed; see `guard`.
-struct Guard {
+struct CleanupGuard {
     done: Option<ChildStdin>,
 }
 
-impl Guard {
-    fn start(lock: &Lock, reader: &PipeReader, session: i32, hurry: u32) -> Result<Self> {
+impl CleanupGuard {
+    fn start(lock: &Lock, reader: &PipeReader, session: i32, time_divisor: u32) -> Result<Self> {
         let program = std::env::current_exe().context("cannot find this program's own file")?;
         let lock = lock.0.try_clone().context("cannot share the lock")?;
         let output = reader.try_clone().context("cannot share a pipe")?;
         let mut guard = Command::new(program);
         guard.arg0("provision").args(["guard", "--session", &session.to_string()]);
-        guard.args(["--hurry", &hurry.to_string()]).env_clear();
+        guard.args(["--time-divisor", &time_divisor.to_string()]).env_clear();
         guard.stdin(Stdio::piped()).stdout(lock).stderr(OwnedFd::from(output));
         let child = guard.spawn().context("cannot start the guard")?;
         Ok(Self { done: child.stdin })
@@ -170,7 +170,7 @@ impl Guard {
 
 /// Reads until the script ends, its time is over, or a signal comes. An end of its own counts before the others.
 fn attend(
-    pump: &mut Pump<'_>,
+    pump: &mut OutputPump<'_>,
     exit: &OwnedFd,
     signals: &SignalFd,
     limit: Option<Duration>,
@@ -178,10 +178,10 @@ fn attend(
     // A time that no clock can show is no limit.
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     loop {
-        pump.teller.note_line(|| pump.lines.last());
+        pump.progress.note_output(|| pump.lines.last());
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         // A millisecond more, so that the note is due when we wake up.
-        let wait = pump.teller.until_note() + Duration::from_millis(1);
+        let wait = pump.progress.next_note_in() + Duration::from_millis(1);
         let wait = left.map_or(wait, |left| left.min(wait).max(Duration::from_millis(1)));
         let ready = pump.wait(wait, &[exit.as_fd(), signals.as_fd()]);
         if pump.open && ready[0] {
@@ -203,22 +203,21 @@ fn attend(
 }
 
 /// Names what was ended with the script, and what stays.
-fn tell(teller: &mut Teller, ending: &Ending, stopped: bool, remaining: &[String]) {
+fn report_end(progress: &mut ProgressReporter, ending: &EndReport, stopped: bool, remaining: &[String]) {
     if !ending.asked.is_empty() && !stopped {
-        teller.step(&format!(
-            "warning: still running at the script's end, and ended with it: {}; what shall stay is started with \
-             setsid, or better as a program of supervisord",
+        progress.log_step(&format!(
+            "warning: still running at the script's end, and ended with it: {}; what shall stay is started with setsid, or better as a program of supervisord",
             ending.asked.join(", ")
         ));
     }
     if !ending.killed.is_empty() {
-        teller.step(&format!("did not end by itself and was killed: {}", ending.killed.join(", ")));
+        progress.log_step(&format!("did not end by itself and was killed: {}", ending.killed.join(", ")));
     }
     if !ending.left.is_empty() {
-        teller.step(&format!("warning: cannot be ended: {}", ending.left.join(", ")));
+        progress.log_step(&format!("warning: cannot be ended: {}", ending.left.join(", ")));
     }
     if !remaining.is_empty() {
-        teller.step(&format!(
+        progress.log_step(&format!(
             "stays in a session of its own: {}; what it prints from now on is kept nowhere",
             remaining.join(", ")
         ));

@@ -10,7 +10,7 @@ use crate::cli::Cli;
 
 /// The environment of a session. Whoever came by sudo has next to none, and libraries read some variables by themselves:
 /// then this program begins anew with what is stored.
-pub fn complete(cli: &Cli) -> Result<Env> {
+pub fn session_environment(cli: &Cli) -> Result<Env> {
     let given = Env::from_process();
     let session = env_store::session_env(given.clone(), &cli.store);
     if session == given {
