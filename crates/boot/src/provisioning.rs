@@ -95,7 +95,7 @@ mod tests {
             ..Report::new(ReportOutcome::Failed)
         };
         assert_eq!(told(Some(failed.clone()), 0x0100), StageOutcome::failed("exit code 3", "read the log"));
-        let restricted_cause = Some("exit code 3; it said last: no space".to_owned());
+        let restricted_cause = Some("exit code 3; last output: no space".to_owned());
         assert_eq!(
             told(Some(Report { last_line: Some("no space".into()), ..failed }), 0x0100),
             StageOutcome { restricted_cause, ..StageOutcome::failed("exit code 3", "read the log") },

@@ -24,7 +24,7 @@ impl Account {
         let asked = env.text("USER_NAME").unwrap_or(DEFAULT);
         let found = chosen(&AccountDb::read()?, asked);
         let found = found.ok_or_else(|| anyhow!("there is no account {asked:?} to run the script"));
-        found.hint(|| "the container's log says why it was not made: look for USER_NAME".to_owned())
+        found.hint(|| "search the container's log for USER_NAME to see why it was not created".to_owned())
     }
 
     /// An account by its name, for whoever was told it.

@@ -106,15 +106,15 @@ impl fmt::Debug for Address {
 
 /// Parses the setting `PROVISIONING_SCRIPT`.
 pub fn parse_setting(text: &str, mounted: &str) -> Result<Address, Failure> {
-    let mount = format!("leave PROVISIONING_SCRIPT out and mount the script at {mounted}");
+    let mount = format!("unset PROVISIONING_SCRIPT and mount the script at {mounted}");
     match Address::parse(text) {
         Ok(address) => Ok(address),
         Err(InvalidAddress::Scheme(scheme)) => Err(Failure::new(
-            format!("PROVISIONING_SCRIPT begins with {scheme:?}:, and only http and https are fetched"),
+            format!("PROVISIONING_SCRIPT begins with {scheme:?}:, only http and https are supported"),
             if scheme == "file" { mount } else { "use an https address".to_owned() },
         )),
         Err(InvalidAddress::Malformed) if text.starts_with(['/', '.', '~']) => {
-            Err(Failure::new("PROVISIONING_SCRIPT is a path, and not a URL", mount))
+            Err(Failure::new("PROVISIONING_SCRIPT is a path, not a URL", mount))
         }
         Err(InvalidAddress::Malformed) => Err(Failure::new(
             "PROVISIONING_SCRIPT is not a URL",
@@ -163,15 +163,12 @@ mod tests {
             let failure = parse_setting(text, "/m.sh").unwrap_err();
             (failure.cause, failure.hint)
         };
-        let mount = "leave PROVISIONING_SCRIPT out and mount the script at /m.sh";
-        assert_eq!(
-            cause("/root/x.sh"),
-            ("PROVISIONING_SCRIPT is a path, and not a URL".into(), mount.into())
-        );
+        let mount = "unset PROVISIONING_SCRIPT and mount the script at /m.sh";
+        assert_eq!(cause("/root/x.sh"), ("PROVISIONING_SCRIPT is a path, not a URL".into(), mount.into()));
         assert_eq!(
             cause("file:///root/x.sh"),
             (
-                "PROVISIONING_SCRIPT begins with \"file\":, and only http and https are fetched".into(),
+                "PROVISIONING_SCRIPT begins with \"file\":, only http and https are supported".into(),
                 mount.into()
             )
         );

@@ -44,7 +44,7 @@ fn provision_is_done() -> Result<bool> {
         match unistd::read(std::io::stdin(), &mut [0]) {
             Ok(count) => return Ok(count > 0),
             Err(Errno::EINTR) => {}
-            Err(error) => return Err(error).context("cannot hear from provision"),
+            Err(error) => return Err(error).context("cannot read from provision"),
         }
     }
 }

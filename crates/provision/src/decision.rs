@@ -15,12 +15,12 @@ pub enum Decision {
 /// Decides; `digest` is of the script that was asked for.
 pub fn decide(last: Option<&RunRecord>, digest: &str, attempt: Option<&str>, force: bool) -> Decision {
     match last {
-        Some(last) if last.digest != digest => Decision::Run("because it is not the script of the last time"),
-        Some(last) if last.ended.is_none() => Decision::Run("because the last time was cut short"),
+        Some(last) if last.digest != digest => Decision::Run("because the script has changed"),
+        Some(last) if last.ended.is_none() => Decision::Run("because the last run was interrupted"),
         Some(last) if !last.succeeded() && attempt.is_some() && last.attempt.as_deref() == attempt => {
             Decision::HasFailed
         }
-        Some(last) if !last.succeeded() => Decision::Run("because it failed the last time"),
+        Some(last) if !last.succeeded() => Decision::Run("because the last run failed"),
         Some(_) if force => Decision::Run("because of --force"),
         Some(_) => Decision::Unchanged,
         None => Decision::Run("for the first time"),
@@ -58,14 +58,14 @@ mod tests {
         for (last, attempt) in
             [(&failed, Some("2")), (&failed, None), (&by_hand, Some("1")), (&by_hand, None)]
         {
-            let again = Decision::Run("because it failed the last time");
+            let again = Decision::Run("because the last run failed");
             assert_eq!(decide(Some(last), "a", attempt, false), again);
         }
         for (last, digest, force, why) in [
             (None, "a", false, "for the first time"),
-            (Some(&well), "b", false, "because it is not the script of the last time"),
+            (Some(&well), "b", false, "because the script has changed"),
             (Some(&well), "a", true, "because of --force"),
-            (Some(&cut_short), "a", false, "because the last time was cut short"),
+            (Some(&cut_short), "a", false, "because the last run was interrupted"),
         ] {
             assert_eq!(decide(last, digest, Some("1"), force), Decision::Run(why));
         }

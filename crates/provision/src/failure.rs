@@ -20,7 +20,7 @@ impl Failure {
     /// Something of the container's own does not work.
     pub fn internal(error: &anyhow::Error) -> Self {
         let hint = kit::exit::hint(error).unwrap_or_else(|| {
-            "see whether the disk is full: df -h; then type: supervisorctl restart boot".to_owned()
+            "check for a full disk: df -h; then run: supervisorctl restart boot".to_owned()
         });
         Self::new(format!("{error:#}"), hint)
     }

@@ -58,7 +58,7 @@ fn become_user(launch: &Launch) -> Result<()> {
     // No terminal: a script that asks one stands still for ever.
     unistd::setsid().context("cannot make a session")?;
     let mut word = [0];
-    if std::io::stdin().read(&mut word).context("cannot hear from provision")? == 0 {
+    if std::io::stdin().read(&mut word).context("cannot read from provision")? == 0 {
         bail!("provision has ended");
     }
     SigSet::empty().thread_set_mask().context("cannot set the signal mask")?;
@@ -68,7 +68,7 @@ fn become_user(launch: &Launch) -> Result<()> {
     unistd::setgid(Gid::from_raw(account.gid)).with_context(cannot)?;
     unistd::setuid(Uid::from_raw(account.uid)).with_context(cannot)?;
     // Only now, because a change of the user takes it away (prctl(2)).
-    prctl::set_pdeathsig(Signal::SIGKILL).context("cannot be tied to provision")?;
+    prctl::set_pdeathsig(Signal::SIGKILL).context("cannot set the parent death signal")?;
     if unistd::getppid() != Pid::from_raw(launch.parent) {
         bail!("provision has ended");
     }

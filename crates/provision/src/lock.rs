@@ -45,13 +45,13 @@ impl Lock {
         let mut locked = wait::until(LOOK, "the lock", try_lock).ok();
         if locked.is_none() {
             let timeout = match (holder(path), wait) {
-                (Some(process), false) => bail!("the script runs already, in process {process}"),
+                (Some(process), false) => bail!("the script is already running as process {process}"),
                 (Some(_), true) => Duration::MAX,
                 (None, _) => CLEANING,
             };
             locked = wait::until(timeout, "the lock", try_lock).ok();
         }
-        let Some(locked) = locked else { bail!("what is left of an earlier run does not end") };
+        let Some(locked) = locked else { bail!("processes of an earlier run are still running") };
         locked.and_then(|()| write_holder(&mut file)).with_context(cannot)?;
         Ok(Self(file))
     }

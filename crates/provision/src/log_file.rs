@@ -77,7 +77,7 @@ impl LogFile {
         let reason = self.trouble.as_deref()?;
         (self.lost > 0).then(|| {
             format!(
-                "{} of it could not be written to {}: {reason}",
+                "{} of output could not be written to {}: {reason}",
                 units::format_bytes(self.lost),
                 self.path.display()
             )
@@ -134,7 +134,7 @@ impl LogFile {
         self.reopen(old)?;
         if dropped > 0 {
             let line = format!(
-                "{} provision: another {} of output are dropped, from between {} and {}\n",
+                "{} provision: dropped another {} of output, from between {} and {}\n",
                 kit::clock::written(std::time::SystemTime::now()),
                 units::format_bytes(dropped),
                 numbered(2).display(),
@@ -204,7 +204,7 @@ mod tests {
         let read = |suffix: &str| fs::read_to_string(dir.path().join(format!("p.log{suffix}"))).unwrap();
         assert!(read(".2").starts_with("earlier\nline number 10\n"));
         assert!(read("").ends_with("line number 98\n"));
-        assert!(read("").contains("of output are dropped, from between "));
+        assert!(read("").contains("of output, from between "));
         assert!(read(".1").contains("line number "));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o604);
@@ -243,7 +243,7 @@ mod tests {
         }
         assert_eq!(fs::metadata(&path).unwrap().len(), 45);
         let loss = log.loss_message().unwrap();
-        assert!(loss.starts_with("255 bytes of it could not be written to "), "{loss}");
+        assert!(loss.starts_with("255 bytes of output could not be written to "), "{loss}");
     }
 
     #[test]
@@ -255,7 +255,7 @@ mod tests {
         for path in [link, dir.path().to_owned()] {
             let mut log = LogFile::open(&path, 100);
             log.write(b"12345\n");
-            assert!(log.loss_message().unwrap().starts_with("6 bytes of it could not be written to "));
+            assert!(log.loss_message().unwrap().starts_with("6 bytes of output could not be written to "));
         }
         assert_eq!(fs::read_to_string(victim).unwrap(), "precious");
     }

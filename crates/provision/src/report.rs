@@ -94,7 +94,7 @@ impl Report {
     pub fn full_cause(&self) -> Option<String> {
         let cause = self.cause.as_ref()?;
         Some(match &self.last_line {
-            Some(last_line) => format!("{cause}; it said last: {last_line}"),
+            Some(last_line) => format!("{cause}; last output: {last_line}"),
             None => cause.clone(),
         })
     }
@@ -126,8 +126,8 @@ impl Report {
             ReportOutcome::Ran => {
                 format!("{source} ran for {}", kit::settings::words(self.seconds.unwrap_or(0)))
             }
-            ReportOutcome::Unchanged => format!("{source} has ended well before, and was not run again"),
-            ReportOutcome::None => "nothing was asked for".to_owned(),
+            ReportOutcome::Unchanged => format!("{source} has already run successfully; skipped"),
+            ReportOutcome::None => "no script is configured".to_owned(),
             ReportOutcome::Locked => format!("{source} was not run"),
             ReportOutcome::Failed => format!("{source} failed"),
         };
@@ -149,17 +149,17 @@ mod tests {
             digest: Some("ab".into()),
             seconds: Some(61),
             exit_code: Some(3),
-            cause: Some("it ended with exit code 3".into()),
+            cause: Some("it failed with exit code 3".into()),
             last_line: Some("no space".into()),
             hint: Some("read the log".into()),
             ..Report::new(ReportOutcome::Failed)
         };
-        let text = r#"{"outcome":"failed","source":"https://example/x.sh","digest":"ab","seconds":61,"exit_code":3,"cause":"it ended with exit code 3","said":"no space","hint":"read the log"}"#;
+        let text = r#"{"outcome":"failed","source":"https://example/x.sh","digest":"ab","seconds":61,"exit_code":3,"cause":"it failed with exit code 3","said":"no space","hint":"read the log"}"#;
         assert_eq!(serde_json::to_string(&report).unwrap(), text);
         assert_eq!(serde_json::from_str::<Report>(text).unwrap(), report);
         assert_eq!(
             report.summary_line(),
-            "https://example/x.sh failed: it ended with exit code 3; it said last: no space"
+            "https://example/x.sh failed: it failed with exit code 3; last output: no space"
         );
         assert_eq!(
             serde_json::to_string(&Report::new(ReportOutcome::None)).unwrap(),

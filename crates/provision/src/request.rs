@@ -127,29 +127,27 @@ fn ask(
 /// Where the answer sends us, unless that is somewhere nobody should be sent.
 fn redirect(response: &Response<Body>, visited: &[Address]) -> Result<Address, Failure> {
     let Some(here) = visited.last() else { return Err(Failure::new("no address", "")) };
-    let hint = || "use the address to which it leads in the end".to_owned();
+    let hint = || "use the final address of the redirects".to_owned();
     let Some(location) = response.headers().get(LOCATION) else {
         let status = response.status().as_u16();
-        return Err(Failure::new(format!("{here} answers {status} without saying where to"), hint()));
+        return Err(Failure::new(format!("{here} returned {status} without a Location"), hint()));
     };
     // Some servers leave the encoding to the client.
     let location = percent_encode(location.as_bytes().trim_ascii(), CONTROLS).to_string();
     let next = here.join(&location).map_err(|error| match error {
         InvalidAddress::Scheme(scheme) => Failure::new(
-            format!("{here} redirects to {scheme:?}:, and only http and https are fetched"),
+            format!("{here} redirects to {scheme:?}:, only http and https are supported"),
             hint(),
         ),
-        InvalidAddress::Malformed => {
-            Failure::new(format!("{here} redirects to something that is not a URL"), hint())
-        }
+        InvalidAddress::Malformed => Failure::new(format!("{here} redirects to an invalid URL"), hint()),
     })?;
     if here.is_https() && !next.is_https() {
-        let cause = format!("{here} redirects from https to {next}, which anybody on the way could change");
+        let cause = format!("{here} redirects from https to {next}, which is not encrypted");
         return Err(Failure::new(cause, hint()));
     }
     if visited.contains(&next) {
         let way: Vec<String> = visited.iter().chain([&next]).map(ToString::to_string).collect();
-        return Err(Failure::new(format!("redirects go in a circle: {}", way.join(" -> ")), hint()));
+        return Err(Failure::new(format!("redirect loop: {}", way.join(" -> ")), hint()));
     }
     if visited.len() > REDIRECTS {
         let cause = format!("{} redirects more than {REDIRECTS} times, at last to {next}", visited[0]);
@@ -161,11 +159,11 @@ fn redirect(response: &Response<Body>, visited: &[Address]) -> Result<Address, F
 /// An answer that is neither a script nor a redirect.
 fn refused(response: &Response<Body>, address: &Address) -> RequestError {
     let status = response.status();
-    let cause = format!("{address} answers {status}");
+    let cause = format!("{address} returned {status}");
     let hint = match status.as_u16() {
         401 | 403 | 407 => "the script must be readable without a login, or with one in the address",
-        404 | 410 => "look at the address in a browser without being logged in: it must show the script",
-        _ => "look at the address in a browser, and try again later: supervisorctl restart boot",
+        404 | 410 => "open the address in a private browser window: it must show the script",
+        _ => "open the address in a browser; to retry: supervisorctl restart boot",
     };
     let failure = Failure::unreachable(cause, hint);
     match status.as_u16() {
@@ -191,10 +189,10 @@ fn body(
     match reader.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes) {
         Ok(_) if bytes.len() > MAX_BYTES => Err(RequestError::for_good(Failure::new(
             format!(
-                "{address} sends more than {}, which is no script",
+                "{address} is larger than {}, which is too large for a script",
                 units::format_bytes(MAX_BYTES as u64)
             ),
-            "the script itself may download what is large",
+            "let the script itself download large files",
         ))),
         Ok(_) => Ok(bytes),
         Err(error) => Err(in_words(&Error::from(error), address, None, limits)),
@@ -209,24 +207,24 @@ fn header(response: &Response<Body>, name: &HeaderName) -> Option<String> {
 fn in_words(error: &Error, address: &Address, through: Option<&str>, limits: &TimeLimits) -> RequestError {
     let host = address.host();
     let seconds = |time: Duration| format!("{} s", time.as_secs_f64());
-    let network = "see whether the container reaches the internet, then type: supervisorctl restart boot";
+    let network = "check that the container can reach the internet, then run: supervisorctl restart boot";
     let broke_off = || {
-        let cause = format!("the answer of {address} broke off");
+        let cause = format!("the connection to {address} was closed before the response was complete");
         RequestError::passing(Failure::unreachable(cause, network))
     };
     let cause = match error {
         Error::Timeout(Timeout::Resolve) => {
-            format!("the name {} was not looked up within {}", address.host_name(), seconds(limits.connect))
+            format!("looking up {} timed out after {}", address.host_name(), seconds(limits.connect))
         }
         Error::Timeout(Timeout::Connect) => {
-            format!("no connection with {host} within {}", seconds(limits.connect))
+            format!("connecting to {host} timed out after {}", seconds(limits.connect))
         }
         Error::Timeout(Timeout::Global) => {
-            format!("{address} did not come within {}", seconds(limits.total))
+            format!("{address} was not received within {}", seconds(limits.total))
         }
-        Error::Timeout(_) => format!("{host} sent nothing for {}", seconds(limits.stall)),
+        Error::Timeout(_) => format!("{host} sent no data for {}", seconds(limits.stall)),
         Error::HostNotFound => {
-            format!("the name {} is not known, or no name server answers", address.host_name())
+            format!("cannot resolve {}: unknown host, or no name server responds", address.host_name())
         }
         Error::Rustls(reason) => return not_trusted(host, reason),
         Error::Io(reason) if let Some(reason) = tls(reason) => return not_trusted(host, reason),
@@ -238,7 +236,7 @@ fn in_words(error: &Error, address: &Address, through: Option<&str>, limits: &Ti
                 "write it in full, such as https://example.com/setup.sh",
             ));
         }
-        Error::ConnectProxyFailed(reason) => format!("the proxy does not connect with {host}: {reason}"),
+        Error::ConnectProxyFailed(reason) => format!("the proxy cannot connect to {host}: {reason}"),
         Error::Io(reason) => format!("cannot fetch {address}: {reason}"),
         other => format!("cannot fetch {address}: {other}"),
     };
@@ -247,11 +245,11 @@ fn in_words(error: &Error, address: &Address, through: Option<&str>, limits: &Ti
 
 fn not_trusted(host: &str, reason: &rustls::Error) -> RequestError {
     if let rustls::Error::InvalidMessage(_) = reason {
-        let hint = "see whether the address is one of http, or has another port";
+        let hint = "check the address: it may need http, or another port";
         return RequestError::for_good(Failure::unreachable(format!("{host} does not speak TLS"), hint));
     }
     RequestError::for_good(Failure::unreachable(
-        format!("{host} cannot be trusted: {reason}"),
+        format!("the certificate of {host} is not trusted: {reason}"),
         "a certificate authority of your own: mount its certificate and set SSL_CERT_FILE to its path",
     ))
 }

@@ -41,7 +41,7 @@ pub fn run(cli: &Cli, task: &Run) -> kit::Outcome {
         Ok(None) => Report::new(ReportOutcome::None),
         _ if !nix::unistd::geteuid().is_root() => Report::new(ReportOutcome::None).failed(Failure::new(
             "a script can only be run by root, who becomes the system user",
-            "type: sudo provision run",
+            "run: sudo provision run",
         )),
         request => {
             let secrets = match &request {
@@ -143,32 +143,31 @@ impl Provision<'_> {
             let lock = workspace.update_lock().display().to_string();
             report.outcome = ReportOutcome::Locked;
             report.cause = Some(format!("{lock} is there"));
-            report.hint = Some(format!("remove {lock}, then type: supervisorctl restart boot"));
+            report.hint = Some(format!("remove {lock}, then run: supervisorctl restart boot"));
             self.progress.log_step(&format!("not run, because {lock} is there"));
             return Ok(());
         }
         let directory = StateDirectory::new(&self.cli.state);
         directory.prepare().map_err(|error| Failure::internal(&error))?;
         let lock = Lock::acquire(&directory.lock(), self.task.wait).map_err(|error| {
-            Failure::new(format!("{error:#}"), "wait for it, or look at it: provision status")
+            Failure::new(format!("{error:#}"), "wait for it to end; see: provision status")
         })?;
         self.has_lock = true;
         let last = self.last(&directory)?;
         if request.passed_over {
             let mounted = self.cli.mounted.display();
-            self.progress.log_step(&format!("PROVISIONING_SCRIPT is set, so {mounted} is passed over"));
+            self.progress.log_step(&format!("PROVISIONING_SCRIPT is set; ignoring {mounted}"));
         }
         let Some(script) = self.script(request, last.as_ref(), report)? else { return Ok(()) };
         report.digest = Some(script.digest.clone());
         match decide(last.as_ref(), &script.digest, self.task.attempt.as_deref(), self.task.force) {
             Decision::Unchanged => {
-                self.progress.log_step("this very script has ended well before: not run again");
+                self.progress.log_step("this script has already run successfully; skipped");
                 report.outcome = ReportOutcome::Unchanged;
                 Ok(())
             }
             Decision::HasFailed => {
-                self.progress
-                    .log_step("this very script has failed since this start of late boot: not run again");
+                self.progress.log_step("this script has already failed in this late boot; skipped");
                 if let Some(earlier) = self.earlier(last) {
                     *report = earlier;
                 }
@@ -196,8 +195,8 @@ impl Provision<'_> {
                 Ok(None)
             }
             Err(error) => Err(Failure::new(
-                format!("{error:#}; a script may have ended well before, so nothing is run"),
-                "to run it all the same: sudo provision run --force",
+                format!("{error:#}; the script may already have run successfully, so it is not run"),
+                "to run it anyway: sudo provision run --force",
             )),
         }
     }
@@ -214,7 +213,7 @@ impl Provision<'_> {
             && succeeded.digest == *digest
         {
             self.progress.log_step(
-                "the script that PROVISIONING_SCRIPT_SHA256 names has ended well before: not run again",
+                "the script with this PROVISIONING_SCRIPT_SHA256 has already run successfully; skipped",
             );
             report.outcome = ReportOutcome::Unchanged;
             report.digest = Some(digest.clone());
@@ -233,9 +232,9 @@ impl Provision<'_> {
                     && succeeded
                         .is_some_and(|succeeded| Some(&succeeded.source) == report.source.as_ref()) =>
             {
-                let cause = format!("cannot see whether it has changed: {}", failure.cause);
+                let cause = format!("cannot check for changes: {}", failure.cause);
                 self.progress.log_step(&format!(
-                    "warning: {cause}; what came from there before has ended well: not run again"
+                    "warning: {cause}; the last script from there exited successfully and is not run again"
                 ));
                 report.outcome = ReportOutcome::Unchanged;
                 report.digest = succeeded.map(|succeeded| succeeded.digest.clone());
@@ -306,7 +305,7 @@ impl Provision<'_> {
         let mut reader = SettingsReader::new(self.env);
         let limit = reader.duration_setting(&variables::PROVISIONING_TIMEOUT);
         for problem in reader.into_problems() {
-            self.progress.log_step(&format!("warning: {problem}; the script may take as long as it likes"));
+            self.progress.log_step(&format!("warning: {problem}; running without a time limit"));
         }
         limit
     }
@@ -326,14 +325,14 @@ impl Provision<'_> {
                 report.outcome = ReportOutcome::Ran;
                 let took = settings::words(report.seconds.unwrap_or(0));
                 let status = finish.status;
-                self.progress.log_step(&format!("ended well after {took} ({status})"));
+                self.progress.log_step(&format!("exited successfully after {took} ({status})"));
             }
         }
         if let Some(loss) = loss {
             self.progress.log_step(&format!("warning: {loss}"));
             let cause = report.cause.take().map(|cause| format!("{cause}; ")).unwrap_or_default();
             report.cause = Some(format!("{cause}{loss}"));
-            report.hint.get_or_insert_with(|| "make room, and see what fills the disk: df -h".to_owned());
+            report.hint.get_or_insert_with(|| "free up disk space; see: df -h".to_owned());
         }
     }
 }

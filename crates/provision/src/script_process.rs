@@ -86,8 +86,8 @@ pub fn run(
     }
     if let Some(reason) = stop {
         pump.progress.log_step(&match reason {
-            StopReason::TimeLimit => "the time of PROVISIONING_TIMEOUT is over: ending the script".to_owned(),
-            StopReason::Signal(signal) => format!("{signal} received: ending the script"),
+            StopReason::TimeLimit => "PROVISIONING_TIMEOUT expired; stopping the script".to_owned(),
+            StopReason::Signal(signal) => format!("received {signal}; stopping the script"),
         });
     }
     lock.mark_ending();
@@ -133,7 +133,7 @@ fn pidfd(process: i32) -> Result<OwnedFd> {
 fn status(exit: &OwnedFd) -> Result<ExitStatus> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     let status = waitid(WaitId::PidFd(exit.as_fd()), options).context("cannot look at the script's end")?;
-    let status = status.context("the script has not ended")?;
+    let status = status.context("the script is still running")?;
     // As wait(2) has it: the signal in the low bits, the code above them.
     let raw = match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => code << 8,
@@ -206,19 +206,19 @@ fn attend(
 fn report_end(progress: &mut ProgressReporter, ending: &EndReport, stopped: bool, remaining: &[String]) {
     if !ending.asked.is_empty() && !stopped {
         progress.log_step(&format!(
-            "warning: still running at the script's end, and ended with it: {}; what shall stay is started with setsid, or better as a program of supervisord",
+            "warning: stopped background processes of the script: {}; to keep one running, make it a supervisord program, or start it with setsid",
             ending.asked.join(", ")
         ));
     }
     if !ending.killed.is_empty() {
-        progress.log_step(&format!("did not end by itself and was killed: {}", ending.killed.join(", ")));
+        progress.log_step(&format!("killed after it did not exit on SIGTERM: {}", ending.killed.join(", ")));
     }
     if !ending.left.is_empty() {
-        progress.log_step(&format!("warning: cannot be ended: {}", ending.left.join(", ")));
+        progress.log_step(&format!("warning: cannot stop: {}", ending.left.join(", ")));
     }
     if !remaining.is_empty() {
         progress.log_step(&format!(
-            "stays in a session of its own: {}; what it prints from now on is kept nowhere",
+            "still running in its own session: {}; its output is no longer logged",
             remaining.join(", ")
         ));
     }

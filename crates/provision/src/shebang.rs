@@ -32,7 +32,7 @@ pub fn has_interpreter(script: &[u8]) -> Result<bool, Failure> {
     let rejected = |why: &str| {
         let shown: String = String::from_utf8_lossy(line).chars().take(80).collect();
         Failure::new(
-            format!("the script's first line cannot be honoured: #!{shown}: {why}"),
+            format!("invalid shebang line: #!{shown}: {why}"),
             "begin the script with #!/bin/bash, or with another interpreter by its whole path and at most one argument",
         )
     };
@@ -69,7 +69,7 @@ fn parse(line: &[u8]) -> Option<Interpreter<'_>> {
 fn problem(interpreter: &Interpreter<'_>) -> Option<String> {
     let path = Path::new(OsStr::from_bytes(interpreter.path));
     if path.is_relative() {
-        return Some("the interpreter has no whole path".to_owned());
+        return Some("the interpreter is not an absolute path".to_owned());
     }
     match fs::metadata(path) {
         Err(error) => return Some(format!("the interpreter cannot be run: {error}")),
@@ -147,7 +147,7 @@ mod tests {
         for (line, why) in [
             ("", "it names no interpreter"),
             (" \t", "it names no interpreter"),
-            ("bash", "the interpreter has no whole path"),
+            ("bash", "the interpreter is not an absolute path"),
             (
                 "/no/such/interpreter -e",
                 "the interpreter cannot be run: No such file or directory (os error 2)",

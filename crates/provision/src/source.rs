@@ -78,7 +78,7 @@ pub fn requested(env: &Env, mounted: &Path) -> Result<Option<ScriptRequest>, Fai
 /// mounted script would run instead, or one that nobody has compared with anything.
 fn given<'env>(env: &'env Env, name: &str) -> Result<Option<&'env str>, Failure> {
     if env.get(name).is_some_and(|value| value.to_str().is_none()) {
-        return Err(Failure::new(format!("{name} is not UTF-8 text"), "set it again, or leave it out"));
+        return Err(Failure::new(format!("{name} is not UTF-8 text"), "set it again, or unset it"));
     }
     Ok(env.text(name))
 }
@@ -101,7 +101,9 @@ pub fn load_script(
     let (bytes, content_type, from) = match &request.source {
         Source::Address(address) => {
             if !address.is_https() {
-                progress("warning: http is not encrypted: anybody on the way can change the script");
+                progress(
+                    "warning: http is not encrypted; the script could be modified in transit (pin its SHA-256)",
+                );
             }
             let answer = fetch::fetch(address, env, limits, &mut *progress)?;
             (answer.bytes, answer.content_type, answer.from.to_string())
@@ -110,11 +112,11 @@ pub fn load_script(
     };
     let digest = content_check::digest(&bytes);
     if let Some(kind) = content_check::not_a_script(&bytes, content_type.as_deref()) {
-        return Err(Failure::new(format!("{from} is not a script, but {kind}"), hint(&request.source, kind)));
+        return Err(Failure::new(format!("{from} is {kind}, not a script"), hint(&request.source, kind)));
     }
     if let Some(expected) = request.digest.as_ref().filter(|&expected| *expected != digest) {
-        let cause = format!("{from} is not what {DIGEST} says: it has {digest} instead of {expected}");
-        let hint = "read the script again; if the change is right, set the new digest";
+        let cause = format!("SHA-256 of {from} does not match {DIGEST}: got {digest}, expected {expected}");
+        let hint = "review the script; if the change is intended, set the new digest";
         return Err(Failure::new(cause, hint));
     }
     progress(&format!("{from}: {}, sha256 {digest}", units::format_bytes(bytes.len() as u64)));
@@ -131,10 +133,10 @@ fn hint(source: &Source, kind: &str) -> String {
         _ if kind == content_check::UTF_16 => {
             "save it as UTF-8: choose that encoding in the editor's \"Save as\", or in PowerShell Out-File -Encoding utf8".into()
         }
-        _ if kind == content_check::EMPTY => "write the commands into it, or leave PROVISIONING_SCRIPT out".into(),
+        _ if kind == content_check::EMPTY => "add commands to it, or unset PROVISIONING_SCRIPT".into(),
         Source::Address(address) => match raw_url::raw_url(address) {
-            Some(raw) => format!("that is a page for people; the script itself is at {raw}"),
-            None => "the address must lead to the plain text: look for a link or button named \"raw\"".into(),
+            Some(raw) => format!("this is a web page; the script itself is at {raw}"),
+            None => "use the address of the plain text: look for a link or button named \"raw\"".into(),
         },
         Source::File(_) => "mount the script itself: a plain text file".into(),
     }
@@ -144,8 +146,12 @@ fn hint(source: &Source, kind: &str) -> String {
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     ReadPolicy::max_size(MAX_BYTES as u64).read(path).map_err(|refused| match refused.reason {
         ReadErrorKind::TooLarge(limit) => Failure::new(
-            format!("{} has more than {}, which is no script", quoted(path), units::format_bytes(limit)),
-            "the script itself may unpack what is large",
+            format!(
+                "{} is larger than {}, which is too large for a script",
+                quoted(path),
+                units::format_bytes(limit)
+            ),
+            "let the script itself unpack large files",
         ),
         reason => Failure::new(
             format!("cannot read {}: {reason}", quoted(path)),

@@ -99,11 +99,11 @@ fn text(status: &Status) -> String {
     let state = match status.state {
         State::Never => "has not run",
         State::Running => "running",
-        State::Well => "ended well",
-        State::Failed => "failed; it runs again with the next start",
-        State::Rejected => "could not be run; it is tried again with the next start",
-        State::Interrupted => "was cut short; it runs again with the next start",
-        State::Unknown => "cannot tell whether it runs or was cut short; ask as root or as the system user",
+        State::Well => "exited successfully",
+        State::Failed => "failed; it is retried at the next start",
+        State::Rejected => "could not be run; it is retried at the next start",
+        State::Interrupted => "was interrupted; it is retried at the next start",
+        State::Unknown => "cannot tell whether it is running; run this as root or the system user",
     };
     let mut rows = vec![("asked for", asked.to_owned()), ("state", state.to_owned())];
     if let Some(rejected) = &status.rejected {
@@ -165,7 +165,7 @@ mod tests {
         };
         assert_eq!(
             text(&status),
-            "asked for  s\nstate      failed; it runs again with the next start\nscript     s\nsha256     d\nbegan      t\nended      u\nexit code  0\ncause      x\nlog        /l\n"
+            "asked for  s\nstate      failed; it is retried at the next start\nscript     s\nsha256     d\nbegan      t\nended      u\nexit code  0\ncause      x\nlog        /l\n"
         );
     }
 }

@@ -17,7 +17,7 @@ fn a_program_that_is_left_behind_is_ended_and_named_with_the_way_out() {
     let left = number(&machine.read("work/pid"));
     assert!(!lives(left));
     let advice = format!(
-        "provision: warning: still running at the script's end, and ended with it: sleep ({left}); what shall stay is started with setsid, or better as a program of supervisord"
+        "provision: warning: stopped background processes of the script: sleep ({left}); to keep one running, make it a supervisord program, or start it with setsid"
     );
     assert!(machine.log().contains(&advice), "{:?}", machine.log());
 }
@@ -41,7 +41,7 @@ fn a_program_that_does_not_want_to_end_is_killed() {
         machine
             .log()
             .iter()
-            .any(|line| line.starts_with("provision: did not end by itself and was killed: "))
+            .any(|line| line.starts_with("provision: killed after it did not exit on SIGTERM: "))
     );
 }
 
@@ -52,7 +52,7 @@ fn a_program_of_its_own_session_stays_and_can_go_on_printing() {
     assert_eq!(result.report.outcome, Ran);
     let stays = number(&machine.read("work/pid"));
     assert!(lives(stays));
-    let line = format!("provision: stays in a session of its own: sh ({stays})");
+    let line = format!("provision: still running in its own session: sh ({stays})");
     assert!(machine.log().iter().any(|found| found.starts_with(&line)), "{:?}", machine.log());
     fs::write(machine.path("work/go"), "").unwrap();
     until("a daemon that prints without a reader", || machine.read("work/alive") == "alive\n");
@@ -67,7 +67,7 @@ fn a_script_that_never_ends_is_ended_at_its_limit() {
     machine.set("PROVISIONING_TIMEOUT", "3s");
     machine.mount("echo $$ > $WORKSPACE/pid; echo waiting; sleep 1000");
     let result = machine.run();
-    let cause = "it ran longer than PROVISIONING_TIMEOUT, 3 s, and was ended";
+    let cause = "it exceeded PROVISIONING_TIMEOUT (3 s) and was stopped";
     assert_eq!((result.report.outcome, result.report.cause.as_deref()), (Failed, Some(cause)));
     assert_eq!(result.report.last_line.as_deref(), Some("waiting"));
     assert!(!lives(number(&machine.read("work/pid"))));
@@ -78,6 +78,6 @@ fn a_script_that_never_ends_is_ended_at_its_limit() {
     machine.set("PROVISIONING_TIMEOUT", "soon");
     machine.mount("exit 0 ");
     assert_eq!(machine.run().report.outcome, Ran);
-    let warning = "provision: warning: PROVISIONING_TIMEOUT: \"soon\" is not a time such as 90s, 30m or 2h; the script may take as long as it likes";
+    let warning = "provision: warning: PROVISIONING_TIMEOUT: \"soon\" is not a time such as 90s, 30m or 2h; running without a time limit";
     assert!(machine.log().contains(&warning.to_owned()));
 }

@@ -9,7 +9,7 @@ use crate::fetch_responses::{NETWORK, SCRIPT, fetch, refused};
 use crate::fixture::{Machine, parse_output};
 use crate::server::{Server, answer, redirect, script};
 
-const ELSEWHERE: &str = "use the address to which it leads in the end";
+const ELSEWHERE: &str = "use the final address of the redirects";
 
 #[test]
 fn a_redirect_to_a_name_that_is_not_ascii_is_followed() {
@@ -69,7 +69,7 @@ fn a_secret_that_the_server_sends_back_is_masked_for_everybody() {
     // Late boot has ended, so the run corrects what it result.
     machine.end_stage_well();
     let result = machine.run();
-    let cause = format!("{} answers 404 Not Found", server.url("/dl/********/x.sh"));
+    let cause = format!("{} returned 404 Not Found", server.url("/dl/********/x.sh"));
     assert_eq!(result.report.cause.as_deref(), Some(cause.as_str()));
     let corrected = machine.read("boot.jsonl");
     assert!(corrected.contains(&cause) && !corrected.contains("s3cr3tvalue"), "{corrected}");
@@ -94,22 +94,19 @@ fn redirects_that_lead_nowhere_good_are_not_followed() {
     let circle = Server::new(|number, _, stream| {
         let _ = stream.write_all(&redirect(if number == 0 { "/y" } else { "/x.sh" }));
     });
-    let way = "redirects go in a circle: http://HOST/x.sh -> http://HOST/y -> http://HOST/x.sh";
+    let way = "redirect loop: http://HOST/x.sh -> http://HOST/y -> http://HOST/x.sh";
     refused(&circle, 2, way, ELSEWHERE);
     let endless = Server::new(|number, _, stream| drop(stream.write_all(&redirect(&format!("/{number}")))));
     refused(&endless, 6, "http://HOST/x.sh redirects more than 5 times, at last to http://HOST/5", ELSEWHERE);
     for (target, cause) in [
-        (
-            "file:///etc/passwd",
-            "http://HOST/x.sh redirects to \"file\":, and only http and https are fetched",
-        ),
-        ("ftp://h/x", "http://HOST/x.sh redirects to \"ftp\":, and only http and https are fetched"),
-        ("http://", "http://HOST/x.sh redirects to something that is not a URL"),
+        ("file:///etc/passwd", "http://HOST/x.sh redirects to \"file\":, only http and https are supported"),
+        ("ftp://h/x", "http://HOST/x.sh redirects to \"ftp\":, only http and https are supported"),
+        ("http://", "http://HOST/x.sh redirects to an invalid URL"),
     ] {
         refused(&Server::saying(redirect(target)), 1, cause, ELSEWHERE);
     }
     let nowhere = Server::saying(answer("301 Moved Permanently", "", b""));
-    refused(&nowhere, 1, "http://HOST/x.sh answers 301 without saying where to", ELSEWHERE);
+    refused(&nowhere, 1, "http://HOST/x.sh returned 301 without a Location", ELSEWHERE);
 }
 
 #[test]
@@ -150,7 +147,7 @@ fn a_resolver_that_does_not_answer_costs_a_bounded_time() {
     let (address, silent) = nobodys_resolver(1..100);
     let result = with_resolver(&address, "50");
     drop(silent);
-    let cause = "the name scripts.example was not looked up within 0.2 s (tried 4 times)";
+    let cause = "looking up scripts.example timed out after 0.2 s (tried 4 times)";
     assert_eq!((result.report.cause.as_deref(), result.report.hint.as_deref()), (Some(cause), Some(NETWORK)));
 }
 
@@ -160,7 +157,7 @@ fn a_resolver_that_is_not_there_is_said_as_it_is() {
     drop(held);
     // Asking takes a program, and time on a busy machine.
     let result = with_resolver(&address, "10");
-    let cause = "the name scripts.example is not known, or no name server answers (tried 4 times)";
+    let cause = "cannot resolve scripts.example: unknown host, or no name server responds (tried 4 times)";
     assert_eq!((result.report.cause.as_deref(), result.report.hint.as_deref()), (Some(cause), Some(NETWORK)));
 }
 
@@ -181,7 +178,7 @@ fn a_proxy_is_asked_instead_and_one_that_refuses_is_named() {
     assert_eq!((result.report.outcome, result.report.cause), (Ran, None));
     machine.set("PROVISIONING_SCRIPT", "https://scripts.example/x.sh").set("https_proxy", proxy.url(""));
     let cause = machine.run().report.cause.unwrap();
-    assert!(cause.starts_with("the proxy does not connect with scripts.example: "), "{cause}");
+    assert!(cause.starts_with("the proxy cannot connect to scripts.example: "), "{cause}");
     machine.set("https_proxy", "http://127.0.0.1:1");
     let cause = machine.run().report.cause.unwrap();
     let refused = "Connection refused (os error 111), through the proxy 127.0.0.1:1 (tried 4 times)";
@@ -200,13 +197,13 @@ fn a_path_and_another_scheme_are_refused_with_the_way_out() {
     let result = machine.run();
     assert_eq!(
         (result.code, result.report.cause.as_deref()),
-        (Some(1), Some("PROVISIONING_SCRIPT is a path, and not a URL"))
+        (Some(1), Some("PROVISIONING_SCRIPT is a path, not a URL"))
     );
-    let hint = format!("leave PROVISIONING_SCRIPT out and mount the script at {mounted}");
+    let hint = format!("unset PROVISIONING_SCRIPT and mount the script at {mounted}");
     assert_eq!(result.report.hint, Some(hint));
-    assert_eq!(machine.status()["asked for"], "PROVISIONING_SCRIPT is a path, and not a URL");
+    assert_eq!(machine.status()["asked for"], "PROVISIONING_SCRIPT is a path, not a URL");
     machine.set("PROVISIONING_SCRIPT", "ftp://h/x.sh");
-    let cause = "PROVISIONING_SCRIPT begins with \"ftp\":, and only http and https are fetched";
+    let cause = "PROVISIONING_SCRIPT begins with \"ftp\":, only http and https are supported";
     assert_eq!(machine.run().report.cause.as_deref(), Some(cause));
     assert_eq!(machine.read("work/ran"), "", "the mounted script is not a second choice");
 }

@@ -35,27 +35,27 @@ fn refused_by(mut machine: Machine, server: &Server, tries: usize, cause: &str, 
     let last: Vec<String> = machine.log().into_iter().rev().take(2).collect();
     assert_eq!(last[1], format!("provision: failed: {}", result.report.cause.unwrap()));
     assert_eq!(last[0], format!("provision: hint: {hint}"));
-    assert_eq!(machine.status()["state"], "could not be run; it is tried again with the next start");
+    assert_eq!(machine.status()["state"], "could not be run; it is retried at the next start");
     assert!(result.stderr.contains(&cause.replace("HOST", &server.host)), "{}", result.stderr);
 }
 
-const BROWSER: &str = "look at the address in a browser without being logged in: it must show the script";
-const LATER: &str = "look at the address in a browser, and try again later: supervisorctl restart boot";
+const BROWSER: &str = "open the address in a private browser window: it must show the script";
+const LATER: &str = "open the address in a browser; to retry: supervisorctl restart boot";
 pub const NETWORK: &str =
-    "see whether the container reaches the internet, then type: supervisorctl restart boot";
-const RAW: &str = "the address must lead to the plain text: look for a link or button named \"raw\"";
+    "check that the container can reach the internet, then run: supervisorctl restart boot";
+const RAW: &str = "use the address of the plain text: look for a link or button named \"raw\"";
 
 #[test]
 fn a_404_with_a_script_in_it_is_not_run() {
     let server = Server::saying(answer("404 Not Found", "", SCRIPT.as_bytes()));
-    refused(&server, 1, "http://HOST/x.sh answers 404 Not Found", BROWSER);
+    refused(&server, 1, "http://HOST/x.sh returned 404 Not Found", BROWSER);
 }
 
 #[test]
 fn a_server_that_asks_for_a_login_is_not_asked_again() {
     for status in ["401 Unauthorized", "403 Forbidden"] {
         let server = Server::saying(answer(status, "WWW-Authenticate: Basic\r\n", b""));
-        let cause = format!("http://HOST/x.sh answers {status}");
+        let cause = format!("http://HOST/x.sh returned {status}");
         refused(
             &server,
             1,
@@ -69,7 +69,7 @@ fn a_server_that_asks_for_a_login_is_not_asked_again() {
 fn a_server_that_is_not_well_is_asked_four_times() {
     for status in ["500 Internal Server Error", "503 Service Unavailable", "429 Too Many Requests"] {
         let server = Server::saying(answer(status, "", b"<html>"));
-        refused(&server, 4, &format!("http://HOST/x.sh answers {status} (tried 4 times)"), LATER);
+        refused(&server, 4, &format!("http://HOST/x.sh returned {status} (tried 4 times)"), LATER);
     }
 }
 
@@ -86,22 +86,22 @@ fn a_server_that_gets_well_is_believed() {
     assert_eq!((result.report.outcome, result.code, server.heads().len()), (Ran, Some(0), 3));
     assert_eq!(machine.read("work/ran"), "ran\n");
     let again =
-        format!("provision: {} answers 503 Service Unavailable; trying again in 1 s", server.url("/x.sh"));
+        format!("provision: {} returned 503 Service Unavailable; trying again in 1 s", server.url("/x.sh"));
     assert_eq!(machine.log().iter().filter(|line| **line == again).count(), 2);
 }
 
 #[test]
 fn pages_are_refused_by_what_they_are_called_and_by_what_they_are() {
     let page = answer("200 OK", "Content-Type: text/html; charset=utf-8\r\n", b"please log in");
-    refused(&Server::saying(page), 1, "http://HOST/x.sh is not a script, but an HTML page", RAW);
+    refused(&Server::saying(page), 1, "http://HOST/x.sh is an HTML page, not a script", RAW);
     let page = script("\n<!DOCTYPE html><html>");
-    refused(&Server::saying(page), 1, "http://HOST/x.sh is not a script, but an HTML page", RAW);
+    refused(&Server::saying(page), 1, "http://HOST/x.sh is an HTML page, not a script", RAW);
 }
 
 #[test]
 fn what_is_not_text_is_called_by_its_name() {
     let utf16: Vec<u8> = "\u{feff}echo hello\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let empty = "write the commands into it, or leave PROVISIONING_SCRIPT out";
+    let empty = "add commands to it, or unset PROVISIONING_SCRIPT";
     let encoding = "save it as UTF-8: choose that encoding in the editor's \"Save as\", or in PowerShell Out-File -Encoding utf8";
     for (body, name, hint) in [
         (&b""[..], "empty", empty),
@@ -111,7 +111,7 @@ fn what_is_not_text_is_called_by_its_name() {
         (b"echo\0hello, and this is long enough to be no UTF-16\n", "binary", RAW),
         (&utf16, "UTF-16 text", encoding),
     ] {
-        let cause = format!("http://HOST/x.sh is not a script, but {name}");
+        let cause = format!("http://HOST/x.sh is {name}, not a script");
         refused(&Server::saying(script(body)), 1, &cause, hint);
     }
 }
@@ -119,11 +119,11 @@ fn what_is_not_text_is_called_by_its_name() {
 #[test]
 fn a_204_is_no_script() {
     let server = Server::saying("HTTP/1.1 204 No Content\r\n\r\n");
-    refused(&server, 1, "http://HOST/x.sh answers 204 No Content", LATER);
+    refused(&server, 1, "http://HOST/x.sh returned 204 No Content", LATER);
 }
 
-const TOO_LARGE: &str = "http://HOST/x.sh sends more than 1.0 MB, which is no script";
-const LARGE_HINT: &str = "the script itself may download what is large";
+const TOO_LARGE: &str = "http://HOST/x.sh is larger than 1.0 MB, which is too large for a script";
+const LARGE_HINT: &str = "let the script itself download large files";
 
 #[test]
 fn a_body_that_never_ends_is_cut_off() {
@@ -153,18 +153,33 @@ fn a_gzipped_script_runs_and_a_cut_one_does_not() {
     assert_eq!((result.report.outcome, machine.read("work/ran").as_str()), (Ran, "ran\n"));
     let cut = &zipped[..zipped.len() - 10];
     let server = Server::saying(answer("200 OK", "Content-Encoding: gzip\r\n", cut));
-    refused(&server, 4, "the answer of http://HOST/x.sh broke off (tried 4 times)", NETWORK);
+    refused(
+        &server,
+        4,
+        "the connection to http://HOST/x.sh was closed before the response was complete (tried 4 times)",
+        NETWORK,
+    );
 }
 
 #[test]
 fn a_body_that_breaks_off_is_never_half_a_script() {
     let whole = script("echo ran >> $WORKSPACE/ran\n# the rest\n");
     let half = whole[..whole.len() - 5].to_vec();
-    refused(&Server::saying(half), 4, "the answer of http://HOST/x.sh broke off (tried 4 times)", NETWORK);
+    refused(
+        &Server::saying(half),
+        4,
+        "the connection to http://HOST/x.sh was closed before the response was complete (tried 4 times)",
+        NETWORK,
+    );
     let chunked =
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1b\r\necho ran >> $WORKSPACE/ran\n\r\n";
     let server = Server::saying(chunked);
-    refused(&server, 4, "the answer of http://HOST/x.sh broke off (tried 4 times)", NETWORK);
+    refused(
+        &server,
+        4,
+        "the connection to http://HOST/x.sh was closed before the response was complete (tried 4 times)",
+        NETWORK,
+    );
 }
 
 #[test]
@@ -181,7 +196,10 @@ fn a_connection_that_is_reset_in_the_middle_is_tried_again() {
         |_, _, _| (),
     );
     let (machine, result) = fetch(&reset);
-    let cause = format!("the answer of {} broke off (tried 4 times)", reset.url("/x.sh"));
+    let cause = format!(
+        "the connection to {} was closed before the response was complete (tried 4 times)",
+        reset.url("/x.sh")
+    );
     assert_eq!((result.report.cause, machine.read("work/ran").as_str()), (Some(cause), ""));
     assert_eq!(result.report.hint.as_deref(), Some(NETWORK));
 }
@@ -194,13 +212,13 @@ fn a_server_that_stops_in_the_middle_is_given_up() {
     });
     // Four tries of 1.5 s have to fit into the 6 s of all together, busy as the machine may be.
     let patient = || Machine::dividing_times_by("20");
-    refused_by(patient(), &heads, 4, "HOST sent nothing for 1.5 s (tried 4 times)", NETWORK);
+    refused_by(patient(), &heads, 4, "HOST sent no data for 1.5 s (tried 4 times)", NETWORK);
     let bodies = Server::new(|_, _, stream| {
         let _ =
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\necho ran >> $WORKSPACE/ran\n");
         stall(stream);
     });
-    refused_by(patient(), &bodies, 4, "HOST sent nothing for 1.5 s (tried 4 times)", NETWORK);
+    refused_by(patient(), &bodies, 4, "HOST sent no data for 1.5 s (tried 4 times)", NETWORK);
 }
 
 #[test]
@@ -211,7 +229,7 @@ fn a_server_that_drips_is_given_up_in_the_end() {
             wait_a_moment();
         }
     });
-    refused(&server, 1, "http://HOST/x.sh did not come within 2.4 s", NETWORK);
+    refused(&server, 1, "http://HOST/x.sh was not received within 2.4 s", NETWORK);
 }
 
 #[test]
@@ -232,8 +250,9 @@ fn other_content_at_the_second_try_is_not_mixed_with_the_first() {
     let digest = result.report.digest.unwrap();
     let steps = [
         format!("fetching {url}"),
-        "warning: http is not encrypted: anybody on the way can change the script".to_owned(),
-        format!("the answer of {url} broke off; trying again in 1 s"),
+        "warning: http is not encrypted; the script could be modified in transit (pin its SHA-256)"
+            .to_owned(),
+        format!("the connection to {url} was closed before the response was complete; trying again in 1 s"),
         format!("{url}: 27 bytes, sha256 {digest}"),
         "running, for the first time".to_owned(),
     ];
@@ -247,9 +266,19 @@ fn a_digest_decides_and_a_wrong_one_is_named() {
     let mut machine = Machine::new();
     machine.set("PROVISIONING_SCRIPT", server.url("/x.sh")).set("PROVISIONING_SCRIPT_SHA256", digest);
     let wrong = machine.run();
-    let real = wrong.report.cause.as_ref().unwrap().split_whitespace().rev().nth(3).unwrap().to_owned();
+    let real = wrong
+        .report
+        .cause
+        .as_ref()
+        .unwrap()
+        .split_whitespace()
+        .rev()
+        .nth(2)
+        .unwrap()
+        .trim_end_matches(',')
+        .to_owned();
     let cause = format!(
-        "{} is not what PROVISIONING_SCRIPT_SHA256 says: it has {real} instead of {digest}",
+        "SHA-256 of {} does not match PROVISIONING_SCRIPT_SHA256: got {real}, expected {digest}",
         server.url("/x.sh")
     );
     assert_eq!((wrong.report.outcome, wrong.report.cause), (Failed, Some(cause)));
@@ -287,10 +316,7 @@ fn a_host_that_is_gone_does_not_matter_to_what_has_ended_well() {
     let gone = machine.run();
     assert_eq!((gone.report.outcome, gone.code), (Unchanged, Some(0)));
     let cause = gone.report.cause.unwrap();
-    assert!(
-        cause.starts_with("cannot see whether it has changed: cannot fetch http://127.0.0.1:"),
-        "{cause}"
-    );
+    assert!(cause.starts_with("cannot check for changes: cannot fetch http://127.0.0.1:"), "{cause}");
     assert_eq!(machine.run_with(&["--force"]).report.outcome, Failed);
     machine.set("PROVISIONING_SCRIPT", "http://127.0.0.1:1/other.sh");
     assert_eq!(machine.run().report.outcome, Failed, "another script was asked for");

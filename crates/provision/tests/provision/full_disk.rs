@@ -45,13 +45,13 @@ fn a_full_disk_under_the_log_loses_output_and_says_so_and_the_script_goes_on() {
     assert_eq!((result.report.outcome, machine.read("work/ran").as_str()), (Ran, "ran\n"));
     let (cause, hint) = (result.report.cause.unwrap(), result.report.hint.unwrap());
     assert!(
-        cause.contains(" of it could not be written to ")
+        cause.contains(" of output could not be written to ")
             && cause.ends_with("No space left on device (os error 28)"),
         "{cause}"
     );
-    assert_eq!(hint, "make room, and see what fills the disk: df -h");
+    assert_eq!(hint, "free up disk space; see: df -h");
     assert!(machine.read("logs/provisioning.log").contains("Z first\n"));
-    assert_eq!(machine.status()["state"], "ended well");
+    assert_eq!(machine.status()["state"], "exited successfully");
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn an_end_is_noted_although_the_script_has_filled_the_disk() {
     fs::write(machine.path("work/go"), "").unwrap();
     let first = parse_output(&child.wait_with_output().unwrap());
     assert_eq!((first.report.outcome, first.report.cause), (Ran, None));
-    assert_eq!(machine.status()["state"], "ended well");
+    assert_eq!(machine.status()["state"], "exited successfully");
     assert_eq!(machine.run().report.outcome, Unchanged);
     assert_eq!(machine.read("work/ran"), "x\n");
 }
@@ -81,15 +81,15 @@ fn a_script_that_fails_because_the_disk_is_full_is_noted_with_the_reason() {
     let result = machine.run();
     assert_eq!(
         (result.report.outcome, result.report.cause.as_deref()),
-        (Failed, Some("it ended with exit code 1"))
+        (Failed, Some("it failed with exit code 1"))
     );
     assert_eq!(
         result.report.last_line.as_deref(),
         Some("head: error writing 'standard output': No space left on device")
     );
     let status = machine.status();
-    assert_eq!(status["state"], "failed; it runs again with the next start");
-    assert_eq!((status["cause"].as_str(), status["exit code"].as_str()), ("it ended with exit code 1", "1"));
+    assert_eq!(status["state"], "failed; it is retried at the next start");
+    assert_eq!((status["cause"].as_str(), status["exit code"].as_str()), ("it failed with exit code 1", "1"));
     drop(room);
 }
 
@@ -103,7 +103,7 @@ fn a_disk_that_is_full_before_it_begins_runs_nothing_and_names_the_file() {
     let script = machine.path("state/script.sh").display().to_string();
     let cause = format!("cannot write {script}: No space left on device (os error 28)");
     assert_eq!((result.report.outcome, result.report.cause), (Failed, Some(cause)));
-    let hint = "see whether the disk is full: df -h; then type: supervisorctl restart boot";
+    let hint = "check for a full disk: df -h; then run: supervisorctl restart boot";
     assert_eq!((result.report.hint.as_deref(), machine.read("work/ran").as_str()), (Some(hint), ""));
     room.empty();
     assert_eq!(machine.run().report.outcome, Ran);

@@ -14,8 +14,8 @@ use crate::fixture::{Machine, lives, parse_output, until};
 /// Says who it is, starts a child that works for ever, and ends well after a while.
 const SCRIPT: &str = "echo $$ > $WORKSPACE/pid; (while :; do sleep 0.02; done) & echo $! > $WORKSPACE/child; echo began >> $WORKSPACE/ran; sleep 0.15; echo ended >> $WORKSPACE/ran";
 
-const CUT_SHORT: &str = "was cut short; it runs again with the next start";
-const FAILED: &str = "failed; it runs again with the next start";
+const CUT_SHORT: &str = "was interrupted; it is retried at the next start";
+const FAILED: &str = "failed; it is retried at the next start";
 
 fn start(machine: &Machine) -> Child {
     let mut command = machine.command(&["run", "--json"]);
@@ -121,7 +121,7 @@ fn a_good_end_is_one_although_a_signal_comes_at_the_same_moment() {
     signal(provision, Signal::SIGTERM);
     signal(provision, Signal::SIGCONT);
     assert_eq!(parse_output(&child.wait_with_output().unwrap()).report.outcome, Ran);
-    assert_eq!(machine.run_status(), "ended well");
+    assert_eq!(machine.run_status(), "exited successfully");
 }
 
 #[test]
@@ -141,10 +141,10 @@ fn a_script_that_fails_in_a_run_that_was_waited_for_does_not_run_again_in_the_sa
     for child in [outlives_its_boot, next_boot] {
         let report = parse_output(&child.wait_with_output().unwrap()).report;
         assert_eq!((report.outcome, report.exit_code), (Failed, Some(3)));
-        assert_eq!(report.cause.as_deref(), Some("it ended with exit code 3"));
+        assert_eq!(report.cause.as_deref(), Some("it failed with exit code 3"));
     }
     assert_eq!(machine.read("work/ran"), "x\n");
-    let step = "provision: this very script has failed since this start of late boot: not run again";
+    let step = "provision: this script has already failed in this late boot; skipped";
     assert!(machine.log().contains(&step.to_owned()), "{:?}", machine.log());
     run("2").wait_with_output().unwrap();
     assert_eq!(machine.read("work/ran"), "x\nx\n", "who starts late boot again wants it tried again");
@@ -227,13 +227,13 @@ fn kills_at_any_moment_leave_the_truth() {
         let ended = machine.read("work/ran").matches("ended").count();
         let told_end = before.matches("ended").count();
         let was = |words: &str| state == words;
-        let truth = was("ended well")
+        let truth = was("exited successfully")
             || killed && whom == provision && (was(CUT_SHORT) || state == earlier)
             || killed && whom != provision && was(FAILED);
         assert!(truth, "round {round}: {state} after {earlier}, {whom} of {provision} killed: {killed}");
         earlier.clone_from(&state);
         match state.as_str() {
-            "ended well" => {
+            "exited successfully" => {
                 assert!(ended >= 1, "round {round}: {output:?}");
                 let well = machine.run();
                 assert_eq!(well.report.outcome, Unchanged, "round {round}");

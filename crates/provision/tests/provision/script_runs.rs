@@ -22,9 +22,9 @@ fn fails(script: &str, cause: &str, last: Option<&str>) -> (Machine, RunOutput) 
     let (machine, result) = run(script);
     assert_eq!((result.report.cause.as_deref(), result.report.last_line.as_deref()), (Some(cause), last));
     assert_eq!((result.report.outcome, result.code), (Failed, Some(1)));
-    let last = last.map(|last| format!("; it said last: {last}")).unwrap_or_default();
+    let last = last.map(|last| format!("; last output: {last}")).unwrap_or_default();
     assert_eq!(machine.log()[machine.log().len() - 2], format!("provision: failed: {cause}{last}"));
-    assert_eq!(machine.status()["state"], "failed; it runs again with the next start");
+    assert_eq!(machine.status()["state"], "failed; it is retried at the next start");
     assert_eq!(machine.status()["cause"], cause);
     (machine, result)
 }
@@ -65,13 +65,16 @@ fn a_script_runs_as_the_user_in_a_login_shell_with_the_stored_environment() {
         [
             format!("provision: {}: 131 bytes, sha256 {digest}", script.display()),
             "provision: running, for the first time".into(),
-            format!("provision: ended well after {} s (exit status: 0)", result.report.seconds.unwrap()),
+            format!("provision: exited successfully after {} s (exit status: 0)", result.report.seconds.unwrap()),
         ]
     );
     let kept = fs::metadata(machine.path("state/script.sh")).unwrap();
     assert_eq!((kept.uid(), kept.permissions().mode() & 0o7777), (0, 0o550), "the script may hold secrets");
     let status = machine.status();
-    assert_eq!((status["state"].as_str(), status["sha256"].as_str()), ("ended well", digest.as_str()));
+    assert_eq!(
+        (status["state"].as_str(), status["sha256"].as_str()),
+        ("exited successfully", digest.as_str())
+    );
     assert_eq!(status["exit code"], "0");
 }
 
@@ -100,7 +103,7 @@ fn people_get_a_line_and_the_reason_with_its_hint() {
     assert_eq!((bad.status.code(), bad.stdout.as_slice()), (Some(1), &b""[..]));
     let log = machine.path("provisioning.log").display().to_string();
     let end = format!(
-        "provision: {script} failed: it ended with exit code 3\nhint: read {log}; to run it again: supervisorctl restart boot\n"
+        "provision: {script} failed: it failed with exit code 3\nhint: read {log}; to run it again: supervisorctl restart boot\n"
     );
     let stderr = String::from_utf8(bad.stderr).unwrap();
     assert!(stderr.ends_with(&end), "{stderr}");
@@ -114,7 +117,7 @@ fn where_standard_error_is_the_log_nothing_is_in_it_twice() {
     let output = machine.command(&["run", "--json"]).stderr(log).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let lines = machine.log();
-    let failed = lines.iter().filter(|line| line.contains("failed: it ended with exit code 3")).count();
+    let failed = lines.iter().filter(|line| line.contains("failed: it failed with exit code 3")).count();
     assert_eq!(failed, 1, "{lines:?}");
 }
 
@@ -134,20 +137,23 @@ fn the_first_line_is_honoured_and_false_is_bash() {
 #[test]
 fn a_script_that_is_rejected_after_a_good_run_is_no_success_in_the_status() {
     let (machine, result) = run("echo one");
-    assert_eq!((result.report.outcome, machine.status()["state"].as_str()), (Ran, "ended well"));
+    assert_eq!((result.report.outcome, machine.status()["state"].as_str()), (Ran, "exited successfully"));
     machine.mount("#!bash\necho two");
     let result = machine.run();
     let status = machine.status();
-    assert_eq!(status["state"], "could not be run; it is tried again with the next start");
+    assert_eq!(status["state"], "could not be run; it is retried at the next start");
     assert!(status["not run"].ends_with(&format!("Z: {}", result.report.cause.unwrap())), "{status:?}");
     assert_eq!(
         (status["last run"].as_str(), status["exit code"].as_str()),
         (status["asked for"].as_str(), "0")
     );
     fs::remove_file(machine.path("provisioning.sh")).unwrap();
-    assert_eq!(machine.status()["state"], "ended well", "nothing is asked for any more");
+    assert_eq!(machine.status()["state"], "exited successfully", "nothing is asked for any more");
     machine.mount("echo one");
-    assert_eq!((machine.run().report.outcome, machine.status()["state"].as_str()), (Unchanged, "ended well"));
+    assert_eq!(
+        (machine.run().report.outcome, machine.status()["state"].as_str()),
+        (Unchanged, "exited successfully")
+    );
     assert!(!machine.path("state/rejected.json").exists());
 }
 
@@ -173,9 +179,9 @@ fn options_in_the_first_line_count_and_a_failed_command_is_no_success() {
 #[test]
 fn an_end_that_is_no_good_one_is_told_with_the_last_line() {
     let result =
-        fails("echo working; echo 'no space' >&2; exit 3", "it ended with exit code 3", Some("no space")).1;
+        fails("echo working; echo 'no space' >&2; exit 3", "it failed with exit code 3", Some("no space")).1;
     assert_eq!((result.report.exit_code, result.report.signal), (Some(3), None));
-    let oom = "it ended with exit code 137: a program was killed (signal 9), often because memory was full";
+    let oom = "it failed with exit code 137: a program was killed (signal 9), often because memory was full";
     fails("exit 137", oom, None);
     let result = fails("kill -9 $$", "it was killed (signal 9), often because memory was full", None).1;
     assert_eq!((result.report.exit_code, result.report.signal), (None, Some(9)));
@@ -192,7 +198,7 @@ fn a_failed_script_runs_again_and_a_good_one_only_by_force() {
     machine.mount("echo x >> $WORKSPACE/ran; test $(wc -l < $WORKSPACE/ran) -gt 1");
     let outcomes: Vec<_> = (0..3).map(|_| machine.run().report.outcome).collect();
     assert_eq!(outcomes, [Failed, Ran, Unchanged]);
-    assert!(machine.log().contains(&"provision: running, because it failed the last time".to_owned()));
+    assert!(machine.log().contains(&"provision: running, because the last run failed".to_owned()));
     assert_eq!(machine.run_with(&["--force"]).report.outcome, Ran);
     assert_eq!(machine.read("work/ran"), "x\n".repeat(3));
 }
@@ -206,10 +212,10 @@ fn with_a_damaged_record_only_force_runs_a_script() {
     let result = machine.run();
     let record = machine.path("state/state.json").display().to_string();
     let cause = format!(
-        "cannot understand {record}: EOF while parsing a value at line 1 column 10; a script may have ended well before, so nothing is run"
+        "cannot understand {record}: EOF while parsing a value at line 1 column 10; the script may already have run successfully, so it is not run"
     );
     assert_eq!((result.report.outcome, result.report.cause), (Failed, Some(cause)));
-    let hint = "to run it all the same: sudo provision run --force";
+    let hint = "to run it anyway: sudo provision run --force";
     assert_eq!((result.report.hint.as_deref(), machine.read("work/ran").as_str()), (Some(hint), "x\n"));
     assert_eq!(machine.run_with(&["--force"]).report.outcome, Ran);
     assert_eq!((machine.run().report.outcome, machine.read("work/ran").as_str()), (Unchanged, "x\nx\n"));
@@ -254,7 +260,7 @@ fn a_script_has_no_terminal_to_wait_for() {
     assert_eq!(machine.output(), ["no input", "not a tty", "no terminal"]);
     let (machine, result) = run("set -e\nread -r answer < /dev/tty\n");
     let (script, report) = (machine.path("state/script.sh").display().to_string(), result.report);
-    assert_eq!((report.outcome, report.cause.as_deref()), (Failed, Some("it ended with exit code 1")));
+    assert_eq!((report.outcome, report.cause.as_deref()), (Failed, Some("it failed with exit code 1")));
     assert_eq!(report.last_line, Some(format!("{script}: line 2: /dev/tty: No such device or address")));
 }
 
@@ -267,7 +273,7 @@ fn two_at_once_are_one() {
     until("the script", || machine.read("work/ran") == "ran\n");
     assert_eq!(machine.status()["state"], "running");
     let second = machine.run();
-    let cause = format!("the script runs already, in process {}", first.id());
+    let cause = format!("the script is already running as process {}", first.id());
     assert_eq!((second.report.outcome, second.code, second.report.cause), (Failed, Some(1), Some(cause)));
     let mut patient = machine.command(&["run", "--wait", "--json"]);
     let patient = patient.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -279,7 +285,7 @@ fn two_at_once_are_one() {
     assert!(first.wait_with_output().unwrap().status.success());
     assert_eq!(parse_output(&patient.wait_with_output().unwrap()).report.outcome, Unchanged);
     assert_eq!(machine.read("work/ran"), "ran\n");
-    assert_eq!(machine.status()["state"], "ended well");
+    assert_eq!(machine.status()["state"], "exited successfully");
 }
 
 #[test]
@@ -301,7 +307,7 @@ fn a_run_by_hand_corrects_what_late_boot_has_said_and_does_not_anticipate_it() {
     let cause = Some("at boot".to_owned());
     journal.append(Event::StageEnded { stage, result: StageResult::Failed, cause, hint: None }).unwrap();
     assert_eq!(machine.run().report.outcome, Failed);
-    let cause = "it ended with exit code 3; it said last: no such model";
+    let cause = "it failed with exit code 3; last output: no such model";
     assert_eq!(told(), (Some(StageResult::Failed), Some(cause.to_owned())));
     fs::write(machine.path("work/good"), "").unwrap();
     assert_eq!(machine.run().report.outcome, Ran);
@@ -328,15 +334,14 @@ fn only_root_can_run_a_script_and_everybody_can_ask() {
     let refused = as_nobody(&["run"]);
     assert_eq!(refused.status.code(), Some(1));
     let stderr = String::from_utf8(refused.stderr).unwrap();
-    assert!(stderr.ends_with("hint: type: sudo provision run\n"), "{stderr}");
+    assert!(stderr.ends_with("hint: run: sudo provision run\n"), "{stderr}");
     let child = machine.command(&["run", "--json"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
     until("the script", || machine.read("work/ran") == "x\n");
-    let words =
-        "state      cannot tell whether it runs or was cut short; ask as root or as the system user\n";
+    let words = "state      cannot tell whether it is running; run this as root or the system user\n";
     assert!(state().contains(words), "{}", state());
     fs::write(machine.path("work/go"), "").unwrap();
     assert_eq!(parse_output(&child.unwrap().wait_with_output().unwrap()).report.outcome, Ran);
-    assert!(state().contains("state      ended well\n"), "{}", state());
+    assert!(state().contains("state      exited successfully\n"), "{}", state());
 }
 
 #[test]
@@ -345,5 +350,5 @@ fn an_account_that_is_not_there_or_is_roots_is_named() {
     machine.mount("exit 0");
     machine.set("USER_NAME", "root");
     assert_eq!(machine.run().report.cause.as_deref(), Some("there is no account \"root\" to run the script"));
-    assert_eq!(machine.status()["state"], "could not be run; it is tried again with the next start");
+    assert_eq!(machine.status()["state"], "could not be run; it is retried at the next start");
 }

@@ -88,7 +88,9 @@ fn a_certificate_that_is_strange_or_old_or_anothers_is_refused_at_once() {
         let host = server.host.replace("127.0.0.1", "localhost");
         let cause = result.report.cause.unwrap();
         assert!(
-            cause.starts_with(&format!("{host} cannot be trusted: invalid peer certificate: ")),
+            cause.starts_with(&format!(
+                "the certificate of {host} is not trusted: invalid peer certificate: "
+            )),
             "{cause}"
         );
         assert!(cause.contains(reason), "{cause}");
@@ -104,7 +106,7 @@ fn https_never_leads_to_http() {
     let result = fetch(&server, "localhost", &certificate);
     let here = format!("https://{}/x.sh", server.host.replace("127.0.0.1", "localhost"));
     let there = plain.url("/x.sh");
-    let cause = format!("{here} redirects from https to {there}, which anybody on the way could change");
+    let cause = format!("{here} redirects from https to {there}, which is not encrypted");
     assert_eq!((result.report.cause, plain.heads().len()), (Some(cause), 0));
 }
 
@@ -124,6 +126,6 @@ fn a_host_that_does_not_speak_tls_is_said_as_it_is() {
     let host = plain.host.replace("127.0.0.1", "localhost");
     assert_eq!(report.outcome, Failed);
     assert_eq!(report.cause, Some(format!("{host} does not speak TLS")));
-    let hint = "see whether the address is one of http, or has another port";
+    let hint = "check the address: it may need http, or another port";
     assert_eq!(report.hint.as_deref(), Some(hint));
 }

@@ -212,7 +212,7 @@ fn a_script_that_fails_after_its_boot_was_killed_does_not_run_twice_in_one_start
     container.wait_until_ready();
     assert_eq!((count(&container, "begun"), count(&container, "ended")), (1, 1));
     let ended = stage(&container, "provisioning");
-    assert_eq!((&ended["result"], &ended["cause"]), (&"failed".into(), &"it ended with exit code 3".into()));
+    assert_eq!((&ended["result"], &ended["cause"]), (&"failed".into(), &"it failed with exit code 3".into()));
     container.sh("supervisorctl start boot");
     container.wait_until("a second run", || count(&container, "begun") == 2);
 }
@@ -237,7 +237,7 @@ fn who_stops_late_boot_or_the_container_lets_the_script_end_and_kills_nothing() 
     container.wait_until("the script", || count(&container, "begun") == 8);
     let log = container.exec(&["cat", "/var/log/provisioning.log"]).text();
     let last = log.lines().rfind(|line| line.contains("provision: running, ")).unwrap_or_default();
-    assert!(last.ends_with("because it failed the last time"), "not cut short: {last}");
+    assert!(last.ends_with("because the last run failed"), "not cut short: {last}");
     container.sh("touch /tmp/sign");
     container.wait_until_ready();
     assert_eq!(count(&container, "ended"), 1);
