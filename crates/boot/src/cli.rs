@@ -7,12 +7,18 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use journal::Stage;
 
-/// Do what may take long after the services have started, and tell how far that is.
+const EPILOGUE: &str = "\
+Examples:
+  boot report
+  boot wait sync --timeout 15m
+  boot wait ready -- jupyter lab";
+
+/// Run the late boot stages and report their progress.
 #[derive(Debug, Parser)]
-#[command(name = "boot", version, long_about = None)]
+#[command(name = "boot", version, long_about = None, after_help = EPILOGUE)]
 pub struct Cli {
-    /// Use this boot journal instead of the container's
-    #[arg(long, global = true, value_name = "FILE", default_value = journal::PATH)]
+    /// Use this boot journal, for tests
+    #[arg(long, global = true, hide = true, value_name = "FILE", default_value = journal::PATH)]
     pub journal: PathBuf,
     #[command(subcommand)]
     pub task: Task,
@@ -20,73 +26,73 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Task {
-    /// Run all stages; supervisord does this
+    /// Run all stages (started by supervisord)
     Run(Box<Run>),
-    /// Show what took how long, what failed, and what to do about it
+    /// Show the duration and result of each stage, and how to fix failures
     Report {
         /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// Wait until a stage has ended; exit with 1 if it failed, with 124 if the time is over
+    /// Wait for a stage to end; exits with 1 if it failed, with 124 on timeout
     Wait(Wait),
-    /// Say in a few lines what a person who logs in should know; say nothing if all is well
+    /// Print startup progress or failures, as shown at login
     Banner,
-    /// Ask the portal whether it answers, and name programs that are down; the engine's health check
+    /// Check whether the portal answers, and list failed programs
     Health,
 }
 
 #[derive(Debug, Args)]
 pub struct Run {
-    /// Write the stages' logs to this directory
-    #[arg(long, value_name = "DIRECTORY", default_value = "/var/log")]
+    /// Directory of the stages' logs, for tests
+    #[arg(long, hide = true, value_name = "DIRECTORY", default_value = "/var/log")]
     pub logs: PathBuf,
-    /// Remove the stages' markers from this directory
-    #[arg(long, value_name = "DIRECTORY", default_value = "/run")]
+    /// Directory of the stages' markers, for tests
+    #[arg(long, hide = true, value_name = "DIRECTORY", default_value = "/run")]
     pub markers: PathBuf,
-    /// Take the preflight hooks from this directory
-    #[arg(long, value_name = "DIRECTORY", default_value = "/opt/leonardo/bin")]
+    /// Directory of the preflight hooks, for tests
+    #[arg(long, hide = true, value_name = "DIRECTORY", default_value = "/opt/leonardo/bin")]
     pub hooks: PathBuf,
-    /// Keep what the hooks export in this store
-    #[arg(long, value_name = "FILE", default_value = env_store::PATH)]
+    /// Environment store for what the hooks export, for tests
+    #[arg(long, hide = true, value_name = "FILE", default_value = env_store::PATH)]
     pub store: PathBuf,
-    /// Write the names of what they export to this record of the container
-    #[arg(long, value_name = "FILE", default_value = env_store::ContainerRecord::PATH)]
+    /// Record of the variables that the container stored, for tests
+    #[arg(long, hide = true, value_name = "FILE", default_value = env_store::ContainerRecord::PATH)]
     pub record: PathBuf,
-    /// Find the programs of extended images in this directory
-    #[arg(long, value_name = "DIRECTORY", default_value = "/etc/supervisor/conf.d")]
+    /// Directory with programs of extended images, for tests
+    #[arg(long, hide = true, value_name = "DIRECTORY", default_value = "/etc/supervisor/conf.d")]
     pub programs: PathBuf,
-    /// Show supervisord that directory through this link
-    #[arg(long, value_name = "LINK", default_value = "/run/leonardo/programs")]
+    /// Link through which supervisord sees that directory, for tests
+    #[arg(long, hide = true, value_name = "LINK", default_value = "/run/leonardo/programs")]
     pub shown: PathBuf,
 }
 
 #[derive(Debug, Args)]
 pub struct Wait {
-    /// What to wait for
+    /// Stage to wait for
     pub stage: WaitStage,
-    /// Give up after this long, for example 90s, 15m or 2h
+    /// Give up after this time, such as 90s, 15m or 2h
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub timeout: Option<Duration>,
-    /// Then become this command, however the stage ended
+    /// Run this command afterwards, whatever the result
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
 }
 
-/// The stages by the names that the report has for them.
+/// Stages by the names that the report uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum WaitStage {
-    /// Synced trees are on the workspace
+    /// Synced trees are used from the workspace
     Sync,
-    /// Owners, modes and access lists are right
+    /// Owners, modes and ACLs are correct
     Permissions,
-    /// Hooks of extended images have run
+    /// Preflight hooks have run
     Preflight,
-    /// The user's own script has run
+    /// The provisioning script has run
     Provisioning,
-    /// Programs of extended images have been started
+    /// Programs of the extended image are started
     Programs,
-    /// Every stage but sync and permissions has ended
+    /// All stages but sync and permissions have ended
     Ready,
 }
 

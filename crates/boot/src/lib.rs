@@ -1,4 +1,4 @@
-//! Do what may take long after the services have started, and tell how far that is.
+//! Run the late boot stages and report their progress.
 //!
 //! supervisord runs `boot run` once; `supervisorctl start boot` runs it again, because every stage is idempotent. Preflight,
 //! provisioning, programs and ready come one after another; permissions and sync run beside them from the start, and may

@@ -5,11 +5,17 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-/// Keep environment variables for every kind of session.
+const EPILOGUE: &str = "\
+Examples:
+  sudo env-store set HF_HOME=/workspace/hf
+  env-store list
+  env-store exec -- python3 train.py";
+
+/// Manage the environment variables of every session.
 #[derive(Debug, Parser)]
-#[command(name = "env-store", version, long_about = None)]
+#[command(name = "env-store", version, long_about = None, after_help = EPILOGUE)]
 pub struct Cli {
-    /// Use this store instead of the container's
+    /// Use this store
     #[arg(long, global = true, value_name = "FILE", default_value = crate::PATH)]
     pub file: PathBuf,
     #[command(subcommand)]
@@ -18,27 +24,30 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Task {
-    /// Store variables; sessions that start from now on have them
+    /// Set variables for sessions that start from now on
     Set {
-        /// What to store; everything behind the first `=` is the value
+        /// Variable and value; everything after the first `=` is the value
         #[arg(required = true, value_name = "NAME=VALUE")]
         assignments: Vec<OsString>,
     },
-    /// Forget variables; one that is not stored is fine
+    /// Remove variables; a missing one is not an error
     Unset {
-        /// What to forget
+        /// Variable to remove
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
     },
-    /// Show what is stored, secrets masked
+    /// List the stored variables, with secrets masked
     List {
-        /// Show passwords and tokens too
+        /// Show passwords and tokens
         #[arg(long)]
         show_secrets: bool,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
     },
     /// Run a command with the stored variables
     Exec {
-        /// The command and its arguments
+        /// Command and its arguments
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
         command: Vec<OsString>,
     },

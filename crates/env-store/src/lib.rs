@@ -1,4 +1,4 @@
-//! Keep environment variables for every kind of session.
+//! Manage the environment variables of every session.
 //!
 //! A container's variables reach its first process only; SSH sessions, `su -` and editors start without them.
 //! The store is one shell file, `/opt/leonardo/etc/environment.sh`, that every kind of shell reads at its start
@@ -13,6 +13,7 @@ mod store;
 mod url_credentials;
 mod variable_name;
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -39,7 +40,7 @@ pub fn run() -> Outcome {
     match cli.task {
         cli::Task::Set { assignments } => set(path, &assignments),
         cli::Task::Unset { names } => unset(path, &names),
-        cli::Task::List { show_secrets } => list(path, show_secrets),
+        cli::Task::List { show_secrets, json } => list(path, show_secrets, json),
         cli::Task::Exec { command } => exec(path, &command),
     }
 }
@@ -60,25 +61,34 @@ fn unset(path: &Path, names: &[String]) -> Outcome {
     Ok(Exit::Done)
 }
 
-fn list(path: &Path, show_secrets: bool) -> Outcome {
-    let mut out = io::stdout().lock();
-    for (name, value) in Store::read(path)?.iter() {
+fn list(path: &Path, show_secrets: bool, json: bool) -> Outcome {
+    let store = Store::read(path)?;
+    let variables = store.iter().map(|(name, value)| {
         let shown = if show_secrets { value.to_owned() } else { masked(name, value) };
-        writeln!(out, "{name}={}", shown.to_string_lossy())?;
+        (name, shown.to_string_lossy().into_owned())
+    });
+    let mut out = io::stdout().lock();
+    if json {
+        let object: BTreeMap<&str, String> = variables.collect();
+        writeln!(out, "{}", serde_json::to_string(&object)?)?;
+    } else {
+        for (name, value) in variables {
+            writeln!(out, "{name}={value}")?;
+        }
     }
     Ok(Exit::Done)
 }
 
-/// A value without what nobody should read over somebody's shoulder.
+/// Returns the value as it may be read over the user's shoulder.
 fn masked(name: &str, value: &OsStr) -> OsString {
     const MASK: &[u8] = b"********";
     if looks_secret(name) {
         return OsString::from_vec(MASK.to_vec());
     }
     let mut shown = value.as_bytes().to_vec();
-    // From the end, so that the places before stay where they are.
-    for login in find_url_credentials(value.as_bytes()).into_iter().rev() {
-        shown.splice(login, MASK.iter().copied());
+    // From the end, so that earlier ranges stay valid.
+    for range in find_url_credentials(value.as_bytes()).into_iter().rev() {
+        shown.splice(range, MASK.iter().copied());
     }
     OsString::from_vec(shown)
 }

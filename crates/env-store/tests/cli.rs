@@ -78,6 +78,10 @@ fn a_list_has_no_secrets_unless_they_are_asked_for() {
     place.well(&[&["set"], &assignments[..]].concat(), "");
     place.well(&["list"], "HF_TOKEN=********\nHTTPS_PROXY=http://********@proxy:1\nPLAIN=https://h/a@b\n");
     place.well(&["list", "--show-secrets"], &(assignments.join("\n") + "\n"));
+    let object = r#"{"HF_TOKEN":"********","HTTPS_PROXY":"http://********@proxy:1","PLAIN":"https://h/a@b"}"#;
+    place.well(&["list", "--json"], &format!("{object}\n"));
+    let (code, shown, _) = place.says(&["list", "--json", "--show-secrets"]);
+    assert!(code == Some(0) && shown.contains(r#""HF_TOKEN":"t0p""#), "{shown}");
 }
 
 #[test]

@@ -6,11 +6,17 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 const EPILOGUE: &str = "\
-Environment:
-  GPU_COUNT  how many GPUs programs may see; unset or 'all' means no limit, 0 hides every GPU
+Examples:
+  gpu-limit
+  GPU_COUNT=1 gpu-limit exec -- python3 train.py
 
-A list in CUDA_VISIBLE_DEVICES, HIP_VISIBLE_DEVICES or ROCR_VISIBLE_DEVICES is cut to that many entries.
-The limit is advice to GPU runtimes, not isolation.";
+Environment:
+  GPU_COUNT  number of GPUs that programs see; unset or 'all' means no
+             limit, 0 hides every GPU
+
+Existing lists in CUDA_VISIBLE_DEVICES, HIP_VISIBLE_DEVICES and
+ROCR_VISIBLE_DEVICES are shortened to that many entries. The limit is a
+hint to GPU runtimes, not isolation.";
 
 #[derive(Debug, Parser)]
 #[command(name = "gpu-limit", about, version, after_help = EPILOGUE, args_conflicts_with_subcommands = true)]
@@ -19,7 +25,7 @@ pub struct Cli {
     #[arg(long)]
     pub json: bool,
 
-    /// Where /proc, /sys and /dev are looked for
+    /// Directory with proc, sys and dev, for tests
     #[arg(long, value_name = "DIR", default_value = "/", hide = true, global = true)]
     pub root: PathBuf,
 
@@ -29,10 +35,12 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Action {
-    /// Become a command that sees no more than `GPU_COUNT` GPUs
-    #[command(after_help = "Exit codes: those of the command; 126 it cannot be run, 127 it was not found.")]
+    /// Run a command that sees at most `GPU_COUNT` GPUs
+    #[command(
+        after_help = "Exit codes: those of the command; 126 if it cannot be run, 127 if it is not\nfound."
+    )]
     Exec {
-        /// The command and its arguments
+        /// Command and its arguments
         #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
         command: Vec<OsString>,
     },

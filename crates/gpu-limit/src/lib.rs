@@ -1,4 +1,4 @@
-//! `GPU_COUNT` limits how many GPUs programs see.
+//! Show the GPUs of this container and limit how many programs see.
 //!
 //! `gpu-limit` prints what is there, `gpu-limit --json` the same as one JSON object, and
 //! `gpu-limit exec -- COMMAND` becomes COMMAND with the variables set. At boot `init` stores the variables for

@@ -4,15 +4,20 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, Parser};
 
-const NOTES: &str = "\
-Next to a running supervisord it changes nothing: it exits with 0 if the settings given agree with those in force, otherwise
-with 1, and names each difference and how it comes into force.";
+const EPILOGUE: &str = "\
+Examples:
+  docker run IMAGE init.sh WEB_USER=ada WORKSPACE=/data/
+  docker exec CONTAINER init.sh WEB_USER=ada
 
-/// Settle everything a container needs at its start, then hand over to supervisord.
+In a running container nothing is changed: the exit code is 0 if the
+given settings are in use, otherwise 1, and each line says how to apply
+one of them.";
+
+/// Prepare the container at its start, then become supervisord.
 #[derive(Debug, Parser)]
-#[command(name = "init", version, long_about = None, after_help = NOTES)]
+#[command(name = "init", version, long_about = None, after_help = EPILOGUE)]
 pub struct Cli {
-    /// Environment variables; each replaces the container's own of the same name
+    /// Environment variables; they override those of the container
     #[arg(value_name = "NAME=VALUE")]
     pub parameters: Vec<OsString>,
 }

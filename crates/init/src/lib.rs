@@ -1,4 +1,4 @@
-//! Settle everything a container needs at its start, then hand over to supervisord.
+//! Prepare the container at its start, then become supervisord.
 //!
 //! `init.sh` runs this as the container's first process. It reads `NAME=VALUE` parameters and the environment,
 //! decides all settings once, and brings directories, keys, credentials, the system user and the environment

@@ -2,14 +2,19 @@
 
 use clap::{CommandFactory, Parser};
 
-/// Start the SSH server with keys of its own and without passwords.
+const EPILOGUE: &str = "\
+Examples:
+  sshd-run --keys root
+  sudo sshd-run --show";
+
+/// Start the SSH server with key authentication only.
 #[derive(Debug, Parser)]
-#[command(name = "sshd-run", version, long_about = None)]
+#[command(name = "sshd-run", version, long_about = None, after_help = EPILOGUE)]
 pub struct Cli {
-    /// Print sshd's effective configuration instead of starting it
+    /// Print sshd's effective configuration and exit
     #[arg(long)]
     pub show: bool,
-    /// Print the public keys that log in as USER, as sshd asks for them at each login
+    /// Print the public keys accepted for USER and exit
     #[arg(long, value_name = "USER", conflicts_with = "show")]
     pub keys: Option<String>,
 }

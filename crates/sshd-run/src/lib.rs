@@ -1,4 +1,4 @@
-//! Start the SSH server with keys of its own and without passwords.
+//! Start the SSH server with key authentication only.
 //!
 //! Host keys are made at the first start, never in the image: everybody has the image. sshd reads no configuration
 //! file: all its options are on its command line (see [`sshd_options`]), so that no file can bring passwords back. At each
