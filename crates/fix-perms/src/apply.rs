@@ -1,26 +1,28 @@
 //! Doing: a change to what a descriptor holds, whatever its name has become meanwhile.
 
+use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use dirfd::fd_path;
+use dirfd::xattr::Node;
 use exacl::AclOption;
-use rustix::fs::{AtFlags, Gid, Mode, chmod, chownat, fchmod, fchown, fstat, removexattr};
-use rustix::io::Errno;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, fstat};
+use nix::unistd::{Gid, fchown, fchownat};
 
 use crate::acl::{Acl, List};
 use crate::change::Change;
 use crate::entry::Entry;
 
-/// How much of an ACL is read at once, in bytes: 100 entries.
-const USUAL_ACL: usize = 4 + 100 * 8;
-const CAPABILITY: &str = "security.capability";
-
 impl List {
-    fn attribute(self) -> &'static str {
+    fn attribute(self) -> &'static CStr {
         match self {
-            Self::Access => "system.posix_acl_access",
-            Self::Default => "system.posix_acl_default",
+            Self::Access => c"system.posix_acl_access",
+            Self::Default => c"system.posix_acl_default",
         }
     }
 }
@@ -29,7 +31,7 @@ impl List {
 #[derive(Debug, Clone)]
 pub struct Held {
     fd: Arc<OwnedFd>,
-    /// Whether it was opened; it only names the entry (`O_PATH`) otherwise, which costs a path through `/proc` each time.
+    /// False for a descriptor that only names the entry (`O_PATH`), which costs a path through `/proc` each time.
     is_open: bool,
 }
 
@@ -44,27 +46,33 @@ impl Held {
         Self { fd: Arc::new(fd), is_open: false }
     }
 
-    /// What it is now.
-    pub fn look(&self) -> rustix::io::Result<Entry> {
-        fstat(&self.fd).map(|stat| Entry::from(&stat))
+    /// Returns what it is now.
+    pub fn look(&self) -> nix::Result<Entry> {
+        fstat(&*self.fd).map(|stat| Entry::from(&stat))
     }
 
-    /// An ACL of it; nothing where it has none.
+    /// Returns an ACL of it; nothing where it has none.
     pub fn acl(&self, list: List) -> io::Result<Option<Acl>> {
-        acl(|buffer| self.attribute(list.attribute(), buffer))
+        match self.node().get(list.attribute()) {
+            Ok(bytes) => Acl::parse(&bytes).map(Some),
+            Err(Errno::ENODATA | Errno::ENOTSUP) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
-    /// Whether its file system keeps ACLs at all.
+    /// True if its file system keeps ACLs at all.
     pub fn keeps_acls(&self) -> bool {
-        let nothing: &mut [u8] = &mut [];
-        let asked = self.attribute(List::Access.attribute(), nothing);
-        !matches!(asked, Err(Errno::OPNOTSUPP | Errno::NOSYS))
+        let length = self.node().length(List::Access.attribute());
+        !matches!(length, Err(Errno::ENOTSUP | Errno::ENOSYS))
     }
 
-    /// Whether a file runs with more rights than its reader has: whoever could write it, would have them.
+    /// True for a program that runs with more rights than its reader has: an account that could write it would have them.
     pub fn has_capabilities(&self) -> bool {
-        let nothing: &mut [u8] = &mut [];
-        self.attribute(CAPABILITY, nothing).is_ok()
+        self.node().length(c"security.capability").is_ok()
+    }
+
+    fn node(&self) -> Node<'_> {
+        if self.is_open { Node::Open(self.fd.as_fd()) } else { Node::PathOnly(self.fd.as_fd()) }
     }
 
     /// Makes changes of group and mode, and tells of each what became of it; `Unsupported` where the file system took one
@@ -85,44 +93,19 @@ impl Held {
         }
     }
 
-    fn set_attribute(&self, change: &Change) -> rustix::io::Result<()> {
+    fn set_attribute(&self, change: &Change) -> nix::Result<()> {
         match change {
-            Change::Group(gid) if self.is_open => fchown(&self.fd, None, Some(Gid::from_raw(*gid))),
+            Change::Group(gid) if self.is_open => fchown(&*self.fd, None, Some(Gid::from_raw(*gid))),
             Change::Group(gid) => {
-                chownat(&self.fd, c"", None, Some(Gid::from_raw(*gid)), AtFlags::EMPTY_PATH)
+                fchownat(&*self.fd, c"", None, Some(Gid::from_raw(*gid)), AtFlags::AT_EMPTY_PATH)
             }
-            Change::Mode(_, mode) if self.is_open => fchmod(&self.fd, Mode::from_raw_mode(*mode)),
-            Change::Mode(_, mode) => chmod(self.path(), Mode::from_raw_mode(*mode)),
+            Change::Mode(_, mode) if self.is_open => fchmod(&*self.fd, Mode::from_bits_truncate(*mode)),
+            Change::Mode(_, mode) => {
+                let mode = Mode::from_bits_truncate(*mode);
+                fchmodat(AT_FDCWD, &fd_path(&*self.fd), mode, FchmodatFlags::FollowSymlink)
+            }
             _ => Ok(()),
         }
-    }
-
-    fn attribute(&self, name: &str, buffer: &mut [u8]) -> rustix::io::Result<usize> {
-        if self.is_open {
-            rustix::fs::fgetxattr(&self.fd, name, buffer)
-        } else {
-            rustix::fs::getxattr(self.path(), name, buffer)
-        }
-    }
-
-    /// Its path: no link is followed on the way, because there is no way.
-    fn path(&self) -> String {
-        format!("/proc/self/fd/{}", self.fd.as_raw_fd())
-    }
-}
-
-fn acl(get: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> io::Result<Option<Acl>> {
-    let mut usual = [0; USUAL_ACL];
-    match get(&mut usual) {
-        Ok(length) => Acl::parse(&usual[..length]).map(Some),
-        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
-        Err(Errno::RANGE) => {
-            // The kernel keeps no attribute larger than this (xattr(7)).
-            let mut largest = vec![0; 64 << 10];
-            let length = get(&mut largest)?;
-            Acl::parse(&largest[..length]).map(Some)
-        }
-        Err(error) => Err(error.into()),
     }
 }
 
@@ -136,18 +119,18 @@ pub fn set_acls<'a>(entries: impl Iterator<Item = &'a Held> + Clone, change: &Ch
             set(entries.clone(), acl, AclOption::DEFAULT_ACL)?;
             entries.into_iter().try_for_each(|held| kept(held.acl(List::Default)?.is_some()))
         }
-        Change::NoDefault => entries.into_iter().try_for_each(|held| {
-            match removexattr(held.path(), List::Default.attribute()) {
-                Err(Errno::NODATA) => Ok(()),
+        Change::NoDefault => {
+            entries.into_iter().try_for_each(|held| match held.node().remove(List::Default.attribute()) {
+                Err(Errno::ENODATA) => Ok(()),
                 removed => Ok(removed?),
-            }
-        }),
+            })
+        }
         Change::Group(_) | Change::Mode(..) => Ok(()),
     }
 }
 
 fn set<'a>(entries: impl Iterator<Item = &'a Held>, acl: &Acl, list: AclOption) -> io::Result<()> {
-    let paths: Vec<String> = entries.map(Held::path).collect();
+    let paths: Vec<PathBuf> = entries.map(|held| fd_path(&*held.fd)).collect();
     exacl::setfacl(&paths, &acl.entries(), list)
 }
 

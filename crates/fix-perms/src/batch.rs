@@ -9,7 +9,7 @@ use crate::apply::{self, Held};
 use crate::change::Change;
 
 /// How many descriptors are held open for one call.
-const SIZE: usize = 64;
+pub const SIZE: usize = 64;
 
 /// A change that waits, and what it is for.
 #[derive(Debug)]

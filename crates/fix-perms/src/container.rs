@@ -1,7 +1,9 @@
 //! The rules of `/opt`: shared with the group, except what root runs and what belongs to services or to packages.
 
+use dirfd::FileType;
+
 use crate::change::Change;
-use crate::entry::{Entry, Kind, SET_GROUP_ID};
+use crate::entry::{Entry, SET_GROUP_ID};
 
 /// How a place below `/opt` is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,10 +61,10 @@ pub fn enters(place: Place, entry: &Entry) -> bool {
 /// What makes an entry right: the group, and for the group what the owner may do; only ever more, never less.
 pub fn judge(place: Place, gid: u32, entry: &Entry) -> Vec<Change> {
     // Changing the group of a program that lends rights would take them away, and write access would hand them out.
-    if place != Place::Shared || entry.kind == Kind::Other || entry.is_private() || entry.lends_rights() {
+    if place != Place::Shared || entry.is_special() || entry.is_private() || entry.lends_rights() {
         return Vec::new();
     }
-    let inherits = if entry.kind == Kind::Directory { SET_GROUP_ID } else { 0 };
+    let inherits = if entry.kind == FileType::Directory { SET_GROUP_ID } else { 0 };
     let mode = entry.mode | u32::from(entry.owner_bits()) << 3 | inherits;
     let mut changes = Vec::new();
     if entry.gid != gid {
@@ -100,7 +102,7 @@ mod tests {
             (directory(0o700), vec![]),
             (file(0o4755), vec![]),
             (file(0o2755), vec![]),
-            (Entry { kind: Kind::Other, ..file(0o777) }, vec![]),
+            (Entry { kind: FileType::Symlink, ..file(0o777) }, vec![]),
         ];
         for (entry, expected) in cases {
             assert_eq!(judge(Place::Shared, GROUP, &entry), expected, "{entry:?}");

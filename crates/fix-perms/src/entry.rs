@@ -1,6 +1,7 @@
 //! What was seen of a file or directory: everything that a decision needs, and nothing else.
 
-use rustix::fs::{FileType, Stat};
+use dirfd::FileType;
+use nix::sys::stat::FileStat;
 
 /// Read, write and execute, as in one digit of a mode.
 pub const ALL: u8 = 7;
@@ -10,22 +11,11 @@ const SET_USER_ID: u32 = 0o4000;
 /// Set-group-ID: on a directory, what is made in it gets the directory's group.
 pub const SET_GROUP_ID: u32 = 0o2000;
 
-/// What an entry is, as far as it matters here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A regular file.
-    File,
-    /// A directory.
-    Directory,
-    /// A link, device, pipe or socket: never touched.
-    Other,
-}
-
 /// An entry's owner, mode and identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
     /// What it is.
-    pub kind: Kind,
+    pub kind: FileType,
     /// Permission bits with set-user-ID, set-group-ID and sticky: `0o7777` at most.
     pub mode: u32,
     /// The owner.
@@ -49,37 +39,38 @@ impl Entry {
         bits(self.mode >> 3)
     }
 
-    /// Everybody else's bits.
+    /// The bits of all others.
     pub fn other_bits(&self) -> u8 {
         bits(self.mode)
     }
 
-    /// Whether its owner keeps it to itself, as private keys and `.netrc` are kept.
+    /// True if its owner keeps it to itself, as private keys and `.netrc` are kept.
     pub fn is_private(&self) -> bool {
         self.group_bits() | self.other_bits() == 0
     }
 
-    /// Whether anybody may execute it.
+    /// True for a link, device, pipe or socket: these are never touched.
+    pub fn is_special(&self) -> bool {
+        !matches!(self.kind, FileType::RegularFile | FileType::Directory)
+    }
+
+    /// True if any account may execute it.
     pub fn runs(&self) -> bool {
         self.mode & 0o111 != 0
     }
 
-    /// Whether it is a file that runs with its owner's or group's rights: whoever may write it, gets them.
+    /// True for a file that runs with its owner's or group's rights: an account that may write it gets them.
     pub fn lends_rights(&self) -> bool {
-        self.kind == Kind::File && self.mode & (SET_USER_ID | SET_GROUP_ID) != 0
+        self.kind == FileType::RegularFile && self.mode & (SET_USER_ID | SET_GROUP_ID) != 0
     }
 }
 
-impl From<&Stat> for Entry {
+impl From<&FileStat> for Entry {
     // The types of these fields differ between architectures.
     #[allow(clippy::useless_conversion, clippy::unnecessary_cast)]
-    fn from(stat: &Stat) -> Self {
+    fn from(stat: &FileStat) -> Self {
         Self {
-            kind: match FileType::from_raw_mode(stat.st_mode) {
-                FileType::RegularFile => Kind::File,
-                FileType::Directory => Kind::Directory,
-                _ => Kind::Other,
-            },
+            kind: dirfd::file_type(stat),
             mode: stat.st_mode & 0o7777,
             uid: stat.st_uid,
             gid: stat.st_gid,
@@ -96,15 +87,15 @@ fn bits(mode: u32) -> u8 {
 
 #[cfg(test)]
 pub mod example {
-    use super::{Entry, Kind};
+    use super::{Entry, FileType};
 
     /// A file of root's with one name.
     pub fn file(mode: u32) -> Entry {
-        Entry { kind: Kind::File, mode, uid: 0, gid: 0, names: 1, identity: (1, 2) }
+        Entry { kind: FileType::RegularFile, mode, uid: 0, gid: 0, names: 1, identity: (1, 2) }
     }
 
     /// A directory of root's.
     pub fn directory(mode: u32) -> Entry {
-        Entry { kind: Kind::Directory, names: 2, ..file(mode) }
+        Entry { kind: FileType::Directory, names: 2, ..file(mode) }
     }
 }

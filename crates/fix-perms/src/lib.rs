@@ -40,7 +40,6 @@ mod cli;
 mod container;
 mod entry;
 mod names;
-mod queue;
 mod report;
 mod rules;
 mod tally;
@@ -57,8 +56,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Parser;
 use kit::{Env, Exit, HintExt, Outcome};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, openat, statx};
-use rustix::io::Errno;
+use nix::errno::Errno;
 
 pub use change::{Change, ChangeKind};
 pub use cli::command;
@@ -102,7 +100,8 @@ pub fn fix(tree: &Tree, dry_run: bool, tell: Tell<'_>) -> Result<Tally> {
         }
         Tree::Workspace { path, uid } => {
             let top = open(path)?;
-            if mount_of(&top, "")? == mount_of(CWD, "/")? {
+            let mount = |open: &OwnedFd| Ok::<_, Errno>((dirfd::mount_id(open), dirfd::identity(open)?.0));
+            if mount(&top)? == mount(&dirfd::open_root("/")?)? {
                 bail!("{} is not on a mounted volume", path.display());
             }
             Ok(walk::walk(&rules::Workspace { uid: *uid }, path, top, dry_run, tell)?)
@@ -113,8 +112,7 @@ pub fn fix(tree: &Tree, dry_run: bool, tell: Tell<'_>) -> Result<Tally> {
 /// Lets `uid` use the directory `top` itself and what is made in it, by ACLs; `Unsupported` where its file system keeps none.
 /// Where `uid` owns `top`, on which an ACL has no effect, it is what is made there alone.
 pub fn open_to(top: &Path, uid: u32) -> io::Result<()> {
-    let how = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let held = Held::open(Arc::new(openat(CWD, top, how, Mode::empty())?));
+    let held = Held::open(Arc::new(dirfd::open_root(top)?));
     let entry = held.look()?;
     let access = held.acl(List::Access)?.unwrap_or_else(|| Acl::of(&entry));
     let default = held.acl(List::Default)?.unwrap_or_else(|| access.clone().into_default());
@@ -124,21 +122,13 @@ pub fn open_to(top: &Path, uid: u32) -> io::Result<()> {
 }
 
 fn open(path: &Path) -> Result<OwnedFd> {
-    let how = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(CWD, path, how, Mode::empty()).with_context(|| format!("cannot open {}", path.display()))
-}
-
-/// The mount on which something is; before Linux 5.8, the device.
-fn mount_of(directory: impl std::os::fd::AsFd, path: &str) -> io::Result<(u64, u32, u32)> {
-    let found = statx(directory, path, AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
-    let mount = if found.stx_mask & StatxFlags::MNT_ID.bits() == 0 { 0 } else { found.stx_mnt_id };
-    Ok((mount, found.stx_dev_major, found.stx_dev_minor))
+    dirfd::open_root(path).map_err(io::Error::from).with_context(|| format!("cannot open {}", path.display()))
 }
 
 /// Runs the command line.
 pub fn run() -> Outcome {
     let cli = Cli::try_parse()?;
-    if !cli.dry_run && !rustix::process::geteuid().is_root() {
+    if !cli.dry_run && !nix::unistd::geteuid().is_root() {
         return Err(anyhow!("only root may change owners and modes of others"))
             .hint(|| "sudo fix-perms, or fix-perms --dry-run".to_owned());
     }
@@ -165,7 +155,7 @@ pub fn run() -> Outcome {
                 let tree = Tree::Workspace { path: path.clone(), uid };
                 match settle(&mut report, "workspace", &tree, &path) {
                     // Nothing would be right after another run either.
-                    Err(error) if error.downcast_ref() == Some(&Errno::ACCESS) => {
+                    Err(error) if is_closed(&error) => {
                         report.skip("workspace", format!("{error:#}"));
                     }
                     settled => settled?,
@@ -175,6 +165,10 @@ pub fn run() -> Outcome {
     }
     report.print(cli.json)?;
     Ok(if complete { Exit::Done } else { Exit::No })
+}
+
+fn is_closed(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) == Some(Errno::EACCES as i32)
 }
 
 fn group(name: &str) -> Result<u32> {

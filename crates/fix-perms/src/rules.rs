@@ -10,7 +10,7 @@ use crate::{container, workspace};
 /// Decisions about one tree. A place says how the part of the tree is treated in which an entry lies.
 pub trait Rules: Sync {
     /// The places that the rules tell apart.
-    type Place: Copy + Send;
+    type Place: Copy + Send + Sync;
     /// Whether a file with a name outside the tree is left alone: its owner may be somebody who never was asked.
     const WANTS_ALL_NAMES: bool;
     /// Whether ACLs matter.

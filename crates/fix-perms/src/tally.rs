@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
+use nix::errno::Errno;
 
 use crate::change::ChangeKind;
 
@@ -113,7 +113,7 @@ fn nature(error: &io::Error) -> Nature {
         NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem, StaleNetworkFileHandle, Unsupported,
     };
     // Replaced by a link, which is never followed.
-    if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) {
+    if error.raw_os_error() == Some(Errno::ELOOP as i32) {
         return Nature::Vanished;
     }
     match error.kind() {

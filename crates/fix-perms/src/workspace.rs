@@ -2,9 +2,11 @@
 
 use std::io;
 
+use dirfd::FileType;
+
 use crate::acl::{Acl, List};
 use crate::change::Change;
-use crate::entry::{ALL, Entry, Kind};
+use crate::entry::{ALL, Entry};
 
 /// How a place in the workspace is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +39,7 @@ pub fn enters(place: Place, uid: u32, entry: &Entry) -> bool {
 
 /// What makes an entry right for the volume's owner `uid`.
 pub fn judge(place: Place, uid: u32, name: &[u8], entry: &Entry, read: Read<'_>) -> io::Result<Vec<Change>> {
-    if entry.kind == Kind::Other || entry.lends_rights() {
+    if entry.is_special() || entry.lends_rights() {
         return Ok(Vec::new());
     }
     let mut changes = Vec::new();
@@ -47,21 +49,22 @@ pub fn judge(place: Place, uid: u32, name: &[u8], entry: &Entry, read: Read<'_>)
             changes.push(Change::Mode(entry.mode, mode));
         }
         // A list from the directory above would open every key that is made here to somebody.
-        if entry.kind == Kind::Directory && read(List::Default)?.is_some() {
+        if entry.kind == FileType::Directory && read(List::Default)?.is_some() {
             changes.push(Change::NoDefault);
         }
         return Ok(changes);
     }
     changes.extend(access(place, uid, entry, read)?);
-    if entry.kind == Kind::Directory && (place == Place::Top || !entry.is_private()) {
+    if entry.kind == FileType::Directory && (place == Place::Top || !entry.is_private()) {
         changes.extend(default(uid, entry, read)?);
     }
     Ok(changes)
 }
 
 /// The bits that ssh and sshd refuse: others may not write, and a private key is its owner's alone.
-fn too_open(name: &[u8], kind: Kind) -> u32 {
-    let is_private_key = kind == Kind::File && name.starts_with(b"id_") && !name.ends_with(b".pub");
+fn too_open(name: &[u8], kind: FileType) -> u32 {
+    let is_private_key =
+        kind == FileType::RegularFile && name.starts_with(b"id_") && !name.ends_with(b".pub");
     if is_private_key { 0o077 } else { 0o022 }
 }
 
@@ -129,7 +132,7 @@ mod tests {
             assert_eq!(judged(Place::Open, "x", &entry, &none), [], "{entry:?}");
         }
         assert_eq!(judged(Place::Open, "x", &directory(0o700), &none), []);
-        assert_eq!(judged(Place::Open, "x", &Entry { kind: Kind::Other, ..file(0o644) }, &none), []);
+        assert_eq!(judged(Place::Open, "x", &Entry { kind: FileType::Symlink, ..file(0o644) }, &none), []);
     }
 
     #[test]

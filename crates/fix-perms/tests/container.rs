@@ -5,14 +5,14 @@
 
 mod machine;
 
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+use dirfd::xattr::Node;
 
 use machine::{Machine, Ran, mode_and_group, tool, tool_in_time};
 
@@ -173,15 +173,14 @@ fn any_name_and_any_depth_will_do() {
 
     // Deeper than a path may be long, and than descriptors are usually allowed.
     let mut here = machine.path("opt");
-    let how = OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let mut at = openat(CWD, &here, how, Mode::empty()).unwrap();
+    let mut at = dirfd::open_root(&here).unwrap();
     for _ in 0..1_500 {
         for name in ["deep", "beside"] {
-            mkdirat(&at, name, Mode::from_raw_mode(0o755)).unwrap();
+            dirfd::make_dir(&at, name, 0o755).unwrap();
         }
-        at = openat(&at, "deep", how, Mode::empty()).unwrap();
+        at = dirfd::open_dir(&at, "deep").unwrap();
     }
-    openat(&at, "last", OFlags::CREATE | OFlags::CLOEXEC, Mode::from_raw_mode(0o644)).unwrap();
+    dirfd::create_file(&at, "last", 0o644).unwrap();
     let command = machine.command(&["--only", "container"]);
     let mut limited = Command::new("sh");
     limited.args(["-ec", "ulimit -S -n 256; exec \"$@\"", "sh"]).arg(command.get_program());
@@ -211,8 +210,8 @@ fn a_program_with_capabilities_keeps_them() {
     let program = machine.file("opt/mine/ping", 0o755);
     // cap_net_raw, effective and permitted, as setcap(8) writes it.
     let capability = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    let flags = rustix::fs::XattrFlags::empty();
-    rustix::fs::setxattr(&program, "security.capability", &capability, flags).unwrap();
+    let node = Node::Named(CString::new(program.as_os_str().as_bytes()).unwrap());
+    node.set(c"security.capability", &capability).unwrap();
     let ran = machine.opt(&[]);
     assert_eq!(ran.stdout, "@/opt: 12 entries looked at, nothing to change\n");
     assert!(ran.stderr.contains("1 files were left alone"), "{}", ran.stderr);

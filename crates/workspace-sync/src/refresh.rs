@@ -314,6 +314,7 @@ fn discard(setting: &Setting<'_>, tree: &Tree, parent: &OwnedFd) -> Result<()> {
     for base in walk::names(&directory)? {
         if base != reserved_names::CLAIM {
             dirfd::remove_all(&directory, base.as_os_str())
+                .map_err(std::io::Error::from)
                 .with_context(|| format!("cannot remove {}", tree.previous.join(&base).display()))?;
         }
     }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use dirfd::xattr::Node;
 use tempfile::TempDir;
 
 /// The owner of the volume.
@@ -161,11 +162,9 @@ pub fn mode_and_group(path: &Path) -> (u32, u32) {
 
 /// An ACL in the form of `setfacl`, or nothing.
 pub fn acl(path: &Path, list: &str) -> Option<String> {
-    let path = CString::new(path.as_os_str().as_bytes()).unwrap();
-    let mut bytes = [0; 256];
-    let length =
-        rustix::fs::lgetxattr(path.as_c_str(), format!("system.posix_acl_{list}"), &mut bytes[..]).ok()?;
-    let entries = bytes[4..length].chunks(8).map(|entry| {
+    let node = Node::Named(CString::new(path.as_os_str().as_bytes()).unwrap());
+    let bytes = node.get(&CString::new(format!("system.posix_acl_{list}")).unwrap()).ok()?;
+    let entries = bytes[4..].chunks(8).map(|entry| {
         let id = u32::from_le_bytes(entry[4..].try_into().unwrap());
         let digit = entry[2];
         match entry[0] {
