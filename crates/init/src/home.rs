@@ -1,19 +1,23 @@
 //! The system user's home: on a mounted workspace, so that it survives, else in `/home`.
 //!
-//! Whoever owns the volume has prepared it as they liked, so nothing in it is trusted: see [`Folder`].
+//! The volume's owner may have prepared it in any way, so nothing in it is trusted: see [`crate::owned_directory`].
 
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use dirfd::FileType;
 use kit::Problem;
 use kit::account_db::Ids;
+use nix::sys::stat::fstat;
+use nix::unistd::{Gid, Uid, fchown, symlinkat};
 use workspace::Workspace;
 
-use crate::folder::{Folder, Kind, may_pass, may_use};
+use crate::owned_directory::{self, make_private, may_pass, may_use, place_file};
 
 const LOCAL: &str = "/home";
 const SKELETON: &str = "/etc/skel";
@@ -35,7 +39,7 @@ fn place(
     name: &str,
     ids: Ids,
     problems: &mut Vec<Problem>,
-) -> Result<(PathBuf, Folder)> {
+) -> Result<(PathBuf, OwnedFd)> {
     if workspace.mounted {
         match on_the_workspace(workspace, name, ids) {
             Ok(folder) => return Ok((workspace.home(name), folder)),
@@ -54,7 +58,7 @@ fn place(
 }
 
 /// The home on the volume, if the user can reach it, and it is the user's.
-fn on_the_workspace(workspace: &Workspace, name: &str, ids: Ids) -> Result<Folder> {
+fn on_the_workspace(workspace: &Workspace, name: &str, ids: Ids) -> Result<OwnedFd> {
     if workspace.path.to_string_lossy().contains(':') {
         bail!("{} has a colon in it, which no account's home can have", workspace.path.display());
     }
@@ -62,54 +66,57 @@ fn on_the_workspace(workspace: &Workspace, name: &str, ids: Ids) -> Result<Folde
         .with_context(|| format!("cannot write to {}", workspace.path.display()))?;
     for above in workspace.path.ancestors() {
         let cannot = || format!("cannot access {}", above.display());
-        let stat = Folder::open(above).and_then(|folder| folder.stat()).with_context(cannot)?;
+        let stat = dirfd::open_root(above).and_then(fstat).map_err(io::Error::from).with_context(cannot)?;
         if !may_pass(&stat, ids) {
             bail!("{} is not accessible to uid {}", above.display(), ids.uid);
         }
     }
     let home = workspace.home(name);
-    let root =
-        Folder::open(&workspace.path).with_context(|| format!("cannot open {}", workspace.path.display()))?;
+    let root = dirfd::open_root(&workspace.path)
+        .map_err(io::Error::from)
+        .with_context(|| format!("cannot open {}", workspace.path.display()))?;
     let parents = own(&root, "home", ids, 0o755, &workspace.path.join("home"))?;
-    if !may_pass(&parents.stat()?, ids) {
+    if !may_pass(&fstat(&parents)?, ids) {
         bail!("{}/home is not accessible to uid {}", workspace.path.display(), ids.uid);
     }
     let folder = own(&parents, name, ids, MODE, &home)?;
-    if !may_use(&folder.stat()?, ids) {
+    if !may_use(&fstat(&folder)?, ids) {
         bail!("{} cannot be used by uid {}", home.display(), ids.uid);
     }
     Ok(folder)
 }
 
 /// A directory of the user's or root's; it is made where there is none.
-fn own(parent: &Folder, name: &str, ids: Ids, mode: u32, path: &Path) -> Result<Folder> {
-    match parent.kind(OsStr::new(name)).with_context(|| format!("cannot access {}", path.display()))? {
-        Some(Kind::Link) => bail!("{} is a symbolic link, which root does not follow", path.display()),
-        Some(Kind::File | Kind::Other) => bail!("{} is not a directory", path.display()),
-        Some(Kind::Directory) | None => {}
+fn own(parent: &OwnedFd, name: &str, ids: Ids, mode: u32, path: &Path) -> Result<OwnedFd> {
+    let existing = dirfd::stat(parent, name)
+        .map_err(io::Error::from)
+        .with_context(|| format!("cannot access {}", path.display()))?;
+    match existing.as_ref().map(dirfd::file_type) {
+        Some(FileType::Directory) | None => {}
+        Some(FileType::Symlink) => bail!("{} is a symbolic link, which root does not follow", path.display()),
+        Some(_) => bail!("{} is not a directory", path.display()),
     }
-    let folder = parent
-        .ensure(OsStr::new(name), ids, mode)
+    let folder = owned_directory::make(parent, OsStr::new(name), ids, mode)
         .with_context(|| format!("cannot create {}", path.display()))?;
-    let owner = folder.stat()?.st_uid;
+    let owner = fstat(&folder)?.st_uid;
     if !is_acceptable(owner, ids) {
         bail!("{} belongs to uid {owner} and not to {}", path.display(), ids.uid);
     }
     Ok(folder)
 }
 
-/// The user's own, or root's: on a volume that keeps no owners. Whether the user can work there, the modes tell.
+/// True for the user's own directory, or root's on a volume that keeps no owners: there the modes decide.
 fn is_acceptable(owner: u32, ids: Ids) -> bool {
     owner == ids.uid || owner == 0
 }
 
 /// Only root writes in `/home`, so what lies there under the user's name is the user's, whatever id it had.
-fn locally(parent: &Path, name: &str, ids: Ids, problems: &mut Vec<Problem>) -> io::Result<Folder> {
+fn locally(parent: &Path, name: &str, ids: Ids, problems: &mut Vec<Problem>) -> io::Result<OwnedFd> {
     fs::create_dir_all(parent)?;
-    let folder = Folder::open(parent)?.ensure(OsStr::new(name), ids, MODE)?;
-    let former = folder.stat()?.st_uid;
+    let folder = owned_directory::make(dirfd::open_root(parent)?, OsStr::new(name), ids, MODE)?;
+    let former = fstat(&folder)?.st_uid;
     if former != ids.uid {
-        folder.give_to(ids)?;
+        fchown(&folder, Some(Uid::from_raw(ids.uid)), Some(Gid::from_raw(ids.gid)))?;
         problems.push(Problem::new(
             "home",
             format!(
@@ -123,7 +130,7 @@ fn locally(parent: &Path, name: &str, ids: Ids, problems: &mut Vec<Problem>) -> 
 }
 
 /// What a new account finds in its home (useradd(8), `--skel`), without touching what is there.
-fn copy_skeleton(home: &Folder, skeleton: &Path, ids: Ids) -> io::Result<()> {
+fn copy_skeleton(home: &OwnedFd, skeleton: &Path, ids: Ids) -> io::Result<()> {
     let entries = match fs::read_dir(skeleton) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
@@ -131,14 +138,16 @@ fn copy_skeleton(home: &Folder, skeleton: &Path, ids: Ids) -> io::Result<()> {
     for entry in entries {
         let entry = entry?;
         let (name, kind) = (entry.file_name(), entry.file_type()?);
-        match home.kind(&name)? {
-            None | Some(Kind::Directory) if kind.is_dir() => {
-                copy_skeleton(&home.ensure(&name, ids, 0o755)?, &entry.path(), ids)?;
+        match dirfd::stat(home, name.as_os_str())?.as_ref().map(dirfd::file_type) {
+            None | Some(FileType::Directory) if kind.is_dir() => {
+                copy_skeleton(&owned_directory::make(home, &name, ids, 0o755)?, &entry.path(), ids)?;
             }
-            None if kind.is_symlink() => home.link(&name, &fs::read_link(entry.path())?)?,
+            None if kind.is_symlink() => {
+                symlinkat(&fs::read_link(entry.path())?, home, name.as_os_str())?;
+            }
             None if kind.is_file() => {
                 let mode = entry.metadata()?.mode() & 0o777;
-                home.place(&name, &fs::read(entry.path())?, ids, mode)?;
+                place_file(home, &name, &fs::read(entry.path())?, ids, mode)?;
             }
             _ => {}
         }
@@ -147,21 +156,19 @@ fn copy_skeleton(home: &Folder, skeleton: &Path, ids: Ids) -> io::Result<()> {
 }
 
 /// Keeps the user's SSH files to the user; ssh(1) refuses keys that others could read.
-fn restrict_ssh(home: &Folder, uid: u32) -> io::Result<()> {
+fn restrict_ssh(home: &OwnedFd, uid: u32) -> io::Result<()> {
     let name = OsStr::new(".ssh");
-    if home.kind(name)? != Some(Kind::Directory) {
+    if dirfd::stat(home, name)?.as_ref().map(dirfd::file_type) != Some(FileType::Directory) {
         return Ok(());
     }
-    home.make_private(name, uid)?;
-    let ssh = home.inner(name)?;
-    ssh.names()?.iter().try_for_each(|file| ssh.make_private(file, uid))
+    make_private(home, name, uid)?;
+    let ssh = dirfd::open_beneath(home, Path::new(name))?;
+    dirfd::names(&ssh)?.iter().try_for_each(|file| make_private(&ssh, file, uid))
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
-
-    use nix::unistd::{Gid, Uid};
 
     use super::*;
 
@@ -254,7 +261,7 @@ mod tests {
         fs::set_permissions(skeleton.join(".bashrc"), fs::Permissions::from_mode(0o755)).unwrap();
         fs::write(home.join(".profile"), "mine").unwrap();
         symlink("/nowhere", home.join(".x")).unwrap();
-        let folder = Folder::open(&home).unwrap();
+        let folder = dirfd::open_root(&home).unwrap();
         copy_skeleton(&folder, &skeleton, own_ids()).unwrap();
         copy_skeleton(&folder, &skeleton, own_ids()).unwrap();
         let text = |name: &str| fs::read_to_string(home.join(name)).unwrap();
@@ -275,7 +282,7 @@ mod tests {
             fs::set_permissions(path, fs::Permissions::from_mode(0o664)).unwrap();
         }
         symlink(&outside, ssh.join("link")).unwrap();
-        restrict_ssh(&Folder::open(dir.path()).unwrap(), own_ids().uid).unwrap();
+        restrict_ssh(&dirfd::open_root(dir.path()).unwrap(), own_ids().uid).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!([mode(&ssh), mode(&ssh.join("id_rsa")), mode(&outside)], [0o700, 0o600, 0o664]);
     }

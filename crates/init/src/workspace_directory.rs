@@ -7,13 +7,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use dirfd::FileType;
 use kit::Problem;
 use kit::account_db::Ids;
 use kit::atomic::{self, WriteOptions};
 use nix::errno::Errno;
 use workspace::Workspace;
 
-use crate::folder::{Folder, Kind};
+use crate::owned_directory;
 
 const WARNING: &str = "WARNING-NO-MOUNT.txt";
 const WARNING_TEXT: &str = "\
@@ -108,16 +109,17 @@ fn make_storage(workspace: &Workspace) -> Result<()> {
     let path = workspace.storage();
     let name = OsStr::new("storage");
     let cannot = |error: io::Error| anyhow::anyhow!("cannot create {}: {error}", path.display());
-    let folder = Folder::open(&workspace.path).map_err(cannot)?;
-    match folder.kind(name).map_err(cannot)? {
+    let folder = dirfd::open_root(&workspace.path).map_err(|error| cannot(error.into()))?;
+    let existing = dirfd::stat(&folder, name).map_err(|error| cannot(error.into()))?;
+    match existing.as_ref().map(dirfd::file_type) {
         // Only looked at: nothing is made or changed behind it.
-        Some(Kind::Link) if fs::metadata(&path).is_ok_and(|meta| meta.is_dir()) => Ok(()),
-        Some(Kind::Link) => bail!("{} is a link, but not to a directory", path.display()),
-        Some(Kind::File | Kind::Other) => bail!("{} is not a directory", path.display()),
-        Some(Kind::Directory) | None => {
+        Some(FileType::Symlink) if fs::metadata(&path).is_ok_and(|meta| meta.is_dir()) => Ok(()),
+        Some(FileType::Symlink) => bail!("{} is a link, but not to a directory", path.display()),
+        Some(FileType::Directory) | None => {
             let ids = Ids { uid: workspace.uid, gid: workspace.gid };
-            folder.ensure(name, ids, STORAGE_MODE).map(drop).map_err(cannot)
+            owned_directory::make(&folder, name, ids, STORAGE_MODE).map(drop).map_err(cannot)
         }
+        Some(_) => bail!("{} is not a directory", path.display()),
     }
 }
 
