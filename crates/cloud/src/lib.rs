@@ -1,8 +1,8 @@
-//! Which provider runs this container, and at which address it publishes a port.
+//! The provider that runs this container, and the address at which it publishes a port.
 //!
-//! One provider is one file and one implementation of [`Provider`]; a new one does not compile until it has answered
-//! every question. Answers come from the environment alone: nothing here asks the network (hazard: a resolver that
-//! does not answer must not delay a boot).
+//! Each provider is one file with one implementation of [`Provider`]; a new one does not compile until it answers every
+//! question. Answers come from the environment alone: nothing here uses the network, because a resolver that does not
+//! answer must not delay a boot.
 
 mod allowed_hosts;
 mod local;
@@ -16,7 +16,7 @@ use kit::settings::is_host;
 pub use allowed_hosts::{ALLOWED_HOSTS, allowed_hosts};
 pub use trusted_proxies::{Network, TRUSTED_PROXIES, trusted_proxies};
 
-/// What every provider has to answer.
+/// Questions that every provider answers.
 pub trait Provider {
     /// The provider's name, as people write it.
     fn name(&self) -> &'static str;
@@ -42,7 +42,7 @@ pub fn detect(env: &Env) -> &'static dyn Provider {
         .map_or(&local::Local, |&(_, provider)| provider)
 }
 
-/// Names and addresses at which the world reaches this machine, as far as the environment says so.
+/// Returns the public names and addresses of this machine that the environment mentions.
 #[must_use]
 pub fn public_names(env: &Env) -> Vec<String> {
     let given =
@@ -50,7 +50,7 @@ pub fn public_names(env: &Env) -> Vec<String> {
     given.filter(|host| is_host(host)).map(str::to_owned).collect()
 }
 
-/// Whether an answer can depend on this variable; none of them is a secret.
+/// True if an answer can depend on this variable. None of them is a secret.
 #[must_use]
 pub fn is_relevant_variable(name: &str) -> bool {
     const NAMES: [&str; 6] = [
@@ -68,8 +68,8 @@ pub fn is_relevant_variable(name: &str) -> bool {
 /// The switch that makes our ports speak https.
 pub const HTTPS: &str = "WEB_ENABLE_HTTPS";
 
-/// An address of a port of ours, beginning with https where the port speaks it: a link's secret word must not travel in the
-/// clear before it is sent there.
+/// Returns the address of one of our ports with https if the port uses it: a link's secret must not be sent in plain
+/// text first.
 #[must_use]
 pub fn with_https(env: &Env, origin: String) -> String {
     let https = kit::SettingsReader::new(env).switch(&kit::variables::WEB_ENABLE_HTTPS);

@@ -13,7 +13,7 @@ impl Provider for Local {
         "local"
     }
 
-    /// Only `DIRECT_ADDRESS` says anything: a container does not know how its host publishes it.
+    /// Uses `DIRECT_ADDRESS` alone: a container does not know how its host publishes it.
     fn address(&self, env: &Env, port: u16) -> Option<String> {
         let host = env.text("DIRECT_ADDRESS").filter(|host| is_host(host))?;
         Some(format!("http://{host}:{port}"))

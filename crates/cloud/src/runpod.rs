@@ -26,8 +26,8 @@ impl Provider for RunPod {
         })
     }
 
-    /// Private and shared ranges, because the HTTPS proxy reaches a pod over the provider's inner network. Not verified on a
-    /// pod: the documentation says nothing about it. If it is wrong, cookies lack `Secure`, and nothing else changes.
+    /// Private and shared ranges, because the HTTPS proxy reaches a pod over the provider's internal network. Not
+    /// verified on a pod, and not documented. If it is wrong, cookies lack `Secure`, and nothing else changes.
     fn proxies(&self) -> &'static [&'static str] {
         &["10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"]
     }

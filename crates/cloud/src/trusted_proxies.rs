@@ -36,7 +36,7 @@ impl Network {
         let address: IpAddr = address.parse().ok()?;
         let most = if address.is_ipv4() { 32 } else { 128 };
         let bits = match bits {
-            // "+8" and "08" are numbers to a parser, but no network that anybody would write.
+            // "+8" and "08" parse as numbers, but are not network prefixes.
             Some("0") => 0,
             Some(bits) if bits.starts_with(|first: char| !matches!(first, '1'..='9')) => return None,
             Some(bits) => bits.parse().ok().filter(|&bits| bits <= most)?,
@@ -93,10 +93,10 @@ fn masked(address: IpAddr, bits: u8) -> IpAddr {
 /// Consequence of trusting too much: a trusted visitor escapes the limit of wrong logins.
 const CHOICE: &str = "visitors from these networks could spoof the address used for rate limiting";
 
-/// The networks of all proxies that may say who a visitor is and how he came: loopback, the provider's, the user's.
+/// Returns the networks of all proxies whose forwarded headers are trusted: loopback, the provider's, the user's.
 ///
-/// A word of the setting that is no network or a very large one is left out and named. If the others together are a large
-/// part of the internet, all are.
+/// An entry of the setting that is no network, or a very large one, is reported and ignored. If the others together are
+/// a large part of the internet, all are ignored.
 #[must_use]
 pub fn trusted_proxies(env: &Env) -> (Vec<Network>, Vec<Problem>) {
     let (mut networks, mut problems) = (Vec::new(), Vec::new());
@@ -244,7 +244,7 @@ mod tests {
         let sixteens =
             |count: u32| (0..count).map(|number| format!("{:x}::/16", 0x2000 + number)).collect::<Vec<_>>();
         let once_more = [eighths(16), eighths(16), vec!["1.2.3.0/24".into(), "1.2.3.4".into()]].concat();
-        // Nobody of the internet is in these.
+        // These addresses are unassigned.
         let unused = (0..600).map(|number| format!("{:x}::/16", 0x4000 + number)).collect();
         let with_site = |list: Vec<String>| [list, vec!["fc00::/7".into(), "fe80::/10".into()]].concat();
         for (list, family) in [

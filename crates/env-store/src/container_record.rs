@@ -1,4 +1,5 @@
-//! Which container the state is of, and which variables its starts stored: what another container must not have.
+//! Record of the container that owns the local state, and of the variables that its starts stored: another container
+//! must not have them.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -30,7 +30,7 @@ pub use store::Store;
 pub use url_credentials::find_url_credentials;
 pub use variable_name::{Refusal, check_storable, looks_secret};
 
-/// Where the store is.
+/// Path of the store.
 pub const PATH: &str = "/opt/leonardo/etc/environment.sh";
 
 /// Runs the command line.

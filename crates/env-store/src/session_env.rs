@@ -1,4 +1,4 @@
-//! What a session would have: for tools that were started past a login, by sudo or by `docker exec`.
+//! The environment of a session, for tools that were started without a login, by sudo or `docker exec`.
 
 use std::path::Path;
 
@@ -6,8 +6,9 @@ use kit::{Env, exec_limit};
 
 use crate::store::Store;
 
-/// `env` with the stored variables that it lacks. A store that cannot be read adds nothing: whoever may not read it has
-/// a session of their own, which has the variables. What no program could be started with is left out and reported.
+/// Returns `env` with the stored variables that it lacks. A store that cannot be read adds nothing: a user without
+/// access to it has a session with the variables. A variable that no program could be started with is reported and left
+/// out.
 #[must_use]
 pub fn session_env(mut env: Env, path: &Path) -> Env {
     for (name, value) in Store::read(path).unwrap_or_default().iter() {

@@ -15,7 +15,7 @@ use crate::quote::{quote, unquote};
 use crate::variable_name::VERSION_VARIABLE;
 
 const HEADER: &str = "# Environment variables for every session. Change it with: env-store set NAME=VALUE\n";
-/// How the first line begins; the digest of the variables follows.
+/// Start of the first line; the digest of the variables follows.
 const FIRST_LINE: &str = "# environment ";
 const GROUP: &str = "leonardo";
 /// Much more than a program can be given, in bytes; no honest store is larger.
@@ -36,7 +36,8 @@ impl Store {
         Self::parse(&bytes).with_context(|| format!("cannot parse {}", path.display()))
     }
 
-    /// Replaces the file unless it already says this; root gives it to group `leonardo`, nobody else reads it.
+    /// Replaces the file unless it already has this content; root gives it to group `leonardo`, and no other account
+    /// can read it.
     pub fn write(&self, path: &Path) -> Result<bool> {
         let mut placement = WriteOptions::durable(0o640);
         if uzers::get_effective_uid() == 0
@@ -47,10 +48,10 @@ impl Store {
         atomic::write_if_changed(path, &self.render(), placement)
     }
 
-    /// Reads, changes and replaces the file while nobody else does; returns whether it was written.
+    /// Reads, changes and replaces the file under a lock; returns whether it was written.
     ///
-    /// Readers need no lock: they see the file before or after. The lock is a file beside it, so it can only be held by
-    /// whoever may replace the store.
+    /// Readers need no lock: they see the file before or after. The lock is a file beside it, so that only an account
+    /// that may replace the store can hold it.
     pub fn update(path: &Path, change: impl FnOnce(&mut Self)) -> Result<bool> {
         let name = path.file_name().with_context(|| format!("{} does not name a file", path.display()))?;
         let lock = path.with_file_name(format!(".{}.lock", name.to_string_lossy()));

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// Where logins are in a value that has addresses in it (RFC 3986, section 3.2), without the `@`.
+/// Returns the ranges of credentials in a value that contains URLs (RFC 3986, section 3.2), without the `@`.
 #[must_use]
 pub fn find_url_credentials(value: &[u8]) -> Vec<Range<usize>> {
     let mut found = Vec::new();
@@ -12,7 +12,7 @@ pub fn find_url_credentials(value: &[u8]) -> Vec<Range<usize>> {
         let ends =
             |byte: &u8| matches!(byte, b'/' | b'?' | b'#' | b'"' | b'\'') || byte.is_ascii_whitespace();
         let end = value[start..].iter().position(ends).map_or(value.len(), |length| start + length);
-        // A password with an @ in it is written by people, whatever the RFC says.
+        // A password with an unescaped @ is against the RFC, and common.
         if let Some(length) =
             value[start..end].iter().rposition(|&byte| byte == b'@').filter(|&length| length > 0)
         {

@@ -1,4 +1,4 @@
-//! Which names a shell can take over, and which belong to a session rather than to the container.
+//! Variable names that a shell can keep, and those that belong to a session rather than to the container.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -6,7 +6,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use kit::UsageError;
 
-/// Set anew by every login or shell; storing them would put one session's value into all others.
+/// Set by every login or shell; storing them would copy one session's value into all others.
 const SESSION_VARIABLES: [&str; 15] = [
     "_",
     "HOME",
@@ -61,7 +61,7 @@ const SHELL_VARIABLES: [&str; 27] = [
 /// Set by the store's own file: which version of it a shell has read (see `/etc/bash.bashrc`).
 pub const VERSION_VARIABLE: &str = "LEONARDO_ENVIRONMENT";
 
-/// Why a variable is not stored.
+/// Reason why a variable is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// No shell can export a variable of this name.
@@ -82,7 +82,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Whether a variable of this name can be kept in the store.
+/// Returns an error if a variable of this name cannot be stored.
 pub fn check_storable(name: &str) -> Result<(), Refusal> {
     if !is_name(name) {
         Err(Refusal::NotAName)
@@ -96,7 +96,7 @@ pub fn check_storable(name: &str) -> Result<(), Refusal> {
     }
 }
 
-/// Whether a value of this name should not be shown on a screen.
+/// True if a value of this name should not be shown on a screen.
 #[must_use]
 pub fn looks_secret(name: &str) -> bool {
     const TELLING: [&str; 7] = ["PASSWORD", "PASSWD", "TOKEN", "SECRET", "API_KEY", "CREDENTIAL", "PRIVATE"];

@@ -165,7 +165,7 @@ fn no_name_makes_a_shell_execute_a_value_or_fail_to_start() {
     }
 }
 
-/// What a program says on its output that reads this on its input.
+/// Returns the output of a program that reads this on its input.
 fn said(command: &mut Command, input: &str) -> String {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();

@@ -9,25 +9,25 @@ use serde::{Deserialize, Serialize};
 pub struct Entry {
     /// Seconds since the Unix epoch.
     pub at: f64,
-    /// What happened.
+    /// The event.
     #[serde(flatten)]
     pub event: Event,
 }
 
-/// What can happen during a boot.
+/// Events of a boot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// `init` has settled everything and hands over to supervisord.
     InitEnded {
-        /// How long it took, in milliseconds.
+        /// Duration in milliseconds.
         milliseconds: u64,
     },
     /// A setting could not be used as given.
     Problem {
         /// The setting's name.
         setting: String,
-        /// What is wrong and what is used instead.
+        /// Description of the mistake, and the value used instead.
         message: String,
     },
     /// Late boot begins; it may do so more than once between two starts of the container.
@@ -35,11 +35,11 @@ pub enum Event {
         /// The process that does it.
         pid: u32,
     },
-    /// Late boot is told to end, and ends: nobody begins it again by themselves.
+    /// Late boot was asked to stop, and does; nothing restarts it automatically.
     BootStopped,
     /// A stage of late boot begins.
     StageStarted {
-        /// Which one.
+        /// The stage.
         stage: Stage,
     },
     /// A tree is being copied to the workspace.
@@ -56,7 +56,7 @@ pub enum Event {
         bytes_total: u64,
         /// The rate since the copy began.
         bytes_per_second: u64,
-        /// How long it still takes at that rate, where that can be said.
+        /// Estimated time left at that rate, if it is known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seconds_left: Option<u64>,
     },
@@ -64,7 +64,7 @@ pub enum Event {
     SyncNote {
         /// Its name below `/opt`.
         tree: String,
-        /// What, in a sentence without its full stop.
+        /// A sentence without its full stop.
         message: String,
         /// True if it is why the tree is not on the workspace: the next such note replaces it, and the switch removes it.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -75,23 +75,23 @@ pub enum Event {
         /// Its name below `/opt`.
         tree: String,
     },
-    /// What a stage is doing at the moment.
+    /// Current activity of a stage.
     StageNote {
-        /// Which one.
+        /// The stage.
         stage: Stage,
-        /// What, in a line without its full stop.
+        /// A line without its full stop.
         message: String,
     },
     /// A stage of late boot has ended.
     StageEnded {
-        /// Which one.
+        /// The stage.
         stage: Stage,
-        /// How.
+        /// Result of the stage.
         result: StageResult,
-        /// Why, unless it simply went well.
+        /// Cause of a failure, or a remark on a success.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cause: Option<String>,
-        /// What the user can do about it.
+        /// Next step for the user.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hint: Option<String>,
     },
@@ -128,7 +128,7 @@ impl fmt::Display for Stage {
     }
 }
 
-/// How a stage ended.
+/// Result of a stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StageResult {

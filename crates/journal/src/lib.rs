@@ -1,11 +1,11 @@
-//! The boot journal: what happened between start and ready, as typed events.
+//! The boot journal: typed events from start to ready.
 //!
-//! `/run/leonardo/boot.jsonl` holds one JSON object a line. `init` begins it anew at every start of the
-//! container, `boot` appends to it; the portal and `boot report` read it, by way of a [`Timeline`]. An append is one
-//! `write`, so a reader sees whole lines; a line torn by a crash is passed over.
+//! `/run/leonardo/boot.jsonl` holds one JSON object per line. `init` empties it at every start of the container, `boot`
+//! appends to it; the portal and `boot report` read it through a [`Timeline`]. An append is one `write`, so a reader
+//! sees whole lines; a line torn by a crash is skipped.
 //!
-//! Everybody may read it, so it has our own words only. What somebody's script printed is [confided](Journal::append_restricted): one
-//! entry beside the journal, for those who may read logs.
+//! The file is world-readable, so it contains only our own messages. Output of a user's script goes to the [restricted
+//! entry](Journal::append_restricted) beside the journal, which only the group of log readers can read.
 
 mod event;
 mod program_states;
@@ -27,7 +27,7 @@ pub use event::{Entry, Event, Stage, StageResult};
 pub use proxy::{PROXY_PROBLEM_FILE, proxy_problem};
 pub use timeline::{SettingProblem, StageRun, Timeline};
 
-/// Where the journal of this boot is.
+/// Path of this container's journal.
 pub const PATH: &str = "/run/leonardo/boot.jsonl";
 
 /// A boot that reports a thousand problems writes a hundredth of this.
@@ -46,13 +46,14 @@ impl Journal {
         Self { path: path.to_owned() }
     }
 
-    /// Empties the journal for a new boot. Everybody may read it: it names settings and says what is wrong with them.
+    /// Empties the journal for a new boot. It is world-readable: it names settings and their mistakes, not their
+    /// secrets.
     pub fn reset(&self) -> Result<()> {
         restricted_entry::remove(&self.path)?;
         atomic::write(&self.path, b"", WriteOptions::volatile(0o644))
     }
 
-    /// Where it is.
+    /// Returns the path of the journal.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -76,7 +77,7 @@ impl Journal {
         file.write_all(&line)
     }
 
-    /// Says something with the present time to those who may read logs, in the place of what was said so before.
+    /// Replaces the restricted entry, which only log readers can read, by this event at the present time.
     pub fn append_restricted(&self, event: Event) -> Result<()> {
         restricted_entry::write(&self.path, &Entry { at: unix_time(), event })
     }
@@ -87,8 +88,8 @@ impl Journal {
         program_states::down_programs(&self.path, unix_time())
     }
 
-    /// All events so far, oldest first, and what was confided if this process may know it; a missing journal has none.
-    /// Of a stage that was said to have ended more than once, the last word counts, at the time of the first.
+    /// Returns all events so far, oldest first, with the restricted entry if this process may read it; a missing
+    /// journal has none. If a stage ended more than once, the last result counts, at the time of the first.
     pub fn read(&self) -> Result<Vec<Entry>> {
         let Some(bytes) = INPUT.read_if_exists(&self.path)? else { return Ok(Vec::new()) };
         let mut entries = parse(&bytes);
@@ -106,7 +107,7 @@ pub fn unix_time() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
-/// Whether the last line lacks its newline, because its writer died in the middle.
+/// True if the last line lacks its newline, because its writer was killed.
 fn ends_torn(file: &mut File) -> io::Result<bool> {
     if file.seek(SeekFrom::End(0))? == 0 {
         return Ok(false);

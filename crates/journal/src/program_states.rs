@@ -18,11 +18,11 @@ const STEADY: f64 = 60.0;
 struct Program {
     /// supervisord's name of the state.
     state: String,
-    /// When it entered that state, in seconds since the Unix epoch.
+    /// Time at which it entered that state, in seconds since the Unix epoch.
     at: f64,
     /// Ends in a row, each within a minute of the start before it.
     failures: u32,
-    /// How it ended last; empty if it has not.
+    /// Description of its last exit; empty if it has not exited.
     end: String,
     /// Path of its log; empty if there is no such file.
     log: String,

@@ -1,4 +1,4 @@
-//! What is wrong with Caddy's configuration, as `caddy-run` wrote it down.
+//! Problems of Caddy's configuration, as reported by `caddy-run`.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use kit::untrusted_file::{ReadError, ReadErrorKind};
 
 use crate::SettingProblem;
 
-/// Where `caddy-run` says what is wrong. The account of Caddy, which faces the network, can write there.
+/// Path of the file in which `caddy-run` reports problems. Caddy's account, which faces the network, can write there.
 pub const PROXY_PROBLEM_FILE: &str = "/opt/caddy/etc/problem.txt";
 /// A longer message would hide everything else, in bytes.
 const SHOWN: usize = 2_000;

@@ -1,4 +1,5 @@
-//! What is for those who may read logs: one entry in a file beside the journal, replaced by the next one.
+//! The restricted entry: one entry in a file beside the journal, readable only by members of the log readers' group and
+//! replaced by the next one.
 //!
 //! It does not grow, however long a script prints.
 
@@ -11,7 +12,7 @@ use kit::atomic::{self, WriteOptions};
 
 use crate::{Entry, INPUT};
 
-/// Whose members may read logs.
+/// Group whose members may read logs.
 const GROUP: &str = "adm";
 
 fn beside(journal: &Path) -> PathBuf {
@@ -35,7 +36,7 @@ fn placement() -> WriteOptions {
     }
 }
 
-/// The entry, if there is one and this process may read it: nobody depends on it.
+/// Returns the entry if there is one that this process may read; a damaged one is ignored.
 pub fn read(journal: &Path) -> Option<Entry> {
     serde_json::from_slice(&INPUT.read(&beside(journal)).ok()?).ok()
 }

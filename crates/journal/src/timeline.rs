@@ -10,46 +10,46 @@ use crate::{Entry, Event, Stage, StageResult};
 pub struct SettingProblem {
     /// The setting's name.
     pub setting: String,
-    /// What is wrong and what is used instead.
+    /// Description of the mistake, and the value used instead.
     pub message: String,
 }
 
-/// What became of a stage.
+/// One run of a stage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StageRun {
-    /// Which one.
+    /// The stage.
     pub stage: Stage,
-    /// When it began, in seconds since the Unix epoch.
+    /// Start time, in seconds since the Unix epoch.
     pub began: f64,
-    /// When it ended; nothing while it runs, or if it never came to its end.
+    /// End time; `None` while it runs, or if it was killed.
     pub ended: Option<f64>,
-    /// How it ended.
+    /// Result of the stage.
     pub result: Option<StageResult>,
-    /// Why, unless it simply went well.
+    /// Cause of a failure, or a remark on a success.
     pub cause: Option<String>,
-    /// What the user can do about it.
+    /// Next step for the user.
     pub hint: Option<String>,
-    /// What it was doing when it last said so.
+    /// Last reported activity.
     pub note: Option<String>,
 }
 
-/// Everything since the container's start. A second run of late boot replaces what the first said about its stages.
+/// Everything since the container's start. A second run of late boot replaces the stages of the first.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Timeline {
-    /// How long `init` took, in milliseconds; nothing while it works.
+    /// Duration of `init` in milliseconds; `None` while it runs.
     pub init_milliseconds: Option<u64>,
-    /// When `init` began, in seconds since the Unix epoch.
+    /// Start time of `init`, in seconds since the Unix epoch.
     pub began: Option<f64>,
     /// Settings that could not be used as given.
     pub problems: Vec<SettingProblem>,
     /// The process of the latest run of late boot.
     pub pid: Option<u32>,
-    /// How many runs before the latest, one after the other, were killed before their end.
+    /// Number of consecutive runs before the latest one that were killed.
     pub interrupted: usize,
-    /// When the first of those runs began, or the latest if there are none, in seconds since the Unix epoch: together they
-    /// are one attempt.
+    /// Start time of the first of those runs, or of the latest if there are none, in seconds since the Unix epoch.
+    /// Together they are one attempt.
     pub attempt: Option<f64>,
-    /// Whether the latest run was told to end.
+    /// True if the latest run was asked to stop.
     pub stopped: bool,
     /// The stages of the latest run, in the order in which they began.
     pub stages: Vec<StageRun>,
@@ -72,7 +72,7 @@ impl Timeline {
         self.stage_run(Stage::Ready).is_some() && self.stages.iter().all(|run| run.ended.is_some())
     }
 
-    /// What became of a stage, if it has begun.
+    /// Returns the latest run of a stage, if it has started.
     #[must_use]
     pub fn stage_run(&self, stage: Stage) -> Option<&StageRun> {
         self.stages.iter().find(|run| run.stage == stage)

@@ -17,7 +17,7 @@ use nix::unistd::{Gid, Uid};
 
 use crate::ReadPolicy;
 
-/// Who may read a file, and whether it must outlive a power cut.
+/// Permissions and durability of a written file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WriteOptions {
     mode: u32,
@@ -106,7 +106,7 @@ fn writer(temporary: &str, target: &str) -> Option<u32> {
     process.parse().ok()
 }
 
-/// Whether `path` is a regular file with exactly this content; no link is followed and nothing larger is read.
+/// True if `path` is a regular file with exactly this content. No link is followed, and nothing larger is read.
 #[must_use]
 pub fn has_content(path: &Path, content: &[u8]) -> bool {
     same_size(content).read(path).is_ok_and(|found| found == content)

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Such as `2026-11-24T00:25:58Z`.
+/// Formats a time as `2026-11-24T00:25:58Z`.
 #[must_use]
 pub fn written(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());

@@ -1,4 +1,4 @@
-//! The one door to other programs: arguments as a list, never a shell line, and errors that say what failed.
+//! The only way to run other programs: arguments as a list, never a shell line, and errors that name the command.
 
 use std::ffi::OsStr;
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{Exit, exec_limit};
 
-/// How much of a failed program's stderr an error repeats, in bytes.
+/// Bytes of a failed program's stderr that an error repeats.
 const STDERR_SHOWN: usize = 2_000;
 
 /// Returns the path of a program of the image, which is beside the running one or where supervisord is: an extended image
@@ -66,7 +66,7 @@ fn output_with_input(command: &mut Command, input: &[u8]) -> Result<Output> {
     let mut child = command.spawn().with_context(|| format!("cannot run {}", describe(command)))?;
     if let Some(mut stdin) = child.stdin.take() {
         match stdin.write_all(input) {
-            // A program that ends without reading says why on stderr, which is the better message.
+            // A program that exits without reading its input explains why on stderr, which is the better message.
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
                 return Err(error).with_context(|| format!("cannot write to {}", describe(command)));
             }
@@ -166,7 +166,7 @@ mod tests {
             let mut command = killed_with_parent("sh");
             command.args(["-c", "echo; exec sleep infinity"]);
             let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-            // It has begun when it has said so.
+            // The first byte shows that it has started.
             io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
             child
         };

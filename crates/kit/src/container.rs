@@ -1,7 +1,7 @@
-//! Which container this is, over all its starts.
+//! Identity of this container, stable over all its starts.
 //!
-//! A name that is stored would not do alone: saving a container as an image copies it. The engine's own name for the
-//! container and for its layer is not copied, and both are in the kernel's table of mounts.
+//! A stored name is not enough: saving a container as an image copies it. The engine's names of the container and of
+//! its layer are not copied, and both are in the kernel's table of mounts.
 
 use std::fs;
 use std::path::Path;

@@ -6,10 +6,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result, anyhow};
 
-/// Starts this program anew, in place, with only those variables that `wanted` names; does nothing if there are no others.
+/// Re-executes this program with only those variables that `wanted` accepts; does nothing if there are no others.
 ///
-/// supervisord hands the whole environment to every program, and `/proc/PID/environ` keeps it readable for the program's
-/// account. A program that faces the network should not have there what it does not use.
+/// supervisord passes its whole environment to every program, and `/proc/PID/environ` keeps it readable for the
+/// program's account. A program that faces the network should not hold what it does not use.
 pub fn reexec_with(wanted: impl Fn(&str) -> bool) -> Result<()> {
     let (kept, dropped): (Vec<_>, Vec<_>) =
         std::env::vars_os().partition(|(name, _)| name.to_str().is_some_and(&wanted));

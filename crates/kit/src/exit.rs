@@ -9,7 +9,7 @@ use std::process::{ExitCode, ExitStatus};
 
 use crate::logging::{is_prefixed, prefixed};
 
-/// How a tool ended when nothing went wrong that needs a message.
+/// Result of a tool that needs no error message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// Done, or nothing to do: 0.
@@ -20,7 +20,7 @@ pub enum Exit {
     Code(u8),
 }
 
-/// What a tool's `run` returns.
+/// Result of a tool's `run`.
 pub type Outcome = anyhow::Result<Exit>;
 
 impl From<ExitStatus> for Exit {
@@ -83,13 +83,13 @@ impl<T, E: Into<anyhow::Error>> HintExt<T> for Result<T, E> {
     }
 }
 
-/// An error with the next step, for whoever has an error and no `Result`; see [`HintExt`].
+/// Returns `error` with a hint attached; for callers without a `Result`, see [`HintExt`].
 #[must_use]
 pub fn with_hint(error: anyhow::Error, hint: String) -> anyhow::Error {
     anyhow::Error::new(Hinted { error, hint })
 }
 
-/// The next step that an error knows, for whoever hands an error on instead of ending with it.
+/// Returns the hint attached to an error, for callers that pass the error on.
 #[must_use]
 pub fn hint(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| cause.downcast_ref::<Hinted>()).map(|hinted| hinted.hint.clone())
@@ -128,7 +128,7 @@ fn report(tool: &str, error: &anyhow::Error) -> ExitCode {
     if is_broken_pipe(error) {
         return ExitCode::SUCCESS;
     }
-    // Nothing is left to tell a caller whose stderr is closed.
+    // If stderr is closed, there is no other place to report to.
     let _ = io::stderr().write_all(prefixed(tool, &render(error)).as_bytes());
     if error.chain().any(is_usage) { ExitCode::from(2) } else { ExitCode::FAILURE }
 }

@@ -1,16 +1,16 @@
-//! Which start of which container this is.
+//! Identity of one start of one container.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A word of hexadecimal digits that all processes of this container have in common until it stops, and no other
-/// container that runs at the same time has, on whatever machine.
+/// Returns hexadecimal digits shared by all processes of this container until it stops, and by no other container that
+/// runs at the same time, on any machine.
 ///
-/// It is made of the kernel's start and the numbers of the namespaces of processes and mounts, which the kernel keeps
-/// apart as long as they live. A name that is stored would not do: who saves a container as an image copies it. Where
-/// the kernel does not tell these, each process has its own.
+/// They are built from the kernel's boot id and the numbers of the process and mount namespaces, which are unique while
+/// they live. A stored name would be copied with an image that is saved from the container. Where the kernel does not
+/// provide these, each process has digits of its own.
 pub fn id() -> &'static str {
     static INSTANCE: OnceLock<String> = OnceLock::new();
     INSTANCE.get_or_init(|| told().unwrap_or_else(alone))

@@ -1,7 +1,7 @@
-//! Characters around a value that its author did not see: line ends, blanks, byte order marks, kept quotes.
+//! Characters around a value that its author did not see: line breaks, blanks, byte order marks, kept quotes.
 //!
-//! `docker run --env-file` keeps quotes and blanks, `$(cat file)` of a file from Windows keeps a carriage return, and a form
-//! may add a byte order mark. Nobody types those into a login form.
+//! `docker run --env-file` keeps quotes and blanks, `$(cat file)` of a Windows file keeps a carriage return, and a form
+//! may add a byte order mark. None of these is typed into a login form.
 
 /// Returns the value without what surrounds it, and names what was removed.
 ///

@@ -1,7 +1,7 @@
-//! What every tool of the image shares, one job a module.
+//! Code that every tool of the image shares, one job per module.
 //!
-//! A tool's `main` is one line, `kit::main(tool::run)`; `run` returns an [`Exit`] or an error, and this crate
-//! is the only place that turns either into a process exit code and a line on stderr.
+//! A tool's `main` is one line, `kit::main(tool::run)`; `run` returns an [`Exit`] or an error. This crate alone turns
+//! either into a process exit code and a line on stderr.
 
 pub mod account_db;
 pub mod atomic;

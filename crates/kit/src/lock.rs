@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::wait;
 
-/// A lock file, held from [`Lock::acquire`] until this is dropped. The file itself stays: it says nothing.
+/// A lock file, held from [`Lock::acquire`] until this is dropped. The file itself stays and is empty.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
@@ -59,7 +59,7 @@ impl Lock {
         Ok(file.map(|file| Self { file, path: path.to_owned() }))
     }
 
-    /// Waits for its turn; an error says whose turn did not end by `deadline`, or why the kernel refused.
+    /// Waits for the lock until `deadline`; the error names the lock, or why the kernel refused it.
     pub fn acquire(&self, deadline: Duration) -> Result<()> {
         let what = format!("the other program that holds {}", self.path.display());
         let locked = wait::until(deadline, &what, || match self.file.try_lock() {

@@ -24,7 +24,7 @@ impl Log for Stderr {
             Level::Info => "",
             Level::Debug | Level::Trace => "debug: ",
         };
-        // A log line that nobody can read must not end the tool.
+        // A message that cannot be written must not end the tool.
         let _ =
             io::stderr().write_all(prefixed(self.tool, &format!("{severity}{}", record.args())).as_bytes());
     }
@@ -32,16 +32,17 @@ impl Log for Stderr {
     fn flush(&self) {}
 }
 
-/// Whether lines stand among those of others.
+/// True if every line carries the tool's name as a prefix.
 static IN_STREAM: AtomicBool = AtomicBool::new(false);
 
-/// Like [`init`], for who writes straight into the container's output: each line says whose it is, as `logtail` has it.
+/// Like [`init`], for a tool that writes directly to the container's output: each line starts with the tool's name, in
+/// the format of `logtail`.
 pub fn init_prefixed(tool: &'static str) {
     IN_STREAM.store(true, Ordering::Relaxed);
     init(tool, 0);
 }
 
-/// What a tool says, as it is printed: `tool: text`, or in a stream `tool | text` for each line of it.
+/// Formats a message: `tool: text`, or with prefixes `tool | text` for each line.
 pub(crate) fn prefixed(tool: &str, text: &str) -> String {
     attribute(tool, &escape_control(text), is_prefixed())
 }
@@ -58,9 +59,10 @@ fn attribute(tool: &str, text: &str, in_stream: bool) -> String {
     }
 }
 
-/// A text that a terminal shows and does not obey: names of files and what other programs say may have anything in them.
+/// Escapes control characters, so that a terminal displays the text and does not execute it: file names and output of
+/// other programs can contain anything.
 ///
-/// Lines and tabs stay, because messages of other programs have them.
+/// Line breaks and tabs stay, because messages of other programs have them.
 #[must_use]
 pub fn escape_control(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());

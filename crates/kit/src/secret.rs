@@ -23,7 +23,7 @@ impl Secret {
         &self.0
     }
 
-    /// Whether `candidate` is this secret; neither content nor length can be learned from the time it takes.
+    /// True if `candidate` is this secret. The time it takes reveals neither content nor length.
     #[must_use]
     pub fn matches(&self, candidate: &[u8]) -> bool {
         let own = Sha256::digest(self.0.as_bytes());

@@ -1,7 +1,7 @@
 //! Settings from the environment, read once, typed, with every mistake reported by name.
 //!
-//! A bad value never stops a boot: the [`SettingsReader`] notes a [`Problem`] and answers with the safe default, and
-//! whoever reads the settings shows the problems.
+//! A bad value never stops a boot: the [`SettingsReader`] records a [`Problem`] and returns the safe default, and its
+//! caller reports the problems.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -17,7 +17,7 @@ use crate::variables::{Kind, Variable};
 pub struct Env(BTreeMap<OsString, OsString>);
 
 impl Env {
-    /// What this process was started with.
+    /// Returns the environment of this process.
     #[must_use]
     pub fn from_process() -> Self {
         Self(std::env::vars_os().collect())
@@ -66,12 +66,12 @@ impl<N: Into<OsString>, V: Into<OsString>> FromIterator<(N, V)> for Env {
 pub struct Problem {
     /// The name of the setting, such as `WEB_ENABLE_AUTH`.
     pub setting: String,
-    /// What is wrong, without the value where that may be a secret.
+    /// Description of the mistake, without the value if that may be a secret.
     pub message: String,
 }
 
 impl Problem {
-    /// A problem with `setting`; the message says what is wrong and what is used instead.
+    /// Returns a problem with `setting`; the message names the mistake and the value used instead.
     pub fn new(setting: impl Into<String>, message: impl Into<String>) -> Self {
         Self { setting: setting.into(), message: message.into() }
     }
@@ -97,7 +97,7 @@ impl<'env> SettingsReader<'env> {
         Self { env, problems: Vec::new() }
     }
 
-    /// What was wrong with the settings read so far.
+    /// Returns the problems of the settings read so far.
     #[must_use]
     pub fn into_problems(self) -> Vec<Problem> {
         self.problems
@@ -237,7 +237,7 @@ pub fn duration(text: &str) -> Option<Duration> {
     number.parse::<u64>().ok()?.checked_mul(seconds).map(Duration::from_secs)
 }
 
-/// A number of seconds as people say it: its two largest units.
+/// Formats seconds with their two largest units.
 #[must_use]
 pub fn words(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);

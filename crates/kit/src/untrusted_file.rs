@@ -64,7 +64,7 @@ pub enum ReadErrorKind {
 }
 
 impl ReadPolicy {
-    /// A file of at most so many bytes, also at the end of a symbolic link.
+    /// Accepts a file of at most `limit` bytes, also at the end of a symbolic link.
     #[must_use]
     pub const fn max_size(limit: u64) -> Self {
         Self { limit, follow: true, owners: None, directory_owner: false }
@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_file_without_a_size_is_not_read_past_the_limit_either() {
-        // The kernel tells no size of these; this one has more than four bytes.
+        // The kernel reports size 0 for these files; this one has more than four bytes.
         let refused = PLAIN.read(Path::new("/proc/self/mountinfo")).unwrap_err();
         assert!(matches!(refused.reason, ReadErrorKind::TooLarge(4)), "{refused}");
     }

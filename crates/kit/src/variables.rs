@@ -7,7 +7,7 @@ pub struct Variable {
     pub name: &'static str,
     /// The kind of value.
     pub kind: Kind,
-    /// What holds where it is not given or cannot be used: a value, or words in parentheses.
+    /// Default value, or a description of it in parentheses.
     pub default: &'static str,
     /// One phrase for the reference page, in Markdown with links that start at the root of the repository.
     pub meaning: &'static str,

@@ -8,9 +8,9 @@ use anyhow::{Result, bail};
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// Asks again and again until there is an answer; after `deadline` the error says what was waited for.
+/// Calls `ask` until it returns a value; after `deadline`, the error names `what`.
 ///
-/// Pauses double from 1 ms to 50 ms, so a quick condition is seen quickly and a slow one costs little.
+/// Pauses double from 1 ms to 50 ms, so that a quick condition is seen quickly and a slow one costs little.
 pub fn until<T>(deadline: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> Result<T> {
     let started = Instant::now();
     let mut pause = FIRST_PAUSE;

@@ -10,7 +10,7 @@ mod service;
 pub use registry::{Registry, RejectedFile};
 pub use service::Service;
 
-/// Where the registry is.
+/// Path of the registry.
 pub const PATH: &str = "/run/http_ports";
 
 /// The portal's public port, which no service can take.

@@ -14,14 +14,14 @@ use crate::Service;
 /// No honest description is larger than this.
 const INPUT: ReadPolicy = ReadPolicy::max_size(16 * 1024).no_follow();
 
-/// Names that are looked at; nobody has more services, and whoever fills the folder must not stop the gate.
+/// Directory entries that are read at most: a member who fills the directory must not stop the gate.
 const MOST_FILES: usize = 1_000;
 
 /// The services of this container.
 #[derive(Debug, Clone)]
 pub struct Registry {
     directory: PathBuf,
-    /// Where sshd listens: no service can have it too.
+    /// Port of sshd, which no service can have.
     ssh: u16,
 }
 
@@ -30,19 +30,19 @@ pub struct Registry {
 pub struct RejectedFile {
     /// The file's name.
     pub file: String,
-    /// What is wrong with it.
+    /// Description of the mistake.
     pub reason: String,
 }
 
 impl Registry {
-    /// The registry in `directory`; what `SSH_PORT` says is no port of a service.
+    /// Returns the registry in `directory`. No service can have the port in `SSH_PORT`.
     #[must_use]
     pub fn new(directory: &Path) -> Self {
         let ssh = SettingsReader::new(&Env::from_process()).port(&variables::SSH_PORT);
         Self { directory: directory.to_owned(), ssh }
     }
 
-    /// Where the registry is, for a watch.
+    /// Returns the directory, for a watch.
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.directory

@@ -15,7 +15,7 @@ const SSH: u16 = 22;
 /// A web service behind the proxy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
-    /// What people call it; shown as text, never as HTML.
+    /// Display name; shown as text, never as HTML.
     pub service_name: String,
     /// The loopback port on which the service itself listens.
     pub listen_port: u16,
@@ -24,7 +24,7 @@ pub struct Service {
     /// A loopback port with metrics of the service's tunnel, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics_port: Option<u16>,
-    /// Whether the gate asks for a login; anything but a plain `false` means yes.
+    /// True if the gate asks for a login; anything but a plain `false` means true.
     #[serde(default = "yes", deserialize_with = "plain_false_only")]
     pub proxy_secure: bool,
     /// The path that the portal's link opens, beginning with one slash.
@@ -36,7 +36,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Reads a registry file named `file_name`; an error says what is wrong with it.
+    /// Parses a registry file named `file_name`; the error names the mistake.
     pub fn parse(file_name: &str, content: &[u8]) -> Result<Self> {
         ensure!(!is_utf16(content), "UTF-16; save it as UTF-8");
         // Editors of Windows begin a file with a mark.

@@ -29,7 +29,7 @@ pub use mounts::{mount_points, mounts_below};
 pub use slug::{DEFAULT_SLUG, slug_from_setting};
 pub use workspace_path::{DEFAULT_PATH, is_system_path, path_from_setting};
 
-/// The id of the system user, and of its group, where the workspace's is root's, [`NOBODY`]'s or unknown.
+/// User and group id of the system user if the workspace belongs to root, to [`NOBODY`] or to an unknown owner.
 pub const DEFAULT_ID: u32 = 1000;
 
 /// Stands for an owner that is not known: on network volumes, and in containers of engines without root
@@ -42,20 +42,20 @@ pub const NETWORK_FACING_ACCOUNTS: [&str; 2] = ["portal", "caddy"];
 /// Facts about the workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workspace {
-    /// Where it is: absolute, without a trailing slash.
+    /// Absolute path without a trailing slash.
     pub path: PathBuf,
-    /// The user to whom new files shall be accessible: the owner, or 1000 where that is root or nobody. Never 0.
+    /// User who gets access to new files: the owner, or 1000 if that is root or nobody. Never 0.
     pub uid: u32,
-    /// The owner's group, or 1000 where that is root's or nobody's. Never 0.
+    /// The owner's group, or 1000 if that is root's or nobody's. Never 0.
     pub gid: u32,
-    /// Whether it is on a volume that outlives the container.
+    /// True if it is on a volume that outlives the container.
     pub mounted: bool,
-    /// Which image this is, in names of directories: one plain file name.
+    /// Name of the image in directory names: one plain file name.
     pub slug: String,
 }
 
 impl Workspace {
-    /// What `init` settled; a variable that is missing or not usable is replaced by a look at the directory.
+    /// Reads the values exported by `init`; a missing or unusable variable is replaced by inspecting the directory.
     #[must_use]
     pub fn from_env(env: &Env) -> (Self, Vec<Problem>) {
         let mut reader = SettingsReader::new(env);
@@ -81,7 +81,7 @@ impl Workspace {
         (workspace, reader.into_problems())
     }
 
-    /// What the directory itself says; one that is not there belongs to nobody and is not mounted.
+    /// Inspects the directory; a missing one belongs to nobody and is not mounted.
     #[must_use]
     pub fn inspect(path: PathBuf, slug: String) -> Self {
         let (uid, gid) = fs::metadata(&path).map_or((0, 0), |meta| (meta.uid(), meta.gid()));
@@ -90,7 +90,8 @@ impl Workspace {
         Self { path, uid: own_or_default(uid), gid: own_or_default(gid), mounted, slug }
     }
 
-    /// Tells programs; the trailing slash is the documented form and suits `$WORKSPACE/x` as well.
+    /// Exports the values for other programs. The trailing slash is the documented form and suits `$WORKSPACE/x` as
+    /// well.
     pub fn export_to(&self, env: &mut Env) {
         let mut path = self.path.clone().into_os_string();
         path.push("/");
@@ -119,15 +120,15 @@ impl Workspace {
         self.path.join("home").join(user.as_ref())
     }
 
-    /// Whose presence asks provisioning and refreshes to leave the applications alone.
+    /// Path of the lock file whose presence asks provisioning and refreshes to leave the applications alone.
     #[must_use]
     pub fn update_lock(&self) -> PathBuf {
         self.path.join(".update_lock")
     }
 
-    /// Whether [`Workspace::update_lock`] is there, whatever it is: a file, a directory, even a dangling link.
+    /// Returns whether [`Workspace::update_lock`] exists, as a file, a directory or even a dangling link.
     ///
-    /// A volume that does not answer is an error and not "no": the file would be found there a moment later.
+    /// A volume that does not answer is an error and not "no": the lock may exist on it.
     pub fn is_update_locked(&self) -> Result<bool> {
         match fs::symlink_metadata(self.update_lock()) {
             Ok(_) => Ok(true),

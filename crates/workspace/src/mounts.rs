@@ -1,4 +1,4 @@
-//! Whether a directory outlives the container, from the kernel's table of mounts.
+//! Mount points of this container, from the kernel's table of mounts.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -6,15 +6,15 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// Whether `path` is on a volume of its own: some mount point other than the container's root is at or above it.
+/// True if `path` is on a volume of its own: a mount point other than the container's root is at or above it.
 ///
-/// `mountinfo` is the text of `/proc/self/mountinfo`, `path` has no links in it.
+/// `mountinfo` is the text of `/proc/self/mountinfo`; `path` contains no links.
 pub fn is_on_volume(mountinfo: &[u8], path: &Path) -> bool {
     points(mountinfo).any(|mount_point| mount_point != Path::new("/") && path.starts_with(&mount_point))
 }
 
-/// Returns where something is mounted in this container, without its root. A device number would not tell: with some
-/// storage drivers (btrfs, vfs), a mounted file has the same as the container.
+/// Returns the mount points of this container, without its root. Device numbers are not enough: with some storage
+/// drivers (btrfs, vfs), a mounted file has the device number of the container.
 #[must_use]
 pub fn mount_points() -> Vec<PathBuf> {
     let mountinfo = fs::read("/proc/self/mountinfo").unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use kit::SettingsReader;
 
-/// What the base image calls itself.
+/// Slug of the base image.
 pub const DEFAULT_SLUG: &str = "base-image";
 /// Long enough for any repository and tag, short enough for every file system with a suffix behind it.
 const LONGEST: usize = 64;

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use kit::SettingsReader;
 
-/// Where the workspace is unless `WORKSPACE` says otherwise.
+/// Path of the workspace unless `WORKSPACE` is set.
 pub const DEFAULT_PATH: &str = "/workspace";
 /// Trees of the system, the image's own `/opt` among them: what is in there must not get another owner.
 const SYSTEM_TREES: [&str; 15] = [
@@ -29,7 +29,7 @@ pub fn path_from_setting(reader: &mut SettingsReader<'_>) -> PathBuf {
     DEFAULT_PATH.into()
 }
 
-/// Whether a directory is the system's own, by its path alone.
+/// True if a directory belongs to the system, judged by its path alone.
 #[must_use]
 pub fn is_system_path(path: &Path) -> bool {
     SYSTEM_DIRECTORIES.iter().any(|directory| path == Path::new(directory))
