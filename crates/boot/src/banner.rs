@@ -1,4 +1,4 @@
-//! What a person who logs in should know before typing: that the container is not ready, or that something failed.
+//! The banner at login: the container is not ready, or something failed.
 
 use std::fmt::Write;
 
@@ -18,7 +18,7 @@ const MAX_LISTED: usize = 3;
 /// Nothing if all is well; `now` is in seconds since the Unix epoch.
 pub fn text(state: &BootState, now: f64) -> String {
     let mut text = match state.phase {
-        // That it failed is said below.
+        // The failure is printed below.
         Phase::Ready | Phase::GivenUp => String::new(),
         Phase::Interrupted => "  Late boot was killed.\n".to_owned(),
         Phase::Stopped => format!("  {STOPPED_MESSAGE}\n"),
@@ -57,7 +57,7 @@ pub fn text(state: &BootState, now: f64) -> String {
     if text.is_empty() { text } else { escape_control(&format!("{text}  More: boot report\n\n")) }
 }
 
-/// A stage, for how long, and what it was doing when it last said so.
+/// Describes a stage: its duration so far and its last reported activity.
 // Seconds since the start fit into any integer.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn at_work(run: &StageRun, now: f64) -> String {

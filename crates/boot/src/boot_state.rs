@@ -1,11 +1,11 @@
-//! What is true now: what the journal says, and whether the process that wrote it is still there.
+//! The present state: the journal, and whether the process that wrote it is alive.
 
 use std::fs;
 
 use journal::{Stage, StageResult, Timeline};
 use serde::Serialize;
 
-/// How far the container is.
+/// Progress of the container's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
@@ -15,7 +15,7 @@ pub enum Phase {
     Running,
     /// Late boot was killed before its end.
     Interrupted,
-    /// Late boot was told to end before its end.
+    /// Late boot was asked to stop, and did.
     Stopped,
     /// Late boot was killed so often that it is not begun again.
     GivenUp,
@@ -26,11 +26,11 @@ pub enum Phase {
 /// The journal, and what it cannot know.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BootState {
-    /// How far the container is.
+    /// Progress of the container's start.
     pub phase: Phase,
     /// True while the process of the latest run lives: after ready, it waits for sync and permissions.
     pub at_work: bool,
-    /// What happened.
+    /// The events of the journal.
     #[serde(flatten)]
     pub timeline: Timeline,
 }
@@ -56,7 +56,7 @@ impl BootState {
     }
 }
 
-/// Whether this process is a `boot`; numbers of processes are used again.
+/// True if this process is a `boot`: process ids are reused.
 fn is_boot(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_end() == "boot")
 }

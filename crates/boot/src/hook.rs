@@ -1,4 +1,4 @@
-//! One preflight hook: sourced by a bash of its own, which says at its end what is exported and where it was.
+//! One preflight hook: sourced by a bash of its own, which reports its exported variables and its last line at its end.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -20,12 +20,12 @@ const BASH: &str = "/bin/bash";
 /// More than any hook has, in bytes.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// What bash runs, with the hook as `$0`, the file for its answer as `$1`, the process that waits for it as `$2`, and the
-/// hook's text as `$3`.
+/// Script that bash runs, with the hook as `$0`, the file for the answer as `$1`, the id of the waiting process as
+/// `$2`, and the path of the hook's text as `$3`.
 ///
-/// The answer is written when the shell ends, so that a hook may `exit`; the trap on every command knows the line. It also
-/// sees a hook set a trap on its own end, and has that follow ours. No function does this, because it would end like one of
-/// the hook's, with the hook's trap on RETURN.
+/// The answer is written when the shell exits, so that a hook may `exit`. The DEBUG trap records the line. It also
+/// notices an EXIT trap of the hook and chains it after ours. This is no function, because a function would run the
+/// hook's RETURN trap at its end.
 const SOURCE: &str = r#"
 leonardo_answer=$1
 # Boot may have died before its death could be a signal here.
@@ -63,12 +63,12 @@ const OURS: &str = "leonardo_";
 /// Ends an answer in which no variable is missing.
 const COMPLETE: &[u8] = b"complete\0";
 
-/// How a hook ended.
+/// Result of a hook.
 #[derive(Debug, PartialEq, Eq)]
 pub struct HookResult {
-    /// What it exported, if it came so far as to say it.
+    /// Exported variables, if the hook got far enough to report them.
     pub exports: Vec<(OsString, OsString)>,
-    /// Why it failed, unless it went well.
+    /// Cause of its failure, if it failed.
     pub failure: Option<String>,
 }
 
@@ -98,7 +98,7 @@ pub fn run(path: &Path, env: &Env, log: &Path) -> Result<HookResult> {
         let _ = writeln!(output, "{}: {mended}", path.display());
     }
     let diagnostics = output.try_clone().context("cannot duplicate a file descriptor")?;
-    // Whoever kills boot has killed its hook too: two of one kind must not run at the same time.
+    // A kill of boot kills its hook too: two runs of one hook must not overlap.
     let mut command = Command::new(cmd::SETPRIV);
     command
         .args(["--pdeathsig", "KILL", "--", BASH, "--noprofile", "--norc", "-c", SOURCE])
@@ -124,12 +124,12 @@ fn memory_file() -> Result<File> {
     Ok(memfd_create("hook", MFdFlags::MFD_CLOEXEC).context("cannot create a file in memory")?.into())
 }
 
-/// Returns the name under which another process of ours can open an open file.
+/// Returns the path under which another process can open an open file of this one.
 fn proc_path(file: &File) -> PathBuf {
     format!("/proc/{}/fd/{}", process::id(), file.as_raw_fd()).into()
 }
 
-/// What bash says about a hook that it cannot parse: file, line and reason.
+/// Returns the syntax error of a hook as bash reports it: line and reason.
 fn syntax_error(path: &Path) -> Result<Option<String>> {
     let parse = |options: &[&str]| -> Result<Output> {
         let mut command = Command::new(BASH);

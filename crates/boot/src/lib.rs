@@ -1,11 +1,12 @@
 //! Run the late boot stages and report their progress.
 //!
-//! supervisord runs `boot run` once; `supervisorctl start boot` runs it again, because every stage is idempotent. Preflight,
-//! provisioning, programs and ready come one after another; permissions and sync run beside them from the start, and may
-//! end after ready. Each stage writes its start and its end to the boot journal, which the portal, `boot report` and the
-//! banner at login read; a stage that fails is seen there and does not keep the later ones from running. Two markers tell
-//! scripts of extended images how far it is: `/run/workspace_sync` exists until the sync stage has ended,
-//! `/run/container_config` until provisioning has ended; `boot wait STAGE` waits for either without a loop.
+//! supervisord runs `boot run` once; `supervisorctl start boot` runs it again, because every stage is idempotent.
+//! Preflight, provisioning, programs and ready run one after another; permissions and sync run beside them from the
+//! start, and may end after ready. Each stage writes its start and its end to the boot journal, which the portal, `boot
+//! report` and the banner at login read. A stage that fails is reported there and does not stop the later ones.
+//!
+//! Two markers show the progress to scripts of extended images: `/run/workspace_sync` exists until the sync stage has
+//! ended, `/run/container_config` until provisioning has ended. `boot wait STAGE` waits for either without a loop.
 
 mod banner;
 mod boot_state;

@@ -13,7 +13,7 @@ use kit::Env;
 use crate::stage_outcome::StageOutcome;
 use crate::{hook, shutdown};
 
-/// Where the stage finds and leaves things.
+/// Paths of the preflight stage.
 #[derive(Debug)]
 pub struct PreflightPaths<'a> {
     /// Has `preflight.d/*.sh` and `preflight.sh`.
@@ -22,12 +22,12 @@ pub struct PreflightPaths<'a> {
     pub store: &'a Path,
     /// Names what is stored, so that a container made from this one drops it.
     pub record: &'a Path,
-    /// Takes what the hooks say.
+    /// Log of the hooks' output.
     pub log: &'a Path,
 }
 
-/// Runs all hooks, one after the other, each with what the ones before it exported, which `env` has at the end; `note`
-/// hears which one begins.
+/// Runs all hooks in order, each with the variables that earlier ones exported; `env` has all of them at the end.
+/// `note` receives the name of each hook before it runs.
 pub fn run(places: &PreflightPaths<'_>, env: &mut Env, mut note: impl FnMut(String)) -> Result<StageOutcome> {
     let hooks = find(places.hooks)?;
     let mounts = workspace::mount_points();
@@ -112,7 +112,7 @@ fn find(hooks: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Why root must not run this file: others could have written what is in it.
+/// Returns why root must not run this file: other users could have written its content.
 fn refusal(path: &Path, mounts: &[PathBuf]) -> Result<Option<String>> {
     let directory = path.parent().unwrap_or(path);
     let cannot = |path: &Path| format!("cannot access {}", path.display());
@@ -124,10 +124,10 @@ fn refusal(path: &Path, mounts: &[PathBuf]) -> Result<Option<String>> {
     let real = fs::canonicalize(path).with_context(|| cannot(path))?;
     let directory = fs::canonicalize(directory).with_context(|| cannot(directory))?;
     let entry = directory.join(path.file_name().unwrap_or_default());
-    // Whoever started the container mounted the file or its directory, but not what a link there leads to.
+    // A mount was chosen by the person who started the container; the target of a link in it was not.
     let is_mounted =
         mounts.iter().any(|mount| (*mount == entry || *mount == directory) && real.starts_with(mount));
-    // Behind a link, whoever can write to the directory there can change the file too.
+    // Write access to the directory of a link's target is enough to change the file.
     let around_real = about(real.parent().unwrap_or(&real))?;
     Ok(if is_mounted || [&file, &around, &around_real].into_iter().all(is_of_root) {
         None
@@ -139,7 +139,7 @@ fn refusal(path: &Path, mounts: &[PathBuf]) -> Result<Option<String>> {
     })
 }
 
-/// Whether nobody but root can write there.
+/// True if only root can write there.
 fn is_of_root(meta: &Metadata) -> bool {
     meta.uid() == 0 && meta.mode() & 0o022 == 0
 }

@@ -1,8 +1,8 @@
-//! The programs stage: what extended images put into supervisord's directory starts after provisioning.
+//! The programs stage: starts the programs of extended images after provisioning.
 //!
-//! supervisord's configuration is static and includes two directories: the base image's own programs, and
-//! `/run/leonardo/programs`. That is a link; `init` points it to a directory without programs, this stage to the one
-//! where everybody expects to put theirs. Nobody has to do anything for a program to start late.
+//! supervisord's configuration is static and includes two directories: the base image's programs, and
+//! `/run/leonardo/programs`. That is a link; `init` points it to a directory without programs, this stage to `conf.d`.
+//! Programs of extended images start late without any setting.
 
 use std::fs;
 use std::io;
@@ -122,7 +122,7 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Whether a file there has a section; the one that the image ships is an explanation.
+/// True if a file there has a section; the one that the image ships contains only comments.
 fn has_any(programs: &Path) -> Result<bool> {
     for file in files(programs)? {
         if has_section(&text(&file)?) {

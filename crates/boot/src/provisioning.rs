@@ -23,7 +23,7 @@ pub fn run(env: &Env, attempt: Option<&str>, journal: &Path, log: &Path) -> Resu
     Ok(ending(report, || provision::last_report(attempt), output.status, log))
 }
 
-/// What the journal is told.
+/// Returns the outcome for the journal.
 fn ending(
     report: Option<Report>,
     recorded: impl FnOnce() -> Option<Report>,

@@ -9,10 +9,10 @@ use kit::settings;
 
 use crate::boot_state::{BootState, Phase};
 
-/// What is said about a boot that was told to end.
+/// Message about a boot that was asked to stop.
 pub const STOPPED_MESSAGE: &str = "Late boot was stopped; to resume it, run: supervisorctl start boot";
 
-/// How wide the scale is, in characters.
+/// Width of the scale in characters.
 const WIDTH: usize = 40;
 
 /// Everything as one JSON object and a newline.
@@ -68,7 +68,7 @@ fn stage(run: &StageRun, state: &BootState, now: f64) -> String {
         None => "killed",
     };
     if run.result.is_none() && !state.at_work {
-        // Nobody knows when; a bar up to now would be a lie.
+        // The end is unknown; a bar up to now would be wrong.
         return format!("{:<13} {:>10}  {became}\n", run.stage.to_string(), "");
     }
     let bar = if run.stage == Stage::Ready { String::new() } else { scale.bar(run.began, ended) };
@@ -141,7 +141,7 @@ pub fn seconds(length: f64) -> String {
     if length < 60.0 { format!("{:.2} s", length.max(0.0)) } else { settings::words(length as u64) }
 }
 
-/// Notes are the last line of somebody's output.
+/// Joins a text to one line; notes are the last line of a program's output.
 pub fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

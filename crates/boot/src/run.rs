@@ -18,7 +18,7 @@ use crate::report::seconds;
 use crate::stage_outcome::StageOutcome;
 use crate::{permissions, preflight, programs, provisioning, shutdown, summary, sync};
 
-/// A run that was killed is started again by supervisord; so many in a row are no accident.
+/// A run that was killed is restarted by supervisord, this many times in a row at most.
 const MAX_INTERRUPTIONS: usize = 5;
 
 /// Runs all stages; one that fails does not keep the later ones from running, and makes the exit code 1.
@@ -85,7 +85,7 @@ impl Boot<'_> {
     fn beside(&self, permissions: StartedStage, sync: StartedStage) -> bool {
         let logs = &self.places.logs;
         let (permissions_log, sync_log) = (logs.join("config.log"), logs.join("sync.log"));
-        // Correcting changes the times by which the container's changes are told from the image's files.
+        // fix-perms changes the ctimes that distinguish the container's changes from the image's files.
         let recorded = sync::snapshot(&sync_log).unwrap_or_else(|error| cannot(&error));
         let correct = |part| permissions::run(part, &permissions_log).unwrap_or_else(|error| cannot(&error));
         thread::scope(|scope| {
@@ -157,9 +157,10 @@ impl Boot<'_> {
         StartedStage { stage, at: Instant::now() }
     }
 
-    /// Removes the stage's marker and tells how it ended; returns whether it failed.
+    /// Removes the stage's marker and records the outcome; returns whether the stage failed.
     ///
-    /// What waits for a stage that was cut short by a stop would begin on half of its work, so its marker stays.
+    /// The marker of a stage that was interrupted by a stop stays: programs that wait for it would start on half of its
+    /// work.
     fn ends(&self, started: StartedStage, ending: StageOutcome) -> bool {
         let stage = started.stage;
         let is_cut_short = ending.result == StageResult::Failed && shutdown::is_requested();

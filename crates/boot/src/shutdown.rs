@@ -1,8 +1,8 @@
-//! Being told to end, by supervisord when the container stops or by `supervisorctl stop boot`.
+//! Orderly stop of late boot, when the container stops or by `supervisorctl stop boot`.
 //!
-//! That is handed on to what late boot runs, which ends in its own way: a script is given its time, and `provision` notes how
-//! it ended. Late boot waits for that, begins nothing further, and has said in the journal that this was no accident.
-//! supervisord kills whoever takes longer than `stopwaitsecs`.
+//! The signal is forwarded to the running tools, which stop in their own way: a script gets its grace period, and
+//! `provision` records the result. Late boot waits for them, starts nothing further, and records in the journal that it
+//! was stopped. supervisord kills a program that takes longer than `stopwaitsecs`.
 
 use std::io;
 use std::process::{Child, Command};
@@ -16,7 +16,7 @@ use nix::unistd::{getpgrp, getpid};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// Whether this process was told to end; held while it starts another, so that none is started that does not hear of it.
+/// True if a stop was requested. Locked while a process is started, so that no process misses the signal.
 static ASKED: Mutex<bool> = Mutex::new(false);
 
 fn asked() -> MutexGuard<'static, bool> {
@@ -46,12 +46,12 @@ pub fn install_handler(journal: Journal) -> Result<()> {
 /// To all that late boot runs: supervisord has made it the leader of their group. In a terminal's group are others too.
 fn forward_signal() {
     if getpgrp() == getpid() {
-        // Those that have ended meanwhile need not hear of it.
+        // Some may have exited meanwhile.
         let _ = killpg(getpgrp(), Signal::SIGTERM);
     }
 }
 
-/// Whether nothing further is to be begun.
+/// True if nothing further is to be started.
 pub fn is_requested() -> bool {
     *asked()
 }

@@ -1,17 +1,17 @@
-//! How a stage ended.
+//! Outcome of a stage.
 
 use journal::StageResult;
 
-/// What the journal is told about a stage.
+/// The result of a stage, as the journal gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StageOutcome {
-    /// How it ended.
+    /// Result of the stage.
     pub result: StageResult,
-    /// Why, unless it simply went well.
+    /// Cause of a failure, or a remark on a success.
     pub cause: Option<String>,
-    /// The same with what somebody's program printed, which is for those who may read logs; nothing if that is no more.
+    /// The cause with a program's output, for log readers only; `None` if there is no output.
     pub restricted_cause: Option<String>,
-    /// What the user can do.
+    /// Next step for the user.
     pub hint: Option<String>,
 }
 

@@ -39,7 +39,7 @@ pub fn open_log(log: &Path) -> Result<File> {
     })
 }
 
-/// How a tool ended that did not end well, in words.
+/// Describes the exit of a tool that failed.
 pub fn describe_exit(tool: &str, status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (_, Some(signal)) => format!("{tool} was terminated by signal {signal}"),

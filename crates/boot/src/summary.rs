@@ -12,7 +12,7 @@ use crate::report::seconds;
 
 /// The portal's port inside the container.
 const PORTAL: u16 = 1111;
-/// Where sshd puts its process number unless it is configured otherwise (sshd(8), FILES).
+/// Default path of sshd's pid file (sshd(8), FILES).
 const SSHD_PID: &str = "/run/sshd.pid";
 /// By its path: the image may have a `PATH` of its own, which `docker exec` takes as it is.
 const LINK: &str = "/opt/leonardo/bin/portal-link";
@@ -124,7 +124,7 @@ fn problems(env: &Env, host: &str, state: &BootState) -> String {
     }
 }
 
-/// The name that engines take for this container: its host name, unless somebody has chosen another.
+/// Returns the container's name for the engine: its host name, unless that was set by the user.
 fn container(host: &str) -> &str {
     let is_id = host.len() == 12 && host.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_id { host } else { "NAME" }

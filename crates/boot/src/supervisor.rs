@@ -1,4 +1,4 @@
-//! Asking supervisord, which says what it dislikes on standard output.
+//! supervisorctl, which reports errors on standard output.
 
 use std::process::{Child, Command, Stdio};
 
@@ -7,12 +7,12 @@ use kit::cmd;
 
 use crate::shutdown;
 
-/// How supervisorctl begins what its server says about a configuration.
+/// Prefix of supervisord's refusal of a configuration.
 const REFUSED: &str = "CANT_REREAD: ";
 /// All names of the environment, which supervisord lists when one is missing, and what follows them.
 const NAMES: (&str, &str) = (" Available names: ", " in section ");
 
-/// Runs `supervisorctl` to its end; an error says what supervisord said.
+/// Runs `supervisorctl`; the error contains its output.
 pub fn supervisorctl(words: &[&str]) -> Result<()> {
     run(Command::new(cmd::image_program("supervisorctl")).args(words))
 }

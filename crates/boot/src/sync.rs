@@ -16,7 +16,7 @@ use crate::supervisor;
 /// The supervised program that follows what is still written to old trees.
 const FOLLOWER: &str = "workspacesync";
 
-/// Records the image's trees as they are, before anything of ours changes them; quick, and nothing at later starts.
+/// Records the image's trees before anything of this boot changes them; quick, and a no-op at later starts.
 pub fn snapshot(log: &Path) -> Result<StageOutcome> {
     let child = stage_process::spawn_logged(
         cmd::killed_with_parent(cmd::image_program("workspace-sync")).arg("snapshot"),
@@ -66,7 +66,7 @@ fn is_to_be_followed(reports: &[Report], status: ExitStatus) -> bool {
         || reports.is_empty() && !status.success()
 }
 
-/// The trees are where they belong, but nobody carries over what is still written to the old ones.
+/// The trees are switched, but the changes that programs still make to the old ones are not copied.
 fn unfollowed(error: &anyhow::Error, ending: StageOutcome) -> StageOutcome {
     if ending.result == StageResult::Failed {
         return ending;
@@ -74,7 +74,7 @@ fn unfollowed(error: &anyhow::Error, ending: StageOutcome) -> StageOutcome {
     StageOutcome::failed(format!("{error:#}"), format!("run: supervisorctl start {FOLLOWER}"))
 }
 
-/// What the journal is told about all trees.
+/// Returns the outcome of all trees for the journal.
 fn ending(reports: &[Report], status: ExitStatus, log: &Path) -> StageOutcome {
     let failed: Vec<&Report> =
         reports.iter().filter(|report| report.outcome == TreeOutcome::Failed).collect();

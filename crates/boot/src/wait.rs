@@ -15,10 +15,10 @@ use crate::cli::Wait;
 
 /// A stage takes seconds to hours; a look costs some microseconds.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// As `timeout` of the coreutils says it.
+/// The exit code of `timeout` in coreutils.
 const TIMED_OUT: u8 = 124;
 
-/// Waits until the stage has ended; with a command, becomes it, else says by the exit code how the stage ended.
+/// Waits until the stage has ended, then runs the command, or else returns the stage's result as exit code.
 pub fn wait(journal: &Journal, wait: &Wait) -> Outcome {
     let stage = Stage::from(wait.stage);
     // A time that no clock can show is no limit.
@@ -79,8 +79,9 @@ enum End {
     Failed(String),
 }
 
-/// How the stage ended in the latest run; one that a run left out when it gave up has no end but that one's. A failure in
-/// a run that was stopped is none: the stage may have been cut short, and the next run goes on with it.
+/// Returns the end of the stage in the latest run. If that run was abandoned, its result counts for every stage. A
+/// failure in a run that was stopped does not count: the stage may have been interrupted, and the next run continues
+/// it.
 fn end(seen: &BootState, stage: Stage) -> Option<End> {
     let stage = if seen.phase == Phase::GivenUp { Stage::Ready } else { stage };
     let run = seen.timeline.stage_run(stage)?;

@@ -17,7 +17,7 @@ pub struct AmdGpu {
     pub node: u32,
     /// The N of `/dev/dri/renderDN`.
     pub render_minor: u32,
-    /// Where it is.
+    /// PCI address, if known.
     pub pci: Option<PciAddress>,
     /// The compiler's name of its instruction set, such as `gfx90a`.
     pub target: Option<String>,
@@ -25,7 +25,7 @@ pub struct AmdGpu {
     pub uuid: Option<String>,
 }
 
-/// What a topology node turned out to be.
+/// Result of reading a topology node.
 enum Node {
     Gpu(AmdGpu),
     Processor,

@@ -17,8 +17,7 @@ pub fn exec(command: &[OsString], variables: &[(String, String)]) -> Exit {
         .args(arguments)
         .envs(variables.iter().map(|(name, value)| (name, value)))
         .exec();
-    // The arguments stay out of the message: they may hold a secret. Nothing is left to tell a caller whose
-    // stderr is closed.
+    // The arguments are not printed: they may contain a secret. A closed stderr leaves nowhere to report to.
     let _ = writeln!(io::stderr(), "gpu-limit: cannot run {:?}: {error}", program.to_string_lossy());
     if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { CANNOT_RUN }
 }

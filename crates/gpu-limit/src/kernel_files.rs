@@ -10,7 +10,7 @@ const MAX_FILE_BYTES: u64 = 64 * 1024;
 /// Far more entries than a directory of devices has.
 const MAX_ENTRIES: usize = 4096;
 
-/// Where the kernel's files are: `/`, or a directory with copies of them.
+/// Root of the kernel's files: `/`, or a directory with copies of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KernelRoot {
     /// The directory that has `proc`, `sys` and `dev`.
@@ -28,7 +28,7 @@ impl KernelRoot {
         self.root.join(Path::new(path).strip_prefix("/").unwrap_or(Path::new(path)))
     }
 
-    /// Whether there is something at `path`; devices are never opened, because that can start a GPU.
+    /// True if `path` exists. Devices are never opened, because that can start a GPU.
     pub(crate) fn has(&self, path: &str) -> bool {
         fs::symlink_metadata(self.at(path)).is_ok()
     }

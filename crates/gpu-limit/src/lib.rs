@@ -68,9 +68,9 @@ pub struct Gpus {
     pub nvidia: Vec<NvidiaGpu>,
     /// AMD GPUs in the order of the kernel's compute topology, which is the order in which `ROCr` counts.
     pub amd: Vec<AmdGpu>,
-    /// Whether GPUs are only reachable through the paravirtual device of WSL, which does not tell how many.
+    /// True if GPUs are only reachable through the paravirtual device of WSL, which does not report their number.
     pub uncountable: bool,
-    /// What could not be read or is not usable, and why, one sentence each.
+    /// Remarks on unreadable or unusable devices, one sentence each.
     pub remarks: Vec<String>,
 }
 

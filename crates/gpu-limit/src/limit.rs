@@ -1,4 +1,4 @@
-//! Which variables make `GPU_COUNT` true; a decision without effects.
+//! Chooses the variables that implement `GPU_COUNT`; a pure decision.
 
 use kit::{Env, Problem, SettingsReader};
 
@@ -14,15 +14,15 @@ const ROCR: &str = "ROCR_VISIBLE_DEVICES";
 const HIP: &str = "HIP_VISIBLE_DEVICES";
 const OPENCL: &str = "GPU_DEVICE_ORDINAL";
 
-/// What `GPU_COUNT` comes to on this machine.
+/// The result of `GPU_COUNT` on this machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Limit {
-    /// How many GPUs programs may see; nothing means no limit.
+    /// Number of GPUs that programs may see; `None` without a limit.
     pub count: Option<usize>,
-    /// What to export, without variables that have their value already. A value may be empty, which hides
-    /// every CUDA device and is not the same as unset.
+    /// Variables to export, without those that have their value already. A value may be empty, which hides every CUDA
+    /// device and differs from unset.
     pub variables: Vec<(String, String)>,
-    /// Why the limit is not, or not exactly, what was asked for.
+    /// Deviations of the limit from the request.
     pub problems: Vec<Problem>,
 }
 
@@ -203,12 +203,13 @@ impl<'a> LimitBuilder<'a> {
 const WITHOUT_NAMES: &str =
     "their names are unknown; set CUDA_VISIBLE_DEVICES to names printed by 'nvidia-smi -L'";
 
-/// What `NVIDIA_VISIBLE_DEVICES` tells about MIG; it may be stale, so it only counts where it fits what is there.
+/// MIG instances named in `NVIDIA_VISIBLE_DEVICES`; used only if it matches the instances found, because it may be
+/// stale.
 #[derive(Default)]
 struct MigNames {
     /// The names, if it consists of nothing else.
     names: Vec<String>,
-    /// How many instances it mentions in any form.
+    /// Number of instances it mentions in any form.
     mentioned: usize,
 }
 

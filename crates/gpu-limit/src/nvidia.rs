@@ -1,8 +1,8 @@
-//! NVIDIA GPUs as the driver's files in `/proc` describe them, without its management library.
+//! NVIDIA GPUs, read from the driver's files in `/proc`, without its management library.
 //!
-//! The device nodes say what this container may use, the files in `/proc` what those devices are. Neither is
-//! enough: runtimes that pass devices by CDI leave the whole machine visible in `/proc`, and a node tells no
-//! name. Nothing here opens a device.
+//! The device nodes show which GPUs this container may use, the files in `/proc` describe them. Neither is enough:
+//! runtimes that pass devices by CDI leave the whole machine visible in `/proc`, and a node has no name. Nothing here
+//! opens a device.
 
 use std::collections::BTreeMap;
 
@@ -18,13 +18,13 @@ const CAPABILITY_NODES: &str = "dev/nvidia-caps";
 pub struct NvidiaGpu {
     /// The N of `/dev/nvidiaN`.
     pub minor: u32,
-    /// Where it is, if the driver's files are visible.
+    /// PCI address, if the driver's files are visible.
     pub pci: Option<PciAddress>,
     /// The product name.
     pub model: Option<String>,
     /// The name that CUDA accepts; unknown while the driver has not started the GPU.
     pub uuid: Option<String>,
-    /// What MIG left of it; none for a GPU that is used as a whole.
+    /// MIG instances; `None` for a GPU that is used as a whole.
     pub mig: Option<Mig>,
 }
 
@@ -46,7 +46,7 @@ pub struct MigInstance {
     pub compute_instance: u32,
 }
 
-/// What one `information` file says.
+/// Content of one `information` file.
 struct NodeInfo {
     minor: Option<u32>,
     pci: Option<PciAddress>,
@@ -68,7 +68,7 @@ pub fn discover(root: &KernelRoot, remarks: &mut Vec<String>) -> Vec<NvidiaGpu> 
             gpus.push(NvidiaGpu { mig: mig(root, minor, remarks), ..gpu });
         }
     }
-    // A GPU without an address comes last: nothing says where it belongs.
+    // GPUs without an address come last.
     gpus.sort_by_key(|gpu| (gpu.pci.is_none(), gpu.pci, gpu.minor));
     gpus
 }
@@ -77,7 +77,7 @@ pub fn discover(root: &KernelRoot, remarks: &mut Vec<String>) -> Vec<NvidiaGpu> 
 #[derive(Default)]
 struct Catalogue {
     by_minor: BTreeMap<u32, NodeInfo>,
-    /// Whether every GPU of the machine is in it, so that a node it does not know is no GPU.
+    /// True if it lists every GPU of the machine, so that an unlisted node is no GPU.
     complete: bool,
 }
 
@@ -142,7 +142,7 @@ fn describe(name: &str, text: &str) -> NodeInfo {
     }
 }
 
-/// Whether CUDA could know the GPU by this name; the driver prints question marks for one it has not started.
+/// True if CUDA can know the GPU by this name; the driver prints question marks for a GPU that it has not started.
 fn is_uuid(text: &str) -> bool {
     text.strip_prefix("GPU-").is_some_and(|rest| {
         rest.bytes().any(|byte| byte != b'-')
@@ -178,7 +178,7 @@ fn mig(root: &KernelRoot, minor: u32, remarks: &mut Vec<String>) -> Option<Mig> 
     Some(Mig { instances })
 }
 
-/// Whether the container has the device node that stands for the right to use an instance.
+/// True if the container has the device node that grants access to an instance.
 fn may_use(root: &KernelRoot, directory: &str, remarks: &mut Vec<String>) -> bool {
     let path = format!("{directory}/access");
     match root.read(&path) {

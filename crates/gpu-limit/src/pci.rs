@@ -1,4 +1,4 @@
-//! Where a GPU sits on the PCI bus, ordered by value and not by spelling.
+//! PCI address of a GPU, ordered by value and not by spelling.
 
 use std::fmt;
 

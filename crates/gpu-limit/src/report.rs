@@ -1,4 +1,4 @@
-//! What the tool prints: the GPUs, the limit, and what was noticed.
+//! Output of the tool: the GPUs, the limit, and the remarks.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! What is found on machines as they really are.
+//! Discovery on copies of real machines' files.
 
 // The lint's exception for tests does not reach the functions that tests share.
 #![allow(clippy::unwrap_used)]

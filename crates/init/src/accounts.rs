@@ -15,9 +15,9 @@ use crate::settings::Settings;
 use crate::system_user::{self, ExistingAccount, SystemUser};
 use crate::{home, sudo, user_password, workspace_access};
 
-/// What the programs of the shadow suite hold while they change a file.
+/// Lock files of the shadow suite.
 const LOCKS: [&str; 6] = ["passwd", "shadow", "group", "gshadow", "subuid", "subgid"];
-/// Such a program takes milliseconds, and at a start there is none.
+/// These programs take milliseconds, and none runs while a container starts.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// The programs that take those locks.
 const LOCKERS: [&str; 16] = [
@@ -160,7 +160,7 @@ fn break_stale_locks(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether a living program of the shadow suite has this process number; a dead one that nobody has reaped has no file.
+/// True if a running program of the shadow suite has this process id; a zombie has no executable.
 fn is_held(process: &str) -> bool {
     let program = fs::read_link(Path::new("/proc").join(process).join("exe"));
     program.is_ok_and(|program| {

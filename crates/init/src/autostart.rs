@@ -1,13 +1,14 @@
-//! Which programs of the static supervisord configuration start by themselves.
+//! Programs of the static supervisord configuration that start automatically.
 //!
-//! The configuration says `autostart=%(ENV_LEONARDO_AUTOSTART_…)s`, so every name must always be set: supervisord
-//! refuses to start over an unset one.
+//! The configuration contains `autostart=%(ENV_LEONARDO_AUTOSTART_…)s`, so every variable must always be set:
+//! supervisord refuses to start with an unset one.
 
 use kit::Env;
 
 use crate::settings::Settings;
 
-/// Sets the switches, and the user's name and the port in their checked forms. Without a key, or where it can let nobody in, sshd does not start.
+/// Sets the switches, and the user's name and the port in their checked forms. sshd does not start without a usable
+/// key, nor without the capabilities that a login needs.
 pub fn export(settings: &Settings, sshd: bool, env: &mut Env) {
     env.set("USER_NAME", settings.user_name.as_str());
     env.set("SSH_PORT", settings.ssh_port.to_string());

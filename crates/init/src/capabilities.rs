@@ -12,7 +12,7 @@ use rustix::thread::{CapabilitySet, capabilities, no_new_privs};
 /// Without these, directories and files cannot be given to the accounts that need them.
 const INDISPENSABLE: CapabilitySet = CapabilitySet::CHOWN.union(CapabilitySet::FOWNER);
 
-/// What does not work without a capability.
+/// Consequence of each missing capability.
 const CONSEQUENCES: [(CapabilitySet, &str); 7] = [
     (
         CapabilitySet::DAC_OVERRIDE,
@@ -40,7 +40,7 @@ const CONSEQUENCES: [(CapabilitySet, &str); 7] = [
 const NO_ACCOUNTS: &str =
     "programs cannot switch accounts: the web services, SSH, sudo and provisioning are unavailable";
 
-/// What this process may do.
+/// Rights of this process.
 #[derive(Debug)]
 pub struct Rights {
     effective: CapabilitySet,
@@ -56,7 +56,7 @@ impl Rights {
         Ok(Self {
             effective: capabilities(None)?.effective,
             no_new_privileges: no_new_privs()?,
-            // Where the kernel does not say, it is as it always was.
+            // Older kernels have no such file, and reserve the ports below 1024.
             first_free_port: first_free_port.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1024),
         })
     }
@@ -113,7 +113,7 @@ impl Rights {
         problems
     }
 
-    /// True if sshd can let anybody in.
+    /// True if sshd has the capabilities that a login needs.
     pub fn sshd_works(&self) -> bool {
         self.effective.contains(sshd_run::REQUIRED_CAPABILITIES)
     }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use env_store::{ContainerRecord, Refusal, Store, check_storable};
 use kit::{Env, Problem};
 
-/// What an earlier start may have stored and no session needs.
+/// Variables that an earlier start may have stored and that no session needs.
 const SPENT: [&str; 1] = ["USER_PASSWORD"];
 
 /// Writes the store; names that no session can have are reported once.

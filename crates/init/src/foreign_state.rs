@@ -1,7 +1,8 @@
-//! What belongs to one container alone, and must not be in a container made from its saved image (`docker commit`).
+//! State that belongs to one container alone, and must not be in a container made from its saved image (`docker
+//! commit`).
 //!
-//! The first start of a container finds the record of another one, or none, and removes all of it: each step of the
-//! start then makes its own anew, as in a fresh image.
+//! The first start of a container finds the record of another one, or none, and removes all of that state; each step of
+//! the start then creates its own, as in a fresh image.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -72,7 +73,7 @@ fn clean(root: &Path, mounts: &[PathBuf], container: String) -> Result<()> {
 }
 
 fn unset(store: &Path, names: &BTreeSet<String>) -> Result<()> {
-    // A damaged store is reported and made anew when this start's variables are stored.
+    // A damaged store is reported and replaced when this start's variables are stored.
     let Ok(mut store_now) = Store::read(store) else { return Ok(()) };
     names.iter().for_each(|name| store_now.unset(name));
     store_now.write(store).map(drop)

@@ -129,7 +129,7 @@ fn locally(parent: &Path, name: &str, ids: Ids, problems: &mut Vec<Problem>) -> 
     Ok(folder)
 }
 
-/// What a new account finds in its home (useradd(8), `--skel`), without touching what is there.
+/// Copies the skeleton of a new home (useradd(8), `--skel`), without changing existing files.
 fn copy_skeleton(home: &OwnedFd, skeleton: &Path, ids: Ids) -> io::Result<()> {
     let entries = match fs::read_dir(skeleton) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

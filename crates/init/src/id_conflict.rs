@@ -19,7 +19,7 @@ use crate::system_user::is_marked;
 const OWN: RangeInclusive<u32> = 61_111..=61_183;
 /// Numbers of packages' accounts; adduser(8) refuses an account of the system that has another.
 const OF_PACKAGES: RangeInclusive<u32> = 100..=999;
-/// Where accounts of the system end and people's begin (login.defs(5)).
+/// Ids of system accounts (login.defs(5)).
 const SYSTEM: RangeInclusive<u32> = 1..=999;
 /// Those of people, which an image's author made on purpose.
 const PEOPLE: RangeInclusive<u32> = 1000..=60_000;
@@ -120,7 +120,7 @@ mod tests {
             // A group that an exposed account is in.
             ((1000, 4), groupmod("adm", 61183).to_vec()),
             ((1000, 61111), groupmod("portal", 61183).to_vec()),
-            // Free, shared on purpose, or nobody's to take.
+            // Free, shared on purpose, or reserved.
             ((12345, 12345), vec![]),
             ((4242, 4343), vec![]),
             ((1000, 100), vec![]),

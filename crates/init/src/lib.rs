@@ -99,7 +99,7 @@ fn compare_settings(mut given: Env, in_force: &Env) -> Exit {
     Exit::No
 }
 
-/// Brings the container into the state that `env` asks for, and adds to `env` what programs shall inherit.
+/// Brings the container into the state that `env` asks for, and adds to `env` the variables that programs inherit.
 fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     search_path::complete(env);
     let (mut settings, mut problems) = settings::Settings::read(env);
@@ -112,7 +112,7 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     id_conflict::resolve(&settings.workspace, &mut problems);
     limits::raise(&mut problems);
     runtime_directories::prepare(leonardo, &mut problems)?;
-    // Before anything that takes time: whoever asks during a restart must not hear of the boot before it.
+    // Before anything slow: a query during a restart must not return the journal of the boot before it.
     note_failure("journal", Journal::new(Path::new(journal::PATH)).reset(), &mut problems);
     let keys = ssh_keys::install(&settings, &mut problems);
     let web = web_credentials::ensure(&settings.web, &mut problems)?;
@@ -127,7 +127,7 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
         synced,
         &mut problems,
     );
-    // Programs shall find the workspace's environments from the first moment on, if they are there.
+    // Programs find the workspace's environments from the start, if they exist.
     let memory = Path::new(workspace_sync::STATE_DIR);
     problems.extend(workspace_sync::adopt(Path::new("/opt"), &workspace, env, memory));
     let gpus = gpu_limit::limit(env, &gpu_limit::discover(&gpu_limit::KernelRoot::default()));

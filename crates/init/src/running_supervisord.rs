@@ -24,9 +24,9 @@ enum OtherProcess {
     Start,
 }
 
-/// Returns the environment of this container's supervisord, if one runs; waits for a start that is under way.
+/// Returns the environment of this container's supervisord, if one is running; waits for a start in progress.
 ///
-/// Processes are looked at, because files outlive a restart: a pid file and a socket say nothing about the living.
+/// Processes are inspected, because a pid file and a socket survive a restart of the container.
 pub fn environment() -> Result<Option<Env>> {
     if std::process::id() == 1 {
         return Ok(None);

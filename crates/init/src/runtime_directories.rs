@@ -37,7 +37,7 @@ struct Directory {
 /// Creates what is missing and corrects what is wrong; services of an earlier boot are forgotten. What a mount or a full
 /// disk keeps from that is a problem; only accounts that the image must have are an error.
 pub fn prepare(leonardo: u32, problems: &mut Vec<Problem>) -> Result<()> {
-    // Distributions' group for readers of logs: the portal shows a service's log, and shall not get more for that.
+    // The distribution's group of log readers: the portal shows a service's log, and gets no other right.
     let readers = accounts::group_id("adm")?;
     let (portal, caddy) = (accounts::user_id("portal")?, accounts::user_id("caddy")?);
     let directories = [
@@ -154,7 +154,7 @@ fn forget_services(registry: &Path) -> Result<()> {
     result
 }
 
-/// Creates a file that the group may read. One that is there keeps its mode: somebody may have closed it on purpose.
+/// Creates a file that the group may read. An existing one keeps its mode, which may have been restricted on purpose.
 fn touch(path: &Path, group: u32) -> Result<()> {
     let give = || lchown(path, None, Some(group));
     let created = fs::OpenOptions::new().create_new(true).write(true).mode(0o640).open(path);

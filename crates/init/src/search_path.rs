@@ -9,11 +9,11 @@ use kit::Env;
 const FIRST: [&str; 2] = ["/opt/leonardo/bin", "/opt/caddy/bin"];
 /// The programs of the environments, last.
 const LAST: [&str; 1] = ["/opt/micromamba/bin"];
-/// What distributions take where `PATH` is not set (`ENV_SUPATH` in login.defs(5)).
+/// Default `PATH` of distributions (`ENV_SUPATH` in login.defs(5)).
 const SYSTEM: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Completes `PATH` by the image's directories; the container may bring one of its own (`-e PATH=…`), and an extended image
-/// has put its directories in front of ours.
+/// Adds the image's directories to `PATH`. The container may set a `PATH` of its own (`-e PATH=…`), and extended images
+/// put their directories in front of ours.
 pub fn complete(env: &mut Env) {
     let path = completed(env.get("PATH").filter(|path| !path.is_empty()));
     env.set("PATH", path);

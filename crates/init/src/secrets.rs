@@ -5,10 +5,10 @@ use kit::{Env, Secret, SettingsReader, invisible};
 /// PAM takes no longer ones, its closing zero included (`PAM_MAX_RESP_SIZE` in its headers).
 const LONGEST_PASSWORD: usize = 511;
 
-/// Reads a secret as its author sees it; an empty one counts as not given. Characters around it that no visitor types
-/// are removed and reported; one with control characters inside fits no login form.
+/// Reads a secret as its author sees it; an empty one counts as not given. Characters around it that cannot be typed
+/// are removed and reported; a secret with control characters inside fits no login form and is ignored.
 ///
-/// `otherwise` says what holds when nothing is left.
+/// `otherwise` names the value used if nothing is left.
 pub fn secret(env: &Env, name: &str, otherwise: &str, reader: &mut SettingsReader<'_>) -> Option<Secret> {
     let Some(text) = env.get(name)?.to_str() else {
         reader.problem(name, "the value is not UTF-8 text; ignored");

@@ -10,7 +10,7 @@ use web_login::Login;
 use crate::settings::Settings;
 use crate::web_credentials;
 
-/// What `init` sets whatever is given.
+/// Variables that `init` always sets itself.
 const SETTLED: [&str; 6] =
     ["MAMBA_ROOT_PREFIX", "PATH", "WEB_PASSWORD_B64", "WORKSPACE_GID", "WORKSPACE_MOUNTED", "WORKSPACE_UID"];
 
@@ -19,7 +19,7 @@ const SETTLED: [&str; 6] =
 pub struct SettingDiff {
     /// The variable.
     pub name: String,
-    /// How it comes into force.
+    /// Command that applies it.
     pub remedy: String,
 }
 

@@ -11,7 +11,7 @@ use crate::secrets::{report_invisible, secret, user_password, web_secret};
 
 /// The system user's name where none was given that can be used.
 pub const DEFAULT_USER: &str = "user";
-/// Where keys arrive besides the mounted file: the seed's own variable, runpod.io's and vast.ai's.
+/// Variables with public keys: the documented one, runpod.io's and vast.ai's.
 const KEY_VARIABLES: [&Variable; 3] =
     [&variables::SSH_PUBKEY, &variables::PUBLIC_KEY, &variables::SSH_PUBLIC_KEY];
 
@@ -26,7 +26,7 @@ pub struct Settings {
     pub web: WebSettings,
     /// The workspace's path, absolute, without a trailing slash.
     pub workspace: PathBuf,
-    /// Which image this is, in names of directories.
+    /// Name of the image in directory names.
     pub image_slug: String,
     /// The port on which sshd listens.
     pub ssh_port: u16,
@@ -34,12 +34,12 @@ pub struct Settings {
     pub keys: Vec<(&'static str, String)>,
 }
 
-/// What was given for the login of the web services; what was not is generated.
+/// Settings of the web login; missing values are generated.
 #[derive(Debug)]
 pub struct WebSettings {
-    /// Whether the gate asks for a login.
+    /// True if the gate asks for a login.
     pub enable_auth: bool,
-    /// Whether all web ports speak https.
+    /// True if all web ports use https.
     pub enable_https: bool,
     /// The user name.
     pub user: String,

@@ -13,7 +13,7 @@ use sshd_run::key_sources::{ENVIRONMENT_KEYS, KeySources};
 use crate::note_failure;
 use crate::settings::Settings;
 
-/// Where people add keys while the container runs.
+/// Directory to which people add keys while the container runs.
 const ROOTS: &str = "/root/.ssh";
 
 /// Puts the environment's keys where sshd finds them, and returns all keys that would log in now.

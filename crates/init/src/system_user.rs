@@ -1,6 +1,6 @@
-//! Who the system user is: which ids it gets, and what has to change in the container's accounts for that.
+//! The system user: its ids, and the changes that its account needs.
 //!
-//! Everything here is decided from what the roster says now, so a start that was killed half-way is simply continued.
+//! Everything is planned from the present accounts, so a start that was killed half-way is simply continued.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ const USER_IDS: std::ops::RangeInclusive<u32> = 1000..=60_000;
 /// Between two changes of one account: usermod(8) walks over a home whose owner it changes, and this is none.
 const NO_HOME: &str = "/nonexistent";
 
-/// The system user as it shall be.
+/// The planned system user.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SystemUser {
     pub name: String,
@@ -35,7 +35,7 @@ pub enum ExistingAccount {
     Nobody,
     /// Made by an earlier start.
     Ours(User),
-    /// Made by whoever built the image; its ids and its home stay.
+    /// Created by the author of the image; its ids and its home stay.
     OfTheImage(User),
 }
 
@@ -106,7 +106,7 @@ pub fn plan(
     Ok((SystemUser { name: name.to_owned(), ids: Ids { uid, gid }, found, group }, problems))
 }
 
-/// The workspace's owner, unless that id belongs to somebody in the image already.
+/// Returns the id of the workspace's owner, unless an account of the image has it.
 fn uid(roster: &AccountDb, wanted: u32, problems: &mut Vec<Problem>) -> Result<u32, Problem> {
     let holder = |uid: u32| roster.user_of(uid).filter(|user| !is_marked(user));
     let Some(other) = holder(wanted) else { return Ok(wanted) };
@@ -119,7 +119,7 @@ fn uid(roster: &AccountDb, wanted: u32, problems: &mut Vec<Problem>) -> Result<u
     Ok(uid)
 }
 
-/// The workspace's group, whoever it belongs to; where that number is free, the user's own group gets it.
+/// Returns the workspace's group, even if it has another name; if no group has that id, the user's own group gets it.
 fn group(
     roster: &AccountDb,
     name: &str,

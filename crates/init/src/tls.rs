@@ -1,7 +1,7 @@
-//! A mounted certificate, brought to where Caddy's account can read it.
+//! A mounted certificate, copied to a place where Caddy's account can read it.
 //!
-//! What is mounted often belongs to root and is readable by root alone. Certificate and key go into one file, so that
-//! they are replaced together. Nobody but root writes in its directory: what is Caddy's cannot steer our write.
+//! Mounted files are often readable by root alone. Certificate and key go into one file, so that they are replaced
+//! together. Only root can write in its directory: Caddy's account cannot redirect the write.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -16,9 +16,9 @@ use kit::{Env, Problem, ReadPolicy, cmd};
 
 use crate::note_failure;
 
-/// Where people mount `cert.pem` (with the chain of its issuers) and `key.pem`.
+/// Directory on which `cert.pem` (with its chain) and `key.pem` are mounted.
 const MOUNTED: &str = "/opt/caddy/tls";
-/// Where Caddy takes both from; caddy-run makes a pair of its own if there is none.
+/// Directory from which Caddy reads the pair; caddy-run creates a self-signed one if there is none.
 const DIRECTORY: &str = "/var/lib/caddy-tls";
 const PAIR: &str = "pair.pem";
 /// No honest file is larger, in bytes.
@@ -85,7 +85,7 @@ fn blocks(pem: &str, is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
     blocks.collect()
 }
 
-/// Says what is wrong in words that a person understands, before openssl does.
+/// Reports common mistakes in plain words, before openssl does.
 fn check_form(certificate: &str, key: &str) -> Result<()> {
     ensure!(certificate.contains("-----BEGIN CERTIFICATE-----"), "cert.pem has no PEM certificate in it");
     ensure!(!key.contains("ENCRYPTED"), "key.pem is encrypted; remove its passphrase");
@@ -93,8 +93,8 @@ fn check_form(certificate: &str, key: &str) -> Result<()> {
     Ok(())
 }
 
-/// What openssl says is the public key; it never prints the private one, and its message quotes nothing. It gets what was
-/// read: by now, something else may be in the file's place.
+/// Returns the public key. openssl never prints the private one, and its error messages quote nothing. It gets the
+/// content that was read: the file may have been replaced meanwhile.
 fn public_key(words: &[&str], pem: &str) -> Result<String> {
     cmd::stdout_with_input(Command::new("/usr/bin/openssl").args(words).env_clear(), pem.as_bytes())
 }

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 /// The documented default; harmless because no way in accepts passwords of system accounts.
 const DEFAULT: &str = "password";
-/// What was asked for last, as a digest: changing a password takes a tenth of a second, by intention of its makers.
+/// Digest of the last requested password: setting one takes a tenth of a second by design.
 const ASKED: &str = "/opt/leonardo/etc/user_password.digest";
 
 /// Sets what is asked for, once: a password that was changed inside is not taken back by a restart.
@@ -33,7 +33,7 @@ pub fn is_current(name: &str, password: &Secret) -> bool {
     atomic::has_content(Path::new(ASKED), digest(name, password.expose()).as_bytes())
 }
 
-/// Whether shadow(5) has a password for an account, locked or not; `useradd` leaves a lone `!`.
+/// True if shadow(5) has a password for an account, locked or not; `useradd` leaves a lone `!`.
 fn has_one(shadow: &str, name: &str) -> bool {
     let mut fields = shadow
         .lines()

@@ -27,7 +27,7 @@ pub fn ensure(given: &WebSettings, problems: &mut Vec<Problem>) -> Result<Login>
     Ok(settled)
 }
 
-/// Writes the login, to another place if something is in its own: without a file, nobody could log in.
+/// Writes the login, or to the fallback path if its own cannot be written: without a file, no login is possible.
 fn keep(login: &Login, path: &Path, spare: &Path, portal: (u32, u32), problems: &mut Vec<Problem>) {
     let Err(error) = login.write(path, portal) else {
         return match fs::remove_file(spare) {
@@ -46,7 +46,7 @@ fn keep(login: &Login, path: &Path, spare: &Path, portal: (u32, u32), problems: 
     problems.push(Problem::new(ABOUT, message));
 }
 
-/// Where new secrets come from; a test brings its own.
+/// Source of new secrets; tests replace it.
 trait SecretSource {
     fn password(&self) -> Result<String>;
     fn token(&self) -> Result<String>;
@@ -67,8 +67,8 @@ impl SecretSource for KernelRandom {
     }
 }
 
-/// What is asked for wins over what is there, once: `set-web-credentials` may change it afterwards, and a restart of the
-/// same container, which asks for the same again, does not take that back.
+/// Chooses the login. Requested values win over stored ones, but only once: `set-web-credentials` may change them
+/// afterwards, and a restart with the same request does not undo that.
 fn choose_login(given: &WebSettings, kept: Option<Login>, source: &impl SecretSource) -> Result<Login> {
     let asked = request_digest(given);
     let new = |text: Result<String>| text.map(Secret::new);
@@ -101,7 +101,7 @@ fn empty() -> anyhow::Error {
     anyhow::anyhow!("a generated secret is empty")
 }
 
-/// Tells whether the environment asks for the same as before, without keeping what it asks for.
+/// Returns a digest of the requested login, to detect a changed request without storing it.
 pub fn request_digest(given: &WebSettings) -> String {
     let text = |secret: &Option<Secret>| secret.as_ref().map_or("", Secret::expose).to_owned();
     let mut digest = Sha256::new();

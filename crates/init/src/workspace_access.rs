@@ -59,7 +59,7 @@ pub fn ensure(
 
 type Attempt = fn(&Workspace, &fs::Metadata, Ids) -> io::Result<bool>;
 
-/// What is tried, in this order; each returns whether it applies.
+/// Attempts to give access, in this order; each returns whether it applies.
 const ATTEMPTS: [Attempt; 3] = [
     // In the container's own layer, the directory becomes the user's.
     |workspace, meta, ids| {
@@ -104,8 +104,8 @@ fn may_write(path: &Path, ids: Ids, groups: &[u32]) -> bool {
     may(Access::WRITE_OK | Access::EXEC_OK, path, ids, groups)
 }
 
-/// False if the user lacks one of these rights, by trying as the user: modes alone do not tell on network volumes.
-/// Where no process can become the user, which is reported as a missing capability, the directory is not blamed.
+/// True if the user has these rights, tested as the user: modes are not enough on network volumes. Also true if no
+/// process can become the user, which is reported as a missing capability.
 fn may(rights: Access, path: &Path, ids: Ids, groups: &[u32]) -> bool {
     let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
     let (uid, gid) = (Uid::from_raw(ids.uid), Gid::from_raw(ids.gid));
@@ -206,7 +206,7 @@ mod tests {
         }
     }
 
-    /// What is reported about a directory of this owner and mode, for the user of [`IDS`].
+    /// Problems of a directory with this owner and mode, for the user of [`IDS`].
     fn settled(dir: &Path, mounted: bool) -> Vec<String> {
         let mut workspace = Workspace { uid: IDS.uid, gid: IDS.gid, ..workspace(dir, mounted) };
         let (person, mut problems) =

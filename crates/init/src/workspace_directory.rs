@@ -21,7 +21,7 @@ const WARNING_TEXT: &str = "\
 This directory is not a mounted volume. Everything in it is lost when the container is removed.
 To keep files, mount a volume here: docker run -v /path/on/the/host:/workspace …
 ";
-/// New files get the directory's group, so that they stay accessible whoever writes them.
+/// New files get the directory's group, so that they stay accessible to all writers.
 const STORAGE_MODE: u32 = 0o2775;
 
 /// Looks at the workspace, and leaves a warning where files in it would be lost; a boot never fails here.

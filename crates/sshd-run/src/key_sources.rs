@@ -1,6 +1,6 @@
-//! Places where keys come from. sshd asks for them at each login, so a key that is added or removed counts at once.
+//! Files with public keys. sshd asks for keys at each login, so a change applies at once.
 //!
-//! None of them is on the volume: a key in the home directory there would let in whoever can write to the volume.
+//! None of them is on the volume: a key in the home directory there would admit everyone who can write to the volume.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ pub struct KeySources {
     /// A file of the host.
     mounted: PathBuf,
     given: PathBuf,
-    /// Where something is mounted, but for the container's root.
+    /// Mount points, without the container's root.
     mounts: Vec<PathBuf>,
 }
 
@@ -78,7 +78,7 @@ impl KeySources {
     }
 }
 
-/// True for root and for the members of group `leonardo`, which has the system user and nobody who must not become root.
+/// True for root and for members of group `leonardo`: the system user, who may become root.
 #[must_use]
 pub fn is_permitted_user(user: &str) -> bool {
     let group = uzers::get_group_by_name("leonardo");

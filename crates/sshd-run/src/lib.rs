@@ -32,7 +32,8 @@ const HOST_KEYS: [(&str, &str); 2] =
 /// sshd locks itself up in here after the key exchange (its compiled-in privilege separation directory).
 const PRIVSEP_DIRECTORY: &str = "/run/sshd";
 
-/// Capabilities without which sshd runs and lets nobody in: it locks each login into [`PRIVSEP_DIRECTORY`], and becomes its account.
+/// Capabilities without which every login fails: sshd changes its root to [`PRIVSEP_DIRECTORY`] and its account to the
+/// user's.
 pub const REQUIRED_CAPABILITIES: CapabilitySet =
     CapabilitySet::SYS_CHROOT.union(CapabilitySet::SETUID).union(CapabilitySet::SETGID);
 

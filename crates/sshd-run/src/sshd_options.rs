@@ -1,4 +1,4 @@
-//! Everything that the SSH server is told.
+//! All options of the SSH server.
 
 /// The program that sshd asks for keys: this one, in a place of its own. sshd refuses a program that others than root could
 /// change, in its file or in a directory above it, and people give `/opt` away.

@@ -24,7 +24,7 @@ impl Machine {
         self
     }
 
-    /// What the driver shows of a GPU; `digit` makes its UUID.
+    /// Adds a GPU to the driver's files; `digit` makes its UUID.
     pub fn nvidia_in_proc(&self, pci: &str, minor: u32, digit: char) -> &Self {
         let uuid = uuid(digit);
         self.write(

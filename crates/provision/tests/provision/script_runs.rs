@@ -65,7 +65,10 @@ fn a_script_runs_as_the_user_in_a_login_shell_with_the_stored_environment() {
         [
             format!("provision: {}: 131 bytes, sha256 {digest}", script.display()),
             "provision: running, for the first time".into(),
-            format!("provision: exited successfully after {} s (exit status: 0)", result.report.seconds.unwrap()),
+            format!(
+                "provision: exited successfully after {} s (exit status: 0)",
+                result.report.seconds.unwrap()
+            ),
         ]
     );
     let kept = fs::metadata(machine.path("state/script.sh")).unwrap();
