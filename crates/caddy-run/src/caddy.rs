@@ -1,4 +1,4 @@
-//! The real server as a child.
+//! The Caddy process.
 
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -16,82 +16,82 @@ use nix::unistd::Pid;
 use crate::events::{Events, ProxyEvent};
 
 const PROGRAM: &str = "/opt/caddy/bin/caddy";
-/// Only Caddy's account may enter it.
+/// Runtime directory, which only Caddy's account can access.
 pub const RUNTIME_DIRECTORY: &str = "/run/caddy";
-/// Where `base_config` puts the administration interface: in a directory that only Caddy's user may enter.
+/// Socket of the administration interface, as set in `base_config`.
 const ADMIN_SOCKET: &str = "/run/caddy/admin.sock";
-const ORPHAN_DEADLINE: Duration = Duration::from_secs(10);
-const START_DEADLINE: Duration = Duration::from_secs(10);
-/// Where Caddy keeps certificates; its home directory does not exist.
-const STATE: &str = "/var/lib/caddy";
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// Directory of Caddy's state, such as certificates; its account has no home directory.
+const STATE_DIRECTORY: &str = "/var/lib/caddy";
 
-/// Holds the place of the only caddy-run, in the directory of the administration interface.
+/// Acquires the lock of the only running caddy-run.
 pub fn acquire_lock() -> Result<Option<Lock>> {
     Lock::lock_directory(Path::new(RUNTIME_DIRECTORY))
-        .context("Caddy does not start")
-        .hint(|| "supervisorctl status caddy".to_owned())
+        .context("cannot start Caddy")
+        .hint(|| "run: supervisorctl status caddy".to_owned())
 }
 
 /// A running Caddy.
 pub struct Caddy {
     pid: Pid,
-    ended: Receiver<std::io::Result<ExitStatus>>,
+    status: Receiver<std::io::Result<ExitStatus>>,
 }
 
 impl Caddy {
-    /// Starts Caddy in the foreground; its end is told to the watch.
+    /// Starts Caddy in the foreground; its exit is reported to `events`.
     pub fn start(configuration: &Path, events: &Events) -> Result<Self> {
-        end_orphan()?;
+        stop_orphan()?;
         let mut command = caddy_command(configuration, "run");
         let child = command.spawn().with_context(|| format!("cannot run {}", cmd::describe(&command)))?;
-        let pid = Pid::from_raw(i32::try_from(child.id()).context("a process id out of range")?);
-        Ok(Self { pid, ended: wait_for(child, events) })
+        let pid = Pid::from_raw(i32::try_from(child.id()).context("process id out of range")?);
+        Ok(Self { pid, status: wait_for(child, events) })
     }
 
-    /// Asks Caddy to finish; its end comes as a [`ProxyEvent`].
+    /// Sends SIGTERM; the exit is reported as a [`ProxyEvent`].
     pub fn stop(&mut self) -> Result<()> {
         kill(self.pid, Signal::SIGTERM).context("cannot stop Caddy")
     }
 
-    /// How Caddy ended.
+    /// Returns the exit status of Caddy.
     pub fn wait(&mut self) -> Result<ExitStatus> {
-        self.ended.recv().context("nobody waited for Caddy")?.context("cannot wait for Caddy")
+        self.status.recv().context("lost the Caddy process")?.context("cannot wait for Caddy")
     }
 }
 
-/// Waits until Caddy listens to its administration.
+/// Waits until the administration interface accepts connections.
 pub fn wait_until_up() -> Result<()> {
-    wait::until(START_DEADLINE, "Caddy to start", || UnixStream::connect(ADMIN_SOCKET).is_ok().then_some(()))
+    wait::until(START_TIMEOUT, "Caddy to start", || UnixStream::connect(ADMIN_SOCKET).is_ok().then_some(()))
 }
 
-/// Makes Caddy take over a file's content; an error says why not, and leaves the former configuration in force.
+/// Applies a configuration file; if Caddy rejects it, the current configuration is unchanged.
 pub fn reload(configuration: &Path) -> Result<()> {
-    cmd::run(caddy_command(configuration, "reload").args(["--address", &address()]))
+    cmd::run(caddy_command(configuration, "reload").args(["--address", &admin_address()]))
 }
 
-/// Asks Caddy about a configuration, with an empty home of its own: nothing is listened to, and nothing stays behind.
+/// Validates a configuration file, with `home` as Caddy's home; opens no ports.
 pub fn validate(configuration: &Path, home: &Path) -> Result<()> {
     let mut command = caddy_command(configuration, "validate");
     cmd::run(command.env("HOME", home).env("XDG_DATA_HOME", home).env("XDG_CONFIG_HOME", home))
 }
 
-/// A Caddy whose caddy-run was killed still holds the ports; it is asked to give them up.
-fn end_orphan() -> Result<()> {
+/// Stops the Caddy of a killed caddy-run, which still uses the ports.
+fn stop_orphan() -> Result<()> {
     if UnixStream::connect(ADMIN_SOCKET).is_err() {
         return Ok(());
     }
-    log::warn!("ending a Caddy that an earlier caddy-run left behind");
-    cmd::run(Command::new(PROGRAM).args(["stop", "--address", &address()]))?;
-    wait::until(ORPHAN_DEADLINE, "the former Caddy to end", || {
+    log::warn!("stopping a Caddy process left by an earlier caddy-run");
+    cmd::run(Command::new(PROGRAM).args(["stop", "--address", &admin_address()]))?;
+    wait::until(STOP_TIMEOUT, "the earlier Caddy to stop", || {
         UnixStream::connect(ADMIN_SOCKET).is_err().then_some(())
     })
 }
 
-fn address() -> String {
+fn admin_address() -> String {
     format!("unix/{ADMIN_SOCKET}")
 }
 
-/// Caddy needs nothing from the container's environment, and what it does not have it cannot leak.
+/// Returns a command that runs Caddy without the container's environment, which may contain secrets.
 fn caddy_command(configuration: &Path, task: &str) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args([task, "--adapter", "caddyfile", "--config"]).arg(configuration);
@@ -99,19 +99,20 @@ fn caddy_command(configuration: &Path, task: &str) -> Command {
     command
         .env_clear()
         .env("PATH", path)
-        .env("HOME", STATE)
-        .env("XDG_DATA_HOME", STATE)
-        .env("XDG_CONFIG_HOME", STATE);
+        .env("HOME", STATE_DIRECTORY)
+        .env("XDG_DATA_HOME", STATE_DIRECTORY)
+        .env("XDG_CONFIG_HOME", STATE_DIRECTORY);
     command
 }
 
+/// Waits for Caddy in a thread, which reports its exit.
 fn wait_for(mut child: Child, events: &Events) -> Receiver<std::io::Result<ExitStatus>> {
-    let (sender, ended) = channel();
-    let changes = events.sender();
+    let (sender, status) = channel();
+    let sender_of_events = events.sender();
     thread::spawn(move || {
-        // Both fail only when the main loop has ended.
+        // Both fail only after the main loop has ended.
         let _ = sender.send(child.wait());
-        let _ = changes.send(ProxyEvent::Ended);
+        let _ = sender_of_events.send(ProxyEvent::Exited);
     });
-    ended
+    status
 }

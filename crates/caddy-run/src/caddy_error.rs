@@ -1,4 +1,4 @@
-//! What Caddy says about a configuration, told about the file that a person has edited.
+//! Error messages of Caddy, with locations in the templates instead of the generated file.
 
 use std::path::Path;
 
@@ -6,24 +6,24 @@ use serde_json::Value;
 
 use crate::configuration::Configuration;
 
-/// What Caddy puts before every complaint about a Caddyfile.
+/// Start of every error about a Caddyfile.
 const PREFIX: &str = "adapting config using caddyfile: ";
 
-/// Caddy's own words in the message of a failed command; the whole message if they are not found.
+/// Returns Caddy's error message from the output of a failed command, or all of the output if there is none.
 pub fn extract_message(message: &str) -> String {
-    let found = message.lines().filter_map(|line| error_of(&line[line.find('{')?..])).next_back();
+    let found = message.lines().filter_map(|line| parse_error(&line[line.find('{')?..])).next_back();
     found.unwrap_or_else(|| message.to_owned())
 }
 
-/// The same words with the template's name and line in place of the generated file's.
+/// Replaces locations in the generated file by those in the templates.
 pub fn with_template_location(
-    words: &str,
+    message: &str,
     generated: &Path,
     configuration: &Configuration,
     share: &Path,
 ) -> String {
     let file = format!("{}:", generated.display());
-    let mut parts = words.split(&file);
+    let mut parts = message.split(&file);
     let mut text = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let digits = part.len() - part.trim_start_matches(|character: char| character.is_ascii_digit()).len();
@@ -38,16 +38,16 @@ pub fn with_template_location(
     text
 }
 
-/// The message of an error line of Caddy's log; what its administration answered is in JSON once more.
-fn error_of(line: &str) -> Option<String> {
+/// Returns the message of an error line of Caddy's log, which may contain a JSON response of the administration interface.
+fn parse_error(line: &str) -> Option<String> {
     let entry: Value = serde_json::Deserializer::from_str(line).into_iter().next()?.ok()?;
     if entry.get("level")? != "error" {
         return None;
     }
     let message = entry.get("msg")?.as_str()?;
-    let answer =
+    let response =
         message.find("{\"error\":").and_then(|start| serde_json::from_str::<Value>(&message[start..]).ok());
-    let inner = answer.as_ref().and_then(|answer| answer.get("error")?.as_str());
+    let inner = response.as_ref().and_then(|response| response.get("error")?.as_str());
     let message = inner.unwrap_or(message).trim();
     Some(message.strip_prefix(PREFIX).unwrap_or(message).to_owned())
 }
@@ -59,7 +59,7 @@ mod tests {
     use crate::settings::Settings;
 
     #[test]
-    fn the_last_error_is_what_caddy_means() {
+    fn the_last_error_is_extracted() {
         let message = concat!(
             "\"caddy\" \"reload\" failed (exit status: 1): {\"level\":\"info\",\"msg\":\"adapted\"}\n",
             "{\"level\":\"error\",\"ts\":1.5,\"msg\":\"adapting config using caddyfile: C:3: unrecognized directive: \
@@ -72,18 +72,19 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_the_edited_file_and_its_line() {
+    fn an_error_has_the_location_in_the_template() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("base_config"), "a\nb\n").unwrap();
         std::fs::write(dir.path().join("service_config"), "%PROXY_PORT%\nx\n").unwrap();
         let templates = Templates::read(dir.path()).unwrap();
         let made = templates.render(&Settings::default(), &templates.sample_services());
-        let told = |text: &str| with_template_location(text, Path::new("/g/C"), &made, Path::new("/share"));
-        assert_eq!(told("/g/C:2: bad b"), "/share/base_config:2: bad b");
+        let relocated =
+            |text: &str| with_template_location(text, Path::new("/g/C"), &made, Path::new("/share"));
+        assert_eq!(relocated("/g/C:2: bad b"), "/share/base_config:2: bad b");
         assert_eq!(
-            told("bad x, at /g/C:5 ['/g/C:2']"),
+            relocated("bad x, at /g/C:5 ['/g/C:2']"),
             "bad x, at /share/service_config:2 ['/share/base_config:2']"
         );
-        assert_eq!(told("/g/C:99: beyond, /g/C: none"), "/g/C:99: beyond, /g/C: none");
+        assert_eq!(relocated("/g/C:99: beyond, /g/C: none"), "/g/C:99: beyond, /g/C: none");
     }
 }

@@ -1,4 +1,4 @@
-//! The certificate for https: the mounted one as `init` left it, else one that is signed by itself.
+//! The certificate for https: the mounted one, or a self-signed one.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -15,39 +15,40 @@ use nix::unistd::gethostname;
 
 use crate::{caddy, caddy_error};
 
-/// Where `init` puts a mounted certificate, with its key in the same file: one file is replaced at once.
+/// Mounted certificate with its key, as stored by `init`; a single file is replaced atomically.
 const MOUNTED: &str = "/var/lib/caddy-tls/pair.pem";
-/// Our own, with its key; kept over restarts, because browsers remember it.
+/// Self-signed certificate with its key; kept across restarts, because browsers remember it.
 const SELF_SIGNED: &str = "/var/lib/caddy/tls/self-signed.pem";
 const REQUEST: [&str; 7] =
     ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
-/// Days that a browser still takes from a certificate of one's own.
-const DAYS: &str = "825";
-/// A certificate that ends sooner is made anew; in seconds, thirty days.
-const ENDS_SOON: &str = "2592000";
-/// A pair of ours is a hundredth of this, in bytes.
-const LARGEST: u64 = 128_000;
+/// Lifetime of a self-signed certificate in days, the longest that browsers accept.
+const LIFETIME_DAYS: &str = "825";
+/// Remaining lifetime below which a certificate is replaced: thirty days, in seconds.
+const MIN_REMAINING_SECONDS: &str = "2592000";
+/// Maximum size of a self-signed certificate with its key, in bytes.
+const MAX_BYTES: u64 = 128_000;
 
-/// Returns the file with certificate and key: the mounted one if Caddy can use it, else a self-signed one, with the reason.
-/// `public` are the names and addresses at which the world knows this container.
+/// Returns the file with certificate and key: the mounted one if Caddy can use it, otherwise a self-signed one and the reason.
+/// `public` are the public names and addresses of this container.
 pub fn certificate_file(public: &[String]) -> Result<(PathBuf, Option<String>)> {
     let path = path();
     if path == Path::new(SELF_SIGNED) {
         return Ok((self_signed(public)?, None));
     }
     let Err(error) = check(&path) else { return Ok((path, None)) };
-    let words = caddy_error::extract_message(&format!("{error:#}"));
-    let Some((_, words)) = words.rsplit_once("loading certificates: ") else {
-        // A full disk or too little memory says nothing about the certificate.
-        log::warn!("the mounted certificate is not checked: {words}");
+    let message = caddy_error::extract_message(&format!("{error:#}"));
+    let Some((_, reason)) = message.rsplit_once("loading certificates: ") else {
+        // Another error, such as a full disk, is not caused by the certificate.
+        log::warn!("cannot check the mounted certificate: {message}");
         return Ok((path, None));
     };
     let problem =
-        format!("Caddy cannot use the mounted certificate: {words}; https uses a self-signed certificate");
+        format!("Caddy cannot use the mounted certificate: {reason}; using a self-signed certificate");
     Ok((self_signed(public)?, Some(problem)))
 }
 
-/// Asks Caddy about a certificate: it knows fewer kinds of keys than openssl. Nothing is asked on the network (OCSP).
+/// Checks that Caddy can use a certificate: it supports fewer kinds of keys than openssl. OCSP is off, so there are no
+/// network requests.
 fn check(pair: &Path) -> Result<()> {
     let pair = pair.display();
     let text = format!(
@@ -59,41 +60,43 @@ fn check(pair: &Path) -> Result<()> {
     caddy::validate(&file, scratch.path())
 }
 
-/// Makes a self-signed pair unless there is a good one.
+/// Returns the self-signed certificate, which is created if there is no usable one.
 fn self_signed(public: &[String]) -> Result<PathBuf> {
     let path = PathBuf::from(SELF_SIGNED);
-    if is_good(&path) {
+    if is_usable(&path) {
         return Ok(path);
     }
-    let names = names(public);
-    let path = match make(&path, &names) {
+    let names = container_names(public);
+    let path = match create(&path, &names) {
         Ok(()) => path,
         Err(error) => {
-            // Without any, nobody gets in.
-            log::warn!("{error:#}; the certificate ends with the container");
+            // Without a certificate, no visitor could connect.
+            log::warn!("{error:#}; the certificate is lost when the container is removed");
             let other = Path::new(caddy::RUNTIME_DIRECTORY).join("self-signed.pem");
-            make(&other, &names).context("cannot make a self-signed certificate")?;
+            create(&other, &names).context("cannot create a self-signed certificate")?;
             other
         }
     };
-    log::info!("made a self-signed certificate: {}", path.display());
+    log::info!("created a self-signed certificate: {}", path.display());
     Ok(path)
 }
 
-/// Where the pair is, or will be.
+/// Returns the path of the mounted certificate, or of the self-signed one, which may not exist yet.
 pub fn path() -> PathBuf {
     let mounted = Path::new(MOUNTED);
     if mounted.exists() { mounted.to_owned() } else { SELF_SIGNED.into() }
 }
 
-/// True if the certificate does not end soon and is none of an earlier version, which could sign others.
-fn is_good(path: &Path) -> bool {
-    let Ok(pair) = ReadPolicy::max_size(LARGEST).read(path) else { return false };
-    let mut look = openssl(&["x509", "-noout", "-checkend", ENDS_SOON, "-ext", "basicConstraints"]);
-    cmd::stdout_with_input(&mut look, &pair).is_ok_and(|text| text.contains("CA:FALSE"))
+/// True if the certificate does not expire soon and cannot sign others, unlike those of an early version.
+fn is_usable(path: &Path) -> bool {
+    let Ok(pair) = ReadPolicy::max_size(MAX_BYTES).read(path) else { return false };
+    let mut query =
+        openssl(&["x509", "-noout", "-checkend", MIN_REMAINING_SECONDS, "-ext", "basicConstraints"]);
+    cmd::stdout_with_input(&mut query, &pair).is_ok_and(|text| text.contains("CA:FALSE"))
 }
 
-fn make(path: &Path, names: &str) -> Result<()> {
+/// Creates a self-signed certificate.
+fn create(path: &Path, names: &str) -> Result<()> {
     if let Some(directory) = path.parent()
         && let Err(error) = fs::create_dir(directory)
         && error.kind() != io::ErrorKind::AlreadyExists
@@ -101,15 +104,15 @@ fn make(path: &Path, names: &str) -> Result<()> {
         return Err(error).with_context(|| format!("cannot create {}", directory.display()));
     }
     let mut request = openssl(&REQUEST);
-    // Both to stdout: the key never is in a file that others could read for a moment.
-    request.args(["-days", DAYS, "-config", "/dev/stdin", "-keyout", "-", "-out", "-"]);
+    // Key and certificate go to stdout, so that the key is never in a file with the wrong mode.
+    request.args(["-days", LIFETIME_DAYS, "-config", "/dev/stdin", "-keyout", "-", "-out", "-"]);
     let pair = cmd::stdout_with_input(&mut request, configuration(names).as_bytes())?;
     atomic::write(path, pair.as_bytes(), WriteOptions::durable(0o600))
 }
 
-/// Returns openssl's configuration: who trusts the certificate trusts this server, and no other that its key would sign for.
+/// Returns openssl's configuration for a certificate of this server, whose key cannot sign other certificates.
 ///
-/// Not `-addext`: beside the extensions of the distribution's configuration, some versions add the same one twice.
+/// The option `-addext` would add to the extensions in the distribution's configuration, with some versions twice.
 fn configuration(names: &str) -> String {
     format!(
         "[req]\nprompt = no\ndistinguished_name = name\nx509_extensions = leaf\n[name]\nCN = leonardo\n[leaf]\n\
@@ -124,8 +127,8 @@ fn openssl(words: &[&str]) -> Command {
     command
 }
 
-/// This container's names and addresses, those of the world included.
-fn names(public: &[String]) -> String {
+/// Returns the alternative names of this container, including public ones.
+fn container_names(public: &[String]) -> String {
     let host = gethostname().unwrap_or_default();
     let addresses = getifaddrs().into_iter().flatten().filter_map(|interface| {
         let address = interface.address?;
@@ -135,7 +138,7 @@ fn names(public: &[String]) -> String {
     alternative_names(&host, addresses, public)
 }
 
-/// The value of a certificate's subjectAltName; what is neither an address nor a plain host name is left out.
+/// Returns the value of subjectAltName; texts that are neither an address nor a host name are skipped.
 fn alternative_names(host: &OsStr, addresses: impl Iterator<Item = IpAddr>, public: &[String]) -> String {
     let always = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
     let texts = always
@@ -168,17 +171,17 @@ mod tests {
 
     const NAMES: &str = "DNS:localhost,IP:127.0.0.1,IP:::1,DNS:lab.example";
 
-    fn says(words: &[&str], path: &Path) -> String {
+    fn inspect(words: &[&str], path: &Path) -> String {
         cmd::stdout(openssl(words).arg(path)).unwrap()
     }
 
     #[test]
-    fn a_certificate_vouches_for_this_server_alone() {
+    fn a_certificate_is_for_this_server_only() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("tls/pair.pem");
-        make(&path, NAMES).unwrap();
-        assert!(is_good(&path));
-        let text = says(&["x509", "-noout", "-text", "-in"], &path);
+        create(&path, NAMES).unwrap();
+        assert!(is_usable(&path));
+        let text = inspect(&["x509", "-noout", "-text", "-in"], &path);
         let (_, extensions) = text.split_once("X509v3 extensions:").unwrap();
         let (extensions, _) = extensions.split_once("Signature Algorithm").unwrap();
         let lines: Vec<&str> = extensions.lines().map(str::trim).collect();
@@ -198,14 +201,14 @@ mod tests {
         let trusted = path.to_str().unwrap();
         let verify =
             ["verify", "-purpose", "sslserver", "-verify_hostname", "lab.example", "-CAfile", trusted];
-        assert!(says(&verify, &path).ends_with(": OK\n"));
+        assert!(inspect(&verify, &path).ends_with(": OK\n"));
     }
 
     #[test]
-    fn its_key_signs_for_nobody_else() {
+    fn the_key_cannot_sign_other_certificates() {
         let dir = tempfile::tempdir().unwrap();
         let (pair, other) = (dir.path().join("pair.pem"), dir.path().join("other.pem"));
-        make(&pair, NAMES).unwrap();
+        create(&pair, NAMES).unwrap();
         let at = pair.to_str().unwrap();
         let mut sign = openssl(&REQUEST);
         sign.args(["-subj", "/CN=evil.example", "-CA", at, "-CAkey", at, "-keyout", "/dev/null", "-out"]);
@@ -215,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_of_an_earlier_version_or_one_that_ends_soon_is_made_anew() {
+    fn an_expiring_certificate_or_one_that_can_sign_is_not_usable() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pair.pem");
         for (days, constraint, good) in
@@ -225,15 +228,15 @@ mod tests {
             let constraint = configuration(NAMES).replace("CA:FALSE", constraint);
             command.args(["-days", days, "-config", "/dev/stdin", "-keyout", "-", "-out", "-"]);
             fs::write(&path, cmd::stdout_with_input(&mut command, constraint.as_bytes()).unwrap()).unwrap();
-            assert_eq!(is_good(&path), good, "{days} {constraint}");
+            assert_eq!(is_usable(&path), good, "{days} {constraint}");
         }
-        assert!(!is_good(&dir.path().join("none")));
+        assert!(!is_usable(&dir.path().join("none")));
         fs::write(&path, "no certificate").unwrap();
-        assert!(!is_good(&path));
+        assert!(!is_usable(&path));
     }
 
     #[test]
-    fn a_certificate_names_the_container_once_and_nothing_else() {
+    fn alternative_names_are_unique_and_valid() {
         let addresses = ["127.0.0.1", "172.17.0.2", "fe80::1"].map(|text| text.parse().unwrap());
         let public =
             ["192.0.2.9", "[2001:db8::1]", "Lab.example", "x,DNS:evil", "a b", "-x"].map(String::from);

@@ -1,4 +1,4 @@
-//! From templates and services to a Caddyfile.
+//! Generation of the Caddyfile from templates and services.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,10 +15,10 @@ use crate::settings::Settings;
 const BASE: &str = "base_config";
 const SERVICE: &str = "service_config";
 
-/// No template that a person writes is larger, in bytes.
-const LARGEST: u64 = 1 << 20;
+/// Maximum size of a template, in bytes.
+const MAX_BYTES: u64 = 1 << 20;
 
-/// The hand-editable parts of the configuration, as they were at one moment.
+/// Contents of the templates, which users can edit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Templates {
     base: String,
@@ -27,12 +27,12 @@ pub struct Templates {
     own: BTreeMap<u16, String>,
 }
 
-/// A configuration, and where each of its lines comes from.
+/// A generated configuration, with the origin of each line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Configuration {
     /// The Caddyfile.
     pub text: String,
-    /// For each line of it: the template's name, and the line there, counted from 1.
+    /// Template name and line number (from 1) of each line.
     origins: Vec<(String, usize)>,
 }
 
@@ -40,19 +40,19 @@ impl Templates {
     /// Reads `base_config`, `service_config` and every `service_config_<listen_port>` from a directory.
     pub fn read(directory: &Path) -> Result<Self> {
         Ok(Self {
-            base: text(&directory.join(BASE))?,
-            service: text(&directory.join(SERVICE))?,
-            own: own(directory)?,
+            base: read_template(&directory.join(BASE))?,
+            service: read_template(&directory.join(SERVICE))?,
+            own: read_own(directory)?,
         })
     }
 
-    /// What a template lacks that these settings ask for, with the template's name; Caddy would not miss it.
+    /// Returns a problem if a template has no directive that these settings require; Caddy would accept it without.
     pub fn missing_directive(&self, settings: &Settings) -> Option<String> {
-        let https = settings.pair.is_some();
+        let https = settings.certificate.is_some();
         let of_https = [REDIRECT_TO_HTTPS, TLS].into_iter().filter(|_| https);
         let base =
             [ADMIN, PORTAL].into_iter().chain(of_https).map(|word| (BASE.to_owned(), &self.base, word));
-        let services = self.of_services().flat_map(|(name, template)| {
+        let services = self.service_templates().flat_map(|(name, template)| {
             [Some(PROXY_PORT), https.then_some(TLS)]
                 .into_iter()
                 .flatten()
@@ -60,15 +60,15 @@ impl Templates {
         });
         base.chain(services)
             .find(|(_, template, word)| !statements(template).any(|line| uses(line, word)))
-            .map(|(name, _, word)| format!("{name} lacks `{word}`"))
+            .map(|(name, _, word)| format!("{name}: `{word}` is missing"))
     }
 
-    /// The same without templates of single services, unless there are none.
+    /// Returns the templates without those of single services; `None` if there are none.
     pub fn without_overrides(&self) -> Option<Self> {
         (!self.own.is_empty()).then(|| Self { own: BTreeMap::new(), ..self.clone() })
     }
 
-    /// The whole configuration; a service with a template of its own gets that.
+    /// Generates the configuration; a service with its own template uses that.
     pub fn render(&self, settings: &Settings, services: &[Service]) -> Configuration {
         let mut configuration = Configuration { text: String::new(), origins: Vec::new() };
         configuration.add(BASE, &self.base, &Placeholders::for_base(settings));
@@ -83,23 +83,23 @@ impl Templates {
         configuration
     }
 
-    /// A service for each template, so that a check sees all of them.
+    /// Returns a service for each template, to validate all of them.
     pub fn sample_services(&self) -> Vec<Service> {
         let mut free = 10_001..u16::MAX;
         let mut next = || free.find(|port| !self.own.contains_key(port)).unwrap_or(10_000);
-        let plain = next();
-        let listen_ports: Vec<u16> = self.own.keys().copied().chain([plain]).collect();
+        let default = next();
+        let listen_ports: Vec<u16> = self.own.keys().copied().chain([default]).collect();
         listen_ports.into_iter().map(|listen_port| sample_service(listen_port, next())).collect()
     }
 
-    fn of_services(&self) -> impl Iterator<Item = (String, &String)> {
+    fn service_templates(&self) -> impl Iterator<Item = (String, &String)> {
         let own = self.own.iter().map(|(&port, template)| (own_name(port), template));
         std::iter::once((SERVICE.to_owned(), &self.service)).chain(own)
     }
 }
 
 impl Configuration {
-    /// The template's name and the line there from which a line of the Caddyfile was made, both counted from 1.
+    /// Returns template name and line number for a line of the Caddyfile; lines are counted from 1.
     pub fn source_line(&self, line: usize) -> Option<(&str, usize)> {
         let (name, line) = self.origins.get(line.checked_sub(1)?)?;
         Some((name, *line))
@@ -107,14 +107,14 @@ impl Configuration {
 
     fn add(&mut self, name: &str, template: &str, words: &Placeholders) {
         for (index, line) in template.lines().enumerate() {
-            // Comments explain the placeholders, and one line of them must not become several.
-            let filled = if is_comment(line) { line.to_owned() } else { words.expand(line) };
-            // A value may be several lines, or none: a line of blanks that is left of it would be a warning of Caddy's.
-            if filled.trim().is_empty() && !line.trim().is_empty() {
+            // Placeholders in comments stay, because a value of several lines would leave the comment.
+            let expanded = if is_comment(line) { line.to_owned() } else { words.expand(line) };
+            // An empty value must not leave a line of blanks, about which Caddy would warn.
+            if expanded.trim().is_empty() && !line.trim().is_empty() {
                 continue;
             }
-            self.origins.extend(filled.split('\n').map(|_| (name.to_owned(), index + 1)));
-            self.text.push_str(&filled);
+            self.origins.extend(expanded.split('\n').map(|_| (name.to_owned(), index + 1)));
+            self.text.push_str(&expanded);
             self.text.push('\n');
         }
     }
@@ -125,11 +125,12 @@ impl Configuration {
     }
 }
 
+/// Returns the lines that are not comments.
 fn statements(template: &str) -> impl Iterator<Item = &str> {
     template.lines().filter(|line| !is_comment(line))
 }
 
-/// True if a line has a placeholder, a directive with its value, or an address that ends so; blanks and quotes are free.
+/// True if a line contains `wanted`: a placeholder, a directive with its value, or the end of an address.
 fn uses(line: &str, wanted: &str) -> bool {
     let words: Vec<&str> = line
         .split_whitespace()
@@ -151,18 +152,19 @@ fn own_name(listen_port: u16) -> String {
     format!("{SERVICE}_{listen_port}")
 }
 
-fn own(directory: &Path) -> Result<BTreeMap<u16, String>> {
+/// Reads the templates of single services.
+fn read_own(directory: &Path) -> Result<BTreeMap<u16, String>> {
     let cannot = || format!("cannot read {}", directory.display());
     let mut own = BTreeMap::new();
     for entry in fs::read_dir(directory).with_context(cannot)? {
         let entry = entry.with_context(cannot)?;
         let name = entry.file_name();
         let port = name.to_str().and_then(|name| name.strip_prefix("service_config_"));
-        // Editors leave copies behind: only a name that we would write ourselves counts.
+        // Only the canonical name counts, because editors leave copies behind.
         if let Some(port) = port.and_then(|port| port.parse().ok())
             && name.to_str() == Some(own_name(port).as_str())
         {
-            own.insert(port, text(&entry.path())?);
+            own.insert(port, read_template(&entry.path())?);
         }
     }
     Ok(own)
@@ -180,9 +182,9 @@ fn sample_service(listen_port: u16, proxy_port: u16) -> Service {
     }
 }
 
-fn text(path: &Path) -> Result<String> {
-    let bytes = ReadPolicy::max_size(LARGEST).read(path)?;
-    String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8 text", path.display()))
+fn read_template(path: &Path) -> Result<String> {
+    let bytes = ReadPolicy::max_size(MAX_BYTES).read(path)?;
+    String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8", path.display()))
 }
 
 #[cfg(test)]
@@ -204,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn only_ports_and_the_gates_name_get_into_the_configuration() {
+    fn only_ports_and_the_name_of_the_gate_are_inserted() {
         let templates =
             templates("BASE\n", ":%PROXY_PORT% %GATE% %LISTEN_PORT%\n", &[(13000, "own :%PROXY_PORT%\n")]);
         let services = [service(3000, true), service(8188, true), service(8888, false)];
@@ -215,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn each_line_knows_the_template_that_it_comes_from() {
+    fn each_line_has_its_template_and_line_number() {
         let templates = templates("one\n\nthree\n", ":%PROXY_PORT%\nx\n", &[(13000, ":%PROXY_PORT%\ny\n")]);
         let made = templates.render(&Settings::default(), &[service(3000, true), service(4000, true)]);
         let found = |text: &str| {
@@ -261,11 +263,11 @@ mod tests {
     }
 
     fn https() -> Settings {
-        Settings { pair: Some("/p.pem".into()), ..Settings::default() }
+        Settings { certificate: Some("/p.pem".into()), ..Settings::default() }
     }
 
     #[test]
-    fn https_is_in_every_block_and_a_template_that_lacks_it_is_named() {
+    fn a_template_without_a_directive_for_https_is_reported() {
         let base = "# %REDIRECT_TO_HTTPS% and %TLS%\n{\nadmin unix//run/caddy/admin.sock\nprotocols %PROTOCOLS%\n%REDIRECT_TO_HTTPS%\n}\n\
                     :1111 {\n%TLS%\n}\n";
         let all = templates(base, ":%PROXY_PORT% {\n%TLS%\n}\n", &[]);
@@ -284,33 +286,36 @@ mod tests {
             (all.missing_directive(&https()), all.missing_directive(&Settings::default())),
             (None, None)
         );
-        for (base, lacking) in [
-            ("", "base_config lacks `admin unix//run/caddy/admin.sock`"),
-            ("# :1111\nadmin unix//run/caddy/admin.sock", "base_config lacks `:1111`"),
-            ("admin unix//run/caddy/admin.sock # :1111\nlab:11110 {", "base_config lacks `:1111`"),
+        for (base, problem) in [
+            ("", "base_config: `admin unix//run/caddy/admin.sock` is missing"),
+            ("# :1111\nadmin unix//run/caddy/admin.sock", "base_config: `:1111` is missing"),
+            ("admin unix//run/caddy/admin.sock # :1111\nlab:11110 {", "base_config: `:1111` is missing"),
             (
                 ":1111 {\nadmin off # admin unix//run/caddy/admin.sock",
-                "base_config lacks `admin unix//run/caddy/admin.sock`",
+                "base_config: `admin unix//run/caddy/admin.sock` is missing",
             ),
             (
                 "admin\t\"unix//run/caddy/admin.sock\"\n:8080, :1111{",
-                "base_config lacks `%REDIRECT_TO_HTTPS%`",
+                "base_config: `%REDIRECT_TO_HTTPS%` is missing",
             ),
-            ("# %TLS%\nadmin unix//run/caddy/admin.sock\n:1111", "base_config lacks `%REDIRECT_TO_HTTPS%`"),
+            (
+                "# %TLS%\nadmin unix//run/caddy/admin.sock\n:1111",
+                "base_config: `%REDIRECT_TO_HTTPS%` is missing",
+            ),
         ] {
-            assert_eq!(templates(base, "", &[]).missing_directive(&https()).as_deref(), Some(lacking));
+            assert_eq!(templates(base, "", &[]).missing_directive(&https()).as_deref(), Some(problem));
         }
         let old = templates(base, "%PROXY_PORT%", &[(7, "x")]);
         assert_eq!(
             old.missing_directive(&Settings::default()).as_deref(),
-            Some("service_config_7 lacks `%PROXY_PORT%`")
+            Some("service_config_7: `%PROXY_PORT%` is missing")
         );
         let half = Templates { own: BTreeMap::new(), ..old };
-        assert_eq!(half.missing_directive(&https()).as_deref(), Some("service_config lacks `%TLS%`"));
+        assert_eq!(half.missing_directive(&https()).as_deref(), Some("service_config: `%TLS%` is missing"));
     }
 
     #[test]
-    fn an_example_stands_for_each_template() {
+    fn each_template_has_a_sample_service() {
         let all =
             templates("", "s %PROXY_PORT%", &[(7, "seven %PROXY_PORT%"), (10_001, "other %PROXY_PORT%")]);
         let examples = all.sample_services();
@@ -319,7 +324,7 @@ mod tests {
         assert!(examples.iter().all(|service| service.check().is_ok()), "{examples:?}");
     }
 
-    /// Pieces that could do harm if anything were substituted twice, in the wrong place, or from a wrong source.
+    /// Pieces of templates that would expose a repeated or misplaced substitution.
     const PIECES: [&str; 14] = [
         "%PROXY_PORT%",
         "%LISTEN_PORT%",
@@ -337,7 +342,7 @@ mod tests {
         "ä\u{202e}",
     ];
 
-    /// Numbers that look random and are the same in every run.
+    /// Returns reproducible pseudo-random numbers.
     fn numbers() -> impl Iterator<Item = usize> {
         let mut state = 0x2545_f491_4f6c_dd1d_u64;
         std::iter::repeat_with(move || {
@@ -349,14 +354,14 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_in_the_templates_only_words_of_ours_are_put_in() {
+    fn only_placeholders_are_replaced_in_any_template() {
         let settings = Settings::default();
         let mut numbers = numbers();
         for _ in 0..2_000 {
             let picked: Vec<&str> = (0..12).map(|_| PIECES[numbers.next().unwrap() % PIECES.len()]).collect();
             let template = picked.concat();
             let made = templates("", &template, &[]).render(&settings, &[service(8188, false)]).text;
-            // A second way to the same result: cut the template at its placeholders, and join with what they stand for.
+            // Independent implementation: splits the template at its placeholders and joins the values.
             let expected = [("%PROXY_PORT%", "8188"), ("%LISTEN_PORT%", "18188"), ("%GATE%", "open")];
             let mut rest = template.as_str();
             let mut joined = String::new();

@@ -1,4 +1,4 @@
-//! Everything that can happen while Caddy runs, as one queue.
+//! Queue of events while Caddy runs: changes of the registry, signals and Caddy's exit.
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -9,43 +9,43 @@ use anyhow::{Context, Result};
 use nix::sys::signal::{SigSet, Signal};
 use notify::{Config, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
-/// Services often come several at a time; one reload is enough for all that come within this.
-const TOGETHER: Duration = Duration::from_millis(50);
-/// A watch can lose events (queue overflow), so the registry is also looked at this often.
-const AGAIN: Duration = Duration::from_secs(30);
+/// Time within which several changes of the registry become one event.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+/// Interval at which the registry is read without an event, because inotify can lose events.
+const POLL_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Why the main loop wakes up.
+/// Event for the main loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProxyEvent {
     /// The registry may have changed.
     Registry,
-    /// We were asked to look at the templates again.
+    /// SIGHUP: the templates must be reread.
     Templates,
-    /// We were asked to stop.
+    /// SIGTERM or SIGINT: Caddy must be stopped.
     Stop,
-    /// Caddy has ended.
-    Ended,
+    /// Caddy has exited.
+    Exited,
 }
 
-/// The queue, and the watch that fills it.
+/// The queue, and the watcher of the registry.
 pub struct Events {
-    changes: Receiver<ProxyEvent>,
+    queue: Receiver<ProxyEvent>,
     sender: Sender<ProxyEvent>,
     _watcher: RecommendedWatcher,
 }
 
 impl Events {
-    /// Watches a directory, and takes over SIGTERM, SIGINT and SIGHUP.
+    /// Starts to watch a directory and to handle SIGTERM, SIGINT and SIGHUP.
     pub fn start(directory: &Path) -> Result<Self> {
-        let (sender, changes) = channel();
+        let (sender, queue) = channel();
         forward_signals(sender.clone())?;
         let registry = sender.clone();
         let config = Config::default().with_follow_symlinks(false);
         let mut watcher = RecommendedWatcher::new(
             move |event: notify::Result<Event>| {
-                // Reading the registry raises access events, which must not make us read it again.
+                // Reading the registry causes access events, which would cause another read.
                 if !matches!(event, Ok(Event { kind: EventKind::Access(_), .. })) {
-                    // Fails only when the main loop has ended.
+                    // Fails only after the main loop has ended.
                     let _ = registry.send(ProxyEvent::Registry);
                 }
             },
@@ -55,43 +55,43 @@ impl Events {
         watcher
             .watch(directory, RecursiveMode::NonRecursive)
             .with_context(|| format!("cannot watch {}", directory.display()))?;
-        Ok(Self { changes, sender, _watcher: watcher })
+        Ok(Self { queue, sender, _watcher: watcher })
     }
 
-    /// A sender for whoever waits for Caddy's end.
+    /// Returns a sender to the queue.
     pub fn sender(&self) -> Sender<ProxyEvent> {
         self.sender.clone()
     }
 
-    /// The next change; several changes of the registry become one.
+    /// Waits for the next event; several changes of the registry become one.
     pub fn next(&self) -> Result<ProxyEvent> {
-        let mut change = match self.changes.recv_timeout(AGAIN) {
-            Ok(change) => change,
+        let mut event = match self.queue.recv_timeout(POLL_INTERVAL) {
+            Ok(event) => event,
             Err(RecvTimeoutError::Timeout) => ProxyEvent::Registry,
             Err(error @ RecvTimeoutError::Disconnected) => {
-                return Err(error).context("nothing can change any more");
+                return Err(error).context("the queue of events is closed");
             }
         };
-        while change == ProxyEvent::Registry {
-            match self.changes.recv_timeout(TOGETHER) {
-                Ok(next) => change = next,
+        while event == ProxyEvent::Registry {
+            match self.queue.recv_timeout(DEBOUNCE) {
+                Ok(next) => event = next,
                 Err(_) => break,
             }
         }
-        Ok(change)
+        Ok(event)
     }
 }
 
-/// Signals become changes in the queue, by a thread that waits for them.
+/// Sends signals to the queue, from a thread that waits for them.
 fn forward_signals(sender: Sender<ProxyEvent>) -> Result<()> {
     let mut signals = SigSet::empty();
     signals.extend([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
-    // Before any other thread exists, so that every thread inherits the mask.
-    signals.thread_block().context("cannot take over SIGTERM")?;
+    // Blocked before any other thread exists, so that every thread inherits the mask.
+    signals.thread_block().context("cannot install the signal handler")?;
     thread::spawn(move || {
         while let Ok(signal) = signals.wait() {
-            let change = if signal == Signal::SIGHUP { ProxyEvent::Templates } else { ProxyEvent::Stop };
-            if sender.send(change).is_err() {
+            let event = if signal == Signal::SIGHUP { ProxyEvent::Templates } else { ProxyEvent::Stop };
+            if sender.send(event).is_err() {
                 return;
             }
         }

@@ -1,4 +1,4 @@
-//! Templates to fall back on: the last ones that Caddy accepted, and those that the image came with.
+//! Fallback templates: the last ones that Caddy accepted, and those of the image.
 
 use std::path::{Path, PathBuf};
 
@@ -8,22 +8,22 @@ use kit::atomic::{self, WriteOptions};
 
 use crate::configuration::Templates;
 
-/// Two files: each is either whole or not there.
+/// Files of the fallback templates.
 pub struct LastGood {
-    good: PathBuf,
+    accepted: PathBuf,
     shipped: PathBuf,
 }
 
 impl LastGood {
-    /// The spare templates beside the generated configuration and in the image.
+    /// Uses `good.json` beside the generated configuration, and the file of the image.
     pub fn new(output: &Path, shipped: &Path) -> Self {
-        Self { good: output.with_file_name("good.json"), shipped: shipped.to_owned() }
+        Self { accepted: output.with_file_name("good.json"), shipped: shipped.to_owned() }
     }
 
-    /// All there are, the best first; one that cannot be read is only reported, because others may be fine.
+    /// Returns all fallback templates, the accepted ones first; a file that cannot be read is logged and skipped.
     pub fn read(&self) -> Vec<Templates> {
         let mut found: Vec<Templates> = Vec::new();
-        for path in [&self.good, &self.shipped] {
+        for path in [&self.accepted, &self.shipped] {
             match read(path) {
                 Ok(Some(templates)) if !found.contains(&templates) => found.push(templates),
                 Ok(_) => {}
@@ -33,22 +33,22 @@ impl LastGood {
         found
     }
 
-    /// Keeps templates that Caddy has accepted.
+    /// Saves templates that Caddy has accepted.
     pub fn save(&self, templates: &Templates) -> Result<()> {
         let text = serde_json::to_vec(templates)?;
-        atomic::write_if_changed(&self.good, &text, WriteOptions::volatile(0o644)).map(drop)
+        atomic::write_if_changed(&self.accepted, &text, WriteOptions::volatile(0o644)).map(drop)
     }
 
-    /// Keeps the templates of an image that is being built.
+    /// Saves templates as those of the image, at its build.
     pub fn save_shipped(&self, templates: &Templates) -> Result<()> {
         atomic::write(&self.shipped, &serde_json::to_vec(templates)?, WriteOptions::volatile(0o644))
     }
 }
 
 fn read(path: &Path) -> Result<Option<Templates>> {
-    // Both are Caddy's: see the limit of a template.
+    // Larger than any number of templates of 1 MiB that users have.
     let Some(bytes) = ReadPolicy::max_size(64 << 20).read_if_exists(path)? else { return Ok(None) };
-    serde_json::from_slice(&bytes).map(Some).with_context(|| format!("{} is damaged", path.display()))
+    serde_json::from_slice(&bytes).map(Some).with_context(|| format!("{} is corrupt", path.display()))
 }
 
 #[cfg(test)]
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_good_ones_come_before_the_shipped_and_a_damaged_file_costs_nothing() {
+    fn accepted_templates_come_first_and_a_corrupt_file_is_skipped() {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
         let templates = |base: &str| {
@@ -71,7 +71,7 @@ mod tests {
         assert_eq!(last_good.read(), []);
         last_good.save_shipped(&one).unwrap();
         last_good.save(&one).unwrap();
-        assert_eq!(last_good.read(), std::slice::from_ref(&one), "the same is not tried twice");
+        assert_eq!(last_good.read(), std::slice::from_ref(&one), "equal templates are listed once");
         last_good.save(&two).unwrap();
         assert_eq!(last_good.read(), [two, one.clone()]);
         write("good.json", "{");

@@ -1,12 +1,12 @@
 //! Start Caddy and keep its configuration up to date with the registered services.
 //!
-//! The configuration is `base_config` (yours to edit, then `supervisorctl restart caddy`) followed by one block for each
-//! registered service, made from a template. Only numbers, networks and words of ours are put into a template, never a
-//! text from a registry file or from the environment (hazard H03). When a service comes or goes, Caddy reloads.
+//! The configuration is `base_config` (edit it, then run `supervisorctl restart caddy`) followed by one block for each
+//! registered service, generated from a template. Placeholders stand for numbers, networks and fixed words, never for text
+//! from a registry file or from the environment (hazard H03). Caddy reloads when services are registered or removed.
 //!
-//! Edited templates are handed over to a Caddy that already runs with the last good ones, so what it refuses, or cannot
-//! listen to, changes nothing; `problem.txt` beside the generated file then says what is wrong. SIGHUP makes it look at
-//! the templates without a restart, which leaves open streams alone.
+//! Caddy starts with the last templates that it accepted, and edited ones are then applied by a reload. If Caddy rejects them,
+//! or cannot listen on a port, nothing changes, and `problem.txt` beside the generated file has the reason. SIGHUP rereads
+//! the templates without a restart, which keeps open connections.
 
 mod caddy;
 mod caddy_error;
@@ -35,10 +35,10 @@ use last_good::LastGood;
 use managed_caddy::ManagedCaddy;
 use settings::Settings;
 
-/// Runs the command line; returns when Caddy has ended.
+/// Runs the command line; returns when Caddy has exited.
 pub fn run() -> Outcome {
     let cli = Cli::try_parse()?;
-    // The other two answer whoever asks, and serve nobody.
+    // `--print` and `--check` keep the account of their caller.
     if !(cli.print || cli.check) {
         kit::privileges::drop_to("caddy")?;
     }
@@ -50,15 +50,15 @@ pub fn run() -> Outcome {
     if cli.check {
         return check(&cli, &settings);
     }
-    // A second one would end the Caddy of the first.
+    // A second instance would stop the Caddy of the first.
     let _only = if cli.print { None } else { caddy::acquire_lock()? };
     if settings.enable_https {
-        let (pair, problem) = if cli.print {
+        let (certificate, problem) = if cli.print {
             (certificate::path(), None)
         } else {
             certificate::certificate_file(&settings.public_names)?
         };
-        (settings.pair, settings.certificate_problem) = (Some(pair), problem);
+        (settings.certificate, settings.certificate_problem) = (Some(certificate), problem);
     }
     if cli.print {
         let (services, _) = Registry::new(&cli.registry).load()?;
@@ -69,8 +69,9 @@ pub fn run() -> Outcome {
     serve(&cli, &settings)
 }
 
+/// Runs Caddy and handles events until it exits.
 fn serve(cli: &Cli, settings: &Settings) -> Outcome {
-    // The watch comes first: a service that registers while Caddy starts must not be missed.
+    // Watching starts first, so that no service is missed that registers while Caddy starts.
     let events = Events::start(&cli.registry)?;
     let mut caddy = ManagedCaddy::start(cli, settings, &events)?;
     let mut stopping = false;
@@ -85,7 +86,7 @@ fn serve(cli: &Cli, settings: &Settings) -> Outcome {
                 stopping = true;
                 caddy.stop()?;
             }
-            ProxyEvent::Ended => {
+            ProxyEvent::Exited => {
                 let status = caddy.wait()?;
                 if stopping || !caddy.fall_back(status)? {
                     return Ok(status.into());
@@ -95,26 +96,26 @@ fn serve(cli: &Cli, settings: &Settings) -> Outcome {
     }
 }
 
-/// Whatever happens, what is served goes on being served.
+/// Logs a failed update; Caddy continues with its configuration.
 fn log_failure(updated: Result<()>) {
     if let Err(error) = updated {
-        log::error!("Caddy keeps its configuration: {error:#}");
+        log::error!("the configuration of Caddy is unchanged: {error:#}");
     }
 }
 
-/// Asks Caddy about every template, and keeps them as what to fall back on; a step of the image's build.
+/// Validates every template and saves them as the fallback; a step of the image's build.
 fn check(cli: &Cli, settings: &Settings) -> Outcome {
     let templates = Templates::read(&cli.share)?;
     if let Some(why) = templates.missing_directive(settings) {
         bail!("{}/{why}", cli.share.display());
     }
-    let made = templates.render(settings, &templates.sample_services());
+    let configuration = templates.render(settings, &templates.sample_services());
     let scratch = tempfile::tempdir()?;
     let file = scratch.path().join("Caddyfile");
-    atomic::write(&file, made.text.as_bytes(), WriteOptions::volatile(0o600))?;
+    atomic::write(&file, configuration.text.as_bytes(), WriteOptions::volatile(0o600))?;
     caddy::validate(&file, scratch.path()).map_err(|error| {
-        let words = caddy_error::extract_message(&format!("{error:#}"));
-        anyhow!("{}", caddy_error::with_template_location(&words, &file, &made, &cli.share))
+        let message = caddy_error::extract_message(&format!("{error:#}"));
+        anyhow!("{}", caddy_error::with_template_location(&message, &file, &configuration, &cli.share))
     })?;
     LastGood::new(&cli.output, &cli.shipped).save_shipped(&templates)?;
     Ok(Exit::Done)

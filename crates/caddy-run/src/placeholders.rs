@@ -1,22 +1,23 @@
-//! What placeholders stand for: numbers, networks and words of ours, never a text that somebody else chose.
+//! Placeholders of the templates. Their values are numbers, networks and fixed words, never text from outside.
 
 use ports::Service;
 
 use crate::settings::Settings;
 
-/// Whether the template of a service's block has what every block needs.
+/// Placeholder that every template of a service must contain.
 pub const PROXY_PORT: &str = "%PROXY_PORT%";
 
-/// What every `base_config` needs: an administration interface that other accounts cannot reach, and the portal's port.
+/// Directive that every `base_config` must contain: an administration interface that other accounts cannot use.
 pub const ADMIN: &str = "admin unix//run/caddy/admin.sock";
+/// Address of the portal, which every `base_config` must contain.
 pub const PORTAL: &str = ":1111";
 
-/// What the blocks of all ports need while https is on.
+/// Placeholder that every block must contain if https is enabled.
 pub const TLS: &str = "%TLS%";
-/// What the options of all servers need while https is on.
+/// Placeholder that the options of all servers must contain if https is enabled.
 pub const REDIRECT_TO_HTTPS: &str = "%REDIRECT_TO_HTTPS%";
 
-/// Plain http on a port that speaks https is sent to https: same host, port and path.
+/// Redirect of plain http to https, with the same host, port and path.
 const REDIRECT: &str = "listener_wrappers {\n\t\t\thttp_redirect\n\t\t\ttls\n\t\t}";
 
 /// Placeholders with their values.
@@ -24,10 +25,11 @@ const REDIRECT: &str = "listener_wrappers {\n\t\t\thttp_redirect\n\t\t\ttls\n\t\
 pub struct Placeholders(Vec<(&'static str, String)>);
 
 impl Placeholders {
-    /// What `base_config` can use.
+    /// Returns the placeholders of `base_config`.
     pub fn for_base(settings: &Settings) -> Self {
         let networks: Vec<String> = settings.trusted_proxies.iter().map(ToString::to_string).collect();
-        let (redirect, protocols) = if settings.pair.is_some() { (REDIRECT, "h1 h2") } else { ("", "h1") };
+        let (redirect, protocols) =
+            if settings.certificate.is_some() { (REDIRECT, "h1 h2") } else { ("", "h1") };
         Self(vec![
             ("%TRUSTED_PROXIES%", networks.join(" ")),
             (REDIRECT_TO_HTTPS, redirect.to_owned()),
@@ -36,7 +38,7 @@ impl Placeholders {
         ])
     }
 
-    /// What the template of a service can use.
+    /// Returns the placeholders of the template of a service.
     pub fn for_service(settings: &Settings, service: &Service) -> Self {
         let gate = if service.proxy_secure { "gate" } else { "open" };
         Self(vec![
@@ -47,22 +49,22 @@ impl Placeholders {
         ])
     }
 
-    /// A template's text with the placeholders filled, in one pass: a value is never looked at again.
+    /// Replaces the placeholders in a text, in one pass: values are not expanded again.
     pub fn expand(&self, mut template: &str) -> String {
-        let mut filled = String::with_capacity(template.len());
+        let mut expanded = String::with_capacity(template.len());
         while let Some(start) = template.find('%') {
             let (before, rest) = template.split_at(start);
-            filled.push_str(before);
+            expanded.push_str(before);
             let found = self.0.iter().find(|(placeholder, _)| rest.starts_with(placeholder));
             let (taken, value) = found.map_or(("%", "%"), |(placeholder, value)| (*placeholder, value));
-            filled.push_str(value);
+            expanded.push_str(value);
             template = &rest[taken.len()..];
         }
-        filled + template
+        expanded + template
     }
 }
 
-/// Caddy's directive with a path of ours, twice: certificate and key are in the same file.
+/// Returns the `tls` directive; certificate and key are in the same file.
 fn tls(settings: &Settings) -> String {
-    settings.pair.as_ref().map_or_else(String::new, |pair| format!("tls {0} {0}", pair.display()))
+    settings.certificate.as_ref().map_or_else(String::new, |file| format!("tls {0} {0}", file.display()))
 }

@@ -1,4 +1,4 @@
-//! What the environment says about the proxy.
+//! Settings of the proxy from the environment.
 
 use std::path::PathBuf;
 
@@ -10,20 +10,20 @@ const ENABLE_HTTPS: &str = "WEB_ENABLE_HTTPS";
 /// Settings of the proxy, checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// Whose `X-Forwarded-*` headers count.
+    /// Networks of proxies whose `X-Forwarded-*` headers are trusted.
     pub trusted_proxies: Vec<Network>,
-    /// Whether all ports speak https.
+    /// True if all ports use https.
     pub enable_https: bool,
-    /// Names and addresses at which the world reaches this container.
+    /// Public names and addresses of this container.
     pub public_names: Vec<String>,
-    /// The file with certificate and key, a path of ours; set while https is on.
-    pub pair: Option<PathBuf>,
-    /// Why `pair` is not the mounted certificate, for the portal.
+    /// Path of the certificate with its key, if https is enabled.
+    pub certificate: Option<PathBuf>,
+    /// Reason why the mounted certificate is not used, for the portal.
     pub certificate_problem: Option<String>,
 }
 
 impl Settings {
-    /// Reads all settings; what could not be used comes back as problems.
+    /// Reads all settings; returns problems with invalid ones.
     pub fn read(env: &Env) -> (Self, Vec<Problem>) {
         let (trusted_proxies, mut problems) = cloud::trusted_proxies(env);
         let mut reader = SettingsReader::new(env);
@@ -34,7 +34,7 @@ impl Settings {
     }
 }
 
-/// What caddy-run uses of the container's environment; none of it is a secret.
+/// True if caddy-run uses this environment variable; none of them is secret.
 pub fn is_relevant_variable(name: &str) -> bool {
     matches!(name, "PATH" | "LANG" | "SSH_PORT" | ENABLE_HTTPS)
         || name == cloud::TRUSTED_PROXIES
