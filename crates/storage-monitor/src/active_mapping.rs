@@ -84,7 +84,7 @@ impl ActiveMapping {
                 } else if !missing.0.is_empty() {
                     let keys = missing.0.keys().map(|key| quoted(key)).collect::<Vec<_>>().join(", ");
                     let keys: String = keys.chars().take(MAX_LENGTH).collect();
-                    log::info!("the mapping leads less far than before, links are removed: {keys}");
+                    log::info!("mappings were removed, removing their links: {keys}");
                 }
                 self.set_error(incomplete, "what it lacks stays linked");
                 let changed = self.mapping.as_ref() != Some(&mapping);
@@ -92,7 +92,7 @@ impl ActiveMapping {
                 changed
             }
             Err(error) => {
-                self.set_error(Some(format!("{error:#}")), "the last good mapping stays in force");
+                self.set_error(Some(format!("{error:#}")), "the last valid mapping is still in use");
                 false
             }
         }

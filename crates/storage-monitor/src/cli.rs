@@ -4,27 +4,35 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use kit::Env;
+use kit::logging::Verbosity;
 use workspace::Workspace;
 
-const NOTES: &str = "\
+const EPILOGUE: &str = "\
+Examples:
+  storage-monitor status
+  storage-monitor explain models/checkpoints/x.safetensors
+  storage-monitor once --dry-run
+
 Files:
-  /opt/leonardo/storage_monitor/etc/mappings.sh  which directory of the storage leads where
-  /run/leonardo/storage-monitor.json             the state, as status --json prints it
-  /var/lib/leonardo/storage-monitor/ledger       the links that the monitor has made
+  /opt/leonardo/storage_monitor/etc/mappings.sh  mapping
+  /run/leonardo/storage-monitor.json             state (status --json)
+  /var/lib/leonardo/storage-monitor/ledger       links made by the monitor
 
 Environment:
   WORKSPACE  the storage is $WORKSPACE/storage
 
-Exit codes: 0 done; 1 something failed, or the answer is no; 2 usage.";
+Exit codes: 0 success; 1 failure, or the answer is \"no\"; 2 usage.";
 
-/// Link the files of $WORKSPACE/storage into the directories where applications look for them.
+/// Link files of $WORKSPACE/storage into the directories of applications
 #[derive(Debug, Parser)]
-#[command(name = "storage-monitor", version, long_about = None, after_help = NOTES)]
+#[command(name = "storage-monitor", version, long_about = None, after_help = EPILOGUE)]
 pub struct Cli {
-    /// What to do; without it, run
+    /// Task; `run` without one
     #[command(subcommand)]
     pub task: Option<Task>,
-    /// The mappings, for tests
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+    /// Mapping, for tests
     #[arg(
         long,
         value_name = "FILE",
@@ -36,7 +44,7 @@ pub struct Cli {
     /// Files of the image, for tests
     #[arg(long, value_name = "DIR", hide = true, global = true, default_value = "/opt/storage")]
     pub image: PathBuf,
-    /// What is kept, for tests
+    /// Directory of the ledger, for tests
     #[arg(
         long,
         value_name = "DIR",
@@ -45,38 +53,49 @@ pub struct Cli {
         default_value = "/var/lib/leonardo/storage-monitor"
     )]
     pub state: PathBuf,
-    /// The status file, for tests
+    /// Status file, for tests
     #[arg(long, value_name = "FILE", hide = true, global = true, default_value = crate::status::PATH)]
     pub status: PathBuf,
 }
 
-/// The tasks.
+/// Tasks.
 #[derive(Debug, Subcommand)]
 pub enum Task {
-    /// Keep the links right, for as long as the program runs
+    /// Keep links up to date (started by supervisord; the default)
     Run,
-    /// Say what is linked and what cannot be; exit code 1 if the monitor is not running
+    /// Show what is linked and which conflicts exist; exits with 1 if the monitor is not running
     Status {
         /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// Make all links right once; if the monitor is running, ask it to, and wait until it has
+    /// Update all links once and wait until it is done
     Once {
-        /// Print the steps and make none
+        /// Print the steps without making them
         #[arg(long)]
         dry_run: bool,
+        /// Print one JSON object per line
+        #[arg(long)]
+        json: bool,
     },
-    /// Print the steps that are left to do, one a line, and make none
-    Plan,
-    /// Say where a file of the storage is linked, and why not; exit code 1 if it is linked nowhere
+    /// Print the steps that would be made now
+    Plan {
+        /// Print one JSON object per line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show where a file is linked, or why it is not; exits with 1 if it is not linked
     Explain {
-        /// A file or directory of the storage
+        /// File of the storage: a path relative to the current directory or to the storage
+        #[arg(value_name = "FILE")]
         path: PathBuf,
+        /// Print one JSON object per line
+        #[arg(long)]
+        json: bool,
     },
 }
 
-/// The command line as data, for the generator of the manual pages.
+/// Returns the command line, for the generator of the manual pages.
 #[must_use]
 pub fn command() -> clap::Command {
     Cli::command()

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kit::quote::quoted;
+use log::Level;
 use nix::errno::Errno;
 
 use crate::apply;
@@ -69,7 +70,7 @@ impl TreeLinker {
                 // After a removal only what it has changed is left to be shown.
                 let again = pass.gone.iter().any(|gone| gone.parent() == Some(target));
                 for step in steps.iter().filter_map(|step| step.dry_run(target, &self.ledger)) {
-                    if !again || pass.gone.contains(step.path().as_path()) {
+                    if !again || pass.gone.contains(step.path.as_path()) {
                         dry_run(step);
                     }
                 }
@@ -135,7 +136,7 @@ impl TreeLinker {
                     // A directory in one that is wanted was shown as a step there.
                     if pass.targets.roots.contains_key(target) && !self.routes.targets().contains_key(parent)
                     {
-                        dry_run(DryRunStep::MakeDirectory(target.to_owned()));
+                        dry_run(DryRunStep { action: "mkdir", path: target.to_owned(), to: None });
                     }
                     return Ok(None);
                 }
@@ -206,7 +207,14 @@ impl TreeLinker {
         while steps.peek().is_some() {
             let start = Instant::now();
             let batch: Vec<Step> = steps.by_ref().take(BATCH).collect();
-            batch.iter().for_each(|step| self.record(target, step));
+            for step in &batch {
+                self.record(target, step);
+                if let (true, Some(step)) =
+                    (log::log_enabled!(Level::Debug), step.dry_run(target, &self.ledger))
+                {
+                    log::debug!("{step}");
+                }
+            }
             // Before anything is made: a kill must leave no link without a record.
             let saved = self.ledger.save();
             for step in batch {

@@ -80,7 +80,7 @@ fn evaluate_text(file: &Path, text: &[u8], workspace: &Path) -> Result<Evaluated
         bail!("{error}");
     }
     let Output { pairs, failed, may_be_empty } =
-        fields(&output).ok_or_else(|| anyhow!("{}: ended bash before its own end", file.display()))?;
+        fields(&output).ok_or_else(|| anyhow!("{}: exited before the end of the file", file.display()))?;
     let mapping = Mapping::parse(&pairs).map_err(|invalid| match find_line(text, &invalid.about) {
         Some(line) => anyhow!("{}: line {line}: {}", file.display(), invalid.message),
         None => anyhow!("{}: {}", file.display(), invalid.message),
@@ -88,7 +88,7 @@ fn evaluate_text(file: &Path, text: &[u8], workspace: &Path) -> Result<Evaluated
     let incomplete = match mapping.0.is_empty() {
         _ if !failed.is_empty() => Some(format!("{}: {failed}", file.display())),
         true if !may_be_empty => Some(format!(
-            "{}: storage_map is empty; storage_map_empty=yes says that it is meant",
+            "{}: storage_map is empty; set storage_map_empty=yes if this is intended",
             file.display()
         )),
         _ => None,
@@ -104,7 +104,7 @@ fn trusted(file: &Path) -> Result<Vec<u8>> {
     let ours = meta.uid() == 0 || meta.uid() == us;
     let group = [0, nix::unistd::getegid().as_raw()].contains(&meta.gid());
     if !ours || meta.mode() & 0o002 != 0 || (meta.mode() & 0o020 != 0 && !group) {
-        return Err(anyhow!("{} is not used: others than root may write it", file.display()))
+        return Err(anyhow!("ignoring {}: users other than root can write to it", file.display()))
             .hint(|| format!("sudo chown root {0} && sudo chmod go-w {0}", file.display()));
     }
     Ok(opened.read()?)

@@ -1,4 +1,4 @@
-//! Why a file of the storage is linked, or is not.
+//! Reasons why a file of the storage is linked, or is not.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use kit::Exit;
 use kit::logging::escape_control;
 use kit::quote::quoted;
@@ -19,74 +19,91 @@ use crate::monitor::Monitor;
 use crate::plan::DryRunStep;
 
 /// Prints a line for each place where the file is linked or wanted, or the reason why there is none.
-pub fn explain(mut monitor: Monitor, path: &Path) -> Result<Exit> {
-    let file = below(&monitor, path)?;
+pub fn explain(mut monitor: Monitor, path: &Path, json: bool) -> Result<Exit> {
+    let file = storage_relative(&monitor.paths().storage, path)?;
     monitor.read_mapping(false);
     let mut steps = Vec::new();
     monitor.full_scan(Some(&mut |step| steps.push(step)));
-    let (lines, linked) = reasons(&monitor, &file, &steps);
+    let reasons = reasons(&monitor, &file, &steps);
     let mut out = io::stdout().lock();
-    for line in lines {
-        writeln!(out, "{}", escape_control(&line))?;
+    for Reason { state, place, text } in &reasons {
+        if json {
+            let reason = serde_json::json!({ "place": place, "state": state, "reason": text });
+            writeln!(out, "{reason}")?;
+        } else {
+            let text = text.as_ref().or(place.as_ref()).map_or("", String::as_str);
+            writeln!(out, "{state}: {}", escape_control(text))?;
+        }
     }
-    Ok(if linked { Exit::Done } else { Exit::No })
+    Ok(if reasons.iter().any(|reason| reason.state == LINKED) { Exit::Done } else { Exit::No })
 }
 
-/// The path below the storage. Only the directory that holds the file is resolved: the file may be a link of its own.
-fn below(monitor: &Monitor, path: &Path) -> Result<PathBuf> {
-    let storage = &monitor.paths().storage;
+/// Returns the path below the storage; a relative one is looked up in the current directory, then in the storage. Only the
+/// directory that holds the file is resolved: the file may be a link of its own.
+fn storage_relative(storage: &Path, path: &Path) -> Result<PathBuf> {
     let real = fs::canonicalize(storage).with_context(|| format!("cannot find {}", storage.display()))?;
-    let name = path.file_name().with_context(|| format!("{} names no file", quoted(path)))?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let parent = fs::canonicalize(parent).with_context(|| format!("cannot find {}", quoted(parent)))?;
-    let Ok(below) = parent.strip_prefix(&real) else {
-        bail!("{} is not in {}", quoted(path), storage.display());
-    };
-    Ok(below.join(name))
+    let name = path.file_name().with_context(|| format!("{} is not a file name", quoted(path)))?;
+    let parent = path.parent().unwrap_or(path);
+    // An absolute path stays what it is when it is joined.
+    [Path::new("."), &real]
+        .into_iter()
+        .filter_map(|base| fs::canonicalize(base.join(parent)).ok())
+        .find_map(|parent| Some(parent.strip_prefix(&real).ok()?.join(name)))
+        .with_context(|| format!("{} is neither in {} nor a path below it", quoted(path), storage.display()))
 }
 
-fn reasons(monitor: &Monitor, file: &Path, steps: &[DryRunStep]) -> (Vec<String>, bool) {
-    if let Some(reason) = unlinkable_reason(&monitor.paths().storage, file) {
-        return (vec![format!("not linked: {reason}")], false);
+const LINKED: &str = "linked";
+const NOT_LINKED: &str = "not linked";
+
+/// State of the file in one place, or in all.
+struct Reason {
+    state: &'static str,
+    /// Quoted path of the link or directory.
+    place: Option<String>,
+    text: Option<String>,
+}
+
+fn reasons(monitor: &Monitor, file: &Path, steps: &[DryRunStep]) -> Vec<Reason> {
+    let reason = |state, place: Option<&Path>, text| Reason { state, place: place.map(quoted), text };
+    if let Some(why) = unlinkable_reason(&monitor.paths().storage, file) {
+        return vec![reason(NOT_LINKED, None, Some(why))];
     }
-    let mut lines = Vec::new();
-    let mut linked = false;
-    // What keeps a directory on the way from being mirrored keeps the file from being linked.
-    let mut way: Vec<&Path> = file.ancestors().filter(|part| !part.as_os_str().is_empty()).collect();
-    way.reverse();
-    for part in way {
-        for place in targets_of(monitor, part.parent().unwrap_or(part)) {
-            let there = place.join(part.file_name().unwrap_or_default());
-            match look(monitor, &there, part, steps) {
-                Placement::Linked if part == file => {
-                    linked = true;
-                    lines.push(format!("linked: {}", quoted(&there)));
-                }
-                Placement::NotYet(step) if part == file => lines.push(format!("not yet: {step}")),
-                Placement::Lost(why) => lines.push(format!("not linked: {why}")),
-                Placement::Linked | Placement::NotYet(_) | Placement::Mirrored => {}
-            }
+    let mut reasons = Vec::new();
+    // What keeps a directory above the file from being mirrored keeps the file from being linked.
+    let mut parts: Vec<&Path> = file.ancestors().filter(|part| !part.as_os_str().is_empty()).collect();
+    parts.reverse();
+    for part in parts {
+        for target in targets_of(monitor, part.parent().unwrap_or(part)) {
+            let path = target.join(part.file_name().unwrap_or_default());
+            let found = match placement(monitor, &path, part, steps) {
+                Placement::Linked if part == file => (LINKED, None),
+                Placement::NotYet(step) if part == file => ("not yet", Some(step)),
+                Placement::Lost(why) => (NOT_LINKED, Some(why)),
+                Placement::Linked | Placement::NotYet(_) | Placement::Mirrored => continue,
+            };
+            reasons.push(reason(found.0, Some(&path), found.1));
         }
     }
     let keys = monitor.mapping().into_iter().flat_map(|mapping| &mapping.0);
     for (_, directories) in keys.filter(|(key, _)| file.starts_with(key)) {
         let waiting = monitor.waiting().iter().filter(|(directory, _)| directories.contains(*directory));
-        lines.extend(
-            waiting.map(|(directory, why)| format!("not linked: {} waits: {why}", quoted(directory))),
-        );
+        reasons.extend(waiting.map(|(directory, why)| {
+            let why = format!("{} is not ready: {why}", quoted(directory));
+            reason(NOT_LINKED, Some(directory), Some(why))
+        }));
     }
-    lines.extend(monitor.problems().map(|problem| format!("problem: {problem}")));
-    if lines.is_empty() {
+    reasons.extend(monitor.problems().map(|problem| reason("problem", None, Some(problem))));
+    if reasons.is_empty() {
         let mappings = monitor.paths().mappings.display();
-        lines.push(format!("not linked: no key of {mappings} leads here"));
+        reasons.push(reason(NOT_LINKED, None, Some(format!("no mapping in {mappings} covers this path"))));
     }
-    (lines, linked)
+    reasons
 }
 
-/// What became of a file or directory of the storage in one place.
+/// State of a file or directory of the storage in one place.
 enum Placement {
     Linked,
-    /// A directory, in which to look further.
+    /// A directory, whose entries decide.
     Mirrored,
     NotYet(String),
     Lost(String),
@@ -96,21 +113,21 @@ enum Placement {
 fn targets_of<'a>(monitor: &'a Monitor, directory: &'a Path) -> impl Iterator<Item = &'a Arc<Path>> {
     let routes = monitor.mapped.routes.targets().iter();
     let leads = move |sources: &[Source]| sources.iter().any(|source| *source.directory == *directory);
-    routes.filter(move |(_, sources)| leads(sources)).map(|(place, _)| place)
+    routes.filter(move |(_, sources)| leads(sources)).map(|(target, _)| target)
 }
 
-/// From what is there and what would be done: conflicts are not all kept.
-fn look(monitor: &Monitor, there: &Path, part: &Path, steps: &[DryRunStep]) -> Placement {
+/// Finds the state from what is there and what would be done: not all conflicts are kept.
+fn placement(monitor: &Monitor, path: &Path, part: &Path, steps: &[DryRunStep]) -> Placement {
     let storage = &monitor.paths().storage;
     let ours = storage.join(part);
-    let sources = monitor.mapped.routes.sources(there);
+    let sources = monitor.mapped.routes.sources(path);
     if sources.iter().any(|source| *source.directory == *part) {
         return Placement::Mirrored;
     }
     let lost = |to: Option<&Path>| {
-        // A directory that has the name belongs to another source, or to nobody whom we know.
+        // A directory that has the name belongs to another source, or is not ours.
         let winner = to.and_then(|to| to.strip_prefix(storage).ok()).filter(|winner| *winner != part);
-        let (Some(target), Some(source), Some(name)) = (there.parent(), part.parent(), part.file_name())
+        let (Some(target), Some(source), Some(name)) = (path.parent(), part.parent(), part.file_name())
         else {
             return Placement::Mirrored;
         };
@@ -118,10 +135,10 @@ fn look(monitor: &Monitor, there: &Path, part: &Path, steps: &[DryRunStep]) -> P
         let conflict = Conflict { name: name.as_bytes().into(), source: source.to_owned(), winner };
         Placement::Lost(conflict.sentence(target))
     };
-    match steps.iter().rfind(|step| step.path() == there) {
-        Some(DryRunStep::Link(_, to) | DryRunStep::Relink(_, to)) if *to != ours => lost(Some(to)),
+    match steps.iter().rfind(|step| step.path == path) {
+        Some(DryRunStep { to: Some(to), .. }) if *to != ours => lost(Some(to)),
         Some(step) => Placement::NotYet(step.to_string()),
-        None => match fs::read_link(there) {
+        None => match fs::read_link(path) {
             Ok(to) if to == ours => Placement::Linked,
             found => match sources.first() {
                 Some(first) => lost(Some(&storage.join(&first.directory))),
@@ -131,7 +148,7 @@ fn look(monitor: &Monitor, there: &Path, part: &Path, steps: &[DryRunStep]) -> P
     }
 }
 
-/// What keeps the file from being linked anywhere.
+/// Returns why the file is not linked anywhere.
 fn unlinkable_reason(storage: &Path, file: &Path) -> Option<String> {
     let mut path = storage.to_owned();
     for component in file.components() {
@@ -145,7 +162,7 @@ fn unlinkable_reason(storage: &Path, file: &Path) -> Option<String> {
         };
         let last = path.strip_prefix(storage) == Ok(file);
         if meta.is_symlink() && !last {
-            return Some(format!("{} is a link, which is not gone into", quoted(&path)));
+            return Some(format!("{} is a link, which is not entered", quoted(&path)));
         }
         if meta.is_symlink() && fs::metadata(&path).is_err() {
             return Some(format!("{} is a link that leads nowhere", quoted(&path)));

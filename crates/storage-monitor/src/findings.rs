@@ -32,7 +32,7 @@ impl Conflict {
         let (path, file) = (quoted(&target.join(name)), quoted(&self.source.join(name)));
         brief(&match &self.winner {
             Some(winner) => format!("{path} leads to {}, not to {file}", quoted(&winner.join(name))),
-            None => format!("{path} is something else; it does not lead to {file}"),
+            None => format!("{path} already exists and is not a link to {file}"),
         })
     }
 }

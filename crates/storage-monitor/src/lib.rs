@@ -1,22 +1,22 @@
-//! Files in `$WORKSPACE/storage` appear where each application looks for them, as symbolic links.
+//! Link files of $WORKSPACE/storage into the directories of applications
 //!
-//! `mappings.sh` says which directory of the storage leads into which directories of applications. The program compares
-//! what should be linked with what is, and makes it so; events only tell it where to look first. So a second pass changes
-//! nothing, and a lost event is made good by the next look at everything.
+//! `mappings.sh` names directories of the storage and the directories of applications that each leads into. A scan
+//! compares the links that should be there with those that are, and corrects them; events only show it where to look
+//! first. So a second scan changes nothing, and a lost event is made good by the next scan of everything.
 //!
 //! * Every file below a mapped directory gets a link of its name; directories are mirrored as directories, so that
-//!   applications can write beside the links. A link in the storage is linked like a file, and never gone into.
+//!   applications can write beside the links. A link in the storage is linked like a file, and never entered.
 //! * Where keys are nested, all of them apply. Of two files that want one name, that of the longer key gets it, then that
 //!   of the directory that sorts first.
-//! * What is not ours is never replaced or removed. Our links are known by a ledger, and recognised by their text.
+//! * What is not ours is never replaced or removed. Our links are in a ledger, and are recognised by their text.
 //! * Hidden names and those of unfinished downloads wait until they are renamed.
 //! * Files in `/opt/storage` appear in the storage in the same way; a user's file of that name wins.
 //!
 //! ```text
 //! /opt/storage ──► $WORKSPACE/storage ──► directories of applications
-//!       ship                         link          (tree_linker.rs: one stage each)
+//!       ship                         link          (monitor: two tree_linkers)
 //!
-//! offered and present names (directory_scan) ─► plan (steps) ─► execute (directory_visit, apply)
+//! directory_scan (names) ─► plan (steps) ─► directory_visit (recorded in the ledger, then made by apply)
 //! ```
 
 mod active_mapping;
@@ -56,55 +56,56 @@ pub use cli::command;
 pub use status::{PATH as STATUS_PATH, Status};
 
 use cli::{Cli, Paths, Task};
-use findings::LISTED;
+use findings::{LISTED, Tally};
 use monitor::{Monitor, clock};
 
-/// A look at everything takes seconds at most.
-const PATIENCE: Duration = Duration::from_mins(5);
+/// A scan of everything takes seconds at most.
+const TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Runs the command line.
 pub fn run() -> Outcome {
     let cli = Cli::try_parse()?;
+    cli.verbosity.apply();
     // New directories have the very mode of the one that holds them; files are created with a mode of their own.
     nix::sys::stat::umask(nix::sys::stat::Mode::empty());
     let paths = Paths::find(&Env::from_process(), &cli);
     match cli.task.unwrap_or(Task::Run) {
         Task::Run => {
-            let Turn::Ours(_lock) = turn(&paths)? else {
+            let Turn::Acquired(_lock) = acquire_or_find_running(&paths)? else {
                 let error = Err(anyhow!("another storage-monitor is running"));
                 return error.hint(|| "storage-monitor status".to_owned());
             };
-            // What an earlier run has told is not so any more, and our process may have its number.
+            // The state of an earlier run is not so any more, and our process may have its number.
             let _ = std::fs::remove_file(&paths.status);
             event_loop::run(Monitor::load(paths)?)?;
             Ok(Exit::Done)
         }
         Task::Status { json } => status(&paths, json),
-        Task::Once { dry_run: false } => once(paths),
-        Task::Once { dry_run: true } | Task::Plan => plan(paths),
-        Task::Explain { path } => explain::explain(Monitor::load(paths)?, &path),
+        Task::Once { dry_run: false, json } => once(paths, json),
+        Task::Once { dry_run: true, json } | Task::Plan { json } => plan(paths, json),
+        Task::Explain { path, json } => explain::explain(Monitor::load(paths)?, &path, json),
     }
 }
 
-/// Who may change links.
+/// The process that changes links.
 enum Turn {
-    /// We, as long as we hold this.
-    Ours(Lock),
+    /// This one, as long as it holds the lock.
+    Acquired(Lock),
     /// The running monitor.
-    Theirs(Status),
+    Running(Status),
 }
 
-/// Waits for a `once` that is at work, which ends, and for the first look of a monitor, after which it can be asked.
-fn turn(paths: &Paths) -> Result<Turn> {
+/// Waits for the end of a `once` that is at work, and for the first scan of a monitor, after which it can be asked.
+fn acquire_or_find_running(paths: &Paths) -> Result<Turn> {
     status::make_directories(&paths.state)?;
     let lock = Lock::open(&paths.lock())?;
-    let theirs = kit::wait::until(PATIENCE, "the other storage-monitor", || {
+    let running = kit::wait::until(TIMEOUT, "the other storage-monitor", || {
         if lock.acquire(Duration::ZERO).is_ok() {
             return Some(None);
         }
         Status::read(&paths.status).ok().flatten().filter(Status::is_running).map(Some)
     })?;
-    Ok(theirs.map_or(Turn::Ours(lock), Turn::Theirs))
+    Ok(running.map_or(Turn::Acquired(lock), Turn::Running))
 }
 
 fn status(paths: &Paths, json: bool) -> Outcome {
@@ -127,59 +128,65 @@ fn status(paths: &Paths, json: bool) -> Outcome {
     Err(anyhow!("the monitor is not running")).hint(|| "supervisorctl start storagemonitor".to_owned())
 }
 
-fn once(paths: Paths) -> Outcome {
-    let _lock = match turn(&paths)? {
-        Turn::Ours(lock) => lock,
-        Turn::Theirs(status) => return ask(&paths, &status),
+fn once(paths: Paths, json: bool) -> Outcome {
+    let _lock = match acquire_or_find_running(&paths)? {
+        Turn::Acquired(lock) => lock,
+        Turn::Running(status) => return request_scan(&paths, &status),
     };
     let mut monitor = Monitor::load(paths)?;
     monitor.read_mapping(false);
     let tally = monitor.full_scan(None);
-    writeln!(io::stdout(), "linked {}, removed {}", tally.linked, tally.removed)?;
+    let Tally { linked, removed, .. } = tally;
+    let mut out = io::stdout().lock();
+    if json {
+        writeln!(out, "{}", serde_json::json!({ "linked": linked, "removed": removed }))?;
+    } else {
+        writeln!(out, "linked {linked}, removed {removed}")?;
+    }
     let listed = monitor.conflicts().take(LISTED);
     let listed = listed.map(|(target, conflict)| log::warn!("{}", conflict.sentence(target))).count();
     if let Some(omitted) = status::omitted_message(monitor.mapped.findings.count(), listed) {
         log::warn!("{omitted}");
     }
-    Ok(tell_problems(&monitor))
+    Ok(log_problems(&monitor))
 }
 
-/// Asks the running monitor to look at everything, and waits until it has.
-fn ask(paths: &Paths, status: &Status) -> Outcome {
+/// Asks the running monitor for a scan of everything, and waits for its end.
+fn request_scan(paths: &Paths, status: &Status) -> Outcome {
     let asked = clock();
-    // A look that began in this millisecond may have begun before; one that is asked for in a later one did not.
-    kit::wait::until(PATIENCE, "the clock", || (clock() > asked).then_some(()))?;
+    // A scan that began in this millisecond may have begun before; one that is asked for in a later one did not.
+    kit::wait::until(TIMEOUT, "the clock", || (clock() > asked).then_some(()))?;
     let read = || Status::read(&paths.status).ok().flatten().filter(Status::is_running);
     let process = Pid::from_raw(i32::try_from(status.pid)?);
     kill(process, Signal::SIGHUP).context("cannot ask the running monitor")?;
     let done = || read().filter(|status| status.scan_began > asked);
-    let status = kit::wait::until(PATIENCE, "the running monitor", done)?;
+    let status = kit::wait::until(TIMEOUT, "the running monitor", done)?;
     if !status.problems.is_empty() {
         bail!("{}", status.problems.join("; "));
     }
     Ok(Exit::Done)
 }
 
-fn plan(paths: Paths) -> Outcome {
+fn plan(paths: Paths, json: bool) -> Outcome {
     let mut monitor = Monitor::load(paths)?;
     monitor.read_mapping(false);
     let mut out = io::stdout().lock();
     let mut written = Ok(());
     monitor.full_scan(Some(&mut |step| {
         if written.is_ok() {
-            written = writeln!(out, "{step}");
+            written = if json { writeln!(out, "{}", step.json()) } else { writeln!(out, "{step}") };
         }
     }));
     written?;
-    Ok(tell_problems(&monitor))
+    Ok(log_problems(&monitor))
 }
 
-fn tell_problems(monitor: &Monitor) -> Exit {
-    // A mistake in the mapping was told when it was found.
+fn log_problems(monitor: &Monitor) -> Exit {
+    // A mistake in the mapping was logged when it was found.
     let mistake = monitor.mapping_error().map(findings::brief);
     let others = monitor.problems().filter(|problem| Some(problem) != mistake.as_ref());
-    let told = others.take(LISTED).map(|problem| log::warn!("{problem}")).count();
-    if told == 0 && mistake.is_none() { Exit::Done } else { Exit::No }
+    let logged = others.take(LISTED).map(|problem| log::warn!("{problem}")).count();
+    if logged == 0 && mistake.is_none() { Exit::Done } else { Exit::No }
 }
 
 #[cfg(test)]

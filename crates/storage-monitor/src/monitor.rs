@@ -277,7 +277,7 @@ impl Monitor {
                 let storage = quoted(&self.paths.storage);
                 return self.record_problem(
                     "the storage",
-                    Err(format!("{storage} has lost its files, links stay: {why}")),
+                    Err(format!("{storage} is missing its files, keeping the links: {why}")),
                 );
             }
             Ok(_) => {}
@@ -408,7 +408,7 @@ mod tests {
         fs::set_permissions(path("etc/mappings.sh"), fs::Permissions::from_mode(0o666)).unwrap();
         monitor.rescan(&[path("etc")], true);
         let mistake = monitor.mapping_error().unwrap();
-        assert!(mistake.ends_with("others than root may write it"), "{mistake}");
+        assert!(mistake.ends_with("users other than root can write to it"), "{mistake}");
     }
 
     /// Directories that came to those that are watched, and that went.

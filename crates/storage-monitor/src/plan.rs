@@ -72,56 +72,42 @@ pub enum Step {
 impl Step {
     /// Returns the step as a dry run shows it; what changes only the ledger is not shown.
     pub fn dry_run(&self, target: &Path, ledger: &Ledger) -> Option<DryRunStep> {
-        let at = |name: &[u8]| target.join(OsStr::from_bytes(name));
-        let to = |name: &[u8], source| ledger.source(source).join(OsStr::from_bytes(name));
-        Some(match self {
+        let (action, name, source) = match self {
             Self::Adopt(..) | Self::Forget(..) => return None,
-            Self::Link(name, source) => DryRunStep::Link(at(name), to(name, *source)),
-            Self::Relink { name, to: source, .. } => DryRunStep::Relink(at(name), to(name, *source)),
-            Self::Unlink(name, _) => DryRunStep::Unlink(at(name)),
-            Self::MakeDirectory(name) => DryRunStep::MakeDirectory(at(name)),
-        })
+            Self::Link(name, source) => ("link", name, Some(*source)),
+            Self::Relink { name, to, .. } => ("relink", name, Some(*to)),
+            Self::Unlink(name, _) => ("unlink", name, None),
+            Self::MakeDirectory(name) => ("mkdir", name, None),
+        };
+        let name = OsStr::from_bytes(name);
+        let to = source.map(|source| ledger.source(source).join(name));
+        Some(DryRunStep { action, path: target.join(name), to })
     }
 }
 
 /// A step that a run would make.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DryRunStep {
-    /// A link where nothing is, and its text.
-    Link(PathBuf, PathBuf),
-    /// Another text for our own link.
-    Relink(PathBuf, PathBuf),
-    /// Our own link is removed.
-    Unlink(PathBuf),
-    /// A directory where nothing is.
-    MakeDirectory(PathBuf),
-    /// Our own, empty directory is removed.
-    RemoveDirectory(PathBuf),
+pub struct DryRunStep {
+    /// `link`, `relink`, `unlink`, `mkdir` or `rmdir`.
+    pub action: &'static str,
+    /// Path that changes.
+    pub path: PathBuf,
+    /// Text of the link.
+    pub to: Option<PathBuf>,
 }
 
 impl DryRunStep {
-    /// Path that changes.
-    pub fn path(&self) -> &PathBuf {
-        match self {
-            Self::Link(path, _)
-            | Self::Relink(path, _)
-            | Self::Unlink(path)
-            | Self::MakeDirectory(path)
-            | Self::RemoveDirectory(path) => path,
-        }
+    /// Returns a JSON object, in which names are quoted as in text.
+    pub fn json(&self) -> serde_json::Value {
+        let to = self.to.as_deref().map(quoted);
+        serde_json::json!({ "step": self.action, "path": quoted(&self.path), "to": to })
     }
 }
 
 impl fmt::Display for DryRunStep {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = quoted(self.path());
-        match self {
-            Self::Link(_, to) => write!(formatter, "link {path} -> {}", quoted(to)),
-            Self::Relink(_, to) => write!(formatter, "relink {path} -> {}", quoted(to)),
-            Self::Unlink(_) => write!(formatter, "unlink {path}"),
-            Self::MakeDirectory(_) => write!(formatter, "mkdir {path}"),
-            Self::RemoveDirectory(_) => write!(formatter, "rmdir {path}"),
-        }
+        write!(formatter, "{} {}", self.action, quoted(&self.path))?;
+        self.to.as_ref().map_or(Ok(()), |to| write!(formatter, " -> {}", quoted(to)))
     }
 }
 

@@ -244,7 +244,7 @@ impl TreeLinker {
                 continue;
             }
             if let Some(dry_run) = &mut pass.dry_run {
-                dry_run(DryRunStep::RemoveDirectory(target.to_path_buf()));
+                dry_run(DryRunStep { action: "rmdir", path: target.to_path_buf(), to: None });
             } else {
                 let done =
                     dirfd::open_absolute(parent).and_then(|parent| apply::remove_directory(parent, name));

@@ -7,7 +7,7 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::world::{PROGRAM, World};
+use crate::fixture::{PROGRAM, World};
 
 #[test]
 fn what_comes_changes_and_goes_is_followed() {

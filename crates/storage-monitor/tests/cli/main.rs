@@ -3,9 +3,9 @@
 // Helpers of tests are tests to a reader, but not to the lint.
 #![allow(clippy::unwrap_used)]
 
-mod awkward;
+mod commands;
+mod edge_cases;
+mod fixture;
 mod follow;
 mod mapping;
-mod once;
-mod volume;
-mod world;
+mod shared_volume;

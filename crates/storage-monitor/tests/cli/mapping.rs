@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use nix::sys::signal::Signal;
 
-use crate::world::World;
+use crate::fixture::World;
 
 const NOBODY: u32 = 65_534;
 
@@ -26,7 +26,7 @@ fn complaint(text: &str) -> String {
     let answer = world.run(&["once"]);
     assert_eq!(answer.code, Some(1), "{}", answer.error);
     let last = answer.error.lines().last().unwrap();
-    let last = last.strip_suffix("; the last good mapping stays in force").unwrap();
+    let last = last.strip_suffix("; the last valid mapping is still in use").unwrap();
     last.replace("storage-monitor: warning: TOP/etc/mappings.sh", "FILE")
 }
 
@@ -72,8 +72,8 @@ fn an_error_names_file_and_line() {
             "FILE: line 1: syntax error near unexpected token `[a]=/x' (the file has a byte order mark: {unix}"
         )
     );
-    assert_eq!(complaint("storage_map[a]=/x; exit 0"), "FILE: ended bash before its own end");
-    assert_eq!(complaint("kill -9 $BASHPID"), "FILE: ended bash before its own end");
+    assert_eq!(complaint("storage_map[a]=/x; exit 0"), "FILE: exited before the end of the file");
+    assert_eq!(complaint("kill -9 $BASHPID"), "FILE: exited before the end of the file");
 }
 
 /// What a mapping leads to after an edit of one that linked `x` and `y`, with the answer to `once`.
@@ -91,7 +91,7 @@ fn edited(mapping: &str) -> (Vec<String>, Option<i32>, String) {
 #[test]
 fn a_mapping_that_may_lack_something_removes_no_link_and_says_so() {
     let both = ["x -> a/x", "y -> b/y"].map(str::to_owned).to_vec();
-    let empty = "storage_map is empty; storage_map_empty=yes says that it is meant";
+    let empty = "storage_map is empty; set storage_map_empty=yes if this is intended";
     let failed = "line 1: false: failed with exit code 1";
     let halfway = "line 1: keys=$(cat /nowhere 2> /dev/null): failed with exit code 1";
     for (mapping, told) in [
@@ -115,7 +115,7 @@ fn a_mapping_that_may_lack_something_removes_no_link_and_says_so() {
     {
         let (links, code, told) = edited(mapping);
         assert_eq!((links, code), (both.clone(), Some(1)), "{told}");
-        assert!(told.ends_with("; the last good mapping stays in force\n"), "{told}");
+        assert!(told.ends_with("; the last valid mapping is still in use\n"), "{told}");
     }
 }
 
@@ -131,7 +131,7 @@ fn what_a_good_mapping_no_longer_has_is_removed_and_named() {
 }
 
 fn gone(keys: &str) -> String {
-    format!("storage-monitor: the mapping leads less far than before, links are removed: {keys}\n")
+    format!("storage-monitor: mappings were removed, removing their links: {keys}\n")
 }
 
 #[test]
@@ -186,8 +186,8 @@ fn a_file_that_others_may_write_is_not_run() {
         fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
         let error = world.run(&["once"]).error;
         let last = error.lines().last().unwrap();
-        let expected = "TOP/etc/mappings.sh is not used: others than root may write it";
-        let stays = "the last good mapping stays in force";
+        let expected = "ignoring TOP/etc/mappings.sh: users other than root can write to it";
+        let stays = "the last valid mapping is still in use";
         assert_eq!(last, format!("storage-monitor: warning: {expected}; {stays}"), "{mode:o}");
     }
 }

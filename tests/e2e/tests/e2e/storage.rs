@@ -43,7 +43,7 @@ fn a_file_copied_in_over_ssh_appears_in_an_application_and_the_portal_says_so() 
         .sh("echo mine > '/opt/My App/models/<b>three'; echo x > '/workspace/storage/models/<b>three'")
         .text();
     browser.wait_for_text("#storage p", "1 file linked into applications, 1 conflict");
-    browser.wait_for_partial_text("#storage li", "\"/opt/My App/models/<b>three\" is something else");
+    browser.wait_for_partial_text("#storage li", "\"/opt/My App/models/<b>three\" already exists");
     browser.screenshot(&picture("portal-storage"));
 }
 

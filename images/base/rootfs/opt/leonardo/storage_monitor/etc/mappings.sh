@@ -19,7 +19,7 @@
 # A directory is made if the one that holds it exists; otherwise it waits until its application is installed.
 #
 # The file may compute names ($WORKSPACE is set), but has no other variables, no standard input, no rights and 5 seconds.
-# What it writes to standard error is a mistake, and then the last good mapping stays in force. After a command that fails, and
-# when the array becomes empty, no link is removed; storage_map_empty=yes says that it is meant. To see what would happen:
+# What it writes to standard error is a mistake, and then the last valid mapping is still in use. After a command that fails, and
+# when the array becomes empty, no link is removed; set storage_map_empty=yes if that is intended. To see what would happen:
 # storage-monitor plan. Why a file is not linked: storage-monitor explain FILE.
 declare -A storage_map

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::symlink;
 
-use crate::world::{Answer, World, mount, unmount};
+use crate::fixture::{Answer, World, mount, unmount};
 
 fn said(code: i32, out: &str, error: &str) -> Answer {
     Answer { code: Some(code), out: out.into(), error: error.into() }
@@ -79,7 +79,7 @@ fn nothing_that_is_not_ours_is_replaced_or_removed() {
     let answer = world.run(&["once"]);
     let taken = |name: &str| {
         format!(
-            "storage-monitor: warning: \"TOP/app/{name}\" is something else; it does not lead to \"a/{name}\"\n"
+            "storage-monitor: warning: \"TOP/app/{name}\" already exists and is not a link to \"a/{name}\"\n"
         )
     };
     assert_eq!(answer, said(0, "linked 2, removed 0\n", &(taken("dir") + &taken("file") + &taken("link"))));
@@ -118,7 +118,7 @@ fn of_two_files_of_one_name_that_of_the_longer_key_is_linked() {
 }
 
 /// Said of an edit after which `a` is not mapped any more.
-const LESS: &str = "storage-monitor: the mapping leads less far than before, links are removed: \"a\"\n";
+const LESS: &str = "storage-monitor: mappings were removed, removing their links: \"a\"\n";
 
 #[test]
 fn a_link_that_was_about_to_be_replaced_when_a_kill_came_is_still_ours() {
@@ -187,7 +187,7 @@ fn a_wrong_mapping_leaves_the_last_good_one_in_force_also_after_a_restart() {
     let complaint = "storage-monitor: warning: TOP/etc/mappings.sh: line 2: storage_map[\"b\"]: \"relative\" is not an \
         absolute path without ..";
     let answer = world.run(&["once"]);
-    let error = format!("{complaint}; the last good mapping stays in force\n");
+    let error = format!("{complaint}; the last valid mapping is still in use\n");
     assert_eq!(answer, said(1, "linked 1, removed 0\n", &error));
     assert_eq!(world.links(), ["x -> a/x", "y -> a/y"]);
     world.map("storage_map_empty=yes\n");
@@ -233,7 +233,7 @@ fn a_file_says_where_it_is_linked_and_why_not() {
     world.run(&["once"]);
     world.store("a/new");
     let explain = |path: &str| world.run(&["explain", world.stored(path).to_str().unwrap()]);
-    let waits = "not linked: \"TOP/no/app\" waits: \"TOP/no\" is not there yet\n";
+    let waits = "not linked: \"TOP/no/app\" is not ready: \"TOP/no\" is not there yet\n";
     assert_eq!(explain("a/x"), said(0, &format!("linked: \"TOP/app/x\"\n{waits}"), ""));
     let beaten = "not linked: \"TOP/app/x\" leads to \"a/x\", not to \"c/x\"\n";
     assert_eq!(explain("c/x"), said(1, beaten, ""));
@@ -245,12 +245,90 @@ fn a_file_says_where_it_is_linked_and_why_not() {
         ("a/dangling", "\"TOP/workspace/storage/a/dangling\" is a link that leads nowhere"),
         ("a/big", "\"TOP/workspace/storage/a/big.aria2\" says that it is not complete"),
         ("a/gone", "\"TOP/workspace/storage/a/gone\" is not there"),
-        ("other/z", "no key of TOP/etc/mappings.sh leads here"),
+        ("other/z", "no mapping in TOP/etc/mappings.sh covers this path"),
     ] {
         assert_eq!(explain(path), said(1, &format!("not linked: {reason}\n"), ""));
     }
     let answer = world.run(&["explain", "/etc/passwd"]);
-    assert_eq!(answer, said(1, "", "storage-monitor: \"/etc/passwd\" is not in TOP/workspace/storage\n"));
+    let error = "storage-monitor: \"/etc/passwd\" is neither in TOP/workspace/storage nor a path below it\n";
+    assert_eq!(answer, said(1, "", error));
+}
+
+#[test]
+fn a_relative_path_is_looked_up_in_the_current_directory_and_then_in_the_storage() {
+    let world = World::new("storage_map[.]=APP\n");
+    for file in ["models/x", "models/models/x", "y"] {
+        world.store(file);
+    }
+    world.run(&["once"]);
+    let explain = |directory: &str, path: &str| {
+        let mut command = world.command(&["explain", path]);
+        let answer = world.answer(command.current_dir(directory).output().unwrap());
+        (answer.code, answer.out.trim_end().replace("linked: \"TOP/app/", "").replace('"', ""))
+    };
+    let storage = world.stored("");
+    let storage = storage.to_str().unwrap();
+    let models = world.stored("models");
+    let models = models.to_str().unwrap();
+    let linked = |path: &str| (Some(0), path.to_owned());
+    assert_eq!(explain("/", "models/x"), linked("models/x"));
+    assert_eq!(explain("/", "y"), linked("y"));
+    assert_eq!(explain(models, "x"), linked("models/x"));
+    assert_eq!(explain(storage, "./y"), linked("y"));
+    assert_eq!(explain(models, "models/x"), linked("models/models/x"), "both exist");
+    assert_eq!(explain(models, "../y"), linked("y"));
+    assert_eq!(explain("/", "absent/x").0, Some(1));
+}
+
+#[test]
+fn answers_are_json_if_that_is_asked_for() {
+    let world = World::new("storage_map[a]='APP\nTOP/new'\nstorage_map[b]='APP\nTOP/no/app'\n");
+    world.store("a/x");
+    world.store("b/x\n");
+    let lines = |arguments: &[&str]| {
+        let answer = world.run(arguments);
+        assert_eq!(answer.error, "");
+        let parse = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
+        answer.out.lines().map(parse).collect::<Vec<_>>()
+    };
+    let link = |path: &str, to: &str| {
+        let [path, to] = [format!("\"TOP/{path}\""), format!("\"TOP/workspace/storage/{to}\"")];
+        serde_json::json!({ "step": "link", "path": path, "to": to })
+    };
+    let steps = [
+        link("app/x", "a/x"),
+        link("app/x\\n", "b/x\\n"),
+        serde_json::json!({ "step": "mkdir", "path": "\"TOP/new\"", "to": null }),
+        link("new/x", "a/x"),
+    ];
+    assert_eq!(lines(&["plan", "--json"]), steps);
+    assert_eq!(lines(&["once", "--dry-run", "--json"]), steps);
+    assert_eq!(lines(&["once", "--json"]), [serde_json::json!({ "linked": 3, "removed": 0 })]);
+    let path = world.stored("b/x\n");
+    let explained = [
+        serde_json::json!({ "place": "\"TOP/app/x\\n\"", "state": "linked", "reason": null }),
+        serde_json::json!({
+            "place": "\"TOP/no/app\"",
+            "state": "not linked",
+            "reason": "\"TOP/no/app\" is not ready: \"TOP/no\" is not there yet"
+        }),
+    ];
+    assert_eq!(lines(&["explain", "--json", path.to_str().unwrap()]), explained);
+}
+
+#[test]
+fn quiet_leaves_warnings_and_verbose_adds_each_step() {
+    let world = World::new("storage_map[a]=APP\n");
+    world.store("a/x");
+    let step = "storage-monitor: debug: link \"TOP/app/x\" -> \"TOP/workspace/storage/a/x\"\n";
+    assert_eq!(world.run(&["once", "-v"]), said(0, "linked 1, removed 0\n", step));
+    world.map("storage_map_empty=yes\n");
+    assert_eq!(world.run(&["once", "-q"]), said(0, "linked 0, removed 1\n", ""));
+    world.store("a/x");
+    fs::write(world.path("app/x"), "user's").unwrap();
+    world.map("storage_map[a]=APP\n");
+    let taken = "storage-monitor: warning: \"TOP/app/x\" already exists and is not a link to \"a/x\"\n";
+    assert_eq!(world.run(&["-q", "once"]), said(0, "linked 0, removed 0\n", taken));
 }
 
 #[test]
@@ -265,13 +343,13 @@ fn a_file_below_a_name_that_is_taken_says_by_what() {
     world.run(&["once"]);
     let explain = |path: &str| world.run(&["explain", world.stored(path).to_str().unwrap()]);
     let taken =
-        |dir: &str| format!("not linked: \"TOP/app/dir\" is something else; it does not lead to \"{dir}\"\n");
+        |dir: &str| format!("not linked: \"TOP/app/dir\" already exists and is not a link to \"{dir}\"\n");
     assert_eq!(explain("c/dir/y"), said(1, &taken("c/dir"), ""));
     let linked = "linked: \"TOP/app/deep/b/dir/sub/x\"\n";
     assert_eq!(explain("a/dir/sub/x"), said(0, &(taken("a/dir") + linked), ""));
     let beaten = "not linked: \"TOP/app/both\" leads to \"a/both\", not to \"c/both\"\n";
     assert_eq!(explain("c/both/z"), said(1, beaten, ""));
-    let mine = "not linked: \"TOP/app/mine\" is something else; it does not lead to \"a/mine\"\n";
+    let mine = "not linked: \"TOP/app/mine\" already exists and is not a link to \"a/mine\"\n";
     assert_eq!(explain("a/mine"), said(0, &format!("{mine}linked: \"TOP/app/deep/b/mine\"\n"), ""));
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::world::{World, mount, unmount};
+use crate::fixture::{World, mount, unmount};
 
 #[test]
 fn any_byte_that_a_name_may_hold_works() {
@@ -145,8 +145,8 @@ fn a_users_link_leads_root_nowhere_where_the_user_may_not_write() {
     assert_eq!(world.run(&["once"]).out, "linked 1, removed 0\n");
     assert_eq!((world.links_in("roots"), world.links_in("users")), (vec![], vec!["x -> a/x".to_owned()]));
     let why = world.run(&["explain", world.stored("a/x").to_str().unwrap()]).out;
-    let refused = "not linked: \"TOP/app/evil\" waits: \"TOP/app/evil\" is a link that root does not follow: \
-        its maker does not own what it leads to\n";
+    let refused = "not linked: \"TOP/app/evil\" is not ready: \
+        root does not follow the link \"TOP/app/evil\": its owner does not own the target\n";
     assert_eq!(why, format!("linked: \"TOP/users/x\"\n{refused}"));
 }
 

@@ -8,7 +8,7 @@ use faultfs::FaultFs;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::world::{World, mount, unmount};
+use crate::fixture::{World, mount, unmount};
 
 #[test]
 fn a_users_link_in_the_storages_place_leads_root_nowhere_where_the_user_may_not_write() {
@@ -30,8 +30,8 @@ fn a_users_link_in_the_storages_place_leads_root_nowhere_where_the_user_may_not_
             assert_eq!(entries(directory), 3, "a, the file of the image, and the ledger");
             assert_eq!(fs::read_link(world.path("app/x")).unwrap(), world.stored("a/x"));
         } else {
-            let told = "storage-monitor: warning: cannot read the storage: \"TOP/workspace/storage\" is a link that \
-                root does not follow: its maker does not own what it leads to\n";
+            let told = "storage-monitor: warning: cannot read the storage: root does not follow the link \
+                \"TOP/workspace/storage\": its owner does not own the target\n";
             assert_eq!((answer.code, answer.error.as_str()), (Some(1), told));
             assert_eq!((entries(directory), entries("app")), (1, 0));
         }
@@ -52,13 +52,18 @@ fn links_stay_while_the_storage_is_missing_or_another_empty_one() {
     // The volume is gone, and its empty mount point is there.
     unmount(&world.stored(""));
     let answer = world.run(&["once"]);
-    let told = "has lost its files, links stay: it is another directory than before, without a file\n";
+    let told =
+        "is missing its files, keeping the links: it is another directory than before, without a file\n";
     assert_eq!((world.links(), answer.code), (both.map(str::to_owned).to_vec(), Some(1)));
     assert!(answer.error.ends_with(told), "{}", answer.error);
     fs::rename(world.stored(""), world.path("workspace/away")).unwrap();
     let answer = world.run(&["once"]);
     assert_eq!((world.links(), answer.code), (both.map(str::to_owned).to_vec(), Some(1)));
-    assert!(answer.error.ends_with("has lost its files, links stay: it is missing\n"), "{}", answer.error);
+    assert!(
+        answer.error.ends_with("is missing its files, keeping the links: it is missing\n"),
+        "{}",
+        answer.error
+    );
     // Another volume that has files is believed, and so is a user who removes the last one.
     fs::create_dir(world.stored("")).unwrap();
     world.store("a/x");
@@ -94,7 +99,7 @@ fn what_a_user_puts_in_the_ledgers_place_on_the_volume_stops_nothing_and_is_told
     let ledger = world.stored(".storage-monitor-image");
     assert!(Command::new("mkfifo").arg(&ledger).status().unwrap().success());
     let mut command = Command::new("timeout");
-    command.args(["20", crate::world::PROGRAM]);
+    command.args(["20", crate::fixture::PROGRAM]);
     world.prepare(&mut command, &["once"], "");
     let answer = world.answer(command.output().unwrap());
     let told = "storage-monitor: warning: TOP/workspace/storage/.storage-monitor-image is not a file; \
