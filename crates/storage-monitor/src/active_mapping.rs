@@ -34,7 +34,7 @@ pub struct ActiveMapping {
     mapping: Option<Mapping>,
     /// The mistake in the file.
     error: Option<String>,
-    /// Why the mapping cannot be saved.
+    /// Error of the last attempt to save the mapping.
     save_error: Option<String>,
     /// Inode, size and times of the file that was evaluated last.
     evaluated: Option<[i64; 5]>,
@@ -128,7 +128,7 @@ impl ActiveMapping {
         self.error.as_deref()
     }
 
-    /// Why later runs will not know the mapping.
+    /// Error of the last attempt to save the mapping, which later runs will not know.
     pub fn save_error(&self) -> Option<&str> {
         self.save_error.as_deref()
     }

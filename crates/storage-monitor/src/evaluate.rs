@@ -149,7 +149,7 @@ fn spawn(file: &Path, workspace: &Path, output: &File, error: &File) -> io::Resu
     if nix::unistd::geteuid().is_root() {
         // The standard library gives up the supplementary groups with it.
         match bash()?.gid(NOBODY).uid(NOBODY).spawn() {
-            // A user namespace may know root alone, and then root is nobody else's root.
+            // A user namespace may have no other user than root.
             Err(error) if [Some(libc::EINVAL), Some(libc::EPERM)].contains(&error.raw_os_error()) => {}
             child => return child,
         }

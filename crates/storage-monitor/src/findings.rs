@@ -121,7 +121,7 @@ pub struct Tally {
     pub failed: usize,
     /// Time that the changes took.
     pub change_time: Duration,
-    /// Why the ledger could not be written.
+    /// Error of the ledger's file.
     pub ledger_error: Option<String>,
 }
 

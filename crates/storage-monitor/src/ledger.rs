@@ -58,7 +58,7 @@ pub struct Ledger {
     pending: Vec<u8>,
     /// A kill tore the last record apart, and it would swallow the next one: length of the whole records, and of the file.
     torn: Option<(u64, u64)>,
-    /// Why the log cannot be used, and is set aside before a new one is begun.
+    /// Reason to set the log aside before a new one is begun.
     unusable: Option<String>,
 }
 

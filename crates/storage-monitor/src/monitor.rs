@@ -144,7 +144,7 @@ impl Monitor {
     }
 
     /// Scans directories that are watched from now on: what happened between the last scan and the watch was not reported.
-    /// Where nothing leads from, a change may concern everything.
+    /// A change in a directory that leads nowhere may concern everything.
     pub fn rescan(&mut self, directories: &[PathBuf], may_be_full: bool) -> Tally {
         let storage = self.storage();
         let trees = [(&storage, &self.mapped), (&self.paths.image, &self.shipped)];

@@ -30,7 +30,7 @@ pub struct TreeLinker {
     pub ledger: Ledger,
     /// Routes as of the last scan.
     pub routes: Routes,
-    /// What could not be done, by directory.
+    /// Conflicts and errors by directory.
     pub findings: Findings,
     /// Coverage of the tree by events.
     pub coverage: EventCoverage,
@@ -53,7 +53,7 @@ pub type DryRun<'a> = Option<&'a mut dyn FnMut(DryRunStep)>;
 /// A directory to look at.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// What leads into it.
+    /// Directories that lead into it.
     pub sources: Vec<Source>,
     pub names: Names,
 }

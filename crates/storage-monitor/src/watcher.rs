@@ -20,7 +20,7 @@ pub struct Watcher {
     inotify: Option<RecommendedWatcher>,
     /// Directories with the identity that a scan saw before they were watched.
     watched: BTreeMap<PathBuf, Identity>,
-    /// Why not all directories are watched.
+    /// Reason why not all directories are watched.
     pub watch_error: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What is remembered, whatever happens to the log.
+//! The ledger after a restart, whatever happens to the log.
 
 use std::fs;
 
@@ -151,7 +151,7 @@ fn a_link_that_was_to_be_replaced_is_ours_as_it_is() {
 }
 
 #[test]
-fn a_ledger_of_users_that_cannot_be_used_is_set_aside_and_begun_anew() {
+fn a_ledger_of_users_that_cannot_be_used_is_set_aside_for_a_new_one() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ledger");
     let sparse = || fs::File::create(&file).unwrap().set_len(10 << 40).unwrap();

@@ -1,4 +1,4 @@
-//! Whatever happened before, and however often and early the monitor looked: the links are those of a fresh look.
+//! Whatever happened before, and however often and early the monitor scanned: the links are those of a fresh scan.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -28,14 +28,14 @@ enum Act {
     /// A file of a user's own where links are made.
     Own(PathBuf),
     RemoveOwn(PathBuf),
-    /// Somebody removes a link of ours.
+    /// A user removes a link of ours.
     Spoil(PathBuf),
     Ship(PathBuf),
     Unship(PathBuf),
     Map(Vec<(usize, usize)>),
-    /// What the watches have told is acted upon.
-    Hear,
-    Look,
+    /// An incremental scan of what the watches have reported.
+    Incremental,
+    Full,
     Restart,
 }
 
@@ -61,8 +61,8 @@ fn act() -> impl Strategy<Value = Act> {
         2 => path().prop_map(Act::Ship),
         1 => path().prop_map(Act::Unship),
         2 => map.prop_map(Act::Map),
-        6 => Just(Act::Hear),
-        1 => Just(Act::Look),
+        6 => Just(Act::Incremental),
+        1 => Just(Act::Full),
         1 => Just(Act::Restart),
     ]
 }
@@ -105,7 +105,7 @@ impl World {
         self.root.join("workspace/storage").join(path)
     }
 
-    /// What a watch on each directory would have told.
+    /// Adds what a watch on each directory would have reported.
     fn changed(&mut self, path: PathBuf) {
         self.changes.add(path, true);
     }
@@ -120,7 +120,7 @@ impl World {
                 }
             }
             Act::Directory(path) => {
-                // Parents too, and at once, as when a tree is moved in: each is told.
+                // Parents too, and at once, as when a tree is moved in: each is reported.
                 let mut whole = self.at("");
                 for name in path {
                     whole.push(name);
@@ -150,7 +150,7 @@ impl World {
             }
             Act::Own(path) => {
                 let whole = self.root.join(path);
-                if !led_by_a_link(&whole)
+                if !is_behind_a_link(&whole)
                     && whole.symlink_metadata().is_err()
                     && fs::write(whole, "own").is_ok()
                 {
@@ -164,7 +164,7 @@ impl World {
             }
             Act::Spoil(path) => {
                 let whole = self.root.join(path);
-                if !led_by_a_link(&whole) && whole.is_symlink() {
+                if !is_behind_a_link(&whole) && whole.is_symlink() {
                     fs::remove_file(whole).unwrap();
                 }
             }
@@ -172,13 +172,13 @@ impl World {
                 let path = self.root.join("image").join(path);
                 let _ = fs::create_dir_all(path.parent().unwrap());
                 if path.symlink_metadata().is_err() && fs::write(&path, "").is_ok() {
-                    // The content of an image does not change under a running container without being looked at.
-                    self.look();
+                    // The content of an image does not change under a running container without a scan.
+                    self.full_scan();
                 }
             }
             Act::Unship(path) => {
                 if fs::remove_file(self.root.join("image").join(path)).is_ok() {
-                    self.look();
+                    self.full_scan();
                 }
             }
             Act::Map(pairs) => {
@@ -188,22 +188,22 @@ impl World {
                     map.entry(key.into()).or_default().insert(self.root.join(TARGETS[target]));
                 }
                 self.monitor.set_mapping(map);
-                self.look();
+                self.full_scan();
             }
-            Act::Hear => {
+            Act::Incremental => {
                 self.monitor.incremental_scan(&std::mem::take(&mut self.changes));
             }
-            Act::Look => self.look(),
+            Act::Full => self.full_scan(),
             Act::Restart => {
                 let mapping = self.monitor.mapping().cloned().unwrap_or_default();
                 self.monitor = Self::load(&self.root);
                 self.monitor.set_mapping(mapping.0);
-                self.look();
+                self.full_scan();
             }
         }
     }
 
-    fn look(&mut self) {
+    fn full_scan(&mut self) {
         self.monitor.full_scan(None);
         self.changes = Changes::default();
     }
@@ -238,7 +238,7 @@ impl World {
     }
 }
 
-fn led_by_a_link(path: &Path) -> bool {
+fn is_behind_a_link(path: &Path) -> bool {
     path.ancestors().skip(1).any(Path::is_symlink)
 }
 
@@ -278,7 +278,7 @@ fn clear(directory: &Path, wanted: &dyn Fn(&Path) -> bool) -> bool {
 }
 
 #[test]
-fn what_a_look_costs_is_known_although_it_changed_something() {
+fn the_cost_of_a_scan_is_known_although_it_changed_something() {
     let mut world = World::new();
     world.act(&Act::File("a".into()));
     world.act(&Act::Map(vec![(0, 0)]));
@@ -288,13 +288,13 @@ fn what_a_look_costs_is_known_although_it_changed_something() {
 
 /// The same cases each time; `PROPTEST_CASES` asks for more, and `PROPTEST_RNG_SEED` for others.
 fn config() -> ProptestConfig {
-    let told = |name: &str| std::env::var(name).is_ok();
+    let is_set = |name: &str| std::env::var(name).is_ok();
     let mut config =
         ProptestConfig { max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() };
-    if !told("PROPTEST_CASES") {
+    if !is_set("PROPTEST_CASES") {
         config.cases = 2_000;
     }
-    if !told("PROPTEST_RNG_SEED") {
+    if !is_set("PROPTEST_RNG_SEED") {
         config.rng_seed = RngSeed::Fixed(5);
     }
     println!("{:?}, {} cases", config.rng_seed, config.cases);
@@ -305,7 +305,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn any_history_ends_in_the_links_of_a_fresh_look(
+    fn any_history_ends_in_the_links_of_a_fresh_scan(
         first in prop::collection::vec((0..KEYS.len(), 0..TARGETS.len()), 1..5),
         acts in prop::collection::vec(act(), 1..40),
     ) {
@@ -314,31 +314,31 @@ proptest! {
         for act in &acts {
             world.act(act);
         }
-        world.look();
+        world.full_scan();
         let history = world.links();
-        prop_assert!(world.monitor.full_scan(None).is_idle(), "a second look changes nothing");
+        prop_assert!(world.monitor.full_scan(None).is_idle(), "a second scan changes nothing");
         world.forget_everything();
-        world.look();
+        world.full_scan();
         prop_assert_eq!(history, world.links());
         drop(world.top);
     }
 
     #[test]
-    fn what_was_heard_is_enough(
+    fn what_was_reported_is_enough(
         first in prop::collection::vec((0..KEYS.len(), 0..3_usize), 1..5),
         acts in prop::collection::vec(act(), 1..25),
     ) {
         let mut world = World::new();
         world.act(&Act::Map(first));
         for act in &acts {
-            // What is done to the links themselves is found by a look at everything alone.
+            // What is done to the links themselves is found by a full scan alone.
             if !matches!(act, Act::Own(_) | Act::RemoveOwn(_) | Act::Spoil(_) | Act::Link(..)) {
                 world.act(act);
             }
         }
-        world.act(&Act::Hear);
-        let heard = world.links();
-        world.look();
-        prop_assert_eq!(heard, world.links());
+        world.act(&Act::Incremental);
+        let reported = world.links();
+        world.full_scan();
+        prop_assert_eq!(reported, world.links());
     }
 }

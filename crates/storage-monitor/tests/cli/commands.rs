@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 
 use crate::fixture::{Answer, World, mount, unmount};
 
-fn said(code: i32, out: &str, error: &str) -> Answer {
+fn finished(code: i32, out: &str, error: &str) -> Answer {
     Answer { code: Some(code), out: out.into(), error: error.into() }
 }
 
@@ -24,7 +24,7 @@ fn files_are_linked_directories_are_mirrored_and_a_second_run_changes_nothing() 
     );
     assert_eq!(world.run(&["once", "--dry-run"]), planned);
     assert_eq!(world.links(), [""; 0], "a plan changes nothing");
-    assert_eq!(world.run(&["once"]), said(0, "linked 4, removed 0\n", ""));
+    assert_eq!(world.run(&["once"]), finished(0, "linked 4, removed 0\n", ""));
     let mirrored = [
         "My two/",
         "My two/a -> models/a",
@@ -38,8 +38,8 @@ fn files_are_linked_directories_are_mirrored_and_a_second_run_changes_nothing() 
         "one/sub/deep/b c -> models/sub/deep/b c",
     ];
     assert_eq!(world.links(), mirrored);
-    assert_eq!(world.run(&["once"]), said(0, "linked 0, removed 0\n", ""));
-    assert_eq!(world.run(&["plan"]), said(0, "", ""));
+    assert_eq!(world.run(&["once"]), finished(0, "linked 0, removed 0\n", ""));
+    assert_eq!(world.run(&["plan"]), finished(0, "", ""));
 }
 
 #[test]
@@ -61,8 +61,8 @@ fn a_plan_is_what_a_run_then_does() {
         unlink \"TOP/app/x/gone\"\nunlink \"TOP/app/x/c/gone\"\n\
         rmdir \"TOP/app/x/c\"\nrmdir \"TOP/app/kind\"\nrmdir \"TOP/app/b/c\"\nrmdir \"TOP/app/b\"\n\
         link \"TOP/app/kind\" -> \"TOP/workspace/storage/a/kind\"\n";
-    assert_eq!(plan, said(0, expected, ""));
-    assert_eq!(world.run(&["once"]), said(0, "linked 2, removed 5\n", ""));
+    assert_eq!(plan, finished(0, expected, ""));
+    assert_eq!(world.run(&["once"]), finished(0, "linked 2, removed 5\n", ""));
     assert_eq!(world.links(), ["keep -> a/keep", "kind -> a/kind", "new -> a/new", "x/"]);
 }
 
@@ -82,8 +82,11 @@ fn nothing_that_is_not_ours_is_replaced_or_removed() {
             "storage-monitor: warning: \"TOP/app/{name}\" already exists and is not a link to \"a/{name}\"\n"
         )
     };
-    assert_eq!(answer, said(0, "linked 2, removed 0\n", &(taken("dir") + &taken("file") + &taken("link"))));
-    // Somebody puts a file of their own where our link was; then its source goes.
+    assert_eq!(
+        answer,
+        finished(0, "linked 2, removed 0\n", &(taken("dir") + &taken("file") + &taken("link")))
+    );
+    // A user puts a file of their own where our link was; then its source goes.
     fs::remove_file(world.path("app/ours")).unwrap();
     fs::write(world.path("app/ours"), "user's").unwrap();
     fs::remove_file(world.stored("a/ours")).unwrap();
@@ -117,7 +120,7 @@ fn of_two_files_of_one_name_that_of_the_longer_key_is_linked() {
     assert_eq!(world.links()[1..3], ["b/y -> a/b/y", "x -> a/x"]);
 }
 
-/// Said of an edit after which `a` is not mapped any more.
+/// Message after an edit that removes the mapping of `a`.
 const LESS: &str = "storage-monitor: mappings were removed, removing their links: \"a\"\n";
 
 #[test]
@@ -134,9 +137,9 @@ fn a_link_that_was_about_to_be_replaced_when_a_kill_came_is_still_ours() {
         write!(ledger, "+\0{}\0{}\0", link.display(), source.display()).unwrap();
     }
     world.map("storage_map[b]=APP\n");
-    assert_eq!(world.run(&["once"]), said(0, "linked 1, removed 1\n", LESS));
+    assert_eq!(world.run(&["once"]), finished(0, "linked 1, removed 1\n", LESS));
     assert_eq!(world.links(), ["x -> b/x"]);
-    assert_eq!(world.run(&["once"]), said(0, "linked 0, removed 0\n", ""));
+    assert_eq!(world.run(&["once"]), finished(0, "linked 0, removed 0\n", ""));
 }
 
 #[test]
@@ -155,8 +158,8 @@ fn a_link_that_could_not_be_replaced_is_still_ours_after_a_restart() {
     let links = world.links();
     unmount(&app);
     let error = "storage-monitor: warning: \"TOP/app\": \"x\": Read-only file system (os error 30)\n";
-    assert_eq!(refused, said(1, "linked 0, removed 0\n", &format!("{LESS}{error}")));
-    assert_eq!(answers, [said(0, "linked 1, removed 0\n", ""), said(0, "linked 0, removed 0\n", "")]);
+    assert_eq!(refused, finished(1, "linked 0, removed 0\n", &format!("{LESS}{error}")));
+    assert_eq!(answers, [finished(0, "linked 1, removed 0\n", ""), finished(0, "linked 0, removed 0\n", "")]);
     assert_eq!(links, ["x -> b/x"]);
 }
 
@@ -174,7 +177,7 @@ fn what_cannot_be_recorded_is_not_linked() {
     let answer = world.run(&["once"]);
     unmount(&state);
     assert_eq!(refused, (Some(1), Vec::new()));
-    assert_eq!(answer, said(0, "linked 2, removed 0\n", ""));
+    assert_eq!(answer, finished(0, "linked 2, removed 0\n", ""));
 }
 
 #[test]
@@ -188,10 +191,10 @@ fn a_wrong_mapping_leaves_the_last_good_one_in_force_also_after_a_restart() {
         absolute path without ..";
     let answer = world.run(&["once"]);
     let error = format!("{complaint}; the last valid mapping is still in use\n");
-    assert_eq!(answer, said(1, "linked 1, removed 0\n", &error));
+    assert_eq!(answer, finished(1, "linked 1, removed 0\n", &error));
     assert_eq!(world.links(), ["x -> a/x", "y -> a/y"]);
     world.map("storage_map_empty=yes\n");
-    assert_eq!(world.run(&["once"]), said(0, "linked 0, removed 2\n", LESS));
+    assert_eq!(world.run(&["once"]), finished(0, "linked 0, removed 2\n", LESS));
 }
 
 #[test]
@@ -203,7 +206,7 @@ fn files_of_the_image_appear_in_the_storage_and_an_upgrade_removes_its_own() {
         fs::write(image(file), "image").unwrap();
     }
     world.store("models/mine");
-    assert_eq!(world.run(&["once"]), said(0, "linked 5, removed 0\n", ""));
+    assert_eq!(world.run(&["once"]), finished(0, "linked 5, removed 0\n", ""));
     assert_eq!(fs::read_link(world.stored("models/shipped")).unwrap(), image("models/shipped"));
     assert_eq!(fs::read_to_string(world.stored("models/mine")).unwrap(), "content", "a user's file wins");
     let links = ["mine -> models/mine", "shipped -> models/shipped", "sub/", "sub/old -> models/sub/old"];
@@ -222,7 +225,7 @@ fn files_of_the_image_appear_in_the_storage_and_an_upgrade_removes_its_own() {
 }
 
 #[test]
-fn a_file_says_where_it_is_linked_and_why_not() {
+fn a_file_is_explained_where_it_is_linked_and_why_not() {
     let world = World::new("storage_map[a]='APP\nTOP/no/app'\nstorage_map[c]=APP\n");
     for file in ["a/x", "c/x", "a/new", "a/y.part", "other/z", "a/.cache/q", "a/big", "a/big.aria2"] {
         world.store(file);
@@ -234,11 +237,11 @@ fn a_file_says_where_it_is_linked_and_why_not() {
     world.store("a/new");
     let explain = |path: &str| world.run(&["explain", world.stored(path).to_str().unwrap()]);
     let waits = "not linked: \"TOP/no/app\" is not ready: \"TOP/no\" is not there yet\n";
-    assert_eq!(explain("a/x"), said(0, &format!("linked: \"TOP/app/x\"\n{waits}"), ""));
+    assert_eq!(explain("a/x"), finished(0, &format!("linked: \"TOP/app/x\"\n{waits}"), ""));
     let beaten = "not linked: \"TOP/app/x\" leads to \"a/x\", not to \"c/x\"\n";
-    assert_eq!(explain("c/x"), said(1, beaten, ""));
+    assert_eq!(explain("c/x"), finished(1, beaten, ""));
     let step = "not yet: link \"TOP/app/new\" -> \"TOP/workspace/storage/a/new\"\n";
-    assert_eq!(explain("a/new"), said(1, &format!("{step}{waits}"), ""));
+    assert_eq!(explain("a/new"), finished(1, &format!("{step}{waits}"), ""));
     for (path, reason) in [
         ("a/y.part", "\"y.part\": its name is that of an unfinished download"),
         ("a/.cache/q", "\".cache\": its name begins with a dot"),
@@ -247,11 +250,11 @@ fn a_file_says_where_it_is_linked_and_why_not() {
         ("a/gone", "\"TOP/workspace/storage/a/gone\" is not there"),
         ("other/z", "no mapping in TOP/etc/mappings.sh covers this path"),
     ] {
-        assert_eq!(explain(path), said(1, &format!("not linked: {reason}\n"), ""));
+        assert_eq!(explain(path), finished(1, &format!("not linked: {reason}\n"), ""));
     }
     let answer = world.run(&["explain", "/etc/passwd"]);
     let error = "storage-monitor: \"/etc/passwd\" is neither in TOP/workspace/storage nor a path below it\n";
-    assert_eq!(answer, said(1, "", error));
+    assert_eq!(answer, finished(1, "", error));
 }
 
 #[test]
@@ -321,18 +324,18 @@ fn quiet_leaves_warnings_and_verbose_adds_each_step() {
     let world = World::new("storage_map[a]=APP\n");
     world.store("a/x");
     let step = "storage-monitor: debug: link \"TOP/app/x\" -> \"TOP/workspace/storage/a/x\"\n";
-    assert_eq!(world.run(&["once", "-v"]), said(0, "linked 1, removed 0\n", step));
+    assert_eq!(world.run(&["once", "-v"]), finished(0, "linked 1, removed 0\n", step));
     world.map("storage_map_empty=yes\n");
-    assert_eq!(world.run(&["once", "-q"]), said(0, "linked 0, removed 1\n", ""));
+    assert_eq!(world.run(&["once", "-q"]), finished(0, "linked 0, removed 1\n", ""));
     world.store("a/x");
     fs::write(world.path("app/x"), "user's").unwrap();
     world.map("storage_map[a]=APP\n");
     let taken = "storage-monitor: warning: \"TOP/app/x\" already exists and is not a link to \"a/x\"\n";
-    assert_eq!(world.run(&["-q", "once"]), said(0, "linked 0, removed 0\n", taken));
+    assert_eq!(world.run(&["-q", "once"]), finished(0, "linked 0, removed 0\n", taken));
 }
 
 #[test]
-fn a_file_below_a_name_that_is_taken_says_by_what() {
+fn a_file_below_a_name_that_is_taken_is_explained() {
     let world = World::new("storage_map[a]='APP\nAPP/deep/b'\nstorage_map[c]=APP\n");
     fs::create_dir_all(world.path("app/deep")).unwrap();
     for file in ["a/dir/sub/x", "a/both", "c/both/z", "c/dir/y", "a/mine"] {
@@ -344,13 +347,13 @@ fn a_file_below_a_name_that_is_taken_says_by_what() {
     let explain = |path: &str| world.run(&["explain", world.stored(path).to_str().unwrap()]);
     let taken =
         |dir: &str| format!("not linked: \"TOP/app/dir\" already exists and is not a link to \"{dir}\"\n");
-    assert_eq!(explain("c/dir/y"), said(1, &taken("c/dir"), ""));
+    assert_eq!(explain("c/dir/y"), finished(1, &taken("c/dir"), ""));
     let linked = "linked: \"TOP/app/deep/b/dir/sub/x\"\n";
-    assert_eq!(explain("a/dir/sub/x"), said(0, &(taken("a/dir") + linked), ""));
+    assert_eq!(explain("a/dir/sub/x"), finished(0, &(taken("a/dir") + linked), ""));
     let beaten = "not linked: \"TOP/app/both\" leads to \"a/both\", not to \"c/both\"\n";
-    assert_eq!(explain("c/both/z"), said(1, beaten, ""));
+    assert_eq!(explain("c/both/z"), finished(1, beaten, ""));
     let mine = "not linked: \"TOP/app/mine\" already exists and is not a link to \"a/mine\"\n";
-    assert_eq!(explain("a/mine"), said(0, &format!("{mine}linked: \"TOP/app/deep/b/mine\"\n"), ""));
+    assert_eq!(explain("a/mine"), finished(0, &format!("{mine}linked: \"TOP/app/deep/b/mine\"\n"), ""));
 }
 
 #[test]
@@ -376,10 +379,10 @@ fn a_state_about_the_deepest_trees_can_be_read() {
 }
 
 #[test]
-fn without_a_monitor_the_status_says_so() {
+fn without_a_monitor_the_status_is_a_failure() {
     let world = World::new("");
     let error = "storage-monitor: the monitor is not running\nhint: supervisorctl start storagemonitor\n";
-    assert_eq!(world.run(&["status"]), said(1, "", error));
+    assert_eq!(world.run(&["status"]), finished(1, "", error));
     assert_eq!(world.run(&["nonsense"]).code, Some(2));
 }
 
@@ -400,7 +403,7 @@ fn a_state_with_the_longest_and_worst_names_can_be_read() {
 }
 
 #[test]
-fn what_a_mistake_says_is_shown_and_not_obeyed_by_a_terminal() {
+fn the_text_of_a_mistake_is_shown_and_not_obeyed_by_a_terminal() {
     let mut world = World::new("printf '\\033[31mred\\n' >&2\n");
     world.start();
     let answer = world.run(&["status"]);

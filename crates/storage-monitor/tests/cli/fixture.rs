@@ -19,7 +19,7 @@ pub struct World {
     running: Option<Child>,
 }
 
-/// What a run came to.
+/// Result of a run.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Answer {
     pub code: Option<i32>,
@@ -31,7 +31,7 @@ impl World {
     /// With a storage, an application `app`, and this mapping; `APP` and `TOP` stand for directories.
     pub fn new(mapping: &str) -> Self {
         let top = tempfile::tempdir().unwrap();
-        // bash reads the mapping as nobody.
+        // bash reads the mapping as the user `nobody`.
         fs::set_permissions(top.path(), fs::Permissions::from_mode(0o755)).unwrap();
         for directory in ["workspace/storage", "image", "app", "state"] {
             fs::create_dir_all(top.path().join(directory)).unwrap();
@@ -129,7 +129,7 @@ impl World {
         fs::read_to_string(self.path("log")).unwrap().replace(top, "TOP")
     }
 
-    /// Ends the monitor, and says how it ended.
+    /// Ends the monitor, and returns its exit code.
     pub fn stop(&mut self, signal: Signal) -> Option<i32> {
         let mut child = self.running.take()?;
         kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();

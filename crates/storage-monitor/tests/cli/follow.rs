@@ -75,7 +75,7 @@ fn an_edit_of_the_mapping_takes_effect_at_once_and_a_mistake_in_it_none() {
 }
 
 #[test]
-fn a_mapping_that_is_written_in_place_is_heard() {
+fn a_mapping_that_is_written_in_place_takes_effect() {
     let mut world = World::new("storage_map[a]=APP/one\n");
     world.store("a/x");
     world.start();
@@ -168,7 +168,7 @@ fn a_monitor_that_runs_does_a_look_when_it_is_asked() {
     world.store("a/x");
     world.start();
     world.until_links(&["x -> a/x"]);
-    // Nothing tells the monitor that a link has gone.
+    // No event reports that a link has gone.
     fs::remove_file(world.path("app/x")).unwrap();
     assert_eq!(world.run(&["once"]).code, Some(0));
     assert_eq!(world.links(), ["x -> a/x"]);
@@ -241,7 +241,7 @@ fn without_any_instance_of_inotify_changes_are_found_by_looking() {
 }
 
 #[test]
-fn whoever_comes_while_another_is_at_work_waits_for_its_turn() {
+fn a_second_process_waits_while_another_is_at_work() {
     let world = World::new("storage_map[a]=APP\n");
     world.store("a/x");
     for task in ["once", "run"] {

@@ -76,7 +76,7 @@ fn an_error_names_file_and_line() {
     assert_eq!(complaint("kill -9 $BASHPID"), "FILE: exited before the end of the file");
 }
 
-/// What a mapping leads to after an edit of one that linked `x` and `y`, with the answer to `once`.
+/// Returns the links after an edit of a mapping that linked `x` and `y`, with the answer to `once`.
 fn edited(mapping: &str) -> (Vec<String>, Option<i32>, String) {
     let world = World::new("storage_map[a]=APP\nstorage_map[b]=APP\n");
     world.store("a/x");
@@ -84,17 +84,17 @@ fn edited(mapping: &str) -> (Vec<String>, Option<i32>, String) {
     assert_eq!(world.run(&["once"]).code, Some(0));
     world.map(mapping);
     let answer = world.run(&["once"]);
-    let told = answer.error.replace("storage-monitor: warning: TOP/etc/mappings.sh", "FILE");
-    (world.links(), answer.code, told)
+    let message = answer.error.replace("storage-monitor: warning: TOP/etc/mappings.sh", "FILE");
+    (world.links(), answer.code, message)
 }
 
 #[test]
-fn a_mapping_that_may_lack_something_removes_no_link_and_says_so() {
+fn a_mapping_that_may_lack_something_removes_no_link_and_is_reported() {
     let both = ["x -> a/x", "y -> b/y"].map(str::to_owned).to_vec();
     let empty = "storage_map is empty; set storage_map_empty=yes if this is intended";
     let failed = "line 1: false: failed with exit code 1";
     let halfway = "line 1: keys=$(cat /nowhere 2> /dev/null): failed with exit code 1";
-    for (mapping, told) in [
+    for (mapping, message) in [
         ("", empty),
         ("# nothing\n", empty),
         ("storage_map=()\n", empty),
@@ -106,16 +106,16 @@ fn a_mapping_that_may_lack_something_removes_no_link_and_says_so() {
             "line 1: ls /nowhere 2> /dev/null: failed with exit code 2",
         ),
     ] {
-        let told = format!("FILE: {told}; what it lacks stays linked\n");
-        assert_eq!(edited(mapping), (both.clone(), Some(1), told), "{mapping}");
+        let message = format!("FILE: {message}; what it lacks stays linked\n");
+        assert_eq!(edited(mapping), (both.clone(), Some(1), message), "{mapping}");
     }
     // What ends bash, or is no mapping at all, is wrong as a whole.
     for mapping in
         ["storage_map[a]=$nothing\n", "storage_map[a]=APP; exit 1\n", "storage_map[a]=APP\nno-such-command\n"]
     {
-        let (links, code, told) = edited(mapping);
-        assert_eq!((links, code), (both.clone(), Some(1)), "{told}");
-        assert!(told.ends_with("; the last valid mapping is still in use\n"), "{told}");
+        let (links, code, message) = edited(mapping);
+        assert_eq!((links, code), (both.clone(), Some(1)), "{message}");
+        assert!(message.ends_with("; the last valid mapping is still in use\n"), "{message}");
     }
 }
 
@@ -211,7 +211,7 @@ fn open_to_all(world: &World) {
     fs::set_permissions(world.path("open"), fs::Permissions::from_mode(0o777)).unwrap();
 }
 
-/// Whether a process whose number a mapping has written to `open/process` is running.
+/// True if the process is running whose number a mapping has written to `open/process`.
 fn is_running(world: &World) -> bool {
     let process = fs::read_to_string(world.path("open/process")).unwrap_or_default();
     !process.is_empty() && fs::exists(format!("/proc/{}", process.trim())).unwrap()
@@ -228,7 +228,7 @@ fn what_a_file_leaves_running_is_ended() {
         (Some(0), "linked 1, removed 0\n", "")
     );
     assert!(!fs::read_to_string(world.path("open/process")).unwrap().is_empty());
-    // Whoever adopts it reaps it.
+    // The process that adopts it reaps it.
     world.until("the end of the process", || !is_running(&world));
 }
 

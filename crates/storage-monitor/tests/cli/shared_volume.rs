@@ -30,9 +30,9 @@ fn a_users_link_in_the_storages_place_leads_root_nowhere_where_the_user_may_not_
             assert_eq!(entries(directory), 3, "a, the file of the image, and the ledger");
             assert_eq!(fs::read_link(world.path("app/x")).unwrap(), world.stored("a/x"));
         } else {
-            let told = "storage-monitor: warning: cannot read the storage: root does not follow the link \
+            let expected = "storage-monitor: warning: cannot read the storage: root does not follow the link \
                 \"TOP/workspace/storage\": its owner does not own the target\n";
-            assert_eq!((answer.code, answer.error.as_str()), (Some(1), told));
+            assert_eq!((answer.code, answer.error.as_str()), (Some(1), expected));
             assert_eq!((entries(directory), entries("app")), (1, 0));
         }
         fs::remove_file(&link).unwrap();
@@ -52,10 +52,10 @@ fn links_stay_while_the_storage_is_missing_or_another_empty_one() {
     // The volume is gone, and its empty mount point is there.
     unmount(&world.stored(""));
     let answer = world.run(&["once"]);
-    let told =
+    let expected =
         "is missing its files, keeping the links: it is another directory than before, without a file\n";
     assert_eq!((world.links(), answer.code), (both.map(str::to_owned).to_vec(), Some(1)));
-    assert!(answer.error.ends_with(told), "{}", answer.error);
+    assert!(answer.error.ends_with(expected), "{}", answer.error);
     fs::rename(world.stored(""), world.path("workspace/away")).unwrap();
     let answer = world.run(&["once"]);
     assert_eq!((world.links(), answer.code), (both.map(str::to_owned).to_vec(), Some(1)));
@@ -92,7 +92,7 @@ fn the_ledger_on_the_volume_is_that_of_the_storage_in_which_it_lies() {
 }
 
 #[test]
-fn what_a_user_puts_in_the_ledgers_place_on_the_volume_stops_nothing_and_is_told() {
+fn what_a_user_puts_in_the_ledgers_place_on_the_volume_stops_nothing_and_is_reported() {
     let world = World::new("storage_map[a]=APP\n");
     fs::create_dir(world.path("image/a")).unwrap();
     fs::write(world.path("image/a/x"), "").unwrap();
@@ -102,11 +102,11 @@ fn what_a_user_puts_in_the_ledgers_place_on_the_volume_stops_nothing_and_is_told
     command.args(["20", crate::fixture::PROGRAM]);
     world.prepare(&mut command, &["once"], "");
     let answer = world.answer(command.output().unwrap());
-    let told = "storage-monitor: warning: TOP/workspace/storage/.storage-monitor-image is not a file; \
+    let expected = "storage-monitor: warning: TOP/workspace/storage/.storage-monitor-image is not a file; \
         it is called TOP/workspace/storage/.storage-monitor-image.aside now, and a new one is begun\n";
     assert_eq!(
         (answer.code, answer.out.as_str(), answer.error.as_str()),
-        (Some(0), "linked 2, removed 0\n", told)
+        (Some(0), "linked 2, removed 0\n", expected)
     );
     assert_eq!(world.links(), ["x -> a/x"]);
     assert!(fs::metadata(ledger).unwrap().is_file());
@@ -166,8 +166,8 @@ fn two_monitors_work_in_one_directory_of_an_application() {
         waited.unwrap();
         assert_eq!((asked, links), ([Some(0), Some(0)], expected), "{slug}");
         for log in ["log", "log-2"] {
-            let told = fs::read_to_string(world.path(log)).unwrap();
-            assert!(!told.contains("os error") && !told.contains(".storage-monitor."), "{told}");
+            let expected = fs::read_to_string(world.path(log)).unwrap();
+            assert!(!expected.contains("os error") && !expected.contains(".storage-monitor."), "{expected}");
         }
     }
 }
@@ -210,7 +210,7 @@ fn what_others_do_to_a_volume_is_found_by_looking() {
     world.start();
     let state: Value = serde_json::from_str(&world.run(&["status", "--json"]).out).unwrap();
     assert_eq!((&state["events"], &state["problems"]), (&"partial".into(), &serde_json::json!([])));
-    // Past the mounted file system, as from another machine: nothing tells.
+    // Past the mounted file system, as from another machine: no event reports it.
     fs::write(volume.join("a/x"), "").unwrap();
     world.until_links(&["x -> a/x"]);
     fs::remove_file(volume.join("a/x")).unwrap();
