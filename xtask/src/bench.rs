@@ -12,7 +12,7 @@ use crate::checkout::Checkout;
 /// Measure on this machine, and compare with what the engine or a public tool does in the same run
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What to measure and its options; --help lists them
+    /// Measurement and its options; --help lists them
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
     pub arguments: Vec<OsString>,
 }

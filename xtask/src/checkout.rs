@@ -1,4 +1,4 @@
-//! Which working copy is meant, and what is kept below its `target` folder.
+//! The working copy, and the folders below its `target`.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -7,14 +7,14 @@ use anyhow::{Context, Result};
 
 use crate::sha256;
 
-/// The working copy that this call is about.
+/// A working copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkout {
     root: PathBuf,
 }
 
 impl Checkout {
-    /// Asks cargo at run time; a copied binary would otherwise work on the copy it was built in.
+    /// Returns the working copy that cargo runs in; a compiled-in path would be wrong in a copied one.
     pub fn find() -> Result<Self> {
         let package = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
         let here = env::current_dir().context("cannot tell the current directory")?;
@@ -29,13 +29,13 @@ impl Checkout {
         Ok(Self { root })
     }
 
-    /// Where `Cargo.toml` and `docker-bake.hcl` are.
+    /// Directory with `Cargo.toml` and `docker-bake.hcl`.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Eight hexadecimal digits that tell this working copy from every other one on the machine.
+    /// Eight hexadecimal digits that differ between the working copies of a machine.
     #[must_use]
     pub fn id(&self) -> String {
         let mut id = sha256::hex(self.root.as_os_str().as_encoded_bytes());
@@ -43,13 +43,13 @@ impl Checkout {
         id
     }
 
-    /// Where the private engine's programs and data are.
+    /// Directory of the private engine's programs and data.
     #[must_use]
     pub fn engine_dir(&self) -> PathBuf {
         self.root.join("target/engine")
     }
 
-    /// Where things are made that go into an image.
+    /// Directory of build products that go into an image.
     #[must_use]
     pub fn image_dir(&self) -> PathBuf {
         self.root.join("target/image")

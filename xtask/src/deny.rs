@@ -1,4 +1,4 @@
-//! cargo-deny: licences, sources and versions of what we build upon.
+//! cargo-deny: licences, sources and versions of the dependencies.
 
 use std::process::Command;
 
@@ -7,14 +7,14 @@ use anyhow::Result;
 use crate::checkout::Checkout;
 use crate::{cargo_tools, step, timed_command};
 
-/// The version whose configuration format `deny.toml` is written in.
+/// Version whose configuration format `deny.toml` has.
 const VERSION: &str = "0.20.2";
-/// Where the advisories come from; they are checked only where this can be reached.
+/// Source of the advisories; they are checked only where it is reachable.
 const ADVISORIES: &str = "https://github.com/rustsec/advisory-db";
-/// How long that may take.
+/// Timeout of the check for that.
 const DEADLINE: std::time::Duration = std::time::Duration::from_secs(20);
 
-/// Checks the dependencies against `deny.toml`; says so where the advisories cannot be fetched.
+/// Checks the dependencies against `deny.toml`; warns where the advisories cannot be fetched.
 pub fn check(checkout: &Checkout) -> Result<()> {
     let program = cargo_tools::ensure_installed(checkout, "cargo-deny", VERSION)?;
     let mut deny = Command::new(&program);

@@ -12,7 +12,7 @@ use crate::engine::{self, Choice, Engine, packages};
 use crate::image;
 use crate::nextest::{self, TestCounts};
 
-/// What the tests drive a container with: programs and their packages.
+/// Programs that the tests use, and their packages.
 const CLIENTS: &[(&str, &str)] = &[
     ("chromedriver", "chromium-driver"),
     ("chromium", "chromium"),
@@ -26,7 +26,7 @@ pub struct Args {
     /// Test this variant instead of the machine's default
     #[arg(long)]
     variant: Option<String>,
-    /// Which engine to use
+    /// Engine to use
     #[arg(long = "engine", value_enum, default_value_t)]
     choice: Choice,
     /// Run only tests whose name contains this

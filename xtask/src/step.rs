@@ -99,7 +99,7 @@ struct Log {
 }
 
 impl Log {
-    /// Creates the log anew; another process that runs the same task keeps its own file.
+    /// Creates an empty log; another process that runs the same task keeps its own file.
     fn create(path: PathBuf) -> Result<Self> {
         let create = || {
             fs::create_dir_all(path.parent().unwrap_or(Path::new("")))?;
@@ -177,7 +177,7 @@ impl Display {
     }
 }
 
-/// What the display's thread knows.
+/// State of the display's thread.
 struct View {
     title: String,
     output: File,

@@ -1,4 +1,4 @@
-//! What the tools are linked and tested with, and a developer's machine may lack.
+//! Libraries and programs that the tools are linked and tested with, and that a developer's machine may lack.
 
 use anyhow::Result;
 
@@ -15,12 +15,12 @@ const TESTED: &[(&str, &str)] = &[
     ("mkfs.xfs", "xfsprogs"),
 ];
 
-/// Sees to it that the workspace can be compiled.
+/// Installs the missing ones that compiling the workspace takes.
 pub fn for_compiling() -> Result<()> {
     packages::install(LINKED)
 }
 
-/// Sees to it that the tools can be tested.
+/// Installs the missing ones that compiling and testing the workspace takes.
 pub fn for_testing() -> Result<()> {
     packages::install(&[LINKED, TESTED].concat())
 }

@@ -8,7 +8,7 @@ use crate::{check, e2e};
 /// Run every check and every test: what must be green before anything lands
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Which engine to use
+    /// Engine to use
     #[arg(long = "engine", value_enum, default_value_t)]
     choice: Choice,
 }

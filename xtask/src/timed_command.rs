@@ -1,4 +1,4 @@
-//! Questions to programs that may never answer, such as a client of a dead daemon or a network that drops packets.
+//! Programs that may never end, such as a client of a dead daemon or of a network that drops packets.
 
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-/// What the program wrote to stdout, if it ended well within `deadline`; otherwise it is killed and that is the error.
+/// Returns the program's stdout, trimmed, if it succeeds within `deadline`; at the deadline it is killed.
 ///
 /// For short answers only: a program that writes more than a pipe holds (64 KiB) would wait for a reader.
 pub fn stdout_within(command: &mut Command, deadline: Duration) -> Result<String> {
@@ -54,7 +54,7 @@ mod tests {
         );
         let started = Instant::now();
         let error = stdout_within(Command::new("sleep").arg("60"), Duration::from_millis(50)).unwrap_err();
-        assert!(error.to_string().starts_with("waited"), "{error}");
+        assert!(error.to_string().starts_with("timed out after"), "{error}");
         assert!(started.elapsed() < soon);
     }
 }

@@ -1,1 +1,1 @@
-//! What must be true of a container that was really built and booted: see `tests/`.
+//! Tests of a container that was built and booted: see `tests/`.

@@ -12,7 +12,7 @@ use crate::fault::Fault;
 use crate::nodes::Node;
 use crate::passthrough::PassThrough;
 
-/// What shall change; nothing else does.
+/// Attributes to change; the others stay.
 #[derive(Debug)]
 pub struct Change {
     pub mode: Option<u32>,

@@ -1,4 +1,4 @@
-//! What stat says, as FUSE wants it.
+//! Attributes of stat(2) in FUSE's form.
 
 use std::time::{Duration, SystemTime};
 

@@ -28,7 +28,7 @@ struct Cli {
     at: PathBuf,
 }
 
-/// The command line, for whoever describes it.
+/// Returns the command line.
 #[must_use]
 pub fn command() -> clap::Command {
     Cli::command()

@@ -14,7 +14,7 @@ use crate::fault::Fault;
 use crate::nodes::Node;
 use crate::passthrough::{Listing, PassThrough};
 
-/// What a new entry shall have.
+/// Mode and owner of a new entry.
 #[derive(Debug, Clone, Copy)]
 pub struct NewEntry {
     pub mode: u32,
@@ -133,7 +133,7 @@ impl PassThrough {
         sys::renameat_with(old.descriptor(), &from, new.descriptor(), &to, flags)
     }
 
-    /// Makes an entry and tells the kernel of it; with a wish, it gets the mode and owner that it would have had.
+    /// Makes an entry and looks it up for the kernel; with a [`NewEntry`], it gets the mode and owner that it would have had.
     fn make(
         &self,
         parent: INodeNo,

@@ -1,4 +1,4 @@
-//! What can be made to go wrong.
+//! Faults that can be injected.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,13 +18,13 @@ pub enum Fault {
     WriteError { byte: u64, files: Pattern },
     /// fsync of these files and directories fails with EIO, and so does syncfs where they are the root.
     SyncError { files: Pattern },
-    /// ENOSPC after so many more bytes; then new entries fail too.
+    /// ENOSPC after this number of further bytes; then new entries fail too.
     NoSpace { after: u64 },
-    /// EDQUOT after so many more bytes; then new entries fail too.
+    /// EDQUOT after this number of further bytes; then new entries fail too.
     Quota { after: u64 },
-    /// ENOSPC after so many more new entries.
+    /// ENOSPC after this number of further entries.
     NoInodes { after: u64 },
-    /// statfs says that so much is free, whatever is.
+    /// statfs reports these as free.
     Claim { bytes: u64, inodes: u64 },
     /// Every change fails with EROFS, also through a file that was opened for writing before.
     ReadOnly,
@@ -42,7 +42,7 @@ pub enum Fault {
     Truncate { byte: u64, files: Pattern },
     /// This byte of these files is written wrong, though the write succeeds.
     Corrupt { byte: u64, files: Pattern },
-    /// These files say that their inode changed so much longer ago than it did: nobody has touched them for a while.
+    /// The inodes of these files seem to have changed this much earlier than they did.
     Aged { seconds: u64, files: Pattern },
     /// Times are whole even seconds.
     CoarseTimes,
@@ -50,7 +50,7 @@ pub enum Fault {
     CaseInsensitive,
     /// A rename that exchanges, or must not replace, fails with EINVAL.
     NoExchange,
-    /// Every request takes so much longer.
+    /// Every request takes this much longer.
     Slow(Duration),
 }
 

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use crate::Answer;
 use crate::fault::Fault;
 
-/// The faults that hold now; shared by whoever injects and the file system.
+/// Active faults, shared by the file system and the test.
 #[derive(Debug, Default)]
 pub struct Faults(Mutex<Vec<ActiveFault>>);
 
@@ -19,12 +19,12 @@ struct ActiveFault {
     used: u64,
 }
 
-/// What becomes of one write.
+/// Outcome of one write.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Write {
-    /// So many bytes are really written.
+    /// Bytes that are written.
     pub kept: usize,
-    /// So many bytes are said to be written.
+    /// Bytes that are reported as written.
     pub said: usize,
     /// This one of them is written wrong.
     pub wrong: Option<usize>,
@@ -39,7 +39,7 @@ impl Faults {
         self.held().clear();
     }
 
-    /// Whether exactly this fault holds.
+    /// True if exactly this fault is active.
     pub fn has(&self, fault: &Fault) -> bool {
         self.held().iter().any(|held| held.fault == *fault)
     }
@@ -49,7 +49,7 @@ impl Faults {
         if self.has(fault) { Err(errno) } else { Ok(()) }
     }
 
-    /// How much longer a request takes.
+    /// Delay of each request.
     pub fn pause(&self) -> Duration {
         let held = self.held();
         held.iter()
@@ -57,7 +57,7 @@ impl Faults {
             .sum()
     }
 
-    /// The free bytes and inodes that statfs shall claim.
+    /// Free bytes and inodes that statfs reports.
     pub fn claimed_space(&self) -> Option<(u64, u64)> {
         let held = self.held();
         held.iter().find_map(|held| match held.fault {
@@ -66,7 +66,7 @@ impl Faults {
         })
     }
 
-    /// How much longer ago this file's inode shall have changed.
+    /// Age that is added to this file's change time.
     pub fn extra_age(&self, path: &[u8]) -> Duration {
         let held = self.held();
         held.iter()
@@ -77,12 +77,12 @@ impl Faults {
             .sum()
     }
 
-    /// Whether anything may change.
+    /// Fails if nothing may change.
     pub fn change(&self) -> Answer<()> {
         self.refuse(&Fault::ReadOnly, Errno::ROFS)
     }
 
-    /// Whether there may be one more entry; counts it.
+    /// Counts one more entry; fails if there may be none.
     pub fn entry(&self) -> Answer<()> {
         self.change()?;
         for held in self.held().iter_mut() {
@@ -97,7 +97,7 @@ impl Faults {
         Ok(())
     }
 
-    /// Whether these bytes of a file can be read.
+    /// Fails if these bytes of a file cannot be read.
     pub fn read(&self, path: &[u8], offset: u64, length: u64) -> Answer<()> {
         let bad = |held: &ActiveFault| match &held.fault {
             Fault::ReadError { byte, files } => within(*byte, offset, length).is_some() && files.fits(path),
@@ -106,13 +106,13 @@ impl Faults {
         if self.held().iter().any(bad) { Err(Errno::IO) } else { Ok(()) }
     }
 
-    /// Whether this file or directory can be forced to the disk.
+    /// Fails if this file or directory cannot be synced.
     pub fn sync(&self, path: &[u8]) -> Answer<()> {
         let bad = |held: &ActiveFault| matches!(&held.fault, Fault::SyncError { files } if files.fits(path));
         if self.held().iter().any(bad) { Err(Errno::IO) } else { Ok(()) }
     }
 
-    /// What becomes of a write; counts it.
+    /// Counts a write and returns its outcome.
     pub fn write(&self, path: &[u8], offset: u64, length: usize) -> Answer<Write> {
         self.change()?;
         let mut held = self.held();
@@ -152,7 +152,7 @@ impl Faults {
         }
     }
 
-    /// The size that a file gets which shall have `size`.
+    /// Size that a file gets when it is set to `size`.
     pub fn size(&self, path: &[u8], size: u64) -> u64 {
         let held = self.held();
         let least = held.iter().filter_map(|held| match &held.fault {
@@ -167,7 +167,7 @@ impl Faults {
     }
 }
 
-/// The bytes that a full disk or quota still takes, and what it says then.
+/// Bytes that a full disk or quota still takes, and the error after them.
 fn left(held: &ActiveFault) -> Option<(u64, Errno)> {
     match held.fault {
         Fault::NoSpace { after } => Some((after.saturating_sub(held.used), Errno::NOSPC)),

@@ -1,4 +1,4 @@
-//! The door to the kernel: each request is handed to the operation of its name, and its answer back.
+//! Requests of the kernel: each is passed to the operation of its name, and the result back.
 
 use std::ffi::OsStr;
 use std::io;

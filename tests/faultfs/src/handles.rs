@@ -1,4 +1,4 @@
-//! What programs have open, by the numbers that the kernel knows it under.
+//! Open files and directories, by their handles.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

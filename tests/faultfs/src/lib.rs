@@ -10,7 +10,7 @@
 //! Faults may be switched at any moment, also while a tool works on it; several hold at once. Dropping it unmounts, also
 //! where a test panics or something still uses a file in it. Mounting needs root and `/dev/fuse`, nothing of libfuse.
 //!
-//! The program `faultfs BACKING AT` does the same from a terminal: it says `ready`, then takes a fault a line from stdin
+//! The program `faultfs BACKING AT` does the same from a terminal: it prints `ready`, then reads one fault per line from stdin
 //! (`no-space 1000000`, `read-error 5 *.so`, `clear`), and unmounts when stdin ends.
 //!
 //! It keeps a descriptor for every entry that the kernel remembers, so trees must stay below the limit on open files
@@ -35,5 +35,5 @@ pub use fault::Fault;
 pub use mount::FaultFs;
 pub use pattern::Pattern;
 
-/// What an operation answers the kernel.
+/// Result of an operation.
 type Answer<T> = Result<T, rustix::io::Errno>;

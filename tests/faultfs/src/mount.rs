@@ -49,7 +49,7 @@ impl FaultFs {
         Ok(Self { at, faults, session: Some(session) })
     }
 
-    /// Where it is mounted.
+    /// Mount point.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.at
@@ -71,11 +71,11 @@ impl Drop for FaultFs {
         let Some(session) = self.session.take() else { return };
         match unmount(&self.at, UnmountFlags::empty()) {
             Err(Errno::BUSY) => {
-                // It goes out of sight now, and ends when the last user has closed its files; nobody can wait for that.
+                // It is detached now, and ends when its last file is closed, which cannot be waited for.
                 let _ = unmount(&self.at, UnmountFlags::DETACH);
                 std::mem::forget(session);
             }
-            // An error of the server's threads concerns nobody any more.
+            // Errors of the server's threads no longer matter.
             _ => drop(session.umount_and_join()),
         }
     }

@@ -45,7 +45,7 @@ pub struct Nodes {
 #[derive(Debug)]
 struct Known {
     node: Arc<Node>,
-    /// How often the kernel was told of it; it says how many of these it forgets.
+    /// Lookups that the kernel has not forgotten.
     lookups: u64,
 }
 
@@ -64,7 +64,7 @@ impl Nodes {
         self.known().get(&number.0).map(|known| known.node.clone()).ok_or(Errno::STALE)
     }
 
-    /// Looks at a name and counts that the kernel is told of it.
+    /// Looks a name up and counts that for the kernel.
     pub fn lookup(&self, parent: &Node, name: &OsStr) -> Answer<(INodeNo, Stat)> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = sys::openat(parent.descriptor(), name, flags, Mode::empty())?;
@@ -93,7 +93,7 @@ impl Nodes {
         if inode == self.root_inode { INodeNo::ROOT } else { INodeNo(inode) }
     }
 
-    /// The path of an entry below the root, for patterns; empty if the kernel cannot tell it.
+    /// Path of an entry below the root, for patterns; empty if it is unknown.
     pub fn path_below_root(&self, node: &Node) -> Vec<u8> {
         let path = std::fs::read_link(node.path()).unwrap_or_default();
         path.strip_prefix(&self.root).unwrap_or(Path::new("")).as_os_str().as_bytes().to_owned()

@@ -10,7 +10,7 @@ use crate::faults::Faults;
 use crate::handles::Handles;
 use crate::nodes::Nodes;
 
-/// What an opened directory lists: the number, the kind and the name of each entry.
+/// Number, kind and name of each entry of an open directory.
 pub type Listing = Vec<(fuser::INodeNo, fuser::FileType, OsString)>;
 
 /// The file system.

@@ -1,4 +1,4 @@
-//! Which files a fault is about.
+//! Pattern for the files that a fault concerns.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ impl Pattern {
         Self(text.to_owned())
     }
 
-    /// Whether the whole path fits.
+    /// True if the whole path matches.
     #[must_use]
     pub fn fits(&self, path: &[u8]) -> bool {
         let mut parts = self.0.as_bytes().split(|byte| *byte == b'*');

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// How long a page may take to show something.
+/// Timeout of a page.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A browser with a fresh profile.
@@ -196,7 +196,7 @@ fn start_driver() -> (Child, u16) {
     started.expect("a started chromedriver")
 }
 
-/// chromedriver says on which port it listens.
+/// Reads the port from chromedriver's output.
 fn port_of(driver: &mut Child) -> Option<u16> {
     let stdout = BufReader::new(driver.stdout.take().expect("a pipe"));
     let mut lines = stdout.lines().map_while(Result::ok);

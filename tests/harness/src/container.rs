@@ -12,7 +12,7 @@ const IMAGE: &str = "LEONARDO_TEST_IMAGE";
 /// Generous: the machine may be busy with other tests.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// How to start a container.
+/// Options of `docker run`.
 #[derive(Default)]
 pub struct RunOptions {
     env: Vec<(String, String)>,
@@ -236,13 +236,13 @@ impl Container {
         ["web_user", "web_password", "web_token"].map(|name| login[name].as_str().expect("a text").to_owned())
     }
 
-    /// What the container has written so far.
+    /// Output of the container so far.
     pub fn logs(&self) -> String {
         let output = Output::from(docker(&["logs", &self.name]).output().expect("docker"));
         String::from_utf8_lossy(&output.stdout).into_owned() + &output.stderr
     }
 
-    /// What the engine's own health check came to: its state, and what the last one printed.
+    /// State of the engine's health check, and the output of the last one.
     #[track_caller]
     pub fn health(&self) -> (String, String) {
         let format = "{{.State.Health.Status}} {{range .State.Health.Log}}\u{1e}{{.Output}}{{end}}";

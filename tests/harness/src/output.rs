@@ -1,4 +1,4 @@
-//! What a command did.
+//! Output and exit code of a command.
 
 use std::process;
 

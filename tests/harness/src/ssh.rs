@@ -55,7 +55,7 @@ impl KeyPair {
         fed(command, batch)
     }
 
-    /// A client that knows the key and the port, and nobody's habits.
+    /// ssh with this key and port, and without the settings of any user.
     fn client(&self, program: &str, container: &Container, port_option: &str) -> Command {
         let address = container.address(22);
         let port = address.rsplit(':').next().expect("a port");

@@ -14,7 +14,7 @@ pub struct Volume {
 
 impl Volume {
     /// A file system without owners and modes, as network volumes of some providers are: everything is root's and open
-    /// to everybody, and every change of that fails with "Operation not permitted".
+    /// to every user, and every change of that fails with "Operation not permitted".
     #[track_caller]
     pub fn without_owners() -> Self {
         Self::of_root("--perms=a+rwX")
@@ -75,7 +75,7 @@ impl Volume {
         std::fs::create_dir(&content).expect("a directory");
         let owners = ["--force-user=root", "--force-group=root", permissions];
         let refusals = ["--chown-deny", "--chgrp-deny", "--chmod-deny"];
-        // Without allow_other, nobody but root could look into it.
+        // Without allow_other, only root could read it.
         let mut mount = Command::new("bindfs");
         succeed(
             mount.args(owners).args(refusals).args(["-o", "allow_other"]).arg(content).arg(volume.path()),
@@ -83,7 +83,7 @@ impl Volume {
         volume
     }
 
-    /// Where it is mounted.
+    /// Mount point.
     pub fn path(&self) -> PathBuf {
         self.directory.path().join("mounted")
     }

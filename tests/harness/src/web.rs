@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// What a server answered.
+/// Response of a server.
 #[derive(Debug)]
 pub struct Response {
     pub status: u16,
@@ -21,7 +21,7 @@ impl Response {
         self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 
-    /// Whether the body is as long as the server said.
+    /// True if the body has the length that its header announced.
     fn is_whole(&self) -> bool {
         self.header("content-length").and_then(|length| length.parse().ok()) == Some(self.body.len())
     }

@@ -1,4 +1,4 @@
-//! In what two entries can differ.
+//! Properties in which two entries can differ.
 
 /// One property of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -9,9 +9,9 @@ pub enum Aspect {
     Kind,
     /// Bytes of a regular file.
     Size,
-    /// What is in a regular file.
+    /// Content of a regular file.
     Content,
-    /// Where a symbolic link points, byte for byte.
+    /// Target of a symbolic link, byte for byte.
     Target,
     /// Major and minor number of a device.
     Device,
@@ -19,11 +19,11 @@ pub enum Aspect {
     Mode,
     /// User and group.
     Owner,
-    /// When the content changed, in nanoseconds; of directories and links too.
+    /// Modification time in nanoseconds; of directories and links too.
     Time,
     /// Extended attributes, access control lists and capabilities included.
     Attributes,
-    /// Which names share an inode.
+    /// Names that share an inode.
     HardLinks,
 }
 

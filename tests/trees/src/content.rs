@@ -1,4 +1,4 @@
-//! What is in a file: pseudo-random bytes of a stream that belongs to it.
+//! Content of files: pseudo-random bytes, of another stream for each.
 
 use std::io::{self, Write};
 

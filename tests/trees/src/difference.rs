@@ -100,7 +100,7 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    /// What entries of every kind have.
+    /// Compares what entries of every kind have.
     fn entries(&mut self, path: &[u8], ours: &Entry<'_>, theirs: &Entry<'_>) -> Result<()> {
         // The kernel gives every symbolic link the same mode.
         if ours.kind() != FileType::Symlink {

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 const BLOCK: usize = 1 << 18;
 
-/// What stat(2) says about an entry, and the descriptor of the directory that it is in.
+/// Attributes of an entry by stat(2), and the descriptor of its directory.
 pub struct Entry<'a> {
     pub parent: BorrowedFd<'a>,
     pub name: CString,

@@ -3,7 +3,7 @@
 //! * [`build`] makes a tree of a [`Shape`], such as a Python environment of 63,000 files; the same shape and seed give
 //!   the same tree on every machine: names, content, modes, times.
 //! * [`edge_cases`] makes a small tree of everything that a copier may stumble over. It needs root.
-//! * [`mutate`] changes a tree as busy programs do, and says what it did.
+//! * [`mutate`] changes a tree as busy programs do, and returns a list of the changes.
 //! * [`difference`] is the judge: every way in which two trees differ, a line each. It is written to be plainly right,
 //!   shares no code with any copier, and never follows a link.
 //!

@@ -17,7 +17,7 @@ const LONGEST_PATH: usize = 3_000;
 /// Nothing to change was found so often in a row: the tree is empty or cannot be written.
 const MOST_MISSES: u32 = 1_000;
 
-/// Makes so many changes below `root` and says what each was: files appear, vanish, move, grow, shrink, are rewritten in
+/// Makes `changes` changes below `root` and returns a description of each: files appear, vanish, move, grow, shrink, are rewritten in
 /// place or replaced, change their mode or time, become directories or links, and the other way round.
 ///
 /// The same tree and seed give the same changes. Links are never followed, and `root` itself stays.
@@ -174,7 +174,7 @@ impl Tree {
                 open()?.set_len(self.random.below(size + 1))?;
                 "shrank"
             }
-            // The size stays: only the time tells.
+            // The size stays: only the time differs.
             2 if size > 0 => {
                 let at = self.random.below(size);
                 let length = usize::try_from((size - at).min(5_000)).unwrap_or(1);

@@ -1,11 +1,11 @@
-//! What a tree will have, decided before anything is written.
+//! Plan of a tree, made before anything is written.
 
 use std::path::{Path, PathBuf};
 
 use crate::random::Random;
 use crate::shape::Shape;
 
-/// Where absolute links of an environment point: the path it has in the image.
+/// Path of an environment in the image, to which its absolute links point.
 const PREFIX: &str = "/opt/micromamba";
 /// Directories are not nested deeper than in real environments.
 const DEEPEST: usize = 12;
@@ -123,7 +123,7 @@ fn directories(count: usize, random: &mut Random) -> Vec<Directory> {
     made
 }
 
-/// So many sizes that sum up to `bytes`, smallest first: most are small, a few have a large part of all bytes.
+/// Returns `count` sizes that sum up to `bytes`, smallest first: most are small, a few have a large part of all bytes.
 ///
 /// They are quantiles of a log-logistic distribution of shape 1.1, so they depend on no seed.
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]

@@ -1,11 +1,11 @@
-//! How much of everything a tree has.
+//! Numbers and sizes of a tree's entries.
 
 /// Counts and bytes of a tree to build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
     /// Names of regular files, the further names of hard-linked ones included.
     pub files: usize,
-    /// How many of `files` are further names of another one's inode.
+    /// Number of `files` that are further names of another one's inode.
     pub hard_linked: usize,
     /// Symbolic links: relative, absolute and dangling ones.
     pub links: usize,
@@ -24,7 +24,7 @@ impl Shape {
         Self { files: 63_000, hard_linked: 9_300, links: 3_900, directories: 6_400, bytes: 5_450_000_000 }
     }
 
-    /// So many entries in all, root excluded: nearly all of them small files of 100 bytes on average.
+    /// Shape with `entries` entries, root excluded: nearly all of them small files of 100 bytes on average.
     #[must_use]
     pub const fn many(entries: usize) -> Self {
         let directories = entries / 50;

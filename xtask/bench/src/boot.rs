@@ -18,7 +18,7 @@ const DEAD_RESOLVER: &str = "192.0.2.1";
 /// From `docker run` to the login page; memory, processes and image size
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How often to boot
+    /// Number of boots
     #[arg(long, default_value_t = 5)]
     runs: usize,
     /// Measure this variant instead of the machine's default
@@ -62,7 +62,7 @@ fn measure(runs: usize, engine: &Engine, image: &str) -> Result<()> {
     Ok(())
 }
 
-/// How long the engine takes to start any container of this image.
+/// Time that the engine takes to start any container of this image.
 fn engine_alone(engine: &Engine, image: &str) -> Result<Duration> {
     remove(engine)?;
     let started = Instant::now();
@@ -80,13 +80,13 @@ fn engine_alone(engine: &Engine, image: &str) -> Result<Duration> {
     Ok(started.elapsed())
 }
 
-/// How long it takes from `docker run` to the first 200 of the login page.
+/// Time from `docker run` to the first 200 of the login page.
 fn boot(engine: &Engine, image: &str, options: &[&str]) -> Result<Duration> {
     remove(engine)?;
     until_login_page(engine, NAME, image, options)
 }
 
-/// Runs a container and waits for the first 200 of its login page; says how long that took.
+/// Runs a container, waits for the first 200 of its login page, and returns the time.
 pub fn until_login_page(engine: &Engine, name: &str, image: &str, options: &[&str]) -> Result<Duration> {
     // Chosen beforehand, so that asking docker for it is not part of the measurement.
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();

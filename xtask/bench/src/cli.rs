@@ -11,7 +11,7 @@ use crate::{boot, gate, logtail, provision, storage, workspace};
 pub struct Cli {
     #[command(flatten)]
     pub verbosity: Verbosity,
-    /// Which engine to use
+    /// Engine to use
     #[arg(long = "engine", value_enum, default_value_t, global = true)]
     pub choice: Choice,
     #[command(subcommand)]
@@ -23,15 +23,15 @@ pub struct Cli {
 pub enum Measurement {
     /// From `docker run` to the login page; memory, processes and image size
     Boot(boot::Args),
-    /// What asking the portal about every request costs, and what a change of the login does under load
+    /// Cost of the gate for each request, and a change of the login under load
     Gate(gate::Args),
     /// Linking 10,000 files into two applications, again, and as they come
     Storage(storage::Args),
     /// Copying, repeating, sharing blocks, permissions and boot with a tree of 5.45 GB to sync
     Workspace(workspace::Args),
-    /// How much logtail takes, how soon a line is shown, and its memory; needs no engine
+    /// Throughput of logtail, delay of a line, and its memory; needs no engine
     Logtail(logtail::Args),
-    /// How much of a script's output provision takes, its memory, and its cost without anything to do; needs no engine
+    /// Throughput of provision, its memory, and its cost without anything to do; needs no engine
     Provision(provision::Args),
 }
 

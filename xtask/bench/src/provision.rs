@@ -21,13 +21,13 @@ const FILE: u64 = 100_000_000;
 /// Between two looks at a program's memory.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// How much of a script's output `provision` takes, beside `tee`, its memory, and its cost without anything to do; as root
+/// Throughput of `provision` beside `tee`, its memory, and its cost without anything to do; as root
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How much the script prints, in MB
+    /// Output of the script, in MB
     #[arg(long, default_value_t = 1_000)]
     megabytes: u64,
-    /// How often to measure
+    /// Number of measurements
     #[arg(long, default_value_t = 5)]
     runs: usize,
 }
@@ -102,7 +102,7 @@ impl Place {
         command
     }
 
-    /// How long the script takes, and the peak of `provision`'s memory in MB.
+    /// Duration of the script, and the peak of `provision`'s memory in MB.
     fn ours(&self) -> Result<(Duration, f64)> {
         for log in ["log", "log.1", "log.2"] {
             let _ = fs::remove_file(self.root.join(log));

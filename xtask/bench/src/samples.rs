@@ -20,7 +20,7 @@ impl Samples {
         self.0[(self.0.len() - 1) / 2]
     }
 
-    /// What 99 of 100 do not exceed.
+    /// The 99th percentile.
     #[must_use]
     pub fn ninety_ninth(&self) -> Duration {
         self.0[(self.0.len() * 99).div_ceil(100) - 1]

@@ -1,4 +1,4 @@
-//! What an exit status means; `kit::exit` is where the numbers come from.
+//! Meaning of the exit statuses; the numbers come from `kit::exit`.
 
 use crate::tools::PassesOn;
 

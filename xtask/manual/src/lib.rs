@@ -1,6 +1,6 @@
 //! Write the manual pages and the command reference from the tools' own command lines.
 //!
-//! `cargo xtask docs` runs this. It is a program of its own, because it links every tool of the image and `xtask` shall
+//! `cargo xtask docs` runs this. It is a program of its own, because it links every tool of the image and `xtask` must
 //! stay quick to build; and it is not below `crates/`, because every program there is put into the image.
 //!
 //! Each tool of [`tools::TOOLS`] gets `man/NAME.SECTION`, one more manual page per subcommand, and
@@ -43,6 +43,6 @@ pub fn run() -> Outcome {
     // In the error and not on stdout: `cargo xtask` shows only this part of a failed program's output when it is quiet.
     let list: Vec<_> = differences.iter().map(ToString::to_string).collect();
     let list = list.join("\n  ");
-    Err(anyhow!("the pages in {} are not what the tools say:\n  {list}", cli.output.display()))
+    Err(anyhow!("the pages in {} are out of date:\n  {list}", cli.output.display()))
         .hint(|| "run `cargo xtask docs`".to_owned())
 }

@@ -15,7 +15,7 @@ use crate::pages::{COMMANDS, MAN, Pages};
 /// One file that is not as it should be; paths are relative to the output folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Difference {
-    /// It says something else.
+    /// Its content is out of date.
     Stale(PathBuf),
     /// It is not there.
     Missing(PathBuf),

@@ -24,7 +24,7 @@ pub fn all(tools: &[Tool]) -> Result<Pages> {
     let mut pages = Pages::new();
     let mut commands = Vec::new();
     for tool in tools {
-        // "help" is said by --help in every command; a page on it would tell nobody anything.
+        // Every --help lists the subcommand "help"; a page about it would be empty.
         let mut command = (tool.command)().disable_help_subcommand(true);
         command.build();
         let statuses = exit_status::of(tool.passes_on, None);

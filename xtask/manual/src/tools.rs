@@ -1,4 +1,4 @@
-//! Which tools have pages, and what their command lines cannot tell about them.
+//! Tools that have pages, and facts about them that are not in their command lines.
 
 use clap::Command;
 
@@ -7,9 +7,9 @@ use clap::Command;
 pub struct Tool {
     /// Its command line.
     pub command: fn() -> Command,
-    /// Where its manual page belongs.
+    /// Section of its manual page.
     pub section: Section,
-    /// Whose exit status it passes on.
+    /// Program whose exit status it passes on.
     pub passes_on: PassesOn,
 }
 
@@ -42,14 +42,14 @@ impl Section {
     }
 }
 
-/// Whose exit status a tool passes on, besides its own.
+/// Program whose exit status a tool passes on, besides its own statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PassesOn {
-    /// Nobody's.
+    /// None.
     Nothing,
-    /// That of the server which it becomes or watches over.
+    /// The server that it becomes or supervises.
     Server(&'static str),
-    /// That of the command which this subcommand of it becomes.
+    /// The command that this subcommand becomes.
     CommandOf(&'static str),
 }
 

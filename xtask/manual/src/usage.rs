@@ -1,4 +1,4 @@
-//! How a command is called, in clap's own words.
+//! Usage line of a command, as clap renders it.
 
 use clap::Command;
 

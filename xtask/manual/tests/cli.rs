@@ -41,7 +41,7 @@ fn a_check_changes_nothing_and_names_what_is_wrong() {
     fs::write(dir.path().join("README.md"), marks).unwrap();
     fs::write(dir.path().join("docs/commands/gone.md"), mark).unwrap();
     fs::remove_file(dir.path().join("docs/commands/README.md")).unwrap();
-    let expected = "manual: the pages in docs are not what the tools say:\n\
+    let expected = "manual: the pages in docs are out of date:\n\
                     \x20 ../README.md is stale\n\
                     \x20 commands/README.md is missing\n\
                     \x20 man/boot.8 is stale\n\

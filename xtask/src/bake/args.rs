@@ -1,13 +1,13 @@
 //! The command line of `cargo xtask bake`; no behaviour.
 
-/// Builds variants of the image, or says what there is.
+/// Build variants of the image, or list them
 ///
 /// A VARIANT is a tag (cuda-12.1.1-runtime-22.04), a tag with a shortened version (cuda-12.1-runtime-22.04, the newest
 /// listed patch) or a plain `cudnn`, a target of docker-bake.hcl, an image reference that ends in a tag, a pattern in
 /// quotes ('cuda-12.1*'), or a group: all, a family (cpu, cuda, rocm), default. Without any it is the group default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 pub struct Args {
-    /// What to build
+    /// Variants to build
     #[arg(value_name = "VARIANT")]
     pub variants: Vec<String>,
 

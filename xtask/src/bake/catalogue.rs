@@ -1,4 +1,4 @@
-//! What can be built, as `docker buildx bake --print` tells it.
+//! Variants that can be built, read from `docker buildx bake --print`.
 
 use std::collections::BTreeMap;
 
@@ -83,7 +83,7 @@ fn variant(name: &str, target: &Target) -> Result<Variant> {
     let (_, tag) =
         image.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).context("its image has no tag")?;
     let parts = Parts::of_tag(tag).with_context(|| format!("the tag {tag} follows no known pattern"))?;
-    ensure!(name == tag.replace('.', "_"), "it does not answer to its tag {tag}");
+    ensure!(name == tag.replace('.', "_"), "its name does not match its tag {tag}");
     let base = target.args.get("IMAGE_BASE").cloned().flatten().context("it has no argument IMAGE_BASE")?;
     Ok(Variant { target: name.to_owned(), tag: tag.to_owned(), image: image.clone(), base, parts })
 }
@@ -138,7 +138,7 @@ mod tests {
     fn a_bake_file_that_breaks_its_rules_is_refused_by_target() {
         assert_eq!(
             error(&OLD.replace(r#"{"cuda-12_1_1-"#, r#"{"cuda-12_1-"#)),
-            "target cuda-12_1-base-22_04: it does not answer to its tag cuda-12.1.1-base-22.04"
+            "target cuda-12_1-base-22_04: its name does not match its tag cuda-12.1.1-base-22.04"
         );
         assert_eq!(
             error(&OLD.replace("image:cuda-12.1.1-base-22.04", "image:latest")),
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn the_fixture_has_the_rows_of_the_bake_file() {
-        // Bake itself needs docker; this tells when the sample that the tests resolve against has gone stale.
+        // Bake itself needs docker; this fails when the sample that the tests resolve against is out of date.
         let row = |line: &str| {
             let (version, rest) =
                 line.trim().strip_prefix("{ version = \"")?.split_once("\", release = \"")?;

@@ -1,4 +1,4 @@
-//! Which part of a request does not exist, and what exists instead.
+//! Diagnosis of a request that matches no variant: the part that does not exist, and the values that do.
 
 use super::catalogue::Variant;
 use super::request::{Aspect, Request};

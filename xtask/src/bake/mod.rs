@@ -27,13 +27,13 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use kit::{Exit, Outcome};
 
-/// What baking needs from the machine; a closure that makes `docker` commands is enough.
+/// Engine to bake with; a closure that makes `docker` commands is enough.
 pub trait Engine {
     /// A `docker` command that is ready to take its arguments.
     fn docker(&self) -> Command;
 
     /// Adds what only this machine knows: named contexts, secrets, values for the bake file. Has no effects, because
-    /// `--dry-run` shows it too; `--print` does not, it is what the bake file says.
+    /// `--dry-run` shows it too; `--print` does not: it prints the bake file as it is.
     fn add_machine_options(&self, _bake: &mut Command, _variants: &[&Variant]) -> Result<()> {
         Ok(())
     }
@@ -85,7 +85,7 @@ fn run_to(out: &mut impl Write, args: &Args, root: &Path, engine: &impl Engine) 
     attached(&mut bake)
 }
 
-/// What was asked for, with the group `default` (also the meaning of no request) spelt out by bake.
+/// Returns the requests, with the group `default` (also the meaning of no request) expanded by bake.
 fn requests(args: &Args, docker: &impl Fn() -> Command) -> Result<Vec<String>> {
     let is_default = |request: &&String| request.trim().eq_ignore_ascii_case("default");
     let mut requests: Vec<String> = Vec::new();

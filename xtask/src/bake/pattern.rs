@@ -1,11 +1,11 @@
 //! Patterns with `*` and `?`, expanded here because bake knows them only since 0.26.
 
-/// Whether `text` is a pattern and not a name.
+/// True if `text` is a pattern and not a name.
 pub fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?'])
 }
 
-/// Whether the whole of `text` fits: `*` stands for any characters, `?` for one.
+/// True if all of `text` matches: `*` stands for any characters, `?` for one.
 pub fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     // One pass per pattern character over the ends that the text can have been read to: no blow-up with many stars.

@@ -1,4 +1,4 @@
-//! What a request says, word by word; parts that it leaves out are open.
+//! Parts of a request, read word by word; parts that it leaves out are open.
 
 use super::catalogue::{Catalogue, Variant};
 use super::tag_parts::{Version, is_cudnn};
@@ -10,9 +10,9 @@ pub enum Aspect {
     Version,
     /// With cuDNN, and with which.
     Cudnn,
-    /// How much of the toolkit is in.
+    /// Part of the toolkit that is included.
     Flavour,
-    /// Which distribution it stands on.
+    /// Release of the distribution.
     Release,
 }
 
@@ -37,7 +37,7 @@ pub struct Request {
 impl Request {
     /// Gives each word behind the family its role; `family` holds that family's variants.
     ///
-    /// No word is ever dropped: one that nobody knows becomes the flavour or release that does not exist.
+    /// No word is ever dropped: an unknown one becomes the flavour or release that does not exist.
     pub fn read(words: &[&str], catalogue: &Catalogue, family: &[&Variant]) -> Self {
         let has_versions = family.iter().any(|variant| variant.parts.version.is_some());
         let is_release = |tail: &str| catalogue.variants().any(|variant| variant.parts.release == tail);
@@ -68,7 +68,7 @@ impl Request {
         request
     }
 
-    /// Whether one part of a variant is as requested.
+    /// True if this part of a variant is as requested.
     pub fn accepts(&self, aspect: Aspect, variant: &Variant) -> bool {
         let parts = &variant.parts;
         match aspect {
@@ -86,7 +86,7 @@ impl Request {
         }
     }
 
-    /// Whether a variant is as requested in everything, leaving one part aside if told to.
+    /// True if every part of a variant but `aside` is as requested.
     pub fn accepts_all_but(&self, aside: Option<Aspect>, variant: &Variant) -> bool {
         Aspect::ALL.into_iter().all(|aspect| Some(aspect) == aside || self.accepts(aspect, variant))
     }

@@ -1,10 +1,10 @@
-//! Why a request was not resolved, with the names that would have been.
+//! Error about a request that names no variant or several, with candidates.
 
 use std::fmt;
 
 use kit::{HintExt, UsageError};
 
-/// How many candidates a message names.
+/// Candidates that a message names at most.
 const SHOWN: usize = 12;
 
 /// A request that names no variant, or more than one.
@@ -12,23 +12,23 @@ const SHOWN: usize = 12;
 pub enum RequestError {
     /// It cannot be read as a request.
     Usage {
-        /// What was asked for.
+        /// The request.
         request: String,
-        /// What is wrong with it.
+        /// The cause.
         reason: String,
     },
     /// Nothing listed fits.
     Unknown {
-        /// What was asked for.
+        /// The request.
         request: String,
-        /// Which part of it does not exist.
+        /// The part that does not exist.
         reason: String,
         /// Tags that fit but for that part; may be none.
         candidates: Vec<String>,
     },
     /// Several listed variants fit.
     Ambiguous {
-        /// What was asked for.
+        /// The request.
         request: String,
         /// All that fit.
         candidates: Vec<String>,

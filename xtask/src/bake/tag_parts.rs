@@ -14,7 +14,7 @@ impl Version {
         text.split('.').map(number).collect::<Option<_>>().map(Self)
     }
 
-    /// Whether `other` is this version or one that this is short for: 12.1 is short for 12.1.3, not for 12.10.
+    /// True if `other` is this version or one that this is short for: 12.1 is short for 12.1.3, not for 12.10.
     pub fn covers(&self, other: &Self) -> bool {
         other.0.starts_with(&self.0)
     }
@@ -31,7 +31,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// What the words of a listed tag mean; a family without versions has neither flavour nor cuDNN.
+/// Parts of a listed tag; a family without versions has neither flavour nor cuDNN.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parts {
     /// `cpu`, `cuda` or `rocm`.
@@ -79,7 +79,7 @@ impl Parts {
     }
 }
 
-/// Whether a word is `cudnn`, with or without a number.
+/// True if a word is `cudnn`, with or without a number.
 pub fn is_cudnn(word: &str) -> bool {
     word.strip_prefix("cudnn").is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
 }

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// How to call docker.
+/// The docker command and its environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
     /// An absolute path: a container's `PATH` may travel through the client's environment.

@@ -25,7 +25,7 @@ const STOP_DEADLINE: Duration = Duration::from_secs(90);
 const PING_DEADLINE: Duration = Duration::from_secs(5);
 const LOG_LINES: usize = 15;
 
-/// What a daemon needs from the machine: programs and their packages.
+/// Programs that a daemon needs, and their packages.
 const NEEDED: &[(&str, &str)] =
     &[("runc", "runc"), ("iptables", "iptables"), ("ip", "iproute2"), ("setsid", "util-linux")];
 
@@ -43,7 +43,7 @@ pub fn start(paths: &EnginePaths) -> Result<()> {
     let started =
         step::with(&title, || spawn(paths).and_then(|mut child| wait_for_answer(&mut child, paths)));
     if started.is_err() {
-        // The first error is the one to tell; what this leaves, the next start removes.
+        // The first error is reported; the next start removes the remains.
         let _ = stop(paths);
     }
     started
@@ -55,13 +55,13 @@ pub fn running(paths: &EnginePaths) -> Option<i32> {
     process::daemon(&paths.pid_file(), &paths.data())
 }
 
-/// Whether the daemon answers on its socket.
+/// True if the daemon answers on its socket.
 #[must_use]
 pub fn answers(paths: &EnginePaths) -> bool {
     ping(&paths.socket()).unwrap_or(false)
 }
 
-/// Waits for a daemon that somebody else has started.
+/// Waits for a daemon that another process has started.
 pub fn wait_until_it_answers(paths: &EnginePaths) -> Result<()> {
     kit::wait::until(START_DEADLINE, "the private engine to answer", || answers(paths).then_some(()))
         .hint(|| format!("see {}; `cargo xtask engine down` ends it", paths.log().display()))
@@ -117,7 +117,7 @@ fn clear_runtime(paths: &EnginePaths) -> Result<()> {
     }
 }
 
-/// Lets the daemon make its networks anew.
+/// Removes the daemon's list of networks, so that it creates them again.
 ///
 /// A daemon with address pools of its own that finds its former default network in its store deletes the interface
 /// `docker0` on the way to a new one, although that belongs to the machine's own engine (moby, `configureNetworking`).
@@ -139,7 +139,7 @@ fn settings(network: &Network) -> serde_json::Value {
     serde_json::json!({
         "bridge": network.bridge,
         "default-address-pools": [{ "base": network.networks.pool.to_string(), "size": 24 }],
-        // Whoever reaches the socket is root; a group named docker was made for the machine's own engine.
+        // Access to the socket is as good as root; the group docker is meant for the machine's own engine.
         "group": "root",
         "ip": "127.0.0.1",
         "ip-forward": true,
@@ -201,7 +201,7 @@ fn wait_for_answer(child: &mut Child, paths: &EnginePaths) -> Result<()> {
     let ended = |child: &mut Child| match child.try_wait() {
         Ok(None) => None,
         Ok(Some(status)) => {
-            Some(anyhow!("the Docker daemon ended at once ({status}): {}", log_end(&paths.log())))
+            Some(anyhow!("the Docker daemon exited immediately ({status}): {}", log_end(&paths.log())))
         }
         Err(error) => Some(anyhow::Error::new(error).context("cannot wait for the Docker daemon")),
     };

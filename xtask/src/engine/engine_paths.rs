@@ -1,4 +1,4 @@
-//! Where a private engine keeps what.
+//! Paths of a private engine.
 //!
 //! Programs and data are below `target/engine`. What the kernel looks up by a short path (a socket's path has
 //! at most 107 bytes) or what must not outlive a reboot is below `/run`, in a folder named after the checkout.
@@ -51,7 +51,7 @@ impl EnginePaths {
         self.home.join("data")
     }
 
-    /// What the daemon says.
+    /// The daemon's log.
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.home.join("dockerd.log")
@@ -75,13 +75,13 @@ impl EnginePaths {
         self.home.join("lock")
     }
 
-    /// What exists only while the engine runs.
+    /// Directory that exists only while the engine runs.
     #[must_use]
     pub fn runtime(&self) -> PathBuf {
         PathBuf::from(format!("/run/leonardo-engine-{}", self.id))
     }
 
-    /// Where the daemon listens.
+    /// Socket of the daemon.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.runtime().join("docker.sock")

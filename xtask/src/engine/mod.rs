@@ -33,7 +33,7 @@ pub struct Args {
 enum Action {
     /// Find an engine, and set up and start a private one where there is none
     Up {
-        /// Which engine to use
+        /// Engine to use
         #[arg(long = "engine", value_enum, default_value_t)]
         choice: Choice,
     },
@@ -43,7 +43,7 @@ enum Action {
     Env,
 }
 
-/// Which engine is wanted.
+/// Engine that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Choice {
     /// This checkout's private engine if it runs, else the machine's, else a private one is set up
@@ -60,7 +60,7 @@ pub enum Choice {
 pub struct Engine {
     client: Client,
     host: String,
-    /// Where it is kept, for a private one.
+    /// Paths of a private one.
     paths: Option<EnginePaths>,
     started: bool,
 }
@@ -78,13 +78,13 @@ impl Engine {
         &self.host
     }
 
-    /// Whether this very process started the engine, and so should stop it.
+    /// True if this process started the engine, and so has to stop it.
     #[must_use]
     pub fn started_by_us(&self) -> bool {
         self.started
     }
 
-    /// Whether it belongs to this checkout alone.
+    /// True if it belongs to this checkout alone.
     #[must_use]
     pub fn is_private(&self) -> bool {
         self.paths.is_some()
@@ -199,7 +199,7 @@ pub fn client() -> Result<Client> {
 /// Fails where `docker` did not print what it should have.
 pub(crate) fn expect_line<'text>(text: &'text str, what: &str) -> Result<&'text str> {
     match text.trim() {
-        "" => bail!("docker named no {what}"),
+        "" => bail!("docker printed no {what}"),
         line => Ok(line),
     }
 }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use super::packages;
 use super::subnet::{self, Networks, Subnet};
 
-/// What the daemon has to know.
+/// Network settings of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
     /// The bridge's name, which is also the mark on the rules.
@@ -31,7 +31,7 @@ struct Rule {
     arguments: Vec<String>,
 }
 
-/// Makes bridge and rules anew, whatever an earlier engine of this checkout with that `old_pool` has left.
+/// Creates bridge and rules, and replaces those that an earlier engine of this checkout with `old_pool` left behind.
 pub fn set_up(bridge: &str, id: &str, old_pool: Option<Subnet>) -> Result<Network> {
     remove_rules(bridge)?;
     remove_bridges(old_pool)?;

@@ -16,7 +16,7 @@ use super::apt;
 use super::engine_paths::EnginePaths;
 use crate::step;
 
-/// Where packages come from, and which.
+/// Source of packages, and their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
     /// The release to read; none means the machine's own sources.
@@ -27,7 +27,7 @@ pub struct Plan {
 const DEBIAN: &[&str] = &["docker.io", "containerd", "docker-cli", "docker-buildx", "docker-compose"];
 const UBUNTU: &[&str] = &["docker.io", "containerd", "docker-buildx", "docker-compose-v2"];
 
-/// What to do on the machine that `os_release` describes (see os-release(5)); none where we cannot help.
+/// Returns the packages for the machine that `os_release` describes (see os-release(5)); none for an unknown one.
 #[must_use]
 pub fn plan(os_release: &str) -> Option<Plan> {
     let field = |name: &str| {
@@ -91,7 +91,7 @@ pub fn unpack(paths: &EnginePaths, plan: Plan) -> Result<()> {
     remove(&scratch)
 }
 
-/// Tells the unpacked client where its plugins will be.
+/// Writes the unpacked client's settings, which name the directory of its plugins.
 fn client_settings(paths: &EnginePaths, unpacked: &Path) -> Result<()> {
     let folders = ["usr/libexec/docker/cli-plugins", "usr/lib/docker/cli-plugins"];
     let present: Vec<_> = folders.iter().filter(|folder| unpacked.join(folder).is_dir()).collect();

@@ -1,4 +1,4 @@
-//! The daemon's processes and mounts, as the kernel tells of them.
+//! The daemon's processes and mounts, read from `/proc`.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -15,7 +15,7 @@ pub fn arguments(pid: i32) -> Vec<OsString> {
         .collect()
 }
 
-/// Whether these are the arguments of the daemon that keeps its data in `data`.
+/// True if these are the arguments of the daemon that keeps its data in `data`.
 #[must_use]
 pub fn is_daemon(arguments: &[OsString], data: &Path) -> bool {
     arguments.windows(2).any(|pair| pair[0] == "--data-root" && pair[1] == data.as_os_str())
@@ -43,7 +43,7 @@ fn is_runtime(arguments: &[OsString], exec_root: &Path) -> bool {
         && arguments.iter().any(|word| Path::new(word).starts_with(exec_root))
 }
 
-/// What is mounted at or below `folder`, the deepest and latest first, from the text of `/proc/self/mountinfo`.
+/// Mount points at or below `folder`, the deepest and latest first, from the text of `/proc/self/mountinfo`.
 #[must_use]
 pub fn mounts_below(mountinfo: &[u8], folder: &Path) -> Vec<PathBuf> {
     let points =

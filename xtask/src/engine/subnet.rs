@@ -1,4 +1,4 @@
-//! A range of addresses that nobody else on the machine uses.
+//! A range of addresses that nothing else on the machine uses.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -21,7 +21,7 @@ impl Subnet {
         Self { first: address & mask(bits), bits }
     }
 
-    /// Whether an address belongs to both.
+    /// True if an address belongs to both.
     #[must_use]
     pub const fn overlaps(self, other: Self) -> bool {
         let shorter = mask(if self.bits < other.bits { self.bits } else { other.bits });
@@ -76,10 +76,10 @@ impl Networks {
     }
 }
 
-/// How much of the address space one engine takes.
+/// Prefix length of the block that one engine takes.
 const BLOCK_BITS: u8 = 20;
 
-/// Where to look: away from the beginning of 10/8, where people put their own networks, and then in 172.16/12.
+/// Ranges to search: away from the beginning of 10/8, where people put their own networks, and then in 172.16/12.
 const RANGES: [Subnet; 2] = [Subnet::new(0x0a40_0000, 10), Subnet::new(0xac10_0000, 12)];
 
 /// The first free block, beginning at the place that `id` (hexadecimal digits) points to; none when all are taken.

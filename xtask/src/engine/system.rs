@@ -23,7 +23,7 @@ pub fn probe() -> Result<(Client, String), String> {
     Ok((client, host))
 }
 
-/// A client that can read a bake file, whether or not an engine answers it; the error says what is missing.
+/// Returns a client that can read a bake file, with or without an engine; the error names what is missing.
 pub fn client() -> Result<Client, String> {
     let program = which::which("docker").map_err(|_| "there is no docker command".to_owned())?;
     let client = Client::of_system(program);

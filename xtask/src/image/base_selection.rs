@@ -1,19 +1,19 @@
-//! What can be built on this machine, and on which base.
+//! Variants that can be built on this machine, and their bases.
 
 use crate::bake::Variant;
 
 use super::debian_base;
 
-/// What `cargo xtask up` builds where it can.
+/// Variant that `cargo xtask up` builds where possible.
 pub const DEFAULT: &str = "cpu-22.04";
-/// The base of the default, and the question that tells whether a registry can be reached.
+/// Base of the default variant; a request for it shows if a registry is reachable.
 pub const DEFAULT_BASE: &str = "ubuntu:22.04";
 /// The one variant whose base can be made without a registry.
 pub const BOOTSTRAPPED: &str = "cpu-debian-12";
 /// The bake file's variable for that base.
 pub const BASE_VARIABLE: &str = "LEONARDO_DEBIAN_BASE";
 
-/// What was found out about a base.
+/// Availability of a base.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
     /// A container registry answers.
@@ -22,7 +22,7 @@ pub struct Seen {
     pub base_here: bool,
 }
 
-/// Which base a variant is built on.
+/// Base that a variant is built on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Base {
     /// The one that the bake file names.
@@ -50,7 +50,7 @@ pub fn select_base(variant: &str, seen: Seen) -> Option<Base> {
     }
 }
 
-/// What to build when nobody said: the default, or what can be built without a registry.
+/// Variant to build where none is named: the default, or the one that needs no registry.
 pub fn default_variant(default_base: Seen) -> &'static str {
     if select_base(DEFAULT, default_base).is_some() { DEFAULT } else { BOOTSTRAPPED }
 }

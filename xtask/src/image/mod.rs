@@ -44,7 +44,7 @@ pub fn build(engine: &Engine, request: Option<&str>) -> Result<Built> {
     let catalogue = catalogue(&checkout, engine.docker())?;
     let variant = bake::into_anyhow(bake::resolve(&catalogue, request))?;
     let mut bake = bake::command(in_root(&checkout, engine.docker()), &[variant], &[]);
-    // The docker driver loads anyway; a builder in a container keeps its result to itself unless told.
+    // The docker driver loads anyway; a builder in a container keeps its result to itself without this.
     bake.arg("--load");
     bake::Engine::add_machine_options(&builder, &mut bake, &[variant])?;
     bake::Engine::prepare(&builder, &[variant])?;
@@ -78,7 +78,7 @@ fn in_root(checkout: &Checkout, mut docker: Command) -> Command {
     docker
 }
 
-/// How long a registry may take to answer before it counts as unreachable.
+/// Timeout after which a registry counts as unreachable.
 const REGISTRY_DEADLINE: Duration = Duration::from_secs(5);
 
 /// The machine's part of a build.
@@ -118,7 +118,7 @@ impl<F: Fn() -> Command> Builder<F> {
         let variant = base_selection::default_variant(self.seen(base_selection::DEFAULT_BASE));
         if variant != base_selection::DEFAULT {
             log::info!(
-                "no container registry answers, so {variant} is built on a base from Debian's package archive instead of {}",
+                "no container registry is reachable; building {variant} from Debian's package archive instead of {}",
                 base_selection::DEFAULT
             );
         }
@@ -134,7 +134,7 @@ impl<F: Fn() -> Command> Builder<F> {
             base_selection::select_base(&variant.tag, self.seen(&variant.base))
         };
         base.ok_or_else(|| {
-            anyhow!("cannot build {}: no container registry answers with {}", variant.tag, variant.base)
+            anyhow!("cannot build {}: no container registry has {}", variant.tag, variant.base)
         })
         .hint(|| {
             format!(
@@ -160,7 +160,7 @@ impl<F: Fn() -> Command> bake::Engine for Builder<F> {
         }) {
             bake.arg("--set").arg(argument);
         }
-        // Newer buildx asks before it reads outside the checkout, and nobody is there to answer.
+        // Newer buildx asks before it reads outside the checkout, which would wait forever here.
         bake.env("BUILDX_BAKE_ENTITLEMENTS_FS", "0");
         if !self.registry() {
             let mut context = std::ffi::OsString::from("*.contexts.tools=");

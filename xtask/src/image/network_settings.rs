@@ -1,4 +1,4 @@
-//! How this machine reaches the network, for the steps of a build.
+//! Certificates and proxies of this machine, for the steps of a build.
 //!
 //! Nothing of it ends up in the image: a secret is mounted for single steps, and the proxy arguments are ones that
 //! BuildKit knows and keeps out of the result and its history.
@@ -10,7 +10,7 @@ use kit::Env;
 
 const PROXIES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
 
-/// Where Debian and Ubuntu keep the certificates that the machine's owner trusts.
+/// Certificates that the machine trusts, on Debian and Ubuntu.
 const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// The `--set` overrides for `docker buildx bake`.

@@ -11,7 +11,7 @@ pub const DEFAULT_NAME: &str = "leonardo";
 /// Build the image, start it and wait until its portal answers; a second call changes nothing
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What to build and run, as in `bake` [default: cpu-22.04, or cpu-debian-12 without a container registry]
+    /// Variant to build and run, as in `bake` [default: cpu-22.04, or cpu-debian-12 without a container registry]
     #[arg(long)]
     pub variant: Option<String>,
     /// The container's name
@@ -35,7 +35,7 @@ pub struct Args {
     /// A file with the public key that may log in by SSH
     #[arg(long, value_name = "FILE")]
     pub ssh_key: Option<PathBuf>,
-    /// Which engine to use
+    /// Engine to use
     #[arg(long = "engine", value_enum, default_value_t)]
     pub choice: Choice,
     /// Print one JSON object

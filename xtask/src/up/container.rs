@@ -13,7 +13,7 @@ use super::published_ports::Published;
 use crate::engine::Engine;
 use crate::step;
 
-/// Marks a container as ours and says what it was made of.
+/// Label of our containers; its value is the digest of their image and options.
 const LABEL: &str = "org.leonardo.options";
 const PORTAL_INSIDE: u16 = 1111;
 /// supervisord ends its programs in order, which may take longer than docker's ten seconds.
@@ -30,7 +30,7 @@ pub struct Seen {
     digest: Option<String>,
 }
 
-/// What `up` does about it.
+/// Action that `up` takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Nothing has changed.
@@ -133,7 +133,8 @@ pub fn start(
     kit::cmd::run(&mut command)
 }
 
-/// Everything behind `docker` and before the image. Values of settings travel in the client's environment: everybody can read the arguments of a process.
+/// Adds everything between `docker` and the image. Values of settings travel in the client's environment, because every
+/// user can read the arguments of a process.
 fn run_arguments(command: &mut Command, name: &str, digest: &str, options: &Options, ports: Published) {
     command.args(["run", "--detach", "--pull", "never", "--name", name]);
     command.args(["--label", &format!("{LABEL}={digest}")]);

@@ -2,7 +2,7 @@
 
 /// NVIDIA's driver makes this node when it is loaded.
 const NVIDIA: &str = "/dev/nvidiactl";
-/// What AMD's documentation wants in a container.
+/// Devices that AMD's documentation wants in a container.
 const AMD: [&str; 2] = ["/dev/kfd", "/dev/dri"];
 
 /// Options of `docker run` for an image's tag; a machine without the GPU gets none, and the container starts without.

@@ -35,7 +35,7 @@ pub fn run(args: &Args) -> Outcome {
     let digest = options.digest(&built.id);
     let seen = container::find(&engine, &args.name)?;
     match container::decide(seen.as_ref(), &args.name, &digest)? {
-        Action::Keep => log::info!("{} runs already, with nothing changed", args.name),
+        Action::Keep => log::info!("{} is already running and up to date", args.name),
         Action::Create => create(&engine, args, &options, &built, &digest, None)?,
         Action::Replace => create(&engine, args, &options, &built, &digest, seen.as_ref())?,
     }

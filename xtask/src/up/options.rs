@@ -1,4 +1,4 @@
-//! What the caller asked for, read and checked once.
+//! Options of a container, read from the command line and checked once.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -21,7 +21,7 @@ const SSH_KEY: &str = "SSH_PUBKEY";
 /// There is no `Debug`: the values of the environment may be secrets.
 #[derive(Serialize, PartialEq, Eq)]
 pub struct Options {
-    /// Where the ports are open.
+    /// Address on which the ports are published.
     pub bind: IpAddr,
     /// Becomes `/workspace`.
     pub workspace: PathBuf,
@@ -79,7 +79,7 @@ impl Options {
         port.filter(|port| *port > 0).unwrap_or(22)
     }
 
-    /// Whether the SSH server will start.
+    /// True if the SSH server will start.
     pub fn has_ssh_key(&self) -> bool {
         self.environment.contains_key(SSH_KEY)
     }
@@ -103,7 +103,7 @@ fn pair(setting: &str, variable: impl Fn(&str) -> Option<OsString>) -> Result<(S
     let (name, value) = match setting.split_once('=') {
         Some((name, value)) => (name, value.to_owned()),
         None => {
-            let value = variable(setting).with_context(|| format!("{setting} is not set here"))?;
+            let value = variable(setting).with_context(|| format!("{setting} is not set in this shell"))?;
             (setting, value.into_string().map_err(|_| anyhow!("the value of {setting} is not UTF-8 text"))?)
         }
     };
@@ -189,7 +189,7 @@ mod tests {
     fn a_setting_without_a_usable_name_is_refused_and_a_value_is_never_repeated() {
         assert_eq!(refusal(&["--env", "=hunter2"]), "--env wants NAME=VALUE or NAME");
         assert_eq!(refusal(&["--env", "A B=hunter2"]), "--env wants NAME=VALUE or NAME");
-        assert_eq!(refusal(&["--env", "MISSING"]), "MISSING is not set here");
+        assert_eq!(refusal(&["--env", "MISSING"]), "MISSING is not set in this shell");
         assert_eq!(
             refusal(&["--env", "DOCKER_HOST=tcp://x"]),
             "DOCKER_HOST cannot be given: the docker client reads it itself"

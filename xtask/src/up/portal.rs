@@ -1,4 +1,4 @@
-//! The portal from outside: is it there, and who may enter.
+//! The portal as seen from this machine: its health and its login.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
@@ -15,7 +15,7 @@ const HEALTH_CHECK: &str = "/leonardo/health-check";
 const CREDENTIALS: &str = "/opt/leonardo/etc/web_credentials.json";
 const LOG_LINES: &str = "30";
 
-/// Who may enter. There is no `Debug`: these are secrets.
+/// Login of the portal. There is no `Debug`: these are secrets.
 #[derive(Deserialize)]
 pub struct Credentials {
     /// The name for the login page.
@@ -24,7 +24,7 @@ pub struct Credentials {
     /// The password for it.
     #[serde(rename = "web_password")]
     pub password: String,
-    /// What a program sends as a bearer token.
+    /// Bearer token for programs.
     #[serde(rename = "web_token")]
     pub token: String,
 }
@@ -90,7 +90,7 @@ fn log_end(engine: &Engine, name: &str) -> String {
     }
 }
 
-/// Asks the container who may enter.
+/// Reads the login from the container.
 pub fn credentials(engine: &Engine, name: &str) -> Result<Credentials> {
     let text = kit::cmd::stdout(engine.docker().args(["exec", name, "cat", CREDENTIALS]))?;
     read(&text)

@@ -1,11 +1,11 @@
-//! Which ports of this machine lead into the container.
+//! Ports of this machine that lead into the container.
 
 use std::net::{IpAddr, TcpListener};
 
 use anyhow::{Context, Result, bail};
 use kit::HintExt;
 
-/// Where the portal is asked for first.
+/// Default port of the portal.
 const PORTAL: u16 = 1111;
 /// Port 22 is usually this machine's own.
 const SSH: u16 = 2222;
@@ -30,7 +30,7 @@ impl Published {
         Ok(Self { portal: portal_port, ssh: ssh_port })
     }
 
-    /// What to tell somebody who expects the default ports.
+    /// Warnings about default ports that were taken.
     pub fn moved_ports(self, portal: Option<u16>, ssh: Option<u16>) -> Vec<String> {
         let rows = [("the portal", portal, PORTAL, self.portal), ("SSH", ssh, SSH, self.ssh)];
         let moved = rows.into_iter().filter(|(_, wanted, default, got)| wanted.is_none() && default != got);
@@ -50,7 +50,7 @@ fn pick(wanted: Option<u16>, default: u16, flag: &str, free: impl Fn(u16) -> boo
     }
 }
 
-/// Whether this address and port can be listened on now.
+/// True if this address and port can be listened on now.
 pub fn is_free(address: IpAddr, port: u16) -> bool {
     TcpListener::bind((address, port)).is_ok()
 }

@@ -1,4 +1,4 @@
-//! What `up` tells.
+//! Output of `up`.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -10,7 +10,7 @@ use super::published_ports::Published;
 use crate::engine::Engine;
 use crate::image::Built;
 
-/// The answer; its JSON form only ever grows. There is no `Debug`: it holds secrets.
+/// Facts about the container; the JSON form only ever grows. There is no `Debug`: it holds secrets.
 #[derive(Serialize)]
 pub struct UpOutput {
     container: String,
@@ -28,7 +28,7 @@ pub struct UpOutput {
 }
 
 impl UpOutput {
-    /// Puts together what was found out.
+    /// Collects the facts.
     pub fn new(
         name: &str,
         built: &Built,
@@ -53,12 +53,12 @@ impl UpOutput {
         }
     }
 
-    /// One object on one line.
+    /// Renders one object on one line.
     pub fn json(&self) -> Result<String> {
         Ok(serde_json::to_string(self)? + "\n")
     }
 
-    /// For people.
+    /// Renders the form for people.
     pub fn text(&self) -> String {
         let name = if self.container == DEFAULT_NAME {
             String::new()

@@ -1,4 +1,4 @@
-//! What runs after a start, and what the world can reach of it.
+//! Programs that run after a start, and the ports that they open to the world.
 
 use harness::{KeyPair, RunOptions};
 

@@ -1,4 +1,4 @@
-//! Cookies that other servers of the same host, and services, set or delete: nobody is locked out.
+//! Cookies that other servers of the same host, and services, set or delete: no user is locked out.
 
 use harness::RunOptions;
 use serde_json::{Value, json};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use harness::{Container, Image, KeyPair, Output, RunOptions};
 
-/// What has cost other systems a value, or a machine.
+/// Values that other systems have lost, or have been broken by.
 fn torture() -> Vec<(&'static str, String)> {
     vec![
         ("T_QUOTES", r#"it's "quoted" and 'closed'"#.into()),
@@ -36,7 +36,7 @@ fn variables(output: &Output) -> BTreeMap<String, String> {
 
 const SHOW: &str = "echo BEGIN; env -0";
 
-/// What a program sees that an extended image adds to supervisord.
+/// Environment of a program that an extended image adds to supervisord.
 fn supervised(container: &Container) -> Output {
     let program = "[program:probe]\ncommand=bash -c \"env -0 > /tmp/probe.new && mv /tmp/probe.new /tmp/probe\"\n\
                    startsecs=0\nautorestart=false\n";

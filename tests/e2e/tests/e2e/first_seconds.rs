@@ -1,4 +1,4 @@
-//! What programs do in a synced tree in the first seconds of a container, and our own programs among them.
+//! Programs, ours included, that write to a synced tree in the first seconds of a container.
 
 use harness::{Container, Image};
 
@@ -55,7 +55,7 @@ fn work_of_the_first_seconds_is_the_users_and_no_generation_of_the_image() {
         });
         is_of_the_images_generation(&container);
     }
-    // The same image, with the same work in its own tree, which nobody uses.
+    // The same image, with the same work in its own tree, which no program uses.
     is_of_the_images_generation(&synced(&first, volume.path(), false));
 
     let second = image("number two");

@@ -145,7 +145,7 @@ fn a_login_sends_nobody_to_another_host_and_needs_our_own_form() {
     assert_eq!(log_in(&web, "/").status, 403, "no origin at all");
 }
 
-/// How many seconds an answer tells to wait.
+/// Seconds to wait, by a response's `Retry-After`.
 fn waits(answer: &Response) -> u64 {
     answer.header("retry-after").and_then(|seconds| seconds.parse().ok()).unwrap_or(0)
 }
@@ -292,7 +292,7 @@ fn the_gates_own_addresses_are_for_caddy_alone() {
     for path in ["/gate/verify", "/gate/open"] {
         assert_eq!(container.web(1111).get(path).status, 404, "{path}");
     }
-    // On the portal's own port, the address that Caddy tells the gate is a visitor's word.
+    // On the portal's own port, the address in Caddy's header is a visitor's claim.
     let liar = container.web(1111).with("x-forwarded-uri", "/lie").with("x-forwarded-method", "POST");
     assert_eq!(liar.browser().get("/").header("location"), Some("/leonardo/login"));
     let hello = "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/portal/portal.sock')";

@@ -1,4 +1,4 @@
-//! What belongs to one container alone, when it is saved as an image (`docker commit`).
+//! Secrets and identity of a container that is saved as an image (`docker commit`).
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

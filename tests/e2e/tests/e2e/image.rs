@@ -1,4 +1,4 @@
-//! What is in the image, and what must not be.
+//! Content of the image, and what it must not contain.
 
 use harness::RunOptions;
 

@@ -97,7 +97,7 @@ fn what_the_base_image_runs_comes_before_provisioning_and_what_others_add_after_
             .contains("RUNNING")
     });
 
-    // A restart holds it back again; the script, which has ended well, does not run again.
+    // A restart holds it back again; the script, which was successful, does not run again.
     container.sh("echo first > /tmp/order");
     container.restart();
     container.wait_until_ready();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use harness::{Container, KeyPair, RunOptions};
 
-/// What `docker stop` promises before it kills.
+/// Time that `docker stop` waits before it kills.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 #[test]
@@ -24,7 +24,7 @@ fn a_stop_ends_every_program_in_order_and_exits_with_0() {
     assert!(!logs.contains("SIGKILL"), "{logs}");
 }
 
-/// What a restart must not change: keys, accounts, shell files, logins, host keys, registry.
+/// State that a restart must not change: keys, accounts, shell files, logins, host keys, registry.
 fn lasting(container: &Container) -> String {
     let script = "sha256sum /run/leonardo/authorized_keys /etc/passwd /etc/shadow /etc/group \
         /etc/sudoers.d/* /opt/leonardo/etc/* /etc/ssh/ssh_host_* /root/.bashrc /home/user/.bashrc /etc/profile.d/* \

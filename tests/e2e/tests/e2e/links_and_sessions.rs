@@ -14,7 +14,7 @@ pub fn link(container: &Container, words: &[&str], port: u16) -> String {
     format!("http://{}/{path}", container.address(port))
 }
 
-/// What a browser does with the button behind a link.
+/// Follows a link and presses its button, as a browser does.
 pub fn press(web: &HttpClient, path: &str) -> Response {
     let (action, field) = path.split_once('?').expect("a query");
     let (name, word) = field.split_once('=').expect("a field");
@@ -275,20 +275,20 @@ fn the_access_page_in_a_browser() {
     phone.screenshot(&picture("portal-phone"));
 }
 
-/// How each kind of client asks for a page of the service.
+/// Each kind of client, as it requests a page of the service.
 fn clients(web: &HttpClient) -> [(&'static str, HttpClient); 3] {
     let socket = web.with("upgrade", "websocket").with("connection", "Upgrade");
     let origin = format!("http://{}", web.address());
     [("browser", web.browser()), ("curl", web.clone()), ("websocket", socket.with("origin", &origin))]
 }
 
-/// What the three clients get with something that should open the service, or should not.
+/// Statuses that the three clients get with something that should open the service, or should not.
 fn answers(web: &HttpClient, with: impl Fn(&HttpClient) -> HttpClient) -> [u16; 3] {
     clients(web).map(|(_, client)| with(&client).get("/").status)
 }
 
 const INSIDE: [u16; 3] = [200; 3];
-/// A browser is led to the form, everybody else is told.
+/// A browser is redirected to the form, other clients get an error.
 const OUTSIDE: [u16; 3] = [302, 401, 401];
 
 #[test]
@@ -374,7 +374,7 @@ fn every_way_in_for_every_client_right_wrong_expired_and_revoked() {
 
 #[test]
 fn a_neighbour_who_has_seen_the_cookie_cannot_use_it() {
-    // The engine's own network is trusted here, so that a header can say where a visitor comes from.
+    // The engine's own network is trusted here, so that a header can name a visitor's address.
     let networks = "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16";
     let container = RunOptions::new().env("WEB_TRUSTED_PROXIES", networks).start_and_wait();
     let [user, password, _] = container.login();

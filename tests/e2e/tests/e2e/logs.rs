@@ -2,7 +2,7 @@
 
 use harness::{Container, KeyPair, RunOptions};
 
-/// Whose lines appear after every start.
+/// Programs that log lines after every start.
 const SERVICES: [&str; 4] = ["boot", "serviceportal", "sshd", "supervisord"];
 
 /// Each log of boot and of services with the lines that it has.

@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use crate::late_boot::{logged_in, page, script};
 
-/// Where scripts are mounted.
+/// Mount point of scripts.
 const MOUNTED: &str = "/opt/leonardo/bin/provisioning.sh";
-/// What a builder of this machine trusts; an extended bundle where TLS is intercepted.
+/// Certificates that this machine trusts; an extended bundle where TLS is intercepted.
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// A second container, which serves one script by http.
@@ -46,7 +46,7 @@ fn with_package_index(run: RunOptions) -> RunOptions {
     run
 }
 
-/// How a stage is, by the report.
+/// State of a stage, by the report.
 fn stage(container: &Container, name: &str) -> Value {
     let report: Value =
         serde_json::from_str(&container.exec(&["boot", "report", "--json"]).text()).expect("a report");

@@ -1,4 +1,4 @@
-//! What the proxy does beside asking the gate: whom it believes, what it does with edits, outages and streams.
+//! The proxy beside the gate: trusted proxies, edits of its templates, outages and streams.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -13,7 +13,7 @@ const ENGINES: &str = "10.0.0.0/8, 172.16.0.0/12 192.168.0.0/16";
 const BASE: &str = "/opt/caddy/share/base_config";
 const PROBLEM: &str = "/opt/caddy/etc/problem.txt";
 
-/// Logs in by a form that came through a proxy of somebody's, which says so.
+/// Logs in by a form that came through another proxy, which sends its headers.
 fn log_in_through(container: &Container, forwarded_for: &str, password: &str) -> Response {
     let web = container.web(1111).with("x-forwarded-proto", "https").with("x-forwarded-for", forwarded_for);
     web.log_in("user", password)
@@ -221,7 +221,7 @@ fn a_service_that_is_not_up_yet_is_explained_and_the_page_turns_into_it() {
     let json: serde_json::Value = serde_json::from_str(&program.body).expect("JSON");
     assert_eq!((&json["service"], &json["port"]), (&"Slow Starter".into(), &8080.into()));
 
-    // What only Caddy may say, said by a visitor.
+    // Headers that only Caddy may send, sent by a visitor.
     let liar = visitor.with("x-leonardo-cause", "EOF").with("x-forwarded-uri", "/lie").browser();
     assert_eq!(
         liar.get("/gate/unavailable?port=9999").status,
@@ -379,7 +379,7 @@ fn echoes(socket: &mut BufReader<TcpStream>, word: &[u8]) {
     assert_eq!(back, word);
 }
 
-/// The next line of an event stream that says something.
+/// The next line of an event stream that is not empty.
 fn next_event(events: &mut BufReader<TcpStream>) -> String {
     loop {
         let mut line = String::new();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use harness::{Image, Run};
+use harness::{Image, RunOptions};
 
 /// Returns the file that a code block of the page names in its first lines: path and content.
 fn named_file(block: &str) -> Option<(&str, &str)> {
@@ -31,12 +31,13 @@ fn the_example_of_the_readme_serves_the_workspace_behind_the_login() {
     let image = Image::extended(&(copies + instructions));
     let volume = crate::sync::volume();
     fs::write(volume.path().join("hello.txt"), "a file of mine\n").unwrap();
-    let run = Run::new().image(&image).mount(volume.path(), "/workspace", "").env("WEB_TOKEN", "a-token");
-    let container = run.publish(8080).boot();
+    let run =
+        RunOptions::new().image(&image).mount(volume.path(), "/workspace", "").env("WEB_TOKEN", "a-token");
+    let container = run.publish(8080).start_and_wait();
     container.wait_for(8080);
     let web = container.web(8080);
     assert_eq!(web.get("/hello.txt").status, 401);
     let owner = web.with("authorization", "Bearer a-token");
-    container.until("the service to answer", || owner.get("/hello.txt").body == "a file of mine\n");
+    container.wait_until("the service to answer", || owner.get("/hello.txt").body == "a file of mine\n");
     assert_eq!(container.sh("ps -o user= -C python3").text(), "user", "not root");
 }

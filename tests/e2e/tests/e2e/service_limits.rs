@@ -1,5 +1,5 @@
-//! What services and strangers cannot do through Caddy: touch our cookies, find another way in over HTTP/2, send more than
-//! is answered, fill the log.
+//! Limits of services and strangers behind Caddy: they cannot touch our cookies, find another way in over HTTP/2, send more
+//! than is answered, or fill the log.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -3,7 +3,7 @@
 use harness::{Container, RunOptions};
 use serde_json::Value;
 
-/// What the launcher of supervisord says about a program.
+/// Lines that supervisord's launcher prints about a program.
 fn program(container: &Container, name: &str) -> Value {
     let text = container.exec(&["cat", "/run/leonardo/programs.json"]).text();
     serde_json::from_str::<Value>(&text).expect("states of programs")[name].clone()

@@ -33,7 +33,7 @@ pub fn on(image: &Image, volume: &Path) -> RunOptions {
 fn boot(run: RunOptions) -> Container {
     let container = run.start_and_wait();
     container.wait_until_ready();
-    // How that ends is for the test to say.
+    // The test checks the result.
     container.exec(&["boot", "wait", "sync"]);
     container
 }
@@ -48,7 +48,7 @@ pub fn status(container: &Container, tree: &str) -> Value {
     all.into_iter().find(|status| status["tree"] == tree).unwrap()
 }
 
-/// How the sync stage ended: result and cause.
+/// Result and cause of the sync stage.
 pub fn stage(container: &Container) -> (String, Option<String>) {
     let text = container.exec(&["cat", "/run/leonardo/boot.jsonl"]).text();
     let ended = text

@@ -126,7 +126,7 @@ fn a_directory_that_a_program_uses_stays_and_the_start_succeeds_and_says_so() {
     assert!(page(&container).contains(lost), "{}", page(&container));
     assert_eq!(container.sh("test -L /opt/app; echo $?; curl -s 127.0.0.1:18080/300").text(), "1\n300");
 
-    // What the hint says does work.
+    // The hint works.
     container.sh("supervisorctl stop app && workspace-sync run && supervisorctl start app").text();
     assert_eq!(container.exec(&["readlink", "/opt/app"]).text(), "/workspace/app");
 }

@@ -1,4 +1,4 @@
-//! Programs, ready and what is said while the copy to the workspace is being made.
+//! Programs, readiness and messages during the copy to the workspace.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -71,7 +71,7 @@ fn an_added_program_answers_and_everything_is_ready_while_its_tree_is_copied() {
     let session = logged_in(&container, &key);
     assert!(session.contains("In the background: sync for "), "{session}");
 
-    // The first shell of a session says it, by docker exec as by SSH, and no other.
+    // The first shell of a session prints it, by docker exec as by SSH, and no other one.
     for words in [["bash", "-ic"], ["bash", "-lic"]] {
         let mut session = words.to_vec();
         session.push("bash -ic true; bash -lic 'echo inside'");
@@ -149,7 +149,7 @@ fn permissions_end_while_the_script_runs_and_the_start_ends_with_a_summary() {
     }
     let [_, password, token] = container.login();
     assert!(!logs.contains(&password) && !logs.contains(&token), "{logs}");
-    // What it says about the password and the link is true.
+    // Its lines about the password and the link are true.
     let id = container.exec(&["hostname"]).text();
     let command = format!("docker exec {id} bash -lc 'env | grep WEB_'");
     assert!(logs.contains(&command), "{command}\n{logs}");

@@ -2,7 +2,7 @@
 
 use harness::{Container, HttpClient, RunOptions};
 
-/// What each way in says to this user, password and token: form, Basic, Bearer.
+/// Statuses for this user, password and token: form, Basic, Bearer.
 fn ways_in(web: &HttpClient, [user, password, token]: [&str; 3]) -> [u16; 3] {
     let bearer = web.with("authorization", &format!("Bearer {token}"));
     [web.log_in(user, password).status, web.basic(user, password).get("/").status, bearer.get("/").status]

@@ -61,7 +61,7 @@ fn a_missing_workspace_is_made() {
     assert_eq!(container.sh("ls /somewhere/else").text(), "WARNING-NO-MOUNT.txt\nstorage");
 }
 
-/// A directory that everybody may enter, as a mounted volume usually is.
+/// A directory that every user may enter, as a mounted volume usually is.
 fn open_directory() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();

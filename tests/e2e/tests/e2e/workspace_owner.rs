@@ -1,4 +1,4 @@
-//! Whose the workspace is, and who can write to it.
+//! Owner of the workspace, and users that can write to it.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -6,10 +6,10 @@ use std::path::Path;
 
 use harness::{KeyPair, RunOptions, Volume};
 
-/// Where a provisioning script is mounted.
+/// Mount point of a provisioning script.
 const SCRIPT: &str = "/opt/leonardo/bin/provisioning.sh";
 
-/// A volume of this owner that everybody may enter.
+/// A volume of this owner that every user may enter.
 fn volume(owner: (u32, u32)) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -17,7 +17,7 @@ fn volume(owner: (u32, u32)) -> tempfile::TempDir {
     directory
 }
 
-/// What the start says about this volume, the user's uid and gid, and which accounts can write there.
+/// Messages of a start with this volume, the user's uid and gid, and the accounts that can write there.
 fn outcome(volume: &Path) -> (String, String) {
     let script = "#!/bin/bash\nid -u user; id -g user; \
         for account in user portal caddy sshd www-data; do \

@@ -1,17 +1,17 @@
-//! One connection that is kept, as a browser or a program keeps it; just enough HTTP/1.1 for our own servers.
+//! A persistent connection, with just enough HTTP/1.1 for our own servers.
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// A server that says nothing for so long is broken.
+/// Timeout of a response.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A kept connection.
+/// A persistent connection.
 pub struct Connection {
     stream: BufReader<TcpStream>,
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpResponse {
     /// Such as 200.

@@ -9,7 +9,7 @@ use xtask::engine::packages;
 /// The public tool that sends the load, and its package.
 pub const TOOL: (&str, &str) = ("wrk", "wrk");
 
-/// What a load came to.
+/// Result of a load.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Load {
     /// Answers in a second.
@@ -20,7 +20,7 @@ pub struct Load {
     pub p99: Duration,
 }
 
-/// Loads an address over so many connections; any answer but 2xx and 3xx, or a lost connection, is an error.
+/// Loads an address over `connections` connections; any answer but 2xx and 3xx, or a lost connection, is an error.
 pub fn send(url: &str, header: Option<&str>, connections: u32, duration: Duration) -> Result<Load> {
     let program = packages::find(TOOL.0).context("wrk is not installed")?;
     let run = |seconds: u64| {

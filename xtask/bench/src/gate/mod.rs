@@ -1,4 +1,4 @@
-//! What it costs that the portal is asked about every request, and what a change of the login does under load.
+//! Cost of the gate, which asks the portal about every request, and a change of the login under load.
 //!
 //! The service behind is a second Caddy with a small file, so that nothing but the gate differs between the two ports: one
 //! has the shipped template, the other the same template without its line `import %GATE%`.
@@ -20,7 +20,7 @@ use http::Connection;
 const NAME: &str = "leonardo-bench-gate";
 const DEADLINE: Duration = Duration::from_mins(2);
 const PORTAL: u16 = 1111;
-/// Where the second Caddy listens, inside.
+/// Port of the second Caddy, inside the container.
 const SERVICE: u16 = 18_090;
 /// The service behind the gate.
 const GATED: u16 = 8090;
@@ -32,16 +32,16 @@ const SHARE: &str = "/opt/caddy/share";
 const PAGE: usize = 2_000;
 const PASSWORD: &str = "bench-password";
 
-/// What asking the portal about every request costs, and what a change of the login does under load
+/// Cost of the gate for each request, and a change of the login under load
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How often to send each load, in turns; the middle one is shown
+    /// Rounds of each load, in turns; the median is shown
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// How long each load lasts, in seconds
+    /// Duration of each load, in seconds
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// How often to change the token under load
+    /// Changes of the token under load
     #[arg(long, default_value_t = 5)]
     changes: usize,
     /// Measure this variant instead of the machine's default
@@ -80,7 +80,7 @@ impl Container<'_> {
         command
     }
 
-    /// Where the engine's own proxy hands a port on.
+    /// Address at which the engine publishes a port.
     fn published(&self, port: u16) -> Result<String> {
         let text = kit::cmd::stdout(self.engine.docker().args(["port", NAME, &format!("{port}/tcp")]))?;
         Ok(text.lines().next().context("the port is not published")?.to_owned())

@@ -15,7 +15,7 @@ use super::http::Connection;
 const SCRIPT: &str = "date +%s%N; set-web-credentials --rotate-token 2>/dev/null; date +%s%N; \
                       cat /opt/leonardo/etc/web_credentials.json";
 const DEADLINE: Duration = Duration::from_mins(2);
-/// How long programs work before and after the change.
+/// Time of load before and after the change.
 const BUSY: Duration = Duration::from_secs(1);
 
 /// One request of one program.
@@ -27,12 +27,12 @@ struct Request {
     status: u16,
 }
 
-/// What happened around one change.
+/// Observations around one change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// Requests of all programs.
     pub requests: usize,
-    /// How long the command took.
+    /// Duration of the command.
     pub command: Duration,
     /// From the begin of the command until the last request with the old token was sent that still passed.
     pub old_refused: Duration,
@@ -46,14 +46,14 @@ pub struct Outcome {
     pub broken: u32,
 }
 
-/// What the programs share: the token that they send, whether it is the new one, and whether to go on.
+/// State that the programs share: the token that they send, true if it is the new one, and a flag that stops them.
 struct Shared {
     token: Mutex<(String, bool)>,
     stop: AtomicBool,
     broken: AtomicU32,
 }
 
-/// Changes the token while so many programs ask for a page in a loop, and one more that never learns the new token.
+/// Changes the token while several programs request a page in a loop, and one more that never gets the new token.
 pub fn measure(
     exec: &mut Command,
     address: SocketAddr,

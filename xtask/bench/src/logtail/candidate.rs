@@ -10,12 +10,12 @@ use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-/// What is compared.
+/// A program that is compared.
 #[derive(Debug, Clone, Copy)]
 pub enum Candidate<'a> {
     /// Every log, each line with its name, and in a bounded file with its time too.
     Ours(&'a Path),
-    /// What people type: one log, as it is, kept in a file that grows.
+    /// The usual command: one log, unchanged, kept in a file that grows.
     Tee,
     /// The same with the name before each line, which is handed on as soon as it has ended.
     SedTee,
@@ -37,7 +37,7 @@ impl Candidate<'_> {
         }
     }
 
-    /// What stands before each line in the output.
+    /// Prefix of each line of output.
     pub fn prefix(self) -> &'static str {
         match self {
             Self::Ours(_) | Self::SedTee => "x | ",
@@ -45,7 +45,7 @@ impl Candidate<'_> {
         }
     }
 
-    /// Starts it on `x.log` with so many of these blocks; returns its output and the log.
+    /// Starts it on `x.log`, which has `blocks` times this block; returns its output and the log.
     pub fn start(self, block: &[u8], blocks: usize) -> Result<(Running, ChildStdout, PathBuf)> {
         let root = std::env::temp_dir().join(format!("leonardo-bench-logtail-{}", std::process::id()));
         let logs = root.join("var/log/supervisor");

@@ -23,19 +23,19 @@ const BETWEEN: Duration = Duration::from_millis(15);
 /// Empty lines, of which most is made: each gets a name and a time.
 const EMPTY: usize = 20_000_000;
 
-/// How much `logtail` takes, how soon a line is shown, its memory, and what it costs at rest; needs no engine
+/// Throughput of `logtail`, delay of a line, its memory, and its cost at rest; needs no engine
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How much each is given, in MB
+    /// Size of each log, in MB
     #[arg(long, default_value_t = 2_000)]
     megabytes: usize,
-    /// How many lines are timed
+    /// Lines that are timed
     #[arg(long, default_value_t = 1_000)]
     lines: usize,
-    /// How often to measure
+    /// Number of measurements
     #[arg(long, default_value_t = 3)]
     runs: usize,
-    /// How long to watch it at rest, in seconds
+    /// Duration at rest, in seconds
     #[arg(long, default_value_t = 30)]
     rest: u32,
 }
@@ -71,7 +71,7 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// What came of taking a log that is there already.
+/// Result of reading an existing log.
 struct Taken {
     /// Of the log.
     megabytes: f64,
@@ -134,7 +134,7 @@ fn latency(candidate: Candidate<'_>, lines: usize) -> Result<Samples> {
     Samples::of(measured).context("nothing was measured")
 }
 
-/// Which part of a processor it takes while nothing is written.
+/// Share of a processor that it takes while nothing is written.
 fn at_rest(candidate: Candidate<'_>, time: Duration) -> Result<f64> {
     let (running, mut output, _) = candidate.start(LINE.as_bytes(), 1)?;
     // Its start is not part of it.

@@ -19,10 +19,10 @@ pub struct Fixture {
 }
 
 impl Fixture {
-    /// With so many files in the storage, in so many directories.
+    /// Creates it with `files` files in the storage, in `directories` directories.
     pub fn new(directory: &Path, files: usize, directories: usize) -> Result<Self> {
         let top = tempfile::Builder::new().prefix("b").rand_bytes(4).tempdir_in(directory)?;
-        // The mapping is read by nobody.
+        // An unprivileged user reads the mapping.
         fs::set_permissions(top.path(), fs::Permissions::from_mode(0o755))?;
         let fixture = Self { top };
         for directory in [MODELS, TARGETS[0], TARGETS[1], "image"] {
@@ -66,7 +66,7 @@ impl Fixture {
         Ok(())
     }
 
-    /// Takes a file away and puts it back, until the monitor has linked it; says whether it has.
+    /// Takes a file away and puts it back unless the monitor has linked it; returns true if it has.
     pub fn again(&self, name: &str) -> Result<bool> {
         let linked = self.at(TARGETS[1]).join(name).symlink_metadata().is_ok();
         if !linked {
@@ -76,7 +76,7 @@ impl Fixture {
         Ok(linked)
     }
 
-    /// Waits until so many files are linked.
+    /// Waits until `count` files are linked.
     pub fn wait_for_all(&self, count: usize) -> Result<()> {
         let linked = || fs::read_dir(self.at(TARGETS[1])).map_or(0, Iterator::count);
         kit::wait::until(DEADLINE, "all links", || (linked() >= count).then_some(()))
@@ -96,7 +96,7 @@ impl Fixture {
         Ok(started.elapsed())
     }
 
-    /// Whether our monitor has told its state.
+    /// True if our monitor has written its state.
     pub fn has_state(&self) -> bool {
         self.at("status.json").exists()
     }

@@ -20,7 +20,7 @@ use fixture::Fixture;
 /// Linking 10,000 files into two applications, again, and as they come
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How often to measure each pass
+    /// Number of measurements of each pass
     #[arg(long, default_value_t = 3)]
     runs: usize,
     /// Files of our passes; the peer gets a tenth
@@ -38,7 +38,7 @@ pub struct Args {
     /// Seconds without a change, for the processor time of a monitor that has nothing to do
     #[arg(long, default_value_t = 30)]
     idle: u64,
-    /// Where to work
+    /// Directory to work in
     #[arg(long, default_value = "/tmp")]
     directory: PathBuf,
 }
@@ -67,7 +67,7 @@ pub fn run(args: &Args) -> Result<()> {
     idle(args, &mut fixtures, ours)
 }
 
-/// What was measured with: removed at the end, because ext4 without a journal passes over the numbers of files that were
+/// Fixtures of all measurements: removed at the end, because ext4 without a journal passes over the numbers of files that were
 /// removed within the last minutes, one by one, whenever it makes a file.
 type Fixtures = Vec<Fixture>;
 
@@ -183,7 +183,7 @@ fn memory(
     Ok(())
 }
 
-/// Processor time of a monitor that hears nothing.
+/// Processor time of a monitor without events.
 fn idle(args: &Args, fixtures: &mut Fixtures, ours: impl Fn(&Fixture, &str) -> Command) -> Result<()> {
     let fixture = keep(fixtures, Fixture::new(&args.directory, args.files, 1)?)?;
     let monitor = Running::start(ours(fixture, "run"))?;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::samples::Samples;
 
-/// Something that is done with nobody watching the clock, or with.
+/// Work of a contender.
 type Task<'a> = Box<dyn Fn() -> Result<()> + 'a>;
 
 /// One way to the end.
@@ -35,15 +35,15 @@ pub struct Table {
     rows: Vec<(&'static str, Samples, Option<Samples>)>,
 }
 
-/// Whether the time until everything is on disk is measured too.
+/// End of a measurement; `OnDisk` measures the time until everything is on disk too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
     Returned,
     OnDisk,
 }
 
-/// Lets everybody run once a round, and begins each round with another one: a slow minute, or what the one before left
-/// behind, hits nobody in particular.
+/// Runs each contender once a round, and begins each round with another one, so that a slow minute, or the remains of the
+/// one before, is spread over all.
 pub fn run_rounds(
     title: &'static str,
     compared: &'static str,

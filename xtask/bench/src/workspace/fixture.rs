@@ -1,4 +1,4 @@
-//! Where the trees lie while something is measured, and the state of the machine's caches.
+//! Directory of the trees that are measured with, and the state of the machine's caches.
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,7 +20,7 @@ pub struct Fixture {
 }
 
 impl Fixture {
-    /// Makes it anew, where so many bytes must be free.
+    /// Creates it, empty; fails if fewer than `needed` bytes are free.
     pub fn make(root: &Path, needed: u64, keep: bool) -> Result<Self> {
         remove(root)?;
         fs::create_dir_all(root).with_context(|| format!("cannot create {}", root.display()))?;

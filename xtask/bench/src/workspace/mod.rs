@@ -1,4 +1,4 @@
-//! What syncing a workspace costs, next to what public tools need for the same tree in the same run.
+//! Cost of syncing a workspace beside public tools, with the same tree in the same run.
 //!
 //! All trees come from a seed and lie below `target/bench`, on the file system of the checkout.
 
@@ -34,13 +34,13 @@ pub struct Args {
     /// Measure this alone; may be given several times. Without it, all but `million`
     #[arg(long, value_enum, value_name = "PART")]
     only: Vec<Part>,
-    /// How often to measure each, in turns; the middle one is shown
+    /// Number of measurements of each, in turns; the median is shown
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Use a tree of this part of the size, to see whether all is well
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u8).range(1..=100))]
     percent: u8,
-    /// What the trees are made from
+    /// Seed of the trees
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Leave the trees where they are

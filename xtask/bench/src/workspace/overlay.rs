@@ -1,4 +1,4 @@
-//! What correcting permissions copies into a container's layer.
+//! Bytes that correcting permissions copies into a container's layer.
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;

@@ -91,7 +91,7 @@ fn shell(opt: &Path, workspace: &Path) -> Result<()> {
     kit::cmd::run(Command::new("setfacl").args(["-R", "-d", "-m", &entry]).arg(workspace))
 }
 
-/// What shell systems do with `/opt`.
+/// Shares `/opt` as shell systems do.
 pub fn share(opt: &Path) -> Result<()> {
     kit::cmd::run(Command::new("chown").args(["-R", &format!("root:{GROUP}")]).arg(opt))?;
     kit::cmd::run(Command::new("chmod").args(["-R", "g+rwX"]).arg(opt))

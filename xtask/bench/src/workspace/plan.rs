@@ -1,4 +1,4 @@
-//! What every part of the measurement needs to know.
+//! Parameters that all parts of the measurement share.
 use std::io::{self, Write};
 
 use anyhow::{Context, Result};
@@ -7,7 +7,7 @@ use xtask::checkout::Checkout;
 
 use super::fixture::Fixture;
 
-/// What every part needs to know.
+/// Parameters of a run.
 #[derive(Debug)]
 pub struct Plan {
     pub checkout: Checkout,
