@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_said_when_all_is_well() {
+    fn a_successful_start_prints_nothing() {
         let end =
             Event::StageEnded { stage: Stage::Ready, result: StageResult::Done, cause: None, hint: None };
         let seen = state(&[Event::BootStarted { pid: 7 }, started(Stage::Ready), end], false);
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_and_what_failed_is_said_in_a_few_lines() {
+    fn running_and_failed_stages_take_a_few_lines() {
         let problem = |setting: &str| Event::Problem { setting: setting.into(), message: "is wrong".into() };
         let events = [
             problem("A"),
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn sync_is_told_while_it_runs_in_the_background() {
+    fn sync_is_shown_while_it_runs_in_the_background() {
         let end = |stage| Event::StageEnded { stage, result: StageResult::Done, cause: None, hint: None };
         let mut events = vec![Event::BootStarted { pid: 7 }, started(Stage::Sync), started(Stage::Ready)];
         let note = Event::StageNote { stage: Stage::Sync, message: "app: 7 %".into() };

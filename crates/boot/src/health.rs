@@ -43,8 +43,8 @@ fn ask() -> Result<Option<String>> {
     let mut curl = Command::new("/usr/bin/curl");
     curl.args(ARGUMENTS).arg(ADDRESS).env_clear().stdin(Stdio::null());
     let answer = curl.output().context("cannot run curl")?;
-    let said = String::from_utf8_lossy(&answer.stderr).trim().to_owned();
-    Ok((!answer.status.success()).then_some(said))
+    let stderr = String::from_utf8_lossy(&answer.stderr).trim().to_owned();
+    Ok((!answer.status.success()).then_some(stderr))
 }
 
 fn text(refusal: Option<&str>, down: &[SettingProblem]) -> String {

@@ -59,7 +59,7 @@ fi
 exit
 "#;
 /// Names that only the lines above use.
-const OURS: &str = "leonardo_";
+const RESERVED_PREFIX: &str = "leonardo_";
 /// Ends an answer in which no variable is missing.
 const COMPLETE: &[u8] = b"complete\0";
 
@@ -114,9 +114,9 @@ pub fn run(path: &Path, env: &Env, log: &Path) -> Result<HookResult> {
     let status = shutdown::spawn(&mut command)
         .and_then(|mut shell| shell.wait())
         .with_context(|| format!("cannot run {}", cmd::describe(&command)))?;
-    let mut said = Vec::new();
-    answer.read_to_end(&mut said).context("cannot read a hook's answer")?;
-    Ok(parse_answer(status, &said))
+    let mut bytes_read = Vec::new();
+    answer.read_to_end(&mut bytes_read).context("cannot read a hook's answer")?;
+    Ok(parse_answer(status, &bytes_read))
 }
 
 /// Returns a file in memory, because the variables have secrets among them and a full disk must not cut them short.
@@ -142,8 +142,8 @@ fn syntax_error(path: &Path) -> Result<Option<String>> {
     if output.status.success() || parse(&["-O", "extglob"])?.status.success() {
         return Ok(None);
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let first = said.lines().next().unwrap_or("syntax error");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let first = stderr.lines().next().unwrap_or("syntax error");
     // The name stands before the cause anyway.
     let first = first.strip_prefix(&format!("{}: ", path.display())).unwrap_or(first);
     Ok(Some(first.to_owned()))
@@ -172,7 +172,7 @@ fn parse_answer(status: ExitStatus, answer: &[u8]) -> HookResult {
 fn assignment(field: &[u8]) -> Option<(OsString, OsString)> {
     let equals = field.iter().position(|&byte| byte == b'=')?;
     let name = OsStr::from_bytes(&field[..equals]);
-    let ours = name.as_bytes().starts_with(OURS.as_bytes());
+    let ours = name.as_bytes().starts_with(RESERVED_PREFIX.as_bytes());
     (!ours).then(|| (name.to_owned(), OsString::from_vec(field[equals + 1..].to_vec())))
 }
 
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_windows_leaves_in_a_hook_is_mended_and_said() {
+    fn what_windows_leaves_in_a_hook_is_fixed_and_reported() {
         let (ended, log) =
             hook("\u{feff}#!/bin/bash\r\nif true; then\r\nexport A=4 ZERO=$0\r\nfi\r\nfalse\r\n");
         assert_eq!(exported(&ended, "A").as_deref(), Some("4"));
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn exports_that_cannot_be_told_completely_are_none_and_a_failure() {
+    fn incomplete_exports_are_a_failure_and_not_used() {
         let lost = Some("its exported variables cannot be read; they may be too large".to_owned());
         let (ended, _) = hook("export A=1\ndeclare -x B=$(head -c 200000 /dev/zero | tr '\\0' x)\n");
         assert_eq!((exported(&ended, "A"), ended.failure), (None, lost.clone()));

@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_is_said_and_nothing_at_all_is_skipped() {
+    fn a_hook_that_is_no_file_is_reported_and_no_hooks_are_skipped() {
         assert_eq!(Image::new(&[]).run().0, StageOutcome::skipped());
         let image = Image::new(&[]);
         symlink("/nonexistent", image.path("preflight.sh")).unwrap();

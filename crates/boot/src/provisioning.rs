@@ -58,7 +58,7 @@ mod tests {
     use provision::ReportOutcome;
     use std::os::unix::process::ExitStatusExt;
 
-    fn told(report: Option<Report>, status: i32) -> StageOutcome {
+    fn outcome_of(report: Option<Report>, status: i32) -> StageOutcome {
         recorded(report, None, status)
     }
 
@@ -84,9 +84,9 @@ mod tests {
 
     #[test]
     fn what_the_tool_reports_is_how_the_stage_ends() {
-        assert_eq!(told(Some(Report::new(ReportOutcome::None)), 0), StageOutcome::skipped());
-        assert_eq!(told(Some(Report::new(ReportOutcome::Ran)), 0), StageOutcome::done());
-        let again = told(Some(Report::new(ReportOutcome::Unchanged)), 0);
+        assert_eq!(outcome_of(Some(Report::new(ReportOutcome::None)), 0), StageOutcome::skipped());
+        assert_eq!(outcome_of(Some(Report::new(ReportOutcome::Ran)), 0), StageOutcome::done());
+        let again = outcome_of(Some(Report::new(ReportOutcome::Unchanged)), 0);
         assert_eq!(again.result, StageResult::Skipped);
         assert!(again.cause.is_some(), "who changed the script wants to know why it did not run");
         let failed = Report {
@@ -94,10 +94,13 @@ mod tests {
             hint: Some("read the log".into()),
             ..Report::new(ReportOutcome::Failed)
         };
-        assert_eq!(told(Some(failed.clone()), 0x0100), StageOutcome::failed("exit code 3", "read the log"));
+        assert_eq!(
+            outcome_of(Some(failed.clone()), 0x0100),
+            StageOutcome::failed("exit code 3", "read the log")
+        );
         let restricted_cause = Some("exit code 3; last output: no space".to_owned());
         assert_eq!(
-            told(Some(Report { last_line: Some("no space".into()), ..failed }), 0x0100),
+            outcome_of(Some(Report { last_line: Some("no space".into()), ..failed }), 0x0100),
             StageOutcome { restricted_cause, ..StageOutcome::failed("exit code 3", "read the log") },
             "what a script prints is not for everybody"
         );
@@ -106,7 +109,7 @@ mod tests {
     #[test]
     fn a_tool_that_died_is_a_failed_stage_although_it_reported_nothing() {
         assert_eq!(
-            told(None, 9),
+            outcome_of(None, 9),
             StageOutcome::failed(
                 "provision was terminated by signal 9",
                 "read /var/log/provisioning.log, then run: supervisorctl restart boot"

@@ -200,7 +200,7 @@ WEB_X: is a typo
     }
 
     #[test]
-    fn a_running_stage_says_what_it_does_and_a_killed_one_does_not_pretend() {
+    fn a_running_stage_shows_its_activity_and_a_killed_one_does_not() {
         let events = [
             Event::InitEnded { milliseconds: 0 },
             Event::BootStarted { pid: 7 },

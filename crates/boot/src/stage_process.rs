@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_and_a_signal_are_told_apart() {
+    fn a_code_and_a_signal_are_distinguished() {
         assert_eq!(describe_exit("x", ExitStatus::from_raw(0x0200)), "x failed with exit code 2");
         assert_eq!(describe_exit("x", ExitStatus::from_raw(9)), "x was terminated by signal 9");
     }
@@ -63,17 +63,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("sync.log");
         for _ in 0..2 {
-            let mut child = spawn_logged(Command::new("sh").args(["-c", "echo said >&2"]), &log).unwrap();
+            let mut child = spawn_logged(Command::new("sh").args(["-c", "echo text >&2"]), &log).unwrap();
             assert!(child.wait().unwrap().success());
         }
-        assert_eq!(std::fs::read_to_string(&log).unwrap(), "said\nsaid\n");
+        assert_eq!(std::fs::read_to_string(&log).unwrap(), "text\ntext\n");
         let (link, fifo) = (dir.path().join("link.log"), dir.path().join("fifo.log"));
         std::os::unix::fs::symlink(&log, &link).unwrap();
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
         for log in [&link, &fifo] {
-            let mut child = spawn_logged(Command::new("sh").args(["-c", "echo said >&2"]), log).unwrap();
+            let mut child = spawn_logged(Command::new("sh").args(["-c", "echo text >&2"]), log).unwrap();
             assert!(child.wait().unwrap().success());
         }
-        assert_eq!(std::fs::read_to_string(&log).unwrap(), "said\nsaid\n");
+        assert_eq!(std::fs::read_to_string(&log).unwrap(), "text\ntext\n");
     }
 }

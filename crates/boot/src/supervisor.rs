@@ -25,18 +25,18 @@ fn run(command: &mut Command) -> Result<()> {
     if output.status.success() {
         return Ok(());
     }
-    let said = [output.stdout, output.stderr].concat();
+    let output_text = [output.stdout, output.stderr].concat();
     bail!(
         "{} failed ({}): {}",
         cmd::describe(command),
         output.status,
-        reason(&String::from_utf8_lossy(&said))
+        reason(&String::from_utf8_lossy(&output_text))
     )
 }
 
 /// The reason, without the words of the language that supervisord is written in.
-fn reason(said: &str) -> String {
-    let Some((_, refused)) = said.split_once(REFUSED) else { return said.trim().to_owned() };
+fn reason(output_text: &str) -> String {
+    let Some((_, refused)) = output_text.split_once(REFUSED) else { return output_text.trim().to_owned() };
     let refused = refused.rsplit_once(">: file: ").map_or(refused, |(refused, _)| refused);
     let refused = refused.trim().trim_end_matches(['"', '\'']).replace("\\n", " ");
     match (refused.find(NAMES.0), refused.rfind(NAMES.1)) {
@@ -50,13 +50,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_said_on_standard_output_is_the_reason() {
+    fn standard_output_is_the_reason() {
         let error = run(Command::new("sh").args(["-c", "echo why; exit 3"])).unwrap_err().to_string();
         assert_eq!(error, r#""sh" "-c" "echo why; exit 3" failed (exit status: 3): why"#);
     }
 
     #[test]
-    fn a_refusal_is_told_without_its_wrapping() {
+    fn a_refusal_is_reported_without_its_wrapping() {
         let syntax = r#"error: <class 'xmlrpc.client.Fault'>, <Fault 92: "CANT_REREAD: File contains no section headers.\nfile: '/x.conf', line: 1">: file: /a/client.py line: 668"#;
         assert_eq!(reason(syntax), "File contains no section headers. file: '/x.conf', line: 1");
         let unset = r#"error: <Fault 92: "CANT_REREAD: Format string '%(ENV_X)s' cannot be expanded. Available names: ENV_A, here in section 'program:y' (file: '/x.conf')">: file: c line: 6"#;

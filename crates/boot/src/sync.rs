@@ -119,7 +119,7 @@ mod tests {
         .unwrap()
     }
 
-    fn told(reports: &[Report], status: i32) -> StageOutcome {
+    fn outcome_of(reports: &[Report], status: i32) -> StageOutcome {
         ending(reports, ExitStatus::from_raw(status), Path::new("/var/log/sync.log"))
     }
 
@@ -129,26 +129,27 @@ mod tests {
             report("micromamba", "copied", ""),
             report("app", "failed", r#","cause":"no room","hint":"make some""#),
         ];
-        assert_eq!(told(&reports, 0x0100), StageOutcome::failed("app: no room", "make some"));
+        assert_eq!(outcome_of(&reports, 0x0100), StageOutcome::failed("app: no room", "make some"));
         assert!(!is_to_be_followed(&reports, ExitStatus::from_raw(0x0100)));
         let retried = [report("app", "failed", r#","retrying":true,"cause":"no room","hint":"make some""#)];
-        let said = StageOutcome::failed("app: no room", "make some; retried automatically");
-        assert_eq!(told(&retried, 0x0100), said);
+        let expected = StageOutcome::failed("app: no room", "make some; retried automatically");
+        assert_eq!(outcome_of(&retried, 0x0100), expected);
         assert!(is_to_be_followed(&retried, ExitStatus::from_raw(0x0100)));
     }
 
     #[test]
-    fn a_directory_that_stays_in_use_is_said_and_fails_nothing() {
+    fn a_directory_that_stays_in_use_is_reported_and_fails_nothing() {
         let reports = [report("app", "kept", r#","cause":"it is in use","hint":"build a link""#)];
         let (cause, hint) = (Some("app: it is in use".into()), Some("build a link".into()));
-        assert_eq!(told(&reports, 0), StageOutcome { cause, hint, ..StageOutcome::done() });
+        assert_eq!(outcome_of(&reports, 0), StageOutcome { cause, hint, ..StageOutcome::done() });
     }
 
     #[test]
-    fn a_follower_that_does_not_start_is_said_unless_something_worse_is() {
+    fn a_follower_that_does_not_start_is_reported_unless_something_worse_is() {
         let error = anyhow::anyhow!("cannot run supervisorctl");
-        let said = StageOutcome::failed("cannot run supervisorctl", "run: supervisorctl start workspacesync");
-        assert_eq!(unfollowed(&error, StageOutcome::done()), said);
+        let expected =
+            StageOutcome::failed("cannot run supervisorctl", "run: supervisorctl start workspacesync");
+        assert_eq!(unfollowed(&error, StageOutcome::done()), expected);
         assert_eq!(
             unfollowed(&error, StageOutcome::failed("no room", "make some")),
             StageOutcome::failed("no room", "make some")
@@ -162,7 +163,7 @@ mod tests {
         let ended_well = ExitStatus::from_raw(0);
         assert!(is_to_be_followed(&reports, ended_well));
         assert!(!is_to_be_followed(&[report("app", "copied", "")], ended_well));
-        assert_eq!(told(&reports, 0), StageOutcome { cause, hint, ..StageOutcome::done() });
+        assert_eq!(outcome_of(&reports, 0), StageOutcome { cause, hint, ..StageOutcome::done() });
     }
 
     #[test]
@@ -170,20 +171,20 @@ mod tests {
         for (status, cause) in [(9, "was terminated by signal 9"), (0x0100, "failed with exit code 1")] {
             let cause = format!("workspace-sync {cause}");
             let ending = StageOutcome::failed(cause, "read /var/log/sync.log; retried automatically");
-            assert_eq!(told(&[], status), ending);
+            assert_eq!(outcome_of(&[], status), ending);
             assert!(is_to_be_followed(&[], ExitStatus::from_raw(status)));
         }
         assert!(is_to_be_followed(&[report("app", "copied", "")], ExitStatus::from_raw(9)));
     }
 
     #[test]
-    fn nothing_asked_for_is_skipped_and_a_missing_volume_is_said() {
-        assert_eq!(told(&[report("micromamba", "skipped", "")], 0), StageOutcome::skipped());
+    fn nothing_requested_is_skipped_and_a_missing_volume_is_reported() {
+        assert_eq!(outcome_of(&[report("micromamba", "skipped", "")], 0), StageOutcome::skipped());
         let unmounted = report("micromamba", "skipped", r#","cause":"no volume""#);
         assert_eq!(
-            told(&[unmounted], 0),
+            outcome_of(&[unmounted], 0),
             StageOutcome { cause: Some("no volume".into()), ..StageOutcome::skipped() }
         );
-        assert_eq!(told(&[report("micromamba", "used", "")], 0), StageOutcome::done());
+        assert_eq!(outcome_of(&[report("micromamba", "used", "")], 0), StageOutcome::done());
     }
 }

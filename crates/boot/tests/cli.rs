@@ -48,7 +48,7 @@ impl Boot {
         command
     }
 
-    fn says(&self, words: &[&str]) -> (Option<i32>, String, String) {
+    fn run(&self, words: &[&str]) -> (Option<i32>, String, String) {
         let Output { status, stdout, stderr } = self.command(words).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         (status.code(), text(stdout), text(stderr))
@@ -78,25 +78,25 @@ fn how_a_stage_ended_is_the_exit_code() {
         ended(Stage::Provisioning, StageResult::Failed),
     ]);
     let silent = String::new;
-    assert_eq!(boot.says(&["wait", "sync"]), (Some(0), silent(), silent()));
+    assert_eq!(boot.run(&["wait", "sync"]), (Some(0), silent(), silent()));
     assert_eq!(
-        boot.says(&["wait", "provisioning"]),
+        boot.run(&["wait", "provisioning"]),
         (Some(1), silent(), "boot: error: provisioning failed: exit code 3\n".to_owned())
     );
-    let late = boot.says(&["wait", "ready", "--timeout", "1s"]);
+    let late = boot.run(&["wait", "ready", "--timeout", "1s"]);
     assert_eq!((late.0, late.1), (Some(124), silent()));
     assert!(late.2.ends_with("boot: error: timed out waiting for ready\n"), "{}", late.2);
     assert_eq!(
-        boot.says(&["wait", "sync", "--timeout", "210000000000000d"]).0,
+        boot.run(&["wait", "sync", "--timeout", "210000000000000d"]).0,
         Some(0),
         "longer than any clock"
     );
-    assert_eq!(boot.says(&["wait", "coffee"]).0, Some(2));
-    assert_eq!(boot.says(&["wait", "sync", "--timeout", "soon"]).0, Some(2));
+    assert_eq!(boot.run(&["wait", "coffee"]).0, Some(2));
+    assert_eq!(boot.run(&["wait", "sync", "--timeout", "soon"]).0, Some(2));
 }
 
 #[test]
-fn who_waits_hears_of_an_end_that_comes_later() {
+fn a_wait_ends_with_a_stage_that_ends_later() {
     let boot = Boot::new(&[begun(), started(Stage::Sync)]);
     let mut waiting =
         boot.command(&["wait", "sync", "--timeout", "5m"]).stderr(Stdio::null()).spawn().unwrap();
@@ -108,7 +108,7 @@ fn who_waits_hears_of_an_end_that_comes_later() {
 #[test]
 fn an_end_of_an_earlier_run_is_no_end() {
     let boot = Boot::new(&[begun(), started(Stage::Sync), ended(Stage::Sync, StageResult::Done), begun()]);
-    assert_eq!(boot.says(&["wait", "sync", "--timeout", "1s"]).0, Some(124));
+    assert_eq!(boot.run(&["wait", "sync", "--timeout", "1s"]).0, Some(124));
 }
 
 #[test]
@@ -116,9 +116,9 @@ fn a_command_is_begun_when_the_stage_has_ended_even_badly() {
     let boot =
         Boot::new(&[begun(), started(Stage::Provisioning), ended(Stage::Provisioning, StageResult::Failed)]);
     let (code, out, _) =
-        boot.says(&["wait", "provisioning", "--", "sh", "-c", "echo \"$1\"; exit 7", "sh", "a b"]);
+        boot.run(&["wait", "provisioning", "--", "sh", "-c", "echo \"$1\"; exit 7", "sh", "a b"]);
     assert_eq!((code, out.as_str()), (Some(7), "a b\n"));
-    assert_eq!(boot.says(&["wait", "provisioning", "--", "/nonexistent"]).0, Some(127));
+    assert_eq!(boot.run(&["wait", "provisioning", "--", "/nonexistent"]).0, Some(127));
 }
 
 #[test]
@@ -130,15 +130,15 @@ fn the_report_and_the_banner_are_for_people_and_programs() {
         started(Stage::Ready),
         ended(Stage::Ready, StageResult::Done),
     ]);
-    let (code, text, _) = boot.says(&["report"]);
+    let (code, text, _) = boot.run(&["report"]);
     assert_eq!(code, Some(0));
     assert!(text.contains("FAILED") && text.ends_with("provisioning failed: exit code 3\n"), "{text}");
-    let (_, json, _) = boot.says(&["report", "--json"]);
+    let (_, json, _) = boot.run(&["report", "--json"]);
     let report: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&report["phase"], &report["stages"][0]["result"]), (&"ready".into(), &"failed".into()));
-    assert_eq!(boot.says(&["banner"]).1, "  provisioning failed: exit code 3\n  More: boot report\n\n");
+    assert_eq!(boot.run(&["banner"]).1, "  provisioning failed: exit code 3\n  More: boot report\n\n");
     assert_eq!(
-        Boot::new(&[]).says(&["report"]).1,
+        Boot::new(&[]).run(&["report"]).1,
         "The services are starting; late boot has not started yet.\n\n"
     );
 }
@@ -154,10 +154,10 @@ fn a_program_that_is_down_comes_before_all_else_that_is_wrong() {
     let down = r#"{"caddy":{"state":"STOPPED","at":1.0,"failures":0,"end":"","log":""}}"#;
     fs::write(boot.path("programs.json"), down).unwrap();
     let caddy = "caddy: the program was stopped; to start it, run: supervisorctl start caddy";
-    assert_eq!(boot.says(&["banner"]).1, format!("  {caddy}\n  WEB_X: is a typo\n  More: boot report\n\n"));
-    let (_, text, _) = boot.says(&["report"]);
+    assert_eq!(boot.run(&["banner"]).1, format!("  {caddy}\n  WEB_X: is a typo\n  More: boot report\n\n"));
+    let (_, text, _) = boot.run(&["report"]);
     assert!(text.ends_with(&format!("\n{caddy}\n\nWEB_X: is a typo\n")), "{text}");
-    let (_, json, _) = boot.says(&["report", "--json"]);
+    let (_, json, _) = boot.run(&["report", "--json"]);
     assert!(json.contains(r#""problems":[{"setting":"caddy","#), "{json}");
 }
 
@@ -180,7 +180,7 @@ fn a_second_run_at_the_same_time_changes_nothing() {
     let boot = Boot::new(&[]);
     let lock = File::create(boot.path("boot.lock")).unwrap();
     lock.lock().unwrap();
-    let (code, out, err) = boot.says(&["run"]);
+    let (code, out, err) = boot.run(&["run"]);
     assert_eq!((code, out.as_str()), (Some(1), ""));
     assert!(err.ends_with("hint: late boot is already running; see: boot report\n"), "{err}");
     assert!(boot.journal().read().unwrap().is_empty());
@@ -240,7 +240,7 @@ fn stop_once_begun(boot: &Boot, command: &mut Command) {
 }
 
 #[test]
-fn told_to_end_it_hands_that_on_waits_and_begins_nothing_further() {
+fn a_stop_is_forwarded_and_awaited_and_nothing_further_starts() {
     let boot = Boot::new(&[]);
     let provision = format!(
         "trap 'echo {{\\\"outcome\\\":\\\"failed\\\",\\\"cause\\\":\\\"it was stopped\\\"}}; exit 1' TERM\nuntil [ ! \
@@ -260,13 +260,13 @@ fn told_to_end_it_hands_that_on_waits_and_begins_nothing_further() {
     );
     assert_eq!((seen.stage_run(Stage::Programs), seen.stage_run(Stage::Ready)), (None, None));
     assert!(seen.stopped && seen.stage_run(Stage::Permissions).is_some_and(|course| course.ended.is_some()));
-    let report = boot.says(&["report"]).1;
+    let report = boot.run(&["report"]).1;
     assert!(report.starts_with("Late boot was stopped; to resume it"), "{report}");
     assert!(!boot.path("workspace_sync").exists(), "that stage came to its own end");
     assert!(boot.path("container_config").exists(), "this one was cut short");
-    let (code, out, err) = boot.says(&["wait", "provisioning", "--timeout", "1s", "--", "echo", "begun"]);
+    let (code, out, err) = boot.run(&["wait", "provisioning", "--timeout", "1s", "--", "echo", "begun"]);
     assert_eq!((code, out.as_str()), (Some(124), ""), "{err}");
-    assert_eq!(boot.says(&["wait", "sync"]).0, Some(0));
+    assert_eq!(boot.run(&["wait", "sync"]).0, Some(0));
 }
 
 /// A run of a tool that notes that it has begun and goes on until the file `released` exists.
@@ -289,33 +289,33 @@ fn everything_is_ready_while_sync_is_at_work_and_its_end_is_an_end_of_its_own() 
     let mut command = with_scripts(&boot, &[("workspace-sync", &held_sync(&boot))]);
     let running = command.env("WORKSPACE_SYNC", "true").stderr(Stdio::piped()).spawn().unwrap();
     for stage in ["ready", "permissions"] {
-        assert_eq!(boot.says(&["wait", stage, "--timeout", "1m"]).0, Some(0), "{stage}");
+        assert_eq!(boot.run(&["wait", stage, "--timeout", "1m"]).0, Some(0), "{stage}");
     }
     let markers = ["workspace_sync", "container_config"].map(|marker| boot.path(marker).exists());
     assert_eq!(markers, [true, false]);
-    assert_eq!(boot.says(&["run"]).0, Some(1), "it is still at work");
-    let report: serde_json::Value = serde_json::from_str(&boot.says(&["report", "--json"]).1).unwrap();
+    assert_eq!(boot.run(&["run"]).0, Some(1), "it is still at work");
+    let report: serde_json::Value = serde_json::from_str(&boot.run(&["report", "--json"]).1).unwrap();
     assert_eq!((&report["phase"], &report["at_work"]), (&"ready".into(), &true.into()));
-    let text = boot.says(&["report"]).1;
+    let text = boot.run(&["report"]).1;
     assert!(text.starts_with("Ready, ") && text.contains("Sync is still running."), "{text}");
-    assert_eq!(boot.says(&["wait", "sync", "--timeout", "0s"]).0, Some(124));
+    assert_eq!(boot.run(&["wait", "sync", "--timeout", "0s"]).0, Some(124));
     fs::write(boot.path("released"), "").unwrap();
-    assert_eq!(boot.says(&["wait", "sync"]).0, Some(0));
+    assert_eq!(boot.run(&["wait", "sync"]).0, Some(0));
     assert!(!boot.path("workspace_sync").exists());
-    let said = String::from_utf8(running.wait_with_output().unwrap().stderr).unwrap();
-    assert!(said.contains("boot: permissions finished in 0."), "{said}");
+    let output = String::from_utf8(running.wait_with_output().unwrap().stderr).unwrap();
+    assert!(output.contains("boot: permissions finished in 0."), "{output}");
     // This machine has neither a script's report nor supervisord.
-    assert!(said.contains("boot: problems: 2, shown by: docker exec "), "{said}");
-    assert!(said.contains(" after the start; sync continues in the background\n"), "{said}");
+    assert!(output.contains("boot: problems: 2, shown by: docker exec "), "{output}");
+    assert!(output.contains(" after the start; sync continues in the background\n"), "{output}");
 }
 
 #[test]
 fn permissions_end_while_the_script_runs() {
     let boot = Boot::new(&[]);
     let mut running = with_tools(&boot, &held(&boot)).stderr(Stdio::null()).spawn().unwrap();
-    assert_eq!(boot.says(&["wait", "permissions", "--timeout", "1m"]).0, Some(0));
-    assert_eq!(boot.says(&["wait", "sync", "--timeout", "1m"]).0, Some(0));
-    assert_eq!(boot.says(&["wait", "provisioning", "--timeout", "0s"]).0, Some(124));
+    assert_eq!(boot.run(&["wait", "permissions", "--timeout", "1m"]).0, Some(0));
+    assert_eq!(boot.run(&["wait", "sync", "--timeout", "1m"]).0, Some(0));
+    assert_eq!(boot.run(&["wait", "provisioning", "--timeout", "0s"]).0, Some(124));
     fs::write(boot.path("released"), "").unwrap();
     running.wait().unwrap();
 }
@@ -334,9 +334,9 @@ fn trees_are_recorded_before_permissions_change_and_new_copies_get_theirs_before
     let sync = format!("{note}\n[ \"$1\" = snapshot ] || echo '{report}'");
     let mut command = with_scripts(&boot, &[("workspace-sync", &sync), ("fix-perms", &note)]);
     command.stderr(Stdio::null()).status().unwrap();
-    assert_eq!(boot.says(&["wait", "sync"]).0, Some(0));
-    let said = fs::read_to_string(&words).unwrap();
-    let mut lines: Vec<&str> = said.lines().collect();
+    assert_eq!(boot.run(&["wait", "sync"]).0, Some(0));
+    let output = fs::read_to_string(&words).unwrap();
+    let mut lines: Vec<&str> = output.lines().collect();
     lines[1..3].sort_unstable();
     assert_eq!(
         lines,
@@ -350,12 +350,12 @@ fn trees_are_recorded_before_permissions_change_and_new_copies_get_theirs_before
     let failing = format!("{note}\n[ \"$1\" != --only ]");
     let mut command = with_scripts(&boot, &[("workspace-sync", &sync), ("fix-perms", &failing)]);
     command.stderr(Stdio::null()).status().unwrap();
-    let failed = boot.says(&["wait", "sync"]);
+    let failed = boot.run(&["wait", "sync"]);
     assert_eq!(failed.2, "boot: error: sync failed: fix-perms failed with exit code 1\n");
     let mut command = with_scripts(&boot, &[("workspace-sync", "[ \"$1\" != snapshot ]")]);
     command.stderr(Stdio::null()).status().unwrap();
     let unrecorded = "cannot record the image's trees: workspace-sync failed with exit code 1";
-    assert_eq!(boot.says(&["wait", "sync"]).2, format!("boot: error: sync failed: {unrecorded}\n"));
+    assert_eq!(boot.run(&["wait", "sync"]).2, format!("boot: error: sync failed: {unrecorded}\n"));
 }
 
 #[test]
@@ -363,7 +363,7 @@ fn a_run_after_a_killed_one_does_not_meet_its_tools() {
     let boot = Boot::new(&[]);
     let mut command = with_scripts(&boot, &[("workspace-sync", &held_sync(&boot))]);
     let mut running = command.stderr(Stdio::null()).spawn().unwrap();
-    assert_eq!(boot.says(&["wait", "ready", "--timeout", "1m"]).0, Some(0));
+    assert_eq!(boot.run(&["wait", "ready", "--timeout", "1m"]).0, Some(0));
     let wait = |what, path: PathBuf| {
         kit::wait::until(Duration::from_secs(20), what, || path.exists().then_some(())).unwrap();
     };
@@ -372,11 +372,11 @@ fn a_run_after_a_killed_one_does_not_meet_its_tools() {
     running.kill().unwrap();
     running.wait().unwrap();
     kit::wait::until(Duration::from_secs(20), "the end of the tool", || kill(tool, None).err()).unwrap();
-    let killed = boot.says(&["report"]).1;
+    let killed = boot.run(&["report"]).1;
     assert!(killed.contains("\nsync                      killed\n"), "{killed}");
     fs::write(boot.path("released"), "").unwrap();
     command.status().unwrap();
-    assert_eq!(boot.says(&["wait", "sync"]).0, Some(0));
+    assert_eq!(boot.run(&["wait", "sync"]).0, Some(0));
     let seen = Timeline::from_entries(&boot.journal().read().unwrap());
     assert_eq!((seen.interrupted, seen.is_finished()), (1, true), "it had not come to its end");
 }
@@ -387,15 +387,15 @@ fn a_stop_after_ready_reaches_sync_and_its_marker_stays() {
     fs::write(boot.path("workspace_sync"), "").unwrap();
     let mut command = with_scripts(&boot, &[("workspace-sync", &held_sync(&boot))]);
     let mut running = command.stderr(Stdio::null()).spawn().unwrap();
-    assert_eq!(boot.says(&["wait", "ready", "--timeout", "1m"]).0, Some(0));
+    assert_eq!(boot.run(&["wait", "ready", "--timeout", "1m"]).0, Some(0));
     kit::wait::until(Duration::from_secs(20), "the tool", || boot.path("begun").exists().then_some(()))
         .unwrap();
     kill(Pid::from_raw(running.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
     assert_eq!(running.wait().unwrap().code(), Some(1), "supervisord does not begin it again");
     assert!(boot.path("workspace_sync").exists());
-    let (code, _, err) = boot.says(&["wait", "sync", "--timeout", "0s"]);
+    let (code, _, err) = boot.run(&["wait", "sync", "--timeout", "0s"]);
     assert!(code == Some(124) && err.contains("to resume it, run: supervisorctl start boot"), "{err}");
-    assert_eq!(boot.says(&["wait", "ready"]).0, Some(0));
+    assert_eq!(boot.run(&["wait", "ready"]).0, Some(0));
 }
 
 #[test]
@@ -450,16 +450,16 @@ fn a_run_that_is_always_killed_is_not_begun_for_ever() {
     let boot = Boot::new(&vec![begun(); 5]);
     fs::write(boot.path("workspace_sync"), "").unwrap();
     let markers = boot.dir.path().to_str().unwrap();
-    assert_eq!(boot.says(&["run", "--markers", markers]).0, Some(1));
+    assert_eq!(boot.run(&["run", "--markers", markers]).0, Some(1));
     let seen = Timeline::from_entries(&boot.journal().read().unwrap());
     assert_eq!(seen.stages.iter().map(|course| course.stage).collect::<Vec<_>>(), [Stage::Ready]);
     assert_eq!(seen.stages[0].cause.as_deref(), Some("late boot was killed 5 times and is not restarted"));
     assert!(boot.path("workspace_sync").exists(), "the stage has not ended");
-    let report = boot.says(&["report"]).1;
+    let report = boot.run(&["report"]).1;
     assert!(report.starts_with("Late boot was abandoned; the container is not ready.\n"), "{report}");
     let cause = "late boot was killed 5 times and is not restarted";
     assert_eq!(
-        boot.says(&["wait", "sync"]),
+        boot.run(&["wait", "sync"]),
         (Some(1), String::new(), format!("boot: error: sync failed: {cause}\n"))
     );
 }

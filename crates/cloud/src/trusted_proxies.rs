@@ -91,7 +91,7 @@ fn masked(address: IpAddr, bits: u8) -> IpAddr {
 }
 
 /// Consequence of trusting too much: a trusted visitor escapes the limit of wrong logins.
-const CHOICE: &str = "visitors from these networks could spoof the address used for rate limiting";
+const CONSEQUENCE: &str = "visitors from these networks could spoof the address used for rate limiting";
 
 /// Returns the networks of all proxies whose forwarded headers are trusted: loopback, the provider's, the user's.
 ///
@@ -106,14 +106,14 @@ pub fn trusted_proxies(env: &Env) -> (Vec<Network>, Vec<Problem>) {
     for word in value.split(separator).filter(|word| !word.is_empty()) {
         match Network::parse(word).map(|network| (network, network.too_large_reason())) {
             Some((network, None)) => networks.push(network),
-            Some((_, Some(excess))) => problem(format!("{word:?} {excess}: {CHOICE}; ignored")),
+            Some((_, Some(excess))) => problem(format!("{word:?} {excess}: {CONSEQUENCE}; ignored")),
             None => problem(format!("{word:?} is not an IP network such as 192.0.2.0/24; ignored")),
         }
     }
     if let Some(family) = largely_covered(&mut networks) {
         networks.clear();
         problem(format!(
-            "the networks together are more than 1/16 of the {family} internet: {CHOICE}; all are ignored"
+            "the networks together are more than 1/16 of the {family} internet: {CONSEQUENCE}; all are ignored"
         ));
     }
     let own = LOOPBACK.iter().chain(crate::detect(env).proxies());

@@ -19,9 +19,9 @@ const HEADER: &str = "# Environment variables for every session. Change it with:
 const FIRST_LINE: &str = "# environment ";
 const GROUP: &str = "leonardo";
 /// Much more than a program can be given, in bytes; no honest store is larger.
-const LARGEST: u64 = 64 << 20;
+const MAX_BYTES: u64 = 64 << 20;
 /// Another change takes milliseconds; one that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Variables for every session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Store(BTreeMap<String, OsString>);
 impl Store {
     /// Reads a store; a missing file is an empty store, a damaged one is an error that names the line.
     pub fn read(path: &Path) -> Result<Self> {
-        let Some(bytes) = ReadPolicy::max_size(LARGEST).read_if_exists(path)? else {
+        let Some(bytes) = ReadPolicy::max_size(MAX_BYTES).read_if_exists(path)? else {
             return Ok(Self::default());
         };
         Self::parse(&bytes).with_context(|| format!("cannot parse {}", path.display()))
@@ -57,7 +57,7 @@ impl Store {
         let lock = path.with_file_name(format!(".{}.lock", name.to_string_lossy()));
         let cannot = || format!("cannot write {}", path.display());
         let lock = Lock::open(&lock).with_context(cannot)?;
-        lock.acquire(PATIENCE).with_context(cannot)?;
+        lock.acquire(TIMEOUT).with_context(cannot)?;
         let mut store = Self::read(path)?;
         change(&mut store);
         store.write(path)

@@ -21,7 +21,7 @@ impl Place {
         std::fs::read_to_string(self.0.path().join("environment.sh")).unwrap_or_default()
     }
 
-    fn says(&self, words: &[&str]) -> (Option<i32>, String, String) {
+    fn run(&self, words: &[&str]) -> (Option<i32>, String, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_env-store"));
         command.env_clear().env("PATH", env!("PATH")).env("GIVEN", "given");
         command.arg("--file").arg(self.0.path().join("environment.sh")).args(words);
@@ -33,7 +33,7 @@ impl Place {
     /// It works, and prints this.
     #[track_caller]
     fn well(&self, words: &[&str], printed: &str) {
-        assert_eq!(self.says(words), (Some(0), printed.to_owned(), String::new()), "{words:?}");
+        assert_eq!(self.run(words), (Some(0), printed.to_owned(), String::new()), "{words:?}");
     }
 }
 
@@ -64,7 +64,7 @@ fn a_wrong_name_stores_nothing_of_the_whole_command() {
         ("UID=x", "UID: it is reserved by the shell, so it is not stored"),
         ("A", "A is not NAME=VALUE"),
     ] {
-        let (code, out, err) = place.says(&["set", "GOOD=1", word]);
+        let (code, out, err) = place.run(&["set", "GOOD=1", word]);
         assert_eq!((code, out.as_str()), (Some(2), ""), "{word}");
         assert!(err.contains(reason), "{err}");
     }
@@ -80,7 +80,7 @@ fn a_list_has_no_secrets_unless_they_are_asked_for() {
     place.well(&["list", "--show-secrets"], &(assignments.join("\n") + "\n"));
     let object = r#"{"HF_TOKEN":"********","HTTPS_PROXY":"http://********@proxy:1","PLAIN":"https://h/a@b"}"#;
     place.well(&["list", "--json"], &format!("{object}\n"));
-    let (code, shown, _) = place.says(&["list", "--json", "--show-secrets"]);
+    let (code, shown, _) = place.run(&["list", "--json", "--show-secrets"]);
     assert!(code == Some(0) && shown.contains(r#""HF_TOKEN":"t0p""#), "{shown}");
 }
 
@@ -89,11 +89,11 @@ fn a_command_has_what_is_stored_and_passes_its_code_on() {
     let place = Place::new();
     place.well(&["set", "STORED=a b", "GIVEN=stored"], "");
     let (code, out, _) =
-        place.says(&["exec", "--", "sh", "-c", "echo \"$STORED $GIVEN $1\"; exit 7", "sh", "-x"]);
+        place.run(&["exec", "--", "sh", "-c", "echo \"$STORED $GIVEN $1\"; exit 7", "sh", "-x"]);
     assert_eq!((code, out.as_str()), (Some(7), "a b stored -x\n"));
-    assert_eq!(place.says(&["exec", "--", "/nonexistent"]).0, Some(127));
-    assert_eq!(place.says(&["exec", "--", "/"]).0, Some(126));
-    assert_eq!(place.says(&["exec"]).0, Some(2));
+    assert_eq!(place.run(&["exec", "--", "/nonexistent"]).0, Some(127));
+    assert_eq!(place.run(&["exec", "--", "/"]).0, Some(126));
+    assert_eq!(place.run(&["exec"]).0, Some(2));
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn a_damaged_store_is_named_by_its_line_and_left_as_it_is() {
     let place = Place::new();
     std::fs::write(place.0.path().join("environment.sh"), "# x\nexport A=1\n").unwrap();
     for words in [&["list"][..], &["set", "B=1"], &["exec", "--", "true"]] {
-        let (code, _, err) = place.says(words);
+        let (code, _, err) = place.run(words);
         assert_eq!(code, Some(1), "{words:?}");
         assert!(err.contains("line 2 is not export NAME='VALUE'"), "{err}");
     }
@@ -114,7 +114,7 @@ fn a_variable_that_no_program_could_be_started_with_is_left_out() {
     let long = "x".repeat(131_072);
     let store = |value: &str| format!("export GOOD='1'\nexport LONG='{value}'\n");
     std::fs::write(place.0.path().join("environment.sh"), store(&long)).unwrap();
-    let (code, out, err) = place.says(&["exec", "--", "sh", "-c", "echo \"$GOOD${LONG-none}\""]);
+    let (code, out, err) = place.run(&["exec", "--", "sh", "-c", "echo \"$GOOD${LONG-none}\""]);
     assert_eq!((code, out.as_str()), (Some(0), "1none\n"));
     assert!(err.contains("LONG: it is longer than the 131,072 bytes that the kernel hands over"), "{err}");
 }
@@ -141,7 +141,7 @@ fn no_name_makes_a_shell_execute_a_value_or_fail_to_start() {
         let code = format!("$(: > {})", path("owned").display());
         let mut script = String::new();
         for (index, value) in [format!("a[{code}]"), code, "x".to_owned()].iter().enumerate() {
-            if place.says(&["set", &format!("{name}={value}")]).0 == Some(0) {
+            if place.run(&["set", &format!("{name}={value}")]).0 == Some(0) {
                 let kept = path(&format!("{index}.sh"));
                 std::fs::copy(path("environment.sh"), &kept).unwrap();
                 writeln!(script, ". {}", kept.display()).unwrap();
@@ -149,7 +149,7 @@ fn no_name_makes_a_shell_execute_a_value_or_fail_to_start() {
         }
         script.push_str("/bin/bash -c :\n/bin/sh -c 'echo alive'\n");
         for shell in shells {
-            let said = said(
+            let output = output(
                 Command::new(shell[0])
                     .args(&shell[1..])
                     .current_dir(&place.0)
@@ -157,16 +157,16 @@ fn no_name_makes_a_shell_execute_a_value_or_fail_to_start() {
                     .env_remove(name),
                 &script,
             );
-            assert_eq!((said.as_str(), path("owned").exists()), ("alive\n", false), "{name}: {shell:?}");
+            assert_eq!((output.as_str(), path("owned").exists()), ("alive\n", false), "{name}: {shell:?}");
         }
         let mut given = Command::new(env!("CARGO_BIN_EXE_env-store"));
         given.arg("--file").arg(path("none")).args(["exec", "/bin/sh"]).env(name, "x");
-        assert_eq!(said(&mut given, "echo alive"), "alive\n", "{name} in the environment");
+        assert_eq!(output(&mut given, "echo alive"), "alive\n", "{name} in the environment");
     }
 }
 
 /// Returns the output of a program that reads this on its input.
-fn said(command: &mut Command, input: &str) -> String {
+fn output(command: &mut Command, input: &str) -> String {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();

@@ -193,7 +193,7 @@ impl<'a> LimitBuilder<'a> {
         let listed = [CUDA, HIP, ROCR].iter().any(|name| self.env.get(name).is_some());
         if self.gpus.uncountable && !listed {
             self.problem(
-                "not applied: /dev/dxg does not tell how many GPUs there are; list them in CUDA_VISIBLE_DEVICES"
+                "not applied: /dev/dxg does not report the number of GPUs; list them in CUDA_VISIBLE_DEVICES"
                     .to_owned(),
             );
         }

@@ -72,10 +72,10 @@ fn a_machine_without_gpus_is_no_error() {
 fn a_bad_count_is_a_warning() {
     for count in ["-1", "many"] {
         let ran = run(&Machine::empty(), &[("GPU_COUNT", count)], &[]);
-        let said = format!(
+        let output = format!(
             "gpu-limit: warning: GPU_COUNT: {count:?} is not a number of GPUs (0 or more, or 'all'); no limit is set\n"
         );
-        check(&ran, 0, "no GPU found\nlimit   none\n", &said);
+        check(&ran, 0, "no GPU found\nlimit   none\n", &output);
     }
 }
 
@@ -136,8 +136,8 @@ fn exec_gives_the_command_the_variables_and_keeps_the_rest() {
 #[test]
 fn exec_warns_of_a_bad_count_and_runs_the_command() {
     let ran = run(&two_nvidia(), &[("GPU_COUNT", "1.5")], &["exec", "--", "/bin/sh", "-c", "echo ran"]);
-    let said = "gpu-limit: warning: GPU_COUNT: \"1.5\" is not a number of GPUs (0 or more, or 'all'); no limit is set\n";
-    check(&ran, 0, "ran\n", said);
+    let output = "gpu-limit: warning: GPU_COUNT: \"1.5\" is not a number of GPUs (0 or more, or 'all'); no limit is set\n";
+    check(&ran, 0, "ran\n", output);
 }
 
 #[test]

@@ -134,7 +134,7 @@ pub fn run_commands(steps: &[Vec<String>]) -> Result<()> {
 fn home_of(person: &SystemUser, workspace: &Workspace, problems: &mut Vec<Problem>) -> Result<PathBuf> {
     match &person.found {
         ExistingAccount::OfTheImage(user) => Ok(user.home.clone()),
-        ExistingAccount::Nobody | ExistingAccount::Ours(_) => {
+        ExistingAccount::Missing | ExistingAccount::Ours(_) => {
             home::ensure(workspace, &person.name, person.ids, problems)
         }
     }

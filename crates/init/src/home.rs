@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_home_that_belongs_to_somebody_else_is_refused() {
+    fn a_home_of_another_user_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         // Something is in it: an empty one of root's would be given to the user.

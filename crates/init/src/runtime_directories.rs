@@ -183,10 +183,10 @@ mod tests {
         let seen = || fs::metadata(&log).map(|meta| (meta.gid(), meta.mode() & 0o7777)).unwrap();
         touch(&log, 4).unwrap();
         assert_eq!(seen(), (4, 0o640));
-        fs::write(&log, "said\n").unwrap();
+        fs::write(&log, "text\n").unwrap();
         fs::set_permissions(&log, fs::Permissions::from_mode(0o600)).unwrap();
         touch(&log, 5).unwrap();
-        assert_eq!((seen(), fs::read_to_string(&log).unwrap().as_str()), ((5, 0o600), "said\n"));
+        assert_eq!((seen(), fs::read_to_string(&log).unwrap().as_str()), ((5, 0o600), "text\n"));
     }
 
     #[test]

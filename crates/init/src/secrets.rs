@@ -3,7 +3,7 @@
 use kit::{Env, Secret, SettingsReader, invisible};
 
 /// PAM takes no longer ones, its closing zero included (`PAM_MAX_RESP_SIZE` in its headers).
-const LONGEST_PASSWORD: usize = 511;
+const MAX_PASSWORD_BYTES: usize = 511;
 
 /// Reads a secret as its author sees it; an empty one counts as not given. Characters around it that cannot be typed
 /// are removed and reported; a secret with control characters inside fits no login form and is ignored.
@@ -59,10 +59,10 @@ pub fn web_secret(env: &Env, name: &str, reader: &mut SettingsReader<'_>) -> Opt
 /// Reads the password of the system user; PAM limits its length.
 pub fn user_password(env: &Env, reader: &mut SettingsReader<'_>) -> Option<Secret> {
     let password = secret(env, "USER_PASSWORD", "using the default", reader)?;
-    if password.expose().len() <= LONGEST_PASSWORD {
+    if password.expose().len() <= MAX_PASSWORD_BYTES {
         return Some(password);
     }
-    let rule = format!("a system password has at most {LONGEST_PASSWORD} bytes; using the default");
+    let rule = format!("a system password has at most {MAX_PASSWORD_BYTES} bytes; using the default");
     reader.problem("USER_PASSWORD", rule);
     None
 }

@@ -168,7 +168,7 @@ pub mod tests {
     }
 
     #[test]
-    fn a_web_user_with_what_nobody_types_is_reported() {
+    fn a_web_user_with_untypable_characters_is_reported() {
         for name in ["ada\u{200b} lovelace", "ada\u{a0}lovelace"] {
             let (settings, problems) = read(&[("WEB_USER", name)]);
             assert_eq!(settings.web.user, name);

@@ -32,7 +32,7 @@ pub struct SystemUser {
 /// The account that is there already.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ExistingAccount {
-    Nobody,
+    Missing,
     /// Made by an earlier start.
     Ours(User),
     /// Created by the author of the image; its ids and its home stay.
@@ -84,7 +84,7 @@ pub fn plan(
             let message = format!("{name:?} is a system account; no user was created");
             return Err(Problem::new("USER_NAME", message));
         }
-        None => ExistingAccount::Nobody,
+        None => ExistingAccount::Missing,
     };
     if let ExistingAccount::OfTheImage(user) = found {
         let ids = user.ids;
@@ -99,7 +99,10 @@ pub fn plan(
     let mut problems = Vec::new();
     let uid = uid(roster, workspace.uid, &mut problems)?;
     let (gid, mut group) = group(roster, name, &found, workspace.gid, &mut problems);
-    if group == GroupChange::Make && found == ExistingAccount::Nobody && gid == uid && USER_IDS.contains(&uid)
+    if group == GroupChange::Make
+        && found == ExistingAccount::Missing
+        && gid == uid
+        && USER_IDS.contains(&uid)
     {
         group = GroupChange::MakeWithUser;
     }
@@ -156,7 +159,7 @@ impl SystemUser {
         let mut steps = Vec::from_iter(self.group_step());
         let missing = self.missing_groups(roster);
         match &self.found {
-            ExistingAccount::Nobody => {
+            ExistingAccount::Missing => {
                 let (uid, gid) = (self.ids.uid.to_string(), self.ids.gid.to_string());
                 let mut add = words(&["/usr/sbin/useradd", "--no-create-home", "--no-log-init"]);
                 add.extend(words(&["--shell", "/bin/bash", "--comment", MARK, "--home-dir", &text(home)]));
@@ -315,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_uid_that_belongs_to_somebody_is_left_to_them() {
+    fn a_uid_of_another_account_is_not_taken() {
         let passwd = format!("{SYSTEM}ubuntu:x:1000:1000:Ubuntu:/home/ubuntu:/bin/bash\n");
         let groups = format!("{SYSTEM_GROUPS}ubuntu:x:1000:\n");
         for (owner, used) in [(1000, 1001), (65534, 1001)] {

@@ -186,8 +186,8 @@ mod tests {
         login.user = "eve".into();
         let restarted = choose_login(&web("given", ""), Some(login), &Fixed).unwrap();
         assert_eq!(shown(&restarted), ["eve", "changed", "new-token", "new"]);
-        let asked_anew = choose_login(&web("other", ""), Some(restarted), &Fixed).unwrap();
-        assert_eq!(shown(&asked_anew), ["ada", "other", "new-token", "new"]);
+        let asked_again = choose_login(&web("other", ""), Some(restarted), &Fixed).unwrap();
+        assert_eq!(shown(&asked_again), ["ada", "other", "new-token", "new"]);
     }
 
     #[test]

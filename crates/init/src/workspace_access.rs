@@ -256,15 +256,15 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_refuses_root_alone_is_said_to_be_the_users_all_the_same() {
+    fn a_directory_that_refuses_root_alone_is_reported_as_the_users() {
         let dir = directory((1234, 1235), 0o700);
         assert_eq!(settled(dir.path(), true), [""; 0]);
-        let said = settled_without(CapabilitySet::DAC_OVERRIDE, dir.path()).concat();
+        let message = settled_without(CapabilitySet::DAC_OVERRIDE, dir.path()).concat();
         let begin = format!(
             "WORKSPACE: root cannot write to {}: Permission denied; \"user\" (uid 1234) can",
             dir.path().display()
         );
-        assert!(said.starts_with(&begin), "{said}");
+        assert!(message.starts_with(&begin), "{message}");
     }
 
     #[test]
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn each_way_opens_what_it_applies_to_and_takes_from_nobody() {
+    fn each_attempt_gives_access_and_takes_none_away() {
         let seen = |path: &Path| {
             fs::metadata(path).map(|meta| (meta.uid(), meta.gid(), meta.mode() & 0o7777)).unwrap()
         };

@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_word_about_an_end_counts_and_says_nothing_about_another_run() {
+    fn the_last_end_of_a_run_counts_and_other_runs_are_not_affected() {
         let started = |stage| Event::StageStarted { stage };
         let events = [
             started(Stage::Provisioning),

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::{INPUT, SettingProblem};
 
 /// A program that runs longer than this has recovered, in seconds.
-const STEADY: f64 = 60.0;
+const RECOVERED_AFTER: f64 = 60.0;
 
 #[derive(Debug, Deserialize)]
 struct Program {
@@ -46,7 +46,7 @@ fn message(name: &str, program: &Program, now: f64) -> Option<String> {
     let log = if log.is_empty() { String::new() } else { format!("; its log is {log}") };
     match program.state.as_str() {
         // A single end is over with the next start.
-        "STARTING" | "RUNNING" | "EXITED" if *failures < 2 || now - program.at > STEADY => None,
+        "STARTING" | "RUNNING" | "EXITED" if *failures < 2 || now - program.at > RECOVERED_AFTER => None,
         "STARTING" | "RUNNING" | "EXITED" => Some(format!(
             "the program exited {failures} times in a row ({end}); supervisord restarts it{log}"
         )),
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_that_says_nothing_by_itself_is_explained_and_a_log_that_is_not_there_is_not_named() {
+    fn an_unclear_exit_is_explained_and_a_missing_log_is_not_named() {
         for (state, how, log, expected) in [
             (
                 "BACKOFF",
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_of_the_launcher_is_understood_and_a_missing_or_broken_one_says_nothing() {
+    fn the_launchers_file_is_read_and_a_missing_or_broken_one_has_no_programs() {
         let dir = tempfile::tempdir().unwrap();
         let journal = dir.path().join("boot.jsonl");
         assert_eq!(down_programs(&journal, 2.0), []);

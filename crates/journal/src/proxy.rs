@@ -11,7 +11,7 @@ use crate::SettingProblem;
 /// Path of the file in which `caddy-run` reports problems. Caddy's account, which faces the network, can write there.
 pub const PROXY_PROBLEM_FILE: &str = "/opt/caddy/etc/problem.txt";
 /// A longer message would hide everything else, in bytes.
-const SHOWN: usize = 2_000;
+const MAX_SHOWN_BYTES: usize = 2_000;
 const INPUT: ReadPolicy = ReadPolicy::max_size(64_000).no_follow().owned_like_directory();
 
 /// Returns the message in `file` in one line; nothing without the file.
@@ -21,7 +21,7 @@ pub fn proxy_problem(file: &Path) -> Option<SettingProblem> {
         Err(ReadError { reason: ReadErrorKind::Missing, .. }) => return None,
         Err(refused) => refused.to_string(),
         Ok(mut bytes) => {
-            bytes.truncate(SHOWN);
+            bytes.truncate(MAX_SHOWN_BYTES);
             String::from_utf8_lossy(&bytes)
                 .trim()
                 .lines()
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_file_says_is_one_line_that_a_terminal_only_shows() {
+    fn the_message_is_one_line_without_control_characters() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("problem.txt");
         let message = || proxy_problem(&file).map(|trouble| trouble.message);
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_account_puts_there_shows_no_file_of_others_and_blocks_nobody() {
+    fn another_account_can_neither_show_a_foreign_file_nor_block_the_reader() {
         let dir = tempfile::tempdir().unwrap();
         let (own, login) = (dir.path().join("etc"), dir.path().join("web_credentials.json"));
         fs::create_dir(&own).unwrap();

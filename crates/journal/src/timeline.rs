@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_was_told_to_end_was_not_killed() {
+    fn a_run_that_was_stopped_was_not_killed() {
         let run = [Event::BootStarted { pid: 1 }, started(Stage::Sync), Event::BootStopped];
         let begun_again = [run.to_vec(), run.to_vec(), run[..2].to_vec()].concat();
         let seen = timeline(vec![run.to_vec(); 6].concat());

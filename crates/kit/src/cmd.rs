@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use crate::{Exit, exec_limit};
 
 /// Bytes of a failed program's stderr that an error repeats.
-const STDERR_SHOWN: usize = 2_000;
+const MAX_STDERR_BYTES: usize = 2_000;
 
 /// Returns the path of a program of the image, which is beside the running one or where supervisord is: an extended image
 /// and its users put other programs in front of the `PATH`.
@@ -98,7 +98,7 @@ fn check(command: &Command, output: Output) -> Result<Output> {
     let stderr = String::from_utf8_lossy(&output.stderr);
     match tail(stderr.trim()) {
         "" => bail!("{} failed ({})", describe(command), output.status),
-        said => bail!("{} failed ({}): {said}", describe(command), output.status),
+        text => bail!("{} failed ({}): {text}", describe(command), output.status),
     }
 }
 
@@ -113,7 +113,7 @@ pub fn describe(command: &Command) -> String {
 }
 
 fn tail(text: &str) -> &str {
-    let start = text.len().saturating_sub(STDERR_SHOWN);
+    let start = text.len().saturating_sub(MAX_STDERR_BYTES);
     let start = (start..text.len()).find(|&index| text.is_char_boundary(index)).unwrap_or(text.len());
     &text[start..]
 }
@@ -156,8 +156,8 @@ mod tests {
 
     #[test]
     fn a_long_stderr_is_cut_at_a_character() {
-        let text = "é".repeat(STDERR_SHOWN);
-        assert!(tail(&text).len() <= STDERR_SHOWN);
+        let text = "é".repeat(MAX_STDERR_BYTES);
+        assert!(tail(&text).len() <= MAX_STDERR_BYTES);
     }
 
     #[test]
@@ -179,7 +179,7 @@ mod tests {
             "sh may not start with it"
         );
         let output = echo.args(["-c", "echo $PPID $1; exit 3", "sh", "a b"]).output().unwrap();
-        let said = String::from_utf8(output.stdout).unwrap();
-        assert_eq!((output.status.code(), said), (Some(3), format!("{} a b\n", process::id())));
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!((output.status.code(), text), (Some(3), format!("{} a b\n", process::id())));
     }
 }

@@ -12,11 +12,11 @@ use crate::units::format_count;
 use crate::{Env, Problem};
 
 /// Longest `NAME=VALUE` with its closing NUL, in bytes: the kernel's `MAX_ARG_STRLEN`, with its smallest page.
-const LONGEST: usize = 131_072;
+const MAX_VARIABLE_BYTES: usize = 131_072;
 /// Bytes for all of them, if the stack may be of any size: three quarters of the kernel's `_STK_LIM`.
-const MOST: u64 = 6 << 20;
+const MAX_TOTAL_BYTES: u64 = 6 << 20;
 /// The kernel grants this much however small the stack is (`ARG_MAX`).
-const LEAST: u64 = 131_072;
+const MIN_TOTAL_BYTES: u64 = 131_072;
 /// The one variable over which dash does not start, unless it is a number.
 pub const SH_RESERVED: &str = "OPTIND";
 
@@ -26,10 +26,10 @@ fn refusal(name: &OsStr, value: &OsStr) -> Option<String> {
         Some("it has a NUL byte, which no program can be given".to_owned())
     } else if name == SH_RESERVED {
         Some("sh reserves this name and may not start with it set".to_owned())
-    } else if name.len() + value.len() + 2 > LONGEST {
+    } else if name.len() + value.len() + 2 > MAX_VARIABLE_BYTES {
         Some(format!(
             "it is longer than the {} bytes that the kernel hands over",
-            format_count(LONGEST as u64)
+            format_count(MAX_VARIABLE_BYTES as u64)
         ))
     } else {
         None
@@ -38,8 +38,8 @@ fn refusal(name: &OsStr, value: &OsStr) -> Option<String> {
 
 /// Removes what the kernel or `sh` would refuse: first what is too long by itself, then the longest until all fit together.
 pub fn drop_oversized(env: &mut Env) -> Vec<Problem> {
-    let stack = getrlimit(Resource::RLIMIT_STACK).map_or(MOST, |(soft, _)| soft / 4);
-    let most = stack.clamp(LEAST, MOST);
+    let stack = getrlimit(Resource::RLIMIT_STACK).map_or(MAX_TOTAL_BYTES, |(soft, _)| soft / 4);
+    let most = stack.clamp(MIN_TOTAL_BYTES, MAX_TOTAL_BYTES);
     // The rest is for arguments, and for variables that programs set for those that they start.
     fit_into(env, usize::try_from(most - most / 8).unwrap_or(usize::MAX))
 }
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn what_the_kernel_refuses_is_named_and_the_rest_stays() {
-        let longest = LONGEST - "A=".len() - 1;
+        let longest = MAX_VARIABLE_BYTES - "A=".len() - 1;
         for (name, size, refused) in [("A", longest, false), ("A", longest + 1, true), ("AB", longest, true)]
         {
             let mut env: Env = [(name, "x".repeat(size)), ("B", "b".to_owned())].into_iter().collect();

@@ -13,10 +13,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// provide these, each process has digits of its own.
 pub fn id() -> &'static str {
     static INSTANCE: OnceLock<String> = OnceLock::new();
-    INSTANCE.get_or_init(|| told().unwrap_or_else(alone))
+    INSTANCE.get_or_init(|| from_kernel().unwrap_or_else(alone))
 }
 
-fn told() -> Option<String> {
+fn from_kernel() -> Option<String> {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let number = |name: &str| Some(fs::metadata(format!("/proc/self/ns/{name}")).ok()?.ino());
     word(&boot, number("pid")?, number("mnt")?)
@@ -39,9 +39,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_stays_the_same_and_is_told_by_the_kernel() {
+    fn it_stays_the_same_and_comes_from_the_kernel() {
         assert_eq!(id(), id());
-        assert_eq!(Some(id().to_owned()), told());
+        assert_eq!(Some(id().to_owned()), from_kernel());
         assert_eq!(alone().len(), id().len());
     }
 

@@ -122,14 +122,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn in_a_stream_each_line_says_whose_it_is() {
+    fn each_line_of_a_prefixed_message_has_the_tools_name() {
         let text = "warning: one\nhint: two";
         assert_eq!(attribute("init", text, true), "init | warning: one\ninit | hint: two\n");
         assert_eq!(attribute("init", text, false), "init: warning: one\nhint: two\n");
     }
 
     #[test]
-    fn a_terminal_is_told_nothing_but_text() {
+    fn a_terminal_gets_nothing_but_text() {
         assert_eq!(escape_control("a\u{1b}[2J\u{9b}m\r b\n\tc ä"), "a\\u{1b}[2J\\u{9b}m\\r b\n\tc ä");
     }
 

@@ -345,12 +345,12 @@ mod tests {
     }
 
     #[test]
-    fn lengths_of_time_are_read_and_said() {
-        for (written, seconds, said) in
+    fn durations_are_read_and_formatted() {
+        for (written, seconds, formatted) in
             [("59s", 59, "59 s"), ("15m", 900, "15 min"), ("2h", 7_200, "2 h"), ("7d", 604_800, "7 d")]
         {
             assert_eq!(duration(written), Some(Duration::from_secs(seconds)), "{written}");
-            assert_eq!(words(seconds), said);
+            assert_eq!(words(seconds), formatted);
         }
         assert_eq!((words(7_260).as_str(), words(90_000).as_str()), ("2 h 1 min", "1 d 1 h"));
         for wrong in ["", "h", "2", "-2h", "+2h", "2 h", "2w", "2ä", "99999999999999999999d"] {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+const MAX_PAUSE: Duration = Duration::from_millis(50);
 
 /// Calls `ask` until it returns a value; after `deadline`, the error names `what`.
 ///
@@ -23,7 +23,7 @@ pub fn until<T>(deadline: Duration, what: &str, mut ask: impl FnMut() -> Option<
             bail!("timed out after {:.1} s waiting for {what}", deadline.as_secs_f64());
         }
         thread::sleep(pause.min(left));
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = (pause * 2).min(MAX_PAUSE);
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 /// UTF-8 text of Windows may begin with it.
 pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Bytes at the beginning that show the encoding.
-const HEAD: usize = 1_024;
+const SAMPLE_BYTES: usize = 1_024;
 
 /// Changes that [`normalize`] made.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub fn normalize(bytes: &[u8]) -> (Vec<u8>, AppliedFixes) {
 /// True for UTF-16 text, with a byte order mark or without.
 #[must_use]
 pub fn is_utf16(bytes: &[u8]) -> bool {
-    let head = &bytes[..bytes.len().min(HEAD)];
+    let head = &bytes[..bytes.len().min(SAMPLE_BYTES)];
     let zeros = |odd: usize| head.iter().skip(odd).step_by(2).filter(|&&byte| byte == 0).count();
     bytes.starts_with(b"\xff\xfe")
         || bytes.starts_with(b"\xfe\xff")

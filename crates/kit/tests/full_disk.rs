@@ -31,8 +31,8 @@ fn a_full_disk_leaves_the_old_file_and_no_temporary_one() {
         for placement in [WriteOptions::durable(0o600), WriteOptions::volatile(0o600)] {
             for name in ["old", "new"] {
                 let error = atomic::write(&disk.join(name), &vec![b'x'; 70_000], placement).unwrap_err();
-                let said = format!("cannot write {}: No space left on device", disk.join(name).display());
-                assert!(format!("{error:#}").starts_with(&said), "{error:#}");
+                let output = format!("cannot write {}: No space left on device", disk.join(name).display());
+                assert!(format!("{error:#}").starts_with(&output), "{error:#}");
             }
             let changed = atomic::write_if_changed(&disk.join("old"), b"new", placement);
             assert!(

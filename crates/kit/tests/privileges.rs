@@ -78,7 +78,7 @@ fn a_process_that_cannot_become_the_account_does_not_run_on() {
         ("root", "--groups=7", "the account root is root"),
     ] {
         let output = dropped(account, &[setpriv]);
-        let said = String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned();
-        assert!(!output.status.success() && said.contains(why) && !said.contains("Uid="), "{said}");
+        let text = String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned();
+        assert!(!output.status.success() && text.contains(why) && !text.contains("Uid="), "{text}");
     }
 }

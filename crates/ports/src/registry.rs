@@ -15,7 +15,7 @@ use crate::Service;
 const INPUT: ReadPolicy = ReadPolicy::max_size(16 * 1024).no_follow();
 
 /// Directory entries that are read at most: a member who fills the directory must not stop the gate.
-const MOST_FILES: usize = 1_000;
+const MAX_ENTRIES: usize = 1_000;
 
 /// The services of this container.
 #[derive(Debug, Clone)]
@@ -55,7 +55,7 @@ impl Registry {
     pub fn load(&self) -> Result<(Vec<Service>, Vec<RejectedFile>)> {
         let cannot = || format!("cannot read {}", self.directory.display());
         let (mut services, mut rejected) = (Vec::new(), Vec::new());
-        for entry in fs::read_dir(&self.directory).with_context(cannot)?.take(MOST_FILES) {
+        for entry in fs::read_dir(&self.directory).with_context(cannot)?.take(MAX_ENTRIES) {
             let path = entry.with_context(cannot)?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if name.starts_with('.') {

@@ -7,9 +7,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::PORTAL;
 
 /// The longest name of a service, in bytes; more would not fit on a phone.
-const LONGEST_NAME: usize = 64;
+const MAX_NAME_BYTES: usize = 64;
 /// The longest path that a link may open, in bytes.
-const LONGEST_URL: usize = 2_000;
+const MAX_URL_BYTES: usize = 2_000;
 const SSH: u16 = 22;
 
 /// A web service behind the proxy.
@@ -59,7 +59,10 @@ impl Service {
             bail!("port {} is reserved", self.proxy_port);
         }
         ensure!(!self.service_name.trim().is_empty(), "service_name is empty");
-        ensure!(self.service_name.len() <= LONGEST_NAME, "service_name is longer than {LONGEST_NAME} bytes");
+        ensure!(
+            self.service_name.len() <= MAX_NAME_BYTES,
+            "service_name is longer than {MAX_NAME_BYTES} bytes"
+        );
         ensure!(!self.service_name.chars().any(char::is_control), "service_name has control characters");
         if let Some(log) = &self.log {
             ensure!(is_log_name(log), "log is not a file name of A-Z a-z 0-9 . _ - that ends in .log");
@@ -83,7 +86,7 @@ impl Service {
 
 /// One path component that cannot be mistaken for anything else.
 fn is_log_name(name: &str) -> bool {
-    name.len() <= LONGEST_NAME + 4
+    name.len() <= MAX_NAME_BYTES + 4
         && name.strip_suffix(".log").is_some_and(|stem| !stem.is_empty())
         && !name.starts_with('.')
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
@@ -91,7 +94,7 @@ fn is_log_name(name: &str) -> bool {
 
 /// A link must stay on the service: one leading slash, no second one, nothing that a browser reads as one.
 fn check_url(url: &str) -> Result<()> {
-    ensure!(url.len() <= LONGEST_URL, "service_url is longer than {LONGEST_URL} bytes");
+    ensure!(url.len() <= MAX_URL_BYTES, "service_url is longer than {MAX_URL_BYTES} bytes");
     let stays_here = url.starts_with('/') && !url.starts_with("//") && !url.contains('\\');
     ensure!(stays_here, "service_url is not a path that begins with one slash");
     ensure!(

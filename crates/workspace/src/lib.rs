@@ -61,12 +61,12 @@ impl Workspace {
         let mut reader = SettingsReader::new(env);
         let path = path_from_setting(&mut reader);
         let slug = slug_from_setting(&mut reader);
-        let told = (
+        let given = (
             id(&mut reader, "WORKSPACE_UID"),
             id(&mut reader, "WORKSPACE_GID"),
             env.text("WORKSPACE_MOUNTED").map(|_| reader.flag("WORKSPACE_MOUNTED", false)),
         );
-        let workspace = match told {
+        let workspace = match given {
             (Some(uid), Some(gid), Some(mounted)) => Self { path, uid, gid, mounted, slug },
             (uid, gid, mounted) => {
                 let seen = Self::inspect(path, slug);
@@ -165,7 +165,7 @@ mod tests {
 
     use super::*;
 
-    fn told(pairs: &[(&str, &str)]) -> (Workspace, Vec<String>) {
+    fn read_env(pairs: &[(&str, &str)]) -> (Workspace, Vec<String>) {
         let (workspace, problems) = Workspace::from_env(&pairs.iter().copied().collect());
         (workspace, problems.iter().map(ToString::to_string).collect())
     }
@@ -186,21 +186,22 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_that_init_has_told_nothing_looks_itself() {
+    fn a_tool_without_the_exported_values_inspects_the_directory() {
         let directory = tempfile::tempdir().unwrap();
         let meta = fs::metadata(directory.path()).unwrap();
-        let (workspace, problems) = told(&[("WORKSPACE", directory.path().to_str().unwrap())]);
+        let (workspace, problems) = read_env(&[("WORKSPACE", directory.path().to_str().unwrap())]);
         assert_eq!(problems, [""; 0]);
         assert_eq!(workspace.path, directory.path());
         assert_eq!((workspace.uid, workspace.gid), (own_or_default(meta.uid()), own_or_default(meta.gid())));
-        let (missing, _) = told(&[("WORKSPACE", "/no/such/place")]);
+        let (missing, _) = read_env(&[("WORKSPACE", "/no/such/place")]);
         assert_eq!((missing.uid, missing.gid, missing.mounted), (1000, 1000, false));
     }
 
     #[test]
     fn an_id_that_is_none_is_reported_and_never_root() {
         for wrong in ["0", "-1", "+5", "4294967295", "4294967296", "1e3", "$(id)"] {
-            let (workspace, problems) = told(&[("WORKSPACE", "/no/such/place"), ("WORKSPACE_UID", wrong)]);
+            let (workspace, problems) =
+                read_env(&[("WORKSPACE", "/no/such/place"), ("WORKSPACE_UID", wrong)]);
             assert_eq!(workspace.uid, 1000, "{wrong}");
             assert_eq!(
                 problems,
@@ -211,7 +212,7 @@ mod tests {
 
     #[test]
     fn everything_in_it_has_its_place() {
-        let (workspace, _) = told(&[("WORKSPACE", "/data/")]);
+        let (workspace, _) = read_env(&[("WORKSPACE", "/data/")]);
         assert_eq!(workspace.environments(), Path::new("/data/environments"));
         assert_eq!(workspace.storage(), Path::new("/data/storage"));
         assert_eq!(workspace.home("ada"), Path::new("/data/home/ada"));

@@ -5,7 +5,7 @@ use kit::SettingsReader;
 /// Slug of the base image.
 pub const DEFAULT_SLUG: &str = "base-image";
 /// Long enough for any repository and tag, short enough for every file system with a suffix behind it.
-const LONGEST: usize = 64;
+const MAX_LENGTH: usize = 64;
 
 /// Reads `IMAGE_SLUG`; what cannot be a plain file name everywhere is reported, and the default is used.
 #[must_use]
@@ -16,7 +16,7 @@ pub fn slug_from_setting(reader: &mut SettingsReader<'_>) -> String {
             reader.problem(
                 "IMAGE_SLUG",
                 format!(
-                    "{slug:?} is not 1 to {LONGEST} letters, digits, \".\", \"_\" or \"-\", the first a letter, digit \
+                    "{slug:?} is not 1 to {MAX_LENGTH} letters, digits, \".\", \"_\" or \"-\", the first a letter, digit \
                      or \"_\"; using {DEFAULT_SLUG:?}"
                 ),
             );
@@ -28,7 +28,7 @@ pub fn slug_from_setting(reader: &mut SettingsReader<'_>) -> String {
 
 /// A dot in front would hide it (or climb), a dash would look like an option.
 fn is_plain(slug: &str) -> bool {
-    slug.len() <= LONGEST
+    slug.len() <= MAX_LENGTH
         && !slug.starts_with(['.', '-'])
         && slug.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }

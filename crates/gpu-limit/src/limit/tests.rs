@@ -45,8 +45,8 @@ fn check(pairs: &[(&str, &str)], gpus: &Gpus, exports: &[&str], problems: &[&str
     let exported: Vec<String> =
         limit.variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
     assert_eq!(exported, exports, "exports");
-    let said: Vec<String> = limit.problems.iter().map(ToString::to_string).collect();
-    assert_eq!(said, problems, "problems");
+    let message: Vec<String> = limit.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(message, problems, "problems");
 }
 
 #[test]
@@ -64,9 +64,9 @@ fn nothing_is_exported_without_a_limit_or_with_one_that_is_high_enough() {
 #[test]
 fn what_is_no_number_is_reported_and_limits_nothing() {
     for count in ["-1", "+1", "two", "0x1", "1.5", "1 2", "1,2", "٢", "$(id)"] {
-        let said =
+        let message =
             format!("GPU_COUNT: {count:?} is not a number of GPUs (0 or more, or 'all'); no limit is set");
-        check(&[("GPU_COUNT", count)], &nvidia(2), &[], &[&said]);
+        check(&[("GPU_COUNT", count)], &nvidia(2), &[], &[&message]);
     }
     let mut bytes = Env::default();
     bytes.set("GPU_COUNT", OsString::from_vec(vec![0xff]));
@@ -276,13 +276,13 @@ fn whole_gpus_come_before_instances_that_have_no_name() {
 }
 
 #[test]
-fn where_gpus_cannot_be_counted_the_limit_says_that_it_does_nothing() {
+fn uncountable_gpus_are_reported_as_not_limited() {
     check(
         &[("GPU_COUNT", "1")],
         &uncountable(),
         &[],
         &[
-            "GPU_COUNT: not applied: /dev/dxg does not tell how many GPUs there are; list them in CUDA_VISIBLE_DEVICES",
+            "GPU_COUNT: not applied: /dev/dxg does not report the number of GPUs; list them in CUDA_VISIBLE_DEVICES",
         ],
     );
     check(&[], &uncountable(), &[], &[]);
