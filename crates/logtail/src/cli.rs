@@ -9,7 +9,7 @@ const NOTES: &str = "\
 A line is TIME SERVICE | TEXT. A service is called like its log: caddy for /var/log/supervisor/caddy.log. Text that goes
 on before or after a line has … there. Carriage returns and terminal control sequences are taken out.
 
-Lines come from /var/log/logtail.log, which root and the group leonardo may read. Of a service that is named and has no
+LineAssembler come from /var/log/logtail.log, which root and the group leonardo may read. Of a service that is named and has no
 line in there any more, its own log is shown, without times.";
 
 /// Show every log of the container in one stream.

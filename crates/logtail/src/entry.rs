@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use crate::clock;
 use crate::level::Level;
-use crate::lines::Piece;
-use crate::safe;
+use crate::line_assembler::Piece;
+use crate::safe_text;
 
 /// Stands between a service and its text.
 const BAR: &str = " | ";
@@ -13,18 +13,18 @@ const BAR: &str = " | ";
 const ON: &str = "…";
 
 /// A service's name as it is printed: no character that could end it early or do harm.
-pub fn label(service: &str) -> String {
-    safe::text(service.as_bytes()).replace(|other: char| other.is_whitespace() || other == '|', "_")
+pub fn sanitize_label(service: &str) -> String {
+    safe_text::sanitize(service.as_bytes()).replace(|other: char| other.is_whitespace() || other == '|', "_")
 }
 
 /// Appends `service | text`.
-pub fn append(out: &mut Vec<u8>, label: &str, piece: Piece<'_>) {
+pub fn append_line(out: &mut Vec<u8>, label: &str, piece: Piece<'_>) {
     out.extend_from_slice(label.as_bytes());
     out.extend_from_slice(BAR.as_bytes());
-    if piece.continues && !safe::is_drawn_over(piece.text) {
+    if piece.continues && !safe_text::overwrites_line(piece.text) {
         out.extend_from_slice(ON.as_bytes());
     }
-    safe::append(out, piece.text);
+    safe_text::append_sanitized(out, piece.text);
     if !piece.ended {
         out.extend_from_slice(ON.as_bytes());
     }
@@ -51,7 +51,7 @@ impl<'a> Entry<'a> {
     }
 
     pub fn new(at: Option<&'a str>, service: &'a str, text: &'a str) -> Self {
-        Self { at, service, level: Level::of(text), text }
+        Self { at, service, level: Level::detect(text), text }
     }
 }
 
@@ -61,7 +61,7 @@ mod tests {
 
     fn line(label: &str, text: &str, continues: bool, ended: bool) -> String {
         let mut out = Vec::new();
-        append(&mut out, label, Piece { text: text.as_bytes(), continues, ended });
+        append_line(&mut out, label, Piece { text: text.as_bytes(), continues, ended });
         String::from_utf8(out).unwrap()
     }
 
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back_whatever_the_service_is_called() {
         for (service, label) in [("caddy", "caddy"), ("my app | x\n\u{1b}[2J", "my_app___x␊")] {
-            assert_eq!(super::label(service), label);
+            assert_eq!(super::sanitize_label(service), label);
             let text = format!("2026-11-24T00:25:58.123Z {}", line(label, "a | b: error", false, true));
             let entry = Entry::parse(text.trim_end()).unwrap();
             let at = Some("2026-11-24T00:25:58.123Z");

@@ -37,7 +37,7 @@ const WORDS: &[(&str, Level)] = &[
 
 impl Level {
     /// The first word near the beginning that is the name of a level, such as in `2026 ERROR x` or `{"level":"warn"`.
-    pub fn of(text: &str) -> Option<Self> {
+    pub fn detect(text: &str) -> Option<Self> {
         text.char_indices()
             .nth(SEARCHED)
             .map_or(text, |(end, _)| &text[..end])
@@ -62,8 +62,8 @@ mod tests {
             ("an informal terror, error-free", None),
             ("", None),
         ] {
-            assert_eq!(Level::of(text), level, "{text}");
+            assert_eq!(Level::detect(text), level, "{text}");
         }
-        assert_eq!(Level::of(&format!("{} error", "é".repeat(200))), None, "too far from the beginning");
+        assert_eq!(Level::detect(&format!("{} error", "é".repeat(200))), None, "too far from the beginning");
     }
 }

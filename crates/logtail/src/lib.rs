@@ -27,30 +27,31 @@
 //!
 //! No link is followed, neither a directory's nor a file's; what is no regular file is refused and named.
 
+mod checkpoint;
+mod checkpoint_store;
 mod cli;
 mod clock;
-mod directory;
+mod compressed;
 mod entry;
-mod follow;
-mod generation;
-mod identity;
+mod events;
+mod file_id;
+mod file_name;
+mod file_reader;
+mod filter;
+mod fingerprint;
+mod follower;
 mod level;
-mod lines;
-mod mark;
-mod names;
-mod outlet;
-mod packed;
-mod place;
-mod plan;
-mod position;
-mod positions;
-mod record;
-mod safe;
-mod show;
+mod line_assembler;
+mod log_directory;
+mod log_reader;
+mod merged_log;
+mod output;
+mod output_format;
+mod paths;
+mod rotation;
+mod safe_text;
 mod sinks;
-mod stream;
-mod wanted;
-mod watch;
+mod viewer;
 
 use std::path::PathBuf;
 
@@ -59,32 +60,32 @@ use kit::{Exit, Outcome};
 
 pub use cli::command;
 use cli::{Action, Cli};
-use follow::Follower;
-use outlet::Outlet;
-use place::Place;
+use follower::Follower;
+use output::Output;
+use paths::Paths;
 
 /// Runs the command line.
 pub fn run() -> Outcome {
     let cli = Cli::try_parse()?;
     match cli.action {
-        None => show::show(cli),
+        None => viewer::run(cli),
         Some(Action::Follow { to_parent }) => {
             let output = if to_parent {
                 // supervisord would have to copy what it got through a pipe, and stand still when nobody reads.
                 PathBuf::from(format!("/proc/{}/fd/1", nix::unistd::getppid()))
             } else {
-                PathBuf::from(outlet::OWN)
+                PathBuf::from(output::STDOUT)
             };
-            let outlet = match Outlet::of(&output) {
+            let output = match Output::open(&output) {
                 Err(error) if to_parent => {
-                    log::warn!("{error:#}; lines go to {} alone", place::RECORD);
+                    log::warn!("{error:#}; writing to {} only", paths::MERGED_LOG);
                     None
                 }
-                outlet => Some(outlet?),
+                output => Some(output?),
             };
-            let place = Place(cli.root);
+            let place = Paths(cli.root);
             let _only = place.claim()?;
-            Follower::new(&place, outlet)?.run(to_parent)?;
+            Follower::new(&place, output)?.run(to_parent)?;
             Ok(Exit::Done)
         }
     }

@@ -3,14 +3,14 @@
 // The lint's exception for tests does not reach the functions that tests share.
 #![allow(clippy::unwrap_used, dead_code)]
 
-mod machine;
+mod fixture;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
-use machine::{DEADLINE, Follower, Machine, append, has_open};
+use fixture::{DEADLINE, Follower, Machine, append, has_open};
 
 #[test]
 fn logs_of_boot_and_of_services_are_named_also_those_that_appear_later() {

@@ -3,7 +3,7 @@
 // The lint's exception for tests does not reach the functions that tests share.
 #![allow(clippy::unwrap_used, dead_code)]
 
-mod machine;
+mod fixture;
 
 use std::fs;
 use std::io::Write;
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 
-use machine::{Machine, append};
+use fixture::{Machine, append};
 
 /// A small file system; needs root.
 struct Small(PathBuf);
@@ -49,7 +49,7 @@ fn on_a_full_disk_lines_are_still_shown_and_the_record_tells_what_it_lacks() {
     append(&machine.log("x"), format!("{}\n", long.join("\n")));
     let record = machine.path("var/log/logtail.log");
     let said = format!(
-        "logtail | cannot write {}: No space left on device (os error 28); lines are missing there",
+        "logtail | cannot write {}: No space left on device (os error 28); its lines are dropped",
         record.display()
     );
     let long = long.map(|text| format!("x | {text}"));
@@ -60,6 +60,6 @@ fn on_a_full_disk_lines_are_still_shown_and_the_record_tells_what_it_lacks() {
     append(&machine.log("x"), "3\n");
     assert_eq!(follower.line(), "x | 3");
     assert_eq!(follower.stop(), (Some(0), vec![]));
-    assert_eq!(machine.record(), format!("x | 1\n{}\nlogtail | 2 lines are missing here\nx | 3\n", long[0]));
+    assert_eq!(machine.record(), format!("x | 1\n{}\nlogtail | 2 lines dropped\nx | 3\n", long[0]));
     drop((logs, small));
 }

@@ -3,7 +3,7 @@
 // The lint's exception for tests does not reach the functions that tests share.
 #![allow(clippy::unwrap_used, dead_code)]
 
-mod machine;
+mod fixture;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use machine::{DEADLINE, Machine, append};
+use fixture::{DEADLINE, Machine, append};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -28,7 +28,7 @@ for day, part in enumerate(sys.argv[3:]):
 ";
 
 const GONE: &str =
-    "logtail | lines of x may be missing: it was rotated or cut, and what was read last is gone";
+    "logtail | x may be missing lines: it was rotated or truncated, and the last file read no longer exists";
 
 /// What a follower prints, after a first one has printed what is there before `meanwhile`.
 fn printed(before: &str, meanwhile: impl FnOnce(&Path)) -> Vec<String> {
@@ -144,7 +144,7 @@ fn what_cannot_be_read_or_is_gone_is_reported() {
     });
     assert_eq!(lines.last().unwrap(), "x | 2");
     assert!(
-        lines[..lines.len() - 1].iter().all(|line| line.starts_with("logtail | lines of x may be missing: "))
+        lines[..lines.len() - 1].iter().all(|line| line.starts_with("logtail | x may be missing lines: "))
     );
-    assert!(lines.iter().any(|line| line.contains("cannot unpack x.log-20261127.gz: ")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("cannot decompress x.log-20261127.gz: ")), "{lines:?}");
 }

@@ -3,7 +3,7 @@
 // The lint's exception for tests does not reach the functions that tests share.
 #![allow(clippy::unwrap_used, dead_code)]
 
-mod machine;
+mod fixture;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::thread;
 
-use machine::{DEADLINE, Follower, Machine, append};
+use fixture::{DEADLINE, Follower, Machine, append};
 use sha2::{Digest, Sha256};
 
 const ROTATIONS: usize = 1_000;
@@ -19,7 +19,7 @@ const ROTATIONS: usize = 1_000;
 const AHEAD: usize = 400;
 /// Said after two rotations in one look, where one file is kept: nobody can tell whether there were more.
 const UNSURE: &str =
-    "logtail | lines of x may be missing: it was rotated or cut, and what was read last is gone";
+    "logtail | x may be missing lines: it was rotated or truncated, and the last file read no longer exists";
 
 /// How far everybody is.
 #[derive(Default)]

@@ -3,13 +3,13 @@
 // The lint's exception for tests does not reach the functions that tests share.
 #![allow(clippy::unwrap_used, dead_code)]
 
-mod machine;
+mod fixture;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::process::Output;
 
-use machine::{Follower, Machine, append, has_open};
+use fixture::{Follower, Machine, append, has_open};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -189,6 +189,6 @@ fn a_viewer_that_was_stopped_for_too_long_says_that_lines_may_be_missing() {
     kill(process, Signal::SIGCONT).unwrap();
     assert_eq!(
         said.next().unwrap().unwrap(),
-        "logtail: warning: lines of logtail.log may be missing: it was rotated or cut, and what was read last is gone"
+        "logtail: warning: logtail.log may be missing lines: it was rotated or truncated, and the last file read no longer exists"
     );
 }

@@ -3,14 +3,14 @@
 // The lint's exception for tests does not reach the functions that tests share.
 #![allow(clippy::unwrap_used, dead_code)]
 
-mod machine;
+mod fixture;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 
-use machine::{Machine, append};
+use fixture::{Machine, append};
 
 #[test]
 fn what_is_no_file_is_refused_by_name_and_no_link_is_followed() {

@@ -91,7 +91,7 @@ fn a_second_instance_of_a_program_is_refused_or_harmless() {
         ),
         (&["sshd-run"], Some(255), "Address already in use"),
         (&["storage-monitor", "run"], Some(1), "another storage-monitor is running"),
-        (&["logtail", "follow", "--to-parent"], Some(1), "the logs are followed already"),
+        (&["logtail", "follow", "--to-parent"], Some(1), "another logtail follow is running"),
         (&["supervisord"], Some(2), "For help, use"),
         (&["sh", "-lc", "LEONARDO_AUTOSTART_SSHD=true exec supervisord"], Some(2), "already listening"),
         (&["fix-perms"], Some(0), ""),

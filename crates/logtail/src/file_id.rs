@@ -1,0 +1,48 @@
+//! Selection file this is, whatever it is called by now.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::time::UNIX_EPOCH;
+
+use serde::{Deserialize, Serialize};
+
+/// A file, told apart from every other in its directory, also from a later one that got the same inode number.
+///
+/// Not by its device: a file system of layers gets another number with each mount, and so with each start of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FileId {
+    inode: u64,
+    /// Nanoseconds since 1970 at its creation, where the file system knows (statx(2)): inode numbers come back
+    /// as soon as a file is deleted.
+    born: Option<u64>,
+}
+
+impl FileId {
+    /// What the kernel says about a file.
+    pub fn from_metadata(meta: &Metadata) -> Self {
+        let born = meta.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let born = born.and_then(|since| u64::try_from(since.as_nanos()).ok());
+        Self { inode: meta.ino(), born }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_name_does_not_matter_and_a_copy_is_another_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name| dir.path().join(name);
+        let id = |name| FileId::from_metadata(&fs::symlink_metadata(path(name)).unwrap());
+        fs::write(path("a"), "x").unwrap();
+        let first = id("a");
+        fs::rename(path("a"), path("b")).unwrap();
+        fs::write(path("b"), "longer").unwrap();
+        fs::copy(path("b"), path("a")).unwrap();
+        assert_eq!(id("b"), first);
+        assert_ne!(id("a"), first);
+    }
+}

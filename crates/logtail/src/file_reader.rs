@@ -1,0 +1,286 @@
+//! One file of a log while it is read, and how a rewritten one is noticed.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+
+use nix::errno::Errno;
+use nix::unistd::{Whence, lseek};
+
+use crate::file_id::FileId;
+use crate::fingerprint::{self, Fingerprint};
+
+/// Less than this many zeros are not looked at closer, in bytes.
+const BLOCK: usize = 4096;
+
+/// A file that is open, and how far it is read.
+#[derive(Debug)]
+pub struct FileReader {
+    file: File,
+    id: FileId,
+    offset: u64,
+    /// Of what was read; behind the offset where the last bytes have to be read again.
+    fingerprint: Fingerprint,
+}
+
+/// What came of reading.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Read<'buffer> {
+    /// New bytes.
+    New(&'buffer [u8]),
+    /// There is nothing new.
+    End,
+    /// What was read is not there any more: the file was cut, or written reopened.
+    Truncated,
+}
+
+impl FileReader {
+    /// Reads on at `offset`; from the beginning if the file is shorter than that.
+    pub fn at(file: File, id: FileId, offset: u64) -> io::Result<Self> {
+        let fingerprint = Fingerprint::read(&file, offset)?.unwrap_or_default();
+        Ok(Self { file, id, offset: fingerprint.end(), fingerprint })
+    }
+
+    /// Reads on where somebody else has ended, who left this fingerprint, unless the file was rewritten since.
+    pub fn resume(file: File, id: FileId, offset: u64, fingerprint: Fingerprint) -> Self {
+        Self { file, id, offset, fingerprint }
+    }
+
+    pub fn id(&self) -> FileId {
+        self.id
+    }
+
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// How it will be recognised.
+    pub fn fingerprint(&self) -> &Fingerprint {
+        &self.fingerprint
+    }
+
+    /// Reads once, as much as fits; the buffer has to be larger than a fingerprint.
+    ///
+    /// The last bytes of before are read again in the same call, so nothing can happen between looking at them and reading on.
+    pub fn read<'buffer>(&mut self, buffer: &'buffer mut [u8]) -> io::Result<Read<'buffer>> {
+        if self.fingerprint.end() != self.offset {
+            return Ok(if self.seek_back()? { Read::New(&[]) } else { Read::Truncated });
+        }
+        let old = self.fingerprint.tail().len();
+        let got = self.file.read_at(buffer, self.offset - old as u64)?;
+        let got = &buffer[..got];
+        if !got.starts_with(self.fingerprint.tail()) {
+            return Ok(Read::Truncated);
+        }
+        let new = &got[old..];
+        if new.is_empty() {
+            return Ok(Read::End);
+        }
+        // After the read: had it been written anew before, this shows it, also where the last bytes happen to be the same.
+        if !fingerprint::beginning(&self.file)?.starts_with(self.fingerprint.head()) {
+            return Ok(Read::Truncated);
+        }
+        let begin = self.offset;
+        self.fingerprint.advance(got);
+        self.offset = self.fingerprint.end();
+        // The beginning tells files apart and is always shown.
+        if begin > 0 && new.len() >= BLOCK && new.iter().all(|&byte| byte == 0) {
+            let data = self.data_after(begin)?;
+            if data > self.offset {
+                self.offset = data;
+                self.fingerprint.skip_hole(data);
+                return Ok(Read::New(&[]));
+            }
+        }
+        Ok(Read::New(new))
+    }
+
+    /// From the mark to the offset, if what is marked is there; says whether it is.
+    fn seek_back(&mut self) -> io::Result<bool> {
+        let earlier = Fingerprint::read(&self.file, self.offset)?;
+        // After that: what was read before this is known to be of the same content.
+        let same = self.fingerprint.matches(&self.file)?;
+        let Some(earlier) = earlier.filter(|_| same) else { return Ok(false) };
+        self.fingerprint = earlier;
+        Ok(true)
+    }
+
+    /// Where the next bytes are that somebody wrote (lseek(2)), or the end; this place itself where nobody knows.
+    ///
+    /// A file that is cut under a writer who does not append gets a hole up to where the writer was.
+    fn data_after(&self, offset: u64) -> io::Result<u64> {
+        let end = self.file.metadata()?.len();
+        let from = i64::try_from(offset).unwrap_or(i64::MAX);
+        Ok(match lseek(&self.file, from, Whence::SeekData) {
+            Ok(data) => u64::try_from(data).unwrap_or(offset),
+            Err(Errno::ENXIO) => end,
+            Err(_) => offset,
+        })
+    }
+
+    /// Whether what was read is not there any more.
+    pub fn is_rewritten(&self) -> io::Result<bool> {
+        Ok(!self.fingerprint.matches(&self.file)?)
+    }
+
+    /// Whether a copy shows that the file was cut after it had been made: it goes on behind our place, and is longer.
+    pub fn was_truncated_after(&self, copy: &File) -> io::Result<bool> {
+        // In this order: the file may grow meanwhile.
+        let longer = copy.metadata()?.len() > self.file.metadata()?.len();
+        Ok(longer && self.fingerprint.matches(copy)?)
+    }
+
+    /// Whether a file is a copy of what is there now.
+    pub fn has_copy(&self, copy: &File) -> io::Result<bool> {
+        fingerprint::is_copy(copy, &self.file)
+    }
+
+    /// Whether nothing of it was read.
+    pub fn is_unread(&self) -> bool {
+        self.fingerprint.end() == 0
+    }
+
+    /// Keeps the file's identity from being given to another.
+    pub fn try_clone_file(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
+    /// Forgets what was read.
+    pub fn rewind(&mut self) {
+        self.offset = 0;
+        self.fingerprint = Fingerprint::default();
+    }
+
+    /// The first bytes that are there at the moment.
+    pub fn peek(&self) -> io::Result<Vec<u8>> {
+        fingerprint::beginning(&self.file)
+    }
+
+    /// The same file from its beginning.
+    pub fn reopened(&self) -> io::Result<Self> {
+        Self::at(self.file.try_clone()?, self.id, 0)
+    }
+
+    /// Bytes that were not read.
+    pub fn unread_bytes(&self) -> u64 {
+        self.file.metadata().map_or(0, |meta| meta.len().saturating_sub(self.offset))
+    }
+
+    /// Whether the last byte that was written is no newline.
+    pub fn ends_within_a_line(&self) -> bool {
+        let mut last = [b'\n'];
+        let end = self.file.metadata().map_or(0, |meta| meta.len());
+        // Unreadable is as good as whole: it only decides how the next line is marked.
+        end > 0 && self.file.read_at(&mut last, end - 1).is_ok() && last != *b"\n"
+    }
+
+    /// Whether the file has no name any more.
+    pub fn is_deleted(&self) -> bool {
+        self.file.metadata().is_ok_and(|meta| meta.nlink() == 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write;
+    use std::path::Path;
+
+    use super::*;
+
+    fn open(path: &Path, offset: u64) -> FileReader {
+        let file = File::open(path).unwrap();
+        let id = FileId::from_metadata(&file.metadata().unwrap());
+        FileReader::at(file, id, offset).unwrap()
+    }
+
+    fn all(reader: &mut FileReader) -> Vec<u8> {
+        let mut buffer = [0; 400];
+        let mut bytes = Vec::new();
+        while let Read::New(new) = reader.read(&mut buffer).unwrap() {
+            bytes.extend_from_slice(new);
+        }
+        bytes
+    }
+
+    #[test]
+    fn what_is_appended_is_read_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.log");
+        fs::write(&path, vec![b'a'; 150]).unwrap();
+        let mut reader = open(&path, 100);
+        assert_eq!(all(&mut reader), vec![b'a'; 50]);
+        fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"bcd").unwrap();
+        assert_eq!(all(&mut reader), b"bcd");
+        assert_eq!((reader.offset(), reader.read(&mut [0; 400]).unwrap()), (153, Read::End));
+    }
+
+    #[test]
+    fn a_cut_file_is_noticed_even_when_it_has_grown_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.log");
+        for later in ["", "short", "something that is longer than what there was"] {
+            fs::write(&path, "what there was").unwrap();
+            let mut reader = open(&path, 0);
+            all(&mut reader);
+            fs::write(&path, later).unwrap();
+            assert_eq!(reader.read(&mut [0; 400]).unwrap(), Read::Truncated, "{later:?}");
+            assert_eq!(all(&mut reader.reopened().unwrap()), later.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_file_written_anew_with_the_same_bytes_at_our_place_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.log");
+        let line = "=".repeat(200);
+        fs::write(&path, format!("1{line}")).unwrap();
+        let mut reader = open(&path, 0);
+        all(&mut reader);
+        fs::write(&path, format!("2{line}{line}")).unwrap();
+        assert_eq!(reader.read(&mut [0; 400]).unwrap(), Read::Truncated);
+    }
+
+    #[test]
+    fn a_hole_that_a_cut_left_is_stepped_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.log");
+        // Its writer goes on where it was, because it does not append.
+        let file = File::create(&path).unwrap();
+        file.write_all_at(b"end\n", 10_000_000_000).unwrap();
+        let (mut reader, mut buffer, mut got) = (open(&path, 0), vec![0; 64 * 1024], Vec::new());
+        while got.len() < 1_000_000
+            && let Read::New(new) = reader.read(&mut buffer).unwrap()
+        {
+            got.extend_from_slice(new);
+        }
+        assert!(got.len() < 1_000_000 && got.ends_with(b"end\n"), "{}", got.len());
+        file.set_len(20_000_000_000).unwrap();
+        while let Read::New(new) = reader.read(&mut buffer).unwrap() {
+            got.extend_from_slice(new);
+            assert!(got.len() < 1_000_000);
+        }
+        assert_eq!(reader.offset(), 20_000_000_000);
+    }
+
+    #[test]
+    fn whoever_goes_on_recognises_the_content_and_reads_the_last_bytes_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.log");
+        fs::write(&path, "one\ntw").unwrap();
+        let mut before = open(&path, 0);
+        all(&mut before);
+        let resumed =
+            || FileReader::resume(File::open(&path).unwrap(), before.id(), 4, before.fingerprint().clone());
+        fs::write(&path, "one\ntwo\n").unwrap();
+        assert_eq!(all(&mut resumed()), b"two\n");
+        for other in ["", "one\n", "one\nten\n", "One\ntwo\n"] {
+            fs::write(&path, other).unwrap();
+            assert_eq!(resumed().read(&mut [0; 400]).unwrap(), Read::Truncated, "{other:?}");
+        }
+    }
+}

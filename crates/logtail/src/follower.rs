@@ -1,0 +1,290 @@
+//! `logtail follow`: every log into one output and one record.
+//!
+//! One thread, no queue: what is read is written before more is read, in blocks while there is more. While the output
+//! takes nothing, files are still opened as they appear, so that a rotation in the meantime loses nothing.
+
+mod followed;
+mod scan;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Result;
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::checkpoint_store::CheckpointStore;
+use crate::clock;
+use crate::events::{DirectoryEvents, Signals};
+use crate::line_assembler::Piece;
+use crate::log_directory::LogDirectory;
+use crate::merged_log::MergedLog;
+use crate::output::Output;
+use crate::paths::{MERGED_LOG, Paths};
+use crate::sinks::Sinks;
+use followed::{Followed, Key};
+
+/// Read at once, in bytes; more is not quicker, and what becomes of it has to fit into our memory.
+const CHUNK: usize = 32 * 1024;
+/// With a longer label, in bytes, less is read at once.
+const LABEL: usize = 32;
+/// Checkpoints are kept this often; after a kill, lines since then are shown again.
+const SAVE_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a stop waits for an output that takes nothing.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The state of a run.
+pub struct Follower {
+    directories: Vec<LogDirectory>,
+    logs: BTreeMap<Key, Followed>,
+    /// Those that may have something new.
+    ready: BTreeSet<Key>,
+    checkpoints: CheckpointStore,
+    sinks: Sinks,
+    /// What was remarked already, by what it is about.
+    remarked: BTreeMap<String, String>,
+    watch: DirectoryEvents,
+    stop: Signals,
+    looked: Option<Instant>,
+    /// How often names of logs lost their files since then.
+    removals: BTreeMap<Key, usize>,
+    stopping: Option<Instant>,
+}
+
+impl Follower {
+    /// Goes on where the last one ended.
+    pub fn new(place: &Paths, output: Option<Output>) -> Result<Self> {
+        Self::with(place, output, DirectoryEvents::new())
+    }
+
+    fn with(place: &Paths, output: Option<Output>, watch: (DirectoryEvents, Option<Errno>)) -> Result<Self> {
+        let stop = Signals::install()?;
+        // Each log takes some, and without any left nothing at all is read.
+        if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+        }
+        let (watch, blind) = watch;
+        let record = MergedLog::new(place.merged_log().path().join(MERGED_LOG));
+        let sinks = Sinks::new(output, record, clock::written(SystemTime::now()));
+        let mut follower = Self {
+            directories: place.sources(),
+            checkpoints: CheckpointStore::load(place.checkpoints()),
+            logs: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            sinks,
+            remarked: BTreeMap::new(),
+            watch,
+            stop,
+            looked: None,
+            removals: BTreeMap::new(),
+            stopping: None,
+        };
+        for log in follower.checkpoints.paths() {
+            let mut directories = follower.directories.iter_mut();
+            if let Some(directory) = directories.find(|directory| log.parent() == Some(directory.path())) {
+                let name = log.file_name().and_then(|name| name.to_str());
+                directory.own.extend(name.map(str::to_owned));
+            }
+        }
+        follower.report_no_inotify(blind);
+        Ok(follower)
+    }
+
+    /// Follows until SIGTERM; an error is one of the output, unless that may be lost.
+    pub fn run(&mut self, without_output: bool) -> Result<()> {
+        self.take_events();
+        // From now on, what is new is told from what is old. Kept again after the first lines: one who is killed again and
+        // again comes to an end too.
+        self.save_checkpoints();
+        let mut kept: Option<Instant> = None;
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            self.take_events();
+            let more = self.read_round(&mut buffer, without_output)?;
+            self.flush_overdue();
+            let due = kept.is_none_or(|kept| kept.elapsed() >= SAVE_INTERVAL);
+            if more && !due && !self.sinks.is_full() {
+                continue;
+            }
+            let flushed = self.flush(without_output)?;
+            if self.stopping.is_some() && !more {
+                return self.end(flushed, without_output);
+            }
+            if flushed && due {
+                self.save_checkpoints();
+                kept = Some(Instant::now());
+            }
+            if more {
+                continue;
+            }
+            let half = self.logs.values().filter_map(|log| log.stream.next_deadline()).min();
+            let now = Instant::now();
+            let mut pause = half.map_or(self.watch.pause(), |due| due.saturating_duration_since(now));
+            pause = pause.min(self.watch.pause());
+            let output = self.sinks.output.as_ref().map(AsFd::as_fd);
+            if self.watch.wait(Some(&self.stop), output, false, pause)? {
+                self.lose_output(io::ErrorKind::BrokenPipe.into(), without_output)?;
+            }
+        }
+    }
+
+    /// Everything that is complete is written; what is not is marked.
+    fn end(&mut self, flushed: bool, without_output: bool) -> Result<()> {
+        if !flushed {
+            // Nobody reads: the next run shows again what has not been taken.
+            return Ok(());
+        }
+        let Self { logs, sinks, .. } = self;
+        for log in logs.values_mut() {
+            log.stream.finish(&mut |piece| sinks.push(&log.label, piece));
+        }
+        if self.flush(without_output)? {
+            self.save_checkpoints();
+        }
+        Ok(())
+    }
+
+    /// Takes the kernel's hints, and looks when they or the time ask for it.
+    fn take_events(&mut self) {
+        let hints = self.watch.take();
+        self.ready.extend(hints.written);
+        let all = if hints.overflow {
+            self.logs.keys().map(|key| (key.clone(), 2)).collect()
+        } else {
+            hints.removals
+        };
+        for (key, times) in all {
+            *self.removals.entry(key).or_default() += times;
+        }
+        if self.stopping.is_none() && self.stop.is_requested() {
+            self.stopping = Some(Instant::now());
+        }
+        if hints.rescan
+            || self.stopping.is_some()
+            || self.looked.is_none_or(|looked| looked.elapsed() >= self.watch.pause())
+        {
+            self.scan();
+        }
+    }
+
+    /// Reads every log that may have something once; says whether one had.
+    fn read_round(&mut self, buffer: &mut [u8], without_output: bool) -> Result<bool> {
+        let mut progress = false;
+        for key in std::mem::take(&mut self.ready) {
+            let Some(log) = self.logs.get_mut(&key) else { continue };
+            let now = Instant::now();
+            self.sinks.stamp = clock::written(SystemTime::now());
+            let sinks = &mut self.sinks;
+            let mut emit = |piece: Piece<'_>| sinks.push(&log.label, piece);
+            // An empty line is as long as its label, and has to fit into our memory too.
+            let most = buffer.len() / (1 + log.label.len() / LABEL);
+            let read = log.stream.read(&self.directories[key.0], &mut buffer[..most], now, &mut emit);
+            let trouble = read.as_ref().err().map(|error| format!("cannot read {}: {error}", log.label));
+            if let Some(trouble) = &trouble
+                && log.trouble.as_ref() != Some(trouble)
+            {
+                self.sinks.push_notice(trouble);
+            }
+            log.trouble = trouble;
+            if matches!(read, Ok(true)) {
+                self.ready.insert(key);
+                progress = true;
+            }
+            if self.sinks.is_full() && !self.flush(without_output)? {
+                return Ok(false);
+            }
+            if self.stopping.is_some_and(|since| since.elapsed() >= SHUTDOWN_TIMEOUT) {
+                return Ok(false);
+            }
+        }
+        Ok(progress)
+    }
+
+    fn flush_overdue(&mut self) {
+        let now = Instant::now();
+        let Self { logs, sinks, .. } = self;
+        for log in logs.values_mut() {
+            log.stream.flush_overdue(now, &mut |piece| sinks.push(&log.label, piece));
+        }
+    }
+
+    /// Writes everything, however long that takes; says no if a stop did not want to wait so long.
+    fn flush(&mut self, without_output: bool) -> Result<bool> {
+        self.sinks.write_merged_log();
+        loop {
+            let Some(output) = &mut self.sinks.output else { return Ok(true) };
+            match output.write() {
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
+                Err(error) => {
+                    self.lose_output(error, without_output)?;
+                    return Ok(true);
+                }
+            }
+            if self.stopping.is_some_and(|since| since.elapsed() >= SHUTDOWN_TIMEOUT) {
+                return Ok(false);
+            }
+            let output = self.sinks.output.as_ref().map(AsFd::as_fd);
+            // A lost reader is an error of the next write.
+            self.watch.wait(Some(&self.stop), output, true, self.watch.pause())?;
+            self.take_events();
+        }
+    }
+
+    fn lose_output(&mut self, error: io::Error, without_output: bool) -> Result<()> {
+        if !without_output {
+            return Err(error.into());
+        }
+        log::warn!("cannot write to the output: {error}; writing to {MERGED_LOG} only");
+        self.sinks.output = None;
+        Ok(())
+    }
+
+    fn save_checkpoints(&mut self) {
+        let Self { checkpoints, logs, directories, .. } = self;
+        checkpoints
+            .save(logs.iter().map(|((index, name), log)| {
+                (directories[*index].path().join(name), log.stream.checkpoint())
+            }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn without_events_everything_is_found_by_looking_often_and_that_is_said_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |below: &str| dir.path().join(below);
+        fs::create_dir_all(path("var/log/supervisor")).unwrap();
+        fs::write(path("var/log/supervisor/x.log"), "1\n").unwrap();
+        // As if all of fs.inotify.max_user_instances were in use.
+        let blind = DirectoryEvents::of(Err(Errno::EMFILE));
+        let mut follower = Follower::with(&Paths(dir.path().into()), None, blind).unwrap();
+        let mut written = |wanted: usize| {
+            kit::wait::until(Duration::from_mins(1), "the lines", || {
+                follower.take_events();
+                while follower.read_round(&mut [0; 400], true).unwrap() {}
+                follower.flush(true).unwrap();
+                let text = fs::read_to_string(path("var/log/logtail.log")).unwrap();
+                (text.lines().count() >= wanted).then_some(text)
+            })
+            .unwrap()
+        };
+        written(2);
+        fs::write(path("var/log/supervisor/y.log"), "2\n").unwrap();
+        written(3);
+        fs::rename(path("var/log/supervisor/x.log"), path("var/log/supervisor/x.log.1")).unwrap();
+        fs::write(path("var/log/supervisor/x.log"), "3\n").unwrap();
+        let text = written(4);
+        let lines: Vec<&str> = text.lines().map(|line| &line[clock::WIDTH + 1..]).collect();
+        let said = "logtail | inotify is not available (EMFILE: Too many open files), polling instead; raise \
+                    fs.inotify.max_user_instances and max_user_watches on the host";
+        assert_eq!(lines, [said, "x | 1", "y | 2", "x | 3"]);
+    }
+}

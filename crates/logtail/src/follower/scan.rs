@@ -1,0 +1,178 @@
+//! What is there to be followed at the moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
+use std::time::Instant;
+
+use nix::errno::Errno;
+
+use super::Follower;
+use super::followed::{Followed, Key};
+use crate::file_id::FileId;
+use crate::log_reader::LogReader;
+use crate::rotation::LogFiles;
+
+/// One look at all directories.
+struct Scan {
+    now: Instant,
+    /// True if there were no checkpoints: what was rotated before is old. Later, it has come while nobody looked.
+    is_first: bool,
+    /// How often names of logs lost their files since the last scan.
+    removals: BTreeMap<Key, usize>,
+    /// Why something cannot be read, by what it is.
+    troubles: BTreeMap<String, String>,
+    /// True if a file of a log turned out to be a log of its own.
+    is_split: bool,
+}
+
+impl Scan {
+    fn trouble(&mut self, path: &Path, why: String) {
+        self.troubles.insert(format!("cannot read {}", path.display()), why);
+    }
+}
+
+impl Follower {
+    /// Looks at every directory, opens what is new, and forgets what is gone.
+    pub(super) fn scan(&mut self) {
+        let now = Instant::now();
+        let is_first = self.looked.replace(now).is_none() && self.checkpoints.is_first_run();
+        let removals = std::mem::take(&mut self.removals);
+        let mut scan = Scan { now, is_first, removals, troubles: BTreeMap::new(), is_split: false };
+        for index in 0..self.directories.len() {
+            self.scan_directory(index, &mut scan);
+        }
+        self.report_new(scan.troubles);
+        if scan.is_split {
+            self.scan();
+        }
+    }
+
+    fn scan_directory(&mut self, index: usize, scan: &mut Scan) {
+        let watched = self.watch.watch_directory(index, &self.directories[index]);
+        self.report_no_inotify(watched.err());
+        let directory = self.directories[index].path().to_owned();
+        let listing = match self.directories[index].list() {
+            Ok(listing) => listing,
+            Err(error) => return scan.trouble(&directory.join(""), error.to_string()),
+        };
+        for (name, why) in listing.refused {
+            scan.trouble(&directory.join(name), why);
+        }
+        let keys = || (index, String::new())..(index + 1, String::new());
+        for (_, log) in self.logs.range_mut(keys()) {
+            log.stream.retain_listed(&listing.ids);
+        }
+        let names: BTreeSet<String> = listing.families.keys().cloned().collect();
+        let gone = self.logs.range(keys()).map(|((_, name), _)| name.clone());
+        let gone: Vec<String> = gone.filter(|name| !names.contains(name)).collect();
+        let gone = gone.into_iter().map(|name| (name, LogFiles::default()));
+        let mut own = BTreeSet::new();
+        for (name, family) in listing.families.into_iter().chain(gone) {
+            own.extend(self.scan_log((index, name), &family, &names, scan));
+        }
+        let streams = self.logs.range(keys());
+        let owners = streams.flat_map(|((_, name), log)| log.stream.files().map(|id| (id, name.clone())));
+        let owners = owners.collect();
+        let directory = &mut self.directories[index];
+        directory.own.extend(own);
+        directory.owners = owners;
+    }
+
+    /// Looks at one log, and returns the names that are logs of their own.
+    fn scan_log(
+        &mut self,
+        key: Key,
+        family: &LogFiles,
+        names: &BTreeSet<String>,
+        scan: &mut Scan,
+    ) -> Vec<String> {
+        // Renamed to `x.1.log`, or to `x-20261128.log` before there is another `x.log`: read as lines of `x`.
+        let is_renamed = !self.logs.contains_key(&key)
+            && family.base_id().is_some_and(|id| self.is_of_another(&key, id, names));
+        if is_renamed {
+            return Vec::new();
+        }
+        let mut own = vec![key.1.clone()];
+        let opened = self.open_or_resume(&key, family, scan.is_first);
+        let directory = &self.directories[key.0];
+        let path = directory.path().join(&key.1);
+        if let Err(error) = opened {
+            scan.trouble(&path, error.to_string());
+        }
+        let Some(followed) = self.logs.get_mut(&key) else { return own };
+        if scan.removals.get(&key).is_some_and(|times| *times > 1) {
+            followed.stream.mark_missed();
+        }
+        let looked = followed.stream.rescan(directory, family.clone(), scan.now);
+        match looked.and_then(|()| followed.stream.release_unrelated(family)) {
+            Ok(strangers) => {
+                scan.is_split |= !strangers.is_empty();
+                own.extend(strangers);
+            }
+            Err(error) => scan.trouble(&path, error.to_string()),
+        }
+        for text in followed.stream.take_gaps().messages(&followed.label) {
+            self.sinks.push_notice(&text);
+        }
+        if *family == LogFiles::default() && followed.stream.is_finished() {
+            self.logs.remove(&key);
+        } else {
+            self.ready.insert(key);
+        }
+        own
+    }
+
+    /// Follows a log from its position, if it is not followed yet. After an error it keeps that position.
+    fn open_or_resume(&mut self, key: &Key, family: &LogFiles, is_first: bool) -> io::Result<()> {
+        if self.logs.contains_key(key) {
+            return Ok(());
+        }
+        let directory = &self.directories[key.0];
+        let path = directory.path().join(&key.1);
+        let left = self.checkpoints.pending(&path).map(|left| (path.as_path(), left));
+        // Renamed while nobody read.
+        let renamed = || family.base_id().and_then(|id| self.checkpoints.pending_in(directory.path(), id));
+        let (former, stream) = match left.or_else(renamed) {
+            Some((former, left)) => {
+                (former.to_owned(), LogReader::resume(&key.1, left.clone(), directory, family)?)
+            }
+            None if is_first => (path, LogReader::from_current(&key.1, family)),
+            None => (path, LogReader::from_oldest(&key.1)),
+        };
+        self.checkpoints.resumed(&former);
+        self.logs.insert(key.clone(), Followed::new(stream));
+        Ok(())
+    }
+
+    /// True if a file was read, or is to be read, as one of another log of the same directory, than this new one.
+    fn is_of_another(&self, key: &Key, id: FileId, names: &BTreeSet<String>) -> bool {
+        let directory = self.directories[key.0].path();
+        let mut others = self.logs.iter().filter(|(log, _)| log.0 == key.0);
+        if others.any(|(_, log)| log.stream.files().any(|file| file == id)) {
+            return true;
+        }
+        let left_in =
+            self.checkpoints.pending_in(directory, id).and_then(|(log, _)| log.file_name()?.to_str());
+        self.checkpoints.has_read(directory, &key.1, id)
+            || left_in.is_some_and(|log| log != key.1 && names.contains(log))
+    }
+
+    /// Says what is new among the troubles, each once for as long as it lasts.
+    fn report_new(&mut self, troubles: BTreeMap<String, String>) {
+        for (what, why) in &troubles {
+            if self.remarked.get(what) != Some(why) {
+                self.sinks.push_notice(&format!("{what}: {why}"));
+            }
+        }
+        self.remarked = troubles;
+    }
+
+    /// Says why there are no events.
+    pub(super) fn report_no_inotify(&mut self, error: Option<Errno>) {
+        if let Some(error) = error {
+            let advice = "raise fs.inotify.max_user_instances and max_user_watches on the host";
+            self.sinks.push_notice(&format!("inotify is not available ({error}), polling instead; {advice}"));
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! A directory with logs; nothing in it is followed to another place.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+
+use crate::file_id::FileId;
+use crate::file_name::{self, Compression, RotationName};
+use crate::rotation::{LogFile, LogFiles};
+use crate::safe_text;
+
+/// Selection files of a directory count.
+#[derive(Debug, Clone, Copy)]
+pub enum Selection {
+    /// Every `*.log` but our own.
+    Every,
+    /// These names.
+    These(&'static [&'static str]),
+}
+
+impl Selection {
+    fn matches(self, base: &str) -> bool {
+        match self {
+            Self::Every => file_name::service_name(base).is_some(),
+            Self::These(names) => names.contains(&base),
+        }
+    }
+}
+
+/// A directory by its path; it may be missing, or become another one.
+#[derive(Debug)]
+pub struct LogDirectory {
+    path: PathBuf,
+    selection: Selection,
+    /// Names of files that are followed as logs of their own, whatever they look like.
+    pub own: BTreeSet<String>,
+    /// Files that are read as those of a log, whatever they are called by now, with the name of that log.
+    pub owners: BTreeMap<FileId, String>,
+}
+
+/// What is in a directory at the moment.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// The logs by the name of their base, such as `caddy.log`.
+    pub families: BTreeMap<String, LogFiles>,
+    /// What is called like a log and is none, and why it is not read.
+    pub refused: BTreeMap<String, String>,
+    /// Every file of a log, also of one that it is read as.
+    pub ids: BTreeSet<FileId>,
+}
+
+impl Listing {
+    /// The newest file of each log.
+    pub fn bases(&self) -> impl Iterator<Item = &LogFile> {
+        self.families.values().filter_map(|family| family.base.as_ref())
+    }
+}
+
+/// A directory that is open: its names cannot be steered elsewhere any more.
+pub struct Opened(File);
+
+impl LogDirectory {
+    pub fn new(path: PathBuf, selection: Selection) -> Self {
+        Self { path, selection, own: BTreeSet::new(), owners: BTreeMap::new() }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens the directory that has the path now; a link in its place is refused.
+    pub fn open(&self) -> io::Result<Opened> {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
+        OpenOptions::new().read(true).custom_flags(flags.bits()).open(&self.path).map(Opened)
+    }
+
+    /// The files of one log, in a state that they had at one moment: a listing in the middle of a rotation can show a file
+    /// under two names or under none.
+    pub fn files_of(&self, base: &str) -> io::Result<LogFiles> {
+        let one =
+            || -> io::Result<LogFiles> { Ok(self.list_once()?.families.remove(base).unwrap_or_default()) };
+        stable(one)
+    }
+
+    /// Everything that counts, like [`LogDirectory::files_of`]; a directory that is not there has nothing.
+    pub fn list(&self) -> io::Result<Listing> {
+        stable(|| self.list_once())
+    }
+
+    fn list_once(&self) -> io::Result<Listing> {
+        let opened = match self.open() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Listing::default()),
+            opened => opened?,
+        };
+        let mut listing = Listing::default();
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(opened.path())? {
+            let entry = entry?;
+            match entry.file_name().into_string() {
+                Ok(name) => entries.push((name, entry)),
+                Err(name) => {
+                    let shown = safe_text::sanitize(name.as_encoded_bytes());
+                    if self.selection.matches(&shown) {
+                        listing.refused.insert(shown, "its name is not UTF-8".to_owned());
+                    }
+                }
+            }
+        }
+        // Not followed: a link or a directory is no log, and has no rotated files.
+        let is_file = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_file());
+        let names: BTreeSet<String> =
+            entries.iter().filter(|(_, entry)| is_file(entry)).map(|(name, _)| name.clone()).collect();
+        let is_rotated = |name: &str, base: &str| names.contains(base) && !self.own.contains(name);
+        let mut ages: BTreeMap<FileId, Age> = BTreeMap::new();
+        for (name, entry) in entries {
+            let Some((base, role, packing)) = file_name::classify(&name, is_rotated) else { continue };
+            // Beside its original, a compressed file is not complete yet.
+            let is_begun =
+                packing != Compression::Plain && names.contains(file_name::strip_compression(&name).0);
+            if !self.selection.matches(&base) || is_begun {
+                continue;
+            }
+            // Not followed; a file that went in the meantime is not there.
+            let Ok(meta) = entry.metadata() else { continue };
+            if !meta.is_file() {
+                if role != RotationName::Other {
+                    listing.refused.insert(name, "it is not a regular file".to_owned());
+                }
+                continue;
+            }
+            let file = LogFile { name, id: FileId::from_metadata(&meta), role, packing };
+            listing.ids.insert(file.id);
+            if role == RotationName::Base && self.owners.get(&file.id).is_some_and(|owner| *owner != base) {
+                continue;
+            }
+            let family = listing.families.entry(base).or_default();
+            if role == RotationName::Base {
+                family.base = Some(file);
+            } else {
+                ages.insert(file.id, (meta.mtime(), meta.mtime_nsec()));
+                family.rotated.push(file);
+            }
+        }
+        // Nothing but files of unknown kinds is no log.
+        listing.families.retain(|_, family| family.files().any(|file| file.role != RotationName::Other));
+        for family in listing.families.values_mut() {
+            sort(&mut family.rotated, &ages);
+        }
+        Ok(listing)
+    }
+
+    /// Opens a file of the directory for reading, if it still is the one that was meant.
+    pub fn open_file(&self, name: &str, meant: FileId) -> io::Result<Option<File>> {
+        let flags =
+            OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
+        let file = match openat(&self.open()?.0, name, flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(nix::errno::Errno::ENOENT | nix::errno::Errno::ELOOP) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let meta = file.metadata()?;
+        Ok((meta.is_file() && FileId::from_metadata(&meta) == meant).then_some(file))
+    }
+}
+
+/// The last change of a file, in seconds and nanoseconds.
+type Age = (i64, i64);
+
+/// Puts the newest first: by numbers if there is nothing else, or by the last change.
+///
+/// Most numbers count the rotations since, but `x.log.1128` comes after `x.log.1127`. A writer that has not noticed a
+/// rotation makes a single file look newer, so most pairs of neighbours have to contradict their numbers.
+fn sort(rotated: &mut [LogFile], ages: &BTreeMap<FileId, Age>) {
+    let number =
+        |file: &LogFile| if let RotationName::Number(number) = file.role { Some(number) } else { None };
+    let modified = |file: &LogFile| ages.get(&file.id);
+    rotated.sort_by(|one, other| number(one).cmp(&number(other)).then_with(|| other.name.cmp(&one.name)));
+    let pairs = rotated.windows(2).map(|pair| modified(&pair[0]).cmp(&modified(&pair[1])));
+    let (wrong, right): (Vec<_>, Vec<_>) =
+        pairs.filter(|order| order.is_ne()).partition(|order| *order == Ordering::Less);
+    if wrong.len() > right.len() || rotated.iter().any(|file| number(file).is_none()) {
+        rotated.sort_by_key(|file| Reverse(modified(file)));
+    }
+}
+
+/// Asks until two answers are the same; after many that are not, the last one has to do.
+fn stable<T: PartialEq>(ask: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    const MAX_ATTEMPTS: usize = 16;
+    let mut last = ask()?;
+    for _ in 0..MAX_ATTEMPTS {
+        let next = ask()?;
+        if next == last {
+            break;
+        }
+        last = next;
+    }
+    Ok(last)
+}
+
+impl Opened {
+    /// A path to this very directory, whatever its name leads to.
+    pub fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::symlink;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    #[test]
+    fn regular_files_are_grouped_by_log_and_everything_else_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let files =
+            ["a.log", "a.log.2", "a.log.10", "a.log.1", "a.log.old", "b.log.1.gz", "logtail.log", "a.txt"];
+        let unfinished = ["a.log.2.gz", "c.log.pid"];
+        for name in files.iter().chain(&unfinished) {
+            fs::write(path(name), "").unwrap();
+        }
+        for (day, name) in (1..).zip(["a.log.10", "a.log.2", "a.log.1", "a.log.old"]) {
+            let file = File::options().append(true).open(path(name)).unwrap();
+            file.set_modified(UNIX_EPOCH + Duration::from_secs(day * 86_400)).unwrap();
+        }
+        fs::create_dir(path("a.log.d")).unwrap();
+        fs::create_dir(path("d.log")).unwrap();
+        symlink("/etc/passwd", path("l.log")).unwrap();
+        nix::unistd::mkfifo(&path("p.log"), Mode::S_IRWXU).unwrap();
+        for name in [&b"\xff.log"[..], b"\xff.txt"] {
+            fs::write(dir.path().join(OsStr::from_bytes(name)), "").unwrap();
+        }
+        let listing = LogDirectory::new(dir.path().into(), Selection::Every).list().unwrap();
+        let refused: Vec<_> =
+            listing.refused.iter().map(|(name, why)| (name.as_str(), why.as_str())).collect();
+        let no_file = "it is not a regular file";
+        assert_eq!(
+            refused,
+            [
+                ("\\xff.log", "its name is not UTF-8"),
+                ("d.log", no_file),
+                ("l.log", no_file),
+                ("p.log", no_file)
+            ]
+        );
+        let families: Vec<_> = listing
+            .families
+            .iter()
+            .map(|(name, family)| {
+                let names: Vec<_> = family.rotated.iter().map(|file| file.name.as_str()).collect();
+                (name.as_str(), family.base.is_some(), names)
+            })
+            .collect();
+        let a = ("a.log", true, vec!["a.log.old", "a.log.1", "a.log.2", "a.log.10"]);
+        assert_eq!(families, [a, ("b.log", false, vec!["b.log.1.gz"])]);
+    }
+
+    #[test]
+    fn the_newest_of_dated_files_was_changed_last() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = ["x.log.1", "x.log-27112026", "x.log-01122026.gz", "x-20261202.log", "x.log"];
+        for (day, name) in (1..).zip(names) {
+            let file = File::create(dir.path().join(name)).unwrap();
+            file.set_modified(UNIX_EPOCH + Duration::from_secs(day * 86_400)).unwrap();
+        }
+        let listing = LogDirectory::new(dir.path().into(), Selection::Every).list().unwrap();
+        let names =
+            |family: &LogFiles| family.rotated.iter().map(|file| file.name.clone()).collect::<Vec<_>>();
+        assert_eq!(
+            listing.families.iter().map(|(name, family)| (name.as_str(), names(family))).collect::<Vec<_>>(),
+            [(
+                "x.log",
+                ["x-20261202.log", "x.log-01122026.gz", "x.log-27112026", "x.log.1"]
+                    .map(str::to_owned)
+                    .to_vec()
+            )]
+        );
+    }
+
+    #[test]
+    fn a_link_is_never_opened_and_a_file_only_if_it_is_the_one_meant() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = dir.path().join("real");
+        fs::create_dir(&real).unwrap();
+        fs::write(real.join("a.log"), "x").unwrap();
+        symlink("a.log", real.join("l.log")).unwrap();
+        symlink(&real, dir.path().join("link")).unwrap();
+        let id = FileId::from_metadata(&fs::metadata(real.join("a.log")).unwrap());
+        let directory = LogDirectory::new(real.clone(), Selection::Every);
+        assert!(directory.open_file("a.log", id).unwrap().is_some());
+        assert!(directory.open_file("l.log", id).unwrap().is_none());
+        fs::remove_file(real.join("a.log")).unwrap();
+        assert!(directory.open_file("a.log", id).unwrap().is_none());
+        assert!(LogDirectory::new(dir.path().join("link"), Selection::Every).open().is_err());
+    }
+}

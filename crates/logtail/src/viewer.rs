@@ -1,0 +1,263 @@
+//! `logtail`: lines of before, then those that come.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::time::{Instant, SystemTime};
+
+use anyhow::{Context, Result};
+use kit::{Exit, HintExt, Outcome};
+
+use crate::cli::Cli;
+use crate::clock;
+use crate::entry::{self, Entry};
+use crate::events::{self, DirectoryEvents};
+use crate::file_name;
+use crate::filter::Filter;
+use crate::line_assembler::Piece;
+use crate::log_directory::LogDirectory;
+use crate::log_reader::LogReader;
+use crate::output_format::OutputFormat;
+use crate::paths::{MERGED_LOG, Paths};
+
+/// Lines of before, where nobody says how many.
+const DEFAULT_LINES: usize = 20;
+/// Read at once, in bytes.
+const CHUNK: usize = 64 * 1024;
+/// A pipe that takes anything takes so much, in bytes (`PIPE_BUF`, pipe(7)).
+const PIPE_BUF: usize = 4096;
+
+/// Shows what the command line asks for; follows until it is interrupted, or its reader goes.
+pub fn run(cli: Cli) -> Outcome {
+    let place = Paths(cli.root);
+    let since = cli.since.and_then(|since| SystemTime::now().checked_sub(since)).map(clock::written);
+    let limit = cli.lines.or_else(|| since.is_none().then_some(DEFAULT_LINES));
+    let format = if cli.json {
+        OutputFormat::Json
+    } else if io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty()) {
+        OutputFormat::Coloured
+    } else {
+        OutputFormat::Plain
+    };
+    let services: Vec<String> = cli.services.iter().map(|service| entry::sanitize_label(service)).collect();
+    let filter = Filter { services, since, grep: cli.grep };
+    let mut viewer = Viewer::new(place.merged_log(), filter, format)?;
+    let shown = viewer.begin(&place, limit)?;
+    if cli.no_follow {
+        return Ok(if shown { Exit::Done } else { Exit::No });
+    }
+    viewer.follow()
+}
+
+struct Viewer {
+    record: LogDirectory,
+    stream: LogReader,
+    buffer: Vec<u8>,
+    filter: Filter,
+    format: OutputFormat,
+    watch: DirectoryEvents,
+    looked: Option<Instant>,
+    out: File,
+}
+
+impl Viewer {
+    fn new(record: LogDirectory, filter: Filter, format: OutputFormat) -> Result<Self> {
+        // Not the library's buffered one, which does not say how much it has written.
+        let out = io::stdout().as_fd().try_clone_to_owned().context("cannot write to the output")?;
+        let (watch, _) = DirectoryEvents::new();
+        let (stream, buffer) = (LogReader::merged_log(MERGED_LOG), vec![0; CHUNK]);
+        Ok(Self { record, stream, buffer, filter, format, watch, looked: None, out: File::from(out) })
+    }
+
+    /// Prints lines of before, the last `limit` of them; says whether there were any.
+    fn begin(&mut self, place: &Paths, limit: Option<usize>) -> Result<bool> {
+        let (mut last, mut seen, mut any) = (LastLines::new(limit.unwrap_or(0)), BTreeSet::new(), false);
+        self.rescan()?;
+        loop {
+            let (filter, format) = (&self.filter, self.format);
+            let mut text = Vec::new();
+            let more = read(&self.record, &mut self.stream, &mut self.buffer, &mut |entry| {
+                if filter.services.iter().any(|service| service == entry.service)
+                    && seen.len() < filter.services.len()
+                {
+                    seen.insert(entry.service.to_owned());
+                }
+                if !filter.matches(entry) {
+                    return Ok(());
+                }
+                any = true;
+                if limit.is_some() { last.take(format, entry) } else { format.print(&mut text, entry) }
+            })?;
+            self.print(&text)?;
+            if !more {
+                break;
+            }
+        }
+        if let Some(limit) = limit.filter(|_| self.filter.since.is_none()) {
+            let missing = self.filter.services.iter().filter(|service| !seen.contains(*service));
+            let mut older = LastLines::new(limit);
+            for service in missing {
+                match service_log(place, service, &self.filter, self.format, &mut self.buffer, &mut older) {
+                    Ok(found) => any |= found,
+                    Err(error) => log::warn!("{error:#}"),
+                }
+            }
+            last = older.then(last);
+        }
+        self.print(&last.lines.into_iter().flatten().collect::<Vec<u8>>())?;
+        Ok(any)
+    }
+
+    fn follow(mut self) -> Outcome {
+        loop {
+            self.rescan()?;
+            loop {
+                let (filter, format) = (&self.filter, self.format);
+                let mut text = Vec::new();
+                let more = read(&self.record, &mut self.stream, &mut self.buffer, &mut |entry| {
+                    if filter.matches(entry) { format.print(&mut text, entry) } else { Ok(()) }
+                })?;
+                self.print(&text)?;
+                if !more {
+                    break;
+                }
+            }
+            if self.watch.wait(None, Some(self.out.as_fd()), false, self.watch.pause())? {
+                return Ok(Exit::Done);
+            }
+            self.watch.take();
+        }
+    }
+
+    /// Opens what is new of the record, and says what is lost.
+    fn rescan(&mut self) -> Result<()> {
+        self.looked = Some(Instant::now());
+        // A watch that cannot be had makes the pause short.
+        let _ = self.watch.watch_directory(0, &self.record);
+        let family = self.record.files_of(MERGED_LOG);
+        family
+            .and_then(|family| self.stream.rescan(&self.record, family, Instant::now()))
+            .with_context(|| format!("cannot read {}", self.record.path().join(MERGED_LOG).display()))
+            .hint(|| "root and members of the group leonardo can read it: sudo logtail".to_owned())?;
+        self.stream.take_gaps().messages(MERGED_LOG).iter().for_each(|text| log::warn!("{text}"));
+        Ok(())
+    }
+
+    /// Writes, however long that takes; what is rotated meanwhile is opened, so that it can be read after that.
+    fn print(&mut self, text: &[u8]) -> Result<()> {
+        let mut rest = text;
+        while !rest.is_empty() {
+            if events::takes_more(self.out.as_fd())? {
+                match self.out.write(&rest[..PIPE_BUF.min(rest.len())]) {
+                    Ok(written) => rest = &rest[written..],
+                    // Somebody else has asked it not to block.
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error.into()),
+                }
+                continue;
+            }
+            self.watch.wait(None, Some(self.out.as_fd()), true, self.watch.pause())?;
+            if self.watch.take().rescan
+                || self.looked.is_none_or(|looked| looked.elapsed() >= self.watch.pause())
+            {
+                self.rescan()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Hands out the lines of the record that one read brings; says whether there was something.
+fn read(
+    record: &LogDirectory,
+    stream: &mut LogReader,
+    buffer: &mut [u8],
+    take: &mut dyn FnMut(&Entry<'_>) -> io::Result<()>,
+) -> Result<bool> {
+    let mut taken = Ok(());
+    let more = stream.read(record, buffer, Instant::now(), &mut |piece| {
+        let line = String::from_utf8_lossy(piece.text);
+        if let (Ok(()), Some(entry)) = (&taken, Entry::parse(&line)) {
+            taken = take(&entry);
+        }
+    });
+    let more = more.with_context(|| format!("cannot read {}", record.path().join(MERGED_LOG).display()))?;
+    taken?;
+    Ok(more)
+}
+
+/// The log of a service itself, which may be older than the record; says whether there was a filter line.
+fn service_log(
+    place: &Paths,
+    service: &str,
+    filter: &Filter,
+    format: OutputFormat,
+    buffer: &mut [u8],
+    last: &mut LastLines,
+) -> Result<bool> {
+    let mut any = false;
+    for directory in place.sources() {
+        let cannot = |name: &str| format!("cannot read {}", directory.path().join(name).display());
+        let listing = directory.list().with_context(|| cannot(""))?;
+        for (name, family) in listing.families {
+            if file_name::service_name(&name).map(entry::sanitize_label).as_deref() != Some(service) {
+                continue;
+            }
+            let mut stream = LogReader::from_oldest(&name);
+            stream.rescan(&directory, family, Instant::now()).with_context(|| cannot(&name))?;
+            let mut failed = None;
+            let mut emit = |piece: Piece<'_>| {
+                let mut line = Vec::new();
+                entry::append_line(&mut line, service, piece);
+                let line = String::from_utf8_lossy(&line);
+                let text = line.trim_end_matches('\n').split_once(" | ").map_or("", |(_, text)| text);
+                let entry = Entry::new(None, service, text);
+                if failed.is_none() && filter.matches(&entry) {
+                    any = true;
+                    failed = last.take(format, &entry).err();
+                }
+            };
+            while stream.read(&directory, buffer, Instant::now(), &mut emit).with_context(|| cannot(&name))? {
+            }
+            stream.finish(&mut emit);
+            if let Some(error) = failed {
+                return Err(error.into());
+            }
+        }
+    }
+    Ok(any)
+}
+
+/// The last lines of many, as they are printed.
+struct LastLines {
+    limit: usize,
+    lines: VecDeque<Vec<u8>>,
+}
+
+impl LastLines {
+    fn new(limit: usize) -> Self {
+        Self { limit, lines: VecDeque::new() }
+    }
+
+    fn take(&mut self, format: OutputFormat, entry: &Entry<'_>) -> io::Result<()> {
+        if self.limit == 0 {
+            return Ok(());
+        }
+        let full = self.lines.len() >= self.limit;
+        let mut line = if full { self.lines.pop_front().unwrap_or_default() } else { Vec::new() };
+        line.clear();
+        format.print(&mut line, entry)?;
+        self.lines.push_back(line);
+        Ok(())
+    }
+
+    /// Puts later lines behind these.
+    fn then(mut self, later: Self) -> Self {
+        self.lines.extend(later.lines);
+        let surplus = self.lines.len().saturating_sub(self.limit);
+        self.lines.drain(..surplus);
+        self
+    }
+}
