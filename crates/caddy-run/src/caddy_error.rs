@@ -77,9 +77,9 @@ mod tests {
         std::fs::write(dir.path().join("base_config"), "a\nb\n").unwrap();
         std::fs::write(dir.path().join("service_config"), "%PROXY_PORT%\nx\n").unwrap();
         let templates = Templates::read(dir.path()).unwrap();
-        let made = templates.render(&Settings::default(), &templates.sample_services());
+        let configuration = templates.render(&Settings::default(), &templates.sample_services());
         let relocated =
-            |text: &str| with_template_location(text, Path::new("/g/C"), &made, Path::new("/share"));
+            |text: &str| with_template_location(text, Path::new("/g/C"), &configuration, Path::new("/share"));
         assert_eq!(relocated("/g/C:2: bad b"), "/share/base_config:2: bad b");
         assert_eq!(
             relocated("bad x, at /g/C:5 ['/g/C:2']"),

@@ -219,10 +219,11 @@ mod tests {
     #[test]
     fn each_line_has_its_template_and_line_number() {
         let templates = templates("one\n\nthree\n", ":%PROXY_PORT%\nx\n", &[(13000, ":%PROXY_PORT%\ny\n")]);
-        let made = templates.render(&Settings::default(), &[service(3000, true), service(4000, true)]);
+        let configuration =
+            templates.render(&Settings::default(), &[service(3000, true), service(4000, true)]);
         let found = |text: &str| {
-            let line = made.text.lines().position(|line| line == text).map(|index| index + 1);
-            line.and_then(|line| made.source_line(line)).map(|(name, line)| format!("{name}:{line}"))
+            let line = configuration.text.lines().position(|line| line == text).map(|index| index + 1);
+            line.and_then(|line| configuration.source_line(line)).map(|(name, line)| format!("{name}:{line}"))
         };
         assert_eq!(
             ["three", ":3000", "y", ":4000", "x"].map(|text| found(text).unwrap_or_default()),
@@ -234,7 +235,7 @@ mod tests {
                 "service_config:2"
             ]
         );
-        assert_eq!((made.source_line(0), made.source_line(100)), (None, None));
+        assert_eq!((configuration.source_line(0), configuration.source_line(100)), (None, None));
     }
 
     #[test]

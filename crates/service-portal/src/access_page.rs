@@ -24,11 +24,13 @@ const HOUR: u64 = 3_600;
 /// Lifetime of a login link for a phone, in seconds.
 const PHONE_LINK_LIFETIME: u64 = 600;
 
+/// Public id of a session or share link.
 #[derive(Deserialize)]
 pub struct IdForm {
     id: String,
 }
 
+/// Fields of the form for a new share link.
 #[derive(Deserialize)]
 pub struct ShareForm {
     port: u16,
@@ -81,17 +83,17 @@ pub async fn revoke_share(
 pub async fn create_share(
     State(state): State<AppState>,
     headers: HeaderMap,
-    Form(wanted): Form<ShareForm>,
+    Form(form): Form<ShareForm>,
 ) -> Response {
     let client = Client(&headers);
     if let Err(refusal) = require_owner_form(&state, client) {
         return *refusal;
     }
     let services = state.registry().load().map(|(services, _)| services).unwrap_or_default();
-    let Some(service) = services.into_iter().find(|service| service.proxy_port == wanted.port) else {
+    let Some(service) = services.into_iter().find(|service| service.proxy_port == form.port) else {
         return response::text_error(StatusCode::NOT_FOUND, "This service is no longer registered.");
     };
-    let max_uses = match wanted.max_uses.trim() {
+    let max_uses = match form.max_uses.trim() {
         "" => None,
         number => match number.parse() {
             Ok(uses) => Some(uses),
@@ -103,10 +105,10 @@ pub async fn create_share(
             }
         },
     };
-    let seconds = wanted.hours.saturating_mul(HOUR);
-    let made =
+    let seconds = form.hours.saturating_mul(HOUR);
+    let created =
         state.shares().create(&service.service_name, service.proxy_port, seconds, max_uses, unix_time::now());
-    match made {
+    match created {
         Ok((_, word)) => {
             let origin = service_links::public_origin(service.proxy_port, state.env(), client.authority())
                 .unwrap_or_default();
@@ -202,8 +204,8 @@ fn change_and_redirect(state: &AppState, client: Client<'_>, change: impl FnOnce
     response::redirect("/leonardo/access", StatusCode::SEE_OTHER)
 }
 
-/// Renders the page; `made` is the URL of a link that was just created.
-fn render_overview(state: &AppState, client: Client<'_>, made: Option<String>) -> Response {
+/// Renders the page; `new_link` is the URL of a link that was just created.
+fn render_overview(state: &AppState, client: Client<'_>, new_link: Option<String>) -> Response {
     let now = unix_time::now();
     let name = state.cookie_name().unwrap_or_default();
     let cookies = client.cookies();
@@ -217,11 +219,11 @@ fn render_overview(state: &AppState, client: Client<'_>, made: Option<String>) -
     let sessions = sessions.into_iter().map(|session| session_line(session, own.as_deref(), now)).collect();
     let shares = state.shares().list(now).into_iter().map(|share| share_line(share, now)).collect();
     let services = state.registry().load().map(|(services, _)| services).unwrap_or_default();
-    render(StatusCode::OK, &AccessPage { sessions, shares, services, made })
+    render(StatusCode::OK, &AccessPage { sessions, shares, services, new_link })
 }
 
 fn session_line(session: Session, own: Option<&str>, now: u64) -> SessionLine {
-    let opens = match &session.scope {
+    let access = match &session.scope {
         Scope::Everything => "everything".to_owned(),
         Scope::Share { port, .. } => format!("port {port}, through a share link"),
     };
@@ -232,7 +234,7 @@ fn session_line(session: Session, own: Option<&str>, now: u64) -> SessionLine {
         address: session.address.to_string(),
         agent: session.agent,
         id: session.id,
-        opens,
+        access,
     }
 }
 

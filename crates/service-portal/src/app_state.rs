@@ -30,7 +30,9 @@ pub struct AppState(Arc<Shared>);
 
 struct Shared {
     enable_auth: bool,
+    /// One-click token of the provider.
     one_click: Option<Secret>,
+    /// Path of the login.
     credentials: PathBuf,
     registry: Registry,
     journal: Journal,
@@ -39,7 +41,9 @@ struct Shared {
     env: Env,
     key: Key,
     key_file: Mutex<KeyFile>,
+    /// Current login.
     known: Mutex<Option<Arc<Credentials>>>,
+    /// Login before the last change.
     former: Mutex<Option<Arc<Credentials>>>,
     sessions: Mutex<Sessions>,
     shares: Mutex<Shares>,

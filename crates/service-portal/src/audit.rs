@@ -30,7 +30,8 @@ pub enum Outcome {
 /// Failed attempts within a minute of the first.
 #[derive(Debug)]
 struct Burst {
-    began: Option<Instant>,
+    started: Option<Instant>,
+    /// Number of attempts with a line.
     lines: u32,
     /// Number of attempts without a line, by method and outcome.
     counts: BTreeMap<(&'static str, Outcome), u64>,
@@ -42,15 +43,15 @@ static BURST: Mutex<Burst> = Mutex::new(Burst::new());
 
 /// Logs or counts an attempt. `who` is the configured user name or a fixed word, not what was typed: visitors type
 /// passwords into the field of the name.
-pub fn log_attempt(client: Client<'_>, way: &'static str, who: &str, outcome: Outcome) {
-    let line = line(client, way, who, outcome);
+pub fn log_attempt(client: Client<'_>, method: &'static str, who: &str, outcome: Outcome) {
+    let line = line(client, method, who, outcome);
     if outcome == Outcome::Accepted {
         return log::info!("{line}");
     }
     let now = Instant::now();
     let mut burst = burst();
     let ended = burst.end(now);
-    let own = burst.has_line(way, outcome, client.address(), now).then_some(line);
+    let own = burst.has_line(method, outcome, client.address(), now).then_some(line);
     ended.into_iter().chain(own).for_each(|line| log::warn!("{line}"));
 }
 
@@ -65,9 +66,9 @@ fn burst() -> MutexGuard<'static, Burst> {
     BURST.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn line(client: Client<'_>, way: &str, who: &str, outcome: Outcome) -> String {
+fn line(client: Client<'_>, method: &str, who: &str, outcome: Outcome) -> String {
     format!(
-        "login {} way={way} who={who:?} from={} agent=\"{}\"",
+        "login {} way={method} who={who:?} from={} agent=\"{}\"",
         outcome.word(),
         client.address(),
         client.user_agent()
@@ -86,17 +87,17 @@ impl Outcome {
 
 impl Burst {
     const fn new() -> Self {
-        Self { began: None, lines: 0, counts: BTreeMap::new(), addresses: BTreeMap::new() }
+        Self { started: None, lines: 0, counts: BTreeMap::new(), addresses: BTreeMap::new() }
     }
 
     /// Returns true if a failed attempt gets its own line; otherwise counts it.
-    fn has_line(&mut self, way: &'static str, outcome: Outcome, address: IpAddr, now: Instant) -> bool {
-        self.began.get_or_insert(now);
+    fn has_line(&mut self, method: &'static str, outcome: Outcome, address: IpAddr, now: Instant) -> bool {
+        self.started.get_or_insert(now);
         if self.lines < MAX_LINES {
             self.lines += 1;
             return true;
         }
-        *self.counts.entry((way, outcome)).or_default() += 1;
+        *self.counts.entry((method, outcome)).or_default() += 1;
         let address = client_prefix(address);
         if self.addresses.len() < MAX_ADDRESSES || self.addresses.contains_key(&address) {
             *self.addresses.entry(address).or_default() += 1;
@@ -106,16 +107,17 @@ impl Burst {
 
     /// Starts a new minute if the current one is over; returns the line with the counts.
     fn end(&mut self, now: Instant) -> Option<String> {
-        if now.duration_since(self.began?) < MINUTE { None } else { self.take() }
+        if now.duration_since(self.started?) < MINUTE { None } else { self.take() }
     }
 
+    /// Starts a new minute; returns the line with the counts, if any attempt had no line.
     fn take(&mut self) -> Option<String> {
         let Self { counts, addresses, .. } = std::mem::replace(self, Self::new());
         let (busiest, most) = addresses.iter().max_by_key(|(_, count)| **count)?;
         let total: u64 = counts.values().sum();
         let counts: Vec<String> = counts
             .iter()
-            .map(|((way, outcome), count)| format!("{way} {} {count}", outcome.word()))
+            .map(|((method, outcome), count)| format!("{method} {} {count}", outcome.word()))
             .collect();
         let least = if addresses.len() < MAX_ADDRESSES { "" } else { "at least " };
         let (counts, number) = (counts.join(", "), addresses.len());

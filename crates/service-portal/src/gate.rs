@@ -129,22 +129,22 @@ fn session_verdict(state: &AppState, client: Client<'_>, name: &str) -> Option<V
     let cookies = client.cookies();
     let (address, now) = (client.address(), unix_time::now());
     // Other servers may have added cookies with the same name: one valid session is enough.
-    let opens = |name: &str, fits: &dyn Fn(&Scope) -> bool| {
+    let has_session = |name: &str, matches: &dyn Fn(&Scope) -> bool| {
         let mut sessions = state.sessions();
         let tokens = cookies::values(&cookies, name);
         tokens
             .iter()
-            .any(|token| sessions.touch(token, address, now).is_some_and(|session| fits(&session.scope)))
+            .any(|token| sessions.touch(token, address, now).is_some_and(|session| matches(&session.scope)))
     };
-    if opens(name, &|scope| *scope == Scope::Everything) {
+    if has_session(name, &|scope| *scope == Scope::Everything) {
         return Some(Verdict::Session);
     }
     let port = client.port()?;
-    let here = |scope: &Scope| match scope {
+    let is_for_this_service = |scope: &Scope| match scope {
         Scope::Share { port: shared, service, .. } => *shared == port && state.has_service(port, service),
         Scope::Everything => false,
     };
-    opens(&format!("{name}_{port}"), &here).then_some(Verdict::Guest)
+    has_session(&format!("{name}_{port}"), &is_for_this_service).then_some(Verdict::Guest)
 }
 
 /// Returns the verdict for an `Authorization` header; attempts are slowed down as at the login form.
@@ -189,21 +189,21 @@ fn header_verdict(
 fn pass_through(state: &AppState, client: Client<'_>, is_owner: bool) -> Response {
     // Without a readable login our cookie is unknown, so nothing is forwarded.
     let Some(known) = state.credentials() else { return response::refuse(Verdict::Refused, client) };
-    let mut passed = application_headers(&known, client, is_owner);
+    let mut passed = service_headers(&known, client, is_owner);
     // The service must not see a former token or password either.
     if is_owner
         && passed.get(header::AUTHORIZATION).is_some_and(|value| state.was_valid_before(value.as_bytes()))
     {
         passed.remove(header::AUTHORIZATION);
     }
-    if let Some(referer) = application_referer(state, client, is_owner) {
+    if let Some(referer) = service_referer(state, client, is_owner) {
         passed.insert(header::REFERER, referer);
     }
     (StatusCode::OK, passed).into_response()
 }
 
 /// Returns the `Referer` without our token; `None` if it cannot be searched now.
-fn application_referer(state: &AppState, client: Client<'_>, is_owner: bool) -> Option<HeaderValue> {
+fn service_referer(state: &AppState, client: Client<'_>, is_owner: bool) -> Option<HeaderValue> {
     let referer = client.0.get(header::REFERER)?;
     match url_token::find_token(state, client, referer.to_str().ok()?, is_owner) {
         TokenSearch::Nothing => Some(referer.clone()),
@@ -213,7 +213,7 @@ fn application_referer(state: &AppState, client: Client<'_>, is_owner: bool) -> 
 }
 
 /// Returns the `Cookie` and `Authorization` headers without ours.
-fn application_headers(known: &Credentials, client: Client<'_>, owns: bool) -> HeaderMap {
+fn service_headers(known: &Credentials, client: Client<'_>, is_owner: bool) -> HeaderMap {
     let mut own = HeaderMap::new();
     if let Some(cookies) = cookies::remove_prefixed(&client.cookies(), COOKIE_PREFIX)
         && let Ok(value) = HeaderValue::from_bytes(&cookies)
@@ -221,7 +221,7 @@ fn application_headers(known: &Credentials, client: Client<'_>, owns: bool) -> H
         own.insert(header::COOKIE, value);
     }
     if let Some(value) = client.0.get(header::AUTHORIZATION)
-        && (!owns || known.matching_scheme(value.as_bytes()).is_none())
+        && (!is_owner || known.matching_scheme(value.as_bytes()).is_none())
     {
         own.insert(header::AUTHORIZATION, value.clone());
     }
@@ -239,10 +239,10 @@ mod tests {
         let known = credentials("ada", "secret", "token");
         let ours =
             headers(&[("cookie", "leonardo_0badcafe=x; theme=dark"), ("authorization", "Bearer token")]);
-        assert_eq!(application_headers(&known, Client(&ours), true), headers(&[("cookie", "theme=dark")]));
+        assert_eq!(service_headers(&known, Client(&ours), true), headers(&[("cookie", "theme=dark")]));
         let theirs = headers(&[("cookie", "leonardo_0badcafe=x"), ("authorization", "Bearer app-token")]);
         assert_eq!(
-            application_headers(&known, Client(&theirs), true),
+            service_headers(&known, Client(&theirs), true),
             headers(&[("authorization", "Bearer app-token")])
         );
     }

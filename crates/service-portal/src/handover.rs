@@ -12,6 +12,7 @@ use crate::return_path::{is_local, percent_encode};
 use crate::session_start;
 use crate::unix_time;
 
+/// Query of [`finish_handover`].
 #[derive(Deserialize)]
 pub struct HandoverQuery {
     #[serde(default)]
@@ -45,9 +46,9 @@ pub async fn finish_handover(
     let client = Client(&headers);
     let next = if is_local(&next) { next.as_str() } else { "/" };
     state.credentials();
-    let good = state.handover_codes().redeem(&code, unix_time::now());
+    let is_valid = state.handover_codes().redeem(&code, unix_time::now());
     let response = response::redirect(next, StatusCode::SEE_OTHER);
-    if good {
+    if is_valid {
         session_start::start_owner_session(&state, client, response)
             .unwrap_or_else(session_start::session_error)
     } else {

@@ -30,10 +30,10 @@ pub fn sign_id(state: &AppState, id: &str) -> Option<String> {
 ///
 /// A known device that has to wait is treated as a stranger. Another server that has seen the cookie can therefore not lock
 /// its owner out.
-pub fn guesser(state: &AppState, client: Client<'_>, way: AttemptKind) -> Guesser {
-    let stranger = || Guesser::stranger(way, client.address());
+pub fn guesser(state: &AppState, client: Client<'_>, kind: AttemptKind) -> Guesser {
+    let stranger = || Guesser::stranger(kind, client.address());
     let Some(id) = read_id(state, client) else { return stranger() };
-    let device = Guesser::Device(way, id);
+    let device = Guesser::Device(kind, id);
     if state.throttle().own_delay(&device, Instant::now()).is_some() { stranger() } else { device }
 }
 
@@ -144,11 +144,11 @@ mod tests {
         assert_eq!(form(&state, &[("x-forwarded-for", "192.0.2.2")]), Some(1));
 
         let cookies = answer.headers().get_all("set-cookie").iter();
-        let mark = cookies
+        let device_cookie = cookies
             .filter_map(|cookie| cookie.to_str().unwrap().split(';').next())
             .find(|pair| pair.contains("_device="))
             .unwrap();
-        let browser = [("x-forwarded-for", "192.0.2.3"), ("cookie", mark)];
+        let browser = [("x-forwarded-for", "192.0.2.3"), ("cookie", device_cookie)];
         assert_eq!(form(&state, &browser), None);
         let device = guesser(&state, Client(&headers(&browser)), AttemptKind::Form);
         (0..20).for_each(|_| state.throttle().record_failure(device.clone(), Instant::now()));

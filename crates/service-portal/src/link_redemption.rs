@@ -19,12 +19,14 @@ use crate::session_start;
 use crate::shares::ShareError;
 use crate::unix_time;
 
+/// Code of a one-time login link, in a query or a form.
 #[derive(Deserialize)]
 pub struct CodeForm {
     #[serde(default)]
     code: String,
 }
 
+/// Secret word of a share link, in a query or a form.
 #[derive(Deserialize)]
 pub struct LinkForm {
     #[serde(default)]
@@ -90,7 +92,7 @@ pub async fn share_link_page(
                 &LinkPage::confirmation("/leonardo/share", "link", &link, &question, "Open"),
             )
         }
-        Err(refusal) => render(status_code(refusal), &LinkPage::error(refusal.message())),
+        Err(error) => render(status_code(error), &LinkPage::error(error.message())),
     }
 }
 
@@ -120,9 +122,9 @@ pub async fn redeem_share_link(
             )
             .unwrap_or_else(session_start::session_error)
         }
-        Err(refusal) => {
+        Err(error) => {
             audit::log_attempt(client, "share-link", "unknown", Outcome::Refused);
-            render(status_code(refusal), &LinkPage::error(refusal.message()))
+            render(status_code(error), &LinkPage::error(error.message()))
         }
     }
 }
@@ -132,8 +134,8 @@ fn require_service(state: &AppState, share: Share) -> Result<Share, ShareError> 
     if state.has_service(share.port, &share.service) { Ok(share) } else { Err(ShareError::OtherService) }
 }
 
-fn status_code(refusal: ShareError) -> StatusCode {
-    match refusal {
+fn status_code(error: ShareError) -> StatusCode {
+    match error {
         ShareError::Unknown | ShareError::OtherService => StatusCode::NOT_FOUND,
         ShareError::Expired | ShareError::UsedUp => StatusCode::GONE,
     }

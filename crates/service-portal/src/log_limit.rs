@@ -21,7 +21,7 @@ pub fn error(error: &anyhow::Error) {
     write(Level::Error, error);
 }
 
-/// Logs an information in the same way.
+/// Logs a message at level info in the same way.
 pub fn info(reason: &anyhow::Error) {
     write(Level::Info, reason);
 }

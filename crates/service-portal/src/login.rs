@@ -34,6 +34,7 @@ use crate::verdict::Verdict;
 const TOO_MANY_MESSAGE: &str = "Too many failed attempts. Try again later, or run portal-link in the container for a one-time \
                                 login link.";
 
+/// Query of the login form's URL.
 #[derive(Deserialize)]
 pub struct LoginQuery {
     #[serde(default)]
@@ -45,6 +46,7 @@ pub struct LoginQuery {
     here: Option<String>,
 }
 
+/// Fields of the login form.
 #[derive(Deserialize)]
 pub struct LoginForm {
     #[serde(default)]
@@ -63,11 +65,11 @@ pub struct LoginForm {
 pub async fn login_form(
     State(state): State<AppState>,
     uri: Uri,
-    Query(way): Query<LoginQuery>,
+    Query(query): Query<LoginQuery>,
     headers: HeaderMap,
 ) -> Response {
     let client = Client(&headers);
-    let destination = Destination::new(&state, client, &way.port, &way.next);
+    let destination = Destination::new(&state, client, &query.port, &query.next);
     let verdict = gate::verdict_for(&state, client);
     if matches!(verdict, Verdict::UnknownHost | Verdict::CrossOrigin) {
         return response::refuse(verdict, client);
@@ -87,7 +89,7 @@ pub async fn login_form(
     {
         return response.unwrap_or_else(session_start::session_error);
     }
-    match service_links::portal_origin(state.env(), client).filter(|_| way.here.is_none()) {
+    match service_links::portal_origin(state.env(), client).filter(|_| query.here.is_none()) {
         Some(portal) => portal_link_page(&state, client, &portal, destination.next),
         None => destination.render_form(&state, client, StatusCode::OK, ""),
     }
@@ -234,6 +236,7 @@ fn portal_link_page(state: &AppState, client: Client<'_>, portal: &str, next: &s
 /// Purpose of the signature.
 const IDENTITY: &str = "identity";
 
+/// Query of [`identity`].
 #[derive(Deserialize)]
 pub struct IdentityQuery {
     #[serde(default)]
@@ -262,15 +265,18 @@ fn sign_proof(state: &AppState, client: Client<'_>) -> String {
     state.key().sign(&purpose(client), &unix_time::now().to_string())
 }
 
+/// True if the proof is valid for this visitor and has not expired.
 fn is_valid_proof(state: &AppState, client: Client<'_>, proof: &str) -> bool {
     let sent = state.key().verify(&purpose(client), proof).and_then(|word| word.parse::<u64>().ok());
     sent.is_some_and(|sent| unix_time::now() < sent + FORM_LIFETIME)
 }
 
+/// Returns the purpose of the signature, which binds it to the port and the visitor's network.
 fn purpose(client: Client<'_>) -> String {
     format!("form {:?} {}", client.port(), session_network(client.address()))
 }
 
+/// Renders the form with the message that there were too many failed attempts.
 fn too_many(state: &AppState, client: Client<'_>, destination: &Destination<'_>, seconds: u64) -> Response {
     let mut response =
         destination.render_form(state, client, StatusCode::TOO_MANY_REQUESTS, TOO_MANY_MESSAGE);

@@ -108,7 +108,7 @@ pub struct AccessPage {
     /// Services that can be shared.
     pub services: Vec<ports::Service>,
     /// URL of a share link that was just created; it is shown once.
-    pub made: Option<String>,
+    pub new_link: Option<String>,
 }
 
 /// One session, formatted.
@@ -120,7 +120,7 @@ pub struct SessionLine {
     /// User agent of the browser.
     pub agent: String,
     /// Services that it gives access to.
-    pub opens: String,
+    pub access: String,
     /// Time since the start.
     pub began: String,
     /// Time since the last use.

@@ -20,9 +20,9 @@ use crate::unix_time;
 pub fn start_owner_session(state: &AppState, client: Client<'_>, mut response: Response) -> Result<Response> {
     state.throttle().mark_known(client.address(), Instant::now());
     let device = known_device::issue_id(state, client);
-    let visitor = SessionOrigin { device: device.clone(), ..client.session_origin() };
+    let origin = SessionOrigin { device: device.clone(), ..client.session_origin() };
     let now = unix_time::now();
-    let token = state.sessions().create(visitor, Scope::Everything, u64::MAX, now)?;
+    let token = state.sessions().create(origin, Scope::Everything, u64::MAX, now)?;
     set_owner_cookies(state, client, &mut response, &token, device.as_deref())?;
     Ok(response)
 }
@@ -69,8 +69,8 @@ fn set_owner_cookies(
 ) -> Result<()> {
     let name = state.cookie_name().context(NO_LOGIN_MESSAGE)?;
     set_cookie(response, client, &name, token, MAX_LIFETIME);
-    if let Some(mark) = device.and_then(|device| known_device::sign_id(state, device)) {
-        set_cookie(response, client, &known_device::cookie_name(&name), &mark, known_device::LIFETIME);
+    if let Some(value) = device.and_then(|device| known_device::sign_id(state, device)) {
+        set_cookie(response, client, &known_device::cookie_name(&name), &value, known_device::LIFETIME);
     }
     Ok(())
 }

@@ -119,9 +119,9 @@ impl Sessions {
     }
 
     /// Creates a session and returns the value of its cookie; fails only without random numbers.
-    pub fn create(&mut self, visitor: SessionOrigin, scope: Scope, ends: u64, now: u64) -> Result<String> {
+    pub fn create(&mut self, origin: SessionOrigin, scope: Scope, ends: u64, now: u64) -> Result<String> {
         self.drop_excess(now);
-        let SessionOrigin { address, agent, bound, device } = visitor;
+        let SessionOrigin { address, agent, bound, device } = origin;
         // Replaces an earlier session of this device, whose cookie may have been overwritten.
         self.kept.sessions.retain(|_, session| device.is_none() || session.device != device);
         let ends = ends.min(now + MAX_LIFETIME);

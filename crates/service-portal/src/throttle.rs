@@ -12,6 +12,7 @@ use crate::leaky_bucket::{Bucket, Limit};
 
 /// Number of failures without a wait.
 const FREE_ATTEMPTS: u32 = 5;
+/// Wait after the first failure that is not free.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// Maximum wait, short enough that an attack cannot lock the owner out for long.
 const MAX_WAIT: Duration = Duration::from_mins(1);
@@ -50,8 +51,8 @@ pub enum Guesser {
 
 impl Guesser {
     /// Returns the guesser for a client without a device cookie.
-    pub fn stranger(way: AttemptKind, address: IpAddr) -> Self {
-        Self::Stranger(way, client_prefix(address))
+    pub fn stranger(kind: AttemptKind, address: IpAddr) -> Self {
+        Self::Stranger(kind, client_prefix(address))
     }
 }
 
@@ -70,8 +71,11 @@ fn network(address: IpAddr, v4: u32, v6: u32) -> IpAddr {
 
 /// Failed attempts by guesser, by network and in total.
 pub struct Throttle {
+    /// Failures of each guesser.
     own: HashMap<Guesser, Failures>,
+    /// Failures of the strangers of each network.
     networks: HashMap<IpAddr, Bucket>,
+    /// Failures of all strangers.
     strangers: Bucket,
     /// Addresses of successful logins, with the time of the last one.
     known: HashMap<IpAddr, Instant>,
@@ -155,6 +159,7 @@ impl Throttle {
         (!known).then_some(*address)
     }
 
+    /// Counts an attempt in the buckets of its network and of all strangers; returns true if both admit it.
     fn admits_at_random(&mut self, address: IpAddr, now: Instant) -> bool {
         let of_network = self.network(address, now).admission_probability(now);
         if (self.random)() >= of_network {

@@ -154,7 +154,7 @@ impl Portal {
             format!("leonardo_0badcafe={}", token.unwrap())
         };
         let name = "leonardo_0badcafe_device";
-        let mark = format!("{name}={}", known_device::sign_id(&self.state, "0123456789abcdef").unwrap());
+        let device = format!("{name}={}", known_device::sign_id(&self.state, "0123456789abcdef").unwrap());
         let (expired, bound) = (begin(1), begin(u64::MAX));
         let ([session, _], guest) = (self.log_in("own"), self.share("Echo", 8188));
         let [ended, _] = self.log_in("own");
@@ -170,7 +170,7 @@ impl Portal {
             ("made-up", header::COOKIE, "leonardo_0badcafe=AAAA".into()),
             ("neighbour", header::COOKIE, "leonardo_deadbeef=x; __Host-leonardo_1_3=y".into()),
             ("guest", header::COOKIE, guest),
-            ("device", header::COOKIE, mark),
+            ("device", header::COOKIE, device),
             ("bearer", header::AUTHORIZATION, format!("Bearer {TOKEN}")),
             ("bearer-wrong", header::AUTHORIZATION, format!("Bearer {WRONG}")),
             ("bearer-former", header::AUTHORIZATION, format!("Bearer {FORMER}")),

@@ -85,8 +85,8 @@ fn wrong_headers_count_as_guesses_unless_they_were_valid_or_have_a_session() {
     assert!(guesses("program bearer-wrong", "198.51.100.2"));
     assert!(guesses("program basic-wrong", "198.51.100.3"));
     let is_slowed_down = portal.guesses(AttemptKind::Header, "198.51.100.4", || {
-        for way in ["basic-wrong"; 5].iter().chain(["bearer"].iter()).chain(["bearer-wrong"; 5].iter()) {
-            portal.ask("/gate/verify", &format!("program {way} from=198.51.100.4"));
+        for header in ["basic-wrong"; 5].iter().chain(["bearer"].iter()).chain(["bearer-wrong"; 5].iter()) {
+            portal.ask("/gate/verify", &format!("program {header} from=198.51.100.4"));
         }
     });
     assert!(!is_slowed_down, "a valid header clears failures");
