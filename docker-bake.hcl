@@ -1,19 +1,19 @@
-# What can be built: one row per Ubuntu release of a version that its vendor publishes.
+# All variants: one row for each Ubuntu release of a version that its vendor publishes.
 #
 #   cargo xtask bake --list                        every variant with its base
 #   cargo xtask bake cuda-12.1-runtime-22.04       the newest listed patch of CUDA 12.1
 #   docker buildx bake --file docker-bake.hcl cuda-12.1.1-runtime-22.04
 #
 # Always pass --file: without it, bake merges the compose files in. Rows instead of axes, because the upstream grid has
-# holes: what a vendor skips is a row or a flavour that is not here. Works from buildx 0.13 on, so variables have no types.
-# What only a release needs (attestations, cache export, platforms) is not here: the plain docker driver refuses it.
+# holes: a combination that a vendor skips has no row or flavour here. Requires buildx 0.13, so variables have no types.
+# Options of releases only (attestations, cache export, platforms) are not here: the plain docker driver refuses them.
 
-# Where the images go: a repository without a tag; put a registry host in front of it to push.
+# Repository of the images, without a tag; prefix it with a registry host to push.
 variable "LEONARDO_IMAGE" {
   default = "leonardo/base-image"
 }
 
-# The commit and the version that the labels name; an empty one leaves its label out.
+# Commit and version for the labels; an empty value omits its label.
 variable "LEONARDO_REVISION" {
   default = ""
 }
@@ -22,20 +22,20 @@ variable "LEONARDO_VERSION" {
   default = ""
 }
 
-# The base of cpu-debian-12, the one variant that can be built without a container registry: `cargo xtask` names an image
-# here that it bootstrapped from Debian's package archive.
+# Base of cpu-debian-12, the only variant that can be built without a container registry: `cargo xtask` sets this to an image
+# that it bootstrapped from Debian's package archive.
 variable "LEONARDO_DEBIAN_BASE" {
   default = "debian:12-slim"
 }
 
-# The rows. Each names the flavours it exists in: `flavours` as they are, `with_cudnn` again with cuDNN (NVIDIA publishes
-# no base with cuDNN). `cudnn` is the word in our tag, which always has the number; `upstream` is the word in NVIDIA's,
-# which is no function of the version: cudnn8 up to 12.2.2, cudnn9 for 12.3.2 alone, and a bare cudnn since 12.4.1.
+# Each row lists its flavours: `flavours` without cuDNN, `with_cudnn` with it (NVIDIA publishes no base flavour with cuDNN).
+# `cudnn` is the part of our tag, always with the number; `upstream` is the part of NVIDIA's tag, which does not follow from
+# the version: cudnn8 up to 12.2.2, cudnn9 for 12.3.2 alone, and cudnn without a number since 12.4.1.
 #
-# Which patch: the newest that has been seen upstream in every flavour. That is 12.9.2, 13.0.3 and 13.3.1; of CUDA 12.8 it
-# is 12.8.1, because no cuDNN image of 12.8.2 has been seen. Ubuntu 26.04 begins with CUDA 13.3.
+# Patch versions: the newest one that upstream publishes in every flavour. That is 12.9.2, 13.0.3 and 13.3.1; for CUDA 12.8
+# it is 12.8.1, because no cuDNN image of 12.8.2 was found. Ubuntu 26.04 starts with CUDA 13.3.
 #
-# Legacy, not built: NVIDIA has ended these and may delete them at any time. A row revives one while its base lasts:
+# Legacy, not built: NVIDIA no longer supports these and may delete them at any time. A row enables one while its base exists:
 #   11.7.1, 12.0.1, 12.2.2   22.04          upstream cudnn8, ours cudnn8
 #   12.3.2                   22.04          upstream cudnn9, ours cudnn9
 #   12.5.1                   22.04, 24.04   upstream cudnn, ours cudnn9; on 24.04 without cuDNN
@@ -77,7 +77,7 @@ variable "LEONARDO_CPU_ROWS" {
   ]
 }
 
-# The rows spread out: one object per image, all of one shape, empty where a family has no such part.
+# The rows expanded: one object per image, all with the same fields; a field that a family does not use is empty.
 variable "LEONARDO_VARIANTS" {
   default = concat(
     [for row in LEONARDO_CPU_ROWS : { family = "cpu", version = "", cudnn = "", upstream = "", flavour = "", release = row.release }],
@@ -96,7 +96,8 @@ function "tag" {
   result = join("-", compact([variant.family, variant.version, variant.cudnn, variant.flavour, variant.release]))
 }
 
-# Names cannot hold dots, but bake turns the dots of a typed name into underscores: each target answers to its own tag.
+# Target names cannot contain dots, but bake replaces the dots of a name on the command line by underscores, so a target can
+# be called by its tag.
 function "target_name" {
   params = [variant]
   result = replace(tag(variant), ".", "_")
@@ -129,7 +130,7 @@ target "_common" {
   }
 }
 
-# A target with a matrix is also a group of its name: this is the group `all`. An argument or label that is null is left out.
+# A target with a matrix is also a group of its name: this is the group `all`. Null arguments and labels are omitted.
 target "all" {
   matrix = {
     variant = LEONARDO_VARIANTS

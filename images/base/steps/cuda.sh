@@ -1,5 +1,5 @@
 #!/bin/sh
-# cuda.sh: completes NVIDIA's image. Its NVIDIA_* settings, library paths and held versions stay as they are.
+# cuda.sh: adds packages to NVIDIA's image. Its NVIDIA_* settings, library paths and held versions are kept.
 set -eu
 /build/packages.sh /build/accelerator/cuda.txt
 install -d -m 0755 /etc/OpenCL/vendors

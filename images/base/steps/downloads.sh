@@ -1,9 +1,9 @@
 #!/bin/sh
-# downloads.sh ROOT: fetches what pins/downloads.txt lists for this architecture into the tree ROOT.
+# downloads.sh ROOT: downloads the files of pins/downloads.txt for this architecture into the tree ROOT.
 #
-# Three outcomes are told apart. The right file: it is installed. A wrong one (other digest, an address that answers 404): the
-# build fails, whatever the file is for. No answer (no network, a name that does not resolve, a refusing proxy): the next source,
-# then, for an optional file, a notice and no file.
+# Three results. The right file is installed. A wrong one (different digest, or 404) fails the build, even for an optional
+# file. If no source can be reached (no network, no name resolution, a refusing proxy), the next source is tried; an optional
+# file is then left out with a notice.
 set -eu
 . /build/trust.sh
 root=$1
@@ -19,7 +19,7 @@ fail() {
 }
 has_digest() { printf '%s  %s\n' "$1" "$2" | sha256sum --check --status - 2> /dev/null; }
 
-# upstream ADDRESS MEMBER FILE: 0 with the file, 1 when the host gave no answer.
+# upstream ADDRESS MEMBER FILE: 0 with the file, 1 if the host did not answer.
 upstream() {
     status=0
     answer=$(curl --silent --show-error --location --proto '=https' --retry 1 --connect-timeout 15 --max-time 600 \
@@ -43,7 +43,7 @@ upstream() {
     esac
 }
 
-# wheel NAME FILE: the same file out of a Python wheel; 1 when there is none or it could not be fetched.
+# wheel NAME FILE: the same file from a Python wheel; 1 if there is none or it cannot be fetched.
 wheel() {
     requirements=/build/pins/$1.requirements.txt
     [ -f "$requirements" ] || return 1
@@ -52,7 +52,7 @@ wheel() {
     if ! "$scratch/pip/bin/pip" download --quiet --disable-pip-version-check --no-cache-dir --no-deps --only-binary :all: \
         --require-hashes --requirement "$requirements" --dest "$scratch/wheel" 2> "$scratch/pip.log"; then
         cat "$scratch/pip.log" >&2
-        # pip tells a wrong digest apart in words only.
+        # pip reports a wrong digest only in its message.
         ! grep -q 'DO NOT MATCH THE HASHES' "$scratch/pip.log" || exit 1
         return 1
     fi
@@ -84,7 +84,7 @@ while read -r name arch need digest path member address; do
         has_digest "$digest" "$file" || fail "$name: the file fetched has sha256 $(sha256sum < "$file" | cut -c1-64), pinned is $digest"
         mv "$file" "$kept"
     fi
-    # The trees below .image are shared with the group; root alone changes the others.
+    # The trees below .image are shared with the group; only root changes the others.
     case $path in
     opt/.image/*) mode=0775 ;;
     *) mode=0755 ;;

@@ -1,6 +1,6 @@
 #!/bin/sh
-# packages.sh LIST...: installs the packages that the list files name, and leaves nothing but them behind.
-# "DISTRIBUTION" in a name stands for what /etc/os-release says, such as ubuntu-24.04.
+# packages.sh LIST...: installs the packages of the list files and removes everything else it created.
+# "DISTRIBUTION" in a name is replaced by the one in /etc/os-release, such as ubuntu-24.04.
 set -eu
 . /build/trust.sh
 . /etc/os-release
@@ -19,8 +19,8 @@ if [ ! -e /usr/sbin/policy-rc.d ]; then
     chmod 0755 /usr/sbin/policy-rc.d
 fi
 
-# Indexes and archives live in the build's cache mount, in directories of their own: the "docker-clean" hooks of
-# Ubuntu's images empty the usual ones after each installation.
+# Indexes and archives are in separate directories of the build's cache mount: the "docker-clean" hooks of Ubuntu's images
+# empty the default ones after each installation.
 cache=/cache/apt/$distribution-$(dpkg --print-architecture)
 mkdir -p "$cache/lists/partial" "$cache/archives/partial"
 set -- \
@@ -46,9 +46,9 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get "$@" update -q
 apt-get "$@" install -qq --yes --no-install-recommends $names
 
-# openssh-server made host keys: shared by every container they would be no secret. They are made at the first start.
+# openssh-server created host keys, which every container would share. The first start creates new ones.
 rm -f /etc/ssh/ssh_host_*
-# An identity of its own for every container.
+# Every container needs its own machine id.
 rm -f /var/lib/dbus/machine-id
 [ ! -s /etc/machine-id ] || : > /etc/machine-id
 rm -f /var/log/dpkg.log /var/log/alternatives.log /var/log/bootstrap.log /var/cache/ldconfig/aux-cache \

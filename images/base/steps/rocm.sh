@@ -36,7 +36,7 @@ grep -v '^#' /build/rocm.sha256 | while read -r digest address; do
     curl --fail --silent --show-error --location --retry 3 --connect-timeout 15 --output /etc/apt/keyrings/rocm.asc "$address"
     printf '%s  /etc/apt/keyrings/rocm.asc\n' "$digest" | sha256sum --check --quiet -
 done
-# Only the user-space archive: the kernel driver ("amdgpu") belongs to the host.
+# Only the user-space archive: the host provides the kernel driver ("amdgpu").
 printf 'deb [arch=amd64 signed-by=/etc/apt/keyrings/rocm.asc] https://repo.radeon.com/rocm/apt/%s %s main\n' \
     "$version" "$VERSION_CODENAME" > /etc/apt/sources.list.d/rocm.list
 printf 'Package: *\nPin: release o=repo.radeon.com\nPin-Priority: 600\n' > /etc/apt/preferences.d/rocm-pin-600

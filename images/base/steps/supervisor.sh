@@ -13,8 +13,8 @@ rm -rf "$library/bin" "$library/supervisor/tests" /opt/supervisor/bin/[Aa]ctivat
 install -m 0755 /build/supervisor/supervisord /build/supervisor/supervisorctl /opt/supervisor/bin/
 ln -s /opt/supervisor/bin/supervisord /opt/supervisor/bin/supervisorctl /usr/local/bin/
 
-# Byte code must be in the image: without it every start compiles again (+30 ms). It is not checked against the times of the
-# sources, because exporters may rewrite those.
+# Byte code must be in the image: without it every start compiles again (+30 ms). It is not checked against the modification
+# times of the sources, because exporters may rewrite those.
 python3 -m compileall -q --invalidation-mode unchecked-hash "$library"
 rm -rf "$scratch"
 supervisord --version

@@ -1,5 +1,5 @@
 #!/bin/sh
-# tools.sh OUT: builds the program of every folder of crates/ as a static binary.
+# tools.sh OUT: builds the program of every directory of crates/ as a static binary.
 set -eu
 out=$1
 . /build/trust.sh

@@ -1,7 +1,7 @@
 # Read by every interactive bash, and by the bash that sshd starts for a command ("ssh host command").
 
-# The container's variables come first, whether or not somebody looks: editors and scripts over SSH need them too.
-# A shell inside a shell keeps what was changed in between, unless the store itself has changed (its first line).
+# The container's variables, also for non-interactive shells: editors and scripts over SSH need them.
+# A nested shell keeps changes made in its parent, unless the store has changed since (its first line).
 if [ -r /opt/leonardo/etc/environment.sh ]; then
     IFS= read -r leonardo_environment < /opt/leonardo/etc/environment.sh
     if [ "$leonardo_environment" != "$LEONARDO_ENVIRONMENT" ]; then
@@ -10,13 +10,13 @@ if [ -r /opt/leonardo/etc/environment.sh ]; then
     unset leonardo_environment
 fi
 
-# What follows is for people.
+# Interactive shells only.
 case $- in
     *i*) ;;
     *) return ;;
 esac
 
-# Once in a session: a login shell reads /etc/profile.d/leonardo.sh as well, and shells inside have the mark.
+# Once per session: a login shell also reads /etc/profile.d/leonardo.sh, and nested shells inherit the variable.
 if [ -t 1 ] && [ -z "${LEONARDO_BANNER-}" ]; then
     export LEONARDO_BANNER=shown
     /opt/leonardo/bin/boot banner
