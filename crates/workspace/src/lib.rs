@@ -29,7 +29,7 @@ pub use mounts::{mount_points, mounts_below};
 pub use slug::{DEFAULT_SLUG, slug_from_setting};
 pub use workspace_path::{DEFAULT_PATH, is_system_path, path_from_setting};
 
-/// User and group id of the system user if the workspace belongs to root, to [`NOBODY`] or to an unknown owner.
+/// User and group id of the system user if the workspace belongs to root, to an unknown owner ([`NOBODY`]).
 pub const DEFAULT_ID: u32 = 1000;
 
 /// Stands for an owner that is not known: on network volumes, and in containers of engines without root
@@ -44,9 +44,9 @@ pub const NETWORK_FACING_ACCOUNTS: [&str; 2] = ["portal", "caddy"];
 pub struct Workspace {
     /// Absolute path without a trailing slash.
     pub path: PathBuf,
-    /// User who gets access to new files: the owner, or 1000 if that is root or nobody. Never 0.
+    /// User who gets access to new files: the owner, or 1000 if that is root or unknown. Never 0.
     pub uid: u32,
-    /// The owner's group, or 1000 if that is root's or nobody's. Never 0.
+    /// The owner's group, or 1000 if that is root's or unknown. Never 0.
     pub gid: u32,
     /// True if it is on a volume that outlives the container.
     pub mounted: bool,
@@ -81,7 +81,7 @@ impl Workspace {
         (workspace, reader.into_problems())
     }
 
-    /// Inspects the directory; a missing one belongs to nobody and is not mounted.
+    /// Inspects the directory; a missing one counts as root's and not mounted.
     #[must_use]
     pub fn inspect(path: PathBuf, slug: String) -> Self {
         let (uid, gid) = fs::metadata(&path).map_or((0, 0), |meta| (meta.uid(), meta.gid()));

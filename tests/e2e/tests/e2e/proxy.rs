@@ -137,7 +137,8 @@ fn a_broken_edit_keeps_the_last_good_configuration_and_says_what_is_wrong() {
     // A Caddyfile from a tutorial: good for Caddy, but it has no portal.
     container.sh(&format!("printf ':8088 {{\\n\\trespond hi\\n}}\\n' > {BASE}")).text();
     restart_caddy(&container);
-    let said = "proxy: /opt/caddy/share/base_config: `admin unix//run/caddy/admin.sock` is missing. The last good";
+    let said =
+        "proxy: /opt/caddy/share/base_config: `admin unix//run/caddy/admin.sock` is missing. The last good";
     container.wait_until("the problem", || container.exec(&["boot", "report"]).text().contains(said));
     assert!(container.exec(&["boot", "banner"]).text().contains(said));
     assert_eq!(edited(), "yes");
