@@ -1,8 +1,9 @@
 //! The user's work in a copy, brought into another generation of it.
 //!
-//! What the image of the old generation did not bring as it is now is the user's: entries with names of their own, files
-//! that were written since, and what the first programs of the container may have made. The new generation's entries stay
-//! in their places. Where both have a name with different content, the user's lies beside it as `NAME.before-refresh`.
+//! What the image of the old generation did not bring as it is now is the user's: entries with names of their own,
+//! files that were written since, and what the first programs of the container may have made. The new generation's
+//! entries stay in their places. Where both have a name with different content, the user's lies beside it as
+//! `NAME.before-refresh`.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::OsStr;
@@ -33,13 +34,13 @@ const SUFFIX: &str = ".before-refresh";
 pub struct Additions<'a> {
     /// The root of the copy in use.
     pub old: OwnedFd,
-    /// Where that is, for people.
+    /// Path of the copy in use, for messages.
     pub shown: &'a Path,
-    /// What the image of its generation brought.
+    /// Base of the copy's own generation.
     pub base: ImageBase,
     /// The new generation.
     pub prepared: &'a Prepared,
-    /// What the volume can keep.
+    /// Capabilities of the volume.
     pub capabilities: Capabilities,
     /// Entries that came along, a new directory with all its content being one.
     pub brought: Cell<u64>,
@@ -58,7 +59,8 @@ impl Additions<'_> {
 
     fn entry(&self, entry: &Entry<'_>) -> Result<Next> {
         let is_ours = entry.name.as_os_str() == entry.base && reserved_names::all().contains(&entry.base);
-        // Half of something, left by a kill; and what Python makes again. In a directory of the user's, the whole comes along.
+        // Half of something, left by a kill; and what Python makes again. In a directory of the user's, the whole comes
+        // along.
         if is_ours || tree_copy::is_temporary(entry.base) || entry.base == COMPILED {
             return Ok(Next::Skip);
         }
@@ -106,8 +108,8 @@ impl Additions<'_> {
         Ok(())
     }
 
-    /// Opens a directory of the new generation; one that only the old copy has is made as it is there. Where the new one
-    /// has a file or a link of that name, the directory gets a name beside it.
+    /// Opens a directory of the new generation; one that only the old copy has is made as it is there. Where the new
+    /// one has a file or a link of that name, the directory gets a name beside it.
     fn directory(&self, name: &Path) -> Result<OwnedFd> {
         let mut directory = self.prepared.directory.try_clone()?;
         let mut old = self.old.try_clone()?;

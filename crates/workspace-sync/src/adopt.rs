@@ -17,9 +17,9 @@ use crate::tree::Tree;
 
 /// Points each tree's entrance to its whole copy on the workspace, or back to the image's where the copy is gone.
 ///
-/// Local and quick: a few looks and a rename for each tree. What cannot be done here is tried again, and reported, by
-/// `workspace-sync run`; what is wrong with `OPT_SYNC` is reported here. What was written in the image's tree during
-/// earlier starts of this container is carried over by `run`, which is told so in `memory`.
+/// Local and quick: a few looks and a rename for each tree. What fails here is tried again, and reported, by
+/// `workspace-sync run`; problems of `OPT_SYNC` are reported here. Changes that earlier starts of this container made
+/// in the image's tree are carried over by `run`, for which they are noted in `memory`.
 #[must_use]
 pub fn adopt(opt: &Path, workspace: &Workspace, env: &Env, memory: &Path) -> Vec<Problem> {
     let (names, mut problems) = names::parse(SettingsReader::new(env).text("OPT_SYNC").as_deref());

@@ -1,6 +1,6 @@
-//! When this container was first started: what has changed in the image's trees since was changed by its programs.
+//! Time of this container's first start: later changes in the image's trees were made by its programs.
 //!
-//! The journal begins anew with each start, and what was installed before a restart is the user's as well.
+//! The journal starts empty with each start, and what was installed before a restart is the user's as well.
 
 use std::fs;
 use std::path::Path;
@@ -36,7 +36,7 @@ pub fn now(memory: &Path, opt: &Path) -> Result<()> {
     atomic::write(&memory.join(NAME), &serde_json::to_vec(&began)?, WriteOptions::durable(0o644))
 }
 
-/// Tells this container from one that was made from it after it was saved as an image.
+/// Returns a word that differs in a container made from this one after it was saved as an image.
 pub fn container() -> String {
     kit::container::id().unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Directories of the workspace, reached without following a link that somebody put there.
+//! Directories of the workspace, opened without following links, which other users may have put there.
 
 use std::fs::File;
 use std::io;
@@ -28,8 +28,8 @@ pub fn open_below(root: impl AsFd, relative: &Path) -> io::Result<OwnedFd> {
     Ok(directory)
 }
 
-/// Like [`open_below`], and makes what is missing. A new directory belongs to whom the one above it belongs to, where
-/// the file system can tell.
+/// Like [`open_below`], and makes what is missing. A new directory gets the owner of the one above it, where the file
+/// system keeps owners.
 pub fn ensure_below(root: impl AsFd, relative: &Path) -> io::Result<OwnedFd> {
     let mut directory = root.as_fd().try_clone_to_owned()?;
     for step in relative.components() {
@@ -51,7 +51,8 @@ pub fn ensure_below(root: impl AsFd, relative: &Path) -> io::Result<OwnedFd> {
     Ok(directory)
 }
 
-/// open(2) with `O_NOFOLLOW` and `O_DIRECTORY` says ENOTDIR for a link, too; some kernels ELOOP.
+/// True if the error means that no directory is there: open(2) with `O_NOFOLLOW` and `O_DIRECTORY` fails with ENOTDIR
+/// for a link as well, on some kernels with ELOOP.
 pub fn is_no_directory(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(nix::libc::ENOTDIR | nix::libc::ELOOP))
 }

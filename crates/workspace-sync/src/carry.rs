@@ -64,9 +64,9 @@ impl<'a> Carrier<'a> {
         Self { removes: false, ..self }
     }
 
-    /// Looks once for what has changed in the old tree since `leftover` says, carries it over, and moves `leftover`
-    /// forward; whoever stores that may be killed and go on from there. One entry that cannot be carried over does not
-    /// keep the others from it.
+    /// Carries over all entries of the old tree that changed since the moment in `leftover`, and moves that moment
+    /// forward. A caller that stores it can be killed and resume from there. One entry that fails does not keep the
+    /// others from it.
     pub fn round(&self, leftover: &mut Leftover) -> Result<Round> {
         let cannot = || format!("cannot carry over changes from {}", self.old.display());
         let above = self.old.parent().unwrap_or(Path::new("/"));
@@ -141,13 +141,13 @@ impl<'a> Carrier<'a> {
                 }
                 Ok(Next::Enter)
             }
-            // Somebody removed it from the copy, or put something else there.
+            // It was removed from the copy, or something else was put there.
             Err(_) if !is_work => Ok(Next::Enter),
             Err(error) if is_gone(&error) => {
                 self.replicate(name, name.file_name(), leftover, round)?;
                 Ok(Next::Skip)
             }
-            // A file or a link in its place: somebody made it after the switch, and what is in the directory stays.
+            // A file or a link is in its place, made after the switch: what is in the directory stays.
             Err(_) => {
                 self.keep_both(name, leftover, round)?;
                 Ok(Next::Skip)
@@ -159,7 +159,7 @@ impl<'a> Carrier<'a> {
         let (name, base) = (entry.name, entry.base);
         let above_name = name.parent().unwrap_or(Path::new(""));
         let above = match beneath::ensure_below(&self.new, above_name) {
-            // Somebody put a file or a link there after the switch: the directory is kept beside it.
+            // A file or a link was put there after the switch: the directory is kept beside it.
             Err(error) if beneath::is_no_directory(&error) => {
                 let mut steps: Vec<&Path> = above_name.ancestors().collect();
                 steps.reverse();
@@ -184,7 +184,7 @@ impl<'a> Carrier<'a> {
         if before.zip(after).is_some_and(|(before, after)| !after.has_content_of(&before))
             && there == New::Untouched
         {
-            // Somebody wrote while it was read.
+            // It was written while it was read.
             there = New::Written;
         }
         if relation.is_none() && there != New::Missing && named::is_same_special(entry, &above, base) {
@@ -249,7 +249,8 @@ impl<'a> Carrier<'a> {
         Ok(())
     }
 
-    /// Removes what a killed process had half made in a directory of the new tree; once, while its entries come in turn.
+    /// Removes what a killed process had half made in a directory of the new tree; once, while its entries come in
+    /// turn.
     fn sweep(&self, name: &Path, directory: &OwnedFd) {
         if self.swept.borrow().as_deref() == Some(name) {
             return;
@@ -280,7 +281,7 @@ impl<'a> Carrier<'a> {
         Ok(())
     }
 
-    /// Puts the old entry beside the new one: under the name of the round before, or one that nobody has.
+    /// Puts the old entry beside the new one: under the name of the round before, or a free one.
     fn keep_both(&self, name: &Path, leftover: &mut Leftover, round: &mut Round) -> Result<()> {
         let above = beneath::ensure_below(&self.new, name.parent().unwrap_or(Path::new("")))?;
         for number in 1_u32.. {
@@ -299,7 +300,7 @@ impl<'a> Carrier<'a> {
         Ok(())
     }
 
-    /// Removes from the new directory what the old one lost, as far as nobody has written it since.
+    /// Removes from the new directory what the old one lost, unless it was written since.
     fn removals(&self, name: &Path, there: &OwnedFd, leftover: &Leftover, round: &mut Round) -> Result<()> {
         let old = beneath::open_below(beneath::open_root(self.old)?, name)?;
         for base in names(there)? {
@@ -313,7 +314,8 @@ impl<'a> Carrier<'a> {
         Ok(())
     }
 
-    /// Removes an entry with everything in it that was not written since the copy; what was, stays, with its directories.
+    /// Removes an entry with everything in it that was not written since the copy; what was, stays, with its
+    /// directories.
     fn remove(
         &self,
         name: &Path,

@@ -1,7 +1,7 @@
-//! `NAME.partial`: a copy in the making, whose it is, and whether somebody works on it right now.
+//! `NAME.partial`: a copy being made, the container that makes it, and a sign of life of that container.
 //!
-//! Its root has a file `.sync_partial` that names the container at work; that container touches it every few seconds. A
-//! directory of that name without the file is somebody's own and stays alone. A lock of the kernel would not do: a volume
+//! Its root has a file `.sync_partial` that names the container at work, which touches it every few seconds. A
+//! directory of that name without the file is not ours and stays untouched. A lock of the kernel would not do: a volume
 //! may be shared by containers on several machines, and many volumes keep locks to each machine.
 
 use std::fs::File;
@@ -21,7 +21,7 @@ use crate::marker::{self, Marker};
 use crate::reserved_names::{self, CLAIM};
 use crate::walk;
 
-/// How often a claim is touched that is worked under.
+/// Interval at which a claim in use is touched.
 pub const TOUCH_EVERY: Duration = Duration::from_secs(5);
 /// A container that has not touched its claim for so long is gone, or its volume is. Many missed touches, because a
 /// volume under load can block one for a while.
@@ -32,17 +32,17 @@ const LISTEN: Duration = TOUCH_EVERY.saturating_mul(3);
 /// The next step where another container has the partial copy.
 pub const USED_ONCE_WHOLE: &str = "this container uses the copy once it is whole";
 
-/// Characters of a host name (hostname(7)); the claim of another container may say anything.
+/// Length of a host name (hostname(7)); the claim of another container may contain any text.
 const LONGEST_HOST: usize = 253;
 
-/// Who makes a copy, and where.
+/// The container that makes a copy, and of which tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
     /// The tree's name below `/opt`.
     pub tree: String,
     /// The container's own random name. It outlives restarts, and who saves a container as an image copies it.
     pub container: String,
-    /// Which start of which container this is, see [`kit::instance`].
+    /// Start of the container, see [`kit::instance`].
     #[serde(default)]
     pub instance: String,
     /// Its host name, for people.
@@ -54,34 +54,34 @@ pub struct Claim {
     pub waiting: bool,
 }
 
-/// What became of an attempt to work on a partial copy.
+/// Result of an attempt to work on a partial copy.
 #[derive(Debug)]
 pub enum Taken {
     /// It is ours.
     Ours {
         /// Its root.
         directory: OwnedFd,
-        /// Whether what is in it was written under this kernel's control, so that times and sizes tell the truth: after
-        /// a power cut, a file can have both and no content.
+        /// True if the content was written under this kernel's control, so that times and sizes can be trusted: after a
+        /// power cut, a file can have both and no content.
         trusted: bool,
     },
     /// Another container works on it.
     Busy {
-        /// That container's host name.
+        /// Host name of that container.
         host: String,
     },
-    /// It is a whole copy that nobody is making: one that was in use and had to make way.
+    /// It is a whole copy without a claim: one that was in use and was replaced.
     Whole {
         /// Its root.
         directory: OwnedFd,
-        /// What it says about itself.
+        /// Its marker.
         marker: Marker,
     },
     /// It is not a copy of ours.
     Foreign,
 }
 
-/// How a claim that is found stands to one's own.
+/// Relation of a claim that was found to our own.
 #[derive(Debug, PartialEq, Eq)]
 enum Standing {
     /// It is our own, or its container is gone.
@@ -89,7 +89,7 @@ enum Standing {
     /// Another container works under it.
     Busy,
     /// It is from before a restart of this container, or from a container that has its name because both were made from
-    /// a saved one; only whether it is touched tells.
+    /// a saved one; only a touch shows that it is alive.
     Unclear,
 }
 
@@ -100,7 +100,7 @@ impl Claim {
         Ok(found.and_then(|text| serde_json::from_slice(&text).ok()))
     }
 
-    /// Whether a claim that was found is this one, by whomever it says it is.
+    /// True if `found` is this claim, of this start of this container.
     pub fn is_held_by(&self, found: &Self) -> bool {
         (&self.tree, &self.container, &self.instance) == (&found.tree, &found.container, &found.instance)
     }
@@ -159,14 +159,14 @@ impl Claim {
         let claim = if trusted { self.clone() } else { Self { boot: String::new(), ..self.clone() } };
         claim.write(&directory)?;
         if marker.is_some() {
-            // It was whole for another time: until it is again, nothing in it says so.
+            // It was whole for another time; it has no marker until it is whole again.
             unlinkat(&directory, reserved_names::MARKER, UnlinkatFlags::NoRemoveDir)
                 .with_context(|| format!("cannot remove {}", reserved_names::MARKER))?;
         }
         Ok(Taken::Ours { directory, trusted })
     }
 
-    /// Whether somebody works on the partial copy in `directory` at this moment.
+    /// Returns whether a container works on the partial copy in `directory` at this moment.
     pub fn is_alive(directory: &OwnedFd) -> Result<bool> {
         Ok(age(directory)? < ABANDONED_AFTER_SECONDS)
     }
@@ -191,7 +191,7 @@ pub fn release(directory: impl AsFd) -> Result<()> {
 }
 
 /// Makes a file in a directory that others may write to, in the place of whatever has its name: a file that they put
-/// there could be another name of something else, or a FIFO, which nobody would ever open.
+/// there could be another name of something else, or a FIFO that no process ever opens.
 pub fn create(directory: impl AsFd, name: &str, mode: u32) -> nix::Result<File> {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     match unlinkat(directory.as_fd(), name, UnlinkatFlags::NoRemoveDir) {
@@ -201,7 +201,7 @@ pub fn create(directory: impl AsFd, name: &str, mode: u32) -> nix::Result<File> 
     openat(directory.as_fd(), name, flags, Mode::from_bits_truncate(mode)).map(File::from)
 }
 
-/// Whether there is nothing in a directory.
+/// Returns whether a directory is empty.
 pub fn is_empty(directory: &OwnedFd) -> Result<bool> {
     let copy = directory.try_clone().context("cannot use another file descriptor")?;
     let mut listing = nix::dir::Dir::from_fd(copy).context("cannot list a directory")?;
@@ -213,7 +213,7 @@ pub fn is_empty(directory: &OwnedFd) -> Result<bool> {
     }))
 }
 
-/// How long ago the claim in `directory` was touched, in seconds, by the volume's own clock.
+/// Returns the seconds since the claim in `directory` was touched, by the volume's own clock.
 fn age(directory: &OwnedFd) -> Result<u64> {
     let now = Instant::now(directory)?;
     Ok(touched(directory)?.seconds_until(now))
@@ -225,7 +225,7 @@ fn touched(directory: &OwnedFd) -> Result<Instant> {
     Ok(Instant(stat.st_ctime, stat.st_ctime_nsec))
 }
 
-/// Whether somebody touches the claim in `directory` within this time.
+/// Returns whether the claim in `directory` is touched within this time.
 fn is_touched(directory: &OwnedFd, listen: Duration) -> Result<bool> {
     let before = touched(directory)?;
     let next = kit::wait::until(listen, "a touch", || match touched(directory) {

@@ -22,7 +22,7 @@ copy with one rename. Any of this can be interrupted and repeated.";
 #[derive(Debug, Parser)]
 #[command(name = "workspace-sync", version, long_about = None, after_help = EPILOGUE)]
 pub struct Cli {
-    /// What to do
+    /// The subcommand
     #[command(subcommand)]
     pub action: Action,
     /// Use all disk and CPU capacity instead of running at low priority
@@ -30,19 +30,19 @@ pub struct Cli {
     pub full_speed: bool,
     #[command(flatten)]
     pub verbosity: Verbosity,
-    /// Where programs look for the trees, for tests
+    /// Directory of the trees, for tests
     #[arg(long, global = true, value_name = "DIRECTORY", hide = true, default_value = "/opt")]
     pub opt: PathBuf,
-    /// What this container remembers, for tests
+    /// State directory of this container, for tests
     #[arg(long, global = true, value_name = "DIRECTORY", hide = true, default_value = crate::sync_context::STATE_DIR)]
     pub memory: PathBuf,
-    /// The marker that exists until provisioning has ended, for tests
+    /// Marker that exists until provisioning has ended, for tests
     #[arg(long, global = true, value_name = "FILE", hide = true, default_value = "/run/container_config")]
     pub provisioning: PathBuf,
-    /// How long a tree stays unchanged before the switch does not wait for provisioning, for tests
+    /// Time a tree stays unchanged before the switch does not wait for provisioning, for tests
     #[arg(long, global = true, value_name = "MILLISECONDS", hide = true, default_value_t = 60_000)]
     pub quiet_after: u64,
-    /// How long after a failure the next attempt comes, doubling up to 60 times as long, for tests
+    /// Pause after a failure, doubling up to 60 times as long, for tests
     #[arg(long, global = true, value_name = "MILLISECONDS", hide = true, default_value_t = 5_000)]
     pub retry_after: u64,
     /// The boot journal, for tests

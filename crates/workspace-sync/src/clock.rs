@@ -15,7 +15,7 @@ pub struct Instant(pub i64, pub i64);
 const BLUR: i64 = 3;
 
 impl Instant {
-    /// When the inode last changed, in content or otherwise: no program can set this one back.
+    /// Returns the change time of an inode, which no program can set back.
     #[must_use]
     pub fn changed(meta: &Metadata) -> Self {
         Self(meta.ctime(), meta.ctime_nsec())
@@ -34,7 +34,7 @@ impl Instant {
         Self(self.0 - BLUR, self.1)
     }
 
-    /// How many whole seconds `later` is after this moment; 0 if it is before.
+    /// Returns the whole seconds from this moment to `later`; 0 if `later` is before it.
     #[must_use]
     pub fn seconds_until(self, later: Self) -> u64 {
         u64::try_from(later.0 - self.0).unwrap_or(0)

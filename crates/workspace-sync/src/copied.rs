@@ -1,9 +1,9 @@
-//! How the entries of a copy were before anybody used it: so that a file that somebody wrote is told from one that was only
-//! given another access list, as `fix-perms` does with a fresh copy, and what only the old tree changed from what both
-//! did.
+//! State of a copy's entries before it was first used. It separates files that were written since from files that only
+//! got another access list, as `fix-perms` gives to a fresh copy, and changes of the old tree alone from changes of
+//! both.
 //!
-//! `NAME.copied`, beside the container's memory of the tree: which copy it is about, and two digests of eight bytes for
-//! each entry (one of its content as sizes and times tell it, one of its permissions), in ascending order.
+//! `NAME.copied`, in the container's state directory: the identity of the copy, and two digests of eight bytes for each
+//! entry (one of its content as sizes and times show it, one of its permissions), in ascending order.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use crate::clock::Instant;
 use crate::walk::{self, Next};
 
-/// What anybody changes who writes an entry, and its permissions.
+/// The part of an entry that a write changes, and its permissions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// As in `S_IFMT` of inode(7).
@@ -30,7 +30,7 @@ pub struct State {
     pub permissions: u32,
     /// In bytes; a directory has none.
     pub size: u64,
-    /// By the clock of its file system, unless somebody set it.
+    /// By the clock of its file system, unless a program set it.
     pub modified: Instant,
 }
 
@@ -47,7 +47,7 @@ impl State {
         }
     }
 
-    /// Whether nobody wrote between the two moments.
+    /// Returns whether the content is the same at both moments.
     #[must_use]
     pub fn has_content_of(&self, other: &Self) -> bool {
         Self { permissions: other.permissions, ..*self } == *other
@@ -87,7 +87,7 @@ impl AsCopied {
         atomic::write(&file(memory, tree), &content, WriteOptions::durable(0o644))
     }
 
-    /// What is remembered about the copy with this identity. If that is nothing, any change counts as a written file.
+    /// Loads the state of the copy with this identity. If there is none, any change counts as a written file.
     #[must_use]
     pub fn load(memory: &Path, tree: &str, copy: &str) -> Self {
         let content = fs::read(file(memory, tree)).unwrap_or_default();
@@ -102,13 +102,13 @@ impl AsCopied {
         let _ = fs::remove_file(file(memory, tree));
     }
 
-    /// Whether the entry was copied with this content.
+    /// Returns whether the entry was copied with this content.
     #[must_use]
     pub fn has_content(&self, name: &Path, state: &State) -> bool {
         self.0.binary_search(&state.content(name)).is_ok()
     }
 
-    /// Whether the entry was copied with these permissions.
+    /// Returns whether the entry was copied with these permissions.
     #[must_use]
     pub fn has_permissions(&self, name: &Path, bits: u32) -> bool {
         self.0.binary_search(&permissions(name, bits)).is_ok()

@@ -34,17 +34,18 @@ use crate::tree::Tree;
 use crate::walk;
 use kit::units;
 
-/// How often changes made during the copy are followed before the rest is left to what comes after the switch.
+/// Attempts to follow changes made during the copy, and to correct differences; what is left then is carried over after
+/// the switch.
 const ROUNDS: usize = 6;
 /// A look at a tree is over after this time, in seconds: a later stamp is none of a change that was made meanwhile.
 const LOOK_SECONDS: i64 = 60;
-/// What stays free on the volume: it is the user's, and a full one is of no use to anybody.
+/// Bytes that stay free on the volume for the user.
 const RESERVE: u64 = 64 << 20;
 
-/// How a copy is to be made.
+/// Options of a copy.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Manner {
-    /// Whether to compare every byte at the end.
+    /// True to compare every byte at the end.
     pub compare_content: bool,
 }
 
@@ -53,19 +54,18 @@ pub struct Manner {
 pub struct Job<'a> {
     /// The tree.
     pub tree: &'a Tree,
-    /// What to copy: the image's own copy, or a directory at `/opt/NAME`.
+    /// Directory to copy: the image's own copy, or a directory at `/opt/NAME`.
     pub source: &'a Path,
-    /// What of it the image brought.
+    /// Listing of the image.
     pub listing: &'a Listing,
     /// The root of the workspace; nothing below it is reached through a link.
     pub workspace: &'a Path,
     /// Whose copy it is while it is made.
     pub claim: &'a Claim,
-    /// Where the container remembers things.
+    /// State directory of the container.
     pub memory: &'a Path,
-    /// Where progress is told.
+    /// Journal that gets the progress.
     pub journal: &'a Journal,
-    /// How.
     pub manner: Manner,
 }
 
@@ -124,22 +124,22 @@ pub struct Prepared {
     pub parent: OwnedFd,
     /// Its root.
     pub directory: OwnedFd,
-    /// What it says about itself.
+    /// Its marker.
     pub marker: Marker,
     /// Our claim on it, unless it is one that was in use.
     pub held: Option<Held>,
 }
 
 impl Prepared {
-    /// Fails if somebody else has taken it over: the last thing before its rename.
+    /// Fails if another container has taken it over: the last check before its rename.
     pub fn check(&self) -> Result<()> {
         self.held.as_ref().map_or(Ok(()), Held::check)
     }
 }
 
 impl Job<'_> {
-    /// Brings the copy to the source's present state and renames it to its place; the entrance still leads to the source
-    /// afterwards.
+    /// Brings the copy to the source's present state and renames it to its place; the entrance still leads to the
+    /// source afterwards.
     ///
     /// Whatever fails leaves the source in use, and a partial copy that the next attempt goes on with.
     pub fn place(&self, begun: Begun) -> Result<Marker, Failure> {
@@ -213,8 +213,8 @@ impl Job<'_> {
         let Begun::Copied(copied) = begun else { return Ok(None) };
         let now = self.now()?;
         let next = now.safely_before();
-        // Of the source alone: a look at the whole volume would cost far more. Of what is stamped later than now, before the
-        // clock was set back, nothing is known; a pass finds what changed around that moment.
+        // Of the source alone: a look at the whole volume would cost far more. Of what is stamped later than now,
+        // before the clock was set back, nothing is known; a pass finds what changed around that moment.
         let changed = if next < copied.since {
             Some(self.source.to_owned())
         } else {
@@ -281,7 +281,7 @@ impl Job<'_> {
         Ok(Prepared { parent: copied.parent, directory, marker, held: Some(copied.held) })
     }
 
-    /// Finds out what the volume can, tells what is lost there, and refuses early, with the numbers.
+    /// Finds out the volume's capabilities, reports what is lost there, and refuses early, with the numbers.
     fn assess(
         &self,
         parent: &OwnedFd,
@@ -359,7 +359,7 @@ impl Job<'_> {
         }
     }
 
-    /// Whether the source's entry, or the directory it was in, changed since the last pass: then a difference is no fault.
+    /// True if the source's entry, or its directory, changed since the last pass: then a difference is no fault.
     fn is_busy(&self, name: &Path, since: Instant) -> bool {
         let path = self.source.join(name);
         [Some(path.as_path()), path.parent()]
@@ -372,7 +372,7 @@ impl Job<'_> {
         held.check()?;
         let directory = held.directory();
         tree_copy::pass(self.source, &path_of(directory), options, progress).or_else(|error| {
-            // What stops a pass is the loss of the claim, which says more.
+            // A pass is stopped by the loss of the claim, which is the better message.
             if matches!(error, tree_copy::Error::Stopped) {
                 held.check()?;
             }
@@ -418,7 +418,7 @@ impl Job<'_> {
     fn dress(&self, directory: &OwnedFd) -> Result<()> {
         let meta =
             self.source.metadata().with_context(|| format!("cannot look at {}", self.source.display()))?;
-        // Volumes that keep neither have been told about.
+        // The loss of both on such a volume was reported.
         let _ = fchown(directory, Some(Uid::from_raw(meta.uid())), Some(Gid::from_raw(meta.gid())));
         let _ = fchmod(directory, Mode::from_bits_truncate(meta.mode() & 0o7777));
         Ok(())

@@ -7,7 +7,7 @@ use crate::marker::Marker;
 use crate::mounted::{self, Mount};
 use crate::tree::Tree;
 
-/// What is at the place of the workspace's copy.
+/// State of the place of the workspace's copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Copy {
     /// Nothing.
@@ -18,24 +18,24 @@ pub enum Copy {
     Foreign(String),
 }
 
-/// What was seen of a tree.
+/// State of a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
-    /// What programs find.
+    /// State of `/opt/NAME`.
     pub entrance: Entrance,
-    /// Whether the image has a copy of its own at `/opt/.image/NAME`.
+    /// True if the image has a copy of its own at `/opt/.image/NAME`.
     pub image: bool,
-    /// What the workspace has.
+    /// State of the copy on the workspace.
     pub copy: Copy,
-    /// Whether the workspace is on a mounted volume.
+    /// True if the workspace is on a mounted volume.
     pub mounted: bool,
     /// `WORKSPACE_SYNC`.
     pub wanted: bool,
-    /// What is mounted in the image's tree, or in what takes the copy's place.
+    /// A mount in the image's tree, or in what makes way for the copy.
     pub mount: Option<Mount>,
 }
 
-/// What is to be done.
+/// Decision about a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Nothing: the image's tree is in use, for the reason given.
@@ -46,7 +46,7 @@ pub enum Action {
     Switch(Marker),
     /// Point the entrance back to the image: the copy that it points to is not there. And then copy, if asked for.
     Return {
-        /// Whether a copy is made afterwards.
+        /// True if a copy is made afterwards.
         then_copy: bool,
     },
     /// Copy the image's tree, then switch.
@@ -59,7 +59,7 @@ pub enum Action {
     Refuse(Refusal),
 }
 
-/// Why nothing is done.
+/// Reasons to do nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
     /// `WORKSPACE_SYNC` is not true, and there is no copy from earlier.
@@ -67,18 +67,18 @@ pub enum Why {
     /// There is no volume: a copy would be lost with the container.
     NotMounted,
     /// A directory of the image is in the place of the link to a copy from earlier. Putting the link there may mean
-    /// emptying it, which nobody asked for.
+    /// emptying it, which the settings do not ask for.
     Directory,
     /// The user mounted a directory of their own in the place of the image's.
     Mount,
 }
 
-/// What is in the way.
+/// Obstacles to a copy or a switch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// There is no such tree.
     Missing,
-    /// The entrance is a link that somebody else made.
+    /// The entrance is a link to another place.
     LinkElsewhere(PathBuf),
     /// The entrance is a file.
     NotDirectory,
@@ -144,7 +144,7 @@ pub fn explain(why: Why, wanted: bool, tree: &Tree) -> Option<String> {
     }
 }
 
-/// What is in the way, and what the user can do.
+/// Returns the obstacle in words, and a hint for the user.
 pub fn in_words(refusal: &Refusal, tree: &Tree) -> (String, String) {
     let entrance = tree.entrance.display();
     match refusal {

@@ -58,7 +58,8 @@ impl Setting<'_> {
         Ok(replaced)
     }
 
-    /// Carries over until nothing is written to the old tree any more or `patience` is over; returns who may still write.
+    /// Carries over until nothing is written to the old tree any more or `patience` is over; returns who may still
+    /// write.
     pub fn settle(&self, tree: &Tree, memory: &mut Memory, patience: Duration) -> Result<Vec<Holder>> {
         let new = self.open_copy(tree)?;
         let capabilities = self.capabilities(tree)?;
@@ -78,7 +79,7 @@ impl Setting<'_> {
         });
         match settled {
             Ok(done) => done?,
-            // The deadline: whoever still writes is followed further, by another process.
+            // The deadline: remaining writers are followed by another process.
             Err(_) => return Ok(writers),
         }
         self.has_settled(tree, memory);
@@ -105,7 +106,7 @@ impl Setting<'_> {
         round.complete().map(|()| writers)
     }
 
-    /// Removes what a killed process had half made in the copy; what is not found there hurts nobody.
+    /// Removes what a killed process left half made in the copy; a failure is harmless.
     pub fn sweep(&self, tree: &Tree, memory: &mut Memory) -> Result<()> {
         if !memory.unswept {
             return Ok(());
@@ -156,8 +157,8 @@ impl Setting<'_> {
         }
     }
 
-    /// Carries over once, every tree that was switched, and returns whether a program may still write; fails with the first
-    /// tree that failed.
+    /// Carries over once, every tree that was switched, and returns whether a program may still write; fails with the
+    /// first tree that failed.
     pub fn carry_over(&self, trees: &[Tree]) -> Result<bool> {
         let mut writing = false;
         let mut failed = None;

@@ -12,14 +12,14 @@ use anyhow::{Context, Result};
 use crate::report::InUse;
 use crate::tree::Tree;
 
-/// What programs find at `/opt/NAME`.
+/// State of `/opt/NAME`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entrance {
     /// A link to the image's own copy.
     Image,
     /// A link to the workspace's copy, whether that exists or not.
     Workspace,
-    /// A link to somewhere else: somebody's own decision.
+    /// A link to another place, which the user made.
     Elsewhere(PathBuf),
     /// A directory, as an extended image may ship it.
     Directory,
@@ -96,7 +96,7 @@ fn sync(tree: &Tree) -> io::Result<()> {
     tree.entrance.parent().map_or(Ok(()), |opt| fs::File::open(opt)?.sync_all())
 }
 
-/// What programs use.
+/// Returns which copy programs use.
 pub fn in_use(tree: &Tree) -> InUse {
     match Entrance::of(tree) {
         Ok(Entrance::Image) => InUse::Image,

@@ -1,11 +1,12 @@
-//! A failure about one tree: one that another attempt may not meet again, or one that lasts until the user changes something.
+//! A failure about one tree: one that another attempt may not meet again, or one that lasts until the user changes
+//! something.
 
 use std::io;
 
 use nix::libc::{EDQUOT, ENOSPC, EROFS};
 use tree_copy::Error;
 
-/// Why a tree is not on the workspace.
+/// A failure of one tree, which may pass by itself or not.
 #[derive(Debug)]
 pub enum Failure {
     /// An I/O error, a full disk, another container at work: it is tried again.

@@ -1,7 +1,8 @@
 //! `follow`: the end of a switch that takes longer, because programs keep files of the old tree open, and the attempts
 //! that follow a failed one.
 //!
-//! It is supervised, and stopped after the programs it waits for, so that what they write at their end is carried over too.
+//! It is supervised, and stopped after the programs it waits for, so that what they write at their end is carried over
+//! too.
 
 use std::os::fd::AsFd;
 use std::process::Command;
@@ -25,8 +26,8 @@ const PAUSE: Duration = Duration::from_secs(3);
 /// At the end, another workspace-sync of this container gets this long to finish.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Carries over until no program writes to any old tree and no attempt is left to be made, or until this process is asked
-/// to end; then once more.
+/// Carries over until no program writes to any old tree and no attempt is left to be made, or until this process is
+/// asked to end; then once more.
 ///
 /// What fails is tried again: programs go on writing meanwhile. Between two looks, other commands have their turn.
 pub fn run(setting: &Setting<'_>, trees: &[Tree], attempt: Command, first: Duration) -> Outcome {
@@ -67,7 +68,8 @@ pub fn run(setting: &Setting<'_>, trees: &[Tree], attempt: Command, first: Durat
     }
 }
 
-/// Returns the error after a pause: supervisord starts this program again at once, and a full disk stays full for a while.
+/// Returns the error after a pause: supervisord starts this program again at once, and a full disk stays full for a
+/// while.
 pub fn give_way(error: anyhow::Error) -> anyhow::Error {
     let seconds = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
     let _ = poll(&mut [], seconds);

@@ -7,9 +7,9 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Gate {
     marker: PathBuf,
-    /// How long a tree stays unchanged before its switch does not wait for the marker.
+    /// Time that a tree stays unchanged before its switch does not wait for the marker.
     pub quiet_after: Duration,
-    /// How long after a failure the next attempt comes.
+    /// Pause after a failed attempt.
     pub retry_after: Duration,
     pause: Duration,
 }

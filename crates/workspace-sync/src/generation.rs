@@ -1,10 +1,9 @@
-//! The generation of a tree: which state of the image it is. It is a property of the image, and nothing that is done in a
-//! container changes it.
+//! The generation of a tree: an identity of the image's content, which nothing that is done in a container changes.
 //!
-//! Two generations are the same if the listings of their entries agree, as far as both containers can know: entries that
-//! either has touched say nothing, and a name that one lacks counts only if that one has the directory, untouched. Names,
-//! kinds, sizes, link targets, modes and the content of small files count. Times do not, because an image that was built
-//! again from the same sources has new ones.
+//! Two generations are the same if the listings of their entries agree, as far as both containers can know. Entries
+//! that either has touched do not count, and a name that one lacks counts only if that one has the directory,
+//! untouched. Names, kinds, sizes, link targets, modes and the content of small files count. Times do not, because an
+//! image that was built again from the same sources has new ones.
 
 use kit::units;
 use nix::sys::stat::SFlag;
@@ -12,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::image_listing::{Listing, Row};
 
-/// How the image's generation and that of a copy relate.
+/// Relation of the image's generation to that of a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Comparison {
     /// They are the same.
@@ -68,7 +67,7 @@ mod tests {
 
     type Case<'a> = (&'a str, &'a dyn Fn(&Path));
 
-    /// What a container lists in whose first second `work` was done.
+    /// Returns the listing of a container in whose first second `work` was done.
     fn listed(work: &dyn Fn(&Path)) -> Listing {
         let dir = tempfile::tempdir().unwrap();
         tree(dir.path());
@@ -77,7 +76,7 @@ mod tests {
         Listing::take(dir.path(), Some(began)).unwrap()
     }
 
-    /// What a container lists whose image was changed by `change`.
+    /// Returns the listing of a container whose image was changed by `change`.
     fn shipped(change: &dyn Fn(&Path)) -> Listing {
         let dir = tempfile::tempdir().unwrap();
         tree(dir.path());

@@ -1,8 +1,8 @@
 //! Processes that still use a tree after the switch: what they write there has to be carried over.
 //!
-//! Without `CAP_SYS_PTRACE`, which containers rarely have, the kernel shows root the files of a process only if the one who
-//! asks has the user and group of that process (ptrace(2), "ptrace access mode checking"; both are compared with those
-//! for file access, setfsuid(2)). So each process is looked at by a thread that takes these on, and ends.
+//! Without `CAP_SYS_PTRACE`, which containers rarely have, the kernel shows root the files of a process only if the one
+//! who asks has the user and group of that process (ptrace(2), "ptrace access mode checking"; both are compared with
+//! those for file access, setfsuid(2)). So each process is looked at by a thread that takes these on, and ends.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -24,9 +24,9 @@ pub struct Holder {
     pub pid: u32,
     /// Its name, as the kernel has it.
     pub name: String,
-    /// Whether it holds a file open for writing, or may make files relative to where it is.
+    /// True if it holds a file open for writing, or its working directory is in the tree.
     pub writes: bool,
-    /// Whether its files are hidden even so, as those of a program that holds keys are: it may use the tree or not.
+    /// True if its open files cannot be inspected, as those of a program that holds keys: it may use the tree or not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hidden: bool,
 }
@@ -74,9 +74,9 @@ fn parent(process: &str) -> Option<u32> {
     first_number(&status, "PPid:").filter(|&pid| pid > 0)
 }
 
-/// True for a process that serves an SSH session's connection: it hides its files, and has none of a tree. Its parent is the
-/// sshd that listens, or one of root's between the two, which hides as well. The programs of the session, and sftp, are its
-/// own children.
+/// True for a process that serves an SSH session's connection: it hides its files, and has none of a tree. Its parent
+/// is the sshd that listens, or one of root's between the two, which hides as well. The programs of the session, and
+/// sftp, are its own children.
 fn is_connection(pid: u32) -> bool {
     let of_root = |pid: &u32| {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
@@ -108,7 +108,7 @@ fn holder(pid: u32, tree: &Path) -> Option<Holder> {
     Some(Holder { pid, name, writes, hidden })
 }
 
-/// Whether the process may write to the tree, or nothing if it does not use it.
+/// Returns whether the process may write to the tree, or nothing if it does not use it.
 fn used(process: &Path, tree: &Path) -> io::Result<Option<bool>> {
     let inside = |link: &Path| fs::read_link(link).map(|to| is_inside(&to, tree));
     let mut writes = inside(&process.join("cwd"))?;
@@ -133,8 +133,8 @@ fn used_as_its_user(process: &Path, tree: &Path) -> io::Result<Option<bool>> {
             // The group first: the user's change takes capabilities. Both are the thread's own, and end with it.
             setfsgid(Gid::from_raw(gid));
             setfsuid(Uid::from_raw(uid));
-            // The kernel takes it from the whole process with the change (prctl(2), PR_SET_DUMPABLE), and so hides from root
-            // what this process has open: other commands of ours would have to take it for a writer of every tree.
+            // The kernel takes it from the whole process with the change (prctl(2), PR_SET_DUMPABLE), and so hides from
+            // root what this process has open: other commands of ours would have to take it for a writer of every tree.
             if let Err(error) = prctl::set_dumpable(true) {
                 log::debug!("cannot show open files to root: {error}");
             }
@@ -144,10 +144,10 @@ fn used_as_its_user(process: &Path, tree: &Path) -> io::Result<Option<bool>> {
     })
 }
 
-/// Whether a process that cannot be looked at is a program of this container at all. One that is over, and a thread of
-/// the kernel, have no memory, and no files. One with capabilities that this process lacks was not begun by a program of
-/// the container, which cannot get them: but in a user namespace of its own, where any program has them all
-/// (`user_namespaces(7)`).
+/// Returns whether a process that cannot be inspected is a program of this container at all. One that has ended, and a
+/// thread of the kernel, have no memory and no files. One with capabilities that this process lacks was not started by
+/// a program of the container, which cannot get them: but in a user namespace of its own, where any program has them
+/// all (`user_namespaces(7)`).
 fn is_of_here(process: &Path) -> bool {
     let own = Path::new("/proc/self");
     let of = |path: &Path, file: &str| fs::read_to_string(path.join(file)).unwrap_or_default();
@@ -193,7 +193,7 @@ mod tests {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        // The shell says when it has opened everything.
+        // The shell prints a line once it has opened everything.
         let mut line = [0; 6];
         std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
         assert_eq!(&line, b"ready\n");

@@ -1,8 +1,8 @@
 //! The entries that an image brings in a tree, as this container found them before its programs changed them.
 //!
-//! Nobody can see the lower layers of an image from inside. What can be seen is which inodes changed since the container
-//! began (`ctime`, which no program can set back). Such an entry is *touched*: whether it came with the image, and how it
-//! was, is unknown. In a directory that is touched, names may have come and gone.
+//! The lower layers of an image cannot be seen from inside. Inodes that changed since the container started can
+//! (`ctime`, which no program can set back). Such an entry is *touched*: its origin and its former state are unknown.
+//! In a directory that is touched, names may have come and gone.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -20,11 +20,12 @@ use crate::clock::Instant;
 use crate::reserved_names;
 use crate::walk::{self, Entry, Next};
 
-/// The content of files up to this size counts for the generation, in bytes: a release may change a file and keep its size.
+/// The content of files up to this size counts for the generation, in bytes: a release may change a file and keep its
+/// size.
 const HASHED: i64 = 64 << 10;
 /// A volume may keep times in steps of two seconds (FAT), and round up or down.
 const TIME_STEP_SECONDS: u32 = 2;
-/// What `fix-perms` gives to the group: the bits of the owner, and directories to the group's heirs.
+/// Bits that `fix-perms` gives to the group: those of the owner, and directories to the group's heirs.
 const OF_THE_GROUP: u32 = 0o2070;
 /// Programs write these while they run, and can write them again.
 pub const COMPILED: &str = "__pycache__";
@@ -48,10 +49,10 @@ pub struct Row {
     pub touched: bool,
 }
 
-/// Where an entry of a tree, or of a copy of it, comes from.
+/// Origin of an entry of a tree, or of a copy of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Provenance {
-    /// From the image, and nobody has written it since.
+    /// From the image, and not written since.
     Image,
     /// The image has the name, and the content is another.
     Changed,
@@ -65,7 +66,7 @@ pub enum Provenance {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing(Vec<Row>);
 
-/// What decides whether an entry is the image's: its listing, or where there is none, a moment.
+/// Decides whether an entry is the image's: by its listing, or where there is none, by a moment.
 #[derive(Debug)]
 pub struct ImageBase {
     /// Listing of the image.
@@ -188,7 +189,7 @@ impl Row {
         SFlag::from_bits_truncate(u32::from(self.mode) & SFlag::S_IFMT.bits())
     }
 
-    /// True unless somebody wrote between the two moments: permissions are no content.
+    /// True if the content is the same at both moments, permissions aside.
     fn has_content_of(&self, other: &Self) -> bool {
         let apart =
             self.modified.wrapping_sub(other.modified).min(other.modified.wrapping_sub(self.modified));

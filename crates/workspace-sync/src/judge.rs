@@ -1,4 +1,4 @@
-//! Whether somebody wrote an entry of the copy since it was copied, and what that means for its permissions.
+//! Finds out whether an entry of the copy was written since it was copied, and the permissions that follow from it.
 
 use std::cell::OnceCell;
 use std::ffi::OsStr;
@@ -34,7 +34,7 @@ impl<'a> Judge<'a> {
         Self { memory, tree, copied: OnceCell::new() }
     }
 
-    /// Whether the new tree has the entry, and whether anybody but the copy has written it.
+    /// Returns whether the new tree has the entry, and whether a program other than the copy has written it.
     pub fn look(&self, name: &Path, above: &OwnedFd, base: &OsStr, leftover: &Leftover) -> Result<New> {
         let Some(stat) = named::look(above, base)? else { return Ok(New::Missing) };
         let now = Ours::of(&stat);
@@ -44,7 +44,7 @@ impl<'a> Judge<'a> {
         Ok(if is_untouched { New::Untouched } else { New::Written })
     }
 
-    /// The permissions that belong to a file which nobody wrote.
+    /// Returns the permissions of a file that was not written.
     pub fn permissions(&self, entry: &Entry<'_>, new: &File, leftover: &Leftover) -> Result<u32> {
         let stat = fstat(new)?;
         let ours = leftover.written.get(&memory::key(entry.name)).and_then(|ours| ours.permissions);
@@ -68,9 +68,9 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// Whether a file was made after the copy, and not by us: programs that save a document make a new one and rename it.
-/// A file system that does not know when is believed to have the old one. In a copy from another time every file is such
-/// a one: lines that were added to the user's would be damage.
+/// Returns whether a file was made after the copy, and not by us: programs that save a document make a new one and
+/// rename it. Where the file system does not know the time of birth, the file counts as the old one. In a copy of
+/// another time every file counts as replaced: lines added to the user's would be damage.
 pub fn is_replaced(name: &Path, new: &File, leftover: &Leftover) -> bool {
     let Ok(meta) = new.metadata() else { return leftover.is_of_another_time() };
     let ours = leftover.written.get(&memory::key(name)).is_some_and(|ours| ours.inode == meta.ino());

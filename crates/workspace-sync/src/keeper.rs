@@ -1,8 +1,8 @@
-//! A claim that is worked under: kept alive by a thread of its own, and noticed when somebody else has taken it over.
+//! A claim in use: kept alive by a thread of its own, which notices when another container takes it over.
 //!
-//! Whoever was stopped for longer than others wait (a machine that was suspended, a volume that hung) must not go on in a
-//! directory that has become somebody's live copy. A claim is a file, and no file can forbid a write; so it is looked at
-//! before each pass, before each removal, before the rename, and every few seconds.
+//! A process that was stopped for longer than others wait (a suspended machine, a volume that hung) must not go on in a
+//! directory that has become another container's live copy. A claim is a file, and no file can forbid a write; so it is
+//! checked before each pass, before each removal, before the rename, and every few seconds.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
@@ -61,7 +61,7 @@ impl Held {
         &self.place.directory
     }
 
-    /// Whether it was found lost the last time somebody looked.
+    /// Returns whether the last check found it lost.
     pub fn is_lost(&self) -> bool {
         self.place.lost.load(Ordering::Relaxed)
     }
@@ -76,7 +76,7 @@ impl Held {
             .hint(|| claim::USED_ONCE_WHOLE.to_owned())
     }
 
-    /// Says that everything in the directory has been compared or written under this kernel's control.
+    /// Records that everything in the directory has been compared, or written under this kernel's control.
     pub fn confirm(&self) -> Result<()> {
         self.check()?;
         self.place.claim.write(&self.place.directory)
@@ -88,7 +88,7 @@ impl Drop for Held {
         self.place.ended.store(true, Ordering::Relaxed);
         if let Some(keeper) = self.keeper.take() {
             keeper.thread().unpark();
-            // It has nothing to say.
+            // It returns nothing.
             let _ = keeper.join();
         }
     }
@@ -100,7 +100,7 @@ impl Place {
             match self.is_ours() {
                 // To touch it would be to keep another's alive.
                 Ok(false) => return self.lost.store(true, Ordering::Relaxed),
-                // A volume that fails will tell the copy itself.
+                // A failing volume shows in the copy itself.
                 Err(_) => {}
                 Ok(true) => drop(utimensat(
                     &self.directory,
@@ -114,7 +114,7 @@ impl Place {
         }
     }
 
-    /// Whether a directory with our claim has the name. By its name, because behind another one it is in use.
+    /// Returns whether a directory with our claim has the name: behind another name it is in use.
     fn is_ours(&self) -> Result<bool> {
         let name: &OsStr = &self.name;
         let there = match walk::open(&self.parent, name) {

@@ -7,20 +7,20 @@
 //!
 //! # A copy is whole or it is none
 //!
-//! It is made as `NAME.partial`, compared with its source, given a marker (`.move_complete`) inside, and renamed. Whatever
-//! happens before the rename leaves the image's copy in use, and the next attempt goes on where this one ended.
-//! A directory that has our name and no marker is somebody's own: it is refused, never merged into.
+//! It is made as `NAME.partial`, compared with its source, given a marker (`.move_complete`) inside, and renamed. Any
+//! failure before the rename leaves the image's copy in use, and the next attempt resumes where this one ended. A
+//! directory that has our name and no marker is not ours: it is refused, never merged into.
 //!
 //! # Nothing that was written is lost
 //!
 //! Passes over what changed run until nothing has; the rest, written around the moment of the switch or later through
-//! files that were open, is carried over afterwards. Where both trees were written, lines are added to lines; a file
-//! that was saved anew, and anything else, is kept beside as `NAME.before-switch`. Processes that still write to the old
-//! tree are named.
+//! files that were open, is carried over afterwards. Where both trees were written, lines are appended; a file that was
+//! saved again, and anything else, is kept beside as `NAME.before-switch`. Processes that still write to the old tree
+//! are named.
 //!
 //! # Later starts
 //!
-//! `init` points `/opt/NAME` to a whole copy before anything runs ([`adopt`]), whatever `WORKSPACE_SYNC` says by then.
+//! `init` points `/opt/NAME` to a whole copy before anything runs ([`adopt`]), whatever the value of `WORKSPACE_SYNC`.
 //! A copy of another generation of the image is used and reported; `refresh` replaces it, brings the user's work along,
 //! and keeps it for `rollback`. What is the user's is decided by the list of what the image brought, which a container
 //! makes at its first start (`snapshot`) and each copy carries.
@@ -254,7 +254,7 @@ fn claim(cli: &Cli) -> anyhow::Result<Claim> {
     })
 }
 
-/// When this start of the container began, by its first event; a little earlier, because clocks are coarse.
+/// Returns the time of the journal's first event, a little earlier, because clocks are coarse.
 fn started(journal: &Journal) -> Option<Instant> {
     let entries = journal.read().ok()?;
     #[allow(clippy::cast_possible_truncation, reason = "seconds since 1970 fit")]

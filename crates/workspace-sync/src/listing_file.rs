@@ -1,9 +1,9 @@
-//! Where listings of an image are stored: `NAME.listing` in the container's state directory, and `.sync_manifest` in the root
-//! of each copy, so that the user's work in the copy is known.
+//! Where listings of an image are stored: `NAME.listing` in the container's state directory, and `.sync_manifest` in
+//! the root of each copy, so that the user's work in the copy is known.
 //!
-//! The container makes its listing once in its life: one that was made from it, after it was saved as an image, lists again.
-//! A copy has the listing of the image that it was made from, and not a list of the copy: what programs made while the
-//! copy was being made is the user's.
+//! The container makes its listing once in its life: one that was made from it, after it was saved as an image, lists
+//! again. A copy has the listing of the image that it was made from, and not a list of the copy: what programs made
+//! while the copy was being made is the user's.
 //!
 //! A row has 40 bytes, so that a large environment takes three megabytes in memory and on the workspace.
 

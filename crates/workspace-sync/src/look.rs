@@ -37,16 +37,16 @@ pub fn at(tree: &Tree, workspace: &Path, mounted: bool, wanted: bool) -> Result<
     })
 }
 
-/// True if root is refused where the tree's copy would be, and programs do not use it: unless a copy is asked for, there is
-/// nothing to do on such a volume.
+/// True if root is refused where the tree's copy would be, and programs do not use it: unless a copy is asked for,
+/// there is nothing to do on such a volume.
 pub fn is_closed(tree: &Tree, workspace: &Path) -> bool {
     let refused = |error: io::Error| error.kind() == io::ErrorKind::PermissionDenied;
     !matches!(Entrance::of(tree), Ok(Entrance::Workspace | Entrance::Missing))
         && open(workspace, &tree.copy).is_err_and(refused)
 }
 
-/// What is at `path`, which is the place of the tree's copy or of its previous one. What an account that faces the network
-/// can replace is no copy of ours: root runs programs from it.
+/// Inspects `path`, the place of the tree's copy or of its previous one. What an account that faces the network can
+/// replace is no copy of ours: root runs programs from it.
 pub fn copy(tree: &Tree, workspace: &Path, path: &Path) -> Result<Copy> {
     let exposed = workspace::NETWORK_FACING_ACCOUNTS.map(|name| User::from_name(name).ok().flatten());
     copy_beside(&exposed.into_iter().flatten().collect::<Vec<_>>(), tree, workspace, path)

@@ -60,7 +60,7 @@ pub fn copy(source: &Path, target: &Path, copy_options: CopyOptions) -> Outcome 
     let survey = room_of(survey);
     tree_copy::fits(&survey, &room, capabilities.hard_links, 0)?;
     let name = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    // Nobody waits for it, so that it is told to nobody but the person who typed it.
+    // No stage waits for it, so its progress is only for the terminal.
     let nowhere = Journal::new(Path::new("/dev/null"));
     let progress =
         Progress::new(&name, Total { entries: survey.entries, bytes: survey.bytes }, &nowhere, None);

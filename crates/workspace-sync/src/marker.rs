@@ -19,7 +19,7 @@ const LONGEST_NAME: usize = 255;
 /// In hexadecimal digits, with room for longer ones than today's.
 const LONGEST_DIGEST: usize = 128;
 
-/// What a copy says about itself.
+/// Facts about a copy, stored in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marker {
     /// The tree's name below `/opt`.
@@ -28,11 +28,11 @@ pub struct Marker {
     pub generation: String,
     /// Digest of its entries when it was complete.
     pub manifest: String,
-    /// How many entries it had.
+    /// Number of its entries.
     pub entries: u64,
     /// The sum of its files' sizes.
     pub bytes: u64,
-    /// When it was complete, in seconds since the Unix epoch.
+    /// Time of its completion, in seconds since the Unix epoch.
     pub completed_at: u64,
 }
 
@@ -44,7 +44,7 @@ impl Marker {
         Ok(text)
     }
 
-    /// Which copy it is, among those that this place had.
+    /// Returns a word that identifies the copy among those that had this place.
     #[must_use]
     pub fn identity(&self) -> String {
         format!("{}-{}", self.manifest, self.completed_at)
@@ -57,7 +57,7 @@ impl Marker {
         Ok(marker.filter(Self::is_printable))
     }
 
-    /// Whoever owns the volume may have written it, and it is shown on terminals and pages.
+    /// The owner of the volume may have written it, and it is shown on terminals and pages.
     fn is_printable(&self) -> bool {
         let short =
             |text: &str| text.len() <= LONGEST_DIGEST && text.bytes().all(|byte| byte.is_ascii_graphic());

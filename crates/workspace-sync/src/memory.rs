@@ -23,31 +23,31 @@ use kit::units;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Memory {
-    /// What programs may still write to the tree that they came from, while the other is in use.
+    /// Changes of the tree that programs used before the switch and may still write to.
     pub leftover: Option<Leftover>,
-    /// Whether a process that carried over may have been killed and have left something half made in the copy.
+    /// True if a process that carried over may have been killed and have left something half made in the copy.
     pub unswept: bool,
 }
 
 /// A tree that was in use until the switch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leftover {
-    /// Which copy programs went over to, by its marker's identity: about another one, all this says nothing.
+    /// Identity of the copy in use since the switch; all this does not apply to another copy.
     #[serde(default)]
     pub copy: String,
-    /// What changed here at or after this moment has not been carried over yet, by the clock of that file system.
+    /// Changes at or after this moment have not been carried over yet, by the clock of that file system.
     pub source_since: Instant,
-    /// What changed in the copy after this moment was changed by somebody else, by the clock of that file system.
+    /// Changes in the copy after this moment are another program's, by the clock of that file system.
     pub copy_since: Instant,
     /// Processes that hide their files and were there at the first look after the switch: those that began later found
     /// the copy, and do not keep a follower at work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hidden: Option<Vec<u32>>,
-    /// How much of an old file was added to the new one although both had gone on, by [`key`].
+    /// Parts of old files that were appended to new ones although both had grown, by [`key`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub carried: BTreeMap<String, Carried>,
-    /// What was carried over after `copy_since`, by [`key`]: it is not somebody else's work, also for
-    /// the next process that carries over.
+    /// Entries carried over after `copy_since`, by [`key`]: they are not another program's work, also for the next
+    /// process that carries over.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub written: BTreeMap<String, Ours>,
 }
@@ -55,14 +55,15 @@ pub struct Leftover {
 /// So much of an old file is in the new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Carried {
-    /// Which file it was: logs are renamed, and others come into their place.
+    /// Inode of the old file: logs are renamed, and others come into their place.
     pub inode: u64,
     /// From its beginning.
     pub bytes: u64,
 }
 
 impl Carried {
-    /// How much of the file that has the name now is in the new one. Nothing, if it is another one or was cut.
+    /// Returns the part of the present file of this name that is in the new one; nothing if it is another file or was
+    /// cut.
     #[must_use]
     pub fn of(&self, old: &FileStat) -> Option<u64> {
         (self.inode == old.st_ino && self.bytes <= old.st_size.unsigned_abs()).then_some(self.bytes)
@@ -74,9 +75,9 @@ impl Carried {
 pub struct Ours {
     /// Its inode.
     pub inode: u64,
-    /// When that changed last.
+    /// Its change time.
     pub changed: Instant,
-    /// What it was like.
+    /// Its state.
     pub state: State,
     /// Those of the old entry and the ones that we gave this one for it, if we did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,7 +91,7 @@ impl Ours {
         Self { inode: stat.st_ino, changed, state: State::of(stat), permissions: None }
     }
 
-    /// Whether nobody wrote it since, or put something else in its place.
+    /// Returns whether it was not written or replaced since.
     #[must_use]
     pub fn is_still(&self, stat: &FileStat) -> bool {
         self.inode == stat.st_ino && self.state.has_content_of(&State::of(stat))
@@ -119,7 +120,8 @@ impl Leftover {
         }
     }
 
-    /// Whether the copy was not made from this container's tree: then nobody knows how its entries were.
+    /// Returns whether the copy was not made from this container's tree: then the former state of its entries is
+    /// unknown.
     #[must_use]
     pub fn is_of_another_time(&self) -> bool {
         self.copy_since == Instant(0, 0)
@@ -160,7 +162,7 @@ impl Memory {
         }
     }
 
-    /// What is remembered; a file that is missing or damaged is no memory, which costs a second look and no data.
+    /// Loads the state; a file that is missing or damaged counts as none, which costs a second look and no data.
     pub fn load(directory: &Path, tree: &str) -> Self {
         fs::read(file(directory, tree))
             .ok()

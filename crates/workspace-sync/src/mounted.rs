@@ -1,7 +1,8 @@
-//! What is mounted in a tree is not the tree's: it is a volume of its own, whose content no copy has.
+//! A mount in a tree is not the tree's: it is a volume of its own, whose content no copy has.
 //!
-//! A tree with a mount in it is neither copied nor switched nor exchanged nor removed. The table of mounts says so before
-//! anything is changed; and [`walk::open`](crate::walk::open) never crosses a mount, whatever is mounted meanwhile.
+//! A tree with a mount in it is neither copied nor switched nor exchanged nor removed. The table of mounts is checked
+//! before anything is changed; and [`walk::open`](crate::walk::open) never crosses a mount, also of one that is made
+//! meanwhile.
 
 use std::fs;
 use std::path::{Path, PathBuf};

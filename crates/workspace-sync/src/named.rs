@@ -16,7 +16,7 @@ use crate::walk::{Entry, kind};
 
 const FLAGS: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_NONBLOCK).union(OFlag::O_CLOEXEC);
 
-/// What it is, or nothing if there is none.
+/// Looks at a name without following it; nothing if nothing has it.
 pub fn look(above: &OwnedFd, base: &OsStr) -> Result<Option<FileStat>> {
     match fstatat(above, base, AtFlags::AT_SYMLINK_NOFOLLOW) {
         Err(nix::Error::ENOENT) => Ok(None),
@@ -24,7 +24,7 @@ pub fn look(above: &OwnedFd, base: &OsStr) -> Result<Option<FileStat>> {
     }
 }
 
-/// What any write to an open file changes.
+/// Returns the part of a file's state that any write to it changes.
 pub fn state(file: impl AsFd) -> io::Result<State> {
     Ok(State::of(&fstat(file)?))
 }

@@ -1,12 +1,12 @@
-//! `OPT_SYNC`: which trees below `/opt` shall live on the workspace besides the environments.
+//! `OPT_SYNC`: names of the trees below `/opt` that are synced besides the environments.
 
 use kit::Problem;
 
 /// The tree that is always one of them.
 pub const ENVIRONMENTS: &str = "micromamba";
 
-/// What belongs to the image itself: on the workspace it would be shared between containers of different images, and
-/// it is what runs before a workspace is there.
+/// Names that belong to the image itself: on the workspace they would be shared between containers of different images,
+/// and they run before a workspace is there.
 const KEPT: [&str; 4] = ["leonardo", "caddy", "supervisor", "storage"];
 
 /// The names in `OPT_SYNC`, each once and in its order, and what was wrong with the others.

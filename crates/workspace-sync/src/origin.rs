@@ -1,8 +1,8 @@
-//! Whether an entry of the image's tree is this container's work, where the copy is one from another time.
+//! Decides whether an entry of the image's tree is this container's work, where the copy is one from another time.
 //!
-//! Nobody knows then how the copy's entries were. A changed inode says little: `fix-perms` gives what the image brought
-//! another group and mode, and to carry that over would bring back what the user removed from the copy. So an entry is
-//! work if the image's listing does not have it as it is.
+//! The former state of the copy's entries is unknown then. A changed inode proves little: `fix-perms` gives the image's
+//! entries another group and mode, and carrying that over would bring back what the user removed from the copy. So an
+//! entry is work if the image's listing does not have it as it is.
 
 use anyhow::Result;
 
@@ -20,8 +20,8 @@ impl Origin {
         Self(listing)
     }
 
-    /// Returns whether the entry, whose inode changed, is to be carried over. A directory that the image may have brought
-    /// is work only if it is empty; what came into it is asked for by itself.
+    /// Returns whether the entry, whose inode changed, is to be carried over. A directory that the image may have
+    /// brought is work only if it is empty; what came into it is asked for by itself.
     pub fn is_work(&self, entry: &Entry<'_>, leftover: &Leftover) -> Result<bool> {
         if !leftover.is_of_another_time() || leftover.written.contains_key(&memory::key(entry.name)) {
             return Ok(true);

@@ -17,7 +17,7 @@ const SAY_EVERY: Duration = Duration::from_secs(5);
 /// Notes are worth reading one by one, but not by the thousand.
 const NOTES_SAID: u32 = 20;
 
-/// What is being done.
+/// Phase of a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// The copy itself, which is what takes long.
@@ -41,7 +41,7 @@ impl Phase {
     }
 }
 
-/// What is to be done in all.
+/// Size of the whole copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Total {
     /// Entries of the tree.
@@ -50,7 +50,7 @@ pub struct Total {
     pub bytes: u64,
 }
 
-/// How far it is.
+/// State of the copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     /// Entries that are done.
@@ -59,7 +59,7 @@ pub struct Position {
     pub bytes: u64,
     /// Bytes a second since the beginning.
     pub rate: u64,
-    /// How long it still takes at that rate, in seconds; unknown at the beginning.
+    /// Seconds left at that rate; unknown at the beginning.
     pub seconds_left: Option<u64>,
 }
 
@@ -95,7 +95,7 @@ impl Position {
     }
 }
 
-/// Watches the passes of one tree's copy and tells about them.
+/// Observes the passes of one tree's copy and prints their progress.
 pub struct Progress<'a> {
     tree: &'a str,
     total: Total,
@@ -115,7 +115,7 @@ struct Said {
 }
 
 impl<'a> Progress<'a> {
-    /// Tells about the copy of `tree`, which ends when the claim that it is made under is lost.
+    /// Starts the progress of a copy of `tree`, which stops when its claim is lost.
     pub fn new(tree: &'a str, total: Total, journal: &'a Journal, held: Option<&'a Held>) -> Self {
         let now = Instant::now();
         Self {
@@ -149,7 +149,7 @@ impl<'a> Progress<'a> {
     }
 
     fn say(&self, phase: Phase, position: Position) {
-        // Waiting may take hours, and was said when it began.
+        // Waiting may take hours, and was printed when it began.
         if !self.terminal && phase != Phase::Waiting {
             log::info!("{}", position.line(self.tree, phase, self.total));
         }
@@ -165,7 +165,7 @@ impl<'a> Progress<'a> {
             bytes_per_second: position.rate,
             seconds_left: position.seconds_left,
         };
-        // The copy matters more than what is told about it.
+        // The copy matters more than its progress.
         let _ = self.journal.append(event);
     }
 }
@@ -202,7 +202,7 @@ impl Observer for Progress<'_> {
             return;
         }
         let Ok(mut said) = self.said.lock() else { return };
-        // That files change meanwhile is why the switch waits, and each pass would say it again.
+        // The switch waits because files change; a line for each pass would only repeat that.
         if said.phase == Phase::Waiting {
             return;
         }

@@ -31,13 +31,13 @@ use crate::walk;
 use kit::quote::escape_control_line;
 use kit::units;
 
-/// So many of the user's entries that lie beside the image's are named.
+/// Number of the user's entries beside the image's that are listed.
 const SHOWN: usize = 20;
-/// What finds the others.
+/// Command that finds the others.
 const MORE: &str = "find -name '*.before-refresh'";
 
-/// Replaces the copy by the image's present generation. What the user added to the old copy or changed in it comes along,
-/// beside the image's entry where both have the name; all of the old copy stays as `NAME.previous`.
+/// Replaces the copy by the image's present generation. What the user added to the old copy or changed in it comes
+/// along, beside the image's entry where both have the name; all of the old copy stays as `NAME.previous`.
 pub fn run(setting: &Setting<'_>, tree: &Tree, dry_run: bool) -> Outcome {
     refuse_while_locked(setting)?;
     refuse_mounts(tree)?;
@@ -89,7 +89,7 @@ pub fn run(setting: &Setting<'_>, tree: &Tree, dry_run: bool) -> Outcome {
     let brought = bring_along(setting, tree, &prepared, &marker, base)?;
     tree_copy::make_durable(&copy::path_of(&prepared.directory))
         .with_context(|| format!("cannot force {} to the disk", tree.partial.display()))?;
-    // Behind its new name, a claim would say that it is still in the making.
+    // Behind its new name, a claim would mean that it is still being made.
     claim::release(&look::open(&setting.workspace.path, &tree.copy)?)?;
     prepared.check()?;
     swap(tree, &prepared.parent, &tree.partial, &tree.copy)?;
@@ -238,7 +238,7 @@ fn swap(tree: &Tree, parent: &OwnedFd, one: &Path, other: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Where the copy lies while two directories change places one after the other.
+/// Place of the copy while two directories are exchanged by two renames.
 fn aside(tree: &Tree) -> PathBuf {
     let mut name = tree.copy.file_name().unwrap_or_default().to_owned();
     name.push(".exchange");
@@ -260,7 +260,7 @@ pub fn recover(setting: &Setting<'_>, tree: &Tree) -> Result<()> {
     }
 }
 
-/// Where a copy that a refresh replaced still has the name of a partial one: the directory that it lies in.
+/// Returns the parent directory of a copy that a refresh replaced and that still has the name of a partial one.
 fn replaced(setting: &Setting<'_>, tree: &Tree) -> Result<Option<OwnedFd>> {
     let root = &setting.workspace.path;
     if !matches!(look::copy(tree, root, &tree.partial)?, Copy::Whole(_)) {
@@ -282,7 +282,7 @@ fn retire(setting: &Setting<'_>, tree: &Tree, parent: &OwnedFd, from: &Path) -> 
     copy::place(parent, from, &tree.previous)
 }
 
-/// Whether there is an older previous copy, or what a kill left of one; anything else of that name is refused.
+/// Returns whether there is an older previous copy, or what a kill left of one; anything else of that name is refused.
 fn is_obsolete(setting: &Setting<'_>, tree: &Tree) -> Result<bool> {
     let root = &setting.workspace.path;
     let what = match look::copy(tree, root, &tree.previous)? {
@@ -301,8 +301,8 @@ fn is_obsolete(setting: &Setting<'_>, tree: &Tree) -> Result<bool> {
         .hint(|| "move it away; it is never overwritten".to_owned())
 }
 
-/// Removes the previous copy. Its marker gets another name before and goes last, so that what a kill leaves is neither
-/// taken for a whole copy nor for somebody's own.
+/// Removes the previous copy. Its marker is renamed first and removed last, so that what a kill leaves is neither taken
+/// for a whole copy nor for the user's directory.
 fn discard(setting: &Setting<'_>, tree: &Tree, parent: &OwnedFd) -> Result<()> {
     mounted::refuse(tree, &[&tree.previous])?;
     let directory = look::open(&setting.workspace.path, &tree.previous)?;

@@ -1,9 +1,9 @@
 //! `/opt/NAME` is a directory: a link comes into its place.
 //!
 //! Where the kernel can exchange the two names, that is one step, and the directory becomes the image's own copy. A
-//! directory of a lower layer of an overlay file system cannot be renamed at all. There, what was written since the copy
-//! is carried over, and the directory is emptied; a kill in the middle leaves a part of it, and the next run goes on,
-//! because the copy on the workspace is whole.
+//! directory of a lower layer of an overlay file system cannot be renamed at all. There, what was written since the
+//! copy is carried over, and the directory is emptied; a kill in the middle leaves a part of it, and the next run goes
+//! on, because the copy on the workspace is whole.
 
 use std::fs::{self, File};
 use std::io;
@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Programs of the image's own lie here. They read directories, and need nothing of them afterwards.
 const OURS: &str = "/opt/leonardo/bin";
 
-/// What became of the directory.
+/// Result of replacing the directory.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Replaced {
     /// It is the image's own copy now.
@@ -47,10 +47,10 @@ pub enum Replaced {
 
 /// Replaces the directory at the entrance of `tree` by a link to its copy.
 ///
-/// Where it has to be emptied, nothing is removed while a program uses it: what it writes through what it has open would be
-/// lost, and what it reads next would be missing. And not before everything in it is surely older than the copy, so that
-/// giving up leaves it as it was. Once something is removed, only a program that may write is waited for: the whole copy
-/// is what helps all others.
+/// Where it has to be emptied, nothing is removed while a program uses it: what it writes through what it has open
+/// would be lost, and what it reads next would be missing. And not before everything in it is surely older than the
+/// copy, so that giving up leaves it as it was. Once something is removed, only a program that may write is waited for:
+/// the whole copy is what helps all others.
 pub fn directory(tree: &Tree, carrier: &Carrier<'_>, leftover: &mut Option<Leftover>) -> Result<Replaced> {
     if exchange(tree)? {
         return Ok(Replaced::Exchanged);

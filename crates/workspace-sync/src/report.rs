@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::holders::Holder;
 use crate::tree::Tree;
 
-/// Which copy programs use.
+/// The copy that programs use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InUse {
@@ -21,7 +21,7 @@ pub enum InUse {
     Other,
 }
 
-/// How it ended.
+/// Result of a run for one tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -42,21 +42,21 @@ pub enum Outcome {
 pub struct Report {
     /// Its name below `/opt`.
     pub tree: String,
-    /// How it ended.
+    /// Result of the run.
     pub outcome: Outcome,
-    /// What programs use now.
+    /// The copy that programs use now.
     pub in_use: InUse,
     /// The workspace's copy, or where it would be.
     pub copy: PathBuf,
-    /// Why, unless it simply went well.
+    /// The cause, unless all went well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
-    /// What the user can do.
+    /// A hint for the user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// Whether the image has another generation than the copy.
+    /// True if the image has a different generation than the copy.
     pub outdated: bool,
-    /// Whether changes to the tree that was in use before are still to be carried over: `follow` does it.
+    /// True if changes of the tree in use before are still to be carried over, by `follow`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub settling: bool,
     /// True if another attempt may succeed without the user's help: `follow` makes it.

@@ -83,7 +83,8 @@ impl<'a> Retry<'a> {
         Ok(())
     }
 
-    /// Ends the attempt that is under way: the next one goes on with what it copied, and late boot corrects permissions.
+    /// Ends the attempt that is under way: the next one goes on with what it copied, and late boot corrects
+    /// permissions.
     pub fn stop(&mut self) {
         let attempt = if let State::Running(child) = &mut self.state { Some(child) } else { None };
         for child in attempt.into_iter().chain(&mut self.permissions) {
@@ -107,7 +108,7 @@ impl<'a> Retry<'a> {
             self.state = State::Ended;
             return;
         }
-        // One that was killed or found another command at work has nothing to say about a tree.
+        // A process that was killed or found another command at work reports no tree.
         if may_pass || failed.is_empty() {
             self.pause = (self.pause * 2).min(self.first * LONGEST);
             self.schedule();
@@ -155,8 +156,8 @@ impl<'a> Retry<'a> {
     }
 }
 
-/// Replaces the stage's end in the journal after a `run` in which no tree failed; `remark` is its cause and hint, if it has
-/// one. Nothing is to be replaced while late boot's own run has not ended.
+/// Replaces the stage's end in the journal after a `run` in which no tree failed; `remark` is its cause and hint, if it
+/// has one. Nothing is to be replaced while late boot's own run has not ended.
 pub fn record_success(journal: &Journal, remark: Option<(String, Option<String>)>) {
     let (cause, hint) = remark.map_or((None, None), |(cause, hint)| (Some(cause), hint));
     let Some(known) = end(journal) else { return };

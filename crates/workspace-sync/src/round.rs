@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-/// What a round did; it is on the disk.
+/// Changes that one round made; they are on the disk.
 #[derive(Debug, Default)]
 pub struct Round {
     /// Entries that were replaced, made or added to.
@@ -18,7 +18,7 @@ pub struct Round {
 }
 
 impl Round {
-    /// Whether there was nothing to do.
+    /// Returns whether there was nothing to do.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         self.carried == 0 && self.removed == 0

@@ -1,7 +1,8 @@
 //! `run`: every tree is copied at once, and switched once provisioning has ended or the tree is quiet.
 //!
-//! A script that installs packages goes on changing the tree, so what follows the first pass waits for its end: the last
-//! passes, the comparison, the switch. One that never ends does not keep a tree from its switch that nothing changes.
+//! A script that installs packages goes on changing the tree, so what follows the first pass waits for its end: the
+//! last passes, the comparison, the switch. One that never ends does not keep a tree from its switch that nothing
+//! changes.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -35,10 +36,10 @@ use kit::quote::escape_control_line;
 /// After the switch, programs get this long to stop writing to the old tree before the rest is left to `follow`.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// The user learns that a tree is written all the time after so many times as long as one is to be quiet: five minutes.
+/// A tree that never gets quiet is reported after this multiple of the time it is to be quiet: five minutes.
 const TOLD_AFTER: u32 = 5;
 
-/// What to do with a directory that stays; the lines for the image's Dockerfile are in docs/extending.md.
+/// Hint for a directory that stays; the lines for the image's Dockerfile are in docs/extending.md.
 const BUILD_A_LINK: &str = "build it as a link, see docs/extending.md";
 
 /// A tree on its way.
@@ -47,7 +48,7 @@ struct Work<'a> {
     report: Report,
     memory: Memory,
     steps: std::vec::IntoIter<Step>,
-    /// What is said about another generation of the image.
+    /// Remark about another generation of the image.
     outdated: Option<String>,
     copying: Option<Copying>,
 }
@@ -64,8 +65,9 @@ struct Copying {
     is_told: bool,
 }
 
-/// Brings every tree into the state that the settings ask for. `report` gets the report as soon as a tree is done with: a
-/// failure is part of it, because the other trees go on. While one of these waits, a failure that may pass is retried.
+/// Brings every tree into the state that the settings ask for. `report` gets the report as soon as a tree is done with:
+/// a failure is part of it, because the other trees go on. While one of these waits, a failure that may pass is
+/// retried.
 pub fn all(
     setting: &Setting<'_>,
     trees: &[Tree],

@@ -7,14 +7,14 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// How the contents of two regular files relate.
+/// Relation of the contents of two regular files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relation {
     /// They are the same.
     Equal,
     /// The new file is a beginning of the old one.
     OldIsLonger {
-        /// How long the new one is, in bytes.
+        /// Length of the new one, in bytes.
         from: u64,
     },
     /// The old file is a beginning of the new one.
@@ -26,20 +26,20 @@ pub enum Relation {
     },
 }
 
-/// What was seen of the entry.
+/// State of the new entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum New {
     /// It is not in the new tree.
     Missing,
     /// It is as it was copied.
     Untouched,
-    /// Somebody has written it since.
+    /// It was written since.
     Written,
-    /// Somebody has put another file in its place since: what is in it replaces what was, as a saved document does.
+    /// Another file was put in its place since: its content replaces the old one, as a saved document does.
     Replaced,
 }
 
-/// What is done.
+/// Step to merge an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// Nothing.
@@ -79,12 +79,12 @@ pub fn step(new: New, relation: Option<Relation>, old_is_text: bool, carried: Op
 pub struct Permissions {
     /// For owner, group and others.
     pub bits: u32,
-    /// Whether it was copied with these.
+    /// True if it was copied with these.
     pub as_copied: bool,
 }
 
-/// The permissions that belong to a new file which nobody wrote. Where those of both were changed, what may be executed in
-/// the old tree may be in the new one.
+/// Returns the permissions of a new file that was not written. Where both were changed, what may be executed in the old
+/// tree may be in the new one.
 #[must_use]
 pub fn permissions(old: Permissions, new: Permissions) -> u32 {
     match (old.as_copied, new.as_copied) {
@@ -124,7 +124,7 @@ pub fn relate(old: &File, new: &File) -> io::Result<Relation> {
     }
 }
 
-/// Whether the file, from `from` on, is lines of text: no NUL byte in it.
+/// Returns whether the file is text from `from` on: no NUL byte in it.
 pub fn is_text(file: &File, from: u64) -> io::Result<bool> {
     let mut buffer = vec![0; 128 * 1024];
     let mut offset = from;
@@ -140,7 +140,8 @@ pub fn is_text(file: &File, from: u64) -> io::Result<bool> {
     }
 }
 
-/// Adds what `old` has from byte `from` on to the end of `new`, which must be open for appending; returns how far it came.
+/// Adds what `old` has from byte `from` on to the end of `new`, which must be open for appending; returns how far it
+/// came.
 pub fn append(old: &File, mut new: &File, from: u64) -> io::Result<u64> {
     let mut buffer = vec![0; 128 * 1024];
     let mut offset = from;

@@ -25,9 +25,9 @@ use kit::units;
 pub struct Status {
     /// Its name below `/opt`.
     pub tree: String,
-    /// What programs use.
+    /// The copy that programs use.
     pub in_use: InUse,
-    /// Where programs find it.
+    /// Path of the tree for programs.
     pub entrance: PathBuf,
     /// The place of the workspace's copy.
     pub copy: PathBuf,
@@ -48,20 +48,20 @@ pub struct Status {
     /// Bytes of its files then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// When that was, in seconds since the Unix epoch.
+    /// Time of its completion, in seconds since the Unix epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<u64>,
-    /// Whether changes to the tree that was in use before are still to be carried over.
+    /// True if changes of the tree in use before are still to be carried over.
     pub settling: bool,
     /// Processes that use the image's copy while the workspace's is in use.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub holders: Vec<Holder>,
     /// The steps that `run` would take now.
     pub next: Vec<String>,
-    /// What is in the way.
+    /// The obstacle.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    /// What the user can do about it.
+    /// A hint for the user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
@@ -144,7 +144,7 @@ fn fill(setting: &Setting<'_>, tree: &Tree, memory: &Memory, status: &mut Status
     Ok(())
 }
 
-/// Whether a copy is being made, by whomever, or lies there unfinished.
+/// Returns the state of a partial copy: being made, by any container, or unfinished.
 fn partial(setting: &Setting<'_>, tree: &Tree) -> anyhow::Result<&'static str> {
     let Ok(directory) = look::open(&setting.workspace.path, &tree.partial) else { return Ok("absent") };
     Ok(match Claim::read(&directory)? {

@@ -20,14 +20,14 @@ pub enum Step {
     Point {
         /// The entrance.
         entrance: PathBuf,
-        /// Where it leads.
+        /// Target of the link.
         to: PathBuf,
     },
     /// Put a link in the place of the directory at the entrance.
     ReplaceDirectory {
         /// The entrance.
         entrance: PathBuf,
-        /// Where it leads.
+        /// Target of the link.
         to: PathBuf,
     },
     /// Carry over what was written meanwhile to the tree that was in use before.
@@ -61,7 +61,7 @@ impl fmt::Display for Step {
     }
 }
 
-/// The steps of `action`; `leftover` says whether changes to the image's tree are still to be carried over.
+/// Returns the steps of `action`; `leftover`: changes of the image's tree are still to be carried over.
 #[must_use]
 pub fn of(action: &Action, tree: &Tree, leftover: bool) -> Vec<Step> {
     let point = |to: &PathBuf| Step::Point { entrance: tree.entrance.clone(), to: to.clone() };

@@ -9,8 +9,8 @@ use crate::look;
 use crate::tree::Tree;
 use crate::walk::{self, Next};
 
-/// Removes it from a copy; returns whether something of this container's is too young to be told from what a process
-/// that was saved with it makes at this moment: then it is worth another look after the next start.
+/// Removes it from a copy; returns whether something of this container's is too young to be removed, because a
+/// container saved with its name may be making it: then it is worth another look after the next start.
 pub fn copy(root: &OwnedFd) -> io::Result<bool> {
     let mut young = false;
     walk::each(root, &mut |entry| {

@@ -23,27 +23,27 @@ use crate::tree::Tree;
 /// Directory of what this container knows about its trees.
 pub const STATE_DIR: &str = "/var/lib/leonardo/sync";
 
-/// What is the same for all trees of a run.
+/// Settings and state that all trees of a command share.
 #[derive(Debug)]
 pub struct Setting<'a> {
     /// The workspace.
     pub workspace: &'a workspace::Workspace,
     /// `WORKSPACE_SYNC`.
     pub wanted: bool,
-    /// Where this container remembers things.
+    /// State directory of the container.
     pub memory: &'a Path,
     /// The boot journal.
     pub journal: &'a Journal,
     /// This container's name on partial copies.
     pub claim: Claim,
-    /// How to copy.
+    /// Options of a copy.
     pub manner: Manner,
-    /// When the container began to change what the image brought.
+    /// Time at which the container began to change the image's trees.
     pub began: Option<Instant>,
 }
 
 impl Setting<'_> {
-    /// What is seen of `tree` now.
+    /// Inspects `tree`.
     pub fn look(&self, tree: &Tree) -> Result<Seen> {
         look::at(tree, &self.workspace.path, self.workspace.mounted, self.wanted)
     }
@@ -59,7 +59,7 @@ impl Setting<'_> {
         Claim { tree: tree.name.clone(), ..self.claim.clone() }
     }
 
-    /// What the image brought in a tree, listed once in a container's life: later, programs have changed it.
+    /// Returns the listing of the image's tree, made once in a container's life: later, programs have changed the tree.
     pub fn listing(&self, tree: &Tree) -> Result<Option<Listing>> {
         listing_file::ensure(self.memory, tree, self.began)
     }
@@ -76,7 +76,7 @@ impl Setting<'_> {
         Ok(tree_copy::probe(&copy::path_of(&parent))?)
     }
 
-    /// Tells the log and the journal.
+    /// Writes a note to the log and to the journal.
     pub fn note(&self, tree: &Tree, message: &str) {
         note::lasting(self.journal, &tree.name, message);
     }

@@ -10,7 +10,7 @@ use crate::names;
 pub struct Tree {
     /// The name below `/opt`.
     pub name: String,
-    /// Where programs find it: `/opt/NAME`, a symbolic link.
+    /// Path of the tree for programs: `/opt/NAME`, a symbolic link.
     pub entrance: PathBuf,
     /// The image's own copy: `/opt/.image/NAME`. It is never deleted.
     pub image: PathBuf,
@@ -50,8 +50,8 @@ impl Tree {
         }
     }
 
-    /// What this container has of the image's tree: a directory that is still at the entrance, or the image's own copy. A
-    /// directory of a lower layer that the link replaced is gone.
+    /// Returns the image's tree as this container has it: a directory that is still at the entrance, or the image's own
+    /// copy. A directory of a lower layer that the link replaced is gone.
     #[must_use]
     pub fn brought(&self) -> Option<&Path> {
         [self.entrance.as_path(), &self.image]
@@ -59,7 +59,7 @@ impl Tree {
             .find(|path| path.symlink_metadata().is_ok_and(|meta| meta.is_dir()))
     }
 
-    /// What brings the copy to the image's generation.
+    /// Returns the command that brings the copy to the image's generation.
     #[must_use]
     pub fn renewal(&self) -> String {
         if self.image.is_dir() {

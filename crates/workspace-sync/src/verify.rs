@@ -17,10 +17,10 @@ use crate::sync_context::Setting;
 use crate::tree::Tree;
 use kit::units;
 
-/// So many names of each kind are kept for the answer.
+/// Names of each kind that are kept for the answer.
 const SHOWN: usize = 20;
 
-/// What was found about one copy.
+/// Result of comparing one copy.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Verdict {
     /// The tree's name below `/opt`.
@@ -31,7 +31,8 @@ pub struct Verdict {
     pub changed: u64,
     /// Those that are not there.
     pub missing: u64,
-    /// Those with the time of the image's and another size or content, or of another kind: nobody meant that.
+    /// Entries with the time of the image's and another size or content, or of another kind: no program means to do
+    /// that.
     pub damaged: u64,
     /// Some of the missing.
     pub missing_names: Vec<PathBuf>,
@@ -110,10 +111,10 @@ fn tell(verdict: &Verdict) -> io::Result<()> {
     Ok(())
 }
 
-/// What a difference means for the one who asks whether everything of the image's is there.
+/// Meaning of a difference for the question if everything of the image is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Finding {
-    /// Somebody meant it: users write, and `fix-perms` gives access.
+    /// It was meant: users write, and `fix-perms` gives access.
     Changed,
     Missing,
     Damaged,
@@ -122,7 +123,7 @@ enum Finding {
 fn judge(difference: Difference) -> Option<Finding> {
     match difference {
         Difference::Missing => Some(Finding::Missing),
-        // Nobody sets a time back to what it was.
+        // No program sets a time back to what it was.
         Difference::Kind | Difference::Content => Some(Finding::Damaged),
         Difference::Written | Difference::Names | Difference::Access => Some(Finding::Changed),
         // It is not about what the image brings.

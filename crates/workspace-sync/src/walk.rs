@@ -1,5 +1,5 @@
-//! A walk over a tree by directory descriptors: no link is followed, whatever programs do to the tree meanwhile, and paths
-//! may be longer than the kernel takes.
+//! A walk over a tree by directory descriptors: no link is followed, whatever programs do to the tree meanwhile, and
+//! paths may be longer than the kernel takes.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -27,33 +27,33 @@ pub struct Entry<'a> {
     pub directory: BorrowedFd<'a>,
     /// Its name there.
     pub base: &'a OsStr,
-    /// What it was when it was met.
+    /// Its state when it was met.
     pub stat: FileStat,
 }
 
 impl Entry<'_> {
-    /// What kind of entry it is.
+    /// Returns the kind of the entry.
     pub fn kind(&self) -> SFlag {
         kind(&self.stat)
     }
 
-    /// Whether it is a directory.
+    /// Returns whether it is a directory.
     pub fn is_directory(&self) -> bool {
         self.kind() == SFlag::S_IFDIR
     }
 
-    /// When its content was last written, unless somebody set that.
+    /// Returns the time of the last write to its content, or the one that a program set.
     pub fn modified(&self) -> Instant {
         Instant(self.stat.st_mtime, self.stat.st_mtime_nsec)
     }
 
-    /// When its inode last changed.
+    /// Returns the change time of its inode.
     pub fn changed(&self) -> Instant {
         Instant(self.stat.st_ctime, self.stat.st_ctime_nsec)
     }
 }
 
-/// Whether a walk goes on below a directory.
+/// Decides if a walk goes on below a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     /// With what is in it.
@@ -62,13 +62,13 @@ pub enum Next {
     Skip,
 }
 
-/// What kind of entry this is.
+/// Returns the kind of the entry with this state.
 pub fn kind(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
 }
 
-/// Visits everything below `root`, in the order of names, directories before their content. What vanishes is passed over,
-/// what is mounted below is not entered.
+/// Visits everything below `root`, in the order of names, directories before their content. What vanishes is passed
+/// over, what is mounted below is not entered.
 pub fn each<E: From<io::Error>>(
     root: impl AsFd,
     visit: &mut dyn FnMut(&Entry<'_>) -> Result<Next, E>,
@@ -96,7 +96,7 @@ fn below<E: From<io::Error>>(
         if next? == Next::Enter && kind(&stat) == SFlag::S_IFDIR {
             match open(directory, &base) {
                 Ok(child) => below(child.as_fd(), path, visit)?,
-                // Gone, or something else by now: whoever looks next time sees it.
+                // Gone, or something else by now: the next look sees it.
                 Err(error) if is_elsewhere(&error) || is_mount(&error) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -106,7 +106,8 @@ fn below<E: From<io::Error>>(
     Ok(())
 }
 
-/// Returns an entry of the tree at `root`, or `root` itself, that changed in this period: a file rather than a directory.
+/// Returns an entry of the tree at `root`, or `root` itself, that changed in this period: a file rather than a
+/// directory.
 pub fn changed(root: &Path, period: impl RangeBounds<Instant>) -> anyhow::Result<Option<PathBuf>> {
     let opened = beneath::open_root(root)?;
     let stat = fstat(&opened).map_err(io::Error::from)?;
@@ -135,12 +136,12 @@ pub fn open_below(root: impl AsFd, name: &Path) -> io::Result<OwnedFd> {
     name.iter().try_fold(root, open)
 }
 
-/// True if an error of [`open`] says that something is mounted there.
+/// Returns whether an error of [`open`] means that something is mounted there.
 pub fn is_mount(error: &io::Error) -> bool {
     error.raw_os_error() == Some(nix::libc::EXDEV)
 }
 
-/// Whether an error of [`open`] says that there is no such directory.
+/// Returns whether an error of [`open`] means that there is no such directory.
 pub fn is_elsewhere(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(nix::libc::ENOENT | nix::libc::ENOTDIR | nix::libc::ELOOP))
 }
