@@ -50,7 +50,7 @@ impl fmt::Display for Degradation {
         match self {
             Self::OwnerNotKept => formatter.write_str("owners are not kept"),
             Self::ModeNotKept => formatter.write_str("permission bits are not kept"),
-            Self::HardLinksBecomeCopies => formatter.write_str("hard links become copies and take more room"),
+            Self::HardLinksBecomeCopies => formatter.write_str("hard links become copies and use more space"),
             Self::AttributesDropped => formatter.write_str("extended attributes are left out"),
             Self::AccessListsDropped => formatter.write_str("access control lists are left out"),
             Self::SpecialFilesDropped => formatter.write_str("special files are left out"),
@@ -63,7 +63,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SymbolicLinks(count) => {
-                write!(formatter, "{count} symbolic links are needed and cannot be made there")
+                write!(formatter, "the file system does not support symbolic links ({count} needed)")
             }
             Self::Executables(count) => {
                 write!(formatter, "{count} files must be executable and could not be there")

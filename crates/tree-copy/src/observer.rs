@@ -118,14 +118,14 @@ impl fmt::Display for Note {
         let path = if self.path.as_os_str().is_empty() { root } else { &self.path }.display();
         match &self.what {
             What::Vanished => write!(formatter, "{path} vanished while it was copied"),
-            What::Restless => write!(formatter, "{path} kept changing while it was copied"),
+            What::Restless => write!(formatter, "{path} changed repeatedly while it was copied"),
             What::SkippedSpecial(kind) => {
                 write!(formatter, "{path} was left out: a {kind} cannot be made here")
             }
             What::SkippedMount => {
                 write!(formatter, "the content of {path} was left out: another file system is mounted there")
             }
-            What::AttributeDropped(name) => write!(formatter, "{path} lost its attribute {name}"),
+            What::AttributeDropped(name) => write!(formatter, "{path}: the attribute {name} was not copied"),
             What::Differs(_) => write!(formatter, "{path} differs"),
         }
     }

@@ -54,7 +54,7 @@ fn one(tree: &Tree, workspace: &Workspace, memory: &Path, began: Option<Instant>
             // The copy is what the user works in: a full disk of the container must not hide it.
             entrance::point(tree, &tree.copy)?;
             remembered.with_context(|| {
-                format!("what was written in {} is not carried over to the copy", tree.image.display())
+                format!("changes in {} were not copied to the workspace", tree.image.display())
             })
         }
         Action::Return { .. } => entrance::point(tree, &tree.image),

@@ -30,7 +30,7 @@ const ABANDONED_AFTER_SECONDS: u64 = 90;
 const LISTEN: Duration = TOUCH_EVERY.saturating_mul(3);
 
 /// The next step where another container has the partial copy.
-pub const USED_ONCE_WHOLE: &str = "this container uses the copy once it is whole";
+pub const USED_ONCE_WHOLE: &str = "this container uses the copy once it is complete";
 
 /// Length of a host name (hostname(7)); the claim of another container may contain any text.
 const LONGEST_HOST: usize = 253;

@@ -168,12 +168,11 @@ impl Job<'_> {
                 return Ok(Begun::Whole(Prepared { parent, directory, marker, held: None }));
             }
             Taken::Busy { host } => {
-                let busy =
-                    anyhow!("the container {host:?} is making {} at this moment", self.tree.copy.display());
+                let busy = anyhow!("container {host:?} is currently creating {}", self.tree.copy.display());
                 return Err(kit::exit::with_hint(busy, claim::USED_ONCE_WHOLE.to_owned()).into());
             }
             Taken::Foreign => {
-                let foreign = anyhow!("{} is not a copy of ours", self.tree.partial.display());
+                let foreign = anyhow!("{} was not created by workspace-sync", self.tree.partial.display());
                 let hint = "move it away; it is never overwritten".to_owned();
                 return Err(Failure::Lasting(kit::exit::with_hint(foreign, hint)));
             }
@@ -236,8 +235,7 @@ impl Job<'_> {
         let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let (source, workspace, copy) = (real(self.source), real(self.workspace), real(&self.tree.copy));
         if workspace.starts_with(&source) || copy.starts_with(&source) || source.starts_with(&copy) {
-            let nested =
-                anyhow!("{} and {} lie within each other", source.display(), self.tree.copy.display());
+            let nested = anyhow!("{} and {} contain each other", source.display(), self.tree.copy.display());
             return Err(Failure::Lasting(nested));
         }
         Ok(())
@@ -312,10 +310,10 @@ impl Job<'_> {
             inodes: free.inodes.map(|inodes| inodes.saturating_add(have.inodes)),
         };
         tree_copy::fits(survey, &room, capabilities.hard_links, RESERVE)
-            .map_err(|shortage| anyhow!("there is no room for {} at {}: {shortage}", self.tree.name, at()))
+            .map_err(|shortage| anyhow!("not enough space for {} at {}: {shortage}", self.tree.name, at()))
             .hint(|| {
                 format!(
-                    "make room and type: workspace-sync run; what was copied so far is in {}",
+                    "free up space, then run: workspace-sync run; it resumes from {}",
                     self.tree.partial.display()
                 )
             })?;
@@ -349,11 +347,9 @@ impl Job<'_> {
             None => Ok(seen),
             Some(name) => {
                 let name = self.tree.partial.join(name);
-                let differs = anyhow!(
-                    "{} is different from its source after it was copied {ROUNDS} times",
-                    name.display()
-                );
-                let hint = "the volume does not keep what is written to it; the image's copy stays in use";
+                let differs =
+                    anyhow!("{} still differs from its source after {ROUNDS} attempts", name.display());
+                let hint = "the volume does not store data reliably; the image's copy is still used";
                 Err(Failure::Lasting(kit::exit::with_hint(differs, hint.to_owned())))
             }
         }
@@ -392,7 +388,7 @@ impl Job<'_> {
         match error {
             tree_copy::Error::Full(..) => kit::exit::with_hint(
                 anyhow!(name(&error.to_string())),
-                format!("make room and type: workspace-sync run; {shown} is gone on with"),
+                format!("free up space, then run: workspace-sync run; it resumes from {shown}"),
             ),
             tree_copy::Error::Source(trouble) | tree_copy::Error::Target(trouble) => {
                 let cannot = format!("cannot {} {}", trouble.action, trouble.path.display());

@@ -154,7 +154,7 @@ pub fn in_words(refusal: &Refusal, tree: &Tree) -> (String, String) {
             "OPT_SYNC takes names of directories that the image has below /opt".to_owned(),
         ),
         Refusal::LinkElsewhere(to) => (
-            format!("{entrance} is a link to {}, made by somebody else", to.display()),
+            format!("{entrance} is a link to {}, made by another user", to.display()),
             format!("remove {} from OPT_SYNC, or remove the link", tree.name),
         ),
         Refusal::NotDirectory => {
@@ -162,7 +162,7 @@ pub fn in_words(refusal: &Refusal, tree: &Tree) -> (String, String) {
         }
         Refusal::Occupied(what) => (
             format!("{} is taken: {what}", tree.copy.display()),
-            "move it away and type: workspace-sync run; it is never merged into".to_owned(),
+            "move it away, then run: workspace-sync run; it is never overwritten".to_owned(),
         ),
     }
 }

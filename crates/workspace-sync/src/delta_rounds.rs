@@ -28,7 +28,7 @@ impl Setting<'_> {
             Comparison::Another => {
                 report.outdated = true;
                 report.cause = Some(format!(
-                    "the image brings another generation ({}) than the copy has ({})",
+                    "the image has generation {}, the copy has {}",
                     generation::name(&listing),
                     marker.generation
                 ));
@@ -94,10 +94,7 @@ impl Setting<'_> {
         let writers = leftover.concerned(writers);
         let round = carrier.round(leftover)?;
         for kept in &round.kept {
-            self.note(
-                tree,
-                &format!("{} is what was written before the switch, kept beside the other", kept.display()),
-            );
+            self.note(tree, &format!("kept the file written before the switch as {}", kept.display()));
         }
         if !round.is_quiet() {
             log::debug!("{}: {} entries carried over, {} removed", tree.name, round.carried, round.removed);
@@ -126,7 +123,7 @@ impl Setting<'_> {
 
     /// Reports that the switch is done and the carrying over is not.
     pub fn tell_unsettled(&self, tree: &Tree, error: &anyhow::Error, report: &mut Report) {
-        let cause = format!("not all that was written in the image's copy is carried over yet: {error:#}");
+        let cause = format!("not all changes of the image's copy have been copied yet: {error:#}");
         self.note(tree, &cause);
         report.cause = Some(escape_control_line(&cause));
         report.hint = Some("remove what is in the way; it is tried again every few seconds".to_owned());
@@ -142,7 +139,7 @@ impl Setting<'_> {
             self.note(
                 tree,
                 &format!(
-                    "still written in the image's copy by {who}: it is carried over until they end or are restarted"
+                    "{who} still write to the image's copy; changes are copied until they exit or restart"
                 ),
             );
         }
@@ -150,9 +147,7 @@ impl Setting<'_> {
             let who = names(&hidden);
             self.note(
                 tree,
-                &format!(
-                    "whether {who} still writes in the image's copy cannot be seen: it is looked after until they end"
-                ),
+                &format!("cannot inspect {who}; changes to the image's copy are copied until they exit"),
             );
         }
     }

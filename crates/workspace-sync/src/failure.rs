@@ -34,7 +34,7 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
         let hint = if is_read_only(error) {
             "mount the volume writable, or start without WORKSPACE_SYNC=true"
         } else if is_of(error, &[ENOSPC, EDQUOT]) {
-            "make room and type: workspace-sync run"
+            "free up space, then run: workspace-sync run"
         } else {
             return None;
         };
@@ -84,7 +84,7 @@ mod tests {
     fn only_a_read_only_volume_stays_as_it_is_by_itself() {
         let cases = [
             (EIO, true, None),
-            (ENOSPC, true, Some("make room and type: workspace-sync run")),
+            (ENOSPC, true, Some("free up space, then run: workspace-sync run")),
             (EBUSY, true, None),
             (ENOENT, true, None),
             (ESTALE, true, None),

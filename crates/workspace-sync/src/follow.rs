@@ -47,7 +47,7 @@ pub fn run(setting: &Setting<'_>, trees: &[Tree], attempt: Command, first: Durat
             log::warn!("{error:#}");
         }
         if !writing && retry.has_ended() {
-            log::info!("nothing is left to be carried over or retried");
+            log::info!("nothing left to copy or retry");
             return Ok(Exit::Done);
         }
         let pause = [writing.then_some(PAUSE), retry.idle()].into_iter().flatten().min();

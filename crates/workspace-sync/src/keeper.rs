@@ -72,7 +72,7 @@ impl Held {
             return Ok(());
         }
         self.place.lost.store(true, Ordering::Relaxed);
-        Err(anyhow!("{} is another container's by now, or in use", self.place.shown.display()))
+        Err(anyhow!("{} was taken over by another container, or is in use", self.place.shown.display()))
             .hint(|| claim::USED_ONCE_WHOLE.to_owned())
     }
 
@@ -147,7 +147,7 @@ mod tests {
     fn held(own: &Claim, at: &Path) -> Held {
         let parent = beneath::open_root(at).unwrap();
         let Taken::Ours { directory, .. } = own.take(&parent, OsStr::new("x.partial")).unwrap() else {
-            panic!("nobody has it");
+            panic!("it is free");
         };
         Held::new(own, &parent, &at.join("x.partial"), &directory).unwrap()
     }
@@ -160,7 +160,10 @@ mod tests {
             held.check().unwrap();
             other.write(held.directory()).unwrap();
             let error = held.check().unwrap_err().to_string();
-            assert!(error.ends_with("x.partial is another container's by now, or in use"), "{error}");
+            assert!(
+                error.ends_with("x.partial was taken over by another container, or is in use"),
+                "{error}"
+            );
             assert!(held.is_lost());
             assert!(held.confirm().is_err(), "the other's claim stays");
             assert_eq!(Claim::read(held.directory()).unwrap(), Some(other));

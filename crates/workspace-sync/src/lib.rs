@@ -140,7 +140,7 @@ pub fn run() -> Outcome {
     }
     let lock = lock(&cli.memory).inspect_err(|error| report_no_beginning(&cli, &trees, error))?;
     lock.acquire(PATIENCE)
-        .map_err(|_| anyhow::anyhow!("another workspace-sync works in this container"))
+        .map_err(|_| anyhow::anyhow!("another workspace-sync is running in this container"))
         .hint(|| "it may wait for provisioning to end; see: workspace-sync status".to_owned())?;
     act(&cli, &setting, &trees)
 }

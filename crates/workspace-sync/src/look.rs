@@ -80,7 +80,7 @@ fn copy_beside(exposed: &[User], tree: &Tree, workspace: &Path, path: &Path) -> 
     Ok(match marker {
         Some(marker) if marker.tree == tree.name => Copy::Whole(marker),
         Some(marker) => Copy::Foreign(format!("a copy of {:?} is in its place", marker.tree)),
-        None => Copy::Foreign("a directory that is no copy of ours is in its place".to_owned()),
+        None => Copy::Foreign("a directory not created by workspace-sync is in its place".to_owned()),
     })
 }
 
@@ -111,7 +111,7 @@ mod tests {
         let look = || copy(&tree, &workspace, &tree.copy).unwrap();
         assert_eq!(look(), Copy::Absent, "a workspace that is not there has no copies");
         fs::create_dir_all(&tree.copy).unwrap();
-        assert_eq!(look(), Copy::Foreign("a directory that is no copy of ours is in its place".into()));
+        assert_eq!(look(), Copy::Foreign("a directory not created by workspace-sync is in its place".into()));
         let mut marker = Marker {
             tree: "y".into(),
             generation: "g".into(),

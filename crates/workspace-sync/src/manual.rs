@@ -73,7 +73,9 @@ pub fn copy(source: &Path, target: &Path, copy_options: CopyOptions) -> Outcome 
     drop(progress);
     if let Some(first) = differing.first() {
         return Err(anyhow!("{} entries differ after the copy, such as {}", seen.differing, first.display()))
-            .hint(|| "programs write to the source, or the target does not keep what is written".to_owned());
+            .hint(|| {
+                "programs are writing to the source, or the target does not store data reliably".to_owned()
+            });
     }
     log::info!(
         "{} entries with {} are equal; {} were copied or corrected, {} removed",
@@ -144,7 +146,7 @@ fn refuse_nesting(source: &Path, target: &Path) -> Result<()> {
     let target = above.map_or_else(|| target.to_owned(), |(above, rest)| above.join(rest));
     // Joining nothing leaves a slash behind, which `starts_with` does not mind.
     if target.starts_with(&source) || source.starts_with(&target) {
-        bail!("{} and {} lie within each other", source.display(), target.display());
+        bail!("{} and {} contain each other", source.display(), target.display());
     }
     Ok(())
 }

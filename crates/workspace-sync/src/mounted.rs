@@ -55,10 +55,8 @@ pub fn refuse(tree: &Tree, paths: &[&Path]) -> Result<(), Failure> {
 
 /// Returns what is in the way, and what the user can do.
 pub fn in_words(tree: &Tree, mount: &Path) -> (String, String) {
-    let cause = format!(
-        "{} is mounted, and a tree with a mount in it is neither copied nor replaced",
-        mount.display()
-    );
+    let cause =
+        format!("{} is a mount; trees that contain mounts are not copied or replaced", mount.display());
     let Ok(inside) = mount.strip_prefix(&tree.entrance) else {
         return (cause, "start once without this mount, and mount it again afterwards".to_owned());
     };

@@ -53,7 +53,7 @@ pub fn run(setting: &Setting<'_>, tree: &Tree, dry_run: bool) -> Outcome {
     let generation = generation::name(&listing);
     let steps = [
         format!("copy {} to {}", tree.image.display(), tree.partial.display()),
-        format!("bring along what was added to {} or changed in it", tree.copy.display()),
+        format!("copy your additions and changes from {}", tree.copy.display()),
         format!("rename {} to {}", tree.copy.display(), tree.previous.display()),
         format!("rename {} to {}", tree.partial.display(), tree.copy.display()),
     ];
@@ -64,7 +64,7 @@ pub fn run(setting: &Setting<'_>, tree: &Tree, dry_run: bool) -> Outcome {
     let base = listing_file::of_copy(look::open(&setting.workspace.path, &tree.copy)?)?;
     if generation::compare(Some(&listing), base.as_ref()) == Comparison::Same {
         let generation = &marker.generation;
-        writeln!(io::stdout(), "{}: the copy has the image's generation ({generation}) already", tree.name)?;
+        writeln!(io::stdout(), "{}: already at the image's generation ({generation})", tree.name)?;
         return Ok(Exit::Done);
     }
     if dry_run {
@@ -152,7 +152,7 @@ fn refuse_while_locked(setting: &Setting<'_>) -> Result<()> {
     if !setting.workspace.is_update_locked()? {
         return Ok(());
     }
-    Err(anyhow!("{} is there, so that nothing is changed", lock.display()))
+    Err(anyhow!("{} exists; nothing was changed", lock.display()))
         .hint(|| format!("remove it to allow updates: rm {}", lock.display()))
 }
 
@@ -202,7 +202,7 @@ fn bring_along(
     let beside = additions.beside.into_inner();
     for name in beside.iter().take(SHOWN) {
         let shown = escape_control_line(&tree.copy.join(name).display().to_string());
-        log::warn!("{}: {shown} is yours; the image's entry has its place", tree.name);
+        log::warn!("{}: kept your version as {shown}; the image's version replaces it", tree.name);
     }
     if beside.len() > SHOWN {
         log::warn!(

@@ -64,7 +64,7 @@ pub fn directory(tree: &Tree, carrier: &Carrier<'_>, leftover: &mut Option<Lefto
         Ok(walk::changed(&tree.entrance, leftover.source_since..)?.is_none().then_some(()))
     })?;
     if settled.is_none() {
-        return Ok(Replaced::Unsettled("is written again and again".to_owned()));
+        return Ok(Replaced::Unsettled("is being written to continuously".to_owned()));
     }
     let mut is_begun = false;
     let replaced = while_written(|| {
@@ -94,7 +94,9 @@ pub fn directory(tree: &Tree, carrier: &Carrier<'_>, leftover: &mut Option<Lefto
         }
     })?;
     Ok(replaced.unwrap_or_else(|| {
-        Replaced::Unsettled("is written again and again, and a part of it is removed already".to_owned())
+        Replaced::Unsettled(
+            "is being written to continuously, and a part of it is removed already".to_owned(),
+        )
     }))
 }
 
@@ -115,7 +117,9 @@ fn users(tree: &Tree) -> Option<String> {
     let names = |holders: &[Holder]| holders.iter().map(Holder::shown).collect::<Vec<_>>().join(", ");
     match (seen.as_slice(), hidden.as_slice()) {
         ([], []) => None,
-        ([], hidden) => Some(format!("may be in use by {}, whose files are hidden", names(hidden))),
+        ([], hidden) => {
+            Some(format!("may be in use by {}, whose open files cannot be inspected", names(hidden)))
+        }
         (seen, _) => Some(format!("is in use by {}", names(seen))),
     }
 }

@@ -97,9 +97,9 @@ impl Report {
     pub fn line(&self) -> String {
         let copy = self.copy.display();
         let mut line = match self.outcome {
-            Outcome::Skipped => format!("{}: the image's own copy is in use", self.tree),
+            Outcome::Skipped => format!("{}: using the image's copy", self.tree),
             Outcome::Used => format!("{}: {copy} is in use", self.tree),
-            Outcome::Copied => format!("{}: copied to {copy}, which is in use now", self.tree),
+            Outcome::Copied => format!("{}: copied to {copy}, now in use", self.tree),
             Outcome::Kept => format!("{}: the image's directory stays in use", self.tree),
             Outcome::Failed => format!("{}: not on the workspace", self.tree),
         };

@@ -168,7 +168,7 @@ pub fn record_success(journal: &Journal, remark: Option<(String, Option<String>)
     };
     if is_over {
         if known.result == Some(StageResult::Failed) {
-            log::info!("no tree fails any more");
+            log::info!("all trees succeeded");
         }
         record(journal, StageResult::Done, cause, hint);
     }

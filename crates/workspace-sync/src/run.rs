@@ -158,7 +158,7 @@ impl<'a> Failed<'a> {
 }
 
 fn lost(tree: &Tree) -> String {
-    format!("what is written to {} stays in this container and is lost with it", tree.entrance.display())
+    format!("files written to {} are lost when the container is removed", tree.entrance.display())
 }
 
 impl Work<'_> {
@@ -308,13 +308,14 @@ impl Setting<'_> {
         let (tree, report) = (work.tree, &mut work.report);
         let entrance = tree.entrance.display();
         let cause = format!(
-            "{entrance} is a directory, not a link, and {why}, so that the copy cannot take its place: {}",
+            "{entrance} is a directory, not a link, and {why}, so it cannot be replaced by the copy: {}",
             lost(tree)
         );
         note::pending(self.journal, &tree.name, &cause);
         report.outcome = Outcome::Kept;
         report.cause = Some(escape_control_line(&cause));
-        report.hint = Some(format!("{BUILD_A_LINK}; or stop what uses it and type: workspace-sync run"));
+        report.hint =
+            Some(format!("{BUILD_A_LINK}; or stop the programs that use it, then run: workspace-sync run"));
     }
 
     fn copy(&self, tree: &Tree, from: &Path) -> Result<Copying, Failure> {

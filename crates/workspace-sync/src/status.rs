@@ -138,7 +138,7 @@ fn fill(setting: &Setting<'_>, tree: &Tree, memory: &Memory, status: &mut Status
         _ => {}
     }
     if compared == Comparison::Another && status.problem.is_none() {
-        status.problem = Some("the image brings another generation than the copy has".to_owned());
+        status.problem = Some("the image has a different generation than the copy".to_owned());
         status.hint = Some(tree.renewal());
     }
     Ok(())
@@ -166,7 +166,7 @@ impl fmt::Display for Status {
             InUse::Image => "the image's copy",
             InUse::Workspace => "the workspace's copy",
             InUse::Directory => "a directory of the image",
-            InUse::Other => "nothing of ours",
+            InUse::Other => "not managed by workspace-sync",
         };
         writeln!(formatter, "{}", self.tree)?;
         let mut row = |name: &str, text: &str| writeln!(formatter, "  {name:<12}{text}");

@@ -91,7 +91,7 @@ pub fn lock(memory: &Path) -> Result<Lock> {
 pub fn one<'a>(trees: &'a [Tree], name: &str) -> anyhow::Result<&'a Tree> {
     trees.iter().find(|tree| tree.name == name).ok_or_else(|| {
         let known: Vec<&str> = trees.iter().map(|tree| tree.name.as_str()).collect();
-        kit::UsageError(format!("there is no synced tree {name:?}, only {}", known.join(", "))).into()
+        kit::UsageError(format!("unknown tree {name:?}; available: {}", known.join(", "))).into()
     })
 }
 

@@ -50,8 +50,7 @@ pub fn run(setting: &Setting<'_>, trees: Vec<&Tree>, content: bool, json: bool) 
         };
         if tree.brought().is_none() {
             log::warn!(
-                "{}: the image's directory was emptied for the link at {}, so that this container has nothing to \
-                 compare with",
+                "{}: the image's directory was replaced by the link {}, so there is nothing to compare with",
                 tree.name,
                 tree.entrance.display()
             );

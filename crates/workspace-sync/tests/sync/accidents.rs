@@ -17,13 +17,13 @@ fn a_directory_of_the_users_is_never_merged_into() {
     assert_eq!(
         said.stdout,
         format!(
-            "micromamba: not on the workspace: {} is taken: a directory that is no copy of ours is in its place; meanwhile, \
-             what is written to {} stays in this container and is lost with it\n",
+            "micromamba: not on the workspace: {} is taken: a directory not created by workspace-sync is in its place; meanwhile, \
+             files written to {} are lost when the container is removed\n",
             copy.display(),
             site.entrance("micromamba").display()
         )
     );
-    assert_eq!(said.stderr, "hint: move it away and type: workspace-sync run; it is never merged into\n");
+    assert_eq!(said.stderr, "hint: move it away, then run: workspace-sync run; it is never overwritten\n");
     assert_eq!(fs::read_dir(&copy).unwrap().count(), 1);
     assert_eq!(site.leads_to(), site.image("micromamba"));
 }
@@ -66,7 +66,7 @@ fn a_tree_within_the_workspace_or_the_other_way_round_is_refused() {
     site.set("WORKSPACE", inside.to_str().unwrap());
     let said = site.run(&["run"]);
     assert_eq!(said.code, 1);
-    assert!(said.stdout.contains(" lie within each other"), "{}", said.stdout);
+    assert!(said.stdout.contains(" contain each other"), "{}", said.stdout);
     assert_eq!(fs::read_dir(&inside).unwrap().count(), 0);
     assert_eq!(site.leads_to(), site.image("micromamba"));
 }
@@ -78,9 +78,9 @@ fn too_little_room_is_told_with_the_numbers_before_anything_is_written() {
     let _mount = Mount::tmpfs(&volume, "size=1m");
     let said = site.run(&["run"]);
     assert_eq!(said.code, 1);
-    assert!(said.stdout.contains("there is no room for micromamba"), "{}", said.stdout);
+    assert!(said.stdout.contains("not enough space for micromamba"), "{}", said.stdout);
     assert!(said.stdout.contains("51 inodes are needed besides a reserve of 67.1 MB; 1.0 MB"), "{said:?}");
-    assert!(said.stderr.contains("hint: make room and type: workspace-sync run"), "{}", said.stderr);
+    assert!(said.stderr.contains("hint: free up space, then run: workspace-sync run"), "{}", said.stderr);
     assert_eq!(site.leads_to(), site.image("micromamba"));
 }
 
@@ -102,7 +102,7 @@ fn a_link_of_somebody_else_at_the_entrance_stays() {
     symlink("/somewhere", site.entrance("micromamba")).unwrap();
     let said = site.run(&["run"]);
     assert_eq!(said.code, 1);
-    assert!(said.stdout.contains("is a link to /somewhere, made by somebody else"), "{}", said.stdout);
+    assert!(said.stdout.contains("is a link to /somewhere, made by another user"), "{}", said.stdout);
     assert_eq!(site.leads_to(), Path::new("/somewhere"));
 }
 
@@ -117,7 +117,7 @@ fn two_runs_in_one_container_do_not_meet() {
         (said.code, said.stderr.as_str()),
         (
             1,
-            "workspace-sync: another workspace-sync works in this container\n\
+            "workspace-sync: another workspace-sync is running in this container\n\
              hint: it may wait for provisioning to end; see: workspace-sync status\n"
         )
     );

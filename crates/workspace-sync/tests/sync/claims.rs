@@ -34,7 +34,7 @@ fn a_copy_that_another_container_makes_is_left_to_it_and_taken_over_once_that_is
     failing.volume.inject(untouched_for(80));
     let said = site.run(&["run"]);
     assert_eq!(said.code, 1);
-    assert!(said.stdout.contains("the container \"pod-b\" is making "), "{}", said.stdout);
+    assert!(said.stdout.contains("container \"pod-b\" is currently creating "), "{}", said.stdout);
     assert_eq!(site.leads_to(), site.image("micromamba"));
     assert_eq!(site.status()["state"], "copying");
 
@@ -63,7 +63,7 @@ fn a_container_made_from_a_saved_one_does_not_take_its_claim_for_its_own() {
     })
     .unwrap();
     let said = Said::of(run.wait_with_output().unwrap());
-    assert!(said.stdout.contains("the container \"pod-b\" is making "), "{said:?}");
+    assert!(said.stdout.contains("container \"pod-b\" is currently creating "), "{said:?}");
     assert_eq!(fs::read_to_string(claim_file(&site)).unwrap(), twins);
 }
 
@@ -78,7 +78,7 @@ fn a_container_whose_claim_was_taken_over_ends_and_switches_nothing() {
     fs::rename(&theirs, failing.behind_partial().join(".sync_partial")).unwrap();
     let said = Said::of(run.wait_with_output().unwrap());
     assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.stdout.contains("is another container's by now, or in use"), "{said:?}");
+    assert!(said.stdout.contains("was taken over by another container, or is in use"), "{said:?}");
     assert_eq!(site.leads_to(), site.image("micromamba"));
     assert!(!site.copy().exists());
     assert_eq!(fs::read_to_string(claim_file(site)).unwrap(), claim_of("other"));
@@ -95,7 +95,7 @@ fn a_directory_that_became_a_live_copy_meanwhile_is_not_pruned() {
     fs::write(live.join("thesis.tex"), "years of work").unwrap();
     let said = Said::of(run.wait_with_output().unwrap());
     assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.stdout.contains("is another container's by now, or in use"), "{said:?}");
+    assert!(said.stdout.contains("was taken over by another container, or is in use"), "{said:?}");
     assert_eq!(fs::read_to_string(live.join("thesis.tex")).unwrap(), "years of work");
     assert!(!live.join(".move_complete").exists());
 }

@@ -18,10 +18,7 @@ fn a_first_run_copies_everything_switches_and_leaves_the_image_alone() {
     let before = site.root().join("before");
     assert!(std::process::Command::new("cp").arg("-a").args([&image, &before]).status().unwrap().success());
     let said = site.sync();
-    assert_eq!(
-        said.stdout,
-        format!("micromamba: copied to {}, which is in use now\n", site.copy().display())
-    );
+    assert_eq!(said.stdout, format!("micromamba: copied to {}, now in use\n", site.copy().display()));
     assert_eq!(site.leads_to(), site.copy());
     assert_eq!(site.copy_differs_from(&image), [""; 0]);
     assert_eq!(trees::difference(&before, &image), [""; 0]);
@@ -75,11 +72,7 @@ fn nothing_is_copied_unless_it_is_wanted_and_there_is_a_volume() {
         site.set("WORKSPACE_SYNC", "true");
         site.set(name, value);
         let said = site.sync();
-        assert_eq!(
-            said.stdout,
-            format!("micromamba: the image's own copy is in use{reason}\n"),
-            "{name}={value}"
-        );
+        assert_eq!(said.stdout, format!("micromamba: using the image's copy{reason}\n"), "{name}={value}");
         assert_eq!(fs::read_dir(site.volume()).unwrap().count(), 0);
     }
 }
@@ -105,7 +98,7 @@ fn a_volume_that_refuses_root_is_no_failure_unless_a_copy_is_wanted() {
     chown(site.volume(), Some(1000), Some(1000)).unwrap();
     fs::set_permissions(site.volume(), fs::Permissions::from_mode(0o700)).unwrap();
     for (wanted, code, words) in
-        [("false", 0, "micromamba: the image's own copy is in use\n"), ("true", 1, "cannot open")]
+        [("false", 0, "micromamba: using the image's copy\n"), ("true", 1, "cannot open")]
     {
         site.set("WORKSPACE_SYNC", wanted);
         let tool = site.command(&["run"]);
@@ -249,9 +242,9 @@ fn a_directory_in_which_a_program_has_a_file_open_is_not_emptied() {
     assert_eq!(stage, None, "late boot's own run ends the stage");
     let told =
         format!("app: the image's directory stays in use: {} is a directory, not a link", app.display());
-    let why = format!("and is in use by sh ({}), so that the copy cannot take its place", server.id());
+    let why = format!("and is in use by sh ({}), so it cannot be replaced by the copy", server.id());
     assert!(said.code == 0 && said.stdout.contains(&format!("{told}, {why}")), "{said:?}");
-    let lost = format!("what is written to {} stays in this container and is lost with it", app.display());
+    let lost = format!("files written to {} are lost when the container is removed", app.display());
     assert!(said.stdout.contains(&lost), "{said:?}");
     assert!(said.stderr.contains("hint: build it as a link, "), "{said:?}");
     let entries = journal.read().unwrap();

@@ -184,7 +184,11 @@ fn a_tree_that_fails_while_another_waits_is_told_and_retried_at_once() {
     provisioning(&site);
     let mut run = site.command(&["run", "--quiet-after", LATER, "--retry-after", "20"]);
     let run = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    wait_until("the note", || told(&site).iter().any(|note| note.contains(" at this moment; meanwhile, ")));
+    wait_until("the note", || {
+        told(&site)
+            .iter()
+            .any(|note| note.contains("; meanwhile, ") && note.contains(" is currently creating "))
+    });
     // The other container gives it up.
     fs::remove_dir_all(&partial).unwrap();
     wait_until("the copy", || is_waiting(&partial));

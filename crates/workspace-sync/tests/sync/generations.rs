@@ -34,7 +34,7 @@ fn an_older_copy_is_used_and_reported_until_it_is_refreshed_and_can_be_brought_b
     upgraded(&site);
 
     let said = site.sync();
-    assert!(said.stdout.contains("the image brings another generation"), "{said:?}");
+    assert!(said.stdout.contains("the image has generation"), "{said:?}");
     assert!(said.stderr.contains("hint: workspace-sync refresh micromamba"), "{said:?}");
     assert_eq!(site.leads_to(), site.copy());
     assert_eq!(trees::difference(&old, &site.copy()), [""; 0], "the user's copy is as it was");
@@ -75,7 +75,7 @@ fn an_update_lock_stops_a_refresh() {
         assert_eq!(
             said.stderr,
             format!(
-                "workspace-sync: {0} is there, so that nothing is changed\nhint: remove it to allow updates: rm {0}\n",
+                "workspace-sync: {0} exists; nothing was changed\nhint: remove it to allow updates: rm {0}\n",
                 lock.display()
             )
         );
@@ -141,7 +141,7 @@ fn the_generation_that_another_container_prepares_is_left_to_it() {
     prepared(&site, "other");
     let said = site.run(&["refresh", "micromamba"]);
     assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.stderr.contains("the container \"pod-b\" is making "), "{said:?}");
+    assert!(said.stderr.contains("container \"pod-b\" is currently creating "), "{said:?}");
     assert!(site.partial().join(".move_complete").exists());
     assert_eq!(fs::read_to_string(previous(&site).join("mine")).unwrap(), "1");
 }

@@ -53,7 +53,7 @@ fn a_directory_with_a_mount_in_it_is_neither_copied_nor_emptied() {
         assert!(!next.stdout.contains("app: "), "{next:?}");
         let said = site.run(&["run"]);
         let why = format!(
-            "app: not on the workspace: {} is mounted, and a tree with a mount in it is neither copied nor replaced",
+            "app: not on the workspace: {} is a mount; trees that contain mounts are not copied or replaced",
             at.display()
         );
         let there = site.volume().join("app").join(at.strip_prefix(&app).unwrap());

@@ -74,7 +74,7 @@ fn a_run_that_cannot_begin_reports_the_cause() {
     let cause = report["cause"].as_str().unwrap();
     assert!(cause.contains("No space left on device") && cause.contains("memory/"), "{cause}");
     assert_eq!((&report["tree"], &report["retrying"]), (&Value::from("micromamba"), &Value::from(true)));
-    assert_eq!(report["hint"], "make room and type: workspace-sync run");
+    assert_eq!(report["hint"], "free up space, then run: workspace-sync run");
     drop(full);
     site.sync();
     assert_eq!(stage(&site).cause, None);

@@ -52,10 +52,7 @@ fn a_file_that_cannot_be_carried_over_keeps_no_other_from_it_and_is_tried_again(
     switched.worker = None;
     let report = switched.run();
     let cause = report["cause"].as_str().unwrap();
-    assert!(
-        cause.starts_with("not all that was written in the image's copy is carried over yet: "),
-        "{cause}"
-    );
+    assert!(cause.starts_with("not all changes of the image's copy have been copied yet: "), "{cause}");
     assert!(cause.contains("/log: Input/output error"), "{cause}");
     assert_eq!((&report["settling"], &report["in_use"]), (&Value::from(true), &Value::from("workspace")));
     for name in ["early", "zz-late"] {

@@ -31,7 +31,7 @@ fn status_tells_each_stage() {
     site.forget();
     site.sync();
     let status = site.status();
-    assert_eq!(status["problem"], "the image brings another generation than the copy has");
+    assert_eq!(status["problem"], "the image has a different generation than the copy");
     assert_eq!(status["hint"], "workspace-sync refresh micromamba");
     assert_eq!(site.run(&["refresh", "micromamba"]).code, 0);
     let refreshed = site.status();

@@ -61,7 +61,7 @@ fn work_of_the_first_seconds_is_the_users_and_no_generation_of_the_image() {
     let second = image("number two");
     let container = synced(&second, volume.path(), false);
     let (_, cause) = stage(&container);
-    assert!(cause.unwrap().contains("the image brings another generation"), "{}", container.logs());
+    assert!(cause.unwrap().contains("the image has generation"), "{}", container.logs());
     let said = container.exec(&["workspace-sync", "refresh", "app"]);
     assert_eq!(said.code, Some(0), "{}", said.stderr);
     let there = "cd /opt/app && ls mine | wc -l && ls -d newdir models && readlink link && cat release config \

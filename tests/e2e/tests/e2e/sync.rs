@@ -130,8 +130,8 @@ fn what_is_in_the_way_is_told_and_left_alone() {
     assert_eq!(result, "failed");
     assert_eq!(
         cause.unwrap(),
-        "app: /workspace/app is taken: a directory that is no copy of ours is in its place; meanwhile, what is written \
-         to /opt/app stays in this container and is lost with it"
+        "app: /workspace/app is taken: a directory not created by workspace-sync is in its place; meanwhile, files \
+         written to /opt/app are lost when the container is removed"
     );
     assert_eq!(link(&container, "/opt/micromamba"), "/workspace/environments/micromamba-base-image");
     assert_eq!(container.sh("ls /workspace/app").text(), "thesis");
@@ -156,7 +156,7 @@ fn a_newer_image_uses_the_older_copy_until_it_is_refreshed_and_the_way_back_is_o
     assert_eq!(tool(), "generation one");
     let (result, cause) = stage(&container);
     assert_eq!(result, "done");
-    assert!(cause.unwrap().contains("the image brings another generation"), "{}", container.logs());
+    assert!(cause.unwrap().contains("the image has generation"), "{}", container.logs());
     assert_eq!(container.sh("echo mine > /opt/micromamba/envs/mine").code, Some(0));
 
     // As people type it, from an account that sudo takes the variables from.

@@ -116,7 +116,7 @@ fn a_directory_that_a_program_uses_stays_and_the_start_succeeds_and_says_so() {
     });
     volume.disk.clear();
     container.exec(&["boot", "wait", "sync", "--timeout", "2m"]).text();
-    let lost = "what is written to /opt/app stays in this container and is lost with it";
+    let lost = "files written to /opt/app are lost when the container is removed";
     assert!(
         report(&container).contains(lost) && !report(&container).contains("FAILED"),
         "{}",
