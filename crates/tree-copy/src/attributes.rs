@@ -21,7 +21,8 @@ pub(crate) fn is_access_list(name: &[u8]) -> bool {
     name.starts_with(b"system.posix_acl_")
 }
 
-/// Whether a copy keeps this attribute: what users and programs set, not what one mount or one machine's policy did.
+/// Returns whether a copy keeps this attribute: those that users and programs set, not those of one mount or one
+/// machine's policy.
 pub(crate) fn is_kept(name: &[u8]) -> bool {
     name.starts_with(b"user.")
         || is_access_list(name)
@@ -42,7 +43,7 @@ pub(crate) fn names(node: &Node<'_>) -> Result<Vec<CString>, Errno> {
     Ok(names)
 }
 
-/// What became of the attributes.
+/// Result of copying attributes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Carried {
     /// The target's were other ones.
@@ -104,20 +105,20 @@ pub(crate) fn carry(
     Ok(carried)
 }
 
-/// The mode that the target's entry shall have.
+/// Returns the mode that the target's entry is to have.
 ///
-/// A program with a set-id bit that cannot keep its owner would run as somebody else, so the bits go.
+/// A program with a set-id bit that cannot keep its owner would run as another user, so the bits go.
 pub(crate) fn wanted_mode(source: &Meta, can: &Capabilities) -> u32 {
     if source.is_file() && !can.owner { source.mode & !SET_ID } else { source.mode }
 }
 
-/// Whether owner and mode are what the source's are, as far as the target can keep them.
+/// Returns whether owner and mode are the source's, as far as the target can keep them.
 pub(crate) fn same_access(source: &Meta, target: &Meta, can: &Capabilities) -> bool {
     (!can.owner || source.owner == target.owner)
         && (!can.mode || source.is_link() || wanted_mode(source, can) == target.mode)
 }
 
-/// Whether two times are one, given the steps in which the target keeps them.
+/// Returns whether two times are equal, given the steps in which the target keeps them.
 pub(crate) fn same_time(source: Time, target: Time, can: &Capabilities) -> bool {
     let nanoseconds = |time: Time| i128::from(time.0) * 1_000_000_000 + i128::from(time.1);
     nanoseconds(source).abs_diff(nanoseconds(target)) < u128::from(can.time_granularity.max(1))

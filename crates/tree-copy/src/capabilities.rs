@@ -1,10 +1,10 @@
-//! What a file system can keep.
+//! Capabilities of a file system.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// What the target's file system does when this process asks.
+/// Capabilities of the target's file system for this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[allow(clippy::struct_excessive_bools, reason = "a table of independent answers")]
 pub struct Capabilities {

@@ -1,4 +1,4 @@
-//! Whether two entries are the same, from what the file system says about them.
+//! Compares two entries by their metadata.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,7 +10,7 @@ use crate::file::TICK;
 use crate::meta::{Meta, Time};
 use crate::observer::Difference;
 
-/// What is to be done about an entry of the target.
+/// Result of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Looks the same.
@@ -21,7 +21,8 @@ pub(crate) enum Verdict {
     Other,
 }
 
-/// Judges by type, size, time, device number, mode and owner. The text of links and hidden attributes are not seen here.
+/// Judges by type, size, time, device number, mode and owner. The text of links and hidden attributes are not seen
+/// here.
 pub(crate) fn compare(source: &Meta, target: &Meta, can: &Capabilities) -> Verdict {
     let same_thing = source.kind == target.kind
         && is_alone(source, target)
@@ -73,12 +74,12 @@ fn is_alone(source: &Meta, target: &Meta) -> bool {
     source.is_directory() || target.links == 1 || source.links > 1
 }
 
-/// The moments that say how far the time of an inode's change can be trusted, by the clock of this machine.
+/// Moments that decide how far the change time of an inode can be trusted, by the clock of this machine.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moments {
     /// Whatever of the source changed after this is looked at more closely.
     pub recently: Time,
-    /// What of the target changed after this was changed by the pass itself.
+    /// Whatever of the target changed after this was changed by the pass itself.
     pub started: Time,
 }
 
@@ -97,21 +98,21 @@ impl Moments {
         }
     }
 
-    /// Whether the source's inode was changed after the target was made like it.
+    /// Returns whether the source's inode was changed after the target was made like it.
     ///
     /// The target's inode was changed last when it was made, or when a further name of it came or went. If that was in
-    /// this pass, because names are linked otherwise now, it says nothing about the copy.
+    /// this pass, because names are linked otherwise now, it proves nothing about the copy.
     fn source_is_newer(&self, source: &Meta, target: &Meta) -> bool {
         source.changed >= target.changed || target.changed >= self.started
     }
 
-    /// Whether a file with the size and time of the target's may have another content all the same: it was renamed to
-    /// this place after the copy was made, or written in the same tick of a coarse clock.
+    /// Returns whether a file with the size and time of the target's may have another content all the same: it was
+    /// renamed to this place after the copy was made, or written in the same tick of a coarse clock.
     pub fn may_be_another(&self, source: &Meta, target: &Meta) -> bool {
         self.source_is_newer(source, target)
     }
 
-    /// Whether extended attributes have to be looked at: they leave no mark but the time of the inode's change.
+    /// Returns whether extended attributes have to be compared: they leave no mark but the time of the inode's change.
     pub fn attributes_may_differ(&self, source: &Meta, target: &Meta, can: &Capabilities) -> bool {
         let directory = source.is_directory();
         let has_names = !directory && (source.links > 1 || target.links > 1);

@@ -14,8 +14,8 @@ use crate::meta::Meta;
 /// Bytes that are read and written at once.
 const CHUNK: usize = 1 << 20;
 
-/// Files from this size on go past the page cache: making room in memory for bytes that nobody will look at soon
-/// costs more than the disk does, and pushes out what the services use.
+/// Files from this size on go past the page cache: making room in memory for bytes that are not read again soon costs
+/// more than the disk does, and pushes out what the services use.
 const DIRECT_FROM: u64 = 256 * 1024;
 
 /// A worker's own space for bytes; it is made when it is first needed and then used again.
@@ -33,10 +33,10 @@ impl Buffer {
     }
 }
 
-/// Copies the content of a file into an empty one; returns how many bytes were written.
+/// Copies the content of a file into an empty one; returns the number of bytes written.
 ///
-/// Holes stay holes. Ends quietly where the source ends earlier than `meta` says: the caller looks at the source again.
-/// `progress` is told of each chunk and may end the copy.
+/// Holes stay holes. Ends quietly where the source ends before the size in `meta`: the caller looks at the source
+/// again. `progress` gets the size of each chunk and may end the copy.
 pub(crate) fn copy(
     source: BorrowedFd<'_>,
     target: BorrowedFd<'_>,
@@ -163,7 +163,7 @@ impl Copier<'_> {
     }
 }
 
-/// Whether two files of `size` bytes hold the same; both are read up to the first difference.
+/// Returns whether two files of `size` bytes are equal; both are read up to the first difference.
 pub(crate) fn same(
     source: BorrowedFd<'_>,
     target: BorrowedFd<'_>,

@@ -1,5 +1,4 @@
-//! What a pass does with each entry: read both sides, plan, and carry the plan out, with regard to the other names of the
-//! same file.
+//! Handles each entry of a pass: reads both sides, plans, and executes the plan, in the order of the names of one file.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
@@ -18,7 +17,7 @@ use crate::meta::Meta;
 use crate::pass_context::{PassContext, one_more};
 use crate::walk::{Hand, Visitor, Walk};
 
-/// How often an entry is looked at that becomes something else while it is looked at.
+/// Attempts to handle an entry that becomes something else meanwhile.
 const LOOKS: u32 = 5;
 
 /// The visitor of a pass.
@@ -127,7 +126,7 @@ impl Copier<'_> {
         Ok(self.count(at, &state, &done, true, hand))
     }
 
-    /// Plans, reads what the plan asks for, and does what it says.
+    /// Plans, reads what the plan asks for, and executes it.
     fn carry_out(
         &self,
         at: &EntryPlace<'_, '_>,

@@ -1,4 +1,4 @@
-//! Whether a target can hold a tree, and what the copy loses there.
+//! Decides if a target can hold a tree, and lists what the copy loses there.
 
 use std::fmt;
 
@@ -11,9 +11,9 @@ use crate::survey::Needs;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Degradation {
-    /// All entries belong to whoever the target says.
+    /// All entries get the target's owner.
     OwnerNotKept,
-    /// Permission bits are what the target says; execution still works.
+    /// Permission bits are the target's; execution still works.
     ModeNotKept,
     /// Each hard-linked name becomes a file of its own and takes room.
     HardLinksBecomeCopies,
@@ -27,7 +27,7 @@ pub enum Degradation {
     TimesRounded(u64),
 }
 
-/// Why a copy there would not work.
+/// Reasons why a copy there would not work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {

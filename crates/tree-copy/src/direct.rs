@@ -10,7 +10,7 @@ use rustix::io::{ReadWriteFlags, preadv2};
 
 use crate::content::offset;
 
-/// What direct access must be aligned to, in memory and on the disk: the largest sector in use.
+/// Alignment of direct access, in memory and on the disk: the largest sector in use.
 pub(crate) const ALIGNMENT: usize = 4096;
 
 /// Turns direct access (`O_DIRECT`) of an open file on or off; false if the file system does not have it.

@@ -1,4 +1,4 @@
-//! What a pass does with directories: makes them before their entries, finishes them after.
+//! Handles the directories of a pass: makes them before their entries, finishes them after.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

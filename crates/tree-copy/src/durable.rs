@@ -1,4 +1,4 @@
-//! That what was written is on the disk.
+//! Forces what was written to the disk.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -9,7 +9,7 @@ use nix::unistd::{fsync, syncfs};
 
 use crate::error::{Error, Result};
 
-/// A file system that is told to write everything down.
+/// A file system that can be synced.
 #[derive(Debug)]
 pub(crate) struct Disk {
     root: OwnedFd,
@@ -25,9 +25,9 @@ impl Disk {
         Ok(Self { root: dirfd::open_beneath(directory, Path::new(""))?, fuse })
     }
 
-    /// Whether syncing the whole does not reach what is behind it: the kernel does not hand `syncfs` on to a
-    /// file system in user space, only `fsync` of a file. There each file is forced to the disk before it gets its
-    /// source's time, because nothing later would: a pass takes it for whole then.
+    /// Returns whether each file must be synced by itself: the kernel does not hand `syncfs` on to a file system in
+    /// user space, only `fsync` of a file. There each file is forced to the disk before it gets its source's time,
+    /// because nothing later would: a pass takes it for whole then.
     pub fn needs_each_file(&self) -> bool {
         self.fuse
     }

@@ -18,7 +18,7 @@ use crate::observer::What;
 use crate::pass_context::{PassContext, note_dropped, one_more};
 use crate::walk::Hand;
 
-/// What became of an entry.
+/// Result of an action.
 pub(crate) enum Executed {
     /// The target has it, as this inode where that is known.
     Present(Option<u64>),

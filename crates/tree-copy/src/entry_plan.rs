@@ -1,4 +1,4 @@
-//! What is to be done with an entry, from what was read of it: a pure decision.
+//! Plans an action for an entry from its state: a pure decision.
 //!
 //! Reading more costs system calls, so the plan may ask for it; who asked reads that and plans again.
 
@@ -27,7 +27,7 @@ pub(crate) enum EntryPlan {
     Do(EntryAction),
 }
 
-/// What is done with an entry of the target.
+/// Action on an entry of the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EntryAction {
     /// Nothing: it is like the source's.

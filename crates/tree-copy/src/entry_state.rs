@@ -1,4 +1,4 @@
-//! What is known of one name on both sides of a pass.
+//! The state of one name on both sides of a pass.
 
 use std::ffi::{CStr, CString, OsString};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -16,7 +16,7 @@ use crate::folder::{Folder, Pair};
 use crate::meta::Meta;
 use crate::walk::{Hand, Walk};
 
-/// Where an entry is: one name in an open folder of both sides.
+/// Place of an entry: one name in an open folder of both sides.
 pub(crate) struct EntryPlace<'a, 't> {
     pub walk: &'a Walk<'a, 't>,
     pub folder: &'a Arc<Folder>,
@@ -45,7 +45,7 @@ impl EntryPlace<'_, '_> {
     }
 }
 
-/// What the source has at a name.
+/// An entry of the source.
 pub(crate) enum SourceEntry {
     Nothing,
     Directory,
@@ -76,18 +76,18 @@ impl SourceEntry {
 /// The relation of the target's entry to the source's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pairing {
-    /// What is there may be the copy of it.
+    /// It may be the copy of the source's.
     Own,
-    /// What is there stands for another file of the source.
+    /// It stands for another file of the source.
     Foreign,
     /// A further name of the file that the target has as this inode, if it has it.
     NameOf(Option<u64>),
 }
 
-/// What can be read besides the metadata.
+/// Facts that can be read besides the metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Inspection {
-    /// Where the target's symbolic link leads.
+    /// Target of the symbolic link on the other side.
     LinkText,
     /// The bytes of both files.
     Content,
@@ -99,7 +99,7 @@ pub(crate) enum Inspection {
 #[derive(Debug)]
 pub(crate) struct EntryState {
     pub source: Meta,
-    /// Where a symbolic link of the source leads.
+    /// Text of the source's symbolic link.
     pub link_text: OsString,
     pub target: Option<Meta>,
     pub has_target_directory: bool,

@@ -1,4 +1,4 @@
-//! Why a pass ended before its end.
+//! Errors that end a pass.
 
 use std::fmt;
 use std::io;
@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use crate::free_space::FreeSpace;
 
-/// What every operation of this crate returns.
+/// Result of every operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Callers branch on it: a stop is no failure, a full disk has numbers, and it matters which side is at fault.
@@ -27,7 +27,7 @@ pub enum Error {
 /// One system call that failed, and on what.
 #[derive(Debug)]
 pub struct Trouble {
-    /// What was tried, as in "cannot read".
+    /// The attempt, as in "cannot read".
     pub action: &'static str,
     /// The entry, below the directory that the caller named.
     pub path: PathBuf,

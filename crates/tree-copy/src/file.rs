@@ -17,22 +17,22 @@ use crate::error::Fault;
 use crate::means::Means;
 use crate::meta::Meta;
 
-/// How often a file that changes while it is copied is copied again.
+/// Attempts to copy a file that changes meanwhile.
 const ATTEMPTS: u32 = 3;
 
-/// The longest step of a kernel's clock (100 Hz), by which file times are told apart before Linux 6.13, and some room.
+/// The longest step of a kernel's clock (100 Hz), by which file times differ before Linux 6.13, and some more.
 pub(crate) const TICK: Duration = Duration::from_millis(12);
 
-/// What is known about the place where files are made.
+/// Properties of the place where files are made.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Making<'a> {
     pub can: &'a Capabilities,
     pub means: &'a Means,
-    /// Who new files belong to.
+    /// Owner of new files.
     pub creator: (u32, u32),
     /// Bits that new files do not get.
     pub umask: u32,
-    /// Whether each file must be forced to the disk by itself, see [`Disk::needs_each_file`](crate::durable::Disk).
+    /// True if each file must be forced to the disk by itself, see [`Disk::needs_each_file`](crate::durable::Disk).
     pub sync: bool,
 }
 
@@ -114,12 +114,12 @@ pub(crate) fn make(
 
 /// Waits until the clock has gone on since the file was changed last.
 ///
-/// A write in the same tick after the copy would leave the same time as the write before it, and nobody could see it.
+/// A write in the same tick after the copy would leave the same time as the write before it, and would not be noticed.
 fn settle(meta: &Meta) {
     let changed =
         u64::try_from(meta.changed.0).map(|seconds| UNIX_EPOCH + Duration::new(seconds, meta.changed.1));
     let Ok(changed) = changed else { return };
-    // A change in the future has another machine's clock, which says nothing here.
+    // A change in the future has another machine's clock, which does not matter here.
     let ticked = || SystemTime::now().duration_since(changed).map_or(true, |age| age >= TICK);
     // A clock that stands still is no reason not to copy.
     let _ = kit::wait::until(10 * TICK, "the clock", || ticked().then_some(()));

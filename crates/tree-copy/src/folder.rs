@@ -29,7 +29,7 @@ pub(crate) struct FolderState {
     /// The source's directory when it was entered.
     pub meta: Meta,
     pub has_target: bool,
-    /// The target's directory was made by this pass: nothing can be there that nobody made.
+    /// True if this pass made the target's directory: it is empty.
     pub fresh: bool,
     /// New files there have the owner and mode they are made with: no inherited list or group.
     pub plain: bool,

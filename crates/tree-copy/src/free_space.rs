@@ -1,11 +1,11 @@
-//! What a file system has free.
+//! Free space of a file system.
 
 use std::fmt;
 
 use kit::units;
 use serde::Serialize;
 
-/// What is free on a file system for this process.
+/// Free space of a file system, for this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct FreeSpace {
     /// Bytes that may still be written; a quota can allow less.

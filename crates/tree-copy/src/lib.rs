@@ -5,17 +5,16 @@
 //! changes and verifying (`write: false`) are passes too. [`replicate`] carries a single entry over, atomically, into a
 //! tree that is in use.
 //!
-//! Before the first pass, [`survey`] counts what the source needs, [`probe`] tries what the target can, [`decide`] says
-//! what would be lost or why it cannot be, and [`fits`] compares with the [`room`] there is.
+//! Before the first pass, [`survey`] counts what the source needs, [`probe`] tries what the target can, [`decide`]
+//! finds what would be lost or why it cannot be, and [`fits`] compares with the [`free_space`] there is.
 //!
 //! # What is kept
 //!
 //! Content with its holes; mode, owner and time (in nanoseconds) of files, directories and links; the text of symbolic
-//! links, whatever it says; hard links; extended attributes `user.*`, `trusted.*` and `security.capability`; POSIX access
-//! control lists; FIFOs, and sockets and devices where they may be made. A name that is a hard link to a file outside
-//! the tree becomes an ordinary file. What is mounted below the source, by bind mounts too, is left out and noted; what
-//! is mounted below the target is never emptied. Labels of security modules and marks of overlay mounts stay where they
-//! are.
+//! links; hard links; extended attributes `user.*`, `trusted.*` and `security.capability`; POSIX access control lists;
+//! FIFOs, and sockets and devices where they may be made. A name that is a hard link to a file outside the tree becomes
+//! an ordinary file. What is mounted below the source, by bind mounts too, is left out and noted; what is mounted below
+//! the target is never emptied. Labels of security modules and marks of overlay mounts stay where they are.
 //!
 //! # What counts as equal
 //!
@@ -24,14 +23,14 @@
 //! | `Metadata` | size, time | type, mode, owner, text of links; hidden attributes where they may differ |
 //! | `Content` | every byte as well | hidden attributes always |
 //!
-//! `Metadata` reads the bytes, too, of a file whose inode was changed no earlier than its copy's (it may have been renamed
-//! over another of the same size and time), and of one whose copy the pass itself has just changed, because its names
-//! are linked otherwise now. It looks at the hidden attributes of these and of whatever has several names or changed in
-//! the last minute. A file that came with a renamed directory, and has the size and time of the one that was there,
-//! shows in `Content` alone.
+//! `Metadata` reads the bytes, too, of a file whose inode was changed no earlier than its copy's (it may have been
+//! renamed over another of the same size and time), and of one whose copy the pass itself has just changed, because its
+//! names are linked otherwise now. It looks at the hidden attributes of these and of whatever has several names or
+//! changed in the last minute. A file that came with a renamed directory, and has the size and time of the one that was
+//! there, shows in `Content` alone.
 //!
-//! What the target cannot keep, as its [`Capabilities`] say, is no difference. The root's own time is set, not compared,
-//! because kept names change it.
+//! Attributes that the target cannot keep (see [`Capabilities`]) are no difference. The root's own time is set, not
+//! compared, because kept names change it.
 //!
 //! # After a kill
 //!
@@ -50,17 +49,17 @@
 //! # Links
 //!
 //! Below the two roots nothing is reached by a path: directories are opened one in another without following links and
-//! without crossing mount points, and every name is used in an open directory. Whoever puts a link into either tree,
-//! at any moment, gets it copied or replaced.
+//! without crossing mount points, and every name is used in an open directory. A link that is put into either tree, at
+//! any moment, is copied or replaced.
 //!
 //! # Speed and memory
 //!
 //! Several threads for each processor, because a cold disk answers many questions at once. New small files take as few
 //! calls as possible. Large ones go past the page cache unless they are in it: fresh pages are what a copy spends most
-//! time on. Blocks are shared where the file system can; where it is neither that nor a local disk, it copies by itself.
-//! Directories are walked depth first and listed in parts, so
-//! memory does not grow with the tree, but for the hard-linked files whose other names have not come yet; the number of
-//! open directories is bounded by the limit of the process. Who copies in the background calls [`give_way`] first.
+//! time on. Blocks are shared where the file system can; where it is neither that nor a local disk, it copies by
+//! itself. Directories are walked depth first and listed in parts, so memory does not grow with the tree, but for the
+//! hard-linked files whose other names have not come yet; the number of open directories is bounded by the limit of the
+//! process. Who copies in the background calls [`give_way`] first.
 
 mod attributes;
 mod capabilities;

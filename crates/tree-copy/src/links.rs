@@ -1,4 +1,4 @@
-//! Which files of the source are one file under several names, and where the target has the first of them.
+//! Files of the source with several names, and their first names in the target.
 
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -17,7 +17,7 @@ pub(crate) struct Waiting {
     pub name: CString,
 }
 
-/// Where the target has a file that the source has under several names.
+/// Name of a file in the target that the source has under several names.
 #[derive(Debug, Clone)]
 pub(crate) struct First {
     pub folder: Arc<Folder>,
@@ -28,7 +28,7 @@ pub(crate) struct First {
 
 #[derive(Debug)]
 enum State {
-    /// Somebody is at it.
+    /// A worker copies it.
     Begun(Vec<Waiting>),
     There(First),
 }
@@ -40,14 +40,14 @@ struct Entry {
     left: u64,
 }
 
-/// What to do with a name.
+/// Decision about a name.
 #[derive(Debug)]
 pub(crate) enum Turn {
-    /// The first one: copy the file, then say [`Links::settle`] or [`Links::abandon`].
+    /// The first one: copy the file, then call [`Links::settle`] or [`Links::abandon`].
     First,
     /// Link it to this one.
     Link(First),
-    /// Somebody copies the file and will come back to this name.
+    /// A worker copies the file and will come back to this name.
     Later,
 }
 
@@ -116,7 +116,8 @@ impl Links {
         }
     }
 
-    /// Whether the target's file may stand for this file of the source: it must not stand for another one already.
+    /// Returns whether the target's file may stand for this file of the source: it must not stand for another one
+    /// already.
     pub fn claim(&self, target_inode: u64, meta: &Meta) -> bool {
         *lock(&self.claimed, target_inode).entry(target_inode).or_insert(identity(meta)) == identity(meta)
     }

@@ -28,7 +28,7 @@ pub(crate) fn put<T>(
 ) -> Result<T, Fault> {
     if free {
         match make(name) {
-            // Somebody was quicker.
+            // Another process was quicker.
             Err(Fault::Target(Errno::EEXIST)) => {}
             answer => return answer,
         }

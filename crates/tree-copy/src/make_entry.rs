@@ -17,11 +17,11 @@ pub(crate) struct Original<'a> {
     pub directory: BorrowedFd<'a>,
     pub name: &'a CStr,
     pub meta: &'a Meta,
-    /// Where it leads, if it is a symbolic link.
+    /// Text of a symbolic link.
     pub link_text: &'a OsStr,
 }
 
-/// What is known about the place.
+/// Properties of the place.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct How {
     /// Nothing has the name.
@@ -30,7 +30,7 @@ pub(crate) struct How {
     pub plain: bool,
 }
 
-/// What became of it.
+/// Result of making an entry.
 pub(crate) enum MadeEntry {
     Made {
         /// Known for files alone.
@@ -46,7 +46,7 @@ pub(crate) enum MadeEntry {
     Changed,
 }
 
-/// Makes the entry; `progress` is told of the bytes that were copied and may end it.
+/// Makes the entry; `progress` gets the number of copied bytes and may end it.
 pub(crate) fn make_entry(
     original: &Original<'_>,
     target: BorrowedFd<'_>,

@@ -11,18 +11,20 @@ use nix::sys::statfs::fstatfs;
 use crate::content::offset;
 use crate::error::Fault;
 
-/// Bytes that the file system copies at once by itself: between two of these a copy tells its progress and may be ended.
+/// Bytes that the file system copies at once by itself: between two of these a copy reports its progress and may be
+/// ended.
 pub(crate) const PIECE: usize = 8 << 20;
 
-/// What works between these two file systems; what failed once is not tried again.
+/// Copy methods that work between these two file systems; one that failed is not tried again.
 #[derive(Debug)]
 pub(crate) struct Means {
     reflink: AtomicBool,
-    /// Whether the source may be read past the page cache.
+    /// True if the source may be read past the page cache.
     pub direct_in: bool,
-    /// Whether the target may be written past it.
+    /// True if the target may be written past it.
     pub direct_out: bool,
-    /// Whether the file system may copy by itself: a server between its own disks, memory without a second copy in ours.
+    /// True if the file system may copy by itself: a server between its own disks, memory without a second copy in
+    /// ours.
     pub inside: AtomicBool,
 }
 
@@ -62,8 +64,8 @@ impl Means {
         }
     }
 
-    /// Lets the file system copy from one position to another by itself; returns how far it came. The rest is to be read
-    /// and written, which tells what was wrong, and on which side.
+    /// Lets the file system copy from one position to another by itself; returns the position reached. The rest is to
+    /// be read and written, which shows the error and the side it is on.
     pub fn copy_inside(
         &self,
         source: BorrowedFd<'_>,
@@ -76,7 +78,7 @@ impl Means {
             let wanted = usize::try_from(to - position).unwrap_or(PIECE).min(PIECE);
             let (mut read_at, mut write_at) = (offset(position), offset(position));
             match copy_file_range(source, Some(&mut read_at), target, Some(&mut write_at), wanted) {
-                // The end, or a file system that does not say why not.
+                // The end, or a file system that fails without an error.
                 Ok(0) => break,
                 Ok(length) => {
                     position += length as u64;

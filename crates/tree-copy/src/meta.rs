@@ -1,4 +1,4 @@
-//! What the file system says about one entry.
+//! Metadata of one entry.
 
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
@@ -26,7 +26,7 @@ pub(crate) struct Meta {
     pub device: u64,
     pub inode: u64,
     pub links: u64,
-    /// What a device file stands for.
+    /// Number of a device file.
     pub special: u64,
 }
 
@@ -36,7 +36,7 @@ impl Meta {
         Ok(dirfd::stat(directory, name)?.map(Self::from))
     }
 
-    /// Whether this is the same state of the same content: any write, and any change of an attribute, shows.
+    /// Returns whether this is the same state of the same content: any write, and any change of an attribute, shows.
     pub fn unchanged(&self, later: &Self) -> bool {
         (self.size, self.modified, self.changed) == (later.size, later.modified, later.changed)
     }

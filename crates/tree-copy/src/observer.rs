@@ -1,19 +1,19 @@
-//! What a pass tells its caller while it runs.
+//! Progress and notes of a pass, for its caller.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Who watches a pass. Its worker threads call it, several at a time.
+/// Receives progress and notes of a pass. Its worker threads call it, several at a time.
 pub trait Observer: Sync {
     /// The counters went up. Called for every few entries and every few megabytes; must be quick.
     fn counted(&self, counters: &Counters);
-    /// Something that is no error but that somebody may want to read.
+    /// Takes a note that is no error.
     fn noted(&self, note: Note);
-    /// Whether to end. Asked often; a pass that was asked to end returns [`Error::Stopped`](crate::Error::Stopped).
+    /// Returns true to end the pass, which then returns [`Error::Stopped`](crate::Error::Stopped). Called often.
     fn stop(&self) -> bool;
-    /// Whether something that the source does not have may be removed from the target; asked before each such entry. No
-    /// ends the pass like a stop.
+    /// Returns whether an entry that the source lacks may be removed from the target; called before each. False ends
+    /// the pass like a stop.
     fn may_remove(&self) -> bool {
         true
     }
@@ -31,7 +31,7 @@ impl Observer for Unobserved {
     }
 }
 
-/// How far a pass or a survey has come.
+/// Progress of a pass or a survey.
 #[derive(Debug, Default)]
 pub struct Counters {
     entries: AtomicU64,
@@ -72,11 +72,11 @@ impl Counters {
 pub struct Note {
     /// The entry, relative to the root of both trees.
     pub path: PathBuf,
-    /// What was seen.
+    /// The kind of note.
     pub what: What,
 }
 
-/// What can be worth a line in a log.
+/// Facts worth a line in a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
     /// It was listed and then gone.
@@ -102,7 +102,7 @@ pub enum Difference {
     Surplus,
     /// It is a file here, a link or a directory there.
     Kind,
-    /// A file with another time, or a link that says something else: it was written since.
+    /// A file with another time, or a link with another text: it was written since.
     Written,
     /// A file with the time of the source's and another size or, as far as was looked, other bytes.
     Content,

@@ -1,4 +1,4 @@
-//! What a pass is asked to do, and what it answers.
+//! Options of a pass, and its result.
 
 use std::ffi::OsStr;
 use std::thread;
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::capabilities::Capabilities;
 
-/// How closely entries are compared that look alike.
+/// Extent of the comparison of entries that look alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
     /// Type, size, time of change, mode, owner and the text of links; content and extended attributes only where the
@@ -17,23 +17,23 @@ pub enum Check {
     Content,
 }
 
-/// What a pass shall do.
+/// Options of a pass.
 #[derive(Debug, Clone, Copy)]
 #[allow(clippy::struct_excessive_bools, reason = "independent wishes")]
 pub struct Options<'a> {
     /// Worker threads; see [`Options::new`] for a good number.
     pub threads: usize,
-    /// What counts as equal.
+    /// Extent of comparisons.
     pub check: Check,
     /// False: nothing is changed, differences are only counted.
     pub write: bool,
-    /// Whether the target loses what the source does not have.
+    /// True to remove from the target what the source lacks.
     pub prune: bool,
     /// Names directly in either root that are neither copied, compared, counted nor removed.
     pub keep: &'a [&'a OsStr],
-    /// What the target can hold; see [`probe`](crate::probe).
+    /// Capabilities of the target; see [`probe`](crate::probe).
     pub capabilities: &'a Capabilities,
-    /// Whether everything that was written, and the removal of what was not, is on the disk before the pass returns.
+    /// True to have everything that was written, and all removals, on the disk before the pass returns.
     pub durable: bool,
 }
 
@@ -59,7 +59,7 @@ pub fn default_threads() -> usize {
     thread::available_parallelism().map_or(8, |processors| (processors.get() * 4).clamp(8, 32))
 }
 
-/// What a pass found and did. Everything but `digest` is a count; roots are not entries.
+/// Counters of a pass, and the digest of its source; roots are not entries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Pass {
     /// Entries of the source.

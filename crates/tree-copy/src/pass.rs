@@ -43,7 +43,7 @@ pub(crate) fn pass_between(
     let failed = |cause| Error::target("sync", target, cause, || None);
     let meta = fstat(&source_root).map(Meta::from).map_err(|cause| Error::source("read", source, cause))?;
     let before = fstat(&target_root).map(Meta::from).map_err(failed)?;
-    // Opened before the first write, because only then it hears of all errors (syncfs(2)).
+    // Opened before the first write: only then it gets all errors (syncfs(2)).
     let disk = Disk::open(target_root.as_fd()).map_err(failed)?;
     let context = PassContext {
         options,

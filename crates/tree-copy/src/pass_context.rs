@@ -1,4 +1,4 @@
-//! What every step of a pass works with: the options, the counters, and how entries are made.
+//! The context of every step of a pass: its options, its counters, and how entries are made.
 
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,7 +27,7 @@ pub(crate) fn one_more(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
-/// What is the same for all entries of a pass.
+/// Options, counters and properties that all entries of a pass share.
 pub(crate) struct PassContext<'a> {
     pub options: &'a Options<'a>,
     pub tally: Tally,
@@ -36,7 +36,7 @@ pub(crate) struct PassContext<'a> {
 }
 
 impl PassContext<'_> {
-    /// What decides about an entry.
+    /// Returns the rules by which entries are planned.
     pub fn rules(&self) -> Rules<'_> {
         let Options { write, check, capabilities, .. } = *self.options;
         Rules { write, check, can: capabilities, moments: self.moments }

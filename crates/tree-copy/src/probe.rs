@@ -1,4 +1,4 @@
-//! Finds out by trying what a file system can keep: what it says about itself is often not true.
+//! Finds out by trying what a file system can keep: its own claims are often not true.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -85,7 +85,7 @@ fn executable(file: &OwnedFd, space: &Statvfs) -> bool {
 }
 
 fn keeps_owner(file: &OwnedFd) -> bool {
-    // Numbers that nobody here has, so that "no change" cannot look like success.
+    // Numbers that are in use nowhere here, so that "no change" cannot look like success.
     const SOMEBODY: u32 = 54_321;
     fchown(file, Some(Uid::from_raw(SOMEBODY)), Some(Gid::from_raw(SOMEBODY))).is_ok()
         && meta(file).is_some_and(|meta| meta.owner == (SOMEBODY, SOMEBODY))
@@ -185,7 +185,7 @@ fn step(wanted: Time, found: Time) -> u64 {
     let nanoseconds = |time: Time| i128::from(time.0) * 1_000_000_000 + i128::from(time.1);
     let off = nanoseconds(wanted).abs_diff(nanoseconds(found));
     let usual = [1, 100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000];
-    // Times that cannot be set at all are told from each other by nothing: a day is as good as any.
+    // Times that cannot be set at all have no step: a day is as good as any.
     usual.into_iter().find(|&step| off < u128::from(step)).unwrap_or(86_400_000_000_000)
 }
 

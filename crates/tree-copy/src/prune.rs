@@ -29,7 +29,7 @@ pub(crate) fn prune(
         return Ok(());
     }
     loop {
-        // Opened anew, because some file systems go on listing what was there when a directory was opened.
+        // Opened again, because some file systems go on listing what was there when a directory was opened.
         let listed = dirfd::open_dir(target, c".").map_err(unreadable)?;
         let surplus = match surplus(pair.source.as_fd(), listed.as_fd(), keeps) {
             // What is above removes it.

@@ -24,7 +24,7 @@ use crate::options::Options;
 use crate::pass::pass_between;
 use crate::temporary;
 
-/// How one entry was carried over.
+/// Result for one entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replicated {
     /// The target has it as the source had it.
@@ -91,13 +91,13 @@ pub fn replicate(
     }
 }
 
-/// Removes what a [`replicate`] that was killed left in a directory; returns whether something of an earlier start of
-/// this container, see [`name_container`](crate::name_container), is too young to be told from what is being made.
+/// Removes what a killed [`replicate`] left in a directory; returns whether something of an earlier start of this
+/// container, see [`name_container`](crate::name_container), is too young to be removed.
 pub fn sweep(target_directory: BorrowedFd<'_>) -> std::io::Result<bool> {
     Ok(temporary::sweep(target_directory)?)
 }
 
-/// Whether this is a name that [`replicate`] gives to what it is making.
+/// Returns whether this is a name that [`replicate`] gives to what it is making.
 #[must_use]
 pub fn is_temporary(name: &OsStr) -> bool {
     let name = name.as_bytes();
@@ -186,7 +186,7 @@ impl One<'_> {
     }
 }
 
-/// Where an open directory is, for messages.
+/// Returns the path of an open directory, for messages.
 fn path_of(directory: BorrowedFd<'_>) -> PathBuf {
     std::fs::read_link(dirfd::fd_path(directory)).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Whether a tree fits.
+//! Checks that a tree fits.
 
 use std::fmt;
 use std::path::Path;
@@ -56,10 +56,10 @@ pub fn free_space(directory: &Path) -> Result<FreeSpace> {
         .map_err(|cause| Error::target("look at", directory, cause, || None))
 }
 
-/// Whether files of `source` will share their blocks with copies in `target`, which can do that within itself; fails with
-/// the path.
+/// Returns whether files of `source` will share their blocks with copies in `target`, which can do that within itself;
+/// fails with the path.
 ///
-/// No for an overlay: there one device is two, and what is in a lower layer is copied if that lies elsewhere.
+/// Not in an overlay: there one device is two, and what is in a lower layer is copied if that lies elsewhere.
 pub fn shares_blocks(source: &Path, target: &Path, capabilities: &Capabilities) -> Result<bool> {
     /// `OVERLAYFS_SUPER_MAGIC` of statfs(2).
     const OVERLAY: i64 = 0x794c_7630;
@@ -77,7 +77,7 @@ fn from_statvfs(found: &Statvfs) -> FreeSpace {
     }
 }
 
-/// Whether a copy of what was surveyed fits into `room` and leaves `reserve` bytes.
+/// Checks that a copy of what was surveyed fits into `room` and leaves `reserve` bytes.
 ///
 /// Where hard links become copies (`hard_links` false) every name counts in full.
 pub fn fits(

@@ -1,4 +1,4 @@
-//! What a tree holds and what it asks of the file system that shall hold a copy.
+//! The content of a tree, and its demands on a file system that is to hold a copy.
 
 use serde::Serialize;
 
@@ -18,13 +18,13 @@ pub struct Survey {
     pub bytes_allocated: u64,
     /// The same if every hard-linked name becomes a file of its own.
     pub bytes_allocated_unlinked: u64,
-    /// What the copy needs to be possible.
+    /// Demands of a copy.
     pub needs: Needs,
     /// Equal for equal trees: names, types, modes, sizes and texts of links, in any order, owners and times left out.
     pub digest: [u8; 32],
 }
 
-/// What a tree uses. Each is the number of entries that use it, where nothing else is said.
+/// Features that a tree uses, each as the number of entries that use it, unless noted otherwise.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Needs {
     /// Symbolic links.
@@ -35,7 +35,7 @@ pub struct Needs {
     pub attributes: u64,
     /// Entries with POSIX access control lists.
     pub access_lists: u64,
-    /// Regular files that somebody may execute.
+    /// Regular files with a permission to execute.
     pub executables: u64,
     /// FIFOs, sockets and devices.
     pub special_files: u64,
@@ -80,7 +80,8 @@ impl Survey {
     };
 
     /// The same tree with what a copy takes that shares the blocks of its files: 4 KiB for each inode. An inode has 512
-    /// bytes on xfs and a part of a node on btrfs; its name, the counts of shared blocks and the directories take the rest.
+    /// bytes on xfs and a part of a node on btrfs; its name, the counts of shared blocks and the directories take the
+    /// rest.
     #[must_use]
     pub fn with_shared_blocks(self) -> Self {
         const EACH: u64 = 4096;

@@ -1,4 +1,4 @@
-//! Names for what is being made and shall take the place of something else.
+//! Names for entries that are being made, before they take the place of others.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, fstat};
 
-/// What another container's process has not touched for so long belongs to nobody: what is made takes moments.
+/// Age after which what another container's process made is abandoned: making takes moments.
 const FORGOTTEN_AFTER_SECONDS: i64 = 24 * 60 * 60;
 
 /// The same for an earlier start of this container. Not at once, because a container that was saved as an image has its
@@ -21,8 +21,8 @@ const OWN_FORGOTTEN_AFTER_SECONDS: i64 = 15 * 60;
 
 static CONTAINER: OnceLock<String> = OnceLock::new();
 
-/// Gives this container's own name, hexadecimal digits that outlive restarts, to what this process makes: then [`sweep`]
-/// after a restart need not wait for a day. The first name holds; another text than digits is none.
+/// Gives this container's own name, hexadecimal digits that outlive restarts, to what this process makes: then
+/// [`sweep`] after a restart need not wait for a day. The first name holds; another text than digits is none.
 pub fn name_container(name: &str) {
     if !name.is_empty() && name.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         CONTAINER.get_or_init(|| name.to_owned());
@@ -33,7 +33,7 @@ fn container() -> Option<&'static str> {
     CONTAINER.get().map(String::as_str)
 }
 
-/// Calls `make` with names that nobody uses until one is free, and returns that name.
+/// Calls `make` with unused names until one is free, and returns that name.
 ///
 /// A name left behind by a killed process is an entry that the source lacks: a pass that prunes removes it.
 pub(crate) fn at_a_free_name<T>(
@@ -55,8 +55,8 @@ pub(crate) fn at_a_free_name<T>(
     }
 }
 
-/// Returns the present moment by the clock of the file system that `directory` is on, in seconds and nanoseconds: the change
-/// time of a file that is made there for it, and removed.
+/// Returns the present moment by the clock of the file system that `directory` is on, in seconds and nanoseconds: the
+/// change time of a file that is made there for it, and removed.
 pub fn stamp(directory: BorrowedFd<'_>) -> std::io::Result<(i64, i64)> {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let mode = Mode::S_IRUSR | Mode::S_IWUSR;
@@ -96,7 +96,7 @@ fn runs(process: u32) -> bool {
     Path::new("/proc").join(process.to_string()).exists()
 }
 
-/// Who made a name of [`at_a_free_name`]'s form.
+/// Process that made a name of [`at_a_free_name`]'s form.
 #[derive(Debug, PartialEq, Eq)]
 struct Maker<'a> {
     /// See [`instance::id`].
@@ -107,8 +107,8 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    /// Whether nobody works any more on what this one made. Process numbers mean something in their own container
-    /// alone: what comes from another, or from an earlier start of this one, is judged by its age.
+    /// Returns whether the maker has ended. Process numbers mean something in their own container alone: what comes
+    /// from another, or from an earlier start of this one, is judged by its age.
     fn has_left(&self, here: &Self, runs: impl Fn(u32) -> bool, age: i64) -> bool {
         if self.instance == here.instance {
             !runs(self.process)

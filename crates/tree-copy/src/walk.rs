@@ -1,4 +1,4 @@
-//! Walks a tree with several threads; what happens to its entries is the [`Visitor`]'s business.
+//! Walks a tree with several threads and hands its entries to a [`Visitor`].
 
 use std::ffi::{CStr, CString, OsStr};
 use std::ops::Deref;
@@ -21,14 +21,14 @@ use crate::meta::Meta;
 use crate::observer::{Counters, Note, Observer, What};
 use crate::space_check;
 
-/// What one worker has for itself.
+/// Memory of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Hand {
     pub buffer: Buffer,
     pub sum: Sum,
 }
 
-/// What happens to the entries of a tree.
+/// Handles the entries of a tree.
 pub(crate) trait Visitor: Sync {
     /// An entry; one that turns out to be a directory is handed back with [`Walk::enter`].
     fn entry(
@@ -39,7 +39,7 @@ pub(crate) trait Visitor: Sync {
         name: CString,
         hand: &mut Hand,
     ) -> Result<()>;
-    /// A directory, before its entries. `source` says what it is.
+    /// Enters a directory, before its entries; `source` is its metadata.
     fn enter(
         &self,
         walk: &Walk,
@@ -54,7 +54,7 @@ pub(crate) trait Visitor: Sync {
     fn mount(&self, walk: &Walk, folder: &Folder, pair: &Pair, name: &CStr) -> Result<()>;
 }
 
-/// What is walked.
+/// The roots of a walk.
 pub(crate) struct Roots<'a> {
     pub source: &'a Path,
     pub target: Option<&'a Path>,

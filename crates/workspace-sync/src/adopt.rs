@@ -1,4 +1,4 @@
-//! What `init` does before any program runs: a whole copy is used from the first moment on.
+//! Adopts whole copies before any program runs: they are used from the first moment on.
 
 use std::path::Path;
 
@@ -105,7 +105,7 @@ mod tests {
         fs::create_dir(memory.join("micromamba.json")).unwrap();
         let problems = super::adopt(&opt, &workspace, &Env::default(), &memory);
         assert_eq!(Entrance::of(&tree).unwrap(), Entrance::Workspace, "the copy is used all the same");
-        assert!(format!("{problems:?}").contains("is not carried over to the copy: "), "{problems:?}");
+        assert!(format!("{problems:?}").contains("were not copied to the workspace: "), "{problems:?}");
         entrance::point(&tree, &tree.image).unwrap();
         fs::remove_dir_all(&memory).unwrap();
         assert_eq!(adopt(), Entrance::Workspace);

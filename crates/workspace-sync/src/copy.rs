@@ -60,7 +60,7 @@ pub struct Job<'a> {
     pub listing: &'a Listing,
     /// The root of the workspace; nothing below it is reached through a link.
     pub workspace: &'a Path,
-    /// Whose copy it is while it is made.
+    /// The claim under which it is made.
     pub claim: &'a Claim,
     /// State directory of the container.
     pub memory: &'a Path,

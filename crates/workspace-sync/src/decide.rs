@@ -1,4 +1,4 @@
-//! What is to be done about a tree, from what was seen of it.
+//! Decides about a tree from its state.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! What the switches wait for: the end of provisioning, which its marker shows.
+//! Waits for the end of provisioning, which its marker shows.
 
 use std::path::PathBuf;
 use std::time::Duration;

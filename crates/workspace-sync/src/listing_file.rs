@@ -1,4 +1,4 @@
-//! Where listings of an image are stored: `NAME.listing` in the container's state directory, and `.sync_manifest` in
+//! Stored listings of an image: `NAME.listing` in the container's state directory, and `.sync_manifest` in
 //! the root of each copy, so that the user's work in the copy is known.
 //!
 //! The container makes its listing once in its life: one that was made from it, after it was saved as an image, lists

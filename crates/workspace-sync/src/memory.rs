@@ -1,4 +1,4 @@
-//! What this container remembers about a tree: `/var/lib/leonardo/sync/NAME.json`, and the container's own number.
+//! State of a tree in this container, `/var/lib/leonardo/sync/NAME.json`, and the container's own name.
 //!
 //! It lies in the container, not on the workspace: it is about the image's copy, which only this container has.
 

@@ -1,4 +1,4 @@
-//! How far a copy is: a line that moves on a terminal, lines elsewhere, and events in the boot journal.
+//! Progress of a copy: a line that moves on a terminal, lines elsewhere, and events in the boot journal.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Mutex;

@@ -1,4 +1,4 @@
-//! What became of each tree, for people and for `boot`.
+//! The result for each tree, for people and for `boot`.
 
 use std::path::PathBuf;
 

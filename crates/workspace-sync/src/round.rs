@@ -1,4 +1,4 @@
-//! What one look at the old tree led to.
+//! Result of one round over the old tree.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! What to do about one entry that was written in the old tree after it had been copied.
+//! Merge policy for one entry that was written in the old tree after it had been copied.
 //!
 //! Nothing that a program wrote may be missing afterwards, wherever it wrote: the old tree (through a file it had open,
 //! or a moment before the switch) or the new one (a moment after).

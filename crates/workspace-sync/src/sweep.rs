@@ -1,4 +1,4 @@
-//! What killed processes left on the workspace under temporary names.
+//! Removes what killed processes left on the workspace under temporary names.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

@@ -1,4 +1,4 @@
-//! What every command works with: the settings, the workspace, this container's claim and state, and the trees.
+//! The context of every command: the settings, the workspace, this container's claim and state, and the trees.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
