@@ -132,6 +132,6 @@ mod tests {
             serde_json::to_string(&report).unwrap(),
             r#"{"tree":"x","outcome":"copied","in_use":"workspace","copy":"/workspace/x","outdated":false,"settling":true,"retrying":true,"holders":[{"pid":7,"name":"python3","writes":true}]}"#
         );
-        assert_eq!(report.line(), "x: copied to /workspace/x, which is in use now");
+        assert_eq!(report.line(), "x: copied to /workspace/x, now in use");
     }
 }

@@ -116,7 +116,7 @@ fn has_everything(site: &Site) {
 #[track_caller]
 fn is_the_same_generation(site: &Site) {
     let said = site.sync();
-    assert!(!said.stderr.contains("another generation"), "{said:?}");
+    assert!(!said.stderr.contains("the image has generation"), "{said:?}");
     let said = site.run(&["status", "--json"]);
     for line in said.stdout.lines() {
         let status: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -140,11 +140,11 @@ fn what_was_made_before_the_first_copy_was_whole_is_the_users_and_not_the_images
         let _layers = site.layered_anew(layers);
         start(&site);
         let said = site.sync();
-        assert!(said.stderr.contains("another generation"), "{said:?}");
+        assert!(said.stderr.contains("the image has generation"), "{said:?}");
         let said = site.run(&["refresh", "app"]);
         assert_eq!(said.code, 0, "{said:?}");
         has_everything(&site);
-        let beside = format!("{} is yours", copy(&site).join("config.yaml.before-refresh").display());
+        let beside = format!("kept your version as {}", copy(&site).join("config.yaml.before-refresh").display());
         assert!(said.stderr.contains(&beside), "{said:?}");
         let read = |name: &str| fs::read_to_string(copy(&site).join(name)).unwrap();
         assert_eq!([read("config.yaml"), read("newer.py")], ["model: medium\n", "3\n"]);
@@ -247,7 +247,7 @@ fn with_a_damaged_list_what_was_written_after_the_copy_comes_along() {
     start(&site);
     let said = site.sync();
     assert!(said.stderr.contains("its generation cannot be compared with the image's"), "{said:?}");
-    assert!(!said.stderr.contains("another generation"), "{said:?}");
+    assert!(!said.stderr.contains("the image has generation"), "{said:?}");
     let said = site.run(&["refresh", "app"]);
     assert_eq!(said.code, 0, "{said:?}");
     let previous = site.volume().join("app.previous");

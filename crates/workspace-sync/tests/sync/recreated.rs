@@ -71,7 +71,7 @@ fn a_new_container_changes_nothing_that_the_user_did_to_the_copy() {
     let app = site.entrance("app");
     assert_eq!(fs::read_link(&app).unwrap(), site.volume().join("app"));
     is_as_the_user_left_it(&app);
-    assert!(!said.stderr.contains("another generation"), "it is the same image: {said:?}");
+    assert!(!said.stderr.contains("the image has generation"), "it is the same image: {said:?}");
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn a_newer_image_does_not_come_into_an_older_copy_file_by_file() {
     let said = site.sync();
     is_as_the_user_left_it(&app);
     assert!(!app.join("newer.py").exists());
-    assert!(said.stderr.contains("another generation"), "{said:?}");
+    assert!(said.stderr.contains("the image has generation"), "{said:?}");
     let status = site.run(&["status"]);
     let hint = format!("hint        rename {} and start", site.volume().join("app").display());
     assert!(status.stdout.contains(&hint), "{status:?}");
