@@ -6,14 +6,14 @@ use anyhow::Context;
 use kit::{Env, Problem, SettingsReader};
 use workspace::Workspace;
 
-use crate::began;
-use crate::clock::Instant;
-use crate::decide::{self, Action};
-use crate::entrance;
-use crate::look;
-use crate::memory::Memory;
-use crate::names;
-use crate::tree::Tree;
+use crate::active_link;
+use crate::decision::{self, Action};
+use crate::first_start;
+use crate::opt_sync;
+use crate::sync_state::SyncState;
+use crate::tree_paths::TreePaths;
+use crate::tree_state;
+use crate::volume_clock::Timestamp;
 
 /// Points each tree's entrance to its whole copy on the workspace, or back to the image's where the copy is gone.
 ///
@@ -22,15 +22,15 @@ use crate::tree::Tree;
 /// in the image's tree are carried over by `run`, for which they are noted in `memory`.
 #[must_use]
 pub fn adopt(opt: &Path, workspace: &Workspace, env: &Env, memory: &Path) -> Vec<Problem> {
-    let (names, mut problems) = names::parse(SettingsReader::new(env).text("OPT_SYNC").as_deref());
-    let began = began::of(memory);
+    let (names, mut problems) = opt_sync::parse(SettingsReader::new(env).text("OPT_SYNC").as_deref());
+    let began = first_start::load(memory);
     if began.is_none()
-        && let Err(error) = began::now(memory, opt)
+        && let Err(error) = first_start::record_now(memory, opt)
     {
         problems.push(Problem::new("WORKSPACE_SYNC", format!("{error:#}")));
     }
-    for name in std::iter::once(names::ENVIRONMENTS).chain(names.iter().map(String::as_str)) {
-        let tree = Tree::new(name, opt, &workspace.path, &workspace.slug);
+    for name in std::iter::once(opt_sync::ENVIRONMENTS).chain(names.iter().map(String::as_str)) {
+        let tree = TreePaths::new(name, opt, &workspace.path, &workspace.slug);
         if let Err(error) = one(&tree, workspace, memory, began) {
             problems.push(Problem::new("WORKSPACE_SYNC", format!("{error:#}")));
         }
@@ -38,26 +38,31 @@ pub fn adopt(opt: &Path, workspace: &Workspace, env: &Env, memory: &Path) -> Vec
     problems
 }
 
-fn one(tree: &Tree, workspace: &Workspace, memory: &Path, began: Option<Instant>) -> anyhow::Result<()> {
-    if look::is_closed(tree, &workspace.path) {
+fn one(
+    tree: &TreePaths,
+    workspace: &Workspace,
+    memory: &Path,
+    began: Option<Timestamp>,
+) -> anyhow::Result<()> {
+    if tree_state::is_inaccessible(tree, &workspace.path) {
         return Ok(());
     }
-    let seen = look::at(tree, &workspace.path, workspace.mounted, false)?;
-    match decide::decide(&seen) {
+    let seen = tree_state::inspect(tree, &workspace.path, workspace.mounted, false)?;
+    match decision::decide(&seen) {
         Action::Switch(copy) => {
             let mut remembered = Ok(());
             if began.is_some() {
-                let mut about = Memory::load(memory, &tree.name);
-                about.expect_leftover(&copy, began);
+                let mut about = SyncState::load(memory, &tree.name);
+                about.expect_delta(&copy, began);
                 remembered = about.store(memory, &tree.name);
             }
             // The copy is what the user works in: a full disk of the container must not hide it.
-            entrance::point(tree, &tree.copy)?;
+            active_link::switch_to(tree, &tree.copy)?;
             remembered.with_context(|| {
                 format!("changes in {} were not copied to the workspace", tree.image.display())
             })
         }
-        Action::Return { .. } => entrance::point(tree, &tree.image),
+        Action::Return { .. } => active_link::switch_to(tree, &tree.image),
         _ => Ok(()),
     }
 }
@@ -65,8 +70,8 @@ fn one(tree: &Tree, workspace: &Workspace, memory: &Path, began: Option<Instant>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entrance::Entrance;
-    use crate::marker::Marker;
+    use crate::active_link::ActiveLink;
+    use crate::copy_marker::Marker;
     use crate::reserved_names;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
@@ -77,16 +82,16 @@ mod tests {
         let (opt, volume) = (dir.path().join("opt"), dir.path().join("ws"));
         let workspace =
             Workspace { path: volume.clone(), uid: 1000, gid: 1000, mounted: true, slug: "s".into() };
-        let tree = Tree::new("micromamba", &opt, &volume, "s");
+        let tree = TreePaths::new("micromamba", &opt, &volume, "s");
         let memory = dir.path().join("memory");
         fs::create_dir_all(&tree.image).unwrap();
-        entrance::point(&tree, &tree.image).unwrap();
+        active_link::switch_to(&tree, &tree.image).unwrap();
         fs::create_dir_all(&tree.copy).unwrap();
         let adopt = || {
             assert_eq!(adopt(&opt, &workspace, &Env::default(), &memory), []);
-            Entrance::of(&tree).unwrap()
+            ActiveLink::of(&tree).unwrap()
         };
-        assert_eq!(adopt(), Entrance::Image, "a directory without a marker is no copy");
+        assert_eq!(adopt(), ActiveLink::Image, "a directory without a marker is no copy");
         let marker = Marker {
             tree: "micromamba".into(),
             generation: "g".into(),
@@ -96,22 +101,22 @@ mod tests {
             completed_at: 0,
         };
         fs::write(tree.copy.join(reserved_names::MARKER), marker.render().unwrap()).unwrap();
-        assert_eq!(adopt(), Entrance::Workspace);
-        let leftover = || Memory::load(&memory, "micromamba").leftover;
+        assert_eq!(adopt(), ActiveLink::Workspace);
+        let leftover = || SyncState::load(&memory, "micromamba").leftover;
         assert!(leftover().is_some(), "programs used the image's tree before this start");
-        entrance::point(&tree, &tree.image).unwrap();
+        active_link::switch_to(&tree, &tree.image).unwrap();
         // As where the container's disk is full.
         fs::remove_file(memory.join("micromamba.json")).unwrap();
         fs::create_dir(memory.join("micromamba.json")).unwrap();
         let problems = super::adopt(&opt, &workspace, &Env::default(), &memory);
-        assert_eq!(Entrance::of(&tree).unwrap(), Entrance::Workspace, "the copy is used all the same");
+        assert_eq!(ActiveLink::of(&tree).unwrap(), ActiveLink::Workspace, "the copy is used all the same");
         assert!(format!("{problems:?}").contains("were not copied to the workspace: "), "{problems:?}");
-        entrance::point(&tree, &tree.image).unwrap();
+        active_link::switch_to(&tree, &tree.image).unwrap();
         fs::remove_dir_all(&memory).unwrap();
-        assert_eq!(adopt(), Entrance::Workspace);
+        assert_eq!(adopt(), ActiveLink::Workspace);
         assert_eq!(leftover(), None, "at the first start of a container, none has");
         fs::remove_dir_all(&volume).unwrap();
-        assert_eq!(adopt(), Entrance::Image);
+        assert_eq!(adopt(), ActiveLink::Image);
     }
 
     #[test]
@@ -120,11 +125,11 @@ mod tests {
         let (opt, volume) = (dir.path().join("opt"), dir.path().join("ws"));
         let workspace =
             Workspace { path: volume.clone(), uid: 1000, gid: 1000, mounted: true, slug: "s".into() };
-        let tree = Tree::new("micromamba", &opt, &volume, "s");
+        let tree = TreePaths::new("micromamba", &opt, &volume, "s");
         fs::create_dir_all(&tree.image).unwrap();
         fs::create_dir(&volume).unwrap();
         fs::set_permissions(&volume, fs::Permissions::from_mode(0o700)).unwrap();
-        entrance::point(&tree, &tree.image).unwrap();
+        active_link::switch_to(&tree, &tree.image).unwrap();
         let refused = || {
             // The kernel takes from this thread what root may do with files of others.
             nix::unistd::setfsuid(nix::unistd::Uid::from_raw(1234));
@@ -133,7 +138,7 @@ mod tests {
         let adopt = || std::thread::scope(|scope| scope.spawn(refused).join().unwrap());
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         assert_eq!(adopt(), Ok(()));
-        entrance::point(&tree, &tree.copy).unwrap();
+        active_link::switch_to(&tree, &tree.copy).unwrap();
         let said = format!("cannot open {}: Permission denied (os error 13)", tree.copy.display());
         assert_eq!(adopt(), Err(said));
     }

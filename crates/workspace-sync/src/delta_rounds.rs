@@ -4,24 +4,24 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::carry::Carrier;
-use crate::copied::AsCopied;
-use crate::entrance::Entrance;
+use crate::active_link::ActiveLink;
+use crate::copied_state::CopiedState;
+use crate::copy_marker::Marker;
+use crate::delta_sync::DeltaSync;
 use crate::generation::{self, Comparison};
 use crate::holders::{self, Holder};
+use crate::leftovers;
 use crate::listing_file;
-use crate::marker::Marker;
-use crate::memory::Memory;
-use crate::replace::{self, Replaced};
+use crate::replace_directory::{self, Replaced};
 use crate::report::Report;
-use crate::sweep;
-use crate::sync_context::Setting;
-use crate::tree::Tree;
+use crate::sync_context::SyncContext;
+use crate::sync_state::SyncState;
+use crate::tree_paths::TreePaths;
 use kit::quote::escape_control_line;
 
-impl Setting<'_> {
+impl SyncContext<'_> {
     /// Notes in the report if the image has another generation than the copy.
-    pub fn compare_generation(&self, tree: &Tree, marker: &Marker, report: &mut Report) -> Result<()> {
+    pub fn compare_generation(&self, tree: &TreePaths, marker: &Marker, report: &mut Report) -> Result<()> {
         let Some(listing) = self.listing(tree)? else { return Ok(()) };
         match generation::compare(Some(&listing), listing_file::of_copy(self.open_copy(tree)?)?.as_ref()) {
             Comparison::Same => {}
@@ -29,7 +29,7 @@ impl Setting<'_> {
                 report.outdated = true;
                 report.cause = Some(format!(
                     "the image has generation {}, the copy has {}",
-                    generation::name(&listing),
+                    generation::id(&listing),
                     marker.generation
                 ));
             }
@@ -42,17 +42,17 @@ impl Setting<'_> {
     }
 
     /// Puts the link in the place of the directory, if that is possible.
-    pub fn replace(&self, tree: &Tree, memory: &mut Memory) -> Result<Replaced> {
+    pub fn replace(&self, tree: &TreePaths, memory: &mut SyncState) -> Result<Replaced> {
         let new = self.open_copy(tree)?;
         let capabilities = self.capabilities(tree)?;
         // What is missing there was removed by us, or by an earlier run that was killed.
         let carrier =
-            Carrier::new(tree, &tree.entrance, new, &capabilities, self.memory, self.listing(tree)?)
+            DeltaSync::new(tree, &tree.entrance, new, &capabilities, self.memory, self.listing(tree)?)
                 .without_removals();
         // Nothing can be written to a directory that is gone; one that became the image's copy is followed like any.
-        let replaced = replace::directory(tree, &carrier, &mut memory.leftover)?;
+        let replaced = replace_directory::directory(tree, &carrier, &mut memory.leftover)?;
         if replaced == Replaced::Emptied {
-            self.has_settled(tree, memory);
+            self.clear_delta(tree, memory);
         }
         memory.store(self.memory, &tree.name)?;
         Ok(replaced)
@@ -60,13 +60,18 @@ impl Setting<'_> {
 
     /// Carries over until nothing is written to the old tree any more or `patience` is over; returns who may still
     /// write.
-    pub fn settle(&self, tree: &Tree, memory: &mut Memory, patience: Duration) -> Result<Vec<Holder>> {
+    pub fn settle(
+        &self,
+        tree: &TreePaths,
+        memory: &mut SyncState,
+        patience: Duration,
+    ) -> Result<Vec<Holder>> {
         let new = self.open_copy(tree)?;
         let capabilities = self.capabilities(tree)?;
         if let Some(marker) = Marker::read(&new)? {
-            memory.keep_about(&marker);
+            memory.retain_for(&marker);
         }
-        let carrier = Carrier::new(tree, &tree.image, new, &capabilities, self.memory, self.listing(tree)?);
+        let carrier = DeltaSync::new(tree, &tree.image, new, &capabilities, self.memory, self.listing(tree)?);
         let mut writers = Vec::new();
         let settled = kit::wait::until(patience, "programs that write to the old tree", || {
             match self.carry_round(tree, &carrier, memory) {
@@ -82,16 +87,21 @@ impl Setting<'_> {
             // The deadline: remaining writers are followed by another process.
             Err(_) => return Ok(writers),
         }
-        self.has_settled(tree, memory);
+        self.clear_delta(tree, memory);
         memory.store(self.memory, &tree.name)?;
         Ok(writers)
     }
 
-    fn carry_round(&self, tree: &Tree, carrier: &Carrier<'_>, memory: &mut Memory) -> Result<Vec<Holder>> {
+    fn carry_round(
+        &self,
+        tree: &TreePaths,
+        carrier: &DeltaSync<'_>,
+        memory: &mut SyncState,
+    ) -> Result<Vec<Holder>> {
         // Who is looked for first cannot write after the last look at the tree.
         let writers = holders::writers(&tree.image);
         let Some(leftover) = memory.leftover.as_mut() else { return Ok(writers) };
-        let writers = leftover.concerned(writers);
+        let writers = leftover.relevant_writers(writers);
         let round = carrier.round(leftover)?;
         for kept in &round.kept {
             self.note(tree, &format!("kept the file written before the switch as {}", kept.display()));
@@ -104,11 +114,11 @@ impl Setting<'_> {
     }
 
     /// Removes what a killed process left half made in the copy; a failure is harmless.
-    pub fn sweep(&self, tree: &Tree, memory: &mut Memory) -> Result<()> {
+    pub fn sweep(&self, tree: &TreePaths, memory: &mut SyncState) -> Result<()> {
         if !memory.unswept {
             return Ok(());
         }
-        match self.open_copy(tree).and_then(|copy| Ok(sweep::copy(&copy)?)) {
+        match self.open_copy(tree).and_then(|copy| Ok(leftovers::remove_below(&copy)?)) {
             Ok(young) => memory.unswept = young,
             Err(error) => log::debug!("{}: cannot tidy up the copy: {error:#}", tree.name),
         }
@@ -116,13 +126,13 @@ impl Setting<'_> {
     }
 
     /// Nothing is left to be carried over.
-    fn has_settled(&self, tree: &Tree, memory: &mut Memory) {
+    fn clear_delta(&self, tree: &TreePaths, memory: &mut SyncState) {
         memory.leftover = None;
-        AsCopied::forget(self.memory, &tree.name);
+        CopiedState::forget(self.memory, &tree.name);
     }
 
     /// Reports that the switch is done and the carrying over is not.
-    pub fn tell_unsettled(&self, tree: &Tree, error: &anyhow::Error, report: &mut Report) {
+    pub fn report_unfinished(&self, tree: &TreePaths, error: &anyhow::Error, report: &mut Report) {
         let cause = format!("not all changes of the image's copy have been copied yet: {error:#}");
         self.note(tree, &cause);
         report.cause = Some(escape_control_line(&cause));
@@ -130,7 +140,7 @@ impl Setting<'_> {
     }
 
     /// Reports which programs are followed.
-    pub fn tell_holders(&self, tree: &Tree, holders: &[Holder]) {
+    pub fn report_writers(&self, tree: &TreePaths, holders: &[Holder]) {
         let (hidden, seen): (Vec<&Holder>, Vec<&Holder>) = holders.iter().partition(|holder| holder.hidden);
         let names =
             |holders: &[&Holder]| holders.iter().map(|holder| holder.shown()).collect::<Vec<_>>().join(", ");
@@ -154,11 +164,11 @@ impl Setting<'_> {
 
     /// Carries over once, every tree that was switched, and returns whether a program may still write; fails with the
     /// first tree that failed.
-    pub fn carry_over(&self, trees: &[Tree]) -> Result<bool> {
+    pub fn carry_over(&self, trees: &[TreePaths]) -> Result<bool> {
         let mut writing = false;
         let mut failed = None;
         for tree in trees.iter().filter(|tree| self.is_followed(tree)) {
-            let mut memory = Memory::load(self.memory, &tree.name);
+            let mut memory = SyncState::load(self.memory, &tree.name);
             match self.settle(tree, &mut memory, Duration::ZERO) {
                 Ok(writers) => writing |= !writers.is_empty(),
                 Err(error) => failed = failed.or(Some(error.context(tree.name.clone()))),
@@ -168,9 +178,9 @@ impl Setting<'_> {
     }
 
     /// True if what is written to the tree that was in use before is carried over.
-    pub fn is_followed(&self, tree: &Tree) -> bool {
+    pub fn is_followed(&self, tree: &TreePaths) -> bool {
         // A directory that stays in use is not followed.
-        Memory::load(self.memory, &tree.name).leftover.is_some()
-            && Entrance::of(tree).is_ok_and(|entrance| entrance != Entrance::Directory)
+        SyncState::load(self.memory, &tree.name).leftover.is_some()
+            && ActiveLink::of(tree).is_ok_and(|entrance| entrance != ActiveLink::Directory)
     }
 }

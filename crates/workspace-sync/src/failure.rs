@@ -17,7 +17,7 @@ pub enum Failure {
 
 impl Failure {
     /// True if another attempt may succeed without the user's help.
-    pub fn may_pass(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         matches!(self, Self::Passing(_))
     }
 
@@ -93,10 +93,10 @@ mod tests {
         for (code, passes, hint) in cases {
             let io: anyhow::Result<()> = Err(io::Error::from_raw_os_error(code)).context("cannot write x");
             let failure = Failure::from(io.unwrap_err());
-            assert_eq!(failure.may_pass(), passes, "{failure:?}");
+            assert_eq!(failure.is_transient(), passes, "{failure:?}");
             assert_eq!(failure.in_words().1.as_deref(), hint, "{failure:?}");
             let nix: anyhow::Result<()> = Err(nix::Error::from_raw(code)).context("cannot write x");
-            assert_eq!(Failure::from(nix.unwrap_err()).may_pass(), passes);
+            assert_eq!(Failure::from(nix.unwrap_err()).is_transient(), passes);
         }
     }
 }

@@ -16,21 +16,21 @@ use nix::sys::signalfd::SignalFd;
 
 use crate::retry::Retry;
 use crate::steps::Step;
-use crate::sync_context::{self, Setting};
-use crate::tree::Tree;
+use crate::sync_context::{self, SyncContext};
+use crate::tree_paths::TreePaths;
 use kit::quote::escape_control_line;
 
 /// Between looks; each reads the names of the whole tree.
 const PAUSE: Duration = Duration::from_secs(3);
 
 /// At the end, another workspace-sync of this container gets this long to finish.
-const PATIENCE: Duration = Duration::from_secs(10);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Carries over until no program writes to any old tree and no attempt is left to be made, or until this process is
 /// asked to end; then once more.
 ///
 /// What fails is tried again: programs go on writing meanwhile. Between two looks, other commands have their turn.
-pub fn run(setting: &Setting<'_>, trees: &[Tree], attempt: Command, first: Duration) -> Outcome {
+pub fn run(setting: &SyncContext<'_>, trees: &[TreePaths], attempt: Command, first: Duration) -> Outcome {
     let mut asked = SigSet::empty();
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD] {
         asked.add(signal);
@@ -61,7 +61,7 @@ pub fn run(setting: &Setting<'_>, trees: &[Tree], attempt: Command, first: Durat
                 .is_none_or(|signal| signal.ssi_signo == u32::try_from(Signal::SIGCHLD as i32).unwrap_or(0));
             if !is_of_child {
                 retry.stop();
-                look(setting, trees, PATIENCE)?;
+                look(setting, trees, LOCK_TIMEOUT)?;
                 return Ok(Exit::Done);
             }
         }
@@ -70,20 +70,20 @@ pub fn run(setting: &Setting<'_>, trees: &[Tree], attempt: Command, first: Durat
 
 /// Returns the error after a pause: supervisord starts this program again at once, and a full disk stays full for a
 /// while.
-pub fn give_way(error: anyhow::Error) -> anyhow::Error {
-    let seconds = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
+pub fn delay_restart(error: anyhow::Error) -> anyhow::Error {
+    let seconds = PollTimeout::try_from(LOCK_TIMEOUT).unwrap_or(PollTimeout::MAX);
     let _ = poll(&mut [], seconds);
     error
 }
 
 /// True if a `run` has a tree to copy or to switch to, or may have: one that cannot be looked at now.
-fn is_unfinished(setting: &Setting<'_>, trees: &[Tree]) -> bool {
+fn is_unfinished(setting: &SyncContext<'_>, trees: &[TreePaths]) -> bool {
     let is_left = |step: &Step| !matches!(step, Step::CarryOver { .. });
     trees.iter().any(|tree| setting.steps(tree).map_or(true, |steps| steps.iter().any(is_left)))
 }
 
 /// Carries over once, and returns whether a program may still write.
-fn look(setting: &Setting<'_>, trees: &[Tree], patience: Duration) -> Result<bool> {
+fn look(setting: &SyncContext<'_>, trees: &[TreePaths], patience: Duration) -> Result<bool> {
     if !trees.iter().any(|tree| setting.is_followed(tree)) {
         return Ok(false);
     }

@@ -23,7 +23,7 @@ pub enum Comparison {
 }
 
 /// A short name for people, 16 hexadecimal digits. Entries that the container touched are left out.
-pub fn name(listing: &Listing) -> String {
+pub fn id(listing: &Listing) -> String {
     let mut digest = Sha256::new();
     for row in listing.rows().iter().filter(|row| !row.touched) {
         digest.update(row.path.to_be_bytes());
@@ -150,7 +150,7 @@ mod tests {
         ];
         for (what, change) in again {
             assert_eq!(both_ways(&image, &shipped(change)), [Comparison::Same; 2], "{what}");
-            assert_eq!(name(&shipped(change)), name(&shipped(&|_| ())), "{what}");
+            assert_eq!(id(&shipped(change)), id(&shipped(&|_| ())), "{what}");
         }
     }
 

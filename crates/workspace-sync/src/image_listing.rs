@@ -15,10 +15,10 @@ use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::{Mode, SFlag};
 use sha2::{Digest, Sha256};
 
-use crate::beneath;
-use crate::clock::Instant;
+use crate::open_beneath;
 use crate::reserved_names;
-use crate::walk::{self, Entry, Next};
+use crate::tree_walk::{self, Entry, Next};
+use crate::volume_clock::Timestamp;
 
 /// The content of files up to this size counts for the generation, in bytes: a release may change a file and keep its
 /// size.
@@ -28,7 +28,7 @@ const TIME_STEP_SECONDS: u32 = 2;
 /// Bits that `fix-perms` gives to the group: those of the owner, and directories to the group's heirs.
 const OF_THE_GROUP: u32 = 0o2070;
 /// Programs write these while they run, and can write them again.
-pub const COMPILED: &str = "__pycache__";
+pub const PYCACHE: &str = "__pycache__";
 
 /// One entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub struct ImageBase {
     /// Listing of the image.
     pub listing: Option<Listing>,
     /// Without a listing, files that were written at this moment or later are not the image's.
-    pub unlisted_since: Instant,
+    pub unlisted_since: Timestamp,
 }
 
 impl ImageBase {
@@ -88,8 +88,8 @@ impl ImageBase {
 
 impl Listing {
     /// Looks at the tree at `root`; `began` is when the container's first program could begin to change it.
-    pub fn take(root: &Path, began: Option<Instant>) -> Result<Self> {
-        let is_touched = |changed: Instant| began.is_some_and(|began| changed >= began);
+    pub fn take(root: &Path, began: Option<Timestamp>) -> Result<Self> {
+        let is_touched = |changed: Timestamp| began.is_some_and(|began| changed >= began);
         let mode = narrow(SFlag::S_IFDIR.bits());
         let mut rows = vec![Row {
             path: digest(b""),
@@ -101,9 +101,9 @@ impl Listing {
             touched: false,
         }];
         let mut directories = vec![(0, root.to_owned())];
-        walk::each::<io::Error>(beneath::open_root(root)?, &mut |entry| {
+        tree_walk::each::<io::Error>(open_beneath::open_root(root)?, &mut |entry| {
             let is_at_top = entry.name.as_os_str() == entry.base;
-            if entry.base == COMPILED || is_at_top && reserved_names::all().contains(&entry.base) {
+            if entry.base == PYCACHE || is_at_top && reserved_names::all().contains(&entry.base) {
                 return Ok(Next::Skip);
             }
             if entry.is_directory() {
@@ -124,7 +124,7 @@ impl Listing {
         // Programs may have taken something away between the look at a directory and at what is in it.
         for (row, directory) in directories {
             let meta = directory.symlink_metadata();
-            rows[row].touched = meta.map_or(true, |meta| is_touched(Instant::changed(&meta)));
+            rows[row].touched = meta.map_or(true, |meta| is_touched(Timestamp::changed(&meta)));
         }
         rows.sort_unstable_by_key(|row| row.path);
         Ok(Self(rows))
@@ -209,12 +209,12 @@ impl Row {
 }
 
 /// Reads a small file; returns the digest of its bytes and when it had changed last by then.
-fn bytes(entry: &Entry<'_>) -> io::Result<(u64, Instant)> {
+fn bytes(entry: &Entry<'_>) -> io::Result<(u64, Timestamp)> {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let file = File::from(openat(entry.directory, entry.base, flags, Mode::empty())?);
     let mut content = Vec::new();
     (&file).take(HASHED.unsigned_abs()).read_to_end(&mut content)?;
-    Ok((digest(&content), Instant::changed(&file.metadata()?)))
+    Ok((digest(&content), Timestamp::changed(&file.metadata()?)))
 }
 
 /// Kind and permissions fit (inode(7)).
@@ -236,8 +236,8 @@ pub mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     /// The present tick of the clock is over when this returns, and the next one is the answer.
-    pub fn next_tick(root: &Path) -> Instant {
-        let now = || Instant::now(File::open(root).unwrap()).unwrap();
+    pub fn next_tick(root: &Path) -> Timestamp {
+        let now = || Timestamp::now(File::open(root).unwrap()).unwrap();
         let before = now();
         kit::wait::until(Duration::from_secs(10), "the next tick", || Some(now()).filter(|&now| now > before))
             .unwrap()
@@ -259,9 +259,9 @@ pub mod tests {
 
     fn provenances(listing: &Listing, root: &Path) -> Vec<(PathBuf, Provenance)> {
         let mut all = Vec::new();
-        walk::each::<io::Error>(File::open(root).unwrap(), &mut |entry| {
+        tree_walk::each::<io::Error>(File::open(root).unwrap(), &mut |entry| {
             all.push((entry.name.to_owned(), listing.provenance(entry)));
-            Ok(if entry.base == COMPILED { Next::Skip } else { Next::Enter })
+            Ok(if entry.base == PYCACHE { Next::Skip } else { Next::Enter })
         })
         .unwrap();
         all.retain(|(_, provenance)| *provenance != Provenance::Image);
@@ -315,9 +315,9 @@ pub mod tests {
         let dir = tempfile::tempdir().unwrap();
         tree(dir.path());
         set_time(&dir.path().join("lib/b.py"), 3_000);
-        let base = ImageBase { listing: None, unlisted_since: Instant(3_000, 0) };
+        let base = ImageBase { listing: None, unlisted_since: Timestamp(3_000, 0) };
         let mut users = Vec::new();
-        walk::each::<io::Error>(File::open(dir.path()).unwrap(), &mut |entry| {
+        tree_walk::each::<io::Error>(File::open(dir.path()).unwrap(), &mut |entry| {
             if base.provenance(entry) == Provenance::Changed && entry.kind() == SFlag::S_IFREG {
                 users.push(entry.name.to_owned());
             }

@@ -25,53 +25,53 @@
 //! and keeps it for `rollback`. What is the user's is decided by the list of what the image brought, which a container
 //! makes at its first start (`snapshot`) and each copy carries.
 
-mod additions;
+mod active_link;
 mod adopt;
-mod began;
-mod beneath;
-mod carry;
-mod claim;
+mod change_origin;
+mod claim_lease;
 mod cli;
-mod clock;
-mod copied;
-mod copy;
-mod decide;
+mod copied_state;
+mod copy_command;
+mod copy_job;
+mod copy_marker;
+mod decision;
 mod delta_rounds;
-mod entrance;
+mod delta_sync;
+mod directory_entry;
 mod failure;
+mod first_start;
 mod follow;
-mod gate;
 mod generation;
 mod holders;
 mod image_listing;
-mod judge;
-mod keeper;
+mod journal_notes;
+mod leftovers;
 mod listing_file;
-mod look;
-mod manual;
-mod marker;
-mod memory;
-mod mounted;
-mod named;
-mod names;
-mod note;
-mod origin;
+mod merge_policy;
+mod mount_check;
+mod open_beneath;
+mod opt_sync;
+mod partial_claim;
 mod progress;
+mod provisioning_gate;
 mod refresh;
-mod replace;
+mod replace_directory;
 mod report;
 mod reserved_names;
 mod retry;
-mod round;
+mod round_result;
 mod run;
-mod settle;
 mod status;
 mod steps;
-mod sweep;
 mod sync_context;
-mod tree;
+mod sync_state;
+mod tree_paths;
+mod tree_state;
+mod tree_walk;
+mod user_additions;
 mod verify;
-mod walk;
+mod volume_clock;
+mod write_check;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -86,20 +86,20 @@ use serde::Serialize;
 use workspace::Workspace;
 
 pub use adopt::adopt;
-use claim::Claim;
 pub use cli::command;
 use cli::{Action, Cli, DryRun};
-use clock::Instant;
-use copy::Manner;
-use gate::Gate;
+use copy_job::Manner;
 pub use holders::Holder;
-pub use report::{InUse, Outcome as TreeOutcome, Report};
+use partial_claim::Claim;
+use provisioning_gate::ProvisioningGate;
+pub use report::{ActiveCopy, Outcome as TreeOutcome, Report};
 pub use sync_context::STATE_DIR;
-use sync_context::{Setting, chosen, lock, one};
-use tree::Tree;
+use sync_context::{SyncContext, chosen, lock, one};
+use tree_paths::TreePaths;
+use volume_clock::Timestamp;
 
 /// A look of the follower may take this long; whatever holds the lock for longer is a command like this one.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs the command line.
 pub fn run() -> Outcome {
@@ -111,48 +111,48 @@ pub fn run() -> Outcome {
         tree_copy::give_way();
     }
     if let Action::Copy { source, target, options } = &cli.action {
-        return manual::copy(source, target, *options);
+        return copy_command::copy(source, target, *options);
     }
     let env = env_store::session_env(Env::from_process(), Path::new(env_store::PATH));
     let (workspace, problems) = Workspace::from_env(&env);
     let mut reader = SettingsReader::new(&env);
     let wanted = reader.switch(&variables::WORKSPACE_SYNC);
-    let (names, refused) = names::parse(reader.text("OPT_SYNC").as_deref());
+    let (names, refused) = opt_sync::parse(reader.text("OPT_SYNC").as_deref());
     for problem in problems.iter().chain(&reader.into_problems()).chain(&refused) {
         log::warn!("{problem}");
     }
     let journal = Journal::new(&cli.journal);
     let trees = trees(&cli, &names, &workspace);
-    let setting = Setting {
+    let setting = SyncContext {
         workspace: &workspace,
         wanted,
         memory: &cli.memory,
         claim: match claim(&cli) {
-            Err(error) if matches!(cli.action, Action::Follow) => return Err(follow::give_way(error)),
+            Err(error) if matches!(cli.action, Action::Follow) => return Err(follow::delay_restart(error)),
             claim => claim.inspect_err(|error| report_no_beginning(&cli, &trees, error))?,
         },
         manner: Manner { compare_content: matches!(cli.action, Action::Run { verify: Some(_), .. }) },
-        began: began::of(&cli.memory).or_else(|| started(&journal)),
+        began: first_start::load(&cli.memory).or_else(|| started(&journal)),
         journal: &journal,
     };
     if !cli.action.is_exclusive() {
         return act(&cli, &setting, &trees);
     }
     let lock = lock(&cli.memory).inspect_err(|error| report_no_beginning(&cli, &trees, error))?;
-    lock.acquire(PATIENCE)
+    lock.acquire(LOCK_TIMEOUT)
         .map_err(|_| anyhow::anyhow!("another workspace-sync is running in this container"))
         .hint(|| "it may wait for provisioning to end; see: workspace-sync status".to_owned())?;
     act(&cli, &setting, &trees)
 }
 
 /// Reports that a run cannot begin, for late boot: where the container's disk is full, the log has no word on it.
-fn report_no_beginning(cli: &Cli, trees: &[Tree], error: &anyhow::Error) {
+fn report_no_beginning(cli: &Cli, trees: &[TreePaths], error: &anyhow::Error) {
     let Action::Run { json: true, .. } = cli.action else { return };
     let (cause, hint) = (escape_control_line(&format!("{error:#}")), failure::hint(error));
     for tree in trees {
         let report = Report {
             outcome: TreeOutcome::Failed,
-            in_use: entrance::in_use(tree),
+            in_use: active_link::active_copy(tree),
             cause: Some(cause.clone()),
             hint: hint.clone(),
             retrying: true,
@@ -164,7 +164,7 @@ fn report_no_beginning(cli: &Cli, trees: &[Tree], error: &anyhow::Error) {
     }
 }
 
-fn act(cli: &Cli, setting: &Setting<'_>, trees: &[Tree]) -> Outcome {
+fn act(cli: &Cli, setting: &SyncContext<'_>, trees: &[TreePaths]) -> Outcome {
     match &cli.action {
         Action::Run { json, dry: DryRun { dry_run: true }, .. } => {
             for tree in trees {
@@ -181,8 +181,8 @@ fn act(cli: &Cli, setting: &Setting<'_>, trees: &[Tree]) -> Outcome {
             let mut remark = None;
             let quiet_after = Duration::from_millis(cli.quiet_after);
             let retry_after = Duration::from_millis(cli.retry_after);
-            let mut gate = Gate::new(cli.provisioning.clone(), quiet_after, retry_after);
-            run::all(setting, trees, &mut gate, &mut |report| {
+            let mut gate = ProvisioningGate::new(cli.provisioning.clone(), quiet_after, retry_after);
+            run::sync_all(setting, trees, &mut gate, &mut |report| {
                 if report.outcome == report::Outcome::Failed {
                     exit = Exit::No;
                 }
@@ -206,7 +206,7 @@ fn act(cli: &Cli, setting: &Setting<'_>, trees: &[Tree]) -> Outcome {
         }
         Action::Status { json } => {
             for tree in trees {
-                let status = status::of(setting, tree);
+                let status = status::collect(setting, tree);
                 print(*json, &status, status.to_string().trim_end())?;
             }
             Ok(Exit::Done)
@@ -231,15 +231,15 @@ fn print(json: bool, value: &impl Serialize, text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn trees(cli: &Cli, names: &[String], workspace: &Workspace) -> Vec<Tree> {
-    std::iter::once(names::ENVIRONMENTS)
+fn trees(cli: &Cli, names: &[String], workspace: &Workspace) -> Vec<TreePaths> {
+    std::iter::once(opt_sync::ENVIRONMENTS)
         .chain(names.iter().map(String::as_str))
-        .map(|name| Tree::new(name, &cli.opt, &workspace.path, &workspace.slug))
+        .map(|name| TreePaths::new(name, &cli.opt, &workspace.path, &workspace.slug))
         .collect()
 }
 
 fn claim(cli: &Cli) -> anyhow::Result<Claim> {
-    let container = memory::container(&cli.memory)?;
+    let container = sync_state::container_id(&cli.memory)?;
     tree_copy::name_container(&container);
     Ok(Claim {
         tree: String::new(),
@@ -255,9 +255,9 @@ fn claim(cli: &Cli) -> anyhow::Result<Claim> {
 }
 
 /// Returns the time of the journal's first event, a little earlier, because clocks are coarse.
-fn started(journal: &Journal) -> Option<Instant> {
+fn started(journal: &Journal) -> Option<Timestamp> {
     let entries = journal.read().ok()?;
     #[allow(clippy::cast_possible_truncation, reason = "seconds since 1970 fit")]
     let seconds = entries.first()?.at as i64;
-    Some(Instant(seconds, 0).safely_before())
+    Some(Timestamp(seconds, 0).safely_before())
 }

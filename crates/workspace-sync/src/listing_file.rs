@@ -17,11 +17,11 @@ use kit::atomic::{self, WriteOptions};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
-use crate::began;
-use crate::clock::Instant;
+use crate::first_start;
 use crate::image_listing::{Listing, Row};
 use crate::reserved_names::MANIFEST;
-use crate::tree::Tree;
+use crate::tree_paths::TreePaths;
+use crate::volume_clock::Timestamp;
 
 /// The first bytes, with the version of the form.
 const MAGIC: &[u8; 16] = b"sync listing 2\n\0";
@@ -82,14 +82,14 @@ pub fn of_copy(directory: impl AsFd) -> Result<Option<Listing>> {
 }
 
 /// The listing that this container has made, if it has.
-pub fn of_container(memory: &Path, tree: &Tree) -> Option<Listing> {
+pub fn of_container(memory: &Path, tree: &TreePaths) -> Option<Listing> {
     let content = fs::read(file(memory, tree)).ok()?;
     parse(content.strip_prefix(header().as_bytes())?)
 }
 
 /// The listing, made now where it is missing, with `began` as the moment when programs could begin to change the tree;
 /// nothing where the container has no tree of the image's any more.
-pub fn ensure(memory: &Path, tree: &Tree, began: Option<Instant>) -> Result<Option<Listing>> {
+pub fn ensure(memory: &Path, tree: &TreePaths, began: Option<Timestamp>) -> Result<Option<Listing>> {
     if let Some(listing) = of_container(memory, tree) {
         return Ok(Some(listing));
     }
@@ -102,18 +102,18 @@ pub fn ensure(memory: &Path, tree: &Tree, began: Option<Instant>) -> Result<Opti
     Ok(Some(listing))
 }
 
-fn store(memory: &Path, tree: &Tree, listing: &Listing) -> Result<()> {
+fn store(memory: &Path, tree: &TreePaths, listing: &Listing) -> Result<()> {
     fs::create_dir_all(memory).with_context(|| format!("cannot create {}", memory.display()))?;
     let content = [header().as_bytes(), &render(listing)].concat();
     atomic::write(&file(memory, tree), &content, WriteOptions::durable(0o644))
 }
 
-fn file(memory: &Path, tree: &Tree) -> PathBuf {
+fn file(memory: &Path, tree: &TreePaths) -> PathBuf {
     memory.join(format!("{}.listing", tree.name))
 }
 
 fn header() -> String {
-    began::container() + "\n"
+    first_start::container_word() + "\n"
 }
 
 #[cfg(test)]
@@ -125,7 +125,7 @@ mod tests {
     fn a_tree_is_listed_once_in_a_container_and_again_in_one_that_was_made_from_it() {
         let dir = tempfile::tempdir().unwrap();
         let (opt, memory) = (dir.path().join("opt"), dir.path().join("memory"));
-        let tree = Tree::new("x", &opt, dir.path(), "s");
+        let tree = TreePaths::new("x", &opt, dir.path(), "s");
         let rows = || ensure(&memory, &tree, None).unwrap().map(|listing| listing.rows().len());
         assert_eq!(rows(), None, "no such tree");
         fs::create_dir_all(&tree.image).unwrap();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use journal::{Event, Journal};
 use tree_copy::{Counters, Note, Observer, What};
 
-use crate::keeper::Held;
+use crate::claim_lease::ClaimLease;
 use kit::units;
 
 /// On a terminal, for the eye.
@@ -100,7 +100,7 @@ pub struct Progress<'a> {
     tree: &'a str,
     total: Total,
     journal: &'a Journal,
-    held: Option<&'a Held>,
+    held: Option<&'a ClaimLease>,
     said: Mutex<Said>,
     terminal: bool,
     differing: Mutex<Vec<std::path::PathBuf>>,
@@ -116,7 +116,7 @@ struct Said {
 
 impl<'a> Progress<'a> {
     /// Starts the progress of a copy of `tree`, which stops when its claim is lost.
-    pub fn new(tree: &'a str, total: Total, journal: &'a Journal, held: Option<&'a Held>) -> Self {
+    pub fn new(tree: &'a str, total: Total, journal: &'a Journal, held: Option<&'a ClaimLease>) -> Self {
         let now = Instant::now();
         Self {
             tree,
@@ -215,7 +215,7 @@ impl Observer for Progress<'_> {
     }
 
     fn stop(&self) -> bool {
-        self.held.is_some_and(Held::is_lost)
+        self.held.is_some_and(ClaimLease::is_lost)
     }
 
     fn may_remove(&self) -> bool {

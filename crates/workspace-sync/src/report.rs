@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::holders::Holder;
-use crate::tree::Tree;
+use crate::tree_paths::TreePaths;
 
 /// The copy that programs use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum InUse {
+pub enum ActiveCopy {
     /// The image's own.
     Image,
     /// The workspace's.
@@ -45,7 +45,7 @@ pub struct Report {
     /// Result of the run.
     pub outcome: Outcome,
     /// The copy that programs use now.
-    pub in_use: InUse,
+    pub in_use: ActiveCopy,
     /// The workspace's copy, or where it would be.
     pub copy: PathBuf,
     /// The cause, unless all went well.
@@ -70,11 +70,11 @@ pub struct Report {
 impl Report {
     /// A report about a tree of which nothing is known yet.
     #[must_use]
-    pub fn new(tree: &Tree) -> Self {
+    pub fn new(tree: &TreePaths) -> Self {
         Self {
             tree: tree.name.clone(),
             outcome: Outcome::Skipped,
-            in_use: InUse::Other,
+            in_use: ActiveCopy::Other,
             copy: tree.copy.clone(),
             cause: None,
             hint: None,
@@ -119,7 +119,7 @@ mod tests {
         let report = Report {
             tree: "x".into(),
             outcome: Outcome::Copied,
-            in_use: InUse::Workspace,
+            in_use: ActiveCopy::Workspace,
             copy: "/workspace/x".into(),
             cause: None,
             hint: None,

@@ -100,7 +100,7 @@ impl<'a> Retry<'a> {
         let reports: Vec<Report> = lines.filter_map(|line| serde_json::from_slice(line).ok()).collect();
         let failed: Vec<&Report> =
             reports.iter().filter(|report| report.outcome == Outcome::Failed).collect();
-        let may_pass = failed.iter().any(|report| report.retrying);
+        let is_transient = failed.iter().any(|report| report.retrying);
         if reports.iter().any(|report| report.outcome == Outcome::Copied) {
             self.open_to_owner();
         }
@@ -109,7 +109,7 @@ impl<'a> Retry<'a> {
             return;
         }
         // A process that was killed or found another command at work reports no tree.
-        if may_pass || failed.is_empty() {
+        if is_transient || failed.is_empty() {
             self.pause = (self.pause * 2).min(self.first * LONGEST);
             self.schedule();
         } else {
@@ -121,7 +121,7 @@ impl<'a> Retry<'a> {
         let causes: Vec<String> = failed.iter().filter_map(cause).collect();
         if !causes.is_empty() {
             let hint = failed.iter().find_map(|report| report.hint.clone());
-            self.record_failure(causes.join("; "), hint.as_deref(), may_pass);
+            self.record_failure(causes.join("; "), hint.as_deref(), is_transient);
         }
     }
 

@@ -10,43 +10,43 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 use journal::{Event, Stage};
 
-use crate::claim::{self, Claim};
-use crate::copied::AsCopied;
-use crate::copy::{Begun, Job};
-use crate::decide::{self, Action, Refusal};
-use crate::entrance;
+use crate::active_link;
+use crate::copied_state::CopiedState;
+use crate::copy_job::{CopyJob, StartedCopy};
+use crate::decision::{self, Action, Refusal};
 use crate::failure::Failure;
-use crate::gate::Gate;
 use crate::image_listing::Listing;
-use crate::look;
-use crate::memory::Memory;
-use crate::mounted;
-use crate::note;
+use crate::journal_notes;
+use crate::leftovers;
+use crate::mount_check;
+use crate::partial_claim::{self, Claim};
+use crate::provisioning_gate::ProvisioningGate;
 use crate::refresh;
-use crate::replace::Replaced;
-use crate::report::{InUse, Outcome, Report};
+use crate::replace_directory::Replaced;
+use crate::report::{ActiveCopy, Outcome, Report};
 use crate::reserved_names;
 use crate::retry::LONGEST;
 use crate::steps::{self, Step};
-use crate::sweep;
-use crate::sync_context::Setting;
-use crate::tree::Tree;
+use crate::sync_context::SyncContext;
+use crate::sync_state::SyncState;
+use crate::tree_paths::TreePaths;
+use crate::tree_state;
 use kit::quote::escape_control_line;
 
 /// After the switch, programs get this long to stop writing to the old tree before the rest is left to `follow`.
-const SETTLE: Duration = Duration::from_secs(5);
+const DELTA_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A tree that never gets quiet is reported after this multiple of the time it is to be quiet: five minutes.
-const TOLD_AFTER: u32 = 5;
+const REPORTED_AFTER: u32 = 5;
 
 /// Hint for a directory that stays; the lines for the image's Dockerfile are in docs/extending.md.
 const BUILD_A_LINK: &str = "build it as a link, see docs/extending.md";
 
 /// A tree on its way.
-struct Work<'a> {
-    tree: &'a Tree,
+struct TreeWork<'a> {
+    tree: &'a TreePaths,
     report: Report,
-    memory: Memory,
+    memory: SyncState,
     steps: std::vec::IntoIter<Step>,
     /// Remark about another generation of the image.
     outdated: Option<String>,
@@ -58,20 +58,20 @@ struct Copying {
     from: PathBuf,
     listing: Listing,
     claim: Claim,
-    begun: Begun,
+    begun: StartedCopy,
     copied: Instant,
     changed: Instant,
     /// True once the user knows that the tree is written all the time.
-    is_told: bool,
+    is_reported: bool,
 }
 
 /// Brings every tree into the state that the settings ask for. `report` gets the report as soon as a tree is done with:
 /// a failure is part of it, because the other trees go on. While one of these waits, a failure that may pass is
 /// retried.
-pub fn all(
-    setting: &Setting<'_>,
-    trees: &[Tree],
-    gate: &mut Gate,
+pub fn sync_all(
+    setting: &SyncContext<'_>,
+    trees: &[TreePaths],
+    gate: &mut ProvisioningGate,
     report: &mut dyn FnMut(&Report) -> Result<()>,
 ) -> Result<()> {
     let (mut waiting, mut failed) = (Vec::new(), Vec::new());
@@ -84,7 +84,7 @@ pub fn all(
     }
     if !waiting.is_empty() && !gate.is_open() {
         setting.announce(&waiting);
-        failed.iter().for_each(|failed| setting.tell_failed(failed));
+        failed.iter().for_each(|failed| setting.report_failure(failed));
     }
     while !waiting.is_empty() {
         let is_open = gate.is_open();
@@ -102,7 +102,7 @@ pub fn all(
             let ended = work.end(done);
             if ended.retrying {
                 let again = Failed::new(tree, ended, gate);
-                setting.tell_failed(&again);
+                setting.report_failure(&again);
                 failed.push(again);
             } else {
                 report(&ended)?;
@@ -123,7 +123,7 @@ pub fn all(
                 }
                 Err(ended) if ended.retrying => {
                     let again = again.failed_again(*ended, gate);
-                    setting.tell_failed(&again);
+                    setting.report_failure(&again);
                     failed.push(again);
                 }
                 Err(ended) => report(&ended)?,
@@ -140,38 +140,38 @@ pub fn all(
 
 /// A tree that failed and is tried again.
 struct Failed<'a> {
-    tree: &'a Tree,
+    tree: &'a TreePaths,
     report: Report,
     pause: Duration,
     next: Instant,
 }
 
 impl<'a> Failed<'a> {
-    fn new(tree: &'a Tree, report: Report, gate: &Gate) -> Self {
+    fn new(tree: &'a TreePaths, report: Report, gate: &ProvisioningGate) -> Self {
         Self { tree, report, pause: gate.retry_after, next: Instant::now() + gate.retry_after }
     }
 
-    fn failed_again(self, report: Report, gate: &Gate) -> Self {
+    fn failed_again(self, report: Report, gate: &ProvisioningGate) -> Self {
         let pause = (self.pause * 2).min(gate.retry_after * LONGEST);
         Self { report, pause, next: Instant::now() + pause, ..self }
     }
 }
 
-fn lost(tree: &Tree) -> String {
+fn lost(tree: &TreePaths) -> String {
     format!("files written to {} are lost when the container is removed", tree.entrance.display())
 }
 
-impl Work<'_> {
+impl TreeWork<'_> {
     fn end(mut self, done: Result<(), Failure>) -> Report {
         if let Err(failure) = done {
             let (cause, hint) = failure.in_words();
             self.report.outcome = Outcome::Failed;
-            self.report.retrying = failure.may_pass();
+            self.report.retrying = failure.is_transient();
             self.report.cause = Some(escape_control_line(&cause));
             self.report.hint = hint;
         }
-        self.report.in_use = entrance::in_use(self.tree);
-        if self.report.outcome == Outcome::Failed && self.report.in_use != InUse::Workspace {
+        self.report.in_use = active_link::active_copy(self.tree);
+        if self.report.outcome == Outcome::Failed && self.report.in_use != ActiveCopy::Workspace {
             let cause = self.report.cause.take().unwrap_or_default();
             let loss = lost(self.tree);
             self.report.cause = Some(escape_control_line(&format!("{cause}; meanwhile, {loss}")));
@@ -180,12 +180,13 @@ impl Work<'_> {
     }
 }
 
-impl Setting<'_> {
+impl SyncContext<'_> {
     /// Begins with a tree; returns its work if its switch waits, and else its report.
-    fn start<'a>(&self, tree: &'a Tree) -> Result<Work<'a>, Box<Report>> {
-        let memory = Memory::load(self.memory, &tree.name);
+    fn start<'a>(&self, tree: &'a TreePaths) -> Result<TreeWork<'a>, Box<Report>> {
+        let memory = SyncState::load(self.memory, &tree.name);
         let steps = vec![].into_iter();
-        let mut work = Work { tree, report: Report::new(tree), memory, steps, outdated: None, copying: None };
+        let mut work =
+            TreeWork { tree, report: Report::new(tree), memory, steps, outdated: None, copying: None };
         match self.begin(&mut work) {
             Ok(()) if work.copying.is_some() => Ok(work),
             done => Err(Box::new(work.end(done))),
@@ -193,26 +194,26 @@ impl Setting<'_> {
     }
 
     /// Decides, and takes all steps, or those up to a copy that waits for its switch.
-    fn begin(&self, work: &mut Work<'_>) -> Result<(), Failure> {
+    fn begin(&self, work: &mut TreeWork<'_>) -> Result<(), Failure> {
         let (tree, memory) = (work.tree, &mut work.memory);
-        if !self.wanted && look::is_closed(tree, &self.workspace.path) {
+        if !self.wanted && tree_state::is_inaccessible(tree, &self.workspace.path) {
             return Ok(());
         }
-        entrance::sweep(tree);
-        sweep::around(&self.workspace.path, tree);
+        active_link::remove_leftovers(tree);
+        leftovers::remove_around(&self.workspace.path, tree);
         refresh::recover(self, tree)?;
         let seen = self.look(tree)?;
-        let action = decide::decide(&seen);
-        *memory = Memory::load(self.memory, &tree.name);
+        let action = decision::decide(&seen);
+        *memory = SyncState::load(self.memory, &tree.name);
         // An earlier process did not come to the end of carrying over.
         memory.unswept |= memory.leftover.is_some();
         match &action {
             Action::Leave(why) => {
-                work.report.cause = decide::explain(*why, self.wanted, tree);
+                work.report.cause = decision::explain(*why, self.wanted, tree);
                 return Ok(());
             }
             Action::Refuse(refusal) => {
-                let (cause, hint) = decide::in_words(refusal, tree);
+                let (cause, hint) = decision::describe(refusal, tree);
                 // A copy from earlier is hidden by a mount, and that is no wish.
                 if !self.wanted && !matches!(refusal, Refusal::Mounted(_)) {
                     work.report.cause = Some(cause);
@@ -223,8 +224,8 @@ impl Setting<'_> {
             Action::Keep(marker) | Action::Switch(marker) | Action::ReplaceDirectory(marker) => {
                 work.report.outcome = Outcome::Used;
                 // Its maker may have been killed before it removed its claim.
-                if let Ok(copy) = look::open(&self.workspace.path, &tree.copy) {
-                    let _ = claim::release(&copy);
+                if let Ok(copy) = tree_state::open_in_workspace(&self.workspace.path, &tree.copy) {
+                    let _ = partial_claim::release(&copy);
                 }
                 // The copy is used all the same.
                 if let Err(error) = self.compare_generation(tree, marker, &mut work.report) {
@@ -234,9 +235,9 @@ impl Setting<'_> {
             Action::Copy | Action::CopyDirectory | Action::Return { .. } => {}
         }
         match &action {
-            Action::Keep(marker) => memory.keep_about(marker),
+            Action::Keep(marker) => memory.retain_for(marker),
             Action::Switch(marker) | Action::ReplaceDirectory(marker) => {
-                memory.expect_leftover(marker, self.began);
+                memory.expect_delta(marker, self.began);
                 memory.store(self.memory, &tree.name)?;
             }
             _ => {}
@@ -254,7 +255,7 @@ impl Setting<'_> {
     }
 
     /// Takes the steps that are left, or those up to a copy that waits for its switch.
-    fn advance(&self, work: &mut Work<'_>) -> Result<(), Failure> {
+    fn advance(&self, work: &mut TreeWork<'_>) -> Result<(), Failure> {
         let tree = work.tree;
         while let Some(step) = work.steps.next() {
             log::debug!("{}: {step}", tree.name);
@@ -265,15 +266,15 @@ impl Setting<'_> {
                 }
                 Step::Point { to, .. } => {
                     if *to == tree.copy {
-                        mounted::refuse(tree, &[&tree.image])?;
+                        mount_check::refuse(tree, &[&tree.image])?;
                     }
-                    entrance::point(tree, to)?;
+                    active_link::switch_to(tree, to)?;
                 }
                 Step::ReplaceDirectory { entrance, .. } => {
-                    mounted::refuse(tree, &[entrance])?;
+                    mount_check::refuse(tree, &[entrance])?;
                     match self.replace(tree, &mut work.memory)? {
                         Replaced::Exchanged | Replaced::Emptied => {}
-                        Replaced::InUse(why) => {
+                        Replaced::ActiveCopy(why) => {
                             self.keep_directory(work, &why);
                             return Ok(());
                         }
@@ -283,14 +284,14 @@ impl Setting<'_> {
                     }
                 }
                 // The switch is done, whatever becomes of this: the follower goes on with it.
-                Step::CarryOver { .. } => match self.settle(tree, &mut work.memory, SETTLE) {
+                Step::CarryOver { .. } => match self.settle(tree, &mut work.memory, DELTA_TIMEOUT) {
                     Ok(writers) => work.report.holders = writers,
-                    Err(error) => self.tell_unsettled(tree, &error, &mut work.report),
+                    Err(error) => self.report_unfinished(tree, &error, &mut work.report),
                 },
             }
         }
-        if entrance::in_use(tree) == InUse::Workspace {
-            note::switched(self.journal, &tree.name);
+        if active_link::active_copy(tree) == ActiveCopy::Workspace {
+            journal_notes::clear_pending(self.journal, &tree.name);
         }
         self.sweep(tree, &mut work.memory)?;
         work.report.settling = work.memory.leftover.is_some();
@@ -300,40 +301,48 @@ impl Setting<'_> {
             self.note(tree, &format!("{cause}; the copy is used: {renewal}"));
             work.report.hint.get_or_insert(renewal);
         }
-        self.tell_holders(tree, &work.report.holders);
+        self.report_writers(tree, &work.report.holders);
         Ok(())
     }
 
-    fn keep_directory(&self, work: &mut Work<'_>, why: &str) {
+    fn keep_directory(&self, work: &mut TreeWork<'_>, why: &str) {
         let (tree, report) = (work.tree, &mut work.report);
         let entrance = tree.entrance.display();
         let cause = format!(
             "{entrance} is a directory, not a link, and {why}, so it cannot be replaced by the copy: {}",
             lost(tree)
         );
-        note::pending(self.journal, &tree.name, &cause);
+        journal_notes::set_pending(self.journal, &tree.name, &cause);
         report.outcome = Outcome::Kept;
         report.cause = Some(escape_control_line(&cause));
         report.hint =
             Some(format!("{BUILD_A_LINK}; or stop the programs that use it, then run: workspace-sync run"));
     }
 
-    fn copy(&self, tree: &Tree, from: &Path) -> Result<Copying, Failure> {
+    fn copy(&self, tree: &TreePaths, from: &Path) -> Result<Copying, Failure> {
         let listing = self.listing(tree)?.unwrap_or_default();
         let claim = self.claim_on(tree);
         let begun = self.job(tree, from, &listing, &claim).begin()?;
         let copied = Instant::now();
-        Ok(Copying { from: from.to_owned(), listing, claim, begun, copied, changed: copied, is_told: false })
+        Ok(Copying {
+            from: from.to_owned(),
+            listing,
+            claim,
+            begun,
+            copied,
+            changed: copied,
+            is_reported: false,
+        })
     }
 
     fn job<'a>(
         &'a self,
-        tree: &'a Tree,
+        tree: &'a TreePaths,
         source: &'a Path,
         listing: &'a Listing,
         claim: &'a Claim,
-    ) -> Job<'a> {
-        Job {
+    ) -> CopyJob<'a> {
+        CopyJob {
             tree,
             source,
             listing,
@@ -346,30 +355,30 @@ impl Setting<'_> {
     }
 
     /// Brings over what changed, and returns whether nothing has for so long that the switch does not wait any more.
-    fn catch_up(&self, work: &mut Work<'_>, gate: &Gate) -> Result<bool, Failure> {
+    fn catch_up(&self, work: &mut TreeWork<'_>, gate: &ProvisioningGate) -> Result<bool, Failure> {
         let Some(copying) = &mut work.copying else { return Ok(true) };
         let job = self.job(work.tree, &copying.from, &copying.listing, &copying.claim);
         let Some(changed) = job.catch_up(&mut copying.begun)? else {
             return Ok(copying.changed.elapsed() >= gate.quiet_after);
         };
         copying.changed = Instant::now();
-        if !copying.is_told && copying.copied.elapsed() >= gate.quiet_after * TOLD_AFTER {
-            copying.is_told = true;
-            self.tell_written(work.tree, &changed);
+        if !copying.is_reported && copying.copied.elapsed() >= gate.quiet_after * REPORTED_AFTER {
+            copying.is_reported = true;
+            self.report_busy_tree(work.tree, &changed);
         }
         Ok(false)
     }
 
     /// Completes the copy, and takes the steps that are left.
-    fn complete(&self, work: &mut Work<'_>) -> Result<(), Failure> {
+    fn complete(&self, work: &mut TreeWork<'_>) -> Result<(), Failure> {
         let Some(copying) = work.copying.take() else { return Ok(()) };
         let tree = work.tree;
-        let marker = self.job(tree, &copying.from, &copying.listing, &copying.claim).place(copying.begun)?;
-        work.memory = Memory::load(self.memory, &tree.name);
-        work.memory.expect_leftover(&marker, self.began);
+        let marker = self.job(tree, &copying.from, &copying.listing, &copying.claim).commit(copying.begun)?;
+        work.memory = SyncState::load(self.memory, &tree.name);
+        work.memory.expect_delta(&marker, self.began);
         work.memory.store(self.memory, &tree.name)?;
         // Before the switch: from then on, programs write to it.
-        AsCopied::of(self.open_copy(tree)?, &reserved_names::all())?.store(
+        CopiedState::of(self.open_copy(tree)?, &reserved_names::all())?.store(
             self.memory,
             &tree.name,
             &marker.identity(),
@@ -379,7 +388,7 @@ impl Setting<'_> {
     }
 
     /// Reports that a tree is never quiet while the script runs.
-    fn tell_written(&self, tree: &Tree, changed: &Path) {
+    fn report_busy_tree(&self, tree: &TreePaths, changed: &Path) {
         let message = escape_control_line(&format!(
             "{} is still the image's, because provisioning runs and {} keeps changing; {}; end the script, or let supervisord \
              start its server",
@@ -387,17 +396,21 @@ impl Setting<'_> {
             changed.display(),
             lost(tree)
         ));
-        note::pending(self.journal, &tree.name, &message);
+        journal_notes::set_pending(self.journal, &tree.name, &message);
         self.show(format!("{}: {message}", tree.name));
     }
 
     /// Reports a failure before the stage ends with it.
-    fn tell_failed(&self, failed: &Failed<'_>) {
-        note::pending(self.journal, &failed.tree.name, failed.report.cause.as_deref().unwrap_or_default());
+    fn report_failure(&self, failed: &Failed<'_>) {
+        journal_notes::set_pending(
+            self.journal,
+            &failed.tree.name,
+            failed.report.cause.as_deref().unwrap_or_default(),
+        );
     }
 
     /// Reports what the copies wait for.
-    fn announce(&self, waiting: &[Work<'_>]) {
+    fn announce(&self, waiting: &[TreeWork<'_>]) {
         for work in waiting {
             let Some(Copying { from, listing, claim, begun, .. }) = &work.copying else { continue };
             // A claim that is lost shows with the next pass.

@@ -5,18 +5,18 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::claim::Claim;
-use crate::decide::{self, Action, Copy, Why};
-use crate::entrance::{self, Entrance};
+use crate::active_link::{self, ActiveLink};
+use crate::decision::{self, Action, NoActionReason, WorkspaceCopy};
 use crate::generation::{self, Comparison};
 use crate::holders::{self, Holder};
 use crate::listing_file;
-use crate::look;
-use crate::memory::Memory;
-use crate::report::InUse;
+use crate::partial_claim::Claim;
+use crate::report::ActiveCopy;
 use crate::steps;
-use crate::sync_context::Setting;
-use crate::tree::Tree;
+use crate::sync_context::SyncContext;
+use crate::sync_state::SyncState;
+use crate::tree_paths::TreePaths;
+use crate::tree_state;
 use kit::quote::escape_control_line;
 use kit::units;
 
@@ -26,7 +26,7 @@ pub struct Status {
     /// Its name below `/opt`.
     pub tree: String,
     /// The copy that programs use.
-    pub in_use: InUse,
+    pub in_use: ActiveCopy,
     /// Path of the tree for programs.
     pub entrance: PathBuf,
     /// The place of the workspace's copy.
@@ -67,11 +67,11 @@ pub struct Status {
 }
 
 /// Looks at `tree`; what cannot be looked at is the problem.
-pub fn of(setting: &Setting<'_>, tree: &Tree) -> Status {
-    let memory = Memory::load(setting.memory, &tree.name);
+pub fn collect(setting: &SyncContext<'_>, tree: &TreePaths) -> Status {
+    let memory = SyncState::load(setting.memory, &tree.name);
     let mut status = Status {
         tree: tree.name.clone(),
-        in_use: entrance::in_use(tree),
+        in_use: active_link::active_copy(tree),
         entrance: tree.entrance.clone(),
         copy: tree.copy.clone(),
         state: "absent",
@@ -94,44 +94,51 @@ pub fn of(setting: &Setting<'_>, tree: &Tree) -> Status {
     status
 }
 
-fn fill(setting: &Setting<'_>, tree: &Tree, memory: &Memory, status: &mut Status) -> anyhow::Result<()> {
+fn fill(
+    setting: &SyncContext<'_>,
+    tree: &TreePaths,
+    memory: &SyncState,
+    status: &mut Status,
+) -> anyhow::Result<()> {
     let seen = setting.look(tree)?;
     let listing = listing_file::of_container(setting.memory, tree);
-    status.image_generation = listing.as_ref().map(generation::name);
+    status.image_generation = listing.as_ref().map(generation::id);
     let mut compared = Comparison::Impossible;
     match &seen.copy {
-        Copy::Whole(marker) => {
+        WorkspaceCopy::Whole(marker) => {
             status.state = "whole";
             status.copy_generation = Some(marker.generation.clone());
             status.entries = Some(marker.entries);
             status.bytes = Some(marker.bytes);
             status.completed_at = Some(marker.completed_at);
-            let copy = look::open(&setting.workspace.path, &tree.copy)?;
+            let copy = tree_state::open_in_workspace(&setting.workspace.path, &tree.copy)?;
             compared = generation::compare(listing.as_ref(), listing_file::of_copy(&copy)?.as_ref());
             if compared == Comparison::Same {
                 status.image_generation = Some(marker.generation.clone());
             }
         }
-        Copy::Foreign(_) => status.state = "foreign",
-        Copy::Absent => status.state = partial(setting, tree)?,
+        WorkspaceCopy::Foreign(_) => status.state = "foreign",
+        WorkspaceCopy::Absent => status.state = partial(setting, tree)?,
     }
-    if let Copy::Whole(previous) = look::copy(tree, &setting.workspace.path, &tree.previous)? {
+    if let WorkspaceCopy::Whole(previous) =
+        tree_state::inspect_copy(tree, &setting.workspace.path, &tree.previous)?
+    {
         status.previous_generation = Some(previous.generation);
     }
-    if seen.entrance == Entrance::Workspace {
+    if seen.entrance == ActiveLink::Workspace {
         status.holders = holders::of(&tree.image);
         // Who cannot be looked at matters while something is still to be carried over.
         status.holders.retain(|holder| status.settling || !holder.hidden);
     }
-    let action = decide::decide(&seen);
+    let action = decision::decide(&seen);
     status.next =
         steps::of(&action, tree, memory.leftover.is_some()).iter().map(ToString::to_string).collect();
     match &action {
         Action::Refuse(refusal) => {
-            let (problem, hint) = decide::in_words(refusal, tree);
+            let (problem, hint) = decision::describe(refusal, tree);
             (status.problem, status.hint) = (Some(problem), Some(hint));
         }
-        Action::Leave(Why::NotMounted) => {
+        Action::Leave(NoActionReason::NotMounted) => {
             status.problem =
                 Some("WORKSPACE_SYNC is on, and no volume is mounted at the workspace".to_owned());
         }
@@ -145,8 +152,10 @@ fn fill(setting: &Setting<'_>, tree: &Tree, memory: &Memory, status: &mut Status
 }
 
 /// Returns the state of a partial copy: being made, by any container, or unfinished.
-fn partial(setting: &Setting<'_>, tree: &Tree) -> anyhow::Result<&'static str> {
-    let Ok(directory) = look::open(&setting.workspace.path, &tree.partial) else { return Ok("absent") };
+fn partial(setting: &SyncContext<'_>, tree: &TreePaths) -> anyhow::Result<&'static str> {
+    let Ok(directory) = tree_state::open_in_workspace(&setting.workspace.path, &tree.partial) else {
+        return Ok("absent");
+    };
     Ok(match Claim::read(&directory)? {
         Some(claim) if Claim::is_alive(&directory)? => {
             if claim.waiting {
@@ -163,10 +172,10 @@ fn partial(setting: &Setting<'_>, tree: &Tree) -> anyhow::Result<&'static str> {
 impl fmt::Display for Status {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let in_use = match self.in_use {
-            InUse::Image => "the image's copy",
-            InUse::Workspace => "the workspace's copy",
-            InUse::Directory => "a directory of the image",
-            InUse::Other => "not managed by workspace-sync",
+            ActiveCopy::Image => "the image's copy",
+            ActiveCopy::Workspace => "the workspace's copy",
+            ActiveCopy::Directory => "a directory of the image",
+            ActiveCopy::Other => "not managed by workspace-sync",
         };
         writeln!(formatter, "{}", self.tree)?;
         let mut row = |name: &str, text: &str| writeln!(formatter, "  {name:<12}{text}");

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::decide::Action;
-use crate::tree::Tree;
+use crate::decision::Action;
+use crate::tree_paths::TreePaths;
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl fmt::Display for Step {
 
 /// Returns the steps of `action`; `leftover`: changes of the image's tree are still to be carried over.
 #[must_use]
-pub fn of(action: &Action, tree: &Tree, leftover: bool) -> Vec<Step> {
+pub fn of(action: &Action, tree: &TreePaths, leftover: bool) -> Vec<Step> {
     let point = |to: &PathBuf| Step::Point { entrance: tree.entrance.clone(), to: to.clone() };
     let carry_over = || Step::CarryOver { from: tree.image.clone(), to: tree.copy.clone() };
     let copy = |from: &PathBuf| Step::Copy { from: from.clone(), to: tree.copy.clone() };
@@ -88,12 +88,12 @@ pub fn of(action: &Action, tree: &Tree, leftover: bool) -> Vec<Step> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::Why;
+    use crate::decision::NoActionReason;
     use std::path::Path;
 
     #[test]
     fn a_first_copy_is_made_then_switched_to_then_completed() {
-        let tree = Tree::new("x", Path::new("/opt"), Path::new("/ws"), "s");
+        let tree = TreePaths::new("x", Path::new("/opt"), Path::new("/ws"), "s");
         let text = |action: &Action, leftover| -> Vec<String> {
             of(action, &tree, leftover).iter().map(ToString::to_string).collect()
         };
@@ -109,6 +109,6 @@ mod tests {
             text(&Action::CopyDirectory, false),
             ["copy /opt/x to /ws/x", "replace the directory /opt/x by a link to /ws/x"]
         );
-        assert_eq!(text(&Action::Leave(Why::NotMounted), true), [""; 0]);
+        assert_eq!(text(&Action::Leave(NoActionReason::NotMounted), true), [""; 0]);
     }
 }

@@ -8,24 +8,24 @@ use journal::Journal;
 use kit::lock::Lock;
 use tree_copy::Capabilities;
 
-use crate::claim::Claim;
-use crate::clock::Instant;
-use crate::copy::{self, Manner};
-use crate::decide::{self, Seen};
+use crate::copy_job::{self, Manner};
+use crate::decision::{self, TreeState};
 use crate::image_listing::Listing;
+use crate::journal_notes;
 use crate::listing_file;
-use crate::look;
-use crate::memory::Memory;
-use crate::note;
+use crate::partial_claim::Claim;
 use crate::steps::{self, Step};
-use crate::tree::Tree;
+use crate::sync_state::SyncState;
+use crate::tree_paths::TreePaths;
+use crate::tree_state;
+use crate::volume_clock::Timestamp;
 
 /// Directory of what this container knows about its trees.
 pub const STATE_DIR: &str = "/var/lib/leonardo/sync";
 
 /// Settings and state that all trees of a command share.
 #[derive(Debug)]
-pub struct Setting<'a> {
+pub struct SyncContext<'a> {
     /// The workspace.
     pub workspace: &'a workspace::Workspace,
     /// `WORKSPACE_SYNC`.
@@ -39,46 +39,46 @@ pub struct Setting<'a> {
     /// Options of a copy.
     pub manner: Manner,
     /// Time at which the container began to change the image's trees.
-    pub began: Option<Instant>,
+    pub began: Option<Timestamp>,
 }
 
-impl Setting<'_> {
+impl SyncContext<'_> {
     /// Inspects `tree`.
-    pub fn look(&self, tree: &Tree) -> Result<Seen> {
-        look::at(tree, &self.workspace.path, self.workspace.mounted, self.wanted)
+    pub fn look(&self, tree: &TreePaths) -> Result<TreeState> {
+        tree_state::inspect(tree, &self.workspace.path, self.workspace.mounted, self.wanted)
     }
 
     /// The steps that a run would take.
-    pub fn steps(&self, tree: &Tree) -> Result<Vec<Step>> {
-        let action = decide::decide(&self.look(tree)?);
-        Ok(steps::of(&action, tree, Memory::load(self.memory, &tree.name).leftover.is_some()))
+    pub fn steps(&self, tree: &TreePaths) -> Result<Vec<Step>> {
+        let action = decision::decide(&self.look(tree)?);
+        Ok(steps::of(&action, tree, SyncState::load(self.memory, &tree.name).leftover.is_some()))
     }
 
     /// This container's claim on the partial copy of `tree`.
-    pub fn claim_on(&self, tree: &Tree) -> Claim {
+    pub fn claim_on(&self, tree: &TreePaths) -> Claim {
         Claim { tree: tree.name.clone(), ..self.claim.clone() }
     }
 
     /// Returns the listing of the image's tree, made once in a container's life: later, programs have changed the tree.
-    pub fn listing(&self, tree: &Tree) -> Result<Option<Listing>> {
+    pub fn listing(&self, tree: &TreePaths) -> Result<Option<Listing>> {
         listing_file::ensure(self.memory, tree, self.began)
     }
 
     /// Opens the workspace's copy.
-    pub fn open_copy(&self, tree: &Tree) -> Result<OwnedFd> {
-        look::open(&self.workspace.path, &tree.copy)
+    pub fn open_copy(&self, tree: &TreePaths) -> Result<OwnedFd> {
+        tree_state::open_in_workspace(&self.workspace.path, &tree.copy)
             .with_context(|| format!("cannot open {}", tree.copy.display()))
     }
 
     /// Returns what the volume can keep.
-    pub fn capabilities(&self, tree: &Tree) -> Result<Capabilities> {
-        let parent = copy::open_parent(tree, &self.workspace.path)?;
-        Ok(tree_copy::probe(&copy::path_of(&parent))?)
+    pub fn capabilities(&self, tree: &TreePaths) -> Result<Capabilities> {
+        let parent = copy_job::open_parent(tree, &self.workspace.path)?;
+        Ok(tree_copy::probe(&copy_job::path_of(&parent))?)
     }
 
     /// Writes a note to the log and to the journal.
-    pub fn note(&self, tree: &Tree, message: &str) {
-        note::lasting(self.journal, &tree.name, message);
+    pub fn note(&self, tree: &TreePaths, message: &str) {
+        journal_notes::add(self.journal, &tree.name, message);
     }
 }
 
@@ -88,7 +88,7 @@ pub fn lock(memory: &Path) -> Result<Lock> {
 }
 
 /// Returns the tree of this name.
-pub fn one<'a>(trees: &'a [Tree], name: &str) -> anyhow::Result<&'a Tree> {
+pub fn one<'a>(trees: &'a [TreePaths], name: &str) -> anyhow::Result<&'a TreePaths> {
     trees.iter().find(|tree| tree.name == name).ok_or_else(|| {
         let known: Vec<&str> = trees.iter().map(|tree| tree.name.as_str()).collect();
         kit::UsageError(format!("unknown tree {name:?}; available: {}", known.join(", "))).into()
@@ -96,7 +96,7 @@ pub fn one<'a>(trees: &'a [Tree], name: &str) -> anyhow::Result<&'a Tree> {
 }
 
 /// Returns the trees of these names, or all of them where none is given.
-pub fn chosen<'a>(trees: &'a [Tree], names: &[String]) -> anyhow::Result<Vec<&'a Tree>> {
+pub fn chosen<'a>(trees: &'a [TreePaths], names: &[String]) -> anyhow::Result<Vec<&'a TreePaths>> {
     if names.is_empty() {
         return Ok(trees.iter().collect());
     }

@@ -8,21 +8,21 @@ use kit::{Exit, Outcome};
 use serde::Serialize;
 use tree_copy::{Check, Counters, Difference, Note, Observer, Options, What};
 
-use crate::copy;
-use crate::decide::Copy;
-use crate::image_listing::{COMPILED, Listing};
-use crate::look;
+use crate::copy_job;
+use crate::decision::WorkspaceCopy;
+use crate::image_listing::{Listing, PYCACHE};
 use crate::reserved_names;
-use crate::sync_context::Setting;
-use crate::tree::Tree;
+use crate::sync_context::SyncContext;
+use crate::tree_paths::TreePaths;
+use crate::tree_state;
 use kit::units;
 
 /// Names of each kind that are kept for the answer.
-const SHOWN: usize = 20;
+const MAX_LISTED: usize = 20;
 
 /// Result of comparing one copy.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Verdict {
+pub struct VerifyReport {
     /// The tree's name below `/opt`.
     pub tree: String,
     /// Entries of the image's copy.
@@ -41,10 +41,11 @@ pub struct Verdict {
 }
 
 /// Compares each tree's copy with the image's; answers "no" if something is missing or damaged.
-pub fn run(setting: &Setting<'_>, trees: Vec<&Tree>, content: bool, json: bool) -> Outcome {
+pub fn run(setting: &SyncContext<'_>, trees: Vec<&TreePaths>, content: bool, json: bool) -> Outcome {
     let mut exit = Exit::Done;
     for tree in trees {
-        let Copy::Whole(_) = look::copy(tree, &setting.workspace.path, &tree.copy)? else {
+        let WorkspaceCopy::Whole(_) = tree_state::inspect_copy(tree, &setting.workspace.path, &tree.copy)?
+        else {
             log::info!("{}: there is no copy at {}", tree.name, tree.copy.display());
             continue;
         };
@@ -71,9 +72,10 @@ pub fn run(setting: &Setting<'_>, trees: Vec<&Tree>, content: bool, json: bool) 
     Ok(exit)
 }
 
-fn verify(setting: &Setting<'_>, tree: &Tree, content: bool) -> anyhow::Result<Verdict> {
-    let copy = look::open(&setting.workspace.path, &tree.copy)?;
-    let capabilities = tree_copy::probe(&copy::path_of(&copy::open_parent(tree, &setting.workspace.path)?))?;
+fn verify(setting: &SyncContext<'_>, tree: &TreePaths, content: bool) -> anyhow::Result<VerifyReport> {
+    let copy = tree_state::open_in_workspace(&setting.workspace.path, &tree.copy)?;
+    let capabilities =
+        tree_copy::probe(&copy_job::path_of(&copy_job::open_parent(tree, &setting.workspace.path)?))?;
     let keep = reserved_names::all();
     let options = Options {
         write: false,
@@ -83,15 +85,15 @@ fn verify(setting: &Setting<'_>, tree: &Tree, content: bool) -> anyhow::Result<V
         check: if content { Check::Content } else { Check::Metadata },
         ..Options::new(&capabilities)
     };
-    let at = copy::path_of(&copy);
+    let at = copy_job::path_of(&copy);
     let image = tree.brought().unwrap_or(&tree.image);
-    let found = Found { listing: setting.listing(tree)?, ..Found::default() };
+    let found = VerifyObserver { listing: setting.listing(tree)?, ..VerifyObserver::default() };
     let pass = tree_copy::pass(image, &at, &options, &found)?;
     let verdict = found.verdict.into_inner().unwrap_or_default();
-    Ok(Verdict { tree: tree.name.clone(), entries: pass.entries, ..verdict })
+    Ok(VerifyReport { tree: tree.name.clone(), entries: pass.entries, ..verdict })
 }
 
-fn tell(verdict: &Verdict) -> io::Result<()> {
+fn tell(verdict: &VerifyReport) -> io::Result<()> {
     let mut out = io::stdout();
     writeln!(
         out,
@@ -132,20 +134,20 @@ fn judge(difference: Difference) -> Option<Finding> {
 
 /// Counts what is found.
 #[derive(Default)]
-struct Found {
-    verdict: Mutex<Verdict>,
+struct VerifyObserver {
+    verdict: Mutex<VerifyReport>,
     listing: Option<Listing>,
 }
 
-impl Found {
+impl VerifyObserver {
     /// True unless a program of this container made or changed the entry in the image's tree.
     fn is_images(&self, name: &Path) -> bool {
         let Some(listing) = &self.listing else { return true };
-        name.iter().any(|part| part == COMPILED) || listing.named(name).is_some_and(|row| !row.touched)
+        name.iter().any(|part| part == PYCACHE) || listing.named(name).is_some_and(|row| !row.touched)
     }
 }
 
-impl Observer for Found {
+impl Observer for VerifyObserver {
     fn counted(&self, _counters: &Counters) {}
 
     fn noted(&self, note: Note) {
@@ -164,7 +166,7 @@ impl Observer for Found {
             Finding::Damaged => (&mut verdict.damaged, &mut verdict.damaged_names),
         };
         *number += 1;
-        if names.len() < SHOWN {
+        if names.len() < MAX_LISTED {
             names.push(note.path);
         }
     }

@@ -144,7 +144,8 @@ fn what_was_made_before_the_first_copy_was_whole_is_the_users_and_not_the_images
         let said = site.run(&["refresh", "app"]);
         assert_eq!(said.code, 0, "{said:?}");
         has_everything(&site);
-        let beside = format!("kept your version as {}", copy(&site).join("config.yaml.before-refresh").display());
+        let beside =
+            format!("kept your version as {}", copy(&site).join("config.yaml.before-refresh").display());
         assert!(said.stderr.contains(&beside), "{said:?}");
         let read = |name: &str| fs::read_to_string(copy(&site).join(name)).unwrap();
         assert_eq!([read("config.yaml"), read("newer.py")], ["model: medium\n", "3\n"]);

@@ -13,8 +13,8 @@ use nix::dir::Dir;
 use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 
-use crate::beneath;
-use crate::clock::Instant;
+use crate::open_beneath;
+use crate::volume_clock::Timestamp;
 
 const DIRECTORY: OFlag =
     OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
@@ -43,13 +43,13 @@ impl Entry<'_> {
     }
 
     /// Returns the time of the last write to its content, or the one that a program set.
-    pub fn modified(&self) -> Instant {
-        Instant(self.stat.st_mtime, self.stat.st_mtime_nsec)
+    pub fn modified(&self) -> Timestamp {
+        Timestamp(self.stat.st_mtime, self.stat.st_mtime_nsec)
     }
 
     /// Returns the change time of its inode.
-    pub fn changed(&self) -> Instant {
-        Instant(self.stat.st_ctime, self.stat.st_ctime_nsec)
+    pub fn changed(&self) -> Timestamp {
+        Timestamp(self.stat.st_ctime, self.stat.st_ctime_nsec)
     }
 }
 
@@ -108,10 +108,10 @@ fn below<E: From<io::Error>>(
 
 /// Returns an entry of the tree at `root`, or `root` itself, that changed in this period: a file rather than a
 /// directory.
-pub fn changed(root: &Path, period: impl RangeBounds<Instant>) -> anyhow::Result<Option<PathBuf>> {
-    let opened = beneath::open_root(root)?;
+pub fn changed(root: &Path, period: impl RangeBounds<Timestamp>) -> anyhow::Result<Option<PathBuf>> {
+    let opened = open_beneath::open_root(root)?;
     let stat = fstat(&opened).map_err(io::Error::from)?;
-    let mut found = period.contains(&Instant(stat.st_ctime, stat.st_ctime_nsec)).then(|| root.to_owned());
+    let mut found = period.contains(&Timestamp(stat.st_ctime, stat.st_ctime_nsec)).then(|| root.to_owned());
     let mut is_file = false;
     each::<io::Error>(opened, &mut |entry| {
         let is_better = !is_file && (found.is_none() || !entry.is_directory());
@@ -212,13 +212,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("a")).unwrap();
         fs::write(dir.path().join("a/file"), "").unwrap();
-        let stamp = |path: &Path| Instant::changed(&path.symlink_metadata().unwrap());
+        let stamp = |path: &Path| Timestamp::changed(&path.symlink_metadata().unwrap());
         let file = dir.path().join("a/file");
         let latest = stamp(&file).max(stamp(dir.path()));
         assert_eq!(changed(dir.path(), stamp(&file)..).unwrap(), Some(file));
-        assert_eq!(changed(dir.path(), Instant(latest.0 + 1, 0)..).unwrap(), None);
+        assert_eq!(changed(dir.path(), Timestamp(latest.0 + 1, 0)..).unwrap(), None);
         assert_eq!(
-            changed(dir.path(), Instant(0, 0)..=Instant(1, 0)).unwrap(),
+            changed(dir.path(), Timestamp(0, 0)..=Timestamp(1, 0)).unwrap(),
             None,
             "the clock was set back"
         );

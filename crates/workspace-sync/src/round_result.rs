@@ -6,7 +6,7 @@ use anyhow::Result;
 
 /// Changes that one round made; they are on the disk.
 #[derive(Debug, Default)]
-pub struct Round {
+pub struct DeltaRound {
     /// Entries that were replaced, made or added to.
     pub carried: u64,
     /// Entries that were removed because they had been removed in the old tree.
@@ -17,7 +17,7 @@ pub struct Round {
     pub failed: Option<anyhow::Error>,
 }
 
-impl Round {
+impl DeltaRound {
     /// Returns whether there was nothing to do.
     #[must_use]
     pub fn is_quiet(&self) -> bool {

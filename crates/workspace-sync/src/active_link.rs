@@ -9,12 +9,12 @@ use std::process;
 
 use anyhow::{Context, Result};
 
-use crate::report::InUse;
-use crate::tree::Tree;
+use crate::report::ActiveCopy;
+use crate::tree_paths::TreePaths;
 
 /// State of `/opt/NAME`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Entrance {
+pub enum ActiveLink {
     /// A link to the image's own copy.
     Image,
     /// A link to the workspace's copy, whether that exists or not.
@@ -29,9 +29,9 @@ pub enum Entrance {
     Missing,
 }
 
-impl Entrance {
+impl ActiveLink {
     /// Looks at the entrance of `tree`.
-    pub fn of(tree: &Tree) -> Result<Self> {
+    pub fn of(tree: &TreePaths) -> Result<Self> {
         let cannot = || format!("cannot look at {}", tree.entrance.display());
         let meta = match fs::symlink_metadata(&tree.entrance) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::Missing),
@@ -55,7 +55,7 @@ impl Entrance {
 }
 
 /// Makes `/opt/NAME` a link to `to`, in one rename: a program that opens it finds the old tree or the new one.
-pub fn point(tree: &Tree, to: &Path) -> Result<()> {
+pub fn switch_to(tree: &TreePaths, to: &Path) -> Result<()> {
     let temporary = temporary(tree);
     let cannot = || format!("cannot point {} to {}", tree.entrance.display(), to.display());
     // Left by a killed process that had our number.
@@ -69,7 +69,7 @@ pub fn point(tree: &Tree, to: &Path) -> Result<()> {
 
 /// Removes links that killed processes made and did not get to rename. A directory of such a name was at the entrance
 /// and has changed places with a link already: it becomes the image's copy, which it was on the way to.
-pub fn sweep(tree: &Tree) {
+pub fn remove_leftovers(tree: &TreePaths) {
     let prefix = format!(".{}.link-", tree.name);
     let Some(entries) = tree.entrance.parent().and_then(|opt| fs::read_dir(opt).ok()) else { return };
     for entry in entries.flatten() {
@@ -88,21 +88,21 @@ pub fn sweep(tree: &Tree) {
     }
 }
 
-fn temporary(tree: &Tree) -> PathBuf {
+fn temporary(tree: &TreePaths) -> PathBuf {
     tree.entrance.with_file_name(format!(".{}.link-{}", tree.name, process::id()))
 }
 
-fn sync(tree: &Tree) -> io::Result<()> {
+fn sync(tree: &TreePaths) -> io::Result<()> {
     tree.entrance.parent().map_or(Ok(()), |opt| fs::File::open(opt)?.sync_all())
 }
 
 /// Returns which copy programs use.
-pub fn in_use(tree: &Tree) -> InUse {
-    match Entrance::of(tree) {
-        Ok(Entrance::Image) => InUse::Image,
-        Ok(Entrance::Workspace) => InUse::Workspace,
-        Ok(Entrance::Directory) => InUse::Directory,
-        _ => InUse::Other,
+pub fn active_copy(tree: &TreePaths) -> ActiveCopy {
+    match ActiveLink::of(tree) {
+        Ok(ActiveLink::Image) => ActiveCopy::Image,
+        Ok(ActiveLink::Workspace) => ActiveCopy::Workspace,
+        Ok(ActiveLink::Directory) => ActiveCopy::Directory,
+        _ => ActiveCopy::Other,
     }
 }
 
@@ -110,29 +110,29 @@ pub fn in_use(tree: &Tree) -> InUse {
 mod tests {
     use super::*;
 
-    fn tree(root: &Path) -> Tree {
+    fn tree(root: &Path) -> TreePaths {
         fs::create_dir_all(root.join("opt/.image/x")).unwrap();
-        Tree::new("x", &root.join("opt"), &root.join("ws"), "s")
+        TreePaths::new("x", &root.join("opt"), &root.join("ws"), "s")
     }
 
     #[test]
     fn every_kind_of_entrance_is_told_apart() {
         let dir = tempfile::tempdir().unwrap();
         let tree = tree(dir.path());
-        let look = || Entrance::of(&tree).unwrap();
-        assert_eq!(look(), Entrance::Missing);
-        point(&tree, &tree.image).unwrap();
-        assert_eq!(look(), Entrance::Image);
-        point(&tree, &tree.copy).unwrap();
-        assert_eq!(look(), Entrance::Workspace, "a dangling link to the copy is still ours");
-        point(&tree, Path::new("/elsewhere")).unwrap();
-        assert_eq!(look(), Entrance::Elsewhere("/elsewhere".into()));
+        let look = || ActiveLink::of(&tree).unwrap();
+        assert_eq!(look(), ActiveLink::Missing);
+        switch_to(&tree, &tree.image).unwrap();
+        assert_eq!(look(), ActiveLink::Image);
+        switch_to(&tree, &tree.copy).unwrap();
+        assert_eq!(look(), ActiveLink::Workspace, "a dangling link to the copy is still ours");
+        switch_to(&tree, Path::new("/elsewhere")).unwrap();
+        assert_eq!(look(), ActiveLink::Elsewhere("/elsewhere".into()));
         fs::remove_file(&tree.entrance).unwrap();
         fs::write(&tree.entrance, "").unwrap();
-        assert_eq!(look(), Entrance::Other);
+        assert_eq!(look(), ActiveLink::Other);
         fs::remove_file(&tree.entrance).unwrap();
         fs::create_dir(&tree.entrance).unwrap();
-        assert_eq!(look(), Entrance::Directory);
+        assert_eq!(look(), ActiveLink::Directory);
     }
 
     #[test]
@@ -143,7 +143,7 @@ mod tests {
         symlink("a", opt.join(".x.link-77")).unwrap();
         symlink("a", opt.join(".y.link-77")).unwrap();
         fs::write(opt.join(".x.link-text"), "").unwrap();
-        sweep(&tree);
+        remove_leftovers(&tree);
         assert!(opt.join(".x.link-77").symlink_metadata().is_err());
         assert!(opt.join(".y.link-77").symlink_metadata().is_ok() && opt.join(".x.link-text").exists());
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// The marker, and the pauses between looks at trees that wait.
 #[derive(Debug)]
-pub struct Gate {
+pub struct ProvisioningGate {
     marker: PathBuf,
     /// Time that a tree stays unchanged before its switch does not wait for the marker.
     pub quiet_after: Duration,
@@ -14,7 +14,7 @@ pub struct Gate {
     pause: Duration,
 }
 
-impl Gate {
+impl ProvisioningGate {
     /// Waits for the end of `marker`.
     pub fn new(marker: PathBuf, quiet_after: Duration, retry_after: Duration) -> Self {
         Self { marker, quiet_after, retry_after, pause: quiet_after / 60 }
@@ -42,7 +42,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let marker = dir.path().join("container_config");
         std::fs::write(&marker, "").unwrap();
-        let mut gate = Gate::new(marker.clone(), Duration::from_millis(60), Duration::ZERO);
+        let mut gate = ProvisioningGate::new(marker.clone(), Duration::from_millis(60), Duration::ZERO);
         assert!(!gate.is_open());
         let pauses: Vec<_> = (0..7)
             .map(|_| {
@@ -51,7 +51,7 @@ mod tests {
             })
             .collect();
         assert_eq!(pauses, [2, 4, 8, 16, 30, 30, 30]);
-        let mut gate = Gate::new(marker.clone(), Duration::from_hours(60), Duration::ZERO);
+        let mut gate = ProvisioningGate::new(marker.clone(), Duration::from_hours(60), Duration::ZERO);
         std::fs::remove_file(marker).unwrap();
         gate.pause();
         assert!(gate.is_open());

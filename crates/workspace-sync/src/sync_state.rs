@@ -13,55 +13,55 @@ use kit::atomic::{self, WriteOptions};
 use nix::sys::stat::FileStat;
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Instant;
-use crate::copied::State;
+use crate::copied_state::EntryState;
+use crate::copy_marker::Marker;
 use crate::holders::Holder;
-use crate::marker::Marker;
+use crate::volume_clock::Timestamp;
 use kit::units;
 
 /// About one tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Memory {
+pub struct SyncState {
     /// Changes of the tree that programs used before the switch and may still write to.
-    pub leftover: Option<Leftover>,
+    pub leftover: Option<PendingDelta>,
     /// True if a process that carried over may have been killed and have left something half made in the copy.
     pub unswept: bool,
 }
 
 /// A tree that was in use until the switch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Leftover {
+pub struct PendingDelta {
     /// Identity of the copy in use since the switch; all this does not apply to another copy.
     #[serde(default)]
     pub copy: String,
     /// Changes at or after this moment have not been carried over yet, by the clock of that file system.
-    pub source_since: Instant,
+    pub source_since: Timestamp,
     /// Changes in the copy after this moment are another program's, by the clock of that file system.
-    pub copy_since: Instant,
+    pub copy_since: Timestamp,
     /// Processes that hide their files and were there at the first look after the switch: those that began later found
     /// the copy, and do not keep a follower at work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hidden: Option<Vec<u32>>,
     /// Parts of old files that were appended to new ones although both had grown, by [`key`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub carried: BTreeMap<String, Carried>,
+    pub carried: BTreeMap<String, AppendedBytes>,
     /// Entries carried over after `copy_since`, by [`key`]: they are not another program's work, also for the next
     /// process that carries over.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub written: BTreeMap<String, Ours>,
+    pub written: BTreeMap<String, OwnWrite>,
 }
 
 /// So much of an old file is in the new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Carried {
+pub struct AppendedBytes {
     /// Inode of the old file: logs are renamed, and others come into their place.
     pub inode: u64,
     /// From its beginning.
     pub bytes: u64,
 }
 
-impl Carried {
+impl AppendedBytes {
     /// Returns the part of the present file of this name that is in the new one; nothing if it is another file or was
     /// cut.
     #[must_use]
@@ -72,44 +72,44 @@ impl Carried {
 
 /// An entry of the copy as it was carried over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ours {
+pub struct OwnWrite {
     /// Its inode.
     pub inode: u64,
     /// Its change time.
-    pub changed: Instant,
+    pub changed: Timestamp,
     /// Its state.
-    pub state: State,
+    pub state: EntryState,
     /// Those of the old entry and the ones that we gave this one for it, if we did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permissions: Option<(u32, u32)>,
 }
 
-impl Ours {
+impl OwnWrite {
     /// From what was looked at.
     pub fn of(stat: &FileStat) -> Self {
-        let changed = Instant(stat.st_ctime, stat.st_ctime_nsec);
-        Self { inode: stat.st_ino, changed, state: State::of(stat), permissions: None }
+        let changed = Timestamp(stat.st_ctime, stat.st_ctime_nsec);
+        Self { inode: stat.st_ino, changed, state: EntryState::of(stat), permissions: None }
     }
 
     /// Returns whether it was not written or replaced since.
     #[must_use]
     pub fn is_still(&self, stat: &FileStat) -> bool {
-        self.inode == stat.st_ino && self.state.has_content_of(&State::of(stat))
+        self.inode == stat.st_ino && self.state.has_content_of(&EntryState::of(stat))
     }
 }
 
 /// So much of what was carried over is remembered. Who writes more files than that again and again finds the rest kept
 /// beside the new ones, which loses nothing.
-const REMEMBERED: usize = 4_096;
+const MAX_ENTRIES: usize = 4_096;
 
 /// A name within a tree as text, one for each name: names need not be UTF-8.
 pub fn key(name: &Path) -> String {
     name.as_os_str().as_bytes().escape_ascii().to_string()
 }
 
-impl Leftover {
+impl PendingDelta {
     /// Nothing has been carried over yet.
-    pub fn new(copy: &Marker, source_since: Instant, copy_since: Instant) -> Self {
+    pub fn new(copy: &Marker, source_since: Timestamp, copy_since: Timestamp) -> Self {
         Self {
             copy: copy.identity(),
             source_since,
@@ -123,42 +123,43 @@ impl Leftover {
     /// Returns whether the copy was not made from this container's tree: then the former state of its entries is
     /// unknown.
     #[must_use]
-    pub fn is_of_another_time(&self) -> bool {
-        self.copy_since == Instant(0, 0)
+    pub fn is_from_other_container(&self) -> bool {
+        self.copy_since == Timestamp(0, 0)
     }
 
     /// Those of `writers` that may have something of the old tree open.
-    pub fn concerned(&mut self, writers: Vec<Holder>) -> Vec<Holder> {
+    pub fn relevant_writers(&mut self, writers: Vec<Holder>) -> Vec<Holder> {
         let hidden = || writers.iter().filter(|writer| writer.hidden).map(|writer| writer.pid).collect();
         let known = self.hidden.get_or_insert_with(hidden);
         writers.into_iter().filter(|writer| !writer.hidden || known.contains(&writer.pid)).collect()
     }
 
     /// Remembers that `name` was written by us, and forgets the older half where that is too much.
-    pub fn remember(&mut self, name: &Path, ours: Ours) {
+    pub fn remember(&mut self, name: &Path, ours: OwnWrite) {
         self.written.insert(key(name), ours);
-        if self.written.len() > REMEMBERED * 2 {
-            let mut moments: Vec<Instant> = self.written.values().map(|ours| ours.changed).collect();
+        if self.written.len() > MAX_ENTRIES * 2 {
+            let mut moments: Vec<Timestamp> = self.written.values().map(|ours| ours.changed).collect();
             moments.sort_unstable();
-            let oldest = moments[moments.len() - REMEMBERED];
+            let oldest = moments[moments.len() - MAX_ENTRIES];
             self.written.retain(|_, ours| ours.changed >= oldest);
         }
     }
 }
 
-impl Memory {
+impl SyncState {
     /// Forgets what is left over from the switch to another copy than `copy`: another container may have refreshed it,
     /// or this one was made from a container that was saved as an image, and has another volume.
-    pub fn keep_about(&mut self, copy: &Marker) {
+    pub fn retain_for(&mut self, copy: &Marker) {
         self.leftover.take_if(|leftover| leftover.copy != copy.identity());
     }
 
     /// Sees to it that what was written in the image's tree since `began` is carried over to this copy, also one from
     /// another time: then nothing that the copy has is changed, and what is surely this container's comes beside it.
-    pub fn expect_leftover(&mut self, copy: &Marker, began: Option<Instant>) {
-        self.keep_about(copy);
+    pub fn expect_delta(&mut self, copy: &Marker, began: Option<Timestamp>) {
+        self.retain_for(copy);
         if self.leftover.is_none() {
-            self.leftover = began.map(|since| Leftover::new(copy, since.safely_before(), Instant(0, 0)));
+            self.leftover =
+                began.map(|since| PendingDelta::new(copy, since.safely_before(), Timestamp(0, 0)));
         }
     }
 
@@ -189,7 +190,7 @@ fn prepare(directory: &Path) -> Result<()> {
 
 /// This container's own random name, made when it is first asked for; another container on the same workspace has
 /// another, on another machine as well.
-pub fn container(directory: &Path) -> Result<String> {
+pub fn container_id(directory: &Path) -> Result<String> {
     prepare(directory)?;
     let path = directory.join("container");
     match fs::read_to_string(&path) {
@@ -212,31 +213,31 @@ pub fn container(directory: &Path) -> Result<String> {
 mod tests {
     use super::*;
 
-    fn ours(seconds: i64) -> Ours {
-        let state = State { kind: 0o100_000, permissions: 0o644, size: 5, modified: Instant(1, 8) };
-        Ours { inode: 6, changed: Instant(seconds, 0), state, permissions: Some((0o644, 0o664)) }
+    fn ours(seconds: i64) -> OwnWrite {
+        let state = EntryState { kind: 0o100_000, permissions: 0o644, size: 5, modified: Timestamp(1, 8) };
+        OwnWrite { inode: 6, changed: Timestamp(seconds, 0), state, permissions: Some((0o644, 0o664)) }
     }
 
     #[test]
     fn what_is_stored_is_remembered_and_damage_is_forgotten() {
         let dir = tempfile::tempdir().unwrap();
         let place = dir.path().join("sync");
-        assert_eq!(Memory::load(&place, "x"), Memory::default());
-        let memory = Memory {
-            leftover: Some(Leftover {
+        assert_eq!(SyncState::load(&place, "x"), SyncState::default());
+        let memory = SyncState {
+            leftover: Some(PendingDelta {
                 copy: "m-1".into(),
-                source_since: Instant(1, 2),
-                copy_since: Instant(3, 4),
+                source_since: Timestamp(1, 2),
+                copy_since: Timestamp(3, 4),
                 hidden: Some(vec![5]),
-                carried: [("server.log".to_owned(), Carried { inode: 4, bytes: 5 })].into(),
+                carried: [("server.log".to_owned(), AppendedBytes { inode: 4, bytes: 5 })].into(),
                 written: [("state.db".to_owned(), ours(7))].into(),
             }),
             unswept: true,
         };
         memory.store(&place, "x").unwrap();
-        assert_eq!(Memory::load(&place, "x"), memory);
+        assert_eq!(SyncState::load(&place, "x"), memory);
         fs::write(place.join("x.json"), "{").unwrap();
-        assert_eq!(Memory::load(&place, "x"), Memory::default());
+        assert_eq!(SyncState::load(&place, "x"), SyncState::default());
     }
 
     #[test]
@@ -258,38 +259,38 @@ mod tests {
             bytes: 0,
             completed_at: 0,
         };
-        let mut leftover = Leftover::new(&copy, Instant(0, 0), Instant(0, 0));
+        let mut leftover = PendingDelta::new(&copy, Timestamp(0, 0), Timestamp(0, 0));
         for number in 0..20_000 {
             leftover.remember(Path::new(&format!("file-{number}")), ours(number));
         }
-        assert!(leftover.written.len() <= REMEMBERED * 2);
+        assert!(leftover.written.len() <= MAX_ENTRIES * 2);
         assert_eq!(leftover.written.get("file-19999"), Some(&ours(19_999)));
     }
 
     #[test]
     fn who_hides_its_files_and_came_after_the_switch_is_not_waited_for() {
         let writer = |pid, hidden| Holder { pid, name: "x".into(), writes: true, hidden };
-        let mut leftover = Leftover {
+        let mut leftover = PendingDelta {
             copy: String::new(),
-            source_since: Instant(0, 0),
-            copy_since: Instant(0, 0),
+            source_since: Timestamp(0, 0),
+            copy_since: Timestamp(0, 0),
             hidden: None,
             carried: BTreeMap::new(),
             written: BTreeMap::new(),
         };
         let first = vec![writer(1, false), writer(2, true)];
-        assert_eq!(leftover.concerned(first.clone()), first);
+        assert_eq!(leftover.relevant_writers(first.clone()), first);
         let later = vec![writer(2, true), writer(3, true), writer(4, false)];
-        assert_eq!(leftover.concerned(later), [writer(2, true), writer(4, false)]);
+        assert_eq!(leftover.relevant_writers(later), [writer(2, true), writer(4, false)]);
     }
 
     #[test]
     fn a_container_keeps_its_name() {
         let dir = tempfile::tempdir().unwrap();
         let (one, other) = (dir.path().join("one"), dir.path().join("other"));
-        let name = container(&one).unwrap();
-        assert_eq!(container(&one).unwrap(), name);
-        assert_ne!(container(&other).unwrap(), name);
+        let name = container_id(&one).unwrap();
+        assert_eq!(container_id(&one).unwrap(), name);
+        assert_ne!(container_id(&other).unwrap(), name);
         assert_eq!(name.len(), 32);
     }
 }

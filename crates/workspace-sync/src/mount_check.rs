@@ -1,7 +1,7 @@
 //! A mount in a tree is not the tree's: it is a volume of its own, whose content no copy has.
 //!
 //! A tree with a mount in it is neither copied nor switched nor exchanged nor removed. The table of mounts is checked
-//! before anything is changed; and [`walk::open`](crate::walk::open) never crosses a mount, also of one that is made
+//! before anything is changed; and [`tree_walk::open`](crate::tree_walk::open) never crosses a mount, also of one that is made
 //! meanwhile.
 
 use std::fs;
@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 
 use crate::failure::Failure;
-use crate::names;
-use crate::tree::Tree;
+use crate::opt_sync;
+use crate::tree_paths::TreePaths;
 
 /// A mount that concerns a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub enum Mount {
 }
 
 /// Returns the first mount at or below the directory `path`, which is one of those of `tree`.
-pub fn at(tree: &Tree, path: &Path) -> Result<Option<Mount>> {
+pub fn at(tree: &TreePaths, path: &Path) -> Result<Option<Mount>> {
     if !path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
         return Ok(None);
     }
@@ -40,27 +40,27 @@ pub fn at(tree: &Tree, path: &Path) -> Result<Option<Mount>> {
 }
 
 /// Fails if something is mounted at or below one of these directories of `tree`; another attempt would find it as well.
-pub fn refuse(tree: &Tree, paths: &[&Path]) -> Result<(), Failure> {
+pub fn refuse(tree: &TreePaths, paths: &[&Path]) -> Result<(), Failure> {
     for path in paths {
         let mount = match at(tree, path)? {
             None => continue,
             Some(Mount::Itself) => (*path).to_owned(),
             Some(Mount::Inside(mount)) => mount,
         };
-        let (cause, hint) = in_words(tree, &mount);
+        let (cause, hint) = describe(tree, &mount);
         return Err(Failure::Lasting(kit::exit::with_hint(anyhow!(cause), hint)));
     }
     Ok(())
 }
 
 /// Returns what is in the way, and what the user can do.
-pub fn in_words(tree: &Tree, mount: &Path) -> (String, String) {
+pub fn describe(tree: &TreePaths, mount: &Path) -> (String, String) {
     let cause =
         format!("{} is a mount; trees that contain mounts are not copied or replaced", mount.display());
     let Ok(inside) = mount.strip_prefix(&tree.entrance) else {
         return (cause, "start once without this mount, and mount it again afterwards".to_owned());
     };
-    let otherwise = if tree.name == names::ENVIRONMENTS {
+    let otherwise = if tree.name == opt_sync::ENVIRONMENTS {
         "start without WORKSPACE_SYNC=true".to_owned()
     } else {
         format!("remove {} from OPT_SYNC", tree.name)

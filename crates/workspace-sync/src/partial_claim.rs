@@ -15,11 +15,11 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 
-use crate::beneath;
-use crate::clock::Instant;
-use crate::marker::{self, Marker};
+use crate::copy_marker::{self, Marker};
+use crate::open_beneath;
 use crate::reserved_names::{self, CLAIM};
-use crate::walk;
+use crate::tree_walk;
+use crate::volume_clock::Timestamp;
 
 /// Interval at which a claim in use is touched.
 pub const TOUCH_EVERY: Duration = Duration::from_secs(5);
@@ -27,13 +27,13 @@ pub const TOUCH_EVERY: Duration = Duration::from_secs(5);
 /// volume under load can block one for a while.
 const ABANDONED_AFTER_SECONDS: u64 = 90;
 /// So long is listened for a touch by an earlier start of this container.
-const LISTEN: Duration = TOUCH_EVERY.saturating_mul(3);
+const TAKEOVER_WAIT: Duration = TOUCH_EVERY.saturating_mul(3);
 
 /// The next step where another container has the partial copy.
-pub const USED_ONCE_WHOLE: &str = "this container uses the copy once it is complete";
+pub const USED_ONCE_COMPLETE: &str = "this container uses the copy once it is complete";
 
 /// Length of a host name (hostname(7)); the claim of another container may contain any text.
-const LONGEST_HOST: usize = 253;
+const MAX_HOST_LENGTH: usize = 253;
 
 /// The container that makes a copy, and of which tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +56,7 @@ pub struct Claim {
 
 /// Result of an attempt to work on a partial copy.
 #[derive(Debug)]
-pub enum Taken {
+pub enum ClaimResult {
     /// It is ours.
     Ours {
         /// Its root.
@@ -83,7 +83,7 @@ pub enum Taken {
 
 /// Relation of a claim that was found to our own.
 #[derive(Debug, PartialEq, Eq)]
-enum Standing {
+enum ClaimOwner {
     /// It is our own, or its container is gone.
     Free,
     /// Another container works under it.
@@ -96,7 +96,7 @@ enum Standing {
 impl Claim {
     /// The claim in a directory, if there is one.
     pub fn read(directory: impl AsFd) -> Result<Option<Self>> {
-        let found = marker::read_small(directory, CLAIM)?;
+        let found = copy_marker::read_small(directory, CLAIM)?;
         Ok(found.and_then(|text| serde_json::from_slice(&text).ok()))
     }
 
@@ -106,53 +106,53 @@ impl Claim {
     }
 
     /// `age`: seconds since it was touched.
-    fn standing(&self, found: &Self, age: u64) -> Standing {
+    fn standing(&self, found: &Self, age: u64) -> ClaimOwner {
         if self.is_held_by(found) || age >= ABANDONED_AFTER_SECONDS {
-            Standing::Free
+            ClaimOwner::Free
         } else if self.container == found.container {
-            Standing::Unclear
+            ClaimOwner::Unclear
         } else {
-            Standing::Busy
+            ClaimOwner::Busy
         }
     }
 
     /// Takes over or makes the directory `name` in `parent`.
-    pub fn take(&self, parent: impl AsFd, name: &std::ffi::OsStr) -> Result<Taken> {
+    pub fn take(&self, parent: impl AsFd, name: &std::ffi::OsStr) -> Result<ClaimResult> {
         match mkdirat(parent.as_fd(), name, Mode::from_bits_truncate(0o700)) {
             Ok(()) => {
-                let directory = walk::open(parent.as_fd(), name)?;
+                let directory = tree_walk::open(parent.as_fd(), name)?;
                 self.write(&directory)?;
-                return Ok(Taken::Ours { directory, trusted: true });
+                return Ok(ClaimResult::Ours { directory, trusted: true });
             }
             Err(nix::Error::EEXIST) => {}
             Err(error) => return Err(error).with_context(|| format!("cannot create {}", name.display())),
         }
-        let directory = match walk::open(parent.as_fd(), name) {
-            Err(error) if beneath::is_no_directory(&error) => return Ok(Taken::Foreign),
+        let directory = match tree_walk::open(parent.as_fd(), name) {
+            Err(error) if open_beneath::is_no_directory(&error) => return Ok(ClaimResult::Foreign),
             opened => opened.with_context(|| format!("cannot open {}", name.display()))?,
         };
         let marker = Marker::read(&directory)?.filter(|marker| marker.tree == self.tree);
         let Some(found) = Self::read(&directory)? else {
             if let Some(marker) = marker {
-                return Ok(Taken::Whole { directory, marker });
+                return Ok(ClaimResult::Whole { directory, marker });
             }
             if is_empty(&directory)? {
                 // Killed between making the directory and writing the claim.
                 self.write(&directory)?;
-                return Ok(Taken::Ours { directory, trusted: true });
+                return Ok(ClaimResult::Ours { directory, trusted: true });
             }
-            return Ok(Taken::Foreign);
+            return Ok(ClaimResult::Foreign);
         };
         if found.tree != self.tree {
-            return Ok(Taken::Foreign);
+            return Ok(ClaimResult::Foreign);
         }
         let busy = match self.standing(&found, age(&directory)?) {
-            Standing::Free => false,
-            Standing::Busy => true,
-            Standing::Unclear => is_touched(&directory, LISTEN)?,
+            ClaimOwner::Free => false,
+            ClaimOwner::Busy => true,
+            ClaimOwner::Unclear => is_touched(&directory, TAKEOVER_WAIT)?,
         };
         if busy {
-            return Ok(Taken::Busy { host: found.host.chars().take(LONGEST_HOST).collect() });
+            return Ok(ClaimResult::Busy { host: found.host.chars().take(MAX_HOST_LENGTH).collect() });
         }
         let trusted = found.boot == self.boot;
         // What was not trusted stays so until it has been compared, also if this process is killed before.
@@ -163,7 +163,7 @@ impl Claim {
             unlinkat(&directory, reserved_names::MARKER, UnlinkatFlags::NoRemoveDir)
                 .with_context(|| format!("cannot remove {}", reserved_names::MARKER))?;
         }
-        Ok(Taken::Ours { directory, trusted })
+        Ok(ClaimResult::Ours { directory, trusted })
     }
 
     /// Returns whether a container works on the partial copy in `directory` at this moment.
@@ -215,14 +215,14 @@ pub fn is_empty(directory: &OwnedFd) -> Result<bool> {
 
 /// Returns the seconds since the claim in `directory` was touched, by the volume's own clock.
 fn age(directory: &OwnedFd) -> Result<u64> {
-    let now = Instant::now(directory)?;
+    let now = Timestamp::now(directory)?;
     Ok(touched(directory)?.seconds_until(now))
 }
 
-fn touched(directory: &OwnedFd) -> Result<Instant> {
+fn touched(directory: &OwnedFd) -> Result<Timestamp> {
     let stat = fstatat(directory, CLAIM, AtFlags::AT_SYMLINK_NOFOLLOW)
         .with_context(|| format!("cannot look at {CLAIM}"))?;
-    Ok(Instant(stat.st_ctime, stat.st_ctime_nsec))
+    Ok(Timestamp(stat.st_ctime, stat.st_ctime_nsec))
 }
 
 /// Returns whether the claim in `directory` is touched within this time.
@@ -254,17 +254,17 @@ mod tests {
         }
     }
 
-    fn take(claim: &Claim, at: &Path) -> Taken {
-        claim.take(beneath::open_root(at).unwrap(), OsStr::new("x.partial")).unwrap()
+    fn take(claim: &Claim, at: &Path) -> ClaimResult {
+        claim.take(open_beneath::open_root(at).unwrap(), OsStr::new("x.partial")).unwrap()
     }
 
     #[test]
     fn a_partial_copy_is_resumed_by_its_container_and_left_alone_by_others_while_it_lives() {
         let dir = tempfile::tempdir().unwrap();
         let own = claim("a", "1");
-        assert!(matches!(take(&own, dir.path()), Taken::Ours { trusted: true, .. }));
-        assert!(matches!(take(&own, dir.path()), Taken::Ours { trusted: true, .. }));
-        assert!(matches!(take(&claim("b", "1"), dir.path()), Taken::Busy { host } if host == "h"));
+        assert!(matches!(take(&own, dir.path()), ClaimResult::Ours { trusted: true, .. }));
+        assert!(matches!(take(&own, dir.path()), ClaimResult::Ours { trusted: true, .. }));
+        assert!(matches!(take(&claim("b", "1"), dir.path()), ClaimResult::Busy { host } if host == "h"));
     }
 
     #[test]
@@ -273,13 +273,13 @@ mod tests {
         let other = claim("b", "1");
         let earlier = Claim { instance: "j".into(), ..own.clone() };
         let cases = [
-            (&own, 0, Standing::Free),
-            (&other, 0, Standing::Busy),
-            (&other, 89, Standing::Busy),
-            (&other, 90, Standing::Free),
-            (&earlier, 0, Standing::Unclear),
-            (&earlier, 89, Standing::Unclear),
-            (&earlier, 90, Standing::Free),
+            (&own, 0, ClaimOwner::Free),
+            (&other, 0, ClaimOwner::Busy),
+            (&other, 89, ClaimOwner::Busy),
+            (&other, 90, ClaimOwner::Free),
+            (&earlier, 0, ClaimOwner::Unclear),
+            (&earlier, 89, ClaimOwner::Unclear),
+            (&earlier, 90, ClaimOwner::Free),
         ];
         for (found, age, expected) in cases {
             assert_eq!(own.standing(found, age), expected, "{found:?} after {age} s");
@@ -289,7 +289,9 @@ mod tests {
     #[test]
     fn a_touch_is_heard_and_silence_is_too() {
         let dir = tempfile::tempdir().unwrap();
-        let Taken::Ours { directory, .. } = take(&claim("a", "1"), dir.path()) else { panic!("it is new") };
+        let ClaimResult::Ours { directory, .. } = take(&claim("a", "1"), dir.path()) else {
+            panic!("it is new")
+        };
         assert!(!is_touched(&directory, Duration::ZERO).unwrap());
         let file = fs::File::options().write(true).open(dir.path().join("x.partial").join(CLAIM)).unwrap();
         let heard = std::thread::scope(|scope| {
@@ -308,19 +310,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         take(&claim("a", "1"), dir.path());
         let now = claim("a", "2");
-        assert!(matches!(take(&now, dir.path()), Taken::Ours { trusted: false, .. }));
-        let Taken::Ours { directory, trusted: false } = take(&now, dir.path()) else {
+        assert!(matches!(take(&now, dir.path()), ClaimResult::Ours { trusted: false, .. }));
+        let ClaimResult::Ours { directory, trusted: false } = take(&now, dir.path()) else {
             panic!("a kill before the comparison must not make it trusted");
         };
         now.write(&directory).unwrap();
-        assert!(matches!(take(&now, dir.path()), Taken::Ours { trusted: true, .. }));
+        assert!(matches!(take(&now, dir.path()), ClaimResult::Ours { trusted: true, .. }));
     }
 
     #[test]
     fn a_whole_one_with_a_claim_is_still_in_the_making_and_one_without_was_in_use() {
         let dir = tempfile::tempdir().unwrap();
         let own = claim("a", "1");
-        let Taken::Ours { directory, .. } = take(&own, dir.path()) else { panic!("it is new") };
+        let ClaimResult::Ours { directory, .. } = take(&own, dir.path()) else { panic!("it is new") };
         let marker = Marker {
             tree: "x".into(),
             generation: "g".into(),
@@ -331,13 +333,18 @@ mod tests {
         };
         let file = dir.path().join("x.partial").join(reserved_names::MARKER);
         fs::write(&file, marker.render().unwrap()).unwrap();
-        assert!(matches!(take(&claim("b", "1"), dir.path()), Taken::Busy { .. }), "its maker brings more");
+        assert!(
+            matches!(take(&claim("b", "1"), dir.path()), ClaimResult::Busy { .. }),
+            "its maker brings more"
+        );
         assert!(file.exists());
-        assert!(matches!(take(&own, dir.path()), Taken::Ours { trusted: true, .. }));
+        assert!(matches!(take(&own, dir.path()), ClaimResult::Ours { trusted: true, .. }));
         assert!(!file.exists(), "while it is made the state of another source, it is not whole");
         fs::write(&file, marker.render().unwrap()).unwrap();
         release(&directory).unwrap();
-        assert!(matches!(take(&own, dir.path()), Taken::Whole { marker: found, .. } if found == marker));
+        assert!(
+            matches!(take(&own, dir.path()), ClaimResult::Whole { marker: found, .. } if found == marker)
+        );
     }
 
     #[test]
@@ -345,7 +352,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let fifo = dir.path().join("claim");
         nix::unistd::mkfifo(&fifo, Mode::from_bits_truncate(0o600)).unwrap();
-        let directory = beneath::open_root(dir.path()).unwrap();
+        let directory = open_beneath::open_root(dir.path()).unwrap();
         create(&directory, "claim", 0o600).unwrap().write_all(b"x").unwrap();
         assert_eq!(fs::read(&fifo).unwrap(), b"x");
         fs::hard_link(&fifo, dir.path().join("other")).unwrap();
@@ -358,14 +365,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let partial = dir.path().join("x.partial");
         fs::create_dir(&partial).unwrap();
-        assert!(matches!(take(&claim("a", "1"), dir.path()), Taken::Ours { .. }), "an empty one is nobody's");
+        assert!(
+            matches!(take(&claim("a", "1"), dir.path()), ClaimResult::Ours { .. }),
+            "an empty one is nobody's"
+        );
         fs::remove_file(partial.join(CLAIM)).unwrap();
         fs::write(partial.join("thesis.tex"), "").unwrap();
-        assert!(matches!(take(&claim("a", "1"), dir.path()), Taken::Foreign));
+        assert!(matches!(take(&claim("a", "1"), dir.path()), ClaimResult::Foreign));
         fs::remove_dir_all(&partial).unwrap();
         fs::create_dir(dir.path().join("elsewhere")).unwrap();
         std::os::unix::fs::symlink("elsewhere", &partial).unwrap();
-        assert!(matches!(take(&claim("a", "1"), dir.path()), Taken::Foreign), "a link is not followed");
+        assert!(matches!(take(&claim("a", "1"), dir.path()), ClaimResult::Foreign), "a link is not followed");
         assert_eq!(fs::read_dir(dir.path().join("elsewhere")).unwrap().count(), 0);
     }
 }

@@ -7,14 +7,14 @@
 use anyhow::Result;
 
 use crate::image_listing::{Listing, Provenance};
-use crate::memory::{self, Leftover};
-use crate::walk::{self, Entry};
+use crate::sync_state::{self, PendingDelta};
+use crate::tree_walk::{self, Entry};
 
 /// Knows what the image brought.
 #[derive(Debug)]
-pub struct Origin(Option<Listing>);
+pub struct ChangeOrigin(Option<Listing>);
 
-impl Origin {
+impl ChangeOrigin {
     /// With the image's listing, where there is one.
     pub fn new(listing: Option<Listing>) -> Self {
         Self(listing)
@@ -22,8 +22,9 @@ impl Origin {
 
     /// Returns whether the entry, whose inode changed, is to be carried over. A directory that the image may have
     /// brought is work only if it is empty; what came into it is asked for by itself.
-    pub fn is_work(&self, entry: &Entry<'_>, leftover: &Leftover) -> Result<bool> {
-        if !leftover.is_of_another_time() || leftover.written.contains_key(&memory::key(entry.name)) {
+    pub fn is_work(&self, entry: &Entry<'_>, leftover: &PendingDelta) -> Result<bool> {
+        if !leftover.is_from_other_container() || leftover.written.contains_key(&sync_state::key(entry.name))
+        {
             return Ok(true);
         }
         let Some(listing) = &self.0 else {
@@ -32,7 +33,7 @@ impl Origin {
         Ok(match listing.provenance(entry) {
             Provenance::Image => false,
             Provenance::Unknown if entry.is_directory() => {
-                walk::names(walk::open(entry.directory, entry.base)?)?.is_empty()
+                tree_walk::names(tree_walk::open(entry.directory, entry.base)?)?.is_empty()
             }
             Provenance::Changed | Provenance::Unknown | Provenance::Added => true,
         })

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use crate::entrance::Entrance;
-use crate::marker::Marker;
-use crate::mounted::{self, Mount};
-use crate::tree::Tree;
+use crate::active_link::ActiveLink;
+use crate::copy_marker::Marker;
+use crate::mount_check::{self, Mount};
+use crate::tree_paths::TreePaths;
 
 /// State of the place of the workspace's copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Copy {
+pub enum WorkspaceCopy {
     /// Nothing.
     Absent,
     /// A whole copy of this tree.
@@ -20,13 +20,13 @@ pub enum Copy {
 
 /// State of a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub struct TreeState {
     /// State of `/opt/NAME`.
-    pub entrance: Entrance,
+    pub entrance: ActiveLink,
     /// True if the image has a copy of its own at `/opt/.image/NAME`.
     pub image: bool,
     /// State of the copy on the workspace.
-    pub copy: Copy,
+    pub copy: WorkspaceCopy,
     /// True if the workspace is on a mounted volume.
     pub mounted: bool,
     /// `WORKSPACE_SYNC`.
@@ -39,7 +39,7 @@ pub struct Seen {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Nothing: the image's tree is in use, for the reason given.
-    Leave(Why),
+    Leave(NoActionReason),
     /// Nothing but looking after it: the workspace's copy is in use.
     Keep(Marker),
     /// Point the entrance to the whole copy that is there.
@@ -61,7 +61,7 @@ pub enum Action {
 
 /// Reasons to do nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub enum NoActionReason {
     /// `WORKSPACE_SYNC` is not true, and there is no copy from earlier.
     NotWanted,
     /// There is no volume: a copy would be lost with the container.
@@ -90,7 +90,7 @@ pub enum Refusal {
 
 /// Decides.
 #[must_use]
-pub fn decide(seen: &Seen) -> Action {
+pub fn decide(seen: &TreeState) -> Action {
     match (unless_mounted(seen), &seen.mount) {
         (
             Action::Copy
@@ -100,55 +100,61 @@ pub fn decide(seen: &Seen) -> Action {
             | Action::Refuse(Refusal::Occupied(_)),
             Some(mount),
         ) => match mount {
-            Mount::Itself => Action::Leave(Why::Mount),
+            Mount::Itself => Action::Leave(NoActionReason::Mount),
             Mount::Inside(place) => Action::Refuse(Refusal::Mounted(place.clone())),
         },
         (action, _) => action,
     }
 }
 
-fn unless_mounted(seen: &Seen) -> Action {
-    let Seen { entrance, image, copy, mounted, wanted, mount: _ } = seen;
+fn unless_mounted(seen: &TreeState) -> Action {
+    let TreeState { entrance, image, copy, mounted, wanted, mount: _ } = seen;
     match (entrance, copy) {
-        (Entrance::Elsewhere(to), _) => Action::Refuse(Refusal::LinkElsewhere(to.clone())),
-        (Entrance::Other, _) => Action::Refuse(Refusal::NotDirectory),
-        (Entrance::Missing | Entrance::Image, Copy::Whole(marker)) => Action::Switch(marker.clone()),
-        (Entrance::Workspace, Copy::Whole(marker)) => Action::Keep(marker.clone()),
-        (Entrance::Directory, Copy::Whole(marker)) if *wanted => Action::ReplaceDirectory(marker.clone()),
-        (Entrance::Directory, Copy::Whole(_)) => Action::Leave(Why::Directory),
-        (Entrance::Workspace | Entrance::Missing | Entrance::Image, _) if !image => {
+        (ActiveLink::Elsewhere(to), _) => Action::Refuse(Refusal::LinkElsewhere(to.clone())),
+        (ActiveLink::Other, _) => Action::Refuse(Refusal::NotDirectory),
+        (ActiveLink::Missing | ActiveLink::Image, WorkspaceCopy::Whole(marker)) => {
+            Action::Switch(marker.clone())
+        }
+        (ActiveLink::Workspace, WorkspaceCopy::Whole(marker)) => Action::Keep(marker.clone()),
+        (ActiveLink::Directory, WorkspaceCopy::Whole(marker)) if *wanted => {
+            Action::ReplaceDirectory(marker.clone())
+        }
+        (ActiveLink::Directory, WorkspaceCopy::Whole(_)) => Action::Leave(NoActionReason::Directory),
+        (ActiveLink::Workspace | ActiveLink::Missing | ActiveLink::Image, _) if !image => {
             Action::Refuse(Refusal::Missing)
         }
-        (Entrance::Workspace | Entrance::Missing, copy) => {
-            Action::Return { then_copy: *wanted && *mounted && *copy == Copy::Absent }
+        (ActiveLink::Workspace | ActiveLink::Missing, copy) => {
+            Action::Return { then_copy: *wanted && *mounted && *copy == WorkspaceCopy::Absent }
         }
-        _ if !wanted => Action::Leave(Why::NotWanted),
-        _ if !mounted => Action::Leave(Why::NotMounted),
-        (_, Copy::Foreign(what)) => Action::Refuse(Refusal::Occupied(what.clone())),
-        (Entrance::Directory, Copy::Absent) => Action::CopyDirectory,
-        (Entrance::Image, Copy::Absent) => Action::Copy,
+        _ if !wanted => Action::Leave(NoActionReason::NotWanted),
+        _ if !mounted => Action::Leave(NoActionReason::NotMounted),
+        (_, WorkspaceCopy::Foreign(what)) => Action::Refuse(Refusal::Occupied(what.clone())),
+        (ActiveLink::Directory, WorkspaceCopy::Absent) => Action::CopyDirectory,
+        (ActiveLink::Image, WorkspaceCopy::Absent) => Action::Copy,
     }
 }
 
 /// Returns why nothing is done.
-pub fn explain(why: Why, wanted: bool, tree: &Tree) -> Option<String> {
+pub fn explain(why: NoActionReason, wanted: bool, tree: &TreePaths) -> Option<String> {
     match why {
-        Why::Directory => Some(format!(
+        NoActionReason::Directory => Some(format!(
             "the image's {} is used, and not the copy at {}, because WORKSPACE_SYNC is not true",
             tree.entrance.display(),
             tree.copy.display()
         )),
-        Why::Mount => Some(format!("{} is a mount, and stays where it is", tree.entrance.display())),
-        Why::NotMounted if wanted => Some("no volume is mounted at the workspace".to_owned()),
-        Why::NotMounted | Why::NotWanted => None,
+        NoActionReason::Mount => {
+            Some(format!("{} is a mount, and stays where it is", tree.entrance.display()))
+        }
+        NoActionReason::NotMounted if wanted => Some("no volume is mounted at the workspace".to_owned()),
+        NoActionReason::NotMounted | NoActionReason::NotWanted => None,
     }
 }
 
 /// Returns the obstacle in words, and a hint for the user.
-pub fn in_words(refusal: &Refusal, tree: &Tree) -> (String, String) {
+pub fn describe(refusal: &Refusal, tree: &TreePaths) -> (String, String) {
     let entrance = tree.entrance.display();
     match refusal {
-        Refusal::Mounted(mount) => mounted::in_words(tree, mount),
+        Refusal::Mounted(mount) => mount_check::describe(tree, mount),
         Refusal::Missing => (
             format!("{entrance} does not exist"),
             "OPT_SYNC takes names of directories that the image has below /opt".to_owned(),
@@ -182,52 +188,59 @@ mod tests {
         }
     }
 
-    fn of(entrance: Entrance, image: bool, copy: Copy, mounted: bool, wanted: bool) -> Action {
-        decide(&Seen { entrance, image, copy, mounted, wanted, mount: None })
+    fn of(entrance: ActiveLink, image: bool, copy: WorkspaceCopy, mounted: bool, wanted: bool) -> Action {
+        decide(&TreeState { entrance, image, copy, mounted, wanted, mount: None })
     }
 
     #[test]
     fn a_tree_with_a_mount_is_neither_copied_nor_switched() {
         let seen = |entrance, copy, wanted, mount: Mount| {
-            decide(&Seen { entrance, image: true, copy, mounted: true, wanted, mount: Some(mount) })
+            decide(&TreeState { entrance, image: true, copy, mounted: true, wanted, mount: Some(mount) })
         };
         let inside = || Mount::Inside("/opt/x/models".into());
         let refused = Action::Refuse(Refusal::Mounted("/opt/x/models".into()));
-        for entrance in [Entrance::Image, Entrance::Directory] {
-            for copy in [Copy::Absent, Copy::Whole(marker()), Copy::Foreign("a directory".into())] {
+        for entrance in [ActiveLink::Image, ActiveLink::Directory] {
+            for copy in [
+                WorkspaceCopy::Absent,
+                WorkspaceCopy::Whole(marker()),
+                WorkspaceCopy::Foreign("a directory".into()),
+            ] {
                 assert_eq!(seen(entrance.clone(), copy.clone(), true, inside()), refused, "{copy:?}");
-                assert_eq!(seen(entrance.clone(), copy, true, Mount::Itself), Action::Leave(Why::Mount));
+                assert_eq!(
+                    seen(entrance.clone(), copy, true, Mount::Itself),
+                    Action::Leave(NoActionReason::Mount)
+                );
             }
-            let unwanted = seen(entrance, Copy::Absent, false, inside());
-            assert_eq!(unwanted, Action::Leave(Why::NotWanted));
+            let unwanted = seen(entrance, WorkspaceCopy::Absent, false, inside());
+            assert_eq!(unwanted, Action::Leave(NoActionReason::NotWanted));
         }
         assert_eq!(
-            seen(Entrance::Image, Copy::Whole(marker()), false, inside()),
+            seen(ActiveLink::Image, WorkspaceCopy::Whole(marker()), false, inside()),
             refused,
             "it would be hidden"
         );
-        let used = seen(Entrance::Workspace, Copy::Whole(marker()), true, inside());
+        let used = seen(ActiveLink::Workspace, WorkspaceCopy::Whole(marker()), true, inside());
         assert_eq!(used, Action::Keep(marker()));
     }
 
     #[test]
     fn the_first_start_copies_only_what_was_asked_for_onto_a_volume() {
-        let first = |mounted, wanted| of(Entrance::Image, true, Copy::Absent, mounted, wanted);
+        let first = |mounted, wanted| of(ActiveLink::Image, true, WorkspaceCopy::Absent, mounted, wanted);
         assert_eq!(first(true, true), Action::Copy);
-        assert_eq!(first(false, true), Action::Leave(Why::NotMounted));
-        assert_eq!(first(true, false), Action::Leave(Why::NotWanted));
-        assert_eq!(first(false, false), Action::Leave(Why::NotWanted));
+        assert_eq!(first(false, true), Action::Leave(NoActionReason::NotMounted));
+        assert_eq!(first(true, false), Action::Leave(NoActionReason::NotWanted));
+        assert_eq!(first(false, false), Action::Leave(NoActionReason::NotWanted));
     }
 
     #[test]
     fn a_copy_from_earlier_is_used_whatever_the_setting_says_now() {
         for wanted in [true, false] {
             assert_eq!(
-                of(Entrance::Image, true, Copy::Whole(marker()), true, wanted),
+                of(ActiveLink::Image, true, WorkspaceCopy::Whole(marker()), true, wanted),
                 Action::Switch(marker())
             );
             assert_eq!(
-                of(Entrance::Workspace, true, Copy::Whole(marker()), true, wanted),
+                of(ActiveLink::Workspace, true, WorkspaceCopy::Whole(marker()), true, wanted),
                 Action::Keep(marker())
             );
         }
@@ -235,44 +248,48 @@ mod tests {
 
     #[test]
     fn a_directory_of_the_image_is_replaced_only_if_that_is_asked_for() {
-        let directory = |wanted| of(Entrance::Directory, false, Copy::Whole(marker()), true, wanted);
+        let directory =
+            |wanted| of(ActiveLink::Directory, false, WorkspaceCopy::Whole(marker()), true, wanted);
         assert_eq!(directory(true), Action::ReplaceDirectory(marker()));
-        assert_eq!(directory(false), Action::Leave(Why::Directory));
+        assert_eq!(directory(false), Action::Leave(NoActionReason::Directory));
     }
 
     #[test]
     fn an_entrance_whose_copy_is_gone_returns_to_the_image_first() {
-        let gone = |mounted, wanted, copy| of(Entrance::Workspace, true, copy, mounted, wanted);
-        assert_eq!(gone(true, true, Copy::Absent), Action::Return { then_copy: true });
-        assert_eq!(gone(true, false, Copy::Absent), Action::Return { then_copy: false });
-        assert_eq!(gone(false, true, Copy::Absent), Action::Return { then_copy: false });
-        assert_eq!(gone(true, true, Copy::Foreign("a file".into())), Action::Return { then_copy: false });
+        let gone = |mounted, wanted, copy| of(ActiveLink::Workspace, true, copy, mounted, wanted);
+        assert_eq!(gone(true, true, WorkspaceCopy::Absent), Action::Return { then_copy: true });
+        assert_eq!(gone(true, false, WorkspaceCopy::Absent), Action::Return { then_copy: false });
+        assert_eq!(gone(false, true, WorkspaceCopy::Absent), Action::Return { then_copy: false });
         assert_eq!(
-            of(Entrance::Workspace, false, Copy::Absent, true, true),
+            gone(true, true, WorkspaceCopy::Foreign("a file".into())),
+            Action::Return { then_copy: false }
+        );
+        assert_eq!(
+            of(ActiveLink::Workspace, false, WorkspaceCopy::Absent, true, true),
             Action::Refuse(Refusal::Missing)
         );
     }
 
     #[test]
     fn what_belongs_to_somebody_is_never_touched() {
-        let elsewhere = || Entrance::Elsewhere("/data".into());
+        let elsewhere = || ActiveLink::Elsewhere("/data".into());
         assert_eq!(
-            of(elsewhere(), true, Copy::Whole(marker()), true, true),
+            of(elsewhere(), true, WorkspaceCopy::Whole(marker()), true, true),
             Action::Refuse(Refusal::LinkElsewhere("/data".into()))
         );
         assert_eq!(
-            of(Entrance::Other, false, Copy::Absent, true, true),
+            of(ActiveLink::Other, false, WorkspaceCopy::Absent, true, true),
             Action::Refuse(Refusal::NotDirectory)
         );
-        let occupied = Copy::Foreign("a directory without a marker".into());
-        for entrance in [Entrance::Image, Entrance::Directory] {
+        let occupied = WorkspaceCopy::Foreign("a directory without a marker".into());
+        for entrance in [ActiveLink::Image, ActiveLink::Directory] {
             assert_eq!(
                 of(entrance.clone(), true, occupied.clone(), true, true),
                 Action::Refuse(Refusal::Occupied("a directory without a marker".into()))
             );
             assert_eq!(
                 of(entrance, true, occupied.clone(), true, false),
-                Action::Leave(Why::NotWanted),
+                Action::Leave(NoActionReason::NotWanted),
                 "who did not ask for a copy may use the name"
             );
         }
@@ -280,9 +297,12 @@ mod tests {
 
     #[test]
     fn a_tree_that_is_not_there_is_refused() {
-        assert_eq!(of(Entrance::Missing, false, Copy::Absent, true, true), Action::Refuse(Refusal::Missing));
         assert_eq!(
-            of(Entrance::Missing, true, Copy::Absent, true, false),
+            of(ActiveLink::Missing, false, WorkspaceCopy::Absent, true, true),
+            Action::Refuse(Refusal::Missing)
+        );
+        assert_eq!(
+            of(ActiveLink::Missing, true, WorkspaceCopy::Absent, true, false),
             Action::Return { then_copy: false },
             "an image whose link was lost gets it back"
         );

@@ -16,13 +16,13 @@ use kit::HintExt;
 use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
 
-use crate::claim::{self, Claim, TOUCH_EVERY};
+use crate::partial_claim::{self, Claim, TOUCH_EVERY};
 use crate::reserved_names;
-use crate::walk;
+use crate::tree_walk;
 
 /// The claim on a partial copy, for as long as this lives.
 #[derive(Debug)]
-pub struct Held {
+pub struct ClaimLease {
     place: Arc<Place>,
     keeper: Option<JoinHandle<()>>,
 }
@@ -38,7 +38,7 @@ struct Place {
     ended: AtomicBool,
 }
 
-impl Held {
+impl ClaimLease {
     /// Keeps `claim` alive, which is on `directory`, which is in `parent` by the last name of `path`.
     pub fn new(claim: &Claim, parent: &OwnedFd, path: &Path, directory: &OwnedFd) -> Result<Self> {
         let another = |descriptor: &OwnedFd| descriptor.try_clone().context("cannot use another descriptor");
@@ -73,7 +73,7 @@ impl Held {
         }
         self.place.lost.store(true, Ordering::Relaxed);
         Err(anyhow!("{} was taken over by another container, or is in use", self.place.shown.display()))
-            .hint(|| claim::USED_ONCE_WHOLE.to_owned())
+            .hint(|| partial_claim::USED_ONCE_COMPLETE.to_owned())
     }
 
     /// Records that everything in the directory has been compared, or written under this kernel's control.
@@ -83,7 +83,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for ClaimLease {
     fn drop(&mut self) {
         self.place.ended.store(true, Ordering::Relaxed);
         if let Some(keeper) = self.keeper.take() {
@@ -117,8 +117,8 @@ impl Place {
     /// Returns whether a directory with our claim has the name: behind another name it is in use.
     fn is_ours(&self) -> Result<bool> {
         let name: &OsStr = &self.name;
-        let there = match walk::open(&self.parent, name) {
-            Err(error) if walk::is_elsewhere(&error) => return Ok(false),
+        let there = match tree_walk::open(&self.parent, name) {
+            Err(error) if tree_walk::is_elsewhere(&error) => return Ok(false),
             opened => opened.with_context(|| format!("cannot open {}", self.shown.display()))?,
         };
         Ok(Claim::read(&there)?.is_some_and(|found| self.claim.is_held_by(&found)))
@@ -128,8 +128,8 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::beneath;
-    use crate::claim::Taken;
+    use crate::open_beneath;
+    use crate::partial_claim::ClaimResult;
     use std::fs;
     use std::time::Duration;
 
@@ -144,12 +144,12 @@ mod tests {
         }
     }
 
-    fn held(own: &Claim, at: &Path) -> Held {
-        let parent = beneath::open_root(at).unwrap();
-        let Taken::Ours { directory, .. } = own.take(&parent, OsStr::new("x.partial")).unwrap() else {
+    fn held(own: &Claim, at: &Path) -> ClaimLease {
+        let parent = open_beneath::open_root(at).unwrap();
+        let ClaimResult::Ours { directory, .. } = own.take(&parent, OsStr::new("x.partial")).unwrap() else {
             panic!("it is free");
         };
-        Held::new(own, &parent, &at.join("x.partial"), &directory).unwrap()
+        ClaimLease::new(own, &parent, &at.join("x.partial"), &directory).unwrap()
     }
 
     #[test]

@@ -5,7 +5,7 @@ use journal::{Event, Journal};
 use kit::quote::escape_control_line;
 
 /// Writes what the user should know about `tree`.
-pub fn lasting(journal: &Journal, tree: &str, message: &str) {
+pub fn add(journal: &Journal, tree: &str, message: &str) {
     let message = escape_control_line(message);
     let event = Event::SyncNote { tree: tree.to_owned(), message, pending: false };
     let is_known = journal.read().is_ok_and(|entries| entries.iter().any(|entry| entry.event == event));
@@ -13,14 +13,14 @@ pub fn lasting(journal: &Journal, tree: &str, message: &str) {
 }
 
 /// Writes why `tree` is not on the workspace; it replaces what was written before.
-pub fn pending(journal: &Journal, tree: &str, message: &str) {
+pub fn set_pending(journal: &Journal, tree: &str, message: &str) {
     let message = escape_control_line(message);
     let is_known = latest(journal, tree).as_ref() == Some(&message);
     write(journal, Event::SyncNote { tree: tree.to_owned(), message, pending: true }, is_known);
 }
 
-/// Removes what was written with [`pending`]: the tree is used from the workspace.
-pub fn switched(journal: &Journal, tree: &str) {
+/// Removes what was written with [`set_pending`]: the tree is used from the workspace.
+pub fn clear_pending(journal: &Journal, tree: &str) {
     if latest(journal, tree).is_some() {
         append(journal, Event::SyncSwitched { tree: tree.to_owned() });
     }
@@ -61,14 +61,14 @@ mod tests {
     fn a_note_is_written_once_and_a_pending_one_until_it_changes_or_the_tree_is_switched() {
         let dir = tempfile::tempdir().unwrap();
         let journal = Journal::new(&dir.path().join("boot.jsonl"));
-        switched(&journal, "app");
+        clear_pending(&journal, "app");
         for message in ["no room", "no room", "an I/O error", "no room"] {
-            lasting(&journal, "app", "owners are lost");
-            pending(&journal, "app", message);
+            add(&journal, "app", "owners are lost");
+            set_pending(&journal, "app", message);
         }
-        switched(&journal, "app");
-        switched(&journal, "app");
-        pending(&journal, "app", "no room");
+        clear_pending(&journal, "app");
+        clear_pending(&journal, "app");
+        set_pending(&journal, "app", "no room");
         let note =
             |message: &str, pending| Event::SyncNote { tree: "app".into(), message: message.into(), pending };
         let written: Vec<Event> = journal.read().unwrap().into_iter().map(|entry| entry.event).collect();

@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 
 /// Seconds and nanoseconds since the Unix epoch, as a file system stamped them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Instant(pub i64, pub i64);
+pub struct Timestamp(pub i64, pub i64);
 
 /// The kernel stamps with a clock that may stand still for a tick, and some volumes only with whole seconds, or two.
-const BLUR: i64 = 3;
+const CLOCK_RESOLUTION: i64 = 3;
 
-impl Instant {
+impl Timestamp {
     /// Returns the change time of an inode, which no program can set back.
     #[must_use]
     pub fn changed(meta: &Metadata) -> Self {
@@ -31,7 +31,7 @@ impl Instant {
     /// A moment that is surely before this one, however coarse the clock is.
     #[must_use]
     pub fn safely_before(self) -> Self {
-        Self(self.0 - BLUR, self.1)
+        Self(self.0 - CLOCK_RESOLUTION, self.1)
     }
 
     /// Returns the whole seconds from this moment to `later`; 0 if `later` is before it.
@@ -48,10 +48,10 @@ mod tests {
     #[test]
     fn moments_are_in_order_and_apart_by_seconds() {
         let dir = tempfile::tempdir().unwrap();
-        let now = Instant::now(std::fs::File::open(dir.path()).unwrap()).unwrap();
+        let now = Timestamp::now(std::fs::File::open(dir.path()).unwrap()).unwrap();
         assert!(now.safely_before() < now);
         assert_eq!(
-            (Instant(5, 0).seconds_until(Instant(9, 9)), Instant(9, 0).seconds_until(Instant(5, 0))),
+            (Timestamp(5, 0).seconds_until(Timestamp(9, 9)), Timestamp(9, 0).seconds_until(Timestamp(5, 0))),
             (4, 0)
         );
     }

@@ -28,7 +28,7 @@ pub enum Relation {
 
 /// State of the new entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum New {
+pub enum NewEntry {
     /// It is not in the new tree.
     Missing,
     /// It is as it was copied.
@@ -58,19 +58,24 @@ pub enum Step {
 /// Decides about an entry; `relation` is known where both are regular files. `carried` is how much of the old file an
 /// earlier decision added to the new one although both had gone on.
 #[must_use]
-pub fn step(new: New, relation: Option<Relation>, old_is_text: bool, carried: Option<u64>) -> Step {
+pub fn merge_step(
+    new: NewEntry,
+    relation: Option<Relation>,
+    old_is_text: bool,
+    carried: Option<u64>,
+) -> Step {
     match (new, relation) {
         // An old one that is shorter was cut: a journal that is over, for example.
-        (New::Missing, _) | (New::Untouched, Some(Relation::NewIsLonger)) => Step::Replace,
+        (NewEntry::Missing, _) | (NewEntry::Untouched, Some(Relation::NewIsLonger)) => Step::Replace,
         (_, Some(Relation::Equal | Relation::NewIsLonger)) => Step::Nothing,
-        (New::Replaced, _) => Step::KeepBoth,
+        (NewEntry::Replaced, _) => Step::KeepBoth,
         // In place: a program that appends to the new file at this moment loses nothing by it.
         (_, Some(Relation::OldIsLonger { from })) => Step::Append { from },
-        (New::Untouched, _) => Step::Replace,
-        (New::Written, Some(Relation::Diverged { common })) if old_is_text => {
+        (NewEntry::Untouched, _) => Step::Replace,
+        (NewEntry::Written, Some(Relation::Diverged { common })) if old_is_text => {
             Step::Append { from: carried.unwrap_or(common) }
         }
-        (New::Written, _) => Step::KeepBoth,
+        (NewEntry::Written, _) => Step::KeepBoth,
     }
 }
 
@@ -95,7 +100,7 @@ pub fn permissions(old: Permissions, new: Permissions) -> u32 {
 }
 
 /// Compares two files from their beginnings; each is read once.
-pub fn relate(old: &File, new: &File) -> io::Result<Relation> {
+pub fn compare(old: &File, new: &File) -> io::Result<Relation> {
     let mut buffers = (vec![0; 128 * 1024], vec![0; 128 * 1024]);
     let mut offset = 0;
     let mut line_end = 0;
@@ -180,7 +185,7 @@ mod tests {
             fs::write(dir.path().join(name), content).unwrap();
             File::open(dir.path().join(name)).unwrap()
         };
-        relate(&write("old", old), &write("new", new)).unwrap()
+        compare(&write("old", old), &write("new", new)).unwrap()
     }
 
     #[test]
@@ -198,29 +203,37 @@ mod tests {
 
     #[test]
     fn nothing_that_was_written_on_either_side_is_dropped() {
-        use New::{Missing, Replaced, Untouched, Written};
+        use NewEntry::{Missing, Replaced, Untouched, Written};
         let diverged = Some(Relation::Diverged { common: 7 });
-        assert_eq!(step(Missing, None, false, None), Step::Replace);
-        assert_eq!(step(Untouched, None, false, None), Step::Replace, "a link that points elsewhere now");
-        assert_eq!(step(Untouched, diverged, true, None), Step::Replace);
-        assert_eq!(step(Written, diverged, true, None), Step::Append { from: 7 });
-        assert_eq!(step(Written, diverged, true, Some(9)), Step::Append { from: 9 }, "not twice");
-        assert_eq!(step(Written, diverged, false, None), Step::KeepBoth, "a database is not lines");
-        assert_eq!(step(Written, None, false, None), Step::KeepBoth);
+        assert_eq!(merge_step(Missing, None, false, None), Step::Replace);
+        assert_eq!(
+            merge_step(Untouched, None, false, None),
+            Step::Replace,
+            "a link that points elsewhere now"
+        );
+        assert_eq!(merge_step(Untouched, diverged, true, None), Step::Replace);
+        assert_eq!(merge_step(Written, diverged, true, None), Step::Append { from: 7 });
+        assert_eq!(merge_step(Written, diverged, true, Some(9)), Step::Append { from: 9 }, "not twice");
+        assert_eq!(merge_step(Written, diverged, false, None), Step::KeepBoth, "a database is not lines");
+        assert_eq!(merge_step(Written, None, false, None), Step::KeepBoth);
         for relation in [diverged, Some(Relation::OldIsLonger { from: 4 })] {
             assert_eq!(
-                step(Replaced, relation, true, None),
+                merge_step(Replaced, relation, true, None),
                 Step::KeepBoth,
                 "lines at the end of a saved document would break it"
             );
         }
-        assert_eq!(step(Replaced, Some(Relation::NewIsLonger), true, None), Step::Nothing);
-        assert_eq!(step(Untouched, Some(Relation::NewIsLonger), true, None), Step::Replace, "it was cut");
-        assert_eq!(step(Written, Some(Relation::NewIsLonger), true, None), Step::Nothing);
+        assert_eq!(merge_step(Replaced, Some(Relation::NewIsLonger), true, None), Step::Nothing);
+        assert_eq!(
+            merge_step(Untouched, Some(Relation::NewIsLonger), true, None),
+            Step::Replace,
+            "it was cut"
+        );
+        assert_eq!(merge_step(Written, Some(Relation::NewIsLonger), true, None), Step::Nothing);
         for new in [Untouched, Written] {
-            assert_eq!(step(new, Some(Relation::Equal), true, None), Step::Nothing);
+            assert_eq!(merge_step(new, Some(Relation::Equal), true, None), Step::Nothing);
             assert_eq!(
-                step(new, Some(Relation::OldIsLonger { from: 4 }), true, None),
+                merge_step(new, Some(Relation::OldIsLonger { from: 4 }), true, None),
                 Step::Append { from: 4 },
                 "in place, so that a program that appends at the same time loses nothing"
             );

@@ -16,31 +16,31 @@ use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Gid, Uid, fchown};
 use tree_copy::{Capabilities, Check, FreeSpace, Options, Pass, Survey, Unobserved};
 
-use crate::beneath;
-use crate::claim::{self, Claim, Taken};
-use crate::clock::Instant;
+use crate::claim_lease::ClaimLease;
+use crate::copy_marker::Marker;
 use crate::failure::Failure;
 use crate::generation;
 use crate::image_listing::Listing;
-use crate::keeper::Held;
+use crate::journal_notes;
 use crate::listing_file;
-use crate::marker::Marker;
-use crate::memory::{Leftover, Memory};
-use crate::mounted;
-use crate::note;
+use crate::mount_check;
+use crate::open_beneath;
+use crate::partial_claim::{self, Claim, ClaimResult};
 use crate::progress::{Phase, Progress, Total};
 use crate::reserved_names;
-use crate::tree::Tree;
-use crate::walk;
+use crate::sync_state::{PendingDelta, SyncState};
+use crate::tree_paths::TreePaths;
+use crate::tree_walk;
+use crate::volume_clock::Timestamp;
 use kit::units;
 
 /// Attempts to follow changes made during the copy, and to correct differences; what is left then is carried over after
 /// the switch.
-const ROUNDS: usize = 6;
+const MAX_ATTEMPTS: usize = 6;
 /// A look at a tree is over after this time, in seconds: a later stamp is none of a change that was made meanwhile.
 const LOOK_SECONDS: i64 = 60;
 /// Bytes that stay free on the volume for the user.
-const RESERVE: u64 = 64 << 20;
+const RESERVED_BYTES: u64 = 64 << 20;
 
 /// Options of a copy.
 #[derive(Debug, Clone, Copy, Default)]
@@ -51,9 +51,9 @@ pub struct Manner {
 
 /// Everything that a copy needs to know.
 #[derive(Debug, Clone, Copy)]
-pub struct Job<'a> {
+pub struct CopyJob<'a> {
     /// The tree.
-    pub tree: &'a Tree,
+    pub tree: &'a TreePaths,
     /// Directory to copy: the image's own copy, or a directory at `/opt/NAME`.
     pub source: &'a Path,
     /// Listing of the image.
@@ -75,15 +75,15 @@ pub fn path_of(directory: &OwnedFd) -> PathBuf {
 }
 
 /// Opens the directory that the copy of `tree` lies in, and makes it where it is missing.
-pub fn open_parent(tree: &Tree, workspace: &Path) -> Result<OwnedFd> {
+pub fn open_parent(tree: &TreePaths, workspace: &Path) -> Result<OwnedFd> {
     Ok(make_parent(tree, workspace)?)
 }
 
-fn make_parent(tree: &Tree, workspace: &Path) -> Result<OwnedFd, Failure> {
+fn make_parent(tree: &TreePaths, workspace: &Path) -> Result<OwnedFd, Failure> {
     let relative = tree.parent.strip_prefix(workspace).unwrap_or(Path::new(""));
     let cannot = || format!("cannot use {} as a directory", tree.parent.display());
-    match beneath::ensure_below(beneath::open_root(workspace)?, relative) {
-        Err(error) if beneath::is_no_directory(&error) => Err(Failure::Lasting(kit::exit::with_hint(
+    match open_beneath::ensure_below(open_beneath::open_root(workspace)?, relative) {
+        Err(error) if open_beneath::is_no_directory(&error) => Err(Failure::Lasting(kit::exit::with_hint(
             anyhow::Error::new(error).context(cannot()),
             "a link or a file in that place is not followed: move it away".to_owned(),
         ))),
@@ -93,25 +93,25 @@ fn make_parent(tree: &Tree, workspace: &Path) -> Result<OwnedFd, Failure> {
 
 /// A copy under way.
 #[derive(Debug)]
-pub enum Begun {
+pub enum StartedCopy {
     /// Everything was copied once.
-    Copied(Copied),
+    Copied(PartialCopy),
     /// A whole copy that was in use lies under the partial name.
-    Whole(Prepared),
+    Whole(ReadyCopy),
 }
 
 /// A partial copy that lacks what changed since its last pass.
 #[derive(Debug)]
-pub struct Copied {
+pub struct PartialCopy {
     parent: OwnedFd,
-    held: Held,
+    held: ClaimLease,
     capabilities: Capabilities,
     total: Total,
     /// Surely before the last pass, by the source's clock.
-    since: Instant,
+    since: Timestamp,
 }
 
-impl Copied {
+impl PartialCopy {
     fn options<'a>(&'a self, keep: &'a [&'a OsStr]) -> Options<'a> {
         Options { keep, check: Check::Metadata, ..Options::new(&self.capabilities) }
     }
@@ -119,7 +119,7 @@ impl Copied {
 
 /// A whole copy that is not in its place yet.
 #[derive(Debug)]
-pub struct Prepared {
+pub struct ReadyCopy {
     /// The directory that it lies in.
     pub parent: OwnedFd,
     /// Its root.
@@ -127,62 +127,62 @@ pub struct Prepared {
     /// Its marker.
     pub marker: Marker,
     /// Our claim on it, unless it is one that was in use.
-    pub held: Option<Held>,
+    pub held: Option<ClaimLease>,
 }
 
-impl Prepared {
+impl ReadyCopy {
     /// Fails if another container has taken it over: the last check before its rename.
     pub fn check(&self) -> Result<()> {
-        self.held.as_ref().map_or(Ok(()), Held::check)
+        self.held.as_ref().map_or(Ok(()), ClaimLease::check)
     }
 }
 
-impl Job<'_> {
+impl CopyJob<'_> {
     /// Brings the copy to the source's present state and renames it to its place; the entrance still leads to the
     /// source afterwards.
     ///
     /// Whatever fails leaves the source in use, and a partial copy that the next attempt goes on with.
-    pub fn place(&self, begun: Begun) -> Result<Marker, Failure> {
+    pub fn commit(&self, begun: StartedCopy) -> Result<Marker, Failure> {
         let prepared = self.complete(begun)?;
         prepared.check()?;
-        place(&prepared.parent, &self.tree.partial, &self.tree.copy)?;
-        claim::release(&prepared.directory)?;
+        commit(&prepared.parent, &self.tree.partial, &self.tree.copy)?;
+        partial_claim::release(&prepared.directory)?;
         Ok(prepared.marker)
     }
 
     /// Makes the copy, whole and with its marker, under its temporary name, and still claimed: a whole one of that name
     /// without a claim is a copy that was in use.
-    pub fn prepare(&self) -> Result<Prepared, Failure> {
+    pub fn prepare(&self) -> Result<ReadyCopy, Failure> {
         self.complete(self.begin()?)
     }
 
     /// Copies everything once.
-    pub fn begin(&self) -> Result<Begun, Failure> {
+    pub fn begin(&self) -> Result<StartedCopy, Failure> {
         self.refuse_nesting()?;
-        mounted::refuse(self.tree, &[self.source, &self.tree.partial])?;
+        mount_check::refuse(self.tree, &[self.source, &self.tree.partial])?;
         let parent = make_parent(self.tree, self.workspace)?;
         let name = self.tree.partial.file_name().unwrap_or_default();
         let (directory, trusted) = match self.claim.take(&parent, name)? {
-            Taken::Ours { directory, trusted } => (directory, trusted),
-            Taken::Whole { directory, marker } => {
-                return Ok(Begun::Whole(Prepared { parent, directory, marker, held: None }));
+            ClaimResult::Ours { directory, trusted } => (directory, trusted),
+            ClaimResult::Whole { directory, marker } => {
+                return Ok(StartedCopy::Whole(ReadyCopy { parent, directory, marker, held: None }));
             }
-            Taken::Busy { host } => {
+            ClaimResult::Busy { host } => {
                 let busy = anyhow!("container {host:?} is currently creating {}", self.tree.copy.display());
-                return Err(kit::exit::with_hint(busy, claim::USED_ONCE_WHOLE.to_owned()).into());
+                return Err(kit::exit::with_hint(busy, partial_claim::USED_ONCE_COMPLETE.to_owned()).into());
             }
-            Taken::Foreign => {
+            ClaimResult::Foreign => {
                 let foreign = anyhow!("{} was not created by workspace-sync", self.tree.partial.display());
                 let hint = "move it away; it is never overwritten".to_owned();
                 return Err(Failure::Lasting(kit::exit::with_hint(foreign, hint)));
             }
         };
-        let held = Held::new(self.claim, &parent, &self.tree.partial, &directory)?;
+        let held = ClaimLease::new(self.claim, &parent, &self.tree.partial, &directory)?;
         let survey = tree_copy::survey(self.source, tree_copy::default_threads(), &[], &Unobserved)?;
         let capabilities = self.assess(&parent, held.directory(), &survey)?;
         let total = Total { entries: survey.entries, bytes: survey.bytes };
         let since = self.now()?.safely_before();
-        let copied = Copied { parent, held, capabilities, total, since };
+        let copied = PartialCopy { parent, held, capabilities, total, since };
         // A copy that was begun before a power cut may have sizes and times without content.
         let check = if trusted { Check::Metadata } else { Check::Content };
         self.pass(
@@ -193,23 +193,23 @@ impl Job<'_> {
         if !trusted {
             copied.held.confirm()?;
         }
-        Ok(Begun::Copied(copied))
+        Ok(StartedCopy::Copied(copied))
     }
 
-    fn progress<'a>(&'a self, copied: &'a Copied) -> Progress<'a> {
+    fn progress<'a>(&'a self, copied: &'a PartialCopy) -> Progress<'a> {
         Progress::new(&self.tree.name, copied.total, self.journal, Some(&copied.held))
     }
 
     /// Marks the claim: the copy waits for its switch.
-    pub fn wait(&self, begun: &Begun) -> Result<()> {
-        let Begun::Copied(Copied { held, .. }) = begun else { return Ok(()) };
+    pub fn wait(&self, begun: &StartedCopy) -> Result<()> {
+        let StartedCopy::Copied(PartialCopy { held, .. }) = begun else { return Ok(()) };
         held.check()?;
         Claim { waiting: true, ..self.claim.clone() }.write(held.directory())
     }
 
     /// Brings over what changed since the last pass; returns one such entry, if there is any.
-    pub fn catch_up(&self, begun: &mut Begun) -> Result<Option<PathBuf>, Failure> {
-        let Begun::Copied(copied) = begun else { return Ok(None) };
+    pub fn catch_up(&self, begun: &mut StartedCopy) -> Result<Option<PathBuf>, Failure> {
+        let StartedCopy::Copied(copied) = begun else { return Ok(None) };
         let now = self.now()?;
         let next = now.safely_before();
         // Of the source alone: a look at the whole volume would cost far more. Of what is stamped later than now,
@@ -217,7 +217,7 @@ impl Job<'_> {
         let changed = if next < copied.since {
             Some(self.source.to_owned())
         } else {
-            walk::changed(self.source, copied.since..=Instant(now.0 + LOOK_SECONDS, 0))?
+            tree_walk::changed(self.source, copied.since..=Timestamp(now.0 + LOOK_SECONDS, 0))?
         };
         if changed.is_none() {
             return Ok(None);
@@ -242,16 +242,16 @@ impl Job<'_> {
     }
 
     /// Brings over what changed meanwhile, compares, and writes the marker.
-    fn complete(&self, begun: Begun) -> Result<Prepared, Failure> {
+    fn complete(&self, begun: StartedCopy) -> Result<ReadyCopy, Failure> {
         let copied = match begun {
-            Begun::Whole(prepared) => return Ok(prepared),
-            Begun::Copied(copied) => copied,
+            StartedCopy::Whole(prepared) => return Ok(prepared),
+            StartedCopy::Copied(copied) => copied,
         };
         let keep = reserved_names::all();
         let (held, options, progress) = (&copied.held, copied.options(&keep), self.progress(&copied));
         progress.enter(Phase::Following);
         let mut since = copied.since;
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_ATTEMPTS {
             since = self.now()?;
             let round = self.pass(held, &options, &progress)?;
             if round.updated + round.removed == 0 {
@@ -262,21 +262,25 @@ impl Job<'_> {
         let seen = self.compare(held, &options, &progress, &mut since)?;
         let marker = Marker {
             tree: self.tree.name.clone(),
-            generation: generation::name(self.listing),
+            generation: generation::id(self.listing),
             manifest: units::hexadecimal(&seen.digest),
             entries: seen.entries,
             bytes: seen.bytes,
             completed_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         };
-        Memory {
-            leftover: Some(Leftover::new(&marker, since.safely_before(), Instant::now(&copied.parent)?)),
+        SyncState {
+            leftover: Some(PendingDelta::new(
+                &marker,
+                since.safely_before(),
+                Timestamp::now(&copied.parent)?,
+            )),
             unswept: false,
         }
         .store(self.memory, &self.tree.name)?;
         self.seal(held, &marker)?;
         drop(progress);
         let directory = copied.held.directory().try_clone().context("cannot use another descriptor")?;
-        Ok(Prepared { parent: copied.parent, directory, marker, held: Some(copied.held) })
+        Ok(ReadyCopy { parent: copied.parent, directory, marker, held: Some(copied.held) })
     }
 
     /// Finds out the volume's capabilities, reports what is lost there, and refuses early, with the numbers.
@@ -296,7 +300,7 @@ impl Job<'_> {
             Failure::Lasting(kit::exit::with_hint(refused, hint.to_owned()))
         })?;
         for degradation in lost {
-            note::lasting(self.journal, &self.tree.name, &format!("on this volume, {degradation}"));
+            journal_notes::add(self.journal, &self.tree.name, &format!("on this volume, {degradation}"));
         }
         let have = tree_copy::survey(
             &path_of(directory),
@@ -309,7 +313,7 @@ impl Job<'_> {
             bytes: free.bytes.saturating_add(have.bytes_allocated),
             inodes: free.inodes.map(|inodes| inodes.saturating_add(have.inodes)),
         };
-        tree_copy::fits(survey, &room, capabilities.hard_links, RESERVE)
+        tree_copy::fits(survey, &room, capabilities.hard_links, RESERVED_BYTES)
             .map_err(|shortage| anyhow!("not enough space for {} at {}: {shortage}", self.tree.name, at()))
             .hint(|| {
                 format!(
@@ -323,14 +327,14 @@ impl Job<'_> {
     /// Compares, corrects, and compares again, until only what programs write at this moment is different.
     fn compare(
         &self,
-        held: &Held,
+        held: &ClaimLease,
         options: &Options<'_>,
         progress: &Progress<'_>,
-        since: &mut Instant,
+        since: &mut Timestamp,
     ) -> Result<Pass, Failure> {
         let check = if self.manner.compare_content { Check::Content } else { Check::Metadata };
         let look = Options { write: false, check, ..*options };
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_ATTEMPTS {
             let seen = self.pass(held, &look, progress)?;
             let differing = progress.take_differing();
             if seen.differing == 0 || differing.iter().all(|name| self.is_busy(name, *since)) {
@@ -348,7 +352,7 @@ impl Job<'_> {
             Some(name) => {
                 let name = self.tree.partial.join(name);
                 let differs =
-                    anyhow!("{} still differs from its source after {ROUNDS} attempts", name.display());
+                    anyhow!("{} still differs from its source after {MAX_ATTEMPTS} attempts", name.display());
                 let hint = "the volume does not store data reliably; the image's copy is still used";
                 Err(Failure::Lasting(kit::exit::with_hint(differs, hint.to_owned())))
             }
@@ -356,15 +360,15 @@ impl Job<'_> {
     }
 
     /// True if the source's entry, or its directory, changed since the last pass: then a difference is no fault.
-    fn is_busy(&self, name: &Path, since: Instant) -> bool {
+    fn is_busy(&self, name: &Path, since: Timestamp) -> bool {
         let path = self.source.join(name);
         [Some(path.as_path()), path.parent()]
             .into_iter()
             .flatten()
-            .any(|path| path.symlink_metadata().is_ok_and(|meta| Instant::changed(&meta) >= since))
+            .any(|path| path.symlink_metadata().is_ok_and(|meta| Timestamp::changed(&meta) >= since))
     }
 
-    fn pass(&self, held: &Held, options: &Options<'_>, progress: &Progress<'_>) -> Result<Pass> {
+    fn pass(&self, held: &ClaimLease, options: &Options<'_>, progress: &Progress<'_>) -> Result<Pass> {
         held.check()?;
         let directory = held.directory();
         tree_copy::pass(self.source, &path_of(directory), options, progress).or_else(|error| {
@@ -377,8 +381,8 @@ impl Job<'_> {
     }
 
     /// The source's clock now.
-    fn now(&self) -> Result<Instant> {
-        Instant::now(beneath::open_root(self.source.parent().unwrap_or(Path::new("/")))?)
+    fn now(&self) -> Result<Timestamp> {
+        Timestamp::now(open_beneath::open_root(self.source.parent().unwrap_or(Path::new("/")))?)
     }
 
     /// An error with the path that the user knows instead of that of an open file.
@@ -401,17 +405,17 @@ impl Job<'_> {
     }
 
     /// Writes what makes the copy a whole one.
-    fn seal(&self, held: &Held, marker: &Marker) -> Result<()> {
+    fn seal(&self, held: &ClaimLease, marker: &Marker) -> Result<()> {
         let directory = held.directory();
         held.check()?;
-        self.dress(directory)?;
+        self.set_root_attributes(directory)?;
         write(directory, reserved_names::MANIFEST, &listing_file::render(self.listing))?;
         // Last: with it, the directory is a copy.
         write(directory, reserved_names::MARKER, &marker.render()?)
     }
 
     /// The root of the tree is not one of its entries.
-    fn dress(&self, directory: &OwnedFd) -> Result<()> {
+    fn set_root_attributes(&self, directory: &OwnedFd) -> Result<()> {
         let meta =
             self.source.metadata().with_context(|| format!("cannot look at {}", self.source.display()))?;
         // The loss of both on such a volume was reported.
@@ -422,7 +426,7 @@ impl Job<'_> {
 }
 
 /// Renames a directory to a place in the same parent where nothing is; on the disk when this returns.
-pub fn place(parent: &OwnedFd, from: &Path, to: &Path) -> Result<()> {
+pub fn commit(parent: &OwnedFd, from: &Path, to: &Path) -> Result<()> {
     let cannot = || format!("cannot rename {} to {}", from.display(), to.display());
     let (old, new) = (from.file_name().unwrap_or_default(), to.file_name().unwrap_or_default());
     match renameat2(parent, old, parent, new, RenameFlags::RENAME_NOREPLACE) {
@@ -440,7 +444,7 @@ pub fn place(parent: &OwnedFd, from: &Path, to: &Path) -> Result<()> {
 fn write(directory: &OwnedFd, name: &str, content: &[u8]) -> Result<()> {
     let cannot = || format!("cannot write {name}");
     let temporary = format!("{}.new", reserved_names::CLAIM);
-    let mut file = claim::create(directory, &temporary, 0o644).with_context(cannot)?;
+    let mut file = partial_claim::create(directory, &temporary, 0o644).with_context(cannot)?;
     file.write_all(content).with_context(cannot)?;
     file.sync_all().with_context(cannot)?;
     renameat(directory, temporary.as_str(), directory, name).with_context(cannot)?;

@@ -17,17 +17,17 @@ use nix::fcntl::{AT_FDCWD, AtFlags, RenameFlags, renameat2};
 use nix::sys::stat::{SFlag, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use crate::beneath;
-use crate::carry::Carrier;
-use crate::clock::Instant;
-use crate::entrance;
+use crate::active_link;
+use crate::delta_sync::DeltaSync;
 use crate::holders::{self, Holder};
-use crate::memory::Leftover;
-use crate::tree::Tree;
-use crate::walk;
+use crate::open_beneath;
+use crate::sync_state::PendingDelta;
+use crate::tree_paths::TreePaths;
+use crate::tree_walk;
+use crate::volume_clock::Timestamp;
 
 /// Programs get this long to leave the directory alone, before anything is removed from it and afterwards.
-const PATIENCE: Duration = Duration::from_secs(30);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Programs of the image's own lie here. They read directories, and need nothing of them afterwards.
 const OURS: &str = "/opt/leonardo/bin";
@@ -40,7 +40,7 @@ pub enum Replaced {
     /// It was emptied, and is gone.
     Emptied,
     /// It stays, for this reason, as a predicate.
-    InUse(String),
+    ActiveCopy(String),
     /// It stays for now, for this reason, as a predicate.
     Unsettled(String),
 }
@@ -51,17 +51,21 @@ pub enum Replaced {
 /// would be lost, and what it reads next would be missing. And not before everything in it is surely older than the
 /// copy, so that giving up leaves it as it was. Once something is removed, only a program that may write is waited for:
 /// the whole copy is what helps all others.
-pub fn directory(tree: &Tree, carrier: &Carrier<'_>, leftover: &mut Option<Leftover>) -> Result<Replaced> {
+pub fn directory(
+    tree: &TreePaths,
+    carrier: &DeltaSync<'_>,
+    leftover: &mut Option<PendingDelta>,
+) -> Result<Replaced> {
     if exchange(tree)? {
         return Ok(Replaced::Exchanged);
     }
     if let Some(users) = users(tree) {
-        return Ok(Replaced::InUse(users));
+        return Ok(Replaced::ActiveCopy(users));
     }
     let settled = while_written(|| {
         let Some(leftover) = leftover.as_mut() else { return Ok(Some(())) };
         carrier.round(leftover)?.complete()?;
-        Ok(walk::changed(&tree.entrance, leftover.source_since..)?.is_none().then_some(()))
+        Ok(tree_walk::changed(&tree.entrance, leftover.source_since..)?.is_none().then_some(()))
     })?;
     if settled.is_none() {
         return Ok(Replaced::Unsettled("is being written to continuously".to_owned()));
@@ -77,18 +81,18 @@ pub fn directory(tree: &Tree, carrier: &Carrier<'_>, leftover: &mut Option<Lefto
                 return Ok(None);
             }
         } else if let Some(users) = users(tree) {
-            return Ok(Some(Replaced::InUse(users)));
+            return Ok(Some(Replaced::ActiveCopy(users)));
         }
         is_begun = true;
         // Without a memory of what was carried over, the copy is the truth: it was whole before anything was removed.
         let since = leftover.as_ref().map(|leftover| leftover.source_since);
-        let emptied = empty(&beneath::open_root(&tree.entrance)?, since)
+        let emptied = empty(&open_beneath::open_root(&tree.entrance)?, since)
             .with_context(|| format!("cannot empty {}", tree.entrance.display()))?;
         if !emptied {
             return Ok(None);
         }
         match fs::remove_dir(&tree.entrance) {
-            Ok(()) => entrance::point(tree, &tree.copy).map(|()| Some(Replaced::Emptied)),
+            Ok(()) => active_link::switch_to(tree, &tree.copy).map(|()| Some(Replaced::Emptied)),
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(None),
             Err(error) => Err(error).with_context(|| format!("cannot remove {}", tree.entrance.display())),
         }
@@ -102,11 +106,12 @@ pub fn directory(tree: &Tree, carrier: &Carrier<'_>, leftover: &mut Option<Lefto
 
 /// Asks until there is an answer, and returns none if programs write to the directory again and again.
 fn while_written<T>(mut ask: impl FnMut() -> Result<Option<T>>) -> Result<Option<T>> {
-    kit::wait::until(PATIENCE, "programs", || ask().transpose()).map_or(Ok(None), |answer| answer.map(Some))
+    kit::wait::until(LOCK_TIMEOUT, "programs", || ask().transpose())
+        .map_or(Ok(None), |answer| answer.map(Some))
 }
 
 /// Returns which programs use the directory at the entrance, or may, as a predicate; nothing if none does.
-fn users(tree: &Tree) -> Option<String> {
+fn users(tree: &TreePaths) -> Option<String> {
     let is_ours = |holder: &Holder| {
         fs::read_link(format!("/proc/{}/exe", holder.pid)).is_ok_and(|program| program.starts_with(OURS))
     };
@@ -125,7 +130,7 @@ fn users(tree: &Tree) -> Option<String> {
 }
 
 /// One step, where the file system can.
-fn exchange(tree: &Tree) -> Result<bool> {
+fn exchange(tree: &TreePaths) -> Result<bool> {
     let cannot = || format!("cannot replace {}", tree.entrance.display());
     let aside = tree.entrance.with_file_name(format!(".{}.link-{}", tree.name, std::process::id()));
     let _ = fs::remove_file(&aside);
@@ -149,10 +154,10 @@ fn exchange(tree: &Tree) -> Result<bool> {
 }
 
 /// Removes everything in `directory` that did not change at or after `since`; returns whether nothing is left.
-fn empty(directory: &OwnedFd, since: Option<Instant>) -> Result<bool, nix::Error> {
+fn empty(directory: &OwnedFd, since: Option<Timestamp>) -> Result<bool, nix::Error> {
     let mut is_empty = true;
-    let names = match walk::names(directory) {
-        Err(error) if walk::is_elsewhere(&error) => return Ok(true),
+    let names = match tree_walk::names(directory) {
+        Err(error) if tree_walk::is_elsewhere(&error) => return Ok(true),
         names => names.map_err(|error| errno(&error))?,
     };
     for base in names {
@@ -160,9 +165,9 @@ fn empty(directory: &OwnedFd, since: Option<Instant>) -> Result<bool, nix::Error
             Err(nix::Error::ENOENT) => continue,
             stat => stat?,
         };
-        let flag = if walk::kind(&stat) == SFlag::S_IFDIR {
-            let emptied = match walk::open(directory, &base) {
-                Err(error) if walk::is_elsewhere(&error) => continue,
+        let flag = if tree_walk::kind(&stat) == SFlag::S_IFDIR {
+            let emptied = match tree_walk::open(directory, &base) {
+                Err(error) if tree_walk::is_elsewhere(&error) => continue,
                 opened => empty(&opened.map_err(|error| errno(&error))?, since)?,
             };
             if !emptied {
@@ -170,7 +175,7 @@ fn empty(directory: &OwnedFd, since: Option<Instant>) -> Result<bool, nix::Error
                 continue;
             }
             UnlinkatFlags::RemoveDir
-        } else if since.is_some_and(|since| Instant(stat.st_ctime, stat.st_ctime_nsec) >= since) {
+        } else if since.is_some_and(|since| Timestamp(stat.st_ctime, stat.st_ctime_nsec) >= since) {
             is_empty = false;
             continue;
         } else {
@@ -212,9 +217,9 @@ mod tests {
         fs::write(models.join("precious"), "x").unwrap();
         assert!(Command::new("mount").arg("--bind").args([&models, &place]).status().unwrap().success());
         let bound = Bound(&place);
-        assert_eq!(empty(&beneath::open_root(&tree).unwrap(), None), Err(nix::Error::EXDEV));
+        assert_eq!(empty(&open_beneath::open_root(&tree).unwrap(), None), Err(nix::Error::EXDEV));
         assert!(models.join("precious").exists());
         drop(bound);
-        assert_eq!(empty(&beneath::open_root(&tree).unwrap(), None), Ok(true));
+        assert_eq!(empty(&open_beneath::open_root(&tree).unwrap(), None), Ok(true));
     }
 }

@@ -18,12 +18,12 @@ use nix::sys::stat::FileStat;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::clock::Instant;
-use crate::walk::{self, Next};
+use crate::tree_walk::{self, Next};
+use crate::volume_clock::Timestamp;
 
 /// The part of an entry that a write changes, and its permissions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct State {
+pub struct EntryState {
     /// As in `S_IFMT` of inode(7).
     pub kind: u32,
     /// The bits for owner, group and others.
@@ -31,19 +31,19 @@ pub struct State {
     /// In bytes; a directory has none.
     pub size: u64,
     /// By the clock of its file system, unless a program set it.
-    pub modified: Instant,
+    pub modified: Timestamp,
 }
 
-impl State {
+impl EntryState {
     /// Of what was looked at.
     pub fn of(stat: &FileStat) -> Self {
-        let kind = walk::kind(stat).bits();
-        let is_directory = walk::kind(stat) == nix::sys::stat::SFlag::S_IFDIR;
+        let kind = tree_walk::kind(stat).bits();
+        let is_directory = tree_walk::kind(stat) == nix::sys::stat::SFlag::S_IFDIR;
         Self {
             kind,
             permissions: stat.st_mode & 0o777,
             size: if is_directory { 0 } else { stat.st_size.unsigned_abs() },
-            modified: Instant(stat.st_mtime, stat.st_mtime_nsec),
+            modified: Timestamp(stat.st_mtime, stat.st_mtime_nsec),
         }
     }
 
@@ -54,24 +54,24 @@ impl State {
     }
 
     fn content(&self, name: &Path) -> u64 {
-        let Self { kind, size, modified: Instant(seconds, nanoseconds), .. } = self;
+        let Self { kind, size, modified: Timestamp(seconds, nanoseconds), .. } = self;
         digest(name, &format!("content {kind} {size} {seconds} {nanoseconds}"))
     }
 }
 
 /// All entries of a copy.
 #[derive(Debug, Default)]
-pub struct AsCopied(Vec<u64>);
+pub struct CopiedState(Vec<u64>);
 
-impl AsCopied {
+impl CopiedState {
     /// Looks at the copy at `root`; names in `keep`, at the top, are not the tree's.
     pub fn of(root: impl AsFd, keep: &[&OsStr]) -> Result<Self> {
         let mut digests = Vec::new();
-        walk::each::<io::Error>(root, &mut |entry| {
+        tree_walk::each::<io::Error>(root, &mut |entry| {
             if entry.name.as_os_str() == entry.base && keep.contains(&entry.base) {
                 return Ok(Next::Skip);
             }
-            let state = State::of(&entry.stat);
+            let state = EntryState::of(&entry.stat);
             digests.extend([state.content(entry.name), permissions(entry.name, state.permissions)]);
             Ok(Next::Enter)
         })
@@ -104,7 +104,7 @@ impl AsCopied {
 
     /// Returns whether the entry was copied with this content.
     #[must_use]
-    pub fn has_content(&self, name: &Path, state: &State) -> bool {
+    pub fn has_content(&self, name: &Path, state: &EntryState) -> bool {
         self.0.binary_search(&state.content(name)).is_ok()
     }
 
@@ -145,21 +145,21 @@ mod tests {
             fs::set_permissions(root.join(name), Permissions::from_mode(0o644)).unwrap();
         }
         let open = || File::open(&root).unwrap();
-        AsCopied::of(open(), &[OsStr::new("ours")]).unwrap().store(dir.path(), "x", "m-1").unwrap();
-        let copied = AsCopied::load(dir.path(), "x", "m-1");
+        CopiedState::of(open(), &[OsStr::new("ours")]).unwrap().store(dir.path(), "x", "m-1").unwrap();
+        let copied = CopiedState::load(dir.path(), "x", "m-1");
         fs::set_permissions(root.join("a"), Permissions::from_mode(0o664)).unwrap();
         fs::write(root.join("b"), "longer").unwrap();
-        let kept = |copied: &AsCopied, name: &str| {
-            let state = State::of(&nix::sys::stat::lstat(&root.join(name)).unwrap());
+        let kept = |copied: &CopiedState, name: &str| {
+            let state = EntryState::of(&nix::sys::stat::lstat(&root.join(name)).unwrap());
             let name = Path::new(name);
             (copied.has_content(name, &state), copied.has_permissions(name, state.permissions))
         };
         assert_eq!(kept(&copied, "a"), (true, false));
         assert_eq!(kept(&copied, "b"), (false, true));
         assert_eq!(kept(&copied, "ours"), (false, false));
-        let other = AsCopied::load(dir.path(), "x", "m-2");
+        let other = CopiedState::load(dir.path(), "x", "m-2");
         assert_eq!(kept(&other, "a"), (false, false), "it says nothing about another copy");
-        AsCopied::forget(dir.path(), "x");
-        assert_eq!(kept(&AsCopied::load(dir.path(), "x", "m-1"), "a"), (false, false));
+        CopiedState::forget(dir.path(), "x");
+        assert_eq!(kept(&CopiedState::load(dir.path(), "x", "m-1"), "a"), (false, false));
     }
 }

@@ -10,9 +10,9 @@ use anyhow::Result;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 
-use crate::copied::State;
-use crate::settle;
-use crate::walk::{Entry, kind};
+use crate::copied_state::EntryState;
+use crate::merge_policy;
+use crate::tree_walk::{Entry, kind};
 
 const FLAGS: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_NONBLOCK).union(OFlag::O_CLOEXEC);
 
@@ -25,8 +25,8 @@ pub fn look(above: &OwnedFd, base: &OsStr) -> Result<Option<FileStat>> {
 }
 
 /// Returns the part of a file's state that any write to it changes.
-pub fn state(file: impl AsFd) -> io::Result<State> {
-    Ok(State::of(&fstat(file)?))
+pub fn state(file: impl AsFd) -> io::Result<EntryState> {
+    Ok(EntryState::of(&fstat(file)?))
 }
 
 /// Opens a file of the old tree, if it is still there.
@@ -61,26 +61,26 @@ pub fn is_same_special(entry: &Entry<'_>, above: &OwnedFd, base: &OsStr) -> bool
 }
 
 /// Adds what a program appended to a file, which had `length` bytes, in the moment before another took its place.
-pub fn rescue(displaced: &File, length: u64, above: &OwnedFd, base: &OsStr) -> Result<()> {
+pub fn append_displaced(displaced: &File, length: u64, above: &OwnedFd, base: &OsStr) -> Result<()> {
     if displaced.metadata()?.len() > length
         && let Some(new) = open_for_appending(above, base)
     {
-        settle::append(displaced, &new, length)?;
+        merge_policy::append(displaced, &new, length)?;
     }
     Ok(())
 }
 
 /// Behind the name of an old file that is kept beside the new one, because both were written.
-pub const KEPT_SUFFIX: &str = ".before-switch";
+pub const BEFORE_SWITCH: &str = ".before-switch";
 
 /// The name of an old entry that is kept beside the new one.
-pub fn kept_name(base: &OsStr, number: u32) -> OsString {
-    beside(base, number, KEPT_SUFFIX)
+pub fn before_switch_name(base: &OsStr, number: u32) -> OsString {
+    suffixed_name(base, number, BEFORE_SWITCH)
 }
 
 /// A name beside another. What comes before the suffix is cut where the name would be too long for a file system
 /// (limits.h, `NAME_MAX`).
-pub fn beside(base: &OsStr, number: u32, suffix: &str) -> OsString {
+pub fn suffixed_name(base: &OsStr, number: u32, suffix: &str) -> OsString {
     const LONGEST: usize = 255;
     let suffix = if number == 1 { suffix.to_owned() } else { format!(".{number}{suffix}") };
     let bytes = base.as_bytes();
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn kept_names_are_told_apart_and_never_too_long() {
-        let name = |base: &str, number| kept_name(OsStr::new(base), number).into_string().unwrap();
+        let name = |base: &str, number| before_switch_name(OsStr::new(base), number).into_string().unwrap();
         assert_eq!(name("a.db", 1), "a.db.before-switch");
         assert_eq!(name("a.db", 2), "a.db.2.before-switch");
         let long = "x".repeat(250);

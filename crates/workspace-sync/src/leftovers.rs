@@ -4,16 +4,16 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use crate::beneath;
-use crate::look;
-use crate::tree::Tree;
-use crate::walk::{self, Next};
+use crate::open_beneath;
+use crate::tree_paths::TreePaths;
+use crate::tree_state;
+use crate::tree_walk::{self, Next};
 
 /// Removes it from a copy; returns whether something of this container's is too young to be removed, because a
 /// container saved with its name may be making it: then it is worth another look after the next start.
-pub fn copy(root: &OwnedFd) -> io::Result<bool> {
+pub fn remove_below(root: &OwnedFd) -> io::Result<bool> {
     let mut young = false;
-    walk::each(root, &mut |entry| {
+    tree_walk::each(root, &mut |entry| {
         if !tree_copy::is_temporary(entry.base) {
             return Ok::<_, io::Error>(Next::Enter);
         }
@@ -24,9 +24,9 @@ pub fn copy(root: &OwnedFd) -> io::Result<bool> {
 }
 
 /// Removes it from the directories beside a tree and its copy, and from the copy's root.
-pub fn around(workspace: &Path, tree: &Tree) {
-    let places = [&tree.parent, &tree.copy].map(|path| look::open(workspace, path).ok());
-    let images = [&tree.image, &tree.entrance].map(|path| beneath::open_root(path.parent()?).ok());
+pub fn remove_around(workspace: &Path, tree: &TreePaths) {
+    let places = [&tree.parent, &tree.copy].map(|path| tree_state::open_in_workspace(workspace, path).ok());
+    let images = [&tree.image, &tree.entrance].map(|path| open_beneath::open_root(path.parent()?).ok());
     for directory in places.into_iter().chain(images).flatten() {
         if let Err(error) = tree_copy::sweep(directory.as_fd()) {
             log::debug!("{}: cannot tidy up: {error:#}", tree.name);

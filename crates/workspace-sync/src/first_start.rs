@@ -9,35 +9,36 @@ use anyhow::{Context, Result};
 use kit::atomic::{self, WriteOptions};
 use serde::{Deserialize, Serialize};
 
-use crate::beneath;
-use crate::clock::Instant;
+use crate::open_beneath;
+use crate::volume_clock::Timestamp;
 
 /// Beside what the container remembers about its trees.
 const NAME: &str = "began";
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Began {
-    at: Instant,
+struct FirstStart {
+    at: Timestamp,
     container: String,
 }
 
 /// The moment, if an earlier start of this container wrote it down. It is exact: what a program changes later has this
 /// stamp of the same file system's clock or a later one, and the image was there before.
-pub fn of(memory: &Path) -> Option<Instant> {
+pub fn load(memory: &Path) -> Option<Timestamp> {
     let text = fs::read(memory.join(NAME)).ok()?;
-    let began: Began = serde_json::from_slice(&text).ok()?;
-    (began.container == container()).then_some(began.at)
+    let began: FirstStart = serde_json::from_slice(&text).ok()?;
+    (began.container == container_word()).then_some(began.at)
 }
 
 /// Writes down that it is now, by the clock of the file system of `opt`.
-pub fn now(memory: &Path, opt: &Path) -> Result<()> {
-    let began = Began { at: Instant::now(beneath::open_root(opt)?)?, container: container() };
+pub fn record_now(memory: &Path, opt: &Path) -> Result<()> {
+    let began =
+        FirstStart { at: Timestamp::now(open_beneath::open_root(opt)?)?, container: container_word() };
     fs::create_dir_all(memory).with_context(|| format!("cannot create {}", memory.display()))?;
     atomic::write(&memory.join(NAME), &serde_json::to_vec(&began)?, WriteOptions::durable(0o644))
 }
 
 /// Returns a word that differs in a container made from this one after it was saved as an image.
-pub fn container() -> String {
+pub fn container_word() -> String {
     kit::container::id().unwrap_or_default()
 }
 
@@ -49,12 +50,12 @@ mod tests {
     fn it_is_remembered_and_means_nothing_in_a_container_made_from_this_one() {
         let dir = tempfile::tempdir().unwrap();
         let memory = dir.path().join("sync");
-        assert_eq!(of(&memory), None);
-        now(&memory, dir.path()).unwrap();
-        let began = of(&memory).unwrap();
-        assert_eq!(of(&memory), Some(began));
+        assert_eq!(load(&memory), None);
+        record_now(&memory, dir.path()).unwrap();
+        let began = load(&memory).unwrap();
+        assert_eq!(load(&memory), Some(began));
         let text = fs::read_to_string(memory.join(NAME)).unwrap();
         fs::write(memory.join(NAME), text.replace("\"container\":\"", "\"container\":\"another")).unwrap();
-        assert_eq!(of(&memory), None);
+        assert_eq!(load(&memory), None);
     }
 }

@@ -18,20 +18,20 @@ use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, mkdirat};
 use nix::unistd::{Gid, Uid, fchown};
 use tree_copy::{Capabilities, Unobserved};
 
-use crate::beneath;
-use crate::copy::Prepared;
-use crate::image_listing::{COMPILED, ImageBase, Provenance};
-use crate::named;
+use crate::copy_job::ReadyCopy;
+use crate::directory_entry;
+use crate::image_listing::{ImageBase, PYCACHE, Provenance};
+use crate::merge_policy::{self, Relation};
+use crate::open_beneath;
 use crate::reserved_names;
-use crate::settle::{self, Relation};
-use crate::walk::{self, Entry, Next, kind};
+use crate::tree_walk::{self, Entry, Next, kind};
 
 /// Behind the name of an entry of the user's whose place the image has.
 const SUFFIX: &str = ".before-refresh";
 
 /// The copy in use, and the generation that is to replace it.
 #[derive(Debug)]
-pub struct Additions<'a> {
+pub struct UserAdditions<'a> {
     /// The root of the copy in use.
     pub old: OwnedFd,
     /// Path of the copy in use, for messages.
@@ -39,7 +39,7 @@ pub struct Additions<'a> {
     /// Base of the copy's own generation.
     pub base: ImageBase,
     /// The new generation.
-    pub prepared: &'a Prepared,
+    pub prepared: &'a ReadyCopy,
     /// Capabilities of the volume.
     pub capabilities: Capabilities,
     /// Entries that came along, a new directory with all its content being one.
@@ -48,10 +48,10 @@ pub struct Additions<'a> {
     pub beside: RefCell<Vec<PathBuf>>,
 }
 
-impl Additions<'_> {
+impl UserAdditions<'_> {
     /// Brings everything along.
     pub fn bring(&self) -> Result<()> {
-        walk::each(&self.old, &mut |entry| -> Result<Next> {
+        tree_walk::each(&self.old, &mut |entry| -> Result<Next> {
             self.entry(entry)
                 .with_context(|| format!("cannot bring {} along", self.shown.join(entry.name).display()))
         })
@@ -61,7 +61,7 @@ impl Additions<'_> {
         let is_ours = entry.name.as_os_str() == entry.base && reserved_names::all().contains(&entry.base);
         // Half of something, left by a kill; and what Python makes again. In a directory of the user's, the whole comes
         // along.
-        if is_ours || tree_copy::is_temporary(entry.base) || entry.base == COMPILED {
+        if is_ours || tree_copy::is_temporary(entry.base) || entry.base == PYCACHE {
             return Ok(Next::Skip);
         }
         let provenance = self.base.provenance(entry);
@@ -77,7 +77,7 @@ impl Additions<'_> {
         }
         self.prepared.check()?;
         let place = self.directory(entry.name.parent().unwrap_or(Path::new("")))?;
-        match named::look(&place, entry.base)? {
+        match directory_entry::look(&place, entry.base)? {
             None => self.replicate(entry, &place, entry.base)?,
             Some(found) if entry.is_directory() && kind(&found) == SFlag::S_IFDIR => return Ok(Next::Enter),
             Some(_) if is_same(entry, &place, entry.base)? => {}
@@ -88,8 +88,8 @@ impl Additions<'_> {
 
     fn put_beside(&self, entry: &Entry<'_>, place: &OwnedFd) -> Result<()> {
         for number in 1_u32.. {
-            let base = named::beside(entry.base, number, SUFFIX);
-            let is_free = named::look(place, &base)?.is_none();
+            let base = directory_entry::suffixed_name(entry.base, number, SUFFIX);
+            let is_free = directory_entry::look(place, &base)?.is_none();
             if is_free {
                 self.replicate(entry, place, &base)?;
             } else if !is_same(entry, place, &base)? {
@@ -115,7 +115,7 @@ impl Additions<'_> {
         let mut old = self.old.try_clone()?;
         for step in name.components() {
             let Component::Normal(base) = step else { continue };
-            old = walk::open(&old, base)?;
+            old = tree_walk::open(&old, base)?;
             directory = self.step(&directory, base, &old)?;
         }
         Ok(directory)
@@ -123,13 +123,19 @@ impl Additions<'_> {
 
     fn step(&self, directory: &OwnedFd, base: &OsStr, old: &OwnedFd) -> Result<OwnedFd> {
         for number in 0_u32.. {
-            let base = if number == 0 { base.to_owned() } else { named::beside(base, number, SUFFIX) };
-            match named::look(directory, &base)? {
-                Some(found) if kind(&found) == SFlag::S_IFDIR => return Ok(walk::open(directory, &base)?),
+            let base = if number == 0 {
+                base.to_owned()
+            } else {
+                directory_entry::suffixed_name(base, number, SUFFIX)
+            };
+            match directory_entry::look(directory, &base)? {
+                Some(found) if kind(&found) == SFlag::S_IFDIR => {
+                    return Ok(tree_walk::open(directory, &base)?);
+                }
                 Some(_) => {}
                 None => {
                     mkdirat(directory, base.as_os_str(), Mode::from_bits_truncate(0o700))?;
-                    let made = walk::open(directory, &base)?;
+                    let made = tree_walk::open(directory, &base)?;
                     let meta = File::from(old.try_clone()?).metadata()?;
                     // Volumes that keep neither refuse; the directory is usable all the same.
                     let (user, group) = (Uid::from_raw(meta.uid()), Gid::from_raw(meta.gid()));
@@ -140,7 +146,7 @@ impl Additions<'_> {
                 }
             }
         }
-        beneath::open_below(directory, Path::new(base)).map_err(Into::into)
+        open_beneath::open_below(directory, Path::new(base)).map_err(Into::into)
     }
 }
 
@@ -151,12 +157,12 @@ fn is_same(entry: &Entry<'_>, place: &OwnedFd, base: &OsStr) -> Result<bool> {
         return Ok(false);
     }
     if entry.kind() != SFlag::S_IFREG {
-        return Ok(named::is_same_special(entry, place, base));
+        return Ok(directory_entry::is_same_special(entry, place, base));
     }
     if found.st_size != entry.stat.st_size {
         return Ok(false);
     }
-    let (old, new) = (named::open_for_reading(entry)?, named::open_in(place, base)?);
+    let (old, new) = (directory_entry::open_for_reading(entry)?, directory_entry::open_in(place, base)?);
     let (Some(old), Some(new)) = (old, new) else { return Ok(false) };
-    Ok(settle::relate(&old, &new)? == Relation::Equal)
+    Ok(merge_policy::compare(&old, &new)? == Relation::Equal)
 }

@@ -3,11 +3,11 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::names;
+use crate::opt_sync;
 
 /// A directory of the image that may live on the workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tree {
+pub struct TreePaths {
     /// The name below `/opt`.
     pub name: String,
     /// Path of the tree for programs: `/opt/NAME`, a symbolic link.
@@ -24,12 +24,12 @@ pub struct Tree {
     pub previous: PathBuf,
 }
 
-impl Tree {
+impl TreePaths {
     /// The tree `name` with its copy in `workspace`: environments in a directory for this family of images (`slug`),
     /// because environments of different images do not mix; anything else where people look for it, at the top.
     #[must_use]
     pub fn new(name: &str, opt: &Path, workspace: &Path, slug: &str) -> Self {
-        let (parent, base) = if name == names::ENVIRONMENTS {
+        let (parent, base) = if name == opt_sync::ENVIRONMENTS {
             (workspace.join("environments"), format!("{name}-{slug}"))
         } else {
             (workspace.to_owned(), name.to_owned())
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn environments_are_kept_apart_by_family_and_other_trees_lie_where_people_look() {
-        let tree = |name| Tree::new(name, Path::new("/opt"), Path::new("/workspace"), "comfyui");
+        let tree = |name| TreePaths::new(name, Path::new("/opt"), Path::new("/workspace"), "comfyui");
         let environments = tree("micromamba");
         assert_eq!(environments.copy, Path::new("/workspace/environments/micromamba-comfyui"));
         assert_eq!(environments.partial, Path::new("/workspace/environments/micromamba-comfyui.partial"));

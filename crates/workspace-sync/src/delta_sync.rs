@@ -15,46 +15,46 @@ use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use tree_copy::{Capabilities, Unobserved};
 
-use crate::beneath;
-use crate::clock::Instant;
-use crate::copy;
+use crate::change_origin::ChangeOrigin;
+use crate::copy_job;
+use crate::directory_entry;
 use crate::image_listing::Listing;
-use crate::judge::{self, Judge};
-use crate::memory::{self, Carried, Leftover, Ours};
-use crate::named;
-use crate::origin::Origin;
+use crate::merge_policy::{self, NewEntry, Relation, Step};
+use crate::open_beneath;
 use crate::reserved_names;
-use crate::round::Round;
-use crate::settle::{self, New, Relation, Step};
-use crate::tree::Tree;
-use crate::walk::{self, Entry, Next, kind, names};
+use crate::round_result::DeltaRound;
+use crate::sync_state::{self, AppendedBytes, OwnWrite, PendingDelta};
+use crate::tree_paths::TreePaths;
+use crate::tree_walk::{self, Entry, Next, kind, names};
+use crate::volume_clock::Timestamp;
+use crate::write_check::{self, WriteCheck};
 
 /// The two trees of a switch.
 #[derive(Debug)]
-pub struct Carrier<'a> {
-    tree: &'a Tree,
+pub struct DeltaSync<'a> {
+    tree: &'a TreePaths,
     old: &'a Path,
     new: OwnedFd,
     capabilities: &'a Capabilities,
-    judge: Judge<'a>,
-    origin: Origin,
+    judge: WriteCheck<'a>,
+    origin: ChangeOrigin,
     /// The directory that was tidied up last.
     swept: RefCell<Option<PathBuf>>,
     removes: bool,
 }
 
-impl<'a> Carrier<'a> {
+impl<'a> DeltaSync<'a> {
     /// Carries from the tree at `old` to the copy of `tree` at `new`; `memory` is where the container remembers things,
     /// and `listing` what the image brought.
     pub fn new(
-        tree: &'a Tree,
+        tree: &'a TreePaths,
         old: &'a Path,
         new: OwnedFd,
         capabilities: &'a Capabilities,
         memory: &'a Path,
         listing: Option<Listing>,
     ) -> Self {
-        let (judge, origin) = (Judge::new(tree, memory), Origin::new(listing));
+        let (judge, origin) = (WriteCheck::new(tree, memory), ChangeOrigin::new(listing));
         Self { tree, old, new, capabilities, judge, origin, swept: RefCell::default(), removes: true }
     }
 
@@ -67,18 +67,18 @@ impl<'a> Carrier<'a> {
     /// Carries over all entries of the old tree that changed since the moment in `leftover`, and moves that moment
     /// forward. A caller that stores it can be killed and resume from there. One entry that fails does not keep the
     /// others from it.
-    pub fn round(&self, leftover: &mut Leftover) -> Result<Round> {
+    pub fn round(&self, leftover: &mut PendingDelta) -> Result<DeltaRound> {
         let cannot = || format!("cannot carry over changes from {}", self.old.display());
         let above = self.old.parent().unwrap_or(Path::new("/"));
-        let next = Instant::now(beneath::open_root(above)?)?.safely_before();
-        let mut round = Round::default();
+        let next = Timestamp::now(open_beneath::open_root(above)?)?.safely_before();
+        let mut round = DeltaRound::default();
         self.swept.take();
         if let Err(error) = self.walk(leftover, &mut round) {
             round.failed.get_or_insert(error.context(cannot()));
         }
         // What counts as carried over is looked at no more, and the old one may be removed.
         if !round.is_quiet()
-            && let Err(error) = tree_copy::make_durable(&copy::path_of(&self.new))
+            && let Err(error) = tree_copy::make_durable(&copy_job::path_of(&self.new))
         {
             let cannot = format!("cannot force {} to the disk", self.tree.copy.display());
             round.failed.get_or_insert(anyhow!(error).context(cannot));
@@ -89,12 +89,12 @@ impl<'a> Carrier<'a> {
         Ok(round)
     }
 
-    fn walk(&self, leftover: &mut Leftover, round: &mut Round) -> Result<()> {
-        let old = beneath::open_root(self.old)?;
-        if Instant::changed(&File::from(old.try_clone()?).metadata()?) >= leftover.source_since {
+    fn walk(&self, leftover: &mut PendingDelta, round: &mut DeltaRound) -> Result<()> {
+        let old = open_beneath::open_root(self.old)?;
+        if Timestamp::changed(&File::from(old.try_clone()?).metadata()?) >= leftover.source_since {
             self.directory(Path::new(""), true, leftover, round)?;
         }
-        walk::each(&old, &mut |entry| -> Result<Next> {
+        tree_walk::each(&old, &mut |entry| -> Result<Next> {
             if entry.name.as_os_str() == entry.base && reserved_names::all().contains(&entry.base) {
                 return Ok(Next::Skip);
             }
@@ -129,14 +129,14 @@ impl<'a> Carrier<'a> {
         &self,
         name: &Path,
         is_work: bool,
-        leftover: &mut Leftover,
-        round: &mut Round,
+        leftover: &mut PendingDelta,
+        round: &mut DeltaRound,
     ) -> Result<Next> {
-        match beneath::open_below(&self.new, name) {
+        match open_beneath::open_below(&self.new, name) {
             Ok(there) => {
                 self.sweep(name, &there);
                 // What is in a mount was not copied from here.
-                if self.removes && walk::open_below(&self.new, name).is_ok() {
+                if self.removes && tree_walk::open_below(&self.new, name).is_ok() {
                     self.removals(name, &there, leftover, round)?;
                 }
                 Ok(Next::Enter)
@@ -149,76 +149,83 @@ impl<'a> Carrier<'a> {
             }
             // A file or a link is in its place, made after the switch: what is in the directory stays.
             Err(_) => {
-                self.keep_both(name, leftover, round)?;
+                self.keep_beside(name, leftover, round)?;
                 Ok(Next::Skip)
             }
         }
     }
 
-    fn entry(&self, entry: &Entry<'_>, leftover: &mut Leftover, round: &mut Round) -> Result<()> {
+    fn entry(&self, entry: &Entry<'_>, leftover: &mut PendingDelta, round: &mut DeltaRound) -> Result<()> {
         let (name, base) = (entry.name, entry.base);
         let above_name = name.parent().unwrap_or(Path::new(""));
-        let above = match beneath::ensure_below(&self.new, above_name) {
+        let above = match open_beneath::ensure_below(&self.new, above_name) {
             // A file or a link was put there after the switch: the directory is kept beside it.
-            Err(error) if beneath::is_no_directory(&error) => {
+            Err(error) if open_beneath::is_no_directory(&error) => {
                 let mut steps: Vec<&Path> = above_name.ancestors().collect();
                 steps.reverse();
-                let taken = steps.into_iter().find(|step| beneath::open_below(&self.new, step).is_err());
-                return self.keep_both(taken.unwrap_or(above_name), leftover, round);
+                let taken = steps.into_iter().find(|step| open_beneath::open_below(&self.new, step).is_err());
+                return self.keep_beside(taken.unwrap_or(above_name), leftover, round);
             }
             above => above?,
         };
         self.sweep(above_name, &above);
         let mut there = self.judge.look(name, &above, base, leftover)?;
-        let old = if entry.kind() == SFlag::S_IFREG { named::open_for_reading(entry)? } else { None };
-        let new = (there != New::Missing).then(|| named::open_for_appending(&above, base)).flatten();
-        if there == New::Written && new.as_ref().is_some_and(|new| judge::is_replaced(name, new, leftover)) {
-            there = New::Replaced;
+        let old =
+            if entry.kind() == SFlag::S_IFREG { directory_entry::open_for_reading(entry)? } else { None };
+        let new =
+            (there != NewEntry::Missing).then(|| directory_entry::open_for_appending(&above, base)).flatten();
+        if there == NewEntry::Written
+            && new.as_ref().is_some_and(|new| write_check::is_replaced(name, new, leftover))
+        {
+            there = NewEntry::Replaced;
         }
-        let before = new.as_ref().map(named::state).transpose()?;
+        let before = new.as_ref().map(directory_entry::state).transpose()?;
         let relation = match (&old, &new) {
-            (Some(old), Some(new)) => Some(settle::relate(old, new)?),
+            (Some(old), Some(new)) => Some(merge_policy::compare(old, new)?),
             _ => None,
         };
-        let after = new.as_ref().map(named::state).transpose()?;
+        let after = new.as_ref().map(directory_entry::state).transpose()?;
         if before.zip(after).is_some_and(|(before, after)| !after.has_content_of(&before))
-            && there == New::Untouched
+            && there == NewEntry::Untouched
         {
             // It was written while it was read.
-            there = New::Written;
+            there = NewEntry::Written;
         }
-        if relation.is_none() && there != New::Missing && named::is_same_special(entry, &above, base) {
+        if relation.is_none()
+            && there != NewEntry::Missing
+            && directory_entry::is_same_special(entry, &above, base)
+        {
             return Ok(());
         }
-        let key = memory::key(name);
+        let key = sync_state::key(name);
         let now = old.as_ref().map(fstat).transpose()?;
         let carried = now.as_ref().and_then(|now| leftover.carried.get(&key)?.of(now));
         let from = match relation {
             Some(Relation::Diverged { common }) => carried.unwrap_or(common),
             _ => 0,
         };
-        let is_text = old.as_ref().is_some_and(|old| settle::is_text(old, from).unwrap_or(false));
+        let is_text = old.as_ref().is_some_and(|old| merge_policy::is_text(old, from).unwrap_or(false));
         let wanted = match &new {
-            Some(new) if there == New::Untouched => Some(self.judge.permissions(entry, new, leftover)?),
+            Some(new) if there == NewEntry::Untouched => Some(self.judge.permissions(entry, new, leftover)?),
             _ => None,
         };
-        match settle::step(there, relation, is_text, carried) {
+        match merge_policy::merge_step(there, relation, is_text, carried) {
             Step::Nothing => {}
             Step::Replace => {
                 self.replicate(name, Some(base), leftover, round)?;
                 if let (Some(displaced), Some(before)) = (&new, before) {
-                    named::rescue(displaced, before.size, &above, base)?;
+                    directory_entry::append_displaced(displaced, before.size, &above, base)?;
                 }
             }
-            Step::KeepBoth => self.keep_both(name, leftover, round)?,
+            Step::KeepBoth => self.keep_beside(name, leftover, round)?,
             Step::Append { from } => {
                 if let (Some(old), Some(new), Some(now)) = (&old, &new, now) {
-                    let end = settle::append(old, new, from)?;
-                    leftover.carried.insert(key, Carried { inode: now.st_ino, bytes: end });
+                    let end = merge_policy::append(old, new, from)?;
+                    leftover.carried.insert(key, AppendedBytes { inode: now.st_ino, bytes: end });
                     if end > from {
                         round.carried += 1;
                     }
-                    if there == New::Untouched {
+                    if there == NewEntry::Untouched {
                         remember(name, &above, base, leftover);
                     }
                 }
@@ -233,18 +240,19 @@ impl<'a> Carrier<'a> {
         entry: &Entry<'_>,
         above: &OwnedFd,
         bits: u32,
-        leftover: &mut Leftover,
-        round: &mut Round,
+        leftover: &mut PendingDelta,
+        round: &mut DeltaRound,
     ) -> Result<()> {
-        let Some(new) = named::open_for_appending(above, entry.base) else { return Ok(()) };
+        let Some(new) = directory_entry::open_for_appending(above, entry.base) else { return Ok(()) };
         let stat = fstat(&new)?;
         let given = Some((entry.stat.st_mode & 0o777, bits));
         if stat.st_mode & 0o777 == bits || !self.capabilities.mode {
-            leftover.written.entry(memory::key(entry.name)).and_modify(|ours| ours.permissions = given);
+            leftover.written.entry(sync_state::key(entry.name)).and_modify(|ours| ours.permissions = given);
             return Ok(());
         }
         fchmod(&new, Mode::from_bits_truncate(stat.st_mode & 0o7000 | bits))?;
-        leftover.written.entry(memory::key(entry.name)).or_insert(Ours::of(&stat)).permissions = given;
+        leftover.written.entry(sync_state::key(entry.name)).or_insert(OwnWrite::of(&stat)).permissions =
+            given;
         round.carried += 1;
         Ok(())
     }
@@ -265,13 +273,13 @@ impl<'a> Carrier<'a> {
         &self,
         name: &Path,
         target: Option<&OsStr>,
-        leftover: &mut Leftover,
-        round: &mut Round,
+        leftover: &mut PendingDelta,
+        round: &mut DeltaRound,
     ) -> Result<()> {
         let (Some(base), Some(target)) = (name.file_name(), target) else { return Ok(()) };
         let above_name = name.parent().unwrap_or(Path::new(""));
-        let old = beneath::open_below(beneath::open_root(self.old)?, above_name)?;
-        let above = beneath::ensure_below(&self.new, above_name)?;
+        let old = open_beneath::open_below(open_beneath::open_root(self.old)?, above_name)?;
+        let above = open_beneath::ensure_below(&self.new, above_name)?;
         self.sweep(above_name, &above);
         tree_copy::replicate(old.as_fd(), base, above.as_fd(), target, self.capabilities, &Unobserved)?;
         round.carried += 1;
@@ -282,13 +290,13 @@ impl<'a> Carrier<'a> {
     }
 
     /// Puts the old entry beside the new one: under the name of the round before, or a free one.
-    fn keep_both(&self, name: &Path, leftover: &mut Leftover, round: &mut Round) -> Result<()> {
-        let above = beneath::ensure_below(&self.new, name.parent().unwrap_or(Path::new("")))?;
+    fn keep_beside(&self, name: &Path, leftover: &mut PendingDelta, round: &mut DeltaRound) -> Result<()> {
+        let above = open_beneath::ensure_below(&self.new, name.parent().unwrap_or(Path::new("")))?;
         for number in 1_u32.. {
-            let base = named::kept_name(name.file_name().unwrap_or_default(), number);
+            let base = directory_entry::before_switch_name(name.file_name().unwrap_or_default(), number);
             let beside = name.with_file_name(&base);
-            let known = leftover.written.get(&memory::key(&beside)).copied();
-            match named::look(&above, &base)? {
+            let known = leftover.written.get(&sync_state::key(&beside)).copied();
+            match directory_entry::look(&above, &base)? {
                 None => round.kept.push(self.tree.copy.join(&beside)),
                 Some(found) if known.is_some_and(|ours| ours.is_still(&found)) => {}
                 Some(_) => continue,
@@ -301,11 +309,17 @@ impl<'a> Carrier<'a> {
     }
 
     /// Removes from the new directory what the old one lost, unless it was written since.
-    fn removals(&self, name: &Path, there: &OwnedFd, leftover: &Leftover, round: &mut Round) -> Result<()> {
-        let old = beneath::open_below(beneath::open_root(self.old)?, name)?;
+    fn removals(
+        &self,
+        name: &Path,
+        there: &OwnedFd,
+        leftover: &PendingDelta,
+        round: &mut DeltaRound,
+    ) -> Result<()> {
+        let old = open_beneath::open_below(open_beneath::open_root(self.old)?, name)?;
         for base in names(there)? {
             let is_kept = name.as_os_str().is_empty() && reserved_names::all().contains(&base.as_os_str());
-            let is_ours = base.as_bytes().ends_with(named::KEPT_SUFFIX.as_bytes());
+            let is_ours = base.as_bytes().ends_with(directory_entry::BEFORE_SWITCH.as_bytes());
             if is_kept || is_ours || fstatat(&old, base.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok() {
                 continue;
             }
@@ -321,18 +335,18 @@ impl<'a> Carrier<'a> {
         name: &Path,
         above: BorrowedFd<'_>,
         base: &OsStr,
-        leftover: &Leftover,
-        round: &mut Round,
+        leftover: &PendingDelta,
+        round: &mut DeltaRound,
     ) -> Result<()> {
         let above = above.try_clone_to_owned()?;
         let Ok(stat) = fstatat(&above, base, AtFlags::AT_SYMLINK_NOFOLLOW) else { return Ok(()) };
         let is_directory = kind(&stat) == SFlag::S_IFDIR;
         // A directory is written, too, when something is made or removed in it.
-        if self.judge.look(name, &above, base, leftover)? != New::Untouched {
+        if self.judge.look(name, &above, base, leftover)? != NewEntry::Untouched {
             return Ok(());
         }
         if is_directory {
-            let directory = walk::open(&above, base)?;
+            let directory = tree_walk::open(&above, base)?;
             for child in names(&directory)? {
                 self.remove(&name.join(&child), directory.as_fd(), &child, leftover, round)?;
             }
@@ -348,10 +362,10 @@ impl<'a> Carrier<'a> {
 }
 
 /// Remembers that an entry is as we made it, with the permissions of the old one.
-fn remember(name: &Path, above: &OwnedFd, base: &OsStr, leftover: &mut Leftover) {
-    if let Ok(Some(stat)) = named::look(above, base) {
+fn remember(name: &Path, above: &OwnedFd, base: &OsStr, leftover: &mut PendingDelta) {
+    if let Ok(Some(stat)) = directory_entry::look(above, base) {
         let bits = stat.st_mode & 0o777;
-        leftover.remember(name, Ours { permissions: Some((bits, bits)), ..Ours::of(&stat) });
+        leftover.remember(name, OwnWrite { permissions: Some((bits, bits)), ..OwnWrite::of(&stat) });
     }
 }
 

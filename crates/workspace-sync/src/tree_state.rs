@@ -9,26 +9,26 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use nix::unistd::User;
 
-use crate::beneath;
-use crate::decide::{Copy, Seen};
-use crate::entrance::Entrance;
-use crate::marker::Marker;
-use crate::mounted::{self, Mount};
-use crate::tree::Tree;
+use crate::active_link::ActiveLink;
+use crate::copy_marker::Marker;
+use crate::decision::{TreeState, WorkspaceCopy};
+use crate::mount_check::{self, Mount};
+use crate::open_beneath;
+use crate::tree_paths::TreePaths;
 
 /// Looks at everything that the decision about `tree` needs; changes nothing.
-pub fn at(tree: &Tree, workspace: &Path, mounted: bool, wanted: bool) -> Result<Seen> {
-    let copy = copy(tree, workspace, &tree.copy)?;
-    let mut mount = tree.brought().map_or(Ok(None), |path| mounted::at(tree, path))?;
+pub fn inspect(tree: &TreePaths, workspace: &Path, mounted: bool, wanted: bool) -> Result<TreeState> {
+    let copy = inspect_copy(tree, workspace, &tree.copy)?;
+    let mut mount = tree.brought().map_or(Ok(None), |path| mount_check::at(tree, path))?;
     // An engine makes the directories that lead to a mount.
     if mount.is_none()
-        && matches!(copy, Copy::Foreign(_))
-        && let Some(inside @ Mount::Inside(_)) = mounted::at(tree, &tree.copy)?
+        && matches!(copy, WorkspaceCopy::Foreign(_))
+        && let Some(inside @ Mount::Inside(_)) = mount_check::at(tree, &tree.copy)?
     {
         mount = Some(inside);
     }
-    Ok(Seen {
-        entrance: Entrance::of(tree)?,
+    Ok(TreeState {
+        entrance: ActiveLink::of(tree)?,
         image: tree.image.symlink_metadata().is_ok_and(|meta| meta.is_dir()),
         copy,
         mounted,
@@ -39,22 +39,23 @@ pub fn at(tree: &Tree, workspace: &Path, mounted: bool, wanted: bool) -> Result<
 
 /// True if root is refused where the tree's copy would be, and programs do not use it: unless a copy is asked for,
 /// there is nothing to do on such a volume.
-pub fn is_closed(tree: &Tree, workspace: &Path) -> bool {
+pub fn is_inaccessible(tree: &TreePaths, workspace: &Path) -> bool {
     let refused = |error: io::Error| error.kind() == io::ErrorKind::PermissionDenied;
-    !matches!(Entrance::of(tree), Ok(Entrance::Workspace | Entrance::Missing))
-        && open(workspace, &tree.copy).is_err_and(refused)
+    !matches!(ActiveLink::of(tree), Ok(ActiveLink::Workspace | ActiveLink::Missing))
+        && open_in_workspace(workspace, &tree.copy).is_err_and(refused)
 }
 
 /// Inspects `path`, the place of the tree's copy or of its previous one. What an account that faces the network can
 /// replace is no copy of ours: root runs programs from it.
-pub fn copy(tree: &Tree, workspace: &Path, path: &Path) -> Result<Copy> {
+pub fn inspect_copy(tree: &TreePaths, workspace: &Path, path: &Path) -> Result<WorkspaceCopy> {
     let exposed = workspace::NETWORK_FACING_ACCOUNTS.map(|name| User::from_name(name).ok().flatten());
     copy_beside(&exposed.into_iter().flatten().collect::<Vec<_>>(), tree, workspace, path)
 }
 
-fn copy_beside(exposed: &[User], tree: &Tree, workspace: &Path, path: &Path) -> Result<Copy> {
+fn copy_beside(exposed: &[User], tree: &TreePaths, workspace: &Path, path: &Path) -> Result<WorkspaceCopy> {
     for place in path.ancestors().take_while(|place| place.starts_with(workspace)) {
-        let Ok(meta) = open(workspace, place).and_then(|place| File::from(place).metadata()) else {
+        let Ok(meta) = open_in_workspace(workspace, place).and_then(|place| File::from(place).metadata())
+        else {
             continue;
         };
         let writes = |user: &&User| {
@@ -63,37 +64,39 @@ fn copy_beside(exposed: &[User], tree: &Tree, workspace: &Path, path: &Path) -> 
         };
         if let Some(user) = exposed.iter().find(writes) {
             let (place, user) = (place.display(), &user.name);
-            return Ok(Copy::Foreign(format!(
+            return Ok(WorkspaceCopy::Foreign(format!(
                 "{place} belongs to the account {user}, which faces the network"
             )));
         }
     }
-    let directory = match open(workspace, path) {
+    let directory = match open_in_workspace(workspace, path) {
         Ok(directory) => directory,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Copy::Absent),
-        Err(error) if beneath::is_no_directory(&error) => {
-            return Ok(Copy::Foreign("a link or a file is in its place".to_owned()));
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(WorkspaceCopy::Absent),
+        Err(error) if open_beneath::is_no_directory(&error) => {
+            return Ok(WorkspaceCopy::Foreign("a link or a file is in its place".to_owned()));
         }
         Err(error) => return Err(error).with_context(|| format!("cannot open {}", path.display())),
     };
     let marker = Marker::read(&directory).with_context(|| format!("cannot look at {}", path.display()))?;
     Ok(match marker {
-        Some(marker) if marker.tree == tree.name => Copy::Whole(marker),
-        Some(marker) => Copy::Foreign(format!("a copy of {:?} is in its place", marker.tree)),
-        None => Copy::Foreign("a directory not created by workspace-sync is in its place".to_owned()),
+        Some(marker) if marker.tree == tree.name => WorkspaceCopy::Whole(marker),
+        Some(marker) => WorkspaceCopy::Foreign(format!("a copy of {:?} is in its place", marker.tree)),
+        None => {
+            WorkspaceCopy::Foreign("a directory not created by workspace-sync is in its place".to_owned())
+        }
     })
 }
 
 /// Opens a directory of the workspace without following a link below the workspace's root.
-pub fn open(workspace: &Path, path: &Path) -> io::Result<OwnedFd> {
-    let root = match beneath::open_root(workspace) {
+pub fn open_in_workspace(workspace: &Path, path: &Path) -> io::Result<OwnedFd> {
+    let root = match open_beneath::open_root(workspace) {
         Ok(root) => root,
         Err(error) => {
             return Err(error.downcast::<nix::Error>().map_or_else(io::Error::other, io::Error::from));
         }
     };
     let relative = path.strip_prefix(workspace).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-    beneath::open_below(&root, relative)
+    open_beneath::open_below(&root, relative)
 }
 
 #[cfg(test)]
@@ -107,11 +110,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (opt, workspace) = (dir.path().join("opt"), dir.path().join("ws"));
         fs::create_dir_all(opt.join(".image/x")).unwrap();
-        let tree = Tree::new("x", &opt, &workspace, "slug");
-        let look = || copy(&tree, &workspace, &tree.copy).unwrap();
-        assert_eq!(look(), Copy::Absent, "a workspace that is not there has no copies");
+        let tree = TreePaths::new("x", &opt, &workspace, "slug");
+        let look = || inspect_copy(&tree, &workspace, &tree.copy).unwrap();
+        assert_eq!(look(), WorkspaceCopy::Absent, "a workspace that is not there has no copies");
         fs::create_dir_all(&tree.copy).unwrap();
-        assert_eq!(look(), Copy::Foreign("a directory not created by workspace-sync is in its place".into()));
+        assert_eq!(
+            look(),
+            WorkspaceCopy::Foreign("a directory not created by workspace-sync is in its place".into())
+        );
         let mut marker = Marker {
             tree: "y".into(),
             generation: "g".into(),
@@ -122,28 +128,28 @@ mod tests {
         };
         let file = tree.copy.join(crate::reserved_names::MARKER);
         fs::write(&file, marker.render().unwrap()).unwrap();
-        assert_eq!(look(), Copy::Foreign("a copy of \"y\" is in its place".into()));
+        assert_eq!(look(), WorkspaceCopy::Foreign("a copy of \"y\" is in its place".into()));
         marker.tree = "x".into();
         fs::write(&file, marker.render().unwrap()).unwrap();
-        assert_eq!(look(), Copy::Whole(marker));
+        assert_eq!(look(), WorkspaceCopy::Whole(marker));
         fs::rename(&tree.copy, workspace.join("moved")).unwrap();
         symlink("moved", &tree.copy).unwrap();
-        assert_eq!(look(), Copy::Foreign("a link or a file is in its place".into()));
+        assert_eq!(look(), WorkspaceCopy::Foreign("a link or a file is in its place".into()));
     }
 
     #[test]
     fn what_an_account_that_faces_the_network_can_replace_is_no_copy() {
         let dir = tempfile::tempdir().unwrap();
         let (opt, workspace) = (dir.path().join("opt"), dir.path().join("ws"));
-        let tree = Tree::new("micromamba", &opt, &workspace, "slug");
+        let tree = TreePaths::new("micromamba", &opt, &workspace, "slug");
         let portal = User { name: "portal".into(), ..User::from_name("nobody").unwrap().unwrap() };
         let (uid, gid) = (portal.uid.as_raw(), portal.gid.as_raw());
         let exposed = [portal];
         let look = || copy_beside(&exposed, &tree, &workspace, &tree.copy).unwrap();
         fs::create_dir_all(&tree.parent).unwrap();
-        assert_eq!(look(), Copy::Absent);
+        assert_eq!(look(), WorkspaceCopy::Absent);
         let refusal = |place: &Path| {
-            Copy::Foreign(format!(
+            WorkspaceCopy::Foreign(format!(
                 "{} belongs to the account portal, which faces the network",
                 place.display()
             ))
