@@ -38,7 +38,7 @@ fn is_of_the_images_generation(container: &Container) {
     assert_eq!(status["image_generation"], status["copy_generation"], "{status}");
     assert_eq!(status["problem"], serde_json::Value::Null, "{status}");
     let journal = container.exec(&["cat", "/run/leonardo/boot.jsonl"]).text();
-    assert!(!journal.contains("cannot be seen"), "the storage monitor hides nothing: {journal}");
+    assert!(!journal.contains("cannot inspect"), "the storage monitor hides nothing: {journal}");
 }
 
 #[test]

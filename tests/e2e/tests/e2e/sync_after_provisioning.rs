@@ -70,7 +70,7 @@ fn an_ssh_session_during_the_switch_is_no_unknown_writer() {
         let seen = container.exec(&["cat", "/run/leonardo/boot.jsonl"]).text();
         container.sh("touch /tmp/over").text();
         assert_eq!(session.join().unwrap(), Some(0));
-        assert!(!seen.contains("cannot be seen"), "{seen}");
+        assert!(!seen.contains("cannot inspect"), "{seen}");
     });
 }
 
