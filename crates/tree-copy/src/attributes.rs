@@ -12,7 +12,7 @@ use nix::unistd::{Gid, Uid, fchown, fchownat};
 
 use crate::capabilities::Capabilities;
 use crate::error::Fault;
-use crate::meta::{Meta, Time};
+use crate::metadata::{Metadata, Time};
 
 const SET_ID: u32 = 0o6000;
 
@@ -45,7 +45,7 @@ pub(crate) fn names(node: &Node<'_>) -> Result<Vec<CString>, Errno> {
 
 /// Result of copying attributes.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Carried {
+pub(crate) struct AttributesResult {
     /// The target's were other ones.
     pub differed: bool,
     /// Names that the target did not take.
@@ -55,13 +55,13 @@ pub(crate) struct Carried {
 /// Gives the target the attributes of the source, or only compares them.
 ///
 /// `blank`: the target is known to have none. What the target cannot hold at all counts as equal.
-pub(crate) fn carry(
+pub(crate) fn copy_attributes(
     source: &Node<'_>,
     target: &Node<'_>,
     blank: bool,
     write: bool,
     can: &Capabilities,
-) -> Result<Carried, Fault> {
+) -> Result<AttributesResult, Fault> {
     let possible = |name: &CString| {
         let name = name.to_bytes();
         if is_access_list(name) { can.access_lists } else { can.attributes || !name.starts_with(b"user.") }
@@ -70,7 +70,7 @@ pub(crate) fn carry(
     wanted.retain(possible);
     let mut there = if blank { vec![] } else { names(target).map_err(Fault::Target)? };
     there.retain(possible);
-    let mut carried = Carried::default();
+    let mut carried = AttributesResult::default();
     for name in there.iter().filter(|name| !wanted.contains(name)) {
         carried.differed = true;
         if write {
@@ -108,12 +108,12 @@ pub(crate) fn carry(
 /// Returns the mode that the target's entry is to have.
 ///
 /// A program with a set-id bit that cannot keep its owner would run as another user, so the bits go.
-pub(crate) fn wanted_mode(source: &Meta, can: &Capabilities) -> u32 {
+pub(crate) fn wanted_mode(source: &Metadata, can: &Capabilities) -> u32 {
     if source.is_file() && !can.owner { source.mode & !SET_ID } else { source.mode }
 }
 
 /// Returns whether owner and mode are the source's, as far as the target can keep them.
-pub(crate) fn same_access(source: &Meta, target: &Meta, can: &Capabilities) -> bool {
+pub(crate) fn same_access(source: &Metadata, target: &Metadata, can: &Capabilities) -> bool {
     (!can.owner || source.owner == target.owner)
         && (!can.mode || source.is_link() || wanted_mode(source, can) == target.mode)
 }
@@ -125,7 +125,7 @@ pub(crate) fn same_time(source: Time, target: Time, can: &Capabilities) -> bool 
 }
 
 /// A time that the source's file has not and, its clock going on, will not get: it marks a copy that is not whole.
-pub(crate) fn never(source: Time, can: &Capabilities) -> Time {
+pub(crate) fn impossible_time(source: Time, can: &Capabilities) -> Time {
     let steps = i64::try_from(can.time_granularity / 1_000_000_000).unwrap_or(1);
     (source.0.saturating_sub(2 * (steps + 1)), source.1)
 }
@@ -154,7 +154,7 @@ pub(crate) fn set_times_at(
 /// `now` is what it has. Attributes must be set afterwards if the owner changes: that takes a file's capabilities away.
 pub(crate) fn set_access(
     open: BorrowedFd<'_>,
-    source: &Meta,
+    source: &Metadata,
     now: ((u32, u32), u32),
     can: &Capabilities,
 ) -> Result<(), Errno> {
@@ -198,7 +198,7 @@ mod tests {
         assert!(same_time((5, 1), (5, 1), &exact) && !same_time((5, 1), (5, 2), &exact));
         assert!(same_time((5, 999_999_999), (4, 0), &coarse) && !same_time((6, 0), (4, 0), &coarse));
         for can in [exact, coarse] {
-            assert!(!same_time((5, 7), never((5, 7), &can), &can));
+            assert!(!same_time((5, 7), impossible_time((5, 7), &can), &can));
         }
     }
 }

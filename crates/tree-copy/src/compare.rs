@@ -6,8 +6,8 @@ use dirfd::FileType;
 
 use crate::attributes::{same_access, same_time};
 use crate::capabilities::Capabilities;
-use crate::file::TICK;
-use crate::meta::{Meta, Time};
+use crate::copy_file::TICK;
+use crate::metadata::{Metadata, Time};
 use crate::observer::Difference;
 
 /// Result of a comparison.
@@ -23,7 +23,7 @@ pub(crate) enum Verdict {
 
 /// Judges by type, size, time, device number, mode and owner. The text of links and hidden attributes are not seen
 /// here.
-pub(crate) fn compare(source: &Meta, target: &Meta, can: &Capabilities) -> Verdict {
+pub(crate) fn compare(source: &Metadata, target: &Metadata, can: &Capabilities) -> Verdict {
     let same_thing = source.kind == target.kind
         && is_alone(source, target)
         && match source.kind {
@@ -47,8 +47,8 @@ pub(crate) fn compare(source: &Meta, target: &Meta, can: &Capabilities) -> Verdi
 
 /// In what two entries differ that were judged; `own` is false where what is there is taken for another entry's file.
 pub(crate) fn difference(
-    source: &Meta,
-    target: &Meta,
+    source: &Metadata,
+    target: &Metadata,
     verdict: Option<Verdict>,
     own: bool,
     can: &Capabilities,
@@ -70,20 +70,20 @@ pub(crate) fn difference(
 }
 
 /// Two entries of the source must not be one in the target: a change of the one changed the other.
-fn is_alone(source: &Meta, target: &Meta) -> bool {
+fn is_alone(source: &Metadata, target: &Metadata) -> bool {
     source.is_directory() || target.links == 1 || source.links > 1
 }
 
 /// Moments that decide how far the change time of an inode can be trusted, by the clock of this machine.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Moments {
+pub(crate) struct ChangeTimes {
     /// Whatever of the source changed after this is looked at more closely.
     pub recently: Time,
     /// Whatever of the target changed after this was changed by the pass itself.
     pub started: Time,
 }
 
-impl Moments {
+impl ChangeTimes {
     /// Those of a pass that starts now.
     pub fn now() -> Self {
         // Passes follow each other while programs change the source.
@@ -102,18 +102,18 @@ impl Moments {
     ///
     /// The target's inode was changed last when it was made, or when a further name of it came or went. If that was in
     /// this pass, because names are linked otherwise now, it proves nothing about the copy.
-    fn source_is_newer(&self, source: &Meta, target: &Meta) -> bool {
+    fn source_is_newer(&self, source: &Metadata, target: &Metadata) -> bool {
         source.changed >= target.changed || target.changed >= self.started
     }
 
     /// Returns whether a file with the size and time of the target's may have another content all the same: it was
     /// renamed to this place after the copy was made, or written in the same tick of a coarse clock.
-    pub fn may_be_another(&self, source: &Meta, target: &Meta) -> bool {
+    pub fn may_be_another(&self, source: &Metadata, target: &Metadata) -> bool {
         self.source_is_newer(source, target)
     }
 
     /// Returns whether extended attributes have to be compared: they leave no mark but the time of the inode's change.
-    pub fn attributes_may_differ(&self, source: &Meta, target: &Meta, can: &Capabilities) -> bool {
+    pub fn attributes_may_differ(&self, source: &Metadata, target: &Metadata, can: &Capabilities) -> bool {
         let directory = source.is_directory();
         let has_names = !directory && (source.links > 1 || target.links > 1);
         // A directory gets its time after its attributes, while what happens in it changes its inode: with another
@@ -127,7 +127,7 @@ impl Moments {
 mod tests {
     use super::*;
 
-    const FILE: Meta = Meta {
+    const FILE: Metadata = Metadata {
         kind: FileType::RegularFile,
         mode: 0o4755,
         owner: (1000, 1000),
@@ -146,13 +146,13 @@ mod tests {
     fn each_part_of_the_metadata_decides() {
         let full = Capabilities::FULL;
         let cases = [
-            (Meta { inode: 99, device: 7, accessed: (9, 9), changed: (9, 9), ..FILE }, Verdict::Same),
-            (Meta { size: 11, ..FILE }, Verdict::Other),
-            (Meta { modified: (100, 6), ..FILE }, Verdict::Other),
-            (Meta { kind: FileType::Directory, ..FILE }, Verdict::Other),
-            (Meta { links: 2, ..FILE }, Verdict::Other),
-            (Meta { mode: 0o755, ..FILE }, Verdict::Access),
-            (Meta { owner: (0, 1000), ..FILE }, Verdict::Access),
+            (Metadata { inode: 99, device: 7, accessed: (9, 9), changed: (9, 9), ..FILE }, Verdict::Same),
+            (Metadata { size: 11, ..FILE }, Verdict::Other),
+            (Metadata { modified: (100, 6), ..FILE }, Verdict::Other),
+            (Metadata { kind: FileType::Directory, ..FILE }, Verdict::Other),
+            (Metadata { links: 2, ..FILE }, Verdict::Other),
+            (Metadata { mode: 0o755, ..FILE }, Verdict::Access),
+            (Metadata { owner: (0, 1000), ..FILE }, Verdict::Access),
         ];
         for (target, verdict) in cases {
             assert_eq!(compare(&FILE, &target, &full), verdict, "{target:?}");
@@ -162,16 +162,16 @@ mod tests {
     #[test]
     fn what_the_target_cannot_keep_is_no_difference() {
         let poor = Capabilities { owner: false, time_granularity: 1_000_000_000, ..Capabilities::FULL };
-        let target = Meta { owner: (0, 0), mode: 0o755, modified: (100, 0), ..FILE };
+        let target = Metadata { owner: (0, 0), mode: 0o755, modified: (100, 0), ..FILE };
         assert_eq!(compare(&FILE, &target, &poor), Verdict::Same, "the set-id bit went with the owner");
         let poor = Capabilities { mode: false, ..poor };
-        assert_eq!(compare(&FILE, &Meta { mode: 0o777, ..target }, &poor), Verdict::Same);
+        assert_eq!(compare(&FILE, &Metadata { mode: 0o777, ..target }, &poor), Verdict::Same);
     }
 
     #[test]
     fn a_link_whose_time_cannot_be_set_is_not_judged_by_it() {
-        let link = Meta { kind: FileType::Symlink, ..FILE };
-        let other = Meta { modified: (1, 1), ..link };
+        let link = Metadata { kind: FileType::Symlink, ..FILE };
+        let other = Metadata { modified: (1, 1), ..link };
         assert_eq!(compare(&link, &other, &Capabilities::FULL), Verdict::Access);
         let can = Capabilities { link_times: false, ..Capabilities::FULL };
         assert_eq!(compare(&link, &other, &can), Verdict::Same);
@@ -181,7 +181,7 @@ mod tests {
     fn two_entries_are_not_one_in_the_target() {
         let full = Capabilities::FULL;
         for kind in [FileType::RegularFile, FileType::Symlink, FileType::Fifo, FileType::CharacterDevice] {
-            let (one, two) = (Meta { kind, ..FILE }, Meta { kind, links: 2, ..FILE });
+            let (one, two) = (Metadata { kind, ..FILE }, Metadata { kind, links: 2, ..FILE });
             assert_eq!(compare(&one, &two, &full), Verdict::Other, "{kind:?}");
             assert_eq!(
                 compare(&two, &one, &full),
@@ -189,11 +189,11 @@ mod tests {
                 "other names are outside the tree: {kind:?}"
             );
         }
-        let directory = Meta { kind: FileType::Directory, ..FILE };
-        assert_eq!(compare(&directory, &Meta { links: 9, ..directory }, &full), Verdict::Same);
+        let directory = Metadata { kind: FileType::Directory, ..FILE };
+        assert_eq!(compare(&directory, &Metadata { links: 9, ..directory }, &full), Verdict::Same);
     }
 
-    const MOMENTS: Moments = Moments { recently: (5_000, 0), started: (5_060, 500) };
+    const MOMENTS: ChangeTimes = ChangeTimes { recently: (5_000, 0), started: (5_060, 500) };
 
     #[test]
     fn a_copy_that_is_newer_than_the_source_is_believed() {
@@ -205,7 +205,7 @@ mod tests {
             ((5_060, 500), true),
         ];
         for (changed, closer) in cases {
-            let target = Meta { changed, ..FILE };
+            let target = Metadata { changed, ..FILE };
             assert_eq!(MOMENTS.may_be_another(&FILE, &target), closer, "{changed:?}");
             assert_eq!(
                 MOMENTS.attributes_may_differ(&FILE, &target, &Capabilities::FULL),
@@ -217,32 +217,32 @@ mod tests {
 
     #[test]
     fn attributes_are_looked_at_where_the_time_of_the_change_says_little() {
-        let differ = |source: Meta, target: Meta| {
-            let target = Meta { changed: (5_001, 0), ..target };
+        let differ = |source: Metadata, target: Metadata| {
+            let target = Metadata { changed: (5_001, 0), ..target };
             MOMENTS.attributes_may_differ(&source, &target, &Capabilities::FULL)
         };
-        let directory = Meta { kind: FileType::Directory, links: 5, ..FILE };
-        let link = Meta { kind: FileType::Symlink, ..FILE };
+        let directory = Metadata { kind: FileType::Directory, links: 5, ..FILE };
+        let link = Metadata { kind: FileType::Symlink, ..FILE };
         assert!(!differ(FILE, FILE) && !differ(directory, directory) && !differ(link, link));
-        assert!(differ(Meta { changed: (5_000, 0), ..FILE }, FILE), "changed recently");
-        assert!(differ(Meta { links: 2, ..FILE }, FILE) && differ(link, Meta { links: 2, ..link }));
-        assert!(differ(directory, Meta { modified: (101, 0), ..directory }), "not finished");
+        assert!(differ(Metadata { changed: (5_000, 0), ..FILE }, FILE), "changed recently");
+        assert!(differ(Metadata { links: 2, ..FILE }, FILE) && differ(link, Metadata { links: 2, ..link }));
+        assert!(differ(directory, Metadata { modified: (101, 0), ..directory }), "not finished");
     }
 
     #[test]
     fn a_difference_has_the_name_of_what_was_done() {
         let can = Capabilities::FULL;
-        let linked = Meta { links: 2, ..FILE };
-        let link = Meta { kind: FileType::Symlink, ..FILE };
+        let linked = Metadata { links: 2, ..FILE };
+        let link = Metadata { kind: FileType::Symlink, ..FILE };
         let other = Some(Verdict::Other);
         let cases = [
             (FILE, link, other, true, Difference::Kind),
-            (FILE, Meta { modified: (1, 1), size: 1, ..FILE }, other, true, Difference::Written),
-            (FILE, Meta { size: 1, ..FILE }, other, true, Difference::Content),
+            (FILE, Metadata { modified: (1, 1), size: 1, ..FILE }, other, true, Difference::Written),
+            (FILE, Metadata { size: 1, ..FILE }, other, true, Difference::Content),
             (FILE, FILE, other, true, Difference::Content),
             (FILE, linked, other, true, Difference::Names),
             (linked, FILE, other, false, Difference::Names),
-            (FILE, Meta { mode: 0o777, ..FILE }, Some(Verdict::Access), true, Difference::Access),
+            (FILE, Metadata { mode: 0o777, ..FILE }, Some(Verdict::Access), true, Difference::Access),
             (FILE, FILE, Some(Verdict::Same), true, Difference::Access),
             (link, link, other, true, Difference::Written),
             (link, link, other, false, Difference::Names),

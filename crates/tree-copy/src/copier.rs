@@ -6,16 +6,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::directory;
+use crate::copy_directory;
 use crate::entry_execute::{Executed, execute};
 use crate::entry_plan::{EntryPlan, plan};
 use crate::entry_state::{EntryPlace, EntryState, Pairing, SourceEntry};
 use crate::error::Result;
-use crate::folder::{Folder, Pair, TargetSide};
-use crate::links::{First, Links, Turn, Waiting};
-use crate::meta::Meta;
-use crate::pass_context::{PassContext, one_more};
-use crate::walk::{Hand, Visitor, Walk};
+use crate::hard_links::{FirstName, HardLinks, LinkDecision, Waiting};
+use crate::metadata::Metadata;
+use crate::open_directories::{Folder, Pair, TargetSide};
+use crate::pass_context::{PassContext, increment};
+use crate::tree_walk::{Visitor, Walk, WorkerScratch};
 
 /// Attempts to handle an entry that becomes something else meanwhile.
 const LOOKS: u32 = 5;
@@ -23,7 +23,7 @@ const LOOKS: u32 = 5;
 /// The visitor of a pass.
 pub(crate) struct Copier<'a> {
     pub context: PassContext<'a>,
-    pub links: Links,
+    pub links: HardLinks,
 }
 
 impl Visitor for Copier<'_> {
@@ -33,7 +33,7 @@ impl Visitor for Copier<'_> {
         folder: &Arc<Folder>,
         pair: &Pair,
         name: CString,
-        hand: &mut Hand,
+        hand: &mut WorkerScratch,
     ) -> Result<()> {
         let at = EntryPlace { walk, folder, pair, name: &name };
         for _ in 0..LOOKS {
@@ -63,21 +63,23 @@ impl Visitor for Copier<'_> {
         parent: &Folder,
         pair: &Pair,
         name: &CStr,
-        source: &Meta,
+        source: &Metadata,
     ) -> Result<TargetSide> {
-        directory::enter(&self.context, walk, parent, pair, name, source)
+        copy_directory::enter_directory(&self.context, walk, parent, pair, name, source)
     }
 
     fn leave(&self, walk: &Walk, folder: &Arc<Folder>) -> Result<()> {
-        directory::leave(&self.context, walk, folder)
+        copy_directory::finish_directory(&self.context, walk, folder)
     }
 
     fn mount(&self, walk: &Walk, folder: &Folder, pair: &Pair, name: &CStr) -> Result<()> {
-        one_more(&self.context.tally.skipped);
-        let source = Meta::at(pair.source.as_fd(), name)
+        increment(&self.context.tally.skipped);
+        let source = Metadata::at(pair.source.as_fd(), name)
             .map_err(|cause| walk.source_error("read", folder, Some(name), cause))?;
         match source {
-            Some(source) => directory::enter(&self.context, walk, folder, pair, name, &source).map(drop),
+            Some(source) => {
+                copy_directory::enter_directory(&self.context, walk, folder, pair, name, &source).map(drop)
+            }
             None => Ok(()),
         }
     }
@@ -85,7 +87,12 @@ impl Visitor for Copier<'_> {
 
 impl Copier<'_> {
     /// Handles an entry in the order of the names of its file; false if it has to be looked at again.
-    fn bring(&self, at: &EntryPlace<'_, '_>, mut state: EntryState, hand: &mut Hand) -> Result<bool> {
+    fn bring(
+        &self,
+        at: &EntryPlace<'_, '_>,
+        mut state: EntryState,
+        hand: &mut WorkerScratch,
+    ) -> Result<bool> {
         let EntryPlace { walk, folder, .. } = *at;
         let source = state.source;
         if source.links <= 1 || !self.context.options.capabilities.hard_links {
@@ -95,11 +102,11 @@ impl Copier<'_> {
         // A name that has to wait keeps its folder waiting. Counted first: it may be called back at once.
         folder.hold();
         let turn = self.links.arrive(&source, folder, at.name);
-        if matches!(turn, Turn::Later) {
+        if matches!(turn, LinkDecision::Later) {
             return Ok(true);
         }
         folder.release();
-        if let Turn::Link(first) = turn {
+        if let LinkDecision::Link(first) = turn {
             state.pairing = Pairing::NameOf(first.inode);
             let mut done = self.carry_out(at, &mut state, Some(&first), hand)?;
             if matches!(done, Executed::LinkRefused) {
@@ -117,12 +124,12 @@ impl Copier<'_> {
             Executed::Present(inode) => inode,
             Executed::Absent | Executed::LinkRefused => None,
             Executed::Changed => {
-                call_back(walk, self.links.abandon(&source));
+                resume_waiting(walk, self.links.abandon(&source));
                 return Ok(false);
             }
         };
-        let first = First { folder: Arc::clone(folder), name: at.name.clone(), inode };
-        call_back(walk, self.links.settle(&source, first));
+        let first = FirstName { folder: Arc::clone(folder), name: at.name.clone(), inode };
+        resume_waiting(walk, self.links.settle(&source, first));
         Ok(self.count(at, &state, &done, true, hand))
     }
 
@@ -131,8 +138,8 @@ impl Copier<'_> {
         &self,
         at: &EntryPlace<'_, '_>,
         state: &mut EntryState,
-        first: Option<&First>,
-        hand: &mut Hand,
+        first: Option<&FirstName>,
+        hand: &mut WorkerScratch,
     ) -> Result<Executed> {
         let rules = self.context.rules();
         loop {
@@ -152,7 +159,7 @@ impl Copier<'_> {
         state: &EntryState,
         done: &Executed,
         first: bool,
-        hand: &mut Hand,
+        hand: &mut WorkerScratch,
     ) -> bool {
         match done {
             Executed::Changed => return false,
@@ -165,7 +172,7 @@ impl Copier<'_> {
         hand.sum.add_entry(&at.folder.place, at.name, source, state.link_text.as_bytes());
         let bytes = if source.is_file() && first { source.size } else { 0 };
         if source.is_file() {
-            one_more(&self.context.tally.files);
+            increment(&self.context.tally.files);
         }
         at.walk.counters.add(1, bytes, 0);
         true
@@ -173,7 +180,7 @@ impl Copier<'_> {
 }
 
 /// Hands names that had to wait to the workers again.
-fn call_back(walk: &Walk, waiting: Vec<Waiting>) {
+fn resume_waiting(walk: &Walk, waiting: Vec<Waiting>) {
     for one in waiting {
         walk.resume(one.folder, one.name);
     }

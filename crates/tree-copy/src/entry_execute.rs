@@ -6,17 +6,17 @@ use dirfd::FileType;
 use dirfd::xattr::Node;
 use nix::errno::Errno;
 
-use crate::attributes::{self, Carried};
+use crate::attributes::{self, AttributesResult};
 use crate::entry_plan::EntryAction;
 use crate::entry_state::{EntryPlace, EntryState};
 use crate::error::{Fault, Result};
-use crate::links::First;
-use crate::make;
-use crate::make_entry::{How, MadeEntry, Original, make_entry};
-use crate::meta::Meta;
-use crate::observer::What;
-use crate::pass_context::{PassContext, note_dropped, one_more};
-use crate::walk::Hand;
+use crate::hard_links::FirstName;
+use crate::make_entry::{MadeEntry, Original, PlaceState, make_entry};
+use crate::metadata::Metadata;
+use crate::observer::NoteKind;
+use crate::pass_context::{PassContext, increment, note_dropped};
+use crate::replace_entry;
+use crate::tree_walk::WorkerScratch;
 
 /// Result of an action.
 pub(crate) enum Executed {
@@ -34,10 +34,10 @@ pub(crate) enum Executed {
 pub(crate) fn execute(
     action: EntryAction,
     state: &EntryState,
-    first: Option<&First>,
+    first: Option<&FirstName>,
     at: &EntryPlace<'_, '_>,
     context: &PassContext<'_>,
-    hand: &mut Hand,
+    hand: &mut WorkerScratch,
 ) -> Result<Executed> {
     let present = Executed::Present(state.target.map(|target| target.inode));
     match (action, at.target()) {
@@ -49,13 +49,14 @@ pub(crate) fn execute(
         (EntryAction::SetAttributes, Some(target)) => set_attributes(at, target, context).map(|()| present),
         (EntryAction::Adjust, Some(target)) => {
             let from = at.source_node();
-            let adjusted = make::adjust(&state.source, &from, target, at.name, false, &context.making);
+            let adjusted =
+                replace_entry::set_metadata(&state.source, &from, target, at.name, false, &context.making);
             let carried = match adjusted {
                 Err(Fault::Source(Errno::ENOENT)) => return Ok(Executed::Changed),
                 adjusted => adjusted.map_err(|fault| at.error("adjust", fault))?,
             };
             note_dropped(at.walk, at.folder, at.name, carried.dropped);
-            one_more(&context.tally.updated);
+            increment(&context.tally.updated);
             Ok(present)
         }
         (EntryAction::Make, Some(target)) => make(state, at, target, context, hand),
@@ -67,21 +68,21 @@ pub(crate) fn execute(
 }
 
 fn skip(state: &EntryState, at: &EntryPlace<'_, '_>, context: &PassContext<'_>) -> Executed {
-    one_more(&context.tally.skipped);
-    at.walk.note(at.folder, at.name, What::SkippedSpecial(kind_name(state.source.kind)));
+    increment(&context.tally.skipped);
+    at.walk.note(at.folder, at.name, NoteKind::SkippedSpecial(special_kind(state.source.kind)));
     Executed::Absent
 }
 
 fn set_attributes(at: &EntryPlace<'_, '_>, target: BorrowedFd<'_>, context: &PassContext<'_>) -> Result<()> {
     let to = Node::named(target, at.name);
-    let carried = match attributes::carry(&at.source_node(), &to, false, true, context.making.can) {
+    let carried = match attributes::copy_attributes(&at.source_node(), &to, false, true, context.making.can) {
         // The next pass will see what became of it.
-        Err(Fault::Source(Errno::ENOENT)) => Carried::default(),
+        Err(Fault::Source(Errno::ENOENT)) => AttributesResult::default(),
         carried => carried.map_err(|fault| at.error("read the attributes of", fault))?,
     };
     // A target that refuses an attribute has not been changed.
     if carried.differed {
-        one_more(&context.tally.updated);
+        increment(&context.tally.updated);
     }
     note_dropped(at.walk, at.folder, at.name, carried.dropped);
     Ok(())
@@ -92,7 +93,7 @@ fn make(
     at: &EntryPlace<'_, '_>,
     target: BorrowedFd<'_>,
     context: &PassContext<'_>,
-    hand: &mut Hand,
+    hand: &mut WorkerScratch,
 ) -> Result<Executed> {
     let source = &state.source;
     let original = Original {
@@ -101,10 +102,10 @@ fn make(
         meta: source,
         link_text: &state.link_text,
     };
-    let how = How { free: state.target.is_none(), plain: at.folder.plain };
+    let how = PlaceState { free: state.target.is_none(), plain: at.folder.plain };
     let progress = |bytes| {
         at.walk.counters.add(0, 0, bytes);
-        at.walk.observer.counted(&at.walk.counters);
+        at.walk.observer.on_progress(&at.walk.counters);
         at.walk.go_on().map_err(|_| Fault::Stopped)
     };
     let made = make_entry(&original, target, at.name, how, &context.making, &mut hand.buffer, &progress)
@@ -121,18 +122,18 @@ fn make(
         MadeEntry::Unmakeable => return Ok(skip(state, at, context)),
         MadeEntry::Changed => return Ok(Executed::Changed),
     };
-    one_more(&context.tally.updated);
+    increment(&context.tally.updated);
     if source.is_file() {
-        one_more(&context.tally.copied_files);
+        increment(&context.tally.copied_files);
     }
     if restless {
-        one_more(&context.tally.restless);
-        at.walk.note(at.folder, at.name, What::Restless);
+        increment(&context.tally.restless);
+        at.walk.note(at.folder, at.name, NoteKind::Restless);
     }
     note_dropped(at.walk, at.folder, at.name, dropped);
     // Further names are made only of what has several.
     let inode = if inode.is_none() && source.links > 1 {
-        let made = Meta::at(target, at.name).map_err(|cause| at.error("read", Fault::Target(cause)))?;
+        let made = Metadata::at(target, at.name).map_err(|cause| at.error("read", Fault::Target(cause)))?;
         made.map(|made| made.inode)
     } else {
         inode
@@ -142,7 +143,7 @@ fn make(
 
 fn link(
     state: &EntryState,
-    first: Option<&First>,
+    first: Option<&FirstName>,
     at: &EntryPlace<'_, '_>,
     target: BorrowedFd<'_>,
     context: &PassContext<'_>,
@@ -152,16 +153,16 @@ fn link(
     let Some(from) = from.as_ref().and_then(|from| from.target.as_ref()) else {
         return Ok(Executed::LinkRefused);
     };
-    let made = make::hard_link(from.as_fd(), &first.name, target, at.name, state.target.is_none())
+    let made = replace_entry::hard_link(from.as_fd(), &first.name, target, at.name, state.target.is_none())
         .map_err(|fault| at.error("link", fault))?;
     if !made {
         return Ok(Executed::LinkRefused);
     }
-    one_more(&context.tally.updated);
+    increment(&context.tally.updated);
     Ok(Executed::Present(first.inode))
 }
 
-fn kind_name(kind: FileType) -> &'static str {
+fn special_kind(kind: FileType) -> &'static str {
     match kind {
         FileType::Fifo => "FIFO",
         FileType::Socket => "socket",

@@ -3,9 +3,9 @@
 //! Reading more costs system calls, so the plan may ask for it; who asked reads that and plans again.
 
 use crate::capabilities::Capabilities;
-use crate::compare::{Moments, Verdict, compare, difference};
+use crate::compare::{ChangeTimes, Verdict, compare, difference};
 use crate::entry_state::{EntryState, Inspection, Pairing};
-use crate::meta::Meta;
+use crate::metadata::Metadata;
 use crate::observer::Difference;
 use crate::options::Check;
 
@@ -15,7 +15,7 @@ pub(crate) struct Rules<'a> {
     pub write: bool,
     pub check: Check,
     pub can: &'a Capabilities,
-    pub moments: Moments,
+    pub moments: ChangeTimes,
 }
 
 /// The next step with an entry.
@@ -107,7 +107,13 @@ fn linked(first: Option<u64>) -> EntryAction {
 }
 
 /// Counts a difference; where names alone seem to differ, the bytes may have to be read first.
-fn report(state: &EntryState, target: &Meta, verdict: Verdict, own: bool, rules: &Rules<'_>) -> EntryPlan {
+fn report(
+    state: &EntryState,
+    target: &Metadata,
+    verdict: Verdict,
+    own: bool,
+    rules: &Rules<'_>,
+) -> EntryPlan {
     let how = difference(&state.source, target, Some(verdict), own, rules.can);
     let look_closer = how == Difference::Names && state.source.is_file() && rules.check == Check::Content;
     match state.content_equal {
@@ -127,7 +133,7 @@ mod tests {
     use super::Inspection::{Attributes, Content, LinkText};
     use super::*;
 
-    const FILE: Meta = Meta {
+    const FILE: Metadata = Metadata {
         kind: FileType::RegularFile,
         mode: 0o644,
         owner: (0, 0),
@@ -141,18 +147,18 @@ mod tests {
         links: 1,
         special: 0,
     };
-    const LINK: Meta = Meta { kind: FileType::Symlink, ..FILE };
-    const FIFO: Meta = Meta { kind: FileType::Fifo, ..FILE };
+    const LINK: Metadata = Metadata { kind: FileType::Symlink, ..FILE };
+    const FIFO: Metadata = Metadata { kind: FileType::Fifo, ..FILE };
     /// The copy of it, made later.
-    const COPY: Meta = Meta { inode: 7, changed: (300, 0), ..FILE };
-    const TOUCHED: Meta = Meta { mode: 0o600, ..COPY };
-    const OTHER: Meta = Meta { size: 11, ..COPY };
+    const COPY: Metadata = Metadata { inode: 7, changed: (300, 0), ..FILE };
+    const TOUCHED: Metadata = Metadata { mode: 0o600, ..COPY };
+    const OTHER: Metadata = Metadata { size: 11, ..COPY };
     /// A pass long after both were changed: the time of change is trusted.
-    const LATER: Moments = Moments { recently: (1_000, 0), started: (1_000, 0) };
+    const LATER: ChangeTimes = ChangeTimes { recently: (1_000, 0), started: (1_000, 0) };
     /// A pass in the moment of the change.
-    const AT_ONCE: Moments = Moments { recently: (0, 0), started: (0, 0) };
+    const AT_ONCE: ChangeTimes = ChangeTimes { recently: (0, 0), started: (0, 0) };
 
-    fn state(source: Meta, target: Option<Meta>) -> EntryState {
+    fn state(source: Metadata, target: Option<Metadata>) -> EntryState {
         EntryState {
             source,
             link_text: OsString::new(),
@@ -165,7 +171,7 @@ mod tests {
         }
     }
 
-    fn rules(write: bool, check: Check, moments: Moments) -> Rules<'static> {
+    fn rules(write: bool, check: Check, moments: ChangeTimes) -> Rules<'static> {
         Rules { write, check, can: &Capabilities::FULL, moments }
     }
 
@@ -177,7 +183,7 @@ mod tests {
         let look = rules(false, Check::Metadata, LATER);
         let look_closely = rules(false, Check::Content, LATER);
         let same = || state(FILE, Some(COPY));
-        let link = || state(LINK, Some(Meta { kind: FileType::Symlink, ..COPY }));
+        let link = || state(LINK, Some(Metadata { kind: FileType::Symlink, ..COPY }));
         let name_of = |first, target| EntryState { pairing: Pairing::NameOf(first), ..state(FILE, target) };
         let foreign = || EntryState { pairing: Pairing::Foreign, ..same() };
         let content = |equal| EntryState { content_equal: Some(equal), ..same() };

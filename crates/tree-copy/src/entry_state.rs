@@ -9,12 +9,12 @@ use nix::errno::Errno;
 use nix::fcntl::readlinkat;
 
 use crate::attributes;
-use crate::content;
+use crate::copy_file::{self, FileContext};
 use crate::error::{Error, Fault, Result};
-use crate::file::{self, Making};
-use crate::folder::{Folder, Pair};
-use crate::meta::Meta;
-use crate::walk::{Hand, Walk};
+use crate::file_content;
+use crate::metadata::Metadata;
+use crate::open_directories::{Folder, Pair};
+use crate::tree_walk::{Walk, WorkerScratch};
 
 /// Place of an entry: one name in an open folder of both sides.
 pub(crate) struct EntryPlace<'a, 't> {
@@ -52,13 +52,13 @@ pub(crate) enum SourceEntry {
     /// Another thing than a moment ago.
     Changed,
     /// Anything else, and where it leads if it is a symbolic link.
-    Entry(Meta, OsString),
+    Entry(Metadata, OsString),
 }
 
 impl SourceEntry {
     /// Looks at a name without following it.
     pub fn read(directory: BorrowedFd<'_>, name: &CStr) -> std::result::Result<Self, Errno> {
-        let Some(meta) = Meta::at(directory, name)? else { return Ok(Self::Nothing) };
+        let Some(meta) = Metadata::at(directory, name)? else { return Ok(Self::Nothing) };
         if meta.is_directory() {
             return Ok(Self::Directory);
         }
@@ -98,10 +98,10 @@ pub(crate) enum Inspection {
 /// An entry that is no directory, and what has been read of it so far.
 #[derive(Debug)]
 pub(crate) struct EntryState {
-    pub source: Meta,
+    pub source: Metadata,
     /// Text of the source's symbolic link.
     pub link_text: OsString,
-    pub target: Option<Meta>,
+    pub target: Option<Metadata>,
     pub has_target_directory: bool,
     pub pairing: Pairing,
     pub link_text_equal: Option<bool>,
@@ -111,10 +111,10 @@ pub(crate) struct EntryState {
 
 impl EntryState {
     /// Looks at the target's side of an entry.
-    pub fn read(at: &EntryPlace<'_, '_>, source: Meta, link_text: OsString) -> Result<Self> {
+    pub fn read(at: &EntryPlace<'_, '_>, source: Metadata, link_text: OsString) -> Result<Self> {
         let target = match at.target() {
             Some(target) if !at.folder.fresh => {
-                Meta::at(target, at.name).map_err(|cause| at.error("read", Fault::Target(cause)))?
+                Metadata::at(target, at.name).map_err(|cause| at.error("read", Fault::Target(cause)))?
             }
             _ => None,
         };
@@ -135,8 +135,8 @@ impl EntryState {
         &mut self,
         inspection: Inspection,
         at: &EntryPlace<'_, '_>,
-        making: &Making<'_>,
-        hand: &mut Hand,
+        making: &FileContext<'_>,
+        hand: &mut WorkerScratch,
     ) -> Result<()> {
         let Some(target) = at.target() else { return Ok(()) };
         match inspection {
@@ -148,11 +148,14 @@ impl EntryState {
             Inspection::Content => self.content_equal = Some(self.has_content_of(at, target, making, hand)?),
             Inspection::Attributes => {
                 let to = Node::named(target, at.name);
-                let differed = match attributes::carry(&at.source_node(), &to, false, false, making.can) {
-                    // The next pass will see what became of it.
-                    Err(Fault::Source(Errno::ENOENT)) => false,
-                    compared => compared.map_err(|fault| at.error("read the attributes of", fault))?.differed,
-                };
+                let differed =
+                    match attributes::copy_attributes(&at.source_node(), &to, false, false, making.can) {
+                        // The next pass will see what became of it.
+                        Err(Fault::Source(Errno::ENOENT)) => false,
+                        compared => {
+                            compared.map_err(|fault| at.error("read the attributes of", fault))?.differed
+                        }
+                    };
                 self.attributes_equal = Some(!differed);
             }
         }
@@ -165,19 +168,19 @@ impl EntryState {
         &self,
         at: &EntryPlace<'_, '_>,
         target: BorrowedFd<'_>,
-        making: &Making<'_>,
-        hand: &mut Hand,
+        making: &FileContext<'_>,
+        hand: &mut WorkerScratch,
     ) -> Result<bool> {
-        let (source, _) = match file::open_source(at.pair.source.as_fd(), at.name) {
+        let (source, _) = match copy_file::open_source(at.pair.source.as_fd(), at.name) {
             Ok(opened) => opened,
             Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO) => return Ok(false),
             Err(cause) => return Err(at.error("read", Fault::Source(cause))),
         };
-        let (target, _) =
-            file::open_source(target, at.name).map_err(|cause| at.error("read", Fault::Target(cause)))?;
+        let (target, _) = copy_file::open_source(target, at.name)
+            .map_err(|cause| at.error("read", Fault::Target(cause)))?;
         let go_on = || at.walk.go_on().map_err(|_| Fault::Stopped);
         let (source, target) = (source.as_fd(), target.as_fd());
-        content::same(source, target, self.source.size, making.means, &mut hand.buffer, &go_on)
+        file_content::same_content(source, target, self.source.size, making.means, &mut hand.buffer, &go_on)
             .map_err(|fault| at.error("read", fault))
     }
 }

@@ -17,16 +17,16 @@ pub enum Error {
     /// The observer asked for the end. What is there stays, and the next pass goes on from it.
     Stopped,
     /// An entry of the source cannot be read.
-    Source(Trouble),
+    Source(CallError),
     /// The target refuses a change, or cannot be read.
-    Target(Trouble),
+    Target(CallError),
     /// The target's file system has no space, no inodes, or the quota is used up.
-    Full(Trouble, FreeSpace),
+    Full(CallError, FreeSpace),
 }
 
 /// One system call that failed, and on what.
 #[derive(Debug)]
-pub struct Trouble {
+pub struct CallError {
     /// The attempt, as in "cannot read".
     pub action: &'static str,
     /// The entry, below the directory that the caller named.
@@ -45,7 +45,7 @@ pub(crate) enum Fault {
 
 impl Error {
     pub(crate) fn source(action: &'static str, path: &Path, cause: Errno) -> Self {
-        Self::Source(Trouble { action, path: path.to_owned(), cause: reason(cause) })
+        Self::Source(CallError { action, path: path.to_owned(), cause: reason(cause) })
     }
 
     /// A refusal for want of space gets the numbers of `room`, which is asked only then.
@@ -55,7 +55,7 @@ impl Error {
         cause: Errno,
         room: impl FnOnce() -> Option<FreeSpace>,
     ) -> Self {
-        let trouble = Trouble { action, path: path.to_owned(), cause: reason(cause) };
+        let trouble = CallError { action, path: path.to_owned(), cause: reason(cause) };
         match cause {
             Errno::ENOSPC | Errno::EDQUOT => match room() {
                 Some(room) => Self::Full(trouble, room),
@@ -71,7 +71,7 @@ fn reason(cause: Errno) -> io::Error {
     if cause == Errno::UnknownErrno { io::Error::other("unknown error") } else { cause.into() }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for CallError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "cannot {} {}: {}", self.action, self.path.display(), self.cause)
     }

@@ -5,7 +5,7 @@
 //! changes and verifying (`write: false`) are passes too. [`replicate`] carries a single entry over, atomically, into a
 //! tree that is in use.
 //!
-//! Before the first pass, [`survey`] counts what the source needs, [`probe`] tries what the target can, [`decide`]
+//! Before the first pass, [`survey`] counts what the source needs, [`probe`] tries what the target can, [`check_compatibility`]
 //! finds what would be lost or why it cannot be, and [`fits`] compares with the [`free_space`] there is.
 //!
 //! # What is kept
@@ -59,56 +59,56 @@
 //! time on. Blocks are shared where the file system can; where it is neither that nor a local disk, it copies by
 //! itself. Directories are walked depth first and listed in parts, so memory does not grow with the tree, but for the
 //! hard-linked files whose other names have not come yet; the number of open directories is bounded by the limit of the
-//! process. Who copies in the background calls [`give_way`] first.
+//! process. Who copies in the background calls [`lower_priority`] first.
 
 mod attributes;
 mod capabilities;
 mod compare;
-mod content;
+mod compatibility;
 mod copier;
-mod decide;
-mod digest;
-mod direct;
-mod directory;
-mod durable;
+mod copy_directory;
+mod copy_file;
+mod direct_io;
+mod disk_sync;
 mod entry_execute;
 mod entry_plan;
 mod entry_state;
 mod error;
-mod file;
-mod folder;
+mod file_content;
 mod free_space;
-mod links;
-mod make;
+mod hard_links;
+mod kernel_copy;
 mod make_entry;
-mod means;
-mod meta;
+mod metadata;
 mod observer;
+mod open_directories;
 mod options;
 mod pass;
 mod pass_context;
 mod priority;
 mod probe;
 mod prune;
+mod replace_entry;
 mod replicate;
 mod space_check;
 mod survey;
 mod surveyor;
-mod temporary;
-mod walk;
+mod temporary_names;
+mod tree_digest;
+mod tree_walk;
 
 pub use capabilities::Capabilities;
-pub use decide::{Degradation, Refusal, decide};
-pub use durable::make_durable;
-pub use error::{Error, Result, Trouble};
+pub use compatibility::{Degradation, Refusal, check_compatibility};
+pub use disk_sync::sync_to_disk;
+pub use error::{CallError, Error, Result};
 pub use free_space::FreeSpace;
-pub use observer::{Counters, Difference, Note, Observer, Unobserved, What};
-pub use options::{Check, Options, Pass, default_threads};
+pub use observer::{Counters, Difference, NoObserver, Note, NoteKind, Observer};
+pub use options::{Check, Options, PassStats, default_threads};
 pub use pass::pass;
-pub use priority::give_way;
+pub use priority::lower_priority;
 pub use probe::probe;
 pub use replicate::{Replicated, is_temporary, replicate, sweep};
 pub use space_check::{Shortage, fits, free_space, shares_blocks};
 pub use survey::{Needs, Survey};
 pub use surveyor::survey;
-pub use temporary::{name_container, stamp};
+pub use temporary_names::{set_container_id, stamp};

@@ -6,24 +6,24 @@ use std::os::fd::{AsFd, BorrowedFd};
 use dirfd::xattr::Node;
 use nix::errno::Errno;
 
-use crate::content::Buffer;
+use crate::copy_file::{self, FileContext};
 use crate::error::Fault;
-use crate::file::{self, Making};
-use crate::make;
-use crate::meta::Meta;
+use crate::file_content::Buffer;
+use crate::metadata::Metadata;
+use crate::replace_entry;
 
 /// The entry of the source.
 pub(crate) struct Original<'a> {
     pub directory: BorrowedFd<'a>,
     pub name: &'a CStr,
-    pub meta: &'a Meta,
+    pub meta: &'a Metadata,
     /// Text of a symbolic link.
     pub link_text: &'a OsStr,
 }
 
 /// Properties of the place.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct How {
+pub(crate) struct PlaceState {
     /// Nothing has the name.
     pub free: bool,
     /// New entries have exactly the owner and mode they are made with.
@@ -51,15 +51,24 @@ pub(crate) fn make_entry(
     original: &Original<'_>,
     target: BorrowedFd<'_>,
     target_name: &CString,
-    how: How,
-    making: &Making<'_>,
+    how: PlaceState,
+    making: &FileContext<'_>,
     buffer: &mut Buffer,
     progress: &dyn Fn(u64) -> Result<(), Fault>,
 ) -> Result<MadeEntry, Fault> {
     let Original { directory, name, meta, link_text } = *original;
     if !meta.is_file() {
         let from = Node::named(directory, name);
-        let made = make::node(meta, link_text, &from, target, target_name, how.free, how.plain, making);
+        let made = replace_entry::make_node(
+            meta,
+            link_text,
+            &from,
+            target,
+            target_name,
+            how.free,
+            how.plain,
+            making,
+        );
         return match made {
             Err(Fault::Source(Errno::ENOENT)) => Ok(MadeEntry::Changed),
             Err(fault) => Err(fault),
@@ -69,13 +78,13 @@ pub(crate) fn make_entry(
             }
         };
     }
-    let (source, meta) = match file::open_source(directory, name) {
+    let (source, meta) = match copy_file::open_source(directory, name) {
         Ok(opened) => opened,
         Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO) => return Ok(MadeEntry::Changed),
         Err(cause) => return Err(Fault::Source(cause)),
     };
-    let made = make::put(target, target_name, how.free, |name| {
-        file::make(source.as_fd(), meta, target, name, how.plain, making, buffer, progress)
+    let made = replace_entry::replace(target, target_name, how.free, |name| {
+        copy_file::copy_file(source.as_fd(), meta, target, name, how.plain, making, buffer, progress)
     });
     match made {
         Err(Fault::Source(cause)) if dirfd::is_absent(cause) => Ok(MadeEntry::Changed),

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Receives progress and notes of a pass. Its worker threads call it, several at a time.
 pub trait Observer: Sync {
     /// The counters went up. Called for every few entries and every few megabytes; must be quick.
-    fn counted(&self, counters: &Counters);
+    fn on_progress(&self, counters: &Counters);
     /// Takes a note that is no error.
-    fn noted(&self, note: Note);
+    fn on_note(&self, note: Note);
     /// Returns true to end the pass, which then returns [`Error::Stopped`](crate::Error::Stopped). Called often.
     fn stop(&self) -> bool;
     /// Returns whether an entry that the source lacks may be removed from the target; called before each. False ends
@@ -21,11 +21,11 @@ pub trait Observer: Sync {
 
 /// Looks at nothing and never stops a pass.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Unobserved;
+pub struct NoObserver;
 
-impl Observer for Unobserved {
-    fn counted(&self, _counters: &Counters) {}
-    fn noted(&self, _note: Note) {}
+impl Observer for NoObserver {
+    fn on_progress(&self, _counters: &Counters) {}
+    fn on_note(&self, _note: Note) {}
     fn stop(&self) -> bool {
         false
     }
@@ -73,12 +73,12 @@ pub struct Note {
     /// The entry, relative to the root of both trees.
     pub path: PathBuf,
     /// The kind of note.
-    pub what: What,
+    pub what: NoteKind,
 }
 
 /// Facts worth a line in a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
+pub enum NoteKind {
     /// It was listed and then gone.
     Vanished,
     /// It changed each time it was copied; the next pass will copy it again.
@@ -117,16 +117,18 @@ impl fmt::Display for Note {
         let root = std::path::Path::new("the tree's own directory");
         let path = if self.path.as_os_str().is_empty() { root } else { &self.path }.display();
         match &self.what {
-            What::Vanished => write!(formatter, "{path} vanished while it was copied"),
-            What::Restless => write!(formatter, "{path} changed repeatedly while it was copied"),
-            What::SkippedSpecial(kind) => {
+            NoteKind::Vanished => write!(formatter, "{path} vanished while it was copied"),
+            NoteKind::Restless => write!(formatter, "{path} changed repeatedly while it was copied"),
+            NoteKind::SkippedSpecial(kind) => {
                 write!(formatter, "{path} was left out: a {kind} cannot be made here")
             }
-            What::SkippedMount => {
+            NoteKind::SkippedMount => {
                 write!(formatter, "the content of {path} was left out: another file system is mounted there")
             }
-            What::AttributeDropped(name) => write!(formatter, "{path}: the attribute {name} was not copied"),
-            What::Differs(_) => write!(formatter, "{path} differs"),
+            NoteKind::AttributeDropped(name) => {
+                write!(formatter, "{path}: the attribute {name} was not copied")
+            }
+            NoteKind::Differs(_) => write!(formatter, "{path} differs"),
         }
     }
 }

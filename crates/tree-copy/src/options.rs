@@ -61,7 +61,7 @@ pub fn default_threads() -> usize {
 
 /// Counters of a pass, and the digest of its source; roots are not entries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Pass {
+pub struct PassStats {
     /// Entries of the source.
     pub entries: u64,
     /// Names of regular files among them, hard-linked ones each.

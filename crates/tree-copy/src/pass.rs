@@ -8,24 +8,24 @@ use dirfd::open_root;
 use nix::sys::stat::fstat;
 use nix::unistd::{getegid, geteuid};
 
-use crate::compare::Moments;
+use crate::compare::ChangeTimes;
 use crate::copier::Copier;
-use crate::durable::{self, Disk};
+use crate::copy_file::FileContext;
+use crate::disk_sync::{self, TargetDisk};
 use crate::error::{Error, Result};
-use crate::file::Making;
-use crate::folder::{FolderState, Pair};
-use crate::links::Links;
-use crate::means::Means;
-use crate::meta::Meta;
+use crate::hard_links::HardLinks;
+use crate::kernel_copy::KernelCopy;
+use crate::metadata::Metadata;
 use crate::observer::Observer;
-use crate::options::{Options, Pass};
+use crate::open_directories::{FolderState, Pair};
+use crate::options::{Options, PassStats};
 use crate::pass_context::{PassContext, Tally};
-use crate::walk::{Roots, walk};
+use crate::tree_walk::{Roots, walk};
 
 /// Brings the directory `target` into the state of the directory `source`, or compares them.
 ///
 /// Both must exist. See the crate's documentation for what is kept and what a kill leaves behind.
-pub fn pass(source: &Path, target: &Path, options: &Options, observer: &dyn Observer) -> Result<Pass> {
+pub fn pass(source: &Path, target: &Path, options: &Options, observer: &dyn Observer) -> Result<PassStats> {
     let source_root = open_root(source).map_err(|cause| Error::source("open", source, cause))?;
     let target_root = open_root(target).map_err(|cause| Error::target("open", target, cause, || None))?;
     pass_between(source_root, target_root, source, target, options, observer)
@@ -39,25 +39,26 @@ pub(crate) fn pass_between(
     target: &Path,
     options: &Options,
     observer: &dyn Observer,
-) -> Result<Pass> {
+) -> Result<PassStats> {
     let failed = |cause| Error::target("sync", target, cause, || None);
-    let meta = fstat(&source_root).map(Meta::from).map_err(|cause| Error::source("read", source, cause))?;
-    let before = fstat(&target_root).map(Meta::from).map_err(failed)?;
+    let meta =
+        fstat(&source_root).map(Metadata::from).map_err(|cause| Error::source("read", source, cause))?;
+    let before = fstat(&target_root).map(Metadata::from).map_err(failed)?;
     // Opened before the first write: only then it gets all errors (syncfs(2)).
-    let disk = Disk::open(target_root.as_fd()).map_err(failed)?;
+    let disk = TargetDisk::open(target_root.as_fd()).map_err(failed)?;
     let context = PassContext {
         options,
         tally: Tally::default(),
-        making: Making {
+        making: FileContext {
             can: options.capabilities,
-            means: &Means::new(source_root.as_fd(), target_root.as_fd(), options.capabilities.reflink),
+            means: &KernelCopy::new(source_root.as_fd(), target_root.as_fd(), options.capabilities.reflink),
             creator: (geteuid().as_raw(), getegid().as_raw()),
-            umask: durable::umask(),
+            umask: disk_sync::umask(),
             sync: disk.needs_each_file(),
         },
-        moments: Moments::now(),
+        moments: ChangeTimes::now(),
     };
-    let copier = Copier { context, links: Links::new() };
+    let copier = Copier { context, links: HardLinks::new() };
     let root = Pair { source: source_root, target: Some(target_root) };
     let state = FolderState::root(meta, true, Some(before));
     let roots = Roots { source, target: Some(target), keep: options.keep };
@@ -67,7 +68,7 @@ pub(crate) fn pass_between(
     }
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let tally = &copier.context.tally;
-    Ok(Pass {
+    Ok(PassStats {
         entries: counters.entries(),
         files: count(&tally.files),
         bytes: counters.bytes(),

@@ -3,13 +3,13 @@
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::compare::Moments;
+use crate::compare::ChangeTimes;
+use crate::copy_file::FileContext;
 use crate::entry_plan::Rules;
-use crate::file::Making;
-use crate::folder::Folder;
-use crate::observer::{Difference, What};
+use crate::observer::{Difference, NoteKind};
+use crate::open_directories::Folder;
 use crate::options::Options;
-use crate::walk::Walk;
+use crate::tree_walk::Walk;
 
 /// The counters of a pass.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ pub(crate) struct Tally {
     pub skipped: AtomicU64,
 }
 
-pub(crate) fn one_more(counter: &AtomicU64) {
+pub(crate) fn increment(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
@@ -31,8 +31,8 @@ pub(crate) fn one_more(counter: &AtomicU64) {
 pub(crate) struct PassContext<'a> {
     pub options: &'a Options<'a>,
     pub tally: Tally,
-    pub making: Making<'a>,
-    pub moments: Moments,
+    pub making: FileContext<'a>,
+    pub moments: ChangeTimes,
 }
 
 impl PassContext<'_> {
@@ -44,14 +44,14 @@ impl PassContext<'_> {
 
     /// Counts an entry that differs, and notes how.
     pub fn differs(&self, walk: &Walk, folder: &Folder, name: &CStr, how: Difference) {
-        one_more(&self.tally.differing);
-        walk.note(folder, name, What::Differs(how));
+        increment(&self.tally.differing);
+        walk.note(folder, name, NoteKind::Differs(how));
     }
 }
 
 /// Notes the attributes that the target did not take.
 pub(crate) fn note_dropped(walk: &Walk, folder: &Folder, name: &CStr, attributes: Vec<String>) {
     for attribute in attributes {
-        walk.note(folder, name, What::AttributeDropped(attribute));
+        walk.note(folder, name, NoteKind::AttributeDropped(attribute));
     }
 }

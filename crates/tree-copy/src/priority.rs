@@ -11,7 +11,7 @@ const NICE: i32 = 15;
 ///
 /// On Linux a nice value belongs to a thread, `setpriority(2)` takes a thread's number, and new threads inherit it. A
 /// thread that is nicer already stays as it is.
-pub fn give_way() {
+pub fn lower_priority() {
     let thread = Some(gettid());
     if getpriority_process(thread).is_ok_and(|now| now < NICE) {
         // Raising a nice value needs no permission, so a failure here could only mean an odd system; the copy is
@@ -29,7 +29,7 @@ mod tests {
         let before = getpriority_process(Some(gettid())).unwrap();
         let worker = std::thread::spawn(|| {
             let now = || getpriority_process(Some(gettid())).unwrap();
-            give_way();
+            lower_priority();
             (now(), std::thread::spawn(now).join().unwrap())
         });
         assert_eq!(worker.join().unwrap(), (before.max(NICE), before.max(NICE)));

@@ -17,9 +17,9 @@ use crate::attributes::{set_times, set_times_at};
 use crate::capabilities::Capabilities;
 use crate::error::{Error, Result};
 
-use crate::means::clone_file;
-use crate::meta::{Meta, Time};
-use crate::temporary;
+use crate::kernel_copy::clone_file;
+use crate::metadata::{Metadata, Time};
+use crate::temporary_names;
 
 /// Tries everything once in a temporary directory below `directory` and removes that.
 ///
@@ -28,8 +28,9 @@ pub fn probe(directory: &Path) -> Result<Capabilities> {
     let failed =
         |cause| Error::target("try out", directory, cause, || crate::space_check::free_space(directory).ok());
     let root = open_root(directory).map_err(failed)?;
-    temporary::sweep(root.as_fd()).map_err(failed)?;
-    let (name, ()) = temporary::at_a_free_name(|name| mkdirat(&root, name, Mode::S_IRWXU)).map_err(failed)?;
+    temporary_names::remove_leftovers(root.as_fd()).map_err(failed)?;
+    let (name, ()) =
+        temporary_names::with_free_name(|name| mkdirat(&root, name, Mode::S_IRWXU)).map_err(failed)?;
     let found = open_dir(&root, name.as_c_str()).and_then(|place| try_all(&place));
     let removed = dirfd::remove_all(&root, name.as_c_str());
     let found = found.map_err(failed)?;
@@ -70,8 +71,8 @@ fn create(here: BorrowedFd<'_>, name: &CStr) -> std::result::Result<OwnedFd, Err
     openat(here, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)
 }
 
-fn meta(file: &OwnedFd) -> Option<Meta> {
-    fstat(file).ok().map(Meta::from)
+fn meta(file: &OwnedFd) -> Option<Metadata> {
+    fstat(file).ok().map(Metadata::from)
 }
 
 fn keeps_mode(file: &OwnedFd, mode: u32) -> bool {
@@ -100,7 +101,8 @@ fn symbolic_link(here: BorrowedFd<'_>) -> bool {
 fn link_times(here: BorrowedFd<'_>) -> bool {
     let time = (1_000_000_000, 0);
     set_times_at(here, c"link", time, time).is_ok()
-        && Meta::at(here, c"link").is_ok_and(|found| found.is_some_and(|found| found.modified.0 == time.0))
+        && Metadata::at(here, c"link")
+            .is_ok_and(|found| found.is_some_and(|found| found.modified.0 == time.0))
 }
 
 fn hard_link(here: BorrowedFd<'_>, file: &OwnedFd) -> bool {
@@ -147,7 +149,7 @@ fn rename_over(here: BorrowedFd<'_>) -> std::result::Result<bool, Errno> {
     drop(create(here, c"old")?);
     Ok(renameat(here, c"new", here, c"old").is_ok()
         && same(here, c"old", &new)?
-        && Meta::at(here, c"new")?.is_none())
+        && Metadata::at(here, c"new")?.is_none())
 }
 
 fn exchange(here: BorrowedFd<'_>) -> std::result::Result<bool, Errno> {
@@ -177,7 +179,7 @@ fn granularity(file: &OwnedFd) -> std::result::Result<u64, Errno> {
     // An odd second, so that steps of two seconds show.
     let wanted = (1_000_000_001, 987_654_321);
     set_times(file.as_fd(), wanted, wanted)?;
-    Ok(step(wanted, Meta::from(fstat(file)?).modified))
+    Ok(step(wanted, Metadata::from(fstat(file)?).modified))
 }
 
 /// The smallest usual step that explains what became of a time.

@@ -8,10 +8,10 @@ use std::sync::atomic::Ordering;
 use nix::errno::Errno;
 
 use crate::error::{Error, Fault, Result};
-use crate::folder::{Folder, Pair};
 use crate::observer::Difference;
+use crate::open_directories::{Folder, Pair};
 use crate::pass_context::PassContext;
-use crate::walk::Walk;
+use crate::tree_walk::Walk;
 
 /// Removes everything from a directory of the target that the source's lacks, but kept names.
 pub(crate) fn prune(

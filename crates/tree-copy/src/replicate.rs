@@ -11,18 +11,18 @@ use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{getegid, geteuid};
 
 use crate::capabilities::Capabilities;
-use crate::content::Buffer;
-use crate::durable::{self, Disk};
+use crate::copy_file::FileContext;
+use crate::disk_sync::{self, TargetDisk};
 use crate::entry_state::SourceEntry;
 use crate::error::{Error, Fault, Result};
-use crate::file::Making;
-use crate::make_entry::{How, MadeEntry, Original, make_entry};
-use crate::means::Means;
-use crate::meta::Meta;
-use crate::observer::{Note, Observer, What};
+use crate::file_content::Buffer;
+use crate::kernel_copy::KernelCopy;
+use crate::make_entry::{MadeEntry, Original, PlaceState, make_entry};
+use crate::metadata::Metadata;
+use crate::observer::{Note, NoteKind, Observer};
 use crate::options::Options;
 use crate::pass::pass_between;
-use crate::temporary;
+use crate::temporary_names;
 
 /// Result for one entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub enum Replicated {
 /// It is made under a temporary name and then takes the place of what was there, so that a reader sees the old or the
 /// new. Only where a directory meets something else, or the file system cannot exchange names, there is a moment with
 /// neither. A file that has more names becomes one of its own. What is made is on the disk only after
-/// [`make_durable`](crate::make_durable).
+/// [`sync_to_disk`](crate::sync_to_disk).
 pub fn replicate(
     source_directory: BorrowedFd<'_>,
     name: &OsStr,
@@ -54,19 +54,19 @@ pub fn replicate(
     let (from, to) = (path_of(source_directory).join(name), path_of(target_directory).join(target_name));
     let source_name = c_name(name).map_err(|cause| Error::source("read", &from, cause))?;
     let target_name = c_name(target_name).map_err(|cause| Error::target("write", &to, cause, || None))?;
-    let means = Means::new(source_directory, target_directory, capabilities.reflink);
-    let sync = Disk::open(target_directory)
+    let means = KernelCopy::new(source_directory, target_directory, capabilities.reflink);
+    let sync = TargetDisk::open(target_directory)
         .map_err(|cause| Error::target("write", &to, cause, || None))?
         .needs_each_file();
     let one = One {
         source: source_directory,
         target: target_directory,
         name: &target_name,
-        making: Making {
+        making: FileContext {
             can: capabilities,
             means: &means,
             creator: (geteuid().as_raw(), getegid().as_raw()),
-            umask: durable::umask(),
+            umask: disk_sync::umask(),
             sync,
         },
         observer,
@@ -92,9 +92,9 @@ pub fn replicate(
 }
 
 /// Removes what a killed [`replicate`] left in a directory; returns whether something of an earlier start of this
-/// container, see [`name_container`](crate::name_container), is too young to be removed.
+/// container, see [`set_container_id`](crate::set_container_id), is too young to be removed.
 pub fn sweep(target_directory: BorrowedFd<'_>) -> std::io::Result<bool> {
-    Ok(temporary::sweep(target_directory)?)
+    Ok(temporary_names::remove_leftovers(target_directory)?)
 }
 
 /// Returns whether this is a name that [`replicate`] gives to what it is making.
@@ -108,7 +108,7 @@ struct One<'a> {
     source: BorrowedFd<'a>,
     target: BorrowedFd<'a>,
     name: &'a CString,
-    making: Making<'a>,
+    making: FileContext<'a>,
     observer: &'a dyn Observer,
     from: &'a Path,
     to: &'a Path,
@@ -129,13 +129,13 @@ impl One<'_> {
     fn dropped(&self, attributes: Vec<String>) {
         let path = self.from.file_name().map_or_else(PathBuf::new, PathBuf::from);
         for attribute in attributes {
-            self.observer.noted(Note { path: path.clone(), what: What::AttributeDropped(attribute) });
+            self.observer.on_note(Note { path: path.clone(), what: NoteKind::AttributeDropped(attribute) });
         }
     }
 
-    fn entry(&self, name: &CStr, meta: &Meta, link_text: &OsStr) -> Result<Replicated> {
+    fn entry(&self, name: &CStr, meta: &Metadata, link_text: &OsStr) -> Result<Replicated> {
         let original = Original { directory: self.source, name, meta, link_text };
-        let how = How { free: false, plain: false };
+        let how = PlaceState { free: false, plain: false };
         let mut buffer = Buffer::default();
         let progress = |_| if self.observer.stop() { Err(Fault::Stopped) } else { Ok(()) };
         let made = make_entry(&original, self.target, self.name, how, &self.making, &mut buffer, &progress)
@@ -155,7 +155,8 @@ impl One<'_> {
         let source =
             dirfd::open_dir(self.source, source_name).map_err(|cause| self.error(Fault::Source(cause)))?;
         let (temporary, ()) =
-            temporary::at_a_free_name(|name| mkdirat(self.target, name, Mode::S_IRWXU)).map_err(refused)?;
+            temporary_names::with_free_name(|name| mkdirat(self.target, name, Mode::S_IRWXU))
+                .map_err(refused)?;
         let filled = dirfd::open_dir(self.target, temporary.as_c_str()).map_err(refused).and_then(|target| {
             let options = Options { prune: false, durable: false, ..Options::new(self.making.can) };
             pass_between(source, target, self.from, self.to, &options, self.observer)
@@ -172,7 +173,7 @@ impl One<'_> {
     /// Gives a finished directory its name and removes what had it.
     fn swap(&self, temporary: &CStr) -> std::result::Result<(), Errno> {
         let name = self.name.as_c_str();
-        if Meta::at(self.target, name)?.is_none() {
+        if Metadata::at(self.target, name)?.is_none() {
             return renameat(self.target, temporary, self.target, name);
         }
         match renameat2(self.target, temporary, self.target, name, RenameFlags::RENAME_EXCHANGE) {

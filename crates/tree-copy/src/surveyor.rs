@@ -16,18 +16,18 @@ use nix::unistd::{getegid, geteuid};
 use crate::attributes;
 use crate::entry_state::SourceEntry;
 use crate::error::{Error, Result};
-use crate::folder::{Folder, FolderState, Pair, TargetSide};
-use crate::links::Identity;
-use crate::meta::Meta;
+use crate::hard_links::Identity;
+use crate::metadata::Metadata;
 use crate::observer::Observer;
+use crate::open_directories::{Folder, FolderState, Pair, TargetSide};
 use crate::survey::Survey;
-use crate::walk::{Hand, Roots, Visitor, Walk, walk};
+use crate::tree_walk::{Roots, Visitor, Walk, WorkerScratch, walk};
 
 /// Counts everything below `root` but the names in `keep` directly in it; fails with the path that cannot be read.
 pub fn survey(root: &Path, threads: usize, keep: &[&OsStr], observer: &dyn Observer) -> Result<Survey> {
     let failed = |cause| Error::source("read", root, cause);
     let opened = open_root(root).map_err(failed)?;
-    let meta = fstat(&opened).map(Meta::from).map_err(failed)?;
+    let meta = fstat(&opened).map(Metadata::from).map_err(failed)?;
     let surveyor = Surveyor {
         found: Mutex::new(Survey::NOTHING),
         links: Mutex::default(),
@@ -48,7 +48,7 @@ struct Surveyor {
 }
 
 impl Surveyor {
-    fn add(&self, meta: &Meta, folder: &Folder, name: &CStr, attributes: &[CString]) {
+    fn add(&self, meta: &Metadata, folder: &Folder, name: &CStr, attributes: &[CString]) {
         let first = self.is_first(meta);
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         found.entries += 1;
@@ -82,7 +82,7 @@ impl Surveyor {
         }
     }
 
-    fn is_first(&self, meta: &Meta) -> bool {
+    fn is_first(&self, meta: &Metadata) -> bool {
         if meta.links <= 1 || meta.is_directory() {
             return true;
         }
@@ -117,7 +117,7 @@ impl Visitor for Surveyor {
         folder: &Arc<Folder>,
         pair: &Pair,
         name: CString,
-        hand: &mut Hand,
+        hand: &mut WorkerScratch,
     ) -> Result<()> {
         let source = SourceEntry::read(pair.source.as_fd(), &name)
             .map_err(|cause| walk.source_error("read", folder, Some(&name), cause))?;
@@ -145,7 +145,7 @@ impl Visitor for Surveyor {
         parent: &Folder,
         pair: &Pair,
         name: &CStr,
-        source: &Meta,
+        source: &Metadata,
     ) -> Result<TargetSide> {
         let attributes = attribute_names(walk, parent, pair, name)?;
         self.add(source, parent, name, &attributes);

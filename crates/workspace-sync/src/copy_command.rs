@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result, anyhow, bail};
 use journal::Journal;
 use kit::{Exit, HintExt, Outcome};
-use tree_copy::{Check, Counters, FreeSpace, Note, Observer, Options, Pass, Survey, Unobserved, What};
+use tree_copy::{
+    Check, Counters, FreeSpace, NoObserver, Note, NoteKind, Observer, Options, PassStats, Survey,
+};
 
 use crate::cli::{CopyOptions, DryRun};
 use crate::progress::{Phase, Progress, Total};
@@ -26,7 +28,7 @@ pub fn copy(source: &Path, target: &Path, copy_options: CopyOptions) -> Outcome 
         log::info!("{} already equals {}", target.display(), source.display());
         return print(json, &seen);
     }
-    let survey = tree_copy::survey(source, tree_copy::default_threads(), &[], &Unobserved)?;
+    let survey = tree_copy::survey(source, tree_copy::default_threads(), &[], &NoObserver)?;
     if dry_run {
         let step = format!(
             "copy {} entries with {} from {} to {}",
@@ -44,14 +46,14 @@ pub fn copy(source: &Path, target: &Path, copy_options: CopyOptions) -> Outcome 
     }
     fs::create_dir_all(target).with_context(|| format!("cannot create {}", target.display()))?;
     let capabilities = tree_copy::probe(target)?;
-    for lost in tree_copy::decide(&survey.needs, &capabilities)
+    for lost in tree_copy::check_compatibility(&survey.needs, &capabilities)
         .map_err(|refusal| anyhow!("{} cannot hold the copy: {refusal}", target.display()))?
     {
         log::warn!("at {}, {lost}", target.display());
     }
     let shared = tree_copy::shares_blocks(source, target, &capabilities)?;
     let room_of = |survey: Survey| if shared { survey.with_shared_blocks() } else { survey };
-    let have = tree_copy::survey(target, tree_copy::default_threads(), &[], &Unobserved).map(room_of)?;
+    let have = tree_copy::survey(target, tree_copy::default_threads(), &[], &NoObserver).map(room_of)?;
     let free = tree_copy::free_space(target)?;
     let room = FreeSpace {
         bytes: free.bytes.saturating_add(have.bytes_allocated),
@@ -86,7 +88,7 @@ pub fn copy(source: &Path, target: &Path, copy_options: CopyOptions) -> Outcome 
     );
     print(
         json,
-        &Pass {
+        &PassStats {
             updated: done.updated,
             removed: done.removed,
             copied_files: done.copied_files,
@@ -97,7 +99,7 @@ pub fn copy(source: &Path, target: &Path, copy_options: CopyOptions) -> Outcome 
 }
 
 /// Prints the result with `--json`; the log has it in words.
-fn print(json: bool, result: &Pass) -> Outcome {
+fn print(json: bool, result: &PassStats) -> Outcome {
     if json {
         let mut result = serde_json::to_value(result)?;
         // Of use to this program alone.
@@ -108,7 +110,7 @@ fn print(json: bool, result: &Pass) -> Outcome {
 }
 
 /// Compares both trees once, which is all that a repeated copy costs; nothing if they differ.
-fn equal(source: &Path, target: &Path, prune: bool, check: Check) -> Result<Option<Pass>> {
+fn equal(source: &Path, target: &Path, prune: bool, check: Check) -> Result<Option<PassStats>> {
     let capabilities = tree_copy::probe(target)?;
     let look = Options { check, prune, write: false, durable: false, ..Options::new(&capabilities) };
     match tree_copy::pass(source, target, &look, &FirstDifference::default()) {
@@ -123,10 +125,10 @@ fn equal(source: &Path, target: &Path, prune: bool, check: Check) -> Result<Opti
 struct FirstDifference(AtomicBool);
 
 impl Observer for FirstDifference {
-    fn counted(&self, _counters: &Counters) {}
+    fn on_progress(&self, _counters: &Counters) {}
 
-    fn noted(&self, note: Note) {
-        if matches!(note.what, What::Differs(_)) {
+    fn on_note(&self, note: Note) {
+        if matches!(note.what, NoteKind::Differs(_)) {
             self.0.store(true, Ordering::Relaxed);
         }
     }

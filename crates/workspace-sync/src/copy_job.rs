@@ -14,7 +14,7 @@ use kit::HintExt;
 use nix::fcntl::{RenameFlags, renameat, renameat2};
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Gid, Uid, fchown};
-use tree_copy::{Capabilities, Check, FreeSpace, Options, Pass, Survey, Unobserved};
+use tree_copy::{Capabilities, Check, FreeSpace, NoObserver, Options, PassStats, Survey};
 
 use crate::claim_lease::ClaimLease;
 use crate::copy_marker::Marker;
@@ -178,7 +178,7 @@ impl CopyJob<'_> {
             }
         };
         let held = ClaimLease::new(self.claim, &parent, &self.tree.partial, &directory)?;
-        let survey = tree_copy::survey(self.source, tree_copy::default_threads(), &[], &Unobserved)?;
+        let survey = tree_copy::survey(self.source, tree_copy::default_threads(), &[], &NoObserver)?;
         let capabilities = self.assess(&parent, held.directory(), &survey)?;
         let total = Total { entries: survey.entries, bytes: survey.bytes };
         let since = self.now()?.safely_before();
@@ -294,7 +294,7 @@ impl CopyJob<'_> {
         let capabilities =
             tree_copy::probe(&path_of(parent)).map_err(|error| self.named(&error, directory))?;
         log::debug!("what {} can:\n{capabilities}", at());
-        let lost = tree_copy::decide(&survey.needs, &capabilities).map_err(|refusal| {
+        let lost = tree_copy::check_compatibility(&survey.needs, &capabilities).map_err(|refusal| {
             let refused = anyhow!("the volume at {} cannot hold {}: {refusal}", at(), self.tree.name);
             let hint = "the image's own copy stays in use; a volume with another file system could";
             Failure::Lasting(kit::exit::with_hint(refused, hint.to_owned()))
@@ -306,7 +306,7 @@ impl CopyJob<'_> {
             &path_of(directory),
             tree_copy::default_threads(),
             &reserved_names::all(),
-            &Unobserved,
+            &NoObserver,
         )?;
         let free = tree_copy::free_space(&path_of(parent))?;
         let room = FreeSpace {
@@ -331,7 +331,7 @@ impl CopyJob<'_> {
         options: &Options<'_>,
         progress: &Progress<'_>,
         since: &mut Timestamp,
-    ) -> Result<Pass, Failure> {
+    ) -> Result<PassStats, Failure> {
         let check = if self.manner.compare_content { Check::Content } else { Check::Metadata };
         let look = Options { write: false, check, ..*options };
         for _ in 0..MAX_ATTEMPTS {
@@ -368,7 +368,7 @@ impl CopyJob<'_> {
             .any(|path| path.symlink_metadata().is_ok_and(|meta| Timestamp::changed(&meta) >= since))
     }
 
-    fn pass(&self, held: &ClaimLease, options: &Options<'_>, progress: &Progress<'_>) -> Result<Pass> {
+    fn pass(&self, held: &ClaimLease, options: &Options<'_>, progress: &Progress<'_>) -> Result<PassStats> {
         held.check()?;
         let directory = held.directory();
         tree_copy::pass(self.source, &path_of(directory), options, progress).or_else(|error| {

@@ -13,7 +13,7 @@ use anyhow::{Result, anyhow};
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
-use tree_copy::{Capabilities, Unobserved};
+use tree_copy::{Capabilities, NoObserver};
 
 use crate::change_origin::ChangeOrigin;
 use crate::copy_job;
@@ -78,7 +78,7 @@ impl<'a> DeltaSync<'a> {
         }
         // What counts as carried over is looked at no more, and the old one may be removed.
         if !round.is_quiet()
-            && let Err(error) = tree_copy::make_durable(&copy_job::path_of(&self.new))
+            && let Err(error) = tree_copy::sync_to_disk(&copy_job::path_of(&self.new))
         {
             let cannot = format!("cannot force {} to the disk", self.tree.copy.display());
             round.failed.get_or_insert(anyhow!(error).context(cannot));
@@ -281,7 +281,7 @@ impl<'a> DeltaSync<'a> {
         let old = open_beneath::open_below(open_beneath::open_root(self.old)?, above_name)?;
         let above = open_beneath::ensure_below(&self.new, above_name)?;
         self.sweep(above_name, &above);
-        tree_copy::replicate(old.as_fd(), base, above.as_fd(), target, self.capabilities, &Unobserved)?;
+        tree_copy::replicate(old.as_fd(), base, above.as_fd(), target, self.capabilities, &NoObserver)?;
         round.carried += 1;
         if target == base {
             remember(name, &above, base, leftover);

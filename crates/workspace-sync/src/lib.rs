@@ -108,7 +108,7 @@ pub fn run() -> Outcome {
     kit::open_files::raise();
     // All of it and from the start: counting and comparing read as much as copying does.
     if !cli.full_speed && !matches!(cli.action, Action::Status { .. } | Action::Snapshot) {
-        tree_copy::give_way();
+        tree_copy::lower_priority();
     }
     if let Action::Copy { source, target, options } = &cli.action {
         return copy_command::copy(source, target, *options);
@@ -240,7 +240,7 @@ fn trees(cli: &Cli, names: &[String], workspace: &Workspace) -> Vec<TreePaths> {
 
 fn claim(cli: &Cli) -> anyhow::Result<Claim> {
     let container = sync_state::container_id(&cli.memory)?;
-    tree_copy::name_container(&container);
+    tree_copy::set_container_id(&container);
     Ok(Claim {
         tree: String::new(),
         container,

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use journal::{Event, Journal};
-use tree_copy::{Counters, Note, Observer, What};
+use tree_copy::{Counters, Note, NoteKind, Observer};
 
 use crate::claim_lease::ClaimLease;
 use kit::units;
@@ -177,7 +177,7 @@ impl Drop for Progress<'_> {
 }
 
 impl Observer for Progress<'_> {
-    fn counted(&self, counters: &Counters) {
+    fn on_progress(&self, counters: &Counters) {
         // Who finds another thread telling has nothing to add.
         let Ok(mut said) = self.said.try_lock() else { return };
         let now = Instant::now();
@@ -192,8 +192,8 @@ impl Observer for Progress<'_> {
         }
     }
 
-    fn noted(&self, note: Note) {
-        if matches!(note.what, What::Differs(_)) {
+    fn on_note(&self, note: Note) {
+        if matches!(note.what, NoteKind::Differs(_)) {
             if let Ok(mut found) = self.differing.lock()
                 && found.len() < 1_000
             {
@@ -254,7 +254,7 @@ mod tests {
         let progress = Progress::new("x", total, &journal, None);
         for (phase, notes) in [(Phase::Waiting, 0), (Phase::Following, 1)] {
             progress.enter(phase);
-            progress.noted(Note { path: "log".into(), what: What::Restless });
+            progress.on_note(Note { path: "log".into(), what: NoteKind::Restless });
             assert_eq!(progress.said.lock().unwrap().notes, notes);
         }
     }

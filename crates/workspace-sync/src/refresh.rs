@@ -87,7 +87,7 @@ pub fn run(setting: &SyncContext<'_>, tree: &TreePaths, dry_run: bool) -> Outcom
     };
     let prepared = job.prepare()?;
     let brought = bring_along(setting, tree, &prepared, &marker, base)?;
-    tree_copy::make_durable(&copy_job::path_of(&prepared.directory))
+    tree_copy::sync_to_disk(&copy_job::path_of(&prepared.directory))
         .with_context(|| format!("cannot force {} to the disk", tree.partial.display()))?;
     // Behind its new name, a claim would mean that it is still being made.
     partial_claim::release(&tree_state::open_in_workspace(&setting.workspace.path, &tree.copy)?)?;

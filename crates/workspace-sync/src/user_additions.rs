@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, mkdirat};
 use nix::unistd::{Gid, Uid, fchown};
-use tree_copy::{Capabilities, Unobserved};
+use tree_copy::{Capabilities, NoObserver};
 
 use crate::copy_job::ReadyCopy;
 use crate::directory_entry;
@@ -103,7 +103,7 @@ impl UserAdditions<'_> {
 
     fn replicate(&self, entry: &Entry<'_>, place: &OwnedFd, base: &OsStr) -> Result<()> {
         let capabilities = &self.capabilities;
-        tree_copy::replicate(entry.directory, entry.base, place.as_fd(), base, capabilities, &Unobserved)?;
+        tree_copy::replicate(entry.directory, entry.base, place.as_fd(), base, capabilities, &NoObserver)?;
         self.brought.set(self.brought.get() + 1);
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use kit::{Exit, Outcome};
 use serde::Serialize;
-use tree_copy::{Check, Counters, Difference, Note, Observer, Options, What};
+use tree_copy::{Check, Counters, Difference, Note, NoteKind, Observer, Options};
 
 use crate::copy_job;
 use crate::decision::WorkspaceCopy;
@@ -148,10 +148,10 @@ impl VerifyObserver {
 }
 
 impl Observer for VerifyObserver {
-    fn counted(&self, _counters: &Counters) {}
+    fn on_progress(&self, _counters: &Counters) {}
 
-    fn noted(&self, note: Note) {
-        let What::Differs(difference) = note.what else { return };
+    fn on_note(&self, note: Note) {
+        let NoteKind::Differs(difference) = note.what else { return };
         if !self.is_images(&note.path) {
             return;
         }

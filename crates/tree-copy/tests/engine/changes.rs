@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
-use tree_copy::{Check, Counters, Error, Note, Observer, Options, What, pass};
+use tree_copy::{Check, Counters, Error, Note, NoteKind, Observer, Options, pass};
 
 use crate::tree::{Notes, Trees};
 
@@ -225,13 +225,13 @@ struct Meddler<'a> {
 }
 
 impl Observer for Meddler<'_> {
-    fn counted(&self, counters: &Counters) {
+    fn on_progress(&self, counters: &Counters) {
         if counters.copied_bytes() > 0 && !(self.once && self.done.swap(true, Ordering::Relaxed)) {
             let mut file = File::options().append(true).open(self.path).unwrap();
             file.write_all(b"more").unwrap();
         }
     }
-    fn noted(&self, _note: Note) {}
+    fn on_note(&self, _note: Note) {}
     fn stop(&self) -> bool {
         false
     }
@@ -262,12 +262,12 @@ fn a_file_that_keeps_changing_is_said_and_looks_different_to_the_next_pass() {
 struct Stopper(AtomicBool);
 
 impl Observer for Stopper {
-    fn counted(&self, counters: &Counters) {
+    fn on_progress(&self, counters: &Counters) {
         if counters.copied_bytes() > 4 << 20 {
             self.0.store(true, Ordering::Relaxed);
         }
     }
-    fn noted(&self, _note: Note) {}
+    fn on_note(&self, _note: Note) {}
     fn stop(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
@@ -289,13 +289,13 @@ fn a_stopped_pass_says_so_and_the_next_one_goes_on() {
 struct Removes<'a> {
     source: &'a Path,
     asked: AtomicU32,
-    noted: Notes,
+    on_note: Notes,
 }
 
 impl Observer for Removes<'_> {
-    fn counted(&self, _counters: &Counters) {}
-    fn noted(&self, note: Note) {
-        self.noted.noted(note);
+    fn on_progress(&self, _counters: &Counters) {}
+    fn on_note(&self, note: Note) {
+        self.on_note.on_note(note);
     }
     fn stop(&self) -> bool {
         // Asked before the root is listed, and then before each entry.
@@ -314,14 +314,14 @@ fn files_that_vanish_after_they_were_listed_are_noted_and_no_failure() {
     for name in ["one", "two", "three"] {
         fs::write(trees.source.join(name), name).unwrap();
     }
-    let observer = Removes { source: &trees.source, asked: AtomicU32::new(0), noted: Notes::default() };
+    let observer = Removes { source: &trees.source, asked: AtomicU32::new(0), on_note: Notes::default() };
     let options = Options { threads: 1, ..trees.options() };
     let done = pass(&trees.source, &trees.target, &options, &observer).unwrap();
     assert_eq!((done.vanished, done.entries, done.copied_files), (3, 0, 0));
-    let mut noted = observer.noted.0.into_inner().unwrap();
+    let mut on_note = observer.on_note.0.into_inner().unwrap();
     // Their directory changed as well.
-    noted.retain(|note| note.what == What::Vanished);
-    assert_eq!(noted.len(), 3, "{noted:?}");
+    on_note.retain(|note| note.what == NoteKind::Vanished);
+    assert_eq!(on_note.len(), 3, "{on_note:?}");
     trees.expect_equal();
 }
 
@@ -333,12 +333,12 @@ struct Remover<'a> {
 }
 
 impl Observer for Remover<'_> {
-    fn counted(&self, counters: &Counters) {
+    fn on_progress(&self, counters: &Counters) {
         if counters.entries() >= self.after && !self.removed.swap(true, Ordering::Relaxed) {
             fs::remove_dir_all(self.directory).unwrap();
         }
     }
-    fn noted(&self, _note: Note) {}
+    fn on_note(&self, _note: Note) {}
     fn stop(&self) -> bool {
         false
     }

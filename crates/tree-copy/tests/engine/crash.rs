@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use tree_copy::{Options, Unobserved, pass, probe};
+use tree_copy::{NoObserver, Options, pass, probe};
 
 use crate::tree::{Trees, describe};
 
@@ -34,7 +34,7 @@ fn one_pass_makes_the_trees_equal() {
         }
     };
     let can = probe(target.parent().unwrap()).unwrap();
-    pass(&source, &target, &Options::new(&can), &Unobserved).unwrap();
+    pass(&source, &target, &Options::new(&can), &NoObserver).unwrap();
     assert_eq!(describe(&source), describe(&target));
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, mkdirat, mknodat, openat};
-use tree_copy::{Capabilities, Options, What};
+use tree_copy::{Capabilities, NoteKind, Options};
 
 use crate::tree::{Trees, describe, note};
 
@@ -131,7 +131,7 @@ fn paths_longer_than_any_call_takes_are_copied_compared_and_removed() {
     let empty = trees.source.with_file_name("empty");
     fs::create_dir(&empty).unwrap();
     for tree in [&trees.target, &trees.source] {
-        let gone = tree_copy::pass(&empty, tree, &trees.options(), &tree_copy::Unobserved).unwrap();
+        let gone = tree_copy::pass(&empty, tree, &trees.options(), &tree_copy::NoObserver).unwrap();
         assert_eq!(gone.removed, 61);
     }
 }
@@ -185,7 +185,7 @@ fn a_special_file_that_cannot_be_made_is_skipped_and_said() {
         let options = Options { capabilities: &can, write, ..trees.options() };
         let (done, notes) = trees.pass_with(&options).unwrap();
         assert_eq!((done.skipped, done.differing, done.updated), (1, 0, 0));
-        assert_eq!(notes, [note("fifo", What::SkippedSpecial("FIFO"))]);
+        assert_eq!(notes, [note("fifo", NoteKind::SkippedSpecial("FIFO"))]);
     }
 }
 
@@ -214,6 +214,6 @@ fn the_roots_may_be_reached_through_links_but_nothing_below_them() {
     fs::write(trees.source.join("file"), "x").unwrap();
     let link = trees.source.with_file_name("link");
     symlink(&trees.source, &link).unwrap();
-    tree_copy::pass(&link, &trees.target, &trees.options(), &tree_copy::Unobserved).unwrap();
+    tree_copy::pass(&link, &trees.target, &trees.options(), &tree_copy::NoObserver).unwrap();
     assert_eq!(describe(&trees.source), describe(&trees.target));
 }

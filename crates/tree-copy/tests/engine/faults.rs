@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use tree_copy::{Error, Unobserved, pass, survey};
+use tree_copy::{Error, NoObserver, pass, survey};
 
 use crate::tree::Trees;
 
@@ -11,13 +11,13 @@ use crate::tree::Trees;
 fn missing_roots_are_named() {
     let trees = Trees::new();
     let missing = trees.source.join("missing");
-    let error = pass(&missing, &trees.target, &trees.options(), &Unobserved).unwrap_err();
+    let error = pass(&missing, &trees.target, &trees.options(), &NoObserver).unwrap_err();
     assert!(matches!(error, Error::Source(_)));
     assert_eq!(
         error.to_string(),
         format!("cannot open {}: No such file or directory (os error 2)", missing.display())
     );
-    let error = pass(&trees.source, &missing, &trees.options(), &Unobserved).unwrap_err();
+    let error = pass(&trees.source, &missing, &trees.options(), &NoObserver).unwrap_err();
     assert!(matches!(error, Error::Target(_)));
 }
 
@@ -26,7 +26,7 @@ fn a_root_that_is_no_directory_is_refused() {
     let trees = Trees::new();
     let file = trees.source.join("file");
     fs::write(&file, "").unwrap();
-    let error = survey(&file, 1, &[], &Unobserved).unwrap_err();
+    let error = survey(&file, 1, &[], &NoObserver).unwrap_err();
     assert_eq!(error.to_string(), format!("cannot read {}: Not a directory (os error 20)", file.display()));
 }
 
@@ -36,7 +36,7 @@ fn an_unreadable_file_of_the_source_is_named() {
     // The loopback device has no speed, and says so to whoever reads it.
     let source = Path::new("/sys/class/net/lo");
     assert!(fs::read(source.join("speed")).is_err());
-    let error = pass(source, &trees.target, &trees.options(), &Unobserved).unwrap_err();
+    let error = pass(source, &trees.target, &trees.options(), &NoObserver).unwrap_err();
     assert!(matches!(error, Error::Source(_)), "{error:?}");
     assert!(error.to_string().starts_with("cannot read /sys/class/net/lo/"), "{error}");
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
-use tree_copy::{Capabilities, Error, FreeSpace, Options, Unobserved, What, free_space, pass, probe};
+use tree_copy::{Capabilities, Error, FreeSpace, NoObserver, NoteKind, Options, free_space, pass, probe};
 
 use crate::tree::{Trees, describe, note};
 
@@ -89,7 +89,7 @@ fn a_full_disk_ends_the_pass_with_the_numbers() {
     fs::write(trees.source.join("large"), vec![1; 4 << 20]).unwrap();
     let small = Mounted::memory("size=1m");
     let target = small.path();
-    let error = pass(&trees.source, &target, &trees.options(), &Unobserved).unwrap_err();
+    let error = pass(&trees.source, &target, &trees.options(), &NoObserver).unwrap_err();
     let text = error.to_string();
     assert!(matches!(error, Error::Full(_, FreeSpace { inodes: Some(_), .. })), "{error:?}");
     let start = format!("cannot write {}/large: No space left on device (os error 28) (", target.display());
@@ -103,7 +103,7 @@ fn a_disk_without_inodes_ends_the_pass_with_the_numbers() {
         fs::write(trees.source.join(format!("{number}")), "").unwrap();
     }
     let small = Mounted::memory("size=10m,nr_inodes=20");
-    let error = pass(&trees.source, &small.path(), &trees.options(), &Unobserved).unwrap_err();
+    let error = pass(&trees.source, &small.path(), &trees.options(), &NoObserver).unwrap_err();
     assert!(matches!(error, Error::Full(_, FreeSpace { inodes: Some(0), .. })), "{error:?}");
     assert_eq!(free_space(&small.path()).unwrap().inodes, Some(0));
 }
@@ -113,7 +113,7 @@ fn a_read_only_target_is_named() {
     let trees = Trees::new();
     fs::write(trees.source.join("file"), "x").unwrap();
     let target = Mounted::memory("ro");
-    let error = pass(&trees.source, &target.path(), &trees.options(), &Unobserved).unwrap_err();
+    let error = pass(&trees.source, &target.path(), &trees.options(), &NoObserver).unwrap_err();
     assert_eq!(
         error.to_string(),
         format!("cannot write {}/file: Read-only file system (os error 30)", target.path().display())
@@ -136,7 +136,7 @@ fn what_is_mounted_below_the_source_is_left_out_and_said() {
     let _bound = Below::bound(&disk, &bound);
     let (done, notes) = trees.pass_with(&trees.options()).unwrap();
     assert_eq!((done.skipped, done.entries), (2, 0));
-    assert_eq!(notes, [note("bound", What::SkippedMount), note("disk", What::SkippedMount)]);
+    assert_eq!(notes, [note("bound", NoteKind::SkippedMount), note("disk", NoteKind::SkippedMount)]);
     assert_eq!(fs::read_dir(trees.target.join("disk")).unwrap().count(), 0);
     assert_eq!(trees.pass_with(&trees.options()).unwrap().0.updated, 0);
 }
@@ -164,16 +164,16 @@ fn other_file_systems_hold_the_same_tree() {
         let can = probe(&mounted.path()).unwrap();
         assert_eq!(can, Capabilities { reflink, ..Capabilities::FULL }, "{kind}");
         let options = Options { threads: 2, ..Options::new(&can) };
-        let done = pass(&source, &target, &options, &Unobserved).unwrap();
+        let done = pass(&source, &target, &options, &NoObserver).unwrap();
         assert_eq!(done.copied_files, 4, "{kind}");
         assert_eq!(describe(&source), describe(&target), "{kind}");
-        assert_eq!(pass(&source, &target, &options, &Unobserved).unwrap().updated, 0, "{kind}");
+        assert_eq!(pass(&source, &target, &options, &NoObserver).unwrap().updated, 0, "{kind}");
         // And to it from elsewhere, with blocks that cannot be shared.
         let trees = Trees::new();
         fill(&trees.source);
         let elsewhere = mounted.path().join("elsewhere");
         fs::create_dir(&elsewhere).unwrap();
-        pass(&trees.source, &elsewhere, &options, &Unobserved).unwrap();
+        pass(&trees.source, &elsewhere, &options, &NoObserver).unwrap();
         assert_eq!(describe(&trees.source), describe(&elsewhere), "{kind}");
     }
 }

@@ -5,13 +5,13 @@ use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
-use tree_copy::{Replicated, Result, Unobserved, replicate};
+use tree_copy::{NoObserver, Replicated, Result, replicate};
 
 use crate::tree::{Trees, describe};
 
 fn carry(trees: &Trees, name: &str, to: &str) -> Result<Replicated> {
     let (source, target) = (File::open(&trees.source).unwrap(), File::open(&trees.target).unwrap());
-    replicate(source.as_fd(), OsStr::new(name), target.as_fd(), OsStr::new(to), &trees.can, &Unobserved)
+    replicate(source.as_fd(), OsStr::new(name), target.as_fd(), OsStr::new(to), &trees.can, &NoObserver)
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::process::Command;
 
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, mknodat, setxattr};
-use tree_copy::{Capabilities, Needs, Survey, Unobserved, decide, fits, free_space, survey};
+use tree_copy::{Capabilities, Needs, NoObserver, Survey, check_compatibility, fits, free_space, survey};
 
 use crate::tree::Trees;
 
@@ -31,7 +31,7 @@ fn everything_that_a_copy_needs_is_counted() {
     );
     fs::write(root.join(OsStr::from_bytes(b"\xff")), "").unwrap();
     fs::write(root.join("kept"), "").unwrap();
-    let found = survey(root, 4, &[OsStr::new("kept")], &Unobserved).unwrap();
+    let found = survey(root, 4, &[OsStr::new("kept")], &NoObserver).unwrap();
     let double = found.needs.case_collision.clone().unwrap();
     assert!(["dir/below/README", "dir/below/Readme"].contains(&double.as_str()), "{double}");
     assert_eq!(
@@ -56,13 +56,13 @@ fn everything_that_a_copy_needs_is_counted() {
     assert!(found.bytes_allocated < 100_000, "holes take no room: {found:?}");
     assert!(found.bytes_allocated_unlinked >= found.bytes_allocated + 5000, "{found:?}");
     assert!(fits(&found, &free_space(root).unwrap(), true, 0).is_ok());
-    assert!(decide(&found.needs, &Capabilities { symbolic_links: false, ..trees.can }).is_err());
+    assert!(check_compatibility(&found.needs, &Capabilities { symbolic_links: false, ..trees.can }).is_err());
 }
 
 #[test]
 fn an_empty_tree_has_nothing() {
     let trees = Trees::new();
-    assert_eq!(survey(&trees.source, 2, &[], &Unobserved).unwrap(), Survey::NOTHING);
+    assert_eq!(survey(&trees.source, 2, &[], &NoObserver).unwrap(), Survey::NOTHING);
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn source_copy_and_pass_have_one_digest_and_any_change_another() {
     fs::write(trees.source.join("d/file"), "x").unwrap();
     symlink("x", trees.source.join("link")).unwrap();
     let done = trees.pass();
-    let digest = |path| survey(path, 3, &[], &Unobserved).unwrap().digest;
+    let digest = |path| survey(path, 3, &[], &NoObserver).unwrap().digest;
     assert_eq!(done.digest, digest(&trees.source));
     assert_eq!(done.digest, digest(&trees.target));
     let mut seen = vec![done.digest];

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use rustix::fs::{lgetxattr, llistxattr};
 use tempfile::TempDir;
-use tree_copy::{Capabilities, Counters, Note, Observer, Options, Pass, Result, What, pass, probe};
+use tree_copy::{Capabilities, Counters, Note, NoteKind, Observer, Options, PassStats, Result, pass, probe};
 
 /// A source, a target, and what the target can.
 pub struct Trees {
@@ -33,11 +33,11 @@ impl Trees {
         Options { threads: 4, durable: false, ..Options::new(&self.can) }
     }
 
-    pub fn pass(&self) -> Pass {
+    pub fn pass(&self) -> PassStats {
         self.pass_with(&self.options()).unwrap().0
     }
 
-    pub fn pass_with(&self, options: &Options) -> Result<(Pass, Vec<Note>)> {
+    pub fn pass_with(&self, options: &Options) -> Result<(PassStats, Vec<Note>)> {
         let notes = Notes::default();
         let done = pass(&self.source, &self.target, options, &notes)?;
         let mut notes = notes.0.into_inner().unwrap();
@@ -47,7 +47,7 @@ impl Trees {
 
     /// Passes once and expects two equal trees and nothing to do for a second pass.
     #[track_caller]
-    pub fn pass_and_compare(&self) -> Pass {
+    pub fn pass_and_compare(&self) -> PassStats {
         let done = self.pass();
         self.expect_equal();
         done
@@ -73,8 +73,8 @@ impl Trees {
 pub struct Notes(pub Mutex<Vec<Note>>);
 
 impl Observer for Notes {
-    fn counted(&self, _counters: &Counters) {}
-    fn noted(&self, note: Note) {
+    fn on_progress(&self, _counters: &Counters) {}
+    fn on_note(&self, note: Note) {
         self.0.lock().unwrap().push(note);
     }
     fn stop(&self) -> bool {
@@ -82,7 +82,7 @@ impl Observer for Notes {
     }
 }
 
-pub fn note(path: &str, what: What) -> Note {
+pub fn note(path: &str, what: NoteKind) -> Note {
     Note { path: path.into(), what }
 }
 

@@ -23,7 +23,7 @@ static CONTAINER: OnceLock<String> = OnceLock::new();
 
 /// Gives this container's own name, hexadecimal digits that outlive restarts, to what this process makes: then
 /// [`sweep`] after a restart need not wait for a day. The first name holds; another text than digits is none.
-pub fn name_container(name: &str) {
+pub fn set_container_id(name: &str) {
     if !name.is_empty() && name.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         CONTAINER.get_or_init(|| name.to_owned());
     }
@@ -36,7 +36,7 @@ fn container() -> Option<&'static str> {
 /// Calls `make` with unused names until one is free, and returns that name.
 ///
 /// A name left behind by a killed process is an entry that the source lacks: a pass that prunes removes it.
-pub(crate) fn at_a_free_name<T>(
+pub(crate) fn with_free_name<T>(
     mut make: impl FnMut(&CStr) -> Result<T, Errno>,
 ) -> Result<(CString, T), Errno> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -60,7 +60,7 @@ pub(crate) fn at_a_free_name<T>(
 pub fn stamp(directory: BorrowedFd<'_>) -> std::io::Result<(i64, i64)> {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let mode = Mode::S_IRUSR | Mode::S_IWUSR;
-    let (name, file) = at_a_free_name(|name| openat(directory, name, flags, mode))?;
+    let (name, file) = with_free_name(|name| openat(directory, name, flags, mode))?;
     let stat = fstat(&file);
     let _ = dirfd::unlink(directory, name.as_c_str());
     let stat = stat?;
@@ -69,10 +69,10 @@ pub fn stamp(directory: BorrowedFd<'_>) -> std::io::Result<(i64, i64)> {
 
 /// Removes what processes left in a directory that were killed; returns whether something of an earlier start of this
 /// container is too young for that.
-pub(crate) fn sweep(directory: BorrowedFd<'_>) -> Result<bool, Errno> {
+pub(crate) fn remove_leftovers(directory: BorrowedFd<'_>) -> Result<bool, Errno> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let now = i64::try_from(now).unwrap_or(i64::MAX);
-    let here = Maker { instance: instance::id(), process: 0, container: container() };
+    let here = NameOwner { instance: instance::id(), process: 0, container: container() };
     let mut left = vec![];
     let mut young = false;
     dirfd::for_each(directory, |entry| {
@@ -96,17 +96,17 @@ fn runs(process: u32) -> bool {
     Path::new("/proc").join(process.to_string()).exists()
 }
 
-/// Process that made a name of [`at_a_free_name`]'s form.
+/// Process that made a name of [`with_free_name`]'s form.
 #[derive(Debug, PartialEq, Eq)]
-struct Maker<'a> {
+struct NameOwner<'a> {
     /// See [`instance::id`].
     instance: &'a str,
     process: u32,
-    /// See [`name_container`].
+    /// See [`set_container_id`].
     container: Option<&'a str>,
 }
 
-impl Maker<'_> {
+impl NameOwner<'_> {
     /// Returns whether the maker has ended. Process numbers mean something in their own container alone: what comes
     /// from another, or from an earlier start of this one, is judged by its age.
     fn has_left(&self, here: &Self, runs: impl Fn(u32) -> bool, age: i64) -> bool {
@@ -125,12 +125,12 @@ impl Maker<'_> {
     }
 }
 
-fn maker(name: &CStr) -> Option<Maker<'_>> {
+fn maker(name: &CStr) -> Option<NameOwner<'_>> {
     let name = name.to_str().ok()?;
     let mut parts = name.strip_prefix(".tree-copy.")?.strip_suffix(".tmp")?.split('-');
     let (instance, process, number) = (parts.next()?, parts.next()?, parts.next()?);
     number.parse::<u32>().ok()?;
-    let maker = Maker { instance, process: process.parse().ok()?, container: parts.next() };
+    let maker = NameOwner { instance, process: process.parse().ok()?, container: parts.next() };
     parts.next().is_none().then_some(maker)
 }
 
@@ -140,8 +140,8 @@ mod tests {
 
     #[test]
     fn names_tell_who_made_them_and_others_do_not() {
-        let (name, ()) = at_a_free_name(|_| Ok(())).unwrap();
-        let own = Maker { instance: instance::id(), process: std::process::id(), container: container() };
+        let (name, ()) = with_free_name(|_| Ok(())).unwrap();
+        let own = NameOwner { instance: instance::id(), process: std::process::id(), container: container() };
         assert_eq!(maker(&name), Some(own));
         for other in
             [c".tree-copy.tmp", c".tree-copy.a-1.tmp", c".tree-copy.a-1-x.tmp", c".tree-copy.a-1-2-3-4.tmp"]
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn what_another_container_makes_is_left_to_it_for_a_day_and_what_an_earlier_start_made_for_minutes() {
-        let made = |instance, container| Maker { instance, process: 7, container };
+        let made = |instance, container| NameOwner { instance, process: 7, container };
         let here = made("here", Some("c0"));
         let (runs, ended) = (|_| true, |_| false);
         let (minutes, day) = (OWN_FORGOTTEN_AFTER_SECONDS, FORGOTTEN_AFTER_SECONDS);
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn the_name_of_the_container_is_read_from_what_it_made() {
         let with = maker(c".tree-copy.a-1-2-c0.tmp").unwrap();
-        assert_eq!(with, Maker { instance: "a", process: 1, container: Some("c0") });
+        assert_eq!(with, NameOwner { instance: "a", process: 1, container: Some("c0") });
         assert_eq!(maker(c".tree-copy.a-1-2.tmp").unwrap().container, None);
     }
 
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn a_name_in_use_is_passed_over() {
         let mut tried = vec![];
-        let (name, ()) = at_a_free_name(|name| {
+        let (name, ()) = with_free_name(|name| {
             tried.push(name.to_owned());
             if tried.len() < 3 { Err(Errno::EEXIST) } else { Ok(()) }
         })

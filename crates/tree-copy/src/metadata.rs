@@ -12,7 +12,7 @@ pub(crate) type Time = (i64, u32);
 
 /// The part of `struct stat` (inode(7)) that a copy is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Meta {
+pub(crate) struct Metadata {
     pub kind: FileType,
     /// Permission bits, set-id and sticky bits included, the type not.
     pub mode: u32,
@@ -30,7 +30,7 @@ pub(crate) struct Meta {
     pub special: u64,
 }
 
-impl Meta {
+impl Metadata {
     /// Looks at a name without following it; nothing if nothing has it.
     pub fn at(directory: BorrowedFd<'_>, name: &CStr) -> Result<Option<Self>, Errno> {
         Ok(dirfd::stat(directory, name)?.map(Self::from))
@@ -59,7 +59,7 @@ impl Meta {
     }
 }
 
-impl From<FileStat> for Meta {
+impl From<FileStat> for Metadata {
     #[allow(
         clippy::useless_conversion,
         clippy::cast_sign_loss,

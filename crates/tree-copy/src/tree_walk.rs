@@ -13,19 +13,19 @@ use dirfd::parallel::{self, Entered, Entry};
 use nix::errno::Errno;
 use nix::sys::stat::fstat;
 
-use crate::content::Buffer;
-use crate::digest::Sum;
 use crate::error::{Error, Result};
-use crate::folder::{Folder, FolderState, Pair, TargetSide};
-use crate::meta::Meta;
-use crate::observer::{Counters, Note, Observer, What};
+use crate::file_content::Buffer;
+use crate::metadata::Metadata;
+use crate::observer::{Counters, Note, NoteKind, Observer};
+use crate::open_directories::{Folder, FolderState, Pair, TargetSide};
 use crate::space_check;
+use crate::tree_digest::TreeDigest;
 
 /// Memory of one worker.
 #[derive(Debug, Default)]
-pub(crate) struct Hand {
+pub(crate) struct WorkerScratch {
     pub buffer: Buffer,
-    pub sum: Sum,
+    pub sum: TreeDigest,
 }
 
 /// Handles the entries of a tree.
@@ -37,7 +37,7 @@ pub(crate) trait Visitor: Sync {
         folder: &Arc<Folder>,
         pair: &Pair,
         name: CString,
-        hand: &mut Hand,
+        hand: &mut WorkerScratch,
     ) -> Result<()>;
     /// Enters a directory, before its entries; `source` is its metadata.
     fn enter(
@@ -46,7 +46,7 @@ pub(crate) trait Visitor: Sync {
         parent: &Folder,
         pair: &Pair,
         name: &CStr,
-        source: &Meta,
+        source: &Metadata,
     ) -> Result<TargetSide>;
     /// A directory, after everything below it.
     fn leave(&self, walk: &Walk, folder: &Arc<Folder>) -> Result<()>;
@@ -67,7 +67,7 @@ pub(crate) struct Tree<'a> {
     roots: &'a Roots<'a>,
     pub observer: &'a dyn Observer,
     pub counters: Counters,
-    sum: Mutex<Sum>,
+    sum: Mutex<TreeDigest>,
 }
 
 /// A walk under way.
@@ -85,17 +85,17 @@ pub(crate) fn walk(
     threads: usize,
     visitor: &dyn Visitor,
     observer: &dyn Observer,
-) -> Result<(Sum, Counters)> {
+) -> Result<(TreeDigest, Counters)> {
     let tree = Tree { visitor, roots, observer, counters: Counters::default(), sum: Mutex::default() };
     parallel::walk(&tree, Arc::new(root), state, threads)?;
-    observer.counted(&tree.counters);
+    observer.on_progress(&tree.counters);
     Ok((tree.sum.into_inner().unwrap_or_else(PoisonError::into_inner), tree.counters))
 }
 
 impl parallel::Visitor for Tree<'_> {
     type Open = Pair;
     type State = FolderState;
-    type Worker = Hand;
+    type Worker = WorkerScratch;
     type Error = Error;
     const DESCRIPTORS: usize = 2;
     const SPARE: usize = 4;
@@ -109,7 +109,7 @@ impl parallel::Visitor for Tree<'_> {
     }
 
     fn after_task(&self) {
-        self.observer.counted(&self.counters);
+        self.observer.on_progress(&self.counters);
     }
 
     fn wants(&self, folder: &Folder, name: &CStr) -> bool {
@@ -122,11 +122,11 @@ impl parallel::Visitor for Tree<'_> {
         parent: &Arc<Folder>,
         pair: &Pair,
         name: &CStr,
-        hand: &mut Hand,
+        hand: &mut WorkerScratch,
     ) -> Result<Entered<Self>> {
         let walk = Walk { tree: self, steps };
-        let opened =
-            dirfd::open_dir(&pair.source, name).and_then(|source| Ok((Meta::from(fstat(&source)?), source)));
+        let opened = dirfd::open_dir(&pair.source, name)
+            .and_then(|source| Ok((Metadata::from(fstat(&source)?), source)));
         match opened {
             Ok((meta, source)) => {
                 let side = self.visitor.enter(&walk, parent, pair, name, &meta)?;
@@ -141,7 +141,7 @@ impl parallel::Visitor for Tree<'_> {
                 self.visitor.entry(&walk, parent, pair, name.to_owned(), hand)?;
             }
             Err(Errno::EXDEV) => {
-                self.note(parent, name, What::SkippedMount);
+                self.note(parent, name, NoteKind::SkippedMount);
                 self.visitor.mount(&walk, parent, pair, name)?;
             }
             Err(cause) => return Err(self.source_error("open", parent, Some(name), cause)),
@@ -155,7 +155,7 @@ impl parallel::Visitor for Tree<'_> {
         folder: &Arc<Folder>,
         pair: &Pair,
         entry: Entry,
-        hand: &mut Hand,
+        hand: &mut WorkerScratch,
     ) -> Result<()> {
         self.visitor.entry(&Walk { tree: self, steps }, folder, pair, entry.name, hand)
     }
@@ -179,7 +179,7 @@ impl parallel::Visitor for Tree<'_> {
         folder.unsure.store(true, Ordering::Relaxed);
     }
 
-    fn unlisted(&self, folder: &Folder, cause: Errno, _: &mut Hand) -> Result<()> {
+    fn unlisted(&self, folder: &Folder, cause: Errno, _: &mut WorkerScratch) -> Result<()> {
         // It was removed after it was opened; the names that were read are looked for all the same.
         if self.has_gone(folder, cause) {
             return Ok(());
@@ -191,7 +191,7 @@ impl parallel::Visitor for Tree<'_> {
         self.visitor.leave(&Walk { tree: self, steps }, folder)
     }
 
-    fn end(&self, hand: Hand) -> Result<()> {
+    fn end(&self, hand: WorkerScratch) -> Result<()> {
         self.sum.lock().unwrap_or_else(PoisonError::into_inner).add(&hand.sum);
         Ok(())
     }
@@ -249,11 +249,11 @@ impl Tree<'_> {
     pub fn vanished(&self, folder: &Folder, name: &CStr) {
         folder.unsure.store(true, Ordering::Relaxed);
         self.counters.vanished.fetch_add(1, Ordering::Relaxed);
-        self.note(folder, name, What::Vanished);
+        self.note(folder, name, NoteKind::Vanished);
     }
 
-    pub fn note(&self, folder: &Folder, name: &CStr, what: What) {
-        self.observer.noted(Note { path: entry_path(&folder.path(), Some(name)), what });
+    pub fn note(&self, folder: &Folder, name: &CStr, what: NoteKind) {
+        self.observer.on_note(Note { path: entry_path(&folder.path(), Some(name)), what });
     }
 
     pub fn source_error(

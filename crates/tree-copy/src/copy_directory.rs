@@ -12,24 +12,24 @@ use nix::sys::stat::{Mode, fstat, mkdirat};
 use crate::attributes;
 use crate::compare::{Verdict, compare};
 use crate::error::{Error, Fault, Result};
-use crate::folder::{Folder, Pair, TargetSide};
-use crate::meta::Meta;
-use crate::observer::{Difference, What};
+use crate::metadata::Metadata;
+use crate::observer::{Difference, NoteKind};
+use crate::open_directories::{Folder, Pair, TargetSide};
 use crate::options::Check;
-use crate::pass_context::{PassContext, note_dropped, one_more};
+use crate::pass_context::{PassContext, increment, note_dropped};
 use crate::prune;
-use crate::walk::Walk;
+use crate::tree_walk::Walk;
 
 const SET_GROUP_ID: u32 = 0o2000;
 
 /// Opens the target's directory, or makes it.
-pub(crate) fn enter(
+pub(crate) fn enter_directory(
     context: &PassContext<'_>,
     walk: &Walk,
     parent: &Folder,
     pair: &Pair,
     name: &CStr,
-    source: &Meta,
+    source: &Metadata,
 ) -> Result<TargetSide> {
     let Some(target) = &pair.target else {
         context.differs(walk, parent, name, Difference::Missing);
@@ -37,8 +37,8 @@ pub(crate) fn enter(
     };
     let target = target.as_fd();
     let refused = |action| move |cause| walk.target_error(action, parent, Some(name), cause);
-    let there = if parent.fresh { None } else { Meta::at(target, name).map_err(refused("read"))? };
-    if let Some(before) = there.filter(Meta::is_directory) {
+    let there = if parent.fresh { None } else { Metadata::at(target, name).map_err(refused("read"))? };
+    if let Some(before) = there.filter(Metadata::is_directory) {
         parent.shared.fetch_add(1, Ordering::Relaxed);
         let directory = match dirfd::open_dir(target, name) {
             // What is mounted there hides what the copy has below.
@@ -68,7 +68,7 @@ pub(crate) fn enter(
     }
     let (directory, plain) = create(context, parent, target, name, source).map_err(refused("make"))?;
     parent.shared.fetch_add(1, Ordering::Relaxed);
-    one_more(&context.tally.updated);
+    increment(&context.tally.updated);
     Ok(TargetSide { directory: Some(directory), fresh: true, plain, before: None })
 }
 
@@ -78,7 +78,7 @@ fn create(
     parent: &Folder,
     target: BorrowedFd<'_>,
     name: &CStr,
-    source: &Meta,
+    source: &Metadata,
 ) -> std::result::Result<(OwnedFd, bool), Errno> {
     mkdirat(target, name, Mode::from_bits_truncate(source.mode & 0o777 | 0o700))?;
     let directory = dirfd::open_dir(target, name)?;
@@ -93,12 +93,12 @@ fn create(
             node.remove(list)?;
         }
     }
-    let made = Meta::from(fstat(&directory)?);
+    let made = Metadata::from(fstat(&directory)?);
     Ok((directory, made.mode & SET_GROUP_ID == 0 && made.owner == context.making.creator))
 }
 
 /// Everything below is done: removes what is too much, and gives the directory its own owner, mode and time.
-pub(crate) fn leave(context: &PassContext<'_>, walk: &Walk, folder: &Arc<Folder>) -> Result<()> {
+pub(crate) fn finish_directory(context: &PassContext<'_>, walk: &Walk, folder: &Arc<Folder>) -> Result<()> {
     if !folder.has_target {
         return Ok(());
     }
@@ -109,11 +109,11 @@ pub(crate) fn leave(context: &PassContext<'_>, walk: &Walk, folder: &Arc<Folder>
     }
     let now = match fstat(&pair.source) {
         Err(cause) if walk.has_gone(folder, cause) => return Ok(()),
-        now => Meta::from(now.map_err(|cause| walk.source_error("read", folder, None, cause))?),
+        now => Metadata::from(now.map_err(|cause| walk.source_error("read", folder, None, cause))?),
     };
     if !folder.meta.unchanged(&now) {
-        one_more(&context.tally.restless);
-        note(walk, folder, What::Restless);
+        increment(&context.tally.restless);
+        note(walk, folder, NoteKind::Restless);
     }
     finish(context, walk, folder, pair.source.as_fd(), target.as_fd())
 }
@@ -141,20 +141,21 @@ fn finish(
     };
     let look_closer = context.options.check == Check::Content
         || folder.before.is_none_or(|before| context.moments.attributes_may_differ(wanted, &before, can));
-    let now = Meta::from(fstat(target).map_err(refused("read"))?);
+    let now = Metadata::from(fstat(target).map_err(refused("read"))?);
     if write {
         attributes::set_access(target, wanted, (now.owner, now.mode), can).map_err(refused("adjust"))?;
     }
     if look_closer {
         let blank = folder.fresh && folder.plain;
-        let carried = match attributes::carry(&Node::Open(source), &Node::Open(target), blank, write, can) {
-            Err(Fault::Source(cause)) if walk.has_gone(folder, cause) => return Ok(()),
-            carried => carried.map_err(|fault| match fault {
-                Fault::Source(cause) => walk.source_error("read the attributes of", folder, None, cause),
-                Fault::Target(cause) => walk.target_error("adjust", folder, None, cause),
-                Fault::Stopped => Error::Stopped,
-            })?,
-        };
+        let carried =
+            match attributes::copy_attributes(&Node::Open(source), &Node::Open(target), blank, write, can) {
+                Err(Fault::Source(cause)) if walk.has_gone(folder, cause) => return Ok(()),
+                carried => carried.map_err(|fault| match fault {
+                    Fault::Source(cause) => walk.source_error("read the attributes of", folder, None, cause),
+                    Fault::Target(cause) => walk.target_error("adjust", folder, None, cause),
+                    Fault::Stopped => Error::Stopped,
+                })?,
+            };
         differed |= carried.differed && !folder.fresh;
         if let Some(parent) = &folder.parent {
             note_dropped(walk, parent, &folder.name, carried.dropped);
@@ -164,15 +165,15 @@ fn finish(
         attributes::set_times(target, wanted.accessed, wanted.modified).map_err(refused("adjust"))?;
     }
     if differed && write {
-        one_more(&context.tally.updated);
+        increment(&context.tally.updated);
     } else if differed {
-        one_more(&context.tally.differing);
-        note(walk, folder, What::Differs(Difference::Access));
+        increment(&context.tally.differing);
+        note(walk, folder, NoteKind::Differs(Difference::Access));
     }
     Ok(())
 }
 
-fn note(walk: &Walk, folder: &Folder, what: What) {
+fn note(walk: &Walk, folder: &Folder, what: NoteKind) {
     match &folder.parent {
         Some(parent) => walk.note(parent, &folder.name, what),
         None => walk.note(folder, c"", what),

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::ffi::CString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::folder::Folder;
-use crate::meta::Meta;
+use crate::metadata::Metadata;
+use crate::open_directories::Folder;
 
 /// Device and inode.
 pub(crate) type Identity = (u64, u64);
@@ -19,7 +19,7 @@ pub(crate) struct Waiting {
 
 /// Name of a file in the target that the source has under several names.
 #[derive(Debug, Clone)]
-pub(crate) struct First {
+pub(crate) struct FirstName {
     pub folder: Arc<Folder>,
     pub name: CString,
     /// None where the target lacks it and may not be changed.
@@ -30,7 +30,7 @@ pub(crate) struct First {
 enum State {
     /// A worker copies it.
     Begun(Vec<Waiting>),
-    There(First),
+    There(FirstName),
 }
 
 #[derive(Debug)]
@@ -42,18 +42,18 @@ struct Entry {
 
 /// Decision about a name.
 #[derive(Debug)]
-pub(crate) enum Turn {
-    /// The first one: copy the file, then call [`Links::settle`] or [`Links::abandon`].
+pub(crate) enum LinkDecision {
+    /// The first one: copy the file, then call [`HardLinks::settle`] or [`HardLinks::abandon`].
     First,
     /// Link it to this one.
-    Link(First),
+    Link(FirstName),
     /// A worker copies the file and will come back to this name.
     Later,
 }
 
 /// Split by inode, so that workers seldom meet and no part has to grow much at once.
 #[derive(Debug)]
-pub(crate) struct Links {
+pub(crate) struct HardLinks {
     parts: Vec<Mutex<HashMap<Identity, Entry>>>,
     /// Files of the target, which it had before under several names, and the source's file that each now stands for.
     claimed: Vec<Mutex<HashMap<u64, Identity>>>,
@@ -61,7 +61,7 @@ pub(crate) struct Links {
 
 const PARTS: u64 = 32;
 
-impl Links {
+impl HardLinks {
     pub fn new() -> Self {
         Self {
             parts: (0..PARTS).map(|_| Mutex::default()).collect(),
@@ -74,18 +74,18 @@ impl Links {
     }
 
     /// A name of a file with several has come.
-    pub fn arrive(&self, meta: &Meta, folder: &Arc<Folder>, name: &CString) -> Turn {
+    pub fn arrive(&self, meta: &Metadata, folder: &Arc<Folder>, name: &CString) -> LinkDecision {
         let mut part = self.part(identity(meta));
         let Some(entry) = part.get_mut(&identity(meta)) else {
             let left = meta.links.saturating_sub(1);
             part.insert(identity(meta), Entry { state: State::Begun(vec![]), left });
-            return Turn::First;
+            return LinkDecision::First;
         };
         match &mut entry.state {
             // Not counted yet: it will come again.
             State::Begun(waiting) => {
                 waiting.push(Waiting { folder: Arc::clone(folder), name: name.clone() });
-                Turn::Later
+                LinkDecision::Later
             }
             State::There(first) => {
                 let first = first.clone();
@@ -93,13 +93,13 @@ impl Links {
                 if entry.left == 0 {
                     part.remove(&identity(meta));
                 }
-                Turn::Link(first)
+                LinkDecision::Link(first)
             }
         }
     }
 
     /// The target has the file at `first`; returns who waited for it.
-    pub fn settle(&self, meta: &Meta, first: First) -> Vec<Waiting> {
+    pub fn settle(&self, meta: &Metadata, first: FirstName) -> Vec<Waiting> {
         let mut part = self.part(identity(meta));
         let Some(entry) = part.get_mut(&identity(meta)) else { return vec![] };
         match std::mem::replace(&mut entry.state, State::There(first)) {
@@ -109,7 +109,7 @@ impl Links {
     }
 
     /// The name that came first has gone; who waited is to come again.
-    pub fn abandon(&self, meta: &Meta) -> Vec<Waiting> {
+    pub fn abandon(&self, meta: &Metadata) -> Vec<Waiting> {
         match self.part(identity(meta)).remove(&identity(meta)) {
             Some(Entry { state: State::Begun(waiting), .. }) => waiting,
             _ => vec![],
@@ -118,12 +118,12 @@ impl Links {
 
     /// Returns whether the target's file may stand for this file of the source: it must not stand for another one
     /// already.
-    pub fn claim(&self, target_inode: u64, meta: &Meta) -> bool {
+    pub fn claim(&self, target_inode: u64, meta: &Metadata) -> bool {
         *lock(&self.claimed, target_inode).entry(target_inode).or_insert(identity(meta)) == identity(meta)
     }
 }
 
-fn identity(meta: &Meta) -> Identity {
+fn identity(meta: &Metadata) -> Identity {
     (meta.device, meta.inode)
 }
 

@@ -8,7 +8,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::uio::pread;
 use rustix::io::{ReadWriteFlags, preadv2};
 
-use crate::content::offset;
+use crate::file_content::offset;
 
 /// Alignment of direct access, in memory and on the disk: the largest sector in use.
 pub(crate) const ALIGNMENT: usize = 4096;
@@ -27,13 +27,13 @@ pub(crate) fn set_direct(file: BorrowedFd<'_>, direct: bool) -> bool {
 
 /// A file that is read from its beginning to its end.
 #[derive(Debug)]
-pub(crate) struct Input<'a> {
+pub(crate) struct DirectReader<'a> {
     file: BorrowedFd<'a>,
     may_be_direct: bool,
     direct: bool,
 }
 
-impl<'a> Input<'a> {
+impl<'a> DirectReader<'a> {
     pub fn new(file: BorrowedFd<'a>, may_be_direct: bool) -> Self {
         Self { file, may_be_direct, direct: false }
     }
@@ -75,7 +75,7 @@ impl<'a> Input<'a> {
     }
 }
 
-impl Drop for Input<'_> {
+impl Drop for DirectReader<'_> {
     /// The file may be read again, in another way.
     fn drop(&mut self) {
         if self.direct {

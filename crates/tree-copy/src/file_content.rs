@@ -6,10 +6,10 @@ use nix::errno::Errno;
 use nix::sys::uio::pwrite;
 use nix::unistd::{Whence, ftruncate, lseek};
 
-use crate::direct::{ALIGNMENT, Input, set_direct};
+use crate::direct_io::{ALIGNMENT, DirectReader, set_direct};
 use crate::error::Fault;
-use crate::means::Means;
-use crate::meta::Meta;
+use crate::kernel_copy::KernelCopy;
+use crate::metadata::Metadata;
 
 /// Bytes that are read and written at once.
 const CHUNK: usize = 1 << 20;
@@ -37,11 +37,11 @@ impl Buffer {
 ///
 /// Holes stay holes. Ends quietly where the source ends before the size in `meta`: the caller looks at the source
 /// again. `progress` gets the size of each chunk and may end the copy.
-pub(crate) fn copy(
+pub(crate) fn copy_content(
     source: BorrowedFd<'_>,
     target: BorrowedFd<'_>,
-    meta: &Meta,
-    means: &Means,
+    meta: &Metadata,
+    means: &KernelCopy,
     buffer: &mut Buffer,
     progress: &dyn Fn(u64) -> Result<(), Fault>,
 ) -> Result<u64, Fault> {
@@ -54,7 +54,7 @@ pub(crate) fn copy(
     }
     let large = meta.size >= DIRECT_FROM;
     let mut copier = Copier {
-        input: Input::new(source, large && means.direct_in),
+        input: DirectReader::new(source, large && means.direct_in),
         target,
         direct: large && means.direct_out && set_direct(target, true),
         buffer,
@@ -88,7 +88,7 @@ pub(crate) fn offset(position: u64) -> i64 {
 }
 
 /// The next stretch of bytes at or after `position`; a file without holes is one.
-fn next_data(source: BorrowedFd<'_>, meta: &Meta, position: u64) -> Result<Option<(u64, u64)>, Errno> {
+fn next_data(source: BorrowedFd<'_>, meta: &Metadata, position: u64) -> Result<Option<(u64, u64)>, Errno> {
     if position >= meta.size {
         return Ok(None);
     }
@@ -110,7 +110,7 @@ fn next_data(source: BorrowedFd<'_>, meta: &Meta, position: u64) -> Result<Optio
 }
 
 struct Copier<'a> {
-    input: Input<'a>,
+    input: DirectReader<'a>,
     target: BorrowedFd<'a>,
     direct: bool,
     buffer: &'a mut Buffer,
@@ -164,17 +164,17 @@ impl Copier<'_> {
 }
 
 /// Returns whether two files of `size` bytes are equal; both are read up to the first difference.
-pub(crate) fn same(
+pub(crate) fn same_content(
     source: BorrowedFd<'_>,
     target: BorrowedFd<'_>,
     size: u64,
-    means: &Means,
+    means: &KernelCopy,
     buffer: &mut Buffer,
     progress: &dyn Fn() -> Result<(), Fault>,
 ) -> Result<bool, Fault> {
     let large = size >= DIRECT_FROM;
-    let mut left = Input::new(source, large && means.direct_in);
-    let mut right = Input::new(target, large && means.direct_out);
+    let mut left = DirectReader::new(source, large && means.direct_in);
+    let mut right = DirectReader::new(target, large && means.direct_out);
     let (mine, theirs) = buffer.space().split_at_mut(CHUNK / 2);
     let mut position = 0;
     while position < size {
@@ -200,23 +200,24 @@ mod tests {
     use std::os::unix::fs::{FileExt, MetadataExt};
     use std::sync::atomic::AtomicBool;
 
-    use crate::means::PIECE;
+    use crate::kernel_copy::PIECE;
 
-    fn copied(fill: impl FnOnce(&File), means: impl FnOnce(&mut Means)) -> (File, File, u64) {
+    fn copied(fill: impl FnOnce(&File), means: impl FnOnce(&mut KernelCopy)) -> (File, File, u64) {
         let (source, target) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
         fill(&source);
         source.sync_all().unwrap();
-        let meta = Meta::from(fstat(&source).unwrap());
-        let mut able = Means::new(source.as_fd(), target.as_fd(), false);
+        let meta = Metadata::from(fstat(&source).unwrap());
+        let mut able = KernelCopy::new(source.as_fd(), target.as_fd(), false);
         means(&mut able);
         let mut buffer = Buffer::default();
-        let written = copy(source.as_fd(), target.as_fd(), &meta, &able, &mut buffer, &|_| Ok(())).unwrap();
+        let written =
+            copy_content(source.as_fd(), target.as_fd(), &meta, &able, &mut buffer, &|_| Ok(())).unwrap();
         let inside = *able.inside.get_mut();
         assert_eq!(buffer.0.is_empty(), inside, "who copies by itself needs no space of ours");
         (source, target, written)
     }
 
-    fn by_itself(means: &mut Means) {
+    fn by_itself(means: &mut KernelCopy) {
         (means.direct_in, means.direct_out, means.inside) = (false, false, AtomicBool::new(true));
     }
 
@@ -260,19 +261,19 @@ mod tests {
     fn what_the_file_system_refuses_to_copy_is_read_and_written_and_not_asked_for_again() {
         let source = tempfile::tempfile().unwrap();
         source.write_all_at(&bytes(300_000), 0).unwrap();
-        let meta = Meta::from(fstat(&source).unwrap());
+        let meta = Metadata::from(fstat(&source).unwrap());
         // In memory, and on a disk: no kernel copies from the one to the other by itself since 5.19.
         let mut target = tempfile::tempfile_in("/dev/shm").unwrap();
-        let mut means = Means::new(source.as_fd(), target.as_fd(), false);
+        let mut means = KernelCopy::new(source.as_fd(), target.as_fd(), false);
         assert!(!*means.inside.get_mut(), "two file systems");
         by_itself(&mut means);
         let mut buffer = Buffer::default();
-        let copied = copy(source.as_fd(), target.as_fd(), &meta, &means, &mut buffer, &|_| Ok(()));
+        let copied = copy_content(source.as_fd(), target.as_fd(), &meta, &means, &mut buffer, &|_| Ok(()));
         assert_eq!(copied, Ok(300_000));
         assert!(content(&mut target) == bytes(300_000));
         assert!(!*means.inside.get_mut());
         let memory = tempfile::tempfile_in("/dev/shm").unwrap();
-        let mut means = Means::new(memory.as_fd(), target.as_fd(), false);
+        let mut means = KernelCopy::new(memory.as_fd(), target.as_fd(), false);
         assert!(*means.inside.get_mut(), "one file system, in memory");
     }
 
@@ -280,18 +281,19 @@ mod tests {
     fn a_copy_can_be_ended_between_two_pieces() {
         let (source, target) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
         source.write_all_at(&bytes(2 * PIECE), 0).unwrap();
-        let meta = Meta::from(fstat(&source).unwrap());
-        let mut means = Means::new(source.as_fd(), target.as_fd(), false);
+        let meta = Metadata::from(fstat(&source).unwrap());
+        let mut means = KernelCopy::new(source.as_fd(), target.as_fd(), false);
         by_itself(&mut means);
         let stop = |length| if length == PIECE as u64 { Err(Fault::Stopped) } else { Ok(()) };
-        let copied = copy(source.as_fd(), target.as_fd(), &meta, &means, &mut Buffer::default(), &stop);
+        let copied =
+            copy_content(source.as_fd(), target.as_fd(), &meta, &means, &mut Buffer::default(), &stop);
         assert_eq!(copied, Err(Fault::Stopped));
         assert_eq!(target.metadata().unwrap().len(), PIECE as u64);
     }
 
     #[test]
     fn holes_stay_holes_also_at_the_end() {
-        for means in [|_: &mut Means| (), by_itself] {
+        for means in [|_: &mut KernelCopy| (), by_itself] {
             let fill = |file: &File| {
                 file.set_len(64 << 20).unwrap();
                 file.write_all_at(b"in the middle", 20 << 20).unwrap();
@@ -308,9 +310,12 @@ mod tests {
     fn one_other_byte_is_a_difference() {
         let size = 3 << 20;
         let (source, target, _) = copied(|file| file.write_all_at(&vec![1; size], 0).unwrap(), |_| ());
-        let means = Means::new(source.as_fd(), target.as_fd(), false);
-        let same =
-            || same(source.as_fd(), target.as_fd(), size as u64, &means, &mut Buffer::default(), &|| Ok(()));
+        let means = KernelCopy::new(source.as_fd(), target.as_fd(), false);
+        let same = || {
+            same_content(source.as_fd(), target.as_fd(), size as u64, &means, &mut Buffer::default(), &|| {
+                Ok(())
+            })
+        };
         assert_eq!(same(), Ok(true));
         target.write_all_at(&[2], size as u64 - 1).unwrap();
         assert_eq!(same(), Ok(false));

@@ -11,12 +11,12 @@ use crate::error::{Error, Result};
 
 /// A file system that can be synced.
 #[derive(Debug)]
-pub(crate) struct Disk {
+pub(crate) struct TargetDisk {
     root: OwnedFd,
     fuse: bool,
 }
 
-impl Disk {
+impl TargetDisk {
     /// Must be opened before the first write: errors of earlier writes are not reported to who comes later.
     pub fn open(directory: BorrowedFd<'_>) -> std::result::Result<Self, Errno> {
         /// `FUSE_SUPER_MAGIC` of statfs(2).
@@ -46,10 +46,10 @@ impl Disk {
 /// Returns when everything on the file system of `directory` is on the disk; fails with the path.
 ///
 /// Where that does not reach files (FUSE), passes and [`replicate`](crate::replicate) have forced each to the disk.
-pub fn make_durable(directory: &Path) -> Result<()> {
+pub fn sync_to_disk(directory: &Path) -> Result<()> {
     let failed = |cause| Error::target("sync", directory, cause, || None);
     let opened = dirfd::open_root(directory).map_err(failed)?;
-    Disk::open(opened.as_fd()).and_then(|disk| disk.sync()).map_err(failed)
+    TargetDisk::open(opened.as_fd()).and_then(|disk| disk.sync()).map_err(failed)
 }
 
 /// The bits that new files of this process do not get. All, where it cannot be read: then modes are always set.
@@ -78,9 +78,9 @@ mod tests {
     #[test]
     fn a_directory_can_be_made_durable_and_a_missing_one_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        make_durable(dir.path()).unwrap();
+        sync_to_disk(dir.path()).unwrap();
         let missing = dir.path().join("missing");
-        let error = make_durable(&missing).unwrap_err();
+        let error = sync_to_disk(&missing).unwrap_err();
         assert_eq!(
             error.to_string(),
             format!("cannot sync {}: No such file or directory (os error 2)", missing.display())

@@ -8,8 +8,8 @@ use nix::fcntl::copy_file_range;
 use nix::sys::stat::fstat;
 use nix::sys::statfs::fstatfs;
 
-use crate::content::offset;
 use crate::error::Fault;
+use crate::file_content::offset;
 
 /// Bytes that the file system copies at once by itself: between two of these a copy reports its progress and may be
 /// ended.
@@ -17,7 +17,7 @@ pub(crate) const PIECE: usize = 8 << 20;
 
 /// Copy methods that work between these two file systems; one that failed is not tried again.
 #[derive(Debug)]
-pub(crate) struct Means {
+pub(crate) struct KernelCopy {
     reflink: AtomicBool,
     /// True if the source may be read past the page cache.
     pub direct_in: bool,
@@ -28,7 +28,7 @@ pub(crate) struct Means {
     pub inside: AtomicBool,
 }
 
-impl Means {
+impl KernelCopy {
     /// `reflink`: whether to try to share blocks. Direct access is for local disks alone: over a network it gives up
     /// what makes that quick. There, and in memory, `copy_file_range(2)` within one file system does less; on a local
     /// disk it would fill the page cache.

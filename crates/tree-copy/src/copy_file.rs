@@ -12,10 +12,10 @@ use nix::unistd::{fsync, ftruncate};
 
 use crate::attributes;
 use crate::capabilities::Capabilities;
-use crate::content::{self, Buffer};
 use crate::error::Fault;
-use crate::means::Means;
-use crate::meta::Meta;
+use crate::file_content::{self, Buffer};
+use crate::kernel_copy::KernelCopy;
+use crate::metadata::Metadata;
 
 /// Attempts to copy a file that changes meanwhile.
 const ATTEMPTS: u32 = 3;
@@ -25,20 +25,20 @@ pub(crate) const TICK: Duration = Duration::from_millis(12);
 
 /// Properties of the place where files are made.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Making<'a> {
+pub(crate) struct FileContext<'a> {
     pub can: &'a Capabilities,
-    pub means: &'a Means,
+    pub means: &'a KernelCopy,
     /// Owner of new files.
     pub creator: (u32, u32),
     /// Bits that new files do not get.
     pub umask: u32,
-    /// True if each file must be forced to the disk by itself, see [`Disk::needs_each_file`](crate::durable::Disk).
+    /// True if each file must be forced to the disk by itself, see [`TargetDisk::needs_each_file`](crate::disk_sync::TargetDisk).
     pub sync: bool,
 }
 
 /// A file that was made.
 #[derive(Debug)]
-pub(crate) struct Made {
+pub(crate) struct CopiedFile {
     /// It changed each time.
     pub restless: bool,
     /// Attributes that the target did not take.
@@ -49,14 +49,14 @@ pub(crate) struct Made {
 /// Opens a regular file of the source for reading; no link is followed, and nothing that is no file is waited for.
 ///
 /// Something else of that name is the error `NXIO`.
-pub(crate) fn open_source(directory: BorrowedFd<'_>, name: &CStr) -> Result<(OwnedFd, Meta), Errno> {
+pub(crate) fn open_source(directory: BorrowedFd<'_>, name: &CStr) -> Result<(OwnedFd, Metadata), Errno> {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let opened = match openat(directory, name, flags | OFlag::O_NOATIME, Mode::empty()) {
         // Only the owner may leave the time of access alone (open(2)).
         Err(Errno::EPERM) => openat(directory, name, flags, Mode::empty())?,
         answer => answer?,
     };
-    let meta = Meta::from(fstat(&opened)?);
+    let meta = Metadata::from(fstat(&opened)?);
     if meta.is_file() { Ok((opened, meta)) } else { Err(Errno::ENXIO) }
 }
 
@@ -65,16 +65,16 @@ pub(crate) fn open_source(directory: BorrowedFd<'_>, name: &CStr) -> Result<(Own
 ///
 /// `plain`: the new file has exactly the owner and mode it is made with.
 #[allow(clippy::too_many_arguments, reason = "two sides, what is known about them, and what to use")]
-pub(crate) fn make(
+pub(crate) fn copy_file(
     source: BorrowedFd<'_>,
-    mut before: Meta,
+    mut before: Metadata,
     directory: BorrowedFd<'_>,
     name: &CStr,
     plain: bool,
-    making: &Making<'_>,
+    making: &FileContext<'_>,
     buffer: &mut Buffer,
     progress: &dyn Fn(u64) -> Result<(), Fault>,
-) -> Result<Made, Fault> {
+) -> Result<CopiedFile, Fault> {
     let can = making.can;
     // With the bits it will have, so that often nothing has to be changed; never with more.
     let bits = attributes::wanted_mode(&before, can) & 0o777;
@@ -86,8 +86,8 @@ pub(crate) fn make(
             ftruncate(&target, 0).map_err(Fault::Target)?;
         }
         settle(&before);
-        content::copy(source, target.as_fd(), &before, making.means, buffer, progress)?;
-        let after = Meta::from(fstat(source).map_err(Fault::Source)?);
+        file_content::copy_content(source, target.as_fd(), &before, making.means, buffer, progress)?;
+        let after = Metadata::from(fstat(source).map_err(Fault::Source)?);
         restless = !before.unchanged(&after);
         if !restless {
             break;
@@ -99,23 +99,24 @@ pub(crate) fn make(
     let (now, inode) = if plain && before.links == 1 {
         ((making.creator, bits & !making.umask), 0)
     } else {
-        let made = Meta::from(fstat(&target).map_err(Fault::Target)?);
+        let made = Metadata::from(fstat(&target).map_err(Fault::Target)?);
         ((made.owner, made.mode), made.inode)
     };
     attributes::set_access(target.as_fd(), &before, now, can).map_err(Fault::Target)?;
-    let carried = attributes::carry(&Node::Open(source), &Node::Open(target.as_fd()), plain, true, can)?;
+    let carried =
+        attributes::copy_attributes(&Node::Open(source), &Node::Open(target.as_fd()), plain, true, can)?;
     if making.sync {
         fsync(&target).map_err(Fault::Target)?;
     }
-    let modified = if restless { attributes::never(before.modified, can) } else { before.modified };
+    let modified = if restless { attributes::impossible_time(before.modified, can) } else { before.modified };
     attributes::set_times(target.as_fd(), before.accessed, modified).map_err(Fault::Target)?;
-    Ok(Made { restless, dropped: carried.dropped, inode })
+    Ok(CopiedFile { restless, dropped: carried.dropped, inode })
 }
 
 /// Waits until the clock has gone on since the file was changed last.
 ///
 /// A write in the same tick after the copy would leave the same time as the write before it, and would not be noticed.
-fn settle(meta: &Meta) {
+fn settle(meta: &Metadata) {
     let changed =
         u64::try_from(meta.changed.0).map(|seconds| UNIX_EPOCH + Duration::new(seconds, meta.changed.1));
     let Ok(changed) = changed else { return };

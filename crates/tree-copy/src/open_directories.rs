@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use dirfd::parallel::Directory;
 
-use crate::digest::{self, Place};
-use crate::meta::Meta;
+use crate::metadata::Metadata;
+use crate::tree_digest::{self, PathHash};
 
 /// A directory of the source and the same of the target.
 pub(crate) type Folder = Directory<Pair, FolderState>;
@@ -23,18 +23,18 @@ pub(crate) struct Pair {
 /// The facts about one folder.
 #[derive(Debug)]
 pub(crate) struct FolderState {
-    pub place: Place,
+    pub place: PathHash,
     /// Bytes of the path from the root.
     pub path_length: usize,
     /// The source's directory when it was entered.
-    pub meta: Meta,
+    pub meta: Metadata,
     pub has_target: bool,
     /// True if this pass made the target's directory: it is empty.
     pub fresh: bool,
     /// New files there have the owner and mode they are made with: no inherited list or group.
     pub plain: bool,
     /// The target's directory before anything in it was touched.
-    pub before: Option<Meta>,
+    pub before: Option<Metadata>,
     /// Entries of the source that the target has, too.
     pub shared: AtomicU64,
     /// An entry went away or something else made `shared` meaningless.
@@ -47,14 +47,14 @@ pub(crate) struct TargetSide {
     pub directory: Option<OwnedFd>,
     pub fresh: bool,
     pub plain: bool,
-    pub before: Option<Meta>,
+    pub before: Option<Metadata>,
 }
 
 impl FolderState {
     /// The root of both trees.
-    pub fn root(meta: Meta, has_target: bool, before: Option<Meta>) -> Self {
+    pub fn root(meta: Metadata, has_target: bool, before: Option<Metadata>) -> Self {
         Self {
-            place: digest::ROOT,
+            place: tree_digest::ROOT,
             path_length: 0,
             meta,
             has_target,
@@ -67,10 +67,10 @@ impl FolderState {
     }
 
     /// The directory `name` of a folder.
-    pub fn below(parent: &Folder, name: &CStr, meta: Meta, side: &TargetSide) -> Self {
+    pub fn below(parent: &Folder, name: &CStr, meta: Metadata, side: &TargetSide) -> Self {
         let separator = usize::from(parent.path_length > 0);
         Self {
-            place: digest::place(&parent.place, name),
+            place: tree_digest::path_hash(&parent.place, name),
             path_length: parent.path_length + separator + name.count_bytes(),
             fresh: side.fresh,
             plain: side.plain,

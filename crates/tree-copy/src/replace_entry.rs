@@ -10,17 +10,17 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, fstat, mknodat};
 use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 
-use crate::attributes::{self, Carried};
+use crate::attributes::{self, AttributesResult};
+use crate::copy_file::FileContext;
 use crate::error::Fault;
-use crate::file::Making;
-use crate::meta::Meta;
-use crate::temporary::at_a_free_name;
+use crate::metadata::Metadata;
+use crate::temporary_names::with_free_name;
 
 /// Calls `make` with a name in `directory`, so that in the end `name` is what it made.
 ///
 /// `free`: nothing is there. Otherwise it is made under a temporary name and renamed over, so that `name` always is
 /// the old or the new; only a directory has to go first, because nothing can be renamed over it.
-pub(crate) fn put<T>(
+pub(crate) fn replace<T>(
     directory: BorrowedFd<'_>,
     name: &CString,
     free: bool,
@@ -34,7 +34,7 @@ pub(crate) fn put<T>(
         }
     }
     let mut broken = None;
-    let (temporary, result) = at_a_free_name(|temporary| match make(temporary) {
+    let (temporary, result) = with_free_name(|temporary| match make(temporary) {
         Ok(result) => Ok(result),
         Err(Fault::Target(Errno::EEXIST)) => Err(Errno::EEXIST),
         Err(fault) => {
@@ -66,7 +66,7 @@ pub(crate) fn hard_link(
     name: &CString,
     free: bool,
 ) -> Result<bool, Fault> {
-    let linked = put(directory, name, free, |name| {
+    let linked = replace(directory, name, free, |name| {
         linkat(from, old, directory, name, AtFlags::empty()).map_err(Fault::Target)
     });
     match linked {
@@ -78,22 +78,22 @@ pub(crate) fn hard_link(
 
 /// Makes a symbolic link or a special file with everything of the source's; `Ok(None)` if this kind cannot be made.
 #[allow(clippy::too_many_arguments, reason = "two sides, what is known about them, and how to make it")]
-pub(crate) fn node(
-    source: &Meta,
+pub(crate) fn make_node(
+    source: &Metadata,
     text: &OsStr,
     from: &Node<'_>,
     directory: BorrowedFd<'_>,
     name: &CString,
     free: bool,
     plain: bool,
-    making: &Making<'_>,
-) -> Result<Option<Carried>, Fault> {
+    making: &FileContext<'_>,
+) -> Result<Option<AttributesResult>, Fault> {
     let special = !source.is_link();
     let can = making.can;
     if special && source.kind == FileType::Fifo && !can.special_files {
         return Ok(None);
     }
-    let made = put(directory, name, free, |name| {
+    let made = replace(directory, name, free, |name| {
         if special {
             let mode = Mode::from_bits_truncate(source.mode);
             mknodat(directory, name, node_kind(source.kind), mode, source.special).map_err(Fault::Target)?;
@@ -101,7 +101,7 @@ pub(crate) fn node(
             symlinkat(text, directory, name).map_err(Fault::Target)?;
         }
         // Links get a time of their own last, like files: a link that is not whole is one with another time.
-        adjust(source, from, directory, name, plain, making)
+        set_metadata(source, from, directory, name, plain, making)
     });
     match made {
         Ok(carried) => Ok(Some(carried)),
@@ -120,21 +120,21 @@ fn node_kind(kind: FileType) -> SFlag {
 /// Gives an entry that is there, and no directory, the owner, attributes, mode and time of the source's.
 ///
 /// `plain`: it is new and has the owner it was made with and no attributes.
-pub(crate) fn adjust(
-    source: &Meta,
+pub(crate) fn set_metadata(
+    source: &Metadata,
     from: &Node<'_>,
     directory: BorrowedFd<'_>,
     name: &CStr,
     plain: bool,
-    making: &Making<'_>,
-) -> Result<Carried, Fault> {
+    making: &FileContext<'_>,
+) -> Result<AttributesResult, Fault> {
     let can = making.can;
     if can.owner && !(plain && source.owner == making.creator) {
         attributes::set_owner_at(directory, name, source.owner).map_err(Fault::Target)?;
     }
     let to = Node::named(directory, name);
     // Before the mode: an access control list brings group bits, and after the owner, who takes capabilities away.
-    let carried = attributes::carry(from, &to, plain, true, can)?;
+    let carried = attributes::copy_attributes(from, &to, plain, true, can)?;
     if can.mode && !source.is_link() {
         set_mode(directory, name, source.kind, attributes::wanted_mode(source, can))
             .map_err(Fault::Target)?;
@@ -150,7 +150,7 @@ pub(crate) fn adjust(
 fn set_mode(directory: BorrowedFd<'_>, name: &CStr, kind: FileType, mode: u32) -> Result<(), Errno> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let entry = openat(directory, name, flags, Mode::empty())?;
-    if Meta::from(fstat(&entry)?).kind != kind {
+    if Metadata::from(fstat(&entry)?).kind != kind {
         return Err(Errno::ESTALE);
     }
     let mode = Mode::from_bits_truncate(mode);

@@ -5,26 +5,26 @@ use std::ffi::CStr;
 use dirfd::FileType;
 use sha2::{Digest, Sha256};
 
-use crate::meta::Meta;
+use crate::metadata::Metadata;
 
 /// The place of a directory: a hash over its names from the root down, so that no path has to be kept.
-pub(crate) type Place = [u8; 32];
+pub(crate) type PathHash = [u8; 32];
 
 /// The root's place.
-pub(crate) const ROOT: Place = [0; 32];
+pub(crate) const ROOT: PathHash = [0; 32];
 
 /// The place of the directory `name` in the directory at `parent`.
-pub(crate) fn place(parent: &Place, name: &CStr) -> Place {
+pub(crate) fn path_hash(parent: &PathHash, name: &CStr) -> PathHash {
     Sha256::new().chain_update(parent).chain_update(name.to_bytes()).finalize().into()
 }
 
 /// The sum of the entries' hashes modulo 2^256: adding commutes, so threads may add in any order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Sum([u64; 4]);
+pub(crate) struct TreeDigest([u64; 4]);
 
-impl Sum {
+impl TreeDigest {
     /// Adds one entry. Sizes count for regular files alone: those of directories differ between file systems.
-    pub fn add_entry(&mut self, directory: &Place, name: &CStr, meta: &Meta, text: &[u8]) {
+    pub fn add_entry(&mut self, directory: &PathHash, name: &CStr, meta: &Metadata, text: &[u8]) {
         let size = if meta.is_file() { meta.size } else { 0 };
         // Linux gives symbolic links no bits of their own, other systems' files may show some.
         let mode = if meta.is_link() { 0 } else { meta.mode };
@@ -82,13 +82,13 @@ mod tests {
 
     #[test]
     fn a_sum_does_not_depend_on_the_order_and_carries() {
-        let (one, two) = (Sum([u64::MAX, u64::MAX, 5, 0]), Sum([1, 0, u64::MAX, 7]));
+        let (one, two) = (TreeDigest([u64::MAX, u64::MAX, 5, 0]), TreeDigest([1, 0, u64::MAX, 7]));
         let mut there = one;
         there.add(&two);
         let mut back = two;
         back.add(&one);
         assert_eq!(there, back);
-        assert_eq!(there, Sum([0, 0, 5, 8]));
+        assert_eq!(there, TreeDigest([0, 0, 5, 8]));
     }
 
     #[test]
@@ -109,6 +109,6 @@ mod tests {
 
     #[test]
     fn names_do_not_run_into_each_other() {
-        assert_ne!(place(&place(&ROOT, c"a"), c"bc"), place(&place(&ROOT, c"ab"), c"c"));
+        assert_ne!(path_hash(&path_hash(&ROOT, c"a"), c"bc"), path_hash(&path_hash(&ROOT, c"ab"), c"c"));
     }
 }

@@ -90,7 +90,7 @@ impl std::error::Error for Refusal {}
 /// Compares what a tree needs with what the target can, without looking at either.
 ///
 /// What is only lost is listed, in a fixed order; what would make the copy unusable is refused.
-pub fn decide(needs: &Needs, can: &Capabilities) -> Result<Vec<Degradation>, Refusal> {
+pub fn check_compatibility(needs: &Needs, can: &Capabilities) -> Result<Vec<Degradation>, Refusal> {
     if let Some(refusal) = refuse(needs, can) {
         return Err(refusal);
     }
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_full_file_system_loses_nothing() {
-        assert_eq!(decide(&everything(), &Capabilities::FULL), Ok(vec![]));
+        assert_eq!(check_compatibility(&everything(), &Capabilities::FULL), Ok(vec![]));
     }
 
     #[test]
@@ -165,7 +165,7 @@ mod tests {
             ..Capabilities::FULL
         };
         assert_eq!(
-            decide(&everything(), &poor),
+            check_compatibility(&everything(), &poor),
             Ok(vec![
                 Degradation::OwnerNotKept,
                 Degradation::ModeNotKept,
@@ -177,7 +177,7 @@ mod tests {
             ])
         );
         assert_eq!(
-            decide(&Needs::default(), &poor),
+            check_compatibility(&Needs::default(), &poor),
             Ok(vec![Degradation::ModeNotKept, Degradation::TimesRounded(100)]),
             "what the tree does not use is not lost"
         );
@@ -195,9 +195,9 @@ mod tests {
             (Capabilities { any_name: false, ..full }, Refusal::OddNames(9)),
         ];
         for (can, refusal) in cases {
-            assert_eq!(decide(&everything(), &can), Err(refusal));
+            assert_eq!(check_compatibility(&everything(), &can), Err(refusal));
             if can.rename_over {
-                assert_eq!(decide(&Needs::default(), &can), Ok(vec![]));
+                assert_eq!(check_compatibility(&Needs::default(), &can), Ok(vec![]));
             }
         }
     }
