@@ -19,19 +19,19 @@ use crate::volume_clock::Timestamp;
 ///
 /// Local and quick: a few looks and a rename for each tree. What fails here is tried again, and reported, by
 /// `workspace-sync run`; problems of `OPT_SYNC` are reported here. Changes that earlier starts of this container made
-/// in the image's tree are carried over by `run`, for which they are noted in `memory`.
+/// in the image's tree are carried over by `run`, for which they are noted in `state_dir`.
 #[must_use]
-pub fn adopt(opt: &Path, workspace: &Workspace, env: &Env, memory: &Path) -> Vec<Problem> {
+pub fn adopt(opt: &Path, workspace: &Workspace, env: &Env, state_dir: &Path) -> Vec<Problem> {
     let (names, mut problems) = opt_sync::parse(SettingsReader::new(env).text("OPT_SYNC").as_deref());
-    let began = first_start::load(memory);
-    if began.is_none()
-        && let Err(error) = first_start::record_now(memory, opt)
+    let first_start = first_start::load(state_dir);
+    if first_start.is_none()
+        && let Err(error) = first_start::record_now(state_dir, opt)
     {
         problems.push(Problem::new("WORKSPACE_SYNC", format!("{error:#}")));
     }
     for name in std::iter::once(opt_sync::ENVIRONMENTS).chain(names.iter().map(String::as_str)) {
         let tree = TreePaths::new(name, opt, &workspace.path, &workspace.slug);
-        if let Err(error) = one(&tree, workspace, memory, began) {
+        if let Err(error) = one(&tree, workspace, state_dir, first_start) {
             problems.push(Problem::new("WORKSPACE_SYNC", format!("{error:#}")));
         }
     }
@@ -41,8 +41,8 @@ pub fn adopt(opt: &Path, workspace: &Workspace, env: &Env, memory: &Path) -> Vec
 fn one(
     tree: &TreePaths,
     workspace: &Workspace,
-    memory: &Path,
-    began: Option<Timestamp>,
+    state_dir: &Path,
+    first_start: Option<Timestamp>,
 ) -> anyhow::Result<()> {
     if tree_state::is_inaccessible(tree, &workspace.path) {
         return Ok(());
@@ -51,10 +51,10 @@ fn one(
     match decision::decide(&seen) {
         Action::Switch(copy) => {
             let mut remembered = Ok(());
-            if began.is_some() {
-                let mut about = SyncState::load(memory, &tree.name);
-                about.expect_delta(&copy, began);
-                remembered = about.store(memory, &tree.name);
+            if first_start.is_some() {
+                let mut about = SyncState::load(state_dir, &tree.name);
+                about.expect_delta(&copy, first_start);
+                remembered = about.store(state_dir, &tree.name);
             }
             // The copy is what the user works in: a full disk of the container must not hide it.
             active_link::switch_to(tree, &tree.copy)?;
@@ -83,12 +83,12 @@ mod tests {
         let workspace =
             Workspace { path: volume.clone(), uid: 1000, gid: 1000, mounted: true, slug: "s".into() };
         let tree = TreePaths::new("micromamba", &opt, &volume, "s");
-        let memory = dir.path().join("memory");
+        let state_dir = dir.path().join("memory");
         fs::create_dir_all(&tree.image).unwrap();
         active_link::switch_to(&tree, &tree.image).unwrap();
         fs::create_dir_all(&tree.copy).unwrap();
         let adopt = || {
-            assert_eq!(adopt(&opt, &workspace, &Env::default(), &memory), []);
+            assert_eq!(adopt(&opt, &workspace, &Env::default(), &state_dir), []);
             ActiveLink::of(&tree).unwrap()
         };
         assert_eq!(adopt(), ActiveLink::Image, "a directory without a marker is no copy");
@@ -102,17 +102,17 @@ mod tests {
         };
         fs::write(tree.copy.join(reserved_names::MARKER), marker.render().unwrap()).unwrap();
         assert_eq!(adopt(), ActiveLink::Workspace);
-        let leftover = || SyncState::load(&memory, "micromamba").leftover;
+        let leftover = || SyncState::load(&state_dir, "micromamba").leftover;
         assert!(leftover().is_some(), "programs used the image's tree before this start");
         active_link::switch_to(&tree, &tree.image).unwrap();
         // As where the container's disk is full.
-        fs::remove_file(memory.join("micromamba.json")).unwrap();
-        fs::create_dir(memory.join("micromamba.json")).unwrap();
-        let problems = super::adopt(&opt, &workspace, &Env::default(), &memory);
+        fs::remove_file(state_dir.join("micromamba.json")).unwrap();
+        fs::create_dir(state_dir.join("micromamba.json")).unwrap();
+        let problems = super::adopt(&opt, &workspace, &Env::default(), &state_dir);
         assert_eq!(ActiveLink::of(&tree).unwrap(), ActiveLink::Workspace, "the copy is used all the same");
         assert!(format!("{problems:?}").contains("were not copied to the workspace: "), "{problems:?}");
         active_link::switch_to(&tree, &tree.image).unwrap();
-        fs::remove_dir_all(&memory).unwrap();
+        fs::remove_dir_all(&state_dir).unwrap();
         assert_eq!(adopt(), ActiveLink::Workspace);
         assert_eq!(leftover(), None, "at the first start of a container, none has");
         fs::remove_dir_all(&volume).unwrap();

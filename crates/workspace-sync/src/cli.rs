@@ -34,8 +34,8 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "DIRECTORY", hide = true, default_value = "/opt")]
     pub opt: PathBuf,
     /// State directory of this container, for tests
-    #[arg(long, global = true, value_name = "DIRECTORY", hide = true, default_value = crate::sync_context::STATE_DIR)]
-    pub memory: PathBuf,
+    #[arg(long = "memory", global = true, value_name = "DIRECTORY", hide = true, default_value = crate::sync_context::STATE_DIR)]
+    pub state_dir: PathBuf,
     /// Marker that exists until provisioning has ended, for tests
     #[arg(long, global = true, value_name = "FILE", hide = true, default_value = "/run/container_config")]
     pub provisioning: PathBuf,
@@ -158,7 +158,7 @@ impl Cli {
         command.args(["run", "--json"]);
         for (option, path) in [
             ("--opt", &self.opt),
-            ("--memory", &self.memory),
+            ("--memory", &self.state_dir),
             ("--provisioning", &self.provisioning),
             ("--journal", &self.journal),
         ] {

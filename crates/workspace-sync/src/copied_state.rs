@@ -81,25 +81,25 @@ impl CopiedState {
     }
 
     /// Remembers it as that of the copy with this identity.
-    pub fn store(&self, memory: &Path, tree: &str, copy: &str) -> Result<()> {
+    pub fn store(&self, state_dir: &Path, tree: &str, copy: &str) -> Result<()> {
         let digests = self.0.iter().flat_map(|digest| digest.to_be_bytes());
         let content: Vec<u8> = copy.bytes().chain([b'\n']).chain(digests).collect();
-        atomic::write(&file(memory, tree), &content, WriteOptions::durable(0o644))
+        atomic::write(&file(state_dir, tree), &content, WriteOptions::durable(0o644))
     }
 
     /// Loads the state of the copy with this identity. If there is none, any change counts as a written file.
     #[must_use]
-    pub fn load(memory: &Path, tree: &str, copy: &str) -> Self {
-        let content = fs::read(file(memory, tree)).unwrap_or_default();
+    pub fn load(state_dir: &Path, tree: &str, copy: &str) -> Self {
+        let content = fs::read(file(state_dir, tree)).unwrap_or_default();
         let digests = content.strip_prefix(copy.as_bytes()).and_then(|rest| rest.strip_prefix(b"\n"));
         let (digests, _) = digests.unwrap_or_default().as_chunks::<8>();
         Self(digests.iter().map(|bytes| u64::from_be_bytes(*bytes)).collect())
     }
 
     /// Forgets it.
-    pub fn forget(memory: &Path, tree: &str) {
+    pub fn forget(state_dir: &Path, tree: &str) {
         // It costs nothing but its room, and the next copy's takes its place.
-        let _ = fs::remove_file(file(memory, tree));
+        let _ = fs::remove_file(file(state_dir, tree));
     }
 
     /// Returns whether the entry was copied with this content.
@@ -115,8 +115,8 @@ impl CopiedState {
     }
 }
 
-fn file(memory: &Path, tree: &str) -> PathBuf {
-    memory.join(format!("{tree}.copied"))
+fn file(state_dir: &Path, tree: &str) -> PathBuf {
+    state_dir.join(format!("{tree}.copied"))
 }
 
 fn permissions(name: &Path, bits: u32) -> u64 {

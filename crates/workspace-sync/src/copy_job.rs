@@ -63,7 +63,7 @@ pub struct CopyJob<'a> {
     /// The claim under which it is made.
     pub claim: &'a Claim,
     /// State directory of the container.
-    pub memory: &'a Path,
+    pub state_dir: &'a Path,
     /// Journal that gets the progress.
     pub journal: &'a Journal,
     pub manner: Manner,
@@ -276,7 +276,7 @@ impl CopyJob<'_> {
             )),
             unswept: false,
         }
-        .store(self.memory, &self.tree.name)?;
+        .store(self.state_dir, &self.tree.name)?;
         self.seal(held, &marker)?;
         drop(progress);
         let directory = copied.held.directory().try_clone().context("cannot use another descriptor")?;

@@ -42,39 +42,35 @@ impl SyncContext<'_> {
     }
 
     /// Puts the link in the place of the directory, if that is possible.
-    pub fn replace(&self, tree: &TreePaths, memory: &mut SyncState) -> Result<Replaced> {
+    pub fn replace(&self, tree: &TreePaths, state: &mut SyncState) -> Result<Replaced> {
         let new = self.open_copy(tree)?;
         let capabilities = self.capabilities(tree)?;
         // What is missing there was removed by us, or by an earlier run that was killed.
         let carrier =
-            DeltaSync::new(tree, &tree.entrance, new, &capabilities, self.memory, self.listing(tree)?)
+            DeltaSync::new(tree, &tree.entrance, new, &capabilities, self.state_dir, self.listing(tree)?)
                 .without_removals();
         // Nothing can be written to a directory that is gone; one that became the image's copy is followed like any.
-        let replaced = replace_directory::directory(tree, &carrier, &mut memory.leftover)?;
+        let replaced = replace_directory::directory(tree, &carrier, &mut state.leftover)?;
         if replaced == Replaced::Emptied {
-            self.clear_delta(tree, memory);
+            self.clear_delta(tree, state);
         }
-        memory.store(self.memory, &tree.name)?;
+        state.store(self.state_dir, &tree.name)?;
         Ok(replaced)
     }
 
     /// Carries over until nothing is written to the old tree any more or `patience` is over; returns who may still
     /// write.
-    pub fn settle(
-        &self,
-        tree: &TreePaths,
-        memory: &mut SyncState,
-        patience: Duration,
-    ) -> Result<Vec<Holder>> {
+    pub fn settle(&self, tree: &TreePaths, state: &mut SyncState, patience: Duration) -> Result<Vec<Holder>> {
         let new = self.open_copy(tree)?;
         let capabilities = self.capabilities(tree)?;
         if let Some(marker) = Marker::read(&new)? {
-            memory.retain_for(&marker);
+            state.retain_for(&marker);
         }
-        let carrier = DeltaSync::new(tree, &tree.image, new, &capabilities, self.memory, self.listing(tree)?);
+        let carrier =
+            DeltaSync::new(tree, &tree.image, new, &capabilities, self.state_dir, self.listing(tree)?);
         let mut writers = Vec::new();
         let settled = kit::wait::until(patience, "programs that write to the old tree", || {
-            match self.carry_round(tree, &carrier, memory) {
+            match self.carry_round(tree, &carrier, state) {
                 Err(error) => Some(Err(error)),
                 Ok(found) => {
                     writers = found;
@@ -87,8 +83,8 @@ impl SyncContext<'_> {
             // The deadline: remaining writers are followed by another process.
             Err(_) => return Ok(writers),
         }
-        self.clear_delta(tree, memory);
-        memory.store(self.memory, &tree.name)?;
+        self.clear_delta(tree, state);
+        state.store(self.state_dir, &tree.name)?;
         Ok(writers)
     }
 
@@ -96,11 +92,11 @@ impl SyncContext<'_> {
         &self,
         tree: &TreePaths,
         carrier: &DeltaSync<'_>,
-        memory: &mut SyncState,
+        state: &mut SyncState,
     ) -> Result<Vec<Holder>> {
         // Who is looked for first cannot write after the last look at the tree.
         let writers = holders::writers(&tree.image);
-        let Some(leftover) = memory.leftover.as_mut() else { return Ok(writers) };
+        let Some(leftover) = state.leftover.as_mut() else { return Ok(writers) };
         let writers = leftover.relevant_writers(writers);
         let round = carrier.round(leftover)?;
         for kept in &round.kept {
@@ -109,26 +105,26 @@ impl SyncContext<'_> {
         if !round.is_quiet() {
             log::debug!("{}: {} entries carried over, {} removed", tree.name, round.carried, round.removed);
         }
-        memory.store(self.memory, &tree.name)?;
+        state.store(self.state_dir, &tree.name)?;
         round.complete().map(|()| writers)
     }
 
     /// Removes what a killed process left half made in the copy; a failure is harmless.
-    pub fn sweep(&self, tree: &TreePaths, memory: &mut SyncState) -> Result<()> {
-        if !memory.unswept {
+    pub fn sweep(&self, tree: &TreePaths, state: &mut SyncState) -> Result<()> {
+        if !state.unswept {
             return Ok(());
         }
         match self.open_copy(tree).and_then(|copy| Ok(leftovers::remove_below(&copy)?)) {
-            Ok(young) => memory.unswept = young,
+            Ok(young) => state.unswept = young,
             Err(error) => log::debug!("{}: cannot tidy up the copy: {error:#}", tree.name),
         }
-        memory.store(self.memory, &tree.name)
+        state.store(self.state_dir, &tree.name)
     }
 
     /// Nothing is left to be carried over.
-    fn clear_delta(&self, tree: &TreePaths, memory: &mut SyncState) {
-        memory.leftover = None;
-        CopiedState::forget(self.memory, &tree.name);
+    fn clear_delta(&self, tree: &TreePaths, state: &mut SyncState) {
+        state.leftover = None;
+        CopiedState::forget(self.state_dir, &tree.name);
     }
 
     /// Reports that the switch is done and the carrying over is not.
@@ -168,8 +164,8 @@ impl SyncContext<'_> {
         let mut writing = false;
         let mut failed = None;
         for tree in trees.iter().filter(|tree| self.is_followed(tree)) {
-            let mut memory = SyncState::load(self.memory, &tree.name);
-            match self.settle(tree, &mut memory, Duration::ZERO) {
+            let mut state = SyncState::load(self.state_dir, &tree.name);
+            match self.settle(tree, &mut state, Duration::ZERO) {
                 Ok(writers) => writing |= !writers.is_empty(),
                 Err(error) => failed = failed.or(Some(error.context(tree.name.clone()))),
             }
@@ -180,7 +176,7 @@ impl SyncContext<'_> {
     /// True if what is written to the tree that was in use before is carried over.
     pub fn is_followed(&self, tree: &TreePaths) -> bool {
         // A directory that stays in use is not followed.
-        SyncState::load(self.memory, &tree.name).leftover.is_some()
+        SyncState::load(self.state_dir, &tree.name).leftover.is_some()
             && ActiveLink::of(tree).is_ok_and(|entrance| entrance != ActiveLink::Directory)
     }
 }

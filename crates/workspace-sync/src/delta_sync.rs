@@ -44,17 +44,17 @@ pub struct DeltaSync<'a> {
 }
 
 impl<'a> DeltaSync<'a> {
-    /// Carries from the tree at `old` to the copy of `tree` at `new`; `memory` is where the container remembers things,
+    /// Carries from the tree at `old` to the copy of `tree` at `new`; `state_dir` is where the container remembers things,
     /// and `listing` what the image brought.
     pub fn new(
         tree: &'a TreePaths,
         old: &'a Path,
         new: OwnedFd,
         capabilities: &'a Capabilities,
-        memory: &'a Path,
+        state_dir: &'a Path,
         listing: Option<Listing>,
     ) -> Self {
-        let (judge, origin) = (WriteCheck::new(tree, memory), ChangeOrigin::new(listing));
+        let (judge, origin) = (WriteCheck::new(tree, state_dir), ChangeOrigin::new(listing));
         Self { tree, old, new, capabilities, judge, origin, swept: RefCell::default(), removes: true }
     }
 

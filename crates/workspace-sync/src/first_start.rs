@@ -23,18 +23,18 @@ struct FirstStart {
 
 /// The moment, if an earlier start of this container wrote it down. It is exact: what a program changes later has this
 /// stamp of the same file system's clock or a later one, and the image was there before.
-pub fn load(memory: &Path) -> Option<Timestamp> {
-    let text = fs::read(memory.join(NAME)).ok()?;
-    let began: FirstStart = serde_json::from_slice(&text).ok()?;
-    (began.container == container_word()).then_some(began.at)
+pub fn load(state_dir: &Path) -> Option<Timestamp> {
+    let text = fs::read(state_dir.join(NAME)).ok()?;
+    let first_start: FirstStart = serde_json::from_slice(&text).ok()?;
+    (first_start.container == container_word()).then_some(first_start.at)
 }
 
 /// Writes down that it is now, by the clock of the file system of `opt`.
-pub fn record_now(memory: &Path, opt: &Path) -> Result<()> {
-    let began =
+pub fn record_now(state_dir: &Path, opt: &Path) -> Result<()> {
+    let first_start =
         FirstStart { at: Timestamp::now(open_beneath::open_root(opt)?)?, container: container_word() };
-    fs::create_dir_all(memory).with_context(|| format!("cannot create {}", memory.display()))?;
-    atomic::write(&memory.join(NAME), &serde_json::to_vec(&began)?, WriteOptions::durable(0o644))
+    fs::create_dir_all(state_dir).with_context(|| format!("cannot create {}", state_dir.display()))?;
+    atomic::write(&state_dir.join(NAME), &serde_json::to_vec(&first_start)?, WriteOptions::durable(0o644))
 }
 
 /// Returns a word that differs in a container made from this one after it was saved as an image.
@@ -49,13 +49,13 @@ mod tests {
     #[test]
     fn it_is_remembered_and_means_nothing_in_a_container_made_from_this_one() {
         let dir = tempfile::tempdir().unwrap();
-        let memory = dir.path().join("sync");
-        assert_eq!(load(&memory), None);
-        record_now(&memory, dir.path()).unwrap();
-        let began = load(&memory).unwrap();
-        assert_eq!(load(&memory), Some(began));
-        let text = fs::read_to_string(memory.join(NAME)).unwrap();
-        fs::write(memory.join(NAME), text.replace("\"container\":\"", "\"container\":\"another")).unwrap();
-        assert_eq!(load(&memory), None);
+        let state_dir = dir.path().join("sync");
+        assert_eq!(load(&state_dir), None);
+        record_now(&state_dir, dir.path()).unwrap();
+        let first_start = load(&state_dir).unwrap();
+        assert_eq!(load(&state_dir), Some(first_start));
+        let text = fs::read_to_string(state_dir.join(NAME)).unwrap();
+        fs::write(state_dir.join(NAME), text.replace("\"container\":\"", "\"container\":\"another")).unwrap();
+        assert_eq!(load(&state_dir), None);
     }
 }

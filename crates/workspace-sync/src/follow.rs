@@ -87,7 +87,7 @@ fn look(setting: &SyncContext<'_>, trees: &[TreePaths], patience: Duration) -> R
     if !trees.iter().any(|tree| setting.is_followed(tree)) {
         return Ok(false);
     }
-    let lock = sync_context::lock(setting.memory)?;
+    let lock = sync_context::lock(setting.state_dir)?;
     if let Err(error) = lock.acquire(patience) {
         log::debug!("{error:#}");
         return Ok(true);

@@ -71,9 +71,9 @@ mod tests {
     fn listed(work: &dyn Fn(&Path)) -> Listing {
         let dir = tempfile::tempdir().unwrap();
         tree(dir.path());
-        let began = next_tick(dir.path());
+        let first_start = next_tick(dir.path());
         work(dir.path());
-        Listing::take(dir.path(), Some(began)).unwrap()
+        Listing::take(dir.path(), Some(first_start)).unwrap()
     }
 
     /// Returns the listing of a container whose image was changed by `change`.

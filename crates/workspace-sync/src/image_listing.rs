@@ -88,8 +88,8 @@ impl ImageBase {
 
 impl Listing {
     /// Looks at the tree at `root`; `began` is when the container's first program could begin to change it.
-    pub fn take(root: &Path, began: Option<Timestamp>) -> Result<Self> {
-        let is_touched = |changed: Timestamp| began.is_some_and(|began| changed >= began);
+    pub fn take(root: &Path, first_start: Option<Timestamp>) -> Result<Self> {
+        let is_touched = |changed: Timestamp| first_start.is_some_and(|first_start| changed >= first_start);
         let mode = narrow(SFlag::S_IFDIR.bits());
         let mut rows = vec![Row {
             path: digest(b""),
@@ -275,10 +275,10 @@ pub mod tests {
         tree(root);
         fs::write(root.join("same-size"), "image").unwrap();
         set_time(&root.join("same-size"), 1_000);
-        let began = next_tick(root);
+        let first_start = next_tick(root);
         fs::write(root.join("lib/b.py"), "touched").unwrap();
         fs::write(root.join("early"), "").unwrap();
-        let listing = Listing::take(root, Some(began)).unwrap();
+        let listing = Listing::take(root, Some(first_start)).unwrap();
         let is = |name: &str, provenance| (PathBuf::from(name), provenance);
         let early = [
             is("early", Provenance::Unknown),

@@ -126,19 +126,19 @@ pub fn run() -> Outcome {
     let setting = SyncContext {
         workspace: &workspace,
         wanted,
-        memory: &cli.memory,
+        state_dir: &cli.state_dir,
         claim: match claim(&cli) {
             Err(error) if matches!(cli.action, Action::Follow) => return Err(follow::delay_restart(error)),
             claim => claim.inspect_err(|error| report_no_beginning(&cli, &trees, error))?,
         },
         manner: Manner { compare_content: matches!(cli.action, Action::Run { verify: Some(_), .. }) },
-        began: first_start::load(&cli.memory).or_else(|| started(&journal)),
+        first_start: first_start::load(&cli.state_dir).or_else(|| started(&journal)),
         journal: &journal,
     };
     if !cli.action.is_exclusive() {
         return act(&cli, &setting, &trees);
     }
-    let lock = lock(&cli.memory).inspect_err(|error| report_no_beginning(&cli, &trees, error))?;
+    let lock = lock(&cli.state_dir).inspect_err(|error| report_no_beginning(&cli, &trees, error))?;
     lock.acquire(LOCK_TIMEOUT)
         .map_err(|_| anyhow::anyhow!("another workspace-sync is running in this container"))
         .hint(|| "it may wait for provisioning to end; see: workspace-sync status".to_owned())?;
@@ -239,7 +239,7 @@ fn trees(cli: &Cli, names: &[String], workspace: &Workspace) -> Vec<TreePaths> {
 }
 
 fn claim(cli: &Cli) -> anyhow::Result<Claim> {
-    let container = sync_state::container_id(&cli.memory)?;
+    let container = sync_state::container_id(&cli.state_dir)?;
     tree_copy::set_container_id(&container);
     Ok(Claim {
         tree: String::new(),

@@ -82,34 +82,34 @@ pub fn of_copy(directory: impl AsFd) -> Result<Option<Listing>> {
 }
 
 /// The listing that this container has made, if it has.
-pub fn of_container(memory: &Path, tree: &TreePaths) -> Option<Listing> {
-    let content = fs::read(file(memory, tree)).ok()?;
+pub fn of_container(state_dir: &Path, tree: &TreePaths) -> Option<Listing> {
+    let content = fs::read(file(state_dir, tree)).ok()?;
     parse(content.strip_prefix(header().as_bytes())?)
 }
 
 /// The listing, made now where it is missing, with `began` as the moment when programs could begin to change the tree;
 /// nothing where the container has no tree of the image's any more.
-pub fn ensure(memory: &Path, tree: &TreePaths, began: Option<Timestamp>) -> Result<Option<Listing>> {
-    if let Some(listing) = of_container(memory, tree) {
+pub fn ensure(state_dir: &Path, tree: &TreePaths, first_start: Option<Timestamp>) -> Result<Option<Listing>> {
+    if let Some(listing) = of_container(state_dir, tree) {
         return Ok(Some(listing));
     }
     let Some(root) = tree.brought() else { return Ok(None) };
-    let listing = Listing::take(root, began)?;
-    if let Err(error) = store(memory, tree, &listing) {
+    let listing = Listing::take(root, first_start)?;
+    if let Err(error) = store(state_dir, tree, &listing) {
         // The next one is made from what programs have left untouched by then.
         log::warn!("{}: {error:#}", tree.name);
     }
     Ok(Some(listing))
 }
 
-fn store(memory: &Path, tree: &TreePaths, listing: &Listing) -> Result<()> {
-    fs::create_dir_all(memory).with_context(|| format!("cannot create {}", memory.display()))?;
+fn store(state_dir: &Path, tree: &TreePaths, listing: &Listing) -> Result<()> {
+    fs::create_dir_all(state_dir).with_context(|| format!("cannot create {}", state_dir.display()))?;
     let content = [header().as_bytes(), &render(listing)].concat();
-    atomic::write(&file(memory, tree), &content, WriteOptions::durable(0o644))
+    atomic::write(&file(state_dir, tree), &content, WriteOptions::durable(0o644))
 }
 
-fn file(memory: &Path, tree: &TreePaths) -> PathBuf {
-    memory.join(format!("{}.listing", tree.name))
+fn file(state_dir: &Path, tree: &TreePaths) -> PathBuf {
+    state_dir.join(format!("{}.listing", tree.name))
 }
 
 fn header() -> String {
@@ -124,9 +124,9 @@ mod tests {
     #[test]
     fn a_tree_is_listed_once_in_a_container_and_again_in_one_that_was_made_from_it() {
         let dir = tempfile::tempdir().unwrap();
-        let (opt, memory) = (dir.path().join("opt"), dir.path().join("memory"));
+        let (opt, state_dir) = (dir.path().join("opt"), dir.path().join("memory"));
         let tree = TreePaths::new("x", &opt, dir.path(), "s");
-        let rows = || ensure(&memory, &tree, None).unwrap().map(|listing| listing.rows().len());
+        let rows = || ensure(&state_dir, &tree, None).unwrap().map(|listing| listing.rows().len());
         assert_eq!(rows(), None, "no such tree");
         fs::create_dir_all(&tree.image).unwrap();
         assert_eq!(rows(), Some(1));
@@ -136,8 +136,8 @@ mod tests {
         assert_eq!(rows(), Some(1), "also when its tree is gone");
         fs::create_dir_all(&tree.image).unwrap();
         fs::write(tree.image.join("late"), "").unwrap();
-        let saved = [b"another container", &fs::read(file(&memory, &tree)).unwrap()[..]].concat();
-        fs::write(file(&memory, &tree), saved).unwrap();
+        let saved = [b"another container", &fs::read(file(&state_dir, &tree)).unwrap()[..]].concat();
+        fs::write(file(&state_dir, &tree), saved).unwrap();
         assert_eq!(rows(), Some(2));
     }
 
@@ -145,9 +145,9 @@ mod tests {
     fn what_is_stored_is_read_and_damage_is_nothing() {
         let dir = tempfile::tempdir().unwrap();
         tree(dir.path());
-        let began = next_tick(dir.path());
+        let first_start = next_tick(dir.path());
         fs::write(dir.path().join("early"), "").unwrap();
-        let listing = Listing::take(dir.path(), Some(began)).unwrap();
+        let listing = Listing::take(dir.path(), Some(first_start)).unwrap();
         let stored = render(&listing);
         assert_eq!(listing.rows().len(), 7, "the root, and no compiled Python");
         assert_eq!(parse(&stored).as_ref(), Some(&listing));

@@ -108,7 +108,7 @@ pub struct Progress<'a> {
 
 struct Said {
     phase: Phase,
-    began: Instant,
+    first_start: Instant,
     moved: Instant,
     written: Instant,
     notes: u32,
@@ -123,7 +123,13 @@ impl<'a> Progress<'a> {
             total,
             journal,
             held,
-            said: Mutex::new(Said { phase: Phase::Copying, began: now, moved: now, written: now, notes: 0 }),
+            said: Mutex::new(Said {
+                phase: Phase::Copying,
+                first_start: now,
+                moved: now,
+                written: now,
+                notes: 0,
+            }),
             terminal: io::stderr().is_terminal() && log::log_enabled!(log::Level::Info),
             differing: Mutex::new(Vec::new()),
         }
@@ -132,7 +138,7 @@ impl<'a> Progress<'a> {
     /// Begins another phase, with a clock of its own.
     pub fn enter(&self, phase: Phase) {
         if let Ok(mut said) = self.said.lock() {
-            (said.phase, said.began) = (phase, Instant::now());
+            (said.phase, said.first_start) = (phase, Instant::now());
         }
     }
 
@@ -181,7 +187,7 @@ impl Observer for Progress<'_> {
         // Who finds another thread telling has nothing to add.
         let Ok(mut said) = self.said.try_lock() else { return };
         let now = Instant::now();
-        let position = Position::at(counters.entries(), counters.bytes(), self.total, now - said.began);
+        let position = Position::at(counters.entries(), counters.bytes(), self.total, now - said.first_start);
         if self.terminal && now - said.moved >= MOVE_EVERY {
             said.moved = now;
             let _ = write!(io::stderr(), "\r\x1b[K{}", position.line(self.tree, said.phase, self.total));

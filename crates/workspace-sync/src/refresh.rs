@@ -81,7 +81,7 @@ pub fn run(setting: &SyncContext<'_>, tree: &TreePaths, dry_run: bool) -> Outcom
         listing: &listing,
         workspace: &setting.workspace.path,
         claim: &claim,
-        memory: setting.memory,
+        state_dir: setting.state_dir,
         journal: setting.journal,
         manner: setting.manner,
     };
@@ -326,9 +326,9 @@ fn discard(setting: &SyncContext<'_>, tree: &TreePaths, parent: &OwnedFd) -> Res
 
 /// The image's copy and this one are different generations now: what is written to the one is not for the other.
 fn forget_leftover(setting: &SyncContext<'_>, tree: &TreePaths) -> Result<()> {
-    let mut memory = SyncState::load(setting.memory, &tree.name);
-    memory.leftover = None;
-    memory.store(setting.memory, &tree.name)
+    let mut state = SyncState::load(setting.state_dir, &tree.name);
+    state.leftover = None;
+    state.store(setting.state_dir, &tree.name)
 }
 
 fn tell_users(tree: &TreePaths) {

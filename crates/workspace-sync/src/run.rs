@@ -46,7 +46,7 @@ const BUILD_A_LINK: &str = "build it as a link, see docs/extending.md";
 struct TreeWork<'a> {
     tree: &'a TreePaths,
     report: Report,
-    memory: SyncState,
+    state: SyncState,
     steps: std::vec::IntoIter<Step>,
     /// Remark about another generation of the image.
     outdated: Option<String>,
@@ -183,10 +183,10 @@ impl TreeWork<'_> {
 impl SyncContext<'_> {
     /// Begins with a tree; returns its work if its switch waits, and else its report.
     fn start<'a>(&self, tree: &'a TreePaths) -> Result<TreeWork<'a>, Box<Report>> {
-        let memory = SyncState::load(self.memory, &tree.name);
+        let state = SyncState::load(self.state_dir, &tree.name);
         let steps = vec![].into_iter();
         let mut work =
-            TreeWork { tree, report: Report::new(tree), memory, steps, outdated: None, copying: None };
+            TreeWork { tree, report: Report::new(tree), state, steps, outdated: None, copying: None };
         match self.begin(&mut work) {
             Ok(()) if work.copying.is_some() => Ok(work),
             done => Err(Box::new(work.end(done))),
@@ -195,7 +195,7 @@ impl SyncContext<'_> {
 
     /// Decides, and takes all steps, or those up to a copy that waits for its switch.
     fn begin(&self, work: &mut TreeWork<'_>) -> Result<(), Failure> {
-        let (tree, memory) = (work.tree, &mut work.memory);
+        let (tree, state) = (work.tree, &mut work.state);
         if !self.wanted && tree_state::is_inaccessible(tree, &self.workspace.path) {
             return Ok(());
         }
@@ -204,9 +204,9 @@ impl SyncContext<'_> {
         refresh::recover(self, tree)?;
         let seen = self.look(tree)?;
         let action = decision::decide(&seen);
-        *memory = SyncState::load(self.memory, &tree.name);
+        *state = SyncState::load(self.state_dir, &tree.name);
         // An earlier process did not come to the end of carrying over.
-        memory.unswept |= memory.leftover.is_some();
+        state.unswept |= state.leftover.is_some();
         match &action {
             Action::Leave(why) => {
                 work.report.cause = decision::explain(*why, self.wanted, tree);
@@ -235,10 +235,10 @@ impl SyncContext<'_> {
             Action::Copy | Action::CopyDirectory | Action::Return { .. } => {}
         }
         match &action {
-            Action::Keep(marker) => memory.retain_for(marker),
+            Action::Keep(marker) => state.retain_for(marker),
             Action::Switch(marker) | Action::ReplaceDirectory(marker) => {
-                memory.expect_delta(marker, self.began);
-                memory.store(self.memory, &tree.name)?;
+                state.expect_delta(marker, self.first_start);
+                state.store(self.state_dir, &tree.name)?;
             }
             _ => {}
         }
@@ -250,7 +250,7 @@ impl SyncContext<'_> {
             ));
         }
         work.outdated.clone_from(&work.report.cause);
-        work.steps = steps::of(&action, tree, work.memory.leftover.is_some()).into_iter();
+        work.steps = steps::of(&action, tree, work.state.leftover.is_some()).into_iter();
         self.advance(work)
     }
 
@@ -272,7 +272,7 @@ impl SyncContext<'_> {
                 }
                 Step::ReplaceDirectory { entrance, .. } => {
                     mount_check::refuse(tree, &[entrance])?;
-                    match self.replace(tree, &mut work.memory)? {
+                    match self.replace(tree, &mut work.state)? {
                         Replaced::Exchanged | Replaced::Emptied => {}
                         Replaced::ActiveCopy(why) => {
                             self.keep_directory(work, &why);
@@ -284,7 +284,7 @@ impl SyncContext<'_> {
                     }
                 }
                 // The switch is done, whatever becomes of this: the follower goes on with it.
-                Step::CarryOver { .. } => match self.settle(tree, &mut work.memory, DELTA_TIMEOUT) {
+                Step::CarryOver { .. } => match self.settle(tree, &mut work.state, DELTA_TIMEOUT) {
                     Ok(writers) => work.report.holders = writers,
                     Err(error) => self.report_unfinished(tree, &error, &mut work.report),
                 },
@@ -293,8 +293,8 @@ impl SyncContext<'_> {
         if active_link::active_copy(tree) == ActiveCopy::Workspace {
             journal_notes::clear_pending(self.journal, &tree.name);
         }
-        self.sweep(tree, &mut work.memory)?;
-        work.report.settling = work.memory.leftover.is_some();
+        self.sweep(tree, &mut work.state)?;
+        work.report.settling = work.state.leftover.is_some();
         // Only now it shows whether a directory at the entrance has become the image's copy.
         if let Some(cause) = work.outdated.take() {
             let renewal = tree.renewal();
@@ -348,7 +348,7 @@ impl SyncContext<'_> {
             listing,
             workspace: &self.workspace.path,
             claim,
-            memory: self.memory,
+            state_dir: self.state_dir,
             journal: self.journal,
             manner: self.manner,
         }
@@ -374,12 +374,12 @@ impl SyncContext<'_> {
         let Some(copying) = work.copying.take() else { return Ok(()) };
         let tree = work.tree;
         let marker = self.job(tree, &copying.from, &copying.listing, &copying.claim).commit(copying.begun)?;
-        work.memory = SyncState::load(self.memory, &tree.name);
-        work.memory.expect_delta(&marker, self.began);
-        work.memory.store(self.memory, &tree.name)?;
+        work.state = SyncState::load(self.state_dir, &tree.name);
+        work.state.expect_delta(&marker, self.first_start);
+        work.state.store(self.state_dir, &tree.name)?;
         // Before the switch: from then on, programs write to it.
         CopiedState::of(self.open_copy(tree)?, &reserved_names::all())?.store(
-            self.memory,
+            self.state_dir,
             &tree.name,
             &marker.identity(),
         )?;

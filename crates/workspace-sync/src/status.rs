@@ -68,7 +68,7 @@ pub struct Status {
 
 /// Looks at `tree`; what cannot be looked at is the problem.
 pub fn collect(setting: &SyncContext<'_>, tree: &TreePaths) -> Status {
-    let memory = SyncState::load(setting.memory, &tree.name);
+    let state = SyncState::load(setting.state_dir, &tree.name);
     let mut status = Status {
         tree: tree.name.clone(),
         in_use: active_link::active_copy(tree),
@@ -81,13 +81,13 @@ pub fn collect(setting: &SyncContext<'_>, tree: &TreePaths) -> Status {
         entries: None,
         bytes: None,
         completed_at: None,
-        settling: memory.leftover.is_some(),
+        settling: state.leftover.is_some(),
         holders: Vec::new(),
         next: Vec::new(),
         problem: None,
         hint: None,
     };
-    if let Err(error) = fill(setting, tree, &memory, &mut status) {
+    if let Err(error) = fill(setting, tree, &state, &mut status) {
         status.problem = Some(escape_control_line(&format!("{error:#}")));
         status.hint = kit::exit::hint(&error);
     }
@@ -97,11 +97,11 @@ pub fn collect(setting: &SyncContext<'_>, tree: &TreePaths) -> Status {
 fn fill(
     setting: &SyncContext<'_>,
     tree: &TreePaths,
-    memory: &SyncState,
+    state: &SyncState,
     status: &mut Status,
 ) -> anyhow::Result<()> {
     let seen = setting.look(tree)?;
-    let listing = listing_file::of_container(setting.memory, tree);
+    let listing = listing_file::of_container(setting.state_dir, tree);
     status.image_generation = listing.as_ref().map(generation::id);
     let mut compared = Comparison::Impossible;
     match &seen.copy {
@@ -132,7 +132,7 @@ fn fill(
     }
     let action = decision::decide(&seen);
     status.next =
-        steps::of(&action, tree, memory.leftover.is_some()).iter().map(ToString::to_string).collect();
+        steps::of(&action, tree, state.leftover.is_some()).iter().map(ToString::to_string).collect();
     match &action {
         Action::Refuse(refusal) => {
             let (problem, hint) = decision::describe(refusal, tree);

@@ -31,7 +31,7 @@ pub struct SyncContext<'a> {
     /// `WORKSPACE_SYNC`.
     pub wanted: bool,
     /// State directory of the container.
-    pub memory: &'a Path,
+    pub state_dir: &'a Path,
     /// The boot journal.
     pub journal: &'a Journal,
     /// This container's name on partial copies.
@@ -39,7 +39,7 @@ pub struct SyncContext<'a> {
     /// Options of a copy.
     pub manner: Manner,
     /// Time at which the container began to change the image's trees.
-    pub began: Option<Timestamp>,
+    pub first_start: Option<Timestamp>,
 }
 
 impl SyncContext<'_> {
@@ -51,7 +51,7 @@ impl SyncContext<'_> {
     /// The steps that a run would take.
     pub fn steps(&self, tree: &TreePaths) -> Result<Vec<Step>> {
         let action = decision::decide(&self.look(tree)?);
-        Ok(steps::of(&action, tree, SyncState::load(self.memory, &tree.name).leftover.is_some()))
+        Ok(steps::of(&action, tree, SyncState::load(self.state_dir, &tree.name).leftover.is_some()))
     }
 
     /// This container's claim on the partial copy of `tree`.
@@ -61,7 +61,7 @@ impl SyncContext<'_> {
 
     /// Returns the listing of the image's tree, made once in a container's life: later, programs have changed the tree.
     pub fn listing(&self, tree: &TreePaths) -> Result<Option<Listing>> {
-        listing_file::ensure(self.memory, tree, self.began)
+        listing_file::ensure(self.state_dir, tree, self.first_start)
     }
 
     /// Opens the workspace's copy.
@@ -83,8 +83,8 @@ impl SyncContext<'_> {
 }
 
 /// Opens the lock of what only one process of a container may do at a time.
-pub fn lock(memory: &Path) -> Result<Lock> {
-    Lock::open(&memory.join("lock"))
+pub fn lock(state_dir: &Path) -> Result<Lock> {
+    Lock::open(&state_dir.join("lock"))
 }
 
 /// Returns the tree of this name.

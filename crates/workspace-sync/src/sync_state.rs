@@ -155,11 +155,11 @@ impl SyncState {
 
     /// Sees to it that what was written in the image's tree since `began` is carried over to this copy, also one from
     /// another time: then nothing that the copy has is changed, and what is surely this container's comes beside it.
-    pub fn expect_delta(&mut self, copy: &Marker, began: Option<Timestamp>) {
+    pub fn expect_delta(&mut self, copy: &Marker, first_start: Option<Timestamp>) {
         self.retain_for(copy);
         if self.leftover.is_none() {
             self.leftover =
-                began.map(|since| PendingDelta::new(copy, since.safely_before(), Timestamp(0, 0)));
+                first_start.map(|since| PendingDelta::new(copy, since.safely_before(), Timestamp(0, 0)));
         }
     }
 
@@ -223,7 +223,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let place = dir.path().join("sync");
         assert_eq!(SyncState::load(&place, "x"), SyncState::default());
-        let memory = SyncState {
+        let state = SyncState {
             leftover: Some(PendingDelta {
                 copy: "m-1".into(),
                 source_since: Timestamp(1, 2),
@@ -234,8 +234,8 @@ mod tests {
             }),
             unswept: true,
         };
-        memory.store(&place, "x").unwrap();
-        assert_eq!(SyncState::load(&place, "x"), memory);
+        state.store(&place, "x").unwrap();
+        assert_eq!(SyncState::load(&place, "x"), state);
         fs::write(place.join("x.json"), "{").unwrap();
         assert_eq!(SyncState::load(&place, "x"), SyncState::default());
     }

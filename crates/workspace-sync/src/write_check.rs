@@ -22,16 +22,16 @@ use crate::volume_clock::Timestamp;
 /// Knows what the copy of a tree was like.
 #[derive(Debug)]
 pub struct WriteCheck<'a> {
-    memory: &'a Path,
+    state_dir: &'a Path,
     tree: &'a TreePaths,
     /// Read when it is asked for, which is seldom.
     copied: OnceCell<CopiedState>,
 }
 
 impl<'a> WriteCheck<'a> {
-    /// With what the container remembers in `memory`.
-    pub fn new(tree: &'a TreePaths, memory: &'a Path) -> Self {
-        Self { memory, tree, copied: OnceCell::new() }
+    /// With what the container remembers in `state_dir`.
+    pub fn new(tree: &'a TreePaths, state_dir: &'a Path) -> Self {
+        Self { state_dir, tree, copied: OnceCell::new() }
     }
 
     /// Returns whether the new tree has the entry, and whether a program other than the copy has written it.
@@ -70,7 +70,7 @@ impl<'a> WriteCheck<'a> {
     }
 
     fn copied(&self, leftover: &PendingDelta) -> &CopiedState {
-        self.copied.get_or_init(|| CopiedState::load(self.memory, &self.tree.name, &leftover.copy))
+        self.copied.get_or_init(|| CopiedState::load(self.state_dir, &self.tree.name, &leftover.copy))
     }
 }
 

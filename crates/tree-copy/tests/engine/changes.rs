@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use tree_copy::{Check, Counters, Error, Note, NoteKind, Observer, Options, pass};
 
-use crate::tree::{Notes, Trees};
+use crate::fixture::{Notes, Trees};
 
 /// A tree with one of everything that changes can be about.
 fn grown() -> Trees {
@@ -87,10 +87,10 @@ fn comparing_changes_nothing_and_counts_everything() {
     fs::create_dir_all(trees.source.join("d/e")).unwrap();
     fs::write(trees.source.join("d/e/file"), "x").unwrap();
     symlink("x", trees.source.join("link")).unwrap();
-    let before = crate::tree::describe(&trees.target);
+    let before = crate::fixture::describe(&trees.target);
     let (compared, notes) = trees.pass_with(&Options { write: false, ..trees.options() }).unwrap();
     assert_eq!((compared.differing, compared.entries, compared.updated), (4, 4, 0), "{notes:?}");
-    assert_eq!(crate::tree::describe(&trees.target), before);
+    assert_eq!(crate::fixture::describe(&trees.target), before);
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn groups_of_hard_links_are_rearranged() {
     link("a", "c");
     link("a", "d");
     trees.pass_and_compare();
-    // Two pairs instead of four names, with nothing else to tell them apart.
+    // Two pairs instead of four names, and no other difference.
     for name in ["c", "d"] {
         fs::remove_file(trees.source.join(name)).unwrap();
     }
@@ -151,7 +151,7 @@ fn symbolic_links_that_were_one_become_two_and_one_again() {
     fs::hard_link(path("a"), path("b")).unwrap();
     set_time("a");
     trees.pass_and_compare();
-    // With nothing else to tell them apart.
+    // With no other difference.
     fs::remove_file(path("b")).unwrap();
     symlink("somewhere", path("b")).unwrap();
     set_time("b");

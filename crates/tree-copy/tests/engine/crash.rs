@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use tree_copy::{NoObserver, Options, pass, probe};
 
-use crate::tree::{Trees, describe};
+use crate::fixture::{Trees, describe};
 
 const SOURCE: &str = "PASS_SOURCE";
 const TARGET: &str = "PASS_TARGET";

@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mkdirat, mknodat, openat};
 use tree_copy::{Capabilities, NoteKind, Options};
 
-use crate::tree::{Trees, describe, note};
+use crate::fixture::{Trees, describe, note};
 
 #[test]
 fn a_plain_tree_is_copied_and_counted() {

@@ -11,7 +11,7 @@ use proptest::test_runner::RngSeed;
 use rustix::fs::{XattrFlags, lsetxattr};
 use tree_copy::{Check, Options};
 
-use crate::tree::Trees;
+use crate::fixture::Trees;
 
 /// Numbers that a change makes of what it finds; each change works on any tree.
 #[derive(Debug, Clone)]
@@ -137,7 +137,7 @@ proptest! {
             }
             trees.pass_and_compare();
         }
-        // The target was changed by somebody, in ways that only a close look finds.
+        // The target was changed by another program, in ways that only a close look finds.
         for change in &elsewhere {
             apply(&trees.target, change);
         }

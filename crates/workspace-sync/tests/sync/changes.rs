@@ -1,11 +1,11 @@
-//! What becomes of files that were changed in the old tree after the copy, and in the copy, in one way or another.
+//! Files that were changed in the old tree after the copy, and in the copy, in one way or another.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::site::{Running, Site, Worker, wait_for};
+use crate::fixture::{Running, Site, Worker, wait_for};
 
 fn set_mode(file: &Path, mode: u32) {
     fs::set_permissions(file, Permissions::from_mode(mode)).unwrap();
@@ -15,7 +15,7 @@ fn mode(file: &Path) -> u32 {
     file.metadata().unwrap().permissions().mode() & 0o7777
 }
 
-/// Names below `root` that say that both trees were written.
+/// Returns names below `root` that show that both trees were written.
 fn kept_beside(root: &Path) -> Vec<String> {
     let found = Command::new("find").arg(root).args(["-name", "*.before-switch"]).output().unwrap();
     String::from_utf8(found.stdout).unwrap().lines().map(str::to_owned).collect()

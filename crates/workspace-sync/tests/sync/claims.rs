@@ -1,4 +1,5 @@
-//! Several containers on one volume: whose a partial copy is, and how a container notices that it is not its own any more.
+//! Several containers on one volume: whose a partial copy is, and how a container notices that it is not its own any
+//! more.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use faultfs::{Fault, Pattern};
 use kit::wait;
 
-use crate::site::{Failing, Said, Site, claim_of};
+use crate::fixture::{CommandOutput, Failing, Site, claim_of};
 
 const LONG: Duration = Duration::from_mins(1);
 
@@ -32,9 +33,9 @@ fn a_copy_that_another_container_makes_is_left_to_it_and_taken_over_once_that_is
     let site = &failing.site;
     begun_by_another(site);
     failing.volume.inject(untouched_for(80));
-    let said = site.run(&["run"]);
-    assert_eq!(said.code, 1);
-    assert!(said.stdout.contains("container \"pod-b\" is currently creating "), "{}", said.stdout);
+    let output = site.run(&["run"]);
+    assert_eq!(output.code, 1);
+    assert!(output.stdout.contains("container \"pod-b\" is currently creating "), "{}", output.stdout);
     assert_eq!(site.leads_to(), site.image("micromamba"));
     assert_eq!(site.status()["state"], "copying");
 
@@ -62,8 +63,8 @@ fn a_container_made_from_a_saved_one_does_not_take_its_claim_for_its_own() {
         run.try_wait().unwrap()
     })
     .unwrap();
-    let said = Said::of(run.wait_with_output().unwrap());
-    assert!(said.stdout.contains("container \"pod-b\" is currently creating "), "{said:?}");
+    let output = CommandOutput::of(run.wait_with_output().unwrap());
+    assert!(output.stdout.contains("container \"pod-b\" is currently creating "), "{output:?}");
     assert_eq!(fs::read_to_string(claim_file(&site)).unwrap(), twins);
 }
 
@@ -76,9 +77,9 @@ fn a_container_whose_claim_was_taken_over_ends_and_switches_nothing() {
     let theirs = failing.behind_partial().join(".sync_partial.other");
     fs::write(&theirs, claim_of("other")).unwrap();
     fs::rename(&theirs, failing.behind_partial().join(".sync_partial")).unwrap();
-    let said = Said::of(run.wait_with_output().unwrap());
-    assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.stdout.contains("was taken over by another container, or is in use"), "{said:?}");
+    let output = CommandOutput::of(run.wait_with_output().unwrap());
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.stdout.contains("was taken over by another container, or is in use"), "{output:?}");
     assert_eq!(site.leads_to(), site.image("micromamba"));
     assert!(!site.copy().exists());
     assert_eq!(fs::read_to_string(claim_file(site)).unwrap(), claim_of("other"));
@@ -93,9 +94,9 @@ fn a_directory_that_became_a_live_copy_meanwhile_is_not_pruned() {
     let live = site.root().join("backing/environments/micromamba-base-image");
     fs::rename(failing.behind_partial(), &live).unwrap();
     fs::write(live.join("thesis.tex"), "years of work").unwrap();
-    let said = Said::of(run.wait_with_output().unwrap());
-    assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.stdout.contains("was taken over by another container, or is in use"), "{said:?}");
+    let output = CommandOutput::of(run.wait_with_output().unwrap());
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.stdout.contains("was taken over by another container, or is in use"), "{output:?}");
     assert_eq!(fs::read_to_string(live.join("thesis.tex")).unwrap(), "years of work");
     assert!(!live.join(".move_complete").exists());
 }

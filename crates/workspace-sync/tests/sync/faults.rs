@@ -6,7 +6,7 @@ use std::process::Command;
 use faultfs::{Fault, Pattern};
 use trees::Aspect;
 
-use crate::site::{Failing, Mount, Said, Site, differences};
+use crate::fixture::{CommandOutput, Failing, Mount, Site, differences};
 
 fn all() -> Pattern {
     Pattern::new("*")
@@ -32,12 +32,12 @@ fn every_failure_of_the_volume_leaves_the_image_in_use_and_is_overcome_later() {
         let (site, name) = (&failing.site, format!("{fault:?}"));
         let hint = "mount the volume writable, or start without WORKSPACE_SYNC=true";
         let is_read_only = fault == Fault::ReadOnly;
-        let said = failing.run_with(fault);
-        assert_eq!(said.stderr.contains(hint), is_read_only, "{name}: {}", said.stderr);
-        assert!(!said.stderr.contains("a link or a file"), "{name}: {}", said.stderr);
-        assert_eq!(said.code, 1, "{name}: {said:?}");
-        assert!(said.stdout.contains(told), "{name}: {}", said.stdout);
-        assert!(!said.stdout.contains("/proc/self"), "{name}: {}", said.stdout);
+        let output = failing.run_with(fault);
+        assert_eq!(output.stderr.contains(hint), is_read_only, "{name}: {}", output.stderr);
+        assert!(!output.stderr.contains("a link or a file"), "{name}: {}", output.stderr);
+        assert_eq!(output.code, 1, "{name}: {output:?}");
+        assert!(output.stdout.contains(told), "{name}: {}", output.stdout);
+        assert!(!output.stdout.contains("/proc/self"), "{name}: {}", output.stdout);
         assert_eq!(site.leads_to(), site.image("micromamba"), "{name}");
         assert!(!site.copy().exists(), "{name}");
         site.sync();
@@ -46,25 +46,25 @@ fn every_failure_of_the_volume_leaves_the_image_in_use_and_is_overcome_later() {
     }
 }
 
-/// What is ours is forced to the disk by itself, so the fault is about the tree's own files alone.
+/// Our own files are forced to the disk one by one, so the fault is about the tree's own files alone.
 #[test]
 fn no_copy_is_whole_before_its_files_are_on_the_disk() {
     let failing = Failing::new();
     let site = &failing.site;
     fs::write(site.image("micromamba").join("library"), "a library of the image").unwrap();
-    let said = failing.run_with(Fault::SyncError { files: Pattern::new("*/library") });
-    assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.stdout.contains("library: Input/output error"), "{}", said.stdout);
+    let output = failing.run_with(Fault::SyncError { files: Pattern::new("*/library") });
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.stdout.contains("library: Input/output error"), "{}", output.stdout);
     assert!(!site.copy().exists() && !site.partial().join(".move_complete").exists());
     site.sync();
-    // What was added comes along with a refresh, under a name of its own at first.
+    // Additions come along with a refresh, under a temporary name at first.
     fs::write(site.copy().join("added"), "by the user").unwrap();
     fs::remove_dir_all(site.root().join("memory")).unwrap();
     fs::write(site.image("micromamba").join("newer"), "2").unwrap();
     failing.volume.inject(Fault::SyncError { files: Pattern::new("*/.tree-copy.*") });
-    let said = site.run(&["refresh", "micromamba"]);
-    assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.stderr.contains("cannot bring"), "{}", said.stderr);
+    let output = site.run(&["refresh", "micromamba"]);
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.stderr.contains("cannot bring"), "{}", output.stderr);
     assert!(!site.copy().join("newer").exists());
 }
 
@@ -76,9 +76,9 @@ fn content_that_was_written_wrong_is_noticed_where_every_byte_is_compared() {
     for files in ["*/library", "*/.tree-copy.*"] {
         failing.volume.inject(Fault::Corrupt { byte: 10, files: Pattern::new(files) });
     }
-    let said = failing.site.run(&["run", "--verify", "hash"]);
-    assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.stdout.contains("still differs from its source after"), "{}", said.stdout);
+    let output = failing.site.run(&["run", "--verify", "hash"]);
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.stdout.contains("still differs from its source after"), "{}", output.stdout);
     assert_eq!(failing.site.leads_to(), failing.site.image("micromamba"));
 }
 
@@ -100,9 +100,9 @@ fn what_a_volume_cannot_keep_is_told_and_the_rest_is_kept() {
         let status = Command::new("chown").args(["-hR", "1234:1234"]).arg(&image).status();
         assert!(status.unwrap().success());
         failing.volume.inject(fault);
-        let said = site.run(&["run"]);
-        assert_eq!(said.code, 0, "{name}: {said:?}");
-        assert!(said.stderr.contains(told), "{name}: {}", said.stderr);
+        let output = site.run(&["run"]);
+        assert_eq!(output.code, 0, "{name}: {output:?}");
+        assert!(output.stderr.contains(told), "{name}: {}", output.stderr);
         assert_eq!(site.leads_to(), site.copy());
         let found: Vec<String> = trees::difference_except(&image, &site.copy(), lost)
             .into_iter()
@@ -153,8 +153,8 @@ fn a_volume_that_becomes_read_only_in_the_middle_ends_the_copy_and_is_gone_on_wi
     let site = &failing.site;
     let run = failing.begun();
     failing.volume.inject(Fault::ReadOnly);
-    let said = Said::of(run.wait_with_output().unwrap());
-    assert!(said.code == 1 && said.stdout.contains("Read-only file system"), "{said:?}");
+    let output = CommandOutput::of(run.wait_with_output().unwrap());
+    assert!(output.code == 1 && output.stdout.contains("Read-only file system"), "{output:?}");
     assert_eq!(site.leads_to(), site.image("micromamba"));
     assert!(site.partial().exists() && !site.copy().exists());
     failing.volume.clear();
@@ -173,9 +173,9 @@ fn on_a_file_system_of_another_kind_of_system_the_copy_is_what_that_can_keep() {
     assert!(format.args(["-q", "-F", "-f"]).arg(&disk).output().unwrap().status.success());
     let volume = site.volume();
     let _mount = Mount::ntfs(&disk, &volume);
-    let said = site.sync();
+    let output = site.sync();
     for lost in ["owners are not kept", "permission bits are not kept"] {
-        assert!(said.stderr.contains(lost), "{said:?}");
+        assert!(output.stderr.contains(lost), "{output:?}");
     }
     assert_eq!(site.leads_to(), site.copy());
     let found: Vec<String> = trees::difference_except(

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use crate::site::{Site, claim_of};
+use crate::fixture::{Site, claim_of};
 
 /// As a new container finds the volume.
 fn in_a_new_container(site: &Site) {
@@ -25,7 +25,7 @@ fn an_older_copy_is_used_and_reported_until_it_is_refreshed_and_can_be_brought_b
     site.sync();
     fs::create_dir(site.copy().join("my-environment")).unwrap();
     fs::write(site.copy().join("my-environment/python"), "mine").unwrap();
-    // What a killed process had half made is nobody's.
+    // Left half made by a killed process.
     fs::write(site.copy().join(".tree-copy.1-0.tmp"), "").unwrap();
     let old = site.root().join("old");
     assert!(
@@ -33,14 +33,14 @@ fn an_older_copy_is_used_and_reported_until_it_is_refreshed_and_can_be_brought_b
     );
     upgraded(&site);
 
-    let said = site.sync();
-    assert!(said.stdout.contains("the image has generation"), "{said:?}");
-    assert!(said.stderr.contains("hint: workspace-sync refresh micromamba"), "{said:?}");
+    let output = site.sync();
+    assert!(output.stdout.contains("the image has generation"), "{output:?}");
+    assert!(output.stderr.contains("hint: workspace-sync refresh micromamba"), "{output:?}");
     assert_eq!(site.leads_to(), site.copy());
     assert_eq!(trees::difference(&old, &site.copy()), [""; 0], "the user's copy is as it was");
 
-    let said = site.run(&["refresh", "micromamba"]);
-    assert_eq!(said.code, 0, "{said:?}");
+    let output = site.run(&["refresh", "micromamba"]);
+    assert_eq!(output.code, 0, "{output:?}");
     assert_eq!(site.leads_to(), site.copy());
     assert_eq!(fs::read_to_string(site.copy().join("my-environment/python")).unwrap(), "mine");
     let differences = site.copy_differs_from(&site.image("micromamba"));
@@ -52,12 +52,12 @@ fn an_older_copy_is_used_and_reported_until_it_is_refreshed_and_can_be_brought_b
     assert_eq!(trees::difference(&old, &previous), [""; 0]);
     assert!(!site.partial().exists());
 
-    let said = site.run(&["rollback", "micromamba"]);
-    assert_eq!(said.code, 0, "{said:?}");
+    let output = site.run(&["rollback", "micromamba"]);
+    assert_eq!(output.code, 0, "{output:?}");
     assert_eq!(trees::difference(&old, &site.copy()), [""; 0]);
     assert_eq!(fs::read_to_string(previous.join("new-in-the-image")).unwrap(), "2");
-    let said = site.run(&["rollback", "micromamba"]);
-    assert_eq!(said.code, 0, "a rollback can be rolled back: {said:?}");
+    let output = site.run(&["rollback", "micromamba"]);
+    assert_eq!(output.code, 0, "a rollback can be rolled back: {output:?}");
     assert!(site.copy().join("new-in-the-image").exists());
 }
 
@@ -69,11 +69,11 @@ fn an_update_lock_stops_a_refresh() {
     site.sync();
     fs::write(site.volume().join(".update_lock"), "").unwrap();
     for action in ["refresh", "rollback"] {
-        let said = site.run(&[action, "micromamba"]);
-        assert_eq!(said.code, 1);
+        let output = site.run(&[action, "micromamba"]);
+        assert_eq!(output.code, 1);
         let lock = site.volume().join(".update_lock");
         assert_eq!(
-            said.stderr,
+            output.stderr,
             format!(
                 "workspace-sync: {0} exists; nothing was changed\nhint: remove it to allow updates: rm {0}\n",
                 lock.display()
@@ -117,16 +117,16 @@ fn a_prepared_generation_that_was_never_in_use_does_not_drive_out_the_previous_o
     let mut told: serde_json::Value = serde_json::from_slice(&fs::read(&marker).unwrap()).unwrap();
     told["generation"] = "0123456789abcdef".into();
     fs::write(&marker, told.to_string()).unwrap();
-    let said = site.run(&["refresh", "micromamba"]);
-    assert!(said.code == 0 && said.stdout.contains(" already"), "{said:?}");
+    let output = site.run(&["refresh", "micromamba"]);
+    assert!(output.code == 0 && output.stdout.contains(" already"), "{output:?}");
     assert!(!previous(&site).join("new-in-the-image").exists(), "the older one is still there");
 
     fs::write(site.copy().join("later"), "mine").unwrap();
     fs::write(site.image("micromamba").join("third"), "3").unwrap();
     fs::remove_file(site.root().join("memory/micromamba.listing")).unwrap();
     let _ = fs::remove_file(site.root().join("boot.jsonl"));
-    let said = site.run(&["refresh", "micromamba"]);
-    assert_eq!(said.code, 0, "{said:?}");
+    let output = site.run(&["refresh", "micromamba"]);
+    assert_eq!(output.code, 0, "{output:?}");
     assert_eq!(fs::read_to_string(site.copy().join("third")).unwrap(), "3");
     assert_eq!(fs::read_to_string(site.copy().join("later")).unwrap(), "mine");
     assert!(previous(&site).join("new-in-the-image").exists(), "the one that was in use");
@@ -139,9 +139,9 @@ fn the_generation_that_another_container_prepares_is_left_to_it() {
     let site = refreshed();
     next_image(&site, "third");
     prepared(&site, "other");
-    let said = site.run(&["refresh", "micromamba"]);
-    assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.stderr.contains("container \"pod-b\" is currently creating "), "{said:?}");
+    let output = site.run(&["refresh", "micromamba"]);
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.stderr.contains("container \"pod-b\" is currently creating "), "{output:?}");
     assert!(site.partial().join(".move_complete").exists());
     assert_eq!(fs::read_to_string(previous(&site).join("mine")).unwrap(), "1");
 }
@@ -150,8 +150,8 @@ fn the_generation_that_another_container_prepares_is_left_to_it() {
 fn a_copy_that_was_replaced_by_a_killed_refresh_becomes_the_previous_one() {
     let site = refreshed();
     fs::rename(previous(&site), site.partial()).unwrap();
-    let said = site.run(&["refresh", "micromamba"]);
-    assert_eq!(said.code, 0, "{said:?}");
+    let output = site.run(&["refresh", "micromamba"]);
+    assert_eq!(output.code, 0, "{output:?}");
     assert_eq!(fs::read_to_string(previous(&site).join("mine")).unwrap(), "1");
     assert!(!site.partial().exists());
 }
@@ -159,13 +159,13 @@ fn a_copy_that_was_replaced_by_a_killed_refresh_becomes_the_previous_one() {
 #[test]
 fn what_a_kill_left_of_a_previous_copy_is_not_brought_back_and_not_in_the_way() {
     let site = refreshed();
-    // What there is after a kill while the older one is removed.
+    // As a kill leaves it while the older one is removed.
     fs::rename(previous(&site).join(".move_complete"), previous(&site).join(".sync_partial")).unwrap();
     fs::remove_file(previous(&site).join("mine")).unwrap();
     assert_eq!(site.run(&["rollback", "micromamba"]).code, 1);
     next_image(&site, "third");
-    let said = site.run(&["refresh", "micromamba"]);
-    assert_eq!(said.code, 0, "{said:?}");
+    let output = site.run(&["refresh", "micromamba"]);
+    assert_eq!(output.code, 0, "{output:?}");
     assert_eq!(fs::read_to_string(previous(&site).join("mine")).unwrap(), "1");
     assert!(previous(&site).join(".move_complete").exists());
 }
@@ -177,8 +177,8 @@ fn a_directory_of_the_users_in_the_place_of_the_previous_copy_stays() {
     upgraded(&site);
     fs::create_dir(previous(&site)).unwrap();
     fs::write(previous(&site).join("thesis.tex"), "").unwrap();
-    let said = site.run(&["refresh", "micromamba"]);
-    assert!(said.code == 1 && said.stderr.contains("is taken"), "{said:?}");
+    let output = site.run(&["refresh", "micromamba"]);
+    assert!(output.code == 1 && output.stderr.contains("is taken"), "{output:?}");
     assert!(previous(&site).join("thesis.tex").exists());
 }
 
@@ -188,8 +188,8 @@ fn an_exchange_in_steps_that_was_killed_is_undone_or_finished() {
     let aside = site.volume().join("environments/micromamba-base-image.exchange");
     // After the first step.
     fs::rename(site.copy(), &aside).unwrap();
-    let said = site.sync();
-    assert_eq!(said.stdout, format!("micromamba: {} is in use\n", site.copy().display()));
+    let output = site.sync();
+    assert_eq!(output.stdout, format!("micromamba: {} is in use\n", site.copy().display()));
     assert!(!aside.exists());
     assert!(site.copy().join("new-in-the-image").exists());
     // After the second.
@@ -234,8 +234,8 @@ fn a_directory_of_a_lower_layer_says_what_renews_its_copy_and_what_cannot_be_don
     let layers = site.layered();
     site.sync();
     assert_eq!(fs::read_link(&app).unwrap(), site.volume().join("app"));
-    let said = site.run(&["verify", "app"]);
-    assert!(said.code == 1 && said.stderr.contains("nothing to compare with"), "{said:?}");
+    let output = site.run(&["verify", "app"]);
+    assert!(output.code == 1 && output.stderr.contains("nothing to compare with"), "{output:?}");
 
     // A newer image.
     fs::write(site.root().join("layers/lower/app/server"), "number two").unwrap();
@@ -245,13 +245,13 @@ fn a_directory_of_a_lower_layer_says_what_renews_its_copy_and_what_cannot_be_don
         0,
         "the directory is still there, and the copy was changed"
     );
-    let said = site.sync();
+    let output = site.sync();
     let hint = format!("hint: rename {} and start a new container", site.volume().join("app").display());
-    assert!(said.stderr.contains(&hint), "{said:?}");
-    let said = site.run(&["refresh", "app"]);
-    assert!(said.code == 1 && said.stderr.contains(&hint), "{said:?}");
+    assert!(output.stderr.contains(&hint), "{output:?}");
+    let output = site.run(&["refresh", "app"]);
+    assert!(output.code == 1 && output.stderr.contains(&hint), "{output:?}");
 
-    // What the hint says does work.
+    // The hint's command works.
     fs::rename(site.volume().join("app"), site.volume().join("old-app")).unwrap();
     let _layers = site.layered_anew(layers);
     site.sync();

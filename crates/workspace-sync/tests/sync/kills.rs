@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use trees::{Random, Shape};
 
-use crate::site::{Site, differences};
+use crate::fixture::{Site, differences};
 
 /// After a kill: programs find the image's tree, or a whole copy; nothing between.
 #[track_caller]
@@ -55,7 +55,7 @@ fn two_hundred_kills_at_random_moments_leave_the_image_or_a_whole_copy() {
     // More where the machine's load changed so much meanwhile that they fell into one part.
     while seed < 200 || switched == 0 || resumed < 20 {
         assert!(seed < 2_000, "the kills must fall into every part: {switched} {resumed}");
-        // How long an undisturbed run takes to the switch decides where the kills fall.
+        // The time of an undisturbed run up to the switch decides when the kills come.
         if seed.is_multiple_of(25) {
             to_switch = (0..2).map(|_| time_to_switch(&site)).min().unwrap();
         }

@@ -1,4 +1,4 @@
-//! What is damage, and what somebody meant.
+//! Damage, and intended changes.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime};
 
 use trees::Shape;
 
-use crate::site::Site;
+use crate::fixture::Site;
 
 fn verdict(site: &Site, arguments: &[&str]) -> (i32, serde_json::Value) {
-    let said = site.run(&[&["verify", "--json"], arguments].concat());
-    (said.code, serde_json::from_str(&said.stdout).unwrap())
+    let output = site.run(&[&["verify", "--json"], arguments].concat());
+    (output.code, serde_json::from_str(&output.stdout).unwrap())
 }
 
 /// Writes other bytes without leaving a trace in the time.
@@ -35,7 +35,7 @@ fn verify_tells_what_was_lost_from_what_was_changed() {
     let stamp = || fs::File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
     fs::write(&file, "12e45").unwrap();
     stamp();
-    // What was changed in the tick of the file system's clock in which it is looked at is always compared.
+    // Changes in the tick of the file system's clock in which it is looked at are always compared.
     let changed = fs::metadata(&file).unwrap();
     kit::wait::until(Duration::from_secs(10), "the clock of the file system", || {
         let probe = site.copy().join("probe");
@@ -47,14 +47,14 @@ fn verify_tells_what_was_lost_from_what_was_changed() {
     })
     .unwrap();
     assert_eq!(site.run(&["verify"]).code, 0, "sizes and times alone do not show it");
-    let said = site.run(&["verify", "--hash"]);
-    assert_eq!(said.code, 1);
-    assert!(said.stdout.contains(" 0 are missing, 1 damaged, and "), "{}", said.stdout);
-    assert!(said.stdout.contains("  damaged: \"plain\"\n"), "{}", said.stdout);
+    let output = site.run(&["verify", "--hash"]);
+    assert_eq!(output.code, 1);
+    assert!(output.stdout.contains(" 0 are missing, 1 damaged, and "), "{}", output.stdout);
+    assert!(output.stdout.contains("  damaged: \"plain\"\n"), "{}", output.stdout);
     fs::remove_file(&file).unwrap();
-    let said = site.run(&["verify", "--json"]);
-    let verdict: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
-    assert_eq!((said.code, &verdict["missing"], &verdict["damaged"]), (1, &1.into(), &0.into()));
+    let output = site.run(&["verify", "--json"]);
+    let verdict: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!((output.code, &verdict["missing"], &verdict["damaged"]), (1, &1.into(), &0.into()));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use trees::Shape;
 
-use crate::site::{Running, Site, Worker, wait_for};
+use crate::fixture::{Running, Site, Worker, wait_for};
 
 /// As busy as a busy log: some thousand writes a second.
 fn pace() {
@@ -26,7 +26,7 @@ impl Drop for Stopping<'_> {
     }
 }
 
-/// Appends a line at a time and opens the file anew for each, as shell scripts do.
+/// Appends a line at a time and opens the file again for each, as shell scripts do.
 fn append_by_path(tree: &Path, stop: &AtomicBool) -> u64 {
     let mut number = 0;
     while !stop.load(Ordering::Relaxed) {
@@ -108,15 +108,15 @@ fn nothing_that_programs_write_during_copy_and_switch_is_missing() {
         let made = scope.spawn(|| make_files(&tree, &stop));
         let state = scope.spawn(|| replace(&tree, &stop));
         let stopping = Stopping(&stop);
-        let said = site.sync();
+        let output = site.sync();
         drop(stopping);
-        assert!(said.stderr.contains(" still write to the image's copy; "), "{said:?}");
+        assert!(output.stderr.contains(" still write to the image's copy; "), "{output:?}");
         assert_eq!(site.leads_to(), site.copy());
         (by_path.join().unwrap(), by_file.join().unwrap(), made.join().unwrap(), state.join().unwrap())
     });
     drop(open);
     assert!(by_path > 10 && by_file > 10 && made > 10 && state > 10, "the programs must have written");
-    // What the supervised follower does once the last program has closed its files.
+    // The supervised follower, once the last program has closed its files.
     assert_eq!(site.run(&["follow"]).code, 0);
     has_all_lines(&tree.join("by-path.log"), by_path);
     has_all_lines(&tree.join("open.log"), by_file);
@@ -137,7 +137,7 @@ fn what_was_removed_in_the_old_tree_after_the_copy_is_removed_and_what_is_new_in
     fs::create_dir(image.join("cache")).unwrap();
     fs::write(image.join("cache/stale"), "x").unwrap();
     fs::write(image.join("cache/kept"), "x").unwrap();
-    // Somebody works in the old tree, so that it is followed.
+    // A program works in the old tree, so that it is followed.
     let mut holder = std::process::Command::new("sh")
         .args(["-c", "read line"])
         .current_dir(image.join("cache"))
@@ -194,9 +194,9 @@ fn while_the_follower_waits_other_commands_have_their_turn() {
     let follower = Running::start(&mut site.command(&["follow"]));
     fs::write(site.image("micromamba").join("late"), "1").unwrap();
     wait_for(&site.copy().join("late"), b"1");
-    let said = site.run(&["run"]);
+    let output = site.run(&["run"]);
     drop(worker);
-    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(output.code, 0, "{output:?}");
     follower.ends_well();
 }
 
@@ -229,8 +229,8 @@ fn what_was_kept_beside_earlier_and_what_leads_elsewhere_now_stays() {
     fs::write(image.join("state.db.before-switch"), "from another time").unwrap();
     let worker = Worker::at(&image);
     site.sync();
-    // The user moves a directory to a larger disk. The follower begins afterwards: between the two steps, it could bring
-    // the directory back.
+    // The user moves a directory to a larger disk. The follower begins afterwards: between the two steps, it could
+    // bring the directory back.
     let disk = site.root().join("disk");
     fs::rename(tree.join("models"), &disk).unwrap();
     std::os::unix::fs::symlink(&disk, tree.join("models")).unwrap();

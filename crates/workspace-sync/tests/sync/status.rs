@@ -1,9 +1,9 @@
-//! `status --json` in every state that there is; `copying` and `partial` are told where claims are.
+//! `status --json` in every state; `copying` and `partial` are tested with the claims.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use crate::site::Site;
+use crate::fixture::Site;
 
 /// `in_use`, `state`, and how many steps `run` would take.
 #[track_caller]

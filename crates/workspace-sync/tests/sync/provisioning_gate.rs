@@ -13,7 +13,7 @@ use std::time::Duration;
 use journal::{Event, Journal, Stage};
 use trees::{Random, Shape};
 
-use crate::site::{Said, Site, Worker, wait_for};
+use crate::fixture::{CommandOutput, Site, Worker, wait_for};
 
 const LONG: Duration = Duration::from_mins(1);
 /// Nothing is quiet for so long.
@@ -42,13 +42,13 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
 }
 
 #[track_caller]
-fn ends_well(run: Child) -> Said {
-    let said = Said::of(run.wait_with_output().unwrap());
-    assert_eq!(said.code, 0, "{said:?}");
-    said
+fn ends_well(run: Child) -> CommandOutput {
+    let output = CommandOutput::of(run.wait_with_output().unwrap());
+    assert_eq!(output.code, 0, "{output:?}");
+    output
 }
 
-/// Why `app` is not on the workspace, as it is known at this moment.
+/// Returns the reasons why `app` is not on the workspace, as they are known at this moment.
 fn told(site: &Site) -> Vec<String> {
     let mut told = Vec::new();
     for entry in Journal::new(&site.root().join("boot.jsonl")).read().unwrap() {
@@ -71,7 +71,7 @@ fn with_app() -> Site {
     site
 }
 
-/// What `pip install` does to an environment.
+/// Writes like `pip install`.
 fn install(root: &Path, number: u64) {
     let package = root.join(format!("site-packages/package{number}"));
     fs::create_dir_all(package.join("inner")).unwrap();
@@ -107,7 +107,7 @@ fn the_switch_comes_after_provisioning_with_all_that_it_installed() {
     wait_until("the note", || journal.read().unwrap().last().is_some_and(|entry| entry.event == note));
     (40..60).for_each(|number| install(&site.entrance("micromamba"), number));
     assert_eq!(site.leads_to(), image);
-    // Whether it succeeded, failed or was stopped: late boot removes the marker.
+    // On success, failure or a stop, late boot removes the marker.
     fs::remove_file(site.provisioning()).unwrap();
     ends_well(run);
     assert_eq!(site.leads_to(), site.copy());
@@ -170,8 +170,8 @@ fn every_tree_is_copied_before_one_waits() {
         is_waiting(&site.partial()) && is_waiting(&site.volume().join("app.partial"))
     });
     fs::remove_file(site.provisioning()).unwrap();
-    let said = ends_well(run);
-    assert_eq!(said.stdout.matches(": copied to ").count(), 2, "{said:?}");
+    let output = ends_well(run);
+    assert_eq!(output.stdout.matches(": copied to ").count(), 2, "{output:?}");
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn a_tree_that_fails_while_another_waits_is_told_and_retried_at_once() {
     let site = with_app();
     let partial = site.volume().join("app.partial");
     fs::create_dir(&partial).unwrap();
-    fs::write(partial.join(".sync_partial"), crate::site::claim_of("other").replace("micromamba", "app"))
+    fs::write(partial.join(".sync_partial"), crate::fixture::claim_of("other").replace("micromamba", "app"))
         .unwrap();
     provisioning(&site);
     let mut run = site.command(&["run", "--quiet-after", LATER, "--retry-after", "20"]);
@@ -193,8 +193,8 @@ fn a_tree_that_fails_while_another_waits_is_told_and_retried_at_once() {
     fs::remove_dir_all(&partial).unwrap();
     wait_until("the copy", || is_waiting(&partial));
     fs::remove_file(site.provisioning()).unwrap();
-    let said = ends_well(run);
-    assert_eq!(said.stdout.matches(": copied to ").count(), 2, "{said:?}");
+    let output = ends_well(run);
+    assert_eq!(output.stdout.matches(": copied to ").count(), 2, "{output:?}");
     assert_eq!(told(&site), [""; 0], "the note is history");
 }
 

@@ -1,4 +1,4 @@
-//! What a survey counts.
+//! Counts of a survey.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -9,7 +9,7 @@ use std::process::Command;
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, mknodat, setxattr};
 use tree_copy::{Capabilities, Needs, NoObserver, Survey, check_compatibility, fits, free_space, survey};
 
-use crate::tree::Trees;
+use crate::fixture::Trees;
 
 #[test]
 fn everything_that_a_copy_needs_is_counted() {

@@ -1,11 +1,11 @@
-//! What programs do in the first seconds of a container, before its image was listed and before its copy was whole.
+//! Writes of programs in the first seconds of a container, before its image was listed and before its copy was whole.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::site::{Mount, Site, init, start};
+use crate::fixture::{Mount, Site, init, start};
 
 /// As an image brings it: written long ago.
 fn ship(file: &Path, content: &str) {
@@ -74,7 +74,7 @@ fn first_container(before_listing: bool) -> (Site, Mount) {
         work(&site.entrance("app"));
     }
     assert_eq!(site.run(&["snapshot"]).code, 0);
-    // What fix-perms does to everything.
+    // As fix-perms does to everything.
     for name in ["lib/torch/version.py", "config.yaml", "lib"] {
         let path = site.image("app").join(name);
         let mode = fs::metadata(&path).unwrap().permissions().mode();
@@ -92,8 +92,8 @@ fn copy(site: &Site) -> PathBuf {
     site.volume().join("app")
 }
 
-/// What the user made and changed is in the copy: where the image has nothing of that name under its own, and otherwise
-/// beside the image's.
+/// Checks that the user's additions and changes are in the copy: where the image has nothing of that name under their
+/// own, and otherwise beside the image's.
 #[track_caller]
 fn has_everything(site: &Site) {
     let read =
@@ -115,16 +115,16 @@ fn has_everything(site: &Site) {
 
 #[track_caller]
 fn is_the_same_generation(site: &Site) {
-    let said = site.sync();
-    assert!(!said.stderr.contains("the image has generation"), "{said:?}");
-    let said = site.run(&["status", "--json"]);
-    for line in said.stdout.lines() {
+    let output = site.sync();
+    assert!(!output.stderr.contains("the image has generation"), "{output:?}");
+    let output = site.run(&["status", "--json"]);
+    for line in output.stdout.lines() {
         let status: serde_json::Value = serde_json::from_str(line).unwrap();
         assert_eq!(status["image_generation"], status["copy_generation"], "{line}");
         assert_eq!(status["problem"], serde_json::Value::Null, "{line}");
     }
-    let said = site.run(&["refresh", "app"]);
-    assert!(said.stdout.contains(" already"), "{said:?}");
+    let output = site.run(&["refresh", "app"]);
+    assert!(output.stdout.contains(" already"), "{output:?}");
 }
 
 #[test]
@@ -139,14 +139,14 @@ fn what_was_made_before_the_first_copy_was_whole_is_the_users_and_not_the_images
         ship(&site.root().join("layers/lower/.image/app/config.yaml"), "model: medium\n");
         let _layers = site.layered_anew(layers);
         start(&site);
-        let said = site.sync();
-        assert!(said.stderr.contains("the image has generation"), "{said:?}");
-        let said = site.run(&["refresh", "app"]);
-        assert_eq!(said.code, 0, "{said:?}");
+        let output = site.sync();
+        assert!(output.stderr.contains("the image has generation"), "{output:?}");
+        let output = site.run(&["refresh", "app"]);
+        assert_eq!(output.code, 0, "{output:?}");
         has_everything(&site);
         let beside =
             format!("kept your version as {}", copy(&site).join("config.yaml.before-refresh").display());
-        assert!(said.stderr.contains(&beside), "{said:?}");
+        assert!(output.stderr.contains(&beside), "{output:?}");
         let read = |name: &str| fs::read_to_string(copy(&site).join(name)).unwrap();
         assert_eq!([read("config.yaml"), read("newer.py")], ["model: medium\n", "3\n"]);
         assert_eq!(read("lib/torch/version.py"), "1.0\n", "the image's has its place");
@@ -158,7 +158,7 @@ fn what_is_done_in_the_first_second_of_a_later_container_is_no_generation() {
     let (site, layers) = first_container(false);
     let _layers = site.layered_anew(layers);
     init(&site);
-    // The entrance leads to the copy; somebody works in the image's tree all the same.
+    // The entrance leads to the copy; a program works in the image's tree all the same.
     work(&site.image("app"));
     assert_eq!(site.run(&["snapshot"]).code, 0);
     is_the_same_generation(&site);
@@ -179,8 +179,8 @@ fn weeks_of_use_before_the_first_copy_are_the_users() {
     upgrade(&site);
     let _layers = site.layered_anew(layers);
     start(&site);
-    let said = site.run(&["refresh", "app"]);
-    assert_eq!(said.code, 0, "{said:?}");
+    let output = site.run(&["refresh", "app"]);
+    assert_eq!(output.code, 0, "{output:?}");
     has_everything(&site);
 }
 
@@ -246,13 +246,13 @@ fn with_a_damaged_list_what_was_written_after_the_copy_comes_along() {
     upgrade(&site);
     let _layers = site.layered_anew(layers);
     start(&site);
-    let said = site.sync();
-    assert!(said.stderr.contains("its generation cannot be compared with the image's"), "{said:?}");
-    assert!(!said.stderr.contains("the image has generation"), "{said:?}");
-    let said = site.run(&["refresh", "app"]);
-    assert_eq!(said.code, 0, "{said:?}");
+    let output = site.sync();
+    assert!(output.stderr.contains("its generation cannot be compared with the image's"), "{output:?}");
+    assert!(!output.stderr.contains("the image has generation"), "{output:?}");
+    let output = site.run(&["refresh", "app"]);
+    assert_eq!(output.code, 0, "{output:?}");
     let previous = site.volume().join("app.previous");
-    assert!(said.stderr.contains(&format!("in {} alone", previous.display())), "{said:?}");
+    assert!(output.stderr.contains(&format!("in {} alone", previous.display())), "{output:?}");
     assert_eq!(fs::read_to_string(copy(&site).join("later")).unwrap(), "later");
     assert!(copy(&site).join("newer.py").exists() && previous.join("mine/50").exists());
 }

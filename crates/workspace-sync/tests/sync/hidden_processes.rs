@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::site::{Said, Site};
+use crate::fixture::{CommandOutput, Site};
 
 /// A container's processes and capabilities. The script gets the tool with all its options but the action as `$@`,
 /// and a program of the user 1000, `writer`, which opens `log` in the tree and goes on once it is `let_go`.
@@ -28,7 +28,7 @@ const CONTAINER: &str = r#"
     }
 "#;
 
-fn in_container(site: &Site, tree: &Path, script: &str) -> Said {
+fn in_container(site: &Site, tree: &Path, script: &str) -> CommandOutput {
     fs::set_permissions(site.root(), PermissionsExt::from_mode(0o755)).unwrap();
     fs::set_permissions(tree, PermissionsExt::from_mode(0o777)).unwrap();
     let tool = site.command(&[]);
@@ -43,15 +43,16 @@ fn in_container(site: &Site, tree: &Path, script: &str) -> Said {
         .env("SITE", site.root())
         .env("TREE", tree)
         .env("COPY", site.copy());
-    Said::of(command.output().unwrap())
+    CommandOutput::of(command.output().unwrap())
 }
 
 #[test]
 fn what_a_program_of_the_users_writes_after_the_switch_is_carried_over() {
     let site = Site::small();
-    let said = in_container(&site, &site.image("micromamba"), r#"writer sh; "$@" run; let_go; "$@" follow"#);
-    assert_eq!(said.code, 0, "{said:?}");
-    assert!(said.stderr.contains(") still write to the image's copy; "), "{said:?}");
+    let output =
+        in_container(&site, &site.image("micromamba"), r#"writer sh; "$@" run; let_go; "$@" follow"#);
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(output.stderr.contains(") still write to the image's copy; "), "{output:?}");
     assert_eq!(fs::read_to_string(site.copy().join("log")).unwrap(), "late\n");
 }
 
@@ -67,23 +68,23 @@ fn the_follower_hides_nothing_from_other_commands() {
         "$@" status
         let_go
     "#;
-    let said = in_container(&site, &site.image("micromamba"), script);
-    assert!(said.code == 0 && said.stdout.contains("still used  by sh ("), "{said:?}");
-    assert!(!said.stdout.contains("workspace-sync ("), "{said:?}");
+    let output = in_container(&site, &site.image("micromamba"), script);
+    assert!(output.code == 0 && output.stdout.contains("still used  by sh ("), "{output:?}");
+    assert!(!output.stdout.contains("workspace-sync ("), "{output:?}");
 }
 
 #[test]
 fn a_program_that_hides_its_files_is_named_and_not_taken_for_idle() {
     let site = Site::small();
-    let said = in_container(
+    let output = in_container(
         &site,
         &site.image("micromamba"),
         r#"writer ./secret; "$@" run; "$@" status; let_go; "$@" follow"#,
     );
-    assert_eq!(said.code, 0, "{said:?}");
-    assert!(said.stderr.contains("; changes to the image's copy are copied until they exit"), "{said:?}");
-    assert!(said.stderr.contains("cannot inspect secret ("), "{said:?}");
-    assert!(said.stdout.contains("maybe used"), "{said:?}");
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(output.stderr.contains("; changes to the image's copy are copied until they exit"), "{output:?}");
+    assert!(output.stderr.contains("cannot inspect secret ("), "{output:?}");
+    assert!(output.stdout.contains("maybe used"), "{output:?}");
     assert_eq!(fs::read_to_string(site.copy().join("log")).unwrap(), "late\n");
 }
 
@@ -96,32 +97,32 @@ fn a_program_in_a_user_namespace_of_its_own_may_write_like_any() {
         read line < ready
         "$@" run; let_go; "$@" follow
     "#;
-    let said = in_container(&site, &site.image("micromamba"), script);
-    assert_eq!(said.code, 0, "{said:?}");
-    assert!(said.stderr.contains("; changes to the image's copy are copied until they exit"), "{said:?}");
+    let output = in_container(&site, &site.image("micromamba"), script);
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(output.stderr.contains("; changes to the image's copy are copied until they exit"), "{output:?}");
     assert_eq!(fs::read_to_string(site.copy().join("log")).unwrap(), "late\n");
 }
 
 #[test]
 fn without_a_program_of_the_users_nobody_is_named() {
     let site = Site::small();
-    let said = in_container(&site, &site.image("micromamba"), r#""$@" run"#);
-    assert_eq!((said.code, said.stderr.contains("image's copy")), (0, false), "{said:?}");
+    let output = in_container(&site, &site.image("micromamba"), r#""$@" run"#);
+    assert_eq!((output.code, output.stderr.contains("image's copy")), (0, false), "{output:?}");
 }
 
 #[test]
 fn sudo_which_hides_its_files_is_not_in_its_own_way() {
     let site = Site::small();
-    // What makes a program of the user's root's hides it, too.
+    // This hides a program of root's as well.
     let script = r#"
         chmod 4755 secret
         setpriv --reuid 1000 --regid 1000 --clear-groups ./secret -p -c '"$@" run; "$@" status --json' sh "$@"
     "#;
-    let said = in_container(&site, &site.image("micromamba"), script);
-    assert_eq!(said.code, 0, "{said:?}");
+    let output = in_container(&site, &site.image("micromamba"), script);
+    assert_eq!(output.code, 0, "{output:?}");
     assert_eq!(fs::read_link(site.entrance("micromamba")).unwrap(), site.copy());
-    assert!(!said.stderr.contains("image's copy"), "{said:?}");
-    assert!(said.stdout.contains("\"settling\":false"), "{said:?}");
+    assert!(!output.stderr.contains("image's copy"), "{output:?}");
+    assert!(output.stdout.contains("\"settling\":false"), "{output:?}");
 }
 
 #[test]
@@ -134,10 +135,10 @@ fn a_directory_in_which_a_program_of_the_users_writes_is_not_emptied() {
         fs::write(app.join("server"), "1").unwrap();
         let _layers = site.layered();
         let script = format!(r#"writer {program}; "$@" run; ls "$TREE"; let_go; "$@" run"#);
-        let said = in_container(&site, &app, &script);
-        assert_eq!(said.code, 0, "{said:?}");
-        assert!(said.stdout.contains("\nlog\nserver\n"), "{said:?}");
-        assert!(said.stdout.contains("in use by "), "{said:?}");
+        let output = in_container(&site, &app, &script);
+        assert_eq!(output.code, 0, "{output:?}");
+        assert!(output.stdout.contains("\nlog\nserver\n"), "{output:?}");
+        assert!(output.stdout.contains("in use by "), "{output:?}");
         assert_eq!(fs::read_link(&app).unwrap(), site.volume().join("app"));
         assert_eq!(fs::read_to_string(app.join("log")).unwrap(), "late\n");
     }

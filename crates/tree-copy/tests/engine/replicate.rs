@@ -7,7 +7,7 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
 use tree_copy::{NoObserver, Replicated, Result, replicate};
 
-use crate::tree::{Trees, describe};
+use crate::fixture::{Trees, describe};
 
 fn carry(trees: &Trees, name: &str, to: &str) -> Result<Replicated> {
     let (source, target) = (File::open(&trees.source).unwrap(), File::open(&trees.target).unwrap());

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use crate::site::{Mount, Site, Worker, start};
+use crate::fixture::{Mount, Site, Worker, start};
 
 const FILES: [(&str, &str); 4] = [
     ("config.yaml", "model: small\nlog: on\n"),
@@ -21,7 +21,7 @@ fn write_long_ago(file: &Path, content: &str) {
     File::open(file).unwrap().set_modified(SystemTime::now() - Duration::from_hours(24)).unwrap();
 }
 
-/// What `fix-perms` does.
+/// Changes permissions as `fix-perms` does.
 fn fix_permissions(tree: &Path) {
     for entry in fs::read_dir(tree).unwrap().map(Result::unwrap) {
         let mode = entry.metadata().unwrap().permissions().mode();
@@ -67,11 +67,11 @@ fn is_as_the_user_left_it(app: &Path) {
 #[test]
 fn a_new_container_changes_nothing_that_the_user_did_to_the_copy() {
     let (site, _layers) = worked_in();
-    let said = site.sync();
+    let output = site.sync();
     let app = site.entrance("app");
     assert_eq!(fs::read_link(&app).unwrap(), site.volume().join("app"));
     is_as_the_user_left_it(&app);
-    assert!(!said.stderr.contains("the image has generation"), "it is the same image: {said:?}");
+    assert!(!output.stderr.contains("the image has generation"), "it is the same image: {output:?}");
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn what_the_new_container_wrote_before_its_switch_comes_beside_the_users() {
     assert!(site.sync().stdout.contains("the image's directory stays in use"));
     drop(worker);
     fs::write(app.join("server.log"), "started\n").unwrap();
-    // What an archive brings has the times of the archive.
+    // Entries of an archive have the times of the archive.
     write_long_ago(&app.join("extension/code.py"), "2\n");
     write_long_ago(&app.join("models-list"), "3\n");
     site.sync();
@@ -113,10 +113,10 @@ fn a_newer_image_does_not_come_into_an_older_copy_file_by_file() {
     start(&site);
     let app = site.entrance("app");
     fix_permissions(&app);
-    let said = site.sync();
+    let output = site.sync();
     is_as_the_user_left_it(&app);
     assert!(!app.join("newer.py").exists());
-    assert!(said.stderr.contains("the image has generation"), "{said:?}");
+    assert!(output.stderr.contains("the image has generation"), "{output:?}");
     let status = site.run(&["status"]);
     let hint = format!("hint        rename {} and start", site.volume().join("app").display());
     assert!(status.stdout.contains(&hint), "{status:?}");

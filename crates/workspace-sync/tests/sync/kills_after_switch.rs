@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use faultfs::Fault;
 use trees::{Random, Shape};
 
-use crate::site::{Failing, Site, differences};
+use crate::fixture::{Failing, Site, differences};
 
 const KILLS: u64 = 30;
 const SHAPE: Shape = Shape { files: 120, hard_linked: 20, links: 10, directories: 15, bytes: 900_000 };
@@ -25,12 +25,12 @@ fn killed(site: &Site, arguments: &[&str], seed: u64, usual: Duration) {
     run.wait().unwrap();
 }
 
-/// How long the tool takes when nobody kills it.
+/// Returns the time that the tool takes without a kill.
 #[track_caller]
 fn undisturbed(site: &Site, arguments: &[&str]) -> Duration {
     let began = Instant::now();
-    let said = site.run(arguments);
-    assert_eq!(said.code, 0, "{said:?}");
+    let output = site.run(arguments);
+    assert_eq!(output.code, 0, "{output:?}");
     began.elapsed()
 }
 

@@ -1,4 +1,4 @@
-//! Trees for tests: a place for two, and what can be said about one.
+//! Trees for tests: a place for two, and facts about one.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -134,7 +134,7 @@ pub fn describe(root: &Path) -> BTreeMap<PathBuf, String> {
 }
 
 fn sum(bytes: &[u8]) -> u64 {
-    // FNV-1a: tells contents apart and needs nothing.
+    // FNV-1a: enough to compare contents.
     bytes
         .iter()
         .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use faultfs::{Fault, FaultFs, Pattern};
 
-use crate::site::{Said, Site};
+use crate::fixture::{CommandOutput, Site};
 
 /// A site whose image can be made to fail; dropped before the site's directory.
 struct Failing {
@@ -38,10 +38,10 @@ fn a_file_that_cannot_be_read_is_named_and_the_copy_is_completed_once_it_can() {
     let bad = site.image("micromamba").join("library.so");
     fs::write(&bad, vec![7; 9_000]).unwrap();
     failing.image.inject(Fault::ReadError { byte: 5_000, files: Pattern::new("micromamba/library.so") });
-    let said = site.run(&["run"]);
-    assert_eq!(said.code, 1, "{said:?}");
+    let output = site.run(&["run"]);
+    assert_eq!(output.code, 1, "{output:?}");
     let told = format!("cannot read {}: Input/output error (os error 5)", bad.display());
-    assert!(said.stdout.contains(&told), "{said:?}");
+    assert!(output.stdout.contains(&told), "{output:?}");
     assert_eq!(site.leads_to(), site.image("micromamba"));
     assert!(!site.copy().exists());
     failing.image.clear();
@@ -74,8 +74,8 @@ fn files_that_vanish_while_they_are_copied_are_not_in_the_copy_and_no_failure() 
     }
     fs::remove_dir_all(failing.behind().join("z")).unwrap();
     failing.image.clear();
-    let said = Said::of(run.wait_with_output().unwrap());
-    assert_eq!(said.code, 0, "{said:?}");
+    let output = CommandOutput::of(run.wait_with_output().unwrap());
+    assert_eq!(output.code, 0, "{output:?}");
     assert_eq!(site.leads_to(), site.copy());
     assert!(!site.copy().join("z").exists());
     assert_eq!(site.copy_differs_from(&site.image("micromamba")), [""; 0]);

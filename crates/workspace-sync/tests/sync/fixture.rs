@@ -37,7 +37,7 @@ fn alone() -> &'static Path {
     })
 }
 
-/// What a container of this name, in this start of it, writes on a partial copy that it works on.
+/// Returns the claim of a container of this name, in this start of it.
 pub fn claim_of(container: &str) -> String {
     let instance = kit::instance::id();
     format!(
@@ -81,11 +81,11 @@ impl Failing {
         child
     }
 
-    pub fn run_with(&self, fault: Fault) -> Said {
+    pub fn run_with(&self, fault: Fault) -> CommandOutput {
         self.volume.inject(fault);
-        let said = self.site.run(&["run"]);
+        let output = self.site.run(&["run"]);
         self.volume.clear();
-        said
+        output
     }
 }
 
@@ -142,7 +142,7 @@ pub fn start(site: &Site) {
     assert_eq!(site.run(&["snapshot"]).code, 0);
 }
 
-/// What `init` does, in a later tick of the clock than the image was made in.
+/// Does what `init` does, in a later tick of the clock than the image was made in.
 #[track_caller]
 pub fn init(site: &Site) {
     let tick = || {
@@ -165,9 +165,9 @@ pub fn init(site: &Site) {
     assert_eq!(workspace_sync::adopt(&opt, &workspace, &kit::Env::default(), &memory), []);
 }
 
-/// What a run said.
+/// Result of a run.
 #[derive(Debug)]
-pub struct Said {
+pub struct CommandOutput {
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
@@ -209,7 +209,7 @@ impl Site {
     /// A new container knows nothing of the one before.
     pub fn forget(&self) {
         let _ = fs::remove_dir_all(self.root().join("memory"));
-        // What changed after the first event of a container is not its image's.
+        // Later changes than a container's first event are not its image's.
         let _ = fs::remove_file(self.root().join("boot.jsonl"));
     }
 
@@ -305,27 +305,27 @@ impl Site {
         self.root().join("container_config")
     }
 
-    /// What `status --json` says about `micromamba`.
+    /// Returns the output of `status --json` about `micromamba`.
     #[track_caller]
     pub fn status(&self) -> serde_json::Value {
-        let said = self.run(&["status", "--json"]);
-        assert_eq!(said.code, 0, "{said:?}");
-        serde_json::from_str(said.stdout.lines().next().unwrap()).unwrap()
+        let output = self.run(&["status", "--json"]);
+        assert_eq!(output.code, 0, "{output:?}");
+        serde_json::from_str(output.stdout.lines().next().unwrap()).unwrap()
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Said {
-        Said::of(self.command(arguments).output().unwrap())
+    pub fn run(&self, arguments: &[&str]) -> CommandOutput {
+        CommandOutput::of(self.command(arguments).output().unwrap())
     }
 
     /// `run`, which must succeed.
     #[track_caller]
-    pub fn sync(&self) -> Said {
-        let said = self.run(&["run"]);
-        assert_eq!(said.code, 0, "{said:?}");
-        said
+    pub fn sync(&self) -> CommandOutput {
+        let output = self.run(&["run"]);
+        assert_eq!(output.code, 0, "{output:?}");
+        output
     }
 
-    /// Where the entrance of `micromamba` leads.
+    /// Returns the target of the entrance of `micromamba`.
     pub fn leads_to(&self) -> PathBuf {
         fs::read_link(self.entrance("micromamba")).unwrap()
     }
@@ -348,7 +348,7 @@ pub fn differences(tree: &Path, copy: &Path) -> Vec<String> {
         .collect()
 }
 
-impl Said {
+impl CommandOutput {
     pub fn of(output: Output) -> Self {
         Self {
             code: output.status.code().unwrap_or(-1),
@@ -358,7 +358,7 @@ impl Said {
     }
 }
 
-/// Somebody who works in a directory of the old tree, so that it is followed, until this is dropped.
+/// A program that works in a directory of the old tree, so that it is followed, until this is dropped.
 pub struct Worker(Child);
 
 impl Worker {

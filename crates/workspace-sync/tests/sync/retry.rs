@@ -9,7 +9,7 @@ use faultfs::{Fault, Pattern};
 use journal::{Event, Journal, Stage, StageResult, StageRun, Timeline};
 use serde_json::Value;
 
-use crate::site::{Failing, Mount, Running, Said, Site, Worker};
+use crate::fixture::{CommandOutput, Failing, Mount, Running, Site, Worker};
 
 const LONG: Duration = Duration::from_mins(1);
 
@@ -25,9 +25,9 @@ fn stage(site: &Site) -> StageRun {
 /// A `run` of late boot that fails; returns its report.
 #[track_caller]
 fn fails(site: &Site) -> Value {
-    let said = site.run(&["run", "--json"]);
-    assert_eq!(said.code, 1, "{said:?}");
-    let report: Value = serde_json::from_str(said.stdout.lines().next().unwrap()).unwrap();
+    let output = site.run(&["run", "--json"]);
+    assert_eq!(output.code, 1, "{output:?}");
+    let report: Value = serde_json::from_str(output.stdout.lines().next().unwrap()).unwrap();
     let text = |name: &str| report[name].as_str().map(str::to_owned);
     let (cause, hint) = (text("cause"), text("hint"));
     journal(site).append(Event::StageStarted { stage: Stage::Sync }).unwrap();
@@ -89,8 +89,8 @@ fn what_lasts_is_not_retried() {
         let site = &failing.site;
         failing.volume.inject(fault);
         assert_eq!(fails(site)["retrying"], Value::Null);
-        let said = site.run(&["follow", "--retry-after", "1"]);
-        assert_eq!(said.code, 0, "{said:?}");
+        let output = site.run(&["follow", "--retry-after", "1"]);
+        assert_eq!(output.code, 0, "{output:?}");
         let told = stage(site);
         assert!(told.cause.unwrap().contains(cause));
         assert!(!told.hint.unwrap().contains("retried"));
@@ -101,7 +101,7 @@ fn what_lasts_is_not_retried() {
 fn a_copy_that_another_container_makes_is_used_once_it_is_whole() {
     let site = Site::small();
     fs::create_dir_all(site.partial()).unwrap();
-    fs::write(site.partial().join(".sync_partial"), crate::site::claim_of("other")).unwrap();
+    fs::write(site.partial().join(".sync_partial"), crate::fixture::claim_of("other")).unwrap();
     assert_eq!(fails(&site)["retrying"], true);
     let mut follow = site.command(&["follow", "--retry-after", "20"]);
     let follow = Running::start(follow.stderr(Stdio::null()));
@@ -165,11 +165,11 @@ fn an_attempt_ends_with_a_follower_that_is_killed() {
     let follow = Running::start(follow.stderr(Stdio::null()));
     let is_waiting = || site.status()["state"] == "waiting";
     kit::wait::until(LONG, "the attempt", || is_waiting().then_some(())).unwrap();
-    // Killed, not told to end.
+    // Killed, not asked to end.
     drop(follow);
     fs::remove_file(site.provisioning()).unwrap();
-    let said: Said = site.sync();
-    assert!(said.stdout.contains(": copied to "), "the lock was free: {said:?}");
+    let output: CommandOutput = site.sync();
+    assert!(output.stdout.contains(": copied to "), "the lock was free: {output:?}");
 }
 
 #[test]
@@ -189,6 +189,6 @@ fn a_follower_that_is_told_to_end_takes_its_attempt_with_it() {
     .unwrap();
     follow.stop();
     failing.volume.clear();
-    let said: Said = site.sync();
-    assert!(said.stdout.contains(": copied to "), "the lock was free: {said:?}");
+    let output: CommandOutput = site.sync();
+    assert!(output.stdout.contains(": copied to "), "the lock was free: {output:?}");
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use journal::{Event, Journal, Stage, StageResult, Timeline};
 
-use crate::site::{Failing, Said, Site, differences};
+use crate::fixture::{CommandOutput, Failing, Site, differences};
 
 #[test]
 fn a_first_run_copies_everything_switches_and_leaves_the_image_alone() {
@@ -17,8 +17,8 @@ fn a_first_run_copies_everything_switches_and_leaves_the_image_alone() {
     let image = site.image("micromamba");
     let before = site.root().join("before");
     assert!(std::process::Command::new("cp").arg("-a").args([&image, &before]).status().unwrap().success());
-    let said = site.sync();
-    assert_eq!(said.stdout, format!("micromamba: copied to {}, now in use\n", site.copy().display()));
+    let output = site.sync();
+    assert_eq!(output.stdout, format!("micromamba: copied to {}, now in use\n", site.copy().display()));
     assert_eq!(site.leads_to(), site.copy());
     assert_eq!(site.copy_differs_from(&image), [""; 0]);
     assert_eq!(trees::difference(&before, &image), [""; 0]);
@@ -34,8 +34,8 @@ fn a_first_run_copies_everything_switches_and_leaves_the_image_alone() {
 fn commands_without_steps_take_no_dry_run() {
     let site = Site::small();
     for command in ["snapshot", "follow", "status", "verify"] {
-        let said = site.run(&[command, "--dry-run"]);
-        assert_eq!(said.code, 2, "{command}: {said:?}");
+        let output = site.run(&[command, "--dry-run"]);
+        assert_eq!(output.code, 2, "{command}: {output:?}");
     }
     assert!(!site.root().join("memory").exists());
 }
@@ -43,11 +43,11 @@ fn commands_without_steps_take_no_dry_run() {
 #[test]
 fn a_dry_run_prints_the_steps_of_the_real_run_and_takes_none() {
     let site = Site::small();
-    let said = site.run(&["run", "--dry-run"]);
+    let output = site.run(&["run", "--dry-run"]);
     let (image, copy, entrance) = (site.image("micromamba"), site.copy(), site.entrance("micromamba"));
     let (image, copy, entrance) = (image.display(), copy.display(), entrance.display());
     assert_eq!(
-        said.stdout,
+        output.stdout,
         format!(
             "micromamba: copy {image} to {copy}\n\
              micromamba: point {entrance} to {copy}\n\
@@ -55,8 +55,8 @@ fn a_dry_run_prints_the_steps_of_the_real_run_and_takes_none() {
         )
     );
     assert_eq!(fs::read_dir(site.volume()).unwrap().count(), 0);
-    let said = site.run(&["run", "--dry-run", "--json"]);
-    let first: serde_json::Value = serde_json::from_str(said.stdout.lines().next().unwrap()).unwrap();
+    let output = site.run(&["run", "--dry-run", "--json"]);
+    let first: serde_json::Value = serde_json::from_str(output.stdout.lines().next().unwrap()).unwrap();
     assert_eq!(first, serde_json::json!({ "tree": "micromamba", "step": format!("copy {image} to {copy}") }));
 }
 
@@ -71,8 +71,8 @@ fn nothing_is_copied_unless_it_is_wanted_and_there_is_a_volume() {
     ] {
         site.set("WORKSPACE_SYNC", "true");
         site.set(name, value);
-        let said = site.sync();
-        assert_eq!(said.stdout, format!("micromamba: using the image's copy{reason}\n"), "{name}={value}");
+        let output = site.sync();
+        assert_eq!(output.stdout, format!("micromamba: using the image's copy{reason}\n"), "{name}={value}");
         assert_eq!(fs::read_dir(site.volume()).unwrap().count(), 0);
     }
 }
@@ -106,9 +106,9 @@ fn a_volume_that_refuses_root_is_no_failure_unless_a_copy_is_wanted() {
         command.args(["--bounding-set", "-dac_override,-dac_read_search"]);
         command.arg(tool.get_program()).args(tool.get_args()).env_clear();
         let variables = tool.get_envs().filter_map(|(name, value)| Some((name, value?)));
-        let said = Said::of(command.envs(variables).output().unwrap());
-        assert_eq!(said.code, code, "{said:?}");
-        assert!(said.stdout.contains(words), "{said:?}");
+        let output = CommandOutput::of(command.envs(variables).output().unwrap());
+        assert_eq!(output.code, code, "{output:?}");
+        assert!(output.stdout.contains(words), "{output:?}");
     }
 }
 
@@ -159,7 +159,7 @@ fn a_kill_between_the_exchange_and_the_rename_loses_nothing_of_the_directory() {
     .unwrap();
     site.set("OPT_SYNC", "app");
     site.sync();
-    // What a kill at that moment leaves.
+    // As a kill at that moment leaves it.
     fs::rename(site.image("app"), site.root().join("opt/.app.link-77")).unwrap();
     let memory = site.root().join("memory/app.json");
     let told = fs::read_to_string(&memory).unwrap();
@@ -234,19 +234,19 @@ fn a_directory_in_which_a_program_has_a_file_open_is_not_emptied() {
     assert!(std::process::Command::new("cp").arg("-a").args([&app, &before]).status().unwrap().success());
     let journal = Journal::new(&site.root().join("boot.jsonl"));
     let run = || {
-        let said = site.run(&["run"]);
+        let output = site.run(&["run"]);
         let stage = Timeline::from_entries(&journal.read().unwrap()).stage_run(Stage::Sync).cloned();
-        (said, stage.map(|stage| (stage.result, stage.cause)))
+        (output, stage.map(|stage| (stage.result, stage.cause)))
     };
-    let (said, stage) = run();
+    let (output, stage) = run();
     assert_eq!(stage, None, "late boot's own run ends the stage");
     let told =
         format!("app: the image's directory stays in use: {} is a directory, not a link", app.display());
     let why = format!("and is in use by sh ({}), so it cannot be replaced by the copy", server.id());
-    assert!(said.code == 0 && said.stdout.contains(&format!("{told}, {why}")), "{said:?}");
+    assert!(output.code == 0 && output.stdout.contains(&format!("{told}, {why}")), "{output:?}");
     let lost = format!("files written to {} are lost when the container is removed", app.display());
-    assert!(said.stdout.contains(&lost), "{said:?}");
-    assert!(said.stderr.contains("hint: build it as a link, "), "{said:?}");
+    assert!(output.stdout.contains(&lost), "{output:?}");
+    assert!(output.stderr.contains("hint: build it as a link, "), "{output:?}");
     let entries = journal.read().unwrap();
     let place = |wanted: &dyn Fn(&Event) -> bool| entries.iter().position(|entry| wanted(&entry.event));
     let early =
@@ -255,7 +255,7 @@ fn a_directory_in_which_a_program_has_a_file_open_is_not_emptied() {
     assert!(early.is_some() && early < copied, "before the copy is made, and at the end: {entries:?}");
     assert_eq!(trees::difference(&before, &app), [""; 0]);
     let cause =
-        said.stdout.lines().find_map(|line| line.strip_prefix("app: the image's directory stays in use: "));
+        output.stdout.lines().find_map(|line| line.strip_prefix("app: the image's directory stays in use: "));
     let cause = Some(format!("app: {}", cause.unwrap()));
     journal.append(Event::StageStarted { stage: Stage::Sync }).unwrap();
     let ended = StageResult::Done;
@@ -281,7 +281,7 @@ fn a_directory_from_which_a_program_started_a_moment_ago_is_not_emptied() {
     let mut reader = std::process::Command::new("sh");
     reader.args(["-c", "exec 3< library; cd /; echo ready; read line"]).current_dir(&app);
     reader.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
-    let (said, mut reader) = std::thread::scope(|scope| {
+    let (output, mut reader) = std::thread::scope(|scope| {
         let run = scope.spawn(|| site.run(&["run"]));
         // Nothing is removed while the directory changes; no descriptor of this process is in it.
         scope.spawn(|| {
@@ -301,7 +301,7 @@ fn a_directory_from_which_a_program_started_a_moment_ago_is_not_emptied() {
         has_started.store(true, Ordering::Relaxed);
         (run.join().unwrap(), reader)
     });
-    assert!(said.stdout.contains(&format!("is in use by sh ({})", reader.id())), "{said:?}");
+    assert!(output.stdout.contains(&format!("is in use by sh ({})", reader.id())), "{output:?}");
     assert_eq!(fs::read(&library).unwrap(), b"code");
     drop(reader.stdin.take());
     reader.wait().unwrap();

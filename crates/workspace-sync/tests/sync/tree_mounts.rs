@@ -1,9 +1,9 @@
-//! What is mounted in a tree: on the host, it is somebody's own.
+//! Mounts in a tree: on the host, they belong to another user.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::site::{Mount, Site, start};
+use crate::fixture::{Mount, Site, start};
 
 /// A directory on the same device as the tree, as a volume of the host may be.
 fn volume(site: &Site) -> PathBuf {
@@ -51,7 +51,7 @@ fn a_directory_with_a_mount_in_it_is_neither_copied_nor_emptied() {
         let before = (all_in(&app), all_in(&models));
         let next = site.run(&["run", "--dry-run"]);
         assert!(!next.stdout.contains("app: "), "{next:?}");
-        let said = site.run(&["run"]);
+        let output = site.run(&["run"]);
         let why = format!(
             "app: not on the workspace: {} is a mount; trees that contain mounts are not copied or replaced",
             at.display()
@@ -61,7 +61,10 @@ fn a_directory_with_a_mount_in_it_is_neither_copied_nor_emptied() {
             "hint: start once without this mount, and mount it at {} from then on; or remove app from OPT_SYNC\n",
             there.display()
         );
-        assert!(said.code == 1 && said.stdout.contains(&why) && said.stderr.contains(&hint), "{said:?}");
+        assert!(
+            output.code == 1 && output.stdout.contains(&why) && output.stderr.contains(&hint),
+            "{output:?}"
+        );
         assert_eq!((all_in(&app), all_in(&models)), before);
         assert!(!site.volume().join("app.partial").exists(), "nothing is begun");
         assert_eq!(site.leads_to(), site.copy(), "the other trees go on");
@@ -79,12 +82,12 @@ fn a_linked_tree_with_a_mount_in_it_is_not_switched_not_even_to_a_whole_copy() {
     let refused = |site: &Site| {
         let mount = Mount::bind(&models, &place);
         start(site);
-        let said = site.run(&["run"]);
+        let output = site.run(&["run"]);
         let why = format!("{} is mounted, and a tree", site.entrance("micromamba/models").display());
-        assert!(said.code == 1 && said.stdout.contains(&why), "{said:?}");
+        assert!(output.code == 1 && output.stdout.contains(&why), "{output:?}");
         let hint =
             format!("mount it at {} from then on; or start without", site.copy().join("models").display());
-        assert!(said.stderr.contains(&hint), "{said:?}");
+        assert!(output.stderr.contains(&hint), "{output:?}");
         assert_eq!(site.leads_to(), site.image("micromamba"));
         assert!(site.status()["problem"].as_str().unwrap().starts_with(&why));
         assert!(site.entrance("micromamba/models/model.bin").exists());
@@ -104,9 +107,9 @@ fn a_linked_tree_with_a_mount_in_it_is_not_switched_not_even_to_a_whole_copy() {
 fn a_tree_that_is_a_mount_stays_where_it_is() {
     let site = Site::small();
     let _mount = Mount::bind(&volume(&site), &site.image("micromamba"));
-    let said = site.sync();
+    let output = site.sync();
     let why = format!("{} is a mount, and stays where it is\n", site.entrance("micromamba").display());
-    assert!(said.stdout.ends_with(&why), "{said:?}");
+    assert!(output.stdout.ends_with(&why), "{output:?}");
     assert_eq!(site.leads_to(), site.image("micromamba"));
 }
 
@@ -116,11 +119,11 @@ fn an_engine_makes_directories_for_a_mount_where_the_copy_is_to_be() {
     let place = site.copy().join("models");
     fs::create_dir_all(&place).unwrap();
     let _mount = Mount::bind(&volume(&site), &place);
-    let said = site.run(&["run"]);
-    assert!(said.stdout.contains(&format!("{} is mounted, and a tree", place.display())), "{said:?}");
+    let output = site.run(&["run"]);
+    assert!(output.stdout.contains(&format!("{} is mounted, and a tree", place.display())), "{output:?}");
     assert!(
-        said.stderr.contains("hint: start once without this mount, and mount it again afterwards"),
-        "{said:?}"
+        output.stderr.contains("hint: start once without this mount, and mount it again afterwards"),
+        "{output:?}"
     );
 }
 
@@ -136,9 +139,12 @@ fn a_copy_with_a_mount_in_it_is_used_and_not_exchanged() {
     let before = all_in(&models);
     let refused = |at: &Path, action: &str| {
         let _mount = Mount::bind(&models, at);
-        let said = site.run(&[action, "micromamba"]);
-        assert!(said.code == 1 && said.stderr.contains(&format!("{} is mounted", at.display())), "{said:?}");
-        assert!(said.stderr.contains("hint: start once without this mount"), "{said:?}");
+        let output = site.run(&[action, "micromamba"]);
+        assert!(
+            output.code == 1 && output.stderr.contains(&format!("{} is mounted", at.display())),
+            "{output:?}"
+        );
+        assert!(output.stderr.contains("hint: start once without this mount"), "{output:?}");
         assert_eq!(site.sync().stdout, format!("micromamba: {} is in use\n", copy.display()));
     };
     refused(&copy.join("models"), "refresh");
@@ -152,15 +158,15 @@ fn a_copy_with_a_mount_in_it_is_used_and_not_exchanged() {
     start(&site);
     for (at, action) in [(&copy, "rollback"), (&previous, "rollback"), (&previous, "refresh")] {
         let _mount = Mount::bind(&models, &at.join("models"));
-        let said = site.run(&[action, "micromamba"]);
-        assert!(said.code == 1 && said.stderr.contains(" is mounted, and"), "{said:?}");
+        let output = site.run(&[action, "micromamba"]);
+        assert!(output.code == 1 && output.stderr.contains(" is mounted, and"), "{output:?}");
     }
     assert_eq!(all_in(&previous), whole);
     assert_eq!(all_in(&models), before);
     // The next image is not in the copy yet; what the mount hides is none of that.
     let mount = Mount::bind(&models, &copy.join("models"));
-    let said = site.run(&["verify"]);
-    assert!(said.stdout.contains("1 are missing, 0 damaged, and 1 were changed"), "{said:?}");
+    let output = site.run(&["verify"]);
+    assert!(output.stdout.contains("1 are missing, 0 damaged, and 1 were changed"), "{output:?}");
     drop(mount);
     assert_eq!(site.run(&["refresh", "micromamba"]).code, 0);
 }
@@ -172,7 +178,7 @@ fn nothing_is_removed_from_a_mount_because_the_old_tree_lost_it() {
     fs::create_dir(image.join("models")).unwrap();
     fs::write(image.join("models/model.bin"), "x").unwrap();
     start(&site);
-    let worker = crate::site::Worker::at(&image);
+    let worker = crate::fixture::Worker::at(&image);
     site.sync();
     // The user filled the volume from the copy, times included.
     let models = site.root().join("models");

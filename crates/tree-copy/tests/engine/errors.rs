@@ -1,11 +1,11 @@
-//! Errors name the entry, and say which side it is on.
+//! Errors name the entry, and the side it is on.
 
 use std::fs;
 use std::path::Path;
 
 use tree_copy::{Error, NoObserver, pass, survey};
 
-use crate::tree::Trees;
+use crate::fixture::Trees;
 
 #[test]
 fn missing_roots_are_named() {
@@ -33,7 +33,7 @@ fn a_root_that_is_no_directory_is_refused() {
 #[test]
 fn an_unreadable_file_of_the_source_is_named() {
     let trees = Trees::new();
-    // The loopback device has no speed, and says so to whoever reads it.
+    // The loopback device has no speed: reading it fails.
     let source = Path::new("/sys/class/net/lo");
     assert!(fs::read(source.join("speed")).is_err());
     let error = pass(source, &trees.target, &trees.options(), &NoObserver).unwrap_err();

@@ -7,7 +7,7 @@ use std::process::Command;
 use tempfile::TempDir;
 use tree_copy::{Capabilities, Error, FreeSpace, NoObserver, NoteKind, Options, free_space, pass, probe};
 
-use crate::tree::{Trees, describe, note};
+use crate::fixture::{Trees, describe, note};
 
 /// A file system that is mounted for the time of a test.
 pub struct Mounted {
@@ -195,7 +195,7 @@ fn a_file_system_of_another_kind_of_system_is_seen_through() {
         (place, Mounted { dir })
     };
     let can = probe(&mounted.path()).unwrap();
-    // Without a mapping of users it gives everything to whoever mounted it.
+    // Without a mapping of users it gives everything to the account that mounted it.
     assert!(!can.owner && !can.mode && !can.access_lists && !can.reflink, "{can}");
     assert!(can.rename_over && can.executable && can.symbolic_links, "{can}");
     assert_eq!(can.time_granularity, 100, "{can}");

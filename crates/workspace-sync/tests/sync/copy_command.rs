@@ -4,13 +4,13 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use crate::site::{Mount, Said, Site};
+use crate::fixture::{CommandOutput, Mount, Site};
 
-fn copy(site: &Site, source: &Path, target: &Path, more: &[&str]) -> Said {
+fn copy(site: &Site, source: &Path, target: &Path, more: &[&str]) -> CommandOutput {
     site.run(&[&["copy", source.to_str().unwrap(), target.to_str().unwrap()], more].concat())
 }
 
-/// What two trees differ in, but for the times of their roots.
+/// Returns the differences of two trees, except the times of their roots.
 fn differences(one: &Path, other: &Path) -> Vec<String> {
     trees::difference(one, other).into_iter().filter(|line| !line.starts_with(".: time")).collect()
 }
@@ -20,24 +20,24 @@ fn a_directory_is_copied_brought_up_to_date_and_then_left_alone() {
     let site = Site::small();
     let (source, target) = (site.image("micromamba"), site.root().join("new/target"));
     trees::edge_cases(&source.join("strange"), 3).unwrap();
-    let said = copy(&site, &source, &target, &["--dry-run"]);
-    assert!(said.code == 0 && said.stdout.starts_with("copy "), "{said:?}");
+    let output = copy(&site, &source, &target, &["--dry-run"]);
+    assert!(output.code == 0 && output.stdout.starts_with("copy "), "{output:?}");
     assert!(!target.exists());
-    let said = copy(&site, &source, &target, &[]);
-    assert!(said.code == 0 && said.stderr.contains(" are equal; "), "{said:?}");
+    let output = copy(&site, &source, &target, &[]);
+    assert!(output.code == 0 && output.stderr.contains(" are equal; "), "{output:?}");
     assert_eq!(differences(&source, &target), [""; 0]);
 
-    let said = copy(&site, &source, &target, &["--verify", "hash"]);
+    let output = copy(&site, &source, &target, &["--verify", "hash"]);
     let told = format!("{} already equals {}\n", target.display(), source.display());
-    assert!(said.code == 0 && said.stderr.ends_with(&told), "{said:?}");
+    assert!(output.code == 0 && output.stderr.ends_with(&told), "{output:?}");
 
     fs::write(source.join("newer"), "2").unwrap();
     fs::write(target.join("added"), "mine").unwrap();
     assert_eq!(copy(&site, &source, &target, &[]).code, 0);
     assert_eq!(fs::read_to_string(target.join("newer")).unwrap(), "2");
     assert_eq!(fs::read_to_string(target.join("added")).unwrap(), "mine");
-    let said = copy(&site, &source, &target, &["--prune", "--json"]);
-    let result: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    let output = copy(&site, &source, &target, &["--prune", "--json"]);
+    let result: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
     assert_eq!(
         (&result["removed"], &result["differing"], &result["digest"]),
         (&1.into(), &0.into(), &().into())
@@ -67,8 +67,11 @@ fn a_directory_is_not_copied_into_itself_however_it_is_named() {
         (link.join("inner"), source.clone()),
     ];
     for (from, to) in cases {
-        let said = copy(&site, &from, &to, &["--prune"]);
-        assert!(said.code == 1 && said.stderr.contains(" contain each other"), "{from:?} {to:?}: {said:?}");
+        let output = copy(&site, &from, &to, &["--prune"]);
+        assert!(
+            output.code == 1 && output.stderr.contains(" contain each other"),
+            "{from:?} {to:?}: {output:?}"
+        );
         assert_eq!(trees::difference(&before, &source), [""; 0], "{from:?} {to:?}");
     }
 }
@@ -85,8 +88,8 @@ fn where_blocks_are_shared_a_copy_needs_no_room_for_them() {
     fs::write(source.join("small"), "small").unwrap();
     let mut allot = std::process::Command::new("fallocate");
     assert!(allot.args(["-l", "170M"]).arg(source.join("large")).status().unwrap().success());
-    let said = copy(&site, &source, &target, &[]);
-    assert_eq!(said.code, 0, "{said:?}");
+    let output = copy(&site, &source, &target, &[]);
+    assert_eq!(output.code, 0, "{output:?}");
     assert_eq!(differences(&source, &target), [""; 0]);
 }
 
@@ -94,13 +97,13 @@ fn where_blocks_are_shared_a_copy_needs_no_room_for_them() {
 fn what_cannot_be_copied_is_named() {
     let site = Site::small();
     let missing = site.root().join("missing");
-    let said = copy(&site, &missing, &site.root().join("target"), &[]);
+    let output = copy(&site, &missing, &site.root().join("target"), &[]);
     let told = format!("cannot open {}: No such file or directory (os error 2)\n", missing.display());
-    assert!(said.code == 1 && said.stderr.ends_with(&told), "{said:?}");
+    assert!(output.code == 1 && output.stderr.ends_with(&told), "{output:?}");
     assert!(!site.root().join("target").exists());
     let file = site.root().join("file");
     fs::write(&file, "mine").unwrap();
-    let said = copy(&site, &site.image("micromamba"), &file, &[]);
-    assert!(said.code == 1 && said.stderr.contains(&file.display().to_string()), "{said:?}");
+    let output = copy(&site, &site.image("micromamba"), &file, &[]);
+    assert!(output.code == 1 && output.stderr.contains(&file.display().to_string()), "{output:?}");
     assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
 }

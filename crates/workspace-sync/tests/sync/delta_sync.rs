@@ -7,7 +7,7 @@ use std::time::Duration;
 use faultfs::{Fault, FaultFs, Pattern};
 use serde_json::Value;
 
-use crate::site::{Running, Site, Worker, start};
+use crate::fixture::{Running, Site, Worker, start};
 
 /// A container whose programs use the copy, and one still the old tree; dropped in this order.
 struct Switched {
@@ -32,12 +32,12 @@ impl Switched {
         self.site.image("micromamba").join(name)
     }
 
-    /// A run, which must say how it went.
+    /// Runs the tool, which must report its result.
     #[track_caller]
     fn run(&self) -> Value {
-        let said = self.site.run(&["run", "--json"]);
-        assert_eq!(said.code, 0, "the copy is in use: {said:?}");
-        serde_json::from_str(&said.stdout).unwrap()
+        let output = self.site.run(&["run", "--json"]);
+        assert_eq!(output.code, 0, "the copy is in use: {output:?}");
+        serde_json::from_str(&output.stdout).unwrap()
     }
 }
 
