@@ -83,7 +83,7 @@ fn a_linked_tree_with_a_mount_in_it_is_not_switched_not_even_to_a_whole_copy() {
         let mount = Mount::bind(&models, &place);
         start(site);
         let output = site.run(&["run"]);
-        let why = format!("{} is mounted, and a tree", site.entrance("micromamba/models").display());
+        let why = format!("{} is a mount; trees", site.entrance("micromamba/models").display());
         assert!(output.code == 1 && output.stdout.contains(&why), "{output:?}");
         let hint =
             format!("mount it at {} from then on; or start without", site.copy().join("models").display());
@@ -120,7 +120,7 @@ fn an_engine_makes_directories_for_a_mount_where_the_copy_is_to_be() {
     fs::create_dir_all(&place).unwrap();
     let _mount = Mount::bind(&volume(&site), &place);
     let output = site.run(&["run"]);
-    assert!(output.stdout.contains(&format!("{} is mounted, and a tree", place.display())), "{output:?}");
+    assert!(output.stdout.contains(&format!("{} is a mount; trees", place.display())), "{output:?}");
     assert!(
         output.stderr.contains("hint: start once without this mount, and mount it again afterwards"),
         "{output:?}"
@@ -141,7 +141,7 @@ fn a_copy_with_a_mount_in_it_is_used_and_not_exchanged() {
         let _mount = Mount::bind(&models, at);
         let output = site.run(&[action, "micromamba"]);
         assert!(
-            output.code == 1 && output.stderr.contains(&format!("{} is mounted", at.display())),
+            output.code == 1 && output.stderr.contains(&format!("{} is a mount; ", at.display())),
             "{output:?}"
         );
         assert!(output.stderr.contains("hint: start once without this mount"), "{output:?}");
@@ -159,7 +159,7 @@ fn a_copy_with_a_mount_in_it_is_used_and_not_exchanged() {
     for (at, action) in [(&copy, "rollback"), (&previous, "rollback"), (&previous, "refresh")] {
         let _mount = Mount::bind(&models, &at.join("models"));
         let output = site.run(&[action, "micromamba"]);
-        assert!(output.code == 1 && output.stderr.contains(" is mounted, and"), "{output:?}");
+        assert!(output.code == 1 && output.stderr.contains(" is a mount; trees"), "{output:?}");
     }
     assert_eq!(all_in(&previous), whole);
     assert_eq!(all_in(&models), before);
