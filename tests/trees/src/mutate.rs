@@ -13,9 +13,9 @@ use crate::content;
 use crate::random::Random;
 
 /// Longer paths are left alone: with the root before them they could not be named.
-const LONGEST_PATH: usize = 3_000;
+const MAX_PATH_LENGTH: usize = 3_000;
 /// Nothing to change was found so often in a row: the tree is empty or cannot be written.
-const MOST_MISSES: u32 = 1_000;
+const MAX_MISSES: u32 = 1_000;
 
 /// Makes `changes` changes below `root` and returns a description of each: files appear, vanish, move, grow, shrink, are rewritten in
 /// place or replaced, change their mode or time, become directories or links, and the other way round.
@@ -32,7 +32,7 @@ pub fn mutate(root: &Path, seed: u64, changes: usize) -> Result<Vec<String>> {
                 done.push(change);
                 misses = 0;
             }
-            None if misses == MOST_MISSES => bail!("{} has nothing to change", root.display()),
+            None if misses == MAX_MISSES => bail!("{} has nothing to change", root.display()),
             None => misses += 1,
         }
     }
@@ -62,7 +62,7 @@ impl Tree {
         names.sort_unstable();
         for name in names {
             let name = below.join(name);
-            if name.as_os_str().len() > LONGEST_PATH {
+            if name.as_os_str().len() > MAX_PATH_LENGTH {
                 continue;
             }
             let kind = fs::symlink_metadata(self.root.join(&name)).with_context(context)?.file_type();

@@ -18,8 +18,8 @@ const LINE: &str =
     "2026-11-24 00:00:00,000 INFO a line of a program that says what it is doing at the moment, and why\n";
 /// The script prints a file of this size again and again, so that printing costs next to nothing.
 const FILE: u64 = 100_000_000;
-/// Between two looks at a program's memory.
-const LOOK: Duration = Duration::from_millis(5);
+/// Interval at which a program's memory is read.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Throughput of `provision` beside `tee`, its memory, and its cost without anything to do; as root
 #[derive(Debug, clap::Args)]
@@ -116,7 +116,7 @@ impl Place {
                 break status;
             }
             memory = memory.max(peak(&child));
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL_INTERVAL);
         };
         let time = started.elapsed();
         if !status.success() {

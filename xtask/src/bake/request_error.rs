@@ -5,7 +5,7 @@ use std::fmt;
 use kit::{HintExt, UsageError};
 
 /// Candidates that a message names at most.
-const SHOWN: usize = 12;
+const MAX_LISTED: usize = 12;
 
 /// A request that names no variant, or more than one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,8 +74,8 @@ pub fn into_anyhow<T>(answer: Result<T, RequestError>) -> anyhow::Result<T> {
 }
 
 fn some(candidates: &[String]) -> String {
-    let shown = candidates[..candidates.len().min(SHOWN)].join(", ");
-    match candidates.len().saturating_sub(SHOWN) {
+    let shown = candidates[..candidates.len().min(MAX_LISTED)].join(", ");
+    match candidates.len().saturating_sub(MAX_LISTED) {
         0 => shown,
         more => format!("{shown} and {more} more (cargo xtask bake --list)"),
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use harness::{Container, KeyPair, RunOptions};
 
 /// Time that `docker stop` waits before it kills.
-const PATIENCE: Duration = Duration::from_secs(5);
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[test]
 fn a_stop_ends_every_program_in_order_and_exits_with_0() {
@@ -13,7 +13,7 @@ fn a_stop_ends_every_program_in_order_and_exits_with_0() {
     let container = RunOptions::new().env("SSH_PUBKEY", key.public()).start_and_wait();
     container.wait_until_ready();
     let (took, code) = container.stop();
-    assert!(took < PATIENCE, "{took:?}");
+    assert!(took < STOP_TIMEOUT, "{took:?}");
     assert_eq!(code, 0);
     let logs = container.logs();
     let order: Vec<usize> = ["stopped: sshd", "stopped: caddy", "stopped: serviceportal"]

@@ -92,11 +92,11 @@ impl fmt::Display for Load {
 mod tests {
     use super::*;
 
-    const SAID: &str = "Running 5s test @ http://h/\n  1 threads and 16 connections\n  Latency Distribution\n     50%  431.00us\n     75%    1.02ms\n     90%    2.00ms\n     99%    3.50ms\n  100 requests in 5.00s, 1MB read\nRequests/sec:   4321.09\nTransfer/sec:  1MB\n";
+    const OUTPUT: &str = "Running 5s test @ http://h/\n  1 threads and 16 connections\n  Latency Distribution\n     50%  431.00us\n     75%    1.02ms\n     90%    2.00ms\n     99%    3.50ms\n  100 requests in 5.00s, 1MB read\nRequests/sec:   4321.09\nTransfer/sec:  1MB\n";
 
     #[test]
     fn rate_and_latencies_are_read_as_wrk_writes_them() {
-        let load = parse(SAID).unwrap();
+        let load = parse(OUTPUT).unwrap();
         assert_eq!(
             load,
             Load { rate: 4321.09, median: Duration::from_micros(431), p99: Duration::from_micros(3500) }
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_load_with_errors_is_no_figure() {
-        let text = format!("{SAID}  Non-2xx or 3xx responses: 7\n");
+        let text = format!("{OUTPUT}  Non-2xx or 3xx responses: 7\n");
         assert_eq!(parse(&text).unwrap_err().to_string(), "Non-2xx or 3xx responses: 7");
     }
 }

@@ -22,14 +22,14 @@ use xtask::engine::{self, Choice};
 use fixture::Fixture;
 use plan::Plan;
 
-const NOTES: &str = "\
+const EPILOGUE: &str = "\
 Prints markdown tables for docs/design/measurements.md. A row's \"x ours\" says how many times as long as ours it takes; \"on disk\" \
 is the time until nothing is left to be written. Copies begin with cold caches, which slows the whole machine for a moment, \
 and file systems are mounted: it needs root. It also needs 17 GB below target/, which are free again afterwards.";
 
 /// Copying, repeating, sharing blocks, permissions and boot with a tree of 5.45 GB to sync
 #[derive(Debug, clap::Args)]
-#[command(after_help = NOTES)]
+#[command(after_help = EPILOGUE)]
 pub struct Args {
     /// Measure this alone; may be given several times. Without it, all but `million`
     #[arg(long, value_enum, value_name = "PART")]
