@@ -17,7 +17,7 @@ impl Checkout {
     /// Returns the working copy that cargo runs in; a compiled-in path would be wrong in a copied one.
     pub fn find() -> Result<Self> {
         let package = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
-        let here = env::current_dir().context("cannot tell the current directory")?;
+        let here = env::current_dir().context("cannot find the current directory")?;
         let root = package.as_deref().unwrap_or(&here).ancestors().find(|dir| is_root(dir));
         let root = root.with_context(|| format!("{} is not inside a checkout", here.display()))?;
         Self::at(root)

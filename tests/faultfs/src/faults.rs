@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lying_disk_says_that_all_is_written() {
+    fn a_lying_disk_reports_everything_as_written() {
         let faults = with(Fault::Truncate { byte: 30, files: Pattern::new("*") });
         assert_eq!(faults.write(b"x", 0, 100), Ok(Write { kept: 30, said: 100, wrong: None }));
         assert_eq!(faults.write(b"x", 100, 100), Ok(Write { kept: 0, said: 100, wrong: None }));

@@ -165,7 +165,7 @@ fn inodes_run_out() {
 }
 
 #[test]
-fn the_disk_says_how_much_is_free() {
+fn the_disk_reports_its_free_space() {
     let disk = Disk::with(Fault::Claim { bytes: 40_960_000, inodes: 12 });
     let room = rustix::fs::statvfs(disk.at("")).unwrap();
     assert_eq!((room.f_bavail * room.f_frsize, room.f_ffree), (40_960_000, 12));
@@ -328,7 +328,7 @@ fn a_pattern_that_fits_all_is_a_star() {
 }
 
 #[test]
-fn a_file_that_nobody_touched_for_a_while_says_so_until_the_fault_ends() {
+fn an_aged_file_seems_unchanged_for_a_while_until_the_fault_ends() {
     let disk = Disk::new();
     for name in ["claim", "other"] {
         fs::write(disk.at(name), "").unwrap();

@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plan_has_exactly_what_its_shape_says() {
+    fn a_plan_has_exactly_its_shape() {
         let shape = Shape::environment().scaled(1, 10);
         let plan = plan(&shape, 1);
         let planned = Shape {

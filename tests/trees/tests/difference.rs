@@ -35,7 +35,7 @@ fn the_same_seed_builds_the_same_tree_and_another_seed_another() {
 }
 
 #[test]
-fn a_tree_has_exactly_what_its_shape_says() {
+fn a_tree_has_exactly_its_shape() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("root");
     build(&root, &Shape::environment().scaled(1, 500), 3).unwrap();

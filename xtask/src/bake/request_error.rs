@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_list_is_cut_and_says_so() {
+    fn a_long_list_is_cut_with_a_count() {
         let candidates: Vec<String> = (1..=14).map(|number| format!("v{number}")).collect();
         assert_eq!(
             RequestError::Ambiguous { request: "v".to_owned(), candidates }.hint(),

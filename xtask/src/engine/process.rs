@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recycled_process_number_is_nobodys_daemon() {
+    fn a_recycled_process_number_is_no_daemon() {
         let dir = tempfile::tempdir().unwrap();
         let pid_file = dir.path().join("pid");
         fs::write(&pid_file, std::process::id().to_string()).unwrap();

@@ -85,7 +85,10 @@ pub fn find(engine: &Engine, name: &str) -> Result<Option<Seen>> {
         "" => Ok(None),
         id => {
             let text = kit::cmd::stdout(engine.docker().args(["container", "inspect", id]))?;
-            Ok(Some(seen(&text).with_context(|| format!("cannot read what docker says about {name}"))?))
+            Ok(Some(
+                seen(&text)
+                    .with_context(|| format!("cannot read the output of docker inspect for {name}"))?,
+            ))
         }
     }
 }
@@ -202,7 +205,7 @@ struct Binding {
 /// Reads `docker container inspect`.
 fn seen(text: &str) -> Result<Seen> {
     let mut all: Vec<Inspected> = serde_json::from_str(text)?;
-    let Some(one) = all.pop() else { bail!("it says nothing") };
+    let Some(one) = all.pop() else { bail!("it is empty") };
     let bindings = one.host_config.port_bindings.unwrap_or_default();
     let ports =
         bindings.into_values().flatten().flatten().filter_map(|binding| binding.host_port.parse().ok());
@@ -236,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_docker_says_is_read() {
+    fn the_output_of_docker_is_read() {
         let text = |running: bool, labels: &str| {
             format!(
                 r#"[{{"Id":"abc","State":{{"Running":{running}}},"Config":{{"Labels":{labels}}},"HostConfig":{{"PortBindings":

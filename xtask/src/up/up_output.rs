@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn people_are_told_where_who_and_how_to_stop() {
+    fn the_text_has_address_login_and_how_to_stop() {
         assert_eq!(
             answer().text(),
             "Portal    http://127.0.0.1:1112\nUser      user\nPassword  p\"w\nSSH       ssh -p 2222 root@127.0.0.1\n\

@@ -54,7 +54,7 @@ fn only_ssh_and_proxied_ports_are_public() {
 }
 
 #[test]
-fn markers_tell_how_far_the_boot_is() {
+fn markers_show_how_far_the_boot_is() {
     let container = RunOptions::new().start_and_wait();
     container.wait_until_ready();
     for stage in ["sync", "permissions"] {

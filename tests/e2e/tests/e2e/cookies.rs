@@ -15,7 +15,7 @@ fn flood(count: u32, name: &str, attributes: &str) -> String {
 }
 
 #[test]
-fn cookies_of_another_server_of_the_host_lock_nobody_out() {
+fn cookies_of_another_server_of_the_host_lock_no_user_out() {
     let scene = Scene::new(RunOptions::new());
     let browser = scene.owner();
     let nameless = "for (const path of ['/', '/page', '/page/', '/page/a', '/page/a/', '/page/a/b']) \

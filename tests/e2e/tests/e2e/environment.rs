@@ -102,7 +102,7 @@ fn the_documented_way_to_find_the_password_works() {
 }
 
 #[test]
-fn the_store_is_not_for_everybody_and_nothing_secret_is_in_the_log_or_in_arguments() {
+fn the_store_is_not_public_and_nothing_secret_is_in_the_log_or_in_arguments() {
     let container = RunOptions::new().env("HF_TOKEN", "hf-secret-value").start_and_wait();
     let [_, password, token] = container.login();
     let facts = container

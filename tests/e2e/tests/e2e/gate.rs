@@ -115,7 +115,7 @@ fn a_service_gets_its_own_headers_and_never_ours() {
 }
 
 #[test]
-fn a_login_sends_nobody_to_another_host_and_needs_our_own_form() {
+fn a_login_never_redirects_to_another_host_and_needs_our_own_form() {
     let container = RunOptions::new().start_and_wait();
     let [user, password, _] = container.login();
     let web = container.web(1111);
@@ -250,7 +250,7 @@ fn another_sites_page_does_not_ride_on_the_login() {
 }
 
 #[test]
-fn services_come_and_go_without_a_restart_and_a_bad_file_affects_nobody() {
+fn services_come_and_go_without_a_restart_and_a_bad_file_affects_no_other() {
     let container = with_echo(RunOptions::new().publish(8081).publish(8082));
     let running =
         container.sh("supervisorctl pid caddy; supervisorctl pid serviceportal; pidof caddy").text();
@@ -364,7 +364,7 @@ fn pages_are_protected_and_the_health_check_needs_no_login() {
 }
 
 #[test]
-fn authentication_is_off_only_when_it_says_false() {
+fn authentication_is_off_only_when_it_is_false() {
     let open = with_echo(RunOptions::new().env("WEB_ENABLE_AUTH", " False "));
     for port in [8080, 1111] {
         let answer = open.web(port).get("/");

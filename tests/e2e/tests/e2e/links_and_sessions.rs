@@ -206,7 +206,7 @@ fn sessions_survive_the_portal_and_end_one_by_one_or_all_together() {
 }
 
 #[test]
-fn the_owner_logs_in_while_somebody_guesses_ten_thousand_times() {
+fn the_owner_logs_in_while_an_attacker_guesses_ten_thousand_times() {
     let container = RunOptions::new().start_and_wait();
     let [user, password, _] = container.login();
     let web = container.web(1111);

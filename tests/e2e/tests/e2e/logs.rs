@@ -19,7 +19,7 @@ fn written(container: &Container) -> Vec<(String, usize)> {
 }
 
 #[test]
-fn docker_logs_shows_boot_and_every_service_and_each_line_says_whose_it_is() {
+fn docker_logs_shows_boot_and_every_service_and_each_line_names_its_source() {
     let key = KeyPair::generate();
     let settings = RunOptions::new().env("SSH_PUBKEY", key.public()).env("WEB_ENABLE_AUTH", "flase");
     let container = settings.start_and_wait();

@@ -48,7 +48,7 @@ fn with_podmans_capabilities_everything_but_a_terminal_works() {
 }
 
 #[test]
-fn sshd_does_not_pretend_where_it_can_let_nobody_in() {
+fn sshd_does_not_pretend_where_no_login_is_possible() {
     let key = KeyPair::generate();
     let container = lacking("SYS_CHROOT", &key).start_and_wait();
     names(&container, "SYS_CHROOT");
@@ -72,7 +72,7 @@ fn the_portal_answers_without_capabilities_that_only_single_things_need() {
 }
 
 #[test]
-fn without_the_right_to_become_another_account_the_container_runs_and_says_so() {
+fn without_the_right_to_become_another_account_the_container_runs_and_reports_it() {
     for capability in ["SETUID", "SETGID"] {
         let container = lacking(capability, &KeyPair::generate()).start();
         let ready = || container.exec(&["boot", "wait", "ready", "--timeout", "1s"]).code == Some(0);

@@ -66,7 +66,7 @@ printf '{"service_name":"Files","listen_port":18080,"proxy_port":8080,"proxy_sec
 "#;
 
 #[test]
-fn a_script_from_a_url_installs_a_package_and_starts_a_service_while_everybody_can_watch() {
+fn a_script_from_a_url_installs_a_package_and_starts_a_service_in_public_view() {
     let server = Server::of(INSTALLS);
     let url = server.url("setup.sh");
     let run = RunOptions::new()

@@ -47,7 +47,7 @@ fn a_trusted_proxy_may_say_who_the_visitor_is_and_that_he_came_by_https() {
 }
 
 #[test]
-fn everybody_else_says_it_in_vain() {
+fn headers_of_any_other_client_are_ignored() {
     let container = RunOptions::new().start_and_wait();
     let [_, password, _] = container.login();
     let answer = log_in_through(&container, "203.0.113.9", &password);
@@ -93,7 +93,7 @@ fn problem(container: &Container) -> String {
 }
 
 #[test]
-fn a_broken_edit_keeps_the_last_good_configuration_and_says_what_is_wrong() {
+fn a_broken_edit_keeps_the_last_good_configuration_and_reports_the_error() {
     let container = RunOptions::new().publish(8080).publish(8081).start_and_wait();
     serve(&container, 18080, "works");
     register(&container, "Word", 18080, 8080, "true");
@@ -256,7 +256,7 @@ Server(path, Portal).serve_forever()
 "#;
 
 #[test]
-fn what_a_service_logs_is_shown_to_nobody_without_a_login() {
+fn what_a_service_logs_is_not_shown_without_a_login() {
     let container = RunOptions::new().publish(8080).publish(8081).start_and_wait();
     container.sh("echo secret-line > /var/log/supervisor/shared.log").text();
     let with_log = |port: u16, secure: bool| {

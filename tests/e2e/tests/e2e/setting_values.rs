@@ -97,7 +97,7 @@ fn bytes_that_are_no_text_reach_supervised_programs_and_no_shell_executes_a_valu
 }
 
 #[test]
-fn a_password_with_dollars_reaches_the_container_as_env_says_to_write_it() {
+fn a_password_with_dollars_reaches_the_container_as_the_env_file_documents() {
     let line = "WEB_PASSWORD='pa$$w$ord1'";
     let settings = include_str!("../../../../.env");
     assert!(settings.contains(line), "{settings}");

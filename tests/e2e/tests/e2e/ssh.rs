@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use harness::{KeyPair, RunOptions};
 
 #[test]
-fn a_key_reaches_root_and_the_user_and_a_password_nobody() {
+fn a_key_reaches_root_and_the_user_and_a_password_no_account() {
     let key = KeyPair::generate();
     let container =
         RunOptions::new().env("SSH_PUBKEY", key.public()).env("USER_PASSWORD", "known").start_and_wait();

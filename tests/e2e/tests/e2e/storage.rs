@@ -7,7 +7,7 @@ use crate::portal::picture;
 const MAPPINGS: &str = "/opt/leonardo/storage_monitor/etc/mappings.sh";
 
 #[test]
-fn a_file_copied_in_over_ssh_appears_in_an_application_and_the_portal_says_so() {
+fn a_file_copied_in_over_ssh_appears_in_an_application_and_on_the_portal() {
     let key = KeyPair::generate();
     let container =
         RunOptions::new().env("SSH_PUBKEY", key.public()).env("WEB_PASSWORD", "right").start_and_wait();

@@ -120,7 +120,7 @@ fn nothing_is_copied_unless_it_was_asked_for() {
 }
 
 #[test]
-fn what_is_in_the_way_is_told_and_left_alone() {
+fn what_is_in_the_way_is_reported_and_left_alone() {
     let (image, volume) = (extended(), volume());
     std::fs::create_dir(volume.path().join("app")).unwrap();
     std::fs::write(volume.path().join("app/thesis"), "mine").unwrap();

@@ -97,7 +97,7 @@ fn a_full_volume_is_retried_until_it_has_room_and_the_failure_is_shown_no_more()
 }
 
 #[test]
-fn a_directory_that_a_program_uses_stays_and_the_start_succeeds_and_says_so() {
+fn a_directory_that_a_program_uses_stays_and_the_start_succeeds_and_reports_it() {
     let image = Image::extended(
         "ENV OPT_SYNC=app\n\
          RUN mkdir /opt/app && cd /opt/app && for n in $(seq 300); do echo $n > $n; done \

@@ -29,7 +29,7 @@ fn reports(container: &Container, page: &str, problems: &[&str]) {
 }
 
 #[test]
-fn whatever_is_mounted_in_the_place_of_a_file_the_container_starts_and_says_so() {
+fn whatever_is_mounted_in_the_place_of_a_file_the_container_starts_and_reports_it() {
     let host = tempfile::tempdir().unwrap();
     let sparse = host.path().join("sparse");
     fs::File::create(&sparse).unwrap().set_len(40 << 30).unwrap();

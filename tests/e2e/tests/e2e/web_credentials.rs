@@ -129,7 +129,7 @@ fn a_person_is_asked_twice_and_does_not_see_what_they_type() {
 }
 
 #[test]
-fn only_root_may_and_the_user_is_told_how_to_become_it() {
+fn only_root_may_and_the_user_gets_a_hint() {
     let container = RunOptions::new().start_and_wait();
     let denied = container.exec(&["su", "-", "user", "-c", "set-web-credentials ada < /dev/null"]);
     let said = "set-web-credentials: only root can change the login: \

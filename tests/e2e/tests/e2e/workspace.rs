@@ -116,7 +116,7 @@ fn what_was_planted_on_the_volume_does_not_lead_root_elsewhere() {
 }
 
 #[test]
-fn a_home_of_somebody_else_is_not_the_users() {
+fn a_home_of_another_user_is_not_the_users() {
     let directory = open_directory();
     let home = directory.path().join("home/user");
     std::fs::create_dir_all(&home).unwrap();

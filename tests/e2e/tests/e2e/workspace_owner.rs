@@ -37,7 +37,7 @@ fn outcome(volume: &Path) -> (String, String) {
 }
 
 #[test]
-fn whoever_owns_the_volume_the_user_can_write_and_no_account_of_the_image_can() {
+fn whichever_uid_owns_the_volume_the_user_can_write_and_no_account_of_the_image_can() {
     let table = [
         ((1000, 1000), "1000 1000"),
         ((12345, 12345), "12345 12345"),

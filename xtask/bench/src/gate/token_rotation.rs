@@ -98,7 +98,8 @@ fn change(exec: &mut Command, shared: &Shared) -> Result<(Duration, Duration, St
         exec.args(["sh", "-c", SCRIPT]).stdout(Stdio::piped()).spawn().context("cannot run docker")?;
     let output = child.stdout.take().context("docker has no output")?;
     let mut lines = BufReader::new(output).lines();
-    let mut line = || lines.next().context("the change said too little")?.context("cannot read from docker");
+    let mut line =
+        || lines.next().context("the change printed too little")?.context("cannot read from docker");
     let (began, ended) = (nanoseconds(&line()?)?, nanoseconds(&line()?)?);
     let login: serde_json::Value = serde_json::from_str(&line()?).context("not a login")?;
     let token = login["web_token"].as_str().context("a login without a token")?.to_owned();

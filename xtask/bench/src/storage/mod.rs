@@ -237,7 +237,7 @@ impl Running {
     fn memory(&self) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB"));
-        Ok(peak.context("the kernel does not tell VmHWM")?.trim().parse()?)
+        Ok(peak.context("the kernel reports no VmHWM")?.trim().parse()?)
     }
 
     /// The time that its threads were running, as the scheduler counts it.
@@ -245,7 +245,7 @@ impl Running {
         let mut sum = 0;
         for thread in std::fs::read_dir(format!("/proc/{}/task", self.0.id()))? {
             let times = std::fs::read_to_string(thread?.path().join("schedstat"))?;
-            sum += times.split(' ').next().context("the kernel does not tell times")?.parse::<u64>()?;
+            sum += times.split(' ').next().context("the kernel reports no times")?.parse::<u64>()?;
         }
         Ok(Duration::from_nanos(sum))
     }

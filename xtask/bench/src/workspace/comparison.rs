@@ -110,7 +110,7 @@ mod tests {
     use std::cell::RefCell;
 
     #[test]
-    fn everybody_begins_once_and_is_prepared_each_time() {
+    fn each_contender_begins_once_and_is_prepared_each_time() {
         let seen = RefCell::new(Vec::new());
         let note = |what: &'static str| {
             seen.borrow_mut().push(what);
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_fails_is_named() {
+    fn a_contender_that_fails_is_named() {
         let contenders = [Contender::new("cp -a", || Ok(()), || anyhow::bail!("no room"))];
         let error = run_rounds("what", "ours", 1, Until::Returned, &contenders).unwrap_err();
         assert_eq!(format!("{error:#}"), "cp -a failed: no room");

@@ -26,7 +26,7 @@ impl Fixture {
         fs::create_dir_all(root).with_context(|| format!("cannot create {}", root.display()))?;
         let fixture = Self { root: root.to_owned(), keep };
         let stat = nix::sys::statvfs::statvfs(root)
-            .with_context(|| format!("cannot tell what is free in {}", root.display()))?;
+            .with_context(|| format!("cannot read the free space of {}", root.display()))?;
         let free = stat.blocks_available().saturating_mul(stat.fragment_size());
         let needed = needed.saturating_add(MARGIN);
         if free < needed {
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn too_little_room_is_said_with_the_numbers() {
+    fn too_little_free_space_is_reported_with_the_numbers() {
         let dir = tempfile::tempdir().unwrap();
         let error = Fixture::make(&dir.path().join("fixture"), u64::MAX / 2, false).unwrap_err();
         assert!(error.to_string().ends_with(", 9223372037454 are needed"), "{error}");
