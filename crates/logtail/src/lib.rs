@@ -1,4 +1,4 @@
-//! Every log of the container in one stream.
+//! Show the logs of all services in one stream.
 //!
 //! `logtail follow` runs under supervisord. It follows `/var/log/supervisor/*.log` and the logs of boot, prints each
 //! line as `SERVICE | TEXT` to the container's own output, which is what `docker logs` shows, and writes it with its

@@ -3,22 +3,36 @@
 use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use kit::logging::Verbosity;
 
-/// Fetch the user's own script and run it once.
+const EPILOGUE: &str = "\
+Examples:
+  provision status
+  provision run --dry-run
+  sudo provision run --force
+
+Environment:
+  PROVISIONING_SCRIPT         URL of the script
+  PROVISIONING_SCRIPT_SHA256  SHA-256 that the script must have
+  PROVISIONING_TIMEOUT        maximum run time, such as 30m";
+
+/// Fetch the provisioning script and run it once.
 #[derive(Debug, Parser)]
-#[command(name = "provision", version, long_about = None)]
+#[command(name = "provision", version, long_about = None, after_help = EPILOGUE)]
 pub struct Cli {
-    /// Keep the script and what became of it in this directory
-    #[arg(long, global = true, value_name = "DIRECTORY", default_value = crate::STATE_DIRECTORY)]
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+    /// Directory of the script and its record, for tests
+    #[arg(long, global = true, hide = true, value_name = "DIRECTORY", default_value = crate::STATE_DIRECTORY)]
     pub state: PathBuf,
-    /// Write the script's output to this file
-    #[arg(long, global = true, value_name = "FILE", default_value = crate::LOG)]
+    /// File for the script's output, for tests
+    #[arg(long, global = true, hide = true, value_name = "FILE", default_value = crate::LOG)]
     pub log: PathBuf,
-    /// Take this script if no address was given
-    #[arg(long, global = true, value_name = "FILE", default_value = crate::MOUNTED_SCRIPT)]
+    /// Script to run if there is no URL, for tests
+    #[arg(long, global = true, hide = true, value_name = "FILE", default_value = crate::MOUNTED_SCRIPT)]
     pub mounted: PathBuf,
-    /// Take variables that are not set from this store
-    #[arg(long, global = true, value_name = "FILE", default_value = env_store::PATH)]
+    /// Store of variables that are not set, for tests
+    #[arg(long, global = true, hide = true, value_name = "FILE", default_value = env_store::PATH)]
     pub store: PathBuf,
     #[command(subcommand)]
     pub task: Task,
@@ -26,9 +40,9 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Task {
-    /// Fetch the script, and run it unless this very script has ended well before
-    Run(Run),
-    /// Show what was asked for, what ran and how it ended
+    /// Run the script unless it has already run successfully
+    Run(RunOptions),
+    /// Show the configured script, the last run and its result
     Status {
         /// Print one JSON object
         #[arg(long)]
@@ -37,59 +51,63 @@ pub enum Task {
     /// Become the script, as the system user
     #[command(hide = true)]
     Launch(Launch),
-    /// End what a killed run leaves behind
+    /// End the session of a killed run
     #[command(hide = true)]
     Guard {
-        /// The script's session
+        /// Session of the script
         #[arg(long)]
         session: i32,
-        /// Divide all times by this number
+        /// Divide all times by this number, for tests
         #[arg(long, default_value_t = 1)]
         time_divisor: u32,
     },
 }
 
 #[derive(Debug, clap::Args)]
-pub struct Run {
-    /// Run the script although it has ended well before
+#[expect(clippy::struct_excessive_bools, reason = "they are flags")]
+pub struct RunOptions {
+    /// Run the script even if it has already run successfully
     #[arg(long)]
     pub force: bool,
-    /// Wait for a run that is under way, instead of giving up because of it
-    #[arg(long)]
+    /// Wait for a run in progress instead of failing
+    #[arg(long, conflicts_with = "dry_run")]
     pub wait: bool,
-    /// Print one JSON object about what happened
+    /// Fetch and check the script, without running it
     #[arg(long)]
+    pub dry_run: bool,
+    /// Print one JSON object
+    #[arg(long, conflicts_with = "dry_run")]
     pub json: bool,
-    /// Tell this boot journal what is being done
-    #[arg(long, value_name = "FILE", default_value = journal::PATH)]
+    /// Boot journal, for tests
+    #[arg(long, hide = true, value_name = "FILE", default_value = journal::PATH)]
     pub journal: PathBuf,
-    /// Leave a script alone that has failed in a run with the same word
+    /// Skip a script that has failed in a run with the same word
     #[arg(long, hide = true)]
     pub attempt: Option<String>,
-    /// Divide all times by this number
+    /// Divide all times by this number, for tests
     #[arg(long, hide = true, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub time_divisor: u32,
-    /// Keep at most so many bytes in each file of the log
+    /// Maximum size of each file of the log in bytes, for tests
     #[arg(long, hide = true, default_value_t = crate::log_file::LIMIT)]
     pub log_limit: u64,
 }
 
 #[derive(Debug, clap::Args)]
 pub struct Launch {
-    /// The account whose script this is
+    /// Account that the script runs as
     #[arg(long)]
     pub user: String,
-    /// The process without which the script shall not be
+    /// Process whose end kills the script
     #[arg(long)]
     pub parent: i32,
-    /// The script's first line names its interpreter
+    /// Run the interpreter of the script's shebang
     #[arg(long)]
     pub own_interpreter: bool,
-    /// The script
+    /// Path of the script
     pub script: PathBuf,
 }
 
-/// The command line as data, for the generator of the manual pages.
+/// Returns the command line as data, for the generator of the manual pages.
 #[must_use]
 pub fn command() -> clap::Command {
     Cli::command()

@@ -25,6 +25,14 @@ impl Failure {
         Self::new(format!("{error:#}"), hint)
     }
 
+    /// The record of the last run cannot be read, so the script may already have run.
+    pub fn unreadable_record(error: &anyhow::Error) -> Self {
+        Self::new(
+            format!("{error:#}; the script may already have run successfully, so it is not run"),
+            "to run it anyway: sudo provision run --force",
+        )
+    }
+
     /// The script could not be reached.
     pub fn unreachable(cause: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { unreachable: true, ..Self::new(cause, hint) }

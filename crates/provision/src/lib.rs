@@ -1,4 +1,4 @@
-//! Fetch the user's own script and run it once.
+//! Fetch the provisioning script and run it once.
 //!
 //! `PROVISIONING_SCRIPT` names a script by its URL; without it, a file mounted at
 //! `/opt/leonardo/bin/provisioning.sh` is taken. `provision run`, which late boot calls at every start, gets hold of it,
@@ -77,6 +77,7 @@ pub fn last_report(attempt: Option<&str>) -> Option<Report> {
 /// Runs the command line.
 pub fn run() -> Outcome {
     let cli = Cli::try_parse()?;
+    cli.verbosity.apply();
     match &cli.task {
         Task::Run(task) => run::run(&cli, task),
         Task::Status { json } => status::run(&cli, *json),

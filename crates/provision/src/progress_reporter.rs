@@ -52,10 +52,7 @@ impl ProgressReporter {
         let line = format!("{} provision: {text}\n", clock::written(SystemTime::now()));
         self.log.write(line.as_bytes());
         if !self.silent {
-            match text.strip_prefix("warning: ") {
-                Some(warning) => log::warn!("{warning}"),
-                None => log::info!("{text}"),
-            }
+            print_step(&text);
         }
     }
 
@@ -130,5 +127,13 @@ impl ProgressReporter {
     /// When the next line may be noted, from now.
     pub fn next_note_in(&self) -> Duration {
         self.noted.as_ref().map_or(self.between, |(when, _)| self.between.saturating_sub(when.elapsed()))
+    }
+}
+
+/// Prints a step on stderr.
+pub fn print_step(text: &str) {
+    match text.strip_prefix("warning: ") {
+        Some(warning) => log::warn!("{warning}"),
+        None => log::info!("{text}"),
     }
 }

@@ -10,14 +10,14 @@ use kit::logging::escape_control;
 use kit::{Env, Exit, SettingsReader, clock, settings, variables};
 
 use crate::account::Account;
-use crate::cli::{Cli, Run};
+use crate::cli::{Cli, RunOptions};
 use crate::decision::{Decision, decide};
 use crate::failure::Failure;
 use crate::launch;
 use crate::line_assembler::LineAssembler;
 use crate::lock::Lock;
 use crate::log_file::LogFile;
-use crate::progress_reporter::ProgressReporter;
+use crate::progress_reporter::{ProgressReporter, print_step};
 use crate::redact::Redactor;
 use crate::report::{Report, ReportOutcome};
 use crate::script_process::{self, ScriptEnd, ScriptTask};
@@ -33,10 +33,13 @@ use workspace::Workspace;
 const MAX_LAST_LINE: usize = 120;
 
 /// Runs the subcommand.
-pub fn run(cli: &Cli, task: &Run) -> kit::Outcome {
+pub fn run(cli: &Cli, task: &RunOptions) -> kit::Outcome {
     // Fails only if one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let env = session_environment(cli)?;
+    if task.dry_run {
+        return dry_run(cli, task, &env);
+    }
     let report = match source::requested(&env, &cli.mounted) {
         Ok(None) => Report::new(ReportOutcome::None),
         _ if !nix::unistd::geteuid().is_root() => Report::new(ReportOutcome::None).failed(Failure::new(
@@ -45,7 +48,7 @@ pub fn run(cli: &Cli, task: &Run) -> kit::Outcome {
         )),
         request => {
             let secrets = match &request {
-                Ok(Some(ScriptRequest { source: Source::Address(address), .. })) => address.secrets(),
+                Ok(Some(request)) => request.source.secrets(),
                 _ => Vec::new(),
             };
             let log = LogFile::open(&cli.log, task.log_limit);
@@ -72,9 +75,52 @@ pub fn run(cli: &Cli, task: &Run) -> kit::Outcome {
     Ok(exit)
 }
 
+/// Fetches and checks the script, and prints whether it would run. Writes nothing, and works without root.
+fn dry_run(cli: &Cli, task: &RunOptions, env: &Env) -> kit::Outcome {
+    let secrets = match source::requested(env, &cli.mounted) {
+        Ok(Some(request)) => request.source.secrets(),
+        _ => Vec::new(),
+    };
+    let redactor = Redactor::new(env, secrets)?;
+    match would_do(cli, task, env, &redactor) {
+        Ok(answer) => {
+            writeln!(io::stdout(), "{}", escape_control(&redactor.redact_text(&answer)))?;
+            Ok(Exit::Done)
+        }
+        Err(Failure { cause, hint, .. }) => {
+            let error = anyhow!(redactor.redact_text(&cause));
+            Err(kit::exit::with_hint(error, redactor.redact_text(&hint)))
+        }
+    }
+}
+
+fn would_do(cli: &Cli, task: &RunOptions, env: &Env, redactor: &Redactor) -> Result<String, Failure> {
+    let Some(request) = source::requested(env, &cli.mounted)? else {
+        return Ok("would not run: no script is configured".to_owned());
+    };
+    let (workspace, _) = Workspace::from_env(env);
+    if workspace.is_update_locked().map_err(|error| Failure::internal(&error))? {
+        return Ok(format!("would not run: {} exists", workspace.update_lock().display()));
+    }
+    let mut progress = |text: &str| print_step(&redactor.redact_text(&escape_control(text)));
+    let script = source::load_script(&request, env, &TimeLimits::new(task.time_divisor), &mut progress)?;
+    shebang::has_interpreter(&script.bytes)?;
+    let last = match StateDirectory::new(&cli.state).last_run() {
+        Err(error) if !task.force => return Err(Failure::unreadable_record(&error)),
+        last => last.ok().flatten(),
+    };
+    let shown = format!("{} (sha256 {})", request.source, script.digest);
+    Ok(match decide(last.as_ref(), &script.digest, None, task.force) {
+        Decision::Run(why) => format!("would run {shown}: {why}"),
+        Decision::Unchanged | Decision::HasFailed => {
+            format!("would not run {shown}: it has already run successfully")
+        }
+    })
+}
+
 struct Provision<'a> {
     cli: &'a Cli,
-    task: &'a Run,
+    task: &'a RunOptions,
     env: &'a Env,
     progress: ProgressReporter,
     /// Whether it was this process's turn, so that what it says is news.
@@ -194,10 +240,7 @@ impl Provision<'_> {
                 self.progress.log_step(&format!("warning: {error:#}; run because of --force"));
                 Ok(None)
             }
-            Err(error) => Err(Failure::new(
-                format!("{error:#}; the script may already have run successfully, so it is not run"),
-                "to run it anyway: sudo provision run --force",
-            )),
+            Err(error) => Err(Failure::unreadable_record(&error)),
         }
     }
 

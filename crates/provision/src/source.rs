@@ -26,6 +26,16 @@ pub enum Source {
     File(PathBuf),
 }
 
+impl Source {
+    /// Returns the secrets in the address.
+    pub fn secrets(&self) -> Vec<Vec<u8>> {
+        match self {
+            Self::Address(address) => address.secrets(),
+            Self::File(_) => Vec::new(),
+        }
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -355,3 +355,31 @@ fn an_account_that_is_not_there_or_is_roots_is_named() {
     assert_eq!(machine.run().report.cause.as_deref(), Some("there is no account \"root\" to run the script"));
     assert_eq!(machine.status()["state"], "could not be run; it is retried at the next start");
 }
+
+#[test]
+fn a_dry_run_prints_what_a_run_would_do_and_leaves_no_trace() {
+    let machine = Machine::new();
+    let dry_run = |options: &[&str]| {
+        let output = machine.command(&[&["run", "--dry-run"], options].concat()).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    assert_eq!(dry_run(&["-q"]), (Some(0), "would not run: no script is configured\n".into(), String::new()));
+    machine.mount("echo x >> $WORKSPACE/ran");
+    let (code, answer, _) = dry_run(&[]);
+    assert_eq!(code, Some(0));
+    let script = machine.path("provisioning.sh").display().to_string();
+    assert!(answer.starts_with(&format!("would run {script} (sha256 ")), "{answer}");
+    assert!(answer.ends_with("): for the first time\n"), "{answer}");
+    for untouched in ["work/ran", "provisioning.log", "boot.jsonl", "state/state.json", "state/lock"] {
+        assert!(!machine.path(untouched).exists(), "{untouched}");
+    }
+    assert_eq!(machine.run().report.outcome, Ran);
+    assert!(dry_run(&[]).1.ends_with("): it has already run successfully\n"));
+    assert!(dry_run(&["--force"]).1.ends_with("): because of --force\n"));
+    machine.mount("<html>");
+    let (code, answer, error) = dry_run(&["-q"]);
+    assert_eq!((code, answer.as_str()), (Some(1), ""));
+    assert!(error.starts_with(&format!("provision: {script} is an HTML page, not a script\n")), "{error}");
+    assert_eq!(machine.read("work/ran"), "x\n");
+}
