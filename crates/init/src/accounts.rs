@@ -4,11 +4,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use kit::account_db::{AccountDb, Ids};
-use kit::{HintExt, Problem, cmd, wait};
+use kit::{HintExt, Problem, cmd};
 use workspace::Workspace;
 
 use crate::settings::Settings;
@@ -17,28 +16,6 @@ use crate::{home, sudo, user_password, workspace_access};
 
 /// Lock files of the shadow suite.
 const LOCKS: [&str; 6] = ["passwd", "shadow", "group", "gshadow", "subuid", "subgid"];
-/// These programs take milliseconds, and none runs while a container starts.
-const TIMEOUT: Duration = Duration::from_secs(2);
-/// The programs that take those locks.
-const LOCKERS: [&str; 16] = [
-    "chage",
-    "chfn",
-    "chgpasswd",
-    "chpasswd",
-    "chsh",
-    "gpasswd",
-    "groupadd",
-    "groupdel",
-    "groupmems",
-    "groupmod",
-    "newusers",
-    "passwd",
-    "useradd",
-    "userdel",
-    "usermod",
-    "vipw",
-];
-
 /// The ids of a system user that the image must have.
 pub fn user_id(name: &str) -> Result<Ids> {
     let user = uzers::get_user_by_name(name).ok_or_else(|| anyhow!("the image has no user {name}"));
@@ -123,7 +100,7 @@ fn ensure(settings: &Settings, workspace: &mut Workspace, problems: &mut Vec<Pro
 /// Runs commands of the shadow suite, one after another.
 pub fn run_commands(steps: &[Vec<String>]) -> Result<()> {
     if !steps.is_empty() {
-        break_stale_locks(Path::new("/etc"))?;
+        remove_stale_locks(Path::new("/etc"))?;
     }
     steps.iter().try_for_each(|step| {
         let (program, arguments) = step.split_first().context("an empty step")?;
@@ -142,30 +119,14 @@ fn home_of(person: &SystemUser, workspace: &Workspace, problems: &mut Vec<Proble
 
 /// Removes the account that an earlier start made, and leaves its files alone.
 fn remove_user(name: &str) -> Result<()> {
-    break_stale_locks(Path::new("/etc"))?;
+    remove_stale_locks(Path::new("/etc"))?;
     cmd::run(Command::new("/usr/sbin/userdel").args(["--", name]))
 }
 
-/// A container that was killed while an account was changed has a lock of a process that is gone, and whose number the
-/// next one may have; the shadow suite would wait for it in vain.
-fn break_stale_locks(directory: &Path) -> Result<()> {
-    for name in LOCKS {
-        let path = directory.join(name).with_extension("lock");
-        let Ok(text) = fs::read_to_string(&path) else { continue };
-        let holder = text.trim_matches(['\0', '\n']);
-        let what = format!("process {holder}, which holds {}", path.display());
-        wait::until(TIMEOUT, &what, || (!is_held(holder)).then_some(()))?;
-        remove(&path)?;
-    }
-    Ok(())
-}
-
-/// True if a running program of the shadow suite has this process id; a zombie has no executable.
-fn is_held(process: &str) -> bool {
-    let program = fs::read_link(Path::new("/proc").join(process).join("exe"));
-    program.is_ok_and(|program| {
-        program.file_name().is_some_and(|name| LOCKERS.iter().any(|locker| name == *locker))
-    })
+/// Removes the lock files of the shadow suite. Nothing else changes accounts while a container starts, so they are left
+/// from a start that was killed. The suite itself would wait for them if another process has their process ids now.
+fn remove_stale_locks(directory: &Path) -> Result<()> {
+    LOCKS.iter().try_for_each(|name| remove(&directory.join(name).with_extension("lock")))
 }
 
 fn remove(path: &Path) -> Result<()> {
@@ -192,13 +153,12 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_of_a_process_that_is_no_account_program_is_broken() {
+    fn locks_of_a_killed_start_are_removed_even_if_another_process_has_the_number() {
         let dir = tempfile::tempdir().unwrap();
-        // This very test is such a process: alive, and not useradd.
         fs::write(dir.path().join("passwd.lock"), format!("{}\0", std::process::id())).unwrap();
         fs::write(dir.path().join("group.lock"), "4194305\0").unwrap();
         fs::write(dir.path().join("other.lock"), "4194305\0").unwrap();
-        break_stale_locks(dir.path()).unwrap();
+        remove_stale_locks(dir.path()).unwrap();
         let left: Vec<_> =
             fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["other.lock"]);
