@@ -9,13 +9,13 @@ use kit::settings;
 use crate::boot_state::{BootState, Phase};
 use crate::report::{STOPPED_MESSAGE, one_line};
 
-/// More of a cause than this is for the report.
+/// Maximum length of a cause; the report has all of it.
 const MAX_LENGTH: usize = 300;
 
-/// More settings that could not be used than this are for the report too.
+/// Maximum number of setting problems; the report has all of them.
 const MAX_LISTED: usize = 3;
 
-/// Nothing if all is well; `now` is in seconds since the Unix epoch.
+/// Returns the banner, empty if all is well; `now` is in seconds since the Unix epoch.
 pub fn text(state: &BootState, now: f64) -> String {
     let mut text = match state.phase {
         // The failure is printed below.

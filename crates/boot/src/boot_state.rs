@@ -9,26 +9,26 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// Late boot has not begun.
+    /// Late boot has not started.
     Starting,
-    /// Late boot is at work.
+    /// Late boot is running.
     Running,
-    /// Late boot was killed before its end.
+    /// Late boot was killed.
     Interrupted,
     /// Late boot was asked to stop, and did.
     Stopped,
-    /// Late boot was killed so often that it is not begun again.
+    /// Late boot was killed too often and is not restarted.
     GivenUp,
-    /// Every stage has ended, whatever became of it; sync and permissions may still be at work.
+    /// All stages but sync and permissions have ended, successfully or not.
     Ready,
 }
 
-/// The journal, and what it cannot know.
+/// The journal's timeline, and the state of the process that writes it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BootState {
     /// Progress of the container's start.
     pub phase: Phase,
-    /// True while the process of the latest run lives: after ready, it waits for sync and permissions.
+    /// True while the process of the latest run is alive: after ready, it waits for sync and permissions.
     pub at_work: bool,
     /// The events of the journal.
     #[serde(flatten)]
@@ -36,7 +36,7 @@ pub struct BootState {
 }
 
 impl BootState {
-    /// Looks for the process that runs late boot.
+    /// Adds the state of the process that runs late boot.
     pub fn load(timeline: Timeline) -> Self {
         Self::with(timeline, is_boot)
     }

@@ -1,7 +1,7 @@
-//! The container's health, for the engine: the web door answers.
+//! Health check of the engine: the portal answers through Caddy.
 //!
-//! Caddy and the portal are behind that one question. Other programs are named if they are down, and do
-//! not make the container unhealthy: an orchestrator would restart it, and with it everything of the user's that works.
+//! Other programs that are down are listed, and do not make the container unhealthy: an orchestrator would restart it,
+//! and with it everything that works.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -11,10 +11,11 @@ use anyhow::{Context, Result};
 use journal::SettingProblem;
 use kit::{Exit, Outcome};
 
-/// Without proxies: a container with `http_proxy` set must not ask the proxy about itself. With `WEB_ENABLE_HTTPS=true` the
-/// answer is a redirect to https, with a certificate that names no loopback address or is signed by itself.
+/// Options of curl. No proxy: a container with `http_proxy` set must not ask the proxy about itself. With
+/// `WEB_ENABLE_HTTPS=true` the answer is a redirect to https, with a self-signed certificate or one for another name.
 ///
-/// `--disable` works in the first place alone: without it, curl obeys a `.curlrc` in its `HOME`, which may be on a volume.
+/// `--disable` only works as the first option: without it, curl reads `.curlrc` in its `HOME`, which may be on a
+/// volume.
 const ARGUMENTS: [&str; 12] = [
     "--disable",
     "--fail",

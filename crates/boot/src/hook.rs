@@ -14,10 +14,10 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::{shutdown, stage_process};
 
-/// By its path: a hook may put programs of its own in front of the PATH that later hooks have.
+/// By its path: a hook may export a `PATH` with a different bash in front.
 const BASH: &str = "/bin/bash";
 
-/// More than any hook has, in bytes.
+/// Maximum size of a hook in bytes.
 const MAX_BYTES: u64 = 64 << 20;
 
 /// Script that bash runs, with the hook as `$0`, the file for the answer as `$1`, the id of the waiting process as
@@ -58,9 +58,9 @@ fi
 . "$leonardo_text"
 exit
 "#;
-/// Names that only the lines above use.
+/// Prefix of the names that the script above uses.
 const RESERVED_PREFIX: &str = "leonardo_";
-/// Ends an answer in which no variable is missing.
+/// Last field of a complete answer.
 const COMPLETE: &[u8] = b"complete\0";
 
 /// Result of a hook.
@@ -72,10 +72,10 @@ pub struct HookResult {
     pub failure: Option<String>,
 }
 
-/// Runs a hook to its end with `env` and nothing else; its output goes to the end of `log`.
+/// Runs a hook with `env` as its whole environment; its output is appended to `log`.
 ///
-/// A hook that bash cannot parse is not begun at all. Of one with line ends of Windows or a byte order mark, bash reads a
-/// copy without these.
+/// A hook that bash cannot parse is not started. If it has Windows line ends or a byte order mark, bash reads a copy
+/// without them.
 pub fn run(path: &Path, env: &Env, log: &Path) -> Result<HookResult> {
     let bytes = ReadPolicy::max_size(MAX_BYTES).read(path)?;
     let (bytes, mended) = windows_text::normalize(&bytes);
@@ -94,7 +94,7 @@ pub fn run(path: &Path, env: &Env, log: &Path) -> Result<HookResult> {
     let mut answer = memory_file()?;
     let mut output = stage_process::open_log(log)?;
     if is_mended {
-        // A full disk is no reason to leave the hook out.
+        // The hook runs even if the disk is full.
         let _ = writeln!(output, "{}: {mended}", path.display());
     }
     let diagnostics = output.try_clone().context("cannot duplicate a file descriptor")?;
@@ -119,7 +119,7 @@ pub fn run(path: &Path, env: &Env, log: &Path) -> Result<HookResult> {
     Ok(parse_answer(status, &bytes_read))
 }
 
-/// Returns a file in memory, because the variables have secrets among them and a full disk must not cut them short.
+/// Returns a file in memory: the variables include secrets, and a full disk must not truncate them.
 fn memory_file() -> Result<File> {
     Ok(memfd_create("hook", MFdFlags::MFD_CLOEXEC).context("cannot create a file in memory")?.into())
 }
@@ -138,22 +138,22 @@ fn syntax_error(path: &Path) -> Result<Option<String>> {
         command.output().with_context(|| format!("cannot run {}", cmd::describe(&command)))
     };
     let output = parse(&[])?;
-    // A hook that turns on further patterns writes them, which only a bash with them can parse.
+    // Only a bash with extglob can parse hooks that enable it.
     if output.status.success() || parse(&["-O", "extglob"])?.status.success() {
         return Ok(None);
     }
     let stderr = String::from_utf8_lossy(&output.stderr);
     let first = stderr.lines().next().unwrap_or("syntax error");
-    // The name stands before the cause anyway.
+    // Callers print the name before the cause.
     let first = first.strip_prefix(&format!("{}: ", path.display())).unwrap_or(first);
     Ok(Some(first.to_owned()))
 }
 
-/// Reads a hook's answer: the line, the variables, and that these were all, each followed by a zero byte.
+/// Parses a hook's answer: the line, the variables and the end mark, each followed by a zero byte.
 fn parse_answer(status: ExitStatus, answer: &[u8]) -> HookResult {
     let (line, variables) = match answer.iter().position(|&byte| byte == 0) {
         Some(end) => (String::from_utf8_lossy(&answer[..end]).into_owned(), &answer[end + 1..]),
-        // The hook has killed or replaced its shell.
+        // The hook killed or replaced its shell.
         None => (String::new(), answer),
     };
     let all = variables.strip_suffix(COMPLETE);

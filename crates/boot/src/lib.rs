@@ -53,10 +53,10 @@ pub fn run() -> Outcome {
     }
 }
 
-/// Prints what `render` make of the journal.
+/// Prints the journal as `render` formats it.
 fn print(journal: &Journal, render: impl FnOnce(&BootState) -> anyhow::Result<String>) -> Outcome {
     let mut timeline = Timeline::from_entries(&journal.read()?);
-    // First, because the banner shows only a few: without such a program, a door may be shut.
+    // First, because the banner shows only a few: they may explain why the portal or SSH is unreachable.
     let proxy = journal::proxy_problem(Path::new(journal::PROXY_PROBLEM_FILE));
     timeline.problems.splice(0..0, journal.down_programs().into_iter().chain(proxy));
     let seen = BootState::load(timeline);

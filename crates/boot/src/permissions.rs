@@ -8,7 +8,7 @@ use kit::cmd;
 use crate::stage_outcome::StageOutcome;
 use crate::stage_process;
 
-/// Runs `fix-perms` to its end, for everything or for the `part` that copies have been put into.
+/// Runs `fix-perms` for everything, or only for the `part` that got new copies.
 pub fn run(part: Option<&str>, log: &Path) -> Result<StageOutcome> {
     let mut command = cmd::killed_with_parent(cmd::image_program("fix-perms"));
     command.args(part.iter().flat_map(|part| ["--only", part]));

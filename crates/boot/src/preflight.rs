@@ -16,11 +16,11 @@ use crate::{hook, shutdown};
 /// Paths of the preflight stage.
 #[derive(Debug)]
 pub struct PreflightPaths<'a> {
-    /// Has `preflight.d/*.sh` and `preflight.sh`.
+    /// Directory of `preflight.d/*.sh` and `preflight.sh`.
     pub hooks: &'a Path,
-    /// Keeps what the hooks export.
+    /// Environment store for the exported variables.
     pub store: &'a Path,
-    /// Names what is stored, so that a container made from this one drops it.
+    /// Record of the stored names, so that a container made from this one removes them.
     pub record: &'a Path,
     /// Log of the hooks' output.
     pub log: &'a Path,
@@ -35,7 +35,7 @@ pub fn run(places: &PreflightPaths<'_>, env: &mut Env, mut note: impl FnMut(Stri
     for (index, path) in hooks.iter().enumerate() {
         let name = path.strip_prefix(places.hooks).unwrap_or(path).display().to_string();
         if shutdown::is_requested() {
-            // The hook at work may have ended well all the same.
+            // The running hook may still have succeeded.
             failures.push(format!("stopped before {name} ran"));
             break;
         }
@@ -44,7 +44,7 @@ pub fn run(places: &PreflightPaths<'_>, env: &mut Env, mut note: impl FnMut(Stri
             Ok(None) => run_hook(path, env, places),
             refused => refused,
         };
-        // What one hook cannot do is no reason to leave out the others.
+        // A failed hook does not stop the others.
         if let Some(failure) = failure.unwrap_or_else(|error| Some(format!("{error:#}"))) {
             log::error!("{name}: {failure}");
             failures.push(format!("{name}: {failure}"));
@@ -64,7 +64,7 @@ pub fn run(places: &PreflightPaths<'_>, env: &mut Env, mut note: impl FnMut(Stri
     })
 }
 
-/// Runs one hook and keeps what it exported, for the next ones and for every session; returns why it failed.
+/// Runs one hook and stores its exported variables for the next hooks and for every session; returns why it failed.
 fn run_hook(path: &Path, env: &mut Env, places: &PreflightPaths<'_>) -> Result<Option<String>> {
     let ended = hook::run(path, env, places.log)?;
     let exports = changed(env, ended.exports);
@@ -78,7 +78,7 @@ fn run_hook(path: &Path, env: &mut Env, places: &PreflightPaths<'_>) -> Result<O
     Ok(ended.failure)
 }
 
-/// The exports that are new or have another value, and that belong to no single session.
+/// Returns the exported variables that are new or changed and can be stored.
 fn changed(env: &Env, exports: Vec<(OsString, OsString)>) -> Vec<(String, OsString)> {
     let new = exports.into_iter().filter(|(name, value)| env.get(name) != Some(value));
     new.filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
@@ -86,7 +86,7 @@ fn changed(env: &Env, exports: Vec<(OsString, OsString)>) -> Vec<(String, OsStri
         .collect()
 }
 
-/// `preflight.d/*.sh` in the order of their names, then `preflight.sh`.
+/// Returns `preflight.d/*.sh` in the order of their names, then `preflight.sh`.
 fn find(hooks: &Path) -> Result<Vec<PathBuf>> {
     let directory = hooks.join("preflight.d");
     let cannot = || format!("cannot read {}", directory.display());

@@ -16,12 +16,12 @@ use kit::untrusted_file::ReadError;
 use crate::stage_outcome::StageOutcome;
 use crate::supervisor;
 
-/// No honest file is larger, in bytes.
+/// Maximum size of a file in bytes.
 const MAX_BYTES: u64 = 1 << 20;
-/// The base image's own programs.
+/// Directory of the base image's programs.
 const BASE: &str = "/etc/supervisor/base.d";
 
-/// Shows supervisord the programs, and has it start those that start by themselves.
+/// Makes the programs visible to supervisord and starts them.
 pub fn run(programs: &Path, shown: &Path) -> Result<StageOutcome> {
     start(programs, Path::new(BASE), shown)
 }
@@ -34,7 +34,7 @@ fn start(programs: &Path, base: &Path, shown: &Path) -> Result<StageOutcome> {
         }
         taken => taken?,
     };
-    // supervisord would end the base image's program for the other one: boot, for example, and with it this very stage.
+    // supervisord would replace the base image's program, for example boot itself, which runs this stage.
     if let Some(taken) = taken {
         return Ok(StageOutcome::failed(
             format!("{} uses a program name of the base image: {}", taken.file.display(), taken.name),
@@ -54,7 +54,7 @@ fn start(programs: &Path, base: &Path, shown: &Path) -> Result<StageOutcome> {
     }
 }
 
-/// Points the link to the directory, in one rename.
+/// Points the link to the directory with one rename.
 fn show(programs: &Path, shown: &Path) -> Result<()> {
     let next = shown.with_extension("next");
     let cannot = || format!("cannot create {}", shown.display());
@@ -65,14 +65,14 @@ fn show(programs: &Path, shown: &Path) -> Result<()> {
     symlink(programs, &next).and_then(|()| fs::rename(&next, shown)).with_context(cannot)
 }
 
-/// A name that two programs have.
+/// A program name used twice.
 #[derive(Debug, PartialEq, Eq)]
 struct NameConflict {
     file: PathBuf,
     name: String,
 }
 
-/// The first name in `programs` that a program of `base` has.
+/// Returns the first name in `programs` that `base` uses.
 fn find_conflict(programs: &Path, base: &Path) -> Result<Option<NameConflict>> {
     let mut own = Vec::new();
     for file in files(base)? {
@@ -87,12 +87,12 @@ fn find_conflict(programs: &Path, base: &Path) -> Result<Option<NameConflict>> {
     Ok(None)
 }
 
-/// The names of a file's programs and groups, and of what it puts into groups.
+/// Returns the names of a file's programs and groups, and of the members of its groups.
 fn names(text: &str) -> Vec<String> {
     let mut names = Vec::new();
     let mut in_group = false;
     for line in text.lines() {
-        // As supervisord reads it: a section begins at the start of a line.
+        // Like supervisord: a section header starts at the beginning of a line.
         if let Some((header, _)) = line.strip_prefix('[').and_then(|line| line.split_once(']')) {
             let (kind, name) = header.split_once(':').unwrap_or((header, ""));
             in_group = kind == "group";
@@ -108,7 +108,7 @@ fn names(text: &str) -> Vec<String> {
     names
 }
 
-/// The files that supervisord reads there.
+/// Returns the files that supervisord reads in a directory.
 fn files(directory: &Path) -> Result<Vec<PathBuf>> {
     let cannot = || format!("cannot read {}", directory.display());
     let mut files = Vec::new();
@@ -132,7 +132,7 @@ fn has_any(programs: &Path) -> Result<bool> {
     Ok(false)
 }
 
-/// Returns a file's text. supervisord would wait for a FIFO for ever, and refuse all programs over a directory.
+/// Returns a file's text. supervisord would block on a FIFO, and refuse all programs because of a directory.
 fn text(file: &Path) -> Result<String> {
     let bytes = ReadPolicy::max_size(MAX_BYTES).read(file)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())

@@ -10,10 +10,10 @@ use provision::Report;
 use crate::stage_outcome::StageOutcome;
 use crate::stage_process;
 
-/// Runs the stage to its end, with the variables as the hooks have left them.
+/// Runs the stage with the variables that the hooks left.
 pub fn run(env: &Env, attempt: Option<&str>, journal: &Path, log: &Path) -> Result<StageOutcome> {
     let mut command = Command::new(cmd::image_program("provision"));
-    // A boot that was killed may have left its run behind, which then counts as ours.
+    // A killed boot may have left its run behind; its result counts for this one.
     command.args(["run", "--wait", "--json", "--journal"]).arg(journal).envs(env.iter());
     command.args(attempt.iter().flat_map(|attempt| ["--attempt", attempt]));
     let output = stage_process::spawn_logged(&mut command, log)?

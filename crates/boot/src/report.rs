@@ -1,4 +1,4 @@
-//! The report: each stage with its time on a scale, and below it what failed and what to do about it.
+//! The report: a time bar for each stage, then the failures and their fixes.
 
 use std::fmt::Write;
 
@@ -15,12 +15,12 @@ pub const STOPPED_MESSAGE: &str = "Late boot was stopped; to resume it, run: sup
 /// Width of the scale in characters.
 const WIDTH: usize = 40;
 
-/// Everything as one JSON object and a newline.
+/// Returns the report as one JSON object and a newline.
 pub fn json(state: &BootState) -> Result<String> {
     Ok(serde_json::to_string(state)? + "\n")
 }
 
-/// Everything for a person; `now` is in seconds since the Unix epoch.
+/// Returns the report as text; `now` is in seconds since the Unix epoch.
 pub fn text(state: &BootState, now: f64) -> String {
     let mut text = headline(state, now);
     text.push('\n');
@@ -103,7 +103,7 @@ fn troubles(state: &BootState) -> String {
     text
 }
 
-/// From the start of `init` to the end of what there is.
+/// Time scale from the start of `init` to the last known event.
 struct Scale {
     began: f64,
     length: f64,
@@ -120,7 +120,7 @@ impl Scale {
         Self { began, length: (end - began).max(0.001) }
     }
 
-    /// A bar between two times; what is too short for a character still gets one.
+    /// Returns a bar between two times, at least one character long.
     fn bar(&self, from: f64, to: f64) -> String {
         let first = self.column(from).min(WIDTH - 1);
         let last = self.column(to).clamp(first + 1, WIDTH);
@@ -134,7 +134,7 @@ impl Scale {
     }
 }
 
-/// A length of time with as many digits as matter.
+/// Formats a duration with the digits that matter.
 // Seconds since the start fit into any integer.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 pub fn seconds(length: f64) -> String {

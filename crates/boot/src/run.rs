@@ -21,7 +21,7 @@ use crate::{permissions, preflight, programs, provisioning, shutdown, summary, s
 /// A run that was killed is restarted by supervisord, this many times in a row at most.
 const MAX_INTERRUPTIONS: usize = 5;
 
-/// Runs all stages; one that fails does not keep the later ones from running, and makes the exit code 1.
+/// Runs all stages. A failed one does not stop the later ones, and makes the exit code 1.
 pub fn run_stages(journal: Journal, places: &Run) -> Outcome {
     let lock = Lock::open(&journal.path().with_extension("lock"))?;
     lock.acquire(Duration::ZERO).hint(|| "late boot is already running; see: boot report".to_owned())?;
@@ -43,12 +43,12 @@ struct StartedStage {
 struct Boot<'a> {
     journal: Journal,
     places: &'a Run,
-    /// The same for runs that were started again because the one before was killed.
+    /// Identifier of this attempt: runs that follow a killed run belong to the same one.
     attempt: Option<String>,
 }
 
 impl Boot<'_> {
-    /// Runs sync and permissions beside the other stages, and waits for all.
+    /// Runs sync and permissions beside the other stages and waits for all.
     fn stages(&self) -> Exit {
         let (permissions, sync) = (self.starts(Stage::Permissions), self.starts(Stage::Sync));
         let failed = thread::scope(|scope| {
@@ -61,9 +61,9 @@ impl Boot<'_> {
         if failed || shutdown::is_requested() { Exit::No } else { Exit::Done }
     }
 
-    /// Runs the stages that need each other, up to ready; returns whether any failed.
+    /// Runs the stages that depend on each other, up to ready; returns whether any failed.
     fn in_order(&self) -> bool {
-        // supervisord has the container's variables alone.
+        // supervisord's environment lacks the stored variables.
         let mut env = env_store::session_env(Env::from_process(), &self.places.store);
         let mut failed = false;
         for stage in [Stage::Preflight, Stage::Provisioning, Stage::Programs, Stage::Ready] {
@@ -81,7 +81,7 @@ impl Boot<'_> {
         failed
     }
 
-    /// Corrects permissions and moves trees to the workspace, at the same time; returns whether either failed.
+    /// Corrects permissions and copies trees to the workspace concurrently; returns whether either failed.
     fn beside(&self, permissions: StartedStage, sync: StartedStage) -> bool {
         let logs = &self.places.logs;
         let (permissions_log, sync_log) = (logs.join("config.log"), logs.join("sync.log"));
@@ -95,19 +95,19 @@ impl Boot<'_> {
             if !copied {
                 return self.ends(sync, ending) | corrected.join().unwrap_or(true);
             }
-            // New copies need access lists too; two at a time would get in each other's way.
+            // New copies need ACLs too, but two runs of fix-perms would interfere with each other.
             let failed = corrected.join().unwrap_or(true);
             self.ends(sync, ending.or_failure(correct(Some("workspace")))) | failed
         })
     }
 
-    /// Ends a start's output with what a person needs first.
+    /// Prints the summary at the end of a start.
     fn summary(&self) -> Result<()> {
         let host = nix::unistd::gethostname().unwrap_or_default();
         let mut timeline = Timeline::from_entries(&self.journal.read()?);
         timeline.problems.extend(self.journal.down_programs());
         let state = BootState::load(timeline);
-        // What init settled; boot itself has less of it if docker exec started it.
+        // The values of `init`; boot has fewer of them if it was started by `docker exec`.
         let mut env = Env::from_process();
         for (name, value) in Store::read(&self.places.store).unwrap_or_default().iter() {
             env.set(name, value);
@@ -135,7 +135,7 @@ impl Boot<'_> {
         provisioning::run(env, self.attempt.as_deref(), self.journal.path(), &log)
     }
 
-    /// Ends without doing anything, so that a stage that kills its own boot does not do so for ever.
+    /// Gives up, so that a stage that kills its own boot does not repeat that forever.
     fn give_up(&self, interrupted: usize) -> Exit {
         let cause = format!("late boot was killed {interrupted} times and is not restarted");
         let ending = StageOutcome::failed(
@@ -146,7 +146,7 @@ impl Boot<'_> {
         Exit::No
     }
 
-    /// Begins a stage, does it and ends it; returns whether it failed.
+    /// Starts a stage, runs it and records its outcome; returns whether it failed.
     fn stage(&self, stage: Stage, work: impl FnOnce() -> Result<StageOutcome>) -> bool {
         let started = self.starts(stage);
         self.ends(started, work().unwrap_or_else(|error| cannot(&error)))
@@ -181,7 +181,7 @@ impl Boot<'_> {
         result == StageResult::Failed
     }
 
-    /// A journal that cannot be written, on a full disk for example, must not keep the stages from their work.
+    /// Stages run even if the journal cannot be written, for example on a full disk.
     fn record(&self, event: Event) {
         log_failure(self.journal.append(event));
     }
@@ -193,13 +193,13 @@ fn log_failure(done: Result<()>) {
     }
 }
 
-/// A stage that could not do its work at all.
+/// Returns the outcome of a stage that could not run at all.
 fn cannot(error: &anyhow::Error) -> StageOutcome {
     let hint = kit::exit::hint(error).unwrap_or_else(|| "run: supervisorctl restart boot".to_owned());
     StageOutcome::failed(format!("{error:#}"), hint)
 }
 
-/// The file that exists until a stage has ended.
+/// Returns the name of the marker file that exists until a stage has ended.
 fn marker(stage: Stage) -> Option<&'static str> {
     match stage {
         Stage::Sync => Some("workspace_sync"),
@@ -218,7 +218,6 @@ fn remove(marker: &Path) -> Result<()> {
 }
 
 fn log_outcome(StartedStage { stage, at }: StartedStage, ending: &StageOutcome) {
-    // This goes into a log.
     match (&ending.result, ending.restricted_cause.as_ref().or(ending.cause.as_ref())) {
         (StageResult::Failed, cause) => {
             log::error!("{stage} failed: {}", cause.map_or("no reason given", String::as_str));

@@ -23,13 +23,13 @@ fn asked() -> MutexGuard<'static, bool> {
     ASKED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From here on a signal does not end this process by itself.
+/// Handles the signals from here on: they no longer end this process themselves.
 pub fn install_handler(journal: Journal) -> Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("cannot install the signal handler")?;
     let listen = move || {
         for _ in signals.forever() {
             let mut asked = asked();
-            // Our own one comes back to us.
+            // Our own signal to the group is received too.
             if !*asked {
                 *asked = true;
                 if let Err(error) = journal.append(Event::BootStopped) {
@@ -43,7 +43,8 @@ pub fn install_handler(journal: Journal) -> Result<()> {
     Ok(())
 }
 
-/// To all that late boot runs: supervisord has made it the leader of their group. In a terminal's group are others too.
+/// Forwards the signal to the process group, which supervisord created for late boot. The group of a terminal has other
+/// processes.
 fn forward_signal() {
     if getpgrp() == getpid() {
         // Some may have exited meanwhile.
@@ -56,7 +57,7 @@ pub fn is_requested() -> bool {
     *asked()
 }
 
-/// Starts a program, unless nothing further is to be begun.
+/// Starts a program unless a stop was requested.
 pub fn spawn(command: &mut Command) -> io::Result<Child> {
     let asked = asked();
     if *asked { Err(io::Error::other("late boot was stopped")) } else { command.spawn() }

@@ -16,23 +16,23 @@ pub struct StageOutcome {
 }
 
 impl StageOutcome {
-    /// Everything asked for was done.
+    /// Everything requested was done.
     pub fn done() -> Self {
         Self { result: StageResult::Done, cause: None, restricted_cause: None, hint: None }
     }
 
-    /// Nothing was asked for.
+    /// Nothing was requested.
     pub fn skipped() -> Self {
         Self { result: StageResult::Skipped, cause: None, restricted_cause: None, hint: None }
     }
 
-    /// Returns the first of the two that failed, or else this one.
+    /// Returns the first of the two that failed, otherwise this one.
     pub fn or_failure(self, other: Self) -> Self {
         let is_worse = other.result == StageResult::Failed && self.result != StageResult::Failed;
         if is_worse { other } else { self }
     }
 
-    /// Something asked for was not done.
+    /// Something requested was not done.
     pub fn failed(cause: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
             result: StageResult::Failed,

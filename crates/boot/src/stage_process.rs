@@ -1,4 +1,4 @@
-//! The tools that do a stage's work: their diagnostics go into the stage's own log.
+//! Processes of a stage: their diagnostics go to the stage's log.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -13,15 +13,14 @@ use kit::cmd;
 
 use crate::shutdown;
 
-/// Starts a tool with its standard output for us and its diagnostics at the end of `log`.
+/// Starts a tool; its standard output is captured, its diagnostics are appended to `log`.
 pub fn spawn_logged(command: &mut Command, log: &Path) -> Result<Child> {
     let diagnostics = open_log(log)?;
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(diagnostics);
     shutdown::spawn(command).with_context(|| format!("cannot run {}", cmd::describe(command)))
 }
 
-/// Opens a log for appending. A link or a FIFO in its place is reported and no reason to leave the work undone: then what a
-/// tool prints is in this program's own log.
+/// Opens a log for appending. A link or a FIFO in its place is reported, and the output goes to this program's own log.
 pub fn open_log(log: &Path) -> Result<File> {
     let opened = OpenOptions::new()
         .append(true)

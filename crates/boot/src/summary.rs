@@ -1,4 +1,4 @@
-//! The end of a start in a few lines of the container's output: where the portal is, how to log in, what is wrong.
+//! The summary at the end of a start, in the container's output: the portal's address, the login, SSH and problems.
 
 use std::fs;
 use std::path::Path;
@@ -10,15 +10,15 @@ use portal_control::{PublicOrigin, public_origin};
 use crate::boot_state::BootState;
 use crate::report::seconds;
 
-/// The portal's port inside the container.
+/// Port of the portal inside the container.
 const PORTAL: u16 = 1111;
 /// Default path of sshd's pid file (sshd(8), FILES).
 const SSHD_PID: &str = "/run/sshd.pid";
-/// By its path: the image may have a `PATH` of its own, which `docker exec` takes as it is.
+/// By its path: an image may set a `PATH`, which `docker exec` uses as it is.
 const LINK: &str = "/opt/leonardo/bin/portal-link";
 const REPORT: &str = "/opt/leonardo/bin/boot report";
 
-/// Returns the lines, without any secret; `host` is the container's host name.
+/// Returns the lines, without secrets; `host` is the container's host name.
 pub fn lines(env: &Env, host: &str, state: &BootState) -> Vec<String> {
     let mut lines = vec![ready(env, state), portal(env, host)];
     lines.extend(login(env, host));
@@ -75,16 +75,16 @@ fn login(env: &Env, host: &str) -> Vec<String> {
 }
 
 fn ssh(env: &Env, state: &BootState) -> String {
-    // By hand, it may run all the same.
+    // It may have been started by hand.
     if env.text("LEONARDO_AUTOSTART_SSHD") == Some("true") || is_running(Path::new(SSHD_PID)) {
-        // As supervisord's launcher names what is down.
+        // The setting is the program's name.
         return if state.timeline.problems.iter().any(|problem| problem.setting == "sshd") {
             "SSH: down".to_owned()
         } else {
             format!("SSH: on, port {} inside the container", env.text("SSH_PORT").unwrap_or("22"))
         };
     }
-    // As init names them in its problems.
+    // The names that init uses in its problems.
     let needed = |setting: &str| ["SYS_CHROOT", "SETUID", "SETGID"].contains(&setting);
     let problems = &state.timeline.problems;
     if let Some(problem) = problems.iter().find(|problem| needed(&problem.setting)) {
@@ -96,20 +96,20 @@ fn ssh(env: &Env, state: &BootState) -> String {
     }
 }
 
-/// True if the process whose number the file has is sshd; the file outlives a kill.
+/// True if the pid file names a running sshd; the file survives a kill.
 fn is_running(file: &Path) -> bool {
     let Ok(pid) = fs::read_to_string(file) else { return false };
     fs::read_to_string(format!("/proc/{}/comm", pid.trim())).is_ok_and(|program| program.trim_end() == "sshd")
 }
 
-/// True for the variables and the files that keys come from.
+/// True for settings that provide SSH keys.
 fn is_of_keys(setting: &str) -> bool {
     variables::ALL.iter().any(|variable| variable.kind == Kind::Keys && variable.name == setting)
         || setting.contains("/authorized_keys")
         || setting == "SSH keys"
 }
 
-/// True where the person who started the container has no shell on its host.
+/// True if the user has no shell on the host.
 fn is_remote(env: &Env) -> bool {
     cloud::detect(env).name() != "local" || env.text("KUBERNETES_SERVICE_HOST").is_some()
 }

@@ -9,7 +9,7 @@ use crate::shutdown;
 
 /// Prefix of supervisord's refusal of a configuration.
 const REFUSED: &str = "CANT_REREAD: ";
-/// All names of the environment, which supervisord lists when one is missing, and what follows them.
+/// Text around the list of all variables, which supervisord prints if one is missing.
 const NAMES: (&str, &str) = (" Available names: ", " in section ");
 
 /// Runs `supervisorctl`; the error contains its output.
@@ -34,7 +34,7 @@ fn run(command: &mut Command) -> Result<()> {
     )
 }
 
-/// The reason, without the words of the language that supervisord is written in.
+/// Returns the reason without Python's wrapping.
 fn reason(output_text: &str) -> String {
     let Some((_, refused)) = output_text.split_once(REFUSED) else { return output_text.trim().to_owned() };
     let refused = refused.rsplit_once(">: file: ").map_or(refused, |(refused, _)| refused);

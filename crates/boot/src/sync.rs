@@ -13,7 +13,7 @@ use crate::stage_outcome::StageOutcome;
 use crate::stage_process;
 use crate::supervisor;
 
-/// The supervised program that follows what is still written to old trees.
+/// Supervised program that copies late changes and retries failed copies.
 const FOLLOWER: &str = "workspacesync";
 
 /// Records the image's trees before anything of this boot changes them; quick, and a no-op at later starts.
@@ -31,7 +31,7 @@ pub fn snapshot(log: &Path) -> Result<StageOutcome> {
     })
 }
 
-/// Runs `workspace-sync run` to its end; returns how it ended and whether anything was copied.
+/// Runs `workspace-sync run`; returns its outcome and whether anything was copied.
 pub fn run(log: &Path) -> Result<(StageOutcome, bool)> {
     let child = stage_process::spawn_logged(
         cmd::killed_with_parent(cmd::image_program("workspace-sync")).args(["run", "--json"]),
@@ -58,8 +58,8 @@ fn parse(stdout: &[u8]) -> Vec<Report> {
     stdout.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
 }
 
-/// True if something is still to be carried over, or a failed tree is retried, or all: one that was killed, for want of memory
-/// for example, or could not begin, because a disk was full.
+/// True if late changes remain, a failed tree is retried, or the whole run is: if it was killed, for example for lack
+/// of memory, or could not start because a disk was full.
 fn is_to_be_followed(reports: &[Report], status: ExitStatus) -> bool {
     reports.iter().any(|report| report.settling || report.retrying)
         || status.code().is_none()
@@ -97,7 +97,7 @@ fn ending(reports: &[Report], status: ExitStatus, log: &Path) -> StageOutcome {
         return StageOutcome::failed(stage_process::describe_exit("workspace-sync", status), hint);
     }
     if reports.iter().all(|report| report.outcome == TreeOutcome::Skipped) {
-        // A volume that is missing although a copy was asked for is no failure, and worth a word.
+        // A missing volume is no failure, but is reported if a copy was requested.
         let cause = reports.iter().find_map(|report| report.cause.clone());
         return StageOutcome { cause, ..StageOutcome::skipped() };
     }

@@ -1,4 +1,4 @@
-//! Waiting for a stage's end, for scripts and for programs of extended images.
+//! Waits for the end of a stage, for scripts and programs of extended images.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -13,7 +13,7 @@ use kit::{Exit, Outcome, cmd};
 use crate::boot_state::{BootState, Phase};
 use crate::cli::Wait;
 
-/// A stage takes seconds to hours; a look costs some microseconds.
+/// A poll takes microseconds, a stage seconds to hours.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// The exit code of `timeout` in coreutils.
 const TIMED_OUT: u8 = 124;
@@ -21,7 +21,7 @@ const TIMED_OUT: u8 = 124;
 /// Waits until the stage has ended, then runs the command, or else returns the stage's result as exit code.
 pub fn wait(journal: &Journal, wait: &Wait) -> Outcome {
     let stage = Stage::from(wait.stage);
-    // A time that no clock can show is no limit.
+    // A timeout beyond the clock's range is no limit.
     let deadline = wait.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let mut was_dead = false;
     let mut known = CachedTimeline::default();
@@ -55,7 +55,7 @@ pub fn wait(journal: &Journal, wait: &Wait) -> Outcome {
     }
 }
 
-/// The journal as it was read last: who waits for hours reads it only when it has changed.
+/// The last timeline; the journal is read again only if it has changed.
 #[derive(Default)]
 struct CachedTimeline {
     file: Option<(u64, u64)>,
@@ -64,7 +64,7 @@ struct CachedTimeline {
 
 impl CachedTimeline {
     fn timeline(&mut self, journal: &Journal) -> Result<&Timeline> {
-        // The journal only grows, and another boot has another one.
+        // The journal only grows, and each start has a new inode.
         let file = fs::metadata(journal.path()).ok().map(|meta| (meta.ino(), meta.len()));
         if file.is_none() || file != self.file {
             self.timeline = Timeline::from_entries(&journal.read()?);

@@ -1,4 +1,4 @@
-//! The accounts of the system, and the one user that is made at a start.
+//! The accounts of the system, and the system user that is created at a start.
 
 use std::fs;
 use std::io;
@@ -16,19 +16,19 @@ use crate::{home, sudo, user_password, workspace_access};
 
 /// Lock files of the shadow suite.
 const LOCKS: [&str; 6] = ["passwd", "shadow", "group", "gshadow", "subuid", "subgid"];
-/// The ids of a system user that the image must have.
+/// Returns the ids of a system account that the image must have.
 pub fn user_id(name: &str) -> Result<Ids> {
     let user = uzers::get_user_by_name(name).ok_or_else(|| anyhow!("the image has no user {name}"));
     user.map(|user| Ids { uid: user.uid(), gid: user.primary_group_id() }).hint(|| remedy("/etc/passwd"))
 }
 
-/// The id of a group that the image must have.
+/// Returns the id of a group that the image must have.
 pub fn group_id(name: &str) -> Result<u32> {
     let group = uzers::get_group_by_name(name).ok_or_else(|| anyhow!("the image has no group {name}"));
     group.map(|group| group.gid()).hint(|| remedy("/etc/group"))
 }
 
-/// Names the step after an account was not found in `file`.
+/// Returns the hint for an account that is missing in `file`.
 fn remedy(file: &str) -> String {
     remedy_with(file, &workspace::mount_points())
 }
@@ -43,9 +43,9 @@ fn remedy_with(file: &str, mounts: &[PathBuf]) -> String {
     "init runs inside a container made from the base image".to_owned()
 }
 
-/// Replaces a name that the system has for an account of its own, and reports it.
+/// Replaces the user's name if a system account has it, and reports that.
 pub fn resolve_name(settings: &mut Settings, problems: &mut Vec<Problem>) {
-    // Accounts that cannot be read are reported where the user is made.
+    // An unreadable account file is reported when the user is created.
     let Ok(roster) = AccountDb::read() else { return };
     let name = system_user::effective_name(&roster, &settings.user_name);
     if name != settings.user_name {
@@ -55,8 +55,8 @@ pub fn resolve_name(settings: &mut Settings, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Brings the system user into the state that was asked for; a container whose user could not be made starts all the
-/// same, because root and the web services do not depend on it.
+/// Creates or changes the system user as requested. A failure does not stop the start, because root and the web
+/// services do not depend on the user.
 pub fn ensure_user(settings: &Settings, workspace: &mut Workspace, problems: &mut Vec<Problem>) {
     if let Err(error) = ensure(settings, workspace, problems) {
         problems.push(Problem::new(
@@ -66,7 +66,7 @@ pub fn ensure_user(settings: &Settings, workspace: &mut Workspace, problems: &mu
     }
 }
 
-/// Makes the system user unless it is there, lets it become root, and gives it a home.
+/// Creates the system user if it is missing, with sudo rights and a home.
 fn ensure(settings: &Settings, workspace: &mut Workspace, problems: &mut Vec<Problem>) -> Result<()> {
     let mut roster = AccountDb::read()?;
     let mut decided = system_user::plan(&roster, &settings.user_name, workspace);
@@ -90,7 +90,7 @@ fn ensure(settings: &Settings, workspace: &mut Workspace, problems: &mut Vec<Pro
     let steps = person.steps(&roster, &home);
     run_commands(&steps)?;
     sudo::install(&person.name)?;
-    // The image's author gave that account its password; only an explicit wish replaces it.
+    // The image's author set that account's password; only an explicit request replaces it.
     if settings.user_password.is_some() || !matches!(person.found, ExistingAccount::OfTheImage(_)) {
         user_password::apply(&person.name, settings.user_password.as_ref())?;
     }
@@ -117,7 +117,7 @@ fn home_of(person: &SystemUser, workspace: &Workspace, problems: &mut Vec<Proble
     }
 }
 
-/// Removes the account that an earlier start made, and leaves its files alone.
+/// Removes the account of an earlier start and keeps its files.
 fn remove_user(name: &str) -> Result<()> {
     remove_stale_locks(Path::new("/etc"))?;
     cmd::run(Command::new("/usr/sbin/userdel").args(["--", name]))

@@ -1,7 +1,7 @@
-//! Rights that the engine did not give to this container, and what does not work without them.
+//! Capabilities that the container lacks, and the consequences.
 //!
-//! Docker gives 14 capabilities (capabilities(7)), podman and CRI-O fewer, clusters sometimes none. What nothing here needs is
-//! left out: `NET_RAW`, `MKNOD`, `SETFCAP`, `SETPCAP`.
+//! Docker grants 14 capabilities (capabilities(7)), podman and CRI-O fewer, clusters sometimes none. Unused ones are
+//! not listed: `NET_RAW`, `MKNOD`, `SETFCAP`, `SETPCAP`.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use anyhow::{Result, anyhow};
 use kit::{HintExt, Problem};
 use rustix::thread::{CapabilitySet, capabilities, no_new_privs};
 
-/// Without these, directories and files cannot be given to the accounts that need them.
+/// Required: without these, files cannot be given to the accounts that need them.
 const INDISPENSABLE: CapabilitySet = CapabilitySet::CHOWN.union(CapabilitySet::FOWNER);
 
 /// Consequence of each missing capability.
@@ -45,12 +45,12 @@ const NO_ACCOUNTS: &str =
 pub struct Rights {
     effective: CapabilitySet,
     no_new_privileges: bool,
-    /// The first port that needs no capability, in this network namespace.
+    /// First port that needs no capability in this network namespace.
     first_free_port: u16,
 }
 
 impl Rights {
-    /// Asks the kernel.
+    /// Reads the rights of this process.
     pub fn of_process() -> Result<Self> {
         let first_free_port = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
         Ok(Self {
@@ -61,7 +61,7 @@ impl Rights {
         })
     }
 
-    /// Refuses a start that cannot come to anything, in words that name the engine's option.
+    /// Refuses a start that cannot succeed; the hint names the engine's option.
     pub fn check() -> Result<()> {
         let uid = nix::unistd::geteuid();
         if !uid.is_root() {
@@ -83,7 +83,7 @@ impl Rights {
         if missing.is_empty() {
             return Ok(());
         }
-        // All that is missing at once: one after the other would take a start each.
+        // Lists all missing capabilities: one at a time would cost a start each.
         let wanted = CONSEQUENCES.iter().fold(missing, |all, (capability, _)| all.union(*capability));
         let options = options(&names(wanted.difference(effective)));
         let names = names(missing).join(" and ");
@@ -91,7 +91,7 @@ impl Rights {
             .hint(|| format!("start it with {options} (Kubernetes: securityContext.capabilities.add)"))
     }
 
-    /// Returns what will not work; `ssh_port` is where sshd is to listen.
+    /// Returns the restrictions of this container; `ssh_port` is sshd's port.
     pub fn problems(&self, ssh_port: u16) -> Vec<Problem> {
         let mut problems: Vec<Problem> = CONSEQUENCES
             .into_iter()

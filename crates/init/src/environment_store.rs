@@ -1,4 +1,4 @@
-//! The environment of every later session: the store of the image, overlaid with this container's variables.
+//! The environment of later sessions: the image's store with this container's variables.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use kit::{Env, Problem};
 /// Variables that an earlier start may have stored and that no session needs.
 const SPENT: [&str; 1] = ["USER_PASSWORD"];
 
-/// Writes the store; names that no session can have are reported once.
+/// Writes the store; names that no session can have are reported.
 pub fn persist(env: &Env, problems: &mut Vec<Problem>) -> Result<()> {
     let path = Path::new(env_store::PATH);
     let mut store = Store::read(path).unwrap_or_else(|error| {

@@ -1,16 +1,16 @@
-//! Becoming supervisord.
+//! Replaces `init` by supervisord.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use kit::Env;
 
-/// By its path: nothing that a user or an environment puts into PATH may become PID 1.
+/// By its path: nothing in the user's `PATH` may become PID 1.
 pub const SUPERVISORD: &str = "/usr/local/bin/supervisord";
-/// The configuration that makes it this container's.
+/// Configuration of the container's supervisord.
 pub const CONFIGURATION: &str = "/etc/supervisor/supervisord.conf";
 
-/// Replaces this process by supervisord; returns only the reason why it could not.
+/// Replaces this process by supervisord; returns only an error.
 pub fn exec(env: &Env) -> anyhow::Error {
     let error = Command::new(SUPERVISORD)
         .args(["--nodaemon", "--configuration", CONFIGURATION])

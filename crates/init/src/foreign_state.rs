@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use env_store::{ContainerRecord, Store};
 use kit::Problem;
 
-/// Everything in `directory` whose name begins like one of `names`, also behind the dot of a temporary file.
+/// Files in `directory` whose name starts with one of `names`, also after the dot of a temporary file.
 struct OwnedState {
     directory: &'static str,
     names: &'static [&'static str],
@@ -26,7 +26,7 @@ const TRACES: [OwnedState; 11] = [
     OwnedState { directory: "/run/leonardo", names: &["web_credentials.json", "authorized_keys", "boot."] },
     OwnedState { directory: "/run/caddy", names: EVERYTHING },
     OwnedState { directory: "/etc/ssh", names: &["ssh_host_"] },
-    // The store itself has what the image stored; a killed writer left copies of it.
+    // The store contains variables of the image; only copies left by a killed writer are removed.
     OwnedState {
         directory: "/opt/leonardo/etc",
         names: &["web_credentials.json", "user_password.digest", ".environment.sh."],
@@ -35,7 +35,7 @@ const TRACES: [OwnedState; 11] = [
     OwnedState { directory: "/var/lib/caddy", names: EVERYTHING },
     OwnedState { directory: "/var/lib/caddy-tls", names: EVERYTHING },
     OwnedState { directory: "/var/lib/leonardo", names: &["provisioning", "sync"] },
-    // Not storage-monitor's ledger: it is of links, which were saved too.
+    // storage-monitor's ledger stays: the links that it lists were saved too.
     OwnedState { directory: "/var/lib/logtail", names: EVERYTHING },
     OwnedState { directory: "/var/log/supervisor", names: EVERYTHING },
     OwnedState {
@@ -44,7 +44,7 @@ const TRACES: [OwnedState; 11] = [
     },
 ];
 
-/// Removes what another container left, before anything reads it.
+/// Removes the state of another container, before anything reads it.
 pub fn remove_foreign(problems: &mut Vec<Problem>) {
     let container = kit::container::id().unwrap_or_default();
     if let Err(error) = clean(Path::new("/"), &workspace::mount_points(), container) {
@@ -55,7 +55,7 @@ pub fn remove_foreign(problems: &mut Vec<Problem>) {
     }
 }
 
-/// The record stays the other container's until all of its state is gone.
+/// The record changes only after all of the other container's state is removed.
 fn clean(root: &Path, mounts: &[PathBuf], container: String) -> Result<()> {
     let [record, store] =
         [ContainerRecord::PATH, env_store::PATH].map(|path| root.join(path.trim_start_matches('/')));
@@ -79,7 +79,7 @@ fn unset(store: &Path, names: &BTreeSet<String>) -> Result<()> {
     store_now.write(store).map(drop)
 }
 
-/// Goes on after what cannot be removed, and returns the first error.
+/// Continues after an error, and returns the first one.
 fn forget(root: &Path, mounts: &[PathBuf]) -> Result<()> {
     let mut done = Ok(());
     for trace in &TRACES {
@@ -105,8 +105,8 @@ fn forget(root: &Path, mounts: &[PathBuf]) -> Result<()> {
     done
 }
 
-/// Lists a directory, which becomes root's: without the capability `DAC_OVERRIDE`, root could neither list nor empty one of
-/// another account. `directories` gives it back.
+/// Lists a directory after making root its owner: without the capability `DAC_OVERRIDE`, root could neither list nor
+/// empty a directory of another account. `runtime_directories` restores the owner.
 fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
     let _ = lchown(directory, Some(0), None);
     let listed = fs::read_dir(directory)
@@ -117,7 +117,7 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
     }
 }
 
-/// Removes a file or a directory. What is mounted there was given to this container, and stays.
+/// Removes a file or a directory. Mounts in it belong to this container and stay.
 fn remove(path: &Path, mounts: &[PathBuf]) -> Result<()> {
     if mounts.iter().any(|mount| path.starts_with(mount) || mount.starts_with(path)) {
         return Ok(());

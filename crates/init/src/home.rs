@@ -23,7 +23,7 @@ const LOCAL: &str = "/home";
 const SKELETON: &str = "/etc/skel";
 const MODE: u32 = 0o750;
 
-/// Makes the home and puts into it what is missing; a workspace that cannot hold it is reported.
+/// Creates the home and its missing files; a workspace that cannot hold it is reported.
 pub fn ensure(workspace: &Workspace, name: &str, ids: Ids, problems: &mut Vec<Problem>) -> Result<PathBuf> {
     let (path, folder) = place(workspace, name, ids, problems)?;
     let prepared =
@@ -57,7 +57,7 @@ fn place(
         .with_context(|| format!("cannot prepare {}", path.display()))
 }
 
-/// The home on the volume, if the user can reach it, and it is the user's.
+/// Returns the home on the volume, if the user owns and can reach it.
 fn on_the_workspace(workspace: &Workspace, name: &str, ids: Ids) -> Result<OwnedFd> {
     if workspace.path.to_string_lossy().contains(':') {
         bail!("{} has a colon in it, which no account's home can have", workspace.path.display());
@@ -86,7 +86,7 @@ fn on_the_workspace(workspace: &Workspace, name: &str, ids: Ids) -> Result<Owned
     Ok(folder)
 }
 
-/// A directory of the user's or root's; it is made where there is none.
+/// Returns a directory of the user's or root's, created if missing.
 fn own(parent: &OwnedFd, name: &str, ids: Ids, mode: u32, path: &Path) -> Result<OwnedFd> {
     let existing = dirfd::stat(parent, name)
         .map_err(io::Error::from)
@@ -110,7 +110,7 @@ fn is_acceptable(owner: u32, ids: Ids) -> bool {
     owner == ids.uid || owner == 0
 }
 
-/// Only root writes in `/home`, so what lies there under the user's name is the user's, whatever id it had.
+/// Only root writes in `/home`, so a directory with the user's name belongs to the user, even with another id.
 fn locally(parent: &Path, name: &str, ids: Ids, problems: &mut Vec<Problem>) -> io::Result<OwnedFd> {
     fs::create_dir_all(parent)?;
     let folder = owned_directory::make(dirfd::open_root(parent)?, OsStr::new(name), ids, MODE)?;
@@ -155,7 +155,7 @@ fn copy_skeleton(home: &OwnedFd, skeleton: &Path, ids: Ids) -> io::Result<()> {
     Ok(())
 }
 
-/// Keeps the user's SSH files to the user; ssh(1) refuses keys that others could read.
+/// Makes the user's SSH files private; ssh(1) refuses keys that others can read.
 fn restrict_ssh(home: &OwnedFd, uid: u32) -> io::Result<()> {
     let name = OsStr::new(".ssh");
     if dirfd::stat(home, name)?.as_ref().map(dirfd::file_type) != Some(FileType::Directory) {

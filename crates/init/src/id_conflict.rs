@@ -1,6 +1,6 @@
-//! Accounts of the image that have the numbers of the workspace's owner: they get others, and the user theirs.
+//! Changes the ids of image accounts that equal the ids of the workspace's owner, so that the user can have these.
 //!
-//! Otherwise the user could not write to its own volume, and an account that faces the network could, from where root
+//! Otherwise the user could not write to its own volume, and an account that faces the network could write where root
 //! runs programs.
 
 use std::fs;
@@ -14,17 +14,17 @@ use kit::account_db::{AccountDb, Ids, User};
 use crate::accounts;
 use crate::system_user::is_marked;
 
-/// Numbers of the image's own accounts: no distribution gives them out, no user has them, and engines without root have
-/// them too, whose containers end at 65535 (systemd's UIDS-GIDS.md and Debian's policy 9.2 list what is taken).
+/// Ids for the image's own accounts: unused by distributions and users, and below 65,536, the limit of containers of
+/// rootless engines (systemd's UIDS-GIDS.md and Debian's policy 9.2 list the used ranges).
 const OWN: RangeInclusive<u32> = 61_111..=61_183;
-/// Numbers of packages' accounts; adduser(8) refuses an account of the system that has another.
+/// Ids of packages' accounts; adduser(8) refuses a system account outside this range.
 const OF_PACKAGES: RangeInclusive<u32> = 100..=999;
 /// Ids of system accounts (login.defs(5)).
 const SYSTEM: RangeInclusive<u32> = 1..=999;
-/// Those of people, which an image's author made on purpose.
+/// Ids of regular accounts, which the image's author created on purpose.
 const PEOPLE: RangeInclusive<u32> = 1000..=60_000;
 
-/// Gives other numbers to accounts in the way of the workspace's owner.
+/// Changes the ids of accounts that conflict with the workspace's owner.
 pub fn resolve(workspace: &Path, problems: &mut Vec<Problem>) {
     let Ok(meta) = fs::metadata(workspace) else { return };
     let owner = Ids { uid: meta.uid(), gid: meta.gid() };
@@ -40,9 +40,9 @@ pub fn resolve(workspace: &Path, problems: &mut Vec<Problem>) {
     }
 }
 
-/// The commands that free both numbers; none where they are free.
+/// Returns the commands that free both ids; none if they are free.
 fn steps(roster: &AccountDb, owner: Ids) -> Vec<Vec<String>> {
-    // Root, and whom file systems name where they do not know the owner: no user gets these.
+    // Root and the overflow id are never given to the user.
     let is_owner = |id: u32| id != 0 && id != workspace::NOBODY;
     let in_the_way = |user: &&User| {
         user.ids.uid == owner.uid

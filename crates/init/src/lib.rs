@@ -52,7 +52,7 @@ use web_login::Login;
 
 pub use cli::command;
 
-/// Runs the command line; returns only if supervisord runs already or cannot be started.
+/// Runs the command line; returns only if supervisord is already running or cannot be started.
 pub fn run() -> Outcome {
     let started = Instant::now();
     let cli = cli::Cli::try_parse()?;
@@ -68,7 +68,7 @@ pub fn run() -> Outcome {
     Err(exec_supervisord::exec(&env))
 }
 
-/// Names the settings that are given and not in force, and changes nothing.
+/// Lists the given settings that differ from those in use; changes nothing.
 fn compare_settings(mut given: Env, in_force: &Env) -> Exit {
     let gpus = gpu_limit::limit(&given, &gpu_limit::discover(&gpu_limit::KernelRoot::default()));
     gpus.variables.into_iter().for_each(|(name, value)| given.set(name, value));
@@ -107,7 +107,7 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     let leonardo = accounts::group_id("leonardo")?;
     let rights = capabilities::Rights::of_process()?;
     problems.extend(rights.problems(settings.ssh_port));
-    // Before anything is read that another container may have left.
+    // Before anything reads state that another container may have left.
     foreign_state::remove_foreign(&mut problems);
     id_conflict::resolve(&settings.workspace, &mut problems);
     limits::raise(&mut problems);
@@ -119,7 +119,7 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     if settings.web.enable_https {
         tls::install(env, accounts::user_id("caddy")?, &mut problems);
     }
-    // Its spelling is judged where it is used.
+    // Invalid values are reported where the setting is used.
     let synced = SettingsReader::new(env).switch(&variables::WORKSPACE_SYNC);
     let mut workspace = workspace_directory::prepare(
         settings.workspace.clone(),
@@ -133,7 +133,7 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     let gpus = gpu_limit::limit(env, &gpu_limit::discover(&gpu_limit::KernelRoot::default()));
     accounts::ensure_user(&settings, &mut workspace, &mut problems);
     workspace_directory::ensure_storage(&workspace, &mut problems);
-    // The account has it now; no program and no session needs it.
+    // The account has the password now; no program and no session needs the variable.
     env.unset("USER_PASSWORD");
     env.set("WEB_ENABLE_AUTH", settings.web.enable_auth.to_string());
     env.set("WEB_ENABLE_HTTPS", settings.web.enable_https.to_string());
@@ -148,14 +148,14 @@ fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
     Ok(problems)
 }
 
-/// Turns a failure into a problem: the start goes on.
+/// Records a failure as a problem: the start continues.
 fn note_failure(about: &str, done: Result<()>, problems: &mut Vec<Problem>) {
     if let Err(error) = done {
         problems.push(Problem::new(about, format!("{error:#}")));
     }
 }
 
-/// Writes to the container's log and to the journal what was wrong, and how long it took.
+/// Writes the problems and the duration to the container's log and the journal.
 fn report(problems: &[Problem], started: Instant) {
     let journal = Journal::new(Path::new(journal::PATH));
     let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -1,18 +1,17 @@
-//! Limits that every program inherits.
+//! Resource limits that every program inherits.
 
 use kit::Problem;
 use nix::errno::Errno;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 
-/// Enough for thousands of visitors; more would only slow down programs that close every possible descriptor.
+/// Enough for thousands of visitors; more would slow down programs that close every possible descriptor.
 const OPEN_FILES: u64 = 65_536;
-/// With fewer open files, services fail under load; supervisord's own default for a start.
+/// Below this, services fail under load; supervisord's default.
 const FEWEST_FILES: u64 = 1_024;
-/// With fewer processes or threads of one account, its service may not start; supervisord's own default for a start.
+/// Below this number of processes and threads per account, services may not start; supervisord's default.
 const FEWEST_PROCESSES: u64 = 200;
 
-/// Lets programs open as many files as the container may, for some engines start it with 1,024; reports limits that are too
-/// low.
+/// Raises the soft limit on open files, because some engines set it to 1,024; reports limits that are too low.
 pub fn raise(problems: &mut Vec<Problem>) {
     match raise_open_files() {
         Ok(hard) => problems.extend(too_low("nofile", "open files of a program", hard, FEWEST_FILES, 65_536)),
@@ -31,7 +30,7 @@ pub fn raise(problems: &mut Vec<Problem>) {
     }
 }
 
-/// Returns the limit up to which programs may raise it themselves.
+/// Returns the hard limit.
 fn raise_open_files() -> Result<u64, Errno> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let wanted = soft.max(hard.min(OPEN_FILES));
