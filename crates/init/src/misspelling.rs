@@ -1,10 +1,10 @@
-//! Names that are almost those of documented variables.
+//! Misspelled names of documented variables.
 
 use kit::variables;
 use kit::{Env, Problem};
 
-/// Reports each variable whose name is one slip away from a documented one: a letter more, less or other, two letters
-/// exchanged, or another case.
+/// Reports each variable whose name is one mistake away from a documented one: a letter added, missing or replaced, two
+/// letters swapped, or a different case.
 pub fn problems(env: &Env) -> Vec<Problem> {
     let names = env.iter().filter_map(|(name, _)| name.to_str());
     let meant = |name: &str| {

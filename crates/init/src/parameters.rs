@@ -5,7 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use kit::UsageError;
 
-/// Splits every parameter at its first `=`; one without is a mistake that must not pass unseen.
+/// Splits every parameter at its first `=`; a parameter without one is a usage error.
 pub fn parse(words: &[OsString]) -> Result<Vec<(OsString, OsString)>, UsageError> {
     words.iter().map(|word| split(word)).collect()
 }

@@ -1,4 +1,4 @@
-//! The start that has already happened: providers' on-start hooks run `init.sh` in a running container.
+//! A running supervisord: providers' on-start hooks run `init.sh` in a running container.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -12,13 +12,13 @@ use kit::{Env, HintExt, wait};
 
 use crate::exec_supervisord::{CONFIGURATION, SUPERVISORD};
 
-/// A start takes well below a second until it becomes supervisord.
+/// Time limit for a start in progress, which usually takes less than a second.
 const START: Duration = Duration::from_mins(1);
 
-/// Another process of this container, as far as it matters here.
+/// Another process of this container that decides what this `init` does.
 #[derive(Debug, PartialEq, Eq)]
 enum OtherProcess {
-    /// The living supervisord.
+    /// The running supervisord.
     Supervisord(PathBuf),
     /// An `init` that was started before this one.
     Start,
@@ -48,7 +48,7 @@ fn other(processes: &Path) -> Option<OtherProcess> {
             continue;
         };
         let process = entry.path();
-        // Containers may share their processes (--pid), but not their files. Only root sees which ones.
+        // Containers can share their processes (--pid), but not their files. Only root can tell them apart.
         let is_elsewhere = match fs::read_link(process.join("ns/mnt")) {
             Ok(its) => Some(its) != namespace,
             Err(_) => nix::unistd::geteuid().is_root(),
@@ -68,7 +68,7 @@ fn other(processes: &Path) -> Option<OtherProcess> {
     found
 }
 
-/// True for the command line that `launch` gives to supervisord, behind the interpreter of the launcher.
+/// True for the command line of `exec_supervisord`, which follows the interpreter of the launcher.
 fn is_supervisord(words: &[u8]) -> bool {
     let has = |wanted: &str| words.split(|&byte| byte == 0).any(|word| word == wanted.as_bytes());
     has(SUPERVISORD) && has(CONFIGURATION)

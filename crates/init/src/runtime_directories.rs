@@ -1,4 +1,4 @@
-//! Directories of this boot: what programs expect below `/run` and `/var/log`, with the right owners.
+//! Runtime directories below `/run` and `/var/log`, with the owners that programs expect.
 
 use std::fs;
 use std::io;
@@ -12,20 +12,20 @@ use nix::unistd::{Gid, Uid, chown};
 
 use crate::{accounts, note_failure};
 
-/// Logs that exist from the start, so that a reader can follow them before their writer runs.
+/// Logs that exist from the start, so that readers can follow them before their writer runs.
 const LOGS: [&str; 5] = ["config", "sync", "preflight", "debug", "logtail"];
 
-/// The same with what the user's script prints: the portal shows the last line of it behind the login.
+/// The log of the user's script: the portal shows its last line after a login.
 const SCRIPTS_LOG: &str = "provisioning";
 
-/// Markers for extended images: each exists until `boot` has come past the stage.
+/// Markers for extended images: `boot` removes each at the end of its stage.
 const MARKERS: [&str; 2] = ["/run/workspace_sync", "/run/container_config"];
 
-/// supervisord finds programs of extended images through this link, from the moment on that `boot` lets it lead there.
+/// Link through which supervisord finds programs of extended images, and its target until `boot` changes it.
 const PROGRAMS: (&str, &str) = ("/run/leonardo/programs", "/etc/supervisor/waiting");
 
-/// Sockets of programs whose accounts face the network: anything else in a socket's place would keep its program from
-/// starting, also after a restart of the container.
+/// Directories of sockets of accounts that face the network: anything else in a socket's place would keep its program
+/// from starting, even after a restart of the container.
 const SOCKETS: [&str; 3] = ["/run/portal", "/run/portal-control", "/run/caddy"];
 
 struct Directory {
@@ -34,19 +34,19 @@ struct Directory {
     mode: u32,
 }
 
-/// Creates what is missing and corrects what is wrong; services of an earlier boot are forgotten. What a mount or a full
-/// disk keeps from that is a problem; only accounts that the image must have are an error.
+/// Creates missing directories and corrects owners and modes; services of an earlier boot are removed. Failures caused
+/// by a mount or a full disk are problems; a missing account of the image is an error.
 pub fn prepare(leonardo: u32, problems: &mut Vec<Problem>) -> Result<()> {
     // The distribution's group of log readers: the portal shows a service's log, and gets no other right.
     let readers = accounts::group_id("adm")?;
     let (portal, caddy) = (accounts::user_id("portal")?, accounts::user_id("caddy")?);
     let directories = [
         Directory { path: "/run/leonardo", owner: (0, leonardo), mode: 0o2755 },
-        // Caddy and the portal read it without being members of a group that could read more.
+        // Readable by Caddy and the portal, which are in no group that could read more.
         Directory { path: ports::PATH, owner: (0, leonardo), mode: 0o2775 },
-        // Only Caddy may talk to the portal: it decides what the portal sees of a visitor.
+        // For Caddy alone: it sets the headers by which the portal identifies visitors.
         Directory { path: "/run/portal", owner: (portal.uid, caddy.gid), mode: 0o2750 },
-        // Commands of the system user's reach the portal here.
+        // For commands of the system user.
         Directory { path: "/run/portal-control", owner: (portal.uid, leonardo), mode: 0o2750 },
         Directory { path: "/var/lib/portal", owner: (portal.uid, portal.gid), mode: 0o700 },
         Directory { path: "/run/caddy", owner: (caddy.uid, caddy.gid), mode: 0o700 },
@@ -67,7 +67,7 @@ pub fn prepare(leonardo: u32, problems: &mut Vec<Problem>) -> Result<()> {
     Ok(())
 }
 
-/// Points the link to a directory without programs; an earlier boot may have left it elsewhere.
+/// Points the link to a directory without programs; an earlier boot may have changed it.
 fn hold_back_programs(link: &Path, waiting: &Path) -> Result<()> {
     let cannot = || format!("cannot create {}", link.display());
     match fs::remove_file(link) {
@@ -77,9 +77,9 @@ fn hold_back_programs(link: &Path, waiting: &Path) -> Result<()> {
     symlink(waiting, link).with_context(cannot)
 }
 
-/// Removes what an earlier start left in a directory, however deep it is.
+/// Empties a directory of an earlier start, at any depth.
 fn empty(directory: &Path) -> Result<()> {
-    // Without the capability `DAC_OVERRIDE`, root could not list what belongs to another account.
+    // Without the capability `DAC_OVERRIDE`, root cannot list a directory of another account.
     if lchown(directory, Some(0), None).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
         return Ok(());
     }
@@ -87,7 +87,7 @@ fn empty(directory: &Path) -> Result<()> {
     if fs::read_dir(directory).with_context(cannot)?.next().is_none() {
         return Ok(());
     }
-    // find neither follows links nor recurses into itself.
+    // find follows no links and does not recurse on its stack.
     cmd::run(Command::new("/usr/bin/find").arg(directory).args(["-xdev", "-mindepth", "1", "-delete"]))
 }
 
@@ -108,7 +108,7 @@ fn correct(directory: &Directory, path: &Path) -> io::Result<()> {
         chown(path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
     }
     if meta.permissions().mode() & 0o7777 != directory.mode {
-        // Without the capability FSETID, only a member of the group may set the bit (chmod(2)).
+        // Without the capability FSETID, only a member of the group can set the setgid bit (chmod(2)).
         let own = nix::unistd::getegid();
         let _ = nix::unistd::setegid(Gid::from_raw(gid));
         let set = fs::set_permissions(path, fs::Permissions::from_mode(directory.mode));
@@ -118,12 +118,13 @@ fn correct(directory: &Directory, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Content follows its directory: the account had another number in an earlier start, or on a volume in this place.
+/// Changes the owner of a directory's content: the account had another id in an earlier start, or on a volume in this
+/// place.
 fn give_content(directory: &Path, former: u32, owner: (u32, u32)) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let meta = entry.metadata()?;
-        // Never what is root's: it could be another name of a file elsewhere.
+        // Files of root stay: one could be a hard link to a file elsewhere.
         if former == 0 || meta.uid() != former {
             continue;
         }
@@ -135,7 +136,7 @@ fn give_content(directory: &Path, former: u32, owner: (u32, u32)) -> io::Result<
     Ok(())
 }
 
-/// Nothing runs yet, so what the registry has is left from before a restart; a mounted file stays.
+/// Removes the registered services: no service runs yet. A mounted file stays.
 fn forget_services(registry: &Path) -> Result<()> {
     let cannot = || format!("cannot empty {}", registry.display());
     let mut result = Ok(());
@@ -161,7 +162,7 @@ fn touch(path: &Path, group: u32) -> Result<()> {
     match created {
         Ok(file) => give().and_then(|()| file.set_permissions(fs::Permissions::from_mode(0o640))),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            // A mounted one may not let itself be given away, which is no reason not to start.
+            // A mounted file may refuse a new group; the start continues.
             if let Err(error) = give() {
                 log::warn!("cannot give {} to group {group}: {error}", path.display());
             }

@@ -1,13 +1,13 @@
-//! `PATH` of everything that `init` starts.
+//! `PATH` of all programs that `init` starts.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use kit::Env;
 
-/// The image's programs, in front: nothing that a user installs stands in for them.
+/// Directories of the image's programs, first: a user's package cannot replace them.
 const FIRST: [&str; 2] = ["/opt/leonardo/bin", "/opt/caddy/bin"];
-/// The programs of the environments, last.
+/// Directories of the environments, last.
 const LAST: [&str; 1] = ["/opt/micromamba/bin"];
 /// Default `PATH` of distributions (`ENV_SUPATH` in login.defs(5)).
 const SYSTEM: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -1,8 +1,8 @@
-//! Secrets from the environment: passwords and tokens, as their author sees them.
+//! Secrets from the environment: passwords and tokens, without invisible characters around them.
 
 use kit::{Env, Secret, SettingsReader, invisible};
 
-/// PAM takes no longer ones, its closing zero included (`PAM_MAX_RESP_SIZE` in its headers).
+/// Longest password that PAM accepts (`PAM_MAX_RESP_SIZE`, without the closing zero).
 const MAX_PASSWORD_BYTES: usize = 511;
 
 /// Reads a secret as its author sees it; an empty one counts as not given. Characters around it that cannot be typed
@@ -33,12 +33,12 @@ pub fn secret(env: &Env, name: &str, otherwise: &str, reader: &mut SettingsReade
     Secret::new(text)
 }
 
-/// Reports characters inside that a login form does not get from a keyboard; blanks are plain enough.
+/// Reports characters inside that a keyboard does not produce; ordinary spaces are fine.
 pub fn report_invisible(name: &str, text: &str, reader: &mut SettingsReader<'_>) {
     if text.chars().any(|character| invisible::is_invisible(character) && character != ' ') {
         reader.problem(name, "the value contains invisible characters, which are part of it");
     }
-    // What the docker client makes of a byte that is not UTF-8.
+    // The docker client replaces bytes that are not UTF-8 by it.
     if text.contains(char::REPLACEMENT_CHARACTER) {
         reader.problem(name, "the value has U+FFFD in the place of what was not UTF-8 text, and it counts");
     }

@@ -1,4 +1,4 @@
-//! Settings given next to a running supervisord, compared with those in force.
+//! Compares given settings with those of a running supervisord.
 
 use std::ffi::OsStr;
 
@@ -14,7 +14,7 @@ use crate::web_credentials;
 const SETTLED: [&str; 6] =
     ["MAMBA_ROOT_PREFIX", "PATH", "WEB_PASSWORD_B64", "WORKSPACE_GID", "WORKSPACE_MOUNTED", "WORKSPACE_UID"];
 
-/// A setting that is given and not in force.
+/// A given setting that is not in use.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SettingDiff {
     /// The variable.
@@ -23,7 +23,7 @@ pub struct SettingDiff {
     pub remedy: String,
 }
 
-/// The settings in force.
+/// The settings in use.
 pub struct CurrentSettings<'a> {
     /// The environment of supervisord.
     pub env: &'a Env,
@@ -33,7 +33,7 @@ pub struct CurrentSettings<'a> {
     pub user_password: bool,
 }
 
-/// Returns what is given and not in force. A variable that is not given asks for nothing.
+/// Returns the given settings that are not in use. A variable that is not given is not compared.
 pub fn diff(given: &Env, in_force: &CurrentSettings<'_>) -> Vec<SettingDiff> {
     let (asked, _) = Settings::read(given);
     let (settled, _) = Settings::read(in_force.env);
@@ -77,7 +77,7 @@ fn documented(name: &str) -> Option<&'static Variable> {
     variables::ALL.iter().find(|variable| variable.name == name)
 }
 
-/// False for what every session has of its own.
+/// False for variables with a different value in every session.
 fn counts(name: &str) -> bool {
     let of_a_session = matches!(check_storable(name), Err(Refusal::OfASession | Refusal::OfTheShell));
     !of_a_session && !name.starts_with("LEONARDO_") && !SETTLED.contains(&name)

@@ -1,4 +1,4 @@
-//! Every setting that `init` acts on, read once and typed.
+//! All settings of `init`, read once and typed.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use sshd_run::key_splitting::split_keys;
 use crate::misspelling;
 use crate::secrets::{report_invisible, secret, user_password, web_secret};
 
-/// The system user's name where none was given that can be used.
+/// Default name of the system user.
 pub const DEFAULT_USER: &str = "user";
 /// Variables with public keys: the documented one, runpod.io's and vast.ai's.
 const KEY_VARIABLES: [&Variable; 3] =
@@ -28,7 +28,7 @@ pub struct Settings {
     pub workspace: PathBuf,
     /// Name of the image in directory names.
     pub image_slug: String,
-    /// The port on which sshd listens.
+    /// Port of sshd.
     pub ssh_port: u16,
     /// Public keys from the environment: the variable's name and its lines.
     pub keys: Vec<(&'static str, String)>,
@@ -50,7 +50,7 @@ pub struct WebSettings {
 }
 
 impl Settings {
-    /// Reads all settings; what could not be used comes back as problems, also of variables that other tools act on later.
+    /// Reads all settings, and returns the problems, also of variables that other tools use later.
     pub fn read(env: &Env) -> (Self, Vec<Problem>) {
         let mut reader = SettingsReader::new(env);
         variables::ALL.iter().for_each(|variable| reader.check(variable));
@@ -72,11 +72,11 @@ impl Settings {
                 .filter_map(|variable| Some((variable.name, split_keys(&reader.text(variable.name)?))))
                 .collect(),
         };
-        // Nothing acts on it yet; the mistake would wait there.
+        // Not used yet; the mistake is reported now.
         secret(env, "CF_TUNNEL_TOKEN", "ignored", &mut reader);
         let mut problems = reader.into_problems();
         problems.extend(provision::setting_problem(env));
-        // caddy-run uses them; what is wrong belongs to the other problems of a start.
+        // Used by caddy-run; mistakes are reported with the other problems of a start.
         problems.extend(cloud::trusted_proxies(env).1);
         problems.extend(cloud::allowed_hosts(env).1);
         problems.extend(misspelling::problems(env));
@@ -84,8 +84,8 @@ impl Settings {
     }
 }
 
-/// Reads the port of sshd; one of the image's own would keep one of the two from starting. A service that registers it later
-/// is refused by the registry.
+/// Reads the port of sshd; a port of the image's own programs is refused. The registry refuses a service that registers
+/// it later.
 fn ssh_port(reader: &mut SettingsReader<'_>) -> u16 {
     let port = reader.port(&variables::SSH_PORT);
     let holder = match port {
@@ -111,7 +111,7 @@ fn user_name(reader: &mut SettingsReader<'_>) -> String {
     }
 }
 
-/// The names that `useradd` takes everywhere (useradd(8)): lower-case letters, digits, `_`, `-`; at most 32.
+/// True for names that `useradd` accepts everywhere (useradd(8)): lower-case letters, digits, `_`, `-`; at most 32.
 fn is_account_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     name.len() <= 32

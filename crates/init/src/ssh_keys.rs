@@ -1,4 +1,4 @@
-//! Public SSH keys of the environment, for sshd, which asks for all keys at each login.
+//! Public SSH keys from the environment, stored for sshd, which reads all keys at each login.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -16,7 +16,7 @@ use crate::settings::Settings;
 /// Directory to which people add keys while the container runs.
 const ROOTS: &str = "/root/.ssh";
 
-/// Puts the environment's keys where sshd finds them, and returns all keys that would log in now.
+/// Writes the environment's keys to a file for sshd, and returns all keys accepted now.
 pub fn install(settings: &Settings, problems: &mut Vec<Problem>) -> AuthorizedKeys {
     let (given, refused) =
         AuthorizedKeys::parse(settings.keys.iter().map(|(name, text)| (*name, text.as_str())));
@@ -34,7 +34,7 @@ fn keep(given: &AuthorizedKeys) -> Result<()> {
     atomic::write_if_changed(Path::new(ENVIRONMENT_KEYS), given.render().as_bytes(), placement).map(drop)
 }
 
-/// Makes it unless it is there; a mounted one keeps its owner and its modes.
+/// Creates the directory if it is missing; a mounted one keeps its owner and mode.
 fn make_directory(path: &Path) -> Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.with_context(|| format!("cannot create {}", path.display()))

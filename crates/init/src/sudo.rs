@@ -1,4 +1,4 @@
-//! The system user becomes root without a password.
+//! Sudo rights of the system user, without a password.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +10,7 @@ use kit::cmd;
 const RULES: &str = "/etc/sudoers.d/leonardo-user";
 const MODE: u32 = 0o440;
 
-/// Puts the rule into force after `visudo` has accepted these very bytes: a broken file would close sudo to everybody.
+/// Installs the rule after `visudo` has accepted the same bytes: a broken file would disable sudo for every user.
 pub fn install(name: &str) -> Result<()> {
     let rule = format!("{name} ALL=(ALL:ALL) NOPASSWD: ALL\n");
     let placement = WriteOptions::durable(MODE).owned_by(0, 0);

@@ -12,11 +12,12 @@ use crate::settings::DEFAULT_USER;
 
 /// Comment of the account that `init` made, so that a later start knows it from the image's own accounts.
 const MARK: &str = "Leonardo system user";
-/// Memberships of the user where the group exists: administration, logs, GPU device nodes.
+/// Groups of the user, if they exist: administration, logs, GPU device nodes.
 const GROUPS: [&str; 5] = ["leonardo", "sudo", "adm", "video", "render"];
-/// Outside of these, the image's own accounts belong to the system (login.defs(5), `UID_MIN` and `UID_MAX`).
+/// Ids of regular accounts; all others are system accounts (login.defs(5), `UID_MIN` and `UID_MAX`).
 const USER_IDS: std::ops::RangeInclusive<u32> = 1000..=60_000;
-/// Between two changes of one account: usermod(8) walks over a home whose owner it changes, and this is none.
+/// Home between two changes of one account: usermod(8) walks over a home whose owner it changes, and this one does not
+/// exist.
 const NO_HOME: &str = "/nonexistent";
 
 /// The planned system user.
@@ -24,16 +25,16 @@ const NO_HOME: &str = "/nonexistent";
 pub struct SystemUser {
     pub name: String,
     pub ids: Ids,
-    /// The account that it is made from.
+    /// The existing account.
     pub found: ExistingAccount,
     group: GroupChange,
 }
 
-/// The account that is there already.
+/// The existing account of this name.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ExistingAccount {
     Missing,
-    /// Made by an earlier start.
+    /// Created by an earlier start.
     Ours(User),
     /// Created by the author of the image; its ids and its home stay.
     OfTheImage(User),
@@ -43,9 +44,9 @@ pub enum ExistingAccount {
 enum GroupChange {
     Keep,
     Make,
-    /// By useradd itself, which takes the user's number where it can: one program less in every first start.
+    /// Created by useradd itself, which uses the user's id if it is free: one command less in every first start.
     MakeWithUser,
-    /// The user's own group gets another number.
+    /// The user's own group gets another id.
     Move,
 }
 
@@ -58,20 +59,20 @@ fn marked_user(db: &AccountDb) -> Option<&User> {
     db.users().find(|user| is_marked(user))
 }
 
-/// The account of an earlier start that asked for another name. It is removed: renaming it would change four
-/// files, and a start that was killed among them could not be continued.
+/// Returns the account of an earlier start with another user name. It is removed: renaming it would change four files,
+/// and a start killed in between could not be continued.
 pub fn previous_user<'a>(roster: &'a AccountDb, name: &str) -> Option<&'a str> {
     marked_user(roster).map(|user| user.name.as_str()).filter(|&former| former != name)
 }
 
-/// Returns the name that the user gets: the one asked for, unless an account of the system has it.
+/// Returns the user's name: the requested one, unless a system account has it.
 pub fn effective_name<'a>(roster: &AccountDb, asked: &'a str) -> &'a str {
     let is_taken =
         roster.user(asked).is_some_and(|user| !is_marked(user) && !USER_IDS.contains(&user.ids.uid));
     if is_taken { DEFAULT_USER } else { asked }
 }
 
-/// Decides who the user is; an account of the system is never taken over.
+/// Plans the system user; a system account is never taken over.
 pub fn plan(
     roster: &AccountDb,
     name: &str,
@@ -154,7 +155,7 @@ fn group(
 }
 
 impl SystemUser {
-    /// The commands that make it so, in their order; none where everything is right.
+    /// Returns the commands that implement the plan, in order; none if nothing changes.
     pub fn steps(&self, roster: &AccountDb, home: &Path) -> Vec<Vec<String>> {
         let mut steps = Vec::from_iter(self.group_step());
         let missing = self.missing_groups(roster);
@@ -195,7 +196,7 @@ impl SystemUser {
         steps
     }
 
-    /// The numbers of the groups that it is in, or is to be in, besides its own.
+    /// Returns the ids of all groups of the user but its own, including planned ones.
     pub fn group_ids(&self, roster: &AccountDb) -> Vec<u32> {
         let is_its =
             |group: &&Group| GROUPS.contains(&group.name.as_str()) || group.members.contains(&self.name);
@@ -235,7 +236,7 @@ fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(ToString::to_string).collect()
 }
 
-/// A home is made of paths that were UTF-8 when they were read.
+/// Converts a home's path, which was UTF-8 when it was read.
 fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }

@@ -21,10 +21,10 @@ const MOUNTED: &str = "/opt/caddy/tls";
 /// Directory from which Caddy reads the pair; caddy-run creates a self-signed one if there is none.
 const DIRECTORY: &str = "/var/lib/caddy-tls";
 const PAIR: &str = "pair.pem";
-/// No honest file is larger, in bytes.
+/// Maximum size of a file in bytes.
 const MAX_BYTES: u64 = 1024 * 1024;
 
-/// Brings a good pair over; a bad one is reported, and https goes on with a self-signed certificate.
+/// Installs a valid pair; an invalid one is reported, and https continues with a self-signed certificate.
 pub fn install(env: &Env, caddy: Ids, problems: &mut Vec<Problem>) {
     let provider = cloud::detect(env);
     if !provider.proxies().is_empty() {
@@ -54,7 +54,7 @@ fn install_pair(path: &Path, pair: &str, caddy: u32) -> Result<()> {
     atomic::write_if_changed(path, pair.as_bytes(), placement).map(drop)
 }
 
-/// The mounted certificate followed by its key; nothing if neither is there.
+/// Returns the mounted certificate followed by its key, if both exist.
 fn mounted(directory: &Path) -> Result<Option<String>> {
     let (certificate, key) = (directory.join("cert.pem"), directory.join("key.pem"));
     let (certificate_text, key_text) = match (text(&certificate)?, text(&key)?) {

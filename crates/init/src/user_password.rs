@@ -1,4 +1,4 @@
-//! The system account's password, which no way in from outside accepts.
+//! The system user's password, which no service accepts from outside.
 
 use std::fs;
 use std::path::Path;
@@ -9,12 +9,12 @@ use kit::atomic::{self, WriteOptions};
 use kit::{Secret, cmd};
 use sha2::{Digest, Sha256};
 
-/// The documented default; harmless because no way in accepts passwords of system accounts.
+/// Documented default; harmless, because no service accepts passwords of system accounts.
 const DEFAULT: &str = "password";
 /// Digest of the last requested password: setting one takes a tenth of a second by design.
 const ASKED: &str = "/opt/leonardo/etc/user_password.digest";
 
-/// Sets what is asked for, once: a password that was changed inside is not taken back by a restart.
+/// Sets the requested password once: a later change inside survives a restart.
 pub fn apply(name: &str, asked: Option<&Secret>) -> Result<()> {
     let password = asked.map_or(DEFAULT, Secret::expose);
     let digest = digest(name, password);
@@ -28,7 +28,7 @@ pub fn apply(name: &str, asked: Option<&Secret>) -> Result<()> {
     atomic::write(Path::new(ASKED), digest.as_bytes(), WriteOptions::durable(0o600).owned_by(0, 0))
 }
 
-/// True if this password was the last one that was asked for.
+/// True if this password was the last requested one.
 pub fn is_current(name: &str, password: &Secret) -> bool {
     atomic::has_content(Path::new(ASKED), digest(name, password.expose()).as_bytes())
 }

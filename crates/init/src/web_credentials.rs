@@ -1,4 +1,4 @@
-//! Login of the web services: what was given, else what is there from earlier, else something new.
+//! The web login: the requested one, else the stored one, else a generated one.
 
 use std::fs;
 use std::io;
@@ -14,7 +14,7 @@ use crate::settings::WebSettings;
 
 const ABOUT: &str = "web login";
 
-/// Settles the login and keeps it over restarts; a damaged file is reported and replaced.
+/// Determines the login and stores it; a damaged file is reported and replaced.
 pub fn ensure(given: &WebSettings, problems: &mut Vec<Problem>) -> Result<Login> {
     let kept = Login::read(Path::new(web_login::path())).unwrap_or_else(|error| {
         problems.push(Problem::new(ABOUT, format!("{error:#}; creating a new login")));

@@ -1,4 +1,4 @@
-//! The system user's access to the workspace's own directory: tried as the user, and given where it is missing.
+//! Gives the system user access to the workspace's directory, after testing it as the user.
 
 use std::fs;
 use std::io;
@@ -16,10 +16,10 @@ use workspace::{NOBODY, Workspace};
 
 use crate::system_user::SystemUser;
 
-/// Lets the user write to the workspace, or reports why it cannot.
+/// Gives the user write access to the workspace, or reports why that is impossible.
 ///
-/// What the directory grants to others stays as it is, and nothing below it is touched. Where its owner is root or no
-/// user at all, the workspace counts as the user's from here on.
+/// Rights of others stay, and nothing below the directory is changed. If its owner is root or unknown, the workspace
+/// counts as the user's from here on.
 pub fn ensure(
     workspace: &mut Workspace,
     person: &SystemUser,
@@ -32,7 +32,7 @@ pub fn ensure(
     }
     let by_root = nix::unistd::access(&workspace.path, nix::unistd::AccessFlags::W_OK);
     if by_root == Err(Errno::EROFS) {
-        // It is reported already.
+        // Reported by `workspace_directory`.
         return;
     }
     let groups = person.group_ids(roster);
@@ -47,7 +47,8 @@ pub fn ensure(
         || ATTEMPTS
             .iter()
             .any(|attempt| attempt(workspace, &meta, person.ids).unwrap_or(false) && may_write());
-    // In the container's own layer, what root makes later is open to the user, as the permissions stage sees to on a volume.
+    // In the container's layer, files that root creates later are open to the user; on a volume, the permissions stage
+    // does that.
     if !workspace.mounted
         && let Err(error) = fix_perms::open_to(&workspace.path, person.ids.uid)
     {
@@ -61,7 +62,7 @@ type Attempt = fn(&Workspace, &fs::Metadata, Ids) -> io::Result<bool>;
 
 /// Attempts to give access, in this order; each returns whether it applies.
 const ATTEMPTS: [Attempt; 3] = [
-    // In the container's own layer, the directory becomes the user's.
+    // In the container's layer, the user becomes the owner.
     |workspace, meta, ids| {
         let applies = !workspace.mounted && meta.uid() == 0;
         if applies {
@@ -77,7 +78,7 @@ const ATTEMPTS: [Attempt; 3] = [
         }
         Ok(applies)
     },
-    // Without ACLs: root's own group has no members that lose anything.
+    // Without ACLs, through the group: no member of root's group loses access.
     |workspace, meta, ids| {
         let applies = (meta.uid(), meta.gid()) == (0, 0);
         if applies {
@@ -93,13 +94,13 @@ const ATTEMPTS: [Attempt; 3] = [
 fn closed_parent(path: &Path, ids: Ids, groups: &[u32]) -> Option<PathBuf> {
     let path = fs::canonicalize(path).ok()?;
     let is_closed = |path: &&Path| !may(Access::EXEC_OK, path, ids, groups);
-    // Most workspaces have the root directory alone above them.
+    // Usually only the root directory is above the workspace.
     let parent = path.parent().filter(|parent| *parent != Path::new("/") && is_closed(parent))?;
     let first = parent.ancestors().take_while(is_closed).last();
     first.map(Path::to_owned)
 }
 
-/// False if the user cannot make files in a directory.
+/// True if the user can create files in a directory.
 fn may_write(path: &Path, ids: Ids, groups: &[u32]) -> bool {
     may(Access::WRITE_OK | Access::EXEC_OK, path, ids, groups)
 }
@@ -109,7 +110,7 @@ fn may_write(path: &Path, ids: Ids, groups: &[u32]) -> bool {
 fn may(rights: Access, path: &Path, ids: Ids, groups: &[u32]) -> bool {
     let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
     let (uid, gid) = (Uid::from_raw(ids.uid), Gid::from_raw(ids.gid));
-    // Of this thread alone, which ends with it.
+    // Affects this thread only, which exits afterwards.
     let as_user = || -> Result<bool, rustix::io::Errno> {
         set_thread_groups(&groups)?;
         set_thread_res_gid(gid, gid, gid)?;

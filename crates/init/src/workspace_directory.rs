@@ -1,4 +1,4 @@
-//! The workspace's directory at a start: made, looked at, marked, with its storage.
+//! Prepares the workspace's directory: creates it, marks a missing volume, and creates the storage.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -24,8 +24,8 @@ To keep files, mount a volume here: docker run -v /path/on/the/host:/workspace â
 /// New files get the directory's group, so that they stay accessible to all writers.
 const STORAGE_MODE: u32 = 0o2775;
 
-/// Looks at the workspace, and leaves a warning where files in it would be lost; a boot never fails here.
-/// `wanted` is `WORKSPACE_SYNC`.
+/// Creates and inspects the workspace, and writes a warning file if its files would be lost. Problems do not stop the
+/// start. `wanted` is `WORKSPACE_SYNC`.
 pub fn prepare(path: PathBuf, slug: String, wanted: bool, problems: &mut Vec<Problem>) -> Workspace {
     let mut complain = |what: &str, error: &io::Error| {
         problems.push(Problem::new("WORKSPACE", format!("{what} {}: {error}", path.display())));
@@ -34,7 +34,7 @@ pub fn prepare(path: PathBuf, slug: String, wanted: bool, problems: &mut Vec<Pro
         complain("cannot create", &error);
     }
     if let Err(error) = nix::unistd::access(&path, nix::unistd::AccessFlags::W_OK) {
-        // Refused to root alone, it may be open to the user: `access` finds out and reports.
+        // The user may have access although root does not: `workspace_access` tests and reports that.
         if error != Errno::EACCES {
             complain("cannot write to", &error.into());
         }
@@ -53,7 +53,7 @@ pub fn prepare(path: PathBuf, slug: String, wanted: bool, problems: &mut Vec<Pro
     workspace
 }
 
-/// Names a volume on which every account can replace what root runs from it.
+/// Reports a volume on which every account can replace programs that root runs from it.
 fn open_to_all(workspace: &Workspace) -> Option<Problem> {
     let meta = fs::metadata(&workspace.path).ok()?;
     // With the sticky bit, others cannot replace what they do not own.
@@ -70,7 +70,7 @@ fn open_to_all(workspace: &Workspace) -> Option<Problem> {
     ))
 }
 
-/// Makes the storage of a workspace that can be written to, once it is known whose it is.
+/// Creates the storage of a writable workspace, after the owner is known.
 pub fn ensure_storage(workspace: &Workspace, problems: &mut Vec<Problem>) {
     if nix::unistd::access(&workspace.path, nix::unistd::AccessFlags::W_OK).is_ok()
         && let Err(error) = make_storage(workspace)
@@ -91,7 +91,7 @@ fn warn_if_unmounted(workspace: &Workspace, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Writes the warning file, or removes our own warning from a volume that is mounted now.
+/// Writes the warning file, or removes it from a volume that is mounted now.
 fn write_warning_file(path: &Path, mounted: bool) -> Result<()> {
     let file = path.join(WARNING);
     if !mounted {
@@ -104,7 +104,7 @@ fn write_warning_file(path: &Path, mounted: bool) -> Result<()> {
     Ok(())
 }
 
-/// Makes the storage unless something is there; a link to a directory is its owner's choice, and left to the owner.
+/// Creates the storage if nothing has its name; a link to a directory is kept.
 fn make_storage(workspace: &Workspace) -> Result<()> {
     let path = workspace.storage();
     let name = OsStr::new("storage");
@@ -112,7 +112,7 @@ fn make_storage(workspace: &Workspace) -> Result<()> {
     let folder = dirfd::open_root(&workspace.path).map_err(|error| cannot(error.into()))?;
     let existing = dirfd::stat(&folder, name).map_err(|error| cannot(error.into()))?;
     match existing.as_ref().map(dirfd::file_type) {
-        // Only looked at: nothing is made or changed behind it.
+        // Nothing behind the link is created or changed.
         Some(FileType::Symlink) if fs::metadata(&path).is_ok_and(|meta| meta.is_dir()) => Ok(()),
         Some(FileType::Symlink) => bail!("{} is a link, but not to a directory", path.display()),
         Some(FileType::Directory) | None => {
