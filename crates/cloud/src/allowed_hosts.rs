@@ -1,13 +1,13 @@
-//! Names under which services that ask for no login may be reached.
+//! Host names under which services without a login may be reached.
 
 use kit::settings::is_host;
 use kit::{Env, Problem};
 
-/// The setting that adds names to those that are always allowed.
+/// Setting with additional host names.
 pub const ALLOWED_HOSTS: &str = "WEB_ALLOWED_HOSTS";
 
-/// The names of the setting, separated by blanks or commas, as they were given; `*.example.org` stands for every name
-/// below it. A word that is no host name is left out and named.
+/// Returns the names of the setting, separated by blanks or commas; `*.example.org` matches every name below it. A word
+/// that is no host name is reported and ignored.
 #[must_use]
 pub fn allowed_hosts(env: &Env) -> (Vec<String>, Vec<Problem>) {
     let (mut names, mut problems) = (Vec::new(), Vec::new());

@@ -18,17 +18,17 @@ pub use trusted_proxies::{Network, TRUSTED_PROXIES, trusted_proxies};
 
 /// Questions that every provider answers.
 pub trait Provider {
-    /// The provider's name, as people write it.
+    /// Returns the provider's name for display.
     fn name(&self) -> &'static str;
 
-    /// The address at which the world reaches a port, as `scheme://host[:port]`; nothing if it is not published.
+    /// Returns the public address of a port as `scheme://host[:port]`; `None` if it is not published.
     fn address(&self, env: &Env, port: u16) -> Option<String>;
 
-    /// Networks from which the provider's own http proxy reaches a container, if there is such a proxy.
+    /// Returns the networks of the provider's http proxy, if it has one.
     fn proxies(&self) -> &'static [&'static str];
 }
 
-/// Recognises the provider by the variables it sets; anything else is a machine of the user's own.
+/// Detects the provider by the variables it sets; without any, it is a local machine.
 #[must_use]
 pub fn detect(env: &Env) -> &'static dyn Provider {
     const KNOWN: [(&str, &dyn Provider); 3] = [
@@ -65,7 +65,7 @@ pub fn is_relevant_variable(name: &str) -> bool {
         || ["RUNPOD_TCP_PORT_", "VAST_TCP_PORT_"].iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// The switch that makes our ports speak https.
+/// Switch that makes our ports use https.
 pub const HTTPS: &str = "WEB_ENABLE_HTTPS";
 
 /// Returns the address of one of our ports with https if the port uses it: a link's secret must not be sent in plain
@@ -76,13 +76,13 @@ pub fn with_https(env: &Env, origin: String) -> String {
     if https { origin.replacen("http:", "https:", 1) } else { origin }
 }
 
-/// The token with which the provider's own button opens a service, as `?token=…`; vast.ai sets it.
+/// Returns the token with which vast.ai's button opens a service, as `?token=…`.
 #[must_use]
 pub fn one_click_token(env: &Env) -> Option<String> {
     env.text(ONE_CLICK_VARIABLE).map(str::to_owned)
 }
 
-/// The name of vast.ai's one-click token. A secret, so only the portal gets it.
+/// Variable with vast.ai's one-click token. It is a secret, so only the portal gets it.
 pub const ONE_CLICK_VARIABLE: &str = "OPEN_BUTTON_TOKEN";
 
 fn port_of(env: &Env, variable: &str) -> Option<u16> {

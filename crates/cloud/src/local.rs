@@ -1,4 +1,4 @@
-//! A machine of the user's own: Docker on a laptop, a virtual machine, bare metal.
+//! A local machine: Docker on a laptop, a virtual machine, bare metal.
 
 use kit::Env;
 use kit::settings::is_host;
@@ -19,7 +19,7 @@ impl Provider for Local {
         Some(format!("http://{host}:{port}"))
     }
 
-    /// A machine of one's own has no proxy that we could know.
+    /// A local machine has no known proxy.
     fn proxies(&self) -> &'static [&'static str] {
         &[]
     }

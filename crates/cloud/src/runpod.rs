@@ -13,7 +13,7 @@ impl Provider for RunPod {
         "runpod.io"
     }
 
-    /// A port published over TCP has a number of its own; any other is behind the HTTPS proxy.
+    /// A port published over TCP has a public port number; any other is behind the HTTPS proxy.
     fn address(&self, env: &Env, port: u16) -> Option<String> {
         let tcp = env
             .text("RUNPOD_PUBLIC_IP")

@@ -1,23 +1,23 @@
-//! Networks of proxies whose word about a visitor counts.
+//! Networks of proxies whose forwarded headers are trusted.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use kit::{Env, Problem};
 
-/// The setting that adds networks to those that are always trusted.
+/// Setting with additional trusted networks.
 pub const TRUSTED_PROXIES: &str = "WEB_TRUSTED_PROXIES";
 
-/// Programs inside, such as cloudflared, which connects from loopback.
+/// Loopback, for local programs such as cloudflared.
 const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
 
-/// Networks of IPv6 that no visitor of the internet is in.
+/// IPv6 networks without visitors from the internet.
 const LOCAL: [&str; 2] = ["fc00::/7", "fe80::/10"];
 
-/// The first of the IPv6 addresses that stand for IPv4 addresses.
+/// First IPv4-mapped IPv6 address.
 const MAPPED: IpAddr = IpAddr::V6(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped());
 
-/// An address and the number of its bits that count; what is displayed is made of these two and nothing else.
+/// An address and its prefix length; the text form is built from these two alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Network {
     address: IpAddr,
@@ -25,8 +25,8 @@ pub struct Network {
 }
 
 impl Network {
-    /// Reads `192.0.2.0/24`, `2001:db8::/32` or a single address; nothing if it is none. An IPv4-mapped network
-    /// (`::ffff:192.0.2.0/120`) is the IPv4 network: visitors have no such addresses.
+    /// Parses `192.0.2.0/24`, `2001:db8::/32` or a single address. An IPv4-mapped network (`::ffff:192.0.2.0/120`)
+    /// becomes the IPv4 network: visitors have no such addresses.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (address, bits) = match text.split_once('/') {
@@ -52,12 +52,12 @@ impl Network {
         Some(Self { address: masked(address, bits), bits })
     }
 
-    /// True if `other` lies in this one.
+    /// True if it contains `other`.
     fn contains(self, other: Self) -> bool {
         self.bits <= other.bits && self.address == masked(other.address, self.bits)
     }
 
-    /// Returns why it has too many of the internet's visitors to be trusted.
+    /// Returns the reason if the network has too many visitors of the internet to be trusted.
     fn too_large_reason(self) -> Option<&'static str> {
         let is_local = LOCAL.iter().filter_map(|text| Self::parse(text)).any(|local| local.contains(self));
         match self.address {
@@ -90,7 +90,7 @@ fn masked(address: IpAddr, bits: u8) -> IpAddr {
     }
 }
 
-/// Consequence of trusting too much: a trusted visitor escapes the limit of wrong logins.
+/// Consequence of trusting too much: a visitor escapes the rate limit of logins.
 const CONSEQUENCE: &str = "visitors from these networks could spoof the address used for rate limiting";
 
 /// Returns the networks of all proxies whose forwarded headers are trusted: loopback, the provider's, the user's.
@@ -123,10 +123,10 @@ pub fn trusted_proxies(env: &Env) -> (Vec<Network>, Vec<Problem>) {
     (networks, problems)
 }
 
-/// Returns the family of which the networks cover more than 1/16: of all IPv4 addresses, or of `2000::/3`, which has all of
-/// the IPv6 internet.
+/// Returns the address family if the networks cover more than 1/16 of it: of all IPv4 addresses, or of `2000::/3`, the
+/// IPv6 internet.
 fn largely_covered(networks: &mut [Network]) -> Option<&'static str> {
-    // A network is behind the one that contains it, and two that overlap are such a pair.
+    // Sorted, a network follows the one that contains it; overlapping networks always contain one another.
     networks.sort_unstable();
     let mut last: Option<Network> = None;
     let (mut ipv4, mut ipv6) = (0_u64, 0_u128);

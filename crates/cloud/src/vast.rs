@@ -13,14 +13,14 @@ impl Provider for Vast {
         "vast.ai"
     }
 
-    /// Every published port has a number of its own on the machine's public address.
+    /// Every published port has its own number on the machine's public address.
     fn address(&self, env: &Env, port: u16) -> Option<String> {
         let host = env.text("PUBLIC_IPADDR").filter(|host| is_host(host))?;
         let outside = port_of(env, &format!("VAST_TCP_PORT_{port}"))?;
         Some(format!("http://{host}:{outside}"))
     }
 
-    /// Ports are published as they are.
+    /// Ports are published without a proxy.
     fn proxies(&self) -> &'static [&'static str] {
         &[]
     }

@@ -8,20 +8,20 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use kit::atomic::{self, WriteOptions};
 
-/// The container, and what it stored: its name, and behind it the names of the variables, one a line.
+/// The container and its stored variables, as a file: its name, then the names of the variables, one per line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ContainerRecord {
-    /// The container that the state is of; nothing where no start has settled it.
+    /// The container that owns the state; `None` before the first start.
     pub container: Option<String>,
-    /// Names of the variables in the store that are of this container.
+    /// Names of the stored variables that belong to this container.
     pub stored: BTreeSet<String>,
 }
 
 impl ContainerRecord {
-    /// Path of the container's own.
+    /// Path of the record.
     pub const PATH: &str = "/var/lib/leonardo/container";
 
-    /// Reads it; a missing or unreadable one is of no container.
+    /// Reads the record; a missing or unreadable one belongs to no container.
     #[must_use]
     pub fn read(path: &Path) -> Self {
         let text = fs::read_to_string(path).unwrap_or_default();
@@ -29,7 +29,7 @@ impl ContainerRecord {
         Self { container: lines.next(), stored: lines.collect() }
     }
 
-    /// Replaces it.
+    /// Replaces the record.
     pub fn write(&self, path: &Path) -> Result<()> {
         let directory = path.parent().context("a record without a directory")?;
         fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;

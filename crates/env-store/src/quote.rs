@@ -1,12 +1,12 @@
-//! Quoting for POSIX shells: inside single quotes every byte but the quote itself stands for itself.
+//! Quoting for POSIX shells: inside single quotes every byte but the quote is literal.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-/// A quote inside a quoted value: end the quotes, one escaped quote, begin again.
+/// A quote inside a quoted value: close, one escaped quote, reopen.
 const QUOTE_IN_QUOTES: &[u8] = br"'\''";
 
-/// The value as one shell word.
+/// Returns the value as one shell word.
 pub fn quote(value: &OsStr) -> Vec<u8> {
     let mut quoted = vec![b'\''];
     for &byte in value.as_bytes() {
@@ -19,7 +19,7 @@ pub fn quote(value: &OsStr) -> Vec<u8> {
     quoted
 }
 
-/// Reads one word that [`quote`] wrote from the start of `text`: the value and what follows it.
+/// Parses a word written by [`quote`] at the start of `text`; returns the value and the rest.
 pub fn unquote(text: &[u8]) -> Option<(OsString, &[u8])> {
     let mut rest = text.strip_prefix(b"'")?;
     let mut value = Vec::new();

@@ -1,4 +1,4 @@
-//! The store itself: names and values, and the file they live in.
+//! The store: names and values, and their file.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -18,9 +18,9 @@ const HEADER: &str = "# Environment variables for every session. Change it with:
 /// Start of the first line; the digest of the variables follows.
 const FIRST_LINE: &str = "# environment ";
 const GROUP: &str = "leonardo";
-/// Much more than a program can be given, in bytes; no honest store is larger.
+/// Maximum size in bytes, far more than a program can be given.
 const MAX_BYTES: u64 = 64 << 20;
-/// Another change takes milliseconds; one that takes longer hangs.
+/// A change takes milliseconds; a longer one hangs.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Variables for every session.

@@ -1,7 +1,7 @@
-//! AMD GPUs as the kernel's compute driver (KFD) lists them.
+//! AMD GPUs, as listed by the kernel's compute driver (KFD).
 //!
-//! `/sys/class/drm` is no help: it shows every card of the machine, display chips included. KFD refuses to
-//! read the nodes of GPUs that were not given to the container.
+//! `/sys/class/drm` is not enough: it shows every card of the machine, including display chips. KFD refuses to read the
+//! nodes of GPUs that were not given to the container.
 
 use std::io;
 
@@ -76,7 +76,7 @@ fn read_node(root: &KernelRoot, number: u32) -> io::Result<Node> {
     })
 }
 
-/// The text of a file, or nothing where the kernel refuses: a GPU outside the container's device group.
+/// Returns the text of a file, or `None` if the kernel refuses: a GPU outside the container's device group.
 fn read_allowed(root: &KernelRoot, path: &str) -> io::Result<Option<String>> {
     match root.read(path) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
@@ -99,7 +99,7 @@ fn describe(node: u32, properties: &str) -> Option<AmdGpu> {
     })
 }
 
-/// The kernel's decimal version (two digits each for minor and step) as compilers spell it, in hexadecimal.
+/// Converts the kernel's decimal version (two digits each for minor and step) to the compilers' hexadecimal form.
 fn target(version: u64) -> String {
     format!("gfx{}{:x}{:x}", version / 10_000, version / 100 % 100, version % 100)
 }

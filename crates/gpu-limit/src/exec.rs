@@ -1,4 +1,4 @@
-//! Becoming the command that the caller wants to run under the limit.
+//! Replaces this process by the command that runs under the limit.
 
 use std::ffi::OsString;
 use std::io::{self, Write};

@@ -1,13 +1,13 @@
-//! Reading the kernel's small text files so that nothing can make the boot wait.
+//! Reads the kernel's small text files, without blocking the boot.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Far more than any of the files read here has, in bytes.
+/// Maximum size of a file in bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
-/// Far more entries than a directory of devices has.
+/// Maximum number of entries of a directory.
 const MAX_ENTRIES: usize = 4096;
 
 /// Root of the kernel's files: `/`, or a directory with copies of them.
@@ -33,9 +33,9 @@ impl KernelRoot {
         fs::symlink_metadata(self.at(path)).is_ok()
     }
 
-    /// The text of a regular file.
+    /// Returns the text of a regular file.
     pub(crate) fn read(&self, path: &str) -> io::Result<String> {
-        // Without O_NONBLOCK a pipe at this name would wait for a writer.
+        // Without O_NONBLOCK, opening a FIFO would wait for a writer.
         let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(self.at(path))?;
         if !file.metadata()?.is_file() {
             return Err(io::Error::other("not a regular file"));
@@ -45,7 +45,7 @@ impl KernelRoot {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// The names in a directory; a missing directory has none.
+    /// Returns the names in a directory; a missing directory has none.
     pub(crate) fn list(&self, path: &str) -> io::Result<Vec<String>> {
         match fs::read_dir(self.at(path)) {
             Ok(entries) => entries
@@ -57,7 +57,7 @@ impl KernelRoot {
         }
     }
 
-    /// The numbers N of all entries `PREFIXN`, by value; an unreadable directory becomes a remark.
+    /// Returns the numbers N of all entries `PREFIXN`, sorted; an unreadable directory becomes a remark.
     pub(crate) fn numbered(&self, path: &str, prefix: &str, remarks: &mut Vec<String>) -> Vec<u32> {
         let names = self.list(path).unwrap_or_else(|error| {
             remarks.push(format!("cannot list /{path}: {error}"));
@@ -70,13 +70,13 @@ impl KernelRoot {
     }
 }
 
-/// A plain decimal number; signs and leading zeros are not part of a device's name.
+/// Parses a plain decimal number; device names have no signs and leading zeros.
 fn decimal(text: &str) -> Option<u32> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     if plain { text.parse().ok() } else { None }
 }
 
-/// The value of the first line `key SEPARATOR value`, without the spaces around it.
+/// Returns the value of the first line `key SEPARATOR value`, trimmed.
 pub(crate) fn field<'text>(text: &'text str, key: &str, separator: char) -> Option<&'text str> {
     text.lines()
         .filter_map(|line| line.split_once(separator))

@@ -26,7 +26,7 @@ pub struct Limit {
     pub problems: Vec<Problem>,
 }
 
-/// Decides what to export, from the environment that programs would otherwise get.
+/// Chooses the variables to export for the environment that programs would otherwise get.
 #[must_use]
 pub fn limit(env: &Env, gpus: &Gpus) -> Limit {
     let mut reader = SettingsReader::new(env);
@@ -45,14 +45,14 @@ pub fn limit(env: &Env, gpus: &Gpus) -> Limit {
     Limit { count: Some(count), variables: builder.variables, problems: builder.problems }
 }
 
-/// The number asked for; nothing if there is no limit, or none that could be understood.
+/// Returns the requested number; `None` without a limit or with an invalid one.
 fn wanted(reader: &mut SettingsReader<'_>) -> Option<usize> {
     let value = reader.text(COUNT)?;
     if value.eq_ignore_ascii_case("all") {
         return None;
     }
     if value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than a number here can have: more than any machine has, so no limit.
+        // A number that does not fit is more than any machine has, so no limit.
         return value.parse().ok();
     }
     reader
@@ -60,7 +60,7 @@ fn wanted(reader: &mut SettingsReader<'_>) -> Option<usize> {
     None
 }
 
-/// A list of devices that the environment has before the limit.
+/// A list of devices in the environment before the limit.
 enum ExistingList<'env> {
     Unset,
     List(&'env str),
@@ -104,7 +104,7 @@ impl<'a> LimitBuilder<'a> {
         !matches!(self.own(name), ExistingList::Unset | ExistingList::List(""))
     }
 
-    /// Cuts a list that is there; returns whether one was.
+    /// Truncates an existing list; returns whether there is one.
     fn cut_own(&mut self, name: &str) -> bool {
         match self.own(name) {
             ExistingList::Unset => return false,
@@ -120,7 +120,7 @@ impl<'a> LimitBuilder<'a> {
         true
     }
 
-    /// Hides everything, whatever was found: a GPU that was overlooked must not stay visible.
+    /// Hides all GPUs, including any that discovery missed.
     fn hide_all(&mut self) {
         self.export(CUDA, "");
         // The lowest AMD layer hides the GPUs from all above it, and an index below 0 is never a device.

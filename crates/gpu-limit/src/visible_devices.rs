@@ -1,8 +1,8 @@
-//! A list of devices as `*_VISIBLE_DEVICES` holds it.
+//! Lists of devices in `*_VISIBLE_DEVICES`.
 
-/// The list cut to its first `count` entries, or nothing if it has no more than that.
+/// Returns the list truncated to `count` entries, or `None` if it has no more.
 ///
-/// The runtimes stop reading at the first entry they do not understand, so what follows it does not count.
+/// The runtimes stop reading at the first entry that they do not understand, so the rest does not count.
 pub fn truncate(list: &str, count: usize) -> Option<String> {
     let mut entries: Vec<&str> =
         list.split(',').map(str::trim).take_while(|entry| is_device(entry)).collect();
@@ -13,14 +13,14 @@ pub fn truncate(list: &str, count: usize) -> Option<String> {
     Some(entries.join(","))
 }
 
-/// The first `count` devices by number.
+/// Returns the first `count` devices by number.
 pub fn first_n(count: usize) -> String {
     (0..count).map(|index| index.to_string()).collect::<Vec<_>>().join(",")
 }
 
-/// The MIG instances that `NVIDIA_VISIBLE_DEVICES` names, if all its entries are such names.
+/// Returns the MIG instances in `NVIDIA_VISIBLE_DEVICES`, if all its entries are such names.
 ///
-/// Forms that only the container runtime understands (`0:1`) are none.
+/// Forms that only the container runtime understands (`0:1`) do not count.
 pub fn mig_names(list: &str) -> Option<Vec<&str>> {
     let entries: Vec<&str> = list.split(',').map(str::trim).collect();
     let distinct = entries.iter().enumerate().all(|(index, entry)| !entries[..index].contains(entry));

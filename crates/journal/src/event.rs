@@ -1,4 +1,4 @@
-//! The vocabulary of the journal.
+//! Events of the journal.
 
 use std::fmt;
 
@@ -18,59 +18,60 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// `init` has settled everything and hands over to supervisord.
+    /// `init` is done and becomes supervisord.
     InitEnded {
         /// Duration in milliseconds.
         milliseconds: u64,
     },
-    /// A setting could not be used as given.
+    /// A setting cannot be used as given.
     Problem {
         /// The setting's name.
         setting: String,
         /// Description of the mistake, and the value used instead.
         message: String,
     },
-    /// Late boot begins; it may do so more than once between two starts of the container.
+    /// Late boot starts, possibly more than once between two starts of the container.
     BootStarted {
-        /// The process that does it.
+        /// Process id of late boot.
         pid: u32,
     },
     /// Late boot was asked to stop, and does; nothing restarts it automatically.
     BootStopped,
-    /// A stage of late boot begins.
+    /// A stage of late boot starts.
     StageStarted {
         /// The stage.
         stage: Stage,
     },
     /// A tree is being copied to the workspace.
     SyncProgress {
-        /// Its name below `/opt`.
+        /// Name of the tree below `/opt`.
         tree: String,
-        /// Entries that are done.
+        /// Number of entries copied.
         entries: u64,
-        /// Entries in all.
+        /// Total number of entries.
         entries_total: u64,
-        /// Bytes that are done.
+        /// Number of bytes copied.
         bytes: u64,
-        /// Bytes in all.
+        /// Total number of bytes.
         bytes_total: u64,
-        /// The rate since the copy began.
+        /// Average rate since the copy started.
         bytes_per_second: u64,
         /// Estimated time left at that rate, if it is known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seconds_left: Option<u64>,
     },
-    /// Something about a synced tree that the user should know, and that is no failure.
+    /// A note about a synced tree that is no failure.
     SyncNote {
         /// Its name below `/opt`.
         tree: String,
         /// A sentence without its full stop.
         message: String,
-        /// True if it is why the tree is not on the workspace: the next such note replaces it, and the switch removes it.
+        /// True if it explains why the tree is not used from the workspace: the next such note replaces it, and the
+        /// switch removes it.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         pending: bool,
     },
-    /// A tree of which a pending note was written is used from the workspace.
+    /// A tree with a pending note is used from the workspace now.
     SyncSwitched {
         /// Its name below `/opt`.
         tree: String,
@@ -97,21 +98,21 @@ pub enum Event {
     },
 }
 
-/// The stages of late boot. Sync and permissions run beside the others, which come one after another.
+/// The stages of late boot. Sync and permissions run beside the others, which run one after another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
-    /// Synced trees are on the workspace.
+    /// Synced trees are used from the workspace.
     Sync,
-    /// Owners, modes and access lists are right.
+    /// Owners, modes and ACLs are correct.
     Permissions,
-    /// Hooks of extended images have run.
+    /// Preflight hooks have run.
     Preflight,
-    /// The user's own script has run.
+    /// The provisioning script has run.
     Provisioning,
-    /// Programs of extended images have been started.
+    /// Programs of the extended image are started.
     Programs,
-    /// Every stage but sync and permissions has ended.
+    /// All stages but sync and permissions have ended.
     Ready,
 }
 
@@ -132,10 +133,10 @@ impl fmt::Display for Stage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StageResult {
-    /// Everything asked for was done.
+    /// Everything requested was done.
     Done,
-    /// Nothing was asked for.
+    /// Nothing was requested.
     Skipped,
-    /// Something asked for was not done.
+    /// Something requested was not done.
     Failed,
 }

@@ -30,7 +30,7 @@ pub use timeline::{SettingProblem, StageRun, Timeline};
 /// Path of this container's journal.
 pub const PATH: &str = "/run/leonardo/boot.jsonl";
 
-/// A boot that reports a thousand problems writes a hundredth of this.
+/// A boot with a thousand problems writes a hundredth of this.
 const INPUT: ReadPolicy = ReadPolicy::max_size(16 << 20).no_follow();
 
 /// A journal file.
@@ -40,7 +40,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// The journal at `path`, which need not exist yet.
+    /// Returns the journal at `path`, which need not exist yet.
     #[must_use]
     pub fn new(path: &Path) -> Self {
         Self { path: path.to_owned() }
@@ -82,7 +82,7 @@ impl Journal {
         restricted_entry::write(&self.path, &Entry { at: unix_time(), event })
     }
 
-    /// Returns a message for each program that is down now, with its name as the setting.
+    /// Returns a problem for each program that is down, with its name as the setting.
     #[must_use]
     pub fn down_programs(&self) -> Vec<SettingProblem> {
         program_states::down_programs(&self.path, unix_time())
@@ -101,7 +101,7 @@ impl Journal {
     }
 }
 
-/// The present time in seconds since the Unix epoch, as entries have it.
+/// Returns the present time in seconds since the Unix epoch, the unit of entries.
 #[must_use]
 pub fn unix_time() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
@@ -137,7 +137,7 @@ fn with_one_end_each(entries: Vec<Entry>) -> Vec<Entry> {
     kept
 }
 
-/// The end of the course of a stage that began last.
+/// Returns the end of the stage's latest run.
 fn earlier_end(entries: &mut [Entry], of: Stage) -> Option<&mut Entry> {
     let last = entries.iter_mut().rfind(|entry| match &entry.event {
         Event::StageStarted { stage } | Event::StageEnded { stage, .. } => *stage == of,
@@ -147,7 +147,7 @@ fn earlier_end(entries: &mut [Entry], of: Stage) -> Option<&mut Entry> {
     last.filter(|entry| matches!(entry.event, Event::StageEnded { .. }))
 }
 
-/// True if late boot was ready once, whatever became of its stages; one that was given up was not.
+/// True if late boot became ready, whatever the results of its stages; not if it was abandoned.
 #[must_use]
 pub fn is_ready(entries: &[Entry]) -> bool {
     entries.iter().any(|entry| {

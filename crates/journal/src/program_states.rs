@@ -11,16 +11,16 @@ use serde::Deserialize;
 
 use crate::{INPUT, SettingProblem};
 
-/// A program that runs longer than this has recovered, in seconds.
+/// Seconds after which a restarted program has recovered.
 const RECOVERED_AFTER: f64 = 60.0;
 
 #[derive(Debug, Deserialize)]
 struct Program {
-    /// supervisord's name of the state.
+    /// State name of supervisord.
     state: String,
     /// Time at which it entered that state, in seconds since the Unix epoch.
     at: f64,
-    /// Ends in a row, each within a minute of the start before it.
+    /// Number of consecutive exits, each within a minute of the start before it.
     failures: u32,
     /// Description of its last exit; empty if it has not exited.
     end: String,
@@ -28,9 +28,9 @@ struct Program {
     log: String,
 }
 
-/// Returns a message for each program that is down, or that keeps ending; `now` is in seconds since the Unix epoch.
+/// Returns a problem for each program that is down or restarts repeatedly; `now` is in seconds since the Unix epoch.
 pub fn down_programs(journal: &Path, now: f64) -> Vec<SettingProblem> {
-    // Without the file nothing is known, for example before supervisord has started.
+    // The file is missing before supervisord has started.
     let text = INPUT.read(&journal.with_file_name("programs.json")).unwrap_or_default();
     let programs: BTreeMap<String, Program> = serde_json::from_slice(&text).unwrap_or_default();
     let troubles = programs.into_iter().filter_map(|(setting, program)| {
@@ -45,7 +45,7 @@ fn message(name: &str, program: &Program, now: f64) -> Option<String> {
     let starts = if *failures < 2 { String::new() } else { format!(" after {failures} starts in a row") };
     let log = if log.is_empty() { String::new() } else { format!("; its log is {log}") };
     match program.state.as_str() {
-        // A single end is over with the next start.
+        // A single exit is resolved by the next start.
         "STARTING" | "RUNNING" | "EXITED" if *failures < 2 || now - program.at > RECOVERED_AFTER => None,
         "STARTING" | "RUNNING" | "EXITED" => Some(format!(
             "the program exited {failures} times in a row ({end}); supervisord restarts it{log}"
@@ -61,10 +61,10 @@ fn message(name: &str, program: &Program, now: f64) -> Option<String> {
     }
 }
 
-/// Returns how a program ended last, and what that often means.
+/// Describes a program's last exit, with its usual cause.
 fn end(Program { end, state, .. }: &Program) -> String {
     match end.as_str() {
-        // The second is what a program makes of the end of another that it has started.
+        // A shell reports 137 if a program that it started was killed.
         "terminated by SIGKILL" | "exit status 137" => format!("{end}, often because memory was full"),
         "exit status 0" if state == "FATAL" => {
             format!("{end}: it must stay in the foreground, or have startsecs=0 if it runs once")

@@ -10,11 +10,11 @@ use crate::SettingProblem;
 
 /// Path of the file in which `caddy-run` reports problems. Caddy's account, which faces the network, can write there.
 pub const PROXY_PROBLEM_FILE: &str = "/opt/caddy/etc/problem.txt";
-/// A longer message would hide everything else, in bytes.
+/// Bytes of the message that are shown.
 const MAX_SHOWN_BYTES: usize = 2_000;
 const INPUT: ReadPolicy = ReadPolicy::max_size(64_000).no_follow().owned_like_directory();
 
-/// Returns the message in `file` in one line; nothing without the file.
+/// Returns the message in `file` as one line, if the file exists.
 #[must_use]
 pub fn proxy_problem(file: &Path) -> Option<SettingProblem> {
     let message = match INPUT.read(file) {

@@ -26,7 +26,7 @@ pub fn write(journal: &Path, entry: &Entry) -> Result<()> {
     atomic::write(&beside(journal), &text, placement())
 }
 
-/// Without the group, root alone.
+/// Only root can read it if the group does not exist.
 fn placement() -> WriteOptions {
     match uzers::get_group_by_name(GROUP) {
         Some(group) if uzers::get_effective_uid() == 0 => {
@@ -41,7 +41,7 @@ pub fn read(journal: &Path) -> Option<Entry> {
     serde_json::from_slice(&INPUT.read(&beside(journal)).ok()?).ok()
 }
 
-/// Removes the entry, and what killed writers left of theirs.
+/// Removes the entry and temporary files of killed writers.
 pub fn remove(journal: &Path) -> Result<()> {
     let path = beside(journal);
     atomic::remove_leftovers(&path)?;

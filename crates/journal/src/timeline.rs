@@ -1,11 +1,11 @@
-//! The journal put in order: which stage took how long, in the latest run of late boot.
+//! Timeline of the journal: start, end and result of each stage in the latest run of late boot.
 
 use kit::{settings, units};
 use serde::Serialize;
 
 use crate::{Entry, Event, Stage, StageResult};
 
-/// A setting that could not be used as given.
+/// A setting that cannot be used as given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SettingProblem {
     /// The setting's name.
@@ -40,9 +40,9 @@ pub struct Timeline {
     pub init_milliseconds: Option<u64>,
     /// Start time of `init`, in seconds since the Unix epoch.
     pub began: Option<f64>,
-    /// Settings that could not be used as given.
+    /// Settings that cannot be used as given.
     pub problems: Vec<SettingProblem>,
-    /// The process of the latest run of late boot.
+    /// Process id of the latest run of late boot.
     pub pid: Option<u32>,
     /// Number of consecutive runs before the latest one that were killed.
     pub interrupted: usize,
@@ -51,12 +51,12 @@ pub struct Timeline {
     pub attempt: Option<f64>,
     /// True if the latest run was asked to stop.
     pub stopped: bool,
-    /// The stages of the latest run, in the order in which they began.
+    /// The stages of the latest run, in the order of their starts.
     pub stages: Vec<StageRun>,
 }
 
 impl Timeline {
-    /// Puts the events in order.
+    /// Builds the timeline from the events.
     #[must_use]
     pub fn from_entries(entries: &[Entry]) -> Self {
         let mut timeline = Self::default();
@@ -66,7 +66,7 @@ impl Timeline {
         timeline
     }
 
-    /// True if the latest run came to its end, whatever became of its stages: sync and permissions may end after ready.
+    /// True if all stages of the latest run have ended, successfully or not; sync and permissions may end after ready.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.stage_run(Stage::Ready).is_some() && self.stages.iter().all(|run| run.ended.is_some())
@@ -78,12 +78,12 @@ impl Timeline {
         self.stages.iter().find(|run| run.stage == stage)
     }
 
-    /// The stages that failed.
+    /// Returns the failed stages.
     pub fn failures(&self) -> impl Iterator<Item = &StageRun> {
         self.stages.iter().filter(|run| run.result == Some(StageResult::Failed))
     }
 
-    /// The stage that ready waits for.
+    /// Returns the running stage that ready waits for.
     #[must_use]
     pub fn current_stage(&self) -> Option<&StageRun> {
         self.stages
@@ -91,7 +91,7 @@ impl Timeline {
             .find(|run| run.ended.is_none() && !matches!(run.stage, Stage::Permissions | Stage::Sync))
     }
 
-    /// The sync stage until it has ended; ready does not wait for it.
+    /// Returns the sync stage while it runs; ready does not wait for it.
     #[must_use]
     pub fn running_sync(&self) -> Option<&StageRun> {
         self.stage_run(Stage::Sync).filter(|run| run.ended.is_none())
@@ -153,7 +153,7 @@ impl Timeline {
     }
 }
 
-/// Returns how far the copy of a tree is, in a line.
+/// Formats the progress of a copy as one line.
 fn progress(tree: &str, bytes: u64, bytes_total: u64, seconds_left: Option<u64>) -> String {
     let percent = bytes.saturating_mul(100).checked_div(bytes_total).unwrap_or(100).min(100);
     let mut text = format!(

@@ -1,8 +1,7 @@
-//! Files that are either the old ones or the new ones, never anything between.
+//! Atomic replacement of files: readers see the old content or the new one.
 //!
-//! The content goes to a temporary name beside the target, gets owner and mode there, and is renamed over the
-//! target. A symbolic link at the target's name is replaced, never followed, so a directory that a user can
-//! write to cannot steer a write by root elsewhere.
+//! The content goes to a temporary name beside the target, gets owner and mode there, and is renamed over the target. A
+//! symbolic link at the target is replaced, not followed.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -26,19 +25,19 @@ pub struct WriteOptions {
 }
 
 impl WriteOptions {
-    /// A file with exactly these permission bits, whatever the umask, that survives a power cut.
+    /// A file with exactly these permission bits, regardless of the umask, that survives a power cut.
     #[must_use]
     pub const fn durable(mode: u32) -> Self {
         Self { mode, owner: None, durable: true }
     }
 
-    /// A file for this boot only (below `/run`): atomic, but not forced to the disk.
+    /// A file for this boot only (below `/run`): atomic, but not synced to the disk.
     #[must_use]
     pub const fn volatile(mode: u32) -> Self {
         Self { mode, owner: None, durable: false }
     }
 
-    /// Gives the file to this user and group; only root can give files away.
+    /// Sets user and group of the file; only root can give files away.
     #[must_use]
     pub const fn owned_by(mut self, uid: u32, gid: u32) -> Self {
         self.owner = Some((uid, gid));
@@ -46,12 +45,12 @@ impl WriteOptions {
     }
 }
 
-/// Replaces `path` with `content`; fails with the path and the system's reason and then leaves the old file.
+/// Replaces `path` with `content`; an error names the path and leaves the old file.
 pub fn write(path: &Path, content: &[u8], placement: WriteOptions) -> Result<()> {
     write_with(path, placement, |file| file.write_all(content))
 }
 
-/// Like [`write()`], for what is too large to be held at once: `content` writes it.
+/// Like [`write()`], for content that is too large for memory: `content` writes it.
 pub fn write_with(
     path: &Path,
     placement: WriteOptions,
@@ -67,7 +66,7 @@ pub fn write_with(
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Like [`write()`], but leaves a file alone that already is as it should be; returns whether it wrote.
+/// Like [`write()`], but skips a file that already has this content and these permissions; returns whether it wrote.
 pub fn write_if_changed(path: &Path, content: &[u8], placement: WriteOptions) -> Result<bool> {
     if already(path, content, placement) {
         return Ok(false);
@@ -76,9 +75,9 @@ pub fn write_if_changed(path: &Path, content: &[u8], placement: WriteOptions) ->
     Ok(true)
 }
 
-/// Removes temporary files that writers of `path` left behind when they were killed, because they may hold secrets.
+/// Removes temporary files left by killed writers of `path`, because they may contain secrets.
 ///
-/// A file whose writer lives, or whose number now belongs to another process, stays for the next time.
+/// A file whose writer is alive, or whose process id is in use again, stays until the next call.
 pub fn remove_leftovers(path: &Path) -> Result<()> {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return Ok(()) };
     let parent = parent(path);
@@ -98,7 +97,7 @@ pub fn remove_leftovers(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The process that made a temporary file of this name for `target` (see [`create_beside`]).
+/// Returns the process that created a temporary file of this name for `target` (see [`create_beside`]).
 fn writer(temporary: &str, target: &str) -> Option<u32> {
     let rest = temporary.strip_prefix('.')?.strip_prefix(target)?.strip_prefix('.')?.strip_suffix(".tmp")?;
     let (process, number) = rest.split_once('-')?;
@@ -131,7 +130,7 @@ fn create_beside(path: &Path) -> Result<(PathBuf, File)> {
     temporary_name.push(name);
     temporary_name.push(format!(".{}-{}.tmp", process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
     let temporary = path.with_file_name(temporary_name);
-    // A leftover of a killed process with our number would make create_new fail for ever.
+    // A file left by a killed process with our process id would make create_new fail forever.
     let _ = fs::remove_file(&temporary);
     let file = OpenOptions::new()
         .write(true)

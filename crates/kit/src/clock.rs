@@ -1,4 +1,4 @@
-//! Moments as logs and records write them: UTC, in a form that sorts (RFC 3339).
+//! Times for logs and records: UTC, in a form that sorts (RFC 3339).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -13,33 +13,32 @@ use crate::{Exit, exec_limit};
 /// Bytes of a failed program's stderr that an error repeats.
 const MAX_STDERR_BYTES: usize = 2_000;
 
-/// Returns the path of a program of the image, which is beside the running one or where supervisord is: an extended image
-/// and its users put other programs in front of the `PATH`.
+/// Returns the path of a program of the image, which is beside the running one or beside supervisord: `PATH` may
+/// contain other programs first.
 #[must_use]
 pub fn image_program(name: &str) -> PathBuf {
     let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(name)));
     beside.filter(|path| path.exists()).unwrap_or_else(|| Path::new("/usr/local/bin").join(name))
 }
 
-/// By its path: a hook may put programs of its own in front of the PATH.
+/// By its path: a hook may change the `PATH`.
 pub const SETPRIV: &str = "/usr/bin/setpriv";
 
-/// Returns the command of a tool that is killed when the thread that starts it ends, and so when this process is killed: the
-/// one that begins again starts its own.
+/// Returns a command that is killed when the thread that starts it exits, and so when this process is killed.
 pub fn killed_with_parent(tool: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(SETPRIV);
-    // This process may have died before its death could be a signal there.
+    // This process may be dead before the signal is set up.
     command.args(["--pdeathsig", "KILL", "--", "/bin/sh", "-c", r#"[ "$PPID" = "$0" ] && exec "$@""#]);
     command.arg(process::id().to_string()).arg(tool).env_remove(exec_limit::SH_RESERVED);
     command
 }
 
-/// Runs a program to its end; an error names its arguments, its status and the end of its stderr.
+/// Runs a program; an error names its arguments, its status and the end of its stderr.
 pub fn run(command: &mut Command) -> Result<()> {
     output(command).map(drop)
 }
 
-/// Runs a program to its end and returns what it wrote to stdout, as text.
+/// Runs a program and returns its stdout as text.
 pub fn stdout(command: &mut Command) -> Result<String> {
     let output = output(command)?;
     text(command, output)
@@ -50,12 +49,13 @@ fn text(command: &Command, output: Output) -> Result<String> {
         .with_context(|| format!("the output of {} is not UTF-8", describe(command)))
 }
 
-/// Runs a program with `input` on its stdin; secrets go this way, because arguments are visible to everybody.
+/// Runs a program with `input` on its stdin; secrets are passed this way, because arguments are visible to every
+/// process.
 pub fn run_with_input(command: &mut Command, input: &[u8]) -> Result<()> {
     output_with_input(command, input).map(drop)
 }
 
-/// The same, and returns what it wrote to stdout, as text; it reads its input before it writes much.
+/// Like [`run_with_input`], and returns its stdout as text; the program must read its input before it writes much.
 pub fn stdout_with_input(command: &mut Command, input: &[u8]) -> Result<String> {
     let output = output_with_input(command, input)?;
     text(command, output)
@@ -78,7 +78,7 @@ fn output_with_input(command: &mut Command, input: &[u8]) -> Result<Output> {
     check(command, output)
 }
 
-/// Replaces this process by a program; returns only if that is impossible, with a shell's exit codes for it.
+/// Replaces this process by a program; returns only on failure, with a shell's exit code for it.
 pub fn exec(command: &mut Command) -> Exit {
     let error = command.exec();
     log::error!("cannot run {}: {error}", command.get_program().to_string_lossy());
@@ -102,7 +102,7 @@ fn check(command: &Command, output: Output) -> Result<Output> {
     }
 }
 
-/// Program and arguments as an error message shows them.
+/// Formats program and arguments for error messages.
 #[must_use]
 pub fn describe(command: &Command) -> String {
     std::iter::once(command.get_program())

@@ -6,9 +6,9 @@
 use std::fs;
 use std::path::Path;
 
-/// Files that engines mount from a directory named after the container, or after its pod.
+/// Files that engines mount from a directory with the name of the container or its pod.
 const MOUNTED: [&str; 3] = ["/etc/hostname", "/etc/resolv.conf", "/etc/hosts"];
-/// Hexadecimal digits in the name that Docker, Podman and containerd give to a container.
+/// Hexadecimal digits in a container name of Docker, Podman and containerd.
 const NAME_LENGTH: usize = 64;
 
 /// Returns a word that stays the same over restarts of this container and of the machine, and that no other container
@@ -28,7 +28,7 @@ fn word(mounts: &str) -> Option<String> {
     (!words.is_empty()).then(|| words.join("/"))
 }
 
-/// The last mount at a path; the fourth field is the directory or file that is mounted (`proc_pid_mountinfo(5)`).
+/// Returns the last mount at a path; the fourth field is the mounted directory or file (`proc_pid_mountinfo(5)`).
 fn mount<'a>(mounts: &'a str, point: &str) -> Option<Vec<&'a str>> {
     mounts
         .lines()

@@ -1,4 +1,4 @@
-//! A process without what it does not need.
+//! Removes unused variables from this process's environment.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -18,7 +18,7 @@ pub fn reexec_with(wanted: impl Fn(&str) -> bool) -> Result<()> {
     }
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_else(|| OsString::from("leonardo"));
-    // By its path: started through /proc/self/exe it would be called "exe" in every list of processes.
+    // By its path: started through /proc/self/exe it would be listed as "exe".
     let program = std::env::current_exe().context("cannot find the running executable")?;
     let error = Command::new(program).arg0(name).args(arguments).env_clear().envs(kept).exec();
     Err(anyhow!("cannot re-execute with a reduced environment: {error}"))

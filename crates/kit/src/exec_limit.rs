@@ -13,14 +13,14 @@ use crate::{Env, Problem};
 
 /// Longest `NAME=VALUE` with its closing NUL, in bytes: the kernel's `MAX_ARG_STRLEN`, with its smallest page.
 const MAX_VARIABLE_BYTES: usize = 131_072;
-/// Bytes for all of them, if the stack may be of any size: three quarters of the kernel's `_STK_LIM`.
+/// Maximum size of the environment in bytes if the stack is unlimited: three quarters of the kernel's `_STK_LIM`.
 const MAX_TOTAL_BYTES: u64 = 6 << 20;
-/// The kernel grants this much however small the stack is (`ARG_MAX`).
+/// Size in bytes that the kernel always accepts (`ARG_MAX`).
 const MIN_TOTAL_BYTES: u64 = 131_072;
-/// The one variable over which dash does not start, unless it is a number.
+/// Variable that keeps dash from starting unless it is a number.
 pub const SH_RESERVED: &str = "OPTIND";
 
-/// Returns why no program can be started with this variable, if that is so.
+/// Returns why no program can be started with this variable, if so.
 fn refusal(name: &OsStr, value: &OsStr) -> Option<String> {
     if [name, value].iter().any(|text| text.as_bytes().contains(&0)) {
         Some("it has a NUL byte, which no program can be given".to_owned())
@@ -36,11 +36,12 @@ fn refusal(name: &OsStr, value: &OsStr) -> Option<String> {
     }
 }
 
-/// Removes what the kernel or `sh` would refuse: first what is too long by itself, then the longest until all fit together.
+/// Removes the variables that the kernel or `sh` would refuse: first those that are too long, then the longest ones
+/// until the rest fits.
 pub fn drop_oversized(env: &mut Env) -> Vec<Problem> {
     let stack = getrlimit(Resource::RLIMIT_STACK).map_or(MAX_TOTAL_BYTES, |(soft, _)| soft / 4);
     let most = stack.clamp(MIN_TOTAL_BYTES, MAX_TOTAL_BYTES);
-    // The rest is for arguments, and for variables that programs set for those that they start.
+    // Leaves space for arguments and for variables that programs add.
     fit_into(env, usize::try_from(most - most / 8).unwrap_or(usize::MAX))
 }
 

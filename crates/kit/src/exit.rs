@@ -24,7 +24,7 @@ pub enum Exit {
 pub type Outcome = anyhow::Result<Exit>;
 
 impl From<ExitStatus> for Exit {
-    /// Passes a child's code on, and `128 + n` for a child that signal `n` ended.
+    /// Returns a child's exit code, or `128 + n` if signal `n` terminated it.
     fn from(status: ExitStatus) -> Self {
         let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
         match u8::try_from(code).unwrap_or(1) {
@@ -44,7 +44,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// The caller wrote something that cannot be understood: exit code 2.
+/// A usage error of the caller: exit code 2.
 #[derive(Debug)]
 pub struct UsageError(pub String);
 
@@ -56,7 +56,7 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-/// An error that knows the next step.
+/// An error with a hint for the next step.
 #[derive(Debug)]
 struct Hinted {
     error: anyhow::Error,
@@ -71,9 +71,9 @@ impl fmt::Display for Hinted {
 
 impl std::error::Error for Hinted {}
 
-/// Adds the next step to an error; it is printed on a line of its own as `hint: …`.
+/// Adds a hint to an error, printed on its own line as `hint: …`.
 pub trait HintExt<T> {
-    /// Attaches `hint`, which is only built when there is an error.
+    /// Attaches `hint`, which is only evaluated for an error.
     fn hint(self, hint: impl FnOnce() -> String) -> anyhow::Result<T>;
 }
 
@@ -95,10 +95,10 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| cause.downcast_ref::<Hinted>()).map(|hinted| hinted.hint.clone())
 }
 
-/// Runs a tool and turns its outcome into an exit code, printing an error exactly once.
+/// Runs a tool and returns its exit code; prints an error exactly once.
 ///
-/// Usage errors exit with 2, a closed stdout counts as success, everything else exits with 1. The error
-/// names the tool by the name under which it was called.
+/// Usage errors exit with 2, a closed stdout counts as success, all other errors exit with 1. The message starts with
+/// the name under which the tool was called.
 pub fn main(run: fn() -> Outcome) -> ExitCode {
     match run() {
         Ok(exit) => exit.into(),
@@ -133,7 +133,7 @@ fn report(tool: &str, error: &anyhow::Error) -> ExitCode {
     if error.chain().any(is_usage) { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 
-/// The text that a user sees behind the tool's name: `what: why`, and the hints below it.
+/// Formats an error for the user: `what: why`, and the hints below it.
 fn render(error: &anyhow::Error) -> String {
     let mut text = format!("{error:#}");
     for cause in error.chain() {
@@ -146,7 +146,7 @@ fn render(error: &anyhow::Error) -> String {
     text
 }
 
-/// A usage error stays one when a hint was added to it.
+/// True for a usage error, also with a hint.
 fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
     cause.is::<UsageError>()
         || cause.downcast_ref::<Hinted>().is_some_and(|hinted| hinted.error.chain().any(is_usage))

@@ -24,11 +24,11 @@ fn from_kernel() -> Option<String> {
 
 fn word(boot: &str, processes: u64, mounts: u64) -> Option<String> {
     let boot: String = boot.chars().filter(char::is_ascii_hexdigit).collect();
-    // All of a UUID's digits, so that nothing shorter is taken for unique.
+    // A UUID has 32 digits; anything shorter is not unique.
     (boot.len() == 32).then(|| format!("{boot}{processes:08x}{mounts:08x}"))
 }
 
-/// Time and process number: no two processes share both on one machine, nor, in practice, the nanosecond on two.
+/// Returns digits from the time and the process id: unique on one machine, and in practice on two.
 fn alone() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     format!("{:032x}{:016x}", now.as_nanos(), std::process::id())

@@ -3,9 +3,9 @@
 //! `docker run --env-file` keeps quotes and blanks, `$(cat file)` of a Windows file keeps a carriage return, and a form
 //! may add a byte order mark. None of these is typed into a login form.
 
-/// Returns the value without what surrounds it, and names what was removed.
+/// Returns the value without the characters around it, and their names.
 ///
-/// A pair of quotes goes only if the value has no other such quote inside, so that `"a" or "b"` stays.
+/// A pair of quotes is removed only if the value has no other such quote inside, so that `"a" or "b"` stays.
 #[must_use]
 pub fn strip_invisible(text: &str) -> (&str, Vec<&'static str>) {
     let bare = text.trim_matches(is_invisible);
@@ -31,7 +31,7 @@ pub fn strip_invisible(text: &str) -> (&str, Vec<&'static str>) {
     (quoted.unwrap_or(bare), removed)
 }
 
-/// True for blanks, control characters, and the marks that take no place on a screen.
+/// True for blanks, control characters and zero-width characters.
 #[must_use]
 pub fn is_invisible(character: char) -> bool {
     character.is_whitespace()

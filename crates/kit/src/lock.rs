@@ -1,4 +1,4 @@
-//! One at a time: a lock that the kernel keeps on a file, so that it ends with its holder, however that ends.
+//! A lock on a file or directory, which the kernel releases when its holder exits for any reason.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -71,7 +71,7 @@ impl Lock {
     }
 }
 
-/// Outcome of holding a directory.
+/// Result of locking a directory.
 enum State {
     Held,
     Busy,
@@ -81,7 +81,7 @@ enum State {
 }
 
 impl State {
-    /// Returns what is to be logged; an error where two programs would get in each other's way.
+    /// Returns the message to log, or an error if two programs would conflict.
     fn judge(self, path: &Path) -> Result<Option<String>> {
         let path = path.display();
         Ok(Some(match self {

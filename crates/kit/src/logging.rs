@@ -1,4 +1,4 @@
-//! Diagnostics on stderr, so that stdout stays the answer.
+//! Diagnostics on stderr; stdout is for results.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -81,7 +81,7 @@ pub fn escape_control(text: &str) -> String {
 /// `-q` is -1, each `-v` adds 1. Calling it twice keeps the first tool name.
 pub fn init(tool: &'static str, verbosity: i8) {
     log::set_max_level(level(verbosity));
-    // Fails only when a logger is there already, which tests in one process may cause.
+    // Fails only if a logger exists already, as in tests of one process.
     let _ = log::set_boxed_logger(Box::new(Stderr { tool }));
 }
 

@@ -6,7 +6,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 /// walking a tree by descriptors needs one for each level.
 pub fn raise() {
     if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        // Where it cannot be raised, the lower one has to do.
+        // If it cannot be raised, the lower limit must do.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
     }
 }

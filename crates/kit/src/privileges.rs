@@ -1,4 +1,4 @@
-//! Rights of a program that faces the network: those of its account, and none of root's.
+//! Drops the rights of a program that faces the network to those of its account.
 
 use std::ffi::CString;
 
@@ -12,11 +12,10 @@ use rustix::thread::{
 
 use crate::HintExt;
 
-/// Makes this process `account` for good: its groups, no capability in any set, no new privileges by an exec.
+/// Switches this process to `account` permanently: its groups, no capability in any set, no new privileges after an
+/// exec.
 ///
-/// Before any thread is started, because capabilities belong to threads. An error means that the process must end: it may
-/// still be root. A process that is not root keeps its account and gives up the rest. Where `SETPCAP` is missing, the
-/// bounding set stays, and is of no use: without new privileges, an exec takes nothing from it.
+/// Must run before any thread is started, because capabilities belong to threads. After an error the process must exit.
 pub fn drop_to(account: &str) -> Result<()> {
     let is_root = geteuid().is_root();
     let user = if is_root { Some(find(account)?) } else { None };
@@ -28,7 +27,7 @@ pub fn drop_to(account: &str) -> Result<()> {
             .with_context(|| format!("cannot become the account {account}"))
             .hint(|| "start the container with --cap-add SETUID --cap-add SETGID".to_owned())?;
     }
-    // The ambient set loses what the permitted one loses.
+    // The kernel removes from the ambient set what the permitted set loses.
     let none = CapabilitySet::empty();
     let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
     set_capabilities(None, none).context("cannot give up the capabilities")?;
@@ -62,7 +61,7 @@ fn switch(user: &User) -> Result<()> {
 /// Empties the bounding set; false if that needs `SETPCAP`.
 fn clear_bounding_set() -> Result<bool> {
     let mut is_empty = true;
-    // Also those that this library has no name for; the kernel has none behind the first that it does not know.
+    // Includes capabilities unknown to this library; the kernel has none after the first one that it rejects.
     for bit in 0..u64::BITS {
         let capability = CapabilitySet::from_bits_retain(1 << bit);
         match capability_is_in_bounding_set(capability) {

@@ -1,9 +1,10 @@
-//! Names and messages as a line of output shows them: one line, and nothing that a terminal obeys.
+//! Quoting of names and messages for output: one line, without terminal control characters.
 
 use std::fmt::Write;
 use std::path::Path;
 
-/// A path in double quotes, with escapes for what is not printable (`\n`, `\u{1b}`) or not UTF-8 (`\xff`).
+/// Returns a path in double quotes, with escapes for unprintable characters (`\n`, `\u{1b}`) and bytes that are not
+/// UTF-8 (`\xff`).
 #[must_use]
 pub fn quoted(path: &Path) -> String {
     let mut text = String::from('"');
@@ -23,7 +24,7 @@ pub fn quoted(path: &Path) -> String {
     text
 }
 
-/// A message in one line, with nothing in it that a terminal would obey: names of files may have anything in them.
+/// Returns a message as one line without control characters: file names can contain anything.
 #[must_use]
 pub fn escape_control_line(message: &str) -> String {
     let mut line = String::with_capacity(message.len());

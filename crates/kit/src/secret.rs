@@ -1,4 +1,4 @@
-//! A text that does not show up in logs and takes the same time to compare whatever it is compared with.
+//! Secrets that are never printed and are compared in constant time.
 
 use std::fmt;
 
@@ -10,14 +10,14 @@ use subtle::ConstantTimeEq;
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes a secret; an empty one is refused, because an empty secret opens everything.
+    /// Returns a secret; an empty one is refused, because it would match everything.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Option<Self> {
         let text = text.into();
         if text.is_empty() { None } else { Some(Self(text)) }
     }
 
-    /// The text itself, for the one place that has to hand it on.
+    /// Returns the text, for the one place that passes it on.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

@@ -23,14 +23,13 @@ impl Env {
         Self(std::env::vars_os().collect())
     }
 
-    /// The exact bytes of a variable.
+    /// Returns the exact bytes of a variable.
     #[must_use]
     pub fn get(&self, name: impl AsRef<OsStr>) -> Option<&OsStr> {
         self.0.get(name.as_ref()).map(OsString::as_os_str)
     }
 
-    /// A variable as text without blanks and quotes around it, or nothing if it is unset or nothing is left: an empty value
-    /// counts as not given.
+    /// Returns a variable as text without blanks and quotes around it; `None` if it is unset or nothing is left.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
         self.get(name)?
@@ -44,12 +43,12 @@ impl Env {
         self.0.insert(name.into(), value.into());
     }
 
-    /// Forgets a variable.
+    /// Removes a variable.
     pub fn unset(&mut self, name: impl AsRef<OsStr>) {
         self.0.remove(name.as_ref());
     }
 
-    /// All variables in the order of their names.
+    /// Returns all variables in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
@@ -61,7 +60,7 @@ impl<N: Into<OsString>, V: Into<OsString>> FromIterator<(N, V)> for Env {
     }
 }
 
-/// A setting that could not be used as given, and what is used instead.
+/// A setting that cannot be used as given, and the value used instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The name of the setting, such as `WEB_ENABLE_AUTH`.
@@ -103,7 +102,7 @@ impl<'env> SettingsReader<'env> {
         self.problems
     }
 
-    /// Notes a problem that the caller found; the same one twice counts once.
+    /// Records a problem found by the caller; duplicates are dropped.
     pub fn problem(&mut self, setting: &str, message: impl Into<String>) {
         let problem = Problem::new(setting, message);
         if !self.problems.contains(&problem) {
@@ -111,8 +110,8 @@ impl<'env> SettingsReader<'env> {
         }
     }
 
-    /// Reports a documented variable that cannot be used, by the rule of its kind; kinds whose rule another crate has are
-    /// only checked for being text.
+    /// Reports a documented variable with an invalid value; kinds with rules in other crates are only checked for
+    /// UTF-8.
     pub fn check(&mut self, variable: &Variable) {
         match variable.kind {
             Kind::Switch => drop(self.switch(variable)),
@@ -155,7 +154,7 @@ impl<'env> SettingsReader<'env> {
         }
     }
 
-    /// Reads a length of time above zero.
+    /// Reads a duration above zero.
     pub fn duration_setting(&mut self, variable: &Variable) -> Option<Duration> {
         let rule = "is not a time such as 90s, 30m or 2h";
         self.parse_or_report(variable, rule, |text| duration(text).filter(|time| !time.is_zero()))
@@ -186,7 +185,7 @@ impl<'env> SettingsReader<'env> {
         parsed
     }
 
-    /// A text; unset, empty and blank all mean "not given".
+    /// Reads a text; unset, empty and blank values count as not given.
     pub fn text(&mut self, name: &str) -> Option<String> {
         self.given(name)
     }
@@ -202,7 +201,7 @@ impl<'env> SettingsReader<'env> {
     }
 }
 
-/// Reads a SHA-256 of 64 hexadecimal digits, also behind `sha256:`, into lower case.
+/// Parses a SHA-256 of 64 hexadecimal digits, with or without `sha256:`, into lower case.
 #[must_use]
 pub fn parse_sha256(text: &str) -> Option<String> {
     let digits = text.trim().to_ascii_lowercase();
@@ -210,7 +209,8 @@ pub fn parse_sha256(text: &str) -> Option<String> {
     (digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| digits.to_owned())
 }
 
-/// True for a host name or an address that can stand in a URL without changing its meaning; IPv6 stands in brackets there.
+/// True for a host name or address that can be part of a URL without changing its meaning; IPv6 addresses need
+/// brackets.
 #[must_use]
 pub fn is_host(text: &str) -> bool {
     if let Some(address) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
@@ -220,7 +220,7 @@ pub fn is_host(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
 }
 
-/// Reads `90s`, `15m`, `2h` or `7d`; a number alone has no meaning.
+/// Parses `90s`, `15m`, `2h` or `7d`; a number needs a unit.
 #[must_use]
 pub fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;

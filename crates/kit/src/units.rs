@@ -1,6 +1,6 @@
-//! Numbers as people read them.
+//! Numbers formatted for people.
 
-/// Bytes in decimal units, as disks are sold: `2.7 GB`.
+/// Formats bytes in decimal units, as for disks: `2.7 GB`.
 #[must_use]
 pub fn format_bytes(number: u64) -> String {
     const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
@@ -13,13 +13,13 @@ pub fn format_bytes(number: u64) -> String {
         scaled /= 1_000;
         unit += 1;
     }
-    // Rounding the tenths of what was cut off.
+    // Rounds to tenths.
     let divisor = 1_000_u128.pow(u32::try_from(unit).unwrap_or(0) + 1);
     let tenths = (u128::from(number) * 10 + divisor / 2) / divisor;
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
-/// A count with its thousands apart: `63,000`.
+/// Formats a count with separators: `63,000`.
 #[must_use]
 pub fn format_count(number: u64) -> String {
     let digits = number.to_string();

@@ -18,7 +18,7 @@ use nix::sys::stat::{Mode, fstatat};
 
 use crate::units;
 
-/// Terms on which a file is read.
+/// Conditions for reading a file.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadPolicy {
     limit: u64,
@@ -27,7 +27,7 @@ pub struct ReadPolicy {
     directory_owner: bool,
 }
 
-/// An open regular file that meets the terms.
+/// An open regular file that meets the conditions.
 #[derive(Debug)]
 pub struct OpenedFile {
     file: File,
@@ -36,7 +36,7 @@ pub struct OpenedFile {
     path: PathBuf,
 }
 
-/// A file that was not read, and why.
+/// A file that was not read, with the reason.
 #[derive(Debug)]
 pub struct ReadError {
     path: PathBuf,
@@ -47,19 +47,19 @@ pub struct ReadError {
 /// Reason why a file was not read.
 #[derive(Debug)]
 pub enum ReadErrorKind {
-    /// There is nothing of this name.
+    /// No entry of this name.
     Missing,
     /// A symbolic link whose target does not exist.
     Dangling,
-    /// Not a regular file but this, such as "a directory".
+    /// Not a regular file, but this, such as "a directory".
     Kind(&'static str),
-    /// More bytes than this.
+    /// Larger than this limit in bytes.
     TooLarge(u64),
-    /// It belongs to this user.
+    /// Owned by this user.
     Owner(u32),
-    /// Its group or everybody may write it.
+    /// Writable by its group or by others.
     Writable,
-    /// The system refused.
+    /// The system returned an error.
     Unreadable(io::Error),
 }
 
@@ -77,15 +77,15 @@ impl ReadPolicy {
         self
     }
 
-    /// Refuses a file of other users than these, or one that its group or everybody may write.
+    /// Refuses a file of other users, or one that is writable by its group or others.
     #[must_use]
     pub const fn owned_by(mut self, owners: &'static [u32]) -> Self {
         self.owners = Some(owners);
         self
     }
 
-    /// Refuses a file of another user than the one who owns its directory and alone writes there: it is a hard link to a file
-    /// that the reader may read and that user may not.
+    /// Refuses a file whose owner differs from the owner of its directory: it is a hard link to a file that the reader
+    /// can read and that owner cannot.
     #[must_use]
     pub const fn owned_like_directory(mut self) -> Self {
         self.directory_owner = true;
@@ -97,12 +97,12 @@ impl ReadPolicy {
         self.open(path)?.read()
     }
 
-    /// Reads the file, or nothing if there is none.
+    /// Reads the file, or returns `None` if it does not exist.
     pub fn read_if_exists(&self, path: &Path) -> Result<Option<Vec<u8>>, ReadError> {
         found(self.read(path))
     }
 
-    /// Reads the file `name` in an open directory, or nothing if there is none.
+    /// Reads the file `name` in an open directory, or returns `None` if it does not exist.
     pub fn read_if_exists_at(
         &self,
         directory: impl AsFd,
@@ -111,7 +111,7 @@ impl ReadPolicy {
         found(self.open_at(directory, name.as_ref()).and_then(OpenedFile::read))
     }
 
-    /// Opens the file, for a caller that looks at more of it than its content.
+    /// Opens the file, for callers that need its metadata.
     pub fn open(&self, path: &Path) -> Result<OpenedFile, ReadError> {
         self.open_at(AT_FDCWD, path)
     }
@@ -130,7 +130,7 @@ impl ReadPolicy {
             Err(error) => return Err(error.into()),
         };
         regular(kind)?;
-        // Another file may be there by now, so the open file is looked at again and nothing here waits for it.
+        // The entry may have been replaced, so the open file is checked again, and opening never blocks.
         let mut flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         flags.set(OFlag::O_NOFOLLOW, !self.follow);
         let file = File::from(openat(&directory, path, flags, Mode::empty())?);
@@ -161,13 +161,13 @@ impl OpenedFile {
         &self.meta
     }
 
-    /// The file, for a caller that reads a part of it.
+    /// Returns the file, for callers that read a part of it.
     #[must_use]
     pub fn into_file(self) -> File {
         self.file
     }
 
-    /// Reads all of it; a file that grows meanwhile does not get past the limit either.
+    /// Reads the whole file, at most the limit even if it grows meanwhile.
     pub fn read(self) -> Result<Vec<u8>, ReadError> {
         let Self { file, meta, limit, path } = self;
         let mut content = Vec::new();
@@ -184,7 +184,7 @@ impl OpenedFile {
     }
 }
 
-/// Turns a missing file into nothing.
+/// Maps a missing file to `None`.
 fn found<T>(result: Result<T, ReadError>) -> Result<Option<T>, ReadError> {
     match result {
         Err(ReadError { reason: ReadErrorKind::Missing, .. }) => Ok(None),

@@ -1,20 +1,20 @@
-//! Traces of Windows editors in a text file: UTF-16, a byte order mark, line ends of two bytes; and blanks before `#!`.
+//! Artifacts of Windows editors in a text file: UTF-16, a byte order mark, CRLF line ends; and blanks before `#!`.
 
 use std::fmt;
 
-/// UTF-8 text of Windows may begin with it.
+/// Byte order mark of UTF-8 text.
 pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// Bytes at the beginning that show the encoding.
+/// Number of bytes examined for the encoding.
 const SAMPLE_BYTES: usize = 1_024;
 
 /// Changes that [`normalize`] made.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct AppliedFixes {
-    /// There was a byte order mark, which would hide the first line from the kernel.
+    /// A byte order mark was removed; it would hide the first line from the kernel.
     pub mark: bool,
-    /// There were blanks or empty lines before the `#!`, which would hide it from the kernel too.
+    /// Blanks or empty lines before `#!` were removed; they would hide it from the kernel too.
     pub blanks: bool,
-    /// Lines that ended as Windows ends them, which bash takes for a part of the last word.
+    /// Number of CRLF line ends, whose carriage return bash takes for a part of the last word.
     pub line_ends: usize,
 }
 
@@ -60,7 +60,7 @@ pub fn is_utf16(bytes: &[u8]) -> bool {
         || (head.len() >= 4 && zeros(0).max(zeros(1)) * 3 >= head.len())
 }
 
-/// Returns what a text has that a reader of plain UTF-8 stumbles over.
+/// Returns the artifact that a reader of plain UTF-8 would fail on.
 #[must_use]
 pub fn detect(bytes: &[u8]) -> Option<&'static str> {
     if is_utf16(bytes) {

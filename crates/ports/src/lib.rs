@@ -13,8 +13,8 @@ pub use service::Service;
 /// Path of the registry.
 pub const PATH: &str = "/run/http_ports";
 
-/// The portal's public port, which no service can take.
+/// Public port of the portal, which no service can have.
 pub const PORTAL: u16 = 1111;
 
-/// The port that rclone's OAuth configuration has fixed, published on loopback.
+/// Port fixed by rclone's OAuth configuration, published on loopback.
 pub const RCLONE: u16 = 53682;

@@ -1,4 +1,4 @@
-//! The folder of registered services.
+//! The directory of registered services.
 
 use std::fs;
 use std::io;
@@ -11,7 +11,7 @@ use kit::{Env, ReadPolicy, SettingsReader, variables};
 
 use crate::Service;
 
-/// No honest description is larger than this.
+/// Maximum size of a registry file.
 const INPUT: ReadPolicy = ReadPolicy::max_size(16 * 1024).no_follow();
 
 /// Directory entries that are read at most: a member who fills the directory must not stop the gate.
@@ -25,7 +25,7 @@ pub struct Registry {
     ssh: u16,
 }
 
-/// A registry file that was not taken, and why.
+/// A registry file that was rejected, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RejectedFile {
     /// The file's name.
@@ -48,10 +48,10 @@ impl Registry {
         &self.directory
     }
 
-    /// All good services in the order of their public ports, and what was not taken.
+    /// Returns all valid services in the order of their public ports, and the rejected files.
     ///
-    /// Fails only when the folder itself cannot be read. Of a folder with more than a thousand names some are not looked
-    /// at. Names that begin with a dot are files being written.
+    /// Fails only if the directory itself cannot be read. Of more than a thousand names some are skipped. Names that
+    /// begin with a dot are files being written.
     pub fn load(&self) -> Result<(Vec<Service>, Vec<RejectedFile>)> {
         let cannot = || format!("cannot read {}", self.directory.display());
         let (mut services, mut rejected) = (Vec::new(), Vec::new());
@@ -61,9 +61,9 @@ impl Registry {
             if name.starts_with('.') {
                 continue;
             }
-            // Every member of the group writes here: no link, no FIFO that never answers, nothing endless.
+            // Every member of the group can write here: links, FIFOs and large files are rejected.
             let service = match INPUT.read(&path) {
-                // A service may go while the folder is being listed.
+                // A service may be unregistered during the listing.
                 Err(ReadError { reason: ReadErrorKind::Missing, .. }) => continue,
                 Err(refused) => Err(anyhow!("{}", refused.reason)),
                 Ok(content) => Service::parse(&name, &content).and_then(|service| self.check(service)),
@@ -91,7 +91,7 @@ impl Registry {
         atomic::write(&path, &serde_json::to_vec(service)?, WriteOptions::volatile(0o664))
     }
 
-    /// Removes the service on a public port; one that is not there is fine.
+    /// Removes the service on a public port, if it exists.
     pub fn unregister(&self, proxy_port: u16) -> Result<()> {
         let path = self.directory.join(proxy_port.to_string());
         match fs::remove_file(&path) {

@@ -1,4 +1,4 @@
-//! One registered service, checked.
+//! A registered service and its validation.
 
 use anyhow::{Context, Result, bail, ensure};
 use kit::windows_text::{BYTE_ORDER_MARK, is_utf16};
@@ -6,9 +6,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::PORTAL;
 
-/// The longest name of a service, in bytes; more would not fit on a phone.
+/// Maximum length of a service's name in bytes, for phones.
 const MAX_NAME_BYTES: usize = 64;
-/// The longest path that a link may open, in bytes.
+/// Maximum length of a link's path in bytes.
 const MAX_URL_BYTES: usize = 2_000;
 const SSH: u16 = 22;
 
@@ -17,20 +17,20 @@ const SSH: u16 = 22;
 pub struct Service {
     /// Display name; shown as text, never as HTML.
     pub service_name: String,
-    /// The loopback port on which the service itself listens.
+    /// Loopback port of the service itself.
     pub listen_port: u16,
-    /// The port on which the world reaches it; the file is named after it.
+    /// Public port; the file has its name.
     pub proxy_port: u16,
-    /// A loopback port with metrics of the service's tunnel, where there is one.
+    /// Loopback port with metrics of the service's tunnel, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics_port: Option<u16>,
     /// True if the gate asks for a login; anything but a plain `false` means true.
     #[serde(default = "yes", deserialize_with = "plain_false_only")]
     pub proxy_secure: bool,
-    /// The path that the portal's link opens, beginning with one slash.
+    /// Path that the portal's link opens, with one leading slash.
     #[serde(default = "root")]
     pub service_url: String,
-    /// The name of its log below `/var/log/supervisor`, where that does not follow from the service's name.
+    /// Name of its log below `/var/log/supervisor`, if it differs from the service's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<String>,
 }
@@ -39,7 +39,7 @@ impl Service {
     /// Parses a registry file named `file_name`; the error names the mistake.
     pub fn parse(file_name: &str, content: &[u8]) -> Result<Self> {
         ensure!(!is_utf16(content), "UTF-16; save it as UTF-8");
-        // Editors of Windows begin a file with a mark.
+        // Windows editors add a byte order mark.
         let content = content.strip_prefix(BYTE_ORDER_MARK).unwrap_or(content);
         let service: Self = serde_json::from_slice(content).context("not a service description")?;
         service.check()?;
@@ -51,7 +51,7 @@ impl Service {
         Ok(service)
     }
 
-    /// Refuses what would break the proxy or the page of links.
+    /// Rejects values that would break the proxy or the portal's page.
     pub fn check(&self) -> Result<()> {
         ensure!(self.listen_port != 0 && self.proxy_port != 0, "port 0 does not exist");
         ensure!(self.listen_port != self.proxy_port, "listen_port and proxy_port are the same");
@@ -70,8 +70,8 @@ impl Service {
         check_url(&self.service_url)
     }
 
-    /// The name of the service's log: as registered, else made of its name (`Jupyter Lab` has `jupyter-lab.log`); nothing
-    /// if no letter or digit is left of that.
+    /// Returns the name of the service's log: the registered one, else one built from its name (`Jupyter Lab` has
+    /// `jupyter-lab.log`), if that has a letter or digit.
     #[must_use]
     pub fn log_file(&self) -> Option<String> {
         let words: Vec<&str> = self
@@ -84,7 +84,7 @@ impl Service {
     }
 }
 
-/// One path component that cannot be mistaken for anything else.
+/// True for one plain path component.
 fn is_log_name(name: &str) -> bool {
     name.len() <= MAX_NAME_BYTES + 4
         && name.strip_suffix(".log").is_some_and(|stem| !stem.is_empty())
@@ -92,7 +92,7 @@ fn is_log_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
-/// A link must stay on the service: one leading slash, no second one, nothing that a browser reads as one.
+/// Rejects paths that browsers could read as another host: exactly one leading slash.
 fn check_url(url: &str) -> Result<()> {
     ensure!(url.len() <= MAX_URL_BYTES, "service_url is longer than {MAX_URL_BYTES} bytes");
     let stays_here = url.starts_with('/') && !url.starts_with("//") && !url.contains('\\');
@@ -112,7 +112,7 @@ fn root() -> String {
     "/".to_owned()
 }
 
-/// Scripts write the switch as a JSON string too; a typo must not open a service.
+/// Scripts also write the switch as a JSON string; a typo must not open a service.
 fn plain_false_only<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<bool, D::Error> {
     let value = serde_json::Value::deserialize(deserializer)?;
     Ok(value != serde_json::Value::Bool(false) && value.as_str() != Some("false"))

@@ -1,4 +1,4 @@
-//! Lines of `authorized_keys` files: which of them are public keys.
+//! Parses the lines of `authorized_keys` files.
 
 use std::collections::HashSet;
 
@@ -6,10 +6,10 @@ use kit::Problem;
 
 use crate::authorized_key;
 
-/// Lines of one source that are reported one by one; a file that is no list of keys has thousands.
+/// Number of rejected lines reported for each source; a file of something else has thousands.
 const MAX_LISTED: usize = 5;
 
-/// The lines that name a usable key, each once.
+/// The lines with a usable key, without duplicates.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct AuthorizedKeys(Vec<String>);
 
@@ -21,7 +21,7 @@ impl AuthorizedKeys {
         let (mut seen, mut keys, mut problems) = (HashSet::new(), Vec::new(), Vec::new());
         for (source, text) in sources {
             let (mut refused, mut in_block) = (0, false);
-            // Editors of Windows begin a file with a mark.
+            // Windows editors add a byte order mark.
             let lines = text.strip_prefix('\u{feff}').unwrap_or(text).lines();
             for (number, line) in lines.enumerate().map(|(index, line)| (index + 1, line.trim())) {
                 if line.is_empty() || line.starts_with('#') {
@@ -77,7 +77,7 @@ impl AuthorizedKeys {
     }
 }
 
-/// Returns what a block of lines is, by the words of its first line (RFC 7468, RFC 4716).
+/// Returns the kind of a block by its first line (RFC 7468, RFC 4716).
 fn of_block(begin: &str) -> Option<&'static str> {
     if begin.ends_with("PRIVATE KEY") {
         Some("is a private key, which must not leave your machine; use the .pub file")
@@ -88,7 +88,7 @@ fn of_block(begin: &str) -> Option<&'static str> {
     }
 }
 
-/// Splits a line behind its usable key and comment, where sshd would take another key for more of the comment.
+/// Splits a line after its usable key and comment: sshd would take a second key for a part of the comment.
 fn usable(line: &str) -> Result<(&str, &str), &'static str> {
     if line.chars().any(|character| character.is_control() && character != '\t') {
         return Err("is not a public SSH key");

@@ -10,17 +10,17 @@ use uzers::os::unix::GroupExt;
 
 use crate::authorized_keys::AuthorizedKeys;
 
-/// The keys that the environment brings, as `init` checked them.
+/// File with the environment's keys, as checked by `init`.
 pub const ENVIRONMENT_KEYS: &str = "/run/leonardo/authorized_keys";
-/// No honest list is longer, in bytes.
+/// Maximum size of a file in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// The files with keys for root and the system user.
 #[derive(Debug)]
 pub struct KeySources {
-    /// Root's own, which a person edits, or mounts.
+    /// Root's own file, edited or mounted.
     own: PathBuf,
-    /// A file of the host.
+    /// A file mounted from the host.
     mounted: PathBuf,
     given: PathBuf,
     /// Mount points, without the container's root.
@@ -40,12 +40,12 @@ impl Default for KeySources {
 }
 
 impl KeySources {
-    /// Reads all keys; a file that cannot be used is reported and the others count.
+    /// Reads all keys; an unusable file is reported and skipped.
     #[must_use]
     pub fn read(&self) -> (AuthorizedKeys, Vec<Problem>) {
         let open = ReadPolicy::max_size(MAX_BYTES);
         let trusted = open.owned_by(&[0]);
-        // What a mount provides has the owner that it has on the host.
+        // A mounted file has its owner on the host.
         let own = if self.is_mounted(&self.own) { open } else { trusted };
         let (mut texts, mut problems) = (Vec::new(), Vec::new());
         for (path, terms) in [(&self.own, own), (&self.mounted, open), (&self.given, trusted)] {
@@ -55,7 +55,7 @@ impl KeySources {
                 Ok(bytes) if windows_text::is_utf16(&bytes) => {
                     problems.push(Problem::new(name, "it is UTF-16; save it as UTF-8; ignored"));
                 }
-                // Comments in another encoding are no reason to refuse the keys.
+                // Comments may have another encoding.
                 Ok(bytes) => texts.push((name, String::from_utf8_lossy(&bytes).into_owned())),
                 Err(refused) => {
                     problems.push(Problem::new(name, format!("{}; ignored", refused.reason)));
@@ -68,9 +68,9 @@ impl KeySources {
         (keys, problems)
     }
 
-    /// True if the file itself, not the target of a link, is mounted, or lies in what is.
+    /// True if the file itself, not the target of a link, is a mount or in one.
     fn is_mounted(&self, path: &Path) -> bool {
-        // The last name stays: a link that is no mount belongs to where it lies.
+        // The last name is not resolved: a link belongs to the directory it is in.
         let real = path.parent().zip(path.file_name()).and_then(|(directory, name)| {
             fs::canonicalize(directory).ok().map(|directory| directory.join(name))
         });

@@ -1,4 +1,4 @@
-//! Public SSH keys as people put them into a variable.
+//! Splits the public SSH keys of a variable.
 
 use kit::invisible::{self, is_invisible};
 
@@ -28,7 +28,7 @@ pub fn split_keys(text: &str) -> String {
     lines.join("\n")
 }
 
-/// Splits a line at each separator outside quotes; each piece comes with the separator in front of it.
+/// Splits a line at each separator outside quotes; each piece is paired with the separator before it.
 fn pieces(line: &str) -> Vec<(&str, &str)> {
     let (mut pieces, mut before, mut start, mut quoted) = (Vec::new(), "", 0, false);
     let mut at = 0;
@@ -66,7 +66,8 @@ fn pieces(line: &str) -> Vec<(&str, &str)> {
     pieces
 }
 
-/// True if nothing behind the first key of a piece may be the options of another: a key without its options has more rights.
+/// True if nothing after the first key of a piece may be options of another key: without its options, a key has more
+/// rights.
 fn is_plain_key(piece: &str) -> bool {
     authorized_key::find_key(piece)
         .is_some_and(|at| !piece[at..].split_ascii_whitespace().any(authorized_key::may_be_options))

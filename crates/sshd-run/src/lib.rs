@@ -26,10 +26,10 @@ use rustix::thread::{CapabilitySet, capabilities};
 pub use cli::command;
 
 const SSHD: &str = "/usr/sbin/sshd";
-/// RSA is left out: it takes seconds to make, and every client of the last ten years knows these two.
+/// No RSA: generating it takes seconds, and every client of the last ten years supports these two.
 const HOST_KEYS: [(&str, &str); 2] =
     [("ed25519", "/etc/ssh/ssh_host_ed25519_key"), ("ecdsa", "/etc/ssh/ssh_host_ecdsa_key")];
-/// sshd locks itself up in here after the key exchange (its compiled-in privilege separation directory).
+/// Compiled-in privilege separation directory of sshd.
 const PRIVSEP_DIRECTORY: &str = "/run/sshd";
 
 /// Capabilities without which every login fails: sshd changes its root to [`PRIVSEP_DIRECTORY`] and its account to the
@@ -37,7 +37,7 @@ const PRIVSEP_DIRECTORY: &str = "/run/sshd";
 pub const REQUIRED_CAPABILITIES: CapabilitySet =
     CapabilitySet::SYS_CHROOT.union(CapabilitySet::SETUID).union(CapabilitySet::SETGID);
 
-/// Runs the command line; returns only an error or, with `--show`, when it has printed.
+/// Runs the command line; returns only an error, or after printing.
 pub fn run() -> Outcome {
     let cli = cli::Cli::try_parse()?;
     if let Some(user) = &cli.keys {
@@ -56,7 +56,7 @@ pub fn run() -> Outcome {
     }
     fs::create_dir_all(PRIVSEP_DIRECTORY).with_context(|| format!("cannot create {PRIVSEP_DIRECTORY}"))?;
     for (kind, path) in HOST_KEYS {
-        // The other one may do; sshd refuses to run without any.
+        // One key is enough; sshd refuses to run without any.
         ensure_key(kind, Path::new(path)).unwrap_or_else(|error| log::warn!("{error:#}"));
     }
     if cli.show {
@@ -81,7 +81,7 @@ pub fn run() -> Outcome {
     bail!("cannot run {SSHD}: {error}")
 }
 
-/// Prints the keys that log in as `user`, one a line.
+/// Prints the keys accepted for `user`, one per line.
 fn print_keys(user: &str) -> Outcome {
     if !key_sources::is_permitted_user(user) {
         return Ok(Exit::Done);
@@ -92,7 +92,7 @@ fn print_keys(user: &str) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// Returns what keeps sshd from running `command`: the file, or a directory above it, that others than root can change.
+/// Returns the first part of the path to `command` that users other than root can change: sshd would refuse to run it.
 fn open_to_others(command: &Path) -> Result<Option<PathBuf>> {
     let cannot = || format!("cannot access {}", command.display());
     for path in fs::canonicalize(command).with_context(cannot)?.ancestors() {
@@ -104,8 +104,8 @@ fn open_to_others(command: &Path) -> Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// Makes a host key unless there is one; a half-written one of a killed start is replaced. A mounted key may come without
-/// its public half.
+/// Creates a host key if it is missing; a partial one of a killed start is replaced. A mounted key may lack its public
+/// half.
 fn ensure_key(kind: &str, path: &Path) -> Result<()> {
     let public = path.with_extension("pub");
     if is_filled(path) && (is_filled(&public) || is_whole(path)) {
@@ -126,7 +126,7 @@ fn ensure_key(kind: &str, path: &Path) -> Result<()> {
     )
 }
 
-/// Returns whether ssh-keygen can read the private key without a passphrase.
+/// True if ssh-keygen can read the private key without a passphrase.
 fn is_whole(path: &Path) -> bool {
     cmd::stdout(Command::new("/usr/bin/ssh-keygen").args(["-y", "-P", "", "-f"]).arg(path)).is_ok()
 }

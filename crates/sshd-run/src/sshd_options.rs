@@ -1,7 +1,7 @@
 //! All options of the SSH server.
 
-/// The program that sshd asks for keys: this one, in a place of its own. sshd refuses a program that others than root could
-/// change, in its file or in a directory above it, and people give `/opt` away.
+/// Path of the program that prints the keys: a copy of this one outside `/opt`. sshd refuses a program that users other
+/// than root can change, also through a directory above it, and `/opt` is shared with a group.
 pub const KEYS_COMMAND: &str = "/usr/lib/leonardo/sshd-run";
 
 /// All of sshd's options, for its command line; it reads no file.
@@ -25,19 +25,20 @@ pub fn options(port: u16, terminals: bool) -> Vec<String> {
         "HostbasedAuthentication=no",
         "PermitEmptyPasswords=no",
         "PermitRootLogin=prohibit-password",
-        // No file in a home: the user's is on the volume, where others may write. Root, because the files are root's.
+        // No file in a home: the user's home is on the volume, where others may write. As root, because root owns the
+        // files.
         "AuthorizedKeysFile=none",
         &command,
         "AuthorizedKeysCommandUser=root",
         "HostKey=/etc/ssh/ssh_host_ed25519_key",
         "HostKey=/etc/ssh/ssh_host_ecdsa_key",
         "UsePAM=yes",
-        // Variables come from the store; letting clients set more would reach PATH and LD_PRELOAD.
+        // Variables come from the store; clients could otherwise set PATH and LD_PRELOAD.
         "PermitUserEnvironment=no",
         "AcceptEnv=LANG LC_*",
         "Subsystem=sftp internal-sftp",
         "X11Forwarding=yes",
-        // A tunnel through a provider's router dies silently without these.
+        // Routers drop idle connections silently without these.
         "ClientAliveInterval=30",
         "ClientAliveCountMax=6",
         // PAM prints it.

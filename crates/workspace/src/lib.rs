@@ -29,14 +29,13 @@ pub use mounts::{mount_points, mounts_below};
 pub use slug::{DEFAULT_SLUG, slug_from_setting};
 pub use workspace_path::{DEFAULT_PATH, is_system_path, path_from_setting};
 
-/// User and group id of the system user if the workspace belongs to root, to an unknown owner ([`NOBODY`]).
+/// User and group id of the system user if the workspace belongs to root or to an unknown owner ([`NOBODY`]).
 pub const DEFAULT_ID: u32 = 1000;
 
-/// Stands for an owner that is not known: on network volumes, and in containers of engines without root
-/// (`user_namespaces(7)`).
+/// Overflow id of unknown owners: on network volumes, and in containers of rootless engines (`user_namespaces(7)`).
 pub const NOBODY: u32 = 65_534;
 
-/// Accounts that face the network: what is theirs, root does not run.
+/// Accounts that face the network: root runs nothing that they own.
 pub const NETWORK_FACING_ACCOUNTS: [&str; 2] = ["portal", "caddy"];
 
 /// Facts about the workspace.
@@ -102,19 +101,19 @@ impl Workspace {
         env.set("IMAGE_SLUG", self.slug.as_str());
     }
 
-    /// Copies of the image's trees.
+    /// Directory of the copies of the image's trees.
     #[must_use]
     pub fn environments(&self) -> PathBuf {
         self.path.join("environments")
     }
 
-    /// Files that applications share.
+    /// Directory of files shared by applications.
     #[must_use]
     pub fn storage(&self) -> PathBuf {
         self.path.join("storage")
     }
 
-    /// The home of the system user of this name, on a workspace that is mounted.
+    /// Home of the system user on a mounted workspace.
     #[must_use]
     pub fn home(&self, user: impl AsRef<OsStr>) -> PathBuf {
         self.path.join("home").join(user.as_ref())
@@ -148,7 +147,7 @@ fn own_or_default(id: u32) -> u32 {
     if id == 0 || id == NOBODY { DEFAULT_ID } else { id }
 }
 
-/// An id as `init` exports it; 0 is never meant, and the largest number means "no id" to the kernel (chown(2)).
+/// Reads an id exported by `init`; 0 is invalid, and the largest number means "no id" to the kernel (chown(2)).
 fn id(reader: &mut SettingsReader<'_>, name: &str) -> Option<u32> {
     let text = reader.text(name)?;
     let number = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u32>().ok()).flatten();

@@ -21,7 +21,7 @@ pub fn mount_points() -> Vec<PathBuf> {
     points(&mountinfo).filter(|point| point != Path::new("/")).collect()
 }
 
-/// Returns where something is mounted at or below `path`, which has no links in it; `path` itself comes first.
+/// Returns the mount points at or below `path`, which contains no links; `path` itself comes first.
 pub fn mounts_below(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mountinfo = fs::read("/proc/self/mountinfo")?;
     let mut within: Vec<PathBuf> = points(&mountinfo).filter(|point| point.starts_with(path)).collect();
@@ -29,7 +29,7 @@ pub fn mounts_below(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(within)
 }
 
-/// Returns where something is mounted, `/` included.
+/// Returns all mount points, including `/`.
 fn points(mountinfo: &[u8]) -> impl Iterator<Item = PathBuf> {
     mountinfo
         .split(|&byte| byte == b'\n')

@@ -1,13 +1,13 @@
-//! `IMAGE_SLUG`: which image this is, as a part of names in the workspace.
+//! `IMAGE_SLUG`: the name of the image in directory names of the workspace.
 
 use kit::SettingsReader;
 
 /// Slug of the base image.
 pub const DEFAULT_SLUG: &str = "base-image";
-/// Long enough for any repository and tag, short enough for every file system with a suffix behind it.
+/// Long enough for repository and tag, short enough for all file systems with a suffix.
 const MAX_LENGTH: usize = 64;
 
-/// Reads `IMAGE_SLUG`; what cannot be a plain file name everywhere is reported, and the default is used.
+/// Reads `IMAGE_SLUG`; a value that is no plain file name is reported and replaced by the default.
 #[must_use]
 pub fn slug_from_setting(reader: &mut SettingsReader<'_>) -> String {
     match reader.text("IMAGE_SLUG") {
@@ -26,7 +26,7 @@ pub fn slug_from_setting(reader: &mut SettingsReader<'_>) -> String {
     }
 }
 
-/// A dot in front would hide it (or climb), a dash would look like an option.
+/// A leading dot would hide it or climb, a dash would look like an option.
 fn is_plain(slug: &str) -> bool {
     slug.len() <= MAX_LENGTH
         && !slug.starts_with(['.', '-'])

@@ -1,4 +1,4 @@
-//! `WORKSPACE`: which directories can be one.
+//! `WORKSPACE`: validation of the path.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -7,20 +7,20 @@ use kit::SettingsReader;
 
 /// Path of the workspace unless `WORKSPACE` is set.
 pub const DEFAULT_PATH: &str = "/workspace";
-/// Trees of the system, the image's own `/opt` among them: what is in there must not get another owner.
+/// System trees, including the image's `/opt`: their content must not change its owner.
 const SYSTEM_TREES: [&str; 15] = [
     "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/proc", "/run", "/sbin",
     "/sys", "/usr", "/var",
 ];
-/// Directories that are not to be handed to a user themselves; a provider may mount a volume below.
+/// Directories that must not be given to a user; providers may mount volumes below them.
 const SYSTEM_DIRECTORIES: [&str; 3] = ["/", "/root", "/tmp"];
 
-/// Reads `WORKSPACE`; what cannot be a workspace is reported, and the default is used.
+/// Reads `WORKSPACE`; an unsuitable path is reported and replaced by the default.
 #[must_use]
 pub fn path_from_setting(reader: &mut SettingsReader<'_>) -> PathBuf {
     let Some(text) = reader.text("WORKSPACE") else { return DEFAULT_PATH.into() };
     let refusal = match tidy(&text) {
-        // A link on the way may lead into the system as well.
+        // A link in the path may lead into the system too.
         Some(path) if is_system_path(&path) || is_system_path(&resolved(&path)) => "belongs to the system",
         Some(path) => return path,
         None => "is not an absolute path without ..",
@@ -36,7 +36,8 @@ pub fn is_system_path(path: &Path) -> bool {
         || SYSTEM_TREES.iter().any(|tree| path.starts_with(tree))
 }
 
-/// The path without doubled and trailing slashes; nothing if it is relative, climbs, or hides control characters.
+/// Returns the path without doubled and trailing slashes; `None` if it is relative, contains `..`, or control
+/// characters.
 fn tidy(text: &str) -> Option<PathBuf> {
     let path = Path::new(text);
     let plain = path.is_absolute()
@@ -45,13 +46,13 @@ fn tidy(text: &str) -> Option<PathBuf> {
     plain.then(|| path.components().collect())
 }
 
-/// The path without links in it, as far as it exists; what does not exist yet stays as it is.
+/// Resolves the links of the existing part of a path.
 fn resolved(path: &Path) -> PathBuf {
     path.ancestors()
         .find_map(|above| {
             let real = fs::canonicalize(above).ok()?;
             let rest = path.strip_prefix(above).ok()?;
-            // Joining nothing would add a slash.
+            // Joining an empty path would add a slash.
             Some(if rest.as_os_str().is_empty() { real } else { real.join(rest) })
         })
         .unwrap_or_else(|| path.to_owned())
