@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow};
 use kit::account_db::AccountDb;
 use kit::{Env, HintExt};
 
-/// Who the system user is if nobody said otherwise, or said something that cannot be a name.
+/// Name of the system user unless `USER_NAME` has a valid one.
 const DEFAULT: &str = "user";
 
 /// The account that a script runs as.
@@ -19,7 +19,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// The system user that `init` has made for `USER_NAME`.
+    /// Returns the system user that `init` has made for `USER_NAME`.
     pub fn of(env: &Env) -> Result<Self> {
         let asked = env.text("USER_NAME").unwrap_or(DEFAULT);
         let found = chosen(&AccountDb::read()?, asked);
@@ -27,12 +27,12 @@ impl Account {
         found.hint(|| "search the container's log for USER_NAME to see why it was not created".to_owned())
     }
 
-    /// An account by its name, for whoever was told it.
+    /// Returns the account with this name; an error if it is root's.
     pub fn named(name: &str) -> Result<Self> {
         find(&AccountDb::read()?, name).ok_or_else(|| anyhow!("there is no account {name:?}"))?.unprivileged()
     }
 
-    /// All groups of the account, its own first.
+    /// Returns all groups of the account, its primary group first.
     pub fn groups(&self) -> Result<Vec<u32>> {
         Ok(memberships(&AccountDb::read()?, self))
     }
@@ -46,7 +46,7 @@ impl Account {
     }
 }
 
-/// Returns the system user's account as `init` settles it: a command of `docker exec` has only the name that was asked for.
+/// Returns the account that `init` chooses for this name: `docker exec` passes on the requested one only.
 fn chosen(db: &AccountDb, asked: &str) -> Option<Account> {
     find(db, asked).filter(|account| account.uid != 0).or_else(|| find(db, DEFAULT))
 }

@@ -17,7 +17,7 @@ use nix::unistd;
 
 use crate::script_session;
 
-/// How much is taken at once, in bytes.
+/// Size of one read in bytes.
 const BLOCK: usize = 64 * 1024;
 
 /// Runs the hidden subcommand.
@@ -54,19 +54,19 @@ fn release_lock() -> Result<()> {
     unistd::dup2_stdout(&null).context("cannot let go of the lock")
 }
 
-/// What the script's programs still print.
+/// Output of programs that left the script's session.
 struct Output {
     open: bool,
     buffer: Vec<u8>,
 }
 
 impl Output {
-    /// Takes what comes within a time.
+    /// Reads and discards what comes within a time.
     fn forget(&mut self, time: Duration) {
         let stderr = std::io::stderr();
         let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::NONE);
         if !self.open {
-            // Nobody prints any more; what is left is the time.
+            // All writers have closed it; only the time remains.
             let _ = poll(&mut [], timeout);
             return;
         }

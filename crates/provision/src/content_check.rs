@@ -1,13 +1,13 @@
-//! Whether bytes are a script, and what is done to them before they run.
+//! Recognition of content that is not a script.
 
 use kit::units::hexadecimal;
 use kit::windows_text::{BYTE_ORDER_MARK, is_utf16};
 use sha2::{Digest, Sha256};
 
-/// More than any script needs, in bytes; what is larger is something else.
+/// Maximum size of a script in bytes.
 pub const MAX_BYTES: usize = 1_000_000;
 
-/// How programs' files and archives begin.
+/// First bytes of programs and archives.
 const MAGIC: [(&[u8], &str); 8] = [
     (b"\x7fELF", "a program"),
     (b"\x1f\x8b", "a gzip archive"),
@@ -19,15 +19,15 @@ const MAGIC: [(&[u8], &str); 8] = [
     (b"%PDF", "a PDF document"),
 ];
 
-/// How pages begin, in lower case.
+/// First bytes of web pages, in lower case.
 const PAGE: [&[u8]; 6] = [b"<!doctype html", b"<html", b"<head", b"<body", b"<?xml", b"<!--"];
 
-/// Windows programs save text so; bash reads none of it.
+/// Encoding of some Windows editors, which bash cannot read.
 pub const UTF_16: &str = "UTF-16 text";
-/// A file without commands.
+/// Content without commands.
 pub const EMPTY: &str = "empty";
 
-/// What something is instead of a script, with its article; nothing if it may be a script.
+/// Returns a name, with its article, for content that is not a script.
 pub fn not_a_script(bytes: &[u8], content_type: Option<&str>) -> Option<&'static str> {
     let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes).trim_ascii_start();
     if text.is_empty() {
@@ -42,7 +42,7 @@ pub fn not_a_script(bytes: &[u8], content_type: Option<&str>) -> Option<&'static
     if bytes.contains(&0) {
         return Some("binary");
     }
-    // Whatever a server calls it: this is how a script begins, and no page.
+    // A script, whatever the server calls it.
     if text.starts_with(b"#!") {
         return None;
     }
@@ -59,7 +59,7 @@ pub fn not_a_script(bytes: &[u8], content_type: Option<&str>) -> Option<&'static
     None
 }
 
-/// SHA-256 in hexadecimal digits.
+/// Returns the SHA-256 in hexadecimal digits.
 pub fn digest(bytes: &[u8]) -> String {
     hexadecimal(Sha256::digest(bytes).as_slice())
 }

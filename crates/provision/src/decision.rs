@@ -1,18 +1,17 @@
-//! Whether a script runs: once it has ended well, never again by itself.
+//! Decision about a run: a script that has run successfully does not run again by itself.
 
 use crate::state::RunRecord;
 
-/// Whether a script is to be run.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Decision {
     Unchanged,
-    /// It has failed in this very attempt, in a run that outlived a killed boot.
+    /// It has failed in this attempt, in a run that outlived a killed boot.
     HasFailed,
-    /// With the reason.
+    /// Run it, for this reason.
     Run(&'static str),
 }
 
-/// Decides; `digest` is of the script that was asked for.
+/// Decides about the script with this digest.
 pub fn decide(last: Option<&RunRecord>, digest: &str, attempt: Option<&str>, force: bool) -> Decision {
     match last {
         Some(last) if last.digest != digest => Decision::Run("because the script has changed"),

@@ -1,23 +1,23 @@
-//! Why a script could not be had, and what to do about it.
+//! Failures, with what the user can do about them.
 
-/// A script that could not be had.
+/// Reason for which a script was not fetched, not run, or failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// What went wrong, naming the address or the setting.
+    /// The problem, with the address or setting.
     pub cause: String,
-    /// What the user can do.
+    /// Advice to the user.
     pub hint: String,
-    /// Whether nothing came back at all, so that nothing is known about the script either.
+    /// True if no answer came, so that nothing is known about the script.
     pub unreachable: bool,
 }
 
 impl Failure {
-    /// Something is wrong with what was asked for or with what came back.
+    /// A problem of the setting or of the answer.
     pub fn new(cause: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { cause: cause.into(), hint: hint.into(), unreachable: false }
     }
 
-    /// Something of the container's own does not work.
+    /// A problem inside the container.
     pub fn internal(error: &anyhow::Error) -> Self {
         let hint = kit::exit::hint(error).unwrap_or_else(|| {
             "check for a full disk: df -h; then run: supervisorctl restart boot".to_owned()
@@ -33,7 +33,7 @@ impl Failure {
         )
     }
 
-    /// The script could not be reached.
+    /// A host that cannot be reached, or does not return the script.
     pub fn unreachable(cause: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { unreachable: true, ..Self::new(cause, hint) }
     }

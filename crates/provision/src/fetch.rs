@@ -1,4 +1,4 @@
-//! Fetching a script: what is tried again, and how often, until when.
+//! Fetching a script, with retries.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,10 +10,10 @@ use crate::failure::Failure;
 use crate::request::{self, FetchedScript, RequestError};
 use crate::time_limits::TimeLimits;
 
-/// How often an answer that may be a better one the next time is asked for.
+/// Maximum number of tries after temporary errors.
 const TRIES: u32 = 4;
 
-/// Fetches; `tell` hears about redirects and further tries.
+/// Fetches a script. `progress` receives redirects and further tries.
 pub fn fetch(
     address: &Address,
     env: &Env,
@@ -30,12 +30,12 @@ pub fn fetch(
             Err(error) => error,
         };
         let left = deadline.saturating_duration_since(Instant::now());
-        // That the time is over says less than what it was spent on.
+        // After the deadline, the error before it is the more useful one.
         let failure = earlier.filter(|_| left.is_zero()).unwrap_or_else(|| error.failure.clone());
         match pause_before_retry(&error, tried, pause, left, limits) {
             Some(pause) => {
                 progress(&format!("{}; trying again in {} s", failure.cause, pause.as_secs_f64().ceil()));
-                // Nothing to wait for: the point is to leave the host alone for a while.
+                // A pause and not a wait: the host gets time to recover.
                 thread::sleep(pause);
             }
             None if tried > 1 => {

@@ -1,7 +1,6 @@
-//! Becoming the script: from root in our session to the system user in one of its own.
+//! `provision launch`: becomes the script, as the system user in a session of its own.
 //!
-//! This is a process of its own, because it must not go on when `provision` is gone: it waits for a word of it, and then
-//! has the kernel kill it together with its parent.
+//! It waits for one byte from `provision`, so that nothing runs unguarded, and has the kernel kill it with its parent.
 
 use std::fs::File;
 use std::io::Read;
@@ -20,15 +19,15 @@ use crate::cli::Launch;
 use workspace::Workspace;
 
 const SHELL: &str = "/bin/bash";
-/// The shell cannot be started, as shells themselves say it.
+/// Exit code of shells for a command that cannot be executed.
 const CANNOT_RUN: u8 = 126;
 
-/// The environment of a session: what is stored and what was given, and the account's own.
+/// Returns the environment of a script: that of `provision`, with the variables of the account.
 pub fn environment(env: &Env, account: &Account) -> Env {
     let mut session: Env = env
         .iter()
         .filter(|(name, _)| {
-            // The account has its password; no session needs it.
+            // It is set already, and no session needs it.
             name.to_str()
                 .is_some_and(|name| env_store::check_storable(name).is_ok() && name != "USER_PASSWORD")
         })
@@ -40,7 +39,7 @@ pub fn environment(env: &Env, account: &Account) -> Env {
     session
 }
 
-/// Runs the hidden subcommand; its errors go where the script's would.
+/// Runs the hidden subcommand. Its stderr is the script's.
 pub fn run(launch: &Launch) -> Outcome {
     become_user(launch)?;
     let mut shell = Command::new(SHELL);
@@ -55,7 +54,7 @@ pub fn run(launch: &Launch) -> Outcome {
 
 fn become_user(launch: &Launch) -> Result<()> {
     let account = Account::named(&launch.user)?;
-    // No terminal: a script that asks one stands still for ever.
+    // Without a terminal, a script that prompts fails instead of waiting for ever.
     unistd::setsid().context("cannot make a session")?;
     let mut word = [0];
     if std::io::stdin().read(&mut word).context("cannot read from provision")? == 0 {
@@ -67,7 +66,7 @@ fn become_user(launch: &Launch) -> Result<()> {
     unistd::setgroups(&groups).with_context(cannot)?;
     unistd::setgid(Gid::from_raw(account.gid)).with_context(cannot)?;
     unistd::setuid(Uid::from_raw(account.uid)).with_context(cannot)?;
-    // Only now, because a change of the user takes it away (prctl(2)).
+    // Only now, because a change of the user resets it (prctl(2)).
     prctl::set_pdeathsig(Signal::SIGKILL).context("cannot set the parent death signal")?;
     if unistd::getppid() != Pid::from_raw(launch.parent) {
         bail!("provision has ended");
@@ -78,7 +77,7 @@ fn become_user(launch: &Launch) -> Result<()> {
     Ok(())
 }
 
-/// The workspace, or home, or anything: a directory that the user may not enter is not where they are.
+/// Changes to the first directory that the user may enter: the workspace, their home, the root.
 fn enter(account: &Account) {
     let (workspace, _) = Workspace::from_env(&Env::from_process());
     let places = [workspace.path.as_path(), account.home.as_path(), Path::new("/")];

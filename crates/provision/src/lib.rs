@@ -1,22 +1,22 @@
 //! Fetch the provisioning script and run it once.
 //!
-//! `PROVISIONING_SCRIPT` names a script by its URL; without it, a file mounted at
-//! `/opt/leonardo/bin/provisioning.sh` is taken. `provision run`, which late boot calls at every start, gets hold of it,
-//! sees that it is a script, and runs it as the system user in a login shell, unless this very script has ended well
-//! before. `provision status` says what ran and how it ended. `docs/provisioning.md` is the manual.
+//! The script is the one at the URL in `PROVISIONING_SCRIPT`, or else the file mounted at
+//! `/opt/leonardo/bin/provisioning.sh`. `provision run`, which late boot calls at every start, fetches it, checks that it is
+//! a script, and runs it as the system user in a login shell, unless the same script has already run successfully.
+//! `provision status` shows the last run and its result. `docs/provisioning.md` is the manual.
 //!
 //! # What happens when something is killed
 //!
-//! | killed | what follows |
+//! | killed | result |
 //! |---|---|
-//! | `provision`, by SIGTERM, SIGINT, SIGHUP | the script's session is ended, and that is noted; it runs again with the next start |
-//! | `provision`, by SIGKILL | the kernel kills the script; `guard` ends what it started, and holds the lock until that is done |
-//! | the script or a part of it | an end like any other that is no good one |
-//! | the container | the record says that it began and not that it ended: it was cut short, and runs again |
+//! | `provision`, by SIGTERM, SIGINT, SIGHUP | the script's session is ended, and that is recorded; it is retried at the next start |
+//! | `provision`, by SIGKILL | the kernel kills the script; `guard` ends its session, and holds the lock until that is done |
+//! | the script or a part of it | a failure like any other |
+//! | the container | the record has a start and no end: the script was interrupted, and runs again |
 //!
-//! A script is noted as begun before it can run its first command, and as ended well only after its last one, but before
-//! what it has left running is ended: nothing that has ended well runs again by itself. With a record that cannot be
-//! understood nothing runs, because it may be of a script that has.
+//! The start is recorded before the first command can run, and a success after the last one, but before background processes
+//! of the script are ended: a successful script does not run again by itself. With an unreadable record nothing runs, because
+//! it may be of a successful script.
 
 mod account;
 mod address;
@@ -60,14 +60,14 @@ use cli::{Cli, Task};
 pub use report::{Report, ReportOutcome};
 pub use source::setting_problem;
 
-/// Where script, record and lock are.
+/// Directory of script, record and lock.
 pub const STATE_DIRECTORY: &str = "/var/lib/leonardo/provisioning";
-/// Where the script's output goes.
+/// Log of the script's output.
 pub const LOG: &str = "/var/log/provisioning.log";
-/// Where people mount a script.
+/// Path at which a script can be mounted.
 pub const MOUNTED_SCRIPT: &str = "/opt/leonardo/bin/provisioning.sh";
 
-/// What the record says about a run of this attempt that has ended, for when `provision` was killed before it could.
+/// Returns the recorded result of this attempt, for when `provision` was killed before it could report.
 #[must_use]
 pub fn last_report(attempt: Option<&str>) -> Option<Report> {
     let last = state::StateDirectory::new(Path::new(STATE_DIRECTORY)).last_run().ok().flatten()?;

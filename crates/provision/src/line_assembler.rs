@@ -1,45 +1,44 @@
-//! What a script prints, as lines of a log: each with its time, secrets masked, nothing that a terminal would obey.
+//! Lines of the log out of a script's output: with a time, secrets masked, without control sequences.
 //!
-//! Secrets are looked for in what is shown: a colour in the middle of one would hide it, and be gone a moment later.
-//! Works in place on large blocks, because a script may print as fast as a pipe takes it.
+//! Secrets are masked after control sequences are removed, because a colour in the middle of a secret would hide it. Works
+//! in place on large blocks, because a script may print as fast as a pipe takes it.
 
 use memchr::{memchr_iter, memrchr};
 
 use crate::redact::Redactor;
 use crate::terminal_text::{complete_prefix, line as plain_line, lines as plain_lines};
 
-/// How much is read at once, in bytes.
+/// Size of one read in bytes.
 pub const BLOCK: usize = 256 * 1024;
-/// A longer line is written in pieces of this, in bytes.
+/// Maximum length of a line in bytes; longer ones are written in pieces.
 const PIECE: usize = 8 * 1024;
 
-/// The time before a line, and a space; of one length, because it is written millions of times.
+/// Time and space before a line; of fixed length, because it is written millions of times.
 pub type Stamp = [u8; 21];
 
-/// A reader of lines.
+/// Assembles lines and writes them as text of the log.
 #[derive(Debug)]
 pub struct LineAssembler {
     redactor: Redactor,
     buffer: Vec<u8>,
-    /// So much of the buffer has been read, and is not a whole line yet.
+    /// Length of the incomplete line at the start of the buffer.
     held: usize,
     last: Vec<u8>,
 }
 
 impl LineAssembler {
-    /// Without anything read yet.
     pub fn new(redactor: Redactor) -> Self {
         Self { redactor, buffer: vec![0; BLOCK + 4 * PIECE], held: 0, last: Vec::new() }
     }
 
-    /// Where to read to.
+    /// Returns the free part of the buffer, to read into.
     pub fn buffer(&mut self) -> &mut [u8] {
         let held = self.held;
         &mut self.buffer[held..]
     }
 
-    /// Takes the first `count` bytes of [`LineAssembler::buffer`], and appends what is certain now to `text`, with `stamp` before
-    /// each line.
+    /// Takes the first `count` bytes of [`LineAssembler::buffer`], and appends complete lines to `text`, with `stamp` before
+    /// each.
     pub fn take(&mut self, count: usize, stamp: &Stamp, text: &mut Vec<u8>) {
         let filled = self.held + count;
         let line_end = memrchr(b'\n', &self.buffer[..filled]).map_or(0, |index| index + 1);
@@ -53,7 +52,7 @@ impl LineAssembler {
         }
     }
 
-    /// Writes what has no end of line: nothing comes any more.
+    /// Writes the incomplete line at the end of the output.
     pub fn finish(&mut self, stamp: &Stamp, text: &mut Vec<u8>) {
         if self.held > 0 {
             self.write(0..self.held, stamp, text);
@@ -61,7 +60,7 @@ impl LineAssembler {
         }
     }
 
-    /// The last line that says something, also one that has not ended; with secrets masked.
+    /// Returns the last line that is not blank, also an incomplete one, with secrets masked.
     pub fn last(&self) -> String {
         let held = &self.buffer[..self.held];
         let shown = plain_line(&held[..complete_prefix(held)]);
@@ -70,7 +69,7 @@ impl LineAssembler {
         String::from_utf8_lossy(line).trim().to_owned()
     }
 
-    /// Makes room while a line does not end: of a progress bar only the last state counts, of anything else all.
+    /// Frees the buffer of an endless line: writes what is certain, and of a progress bar keeps the last state only.
     fn shorten(&mut self, stamp: &Stamp, text: &mut Vec<u8>) {
         let held = &self.buffer[..self.held];
         let (held, begun) = held.split_at(complete_prefix(held));
@@ -79,7 +78,7 @@ impl LineAssembler {
         if settled > 0 {
             put(&self.redactor.redact(&shown[..settled]), &mut self.last, stamp, text);
         }
-        // Of a sequence that does not end, its kind is enough to know what belongs to it.
+        // The kind of an endless sequence is enough to recognize what belongs to it.
         let begun = if begun.len() < PIECE { begun } else { &begun[..2] };
         let rest = [&shown[settled..], begun].concat();
         self.buffer[..rest.len()].copy_from_slice(&rest);
@@ -92,7 +91,7 @@ impl LineAssembler {
     }
 }
 
-/// Appends lines to `text`, and keeps the last one that says something.
+/// Appends lines to `text`, and keeps the last one that is not blank.
 fn put(block: &[u8], last: &mut Vec<u8>, stamp: &Stamp, text: &mut Vec<u8>) {
     let mut start = 0;
     for end in memchr_iter(b'\n', block).chain([block.len()]) {
@@ -110,7 +109,7 @@ fn put(block: &[u8], last: &mut Vec<u8>, stamp: &Stamp, text: &mut Vec<u8>) {
 fn write_line(mut line: &[u8], stamp: &Stamp, text: &mut Vec<u8>) {
     loop {
         let mut end = line.len().min(PIECE);
-        // A piece ends before a character, not in it.
+        // A piece does not end within a character.
         while end < line.len() && end > PIECE - 4 && line[end] & 0xc0 == 0x80 {
             end -= 1;
         }
@@ -125,7 +124,7 @@ fn write_line(mut line: &[u8], stamp: &Stamp, text: &mut Vec<u8>) {
     }
 }
 
-/// The last line of a block that is not blank; looked for in its last lines only.
+/// Returns the last line of a block that is not blank; only its last 20 lines are searched.
 fn last_line(block: &[u8]) -> Option<&[u8]> {
     block.rsplit(|&byte| byte == b'\n').take(20).find(|line| !line.trim_ascii().is_empty())
 }
@@ -143,7 +142,7 @@ mod tests {
         LineAssembler::new(Redactor::new(&env, Vec::new()).unwrap())
     }
 
-    /// Gives the bytes in blocks of a size, and returns the log.
+    /// Returns the log of bytes that come in blocks of a size.
     fn log(bytes: &[u8], size: usize) -> Vec<u8> {
         let mut lines = lines();
         let mut text = Vec::new();

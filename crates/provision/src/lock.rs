@@ -1,4 +1,4 @@
-//! One run at a time, and who it is.
+//! Lock of the only run, with the process that holds it.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -11,21 +11,21 @@ use kit::wait;
 
 use crate::account;
 
-/// More digits than a process number has.
+/// Width of the process number in the file.
 const LONGEST_NUMBER: usize = 10;
 const GROUP: &str = "leonardo";
-/// Somebody who asks for the status holds the lock for microseconds.
+/// `provision status` holds the lock for microseconds.
 const LOOK: Duration = Duration::from_millis(300);
-/// What a killed run leaves behind is ended within this (see `guard`).
+/// Time in which processes of a killed run are ended (see `cleanup_guard`).
 const CLEANING: Duration = Duration::from_secs(15);
 
-/// The lock, held until every descriptor of this file is closed: the guard of a run has one too.
+/// The lock, held until every descriptor of this file is closed, also the guard's.
 #[derive(Debug)]
 pub struct Lock(pub File);
 
 impl Lock {
-    /// Takes the lock. Another run is waited for only if `wait` is set, but then for as long as it takes; what a killed run
-    /// left behind is always waited for.
+    /// Takes the lock. With `wait`, waits for another run as long as it takes; always waits for the processes of a killed
+    /// run to be ended.
     pub fn acquire(path: &Path, wait: bool) -> Result<Self> {
         let cannot = || format!("cannot lock {}", path.display());
         let mut file = OpenOptions::new()
@@ -56,19 +56,19 @@ impl Lock {
         Ok(Self(file))
     }
 
-    /// Says that the script is being ended: whoever comes next may wait for that.
+    /// Marks the script as being ended, so that the next run waits for that.
     pub fn mark_ending(&self) {
-        // In place, and thus on a full disk too. A failure means that whoever comes next is told that it runs.
+        // In place, and so on a full disk too. After an error, the next run reports that the script is running.
         let _ = self.0.write_all_at(&[b' '; LONGEST_NUMBER], 0);
     }
 
-    /// Lets go of the lock, also for the guard, which may take a moment longer.
+    /// Releases the lock, also the guard's, which may exit a moment later.
     pub fn release(&self) {
-        // It ends with its last descriptor anyway.
+        // Closing the last descriptor releases it anyway.
         let _ = self.0.unlock();
     }
 
-    /// Whether a run is under way, or what it left is being ended; nothing if the lock cannot be looked at.
+    /// Returns whether a run, or the end of a killed one, is in progress; nothing if the lock cannot be read.
     pub fn is_held(path: &Path) -> Option<bool> {
         match File::open(path) {
             Ok(file) => match file.try_lock_shared() {
@@ -82,7 +82,7 @@ impl Lock {
     }
 }
 
-/// The file says whose it is, for messages; members of the group may look at it.
+/// Writes the process number, for messages; members of the group may read it.
 fn write_holder(file: &mut File) -> io::Result<()> {
     if let Some(group) = account::group(GROUP) {
         nix::unistd::fchown(&*file, None, Some(group.into()))?;
@@ -90,12 +90,12 @@ fn write_holder(file: &mut File) -> io::Result<()> {
     file.set_permissions(std::fs::Permissions::from_mode(0o640))?;
     file.set_len(0)?;
     file.rewind()?;
-    // A full disk: the lock holds without it.
+    // The lock holds without it, on a full disk.
     let _ = file.write_all(std::process::id().to_string().as_bytes());
     Ok(())
 }
 
-/// The process whose script runs under the lock, if it is a living `provision` and is not ending it.
+/// Returns the process that holds the lock, if it is a living `provision` that is not ending its script.
 fn holder(path: &Path) -> Option<i32> {
     let mut text = String::new();
     File::open(path).ok()?.take(20).read_to_string(&mut text).ok()?;

@@ -1,4 +1,4 @@
-//! From the pipe into the log.
+//! Moves a script's output from its pipe into the log.
 
 use std::fs::File;
 use std::io::PipeReader;
@@ -15,37 +15,37 @@ use crate::line_assembler::{LineAssembler, Stamp};
 use crate::progress_reporter::ProgressReporter;
 use crate::script_session;
 
-/// How much a script can print ahead of us, in bytes; the most that anybody may ask for (pipe(7)).
+/// Size of the pipe in bytes: the maximum without privileges (pipe(7)).
 pub const PIPE: i32 = 1 << 20;
 
-/// Reads what a script prints, and writes it as lines.
+/// Reads a script's output and writes it as lines.
 pub struct OutputPump<'a> {
     reader: PipeReader,
     pub lines: LineAssembler,
     pub progress: &'a mut ProgressReporter,
     text: Vec<u8>,
     clock: Clock,
-    /// Whether anybody can still write into the pipe.
+    /// True while a process has the pipe open for writing.
     pub open: bool,
 }
 
 impl<'a> OutputPump<'a> {
-    /// Over the reading end of a pipe that does not wait.
+    /// Reads from a pipe that does not block.
     pub fn new(reader: PipeReader, lines: LineAssembler, progress: &'a mut ProgressReporter) -> Self {
         Self { reader, lines, progress, text: Vec::new(), clock: Clock::new(), open: true }
     }
 
-    /// Waits for output or for something else; says what there is: output first.
+    /// Waits for output or for other descriptors; returns which are ready, the output first.
     pub fn wait(&self, time: Duration, others: &[BorrowedFd<'_>]) -> Vec<bool> {
         let own = if self.open { PollFlags::POLLIN } else { PollFlags::empty() };
         let mut polled = vec![PollFd::new(self.reader.as_fd(), own)];
         if !self.open {
-            // A closed pipe is always ready, whatever is asked.
+            // A closed pipe is always ready.
             polled.clear();
         }
         polled.extend(others.iter().map(|other| PollFd::new(*other, PollFlags::POLLIN)));
         let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);
-        // Interrupted: nothing is ready, and whoever asked asks again.
+        // Interrupted: nothing is ready, and the caller waits again.
         let _ = poll(&mut polled, timeout);
         let mut ready: Vec<bool> =
             polled.iter().map(|fd| fd.revents().is_some_and(|events| !events.is_empty())).collect();
@@ -55,7 +55,7 @@ impl<'a> OutputPump<'a> {
         ready
     }
 
-    /// Reads up to so many times; returns how much came.
+    /// Reads at most `times` times; returns the number of bytes.
     pub fn read(&mut self, times: usize) -> usize {
         let mut sum = 0;
         for _ in 0..times {
@@ -81,8 +81,7 @@ impl<'a> OutputPump<'a> {
         sum
     }
 
-    /// Takes what is there and what comes within a time, but not more than a pipe holds: whoever never stops printing is
-    /// not waited for.
+    /// Reads what comes within a time, but at most what the pipe holds, so that an endless printer is not waited for.
     pub fn drain(&mut self, time: Duration) {
         let ready = self.wait(time, &[]);
         let most = usize::try_from(PIPE).unwrap_or_default();
@@ -101,7 +100,7 @@ impl<'a> OutputPump<'a> {
         self.progress.log.write(&self.text);
     }
 
-    /// Who still holds the pipe: programs that have left the script's session.
+    /// Returns the programs outside of the script's session that still have the pipe open.
     pub fn remaining(&mut self, session: i32) -> Vec<String> {
         if !self.open {
             return Vec::new();
@@ -112,7 +111,7 @@ impl<'a> OutputPump<'a> {
     }
 }
 
-/// The time before each line, made anew once a second.
+/// Time before each line, formatted once a second.
 #[derive(Debug)]
 struct Clock {
     second: u64,
@@ -129,7 +128,7 @@ impl Clock {
         let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         if second != self.second {
             self.second = second;
-            // All years of four digits have this length.
+            // Years of four digits have this length.
             if let Ok(text) = format!("{} ", clock::written(now)).as_bytes().try_into() {
                 self.text = text;
             }

@@ -1,4 +1,4 @@
-//! Telling what happens, everywhere it is looked for: the log, the boot journal, and whoever called.
+//! Reports progress in the log, in the boot journal and on stderr.
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
@@ -12,18 +12,18 @@ use crate::log_file::LogFile;
 use crate::redact::Redactor;
 use crate::report::{Report, ReportOutcome};
 
-/// Between two looks at what the script printed last.
+/// Interval between two notes about the script's last line.
 const BETWEEN_NOTES: Duration = Duration::from_secs(5);
-/// How much of a line a note shows, in characters.
+/// Maximum length of a note in characters.
 const NOTE: usize = 200;
 
-/// The log, the journal and standard error.
+/// Reports to all of them, with secrets masked.
 #[derive(Debug)]
 pub struct ProgressReporter {
     pub log: LogFile,
     journal: Journal,
     pub redactor: Redactor,
-    /// Whether standard error is the log already.
+    /// True if stderr is the log already.
     silent: bool,
     noted: Option<(Instant, String)>,
     between: Duration,
@@ -31,7 +31,6 @@ pub struct ProgressReporter {
 }
 
 impl ProgressReporter {
-    /// Tells; secrets are masked in everything.
     pub fn new(log: LogFile, journal: &Path, redactor: Redactor, time_divisor: u32) -> Self {
         let own = nix::sys::stat::fstat(std::io::stderr());
         let silent = own.is_ok_and(|stat| log.is_same_file(stat.st_dev, stat.st_ino));
@@ -46,7 +45,7 @@ impl ProgressReporter {
         }
     }
 
-    /// A step of our own: a line in the log, and for who called.
+    /// Reports a step of `provision` in the log and on stderr.
     pub fn log_step(&mut self, text: &str) {
         let text = self.redactor.redact_text(&escape_control(text)).replace('\n', " ");
         let line = format!("{} provision: {text}\n", clock::written(SystemTime::now()));
@@ -56,14 +55,14 @@ impl ProgressReporter {
         }
     }
 
-    /// What is being done at the moment, in our own words.
+    /// Notes the current step in the journal, which everybody can read.
     pub fn note(&mut self, text: &str) {
         let note = self.noting(text);
         let result = self.journal.append(note);
         self.warn_once(result);
     }
 
-    /// The same for the script's last line: only when it has changed, not too often, and for those who may read the log.
+    /// Notes the script's last line if it has changed, at most once an interval, for readers of the log only.
     pub fn note_output(&mut self, line: impl FnOnce() -> String) {
         if self.noted.as_ref().is_some_and(|(when, _)| when.elapsed() < self.between) {
             return;
@@ -87,13 +86,13 @@ impl ProgressReporter {
 
     fn warn_once(&mut self, result: Result<()>) {
         if let (Err(error), true) = (result, self.journal_works) {
-            // Once: whoever runs this by hand may have no journal.
+            // Once: outside of late boot there may be no journal.
             self.journal_works = false;
             log::debug!("{error:#}");
         }
     }
 
-    /// Corrects what late boot said about this stage, if that has ended: a person has run the script anew.
+    /// Corrects the result of late boot's stage after a run by hand.
     pub fn correct_journal(&mut self, report: &Report) {
         let result = self.correction(report);
         self.warn_once(result);
@@ -124,7 +123,7 @@ impl ProgressReporter {
         }
     }
 
-    /// When the next line may be noted, from now.
+    /// Returns the time until the next line may be noted.
     pub fn next_note_in(&self) -> Duration {
         self.noted.as_ref().map_or(self.between, |(when, _)| self.between.saturating_sub(when.elapsed()))
     }

@@ -1,4 +1,4 @@
-//! Which proxy stands between us and an address, by the variables that other programs use too.
+//! Proxy for an address, by the variables that other programs use too.
 
 use kit::Env;
 use ureq::Proxy;
@@ -6,7 +6,7 @@ use ureq::Proxy;
 use crate::address::Address;
 use crate::failure::Failure;
 
-/// The proxy for an address; a setting that cannot be understood is an error, because going around it may be forbidden.
+/// Returns the proxy for an address. An invalid setting is an error, because bypassing the proxy may be forbidden.
 pub fn for_address(address: &Address, env: &Env) -> Result<Option<Proxy>, Failure> {
     let Some((name, value)) = chosen(address, env) else { return Ok(None) };
     let wrong = |_| {
@@ -33,7 +33,7 @@ pub fn for_address(address: &Address, env: &Env) -> Result<Option<Proxy>, Failur
     proxy.build().map(Some).map_err(wrong)
 }
 
-/// The variable that holds, and what it says.
+/// Returns the variable that applies, and its value.
 fn chosen<'env>(address: &Address, env: &'env Env) -> Option<(&'static str, &'env str)> {
     let names = if address.is_https() {
         ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]

@@ -1,8 +1,8 @@
-//! Pages that show a script to people, and that people paste instead of the script's own address.
+//! Addresses of scripts behind the web pages that show them.
 
 use crate::address::Address;
 
-/// The address of the plain text behind a page on which people read it, for sites where that is known.
+/// Returns the address of the plain text behind a page of a known site.
 pub fn raw_url(page: &Address) -> Option<String> {
     let parts: Vec<&str> = page.path().split('/').filter(|part| !part.is_empty()).collect();
     let raw = match (page.host_name(), parts.as_slice()) {

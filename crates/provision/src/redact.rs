@@ -1,4 +1,4 @@
-//! Secrets are taken out of what a script prints, by value: whoever prints one does not say its name.
+//! Masks secrets in output and messages, by their values.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -13,15 +13,15 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 use crate::{address, terminal_text};
 
-/// A shorter value is too likely to be a part of something else, in bytes.
+/// Minimum length of a secret in bytes; a shorter value is too likely a part of something else.
 const SHORTEST: usize = 6;
-/// A longer value is looked for in parts, so that little has to be held back, in bytes.
+/// Maximum length of a pattern in bytes; longer secrets are masked in parts, so that little output is held back.
 const PART: usize = 1_024;
 /// Characters that an address encodes (RFC 3986, section 2.3).
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const MASK: &[u8] = b"********";
 
-/// What must not be read, and where it is in a text.
+/// Finds and masks secrets.
 #[derive(Debug)]
 pub struct Redactor {
     matcher: Option<AhoCorasick>,
@@ -30,8 +30,7 @@ pub struct Redactor {
 }
 
 impl Redactor {
-    /// The values of all variables whose names look secret, the logins in addresses that others hold, and what else is
-    /// given.
+    /// Masks variables whose names look secret, logins in the addresses of all others, and `others`.
     pub fn new(env: &Env, others: Vec<Vec<u8>>) -> Result<Self> {
         let of_env = env.iter().flat_map(|(name, value)| {
             let value = value.as_bytes();
@@ -45,12 +44,12 @@ impl Redactor {
         });
         let mut patterns = BTreeSet::new();
         for secret in of_env.chain(others) {
-            // Output is lines, so a secret of several lines is never seen in one piece.
+            // Output comes in lines, so a secret of several lines is masked line by line.
             for line in secret.split(|&byte| byte == b'\n' || byte == b'\r') {
                 for part in line.trim_ascii().chunks(PART) {
                     if part.len() >= SHORTEST {
                         patterns.extend(forms(part));
-                        // The log has control characters in another form, in which little or nothing may be left.
+                        // In the log, control characters have another form, of which little or nothing may remain.
                         let shown = terminal_text::line(part);
                         if shown.len() >= SHORTEST {
                             patterns.insert(shown.into_owned());
@@ -65,14 +64,14 @@ impl Redactor {
             None
         } else {
             let mut builder = AhoCorasick::builder();
-            // Of two secrets that begin alike, the longer one.
+            // The longer one of two secrets that begin alike.
             let built = builder.match_kind(MatchKind::LeftmostLongest).build(&patterns);
             Some(built.context("cannot look for so many secrets")?)
         };
         Ok(Self { matcher, patterns, longest })
     }
 
-    /// The text with a mask for each secret.
+    /// Returns the text with a mask for each secret.
     pub fn redact<'text>(&self, text: &'text [u8]) -> Cow<'text, [u8]> {
         let Some(matcher) = &self.matcher else { return Cow::Borrowed(text) };
         let mut masked = Vec::new();
@@ -89,12 +88,12 @@ impl Redactor {
         Cow::Owned(masked)
     }
 
-    /// The same for one of our own sentences.
+    /// Masks secrets in a message.
     pub fn redact_text(&self, text: &str) -> String {
         String::from_utf8_lossy(&self.redact(text.as_bytes())).into_owned()
     }
 
-    /// How many bytes of a text can be shown before the rest of it has come: a secret may begin at the end, or reach
+    /// Returns the length of a text that can be shown before its rest is known: a secret may begin at its end, or reach
     /// across any other place.
     pub fn safe_prefix(&self, text: &[u8]) -> usize {
         let may_go_on = |rest: &[u8]| {

@@ -1,4 +1,4 @@
-//! What became of it, for people and for `boot`.
+//! Result of `provision run`, for people and for `boot`.
 
 use journal::StageResult;
 use serde::{Deserialize, Serialize};
@@ -6,26 +6,26 @@ use serde::{Deserialize, Serialize};
 use crate::failure::Failure;
 use crate::redact::Redactor;
 
-/// How a run ended.
+/// Kind of result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReportOutcome {
-    /// The script ran to its end, which was exit code 0.
+    /// The script exited with code 0.
     Ran,
-    /// This very script has ended well before.
+    /// The script has already run successfully.
     Unchanged,
-    /// Nothing was asked for.
+    /// No script is configured.
     None,
-    /// A lock on the workspace asks to leave everything as it is.
+    /// The workspace is locked against changes.
     Locked,
-    /// The script was asked for, and did not end well.
+    /// The script was not run, or failed.
     Failed,
 }
 
-/// About one run; `--json` prints it.
+/// Result of one run; `--json` prints it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// How it ended.
+    /// Kind of result.
     pub outcome: ReportOutcome,
     /// The script's address, without login and query, or its path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -33,28 +33,28 @@ pub struct Report {
     /// SHA-256 of the script as it was fetched, in hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// For how long it ran.
+    /// Duration of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u64>,
     /// The script's exit code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
-    /// The signal that ended the script.
+    /// Signal that terminated the script.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
-    /// Why, or what else the user should know.
+    /// Reason, or other information for the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
-    /// What a script that failed printed last; not for everybody.
+    /// Last line that a failed script printed; only for readers of the log.
     #[serde(default, rename = "said", skip_serializing_if = "Option::is_none")]
     pub last_line: Option<String>,
-    /// What the user can do.
+    /// Advice to the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
 
 impl Report {
-    /// With nothing but the outcome.
+    /// Returns a report with nothing but the outcome.
     #[must_use]
     pub fn new(outcome: ReportOutcome) -> Self {
         Self {
@@ -70,13 +70,13 @@ impl Report {
         }
     }
 
-    /// The same about something that did not work.
+    /// Returns the report of a failure.
     pub(crate) fn failed(self, failure: Failure) -> Self {
         let (cause, hint) = (Some(failure.cause), Some(failure.hint));
         Self { outcome: ReportOutcome::Failed, cause, hint, ..self }
     }
 
-    /// The same with secrets masked: a server may send back in an address what it was sent in another.
+    /// Masks secrets in all texts: a redirect may repeat the secrets of another address.
     pub(crate) fn without_secrets(self, redactor: &Redactor) -> Self {
         let masked = |text: Option<String>| text.map(|text| redactor.redact_text(&text));
         let Self { source, cause, last_line, hint, .. } = self;
@@ -89,7 +89,7 @@ impl Report {
         }
     }
 
-    /// The cause for those who may read the log.
+    /// Returns the cause with the last line, for readers of the log.
     #[must_use]
     pub fn full_cause(&self) -> Option<String> {
         let cause = self.cause.as_ref()?;
@@ -99,7 +99,7 @@ impl Report {
         })
     }
 
-    /// The same for the boot journal.
+    /// Returns the result of late boot's stage.
     #[must_use]
     pub fn result(&self) -> StageResult {
         match self.outcome {
@@ -109,7 +109,7 @@ impl Report {
         }
     }
 
-    /// Why, in words that everybody may read.
+    /// Returns the reason, without anything that the script printed.
     #[must_use]
     pub fn reason(&self) -> Option<String> {
         match self.outcome {
@@ -118,7 +118,7 @@ impl Report {
         }
     }
 
-    /// One line for those who may read the log.
+    /// Returns the report as one line, for readers of the log.
     #[must_use]
     pub fn summary_line(&self) -> String {
         let source = self.source.as_deref().unwrap_or("the script");

@@ -1,4 +1,4 @@
-//! One try at fetching a script: the redirects, the limits, and every way it can fail, in words.
+//! One try at fetching a script: redirects, limits, and a message for each way to fail.
 
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
@@ -19,29 +19,29 @@ use crate::proxy;
 use crate::resolver;
 use crate::time_limits::TimeLimits;
 
-/// How often one host may send us to the next.
+/// Maximum number of redirects.
 const REDIRECTS: usize = 5;
-/// How a connection ends that nobody has ended properly.
+/// Errors of connections that break off.
 const BREAKS: [io::ErrorKind; 3] =
     [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset, io::ErrorKind::ConnectionAborted];
 const AGENT: &str = concat!("leonardo-provision/", env!("CARGO_PKG_VERSION"));
 
-/// What a host sent.
+/// Content that a host returned.
 #[derive(Debug)]
 pub struct FetchedScript {
     pub bytes: Vec<u8>,
     pub content_type: Option<String>,
-    /// Where it came from in the end.
+    /// Address after all redirects.
     pub from: Address,
 }
 
-/// A try that failed.
+/// Error of one try.
 #[derive(Debug)]
 pub struct RequestError {
     pub failure: Failure,
-    /// Whether another try may go better.
+    /// True if another try may succeed.
     pub is_temporary: bool,
-    /// For how long the host asks to be left alone.
+    /// Pause that the host asks for.
     pub retry_after: Option<Duration>,
 }
 
@@ -55,7 +55,7 @@ impl RequestError {
     }
 }
 
-/// Asks once, and follows redirects.
+/// Sends one request and follows redirects. `progress` receives them.
 pub fn request(
     address: &Address,
     env: &Env,
@@ -102,7 +102,7 @@ fn ask(
     let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier);
     let config = Agent::config_builder()
         .http_status_as_error(false)
-        // They are followed here, by rules of our own.
+        // Redirects are followed by our own rules.
         .max_redirects(0)
         .max_redirects_will_error(false)
         .user_agent(AGENT)
@@ -112,7 +112,7 @@ fn ask(
         .timeout_per_read(Some(limits.stall))
         .timeout_per_write(Some(limits.stall))
         .timeout_global(Some(left))
-        // Each connection is for one answer.
+        // Each connection serves one answer.
         .max_idle_connections(0)
         .proxy(proxy)
         .tls_config(tls.build())
@@ -124,7 +124,7 @@ fn ask(
     request.call().map_err(|error| in_words(&error, address, through.as_deref(), limits))
 }
 
-/// Where the answer sends us, unless that is somewhere nobody should be sent.
+/// Returns the target of a redirect, if it may be followed.
 fn redirect(response: &Response<Body>, visited: &[Address]) -> Result<Address, Failure> {
     let Some(here) = visited.last() else { return Err(Failure::new("no address", "")) };
     let hint = || "use the final address of the redirects".to_owned();
@@ -156,7 +156,7 @@ fn redirect(response: &Response<Body>, visited: &[Address]) -> Result<Address, F
     Ok(next)
 }
 
-/// An answer that is neither a script nor a redirect.
+/// Returns the error of an answer that is neither content nor a redirect.
 fn refused(response: &Response<Body>, address: &Address) -> RequestError {
     let status = response.status();
     let cause = format!("{address} returned {status}");
@@ -170,7 +170,7 @@ fn refused(response: &Response<Body>, address: &Address) -> RequestError {
         408 | 429 | 500..=599 => RequestError {
             failure,
             is_temporary: true,
-            // The other form is a date, which needs clocks that agree.
+            // A date, the other form, would need clocks that agree.
             retry_after: header(response, &RETRY_AFTER)
                 .and_then(|text| text.trim().parse().ok())
                 .map(Duration::from_secs),
@@ -203,7 +203,7 @@ fn header(response: &Response<Body>, name: &HeaderName) -> Option<String> {
     response.headers().get(name)?.to_str().ok().map(str::to_owned)
 }
 
-/// What went wrong below HTTP.
+/// Returns the message for an error below HTTP.
 fn in_words(error: &Error, address: &Address, through: Option<&str>, limits: &TimeLimits) -> RequestError {
     let host = address.host();
     let seconds = |time: Duration| format!("{} s", time.as_secs_f64());
@@ -254,7 +254,7 @@ fn not_trusted(host: &str, reason: &rustls::Error) -> RequestError {
     ))
 }
 
-/// A refusal of TLS inside an I/O error, as the handshake returns it.
+/// Returns the TLS error inside an I/O error of the handshake.
 fn tls(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref::<rustls::Error>()
 }

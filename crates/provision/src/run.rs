@@ -1,4 +1,4 @@
-//! `provision run`: from what was asked for to how it ended.
+//! `provision run`: fetches the configured script, runs it and reports the result.
 
 use std::io::{self, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -29,7 +29,7 @@ use crate::time_limits::TimeLimits;
 use crate::verdict::failure_of;
 use workspace::Workspace;
 
-/// How much of the last line a message repeats, in characters.
+/// Maximum length of the last line in a message, in characters.
 const MAX_LAST_LINE: usize = 120;
 
 /// Runs the subcommand.
@@ -123,7 +123,7 @@ struct Provision<'a> {
     task: &'a RunOptions,
     env: &'a Env,
     progress: ProgressReporter,
-    /// Whether it was this process's turn, so that what it says is news.
+    /// True once this process holds the lock, so that its result replaces an earlier one.
     has_lock: bool,
 }
 
@@ -136,7 +136,7 @@ impl Provision<'_> {
         let mut report = Report::new(ReportOutcome::Failed);
         let done = match request {
             Ok(Some(request)) => {
-                // A file has it too, which everybody reads.
+                // It is also stored in a file that everybody can read.
                 report.source = Some(self.progress.redactor.redact_text(&request.source.to_string()));
                 self.run_locked(&request, lines, &mut report)
             }
@@ -163,7 +163,7 @@ impl Provision<'_> {
         report
     }
 
-    /// For `provision status`: the record is about what ran, and this script did not.
+    /// Stores the reason for which a script did not run, for `provision status`.
     fn set_rejection(&self, report: &Report) -> anyhow::Result<()> {
         let directory = StateDirectory::new(&self.cli.state);
         let has_run = report.seconds.is_some() || report.exit_code.is_some() || report.signal.is_some();
@@ -172,7 +172,7 @@ impl Provision<'_> {
                 let at = clock::written(SystemTime::now());
                 directory.set_rejection(Some(&Rejection { at, cause: cause.clone() }))
             }
-            // Nothing is known about it.
+            // The host is gone, so nothing is known about the script.
             (ReportOutcome::Unchanged, Some(_)) => Ok(()),
             _ => directory.set_rejection(None),
         }
@@ -227,12 +227,12 @@ impl Provision<'_> {
         }
     }
 
-    /// How a run of the same attempt ended.
+    /// Returns the report of a run in the same attempt.
     fn earlier(&self, last: Option<RunRecord>) -> Option<Report> {
         last?.report_of(self.task.attempt.as_deref(), &self.cli.log)
     }
 
-    /// The last run. A record that cannot be understood may be of a script that has ended well: only force runs it again.
+    /// Returns the last run. An unreadable record may be of a successful run, so only `--force` ignores it.
     fn last(&mut self, directory: &StateDirectory) -> Result<Option<RunRecord>, Failure> {
         match directory.last_run() {
             Ok(last) => Ok(last),
@@ -244,7 +244,7 @@ impl Provision<'_> {
         }
     }
 
-    /// Gets the script; nothing if there is nothing to run, which the report then says.
+    /// Fetches the script; nothing if it is not to be run, with the reason in the report.
     fn script(
         &mut self,
         request: &ScriptRequest,
@@ -269,7 +269,7 @@ impl Provision<'_> {
         let limits = TimeLimits::new(self.task.time_divisor);
         match source::load_script(request, self.env, &limits, &mut |text| self.progress.log_step(text)) {
             Ok(script) => Ok(Some(script)),
-            // A container that starts again does not depend on a host that it has no more need of.
+            // A restarted container does not depend on a host that it no longer needs.
             Err(failure)
                 if failure.unreachable
                     && succeeded
@@ -301,7 +301,7 @@ impl Provision<'_> {
         let account = Account::of(self.env).map_err(|error| Failure::internal(&error))?;
         let limit = self.limit();
         directory.store_script(&script.bytes, account.gid).map_err(|error| Failure::internal(&error))?;
-        // From here on a signal is answered by ending the script, and not by leaving it alone.
+        // From here on, a signal ends the script before this process.
         let signals = script_process::signals().map_err(|error| Failure::internal(&error))?;
         let record = RunRecord {
             source: report.source.clone().unwrap_or_default(),
@@ -343,7 +343,7 @@ impl Provision<'_> {
         noted.map_err(|error| Failure::internal(&error))
     }
 
-    /// Reads the limit; one that cannot be read is none, because ending a script half-way is the greater harm.
+    /// Reads the time limit. An invalid one is ignored, because ending a script half-way is the greater harm.
     fn limit(&mut self) -> Option<Duration> {
         let mut reader = SettingsReader::new(self.env);
         let limit = reader.duration_setting(&variables::PROVISIONING_TIMEOUT);

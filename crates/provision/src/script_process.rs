@@ -1,4 +1,4 @@
-//! The running script: its output into the log, and every way in which it can end.
+//! The running script, until it and its session have ended.
 
 use std::io::{PipeReader, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,10 +22,10 @@ use crate::progress_reporter::ProgressReporter;
 use crate::script_session::{self, EndReport};
 use crate::verdict::StopReason;
 
-/// So often in a row the output is read before anything else is looked at.
+/// Maximum number of reads before other events are handled.
 const READS: usize = 16;
 
-/// What has to be known to run a script.
+/// A script to run, with its circumstances.
 pub struct ScriptTask<'a> {
     pub account: &'a Account,
     pub script: &'a Path,
@@ -35,15 +35,15 @@ pub struct ScriptTask<'a> {
     pub time_divisor: u32,
 }
 
-/// How a script ended.
+/// End of a script.
 #[derive(Debug)]
 pub struct ScriptEnd {
     pub status: ExitStatus,
-    /// The last line that it printed.
+    /// Last line that it printed.
     pub last_line: String,
 }
 
-/// Signals that end us, as something that can be waited for; from here on none of them ends us by itself.
+/// Blocks the signals that would end this process, and returns them as a descriptor.
 pub fn signals() -> Result<SignalFd> {
     let mut wanted = SigSet::empty();
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
@@ -54,10 +54,10 @@ pub fn signals() -> Result<SignalFd> {
     SignalFd::with_flags(&wanted, flags).context("cannot wait for signals")
 }
 
-/// Runs the script to its end, and everything that it started with it.
+/// Runs the script, and ends everything that it leaves in its session.
 ///
-/// `note` hears of the end as soon as there is one: whoever kills us while we wait for what the script has left running
-/// must not make a script run again that has come to its own end.
+/// `note` is called as soon as the script has exited, before its background processes are ended: a kill in between must not
+/// make a successful script run again.
 pub fn run(
     task: &ScriptTask<'_>,
     lock: &Lock,
@@ -67,7 +67,7 @@ pub fn run(
     note: &mut dyn FnMut(ExitStatus, Option<StopReason>),
 ) -> Result<ScriptEnd> {
     let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
-    // A smaller one works too.
+    // A smaller pipe works too.
     let _ = fcntl(&reader, FcntlArg::F_SETPIPE_SZ(PIPE));
     fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context("cannot read without waiting")?;
     let mut child = start(task, writer)?;
@@ -76,7 +76,7 @@ pub fn run(
     let exit = pidfd(session)?;
     // Guarded now, so the script may begin.
     if let Some(mut gate) = child.stdin.take() {
-        // A launcher that is gone says why in its output.
+        // A launcher that has exited has printed the reason.
         let _ = gate.write_all(b"\n");
     }
     let mut pump = OutputPump::new(reader, lines, progress);
@@ -91,9 +91,9 @@ pub fn run(
         });
     }
     lock.mark_ending();
-    // What it printed last comes before what we say about it.
+    // Its last output comes before our own messages.
     pump.drain(Duration::ZERO);
-    // Not yet waited for: until then, nobody else can get the session's number.
+    // Before the wait for it: until then, no other session can get its number.
     let grace = script_session::GRACE / task.time_divisor.max(1);
     let ending = script_session::end_session(session, grace, |pause| pump.drain(pause));
     let status = child.wait().context("cannot wait for the script")?;
@@ -129,12 +129,12 @@ fn pidfd(process: i32) -> Result<OwnedFd> {
     pidfd_open(process, PidfdFlags::empty()).context("cannot wait for the script")
 }
 
-/// How a process ended, which still has to be waited for.
+/// Returns the exit status without reaping the process.
 fn status(exit: &OwnedFd) -> Result<ExitStatus> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     let status = waitid(WaitId::PidFd(exit.as_fd()), options).context("cannot look at the script's end")?;
     let status = status.context("the script is still running")?;
-    // As wait(2) has it: the signal in the low bits, the code above them.
+    // As in wait(2): the signal in the low bits, the code above them.
     let raw = match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => code << 8,
         (None, signal) => signal.unwrap_or_default(),
@@ -142,7 +142,7 @@ fn status(exit: &OwnedFd) -> Result<ExitStatus> {
     Ok(ExitStatus::from_raw(raw))
 }
 
-/// The process that ends the script's session if we are killed; see `guard`.
+/// Process that ends the script's session if this one is killed; see `cleanup_guard`.
 struct CleanupGuard {
     done: Option<ChildStdin>,
 }
@@ -160,7 +160,7 @@ impl CleanupGuard {
         Ok(Self { done: child.stdin })
     }
 
-    /// Sends the guard away. One that is gone already does not matter.
+    /// Dismisses the guard. One that has exited already does not matter.
     fn finish(&mut self) {
         if let Some(done) = &mut self.done {
             let _ = done.write_all(b"\n");
@@ -168,19 +168,19 @@ impl CleanupGuard {
     }
 }
 
-/// Reads until the script ends, its time is over, or a signal comes. An end of its own counts before the others.
+/// Reads output until the script exits, its time expires, or a signal arrives. Its own exit counts first.
 fn attend(
     pump: &mut OutputPump<'_>,
     exit: &OwnedFd,
     signals: &SignalFd,
     limit: Option<Duration>,
 ) -> Option<StopReason> {
-    // A time that no clock can show is no limit.
+    // A limit beyond the range of the clock is none.
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     loop {
         pump.progress.note_output(|| pump.lines.last());
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        // A millisecond more, so that the note is due when we wake up.
+        // A millisecond more, so that the note is due after the wait.
         let wait = pump.progress.next_note_in() + Duration::from_millis(1);
         let wait = left.map_or(wait, |left| left.min(wait).max(Duration::from_millis(1)));
         let ready = pump.wait(wait, &[exit.as_fd(), signals.as_fd()]);
@@ -202,7 +202,7 @@ fn attend(
     }
 }
 
-/// Names what was ended with the script, and what stays.
+/// Reports which processes were ended with the script, and which are still running.
 fn report_end(progress: &mut ProgressReporter, ending: &EndReport, stopped: bool, remaining: &[String]) {
     if !ending.asked.is_empty() && !stopped {
         progress.log_step(&format!(

@@ -1,7 +1,7 @@
-//! The processes of a script: who they are, and how they are ended.
+//! Processes of a script's session, and their end.
 //!
-//! A script is the leader of a session of its own. What it starts belongs to that session, whatever process groups it
-//! makes, unless it leaves it with setsid(2): that is how a program says that it shall stay.
+//! A script leads a session of its own. Whatever it starts belongs to that session, in any process group, unless it leaves
+//! the session with setsid(2) in order to keep running.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-/// Between SIGTERM and SIGKILL.
+/// Time between SIGTERM and SIGKILL.
 pub const GRACE: Duration = Duration::from_secs(5);
-/// After SIGKILL only a process that waits for a device is still there.
+/// After SIGKILL, only a process that waits for a device remains.
 const AFTER_KILL: Duration = Duration::from_secs(2);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -23,7 +23,7 @@ pub struct Process {
     pub name: String,
     group: i32,
     session: i32,
-    /// Whether it is more than an entry that waits to be taken away.
+    /// False for a zombie.
     pub lives: bool,
 }
 
@@ -41,13 +41,13 @@ impl Process {
         Some(Self { id: id.parse().ok()?, name: name.to_owned(), group, session, lives })
     }
 
-    /// For people.
+    /// Returns name and number, for messages.
     pub fn describe(&self) -> String {
         format!("{} ({})", self.name, self.id)
     }
 }
 
-/// Everything alive, in the order of the numbers.
+/// Returns all living processes, by number.
 fn processes() -> Vec<Process> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let mut found: Vec<Process> = entries
@@ -60,12 +60,12 @@ fn processes() -> Vec<Process> {
     found
 }
 
-/// The living processes of a session.
+/// Returns the living processes of a session.
 pub fn members(session: i32) -> Vec<Process> {
     processes().into_iter().filter(|process| process.session == session).collect()
 }
 
-/// Processes outside of `session`, and other than this one, that hold a pipe open which they might write to.
+/// Returns processes outside of `session`, except `provision`, that have the pipe open.
 pub fn pipe_writers(pipe: u64, session: i32) -> Vec<Process> {
     let name = format!("pipe:[{pipe}]");
     let own = nix::unistd::getpid().as_raw();
@@ -82,19 +82,19 @@ pub fn pipe_writers(pipe: u64, session: i32) -> Vec<Process> {
         .collect()
 }
 
-/// How a session was ended.
+/// Processes that were ended with a session, for messages.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct EndReport {
-    /// Who was asked to end.
+    /// Processes that got SIGTERM.
     pub asked: Vec<String>,
-    /// Who had to be killed.
+    /// Processes that got SIGKILL.
     pub killed: Vec<String>,
-    /// Who is there still.
+    /// Processes that are still running.
     pub left: Vec<String>,
 }
 
-/// Ends every process of a session: SIGTERM, and SIGKILL after `grace`; `meanwhile` is called between looks and takes
-/// up to the time that it is given.
+/// Ends every process of a session: SIGTERM, then SIGKILL after `grace`. `meanwhile` is called between two checks, and takes
+/// at most the time that it is given.
 pub fn end_session(session: i32, grace: Duration, mut meanwhile: impl FnMut(Duration)) -> EndReport {
     let mut ending = EndReport::default();
     for (signal, timeout) in [(Signal::SIGTERM, grace), (Signal::SIGKILL, AFTER_KILL)] {
@@ -110,10 +110,10 @@ pub fn end_session(session: i32, grace: Duration, mut meanwhile: impl FnMut(Dura
                 if !list.contains(&process.describe()) {
                     list.push(process.describe());
                 }
-                // A group is asked once, so that what it does about it is not disturbed; killed as often as it forks.
+                // SIGTERM once, so that its handler is not disturbed; SIGKILL again, because it may fork.
                 if signal == Signal::SIGKILL || signalled.insert(process.group) {
                     let _ = killpg(Pid::from_raw(process.group), signal);
-                    // A stopped process hears of it when it goes on.
+                    // A stopped process receives it when it continues.
                     let _ = killpg(Pid::from_raw(process.group), Signal::SIGCONT);
                 }
             }

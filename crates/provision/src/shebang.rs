@@ -9,23 +9,23 @@ use std::path::Path;
 
 use crate::failure::Failure;
 
-/// The kernel cuts a longer line, in bytes.
+/// Length in bytes at which the kernel cuts the line.
 const MAX_LENGTH: usize = 255;
-/// Run without an argument, they are the login shell itself.
+/// Without an argument, they are the login shell itself.
 const LOGIN_SHELLS: [&[u8]; 2] = [b"/bin/bash", b"/usr/bin/bash"];
-/// They take an argument with blanks for one option, or for a file.
+/// They take an argument with blanks as one option or file.
 const SHELLS: [&str; 5] = ["bash", "sh", "dash", "ksh", "zsh"];
-/// Begins files that are meant to be read by bash and never run directly.
+/// Interpreters of files that bash should read, and that are not run directly.
 const FALSE: [&[u8]; 2] = [b"/bin/false", b"/usr/bin/false"];
 
-/// What a first line asks for.
+/// Interpreter that a first line names.
 #[derive(Debug, PartialEq, Eq)]
 struct Interpreter<'a> {
     path: &'a [u8],
     argument: Option<&'a [u8]>,
 }
 
-/// Returns true if the kernel must run the script, false if the login shell reads it; an error if the kernel cannot.
+/// Returns true if the kernel runs the script, false if the login shell reads it; an error if the kernel would refuse it.
 pub fn has_interpreter(script: &[u8]) -> Result<bool, Failure> {
     let Some(line) = script.strip_prefix(b"#!") else { return Ok(false) };
     let line = line.split(|&byte| byte == b'\n').next().unwrap_or_default();
@@ -51,7 +51,7 @@ pub fn has_interpreter(script: &[u8]) -> Result<bool, Failure> {
     }
 }
 
-/// Splits a line behind its `#!`: the argument is everything after the first blanks, without those at the end.
+/// Splits a line after its `#!`: the argument is everything after the first blanks, without trailing ones.
 fn parse(line: &[u8]) -> Option<Interpreter<'_>> {
     let is_blank = |&byte: &u8| byte == b' ' || byte == b'\t';
     let end = line.iter().rposition(|byte| !is_blank(byte))? + 1;
@@ -65,7 +65,7 @@ fn parse(line: &[u8]) -> Option<Interpreter<'_>> {
     Some(Interpreter { path, argument })
 }
 
-/// Returns why the kernel, or `env`, will not run it.
+/// Returns the reason for which the kernel, or `env`, would not run it.
 fn problem(interpreter: &Interpreter<'_>) -> Option<String> {
     let path = Path::new(OsStr::from_bytes(interpreter.path));
     if path.is_relative() {
@@ -98,7 +98,7 @@ mod tests {
 
     use super::*;
 
-    /// Runs a file with this content as the kernel does; its output if it could be run.
+    /// Runs a file with this content; returns its output if the kernel could run it.
     fn kernel(content: &[u8]) -> Option<Vec<u8>> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("script");
@@ -109,7 +109,7 @@ mod tests {
         printed.strip_suffix(b"\n")?.strip_suffix(name).map(<[u8]>::to_vec)
     }
 
-    /// What `echo` prints before the script's name.
+    /// Returns what `echo` prints before the script's name.
     fn arguments(line: &[u8]) -> Option<Vec<u8>> {
         let argument = parse(line)?.argument.map(|argument| [argument, b" "].concat());
         Some(argument.unwrap_or_default())
@@ -172,7 +172,7 @@ mod tests {
             let content = format!("#!{line}\necho\n");
             let failure = has_interpreter(content.as_bytes()).unwrap_err();
             assert!(failure.cause.ends_with(&format!(": {why}")), "{failure:?}");
-            // It cuts the argument without a word; everything else it refuses, or runs to no good end.
+            // It cuts the argument silently; everything else it refuses, or fails to run.
             let cut = kernel(content.as_bytes()).map(|printed| printed.len());
             assert_eq!(cut, (line == too_long).then_some(244), "{line:?}");
         }

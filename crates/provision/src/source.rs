@@ -1,4 +1,4 @@
-//! Which script was asked for, and getting hold of it.
+//! The configured script: its settings, and how it is loaded and checked.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,12 +14,12 @@ use crate::fetch;
 use crate::raw_url;
 use crate::time_limits::TimeLimits;
 
-/// The setting that names the script.
+/// Setting with the script's URL.
 const SETTING: &str = "PROVISIONING_SCRIPT";
-/// The setting that says what the script must be.
+/// Setting with the script's SHA-256.
 const DIGEST: &str = "PROVISIONING_SCRIPT_SHA256";
 
-/// Where the script is.
+/// Location of the script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     Address(Address),
@@ -45,26 +45,26 @@ impl fmt::Display for Source {
     }
 }
 
-/// What was asked for.
+/// A configured script.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ScriptRequest {
     pub source: Source,
-    /// What the script must be.
+    /// SHA-256 that the script must have.
     pub digest: Option<String>,
-    /// Whether a mounted script is passed over for the address.
+    /// True if a mounted script is ignored in favour of the address.
     pub passed_over: bool,
 }
 
-/// A script that may be run.
+/// A script that was checked.
 #[derive(Debug)]
 pub struct Script {
-    /// Mended.
+    /// Content, with Windows line ends and the like corrected.
     pub bytes: Vec<u8>,
-    /// Of the bytes before they were mended.
+    /// SHA-256 of the content before the corrections.
     pub digest: String,
 }
 
-/// Reads what was asked for; nothing if nothing was.
+/// Reads the settings; nothing if no script is configured.
 pub fn requested(env: &Env, mounted: &Path) -> Result<Option<ScriptRequest>, Failure> {
     let there = mounted.symlink_metadata().is_ok();
     let source = match given(env, SETTING)? {
@@ -84,8 +84,8 @@ pub fn requested(env: &Env, mounted: &Path) -> Result<Option<ScriptRequest>, Fai
     Ok(Some(ScriptRequest { source, digest: digest.transpose()?, passed_over }))
 }
 
-/// A setting's text; empty means not given. One that is no text is a mistake and not a setting that is missing: then the
-/// mounted script would run instead, or one that nobody has compared with anything.
+/// Returns a setting's text; an empty one is not set. One that is not UTF-8 is an error: if it were ignored, the mounted
+/// script would run instead, or one without a check of its digest.
 fn given<'env>(env: &'env Env, name: &str) -> Result<Option<&'env str>, Failure> {
     if env.get(name).is_some_and(|value| value.to_str().is_none()) {
         return Err(Failure::new(format!("{name} is not UTF-8 text"), "set it again, or unset it"));
@@ -93,7 +93,7 @@ fn given<'env>(env: &'env Env, name: &str) -> Result<Option<&'env str>, Failure>
     Ok(env.text(name))
 }
 
-/// Returns why `PROVISIONING_SCRIPT` cannot be used, if it cannot; `init` reports it before anything is fetched.
+/// Returns the problem of `PROVISIONING_SCRIPT`, which `init` reports before anything is fetched.
 #[must_use]
 pub fn setting_problem(env: &Env) -> Option<Problem> {
     let failure = address::parse_setting(env.text(SETTING)?, crate::MOUNTED_SCRIPT).err()?;
@@ -101,7 +101,7 @@ pub fn setting_problem(env: &Env) -> Option<Problem> {
     Some(Problem::new(SETTING, format!("{cause}; {}", failure.hint)))
 }
 
-/// Gets hold of the script and looks at it; `tell` hears about everything that the user may want to know.
+/// Loads and checks the script. `progress` receives warnings and steps.
 pub fn load_script(
     request: &ScriptRequest,
     env: &Env,
@@ -137,7 +137,7 @@ pub fn load_script(
     Ok(Script { bytes, digest })
 }
 
-/// What to do about something that is not a script.
+/// Returns the advice about content that is not a script.
 fn hint(source: &Source, kind: &str) -> String {
     match source {
         _ if kind == content_check::UTF_16 => {
@@ -152,7 +152,7 @@ fn hint(source: &Source, kind: &str) -> String {
     }
 }
 
-/// Reads a mounted script: only a regular file. A pipe is not even waited for.
+/// Reads a mounted script, which must be a regular file; a pipe is not waited for.
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     ReadPolicy::max_size(MAX_BYTES as u64).read(path).map_err(|refused| match refused.reason {
         ReadErrorKind::TooLarge(limit) => Failure::new(

@@ -1,4 +1,4 @@
-//! What ran and how it ended, so that it is neither run twice nor forgotten when something is killed.
+//! Record of the last run, so that a kill makes no script run twice or be forgotten.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use crate::report::{Report, ReportOutcome};
 use crate::verdict::rerun_hint;
 
-/// Room for the record of an end, in bytes: more than any but that of an absurdly long address takes.
+/// Space that is reserved for the record of an end, in bytes: enough except for an absurdly long address.
 const RESERVED_BYTES: usize = 8_192;
 
-/// No record is larger, in bytes.
+/// Maximum size of a record in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// One run of a script.
@@ -26,48 +26,48 @@ pub struct RunRecord {
     pub source: String,
     /// SHA-256 of the script as it was fetched.
     pub digest: String,
-    /// When it began.
+    /// Time of its start.
     pub began: String,
-    /// Late boot's word for the attempt that it belongs to; nothing if a person ran it.
+    /// Attempt of late boot that it belongs to; nothing for a run by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<String>,
-    /// How it ended; nothing while it runs, and for ever if that was cut short.
+    /// Its end; nothing while it runs, or if it was interrupted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<RunEnd>,
 }
 
-/// How a script ended.
+/// End of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunEnd {
-    /// When.
+    /// Time of the end.
     pub at: String,
-    /// Its exit code.
+    /// Exit code of the script.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
-    /// The signal that ended it.
+    /// Signal that terminated it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
-    /// What was wrong; nothing if it ended well.
+    /// Reason of a failure; nothing after a success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
 }
 
-/// Why a script was not run that was asked for after the last run.
+/// Reason for which a script that was configured after the last run did not run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejection {
-    /// When.
+    /// Time of the rejection.
     pub at: String,
-    /// What was wrong with it.
+    /// Problem of the script.
     pub cause: String,
 }
 
 impl RunRecord {
-    /// Whether the script came to its own, good end.
+    /// True if the script exited successfully.
     pub fn succeeded(&self) -> bool {
         self.ended.as_ref().is_some_and(|ended| ended.cause.is_none())
     }
 
-    /// What there is to report of a run that has ended in this attempt.
+    /// Returns the report of this run, if it has ended and belongs to this attempt.
     pub fn report_of(&self, attempt: Option<&str>, log: &Path) -> Option<Report> {
         let ended =
             self.ended.as_ref().filter(|_| attempt.is_some() && self.attempt.as_deref() == attempt)?;
@@ -84,17 +84,16 @@ impl RunRecord {
     }
 }
 
-/// The directory in which script, record and lock are.
+/// Directory of script, record and lock.
 #[derive(Debug, Clone)]
 pub struct StateDirectory(PathBuf);
 
 impl StateDirectory {
-    /// Names a directory; nothing is made.
     pub fn new(directory: &Path) -> Self {
         Self(directory.to_owned())
     }
 
-    /// Makes the directory unless it is there.
+    /// Creates the directory if it is missing.
     pub fn prepare(&self) -> Result<()> {
         let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(&self.0);
         made.with_context(|| format!("cannot create {}", self.0.display()))
@@ -116,7 +115,7 @@ impl StateDirectory {
         self.0.join(".state.json.reserve")
     }
 
-    /// The last run; a record that cannot be understood is an error, because it may be of a script that ended well.
+    /// Returns the last run. An unreadable record is an error, because it may be of a successful run.
     pub fn last_run(&self) -> Result<Option<RunRecord>> {
         let path = self.record();
         let Some(bytes) = ReadPolicy::max_size(MAX_BYTES).read_if_exists(&path)? else { return Ok(None) };
@@ -129,7 +128,7 @@ impl StateDirectory {
         self.0.join("rejected.json")
     }
 
-    /// Notes that the script was not run, or that nothing is wrong with it any more.
+    /// Stores a rejection, or removes the last one.
     pub fn set_rejection(&self, rejection: Option<&Rejection>) -> Result<()> {
         let path = self.rejection_file();
         let Some(rejection) = rejection else {
@@ -144,20 +143,20 @@ impl StateDirectory {
         atomic::write(&path, &text, WriteOptions::durable(0o644))
     }
 
-    /// Returns why the script that was asked for last was not run; nothing if it was.
+    /// Returns the rejection of the script that was configured last.
     pub fn rejection(&self) -> Option<Rejection> {
         serde_json::from_slice(&fs::read(self.rejection_file()).ok()?).ok()
     }
 
-    /// Writes the script where its account alone can read and run it.
+    /// Writes the script, readable and executable for its account only.
     pub fn store_script(&self, script: &[u8], gid: u32) -> Result<()> {
         let path = self.script();
         atomic::remove_leftovers(&path)?;
         atomic::write(&path, script, WriteOptions::durable(0o550).owned_by(0, gid))
     }
 
-    /// Notes that a script begins, and takes the room in which its end will be noted, so that a script that fills the
-    /// disk does not keep us from saying so.
+    /// Records the start of a script, and reserves the space for its end, so that a script that fills the disk does not keep
+    /// its end from being recorded.
     pub fn record_start(&self, record: &RunRecord) -> Result<UnfinishedRun> {
         let reserve = self.reserve();
         let cannot = || format!("cannot write {}", reserve.display());
@@ -178,7 +177,7 @@ impl StateDirectory {
     }
 }
 
-/// A run whose end is not yet noted.
+/// A run whose end is not recorded yet.
 #[derive(Debug)]
 pub struct UnfinishedRun {
     file: File,
@@ -187,13 +186,13 @@ pub struct UnfinishedRun {
 }
 
 impl UnfinishedRun {
-    /// Notes the end, in room that was taken before.
+    /// Records the end, in the space that was reserved.
     pub fn record_end(mut self, ended: RunEnd) -> Result<()> {
         let path = self.directory.record();
         self.record.ended = Some(ended);
         let mut text = written(&self.record)?;
         if text.len() > RESERVED_BYTES {
-            // Only a source of thousands of bytes comes here; it takes new room then.
+            // Only with a source of thousands of bytes; it takes new space.
             return atomic::write(&path, &text, WriteOptions::durable(0o644));
         }
         text.resize(RESERVED_BYTES, b' ');

@@ -1,4 +1,4 @@
-//! `provision status`: what was asked for, what ran, and how it ended.
+//! `provision status`: the configured script, the last run and its result.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -12,40 +12,39 @@ use crate::lock::Lock;
 use crate::source;
 use crate::state::{Rejection, RunRecord, StateDirectory};
 
-/// In one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum State {
     /// No script has run yet.
     Never,
-    /// One is being fetched, runs or is being ended.
+    /// A script is being fetched, runs or is being ended.
     Running,
-    /// The last one ended well.
+    /// The last run succeeded.
     Well,
-    /// The last one did not end well.
+    /// The last run failed.
     Failed,
-    /// The one that was asked for last was not run.
+    /// The configured script was not run.
     Rejected,
-    /// The last one was cut short, and nobody was left to say how.
+    /// The last run was interrupted, without a record of its end.
     Interrupted,
-    /// The last one has begun, and this account may not see whether it is there still.
+    /// The last run has started, and this account may not see if it is still running.
     Unknown,
 }
 
-/// What `--json` prints.
+/// Object that `--json` prints.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Status {
     state: State,
-    /// The address or path of the script.
+    /// Address or path of the configured script.
     #[serde(skip_serializing_if = "Option::is_none")]
     asked_for: Option<String>,
-    /// What is wrong with what was asked for.
+    /// Problem of the settings.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
-    /// Why the script was not run, after the last one.
+    /// Reason for which the configured script did not run after the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     rejected: Option<Rejection>,
-    /// The last script that ran.
+    /// Last run.
     #[serde(skip_serializing_if = "Option::is_none")]
     last: Option<RunRecord>,
     log: PathBuf,
@@ -74,7 +73,7 @@ fn status(cli: &Cli) -> Result<Status> {
     let held = Lock::is_held(&place.lock());
     let last = place.last_run()?;
     let mut state = state(held, last.as_ref());
-    // What is no longer asked for is no longer wrong.
+    // Without a configured script, a rejection is out of date.
     let rejected = place.rejection().filter(|_| asked_for.is_some() && state != State::Running);
     if rejected.is_some() {
         state = State::Rejected;
@@ -82,7 +81,7 @@ fn status(cli: &Cli) -> Result<Status> {
     Ok(Status { state, asked_for, problem, rejected, last, log: cli.log.clone() })
 }
 
-/// By whether somebody holds the lock, if that can be seen.
+/// Returns the state; `held` is whether the lock is held, if that can be read.
 fn state(held: Option<bool>, last: Option<&RunRecord>) -> State {
     match last {
         _ if held == Some(true) => State::Running,

@@ -1,4 +1,4 @@
-//! The variables that a run begins with.
+//! Environment of a run: that of a session.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -8,8 +8,8 @@ use kit::Env;
 
 use crate::cli::Cli;
 
-/// The environment of a session. Whoever came by sudo has next to none, and libraries read some variables by themselves:
-/// then this program begins anew with what is stored.
+/// Returns the environment of a session. After sudo, it is nearly empty; then this program executes itself with the stored
+/// variables, because libraries read some by themselves.
 pub fn session_environment(cli: &Cli) -> Result<Env> {
     let given = Env::from_process();
     let session = env_store::session_env(given.clone(), &cli.store);

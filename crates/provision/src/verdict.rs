@@ -1,4 +1,4 @@
-//! What an end of a script means, in words.
+//! Verdict on a script's end.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -20,7 +20,7 @@ pub enum StopReason {
     Signal(Signal),
 }
 
-/// What to do about a script that failed.
+/// Returns the advice about a script that failed.
 pub fn rerun_hint(log: &Path) -> String {
     format!("read {}; {RERUN_HINT}", log.display())
 }
