@@ -4,20 +4,25 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, ValueEnum};
 
-const NOTES: &str = "\
-Environment:
-  WORKSPACE          where the workspace is
-  WORKSPACE_UID      the user to whom files in it shall be accessible
-  WORKSPACE_MOUNTED  whether it is a mounted volume: in a directory of the container nothing is changed
+const EPILOGUE: &str = "\
+Examples:
+  sudo fix-perms
+  fix-perms --dry-run --only workspace
+  RUN pip install … && fix-perms --only container
 
-init sets these for every program. In a Dockerfile: RUN fix-perms --only container, in the same step as what it corrects,
-because a later step would store every corrected file a second time.
+In a Dockerfile, run it in the step that adds the files: a later step
+stores every corrected file a second time.
 
-Exit codes: 0 all is right that can be right; 1 something failed, such as for lack of space; 2 usage.";
+Environment (set by init):
+  WORKSPACE          path of the workspace
+  WORKSPACE_UID      user who gets access to its files
+  WORKSPACE_MOUNTED  true on a volume; otherwise nothing is changed
+
+Exit codes: 0 success; 1 something could not be corrected; 2 usage.";
 
 /// Make owners, modes and ACLs of /opt and the workspace right, touching only what is wrong.
 #[derive(Debug, Parser)]
-#[command(name = "fix-perms", version, long_about = None, after_help = NOTES)]
+#[command(name = "fix-perms", version, long_about = None, after_help = EPILOGUE)]
 pub struct Cli {
     /// Look at one of the two only
     #[arg(long, value_enum, value_name = "PART")]

@@ -94,6 +94,28 @@ mod tests {
     }
 
     #[test]
+    fn an_epilogue_has_examples_and_fits_into_80_columns() {
+        // clap wraps at the terminal's width, but at 100 at most: longer lines would be broken twice.
+        const WIDTH: usize = 78;
+        let mut problems = Vec::new();
+        for tool in TOOLS {
+            let command = (tool.command)();
+            let epilogue = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let examples = epilogue.lines().skip(1).take_while(|line| line.starts_with("  "));
+            if !epilogue.starts_with("Examples:\n") || !(2..=3).contains(&examples.count()) {
+                problems.push(format!("{}: it has not two or three examples", command.get_name()));
+            }
+            let visible = command.get_subcommands().filter(|command| !command.is_hide_set());
+            for command in visible.chain([&command]) {
+                let epilogue = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                let long = epilogue.lines().filter(|line| line.chars().count() > WIDTH);
+                problems.extend(long.map(|line| format!("{}: too long: {line}", command.get_name())));
+            }
+        }
+        assert_eq!(problems, Vec::<String>::new());
+    }
+
+    #[test]
     fn a_subcommand_that_passes_a_status_on_exists() {
         for tool in TOOLS {
             if let PassesOn::CommandOf(name) = tool.passes_on {
