@@ -1,8 +1,7 @@
 //! The present state: the journal, and whether the process that wrote it is alive.
 
-use std::fs;
-
 use journal::{Stage, StageResult, Timeline};
+use kit::process::Process;
 use serde::Serialize;
 
 /// Progress of the container's start.
@@ -58,7 +57,7 @@ impl BootState {
 
 /// True if this process is a `boot`: process ids are reused.
 fn is_boot(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_end() == "boot")
+    Process::new(pid).runs("boot")
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use kit::process::Process;
 use kit::variables::{self, Kind};
 use kit::{Env, SettingsReader};
 use portal_control::{PublicOrigin, public_origin};
@@ -99,7 +100,7 @@ fn ssh(env: &Env, state: &BootState) -> String {
 /// True if the pid file names a running sshd; the file survives a kill.
 fn is_running(file: &Path) -> bool {
     let Ok(pid) = fs::read_to_string(file) else { return false };
-    fs::read_to_string(format!("/proc/{}/comm", pid.trim())).is_ok_and(|program| program.trim_end() == "sshd")
+    Process::new(pid.trim()).runs("sshd")
 }
 
 /// True for settings that provide SSH keys.

@@ -6,8 +6,10 @@
 use std::fs;
 
 use anyhow::{Result, anyhow};
+use kit::capabilities::{self, CapabilitySet};
 use kit::{HintExt, Problem};
-use rustix::thread::{CapabilitySet, capabilities, no_new_privs};
+use nix::sys::prctl::get_no_new_privs;
+use nix::sys::statvfs::{FsFlags, statvfs};
 
 /// Required: without these, files cannot be given to the accounts that need them.
 const INDISPENSABLE: CapabilitySet = CapabilitySet::CHOWN.union(CapabilitySet::FOWNER);
@@ -54,8 +56,8 @@ impl Rights {
     pub fn of_process() -> Result<Self> {
         let first_free_port = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
         Ok(Self {
-            effective: capabilities(None)?.effective,
-            no_new_privileges: no_new_privs()?,
+            effective: capabilities::effective()?,
+            no_new_privileges: get_no_new_privs()?,
             // Older kernels have no such file, and reserve the ports below 1024.
             first_free_port: first_free_port.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1024),
         })
@@ -71,14 +73,14 @@ impl Rights {
                     .to_owned()
             });
         }
-        if rustix::fs::statvfs("/")?.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
+        if statvfs("/")?.flags().contains(FsFlags::ST_RDONLY) {
             return Err(anyhow!("the container's root file system is read-only (--read-only)")).hint(|| {
                 "remove --read-only (compose: read_only; Kubernetes: readOnlyRootFilesystem); with tmpfs mounts it does not work \
                  either, because accounts in /etc, homes and trees in /opt are written"
                     .to_owned()
             });
         }
-        let effective = capabilities(None)?.effective;
+        let effective = capabilities::effective()?;
         let missing = INDISPENSABLE.difference(effective);
         if missing.is_empty() {
             return Ok(());

@@ -138,7 +138,7 @@ fn remove(path: &Path, mounts: &[PathBuf]) -> Result<()> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
+    use kit::capabilities::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 
     use super::*;
 

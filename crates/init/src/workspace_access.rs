@@ -4,14 +4,12 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::thread;
 
 use kit::Problem;
 use kit::account_db::{AccountDb, Ids};
+use kit::privileges::as_account;
 use nix::errno::Errno;
-use rustix::fs::{Access, access};
-use rustix::process::{Gid, Uid};
-use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use nix::unistd::{AccessFlags, access};
 use workspace::{NOBODY, Workspace};
 
 use crate::system_user::SystemUser;
@@ -93,7 +91,7 @@ const ATTEMPTS: [Attempt; 3] = [
 /// mount volumes.
 fn closed_parent(path: &Path, ids: Ids, groups: &[u32]) -> Option<PathBuf> {
     let path = fs::canonicalize(path).ok()?;
-    let is_closed = |path: &&Path| !may(Access::EXEC_OK, path, ids, groups);
+    let is_closed = |path: &&Path| !may(AccessFlags::X_OK, path, ids, groups);
     // Usually only the root directory is above the workspace.
     let parent = path.parent().filter(|parent| *parent != Path::new("/") && is_closed(parent))?;
     let first = parent.ancestors().take_while(is_closed).last();
@@ -102,22 +100,13 @@ fn closed_parent(path: &Path, ids: Ids, groups: &[u32]) -> Option<PathBuf> {
 
 /// True if the user can create files in a directory.
 fn may_write(path: &Path, ids: Ids, groups: &[u32]) -> bool {
-    may(Access::WRITE_OK | Access::EXEC_OK, path, ids, groups)
+    may(AccessFlags::W_OK | AccessFlags::X_OK, path, ids, groups)
 }
 
 /// True if the user has these rights, tested as the user: modes are not enough on network volumes. Also true if no
 /// process can become the user, which is reported as a missing capability.
-fn may(rights: Access, path: &Path, ids: Ids, groups: &[u32]) -> bool {
-    let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
-    let (uid, gid) = (Uid::from_raw(ids.uid), Gid::from_raw(ids.gid));
-    // Affects this thread only, which exits afterwards.
-    let as_user = || -> Result<bool, rustix::io::Errno> {
-        set_thread_groups(&groups)?;
-        set_thread_res_gid(gid, gid, gid)?;
-        set_thread_res_uid(uid, uid, uid)?;
-        Ok(access(path, rights).is_ok())
-    };
-    thread::scope(|scope| scope.spawn(as_user).join()).is_ok_and(|tried| tried.unwrap_or(true))
+fn may(rights: AccessFlags, path: &Path, ids: Ids, groups: &[u32]) -> bool {
+    as_account(ids.uid, ids.gid, groups, || access(path, rights).is_ok()).unwrap_or(true)
 }
 
 fn cannot_enter(person: &SystemUser, parent: &Path, meta: &fs::Metadata) -> String {
@@ -173,7 +162,7 @@ fn reported(
 
 #[cfg(test)]
 mod tests {
-    use rustix::thread::CapabilitySet;
+    use kit::capabilities::CapabilitySet;
 
     use super::*;
 
@@ -219,11 +208,11 @@ mod tests {
     /// The same without a capability, for this thread or for what it runs.
     fn settled_without(capability: CapabilitySet, dir: &Path) -> Vec<String> {
         let settled = || {
-            let mut sets = rustix::thread::capabilities(None).unwrap();
+            let mut sets = kit::capabilities::capabilities(None).unwrap();
             sets.effective.remove(capability);
             sets.permitted.remove(capability);
-            rustix::thread::remove_capability_from_bounding_set(capability).unwrap();
-            rustix::thread::set_capabilities(None, sets).unwrap();
+            kit::capabilities::remove_capability_from_bounding_set(capability).unwrap();
+            kit::capabilities::set_capabilities(None, sets).unwrap();
             settled(dir, true)
         };
         std::thread::scope(|scope| scope.spawn(settled).join().unwrap())

@@ -15,6 +15,7 @@ use anyhow::{Context, Result};
 use nix::unistd::{Gid, Uid};
 
 use crate::ReadPolicy;
+use crate::process::Process;
 
 /// Permissions and durability of a written file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +86,7 @@ pub fn remove_leftovers(path: &Path) -> Result<()> {
     for entry in fs::read_dir(parent).with_context(cannot)? {
         let entry = entry.with_context(cannot)?;
         let Some(writer) = entry.file_name().to_str().and_then(|found| writer(found, name)) else { continue };
-        if !Path::new("/proc").join(writer.to_string()).exists() {
+        if !Process::new(writer).exists() {
             match fs::remove_file(entry.path()) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(error).with_context(cannot);

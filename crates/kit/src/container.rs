@@ -3,8 +3,9 @@
 //! A stored name is not enough: saving a container as an image copies it. The engine's names of the container and of
 //! its layer are not copied, and both are in the kernel's table of mounts.
 
-use std::fs;
 use std::path::Path;
+
+use crate::mounts::{self, Mount};
 
 /// Files that engines mount from a directory with the name of the container or its pod.
 const MOUNTED: [&str; 3] = ["/etc/hostname", "/etc/resolv.conf", "/etc/hosts"];
@@ -19,44 +20,42 @@ const NAME_LENGTH: usize = 64;
 /// neither (gVisor, a virtual machine for each container).
 #[must_use]
 pub fn id() -> Option<String> {
-    let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();
-    word(&String::from_utf8_lossy(&mounts))
+    word(&mounts::all().unwrap_or_default())
 }
 
-fn word(mounts: &str) -> Option<String> {
-    let words: Vec<&str> = [name(mounts), layer(mounts)].into_iter().flatten().collect();
+fn word(mounts: &[Mount]) -> Option<String> {
+    let words: Vec<String> = [name(mounts), layer(mounts)].into_iter().flatten().collect();
     (!words.is_empty()).then(|| words.join("/"))
 }
 
-/// Returns the last mount at a path; the fourth field is the mounted directory or file (`proc_pid_mountinfo(5)`).
-fn mount<'a>(mounts: &'a str, point: &str) -> Option<Vec<&'a str>> {
-    mounts
-        .lines()
-        .map(|line| line.split(' ').collect::<Vec<_>>())
-        .rfind(|fields| fields.get(4) == Some(&point))
+/// Returns the last mount at a path.
+fn mount<'a>(mounts: &'a [Mount], point: &str) -> Option<&'a Mount> {
+    mounts.iter().rfind(|mount| mount.point == Path::new(point))
 }
 
-fn name(mounts: &str) -> Option<&str> {
+fn name(mounts: &[Mount]) -> Option<String> {
     let is_name =
         |part: &&str| part.len() == NAME_LENGTH && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-    MOUNTED.iter().find_map(|point| mount(mounts, point)?.get(3)?.split('/').rfind(is_name))
+    MOUNTED
+        .iter()
+        .find_map(|point| mount(mounts, point)?.root.to_str()?.split('/').rfind(is_name).map(str::to_owned))
 }
 
 /// The directory above the overlay's upper one, or the directory that is the root where a driver keeps a tree for each
 /// container (vfs, btrfs).
-fn layer(mounts: &str) -> Option<&str> {
+fn layer(mounts: &[Mount]) -> Option<String> {
     let root = mount(mounts, "/")?;
-    let upper = root.last()?.split(',').find_map(|option| option.strip_prefix("upperdir="));
-    let directory = match upper {
+    let directory = match root.options.split(',').find_map(|option| option.strip_prefix("upperdir=")) {
         Some(upper) => Path::new(upper).parent()?,
-        None => Path::new(*root.get(3)?),
+        None => &root.root,
     };
-    directory.file_name()?.to_str()
+    directory.file_name()?.to_str().map(str::to_owned)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mounts::parse;
 
     const ID: &str = "10cade873042f44328dc540918246ac776692ddf63c07737da955da7bab46da6";
 
@@ -90,16 +89,16 @@ mod tests {
             ("23 1 8:1 / / rw - ext4 /dev/vda rw".into(), "/hostname", None),
         ];
         for (root, hostname, expected) in cases {
-            assert_eq!(word(&mounted(&root, hostname)), expected, "{root} {hostname}");
+            assert_eq!(word(&parse(mounted(&root, hostname).as_bytes())), expected, "{root} {hostname}");
         }
-        assert_eq!(word(""), None);
+        assert_eq!(word(&[]), None);
     }
 
     #[test]
     fn containers_that_share_a_network_differ_by_their_layer() {
         let of = |layer: &str| {
             let root = format!("23 1 0:9 / / rw - overlay overlay rw,upperdir=/o/{layer}/diff");
-            word(&mounted(&root, &format!("/c/{ID}/hostname")))
+            word(&parse(mounted(&root, &format!("/c/{ID}/hostname")).as_bytes()))
         };
         assert_ne!(of("a"), of("b"));
         assert_eq!(of("a"), of("a"));

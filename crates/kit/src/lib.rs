@@ -5,6 +5,7 @@
 
 pub mod account_db;
 pub mod atomic;
+pub mod capabilities;
 pub mod clock;
 pub mod cmd;
 pub mod container;
@@ -15,8 +16,10 @@ pub mod instance;
 pub mod invisible;
 pub mod lock;
 pub mod logging;
+pub mod mounts;
 pub mod open_files;
 pub mod privileges;
+pub mod process;
 pub mod quote;
 pub mod secret;
 pub mod settings;

@@ -1,16 +1,69 @@
-//! Drops the rights of a program that faces the network to those of its account.
+//! Rights of other accounts: for one action, or for good in a program that faces the network.
 
 use std::ffi::CString;
+use std::io;
+use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
-use nix::unistd::{User, geteuid, getresgid, getresuid, initgroups, setresgid, setresuid};
+use nix::sys::prctl;
+use nix::unistd::{
+    Gid, Uid, User, getegid, geteuid, getresgid, getresuid, initgroups, setfsgid, setfsuid, setresgid,
+    setresuid,
+};
 use rustix::io::Errno;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set,
-    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
+    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs, set_thread_groups,
+    set_thread_res_gid, set_thread_res_uid,
 };
 
 use crate::HintExt;
+
+/// Runs `act` with another user's and group's rights to files, in a thread of its own, if this process is root.
+///
+/// The thread keeps root's other capabilities, which decide about the processes that can be seen.
+pub fn with_file_ids<T: Send>(uid: u32, gid: u32, act: impl FnOnce() -> T + Send) -> io::Result<T> {
+    let (user, group) = (geteuid(), getegid());
+    if !user.is_root() || (uid, gid) == (user.as_raw(), group.as_raw()) {
+        return Ok(act());
+    }
+    thread::scope(|scope| {
+        let acting = thread::Builder::new().spawn_scoped(scope, || {
+            // The group first: the user's change takes capabilities. Both are the thread's own, and end with it.
+            setfsgid(Gid::from_raw(gid));
+            setfsuid(Uid::from_raw(uid));
+            // The kernel takes it from the whole process with the change (prctl(2), PR_SET_DUMPABLE), and so hides from
+            // root what this process has open: workspace-sync would have to take it for a writer of every tree.
+            if let Err(error) = prctl::set_dumpable(true) {
+                log::debug!("cannot show open files to root: {error}");
+            }
+            act()
+        })?;
+        acting.join().map_err(|_| io::Error::other("a thread of another user panicked"))
+    })
+}
+
+/// Runs `act` as another account, with all its credentials, in a thread of its own; an error means that this process cannot
+/// become the account. access(2) asks for the real user, which [`with_file_ids`] does not change.
+pub fn as_account<T: Send>(
+    uid: u32,
+    gid: u32,
+    groups: &[u32],
+    act: impl FnOnce() -> T + Send,
+) -> io::Result<T> {
+    let (uid, gid) = (rustix::process::Uid::from_raw(uid), rustix::process::Gid::from_raw(gid));
+    let groups: Vec<_> = groups.iter().copied().map(rustix::process::Gid::from_raw).collect();
+    thread::scope(|scope| {
+        let acting = thread::Builder::new().spawn_scoped(scope, || {
+            // Of this thread alone: the C library would change all threads.
+            set_thread_groups(&groups)?;
+            set_thread_res_gid(gid, gid, gid)?;
+            set_thread_res_uid(uid, uid, uid)?;
+            Ok(act())
+        })?;
+        acting.join().map_err(|_| io::Error::other("a thread of another account panicked"))?
+    })
+}
 
 /// Switches this process to `account` permanently: its groups, no capability in any set, no new privileges after an
 /// exec.

@@ -20,8 +20,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Parser;
+use kit::capabilities::{self, CapabilitySet};
 use kit::{Env, Exit, HintExt, Outcome, SettingsReader, cmd, variables};
-use rustix::thread::{CapabilitySet, capabilities};
 
 pub use cli::command;
 
@@ -48,7 +48,7 @@ pub fn run() -> Outcome {
     }
     let env = Env::from_process();
     let mut reader = SettingsReader::new(&env);
-    let effective = capabilities(None)?.effective;
+    let effective = capabilities::effective()?;
     let port = reader.port(&variables::SSH_PORT);
     let options = sshd_options::options(port, effective.contains(CapabilitySet::AUDIT_WRITE));
     for problem in reader.into_problems() {

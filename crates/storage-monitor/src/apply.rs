@@ -8,12 +8,12 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dirfd::link_text;
+use kit::privileges::with_file_ids;
 use kit::quote::quoted;
 use nix::errno::Errno;
 use nix::fcntl::{RenameFlags, renameat, renameat2};
-use nix::sys::prctl;
 use nix::sys::stat::{Mode, fstat, mkdirat};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, getegid, geteuid, setfsgid, setfsuid, symlinkat, unlinkat};
+use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 
 /// Beginning of the names that links have for a moment.
 const TEMPORARY: &[u8] = b".storage-monitor.";
@@ -156,7 +156,7 @@ pub fn make_directory(parent: impl AsFd, name: &[u8]) -> io::Result<bool> {
     let like = fstat(parent)?;
     let make = || mkdirat(parent, name, Mode::from_bits_truncate(like.st_mode & 0o7777));
     // Made by its owner, and not given away: what has the name a moment later may be something else.
-    let result = match on_behalf(like.st_uid, like.st_gid, make) {
+    let result = match with_file_ids(like.st_uid, like.st_gid, make)? {
         // The owner may not write there, and root may.
         Err(Errno::EACCES | Errno::EPERM) => make(),
         result => result,
@@ -168,35 +168,13 @@ pub fn make_directory(parent: impl AsFd, name: &[u8]) -> io::Result<bool> {
     }
 }
 
-/// Does something in files with another user's and group's rights and name, if we are root; this thread alone changes.
-fn on_behalf<T>(user: u32, group: u32, act: impl FnOnce() -> T) -> T {
-    struct Back(Uid, Gid);
-    impl Drop for Back {
-        fn drop(&mut self) {
-            setfsuid(self.0);
-            setfsgid(self.1);
-            // The kernel took it away with the change (prctl(2), PR_SET_DUMPABLE), and so hides from root what this
-            // process has open: workspace-sync would have to take it for a writer of every tree. Only root may look, as before.
-            if let Err(error) = prctl::set_dumpable(true) {
-                log::debug!("cannot show open files to root: {error}");
-            }
-        }
-    }
-    let (own, own_group) = (geteuid(), getegid());
-    if !own.is_root() || (user, group) == (own.as_raw(), own_group.as_raw()) {
-        return act();
-    }
-    let _back = Back(own, own_group);
-    // The group first: afterwards we may not.
-    setfsgid(Gid::from_raw(group));
-    setfsuid(Uid::from_raw(user));
-    act()
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    use nix::sys::prctl;
+    use nix::unistd::geteuid;
 
     use super::*;
 

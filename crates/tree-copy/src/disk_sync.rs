@@ -52,28 +52,9 @@ pub fn sync_to_disk(directory: &Path) -> Result<()> {
     TargetDisk::open(opened.as_fd()).and_then(|disk| disk.sync()).map_err(failed)
 }
 
-/// The bits that new files of this process do not get. All, where it cannot be read: then modes are always set.
-pub(crate) fn umask() -> u32 {
-    // Asking the kernel by umask(2) would set it, for all threads.
-    std::fs::read_to_string("/proc/self/status")
-        .ok()
-        .and_then(|status| status.lines().find_map(|line| line.strip_prefix("Umask:").map(str::to_owned)))
-        .and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok())
-        .unwrap_or(0o777)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-
-    #[test]
-    fn the_umask_is_what_new_files_lack() {
-        let dir = tempfile::tempdir().unwrap();
-        let options = std::fs::File::options().write(true).create(true).mode(0o777).clone();
-        let file = options.open(dir.path().join("x")).unwrap();
-        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o777 & !umask());
-    }
 
     #[test]
     fn a_directory_can_be_made_durable_and_a_missing_one_is_named() {

@@ -11,7 +11,7 @@ use nix::unistd::{getegid, geteuid};
 use crate::compare::ChangeTimes;
 use crate::copier::Copier;
 use crate::copy_file::FileContext;
-use crate::disk_sync::{self, TargetDisk};
+use crate::disk_sync::TargetDisk;
 use crate::error::{Error, Result};
 use crate::hard_links::HardLinks;
 use crate::kernel_copy::KernelCopy;
@@ -53,7 +53,8 @@ pub(crate) fn pass_between(
             can: options.capabilities,
             means: &KernelCopy::new(source_root.as_fd(), target_root.as_fd(), options.capabilities.reflink),
             creator: (geteuid().as_raw(), getegid().as_raw()),
-            umask: disk_sync::umask(),
+            // Where it cannot be read, modes are always set.
+            umask: kit::process::umask().unwrap_or(0o777),
             sync: disk.needs_each_file(),
         },
         moments: ChangeTimes::now(),

@@ -12,7 +12,7 @@ use nix::unistd::{getegid, geteuid};
 
 use crate::capabilities::Capabilities;
 use crate::copy_file::FileContext;
-use crate::disk_sync::{self, TargetDisk};
+use crate::disk_sync::TargetDisk;
 use crate::entry_state::SourceEntry;
 use crate::error::{Error, Fault, Result};
 use crate::file_content::Buffer;
@@ -66,7 +66,8 @@ pub fn replicate(
             can: capabilities,
             means: &means,
             creator: (geteuid().as_raw(), getegid().as_raw()),
-            umask: disk_sync::umask(),
+            // Where it cannot be read, modes are always set.
+            umask: kit::process::umask().unwrap_or(0o777),
             sync,
         },
         observer,

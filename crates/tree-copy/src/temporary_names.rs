@@ -2,12 +2,12 @@
 
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
-use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kit::instance;
+use kit::process::Process;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, fstat};
@@ -93,7 +93,7 @@ pub(crate) fn remove_leftovers(directory: BorrowedFd<'_>) -> Result<bool, Errno>
 }
 
 fn runs(process: u32) -> bool {
-    Path::new("/proc").join(process.to_string()).exists()
+    Process::new(process).exists()
 }
 
 /// Process that made a name of [`with_free_name`]'s form.

@@ -8,14 +8,12 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-use std::thread;
+use std::path::Path;
 
-use nix::sys::prctl;
-use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
-use serde::{Deserialize, Serialize};
-
+use kit::privileges::with_file_ids;
+use kit::process::{Process, Status};
 use kit::quote::escape_control_line;
+use serde::{Deserialize, Serialize};
 
 /// A process with a working directory or an open file in the tree.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -43,129 +41,100 @@ impl Holder {
 /// write to any tree.
 #[must_use]
 pub fn of(tree: &Path) -> Vec<Holder> {
-    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
-    let own = std::process::id();
+    let own = i32::try_from(std::process::id()).ok();
     let waiting = ancestors();
-    let mut holders: Vec<Holder> = processes
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|&pid| pid != own)
-        .filter_map(|pid| holder(pid, tree))
+    let mut holders: Vec<Holder> = Process::all()
+        .iter()
+        .filter(|process| process.id() != own)
+        .filter_map(|process| Some((process, holder(process, tree)?)))
         // sudo hides its files, and only waits for this command.
-        .filter(|holder| !(holder.hidden && (waiting.contains(&holder.pid) || is_connection(holder.pid))))
+        .filter(|(process, holder)| !(holder.hidden && (waiting.contains(process) || is_connection(process))))
+        .map(|(_, holder)| holder)
         .collect();
     holders.sort();
     holders
 }
 
-/// Those who may write to `tree`.
+/// Returns the processes that may write to `tree`.
 #[must_use]
 pub fn writers(tree: &Path) -> Vec<Holder> {
     of(tree).into_iter().filter(|holder| holder.writes).collect()
 }
 
 /// The processes that began this one, and those that began them.
-fn ancestors() -> Vec<u32> {
-    std::iter::successors(parent("self"), |pid| parent(&pid.to_string())).collect()
+fn ancestors() -> Vec<Process> {
+    std::iter::successors(parent(&Process::own()), parent).collect()
 }
 
-fn parent(process: &str) -> Option<u32> {
-    let status = fs::read_to_string(Path::new("/proc").join(process).join("status")).ok()?;
-    first_number(&status, "PPid:").filter(|&pid| pid > 0)
+fn parent(process: &Process) -> Option<Process> {
+    Some(process.stat()?.parent).filter(|&id| id > 0).map(Process::new)
 }
 
-/// True for a process that serves an SSH session's connection: it hides its files, and has none of a tree. Its parent
-/// is the sshd that listens, or one of root's between the two, which hides as well. The programs of the session, and
-/// sftp, are its own children.
-fn is_connection(pid: u32) -> bool {
-    let of_root = |pid: &u32| {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        first_number(&status, "Uid:") == Some(0)
-    };
-    let listens = |pid: u32| {
-        fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == Path::new("/usr/sbin/sshd"))
-    };
-    let above = |pid: u32| parent(&pid.to_string()).filter(of_root);
-    above(pid).is_some_and(|parent| listens(parent) || above(parent).is_some_and(listens))
+/// True for a process that serves an SSH session's connection: it hides its files, and has none of a tree. Its parent is the
+/// sshd that listens, or one of root's between the two, which hides as well. The programs of the session, and sftp, are its
+/// own children.
+fn is_connection(process: &Process) -> bool {
+    let is_roots = |process: &Process| status(process).number::<u32>("Uid:", 10) == Some(0);
+    let listens = |process: &Process| process.program().is_ok_and(|exe| exe == Path::new("/usr/sbin/sshd"));
+    let above = |process: &Process| parent(process).filter(is_roots);
+    above(process)
+        .is_some_and(|parent| listens(&parent) || above(&parent).is_some_and(|above| listens(&above)))
 }
 
-fn holder(pid: u32, tree: &Path) -> Option<Holder> {
-    let process = PathBuf::from(format!("/proc/{pid}"));
-    let used = match used(&process, tree) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => used_as_its_user(&process, tree),
+fn status(process: &Process) -> Status {
+    process.status().unwrap_or_default()
+}
+
+fn holder(process: &Process, tree: &Path) -> Option<Holder> {
+    let used = match used(process, tree) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => used_as_its_user(process, tree),
         answer => answer,
     };
     let (writes, hidden) = match used {
         Ok(writes) => (writes?, false),
-        Err(error) => (error.kind() == io::ErrorKind::PermissionDenied && is_of_here(&process), true),
+        Err(error) => (error.kind() == io::ErrorKind::PermissionDenied && is_of_here(process), true),
     };
     if hidden && !writes {
         return None;
     }
-    // A process names itself, in bytes.
-    let name = fs::read(process.join("comm")).ok()?;
+    let name = fs::read(process.path("comm")).ok()?;
     let name = escape_control_line(String::from_utf8_lossy(&name).trim_end());
-    Some(Holder { pid, name, writes, hidden })
+    Some(Holder { pid: process.id()?.try_into().ok()?, name, writes, hidden })
 }
 
 /// Returns whether the process may write to the tree, or nothing if it does not use it.
-fn used(process: &Path, tree: &Path) -> io::Result<Option<bool>> {
-    let inside = |link: &Path| fs::read_link(link).map(|to| is_inside(&to, tree));
-    let mut writes = inside(&process.join("cwd"))?;
-    let mut reads = inside(&process.join("exe")).unwrap_or(false);
-    for file in fs::read_dir(process.join("fd"))?.flatten() {
-        // It may close the file meanwhile.
-        if inside(&file.path()).unwrap_or(false) {
+fn used(process: &Process, tree: &Path) -> io::Result<Option<bool>> {
+    let mut writes = is_inside(&fs::read_link(process.path("cwd"))?, tree);
+    let mut reads = process.program().is_ok_and(|program| is_inside(&program, tree));
+    for (number, file) in process.descriptors()? {
+        if is_inside(&file, tree) {
             reads = true;
-            writes |= is_open_for_writing(&process.join("fdinfo").join(file.file_name()));
+            writes |= is_open_for_writing(&process.path("fdinfo").join(number));
         }
     }
     Ok((reads || writes).then_some(writes))
 }
 
-fn used_as_its_user(process: &Path, tree: &Path) -> io::Result<Option<bool>> {
-    let status = fs::read_to_string(process.join("status"))?;
-    let (Some(uid), Some(gid)) = (first_number(&status, "Uid:"), first_number(&status, "Gid:")) else {
+fn used_as_its_user(process: &Process, tree: &Path) -> io::Result<Option<bool>> {
+    let status = process.status()?;
+    let (Some(uid), Some(gid)) = (status.number("Uid:", 10), status.number("Gid:", 10)) else {
         return Err(io::ErrorKind::PermissionDenied.into());
     };
-    thread::scope(|scope| {
-        let looking = thread::Builder::new().spawn_scoped(scope, || {
-            // The group first: the user's change takes capabilities. Both are the thread's own, and end with it.
-            setfsgid(Gid::from_raw(gid));
-            setfsuid(Uid::from_raw(uid));
-            // The kernel takes it from the whole process with the change (prctl(2), PR_SET_DUMPABLE), and so hides from
-            // root what this process has open: other commands of ours would have to take it for a writer of every tree.
-            if let Err(error) = prctl::set_dumpable(true) {
-                log::debug!("cannot show open files to root: {error}");
-            }
-            used(process, tree)
-        })?;
-        looking.join().unwrap_or_else(|_| Err(io::ErrorKind::PermissionDenied.into()))
-    })
+    with_file_ids(uid, gid, || used(process, tree))?
 }
 
-/// Returns whether a process that cannot be inspected is a program of this container at all. One that has ended, and a
-/// thread of the kernel, have no memory and no files. One with capabilities that this process lacks was not started by
-/// a program of the container, which cannot get them: but in a user namespace of its own, where any program has them
-/// all (`user_namespaces(7)`).
-fn is_of_here(process: &Path) -> bool {
-    let own = Path::new("/proc/self");
-    let of = |path: &Path, file: &str| fs::read_to_string(path.join(file)).unwrap_or_default();
-    let (theirs, ours) = (of(process, "status"), of(own, "status"));
-    first_number(&theirs, "VmSize:").is_some()
-        && (permitted(&theirs) & !permitted(&ours) == 0 || of(process, "uid_map") != of(own, "uid_map"))
-}
-
-/// capabilities(7): the set of which a process may make use.
-fn permitted(status: &str) -> u64 {
-    let set = status.lines().find_map(|line| line.strip_prefix("CapPrm:")).map(str::trim);
-    set.and_then(|set| u64::from_str_radix(set, 16).ok()).unwrap_or(0)
-}
-
-/// The first number of a line of proc(5)'s `status`.
-fn first_number(status: &str, field: &str) -> Option<u32> {
-    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
-    line.split_ascii_whitespace().next()?.parse().ok()
+/// True for a process that cannot be looked at and is a program of this container. One that is over, and a thread of the
+/// kernel, have no memory, and no files. One with capabilities that this process lacks was not begun by a program of the
+/// container, which cannot get them: but in a user namespace of its own, where any program has them all
+/// (`user_namespaces(7)`).
+fn is_of_here(process: &Process) -> bool {
+    let own = Process::own();
+    let (theirs, ours) = (status(process), status(&own));
+    // capabilities(7): the set of which a process may make use.
+    let permitted = |status: &Status| status.number::<u64>("CapPrm:", 16).unwrap_or(0);
+    let users = |process: &Process| fs::read(process.path("uid_map")).unwrap_or_default();
+    theirs.number::<u64>("VmSize:", 10).is_some()
+        && (permitted(&theirs) & !permitted(&ours) == 0 || users(process) != users(&own))
 }
 
 /// A file that was removed meanwhile has " (deleted)" behind its path and is of no interest.
@@ -193,7 +162,7 @@ mod tests {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        // The shell prints a line once it has opened everything.
+        // The shell says when it has opened everything.
         let mut line = [0; 6];
         std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
         assert_eq!(&line, b"ready\n");
@@ -220,7 +189,36 @@ mod tests {
     }
 
     #[test]
-    fn who_can_still_write_is_told_from_who_only_reads() {
+    fn a_writer_of_another_user_is_seen_whatever_its_name_is() {
+        use kit::capabilities::{CapabilitySet, capabilities, set_capabilities};
+        use std::os::unix::process::CommandExt;
+        let dir = tempfile::tempdir().unwrap();
+        let tree = fs::canonicalize(dir.path()).unwrap();
+        std::os::unix::fs::chown(&tree, Some(4_321), Some(4_321)).unwrap();
+        let named = dir.path().join(OsStr::from_bytes(b"\xff"));
+        std::os::unix::fs::symlink("/bin/sh", &named).unwrap();
+        let mut command = Command::new(&named);
+        command.args(["-c", "echo ready; read x"]).current_dir(&tree).uid(4_321).gid(4_321);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0; 6]).unwrap();
+        // As in a container: the kernel shows such files to root only if it takes on the user.
+        let found = std::thread::spawn(move || {
+            let mut own = capabilities(None).unwrap();
+            own.effective.remove(CapabilitySet::SYS_PTRACE);
+            own.permitted.remove(CapabilitySet::SYS_PTRACE);
+            set_capabilities(None, own).unwrap();
+            of(&tree)
+        });
+        let found = found.join().unwrap();
+        let of_child = found.into_iter().find(|holder| holder.pid == child.id());
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        let name = "\u{fffd}".to_owned();
+        assert_eq!(of_child, Some(Holder { pid: child.id(), name, writes: true, hidden: false }));
+    }
+
+    #[test]
+    fn processes_that_can_still_write_differ_from_those_that_only_read() {
         let dir = tempfile::tempdir().unwrap();
         let tree = fs::canonicalize(dir.path()).unwrap();
         fs::write(tree.join("read"), "").unwrap();

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use kit::process::Process;
 use nix::fcntl::{AT_FDCWD, AtFlags, RenameFlags, renameat2};
 use nix::sys::stat::{SFlag, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
@@ -112,9 +113,8 @@ fn while_written<T>(mut ask: impl FnMut() -> Result<Option<T>>) -> Result<Option
 
 /// Returns which programs use the directory at the entrance, or may, as a predicate; nothing if none does.
 fn users(tree: &TreePaths) -> Option<String> {
-    let is_ours = |holder: &Holder| {
-        fs::read_link(format!("/proc/{}/exe", holder.pid)).is_ok_and(|program| program.starts_with(OURS))
-    };
+    let is_ours =
+        |holder: &Holder| Process::new(holder.pid).program().is_ok_and(|program| program.starts_with(OURS));
     let (hidden, seen): (Vec<Holder>, Vec<Holder>) = holders::of(&tree.entrance)
         .into_iter()
         .filter(|holder| holder.writes || !is_ours(holder))

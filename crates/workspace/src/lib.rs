@@ -84,8 +84,8 @@ impl Workspace {
     #[must_use]
     pub fn inspect(path: PathBuf, slug: String) -> Self {
         let (uid, gid) = fs::metadata(&path).map_or((0, 0), |meta| (meta.uid(), meta.gid()));
-        let mountinfo = fs::read("/proc/self/mountinfo").unwrap_or_default();
-        let mounted = fs::canonicalize(&path).is_ok_and(|real| mounts::is_on_volume(&mountinfo, &real));
+        let table = kit::mounts::all().unwrap_or_default();
+        let mounted = fs::canonicalize(&path).is_ok_and(|real| mounts::is_on_volume(&table, &real));
         Self { path, uid: own_or_default(uid), gid: own_or_default(gid), mounted, slug }
     }
 
