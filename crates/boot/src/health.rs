@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use journal::SettingProblem;
 use kit::{Exit, Outcome};
 
-/// Options of curl. No proxy: a container with `http_proxy` set must not ask the proxy about itself. With
+/// Options of curl. No proxy: a container with `http_proxy` set must not query the proxy about itself. With
 /// `WEB_ENABLE_HTTPS=true` the answer is a redirect to https, with a self-signed certificate or one for another name.
 ///
 /// `--disable` only works as the first option: without it, curl reads `.curlrc` in its `HOME`, which may be on a
@@ -34,13 +34,13 @@ const ADDRESS: &str = "http://127.0.0.1:1111/leonardo/health-check";
 
 /// Runs the subcommand: exit code 0 if the portal answers through Caddy.
 pub fn check(down: &[SettingProblem]) -> Outcome {
-    let refusal = ask()?;
-    io::stdout().write_all(text(refusal.as_deref(), down).as_bytes())?;
-    Ok(if refusal.is_none() { Exit::Done } else { Exit::No })
+    let failure = query()?;
+    io::stdout().write_all(text(failure.as_deref(), down).as_bytes())?;
+    Ok(if failure.is_none() { Exit::Done } else { Exit::No })
 }
 
 /// Asks the portal; returns why it did not answer.
-fn ask() -> Result<Option<String>> {
+fn query() -> Result<Option<String>> {
     let mut curl = Command::new("/usr/bin/curl");
     curl.args(ARGUMENTS).arg(ADDRESS).env_clear().stdin(Stdio::null());
     let answer = curl.output().context("cannot run curl")?;
@@ -48,8 +48,8 @@ fn ask() -> Result<Option<String>> {
     Ok((!answer.status.success()).then_some(stderr))
 }
 
-fn text(refusal: Option<&str>, down: &[SettingProblem]) -> String {
-    let mut text = match refusal {
+fn text(failure: Option<&str>, down: &[SettingProblem]) -> String {
+    let mut text = match failure {
         None => "the portal answers\n".to_owned(),
         Some(why) => format!("the portal does not answer: {why}\n"),
     };

@@ -83,13 +83,13 @@ pub fn run(path: &Path, env: &Env, log: &Path) -> Result<HookResult> {
     let mut copy = memory_file()?;
     let text = if is_mended { proc_path(&copy) } else { path.to_owned() };
     copy.write_all(&bytes).context("cannot copy a hook")?;
-    let refused = if windows_text::is_utf16(&bytes) {
+    let syntax_problem = if windows_text::is_utf16(&bytes) {
         Some("it is UTF-16; save it as UTF-8".to_owned())
     } else {
         syntax_error(&text)?
     };
-    if refused.is_some() {
-        return Ok(HookResult { exports: Vec::new(), failure: refused });
+    if syntax_problem.is_some() {
+        return Ok(HookResult { exports: Vec::new(), failure: syntax_problem });
     }
     let mut answer = memory_file()?;
     let mut output = stage_process::open_log(log)?;

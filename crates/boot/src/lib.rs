@@ -43,7 +43,7 @@ pub fn run() -> Outcome {
     let cli = Cli::try_parse()?;
     let journal = Journal::new(&cli.journal);
     match cli.task {
-        Task::Run(places) => run::run_stages(journal, &places),
+        Task::Run(paths) => run::run_stages(journal, &paths),
         Task::Report { json } => print(&journal, |seen| {
             if json { report::json(seen) } else { Ok(report::text(seen, journal::unix_time())) }
         }),

@@ -28,12 +28,12 @@ pub struct PreflightPaths<'a> {
 
 /// Runs all hooks in order, each with the variables that earlier ones exported; `env` has all of them at the end.
 /// `note` receives the name of each hook before it runs.
-pub fn run(places: &PreflightPaths<'_>, env: &mut Env, mut note: impl FnMut(String)) -> Result<StageOutcome> {
-    let hooks = find(places.hooks)?;
+pub fn run(paths: &PreflightPaths<'_>, env: &mut Env, mut note: impl FnMut(String)) -> Result<StageOutcome> {
+    let hooks = find(paths.hooks)?;
     let mounts = workspace::mount_points();
     let mut failures = Vec::new();
     for (index, path) in hooks.iter().enumerate() {
-        let name = path.strip_prefix(places.hooks).unwrap_or(path).display().to_string();
+        let name = path.strip_prefix(paths.hooks).unwrap_or(path).display().to_string();
         if shutdown::is_requested() {
             // The running hook may still have succeeded.
             failures.push(format!("stopped before {name} ran"));
@@ -41,7 +41,7 @@ pub fn run(places: &PreflightPaths<'_>, env: &mut Env, mut note: impl FnMut(Stri
         }
         note(format!("{name} ({} of {})", index + 1, hooks.len()));
         let failure = match refusal(path, &mounts) {
-            Ok(None) => run_hook(path, env, places),
+            Ok(None) => run_hook(path, env, paths),
             refused => refused,
         };
         // A failed hook does not stop the others.
@@ -58,19 +58,19 @@ pub fn run(places: &PreflightPaths<'_>, env: &mut Env, mut note: impl FnMut(Stri
             if shutdown::is_requested() {
                 "run: supervisorctl restart boot".to_owned()
             } else {
-                format!("read {}, correct it, then run: supervisorctl restart boot", places.log.display())
+                format!("read {}, correct it, then run: supervisorctl restart boot", paths.log.display())
             },
         ),
     })
 }
 
 /// Runs one hook and stores its exported variables for the next hooks and for every session; returns why it failed.
-fn run_hook(path: &Path, env: &mut Env, places: &PreflightPaths<'_>) -> Result<Option<String>> {
-    let ended = hook::run(path, env, places.log)?;
+fn run_hook(path: &Path, env: &mut Env, paths: &PreflightPaths<'_>) -> Result<Option<String>> {
+    let ended = hook::run(path, env, paths.log)?;
     let exports = changed(env, ended.exports);
     if !exports.is_empty() {
-        ContainerRecord::add(places.record, exports.iter().map(|(name, _)| name.clone()))?;
-        Store::update(places.store, |store| {
+        ContainerRecord::add(paths.record, exports.iter().map(|(name, _)| name.clone()))?;
+        Store::update(paths.store, |store| {
             exports.iter().for_each(|(name, value)| store.set(name.clone(), value.clone()));
         })?;
     }
@@ -170,7 +170,7 @@ mod tests {
         }
 
         fn run(&self) -> (StageOutcome, Vec<String>) {
-            let places = PreflightPaths {
+            let paths = PreflightPaths {
                 hooks: self.dir.path(),
                 store: &self.path("environment.sh"),
                 record: &self.path("container"),
@@ -178,7 +178,7 @@ mod tests {
             };
             let mut env: Env = [("PATH", env!("PATH")), ("GIVEN", "1")].into_iter().collect();
             let mut notes = Vec::new();
-            let ending = run(&places, &mut env, |note| notes.push(note));
+            let ending = run(&paths, &mut env, |note| notes.push(note));
             (ending.unwrap(), notes)
         }
 

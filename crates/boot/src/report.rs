@@ -32,7 +32,7 @@ pub fn text(state: &BootState, now: f64) -> String {
     for run in &state.timeline.stages {
         text.push_str(&stage(run, state, now));
     }
-    text.push_str(&troubles(state));
+    text.push_str(&problems_text(state));
     escape_control(&text)
 }
 
@@ -59,7 +59,7 @@ fn headline(state: &BootState, now: f64) -> String {
 fn stage(run: &StageRun, state: &BootState, now: f64) -> String {
     let scale = Scale::of(state, now);
     let ended = run.ended.unwrap_or(now);
-    let became = match run.result {
+    let status = match run.result {
         Some(StageResult::Done) => "done",
         Some(StageResult::Skipped) => "nothing to do",
         Some(StageResult::Failed) => "FAILED",
@@ -69,10 +69,10 @@ fn stage(run: &StageRun, state: &BootState, now: f64) -> String {
     };
     if run.result.is_none() && !state.at_work {
         // The end is unknown; a bar up to now would be wrong.
-        return format!("{:<13} {:>10}  {became}\n", run.stage.to_string(), "");
+        return format!("{:<13} {:>10}  {status}\n", run.stage.to_string(), "");
     }
     let bar = if run.stage == Stage::Ready { String::new() } else { scale.bar(run.began, ended) };
-    let mut text = row(&run.stage.to_string(), ended - run.began, became, &bar);
+    let mut text = row(&run.stage.to_string(), ended - run.began, status, &bar);
     if let (None, Some(note)) = (run.result, &run.note) {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{:<13} {:>10}  {}", "", "", one_line(note));
@@ -80,11 +80,11 @@ fn stage(run: &StageRun, state: &BootState, now: f64) -> String {
     text
 }
 
-fn row(name: &str, length: f64, became: &str, bar: &str) -> String {
-    format!("{name:<13} {:>10}  {became:<14}{bar}", seconds(length)).trim_end().to_owned() + "\n"
+fn row(name: &str, length: f64, status: &str, bar: &str) -> String {
+    format!("{name:<13} {:>10}  {status:<14}{bar}", seconds(length)).trim_end().to_owned() + "\n"
 }
 
-fn troubles(state: &BootState) -> String {
+fn problems_text(state: &BootState) -> String {
     let mut text = String::new();
     if state.timeline.interrupted > 0 {
         let _ = writeln!(text, "\nKilled and restarted {} times.", state.timeline.interrupted);

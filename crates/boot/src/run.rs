@@ -22,11 +22,11 @@ use crate::{permissions, preflight, programs, provisioning, shutdown, summary, s
 const MAX_INTERRUPTIONS: usize = 5;
 
 /// Runs all stages. A failed one does not stop the later ones, and makes the exit code 1.
-pub fn run_stages(journal: Journal, places: &Run) -> Outcome {
+pub fn run_stages(journal: Journal, paths: &Run) -> Outcome {
     let lock = Lock::open(&journal.path().with_extension("lock"))?;
     lock.acquire(Duration::ZERO).hint(|| "late boot is already running; see: boot report".to_owned())?;
     shutdown::install_handler(journal.clone())?;
-    let mut boot = Boot { journal, places, attempt: None };
+    let mut boot = Boot { journal, paths, attempt: None };
     boot.record(Event::BootStarted { pid: std::process::id() });
     let Timeline { interrupted, attempt, .. } = Timeline::from_entries(&boot.journal.read()?);
     boot.attempt = attempt.map(|began| began.to_string());
@@ -42,7 +42,7 @@ struct StartedStage {
 
 struct Boot<'a> {
     journal: Journal,
-    places: &'a Run,
+    paths: &'a Run,
     /// Identifier of this attempt: runs that follow a killed run belong to the same one.
     attempt: Option<String>,
 }
@@ -50,10 +50,10 @@ struct Boot<'a> {
 impl Boot<'_> {
     /// Runs sync and permissions beside the other stages and waits for all.
     fn stages(&self) -> Exit {
-        let (permissions, sync) = (self.starts(Stage::Permissions), self.starts(Stage::Sync));
+        let (permissions, sync) = (self.start_stage(Stage::Permissions), self.start_stage(Stage::Sync));
         let failed = thread::scope(|scope| {
-            let beside = scope.spawn(|| self.beside(permissions, sync));
-            self.in_order() | beside.join().unwrap_or(true)
+            let background = scope.spawn(|| self.run_background(permissions, sync));
+            self.run_in_order() | background.join().unwrap_or(true)
         });
         if shutdown::is_requested() {
             log::warn!("stopped before it finished");
@@ -62,18 +62,18 @@ impl Boot<'_> {
     }
 
     /// Runs the stages that depend on each other, up to ready; returns whether any failed.
-    fn in_order(&self) -> bool {
+    fn run_in_order(&self) -> bool {
         // supervisord's environment lacks the stored variables.
-        let mut env = env_store::session_env(Env::from_process(), &self.places.store);
+        let mut env = env_store::session_env(Env::from_process(), &self.paths.store);
         let mut failed = false;
         for stage in [Stage::Preflight, Stage::Provisioning, Stage::Programs, Stage::Ready] {
             if shutdown::is_requested() {
                 return failed;
             }
-            failed |= self.stage(stage, || match stage {
+            failed |= self.run_stage(stage, || match stage {
                 Stage::Preflight => self.preflight(&mut env),
                 Stage::Provisioning => self.provisioning(&env),
-                Stage::Programs => programs::run(&self.places.programs, &self.places.shown),
+                Stage::Programs => programs::run(&self.paths.programs, &self.paths.shown),
                 _ => Ok(StageOutcome::done()),
             });
         }
@@ -82,22 +82,24 @@ impl Boot<'_> {
     }
 
     /// Corrects permissions and copies trees to the workspace concurrently; returns whether either failed.
-    fn beside(&self, permissions: StartedStage, sync: StartedStage) -> bool {
-        let logs = &self.places.logs;
+    fn run_background(&self, permissions: StartedStage, sync: StartedStage) -> bool {
+        let logs = &self.paths.logs;
         let (permissions_log, sync_log) = (logs.join("config.log"), logs.join("sync.log"));
         // fix-perms changes the ctimes that distinguish the container's changes from the image's files.
-        let recorded = sync::snapshot(&sync_log).unwrap_or_else(|error| cannot(&error));
-        let correct = |part| permissions::run(part, &permissions_log).unwrap_or_else(|error| cannot(&error));
+        let recorded = sync::snapshot(&sync_log).unwrap_or_else(|error| internal_failure(&error));
+        let correct =
+            |part| permissions::run(part, &permissions_log).unwrap_or_else(|error| internal_failure(&error));
         thread::scope(|scope| {
-            let corrected = scope.spawn(|| self.ends(permissions, correct(None)));
-            let (ending, copied) = sync::run(&sync_log).unwrap_or_else(|error| (cannot(&error), false));
+            let corrected = scope.spawn(|| self.end_stage(permissions, correct(None)));
+            let (ending, copied) =
+                sync::run(&sync_log).unwrap_or_else(|error| (internal_failure(&error), false));
             let ending = ending.or_failure(recorded);
             if !copied {
-                return self.ends(sync, ending) | corrected.join().unwrap_or(true);
+                return self.end_stage(sync, ending) | corrected.join().unwrap_or(true);
             }
             // New copies need ACLs too, but two runs of fix-perms would interfere with each other.
             let failed = corrected.join().unwrap_or(true);
-            self.ends(sync, ending.or_failure(correct(Some("workspace")))) | failed
+            self.end_stage(sync, ending.or_failure(correct(Some("workspace")))) | failed
         })
     }
 
@@ -109,7 +111,7 @@ impl Boot<'_> {
         let state = BootState::load(timeline);
         // The values of `init`; boot has fewer of them if it was started by `docker exec`.
         let mut env = Env::from_process();
-        for (name, value) in Store::read(&self.places.store).unwrap_or_default().iter() {
+        for (name, value) in Store::read(&self.paths.store).unwrap_or_default().iter() {
             env.set(name, value);
         }
         for line in summary::lines(&env, &host.to_string_lossy(), &state) {
@@ -119,19 +121,19 @@ impl Boot<'_> {
     }
 
     fn preflight(&self, env: &mut Env) -> Result<StageOutcome> {
-        let places = preflight::PreflightPaths {
-            hooks: &self.places.hooks,
-            store: &self.places.store,
-            record: &self.places.record,
-            log: &self.places.logs.join("preflight.log"),
+        let paths = preflight::PreflightPaths {
+            hooks: &self.paths.hooks,
+            store: &self.paths.store,
+            record: &self.paths.record,
+            log: &self.paths.logs.join("preflight.log"),
         };
-        preflight::run(&places, env, |message| {
+        preflight::run(&paths, env, |message| {
             self.record(Event::StageNote { stage: Stage::Preflight, message });
         })
     }
 
     fn provisioning(&self, env: &Env) -> Result<StageOutcome> {
-        let log = self.places.logs.join("provisioning.log");
+        let log = self.paths.logs.join("provisioning.log");
         provisioning::run(env, self.attempt.as_deref(), self.journal.path(), &log)
     }
 
@@ -142,17 +144,17 @@ impl Boot<'_> {
             cause,
             "see boot report and logtail boot for the reason, then run: supervisorctl start boot",
         );
-        self.stage(Stage::Ready, || Ok(ending));
+        self.run_stage(Stage::Ready, || Ok(ending));
         Exit::No
     }
 
     /// Starts a stage, runs it and records its outcome; returns whether it failed.
-    fn stage(&self, stage: Stage, work: impl FnOnce() -> Result<StageOutcome>) -> bool {
-        let started = self.starts(stage);
-        self.ends(started, work().unwrap_or_else(|error| cannot(&error)))
+    fn run_stage(&self, stage: Stage, work: impl FnOnce() -> Result<StageOutcome>) -> bool {
+        let started = self.start_stage(stage);
+        self.end_stage(started, work().unwrap_or_else(|error| internal_failure(&error)))
     }
 
-    fn starts(&self, stage: Stage) -> StartedStage {
+    fn start_stage(&self, stage: Stage) -> StartedStage {
         self.record(Event::StageStarted { stage });
         StartedStage { stage, at: Instant::now() }
     }
@@ -161,11 +163,11 @@ impl Boot<'_> {
     ///
     /// The marker of a stage that was interrupted by a stop stays: programs that wait for it would start on half of its
     /// work.
-    fn ends(&self, started: StartedStage, ending: StageOutcome) -> bool {
+    fn end_stage(&self, started: StartedStage, ending: StageOutcome) -> bool {
         let stage = started.stage;
-        let is_cut_short = ending.result == StageResult::Failed && shutdown::is_requested();
-        if let Some(marker) = marker(stage).filter(|_| !is_cut_short) {
-            log_failure(remove(&self.places.markers.join(marker)));
+        let is_interrupted = ending.result == StageResult::Failed && shutdown::is_requested();
+        if let Some(marker) = marker(stage).filter(|_| !is_interrupted) {
+            log_failure(remove(&self.paths.markers.join(marker)));
         }
         log_outcome(started, &ending);
         let StageOutcome { result, cause, restricted_cause, hint } = ending;
@@ -194,7 +196,7 @@ fn log_failure(done: Result<()>) {
 }
 
 /// Returns the outcome of a stage that could not run at all.
-fn cannot(error: &anyhow::Error) -> StageOutcome {
+fn internal_failure(error: &anyhow::Error) -> StageOutcome {
     let hint = kit::exit::hint(error).unwrap_or_else(|| "run: supervisorctl restart boot".to_owned());
     StageOutcome::failed(format!("{error:#}"), hint)
 }

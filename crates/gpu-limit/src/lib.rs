@@ -96,7 +96,6 @@ pub fn command() -> clap::Command {
 /// Runs the tool for this process.
 pub fn run() -> Outcome {
     let cli = Cli::try_parse()?;
-    kit::logging::init("gpu-limit", 0);
     let gpus = discover(&KernelRoot { root: cli.root });
     let limit = limit(&Env::from_process(), &gpus);
     match cli.action {

@@ -22,24 +22,27 @@ pub fn ensure(given: &WebSettings, problems: &mut Vec<Problem>) -> Result<Login>
     });
     let settled = choose_login(given, kept, &KernelRandom)?;
     let portal = accounts::user_id("portal")?;
-    let [path, spare] = [web_login::PATH, web_login::FALLBACK_PATH].map(Path::new);
-    keep(&settled, path, spare, (portal.uid, portal.gid), problems);
+    let [path, fallback] = [web_login::PATH, web_login::FALLBACK_PATH].map(Path::new);
+    keep(&settled, path, fallback, (portal.uid, portal.gid), problems);
     Ok(settled)
 }
 
 /// Writes the login, or to the fallback path if its own cannot be written: without a file, no login is possible.
-fn keep(login: &Login, path: &Path, spare: &Path, portal: (u32, u32), problems: &mut Vec<Problem>) {
+fn keep(login: &Login, path: &Path, fallback: &Path, portal: (u32, u32), problems: &mut Vec<Problem>) {
     let Err(error) = login.write(path, portal) else {
-        return match fs::remove_file(spare) {
+        return match fs::remove_file(fallback) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                problems.push(Problem::new(ABOUT, format!("cannot remove {}: {error}", spare.display())));
+                problems.push(Problem::new(ABOUT, format!("cannot remove {}: {error}", fallback.display())));
             }
             _ => {}
         };
     };
-    let message = match login.write(spare, portal) {
+    let message = match login.write(fallback, portal) {
         Ok(_) => {
-            format!("{error:#}; saved to {} instead, and lost when the container is removed", spare.display())
+            format!(
+                "{error:#}; saved to {} instead, and lost when the container is removed",
+                fallback.display()
+            )
         }
         Err(other) => format!("{error:#}; {other:#}; nobody can log in"),
     };
@@ -147,26 +150,26 @@ mod tests {
     #[test]
     fn where_the_file_cannot_be_written_another_is_until_it_can() {
         let dir = tempfile::tempdir().unwrap();
-        let (path, spare) = (dir.path().join("login"), dir.path().join("spare"));
+        let (path, fallback) = (dir.path().join("login"), dir.path().join("fallback"));
         let login = choose_login(&web("given", "t"), None, &Fixed).unwrap();
         let owner = (0, 0);
         let problems = |login: &Login| {
             let mut problems = Vec::new();
-            keep(login, &path, &spare, owner, &mut problems);
+            keep(login, &path, &fallback, owner, &mut problems);
             let text = |problem: &Problem| problem.to_string().replace(dir.path().to_str().unwrap(), "");
             problems.iter().map(text).collect::<Vec<_>>()
         };
         fs::create_dir(&path).unwrap();
-        let expected = "web login: cannot write /login: Is a directory (os error 21); saved to /spare instead, and \
+        let expected = "web login: cannot write /login: Is a directory (os error 21); saved to /fallback instead, and \
                         lost when the container is removed";
         assert_eq!(problems(&login), [expected]);
-        assert_eq!(shown(&Login::read(&spare).unwrap().unwrap()), shown(&login));
+        assert_eq!(shown(&Login::read(&fallback).unwrap().unwrap()), shown(&login));
         fs::remove_dir(&path).unwrap();
         // What the file's owner may have put in its place is replaced.
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert_eq!(problems(&login), [""; 0]);
         assert_eq!(shown(&Login::read(&path).unwrap().unwrap()), shown(&login));
-        assert!(!spare.exists());
+        assert!(!fallback.exists());
     }
 
     #[test]

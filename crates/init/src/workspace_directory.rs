@@ -27,16 +27,16 @@ const STORAGE_MODE: u32 = 0o2775;
 /// Creates and inspects the workspace, and writes a warning file if its files would be lost. Problems do not stop the
 /// start. `wanted` is `WORKSPACE_SYNC`.
 pub fn prepare(path: PathBuf, slug: String, wanted: bool, problems: &mut Vec<Problem>) -> Workspace {
-    let mut complain = |what: &str, error: &io::Error| {
+    let mut report = |what: &str, error: &io::Error| {
         problems.push(Problem::new("WORKSPACE", format!("{what} {}: {error}", path.display())));
     };
     if let Err(error) = fs::create_dir_all(&path) {
-        complain("cannot create", &error);
+        report("cannot create", &error);
     }
     if let Err(error) = nix::unistd::access(&path, nix::unistd::AccessFlags::W_OK) {
         // The user may have access although root does not: `workspace_access` tests and reports that.
         if error != Errno::EACCES {
-            complain("cannot write to", &error.into());
+            report("cannot write to", &error.into());
         }
         let workspace = Workspace::inspect(path, slug);
         warn_if_unmounted(&workspace, problems);

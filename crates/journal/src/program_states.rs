@@ -33,10 +33,10 @@ pub fn down_programs(journal: &Path, now: f64) -> Vec<SettingProblem> {
     // The file is missing before supervisord has started.
     let text = INPUT.read(&journal.with_file_name("programs.json")).unwrap_or_default();
     let programs: BTreeMap<String, Program> = serde_json::from_slice(&text).unwrap_or_default();
-    let troubles = programs.into_iter().filter_map(|(setting, program)| {
+    let problems = programs.into_iter().filter_map(|(setting, program)| {
         Some(SettingProblem { message: message(&setting, &program, now)?, setting })
     });
-    troubles.collect()
+    problems.collect()
 }
 
 fn message(name: &str, program: &Program, now: f64) -> Option<String> {
@@ -178,8 +178,8 @@ mod tests {
         let written = "{\"caddy\":{\"state\":\"STOPPED\",\"at\":1.000000,\"failures\":0,\"end\":\"\",\"log\":\"\"},\n\
              \"sshd\":{\"state\":\"RUNNING\",\"at\":1.000000,\"failures\":0,\"end\":\"\",\"log\":\"\"}}\n";
         fs::write(dir.path().join("programs.json"), written).unwrap();
-        let names = |troubles: Vec<SettingProblem>| {
-            troubles.into_iter().map(|trouble| trouble.setting).collect::<Vec<_>>()
+        let names = |problems: Vec<SettingProblem>| {
+            problems.into_iter().map(|problem| problem.setting).collect::<Vec<_>>()
         };
         assert_eq!(names(down_programs(&journal, 2.0)), ["caddy"]);
         fs::write(dir.path().join("programs.json"), &written[..40]).unwrap();

@@ -47,7 +47,7 @@ mod tests {
     fn the_message_is_one_line_without_control_characters() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("problem.txt");
-        let message = || proxy_problem(&file).map(|trouble| trouble.message);
+        let message = || proxy_problem(&file).map(|problem| problem.message);
         assert_eq!(message(), None);
         fs::write(&file, "line 3: \u{1b}[31mbad\nthe rest stays\n").unwrap();
         assert_eq!(message().as_deref(), Some("line 3: \\u{1b}[31mbad. the rest stays"));
