@@ -34,14 +34,10 @@ pub struct Capabilities {
     pub longest_name: usize,
     /// Renaming replaces an existing file.
     pub rename_over: bool,
-    /// Two names can be exchanged at once (`RENAME_EXCHANGE`).
-    pub exchange: bool,
     /// Files and directories can be forced to the disk.
     pub sync: bool,
     /// Files can share blocks (`FICLONE`).
     pub reflink: bool,
-    /// Holes take no space and are reported.
-    pub holes: bool,
     /// Nanoseconds between two times that a file can have.
     pub time_granularity: u64,
 }
@@ -62,10 +58,8 @@ impl Capabilities {
         any_name: true,
         longest_name: 255,
         rename_over: true,
-        exchange: true,
         sync: true,
         reflink: false,
-        holes: true,
         time_granularity: 1,
     };
 
@@ -86,10 +80,8 @@ impl Capabilities {
             ("names of any bytes", yes(self.any_name)),
             ("longest name", format!("{} bytes", self.longest_name)),
             ("replacing by renaming", yes(self.rename_over)),
-            ("exchanging names", yes(self.exchange)),
             ("forcing to disk", yes(self.sync)),
             ("sharing of blocks", yes(self.reflink)),
-            ("holes", yes(self.holes)),
             ("time steps", format!("{} ns", self.time_granularity)),
         ]
     }

@@ -143,7 +143,6 @@ mod tests {
             case_collision: Some("Readme".to_owned()),
             odd_names: 9,
             longest_name: 255,
-            longest_path: 4000,
         }
     }
 

@@ -24,8 +24,6 @@ pub(crate) struct Pair {
 #[derive(Debug)]
 pub(crate) struct FolderState {
     pub place: PathHash,
-    /// Bytes of the path from the root.
-    pub path_length: usize,
     /// The source's directory when it was entered.
     pub meta: Metadata,
     pub has_target: bool,
@@ -55,7 +53,6 @@ impl FolderState {
     pub fn root(meta: Metadata, has_target: bool, before: Option<Metadata>) -> Self {
         Self {
             place: tree_digest::ROOT,
-            path_length: 0,
             meta,
             has_target,
             fresh: false,
@@ -68,10 +65,8 @@ impl FolderState {
 
     /// The directory `name` of a folder.
     pub fn below(parent: &Folder, name: &CStr, meta: Metadata, side: &TargetSide) -> Self {
-        let separator = usize::from(parent.path_length > 0);
         Self {
             place: tree_digest::path_hash(&parent.place, name),
-            path_length: parent.path_length + separator + name.count_bytes(),
             fresh: side.fresh,
             plain: side.plain,
             ..Self::root(meta, side.directory.is_some(), side.before)

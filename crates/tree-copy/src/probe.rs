@@ -7,11 +7,11 @@ use std::path::Path;
 use dirfd::xattr::Node;
 use dirfd::{open_dir, open_root};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat, renameat2};
+use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat, mkdirat, mknodat};
 use nix::sys::statvfs::{FsFlags, Statvfs, fstatvfs};
 use nix::sys::uio::pwrite;
-use nix::unistd::{Gid, Uid, fchown, fsync, ftruncate, linkat, symlinkat};
+use nix::unistd::{Gid, Uid, fchown, fsync, linkat, symlinkat};
 
 use crate::attributes::{set_times, set_times_at};
 use crate::capabilities::Capabilities;
@@ -56,10 +56,8 @@ fn try_all(place: &OwnedFd) -> std::result::Result<Capabilities, Errno> {
         any_name: any_name(here)?,
         longest_name: usize::try_from(space.name_max()).unwrap_or(255),
         rename_over: rename_over(here)?,
-        exchange: exchange(here)?,
         sync: fsync(&file).is_ok() && fsync(here).is_ok(),
         reflink: reflink(here)?,
-        holes: holes(here)?,
         time_granularity: granularity(&file)?,
         // Last: a file that was given away may not be ours to change any more.
         owner: keeps_owner(&file),
@@ -152,13 +150,6 @@ fn rename_over(here: BorrowedFd<'_>) -> std::result::Result<bool, Errno> {
         && Metadata::at(here, c"new")?.is_none())
 }
 
-fn exchange(here: BorrowedFd<'_>) -> std::result::Result<bool, Errno> {
-    let (left, right) = (create(here, c"left")?, create(here, c"right")?);
-    Ok(renameat2(here, c"left", here, c"right", RenameFlags::RENAME_EXCHANGE).is_ok()
-        && same(here, c"left", &right)?
-        && same(here, c"right", &left)?)
-}
-
 fn same(here: BorrowedFd<'_>, name: &CStr, file: &OwnedFd) -> std::result::Result<bool, Errno> {
     Ok(fstatat(here, name, AtFlags::AT_SYMLINK_NOFOLLOW)?.st_ino == fstat(file)?.st_ino)
 }
@@ -167,12 +158,6 @@ fn reflink(here: BorrowedFd<'_>) -> std::result::Result<bool, Errno> {
     let (from, to) = (create(here, c"shared")?, create(here, c"sharing")?);
     pwrite(&from, &[1; 16 * 1024], 0)?;
     Ok(clone_file(&from, &to).is_ok())
-}
-
-fn holes(here: BorrowedFd<'_>) -> std::result::Result<bool, Errno> {
-    const SIZE: u64 = 1 << 20;
-    let file = create(here, c"hole")?;
-    Ok(ftruncate(&file, SIZE.cast_signed()).is_ok() && meta(&file).is_some_and(|meta| meta.allocated < SIZE))
 }
 
 fn granularity(file: &OwnedFd) -> std::result::Result<u64, Errno> {

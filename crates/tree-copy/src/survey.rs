@@ -49,8 +49,6 @@ pub struct Needs {
     pub odd_names: u64,
     /// Bytes of the longest name.
     pub longest_name: usize,
-    /// Bytes of the longest path below the root.
-    pub longest_path: usize,
 }
 
 impl Survey {
@@ -74,7 +72,6 @@ impl Survey {
             case_collision: None,
             odd_names: 0,
             longest_name: 0,
-            longest_path: 0,
         },
         digest: [0; 32],
     };

@@ -63,9 +63,7 @@ impl Surveyor {
         }
         let needs = &mut found.needs;
         let length = name.count_bytes();
-        let below = if folder.path_length > 0 { folder.path_length + 1 } else { 0 };
         needs.longest_name = needs.longest_name.max(length);
-        needs.longest_path = needs.longest_path.max(below + length);
         let is_list = |name: &CString| attributes::is_access_list(name.to_bytes());
         let ordinary = matches!(meta.kind, FileType::RegularFile | FileType::Directory | FileType::Symlink);
         for (applies, number) in [

@@ -48,7 +48,6 @@ fn everything_that_a_copy_needs_is_counted() {
             case_collision: Some(double),
             odd_names: 1,
             longest_name: 7,
-            longest_path: "dir/below/README".len(),
         }
     );
     assert_eq!((found.entries, found.files, found.inodes), (10, 6, 9));
