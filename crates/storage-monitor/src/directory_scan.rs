@@ -13,32 +13,9 @@ pub const ARIA2_SUFFIX: &[u8] = b".aria2";
 /// Endings that browsers and download programs give to incomplete files.
 const UNFINISHED: [&[u8]; 4] = [b".part", b".crdownload", ARIA2_SUFFIX, b".incomplete"];
 
-/// Kind of an entry, as far as linking it is concerned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A file, or (in a storage) a link that leads to something.
-    File,
-    /// A directory.
-    Directory,
-    /// A symbolic link.
-    Link,
-    /// A socket, a pipe or a device.
-    Other,
-}
-
-impl From<FileType> for Kind {
-    fn from(found: FileType) -> Self {
-        match found {
-            FileType::RegularFile => Self::File,
-            FileType::Directory => Self::Directory,
-            FileType::Symlink => Self::Link,
-            _ => Self::Other,
-        }
-    }
-}
-
-/// Entries in the order of their names' bytes, each name once.
-pub type Listing = Vec<(Box<[u8]>, Kind)>;
+/// Entries in the order of their names' bytes, each name once. A link of the storage that leads to something counts as a
+/// regular file.
+pub type Listing = Vec<(Box<[u8]>, FileType)>;
 
 /// Names of a directory to look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +59,7 @@ pub fn present(directory: impl AsFd, names: &Names) -> nix::Result<Listing> {
             let name = entry.file_name().to_bytes();
             let kind = match entry.file_type() {
                 FileType::Unknown => kind_of(&directory, name)?,
-                known => Some(known.into()),
+                known => Some(known),
             };
             listing.extend(kind.map(|kind| (name.into(), kind)));
             Ok::<_, Errno>(())
@@ -100,7 +77,7 @@ pub fn present(directory: impl AsFd, names: &Names) -> nix::Result<Listing> {
 }
 
 /// Lists what a storage directory offers under these names: files and directories that have their final names. A link
-/// counts as a file if it leads to something; it is never followed into a directory.
+/// is never followed into a directory.
 pub fn offered(directory: impl AsFd, names: &Names) -> nix::Result<Listing> {
     let directory = directory.as_fd();
     let mut listing = match names {
@@ -116,25 +93,25 @@ pub fn offered(directory: impl AsFd, names: &Names) -> nix::Result<Listing> {
         if waiting_reason(name).is_some() || unfinished.contains(&**name) {
             return false;
         }
-        if *kind == Kind::Link && fstatat(directory, &**name, AtFlags::empty()).is_ok() {
-            *kind = Kind::File;
+        if *kind == FileType::Symlink && fstatat(directory, &**name, AtFlags::empty()).is_ok() {
+            *kind = FileType::RegularFile;
         }
-        matches!(kind, Kind::File | Kind::Directory)
+        matches!(kind, FileType::RegularFile | FileType::Directory)
     });
     Ok(listing)
 }
 
 /// Returns the kind of the entry with this name, or `None` if there is none.
-fn kind_of(directory: impl AsFd, name: &[u8]) -> nix::Result<Option<Kind>> {
+fn kind_of(directory: impl AsFd, name: &[u8]) -> nix::Result<Option<FileType>> {
     match dirfd::stat(directory, name) {
         // A name that no entry can have.
         Err(Errno::ENAMETOOLONG) => Ok(None),
-        stat => Ok(stat?.map(|stat| dirfd::file_type(&stat).into())),
+        stat => Ok(stat?.map(|stat| dirfd::file_type(&stat))),
     }
 }
 
 #[cfg(test)]
-pub fn listing(entries: &[(&str, Kind)]) -> Listing {
+pub fn listing(entries: &[(&str, FileType)]) -> Listing {
     let mut listing: Listing = entries.iter().map(|(name, kind)| (name.as_bytes().into(), *kind)).collect();
     listing.sort_by(|one, other| one.0.cmp(&other.0));
     listing
@@ -149,7 +126,7 @@ mod tests {
 
     use super::*;
 
-    fn text(listing: &Listing) -> Vec<(String, Kind)> {
+    fn text(listing: &Listing) -> Vec<(String, FileType)> {
         let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
         listing.iter().map(|(name, kind)| (text(name), *kind)).collect()
     }
@@ -180,13 +157,13 @@ mod tests {
         let directory = fs::File::open(top.path()).unwrap();
         let offered = |names: &Names| text(&offered(&directory, names).unwrap());
         let all = [
-            ("-n", Kind::File),
-            ("a", Kind::File),
-            ("b", Kind::File),
-            ("dir", Kind::Directory),
-            ("good", Kind::File),
-            ("line\nbreak", Kind::File),
-            ("to-dir", Kind::File),
+            ("-n", FileType::RegularFile),
+            ("a", FileType::RegularFile),
+            ("b", FileType::RegularFile),
+            ("dir", FileType::Directory),
+            ("good", FileType::RegularFile),
+            ("line\nbreak", FileType::RegularFile),
+            ("to-dir", FileType::RegularFile),
         ];
         let all = all.map(|(name, kind)| (name.to_owned(), kind));
         assert_eq!(offered(&Names::All), all);
@@ -206,8 +183,12 @@ mod tests {
         symlink("nowhere", top.path().join(".link")).unwrap();
         let directory = fs::File::open(top.path()).unwrap();
         let present = |names: &Names| text(&present(&directory, names).unwrap());
-        let link = (".link".to_owned(), Kind::Link);
-        let all = [link.clone(), ("dir.part".to_owned(), Kind::Directory), ("file".to_owned(), Kind::File)];
+        let link = (".link".to_owned(), FileType::Symlink);
+        let all = [
+            link.clone(),
+            ("dir.part".to_owned(), FileType::Directory),
+            ("file".to_owned(), FileType::RegularFile),
+        ];
         assert_eq!(present(&Names::All), all);
         assert_eq!(
             present(&Names::Only([b".link".to_vec(), b"absent".to_vec(), vec![b'x'; 300]].into())),

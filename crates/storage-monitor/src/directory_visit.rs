@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dirfd::FileType;
 use kit::quote::quoted;
 use log::Level;
 use nix::errno::Errno;
 
 use crate::apply;
-use crate::directory_scan::{self, Kind, Listing, Names};
+use crate::directory_scan::{self, Listing, Names};
 use crate::findings::{Conflict, Tally};
 use crate::ledger::{Ledger, LinkSet, SourceId};
 use crate::mapping::Source;
@@ -186,7 +187,7 @@ impl TreeLinker {
         let mut present = directory_scan::present(directory, names)?;
         present.retain(|(name, kind)| {
             // Where a leftover cannot be removed, links cannot be made either, and that is reported.
-            let leftover = *kind == Kind::Link && pass.dry_run.is_none() && apply::is_temporary(name);
+            let leftover = *kind == FileType::Symlink && pass.dry_run.is_none() && apply::is_temporary(name);
             let removed = leftover
                 && apply::remove_leftover(directory, name, &self.root, LEFTOVER_AGE).unwrap_or(false);
             !removed && !gone.contains(&**name)

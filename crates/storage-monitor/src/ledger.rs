@@ -44,7 +44,7 @@ const OWN: (u64, usize) = (u64::MAX, usize::MAX);
 static NO_LINKS: LinkSet = LinkSet::new();
 
 /// Our links and directories.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Ledger {
     file: LedgerFile,
     sources: Vec<Arc<Path>>,
@@ -65,22 +65,7 @@ pub struct Ledger {
 impl Ledger {
     /// An empty ledger with a log in this file.
     pub fn empty(file: &Path) -> Self {
-        Self::new(LedgerFile::new(file))
-    }
-
-    fn new(file: LedgerFile) -> Self {
-        Self {
-            file,
-            sources: Vec::new(),
-            ids: HashMap::new(),
-            links: BTreeMap::new(),
-            count: 0,
-            directories: BTreeSet::new(),
-            records: 0,
-            pending: Vec::new(),
-            torn: None,
-            unusable: None,
-        }
+        Self { file: LedgerFile::new(file), ..Self::default() }
     }
 
     /// Reads the log, if there is one, and changes nothing: its writer may be at work.
@@ -93,10 +78,10 @@ impl Ledger {
     /// Reads a log in a directory where users can write. Records that `believe` refuses (directory of the link, source)
     /// are left out; a log that cannot be used is set aside by the first [`Ledger::save`].
     pub fn load_shared(directory: OwnedFd, file: &Path, believe: impl Fn(&Path, &Path) -> bool) -> Self {
-        let mut ledger = Self::new(LedgerFile::shared(directory, file));
+        let mut ledger = Self { file: LedgerFile::shared(directory, file), ..Self::default() };
         match ledger.read(believe, SHARED) {
             Ok(()) => ledger,
-            Err(error) => Self { unusable: Some(format!("{error:#}")), ..Self::new(ledger.file) },
+            Err(error) => Self { file: ledger.file, unusable: Some(format!("{error:#}")), ..Self::default() },
         }
     }
 

@@ -8,9 +8,10 @@ use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use dirfd::FileType;
 use kit::quote::quoted;
 
-use crate::directory_scan::{Kind, Listing};
+use crate::directory_scan::Listing;
 use crate::findings::LISTED;
 use crate::ledger::{Ledger, SourceId};
 
@@ -42,9 +43,9 @@ fn merge(sources: &[Listing]) -> impl Iterator<Item = Wanted<'_>> {
         for (index, head) in heads.iter_mut().enumerate() {
             let Some((_, kind)) = head.next_if(|(found, _)| **found == *name) else { continue };
             match (&mut want, kind) {
-                (None, Kind::Directory) => want = Some(Want::Directory(vec![index])),
+                (None, FileType::Directory) => want = Some(Want::Directory(vec![index])),
                 (None, _) => want = Some(Want::Link(index)),
-                (Some(Want::Directory(all)), Kind::Directory) => all.push(index),
+                (Some(Want::Directory(all)), FileType::Directory) => all.push(index),
                 (Some(_), _) => losers.push(index),
             }
         }
@@ -162,7 +163,7 @@ pub fn plan<'a>(
         let kind = present.next_if(|(other, _)| **other == *name).map(|(_, kind)| *kind);
         let want = wanted.next_if(|wanted| wanted.name == name);
         let recorded = links.next_if(|link| link.0 == name).map(|(_, source)| source);
-        let leads = (kind == Some(Kind::Link)).then(|| (known.leads)(name)).flatten();
+        let leads = (kind == Some(FileType::Symlink)).then(|| (known.leads)(name)).flatten();
         // Ours only while it leads where we made it lead.
         let own = recorded.filter(|source| leads == Some(*source));
         if let (Some(source), None) = (recorded, own) {
@@ -190,7 +191,7 @@ impl Plan {
         name: &[u8],
         index: usize,
         own: Option<SourceId>,
-        kind: Option<Kind>,
+        kind: Option<FileType>,
         leads: Option<SourceId>,
         known: Known<'_>,
     ) {
@@ -210,8 +211,8 @@ impl Plan {
         self.steps.extend(step);
     }
 
-    fn directory(&mut self, name: &[u8], indices: Vec<usize>, own: Option<SourceId>, kind: Option<Kind>) {
-        if kind != Some(Kind::Directory) {
+    fn directory(&mut self, name: &[u8], indices: Vec<usize>, own: Option<SourceId>, kind: Option<FileType>) {
+        if kind != Some(FileType::Directory) {
             if kind.is_some() && own.is_none() {
                 indices.into_iter().for_each(|source| self.lose(name, source, None));
                 return;
@@ -237,7 +238,7 @@ mod tests {
 
     #[test]
     fn the_first_source_decides_and_directories_join() {
-        use Kind::{Directory, File};
+        use FileType::{Directory, RegularFile as File};
         let sources = [
             listing(&[("a", File), ("d", Directory), ("x", File)]),
             listing(&[]),
@@ -263,7 +264,7 @@ mod tests {
 
     #[test]
     fn every_meeting_of_wanted_ours_and_present_has_its_answer() {
-        use Kind::{Directory, File, Link};
+        use FileType::{Directory, RegularFile as File, Symlink as Link};
         let sources = [
             listing(&[
                 ("adopt", File),
@@ -336,7 +337,7 @@ mod tests {
     #[test]
     fn all_conflicts_are_counted_and_the_first_are_listed() {
         let names: Vec<_> = (0..2 * LISTED).map(|number| format!("{number:04}")).collect();
-        let all: Vec<_> = names.iter().map(|name| (name.as_str(), Kind::File)).collect();
+        let all: Vec<_> = names.iter().map(|name| (name.as_str(), FileType::RegularFile)).collect();
         let known = Known { ids: &[1], reserved: &|_| false, leads: &|_| None };
         let found = plan(&[listing(&all)], std::iter::empty(), &listing(&all), known);
         assert_eq!((found.conflicts.len(), found.conflict_count), (LISTED, 2 * LISTED));

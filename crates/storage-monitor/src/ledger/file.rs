@@ -14,7 +14,7 @@ const MODE: u32 = 0o644;
 const FLAGS: i32 = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
 
 /// Path of a log.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct LedgerFile {
     /// As messages name it.
     path: PathBuf,
