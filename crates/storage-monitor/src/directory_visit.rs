@@ -210,8 +210,8 @@ impl TreeLinker {
             let batch: Vec<Step> = steps.by_ref().take(BATCH).collect();
             for step in &batch {
                 self.record(target, step);
-                if let (true, Some(step)) =
-                    (log::log_enabled!(Level::Debug), step.dry_run(target, &self.ledger))
+                if log::log_enabled!(Level::Debug)
+                    && let Some(step) = step.dry_run(target, &self.ledger)
                 {
                     log::debug!("{step}");
                 }

@@ -96,16 +96,18 @@ impl EventLoop {
     /// Watches what is there now, and scans again what was not watched when it was scanned.
     fn settle(&mut self, moved: &BTreeSet<PathBuf>) -> Tally {
         let mut tally = Tally::default();
-        if !self.monitor.watches_may_differ(moved) && !self.watcher.is_affected(moved) {
-            return tally;
-        }
-        let mut new = self.watcher.set(self.monitor.directories_to_watch(), moved);
+        let none = BTreeSet::new();
+        let mut moved = moved;
         for round in 0..MAX_ROUNDS {
+            if !self.monitor.watches_may_differ(moved) && !self.watcher.is_affected(moved) {
+                break;
+            }
+            let new = self.watcher.set(self.monitor.directories_to_watch(), moved);
             if new.is_empty() {
                 break;
             }
             tally.add(self.monitor.rescan(&new, round < MAX_FULL_ROUNDS));
-            new = self.watcher.set(self.monitor.directories_to_watch(), &BTreeSet::new());
+            moved = &none;
         }
         tally
     }

@@ -166,7 +166,7 @@ impl Monitor {
     /// Returns all directories in which changes concern the links, by real path.
     pub fn directories_to_watch(&self) -> BTreeMap<PathBuf, Identity> {
         let storage = self.storage();
-        let mut wanted = BTreeMap::new();
+        let mut wanted = Vec::new();
         for (root, linker) in [(&storage, &self.mapped), (&self.paths.image, &self.shipped)] {
             let leading = linker.routes.directories().iter().filter(|(_, known)| !known.targets.is_empty());
             wanted.extend(leading.filter_map(|(path, known)| Some((in_tree(root, path), known.identity?))));
@@ -183,7 +183,7 @@ impl Monitor {
             .chain(self.paths.mappings.parent().map(Path::to_owned))
             .chain([storage.clone(), self.paths.image.clone()]);
         wanted.extend(beside.filter_map(|path| identity(&path).map(|is| (path, is))));
-        wanted
+        wanted.into_iter().collect()
     }
 
     /// True if [`Monitor::directories_to_watch`] may differ from the last time, given the names that may have moved.

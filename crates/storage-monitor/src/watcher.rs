@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::mem;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use dirfd::Identity;
 use notify::{Config, ErrorKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use crate::pending_events::EventReceiver;
+use crate::routes::below;
 
 /// Watches on directories.
 pub struct Watcher {
@@ -37,9 +39,9 @@ impl Watcher {
         self.watched.clear();
     }
 
-    /// True if a watched directory, or one above it, was moved or may have been.
+    /// True if a watched directory, or one above it, may have been moved.
     pub fn is_affected(&self, moved: &BTreeSet<PathBuf>) -> bool {
-        !moved.is_empty() && self.watched.keys().any(|path| is_below_any(path, moved))
+        moved.iter().any(|name| below(&self.watched, name).next().is_some())
     }
 
     /// Watches exactly these directories, and returns those that are watched from now on and so have to be scanned again.
@@ -49,21 +51,30 @@ impl Watcher {
     /// between scan and watch is returned, and its new identity is wanted after the next scan.
     pub fn set(&mut self, wanted: BTreeMap<PathBuf, Identity>, moved: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
         let Some(mut inotify) = self.inotify.take().or_else(|| self.create()) else { return Vec::new() };
-        // First all that end: a directory that was moved has one watch, whatever its path.
-        self.watched.retain(|path, identity| {
-            let stays = wanted.get(path) == Some(identity) && !is_below_any(path, moved);
-            if !stays {
-                // Fails if the directory is gone, and the watch with it.
-                let _ = inotify.unwatch(path);
+        let moved = moved.iter().flat_map(|name| below(&self.watched, name));
+        let moved: BTreeSet<PathBuf> = moved.map(|(path, _)| path.clone()).collect();
+        let mut former = mem::take(&mut self.watched).into_iter().peekable();
+        // First all that end: a directory that was moved has one watch, whatever its path. Fails if the directory is gone,
+        // and the watch with it.
+        let mut end = |path: &Path| drop(inotify.unwatch(path));
+        let (mut kept, mut missing) = (Vec::new(), Vec::new());
+        for (path, identity) in wanted {
+            while let Some((other, _)) = former.next_if(|(other, _)| *other < path) {
+                end(&other);
             }
-            stays
-        });
+            match former.next_if(|(other, _)| *other == path) {
+                Some((_, same)) if same == identity && !moved.contains(&path) => kept.push((path, identity)),
+                stale => {
+                    stale.iter().for_each(|(path, _)| end(path));
+                    missing.push((path, identity));
+                }
+            }
+        }
+        former.for_each(|(path, _)| end(&path));
+        self.watched = kept.into_iter().collect();
         self.watch_error = None;
         let mut new = Vec::new();
-        for (path, identity) in wanted {
-            if self.watched.contains_key(&path) {
-                continue;
-            }
+        for (path, identity) in missing {
             match inotify.watch(&path, RecursiveMode::NonRecursive) {
                 Ok(()) => {
                     self.watched.insert(path.clone(), identity);
@@ -94,10 +105,6 @@ impl Watcher {
         });
         created.ok()
     }
-}
-
-fn is_below_any(path: &Path, moved: &BTreeSet<PathBuf>) -> bool {
-    !moved.is_empty() && path.ancestors().any(|above| moved.contains(above))
 }
 
 /// Returns the identity of a directory; `None` if it is none, or a link.
