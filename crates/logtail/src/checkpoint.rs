@@ -1,4 +1,4 @@
-//! How far a log was read, in a form that outlives us.
+//! Position in a log that survives a restart.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -10,31 +10,31 @@ use crate::file_id::FileId;
 use crate::file_reader::FileReader;
 use crate::fingerprint::Fingerprint;
 
-/// How far a log was read.
+/// Position in a log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     pub reading: Option<FileCheckpoint>,
     pub known: BTreeSet<FileId>,
-    /// Of known files.
+    /// Checksums of known files.
     #[serde(default, rename = "fingerprints")]
     pub content_sums: Vec<(FileId, ContentSum)>,
-    /// In the files before, whose writers may not have noticed that they were rotated.
+    /// Positions in rotated files that their writers may still have open.
     #[serde(rename = "late")]
     pub rotated: Vec<FileCheckpoint>,
 }
 
-/// A place in a file. The mark tells whether the file still holds what it held: one that is copied and cut is the same.
+/// Position in a file. The fingerprint shows if the content is still the same: a file that was truncated keeps its identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileCheckpoint {
     pub file: FileId,
     pub offset: u64,
-    /// Of all that was read, also behind the offset, where a line has begun.
+    /// Of everything that was read, also behind the offset, where a line is incomplete.
     #[serde(rename = "mark")]
     pub fingerprint: Fingerprint,
 }
 
 impl FileCheckpoint {
-    /// Where a file is read on, so many bytes of which are not handed out.
+    /// Returns the position of a reader, of which `pending` bytes were not emitted.
     pub fn of(reader: &FileReader, pending: u64) -> Self {
         let offset = reader.offset().saturating_sub(pending);
         Self { file: reader.id(), offset, fingerprint: reader.fingerprint().clone() }

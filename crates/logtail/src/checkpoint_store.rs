@@ -1,4 +1,4 @@
-//! How far each log was read, saved for the next run.
+//! Checkpoints of all logs, saved for the next run.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,23 +11,23 @@ use kit::atomic::{self, WriteOptions};
 use crate::checkpoint::Checkpoint;
 use crate::file_id::FileId;
 
-/// Far more than the positions of all logs take, in bytes.
+/// Maximum size of the file in bytes: far more than all logs need.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// What the last run left, and what was saved since.
+/// Checkpoints of the last run, and those saved since.
 #[derive(Debug)]
 pub struct CheckpointStore {
     path: PathBuf,
     is_first_run: bool,
-    /// Of logs that have not come back yet: they keep their place.
+    /// Checkpoints of logs that have not reappeared yet.
     pending: BTreeMap<PathBuf, Checkpoint>,
     saved: Option<BTreeMap<PathBuf, Checkpoint>>,
-    /// Whether they could not be saved the last time, which is said once.
+    /// True after a failed save, which is reported once.
     save_failed: bool,
 }
 
 impl CheckpointStore {
-    /// Loads those that the last run left. A file that cannot be read is reported, and as good as none.
+    /// Loads the checkpoints of the last run. A file that cannot be read is reported and ignored.
     pub fn load(path: PathBuf) -> Self {
         let left = read(&path).unwrap_or_else(|error| {
             log::warn!("{error:#}; reading every log from the start");
@@ -37,22 +37,22 @@ impl CheckpointStore {
         Self { path, is_first_run, pending: left.unwrap_or_default(), saved: None, save_failed: false }
     }
 
-    /// Whether no run has left any.
+    /// True if there was no file.
     pub fn is_first_run(&self) -> bool {
         self.is_first_run
     }
 
-    /// Where the last run was in a log, until that log has [`come back`](Self::resumed).
+    /// Returns the checkpoint of a log, until that log is [`resumed`](Self::resumed).
     pub fn pending(&self, log: &Path) -> Option<&Checkpoint> {
         self.pending.get(log)
     }
 
-    /// Returns the log of a directory that was in this file under another name, and where.
+    /// Returns the log of a directory that was being read from this file, and its checkpoint.
     pub fn pending_in(&self, directory: &Path, file: FileId) -> Option<(&Path, &Checkpoint)> {
         self.pending_below(directory).find(|(_, position)| position.is_in(file))
     }
 
-    /// True if another log of a directory, which has not come back yet, was read to the end of this file.
+    /// True if another log of the directory, not resumed yet, was read to the end of this file.
     pub fn has_read(&self, directory: &Path, log: &str, file: FileId) -> bool {
         self.pending_below(directory)
             .any(|(other, position)| !other.ends_with(log) && position.has_read(file))
@@ -63,17 +63,17 @@ impl CheckpointStore {
         left.filter(move |(log, _)| log.parent() == Some(directory))
     }
 
-    /// Paths of logs that have not come back yet.
+    /// Paths of logs that are not resumed yet.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.pending.keys().map(PathBuf::as_path)
     }
 
-    /// The log is followed again.
+    /// Drops the checkpoint of a log that is followed again.
     pub fn resumed(&mut self, log: &Path) {
         self.pending.remove(log);
     }
 
-    /// Keeps where logs are now.
+    /// Saves the checkpoints, if they have changed.
     pub fn save(&mut self, now: impl Iterator<Item = (PathBuf, Checkpoint)>) {
         let mut positions = self.pending.clone();
         positions.extend(now);
@@ -103,7 +103,7 @@ fn save(path: &Path, positions: &BTreeMap<PathBuf, Checkpoint>) -> Result<()> {
     atomic::write_if_changed(path, &text, WriteOptions::volatile(0o600)).map(drop)
 }
 
-/// A full disk is remarked where the record is written.
+/// A full disk is reported where the merged log is written.
 fn is_full(error: &anyhow::Error) -> bool {
     error
         .chain()
@@ -115,7 +115,7 @@ fn is_full(error: &anyhow::Error) -> bool {
 mod tests {
     use super::*;
 
-    /// As version 0.1 has written it.
+    /// As earlier versions have written it.
     const STORED: &str = r#"{"/x.log":{"reading":{"file":{"inode":7,"born":8},"offset":2,"mark":{"head":[97],"tail":[98],"end":3}},"known":[{"inode":9,"born":null}],"fingerprints":[[{"inode":9,"born":null},{"length":5,"ends":6}]],"late":[]}}"#;
 
     #[test]

@@ -1,4 +1,4 @@
-//! Compressed logs, and how one is known as the compressed form of a file that was read.
+//! Compressed logs, and how they are matched with the files that were read.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -11,19 +11,19 @@ use serde::{Deserialize, Serialize};
 use crate::file_name::Compression;
 use crate::fingerprint::Fingerprint;
 
-/// No log is so large; a few bytes can unpack to any size.
+/// Maximum size of a decompressed log in bytes: a few bytes can decompress to any size.
 const LARGEST: u64 = 1 << 30;
 
-/// Length and both ends of a log file, which its compressed form has too.
+/// Length and checksum of both ends of a log file, equal for its compressed form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ContentSum {
     length: u64,
-    /// The CRC-32 of the first bytes and the last ones.
+    /// CRC-32 of the first and the last bytes.
     ends: u32,
 }
 
 impl ContentSum {
-    /// Reads that of a file which nobody compressed.
+    /// Reads the sum of a plain file.
     pub fn of(file: &File) -> io::Result<Self> {
         let length = file.metadata()?.len();
         let mark = Fingerprint::read(file, length)?.unwrap_or_default();
@@ -34,10 +34,10 @@ impl ContentSum {
     }
 }
 
-/// True if a packed file holds what its original, which is still open, held when it was packed.
+/// True if a compressed file has the content that its original, which is still open, had then.
 ///
-/// gzip keeps length and CRC-32 of that at its end (RFC 1952). Others are known by the time of the last change, which
-/// their programs keep, some in whole seconds.
+/// gzip has length and CRC-32 of the content at its end (RFC 1952). Other formats are matched by the modification time,
+/// which their programs keep, some in whole seconds.
 pub fn is_compressed_form(packed: &File, packing: Compression, original: &File) -> io::Result<bool> {
     let (packed_meta, meta) = (packed.metadata()?, original.metadata()?);
     if packing != Compression::Gzip {
@@ -49,7 +49,7 @@ pub fn is_compressed_form(packed: &File, packing: Compression, original: &File) 
     packed.read_exact_at(&mut end, begin)?;
     let (sum, length) = end.split_at(4);
     let length = u64::from(u32::from_le_bytes([length[0], length[1], length[2], length[3]]));
-    // A writer that has not noticed the rotation makes the original longer.
+    // The original may have grown since: its writer still has it open.
     if length > meta.len() || (length == 0 && meta.len() > 0) {
         return Ok(false);
     }
@@ -58,10 +58,10 @@ pub fn is_compressed_form(packed: &File, packing: Compression, original: &File) 
     Ok(crc.crc().sum().to_le_bytes() == sum)
 }
 
-/// Unpacks a gzip file into one that has no name.
+/// Decompresses a gzip file into one without a name.
 pub fn decompress(packed: &File) -> io::Result<File> {
     let mut unpacked = tempfile::tempfile()?;
-    // Others read in the same open file.
+    // Other readers share the offset of the open file.
     let from_start = BufReader::new(FromStart { file: packed, at: 0 });
     let length = io::copy(&mut MultiGzDecoder::new(from_start).take(LARGEST + 1), &mut unpacked)?;
     if length > LARGEST {

@@ -1,4 +1,4 @@
-//! One line of the stream: who said what, and in `logtail.log` also when.
+//! One line of the stream: service and text, and in `logtail.log` also a time.
 
 use serde::Serialize;
 
@@ -7,12 +7,12 @@ use crate::level::Level;
 use crate::line_assembler::Piece;
 use crate::safe_text;
 
-/// Stands between a service and its text.
+/// Separator of service and text.
 const BAR: &str = " | ";
-/// Stands where a line goes on: at the end of what came before, and at the begin of what comes after.
+/// Marks a continued line, at the end of a piece and at the start of the next one.
 const ON: &str = "…";
 
-/// A service's name as it is printed: no character that could end it early or do harm.
+/// Returns a service's name without characters that could end it early or do harm.
 pub fn sanitize_label(service: &str) -> String {
     safe_text::sanitize(service.as_bytes()).replace(|other: char| other.is_whitespace() || other == '|', "_")
 }
@@ -34,16 +34,16 @@ pub fn append_line(out: &mut Vec<u8>, label: &str, piece: Piece<'_>) {
 /// A line of `logtail.log`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Entry<'a> {
-    /// When it was read; nothing in a log of a service's own.
+    /// Time of reading; nothing in a service's own log.
     pub at: Option<&'a str>,
     pub service: &'a str,
-    /// What the text says about its own weight.
+    /// Level that the text names.
     pub level: Option<Level>,
     pub text: &'a str,
 }
 
 impl<'a> Entry<'a> {
-    /// Takes a line apart; nothing if it is not one of ours.
+    /// Parses a line of `logtail.log`.
     pub fn parse(line: &'a str) -> Option<Self> {
         let (at, rest) = line.split_at_checked(clock::WIDTH)?;
         let (service, text) = rest.strip_prefix(' ')?.split_once(BAR)?;

@@ -1,4 +1,4 @@
-//! Waiting until something happens: in the directories, to us, or at the output.
+//! Events of directories, signals and the output.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -15,40 +15,40 @@ use crate::file_id::FileId;
 use crate::file_name;
 use crate::log_directory::LogDirectory;
 
-/// Events may get lost, and some file systems have none, so everything is looked at this often in any case.
+/// Interval of full scans: events may get lost, and some file systems have none.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// The same where the kernel gives no events at all.
+/// Interval of full scans without inotify.
 const POLL_INTERVAL_WITHOUT_EVENTS: Duration = Duration::from_millis(100);
 
-/// Events are taken in so many parts of 4 KiB at most: those who write may be faster than we count.
+/// Maximum number of reads of 4 KiB: writers may be faster than this process.
 const MAX_READS: usize = 16;
 
-/// What the kernel's events say: hints, never the truth.
+/// Events of the kernel: hints only, because they may be incomplete.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Events {
-    /// Files have come, gone or changed their names.
+    /// True if files were created, deleted or renamed.
     pub rescan: bool,
-    /// Logs that were written to: the number of the directory, and the name of the base.
+    /// Logs that were written to: number of the directory, name of the log.
     pub written: BTreeSet<(usize, String)>,
-    /// How often names of logs lost their files.
+    /// Number of files that each name has lost.
     pub removals: BTreeMap<(usize, String), usize>,
-    /// True if there were more events than the kernel keeps.
+    /// True if the kernel's queue overflowed.
     pub overflow: bool,
 }
 
-/// The kernel's events for some directories.
+/// Events of some directories, by inotify.
 pub struct DirectoryEvents {
     inotify: Option<Inotify>,
     watched: Vec<Option<(WatchDescriptor, FileId)>>,
 }
 
 impl DirectoryEvents {
-    /// Watches nothing yet; the error says why there will be no events, and [`DirectoryEvents::pause`] is short then.
+    /// Watches no directory yet. With an error, there will be no events, and [`DirectoryEvents::pause`] is short.
     pub fn new() -> (Self, Option<Errno>) {
         Self::of(Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK))
     }
 
-    /// The same with what the kernel has answered.
+    /// Uses the kernel's answer, an error in tests.
     pub(crate) fn of(answer: std::result::Result<Inotify, Errno>) -> (Self, Option<Errno>) {
         match answer {
             Ok(inotify) => (Self { inotify: Some(inotify), watched: Vec::new() }, None),
@@ -56,7 +56,7 @@ impl DirectoryEvents {
         }
     }
 
-    /// Sees to it that directory number `index` is watched, also after another one has taken its place.
+    /// Watches directory number `index`, also after it was replaced.
     pub fn watch_directory(
         &mut self,
         index: usize,
@@ -70,7 +70,7 @@ impl DirectoryEvents {
             if watched == id {
                 return Ok(());
             }
-            // It may have gone with its directory.
+            // It may be gone with its directory.
             let _ = inotify.rm_watch(descriptor);
         }
         let events = AddWatchFlags::IN_MODIFY
@@ -80,14 +80,14 @@ impl DirectoryEvents {
             | AddWatchFlags::IN_ATTRIB;
         let added = inotify.add_watch(&opened.path(), events | AddWatchFlags::IN_ONLYDIR);
         if added.is_err() {
-            // Events of some directories only would be worse than none: pauses would be long.
+            // Events of some directories only would be worse than none, because the interval would be long.
             self.inotify = None;
         }
         self.watched[index] = Some((added?, id));
         Ok(())
     }
 
-    /// What has happened since the last call.
+    /// Returns the events since the last call.
     pub fn take(&self) -> Events {
         let mut hints = Events::default();
         let Some(inotify) = &self.inotify else { return hints };
@@ -120,13 +120,13 @@ impl DirectoryEvents {
         hints
     }
 
-    /// How long to wait at most before everything is looked at again.
+    /// Returns the interval of full scans.
     pub fn pause(&self) -> Duration {
         if self.inotify.is_some() { POLL_INTERVAL } else { POLL_INTERVAL_WITHOUT_EVENTS }
     }
 
-    /// Waits for an event, for a signal, for the output to take more if it is `full`, or for the time to pass; says
-    /// whether the output has no reader any more.
+    /// Waits for an event, a signal, the timeout, or until a `full` output accepts more; returns true if the output has no
+    /// reader any more.
     pub fn wait(
         &self,
         stop: Option<&Signals>,
@@ -140,19 +140,19 @@ impl DirectoryEvents {
         polled.extend(stop.map(|stop| readable(stop.0.as_fd())));
         let wanted = if full { PollFlags::POLLOUT } else { PollFlags::empty() };
         polled.extend(output.map(|output| PollFd::new(output, wanted)));
-        // Rounded up: a wait of nothing would only turn round and round.
+        // Rounded up: waiting for zero would be a busy loop.
         let milliseconds = u16::try_from(timeout.as_millis() + 1).unwrap_or(u16::MAX);
         match poll(&mut polled, PollTimeout::from(milliseconds)) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error).context("cannot wait for events"),
         }
         let answer = polled.last().filter(|_| output.is_some()).and_then(PollFd::revents);
-        // The one is said of a pipe, the other of a socket (poll(2)).
+        // The one is set for a pipe, the other for a socket (poll(2)).
         Ok(answer.is_some_and(|answer| answer.intersects(PollFlags::POLLERR | PollFlags::POLLHUP)))
     }
 }
 
-/// Whether an output takes something now, or would say at once that it never will.
+/// True if a write to the output would not block; it may fail.
 pub fn takes_more(output: BorrowedFd<'_>) -> Result<bool> {
     match poll(&mut [PollFd::new(output, PollFlags::POLLOUT)], PollTimeout::ZERO) {
         Ok(ready) => Ok(ready > 0),
@@ -161,11 +161,11 @@ pub fn takes_more(output: BorrowedFd<'_>) -> Result<bool> {
     }
 }
 
-/// SIGTERM and SIGINT, as something to wait for.
+/// SIGTERM and SIGINT, as a descriptor.
 pub struct Signals(SignalFd);
 
 impl Signals {
-    /// Takes the signals over; the process has one thread.
+    /// Blocks both signals in this process, which has one thread.
     pub fn install() -> Result<Self> {
         let mut signals = SigSet::empty();
         signals.extend([Signal::SIGTERM, Signal::SIGINT]);
@@ -174,7 +174,7 @@ impl Signals {
         Ok(Self(fd.context("cannot take over SIGTERM")?))
     }
 
-    /// Whether we were asked to stop since the last call.
+    /// True if one arrived since the last call.
     pub fn is_requested(&self) -> bool {
         matches!(self.0.read_signal(), Ok(Some(_)))
     }
@@ -211,7 +211,7 @@ mod tests {
         let mut logs = ["x.log", "y.log"].map(|name| fs::File::create(dir.path().join(name)).unwrap());
         let (mut watch, _) = DirectoryEvents::new();
         watch.watch_directory(0, &directory).unwrap();
-        // Two in turn: the kernel puts equal neighbours together.
+        // Alternating, because the kernel merges equal neighbours.
         for _ in 0..MAX_READS * 128 {
             logs.iter_mut().for_each(|log| log.write_all(b"x").unwrap());
         }

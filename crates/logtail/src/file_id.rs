@@ -1,4 +1,4 @@
-//! Selection file this is, whatever it is called by now.
+//! Identity of a file, whatever its name.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -6,19 +6,19 @@ use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
-/// A file, told apart from every other in its directory, also from a later one that got the same inode number.
+/// Identity of a file, unique in its directory, also if its inode number is reused.
 ///
-/// Not by its device: a file system of layers gets another number with each mount, and so with each start of a container.
+/// Without the device: overlayfs gets another number with each mount, so with each start of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FileId {
     inode: u64,
-    /// Nanoseconds since 1970 at its creation, where the file system knows (statx(2)): inode numbers come back
-    /// as soon as a file is deleted.
+    /// Time of creation in nanoseconds since 1970, if the file system has it (statx(2)): inode numbers are reused as soon as
+    /// a file is deleted.
     born: Option<u64>,
 }
 
 impl FileId {
-    /// What the kernel says about a file.
+    /// Returns the identity in the metadata of a file.
     pub fn from_metadata(meta: &Metadata) -> Self {
         let born = meta.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let born = born.and_then(|since| u64::try_from(since.as_nanos()).ok());

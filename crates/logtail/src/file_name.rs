@@ -1,45 +1,45 @@
-//! Names of log files and of their rotated ones.
+//! Names of logs and of their rotated files.
 
-/// A date in a name has at least this many digits; a number fewer.
+/// Minimum number of digits of a date in a name; a rotation number has fewer.
 const DATE: usize = 6;
-/// Endings of compressed files and archives that are not read.
+/// Suffixes of compressed files and archives that cannot be read.
 const OPAQUE: [&str; 14] = [
     ".tar.gz", ".tar.xz", ".tar.zst", ".tar.bz2", ".tgz", ".tar", ".xz", ".zst", ".bz2", ".lz4", ".lzma",
     ".lzo", ".Z", ".zip",
 ];
 
-/// The part that a file's name gives it among the files of one log.
+/// Position in a rotation, according to the name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RotationName {
     /// `x.log`.
     Base,
-    /// `x.log.3`: the third rotation ago, or the fourth.
+    /// `x.log.3`: rotated three or four times.
     Number(u32),
-    /// `x.log-20261128`, `x.log.2026-11-28`, `x-20261128.log`: its time tells its order.
+    /// `x.log-20261128`, `x.log.2026-11-28`, `x-20261128.log`: ordered by time.
     Dated,
-    /// `x.log.old`, `x.log.Fri`, but `x.log.pid` too: its time and its content tell its place.
+    /// `x.log.old`, `x.log.Fri`, but also `x.log.pid`: ordered by time and content.
     Other,
 }
 
-/// The form in which a file holds its lines.
+/// Compression of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
     Plain,
     Gzip,
-    /// Compressed in a way that is not read.
+    /// Compressed in a format that cannot be read.
     Opaque,
 }
 
-/// The service whose log this is: the name without `.log`; our own files and hidden ones are nobody's.
+/// Returns the service of a log: its name without `.log`. Our own and hidden files have none.
 pub fn service_name(name: &str) -> Option<&str> {
     let service = name.strip_suffix(".log")?;
-    // Following what we write ourselves would never end.
+    // Following our own output would never end.
     (!service.is_empty() && !service.starts_with('.') && service != "logtail").then_some(service)
 }
 
-/// Returns the log that a file belongs to, `x.log` for `x.log.3`, and its role there.
+/// Returns the log that a file belongs to, such as `x.log` for `x.log.3`, and its position there.
 ///
-/// `x-20261128.log` is a rotated file where `is_rotated` says so of it and `x.log`, and a log of its own elsewhere.
+/// `x-20261128.log` is a rotated file if `is_rotated` returns true for it and `x.log`, otherwise a log of its own.
 pub fn classify(
     name: &str,
     is_rotated: impl Fn(&str, &str) -> bool,
@@ -62,7 +62,7 @@ pub fn classify(
     Some((base.to_owned(), role(suffix), packing))
 }
 
-/// Returns the name of the file that was packed into this one, and how.
+/// Returns the name without the suffix of a compression, and the compression.
 pub fn strip_compression(name: &str) -> (&str, Compression) {
     if let Some(plain) = OPAQUE.iter().find_map(|ending| name.strip_suffix(ending)) {
         return (plain, Compression::Opaque);
@@ -70,7 +70,7 @@ pub fn strip_compression(name: &str) -> (&str, Compression) {
     name.strip_suffix(".gz").map_or((name, Compression::Plain), |plain| (plain, Compression::Gzip))
 }
 
-/// The role of a file by what follows the name of its log.
+/// Returns the position by the suffix after the name of the log.
 fn role(suffix: &str) -> RotationName {
     let number = suffix.strip_prefix('.').filter(|number| number.len() < DATE);
     let number = number.filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
@@ -88,11 +88,11 @@ fn is_date(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_digit()) && digits >= DATE && text.bytes().all(others)
 }
 
-/// The log of `x-20261128.log`, `x.log`; a date needs a separator in front of it.
+/// Returns `x.log` for `x-20261128.log`; a date needs a separator in front of it.
 fn dated_before_extension(name: &str) -> Option<String> {
     let stem = name.strip_suffix(".log")?;
     let mut cuts = stem.match_indices(['-', '.', '_']).filter(|(at, _)| *at > 0);
-    // A shorter number may be that of a port or a process.
+    // A shorter number may be a port or process number.
     let (at, _) = cuts.find(|(at, _)| stem.len() > at + 8 && is_date(&stem[at + 1..]))?;
     Some(format!("{}.log", &stem[..at]))
 }

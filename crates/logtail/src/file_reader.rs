@@ -1,4 +1,4 @@
-//! One file of a log while it is read, and how a rewritten one is noticed.
+//! Reader of one file of a log, which detects that the file was truncated or rewritten.
 
 use std::fs::File;
 use std::io;
@@ -10,38 +10,38 @@ use nix::unistd::{Whence, lseek};
 use crate::file_id::FileId;
 use crate::fingerprint::{self, Fingerprint};
 
-/// Less than this many zeros are not looked at closer, in bytes.
+/// Minimum number of zeros, in bytes, that may be a hole.
 const BLOCK: usize = 4096;
 
-/// A file that is open, and how far it is read.
+/// An open file and the offset up to which it was read.
 #[derive(Debug)]
 pub struct FileReader {
     file: File,
     id: FileId,
     offset: u64,
-    /// Of what was read; behind the offset where the last bytes have to be read again.
+    /// Fingerprint of what was read; ends behind the offset if the last bytes have to be read again.
     fingerprint: Fingerprint,
 }
 
-/// What came of reading.
+/// Result of one read.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Read<'buffer> {
     /// New bytes.
     New(&'buffer [u8]),
-    /// There is nothing new.
+    /// No new bytes.
     End,
-    /// What was read is not there any more: the file was cut, or written reopened.
+    /// The content that was read is gone: the file was truncated or rewritten.
     Truncated,
 }
 
 impl FileReader {
-    /// Reads on at `offset`; from the beginning if the file is shorter than that.
+    /// Continues at `offset`; at the start if the file is shorter.
     pub fn at(file: File, id: FileId, offset: u64) -> io::Result<Self> {
         let fingerprint = Fingerprint::read(&file, offset)?.unwrap_or_default();
         Ok(Self { file, id, offset: fingerprint.end(), fingerprint })
     }
 
-    /// Reads on where somebody else has ended, who left this fingerprint, unless the file was rewritten since.
+    /// Continues where the last run has ended; its fingerprint detects that the file was rewritten since.
     pub fn resume(file: File, id: FileId, offset: u64, fingerprint: Fingerprint) -> Self {
         Self { file, id, offset, fingerprint }
     }
@@ -58,14 +58,14 @@ impl FileReader {
         self.offset
     }
 
-    /// How it will be recognised.
+    /// Fingerprint of what was read.
     pub fn fingerprint(&self) -> &Fingerprint {
         &self.fingerprint
     }
 
-    /// Reads once, as much as fits; the buffer has to be larger than a fingerprint.
+    /// Reads once. The buffer must be larger than a fingerprint.
     ///
-    /// The last bytes of before are read again in the same call, so nothing can happen between looking at them and reading on.
+    /// The last bytes are read again in the same call, so that nothing can happen between the check and the read.
     pub fn read<'buffer>(&mut self, buffer: &'buffer mut [u8]) -> io::Result<Read<'buffer>> {
         if self.fingerprint.end() != self.offset {
             return Ok(if self.seek_back()? { Read::New(&[]) } else { Read::Truncated });
@@ -80,14 +80,14 @@ impl FileReader {
         if new.is_empty() {
             return Ok(Read::End);
         }
-        // After the read: had it been written anew before, this shows it, also where the last bytes happen to be the same.
+        // After the read, so that it detects a rewrite before it, also where the last bytes happen to be equal.
         if !fingerprint::beginning(&self.file)?.starts_with(self.fingerprint.head()) {
             return Ok(Read::Truncated);
         }
         let begin = self.offset;
         self.fingerprint.advance(got);
         self.offset = self.fingerprint.end();
-        // The beginning tells files apart and is always shown.
+        // The start identifies files and is always read.
         if begin > 0 && new.len() >= BLOCK && new.iter().all(|&byte| byte == 0) {
             let data = self.data_after(begin)?;
             if data > self.offset {
@@ -99,19 +99,19 @@ impl FileReader {
         Ok(Read::New(new))
     }
 
-    /// From the mark to the offset, if what is marked is there; says whether it is.
+    /// Moves the fingerprint back to the offset; returns false if the content is gone.
     fn seek_back(&mut self) -> io::Result<bool> {
         let earlier = Fingerprint::read(&self.file, self.offset)?;
-        // After that: what was read before this is known to be of the same content.
+        // In this order: what was read before the check is of the same content.
         let same = self.fingerprint.matches(&self.file)?;
         let Some(earlier) = earlier.filter(|_| same) else { return Ok(false) };
         self.fingerprint = earlier;
         Ok(true)
     }
 
-    /// Where the next bytes are that somebody wrote (lseek(2)), or the end; this place itself where nobody knows.
+    /// Returns the offset of the next data (lseek(2)) or the end; `offset` if the file system has no answer.
     ///
-    /// A file that is cut under a writer who does not append gets a hole up to where the writer was.
+    /// A file that is truncated under a writer without `O_APPEND` gets a hole up to the writer's offset.
     fn data_after(&self, offset: u64) -> io::Result<u64> {
         let end = self.file.metadata()?.len();
         let from = i64::try_from(offset).unwrap_or(i64::MAX);
@@ -122,63 +122,63 @@ impl FileReader {
         })
     }
 
-    /// Whether what was read is not there any more.
+    /// True if the content that was read is gone.
     pub fn is_rewritten(&self) -> io::Result<bool> {
         Ok(!self.fingerprint.matches(&self.file)?)
     }
 
-    /// Whether a copy shows that the file was cut after it had been made: it goes on behind our place, and is longer.
+    /// True if a copy shows that the file was truncated after it was made: it has what was read, and is longer.
     pub fn was_truncated_after(&self, copy: &File) -> io::Result<bool> {
-        // In this order: the file may grow meanwhile.
+        // In this order, because the file may grow meanwhile.
         let longer = copy.metadata()?.len() > self.file.metadata()?.len();
         Ok(longer && self.fingerprint.matches(copy)?)
     }
 
-    /// Whether a file is a copy of what is there now.
+    /// True if a file is a copy of the present content.
     pub fn has_copy(&self, copy: &File) -> io::Result<bool> {
         fingerprint::is_copy(copy, &self.file)
     }
 
-    /// Whether nothing of it was read.
+    /// True if nothing of it was read.
     pub fn is_unread(&self) -> bool {
         self.fingerprint.end() == 0
     }
 
-    /// Keeps the file's identity from being given to another.
+    /// Returns a second descriptor, which keeps the inode number from being reused.
     pub fn try_clone_file(&self) -> io::Result<File> {
         self.file.try_clone()
     }
 
-    /// Forgets what was read.
+    /// Starts again at the first byte.
     pub fn rewind(&mut self) {
         self.offset = 0;
         self.fingerprint = Fingerprint::default();
     }
 
-    /// The first bytes that are there at the moment.
+    /// Returns the first bytes of the present content.
     pub fn peek(&self) -> io::Result<Vec<u8>> {
         fingerprint::beginning(&self.file)
     }
 
-    /// The same file from its beginning.
+    /// Returns a reader of the same file from its start.
     pub fn reopened(&self) -> io::Result<Self> {
         Self::at(self.file.try_clone()?, self.id, 0)
     }
 
-    /// Bytes that were not read.
+    /// Returns the number of bytes that were not read.
     pub fn unread_bytes(&self) -> u64 {
         self.file.metadata().map_or(0, |meta| meta.len().saturating_sub(self.offset))
     }
 
-    /// Whether the last byte that was written is no newline.
+    /// True if the last byte is not a newline.
     pub fn ends_within_a_line(&self) -> bool {
         let mut last = [b'\n'];
         let end = self.file.metadata().map_or(0, |meta| meta.len());
-        // Unreadable is as good as whole: it only decides how the next line is marked.
+        // An error does not matter: this only decides how the next line is marked.
         end > 0 && self.file.read_at(&mut last, end - 1).is_ok() && last != *b"\n"
     }
 
-    /// Whether the file has no name any more.
+    /// True if the file has no name any more.
     pub fn is_deleted(&self) -> bool {
         self.file.metadata().is_ok_and(|meta| meta.nlink() == 0)
     }
@@ -249,7 +249,7 @@ mod tests {
     fn a_hole_that_a_cut_left_is_stepped_over() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.log");
-        // Its writer goes on where it was, because it does not append.
+        // Its writer continues at its offset, because it does not append.
         let file = File::create(&path).unwrap();
         file.write_all_at(b"end\n", 10_000_000_000).unwrap();
         let (mut reader, mut buffer, mut got) = (open(&path, 0), vec![0; 64 * 1024], Vec::new());

@@ -1,21 +1,21 @@
-//! Selection lines somebody wants to see, and how they are printed.
+//! Filter of lines.
 
 use regex_lite::Regex;
 
 use crate::entry::Entry;
 
-/// The questions of a command line.
+/// Conditions of a command line.
 #[derive(Debug, Default)]
 pub struct Filter {
-    /// Labels; empty means all.
+    /// Names of services; empty means all.
     pub services: Vec<String>,
-    /// The earliest time, as it is written.
+    /// Earliest time, as it is written.
     pub since: Option<String>,
     pub grep: Option<Regex>,
 }
 
 impl Filter {
-    /// Whether a line is wanted. Times are compared as text, which is what their form is for.
+    /// True if a line meets all conditions. Times are compared as text, which their form allows.
     pub fn matches(&self, entry: &Entry<'_>) -> bool {
         (self.services.is_empty() || self.services.iter().any(|service| service == entry.service))
             && self.since.as_deref().is_none_or(|since| entry.at.is_none_or(|at| at >= since))

@@ -1,4 +1,4 @@
-//! How a file is recognised by what it holds, and a copy as one of it.
+//! Recognition of a file, and of its copies, by their content.
 
 use std::fs::File;
 use std::io;
@@ -6,22 +6,22 @@ use std::os::unix::fs::FileExt;
 
 use serde::{Deserialize, Serialize};
 
-/// So much of a file's beginning, and of what was read last, is remembered, in bytes: more than a line drawn across.
+/// Length of each part of a fingerprint in bytes: longer than a separator line.
 const LENGTH: usize = 256;
-/// So much at both ends of a copy is compared with its original, in bytes.
+/// Length of each end of a copy that is compared with its original, in bytes.
 const COMPARED: u64 = 4096;
 
-/// The first bytes of a file, and those before a place in it.
+/// First bytes of a file, and last bytes before an offset.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
     head: Vec<u8>,
     tail: Vec<u8>,
-    /// The place: where the tail ends.
+    /// Offset at which the tail ends.
     end: u64,
 }
 
 impl Fingerprint {
-    /// Of what a file has before a place now; nothing if the file is shorter than that.
+    /// Reads the fingerprint before an offset; nothing if the file is shorter.
     pub fn read(file: &File, end: u64) -> io::Result<Option<Self>> {
         let length = LENGTH.min(usize::try_from(end).unwrap_or(LENGTH));
         let head = bytes_at(file, 0, length)?;
@@ -41,7 +41,7 @@ impl Fingerprint {
         &self.tail
     }
 
-    /// Moves the place on: `got` is the tail, and behind it what was read.
+    /// Advances the offset: `got` is the tail, followed by what was read.
     pub fn advance(&mut self, got: &[u8]) {
         let new = &got[self.tail.len()..];
         let missing = LENGTH.saturating_sub(self.head.len()).min(new.len());
@@ -50,13 +50,13 @@ impl Fingerprint {
         self.tail = got[got.len() - LENGTH.min(got.len())..].to_vec();
     }
 
-    /// Moves the place to the end of a hole.
+    /// Moves the offset to the end of a hole.
     pub fn skip_hole(&mut self, end: u64) {
         self.end = end;
         self.tail = vec![0; LENGTH];
     }
 
-    /// Whether a file has these bytes at these places.
+    /// True if a file has these bytes at the same offsets.
     pub fn matches(&self, file: &File) -> io::Result<bool> {
         let Some(begin) = self.end.checked_sub(self.tail.len() as u64) else { return Ok(false) };
         let tail = bytes_at(file, begin, self.tail.len())?;
@@ -64,7 +64,7 @@ impl Fingerprint {
             && bytes_at(file, 0, self.head.len())?.is_some_and(|head| head == self.head))
     }
 
-    /// Whether a file is only the beginning of what was marked: it ends before the place, and begins in the same way.
+    /// True if a file is a prefix of what was read: it ends before the offset, and starts with the same bytes.
     pub fn is_prefix(&self, file: &File) -> io::Result<bool> {
         let found = beginning(file)?;
         let length = found.len().min(self.head.len());
@@ -72,7 +72,7 @@ impl Fingerprint {
     }
 }
 
-/// The first bytes that are there at the moment.
+/// Returns the first bytes of a file.
 pub fn beginning(file: &File) -> io::Result<Vec<u8>> {
     let mut head = vec![0; LENGTH];
     let length = file.read_at(&mut head, 0)?;
@@ -80,9 +80,9 @@ pub fn beginning(file: &File) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// Whether a file begins with all that a copy holds, judged by both ends of the copy.
+/// True if a file starts with the content of a copy, judged by both ends of the copy.
 pub fn is_copy(copy: &File, of: &File) -> io::Result<bool> {
-    // Before the file is looked at: that one grows meanwhile, or is cut.
+    // Before the file is read, which may grow or be truncated meanwhile.
     let length = copy.metadata()?.len();
     let size = length.min(COMPARED);
     for begin in [0, length - size] {
@@ -95,7 +95,7 @@ pub fn is_copy(copy: &File, of: &File) -> io::Result<bool> {
     Ok(true)
 }
 
-/// So many bytes of a file; nothing if it ends before.
+/// Returns `length` bytes of a file; nothing if it ends before.
 fn bytes_at(file: &File, begin: u64, length: usize) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = vec![0; length];
     match file.read_exact_at(&mut bytes, begin) {

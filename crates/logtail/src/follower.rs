@@ -1,7 +1,7 @@
-//! `logtail follow`: every log into one output and one record.
+//! `logtail follow`: all logs into the output and the merged log.
 //!
 //! One thread, no queue: what is read is written before more is read, in blocks while there is more. While the output
-//! takes nothing, files are still opened as they appear, so that a rotation in the meantime loses nothing.
+//! blocks, files are still opened as they appear, so that a rotation in the meantime loses nothing.
 
 mod followed;
 mod scan;
@@ -26,42 +26,42 @@ use crate::paths::{MERGED_LOG, Paths};
 use crate::sinks::Sinks;
 use followed::{Followed, Key};
 
-/// Read at once, in bytes; more is not quicker, and what becomes of it has to fit into our memory.
+/// Size of one read in bytes. More is not faster, and the lines have to fit into memory.
 const CHUNK: usize = 32 * 1024;
-/// With a longer label, in bytes, less is read at once.
+/// Length of a service's name, in bytes, above which less is read at once.
 const LABEL: usize = 32;
-/// Checkpoints are kept this often; after a kill, lines since then are shown again.
+/// Interval of saved checkpoints; after a kill, lines since then are shown again.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a stop waits for an output that takes nothing.
+/// Time that a stop waits for an output that blocks.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The state of a run.
+/// State of a run.
 pub struct Follower {
     directories: Vec<LogDirectory>,
     logs: BTreeMap<Key, Followed>,
-    /// Those that may have something new.
+    /// Logs that may have new bytes.
     ready: BTreeSet<Key>,
     checkpoints: CheckpointStore,
     sinks: Sinks,
-    /// What was remarked already, by what it is about.
+    /// Problems that were reported already.
     remarked: BTreeMap<String, String>,
     watch: DirectoryEvents,
     stop: Signals,
     looked: Option<Instant>,
-    /// How often names of logs lost their files since then.
+    /// Number of files that each name has lost since then.
     removals: BTreeMap<Key, usize>,
     stopping: Option<Instant>,
 }
 
 impl Follower {
-    /// Goes on where the last one ended.
+    /// Continues where the last run ended.
     pub fn new(place: &Paths, output: Option<Output>) -> Result<Self> {
         Self::with(place, output, DirectoryEvents::new())
     }
 
     fn with(place: &Paths, output: Option<Output>, watch: (DirectoryEvents, Option<Errno>)) -> Result<Self> {
         let stop = Signals::install()?;
-        // Each log takes some, and without any left nothing at all is read.
+        // Each log needs some descriptors, and without a free one nothing is read.
         if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
             let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
         }
@@ -92,11 +92,11 @@ impl Follower {
         Ok(follower)
     }
 
-    /// Follows until SIGTERM; an error is one of the output, unless that may be lost.
+    /// Follows until SIGTERM. An error of the output ends it, unless it may run `without_output`.
     pub fn run(&mut self, without_output: bool) -> Result<()> {
         self.take_events();
-        // From now on, what is new is told from what is old. Kept again after the first lines: one who is killed again and
-        // again comes to an end too.
+        // From now on, new files are distinguished from old ones. Saved again after the first lines, so that a process which is
+        // killed repeatedly makes progress too.
         self.save_checkpoints();
         let mut kept: Option<Instant> = None;
         let mut buffer = vec![0; CHUNK];
@@ -130,10 +130,10 @@ impl Follower {
         }
     }
 
-    /// Everything that is complete is written; what is not is marked.
+    /// Writes everything, and marks incomplete lines.
     fn end(&mut self, flushed: bool, without_output: bool) -> Result<()> {
         if !flushed {
-            // Nobody reads: the next run shows again what has not been taken.
+            // Without a reader, the next run shows the rest.
             return Ok(());
         }
         let Self { logs, sinks, .. } = self;
@@ -146,7 +146,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Takes the kernel's hints, and looks when they or the time ask for it.
+    /// Handles events, and scans the directories if necessary.
     fn take_events(&mut self) {
         let hints = self.watch.take();
         self.ready.extend(hints.written);
@@ -169,7 +169,7 @@ impl Follower {
         }
     }
 
-    /// Reads every log that may have something once; says whether one had.
+    /// Reads each ready log once; returns true if one had new bytes.
     fn read_round(&mut self, buffer: &mut [u8], without_output: bool) -> Result<bool> {
         let mut progress = false;
         for key in std::mem::take(&mut self.ready) {
@@ -178,7 +178,7 @@ impl Follower {
             self.sinks.stamp = clock::written(SystemTime::now());
             let sinks = &mut self.sinks;
             let mut emit = |piece: Piece<'_>| sinks.push(&log.label, piece);
-            // An empty line is as long as its label, and has to fit into our memory too.
+            // An empty line is as long as its label, and has to fit into memory too.
             let most = buffer.len() / (1 + log.label.len() / LABEL);
             let read = log.stream.read(&self.directories[key.0], &mut buffer[..most], now, &mut emit);
             let trouble = read.as_ref().err().map(|error| format!("cannot read {}: {error}", log.label));
@@ -210,7 +210,7 @@ impl Follower {
         }
     }
 
-    /// Writes everything, however long that takes; says no if a stop did not want to wait so long.
+    /// Writes everything, however long that takes; returns false if a stop ended the wait.
     fn flush(&mut self, without_output: bool) -> Result<bool> {
         self.sinks.write_merged_log();
         loop {
@@ -227,7 +227,7 @@ impl Follower {
                 return Ok(false);
             }
             let output = self.sinks.output.as_ref().map(AsFd::as_fd);
-            // A lost reader is an error of the next write.
+            // The next write reports a lost reader.
             self.watch.wait(Some(&self.stop), output, true, self.watch.pause())?;
             self.take_events();
         }

@@ -1,8 +1,8 @@
-//! How grave a line is, by the words that programs use for it.
+//! Level of a line, by the usual words.
 
 use serde::Serialize;
 
-/// What a line says about its own weight.
+/// Level that a line names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
@@ -12,7 +12,7 @@ pub enum Level {
     Debug,
 }
 
-/// A level stands at the beginning of a line, after a time and a name at most.
+/// Length of a line, in bytes, in which a level is searched: it follows a time and a name at most.
 const SEARCHED: usize = 120;
 
 const WORDS: &[(&str, Level)] = &[
@@ -36,7 +36,7 @@ const WORDS: &[(&str, Level)] = &[
 ];
 
 impl Level {
-    /// The first word near the beginning that is the name of a level, such as in `2026 ERROR x` or `{"level":"warn"`.
+    /// Returns the first level named near the start, as in `2026 ERROR x` or `{"level":"warn"`.
     pub fn detect(text: &str) -> Option<Self> {
         text.char_indices()
             .nth(SEARCHED)

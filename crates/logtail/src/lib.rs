@@ -7,25 +7,25 @@
 //!
 //! # What is lost or shown twice
 //!
-//! | what happens to a log | what is shown |
+//! | event | result |
 //! |---|---|
-//! | renamed to `x.log.1`, also several times between two looks | every byte once, as long as the file still has a name when we look |
-//! | copied to `x.log.1` and cut | every byte once, as above; what is written between copy and cut is lost to whoever did that |
-//! | cut, written anew | what was not read is lost; the new content is shown, unless it begins with the old bytes, has them at our place too, and is longer than a copy |
-//! | deleted | the rest, and what its writer still writes, until 10 s pass without a line; nothing after a restart |
-//! | compressed at once | every byte once: the file is open, or gzip files are unpacked; others are reported |
-//! | moved elsewhere twice between two looks, or cut without a copy while we are down or stopped | that lines may be missing |
+//! | renamed to `x.log.1`, also several times between two scans | every byte once, if the file still has a name at the scan |
+//! | copied to `x.log.1` and truncated | every byte once, as above; bytes written between copy and truncation are lost |
+//! | truncated, rewritten | unread bytes are lost; the new content is shown, unless it starts with the old bytes, has them at the offset too, and is longer than a copy |
+//! | deleted | the rest, and further lines until 10 s pass without one; nothing after a restart |
+//! | compressed at once | every byte once: the file is open, or gzip is decompressed; other formats are reported |
+//! | moved elsewhere twice between two scans, or truncated without a copy while logtail is stopped | a report that lines may be missing |
 //! | renamed to `x.1.log` | every byte once, as lines of `x` |
-//! | written to under a rotated name, by a writer who did not notice | every byte once, also after a restart |
+//! | rotated while its writer keeps it open | every byte once, also after a restart |
 //!
-//! A file is known by inode and time of birth, and by its bytes, of which positions keep some: a file that was
-//! cut is the same file. While the output takes nothing, nothing is read, but files are opened as they appear, up to
-//! eight of a log; what is given up is counted and said. A kill loses nothing that has a name, and repeats what was shown
-//! in the second before it; the line that was being written then may be cut and comes again.
+//! A file is identified by inode and time of creation, its content by a fingerprint. While the output blocks, nothing is read,
+//! but files are opened as they appear, at most eight of a log; dropped bytes are counted and reported. A kill loses nothing
+//! that has a name, and repeats the lines of the last second; the line that was being written may be incomplete, and is
+//! repeated.
 //!
 //! # Safety
 //!
-//! No link is followed, neither a directory's nor a file's; what is no regular file is refused and named.
+//! Symbolic links are not followed, neither of directories nor of files; other than regular files are rejected and reported.
 
 mod checkpoint;
 mod checkpoint_store;
@@ -71,7 +71,7 @@ pub fn run() -> Outcome {
         None => viewer::run(cli),
         Some(Action::Follow { to_parent }) => {
             let output = if to_parent {
-                // supervisord would have to copy what it got through a pipe, and stand still when nobody reads.
+                // supervisord would have to copy the output through a pipe, and block while nobody reads.
                 PathBuf::from(format!("/proc/{}/fd/1", nix::unistd::getppid()))
             } else {
                 PathBuf::from(output::STDOUT)

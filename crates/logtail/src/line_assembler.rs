@@ -1,37 +1,37 @@
-//! Lines out of bytes that arrive in any pieces, in bounded memory.
+//! Assembles lines from bytes, in bounded memory.
 
 use std::mem;
 use std::time::{Duration, Instant};
 
 use memchr::{memchr, memrchr};
 
-/// A longer line is shown in pieces of this many bytes; with its service, such a piece is one entry of Docker's too.
+/// Maximum length of a piece in bytes; with its service, it fits into one entry of Docker's log.
 const MAX_LENGTH: usize = 15 * 1024;
-/// The same for lines of our own record: room for a time, a name, and four characters for each byte that is no text.
+/// Maximum length of a line of the merged log: a time, a name, and four characters for each byte that is not text.
 const MAX_ENTRY: usize = 64 * 1024;
-/// A line that nobody has ended is shown after this time without another byte of it.
+/// Time without another byte, after which an incomplete line is shown.
 const LINE_TIMEOUT: Duration = Duration::from_secs(1);
-/// A progress bar, which draws its line again and again, is shown this often.
+/// Interval in which a progress bar, which redraws its line, is shown.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A line, or a part of one that is shown by itself.
+/// A line, or a piece of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Piece<'a> {
     /// Without the newline.
     pub text: &'a [u8],
-    /// Whether its beginning was shown before.
+    /// True if its start was emitted before.
     pub continues: bool,
-    /// Whether it has ended.
+    /// True if the line has ended.
     pub ended: bool,
 }
 
-/// Puts lines together.
+/// Assembles lines.
 #[derive(Debug)]
 pub struct LineAssembler {
     longest: usize,
     pending: Vec<u8>,
     continues: bool,
-    /// When the pending bytes began, and when the last of them came.
+    /// Times of the first and the last pending byte.
     times: Option<(Instant, Instant)>,
 }
 
@@ -42,12 +42,12 @@ impl Default for LineAssembler {
 }
 
 impl LineAssembler {
-    /// For lines that were written by us.
+    /// Returns an assembler for lines of the merged log.
     pub fn for_merged_log() -> Self {
         Self { longest: MAX_ENTRY, ..Self::default() }
     }
 
-    /// Takes more bytes, and hands out what has ended.
+    /// Takes more bytes, and emits complete lines.
     pub fn feed(&mut self, mut bytes: &[u8], now: Instant, emit: &mut dyn FnMut(Piece<'_>)) {
         while let Some(end) = memchr(b'\n', bytes) {
             let (line, rest) = bytes.split_at(end);
@@ -73,7 +73,7 @@ impl LineAssembler {
             self.pending.extend_from_slice(&bytes[..room]);
             bytes = &bytes[room..];
             if let Some(drawn_again) = memrchr(b'\r', &self.pending[..self.longest - 1]) {
-                // What was drawn over is not kept.
+                // Text that was overwritten is dropped.
                 self.pending.drain(..drawn_again);
                 if self.pending.len() < self.longest {
                     continue;
@@ -93,7 +93,7 @@ impl LineAssembler {
         self.pending.clear();
     }
 
-    /// When [`LineAssembler::flush_overdue`] has something to show if nothing comes.
+    /// Returns the time at which [`LineAssembler::flush_overdue`] has something to emit.
     pub fn next_deadline(&self) -> Option<Instant> {
         let (began, touched) = self.times?;
         Some(if memchr(b'\r', &self.pending).is_some() {
@@ -103,14 +103,14 @@ impl LineAssembler {
         })
     }
 
-    /// Hands out a line that has waited too long for its end.
+    /// Emits a line that has been incomplete for too long.
     pub fn flush_overdue(&mut self, now: Instant, emit: &mut dyn FnMut(Piece<'_>)) {
         if self.next_deadline().is_some_and(|due| due <= now) {
             self.finish(emit);
         }
     }
 
-    /// Hands out what is pending.
+    /// Emits what is pending.
     pub fn finish(&mut self, emit: &mut dyn FnMut(Piece<'_>)) {
         if !self.pending.is_empty() {
             self.show(emit);
@@ -118,19 +118,19 @@ impl LineAssembler {
         self.times = None;
     }
 
-    /// Bytes are missing here: hands out what is pending; what comes goes on in a line whose beginning is missing, or not.
+    /// Marks missing bytes: emits what is pending. `goes_on` is true if the next bytes continue a line without its start.
     pub fn break_line(&mut self, goes_on: bool, emit: &mut dyn FnMut(Piece<'_>)) {
         self.finish(emit);
         self.continues = goes_on;
     }
 
-    /// Bytes that were taken and not handed out.
+    /// Returns the number of bytes that were not emitted.
     pub fn pending(&self) -> u64 {
         self.pending.len() as u64
     }
 }
 
-/// The end of the last whole character; of bytes that are no text, the end.
+/// Returns the end of the last complete character; the end of bytes that are not text.
 fn character_boundary(bytes: &[u8]) -> usize {
     match std::str::from_utf8(&bytes[bytes.len().saturating_sub(4)..]) {
         Err(error) if error.error_len().is_none() => bytes.len().saturating_sub(4) + error.valid_up_to(),
@@ -143,7 +143,7 @@ fn character_boundary(bytes: &[u8]) -> usize {
     }
 }
 
-/// How many bytes a character has that begins with this one (RFC 3629).
+/// Returns the length of a character by its first byte (RFC 3629).
 fn width(first: u8) -> usize {
     match first {
         0xf0.. => 4,

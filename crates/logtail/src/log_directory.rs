@@ -1,4 +1,4 @@
-//! A directory with logs; nothing in it is followed to another place.
+//! A directory with logs, without following symbolic links.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,10 +16,10 @@ use crate::file_name::{self, Compression, RotationName};
 use crate::rotation::{LogFile, LogFiles};
 use crate::safe_text;
 
-/// Selection files of a directory count.
+/// Logs of a directory that are followed.
 #[derive(Debug, Clone, Copy)]
 pub enum Selection {
-    /// Every `*.log` but our own.
+    /// All `*.log` but our own.
     Every,
     /// These names.
     These(&'static [&'static str]),
@@ -34,36 +34,36 @@ impl Selection {
     }
 }
 
-/// A directory by its path; it may be missing, or become another one.
+/// A directory by its path, which may be missing or replaced.
 #[derive(Debug)]
 pub struct LogDirectory {
     path: PathBuf,
     selection: Selection,
-    /// Names of files that are followed as logs of their own, whatever they look like.
+    /// Names that are logs of their own, even if they look like rotated files.
     pub own: BTreeSet<String>,
-    /// Files that are read as those of a log, whatever they are called by now, with the name of that log.
+    /// Files that belong to a log whatever their names, with the name of that log.
     pub owners: BTreeMap<FileId, String>,
 }
 
-/// What is in a directory at the moment.
+/// Logs in a directory.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// The logs by the name of their base, such as `caddy.log`.
+    /// Files of each log, by its name, such as `caddy.log`.
     pub families: BTreeMap<String, LogFiles>,
-    /// What is called like a log and is none, and why it is not read.
+    /// Names that cannot be read, with the reason.
     pub refused: BTreeMap<String, String>,
-    /// Every file of a log, also of one that it is read as.
+    /// All files of logs.
     pub ids: BTreeSet<FileId>,
 }
 
 impl Listing {
-    /// The newest file of each log.
+    /// Returns the current file of each log.
     pub fn bases(&self) -> impl Iterator<Item = &LogFile> {
         self.families.values().filter_map(|family| family.base.as_ref())
     }
 }
 
-/// A directory that is open: its names cannot be steered elsewhere any more.
+/// An open directory, which cannot be replaced any more.
 pub struct Opened(File);
 
 impl LogDirectory {
@@ -75,21 +75,21 @@ impl LogDirectory {
         &self.path
     }
 
-    /// Opens the directory that has the path now; a link in its place is refused.
+    /// Opens the directory that has the path now; a symbolic link is an error.
     pub fn open(&self) -> io::Result<Opened> {
         let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
         OpenOptions::new().read(true).custom_flags(flags.bits()).open(&self.path).map(Opened)
     }
 
-    /// The files of one log, in a state that they had at one moment: a listing in the middle of a rotation can show a file
-    /// under two names or under none.
+    /// Returns the files of one log in a consistent state: a listing in the middle of a rotation can have a file under two
+    /// names or under none.
     pub fn files_of(&self, base: &str) -> io::Result<LogFiles> {
         let one =
             || -> io::Result<LogFiles> { Ok(self.list_once()?.families.remove(base).unwrap_or_default()) };
         stable(one)
     }
 
-    /// Everything that counts, like [`LogDirectory::files_of`]; a directory that is not there has nothing.
+    /// Returns all logs, like [`LogDirectory::files_of`]; a missing directory has none.
     pub fn list(&self) -> io::Result<Listing> {
         stable(|| self.list_once())
     }
@@ -113,7 +113,7 @@ impl LogDirectory {
                 }
             }
         }
-        // Not followed: a link or a directory is no log, and has no rotated files.
+        // A symbolic link or directory is not a log, and has no rotated files.
         let is_file = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_file());
         let names: BTreeSet<String> =
             entries.iter().filter(|(_, entry)| is_file(entry)).map(|(name, _)| name.clone()).collect();
@@ -121,13 +121,13 @@ impl LogDirectory {
         let mut ages: BTreeMap<FileId, Age> = BTreeMap::new();
         for (name, entry) in entries {
             let Some((base, role, packing)) = file_name::classify(&name, is_rotated) else { continue };
-            // Beside its original, a compressed file is not complete yet.
+            // A compressed file beside its original is incomplete.
             let is_begun =
                 packing != Compression::Plain && names.contains(file_name::strip_compression(&name).0);
             if !self.selection.matches(&base) || is_begun {
                 continue;
             }
-            // Not followed; a file that went in the meantime is not there.
+            // Without following links; a file may be gone in the meantime.
             let Ok(meta) = entry.metadata() else { continue };
             if !meta.is_file() {
                 if role != RotationName::Other {
@@ -148,7 +148,7 @@ impl LogDirectory {
                 family.rotated.push(file);
             }
         }
-        // Nothing but files of unknown kinds is no log.
+        // Only files of unknown kinds are not a log.
         listing.families.retain(|_, family| family.files().any(|file| file.role != RotationName::Other));
         for family in listing.families.values_mut() {
             sort(&mut family.rotated, &ages);
@@ -156,7 +156,7 @@ impl LogDirectory {
         Ok(listing)
     }
 
-    /// Opens a file of the directory for reading, if it still is the one that was meant.
+    /// Opens a file for reading; nothing if it is not the one that was listed.
     pub fn open_file(&self, name: &str, meant: FileId) -> io::Result<Option<File>> {
         let flags =
             OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
@@ -170,13 +170,13 @@ impl LogDirectory {
     }
 }
 
-/// The last change of a file, in seconds and nanoseconds.
+/// Modification time of a file in seconds and nanoseconds.
 type Age = (i64, i64);
 
-/// Puts the newest first: by numbers if there is nothing else, or by the last change.
+/// Sorts the newest first: by numbers, or by modification time.
 ///
-/// Most numbers count the rotations since, but `x.log.1128` comes after `x.log.1127`. A writer that has not noticed a
-/// rotation makes a single file look newer, so most pairs of neighbours have to contradict their numbers.
+/// Most numbers count the rotations, but `x.log.1128` may be newer than `x.log.1127`. A single file can look newer because
+/// its writer still has it open, so times count only if most pairs of neighbours contradict their numbers.
 fn sort(rotated: &mut [LogFile], ages: &BTreeMap<FileId, Age>) {
     let number =
         |file: &LogFile| if let RotationName::Number(number) = file.role { Some(number) } else { None };
@@ -190,7 +190,7 @@ fn sort(rotated: &mut [LogFile], ages: &BTreeMap<FileId, Age>) {
     }
 }
 
-/// Asks until two answers are the same; after many that are not, the last one has to do.
+/// Repeats a query until two answers are equal; after too many attempts, returns the last one.
 fn stable<T: PartialEq>(ask: impl Fn() -> io::Result<T>) -> io::Result<T> {
     const MAX_ATTEMPTS: usize = 16;
     let mut last = ask()?;
@@ -205,7 +205,7 @@ fn stable<T: PartialEq>(ask: impl Fn() -> io::Result<T>) -> io::Result<T> {
 }
 
 impl Opened {
-    /// A path to this very directory, whatever its name leads to.
+    /// Returns a path to this directory, whatever has its name now.
     pub fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
     }

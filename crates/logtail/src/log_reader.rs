@@ -1,4 +1,4 @@
-//! One log from its first file to its newest, as if it had never been rotated.
+//! Reader of one log from its oldest file to the current one, as if it had never been rotated.
 
 mod copytruncate;
 mod gaps;
@@ -22,33 +22,33 @@ use gaps::Gaps;
 use held_file::{CopyCandidate, HeldFile, MAX_ATTEMPTS, MAX_HELD, MAX_SCAN_INTERVAL};
 use rotated_file::{DELETED_GRACE, RotatedFile};
 
-/// Where a line begins that goes on in a later file.
+/// Start of a line that continues in a later file.
 #[derive(Debug)]
 struct SplitLine {
     file: FileId,
     offset: u64,
-    /// Of what was read of it.
+    /// Fingerprint of what was read of the file.
     fingerprint: Fingerprint,
-    /// Files that hold nothing but a part of it.
+    /// Files that have nothing but a part of the line.
     over: BTreeSet<FileId>,
 }
 
-/// A log while it is followed.
+/// Reads a log that is followed.
 #[derive(Debug, Default)]
 pub struct LogReader {
     name: String,
-    /// What is to be read, the oldest first; the last one is, or was, the base.
+    /// Files to read, the oldest first; the last one is, or was, the current file.
     queue: VecDeque<FileReader>,
-    /// Those before, the oldest first: a writer may not have noticed yet that its log was rotated.
+    /// Files that were read, the oldest first, whose writers may still have them open.
     late: Vec<RotatedFile>,
     lines: LineAssembler,
-    /// Where the pending bytes begin, if that is not in the first file of the queue.
+    /// Start of the pending bytes, if it is not in the first file of the queue.
     cut: Option<SplitLine>,
-    /// Rotated files that are read, or too old to be.
+    /// Rotated files that were read, or are too old to be.
     known: BTreeSet<FileId>,
-    /// They are held open, so that no other file gets their inode numbers between two looks.
+    /// They are held open, so that their inode numbers are not reused between two scans.
     pinned: BTreeMap<FileId, HeldFile>,
-    /// Files that are read and have the name of another log by now, such as `x.1.log`; held open for the same reason.
+    /// Files that were read and have the name of another log now, such as `x.1.log`; held open for the same reason.
     away: BTreeMap<FileId, HeldFile>,
     /// Rotated files that may be copies of one in the queue, the oldest first.
     copies: Vec<CopyCandidate>,
@@ -59,34 +59,34 @@ pub struct LogReader {
     /// The file that was read before a restart or a pause, until it is read again.
     resumed: Option<FileId>,
     looked: Option<Instant>,
-    /// False before the first look, and the first one after a pause: files may have come and gone.
+    /// False before the first scan and the first one after a pause: files may have come and gone.
     has_looked: bool,
-    /// Whether files were given up since the last read, and if so, whether a line goes on behind them.
+    /// Set if files were dropped since the last read; true if a line continues after them.
     gap: Option<bool>,
 }
 
 impl LogReader {
-    /// A log by the name of its base, from the oldest file on.
+    /// Returns a reader from the oldest file on.
     pub fn from_oldest(name: &str) -> Self {
         Self { name: name.to_owned(), ..Self::default() }
     }
 
-    /// Our own record, from its oldest file on.
+    /// Returns a reader of our merged log, from its oldest file on.
     pub fn merged_log(name: &str) -> Self {
         Self { lines: LineAssembler::for_merged_log(), ..Self::from_oldest(name) }
     }
 
-    /// A log that is there already: what was rotated before is old.
+    /// Returns a reader from the current file on: the rotated ones are old.
     pub fn from_current(name: &str, files: &LogFiles) -> Self {
         Self { known: files.rotated_ids(), ..Self::from_oldest(name) }
     }
 
-    /// The name of the base.
+    /// Name of the current file.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Opens what is new, so that it can be read whatever it is renamed to.
+    /// Opens new files, so that they can be read whatever they are renamed to.
     pub fn rescan(&mut self, directory: &LogDirectory, files: LogFiles, now: Instant) -> io::Result<()> {
         self.let_go(now);
         if self.looked.replace(now).is_some_and(|looked| now.duration_since(looked) >= MAX_SCAN_INTERVAL) {
@@ -106,13 +106,13 @@ impl LogReader {
         Ok(())
     }
 
-    /// Has the next look report what cannot be told from a gap: files may have come and gone since the last one.
+    /// Makes the next scan report possible gaps: files may have come and gone since the last one.
     pub fn mark_missed(&mut self) {
         self.has_looked = false;
         self.resumed = self.queue.back().map(FileReader::id);
     }
 
-    /// Reads once, from the oldest file that has something; says whether there was something.
+    /// Reads once, from the oldest file with new bytes; returns false if there are none.
     pub fn read(
         &mut self,
         directory: &LogDirectory,
@@ -131,7 +131,7 @@ impl LogReader {
             let expected = self.begin(directory)?;
             let Some(front) = self.queue.front_mut() else { break };
             match front.read(buffer)? {
-                // SplitLine once more since it was looked at.
+                // Truncated again since the check.
                 Read::New(bytes)
                     if expected.is_some_and(|head| head.is_empty() || !bytes.starts_with(&head)) =>
                 {
@@ -175,7 +175,7 @@ impl LogReader {
             }
         }
         self.drop_copies(done.id());
-        // One that was unpacked is held under its name by the next look.
+        // A decompressed one is held under its name by the next scan.
         if let Some(file) = done.try_clone_file().ok().filter(|_| !done.is_deleted()) {
             self.pinned.insert(done.id(), HeldFile::new(file));
         }
@@ -205,23 +205,23 @@ impl LogReader {
         self.known.iter().chain(self.pinned.keys()).chain(self.away.keys()).copied().chain(queued)
     }
 
-    /// Forgets the files with names of other logs that are not listed any more.
+    /// Drops files with names of other logs that are not listed any more.
     pub fn retain_listed(&mut self, listed: &BTreeSet<FileId>) {
         self.away.retain(|id, _| listed.contains(id));
     }
 
-    /// True if nothing is left: no file is open, and every byte is handed out.
+    /// True if no file is open, and every byte was emitted.
     pub fn is_finished(&self) -> bool {
         self.queue.is_empty() && self.late.is_empty() && self.away.is_empty() && self.lines.pending() == 0
     }
 
-    /// When [`LogReader::flush_overdue`] has something to show if nothing comes.
+    /// Returns the time at which [`LogReader::flush_overdue`] has something to emit.
     pub fn next_deadline(&self) -> Option<Instant> {
         let late = self.late.iter().filter_map(|late| late.lines().next_deadline());
         self.lines.next_deadline().into_iter().chain(late).min()
     }
 
-    /// Hands out lines that have waited too long for their end.
+    /// Emits lines that have been incomplete for too long.
     pub fn flush_overdue(&mut self, now: Instant, emit: &mut dyn FnMut(Piece<'_>)) {
         self.lines.flush_overdue(now, emit);
         for late in &mut self.late {
@@ -229,7 +229,7 @@ impl LogReader {
         }
     }
 
-    /// Hands out what is pending.
+    /// Emits what is pending.
     pub fn finish(&mut self, emit: &mut dyn FnMut(Piece<'_>)) {
         self.lines.finish(emit);
         for late in &mut self.late {
@@ -237,7 +237,7 @@ impl LogReader {
         }
     }
 
-    /// What was lost since the last call.
+    /// Returns what was lost since the last call.
     pub fn take_gaps(&mut self) -> Gaps {
         self.gaps.take()
     }

@@ -1,4 +1,4 @@
-//! Where the stream goes: a pipe or terminal that may be slow, and is never waited for while files are renamed.
+//! The output: a pipe or terminal that may block, without blocking this process.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -10,10 +10,10 @@ use anyhow::{Context, Result};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
 
-/// A pipe is asked to hold so much, in bytes: its reader is woken less often then. More is root's alone (pipe(7)).
+/// Size of the pipe in bytes, so that its reader wakes up less often. More requires privileges (pipe(7)).
 const PIPE_BYTES: i32 = 1024 * 1024;
 
-/// An output with what it has not taken yet.
+/// An output, with a buffer of unwritten lines.
 #[derive(Debug)]
 pub struct Output {
     file: File,
@@ -22,9 +22,9 @@ pub struct Output {
 }
 
 impl Output {
-    /// Opens what a process has as its standard output, by its path below `/proc`.
+    /// Opens the standard output of a process by its path below `/proc`.
     ///
-    /// A pipe or terminal is opened anew: what we ask of our description of it (not to block) holds for nobody else then.
+    /// A pipe or terminal is opened again, so that `O_NONBLOCK` applies to our description only.
     pub fn open(descriptor: &Path) -> Result<Self> {
         let cannot = || format!("cannot write to {}", descriptor.display());
         let kind = descriptor.metadata().with_context(cannot)?.file_type();
@@ -33,7 +33,7 @@ impl Output {
         let file = if own && !kind.is_fifo() && !kind.is_char_device() {
             io::stdout().as_fd().try_clone_to_owned().map(File::from)
         } else {
-            // Without a reader, a pipe cannot be opened so (fifo(7)).
+            // A pipe without a reader cannot be opened like this (fifo(7)).
             let unread = |error: io::Error| match error.raw_os_error() {
                 Some(nix::libc::ENXIO) if kind.is_fifo() => io::ErrorKind::BrokenPipe.into(),
                 _ => error,
@@ -42,18 +42,18 @@ impl Output {
         };
         let file = file.with_context(cannot)?;
         if kind.is_fifo() {
-            // Where a user has too many of them, it stays as it is.
+            // It fails if the user has too many pipes.
             let _ = fcntl(&file, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES));
         }
         Ok(Self { file, buffer: Vec::new(), taken: 0 })
     }
 
-    /// What waits to be written; lines are appended here.
+    /// Returns the buffer, to append lines to.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
     }
 
-    /// Writes what the output takes now; says whether that was everything.
+    /// Writes what the output accepts now; returns true if that was everything.
     pub fn write(&mut self) -> io::Result<bool> {
         while self.taken < self.buffer.len() {
             match self.file.write(&self.buffer[self.taken..]) {
@@ -69,7 +69,7 @@ impl Output {
     }
 }
 
-/// This process's own standard output.
+/// Standard output of this process.
 pub const STDOUT: &str = "/proc/self/fd/1";
 
 impl AsFd for Output {

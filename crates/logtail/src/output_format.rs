@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use crate::entry::Entry;
 use crate::level::Level;
 
-/// How a line is printed.
+/// Form of a printed line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputFormat {
     Plain,
@@ -45,7 +45,7 @@ impl OutputFormat {
     }
 }
 
-/// The same for a service each time, whichever others there are.
+/// Returns the colour of a service, independent of other services.
 fn colour(service: &str) -> u8 {
     let sum = service.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
     SERVICES[sum % SERVICES.len()]

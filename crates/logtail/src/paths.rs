@@ -1,4 +1,4 @@
-//! Where things are.
+//! Paths of logs and state.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,17 +10,17 @@ use kit::lock::Lock;
 
 use crate::log_directory::{LogDirectory, Selection};
 
-/// Logs of boot beside those of supervised programs; `init` makes them.
+/// Logs of boot, which `init` creates.
 const BOOT: &[&str] = &["config.log", "sync.log", "preflight.log", "provisioning.log", "debug.log"];
-/// The name of the record.
+/// Name of the merged log.
 pub const MERGED_LOG: &str = "logtail.log";
 
-/// The root directory; another one in tests.
+/// Paths below a root directory, another one in tests.
 #[derive(Debug, Clone)]
 pub struct Paths(pub PathBuf);
 
 impl Paths {
-    /// What is followed.
+    /// Returns the directories that are followed.
     pub fn sources(&self) -> Vec<LogDirectory> {
         vec![
             LogDirectory::new(self.0.join("var/log"), Selection::These(BOOT)),
@@ -28,14 +28,14 @@ impl Paths {
         ]
     }
 
-    /// Where the record is.
+    /// Returns the directory of the merged log.
     pub fn merged_log(&self) -> LogDirectory {
         LogDirectory::new(self.0.join("var/log"), Selection::These(&[MERGED_LOG]))
     }
 
-    /// Holds the paths of the only follower: two would write every line twice, and over each other's positions.
+    /// Acquires the lock of the only follower: two would write every line twice, and overwrite each other's checkpoints.
     ///
-    /// Where nothing can be locked, such as on a file system that is read only, there is nothing to hold.
+    /// Without a lock, as on a read-only file system, a warning is logged.
     pub fn claim(&self) -> Result<Option<Lock>> {
         let parent = self.0.join("var/lib/logtail");
         let opened =
@@ -53,7 +53,7 @@ impl Paths {
         Ok(Some(lock))
     }
 
-    /// Where it is kept how far each log was read.
+    /// Path of the checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
         self.0.join("var/lib/logtail/positions.json")
     }

@@ -1,11 +1,11 @@
-//! Selection files to read after a rotation, and in which order; a decision without effects.
+//! Order of the files to read after a rotation.
 
 use std::collections::BTreeSet;
 
 use crate::file_id::FileId;
 use crate::file_name::{Compression, RotationName};
 
-/// A file of a log under its present name.
+/// A file of a log, by its present name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFile {
     pub name: String,
@@ -14,27 +14,27 @@ pub struct LogFile {
     pub packing: Compression,
 }
 
-/// The files of one log, as they are called at the moment.
+/// Files of one log, by their present names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogFiles {
-    /// `x.log`, if it is there.
+    /// `x.log`, if it exists.
     pub base: Option<LogFile>,
     /// Rotated files, the newest first.
     pub rotated: Vec<LogFile>,
 }
 
 impl LogFiles {
-    /// The identity of the base.
+    /// Identity of the current file.
     pub fn base_id(&self) -> Option<FileId> {
         self.base.as_ref().map(|base| base.id)
     }
 
-    /// Everything but the base.
+    /// Identities of the rotated files.
     pub fn rotated_ids(&self) -> BTreeSet<FileId> {
         self.rotated.iter().map(|file| file.id).collect()
     }
 
-    /// Every file, the newest first.
+    /// All files, the newest first.
     pub fn files(&self) -> impl DoubleEndedIterator<Item = &LogFile> {
         self.base.iter().chain(&self.rotated)
     }
@@ -44,11 +44,10 @@ impl LogFiles {
     }
 }
 
-/// Returns what to read after `newest`, the oldest first; `known` are rotated files that were there before.
+/// Returns the files to read after `newest`, the oldest first; `known` are the earlier rotated files.
 ///
-/// Several rotations may lie between two looks. What was the base in between is a rotated file by now: one that was
-/// not there before, and is newer than the one that we read. While the base is still the file that we read, a new
-/// rotated file is a copy of it and holds nothing new.
+/// Several rotations may lie between two scans. A file that was current in between is a new rotated file, and newer than the
+/// one being read. While the current file is the one being read, a new rotated file is a copy of it, with nothing new.
 pub fn successors(newest: Option<FileId>, known: &BTreeSet<FileId>, family: &LogFiles) -> Vec<LogFile> {
     if newest.is_some() && family.base_id() == newest {
         return Vec::new();
@@ -58,8 +57,7 @@ pub fn successors(newest: Option<FileId>, known: &BTreeSet<FileId>, family: &Log
     missed.chain(&family.base).cloned().collect()
 }
 
-/// Returns files that were not there before and are older than `newest`, the oldest first: copies of what it held
-/// once, or strangers.
+/// Returns new files that are older than `newest`, the oldest first: copies of its content, or unrelated files.
 pub fn copy_candidates(newest: Option<FileId>, known: &BTreeSet<FileId>, family: &LogFiles) -> Vec<LogFile> {
     let from = match family.place_of(newest) {
         Some(ours) => ours + 1,
@@ -90,7 +88,7 @@ mod tests {
         LogFiles { base: base.map(|id| named(0, id)), rotated }
     }
 
-    /// What is read after `newest`, as (number, inode); number 0 is the base.
+    /// Returns the files after `newest` as (number, inode); number 0 is the current file.
     fn order(newest: u64, known: &[u64], base: u64, rotated: &[u64]) -> Vec<(u32, FileId)> {
         let some = |inode| (inode > 0).then(|| id(inode));
         let rotated = (1..).zip(rotated).map(|(number, inode)| named(number, id(*inode))).collect();

@@ -1,22 +1,22 @@
-//! Where lines go: the output, and the record with times.
+//! Destinations of lines: the output, and the merged log with times.
 
 use crate::entry;
 use crate::line_assembler::Piece;
 use crate::merged_log::MergedLog;
 use crate::output::Output;
 
-/// Written at once while there is more to read, in bytes: each write wakes up who reads the output.
+/// Size of a write, in bytes, while there is more to read: each write wakes up the reader.
 const BLOCK: usize = 256 * 1024;
-/// Whose lines our own remarks are.
+/// Service of our own notices.
 const OWN_LABEL: &str = "logtail";
 
-/// The output and the record, which get the same lines.
+/// The output and the merged log, which get the same lines.
 #[derive(Debug)]
 pub struct Sinks {
-    /// Nothing any more, once it was closed.
+    /// Nothing after it was closed.
     pub output: Option<Output>,
     record: MergedLog,
-    /// The time of the next lines, as it is written.
+    /// Time of the next lines, as it is written.
     pub stamp: String,
 }
 
@@ -25,7 +25,7 @@ impl Sinks {
         Self { output, record, stamp }
     }
 
-    /// Takes a line; nothing is written yet.
+    /// Buffers a line.
     pub fn push(&mut self, label: &str, piece: Piece<'_>) {
         let record = self.record.buffer();
         record.extend_from_slice(self.stamp.as_bytes());
@@ -37,17 +37,17 @@ impl Sinks {
         }
     }
 
-    /// Takes a line of our own.
+    /// Buffers a notice of our own.
     pub fn push_notice(&mut self, text: &str) {
         self.push(OWN_LABEL, Piece { text: text.as_bytes(), continues: false, ended: true });
     }
 
-    /// Whether so much waits that it should be written before more is read; this is what bounds our memory.
+    /// True if the buffer should be written before more is read, which bounds the memory.
     pub fn is_full(&mut self) -> bool {
         self.record.buffer().len() >= BLOCK
     }
 
-    /// Writes the record. That it cannot be written is said in the output, once for as long as it lasts.
+    /// Writes the merged log. An error is reported in the output, once while it lasts.
     pub fn write_merged_log(&mut self) {
         let Self { record, stamp, .. } = self;
         let had_missed = record.missing() > 0;

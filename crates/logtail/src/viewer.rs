@@ -1,4 +1,4 @@
-//! `logtail`: lines of before, then those that come.
+//! `logtail`: the last lines, then new ones.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
@@ -21,14 +21,14 @@ use crate::log_reader::LogReader;
 use crate::output_format::OutputFormat;
 use crate::paths::{MERGED_LOG, Paths};
 
-/// Lines of before, where nobody says how many.
+/// Default number of last lines.
 const DEFAULT_LINES: usize = 20;
-/// Read at once, in bytes.
+/// Size of one read in bytes.
 const CHUNK: usize = 64 * 1024;
-/// A pipe that takes anything takes so much, in bytes (`PIPE_BUF`, pipe(7)).
+/// Bytes that a ready pipe accepts (pipe(7)).
 const PIPE_BUF: usize = 4096;
 
-/// Shows what the command line asks for; follows until it is interrupted, or its reader goes.
+/// Shows the selected lines, and follows until it is interrupted or its reader exits.
 pub fn run(cli: Cli) -> Outcome {
     let place = Paths(cli.root);
     let since = cli.since.and_then(|since| SystemTime::now().checked_sub(since)).map(clock::written);
@@ -63,14 +63,14 @@ struct Viewer {
 
 impl Viewer {
     fn new(record: LogDirectory, filter: Filter, format: OutputFormat) -> Result<Self> {
-        // Not the library's buffered one, which does not say how much it has written.
+        // Unbuffered: the standard library's buffer hides the number of bytes written.
         let out = io::stdout().as_fd().try_clone_to_owned().context("cannot write to the output")?;
         let (watch, _) = DirectoryEvents::new();
         let (stream, buffer) = (LogReader::merged_log(MERGED_LOG), vec![0; CHUNK]);
         Ok(Self { record, stream, buffer, filter, format, watch, looked: None, out: File::from(out) })
     }
 
-    /// Prints lines of before, the last `limit` of them; says whether there were any.
+    /// Prints the last `limit` lines; returns true if there were any.
     fn begin(&mut self, place: &Paths, limit: Option<usize>) -> Result<bool> {
         let (mut last, mut seen, mut any) = (LastLines::new(limit.unwrap_or(0)), BTreeSet::new(), false);
         self.rescan()?;
@@ -130,10 +130,10 @@ impl Viewer {
         }
     }
 
-    /// Opens what is new of the record, and says what is lost.
+    /// Opens new files of the merged log, and reports losses.
     fn rescan(&mut self) -> Result<()> {
         self.looked = Some(Instant::now());
-        // A watch that cannot be had makes the pause short.
+        // Without events, the interval is short.
         let _ = self.watch.watch_directory(0, &self.record);
         let family = self.record.files_of(MERGED_LOG);
         family
@@ -144,14 +144,14 @@ impl Viewer {
         Ok(())
     }
 
-    /// Writes, however long that takes; what is rotated meanwhile is opened, so that it can be read after that.
+    /// Writes, however long that takes; files that are rotated meanwhile are opened, to be read afterwards.
     fn print(&mut self, text: &[u8]) -> Result<()> {
         let mut rest = text;
         while !rest.is_empty() {
             if events::takes_more(self.out.as_fd())? {
                 match self.out.write(&rest[..PIPE_BUF.min(rest.len())]) {
                     Ok(written) => rest = &rest[written..],
-                    // Somebody else has asked it not to block.
+                    // Another process has set O_NONBLOCK.
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) => return Err(error.into()),
@@ -169,7 +169,7 @@ impl Viewer {
     }
 }
 
-/// Hands out the lines of the record that one read brings; says whether there was something.
+/// Emits the lines of one read of the merged log; returns false at its end.
 fn read(
     record: &LogDirectory,
     stream: &mut LogReader,
@@ -188,7 +188,7 @@ fn read(
     Ok(more)
 }
 
-/// The log of a service itself, which may be older than the record; says whether there was a filter line.
+/// Reads a service's own log, which may be older than the merged one; returns true if a line matched.
 fn service_log(
     place: &Paths,
     service: &str,
@@ -230,7 +230,7 @@ fn service_log(
     Ok(any)
 }
 
-/// The last lines of many, as they are printed.
+/// The last lines, as they are printed.
 struct LastLines {
     limit: usize,
     lines: VecDeque<Vec<u8>>,
@@ -253,7 +253,7 @@ impl LastLines {
         Ok(())
     }
 
-    /// Puts later lines behind these.
+    /// Appends later lines.
     fn then(mut self, later: Self) -> Self {
         self.lines.extend(later.lines);
         let surplus = self.lines.len().saturating_sub(self.limit);

@@ -1,15 +1,15 @@
-//! One log that is followed.
+//! A log that is followed.
 
 use crate::log_reader::LogReader;
 use crate::{entry, file_name};
 
-/// A log by the number of its directory and the name of its base.
+/// Number of the directory, and name of the log.
 pub type Key = (usize, String);
 
 pub struct Followed {
     pub label: String,
     pub stream: LogReader,
-    /// Why it could not be read the last time.
+    /// Error of the last read.
     pub trouble: Option<String>,
 }
 

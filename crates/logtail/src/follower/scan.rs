@@ -1,4 +1,4 @@
-//! What is there to be followed at the moment.
+//! Scans of the directories for logs that appear, rotate or disappear.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -13,16 +13,16 @@ use crate::file_id::FileId;
 use crate::log_reader::LogReader;
 use crate::rotation::LogFiles;
 
-/// One look at all directories.
+/// One scan of all directories.
 struct Scan {
     now: Instant,
-    /// True if there were no checkpoints: what was rotated before is old. Later, it has come while nobody looked.
+    /// True if there were no checkpoints: rotated files are old then, and not read.
     is_first: bool,
-    /// How often names of logs lost their files since the last scan.
+    /// Number of files that each name has lost since the last scan.
     removals: BTreeMap<Key, usize>,
-    /// Why something cannot be read, by what it is.
+    /// Problems by path.
     troubles: BTreeMap<String, String>,
-    /// True if a file of a log turned out to be a log of its own.
+    /// True if a rotated file turned out to be a log of its own.
     is_split: bool,
 }
 
@@ -33,7 +33,7 @@ impl Scan {
 }
 
 impl Follower {
-    /// Looks at every directory, opens what is new, and forgets what is gone.
+    /// Scans all directories, opens new files, and drops logs that are gone.
     pub(super) fn scan(&mut self) {
         let now = Instant::now();
         let is_first = self.looked.replace(now).is_none() && self.checkpoints.is_first_run();
@@ -79,7 +79,7 @@ impl Follower {
         directory.owners = owners;
     }
 
-    /// Looks at one log, and returns the names that are logs of their own.
+    /// Scans one log; returns the names that are logs of their own.
     fn scan_log(
         &mut self,
         key: Key,
@@ -123,7 +123,7 @@ impl Follower {
         own
     }
 
-    /// Follows a log from its position, if it is not followed yet. After an error it keeps that position.
+    /// Follows a log from its checkpoint, if it is not followed yet. An error keeps the checkpoint.
     fn open_or_resume(&mut self, key: &Key, family: &LogFiles, is_first: bool) -> io::Result<()> {
         if self.logs.contains_key(key) {
             return Ok(());
@@ -131,7 +131,7 @@ impl Follower {
         let directory = &self.directories[key.0];
         let path = directory.path().join(&key.1);
         let left = self.checkpoints.pending(&path).map(|left| (path.as_path(), left));
-        // Renamed while nobody read.
+        // Renamed while logtail was not running.
         let renamed = || family.base_id().and_then(|id| self.checkpoints.pending_in(directory.path(), id));
         let (former, stream) = match left.or_else(renamed) {
             Some((former, left)) => {
@@ -145,7 +145,7 @@ impl Follower {
         Ok(())
     }
 
-    /// True if a file was read, or is to be read, as one of another log of the same directory, than this new one.
+    /// True if a file belongs to another log of the same directory instead of this new one.
     fn is_of_another(&self, key: &Key, id: FileId, names: &BTreeSet<String>) -> bool {
         let directory = self.directories[key.0].path();
         let mut others = self.logs.iter().filter(|(log, _)| log.0 == key.0);
@@ -158,7 +158,7 @@ impl Follower {
             || left_in.is_some_and(|log| log != key.1 && names.contains(log))
     }
 
-    /// Says what is new among the troubles, each once for as long as it lasts.
+    /// Reports new problems, each once while it lasts.
     fn report_new(&mut self, troubles: BTreeMap<String, String>) {
         for (what, why) in &troubles {
             if self.remarked.get(what) != Some(why) {
@@ -168,7 +168,7 @@ impl Follower {
         self.remarked = troubles;
     }
 
-    /// Says why there are no events.
+    /// Reports that events are not available.
     pub(super) fn report_no_inotify(&mut self, error: Option<Errno>) {
         if let Some(error) = error {
             let advice = "raise fs.inotify.max_user_instances and max_user_watches on the host";

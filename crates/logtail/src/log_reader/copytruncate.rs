@@ -1,4 +1,4 @@
-//! Logs that are copied and cut: what was not read before the cut is in copies.
+//! Logs that are copied and truncated: unread bytes are in the copies.
 
 use std::cmp::Ordering;
 use std::io;
@@ -11,18 +11,18 @@ use crate::file_reader::FileReader;
 use crate::log_directory::LogDirectory;
 use crate::rotation::LogFiles;
 
-/// What a copy holds for us.
+/// Content of a copy.
 enum CopyContent {
-    /// What the log still has; it tells of a cut as soon as the log is shorter.
+    /// Content that the log still has; the copy shows a truncation as soon as the log is shorter.
     Today,
-    /// What was read.
+    /// Content that was read.
     Nothing,
-    /// What was not, from there on.
+    /// Unread content, from this offset on.
     More(FileReader),
 }
 
 impl LogReader {
-    /// The first file was copied and cut, or written reopened: what we missed is in copies, if there are any.
+    /// Handles a first file that was truncated or rewritten: the unread bytes are in its copies, if any.
     pub(super) fn handle_truncation(&mut self, directory: &LogDirectory) -> io::Result<()> {
         self.refresh(directory)?;
         self.recover_copies(0, true)?;
@@ -30,9 +30,9 @@ impl LogReader {
         Ok(())
     }
 
-    /// Before the first file is read: it may have been copied and cut since it was opened.
+    /// Checks the first file before it is read: it may have been copied and truncated since it was opened.
     ///
-    /// Returns how the content begins that may be read next; nothing if that is not the base's beginning.
+    /// Returns the start of the content that may be read next; nothing if that is not the start of the current file.
     pub(super) fn begin(&mut self, directory: &LogDirectory) -> io::Result<Option<Vec<u8>>> {
         self.recover_copies(0, false)?;
         let Some(front) = self.queue.front().filter(|front| front.is_unread() && self.queue.len() == 1)
@@ -40,7 +40,7 @@ impl LogReader {
             return Ok(None);
         };
         let id = front.id();
-        // Most logs are empty for long: nothing more is asked about these.
+        // Most logs are empty for a long time, and need no more checks.
         if front.peek()?.is_empty() {
             return Ok(Some(Vec::new()));
         }
@@ -54,11 +54,11 @@ impl LogReader {
                 return Ok(is_next.then_some(head));
             }
         }
-        // Files move all the time: nothing is taken before they rest.
+        // Files are being renamed all the time: nothing is read before that ends.
         Ok(Some(Vec::new()))
     }
 
-    /// The files of the log, and how the base begins at the same moment.
+    /// Returns the files of the log, and the start of the current one at the same moment.
     fn stable(&self, directory: &LogDirectory) -> io::Result<(LogFiles, Vec<u8>)> {
         let peek = || self.queue.back().map_or(Ok(Vec::new()), FileReader::peek);
         let mut files = directory.files_of(&self.name)?;
@@ -73,7 +73,7 @@ impl LogReader {
         Ok((files, head))
     }
 
-    /// If a file was cut, which its copies may show, puts what they hold before it, and begins with it reopened.
+    /// If a file was truncated, which its copies may show, queues their unread content before it, and starts it again.
     pub(super) fn recover_copies(&mut self, index: usize, is_cut: bool) -> io::Result<()> {
         let Some(old) = self.queue.get(index) else { return Ok(()) };
         let of = old.id();
@@ -85,8 +85,8 @@ impl LogReader {
         if !is_cut {
             return Ok(());
         }
-        // The first that holds our place was the first to be made after it: those before it are older than what was read,
-        // and those after it are all new.
+        // The first copy that has what was read was the first one made after that: older copies have nothing new, and newer ones
+        // are entirely new.
         let mut first = None;
         for (number, copy) in copies.iter().enumerate() {
             if old.fingerprint().matches(&copy.file)? {
@@ -100,7 +100,7 @@ impl LogReader {
                 Some(Ordering::Less) => None,
                 Some(Ordering::Equal) => Some(old.offset()),
                 Some(Ordering::Greater) => Some(0),
-                // One of a later content, which was cut as well before we saw it, or a part of what was read.
+                // A copy of later content, which was truncated before a scan saw it, or a part of what was read.
                 None => (!old.fingerprint().is_prefix(&copy.file)?).then_some(0),
             };
             verdicts.push(match from {
@@ -127,7 +127,7 @@ impl LogReader {
         self.gaps.maybe_files |= self.resumed == Some(of) && was_read && first.is_none();
         let goes_on = more.first().is_some_and(|first| first.offset() > 0);
         if index == 0 && was_read && !goes_on {
-            // The rest of a line that was begun is not to be had.
+            // The rest of an incomplete line is lost.
             self.cut = None;
             self.gap.get_or_insert(false);
         }
@@ -138,7 +138,7 @@ impl LogReader {
         Ok(())
     }
 
-    /// Returns `x-20261128.log` where `x.log` is not cut and holds other lines: a log of its own, and no copy.
+    /// Returns names such as `x-20261128.log` if `x.log` is not truncated and has other lines: logs of their own.
     pub fn release_unrelated(&mut self, files: &LogFiles) -> io::Result<Vec<String>> {
         let mut strangers: Vec<(FileId, String)> = Vec::new();
         let Some(newest) = self.queue.back().filter(|newest| files.base_id() == Some(newest.id())) else {
@@ -152,7 +152,7 @@ impl LogReader {
                 strangers.push((named.id, named.name.clone()));
             }
         }
-        // After that: of a log that was cut before, any of them may be a copy.
+        // In this order: any of them may be a copy of a log that was truncated before.
         if newest.is_unread() || newest.is_rewritten()? {
             strangers.clear();
         }
@@ -160,7 +160,7 @@ impl LogReader {
         Ok(strangers.into_iter().map(|(_, name)| name).collect())
     }
 
-    /// A file is read to its end, so that its copies are of no interest any more.
+    /// Drops the copies of a file that was read to its end.
     pub(super) fn drop_copies(&mut self, of: FileId) {
         let (copies, others) = mem::take(&mut self.copies).into_iter().partition(|copy| copy.of == of);
         let copies: Vec<CopyCandidate> = copies;

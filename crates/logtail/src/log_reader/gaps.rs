@@ -1,26 +1,26 @@
-//! What was not read and is not to be had any more.
+//! Lines that were lost, or may be.
 
 use std::collections::BTreeMap;
 use std::mem;
 
-/// What of a log is lost.
+/// Losses of a log.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Gaps {
-    /// Of files that were given up, because too many waited.
+    /// Unread bytes of files that were dropped.
     pub bytes: u64,
-    /// Whether there may have been files that nobody has seen.
+    /// True if files may have come and gone unseen.
     pub maybe_files: bool,
-    /// Compressed files by name, and why they cannot be read.
+    /// Compressed files that cannot be read, with the reason.
     pub unreadable: BTreeMap<String, String>,
 }
 
 impl Gaps {
-    /// Hands out what there is, and begins reopened.
+    /// Returns the losses since the last call.
     pub fn take(&mut self) -> Self {
         mem::take(self)
     }
 
-    /// What there is to be said about it.
+    /// Returns the messages about them.
     pub fn messages(&self, log: &str) -> Vec<String> {
         let mut all = Vec::new();
         if self.bytes > 0 {

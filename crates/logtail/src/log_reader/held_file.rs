@@ -7,19 +7,19 @@ use std::time::Duration;
 use crate::compressed::ContentSum;
 use crate::file_id::FileId;
 
-/// So many files of one log are held open; while nobody reads, more would keep what was deleted on the disk.
+/// Maximum number of open files of one log: while nobody reads, more would keep deleted files on the disk.
 pub const MAX_HELD: usize = 8;
-/// Looks further apart than this mean that the program stood still: it looks every second otherwise.
+/// Interval between two scans that shows that the process was stopped: it scans every second otherwise.
 pub const MAX_SCAN_INTERVAL: Duration = Duration::from_secs(2);
-/// How often to look again when files are renamed while we look.
+/// Maximum number of scans while files are being renamed.
 pub const MAX_ATTEMPTS: usize = 16;
 
-/// A file of which everything was read.
+/// A file that was read to its end.
 #[derive(Debug)]
 pub struct HeldFile {
     pub file: File,
     length: u64,
-    /// Tells its compressed form after a restart.
+    /// Identifies its compressed form after a restart.
     pub content_sum: Option<ContentSum>,
 }
 
@@ -34,7 +34,7 @@ impl HeldFile {
         self.file.metadata().is_ok_and(|meta| meta.nlink() > 0)
     }
 
-    /// Looks at it again: a writer may not have noticed that it was rotated.
+    /// Updates the checksum: its writer may still have it open.
     pub fn refresh(&mut self) {
         let length = self.file.metadata().map_or(0, |meta| meta.len());
         if length != self.length {
@@ -43,11 +43,11 @@ impl HeldFile {
     }
 }
 
-/// A rotated file that may be a copy of one that we read.
+/// A rotated file that may be a copy of one being read.
 #[derive(Debug)]
 pub struct CopyCandidate {
     pub id: FileId,
     pub file: File,
-    /// The one that we read.
+    /// The file being read.
     pub of: FileId,
 }

@@ -1,4 +1,4 @@
-//! Selection files of a log are held open, so that they can be read whatever becomes of their names.
+//! Opens the files of a log in order, and holds them open whatever becomes of their names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -16,12 +16,12 @@ use crate::log_directory::LogDirectory;
 use crate::rotation::{self, LogFile, LogFiles};
 
 impl LogReader {
-    /// Opens what a files has that is new; says no, and does nothing, if files were renamed meanwhile.
+    /// Opens new files; returns false, with no effect, if files were renamed meanwhile.
     pub(super) fn open(&mut self, directory: &LogDirectory, files: &LogFiles) -> io::Result<bool> {
-        // Names that are gone are forgotten at once: their inodes come back, within a tick of the clock even.
+        // Files without a name are dropped at once: inode numbers are reused within a tick of the clock.
         let present = files.rotated_ids();
         self.known.retain(|id| present.contains(id));
-        // A listing in the middle of a rotation may not have shown them.
+        // A listing in the middle of a rotation may lack them.
         self.known.extend(self.files().filter(|id| present.contains(id)).collect::<Vec<_>>());
         let has_form = self.match_compressed(directory, files)?;
         let newest_id = self.queue.back().map(FileReader::id);
@@ -30,7 +30,7 @@ impl LogReader {
         let mut older = rotation::copy_candidates(newest_id, &seen, files);
         let mut next = rotation::successors(newest_id, &seen, files);
         let is_base = newest_id.is_some() && files.base_id() == newest_id;
-        // Beside a log that is new, or has nothing yet, a file of an unknown kind is no copy of it.
+        // A file of an unknown kind is not a copy of a log that is new or empty.
         if self.has_looked && self.queue.back().is_some_and(|newest| is_base && newest.is_unread()) {
             older.retain(|file| file.role != RotationName::Other);
         }
@@ -44,12 +44,12 @@ impl LogReader {
         let mut is_unsure =
             next.iter().any(is_opaque) || (self.has_looked && is_perhaps_cut && older.iter().any(is_opaque));
         next.retain(|file| !is_opaque(file));
-        // Beside a log that is not cut, what is packed holds nothing new, and may not be complete yet.
+        // Without a truncation, a compressed file has nothing new, and may be incomplete.
         let is_wanted = |packing| {
             packing == Compression::Plain || (packing == Compression::Gzip && (is_cut || !self.has_looked))
         };
         older.retain(|file| is_wanted(file.packing));
-        // More would be given up below, after they were unpacked.
+        // More files would be decompressed only to be dropped below.
         while next.len() > MAX_HELD && next[0].packing == Compression::Gzip {
             next.remove(0);
             is_unsure = true;
@@ -59,7 +59,7 @@ impl LogReader {
         let (Some(mut older), Some(next)) = (older, next) else { return Ok(false) };
         let newest = self.queue.back();
         let mut opened = Vec::new();
-        // Ours was renamed and not cut since: what is no part of it came after it, whatever times say.
+        // Our file was renamed and not truncated since: other content is newer, whatever its times.
         if let Some(newest) = newest.filter(|newest| !is_base && !is_cut && !newest.is_unread()) {
             for (role, id, file) in mem::take(&mut older) {
                 if newest.has_copy(&file)? {
@@ -71,7 +71,7 @@ impl LogReader {
         }
         for (role, id, file) in next {
             let is_copy = match newest {
-                // What holds our place is a copy of it, and no successor.
+                // A file with what was read is a copy, not a successor.
                 Some(newest) if is_cut => {
                     (role == RotationName::Other || newest.is_deleted())
                         && newest.fingerprint().matches(&file)?
@@ -87,13 +87,13 @@ impl LogReader {
                 opened.push(FileReader::at(file, id, 0)?);
             }
         }
-        // Files between ours and these may have come and gone. Beside older ones, which rotation removes first, a single one
-        // is most likely the very next; alone, it may be any, because no more may be kept.
+        // Files between ours and these may have come and gone. If older ones exist, which rotation removes first, a single file
+        // is most likely the next one; alone, it may be any, because only one may be retained.
         let is_gone =
             newest_id.is_some_and(|id| files.base_id() != Some(id) && !present.contains(&id) && !has_form);
         let missed = opened.iter().filter(|next| files.base_id() != Some(next.id())).count();
         if is_gone && (!self.has_looked || (missed > 0 && (missed > 1 || missed == present.len()))) {
-            // Others that were renamed like it are logs of their own.
+            // Under another log's name, it is not gone.
             let ids = directory.list()?.ids;
             is_unsure |= newest_id.is_some_and(|id| !ids.contains(&id));
         }
@@ -109,7 +109,7 @@ impl LogReader {
         Ok(true)
     }
 
-    /// Knows new packed files of which the original is held, one of each; says whether the newest file has such a form.
+    /// Matches new compressed files with open originals, one each; returns true if the newest file has a compressed form.
     fn match_compressed(&mut self, directory: &LogDirectory, files: &LogFiles) -> io::Result<bool> {
         let queued = self.queue.iter().chain(self.late.iter().map(RotatedFile::reader));
         let queued = queued.map(|reader| (reader.id(), reader.file()));
@@ -120,7 +120,7 @@ impl LogReader {
             originals.remove(&file.id);
         }
         let newest = self.queue.back().map(FileReader::id);
-        // It was made beside the log, and seen before it was complete.
+        // It was made beside the log, and listed before it was complete.
         let is_known_wanted = files.base.is_some() && newest.is_some_and(|id| originals.contains_key(&id));
         let mut forms = Vec::new();
         let mut has_form = false;
@@ -146,7 +146,7 @@ impl LogReader {
         Ok(has_form)
     }
 
-    /// The files of some steps, without those that cannot be unpacked; nothing if one is not there any more.
+    /// Opens files, without those that cannot be decompressed; nothing if one is gone.
     fn open_all(
         &mut self,
         directory: &LogDirectory,
@@ -161,7 +161,7 @@ impl LogReader {
         Ok(Some(opened.into_iter().filter_map(lines).collect()))
     }
 
-    /// The lines of a file; nothing, which is reported, if they are not to be had.
+    /// Returns the decompressed content of a file; an error is reported as a gap.
     pub(super) fn unpacked(&mut self, named: &LogFile, file: File) -> Option<File> {
         if named.packing == Compression::Plain {
             return Some(file);
@@ -170,7 +170,7 @@ impl LogReader {
         unpacked.map_err(|error| self.gaps.unreadable.insert(named.name.clone(), error.to_string())).ok()
     }
 
-    /// The same with the files that are there at this moment.
+    /// Opens new files of the present listing.
     pub(super) fn refresh(&mut self, directory: &LogDirectory) -> io::Result<()> {
         for _ in 0..MAX_ATTEMPTS {
             let files = directory.files_of(&self.name)?;
@@ -181,13 +181,13 @@ impl LogReader {
         Ok(())
     }
 
-    /// Gives a file up as read, or too old to be, but holds it as long as it has a name: its inode must not come back.
+    /// Marks a file as read, and holds it while it has a name, so that its inode number is not reused.
     pub(super) fn mark_read(&mut self, id: FileId, file: File) {
         self.known.insert(id);
         self.pinned.insert(id, HeldFile::new(file));
     }
 
-    /// Holds what is known, and nothing that has gone.
+    /// Holds known files, and releases those that are gone.
     pub(super) fn hold(&mut self, directory: &LogDirectory, files: &LogFiles) -> io::Result<()> {
         self.away.retain(|id, _| files.files().all(|file| file.id != *id));
         for (id, pinned) in mem::take(&mut self.pinned) {
@@ -210,7 +210,7 @@ impl LogReader {
         Ok(())
     }
 
-    /// Gives up what is too much, the oldest first, and counts what was not read of it.
+    /// Drops surplus files, the oldest first, and counts their unread bytes.
     pub(super) fn limit_held(&mut self) {
         while self.queue.len() > MAX_HELD {
             self.cut = None;
@@ -219,11 +219,11 @@ impl LogReader {
             let unread = oldest.unread_bytes();
             if unread > 0 {
                 self.gaps.bytes += unread;
-                // What is pending ends in what is lost, and what comes next may begin there.
+                // The pending line ends in the lost bytes, and the next one may start there.
                 self.gap = Some(oldest.ends_within_a_line());
             }
         }
-        // Of what is there now, later copies hold all that earlier ones do.
+        // Later copies have everything that earlier ones have.
         while self.copies.len() > MAX_HELD {
             let CopyCandidate { id, file, .. } = self.copies.remove(0);
             self.mark_read(id, file);

@@ -1,4 +1,4 @@
-//! A log's position, taken and resumed.
+//! Checkpoints of a log, taken and resumed.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -18,7 +18,7 @@ use crate::log_directory::LogDirectory;
 use crate::rotation::{LogFile, LogFiles};
 
 impl LogReader {
-    /// A log that was read up to a position, wherever that file is by now.
+    /// Returns a reader that continues at a checkpoint, wherever that file is now.
     pub fn resume(
         name: &str,
         checkpoint: Checkpoint,
@@ -37,7 +37,7 @@ impl LogReader {
             let is_packed = |file: &LogFile| file.packing == Compression::Gzip;
             let found = match stream.find(directory, files, id)? {
                 Some(file) => Some((id, file)),
-                // Unless it is read once more, because a line begins in it.
+                // Except one that is read again, because a line starts in it.
                 None if was_read => stream.copy_with(&spot.fingerprint, directory, files, is_packed)?,
                 None => None,
             };
@@ -60,7 +60,7 @@ impl LogReader {
         Ok(stream)
     }
 
-    /// Knows the compressed forms of known files that are gone, one of each.
+    /// Matches compressed files with known files that are gone, one each.
     fn match_compressed_known(
         &mut self,
         mut content_sums: Vec<(FileId, ContentSum)>,
@@ -84,8 +84,8 @@ impl LogReader {
         Ok(())
     }
 
-    /// The oldest new file that holds what was read of one that has gone: that one was compressed, or copied, cut and
-    /// deleted then.
+    /// Returns the oldest new file with the content that was read of one that is gone: it was compressed, or copied, truncated
+    /// and deleted.
     fn copy_with(
         &mut self,
         mark: &Fingerprint,
@@ -107,7 +107,7 @@ impl LogReader {
         Ok(None)
     }
 
-    /// Opens the file that was meant, whatever it is called by now.
+    /// Opens a file by its identity, whatever its name.
     fn find(
         &mut self,
         directory: &LogDirectory,
@@ -129,7 +129,7 @@ impl LogReader {
         Ok(None)
     }
 
-    /// Where to go on after a restart.
+    /// Returns the position at which a restart continues.
     pub fn checkpoint(&self) -> Checkpoint {
         let (front, pending) = (self.queue.front(), self.lines.pending());
         let read = front.map_or(0, FileReader::offset);

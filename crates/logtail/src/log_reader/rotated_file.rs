@@ -1,4 +1,4 @@
-//! A writer who has not noticed that its log was rotated or deleted.
+//! A rotated or deleted file that its writer still has open.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 use crate::file_reader::{FileReader, Read};
 use crate::line_assembler::{LineAssembler, Piece};
 
-/// A deleted file is let go after this time without a new line, so that its space becomes free.
+/// Time without a new line after which a deleted file is closed, so that its space becomes free.
 pub const DELETED_GRACE: Duration = Duration::from_secs(10);
 
-/// The file before the one that is read, with what its writer has begun.
+/// A file that was read, with an incomplete line of its writer.
 #[derive(Debug)]
 pub struct RotatedFile {
     reader: FileReader,
     lines: LineAssembler,
-    /// When something came from it last, or when it became the one before.
+    /// Time of the last bytes, or of the rotation.
     touched: Instant,
 }
 
@@ -35,7 +35,7 @@ impl RotatedFile {
         &mut self.lines
     }
 
-    /// Reads once; says whether there was something, or nothing if the file holds something else by now.
+    /// Reads once; returns true if there were new bytes, nothing if the file was rewritten.
     pub fn read(
         &mut self,
         buffer: &mut [u8],
@@ -53,7 +53,7 @@ impl RotatedFile {
         })
     }
 
-    /// Whether nobody is expected to write to it any more.
+    /// True if no more writes are expected.
     pub fn is_expired(&self, now: Instant) -> bool {
         self.reader.is_deleted()
             && now.duration_since(self.touched) >= DELETED_GRACE

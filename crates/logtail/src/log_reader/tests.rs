@@ -23,12 +23,12 @@ impl Reader {
         }
     }
 
-    /// Looks once and reads everything; lines joined by commas.
+    /// Scans once and reads everything; returns the lines, joined by commas.
     fn text(&mut self) -> String {
         self.text_after(Duration::ZERO)
     }
 
-    /// The same after the last look was so long ago.
+    /// Does the same as long after the last scan.
     fn text_after(&mut self, pause: Duration) -> String {
         let files = self.directory.files_of("x.log").unwrap();
         let now = self.stream.looked.unwrap_or_else(Instant::now) + pause;
@@ -39,7 +39,7 @@ impl Reader {
         shown.join(",")
     }
 
-    /// Goes on from a position, as after a restart.
+    /// Continues at a checkpoint, as after a restart.
     fn resume(&mut self, kept: &str) {
         let files = self.directory.files_of("x.log").unwrap();
         let position = serde_json::from_str(kept).unwrap();
@@ -52,7 +52,7 @@ fn append(path: &Path, text: &str) {
     file.write_all(text.as_bytes()).unwrap();
 }
 
-/// Renames as supervisord and logrotate do, and keeps so many rotated files.
+/// Renames as supervisord and logrotate do, with `keep` rotated files.
 fn rename(dir: &Path, keep: u32) {
     for number in (1..keep).rev() {
         let _ = fs::rename(dir.join(format!("x.log.{number}")), dir.join(format!("x.log.{}", number + 1)));
@@ -325,7 +325,7 @@ fn that_files_may_have_come_and_gone_is_said() {
         reader.stream.take_gaps().maybe_files
     };
     for restart in [false, true] {
-        // Of one kept file nobody can tell whether it was the only one.
+        // A single retained file may or may not have been the only one.
         let one = [1, 2, 4].map(|rotations| perhaps(1, rotations, restart));
         let three = [3, 5].map(|rotations| perhaps(3, rotations, restart));
         assert_eq!((one, three), ([false, true, true], [false, true]), "{restart}");
