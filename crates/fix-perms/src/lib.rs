@@ -129,7 +129,7 @@ fn open(path: &Path) -> Result<OwnedFd> {
 pub fn run() -> Outcome {
     let cli = Cli::try_parse()?;
     if !cli.dry_run && !nix::unistd::geteuid().is_root() {
-        return Err(anyhow!("only root may change owners and modes of others"))
+        return Err(anyhow!("changing owners and modes requires root"))
             .hint(|| "sudo fix-perms, or fix-perms --dry-run".to_owned());
     }
     let wants = |part| cli.only.is_none_or(|only| only == part);

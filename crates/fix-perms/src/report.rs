@@ -88,10 +88,10 @@ impl Report {
             return writeln!(out);
         }
         for row in &self.trees {
-            write!(out, "{}: {} entries looked at, ", row.path, row.entries)?;
+            write!(out, "{}: {} entries checked, ", row.path, row.entries)?;
             match (row.changed, self.dry_run) {
                 (0, _) => write!(out, "nothing to change")?,
-                (_, true) => write!(out, "{} changes to make", row.changed)?,
+                (_, true) => write!(out, "{} changes needed", row.changed)?,
                 (_, false) => write!(out, "{} changes made", row.changed)?,
             }
             let mut before = ": ";
@@ -105,7 +105,7 @@ impl Report {
         }
         self.skipped
             .iter()
-            .try_for_each(|skipped| writeln!(out, "{}: {}, nothing done", skipped.part, skipped.reason))
+            .try_for_each(|skipped| writeln!(out, "{}: skipped, {}", skipped.part, skipped.reason))
     }
 }
 
@@ -130,14 +130,14 @@ pub fn print_step(step: &Step<'_>, json: bool) -> io::Result<()> {
 /// Says on stderr what could not be done, one line for each kind.
 pub fn warn(tally: &Tally) {
     for (what, trouble) in &tally.refused {
-        log::warn!("{}", line(what, "the file system refuses", trouble));
+        log::warn!("{}", line(what, "rejected by the file system", trouble));
     }
     for (what, trouble) in &tally.failed {
         log::error!("{}", line(what, "failed", trouble));
     }
     if tally.left > 0 {
         log::warn!(
-            "{} files were left alone: they have names elsewhere, or run with more rights than their readers",
+            "skipped {} files: they have hard links elsewhere, or are set-uid, set-gid or have capabilities",
             tally.left
         );
     }
@@ -145,5 +145,5 @@ pub fn warn(tally: &Tally) {
 
 fn line(what: &str, verb: &str, trouble: &Trouble) -> String {
     let Trouble { count, first, reason } = trouble;
-    format!("{what}: {verb} {count}, the first at {}: {reason}", quoted(first))
+    format!("{what}: {verb} {count} times, first at {}: {reason}", quoted(first))
 }

@@ -64,7 +64,7 @@ fn all(root: &Path) -> Vec<(String, u32, u32, u64, i64)> {
 fn only_what_is_wrong_is_changed_and_a_second_run_changes_nothing() {
     let machine = opt();
     let before = all(&machine.path("opt"));
-    machine.opt(&[]).said("@/opt: 11 entries looked at, 4 changes made: group 2, mode 2\n");
+    machine.opt(&[]).said("@/opt: 11 entries checked, 4 changes made: group 2, mode 2\n");
     assert_eq!(mode_and_group(&machine.path("opt/.image/tree/bin/wrong")), (0o775, group()));
     assert_eq!(mode_and_group(&machine.path("opt/mine")), (0o2775, group()));
     let after = all(&machine.path("opt"));
@@ -75,7 +75,7 @@ fn only_what_is_wrong_is_changed_and_a_second_run_changes_nothing() {
         .map(|(before, _)| before.0.as_str())
         .collect();
     assert_eq!(changed, [".image/tree/bin/wrong", "mine"]);
-    machine.opt(&[]).said("@/opt: 11 entries looked at, nothing to change\n");
+    machine.opt(&[]).said("@/opt: 11 entries checked, nothing to change\n");
     assert_eq!(all(&machine.path("opt")), after, "no inode was touched, not even its times");
 }
 
@@ -94,7 +94,7 @@ fn a_dry_run_prints_the_very_steps_and_changes_nothing() {
             "\"@/opt/mine\": mode 0755 to 2775".to_owned(),
         ]
     );
-    assert!(ran.stdout.ends_with("@/opt: 11 entries looked at, 4 changes to make: group 2, mode 2\n"));
+    assert!(ran.stdout.ends_with("@/opt: 11 entries checked, 4 changes needed: group 2, mode 2\n"));
     assert_eq!(all(&machine.path("opt")), before);
 }
 
@@ -132,7 +132,7 @@ fn on_an_overlay_nothing_is_copied_up_but_what_is_wrong() {
         names.filter(|name| !upper.join(name).is_dir()).collect::<Vec<_>>()
     };
 
-    machine.opt(&[]).said("@/opt: 11 entries looked at, nothing to change\n");
+    machine.opt(&[]).said("@/opt: 11 entries checked, nothing to change\n");
     assert_eq!(all(&upper).len(), 1, "the upper directory alone: {:?}", all(&upper));
 
     // A file of the lower layer goes wrong there, as one that a former layer of an image brought.
@@ -143,9 +143,9 @@ fn on_an_overlay_nothing_is_copied_up_but_what_is_wrong() {
     )
     .unwrap();
     tool(Command::new("mount").args(["-t", "overlay", "overlay", "-o", &layers]).arg(machine.path("opt")));
-    machine.opt(&[]).said("@/opt: 11 entries looked at, 1 changes made: mode 1\n");
+    machine.opt(&[]).said("@/opt: 11 entries checked, 1 changes made: mode 1\n");
     assert_eq!(copied(), [".image/tree/bin/wrong"]);
-    machine.opt(&[]).said("@/opt: 11 entries looked at, nothing to change\n");
+    machine.opt(&[]).said("@/opt: 11 entries checked, nothing to change\n");
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn no_link_leads_out_and_loops_end() {
     symlink(machine.path("outside"), machine.path("opt/mine/to-a-folder")).unwrap();
     symlink(".", machine.path("opt/mine/loop")).unwrap();
     symlink("nowhere", machine.path("opt/mine/broken")).unwrap();
-    machine.opt(&[]).said("@/opt: 15 entries looked at, nothing to change\n");
+    machine.opt(&[]).said("@/opt: 15 entries checked, nothing to change\n");
     assert_eq!(mode_and_group(&secret), (0o644, 0));
 }
 
@@ -185,8 +185,8 @@ fn any_name_and_any_depth_will_do() {
     let mut limited = Command::new("sh");
     limited.args(["-ec", "ulimit -S -n 256; exec \"$@\"", "sh"]).arg(command.get_program());
     let ran = Ran::new(&limited.args(command.get_args()).output().unwrap(), machine.root());
-    ran.said("@/opt: 3003 entries looked at, 6004 changes made: group 3002, mode 3002\n");
-    machine.opt(&[]).said("@/opt: 3003 entries looked at, nothing to change\n");
+    ran.said("@/opt: 3003 entries checked, 6004 changes made: group 3002, mode 3002\n");
+    machine.opt(&[]).said("@/opt: 3003 entries checked, nothing to change\n");
     for _ in 0..700 {
         here.push("deep");
     }
@@ -199,7 +199,7 @@ fn a_file_with_several_names_is_changed_once() {
     machine.opt(&[]);
     let first = machine.file("opt/mine/first", 0o644);
     fs::hard_link(&first, machine.path("opt/mine/second")).unwrap();
-    machine.opt(&[]).said("@/opt: 13 entries looked at, 2 changes made: group 1, mode 1\n");
+    machine.opt(&[]).said("@/opt: 13 entries checked, 2 changes made: group 1, mode 1\n");
     assert_eq!(mode_and_group(&first), (0o664, group()));
 }
 
@@ -213,8 +213,8 @@ fn a_program_with_capabilities_keeps_them() {
     let node = Node::Named(CString::new(program.as_os_str().as_bytes()).unwrap());
     node.set(c"security.capability", &capability).unwrap();
     let ran = machine.opt(&[]);
-    assert_eq!(ran.stdout, "@/opt: 12 entries looked at, nothing to change\n");
-    assert!(ran.stderr.contains("1 files were left alone"), "{}", ran.stderr);
+    assert_eq!(ran.stdout, "@/opt: 12 entries checked, nothing to change\n");
+    assert!(ran.stderr.contains("skipped 1 files"), "{}", ran.stderr);
     assert_eq!(mode_and_group(&program), (0o755, 0));
 }
 

@@ -26,7 +26,7 @@ fn the_owner_can_use_what_root_made_and_will_make() {
     machine.directory("ws/models", 0o755);
     let old = machine.file("ws/models/old", 0o640);
     assert!(!owner_can("echo more >> \"$1\"", &old), "otherwise the test shows nothing");
-    machine.workspace(&[]).said("@/ws: 3 entries looked at, 4 changes made: access_acl 2, default_acl 2\n");
+    machine.workspace(&[]).said("@/ws: 3 entries checked, 4 changes made: access_acl 2, default_acl 2\n");
     assert_eq!(acl(&old, "access").unwrap(), "u::6,u:1234:6,g::4,m::6,o::0");
     assert_eq!(acl(&machine.path("ws"), "default").unwrap(), "u::7,u:1234:7,g::5,m::7,o::5");
     assert_eq!(acl(&machine.path("ws"), "access"), None, "it is the owner's already");
@@ -38,7 +38,7 @@ fn the_owner_can_use_what_root_made_and_will_make() {
         assert!(owner_can("echo more >> \"$1\"", path), "{}", path.display());
     }
     assert!(owner_can("touch \"$1/x\" && mv \"$1/x\" \"$1/y\"", &machine.path("ws/models/folder")));
-    machine.workspace(&[]).said("@/ws: 6 entries looked at, nothing to change\n");
+    machine.workspace(&[]).said("@/ws: 6 entries checked, nothing to change\n");
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn what_its_owner_keeps_to_itself_stays_so() {
     let hidden = machine.directory("ws/hidden", 0o700);
     let inside = machine.file("ws/hidden/inside", 0o644);
     let program = machine.file("ws/program", 0o4755);
-    machine.workspace(&[]).said("@/ws: 4 entries looked at, 1 changes made: default_acl 1\n");
+    machine.workspace(&[]).said("@/ws: 4 entries checked, 1 changes made: default_acl 1\n");
     for path in [&netrc, &hidden, &inside, &program] {
         assert_eq!((acl(path, "access"), acl(path, "default")), (None, None), "{}", path.display());
     }
@@ -67,12 +67,12 @@ fn keys_are_closed_and_never_opened() {
     let keys = ssh.join("authorized_keys");
     fs::write(&keys, "ssh-ed25519 AAAA\n").unwrap();
     assert_eq!(mode_and_group(&keys).0, 0o664, "sshd refuses it like that");
-    machine.workspace(&[]).said("@/ws: 5 entries looked at, 4 changes made: mode 3, default_acl_removed 1\n");
+    machine.workspace(&[]).said("@/ws: 5 entries checked, 4 changes made: mode 3, default_acl_removed 1\n");
     assert_eq!(mode_and_group(&ssh).0 & 0o022, 0);
     assert_eq!(mode_and_group(&keys).0, 0o644);
     assert_eq!(mode_and_group(&key).0, 0o600);
     assert_eq!(acl(&ssh, "default"), None);
-    machine.workspace(&[]).said("@/ws: 5 entries looked at, nothing to change\n");
+    machine.workspace(&[]).said("@/ws: 5 entries checked, nothing to change\n");
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn links_in_the_workspace_lead_nowhere() {
     symlink(machine.path("outside"), machine.path("ws/folder")).unwrap();
     symlink(&outside, machine.path("ws/file")).unwrap();
     symlink("loop", machine.path("ws/loop")).unwrap();
-    machine.workspace(&[]).said("@/ws: 4 entries looked at, 1 changes made: default_acl 1\n");
+    machine.workspace(&[]).said("@/ws: 4 entries checked, 1 changes made: default_acl 1\n");
     assert_eq!((acl(&outside, "access"), acl(&machine.path("outside"), "default")), (None, None));
 }
 
@@ -120,7 +120,7 @@ fn without_a_mounted_volume_it_is_said_and_nothing_is_done() {
     let path = machine.directory("ws", 0o755);
     let output =
         machine.command(&["--only", "workspace"]).env("WORKSPACE_MOUNTED", "false").output().unwrap();
-    let said = format!("workspace: {} is not a mounted volume, nothing done\n", path.display());
+    let said = format!("workspace: skipped, {} is not a mounted volume\n", path.display());
     assert_eq!((output.status.code(), String::from_utf8(output.stdout).unwrap()), (Some(0), said));
     // A claim that the mounts do not bear out, such as WORKSPACE=/.
     let ran = machine.workspace(&[]);
@@ -140,7 +140,7 @@ fn a_volume_that_refuses_root_is_said_and_nothing_is_done() {
         .args(tool.get_args());
     command.env_clear().envs(tool.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let ran = Ran::new(&command.output().unwrap(), machine.root());
-    ran.said("workspace: cannot open @/ws: Permission denied (os error 13), nothing done\n");
+    ran.said("workspace: skipped, cannot open @/ws: Permission denied (os error 13)\n");
 }
 
 #[test]
@@ -159,10 +159,10 @@ fn a_read_only_volume_is_one_warning() {
     machine.file("ws/a", 0o644);
     tool_in_time(Command::new("mount").args(["-o", "remount,ro"]).arg(machine.path("ws")));
     let ran = machine.workspace(&[]);
-    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "@/ws: 2 entries looked at, nothing to change\n"));
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "@/ws: 2 entries checked, nothing to change\n"));
     assert_eq!(
         ran.stderr,
-        "fix-perms: warning: default_acl: the file system refuses 1, the first at \"@/ws\": read-only filesystem or storage medium\n"
+        "fix-perms: warning: default_acl: rejected by the file system 1 times, first at \"@/ws\": read-only filesystem or storage medium\n"
     );
 }
 
@@ -179,7 +179,9 @@ fn a_file_system_without_permissions_is_one_warning() {
     assert_eq!(first.code, Some(0));
     assert!(first.stdout.ends_with("nothing to change\n"), "{first:?}");
     assert!(
-        first.stderr.contains("default_acl: the file system refuses 1, the first at \"@/ws\": unsupported"),
+        first
+            .stderr
+            .contains("default_acl: rejected by the file system 1 times, first at \"@/ws\": unsupported"),
         "{first:?}"
     );
     assert_eq!(machine.workspace(&[]), first, "a second run says the same");
@@ -190,6 +192,6 @@ fn files_of_others_are_theirs() {
     let machine = Machine::with_volume();
     let file = machine.file("ws/file", 0o640);
     chown(&file, Some(33), Some(33)).unwrap();
-    machine.workspace(&[]).said("@/ws: 2 entries looked at, 1 changes made: default_acl 1\n");
+    machine.workspace(&[]).said("@/ws: 2 entries checked, 1 changes made: default_acl 1\n");
     assert_eq!(acl(&file, "access"), None);
 }
