@@ -8,10 +8,13 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::uio::pread;
 use rustix::io::{ReadWriteFlags, preadv2};
 
-use crate::file_content::offset;
-
 /// Alignment of direct access, in memory and on the disk: the largest sector in use.
 pub(crate) const ALIGNMENT: usize = 4096;
+
+/// A position as the kernel takes it: sizes of files have the sign bit to spare.
+pub(crate) fn offset(position: u64) -> i64 {
+    position.cast_signed()
+}
 
 /// Turns direct access (`O_DIRECT`) of an open file on or off; false if the file system does not have it.
 pub(crate) fn set_direct(file: BorrowedFd<'_>, direct: bool) -> bool {

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::sys::uio::pwrite;
 use nix::unistd::{Whence, ftruncate, lseek};
 
-use crate::direct_io::{ALIGNMENT, DirectReader, set_direct};
+use crate::direct_io::{ALIGNMENT, DirectReader, offset, set_direct};
 use crate::error::Fault;
 use crate::kernel_copy::KernelCopy;
 use crate::metadata::Metadata;
@@ -80,11 +80,6 @@ pub(crate) fn copy_content(
         ftruncate(target, offset(meta.size)).map_err(Fault::Target)?;
     }
     Ok(written)
-}
-
-/// A position as the kernel takes it: sizes of files have the sign bit to spare.
-pub(crate) fn offset(position: u64) -> i64 {
-    position.cast_signed()
 }
 
 /// The next stretch of bytes at or after `position`; a file without holes is one.

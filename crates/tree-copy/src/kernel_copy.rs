@@ -8,8 +8,8 @@ use nix::fcntl::copy_file_range;
 use nix::sys::stat::fstat;
 use nix::sys::statfs::fstatfs;
 
+use crate::direct_io::offset;
 use crate::error::Fault;
-use crate::file_content::offset;
 
 /// Bytes that the file system copies at once by itself: between two of these a copy reports its progress and may be
 /// ended.

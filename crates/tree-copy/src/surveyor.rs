@@ -48,7 +48,7 @@ struct Surveyor {
 }
 
 impl Surveyor {
-    fn add(&self, meta: &Metadata, folder: &Folder, name: &CStr, attributes: &[CString]) {
+    fn add(&self, meta: &Metadata, name: &CStr, attributes: &[CString]) {
         let first = self.is_first(meta);
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         found.entries += 1;
@@ -131,7 +131,7 @@ impl Visitor for Surveyor {
             }
         };
         let attributes = attribute_names(walk, folder, pair, &name)?;
-        self.add(&meta, folder, &name, &attributes);
+        self.add(&meta, &name, &attributes);
         hand.sum.add_entry(&folder.place, &name, &meta, text.as_bytes());
         walk.counters.add(1, if meta.is_file() { meta.size } else { 0 }, 0);
         Ok(())
@@ -146,7 +146,7 @@ impl Visitor for Surveyor {
         source: &Metadata,
     ) -> Result<TargetSide> {
         let attributes = attribute_names(walk, parent, pair, name)?;
-        self.add(source, parent, name, &attributes);
+        self.add(source, name, &attributes);
         Ok(TargetSide::default())
     }
 
