@@ -71,7 +71,7 @@ fn login(env: &Env, host: &str) -> Vec<String> {
     let name = container(host);
     vec![
         format!("login: user {user}, password by: docker exec {name} bash -lc 'env | grep WEB_'"),
-        format!("login without a password, once: docker exec {name} {LINK}"),
+        format!("one-time login link: docker exec {name} {LINK}"),
     ]
 }
 
@@ -168,7 +168,7 @@ mod tests {
             "portal: http://localhost:1111, where 1111 is the port inside the container; the one outside: docker port \
              0123456789ab 1111",
             "login: user ada, password by: docker exec 0123456789ab bash -lc 'env | grep WEB_'",
-            "login without a password, once: docker exec 0123456789ab /opt/leonardo/bin/portal-link",
+            "one-time login link: docker exec 0123456789ab /opt/leonardo/bin/portal-link",
             "SSH: on, port 2022 inside the container",
             "problems: 2, shown by: docker exec 0123456789ab /opt/leonardo/bin/boot report",
         ];
