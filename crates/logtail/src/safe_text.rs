@@ -1,24 +1,23 @@
 //! Text that cannot do anything to a terminal.
 //!
-//! Of a line that was drawn several times, the last state counts. Terminal control sequences are taken out; a control character
-//! that remains is shown as its picture (`␀`, `␛`), a byte that is no text as `\xff`, and a character that would change
-//! the direction or the looks of others as `\u{202e}`.
+//! Only the last state of a line that was drawn several times counts. Terminal control sequences are removed; a control
+//! character that remains is shown as its picture (`␀`, `␛`), a byte that is not UTF-8 as `\xff`, and a character that would
+//! change the direction or the looks of others as `\u{202e}`.
 
 use std::io::Write;
 
-const ESCAPE: u8 = 0x1b;
-const BELL: u8 = 0x07;
+use terminal::{ESCAPE, Sequence};
 
-/// Appends a line's last state, without what could harm.
+/// Appends the last state of a line, without what could do harm.
 pub fn append_sanitized(out: &mut Vec<u8>, line: &[u8]) {
     if line.iter().fold(true, |plain, byte| plain & (0x20..0x7f).contains(byte)) {
         out.extend_from_slice(line);
         return;
     }
-    let mut rest = last_state(line);
+    let mut rest = terminal::last_state(line);
     while !rest.is_empty() {
         if rest[0] == ESCAPE
-            && let Some(length) = sequence(rest)
+            && let Sequence::Complete(length) = terminal::sequence(rest)
         {
             rest = &rest[length..];
             continue;
@@ -30,52 +29,16 @@ pub fn append_sanitized(out: &mut Vec<u8>, line: &[u8]) {
     }
 }
 
-/// A text's last state, without what could harm.
+/// Returns the last state of a text, without what could do harm.
 pub fn sanitize(bytes: &[u8]) -> String {
     let mut safe = Vec::new();
     append_sanitized(&mut safe, bytes);
     String::from_utf8_lossy(&safe).into_owned()
 }
 
-/// Whether a later state was drawn over what was there.
+/// True if a line was drawn over by a later state of it.
 pub fn overwrites_line(line: &[u8]) -> bool {
-    last_state(line).len() < trimmed(line).len()
-}
-
-fn trimmed(line: &[u8]) -> &[u8] {
-    let end = line.iter().rposition(|&byte| byte != b'\r').map_or(0, |index| index + 1);
-    &line[..end]
-}
-
-/// What a terminal shows of a line with carriage returns in the end.
-fn last_state(line: &[u8]) -> &[u8] {
-    let line = trimmed(line);
-    memchr::memrchr(b'\r', line).map_or(line, |index| &line[index + 1..])
-}
-
-/// The length of the control sequence (ECMA-48) that a text begins with; nothing if it is not one, or has no end.
-fn sequence(text: &[u8]) -> Option<usize> {
-    match text.get(1)? {
-        b'[' => {
-            // Parameters and intermediates, then one final byte.
-            let end = 2 + text[2..].iter().position(|byte| !(0x20..0x40).contains(byte))?;
-            (0x40..0x7f).contains(&text[end]).then_some(end + 1)
-        }
-        // Strings: they end with the string terminator, the title of a window with a bell too.
-        b']' | b'P' | b'X' | b'^' | b'_' => {
-            let end = 2 + text[2..].iter().position(|&byte| byte == BELL || byte == ESCAPE)?;
-            match text[end] {
-                BELL => Some(end + 1),
-                _ => (text.get(end + 1) == Some(&b'\\')).then_some(end + 2),
-            }
-        }
-        0x20..0x30 => {
-            let end = 2 + text[2..].iter().position(|byte| !(0x20..0x30).contains(byte))?;
-            (0x30..0x7f).contains(&text[end]).then_some(end + 1)
-        }
-        0x30..0x7f => Some(2),
-        _ => None,
-    }
+    terminal::last_state(line).len() < terminal::without_returns(line).len()
 }
 
 fn visible(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -105,9 +68,13 @@ fn push(out: &mut Vec<u8>, character: Option<char>, buffer: &mut [u8; 4]) {
     }
 }
 
-/// C1 controls; line and paragraph separators; what changes the direction of other characters (UAX #9).
+/// True for C1 controls, line and paragraph separators, and what changes the direction of other characters (UAX #9).
 fn harms(character: char) -> bool {
-    matches!(character, '\u{80}'..='\u{9f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}')
+    terminal::changes_direction(character)
+        || matches!(
+            character,
+            '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{61c}'
+        )
 }
 
 #[cfg(test)]

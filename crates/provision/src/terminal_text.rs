@@ -1,12 +1,11 @@
-//! Output as text: what a terminal would show of it in the end, and nothing that a terminal would obey.
+//! Output as text: the last state that a terminal would show, without anything that a terminal would obey.
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memrchr};
+use memchr::memchr;
+use terminal::{ESCAPE, Sequence};
 
-const ESCAPE: u8 = 0x1b;
-
-/// Lines as text, each with its end; see [`line`].
+/// Returns lines as text, each with its line break; see [`line`].
 pub fn lines(block: &[u8]) -> Cow<'_, [u8]> {
     if is_plain(block) {
         return Cow::Borrowed(block);
@@ -20,72 +19,49 @@ pub fn lines(block: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(text)
 }
 
-/// A line as text: escape sequences are left out, other control characters are written as `\x07`. Text stays as it is.
+/// Returns a line as text: escape sequences are removed, other control characters are written as `\x07`. Text is unchanged.
 pub fn line(line: &[u8]) -> Cow<'_, [u8]> {
-    let line = last_state(line);
+    let line = terminal::last_state(line);
     if is_plain(line) {
         return Cow::Borrowed(line);
     }
     let mut text = Vec::with_capacity(line.len());
     let mut rest = line;
     while let Some((&byte, behind)) = rest.split_first() {
-        rest = behind;
-        match byte {
-            ESCAPE => rest = behind_sequence(behind).unwrap_or_default(),
-            b'\t' | 0x20.. => text.push(byte),
-            control => text.extend(control.escape_ascii()),
-        }
+        rest = match byte {
+            ESCAPE => terminal::after_sequence(rest),
+            b'\t' | 0x20.. => {
+                text.push(byte);
+                behind
+            }
+            control => {
+                text.extend(control.escape_ascii());
+                behind
+            }
+        };
     }
     Cow::Owned(text)
 }
 
-/// How much of the beginning of a line can be made text: an escape sequence may go on with what comes next, and what
-/// follows a carriage return takes the place of what was before it.
+/// Returns the length of the beginning of a line that can be converted already: an escape sequence may go on with what comes
+/// next, and what follows a carriage return replaces what was before it.
 pub fn complete_prefix(line: &[u8]) -> usize {
     let mut end = 0;
     while let Some(found) = memchr(ESCAPE, &line[end..]) {
-        match behind_sequence(&line[end + found + 1..]) {
-            Some(rest) => end = line.len() - rest.len(),
-            None => return before_returns(&line[..end + found]),
+        let start = end + found;
+        match terminal::sequence(&line[start..]) {
+            Sequence::Complete(length) | Sequence::Malformed(length) => end = start + length,
+            Sequence::Unfinished => return terminal::without_returns(&line[..start]).len(),
         }
     }
-    before_returns(line)
+    terminal::without_returns(line).len()
 }
 
-/// The length without carriage returns at the end.
-fn before_returns(line: &[u8]) -> usize {
-    line.len() - line.iter().rev().take_while(|&&byte| byte == b'\r').count()
-}
-
-/// Whether a block has no control characters but ends of lines and tabs.
+/// True if a block has no control characters except line breaks and tabs.
 fn is_plain(block: &[u8]) -> bool {
     // In bytes and without an early exit, so that the compiler looks at many of them at once.
     let control = |byte: u8| u8::from(byte < 0x20) & u8::from(byte != b'\n') & u8::from(byte != b'\t');
     block.chunks(4_096).all(|chunk| chunk.iter().fold(0, |found, &byte| found | control(byte)) == 0)
-}
-
-/// What a terminal would show of a line in the end: behind the last carriage return that something follows.
-fn last_state(line: &[u8]) -> &[u8] {
-    let line = &line[..before_returns(line)];
-    let start = memrchr(b'\r', line).map_or(0, |index| index + 1);
-    &line[start..]
-}
-
-/// What follows an escape sequence (ECMA-48, and the operating system commands of xterm); nothing if it has not ended.
-fn behind_sequence(text: &[u8]) -> Option<&[u8]> {
-    let (&kind, rest) = text.split_first()?;
-    match kind {
-        b'[' => {
-            let parameters = rest.iter().take_while(|byte| matches!(byte, 0x20..=0x3f)).count();
-            rest.get(parameters + 1..)
-        }
-        b']' | b'P' | b'X' | b'^' | b'_' => {
-            let end = rest.iter().position(|&byte| byte == 0x07 || byte == ESCAPE)?;
-            if rest[end] == ESCAPE { rest.get(end + 2..) } else { rest.get(end + 1..) }
-        }
-        b'(' | b')' | b'#' | b'%' => rest.get(1..),
-        _ => Some(rest),
-    }
 }
 
 #[cfg(test)]
@@ -115,5 +91,7 @@ mod tests {
         let shown = lines(b"\x1b[31mred\x1b[0m\r\n1%\r2%\n\n\x07\tend");
         assert_eq!(shown.escape_ascii().to_string(), "red\\n2%\\n\\n\\\\x07\\tend");
         assert_eq!(lines(&shown), shown);
+        let charsets = line(b"\x1b(Bone\x1b$B two\x1b[never");
+        assert_eq!(charsets.escape_ascii().to_string(), "one twoever");
     }
 }

@@ -16,6 +16,7 @@ use kit::ReadPolicy;
 use ports::Service;
 use serde::Deserialize;
 use serde_json::json;
+use terminal::ESCAPE;
 
 use crate::app_state::AppState;
 use crate::client::Client;
@@ -99,7 +100,7 @@ fn did_not_listen(headers: &HeaderMap) -> bool {
 /// Returns the last lines of a log as plain text; none if it cannot be read.
 fn last_lines(path: &Path) -> Vec<String> {
     match read_tail(path) {
-        Ok(end) => lines(&String::from_utf8_lossy(&end)),
+        Ok(end) => lines(&end),
         Err(error) => {
             log_limit::info(&error);
             Vec::new()
@@ -125,13 +126,11 @@ fn read_tail(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// Returns the last lines that are not blank, without terminal control sequences.
-fn lines(text: &str) -> Vec<String> {
+fn lines(text: &[u8]) -> Vec<String> {
     let mut lines: Vec<String> = text
-        .lines()
-        .rev()
+        .rsplit(|&byte| byte == b'\n')
         // A progress bar overwrites its line: only the last state counts.
-        .filter_map(|line| line.trim_end_matches('\r').rsplit('\r').next())
-        .map(plain)
+        .map(|line| plain(terminal::last_state(line)))
         .filter(|line| !line.trim().is_empty())
         .take(MAX_LINES)
         .collect();
@@ -139,44 +138,20 @@ fn lines(text: &str) -> Vec<String> {
     lines
 }
 
-/// A line without escape sequences (ECMA-48, 5.4) and control characters.
-fn plain(line: &str) -> String {
-    let mut plain = String::new();
-    let mut rest = line.chars();
-    while let Some(character) = rest.next() {
-        if character == '\u{1b}' {
-            skip_sequence(&mut rest);
-        } else if character == '\t' {
-            plain.push(' ');
-        } else if !is_invisible(character) {
-            plain.push(character);
+/// Returns a line without control sequences, control characters and changes of direction.
+fn plain(line: &[u8]) -> String {
+    let mut text = Vec::with_capacity(line.len());
+    let mut rest = line;
+    while let Some((&byte, behind)) = rest.split_first() {
+        if byte == ESCAPE {
+            rest = terminal::after_sequence(rest);
+        } else {
+            text.push(if byte == b'\t' { b' ' } else { byte });
+            rest = behind;
         }
     }
-    plain.chars().take(MAX_LINE_LENGTH).collect()
-}
-
-fn skip_sequence(rest: &mut std::str::Chars<'_>) {
-    match rest.next() {
-        // Parameters, then one final character.
-        Some('[') => {
-            let _ = rest.find(|character| ('@'..='~').contains(character));
-        }
-        // A title or a link, up to BEL or the string terminator.
-        Some(']') => {
-            let mut escaped = false;
-            let _ = rest.find(|&character| {
-                let ends = character == '\u{7}' || (escaped && character == '\\');
-                escaped = character == '\u{1b}';
-                ends
-            });
-        }
-        _ => {}
-    }
-}
-
-/// Control characters, and those that turn the direction of writing around.
-fn is_invisible(character: char) -> bool {
-    character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    let is_visible = |character: &char| !character.is_control() && !terminal::changes_direction(*character);
+    String::from_utf8_lossy(&text).chars().filter(is_visible).take(MAX_LINE_LENGTH).collect()
 }
 
 #[cfg(test)]
@@ -191,18 +166,19 @@ mod tests {
             ("a\tb\u{0}\u{8}c\u{202e}d", "a bcd"),
             ("<script>alert(1)</script>", "<script>alert(1)</script>"),
             ("\u{1b}[never ends", "ever ends"),
+            ("\u{1b}(B\u{1b}[mreset \u{1b}Pq#0\u{1b}\\image", "reset image"),
         ] {
-            assert_eq!(plain(line), shown, "{line:?}");
+            assert_eq!(plain(line.as_bytes()), shown, "{line:?}");
         }
-        assert_eq!(plain(&"x".repeat(1_000)).len(), MAX_LINE_LENGTH);
+        assert_eq!(plain(&b"x".repeat(1_000)).len(), MAX_LINE_LENGTH);
     }
 
     #[test]
     fn the_last_lines_and_the_last_state_of_a_progress_bar_are_shown() {
         let text: Vec<String> = (0..100).map(|number| format!("line {number}\n\n")).collect();
-        let shown = lines(&(text.concat() + "10%\r50%\r100%\r\n"));
+        let shown = lines((text.concat() + "10%\r50%\r100%\r\n").as_bytes());
         assert_eq!((shown.len(), shown[0].as_str(), shown[19].as_str()), (20, "line 81", "100%"));
-        assert_eq!(lines(""), [""; 0]);
+        assert_eq!(lines(b""), [""; 0]);
     }
 
     #[test]
