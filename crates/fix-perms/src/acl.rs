@@ -1,7 +1,7 @@
-//! POSIX ACLs: what the kernel hands out, who may do what, and granting without giving to anybody else.
+//! POSIX ACLs: reads them, evaluates them, and gives one user access without giving more to any other.
 //!
-//! Reading takes the kernel's bytes, one system call without a look at `/etc/passwd`, because it is done for every entry
-//! of a volume. Writing goes through libacl, which checks the list (see [`Acl::entries`]).
+//! Reading parses the kernel's bytes, one system call without a look into `/etc/passwd`, because it is done for every entry
+//! of a volume. Writing goes through libacl, which validates the list (see [`Acl::entries`]).
 
 use std::io;
 
@@ -9,7 +9,7 @@ use exacl::{AclEntry, Perm};
 
 use crate::entry::{ALL, Entry, WRITE};
 
-// The kernel's form (linux/posix_acl_xattr.h): a version, then tag, permissions and id for each entry, little-endian.
+// The kernel's format (linux/posix_acl_xattr.h): a version, then tag, permissions and id for each entry, little-endian.
 const VERSION: u32 = 2;
 const OWNER: u16 = 0x01;
 const USER: u16 = 0x02;
@@ -18,12 +18,12 @@ const NAMED_GROUP: u16 = 0x08;
 const MASK: u16 = 0x10;
 const OTHER: u16 = 0x20;
 
-/// Which of a directory's two lists; files have the first alone.
+/// The two ACLs of a directory; files have only the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum List {
-    /// Who may do what with the entry itself.
+pub enum AclKind {
+    /// Permissions for the entry itself.
     Access,
-    /// What entries made in the directory get.
+    /// Initial ACL of new entries.
     Default,
 }
 
@@ -39,8 +39,8 @@ pub struct Acl {
 }
 
 impl Acl {
-    /// The list that a mode without an ACL amounts to.
-    pub fn of(entry: &Entry) -> Self {
+    /// Returns the list that is equivalent to a mode without an ACL.
+    pub fn from_mode(entry: &Entry) -> Self {
         Self {
             owner: entry.owner_bits(),
             users: Vec::new(),
@@ -51,7 +51,7 @@ impl Acl {
         }
     }
 
-    /// Reads the kernel's form; fails on a version or an entry that is unknown.
+    /// Parses the kernel's format; fails on an unknown version or entry.
     pub fn parse(bytes: &[u8]) -> io::Result<Self> {
         let unknown = || io::Error::new(io::ErrorKind::InvalidData, "an ACL of an unknown form");
         let (version, entries) = bytes.split_first_chunk::<4>().ok_or_else(unknown)?;
@@ -76,17 +76,17 @@ impl Acl {
         Ok(acl)
     }
 
-    /// What a user named in the list may do; nothing where it is not named.
-    pub fn permits(&self, uid: u32) -> Option<u8> {
+    /// Permissions of a user named in the list, limited by the mask.
+    pub fn user_permissions(&self, uid: u32) -> Option<u8> {
         let (_, named) = self.users.iter().find(|(id, _)| *id == uid)?;
         Some(named & self.mask.unwrap_or(ALL))
     }
 
-    /// The list with which `uid` may do this as well, and nobody else more than before.
+    /// Returns the list with these permissions added for `uid`, and for no other user.
     ///
-    /// A user that is named already stays named once, because libacl refuses the second. A mask that has to grow would
-    /// give more to everybody whom it held back, so they are cut to what it let through.
-    pub fn granting(mut self, uid: u32, permissions: u8) -> Self {
+    /// A user that is already named keeps its one entry, because libacl refuses duplicates. A mask that has to grow would
+    /// give more to all users that it limited, so their entries are limited to the old mask first.
+    pub fn with_user(mut self, uid: u32, permissions: u8) -> Self {
         let mask = self.mask.unwrap_or(ALL);
         self.users.iter_mut().chain(&mut self.groups).for_each(|(_, held)| *held &= mask);
         self.group &= mask;
@@ -99,16 +99,16 @@ impl Acl {
         self
     }
 
-    /// The default list to start from in a directory with this list: owner, group and others, as setfacl(1) does. But the maker
-    /// of an entry may use it where the directory is closed to its owner, and others do not write what root makes in a directory
-    /// that is open to all: a default list switches the umask off.
+    /// Returns the default list to start from in a directory with this list: owner, group and others, as setfacl(1) does.
+    /// Two differences, because a default list replaces the umask: the creator of an entry may always use it, and others never
+    /// get write access.
     pub fn into_default(self) -> Self {
         let group = self.group & self.mask.unwrap_or(ALL);
         let other = self.other & !WRITE;
         Self { owner: ALL, users: Vec::new(), groups: Vec::new(), mask: None, group, other }
     }
 
-    /// The list as libacl takes it, with ids as decimal numbers: names would be looked up, and may be ambiguous.
+    /// Returns the list for libacl, with ids as decimal numbers: names would be looked up, and may be ambiguous.
     pub fn entries(&self) -> Vec<AclEntry> {
         let user = |name: &str, held| AclEntry::allow_user(name, permissions(held), None);
         let group = |name: &str, held| AclEntry::allow_group(name, permissions(held), None);
@@ -126,8 +126,8 @@ fn permissions(digit: u8) -> Perm {
     bits.into_iter().filter(|(bit, _)| digit & bit != 0).map(|(_, permission)| permission).collect()
 }
 
-/// `rwx`, as setfacl(1) writes permissions.
-pub fn letters(digit: u8) -> String {
+/// Formats permissions as `rwx`, like setfacl(1).
+pub fn rwx(digit: u8) -> String {
     [(4, 'r'), (2, 'w'), (1, 'x')]
         .map(|(bit, letter)| if digit & bit == 0 { '-' } else { letter })
         .iter()
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn the_kernels_bytes_are_read() {
-        // What `setfacl -d -m u:1000:rwx` leaves on a directory of mode 0755.
+        // Result of `setfacl -d -m u:1000:rwx` on a directory of mode 0755.
         let bytes = [
             2, 0, 0, 0, 1, 0, 7, 0, 255, 255, 255, 255, 2, 0, 7, 0, 0xe8, 3, 0, 0, 4, 0, 5, 0, 255, 255, 255,
             255, 16, 0, 7, 0, 255, 255, 255, 255, 32, 0, 5, 0, 255, 255, 255, 255,
@@ -157,33 +157,37 @@ mod tests {
     }
 
     #[test]
-    fn a_user_may_do_what_the_mask_lets_through() {
-        assert_eq!(acl(&[(1000, 7)], 5, &[], Some(5)).permits(1000), Some(5));
-        assert_eq!(acl(&[(1000, 7)], 5, &[], Some(7)).permits(1001), None);
+    fn the_mask_limits_a_named_user() {
+        assert_eq!(acl(&[(1000, 7)], 5, &[], Some(5)).user_permissions(1000), Some(5));
+        assert_eq!(acl(&[(1000, 7)], 5, &[], Some(7)).user_permissions(1001), None);
     }
 
     #[test]
-    fn granting_gives_to_one_user_and_to_nobody_else() {
+    fn one_user_gets_access_and_no_other_gets_more() {
         let cases = [
-            (Acl::of(&directory(0o755)), acl(&[(1000, 7)], 5, &[], Some(7))),
+            (Acl::from_mode(&directory(0o755)), acl(&[(1000, 7)], 5, &[], Some(7))),
             (acl(&[(1000, 4)], 5, &[], Some(5)), acl(&[(1000, 7)], 5, &[], Some(7))),
             (
-                // The group and the others named could write, had the mask not held them back.
+                // The mask kept the group and the other named users from writing.
                 acl(&[(33, 7)], 7, &[(44, 6)], Some(4)),
                 acl(&[(33, 4), (1000, 7)], 4, &[(44, 4)], Some(7)),
             ),
         ];
         for (before, after) in cases {
-            assert_eq!(before.clone().granting(1000, 7), after, "{before:?}");
-            assert_eq!(after.clone().granting(1000, 7), after, "a second time changes nothing");
+            assert_eq!(before.clone().with_user(1000, 7), after, "{before:?}");
+            assert_eq!(after.clone().with_user(1000, 7), after, "a second time changes nothing");
         }
     }
 
     #[test]
-    fn a_default_list_starts_from_what_the_directory_really_allows() {
+    fn a_default_list_starts_from_the_effective_permissions_of_the_directory() {
         assert_eq!(acl(&[(33, 7)], 7, &[(44, 6)], Some(5)).into_default(), acl(&[], 5, &[], None));
         for (mode, made) in [(0o555, 0o755), (0o777, 0o775)] {
-            assert_eq!(Acl::of(&directory(mode)).into_default(), Acl::of(&directory(made)), "{mode:o}");
+            assert_eq!(
+                Acl::from_mode(&directory(mode)).into_default(),
+                Acl::from_mode(&directory(made)),
+                "{mode:o}"
+            );
         }
     }
 
@@ -202,6 +206,6 @@ mod tests {
                 "allow::mask::read,write,execute",
             ]
         );
-        assert_eq!(letters(6), "rw-");
+        assert_eq!(rwx(6), "rw-");
     }
 }

@@ -1,21 +1,21 @@
-//! One thing that is wrong with an entry, said as what makes it right.
+//! Changes that correct an entry.
 
 use std::fmt;
 
-use crate::acl::{Acl, letters};
+use crate::acl::{Acl, rwx};
 
 /// A change to one entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// It belongs to this group from now on.
+    /// Sets the group.
     Group(u32),
-    /// Its permission bits, from and to.
+    /// Changes the permission bits, from and to.
     Mode(u32, u32),
-    /// This user may do this with it (a digit of a mode), through this list.
+    /// Gives a user these permissions (a digit of a mode), with this access ACL.
     Access(u32, u8, Acl),
-    /// This user may do everything with what is made in it, through this list.
+    /// Gives a user all permissions for future entries, with this default ACL.
     Default(u32, Acl),
-    /// What is made in it gets no list.
+    /// Removes the default ACL.
     NoDefault,
 }
 
@@ -35,11 +35,11 @@ pub enum ChangeKind {
 }
 
 impl ChangeKind {
-    /// All of them, in the order in which they are shown.
+    /// All kinds, in the order of the summary.
     pub const ALL: [Self; 5] =
         [Self::Group, Self::Mode, Self::AccessAcl, Self::DefaultAcl, Self::NoDefaultAcl];
 
-    /// The name in the summary and in JSON.
+    /// Name in the summary and in JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -53,13 +53,13 @@ impl ChangeKind {
 }
 
 impl Change {
-    /// Whether it takes a file system that keeps ACLs.
+    /// True if the change needs a file system with ACLs.
     #[must_use]
     pub const fn is_acl(&self) -> bool {
         !matches!(self, Self::Group(_) | Self::Mode(..))
     }
 
-    /// Which kind it is.
+    /// Kind of the change.
     #[must_use]
     pub const fn kind(&self) -> ChangeKind {
         match self {
@@ -77,7 +77,7 @@ impl fmt::Display for Change {
         match self {
             Self::Group(gid) => write!(formatter, "group {gid}"),
             Self::Mode(from, to) => write!(formatter, "mode {from:04o} to {to:04o}"),
-            Self::Access(uid, digit, _) => write!(formatter, "acl user {uid} {}", letters(*digit)),
+            Self::Access(uid, digit, _) => write!(formatter, "acl user {uid} {}", rwx(*digit)),
             Self::Default(uid, _) => write!(formatter, "default acl user {uid} rwx"),
             Self::NoDefault => formatter.write_str("no default acl"),
         }

@@ -1,20 +1,20 @@
-//! What was seen of a file or directory: everything that a decision needs, and nothing else.
+//! Owner, mode and identity of a file or directory: all that the rules decide by.
 
 use dirfd::FileType;
 use nix::sys::stat::FileStat;
 
-/// Read, write and execute, as in one digit of a mode.
+/// Read, write and execute, as a digit of a mode.
 pub const ALL: u8 = 7;
-/// The digit that lets change.
+/// Write, as a digit of a mode.
 pub const WRITE: u8 = 2;
 const SET_USER_ID: u32 = 0o4000;
-/// Set-group-ID: on a directory, what is made in it gets the directory's group.
+/// Set-group-ID: new entries of such a directory inherit its group.
 pub const SET_GROUP_ID: u32 = 0o2000;
 
 /// An entry's owner, mode and identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
-    /// What it is.
+    /// File type.
     pub kind: FileType,
     /// Permission bits with set-user-ID, set-group-ID and sticky: `0o7777` at most.
     pub mode: u32,
@@ -22,9 +22,9 @@ pub struct Entry {
     pub uid: u32,
     /// The group.
     pub gid: u32,
-    /// How many names it has.
-    pub names: u64,
-    /// Device and inode: the same for all names of a file.
+    /// Number of hard links.
+    pub links: u64,
+    /// Device and inode: the same for all hard links of a file.
     pub identity: (u64, u64),
 }
 
@@ -44,23 +44,23 @@ impl Entry {
         bits(self.mode)
     }
 
-    /// True if its owner keeps it to itself, as private keys and `.netrc` are kept.
+    /// True if only the owner has access, as for private keys and `.netrc`.
     pub fn is_private(&self) -> bool {
         self.group_bits() | self.other_bits() == 0
     }
 
-    /// True for a link, device, pipe or socket: these are never touched.
+    /// True for a symbolic link, device, pipe or socket: these are never changed.
     pub fn is_special(&self) -> bool {
         !matches!(self.kind, FileType::RegularFile | FileType::Directory)
     }
 
     /// True if any account may execute it.
-    pub fn runs(&self) -> bool {
+    pub fn is_executable(&self) -> bool {
         self.mode & 0o111 != 0
     }
 
-    /// True for a file that runs with its owner's or group's rights: an account that may write it gets them.
-    pub fn lends_rights(&self) -> bool {
+    /// True for a set-user-ID or set-group-ID file: an account that may write to it gets the rights of its owner or group.
+    pub fn is_setid(&self) -> bool {
         self.kind == FileType::RegularFile && self.mode & (SET_USER_ID | SET_GROUP_ID) != 0
     }
 }
@@ -74,7 +74,7 @@ impl From<&FileStat> for Entry {
             mode: stat.st_mode & 0o7777,
             uid: stat.st_uid,
             gid: stat.st_gid,
-            names: u64::from(stat.st_nlink),
+            links: u64::from(stat.st_nlink),
             identity: (stat.st_dev as u64, stat.st_ino as u64),
         }
     }
@@ -89,13 +89,13 @@ fn bits(mode: u32) -> u8 {
 pub mod example {
     use super::{Entry, FileType};
 
-    /// A file of root's with one name.
+    /// A file of root with one hard link.
     pub fn file(mode: u32) -> Entry {
-        Entry { kind: FileType::RegularFile, mode, uid: 0, gid: 0, names: 1, identity: (1, 2) }
+        Entry { kind: FileType::RegularFile, mode, uid: 0, gid: 0, links: 1, identity: (1, 2) }
     }
 
-    /// A directory of root's.
+    /// A directory of root.
     pub fn directory(mode: u32) -> Entry {
-        Entry { kind: FileType::Directory, names: 2, ..file(mode) }
+        Entry { kind: FileType::Directory, links: 2, ..file(mode) }
     }
 }

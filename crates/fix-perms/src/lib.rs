@@ -1,51 +1,51 @@
-//! Owners, modes and ACLs of `/opt` and of the workspace, made right where they are wrong.
+//! Corrects owners, modes and ACLs of `/opt` and of the workspace.
 //!
-//! A second run finds nothing to change and writes nothing; on an overlay file system each needless change would copy a
-//! whole file into the container's layer. The tool may be killed at any time and started again.
+//! Only wrong entries are written: on an overlay file system each write copies the whole file into the container's layer.
+//! A second run changes nothing. The tool can be killed at any time and run again.
 //!
 //! # `/opt` (`--only container`)
 //!
-//! Everything is shared with the group `leonardo`: it may do what an entry's owner may do, and what is made in a directory
-//! gets the group too (set-group-ID, on directories alone). Rights are only ever added. Left alone are
+//! Everything is shared with the group `leonardo`: the group gets the owner's permissions, and new entries of a directory
+//! inherit the group (set-group-ID, on directories only). Permissions are only added. Skipped are
 //!
-//! * what root runs, and what belongs to services or packages: the table is in `container.rs`;
-//! * what its owner keeps to itself (no bits for group and others), with all that is in it, and `.ssh`;
-//! * programs that run with somebody else's rights: set-user-ID, set-group-ID, capabilities;
-//! * links, which have no mode and whose owner means nothing. `/opt/NAME` is often one: its tree is met where it really is.
+//! * programs that root runs, and trees of services or packages: the table is in `opt_rules.rs`;
+//! * private entries (no bits for group and others) with their content, and `.ssh`;
+//! * privileged programs: set-user-ID, set-group-ID, capabilities;
+//! * symbolic links. `/opt/NAME` is often one: its tree is corrected at its real path.
 //!
 //! # The workspace (`--only workspace`)
 //!
-//! Programs in a container run as root, and the volume's owner (`WORKSPACE_UID`) shall be able to use what they make:
+//! Programs in a container run as root, and the volume's owner (`WORKSPACE_UID`) has to be able to use their files:
 //!
 //! * each directory has a default ACL `user:WORKSPACE_UID:rwx`, so new entries are open to that user;
-//! * what root owns already gets an ACL that gives that user what its mode gives root.
+//! * entries of root get an ACL that gives that user the permissions that the mode gives root.
 //!
-//! Left alone is the same as above, except that the volume owner's own private directories are entered. A file with several
-//! names is changed if all of them are in the workspace: otherwise it may be somebody's who never put it there. In a `.ssh`
-//! directory nothing is ever given to anybody; what ssh would refuse is closed: others may not write, private keys
-//! (`id_*`) are their owner's alone, and no ACL is inherited.
+//! The same entries are skipped, except that the volume owner's own private directories are entered. A file with several
+//! hard links is changed only if all of them are in the workspace: otherwise the link may have been made without its owner's
+//! consent. In a `.ssh` directory no access is ever added, and modes that ssh refuses are corrected: no write access for
+//! others, none at all to private keys (`id_*`), no default ACL.
 //!
-//! # What cannot be done
+//! # Limits
 //!
-//! A file system that keeps no ACLs, modes or groups, that refuses, or is mounted read-only: one warning for each kind of
-//! change, with a count and the first path, and exit code 0, because nothing would be right after another run either. A
-//! workspace that root may not open is skipped, with the reason. What else fails (no space, a broken device) is an error.
-//! Links are not followed, other mounts are not entered, and entries that vanish meanwhile are no problem.
+//! A file system that has no ACLs, modes or groups, that refuses a change, or is mounted read-only: one warning for each kind
+//! of change, with a count and the first path, and exit code 0, because another run would fail the same way. A workspace
+//! that root may not open is skipped, with the reason. Any other failure (no space, a broken device) is an error.
+//! Links are not followed, other mounts are not entered, and entries that vanish during the walk are ignored.
 
 mod acl;
-mod apply;
-mod batch;
+mod acl_batch;
 mod change;
 mod cli;
-mod container;
 mod entry;
-mod names;
+mod entry_handle;
+mod hard_links;
+mod opt_rules;
 mod report;
 mod rules;
-mod tally;
-mod volume;
+mod summary;
+mod target_workspace;
 mod walk;
-mod workspace;
+mod workspace_rules;
 
 use std::io;
 use std::iter;
@@ -60,65 +60,65 @@ use nix::errno::Errno;
 
 pub use change::{Change, ChangeKind};
 pub use cli::command;
-pub use tally::{Tally, Trouble};
-pub use walk::{Step, Tell};
+pub use summary::{ErrorCount, Summary};
+pub use walk::{Step, StepCallback};
 
-use acl::{Acl, List};
-use apply::{Held, set_acls};
+use acl::{Acl, AclKind};
 use cli::{Cli, Part};
 use entry::ALL;
+use entry_handle::{EntryHandle, set_acls};
 use report::Report;
-use volume::Volume;
+use target_workspace::TargetWorkspace;
 
-/// A tree to correct, and for whom.
+/// A tree to correct, and the group or user to give access to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tree {
     /// Shared with a group, by the rules of `/opt`.
     Container {
-        /// Where it is: `/opt`.
+        /// Path of the tree: `/opt`.
         path: PathBuf,
         /// The group.
         gid: u32,
     },
-    /// Open to a volume's owner, by the rules of the workspace.
+    /// Accessible to a volume's owner, by the rules of the workspace.
     Workspace {
-        /// Where it is; on a mount other than `/`.
+        /// Path of the tree; on a mount other than `/`.
         path: PathBuf,
         /// The volume's owner; not root.
         uid: u32,
     },
 }
 
-/// Corrects a tree, or with `dry_run` only finds out what is wrong; `tell` hears of each step from several threads.
+/// Corrects a tree, or with `dry_run` only finds the changes that are needed; calls `on_step` for each, from several threads.
 ///
-/// Fails if the tree cannot be opened, or with the error of `tell`. What goes wrong with an entry is in the tally.
-pub fn fix(tree: &Tree, dry_run: bool, tell: Tell<'_>) -> Result<Tally> {
+/// Fails if the tree cannot be opened, or with the error of `on_step`. Errors of single entries are in the summary.
+pub fn fix_tree(tree: &Tree, dry_run: bool, on_step: StepCallback<'_>) -> Result<Summary> {
     match tree {
         Tree::Container { path, gid } => {
-            let top = open(path)?;
-            Ok(walk::walk(&rules::Container { gid: *gid }, path, top, dry_run, tell)?)
+            let root = open(path)?;
+            Ok(walk::walk(&rules::OptRules { gid: *gid }, path, root, dry_run, on_step)?)
         }
         Tree::Workspace { path, uid } => {
-            let top = open(path)?;
+            let root = open(path)?;
             let mount = |open: &OwnedFd| Ok::<_, Errno>((dirfd::mount_id(open), dirfd::identity(open)?.0));
-            if mount(&top)? == mount(&dirfd::open_root("/")?)? {
+            if mount(&root)? == mount(&dirfd::open_root("/")?)? {
                 bail!("{} is not on a mounted volume", path.display());
             }
-            Ok(walk::walk(&rules::Workspace { uid: *uid }, path, top, dry_run, tell)?)
+            Ok(walk::walk(&rules::WorkspaceRules { uid: *uid }, path, root, dry_run, on_step)?)
         }
     }
 }
 
-/// Lets `uid` use the directory `top` itself and what is made in it, by ACLs; `Unsupported` where its file system keeps none.
-/// Where `uid` owns `top`, on which an ACL has no effect, it is what is made there alone.
-pub fn open_to(top: &Path, uid: u32) -> io::Result<()> {
-    let held = Held::open(Arc::new(dirfd::open_root(top)?));
-    let entry = held.look()?;
-    let access = held.acl(List::Access)?.unwrap_or_else(|| Acl::of(&entry));
-    let default = held.acl(List::Default)?.unwrap_or_else(|| access.clone().into_default());
-    let access = (entry.uid != uid).then(|| Change::Access(uid, ALL, access.granting(uid, ALL)));
-    let changes = access.into_iter().chain([Change::Default(uid, default.granting(uid, ALL))]);
-    changes.into_iter().try_for_each(|change| set_acls(iter::once(&held), &change))
+/// Gives `uid` access to the directory `path` itself and to its future entries, by ACLs; `Unsupported` if its file system has
+/// none. If `uid` owns the directory, on which an ACL has no effect, only future entries are concerned.
+pub fn grant_access(path: &Path, uid: u32) -> io::Result<()> {
+    let handle = EntryHandle::open(Arc::new(dirfd::open_root(path)?));
+    let entry = handle.stat()?;
+    let access = handle.acl(AclKind::Access)?.unwrap_or_else(|| Acl::from_mode(&entry));
+    let default = handle.acl(AclKind::Default)?.unwrap_or_else(|| access.clone().into_default());
+    let access = (entry.uid != uid).then(|| Change::Access(uid, ALL, access.with_user(uid, ALL)));
+    let changes = access.into_iter().chain([Change::Default(uid, default.with_user(uid, ALL))]);
+    changes.into_iter().try_for_each(|change| set_acls(iter::once(&handle), &change))
 }
 
 fn open(path: &Path) -> Result<OwnedFd> {
@@ -132,33 +132,34 @@ pub fn run() -> Outcome {
         return Err(anyhow!("changing owners and modes requires root"))
             .hint(|| "sudo fix-perms, or fix-perms --dry-run".to_owned());
     }
-    let wants = |part| cli.only.is_none_or(|only| only == part);
-    let tell = |step: &Step<'_>| if cli.dry_run { report::print_step(step, cli.json) } else { Ok(()) };
+    let is_selected = |part| cli.only.is_none_or(|only| only == part);
+    let on_step = |step: &Step<'_>| if cli.dry_run { report::print_step(step, cli.json) } else { Ok(()) };
     let mut report = Report::new(cli.dry_run);
     let mut complete = true;
-    let mut settle = |report: &mut Report, part, tree: &Tree, path: &Path| -> Result<()> {
-        let tally = fix(tree, cli.dry_run, &tell)?;
-        report::warn(&tally);
-        complete &= tally.is_complete();
-        report.add(part, path, &tally);
+    let mut fix = |report: &mut Report, part, tree: &Tree, path: &Path| -> Result<()> {
+        let summary = fix_tree(tree, cli.dry_run, &on_step)?;
+        report::warn(&summary);
+        complete &= summary.is_complete();
+        report.add(part, path, &summary);
         Ok(())
     };
-    if wants(Part::Container) {
+    if is_selected(Part::Container) {
         let tree = Tree::Container { path: cli.opt.clone(), gid: group(&cli.group)? };
-        settle(&mut report, "container", &tree, &cli.opt)?;
+        fix(&mut report, "container", &tree, &cli.opt)?;
     }
-    if wants(Part::Workspace) {
-        // sudo and `docker exec` hand on little; what init settled is in the store.
-        match volume::find(&env_store::session_env(Env::from_process(), Path::new(env_store::PATH)))? {
-            Volume::None(reason) => report.skip("workspace", reason),
-            Volume::Mounted { path, uid } => {
+    if is_selected(Part::Workspace) {
+        // sudo and `docker exec` pass on few variables; the values that init has chosen are in the store.
+        let env = env_store::session_env(Env::from_process(), Path::new(env_store::PATH));
+        match target_workspace::from_env(&env)? {
+            TargetWorkspace::None(reason) => report.skip("workspace", reason),
+            TargetWorkspace::Mounted { path, uid } => {
                 let tree = Tree::Workspace { path: path.clone(), uid };
-                match settle(&mut report, "workspace", &tree, &path) {
-                    // Nothing would be right after another run either.
-                    Err(error) if is_closed(&error) => {
+                match fix(&mut report, "workspace", &tree, &path) {
+                    // Another run would fail the same way.
+                    Err(error) if is_access_denied(&error) => {
                         report.skip("workspace", format!("{error:#}"));
                     }
-                    settled => settled?,
+                    fixed => fixed?,
                 }
             }
         }
@@ -167,7 +168,7 @@ pub fn run() -> Outcome {
     Ok(if complete { Exit::Done } else { Exit::No })
 }
 
-fn is_closed(error: &anyhow::Error) -> bool {
+fn is_access_denied(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) == Some(Errno::EACCES as i32)
 }
 

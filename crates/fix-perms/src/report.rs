@@ -1,4 +1,4 @@
-//! What the tool prints: steps of a dry run, the summary, and warnings.
+//! Output of the tool: steps of a dry run, the summary, and warnings.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -6,11 +6,11 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use crate::change::ChangeKind;
-use crate::tally::{Tally, Trouble};
+use crate::summary::{ErrorCount, Summary};
 use crate::walk::Step;
 use kit::quote::quoted;
 
-/// The answer; its JSON form only ever grows.
+/// Result of a run; fields of its JSON form are only ever added.
 #[derive(Debug, Serialize)]
 pub struct Report {
     dry_run: bool,
@@ -27,15 +27,15 @@ struct Row {
     changes: BTreeMap<&'static str, u64>,
     mounts_not_entered: u64,
     left_alone: u64,
-    refused: Vec<Complaint>,
-    failed: Vec<Complaint>,
+    refused: Vec<ErrorRow>,
+    failed: Vec<ErrorRow>,
 }
 
 #[derive(Debug, Serialize)]
-struct Complaint {
+struct ErrorRow {
     what: &'static str,
     count: u64,
-    /// Bytes that are not UTF-8 are replaced; the warning on stderr shows them.
+    /// Path; invalid UTF-8 is replaced, and shown by the warning on stderr.
     first: String,
     reason: String,
 }
@@ -54,33 +54,33 @@ struct StepLine<'a> {
 }
 
 impl Report {
-    /// An empty report.
+    /// Creates an empty report.
     pub fn new(dry_run: bool) -> Self {
         Self { dry_run, trees: Vec::new(), skipped: Vec::new() }
     }
 
-    /// A tree was dealt with.
-    pub fn add(&mut self, part: &'static str, path: &std::path::Path, tally: &Tally) {
-        let count = |kind: ChangeKind| (kind.name(), tally.changes.get(&kind).copied().unwrap_or(0));
+    /// Adds a tree that was checked.
+    pub fn add(&mut self, part: &'static str, path: &std::path::Path, summary: &Summary) {
+        let count = |kind: ChangeKind| (kind.name(), summary.changes.get(&kind).copied().unwrap_or(0));
         self.trees.push(Row {
             part,
             path: path.to_string_lossy().into_owned(),
-            entries: tally.entries,
-            changed: tally.changed(),
+            entries: summary.entries,
+            changed: summary.changed(),
             changes: ChangeKind::ALL.into_iter().map(count).collect(),
-            mounts_not_entered: tally.mounts,
-            left_alone: tally.left,
-            refused: tally.refused.iter().map(complaint).collect(),
-            failed: tally.failed.iter().map(complaint).collect(),
+            mounts_not_entered: summary.mounts,
+            left_alone: summary.left_alone,
+            refused: summary.refused.iter().map(error_row).collect(),
+            failed: summary.failed.iter().map(error_row).collect(),
         });
     }
 
-    /// A tree was not there to be dealt with.
+    /// Adds a part that was skipped.
     pub fn skip(&mut self, part: &'static str, reason: String) {
         self.skipped.push(Skipped { part, reason });
     }
 
-    /// Prints it, as text or as one JSON object.
+    /// Prints the report, as text or as one JSON object.
     pub fn print(&self, json: bool) -> io::Result<()> {
         let mut out = io::stdout().lock();
         if json {
@@ -109,41 +109,41 @@ impl Report {
     }
 }
 
-fn complaint((what, trouble): (&&'static str, &Trouble)) -> Complaint {
-    let Trouble { count, first, reason } = trouble;
-    Complaint { what, count: *count, first: first.to_string_lossy().into_owned(), reason: reason.clone() }
+fn error_row((what, error): (&&'static str, &ErrorCount)) -> ErrorRow {
+    let ErrorCount { count, first, reason } = error;
+    ErrorRow { what, count: *count, first: first.to_string_lossy().into_owned(), reason: reason.clone() }
 }
 
-/// Prints a step of a dry run on a line of its own.
+/// Prints a step of a dry run, as one line.
 pub fn print_step(step: &Step<'_>, json: bool) -> io::Result<()> {
     let mut line = if json {
         let path = step.path.to_string_lossy();
         let shown = StepLine { path, change: step.change.kind().name(), to: step.change.to_string() };
         serde_json::to_string(&shown)?
     } else {
-        format!("{}: {}", quoted(step.path), step.change)
+        step.to_string()
     };
     line.push('\n');
     io::stdout().lock().write_all(line.as_bytes())
 }
 
-/// Says on stderr what could not be done, one line for each kind.
-pub fn warn(tally: &Tally) {
-    for (what, trouble) in &tally.refused {
-        log::warn!("{}", line(what, "rejected by the file system", trouble));
+/// Reports on stderr the changes that could not be made, one line for each kind.
+pub fn warn(summary: &Summary) {
+    for (what, error) in &summary.refused {
+        log::warn!("{}", line(what, "rejected by the file system", error));
     }
-    for (what, trouble) in &tally.failed {
-        log::error!("{}", line(what, "failed", trouble));
+    for (what, error) in &summary.failed {
+        log::error!("{}", line(what, "failed", error));
     }
-    if tally.left > 0 {
+    if summary.left_alone > 0 {
         log::warn!(
             "skipped {} files: they have hard links elsewhere, or are set-uid, set-gid or have capabilities",
-            tally.left
+            summary.left_alone
         );
     }
 }
 
-fn line(what: &str, verb: &str, trouble: &Trouble) -> String {
-    let Trouble { count, first, reason } = trouble;
+fn line(what: &str, verb: &str, error: &ErrorCount) -> String {
+    let ErrorCount { count, first, reason } = error;
     format!("{what}: {verb} {count} times, first at {}: {reason}", quoted(first))
 }

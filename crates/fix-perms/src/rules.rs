@@ -1,96 +1,102 @@
-//! What the walk asks the rules of a tree; see `container` and `workspace` for the answers.
+//! Interface between the walk and the rules of a tree; see `opt_rules` and `workspace_rules`.
 
 use std::io;
 
 use crate::change::Change;
 use crate::entry::Entry;
-use crate::workspace::Read;
-use crate::{container, workspace};
+use crate::workspace_rules::ReadAcl;
+use crate::{opt_rules, workspace_rules};
 
-/// Decisions about one tree. A place says how the part of the tree is treated in which an entry lies.
+/// Rules of one tree. A zone is a part of the tree that is treated alike.
 pub trait Rules: Sync {
-    /// The places that the rules tell apart.
-    type Place: Copy + Send + Sync;
-    /// Whether a file with a name outside the tree is left alone: its owner may be somebody who never was asked.
-    const WANTS_ALL_NAMES: bool;
-    /// Whether ACLs matter.
-    const WANTS_ACLS: bool;
-    /// The tree's own directory.
-    fn top(&self) -> Self::Place;
-    /// The place of `name` in a directory; nothing where it is left alone with all that is in it.
-    fn below(&self, place: Self::Place, name: &[u8]) -> Option<Self::Place>;
-    /// Whether what lies in a directory is looked at.
-    fn enters(&self, place: Self::Place, entry: &Entry) -> bool;
-    /// What makes an entry right; fails only where an ACL cannot be read.
-    fn judge(
+    /// Zones of the tree.
+    type Zone: Copy + Send + Sync;
+    /// True if a file with a hard link outside the tree is skipped: it may belong to a user who does not know of the link.
+    const NEEDS_ALL_LINKS: bool;
+    /// True if the rules use ACLs.
+    const USES_ACLS: bool;
+    /// Zone of the tree's root directory.
+    fn root(&self) -> Self::Zone;
+    /// Zone of the entry `name` in a directory; `None` if it is skipped with its content.
+    fn child(&self, zone: Self::Zone, name: &[u8]) -> Option<Self::Zone>;
+    /// True if the content of a directory is checked.
+    fn descends(&self, zone: Self::Zone, entry: &Entry) -> bool;
+    /// Changes that correct an entry; fails only if an ACL cannot be read.
+    fn required_changes(
         &self,
-        place: Self::Place,
+        zone: Self::Zone,
         name: &[u8],
         entry: &Entry,
-        read: Read<'_>,
+        read_acl: ReadAcl<'_>,
     ) -> io::Result<Vec<Change>>;
 }
 
-/// The rules of `/opt`.
-pub struct Container {
+/// Rules of `/opt`.
+pub struct OptRules {
     /// The group that the tree is shared with.
     pub gid: u32,
 }
 
-impl Rules for Container {
-    type Place = container::Place;
-    // An overlay gives a file of a lower layer a copy of its own with each name that is changed, and the count of names
-    // stays. Only members of the group could link something into the tree, and they may become root.
-    const WANTS_ALL_NAMES: bool = false;
-    const WANTS_ACLS: bool = false;
+impl Rules for OptRules {
+    type Zone = opt_rules::Zone;
+    // A hard link to a file of a lower layer is copied up separately, while the link count stays. Only members of the group
+    // could link a file into the tree, and they may become root anyway.
+    const NEEDS_ALL_LINKS: bool = false;
+    const USES_ACLS: bool = false;
 
-    fn top(&self) -> Self::Place {
-        container::Place::Top
+    fn root(&self) -> Self::Zone {
+        opt_rules::Zone::Top
     }
 
-    fn below(&self, place: Self::Place, name: &[u8]) -> Option<Self::Place> {
-        place.below(name)
+    fn child(&self, zone: Self::Zone, name: &[u8]) -> Option<Self::Zone> {
+        zone.child(name)
     }
 
-    fn enters(&self, place: Self::Place, entry: &Entry) -> bool {
-        container::enters(place, entry)
+    fn descends(&self, zone: Self::Zone, entry: &Entry) -> bool {
+        opt_rules::descends(zone, entry)
     }
 
-    fn judge(&self, place: Self::Place, _: &[u8], entry: &Entry, _: Read<'_>) -> io::Result<Vec<Change>> {
-        Ok(container::judge(place, self.gid, entry))
+    fn required_changes(
+        &self,
+        zone: Self::Zone,
+        _: &[u8],
+        entry: &Entry,
+        _: ReadAcl<'_>,
+    ) -> io::Result<Vec<Change>> {
+        Ok(opt_rules::required_changes(zone, self.gid, entry))
     }
 }
 
-/// The rules of the workspace.
-pub struct Workspace {
+/// Rules of the workspace.
+pub struct WorkspaceRules {
     /// The volume's owner.
     pub uid: u32,
 }
 
-impl Rules for Workspace {
-    type Place = workspace::Place;
-    const WANTS_ALL_NAMES: bool = true;
-    const WANTS_ACLS: bool = true;
+impl Rules for WorkspaceRules {
+    type Zone = workspace_rules::Zone;
+    const NEEDS_ALL_LINKS: bool = true;
+    const USES_ACLS: bool = true;
 
-    fn top(&self) -> Self::Place {
-        workspace::Place::Top
+    fn root(&self) -> Self::Zone {
+        workspace_rules::Zone::Top
     }
 
-    fn below(&self, place: Self::Place, name: &[u8]) -> Option<Self::Place> {
-        Some(place.below(name))
+    fn child(&self, zone: Self::Zone, name: &[u8]) -> Option<Self::Zone> {
+        Some(zone.child(name))
     }
 
-    fn enters(&self, place: Self::Place, entry: &Entry) -> bool {
-        workspace::enters(place, self.uid, entry)
+    fn descends(&self, zone: Self::Zone, entry: &Entry) -> bool {
+        workspace_rules::descends(zone, self.uid, entry)
     }
 
-    fn judge(
+    fn required_changes(
         &self,
-        place: Self::Place,
+        zone: Self::Zone,
         name: &[u8],
         entry: &Entry,
-        read: Read<'_>,
+        read_acl: ReadAcl<'_>,
     ) -> io::Result<Vec<Change>> {
-        workspace::judge(place, self.uid, name, entry, read)
+        workspace_rules::required_changes(zone, self.uid, name, entry, read_acl)
     }
 }

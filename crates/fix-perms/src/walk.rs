@@ -1,7 +1,8 @@
-//! The walk over a tree: by descriptors, in parallel, without following a link or entering another mount.
+//! Walks a tree by descriptors, in parallel, without following a link or entering another mount.
 
 use std::cell::OnceCell;
 use std::ffi::{CStr, OsStr};
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -12,97 +13,104 @@ use std::thread;
 
 use dirfd::FileType;
 use dirfd::parallel::{self, Dir, Entered, Visitor};
+use kit::quote::quoted;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::fstatat;
 
 use crate::acl::Acl;
-use crate::apply::Held;
-use crate::batch::{self, Batch, Waiting};
+use crate::acl_batch::{self, AclBatch, PendingAcl};
 use crate::change::{Change, ChangeKind};
 use crate::entry::Entry;
-use crate::names::Names;
+use crate::entry_handle::EntryHandle;
+use crate::hard_links::HardLinks;
 use crate::rules::Rules;
-use crate::tally::Tally;
+use crate::summary::Summary;
 
-const NAME: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+const PATH_ONLY: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
-/// One change to one entry, as it is made or would be.
+/// A change to an entry, made or needed.
 #[derive(Debug)]
 pub struct Step<'a> {
-    /// The entry's path, as it was met.
+    /// Path of the entry, as found by the walk.
     pub path: &'a Path,
-    /// What is changed.
+    /// The change.
     pub change: &'a Change,
 }
 
-/// A function that gets each step; its error ends the walk.
-pub type Tell<'a> = &'a (dyn Fn(&Step<'_>) -> io::Result<()> + Sync);
+impl fmt::Display for Step<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", quoted(self.path), self.change)
+    }
+}
 
-/// Walks the tree at `path`; with `dry_run` it decides everything and changes nothing.
+/// Function called for each step; its error ends the walk.
+pub type StepCallback<'a> = &'a (dyn Fn(&Step<'_>) -> io::Result<()> + Sync);
+
+/// Corrects the tree at `path`; with `dry_run` only finds the changes that are needed.
 pub fn walk<R: Rules>(
     rules: &R,
     path: &Path,
-    top: OwnedFd,
+    root: OwnedFd,
     dry_run: bool,
-    tell: Tell<'_>,
-) -> io::Result<Tally> {
+    on_step: StepCallback<'_>,
+) -> io::Result<Summary> {
     kit::open_files::raise();
-    let top = Arc::new(top);
+    let root = Arc::new(root);
     let walk = Walk {
         rules,
-        root: path,
-        keeps_acls: AtomicBool::new(Held::open(Arc::clone(&top)).keeps_acls()),
+        path,
+        supports_acls: AtomicBool::new(EntryHandle::open(Arc::clone(&root)).supports_acls()),
         dry_run,
-        tell,
-        names: Names::default(),
-        tally: Mutex::default(),
+        on_step,
+        hard_links: HardLinks::default(),
+        summary: Mutex::default(),
         stopped: OnceLock::new(),
     };
-    if walk.begin(&top) {
+    if walk.correct_root(&root) {
         let threads = thread::available_parallelism().map_or(2, usize::from).clamp(2, 8);
         // Its only error is kept in `stopped`.
-        let _ = parallel::walk(&walk, top, rules.top(), threads);
+        let _ = parallel::walk(&walk, root, rules.root(), threads);
     }
     if let Some(error) = walk.stopped.into_inner() {
         return Err(error);
     }
-    let mut tally = walk.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
-    tally.left += walk.names.left();
-    Ok(tally)
+    let mut summary = walk.summary.into_inner().unwrap_or_else(PoisonError::into_inner);
+    summary.left_alone += walk.hard_links.incomplete();
+    Ok(summary)
 }
 
 struct Walk<'a, R: Rules> {
     rules: &'a R,
-    root: &'a Path,
-    /// True if the file system keeps ACLs and lets us set them, as far as its top has shown.
-    keeps_acls: AtomicBool,
+    path: &'a Path,
+    /// True if the file system has ACLs and allows to set them, as tested on the root directory.
+    supports_acls: AtomicBool,
     dry_run: bool,
-    tell: Tell<'a>,
-    names: Names,
-    tally: Mutex<Tally>,
+    on_step: StepCallback<'a>,
+    hard_links: HardLinks,
+    summary: Mutex<Summary>,
     stopped: OnceLock<io::Error>,
 }
 
-/// The walk was stopped by an error of [`Tell`].
+/// Marks a walk that an error of the [`StepCallback`] has stopped.
 struct Stopped;
 
-/// What one thread has for itself.
+/// State of one thread.
 #[derive(Default)]
 struct Worker {
-    tally: Tally,
-    batch: Batch,
-    /// The file before was wrong: what is wrong comes in crowds.
+    summary: Summary,
+    batch: AclBatch,
+    /// True if the previous file was wrong: wrong files come in groups.
     expects_wrong: bool,
 }
 
 impl<R: Rules> Visitor for Walk<'_, R> {
     type Open = OwnedFd;
-    type State = R::Place;
+    type State = R::Zone;
     type Worker = Worker;
     type Error = Stopped;
     const DESCRIPTORS: usize = 1;
-    const SPARE: usize = batch::SIZE + 2;
+    const SPARE: usize = acl_batch::SIZE + 2;
 
     fn source(open: &OwnedFd) -> BorrowedFd<'_> {
         open.as_fd()
@@ -113,7 +121,7 @@ impl<R: Rules> Visitor for Walk<'_, R> {
     }
 
     fn wants(&self, directory: &Dir<Self>, name: &CStr) -> bool {
-        self.rules.below(**directory, name.to_bytes()).is_some()
+        self.rules.child(**directory, name.to_bytes()).is_some()
     }
 
     fn enter(
@@ -124,21 +132,21 @@ impl<R: Rules> Visitor for Walk<'_, R> {
         name: &CStr,
         worker: &mut Worker,
     ) -> Result<Entered<Self>, Stopped> {
-        let Some(place) = self.rules.below(***parent, name.to_bytes()) else { return Ok(None) };
+        let Some(zone) = self.rules.child(***parent, name.to_bytes()) else { return Ok(None) };
         let path = || self.path(parent, Some(name));
         let opened = dirfd::open_dir(open, name).and_then(|fd| {
             let fd = Arc::new(fd);
-            let held = Held::open(Arc::clone(&fd));
-            Ok((held.look()?, held, fd))
+            let handle = EntryHandle::open(Arc::clone(&fd));
+            Ok((handle.stat()?, handle, fd))
         });
         match opened {
-            Ok((entry, held, fd)) => {
-                worker.tally.entries += 1;
-                self.make_right(worker, &held, name.to_bytes(), place, &entry, path);
-                Ok(self.rules.enters(place, &entry).then_some((fd, place)))
+            Ok((entry, handle, fd)) => {
+                worker.summary.entries += 1;
+                self.correct(worker, &handle, name.to_bytes(), zone, &entry, path);
+                Ok(self.rules.descends(zone, &entry).then_some((fd, zone)))
             }
             Err(error) => {
-                worker.trouble("read", path, &error.into());
+                worker.error("read", path, &error.into());
                 Ok(None)
             }
         }
@@ -153,7 +161,7 @@ impl<R: Rules> Visitor for Walk<'_, R> {
         worker: &mut Worker,
     ) -> Result<(), Stopped> {
         if !matches!(entry.kind, FileType::RegularFile | FileType::Unknown) {
-            worker.tally.entries += 1;
+            worker.summary.entries += 1;
         } else if self.file(worker, directory, open.as_fd(), &entry) == Some(FileType::Directory) {
             walk.enter(directory, entry.name);
         }
@@ -165,74 +173,74 @@ impl<R: Rules> Visitor for Walk<'_, R> {
         if let Err(error) = opened
             && error != Errno::EXDEV
         {
-            self.tally().error("read", &self.path(directory, None), &error.into());
+            self.summary().error("read", &self.path(directory, None), &error.into());
         }
         Ok(opened.ok())
     }
 
-    // Entries that vanish meanwhile are no problem.
+    // Entries may vanish during the walk.
     fn gone(&self, _: &Dir<Self>) {}
 
     fn unlisted(&self, directory: &Dir<Self>, cause: Errno, worker: &mut Worker) -> Result<(), Stopped> {
-        worker.trouble("read", || self.path(directory, None), &cause.into());
+        worker.error("read", || self.path(directory, None), &cause.into());
         Ok(())
     }
 
     fn end(&self, mut worker: Worker) -> Result<(), Stopped> {
-        self.make_batch(&mut worker);
-        self.tally().add(worker.tally);
+        self.flush_batch(&mut worker);
+        self.summary().add(worker.summary);
         Ok(())
     }
 }
 
 impl<R: Rules> Walk<'_, R> {
-    fn tally(&self) -> MutexGuard<'_, Tally> {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    fn summary(&self) -> MutexGuard<'_, Summary> {
+        self.summary.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn keeps_acls(&self) -> bool {
-        self.keeps_acls.load(Ordering::Relaxed)
+    fn supports_acls(&self) -> bool {
+        self.supports_acls.load(Ordering::Relaxed)
     }
 
     fn path(&self, directory: &Dir<Self>, name: Option<&CStr>) -> PathBuf {
-        let mut path = self.root.join(directory.path());
+        let mut path = self.path.join(directory.path());
         path.extend(name.map(|name| OsStr::from_bytes(name.to_bytes())));
         path
     }
 
-    /// Corrects the tree's own directory; true if the walk is to enter it.
-    fn begin(&self, top: &Arc<OwnedFd>) -> bool {
+    /// Corrects the root directory; true if its content is to be checked.
+    fn correct_root(&self, root: &Arc<OwnedFd>) -> bool {
         let mut worker = Worker::default();
-        if !self.keeps_acls() && R::WANTS_ACLS {
+        if !self.supports_acls() && R::USES_ACLS {
             let error = io::ErrorKind::Unsupported.into();
-            worker.tally.error(ChangeKind::DefaultAcl.name(), self.root, &error);
+            worker.summary.error(ChangeKind::DefaultAcl.name(), self.path, &error);
         }
-        let (place, held) = (self.rules.top(), Held::open(Arc::clone(top)));
-        let enters = match held.look() {
+        let (zone, handle) = (self.rules.root(), EntryHandle::open(Arc::clone(root)));
+        let descends = match handle.stat() {
             Ok(entry) => {
-                worker.tally.entries += 1;
-                self.make_right(&mut worker, &held, b"", place, &entry, || self.root.to_owned());
-                self.make_batch(&mut worker);
-                // What the top refuses, thousands of entries would refuse.
-                if worker.tally.refused.contains_key(ChangeKind::DefaultAcl.name()) {
-                    self.keeps_acls.store(false, Ordering::Relaxed);
+                worker.summary.entries += 1;
+                self.correct(&mut worker, &handle, b"", zone, &entry, || self.path.to_owned());
+                self.flush_batch(&mut worker);
+                // A file system that refuses it here would refuse it for every entry.
+                if worker.summary.refused.contains_key(ChangeKind::DefaultAcl.name()) {
+                    self.supports_acls.store(false, Ordering::Relaxed);
                 }
-                self.rules.enters(place, &entry)
+                self.rules.descends(zone, &entry)
             }
             Err(error) => {
-                worker.tally.error("read", self.root, &error.into());
+                worker.summary.error("read", self.path, &error.into());
                 false
             }
         };
-        self.tally().add(worker.tally);
-        enters
+        self.summary().add(worker.summary);
+        descends
     }
 
-    /// Opens a regular file; what may not be opened, as in a dry run without root's rights, is named at least.
-    fn hold(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<Held> {
+    /// Opens a file; one that may not be read, as in a dry run of another user, as an `O_PATH` descriptor.
+    fn open_file(directory: BorrowedFd<'_>, name: &CStr) -> io::Result<EntryHandle> {
         match dirfd::open_same_mount(directory, name, dirfd::READ) {
-            Ok(fd) => Ok(Held::open(Arc::new(fd))),
-            Err(_) => Ok(Held::named(dirfd::open_same_mount(directory, name, NAME)?)),
+            Ok(fd) => Ok(EntryHandle::open(Arc::new(fd))),
+            Err(_) => Ok(EntryHandle::from_path_fd(dirfd::open_same_mount(directory, name, PATH_ONLY)?)),
         }
     }
 
@@ -245,139 +253,149 @@ impl<R: Rules> Walk<'_, R> {
         listed: &parallel::Entry,
     ) -> Option<FileType> {
         let name = listed.name.as_c_str();
-        let place = self.rules.below(**directory, name.to_bytes())?;
+        let zone = self.rules.child(**directory, name.to_bytes())?;
         let full = || self.path(directory, Some(name));
-        let (entry, met) = match Self::meet(parent, listed, worker.expects_wrong) {
-            Ok(met) => met,
+        let (entry, opened) = match Self::stat_file(parent, listed, worker.expects_wrong) {
+            Ok(opened) => opened,
             Err(error) => {
-                worker.trouble("read", full, &error);
+                worker.error("read", full, &error);
                 return None;
             }
         };
         if entry.kind == FileType::Directory {
             return Some(entry.kind);
         }
-        worker.tally.entries += 1;
-        // Opened when it has to be: most files are right, and their modes alone say so.
-        let is_held = met.is_some();
-        let held = met.map_or_else(OnceCell::new, OnceCell::from);
-        let read = |list| {
-            self.read_acl(|| match held.get() {
-                Some(held) => Held::acl(held, list),
-                None => Self::hold(parent, name).and_then(|new| held.get_or_init(|| new).acl(list)),
+        worker.summary.entries += 1;
+        // Opened only if needed: most files are correct by their modes alone.
+        let is_open = opened.is_some();
+        let handle = opened.map_or_else(OnceCell::new, OnceCell::from);
+        let read_acl = |kind| {
+            self.read_acl(|| match handle.get() {
+                Some(handle) => EntryHandle::acl(handle, kind),
+                None => Self::open_file(parent, name).and_then(|new| handle.get_or_init(|| new).acl(kind)),
             })
         };
-        let judged = self.rules.judge(place, name.to_bytes(), &entry, &read);
-        worker.expects_wrong = judged.as_ref().is_ok_and(|changes| !changes.is_empty());
-        match judged {
+        let required = self.rules.required_changes(zone, name.to_bytes(), &entry, &read_acl);
+        worker.expects_wrong = required.as_ref().is_ok_and(|changes| !changes.is_empty());
+        match required {
             Ok(changes) if changes.is_empty() => {}
-            Ok(_) if R::WANTS_ALL_NAMES && !self.names.are_all_met(entry.identity, entry.names) => {}
+            Ok(_) if R::NEEDS_ALL_LINKS && !self.hard_links.all_seen(entry.identity, entry.links) => {}
             Ok(changes) => {
-                let held = held.into_inner().map_or_else(|| Self::hold(parent, name), Ok);
-                let look = |held: Held| Ok((if is_held { entry } else { held.look()? }, held));
-                match held.and_then(look) {
-                    // The name may stand for another file by now, whose other names were not met.
-                    Ok((again, _)) if again.identity != entry.identity => {}
-                    Ok((again, held)) if again.runs() && held.has_capabilities() => worker.tally.left += 1,
-                    Ok((again, held)) if again == entry => self.make(worker, &held, changes, full),
-                    Ok((again, held)) => {
-                        self.make_right(worker, &held, name.to_bytes(), place, &again, full);
+                let handle = handle.into_inner().map_or_else(|| Self::open_file(parent, name), Ok);
+                let reread = |handle: EntryHandle| Ok((if is_open { entry } else { handle.stat()? }, handle));
+                match handle.and_then(reread) {
+                    // Replaced by another file, whose other links were not seen.
+                    Ok((current, _)) if current.identity != entry.identity => {}
+                    Ok((current, handle)) if current.is_executable() && handle.has_capabilities() => {
+                        worker.summary.left_alone += 1;
                     }
-                    Err(error) => worker.trouble("read", full, &error),
+                    Ok((current, handle)) if current == entry => self.apply(worker, &handle, changes, full),
+                    Ok((current, handle)) => {
+                        self.correct(worker, &handle, name.to_bytes(), zone, &current, full);
+                    }
+                    Err(error) => worker.error("read", full, &error),
                 }
             }
-            Err(error) => worker.trouble("read", full, &error),
+            Err(error) => worker.error("read", full, &error),
         }
         Some(entry.kind)
     }
 
-    /// Looks at a file by its name, or through a descriptor if it will be changed as likely as the one before it: that takes
-    /// one path less.
-    fn meet(
+    /// Reads the state of a file by its name, or through a descriptor if it probably has to be changed: that resolves the name
+    /// once instead of twice.
+    fn stat_file(
         parent: BorrowedFd<'_>,
         listed: &parallel::Entry,
         expects_wrong: bool,
-    ) -> io::Result<(Entry, Option<Held>)> {
+    ) -> io::Result<(Entry, Option<EntryHandle>)> {
         let name = listed.name.as_c_str();
         if expects_wrong
             && listed.kind == FileType::RegularFile
-            && let Ok(held) = Self::hold(parent, name)
-            && let Ok(entry) = held.look()
+            && let Ok(handle) = Self::open_file(parent, name)
+            && let Ok(entry) = handle.stat()
         {
-            return Ok((entry, Some(held)));
+            return Ok((entry, Some(handle)));
         }
         Ok((Entry::from(&fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW)?), None))
     }
 
-    /// Judges what a descriptor holds, and makes the changes.
-    fn make_right(
+    /// Makes the changes that an open entry requires.
+    fn correct(
         &self,
         worker: &mut Worker,
-        held: &Held,
+        handle: &EntryHandle,
         name: &[u8],
-        place: R::Place,
+        zone: R::Zone,
         entry: &Entry,
         path: impl Fn() -> PathBuf,
     ) {
-        let read = |list| self.read_acl(|| held.acl(list));
-        match self.rules.judge(place, name, entry, &read) {
-            Ok(changes) => self.make(worker, held, changes, path),
-            Err(error) => worker.trouble("read", path, &error),
+        let read_acl = |kind| self.read_acl(|| handle.acl(kind));
+        match self.rules.required_changes(zone, name, entry, &read_acl) {
+            Ok(changes) => self.apply(worker, handle, changes, path),
+            Err(error) => worker.error("read", path, &error),
         }
     }
 
-    /// Makes the changes to what a descriptor holds.
-    fn make(&self, worker: &mut Worker, held: &Held, changes: Vec<Change>, path: impl Fn() -> PathBuf) {
+    /// Makes these changes to an open entry.
+    fn apply(
+        &self,
+        worker: &mut Worker,
+        handle: &EntryHandle,
+        changes: Vec<Change>,
+        path: impl Fn() -> PathBuf,
+    ) {
         if changes.is_empty() {
             return;
         }
         let path = path();
         if self.dry_run {
-            let shown = changes.iter().filter(|change| !change.is_acl() || self.keeps_acls());
-            return shown.for_each(|change| self.made(&mut worker.tally, &path, change, Ok(())));
+            let shown = changes.iter().filter(|change| !change.is_acl() || self.supports_acls());
+            return shown.for_each(|change| self.record(&mut worker.summary, &path, change, Ok(())));
         }
         let attributes: Vec<_> = changes.iter().filter(|change| !change.is_acl()).collect();
-        held.set_attributes(&attributes, |change, made| self.made(&mut worker.tally, &path, change, made));
+        handle.set_attributes(&attributes, |change, result| {
+            self.record(&mut worker.summary, &path, change, result);
+        });
         for change in changes {
             if change.is_acl()
-                && self.keeps_acls()
-                && worker.batch.add(Waiting { held: held.clone(), path: path.clone(), change })
+                && self.supports_acls()
+                && worker.batch.add(PendingAcl { handle: handle.clone(), path: path.clone(), change })
             {
-                self.make_batch(worker);
+                self.flush_batch(worker);
             }
         }
     }
 
-    fn make_batch(&self, worker: &mut Worker) {
-        let Worker { tally, batch, .. } = worker;
-        batch.make(|Waiting { path, change, .. }, made| self.made(tally, path, change, made));
+    fn flush_batch(&self, worker: &mut Worker) {
+        let Worker { summary, batch, .. } = worker;
+        batch.flush(|PendingAcl { path, change, .. }, result| self.record(summary, path, change, result));
     }
 
     /// Counts a change and reports it.
-    fn made(&self, tally: &mut Tally, path: &Path, change: &Change, made: io::Result<()>) {
-        if let Err(error) = made {
-            return tally.error(change.kind().name(), path, &error);
+    fn record(&self, summary: &mut Summary, path: &Path, change: &Change, result: io::Result<()>) {
+        if let Err(error) = result {
+            return summary.error(change.kind().name(), path, &error);
         }
-        tally.change(change.kind());
+        summary.change(change.kind());
         if self.stopped.get().is_none()
-            && let Err(error) = (self.tell)(&Step { path, change })
+            && let Err(error) = (self.on_step)(&Step { path, change })
         {
-            // Only the first is of interest.
+            // Only the first error is reported.
             let _ = self.stopped.set(error);
         }
     }
 
     fn read_acl(&self, read: impl FnOnce() -> io::Result<Option<Acl>>) -> io::Result<Option<Acl>> {
-        if self.keeps_acls() { read() } else { Ok(None) }
+        if self.supports_acls() { read() } else { Ok(None) }
     }
 }
 
 impl Worker {
-    fn trouble(&mut self, what: &'static str, path: impl Fn() -> PathBuf, error: &io::Error) {
+    fn error(&mut self, operation: &'static str, path: impl Fn() -> PathBuf, error: &io::Error) {
         if error.kind() == io::ErrorKind::CrossesDevices {
-            self.tally.mounts += 1;
+            self.summary.mounts += 1;
         } else {
-            self.tally.error(what, &path(), error);
+            self.summary.error(operation, &path(), error);
         }
     }
 }

@@ -48,7 +48,7 @@ pub fn ensure(
     // In the container's layer, files that root creates later are open to the user; on a volume, the permissions stage
     // does that.
     if !workspace.mounted
-        && let Err(error) = fix_perms::open_to(&workspace.path, person.ids.uid)
+        && let Err(error) = fix_perms::grant_access(&workspace.path, person.ids.uid)
     {
         log::debug!("{} has no default ACL: {error}", workspace.path.display());
     }
@@ -72,7 +72,7 @@ const ATTEMPTS: [Attempt; 3] = [
         // An ACL has no effect on the owner.
         let applies = meta.uid() != ids.uid;
         if applies {
-            fix_perms::open_to(&workspace.path, ids.uid)?;
+            fix_perms::grant_access(&workspace.path, ids.uid)?;
         }
         Ok(applies)
     },

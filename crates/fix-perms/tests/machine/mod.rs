@@ -1,6 +1,6 @@
-//! File systems to correct, mounted for a test and gone with it; and the tool, run on them.
+//! Runs the tool on file systems that are mounted for one test.
 
-// Each test file uses a part of it.
+// Each test file uses only some of it.
 #![allow(dead_code)]
 
 use std::ffi::{CString, OsStr};
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 /// The owner of the volume.
 pub const UID: u32 = 1234;
 
-/// A folder with mounts in it, which end before it is removed.
+/// A temporary directory with mounts, which are unmounted before it is removed.
 pub struct Machine {
     dir: TempDir,
     mounts: Vec<PathBuf>,
@@ -30,7 +30,7 @@ impl Machine {
         Self { dir, mounts: Vec::new() }
     }
 
-    /// A machine with a volume in memory, which belongs to its owner.
+    /// A machine with a tmpfs volume that belongs to its owner.
     pub fn with_volume() -> Self {
         let mut machine = Self::new();
         machine.mount("ws", &["-t", "tmpfs", "none"]);
@@ -65,7 +65,7 @@ impl Machine {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, "content\n").unwrap();
-        // Directories with the set-group-ID bit give their group on.
+        // A directory with the set-group-ID bit passes on its group.
         std::os::unix::fs::chown(&path, Some(0), Some(0)).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
         path
@@ -79,7 +79,7 @@ impl Machine {
         self.run(Command::new("true").args(["--only", "workspace"]).args(args))
     }
 
-    /// The tool's command with these arguments, on `opt` and `ws`.
+    /// Command line of the tool with these arguments, for `opt` and `ws`.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fix-perms"));
         command.env_clear().args(args).arg("--opt").arg(self.path("opt")).args(["--group", "daemon"]);
@@ -91,7 +91,6 @@ impl Machine {
     fn run(&self, arguments: &Command) -> Ran {
         let args: Vec<&str> = arguments.get_args().map(|arg| arg.to_str().unwrap()).collect();
         let output = self.command(&args).output().unwrap();
-        // What is said does not depend on where the test runs.
         Ran::new(&output, self.dir.path())
     }
 }
@@ -99,13 +98,13 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         for mount in self.mounts.iter().rev() {
-            // Also while something still uses it, such as a test that panics.
+            // Lazy, because a test that panics may still use it.
             let _ = Command::new("umount").arg("--lazy").arg(mount).status();
         }
     }
 }
 
-/// How the tool ended and what it said, with `@` for the machine's folder.
+/// Exit code and output of the tool, with `@` for the machine's directory.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ran {
     pub code: Option<i32>,
@@ -120,13 +119,13 @@ impl Ran {
         Self { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
     }
 
-    /// Everything went well and this was said.
+    /// Asserts success, this output, and nothing on stderr.
     #[track_caller]
-    pub fn said(&self, stdout: &str) {
+    pub fn printed(&self, stdout: &str) {
         assert_eq!((self.code, self.stdout.as_str(), self.stderr.as_str()), (Some(0), stdout, ""));
     }
 
-    /// The lines of stdout, sorted, because several threads write them.
+    /// Returns the lines before the summary, sorted, because several threads print them.
     #[track_caller]
     pub fn steps(&self) -> Vec<&str> {
         assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""));
@@ -137,30 +136,30 @@ impl Ran {
     }
 }
 
-/// Runs a program that has to succeed.
+/// Runs a program; panics if it fails.
 #[track_caller]
 pub fn tool(command: &mut Command) {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Runs a program until it succeeds: a process that another test has just started may hold a descriptor of ours for a
+/// Runs a program until it succeeds: a process that another test has just started may have inherited a descriptor for a
 /// moment, and a mount with an open file can neither be unmounted nor become read-only.
 #[track_caller]
-pub fn tool_in_time(command: &mut Command) {
+pub fn retry_tool(command: &mut Command) {
     kit::wait::until(Duration::from_secs(30), &format!("{command:?}"), || {
         command.output().unwrap().status.success().then_some(())
     })
     .unwrap();
 }
 
-/// Permission bits of an entry itself, and its group.
+/// Permission bits and group of an entry; a link is not followed.
 pub fn mode_and_group(path: &Path) -> (u32, u32) {
     let meta = fs::symlink_metadata(path).unwrap();
     (meta.mode() & 0o7777, meta.gid())
 }
 
-/// An ACL in the form of `setfacl`, or nothing.
+/// ACL of an entry in the format of `setfacl`, if it has one.
 pub fn acl(path: &Path, list: &str) -> Option<String> {
     let node = Node::Named(CString::new(path.as_os_str().as_bytes()).unwrap());
     let bytes = node.get(&CString::new(format!("system.posix_acl_{list}")).unwrap()).ok()?;

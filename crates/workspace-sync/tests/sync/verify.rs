@@ -66,7 +66,7 @@ fn what_fix_perms_changed_is_no_damage_and_hides_none() {
     fs::hard_link(image.join("one"), image.join("another")).unwrap();
     site.sync();
     let tree = fix_perms::Tree::Workspace { path: site.volume(), uid: 1000 };
-    fix_perms::fix(&tree, false, &|_| Ok(())).unwrap();
+    fix_perms::fix_tree(&tree, false, &|_| Ok(())).unwrap();
     let listed =
         std::process::Command::new("getfacl").arg("-n").arg(site.copy().join("one")).output().unwrap();
     assert!(String::from_utf8(listed.stdout).unwrap().contains("user:1000:rw-"), "it has changed something");

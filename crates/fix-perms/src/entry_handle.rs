@@ -1,4 +1,4 @@
-//! Doing: a change to what a descriptor holds, whatever its name has become meanwhile.
+//! Reads and changes entries through descriptors, so that a renamed or replaced name makes no difference.
 
 use std::ffi::CStr;
 use std::io;
@@ -14,11 +14,11 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, fstat};
 use nix::unistd::{Gid, fchown, fchownat};
 
-use crate::acl::{Acl, List};
+use crate::acl::{Acl, AclKind};
 use crate::change::Change;
 use crate::entry::Entry;
 
-impl List {
+impl AclKind {
     fn attribute(self) -> &'static CStr {
         match self {
             Self::Access => c"system.posix_acl_access",
@@ -27,46 +27,46 @@ impl List {
     }
 }
 
-/// A descriptor of one entry, to look at it and to change it whatever becomes of its name.
+/// A descriptor of one entry.
 #[derive(Debug, Clone)]
-pub struct Held {
+pub struct EntryHandle {
     fd: Arc<OwnedFd>,
-    /// False for a descriptor that only names the entry (`O_PATH`), which costs a path through `/proc` each time.
+    /// False for an `O_PATH` descriptor, which needs a path through `/proc` for most operations.
     is_open: bool,
 }
 
-impl Held {
-    /// A descriptor that was opened for reading.
+impl EntryHandle {
+    /// Wraps a descriptor that is open for reading.
     pub fn open(fd: Arc<OwnedFd>) -> Self {
         Self { fd, is_open: true }
     }
 
-    /// A descriptor that only names something (`O_PATH`), for what may not be opened.
-    pub fn named(fd: OwnedFd) -> Self {
+    /// Wraps an `O_PATH` descriptor, for entries that may not be opened.
+    pub fn from_path_fd(fd: OwnedFd) -> Self {
         Self { fd: Arc::new(fd), is_open: false }
     }
 
-    /// Returns what it is now.
-    pub fn look(&self) -> nix::Result<Entry> {
+    /// Returns the current state of the entry.
+    pub fn stat(&self) -> nix::Result<Entry> {
         fstat(&*self.fd).map(|stat| Entry::from(&stat))
     }
 
-    /// Returns an ACL of it; nothing where it has none.
-    pub fn acl(&self, list: List) -> io::Result<Option<Acl>> {
-        match self.node().get(list.attribute()) {
+    /// Returns an ACL of the entry, if it has one.
+    pub fn acl(&self, kind: AclKind) -> io::Result<Option<Acl>> {
+        match self.node().get(kind.attribute()) {
             Ok(bytes) => Acl::parse(&bytes).map(Some),
             Err(Errno::ENODATA | Errno::ENOTSUP) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// True if its file system keeps ACLs at all.
-    pub fn keeps_acls(&self) -> bool {
-        let length = self.node().length(List::Access.attribute());
+    /// True if the file system has ACLs.
+    pub fn supports_acls(&self) -> bool {
+        let length = self.node().length(AclKind::Access.attribute());
         !matches!(length, Err(Errno::ENOTSUP | Errno::ENOSYS))
     }
 
-    /// True for a program that runs with more rights than its reader has: an account that could write it would have them.
+    /// True for a program with file capabilities: an account that could write to it would have them.
     pub fn has_capabilities(&self) -> bool {
         self.node().length(c"security.capability").is_ok()
     }
@@ -75,21 +75,24 @@ impl Held {
         if self.is_open { Node::Open(self.fd.as_fd()) } else { Node::PathOnly(self.fd.as_fd()) }
     }
 
-    /// Makes changes of group and mode, and tells of each what became of it; `Unsupported` where the file system took one
-    /// and did not keep it.
-    pub fn set_attributes(&self, changes: &[&Change], mut tell: impl FnMut(&Change, io::Result<()>)) {
+    /// Changes group and mode, and reports the result of each change; `Unsupported` if the file system accepted it without
+    /// storing it.
+    pub fn set_attributes(&self, changes: &[&Change], mut report: impl FnMut(&Change, io::Result<()>)) {
         if changes.is_empty() {
             return;
         }
         let made: Vec<_> = changes.iter().map(|change| self.set_attribute(change)).collect();
-        let after = self.look();
+        let after = self.stat();
         for (change, made) in changes.iter().zip(made) {
-            let is_kept = |entry: Entry| match change {
+            let is_stored = |entry: Entry| match change {
                 Change::Group(gid) => entry.gid == *gid,
                 Change::Mode(_, wanted) => entry.mode == *wanted,
                 _ => true,
             };
-            tell(change, made.and(after).map_err(Into::into).and_then(|entry| kept(is_kept(entry))));
+            report(
+                change,
+                made.and(after).map_err(Into::into).and_then(|entry| require_stored(is_stored(entry))),
+            );
         }
     }
 
@@ -109,31 +112,34 @@ impl Held {
     }
 }
 
-/// Makes the same change of an ACL to some entries; `Unsupported` where a file system took it and did not keep it.
+/// Makes the same change of an ACL to several entries; `Unsupported` if a file system accepted it without storing it.
 ///
-/// After an error, those behind the first that failed were not tried.
-pub fn set_acls<'a>(entries: impl Iterator<Item = &'a Held> + Clone, change: &Change) -> io::Result<()> {
+/// Stops at the first error.
+pub fn set_acls<'a>(
+    entries: impl Iterator<Item = &'a EntryHandle> + Clone,
+    change: &Change,
+) -> io::Result<()> {
     match change {
         Change::Access(_, _, acl) => set(entries, acl, AclOption::ACCESS_ACL),
         Change::Default(_, acl) => {
             set(entries.clone(), acl, AclOption::DEFAULT_ACL)?;
-            entries.into_iter().try_for_each(|held| kept(held.acl(List::Default)?.is_some()))
+            entries.into_iter().try_for_each(|handle| require_stored(handle.acl(AclKind::Default)?.is_some()))
         }
-        Change::NoDefault => {
-            entries.into_iter().try_for_each(|held| match held.node().remove(List::Default.attribute()) {
+        Change::NoDefault => entries.into_iter().try_for_each(|handle| {
+            match handle.node().remove(AclKind::Default.attribute()) {
                 Err(Errno::ENODATA) => Ok(()),
                 removed => Ok(removed?),
-            })
-        }
+            }
+        }),
         Change::Group(_) | Change::Mode(..) => Ok(()),
     }
 }
 
-fn set<'a>(entries: impl Iterator<Item = &'a Held>, acl: &Acl, list: AclOption) -> io::Result<()> {
-    let paths: Vec<PathBuf> = entries.map(|held| fd_path(&*held.fd)).collect();
-    exacl::setfacl(&paths, &acl.entries(), list)
+fn set<'a>(entries: impl Iterator<Item = &'a EntryHandle>, acl: &Acl, kind: AclOption) -> io::Result<()> {
+    let paths: Vec<PathBuf> = entries.map(|handle| fd_path(&*handle.fd)).collect();
+    exacl::setfacl(&paths, &acl.entries(), kind)
 }
 
-fn kept(kept: bool) -> io::Result<()> {
-    if kept { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
+fn require_stored(is_stored: bool) -> io::Result<()> {
+    if is_stored { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
 }

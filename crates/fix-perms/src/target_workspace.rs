@@ -1,46 +1,47 @@
-//! Which workspace there is to correct, from the variables that `init` sets.
+//! The workspace to correct, from the variables that `init` sets.
 
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use kit::{Env, HintExt, SettingsReader};
 
-/// The workspace to correct, or why there is none.
+/// The workspace to correct, if there is one.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Volume {
-    /// A volume and its owner.
+pub enum TargetWorkspace {
+    /// A mounted volume.
     Mounted {
-        /// Where it is.
+        /// Path of the workspace.
         path: PathBuf,
-        /// The user to whom files in it shall be accessible.
+        /// User who gets access to its files.
         uid: u32,
     },
-    /// Nothing to do, for this reason.
+    /// None, with the reason.
     None(String),
 }
 
-/// Reads the variables; an owner that is no number of a user, or root, is an error.
-pub fn find(env: &Env) -> Result<Volume> {
+/// Reads the variables; fails if the owner is not a user id, or root.
+pub fn from_env(env: &Env) -> Result<TargetWorkspace> {
     let Some(path) = env.get("WORKSPACE").filter(|path| !path.is_empty()).map(PathBuf::from) else {
-        return Ok(Volume::None("WORKSPACE is not set".to_owned()));
+        return Ok(TargetWorkspace::None("WORKSPACE is not set".to_owned()));
     };
     let mut reader = SettingsReader::new(env);
     let mounted = reader.flag("WORKSPACE_MOUNTED", false);
     reader.into_problems().iter().for_each(|problem| log::warn!("{problem}"));
     if !mounted {
-        return Ok(Volume::None(format!("{} is not a mounted volume", path.display())));
+        return Ok(TargetWorkspace::None(format!("{} is not a mounted volume", path.display())));
     }
     let uid = env.text("WORKSPACE_UID").unwrap_or_default();
     match uid.parse() {
         // The highest number means "no user" to the kernel, and root needs no permission.
-        Ok(uid) if uid != 0 && uid != u32::MAX => Ok(Volume::Mounted { path, uid }),
-        _ => bail_with(uid),
+        Ok(uid) if uid != 0 && uid != u32::MAX => Ok(TargetWorkspace::Mounted { path, uid }),
+        _ => invalid_owner(uid),
     }
 }
 
-fn bail_with(uid: &str) -> Result<Volume> {
-    let refused =
-        || -> Result<Volume> { bail!("WORKSPACE_UID: {uid:?} is not the number of a user other than root") };
+fn invalid_owner(uid: &str) -> Result<TargetWorkspace> {
+    let refused = || -> Result<TargetWorkspace> {
+        bail!("WORKSPACE_UID: {uid:?} is not the number of a user other than root")
+    };
     refused().hint(|| "init sets it: run this inside a container made from the base image".to_owned())
 }
 
@@ -48,15 +49,15 @@ fn bail_with(uid: &str) -> Result<Volume> {
 mod tests {
     use super::*;
 
-    fn found(pairs: &[(&str, &str)]) -> Result<Volume> {
-        find(&pairs.iter().copied().collect())
+    fn found(pairs: &[(&str, &str)]) -> Result<TargetWorkspace> {
+        from_env(&pairs.iter().copied().collect())
     }
 
     #[test]
     fn only_a_mounted_volume_with_an_owner_is_corrected() {
         let path = ("WORKSPACE", "/workspace/");
         let mounted = ("WORKSPACE_MOUNTED", "true");
-        let none = |reason: &str| Volume::None(reason.to_owned());
+        let none = |reason: &str| TargetWorkspace::None(reason.to_owned());
         assert_eq!(found(&[mounted]).unwrap(), none("WORKSPACE is not set"));
         assert_eq!(found(&[path]).unwrap(), none("/workspace/ is not a mounted volume"));
         assert_eq!(
@@ -65,7 +66,7 @@ mod tests {
         );
         assert_eq!(
             found(&[path, mounted, ("WORKSPACE_UID", "1000")]).unwrap(),
-            Volume::Mounted { path: "/workspace/".into(), uid: 1000 }
+            TargetWorkspace::Mounted { path: "/workspace/".into(), uid: 1000 }
         );
         for wrong in ["", "0", "-1", "4294967295", "user"] {
             let error = found(&[path, mounted, ("WORKSPACE_UID", wrong)]).unwrap_err();
