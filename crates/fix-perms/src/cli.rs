@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, ValueEnum};
+use kit::logging::Verbosity;
 
 const EPILOGUE: &str = "\
 Examples:
@@ -20,33 +21,35 @@ Environment (set by init):
 
 Exit codes: 0 success; 1 something could not be corrected; 2 usage.";
 
-/// Make owners, modes and ACLs of /opt and the workspace right, touching only what is wrong.
+/// Correct owners, modes and ACLs of /opt and the workspace.
 #[derive(Debug, Parser)]
 #[command(name = "fix-perms", version, long_about = None, after_help = EPILOGUE)]
 pub struct Cli {
-    /// Look at one of the two only
+    /// Correct only this part
     #[arg(long, value_enum, value_name = "PART")]
     pub only: Option<Part>,
-    /// Print each change, one a line, and make none
+    /// Print the changes, one per line, without making them
     #[arg(long)]
     pub dry_run: bool,
-    /// Print one JSON object; with --dry-run, one more for each change before it
+    /// Print one JSON object; with --dry-run, one for each change before it
     #[arg(long)]
     pub json: bool,
-    /// What is shared with the group, for tests
+    /// Tree to share with the group, for tests
     #[arg(long, value_name = "DIR", hide = true, default_value = "/opt")]
     pub opt: PathBuf,
-    /// The group, for tests
+    /// Name of the group, for tests
     #[arg(long, value_name = "NAME", hide = true, default_value = "leonardo")]
     pub group: String,
+    #[command(flatten)]
+    pub verbosity: Verbosity,
 }
 
 /// The parts of a container that can be corrected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Part {
-    /// What is below /opt: shared with the group leonardo
+    /// /opt, shared with the group leonardo
     Container,
-    /// What is in $WORKSPACE: open to the volume's owner
+    /// $WORKSPACE, accessible to the owner of the volume
     Workspace,
 }
 

@@ -128,12 +128,19 @@ fn open(path: &Path) -> Result<OwnedFd> {
 /// Runs the command line.
 pub fn run() -> Outcome {
     let cli = Cli::try_parse()?;
+    cli.verbosity.apply();
     if !cli.dry_run && !nix::unistd::geteuid().is_root() {
         return Err(anyhow!("changing owners and modes requires root"))
             .hint(|| "sudo fix-perms, or fix-perms --dry-run".to_owned());
     }
     let is_selected = |part| cli.only.is_none_or(|only| only == part);
-    let on_step = |step: &Step<'_>| if cli.dry_run { report::print_step(step, cli.json) } else { Ok(()) };
+    let on_step = |step: &Step<'_>| {
+        if cli.dry_run {
+            return report::print_step(step, cli.json);
+        }
+        log::debug!("{step}");
+        Ok(())
+    };
     let mut report = Report::new(cli.dry_run);
     let mut complete = true;
     let mut fix = |report: &mut Report, part, tree: &Tree, path: &Path| -> Result<()> {

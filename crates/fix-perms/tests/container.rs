@@ -1,4 +1,4 @@
-//! `/opt`, on the file systems that images are made of.
+//! `/opt`, also on an overlay file system.
 
 // The lint's exception for tests does not reach the functions that tests share.
 #![allow(clippy::unwrap_used)]
@@ -14,13 +14,13 @@ use std::process::Command;
 
 use dirfd::xattr::Node;
 
-use machine::{Machine, Ran, mode_and_group, tool, tool_in_time};
+use machine::{Machine, Ran, mode_and_group, retry_tool, tool};
 
 fn group() -> u32 {
     uzers::get_group_by_name("daemon").unwrap().gid()
 }
 
-/// `/opt` as a build could leave it: two wrong entries, and what is right or nobody's business.
+/// `/opt` as a build could leave it: two wrong entries, correct ones, and trees that are never entered.
 fn opt() -> Machine {
     let machine = Machine::new();
     for name in ["opt", "opt/leonardo", "opt/caddy", "opt/supervisor", "opt/.image", "opt/rocm-6.4"] {
@@ -64,7 +64,7 @@ fn all(root: &Path) -> Vec<(String, u32, u32, u64, i64)> {
 fn only_what_is_wrong_is_changed_and_a_second_run_changes_nothing() {
     let machine = opt();
     let before = all(&machine.path("opt"));
-    machine.opt(&[]).said("@/opt: 11 entries checked, 4 changes made: group 2, mode 2\n");
+    machine.opt(&[]).printed("@/opt: 11 entries checked, 4 changes made: group 2, mode 2\n");
     assert_eq!(mode_and_group(&machine.path("opt/.image/tree/bin/wrong")), (0o775, group()));
     assert_eq!(mode_and_group(&machine.path("opt/mine")), (0o2775, group()));
     let after = all(&machine.path("opt"));
@@ -75,12 +75,12 @@ fn only_what_is_wrong_is_changed_and_a_second_run_changes_nothing() {
         .map(|(before, _)| before.0.as_str())
         .collect();
     assert_eq!(changed, [".image/tree/bin/wrong", "mine"]);
-    machine.opt(&[]).said("@/opt: 11 entries checked, nothing to change\n");
+    machine.opt(&[]).printed("@/opt: 11 entries checked, nothing to change\n");
     assert_eq!(all(&machine.path("opt")), after, "no inode was touched, not even its times");
 }
 
 #[test]
-fn a_dry_run_prints_the_very_steps_and_changes_nothing() {
+fn a_dry_run_prints_the_steps_of_a_real_run_and_changes_nothing() {
     let machine = opt();
     let before = all(&machine.path("opt"));
     let ran = machine.opt(&["--dry-run"]);
@@ -99,9 +99,29 @@ fn a_dry_run_prints_the_very_steps_and_changes_nothing() {
 }
 
 #[test]
+fn verbose_logs_each_change() {
+    let machine = opt();
+    let ran = machine.opt(&["-v"]);
+    assert_eq!(ran.stdout, "@/opt: 11 entries checked, 4 changes made: group 2, mode 2\n");
+    let mut lines: Vec<&str> = ran.stderr.lines().collect();
+    lines.sort_unstable();
+    let group = format!("group {}", group());
+    assert_eq!(
+        lines,
+        [
+            format!("fix-perms: debug: \"@/opt/.image/tree/bin/wrong\": {group}"),
+            "fix-perms: debug: \"@/opt/.image/tree/bin/wrong\": mode 0755 to 0775".to_owned(),
+            format!("fix-perms: debug: \"@/opt/mine\": {group}"),
+            "fix-perms: debug: \"@/opt/mine\": mode 0755 to 2775".to_owned(),
+        ]
+    );
+    machine.opt(&["-q"]).printed("@/opt: 11 entries checked, nothing to change\n");
+}
+
+#[test]
 fn the_json_object_is_an_interface() {
     let machine = opt();
-    machine.opt(&["--json"]).said(concat!(
+    machine.opt(&["--json"]).printed(concat!(
         r#"{"dry_run":false,"trees":[{"part":"container","path":"@/opt","entries":11,"changed":4,"#,
         r#""changes":{"access_acl":0,"default_acl":0,"default_acl_removed":0,"group":2,"mode":2},"#,
         r#""mounts_not_entered":0,"left_alone":0,"refused":[],"failed":[]}],"skipped":[]}"#,
@@ -114,7 +134,7 @@ fn the_json_object_is_an_interface() {
 }
 
 #[test]
-fn on_an_overlay_nothing_is_copied_up_but_what_is_wrong() {
+fn on_an_overlay_only_wrong_files_are_copied_up() {
     let mut machine = opt();
     machine.opt(&[]);
     fs::rename(machine.path("opt"), machine.path("lower")).unwrap();
@@ -132,24 +152,24 @@ fn on_an_overlay_nothing_is_copied_up_but_what_is_wrong() {
         names.filter(|name| !upper.join(name).is_dir()).collect::<Vec<_>>()
     };
 
-    machine.opt(&[]).said("@/opt: 11 entries checked, nothing to change\n");
+    machine.opt(&[]).printed("@/opt: 11 entries checked, nothing to change\n");
     assert_eq!(all(&upper).len(), 1, "the upper directory alone: {:?}", all(&upper));
 
-    // A file of the lower layer goes wrong there, as one that a former layer of an image brought.
-    tool_in_time(Command::new("umount").arg(machine.path("opt")));
+    // A wrong file of the lower layer, as from an earlier layer of an image.
+    retry_tool(Command::new("umount").arg(machine.path("opt")));
     fs::set_permissions(
         machine.path("lower/.image/tree/bin/wrong"),
         std::os::unix::fs::PermissionsExt::from_mode(0o644),
     )
     .unwrap();
     tool(Command::new("mount").args(["-t", "overlay", "overlay", "-o", &layers]).arg(machine.path("opt")));
-    machine.opt(&[]).said("@/opt: 11 entries checked, 1 changes made: mode 1\n");
+    machine.opt(&[]).printed("@/opt: 11 entries checked, 1 changes made: mode 1\n");
     assert_eq!(copied(), [".image/tree/bin/wrong"]);
-    machine.opt(&[]).said("@/opt: 11 entries checked, nothing to change\n");
+    machine.opt(&[]).printed("@/opt: 11 entries checked, nothing to change\n");
 }
 
 #[test]
-fn no_link_leads_out_and_loops_end() {
+fn links_are_not_followed() {
     let machine = opt();
     machine.opt(&[]);
     let secret = machine.file("outside/secret", 0o644);
@@ -157,12 +177,12 @@ fn no_link_leads_out_and_loops_end() {
     symlink(machine.path("outside"), machine.path("opt/mine/to-a-folder")).unwrap();
     symlink(".", machine.path("opt/mine/loop")).unwrap();
     symlink("nowhere", machine.path("opt/mine/broken")).unwrap();
-    machine.opt(&[]).said("@/opt: 15 entries checked, nothing to change\n");
+    machine.opt(&[]).printed("@/opt: 15 entries checked, nothing to change\n");
     assert_eq!(mode_and_group(&secret), (0o644, 0));
 }
 
 #[test]
-fn any_name_and_any_depth_will_do() {
+fn any_name_and_any_depth_is_supported() {
     let machine = Machine::new();
     machine.directory("opt", 0o755);
     machine.file(OsStr::from_bytes(b"opt/new\nline\xff"), 0o644);
@@ -171,7 +191,7 @@ fn any_name_and_any_depth_will_do() {
     let name = r#""@/opt/new\nline\xff""#;
     assert_eq!(ran.steps(), [format!("{name}: group {group}"), format!("{name}: mode 0644 to 0664")]);
 
-    // Deeper than a path may be long, and than descriptors are usually allowed.
+    // Deeper than PATH_MAX, and than the usual limit of descriptors.
     let mut here = machine.path("opt");
     let mut at = dirfd::open_root(&here).unwrap();
     for _ in 0..1_500 {
@@ -185,8 +205,8 @@ fn any_name_and_any_depth_will_do() {
     let mut limited = Command::new("sh");
     limited.args(["-ec", "ulimit -S -n 256; exec \"$@\"", "sh"]).arg(command.get_program());
     let ran = Ran::new(&limited.args(command.get_args()).output().unwrap(), machine.root());
-    ran.said("@/opt: 3003 entries checked, 6004 changes made: group 3002, mode 3002\n");
-    machine.opt(&[]).said("@/opt: 3003 entries checked, nothing to change\n");
+    ran.printed("@/opt: 3003 entries checked, 6004 changes made: group 3002, mode 3002\n");
+    machine.opt(&[]).printed("@/opt: 3003 entries checked, nothing to change\n");
     for _ in 0..700 {
         here.push("deep");
     }
@@ -199,7 +219,7 @@ fn a_file_with_several_names_is_changed_once() {
     machine.opt(&[]);
     let first = machine.file("opt/mine/first", 0o644);
     fs::hard_link(&first, machine.path("opt/mine/second")).unwrap();
-    machine.opt(&[]).said("@/opt: 13 entries checked, 2 changes made: group 1, mode 1\n");
+    machine.opt(&[]).printed("@/opt: 13 entries checked, 2 changes made: group 1, mode 1\n");
     assert_eq!(mode_and_group(&first), (0o664, group()));
 }
 
@@ -208,7 +228,7 @@ fn a_program_with_capabilities_keeps_them() {
     let machine = opt();
     machine.opt(&[]);
     let program = machine.file("opt/mine/ping", 0o755);
-    // cap_net_raw, effective and permitted, as setcap(8) writes it.
+    // cap_net_raw, effective and permitted, in the format of setcap(8).
     let capability = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let node = Node::Named(CString::new(program.as_os_str().as_bytes()).unwrap());
     node.set(c"security.capability", &capability).unwrap();
@@ -253,7 +273,7 @@ fn a_missing_tree_is_an_error_that_names_it() {
 }
 
 #[test]
-fn a_reader_that_is_gone_ends_a_dry_run_without_a_complaint() {
+fn a_closed_pipe_ends_a_dry_run_without_an_error() {
     let machine = opt();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
