@@ -70,9 +70,9 @@ pub(crate) fn copy_attributes(
     wanted.retain(possible);
     let mut there = if blank { vec![] } else { names(target).map_err(Fault::Target)? };
     there.retain(possible);
-    let mut carried = AttributesResult::default();
+    let mut result = AttributesResult::default();
     for name in there.iter().filter(|name| !wanted.contains(name)) {
-        carried.differed = true;
+        result.differed = true;
         if write {
             match target.remove(name) {
                 Ok(()) | Err(Errno::ENODATA) => {}
@@ -90,19 +90,19 @@ pub(crate) fn copy_attributes(
             continue;
         }
         if !write {
-            carried.differed = true;
+            result.differed = true;
             continue;
         }
         match target.set(name, &value) {
-            Ok(()) => carried.differed = true,
+            Ok(()) => result.differed = true,
             // Only root may set some, and some file systems take only some.
             Err(Errno::EPERM | Errno::EACCES | Errno::ENOTSUP | Errno::EINVAL) => {
-                carried.dropped.push(name.to_string_lossy().into_owned());
+                result.dropped.push(name.to_string_lossy().into_owned());
             }
             Err(cause) => return Err(Fault::Target(cause)),
         }
     }
-    Ok(carried)
+    Ok(result)
 }
 
 /// Returns the mode that the target's entry is to have.

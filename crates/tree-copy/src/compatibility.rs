@@ -15,7 +15,7 @@ pub enum Degradation {
     OwnerNotKept,
     /// Permission bits are the target's; execution still works.
     ModeNotKept,
-    /// Each hard-linked name becomes a file of its own and takes room.
+    /// Each hard-linked name becomes a file of its own and takes space.
     HardLinksBecomeCopies,
     /// Extended attributes are left out.
     AttributesDropped,

@@ -33,7 +33,7 @@ impl Visitor for Copier<'_> {
         folder: &Arc<Folder>,
         pair: &Pair,
         name: CString,
-        hand: &mut WorkerScratch,
+        scratch: &mut WorkerScratch,
     ) -> Result<()> {
         let at = EntryPlace { walk, folder, pair, name: &name };
         for _ in 0..LOOKS {
@@ -47,7 +47,7 @@ impl Visitor for Copier<'_> {
                     return Ok(());
                 }
                 SourceEntry::Entry(source, text) => {
-                    if self.bring(&at, EntryState::read(&at, source, text)?, hand)? {
+                    if self.bring(&at, EntryState::read(&at, source, text)?, scratch)? {
                         return Ok(());
                     }
                 }
@@ -91,13 +91,13 @@ impl Copier<'_> {
         &self,
         at: &EntryPlace<'_, '_>,
         mut state: EntryState,
-        hand: &mut WorkerScratch,
+        scratch: &mut WorkerScratch,
     ) -> Result<bool> {
         let EntryPlace { walk, folder, .. } = *at;
         let source = state.source;
         if source.links <= 1 || !self.context.options.capabilities.hard_links {
-            let done = self.carry_out(at, &mut state, None, hand)?;
-            return Ok(self.count(at, &state, &done, true, hand));
+            let done = self.execute_plan(at, &mut state, None, scratch)?;
+            return Ok(self.count(at, &state, &done, true, scratch));
         }
         // A name that has to wait keeps its folder waiting. Counted first: it may be called back at once.
         folder.hold();
@@ -108,18 +108,18 @@ impl Copier<'_> {
         folder.release();
         if let LinkDecision::Link(first) = turn {
             state.pairing = Pairing::NameOf(first.inode);
-            let mut done = self.carry_out(at, &mut state, Some(&first), hand)?;
+            let mut done = self.execute_plan(at, &mut state, Some(&first), scratch)?;
             if matches!(done, Executed::LinkRefused) {
                 // No more links to that file: a copy of its own.
                 state.pairing = Pairing::Foreign;
-                done = self.carry_out(at, &mut state, None, hand)?;
+                done = self.execute_plan(at, &mut state, None, scratch)?;
             }
-            return Ok(self.count(at, &state, &done, false, hand));
+            return Ok(self.count(at, &state, &done, false, scratch));
         }
         if state.target.is_some_and(|there| there.links > 1 && !self.links.claim(there.inode, &source)) {
             state.pairing = Pairing::Foreign;
         }
-        let done = self.carry_out(at, &mut state, None, hand)?;
+        let done = self.execute_plan(at, &mut state, None, scratch)?;
         let inode = match done {
             Executed::Present(inode) => inode,
             Executed::Absent | Executed::LinkRefused => None,
@@ -129,25 +129,25 @@ impl Copier<'_> {
             }
         };
         let first = FirstName { folder: Arc::clone(folder), name: at.name.clone(), inode };
-        resume_waiting(walk, self.links.settle(&source, first));
-        Ok(self.count(at, &state, &done, true, hand))
+        resume_waiting(walk, self.links.resolve(&source, first));
+        Ok(self.count(at, &state, &done, true, scratch))
     }
 
     /// Plans, reads what the plan asks for, and executes it.
-    fn carry_out(
+    fn execute_plan(
         &self,
         at: &EntryPlace<'_, '_>,
         state: &mut EntryState,
         first: Option<&FirstName>,
-        hand: &mut WorkerScratch,
+        scratch: &mut WorkerScratch,
     ) -> Result<Executed> {
         let rules = self.context.rules();
         loop {
             match plan(state, &rules) {
                 EntryPlan::Inspect(inspection) => {
-                    state.inspect(inspection, at, &self.context.making, hand)?;
+                    state.inspect(inspection, at, &self.context.making, scratch)?;
                 }
-                EntryPlan::Do(action) => return execute(action, state, first, at, &self.context, hand),
+                EntryPlan::Do(action) => return execute(action, state, first, at, &self.context, scratch),
             }
         }
     }
@@ -159,7 +159,7 @@ impl Copier<'_> {
         state: &EntryState,
         done: &Executed,
         first: bool,
-        hand: &mut WorkerScratch,
+        scratch: &mut WorkerScratch,
     ) -> bool {
         match done {
             Executed::Changed => return false,
@@ -169,7 +169,7 @@ impl Copier<'_> {
             Executed::Absent | Executed::LinkRefused => {}
         }
         let source = &state.source;
-        hand.sum.add_entry(&at.folder.place, at.name, source, state.link_text.as_bytes());
+        scratch.sum.add_entry(&at.folder.place, at.name, source, state.link_text.as_bytes());
         let bytes = if source.is_file() && first { source.size } else { 0 };
         if source.is_file() {
             increment(&self.context.tally.files);

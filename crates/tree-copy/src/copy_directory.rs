@@ -147,18 +147,18 @@ fn finish(
     }
     if look_closer {
         let blank = folder.fresh && folder.plain;
-        let carried =
+        let attributes =
             match attributes::copy_attributes(&Node::Open(source), &Node::Open(target), blank, write, can) {
                 Err(Fault::Source(cause)) if walk.has_gone(folder, cause) => return Ok(()),
-                carried => carried.map_err(|fault| match fault {
+                attributes => attributes.map_err(|fault| match fault {
                     Fault::Source(cause) => walk.source_error("read the attributes of", folder, None, cause),
                     Fault::Target(cause) => walk.target_error("adjust", folder, None, cause),
                     Fault::Stopped => Error::Stopped,
                 })?,
             };
-        differed |= carried.differed && !folder.fresh;
+        differed |= attributes.differed && !folder.fresh;
         if let Some(parent) = &folder.parent {
-            note_dropped(walk, parent, &folder.name, carried.dropped);
+            note_dropped(walk, parent, &folder.name, attributes.dropped);
         }
     }
     if write && !attributes::same_time(wanted.modified, now.modified, can) {

@@ -85,7 +85,7 @@ pub(crate) fn copy_file(
         if attempt > 0 {
             ftruncate(&target, 0).map_err(Fault::Target)?;
         }
-        settle(&before);
+        wait_for_clock_tick(&before);
         file_content::copy_content(source, target.as_fd(), &before, making.means, buffer, progress)?;
         let after = Metadata::from(fstat(source).map_err(Fault::Source)?);
         restless = !before.unchanged(&after);
@@ -103,20 +103,20 @@ pub(crate) fn copy_file(
         ((made.owner, made.mode), made.inode)
     };
     attributes::set_access(target.as_fd(), &before, now, can).map_err(Fault::Target)?;
-    let carried =
+    let attributes =
         attributes::copy_attributes(&Node::Open(source), &Node::Open(target.as_fd()), plain, true, can)?;
     if making.sync {
         fsync(&target).map_err(Fault::Target)?;
     }
     let modified = if restless { attributes::impossible_time(before.modified, can) } else { before.modified };
     attributes::set_times(target.as_fd(), before.accessed, modified).map_err(Fault::Target)?;
-    Ok(CopiedFile { restless, dropped: carried.dropped, inode })
+    Ok(CopiedFile { restless, dropped: attributes.dropped, inode })
 }
 
 /// Waits until the clock has gone on since the file was changed last.
 ///
 /// A write in the same tick after the copy would leave the same time as the write before it, and would not be noticed.
-fn settle(meta: &Metadata) {
+fn wait_for_clock_tick(meta: &Metadata) {
     let changed =
         u64::try_from(meta.changed.0).map(|seconds| UNIX_EPOCH + Duration::new(seconds, meta.changed.1));
     let Ok(changed) = changed else { return };

@@ -37,7 +37,7 @@ pub(crate) fn execute(
     first: Option<&FirstName>,
     at: &EntryPlace<'_, '_>,
     context: &PassContext<'_>,
-    hand: &mut WorkerScratch,
+    scratch: &mut WorkerScratch,
 ) -> Result<Executed> {
     let present = Executed::Present(state.target.map(|target| target.inode));
     match (action, at.target()) {
@@ -51,15 +51,15 @@ pub(crate) fn execute(
             let from = at.source_node();
             let adjusted =
                 replace_entry::set_metadata(&state.source, &from, target, at.name, false, &context.making);
-            let carried = match adjusted {
+            let attributes = match adjusted {
                 Err(Fault::Source(Errno::ENOENT)) => return Ok(Executed::Changed),
                 adjusted => adjusted.map_err(|fault| at.error("adjust", fault))?,
             };
-            note_dropped(at.walk, at.folder, at.name, carried.dropped);
+            note_dropped(at.walk, at.folder, at.name, attributes.dropped);
             increment(&context.tally.updated);
             Ok(present)
         }
-        (EntryAction::Make, Some(target)) => make(state, at, target, context, hand),
+        (EntryAction::Make, Some(target)) => make(state, at, target, context, scratch),
         (EntryAction::Link, Some(target)) => link(state, first, at, target, context),
         // Plans act only where there is a target directory.
         (EntryAction::Skip | EntryAction::SetAttributes | EntryAction::Adjust, _)
@@ -75,16 +75,17 @@ fn skip(state: &EntryState, at: &EntryPlace<'_, '_>, context: &PassContext<'_>) 
 
 fn set_attributes(at: &EntryPlace<'_, '_>, target: BorrowedFd<'_>, context: &PassContext<'_>) -> Result<()> {
     let to = Node::named(target, at.name);
-    let carried = match attributes::copy_attributes(&at.source_node(), &to, false, true, context.making.can) {
-        // The next pass will see what became of it.
-        Err(Fault::Source(Errno::ENOENT)) => AttributesResult::default(),
-        carried => carried.map_err(|fault| at.error("read the attributes of", fault))?,
-    };
+    let attributes =
+        match attributes::copy_attributes(&at.source_node(), &to, false, true, context.making.can) {
+            // The next pass will see what became of it.
+            Err(Fault::Source(Errno::ENOENT)) => AttributesResult::default(),
+            attributes => attributes.map_err(|fault| at.error("read the attributes of", fault))?,
+        };
     // A target that refuses an attribute has not been changed.
-    if carried.differed {
+    if attributes.differed {
         increment(&context.tally.updated);
     }
-    note_dropped(at.walk, at.folder, at.name, carried.dropped);
+    note_dropped(at.walk, at.folder, at.name, attributes.dropped);
     Ok(())
 }
 
@@ -93,7 +94,7 @@ fn make(
     at: &EntryPlace<'_, '_>,
     target: BorrowedFd<'_>,
     context: &PassContext<'_>,
-    hand: &mut WorkerScratch,
+    scratch: &mut WorkerScratch,
 ) -> Result<Executed> {
     let source = &state.source;
     let original = Original {
@@ -108,15 +109,15 @@ fn make(
         at.walk.observer.on_progress(&at.walk.counters);
         at.walk.go_on().map_err(|_| Fault::Stopped)
     };
-    let made = make_entry(&original, target, at.name, how, &context.making, &mut hand.buffer, &progress)
+    let made = make_entry(&original, target, at.name, how, &context.making, &mut scratch.buffer, &progress)
         .map_err(|fault| {
-            let action = match fault {
-                _ if !source.is_file() => "make",
-                Fault::Source(_) => "read",
-                _ => "write",
-            };
-            at.error(action, fault)
-        })?;
+        let action = match fault {
+            _ if !source.is_file() => "make",
+            Fault::Source(_) => "read",
+            _ => "write",
+        };
+        at.error(action, fault)
+    })?;
     let (inode, restless, dropped) = match made {
         MadeEntry::Made { inode, restless, dropped } => (inode, restless, dropped),
         MadeEntry::Unmakeable => return Ok(skip(state, at, context)),

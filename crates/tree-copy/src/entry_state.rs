@@ -136,7 +136,7 @@ impl EntryState {
         inspection: Inspection,
         at: &EntryPlace<'_, '_>,
         making: &FileContext<'_>,
-        hand: &mut WorkerScratch,
+        scratch: &mut WorkerScratch,
     ) -> Result<()> {
         let Some(target) = at.target() else { return Ok(()) };
         match inspection {
@@ -145,7 +145,9 @@ impl EntryState {
                     .map_err(|cause| at.error("read", Fault::Target(cause)))?;
                 self.link_text_equal = Some(text == self.link_text);
             }
-            Inspection::Content => self.content_equal = Some(self.has_content_of(at, target, making, hand)?),
+            Inspection::Content => {
+                self.content_equal = Some(self.has_content_of(at, target, making, scratch)?);
+            }
             Inspection::Attributes => {
                 let to = Node::named(target, at.name);
                 let differed =
@@ -169,7 +171,7 @@ impl EntryState {
         at: &EntryPlace<'_, '_>,
         target: BorrowedFd<'_>,
         making: &FileContext<'_>,
-        hand: &mut WorkerScratch,
+        scratch: &mut WorkerScratch,
     ) -> Result<bool> {
         let (source, _) = match copy_file::open_source(at.pair.source.as_fd(), at.name) {
             Ok(opened) => opened,
@@ -180,7 +182,14 @@ impl EntryState {
             .map_err(|cause| at.error("read", Fault::Target(cause)))?;
         let go_on = || at.walk.go_on().map_err(|_| Fault::Stopped);
         let (source, target) = (source.as_fd(), target.as_fd());
-        file_content::same_content(source, target, self.source.size, making.means, &mut hand.buffer, &go_on)
-            .map_err(|fault| at.error("read", fault))
+        file_content::same_content(
+            source,
+            target,
+            self.source.size,
+            making.means,
+            &mut scratch.buffer,
+            &go_on,
+        )
+        .map_err(|fault| at.error("read", fault))
     }
 }

@@ -48,17 +48,17 @@ impl Error {
         Self::Source(CallError { action, path: path.to_owned(), cause: reason(cause) })
     }
 
-    /// A refusal for want of space gets the numbers of `room`, which is asked only then.
+    /// A refusal for want of space gets the numbers of `free_space`, which is asked only then.
     pub(crate) fn target(
         action: &'static str,
         path: &Path,
         cause: Errno,
-        room: impl FnOnce() -> Option<FreeSpace>,
+        free_space: impl FnOnce() -> Option<FreeSpace>,
     ) -> Self {
         let trouble = CallError { action, path: path.to_owned(), cause: reason(cause) };
         match cause {
-            Errno::ENOSPC | Errno::EDQUOT => match room() {
-                Some(room) => Self::Full(trouble, room),
+            Errno::ENOSPC | Errno::EDQUOT => match free_space() {
+                Some(free_space) => Self::Full(trouble, free_space),
                 None => Self::Target(trouble),
             },
             _ => Self::Target(trouble),
@@ -82,7 +82,7 @@ impl fmt::Display for Error {
         match self {
             Self::Stopped => formatter.write_str("stopped before the end"),
             Self::Source(trouble) | Self::Target(trouble) => trouble.fmt(formatter),
-            Self::Full(trouble, room) => write!(formatter, "{trouble} ({room})"),
+            Self::Full(trouble, free_space) => write!(formatter, "{trouble} ({free_space})"),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::metadata::Metadata;
 /// Bytes that are read and written at once.
 const CHUNK: usize = 1 << 20;
 
-/// Files from this size on go past the page cache: making room in memory for bytes that are not read again soon costs
+/// Files from this size on go past the page cache: freeing memory for bytes that are not read again soon costs
 /// more than the disk does, and pushes out what the services use.
 const DIRECT_FROM: u64 = 256 * 1024;
 

@@ -43,7 +43,7 @@ struct Entry {
 /// Decision about a name.
 #[derive(Debug)]
 pub(crate) enum LinkDecision {
-    /// The first one: copy the file, then call [`HardLinks::settle`] or [`HardLinks::abandon`].
+    /// The first one: copy the file, then call [`HardLinks::resolve`] or [`HardLinks::abandon`].
     First,
     /// Link it to this one.
     Link(FirstName),
@@ -99,7 +99,7 @@ impl HardLinks {
     }
 
     /// The target has the file at `first`; returns who waited for it.
-    pub fn settle(&self, meta: &Metadata, first: FirstName) -> Vec<Waiting> {
+    pub fn resolve(&self, meta: &Metadata, first: FirstName) -> Vec<Waiting> {
         let mut part = self.part(identity(meta));
         let Some(entry) = part.get_mut(&identity(meta)) else { return vec![] };
         match std::mem::replace(&mut entry.state, State::There(first)) {

@@ -73,8 +73,8 @@ pub(crate) fn make_entry(
             Err(Fault::Source(Errno::ENOENT)) => Ok(MadeEntry::Changed),
             Err(fault) => Err(fault),
             Ok(None) => Ok(MadeEntry::Unmakeable),
-            Ok(Some(carried)) => {
-                Ok(MadeEntry::Made { inode: None, restless: false, dropped: carried.dropped })
+            Ok(Some(attributes)) => {
+                Ok(MadeEntry::Made { inode: None, restless: false, dropped: attributes.dropped })
             }
         };
     }

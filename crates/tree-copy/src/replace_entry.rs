@@ -104,7 +104,7 @@ pub(crate) fn make_node(
         set_metadata(source, from, directory, name, plain, making)
     });
     match made {
-        Ok(carried) => Ok(Some(carried)),
+        Ok(attributes) => Ok(Some(attributes)),
         Err(Fault::Target(Errno::EPERM | Errno::ENOTSUP | Errno::ENOSYS | Errno::EACCES)) if special => {
             Ok(None)
         }
@@ -134,7 +134,7 @@ pub(crate) fn set_metadata(
     }
     let to = Node::named(directory, name);
     // Before the mode: an access control list brings group bits, and after the owner, who takes capabilities away.
-    let carried = attributes::copy_attributes(from, &to, plain, true, can)?;
+    let attributes = attributes::copy_attributes(from, &to, plain, true, can)?;
     if can.mode && !source.is_link() {
         set_mode(directory, name, source.kind, attributes::wanted_mode(source, can))
             .map_err(Fault::Target)?;
@@ -143,7 +143,7 @@ pub(crate) fn set_metadata(
         Err(_) if source.is_link() && !can.link_times => {}
         answer => answer.map_err(Fault::Target)?,
     }
-    Ok(carried)
+    Ok(attributes)
 }
 
 /// Changes the mode of exactly the entry that is looked at, and never of what a link leads to.

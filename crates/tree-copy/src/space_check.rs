@@ -77,12 +77,12 @@ fn from_statvfs(found: &Statvfs) -> FreeSpace {
     }
 }
 
-/// Checks that a copy of what was surveyed fits into `room` and leaves `reserve` bytes.
+/// Checks that a copy of what was surveyed fits into `free_space` and leaves `reserve` bytes.
 ///
 /// Where hard links become copies (`hard_links` false) every name counts in full.
 pub fn fits(
     survey: &Survey,
-    room: &FreeSpace,
+    free_space: &FreeSpace,
     hard_links: bool,
     reserve: u64,
 ) -> std::result::Result<(), Shortage> {
@@ -91,14 +91,16 @@ pub fn fits(
     } else {
         (survey.bytes_allocated_unlinked, survey.entries)
     };
-    if bytes.saturating_add(reserve) <= room.bytes && room.inodes.is_none_or(|free| inodes <= free) {
+    if bytes.saturating_add(reserve) <= free_space.bytes
+        && free_space.inodes.is_none_or(|free| inodes <= free)
+    {
         return Ok(());
     }
     Err(Shortage {
-        needed: FreeSpace { bytes, inodes: room.inodes.map(|_| inodes) },
+        needed: FreeSpace { bytes, inodes: free_space.inodes.map(|_| inodes) },
         content: survey.bytes,
         reserved: reserve,
-        free: *room,
+        free: *free_space,
     })
 }
 
@@ -131,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn with_shared_blocks_a_copy_needs_room_for_its_inodes_alone() {
+    fn with_shared_blocks_a_copy_needs_space_for_its_inodes_alone() {
         let large = Survey { bytes_allocated: 1 << 40, bytes_allocated_unlinked: 1 << 41, ..TREE };
         let shared = large.with_shared_blocks();
         let needed = |hard_links| {
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn without_hard_links_every_name_needs_its_own_room() {
+    fn without_hard_links_every_name_needs_its_own_space() {
         let free = FreeSpace { bytes: 1499, inodes: Some(20) };
         assert_eq!(fits(&TREE, &free, true, 0), Ok(()));
         assert_eq!(

@@ -115,7 +115,7 @@ impl Visitor for Surveyor {
         folder: &Arc<Folder>,
         pair: &Pair,
         name: CString,
-        hand: &mut WorkerScratch,
+        scratch: &mut WorkerScratch,
     ) -> Result<()> {
         let source = SourceEntry::read(pair.source.as_fd(), &name)
             .map_err(|cause| walk.source_error("read", folder, Some(&name), cause))?;
@@ -132,7 +132,7 @@ impl Visitor for Surveyor {
         };
         let attributes = attribute_names(walk, folder, pair, &name)?;
         self.add(&meta, &name, &attributes);
-        hand.sum.add_entry(&folder.place, &name, &meta, text.as_bytes());
+        scratch.sum.add_entry(&folder.place, &name, &meta, text.as_bytes());
         walk.counters.add(1, if meta.is_file() { meta.size } else { 0 }, 0);
         Ok(())
     }

@@ -37,7 +37,7 @@ pub(crate) trait Visitor: Sync {
         folder: &Arc<Folder>,
         pair: &Pair,
         name: CString,
-        hand: &mut WorkerScratch,
+        scratch: &mut WorkerScratch,
     ) -> Result<()>;
     /// Enters a directory, before its entries; `source` is its metadata.
     fn enter(
@@ -122,7 +122,7 @@ impl parallel::Visitor for Tree<'_> {
         parent: &Arc<Folder>,
         pair: &Pair,
         name: &CStr,
-        hand: &mut WorkerScratch,
+        scratch: &mut WorkerScratch,
     ) -> Result<Entered<Self>> {
         let walk = Walk { tree: self, steps };
         let opened = dirfd::open_dir(&pair.source, name)
@@ -130,7 +130,7 @@ impl parallel::Visitor for Tree<'_> {
         match opened {
             Ok((meta, source)) => {
                 let side = self.visitor.enter(&walk, parent, pair, name, &meta)?;
-                hand.sum.add_entry(&parent.place, name, &meta, b"");
+                scratch.sum.add_entry(&parent.place, name, &meta, b"");
                 self.counters.add(1, 0, 0);
                 let state = FolderState::below(parent, name, meta, &side);
                 return Ok(Some((Arc::new(Pair { source, target: side.directory }), state)));
@@ -138,7 +138,7 @@ impl parallel::Visitor for Tree<'_> {
             // It was a directory when it was listed.
             Err(Errno::ENOENT) => self.vanished(parent, name),
             Err(cause) if dirfd::is_not_directory(cause) => {
-                self.visitor.entry(&walk, parent, pair, name.to_owned(), hand)?;
+                self.visitor.entry(&walk, parent, pair, name.to_owned(), scratch)?;
             }
             Err(Errno::EXDEV) => {
                 self.note(parent, name, NoteKind::SkippedMount);
@@ -155,9 +155,9 @@ impl parallel::Visitor for Tree<'_> {
         folder: &Arc<Folder>,
         pair: &Pair,
         entry: Entry,
-        hand: &mut WorkerScratch,
+        scratch: &mut WorkerScratch,
     ) -> Result<()> {
-        self.visitor.entry(&Walk { tree: self, steps }, folder, pair, entry.name, hand)
+        self.visitor.entry(&Walk { tree: self, steps }, folder, pair, entry.name, scratch)
     }
 
     fn reopen(&self, parent: &Pair, folder: &Folder) -> Result<Option<Pair>> {
@@ -191,8 +191,8 @@ impl parallel::Visitor for Tree<'_> {
         self.visitor.leave(&Walk { tree: self, steps }, folder)
     }
 
-    fn end(&self, hand: WorkerScratch) -> Result<()> {
-        self.sum.lock().unwrap_or_else(PoisonError::into_inner).add(&hand.sum);
+    fn end(&self, scratch: WorkerScratch) -> Result<()> {
+        self.sum.lock().unwrap_or_else(PoisonError::into_inner).add(&scratch.sum);
         Ok(())
     }
 }

@@ -30,10 +30,10 @@ pub enum ActiveLink {
 }
 
 impl ActiveLink {
-    /// Looks at the entrance of `tree`.
+    /// Looks at the active link of `tree`.
     pub fn of(tree: &TreePaths) -> Result<Self> {
-        let cannot = || format!("cannot look at {}", tree.entrance.display());
-        let meta = match fs::symlink_metadata(&tree.entrance) {
+        let cannot = || format!("cannot look at {}", tree.active_link.display());
+        let meta = match fs::symlink_metadata(&tree.active_link) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::Missing),
             looked => looked.with_context(cannot)?,
         };
@@ -43,7 +43,7 @@ impl ActiveLink {
         if !meta.is_symlink() {
             return Ok(Self::Other);
         }
-        let to = fs::read_link(&tree.entrance).with_context(cannot)?;
+        let to = fs::read_link(&tree.active_link).with_context(cannot)?;
         Ok(if to == tree.image {
             Self::Image
         } else if to == tree.copy {
@@ -57,21 +57,21 @@ impl ActiveLink {
 /// Makes `/opt/NAME` a link to `to`, in one rename: a program that opens it finds the old tree or the new one.
 pub fn switch_to(tree: &TreePaths, to: &Path) -> Result<()> {
     let temporary = temporary(tree);
-    let cannot = || format!("cannot point {} to {}", tree.entrance.display(), to.display());
+    let cannot = || format!("cannot point {} to {}", tree.active_link.display(), to.display());
     // Left by a killed process that had our number.
     let _ = fs::remove_file(&temporary);
     symlink(to, &temporary).with_context(cannot)?;
-    fs::rename(&temporary, &tree.entrance)
+    fs::rename(&temporary, &tree.active_link)
         .inspect_err(|_| drop(fs::remove_file(&temporary)))
         .with_context(cannot)?;
     sync(tree).with_context(cannot)
 }
 
-/// Removes links that killed processes made and did not get to rename. A directory of such a name was at the entrance
+/// Removes links that killed processes made and did not get to rename. A directory of such a name was at the active link
 /// and has changed places with a link already: it becomes the image's copy, which it was on the way to.
 pub fn remove_leftovers(tree: &TreePaths) {
     let prefix = format!(".{}.link-", tree.name);
-    let Some(entries) = tree.entrance.parent().and_then(|opt| fs::read_dir(opt).ok()) else { return };
+    let Some(entries) = tree.active_link.parent().and_then(|opt| fs::read_dir(opt).ok()) else { return };
     for entry in entries.flatten() {
         let Ok(kind) = entry.file_type() else { continue };
         if !entry.file_name().as_bytes().starts_with(prefix.as_bytes()) {
@@ -89,11 +89,11 @@ pub fn remove_leftovers(tree: &TreePaths) {
 }
 
 fn temporary(tree: &TreePaths) -> PathBuf {
-    tree.entrance.with_file_name(format!(".{}.link-{}", tree.name, process::id()))
+    tree.active_link.with_file_name(format!(".{}.link-{}", tree.name, process::id()))
 }
 
 fn sync(tree: &TreePaths) -> io::Result<()> {
-    tree.entrance.parent().map_or(Ok(()), |opt| fs::File::open(opt)?.sync_all())
+    tree.active_link.parent().map_or(Ok(()), |opt| fs::File::open(opt)?.sync_all())
 }
 
 /// Returns which copy programs use.
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_entrance_is_told_apart() {
+    fn every_kind_of_active_link_is_told_apart() {
         let dir = tempfile::tempdir().unwrap();
         let tree = tree(dir.path());
         let look = || ActiveLink::of(&tree).unwrap();
@@ -127,11 +127,11 @@ mod tests {
         assert_eq!(look(), ActiveLink::Workspace, "a dangling link to the copy is still ours");
         switch_to(&tree, Path::new("/elsewhere")).unwrap();
         assert_eq!(look(), ActiveLink::Elsewhere("/elsewhere".into()));
-        fs::remove_file(&tree.entrance).unwrap();
-        fs::write(&tree.entrance, "").unwrap();
+        fs::remove_file(&tree.active_link).unwrap();
+        fs::write(&tree.active_link, "").unwrap();
         assert_eq!(look(), ActiveLink::Other);
-        fs::remove_file(&tree.entrance).unwrap();
-        fs::create_dir(&tree.entrance).unwrap();
+        fs::remove_file(&tree.active_link).unwrap();
+        fs::create_dir(&tree.active_link).unwrap();
         assert_eq!(look(), ActiveLink::Directory);
     }
 

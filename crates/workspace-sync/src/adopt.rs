@@ -15,7 +15,7 @@ use crate::tree_paths::TreePaths;
 use crate::tree_state;
 use crate::volume_clock::Timestamp;
 
-/// Points each tree's entrance to its whole copy on the workspace, or back to the image's where the copy is gone.
+/// Points each tree's active link to its whole copy on the workspace, or back to the image's where the copy is gone.
 ///
 /// Local and quick: a few looks and a rename for each tree. What fails here is tried again, and reported, by
 /// `workspace-sync run`; problems of `OPT_SYNC` are reported here. Changes that earlier starts of this container made

@@ -52,15 +52,15 @@ pub fn copy(source: &Path, target: &Path, copy_options: CopyOptions) -> Outcome 
         log::warn!("at {}, {lost}", target.display());
     }
     let shared = tree_copy::shares_blocks(source, target, &capabilities)?;
-    let room_of = |survey: Survey| if shared { survey.with_shared_blocks() } else { survey };
-    let have = tree_copy::survey(target, tree_copy::default_threads(), &[], &NoObserver).map(room_of)?;
+    let counted = |survey: Survey| if shared { survey.with_shared_blocks() } else { survey };
+    let have = tree_copy::survey(target, tree_copy::default_threads(), &[], &NoObserver).map(counted)?;
     let free = tree_copy::free_space(target)?;
-    let room = FreeSpace {
+    let free_space = FreeSpace {
         bytes: free.bytes.saturating_add(have.bytes_allocated),
         inodes: free.inodes.map(|inodes| inodes.saturating_add(have.inodes)),
     };
-    let survey = room_of(survey);
-    tree_copy::fits(&survey, &room, capabilities.hard_links, 0)?;
+    let survey = counted(survey);
+    tree_copy::fits(&survey, &free_space, capabilities.hard_links, 0)?;
     let name = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
     // No stage waits for it, so its progress is only for the terminal.
     let nowhere = Journal::new(Path::new("/dev/null"));

@@ -44,7 +44,7 @@ const RESERVED_BYTES: u64 = 64 << 20;
 
 /// Options of a copy.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Manner {
+pub struct CopyOptions {
     /// True to compare every byte at the end.
     pub compare_content: bool,
 }
@@ -66,7 +66,7 @@ pub struct CopyJob<'a> {
     pub state_dir: &'a Path,
     /// Journal that gets the progress.
     pub journal: &'a Journal,
-    pub manner: Manner,
+    pub copy_options: CopyOptions,
 }
 
 /// A path that leads to an open directory, whatever happens to its name.
@@ -138,7 +138,7 @@ impl ReadyCopy {
 }
 
 impl CopyJob<'_> {
-    /// Brings the copy to the source's present state and renames it to its place; the entrance still leads to the
+    /// Brings the copy to the source's present state and renames it to its place; the active link still leads to the
     /// source afterwards.
     ///
     /// Whatever fails leaves the source in use, and a partial copy that the next attempt goes on with.
@@ -309,11 +309,11 @@ impl CopyJob<'_> {
             &NoObserver,
         )?;
         let free = tree_copy::free_space(&path_of(parent))?;
-        let room = FreeSpace {
+        let free_space = FreeSpace {
             bytes: free.bytes.saturating_add(have.bytes_allocated),
             inodes: free.inodes.map(|inodes| inodes.saturating_add(have.inodes)),
         };
-        tree_copy::fits(survey, &room, capabilities.hard_links, RESERVED_BYTES)
+        tree_copy::fits(survey, &free_space, capabilities.hard_links, RESERVED_BYTES)
             .map_err(|shortage| anyhow!("not enough space for {} at {}: {shortage}", self.tree.name, at()))
             .hint(|| {
                 format!(
@@ -332,7 +332,7 @@ impl CopyJob<'_> {
         progress: &Progress<'_>,
         since: &mut Timestamp,
     ) -> Result<PassStats, Failure> {
-        let check = if self.manner.compare_content { Check::Content } else { Check::Metadata };
+        let check = if self.copy_options.compare_content { Check::Content } else { Check::Metadata };
         let look = Options { write: false, check, ..*options };
         for _ in 0..MAX_ATTEMPTS {
             let seen = self.pass(held, &look, progress)?;

@@ -22,7 +22,7 @@ pub enum WorkspaceCopy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TreeState {
     /// State of `/opt/NAME`.
-    pub entrance: ActiveLink,
+    pub active_link: ActiveLink,
     /// True if the image has a copy of its own at `/opt/.image/NAME`.
     pub image: bool,
     /// State of the copy on the workspace.
@@ -42,9 +42,9 @@ pub enum Action {
     Leave(NoActionReason),
     /// Nothing but looking after it: the workspace's copy is in use.
     Keep(Marker),
-    /// Point the entrance to the whole copy that is there.
+    /// Point the active link to the whole copy that is there.
     Switch(Marker),
-    /// Point the entrance back to the image: the copy that it points to is not there. And then copy, if asked for.
+    /// Point the active link back to the image: the copy that it points to is not there. And then copy, if asked for.
     Return {
         /// True if a copy is made afterwards.
         then_copy: bool,
@@ -78,9 +78,9 @@ pub enum NoActionReason {
 pub enum Refusal {
     /// There is no such tree.
     Missing,
-    /// The entrance is a link to another place.
+    /// The active link is a link to another place.
     LinkElsewhere(PathBuf),
-    /// The entrance is a file.
+    /// The active link is a file.
     NotDirectory,
     /// The copy's place is taken, in words.
     Occupied(String),
@@ -108,8 +108,8 @@ pub fn decide(seen: &TreeState) -> Action {
 }
 
 fn unless_mounted(seen: &TreeState) -> Action {
-    let TreeState { entrance, image, copy, mounted, wanted, mount: _ } = seen;
-    match (entrance, copy) {
+    let TreeState { active_link, image, copy, mounted, wanted, mount: _ } = seen;
+    match (active_link, copy) {
         (ActiveLink::Elsewhere(to), _) => Action::Refuse(Refusal::LinkElsewhere(to.clone())),
         (ActiveLink::Other, _) => Action::Refuse(Refusal::NotDirectory),
         (ActiveLink::Missing | ActiveLink::Image, WorkspaceCopy::Whole(marker)) => {
@@ -139,11 +139,11 @@ pub fn explain(why: NoActionReason, wanted: bool, tree: &TreePaths) -> Option<St
     match why {
         NoActionReason::Directory => Some(format!(
             "the image's {} is used, and not the copy at {}, because WORKSPACE_SYNC is not true",
-            tree.entrance.display(),
+            tree.active_link.display(),
             tree.copy.display()
         )),
         NoActionReason::Mount => {
-            Some(format!("{} is a mount, and stays where it is", tree.entrance.display()))
+            Some(format!("{} is a mount, and stays where it is", tree.active_link.display()))
         }
         NoActionReason::NotMounted if wanted => Some("no volume is mounted at the workspace".to_owned()),
         NoActionReason::NotMounted | NoActionReason::NotWanted => None,
@@ -152,19 +152,19 @@ pub fn explain(why: NoActionReason, wanted: bool, tree: &TreePaths) -> Option<St
 
 /// Returns the obstacle in words, and a hint for the user.
 pub fn describe(refusal: &Refusal, tree: &TreePaths) -> (String, String) {
-    let entrance = tree.entrance.display();
+    let active_link = tree.active_link.display();
     match refusal {
         Refusal::Mounted(mount) => mount_check::describe(tree, mount),
         Refusal::Missing => (
-            format!("{entrance} does not exist"),
+            format!("{active_link} does not exist"),
             "OPT_SYNC takes names of directories that the image has below /opt".to_owned(),
         ),
         Refusal::LinkElsewhere(to) => (
-            format!("{entrance} is a link to {}, made by another user", to.display()),
+            format!("{active_link} is a link to {}, made by another user", to.display()),
             format!("remove {} from OPT_SYNC, or remove the link", tree.name),
         ),
         Refusal::NotDirectory => {
-            (format!("{entrance} is not a directory"), format!("remove {} from OPT_SYNC", tree.name))
+            (format!("{active_link} is not a directory"), format!("remove {} from OPT_SYNC", tree.name))
         }
         Refusal::Occupied(what) => (
             format!("{} is taken: {what}", tree.copy.display()),
@@ -188,30 +188,30 @@ mod tests {
         }
     }
 
-    fn of(entrance: ActiveLink, image: bool, copy: WorkspaceCopy, mounted: bool, wanted: bool) -> Action {
-        decide(&TreeState { entrance, image, copy, mounted, wanted, mount: None })
+    fn of(active_link: ActiveLink, image: bool, copy: WorkspaceCopy, mounted: bool, wanted: bool) -> Action {
+        decide(&TreeState { active_link, image, copy, mounted, wanted, mount: None })
     }
 
     #[test]
     fn a_tree_with_a_mount_is_neither_copied_nor_switched() {
-        let seen = |entrance, copy, wanted, mount: Mount| {
-            decide(&TreeState { entrance, image: true, copy, mounted: true, wanted, mount: Some(mount) })
+        let seen = |active_link, copy, wanted, mount: Mount| {
+            decide(&TreeState { active_link, image: true, copy, mounted: true, wanted, mount: Some(mount) })
         };
         let inside = || Mount::Inside("/opt/x/models".into());
         let refused = Action::Refuse(Refusal::Mounted("/opt/x/models".into()));
-        for entrance in [ActiveLink::Image, ActiveLink::Directory] {
+        for active_link in [ActiveLink::Image, ActiveLink::Directory] {
             for copy in [
                 WorkspaceCopy::Absent,
                 WorkspaceCopy::Whole(marker()),
                 WorkspaceCopy::Foreign("a directory".into()),
             ] {
-                assert_eq!(seen(entrance.clone(), copy.clone(), true, inside()), refused, "{copy:?}");
+                assert_eq!(seen(active_link.clone(), copy.clone(), true, inside()), refused, "{copy:?}");
                 assert_eq!(
-                    seen(entrance.clone(), copy, true, Mount::Itself),
+                    seen(active_link.clone(), copy, true, Mount::Itself),
                     Action::Leave(NoActionReason::Mount)
                 );
             }
-            let unwanted = seen(entrance, WorkspaceCopy::Absent, false, inside());
+            let unwanted = seen(active_link, WorkspaceCopy::Absent, false, inside());
             assert_eq!(unwanted, Action::Leave(NoActionReason::NotWanted));
         }
         assert_eq!(
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entrance_whose_copy_is_gone_returns_to_the_image_first() {
+    fn an_active_link_whose_copy_is_gone_returns_to_the_image_first() {
         let gone = |mounted, wanted, copy| of(ActiveLink::Workspace, true, copy, mounted, wanted);
         assert_eq!(gone(true, true, WorkspaceCopy::Absent), Action::Return { then_copy: true });
         assert_eq!(gone(true, false, WorkspaceCopy::Absent), Action::Return { then_copy: false });
@@ -282,13 +282,13 @@ mod tests {
             Action::Refuse(Refusal::NotDirectory)
         );
         let occupied = WorkspaceCopy::Foreign("a directory without a marker".into());
-        for entrance in [ActiveLink::Image, ActiveLink::Directory] {
+        for active_link in [ActiveLink::Image, ActiveLink::Directory] {
             assert_eq!(
-                of(entrance.clone(), true, occupied.clone(), true, true),
+                of(active_link.clone(), true, occupied.clone(), true, true),
                 Action::Refuse(Refusal::Occupied("a directory without a marker".into()))
             );
             assert_eq!(
-                of(entrance, true, occupied.clone(), true, false),
+                of(active_link, true, occupied.clone(), true, false),
                 Action::Leave(NoActionReason::NotWanted),
                 "who did not ask for a copy may use the name"
             );

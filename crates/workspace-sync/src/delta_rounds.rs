@@ -46,11 +46,11 @@ impl SyncContext<'_> {
         let new = self.open_copy(tree)?;
         let capabilities = self.capabilities(tree)?;
         // What is missing there was removed by us, or by an earlier run that was killed.
-        let carrier =
-            DeltaSync::new(tree, &tree.entrance, new, &capabilities, self.state_dir, self.listing(tree)?)
+        let delta_sync =
+            DeltaSync::new(tree, &tree.active_link, new, &capabilities, self.state_dir, self.listing(tree)?)
                 .without_removals();
         // Nothing can be written to a directory that is gone; one that became the image's copy is followed like any.
-        let replaced = replace_directory::directory(tree, &carrier, &mut state.leftover)?;
+        let replaced = replace_directory::directory(tree, &delta_sync, &mut state.leftover)?;
         if replaced == Replaced::Emptied {
             self.clear_delta(tree, state);
         }
@@ -60,17 +60,22 @@ impl SyncContext<'_> {
 
     /// Carries over until nothing is written to the old tree any more or `patience` is over; returns who may still
     /// write.
-    pub fn settle(&self, tree: &TreePaths, state: &mut SyncState, patience: Duration) -> Result<Vec<Holder>> {
+    pub fn finish_delta(
+        &self,
+        tree: &TreePaths,
+        state: &mut SyncState,
+        patience: Duration,
+    ) -> Result<Vec<Holder>> {
         let new = self.open_copy(tree)?;
         let capabilities = self.capabilities(tree)?;
         if let Some(marker) = Marker::read(&new)? {
             state.retain_for(&marker);
         }
-        let carrier =
+        let delta_sync =
             DeltaSync::new(tree, &tree.image, new, &capabilities, self.state_dir, self.listing(tree)?);
         let mut writers = Vec::new();
-        let settled = kit::wait::until(patience, "programs that write to the old tree", || {
-            match self.carry_round(tree, &carrier, state) {
+        let finished = kit::wait::until(patience, "programs that write to the old tree", || {
+            match self.run_round(tree, &delta_sync, state) {
                 Err(error) => Some(Err(error)),
                 Ok(found) => {
                     writers = found;
@@ -78,7 +83,7 @@ impl SyncContext<'_> {
                 }
             }
         });
-        match settled {
+        match finished {
             Ok(done) => done?,
             // The deadline: remaining writers are followed by another process.
             Err(_) => return Ok(writers),
@@ -88,22 +93,22 @@ impl SyncContext<'_> {
         Ok(writers)
     }
 
-    fn carry_round(
+    fn run_round(
         &self,
         tree: &TreePaths,
-        carrier: &DeltaSync<'_>,
+        delta_sync: &DeltaSync<'_>,
         state: &mut SyncState,
     ) -> Result<Vec<Holder>> {
         // Who is looked for first cannot write after the last look at the tree.
         let writers = holders::writers(&tree.image);
         let Some(leftover) = state.leftover.as_mut() else { return Ok(writers) };
         let writers = leftover.relevant_writers(writers);
-        let round = carrier.round(leftover)?;
+        let round = delta_sync.round(leftover)?;
         for kept in &round.kept {
             self.note(tree, &format!("kept the file written before the switch as {}", kept.display()));
         }
         if !round.is_quiet() {
-            log::debug!("{}: {} entries carried over, {} removed", tree.name, round.carried, round.removed);
+            log::debug!("{}: {} entries carried over, {} removed", tree.name, round.copied, round.removed);
         }
         state.store(self.state_dir, &tree.name)?;
         round.complete().map(|()| writers)
@@ -160,12 +165,12 @@ impl SyncContext<'_> {
 
     /// Carries over once, every tree that was switched, and returns whether a program may still write; fails with the
     /// first tree that failed.
-    pub fn carry_over(&self, trees: &[TreePaths]) -> Result<bool> {
+    pub fn sync_deltas(&self, trees: &[TreePaths]) -> Result<bool> {
         let mut writing = false;
         let mut failed = None;
         for tree in trees.iter().filter(|tree| self.is_followed(tree)) {
             let mut state = SyncState::load(self.state_dir, &tree.name);
-            match self.settle(tree, &mut state, Duration::ZERO) {
+            match self.finish_delta(tree, &mut state, Duration::ZERO) {
                 Ok(writers) => writing |= !writers.is_empty(),
                 Err(error) => failed = failed.or(Some(error.context(tree.name.clone()))),
             }
@@ -177,6 +182,6 @@ impl SyncContext<'_> {
     pub fn is_followed(&self, tree: &TreePaths) -> bool {
         // A directory that stays in use is not followed.
         SyncState::load(self.state_dir, &tree.name).leftover.is_some()
-            && ActiveLink::of(tree).is_ok_and(|entrance| entrance != ActiveLink::Directory)
+            && ActiveLink::of(tree).is_ok_and(|active_link| active_link != ActiveLink::Directory)
     }
 }

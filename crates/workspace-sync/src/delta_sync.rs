@@ -101,7 +101,7 @@ impl<'a> DeltaSync<'a> {
             if entry.changed() < leftover.source_since {
                 return Ok(Next::Enter);
             }
-            let carried = (|| {
+            let next = (|| {
                 let is_work = self.origin.is_work(entry, leftover)?;
                 if entry.is_directory() {
                     return self.directory(entry.name, is_work, leftover, round);
@@ -111,7 +111,7 @@ impl<'a> DeltaSync<'a> {
                 }
                 Ok(Next::Enter)
             })();
-            Ok(carried.unwrap_or_else(|error| {
+            Ok(next.unwrap_or_else(|error| {
                 // It went meanwhile, which the next round finds in the directory above.
                 let there = fstatat(entry.directory, entry.base, AtFlags::AT_SYMLINK_NOFOLLOW);
                 if there == Err(nix::Error::ENOENT) {
@@ -199,9 +199,9 @@ impl<'a> DeltaSync<'a> {
         }
         let key = sync_state::key(name);
         let now = old.as_ref().map(fstat).transpose()?;
-        let carried = now.as_ref().and_then(|now| leftover.carried.get(&key)?.of(now));
+        let appended = now.as_ref().and_then(|now| leftover.carried.get(&key)?.of(now));
         let from = match relation {
-            Some(Relation::Diverged { common }) => carried.unwrap_or(common),
+            Some(Relation::Diverged { common }) => appended.unwrap_or(common),
             _ => 0,
         };
         let is_text = old.as_ref().is_some_and(|old| merge_policy::is_text(old, from).unwrap_or(false));
@@ -209,7 +209,7 @@ impl<'a> DeltaSync<'a> {
             Some(new) if there == NewEntry::Untouched => Some(self.judge.permissions(entry, new, leftover)?),
             _ => None,
         };
-        match merge_policy::merge_step(there, relation, is_text, carried) {
+        match merge_policy::merge_step(there, relation, is_text, appended) {
             Step::Nothing => {}
             Step::Replace => {
                 self.replicate(name, Some(base), leftover, round)?;
@@ -223,7 +223,7 @@ impl<'a> DeltaSync<'a> {
                     let end = merge_policy::append(old, new, from)?;
                     leftover.carried.insert(key, AppendedBytes { inode: now.st_ino, bytes: end });
                     if end > from {
-                        round.carried += 1;
+                        round.copied += 1;
                     }
                     if there == NewEntry::Untouched {
                         remember(name, &above, base, leftover);
@@ -253,7 +253,7 @@ impl<'a> DeltaSync<'a> {
         fchmod(&new, Mode::from_bits_truncate(stat.st_mode & 0o7000 | bits))?;
         leftover.written.entry(sync_state::key(entry.name)).or_insert(OwnWrite::of(&stat)).permissions =
             given;
-        round.carried += 1;
+        round.copied += 1;
         Ok(())
     }
 
@@ -282,7 +282,7 @@ impl<'a> DeltaSync<'a> {
         let above = open_beneath::ensure_below(&self.new, above_name)?;
         self.sweep(above_name, &above);
         tree_copy::replicate(old.as_fd(), base, above.as_fd(), target, self.capabilities, &NoObserver)?;
-        round.carried += 1;
+        round.copied += 1;
         if target == base {
             remember(name, &above, base, leftover);
         }

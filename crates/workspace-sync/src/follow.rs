@@ -78,7 +78,7 @@ pub fn delay_restart(error: anyhow::Error) -> anyhow::Error {
 
 /// True if a `run` has a tree to copy or to switch to, or may have: one that cannot be looked at now.
 fn is_unfinished(setting: &SyncContext<'_>, trees: &[TreePaths]) -> bool {
-    let is_left = |step: &Step| !matches!(step, Step::CarryOver { .. });
+    let is_left = |step: &Step| !matches!(step, Step::SyncDelta { .. });
     trees.iter().any(|tree| setting.steps(tree).map_or(true, |steps| steps.iter().any(is_left)))
 }
 
@@ -92,5 +92,5 @@ fn look(setting: &SyncContext<'_>, trees: &[TreePaths], patience: Duration) -> R
         log::debug!("{error:#}");
         return Ok(true);
     }
-    setting.carry_over(trees)
+    setting.sync_deltas(trees)
 }

@@ -87,7 +87,7 @@ impl ImageBase {
 }
 
 impl Listing {
-    /// Looks at the tree at `root`; `began` is when the container's first program could begin to change it.
+    /// Looks at the tree at `root`; `first_start` is when the container's first program could begin to change it.
     pub fn take(root: &Path, first_start: Option<Timestamp>) -> Result<Self> {
         let is_touched = |changed: Timestamp| first_start.is_some_and(|first_start| changed >= first_start);
         let mode = narrow(SFlag::S_IFDIR.bits());

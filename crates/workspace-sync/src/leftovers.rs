@@ -26,7 +26,7 @@ pub fn remove_below(root: &OwnedFd) -> io::Result<bool> {
 /// Removes it from the directories beside a tree and its copy, and from the copy's root.
 pub fn remove_around(workspace: &Path, tree: &TreePaths) {
     let places = [&tree.parent, &tree.copy].map(|path| tree_state::open_in_workspace(workspace, path).ok());
-    let images = [&tree.image, &tree.entrance].map(|path| open_beneath::open_root(path.parent()?).ok());
+    let images = [&tree.image, &tree.active_link].map(|path| open_beneath::open_root(path.parent()?).ok());
     for directory in places.into_iter().chain(images).flatten() {
         if let Err(error) = tree_copy::sweep(directory.as_fd()) {
             log::debug!("{}: cannot tidy up: {error:#}", tree.name);

@@ -88,7 +88,7 @@ use workspace::Workspace;
 pub use adopt::adopt;
 pub use cli::command;
 use cli::{Action, Cli, DryRun};
-use copy_job::Manner;
+use copy_job::CopyOptions;
 pub use holders::Holder;
 use partial_claim::Claim;
 use provisioning_gate::ProvisioningGate;
@@ -131,7 +131,9 @@ pub fn run() -> Outcome {
             Err(error) if matches!(cli.action, Action::Follow) => return Err(follow::delay_restart(error)),
             claim => claim.inspect_err(|error| report_no_beginning(&cli, &trees, error))?,
         },
-        manner: Manner { compare_content: matches!(cli.action, Action::Run { verify: Some(_), .. }) },
+        copy_options: CopyOptions {
+            compare_content: matches!(cli.action, Action::Run { verify: Some(_), .. }),
+        },
         first_start: first_start::load(&cli.state_dir).or_else(|| started(&journal)),
         journal: &journal,
     };

@@ -87,7 +87,7 @@ pub fn of_container(state_dir: &Path, tree: &TreePaths) -> Option<Listing> {
     parse(content.strip_prefix(header().as_bytes())?)
 }
 
-/// The listing, made now where it is missing, with `began` as the moment when programs could begin to change the tree;
+/// The listing, made now where it is missing, with `first_start` as the moment when programs could begin to change the tree;
 /// nothing where the container has no tree of the image's any more.
 pub fn ensure(state_dir: &Path, tree: &TreePaths, first_start: Option<Timestamp>) -> Result<Option<Listing>> {
     if let Some(listing) = of_container(state_dir, tree) {

@@ -55,14 +55,14 @@ pub enum Step {
     KeepBoth,
 }
 
-/// Decides about an entry; `relation` is known where both are regular files. `carried` is how much of the old file an
+/// Decides about an entry; `relation` is known where both are regular files. `appended` is how much of the old file an
 /// earlier decision added to the new one although both had gone on.
 #[must_use]
 pub fn merge_step(
     new: NewEntry,
     relation: Option<Relation>,
     old_is_text: bool,
-    carried: Option<u64>,
+    appended: Option<u64>,
 ) -> Step {
     match (new, relation) {
         // An old one that is shorter was cut: a journal that is over, for example.
@@ -73,7 +73,7 @@ pub fn merge_step(
         (_, Some(Relation::OldIsLonger { from })) => Step::Append { from },
         (NewEntry::Untouched, _) => Step::Replace,
         (NewEntry::Written, Some(Relation::Diverged { common })) if old_is_text => {
-            Step::Append { from: carried.unwrap_or(common) }
+            Step::Append { from: appended.unwrap_or(common) }
         }
         (NewEntry::Written, _) => Step::KeepBoth,
     }

@@ -18,7 +18,7 @@ use crate::tree_paths::TreePaths;
 pub enum Mount {
     /// The tree is a mount: the user's own, in the place of the image's.
     Itself,
-    /// Something is mounted in it, here; in the image's tree, below the entrance.
+    /// Something is mounted in it, here; in the image's tree, below the active link.
     Inside(PathBuf),
 }
 
@@ -35,7 +35,7 @@ pub fn at(tree: &TreePaths, path: &Path) -> Result<Option<Mount>> {
     if inside.as_os_str().is_empty() {
         return Ok(Some(Mount::Itself));
     }
-    let shown = if path == tree.image { &tree.entrance } else { path };
+    let shown = if path == tree.image { &tree.active_link } else { path };
     Ok(Some(Mount::Inside(shown.join(inside))))
 }
 
@@ -57,7 +57,7 @@ pub fn refuse(tree: &TreePaths, paths: &[&Path]) -> Result<(), Failure> {
 pub fn describe(tree: &TreePaths, mount: &Path) -> (String, String) {
     let cause =
         format!("{} is a mount; trees that contain mounts are not copied or replaced", mount.display());
-    let Ok(inside) = mount.strip_prefix(&tree.entrance) else {
+    let Ok(inside) = mount.strip_prefix(&tree.active_link) else {
         return (cause, "start once without this mount, and mount it again afterwards".to_owned());
     };
     let otherwise = if tree.name == opt_sync::ENVIRONMENTS {

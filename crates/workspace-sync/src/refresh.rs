@@ -83,7 +83,7 @@ pub fn run(setting: &SyncContext<'_>, tree: &TreePaths, dry_run: bool) -> Outcom
         claim: &claim,
         state_dir: setting.state_dir,
         journal: setting.journal,
-        manner: setting.manner,
+        copy_options: setting.copy_options,
     };
     let prepared = job.prepare()?;
     let brought = bring_along(setting, tree, &prepared, &marker, base)?;
@@ -216,7 +216,7 @@ fn bring_along(
 }
 
 /// Exchanges two directories in `parent`. Where the kernel cannot do it in one step, programs use the image's copy
-/// meanwhile, so that the entrance never leads to nothing.
+/// meanwhile, so that the active link never leads to nothing.
 fn swap(tree: &TreePaths, parent: &OwnedFd, one: &Path, other: &Path) -> Result<()> {
     let cannot = || format!("cannot exchange {} and {}", one.display(), other.display());
     let (first, second) = (one.file_name().unwrap_or_default(), other.file_name().unwrap_or_default());

@@ -43,10 +43,10 @@ pub enum Replaced {
     /// It stays, for this reason, as a predicate.
     ActiveCopy(String),
     /// It stays for now, for this reason, as a predicate.
-    Unsettled(String),
+    Unfinished(String),
 }
 
-/// Replaces the directory at the entrance of `tree` by a link to its copy.
+/// Replaces the directory at the active link of `tree` by a link to its copy.
 ///
 /// Where it has to be emptied, nothing is removed while a program uses it: what it writes through what it has open
 /// would be lost, and what it reads next would be missing. And not before everything in it is surely older than the
@@ -54,7 +54,7 @@ pub enum Replaced {
 /// the whole copy is what helps all others.
 pub fn directory(
     tree: &TreePaths,
-    carrier: &DeltaSync<'_>,
+    delta_sync: &DeltaSync<'_>,
     leftover: &mut Option<PendingDelta>,
 ) -> Result<Replaced> {
     if exchange(tree)? {
@@ -63,22 +63,22 @@ pub fn directory(
     if let Some(users) = users(tree) {
         return Ok(Replaced::ActiveCopy(users));
     }
-    let settled = while_written(|| {
+    let finished = while_written(|| {
         let Some(leftover) = leftover.as_mut() else { return Ok(Some(())) };
-        carrier.round(leftover)?.complete()?;
-        Ok(tree_walk::changed(&tree.entrance, leftover.source_since..)?.is_none().then_some(()))
+        delta_sync.round(leftover)?.complete()?;
+        Ok(tree_walk::changed(&tree.active_link, leftover.source_since..)?.is_none().then_some(()))
     })?;
-    if settled.is_none() {
-        return Ok(Replaced::Unsettled("is being written to continuously".to_owned()));
+    if finished.is_none() {
+        return Ok(Replaced::Unfinished("is being written to continuously".to_owned()));
     }
     let mut is_begun = false;
     let replaced = while_written(|| {
         if let Some(leftover) = leftover.as_mut() {
-            carrier.round(leftover)?.complete()?;
+            delta_sync.round(leftover)?.complete()?;
         }
         // A program may have started during the rounds.
         if is_begun {
-            if !holders::writers(&tree.entrance).is_empty() {
+            if !holders::writers(&tree.active_link).is_empty() {
                 return Ok(None);
             }
         } else if let Some(users) = users(tree) {
@@ -87,19 +87,19 @@ pub fn directory(
         is_begun = true;
         // Without a memory of what was carried over, the copy is the truth: it was whole before anything was removed.
         let since = leftover.as_ref().map(|leftover| leftover.source_since);
-        let emptied = empty(&open_beneath::open_root(&tree.entrance)?, since)
-            .with_context(|| format!("cannot empty {}", tree.entrance.display()))?;
+        let emptied = empty(&open_beneath::open_root(&tree.active_link)?, since)
+            .with_context(|| format!("cannot empty {}", tree.active_link.display()))?;
         if !emptied {
             return Ok(None);
         }
-        match fs::remove_dir(&tree.entrance) {
+        match fs::remove_dir(&tree.active_link) {
             Ok(()) => active_link::switch_to(tree, &tree.copy).map(|()| Some(Replaced::Emptied)),
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("cannot remove {}", tree.entrance.display())),
+            Err(error) => Err(error).with_context(|| format!("cannot remove {}", tree.active_link.display())),
         }
     })?;
     Ok(replaced.unwrap_or_else(|| {
-        Replaced::Unsettled(
+        Replaced::Unfinished(
             "is being written to continuously, and a part of it is removed already".to_owned(),
         )
     }))
@@ -111,11 +111,11 @@ fn while_written<T>(mut ask: impl FnMut() -> Result<Option<T>>) -> Result<Option
         .map_or(Ok(None), |answer| answer.map(Some))
 }
 
-/// Returns which programs use the directory at the entrance, or may, as a predicate; nothing if none does.
+/// Returns which programs use the directory at the active link, or may, as a predicate; nothing if none does.
 fn users(tree: &TreePaths) -> Option<String> {
     let is_ours =
         |holder: &Holder| Process::new(holder.pid).program().is_ok_and(|program| program.starts_with(OURS));
-    let (hidden, seen): (Vec<Holder>, Vec<Holder>) = holders::of(&tree.entrance)
+    let (hidden, seen): (Vec<Holder>, Vec<Holder>) = holders::of(&tree.active_link)
         .into_iter()
         .filter(|holder| holder.writes || !is_ours(holder))
         .partition(|holder| holder.hidden);
@@ -131,14 +131,14 @@ fn users(tree: &TreePaths) -> Option<String> {
 
 /// One step, where the file system can.
 fn exchange(tree: &TreePaths) -> Result<bool> {
-    let cannot = || format!("cannot replace {}", tree.entrance.display());
-    let aside = tree.entrance.with_file_name(format!(".{}.link-{}", tree.name, std::process::id()));
+    let cannot = || format!("cannot replace {}", tree.active_link.display());
+    let aside = tree.active_link.with_file_name(format!(".{}.link-{}", tree.name, std::process::id()));
     let _ = fs::remove_file(&aside);
     if tree.image.symlink_metadata().is_ok() {
         return Ok(false);
     }
     symlink(&tree.copy, &aside).with_context(cannot)?;
-    match renameat2(AT_FDCWD, &aside, AT_FDCWD, &tree.entrance, RenameFlags::RENAME_EXCHANGE) {
+    match renameat2(AT_FDCWD, &aside, AT_FDCWD, &tree.active_link, RenameFlags::RENAME_EXCHANGE) {
         Ok(()) => {
             let images = tree.image.parent().unwrap_or(Path::new("/"));
             fs::create_dir_all(images).and_then(|()| fs::rename(&aside, &tree.image)).with_context(cannot)?;

@@ -8,7 +8,7 @@ use anyhow::Result;
 #[derive(Debug, Default)]
 pub struct DeltaRound {
     /// Entries that were replaced, made or added to.
-    pub carried: u64,
+    pub copied: u64,
     /// Entries that were removed because they had been removed in the old tree.
     pub removed: u64,
     /// Files that both sides had written; the old one lies beside the new one.
@@ -21,7 +21,7 @@ impl DeltaRound {
     /// Returns whether there was nothing to do.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.carried == 0 && self.removed == 0
+        self.copied == 0 && self.removed == 0
     }
 
     /// An error if not all was carried over.

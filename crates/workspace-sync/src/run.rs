@@ -130,7 +130,7 @@ pub fn sync_all(
             }
         }
         // The follower has no turn while this process waits.
-        if let Err(error) = setting.carry_over(trees) {
+        if let Err(error) = setting.sync_deltas(trees) {
             log::debug!("{error:#}");
         }
         gate.pause();
@@ -158,7 +158,7 @@ impl<'a> Failed<'a> {
 }
 
 fn lost(tree: &TreePaths) -> String {
-    format!("files written to {} are lost when the container is removed", tree.entrance.display())
+    format!("files written to {} are lost when the container is removed", tree.active_link.display())
 }
 
 impl TreeWork<'_> {
@@ -246,7 +246,7 @@ impl SyncContext<'_> {
             self.say(format!(
                 "{}: {} is a directory, not a link: the copy takes its place only while no program uses it; {BUILD_A_LINK}",
                 tree.name,
-                tree.entrance.display()
+                tree.active_link.display()
             ));
         }
         work.outdated.clone_from(&work.report.cause);
@@ -270,21 +270,21 @@ impl SyncContext<'_> {
                     }
                     active_link::switch_to(tree, to)?;
                 }
-                Step::ReplaceDirectory { entrance, .. } => {
-                    mount_check::refuse(tree, &[entrance])?;
+                Step::ReplaceDirectory { active_link, .. } => {
+                    mount_check::refuse(tree, &[active_link])?;
                     match self.replace(tree, &mut work.state)? {
                         Replaced::Exchanged | Replaced::Emptied => {}
                         Replaced::ActiveCopy(why) => {
                             self.keep_directory(work, &why);
                             return Ok(());
                         }
-                        Replaced::Unsettled(why) => {
-                            return Err(Failure::Passing(anyhow!("{} {why}", entrance.display())));
+                        Replaced::Unfinished(why) => {
+                            return Err(Failure::Passing(anyhow!("{} {why}", active_link.display())));
                         }
                     }
                 }
                 // The switch is done, whatever becomes of this: the follower goes on with it.
-                Step::CarryOver { .. } => match self.settle(tree, &mut work.state, DELTA_TIMEOUT) {
+                Step::SyncDelta { .. } => match self.finish_delta(tree, &mut work.state, DELTA_TIMEOUT) {
                     Ok(writers) => work.report.holders = writers,
                     Err(error) => self.report_unfinished(tree, &error, &mut work.report),
                 },
@@ -295,7 +295,7 @@ impl SyncContext<'_> {
         }
         self.sweep(tree, &mut work.state)?;
         work.report.settling = work.state.leftover.is_some();
-        // Only now it shows whether a directory at the entrance has become the image's copy.
+        // Only now it shows whether a directory at the active link has become the image's copy.
         if let Some(cause) = work.outdated.take() {
             let renewal = tree.renewal();
             self.note(tree, &format!("{cause}; the copy is used: {renewal}"));
@@ -307,9 +307,9 @@ impl SyncContext<'_> {
 
     fn keep_directory(&self, work: &mut TreeWork<'_>, why: &str) {
         let (tree, report) = (work.tree, &mut work.report);
-        let entrance = tree.entrance.display();
+        let active_link = tree.active_link.display();
         let cause = format!(
-            "{entrance} is a directory, not a link, and {why}, so it cannot be replaced by the copy: {}",
+            "{active_link} is a directory, not a link, and {why}, so it cannot be replaced by the copy: {}",
             lost(tree)
         );
         journal_notes::set_pending(self.journal, &tree.name, &cause);
@@ -350,7 +350,7 @@ impl SyncContext<'_> {
             claim,
             state_dir: self.state_dir,
             journal: self.journal,
-            manner: self.manner,
+            copy_options: self.copy_options,
         }
     }
 
@@ -392,7 +392,7 @@ impl SyncContext<'_> {
         let message = escape_control_line(&format!(
             "{} is still the image's, because provisioning runs and {} keeps changing; {}; end the script, or let supervisord \
              start its server",
-            tree.entrance.display(),
+            tree.active_link.display(),
             changed.display(),
             lost(tree)
         ));

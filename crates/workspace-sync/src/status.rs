@@ -28,7 +28,8 @@ pub struct Status {
     /// The copy that programs use.
     pub in_use: ActiveCopy,
     /// Path of the tree for programs.
-    pub entrance: PathBuf,
+    #[serde(rename = "entrance")]
+    pub active_link: PathBuf,
     /// The place of the workspace's copy.
     pub copy: PathBuf,
     /// `absent`, `copying`, `waiting`, `partial`, `whole` or `foreign`.
@@ -72,7 +73,7 @@ pub fn collect(setting: &SyncContext<'_>, tree: &TreePaths) -> Status {
     let mut status = Status {
         tree: tree.name.clone(),
         in_use: active_link::active_copy(tree),
-        entrance: tree.entrance.clone(),
+        active_link: tree.active_link.clone(),
         copy: tree.copy.clone(),
         state: "absent",
         image_generation: None,
@@ -125,7 +126,7 @@ fn fill(
     {
         status.previous_generation = Some(previous.generation);
     }
-    if seen.entrance == ActiveLink::Workspace {
+    if seen.active_link == ActiveLink::Workspace {
         status.holders = holders::of(&tree.image);
         // Who cannot be looked at matters while something is still to be carried over.
         status.holders.retain(|holder| status.settling || !holder.hidden);

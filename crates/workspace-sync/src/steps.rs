@@ -16,22 +16,22 @@ pub enum Step {
         /// To here.
         to: PathBuf,
     },
-    /// Make the entrance a link to this directory.
+    /// Make the active link a link to this directory.
     Point {
-        /// The entrance.
-        entrance: PathBuf,
+        /// The active link.
+        active_link: PathBuf,
         /// Target of the link.
         to: PathBuf,
     },
-    /// Put a link in the place of the directory at the entrance.
+    /// Put a link in the place of the directory at the active link.
     ReplaceDirectory {
-        /// The entrance.
-        entrance: PathBuf,
+        /// The active link.
+        active_link: PathBuf,
         /// Target of the link.
         to: PathBuf,
     },
     /// Carry over what was written meanwhile to the tree that was in use before.
-    CarryOver {
+    SyncDelta {
         /// From here.
         from: PathBuf,
         /// To here.
@@ -43,18 +43,18 @@ impl fmt::Display for Step {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Copy { from, to } => write!(formatter, "copy {} to {}", from.display(), to.display()),
-            Self::Point { entrance, to } => {
-                write!(formatter, "point {} to {}", entrance.display(), to.display())
+            Self::Point { active_link, to } => {
+                write!(formatter, "point {} to {}", active_link.display(), to.display())
             }
-            Self::ReplaceDirectory { entrance, to } => {
+            Self::ReplaceDirectory { active_link, to } => {
                 write!(
                     formatter,
                     "replace the directory {} by a link to {}",
-                    entrance.display(),
+                    active_link.display(),
                     to.display()
                 )
             }
-            Self::CarryOver { from, to } => {
+            Self::SyncDelta { from, to } => {
                 write!(formatter, "carry over changes from {} to {}", from.display(), to.display())
             }
         }
@@ -64,23 +64,23 @@ impl fmt::Display for Step {
 /// Returns the steps of `action`; `leftover`: changes of the image's tree are still to be carried over.
 #[must_use]
 pub fn of(action: &Action, tree: &TreePaths, leftover: bool) -> Vec<Step> {
-    let point = |to: &PathBuf| Step::Point { entrance: tree.entrance.clone(), to: to.clone() };
-    let carry_over = || Step::CarryOver { from: tree.image.clone(), to: tree.copy.clone() };
+    let point = |to: &PathBuf| Step::Point { active_link: tree.active_link.clone(), to: to.clone() };
+    let sync_delta = || Step::SyncDelta { from: tree.image.clone(), to: tree.copy.clone() };
     let copy = |from: &PathBuf| Step::Copy { from: from.clone(), to: tree.copy.clone() };
-    let replace = || Step::ReplaceDirectory { entrance: tree.entrance.clone(), to: tree.copy.clone() };
+    let replace = || Step::ReplaceDirectory { active_link: tree.active_link.clone(), to: tree.copy.clone() };
     let mut steps = match action {
         Action::Leave(_) | Action::Refuse(_) | Action::Keep(_) => vec![],
         Action::Switch(_) => vec![point(&tree.copy)],
         Action::Return { then_copy: false } => vec![point(&tree.image)],
         Action::Return { then_copy: true } => {
-            return vec![point(&tree.image), copy(&tree.image), point(&tree.copy), carry_over()];
+            return vec![point(&tree.image), copy(&tree.image), point(&tree.copy), sync_delta()];
         }
-        Action::Copy => return vec![copy(&tree.image), point(&tree.copy), carry_over()],
-        Action::CopyDirectory => return vec![copy(&tree.entrance), replace()],
+        Action::Copy => return vec![copy(&tree.image), point(&tree.copy), sync_delta()],
+        Action::CopyDirectory => return vec![copy(&tree.active_link), replace()],
         Action::ReplaceDirectory(_) => return vec![replace()],
     };
     if leftover && matches!(action, Action::Keep(_) | Action::Switch(_)) {
-        steps.push(carry_over());
+        steps.push(sync_delta());
     }
     steps
 }

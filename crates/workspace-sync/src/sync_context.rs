@@ -8,7 +8,7 @@ use journal::Journal;
 use kit::lock::Lock;
 use tree_copy::Capabilities;
 
-use crate::copy_job::{self, Manner};
+use crate::copy_job::{self, CopyOptions};
 use crate::decision::{self, TreeState};
 use crate::image_listing::Listing;
 use crate::journal_notes;
@@ -37,7 +37,7 @@ pub struct SyncContext<'a> {
     /// This container's name on partial copies.
     pub claim: Claim,
     /// Options of a copy.
-    pub manner: Manner,
+    pub copy_options: CopyOptions,
     /// Time at which the container began to change the image's trees.
     pub first_start: Option<Timestamp>,
 }

@@ -153,7 +153,7 @@ impl SyncState {
         self.leftover.take_if(|leftover| leftover.copy != copy.identity());
     }
 
-    /// Sees to it that what was written in the image's tree since `began` is carried over to this copy, also one from
+    /// Sees to it that what was written in the image's tree since `first_start` is carried over to this copy, also one from
     /// another time: then nothing that the copy has is changed, and what is surely this container's comes beside it.
     pub fn expect_delta(&mut self, copy: &Marker, first_start: Option<Timestamp>) {
         self.retain_for(copy);

@@ -11,7 +11,7 @@ pub struct TreePaths {
     /// The name below `/opt`.
     pub name: String,
     /// Path of the tree for programs: `/opt/NAME`, a symbolic link.
-    pub entrance: PathBuf,
+    pub active_link: PathBuf,
     /// The image's own copy: `/opt/.image/NAME`. It is never deleted.
     pub image: PathBuf,
     /// The directory that the workspace's copy lies in.
@@ -41,7 +41,7 @@ impl TreePaths {
         };
         Self {
             name: name.to_owned(),
-            entrance: opt.join(name),
+            active_link: opt.join(name),
             image: opt.join(".image").join(name),
             copy: beside(""),
             partial: beside(".partial"),
@@ -50,11 +50,11 @@ impl TreePaths {
         }
     }
 
-    /// Returns the image's tree as this container has it: a directory that is still at the entrance, or the image's own
+    /// Returns the image's tree as this container has it: a directory that is still at the active link, or the image's own
     /// copy. A directory of a lower layer that the link replaced is gone.
     #[must_use]
     pub fn brought(&self) -> Option<&Path> {
-        [self.entrance.as_path(), &self.image]
+        [self.active_link.as_path(), &self.image]
             .into_iter()
             .find(|path| path.symlink_metadata().is_ok_and(|meta| meta.is_dir()))
     }

@@ -1,4 +1,4 @@
-//! Looking at a tree: its entrance, the image's copy, the workspace's.
+//! Looking at a tree: its active link, the image's copy, the workspace's.
 
 use std::fs::File;
 use std::io;
@@ -28,7 +28,7 @@ pub fn inspect(tree: &TreePaths, workspace: &Path, mounted: bool, wanted: bool) 
         mount = Some(inside);
     }
     Ok(TreeState {
-        entrance: ActiveLink::of(tree)?,
+        active_link: ActiveLink::of(tree)?,
         image: tree.image.symlink_metadata().is_ok_and(|meta| meta.is_dir()),
         copy,
         mounted,

@@ -53,7 +53,7 @@ pub fn run(setting: &SyncContext<'_>, trees: Vec<&TreePaths>, content: bool, jso
             log::warn!(
                 "{}: the image's directory was replaced by the link {}, so there is nothing to compare with",
                 tree.name,
-                tree.entrance.display()
+                tree.active_link.display()
             );
             exit = Exit::No;
             continue;

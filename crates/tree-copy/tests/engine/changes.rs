@@ -25,7 +25,7 @@ fn grown() -> Trees {
 }
 
 /// Waits until an inode was changed some ticks of the clock ago: one that has just changed is always looked at closely.
-fn settle(path: &Path) {
+fn wait_for_clock_tick(path: &Path) {
     let meta = fs::metadata(path).unwrap();
     let changed = Duration::new(meta.ctime().unsigned_abs(), u32::try_from(meta.ctime_nsec()).unwrap());
     let old = || (UNIX_EPOCH + changed).elapsed().is_ok_and(|age| age > Duration::from_millis(50));
@@ -171,7 +171,7 @@ fn a_file_renamed_over_another_of_the_same_size_and_time_is_found() {
     }
     trees.pass_and_compare();
     fs::rename(trees.source.join("b"), trees.source.join("a")).unwrap();
-    settle(&trees.target.join("a"));
+    wait_for_clock_tick(&trees.target.join("a"));
     trees.pass_and_compare();
 }
 
@@ -208,7 +208,7 @@ fn a_byte_that_changed_behind_the_same_size_and_time_is_found_by_a_close_look() 
     let file = File::options().write(true).open(&path).unwrap();
     file.write_all_at(b"X", 1).unwrap();
     file.set_modified(time).unwrap();
-    settle(&path);
+    wait_for_clock_tick(&path);
     assert_eq!(trees.pass().updated, 0, "metadata does not show it");
     let close = Options { check: Check::Content, ..trees.options() };
     let compared = trees.pass_with(&Options { write: false, ..close }).unwrap().0;

@@ -84,7 +84,7 @@ fn without_hard_links_each_name_is_a_file() {
 }
 
 #[test]
-fn holes_take_no_room() {
+fn holes_take_no_space() {
     let trees = Trees::new();
     let file = File::create(trees.source.join("sparse")).unwrap();
     file.set_len(1 << 30).unwrap();

@@ -9,7 +9,7 @@ use tree_copy::{NoObserver, Replicated, Result, replicate};
 
 use crate::fixture::{Trees, describe};
 
-fn carry(trees: &Trees, name: &str, to: &str) -> Result<Replicated> {
+fn copy_entry(trees: &Trees, name: &str, to: &str) -> Result<Replicated> {
     let (source, target) = (File::open(&trees.source).unwrap(), File::open(&trees.target).unwrap());
     replicate(source.as_fd(), OsStr::new(name), target.as_fd(), OsStr::new(to), &trees.can, &NoObserver)
 }
@@ -29,9 +29,9 @@ fn each_kind_of_entry_takes_the_place_of_each_other() {
             fs::remove_dir_all(&trees.target).unwrap();
             fs::create_dir(&trees.target).unwrap();
             if before != "none" {
-                assert_eq!(carry(&trees, before, name).unwrap(), Replicated::Done);
+                assert_eq!(copy_entry(&trees, before, name).unwrap(), Replicated::Done);
             }
-            assert_eq!(carry(&trees, name, name).unwrap(), Replicated::Done);
+            assert_eq!(copy_entry(&trees, name, name).unwrap(), Replicated::Done);
             let mut found = describe(&trees.target);
             found.remove(std::path::Path::new(""));
             let wanted: std::collections::BTreeMap<_, _> = described
@@ -51,7 +51,7 @@ fn a_link_in_the_way_is_replaced_and_not_followed() {
     let outside = trees.target.with_file_name("outside");
     fs::write(&outside, "precious").unwrap();
     symlink(&outside, trees.target.join("file")).unwrap();
-    assert_eq!(carry(&trees, "file", "file").unwrap(), Replicated::Done);
+    assert_eq!(copy_entry(&trees, "file", "file").unwrap(), Replicated::Done);
     assert_eq!(fs::read_to_string(&outside).unwrap(), "precious");
     assert_eq!(fs::read_to_string(trees.target.join("file")).unwrap(), "new");
 }
@@ -60,7 +60,7 @@ fn a_link_in_the_way_is_replaced_and_not_followed() {
 fn what_is_gone_changes_nothing() {
     let trees = Trees::new();
     fs::write(trees.target.join("file"), "old").unwrap();
-    assert_eq!(carry(&trees, "file", "file").unwrap(), Replicated::Vanished);
+    assert_eq!(copy_entry(&trees, "file", "file").unwrap(), Replicated::Vanished);
     assert_eq!(fs::read_to_string(trees.target.join("file")).unwrap(), "old");
 }
 
@@ -69,7 +69,7 @@ fn a_path_is_no_name() {
     let trees = Trees::new();
     fs::create_dir(trees.source.join("d")).unwrap();
     for (name, to) in [("d/../d", "x"), ("..", "x"), (".", "x"), ("d", "../x"), ("d", "..")] {
-        assert!(carry(&trees, name, to).is_err(), "{name} to {to}");
+        assert!(copy_entry(&trees, name, to).is_err(), "{name} to {to}");
     }
     assert_eq!(fs::read_dir(&trees.target).unwrap().count(), 0);
 }

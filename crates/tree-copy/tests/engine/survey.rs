@@ -52,7 +52,7 @@ fn everything_that_a_copy_needs_is_counted() {
     );
     assert_eq!((found.entries, found.files, found.inodes), (10, 6, 9));
     assert_eq!(found.bytes, 5000 + 10 + (1 << 20) + 1);
-    assert!(found.bytes_allocated < 100_000, "holes take no room: {found:?}");
+    assert!(found.bytes_allocated < 100_000, "holes take no space: {found:?}");
     assert!(found.bytes_allocated_unlinked >= found.bytes_allocated + 5000, "{found:?}");
     assert!(fits(&found, &free_space(root).unwrap(), true, 0).is_ok());
     assert!(check_compatibility(&found.needs, &Capabilities { symbolic_links: false, ..trees.can }).is_err());

@@ -20,7 +20,7 @@ fn a_directory_of_the_users_is_never_merged_into() {
             "micromamba: not on the workspace: {} is taken: a directory not created by workspace-sync is in its place; meanwhile, \
              files written to {} are lost when the container is removed\n",
             copy.display(),
-            site.entrance("micromamba").display()
+            site.active_link("micromamba").display()
         )
     );
     assert_eq!(output.stderr, "hint: move it away, then run: workspace-sync run; it is never overwritten\n");
@@ -99,10 +99,10 @@ fn too_few_inodes_are_told_with_the_numbers() {
 }
 
 #[test]
-fn a_link_of_somebody_else_at_the_entrance_stays() {
+fn a_link_of_somebody_else_at_the_active_link_stays() {
     let site = Site::small();
-    fs::remove_file(site.entrance("micromamba")).unwrap();
-    symlink("/somewhere", site.entrance("micromamba")).unwrap();
+    fs::remove_file(site.active_link("micromamba")).unwrap();
+    symlink("/somewhere", site.active_link("micromamba")).unwrap();
     let output = site.run(&["run"]);
     assert_eq!(output.code, 1);
     assert!(output.stdout.contains("is a link to /somewhere, made by another user"), "{}", output.stdout);

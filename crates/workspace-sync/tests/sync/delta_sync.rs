@@ -142,9 +142,9 @@ fn what_was_installed_before_a_restart_is_in_the_copy_that_another_container_mad
     site.sync();
     fs::remove_dir_all(&memory).unwrap();
     fs::rename(&aside, &memory).unwrap();
-    fs::remove_file(site.entrance("micromamba")).unwrap();
-    std::os::unix::fs::symlink(site.image("micromamba"), site.entrance("micromamba")).unwrap();
-    fs::write(site.entrance("micromamba").join("installed"), "mine").unwrap();
+    fs::remove_file(site.active_link("micromamba")).unwrap();
+    std::os::unix::fs::symlink(site.image("micromamba"), site.active_link("micromamba")).unwrap();
+    fs::write(site.active_link("micromamba").join("installed"), "mine").unwrap();
     start(&site);
     assert_eq!(site.leads_to(), site.copy());
     site.sync();

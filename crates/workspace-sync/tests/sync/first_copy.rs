@@ -44,13 +44,13 @@ fn commands_without_steps_take_no_dry_run() {
 fn a_dry_run_prints_the_steps_of_the_real_run_and_takes_none() {
     let site = Site::small();
     let output = site.run(&["run", "--dry-run"]);
-    let (image, copy, entrance) = (site.image("micromamba"), site.copy(), site.entrance("micromamba"));
-    let (image, copy, entrance) = (image.display(), copy.display(), entrance.display());
+    let (image, copy, active_link) = (site.image("micromamba"), site.copy(), site.active_link("micromamba"));
+    let (image, copy, active_link) = (image.display(), copy.display(), active_link.display());
     assert_eq!(
         output.stdout,
         format!(
             "micromamba: copy {image} to {copy}\n\
-             micromamba: point {entrance} to {copy}\n\
+             micromamba: point {active_link} to {copy}\n\
              micromamba: carry over changes from {image} to {copy}\n"
         )
     );
@@ -83,13 +83,13 @@ fn a_copy_from_earlier_is_used_by_a_new_container_that_does_not_ask_for_one() {
     site.sync();
     fs::write(site.copy().join("mine"), "later work").unwrap();
     // A new container: its own /opt and no memory.
-    fs::remove_file(site.entrance("micromamba")).unwrap();
-    symlink(site.image("micromamba"), site.entrance("micromamba")).unwrap();
+    fs::remove_file(site.active_link("micromamba")).unwrap();
+    symlink(site.image("micromamba"), site.active_link("micromamba")).unwrap();
     site.forget();
     site.set("WORKSPACE_SYNC", "false");
     site.sync();
     assert_eq!(site.leads_to(), site.copy());
-    assert_eq!(fs::read_to_string(site.entrance("micromamba").join("mine")).unwrap(), "later work");
+    assert_eq!(fs::read_to_string(site.active_link("micromamba").join("mine")).unwrap(), "later work");
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn a_volume_that_refuses_root_is_no_failure_unless_a_copy_is_wanted() {
 }
 
 #[test]
-fn without_its_volume_the_entrance_returns_to_the_image() {
+fn without_its_volume_the_active_link_returns_to_the_image() {
     let mut site = Site::small();
     site.sync();
     fs::remove_dir_all(site.volume()).unwrap();
@@ -126,7 +126,7 @@ fn without_its_volume_the_entrance_returns_to_the_image() {
 #[test]
 fn a_directory_of_an_extended_image_is_copied_and_replaced_by_a_link() {
     let mut site = Site::small();
-    let app = site.entrance("app");
+    let app = site.active_link("app");
     trees::build(
         &app,
         &trees::Shape { files: 20, hard_linked: 2, links: 2, directories: 4, bytes: 9_000 },
@@ -150,7 +150,7 @@ fn a_directory_of_an_extended_image_is_copied_and_replaced_by_a_link() {
 #[test]
 fn a_kill_between_the_exchange_and_the_rename_loses_nothing_of_the_directory() {
     let mut site = Site::small();
-    let app = site.entrance("app");
+    let app = site.active_link("app");
     trees::build(
         &app,
         &trees::Shape { files: 20, hard_linked: 2, links: 2, directories: 4, bytes: 9_000 },
@@ -178,7 +178,7 @@ fn a_kill_between_the_exchange_and_the_rename_loses_nothing_of_the_directory() {
 /// A directory of an extended image that cannot be renamed into the image's place, as on an overlay file system.
 fn with_a_fixed_directory() -> Site {
     let mut site = Site::small();
-    let app = site.entrance("app");
+    let app = site.active_link("app");
     let shape = trees::Shape { files: 20, hard_linked: 2, links: 2, directories: 4, bytes: 9_000 };
     trees::build(&app, &shape, 3).unwrap();
     fs::create_dir(site.image("app")).unwrap();
@@ -189,7 +189,7 @@ fn with_a_fixed_directory() -> Site {
 #[test]
 fn a_directory_that_cannot_be_renamed_is_emptied_although_it_was_written_a_moment_ago() {
     let site = with_a_fixed_directory();
-    let app = site.entrance("app");
+    let app = site.active_link("app");
     let before = site.root().join("before");
     assert!(std::process::Command::new("cp").arg("-a").args([&app, &before]).status().unwrap().success());
     site.sync();
@@ -202,7 +202,7 @@ fn a_directory_that_cannot_be_renamed_is_emptied_although_it_was_written_a_momen
 #[test]
 fn a_kill_while_the_directory_is_emptied_does_not_empty_the_copy() {
     let site = with_a_fixed_directory();
-    let app = site.entrance("app");
+    let app = site.active_link("app");
     let before = site.root().join("before");
     assert!(std::process::Command::new("cp").arg("-a").args([&app, &before]).status().unwrap().success());
     // A program works there, so that the copy is made and the directory stays.
@@ -224,7 +224,7 @@ fn a_kill_while_the_directory_is_emptied_does_not_empty_the_copy() {
 #[test]
 fn a_directory_in_which_a_program_has_a_file_open_is_not_emptied() {
     let site = with_a_fixed_directory();
-    let app = site.entrance("app");
+    let app = site.active_link("app");
     let mut shell = std::process::Command::new("sh");
     shell.args(["-c", "exec 3>> server.log; cd /; echo ready; read line; echo late >&3"]).current_dir(&app);
     shell.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
@@ -273,7 +273,7 @@ fn a_directory_in_which_a_program_has_a_file_open_is_not_emptied() {
 #[test]
 fn a_directory_from_which_a_program_started_a_moment_ago_is_not_emptied() {
     let site = with_a_fixed_directory();
-    let (app, copy) = (site.entrance("app"), site.volume().join("app"));
+    let (app, copy) = (site.active_link("app"), site.volume().join("app"));
     let (library, late) = (app.join("library"), site.root().join("late"));
     fs::write(&library, "code").unwrap();
     fs::write(&late, "").unwrap();

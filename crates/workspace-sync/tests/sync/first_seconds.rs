@@ -37,7 +37,7 @@ fn image() -> Site {
         ship(&app.join(name), content);
     }
     symlink("config.yaml", app.join("current")).unwrap();
-    symlink(&app, site.entrance("app")).unwrap();
+    symlink(&app, site.active_link("app")).unwrap();
     site
 }
 
@@ -71,7 +71,7 @@ fn first_container(before_listing: bool) -> (Site, Mount) {
     let layers = site.layered();
     init(&site);
     if before_listing {
-        work(&site.entrance("app"));
+        work(&site.active_link("app"));
     }
     assert_eq!(site.run(&["snapshot"]).code, 0);
     // As fix-perms does to everything.
@@ -81,10 +81,10 @@ fn first_container(before_listing: bool) -> (Site, Mount) {
         fs::set_permissions(path, PermissionsExt::from_mode(mode | 0o2020 & 0o7020)).unwrap();
     }
     if !before_listing {
-        work(&site.entrance("app"));
+        work(&site.active_link("app"));
     }
     site.sync();
-    assert_eq!(fs::read_link(site.entrance("app")).unwrap(), site.volume().join("app"));
+    assert_eq!(fs::read_link(site.active_link("app")).unwrap(), site.volume().join("app"));
     (site, layers)
 }
 
@@ -158,7 +158,7 @@ fn what_is_done_in_the_first_second_of_a_later_container_is_no_generation() {
     let (site, layers) = first_container(false);
     let _layers = site.layered_anew(layers);
     init(&site);
-    // The entrance leads to the copy; a program works in the image's tree all the same.
+    // The active link leads to the copy; a program works in the image's tree all the same.
     work(&site.image("app"));
     assert_eq!(site.run(&["snapshot"]).code, 0);
     is_the_same_generation(&site);
@@ -170,7 +170,7 @@ fn weeks_of_use_before_the_first_copy_are_the_users() {
     site.set("WORKSPACE_MOUNTED", "false");
     let layers = site.layered();
     start(&site);
-    work(&site.entrance("app"));
+    work(&site.active_link("app"));
     site.sync();
     // Another start of the same container, now with a volume.
     start(&site);
@@ -189,7 +189,7 @@ fn without_a_listing_in_time_what_programs_touched_is_the_users() {
     let site = image();
     let layers = site.layered();
     init(&site);
-    work(&site.entrance("app"));
+    work(&site.active_link("app"));
     // Late boot never got that far; the run is typed by hand.
     site.sync();
     upgrade(&site);

@@ -190,7 +190,7 @@ impl Site {
         let site = self;
         let image = site.image("micromamba");
         trees::build(&image, shape, seed).unwrap();
-        symlink(&image, site.entrance("micromamba")).unwrap();
+        symlink(&image, site.active_link("micromamba")).unwrap();
         site
     }
 
@@ -260,7 +260,7 @@ impl Site {
         self.root().join("ws")
     }
 
-    pub fn entrance(&self, name: &str) -> PathBuf {
+    pub fn active_link(&self, name: &str) -> PathBuf {
         self.root().join("opt").join(name)
     }
 
@@ -325,9 +325,9 @@ impl Site {
         output
     }
 
-    /// Returns the target of the entrance of `micromamba`.
+    /// Returns the target of the active link of `micromamba`.
     pub fn leads_to(&self) -> PathBuf {
-        fs::read_link(self.entrance("micromamba")).unwrap()
+        fs::read_link(self.active_link("micromamba")).unwrap()
     }
 
     /// Every way in which the copy differs from `tree`, ours and the root's time left out.

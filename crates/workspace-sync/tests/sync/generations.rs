@@ -7,8 +7,8 @@ use crate::fixture::{Site, claim_of};
 
 /// As a new container finds the volume.
 fn in_a_new_container(site: &Site) {
-    fs::remove_file(site.entrance("micromamba")).unwrap();
-    symlink(site.image("micromamba"), site.entrance("micromamba")).unwrap();
+    fs::remove_file(site.active_link("micromamba")).unwrap();
+    symlink(site.image("micromamba"), site.active_link("micromamba")).unwrap();
     site.forget();
 }
 
@@ -228,7 +228,7 @@ fn what_is_remembered_about_one_copy_is_not_done_to_another() {
 fn a_directory_of_a_lower_layer_says_what_renews_its_copy_and_what_cannot_be_done() {
     let mut site = Site::small();
     site.set("OPT_SYNC", "app");
-    let app = site.entrance("app");
+    let app = site.active_link("app");
     fs::create_dir(&app).unwrap();
     fs::write(app.join("server"), "1").unwrap();
     let layers = site.layered();

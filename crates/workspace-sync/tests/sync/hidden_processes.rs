@@ -120,7 +120,7 @@ fn sudo_which_hides_its_files_is_not_in_its_own_way() {
     "#;
     let output = in_container(&site, &site.image("micromamba"), script);
     assert_eq!(output.code, 0, "{output:?}");
-    assert_eq!(fs::read_link(site.entrance("micromamba")).unwrap(), site.copy());
+    assert_eq!(fs::read_link(site.active_link("micromamba")).unwrap(), site.copy());
     assert!(!output.stderr.contains("image's copy"), "{output:?}");
     assert!(output.stdout.contains("\"settling\":false"), "{output:?}");
 }
@@ -130,7 +130,7 @@ fn a_directory_in_which_a_program_of_the_users_writes_is_not_emptied() {
     for program in ["sh", "./secret"] {
         let mut site = Site::small();
         site.set("OPT_SYNC", "app");
-        let app = site.entrance("app");
+        let app = site.active_link("app");
         fs::create_dir(&app).unwrap();
         fs::write(app.join("server"), "1").unwrap();
         let _layers = site.layered();

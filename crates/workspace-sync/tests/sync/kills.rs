@@ -11,19 +11,19 @@ use crate::fixture::{Site, differences};
 /// After a kill: programs find the image's tree, or a whole copy; nothing between.
 #[track_caller]
 fn is_sound(site: &Site, original: &std::path::Path, seed: u64) {
-    let entrance = site.leads_to();
-    if entrance == site.image("micromamba") {
-        assert_eq!(trees::difference(original, &entrance), [""; 0], "seed {seed}");
+    let active_link = site.leads_to();
+    if active_link == site.image("micromamba") {
+        assert_eq!(trees::difference(original, &active_link), [""; 0], "seed {seed}");
     } else {
-        assert_eq!(entrance, site.copy(), "seed {seed}");
-        assert_eq!(differences(original, &entrance), [""; 0], "seed {seed}");
+        assert_eq!(active_link, site.copy(), "seed {seed}");
+        assert_eq!(differences(original, &active_link), [""; 0], "seed {seed}");
     }
 }
 
 /// Another container, made from the same image, with an empty volume.
 fn next_container(site: &Site) {
-    fs::remove_file(site.entrance("micromamba")).unwrap();
-    std::os::unix::fs::symlink(site.image("micromamba"), site.entrance("micromamba")).unwrap();
+    fs::remove_file(site.active_link("micromamba")).unwrap();
+    std::os::unix::fs::symlink(site.image("micromamba"), site.active_link("micromamba")).unwrap();
     let _ = fs::remove_dir_all(site.root().join("memory"));
     fs::remove_dir_all(site.volume()).unwrap();
     fs::create_dir(site.volume()).unwrap();
@@ -32,13 +32,13 @@ fn next_container(site: &Site) {
 /// Microseconds from the start of a run to its switch.
 fn time_to_switch(site: &Site) -> u64 {
     next_container(site);
-    let began = Instant::now();
+    let started = Instant::now();
     let mut run = site.command(&["run", "--quiet"]).stdout(std::process::Stdio::null()).spawn().unwrap();
     while site.leads_to() != site.copy() {
-        assert!(began.elapsed() < Duration::from_mins(1), "the run must come to its switch");
+        assert!(started.elapsed() < Duration::from_mins(1), "the run must come to its switch");
         thread::yield_now();
     }
-    let elapsed = began.elapsed();
+    let elapsed = started.elapsed();
     run.wait().unwrap();
     u64::try_from(elapsed.as_micros()).unwrap()
 }

@@ -28,10 +28,10 @@ fn killed(site: &Site, arguments: &[&str], seed: u64, usual: Duration) {
 /// Returns the time that the tool takes without a kill.
 #[track_caller]
 fn undisturbed(site: &Site, arguments: &[&str]) -> Duration {
-    let began = Instant::now();
+    let started = Instant::now();
     let output = site.run(arguments);
     assert_eq!(output.code, 0, "{output:?}");
-    began.elapsed()
+    started.elapsed()
 }
 
 fn saved(tree: &Path, name: &Path) -> PathBuf {
@@ -106,9 +106,9 @@ fn a_rollback_that_is_killed_leaves_one_generation_in_use_and_the_other_beside_i
         let usual = undisturbed(site, &["rollback", "micromamba"]);
         for seed in 0..KILLS {
             killed(site, &["rollback", "micromamba"], seed, usual);
-            let entrance = site.leads_to();
-            assert!(entrance.join("release").exists() || entrance == site.copy(), "seed {seed}");
-            assert!(entrance.is_dir(), "programs always find a tree, seed {seed}");
+            let active_link = site.leads_to();
+            assert!(active_link.join("release").exists() || active_link == site.copy(), "seed {seed}");
+            assert!(active_link.is_dir(), "programs always find a tree, seed {seed}");
             site.sync();
             assert_eq!(site.leads_to(), site.copy(), "seed {seed}");
             let same = |one: &Path, other: &Path| trees::difference(one, other).is_empty();
@@ -135,7 +135,7 @@ fn replacements(fixed: bool, kills: u64) {
     println!("seeds 0 to {}", kills - 1);
     let mut site = Site::in_memory(&SHAPE, 5);
     site.set("OPT_SYNC", "app");
-    let (app, copy, kept) = (site.entrance("app"), site.volume().join("app"), site.image("app"));
+    let (app, copy, kept) = (site.active_link("app"), site.volume().join("app"), site.image("app"));
     let original = site.root().join("original");
     trees::build(&original, &SHAPE, 3).unwrap();
     let reset = || {

@@ -67,7 +67,7 @@ fn with_app() -> Site {
     site.set("OPT_SYNC", "app");
     fs::create_dir(site.image("app")).unwrap();
     fs::write(site.image("app").join("server"), "1").unwrap();
-    symlink(site.image("app"), site.entrance("app")).unwrap();
+    symlink(site.image("app"), site.active_link("app")).unwrap();
     site
 }
 
@@ -96,7 +96,7 @@ fn the_switch_comes_after_provisioning_with_all_that_it_installed() {
     install(&image, 0);
     let run = start(&site, NEVER);
     // Also while the first pass is made.
-    (1..40).for_each(|number| install(&site.entrance("micromamba"), number));
+    (1..40).for_each(|number| install(&site.active_link("micromamba"), number));
     wait_until("the copy", || is_waiting(&site.partial()));
     assert_eq!((site.leads_to(), site.status()["state"].as_str()), (image.clone(), Some("waiting")));
     let note = Event::StageNote {
@@ -105,7 +105,7 @@ fn the_switch_comes_after_provisioning_with_all_that_it_installed() {
     };
     let journal = Journal::new(&site.root().join("boot.jsonl"));
     wait_until("the note", || journal.read().unwrap().last().is_some_and(|entry| entry.event == note));
-    (40..60).for_each(|number| install(&site.entrance("micromamba"), number));
+    (40..60).for_each(|number| install(&site.active_link("micromamba"), number));
     assert_eq!(site.leads_to(), image);
     // On success, failure or a stop, late boot removes the marker.
     fs::remove_file(site.provisioning()).unwrap();
@@ -150,12 +150,12 @@ fn a_tree_that_is_written_all_the_time_is_followed_and_switched_once_that_ends()
         let is_told = kit::wait::until(LONG, "the note", || is_told().then_some(()));
         let is_running = is_told.is_ok() && run.try_wait().unwrap().is_none();
         ended.store(true, Ordering::Relaxed);
-        assert!(is_running && fs::read_link(site.entrance("app")).unwrap() == site.image("app"));
+        assert!(is_running && fs::read_link(site.active_link("app")).unwrap() == site.image("app"));
         run
     });
     ends_well(run);
     assert_eq!(told(&site), [""; 0], "the note is history");
-    assert_eq!(fs::read_link(site.entrance("app")).unwrap(), site.volume().join("app"));
+    assert_eq!(fs::read_link(site.active_link("app")).unwrap(), site.volume().join("app"));
     let read = |root: PathBuf| fs::read(root.join("log")).unwrap();
     assert!(read(site.volume().join("app")) == read(site.image("app")));
     assert!(site.provisioning().exists());
@@ -203,8 +203,8 @@ fn what_is_written_to_a_tree_after_its_switch_is_carried_over_while_another_wait
     let site = with_app();
     let worker = Worker::at(&site.image("app"));
     site.sync();
-    fs::remove_file(site.entrance("micromamba")).unwrap();
-    symlink(site.image("micromamba"), site.entrance("micromamba")).unwrap();
+    fs::remove_file(site.active_link("micromamba")).unwrap();
+    symlink(site.image("micromamba"), site.active_link("micromamba")).unwrap();
     fs::remove_dir_all(site.copy()).unwrap();
     provisioning(&site);
     let run = start(&site, LATER);
@@ -240,14 +240,14 @@ fn a_stop_while_the_switch_waits_leaves_a_copy_that_the_next_start_goes_on_with(
 fn fifty_kills_at_random_moments_lose_nothing_that_was_installed_meanwhile() {
     let shape = Shape { files: 300, hard_linked: 40, links: 20, directories: 30, bytes: 2_000_000 };
     let site = Site::in_memory(&shape, 9);
-    let (image, entrance) = (site.image("micromamba"), site.entrance("micromamba"));
+    let (image, active_link) = (site.image("micromamba"), site.active_link("micromamba"));
     let (mut waited, mut switched, mut number) = (0, 0, 0);
     // More where none fell behind the switch.
     let mut seed = 0_u64;
     while seed < 50 || switched == 0 {
         assert!(seed < 500, "one kill must fall behind the switch");
-        let _ = fs::remove_file(&entrance);
-        symlink(&image, &entrance).unwrap();
+        let _ = fs::remove_file(&active_link);
+        symlink(&image, &active_link).unwrap();
         let _ = fs::remove_dir_all(site.root().join("memory"));
         fs::remove_dir_all(site.volume()).unwrap();
         fs::create_dir(site.volume()).unwrap();
@@ -257,13 +257,13 @@ fn fifty_kills_at_random_moments_lose_nothing_that_was_installed_meanwhile() {
         let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         // A script of a few packages; the kill comes at any moment of it, or of the switch.
         for _ in 0..random.below(6) {
-            install(&entrance, number);
+            install(&active_link, number);
             number += 1;
         }
         if random.below(3) > 0 {
             wait_until("the copy", || is_waiting(&site.partial()));
             waited += 1;
-            install(&entrance, number);
+            install(&active_link, number);
             number += 1;
         }
         if random.below(2) > 0 {

@@ -36,7 +36,7 @@ fn fix_permissions(tree: &Path) {
 fn worked_in() -> (Site, Mount) {
     let mut site = Site::small();
     site.set("OPT_SYNC", "app");
-    let app = site.entrance("app");
+    let app = site.active_link("app");
     for (name, content) in FILES {
         write_long_ago(&app.join(name), content);
     }
@@ -68,7 +68,7 @@ fn is_as_the_user_left_it(app: &Path) {
 fn a_new_container_changes_nothing_that_the_user_did_to_the_copy() {
     let (site, _layers) = worked_in();
     let output = site.sync();
-    let app = site.entrance("app");
+    let app = site.active_link("app");
     assert_eq!(fs::read_link(&app).unwrap(), site.volume().join("app"));
     is_as_the_user_left_it(&app);
     assert!(!output.stderr.contains("the image has generation"), "it is the same image: {output:?}");
@@ -77,7 +77,7 @@ fn a_new_container_changes_nothing_that_the_user_did_to_the_copy() {
 #[test]
 fn what_the_new_container_wrote_before_its_switch_comes_beside_the_users() {
     let (site, _layers) = worked_in();
-    let app = site.entrance("app");
+    let app = site.active_link("app");
     let worker = Worker::at(&app);
     assert!(site.sync().stdout.contains("the image's directory stays in use"));
     drop(worker);
@@ -97,7 +97,7 @@ fn what_the_new_container_wrote_before_its_switch_comes_beside_the_users() {
 #[test]
 fn what_both_wrote_is_kept_in_two_files() {
     let (site, _layers) = worked_in();
-    let app = site.entrance("app");
+    let app = site.active_link("app");
     fs::write(app.join("config.yaml"), "model: small\nlog: off\n").unwrap();
     site.sync();
     assert_eq!(fs::read_to_string(app.join("config.yaml")).unwrap(), "model: large\n");
@@ -111,7 +111,7 @@ fn a_newer_image_does_not_come_into_an_older_copy_file_by_file() {
     write_long_ago(&site.root().join("layers/lower/app/newer.py"), "2\n");
     let _layers = site.layered_anew(layers);
     start(&site);
-    let app = site.entrance("app");
+    let app = site.active_link("app");
     fix_permissions(&app);
     let output = site.sync();
     is_as_the_user_left_it(&app);

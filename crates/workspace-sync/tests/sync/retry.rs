@@ -125,7 +125,7 @@ fn a_successful_run_by_hand_ends_the_failure() {
 #[test]
 fn a_directory_whose_copy_is_whole_is_retried() {
     let mut site = Site::small();
-    let app = site.entrance("app");
+    let app = site.active_link("app");
     fs::create_dir(&app).unwrap();
     site.set("OPT_SYNC", "app");
     // Nothing can be exchanged with it, and a program works there.

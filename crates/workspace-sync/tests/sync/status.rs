@@ -49,19 +49,19 @@ fn status_tells_each_stage() {
 }
 
 #[test]
-fn status_tells_what_is_at_the_entrance_instead_of_a_link_of_ours() {
+fn status_tells_what_is_at_the_active_link_instead_of_a_link_of_ours() {
     let mut site = Site::small();
-    let entrance = site.entrance("micromamba");
-    fs::remove_file(&entrance).unwrap();
-    fs::create_dir(&entrance).unwrap();
+    let active_link = site.active_link("micromamba");
+    fs::remove_file(&active_link).unwrap();
+    fs::create_dir(&active_link).unwrap();
     assert_eq!(told(&site).0, "directory");
-    fs::remove_dir(&entrance).unwrap();
+    fs::remove_dir(&active_link).unwrap();
     assert_eq!(told(&site), is("other", "absent", 4), "a link of ours that is gone is made again");
-    symlink("/somewhere", &entrance).unwrap();
+    symlink("/somewhere", &active_link).unwrap();
     assert_eq!(told(&site), is("other", "absent", 0));
     assert!(site.status()["problem"].as_str().unwrap().contains("is a link to /somewhere"));
-    fs::remove_file(&entrance).unwrap();
-    symlink(site.image("micromamba"), &entrance).unwrap();
+    fs::remove_file(&active_link).unwrap();
+    symlink(site.image("micromamba"), &active_link).unwrap();
     site.set("WORKSPACE_MOUNTED", "false");
     assert_eq!(told(&site), is("image", "absent", 0));
     assert_eq!(site.status()["problem"], "WORKSPACE_SYNC is on, and no volume is mounted at the workspace");

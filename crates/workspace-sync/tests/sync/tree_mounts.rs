@@ -34,7 +34,7 @@ fn a_directory_with_a_mount_in_it_is_neither_copied_nor_emptied() {
     for is_file in [false, true] {
         let mut site = Site::small();
         site.set("OPT_SYNC", "app");
-        let app = site.entrance("app");
+        let app = site.active_link("app");
         fs::create_dir_all(app.join("data")).unwrap();
         for file in ["a", "m", "z"] {
             fs::write(app.join(file), file).unwrap();
@@ -83,22 +83,22 @@ fn a_linked_tree_with_a_mount_in_it_is_not_switched_not_even_to_a_whole_copy() {
         let mount = Mount::bind(&models, &place);
         start(site);
         let output = site.run(&["run"]);
-        let why = format!("{} is a mount; trees", site.entrance("micromamba/models").display());
+        let why = format!("{} is a mount; trees", site.active_link("micromamba/models").display());
         assert!(output.code == 1 && output.stdout.contains(&why), "{output:?}");
         let hint =
             format!("mount it at {} from then on; or start without", site.copy().join("models").display());
         assert!(output.stderr.contains(&hint), "{output:?}");
         assert_eq!(site.leads_to(), site.image("micromamba"));
         assert!(site.status()["problem"].as_str().unwrap().starts_with(&why));
-        assert!(site.entrance("micromamba/models/model.bin").exists());
+        assert!(site.active_link("micromamba/models/model.bin").exists());
         drop(mount);
     };
     refused(&site);
     assert_eq!(fs::read_dir(site.volume()).unwrap().count(), 0);
     site.sync();
     site.forget();
-    fs::remove_file(site.entrance("micromamba")).unwrap();
-    std::os::unix::fs::symlink(site.image("micromamba"), site.entrance("micromamba")).unwrap();
+    fs::remove_file(site.active_link("micromamba")).unwrap();
+    std::os::unix::fs::symlink(site.image("micromamba"), site.active_link("micromamba")).unwrap();
     site.set("WORKSPACE_SYNC", "false");
     refused(&site);
 }
@@ -108,7 +108,7 @@ fn a_tree_that_is_a_mount_stays_where_it_is() {
     let site = Site::small();
     let _mount = Mount::bind(&volume(&site), &site.image("micromamba"));
     let output = site.sync();
-    let why = format!("{} is a mount, and stays where it is\n", site.entrance("micromamba").display());
+    let why = format!("{} is a mount, and stays where it is\n", site.active_link("micromamba").display());
     assert!(output.stdout.ends_with(&why), "{output:?}");
     assert_eq!(site.leads_to(), site.image("micromamba"));
 }

@@ -99,7 +99,7 @@ fn has_all_lines(file: &Path, lines: u64) {
 fn nothing_that_programs_write_during_copy_and_switch_is_missing() {
     let shape = Shape { files: 2_000, hard_linked: 200, links: 100, directories: 200, bytes: 20_000_000 };
     let site = Site::with(&shape, 9);
-    let tree = site.entrance("micromamba");
+    let tree = site.active_link("micromamba");
     let stop = AtomicBool::new(false);
     let mut open = File::create(tree.join("open.log")).unwrap();
     let (by_path, by_file, made, state) = thread::scope(|scope| {
@@ -133,7 +133,7 @@ fn nothing_that_programs_write_during_copy_and_switch_is_missing() {
 #[test]
 fn what_was_removed_in_the_old_tree_after_the_copy_is_removed_and_what_is_new_in_the_copy_stays() {
     let site = Site::small();
-    let (image, tree) = (site.image("micromamba"), site.entrance("micromamba"));
+    let (image, tree) = (site.image("micromamba"), site.active_link("micromamba"));
     fs::create_dir(image.join("cache")).unwrap();
     fs::write(image.join("cache/stale"), "x").unwrap();
     fs::write(image.join("cache/kept"), "x").unwrap();
@@ -163,7 +163,7 @@ fn what_was_removed_in_the_old_tree_after_the_copy_is_removed_and_what_is_new_in
 #[test]
 fn what_was_carried_over_before_is_not_taken_for_somebody_elses_work() {
     let site = Site::small();
-    let (image, tree) = (site.image("micromamba"), site.entrance("micromamba"));
+    let (image, tree) = (site.image("micromamba"), site.active_link("micromamba"));
     fs::write(image.join("state.db"), "0\0\0").unwrap();
     fs::write(image.join("state.json"), "{\n\"a\": 0\n}\n").unwrap();
     let worker = Worker::at(&image);
@@ -222,7 +222,7 @@ fn a_follower_that_fails_goes_on_once_the_volume_is_back() {
 #[test]
 fn what_was_kept_beside_earlier_and_what_leads_elsewhere_now_stays() {
     let site = Site::small();
-    let (image, tree) = (site.image("micromamba"), site.entrance("micromamba"));
+    let (image, tree) = (site.image("micromamba"), site.active_link("micromamba"));
     fs::create_dir(image.join("models")).unwrap();
     fs::write(image.join("models/one"), "1").unwrap();
     fs::write(image.join("state.db"), "0\0\0").unwrap();
@@ -255,7 +255,7 @@ fn what_was_kept_beside_earlier_and_what_leads_elsewhere_now_stays() {
 #[test]
 fn a_document_that_was_saved_in_both_trees_gets_no_lines_of_the_other() {
     let site = Site::small();
-    let (image, tree) = (site.image("micromamba"), site.entrance("micromamba"));
+    let (image, tree) = (site.image("micromamba"), site.active_link("micromamba"));
     fs::write(image.join("settings.json"), "{\n\"a\": 0\n}\n").unwrap();
     let worker = Worker::at(&image);
     site.sync();
@@ -271,7 +271,7 @@ fn a_document_that_was_saved_in_both_trees_gets_no_lines_of_the_other() {
 #[test]
 fn a_log_that_begins_anew_after_it_was_carried_over_is_carried_over_from_its_beginning() {
     let site = Site::small();
-    let (image, tree) = (site.image("micromamba"), site.entrance("micromamba"));
+    let (image, tree) = (site.image("micromamba"), site.active_link("micromamba"));
     for name in ["cut.log", "renamed.log"] {
         fs::write(image.join(name), "one\n").unwrap();
     }
