@@ -1,15 +1,14 @@
 //! Processes of a stage: their diagnostics go to the stage's log.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result};
-use kit::cmd;
+use kit::{cmd, rotating_log};
 
 use crate::shutdown;
 
@@ -22,16 +21,7 @@ pub fn spawn_logged(command: &mut Command, log: &Path) -> Result<Child> {
 
 /// Opens a log for appending. A link or a FIFO in its place is reported, and the output goes to this program's own log.
 pub fn open_log(log: &Path) -> Result<File> {
-    let opened = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o640)
-        .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
-        .open(log)
-        .and_then(|file| {
-            if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
-        });
-    opened.or_else(|error| {
+    rotating_log::open_append(log).or_else(|error| {
         log::warn!("cannot write {}: {error}", log.display());
         let own = io::stderr().as_fd().try_clone_to_owned().context("cannot duplicate a file descriptor")?;
         Ok(File::from(own))

@@ -21,6 +21,7 @@ pub mod open_files;
 pub mod privileges;
 pub mod process;
 pub mod quote;
+pub mod rotating_log;
 pub mod secret;
 pub mod settings;
 pub mod units;

@@ -190,6 +190,16 @@ mod tests {
     }
 
     #[test]
+    fn a_name_may_look_like_the_fields_behind_it() {
+        let stat = Stat::parse(b"42 (a) S 1 (b) R 7 40 41 0 -1 4194304\n").unwrap();
+        let name = "a) S 1 (b".to_owned();
+        assert_eq!(stat, Stat { id: 42, name, parent: 7, group: 40, session: 41, is_alive: true });
+        assert!(!Stat::parse(b"42 (x) Z 7 40 41 0").unwrap().is_alive);
+        assert_eq!(Stat::parse(b"42 (x"), None);
+        assert_eq!(Stat::parse(b""), None);
+    }
+
+    #[test]
     fn names_and_numbers_of_the_present_process() {
         let own = Process::own();
         assert_eq!(own.program().unwrap(), std::env::current_exe().unwrap());

@@ -1,52 +1,51 @@
 //! `logtail.log`: the stream with times, in a few files of bounded size.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
-use nix::unistd::{Gid, fchown};
+use kit::rotating_log::{Keep, RotatingLog};
 
-use crate::file_id::FileId;
-
-/// A file is followed by the next one when it has this many bytes.
+/// Maximum size of one file in bytes.
 const MAX_BYTES: u64 = 10_000_000;
-/// So many older files are kept.
+/// Number of older files that are kept.
 const RETAINED: u32 = 4;
 
-/// The writer's end.
+/// Writer of the merged log.
 #[derive(Debug)]
 pub struct MergedLog {
-    path: PathBuf,
-    size: u64,
-    file: Option<File>,
+    log: RotatingLog,
     buffer: Vec<u8>,
-    /// Lines that could not be written since the last that could.
+    /// Number of lines dropped since the last successful write.
     missing: usize,
 }
 
 impl MergedLog {
-    /// The record at a path; nothing is opened before the first line.
+    /// Creates the writer of the log at a path; it opens nothing before the first line.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, size: MAX_BYTES, file: None, buffer: Vec::new(), missing: 0 }
+        Self::with_limit(path, MAX_BYTES)
+    }
+
+    fn with_limit(path: PathBuf, limit: u64) -> Self {
+        let log = RotatingLog::new(path, limit, Keep::Newest(RETAINED));
+        Self { log, buffer: Vec::new(), missing: 0 }
     }
 
     pub fn path(&self) -> &Path {
-        &self.path
+        self.log.path()
     }
 
-    /// What waits to be written; lines are appended here.
+    /// Lines to be written; callers append to them.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
     }
 
-    /// Lines that are missing at the moment.
+    /// Number of lines dropped since the last successful write.
     pub fn missing(&self) -> usize {
         self.missing
     }
 
-    /// Writes whole lines, as many as there is room for; of those left out, `gap` makes the line that tells later.
+    /// Writes as many buffered lines as possible and empties the buffer. After dropped lines, `gap` makes a line with their
+    /// number, which is written first.
     pub fn write(&mut self, gap: impl FnOnce(usize) -> Vec<u8>) -> io::Result<()> {
         if self.buffer.is_empty() {
             return Ok(());
@@ -54,127 +53,23 @@ impl MergedLog {
         let own = if self.missing > 0 { gap(self.missing) } else { Vec::new() };
         let begin = own.len();
         self.buffer.splice(..0, own);
-        let (written, result) = self.try_write();
-        if written >= begin {
+        self.log.reopen_if_replaced();
+        let written = self.log.write(&self.buffer);
+        if written.bytes >= begin {
             self.missing = 0;
         }
-        if result.is_err() {
-            self.missing += memchr::memchr_iter(b'\n', &self.buffer[written.max(begin)..]).count();
+        if written.error.is_some() {
+            self.missing += memchr::memchr_iter(b'\n', &self.buffer[written.bytes.max(begin)..]).count();
         }
         self.buffer.clear();
-        result
-    }
-
-    /// How much is in the file now, in bytes, and why it is not everything.
-    fn try_write(&mut self) -> (usize, io::Result<()>) {
-        let (file, length) = match self.ready() {
-            Ok(ready) => ready,
-            Err(error) => return (0, Err(error)),
-        };
-        if let Err(error) = (&file).write_all(&self.buffer) {
-            let end = file.metadata().map_or(length, |meta| meta.len());
-            let written = usize::try_from(end.saturating_sub(length)).unwrap_or(0).min(self.buffer.len());
-            let whole = memchr::memrchr(b'\n', &self.buffer[..written]).map_or(0, |last| last + 1);
-            // Half a line would be taken for a whole one, or for the beginning of the next.
-            let _ = file.set_len(length + whole as u64);
-            return (whole, Err(error));
-        }
-        self.file = Some(file);
-        (self.buffer.len(), Ok(()))
-    }
-
-    /// The file to write to, with its length.
-    fn ready(&mut self) -> io::Result<(File, u64)> {
-        // Somebody may have removed it, or cut it.
-        let mut file = match self.file.take().filter(|file| self.is_in_place(file)) {
-            Some(file) => file,
-            None => self.open()?,
-        };
-        let mut length = file.metadata()?.len();
-        if length >= self.size {
-            self.rotate()?;
-            file = self.open()?;
-            length = file.metadata()?.len();
-        }
-        Ok((file, length))
-    }
-
-    fn is_in_place(&self, file: &File) -> bool {
-        let ids = (fs::symlink_metadata(&self.path), file.metadata());
-        matches!(ids, (Ok(named), Ok(open)) if FileId::from_metadata(&named) == FileId::from_metadata(&open))
-    }
-
-    fn open(&self) -> io::Result<File> {
-        let mut options = OpenOptions::new();
-        options.read(true).append(true).custom_flags(O_NOFOLLOW | O_NONBLOCK);
-        let mut file = match options.open(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.create(&mut options)?,
-            opened => opened?,
-        };
-        let meta = file.metadata()?;
-        if !meta.is_file() {
-            return Err(io::Error::other("it is not a regular file"));
-        }
-        if meta.len() > 0 {
-            let mut last = [0];
-            file.read_exact_at(&mut last, meta.len() - 1)?;
-            if last != *b"\n" {
-                // Of a writer that was killed.
-                file.write_all(b"\n")?;
-            }
-        }
-        Ok(file)
-    }
-
-    /// A new file has its readers before it has its name: one who waits for it opens it at once.
-    fn create(&self, options: &mut OpenOptions) -> io::Result<File> {
-        let temporary = self.path.with_extension("log.new");
-        present(fs::remove_file(&temporary))?;
-        let file = options.create_new(true).mode(0o640).open(&temporary)?;
-        self.resemble_last(&file);
-        fs::rename(&temporary, &self.path)?;
-        Ok(file)
-    }
-
-    /// Who could read the last file can read this one. Where that does not work, root alone can, which is safe.
-    fn resemble_last(&self, file: &File) {
-        if let Ok(last) = fs::symlink_metadata(self.older(1)) {
-            let _ = fchown(file, None, Some(Gid::from_raw(last.gid())));
-            let _ = file.set_permissions(fs::Permissions::from_mode(last.mode() & 0o640));
-        }
-    }
-
-    /// From the oldest on, so that a kill in between leaves a gap in the numbers and nothing else; a gap is filled first.
-    fn rotate(&self) -> io::Result<()> {
-        let is_free = |number: &u32| fs::symlink_metadata(self.older(*number)).is_err();
-        let free = (1..RETAINED).find(is_free).unwrap_or(RETAINED);
-        if free == RETAINED {
-            // A rename over it would have ext4 write its successor to the disk at once (auto_da_alloc, ext4(5)).
-            present(fs::remove_file(self.older(RETAINED)))?;
-        }
-        for number in (1..free).rev() {
-            fs::rename(self.older(number), self.older(number + 1))?;
-        }
-        present(fs::rename(&self.path, self.older(1)))
-    }
-
-    fn older(&self, number: u32) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
-        name.push(format!(".{number}"));
-        PathBuf::from(name)
-    }
-}
-
-/// What is not there is as good as gone.
-fn present(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+        written.error.map_or(Ok(()), Err)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
     use std::process::Command;
 
     use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
@@ -191,13 +86,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("logtail.log");
         fs::write(&path, "").unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        let mut record = MergedLog { size: 4, ..MergedLog::new(path.clone()) };
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        let mut record = MergedLog::with_limit(path.clone(), 4);
         for number in 0..7 {
             write(&mut record, &format!("{number} x\n")).unwrap();
         }
         let text = |path: &Path| fs::read_to_string(path).unwrap();
-        let kept: Vec<_> = (1..=RETAINED).map(|number| text(&record.older(number))).collect();
+        let kept: Vec<_> = (1..=RETAINED).map(|number| text(&record.log.numbered(number))).collect();
         assert_eq!((text(&path).as_str(), kept.concat().as_str()), ("6 x\n", "5 x\n4 x\n3 x\n2 x\n"));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 5);
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o640);
@@ -207,9 +102,9 @@ mod tests {
     fn a_record_that_cannot_be_rotated_does_not_grow_and_what_is_older_stays() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("logtail.log");
-        let mut record = MergedLog { size: 4, ..MergedLog::new(path.clone()) };
+        let mut record = MergedLog::with_limit(path.clone(), 4);
         for number in 1..=RETAINED {
-            fs::write(record.older(number), number.to_string()).unwrap();
+            fs::write(record.log.numbered(number), number.to_string()).unwrap();
         }
         write(&mut record, "1 x\n").unwrap();
         // A mount point cannot be renamed; this needs root.
@@ -220,7 +115,7 @@ mod tests {
         assert!(mount(&["umount"]));
         assert_eq!((written, record.missing()), (vec![false; 6], 6));
         assert_eq!(fs::read_to_string(&path).unwrap(), "1 x\n");
-        let kept = (2..=RETAINED).map(|number| fs::read_to_string(record.older(number)).unwrap());
+        let kept = (2..=RETAINED).map(|number| fs::read_to_string(record.log.numbered(number)).unwrap());
         assert_eq!(kept.collect::<Vec<_>>(), ["1", "2", "3"]);
     }
 
@@ -242,13 +137,13 @@ mod tests {
     fn a_gap_that_a_kill_left_is_filled_and_no_older_file_is_pushed_out() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("logtail.log");
-        let mut record = MergedLog { size: 4, ..MergedLog::new(path.clone()) };
+        let mut record = MergedLog::with_limit(path.clone(), 4);
         for number in [2, 3, RETAINED] {
-            fs::write(record.older(number), number.to_string()).unwrap();
+            fs::write(record.log.numbered(number), number.to_string()).unwrap();
         }
         write(&mut record, "1 x\n").unwrap();
         write(&mut record, "2 x\n").unwrap();
-        let kept = (1..=RETAINED).map(|number| fs::read_to_string(record.older(number)).unwrap());
+        let kept = (1..=RETAINED).map(|number| fs::read_to_string(record.log.numbered(number)).unwrap());
         assert_eq!(kept.collect::<Vec<_>>(), ["1 x\n", "2", "3", "4"]);
     }
 
@@ -266,7 +161,7 @@ mod tests {
     fn a_new_file_has_its_readers_before_it_has_its_name() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("logtail.log");
-        let mut record = MergedLog { size: 4, ..MergedLog::new(path.clone()) };
+        let mut record = MergedLog::with_limit(path.clone(), 4);
         write(&mut record, "1 x\n").unwrap();
         let events = Inotify::init(InitFlags::IN_NONBLOCK).unwrap();
         events.add_watch(dir.path(), AddWatchFlags::IN_ALL_EVENTS).unwrap();

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use kit::process::Process;
 use kit::wait;
 
 use crate::account;
@@ -100,10 +101,8 @@ fn holder(path: &Path) -> Option<i32> {
     let mut text = String::new();
     File::open(path).ok()?.take(20).read_to_string(&mut text).ok()?;
     let process: i32 = text.trim().parse().ok()?;
-    let stat = std::fs::read(format!("/proc/{process}/stat")).ok()?;
-    crate::script_session::Process::parse(&stat)
-        .is_some_and(|found| found.name == "provision" && found.lives)
-        .then_some(process)
+    let found = Process::new(process).stat()?;
+    (found.name == "provision" && found.is_alive).then_some(process)
 }
 
 #[cfg(test)]

@@ -107,7 +107,7 @@ impl<'a> OutputPump<'a> {
         }
         let Ok(reader) = self.reader.try_clone() else { return Vec::new() };
         let pipe = File::from(OwnedFd::from(reader)).metadata().map_or(0, |meta| meta.ino());
-        script_session::pipe_writers(pipe, session).iter().map(script_session::Process::describe).collect()
+        script_session::pipe_writers(pipe, session).iter().map(script_session::describe).collect()
     }
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use memchr::memchr;
 use terminal::{ESCAPE, Sequence};
 
-/// Returns lines as text, each with its line break; see [`line`].
+/// Returns lines as text, each with its line break; see [`line()`].
 pub fn lines(block: &[u8]) -> Cow<'_, [u8]> {
     if is_plain(block) {
         return Cow::Borrowed(block);

@@ -1,0 +1,245 @@
+//! A log of bounded size: whole lines are appended, and a new file follows before one exceeds its limit.
+
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
+
+/// Older files that are kept.
+#[derive(Debug, Clone, Copy)]
+pub enum Keep {
+    /// The newest files, from `.1` up to this number.
+    Newest(u32),
+    /// The first file since the start as `.2`, and the newest as `.1`.
+    FirstAndNewest {
+        /// Returns the line about the bytes that were dropped between the two files.
+        note: fn(u64, &Path, &Path) -> Vec<u8>,
+    },
+}
+
+/// Result of a write.
+#[derive(Debug)]
+pub struct Written {
+    /// Number of bytes in the file now, which are whole lines.
+    pub bytes: usize,
+    /// The reason if this is not everything.
+    pub error: Option<io::Error>,
+}
+
+/// Writer of a log.
+#[derive(Debug)]
+pub struct RotatingLog {
+    path: PathBuf,
+    limit: u64,
+    keep: Keep,
+    file: Option<File>,
+    rotations: u32,
+    /// Size of `.1` in bytes, if this writer has written it.
+    previous_size: u64,
+}
+
+impl RotatingLog {
+    /// Creates a writer; it opens nothing before the first line. A file larger than `limit` bytes has a single write in it.
+    #[must_use]
+    pub fn new(path: PathBuf, limit: u64, keep: Keep) -> Self {
+        Self { path, limit, keep, file: None, rotations: 0, previous_size: 0 }
+    }
+
+    /// Path of the file that is written.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Path of an older file.
+    #[must_use]
+    pub fn numbered(&self, number: u32) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(format!(".{number}"));
+        name.into()
+    }
+
+    /// Opens the file now, so that its error is known before the first line.
+    pub fn open_now(&mut self) -> io::Result<()> {
+        self.file = Some(self.open(None)?);
+        Ok(())
+    }
+
+    /// True if a file, such as standard error, is the one that is open.
+    #[must_use]
+    pub fn is_same_file(&self, device: u64, inode: u64) -> bool {
+        let meta = self.file.as_ref().and_then(|file| file.metadata().ok());
+        meta.is_some_and(|meta| (meta.dev(), meta.ino()) == (device, inode))
+    }
+
+    /// Makes the next write open the path again if the open file was removed or renamed. Otherwise only a full file is
+    /// compared with its path.
+    pub fn reopen_if_replaced(&mut self) {
+        if self.file.as_ref().is_some_and(|file| !self.is_in_place(file)) {
+            self.file = None;
+        }
+    }
+
+    /// Appends lines. Without a new file there is no room: a log that grows without limit is worse than a gap.
+    pub fn write(&mut self, lines: &[u8]) -> Written {
+        if lines.is_empty() {
+            return Written { bytes: 0, error: None };
+        }
+        match self.file_with_room(lines.len() as u64) {
+            Ok(file) => {
+                let written = append(&file, lines);
+                // After an error, the path may be another file by the time of the next write.
+                self.file = Some(file).filter(|_| written.error.is_none());
+                written
+            }
+            Err(error) => Written { bytes: 0, error: Some(error) },
+        }
+    }
+
+    fn file_with_room(&mut self, more: u64) -> io::Result<File> {
+        let is_full = |size: u64| size > 0 && size + more > self.limit;
+        let mut file = match self.file.take() {
+            Some(file) => file,
+            None => self.open(None)?,
+        };
+        if is_full(file.metadata()?.len()) && !self.is_in_place(&file) {
+            // Another process has moved it away: the files that are kept stay.
+            file = self.open(file.metadata().ok())?;
+        }
+        let size = file.metadata()?.len();
+        if is_full(size) { self.rotate(&file, size) } else { Ok(file) }
+    }
+
+    fn is_in_place(&self, open: &File) -> bool {
+        let found = (fs::symlink_metadata(&self.path), open.metadata());
+        matches!(found, (Ok(named), Ok(open)) if (named.dev(), named.ino()) == (open.dev(), open.ino()))
+    }
+
+    fn rotate(&mut self, old: &File, size: u64) -> io::Result<File> {
+        let note = match self.keep {
+            Keep::Newest(count) => {
+                self.shift(count)?;
+                None
+            }
+            Keep::FirstAndNewest { note } => {
+                if self.rotations == 1 {
+                    replace(&self.numbered(1), &self.numbered(2))?;
+                }
+                replace(&self.path, &self.numbered(1))?;
+                let dropped = if self.rotations > 1 { self.previous_size } else { 0 };
+                (dropped > 0).then(|| note(dropped, &self.numbered(2), &self.numbered(1)))
+            }
+        };
+        self.rotations += 1;
+        self.previous_size = size;
+        let file = self.open(old.metadata().ok())?;
+        match note.map(|note| append(&file, &note)) {
+            Some(Written { error: Some(error), .. }) => Err(error),
+            _ => Ok(file),
+        }
+    }
+
+    /// Renames from the oldest on, so that a kill in between leaves a gap in the numbers and nothing else; a gap is filled
+    /// first.
+    fn shift(&self, count: u32) -> io::Result<()> {
+        let is_free = |number: &u32| fs::symlink_metadata(self.numbered(*number)).is_err();
+        let free = (1..count).find(is_free).unwrap_or(count);
+        for number in (1..free).rev() {
+            replace(&self.numbered(number), &self.numbered(number + 1))?;
+        }
+        match replace(&self.path, &self.numbered(1)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Opens the file at the path; a new one gets the readers of the one before it.
+    fn open(&self, previous: Option<Metadata>) -> io::Result<File> {
+        let previous = previous.or_else(|| fs::symlink_metadata(self.numbered(1)).ok());
+        let mut file = match (open(OpenOptions::new().read(true), &self.path), previous) {
+            (Err(error), Some(previous)) if error.kind() == ErrorKind::NotFound && previous.is_file() => {
+                self.create(&previous)?
+            }
+            (Err(error), _) if error.kind() == ErrorKind::NotFound => {
+                open(OpenOptions::new().read(true).create(true), &self.path)?
+            }
+            (opened, _) => opened?,
+        };
+        let size = file.metadata()?.len();
+        let mut last = [b'\n'];
+        if size > 0 {
+            file.read_exact_at(&mut last, size - 1)?;
+        }
+        if last != *b"\n" {
+            // Of a writer that was killed.
+            file.write_all(b"\n")?;
+        }
+        Ok(file)
+    }
+
+    /// Creates the file under a temporary name: a program that waits for it opens it as soon as it has its name.
+    fn create(&self, previous: &Metadata) -> io::Result<File> {
+        let mut name = OsString::from(".");
+        name.push(self.path.file_name().unwrap_or_default());
+        name.push(".new");
+        let temporary = self.path.with_file_name(name);
+        remove(&temporary)?;
+        let file = open(OpenOptions::new().read(true).create_new(true), &temporary)?;
+        // Where this does not work, only root can read it, which is safe.
+        let _ = fchown(&file, Some(previous.uid()), Some(previous.gid()));
+        let _ = file.set_permissions(Permissions::from_mode(previous.mode() & 0o7777));
+        fs::rename(&temporary, &self.path)?;
+        Ok(file)
+    }
+}
+
+/// Opens a log for appending, created if it is missing. A link or anything else that is no file is an error.
+pub fn open_append(path: &Path) -> io::Result<File> {
+    open(OpenOptions::new().create(true), path)
+}
+
+fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let file = options.append(true).mode(0o640).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
+}
+
+/// Appends lines; after an error, half a line is removed, which would be the beginning of the next one.
+fn append(mut file: &File, lines: &[u8]) -> Written {
+    let mut bytes = 0;
+    let error = loop {
+        match file.write(&lines[bytes..]) {
+            Ok(0) => break io::Error::from(ErrorKind::WriteZero),
+            Ok(count) => bytes += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => break error,
+        }
+        if bytes == lines.len() {
+            return Written { bytes, error: None };
+        }
+    };
+    let whole = lines[..bytes].iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
+    let half = (bytes - whole) as u64;
+    if half > 0
+        && let Ok(meta) = file.metadata()
+    {
+        let _ = file.set_len(meta.len().saturating_sub(half));
+    }
+    Written { bytes: whole, error: Some(error) }
+}
+
+/// Gives a file a name that another one may have. That one is removed first: a rename over it would have ext4 write its
+/// successor to the disk at once (`auto_da_alloc`, ext4(5)).
+fn replace(from: &Path, to: &Path) -> io::Result<()> {
+    remove(to)?;
+    fs::rename(from, to)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
