@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use anyhow::{Context, Result};
-
-use crate::sha256;
+use kit::hex;
 
 /// A working copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +37,7 @@ impl Checkout {
     /// Eight hexadecimal digits that differ between the working copies of a machine.
     #[must_use]
     pub fn id(&self) -> String {
-        let mut id = sha256::hex(self.root.as_os_str().as_encoded_bytes());
+        let mut id = hex::sha256(self.root.as_os_str().as_encoded_bytes());
         id.truncate(8);
         id
     }

@@ -16,7 +16,6 @@ pub mod engine;
 pub mod health;
 pub mod image;
 mod nextest;
-pub mod sha256;
 pub mod step;
 mod system_packages;
 pub mod test;

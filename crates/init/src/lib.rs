@@ -16,6 +16,7 @@ mod accounts;
 mod autostart;
 mod capabilities;
 mod cli;
+mod digest;
 mod environment_store;
 mod exec_supervisord;
 mod foreign_state;

@@ -6,10 +6,10 @@ use std::path::Path;
 
 use anyhow::Result;
 use kit::{Problem, Secret};
-use sha2::{Digest, Sha256};
 use web_login::Login;
 
 use crate::accounts;
+use crate::digest;
 use crate::settings::WebSettings;
 
 const ABOUT: &str = "web login";
@@ -106,13 +106,9 @@ fn empty() -> anyhow::Error {
 
 /// Returns a digest of the requested login, to detect a changed request without storing it.
 pub fn request_digest(given: &WebSettings) -> String {
-    let text = |secret: &Option<Secret>| secret.as_ref().map_or("", Secret::expose).to_owned();
-    let mut digest = Sha256::new();
-    for part in [given.user.clone(), text(&given.password), text(&given.token)] {
-        digest.update((part.len() as u64).to_be_bytes());
-        digest.update(part);
-    }
-    digest.finalize().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+    let [password, token] =
+        [&given.password, &given.token].map(|given| given.as_ref().map_or("", Secret::expose));
+    digest::of_parts([&given.user, password, token])
 }
 
 #[cfg(test)]

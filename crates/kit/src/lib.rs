@@ -12,6 +12,7 @@ pub mod container;
 pub mod env_scrub;
 pub mod exec_limit;
 pub mod exit;
+pub mod hex;
 pub mod instance;
 pub mod invisible;
 pub mod lock;

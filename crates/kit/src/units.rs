@@ -33,25 +33,9 @@ pub fn format_count(number: u64) -> String {
     text
 }
 
-/// Bytes as hexadecimal digits.
-#[must_use]
-pub fn hexadecimal(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|digit| char::from(DIGITS[usize::from(digit)]))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_byte_is_two_digits() {
-        assert_eq!(hexadecimal(&[0, 0x1f, 0xff]), "001fff");
-    }
 
     #[test]
     fn numbers_are_short_and_rounded() {

@@ -1,8 +1,6 @@
 //! Recognition of content that is not a script.
 
-use kit::units::hexadecimal;
 use kit::windows_text::{BYTE_ORDER_MARK, is_utf16};
-use sha2::{Digest, Sha256};
 
 /// Maximum size of a script in bytes.
 pub const MAX_BYTES: usize = 1_000_000;
@@ -57,11 +55,6 @@ pub fn not_a_script(bytes: &[u8], content_type: Option<&str>) -> Option<&'static
         return Some("JSON");
     }
     None
-}
-
-/// Returns the SHA-256 in hexadecimal digits.
-pub fn digest(bytes: &[u8]) -> String {
-    hexadecimal(Sha256::digest(bytes).as_slice())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use kit::quote::quoted;
 use kit::untrusted_file::ReadErrorKind;
-use kit::{Env, Problem, ReadPolicy, units, windows_text};
+use kit::{Env, Problem, ReadPolicy, hex, units, windows_text};
 
 use crate::address::{self, Address};
 use crate::content_check::{self, MAX_BYTES};
@@ -120,7 +120,7 @@ pub fn load_script(
         }
         Source::File(path) => (read(path)?, None, path.display().to_string()),
     };
-    let digest = content_check::digest(&bytes);
+    let digest = hex::sha256(&bytes);
     if let Some(kind) = content_check::not_a_script(&bytes, content_type.as_deref()) {
         return Err(Failure::new(format!("{from} is {kind}, not a script"), hint(&request.source, kind)));
     }

@@ -5,10 +5,9 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use kit::ReadPolicy;
 use kit::atomic::WriteOptions;
+use kit::{ReadPolicy, hex};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::client_network::session_network;
 use crate::state_file::StateFile;
@@ -149,7 +148,7 @@ impl Sessions {
 
     fn insert(&mut self, mut session: Session, now: u64) -> Result<String> {
         let token = web_login::token()?;
-        let key = digest(token.as_bytes());
+        let key = hex::sha256(token.as_bytes());
         key[..8].clone_into(&mut session.id);
         self.kept.sessions.insert(key, session);
         self.write(now);
@@ -158,7 +157,7 @@ impl Sessions {
 
     /// Returns the active session of a cookie, and marks it as used.
     pub fn touch(&mut self, token: &[u8], address: IpAddr, now: u64) -> Option<&Session> {
-        let session = self.kept.sessions.get_mut(&digest(token))?;
+        let session = self.kept.sessions.get_mut(&hex::sha256(token))?;
         if !session.is_valid_for(address, now) {
             return None;
         }
@@ -171,7 +170,7 @@ impl Sessions {
 
     /// Ends the session of a cookie.
     pub fn end(&mut self, token: &[u8], now: u64) {
-        let key = digest(token);
+        let key = hex::sha256(token);
         self.end_where(|found, _| found == key, now);
     }
 
@@ -261,15 +260,6 @@ impl Session {
     fn is_active(&self, now: u64) -> bool {
         now < self.used + IDLE_TIMEOUT && now < self.ends
     }
-}
-
-fn digest(token: &[u8]) -> String {
-    let digest = Sha256::digest(token);
-    digest
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .filter_map(|digit| char::from_digit(digit.into(), 16))
-        .collect()
 }
 
 #[cfg(test)]
@@ -468,15 +458,10 @@ mod tests {
         let [one, other] = [1, 2].map(|after| {
             let token = table.begin(Scope::Everything, false);
             assert!(table.is_active(&token, ADA, START + after));
-            digest(token.as_bytes())[..8].to_owned()
+            hex::sha256(token.as_bytes())[..8].to_owned()
         });
         let ids: Vec<_> = table.sessions.list(START + 2).into_iter().map(|session| session.id).collect();
         assert_eq!(ids, [other, one]);
-    }
-
-    #[test]
-    fn a_digest_is_sha_256_in_hexadecimal() {
-        assert_eq!(digest(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }
 
     #[test]
@@ -492,7 +477,8 @@ mod tests {
         let mut after = |now| {
             table.begin_at(now);
             let kept = &table.sessions.kept.sessions;
-            let stay = [&oldest, &older, &guest].map(|token| kept.contains_key(&digest(token.as_bytes())));
+            let stay =
+                [&oldest, &older, &guest].map(|token| kept.contains_key(&hex::sha256(token.as_bytes())));
             (stay, kept.len())
         };
         assert_eq!(after(START + 3), ([true, true, false], MAX_SESSIONS));

@@ -32,7 +32,7 @@ use crate::sync_state::{PendingDelta, SyncState};
 use crate::tree_paths::TreePaths;
 use crate::tree_walk;
 use crate::volume_clock::Timestamp;
-use kit::units;
+use kit::hex;
 
 /// Attempts to follow changes made during the copy, and to correct differences; what is left then is carried over after
 /// the switch.
@@ -263,7 +263,7 @@ impl CopyJob<'_> {
         let marker = Marker {
             tree: self.tree.name.clone(),
             generation: generation::id(self.listing),
-            manifest: units::hexadecimal(&seen.digest),
+            manifest: hex::encode(&seen.digest),
             entries: seen.entries,
             bytes: seen.bytes,
             completed_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),

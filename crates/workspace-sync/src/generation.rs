@@ -5,7 +5,7 @@
 //! untouched. Names, kinds, sizes, link targets, modes and the content of small files count. Times do not, because an
 //! image that was built again from the same sources has new ones.
 
-use kit::units;
+use kit::hex;
 use nix::sys::stat::SFlag;
 use sha2::{Digest, Sha256};
 
@@ -31,7 +31,7 @@ pub fn id(listing: &Listing) -> String {
         digest.update(row.bytes.to_be_bytes());
         digest.update(row.mode.to_be_bytes());
     }
-    units::hexadecimal(&digest.finalize()[..8])
+    hex::encode(&digest.finalize()[..8])
 }
 
 /// Compares what the image brings with what a copy was made from.

@@ -17,7 +17,7 @@ use crate::copied_state::EntryState;
 use crate::copy_marker::Marker;
 use crate::holders::Holder;
 use crate::volume_clock::Timestamp;
-use kit::units;
+use kit::hex;
 
 /// About one tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -204,7 +204,7 @@ pub fn container_id(directory: &Path) -> Result<String> {
     fs::File::open("/dev/urandom")
         .and_then(|mut source| source.read_exact(&mut random))
         .context("cannot read /dev/urandom")?;
-    let name = units::hexadecimal(&random);
+    let name = hex::encode(&random);
     atomic::write(&path, name.as_bytes(), WriteOptions::durable(0o644))?;
     Ok(name)
 }

@@ -7,12 +7,11 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use kit::UsageError;
+use kit::{UsageError, hex};
 use serde::Serialize;
 
 use super::cli::Args;
 use crate::checkout::Checkout;
-use crate::sha256;
 
 const SSH_KEY: &str = "SSH_PUBKEY";
 
@@ -63,7 +62,7 @@ impl Options {
     /// Ports count as they were asked for: the next free one is as good as the one that an earlier call found.
     pub fn digest(&self, image_id: &str) -> String {
         let text = serde_json::json!({ "image": image_id, "options": self }).to_string();
-        sha256::hex(text.as_bytes())
+        hex::sha256(text.as_bytes())
     }
 
     /// Options with the default address and ports.
