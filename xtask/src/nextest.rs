@@ -63,12 +63,7 @@ pub fn run(
 ) -> Result<TestCounts> {
     let program = cargo_tools::ensure_installed(checkout, "cargo-nextest", VERSION)?;
     let junit = checkout.root().join("target/nextest").join(profile).join("junit.xml");
-    match fs::remove_file(&junit) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("cannot remove {}", junit.display()));
-        }
-        _ => {}
-    }
+    kit::remove_file(&junit)?;
     let mut command = Command::new(program);
     command.current_dir(checkout.root());
     command.args(["nextest", "run", "--profile", profile, "--color", "never", "--locked"]);

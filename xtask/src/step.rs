@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
+use kit::missing_ok;
 use log::Level;
 
 use crate::checkout::Checkout;
@@ -103,10 +104,8 @@ impl Log {
     fn create(path: PathBuf) -> Result<Self> {
         let create = || {
             fs::create_dir_all(path.parent().unwrap_or(Path::new("")))?;
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => OpenOptions::new().create_new(true).append(true).read(true).open(&path),
-            }
+            missing_ok(fs::remove_file(&path))?;
+            OpenOptions::new().create_new(true).append(true).read(true).open(&path)
         };
         let file = create().with_context(|| format!("cannot create {}", path.display()))?;
         Ok(Self { path, file })

@@ -2,13 +2,12 @@
 
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use env_store::{ContainerRecord, Store};
-use kit::Env;
+use kit::{Env, missing_ok};
 
 use crate::stage_outcome::StageOutcome;
 use crate::{hook, shutdown};
@@ -91,18 +90,12 @@ fn find(hooks: &Path) -> Result<Vec<PathBuf>> {
     let directory = hooks.join("preflight.d");
     let cannot = || format!("cannot read {}", directory.display());
     let mut found = Vec::new();
-    match fs::read_dir(&directory) {
-        Ok(entries) => {
-            for entry in entries {
-                let path = entry.with_context(cannot)?.path();
-                let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-                if path.extension().is_some_and(|extension| extension == "sh") && !hidden {
-                    found.push(path);
-                }
-            }
+    for entry in missing_ok(fs::read_dir(&directory)).with_context(cannot)?.into_iter().flatten() {
+        let path = entry.with_context(cannot)?.path();
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if path.extension().is_some_and(|extension| extension == "sh") && !hidden {
+            found.push(path);
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error).with_context(cannot),
     }
     found.sort();
     let last = hooks.join("preflight.sh");

@@ -5,13 +5,12 @@
 //! Programs of extended images start late without any setting.
 
 use std::fs;
-use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use kit::ReadPolicy;
 use kit::untrusted_file::ReadError;
+use kit::{ReadPolicy, missing_ok};
 
 use crate::stage_outcome::StageOutcome;
 use crate::supervisor;
@@ -58,10 +57,7 @@ fn start(programs: &Path, base: &Path, shown: &Path) -> Result<StageOutcome> {
 fn show(programs: &Path, shown: &Path) -> Result<()> {
     let next = shown.with_extension("next");
     let cannot = || format!("cannot create {}", shown.display());
-    match fs::remove_file(&next) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).with_context(cannot),
-        _ => {}
-    }
+    missing_ok(fs::remove_file(&next)).with_context(cannot)?;
     symlink(programs, &next).and_then(|()| fs::rename(&next, shown)).with_context(cannot)
 }
 

@@ -1,12 +1,9 @@
 //! One run of late boot, from the first stage to ready.
 
-use std::fs;
-use std::io;
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use env_store::Store;
 use journal::{Event, Journal, Stage, StageResult, Timeline};
 use kit::lock::Lock;
@@ -167,7 +164,7 @@ impl Boot<'_> {
         let stage = started.stage;
         let is_interrupted = ending.result == StageResult::Failed && shutdown::is_requested();
         if let Some(marker) = marker(stage).filter(|_| !is_interrupted) {
-            log_failure(remove(&self.paths.markers.join(marker)));
+            log_failure(kit::remove_file(&self.paths.markers.join(marker)));
         }
         log_outcome(started, &ending);
         let StageOutcome { result, cause, restricted_cause, hint } = ending;
@@ -210,15 +207,6 @@ fn marker(stage: Stage) -> Option<&'static str> {
     }
 }
 
-fn remove(marker: &Path) -> Result<()> {
-    match fs::remove_file(marker) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", marker.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
 fn log_outcome(StartedStage { stage, at }: StartedStage, ending: &StageOutcome) {
     match (&ending.result, ending.restricted_cause.as_ref().or(ending.cause.as_ref())) {
         (StageResult::Failed, cause) => {
@@ -227,20 +215,5 @@ fn log_outcome(StartedStage { stage, at }: StartedStage, ending: &StageOutcome) 
         (StageResult::Done, _) if stage == Stage::Ready => {}
         (StageResult::Done, _) => log::info!("{stage} finished in {}", seconds(at.elapsed().as_secs_f64())),
         (StageResult::Skipped, _) => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_marker_that_is_gone_already_is_fine() {
-        let dir = tempfile::tempdir().unwrap();
-        let marker = dir.path().join("workspace_sync");
-        fs::write(&marker, "").unwrap();
-        remove(&marker).unwrap();
-        remove(&marker).unwrap();
-        assert!(!marker.exists());
     }
 }

@@ -5,6 +5,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use kit::missing_ok;
+
 /// Maximum size of a file in bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 /// Maximum number of entries of a directory.
@@ -47,14 +49,11 @@ impl KernelRoot {
 
     /// Returns the names in a directory; a missing directory has none.
     pub(crate) fn list(&self, path: &str) -> io::Result<Vec<String>> {
-        match fs::read_dir(self.at(path)) {
-            Ok(entries) => entries
-                .take(MAX_ENTRIES)
-                .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
-                .collect(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(error),
-        }
+        let entries = missing_ok(fs::read_dir(self.at(path)))?.into_iter().flatten();
+        entries
+            .take(MAX_ENTRIES)
+            .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
+            .collect()
     }
 
     /// Returns the numbers N of all entries `PREFIXN`, sorted; an unreadable directory becomes a remark.

@@ -1,7 +1,5 @@
 //! The accounts of the system, and the system user that is created at a start.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -126,20 +124,13 @@ fn remove_user(name: &str) -> Result<()> {
 /// Removes the lock files of the shadow suite. Nothing else changes accounts while a container starts, so they are left
 /// from a start that was killed. The suite itself would wait for them if another process has their process ids now.
 fn remove_stale_locks(directory: &Path) -> Result<()> {
-    LOCKS.iter().try_for_each(|name| remove(&directory.join(name).with_extension("lock")))
-}
-
-fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", path.display()))
-        }
-        _ => Ok(()),
-    }
+    LOCKS.iter().try_for_each(|name| kit::remove_file(&directory.join(name).with_extension("lock")))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use env_store::{ContainerRecord, Store};
-use kit::Problem;
+use kit::{Problem, missing_ok};
 
 /// Files in `directory` whose name starts with one of `names`, also after the dot of a temporary file.
 struct OwnedState {
@@ -111,10 +111,8 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
     let _ = lchown(directory, Some(0), None);
     let listed = fs::read_dir(directory)
         .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>());
-    match listed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        listed => listed.with_context(|| format!("cannot list {}", directory.display())),
-    }
+    let listed = missing_ok(listed).with_context(|| format!("cannot list {}", directory.display()));
+    Ok(listed?.unwrap_or_default())
 }
 
 /// Removes a file or a directory. Mounts in it belong to this container and stay.
@@ -126,12 +124,8 @@ fn remove(path: &Path, mounts: &[PathBuf]) -> Result<()> {
     if is_directory {
         entries(path)?.iter().map(|entry| remove(entry, mounts)).fold(Ok(()), Result::and)?;
     }
-    match if is_directory { fs::remove_dir(path) } else { fs::remove_file(path) } {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", path.display()))
-        }
-        _ => Ok(()),
-    }
+    let removed = missing_ok(if is_directory { fs::remove_dir(path) } else { fs::remove_file(path) });
+    removed.map(drop).with_context(|| format!("cannot remove {}", path.display()))
 }
 
 #[cfg(test)]

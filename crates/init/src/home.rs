@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use dirfd::FileType;
-use kit::Problem;
 use kit::account_db::Ids;
+use kit::{Problem, missing_ok};
 use nix::sys::stat::fstat;
 use nix::unistd::{Gid, Uid, fchown, symlinkat};
 use workspace::Workspace;
@@ -131,11 +131,7 @@ fn locally(parent: &Path, name: &str, ids: Ids, problems: &mut Vec<Problem>) -> 
 
 /// Copies the skeleton of a new home (useradd(8), `--skel`), without changing existing files.
 fn copy_skeleton(home: &OwnedFd, skeleton: &Path, ids: Ids) -> io::Result<()> {
-    let entries = match fs::read_dir(skeleton) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    for entry in entries {
+    for entry in missing_ok(fs::read_dir(skeleton))?.into_iter().flatten() {
         let entry = entry?;
         let (name, kind) = (entry.file_name(), entry.file_type()?);
         match dirfd::stat(home, name.as_os_str())?.as_ref().map(dirfd::file_type) {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use kit::{Problem, cmd};
+use kit::{Problem, cmd, missing_ok};
 use nix::unistd::{Gid, Uid, chown};
 
 use crate::{accounts, note_failure};
@@ -70,10 +70,7 @@ pub fn prepare(leonardo: u32, problems: &mut Vec<Problem>) -> Result<()> {
 /// Points the link to a directory without programs; an earlier boot may have changed it.
 fn hold_back_programs(link: &Path, waiting: &Path) -> Result<()> {
     let cannot = || format!("cannot create {}", link.display());
-    match fs::remove_file(link) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).with_context(cannot),
-        _ => {}
-    }
+    missing_ok(fs::remove_file(link)).with_context(cannot)?;
     symlink(waiting, link).with_context(cannot)
 }
 

@@ -3,8 +3,7 @@
 //! Mounted files are often readable by root alone. Certificate and key go into one file, so that they are replaced
 //! together. Only root can write in its directory: Caddy's account cannot redirect the write.
 
-use std::fs::{self, DirBuilder};
-use std::io;
+use std::fs::DirBuilder;
 use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::Path;
 use std::process::Command;
@@ -44,7 +43,7 @@ pub fn install(env: &Env, caddy: Ids, problems: &mut Vec<Problem>) {
         problems.push(Problem::new(MOUNTED, format!("{error:#}; https uses a self-signed certificate")));
     }
     if !matches!(brought, Ok(Some(()))) {
-        note_failure(MOUNTED, remove(&path), problems);
+        note_failure(MOUNTED, kit::remove_file(&path), problems);
     }
 }
 
@@ -110,17 +109,9 @@ fn make_directory(caddy: u32) -> Result<()> {
         .with_context(|| format!("cannot create {DIRECTORY}"))
 }
 
-fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", path.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::symlink;
 
     use super::*;

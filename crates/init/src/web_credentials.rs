@@ -1,7 +1,5 @@
 //! The web login: the requested one, else the stored one, else a generated one.
 
-use std::fs;
-use std::io;
 use std::path::Path;
 
 use anyhow::Result;
@@ -10,6 +8,7 @@ use web_login::Login;
 
 use crate::accounts;
 use crate::digest;
+use crate::note_failure;
 use crate::settings::WebSettings;
 
 const ABOUT: &str = "web login";
@@ -30,12 +29,7 @@ pub fn ensure(given: &WebSettings, problems: &mut Vec<Problem>) -> Result<Login>
 /// Writes the login, or to the fallback path if its own cannot be written: without a file, no login is possible.
 fn keep(login: &Login, path: &Path, fallback: &Path, portal: (u32, u32), problems: &mut Vec<Problem>) {
     let Err(error) = login.write(path, portal) else {
-        return match fs::remove_file(fallback) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                problems.push(Problem::new(ABOUT, format!("cannot remove {}: {error}", fallback.display())));
-            }
-            _ => {}
-        };
+        return note_failure(ABOUT, kit::remove_file(fallback), problems);
     };
     let message = match login.write(fallback, portal) {
         Ok(_) => {
@@ -113,6 +107,8 @@ pub fn request_digest(given: &WebSettings) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     struct Fixed;

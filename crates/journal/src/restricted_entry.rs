@@ -3,8 +3,6 @@
 //!
 //! It does not grow, however long a script prints.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -45,16 +43,12 @@ pub fn read(journal: &Path) -> Option<Entry> {
 pub fn remove(journal: &Path) -> Result<()> {
     let path = beside(journal);
     atomic::remove_leftovers(&path)?;
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", path.display()))
-        }
-        _ => Ok(()),
-    }
+    kit::remove_file(&path)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::MetadataExt;
 
     use super::*;

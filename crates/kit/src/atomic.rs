@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::{Context, Result};
 use nix::unistd::{Gid, Uid};
 
-use crate::ReadPolicy;
 use crate::process::Process;
+use crate::{ReadPolicy, missing_ok};
 
 /// Permissions and durability of a written file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,12 +87,7 @@ pub fn remove_leftovers(path: &Path) -> Result<()> {
         let entry = entry.with_context(cannot)?;
         let Some(writer) = entry.file_name().to_str().and_then(|found| writer(found, name)) else { continue };
         if !Process::new(writer).exists() {
-            match fs::remove_file(entry.path()) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(error).with_context(cannot);
-                }
-                _ => {}
-            }
+            missing_ok(fs::remove_file(entry.path())).with_context(cannot)?;
         }
     }
     Ok(())

@@ -17,6 +17,7 @@ pub mod instance;
 pub mod invisible;
 pub mod lock;
 pub mod logging;
+mod missing;
 pub mod mounts;
 pub mod open_files;
 pub mod privileges;
@@ -32,6 +33,7 @@ pub mod wait;
 pub mod windows_text;
 
 pub use exit::{Exit, HintExt, Outcome, UsageError, main};
+pub use missing::{missing_ok, remove_file};
 pub use secret::Secret;
 pub use settings::{Env, Problem, SettingsReader};
 pub use untrusted_file::ReadPolicy;

@@ -8,6 +8,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use kit::missing_ok;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
@@ -95,10 +96,7 @@ impl LogDirectory {
     }
 
     fn list_once(&self) -> io::Result<Listing> {
-        let opened = match self.open() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Listing::default()),
-            opened => opened?,
-        };
+        let Some(opened) = missing_ok(self.open())? else { return Ok(Listing::default()) };
         let mut listing = Listing::default();
         let mut entries = Vec::new();
         for entry in fs::read_dir(opened.path())? {

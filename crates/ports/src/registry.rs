@@ -1,7 +1,6 @@
 //! The directory of registered services.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -93,13 +92,7 @@ impl Registry {
 
     /// Removes the service on a public port, if it exists.
     pub fn unregister(&self, proxy_port: u16) -> Result<()> {
-        let path = self.directory.join(proxy_port.to_string());
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("cannot remove {}", path.display()))
-            }
-            _ => Ok(()),
-        }
+        kit::remove_file(&self.directory.join(proxy_port.to_string()))
     }
 }
 

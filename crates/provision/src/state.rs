@@ -1,13 +1,13 @@
 //! Record of the last run, so that a kill makes no script run twice or be forgotten.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use kit::ReadPolicy;
 use kit::atomic::{self, WriteOptions};
+use kit::{ReadPolicy, missing_ok};
 use serde::{Deserialize, Serialize};
 
 use crate::report::{Report, ReportOutcome};
@@ -132,12 +132,7 @@ impl StateDirectory {
     pub fn set_rejection(&self, rejection: Option<&Rejection>) -> Result<()> {
         let path = self.rejection_file();
         let Some(rejection) = rejection else {
-            return match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    Err(error).with_context(|| format!("cannot remove {}", path.display()))
-                }
-                _ => Ok(()),
-            };
+            return kit::remove_file(&path);
         };
         let text = serde_json::to_vec(rejection).context("cannot write a rejection as JSON")?;
         atomic::write(&path, &text, WriteOptions::durable(0o644))
@@ -160,10 +155,7 @@ impl StateDirectory {
     pub fn record_start(&self, record: &RunRecord) -> Result<UnfinishedRun> {
         let reserve = self.reserve();
         let cannot = || format!("cannot write {}", reserve.display());
-        match fs::remove_file(&reserve) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).with_context(cannot),
-            _ => {}
-        }
+        missing_ok(fs::remove_file(&reserve)).with_context(cannot)?;
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)

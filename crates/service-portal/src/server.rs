@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::fs;
 use std::future::poll_fn;
-use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use kit::missing_ok;
 use tokio::io::{AsyncWriteExt, copy, sink};
 use tokio::net::{UnixListener, UnixStream};
 use tower_service::Service;
@@ -28,10 +28,7 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 /// `leonardo`.
 pub fn listen(socket: &Path) -> Result<UnixListener> {
     let cannot = || format!("cannot listen on {}", socket.display());
-    match fs::remove_file(socket) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).with_context(cannot),
-        _ => {}
-    }
+    missing_ok(fs::remove_file(socket)).with_context(cannot)?;
     let listener = UnixListener::bind(socket).with_context(cannot)?;
     fs::set_permissions(socket, fs::Permissions::from_mode(0o660)).with_context(cannot)?;
     Ok(listener)

@@ -45,10 +45,9 @@ impl StateFile {
     pub fn replace_or_remove(&mut self, content: Result<Vec<u8>>) {
         self.write(content);
         if self.problem.is_some()
-            && let Err(error) = fs::remove_file(&self.path)
-            && error.kind() != std::io::ErrorKind::NotFound
+            && let Err(error) = kit::remove_file(&self.path)
         {
-            log::error!("cannot remove {}: {error}", self.path.display());
+            log::error!("{error:#}");
         }
     }
 

@@ -21,7 +21,7 @@ use std::process::Command;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Parser;
 use kit::capabilities::{self, CapabilitySet};
-use kit::{Env, Exit, HintExt, Outcome, SettingsReader, cmd, variables};
+use kit::{Env, Exit, HintExt, Outcome, SettingsReader, cmd, missing_ok, variables};
 
 pub use cli::command;
 
@@ -112,12 +112,7 @@ fn ensure_key(kind: &str, path: &Path) -> Result<()> {
         return Ok(());
     }
     for half in [path, &public] {
-        match fs::remove_file(half) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("cannot replace {}", half.display()));
-            }
-            _ => {}
-        }
+        missing_ok(fs::remove_file(half)).with_context(|| format!("cannot replace {}", half.display()))?;
     }
     cmd::run(
         Command::new("/usr/bin/ssh-keygen")

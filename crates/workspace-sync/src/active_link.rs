@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process;
 
 use anyhow::{Context, Result};
+use kit::missing_ok;
 
 use crate::report::ActiveCopy;
 use crate::tree_paths::TreePaths;
@@ -33,10 +34,8 @@ impl ActiveLink {
     /// Looks at the active link of `tree`.
     pub fn of(tree: &TreePaths) -> Result<Self> {
         let cannot = || format!("cannot look at {}", tree.active_link.display());
-        let meta = match fs::symlink_metadata(&tree.active_link) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::Missing),
-            looked => looked.with_context(cannot)?,
-        };
+        let looked = missing_ok(fs::symlink_metadata(&tree.active_link)).with_context(cannot);
+        let Some(meta) = looked? else { return Ok(Self::Missing) };
         if meta.is_dir() {
             return Ok(Self::Directory);
         }

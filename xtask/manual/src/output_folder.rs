@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use kit::atomic::{self, WriteOptions};
+use kit::missing_ok;
 
 use crate::notice::GENERATED;
 use crate::pages::{COMMANDS, MAN, Pages};
@@ -86,11 +86,7 @@ fn is_ours(content: &[u8]) -> bool {
 fn read(output: &Path, folder: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) -> Result<()> {
     let directory = output.join(folder);
     let cannot = || format!("cannot read {}", directory.display());
-    let entries = match fs::read_dir(&directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries.with_context(cannot)?,
-    };
-    for entry in entries {
+    for entry in missing_ok(fs::read_dir(&directory)).with_context(cannot)?.into_iter().flatten() {
         let entry = entry.with_context(cannot)?;
         if entry.file_type().with_context(cannot)?.is_file() {
             let path = entry.path();

@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use kit::HintExt;
 use kit::atomic::{self, WriteOptions};
+use kit::{HintExt, missing_ok};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -109,12 +109,8 @@ fn clear_runtime(paths: &EnginePaths) -> Result<()> {
             kit::cmd::run(Command::new("umount").arg("--lazy").arg(&point))?;
         }
     }
-    match fs::remove_dir_all(&runtime) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", runtime.display()))
-        }
-        _ => Ok(()),
-    }
+    let removed = missing_ok(fs::remove_dir_all(&runtime));
+    removed.map(drop).with_context(|| format!("cannot remove {}", runtime.display()))
 }
 
 /// Removes the daemon's list of networks, so that it creates them again.
@@ -126,12 +122,8 @@ fn forget_networks(paths: &EnginePaths) -> Result<()> {
         return Ok(());
     }
     let store = paths.data().join("network");
-    match fs::remove_dir_all(&store) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", store.display()))
-        }
-        _ => Ok(()),
-    }
+    let removed = missing_ok(fs::remove_dir_all(&store));
+    removed.map(drop).with_context(|| format!("cannot remove {}", store.display()))
 }
 
 /// The daemon's settings, see dockerd(8).

@@ -9,8 +9,8 @@ use std::process::Command;
 use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
-use kit::HintExt;
 use kit::atomic::{self, WriteOptions};
+use kit::{HintExt, missing_ok};
 
 use super::apt;
 use super::engine_paths::EnginePaths;
@@ -147,12 +147,8 @@ fn make(folder: &Path) -> Result<()> {
 }
 
 fn remove(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
-        }
-        _ => Ok(()),
-    }
+    let removed = missing_ok(fs::remove_dir_all(folder));
+    removed.map(drop).with_context(|| format!("cannot remove {}", folder.display()))
 }
 
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use kit::atomic::{self, WriteOptions};
+use kit::missing_ok;
 
 const MODE: u32 = 0o644;
 /// A link in the file's place is not followed, and a pipe does not stop us.
@@ -49,9 +50,9 @@ impl LedgerFile {
 
     /// Opens the log, if there is one, and returns its length with it; fails if it has more than `limit` bytes.
     pub fn read(&self, limit: u64) -> Result<Option<(Take<File>, u64)>> {
-        let file = match OpenOptions::new().read(true).custom_flags(FLAGS).open(&self.at) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            file => file.with_context(|| format!("cannot read {}", self.path.display()))?,
+        let opened = missing_ok(OpenOptions::new().read(true).custom_flags(FLAGS).open(&self.at));
+        let Some(file) = opened.with_context(|| format!("cannot read {}", self.path.display()))? else {
+            return Ok(None);
         };
         let length = self.regular(&file)?.len();
         if length > limit {
@@ -67,11 +68,9 @@ impl LedgerFile {
             name.push(".aside");
             path.with_file_name(name)
         };
-        match std::fs::rename(&self.at, beside(&self.at)) {
-            // Another monitor with the same ledger was faster.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            done => done.with_context(|| format!("cannot rename {}", self.path.display()))?,
-        }
+        // If it is missing, another monitor with the same ledger was faster.
+        let renamed = missing_ok(std::fs::rename(&self.at, beside(&self.at)));
+        renamed.with_context(|| format!("cannot rename {}", self.path.display()))?;
         Ok(beside(&self.path))
     }
 
