@@ -77,6 +77,13 @@ impl fmt::Display for Network {
     }
 }
 
+/// Returns the network of an address: its first bits, `v4_bits` if it is IPv4, mapped or not, and else `v6_bits`.
+#[must_use]
+pub fn network_of(address: IpAddr, v4_bits: u8, v6_bits: u8) -> IpAddr {
+    let address = address.to_canonical();
+    masked(address, if address.is_ipv4() { v4_bits } else { v6_bits })
+}
+
 fn masked(address: IpAddr, bits: u8) -> IpAddr {
     match address {
         IpAddr::V4(address) => {
@@ -158,6 +165,21 @@ mod tests {
         let (networks, problems) = trusted_proxies(&pairs.iter().copied().collect());
         let texts = networks.iter().map(ToString::to_string).collect();
         (texts, problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn an_address_has_one_network_however_it_is_written() {
+        for (address, v4_bits, v6_bits, network) in [
+            ("192.0.2.77", 24, 48, "192.0.2.0"),
+            ("::ffff:192.0.2.77", 24, 48, "192.0.2.0"),
+            ("192.0.2.77", 32, 64, "192.0.2.77"),
+            ("192.0.2.77", 0, 0, "0.0.0.0"),
+            ("2001:db8:1:2:3:4:5:6", 24, 48, "2001:db8:1::"),
+            ("2001:db8:1:2:3:4:5:6", 32, 64, "2001:db8:1:2::"),
+        ] {
+            let found = network_of(address.parse().unwrap(), v4_bits, v6_bits);
+            assert_eq!(found, network.parse::<IpAddr>().unwrap(), "{address}");
+        }
     }
 
     #[test]

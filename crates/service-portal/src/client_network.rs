@@ -7,8 +7,7 @@ pub fn session_network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         // A browser on this machine may use either family.
         address if address.is_loopback() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V4(address) => IpAddr::V4((u32::from(address) & !0xff).into()),
-        IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
+        address => cloud::network_of(address, 24, 64),
     }
 }
 

@@ -58,15 +58,7 @@ impl Guesser {
 
 /// Returns the network of one client: a household has one IPv4 address, but 2^64 IPv6 addresses.
 pub fn client_prefix(address: IpAddr) -> IpAddr {
-    network(address, 32, 64)
-}
-
-/// Returns the network of an address: that many bits of it, if it is IPv4 or IPv6.
-fn network(address: IpAddr, v4: u32, v6: u32) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4((u32::from(address) >> (32 - v4) << (32 - v4)).into()),
-        IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> (128 - v6) << (128 - v6)).into()),
-    }
+    cloud::network_of(address, 32, 64)
 }
 
 /// Failed attempts by guesser, by network and in total.
@@ -175,7 +167,9 @@ impl Throttle {
 
     fn network(&mut self, address: IpAddr, now: Instant) -> &mut Bucket {
         drop_half_if_full(&mut self.networks, MAX_ENTRIES, Bucket::drained_at);
-        self.networks.entry(network(address, 24, 48)).or_insert_with(|| Bucket::new(&NETWORK_LIMIT, now))
+        self.networks
+            .entry(cloud::network_of(address, 24, 48))
+            .or_insert_with(|| Bucket::new(&NETWORK_LIMIT, now))
     }
 
     fn count(&mut self, guesser: Guesser, now: Instant) {
