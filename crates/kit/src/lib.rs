@@ -6,7 +6,6 @@
 pub mod account_db;
 pub mod atomic;
 pub mod capabilities;
-pub mod clock;
 pub mod cmd;
 pub mod container;
 pub mod env_scrub;
@@ -23,6 +22,7 @@ pub mod open_files;
 pub mod privileges;
 pub mod process;
 pub mod quote;
+pub mod rfc3339;
 pub mod rotating_log;
 pub mod secret;
 pub mod settings;

@@ -12,11 +12,11 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
+use kit::rfc3339;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::checkpoint_store::CheckpointStore;
-use crate::clock;
 use crate::events::{DirectoryEvents, Signals};
 use crate::line_assembler::Piece;
 use crate::log_directory::LogDirectory;
@@ -67,7 +67,7 @@ impl Follower {
         }
         let (watch, blind) = watch;
         let record = MergedLog::new(place.merged_log().path().join(MERGED_LOG));
-        let sinks = Sinks::new(output, record, clock::written(SystemTime::now()));
+        let sinks = Sinks::new(output, record, rfc3339::millis(SystemTime::now()));
         let mut follower = Self {
             directories: place.sources(),
             checkpoints: CheckpointStore::load(place.checkpoints()),
@@ -175,7 +175,7 @@ impl Follower {
         for key in std::mem::take(&mut self.ready) {
             let Some(log) = self.logs.get_mut(&key) else { continue };
             let now = Instant::now();
-            self.sinks.stamp = clock::written(SystemTime::now());
+            self.sinks.stamp = rfc3339::millis(SystemTime::now());
             let sinks = &mut self.sinks;
             let mut emit = |piece: Piece<'_>| sinks.push(&log.label, piece);
             // An empty line is as long as its label, and has to fit into memory too.
@@ -282,7 +282,7 @@ mod tests {
         fs::rename(path("var/log/supervisor/x.log"), path("var/log/supervisor/x.log.1")).unwrap();
         fs::write(path("var/log/supervisor/x.log"), "3\n").unwrap();
         let text = written(4);
-        let lines: Vec<&str> = text.lines().map(|line| &line[clock::WIDTH + 1..]).collect();
+        let lines: Vec<&str> = text.lines().map(|line| &line[crate::clock::WIDTH + 1..]).collect();
         let said = "logtail | inotify is not available (EMFILE: Too many open files), polling instead; raise \
                     fs.inotify.max_user_instances and max_user_watches on the host";
         assert_eq!(lines, [said, "x | 1", "y | 2", "x | 3"]);

@@ -7,10 +7,9 @@ use std::os::fd::AsFd;
 use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, Result};
-use kit::{Exit, HintExt, Outcome};
+use kit::{Exit, HintExt, Outcome, rfc3339};
 
 use crate::cli::Cli;
-use crate::clock;
 use crate::entry::{self, Entry};
 use crate::events::{self, DirectoryEvents};
 use crate::file_name;
@@ -31,7 +30,7 @@ const PIPE_BUF: usize = 4096;
 /// Shows the selected lines, and follows until it is interrupted or its reader exits.
 pub fn run(cli: Cli) -> Outcome {
     let place = Paths(cli.root);
-    let since = cli.since.and_then(|since| SystemTime::now().checked_sub(since)).map(clock::written);
+    let since = cli.since.and_then(|since| SystemTime::now().checked_sub(since)).map(rfc3339::millis);
     let limit = cli.lines.or_else(|| since.is_none().then_some(DEFAULT_LINES));
     let format = if cli.json {
         OutputFormat::Json

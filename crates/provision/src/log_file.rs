@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use kit::rotating_log::{Keep, RotatingLog};
-use kit::units;
+use kit::{rfc3339, units};
 
 /// Maximum size of one file in bytes.
 pub const LIMIT: u64 = 32_000_000;
@@ -56,7 +56,7 @@ impl LogFile {
 }
 
 fn dropped_line(bytes: u64, first: &Path, newest: &Path) -> Vec<u8> {
-    let time = kit::clock::written(SystemTime::now());
+    let time = rfc3339::seconds(SystemTime::now());
     let (bytes, first, newest) = (units::format_bytes(bytes), first.display(), newest.display());
     format!("{time} provision: dropped another {bytes} of output, from between {first} and {newest}\n").into()
 }

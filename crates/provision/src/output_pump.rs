@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime};
 
-use kit::clock;
+use kit::rfc3339;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd;
@@ -129,7 +129,7 @@ impl Clock {
         if second != self.second {
             self.second = second;
             // Years of four digits have this length.
-            if let Ok(text) = format!("{} ", clock::written(now)).as_bytes().try_into() {
+            if let Ok(text) = format!("{} ", rfc3339::seconds(now)).as_bytes().try_into() {
                 self.text = text;
             }
         }
@@ -144,9 +144,9 @@ mod tests {
     #[test]
     fn a_stamp_is_the_present_time_and_a_space() {
         let mut clock = Clock::new();
-        let before = clock::written(SystemTime::now());
+        let before = rfc3339::seconds(SystemTime::now());
         let stamp = String::from_utf8(clock.now().to_vec()).unwrap();
-        let after = clock::written(SystemTime::now());
+        let after = rfc3339::seconds(SystemTime::now());
         assert!(stamp == format!("{before} ") || stamp == format!("{after} "), "{stamp}");
     }
 }

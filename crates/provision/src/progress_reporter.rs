@@ -5,8 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
 use journal::{Event, Journal, Stage, StageResult, Timeline};
-use kit::clock;
 use kit::logging::escape_control;
+use kit::rfc3339;
 
 use crate::log_file::LogFile;
 use crate::redact::Redactor;
@@ -48,7 +48,7 @@ impl ProgressReporter {
     /// Reports a step of `provision` in the log and on stderr.
     pub fn log_step(&mut self, text: &str) {
         let text = self.redactor.redact_text(&escape_control(text)).replace('\n', " ");
-        let line = format!("{} provision: {text}\n", clock::written(SystemTime::now()));
+        let line = format!("{} provision: {text}\n", rfc3339::seconds(SystemTime::now()));
         self.log.write(line.as_bytes());
         if !self.silent {
             print_step(&text);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::anyhow;
 use kit::logging::escape_control;
-use kit::{Env, Exit, SettingsReader, clock, settings, variables};
+use kit::{Env, Exit, SettingsReader, rfc3339, settings, variables};
 
 use crate::account::Account;
 use crate::cli::{Cli, RunOptions};
@@ -169,7 +169,7 @@ impl Provision<'_> {
         let has_run = report.seconds.is_some() || report.exit_code.is_some() || report.signal.is_some();
         match (report.outcome, &report.cause) {
             (ReportOutcome::Failed, Some(cause)) if !has_run => {
-                let at = clock::written(SystemTime::now());
+                let at = rfc3339::seconds(SystemTime::now());
                 directory.set_rejection(Some(&Rejection { at, cause: cause.clone() }))
             }
             // The host is gone, so nothing is known about the script.
@@ -306,7 +306,7 @@ impl Provision<'_> {
         let record = RunRecord {
             source: report.source.clone().unwrap_or_default(),
             digest: script.digest.clone(),
-            began: clock::written(SystemTime::now()),
+            began: rfc3339::seconds(SystemTime::now()),
             attempt: self.task.attempt.clone(),
             ended: None,
         };
@@ -329,7 +329,7 @@ impl Provision<'_> {
             (report.exit_code, report.signal) = (status.code(), status.signal());
             failure = failure_of(status, stop, limit, &self.cli.log);
             let ended = RunEnd {
-                at: clock::written(SystemTime::now()),
+                at: rfc3339::seconds(SystemTime::now()),
                 exit_code: report.exit_code,
                 signal: report.signal,
                 cause: failure.as_ref().map(|failure| failure.cause.clone()),
