@@ -1,8 +1,7 @@
 //! Resource limits that every program inherits.
 
-use kit::Problem;
-use nix::errno::Errno;
-use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
+use kit::{Problem, open_files};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
 /// Enough for thousands of visitors; more would slow down programs that close every possible descriptor.
 const OPEN_FILES: u64 = 65_536;
@@ -13,7 +12,7 @@ const FEWEST_PROCESSES: u64 = 200;
 
 /// Raises the soft limit on open files, because some engines set it to 1,024; reports limits that are too low.
 pub fn raise(problems: &mut Vec<Problem>) {
-    match raise_open_files() {
+    match open_files::raise_to(OPEN_FILES) {
         Ok(hard) => problems.extend(too_low("nofile", "open files of a program", hard, FEWEST_FILES, 65_536)),
         Err(error) => {
             problems.push(Problem::new("limits", format!("cannot raise the number of open files: {error}")));
@@ -28,14 +27,6 @@ pub fn raise(problems: &mut Vec<Problem>) {
             4_096,
         ));
     }
-}
-
-/// Returns the hard limit.
-fn raise_open_files() -> Result<u64, Errno> {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    let wanted = soft.max(hard.min(OPEN_FILES));
-    setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)?;
-    Ok(hard)
 }
 
 fn too_low(name: &str, what: &str, limit: u64, fewest: u64, enough: u64) -> Option<Problem> {

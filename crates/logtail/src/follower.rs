@@ -14,7 +14,6 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Result;
 use kit::rfc3339;
 use nix::errno::Errno;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::checkpoint_store::CheckpointStore;
 use crate::events::{DirectoryEvents, Signals};
@@ -62,9 +61,7 @@ impl Follower {
     fn with(place: &Paths, output: Option<Output>, watch: (DirectoryEvents, Option<Errno>)) -> Result<Self> {
         let stop = Signals::install()?;
         // Each log needs some descriptors, and without a free one nothing is read.
-        if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
-            let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
-        }
+        kit::open_files::raise();
         let (watch, blind) = watch;
         let record = MergedLog::new(place.merged_log().path().join(MERGED_LOG));
         let sinks = Sinks::new(output, record, rfc3339::millis(SystemTime::now()));
