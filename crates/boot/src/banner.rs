@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use journal::StageRun;
+use kit::duration;
 use kit::logging::escape_control;
-use kit::settings;
 
 use crate::boot_state::{BootState, Phase};
 use crate::report::{STOPPED_MESSAGE, one_line};
@@ -61,7 +61,7 @@ pub fn text(state: &BootState, now: f64) -> String {
 // Seconds since the start fit into any integer.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn at_work(run: &StageRun, now: f64) -> String {
-    let since = settings::words((now - run.began).max(0.0) as u64);
+    let since = duration::words((now - run.began).max(0.0) as u64);
     let mut text = format!("{} for {since}", run.stage);
     if let Some(note) = &run.note {
         text.extend([", ", &shortened(note)]);

@@ -72,7 +72,7 @@ pub struct Wait {
     /// Stage to wait for
     pub stage: WaitStage,
     /// Give up after this time, such as 90s, 15m or 2h
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = kit::duration::argument)]
     pub timeout: Option<Duration>,
     /// Run this command afterwards, whatever the result
     #[arg(last = true, value_name = "COMMAND")]
@@ -107,10 +107,6 @@ impl From<WaitStage> for Stage {
             WaitStage::Ready => Self::Ready,
         }
     }
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    kit::settings::duration(text).ok_or_else(|| "write it as 90s, 15m, 2h or 7d".to_owned())
 }
 
 /// The command line as data, for the generator of the manual pages.

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use journal::{Stage, StageResult, StageRun};
+use kit::duration;
 use kit::logging::escape_control;
-use kit::settings;
 
 use crate::boot_state::{BootState, Phase};
 
@@ -138,7 +138,7 @@ impl Scale {
 // Seconds since the start fit into any integer.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 pub fn seconds(length: f64) -> String {
-    if length < 60.0 { format!("{:.2} s", length.max(0.0)) } else { settings::words(length as u64) }
+    if length < 60.0 { format!("{:.2} s", length.max(0.0)) } else { duration::words(length as u64) }
 }
 
 /// Joins a text to one line; notes are the last line of a program's output.

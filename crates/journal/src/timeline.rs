@@ -1,6 +1,6 @@
 //! Timeline of the journal: start, end and result of each stage in the latest run of late boot.
 
-use kit::{settings, units};
+use kit::{duration, units};
 use serde::Serialize;
 
 use crate::{Entry, Event, Stage, StageResult};
@@ -162,7 +162,7 @@ fn progress(tree: &str, bytes: u64, bytes_total: u64, seconds_left: Option<u64>)
         units::format_bytes(bytes_total)
     );
     if let Some(seconds) = seconds_left {
-        text.extend([", ", &settings::words(seconds), " left"]);
+        text.extend([", ", &duration::words(seconds), " left"]);
     }
     text
 }

@@ -8,6 +8,7 @@ pub mod atomic;
 pub mod capabilities;
 pub mod cmd;
 pub mod container;
+pub mod duration;
 pub mod env_scrub;
 pub mod exec_limit;
 pub mod exit;

@@ -9,6 +9,7 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
+use crate::duration;
 use crate::invisible;
 use crate::variables::{Kind, Variable};
 
@@ -157,7 +158,7 @@ impl<'env> SettingsReader<'env> {
     /// Reads a duration above zero.
     pub fn duration_setting(&mut self, variable: &Variable) -> Option<Duration> {
         let rule = "is not a time such as 90s, 30m or 2h";
-        self.parse_or_report(variable, rule, |text| duration(text).filter(|time| !time.is_zero()))
+        self.parse_or_report(variable, rule, |text| duration::parse(text).filter(|time| !time.is_zero()))
     }
 
     /// Reads a SHA-256.
@@ -218,37 +219,6 @@ pub fn is_host(text: &str) -> bool {
     }
     (1..=253).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
-}
-
-/// Parses `90s`, `15m`, `2h` or `7d`; a number needs a unit.
-#[must_use]
-pub fn duration(text: &str) -> Option<Duration> {
-    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        _ => return None,
-    };
-    if !number.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    number.parse::<u64>().ok()?.checked_mul(seconds).map(Duration::from_secs)
-}
-
-/// Formats seconds with their two largest units.
-#[must_use]
-pub fn words(seconds: u64) -> String {
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, minutes) => format!("{minutes} min"),
-        (0, hours, 0) => format!("{hours} h"),
-        (0, hours, minutes) => format!("{hours} h {minutes} min"),
-        (days, 0, _) => format!("{days} d"),
-        (days, hours, _) => format!("{days} d {hours} h"),
-    }
 }
 
 #[cfg(test)]
@@ -341,20 +311,6 @@ mod tests {
             let mut reader = SettingsReader::new(&env);
             assert_eq!(reader.port(&variables::SSH_PORT), 22, "{wrong:?}");
             assert_eq!(reader.into_problems().len(), 1, "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn durations_are_read_and_formatted() {
-        for (written, seconds, formatted) in
-            [("59s", 59, "59 s"), ("15m", 900, "15 min"), ("2h", 7_200, "2 h"), ("7d", 604_800, "7 d")]
-        {
-            assert_eq!(duration(written), Some(Duration::from_secs(seconds)), "{written}");
-            assert_eq!(words(seconds), formatted);
-        }
-        assert_eq!((words(7_260).as_str(), words(90_000).as_str()), ("2 h 1 min", "1 d 1 h"));
-        for wrong in ["", "h", "2", "-2h", "+2h", "2 h", "2w", "2ä", "99999999999999999999d"] {
-            assert_eq!(duration(wrong), None, "{wrong:?}");
         }
     }
 }

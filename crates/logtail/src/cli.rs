@@ -59,7 +59,7 @@ pub enum Action {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    kit::settings::duration(text).ok_or_else(|| "not a duration such as 90s, 10m, 2h or 7d".to_owned())
+    kit::duration::parse(text).ok_or_else(|| "not a duration such as 90s, 10m, 2h or 7d".to_owned())
 }
 
 /// Returns the command line as data, for the generator of the manual pages.

@@ -15,7 +15,7 @@ Examples:
 #[command(name = "portal-link", version, long_about = None, after_help = EPILOGUE)]
 pub struct Cli {
     /// Lifetime of the link, at most 24h, such as 90s, 10m or 2h
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = kit::duration::argument)]
     pub expires: Duration,
     /// URL of the portal as you reach it, if the container does not know it
     #[arg(long, value_name = "URL")]
@@ -29,10 +29,6 @@ pub struct Cli {
     /// Control socket of the portal, for tests
     #[arg(long, value_name = "SOCKET", default_value = portal_control::SOCKET, hide = true)]
     pub socket: PathBuf,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    kit::settings::duration(text).ok_or_else(|| "write it as 90s, 15m, 2h or 7d".to_owned())
 }
 
 /// Returns the command line, for the generator of the manual pages.

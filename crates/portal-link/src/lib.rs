@@ -52,7 +52,7 @@ pub fn run() -> Outcome {
         log::info!("replace the host and port with those at which you reach the portal, or pass --portal");
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    log::info!("valid for one login within {}", kit::settings::words(expires.saturating_sub(now)));
+    log::info!("valid for one login within {}", kit::duration::words(expires.saturating_sub(now)));
     Ok(Exit::Done)
 }
 

@@ -124,7 +124,7 @@ impl Report {
         let source = self.source.as_deref().unwrap_or("the script");
         let mut line = match self.outcome {
             ReportOutcome::Ran => {
-                format!("{source} ran for {}", kit::settings::words(self.seconds.unwrap_or(0)))
+                format!("{source} ran for {}", kit::duration::words(self.seconds.unwrap_or(0)))
             }
             ReportOutcome::Unchanged => format!("{source} has already run successfully; skipped"),
             ReportOutcome::None => "no script is configured".to_owned(),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::anyhow;
 use kit::logging::escape_control;
-use kit::{Env, Exit, SettingsReader, rfc3339, settings, variables};
+use kit::{Env, Exit, SettingsReader, duration, rfc3339, variables};
 
 use crate::account::Account;
 use crate::cli::{Cli, RunOptions};
@@ -366,7 +366,7 @@ impl Provision<'_> {
             }
             None => {
                 report.outcome = ReportOutcome::Ran;
-                let took = settings::words(report.seconds.unwrap_or(0));
+                let took = duration::words(report.seconds.unwrap_or(0));
                 let status = finish.status;
                 self.progress.log_step(&format!("exited successfully after {took} ({status})"));
             }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use kit::settings::words;
+use kit::duration::words;
 use nix::sys::signal::Signal;
 
 use crate::failure::Failure;

@@ -4,7 +4,7 @@ use axum::Form;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use kit::settings::words;
+use kit::duration::words;
 use qrcode::QrCode;
 use qrcode::render::svg;
 use serde::Deserialize;

@@ -19,7 +19,7 @@ pub struct Cli {
     #[arg(required_unless_present_any = ["list", "revoke"], conflicts_with_all = ["list", "revoke"])]
     pub service: Option<String>,
     /// Time until the link expires, such as 90s, 15m, 2h or 7d
-    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = kit::duration::argument)]
     pub expires: Duration,
     /// Number of browsers that can use it [default: unlimited]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -36,11 +36,6 @@ pub struct Cli {
     /// Control socket of the portal, for tests
     #[arg(long, value_name = "SOCKET", default_value = portal_control::SOCKET, hide = true)]
     pub socket: PathBuf,
-}
-
-/// Parses `90s`, `15m`, `2h` or `7d`.
-fn duration(text: &str) -> Result<Duration, String> {
-    kit::settings::duration(text).ok_or_else(|| "write it as 90s, 15m, 2h or 7d".to_owned())
 }
 
 /// Returns the command line, for the generator of the manual pages.

@@ -89,7 +89,7 @@ fn list(client: &Client, json: bool) -> Outcome {
 
 /// Formats a link as one line of `share --list`.
 fn format_share(share: &Share, now: u64) -> String {
-    let left = kit::settings::words(share.expires.saturating_sub(now));
+    let left = kit::duration::words(share.expires.saturating_sub(now));
     let uses =
         share.max_uses.map_or_else(|| share.uses.to_string(), |most| format!("{} of {most}", share.uses));
     format!("{}  {}  port {}  ends in {left}  used {uses}", share.id, share.service, share.port)

@@ -89,7 +89,7 @@ impl Position {
             units::format_bytes(self.rate),
         );
         if let Some(seconds) = self.seconds_left {
-            line.extend([", ", &kit::settings::words(seconds), " left"]);
+            line.extend([", ", &kit::duration::words(seconds), " left"]);
         }
         line
     }

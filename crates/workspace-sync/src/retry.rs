@@ -142,7 +142,7 @@ impl<'a> Retry<'a> {
     fn record_failure(&self, cause: String, hint: Option<&str>, is_retried: bool) {
         let mut hint = hint.unwrap_or("see: workspace-sync status").to_owned();
         if is_retried {
-            let pause = kit::settings::words(self.pause.as_secs());
+            let pause = kit::duration::words(self.pause.as_secs());
             hint.extend(["; retried automatically, next attempt in ", &pause]);
         }
         let is_known = |end: StageRun| {

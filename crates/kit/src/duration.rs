@@ -1,0 +1,58 @@
+//! Durations as people write and read them.
+
+use std::time::Duration;
+
+/// Parses `90s`, `15m`, `2h` or `7d`; a number needs a unit.
+#[must_use]
+pub fn parse(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    number.parse::<u64>().ok()?.checked_mul(seconds).map(Duration::from_secs)
+}
+
+/// Parses a command's argument; an error names the form.
+pub fn argument(text: &str) -> Result<Duration, String> {
+    parse(text).ok_or_else(|| "write it as 90s, 15m, 2h or 7d".to_owned())
+}
+
+/// Formats seconds with their two largest units.
+#[must_use]
+pub fn words(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, minutes) => format!("{minutes} min"),
+        (0, hours, 0) => format!("{hours} h"),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, 0, _) => format!("{days} d"),
+        (days, hours, _) => format!("{days} d {hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_and_formatted() {
+        for (written, seconds, formatted) in
+            [("59s", 59, "59 s"), ("15m", 900, "15 min"), ("2h", 7_200, "2 h"), ("7d", 604_800, "7 d")]
+        {
+            assert_eq!(parse(written), Some(Duration::from_secs(seconds)), "{written}");
+            assert_eq!(words(seconds), formatted);
+        }
+        assert_eq!((words(7_260).as_str(), words(90_000).as_str()), ("2 h 1 min", "1 d 1 h"));
+        for wrong in ["", "h", "2", "-2h", "+2h", "2 h", "2w", "2ä", "99999999999999999999d"] {
+            assert_eq!(parse(wrong), None, "{wrong:?}");
+        }
+    }
+}
