@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use kit::atomic::{self, WriteOptions};
+use kit::process::Process;
 use kit::{HintExt, missing_ok};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -83,29 +84,29 @@ pub fn stop(paths: &EnginePaths) -> Result<bool> {
 /// Container runtimes without their daemon, because that was killed; a new daemon takes them over.
 #[must_use]
 pub fn has_orphans(paths: &EnginePaths) -> bool {
-    running(paths).is_none() && !process::orphans(&paths.exec_root()).is_empty()
+    running(paths).is_none() && process::has_orphans(&paths.exec_root())
 }
 
 fn terminate(pid: i32, paths: &EnginePaths) -> Result<()> {
     kill(Pid::from_raw(pid), Signal::SIGTERM).with_context(|| format!("cannot stop process {pid}"))?;
-    let gone = || !process::is_daemon(&process::arguments(pid), &paths.data());
+    let gone = || !process::is_daemon(&Process::new(pid).arguments(), &paths.data());
     kit::wait::until(STOP_DEADLINE, "the private engine to end", || gone().then_some(()))
         .hint(|| format!("see {}", paths.log().display()))?;
-    let runtimes_gone = || process::orphans(&paths.exec_root()).is_empty();
+    let runtimes_gone = || !process::has_orphans(&paths.exec_root());
     kit::wait::until(STOP_DEADLINE, "the engine's containers to end", || runtimes_gone().then_some(()))
 }
 
 /// Removes the folder below `/run`, unless runtimes of a killed daemon still use it.
 fn clear_runtime(paths: &EnginePaths) -> Result<()> {
     let runtime = paths.runtime();
-    if !process::orphans(&paths.exec_root()).is_empty() {
+    if process::has_orphans(&paths.exec_root()) {
         // The new daemon needs their state; the old number would make it think that it runs already.
         let _ = fs::remove_file(paths.pid_file());
         return Ok(());
     }
-    let mountinfo = fs::read("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
+    let mounts = kit::mounts::all().context("cannot read /proc/self/mountinfo")?;
     for folder in [&runtime, &paths.data()] {
-        for point in process::mounts_below(&mountinfo, folder) {
+        for point in process::mounts_below(&mounts, folder) {
             kit::cmd::run(Command::new("umount").arg("--lazy").arg(&point))?;
         }
     }
