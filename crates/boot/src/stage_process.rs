@@ -32,6 +32,7 @@ pub fn open_log(log: &Path) -> Result<File> {
 pub fn describe_exit(tool: &str, status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (_, Some(signal)) => format!("{tool} was terminated by signal {signal}"),
+        (Some(0), _) => format!("{tool} exited without a report"),
         (Some(code), _) => format!("{tool} failed with exit code {code}"),
         _ => format!("{tool} ended: {status}"),
     }
@@ -43,6 +44,7 @@ mod tests {
 
     #[test]
     fn a_code_and_a_signal_are_distinguished() {
+        assert_eq!(describe_exit("x", ExitStatus::from_raw(0)), "x exited without a report");
         assert_eq!(describe_exit("x", ExitStatus::from_raw(0x0200)), "x failed with exit code 2");
         assert_eq!(describe_exit("x", ExitStatus::from_raw(9)), "x was terminated by signal 9");
     }

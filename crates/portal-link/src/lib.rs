@@ -31,6 +31,8 @@ struct LoginLink<'a> {
 /// Runs the command line.
 pub fn run() -> Outcome {
     let cli = cli::Cli::try_parse()?;
+    // Before the request: the lifetime is rounded down, and the portal's clock may be a second further.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let wanted = CreateLoginCode { seconds: cli.expires.as_secs() };
     let CreatedLoginCode { path, expires } =
         Client::new(&cli.socket).request("POST", "/login-codes", &wanted)?;
@@ -51,7 +53,6 @@ pub fn run() -> Outcome {
     if matches!(origin, PublicOrigin::Guessed(_)) {
         log::info!("replace the host and port with those at which you reach the portal, or pass --portal");
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     log::info!("valid for one login within {}", kit::duration::words(expires.saturating_sub(now)));
     Ok(Exit::Done)
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use percent_encoding::percent_decode;
+use ureq::http::Uri;
 use url::{Position, Url};
 
 use crate::failure::Failure;
@@ -11,7 +12,11 @@ use crate::failure::Failure;
 ///
 /// Shown without login and query, because both may be secrets.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Address(Url);
+pub struct Address {
+    url: Url,
+    /// Query as it was typed: a script may print the variable, and masks match bytes.
+    typed_query: Option<String>,
+}
 
 /// Reason for which a text is not the address of a script.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,8 +28,19 @@ pub enum InvalidAddress {
 
 impl Address {
     /// Parses an absolute address, without the part behind `#`.
+    ///
+    /// Forms in which only a browser finds the host, such as `https:/h` or a login with a blank, are invalid: they hide the
+    /// login from every tool that masks logins.
     pub fn parse(text: &str) -> Result<Self, InvalidAddress> {
-        Self::checked(Url::parse(text))
+        let address = Self::checked(Url::parse(text))?;
+        let text = text.split_once('#').map_or(text, |(text, _)| text);
+        let (place, query) = text.split_once('?').map_or((text, None), |(place, query)| (place, Some(query)));
+        let has_host = place.split_once("://").is_some_and(|(_, rest)| !rest.starts_with('/'));
+        let is_odd = |c: char| c.is_whitespace() || c.is_control();
+        if !has_host || place.contains('\\') || text.contains(is_odd) {
+            return Err(InvalidAddress::Malformed);
+        }
+        Ok(Self { typed_query: query.map(str::to_owned), ..address })
     }
 
     /// Resolves a `Location` header. The result has a login only if the header has one.
@@ -38,11 +54,14 @@ impl Address {
             return Err(InvalidAddress::Scheme(url.scheme().to_owned()));
         }
         url.set_fragment(None);
-        Ok(Self(url))
+        let address = Self { url, typed_query: None };
+        // A host such as `${HOST}` is one for a browser, and none for the client.
+        address.to_request().parse::<Uri>().map_err(|_| InvalidAddress::Malformed)?;
+        Ok(address)
     }
 
     fn without_login(&self) -> Url {
-        let mut url = self.0.clone();
+        let mut url = self.url.clone();
         // They fail for addresses without a host, which are none.
         let _ = url.set_username("").and_then(|()| url.set_password(None));
         url
@@ -54,47 +73,54 @@ impl Address {
     }
 
     pub fn is_https(&self) -> bool {
-        self.0.scheme() == "https"
+        self.url.scheme() == "https"
     }
 
     /// Host, and port unless it is the scheme's own.
     pub fn host(&self) -> &str {
-        &self.0[Position::BeforeHost..Position::AfterPort]
+        &self.url[Position::BeforeHost..Position::AfterPort]
     }
 
     pub fn host_name(&self) -> &str {
-        self.0.host_str().unwrap_or_default()
+        self.url.host_str().unwrap_or_default()
     }
 
     pub fn path(&self) -> &str {
-        self.0.path()
+        self.url.path()
     }
 
     /// Returns `user:password`, decoded, for an `Authorization` header.
     pub fn login(&self) -> Option<Vec<u8>> {
-        let (user, password) = (self.0.username(), self.0.password());
+        let (user, password) = (self.url.username(), self.url.password());
         let has_login = !user.is_empty() || password.is_some();
         has_login.then(|| [decoded(user), b":".to_vec(), decoded(password.unwrap_or_default())].concat())
     }
 
     /// True if a login for the one is meant for the other: same scheme, host and port.
     pub fn same_origin(&self, other: &Self) -> bool {
-        self.0.origin() == other.0.origin()
+        self.url.origin() == other.url.origin()
     }
 
-    /// Returns the password, or a user without one, and the values in the query, each as written and as meant.
+    /// Returns the password, or a user without one, and the values in the query, each as typed, as sent and as
+    /// meant.
     pub fn secrets(&self) -> Vec<Vec<u8>> {
-        let login = Some(self.0.password().unwrap_or(self.0.username())).filter(|login| !login.is_empty());
-        let pairs = self.0.query().into_iter().flat_map(|query| query.split('&'));
+        let login =
+            Some(self.url.password().unwrap_or(self.url.username())).filter(|login| !login.is_empty());
+        let queries = self.url.query().into_iter().chain(self.typed_query.as_deref());
+        let pairs = queries.flat_map(|query| query.split('&'));
         let values = pairs.map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value));
-        login.into_iter().chain(values).flat_map(|secret| [secret.into(), decoded(secret)]).collect()
+        let mut secrets: Vec<Vec<u8>> =
+            login.into_iter().chain(values).flat_map(|secret| [secret.into(), decoded(secret)]).collect();
+        secrets.sort();
+        secrets.dedup();
+        secrets
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}://{}{}", self.0.scheme(), self.host(), self.path())?;
-        if self.0.query().is_some() { formatter.write_str("?…") } else { Ok(()) }
+        write!(formatter, "{}://{}{}", self.url.scheme(), self.host(), self.path())?;
+        if self.url.query().is_some() { formatter.write_str("?…") } else { Ok(()) }
     }
 }
 
@@ -151,7 +177,9 @@ mod tests {
         assert_eq!(full.login().unwrap(), b"ada:p@ss");
         assert_eq!(full.host_name(), "example.com");
         let secrets: Vec<_> = full.secrets().into_iter().map(|s| String::from_utf8(s).unwrap()).collect();
-        assert_eq!(secrets, ["p%40ss", "p@ss", "abc", "abc", "1", "1"]);
+        assert_eq!(secrets, ["1", "abc", "p%40ss", "p@ss"]);
+        let mixed = address("https://h/x?token=abc'def%3D").secrets();
+        assert!(mixed.contains(&b"abc'def%3D".to_vec()), "a script prints it as it was typed");
         assert_eq!(address("http://h").to_request(), "http://h/");
         assert_eq!(address("http://[::1]:80/x").host_name(), "[::1]");
         assert_eq!(address("http://[::1]/x").host_name(), "[::1]");
@@ -175,9 +203,22 @@ mod tests {
         assert_eq!(cause("ftp://h/x").1, "use an https address");
         assert!(cause("example.com:80/x").0.contains("begins with \"example.com\":"));
         assert!(cause("C:\\x").0.contains("begins with \"c\":"));
-        for wrong in
-            ["example.com/x.sh", "https://", "https://[x", "https://a b/x", "http://ä.de/", "http://h:65536/"]
-        {
+        for wrong in [
+            "example.com/x.sh",
+            "https://",
+            "https://[x",
+            "https://a b/x",
+            "http://ä.de/",
+            "http://h:65536/",
+            "https://${HOST}/x",
+            "https://{{host}}/x",
+            "https:///u:p@h/x",
+            "https:u:p@h/x",
+            "https:\\\\u:p@h\\x",
+            "https://u:my pass@h/x",
+            "https://h/a b.sh",
+            "https://h/x?token=a\nb",
+        ] {
             assert_eq!(cause(wrong).0, "PROVISIONING_SCRIPT is not a URL", "{wrong}");
         }
     }
@@ -187,11 +228,7 @@ mod tests {
         for (text, expected) in [
             ("https://h:443/x", "https://h/x"),
             ("http://H:0443/x", "http://h:443/x"),
-            (" https://h/a b.sh\n", "https://h/a%20b.sh"),
-            ("https://h/a\n\tb.sh", "https://h/ab.sh"),
-            ("https:///h/x", "https://h/x"),
-            ("https:h/x", "https://h/x"),
-            ("https:\\\\h\\x", "https://h/x"),
+            ("https://h/x?a=\\", "https://h/x?a=\\"),
             ("http://127.1/", "http://127.0.0.1/"),
             ("http://0x7f.1/", "http://127.0.0.1/"),
             ("https://h/a/../b/%2e%2E/c", "https://h/c"),
@@ -206,10 +243,10 @@ mod tests {
     fn a_login_is_sent_as_meant_and_masked_in_both_forms() {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         for (login, sent, secrets) in [
-            ("token", "token:", ["token", "token"]),
-            ("token:", "token:", ["token", "token"]),
-            (":p", ":p", ["p", "p"]),
-            ("u:a{b c@d", "u:a{b c@d", ["a%7Bb%20c%40d", "a{b c@d"]),
+            ("token", "token:", &["token"][..]),
+            ("token:", "token:", &["token"]),
+            (":p", ":p", &["p"]),
+            ("u:a{b@d", "u:a{b@d", &["a%7Bb%40d", "a{b@d"]),
         ] {
             let full = address(&format!("https://{login}@h/x"));
             assert_eq!(text(full.login().unwrap()), sent);

@@ -108,7 +108,7 @@ pub struct Progress<'a> {
 
 struct Said {
     phase: Phase,
-    first_start: Instant,
+    phase_started: Instant,
     moved: Instant,
     written: Instant,
     notes: u32,
@@ -125,7 +125,7 @@ impl<'a> Progress<'a> {
             held,
             said: Mutex::new(Said {
                 phase: Phase::Copying,
-                first_start: now,
+                phase_started: now,
                 moved: now,
                 written: now,
                 notes: 0,
@@ -138,7 +138,7 @@ impl<'a> Progress<'a> {
     /// Begins another phase, with a clock of its own.
     pub fn enter(&self, phase: Phase) {
         if let Ok(mut said) = self.said.lock() {
-            (said.phase, said.first_start) = (phase, Instant::now());
+            (said.phase, said.phase_started) = (phase, Instant::now());
         }
     }
 
@@ -187,7 +187,8 @@ impl Observer for Progress<'_> {
         // Who finds another thread telling has nothing to add.
         let Ok(mut said) = self.said.try_lock() else { return };
         let now = Instant::now();
-        let position = Position::at(counters.entries(), counters.bytes(), self.total, now - said.first_start);
+        let position =
+            Position::at(counters.entries(), counters.bytes(), self.total, now - said.phase_started);
         if self.terminal && now - said.moved >= MOVE_EVERY {
             said.moved = now;
             let _ = write!(io::stderr(), "\r\x1b[K{}", position.line(self.tree, said.phase, self.total));

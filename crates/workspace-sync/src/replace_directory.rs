@@ -41,7 +41,7 @@ pub enum Replaced {
     /// It was emptied, and is gone.
     Emptied,
     /// It stays, for this reason, as a predicate.
-    ActiveCopy(String),
+    InUse(String),
     /// It stays for now, for this reason, as a predicate.
     Unfinished(String),
 }
@@ -61,7 +61,7 @@ pub fn directory(
         return Ok(Replaced::Exchanged);
     }
     if let Some(users) = users(tree) {
-        return Ok(Replaced::ActiveCopy(users));
+        return Ok(Replaced::InUse(users));
     }
     let finished = while_written(|| {
         let Some(leftover) = leftover.as_mut() else { return Ok(Some(())) };
@@ -82,7 +82,7 @@ pub fn directory(
                 return Ok(None);
             }
         } else if let Some(users) = users(tree) {
-            return Ok(Some(Replaced::ActiveCopy(users)));
+            return Ok(Some(Replaced::InUse(users)));
         }
         is_begun = true;
         // Without a memory of what was carried over, the copy is the truth: it was whole before anything was removed.

@@ -274,7 +274,7 @@ impl SyncContext<'_> {
                     mount_check::refuse(tree, &[active_link])?;
                     match self.replace(tree, &mut work.state)? {
                         Replaced::Exchanged | Replaced::Emptied => {}
-                        Replaced::ActiveCopy(why) => {
+                        Replaced::InUse(why) => {
                             self.keep_directory(work, &why);
                             return Ok(());
                         }
