@@ -11,7 +11,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
 
 use nix::errno::Errno;
@@ -19,6 +19,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::{Whence, lseek};
 use rustix::fs::{FileType, RawDir};
 
+use crate::Identity;
 use crate::listing::{BUFFER, errno, is_dot};
 use crate::queue::Queue;
 
@@ -38,6 +39,8 @@ pub struct Directory<O, S> {
     /// Tasks, directories in it and held names that are not done; the one that brings it to zero leaves the directory.
     pending: AtomicUsize,
     opened: Mutex<Option<Arc<O>>>,
+    /// Which directory it was when it was closed: its name may lead to another one since.
+    closed: OnceLock<Identity>,
 }
 
 /// A directory of a visitor's walk.
@@ -49,7 +52,9 @@ pub type Entered<V> = Option<(Arc<<V as Visitor>::Open>, <V as Visitor>::State)>
 impl<O, S> Directory<O, S> {
     fn new(parent: Option<Arc<Self>>, name: CString, open: Arc<O>, state: S) -> Arc<Self> {
         // The task that lists it is pending.
-        Arc::new(Self { parent, name, state, pending: AtomicUsize::new(1), opened: Mutex::new(Some(open)) })
+        let pending = AtomicUsize::new(1);
+        let opened = Mutex::new(Some(open));
+        Arc::new(Self { parent, name, state, pending, opened, closed: OnceLock::new() })
     }
 
     /// Returns the path below the root, for messages.
@@ -203,7 +208,7 @@ pub fn walk<V: Visitor>(
     let walk = Walk {
         visitor,
         queue: Queue::new(Task::List(root, 0)),
-        open: OpenDirectories::new(V::DESCRIPTORS, V::SPARE * threads),
+        open: OpenDirectories::new(V::DESCRIPTORS, V::SPARE * threads, V::source),
         failure: Mutex::new(None),
     };
     thread::scope(|scope| {
@@ -394,6 +399,10 @@ impl<V: Visitor> Walk<'_, V> {
         };
         while let Some(directory) = closed.pop() {
             let Some(again) = self.visitor.reopen(&open, directory)? else { return Ok(None) };
+            let known = directory.closed.get();
+            if known.is_some_and(|known| crate::identity(V::source(&again)) != Ok(*known)) {
+                return Ok(None);
+            }
             open = Arc::new(again);
             opened(directory, closed.len(), &open);
         }
@@ -404,15 +413,16 @@ impl<V: Visitor> Walk<'_, V> {
 /// Keeps the number of open directories within what the process may have.
 struct OpenDirectories<O, S> {
     limit: usize,
+    source: fn(&O) -> BorrowedFd<'_>,
     oldest_first: Mutex<VecDeque<Weak<Directory<O, S>>>>,
 }
 
 impl<O, S> OpenDirectories<O, S> {
-    fn new(descriptors: usize, spare: usize) -> Self {
+    fn new(descriptors: usize, spare: usize, source: fn(&O) -> BorrowedFd<'_>) -> Self {
         let allowed = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
         let allowed = usize::try_from(allowed).unwrap_or(1024);
         let limit = (allowed.saturating_sub(64) / descriptors).saturating_sub(spare).clamp(8, 512);
-        Self { limit, oldest_first: Mutex::new(VecDeque::new()) }
+        Self { limit, source, oldest_first: Mutex::new(VecDeque::new()) }
     }
 
     /// Remembers an open directory and closes the one that has been open for longest, if they are too many.
@@ -425,6 +435,11 @@ impl<O, S> OpenDirectories<O, S> {
         // The root is what everything else is reached from.
         if let Some(oldest) = oldest.and_then(|weak| weak.upgrade()).filter(|oldest| oldest.parent.is_some())
         {
+            let identity =
+                oldest.opened().as_ref().and_then(|open| crate::identity((self.source)(open)).ok());
+            if let Some(identity) = identity {
+                let _ = oldest.closed.set(identity);
+            }
             oldest.close();
         }
     }
@@ -554,5 +569,34 @@ mod tests {
         let collector = Collector { panics: true, ..Collector::default() };
         let ended = panic::catch_unwind(AssertUnwindSafe(|| walk(&collector, root, (), 4)));
         assert!(ended.is_err());
+    }
+
+    #[test]
+    fn a_name_that_leads_to_another_directory_is_not_opened_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let [first, second] = ["first", "second"].map(|name| dir.path().join(name));
+        fs::create_dir(&first).unwrap();
+        fs::create_dir(&second).unwrap();
+        let root = Arc::new(crate::open_root(dir.path()).unwrap());
+        let top = Directory::new(None, CString::default(), Arc::clone(&root), ());
+        let child = |name: &CStr| {
+            let open = Arc::new(crate::open_dir(&*root, name).unwrap());
+            Directory::new(Some(Arc::clone(&top)), name.to_owned(), open, ())
+        };
+        let (known, other) = (child(c"first"), child(c"second"));
+        let visitor = Collector::default();
+        let walk = Walk {
+            visitor: &visitor,
+            queue: Queue::new(Task::List(Arc::clone(&top), 0)),
+            open: OpenDirectories { limit: 1, source: Collector::source, oldest_first: Mutex::default() },
+            failure: Mutex::new(None),
+        };
+        walk.open.add(&known);
+        walk.open.add(&other);
+        assert!(known.opened().is_none(), "closed");
+        assert!(walk.open(&known).unwrap().is_some());
+        fs::rename(&first, dir.path().join("moved")).unwrap();
+        fs::rename(&second, &first).unwrap();
+        assert!(walk.open(&known).unwrap().is_none());
     }
 }

@@ -222,9 +222,15 @@ impl Ledger {
         Ok(())
     }
 
-    /// Shortens our own log if most of it is history.
+    /// Shortens our own log if most of it is history. A shared one is set aside when nobody would read it any more.
     pub fn tidy(&mut self) -> Result<()> {
         let history = self.records > 2 * (self.count() + self.directories.len()) + TOLERATED;
-        if history && !self.file.is_shared() { self.compact() } else { Ok(()) }
+        if !history || self.file.is_shared() && self.records <= SHARED.1 {
+            return Ok(());
+        }
+        if self.file.is_shared() {
+            self.file.set_aside()?;
+        }
+        self.compact()
     }
 }

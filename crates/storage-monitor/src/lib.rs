@@ -71,10 +71,12 @@ pub fn run() -> Outcome {
     let paths = Paths::find(&Env::from_process(), &cli);
     match cli.task.unwrap_or(Task::Run) {
         Task::Run => {
-            let Turn::Acquired(_lock) = acquire_or_find_running(&paths)? else {
+            let Turn::Acquired(lock) = acquire_or_find_running(&paths)? else {
                 let error = Err(anyhow!("another storage-monitor is running"));
                 return error.hint(|| "storage-monitor status".to_owned());
             };
+            // The kernel releases it once the last thread has ended, and one may be at work when `run` returns.
+            std::mem::forget(lock);
             // The state of an earlier run is not so any more, and our process may have its number.
             let _ = std::fs::remove_file(&paths.status);
             event_loop::run(Monitor::load(paths)?)?;

@@ -128,7 +128,8 @@ impl Monitor {
         let image = &self.paths.image;
         let elsewhere =
             changes.contents.keys().any(|path| !path.starts_with(&storage) && !path.starts_with(image));
-        if elsewhere && self.targets_changed() || changes.names.contains(&storage) {
+        let moved = self.storage.as_ref().is_none_or(|(known, _)| *known != storage);
+        if elsewhere && (moved || self.targets_changed()) || changes.names.contains(&storage) {
             return self.full_scan(None);
         }
         let image = changes.below(image);

@@ -3,7 +3,7 @@
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Take, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -105,6 +105,10 @@ impl LedgerFile {
         let meta = file.metadata().with_context(|| format!("cannot look at {}", self.path.display()))?;
         if !meta.is_file() {
             bail!("{} is not a file", self.path.display());
+        }
+        // A user may have linked a file of another account in the log's place.
+        if meta.nlink() > 1 {
+            bail!("{} has more than one hard link", self.path.display());
         }
         Ok(meta)
     }

@@ -99,6 +99,14 @@ fn a_shared_log_keeps_all_records_and_our_own_is_shortened() {
     let mut next = shared(&file, |_, _| true);
     next.tidy().unwrap();
     assert_eq!((names(&next), fs::read(&file).unwrap() == written), (vec!["theirs".to_owned()], true));
+    link(&mut ours, b"ours");
+    while ours.records <= SHARED.1 {
+        history(&mut ours);
+    }
+    ours.insert(&Path::new("/t").into(), (*b"ours").into(), 0);
+    ours.tidy().unwrap();
+    assert_eq!(names(&shared(&file, |_, _| true)), ["ours"], "what no start would read is begun again");
+    assert!(fs::read(folder.path().join("shared.aside")).unwrap().starts_with(&written));
     let file = folder.path().join("own");
     let mut own = Ledger::load(&file).unwrap();
     history(&mut own);
@@ -157,7 +165,11 @@ fn a_ledger_of_users_that_cannot_be_used_is_set_aside_for_a_new_one() {
     let sparse = || fs::File::create(&file).unwrap().set_len(10 << 40).unwrap();
     let many = || fs::write(&file, vec![0; 3 * (SHARED.1 + 1)]).unwrap();
     let link = || std::os::unix::fs::symlink("/etc/passwd", &file).unwrap();
-    let make: [(&str, &dyn Fn()); 3] = [("", &sparse), ("records", &many), ("link", &link)];
+    let foreign = folder.path().join("foreign");
+    fs::write(&foreign, "not a record").unwrap();
+    let hard = || fs::hard_link(&foreign, &file).unwrap();
+    let make: [(&str, &dyn Fn()); 4] =
+        [("", &sparse), ("records", &many), ("link", &link), ("hard link", &hard)];
     for (what, make) in make {
         make();
         let before = fs::symlink_metadata(&file).unwrap();
@@ -174,6 +186,7 @@ fn a_ledger_of_users_that_cannot_be_used_is_set_aside_for_a_new_one() {
         assert_eq!(links(&shared(&file, |_, _| true)).len(), 1, "{what}");
         fs::remove_file(&file).unwrap();
     }
+    assert_eq!(fs::read(&foreign).unwrap(), b"not a record");
     std::os::unix::fs::symlink("/etc/passwd", &file).unwrap();
     assert!(Ledger::load(&file).is_err(), "one of our own is an error");
 }

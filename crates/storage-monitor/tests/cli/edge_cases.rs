@@ -72,6 +72,15 @@ fn the_storage_may_be_a_link_itself() {
     world.start();
     world.store("a/x");
     world.until_links(&["x -> a/x"]);
+    fs::create_dir_all(world.path("other/a")).unwrap();
+    fs::write(world.path("other/a/y"), "").unwrap();
+    symlink(world.path("other"), world.path("workspace/new")).unwrap();
+    fs::rename(world.path("workspace/new"), world.path("workspace/storage")).unwrap();
+    world.until("links into the other volume", || {
+        world.path("app/y").exists() && !world.path("app/x").exists()
+    });
+    fs::write(world.path("other/a/z"), "").unwrap();
+    world.until("a link to a new file", || world.path("app/z").exists());
 }
 
 #[test]
