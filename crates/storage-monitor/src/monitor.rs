@@ -462,7 +462,7 @@ mod tests {
         fs::write(top.join("volume/a/one/file"), "").unwrap();
         fs::rename(top.join("storage"), top.join("former")).unwrap();
         symlink(top.join("volume"), top.join("storage")).unwrap();
-        monitor.full_scan(None);
+        assert!(change(&mut monitor, "storage"));
         let former = ["storage", "storage/a", "storage/a/three", "storage/a/two"];
         assert_eq!(news(&mut monitor), (names(&["volume", "volume/a", "volume/a/one"]), names(&former)));
     }
