@@ -243,3 +243,43 @@ fn remove(path: &Path) -> io::Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_leaves_whole_lines_and_the_log_goes_on_when_there_is_room() {
+        let dir = tempfile::tempdir().unwrap();
+        // A file system of two pages; this needs root.
+        let mount = |args: &[&str]| Command::new(args[0]).args(&args[1..]).arg(dir.path()).status().unwrap();
+        assert!(mount(&["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs"]).success());
+        let path = dir.path().join("a.log");
+        let mut log = RotatingLog::new(path.clone(), 1 << 20, Keep::Newest(1));
+        let filler = dir.path().join("filler");
+        fs::write(&filler, [0; 4_096]).unwrap();
+        let line = format!("{}\n", "x".repeat(999));
+        let first = log.write(line.repeat(5).as_bytes());
+        fs::remove_file(&filler).unwrap();
+        let second = log.write(b"last\n");
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(mount(&["umount", "--lazy"]).success());
+        assert_eq!((first.bytes, second.bytes), (4_000, 5));
+        assert_eq!(first.error.unwrap().kind(), ErrorKind::StorageFull);
+        assert!(second.error.is_none() && text == line.repeat(4) + "last\n");
+    }
+
+    #[test]
+    fn a_file_exceeds_the_limit_only_by_a_single_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = RotatingLog::new(dir.path().join("a.log"), 10, Keep::Newest(4));
+        for lines in ["1234\n", "5678\n", "9\n", "longer than all\n", "1\n"] {
+            assert!(log.write(lines.as_bytes()).error.is_none());
+        }
+        let older = [3, 2, 1].map(|number| fs::read_to_string(log.numbered(number)).unwrap());
+        assert_eq!(older, ["1234\n5678\n", "9\n", "longer than all\n"]);
+        assert_eq!(fs::read_to_string(log.path()).unwrap(), "1\n");
+    }
+}

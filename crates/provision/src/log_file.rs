@@ -137,4 +137,18 @@ mod tests {
         }
         assert_eq!(fs::read_to_string(victim).unwrap(), "precious");
     }
+
+    #[test]
+    fn a_log_that_cannot_be_opened_at_first_gets_the_lines_from_then_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p.log");
+        fs::create_dir(&path).unwrap();
+        let mut log = LogFile::open(&path, 100);
+        log.write(b"lost\n");
+        fs::remove_dir(&path).unwrap();
+        log.write(b"kept\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "kept\n");
+        let loss = log.loss_message().unwrap();
+        assert!(loss.starts_with("5 bytes of output") && loss.contains("Is a directory"), "{loss}");
+    }
 }
