@@ -65,7 +65,8 @@ impl DirectoryEvents {
         let Some(inotify) = &self.inotify else { return Ok(()) };
         self.watched.resize(self.watched.len().max(index + 1), None);
         let Ok(opened) = directory.open() else { return Ok(()) };
-        let Ok(id) = opened.path().metadata().map(|meta| FileId::from_metadata(&meta)) else { return Ok(()) };
+        let path = dirfd::fd_path(&opened);
+        let Ok(id) = path.metadata().map(|meta| FileId::from_metadata(&meta)) else { return Ok(()) };
         if let Some((descriptor, watched)) = self.watched[index] {
             if watched == id {
                 return Ok(());
@@ -78,7 +79,7 @@ impl DirectoryEvents {
             | AddWatchFlags::IN_DELETE
             | AddWatchFlags::IN_MOVE
             | AddWatchFlags::IN_ATTRIB;
-        let added = inotify.add_watch(&opened.path(), events | AddWatchFlags::IN_ONLYDIR);
+        let added = inotify.add_watch(&path, events | AddWatchFlags::IN_ONLYDIR);
         if added.is_err() {
             // Events of some directories only would be worse than none, because the interval would be long.
             self.inotify = None;

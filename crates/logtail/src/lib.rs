@@ -71,7 +71,7 @@ pub fn run() -> Outcome {
         None => viewer::run(cli),
         Some(Action::Follow { to_parent }) => {
             let output = if to_parent {
-                // supervisord would have to copy the output through a pipe, and block while nobody reads.
+                // supervisord would have to copy the output through a pipe, and block without a reader.
                 PathBuf::from(format!("/proc/{}/fd/1", nix::unistd::getppid()))
             } else {
                 PathBuf::from(output::STDOUT)

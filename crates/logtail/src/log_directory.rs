@@ -2,14 +2,15 @@
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use kit::missing_ok;
-use nix::fcntl::{OFlag, openat};
+use nix::errno::Errno;
+use nix::fcntl::open;
 use nix::sys::stat::Mode;
 
 use crate::file_id::FileId;
@@ -64,9 +65,6 @@ impl Listing {
     }
 }
 
-/// An open directory, which cannot be replaced any more.
-pub struct Opened(File);
-
 impl LogDirectory {
     pub fn new(path: PathBuf, selection: Selection) -> Self {
         Self { path, selection, own: BTreeSet::new(), owners: BTreeMap::new() }
@@ -76,10 +74,9 @@ impl LogDirectory {
         &self.path
     }
 
-    /// Opens the directory that has the path now; a symbolic link is an error.
-    pub fn open(&self) -> io::Result<Opened> {
-        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
-        OpenOptions::new().read(true).custom_flags(flags.bits()).open(&self.path).map(Opened)
+    /// Opens the directory that has the path now; a symbolic link in its place is an error.
+    pub fn open(&self) -> io::Result<OwnedFd> {
+        Ok(open(&self.path, dirfd::DIRECTORY, Mode::empty())?)
     }
 
     /// Returns the files of one log in a consistent state: a listing in the middle of a rotation can have a file under two
@@ -99,7 +96,7 @@ impl LogDirectory {
         let Some(opened) = missing_ok(self.open())? else { return Ok(Listing::default()) };
         let mut listing = Listing::default();
         let mut entries = Vec::new();
-        for entry in fs::read_dir(opened.path())? {
+        for entry in fs::read_dir(dirfd::fd_path(&opened))? {
             let entry = entry?;
             match entry.file_name().into_string() {
                 Ok(name) => entries.push((name, entry)),
@@ -156,11 +153,9 @@ impl LogDirectory {
 
     /// Opens a file for reading; nothing if it is not the one that was listed.
     pub fn open_file(&self, name: &str, meant: FileId) -> io::Result<Option<File>> {
-        let flags =
-            OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
-        let file = match openat(&self.open()?.0, name, flags, Mode::empty()) {
-            Ok(file) => File::from(file),
-            Err(nix::errno::Errno::ENOENT | nix::errno::Errno::ELOOP) => return Ok(None),
+        let file = match dirfd::open_file(self.open()?, name) {
+            Ok(Some(file)) => file,
+            Ok(None) | Err(Errno::ELOOP) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
         let meta = file.metadata()?;
@@ -200,13 +195,6 @@ fn stable<T: PartialEq>(ask: impl Fn() -> io::Result<T>) -> io::Result<T> {
         last = next;
     }
     Ok(last)
-}
-
-impl Opened {
-    /// Returns a path to this directory, whatever has its name now.
-    pub fn path(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
-    }
 }
 
 #[cfg(test)]

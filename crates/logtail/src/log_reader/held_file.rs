@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::compressed::ContentSum;
 use crate::file_id::FileId;
 
-/// Maximum number of open files of one log: while nobody reads, more would keep deleted files on the disk.
+/// Maximum number of open files of one log: without a reader of the output, more would keep deleted files on the disk.
 pub const MAX_HELD: usize = 8;
 /// Interval between two scans that shows that the process was stopped: it scans every second otherwise.
 pub const MAX_SCAN_INTERVAL: Duration = Duration::from_secs(2);
