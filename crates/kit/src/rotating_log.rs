@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 
+use crate::missing_ok;
+
 /// Older files that are kept.
 #[derive(Debug, Clone, Copy)]
 pub enum Keep {
@@ -150,10 +152,7 @@ impl RotatingLog {
         for number in (1..free).rev() {
             replace(&self.numbered(number), &self.numbered(number + 1))?;
         }
-        match replace(&self.path, &self.numbered(1)) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            result => result,
-        }
+        missing_ok(replace(&self.path, &self.numbered(1))).map(drop)
     }
 
     /// Opens the file at the path; a new one gets the readers of the one before it.
@@ -186,7 +185,7 @@ impl RotatingLog {
         name.push(self.path.file_name().unwrap_or_default());
         name.push(".new");
         let temporary = self.path.with_file_name(name);
-        remove(&temporary)?;
+        missing_ok(fs::remove_file(&temporary))?;
         let file = open(OpenOptions::new().read(true).create_new(true), &temporary)?;
         // Where this does not work, only root can read it, which is safe.
         let _ = fchown(&file, Some(previous.uid()), Some(previous.gid()));
@@ -233,15 +232,8 @@ fn append(mut file: &File, lines: &[u8]) -> Written {
 /// Gives a file a name that another one may have. That one is removed first: a rename over it would have ext4 write its
 /// successor to the disk at once (`auto_da_alloc`, ext4(5)).
 fn replace(from: &Path, to: &Path) -> io::Result<()> {
-    remove(to)?;
+    missing_ok(fs::remove_file(to))?;
     fs::rename(from, to)
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
