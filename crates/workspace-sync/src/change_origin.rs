@@ -4,11 +4,14 @@
 //! entries another group and mode, and carrying that over would bring back what the user removed from the copy. So an
 //! entry is work if the image's listing does not have it as it is.
 
+use std::io;
+
 use anyhow::Result;
+use dirfd::walk::Entry;
 
 use crate::image_listing::{Listing, Provenance};
 use crate::sync_state::{self, PendingDelta};
-use crate::tree_walk::{self, Entry};
+use crate::volume_clock::Timestamp;
 
 /// Knows what the image brought.
 #[derive(Debug)]
@@ -28,12 +31,13 @@ impl ChangeOrigin {
             return Ok(true);
         }
         let Some(listing) = &self.0 else {
-            return Ok(!entry.is_directory() && entry.modified() >= leftover.source_since);
+            return Ok(!entry.is_directory() && Timestamp::modify_time(&entry.stat) >= leftover.source_since);
         };
         Ok(match listing.provenance(entry) {
             Provenance::Image => false,
             Provenance::Unknown if entry.is_directory() => {
-                tree_walk::names(tree_walk::open(entry.directory, entry.base)?)?.is_empty()
+                let opened = dirfd::open_dir(entry.directory, entry.base);
+                opened.and_then(dirfd::names).map_err(io::Error::from)?.is_empty()
             }
             Provenance::Changed | Provenance::Unknown | Provenance::Added => true,
         })

@@ -5,6 +5,7 @@
 //! checked before each pass, before each removal, before the rename, and every few seconds.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +19,6 @@ use nix::sys::time::TimeSpec;
 
 use crate::partial_claim::{self, Claim, TOUCH_EVERY};
 use crate::reserved_names;
-use crate::tree_walk;
 
 /// The claim on a partial copy, for as long as this lives.
 #[derive(Debug)]
@@ -117,9 +117,11 @@ impl Place {
     /// Returns whether a directory with our claim has the name: behind another name it is in use.
     fn is_ours(&self) -> Result<bool> {
         let name: &OsStr = &self.name;
-        let there = match tree_walk::open(&self.parent, name) {
-            Err(error) if tree_walk::is_elsewhere(&error) => return Ok(false),
-            opened => opened.with_context(|| format!("cannot open {}", self.shown.display()))?,
+        let there = match dirfd::open_dir(&self.parent, name) {
+            Err(error) if dirfd::is_absent(error) => return Ok(false),
+            opened => opened
+                .map_err(io::Error::from)
+                .with_context(|| format!("cannot open {}", self.shown.display()))?,
         };
         Ok(Claim::read(&there)?.is_some_and(|found| self.claim.is_held_by(&found)))
     }
@@ -128,7 +130,6 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::open_beneath;
     use crate::partial_claim::ClaimResult;
     use std::fs;
     use std::time::Duration;
@@ -145,7 +146,7 @@ mod tests {
     }
 
     fn held(own: &Claim, at: &Path) -> ClaimLease {
-        let parent = open_beneath::open_root(at).unwrap();
+        let parent = dirfd::open_root(at).unwrap();
         let ClaimResult::Ours { directory, .. } = own.take(&parent, OsStr::new("x.partial")).unwrap() else {
             panic!("it is free");
         };

@@ -13,12 +13,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use dirfd::FileType;
+use dirfd::walk::{self, Next};
 use kit::atomic::{self, WriteOptions};
-use nix::sys::stat::FileStat;
+use nix::sys::stat::{FileStat, SFlag};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::tree_walk::{self, Next};
 use crate::volume_clock::Timestamp;
 
 /// The part of an entry that a write changes, and its permissions.
@@ -37,13 +38,13 @@ pub struct EntryState {
 impl EntryState {
     /// Of what was looked at.
     pub fn of(stat: &FileStat) -> Self {
-        let kind = tree_walk::kind(stat).bits();
-        let is_directory = tree_walk::kind(stat) == nix::sys::stat::SFlag::S_IFDIR;
+        let kind = stat.st_mode & SFlag::S_IFMT.bits();
+        let is_directory = dirfd::file_type(stat) == FileType::Directory;
         Self {
             kind,
             permissions: stat.st_mode & 0o777,
             size: if is_directory { 0 } else { stat.st_size.unsigned_abs() },
-            modified: Timestamp(stat.st_mtime, stat.st_mtime_nsec),
+            modified: Timestamp::modify_time(stat),
         }
     }
 
@@ -67,7 +68,7 @@ impl CopiedState {
     /// Looks at the copy at `root`; names in `keep`, at the top, are not the tree's.
     pub fn of(root: impl AsFd, keep: &[&OsStr]) -> Result<Self> {
         let mut digests = Vec::new();
-        tree_walk::each::<io::Error>(root, &mut |entry| {
+        walk::each::<io::Error>(root, &mut |entry| {
             if entry.name.as_os_str() == entry.base && keep.contains(&entry.base) {
                 return Ok(Next::Skip);
             }

@@ -16,21 +16,21 @@ use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Gid, Uid, fchown};
 use tree_copy::{Capabilities, Check, FreeSpace, NoObserver, Options, PassStats, Survey};
 
+use crate::changed_since::find_changed;
 use crate::claim_lease::ClaimLease;
 use crate::copy_marker::Marker;
+use crate::ensure_beneath::{ensure_beneath, open_root};
 use crate::failure::Failure;
 use crate::generation;
 use crate::image_listing::Listing;
 use crate::journal_notes;
 use crate::listing_file;
 use crate::mount_check;
-use crate::open_beneath;
 use crate::partial_claim::{self, Claim, ClaimResult};
 use crate::progress::{Phase, Progress, Total};
 use crate::reserved_names;
 use crate::sync_state::{PendingDelta, SyncState};
 use crate::tree_paths::TreePaths;
-use crate::tree_walk;
 use crate::volume_clock::Timestamp;
 use kit::hex;
 
@@ -82,12 +82,12 @@ pub fn open_parent(tree: &TreePaths, workspace: &Path) -> Result<OwnedFd> {
 fn make_parent(tree: &TreePaths, workspace: &Path) -> Result<OwnedFd, Failure> {
     let relative = tree.parent.strip_prefix(workspace).unwrap_or(Path::new(""));
     let cannot = || format!("cannot use {} as a directory", tree.parent.display());
-    match open_beneath::ensure_below(open_beneath::open_root(workspace)?, relative) {
-        Err(error) if open_beneath::is_no_directory(&error) => Err(Failure::Lasting(kit::exit::with_hint(
-            anyhow::Error::new(error).context(cannot()),
+    match ensure_beneath(open_root(workspace)?, relative) {
+        Err(error) if dirfd::is_not_directory(error) => Err(Failure::Lasting(kit::exit::with_hint(
+            anyhow::Error::new(io::Error::from(error)).context(cannot()),
             "a link or a file in that place is not followed: move it away".to_owned(),
         ))),
-        opened => Ok(opened.with_context(cannot)?),
+        opened => Ok(opened.map_err(io::Error::from).with_context(cannot)?),
     }
 }
 
@@ -217,7 +217,7 @@ impl CopyJob<'_> {
         let changed = if next < copied.since {
             Some(self.source.to_owned())
         } else {
-            tree_walk::changed(self.source, copied.since..=Timestamp(now.0 + LOOK_SECONDS, 0))?
+            find_changed(self.source, copied.since..=Timestamp(now.0 + LOOK_SECONDS, 0))?
         };
         if changed.is_none() {
             return Ok(None);
@@ -382,7 +382,7 @@ impl CopyJob<'_> {
 
     /// The source's clock now.
     fn now(&self) -> Result<Timestamp> {
-        Timestamp::now(open_beneath::open_root(self.source.parent().unwrap_or(Path::new("/")))?)
+        Timestamp::now(open_root(self.source.parent().unwrap_or(Path::new("/")))?)
     }
 
     /// An error with the path that the user knows instead of that of an open file.
@@ -444,7 +444,7 @@ pub fn commit(parent: &OwnedFd, from: &Path, to: &Path) -> Result<()> {
 fn write(directory: &OwnedFd, name: &str, content: &[u8]) -> Result<()> {
     let cannot = || format!("cannot write {name}");
     let temporary = format!("{}.new", reserved_names::CLAIM);
-    let mut file = partial_claim::create(directory, &temporary, 0o644).with_context(cannot)?;
+    let mut file = dirfd::create_file(directory, temporary.as_str(), 0o644).with_context(cannot)?;
     file.write_all(content).with_context(cannot)?;
     file.sync_all().with_context(cannot)?;
     renameat(directory, temporary.as_str(), directory, name).with_context(cannot)?;

@@ -10,22 +10,24 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
+use dirfd::FileType;
+use dirfd::walk::{self, Entry, Next};
+use nix::errno::Errno;
 use nix::fcntl::AtFlags;
-use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat};
+use nix::sys::stat::{Mode, fchmod, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use tree_copy::{Capabilities, NoObserver};
 
 use crate::change_origin::ChangeOrigin;
 use crate::copy_job;
 use crate::directory_entry;
+use crate::ensure_beneath::{ensure_beneath, open_root};
 use crate::image_listing::Listing;
 use crate::merge_policy::{self, NewEntry, Relation, Step};
-use crate::open_beneath;
 use crate::reserved_names;
 use crate::round_result::DeltaRound;
 use crate::sync_state::{self, AppendedBytes, OwnWrite, PendingDelta};
 use crate::tree_paths::TreePaths;
-use crate::tree_walk::{self, Entry, Next, kind, names};
 use crate::volume_clock::Timestamp;
 use crate::write_check::{self, WriteCheck};
 
@@ -70,7 +72,7 @@ impl<'a> DeltaSync<'a> {
     pub fn round(&self, leftover: &mut PendingDelta) -> Result<DeltaRound> {
         let cannot = || format!("cannot carry over changes from {}", self.old.display());
         let above = self.old.parent().unwrap_or(Path::new("/"));
-        let next = Timestamp::now(open_beneath::open_root(above)?)?.safely_before();
+        let next = Timestamp::now(open_root(above)?)?.safely_before();
         let mut round = DeltaRound::default();
         self.swept.take();
         if let Err(error) = self.walk(leftover, &mut round) {
@@ -90,18 +92,18 @@ impl<'a> DeltaSync<'a> {
     }
 
     fn walk(&self, leftover: &mut PendingDelta, round: &mut DeltaRound) -> Result<()> {
-        let old = open_beneath::open_root(self.old)?;
+        let old = open_root(self.old)?;
         if Timestamp::changed(&File::from(old.try_clone()?).metadata()?) >= leftover.source_since {
             self.directory(Path::new(""), true, leftover, round)?;
         }
-        tree_walk::each(&old, &mut |entry| -> Result<Next> {
+        walk::each::<io::Error>(&old, &mut |entry| {
             if entry.name.as_os_str() == entry.base && reserved_names::all().contains(&entry.base) {
                 return Ok(Next::Skip);
             }
-            if entry.changed() < leftover.source_since {
+            if Timestamp::change_time(&entry.stat) < leftover.source_since {
                 return Ok(Next::Enter);
             }
-            let next = (|| {
+            let next = (|| -> Result<Next> {
                 let is_work = self.origin.is_work(entry, leftover)?;
                 if entry.is_directory() {
                     return self.directory(entry.name, is_work, leftover, round);
@@ -121,7 +123,8 @@ impl<'a> DeltaSync<'a> {
                 round.failed.get_or_insert(error.context(cannot));
                 Next::Skip
             }))
-        })
+        })?;
+        Ok(())
     }
 
     /// A directory in which something came or went; one that was carried over with all its content need not be entered.
@@ -132,18 +135,18 @@ impl<'a> DeltaSync<'a> {
         leftover: &mut PendingDelta,
         round: &mut DeltaRound,
     ) -> Result<Next> {
-        match open_beneath::open_below(&self.new, name) {
+        match dirfd::open_beneath(&self.new, name) {
             Ok(there) => {
                 self.sweep(name, &there);
                 // What is in a mount was not copied from here.
-                if self.removes && tree_walk::open_below(&self.new, name).is_ok() {
+                if self.removes && is_on_one_mount(&self.new, name) {
                     self.removals(name, &there, leftover, round)?;
                 }
                 Ok(Next::Enter)
             }
             // It was removed from the copy, or something else was put there.
             Err(_) if !is_work => Ok(Next::Enter),
-            Err(error) if is_gone(&error) => {
+            Err(Errno::ENOENT) => {
                 self.replicate(name, name.file_name(), leftover, round)?;
                 Ok(Next::Skip)
             }
@@ -158,20 +161,23 @@ impl<'a> DeltaSync<'a> {
     fn entry(&self, entry: &Entry<'_>, leftover: &mut PendingDelta, round: &mut DeltaRound) -> Result<()> {
         let (name, base) = (entry.name, entry.base);
         let above_name = name.parent().unwrap_or(Path::new(""));
-        let above = match open_beneath::ensure_below(&self.new, above_name) {
+        let above = match ensure_beneath(&self.new, above_name) {
             // A file or a link was put there after the switch: the directory is kept beside it.
-            Err(error) if open_beneath::is_no_directory(&error) => {
+            Err(error) if dirfd::is_not_directory(error) => {
                 let mut steps: Vec<&Path> = above_name.ancestors().collect();
                 steps.reverse();
-                let taken = steps.into_iter().find(|step| open_beneath::open_below(&self.new, step).is_err());
+                let taken = steps.into_iter().find(|step| dirfd::open_beneath(&self.new, step).is_err());
                 return self.keep_beside(taken.unwrap_or(above_name), leftover, round);
             }
-            above => above?,
+            above => above.map_err(io::Error::from)?,
         };
         self.sweep(above_name, &above);
         let mut there = self.judge.look(name, &above, base, leftover)?;
-        let old =
-            if entry.kind() == SFlag::S_IFREG { directory_entry::open_for_reading(entry)? } else { None };
+        let old = if entry.kind() == FileType::RegularFile {
+            dirfd::open_file(entry.directory, entry.base)?
+        } else {
+            None
+        };
         let new =
             (there != NewEntry::Missing).then(|| directory_entry::open_for_appending(&above, base)).flatten();
         if there == NewEntry::Written
@@ -278,8 +284,8 @@ impl<'a> DeltaSync<'a> {
     ) -> Result<()> {
         let (Some(base), Some(target)) = (name.file_name(), target) else { return Ok(()) };
         let above_name = name.parent().unwrap_or(Path::new(""));
-        let old = open_beneath::open_below(open_beneath::open_root(self.old)?, above_name)?;
-        let above = open_beneath::ensure_below(&self.new, above_name)?;
+        let old = dirfd::open_beneath(open_root(self.old)?, above_name).map_err(io::Error::from)?;
+        let above = ensure_beneath(&self.new, above_name).map_err(io::Error::from)?;
         self.sweep(above_name, &above);
         tree_copy::replicate(old.as_fd(), base, above.as_fd(), target, self.capabilities, &NoObserver)?;
         round.copied += 1;
@@ -291,12 +297,13 @@ impl<'a> DeltaSync<'a> {
 
     /// Puts the old entry beside the new one: under the name of the round before, or a free one.
     fn keep_beside(&self, name: &Path, leftover: &mut PendingDelta, round: &mut DeltaRound) -> Result<()> {
-        let above = open_beneath::ensure_below(&self.new, name.parent().unwrap_or(Path::new("")))?;
+        let above =
+            ensure_beneath(&self.new, name.parent().unwrap_or(Path::new(""))).map_err(io::Error::from)?;
         for number in 1_u32.. {
             let base = directory_entry::before_switch_name(name.file_name().unwrap_or_default(), number);
             let beside = name.with_file_name(&base);
             let known = leftover.written.get(&sync_state::key(&beside)).copied();
-            match directory_entry::look(&above, &base)? {
+            match dirfd::stat(&above, base.as_os_str())? {
                 None => round.kept.push(self.tree.copy.join(&beside)),
                 Some(found) if known.is_some_and(|ours| ours.is_still(&found)) => {}
                 Some(_) => continue,
@@ -316,8 +323,8 @@ impl<'a> DeltaSync<'a> {
         leftover: &PendingDelta,
         round: &mut DeltaRound,
     ) -> Result<()> {
-        let old = open_beneath::open_below(open_beneath::open_root(self.old)?, name)?;
-        for base in names(there)? {
+        let old = dirfd::open_beneath(open_root(self.old)?, name).map_err(io::Error::from)?;
+        for base in dirfd::names(there).map_err(io::Error::from)? {
             let is_kept = name.as_os_str().is_empty() && reserved_names::all().contains(&base.as_os_str());
             let is_ours = base.as_bytes().ends_with(directory_entry::BEFORE_SWITCH.as_bytes());
             if is_kept || is_ours || fstatat(&old, base.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok() {
@@ -340,14 +347,14 @@ impl<'a> DeltaSync<'a> {
     ) -> Result<()> {
         let above = above.try_clone_to_owned()?;
         let Ok(stat) = fstatat(&above, base, AtFlags::AT_SYMLINK_NOFOLLOW) else { return Ok(()) };
-        let is_directory = kind(&stat) == SFlag::S_IFDIR;
+        let is_directory = dirfd::file_type(&stat) == FileType::Directory;
         // A directory is written, too, when something is made or removed in it.
         if self.judge.look(name, &above, base, leftover)? != NewEntry::Untouched {
             return Ok(());
         }
         if is_directory {
-            let directory = tree_walk::open(&above, base)?;
-            for child in names(&directory)? {
+            let directory = dirfd::open_dir(&above, base).map_err(io::Error::from)?;
+            for child in dirfd::names(&directory).map_err(io::Error::from)? {
                 self.remove(&name.join(&child), directory.as_fd(), &child, leftover, round)?;
             }
         }
@@ -363,12 +370,13 @@ impl<'a> DeltaSync<'a> {
 
 /// Remembers that an entry is as we made it, with the permissions of the old one.
 fn remember(name: &Path, above: &OwnedFd, base: &OsStr, leftover: &mut PendingDelta) {
-    if let Ok(Some(stat)) = directory_entry::look(above, base) {
+    if let Ok(Some(stat)) = dirfd::stat(above, base) {
         let bits = stat.st_mode & 0o777;
         leftover.remember(name, OwnWrite { permissions: Some((bits, bits)), ..OwnWrite::of(&stat) });
     }
 }
 
-fn is_gone(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound
+/// True if nothing is mounted on a directory or on the way to it.
+fn is_on_one_mount(root: &OwnedFd, name: &Path) -> bool {
+    root.try_clone().is_ok_and(|root| name.iter().try_fold(root, dirfd::open_dir).is_ok())
 }

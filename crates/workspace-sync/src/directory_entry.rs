@@ -7,39 +7,19 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use anyhow::Result;
-use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use dirfd::FileType;
+use dirfd::walk::Entry;
+use nix::fcntl::{OFlag, openat, readlinkat};
+use nix::sys::stat::{Mode, fstat};
 
 use crate::copied_state::EntryState;
 use crate::merge_policy;
-use crate::tree_walk::{Entry, kind};
 
 const FLAGS: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_NONBLOCK).union(OFlag::O_CLOEXEC);
-
-/// Looks at a name without following it; nothing if nothing has it.
-pub fn look(above: &OwnedFd, base: &OsStr) -> Result<Option<FileStat>> {
-    match fstatat(above, base, AtFlags::AT_SYMLINK_NOFOLLOW) {
-        Err(nix::Error::ENOENT) => Ok(None),
-        stat => Ok(Some(stat?)),
-    }
-}
 
 /// Returns the part of a file's state that any write to it changes.
 pub fn state(file: impl AsFd) -> io::Result<EntryState> {
     Ok(EntryState::of(&fstat(file)?))
-}
-
-/// Opens a file of the old tree, if it is still there.
-pub fn open_for_reading(entry: &Entry<'_>) -> Result<Option<File>> {
-    open_in(entry.directory, entry.base)
-}
-
-/// Opens a file in a directory for reading, if it is still there.
-pub fn open_in(directory: impl AsFd, base: &OsStr) -> Result<Option<File>> {
-    match openat(directory, base, OFlag::O_RDONLY | FLAGS, Mode::empty()) {
-        Err(nix::Error::ENOENT) => Ok(None),
-        opened => Ok(Some(File::from(opened?))),
-    }
 }
 
 /// Opens a file of the new tree, if it is one.
@@ -51,11 +31,11 @@ pub fn open_for_appending(above: &OwnedFd, base: &OsStr) -> Option<File> {
 
 /// True if both are symbolic links with the same text, or special files of the same kind.
 pub fn is_same_special(entry: &Entry<'_>, above: &OwnedFd, base: &OsStr) -> bool {
-    let Ok(stat) = fstatat(above, base, AtFlags::AT_SYMLINK_NOFOLLOW) else { return false };
-    kind(&stat) == entry.kind()
+    let Ok(Some(stat)) = dirfd::stat(above, base) else { return false };
+    dirfd::file_type(&stat) == entry.kind()
         && match entry.kind() {
-            SFlag::S_IFREG => false,
-            SFlag::S_IFLNK => readlinkat(above, base).ok() == readlinkat(entry.directory, entry.base).ok(),
+            FileType::RegularFile => false,
+            FileType::Symlink => readlinkat(above, base).ok() == readlinkat(entry.directory, entry.base).ok(),
             _ => true,
         }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use kit::atomic::{self, WriteOptions};
 use serde::{Deserialize, Serialize};
 
-use crate::open_beneath;
+use crate::ensure_beneath::open_root;
 use crate::volume_clock::Timestamp;
 
 /// Beside what the container remembers about its trees.
@@ -31,8 +31,7 @@ pub fn load(state_dir: &Path) -> Option<Timestamp> {
 
 /// Writes down that it is now, by the clock of the file system of `opt`.
 pub fn record_now(state_dir: &Path, opt: &Path) -> Result<()> {
-    let first_start =
-        FirstStart { at: Timestamp::now(open_beneath::open_root(opt)?)?, container: container_word() };
+    let first_start = FirstStart { at: Timestamp::now(open_root(opt)?)?, container: container_word() };
     fs::create_dir_all(state_dir).with_context(|| format!("cannot create {}", state_dir.display()))?;
     atomic::write(&state_dir.join(NAME), &serde_json::to_vec(&first_start)?, WriteOptions::durable(0o644))
 }

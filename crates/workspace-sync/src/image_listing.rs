@@ -11,13 +11,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use dirfd::FileType;
+use dirfd::walk::{self, Entry, Next};
 use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::{Mode, SFlag};
 use sha2::{Digest, Sha256};
 
-use crate::open_beneath;
+use crate::ensure_beneath::open_root;
 use crate::reserved_names;
-use crate::tree_walk::{self, Entry, Next};
 use crate::volume_clock::Timestamp;
 
 /// The content of files up to this size counts for the generation, in bytes: a release may change a file and keep its
@@ -80,7 +81,9 @@ impl ImageBase {
     pub fn provenance(&self, entry: &Entry<'_>) -> Provenance {
         match &self.listing {
             Some(listing) => listing.provenance(entry),
-            None if !entry.is_directory() && entry.modified() >= self.unlisted_since => Provenance::Changed,
+            None if !entry.is_directory() && Timestamp::modify_time(&entry.stat) >= self.unlisted_since => {
+                Provenance::Changed
+            }
             None => Provenance::Image,
         }
     }
@@ -101,7 +104,7 @@ impl Listing {
             touched: false,
         }];
         let mut directories = vec![(0, root.to_owned())];
-        tree_walk::each::<io::Error>(open_beneath::open_root(root)?, &mut |entry| {
+        walk::each::<io::Error>(open_root(root)?, &mut |entry| {
             let is_at_top = entry.name.as_os_str() == entry.base;
             if entry.base == PYCACHE || is_at_top && reserved_names::all().contains(&entry.base) {
                 return Ok(Next::Skip);
@@ -109,8 +112,8 @@ impl Listing {
             if entry.is_directory() {
                 directories.push((rows.len(), root.join(entry.name)));
             }
-            let mut row = Row { touched: is_touched(entry.changed()), ..Row::of(entry) };
-            if !row.touched && entry.kind() == SFlag::S_IFREG && entry.stat.st_size <= HASHED {
+            let mut row = Row { touched: is_touched(Timestamp::change_time(&entry.stat)), ..Row::of(entry) };
+            if !row.touched && entry.kind() == FileType::RegularFile && entry.stat.st_size <= HASHED {
                 // What cannot be read, or changes meanwhile, is unknown.
                 match bytes(entry) {
                     Ok((digest, changed)) if !is_touched(changed) => row.bytes = digest,
@@ -166,10 +169,12 @@ impl Row {
     fn of(entry: &Entry<'_>) -> Self {
         let name = entry.name.as_os_str().as_bytes();
         let content = match entry.kind() {
-            SFlag::S_IFREG => entry.stat.st_size.unsigned_abs(),
+            FileType::RegularFile => entry.stat.st_size.unsigned_abs(),
             // One that went a moment ago is looked at no more.
-            SFlag::S_IFLNK => digest(readlinkat(entry.directory, entry.base).unwrap_or_default().as_bytes()),
-            SFlag::S_IFBLK | SFlag::S_IFCHR => entry.stat.st_rdev,
+            FileType::Symlink => {
+                digest(readlinkat(entry.directory, entry.base).unwrap_or_default().as_bytes())
+            }
+            FileType::BlockDevice | FileType::CharacterDevice => entry.stat.st_rdev,
             _ => 0,
         };
         Self {
@@ -259,7 +264,7 @@ pub mod tests {
 
     fn provenances(listing: &Listing, root: &Path) -> Vec<(PathBuf, Provenance)> {
         let mut all = Vec::new();
-        tree_walk::each::<io::Error>(File::open(root).unwrap(), &mut |entry| {
+        walk::each::<io::Error>(File::open(root).unwrap(), &mut |entry| {
             all.push((entry.name.to_owned(), listing.provenance(entry)));
             Ok(if entry.base == PYCACHE { Next::Skip } else { Next::Enter })
         })
@@ -317,8 +322,8 @@ pub mod tests {
         set_time(&dir.path().join("lib/b.py"), 3_000);
         let base = ImageBase { listing: None, unlisted_since: Timestamp(3_000, 0) };
         let mut users = Vec::new();
-        tree_walk::each::<io::Error>(File::open(dir.path()).unwrap(), &mut |entry| {
-            if base.provenance(entry) == Provenance::Changed && entry.kind() == SFlag::S_IFREG {
+        walk::each::<io::Error>(File::open(dir.path()).unwrap(), &mut |entry| {
+            if base.provenance(entry) == Provenance::Changed && entry.kind() == FileType::RegularFile {
                 users.push(entry.name.to_owned());
             }
             Ok(Next::Enter)

@@ -4,16 +4,16 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use crate::open_beneath;
+use dirfd::walk::{self, Next};
+
 use crate::tree_paths::TreePaths;
 use crate::tree_state;
-use crate::tree_walk::{self, Next};
 
 /// Removes it from a copy; returns whether something of this container's is too young to be removed, because a
 /// container saved with its name may be making it: then it is worth another look after the next start.
 pub fn remove_below(root: &OwnedFd) -> io::Result<bool> {
     let mut young = false;
-    tree_walk::each(root, &mut |entry| {
+    walk::each(root, &mut |entry| {
         if !tree_copy::is_temporary(entry.base) {
             return Ok::<_, io::Error>(Next::Enter);
         }
@@ -26,7 +26,7 @@ pub fn remove_below(root: &OwnedFd) -> io::Result<bool> {
 /// Removes it from the directories beside a tree and its copy, and from the copy's root.
 pub fn remove_around(workspace: &Path, tree: &TreePaths) {
     let places = [&tree.parent, &tree.copy].map(|path| tree_state::open_in_workspace(workspace, path).ok());
-    let images = [&tree.image, &tree.active_link].map(|path| open_beneath::open_root(path.parent()?).ok());
+    let images = [&tree.image, &tree.active_link].map(|path| dirfd::open_root(path.parent()?).ok());
     for directory in places.into_iter().chain(images).flatten() {
         if let Err(error) = tree_copy::sweep(directory.as_fd()) {
             log::debug!("{}: cannot tidy up: {error:#}", tree.name);

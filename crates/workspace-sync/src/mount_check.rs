@@ -1,7 +1,7 @@
 //! A mount in a tree is not the tree's: it is a volume of its own, whose content no copy has.
 //!
 //! A tree with a mount in it is neither copied nor switched nor exchanged nor removed. The table of mounts is checked
-//! before anything is changed; and [`tree_walk::open`](crate::tree_walk::open) never crosses a mount, also of one that is made
+//! before anything is changed; and [`dirfd::open_dir`] never crosses a mount, also of one that is made
 //! meanwhile.
 
 use std::fs;

@@ -4,21 +4,20 @@
 //! directory of that name without the file is not ours and stays untouched. A lock of the kernel would not do: a volume
 //! may be shared by containers on several machines, and many volumes keep locks to each machine.
 
-use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use nix::fcntl::{AtFlags, OFlag, openat, renameat};
+use nix::fcntl::{AtFlags, renameat};
 use nix::sys::stat::{Mode, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 
 use crate::copy_marker::{self, Marker};
-use crate::open_beneath;
 use crate::reserved_names::{self, CLAIM};
-use crate::tree_walk;
 use crate::volume_clock::Timestamp;
 
 /// Interval at which a claim in use is touched.
@@ -120,16 +119,18 @@ impl Claim {
     pub fn take(&self, parent: impl AsFd, name: &std::ffi::OsStr) -> Result<ClaimResult> {
         match mkdirat(parent.as_fd(), name, Mode::from_bits_truncate(0o700)) {
             Ok(()) => {
-                let directory = tree_walk::open(parent.as_fd(), name)?;
+                let directory = dirfd::open_dir(parent.as_fd(), name).map_err(io::Error::from)?;
                 self.write(&directory)?;
                 return Ok(ClaimResult::Ours { directory, trusted: true });
             }
             Err(nix::Error::EEXIST) => {}
             Err(error) => return Err(error).with_context(|| format!("cannot create {}", name.display())),
         }
-        let directory = match tree_walk::open(parent.as_fd(), name) {
-            Err(error) if open_beneath::is_no_directory(&error) => return Ok(ClaimResult::Foreign),
-            opened => opened.with_context(|| format!("cannot open {}", name.display()))?,
+        let directory = match dirfd::open_dir(parent.as_fd(), name) {
+            Err(error) if dirfd::is_not_directory(error) => return Ok(ClaimResult::Foreign),
+            opened => {
+                opened.map_err(io::Error::from).with_context(|| format!("cannot open {}", name.display()))?
+            }
         };
         let marker = Marker::read(&directory)?.filter(|marker| marker.tree == self.tree);
         let Some(found) = Self::read(&directory)? else {
@@ -175,7 +176,8 @@ impl Claim {
     pub fn write(&self, directory: impl AsFd) -> Result<()> {
         let cannot = || format!("cannot write {CLAIM}");
         let temporary = format!("{CLAIM}.{}", self.container);
-        let mut file = create(directory.as_fd(), &temporary, 0o600).with_context(cannot)?;
+        let mut file =
+            dirfd::create_file(directory.as_fd(), temporary.as_str(), 0o600).with_context(cannot)?;
         file.write_all(&serde_json::to_vec(self)?).with_context(cannot)?;
         file.sync_all().with_context(cannot)?;
         renameat(directory.as_fd(), temporary.as_str(), directory.as_fd(), CLAIM).with_context(cannot)
@@ -184,33 +186,15 @@ impl Claim {
 
 /// Forgets whose a directory was: it is whole, and where it belongs.
 pub fn release(directory: impl AsFd) -> Result<()> {
-    match unlinkat(directory, CLAIM, UnlinkatFlags::NoRemoveDir) {
-        Ok(()) | Err(nix::Error::ENOENT) => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("cannot remove {CLAIM}")),
-    }
-}
-
-/// Makes a file in a directory that others may write to, in the place of whatever has its name: a file that they put
-/// there could be another name of something else, or a FIFO that no process ever opens.
-pub fn create(directory: impl AsFd, name: &str, mode: u32) -> nix::Result<File> {
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    match unlinkat(directory.as_fd(), name, UnlinkatFlags::NoRemoveDir) {
-        Ok(()) | Err(nix::Error::ENOENT) => {}
-        Err(error) => return Err(error),
-    }
-    openat(directory.as_fd(), name, flags, Mode::from_bits_truncate(mode)).map(File::from)
+    dirfd::unlink(directory, CLAIM).map(drop).with_context(|| format!("cannot remove {CLAIM}"))
 }
 
 /// Returns whether a directory is empty.
 pub fn is_empty(directory: &OwnedFd) -> Result<bool> {
-    let copy = directory.try_clone().context("cannot use another file descriptor")?;
-    let mut listing = nix::dir::Dir::from_fd(copy).context("cannot list a directory")?;
-    // Besides "." and "..", only what a killed writer of the claim left.
+    // A killed writer of the claim may have left its temporary file.
     let own = format!("{CLAIM}.");
-    Ok(listing.iter().flatten().all(|entry| {
-        matches!(entry.file_name().to_bytes(), b"." | b"..")
-            || entry.file_name().to_bytes().starts_with(own.as_bytes())
-    }))
+    let names = dirfd::names(directory).context("cannot list a directory")?;
+    Ok(names.iter().all(|name| name.as_bytes().starts_with(own.as_bytes())))
 }
 
 /// Returns the seconds since the claim in `directory` was touched, by the volume's own clock.
@@ -255,7 +239,7 @@ mod tests {
     }
 
     fn take(claim: &Claim, at: &Path) -> ClaimResult {
-        claim.take(open_beneath::open_root(at).unwrap(), OsStr::new("x.partial")).unwrap()
+        claim.take(dirfd::open_root(at).unwrap(), OsStr::new("x.partial")).unwrap()
     }
 
     #[test]
@@ -352,11 +336,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let fifo = dir.path().join("claim");
         nix::unistd::mkfifo(&fifo, Mode::from_bits_truncate(0o600)).unwrap();
-        let directory = open_beneath::open_root(dir.path()).unwrap();
-        create(&directory, "claim", 0o600).unwrap().write_all(b"x").unwrap();
+        let directory = dirfd::open_root(dir.path()).unwrap();
+        dirfd::create_file(&directory, "claim", 0o600).unwrap().write_all(b"x").unwrap();
         assert_eq!(fs::read(&fifo).unwrap(), b"x");
         fs::hard_link(&fifo, dir.path().join("other")).unwrap();
-        create(&directory, "claim", 0o600).unwrap();
+        dirfd::create_file(&directory, "claim", 0o600).unwrap();
         assert_eq!(fs::read(dir.path().join("other")).unwrap(), b"x");
     }
 

@@ -25,7 +25,6 @@ use crate::sync_context::SyncContext;
 use crate::sync_state::SyncState;
 use crate::tree_paths::TreePaths;
 use crate::tree_state;
-use crate::tree_walk;
 use crate::user_additions::UserAdditions;
 use crate::volume_clock::Timestamp;
 use kit::quote::escape_control_line;
@@ -312,7 +311,7 @@ fn discard(setting: &SyncContext<'_>, tree: &TreePaths, parent: &OwnedFd) -> Res
         Err(nix::Error::ENOENT) => {}
         Err(error) => return Err(error.into()),
     }
-    for base in tree_walk::names(&directory)? {
+    for base in dirfd::names(&directory).map_err(std::io::Error::from)? {
         if base != reserved_names::CLAIM {
             dirfd::remove_all(&directory, base.as_os_str())
                 .map_err(std::io::Error::from)

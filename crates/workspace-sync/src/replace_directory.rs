@@ -13,18 +13,19 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use dirfd::FileType;
 use kit::process::Process;
 use nix::fcntl::{AT_FDCWD, AtFlags, RenameFlags, renameat2};
-use nix::sys::stat::{SFlag, fstatat};
+use nix::sys::stat::fstatat;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::active_link;
+use crate::changed_since::find_changed;
 use crate::delta_sync::DeltaSync;
+use crate::ensure_beneath::open_root;
 use crate::holders::{self, Holder};
-use crate::open_beneath;
 use crate::sync_state::PendingDelta;
 use crate::tree_paths::TreePaths;
-use crate::tree_walk;
 use crate::volume_clock::Timestamp;
 
 /// Programs get this long to leave the directory alone, before anything is removed from it and afterwards.
@@ -66,7 +67,7 @@ pub fn directory(
     let finished = while_written(|| {
         let Some(leftover) = leftover.as_mut() else { return Ok(Some(())) };
         delta_sync.round(leftover)?.complete()?;
-        Ok(tree_walk::changed(&tree.active_link, leftover.source_since..)?.is_none().then_some(()))
+        Ok(find_changed(&tree.active_link, leftover.source_since..)?.is_none().then_some(()))
     })?;
     if finished.is_none() {
         return Ok(Replaced::Unfinished("is being written to continuously".to_owned()));
@@ -87,7 +88,7 @@ pub fn directory(
         is_begun = true;
         // Without a memory of what was carried over, the copy is the truth: it was whole before anything was removed.
         let since = leftover.as_ref().map(|leftover| leftover.source_since);
-        let emptied = empty(&open_beneath::open_root(&tree.active_link)?, since)
+        let emptied = empty(&open_root(&tree.active_link)?, since)
             .with_context(|| format!("cannot empty {}", tree.active_link.display()))?;
         if !emptied {
             return Ok(None);
@@ -156,26 +157,26 @@ fn exchange(tree: &TreePaths) -> Result<bool> {
 /// Removes everything in `directory` that did not change at or after `since`; returns whether nothing is left.
 fn empty(directory: &OwnedFd, since: Option<Timestamp>) -> Result<bool, nix::Error> {
     let mut is_empty = true;
-    let names = match tree_walk::names(directory) {
-        Err(error) if tree_walk::is_elsewhere(&error) => return Ok(true),
-        names => names.map_err(|error| errno(&error))?,
+    let names = match dirfd::names(directory) {
+        Err(error) if dirfd::is_absent(error) => return Ok(true),
+        names => names?,
     };
     for base in names {
         let stat = match fstatat(directory, base.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
             Err(nix::Error::ENOENT) => continue,
             stat => stat?,
         };
-        let flag = if tree_walk::kind(&stat) == SFlag::S_IFDIR {
-            let emptied = match tree_walk::open(directory, &base) {
-                Err(error) if tree_walk::is_elsewhere(&error) => continue,
-                opened => empty(&opened.map_err(|error| errno(&error))?, since)?,
+        let flag = if dirfd::file_type(&stat) == FileType::Directory {
+            let emptied = match dirfd::open_dir(directory, base.as_os_str()) {
+                Err(error) if dirfd::is_absent(error) => continue,
+                opened => empty(&opened?, since)?,
             };
             if !emptied {
                 is_empty = false;
                 continue;
             }
             UnlinkatFlags::RemoveDir
-        } else if since.is_some_and(|since| Timestamp(stat.st_ctime, stat.st_ctime_nsec) >= since) {
+        } else if since.is_some_and(|since| Timestamp::change_time(&stat) >= since) {
             is_empty = false;
             continue;
         } else {
@@ -188,10 +189,6 @@ fn empty(directory: &OwnedFd, since: Option<Timestamp>) -> Result<bool, nix::Err
         }
     }
     Ok(is_empty)
-}
-
-fn errno(error: &io::Error) -> nix::Error {
-    error.raw_os_error().map_or(nix::Error::EIO, nix::Error::from_raw)
 }
 
 #[cfg(test)]
@@ -217,9 +214,9 @@ mod tests {
         fs::write(models.join("precious"), "x").unwrap();
         assert!(Command::new("mount").arg("--bind").args([&models, &place]).status().unwrap().success());
         let bound = Bound(&place);
-        assert_eq!(empty(&open_beneath::open_root(&tree).unwrap(), None), Err(nix::Error::EXDEV));
+        assert_eq!(empty(&open_root(&tree).unwrap(), None), Err(nix::Error::EXDEV));
         assert!(models.join("precious").exists());
         drop(bound);
-        assert_eq!(empty(&open_beneath::open_root(&tree).unwrap(), None), Ok(true));
+        assert_eq!(empty(&open_root(&tree).unwrap(), None), Ok(true));
     }
 }

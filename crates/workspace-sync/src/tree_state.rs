@@ -7,13 +7,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use nix::errno::Errno;
 use nix::unistd::User;
 
 use crate::active_link::ActiveLink;
 use crate::copy_marker::Marker;
 use crate::decision::{TreeState, WorkspaceCopy};
 use crate::mount_check::{self, Mount};
-use crate::open_beneath;
 use crate::tree_paths::TreePaths;
 
 /// Looks at everything that the decision about `tree` needs; changes nothing.
@@ -72,7 +72,7 @@ fn copy_beside(exposed: &[User], tree: &TreePaths, workspace: &Path, path: &Path
     let directory = match open_in_workspace(workspace, path) {
         Ok(directory) => directory,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(WorkspaceCopy::Absent),
-        Err(error) if open_beneath::is_no_directory(&error) => {
+        Err(error) if error.raw_os_error().map(Errno::from_raw).is_some_and(dirfd::is_not_directory) => {
             return Ok(WorkspaceCopy::Foreign("a link or a file is in its place".to_owned()));
         }
         Err(error) => return Err(error).with_context(|| format!("cannot open {}", path.display())),
@@ -89,14 +89,9 @@ fn copy_beside(exposed: &[User], tree: &TreePaths, workspace: &Path, path: &Path
 
 /// Opens a directory of the workspace without following a link below the workspace's root.
 pub fn open_in_workspace(workspace: &Path, path: &Path) -> io::Result<OwnedFd> {
-    let root = match open_beneath::open_root(workspace) {
-        Ok(root) => root,
-        Err(error) => {
-            return Err(error.downcast::<nix::Error>().map_or_else(io::Error::other, io::Error::from));
-        }
-    };
+    let root = dirfd::open_root(workspace)?;
     let relative = path.strip_prefix(workspace).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-    open_beneath::open_below(&root, relative)
+    Ok(dirfd::open_beneath(root, relative)?)
 }
 
 #[cfg(test)]

@@ -8,13 +8,17 @@
 use std::cell::{Cell, RefCell};
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result};
+use dirfd::FileType;
+use dirfd::walk::{self, Entry, Next};
+use nix::errno::Errno;
 use nix::fcntl::AtFlags;
-use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, mkdirat};
+use nix::sys::stat::{Mode, fchmod, fstatat, mkdirat};
 use nix::unistd::{Gid, Uid, fchown};
 use tree_copy::{Capabilities, NoObserver};
 
@@ -22,9 +26,7 @@ use crate::copy_job::ReadyCopy;
 use crate::directory_entry;
 use crate::image_listing::{ImageBase, PYCACHE, Provenance};
 use crate::merge_policy::{self, Relation};
-use crate::open_beneath;
 use crate::reserved_names;
-use crate::tree_walk::{self, Entry, Next, kind};
 
 /// Behind the name of an entry of the user's whose place the image has.
 const SUFFIX: &str = ".before-refresh";
@@ -48,13 +50,24 @@ pub struct UserAdditions<'a> {
     pub beside: RefCell<Vec<PathBuf>>,
 }
 
+/// Why the walk over the copy in use ended.
+struct WalkError(anyhow::Error);
+
+impl From<Errno> for WalkError {
+    fn from(error: Errno) -> Self {
+        Self(io::Error::from(error).into())
+    }
+}
+
 impl UserAdditions<'_> {
     /// Brings everything along.
     pub fn bring(&self) -> Result<()> {
-        tree_walk::each(&self.old, &mut |entry| -> Result<Next> {
+        let walked = walk::each(&self.old, &mut |entry| {
             self.entry(entry)
                 .with_context(|| format!("cannot bring {} along", self.shown.join(entry.name).display()))
-        })
+                .map_err(WalkError)
+        });
+        walked.map_err(|WalkError(error)| error)
     }
 
     fn entry(&self, entry: &Entry<'_>) -> Result<Next> {
@@ -77,9 +90,11 @@ impl UserAdditions<'_> {
         }
         self.prepared.check()?;
         let place = self.directory(entry.name.parent().unwrap_or(Path::new("")))?;
-        match directory_entry::look(&place, entry.base)? {
+        match dirfd::stat(&place, entry.base)? {
             None => self.replicate(entry, &place, entry.base)?,
-            Some(found) if entry.is_directory() && kind(&found) == SFlag::S_IFDIR => return Ok(Next::Enter),
+            Some(found) if entry.is_directory() && dirfd::file_type(&found) == FileType::Directory => {
+                return Ok(Next::Enter);
+            }
             Some(_) if is_same(entry, &place, entry.base)? => {}
             Some(_) => self.put_beside(entry, &place)?,
         }
@@ -89,7 +104,7 @@ impl UserAdditions<'_> {
     fn put_beside(&self, entry: &Entry<'_>, place: &OwnedFd) -> Result<()> {
         for number in 1_u32.. {
             let base = directory_entry::suffixed_name(entry.base, number, SUFFIX);
-            let is_free = directory_entry::look(place, &base)?.is_none();
+            let is_free = dirfd::stat(place, base.as_os_str())?.is_none();
             if is_free {
                 self.replicate(entry, place, &base)?;
             } else if !is_same(entry, place, &base)? {
@@ -115,7 +130,7 @@ impl UserAdditions<'_> {
         let mut old = self.old.try_clone()?;
         for step in name.components() {
             let Component::Normal(base) = step else { continue };
-            old = tree_walk::open(&old, base)?;
+            old = dirfd::open_dir(&old, base).map_err(io::Error::from)?;
             directory = self.step(&directory, base, &old)?;
         }
         Ok(directory)
@@ -128,14 +143,14 @@ impl UserAdditions<'_> {
             } else {
                 directory_entry::suffixed_name(base, number, SUFFIX)
             };
-            match directory_entry::look(directory, &base)? {
-                Some(found) if kind(&found) == SFlag::S_IFDIR => {
-                    return Ok(tree_walk::open(directory, &base)?);
+            match dirfd::stat(directory, base.as_os_str())? {
+                Some(found) if dirfd::file_type(&found) == FileType::Directory => {
+                    return Ok(dirfd::open_dir(directory, base.as_os_str()).map_err(io::Error::from)?);
                 }
                 Some(_) => {}
                 None => {
                     mkdirat(directory, base.as_os_str(), Mode::from_bits_truncate(0o700))?;
-                    let made = tree_walk::open(directory, &base)?;
+                    let made = dirfd::open_dir(directory, base.as_os_str()).map_err(io::Error::from)?;
                     let meta = File::from(old.try_clone()?).metadata()?;
                     // Volumes that keep neither refuse; the directory is usable all the same.
                     let (user, group) = (Uid::from_raw(meta.uid()), Gid::from_raw(meta.gid()));
@@ -146,23 +161,23 @@ impl UserAdditions<'_> {
                 }
             }
         }
-        open_beneath::open_below(directory, Path::new(base)).map_err(Into::into)
+        Ok(dirfd::open_beneath(directory, Path::new(base)).map_err(io::Error::from)?)
     }
 }
 
 /// True if the entry has the same content as what has this name in the new generation.
 fn is_same(entry: &Entry<'_>, place: &OwnedFd, base: &OsStr) -> Result<bool> {
     let found = fstatat(place, base, AtFlags::AT_SYMLINK_NOFOLLOW)?;
-    if kind(&found) != entry.kind() || entry.is_directory() {
+    if dirfd::file_type(&found) != entry.kind() || entry.is_directory() {
         return Ok(false);
     }
-    if entry.kind() != SFlag::S_IFREG {
+    if entry.kind() != FileType::RegularFile {
         return Ok(directory_entry::is_same_special(entry, place, base));
     }
     if found.st_size != entry.stat.st_size {
         return Ok(false);
     }
-    let (old, new) = (directory_entry::open_for_reading(entry)?, directory_entry::open_in(place, base)?);
+    let (old, new) = (dirfd::open_file(entry.directory, entry.base)?, dirfd::open_file(place, base)?);
     let (Some(old), Some(new)) = (old, new) else { return Ok(false) };
     Ok(merge_policy::compare(&old, &new)? == Relation::Equal)
 }

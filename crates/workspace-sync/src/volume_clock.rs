@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
 use anyhow::{Context, Result};
+use nix::sys::stat::FileStat;
 use serde::{Deserialize, Serialize};
 
 /// Seconds and nanoseconds since the Unix epoch, as a file system stamped them.
@@ -19,6 +20,18 @@ impl Timestamp {
     #[must_use]
     pub fn changed(meta: &Metadata) -> Self {
         Self(meta.ctime(), meta.ctime_nsec())
+    }
+
+    /// Returns the change time of an entry.
+    #[must_use]
+    pub fn change_time(stat: &FileStat) -> Self {
+        Self(stat.st_ctime, stat.st_ctime_nsec)
+    }
+
+    /// Returns the time of the last write to the content of an entry, or the one that a program set.
+    #[must_use]
+    pub fn modify_time(stat: &FileStat) -> Self {
+        Self(stat.st_mtime, stat.st_mtime_nsec)
     }
 
     /// Now, by the clock of the file system that `directory` is on.

@@ -9,14 +9,13 @@ use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use anyhow::Result;
+use dirfd::walk::Entry;
 use nix::sys::stat::{FileStat, fstat};
 
 use crate::copied_state::CopiedState;
-use crate::directory_entry;
 use crate::merge_policy::{self, NewEntry, Permissions};
 use crate::sync_state::{self, OwnWrite, PendingDelta};
 use crate::tree_paths::TreePaths;
-use crate::tree_walk::Entry;
 use crate::volume_clock::Timestamp;
 
 /// Knows what the copy of a tree was like.
@@ -42,7 +41,7 @@ impl<'a> WriteCheck<'a> {
         base: &OsStr,
         leftover: &PendingDelta,
     ) -> Result<NewEntry> {
-        let Some(stat) = directory_entry::look(above, base)? else { return Ok(NewEntry::Missing) };
+        let Some(stat) = dirfd::stat(above, base)? else { return Ok(NewEntry::Missing) };
         let now = OwnWrite::of(&stat);
         let is_untouched = now.changed < leftover.copy_since
             || leftover.written.get(&sync_state::key(name)).is_some_and(|ours| ours.is_still(&stat))
