@@ -270,14 +270,18 @@ fn a_stop_is_forwarded_and_awaited_and_nothing_further_starts() {
 }
 
 /// A run of a tool that notes that it has begun and goes on until the file `released` exists.
-fn held(boot: &Boot) -> String {
+fn blocked_until_released(boot: &Boot) -> String {
     let dir = boot.dir.path().display();
     format!(": > {dir}/begun\nuntil [ -e {dir}/released ]; do sleep 0.01; done\n")
 }
 
 /// The same for a `workspace-sync` whose snapshot takes no time.
 fn held_sync(boot: &Boot) -> String {
-    format!("[ \"$1\" = run ] || exit 0\necho $$ > {}\n{}", boot.path("pid").display(), held(boot))
+    format!(
+        "[ \"$1\" = run ] || exit 0\necho $$ > {}\n{}",
+        boot.path("pid").display(),
+        blocked_until_released(boot)
+    )
 }
 
 #[test]
@@ -312,7 +316,8 @@ fn everything_is_ready_while_sync_is_at_work_and_its_end_is_an_end_of_its_own() 
 #[test]
 fn permissions_end_while_the_script_runs() {
     let boot = Boot::new(&[]);
-    let mut running = with_tools(&boot, &held(&boot)).stderr(Stdio::null()).spawn().unwrap();
+    let mut running =
+        with_tools(&boot, &blocked_until_released(&boot)).stderr(Stdio::null()).spawn().unwrap();
     assert_eq!(boot.run(&["wait", "permissions", "--timeout", "1m"]).0, Some(0));
     assert_eq!(boot.run(&["wait", "sync", "--timeout", "1m"]).0, Some(0));
     assert_eq!(boot.run(&["wait", "provisioning", "--timeout", "0s"]).0, Some(124));

@@ -61,7 +61,7 @@ fn steps(roster: &AccountDb, owner: Ids) -> Vec<Vec<String>> {
         taken.push(uid);
         log::info!("changed account {:?} to uid {uid}: {} is the workspace's owner", user.name, owner.uid);
         // usermod(8) walks over a home whose owner it changes.
-        steps.push(words(&[
+        steps.push(strings(&[
             "/usr/sbin/usermod",
             "--home",
             "/nonexistent",
@@ -70,7 +70,7 @@ fn steps(roster: &AccountDb, owner: Ids) -> Vec<Vec<String>> {
             "--",
             &user.name,
         ]));
-        steps.push(words(&["/usr/sbin/usermod", "--home", &user.home.to_string_lossy(), "--", &user.name]));
+        steps.push(strings(&["/usr/sbin/usermod", "--home", &user.home.to_string_lossy(), "--", &user.name]));
     }
     let Some(group) = roster.group_of(owner.gid).filter(|_| is_owner(owner.gid)) else { return steps };
     let is_its = |user: &User| user.ids.gid == group.gid || group.members.contains(&user.name);
@@ -79,12 +79,12 @@ fn steps(roster: &AccountDb, owner: Ids) -> Vec<Vec<String>> {
     let free = OWN.rev().find(|gid| roster.group_of(*gid).is_none() && *gid != owner.gid);
     if let Some(gid) = free.filter(|_| loses) {
         log::info!("group {:?} gets gid {gid}: {} is the workspace's group", group.name, owner.gid);
-        steps.push(words(&["/usr/sbin/groupmod", "--gid", &gid.to_string(), "--", &group.name]));
+        steps.push(strings(&["/usr/sbin/groupmod", "--gid", &gid.to_string(), "--", &group.name]));
     }
     steps
 }
 
-fn words(words: &[&str]) -> Vec<String> {
+fn strings(words: &[&str]) -> Vec<String> {
     words.iter().map(ToString::to_string).collect()
 }
 

@@ -162,30 +162,30 @@ impl SystemUser {
         match &self.found {
             ExistingAccount::Missing => {
                 let (uid, gid) = (self.ids.uid.to_string(), self.ids.gid.to_string());
-                let mut add = words(&["/usr/sbin/useradd", "--no-create-home", "--no-log-init"]);
-                add.extend(words(&["--shell", "/bin/bash", "--comment", MARK, "--home-dir", &text(home)]));
-                add.extend(words(&["--uid", &uid]));
+                let mut add = strings(&["/usr/sbin/useradd", "--no-create-home", "--no-log-init"]);
+                add.extend(strings(&["--shell", "/bin/bash", "--comment", MARK, "--home-dir", &text(home)]));
+                add.extend(strings(&["--uid", &uid]));
                 add.extend(match self.group {
-                    GroupChange::MakeWithUser => words(&["--user-group"]),
-                    _ => words(&["--no-user-group", "--gid", &gid]),
+                    GroupChange::MakeWithUser => strings(&["--user-group"]),
+                    _ => strings(&["--no-user-group", "--gid", &gid]),
                 });
                 if !missing.is_empty() {
-                    add.extend(words(&["--groups", &missing.join(",")]));
+                    add.extend(strings(&["--groups", &missing.join(",")]));
                 }
-                add.extend(words(&["--", &self.name]));
+                add.extend(strings(&["--", &self.name]));
                 steps.push(add);
             }
             ExistingAccount::Ours(user) => {
                 let moved = user.ids != self.ids;
                 if moved {
-                    let mut change = words(&["/usr/sbin/usermod", "--home", NO_HOME]);
-                    change.extend(words(&[
+                    let mut change = strings(&["/usr/sbin/usermod", "--home", NO_HOME]);
+                    change.extend(strings(&[
                         "--uid",
                         &self.ids.uid.to_string(),
                         "--gid",
                         &self.ids.gid.to_string(),
                     ]));
-                    change.extend(words(&["--", &self.name]));
+                    change.extend(strings(&["--", &self.name]));
                     steps.push(change);
                 }
                 let home = (moved || user.home != home).then(|| text(home));
@@ -207,20 +207,20 @@ impl SystemUser {
         let gid = self.ids.gid.to_string();
         match &self.group {
             GroupChange::Keep | GroupChange::MakeWithUser => None,
-            GroupChange::Make => Some(words(&["/usr/sbin/groupadd", "--gid", &gid, "--", &self.name])),
-            GroupChange::Move => Some(words(&["/usr/sbin/groupmod", "--gid", &gid, "--", &self.name])),
+            GroupChange::Make => Some(strings(&["/usr/sbin/groupadd", "--gid", &gid, "--", &self.name])),
+            GroupChange::Move => Some(strings(&["/usr/sbin/groupmod", "--gid", &gid, "--", &self.name])),
         }
     }
 
     fn settle_step(&self, home: Option<&str>, missing: &[&str]) -> Option<Vec<String>> {
-        let mut change = words(&["/usr/sbin/usermod"]);
+        let mut change = strings(&["/usr/sbin/usermod"]);
         if let Some(home) = home {
-            change.extend(words(&["--home", home]));
+            change.extend(strings(&["--home", home]));
         }
         if !missing.is_empty() {
-            change.extend(words(&["--append", "--groups", &missing.join(",")]));
+            change.extend(strings(&["--append", "--groups", &missing.join(",")]));
         }
-        (change.len() > 1).then(|| [change, words(&["--", &self.name])].concat())
+        (change.len() > 1).then(|| [change, strings(&["--", &self.name])].concat())
     }
 
     fn missing_groups<'a>(&self, roster: &AccountDb) -> Vec<&'a str> {
@@ -232,7 +232,7 @@ impl SystemUser {
     }
 }
 
-fn words(words: &[&str]) -> Vec<String> {
+fn strings(words: &[&str]) -> Vec<String> {
     words.iter().map(ToString::to_string).collect()
 }
 

@@ -164,7 +164,7 @@ impl StateDirectory {
             .with_context(cannot)?;
         file.write_all(&[b' '; RESERVED_BYTES]).and_then(|()| file.sync_all()).with_context(cannot)?;
         atomic::remove_leftovers(&self.record())?;
-        atomic::write(&self.record(), &written(record)?, WriteOptions::durable(0o644))?;
+        atomic::write(&self.record(), &serialize(record)?, WriteOptions::durable(0o644))?;
         Ok(UnfinishedRun { file, directory: self.clone(), record: record.clone() })
     }
 }
@@ -182,7 +182,7 @@ impl UnfinishedRun {
     pub fn record_end(mut self, ended: RunEnd) -> Result<()> {
         let path = self.directory.record();
         self.record.ended = Some(ended);
-        let mut text = written(&self.record)?;
+        let mut text = serialize(&self.record)?;
         if text.len() > RESERVED_BYTES {
             // Only with a source of thousands of bytes; it takes new space.
             return atomic::write(&path, &text, WriteOptions::durable(0o644));
@@ -197,7 +197,7 @@ impl UnfinishedRun {
     }
 }
 
-fn written(record: &RunRecord) -> Result<Vec<u8>> {
+fn serialize(record: &RunRecord) -> Result<Vec<u8>> {
     let mut text = serde_json::to_vec(record).context("cannot write a record as JSON")?;
     text.push(b'\n');
     Ok(text)

@@ -131,7 +131,7 @@ impl Burst {
 mod tests {
     use super::*;
     use crate::client::tests::headers;
-    use crate::log_limit::tests::{keep_lines, written};
+    use crate::log_limit::tests::{keep_lines, logged_lines};
 
     #[test]
     fn a_user_agent_cannot_forge_fields_or_lines() {
@@ -190,20 +190,20 @@ mod tests {
         keep_lines();
         // Starts a new minute without the attempts of other tests.
         flush(true);
-        written();
+        logged_lines();
         let headers = headers(&[("x-forwarded-for", "192.0.2.1")]);
         // Tests that run at the same time may use some of this minute's lines.
         for outcome in [Outcome::Accepted, Outcome::Slowed] {
             (0..30).for_each(|_| log_attempt(Client(&headers), "test", "unknown", outcome));
         }
         flush(false);
-        let lines = written();
+        let lines = logged_lines();
         let begin = |start: &str| lines.iter().filter(|line| line.starts_with(start)).count();
         assert_eq!(begin("INFO login accepted way=test"), 30);
         let single = begin("WARN login slowed way=test");
         assert!(single <= 10 && single + 30 == lines.len(), "{lines:?}");
         flush(true);
-        let lines = written();
+        let lines = logged_lines();
         assert!(lines.len() == 1 && lines[0].contains(&format!("test slowed {}", 30 - single)), "{lines:?}");
     }
 }

@@ -78,7 +78,7 @@ pub(crate) mod tests {
     }
 
     /// Returns the lines that this thread has logged since the last call.
-    pub fn written() -> Vec<String> {
+    pub fn logged_lines() -> Vec<String> {
         WRITTEN.with_borrow_mut(std::mem::take)
     }
 
@@ -89,7 +89,7 @@ pub(crate) mod tests {
         (0..100).for_each(|_| error(&failed));
         (0..100).for_each(|_| info(&anyhow::anyhow!("a test has no log")));
         let lines = ["ERROR cannot read a file of a test: permission denied", "INFO a test has no log"];
-        assert_eq!(written(), lines);
+        assert_eq!(logged_lines(), lines);
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl EventLoop {
             } else {
                 self.monitor.incremental_scan(&pending.changes)
             };
-            tally.add(self.settle(&pending.changes.names));
+            tally.add(self.watch_and_rescan(&pending.changes.names));
             let unwatched = self.watcher.watch_error.as_ref().map(|_| EventCoverage::None);
             let coverage = unwatched.unwrap_or_else(|| self.monitor.coverage());
             let interval = rescan_interval(coverage, self.monitor.scan_cost);
@@ -93,8 +93,8 @@ impl EventLoop {
         }
     }
 
-    /// Watches what is there now, and scans again what was not watched when it was scanned.
-    fn settle(&mut self, moved: &BTreeSet<PathBuf>) -> Tally {
+    /// Watches the present directories, and scans those again that were not watched during their scan.
+    fn watch_and_rescan(&mut self, moved: &BTreeSet<PathBuf>) -> Tally {
         let mut tally = Tally::default();
         let none = BTreeSet::new();
         let mut moved = moved;

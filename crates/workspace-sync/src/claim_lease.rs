@@ -145,7 +145,7 @@ mod tests {
         }
     }
 
-    fn held(own: &Claim, at: &Path) -> ClaimLease {
+    fn lease(own: &Claim, at: &Path) -> ClaimLease {
         let parent = dirfd::open_root(at).unwrap();
         let ClaimResult::Ours { directory, .. } = own.take(&parent, OsStr::new("x.partial")).unwrap() else {
             panic!("it is free");
@@ -157,7 +157,7 @@ mod tests {
     fn it_is_ours_until_another_container_or_another_start_of_a_saved_one_writes_its_own() {
         let dir = tempfile::tempdir().unwrap();
         for other in [claim("b", "1"), claim("a", "2")] {
-            let held = held(&claim("a", "1"), dir.path());
+            let held = lease(&claim("a", "1"), dir.path());
             held.check().unwrap();
             other.write(held.directory()).unwrap();
             let error = held.check().unwrap_err().to_string();
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn what_was_renamed_is_ours_no_more_although_it_has_our_claim() {
         let dir = tempfile::tempdir().unwrap();
-        let held = held(&claim("a", "1"), dir.path());
+        let held = lease(&claim("a", "1"), dir.path());
         fs::rename(dir.path().join("x.partial"), dir.path().join("x")).unwrap();
         assert!(held.check().is_err());
         fs::create_dir(dir.path().join("x.partial")).unwrap();
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn its_thread_touches_it_and_notices_the_loss_by_itself() {
         let dir = tempfile::tempdir().unwrap();
-        let held = held(&claim("a", "1"), dir.path());
+        let held = lease(&claim("a", "1"), dir.path());
         let file = dir.path().join("x.partial").join(reserved_names::CLAIM);
         let wake = || held.keeper.as_ref().unwrap().thread().unpark();
         let long_ago = std::time::UNIX_EPOCH;

@@ -143,8 +143,9 @@ impl SyncContext<'_> {
     /// Reports which programs are followed.
     pub fn report_writers(&self, tree: &TreePaths, holders: &[Holder]) {
         let (hidden, seen): (Vec<&Holder>, Vec<&Holder>) = holders.iter().partition(|holder| holder.hidden);
-        let names =
-            |holders: &[&Holder]| holders.iter().map(|holder| holder.shown()).collect::<Vec<_>>().join(", ");
+        let names = |holders: &[&Holder]| {
+            holders.iter().map(|holder| holder.description()).collect::<Vec<_>>().join(", ")
+        };
         if !seen.is_empty() {
             let who = names(&seen);
             self.note(

@@ -32,7 +32,7 @@ pub struct Holder {
 impl Holder {
     /// Its name and number, for people.
     #[must_use]
-    pub fn shown(&self) -> String {
+    pub fn description(&self) -> String {
         format!("{} ({})", self.name, self.pid)
     }
 }

@@ -31,7 +31,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    fn words(self) -> &'static str {
+    fn prefix(self) -> &'static str {
         match self {
             Self::Copying => "",
             Self::Following => "following changes, ",
@@ -81,7 +81,7 @@ impl Position {
         let percent = self.bytes.saturating_mul(100).checked_div(total.bytes).unwrap_or(100).min(100);
         let mut line = format!(
             "{tree}: {}{percent} %, {} of {}, {} of {} entries, {}/s",
-            phase.words(),
+            phase.prefix(),
             units::format_bytes(self.bytes),
             units::format_bytes(total.bytes),
             units::format_count(self.entries),

@@ -332,7 +332,7 @@ fn forget_leftover(setting: &SyncContext<'_>, tree: &TreePaths) -> Result<()> {
 
 fn tell_users(tree: &TreePaths) {
     for holder in holders::of(&tree.previous).iter().filter(|holder| !holder.hidden) {
-        log::warn!("{} still uses {}: restart it", holder.shown(), tree.previous.display());
+        log::warn!("{} still uses {}: restart it", holder.description(), tree.previous.display());
     }
 }
 

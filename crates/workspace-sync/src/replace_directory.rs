@@ -120,7 +120,7 @@ fn users(tree: &TreePaths) -> Option<String> {
         .into_iter()
         .filter(|holder| holder.writes || !is_ours(holder))
         .partition(|holder| holder.hidden);
-    let names = |holders: &[Holder]| holders.iter().map(Holder::shown).collect::<Vec<_>>().join(", ");
+    let names = |holders: &[Holder]| holders.iter().map(Holder::description).collect::<Vec<_>>().join(", ");
     match (seen.as_slice(), hidden.as_slice()) {
         ([], []) => None,
         ([], hidden) => {

@@ -157,7 +157,7 @@ impl<'a> Failed<'a> {
     }
 }
 
-fn lost(tree: &TreePaths) -> String {
+fn loss_warning(tree: &TreePaths) -> String {
     format!("files written to {} are lost when the container is removed", tree.active_link.display())
 }
 
@@ -173,7 +173,7 @@ impl TreeWork<'_> {
         self.report.in_use = active_link::active_copy(self.tree);
         if self.report.outcome == Outcome::Failed && self.report.in_use != ActiveCopy::Workspace {
             let cause = self.report.cause.take().unwrap_or_default();
-            let loss = lost(self.tree);
+            let loss = loss_warning(self.tree);
             self.report.cause = Some(escape_control_line(&format!("{cause}; meanwhile, {loss}")));
         }
         self.report
@@ -310,7 +310,7 @@ impl SyncContext<'_> {
         let active_link = tree.active_link.display();
         let cause = format!(
             "{active_link} is a directory, not a link, and {why}, so it cannot be replaced by the copy: {}",
-            lost(tree)
+            loss_warning(tree)
         );
         journal_notes::set_pending(self.journal, &tree.name, &cause);
         report.outcome = Outcome::Kept;
@@ -394,7 +394,7 @@ impl SyncContext<'_> {
              start its server",
             tree.active_link.display(),
             changed.display(),
-            lost(tree)
+            loss_warning(tree)
         ));
         journal_notes::set_pending(self.journal, &tree.name, &message);
         self.show(format!("{}: {message}", tree.name));

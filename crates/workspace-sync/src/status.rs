@@ -203,7 +203,7 @@ impl fmt::Display for Status {
         }
         for holder in &self.holders {
             let what = if holder.hidden { "maybe used" } else { "still used" };
-            row(what, &format!("by {}, in the image's copy", holder.shown()))?;
+            row(what, &format!("by {}, in the image's copy", holder.description()))?;
         }
         for step in &self.next {
             row("next", step)?;

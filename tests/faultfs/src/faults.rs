@@ -32,16 +32,16 @@ pub struct Write {
 
 impl Faults {
     pub fn inject(&self, fault: Fault) {
-        self.held().push(ActiveFault { fault, used: 0 });
+        self.lock().push(ActiveFault { fault, used: 0 });
     }
 
     pub fn clear(&self) {
-        self.held().clear();
+        self.lock().clear();
     }
 
     /// True if exactly this fault is active.
     pub fn has(&self, fault: &Fault) -> bool {
-        self.held().iter().any(|held| held.fault == *fault)
+        self.lock().iter().any(|held| held.fault == *fault)
     }
 
     /// Refuses with `errno` if this fault holds.
@@ -51,7 +51,7 @@ impl Faults {
 
     /// Delay of each request.
     pub fn pause(&self) -> Duration {
-        let held = self.held();
+        let held = self.lock();
         held.iter()
             .filter_map(|held| if let Fault::Slow(pause) = held.fault { Some(pause) } else { None })
             .sum()
@@ -59,7 +59,7 @@ impl Faults {
 
     /// Free bytes and inodes that statfs reports.
     pub fn claimed_space(&self) -> Option<(u64, u64)> {
-        let held = self.held();
+        let held = self.lock();
         held.iter().find_map(|held| match held.fault {
             Fault::Claim { bytes, inodes } => Some((bytes, inodes)),
             _ => None,
@@ -68,7 +68,7 @@ impl Faults {
 
     /// Age that is added to this file's change time.
     pub fn extra_age(&self, path: &[u8]) -> Duration {
-        let held = self.held();
+        let held = self.lock();
         held.iter()
             .filter_map(|held| match &held.fault {
                 Fault::Aged { seconds, files } if files.fits(path) => Some(Duration::from_secs(*seconds)),
@@ -85,7 +85,7 @@ impl Faults {
     /// Counts one more entry; fails if there may be none.
     pub fn entry(&self) -> Answer<()> {
         self.change()?;
-        for held in self.held().iter_mut() {
+        for held in self.lock().iter_mut() {
             match held.fault {
                 Fault::NoSpace { after } if held.used >= after => return Err(Errno::NOSPC),
                 Fault::Quota { after } if held.used >= after => return Err(Errno::DQUOT),
@@ -103,19 +103,19 @@ impl Faults {
             Fault::ReadError { byte, files } => within(*byte, offset, length).is_some() && files.fits(path),
             _ => false,
         };
-        if self.held().iter().any(bad) { Err(Errno::IO) } else { Ok(()) }
+        if self.lock().iter().any(bad) { Err(Errno::IO) } else { Ok(()) }
     }
 
     /// Fails if this file or directory cannot be synced.
     pub fn sync(&self, path: &[u8]) -> Answer<()> {
         let bad = |held: &ActiveFault| matches!(&held.fault, Fault::SyncError { files } if files.fits(path));
-        if self.held().iter().any(bad) { Err(Errno::IO) } else { Ok(()) }
+        if self.lock().iter().any(bad) { Err(Errno::IO) } else { Ok(()) }
     }
 
     /// Counts a write and returns its outcome.
     pub fn write(&self, path: &[u8], offset: u64, length: usize) -> Answer<Write> {
         self.change()?;
-        let mut held = self.held();
+        let mut held = self.lock();
         let size = length as u64;
         let bad = |held: &ActiveFault| match &held.fault {
             Fault::WriteError { byte, files } => within(*byte, offset, size).is_some() && files.fits(path),
@@ -144,7 +144,7 @@ impl Faults {
     /// Counts bytes that are allotted without being written; all of them or none.
     pub fn reserve(&self, length: u64) -> Answer<()> {
         self.change()?;
-        let mut held = self.held();
+        let mut held = self.lock();
         let left = held.iter().filter_map(left).min_by_key(|(left, _)| *left);
         match left {
             Some((left, errno)) if left < length => Err(errno),
@@ -154,7 +154,7 @@ impl Faults {
 
     /// Size that a file gets when it is set to `size`.
     pub fn size(&self, path: &[u8], size: u64) -> u64 {
-        let held = self.held();
+        let held = self.lock();
         let least = held.iter().filter_map(|held| match &held.fault {
             Fault::Truncate { byte, files } if files.fits(path) => Some(*byte),
             _ => None,
@@ -162,7 +162,7 @@ impl Faults {
         least.fold(size, u64::min)
     }
 
-    fn held(&self) -> MutexGuard<'_, Vec<ActiveFault>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<ActiveFault>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

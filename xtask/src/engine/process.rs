@@ -44,16 +44,16 @@ pub fn mounts_below(mounts: &[Mount], folder: &Path) -> Vec<PathBuf> {
 mod tests {
     use super::*;
 
-    fn words(text: &str) -> Vec<OsString> {
+    fn split_words(text: &str) -> Vec<OsString> {
         text.split(' ').map(OsString::from).collect()
     }
 
     #[test]
     fn a_daemon_is_ours_by_its_data_and_not_by_its_number() {
         let data = Path::new("/c/target/engine/data");
-        assert!(is_daemon(&words("dockerd --data-root /c/target/engine/data -H unix:///s"), data));
-        assert!(!is_daemon(&words("dockerd --data-root /c/target/engine/data2"), data));
-        assert!(!is_daemon(&words("tail /c/target/engine/data"), data), "a reader is no daemon");
+        assert!(is_daemon(&split_words("dockerd --data-root /c/target/engine/data -H unix:///s"), data));
+        assert!(!is_daemon(&split_words("dockerd --data-root /c/target/engine/data2"), data));
+        assert!(!is_daemon(&split_words("tail /c/target/engine/data"), data), "a reader is no daemon");
         assert!(!is_daemon(&[], data), "a zombie has no arguments");
     }
 
@@ -68,13 +68,16 @@ mod tests {
     #[test]
     fn runtimes_are_found_by_their_exec_root() {
         let root = Path::new("/run/e-1/exec");
-        assert!(is_runtime(&words("/x/containerd --config /run/e-1/exec/containerd/containerd.toml"), root));
         assert!(is_runtime(
-            &words("containerd-shim-runc-v2 -address /run/e-1/exec/containerd/containerd.sock"),
+            &split_words("/x/containerd --config /run/e-1/exec/containerd/containerd.toml"),
             root
         ));
-        assert!(!is_runtime(&words("containerd --config /run/e-1/exec2/containerd.toml"), root));
-        assert!(!is_runtime(&words("ls /run/e-1/exec"), root));
+        assert!(is_runtime(
+            &split_words("containerd-shim-runc-v2 -address /run/e-1/exec/containerd/containerd.sock"),
+            root
+        ));
+        assert!(!is_runtime(&split_words("containerd --config /run/e-1/exec2/containerd.toml"), root));
+        assert!(!is_runtime(&split_words("ls /run/e-1/exec"), root));
     }
 
     #[test]

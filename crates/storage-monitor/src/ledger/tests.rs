@@ -18,7 +18,7 @@ fn shared(file: &Path, believe: impl Fn(&Path, &Path) -> bool) -> Ledger {
     Ledger::load_shared(fs::File::open(file.parent().unwrap()).unwrap().into(), file, believe)
 }
 
-fn written(file: &Path) -> Ledger {
+fn write_ledger(file: &Path) -> Ledger {
     let mut ledger = Ledger::load(file).unwrap();
     let (a, b) = (ledger.source_id(Path::new("/s/a")), ledger.source_id(Path::new("/s/b")));
     ledger.record_link(Path::new("/t"), b"one\n", a);
@@ -37,7 +37,7 @@ fn written(file: &Path) -> Ledger {
 fn what_was_noted_is_known_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ledger");
-    written(&file);
+    write_ledger(&file);
     let ledger = Ledger::load(&file).unwrap();
     assert_eq!(links(&ledger), [("/t".into(), "two".into(), "/s/b".into())]);
     assert!(ledger.made(Path::new("/t/e")) && !ledger.made(Path::new("/t/d")));
@@ -47,7 +47,7 @@ fn what_was_noted_is_known_after_a_restart() {
 fn a_torn_record_is_passed_over_and_does_not_spoil_the_next() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ledger");
-    written(&file);
+    write_ledger(&file);
     let whole = fs::read(&file).unwrap();
     for kept in 0..whole.len() {
         fs::write(&file, &whole[..kept]).unwrap();
@@ -65,7 +65,7 @@ fn a_torn_record_is_passed_over_and_does_not_spoil_the_next() {
 fn records_that_are_not_believed_are_left_out() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ledger");
-    written(&file);
+    write_ledger(&file);
     let ledger = shared(&file, |directory, _| directory.starts_with("/elsewhere"));
     assert_eq!((links(&ledger), ledger.made(Path::new("/t/e"))), (Vec::new(), false));
     assert!(ledger.sources.is_empty(), "nor kept in any other way");
@@ -122,7 +122,7 @@ fn a_shared_log_keeps_all_records_and_our_own_is_shortened() {
 fn a_torn_record_is_cut_off_unless_another_container_has_written_since() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ledger");
-    written(&file);
+    write_ledger(&file);
     let whole = fs::read(&file).unwrap();
     for others in [&b""[..], b"+\0/t/x\0/s\0"] {
         fs::write(&file, [&whole, &b"+\0/t/to"[..]].concat()).unwrap();

@@ -21,7 +21,7 @@ fn mapping(text: &str) -> Vec<(String, String)> {
     pairs.iter().map(|[key, value]| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
-fn complaint(text: &str) -> String {
+fn mapping_error(text: &str) -> String {
     let world = World::new(text);
     let answer = world.run(&["once"]);
     assert_eq!(answer.code, Some(1), "{}", answer.error);
@@ -53,27 +53,27 @@ fn a_file_may_compute_and_print() {
 #[test]
 fn an_error_names_file_and_line() {
     assert_eq!(
-        complaint("\nstorage_map[a]=/x\nstorage_map[b]=relative\n"),
+        mapping_error("\nstorage_map[a]=/x\nstorage_map[b]=relative\n"),
         "FILE: line 3: storage_map[\"b\"]: \"relative\" is not an absolute path without .."
     );
-    assert_eq!(complaint("\n\nif\n"), "FILE: line 4: syntax error: unexpected end of file");
-    assert_eq!(complaint("x=1\nstorage_map[a]=$nothing\n"), "FILE: line 2: nothing: unbound variable");
-    assert_eq!(complaint("no-such-command\n"), "FILE: line 1: no-such-command: command not found");
+    assert_eq!(mapping_error("\n\nif\n"), "FILE: line 4: syntax error: unexpected end of file");
+    assert_eq!(mapping_error("x=1\nstorage_map[a]=$nothing\n"), "FILE: line 2: nothing: unbound variable");
+    assert_eq!(mapping_error("no-such-command\n"), "FILE: line 1: no-such-command: command not found");
     let unix = "save it as UTF-8 with line ends of Unix)";
     assert_eq!(
-        complaint("declare -A storage_map\r\n"),
+        mapping_error("declare -A storage_map\r\n"),
         format!(
             "FILE: line 1: declare: `storage_map\\r': not a valid identifier (the file has line ends of Windows: {unix}"
         )
     );
     assert_eq!(
-        complaint("\u{feff}storage_map=([a]=/x)\n"),
+        mapping_error("\u{feff}storage_map=([a]=/x)\n"),
         format!(
             "FILE: line 1: syntax error near unexpected token `[a]=/x' (the file has a byte order mark: {unix}"
         )
     );
-    assert_eq!(complaint("storage_map[a]=/x; exit 0"), "FILE: exited before the end of the file");
-    assert_eq!(complaint("kill -9 $BASHPID"), "FILE: exited before the end of the file");
+    assert_eq!(mapping_error("storage_map[a]=/x; exit 0"), "FILE: exited before the end of the file");
+    assert_eq!(mapping_error("kill -9 $BASHPID"), "FILE: exited before the end of the file");
 }
 
 /// Returns the links after an edit of a mapping that linked `x` and `y`, with the answer to `once`.
@@ -160,7 +160,7 @@ fn an_empty_mapping_is_in_the_state_until_it_is_corrected() {
 
 #[test]
 fn a_file_that_does_not_end_is_ended() {
-    assert_eq!(complaint("echo hello >&2; while :; do :; done"), "FILE: did not end within 5 s");
+    assert_eq!(mapping_error("echo hello >&2; while :; do :; done"), "FILE: did not end within 5 s");
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn each_process_of_a_file_has_limits() {
 #[test]
 fn a_file_that_prints_without_end_is_wrong_and_fills_nothing() {
     let text = "head -c 5000000 /dev/zero | tr '\\0' 'x' >&2\nstorage_map[a]=/x\n";
-    let complaint = complaint(text);
+    let complaint = mapping_error(text);
     assert!(complaint.starts_with("storage-monitor: warning: xxxxxxxx"), "{complaint}");
     assert!(complaint.len() < 3_000, "{}", complaint.len());
 }

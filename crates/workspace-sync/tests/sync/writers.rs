@@ -13,7 +13,7 @@ use trees::Shape;
 use crate::fixture::{Running, Site, Worker, wait_for};
 
 /// As busy as a busy log: some thousand writes a second.
-fn pace() {
+fn pause() {
     thread::sleep(Duration::from_micros(200));
 }
 
@@ -33,7 +33,7 @@ fn append_by_path(tree: &Path, stop: &AtomicBool) -> u64 {
         let mut file = OpenOptions::new().append(true).create(true).open(tree.join("by-path.log")).unwrap();
         writeln!(file, "line {number}").unwrap();
         number += 1;
-        pace();
+        pause();
     }
     number
 }
@@ -44,7 +44,7 @@ fn append_to_open_file(file: &mut File, stop: &AtomicBool) -> u64 {
     while !stop.load(Ordering::Relaxed) {
         writeln!(file, "line {number}").unwrap();
         number += 1;
-        pace();
+        pause();
     }
     number
 }
@@ -61,7 +61,7 @@ fn make_files(tree: &Path, stop: &AtomicBool) -> u64 {
         // The switch may fall between the two: then the directory is in the other tree.
         make().or_else(|_| make()).unwrap();
         number += 1;
-        pace();
+        pause();
     }
     number
 }
@@ -75,7 +75,7 @@ fn replace(tree: &Path, stop: &AtomicBool) -> u64 {
         if fs::rename(tree.join("state.new"), tree.join("state")).is_ok() {
             number += 1;
         }
-        pace();
+        pause();
     }
     number - 1
 }

@@ -6,7 +6,7 @@ use harness::{Container, KeyPair, RunOptions};
 const SERVICES: [&str; 4] = ["boot", "serviceportal", "sshd", "supervisord"];
 
 /// Each log of boot and of services with the lines that it has.
-fn written(container: &Container) -> Vec<(String, usize)> {
+fn written_lines(container: &Container) -> Vec<(String, usize)> {
     let logs = "/var/log/config.log /var/log/sync.log /var/log/preflight.log /var/log/provisioning.log \
                 /var/log/debug.log /var/log/supervisor/*.log";
     let counted =
@@ -35,7 +35,7 @@ fn docker_logs_shows_boot_and_every_service_and_each_line_names_its_source() {
     }
     // The files first: what they had then has to be shown, and what is shown twice never becomes equal.
     container.wait_until("each line of each log, once", || {
-        let written = written(&container);
+        let written = written_lines(&container);
         let logs = container.logs();
         written.iter().all(|(service, lines)| {
             let begin = format!("{service} | ");
