@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use kit::process::Process;
 use xtask::checkout::Checkout;
 
 use crate::samples::Samples;
@@ -148,8 +149,7 @@ fn time_of(mut command: Command) -> Result<Duration> {
 
 /// `VmHWM` of proc(5), in MB; zero once the process is gone.
 fn peak(child: &Child) -> f64 {
-    let text = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kilobytes = line.and_then(|line| line.trim().strip_suffix("kB")).map(str::trim);
-    kilobytes.and_then(|number| number.parse::<u32>().ok()).map_or(0.0, |number| f64::from(number) * 1.024e-3)
+    let kilobytes =
+        Process::new(child.id()).status().ok().and_then(|status| status.number::<u32>("VmHWM:", 10));
+    kilobytes.map_or(0.0, |number| f64::from(number) * 1.024e-3)
 }

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use kit::process::Process;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use xtask::checkout::Checkout;
@@ -235,9 +236,8 @@ impl Running {
 impl Running {
     /// The most memory that it has had, in kB.
     fn memory(&self) -> Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB"));
-        Ok(peak.context("the kernel reports no VmHWM")?.trim().parse()?)
+        let peak = Process::new(self.0.id()).status()?.number("VmHWM:", 10);
+        peak.context("the kernel reports no VmHWM")
     }
 
     /// The time that its threads were running, as the scheduler counts it.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use kit::HintExt;
+use kit::{HintExt, missing_ok};
 use trees::Shape;
 use xtask::step;
 
@@ -109,13 +109,9 @@ impl Drop for Mounted {
 }
 
 fn remove(path: &Path) -> Result<()> {
-    let removed = match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    };
-    removed.with_context(|| format!("cannot remove {}", path.display()))
+    let is_directory = path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+    let removed = missing_ok(if is_directory { fs::remove_dir_all(path) } else { fs::remove_file(path) });
+    removed.map(drop).with_context(|| format!("cannot remove {}", path.display()))
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! The memory that a million entries take.
-use std::fs;
 use std::io::{self, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use kit::process::Process;
 use trees::Shape;
 
 use super::plan::Plan;
@@ -39,10 +39,11 @@ fn peak(command: &mut Command) -> Result<u64> {
         .spawn()
         .with_context(|| format!("cannot run {described}"))?;
     // The kernel keeps the maximum as long as the process lives, so that looking now and then misses little of it.
-    let path = format!("/proc/{}/status", child.id());
+    let process = Process::new(child.id());
     let mut peak = 0;
     let ended = kit::wait::until(DEADLINE, &described, || {
-        peak = fs::read_to_string(&path).ok().and_then(|status| high_water(&status)).unwrap_or(peak);
+        let kilobytes = process.status().ok().and_then(|status| status.number::<u64>("VmHWM:", 10));
+        peak = kilobytes.map_or(peak, |kilobytes| kilobytes * 1024);
         child.try_wait().transpose()
     })?;
     if !ended.with_context(|| format!("cannot wait for {described}"))?.success() {
@@ -51,21 +52,9 @@ fn peak(command: &mut Command) -> Result<u64> {
     Ok(peak)
 }
 
-/// The `VmHWM:` line of proc(5)'s `status`, in bytes.
-fn high_water(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn memory_is_read_as_the_kernel_writes_it() {
-        assert_eq!(high_water("Name:\tx\nVmHWM:\t    1234 kB\nVmRSS:\t 5 kB\n"), Some(1234 * 1024));
-        assert_eq!(high_water(""), None);
-    }
 
     #[test]
     fn a_program_that_fills_memory_is_seen_to() {
