@@ -40,7 +40,7 @@ pub fn install(env: &Env, caddy: Ids, problems: &mut Vec<Problem>) {
     let brought = mounted(Path::new(MOUNTED))
         .and_then(|pair| pair.map(|pair| install_pair(&path, &pair, caddy.gid)).transpose());
     if let Err(error) = &brought {
-        problems.push(Problem::new(MOUNTED, format!("{error:#}; https uses a self-signed certificate")));
+        problems.push(Problem::new(MOUNTED, format!("{error:#}; using a self-signed certificate")));
     }
     if !matches!(brought, Ok(Some(()))) {
         note_failure(MOUNTED, kit::remove_file(&path), problems);

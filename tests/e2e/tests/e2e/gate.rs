@@ -161,7 +161,7 @@ fn guessing_is_slowed_down_and_logged_without_the_password() {
     container.wait_until("a wait of some seconds", || waits(&wrong()) >= 4);
     let slowed = web.log_in(&user, &password);
     assert_eq!(slowed.status, 429, "even the right one has to wait");
-    assert!(slowed.body.contains("run portal-link inside the container"), "{}", slowed.body);
+    assert!(slowed.body.contains("run portal-link in the container"), "{}", slowed.body);
     container.wait_until("the wait to end", || web.log_in(&user, &password).status == 303);
     let log = container.sh("cat /var/log/supervisor/serviceportal.log").text();
     assert!(
@@ -182,7 +182,7 @@ fn guessing_by_header_is_slowed_down_too_and_does_not_lock_the_form() {
     container.wait_until("a wait of some seconds", || waits(&wrong()) >= 4);
     let slowed = web.with("authorization", &format!("Bearer {token}")).get("/");
     assert_eq!(slowed.status, 429);
-    assert!(slowed.body.contains("run portal-link inside the container"), "{}", slowed.body);
+    assert!(slowed.body.contains("run portal-link in the container"), "{}", slowed.body);
     let login = web.log_in(&user, &password);
     assert_eq!(login.status, 303);
     let own = web.with("cookie", &login.cookie()).with("authorization", "Bearer of-the-application");

@@ -109,7 +109,7 @@ fn a_mounted_certificate_is_used_and_a_bad_one_is_named_without_giving_up_https(
     container.restart();
     wait_for_https(&container);
     assert_eq!(fingerprint(&container), own, "the self-signed one is kept");
-    let problem = "/opt/caddy/tls: key.pem is not the key of cert.pem; https uses a self-signed certificate";
+    let problem = "/opt/caddy/tls: key.pem is not the key of cert.pem; using a self-signed certificate";
     assert!(container.logs().contains(problem), "{}", container.logs());
 
     // openssl knows this kind of key, and Caddy does not.

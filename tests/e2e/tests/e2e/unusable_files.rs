@@ -85,7 +85,7 @@ fn a_certificate_that_is_a_device_leaves_https_with_one_of_its_own() {
         container.sh("curl --insecure --fail --silent https://127.0.0.1:1111/leonardo/health-check").stdout
             == b"ok\n"
     });
-    let problem = "cert.pem: it is a device, not a regular file; https uses a self-signed certificate";
+    let problem = "cert.pem: it is a device, not a regular file; using a self-signed certificate";
     assert!(container.logs().contains(problem), "{}", container.logs());
 }
 
