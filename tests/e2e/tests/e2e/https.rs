@@ -117,8 +117,7 @@ fn a_mounted_certificate_is_used_and_a_bad_one_is_named_without_giving_up_https(
     container.restart();
     wait_for_https(&container);
     assert_eq!(fingerprint(&container), own);
-    let problem =
-        "proxy: Caddy cannot use the mounted certificate: x509: unsupported elliptic curve; using";
+    let problem = "proxy: Caddy cannot use the mounted certificate: x509: unsupported elliptic curve; using";
     container.wait_until("the problem", || container.exec(&["boot", "report"]).text().contains(problem));
 }
 
