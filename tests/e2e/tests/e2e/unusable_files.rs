@@ -68,7 +68,7 @@ fn whatever_is_mounted_in_the_place_of_a_file_the_container_starts_and_reports_i
     // Another login can be set all the same.
     let set = container.exec(&["set-web-credentials", "user", "other"]);
     let said = set.failure(1);
-    assert!(said.contains("the login is in force, but new shells do not see it: "), "{said}");
+    assert!(said.contains("the login was changed, but the environment store was not: "), "{said}");
     assert!(page(&container, "other").contains("Services"));
 }
 
