@@ -21,7 +21,7 @@ const MAX_INTERRUPTIONS: usize = 5;
 /// Runs all stages. A failed one does not stop the later ones, and makes the exit code 1.
 pub fn run_stages(journal: Journal, paths: &Run) -> Outcome {
     let lock = Lock::open(&journal.path().with_extension("lock"))?;
-    lock.acquire(Duration::ZERO).hint(|| "late boot is already running; see: boot report".to_owned())?;
+    lock.acquire(Duration::ZERO).hint(|| "late boot is already running; run: boot report".to_owned())?;
     shutdown::install_handler(journal.clone())?;
     let mut boot = Boot { journal, paths, attempt: None };
     boot.record(Event::BootStarted { pid: std::process::id() });

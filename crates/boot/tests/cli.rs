@@ -182,7 +182,7 @@ fn a_second_run_at_the_same_time_changes_nothing() {
     lock.lock().unwrap();
     let (code, out, err) = boot.run(&["run"]);
     assert_eq!((code, out.as_str()), (Some(1), ""));
-    assert!(err.ends_with("hint: late boot is already running; see: boot report\n"), "{err}");
+    assert!(err.ends_with("hint: late boot is already running; run: boot report\n"), "{err}");
     assert!(boot.journal().read().unwrap().is_empty());
 }
 

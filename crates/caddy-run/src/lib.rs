@@ -99,7 +99,7 @@ fn serve(cli: &Cli, settings: &Settings) -> Outcome {
 /// Logs a failed update; Caddy continues with its configuration.
 fn log_failure(updated: Result<()>) {
     if let Err(error) = updated {
-        log::error!("the configuration of Caddy is unchanged: {error:#}");
+        log::error!("cannot update Caddy's configuration: {error:#}");
     }
 }
 

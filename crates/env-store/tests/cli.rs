@@ -116,7 +116,7 @@ fn a_variable_that_no_program_could_be_started_with_is_left_out() {
     std::fs::write(place.0.path().join("environment.sh"), store(&long)).unwrap();
     let (code, out, err) = place.run(&["exec", "--", "sh", "-c", "echo \"$GOOD${LONG-none}\""]);
     assert_eq!((code, out.as_str()), (Some(0), "1none\n"));
-    assert!(err.contains("LONG: it is longer than the 131,072 bytes that the kernel hands over"), "{err}");
+    assert!(err.contains("LONG: it exceeds the kernel's limit of 131,072 bytes"), "{err}");
 }
 
 /// Names of bash(1) and dash(1) that no bash lists until they are set.

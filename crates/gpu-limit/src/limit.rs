@@ -114,7 +114,7 @@ impl<'a> LimitBuilder<'a> {
                 }
             }
             ExistingList::Unreadable => {
-                self.problems.push(Problem::new(name, "the value is not UTF-8 text; it is left as it is"));
+                self.problems.push(Problem::new(name, "the value is not UTF-8 text; not changed"));
             }
         }
         true

@@ -16,13 +16,13 @@ use crate::{home, sudo, user_password, workspace_access};
 const LOCKS: [&str; 6] = ["passwd", "shadow", "group", "gshadow", "subuid", "subgid"];
 /// Returns the ids of a system account that the image must have.
 pub fn user_id(name: &str) -> Result<Ids> {
-    let user = uzers::get_user_by_name(name).ok_or_else(|| anyhow!("the image has no user {name}"));
+    let user = uzers::get_user_by_name(name).ok_or_else(|| anyhow!("user {name} does not exist"));
     user.map(|user| Ids { uid: user.uid(), gid: user.primary_group_id() }).hint(|| remedy("/etc/passwd"))
 }
 
 /// Returns the id of a group that the image must have.
 pub fn group_id(name: &str) -> Result<u32> {
-    let group = uzers::get_group_by_name(name).ok_or_else(|| anyhow!("the image has no group {name}"));
+    let group = uzers::get_group_by_name(name).ok_or_else(|| anyhow!("group {name} does not exist"));
     group.map(|group| group.gid()).hint(|| remedy("/etc/group"))
 }
 

@@ -50,7 +50,7 @@ pub fn remove_foreign(problems: &mut Vec<Problem>) {
     if let Err(error) = clean(Path::new("/"), &workspace::mount_points(), container) {
         problems.push(Problem::new(
             "container",
-            format!("state of another container may remain: {error:#}; retried at the next start"),
+            format!("cannot remove state of another container: {error:#}; will retry at the next start"),
         ));
     }
 }

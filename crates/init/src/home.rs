@@ -60,7 +60,7 @@ fn place(
 /// Returns the home on the volume, if the user owns and can reach it.
 fn on_the_workspace(workspace: &Workspace, name: &str, ids: Ids) -> Result<OwnedFd> {
     if workspace.path.to_string_lossy().contains(':') {
-        bail!("{} has a colon in it, which no account's home can have", workspace.path.display());
+        bail!("{} contains a colon, which is not allowed in a home directory", workspace.path.display());
     }
     nix::unistd::access(&workspace.path, nix::unistd::AccessFlags::W_OK)
         .with_context(|| format!("cannot write to {}", workspace.path.display()))?;
@@ -93,7 +93,7 @@ fn own(parent: &OwnedFd, name: &str, ids: Ids, mode: u32, path: &Path) -> Result
         .with_context(|| format!("cannot access {}", path.display()))?;
     match existing.as_ref().map(dirfd::file_type) {
         Some(FileType::Directory) | None => {}
-        Some(FileType::Symlink) => bail!("{} is a symbolic link, which root does not follow", path.display()),
+        Some(FileType::Symlink) => bail!("{} is a symbolic link; refusing to follow it", path.display()),
         Some(_) => bail!("{} is not a directory", path.display()),
     }
     let folder = owned_directory::make(parent, OsStr::new(name), ids, mode)
@@ -194,14 +194,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let home = dir.path().join("home");
         symlink("/etc", &home).unwrap();
-        assert_eq!(refusal(dir.path()), "W/home is a symbolic link, which root does not follow");
+        assert_eq!(refusal(dir.path()), "W/home is a symbolic link; refusing to follow it");
         fs::remove_file(&home).unwrap();
         fs::write(&home, "").unwrap();
         assert_eq!(refusal(dir.path()), "W/home is not a directory");
         fs::remove_file(&home).unwrap();
         fs::create_dir(&home).unwrap();
         symlink("/root", home.join("ada")).unwrap();
-        assert_eq!(refusal(dir.path()), "W/home/ada is a symbolic link, which root does not follow");
+        assert_eq!(refusal(dir.path()), "W/home/ada is a symbolic link; refusing to follow it");
         assert!(!Path::new("/etc/ada").exists());
     }
 
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_colon_would_end_the_field_in_passwd() {
-        assert_eq!(refusal(Path::new("/data:1")), "W has a colon in it, which no account's home can have");
+        assert_eq!(refusal(Path::new("/data:1")), "W contains a colon, which is not allowed in a home directory");
     }
 
     #[test]

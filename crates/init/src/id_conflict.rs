@@ -78,7 +78,7 @@ fn steps(roster: &AccountDb, owner: Ids) -> Vec<Vec<String>> {
         || workspace::NETWORK_FACING_ACCOUNTS.iter().filter_map(|name| roster.user(name)).any(is_its);
     let free = OWN.rev().find(|gid| roster.group_of(*gid).is_none() && *gid != owner.gid);
     if let Some(gid) = free.filter(|_| loses) {
-        log::info!("group {:?} gets gid {gid}: {} is the workspace's group", group.name, owner.gid);
+        log::info!("changed group {:?} to gid {gid}: {} is the workspace's group", group.name, owner.gid);
         steps.push(strings(&["/usr/sbin/groupmod", "--gid", &gid.to_string(), "--", &group.name]));
     }
     steps

@@ -40,7 +40,7 @@ pub fn report_invisible(name: &str, text: &str, reader: &mut SettingsReader<'_>)
     }
     // The docker client replaces bytes that are not UTF-8 by it.
     if text.contains(char::REPLACEMENT_CHARACTER) {
-        reader.problem(name, "the value has U+FFFD in the place of what was not UTF-8 text, and it counts");
+        reader.problem(name, "the value contains U+FFFD, which usually replaces invalid UTF-8; it is used as is");
     }
 }
 
@@ -107,7 +107,7 @@ mod tests {
             (
                 "secret\u{fffd}",
                 Some("secret\u{fffd}"),
-                Some("the value has U+FFFD in the place of what was not UTF-8 text, and it counts"),
+                Some("the value contains U+FFFD, which usually replaces invalid UTF-8; it is used as is"),
             ),
         ] {
             for name in ["WEB_PASSWORD", "WEB_TOKEN", "USER_PASSWORD", "CF_TUNNEL_TOKEN"] {

@@ -34,7 +34,7 @@ fn keep(login: &Login, path: &Path, fallback: &Path, portal: (u32, u32), problem
     let message = match login.write(fallback, portal) {
         Ok(_) => {
             format!(
-                "{error:#}; saved to {} instead, and lost when the container is removed",
+                "{error:#}; saved to {} instead; it is lost when the container is removed",
                 fallback.display()
             )
         }
@@ -152,7 +152,7 @@ mod tests {
             problems.iter().map(text).collect::<Vec<_>>()
         };
         fs::create_dir(&path).unwrap();
-        let expected = "web login: cannot write /login: Is a directory (os error 21); saved to /fallback instead, and \
+        let expected = "web login: cannot write /login: Is a directory (os error 21); saved to /fallback instead; it is \
                         lost when the container is removed";
         assert_eq!(problems(&login), [expected]);
         assert_eq!(shown(&Login::read(&fallback).unwrap().unwrap()), shown(&login));

@@ -19,7 +19,7 @@ fn beside(journal: &Path) -> PathBuf {
 
 /// Replaces the entry.
 pub fn write(journal: &Path, entry: &Entry) -> Result<()> {
-    let mut text = serde_json::to_vec(entry).context("cannot write an entry as JSON")?;
+    let mut text = serde_json::to_vec(entry).context("cannot serialize the entry")?;
     text.push(b'\n');
     atomic::write(&beside(journal), &text, placement())
 }

@@ -23,12 +23,12 @@ pub const SH_RESERVED: &str = "OPTIND";
 /// Returns why no program can be started with this variable, if so.
 fn refusal(name: &OsStr, value: &OsStr) -> Option<String> {
     if [name, value].iter().any(|text| text.as_bytes().contains(&0)) {
-        Some("it has a NUL byte, which no program can be given".to_owned())
+        Some("it contains a NUL byte".to_owned())
     } else if name == SH_RESERVED {
         Some("sh reserves this name and may not start with it set".to_owned())
     } else if name.len() + value.len() + 2 > MAX_VARIABLE_BYTES {
         Some(format!(
-            "it is longer than the {} bytes that the kernel hands over",
+            "it exceeds the kernel's limit of {} bytes",
             format_count(MAX_VARIABLE_BYTES as u64)
         ))
     } else {
@@ -62,7 +62,7 @@ fn fit_into(env: &mut Env, most: usize) -> Vec<Problem> {
     {
         total -= size;
         let refusal = format!(
-            "the environment exceeds the kernel's limit of {} bytes, and this is the longest variable",
+            "the environment exceeds the kernel's limit of {} bytes; this is the longest variable",
             format_count(most as u64)
         );
         removed.push((name, refusal));
@@ -98,7 +98,7 @@ mod tests {
         }
         let mut env: Env = [("A", "a\0b")].into_iter().collect();
         assert!(!starts(&env));
-        let problem = "A: it has a NUL byte, which no program can be given; not passed to programs";
+        let problem = "A: it contains a NUL byte; not passed to programs";
         assert_eq!(drop_oversized(&mut env).iter().map(ToString::to_string).collect::<Vec<_>>(), [problem]);
         assert_eq!(env, Env::default());
     }

@@ -87,7 +87,7 @@ impl State {
         Ok(Some(match self {
             Self::Held => return Ok(None),
             Self::Busy => bail!("another process is using {path}"),
-            Self::Foreign => format!("{path} belongs to another account; files in it may be out of reach"),
+            Self::Foreign => format!("{path} belongs to another user; files in it may be inaccessible"),
             Self::ReadError(error) => {
                 format!("cannot lock {path}: {error}; a second process would not be detected")
             }
@@ -105,7 +105,7 @@ mod tests {
         let table = [
             (State::Held, Ok(None)),
             (State::Busy, Err("another process is using /v")),
-            (State::Foreign, Ok(Some("/v belongs to another account; files in it may be out of reach"))),
+            (State::Foreign, Ok(Some("/v belongs to another user; files in it may be inaccessible"))),
             (refused(), Ok(Some("cannot lock /v: unsupported; a second process would not be detected"))),
         ];
         for (state, expected) in table {

@@ -73,17 +73,17 @@ pub fn drop_to(account: &str) -> Result<()> {
     let is_root = geteuid().is_root();
     let user = if is_root { Some(find(account)?) } else { None };
     if !clear_bounding_set()? && is_root {
-        log::info!("capabilities stay in the bounding set, because the container has no SETPCAP");
+        log::info!("cannot clear the capability bounding set: the container lacks SETPCAP");
     }
     if let Some(user) = &user {
         switch(user)
-            .with_context(|| format!("cannot become the account {account}"))
+            .with_context(|| format!("cannot switch to user {account}"))
             .hint(|| "start the container with --cap-add SETUID --cap-add SETGID".to_owned())?;
     }
     // The kernel removes from the ambient set what the permitted set loses.
     let none = CapabilitySet::empty();
     let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
-    set_capabilities(None, none).context("cannot give up the capabilities")?;
+    set_capabilities(None, none).context("cannot drop capabilities")?;
     set_no_new_privs(true).context("cannot set no_new_privs")?;
     ensure!(capabilities(None)? == none, "not all capabilities were dropped");
     Ok(())
@@ -94,7 +94,7 @@ fn find(account: &str) -> Result<User> {
     match user {
         Some(user) if user.uid.is_root() => bail!("the account {account} is root"),
         Some(user) => Ok(user),
-        None => bail!("there is no account {account}"),
+        None => bail!("user {account} does not exist"),
     }
 }
 
@@ -121,12 +121,12 @@ fn clear_bounding_set() -> Result<bool> {
             Ok(true) => {}
             Ok(false) => continue,
             Err(Errno::INVAL) => break,
-            Err(error) => return Err(error).context("cannot read the bounding set of capabilities"),
+            Err(error) => return Err(error).context("cannot read the capability bounding set"),
         }
         match remove_capability_from_bounding_set(capability) {
             Ok(()) => {}
             Err(Errno::PERM) => is_empty = false,
-            Err(error) => return Err(error).context("cannot empty the bounding set of capabilities"),
+            Err(error) => return Err(error).context("cannot clear the capability bounding set"),
         }
     }
     Ok(is_empty)

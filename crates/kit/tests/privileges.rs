@@ -72,9 +72,9 @@ fn a_process_that_is_not_root_keeps_its_account_and_gives_up_the_rest() {
 #[test]
 fn a_process_that_cannot_become_the_account_does_not_run_on() {
     for (account, setpriv, why) in [
-        ("nobody", "--bounding-set=-setuid", "cannot become the account nobody: EPERM"),
-        ("nobody", "--bounding-set=-setgid", "cannot become the account nobody: EPERM"),
-        ("none.such", "--groups=7", "there is no account none.such"),
+        ("nobody", "--bounding-set=-setuid", "cannot switch to user nobody: EPERM"),
+        ("nobody", "--bounding-set=-setgid", "cannot switch to user nobody: EPERM"),
+        ("none.such", "--groups=7", "user none.such does not exist"),
         ("root", "--groups=7", "the account root is root"),
     ] {
         let output = dropped(account, &[setpriv]);

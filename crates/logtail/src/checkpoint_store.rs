@@ -93,7 +93,7 @@ impl CheckpointStore {
 
 fn read(path: &Path) -> Result<Option<BTreeMap<PathBuf, Checkpoint>>> {
     let Some(text) = ReadPolicy::max_size(MAX_BYTES).read_if_exists(path)? else { return Ok(None) };
-    serde_json::from_slice(&text).map(Some).with_context(|| format!("cannot understand {}", path.display()))
+    serde_json::from_slice(&text).map(Some).with_context(|| format!("cannot parse {}", path.display()))
 }
 
 fn save(path: &Path, positions: &BTreeMap<PathBuf, Checkpoint>) -> Result<()> {

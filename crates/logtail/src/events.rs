@@ -158,7 +158,7 @@ pub fn takes_more(output: BorrowedFd<'_>) -> Result<bool> {
     match poll(&mut [PollFd::new(output, PollFlags::POLLOUT)], PollTimeout::ZERO) {
         Ok(ready) => Ok(ready > 0),
         Err(Errno::EINTR) => Ok(false),
-        Err(error) => Err(error).context("cannot wait for the output"),
+        Err(error) => Err(error).context("cannot write to standard output"),
     }
 }
 
@@ -170,9 +170,9 @@ impl Signals {
     pub fn install() -> Result<Self> {
         let mut signals = SigSet::empty();
         signals.extend([Signal::SIGTERM, Signal::SIGINT]);
-        signals.thread_block().context("cannot take over SIGTERM")?;
+        signals.thread_block().context("cannot install the signal handler")?;
         let fd = SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC);
-        Ok(Self(fd.context("cannot take over SIGTERM")?))
+        Ok(Self(fd.context("cannot install the signal handler")?))
     }
 
     /// True if one arrived since the last call.

@@ -49,7 +49,7 @@ impl Paths {
         };
         lock.acquire(Duration::ZERO)
             .context("another logtail follow is running")
-            .hint(|| "logtail without follow shows the logs".to_owned())?;
+            .hint(|| "run: logtail".to_owned())?;
         Ok(Some(lock))
     }
 

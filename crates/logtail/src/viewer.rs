@@ -63,7 +63,7 @@ struct Viewer {
 impl Viewer {
     fn new(record: LogDirectory, filter: Filter, format: OutputFormat) -> Result<Self> {
         // Unbuffered: the standard library's buffer hides the number of bytes written.
-        let out = io::stdout().as_fd().try_clone_to_owned().context("cannot write to the output")?;
+        let out = io::stdout().as_fd().try_clone_to_owned().context("cannot write to standard output")?;
         let (watch, _) = DirectoryEvents::new();
         let (stream, buffer) = (LogReader::merged_log(MERGED_LOG), vec![0; CHUNK]);
         Ok(Self { record, stream, buffer, filter, format, watch, looked: None, out: File::from(out) })

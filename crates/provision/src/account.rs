@@ -23,13 +23,13 @@ impl Account {
     pub fn of(env: &Env) -> Result<Self> {
         let asked = env.text("USER_NAME").unwrap_or(DEFAULT);
         let found = chosen(&AccountDb::read()?, asked);
-        let found = found.ok_or_else(|| anyhow!("there is no account {asked:?} to run the script"));
+        let found = found.ok_or_else(|| anyhow!("no unprivileged user {asked:?} exists to run the script"));
         found.hint(|| "search the container's log for USER_NAME to see why it was not created".to_owned())
     }
 
     /// Returns the account with this name; an error if it is root's.
     pub fn named(name: &str) -> Result<Self> {
-        find(&AccountDb::read()?, name).ok_or_else(|| anyhow!("there is no account {name:?}"))?.unprivileged()
+        find(&AccountDb::read()?, name).ok_or_else(|| anyhow!("user {name:?} does not exist"))?.unprivileged()
     }
 
     /// Returns all groups of the account, its primary group first.

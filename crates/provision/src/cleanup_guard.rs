@@ -23,7 +23,7 @@ const BLOCK: usize = 64 * 1024;
 /// Runs the hidden subcommand.
 pub fn run(session: i32, time_divisor: u32) -> Outcome {
     // A signal to the group of boot and provision ends them, and this process then does its work.
-    unistd::setsid().context("cannot make a session")?;
+    unistd::setsid().context("cannot create a session")?;
     SigSet::all().thread_block().context("cannot set the signal mask")?;
     let mut output = Output { open: true, buffer: vec![0; BLOCK] };
     if !provision_is_done()? {
@@ -51,7 +51,7 @@ fn provision_is_done() -> Result<bool> {
 
 fn release_lock() -> Result<()> {
     let null = File::options().write(true).open("/dev/null").context("cannot open /dev/null")?;
-    unistd::dup2_stdout(&null).context("cannot let go of the lock")
+    unistd::dup2_stdout(&null).context("cannot release the lock")
 }
 
 /// Output of programs that left the script's session.

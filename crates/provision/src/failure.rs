@@ -28,7 +28,7 @@ impl Failure {
     /// The record of the last run cannot be read, so the script may already have run.
     pub fn unreadable_record(error: &anyhow::Error) -> Self {
         Self::new(
-            format!("{error:#}; the script may already have run successfully, so it is not run"),
+            format!("{error:#}; not running the script, because it may already have run successfully"),
             "to run it anyway: sudo provision run --force",
         )
     }

@@ -55,13 +55,13 @@ pub fn run(launch: &Launch) -> Outcome {
 fn become_user(launch: &Launch) -> Result<()> {
     let account = Account::named(&launch.user)?;
     // Without a terminal, a script that prompts fails instead of waiting for ever.
-    unistd::setsid().context("cannot make a session")?;
+    unistd::setsid().context("cannot create a session")?;
     let mut word = [0];
     if std::io::stdin().read(&mut word).context("cannot read from provision")? == 0 {
-        bail!("provision has ended");
+        bail!("the parent provision process has exited");
     }
     SigSet::empty().thread_set_mask().context("cannot set the signal mask")?;
-    let cannot = || format!("cannot become {}", account.name);
+    let cannot = || format!("cannot switch to user {}", account.name);
     let groups: Vec<Gid> = account.groups()?.into_iter().map(Gid::from_raw).collect();
     unistd::setgroups(&groups).with_context(cannot)?;
     unistd::setgid(Gid::from_raw(account.gid)).with_context(cannot)?;
@@ -69,7 +69,7 @@ fn become_user(launch: &Launch) -> Result<()> {
     // Only now, because a change of the user resets it (prctl(2)).
     prctl::set_pdeathsig(Signal::SIGKILL).context("cannot set the parent death signal")?;
     if unistd::getppid() != Pid::from_raw(launch.parent) {
-        bail!("provision has ended");
+        bail!("the parent provision process has exited");
     }
     let null = File::open("/dev/null").context("cannot open /dev/null")?;
     unistd::dup2_stdin(&null).context("cannot close the standard input")?;

@@ -11,8 +11,8 @@ pub fn for_address(address: &Address, env: &Env) -> Result<Option<Proxy>, Failur
     let Some((name, value)) = chosen(address, env) else { return Ok(None) };
     let wrong = |_| {
         Failure::new(
-            format!("{name} is not the address of a proxy"),
-            format!("{name} looks like http://HOST:PORT"),
+            format!("{name} is not a proxy URL"),
+            "set it to http://HOST:PORT",
         )
     };
     let plain = Proxy::new(value).map_err(wrong)?;
@@ -70,6 +70,6 @@ mod tests {
     #[test]
     fn a_proxy_that_cannot_be_understood_is_not_passed_by() {
         let failure = proxy("http://h/", &[("http_proxy", "http://")]).unwrap_err();
-        assert_eq!(failure.cause, "http_proxy is not the address of a proxy");
+        assert_eq!(failure.cause, "http_proxy is not a proxy URL");
     }
 }

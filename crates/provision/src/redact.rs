@@ -66,7 +66,7 @@ impl Redactor {
             let mut builder = AhoCorasick::builder();
             // The longer one of two secrets that begin alike.
             let built = builder.match_kind(MatchKind::LeftmostLongest).build(&patterns);
-            Some(built.context("cannot look for so many secrets")?)
+            Some(built.context("too many secrets to mask")?)
         };
         Ok(Self { matcher, patterns, longest })
     }

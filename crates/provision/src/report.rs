@@ -149,17 +149,17 @@ mod tests {
             digest: Some("ab".into()),
             seconds: Some(61),
             exit_code: Some(3),
-            cause: Some("it failed with exit code 3".into()),
+            cause: Some("the script failed with exit code 3".into()),
             last_line: Some("no space".into()),
             hint: Some("read the log".into()),
             ..Report::new(ReportOutcome::Failed)
         };
-        let text = r#"{"outcome":"failed","source":"https://example/x.sh","digest":"ab","seconds":61,"exit_code":3,"cause":"it failed with exit code 3","said":"no space","hint":"read the log"}"#;
+        let text = r#"{"outcome":"failed","source":"https://example/x.sh","digest":"ab","seconds":61,"exit_code":3,"cause":"the script failed with exit code 3","said":"no space","hint":"read the log"}"#;
         assert_eq!(serde_json::to_string(&report).unwrap(), text);
         assert_eq!(serde_json::from_str::<Report>(text).unwrap(), report);
         assert_eq!(
             report.summary_line(),
-            "https://example/x.sh failed: it failed with exit code 3; last output: no space"
+            "https://example/x.sh failed: the script failed with exit code 3; last output: no space"
         );
         assert_eq!(
             serde_json::to_string(&Report::new(ReportOutcome::None)).unwrap(),

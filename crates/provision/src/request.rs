@@ -192,7 +192,7 @@ fn body(
                 "{address} is larger than {}, which is too large for a script",
                 units::format_bytes(MAX_BYTES as u64)
             ),
-            "let the script itself download large files",
+            "download or unpack large files in the script instead",
         ))),
         Ok(_) => Ok(bytes),
         Err(error) => Err(in_words(&Error::from(error), address, None, limits)),

@@ -66,12 +66,12 @@ pub fn run(
     progress: &mut ProgressReporter,
     note: &mut dyn FnMut(ExitStatus, Option<StopReason>),
 ) -> Result<ScriptEnd> {
-    let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
+    let (reader, writer) = std::io::pipe().context("cannot create a pipe")?;
     // A smaller pipe works too.
     let _ = fcntl(&reader, FcntlArg::F_SETPIPE_SZ(PIPE));
-    fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context("cannot read without waiting")?;
+    fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context("cannot set the pipe to non-blocking")?;
     let mut child = start(task, writer)?;
-    let session = i32::try_from(child.id()).context("a process number")?;
+    let session = i32::try_from(child.id()).context("process id out of range")?;
     let mut guard = CleanupGuard::start(lock, &reader, session, task.time_divisor)?;
     let exit = pidfd(session)?;
     // Guarded now, so the script may begin.
@@ -111,7 +111,7 @@ pub fn run(
 }
 
 fn start(task: &ScriptTask<'_>, writer: std::io::PipeWriter) -> Result<Child> {
-    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let program = std::env::current_exe().context("cannot find the running executable")?;
     let mut launch = Command::new(program);
     launch.arg0("provision").args(["launch", "--user", &task.account.name]);
     launch.args(["--parent", &std::process::id().to_string()]);
@@ -125,14 +125,14 @@ fn start(task: &ScriptTask<'_>, writer: std::io::PipeWriter) -> Result<Child> {
 }
 
 fn pidfd(process: i32) -> Result<OwnedFd> {
-    let process = Pid::from_raw(process).context("a process number")?;
+    let process = Pid::from_raw(process).context("process id out of range")?;
     pidfd_open(process, PidfdFlags::empty()).context("cannot wait for the script")
 }
 
 /// Returns the exit status without reaping the process.
 fn status(exit: &OwnedFd) -> Result<ExitStatus> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-    let status = waitid(WaitId::PidFd(exit.as_fd()), options).context("cannot look at the script's end")?;
+    let status = waitid(WaitId::PidFd(exit.as_fd()), options).context("cannot get the script's exit status")?;
     let status = status.context("the script is still running")?;
     // As in wait(2): the signal in the low bits, the code above them.
     let raw = match (status.exit_status(), status.terminating_signal()) {
@@ -149,7 +149,7 @@ struct CleanupGuard {
 
 impl CleanupGuard {
     fn start(lock: &Lock, reader: &PipeReader, session: i32, time_divisor: u32) -> Result<Self> {
-        let program = std::env::current_exe().context("cannot find this program's own file")?;
+        let program = std::env::current_exe().context("cannot find the running executable")?;
         let lock = lock.0.try_clone().context("cannot share the lock")?;
         let output = reader.try_clone().context("cannot share a pipe")?;
         let mut guard = Command::new(program);

@@ -161,11 +161,11 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
                 quoted(path),
                 units::format_bytes(limit)
             ),
-            "let the script itself unpack large files",
+            "download or unpack large files in the script instead",
         ),
         reason => Failure::new(
             format!("cannot read {}: {reason}", quoted(path)),
-            "mount a plain file; a directory there means that the file was missing on the host",
+            "mount a regular file (Docker creates a directory if the file does not exist on the host)",
         ),
     })
 }

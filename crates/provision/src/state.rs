@@ -121,7 +121,7 @@ impl StateDirectory {
         let Some(bytes) = ReadPolicy::max_size(MAX_BYTES).read_if_exists(&path)? else { return Ok(None) };
         serde_json::from_slice(&bytes)
             .map(Some)
-            .with_context(|| format!("cannot understand {}", path.display()))
+            .with_context(|| format!("cannot parse {}", path.display()))
     }
 
     fn rejection_file(&self) -> PathBuf {
@@ -134,7 +134,7 @@ impl StateDirectory {
         let Some(rejection) = rejection else {
             return kit::remove_file(&path);
         };
-        let text = serde_json::to_vec(rejection).context("cannot write a rejection as JSON")?;
+        let text = serde_json::to_vec(rejection).context("cannot serialize the rejection")?;
         atomic::write(&path, &text, WriteOptions::durable(0o644))
     }
 
@@ -198,7 +198,7 @@ impl UnfinishedRun {
 }
 
 fn serialize(record: &RunRecord) -> Result<Vec<u8>> {
-    let mut text = serde_json::to_vec(record).context("cannot write a record as JSON")?;
+    let mut text = serde_json::to_vec(record).context("cannot serialize the record")?;
     text.push(b'\n');
     Ok(text)
 }
@@ -272,7 +272,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("state.json"), "{").unwrap();
         let error = StateDirectory::new(dir.path()).last_run().unwrap_err();
-        assert!(error.to_string().starts_with("cannot understand "), "{error}");
+        assert!(error.to_string().starts_with("cannot parse "), "{error}");
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub fn session_environment(cli: &Cli) -> Result<Env> {
     }
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_else(|| "provision".into());
-    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let program = std::env::current_exe().context("cannot find the running executable")?;
     let error = Command::new(program).arg0(name).args(arguments).env_clear().envs(session.iter()).exec();
-    Err(anyhow!("cannot start anew with the stored variables: {error}"))
+    Err(anyhow!("cannot re-execute with the stored variables: {error}"))
 }

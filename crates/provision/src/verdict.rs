@@ -37,13 +37,13 @@ pub fn failure_of(
     match (stop, status.success()) {
         (Some(StopReason::TimeLimit), _) => Some(Failure::new(
             format!(
-                "it exceeded PROVISIONING_TIMEOUT ({}) and was stopped",
+                "the script exceeded PROVISIONING_TIMEOUT ({}) and was stopped",
                 words(limit.unwrap_or_default().as_secs())
             ),
             "increase the limit, for example PROVISIONING_TIMEOUT=2h, or unset it",
         )),
         (Some(StopReason::Signal(signal)), _) => {
-            Some(Failure::new(format!("it was stopped, because provision received {signal}"), RERUN_HINT))
+            Some(Failure::new(format!("the script was stopped because provision received {signal}"), RERUN_HINT))
         }
         (None, true) => None,
         (None, false) => Some(Failure::new(ended(status), rerun_hint(log))),
@@ -52,19 +52,19 @@ pub fn failure_of(
 
 fn ended(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
-        (_, Some(9)) => "it was killed (signal 9), often because memory was full".to_owned(),
-        (_, Some(signal)) => format!("it was terminated by signal {signal}"),
-        (Some(126), _) => "it failed with exit code 126: a command cannot be executed".to_owned(),
-        (Some(127), _) => "it failed with exit code 127: a command was not found".to_owned(),
+        (_, Some(9)) => "the script was killed (signal 9), often because memory was full".to_owned(),
+        (_, Some(signal)) => format!("the script was terminated by signal {signal}"),
+        (Some(126), _) => "the script failed with exit code 126: a command cannot be executed".to_owned(),
+        (Some(127), _) => "the script failed with exit code 127: a command was not found".to_owned(),
         (Some(137), _) => {
-            "it failed with exit code 137: a program was killed (signal 9), often because memory was full"
+            "the script failed with exit code 137: a program was killed (signal 9), often because memory was full"
                 .to_owned()
         }
         (Some(code @ 129..=192), _) => {
-            format!("it failed with exit code {code}: a program was terminated by signal {}", code - 128)
+            format!("the script failed with exit code {code}: a program was terminated by signal {}", code - 128)
         }
-        (Some(code), _) => format!("it failed with exit code {code}"),
-        (None, None) => "it ended in an unknown way".to_owned(),
+        (Some(code), _) => format!("the script failed with exit code {code}"),
+        (None, None) => "the script exited in an unknown way".to_owned(),
     }
 }
 
@@ -81,22 +81,22 @@ mod tests {
     fn every_end_but_a_good_one_has_its_words() {
         let exit = |code: i32| cause(code << 8, None);
         assert_eq!(exit(0), None);
-        assert_eq!(exit(3).unwrap(), "it failed with exit code 3");
-        assert_eq!(exit(127).unwrap(), "it failed with exit code 127: a command was not found");
+        assert_eq!(exit(3).unwrap(), "the script failed with exit code 3");
+        assert_eq!(exit(127).unwrap(), "the script failed with exit code 127: a command was not found");
         assert_eq!(
             exit(137).unwrap(),
-            "it failed with exit code 137: a program was killed (signal 9), often because memory was full"
+            "the script failed with exit code 137: a program was killed (signal 9), often because memory was full"
         );
-        assert_eq!(exit(143).unwrap(), "it failed with exit code 143: a program was terminated by signal 15");
-        assert_eq!(cause(9, None).unwrap(), "it was killed (signal 9), often because memory was full");
-        assert_eq!(cause(15, None).unwrap(), "it was terminated by signal 15");
+        assert_eq!(exit(143).unwrap(), "the script failed with exit code 143: a program was terminated by signal 15");
+        assert_eq!(cause(9, None).unwrap(), "the script was killed (signal 9), often because memory was full");
+        assert_eq!(cause(15, None).unwrap(), "the script was terminated by signal 15");
         assert_eq!(
             cause(0, Some(StopReason::TimeLimit)).unwrap(),
-            "it exceeded PROVISIONING_TIMEOUT (30 min) and was stopped"
+            "the script exceeded PROVISIONING_TIMEOUT (30 min) and was stopped"
         );
         assert_eq!(
             cause(15, Some(StopReason::Signal(Signal::SIGTERM))).unwrap(),
-            "it was stopped, because provision received SIGTERM"
+            "the script was stopped because provision received SIGTERM"
         );
     }
 }

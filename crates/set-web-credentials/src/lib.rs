@@ -52,7 +52,7 @@ pub fn run() -> Outcome {
 
 /// Returns the user and group id of the account that reads the login.
 fn owner(account: &str) -> Result<(u32, u32)> {
-    let user = uzers::get_user_by_name(account).ok_or_else(|| anyhow!("the image has no user {account}"));
+    let user = uzers::get_user_by_name(account).ok_or_else(|| anyhow!("user {account} does not exist"));
     user.map(|user| (user.uid(), user.primary_group_id()))
         .hint(|| "run this inside a container of the base image".to_owned())
 }
@@ -88,7 +88,7 @@ fn replace(cli: &Cli, change: LoginChange, owner: (u32, u32)) -> Result<(Login, 
     atomic::remove_leftovers(&cli.login)?;
     let before = Login::read(&cli.login)
         .and_then(|login| login.with_context(|| format!("there is no login at {}", cli.login.display())))
-        .hint(|| "a restart of the container creates a login: docker restart".to_owned())?;
+        .hint(|| "restart the container to create a login: docker restart NAME".to_owned())?;
     let after = change.apply_to(before);
     let changed = after.write(&cli.login, owner)?;
     Ok((after, changed))

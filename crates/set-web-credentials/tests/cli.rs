@@ -181,7 +181,7 @@ fn a_missing_or_corrupt_login_is_an_error_with_a_hint() {
     let fixture = Fixture::new();
     let path = fixture.path("login.json");
     fs::write(&path, r#"{"web_password": hunter2"#).unwrap();
-    let hint = "hint: a restart of the container creates a login: docker restart\n";
+    let hint = "hint: restart the container to create a login: docker restart NAME\n";
     let path = path.display();
     assert_eq!(
         fixture.run(&["--rotate-token"], b""),

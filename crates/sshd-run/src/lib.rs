@@ -44,7 +44,7 @@ pub fn run() -> Outcome {
         return print_keys(user);
     }
     if uzers::get_effective_uid() != 0 {
-        return Err(anyhow!("only root can start the SSH server")).hint(|| "sudo sshd-run".to_owned());
+        return Err(anyhow!("only root can start the SSH server")).hint(|| "run: sudo sshd-run".to_owned());
     }
     let env = Env::from_process();
     let mut reader = SettingsReader::new(&env);
@@ -74,7 +74,7 @@ pub fn run() -> Outcome {
         return Err(anyhow!(
             "every login would fail: users other than root can change {path}, part of the path to the keys"
         ))
-        .hint(|| format!("chown root {path}; chmod go-w {path}"));
+        .hint(|| format!("run: chown root {path}; chmod go-w {path}"));
     }
     // -D stays in the foreground for supervisord, -e logs to stderr.
     let error = Command::new(SSHD).args(["-D", "-e"]).args(&options).exec();

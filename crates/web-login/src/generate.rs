@@ -35,7 +35,7 @@ pub fn instance() -> Result<String> {
 
 fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).context("the kernel gives no random numbers")?;
+    getrandom::fill(&mut bytes).context("cannot get random numbers from the kernel")?;
     Ok(bytes)
 }
 

@@ -163,7 +163,7 @@ fn a_list_that_is_no_text_is_left_alone_and_reported() {
     assert_eq!(limit.variables, []);
     assert_eq!(
         limit.problems,
-        [Problem::new("CUDA_VISIBLE_DEVICES", "the value is not UTF-8 text; it is left as it is")]
+        [Problem::new("CUDA_VISIBLE_DEVICES", "the value is not UTF-8 text; not changed")]
     );
 }
 

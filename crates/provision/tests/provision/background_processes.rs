@@ -67,7 +67,7 @@ fn a_script_that_never_ends_is_ended_at_its_limit() {
     machine.set("PROVISIONING_TIMEOUT", "3s");
     machine.mount("echo $$ > $WORKSPACE/pid; echo waiting; sleep 1000");
     let result = machine.run();
-    let cause = "it exceeded PROVISIONING_TIMEOUT (3 s) and was stopped";
+    let cause = "the script exceeded PROVISIONING_TIMEOUT (3 s) and was stopped";
     assert_eq!((result.report.outcome, result.report.cause.as_deref()), (Failed, Some(cause)));
     assert_eq!(result.report.last_line.as_deref(), Some("waiting"));
     assert!(!lives(number(&machine.read("work/pid"))));

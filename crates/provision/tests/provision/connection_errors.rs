@@ -185,7 +185,7 @@ fn a_proxy_is_asked_instead_and_one_that_refuses_is_named() {
     assert_eq!(cause, format!("cannot fetch https://scripts.example/x.sh: {refused}"));
     machine.set("https_proxy", "http://");
     let cause = machine.run().report.cause;
-    assert_eq!(cause.as_deref(), Some("https_proxy is not the address of a proxy"));
+    assert_eq!(cause.as_deref(), Some("https_proxy is not a proxy URL"));
 }
 
 #[test]

@@ -123,7 +123,7 @@ fn a_204_is_no_script() {
 }
 
 const TOO_LARGE: &str = "http://HOST/x.sh is larger than 1.0 MB, which is too large for a script";
-const LARGE_HINT: &str = "let the script itself download large files";
+const LARGE_HINT: &str = "download or unpack large files in the script instead";
 
 #[test]
 fn a_body_that_never_ends_is_cut_off() {

@@ -81,7 +81,7 @@ fn a_script_that_fails_because_the_disk_is_full_is_noted_with_the_reason() {
     let result = machine.run();
     assert_eq!(
         (result.report.outcome, result.report.cause.as_deref()),
-        (Failed, Some("it failed with exit code 1"))
+        (Failed, Some("the script failed with exit code 1"))
     );
     assert_eq!(
         result.report.last_line.as_deref(),
@@ -89,7 +89,7 @@ fn a_script_that_fails_because_the_disk_is_full_is_noted_with_the_reason() {
     );
     let status = machine.status();
     assert_eq!(status["state"], "failed; it is retried at the next start");
-    assert_eq!((status["cause"].as_str(), status["exit code"].as_str()), ("it failed with exit code 1", "1"));
+    assert_eq!((status["cause"].as_str(), status["exit code"].as_str()), ("the script failed with exit code 1", "1"));
     drop(room);
 }
 

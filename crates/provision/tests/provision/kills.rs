@@ -82,7 +82,7 @@ fn told_to_end_it_ends_the_script_first_and_notes_it() {
     until("the script", || pid(&machine, "work/pid") > 0);
     signal(i32::try_from(child.id()).unwrap(), Signal::SIGTERM);
     let result = parse_output(&child.wait_with_output().unwrap());
-    let cause = "it was stopped, because provision received SIGTERM";
+    let cause = "the script was stopped because provision received SIGTERM";
     assert_eq!((result.report.outcome, result.report.cause.as_deref()), (Failed, Some(cause)));
     assert_eq!(result.report.last_line.as_deref(), Some("asked"));
     assert!(!lives(pid(&machine, "work/pid")));
@@ -141,7 +141,7 @@ fn a_script_that_fails_in_a_run_that_was_waited_for_does_not_run_again_in_the_sa
     for child in [outlives_its_boot, next_boot] {
         let report = parse_output(&child.wait_with_output().unwrap()).report;
         assert_eq!((report.outcome, report.exit_code), (Failed, Some(3)));
-        assert_eq!(report.cause.as_deref(), Some("it failed with exit code 3"));
+        assert_eq!(report.cause.as_deref(), Some("the script failed with exit code 3"));
     }
     assert_eq!(machine.read("work/ran"), "x\n");
     let step = "provision: this script has already failed in this late boot; skipped";

@@ -106,7 +106,7 @@ fn people_get_a_line_and_the_reason_with_its_hint() {
     assert_eq!((bad.status.code(), bad.stdout.as_slice()), (Some(1), &b""[..]));
     let log = machine.path("provisioning.log").display().to_string();
     let end = format!(
-        "provision: {script} failed: it failed with exit code 3\nhint: read {log}; to run it again: supervisorctl restart boot\n"
+        "provision: {script} failed: the script failed with exit code 3\nhint: read {log}; to run it again: supervisorctl restart boot\n"
     );
     let stderr = String::from_utf8(bad.stderr).unwrap();
     assert!(stderr.ends_with(&end), "{stderr}");
@@ -120,7 +120,7 @@ fn where_standard_error_is_the_log_nothing_is_in_it_twice() {
     let output = machine.command(&["run", "--json"]).stderr(log).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let lines = machine.log();
-    let failed = lines.iter().filter(|line| line.contains("failed: it failed with exit code 3")).count();
+    let failed = lines.iter().filter(|line| line.contains("failed: the script failed with exit code 3")).count();
     assert_eq!(failed, 1, "{lines:?}");
 }
 
@@ -182,15 +182,15 @@ fn options_in_the_first_line_count_and_a_failed_command_is_no_success() {
 #[test]
 fn an_end_that_is_no_good_one_is_told_with_the_last_line() {
     let result =
-        fails("echo working; echo 'no space' >&2; exit 3", "it failed with exit code 3", Some("no space")).1;
+        fails("echo working; echo 'no space' >&2; exit 3", "the script failed with exit code 3", Some("no space")).1;
     assert_eq!((result.report.exit_code, result.report.signal), (Some(3), None));
-    let oom = "it failed with exit code 137: a program was killed (signal 9), often because memory was full";
+    let oom = "the script failed with exit code 137: a program was killed (signal 9), often because memory was full";
     fails("exit 137", oom, None);
-    let result = fails("kill -9 $$", "it was killed (signal 9), often because memory was full", None).1;
+    let result = fails("kill -9 $$", "the script was killed (signal 9), often because memory was full", None).1;
     assert_eq!((result.report.exit_code, result.report.signal), (None, Some(9)));
     fails(
         "sh -c 'kill -9 $PPID; sleep 100'",
-        "it was killed (signal 9), often because memory was full",
+        "the script was killed (signal 9), often because memory was full",
         None,
     );
 }
@@ -215,7 +215,7 @@ fn with_a_damaged_record_only_force_runs_a_script() {
     let result = machine.run();
     let record = machine.path("state/state.json").display().to_string();
     let cause = format!(
-        "cannot understand {record}: EOF while parsing a value at line 1 column 10; the script may already have run successfully, so it is not run"
+        "cannot parse {record}: EOF while parsing a value at line 1 column 10; not running the script, because it may already have run successfully"
     );
     assert_eq!((result.report.outcome, result.report.cause), (Failed, Some(cause)));
     let hint = "to run it anyway: sudo provision run --force";
@@ -228,7 +228,7 @@ fn with_a_damaged_record_only_force_runs_a_script() {
 fn a_pipe_or_a_directory_in_the_place_of_a_script_is_named_and_not_waited_for() {
     let machine = Machine::new();
     let place = machine.path("provisioning.sh");
-    let hint = "mount a plain file; a directory there means that the file was missing on the host";
+    let hint = "mount a regular file (Docker creates a directory if the file does not exist on the host)";
     for (make, kind) in [("mkdir", "a directory"), ("mkfifo", "a FIFO")] {
         let cause =
             format!("cannot read {:?}: it is {kind}, not a regular file", place.display().to_string());
@@ -263,7 +263,7 @@ fn a_script_has_no_terminal_to_wait_for() {
     assert_eq!(machine.output(), ["no input", "not a tty", "no terminal"]);
     let (machine, result) = run("set -e\nread -r answer < /dev/tty\n");
     let (script, report) = (machine.path("state/script.sh").display().to_string(), result.report);
-    assert_eq!((report.outcome, report.cause.as_deref()), (Failed, Some("it failed with exit code 1")));
+    assert_eq!((report.outcome, report.cause.as_deref()), (Failed, Some("the script failed with exit code 1")));
     assert_eq!(report.last_line, Some(format!("{script}: line 2: /dev/tty: No such device or address")));
 }
 
@@ -310,7 +310,7 @@ fn a_run_by_hand_corrects_what_late_boot_has_said_and_does_not_anticipate_it() {
     let cause = Some("at boot".to_owned());
     journal.append(Event::StageEnded { stage, result: StageResult::Failed, cause, hint: None }).unwrap();
     assert_eq!(machine.run().report.outcome, Failed);
-    let cause = "it failed with exit code 3; last output: no such model";
+    let cause = "the script failed with exit code 3; last output: no such model";
     assert_eq!(told(), (Some(StageResult::Failed), Some(cause.to_owned())));
     fs::write(machine.path("work/good"), "").unwrap();
     assert_eq!(machine.run().report.outcome, Ran);
@@ -352,7 +352,7 @@ fn an_account_that_is_not_there_or_is_roots_is_named() {
     let mut machine = Machine::new();
     machine.mount("exit 0");
     machine.set("USER_NAME", "root");
-    assert_eq!(machine.run().report.cause.as_deref(), Some("there is no account \"root\" to run the script"));
+    assert_eq!(machine.run().report.cause.as_deref(), Some("no unprivileged user \"root\" exists to run the script"));
     assert_eq!(machine.status()["state"], "could not be run; it is retried at the next start");
 }
 

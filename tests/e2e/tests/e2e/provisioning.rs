@@ -212,7 +212,7 @@ fn a_script_that_fails_after_its_boot_was_killed_does_not_run_twice_in_one_start
     container.wait_until_ready();
     assert_eq!((count(&container, "begun"), count(&container, "ended")), (1, 1));
     let ended = stage(&container, "provisioning");
-    assert_eq!((&ended["result"], &ended["cause"]), (&"failed".into(), &"it failed with exit code 3".into()));
+    assert_eq!((&ended["result"], &ended["cause"]), (&"failed".into(), &"the script failed with exit code 3".into()));
     container.sh("supervisorctl start boot");
     container.wait_until("a second run", || count(&container, "begun") == 2);
 }
@@ -228,7 +228,7 @@ fn who_stops_late_boot_or_the_container_lets_the_script_end_and_kills_nothing() 
         container.sh("supervisorctl stop boot");
         let report = container.exec(&["boot", "report"]).text();
         assert!(report.starts_with("Late boot was stopped; to resume it"), "{report}");
-        let cause = "provisioning failed: it was stopped, because provision received SIGTERM";
+        let cause = "provisioning failed: the script was stopped because provision received SIGTERM";
         assert!(report.contains(cause), "{report}");
         container.sh("supervisorctl start boot");
     }

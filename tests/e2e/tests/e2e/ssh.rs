@@ -14,7 +14,7 @@ fn a_key_reaches_root_and_the_user_and_a_password_no_account() {
     assert_eq!(key.ssh(&container, "user", &[], &["sudo", "-n", "id", "-un"], "").text(), "root");
     let second = key.ssh(&container, "user", &[], &["/opt/leonardo/bin/sshd-run"], "");
     assert!(
-        second.failure(1).contains("only root can start the SSH server\nhint: sudo sshd-run"),
+        second.failure(1).contains("only root can start the SSH server\nhint: run: sudo sshd-run"),
         "{second:?}"
     );
     let methods =

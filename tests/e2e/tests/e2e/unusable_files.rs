@@ -55,7 +55,7 @@ fn whatever_is_mounted_in_the_place_of_a_file_the_container_starts_and_reports_i
             "/root/.ssh/authorized_keys: it is a FIFO, not a regular file; ignored",
             "/root/.ssh/authorized_keys_mount: it is larger than 1.0 MB; ignored",
             "web_credentials.json: it is a directory, not a regular file; creating a new login",
-            "saved to /run/leonardo/web_credentials.json instead, and lost when the container is removed",
+            "saved to /run/leonardo/web_credentials.json instead; it is lost when the container is removed",
             "environment.sh: it is a FIFO, not a regular file",
             "mappings.sh: it is a FIFO, not a regular file",
         ],

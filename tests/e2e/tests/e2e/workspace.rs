@@ -105,7 +105,7 @@ fn what_was_planted_on_the_volume_does_not_lead_root_elsewhere() {
     let container = RunOptions::new().mount(directory.path(), "/workspace", "").start_and_wait();
     let logs = container.logs();
     for line in [
-        "home: /workspace/home is a symbolic link, which root does not follow; the home of \"user\" is /home/user",
+        "home: /workspace/home is a symbolic link; refusing to follow it; the home of \"user\" is /home/user",
         "WORKSPACE: /workspace/storage is a link, but not to a directory",
     ] {
         assert!(logs.contains(line), "{line} in\n{logs}");
