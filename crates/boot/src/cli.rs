@@ -1,4 +1,4 @@
-//! The command line.
+//! Command line of `boot`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -109,7 +109,7 @@ impl From<WaitStage> for Stage {
     }
 }
 
-/// The command line as data, for the generator of the manual pages.
+/// Returns the command line, for the generator of the manual pages.
 #[must_use]
 pub fn command() -> clap::Command {
     Cli::command()

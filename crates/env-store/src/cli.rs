@@ -1,4 +1,4 @@
-//! The command line.
+//! Command line of `env-store`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -15,8 +15,8 @@ Examples:
 #[derive(Debug, Parser)]
 #[command(name = "env-store", version, long_about = None, after_help = EPILOGUE)]
 pub struct Cli {
-    /// Use this store
-    #[arg(long, global = true, value_name = "FILE", default_value = crate::PATH)]
+    /// Use this store, for tests
+    #[arg(long, global = true, hide = true, value_name = "FILE", default_value = crate::PATH)]
     pub file: PathBuf,
     #[command(subcommand)]
     pub task: Task,
@@ -53,7 +53,7 @@ pub enum Task {
     },
 }
 
-/// The command line as data, for the generator of the manual pages.
+/// Returns the command line, for the generator of the manual pages.
 #[must_use]
 pub fn command() -> clap::Command {
     Cli::command()

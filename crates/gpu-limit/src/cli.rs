@@ -1,4 +1,4 @@
-//! The command line.
+//! Command line of `gpu-limit`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -30,11 +30,11 @@ pub struct Cli {
     pub root: PathBuf,
 
     #[command(subcommand)]
-    pub action: Option<Action>,
+    pub task: Option<Task>,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Action {
+pub enum Task {
     /// Run a command that sees at most `GPU_COUNT` GPUs
     #[command(
         after_help = "Exit codes: those of the command; 126 if it cannot be run, 127 if it is not\nfound."

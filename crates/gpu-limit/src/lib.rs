@@ -58,7 +58,7 @@ pub use limit::{Limit, limit};
 pub use nvidia::{Mig, MigInstance, NvidiaGpu};
 pub use pci::PciAddress;
 
-use cli::{Action, Cli};
+use cli::{Cli, Task};
 use report::Report;
 
 /// The GPUs that programs in this container can use, and what was noticed while looking for them.
@@ -98,8 +98,8 @@ pub fn run() -> Outcome {
     let cli = Cli::try_parse()?;
     let gpus = discover(&KernelRoot { root: cli.root });
     let limit = limit(&Env::from_process(), &gpus);
-    match cli.action {
-        Some(Action::Exec { command }) => {
+    match cli.task {
+        Some(Task::Exec { command }) => {
             warn(&limit);
             Ok(exec::exec(&command, &limit.variables))
         }

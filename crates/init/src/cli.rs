@@ -1,4 +1,4 @@
-//! The command line.
+//! Command line of `init`.
 
 use std::ffi::OsString;
 
@@ -22,7 +22,7 @@ pub struct Cli {
     pub parameters: Vec<OsString>,
 }
 
-/// The command line as data, for the generator of the manual pages.
+/// Returns the command line, for the generator of the manual pages.
 #[must_use]
 pub fn command() -> clap::Command {
     Cli::command()

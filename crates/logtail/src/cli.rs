@@ -1,4 +1,4 @@
-//! The command line.
+//! Command line of `logtail`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub struct Cli {
     #[arg(short = 'n', long, value_name = "N")]
     pub lines: Option<usize>,
     /// Show lines since this time ago, such as 90s, 10m, 2h or 7d
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = kit::duration::argument)]
     pub since: Option<Duration>,
     /// Show only lines that match this regular expression
     #[arg(long, value_name = "RE", value_parser = regex_lite::Regex::new)]
@@ -45,11 +45,11 @@ pub struct Cli {
     #[arg(long, value_name = "DIR", default_value = "/", hide = true, global = true)]
     pub root: PathBuf,
     #[command(subcommand)]
-    pub action: Option<Action>,
+    pub task: Option<Task>,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Action {
+pub enum Task {
     /// Collect all logs into the container's output and logtail.log (started by supervisord)
     Follow {
         /// Write to the standard output of the parent process, and continue if it is closed
@@ -58,11 +58,7 @@ pub enum Action {
     },
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    kit::duration::parse(text).ok_or_else(|| "not a duration such as 90s, 10m, 2h or 7d".to_owned())
-}
-
-/// Returns the command line as data, for the generator of the manual pages.
+/// Returns the command line, for the generator of the manual pages.
 #[must_use]
 pub fn command() -> clap::Command {
     Cli::command()

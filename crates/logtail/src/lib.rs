@@ -59,7 +59,7 @@ use clap::Parser;
 use kit::{Exit, Outcome};
 
 pub use cli::command;
-use cli::{Action, Cli};
+use cli::{Cli, Task};
 use follower::Follower;
 use output::Output;
 use paths::Paths;
@@ -67,9 +67,9 @@ use paths::Paths;
 /// Runs the command line.
 pub fn run() -> Outcome {
     let cli = Cli::try_parse()?;
-    match cli.action {
+    match cli.task {
         None => viewer::run(cli),
-        Some(Action::Follow { to_parent }) => {
+        Some(Task::Follow { to_parent }) => {
             let output = if to_parent {
                 // supervisord would have to copy the output through a pipe, and block without a reader.
                 PathBuf::from(format!("/proc/{}/fd/1", nix::unistd::getppid()))

@@ -1,4 +1,4 @@
-//! See the library's documentation.
+//! `logtail`: see the library.
 
 use std::process::ExitCode;
 

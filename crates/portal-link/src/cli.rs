@@ -15,7 +15,7 @@ Examples:
 #[command(name = "portal-link", version, long_about = None, after_help = EPILOGUE)]
 pub struct Cli {
     /// Lifetime of the link, at most 24h, such as 90s, 10m or 2h
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = kit::duration::argument)]
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = kit::duration::argument)]
     pub expires: Duration,
     /// URL of the portal as you reach it, if the container does not know it
     #[arg(long, value_name = "URL")]

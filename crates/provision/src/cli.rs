@@ -1,4 +1,4 @@
-//! The command line.
+//! Command line of `provision`.
 
 use std::path::PathBuf;
 
@@ -107,7 +107,7 @@ pub struct Launch {
     pub script: PathBuf,
 }
 
-/// Returns the command line as data, for the generator of the manual pages.
+/// Returns the command line, for the generator of the manual pages.
 #[must_use]
 pub fn command() -> clap::Command {
     Cli::command()

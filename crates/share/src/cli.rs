@@ -19,7 +19,7 @@ pub struct Cli {
     #[arg(required_unless_present_any = ["list", "revoke"], conflicts_with_all = ["list", "revoke"])]
     pub service: Option<String>,
     /// Time until the link expires, such as 90s, 15m, 2h or 7d
-    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = kit::duration::argument)]
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = kit::duration::argument)]
     pub expires: Duration,
     /// Number of browsers that can use it [default: unlimited]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -30,7 +30,7 @@ pub struct Cli {
     /// Revoke a link and end its sessions
     #[arg(long, value_name = "ID", conflicts_with = "list")]
     pub revoke: Option<String>,
-    /// Print JSON: one object, or one per line for a list
+    /// Print one JSON object per line
     #[arg(long)]
     pub json: bool,
     /// Control socket of the portal, for tests

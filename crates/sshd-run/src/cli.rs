@@ -1,4 +1,4 @@
-//! The command line.
+//! Command line of `sshd-run`.
 
 use clap::{CommandFactory, Parser};
 
@@ -19,7 +19,7 @@ pub struct Cli {
     pub keys: Option<String>,
 }
 
-/// The command line as data, for the generator of the manual pages.
+/// Returns the command line, for the generator of the manual pages.
 #[must_use]
 pub fn command() -> clap::Command {
     Cli::command()
