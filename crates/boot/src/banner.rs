@@ -19,18 +19,18 @@ const MAX_LISTED: usize = 3;
 pub fn text(state: &BootState, now: f64) -> String {
     let mut text = match state.phase {
         // The failure is printed below.
-        Phase::Ready | Phase::GivenUp => String::new(),
+        Phase::Ready | Phase::Abandoned => String::new(),
         Phase::Interrupted => "  Late boot was killed.\n".to_owned(),
         Phase::Stopped => format!("  {STOPPED_MESSAGE}\n"),
         Phase::Starting | Phase::Running => match state.timeline.current_stage() {
             None => "  The container is still starting.\n".to_owned(),
-            Some(run) => format!("  The container is still starting: {}\n", at_work(run, now)),
+            Some(run) => format!("  The container is still starting: {}\n", describe_running(run, now)),
         },
     };
     if let Some(sync) = state.timeline.running_sync() {
         // Writing to a String cannot fail.
         let _ = match state.phase {
-            _ if state.at_work => writeln!(text, "  In the background: {}", at_work(sync, now)),
+            _ if state.is_running => writeln!(text, "  In the background: {}", describe_running(sync, now)),
             Phase::Ready => {
                 writeln!(
                     text,
@@ -60,7 +60,7 @@ pub fn text(state: &BootState, now: f64) -> String {
 /// Describes a stage: its duration so far and its last reported activity.
 // Seconds since the start fit into any integer.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn at_work(run: &StageRun, now: f64) -> String {
+fn describe_running(run: &StageRun, now: f64) -> String {
     let since = duration::words((now - run.began).max(0.0) as u64);
     let mut text = format!("{} for {since}", run.stage);
     if let Some(note) = &run.note {

@@ -17,7 +17,8 @@ pub enum Phase {
     /// Late boot was asked to stop, and did.
     Stopped,
     /// Late boot was killed too often and is not restarted.
-    GivenUp,
+    #[serde(rename = "given_up")]
+    Abandoned,
     /// All stages but sync and permissions have ended, successfully or not.
     Ready,
 }
@@ -28,7 +29,8 @@ pub struct BootState {
     /// Progress of the container's start.
     pub phase: Phase,
     /// True while the process of the latest run is alive: after ready, it waits for sync and permissions.
-    pub at_work: bool,
+    #[serde(rename = "at_work")]
+    pub is_running: bool,
     /// The events of the journal.
     #[serde(flatten)]
     pub timeline: Timeline,
@@ -42,16 +44,16 @@ impl BootState {
 
     fn with(timeline: Timeline, is_alive: impl Fn(u32) -> bool) -> Self {
         let ready = timeline.stage_run(Stage::Ready).and_then(|ready| ready.result);
-        let at_work = timeline.pid.is_some_and(is_alive);
+        let is_running = timeline.pid.is_some_and(is_alive);
         let phase = match timeline.pid {
             None => Phase::Starting,
-            Some(_) if ready == Some(StageResult::Failed) => Phase::GivenUp,
+            Some(_) if ready == Some(StageResult::Failed) => Phase::Abandoned,
             Some(_) if ready.is_some() => Phase::Ready,
-            Some(_) if at_work => Phase::Running,
+            Some(_) if is_running => Phase::Running,
             Some(_) if timeline.stopped => Phase::Stopped,
             Some(_) => Phase::Interrupted,
         };
-        Self { phase, at_work, timeline }
+        Self { phase, is_running, timeline }
     }
 }
 
@@ -85,12 +87,12 @@ pub mod tests {
             (Phase::Running, Phase::Stopped)
         );
         let ready = state(&[&begun[..], &[end(StageResult::Done)]].concat(), true);
-        assert_eq!((ready.phase, ready.at_work), (Phase::Ready, true), "it still waits for sync");
+        assert_eq!((ready.phase, ready.is_running), (Phase::Ready, true), "it still waits for sync");
         let ended = |result| state(&[&begun[..], &[end(result)]].concat(), false).phase;
         assert_eq!(
             (ended(StageResult::Done), ended(StageResult::Failed)),
-            (Phase::Ready, Phase::GivenUp),
-            "who was given up is not ready"
+            (Phase::Ready, Phase::Abandoned),
+            "an abandoned boot is not ready"
         );
     }
 }

@@ -23,7 +23,7 @@ mod shutdown;
 mod stage_outcome;
 mod stage_process;
 mod summary;
-mod supervisor;
+mod supervisorctl;
 mod sync;
 mod wait;
 

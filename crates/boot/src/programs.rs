@@ -13,7 +13,7 @@ use kit::untrusted_file::ReadError;
 use kit::{ReadPolicy, missing_ok};
 
 use crate::stage_outcome::StageOutcome;
-use crate::supervisor;
+use crate::supervisorctl::supervisorctl;
 
 /// Maximum size of a file in bytes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -21,11 +21,11 @@ const MAX_BYTES: u64 = 1 << 20;
 const BASE: &str = "/etc/supervisor/base.d";
 
 /// Makes the programs visible to supervisord and starts them.
-pub fn run(programs: &Path, shown: &Path) -> Result<StageOutcome> {
-    start(programs, Path::new(BASE), shown)
+pub fn run(programs: &Path, link: &Path) -> Result<StageOutcome> {
+    start(programs, Path::new(BASE), link)
 }
 
-fn start(programs: &Path, base: &Path, shown: &Path) -> Result<StageOutcome> {
+fn start(programs: &Path, base: &Path, link: &Path) -> Result<StageOutcome> {
     let taken = match find_conflict(programs, base) {
         Err(error) if error.is::<ReadError>() => {
             let hint = "remove it or make it a plain file, then run: supervisorctl restart boot";
@@ -40,11 +40,11 @@ fn start(programs: &Path, base: &Path, shown: &Path) -> Result<StageOutcome> {
             "rename it, then run: supervisorctl restart boot",
         ));
     }
-    show(programs, shown)?;
+    show(programs, link)?;
     if !has_any(programs)? {
         return Ok(StageOutcome::skipped());
     }
-    match supervisor::supervisorctl(&["update"]) {
+    match supervisorctl(&["update"]) {
         Ok(()) => Ok(StageOutcome::done()),
         Err(error) => Ok(StageOutcome::failed(
             format!("{error:#}"),
@@ -54,11 +54,11 @@ fn start(programs: &Path, base: &Path, shown: &Path) -> Result<StageOutcome> {
 }
 
 /// Points the link to the directory with one rename.
-fn show(programs: &Path, shown: &Path) -> Result<()> {
-    let next = shown.with_extension("next");
-    let cannot = || format!("cannot create {}", shown.display());
+fn show(programs: &Path, link: &Path) -> Result<()> {
+    let next = link.with_extension("next");
+    let cannot = || format!("cannot create {}", link.display());
     missing_ok(fs::remove_file(&next)).with_context(cannot)?;
-    symlink(programs, &next).and_then(|()| fs::rename(&next, shown)).with_context(cannot)
+    symlink(programs, &next).and_then(|()| fs::rename(&next, link)).with_context(cannot)
 }
 
 /// A program name used twice.

@@ -46,7 +46,7 @@ fn headline(state: &BootState, now: f64) -> String {
                 .to_owned()
         }
         Phase::Stopped => format!("{STOPPED_MESSAGE}\n"),
-        Phase::GivenUp => "Late boot was abandoned; the container is not ready.\n".to_owned(),
+        Phase::Abandoned => "Late boot was abandoned; the container is not ready.\n".to_owned(),
         Phase::Ready => {
             let ready = state.timeline.stage_run(Stage::Ready).and_then(|ready| ready.ended);
             let after = seconds(ready.map_or(scale.length, |ready| ready - scale.began));
@@ -63,11 +63,11 @@ fn stage(run: &StageRun, state: &BootState, now: f64) -> String {
         Some(StageResult::Done) => "done",
         Some(StageResult::Skipped) => "nothing to do",
         Some(StageResult::Failed) => "FAILED",
-        None if state.at_work => "running",
+        None if state.is_running => "running",
         None if state.timeline.stopped => "stopped",
         None => "killed",
     };
-    if run.result.is_none() && !state.at_work {
+    if run.result.is_none() && !state.is_running {
         // The end is unknown; a bar up to now would be wrong.
         return format!("{:<13} {:>10}  {status}\n", run.stage.to_string(), "");
     }
@@ -115,7 +115,7 @@ impl Scale {
         let earliest = stages.first().map_or(now, |run| run.began);
         let began = state.timeline.began.unwrap_or(earliest);
         let last = stages.iter().filter_map(|run| run.ended).fold(earliest, f64::max);
-        let is_open = state.at_work && stages.iter().any(|run| run.ended.is_none());
+        let is_open = state.is_running && stages.iter().any(|run| run.ended.is_none());
         let end = if is_open || matches!(state.phase, Phase::Running | Phase::Starting) { now } else { last };
         Self { began, length: (end - began).max(0.001) }
     }

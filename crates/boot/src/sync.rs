@@ -11,7 +11,7 @@ use workspace_sync::{Report, TreeOutcome};
 use crate::shutdown;
 use crate::stage_outcome::StageOutcome;
 use crate::stage_process;
-use crate::supervisor;
+use crate::supervisorctl::supervisorctl;
 
 /// Supervised program that copies late changes and retries failed copies.
 const FOLLOWER: &str = "workspacesync";
@@ -43,7 +43,7 @@ pub fn run(log: &Path) -> Result<(StageOutcome, bool)> {
     let ending = ending(&reports, output.status, log);
     if is_to_be_followed(&reports, output.status)
         && !shutdown::is_requested()
-        && let Err(error) = supervisor::supervisorctl(&["start", FOLLOWER])
+        && let Err(error) = supervisorctl(&["start", FOLLOWER])
     {
         return Ok((unfollowed(&error, ending), copied));
     }

@@ -30,7 +30,7 @@ pub fn wait(journal: &Journal, wait: &Wait) -> Outcome {
         if let Some(ended) = end(&seen, stage) {
             break ended;
         }
-        let is_dead = seen.timeline.pid.is_some() && !seen.at_work;
+        let is_dead = seen.timeline.pid.is_some() && !seen.is_running;
         if is_dead && !was_dead {
             if seen.timeline.stopped {
                 log::warn!("late boot was stopped; to resume it, run: supervisorctl start boot");
@@ -83,11 +83,11 @@ enum End {
 /// failure in a run that was stopped does not count: the stage may have been interrupted, and the next run continues
 /// it.
 fn end(seen: &BootState, stage: Stage) -> Option<End> {
-    let stage = if seen.phase == Phase::GivenUp { Stage::Ready } else { stage };
+    let stage = if seen.phase == Phase::Abandoned { Stage::Ready } else { stage };
     let run = seen.timeline.stage_run(stage)?;
     Some(match run.result? {
         StageResult::Done | StageResult::Skipped => End::Well,
-        StageResult::Failed if seen.timeline.stopped && seen.phase != Phase::GivenUp => return None,
+        StageResult::Failed if seen.timeline.stopped && seen.phase != Phase::Abandoned => return None,
         StageResult::Failed => End::Failed(run.cause.clone().unwrap_or_else(|| "no reason given".to_owned())),
     })
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cloud::Network;
+use cloud::IpNetwork;
 use kit::{Env, Problem, SettingsReader, variables};
 
 const ENABLE_HTTPS: &str = "WEB_ENABLE_HTTPS";
@@ -11,7 +11,7 @@ const ENABLE_HTTPS: &str = "WEB_ENABLE_HTTPS";
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     /// Networks of proxies whose `X-Forwarded-*` headers are trusted.
-    pub trusted_proxies: Vec<Network>,
+    pub trusted_proxies: Vec<IpNetwork>,
     /// True if all ports use https.
     pub enable_https: bool,
     /// Public names and addresses of this container.

@@ -14,7 +14,7 @@ use kit::Env;
 use kit::settings::is_host;
 
 pub use allowed_hosts::{ALLOWED_HOSTS, allowed_hosts};
-pub use trusted_proxies::{Network, TRUSTED_PROXIES, network_of, trusted_proxies};
+pub use trusted_proxies::{IpNetwork, TRUSTED_PROXIES, network_of, trusted_proxies};
 
 /// Questions that every provider answers.
 pub trait Provider {

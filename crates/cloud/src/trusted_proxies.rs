@@ -19,12 +19,12 @@ const MAPPED: IpAddr = IpAddr::V6(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped());
 
 /// An address and its prefix length; the text form is built from these two alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Network {
+pub struct IpNetwork {
     address: IpAddr,
     bits: u8,
 }
 
-impl Network {
+impl IpNetwork {
     /// Parses `192.0.2.0/24`, `2001:db8::/32` or a single address. An IPv4-mapped network (`::ffff:192.0.2.0/120`)
     /// becomes the IPv4 network: visitors have no such addresses.
     #[must_use]
@@ -71,7 +71,7 @@ impl Network {
     }
 }
 
-impl fmt::Display for Network {
+impl fmt::Display for IpNetwork {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}/{}", self.address, self.bits)
     }
@@ -105,13 +105,13 @@ const CONSEQUENCE: &str = "visitors from these networks could spoof the address 
 /// An entry of the setting that is no network, or a very large one, is reported and ignored. If the others together are
 /// a large part of the internet, all are ignored.
 #[must_use]
-pub fn trusted_proxies(env: &Env) -> (Vec<Network>, Vec<Problem>) {
+pub fn trusted_proxies(env: &Env) -> (Vec<IpNetwork>, Vec<Problem>) {
     let (mut networks, mut problems) = (Vec::new(), Vec::new());
     let mut problem = |message| problems.push(Problem::new(TRUSTED_PROXIES, message));
     let separator = |character: char| character.is_whitespace() || character == ',';
     let value = env.text(TRUSTED_PROXIES).unwrap_or_default();
     for word in value.split(separator).filter(|word| !word.is_empty()) {
-        match Network::parse(word).map(|network| (network, network.too_large_reason())) {
+        match IpNetwork::parse(word).map(|network| (network, network.too_large_reason())) {
             Some((network, None)) => networks.push(network),
             Some((_, Some(excess))) => problem(format!("{word:?} {excess}: {CONSEQUENCE}; ignored")),
             None => problem(format!("{word:?} is not an IP network such as 192.0.2.0/24; ignored")),
@@ -124,7 +124,7 @@ pub fn trusted_proxies(env: &Env) -> (Vec<Network>, Vec<Problem>) {
         ));
     }
     let own = LOOPBACK.iter().chain(crate::detect(env).proxies());
-    networks.extend(own.filter_map(|text| Network::parse(text)));
+    networks.extend(own.filter_map(|text| IpNetwork::parse(text)));
     networks.sort_unstable();
     networks.dedup();
     (networks, problems)
@@ -132,10 +132,10 @@ pub fn trusted_proxies(env: &Env) -> (Vec<Network>, Vec<Problem>) {
 
 /// Returns the address family if the networks cover more than 1/16 of it: of all IPv4 addresses, or of `2000::/3`, the
 /// IPv6 internet.
-fn largely_covered(networks: &mut [Network]) -> Option<&'static str> {
+fn largely_covered(networks: &mut [IpNetwork]) -> Option<&'static str> {
     // Sorted, a network follows the one that contains it; overlapping networks always contain one another.
     networks.sort_unstable();
-    let mut last: Option<Network> = None;
+    let mut last: Option<IpNetwork> = None;
     let (mut ipv4, mut ipv6) = (0_u64, 0_u128);
     for &network in networks.iter() {
         if last.is_some_and(|last| last.contains(network)) {
@@ -192,7 +192,7 @@ mod tests {
             ("::ffff:10.1.2.3", "10.1.2.3/32"),
             ("::ffff:10.1.2.3/104", "10.0.0.0/8"),
         ] {
-            assert_eq!(Network::parse(given).map(|network| network.to_string()).as_deref(), Some(shown));
+            assert_eq!(IpNetwork::parse(given).map(|network| network.to_string()).as_deref(), Some(shown));
         }
         for wrong in [
             "",
@@ -212,7 +212,7 @@ mod tests {
             "{env.X}",
             "a.example",
         ] {
-            assert_eq!(Network::parse(wrong), None, "{wrong:?}");
+            assert_eq!(IpNetwork::parse(wrong), None, "{wrong:?}");
         }
     }
 

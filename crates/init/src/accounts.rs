@@ -44,8 +44,8 @@ fn remedy_with(file: &str, mounts: &[PathBuf]) -> String {
 /// Replaces the user's name if a system account has it, and reports that.
 pub fn resolve_name(settings: &mut Settings, problems: &mut Vec<Problem>) {
     // An unreadable account file is reported when the user is created.
-    let Ok(roster) = AccountDb::read() else { return };
-    let name = system_user::effective_name(&roster, &settings.user_name);
+    let Ok(accounts) = AccountDb::read() else { return };
+    let name = system_user::effective_name(&accounts, &settings.user_name);
     if name != settings.user_name {
         let message = format!("{:?} is a system account; using {name:?}", settings.user_name);
         problems.push(Problem::new("USER_NAME", message));
@@ -66,31 +66,31 @@ pub fn ensure_user(settings: &Settings, workspace: &mut Workspace, problems: &mu
 
 /// Creates the system user if it is missing, with sudo rights and a home.
 fn ensure(settings: &Settings, workspace: &mut Workspace, problems: &mut Vec<Problem>) -> Result<()> {
-    let mut roster = AccountDb::read()?;
-    let mut decided = system_user::plan(&roster, &settings.user_name, workspace);
-    if let (Ok(_), Some(former)) = (&decided, system_user::previous_user(&roster, &settings.user_name)) {
+    let mut accounts = AccountDb::read()?;
+    let mut decided = system_user::plan(&accounts, &settings.user_name, workspace);
+    if let (Ok(_), Some(former)) = (&decided, system_user::previous_user(&accounts, &settings.user_name)) {
         remove_user(former)?;
-        roster = AccountDb::read()?;
-        decided = system_user::plan(&roster, &settings.user_name, workspace);
+        accounts = AccountDb::read()?;
+        decided = system_user::plan(&accounts, &settings.user_name, workspace);
     }
-    let person = match decided {
-        Ok((person, reported)) => {
+    let user = match decided {
+        Ok((user, reported)) => {
             problems.extend(reported);
-            person
+            user
         }
         Err(refused) => {
             problems.push(refused);
             return Ok(());
         }
     };
-    workspace_access::ensure(workspace, &person, &roster, problems);
-    let home = home_of(&person, workspace, problems)?;
-    let steps = person.steps(&roster, &home);
+    workspace_access::ensure(workspace, &user, &accounts, problems);
+    let home = home_of(&user, workspace, problems)?;
+    let steps = user.steps(&accounts, &home);
     run_commands(&steps)?;
-    sudo::install(&person.name)?;
+    sudo::install(&user.name)?;
     // The image's author set that account's password; only an explicit request replaces it.
-    if settings.user_password.is_some() || !matches!(person.found, ExistingAccount::OfTheImage(_)) {
-        user_password::apply(&person.name, settings.user_password.as_ref())?;
+    if settings.user_password.is_some() || !matches!(user.found, ExistingAccount::OfTheImage(_)) {
+        user_password::apply(&user.name, settings.user_password.as_ref())?;
     }
     Ok(())
 }
@@ -106,11 +106,11 @@ pub fn run_commands(steps: &[Vec<String>]) -> Result<()> {
     })
 }
 
-fn home_of(person: &SystemUser, workspace: &Workspace, problems: &mut Vec<Problem>) -> Result<PathBuf> {
-    match &person.found {
+fn home_of(user: &SystemUser, workspace: &Workspace, problems: &mut Vec<Problem>) -> Result<PathBuf> {
+    match &user.found {
         ExistingAccount::OfTheImage(user) => Ok(user.home.clone()),
         ExistingAccount::Missing | ExistingAccount::Ours(_) => {
-            home::ensure(workspace, &person.name, person.ids, problems)
+            home::ensure(workspace, &user.name, user.ids, problems)
         }
     }
 }

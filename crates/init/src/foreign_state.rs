@@ -46,7 +46,7 @@ const TRACES: [OwnedState; 11] = [
 
 /// Removes the state of another container, before anything reads it.
 pub fn remove_foreign(problems: &mut Vec<Problem>) {
-    let container = kit::container::id().unwrap_or_default();
+    let container = kit::container_id::id().unwrap_or_default();
     if let Err(error) = clean(Path::new("/"), &workspace::mount_points(), container) {
         problems.push(Problem::new(
             "container",

@@ -239,7 +239,10 @@ mod tests {
 
     #[test]
     fn a_colon_would_end_the_field_in_passwd() {
-        assert_eq!(refusal(Path::new("/data:1")), "W contains a colon, which is not allowed in a home directory");
+        assert_eq!(
+            refusal(Path::new("/data:1")),
+            "W contains a colon, which is not allowed in a home directory"
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ use kit::Problem;
 use kit::account_db::{AccountDb, Ids, User};
 
 use crate::accounts;
-use crate::system_user::is_marked;
+use crate::system_user::{is_marked, strings};
 
 /// Ids for the image's own accounts: unused by distributions and users, and below 65,536, the limit of containers of
 /// rootless engines (systemd's UIDS-GIDS.md and Debian's policy 9.2 list the used ranges).
@@ -28,7 +28,7 @@ const PEOPLE: RangeInclusive<u32> = 1000..=60_000;
 pub fn resolve(workspace: &Path, problems: &mut Vec<Problem>) {
     let Ok(meta) = fs::metadata(workspace) else { return };
     let owner = Ids { uid: meta.uid(), gid: meta.gid() };
-    let moved = AccountDb::read().and_then(|roster| accounts::run_commands(&steps(&roster, owner)));
+    let moved = AccountDb::read().and_then(|accounts| accounts::run_commands(&steps(&accounts, owner)));
     if let Err(error) = moved {
         problems.push(Problem::new(
             "WORKSPACE",
@@ -41,7 +41,7 @@ pub fn resolve(workspace: &Path, problems: &mut Vec<Problem>) {
 }
 
 /// Returns the commands that free both ids; none if they are free.
-fn steps(roster: &AccountDb, owner: Ids) -> Vec<Vec<String>> {
+fn steps(accounts: &AccountDb, owner: Ids) -> Vec<Vec<String>> {
     // Root and the overflow id are never given to the user.
     let is_owner = |id: u32| id != 0 && id != workspace::NOBODY;
     let in_the_way = |user: &&User| {
@@ -50,12 +50,13 @@ fn steps(roster: &AccountDb, owner: Ids) -> Vec<Vec<String>> {
             && !is_marked(user)
             && !PEOPLE.contains(&user.ids.uid)
     };
-    let displaced: Vec<&User> = roster.users().filter(in_the_way).collect();
+    let displaced: Vec<&User> = accounts.users().filter(in_the_way).collect();
     let mut steps = Vec::new();
     let mut taken = vec![owner.uid];
     for user in &displaced {
         let range = if SYSTEM.contains(&user.ids.uid) { OF_PACKAGES } else { OWN };
-        let Some(uid) = range.rev().find(|uid| roster.user_of(*uid).is_none() && !taken.contains(uid)) else {
+        let Some(uid) = range.rev().find(|uid| accounts.user_of(*uid).is_none() && !taken.contains(uid))
+        else {
             continue;
         };
         taken.push(uid);
@@ -72,20 +73,16 @@ fn steps(roster: &AccountDb, owner: Ids) -> Vec<Vec<String>> {
         ]));
         steps.push(strings(&["/usr/sbin/usermod", "--home", &user.home.to_string_lossy(), "--", &user.name]));
     }
-    let Some(group) = roster.group_of(owner.gid).filter(|_| is_owner(owner.gid)) else { return steps };
+    let Some(group) = accounts.group_of(owner.gid).filter(|_| is_owner(owner.gid)) else { return steps };
     let is_its = |user: &User| user.ids.gid == group.gid || group.members.contains(&user.name);
     let loses = displaced.iter().any(|user| user.ids.gid == group.gid)
-        || workspace::NETWORK_FACING_ACCOUNTS.iter().filter_map(|name| roster.user(name)).any(is_its);
-    let free = OWN.rev().find(|gid| roster.group_of(*gid).is_none() && *gid != owner.gid);
+        || workspace::NETWORK_FACING_ACCOUNTS.iter().filter_map(|name| accounts.user(name)).any(is_its);
+    let free = OWN.rev().find(|gid| accounts.group_of(*gid).is_none() && *gid != owner.gid);
     if let Some(gid) = free.filter(|_| loses) {
         log::info!("changed group {:?} to gid {gid}: {} is the workspace's group", group.name, owner.gid);
         steps.push(strings(&["/usr/sbin/groupmod", "--gid", &gid.to_string(), "--", &group.name]));
     }
     steps
-}
-
-fn strings(words: &[&str]) -> Vec<String> {
-    words.iter().map(ToString::to_string).collect()
 }
 
 #[cfg(test)]

@@ -60,8 +60,8 @@ pub fn run() -> Outcome {
     let parameters = parameters::parse(&cli.parameters)?;
     let mut env = Env::from_process();
     parameters.into_iter().for_each(|(name, value)| env.set(name, value));
-    if let Some(in_force) = running_supervisord::environment()? {
-        return Ok(compare_settings(env, &in_force));
+    if let Some(current) = running_supervisord::environment()? {
+        return Ok(compare_settings(env, &current));
     }
     capabilities::Rights::check()?;
     let problems = prepare(&mut env)?;
@@ -70,7 +70,7 @@ pub fn run() -> Outcome {
 }
 
 /// Lists the given settings that differ from those in use; changes nothing.
-fn compare_settings(mut given: Env, in_force: &Env) -> Exit {
+fn compare_settings(mut given: Env, current: &Env) -> Exit {
     let gpus = gpu_limit::limit(&given, &gpu_limit::discover(&gpu_limit::KernelRoot::default()));
     gpus.variables.into_iter().for_each(|(name, value)| given.set(name, value));
     let (mut settings, _) = settings::Settings::read(&given);
@@ -80,13 +80,13 @@ fn compare_settings(mut given: Env, in_force: &Env) -> Exit {
     }
     let password = settings.user_password.as_ref();
     let login = Login::read(Path::new(web_login::path())).unwrap_or_default();
-    let in_force = CurrentSettings {
-        env: in_force,
+    let current = CurrentSettings {
+        env: current,
         login: login.as_ref(),
         user_password: password
             .is_some_and(|password| user_password::is_current(&settings.user_name, password)),
     };
-    let differences = setting_diff::diff(&given, &in_force);
+    let differences = setting_diff::diff(&given, &current);
     if differences.is_empty() {
         log::info!("supervisord is already running with these settings; nothing to do");
         return Exit::Done;

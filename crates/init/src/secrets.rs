@@ -40,7 +40,10 @@ pub fn report_invisible(name: &str, text: &str, reader: &mut SettingsReader<'_>)
     }
     // The docker client replaces bytes that are not UTF-8 by it.
     if text.contains(char::REPLACEMENT_CHARACTER) {
-        reader.problem(name, "the value contains U+FFFD, which usually replaces invalid UTF-8; it is used as is");
+        reader.problem(
+            name,
+            "the value contains U+FFFD, which usually replaces invalid UTF-8; it is used as is",
+        );
     }
 }
 

@@ -34,15 +34,15 @@ pub struct CurrentSettings<'a> {
 }
 
 /// Returns the given settings that are not in use. A variable that is not given is not compared.
-pub fn diff(given: &Env, in_force: &CurrentSettings<'_>) -> Vec<SettingDiff> {
+pub fn diff(given: &Env, current: &CurrentSettings<'_>) -> Vec<SettingDiff> {
     let (asked, _) = Settings::read(given);
-    let (settled, _) = Settings::read(in_force.env);
+    let (settled, _) = Settings::read(current.env);
     let same_login =
-        in_force.login.is_some_and(|login| login.asked == web_credentials::request_digest(&asked.web));
+        current.login.is_some_and(|login| login.asked == web_credentials::request_digest(&asked.web));
     let agrees = |name: &str, value: &OsStr| match documented(name) {
-        None => in_force.env.get(name) == Some(value),
+        None => current.env.get(name) == Some(value),
         Some(_) if given.text(name).is_none() => true,
-        Some(variable) => match (name, in_force.login) {
+        Some(variable) => match (name, current.login) {
             ("WEB_USER" | "WEB_PASSWORD" | "WEB_TOKEN", _) if same_login => true,
             ("WEB_USER", Some(login)) => login.user == asked.web.user,
             ("WEB_PASSWORD", Some(login)) => asked
@@ -53,16 +53,16 @@ pub fn diff(given: &Env, in_force: &CurrentSettings<'_>) -> Vec<SettingDiff> {
             ("WEB_TOKEN", Some(login)) => {
                 asked.web.token.as_ref().is_none_or(|token| token.matches(login.token.expose().as_bytes()))
             }
-            ("USER_PASSWORD", _) => in_force.user_password || asked.user_password.is_none(),
+            ("USER_PASSWORD", _) => current.user_password || asked.user_password.is_none(),
             ("USER_NAME", _) => asked.user_name == settled.user_name,
             ("IMAGE_SLUG", _) => asked.image_slug == settled.image_slug,
             ("SSH_PORT", _) => asked.ssh_port == settled.ssh_port,
             ("WORKSPACE", _) => asked.workspace == settled.workspace,
             _ if variable.kind == Kind::Switch => {
                 SettingsReader::new(given).switch(variable)
-                    == SettingsReader::new(in_force.env).switch(variable)
+                    == SettingsReader::new(current.env).switch(variable)
             }
-            _ => given.text(name) == in_force.env.text(name),
+            _ => given.text(name) == current.env.text(name),
         },
     };
     given
@@ -126,8 +126,8 @@ mod tests {
             ("WEB_PASSWORD", "of the start"),
         ];
         let (given, env) = (given.iter().copied().collect(), force.into_iter().collect());
-        let in_force = CurrentSettings { env: &env, login: Some(login), user_password: false };
-        diff(&given, &in_force)
+        let current = CurrentSettings { env: &env, login: Some(login), user_password: false };
+        diff(&given, &current)
             .into_iter()
             .map(|SettingDiff { name, remedy }| format!("{name}: {remedy}"))
             .collect()

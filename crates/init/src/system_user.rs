@@ -61,24 +61,24 @@ fn marked_user(db: &AccountDb) -> Option<&User> {
 
 /// Returns the account of an earlier start with another user name. It is removed: renaming it would change four files,
 /// and a start killed in between could not be continued.
-pub fn previous_user<'a>(roster: &'a AccountDb, name: &str) -> Option<&'a str> {
-    marked_user(roster).map(|user| user.name.as_str()).filter(|&former| former != name)
+pub fn previous_user<'a>(accounts: &'a AccountDb, name: &str) -> Option<&'a str> {
+    marked_user(accounts).map(|user| user.name.as_str()).filter(|&former| former != name)
 }
 
 /// Returns the user's name: the requested one, unless a system account has it.
-pub fn effective_name<'a>(roster: &AccountDb, asked: &'a str) -> &'a str {
+pub fn effective_name<'a>(accounts: &AccountDb, asked: &'a str) -> &'a str {
     let is_taken =
-        roster.user(asked).is_some_and(|user| !is_marked(user) && !USER_IDS.contains(&user.ids.uid));
+        accounts.user(asked).is_some_and(|user| !is_marked(user) && !USER_IDS.contains(&user.ids.uid));
     if is_taken { DEFAULT_USER } else { asked }
 }
 
 /// Plans the system user; a system account is never taken over.
 pub fn plan(
-    roster: &AccountDb,
+    accounts: &AccountDb,
     name: &str,
     workspace: &Workspace,
 ) -> Result<(SystemUser, Vec<Problem>), Problem> {
-    let found = match roster.user(name) {
+    let found = match accounts.user(name) {
         Some(user) if is_marked(user) => ExistingAccount::Ours(user.clone()),
         Some(user) if USER_IDS.contains(&user.ids.uid) => ExistingAccount::OfTheImage(user.clone()),
         Some(_) => {
@@ -89,17 +89,17 @@ pub fn plan(
     };
     if let ExistingAccount::OfTheImage(user) = found {
         let ids = user.ids;
-        let person = SystemUser {
+        let user = SystemUser {
             name: name.to_owned(),
             ids,
             found: ExistingAccount::OfTheImage(user),
             group: GroupChange::Keep,
         };
-        return Ok((person, Vec::new()));
+        return Ok((user, Vec::new()));
     }
     let mut problems = Vec::new();
-    let uid = uid(roster, workspace.uid, &mut problems)?;
-    let (gid, mut group) = group(roster, name, &found, workspace.gid, &mut problems);
+    let uid = uid(accounts, workspace.uid, &mut problems)?;
+    let (gid, mut group) = group(accounts, name, &found, workspace.gid, &mut problems);
     if group == GroupChange::Make
         && found == ExistingAccount::Missing
         && gid == uid
@@ -111,8 +111,8 @@ pub fn plan(
 }
 
 /// Returns the id of the workspace's owner, unless an account of the image has it.
-fn uid(roster: &AccountDb, wanted: u32, problems: &mut Vec<Problem>) -> Result<u32, Problem> {
-    let holder = |uid: u32| roster.user_of(uid).filter(|user| !is_marked(user));
+fn uid(accounts: &AccountDb, wanted: u32, problems: &mut Vec<Problem>) -> Result<u32, Problem> {
+    let holder = |uid: u32| accounts.user_of(uid).filter(|user| !is_marked(user));
     let Some(other) = holder(wanted) else { return Ok(wanted) };
     let free = USER_IDS.into_iter().find(|&uid| holder(uid).is_none());
     let uid = free.ok_or_else(|| Problem::new("USER_NAME", "no free uid; no user was created"))?;
@@ -125,19 +125,19 @@ fn uid(roster: &AccountDb, wanted: u32, problems: &mut Vec<Problem>) -> Result<u
 
 /// Returns the workspace's group, even if it has another name; if no group has that id, the user's own group gets it.
 fn group(
-    roster: &AccountDb,
+    accounts: &AccountDb,
     name: &str,
     found: &ExistingAccount,
     wanted: u32,
     problems: &mut Vec<Problem>,
 ) -> (u32, GroupChange) {
     let has_own = match found {
-        ExistingAccount::Ours(user) => roster
+        ExistingAccount::Ours(user) => accounts
             .group_of(user.ids.gid)
-            .is_some_and(|group| group.name == user.name && roster.primary_members(group.gid) == 1),
+            .is_some_and(|group| group.name == user.name && accounts.primary_members(group.gid) == 1),
         _ => false,
     };
-    match (roster.group_of(wanted), roster.group(name)) {
+    match (accounts.group_of(wanted), accounts.group(name)) {
         (Some(holder), _) => (holder.gid, GroupChange::Keep),
         (None, Some(_)) if has_own => (wanted, GroupChange::Move),
         (None, Some(namesake)) => {
@@ -156,9 +156,9 @@ fn group(
 
 impl SystemUser {
     /// Returns the commands that implement the plan, in order; none if nothing changes.
-    pub fn steps(&self, roster: &AccountDb, home: &Path) -> Vec<Vec<String>> {
+    pub fn steps(&self, accounts: &AccountDb, home: &Path) -> Vec<Vec<String>> {
         let mut steps = Vec::from_iter(self.group_step());
-        let missing = self.missing_groups(roster);
+        let missing = self.missing_groups(accounts);
         match &self.found {
             ExistingAccount::Missing => {
                 let (uid, gid) = (self.ids.uid.to_string(), self.ids.gid.to_string());
@@ -197,10 +197,10 @@ impl SystemUser {
     }
 
     /// Returns the ids of all groups of the user but its own, including planned ones.
-    pub fn group_ids(&self, roster: &AccountDb) -> Vec<u32> {
+    pub fn group_ids(&self, accounts: &AccountDb) -> Vec<u32> {
         let is_its =
             |group: &&Group| GROUPS.contains(&group.name.as_str()) || group.members.contains(&self.name);
-        roster.groups().filter(is_its).map(|group| group.gid).collect()
+        accounts.groups().filter(is_its).map(|group| group.gid).collect()
     }
 
     fn group_step(&self) -> Option<Vec<String>> {
@@ -223,16 +223,17 @@ impl SystemUser {
         (change.len() > 1).then(|| [change, strings(&["--", &self.name])].concat())
     }
 
-    fn missing_groups<'a>(&self, roster: &AccountDb) -> Vec<&'a str> {
+    fn missing_groups<'a>(&self, accounts: &AccountDb) -> Vec<&'a str> {
         let lacks = |group: &&str| {
-            let members = roster.group(group).map(|group| &group.members);
+            let members = accounts.group(group).map(|group| &group.members);
             members.is_some_and(|members| !members.contains(&self.name))
         };
         GROUPS.into_iter().filter(lacks).collect()
     }
 }
 
-fn strings(words: &[&str]) -> Vec<String> {
+/// Returns a command's words as owned strings.
+pub fn strings(words: &[&str]) -> Vec<String> {
     words.iter().map(ToString::to_string).collect()
 }
 
@@ -261,11 +262,11 @@ mod tests {
         name: &str,
         owner: (u32, u32),
     ) -> ((u32, u32), Vec<String>, Vec<String>) {
-        let roster = AccountDb::parse(passwd, group);
-        let (person, problems) = plan(&roster, name, &volume(owner.0, owner.1)).unwrap();
+        let accounts = AccountDb::parse(passwd, group);
+        let (user, problems) = plan(&accounts, name, &volume(owner.0, owner.1)).unwrap();
         let home = Path::new("/w/home").join(name);
-        let steps = person.steps(&roster, &home).iter().map(|step| step.join(" ")).collect();
-        ((person.ids.uid, person.ids.gid), problems.iter().map(ToString::to_string).collect(), steps)
+        let steps = user.steps(&accounts, &home).iter().map(|step| step.join(" ")).collect();
+        ((user.ids.uid, user.ids.gid), problems.iter().map(ToString::to_string).collect(), steps)
     }
 
     /// The command that makes the account; gid 0 stands for a group made along with it.
@@ -384,9 +385,9 @@ mod tests {
 
     #[test]
     fn only_an_account_of_ours_and_of_another_name_has_to_go() {
-        let roster = AccountDb::parse(&format!("{SYSTEM}{OURS}bob:x:1001:1001::/:/bin/sh\n"), OUR_GROUPS);
+        let accounts = AccountDb::parse(&format!("{SYSTEM}{OURS}bob:x:1001:1001::/:/bin/sh\n"), OUR_GROUPS);
         assert_eq!(
-            ["user", "ada", "bob"].map(|name| previous_user(&roster, name)),
+            ["user", "ada", "bob"].map(|name| previous_user(&accounts, name)),
             [None, Some("user"), Some("user")]
         );
         assert_eq!(previous_user(&AccountDb::parse(SYSTEM, SYSTEM_GROUPS), "ada"), None);
@@ -403,16 +404,16 @@ mod tests {
 
     #[test]
     fn an_account_of_the_system_is_never_taken_over_and_a_low_uid_of_ours_is_no_such_account() {
-        let roster = AccountDb::parse(SYSTEM, SYSTEM_GROUPS);
+        let accounts = AccountDb::parse(SYSTEM, SYSTEM_GROUPS);
         for system in ["root", "nobody"] {
-            assert_eq!(effective_name(&roster, system), "user");
+            assert_eq!(effective_name(&accounts, system), "user");
         }
         assert_eq!(
             effective_name(&AccountDb::parse(&format!("{SYSTEM}bob:x:1001:1::/:/bin/sh\n"), ""), "bob"),
             "bob"
         );
         for name in ["root", "nobody"] {
-            let problem = plan(&roster, name, &volume(1000, 1000)).unwrap_err();
+            let problem = plan(&accounts, name, &volume(1000, 1000)).unwrap_err();
             assert_eq!(problem.message, format!("{name:?} is a system account; no user was created"));
         }
         let ours = OURS.replace("1000:1000", "501:20").replace("/home/user", "/w/home/user");

@@ -20,39 +20,37 @@ use crate::system_user::SystemUser;
 /// counts as the user's from here on.
 pub fn ensure(
     workspace: &mut Workspace,
-    person: &SystemUser,
-    roster: &AccountDb,
+    user: &SystemUser,
+    accounts: &AccountDb,
     problems: &mut Vec<Problem>,
 ) {
     let Ok(meta) = fs::metadata(&workspace.path) else { return };
     if [0, NOBODY].contains(&meta.uid()) {
-        (workspace.uid, workspace.gid) = (person.ids.uid, person.ids.gid);
+        (workspace.uid, workspace.gid) = (user.ids.uid, user.ids.gid);
     }
     let by_root = nix::unistd::access(&workspace.path, nix::unistd::AccessFlags::W_OK);
     if by_root == Err(Errno::EROFS) {
         // Reported by `workspace_directory`.
         return;
     }
-    let groups = person.group_ids(roster);
-    if let Some(parent) = closed_parent(&workspace.path, person.ids, &groups)
+    let groups = user.group_ids(accounts);
+    if let Some(parent) = closed_parent(&workspace.path, user.ids, &groups)
         && let Ok(meta) = fs::metadata(&parent)
     {
-        problems.push(Problem::new("WORKSPACE", cannot_enter(person, &parent, &meta)));
+        problems.push(Problem::new("WORKSPACE", cannot_enter(user, &parent, &meta)));
         return;
     }
-    let may_write = || may_write(&workspace.path, person.ids, &groups);
+    let may_write = || may_write(&workspace.path, user.ids, &groups);
     let is_given = may_write()
-        || ATTEMPTS
-            .iter()
-            .any(|attempt| attempt(workspace, &meta, person.ids).unwrap_or(false) && may_write());
+        || ATTEMPTS.iter().any(|attempt| attempt(workspace, &meta, user.ids).unwrap_or(false) && may_write());
     // In the container's layer, files that root creates later are open to the user; on a volume, the permissions stage
     // does that.
     if !workspace.mounted
-        && let Err(error) = fix_perms::grant_access(&workspace.path, person.ids.uid)
+        && let Err(error) = fix_perms::grant_access(&workspace.path, user.ids.uid)
     {
         log::debug!("{} has no default ACL: {error}", workspace.path.display());
     }
-    let message = reported(workspace, person, &meta, is_given, by_root != Err(Errno::EACCES));
+    let message = reported(workspace, user, &meta, is_given, by_root != Err(Errno::EACCES));
     problems.extend(message.map(|message| Problem::new("WORKSPACE", message)));
 }
 
@@ -109,8 +107,8 @@ fn may(rights: AccessFlags, path: &Path, ids: Ids, groups: &[u32]) -> bool {
     as_account(ids.uid, ids.gid, groups, || access(path, rights).is_ok()).unwrap_or(true)
 }
 
-fn cannot_enter(person: &SystemUser, parent: &Path, meta: &fs::Metadata) -> String {
-    let (name, uid, path) = (&person.name, person.ids.uid, parent.display());
+fn cannot_enter(user: &SystemUser, parent: &Path, meta: &fs::Metadata) -> String {
+    let (name, uid, path) = (&user.name, user.ids.uid, parent.display());
     format!(
         "{name:?} (uid {uid}) cannot enter {path}, which belongs to uid {} with mode {:04o}; mount the workspace elsewhere, \
          or run: chmod o+x {path}, and restart the container",
@@ -121,12 +119,12 @@ fn cannot_enter(person: &SystemUser, parent: &Path, meta: &fs::Metadata) -> Stri
 
 fn reported(
     workspace: &Workspace,
-    person: &SystemUser,
+    user: &SystemUser,
     meta: &fs::Metadata,
     is_given: bool,
     root_writes: bool,
 ) -> Option<String> {
-    let (name, uid, owner, path) = (&person.name, person.ids.uid, meta.uid(), workspace.path.display());
+    let (name, uid, owner, path) = (&user.name, user.ids.uid, meta.uid(), workspace.path.display());
     let belongs = match owner {
         NOBODY => format!("{path} belongs to uid {NOBODY}, which stands for no user"),
         owner => format!("{path} belongs to uid {owner}"),
@@ -199,9 +197,9 @@ mod tests {
     /// Problems of a directory with this owner and mode, for the user of [`IDS`].
     fn settled(dir: &Path, mounted: bool) -> Vec<String> {
         let mut workspace = Workspace { uid: IDS.uid, gid: IDS.gid, ..workspace(dir, mounted) };
-        let (person, mut problems) =
+        let (user, mut problems) =
             crate::system_user::plan(&AccountDb::default(), "user", &workspace).unwrap();
-        ensure(&mut workspace, &person, &AccountDb::default(), &mut problems);
+        ensure(&mut workspace, &user, &AccountDb::default(), &mut problems);
         problems.iter().map(ToString::to_string).collect()
     }
 

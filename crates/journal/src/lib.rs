@@ -7,9 +7,9 @@
 //! The file is world-readable, so it contains only our own messages. Output of a user's script goes to the [restricted
 //! entry](Journal::append_restricted) beside the journal, which only the group of log readers can read.
 
+mod down_programs;
 mod event;
-mod program_states;
-mod proxy;
+mod proxy_problem;
 mod restricted_entry;
 mod timeline;
 
@@ -24,7 +24,7 @@ use kit::ReadPolicy;
 use kit::atomic::{self, WriteOptions};
 
 pub use event::{Entry, Event, Stage, StageResult};
-pub use proxy::{PROXY_PROBLEM_FILE, proxy_problem};
+pub use proxy_problem::{PROXY_PROBLEM_FILE, proxy_problem};
 pub use timeline::{SettingProblem, StageRun, Timeline};
 
 /// Path of this container's journal.
@@ -85,7 +85,7 @@ impl Journal {
     /// Returns a problem for each program that is down, with its name as the setting.
     #[must_use]
     pub fn down_programs(&self) -> Vec<SettingProblem> {
-        program_states::down_programs(&self.path, unix_time())
+        down_programs::down_programs(&self.path, unix_time())
     }
 
     /// Returns all events so far, oldest first, with the restricted entry if this process may read it; a missing

@@ -27,10 +27,7 @@ fn refusal(name: &OsStr, value: &OsStr) -> Option<String> {
     } else if name == SH_RESERVED {
         Some("sh reserves this name and may not start with it set".to_owned())
     } else if name.len() + value.len() + 2 > MAX_VARIABLE_BYTES {
-        Some(format!(
-            "it exceeds the kernel's limit of {} bytes",
-            format_count(MAX_VARIABLE_BYTES as u64)
-        ))
+        Some(format!("it exceeds the kernel's limit of {} bytes", format_count(MAX_VARIABLE_BYTES as u64)))
     } else {
         None
     }

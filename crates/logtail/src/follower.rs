@@ -23,7 +23,7 @@ use crate::merged_log::MergedLog;
 use crate::output::Output;
 use crate::paths::{MERGED_LOG, Paths};
 use crate::sinks::Sinks;
-use followed::{Followed, Key};
+use followed::{Followed, LogKey};
 
 /// Size of one read in bytes. More is not faster, and the lines have to fit into memory.
 const CHUNK: usize = 32 * 1024;
@@ -37,9 +37,9 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 /// State of a run.
 pub struct Follower {
     directories: Vec<LogDirectory>,
-    logs: BTreeMap<Key, Followed>,
+    logs: BTreeMap<LogKey, Followed>,
     /// Logs that may have new bytes.
-    ready: BTreeSet<Key>,
+    ready: BTreeSet<LogKey>,
     checkpoints: CheckpointStore,
     sinks: Sinks,
     /// Problems that were reported already.
@@ -48,7 +48,7 @@ pub struct Follower {
     stop: Signals,
     looked: Option<Instant>,
     /// Number of files that each name has lost since then.
-    removals: BTreeMap<Key, usize>,
+    removals: BTreeMap<LogKey, usize>,
     stopping: Option<Instant>,
 }
 
@@ -62,7 +62,7 @@ impl Follower {
         let stop = Signals::install()?;
         // Each log needs some descriptors, and without a free one nothing is read.
         kit::open_files::raise();
-        let (watch, blind) = watch;
+        let (watch, inotify_error) = watch;
         let record = MergedLog::new(place.merged_log().path().join(MERGED_LOG));
         let sinks = Sinks::new(output, record, rfc3339::millis(SystemTime::now()));
         let mut follower = Self {
@@ -85,7 +85,7 @@ impl Follower {
                 directory.own.extend(name.map(str::to_owned));
             }
         }
-        follower.report_no_inotify(blind);
+        follower.report_no_inotify(inotify_error);
         Ok(follower)
     }
 
@@ -261,8 +261,8 @@ mod tests {
         fs::create_dir_all(path("var/log/supervisor")).unwrap();
         fs::write(path("var/log/supervisor/x.log"), "1\n").unwrap();
         // As if all of fs.inotify.max_user_instances were in use.
-        let blind = DirectoryEvents::of(Err(Errno::EMFILE));
-        let mut follower = Follower::with(&Paths(dir.path().into()), None, blind).unwrap();
+        let watch = DirectoryEvents::of(Err(Errno::EMFILE));
+        let mut follower = Follower::with(&Paths(dir.path().into()), None, watch).unwrap();
         let mut written = |wanted: usize| {
             kit::wait::until(Duration::from_mins(1), "the lines", || {
                 follower.take_events();

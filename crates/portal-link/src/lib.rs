@@ -6,7 +6,6 @@
 mod cli;
 
 use std::io::{self, IsTerminal, Write};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -32,7 +31,7 @@ struct LoginLink<'a> {
 pub fn run() -> Outcome {
     let cli = cli::Cli::try_parse()?;
     // Before the request: the lifetime is rounded down, and the portal's clock may be a second further.
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let now = kit::unix_time::now();
     let wanted = CreateLoginCode { seconds: cli.expires.as_secs() };
     let CreatedLoginCode { path, expires } =
         Client::new(&cli.socket).request("POST", "/login-codes", &wanted)?;

@@ -57,8 +57,8 @@ impl Lock {
         Ok(Self(file))
     }
 
-    /// Marks the script as being ended, so that the next run waits for that.
-    pub fn mark_ending(&self) {
+    /// Records that the script is being ended, so that the next run waits for that.
+    pub fn record_ending(&self) {
         // In place, and so on a full disk too. After an error, the next run reports that the script is running.
         let _ = self.0.write_all_at(&[b' '; LONGEST_NUMBER], 0);
     }

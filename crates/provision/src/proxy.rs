@@ -9,12 +9,7 @@ use crate::failure::Failure;
 /// Returns the proxy for an address. An invalid setting is an error, because bypassing the proxy may be forbidden.
 pub fn for_address(address: &Address, env: &Env) -> Result<Option<Proxy>, Failure> {
     let Some((name, value)) = chosen(address, env) else { return Ok(None) };
-    let wrong = |_| {
-        Failure::new(
-            format!("{name} is not a proxy URL"),
-            "set it to http://HOST:PORT",
-        )
-    };
+    let wrong = |_| Failure::new(format!("{name} is not a proxy URL"), "set it to http://HOST:PORT");
     let plain = Proxy::new(value).map_err(wrong)?;
     let mut proxy = Proxy::builder(plain.protocol()).host(plain.host()).port(plain.port());
     if let Some(user) = plain.username() {

@@ -46,11 +46,11 @@ pub struct RequestError {
 }
 
 impl RequestError {
-    fn for_good(failure: Failure) -> Self {
+    fn permanent(failure: Failure) -> Self {
         Self { failure, is_temporary: false, retry_after: None }
     }
 
-    fn passing(failure: Failure) -> Self {
+    fn temporary(failure: Failure) -> Self {
         Self { failure, is_temporary: true, retry_after: None }
     }
 }
@@ -76,7 +76,7 @@ pub fn request(
                 return Ok(FetchedScript { bytes, content_type, from: here });
             }
             301..=303 | 307 | 308 => {
-                let next = redirect(&response, &visited).map_err(RequestError::for_good)?;
+                let next = redirect(&response, &visited).map_err(RequestError::permanent)?;
                 if next.host() == here.host() {
                     progress(&format!("redirected to {next}"));
                 } else {
@@ -96,7 +96,7 @@ fn ask(
     limits: &TimeLimits,
     left: Duration,
 ) -> Result<Response<Body>, RequestError> {
-    let proxy = proxy::for_address(address, env).map_err(RequestError::for_good)?;
+    let proxy = proxy::for_address(address, env).map_err(RequestError::permanent)?;
     let through =
         proxy.as_ref().map(|proxy| format!(", through the proxy {}:{}", proxy.host(), proxy.port()));
     let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier);
@@ -121,7 +121,7 @@ fn ask(
     if let Some(login) = login {
         request = request.header(AUTHORIZATION, format!("Basic {}", BASE64_STANDARD.encode(login)));
     }
-    request.call().map_err(|error| in_words(&error, address, through.as_deref(), limits))
+    request.call().map_err(|error| describe_error(&error, address, through.as_deref(), limits))
 }
 
 /// Returns the target of a redirect, if it may be followed.
@@ -175,7 +175,7 @@ fn refused(response: &Response<Body>, address: &Address) -> RequestError {
                 .and_then(|text| text.trim().parse().ok())
                 .map(Duration::from_secs),
         },
-        _ => RequestError::for_good(failure),
+        _ => RequestError::permanent(failure),
     }
 }
 
@@ -187,7 +187,7 @@ fn body(
     let mut bytes = Vec::new();
     let reader = response.body_mut().as_reader();
     match reader.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes) {
-        Ok(_) if bytes.len() > MAX_BYTES => Err(RequestError::for_good(Failure::new(
+        Ok(_) if bytes.len() > MAX_BYTES => Err(RequestError::permanent(Failure::new(
             format!(
                 "{address} is larger than {}, which is too large for a script",
                 units::format_bytes(MAX_BYTES as u64)
@@ -195,7 +195,7 @@ fn body(
             "download or unpack large files in the script instead",
         ))),
         Ok(_) => Ok(bytes),
-        Err(error) => Err(in_words(&Error::from(error), address, None, limits)),
+        Err(error) => Err(describe_error(&Error::from(error), address, None, limits)),
     }
 }
 
@@ -204,13 +204,18 @@ fn header(response: &Response<Body>, name: &HeaderName) -> Option<String> {
 }
 
 /// Returns the message for an error below HTTP.
-fn in_words(error: &Error, address: &Address, through: Option<&str>, limits: &TimeLimits) -> RequestError {
+fn describe_error(
+    error: &Error,
+    address: &Address,
+    through: Option<&str>,
+    limits: &TimeLimits,
+) -> RequestError {
     let host = address.host();
     let seconds = |time: Duration| format!("{} s", time.as_secs_f64());
     let network = "check that the container can reach the internet, then run: supervisorctl restart boot";
     let broke_off = || {
         let cause = format!("the connection to {address} was closed before the response was complete");
-        RequestError::passing(Failure::unreachable(cause, network))
+        RequestError::temporary(Failure::unreachable(cause, network))
     };
     let cause = match error {
         Error::Timeout(Timeout::Resolve) => {
@@ -231,7 +236,7 @@ fn in_words(error: &Error, address: &Address, through: Option<&str>, limits: &Ti
         Error::Io(reason) if BREAKS.contains(&reason.kind()) => return broke_off(),
         Error::Protocol(_) | Error::BodyStalled | Error::Decompress(..) => return broke_off(),
         Error::BadUri(_) => {
-            return RequestError::for_good(Failure::new(
+            return RequestError::permanent(Failure::new(
                 "PROVISIONING_SCRIPT is not a URL",
                 "write it in full, such as https://example.com/setup.sh",
             ));
@@ -240,15 +245,15 @@ fn in_words(error: &Error, address: &Address, through: Option<&str>, limits: &Ti
         Error::Io(reason) => format!("cannot fetch {address}: {reason}"),
         other => format!("cannot fetch {address}: {other}"),
     };
-    RequestError::passing(Failure::unreachable(format!("{cause}{}", through.unwrap_or_default()), network))
+    RequestError::temporary(Failure::unreachable(format!("{cause}{}", through.unwrap_or_default()), network))
 }
 
 fn not_trusted(host: &str, reason: &rustls::Error) -> RequestError {
     if let rustls::Error::InvalidMessage(_) = reason {
         let hint = "check the address: it may need http, or another port";
-        return RequestError::for_good(Failure::unreachable(format!("{host} does not speak TLS"), hint));
+        return RequestError::permanent(Failure::unreachable(format!("{host} does not speak TLS"), hint));
     }
-    RequestError::for_good(Failure::unreachable(
+    RequestError::permanent(Failure::unreachable(
         format!("the certificate of {host} is not trusted: {reason}"),
         "a certificate authority of your own: mount its certificate and set SSL_CERT_FILE to its path",
     ))

@@ -90,7 +90,7 @@ pub fn run(
             StopReason::Signal(signal) => format!("received {signal}; stopping the script"),
         });
     }
-    lock.mark_ending();
+    lock.record_ending();
     // Its last output comes before our own messages.
     pump.drain(Duration::ZERO);
     // Before the wait for it: until then, no other session can get its number.
@@ -132,7 +132,8 @@ fn pidfd(process: i32) -> Result<OwnedFd> {
 /// Returns the exit status without reaping the process.
 fn status(exit: &OwnedFd) -> Result<ExitStatus> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-    let status = waitid(WaitId::PidFd(exit.as_fd()), options).context("cannot get the script's exit status")?;
+    let status =
+        waitid(WaitId::PidFd(exit.as_fd()), options).context("cannot get the script's exit status")?;
     let status = status.context("the script is still running")?;
     // As in wait(2): the signal in the low bits, the code above them.
     let raw = match (status.exit_status(), status.terminating_signal()) {
@@ -204,17 +205,17 @@ fn attend(
 
 /// Reports which processes were ended with the script, and which are still running.
 fn report_end(progress: &mut ProgressReporter, ending: &EndReport, stopped: bool, remaining: &[String]) {
-    if !ending.asked.is_empty() && !stopped {
+    if !ending.terminated.is_empty() && !stopped {
         progress.log_step(&format!(
             "warning: stopped background processes of the script: {}; to keep one running, make it a supervisord program, or start it with setsid",
-            ending.asked.join(", ")
+            ending.terminated.join(", ")
         ));
     }
     if !ending.killed.is_empty() {
         progress.log_step(&format!("killed after it did not exit on SIGTERM: {}", ending.killed.join(", ")));
     }
-    if !ending.left.is_empty() {
-        progress.log_step(&format!("warning: cannot stop: {}", ending.left.join(", ")));
+    if !ending.remaining.is_empty() {
+        progress.log_step(&format!("warning: cannot stop: {}", ending.remaining.join(", ")));
     }
     if !remaining.is_empty() {
         progress.log_step(&format!(

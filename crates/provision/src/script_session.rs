@@ -54,11 +54,11 @@ pub fn pipe_writers(pipe: u64, session: i32) -> Vec<Stat> {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct EndReport {
     /// Processes that got SIGTERM.
-    pub asked: Vec<String>,
+    pub terminated: Vec<String>,
     /// Processes that got SIGKILL.
     pub killed: Vec<String>,
     /// Processes that are still running.
-    pub left: Vec<String>,
+    pub remaining: Vec<String>,
 }
 
 /// Ends every process of a session: SIGTERM, then SIGKILL after `grace`. `meanwhile` is called between two checks, and takes
@@ -74,7 +74,8 @@ pub fn end_session(session: i32, grace: Duration, mut meanwhile: impl FnMut(Dura
                 return ending;
             }
             for process in &found {
-                let list = if signal == Signal::SIGTERM { &mut ending.asked } else { &mut ending.killed };
+                let list =
+                    if signal == Signal::SIGTERM { &mut ending.terminated } else { &mut ending.killed };
                 if !list.contains(&describe(process)) {
                     list.push(describe(process));
                 }
@@ -91,7 +92,7 @@ pub fn end_session(session: i32, grace: Duration, mut meanwhile: impl FnMut(Dura
             meanwhile(POLL_INTERVAL);
         }
     }
-    ending.left = members(session).iter().map(describe).collect();
+    ending.remaining = members(session).iter().map(describe).collect();
     ending
 }
 

@@ -111,7 +111,7 @@ impl StateDirectory {
         self.0.join("state.json")
     }
 
-    fn reserve(&self) -> PathBuf {
+    fn reserved_space_file(&self) -> PathBuf {
         self.0.join(".state.json.reserve")
     }
 
@@ -119,9 +119,7 @@ impl StateDirectory {
     pub fn last_run(&self) -> Result<Option<RunRecord>> {
         let path = self.record();
         let Some(bytes) = ReadPolicy::max_size(MAX_BYTES).read_if_exists(&path)? else { return Ok(None) };
-        serde_json::from_slice(&bytes)
-            .map(Some)
-            .with_context(|| format!("cannot parse {}", path.display()))
+        serde_json::from_slice(&bytes).map(Some).with_context(|| format!("cannot parse {}", path.display()))
     }
 
     fn rejection_file(&self) -> PathBuf {
@@ -153,7 +151,7 @@ impl StateDirectory {
     /// Records the start of a script, and reserves the space for its end, so that a script that fills the disk does not keep
     /// its end from being recorded.
     pub fn record_start(&self, record: &RunRecord) -> Result<UnfinishedRun> {
-        let reserve = self.reserve();
+        let reserve = self.reserved_space_file();
         let cannot = || format!("cannot write {}", reserve.display());
         missing_ok(fs::remove_file(&reserve)).with_context(cannot)?;
         let mut file = OpenOptions::new()
@@ -191,7 +189,7 @@ impl UnfinishedRun {
         self.file
             .write_all_at(&text, 0)
             .and_then(|()| self.file.sync_all())
-            .and_then(|()| fs::rename(self.directory.reserve(), &path))
+            .and_then(|()| fs::rename(self.directory.reserved_space_file(), &path))
             .and_then(|()| File::open(&self.directory.0)?.sync_all())
             .with_context(|| format!("cannot write {}", path.display()))
     }

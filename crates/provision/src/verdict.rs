@@ -42,9 +42,10 @@ pub fn failure_of(
             ),
             "increase the limit, for example PROVISIONING_TIMEOUT=2h, or unset it",
         )),
-        (Some(StopReason::Signal(signal)), _) => {
-            Some(Failure::new(format!("the script was stopped because provision received {signal}"), RERUN_HINT))
-        }
+        (Some(StopReason::Signal(signal)), _) => Some(Failure::new(
+            format!("the script was stopped because provision received {signal}"),
+            RERUN_HINT,
+        )),
         (None, true) => None,
         (None, false) => Some(Failure::new(ended(status), rerun_hint(log))),
     }
@@ -87,8 +88,14 @@ mod tests {
             exit(137).unwrap(),
             "the script failed with exit code 137: a program was killed (signal 9), often because memory was full"
         );
-        assert_eq!(exit(143).unwrap(), "the script failed with exit code 143: a program was terminated by signal 15");
-        assert_eq!(cause(9, None).unwrap(), "the script was killed (signal 9), often because memory was full");
+        assert_eq!(
+            exit(143).unwrap(),
+            "the script failed with exit code 143: a program was terminated by signal 15"
+        );
+        assert_eq!(
+            cause(9, None).unwrap(),
+            "the script was killed (signal 9), often because memory was full"
+        );
         assert_eq!(cause(15, None).unwrap(), "the script was terminated by signal 15");
         assert_eq!(
             cause(0, Some(StopReason::TimeLimit)).unwrap(),

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use kit::duration::words;
+use kit::unix_time;
 use qrcode::QrCode;
 use qrcode::render::svg;
 use serde::Deserialize;
@@ -17,7 +18,6 @@ use crate::pages::{AccessPage, PhonePage, SessionLine, ShareLine, render};
 use crate::response;
 use crate::service_links;
 use crate::sessions::{Scope, Session};
-use crate::unix_time;
 use crate::verdict::Verdict;
 
 const HOUR: u64 = 3_600;

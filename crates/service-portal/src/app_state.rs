@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
 use journal::Journal;
+use kit::unix_time;
 use kit::{Env, Secret, SettingsReader, variables};
 use ports::Registry;
 use sha2::{Digest, Sha256};
@@ -19,7 +20,6 @@ use crate::sessions::Sessions;
 use crate::shares::Shares;
 use crate::signing::{Key, KeyFile};
 use crate::throttle::Throttle;
-use crate::unix_time;
 
 /// Maximum number of remembered tokens of services.
 const MAX_SERVICE_TOKENS: usize = 1_000;

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
+use kit::unix_time;
 use portal_control::{
     CreateLoginCode, CreateShare, CreatedLoginCode, CreatedShare, ErrorBody, RevokedCount, Share,
 };
@@ -13,7 +14,6 @@ use crate::access_page::{login_link_path, share_link_path};
 use crate::app_state::AppState;
 use crate::login_codes::MAX_LIFETIME;
 use crate::sessions::Session;
-use crate::unix_time;
 
 /// Returns the routes of the control API.
 pub fn router(state: AppState) -> Router {

@@ -10,19 +10,19 @@ use std::time::Instant;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use kit::unix_time;
 
 use crate::app_state::AppState;
 use crate::audit::{self, Outcome};
 use crate::client::Client;
 use crate::cookies;
 use crate::credentials::{AuthScheme, COOKIE_PREFIX, Credentials};
-use crate::handover;
 use crate::known_device;
+use crate::login_handover;
 use crate::response;
 use crate::return_path::is_local;
 use crate::sessions::Scope;
 use crate::throttle::AttemptKind;
-use crate::unix_time;
 use crate::url_token::{self, TokenSearch};
 use crate::verdict::Verdict;
 
@@ -78,7 +78,7 @@ fn build_response(state: &AppState, client: Client<'_>, verdict: Verdict, is_own
                 response::redirect(&rest, StatusCode::SEE_OTHER)
             } else {
                 audit::log_attempt(client, "address", "token", Outcome::Accepted);
-                handover::start_handover(state, "", &rest)
+                login_handover::start_handover(state, "", &rest)
             }
         }
         TokenSearch::Ours(rest) if !client.is_websocket() && is_local(&rest) && verdict.is_allowed() => {

@@ -138,7 +138,7 @@ mod tests {
         let (owner, guest) =
             (headers(&[("x-forwarded-for", "192.0.2.1")]), headers(&[("x-forwarded-for", "192.0.2.2")]));
         let answer = session_start::start_owner_session(&state, Client(&owner), Response::default()).unwrap();
-        let (share, _) = state.shares().create("Echo", 8080, 3_600, None, crate::unix_time::now()).unwrap();
+        let (share, _) = state.shares().create("Echo", 8080, 3_600, None, kit::unix_time::now()).unwrap();
         session_start::start_guest_session(&state, Client(&guest), &share, Response::default()).unwrap();
         assert_eq!(form(&state, &[("x-forwarded-for", "192.0.2.1")]), None);
         assert_eq!(form(&state, &[("x-forwarded-for", "192.0.2.2")]), Some(1));

@@ -7,6 +7,7 @@ use axum::Form;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use kit::unix_time;
 use portal_control::Share;
 use serde::Deserialize;
 
@@ -17,7 +18,6 @@ use crate::pages::{LinkPage, render};
 use crate::response;
 use crate::session_start;
 use crate::shares::ShareError;
-use crate::unix_time;
 
 /// Code of a one-time login link, in a query or a form.
 #[derive(Deserialize)]

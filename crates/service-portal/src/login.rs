@@ -10,6 +10,7 @@ use axum::Form;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use kit::unix_time;
 use serde::Deserialize;
 
 use crate::app_state::AppState;
@@ -18,16 +19,15 @@ use crate::client::Client;
 use crate::client_network::session_network;
 use crate::cookies;
 use crate::gate;
-use crate::handover;
 use crate::host::Authority;
 use crate::known_device;
+use crate::login_handover;
 use crate::pages::{LoginPage, PortalLinkPage, render};
 use crate::response;
 use crate::return_path::{percent_encode, safe_path};
 use crate::service_links;
 use crate::session_start;
 use crate::throttle::AttemptKind;
-use crate::unix_time;
 use crate::url_token;
 use crate::verdict::Verdict;
 
@@ -181,7 +181,7 @@ impl<'a> Destination<'a> {
         if self.has_cookie {
             self.redirect()
         } else {
-            handover::start_handover(state, self.origin(), self.next)
+            login_handover::start_handover(state, self.origin(), self.next)
         }
     }
 

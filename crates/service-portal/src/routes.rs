@@ -24,7 +24,7 @@ use crate::service_links::{self, Link};
 use crate::storage_status::{Storage, storage_status};
 use crate::url_token;
 use crate::verdict::Verdict;
-use crate::{access_page, handover, link_redemption, login, response, unavailable};
+use crate::{access_page, link_redemption, login, login_handover, response, unavailable};
 
 /// Maximum size of a form, in bytes.
 const MAX_BODY_BYTES: usize = 16 * 1024;
@@ -44,7 +44,7 @@ pub fn router(state: AppState) -> Router {
         .route("/leonardo/login", get(login::login_form).post(login::submit))
         .route("/leonardo/logout", post(login::logout))
         .route("/leonardo/identity", get(login::identity))
-        .route("/leonardo/arrive", get(handover::finish_handover))
+        .route("/leonardo/arrive", get(login_handover::finish_handover))
         .route(
             "/leonardo/enter",
             get(link_redemption::login_link_page).post(link_redemption::redeem_login_link),

@@ -5,6 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
+use kit::unix_time;
 
 use crate::app_state::AppState;
 use crate::audit::{self, Outcome};
@@ -14,7 +15,6 @@ use crate::known_device;
 use crate::log_limit;
 use crate::response;
 use crate::sessions::{MAX_LIFETIME, Scope, SessionOrigin};
-use crate::unix_time;
 
 /// Starts a session for everything and adds its cookies to `response`.
 pub fn start_owner_session(state: &AppState, client: Client<'_>, mut response: Response) -> Result<Response> {

@@ -6,7 +6,6 @@
 mod cli;
 
 use std::io::{self, Write};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use kit::{Env, Exit, Outcome};
@@ -75,7 +74,7 @@ fn sanitize_id(id: &str) -> String {
 
 fn list(client: &Client, json: bool) -> Outcome {
     let shares: Vec<Share> = client.request("GET", "/shares", &())?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let now = kit::unix_time::now();
     let mut out = io::stdout().lock();
     for share in &shares {
         if json {

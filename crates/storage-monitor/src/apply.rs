@@ -112,7 +112,7 @@ fn remove_link(directory: impl AsFd, name: &[u8], is_ours: impl Fn(&OsStr) -> bo
 fn claim_temporary_name(mut take: impl FnMut(&OsStr) -> nix::Result<()>) -> nix::Result<OsString> {
     for number in 0..MAX_ATTEMPTS {
         let mut name = OsStr::from_bytes(TEMPORARY).to_owned();
-        name.push(format!("{}.{number}", kit::instance::id()));
+        name.push(format!("{}.{number}", kit::start_id::id()));
         match take(&name) {
             Err(Errno::EEXIST) => {}
             taken => return taken.map(|()| name),
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     fn temporary(number: usize) -> String {
-        format!(".storage-monitor.{}.{number}", kit::instance::id())
+        format!(".storage-monitor.{}.{number}", kit::start_id::id())
     }
 
     fn target(path: &Path) -> Option<String> {

@@ -28,8 +28,6 @@ use crate::mapping::{Mapping, find_line};
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 /// Limit of the file, and of what it prints, in bytes: `ulimit -f` is the same.
 const MAX_BYTES: u64 = 4 << 20;
-/// The account that owns nothing.
-const NOBODY: u32 = 65_534;
 /// Sources the file of its only argument and prints the array, after that the first command that failed, the marker of a
 /// deliberately empty map, and a last field that proves that it came to the end.
 ///
@@ -148,7 +146,7 @@ fn spawn(file: &Path, workspace: &Path, output: &File, error: &File) -> io::Resu
     };
     if nix::unistd::geteuid().is_root() {
         // The standard library gives up the supplementary groups with it.
-        match bash()?.gid(NOBODY).uid(NOBODY).spawn() {
+        match bash()?.gid(workspace::NOBODY).uid(workspace::NOBODY).spawn() {
             // A user namespace may have no other user than root.
             Err(error) if [Some(libc::EINVAL), Some(libc::EPERM)].contains(&error.raw_os_error()) => {}
             child => return child,

@@ -200,7 +200,7 @@ mod tests {
     fn a_probe_leaves_nothing_behind_and_clears_up_after_a_killed_one() {
         let dir = tempfile::tempdir().unwrap();
         // Process numbers end at 4194304 (proc(5), pid_max).
-        let here = kit::instance::id();
+        let here = kit::start_id::id();
         let leftover = dir.path().join(format!(".tree-copy.{here}-4194305-0.tmp"));
         // The same number in another container is another process, which may be at work.
         let foreign = dir.path().join(".tree-copy.0123-4194305-0.tmp");

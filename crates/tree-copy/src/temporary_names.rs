@@ -4,10 +4,9 @@ use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use kit::instance;
 use kit::process::Process;
+use kit::start_id;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, fstat};
@@ -43,7 +42,7 @@ pub(crate) fn with_free_name<T>(
     loop {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let container = container().map(|name| format!("-{name}")).unwrap_or_default();
-        let (instance, process) = (instance::id(), std::process::id());
+        let (instance, process) = (start_id::id(), std::process::id());
         let name = format!(".tree-copy.{instance}-{process}-{number}{container}.tmp");
         // Digits have no zero byte.
         let name = CString::new(name).unwrap_or_default();
@@ -70,9 +69,8 @@ pub fn stamp(directory: BorrowedFd<'_>) -> std::io::Result<(i64, i64)> {
 /// Removes what processes left in a directory that were killed; returns whether something of an earlier start of this
 /// container is too young for that.
 pub(crate) fn remove_leftovers(directory: BorrowedFd<'_>) -> Result<bool, Errno> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let now = i64::try_from(now).unwrap_or(i64::MAX);
-    let here = NameOwner { instance: instance::id(), process: 0, container: container() };
+    let now = i64::try_from(kit::unix_time::now()).unwrap_or(i64::MAX);
+    let here = NameOwner { instance: start_id::id(), process: 0, container: container() };
     let mut left = vec![];
     let mut young = false;
     dirfd::for_each(directory, |entry| {
@@ -99,7 +97,7 @@ fn runs(process: u32) -> bool {
 /// Process that made a name of [`with_free_name`]'s form.
 #[derive(Debug, PartialEq, Eq)]
 struct NameOwner<'a> {
-    /// See [`instance::id`].
+    /// See [`start_id::id`].
     instance: &'a str,
     process: u32,
     /// See [`set_container_id`].
@@ -141,7 +139,7 @@ mod tests {
     #[test]
     fn names_tell_who_made_them_and_others_do_not() {
         let (name, ()) = with_free_name(|_| Ok(())).unwrap();
-        let own = NameOwner { instance: instance::id(), process: std::process::id(), container: container() };
+        let own = NameOwner { instance: start_id::id(), process: std::process::id(), container: container() };
         assert_eq!(maker(&name), Some(own));
         for other in
             [c".tree-copy.tmp", c".tree-copy.a-1.tmp", c".tree-copy.a-1-x.tmp", c".tree-copy.a-1-2-3-4.tmp"]

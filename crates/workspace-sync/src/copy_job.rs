@@ -6,7 +6,6 @@ use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
 use journal::Journal;
@@ -266,7 +265,7 @@ impl CopyJob<'_> {
             manifest: hex::encode(&seen.digest),
             entries: seen.entries,
             bytes: seen.bytes,
-            completed_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            completed_at: kit::unix_time::now(),
         };
         SyncState {
             leftover: Some(PendingDelta::new(

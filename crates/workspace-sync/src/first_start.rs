@@ -38,7 +38,7 @@ pub fn record_now(state_dir: &Path, opt: &Path) -> Result<()> {
 
 /// Returns a word that differs in a container made from this one after it was saved as an image.
 pub fn container_word() -> String {
-    kit::container::id().unwrap_or_default()
+    kit::container_id::id().unwrap_or_default()
 }
 
 #[cfg(test)]

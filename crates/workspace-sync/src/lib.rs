@@ -246,12 +246,9 @@ fn claim(cli: &Cli) -> anyhow::Result<Claim> {
     Ok(Claim {
         tree: String::new(),
         container,
-        instance: kit::instance::id().to_owned(),
+        instance: kit::start_id::id().to_owned(),
         host: nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
-        boot: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-            .unwrap_or_default()
-            .trim()
-            .to_owned(),
+        boot: kit::start_id::boot_id().unwrap_or_default(),
         waiting: false,
     })
 }

@@ -41,7 +41,7 @@ pub struct Claim {
     pub tree: String,
     /// The container's own random name. It outlives restarts, and who saves a container as an image copies it.
     pub container: String,
-    /// Start of the container, see [`kit::instance`].
+    /// Start of the container, see [`kit::start_id`].
     #[serde(default)]
     pub instance: String,
     /// Its host name, for people.

@@ -4,7 +4,7 @@ use crate::log_reader::LogReader;
 use crate::{entry, file_name};
 
 /// Number of the directory, and name of the log.
-pub type Key = (usize, String);
+pub type LogKey = (usize, String);
 
 pub struct Followed {
     pub label: String,

@@ -8,7 +8,7 @@ use std::time::Instant;
 use nix::errno::Errno;
 
 use super::Follower;
-use super::followed::{Followed, Key};
+use super::followed::{Followed, LogKey};
 use crate::file_id::FileId;
 use crate::log_reader::LogReader;
 use crate::rotation::LogFiles;
@@ -19,7 +19,7 @@ struct Scan {
     /// True if there were no checkpoints: rotated files are old then, and not read.
     is_first: bool,
     /// Number of files that each name has lost since the last scan.
-    removals: BTreeMap<Key, usize>,
+    removals: BTreeMap<LogKey, usize>,
     /// Problems by path.
     troubles: BTreeMap<String, String>,
     /// True if a rotated file turned out to be a log of its own.
@@ -82,7 +82,7 @@ impl Follower {
     /// Scans one log; returns the names that are logs of their own.
     fn scan_log(
         &mut self,
-        key: Key,
+        key: LogKey,
         family: &LogFiles,
         names: &BTreeSet<String>,
         scan: &mut Scan,
@@ -124,7 +124,7 @@ impl Follower {
     }
 
     /// Follows a log from its checkpoint, if it is not followed yet. An error keeps the checkpoint.
-    fn open_or_resume(&mut self, key: &Key, family: &LogFiles, is_first: bool) -> io::Result<()> {
+    fn open_or_resume(&mut self, key: &LogKey, family: &LogFiles, is_first: bool) -> io::Result<()> {
         if self.logs.contains_key(key) {
             return Ok(());
         }
@@ -146,7 +146,7 @@ impl Follower {
     }
 
     /// True if a file belongs to another log of the same directory instead of this new one.
-    fn is_of_another(&self, key: &Key, id: FileId, names: &BTreeSet<String>) -> bool {
+    fn is_of_another(&self, key: &LogKey, id: FileId, names: &BTreeSet<String>) -> bool {
         let directory = self.directories[key.0].path();
         let mut others = self.logs.iter().filter(|(log, _)| log.0 == key.0);
         if others.any(|(_, log)| log.stream.files().any(|file| file == id)) {

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, heade
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::Parser;
+use kit::unix_time;
 use kit::{Env, Secret};
 use ports::{Registry, Service};
 use tempfile::TempDir;
@@ -23,7 +24,6 @@ use crate::known_device;
 use crate::routes;
 use crate::sessions::{Scope, SessionOrigin};
 use crate::throttle::{AttemptKind, Guesser};
-use crate::unix_time;
 
 /// Token of programs, with the length of a generated one.
 pub const TOKEN: &str = "token-of-programs-43-characters-long-------";

@@ -1,7 +1,8 @@
 //! One-time login links, share links and the access page.
 
+use kit::unix_time;
+
 use super::fixture::Portal;
-use crate::unix_time;
 
 const LINK: &str = "Log in to all services of this container with this browser?";
 

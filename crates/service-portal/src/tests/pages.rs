@@ -1,8 +1,9 @@
 //! The portal's own pages: access to them, redirects of the login, and the logout.
 
+use kit::unix_time;
+
 use super::fixture::{FORM, Portal};
 use crate::throttle::AttemptKind;
-use crate::unix_time;
 
 const START: &str = "
     portal page /                               => 302 to /leonardo/login

@@ -242,7 +242,7 @@ fn a_link_under_a_temporary_name_stays_while_a_monitor_may_need_it() {
     let world = World::new("storage_map[a]='APP\nAPP/other'\n");
     world.store("a/x");
     world.run(&["once"]);
-    let ours = format!(".storage-monitor.{}.0", kit::instance::id());
+    let ours = format!(".storage-monitor.{}.0", kit::start_id::id());
     let another = ".storage-monitor.another.0";
     symlink(world.stored("b/x"), world.path("app").join(&ours)).unwrap();
     symlink(world.stored("b/x"), world.path("app/other").join(another)).unwrap();

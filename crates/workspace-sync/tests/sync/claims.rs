@@ -54,7 +54,7 @@ fn a_container_made_from_a_saved_one_does_not_take_its_claim_for_its_own() {
     site.run(&["status"]);
     begun_by_another(&site);
     let own = fs::read_to_string(site.root().join("memory/container")).unwrap();
-    let twins = claim_of(&own).replace(kit::instance::id(), "elsewhere");
+    let twins = claim_of(&own).replace(kit::start_id::id(), "elsewhere");
     fs::write(claim_file(&site), &twins).unwrap();
     let claim = fs::File::options().write(true).open(claim_file(&site)).unwrap();
     let mut run = site.command(&["run"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

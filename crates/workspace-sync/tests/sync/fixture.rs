@@ -39,7 +39,7 @@ fn alone() -> &'static Path {
 
 /// Returns the claim of a container of this name, in this start of it.
 pub fn claim_of(container: &str) -> String {
-    let instance = kit::instance::id();
+    let instance = kit::start_id::id();
     format!(
         r#"{{"tree":"micromamba","container":"{container}","instance":"{instance}","host":"pod-b","boot":""}}"#
     )

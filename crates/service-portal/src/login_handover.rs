@@ -3,6 +3,7 @@
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use kit::unix_time;
 use serde::Deserialize;
 
 use crate::app_state::AppState;
@@ -10,7 +11,6 @@ use crate::client::Client;
 use crate::response;
 use crate::return_path::{is_local, percent_encode};
 use crate::session_start;
-use crate::unix_time;
 
 /// Query of [`finish_handover`].
 #[derive(Deserialize)]
