@@ -24,8 +24,8 @@ const MAX_BYTES: u64 = 64 << 20;
 /// `$2`, and the path of the hook's text as `$3`.
 ///
 /// The answer is written when the shell exits, so that a hook may `exit`. The DEBUG trap records the line. It also
-/// notices an EXIT trap of the hook and chains it after ours. This is no function, because a function would run the
-/// hook's RETURN trap at its end.
+/// notices an EXIT trap of the hook and chains it after ours. Not a function: a function would run the hook's
+/// RETURN trap at its end.
 const SOURCE: &str = r#"
 leonardo_answer=$1
 # Boot may have died before its death could be a signal here.

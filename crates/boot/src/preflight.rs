@@ -254,7 +254,7 @@ mod tests {
         for mount in [&directory, &hook] {
             assert!(!is_refused(slice::from_ref(mount)), "{}", mount.display());
         }
-        // A link in a mounted directory gives no rights to what it leads to.
+        // A link in a mounted directory gives no rights to its target.
         fs::rename(&hook, image.path("elsewhere")).unwrap();
         symlink(image.path("elsewhere"), &hook).unwrap();
         assert!(is_refused(&[directory]));

@@ -15,7 +15,7 @@ use crate::report::seconds;
 const PORTAL: u16 = 1111;
 /// Default path of sshd's pid file (sshd(8), FILES).
 const SSHD_PID: &str = "/run/sshd.pid";
-/// By its path: an image may set a `PATH`, which `docker exec` uses as it is.
+/// Absolute, because `docker exec` uses the image's `PATH`, which may lack our directory.
 const LINK: &str = "/opt/leonardo/bin/portal-link";
 const REPORT: &str = "/opt/leonardo/bin/boot report";
 

@@ -97,7 +97,7 @@ fn ending(reports: &[Report], status: ExitStatus, log: &Path) -> StageOutcome {
         return StageOutcome::failed(stage_process::describe_exit("workspace-sync", status), hint);
     }
     if reports.iter().all(|report| report.outcome == TreeOutcome::Skipped) {
-        // A missing volume is no failure, but is reported if a copy was requested.
+        // A missing volume is not a failure, but is reported if a copy was requested.
         let cause = reports.iter().find_map(|report| report.cause.clone());
         return StageOutcome { cause, ..StageOutcome::skipped() };
     }

@@ -7,7 +7,7 @@ use kit::{Env, Problem};
 pub const ALLOWED_HOSTS: &str = "WEB_ALLOWED_HOSTS";
 
 /// Returns the names of the setting, separated by blanks or commas; `*.example.org` matches every name below it. A word
-/// that is no host name is reported and ignored.
+/// that is not a host name is reported and ignored.
 #[must_use]
 pub fn allowed_hosts(env: &Env) -> (Vec<String>, Vec<Problem>) {
     let (mut names, mut problems) = (Vec::new(), Vec::new());

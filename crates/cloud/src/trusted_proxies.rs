@@ -102,7 +102,7 @@ const CONSEQUENCE: &str = "visitors from these networks could spoof the address 
 
 /// Returns the networks of all proxies whose forwarded headers are trusted: loopback, the provider's, the user's.
 ///
-/// An entry of the setting that is no network, or a very large one, is reported and ignored. If the others together are
+/// An entry of the setting that is not a network, or a very large one, is reported and ignored. If the others together are
 /// a large part of the internet, all are ignored.
 #[must_use]
 pub fn trusted_proxies(env: &Env) -> (Vec<IpNetwork>, Vec<Problem>) {

@@ -26,8 +26,9 @@ const SESSION_VARIABLES: [&str; 15] = [
     "LEONARDO_BANNER",
 ];
 
-/// Names that bash or dash does not just keep (bash(1), "Shell Variables"): it refuses to assign them, computes the value,
-/// expands it as code, or ends over one that is no number. With them go `BASH` and all that begins with it and `_`.
+/// Names that bash or dash does not simply store (bash(1), "Shell Variables"): the shell refuses to assign them, computes
+/// the value, expands it as code, or exits if the value is not a number. `BASH` and names that begin with `BASH_` are
+/// excluded too.
 const SHELL_VARIABLES: [&str; 27] = [
     "BASHOPTS",
     "BASHPID",

@@ -61,7 +61,7 @@ pub use pci::PciAddress;
 use cli::{Cli, Task};
 use report::Report;
 
-/// The GPUs that programs in this container can use, and what was noticed while looking for them.
+/// The GPUs that programs in this container can use, and remarks of the search.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Gpus {
     /// NVIDIA GPUs in PCI order, those in MIG mode included.

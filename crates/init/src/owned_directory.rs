@@ -1,7 +1,7 @@
 //! Directories and files of accounts in trees that users can write.
 //!
-//! Everything happens below an open directory and never through a link (see [`dirfd`]): whatever is renamed or linked
-//! meanwhile, and whatever lies there already, root is not led elsewhere.
+//! Everything happens below an open directory and never through a link (see [`dirfd`]), so an existing link or a rename cannot
+//! redirect root.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
@@ -16,8 +16,8 @@ use nix::unistd::{Gid, Uid, fchown};
 
 /// Opens the directory `name`, made for `ids` with `mode` if it is missing.
 ///
-/// One that exists is left as it is, unless it is empty and root's: such a one a killed start leaves behind. A file system
-/// that cannot change owners or modes is no error; [`may_use`] shows the result.
+/// An existing directory is kept, unless it is empty and owned by root, as an interrupted start leaves it. A file system
+/// that cannot change owners or modes is not an error; [`may_use`] shows the result.
 pub fn make(parent: impl AsFd, name: &OsStr, ids: Ids, mode: u32) -> io::Result<OwnedFd> {
     let (directory, is_new) = dirfd::make_dir(parent, name, 0o700)?;
     if is_new || (fstat(&directory)?.st_uid == 0 && dirfd::names(&directory)?.is_empty()) {

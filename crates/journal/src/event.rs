@@ -60,7 +60,7 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seconds_left: Option<u64>,
     },
-    /// A note about a synced tree that is no failure.
+    /// A note about a synced tree that is not a failure.
     SyncNote {
         /// Its name below `/opt`.
         tree: String,

@@ -1,7 +1,7 @@
 //! Limits of the kernel on the environment of a program (execve(2), "Limits on size of arguments and environment").
 //!
-//! One variable too many or too long, and no program starts at all: neither supervisord nor a shell's `ls`. One name
-//! keeps `sh` alone from starting, and with it whatever is a script of it.
+//! One variable too many or too long prevents every program from starting: supervisord as well as `ls` in a shell. One
+//! name prevents only `sh` and its scripts from starting.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

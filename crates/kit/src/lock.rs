@@ -18,10 +18,9 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Opens the file, for its owner alone, and takes nothing yet; a link in its place is refused, never followed.
+    /// Opens or creates the file, accessible to its owner only, without locking it. A symbolic link is refused.
     ///
-    /// It belongs into a directory where only those can write who may hold the lock, because others could hold it
-    /// for ever.
+    /// Only accounts that may hold the lock should have write access to the directory: others could hold it for ever.
     pub fn open(path: &Path) -> Result<Self> {
         let mut options = OpenOptions::new();
         options
@@ -34,10 +33,10 @@ impl Lock {
         Ok(Self { file, path: path.to_owned() })
     }
 
-    /// Holds a directory that only one process may work in, without a file.
+    /// Locks a directory in which only one process may work.
     ///
-    /// A volume may refuse locks or belong to any number: that is logged, and nothing may be held, because a program that
-    /// does not start is worse than two.
+    /// A volume may refuse locks or belong to any user. That is logged, and nothing may be locked, because a program that
+    /// does not start is worse than two running ones.
     pub fn lock_directory(path: &Path) -> Result<Option<Self>> {
         let me = nix::unistd::geteuid().as_raw();
         let owner = fs::metadata(path).map_or(me, |meta| meta.uid());

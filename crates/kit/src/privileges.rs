@@ -55,7 +55,7 @@ pub fn as_account<T: Send>(
     let groups: Vec<_> = groups.iter().copied().map(rustix::process::Gid::from_raw).collect();
     thread::scope(|scope| {
         let acting = thread::Builder::new().spawn_scoped(scope, || {
-            // Of this thread alone: the C library would change all threads.
+            // By system call: the C library's wrapper changes all threads.
             set_thread_groups(&groups)?;
             set_thread_res_gid(gid, gid, gid)?;
             set_thread_res_uid(uid, uid, uid)?;

@@ -18,13 +18,13 @@ pub struct Stat {
     pub id: i32,
     /// Its name, at most 15 bytes.
     pub name: String,
-    /// The process that began it, or that took it over.
+    /// Parent process.
     pub parent: i32,
     /// Its process group.
     pub group: i32,
     /// Its session.
     pub session: i32,
-    /// False for a zombie, which only waits for its parent to look.
+    /// False for a zombie.
     pub is_alive: bool,
 }
 

@@ -195,7 +195,7 @@ impl RotatingLog {
     }
 }
 
-/// Opens a log for appending, created if it is missing. A link or anything else that is no file is an error.
+/// Opens a log for appending, created if it is missing. A link, or anything else that is not a file, is an error.
 pub fn open_append(path: &Path) -> io::Result<File> {
     open(OpenOptions::new().create(true), path)
 }

@@ -1,8 +1,8 @@
 //! Files that a mount or another account provides: read without being blocked, misled or filled up.
 //!
 //! Only a regular file is read, and never more of it than a limit. Anything else in its place (a FIFO, a device, a
-//! directory, a link that leads nowhere, 40 GB) is refused with a sentence that a person understands. Nothing else is even
-//! opened, because that alone can start a device or let its writer go on.
+//! directory, a link that leads nowhere, 40 GB) is refused with a clear message. Other file types are not even opened:
+//! opening a device can start it, and opening a FIFO wakes its writer.
 
 use std::fmt;
 use std::fs::{File, Metadata};

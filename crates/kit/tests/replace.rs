@@ -1,5 +1,5 @@
-//! Becoming another program, in a test process of its own: even where it fails, the attempt changes what the whole process
-//! does about SIGPIPE, which would end a test beside it that writes to a program that has gone.
+//! Executing another program, in a test process of its own: even a failed attempt changes the process's handling of
+//! SIGPIPE, which would kill a concurrent test that writes to a closed pipe.
 
 use std::process::Command;
 

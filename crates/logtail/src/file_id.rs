@@ -1,4 +1,4 @@
-//! Identity of a file, whatever its name.
+//! Identity of a file, independent of its name.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;

@@ -43,7 +43,7 @@ pub struct LogDirectory {
     selection: Selection,
     /// Names that are logs of their own, even if they look like rotated files.
     pub own: BTreeSet<String>,
-    /// Files that belong to a log whatever their names, with the name of that log.
+    /// Files that belong to a log by their identity, with the name of that log.
     pub owners: BTreeMap<FileId, String>,
 }
 

@@ -86,7 +86,7 @@ impl LogReader {
         &self.name
     }
 
-    /// Opens new files, so that they can be read whatever they are renamed to.
+    /// Opens new files, so that they can be read after they are renamed.
     pub fn rescan(&mut self, directory: &LogDirectory, files: LogFiles, now: Instant) -> io::Result<()> {
         self.let_go(now);
         if self.looked.replace(now).is_some_and(|looked| now.duration_since(looked) >= MAX_SCAN_INTERVAL) {

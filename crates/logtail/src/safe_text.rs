@@ -2,13 +2,13 @@
 //!
 //! Only the last state of a line that was drawn several times counts. Terminal control sequences are removed; a control
 //! character that remains is shown as its picture (`␀`, `␛`), a byte that is not UTF-8 as `\xff`, and a character that would
-//! change the direction or the looks of others as `\u{202e}`.
+//! change the direction or the appearance of others as `\u{202e}`.
 
 use std::io::Write;
 
 use terminal::{ESCAPE, Sequence};
 
-/// Appends the last state of a line, without what could do harm.
+/// Appends the last state of a line, without harmful characters.
 pub fn append_sanitized(out: &mut Vec<u8>, line: &[u8]) {
     if line.iter().fold(true, |plain, byte| plain & (0x20..0x7f).contains(byte)) {
         out.extend_from_slice(line);
@@ -29,7 +29,7 @@ pub fn append_sanitized(out: &mut Vec<u8>, line: &[u8]) {
     }
 }
 
-/// Returns the last state of a text, without what could do harm.
+/// Returns the last state of a text, without harmful characters.
 pub fn sanitize(bytes: &[u8]) -> String {
     let mut safe = Vec::new();
     append_sanitized(&mut safe, bytes);

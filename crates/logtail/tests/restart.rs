@@ -1,6 +1,6 @@
-//! A container that starts again: its file system is mounted anew, and has another number.
+//! A restarted container: its file system is mounted again, with another device number.
 
-// The lint's exception for tests does not reach the functions that tests share.
+// clippy's exception for tests does not cover functions that tests share.
 #![allow(clippy::unwrap_used, dead_code)]
 
 mod fixture;
@@ -13,7 +13,7 @@ use std::thread;
 
 use fixture::{Machine, append};
 
-/// A file system that ends with its test; needs root.
+/// A file system that is unmounted at the end of its test; needs root.
 struct Mounted(PathBuf);
 
 impl Mounted {
@@ -35,7 +35,7 @@ impl Drop for Mounted {
 #[test]
 fn no_line_comes_again_after_the_file_system_was_mounted_anew() {
     let machine = Machine::new();
-    // What can be the upper layer of another.
+    // A tmpfs can be the upper layer of an overlay.
     let store = Mounted::new("tmpfs", "size=10m", machine.path("store"));
     for layer in ["lower", "upper", "work"] {
         fs::create_dir(store.0.join(layer)).unwrap();
@@ -53,7 +53,7 @@ fn no_line_comes_again_after_the_file_system_was_mounted_anew() {
     assert_eq!(follower.line(), "x | 1");
     assert_eq!(follower.stop(), (Some(0), vec![]));
     drop(logs);
-    // It takes the number that has become free.
+    // It gets the device number that was freed.
     let other = Mounted::new("tmpfs", "size=10m", machine.path("other"));
     let logs = mount();
     assert_ne!(path.metadata().unwrap().dev(), device);

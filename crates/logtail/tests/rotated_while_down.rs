@@ -1,6 +1,6 @@
-//! What programs rotate with names of their own while no follower runs is read, and what they take away is reported.
+//! Logs that programs rotate to names of their own while no follower runs are read; removed ones are reported.
 
-// The lint's exception for tests does not reach the functions that tests share.
+// clippy's exception for tests does not cover functions that tests share.
 #![allow(clippy::unwrap_used, dead_code)]
 
 mod fixture;
@@ -15,7 +15,7 @@ use fixture::{DEADLINE, Machine, append};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Prints with the handler of Python's library, which rotates after each part, a day later each time.
+/// Prints with Python's logging handler, which rotates after each part, a day later each time.
 const PYTHON: &str = "
 import logging.handlers, sys
 handler = logging.handlers.TimedRotatingFileHandler(sys.argv[1], when=sys.argv[2], backupCount=9)
@@ -30,7 +30,7 @@ for day, part in enumerate(sys.argv[3:]):
 const GONE: &str =
     "logtail | x may be missing lines: it was rotated or truncated, and the last file read no longer exists";
 
-/// What a follower prints, after a first one has printed what is there before `meanwhile`.
+/// Output of a second follower, after a first one has printed the lines that exist before `meanwhile`.
 fn printed(before: &str, meanwhile: impl FnOnce(&Path)) -> Vec<String> {
     let machine = Machine::new();
     let log = machine.log("x");
@@ -48,7 +48,7 @@ fn printed(before: &str, meanwhile: impl FnOnce(&Path)) -> Vec<String> {
         lines.push(second.line());
     }
     lines.pop();
-    // A gap in the last look of all is reported after the lines.
+    // A gap found by the last scan is reported after the lines.
     lines.extend(second.stop().1);
     lines
 }
@@ -108,7 +108,7 @@ fn several_rotations_to_elsewhere_while_the_follower_stands_still_are_reported()
         }
         kill(pid, Signal::SIGCONT).unwrap();
         let mut lines = vec![follower.line(), follower.line()];
-        // Two rotations lost the line between them. One that took as long as two would is reported without need.
+        // Two rotations lost the line between them. One rotation that takes as long as two is reported needlessly.
         let is_reported = lines[0] == GONE;
         if is_reported {
             lines.push(follower.line());

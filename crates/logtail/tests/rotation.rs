@@ -1,6 +1,6 @@
-//! A thousand rotations of each kind while a program writes as quickly as it can: what comes out is what went in.
+//! A thousand rotations of each kind while a program writes as fast as it can: the output equals the input.
 
-// The lint's exception for tests does not reach the functions that tests share.
+// clippy's exception for tests does not cover functions that tests share.
 #![allow(clippy::unwrap_used, dead_code)]
 
 mod fixture;
@@ -15,31 +15,31 @@ use fixture::{DEADLINE, Follower, Machine, append};
 use sha2::{Digest, Sha256};
 
 const ROTATIONS: usize = 1_000;
-/// Lines that the program is ahead of what was printed, at most: the pace of the whole is that of the slowest.
+/// Maximum number of lines that the program is ahead of the output: the slowest part sets the pace.
 const AHEAD: usize = 400;
-/// Said after two rotations in one look, where one file is kept: nobody can tell whether there were more.
+/// Reported after two rotations within one scan if one file is kept: there may have been more.
 const UNSURE: &str =
     "logtail | x may be missing lines: it was rotated or truncated, and the last file read no longer exists";
 
-/// How far everybody is.
+/// Progress of all parties.
 #[derive(Default)]
 struct Progress {
-    /// Lines of which something is written.
+    /// Number of lines that are at least partly written.
     begun: usize,
     printed: usize,
-    /// For each file of the log, how many lines had been begun when it was opened by the program.
+    /// For each file of the log, the number of lines started when the program opened it.
     files: Vec<usize>,
-    /// The program shall open its log anew, as after a signal.
+    /// True if the program has to reopen its log, as after a signal.
     reopen: bool,
     rotated: bool,
 }
 
-/// A program that writes, somebody who rotates, and what they know of each other.
+/// A program that writes, a process that rotates, and their shared state.
 struct Load<'a> {
     path: &'a Path,
     progress: Mutex<Progress>,
     changed: Condvar,
-    /// Who rotates holds the program with this, where it has to stand still.
+    /// Held by the rotating process while the program must not write.
     held: Mutex<()>,
 }
 
@@ -57,17 +57,17 @@ impl Load<'_> {
         self.changed.notify_all();
     }
 
-    /// Writes lines until all rotations are done; returns the digest of what it wrote.
+    /// Writes lines until all rotations are done; returns their digest.
     fn write(&self) -> Vec<u8> {
         let mut written = Sha256::new();
         let mut file = None;
         for number in 0.. {
             let is_last = self.wait(|progress| progress.begun < progress.printed + AHEAD).rotated;
-            // Halves of neighbours differ: a log that goes on after a cut with all that was read of it seems to be uncut.
+            // Halves of neighbouring lines differ: a truncated log that starts with the bytes already read would look unchanged.
             let text = if is_last { "end".to_owned() } else { number.to_string().repeat(2 + number % 16) };
             let line = if is_last { text + "\n" } else { format!("{number} {text}\n") };
             written.update(&line);
-            // Two writes, so that rotations also meet halves of lines.
+            // Two writes, so that rotations also happen within a line.
             let (one, other) = line.split_at(line.len() / 2);
             self.put(&mut file, one);
             self.change(|progress| progress.begun += 1);
@@ -92,7 +92,7 @@ impl Load<'_> {
         file.as_ref().unwrap().write_all(text.as_bytes()).unwrap();
     }
 
-    /// Rotates, each time as soon as `may`, which is given how many rotations there were, and the program uses the new file.
+    /// Rotates as soon as `may` allows it (it receives the number of rotations) and the program uses the new file.
     fn rotate(&self, may: impl Fn(usize, &Progress) -> bool, rotate: impl Fn(&Self)) {
         for rotation in 0..ROTATIONS {
             drop(self.wait(|progress| {
@@ -110,8 +110,7 @@ impl Load<'_> {
     }
 }
 
-/// So many of the rotated files may be unread, because a file that has no name any more when it is looked for cannot be
-/// found by anybody.
+/// Maximum number of unread rotated files: a file without a name cannot be found any more.
 fn unread(files: usize) -> impl Fn(usize, &Progress) -> bool {
     move |rotation, progress| {
         (rotation + 1).checked_sub(files).is_none_or(|file| progress.printed >= progress.files[file])
@@ -123,7 +122,7 @@ fn check(may: impl Fn(usize, &Progress) -> bool + Sync + Send, rotate: impl Fn(&
     let path = machine.log("x");
     append(&path, "");
     let follower = machine.follow();
-    // What was rotated before it came is not its business.
+    // It ignores files that were rotated before it started.
     follower.has_open(&path);
     let progress = Progress { reopen: true, ..Progress::default() };
     let load = Load { path: &path, progress: progress.into(), changed: Condvar::new(), held: Mutex::new(()) };
@@ -138,7 +137,7 @@ fn check(may: impl Fn(usize, &Progress) -> bool + Sync + Send, rotate: impl Fn(&
     assert_eq!(printed, written);
 }
 
-/// Takes what is printed; returns its digest.
+/// Reads the output; returns its digest.
 fn print(follower: &Follower, load: &Load) -> Vec<u8> {
     let mut printed = Sha256::new();
     for number in 0_usize.. {
@@ -152,7 +151,7 @@ fn print(follower: &Follower, load: &Load) -> Vec<u8> {
         if text == "end" {
             break;
         }
-        // The digest would tell, but not where.
+        // The digest would differ too, but without the position.
         assert_eq!(text.split(' ').next(), Some(number.to_string().as_str()), "{line}");
         load.change(|progress| progress.printed = number + 1);
     }
@@ -166,7 +165,7 @@ fn shift(path: &Path, keep: u32) {
     }
 }
 
-/// As logrotate does it by default: the program writes on into the old file until it is told.
+/// logrotate's default: the program writes to the old file until it gets a signal.
 #[test]
 fn renamed_with_six_kept() {
     check(unread(4), |load| {
@@ -176,7 +175,7 @@ fn renamed_with_six_kept() {
     });
 }
 
-/// As supervisord does it here, which is also the one who writes.
+/// supervisord's way: the process that writes also rotates.
 #[test]
 fn renamed_with_one_kept() {
     check(unread(1), |load| {
@@ -186,8 +185,8 @@ fn renamed_with_one_kept() {
     });
 }
 
-/// As `copytruncate` of logrotate does it, but for one thing: the program is held between copy and cut. What is written then
-/// is in no file any more, whoever reads.
+/// logrotate's `copytruncate`, except that the program is paused between copy and truncation: lines written then would be
+/// in no file.
 #[test]
 fn copied_and_cut() {
     check(unread(4), |load| {
@@ -199,8 +198,8 @@ fn copied_and_cut() {
     });
 }
 
-/// As `supervisorctl clear` does it, and the program writes on into the deleted file until it is told. It was looked at before
-/// that, or nobody could find it; what is in it need not be read.
+/// `supervisorctl clear`: the program writes to the deleted file until it gets a signal. The file was opened before, as it
+/// cannot be found afterwards; its later content need not be read.
 #[test]
 fn deleted_and_made_anew() {
     check(

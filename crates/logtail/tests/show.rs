@@ -1,6 +1,6 @@
 //! `logtail` at the prompt, the real binary.
 
-// The lint's exception for tests does not reach the functions that tests share.
+// clippy's exception for tests does not cover functions that tests share.
 #![allow(clippy::unwrap_used, dead_code)]
 
 mod fixture;
@@ -31,7 +31,7 @@ fn run(machine: &Machine, args: &[&str]) -> (Option<i32>, String, String) {
     (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
 }
 
-/// Lines of the record by number.
+/// Lines of the merged log, by number.
 fn lines(numbers: &[usize]) -> String {
     numbers.iter().map(|&number| RECORD.split_inclusive('\n').nth(number).unwrap()).collect()
 }
@@ -72,7 +72,7 @@ fn a_terminal_gets_colours_unless_it_does_not_want_them_and_a_pipe_never_does() 
         let terminal = nix::pty::openpty(None, None).unwrap();
         let mut command = machine.logtail(&["--no-follow", "-n", "3"]);
         let mut child = command.env("NO_COLOR", no_color).stdout(terminal.slave).spawn().unwrap();
-        // Its copy of the terminal would keep the other end from ending.
+        // Our copy of the terminal would keep the other end open.
         drop(command);
         let mut text = Vec::new();
         // The end of a terminal is an error (EIO).
@@ -135,7 +135,7 @@ fn what_comes_is_shown_as_it_comes_also_after_a_rotation_of_the_record() {
     viewer.child.kill().unwrap();
 }
 
-/// A line of the record, longer than what a pipe takes.
+/// A line of the merged log that is longer than a pipe's capacity.
 fn long(number: usize) -> String {
     format!("2999-01-01T00:00:00.000Z x | {number} {}\n", "x".repeat(1_000)).repeat(100)
 }
@@ -158,7 +158,7 @@ fn a_viewer_whose_reader_stands_still_holds_what_is_rotated_away() {
         append(&record, if args == ["-n", "0"] { String::new() } else { long(0) });
         let mut child = machine.logtail(args).spawn().unwrap();
         has_open(child.id(), &record);
-        // One more than have a name in the end.
+        // One more than have a name at the end.
         for number in 1..=6 {
             rotate(&machine, number);
             has_open(child.id(), &record);

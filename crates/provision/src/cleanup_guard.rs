@@ -2,7 +2,7 @@
 //!
 //! Its standard input brings one byte when `provision` is done, and ends without one when `provision` was killed. Its
 //! standard output is the lock, its standard error the reading end of the script's output. While a program that left the
-//! script's session holds the other end, this process discards what it prints: without a reader, SIGPIPE would kill it.
+//! script's session holds the other end, this process discards its output: without a reader, SIGPIPE would kill it.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -61,7 +61,7 @@ struct Output {
 }
 
 impl Output {
-    /// Reads and discards what comes within a time.
+    /// Reads and discards output for this time.
     fn forget(&mut self, time: Duration) {
         let stderr = std::io::stderr();
         let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::NONE);

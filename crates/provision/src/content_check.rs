@@ -40,7 +40,7 @@ pub fn not_a_script(bytes: &[u8], content_type: Option<&str>) -> Option<&'static
     if bytes.contains(&0) {
         return Some("binary");
     }
-    // A script, whatever the server calls it.
+    // A script, regardless of the server's content type.
     if text.starts_with(b"#!") {
         return None;
     }

@@ -1,4 +1,4 @@
-//! Failures, with what the user can do about them.
+//! Failures, each with a hint.
 
 /// Reason for which a script was not fetched, not run, or failed.
 #[derive(Debug, Clone, PartialEq, Eq)]

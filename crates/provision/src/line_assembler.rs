@@ -1,4 +1,4 @@
-//! Lines of the log out of a script's output: with a time, secrets masked, without control sequences.
+//! Converts a script's output into lines of the log: with a time, secrets masked, without control sequences.
 //!
 //! Secrets are masked after control sequences are removed, because a colour in the middle of a secret would hide it. Works
 //! in place on large blocks, because a script may print as fast as a pipe takes it.
@@ -69,7 +69,7 @@ impl LineAssembler {
         String::from_utf8_lossy(line).trim().to_owned()
     }
 
-    /// Frees the buffer of an endless line: writes what is certain, and of a progress bar keeps the last state only.
+    /// Frees the buffer of an endless line: writes the text that is final, and keeps only the last state of a progress bar.
     fn shorten(&mut self, stamp: &Stamp, text: &mut Vec<u8>) {
         let held = &self.buffer[..self.held];
         let (held, begun) = held.split_at(complete_prefix(held));
@@ -78,7 +78,7 @@ impl LineAssembler {
         if settled > 0 {
             put(&self.redactor.redact(&shown[..settled]), &mut self.last, stamp, text);
         }
-        // The kind of an endless sequence is enough to recognize what belongs to it.
+        // The kind of an endless sequence is enough to recognize the bytes that belong to it.
         let begun = if begun.len() < PIECE { begun } else { &begun[..2] };
         let rest = [&shown[settled..], begun].concat();
         self.buffer[..rest.len()].copy_from_slice(&rest);

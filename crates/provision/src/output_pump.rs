@@ -81,7 +81,7 @@ impl<'a> OutputPump<'a> {
         sum
     }
 
-    /// Reads what comes within a time, but at most what the pipe holds, so that an endless printer is not waited for.
+    /// Reads output for this time, but at most the content of the pipe, so that an endless printer does not block.
     pub fn drain(&mut self, time: Duration) {
         let ready = self.wait(time, &[]);
         let most = usize::try_from(PIPE).unwrap_or_default();

@@ -43,8 +43,8 @@ pub fn line(line: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(text)
 }
 
-/// Returns the length of the beginning of a line that can be converted already: an escape sequence may go on with what comes
-/// next, and what follows a carriage return replaces what was before it.
+/// Returns the length of the prefix of a line that can already be converted: an escape sequence may continue in the next
+/// bytes, and text after a carriage return replaces the text before it.
 pub fn complete_prefix(line: &[u8]) -> usize {
     let mut end = 0;
     while let Some(found) = memchr(ESCAPE, &line[end..]) {

@@ -53,7 +53,7 @@ pub fn may_be_options(word: &str) -> bool {
     word.contains(['"', '=']) || word.split(',').any(is_flag)
 }
 
-/// Returns what follows a type and a whole key.
+/// Returns the text after a type and a complete key.
 fn comment_of(text: &str) -> Option<&str> {
     let (kind, rest) = text.split_once(BLANKS)?;
     let rest = rest.trim_start_matches(BLANKS);

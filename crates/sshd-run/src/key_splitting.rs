@@ -4,11 +4,11 @@ use kit::invisible::{self, is_invisible};
 
 use crate::authorized_key;
 
-/// Returns one key a line of a variable, whatever separates them: line ends of any kind, a literal `\n`, or `;`; before
+/// Returns the keys of a variable, one per line. Separators are line ends of any kind, a literal `\n`, or `;`; before
 /// the type of another key also a blank, `,` or `|`, as forms and YAML put in the place of a line end.
 ///
 /// Separators between the quotes of an option (`command="a; b"`) and in a comment belong to the key: a line ends only where
-/// another key or nothing follows. In a line that is disabled by a `#`, a `;` separates nothing: what follows is disabled too.
+/// another key or nothing follows. In a line that is disabled by a `#`, a `;` separates nothing: the text after it is disabled too.
 #[must_use]
 pub fn split_keys(text: &str) -> String {
     let text = invisible::strip_invisible(text).0.replace("\r\n", "\n").replace('\r', "\n");

@@ -1,8 +1,8 @@
-//! The workspace: where it is, whose it is, and what lies where in it.
+//! The workspace: its path, its owner and its layout.
 //!
-//! `init` looks at the directory once ([`Workspace::inspect`]) and exports what it found ([`Workspace::export_to`]); every
-//! later tool takes the same answer from its environment ([`Workspace::from_env`]). A tool that was started past `init`
-//! (`docker exec`) has only what the container was given: what is missing there, it looks up itself.
+//! `init` inspects the directory once ([`Workspace::inspect`]) and exports the result ([`Workspace::export_to`]); every
+//! later tool reads the same result from its environment ([`Workspace::from_env`]). A tool that is not a descendant of
+//! `init` (`docker exec`) has only the container's variables, and inspects the directory for those that are missing.
 //!
 //! ```text
 //! $WORKSPACE/
@@ -119,7 +119,7 @@ impl Workspace {
         self.path.join("home").join(user.as_ref())
     }
 
-    /// Path of the lock file whose presence asks provisioning and refreshes to leave the applications alone.
+    /// Path of the lock file. While it exists, provisioning and refreshes do not change the applications.
     #[must_use]
     pub fn update_lock(&self) -> PathBuf {
         self.path.join(".update_lock")

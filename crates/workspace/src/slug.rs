@@ -7,7 +7,7 @@ pub const DEFAULT_SLUG: &str = "base-image";
 /// Long enough for repository and tag, short enough for all file systems with a suffix.
 const MAX_LENGTH: usize = 64;
 
-/// Reads `IMAGE_SLUG`; a value that is no plain file name is reported and replaced by the default.
+/// Reads `IMAGE_SLUG`; a value that is not a plain file name is reported and replaced by the default.
 #[must_use]
 pub fn slug_from_setting(reader: &mut SettingsReader<'_>) -> String {
     match reader.text("IMAGE_SLUG") {

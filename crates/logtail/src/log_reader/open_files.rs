@@ -1,4 +1,4 @@
-//! Opens the files of a log in order, and holds them open whatever becomes of their names.
+//! Opens the files of a log in order, and holds them open even if they are renamed or deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -59,7 +59,7 @@ impl LogReader {
         let (Some(mut older), Some(next)) = (older, next) else { return Ok(false) };
         let newest = self.queue.back();
         let mut opened = Vec::new();
-        // Our file was renamed and not truncated since: other content is newer, whatever its times.
+        // Our file was renamed and not truncated, so files with other content are newer, even with older times.
         if let Some(newest) = newest.filter(|newest| !is_base && !is_cut && !newest.is_unread()) {
             for (role, id, file) in mem::take(&mut older) {
                 if newest.has_copy(&file)? {

@@ -107,7 +107,7 @@ impl LogReader {
         Ok(None)
     }
 
-    /// Opens a file by its identity, whatever its name.
+    /// Opens a file by its identity, under any name.
     fn find(
         &mut self,
         directory: &LogDirectory,

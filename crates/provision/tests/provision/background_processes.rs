@@ -1,4 +1,4 @@
-//! What is ended with a script, and what is not.
+//! Processes that are ended with a script, and those that are not.
 
 use std::fs;
 

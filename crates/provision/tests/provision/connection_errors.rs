@@ -1,4 +1,4 @@
-//! The way to a server: names, redirects, proxies, and addresses that lead nowhere.
+//! Connections to a server: names, redirects, proxies, and unreachable addresses.
 
 use std::net::{TcpListener, UdpSocket};
 use std::process::Command;
@@ -66,7 +66,7 @@ fn a_secret_that_the_server_sends_back_is_masked_for_everybody() {
     });
     let mut machine = Machine::new();
     machine.set("PROVISIONING_SCRIPT", server.url("/x.sh?token=s3cr3tvalue"));
-    // Late boot has ended, so the run corrects what it result.
+    // Late boot has ended, so the run corrects its result.
     machine.end_stage_well();
     let result = machine.run();
     let cause = format!("{} returned 404 Not Found", server.url("/dl/********/x.sh"));
@@ -119,9 +119,9 @@ fn nobody_at_the_other_end_is_said_as_it_is() {
     assert_eq!(result.report.cause, Some(cause));
 }
 
-/// An address of this machine at whose port for names nobody is, and that port; held until it is dropped.
+/// Returns an address of this machine whose DNS port does not answer, and the socket that reserves the port.
 ///
-/// Each test has numbers of its own: what one has let go of must not be taken by another.
+/// Each test has addresses of its own, so that none takes a port that another has released.
 fn nobodys_resolver(numbers: std::ops::Range<u8>) -> (String, UdpSocket) {
     let mut addresses = numbers.map(|number| format!("127.53.{}.{number}", std::process::id() % 256));
     let free = addresses.find_map(|address| Some((address.clone(), UdpSocket::bind((address, 53)).ok()?)));
@@ -143,7 +143,7 @@ fn with_resolver(address: &str, time_divisor: &'static str) -> crate::fixture::R
 
 #[test]
 fn a_resolver_that_does_not_answer_costs_a_bounded_time() {
-    // It takes questions and says nothing.
+    // It accepts queries and never answers.
     let (address, silent) = nobodys_resolver(1..100);
     let result = with_resolver(&address, "50");
     drop(silent);
@@ -155,7 +155,7 @@ fn a_resolver_that_does_not_answer_costs_a_bounded_time() {
 fn a_resolver_that_is_not_there_is_said_as_it_is() {
     let (address, held) = nobodys_resolver(100..200);
     drop(held);
-    // Asking takes a program, and time on a busy machine.
+    // A query starts a program, which is slow on a busy machine.
     let result = with_resolver(&address, "10");
     let cause = "cannot resolve scripts.example: unknown host, or no name server responds (tried 4 times)";
     assert_eq!((result.report.cause.as_deref(), result.report.hint.as_deref()), (Some(cause), Some(NETWORK)));

@@ -1,4 +1,4 @@
-//! What comes of every answer that a server can give: the words, the exit code, and that nothing ran.
+//! Every kind of response: the message, the exit code, and that nothing ran.
 
 use std::io::{Read, Write};
 
@@ -18,7 +18,7 @@ pub fn fetch(server: &Server) -> (Machine, crate::fixture::RunOutput) {
     (machine, result)
 }
 
-/// The server's answer makes provisioning fail with these words, in which `HOST` is the server.
+/// Asserts that the server's response makes provisioning fail with this message, in which `HOST` is the server.
 #[track_caller]
 pub fn refused(server: &Server, tries: usize, cause: &str, hint: &str) {
     refused_by(Machine::new(), server, tries, cause, hint);
@@ -210,7 +210,7 @@ fn a_server_that_stops_in_the_middle_is_given_up() {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Le");
         stall(stream);
     });
-    // Four tries of 1.5 s have to fit into the 6 s of all together, busy as the machine may be.
+    // Four tries of 1.5 s have to fit into 6 s, also on a busy machine.
     let patient = || Machine::dividing_times_by("20");
     refused_by(patient(), &heads, 4, "HOST sent no data for 1.5 s (tried 4 times)", NETWORK);
     let bodies = Server::new(|_, _, stream| {
@@ -291,7 +291,7 @@ fn a_digest_decides_and_a_wrong_one_is_named() {
     let right = machine.run();
     assert_eq!((right.report.outcome, right.report.digest), (Ran, Some(real.clone())));
     assert_eq!(machine.read("work/ran"), "ran\n");
-    // What is named by its digest and has ended well is not even asked for.
+    // A script with a known digest that succeeded is not fetched again.
     let asked = server.heads().len();
     assert_eq!((machine.run().report.outcome, server.heads().len()), (Unchanged, asked));
 }

@@ -1,4 +1,4 @@
-//! A directory in which `provision` has everything that it has in a container.
+//! A directory with everything that `provision` uses in a container.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,20 +10,20 @@ use std::time::Duration;
 use provision::Report;
 use tempfile::TempDir;
 
-/// By what times are divided unless a test says otherwise: 0.2 s for a connection, 0.6 s for a byte, 2.4 s for all.
+/// Default divisor of all times: 0.2 s for a connection, 0.6 s for a byte, 2.4 s for all.
 const TIME_DIVISOR: &str = "50";
 
 /// A machine whose system user is `nobody`.
 pub struct Machine {
     root: TempDir,
     pub env: BTreeMap<String, String>,
-    /// By what all times are divided.
+    /// Divisor of all times.
     pub time_divisor: &'static str,
-    /// Where the log is.
+    /// Path of the log.
     pub log_file: &'static str,
 }
 
-/// What a run result.
+/// Result of a run.
 #[derive(Debug)]
 pub struct RunOutput {
     pub report: Report,
@@ -60,12 +60,12 @@ impl Machine {
         self
     }
 
-    /// Mounts a script, as people do.
+    /// Mounts a script.
     pub fn mount(&self, script: impl AsRef<[u8]>) {
         fs::write(self.path("provisioning.sh"), script).unwrap();
     }
 
-    /// Late boot has come past provisioning.
+    /// Records that late boot has passed provisioning.
     pub fn end_stage_well(&self) {
         let stage = journal::Stage::Provisioning;
         let journal = journal::Journal::new(&self.path("boot.jsonl"));
@@ -81,7 +81,7 @@ impl Machine {
         String::from_utf8_lossy(&fs::read(self.path(name)).unwrap_or_default()).into_owned()
     }
 
-    /// The log without the times, which every line has.
+    /// The log, without the time in each line.
     pub fn log(&self) -> Vec<String> {
         let text = self.read("provisioning.log");
         let lines = text.lines().map(|line| {
@@ -92,22 +92,22 @@ impl Machine {
         lines.collect()
     }
 
-    /// What the script itself result.
+    /// Output of the script itself.
     pub fn output(&self) -> Vec<String> {
         self.log().into_iter().filter(|line| !line.starts_with("provision: ")).collect()
     }
 
-    /// What the journal was told, which everybody may read.
+    /// Events of the world-readable journal.
     pub fn notes(&self) -> Vec<String> {
         self.read("boot.jsonl").lines().map(note).collect()
     }
 
-    /// The last line of the script, as those may know it who may read its log.
+    /// The last line of the script, which only readers of its log may see.
     pub fn restricted_note(&self) -> Option<String> {
         Some(self.read("boot.confided.json")).filter(|text| !text.is_empty()).map(|text| note(&text))
     }
 
-    /// A command of the tool, with the machine's places.
+    /// A command of the tool, with the machine's paths.
     pub fn command(&self, task: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_provision"));
         command.args(task).env_clear().envs(&self.env).stdin(Stdio::null());
@@ -134,7 +134,7 @@ impl Machine {
         parse_output(&self.command(&task).output().unwrap())
     }
 
-    /// The words of `provision status`, by name.
+    /// The fields of `provision status`, by name.
     pub fn status(&self) -> BTreeMap<String, String> {
         let output = self.command(&["status"]).output().unwrap();
         assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
@@ -150,7 +150,7 @@ fn note(entry: &str) -> String {
     }
 }
 
-/// Reads what a run has printed.
+/// Parses the output of a run.
 pub fn parse_output(output: &Output) -> RunOutput {
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     let report = serde_json::from_slice(&output.stdout)
@@ -158,13 +158,13 @@ pub fn parse_output(output: &Output) -> RunOutput {
     RunOutput { report, code: output.status.code(), stderr }
 }
 
-/// Waits until something is so.
+/// Waits until a condition holds.
 pub fn until(what: &str, ask: impl FnMut() -> bool) {
     let mut ask = ask;
     kit::wait::until(Duration::from_secs(20), what, || ask().then_some(())).unwrap();
 }
 
-/// Whether a process is there, and more than an entry.
+/// True if a process exists and is not a zombie.
 pub fn lives(process: i32) -> bool {
     let stat = fs::read_to_string(Path::new("/proc").join(process.to_string()).join("stat"));
     stat.is_ok_and(|stat| !stat.rsplit(") ").next().unwrap().starts_with(['Z', 'X']))

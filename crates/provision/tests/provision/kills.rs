@@ -1,4 +1,4 @@
-//! Kills at random moments: the status tells the truth, nothing stays behind, and nothing that ended well runs twice.
+//! Kills at random moments: the status is correct, nothing remains, and a script that succeeded does not run twice.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Stdio};
@@ -11,7 +11,7 @@ use provision::ReportOutcome::{Failed, Ran, Unchanged};
 
 use crate::fixture::{Machine, lives, parse_output, until};
 
-/// Says who it is, starts a child that works for ever, and ends well after a while.
+/// Writes its process id, starts a child that never exits, and succeeds after a while.
 const SCRIPT: &str = "echo $$ > $WORKSPACE/pid; (while :; do sleep 0.02; done) & echo $! > $WORKSPACE/child; echo began >> $WORKSPACE/ran; sleep 0.15; echo ended >> $WORKSPACE/ran";
 
 const CUT_SHORT: &str = "was interrupted; it is retried at the next start";
@@ -114,7 +114,7 @@ fn a_good_end_is_one_although_a_signal_comes_at_the_same_moment() {
     let child = start(&machine);
     let provision = i32::try_from(child.id()).unwrap();
     until("the script", || pid(&machine, "work/pid") > 0);
-    // It sees both only when it goes on.
+    // It receives both only when it continues.
     signal(provision, Signal::SIGSTOP);
     std::fs::write(machine.path("work/go"), "").unwrap();
     until("the end of the script", || !lives(pid(&machine, "work/pid")));
@@ -174,7 +174,7 @@ fn a_stop_ends_who_waits_and_not_the_script() {
 #[test]
 fn whoever_comes_while_a_script_is_being_ended_waits_for_that() {
     let mut machine = Machine::new();
-    // A second between SIGTERM and SIGKILL: longer than a run waits that nobody told to.
+    // A second between SIGTERM and SIGKILL: longer than a run waits without --wait.
     machine.time_divisor = "5";
     machine.mount(
         "trap '' TERM; echo x >> $WORKSPACE/ran; echo $$ > $WORKSPACE/pid; until test $(wc -l < $WORKSPACE/ran) -gt 1; do sleep 0.01; done",
@@ -193,7 +193,7 @@ fn whoever_comes_while_a_script_is_being_ended_waits_for_that() {
 
 #[test]
 fn kills_at_any_moment_leave_the_truth() {
-    // A generator of Marsaglia's, so that a failure can be repeated.
+    // A fixed xorshift generator (Marsaglia), so that a failure can be repeated.
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = |below: u64| {
         random ^= random << 13;
@@ -207,7 +207,7 @@ fn kills_at_any_moment_leave_the_truth() {
     let mut earlier = "has not run".to_owned();
     for round in 0..40 {
         let before = machine.read("work/ran");
-        // Their numbers may be somebody else's by now.
+        // Their ids may have been reused.
         for numbers in ["work/pid", "work/child"] {
             let _ = std::fs::remove_file(machine.path(numbers));
         }

@@ -1,4 +1,4 @@
-//! What a script prints: what becomes of it, and who may read it.
+//! Output of a script: its form in the log, and its readers.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

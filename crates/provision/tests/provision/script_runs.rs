@@ -1,4 +1,4 @@
-//! Scripts that behave, and scripts that do not.
+//! Scripts that succeed, and scripts that fail.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -16,7 +16,7 @@ pub fn run(script: &str) -> (Machine, RunOutput) {
     (machine, result)
 }
 
-/// The script fails with this cause, and with this last line if it prints any.
+/// Asserts that the script fails with this cause, and with this last line if it prints any.
 #[track_caller]
 fn fails(script: &str, cause: &str, last: Option<&str>) -> (Machine, RunOutput) {
     let (machine, result) = run(script);
@@ -324,7 +324,7 @@ fn only_root_can_run_a_script_and_everybody_can_ask() {
     let machine = Machine::new();
     machine.mount("echo x > $WORKSPACE/ran; until test -e $WORKSPACE/go; do sleep 0.01; done");
     let program = machine.path("provision");
-    // By another process: while this one writes a program, a child of another test may keep it open and busy.
+    // By another process: if this one wrote the program, a child of another test could keep it open (ETXTBSY).
     let copied = Command::new("cp").arg(machine.command(&[]).get_program()).arg(&program).status();
     assert!(copied.unwrap().success());
     let as_nobody = |task: &[&str]| {

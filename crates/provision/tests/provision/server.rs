@@ -1,4 +1,4 @@
-//! A server that says exactly what a test wants result.
+//! A server that sends exactly the bytes that a test chooses.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// A request's head, as it came.
+/// Head of a request, as received.
 pub type Head = String;
 
-/// Something that bytes can be sent over.
+/// A connection.
 pub trait Stream: Read + Write + Send {}
 impl<T: Read + Write + Send> Stream for T {}
 
-/// One that answers until it is dropped.
+/// A server that answers until it is dropped.
 pub struct Server {
     pub host: String,
     heads: Arc<Mutex<Vec<Head>>>,
@@ -22,12 +22,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Answers each request by `answer`, which is told how many came before.
+    /// Answers each request by `answer`, which receives the number of earlier requests.
     pub fn new(answer: impl Fn(usize, &str, &mut dyn Stream) + Send + Sync + 'static) -> Self {
         Self::over(|stream| Some(Box::new(stream)), answer)
     }
 
-    /// The same behind something that wraps a connection.
+    /// The same, with a wrapper around each connection.
     pub fn over(
         wrap: impl Fn(TcpStream) -> Option<Box<dyn Stream>> + Send + Sync + 'static,
         answer: impl Fn(usize, &str, &mut dyn Stream) + Send + Sync + 'static,
@@ -59,7 +59,7 @@ impl Server {
         Self { host, heads, stop }
     }
 
-    /// Always the same bytes.
+    /// Always answers with the same bytes.
     pub fn saying(bytes: impl Into<Vec<u8>>) -> Self {
         let bytes = bytes.into();
         Self::new(move |_, _, stream| drop(stream.write_all(&bytes)))
@@ -82,29 +82,29 @@ impl Drop for Server {
     }
 }
 
-/// A whole answer.
+/// A complete response.
 pub fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n{headers}\r\n", body.len());
     [head.as_bytes(), body].concat()
 }
 
-/// A good one.
+/// A successful response.
 pub fn script(body: impl AsRef<[u8]>) -> Vec<u8> {
     answer("200 OK", "Content-Type: text/plain\r\n", body.as_ref())
 }
 
-/// One that sends elsewhere.
+/// A redirect.
 pub fn redirect(location: &str) -> Vec<u8> {
     answer("302 Found", &format!("Location: {location}\r\n"), b"")
 }
 
-/// Keeps a connection open without a word, until the other side gives up.
+/// Keeps a connection open and sends nothing until the client closes it.
 pub fn stall(stream: &mut dyn Stream) {
     let _ = stream.flush();
     let _ = stream.read(&mut [0; 1]);
 }
 
-/// Between two bytes of a host that is slow, and would send for hours.
+/// Pause between two bytes of a slow host, which would send for hours.
 pub fn wait_a_moment() {
     thread::sleep(Duration::from_millis(50));
 }

@@ -1,4 +1,4 @@
-//! Whom https is spoken with.
+//! Certificates that are accepted, and those that are refused.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -18,11 +18,11 @@ const HINT: &str =
 
 static KEYS: AtomicU32 = AtomicU32::new(0);
 
-/// A server with a certificate of its own making, and that certificate.
+/// A server with a self-signed certificate, and that certificate.
 fn secure(names: &[&str], expired: bool, answer: Vec<u8>) -> (Server, String) {
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     let mut parameters = CertificateParams::new(names).unwrap();
-    // Each is its own authority: of two with one name, the signature would be what is wrong.
+    // Each is its own authority: with two of one name, the signature would be the error.
     parameters
         .distinguished_name
         .push(rcgen::DnType::CommonName, format!("authority {}", KEYS.fetch_add(1, Ordering::Relaxed)));
@@ -53,7 +53,7 @@ fn secure(names: &[&str], expired: bool, answer: Vec<u8>) -> (Server, String) {
 fn fetch(server: &Server, host: &str, trusted: &str) -> RunOutput {
     let port = server.host.rsplit(':').next().unwrap();
     let mut machine = Machine::new();
-    // A handshake takes what it takes on a busy machine.
+    // A handshake can be slow on a busy machine.
     machine.time_divisor = "10";
     std::fs::write(machine.path("trusted.pem"), trusted).unwrap();
     let trusted = machine.path("trusted.pem").display().to_string();
@@ -113,7 +113,7 @@ fn https_never_leads_to_http() {
 #[test]
 fn a_host_that_does_not_speak_tls_is_said_as_it_is() {
     let (_, another) = secure(&["localhost"], false, script(SCRIPT));
-    // It does not wait for the end of what it does not understand.
+    // The client does not wait for the end of a response that is not TLS.
     let plain = Server::over(
         |mut stream| {
             let _ = stream.write_all(&script(SCRIPT));

@@ -1,8 +1,8 @@
-//! Logs that are copied and cut.
+//! Logs that are copied and truncated.
 
 use super::*;
 
-/// What is shown: what was read before a stop, and after the next start.
+/// Output before a stop, and after the next start.
 fn around_a_restart(before: &str, meanwhile: impl FnOnce(&Path)) -> (String, String) {
     let dir = tempfile::tempdir().unwrap();
     let mut reader = Reader::new(dir.path());
@@ -65,7 +65,7 @@ fn so_it_is_if_the_log_was_renamed_after_that() {
 
 #[test]
 fn a_log_that_repeats_itself_keeps_what_was_not_read() {
-    // (read before, unread, written after the cut)
+    // (read before, unread, written after the truncation)
     for (read, unread, after) in [(0, 1_000, 5), (10, 1_000, 5), (10, 1_000, 100), (100, 900, 0)] {
         let dir = tempfile::tempdir().unwrap();
         let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
@@ -104,7 +104,7 @@ fn copies_that_nobody_reads_are_held_and_what_is_too_much_is_counted() {
     assert_eq!(reader.text(), "begin");
     for number in 0..MAX_HELD + 2 {
         append(&path, &format!("{number:04}\n"));
-        // So few are kept that most have no name any more in the end.
+        // Few are kept, so most have no name at the end.
         copy_and_cut(dir.path(), 2);
         let family = reader.directory.files_of("x.log").unwrap();
         reader.stream.rescan(&reader.directory, family, Instant::now()).unwrap();
@@ -145,7 +145,7 @@ fn a_dated_file_is_no_copy_as_soon_as_it_holds_other_lines_than_a_log_that_was_n
     append(&dated, "epoch 2 of another run\n");
     assert_eq!(strangers(&mut reader), (String::new(), vec!["x-20261128.log".to_owned()]));
     reader.directory.own.insert("x-20261128.log".to_owned());
-    // Written after the log was cut for another copy, which went already.
+    // Written after the log was truncated for another copy, which is gone already.
     fs::write(&path, "new\n").unwrap();
     fs::write(dir.path().join("x-20261129.log"), "epoch 4\n").unwrap();
     assert_eq!(strangers(&mut reader), ("epoch 4,new".to_owned(), vec![]));
@@ -155,7 +155,7 @@ fn a_dated_file_is_no_copy_as_soon_as_it_holds_other_lines_than_a_log_that_was_n
 fn what_is_compressed_beyond_reading_is_the_form_of_a_file_that_was_read_or_reported() {
     let dir = tempfile::tempdir().unwrap();
     let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
-    // As xz(1) does it, which keeps the time.
+    // Like xz(1), which keeps the modification time.
     let compress = |name: &str, number: u32| {
         let modified = fs::metadata(dir.path().join(name)).unwrap().modified().unwrap();
         fs::remove_file(dir.path().join(name)).unwrap();
@@ -173,7 +173,7 @@ fn what_is_compressed_beyond_reading_is_the_form_of_a_file_that_was_read_or_repo
         assert_eq!(reader.text(), "next");
         assert_eq!(reader.stream.take_gaps().maybe_files, is_gap);
     }
-    // One that is made beside the log, before that is removed, is its form, whatever its time.
+    // A compressed file beside its original is the same log, regardless of its time.
     fs::File::create(dir.path().join("x.log.9.xz")).unwrap();
     assert_eq!(reader.text(), "");
     fs::remove_file(&path).unwrap();
@@ -189,7 +189,7 @@ fn a_file_that_is_compressed_directly_from_the_log_is_not_read_again() {
     assert_eq!(reader.text(), "1");
     for number in 2..5 {
         let packed = dir.path().join(format!("x.log.{number}.gz"));
-        // As a handler of Python's library does it, whose output is not complete for a while.
+        // Like Python's logging handler, whose output is incomplete for a while.
         fs::write(&packed, "begun").unwrap();
         assert_eq!(reader.text(), "");
         let gzip = std::process::Command::new("gzip").arg("-c").arg(&path).output().unwrap();

@@ -1,11 +1,11 @@
-//! Everything that happens to logs, in any order: each line comes out once.
+//! Random sequences of log operations: each line is printed once.
 
 use super::*;
 
-/// The same cases each time; the number of a failed one is in its message.
+/// Number of cases, the same in each run; a failure's message has its number.
 const CASES: u64 = 150;
 const STEPS: usize = 60;
-/// Rotated files that are kept, and rotations between two looks that leave every file a name.
+/// Rotated files that are kept, and rotations between two scans after which every file still has a name.
 const KEEP: u32 = 7;
 const UNSEEN: u32 = 5;
 
@@ -25,18 +25,18 @@ impl Random {
     }
 }
 
-/// A log, what was written to it, and what was read of it.
+/// A log, the lines written to it, and the lines read from it.
 struct Case {
     dir: tempfile::TempDir,
     reader: Reader,
     random: Random,
     written: Vec<String>,
-    /// Of the last line that was written, what has not been written yet.
+    /// Rest of the last line, not written yet.
     rest: String,
     read: Vec<String>,
-    /// The position that was kept last, and how many lines had been read there.
+    /// The last saved position, and the number of lines read up to it.
     kept: (String, usize),
-    /// Rotations since all was read and kept.
+    /// Rotations since everything was read and saved.
     unseen: u32,
     story: Vec<String>,
 }
@@ -54,7 +54,7 @@ impl Case {
         let path = self.dir.path().join("x.log");
         for _ in 0..=self.random.below(6) {
             append(&path, &std::mem::take(&mut self.rest));
-            // Some are very much alike.
+            // Some lines are nearly equal.
             let fill = "=".repeat([0, 14, 150][self.random.below(3)]);
             let line = format!("{} {fill}", self.written.len());
             let text = format!("{line}\n");
@@ -72,13 +72,13 @@ impl Case {
 
     fn keep(&mut self) {
         self.kept = (serde_json::to_string(&self.reader.stream.checkpoint()).unwrap(), self.read.len());
-        // Half a line is not done with before its end is read.
+        // An incomplete line counts as unread until its end is read.
         if self.rest.is_empty() && self.read.len() == self.written.len() {
             self.unseen = 0;
         }
     }
 
-    /// What was shown since the position was kept comes again.
+    /// Lines printed since the position was saved are printed again.
     fn resume(&mut self) {
         self.reader.resume(&self.kept.0);
         self.read.truncate(self.kept.1);
@@ -98,8 +98,7 @@ impl Case {
                 self.unseen += 1;
             }
             7 if path.exists() && self.rest.is_empty() => {
-                // What has no name any more when it is looked for can be found by nobody; so it is with half a line
-                // after a restart.
+                // A file without a name cannot be found at the next scan; neither can half a line after a restart.
                 self.look();
                 fs::remove_file(&path).unwrap();
                 self.keep();
@@ -125,7 +124,7 @@ impl Case {
 fn whatever_happens_to_a_log_each_line_is_shown_once() {
     for seed in 0..CASES {
         let mut case = Case::new(seed);
-        // What was rotated before the first look is not known to be new.
+        // Files rotated before the first scan are not known to be new.
         append(&case.dir.path().join("x.log"), "");
         case.look();
         case.keep();

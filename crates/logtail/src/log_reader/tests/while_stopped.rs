@@ -1,4 +1,4 @@
-//! Rotations of every kind between two looks: each line comes out once, or a gap is reported.
+//! Rotations of every kind between two scans: each line is printed once, or a gap is reported.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -11,31 +11,31 @@ use super::random::Random;
 use super::*;
 
 const CASES: u64 = 600;
-/// Absences of the reader in each case.
+/// Number of the reader's absences in each case.
 const STOPS: usize = 4;
 
-/// Why the reader did not look.
+/// Reason for the reader's absence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Absence {
     Restart,
-    /// It stood still, as with a full disk or SIGSTOP.
+    /// It was blocked, as by a full disk or SIGSTOP.
     Pause,
-    /// All of it happened between two looks.
+    /// Everything happened between two scans.
     No,
 }
 
-/// What a rotation does, as it is configured once for a log.
+/// Configuration of a log's rotation.
 #[derive(Debug)]
 struct Style {
     names: Names,
-    /// Copies and cuts, and does not rename.
+    /// Copies and truncates instead of renaming.
     copies: bool,
     compress: Compress,
-    /// Files that are kept.
+    /// Number of files that are kept.
     keep: usize,
-    /// The file goes to another directory.
+    /// The file is moved to another directory.
     leaves: bool,
-    /// Lines that begin alike, as far as a mark reaches.
+    /// Lines that start with the same bytes, as many as a fingerprint covers.
     alike: bool,
 }
 
@@ -44,7 +44,7 @@ enum Names {
     Numbers,
     /// `x.log-20261128-1732752000`.
     Dates,
-    /// `x.log.28-11-2026`: in no order.
+    /// `x.log.28-11-2026`: does not sort by time.
     DayFirst,
     /// `x-20261128.log`.
     BeforeExtension,
@@ -159,7 +159,7 @@ impl Log {
         }
     }
 
-    /// As gzip(1) does it, which keeps the time.
+    /// Like gzip(1), which keeps the modification time.
     fn compress(&mut self, index: usize) {
         let path = &self.rotated[index];
         if path.extension().unwrap() == "gz" {
@@ -201,7 +201,7 @@ fn style(random: &mut Random) -> Style {
         keep: match names {
             OldBeforeExtension => 1,
             Words => 2,
-            // A name comes back after seven days.
+            // A name is reused after seven days.
             Weekday => [1, 2, 6][random.below(3)],
             _ => [1, 2, 7][random.below(3)],
         },
@@ -233,7 +233,7 @@ fn check(absence: Absence) {
             log.write(&base, 1 + lines);
             let mut shown = reader.text();
             if random.below(3) == 0 {
-                // One that was seen, as most are.
+                // A file that was seen, as most are.
                 log.rotate();
                 log.write(&base, 1);
                 shown = format!("{shown},{}", reader.text());
@@ -247,11 +247,11 @@ fn check(absence: Absence) {
                 log.write(&base, 1 + lines);
                 log.rotate();
                 if !log.style.copies && log.style.compress != Compress::AtOnce && random.below(3) == 0 {
-                    // Its writer has not noticed.
+                    // Its writer still has it open.
                     let newest = log.rotated[0].clone();
                     let date = fs::metadata(&newest).unwrap().modified().unwrap();
                     log.write(&newest, 1);
-                    // The one that was read last is known whatever its time says; whether numbers rise, times alone tell.
+                    // The file read last is known by its identity; only times show whether the numbers rise.
                     if rotation > 0 || log.style.names == Names::Rising {
                         File::options().append(true).open(&newest).unwrap().set_modified(date).unwrap();
                     }
@@ -269,11 +269,11 @@ fn check(absence: Absence) {
             story.push((shown, before, rotations, text.clone(), told));
             let got: Vec<&str> = text.split(',').filter(|line| !line.is_empty()).collect();
             let mut expected = log.written[before..].iter().map(String::as_str);
-            // In order, none twice, none of before.
+            // In order, without duplicates and older lines.
             let in_order = got.iter().all(|line| expected.any(|written| written == *line));
             let all = got.len() == log.written.len() - before;
             assert!(in_order, "{absence:?}, case {seed}, {:?}: {story:#?}", log.style);
-            // What leaves between two looks, or is cut, leaves no trace; a program that looks at once has read it.
+            // A file removed or truncated between two scans leaves no trace; a follower that scans at once has read it.
             let is_traceless = absence == Absence::No
                 && (log.style.leaves || log.style.copies || log.style.names == Names::OldBeforeExtension);
             assert!(
