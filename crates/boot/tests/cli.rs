@@ -225,18 +225,18 @@ fn with_scripts(boot: &Boot, scripts: &[(&str, &str)]) -> Command {
     ] {
         command.arg(option).arg(boot.path(name));
     }
-    // As supervisord begins it.
+    // Like supervisord, in a process group of its own.
     command.env("PATH", format!("{}:{}", foreign.display(), env!("PATH"))).process_group(0);
     command
 }
 
-/// Runs late boot and stops it when something in it has made the file `begun`.
+/// Runs late boot, and stops it once a stage has created the file `begun`.
 fn stop_once_begun(boot: &Boot, command: &mut Command) {
     let mut child = command.stderr(Stdio::null()).spawn().unwrap();
     kit::wait::until(Duration::from_secs(20), "the beginning", || boot.path("begun").exists().then_some(()))
         .unwrap();
     kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(1), "supervisord does not begin it again");
+    assert_eq!(child.wait().unwrap().code(), Some(1), "supervisord does not restart it");
 }
 
 #[test]
@@ -269,13 +269,13 @@ fn a_stop_is_forwarded_and_awaited_and_nothing_further_starts() {
     assert_eq!(boot.run(&["wait", "sync"]).0, Some(0));
 }
 
-/// A run of a tool that notes that it has begun and goes on until the file `released` exists.
+/// Script of a tool that creates the file `begun` and runs until the file `released` exists.
 fn blocked_until_released(boot: &Boot) -> String {
     let dir = boot.dir.path().display();
     format!(": > {dir}/begun\nuntil [ -e {dir}/released ]; do sleep 0.01; done\n")
 }
 
-/// The same for a `workspace-sync` whose snapshot takes no time.
+/// The same for `workspace-sync run`; other subcommands return at once.
 fn held_sync(boot: &Boot) -> String {
     format!(
         "[ \"$1\" = run ] || exit 0\necho $$ > {}\n{}",
@@ -396,7 +396,7 @@ fn a_stop_after_ready_reaches_sync_and_its_marker_stays() {
     kit::wait::until(Duration::from_secs(20), "the tool", || boot.path("begun").exists().then_some(()))
         .unwrap();
     kill(Pid::from_raw(running.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
-    assert_eq!(running.wait().unwrap().code(), Some(1), "supervisord does not begin it again");
+    assert_eq!(running.wait().unwrap().code(), Some(1), "supervisord does not restart it");
     assert!(boot.path("workspace_sync").exists());
     let (code, _, err) = boot.run(&["wait", "sync", "--timeout", "0s"]);
     assert!(code == Some(124) && err.contains("to resume it, run: supervisorctl start boot"), "{err}");

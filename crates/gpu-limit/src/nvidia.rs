@@ -153,7 +153,7 @@ fn is_uuid(text: &str) -> bool {
 /// The MIG instances of one GPU, or nothing if it is not in MIG mode.
 ///
 /// Only instances in `/proc` prove MIG mode: the directory above them and the first nodes in
-/// `/dev/nvidia-caps` are there on every machine whose GPUs could do it.
+/// `/dev/nvidia-caps` exist on every machine whose GPUs support MIG.
 fn mig(root: &KernelRoot, minor: u32, remarks: &mut Vec<String>) -> Option<Mig> {
     let gpu = format!("{CAPABILITIES}/gpu{minor}/mig");
     let gpu_instances = root.numbered(&gpu, "gi", remarks);

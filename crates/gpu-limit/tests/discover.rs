@@ -199,7 +199,7 @@ fn amd_gpus_that_the_kernel_refuses_to_show_are_counted_as_those_of_others() {
     fs::set_permissions(machine.root(), Permissions::from_mode(0o755)).unwrap();
     let root = KernelRoot { root: machine.root().to_owned() };
     let gpus = thread::spawn(move || {
-        // Only this thread stops being root, whom no file mode stops.
+        // Only this thread drops root, for whom file modes have no effect.
         nix::unistd::setfsuid(nix::unistd::Uid::from_raw(65_534));
         discover(&root)
     })

@@ -1,7 +1,7 @@
 //! Directories and files of accounts in trees that users can write.
 //!
-//! Everything happens below an open directory and never through a link (see [`dirfd`]), so an existing link or a rename cannot
-//! redirect root.
+//! Everything happens below an open directory and never through a link (see [`dirfd`]), so an existing link or a rename
+//! cannot redirect root.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};

@@ -12,8 +12,8 @@ const MOUNTED: [&str; 3] = ["/etc/hostname", "/etc/resolv.conf", "/etc/hosts"];
 /// Hexadecimal digits in a container name of Docker, Podman and containerd.
 const NAME_LENGTH: usize = 64;
 
-/// Returns a word that stays the same over restarts of this container and of the machine, and that no other container
-/// has: the engine's name of the container, and the name of the layer that its changes lie in.
+/// Returns an id that stays the same over restarts of this container and of the machine, and that no other container
+/// has: the engine's name of the container, and the name of its writable layer.
 ///
 /// Only names and no paths, because an engine's directory may move. One of the two is enough: storage drivers other
 /// than overlay2 show no layer, and containers that share a network share the first. Nothing where the kernel shows

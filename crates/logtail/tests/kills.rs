@@ -30,7 +30,7 @@ fn write(path: &Path, numbers: Range<usize>) {
             if number.is_multiple_of(2 * ROTATION) {
                 fs::rename(path, name(1)).unwrap();
             } else {
-                // Nobody writes between copy and cut: that is us.
+                // Nothing is written between copy and truncation, because this thread is the writer.
                 fs::copy(path, name(1)).unwrap();
                 OpenOptions::new().write(true).truncate(true).open(path).unwrap();
             }

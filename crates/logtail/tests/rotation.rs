@@ -63,7 +63,8 @@ impl Load<'_> {
         let mut file = None;
         for number in 0.. {
             let is_last = self.wait(|progress| progress.begun < progress.printed + AHEAD).rotated;
-            // Halves of neighbouring lines differ: a truncated log that starts with the bytes already read would look unchanged.
+            // Halves of neighbouring lines differ: a truncated log that starts with the bytes already read would look
+            // unchanged.
             let text = if is_last { "end".to_owned() } else { number.to_string().repeat(2 + number % 16) };
             let line = if is_last { text + "\n" } else { format!("{number} {text}\n") };
             written.update(&line);

@@ -8,7 +8,8 @@ use crate::authorized_key;
 /// the type of another key also a blank, `,` or `|`, as forms and YAML put in the place of a line end.
 ///
 /// Separators between the quotes of an option (`command="a; b"`) and in a comment belong to the key: a line ends only where
-/// another key or nothing follows. In a line that is disabled by a `#`, a `;` separates nothing: the text after it is disabled too.
+/// another key or nothing follows. In a line that is disabled by a `#`, a `;` separates nothing: the text after it is
+/// disabled too.
 #[must_use]
 pub fn split_keys(text: &str) -> String {
     let text = invisible::strip_invisible(text).0.replace("\r\n", "\n").replace('\r', "\n");

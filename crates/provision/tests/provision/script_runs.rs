@@ -120,7 +120,8 @@ fn where_standard_error_is_the_log_nothing_is_in_it_twice() {
     let output = machine.command(&["run", "--json"]).stderr(log).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let lines = machine.log();
-    let failed = lines.iter().filter(|line| line.contains("failed: the script failed with exit code 3")).count();
+    let failed =
+        lines.iter().filter(|line| line.contains("failed: the script failed with exit code 3")).count();
     assert_eq!(failed, 1, "{lines:?}");
 }
 
@@ -181,12 +182,17 @@ fn options_in_the_first_line_count_and_a_failed_command_is_no_success() {
 
 #[test]
 fn an_end_that_is_no_good_one_is_told_with_the_last_line() {
-    let result =
-        fails("echo working; echo 'no space' >&2; exit 3", "the script failed with exit code 3", Some("no space")).1;
+    let result = fails(
+        "echo working; echo 'no space' >&2; exit 3",
+        "the script failed with exit code 3",
+        Some("no space"),
+    )
+    .1;
     assert_eq!((result.report.exit_code, result.report.signal), (Some(3), None));
     let oom = "the script failed with exit code 137: a program was killed (signal 9), often because memory was full";
     fails("exit 137", oom, None);
-    let result = fails("kill -9 $$", "the script was killed (signal 9), often because memory was full", None).1;
+    let result =
+        fails("kill -9 $$", "the script was killed (signal 9), often because memory was full", None).1;
     assert_eq!((result.report.exit_code, result.report.signal), (None, Some(9)));
     fails(
         "sh -c 'kill -9 $PPID; sleep 100'",
@@ -263,7 +269,10 @@ fn a_script_has_no_terminal_to_wait_for() {
     assert_eq!(machine.output(), ["no input", "not a tty", "no terminal"]);
     let (machine, result) = run("set -e\nread -r answer < /dev/tty\n");
     let (script, report) = (machine.path("state/script.sh").display().to_string(), result.report);
-    assert_eq!((report.outcome, report.cause.as_deref()), (Failed, Some("the script failed with exit code 1")));
+    assert_eq!(
+        (report.outcome, report.cause.as_deref()),
+        (Failed, Some("the script failed with exit code 1"))
+    );
     assert_eq!(report.last_line, Some(format!("{script}: line 2: /dev/tty: No such device or address")));
 }
 
@@ -352,7 +361,10 @@ fn an_account_that_is_not_there_or_is_roots_is_named() {
     let mut machine = Machine::new();
     machine.mount("exit 0");
     machine.set("USER_NAME", "root");
-    assert_eq!(machine.run().report.cause.as_deref(), Some("no unprivileged user \"root\" exists to run the script"));
+    assert_eq!(
+        machine.run().report.cause.as_deref(),
+        Some("no unprivileged user \"root\" exists to run the script")
+    );
     assert_eq!(machine.status()["state"], "could not be run; it is retried at the next start");
 }
 

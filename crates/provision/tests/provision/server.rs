@@ -77,7 +77,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        // So that it looks.
+        // Wakes the server, so that it sees the flag.
         drop(TcpStream::connect(&self.host));
     }
 }
