@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn order_is_by_value_although_the_spelling_says_otherwise() {
+    fn addresses_are_ordered_by_value_not_by_spelling() {
         let mut addresses = ["10000:00:00.0", "0000:c1:00.0", "0000:0A:00.0", "9:00:1f.0"]
             .map(|text| PciAddress::parse(text).unwrap());
         addresses.sort_unstable();

@@ -149,7 +149,7 @@ fn exec_becomes_the_command_so_its_code_and_its_signal_are_its_own() {
 }
 
 #[test]
-fn exec_tells_a_missing_command_from_one_that_cannot_run() {
+fn exec_distinguishes_a_missing_command_from_one_that_cannot_run() {
     let machine = Machine::empty();
     let path = machine.root().to_str().unwrap();
     let ran = run(&machine, &[("PATH", path)], &["exec", "--", "nosuch", "secret"]);

@@ -97,7 +97,7 @@ mod tests {
         nogroup:x:65534:\nportal:x:61111:\ncaddy:x:61112:\nuser:x:4343:\n";
 
     #[test]
-    fn whoever_owns_the_volume_has_its_numbers_alone() {
+    fn only_the_owner_of_the_volume_has_its_ids() {
         let usermod = |name: &str, uid: u32, home: &str| {
             [
                 format!("/usr/sbin/usermod --home /nonexistent --uid {uid} -- {name}"),

@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_written_anew_with_the_same_bytes_at_our_place_is_noticed() {
+    fn a_rewritten_file_with_equal_bytes_at_our_offset_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.log");
         let line = "=".repeat(200);
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_goes_on_recognises_the_content_and_reads_the_last_bytes_again() {
+    fn a_resumed_reader_recognises_the_content_and_rereads_the_last_bytes() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.log");
         fs::write(&path, "one\ntw").unwrap();

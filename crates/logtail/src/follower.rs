@@ -255,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_events_everything_is_found_by_looking_often_and_that_is_said_once() {
+    fn without_inotify_frequent_scans_find_everything_and_one_warning_is_logged() {
         let dir = tempfile::tempdir().unwrap();
         let path = |below: &str| dir.path().join(below);
         fs::create_dir_all(path("var/log/supervisor")).unwrap();

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_somebody_removes_or_cuts_is_written_on() {
+    fn a_removed_or_truncated_merged_log_is_continued() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("logtail.log");
         let mut record = MergedLog::new(path.clone());

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_rotated_before_the_first_look_is_read_unless_it_is_from_before_our_start() {
+    fn files_rotated_before_the_first_scan_are_read_unless_older_than_our_start() {
         assert_eq!(order(0, &[], 6, &[5, 4]), [(2, id(4)), (1, id(5)), (0, id(6))]);
         assert_eq!(order(0, &[4, 5], 6, &[5, 4]), [(0, id(6))]);
         assert_eq!(order(0, &[], 0, &[]), []);

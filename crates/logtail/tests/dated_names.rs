@@ -106,7 +106,7 @@ fn a_dated_copy_of_a_log_is_not_shown() {
 }
 
 #[test]
-fn a_log_that_is_renamed_while_nobody_reads_is_read_on() {
+fn a_log_renamed_between_two_runs_is_continued() {
     for name in ["x-20261128", "y"] {
         let machine = Machine::new();
         append(&machine.log("x"), "1\n");

@@ -68,7 +68,7 @@ fn ten_megabytes_without_a_newline_come_in_pieces() {
 }
 
 #[test]
-fn a_line_that_nobody_ends_is_shown_and_completed() {
+fn an_incomplete_line_is_shown_and_completed_later() {
     let machine = Machine::new();
     append(&machine.log("x"), "name? ");
     let follower = machine.follow();
@@ -99,7 +99,7 @@ fn a_restart_shows_nothing_twice_and_what_came_in_between() {
 }
 
 #[test]
-fn a_log_that_came_and_was_rotated_while_nobody_looked_is_read_from_its_first_file_on() {
+fn a_log_created_and_rotated_between_two_scans_is_read_from_its_first_file() {
     let machine = Machine::new();
     append(&machine.log("old"), "1\n");
     append(&machine.log("old").with_extension("log.1"), "of before the first start\n");
@@ -114,7 +114,7 @@ fn a_log_that_came_and_was_rotated_while_nobody_looked_is_read_from_its_first_fi
 }
 
 #[test]
-fn while_nobody_reads_files_are_opened_and_nothing_is_lost() {
+fn while_the_output_is_blocked_files_are_opened_and_nothing_is_lost() {
     let machine = Machine::new();
     let path = machine.log("x");
     let line = |number: usize| format!("{number} {}\n", "x".repeat(1_000));
@@ -187,7 +187,7 @@ fn under_a_supervisor_lines_go_to_its_output_and_the_record_goes_on_without() {
 }
 
 #[test]
-fn a_socket_that_nobody_reads_any_more_is_a_closed_output() {
+fn a_socket_without_a_reader_is_a_closed_output() {
     let machine = Machine::new();
     append(&machine.path("var/log/logtail.log"), "");
     for args in [&["follow"][..], &[]] {

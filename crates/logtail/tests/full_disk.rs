@@ -33,7 +33,7 @@ impl Drop for Small {
 }
 
 #[test]
-fn on_a_full_disk_lines_are_still_shown_and_the_record_tells_what_it_lacks() {
+fn on_a_full_disk_lines_are_still_shown_and_the_merged_log_notes_its_gap() {
     let machine = Machine::new();
     let small = Small::mount(machine.path("var/log"), "64k");
     fs::create_dir(machine.path("var/log/supervisor")).unwrap();

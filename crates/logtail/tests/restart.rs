@@ -33,7 +33,7 @@ impl Drop for Mounted {
 }
 
 #[test]
-fn no_line_comes_again_after_the_file_system_was_mounted_anew() {
+fn no_line_is_repeated_after_the_file_system_was_mounted_again() {
     let machine = Machine::new();
     // A tmpfs can be the upper layer of an overlay.
     let store = Mounted::new("tmpfs", "size=10m", machine.path("store"));

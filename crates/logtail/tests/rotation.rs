@@ -202,7 +202,7 @@ fn copied_and_cut() {
 /// `supervisorctl clear`: the program writes to the deleted file until it gets a signal. The file was opened before, as it
 /// cannot be found afterwards; its later content need not be read.
 #[test]
-fn deleted_and_made_anew() {
+fn deleted_and_recreated() {
     check(
         |rotation, progress| progress.printed > progress.files[rotation],
         |load| {

@@ -177,7 +177,7 @@ fn a_viewer_whose_reader_stands_still_holds_what_is_rotated_away() {
 }
 
 #[test]
-fn a_viewer_that_was_stopped_for_too_long_says_that_lines_may_be_missing() {
+fn a_viewer_stopped_for_too_long_reports_possibly_missing_lines() {
     let machine = machine();
     let mut child = machine.logtail(&["-n", "1"]).spawn().unwrap();
     let mut said = BufReader::new(child.stderr.take().unwrap()).lines();

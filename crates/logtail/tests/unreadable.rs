@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use fixture::{Machine, append};
 
 #[test]
-fn what_is_no_file_is_refused_by_name_and_no_link_is_followed() {
+fn irregular_files_are_refused_by_name_and_no_link_is_followed() {
     let machine = Machine::new();
     append(&machine.path("secret"), "secret\n");
     symlink(machine.path("secret"), machine.log("link")).unwrap();

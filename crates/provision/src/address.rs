@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_has_no_secrets_and_what_is_requested_no_login() {
+    fn displayed_addresses_have_no_secrets_and_requested_ones_no_login() {
         let full = address("HTTPS://ada:p%40ss@Example.COM:8443/a/b.sh?token=abc&x=1#top");
         assert_eq!(full.to_string(), "https://example.com:8443/a/b.sh?…");
         assert_eq!(format!("{full:?}"), "Address(https://example.com:8443/a/b.sh?…)");
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_has_its_own_message() {
+    fn an_invalid_address_has_its_own_message() {
         let cause = |text: &str| {
             let failure = parse_setting(text, "/m.sh").unwrap_err();
             (failure.cause, failure.hint)

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_script_is_called_by_its_name() {
+    fn content_that_is_not_a_script_is_named() {
         let utf16: Vec<u8> = "echo hello\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
         let cases: [(&[u8], Option<&str>, Option<&str>); 16] = [
             (b"echo hello\n", None, None),

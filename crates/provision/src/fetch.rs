@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_temporary_is_tried_again_and_never_past_the_limits() {
+    fn only_temporary_errors_are_retried_within_the_limits() {
         let limits = TimeLimits::new(1);
         let failure = Failure::unreachable("x", "y");
         let seconds = Duration::from_secs;

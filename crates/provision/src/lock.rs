@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_says_whether_it_is_held_and_ends_with_its_last_descriptor() {
+    fn a_lock_reports_its_state_and_ends_with_its_last_descriptor() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
         assert_eq!(Lock::is_held(&path), Some(false));

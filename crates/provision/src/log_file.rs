@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_is_taken_away_begins_anew_and_what_was_kept_stays() {
+    fn a_removed_log_is_recreated_and_older_parts_stay() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("p.log");
         let mut log = LogFile::open(&path, 50);
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_cannot_be_begun_anew_does_not_grow() {
+    fn a_log_that_cannot_be_rotated_does_not_grow() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("p.log");
         fs::create_dir(dir.path().join("p.log.1")).unwrap();

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_means_what_the_kernel_makes_of_it() {
+    fn a_shebang_is_parsed_like_the_kernel_parses_it() {
         for line in [
             &b"/bin/echo"[..],
             b" \t/bin/echo",
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_refuses_is_rejected_before_it_runs() {
+    fn an_interpreter_that_the_kernel_refuses_is_rejected_before_the_run() {
         let dir = tempfile::tempdir().unwrap();
         let plain = dir.path().join("plain");
         fs::write(&plain, "").unwrap();

@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_address_wins_and_says_so_and_nothing_is_nothing() {
+    fn the_url_wins_over_the_mounted_script_and_is_reported() {
         let dir = tempfile::tempdir().unwrap();
         let mounted = dir.path().join("provisioning.sh");
         let none = Env::default();

@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_has_ended_in_an_attempt_is_reported_of_it() {
+    fn only_a_run_that_ended_in_an_attempt_is_reported_for_it() {
         let of = |attempt: Option<&str>, ended: Option<RunEnd>| RunRecord {
             attempt: attempt.map(str::to_owned),
             ended,
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_has_begun_until_its_end_is_noted_and_only_a_good_end_is_well() {
+    fn a_run_is_unfinished_until_its_end_is_recorded() {
         let dir = tempfile::tempdir().unwrap();
         let directory = StateDirectory::new(&dir.path().join("a/b"));
         directory.prepare().unwrap();

@@ -132,7 +132,7 @@ fn such_a_writer_is_heard_also_after_a_restart() {
 }
 
 #[test]
-fn what_was_written_before_a_copy_and_cut_is_taken_from_the_copies() {
+fn lines_before_a_copytruncate_are_read_from_the_copies() {
     let dir = tempfile::tempdir().unwrap();
     let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
     append(&path, "1\n");
@@ -166,7 +166,7 @@ fn a_copy_that_was_seen_before_the_cut_is_not_read_twice() {
 }
 
 #[test]
-fn a_restart_goes_on_where_it_was_wherever_the_file_is_by_now() {
+fn a_restart_continues_at_its_position_under_any_name_of_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
     append(&path, "1\n");
@@ -292,7 +292,7 @@ fn who_still_writes_to_a_deleted_log_is_heard_until_he_is_quiet_for_a_while() {
 }
 
 #[test]
-fn files_that_nobody_reads_are_let_go_and_what_is_lost_is_counted() {
+fn unread_files_beyond_the_limit_are_released_and_counted() {
     let dir = tempfile::tempdir().unwrap();
     let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
     for _ in 0..MAX_HELD + 2 {
@@ -307,7 +307,7 @@ fn files_that_nobody_reads_are_let_go_and_what_is_lost_is_counted() {
 }
 
 #[test]
-fn that_files_may_have_come_and_gone_is_said() {
+fn possibly_missed_files_are_reported() {
     let dir = tempfile::tempdir().unwrap();
     let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
     let mut perhaps = |kept: u32, rotations: u32, restart: bool| {

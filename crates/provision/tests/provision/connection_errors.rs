@@ -110,7 +110,7 @@ fn redirects_that_lead_nowhere_good_are_not_followed() {
 }
 
 #[test]
-fn nobody_at_the_other_end_is_said_as_it_is() {
+fn a_refused_connection_is_reported() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut machine = Machine::new();
     machine.set("PROVISIONING_SCRIPT", format!("http://{free}/x.sh"));
@@ -122,7 +122,7 @@ fn nobody_at_the_other_end_is_said_as_it_is() {
 /// Returns an address of this machine whose DNS port does not answer, and the socket that reserves the port.
 ///
 /// Each test has addresses of its own, so that none takes a port that another has released.
-fn nobodys_resolver(numbers: std::ops::Range<u8>) -> (String, UdpSocket) {
+fn silent_resolver(numbers: std::ops::Range<u8>) -> (String, UdpSocket) {
     let mut addresses = numbers.map(|number| format!("127.53.{}.{number}", std::process::id() % 256));
     let free = addresses.find_map(|address| Some((address.clone(), UdpSocket::bind((address, 53)).ok()?)));
     free.unwrap()
@@ -144,7 +144,7 @@ fn with_resolver(address: &str, time_divisor: &'static str) -> crate::fixture::R
 #[test]
 fn a_resolver_that_does_not_answer_costs_a_bounded_time() {
     // It accepts queries and never answers.
-    let (address, silent) = nobodys_resolver(1..100);
+    let (address, silent) = silent_resolver(1..100);
     let result = with_resolver(&address, "50");
     drop(silent);
     let cause = "looking up scripts.example timed out after 0.2 s (tried 4 times)";
@@ -152,8 +152,8 @@ fn a_resolver_that_does_not_answer_costs_a_bounded_time() {
 }
 
 #[test]
-fn a_resolver_that_is_not_there_is_said_as_it_is() {
-    let (address, held) = nobodys_resolver(100..200);
+fn a_missing_resolver_is_reported() {
+    let (address, held) = silent_resolver(100..200);
     drop(held);
     // A query starts a program, which is slow on a busy machine.
     let result = with_resolver(&address, "10");

@@ -99,7 +99,7 @@ fn pages_are_refused_by_what_they_are_called_and_by_what_they_are() {
 }
 
 #[test]
-fn what_is_not_text_is_called_by_its_name() {
+fn content_that_is_not_text_is_named() {
     let utf16: Vec<u8> = "\u{feff}echo hello\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
     let empty = "add commands to it, or unset PROVISIONING_SCRIPT";
     let encoding = "save it as UTF-8: choose that encoding in the editor's \"Save as\", or in PowerShell Out-File -Encoding utf8";
@@ -297,7 +297,7 @@ fn a_digest_decides_and_a_wrong_one_is_named() {
 }
 
 #[test]
-fn what_windows_leaves_in_a_script_is_mended_and_said() {
+fn windows_line_ends_of_a_script_are_corrected_and_reported() {
     let server =
         Server::saying(script("\u{feff}\r\n#!/bin/bash\r\nfor i in 1 2\r\ndo echo \"[$i]\"\r\ndone\r\n"));
     let (machine, result) = fetch(&server);
@@ -307,7 +307,7 @@ fn what_windows_leaves_in_a_script_is_mended_and_said() {
 }
 
 #[test]
-fn a_host_that_is_gone_does_not_matter_to_what_has_ended_well() {
+fn an_unreachable_host_does_not_matter_after_a_success() {
     let server = Server::saying(script(SCRIPT));
     let (mut machine, result) = fetch(&server);
     assert_eq!(result.report.outcome, Ran);

@@ -36,7 +36,7 @@ impl Drop for Room {
 }
 
 #[test]
-fn a_full_disk_under_the_log_loses_output_and_says_so_and_the_script_goes_on() {
+fn a_full_disk_under_the_log_loses_output_which_is_reported_and_the_script_continues() {
     let mut machine = Machine::new();
     machine.log_file = "logs/provisioning.log";
     let _room = Room::mount(&machine.path("logs"), 256);
@@ -89,7 +89,10 @@ fn a_script_that_fails_because_the_disk_is_full_is_noted_with_the_reason() {
     );
     let status = machine.status();
     assert_eq!(status["state"], "failed; it is retried at the next start");
-    assert_eq!((status["cause"].as_str(), status["exit code"].as_str()), ("the script failed with exit code 1", "1"));
+    assert_eq!(
+        (status["cause"].as_str(), status["exit code"].as_str()),
+        ("the script failed with exit code 1", "1")
+    );
     drop(room);
 }
 

@@ -74,7 +74,7 @@ fn without_its_guard_a_script_ends_well_or_dies_with_provision() {
 }
 
 #[test]
-fn told_to_end_it_ends_the_script_first_and_notes_it() {
+fn on_sigterm_the_script_is_ended_first_and_the_end_is_recorded() {
     let mut machine = Machine::new();
     machine.time_divisor = "5";
     machine.mount("trap 'echo asked; exit 0' TERM; echo $$ > $WORKSPACE/pid; while :; do sleep 0.01; done");
@@ -90,7 +90,7 @@ fn told_to_end_it_ends_the_script_first_and_notes_it() {
 }
 
 #[test]
-fn a_good_end_is_noted_before_what_the_script_has_left_is_ended() {
+fn success_is_recorded_before_background_processes_are_ended() {
     let mut machine = Machine::new();
     // 2.5 seconds between SIGTERM and SIGKILL.
     machine.time_divisor = "2";
@@ -108,7 +108,7 @@ fn a_good_end_is_noted_before_what_the_script_has_left_is_ended() {
 }
 
 #[test]
-fn a_good_end_is_one_although_a_signal_comes_at_the_same_moment() {
+fn success_counts_although_a_signal_arrives_at_the_same_moment() {
     let machine = Machine::new();
     machine.mount("echo $$ > $WORKSPACE/pid; until test -e $WORKSPACE/go; do sleep 0.01; done");
     let child = start(&machine);
@@ -172,7 +172,7 @@ fn a_stop_ends_who_waits_and_not_the_script() {
 }
 
 #[test]
-fn whoever_comes_while_a_script_is_being_ended_waits_for_that() {
+fn a_run_that_starts_while_a_script_is_being_ended_waits() {
     let mut machine = Machine::new();
     // A second between SIGTERM and SIGKILL: longer than a run waits without --wait.
     machine.time_divisor = "5";

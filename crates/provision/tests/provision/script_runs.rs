@@ -181,7 +181,7 @@ fn options_in_the_first_line_count_and_a_failed_command_is_no_success() {
 }
 
 #[test]
-fn an_end_that_is_no_good_one_is_told_with_the_last_line() {
+fn a_failure_is_reported_with_the_last_line() {
     let result = fails(
         "echo working; echo 'no space' >&2; exit 3",
         "the script failed with exit code 3",
@@ -301,7 +301,7 @@ fn two_at_once_are_one() {
 }
 
 #[test]
-fn a_run_by_hand_corrects_what_late_boot_has_said_and_does_not_anticipate_it() {
+fn a_manual_run_corrects_the_result_of_late_boot_and_does_not_anticipate_it() {
     let machine = Machine::new();
     let journal = Journal::new(&machine.path("boot.jsonl"));
     let told = || {

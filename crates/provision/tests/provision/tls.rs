@@ -111,7 +111,7 @@ fn https_never_leads_to_http() {
 }
 
 #[test]
-fn a_host_that_does_not_speak_tls_is_said_as_it_is() {
+fn a_host_without_tls_is_reported() {
     let (_, another) = secure(&["localhost"], false, script(SCRIPT));
     // The client does not wait for the end of a response that is not TLS.
     let plain = Server::over(

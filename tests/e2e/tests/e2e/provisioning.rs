@@ -212,7 +212,10 @@ fn a_script_that_fails_after_its_boot_was_killed_does_not_run_twice_in_one_start
     container.wait_until_ready();
     assert_eq!((count(&container, "begun"), count(&container, "ended")), (1, 1));
     let ended = stage(&container, "provisioning");
-    assert_eq!((&ended["result"], &ended["cause"]), (&"failed".into(), &"the script failed with exit code 3".into()));
+    assert_eq!(
+        (&ended["result"], &ended["cause"]),
+        (&"failed".into(), &"the script failed with exit code 3".into())
+    );
     container.sh("supervisorctl start boot");
     container.wait_until("a second run", || count(&container, "begun") == 2);
 }

@@ -15,7 +15,7 @@ fn around_a_restart(before: &str, meanwhile: impl FnOnce(&Path)) -> (String, Str
 }
 
 #[test]
-fn a_log_that_was_copied_and_cut_while_nobody_looked_is_read_on_in_its_copy() {
+fn a_log_truncated_between_two_scans_is_continued_in_its_copy() {
     for new in ["3\n", "3 is longer than all that was there before\n", ""] {
         let shown = around_a_restart("1\n", |dir| {
             append(&dir.join("x.log"), "2\n");
@@ -64,7 +64,7 @@ fn so_it_is_if_the_log_was_renamed_after_that() {
 }
 
 #[test]
-fn a_log_that_repeats_itself_keeps_what_was_not_read() {
+fn a_log_that_repeats_itself_keeps_its_unread_lines() {
     // (read before, unread, written after the truncation)
     for (read, unread, after) in [(0, 1_000, 5), (10, 1_000, 5), (10, 1_000, 100), (100, 900, 0)] {
         let dir = tempfile::tempdir().unwrap();
@@ -97,7 +97,7 @@ fn a_strange_file_among_the_rotated_ones_makes_nothing_come_twice() {
 }
 
 #[test]
-fn copies_that_nobody_reads_are_held_and_what_is_too_much_is_counted() {
+fn unread_copies_are_held_up_to_a_limit_and_the_rest_is_counted() {
     let dir = tempfile::tempdir().unwrap();
     let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
     append(&path, "begin\n");
@@ -152,7 +152,7 @@ fn a_dated_file_is_no_copy_as_soon_as_it_holds_other_lines_than_a_log_that_was_n
 }
 
 #[test]
-fn what_is_compressed_beyond_reading_is_the_form_of_a_file_that_was_read_or_reported() {
+fn an_unreadable_compressed_file_is_matched_with_a_read_one_or_reported() {
     let dir = tempfile::tempdir().unwrap();
     let (path, mut reader) = (dir.path().join("x.log"), Reader::new(dir.path()));
     // Like xz(1), which keeps the modification time.

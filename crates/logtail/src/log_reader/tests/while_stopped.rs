@@ -211,7 +211,7 @@ fn style(random: &mut Random) -> Style {
 }
 
 #[test]
-fn whatever_was_rotated_while_nobody_read_each_line_is_shown_once_or_a_gap_is_reported() {
+fn after_any_rotation_each_line_is_shown_once_or_a_gap_is_reported() {
     for absence in [Absence::Restart, Absence::Pause, Absence::No] {
         check(absence);
     }
