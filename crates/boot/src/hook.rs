@@ -159,7 +159,7 @@ fn parse_answer(status: ExitStatus, answer: &[u8]) -> HookResult {
     let all = variables.strip_suffix(COMPLETE);
     let exports = all.unwrap_or_default().split(|&byte| byte == 0).filter_map(assignment).collect();
     let failure = if !status.success() {
-        let how = stage_process::describe_exit("it", status);
+        let how = stage_process::describe_exit("the hook", status);
         Some(if line.is_empty() { how } else { format!("line {line}: {how}") })
     } else if all.is_none() && !answer.is_empty() {
         Some("its exported variables cannot be read; they may be too large".to_owned())
@@ -211,19 +211,22 @@ mod tests {
     #[test]
     fn a_failure_has_its_line_whichever_way_the_hook_ends() {
         let failure = |text: &str| hook(text).0.failure;
-        assert_eq!(failure("export A=1\n\nfalse\n").as_deref(), Some("line 3: it failed with exit code 1"));
+        assert_eq!(
+            failure("export A=1\n\nfalse\n").as_deref(),
+            Some("line 3: the hook failed with exit code 1")
+        );
         assert_eq!(
             failure("f() {\n  return 4\n}\nset -e\nf\ntrue\n").as_deref(),
-            Some("line 2: it failed with exit code 4")
+            Some("line 2: the hook failed with exit code 4")
         );
-        assert_eq!(failure("true\nexit 3\n").as_deref(), Some("line 2: it failed with exit code 3"));
+        assert_eq!(failure("true\nexit 3\n").as_deref(), Some("line 2: the hook failed with exit code 3"));
         assert_eq!(
             failure("true\nset -u\necho $NOTHING\n").as_deref(),
-            Some("line 3: it failed with exit code 127"),
+            Some("line 3: the hook failed with exit code 127"),
             "bash's own code for it"
         );
-        assert_eq!(failure("kill -9 $$\n").as_deref(), Some("it was terminated by signal 9"));
-        assert_eq!(failure("exec false\n").as_deref(), Some("it failed with exit code 1"));
+        assert_eq!(failure("kill -9 $$\n").as_deref(), Some("the hook was terminated by signal 9"));
+        assert_eq!(failure("exec false\n").as_deref(), Some("the hook failed with exit code 1"));
         assert_eq!(failure("false || true\n"), None);
     }
 
@@ -247,7 +250,7 @@ mod tests {
             hook("\u{feff}#!/bin/bash\r\nif true; then\r\nexport A=4 ZERO=$0\r\nfi\r\nfalse\r\n");
         assert_eq!(exported(&ended, "A").as_deref(), Some("4"));
         assert!(exported(&ended, "ZERO").unwrap().ends_with("/10 hook's.sh"), "{ended:?}");
-        assert_eq!(ended.failure.as_deref(), Some("line 5: it failed with exit code 1"));
+        assert_eq!(ended.failure.as_deref(), Some("line 5: the hook failed with exit code 1"));
         let mended = "mended: a byte order mark was removed, and 5 line ends of Windows were changed\n";
         assert!(log.ends_with(&format!("/10 hook's.sh: {mended}")), "{log}");
         let (ended, log) = hook("true\r\nif\r\n");
@@ -259,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_trap_of_its_own_neither_takes_the_exports_nor_is_lost() {
-        for (end, failure) in [("true", None), ("false", Some("line 5: it failed with exit code 1"))] {
+        for (end, failure) in [("true", None), ("false", Some("line 5: the hook failed with exit code 1"))] {
             let text = format!(
                 "set -euo pipefail\ntrap 'echo own $?' EXIT\nexport A=1\n(trap 'echo inner' EXIT)\n{end}\n"
             );
@@ -276,7 +279,7 @@ mod tests {
     fn names_of_a_hook_do_not_stand_in_for_what_the_answer_needs() {
         let (ended, _) = hook("printf() { :; }\nset -C\nexport A=1 PATH=/nonexistent\nreturn 4\n");
         assert_eq!(exported(&ended, "A").as_deref(), Some("1"));
-        assert_eq!(ended.failure.as_deref(), Some("line 4: it failed with exit code 4"));
+        assert_eq!(ended.failure.as_deref(), Some("line 4: the hook failed with exit code 4"));
     }
 
     #[test]

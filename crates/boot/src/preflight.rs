@@ -224,7 +224,7 @@ mod tests {
         let cause = ending.cause.unwrap();
         assert!(
             cause.starts_with(
-                "preflight.d/1.sh: line 2: it failed with exit code 1; preflight.d/2.sh: line 2: syntax error"
+                "preflight.d/1.sh: line 2: the hook failed with exit code 1; preflight.d/2.sh: line 2: syntax error"
             ),
             "{cause}"
         );

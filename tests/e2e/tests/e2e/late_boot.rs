@@ -31,7 +31,7 @@ fn what_hooks_export_is_stored_and_a_failing_one_is_named_everywhere() {
     assert_eq!(container.sh(both).text(), "/a b/root's 1");
     assert_eq!(key.ssh(&container, "user", &[], &["echo \"$MODELS $LATE\""], "").text(), "/a b/root's 1");
 
-    let cause = "preflight failed: preflight.d/20-fetch.sh: line 3: it failed with exit code 1";
+    let cause = "preflight failed: preflight.d/20-fetch.sh: line 3: the hook failed with exit code 1";
     let log = container.exec(&["cat", "/var/log/preflight.log"]).text();
     assert!(
         log.contains(
