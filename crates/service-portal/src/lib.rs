@@ -97,14 +97,14 @@ async fn serve(cli: &cli::Cli, state: app_state::AppState) -> Result<()> {
     loop {
         tokio::select! {
             _ = tick.tick() => {
-                state.sessions().flush(unix_time::now(), false);
+                state.sessions().flush(kit::unix_time::now(), false);
                 state.shares().flush();
                 state.key_file().flush();
                 audit::flush(false);
             }
             // Requests take microseconds, so none is waited for.
             _ = terminate.recv() => {
-                state.sessions().flush(unix_time::now(), true);
+                state.sessions().flush(kit::unix_time::now(), true);
                 audit::flush(true);
                 return Ok(());
             }
