@@ -53,7 +53,7 @@ fn nothing_of_root_is_left() {
     let mut seen = fields(&without);
     assert_ne!(std::mem::replace(&mut seen[6], NONE.to_owned()), NONE);
     assert_eq!(seen, confined[..]);
-    assert!(String::from_utf8_lossy(&without.stderr).contains("the container has no SETPCAP"), "{without:?}");
+    assert!(String::from_utf8_lossy(&without.stderr).contains("the container lacks SETPCAP"), "{without:?}");
 }
 
 #[test]
