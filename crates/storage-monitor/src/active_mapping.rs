@@ -84,9 +84,9 @@ impl ActiveMapping {
                 } else if !missing.0.is_empty() {
                     let keys = missing.0.keys().map(|key| quoted(key)).collect::<Vec<_>>().join(", ");
                     let keys: String = keys.chars().take(MAX_LENGTH).collect();
-                    log::info!("mappings were removed, removing their links: {keys}");
+                    log::info!("removing links of deleted mappings: {keys}");
                 }
-                self.set_error(incomplete, "what it lacks stays linked");
+                self.set_error(incomplete, "existing links of missing mappings are kept");
                 let changed = self.mapping.as_ref() != Some(&mapping);
                 self.mapping = Some(mapping);
                 changed

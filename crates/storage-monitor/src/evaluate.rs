@@ -74,7 +74,7 @@ pub fn evaluate(file: &Path, workspace: &Path) -> Result<Evaluated> {
 
 fn evaluate_text(file: &Path, text: &[u8], workspace: &Path) -> Result<Evaluated> {
     let Some((output, error)) = run_bash(file, workspace).context("cannot evaluate the mapping")? else {
-        bail!("{}: did not end within {} s", file.display(), TIME_LIMIT.as_secs());
+        bail!("{}: timed out after {} s", file.display(), TIME_LIMIT.as_secs());
     };
     if let Some(error) = error.lines().next() {
         bail!("{error}");
@@ -105,7 +105,7 @@ fn trusted(file: &Path) -> Result<Vec<u8>> {
     let group = [0, nix::unistd::getegid().as_raw()].contains(&meta.gid());
     if !ours || meta.mode() & 0o002 != 0 || (meta.mode() & 0o020 != 0 && !group) {
         return Err(anyhow!("ignoring {}: users other than root can write to it", file.display()))
-            .hint(|| format!("sudo chown root {0} && sudo chmod go-w {0}", file.display()));
+            .hint(|| format!("run: sudo chown root {0} && sudo chmod go-w {0}", file.display()));
     }
     Ok(opened.read()?)
 }

@@ -32,7 +32,7 @@ pub fn run(monitor: Monitor) -> Result<()> {
     let mut signals = SigSet::empty();
     signals.extend([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
     // Before any other thread exists, so that every thread inherits the mask.
-    signals.thread_block().context("cannot block SIGTERM")?;
+    signals.thread_block().context("cannot install the signal handler")?;
     let mut event_loop = EventLoop {
         monitor,
         watcher: Watcher::new(Arc::clone(&receiver)),
@@ -122,7 +122,7 @@ impl EventLoop {
         let mistake = self.monitor.mapping_error().map(brief);
         let problems = status.problems.iter().filter(|problem| Some(*problem) != mistake.as_ref());
         let omitted = (status.conflicts > status.conflict_list.len())
-            .then(|| "not all conflicts are listed; see: storage-monitor status".to_owned());
+            .then(|| "not all conflicts are listed; run: storage-monitor status".to_owned());
         let now: BTreeSet<String> = problems.chain(&status.conflict_list).cloned().chain(omitted).collect();
         for new in now.difference(&self.reported) {
             log::warn!("{new}");

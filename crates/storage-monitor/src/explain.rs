@@ -158,14 +158,14 @@ fn unlinkable_reason(storage: &Path, file: &Path) -> Option<String> {
             return Some(format!("{}: {why}", quoted(Path::new(name))));
         }
         let Ok(meta) = fs::symlink_metadata(&path) else {
-            return Some(format!("{} is not there", quoted(&path)));
+            return Some(format!("{} does not exist", quoted(&path)));
         };
         let last = path.strip_prefix(storage) == Ok(file);
         if meta.is_symlink() && !last {
-            return Some(format!("{} is a link, which is not entered", quoted(&path)));
+            return Some(format!("{} is a symbolic link, which is not followed", quoted(&path)));
         }
         if meta.is_symlink() && fs::metadata(&path).is_err() {
-            return Some(format!("{} is a link that leads nowhere", quoted(&path)));
+            return Some(format!("{} is a broken symbolic link", quoted(&path)));
         }
         if !meta.is_symlink() && !meta.is_file() && !meta.is_dir() {
             return Some(format!("{} is neither a file nor a directory", quoted(&path)));
@@ -174,5 +174,5 @@ fn unlinkable_reason(storage: &Path, file: &Path) -> Option<String> {
     let mut control = file.file_name()?.to_owned();
     control.push(OsStr::from_bytes(ARIA2_SUFFIX));
     let control = path.with_file_name(control);
-    control.exists().then(|| format!("{} says that it is not complete", quoted(&control)))
+    control.exists().then(|| format!("{} marks it as incomplete", quoted(&control)))
 }

@@ -31,7 +31,7 @@ impl Conflict {
         let name = OsStr::from_bytes(&self.name);
         let (path, file) = (quoted(&target.join(name)), quoted(&self.source.join(name)));
         brief(&match &self.winner {
-            Some(winner) => format!("{path} leads to {}, not to {file}", quoted(&winner.join(name))),
+            Some(winner) => format!("{path} links to {}, not to {file}", quoted(&winner.join(name))),
             None => format!("{path} already exists and is not a link to {file}"),
         })
     }

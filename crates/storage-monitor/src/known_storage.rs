@@ -44,7 +44,7 @@ impl KnownStorage {
             return Ok(None);
         }
         if self.identity.is_some() && !has_file(storage, image, DEPTH)? {
-            return Ok(Some("it is another directory than before, without a file"));
+            return Ok(Some("it is a different directory than before and contains no files"));
         }
         if save {
             self.identity = Some(identity);

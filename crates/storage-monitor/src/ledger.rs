@@ -211,7 +211,7 @@ impl Ledger {
         let pending = std::mem::take(&mut self.pending);
         if let Some(why) = &self.unusable {
             let aside = self.file.set_aside()?;
-            log::warn!("{why}; it is called {} now, and a new one is begun", aside.display());
+            log::warn!("{why}; renamed it to {} and started a new one", aside.display());
             self.unusable = None;
         }
         if pending.is_empty() {

@@ -73,7 +73,7 @@ pub fn run() -> Outcome {
         Task::Run => {
             let Turn::Acquired(lock) = acquire_or_find_running(&paths)? else {
                 let error = Err(anyhow!("another storage-monitor is running"));
-                return error.hint(|| "storage-monitor status".to_owned());
+                return error.hint(|| "run: storage-monitor status".to_owned());
             };
             // The kernel releases it once the last thread has ended, and one may be at work when `run` returns.
             std::mem::forget(lock);
@@ -127,7 +127,7 @@ fn status(paths: &Paths, json: bool) -> Outcome {
     if running {
         return Ok(Exit::Done);
     }
-    Err(anyhow!("the monitor is not running")).hint(|| "supervisorctl start storagemonitor".to_owned())
+    Err(anyhow!("the monitor is not running")).hint(|| "run: supervisorctl start storagemonitor".to_owned())
 }
 
 fn once(paths: Paths, json: bool) -> Outcome {

@@ -94,7 +94,7 @@ impl Mapping {
                     Err(error) => {
                         let parent = directory.parent().unwrap_or(directory);
                         let why = if error.kind() == io::ErrorKind::NotFound {
-                            format!("{} is not there yet", quoted(parent))
+                            format!("{} does not exist yet", quoted(parent))
                         } else {
                             error.to_string()
                         };
@@ -263,8 +263,8 @@ mod tests {
             BTreeMap::from([
                 (path("storage/in"), inside()),
                 (path("way"), inside()),
-                (path("missing/app/x"), format!("{} is not there yet", quoted(&path("missing/app")))),
-                (path("dangling"), format!("{} is not there yet", quoted(&top))),
+                (path("missing/app/x"), format!("{} does not exist yet", quoted(&path("missing/app")))),
+                (path("dangling"), format!("{} does not exist yet", quoted(&top))),
             ])
         );
         assert_eq!(targets.signs, BTreeSet::from([top.clone()]));

@@ -57,7 +57,7 @@ impl Resolved {
             None => Ok(()),
             Some((link, _)) => {
                 let message = format!(
-                    "root does not follow the link {}: its owner does not own the target",
+                    "refusing to follow the symbolic link {}: its owner does not own the target",
                     quoted(link)
                 );
                 Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
@@ -160,7 +160,7 @@ mod tests {
             match resolve(&link) {
                 Ok(path) => path == top.join(to),
                 Err(error) => {
-                    let expected = format!("root does not follow the link {}", quoted(&link));
+                    let expected = format!("refusing to follow the symbolic link {}", quoted(&link));
                     assert!(error.to_string().starts_with(&expected), "{error}");
                     false
                 }

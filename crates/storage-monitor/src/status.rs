@@ -73,7 +73,7 @@ impl Status {
     #[must_use]
     pub fn messages(&self) -> Vec<String> {
         let mut all = self.problems.clone();
-        all.extend(self.waiting.iter().map(|(directory, why)| format!("{directory} waits: {why}")));
+        all.extend(self.waiting.iter().map(|(directory, why)| format!("{directory} is pending: {why}")));
         all.extend(self.conflict_list.iter().cloned());
         all.extend(omitted_message(self.conflicts, self.conflict_list.len()));
         all
@@ -101,13 +101,13 @@ impl Status {
 /// Returns a sentence about conflicts that were not listed.
 pub fn omitted_message(conflicts: usize, listed: usize) -> Option<String> {
     let more = conflicts.saturating_sub(listed);
-    (more > 0).then(|| format!("{more} more names are taken"))
+    (more > 0).then(|| format!("{more} more {}", if more == 1 { "conflict" } else { "conflicts" }))
 }
 
 /// Makes a directory and those above it.
 pub fn make_directories(path: &Path) -> Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o755).create(path);
-    made.with_context(|| format!("cannot make {}", path.display()))
+    made.with_context(|| format!("cannot create {}", path.display()))
 }
 
 #[cfg(test)]
@@ -136,7 +136,7 @@ mod tests {
             status.summary(),
             "1 file linked into applications, 2 files of the image in the storage, 3 conflicts"
         );
-        assert_eq!(status.messages(), ["p", "\"/x\" waits: why", "c", "2 more names are taken"]);
+        assert_eq!(status.messages(), ["p", "\"/x\" is pending: why", "c", "2 more conflicts"]);
         assert!(!status.is_running());
     }
 

@@ -102,7 +102,7 @@ impl LedgerFile {
     }
 
     fn regular(&self, file: &File) -> Result<Metadata> {
-        let meta = file.metadata().with_context(|| format!("cannot look at {}", self.path.display()))?;
+        let meta = file.metadata().with_context(|| format!("cannot read {}", self.path.display()))?;
         if !meta.is_file() {
             bail!("{} is not a file", self.path.display());
         }

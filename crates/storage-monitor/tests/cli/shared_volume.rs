@@ -30,7 +30,7 @@ fn a_users_link_in_the_storages_place_leads_root_nowhere_where_the_user_may_not_
             assert_eq!(entries(directory), 3, "a, the file of the image, and the ledger");
             assert_eq!(fs::read_link(world.path("app/x")).unwrap(), world.stored("a/x"));
         } else {
-            let expected = "storage-monitor: warning: cannot read the storage: root does not follow the link \
+            let expected = "storage-monitor: warning: cannot read the storage: refusing to follow the symbolic link \
                 \"TOP/workspace/storage\": its owner does not own the target\n";
             assert_eq!((answer.code, answer.error.as_str()), (Some(1), expected));
             assert_eq!((entries(directory), entries("app")), (1, 0));
@@ -53,7 +53,7 @@ fn links_stay_while_the_storage_is_missing_or_another_empty_one() {
     unmount(&world.stored(""));
     let answer = world.run(&["once"]);
     let expected =
-        "is missing its files, keeping the links: it is another directory than before, without a file\n";
+        "is missing its files, keeping the links: it is a different directory than before and contains no files\n";
     assert_eq!((world.links(), answer.code), (both.map(str::to_owned).to_vec(), Some(1)));
     assert!(answer.error.ends_with(expected), "{}", answer.error);
     fs::rename(world.stored(""), world.path("workspace/away")).unwrap();
@@ -103,7 +103,7 @@ fn what_a_user_puts_in_the_ledgers_place_on_the_volume_stops_nothing_and_is_repo
     world.prepare(&mut command, &["once"], "");
     let answer = world.answer(command.output().unwrap());
     let expected = "storage-monitor: warning: TOP/workspace/storage/.storage-monitor-image is not a file; \
-        it is called TOP/workspace/storage/.storage-monitor-image.aside now, and a new one is begun\n";
+        renamed it to TOP/workspace/storage/.storage-monitor-image.aside and started a new one\n";
     assert_eq!(
         (answer.code, answer.out.as_str(), answer.error.as_str()),
         (Some(0), "linked 2, removed 0\n", expected)
