@@ -52,7 +52,7 @@ pub fn waiting_reason(name: &[u8]) -> Option<&'static str> {
 }
 
 /// Lists the entries that have one of the names.
-pub fn present(directory: impl AsFd, names: &Names) -> nix::Result<Listing> {
+pub fn scan_target(directory: impl AsFd, names: &Names) -> nix::Result<Listing> {
     let mut listing = Listing::new();
     match names {
         Names::All => dirfd::for_each(&directory, |entry| {
@@ -78,13 +78,13 @@ pub fn present(directory: impl AsFd, names: &Names) -> nix::Result<Listing> {
 
 /// Lists what a storage directory offers under these names: files and directories that have their final names. A link
 /// is never followed into a directory.
-pub fn offered(directory: impl AsFd, names: &Names) -> nix::Result<Listing> {
+pub fn scan_source(directory: impl AsFd, names: &Names) -> nix::Result<Listing> {
     let directory = directory.as_fd();
     let mut listing = match names {
-        Names::All => present(directory, names)?,
+        Names::All => scan_target(directory, names)?,
         Names::Only(asked) => {
             let control = asked.iter().map(|name| [name, ARIA2_SUFFIX].concat());
-            present(directory, &Names::Only(asked.iter().cloned().chain(control).collect()))?
+            scan_target(directory, &Names::Only(asked.iter().cloned().chain(control).collect()))?
         }
     };
     let downloads = listing.iter().filter_map(|(name, _)| name.strip_suffix(ARIA2_SUFFIX));
@@ -155,7 +155,7 @@ mod tests {
         symlink("loop", path("loop")).unwrap();
         assert!(Command::new("mkfifo").arg(path("pipe")).status().unwrap().success());
         let directory = fs::File::open(top.path()).unwrap();
-        let offered = |names: &Names| text(&offered(&directory, names).unwrap());
+        let offered = |names: &Names| text(&scan_source(&directory, names).unwrap());
         let all = [
             ("-n", FileType::RegularFile),
             ("a", FileType::RegularFile),
@@ -182,7 +182,7 @@ mod tests {
         fs::create_dir(top.path().join("dir.part")).unwrap();
         symlink("nowhere", top.path().join(".link")).unwrap();
         let directory = fs::File::open(top.path()).unwrap();
-        let present = |names: &Names| text(&present(&directory, names).unwrap());
+        let present = |names: &Names| text(&scan_target(&directory, names).unwrap());
         let link = (".link".to_owned(), FileType::Symlink);
         let all = [
             link.clone(),

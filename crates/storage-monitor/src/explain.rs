@@ -78,7 +78,7 @@ fn reasons(monitor: &Monitor, file: &Path, steps: &[DryRunStep]) -> Vec<Reason> 
             let found = match placement(monitor, &path, part, steps) {
                 Placement::Linked if part == file => (LINKED, None),
                 Placement::NotYet(step) if part == file => ("not yet", Some(step)),
-                Placement::Lost(why) => (NOT_LINKED, Some(why)),
+                Placement::Conflict(why) => (NOT_LINKED, Some(why)),
                 Placement::Linked | Placement::NotYet(_) | Placement::Mirrored => continue,
             };
             reasons.push(reason(found.0, Some(&path), found.1));
@@ -106,7 +106,7 @@ enum Placement {
     /// A directory, whose entries decide.
     Mirrored,
     NotYet(String),
-    Lost(String),
+    Conflict(String),
 }
 
 /// Directories into which a directory of the storage leads.
@@ -124,7 +124,7 @@ fn placement(monitor: &Monitor, path: &Path, part: &Path, steps: &[DryRunStep]) 
     if sources.iter().any(|source| *source.directory == *part) {
         return Placement::Mirrored;
     }
-    let lost = |to: Option<&Path>| {
+    let conflict = |to: Option<&Path>| {
         // A directory that has the name belongs to another source, or is not ours.
         let winner = to.and_then(|to| to.strip_prefix(storage).ok()).filter(|winner| *winner != part);
         let (Some(target), Some(source), Some(name)) = (path.parent(), part.parent(), part.file_name())
@@ -133,16 +133,16 @@ fn placement(monitor: &Monitor, path: &Path, part: &Path, steps: &[DryRunStep]) 
         };
         let winner = winner.and_then(Path::parent).map(Path::to_owned);
         let conflict = Conflict { name: name.as_bytes().into(), source: source.to_owned(), winner };
-        Placement::Lost(conflict.sentence(target))
+        Placement::Conflict(conflict.message(target))
     };
     match steps.iter().rfind(|step| step.path == path) {
-        Some(DryRunStep { to: Some(to), .. }) if *to != ours => lost(Some(to)),
+        Some(DryRunStep { to: Some(to), .. }) if *to != ours => conflict(Some(to)),
         Some(step) => Placement::NotYet(step.to_string()),
         None => match fs::read_link(path) {
             Ok(to) if to == ours => Placement::Linked,
             found => match sources.first() {
-                Some(first) => lost(Some(&storage.join(&first.directory))),
-                None => lost(found.ok().as_deref()),
+                Some(first) => conflict(Some(&storage.join(&first.directory))),
+                None => conflict(found.ok().as_deref()),
             },
         },
     }

@@ -32,7 +32,7 @@ impl KnownStorage {
     }
 
     /// Returns why the storage cannot be the one that links lead into; files of the image in it do not count.
-    pub fn doubt(
+    pub fn mismatch(
         &mut self,
         storage: Option<&OwnedFd>,
         image: &Path,
@@ -102,17 +102,17 @@ mod tests {
         }
         let open = |path: &Path| dirfd::open_root(path).unwrap();
         let known = || KnownStorage::load(dir.path().join("known"));
-        let doubt = |path: &Path, keep| known().doubt(Some(&open(path)), &image, keep).unwrap();
-        assert_eq!((doubt(&two, false), doubt(&one, false)), (None, None), "a dry run saves nothing");
+        let mismatch = |path: &Path, keep| known().mismatch(Some(&open(path)), &image, keep).unwrap();
+        assert_eq!((mismatch(&two, false), mismatch(&one, false)), (None, None), "a dry run saves nothing");
         fs::write(one.join("a/b/x"), "").unwrap();
-        assert_eq!(doubt(&one, true), None);
+        assert_eq!(mismatch(&one, true), None);
         fs::remove_file(one.join("a/b/x")).unwrap();
-        assert_eq!(doubt(&one, true), None, "emptied by its user");
+        assert_eq!(mismatch(&one, true), None, "emptied by its user");
         fs::write(two.join(".hidden"), "").unwrap();
         symlink(image.join("x"), two.join("x")).unwrap();
-        assert!(doubt(&two, true).is_some());
+        assert!(mismatch(&two, true).is_some());
         symlink("/elsewhere", two.join("y")).unwrap();
-        assert_eq!(doubt(&two, true), None);
-        assert_eq!(known().doubt(None, &image, true).unwrap(), Some("it is missing"));
+        assert_eq!(mismatch(&two, true), None);
+        assert_eq!(known().mismatch(None, &image, true).unwrap(), Some("it is missing"));
     }
 }

@@ -75,19 +75,19 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// Reads a log in a directory where users can write. Records that `believe` refuses (directory of the link, source)
+    /// Reads a log in a directory where users can write. Records that `is_trusted` refuses (directory of the link, source)
     /// are left out; a log that cannot be used is set aside by the first [`Ledger::save`].
-    pub fn load_shared(directory: OwnedFd, file: &Path, believe: impl Fn(&Path, &Path) -> bool) -> Self {
+    pub fn load_shared(directory: OwnedFd, file: &Path, is_trusted: impl Fn(&Path, &Path) -> bool) -> Self {
         let mut ledger = Self { file: LedgerFile::shared(directory, file), ..Self::default() };
-        match ledger.read(believe, SHARED) {
+        match ledger.read(is_trusted, SHARED) {
             Ok(()) => ledger,
             Err(error) => Self { file: ledger.file, unusable: Some(format!("{error:#}")), ..Self::default() },
         }
     }
 
-    fn read(&mut self, believe: impl Fn(&Path, &Path) -> bool, (bytes, records): (u64, usize)) -> Result<()> {
+    fn read(&mut self, is_trusted: impl Fn(&Path, &Path) -> bool, (bytes, records): (u64, usize)) -> Result<()> {
         if let Some((log, length)) = self.file.read(bytes)? {
-            let whole = self.replay(BufReader::new(log), believe, records);
+            let whole = self.replay(BufReader::new(log), is_trusted, records);
             let whole = whole.with_context(|| format!("cannot read {}", self.file.path().display()))?;
             self.torn = (whole < length).then_some((whole, length));
         }
@@ -138,7 +138,7 @@ impl Ledger {
     }
 
     /// True if the directory was made by us.
-    pub fn made(&self, path: &Path) -> bool {
+    pub fn created_directory(&self, path: &Path) -> bool {
         self.directories.contains(path)
     }
 
@@ -178,7 +178,7 @@ impl Ledger {
         for (name, source) in &links {
             self.record_unlink(target, name, *source);
         }
-        if self.made(target) {
+        if self.created_directory(target) {
             self.forget_directory(target);
         }
     }
@@ -223,7 +223,7 @@ impl Ledger {
     }
 
     /// Shortens our own log if most of it is history. A shared one is set aside when nobody would read it any more.
-    pub fn tidy(&mut self) -> Result<()> {
+    pub fn compact_if_large(&mut self) -> Result<()> {
         let history = self.records > 2 * (self.count() + self.directories.len()) + TOLERATED;
         if !history || self.file.is_shared() && self.records <= SHARED.1 {
             return Ok(());

@@ -16,11 +16,11 @@
 //! /opt/storage ──► $WORKSPACE/storage ──► directories of applications
 //!       ship                         link          (monitor: two tree_linkers)
 //!
-//! directory_scan (names) ─► plan (steps) ─► directory_visit (recorded in the ledger, then made by apply)
+//! directory_scan (names) ─► plan (steps) ─► directory_visit (recorded in the ledger, then made by execute)
 //! ```
 
 mod active_mapping;
-mod apply;
+mod execute;
 mod cli;
 mod directory_scan;
 mod directory_visit;
@@ -56,8 +56,8 @@ pub use cli::command;
 pub use status::{PATH as STATUS_PATH, Status};
 
 use cli::{Cli, Paths, Task};
-use findings::{LISTED, Tally};
-use monitor::{Monitor, clock};
+use findings::{LISTED, ScanCounts};
+use monitor::{Monitor, milliseconds_since_boot};
 
 /// A scan of everything takes seconds at most.
 const TIMEOUT: Duration = Duration::from_mins(5);
@@ -137,8 +137,8 @@ fn once(paths: Paths, json: bool) -> Outcome {
     };
     let mut monitor = Monitor::load(paths)?;
     monitor.read_mapping(false);
-    let tally = monitor.full_scan(None);
-    let Tally { linked, removed, .. } = tally;
+    let counts = monitor.full_scan(None);
+    let ScanCounts { linked, removed, .. } = counts;
     let mut out = io::stdout().lock();
     if json {
         writeln!(out, "{}", serde_json::json!({ "linked": linked, "removed": removed }))?;
@@ -146,7 +146,7 @@ fn once(paths: Paths, json: bool) -> Outcome {
         writeln!(out, "linked {linked}, removed {removed}")?;
     }
     let listed = monitor.conflicts().take(LISTED);
-    let listed = listed.map(|(target, conflict)| log::warn!("{}", conflict.sentence(target))).count();
+    let listed = listed.map(|(target, conflict)| log::warn!("{}", conflict.message(target))).count();
     if let Some(omitted) = status::omitted_message(monitor.mapped.findings.count(), listed) {
         log::warn!("{omitted}");
     }
@@ -155,9 +155,9 @@ fn once(paths: Paths, json: bool) -> Outcome {
 
 /// Asks the running monitor for a scan of everything, and waits for its end.
 fn request_scan(paths: &Paths, status: &Status) -> Outcome {
-    let asked = clock();
+    let asked = milliseconds_since_boot();
     // A scan that began in this millisecond may have begun before; one that is asked for in a later one did not.
-    kit::wait::until(TIMEOUT, "the clock", || (clock() > asked).then_some(()))?;
+    kit::wait::until(TIMEOUT, "the clock", || (milliseconds_since_boot() > asked).then_some(()))?;
     let read = || Status::read(&paths.status).ok().flatten().filter(Status::is_running);
     let process = Pid::from_raw(i32::try_from(status.pid)?);
     kill(process, Signal::SIGHUP).context("cannot ask the running monitor")?;
@@ -185,7 +185,7 @@ fn plan(paths: Paths, json: bool) -> Outcome {
 
 fn log_problems(monitor: &Monitor) -> Exit {
     // A mistake in the mapping was logged when it was found.
-    let mistake = monitor.mapping_error().map(findings::brief);
+    let mistake = monitor.mapping_error().map(findings::abbreviate);
     let others = monitor.problems().filter(|problem| Some(problem) != mistake.as_ref());
     let logged = others.take(LISTED).map(|problem| log::warn!("{problem}")).count();
     if logged == 0 && mistake.is_none() { Exit::Done } else { Exit::No }

@@ -41,7 +41,7 @@ impl EventCoverage {
 }
 
 /// Returns the coverage of the file system of a directory.
-pub fn coverage_of(directory: impl AsFd) -> EventCoverage {
+pub fn event_coverage(directory: impl AsFd) -> EventCoverage {
     match fstatfs(directory) {
         // The magic numbers are 32 bits wide, the field has more.
         Ok(found)
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_file_system_that_no_other_machine_can_write_is_known() {
-        let coverage = |path: &str| coverage_of(std::fs::File::open(path).unwrap());
+        let coverage = |path: &str| event_coverage(std::fs::File::open(path).unwrap());
         assert_eq!(coverage("/dev/shm"), EventCoverage::Complete);
         assert_eq!(coverage("/proc"), EventCoverage::Partial);
     }

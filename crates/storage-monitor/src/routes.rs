@@ -87,7 +87,7 @@ impl Routes {
     }
 
     /// Forgets directories of the tree that lead nowhere.
-    pub fn tidy(&mut self) {
+    pub fn remove_unrouted(&mut self) {
         self.directories.retain(|_, directory| !directory.targets.is_empty());
     }
 
@@ -149,7 +149,7 @@ mod tests {
         routes.set(&path("/one"), vec![source_of("a"), source_of("b")]);
         routes.set(&path("/two"), vec![source_of("a")]);
         routes.set_identity(&path("c"), Some((0, 3)));
-        routes.tidy();
+        routes.remove_unrouted();
         let targets = |routes: &Routes| {
             let all = routes.directories().iter();
             all.map(|(from, directory)| (from.to_path_buf(), directory.targets.clone())).collect::<Vec<_>>()
@@ -168,7 +168,7 @@ mod tests {
             change(&mut routes);
             assert!(routes.take_changed());
         }
-        routes.tidy();
+        routes.remove_unrouted();
         assert_eq!(targets(&routes), [("b".into(), vec![path("/one")])]);
         assert_eq!((routes.sources(&path("/two")), routes.targets().len()), (&[][..], 1));
     }

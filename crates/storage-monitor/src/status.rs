@@ -113,7 +113,7 @@ pub fn make_directories(path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::findings::{LISTED, brief};
+    use crate::findings::{LISTED, abbreviate};
 
     #[test]
     fn a_state_is_read_as_it_was_written() {
@@ -144,7 +144,7 @@ mod tests {
     fn a_state_with_the_longest_sentences_can_be_read() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("status.json");
-        let worst = || (0..LISTED).map(|number| brief(&format!("{number}{}", "\u{1}".repeat(1 << 12))));
+        let worst = || (0..LISTED).map(|number| abbreviate(&format!("{number}{}", "\u{1}".repeat(1 << 12))));
         let status = Status {
             conflict_list: worst().collect(),
             problems: worst().chain(worst()).collect(),

@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use dirfd::Identity;
 
-use crate::apply;
+use crate::execute;
 use crate::directory_scan::Names;
-use crate::findings::{Findings, Tally};
+use crate::findings::{Findings, ScanCounts};
 use crate::ledger::Ledger;
 use crate::mapping::{Source, Targets, in_order};
 use crate::pending_events::Changes;
@@ -84,7 +84,7 @@ pub struct Pass<'a, 'b> {
     pub dry_run: DryRun<'b>,
     /// Directories that were removed, or would have been.
     pub gone: BTreeSet<Arc<Path>>,
-    pub tally: Tally,
+    pub counts: ScanCounts,
     jobs: Jobs,
     /// True if all directories are looked at.
     full: bool,
@@ -111,7 +111,7 @@ impl TreeLinker {
         targets: &Targets,
         scope: Scope<'_>,
         dry_run: DryRun<'_>,
-    ) -> io::Result<Tally> {
+    ) -> io::Result<ScanCounts> {
         let full = matches!(scope, Scope::All);
         let mut pass = Pass {
             targets,
@@ -119,7 +119,7 @@ impl TreeLinker {
             top,
             dry_run,
             gone: BTreeSet::new(),
-            tally: Tally::default(),
+            counts: ScanCounts::default(),
             jobs: self.jobs(targets, scope),
             full,
             emptied: BTreeMap::new(),
@@ -147,14 +147,14 @@ impl TreeLinker {
             pass.gone.extend(removed);
         }
         if pass.dry_run.is_none() {
-            let saved = self.ledger.save().and_then(|()| self.ledger.tidy());
+            let saved = self.ledger.save().and_then(|()| self.ledger.compact_if_large());
             let failed = saved.err().map(|error| format!("{error:#}"));
-            pass.tally.ledger_error = pass.tally.ledger_error.take().or(failed);
+            pass.counts.ledger_error = pass.counts.ledger_error.take().or(failed);
         }
         if full {
-            self.routes.tidy();
+            self.routes.remove_unrouted();
         }
-        Ok(pass.tally)
+        Ok(pass.counts)
     }
 
     fn jobs(&self, targets: &Targets, scope: Scope<'_>) -> Jobs {
@@ -199,7 +199,7 @@ impl TreeLinker {
         }
         let mut children = match self.visit(pass, target, &job) {
             Visit::Done { children, remaining } => {
-                if job.sources.is_empty() && self.ledger.made(target) {
+                if job.sources.is_empty() && self.ledger.created_directory(target) {
                     pass.emptied.insert(Arc::clone(target), remaining);
                 }
                 children
@@ -247,11 +247,11 @@ impl TreeLinker {
                 dry_run(DryRunStep { action: "rmdir", path: target.to_path_buf(), to: None });
             } else {
                 let done =
-                    dirfd::open_absolute(parent).and_then(|parent| apply::remove_directory(parent, name));
+                    dirfd::open_absolute(parent).and_then(|parent| execute::remove_directory(parent, name));
                 if !done.unwrap_or(false) {
                     continue;
                 }
-                pass.tally.removed_directories += 1;
+                pass.counts.removed_directories += 1;
                 self.ledger.forget_directory(&target);
             }
             if let Some(remaining) = pass.emptied.get_mut(parent) {

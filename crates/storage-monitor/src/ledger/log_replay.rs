@@ -12,7 +12,7 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use super::{Ledger, LinkSet, SourceId};
-use crate::apply::link_target;
+use crate::execute::link_target;
 
 /// Limit of a path in a record, in bytes: the volume's users can write one of the logs.
 const MAX_LENGTH: u64 = 64 << 10;
@@ -107,7 +107,7 @@ impl Ledger {
     pub(super) fn replay(
         &mut self,
         log: impl BufRead,
-        believe: impl Fn(&Path, &Path) -> bool,
+        is_trusted: impl Fn(&Path, &Path) -> bool,
         most: usize,
     ) -> io::Result<u64> {
         let mut records = Records::new(log);
@@ -121,9 +121,9 @@ impl Ledger {
             }
             let Some((directory, name)) = record.link() else { continue };
             match record {
-                Record::Directory(path) if believe(directory, Path::new("")) => self.insert_directory(path),
+                Record::Directory(path) if is_trusted(directory, Path::new("")) => self.insert_directory(path),
                 Record::Forget(path) => _ = self.directories.remove(path),
-                Record::Link(_, source) if believe(directory, source) => {
+                Record::Link(_, source) if is_trusted(directory, source) => {
                     let source = self.source_id(source);
                     self.switch(&mut current, directory);
                     if let Some(former) = current.links.insert(name.into(), source).filter(|id| *id != source)
@@ -131,7 +131,7 @@ impl Ledger {
                         replaced.insert((Arc::clone(&current.target), name.into()), former);
                     }
                 }
-                Record::Unlink(_, source) if believe(directory, source) => {
+                Record::Unlink(_, source) if is_trusted(directory, source) => {
                     // A source without an id is none into which a link of ours could lead.
                     let Some(source) = self.find_source(source) else { continue };
                     self.switch(&mut current, directory);
