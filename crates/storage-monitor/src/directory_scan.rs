@@ -1,4 +1,4 @@
-//! Entries of one directory: their names, sorted, and what each of them is.
+//! Entries of one directory: their names, sorted, with their types.
 
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
@@ -17,7 +17,7 @@ const UNFINISHED: [&[u8]; 4] = [b".part", b".crdownload", ARIA2_SUFFIX, b".incom
 /// regular file.
 pub type Listing = Vec<(Box<[u8]>, FileType)>;
 
-/// Names of a directory to look at.
+/// Names of a directory to scan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Names {
     /// Every name.
@@ -51,7 +51,7 @@ pub fn waiting_reason(name: &[u8]) -> Option<&'static str> {
     unfinished.then_some("its name is that of an unfinished download")
 }
 
-/// Lists the entries that have one of the names.
+/// Lists the entries of a target directory that have one of the names.
 pub fn scan_target(directory: impl AsFd, names: &Names) -> nix::Result<Listing> {
     let mut listing = Listing::new();
     match names {
@@ -101,7 +101,7 @@ pub fn scan_source(directory: impl AsFd, names: &Names) -> nix::Result<Listing> 
     Ok(listing)
 }
 
-/// Returns the kind of the entry with this name, or `None` if there is none.
+/// Returns the kind of the entry with this name; `None` if it does not exist.
 fn kind_of(directory: impl AsFd, name: &[u8]) -> nix::Result<Option<FileType>> {
     match dirfd::stat(directory, name) {
         // A name that no entry can have.

@@ -1,4 +1,4 @@
-//! A visit to one directory that the tree leads into: read, planned, and corrected.
+//! Visits one target directory: reads, plans and corrects it.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -14,20 +14,20 @@ use kit::quote::quoted;
 use log::Level;
 use nix::errno::Errno;
 
-use crate::execute;
 use crate::directory_scan::{self, Listing, Names};
+use crate::execute;
 use crate::findings::{Conflict, ScanCounts};
 use crate::ledger::{Ledger, LinkSet, SourceId};
 use crate::mapping::Source;
-use crate::plan::{DryRunStep, PlanContext, NameConflict, Plan, Step, plan};
+use crate::plan::{DryRunStep, NameConflict, Plan, PlanContext, Step, plan};
 use crate::rescan_interval::event_coverage;
 use crate::routes::{children_of, in_tree};
 use crate::safe_resolve::is_absent;
 use crate::tree_linker::{Job, Pass, TreeLinker, Visit};
 
-/// Steps that are recorded at once, before the first of them is made.
+/// Number of steps that are recorded together, before the first of them is made.
 const BATCH: usize = 1_024;
-/// Age of a temporary link that no monitor needs any more.
+/// Age after which no monitor needs a temporary link.
 const LEFTOVER_AGE: Duration = Duration::from_hours(1);
 
 impl TreeLinker {
@@ -68,7 +68,7 @@ impl TreeLinker {
         let removed = steps.iter().filter(|step| matches!(step, Step::Unlink(..))).count();
         let error = match (&mut pass.dry_run, &directory) {
             (Some(dry_run), _) => {
-                // After a removal only what it has changed is left to be shown.
+                // After a removal, only its effects are left to be shown.
                 let again = pass.gone.iter().any(|gone| gone.parent() == Some(target));
                 for step in steps.iter().filter_map(|step| step.dry_run(target, &self.ledger)) {
                     if !again || pass.gone.contains(step.path.as_path()) {
@@ -92,7 +92,7 @@ impl TreeLinker {
         Visit::Done { children: children.collect(), remaining: present.len() - removed }
     }
 
-    /// Reads the sources; one that is not there offers nothing.
+    /// Lists the sources; one that does not exist is empty.
     fn scan_sources(&mut self, pass: &Pass<'_, '_>, job: &Job) -> Result<Vec<Listing>, (bool, String)> {
         let mut listings = Vec::with_capacity(job.sources.len());
         for Source { directory, .. } in &job.sources {
@@ -121,7 +121,7 @@ impl TreeLinker {
         Ok(listings)
     }
 
-    /// Opens a directory, and makes it first if it is wanted; returns `None` if a dry run would have made it.
+    /// Opens a directory, and creates it first if it is wanted; returns `None` if a dry run would have created it.
     fn enter(
         &mut self,
         pass: &mut Pass<'_, '_>,
@@ -155,7 +155,7 @@ impl TreeLinker {
         Ok(Some(opened))
     }
 
-    /// Makes a directory that is recorded already.
+    /// Creates a directory that is recorded already.
     fn make_directory(
         &mut self,
         counts: &mut ScanCounts,
@@ -173,7 +173,7 @@ impl TreeLinker {
         made.map(drop)
     }
 
-    /// Lists what is present, without what was, or would have been, removed by this scan.
+    /// Lists the entries that are present, without those that this scan removed, or would have removed.
     fn scan_target(
         &self,
         pass: &Pass<'_, '_>,
@@ -187,7 +187,8 @@ impl TreeLinker {
         let mut present = directory_scan::scan_target(directory, names)?;
         present.retain(|(name, kind)| {
             // Where a leftover cannot be removed, links cannot be made either, and that is reported.
-            let leftover = *kind == FileType::Symlink && pass.dry_run.is_none() && execute::is_temporary(name);
+            let leftover =
+                *kind == FileType::Symlink && pass.dry_run.is_none() && execute::is_temporary(name);
             let removed = leftover
                 && execute::remove_leftover(directory, name, &self.root, LEFTOVER_AGE).unwrap_or(false);
             !removed && !gone.contains(&**name)
@@ -216,7 +217,7 @@ impl TreeLinker {
                     log::debug!("{step}");
                 }
             }
-            // Before anything is made: a kill must leave no link without a record.
+            // Before any step: a kill must leave no link without a record.
             let saved = self.ledger.save();
             for step in batch {
                 if saved.is_err() && !matches!(step, Step::Forget(..) | Step::Unlink(..)) {
@@ -235,7 +236,7 @@ impl TreeLinker {
         first_error
     }
 
-    /// Records what a step will make, or what is known not to be ours any more.
+    /// Records the link or directory that a step will create, or that is no longer ours.
     fn record(&mut self, target: &Path, step: &Step) {
         match step {
             Step::Adopt(name, source) | Step::Link(name, source) | Step::Relink { name, to: source, .. } => {
@@ -265,7 +266,7 @@ impl TreeLinker {
                     self.ledger.insert(target, name, source);
                     counts.linked += 1;
                 }
-                // Taken meanwhile: the next scan sees it.
+                // Another entry was created meanwhile: the next scan sees it.
                 Ok(false) => {}
                 Err(error) => return Err((name, error)),
             },
@@ -280,7 +281,8 @@ impl TreeLinker {
                     Err(error) => return Err((name, error)),
                 }
             }
-            Step::Unlink(name, source) => match execute::unlink(directory, &name, self.ledger.source(source)) {
+            Step::Unlink(name, source) => match execute::unlink(directory, &name, self.ledger.source(source))
+            {
                 Ok(removed) => {
                     self.ledger.record_unlink(target, &name, source);
                     self.ledger.remove(target, &name);

@@ -1,4 +1,4 @@
-//! The mappings file, evaluated by bash: its author may compute names there, but gets nothing to do harm with.
+//! Evaluates the mappings file with bash, so that its author can compute names, without privileges.
 //!
 //! bash starts with an empty environment (`PATH` and `WORKSPACE` alone), as `nobody` if we are root, without standard
 //! input, with 10 seconds of processor time, 1 GB of memory and files of 4 MB for each process, and has five seconds; then
@@ -21,6 +21,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
+use workspace::NOBODY;
 
 use crate::mapping::{Mapping, find_line};
 
@@ -28,8 +29,6 @@ use crate::mapping::{Mapping, find_line};
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 /// Limit of the file, and of what it prints, in bytes: `ulimit -f` is the same.
 const MAX_BYTES: u64 = 4 << 20;
-/// The account that owns nothing.
-const NOBODY: u32 = 65_534;
 /// Sources the file of its only argument and prints the array, after that the first command that failed, the marker of a
 /// deliberately empty map, and a last field that proves that it came to the end.
 ///
@@ -56,7 +55,7 @@ done
 printf '%s\0%s\0end\0' "$storage_monitor_failed" "${storage_map_empty-}" >&3
 "#;
 
-/// A mapping, and why it may lack something that its author wants.
+/// A mapping, and the reason why it may lack entries that its author wants.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Evaluated {
     pub mapping: Mapping,
@@ -110,7 +109,7 @@ fn trusted(file: &Path) -> Result<Vec<u8>> {
     Ok(opened.read()?)
 }
 
-/// Runs bash to its end, and returns what it wrote to both streams; `None` if it came to the time limit.
+/// Runs bash, and returns its output and its errors; `None` if it exceeded the time limit.
 fn run_bash(file: &Path, workspace: &Path) -> io::Result<Option<(Vec<u8>, String)>> {
     // Files in memory: a pipe would stay open as long as any process that bash has started.
     let stream = |name: &str| memfd_create(name, MFdFlags::MFD_CLOEXEC).map(File::from);

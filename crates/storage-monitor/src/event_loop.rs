@@ -16,17 +16,18 @@ use crate::rescan_interval::{EventCoverage, rescan_interval};
 use crate::status::Status;
 use crate::watcher::Watcher;
 
-/// Changes that come within this are one.
+/// Changes within this time are scanned together.
 const DEBOUNCE: Duration = Duration::from_millis(1);
-/// No link waits longer because others are made.
+/// Upper limit of that time while changes keep coming.
 const MAX_DEBOUNCE: Duration = Duration::from_millis(250);
-/// New watches find new directories, and these need watches; what still appears after that is made faster than we scan.
+/// Rounds of new watches, which find new directories, which need watches. After these, directories are created faster than
+/// they are scanned.
 const MAX_ROUNDS: usize = 16;
 /// Rounds that may scan everything.
 const MAX_FULL_ROUNDS: usize = 3;
 
-/// Runs until SIGTERM or SIGINT; SIGHUP asks for a scan. A scan under way is not waited for: whatever moment it ends at,
-/// the next start continues.
+/// Runs until SIGTERM or SIGINT; SIGHUP requests a scan. Exits without waiting for a running scan; the next start
+/// continues it.
 pub fn run(monitor: Monitor) -> Result<()> {
     let receiver = Arc::new(EventReceiver::new(&monitor.paths().mappings));
     let mut signals = SigSet::empty();
@@ -54,9 +55,9 @@ struct EventLoop {
     monitor: Monitor,
     watcher: Watcher,
     receiver: Arc<EventReceiver>,
-    /// Sentences that are in the log.
+    /// Messages that are in the log.
     reported: BTreeSet<String>,
-    /// The state as it is in the file.
+    /// State in the file.
     written: Option<Status>,
     /// Start of the last scan of everything, by [`milliseconds_since_boot`].
     scan_began: u64,
@@ -71,7 +72,7 @@ impl EventLoop {
             if pending.overflow {
                 self.watcher.reset();
             }
-            // A scan that is asked for after this begins after this.
+            // Requests that come later are answered by a later scan.
             let now = milliseconds_since_boot();
             let new_mapping = self.monitor.read_mapping(pending.scan_requested);
             let full = new_mapping || pending.overflow || pending.scan_requested || began >= due;
@@ -140,8 +141,10 @@ impl EventLoop {
         let monitor = &self.monitor;
         let conflicts = monitor.conflicts().map(|(target, conflict)| conflict.message(target));
         let waiting = monitor.waiting().iter();
-        let waiting: BTreeMap<_, _> =
-            waiting.map(|(path, why)| (abbreviate(&kit::quote::quoted(path)), abbreviate(why))).take(LISTED).collect();
+        let waiting: BTreeMap<_, _> = waiting
+            .map(|(path, why)| (abbreviate(&kit::quote::quoted(path)), abbreviate(why)))
+            .take(LISTED)
+            .collect();
         Status {
             pid: std::process::id(),
             storage: monitor.paths().storage.clone(),

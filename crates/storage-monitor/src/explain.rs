@@ -69,7 +69,7 @@ fn reasons(monitor: &Monitor, file: &Path, steps: &[DryRunStep]) -> Vec<Reason> 
         return vec![reason(NOT_LINKED, None, Some(why))];
     }
     let mut reasons = Vec::new();
-    // What keeps a directory above the file from being mirrored keeps the file from being linked.
+    // If a directory above the file cannot be mirrored, the file cannot be linked.
     let mut parts: Vec<&Path> = file.ancestors().filter(|part| !part.as_os_str().is_empty()).collect();
     parts.reverse();
     for part in parts {
@@ -116,7 +116,7 @@ fn targets_of<'a>(monitor: &'a Monitor, directory: &'a Path) -> impl Iterator<It
     routes.filter(move |(_, sources)| leads(sources)).map(|(target, _)| target)
 }
 
-/// Finds the state from what is there and what would be done: not all conflicts are kept.
+/// Finds the state from the present entry and the planned steps, because not all conflicts are kept.
 fn placement(monitor: &Monitor, path: &Path, part: &Path, steps: &[DryRunStep]) -> Placement {
     let storage = &monitor.paths().storage;
     let ours = storage.join(part);

@@ -1,5 +1,5 @@
-//! The storage that was used last: while its volume is missing, or another directory is in its place, links stay. Programs
-//! would take their absence for a reason to download everything again.
+//! The storage that was used last. Links stay while its volume is missing or another directory is in its place: without
+//! them, programs would download everything again.
 
 use std::fs;
 use std::io;
@@ -11,7 +11,7 @@ use dirfd::FileType;
 use kit::atomic::{self, WriteOptions};
 use nix::sys::statfs::fstatfs;
 
-/// Directories nested deeper count as files: nothing makes them by accident.
+/// Maximum depth of the search for a file; a directory at this depth counts as one.
 const DEPTH: usize = 32;
 
 /// Type of the file system and inode of the storage, kept across restarts; device numbers change with them.
@@ -22,7 +22,7 @@ pub struct KnownStorage {
 }
 
 impl KnownStorage {
-    /// Loads the one that an earlier run has saved.
+    /// Loads the identity that an earlier run saved.
     pub fn load(file: PathBuf) -> Self {
         let read = |text: String| {
             text.trim().split_once(' ').map(|(dev, ino)| Some((dev.parse().ok()?, ino.parse().ok()?)))
@@ -31,7 +31,7 @@ impl KnownStorage {
         Self { file, identity }
     }
 
-    /// Returns why the storage cannot be the one that links lead into; files of the image in it do not count.
+    /// Returns the reason why the storage cannot be the one that links point into; files of the image in it do not count.
     pub fn mismatch(
         &mut self,
         storage: Option<&OwnedFd>,
@@ -48,7 +48,7 @@ impl KnownStorage {
         }
         if save {
             self.identity = Some(identity);
-            // Without it, the next run believes any storage.
+            // If it cannot be saved, the next run accepts any storage.
             let _ = atomic::write(
                 &self.file,
                 format!("{} {}\n", identity.0, identity.1).as_bytes(),

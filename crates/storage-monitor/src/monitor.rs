@@ -1,4 +1,4 @@
-//! Both stages together: files of the image into the storage, and the storage into applications.
+//! Both stages: links files of the image into the storage, and files of the storage into applications.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -26,7 +26,7 @@ use crate::safe_resolve;
 use crate::tree_linker::{DryRun, Scope, TreeLinker};
 use crate::watcher::identity;
 
-/// New directories can make room for waiting ones, these for others: no real mapping is nested deeper.
+/// A new directory can make a pending one possible, and that another: no real mapping is nested deeper.
 const MAX_ROUNDS: usize = 8;
 
 /// State between two scans.
@@ -52,9 +52,9 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Loads what earlier runs have made; links nothing yet.
+    /// Loads the state of earlier runs; links nothing yet.
     pub fn load(paths: Paths) -> Result<Self> {
-        // That of the image's files lies in the storage, which each scan opens.
+        // The shared ledger is in the storage, which each scan opens.
         let shipped = Ledger::empty(&paths.shipped_ledger());
         let mapped = Ledger::load(&paths.ledger())?;
         Ok(Self {
@@ -113,7 +113,7 @@ impl Monitor {
                 break;
             }
         }
-        // Without the changes: where something always changes, no scan would be without.
+        // Without the time of changes: on a busy volume every scan makes some.
         self.scan_cost = began.elapsed().saturating_sub(counts.change_time);
         self.watches_changed = true;
         if dry_run.is_none() {
@@ -176,7 +176,7 @@ impl Monitor {
         let above =
             self.keys().flat_map(|key| key.ancestors().skip(1).map(Path::to_owned).collect::<Vec<_>>());
         let above = above.map(|above| in_tree(&storage, &above));
-        // A storage that is moved away comes back in the directory that holds it.
+        // A storage that was moved away reappears in its parent directory.
         let holds = self.paths.storage.parent().and_then(|parent| fs::canonicalize(parent).ok());
         let beside = above
             .chain(holds)
@@ -244,11 +244,11 @@ impl Monitor {
         )
     }
 
-    /// Reads the ledger that lies in the storage, unless it is the one that is known.
+    /// Reads the ledger in the storage, unless it is loaded already.
     fn load_shipped_ledger(&mut self, storage: &Path, directory: OwnedFd) -> io::Result<()> {
         let is = Some((storage.to_owned(), dirfd::identity(&directory)?));
         if self.storage != is {
-            // The volume's users can write this ledger: it is believed about links in the storage to files of the image alone.
+            // The volume's users can write this ledger, so only its entries for links to image files are trusted.
             let is_trusted = |target: &Path, source: &Path| {
                 target.starts_with(storage)
                     && target.components().all(|part| part != Component::ParentDir)
@@ -364,7 +364,7 @@ fn again<'a>(dry_run: &'a mut DryRun<'_>) -> DryRun<'a> {
 
 /// Milliseconds since the machine's start.
 pub fn milliseconds_since_boot() -> u64 {
-    // Fails for no clock that the kernel has.
+    // Every Linux kernel has this clock.
     let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
@@ -439,9 +439,7 @@ mod tests {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let all = ["", "etc", "image", "storage", "storage/a", "storage/a/one", "storage/a/two"];
         assert_eq!(news(&mut monitor), (names(&all), names(&[])));
-        assert!(
-            monitor.needs_new_watches(&BTreeSet::new()) && !monitor.needs_new_watches(&BTreeSet::new())
-        );
+        assert!(monitor.needs_new_watches(&BTreeSet::new()) && !monitor.needs_new_watches(&BTreeSet::new()));
         let change = |monitor: &mut Monitor, path: &str| {
             let mut changes = Changes::default();
             changes.add(top.join(path), true);

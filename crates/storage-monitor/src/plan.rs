@@ -1,7 +1,7 @@
-//! What has to be done in one directory of an application: pure, from what is wanted, what is ours and what is present.
+//! Plans the steps in one directory of an application, from the wanted links, our links and the present entries; no I/O.
 //!
 //! The sources come in their order of precedence. Directories of one name are mirrored together; otherwise the first
-//! source that has a name decides, and the others lose it.
+//! source that has a name gets it, and the others are in conflict.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -29,7 +29,7 @@ enum Want {
 struct Wanted<'a> {
     name: &'a [u8],
     want: Want,
-    /// The sources that offer the name too, and do not get it.
+    /// Sources that have the name too and do not get it.
     losers: Vec<usize>,
 }
 
@@ -134,7 +134,7 @@ pub struct Plan {
     pub conflict_count: usize,
 }
 
-/// Facts that the decisions depend on, beside the names.
+/// Facts that the plan depends on, besides the names.
 #[derive(Clone, Copy)]
 pub struct PlanContext<'a> {
     /// The ids of the sources, by index.

@@ -1,4 +1,4 @@
-//! Paths without links, by links that root may follow.
+//! Resolves symbolic links that root may safely follow.
 //!
 //! There are links in the paths of applications' directories and of the storage, made by people or by systems that move whole
 //! trees to a volume. A user's link could also lead root to make names in a directory where that user may not. So a link is

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use kit::ReadPolicy;
 use kit::atomic::{self, WriteOptions};
+use kit::process::Process;
 use serde::{Deserialize, Serialize};
 
 /// Path of the file.
@@ -36,7 +37,7 @@ pub struct Status {
     pub waiting: BTreeMap<String, String>,
     /// Coverage of changes by events: `complete`, `partial` (other machines may change the volume too) or `none`.
     pub events: String,
-    /// Seconds until everything is scanned again, whatever events come.
+    /// Seconds until everything is scanned again, even without events.
     pub rescan_seconds: u64,
     /// Duration of the last scan of everything without the changes that it made, in milliseconds.
     pub scan_milliseconds: u64,
@@ -64,9 +65,8 @@ impl Status {
     /// True if the process still is the monitor that wrote this.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        let name = std::fs::read_to_string(format!("/proc/{}/comm", self.pid)).unwrap_or_default();
-        // All of it: the kernel keeps 15 bytes of a name (proc(5)), and this one has no more.
-        name.trim_end() == "storage-monitor"
+        // The kernel keeps 15 bytes of a name (proc(5)), and this name has no more.
+        Process::new(self.pid).runs("storage-monitor")
     }
 
     /// Returns problems, waiting directories and conflicts, as sentences.
@@ -98,13 +98,13 @@ impl Status {
     }
 }
 
-/// Returns a sentence about conflicts that were not listed.
+/// Returns a message about conflicts that were not listed.
 pub fn omitted_message(conflicts: usize, listed: usize) -> Option<String> {
     let more = conflicts.saturating_sub(listed);
     (more > 0).then(|| format!("{more} more {}", if more == 1 { "conflict" } else { "conflicts" }))
 }
 
-/// Makes a directory and those above it.
+/// Creates a directory and its parents.
 pub fn make_directories(path: &Path) -> Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o755).create(path);
     made.with_context(|| format!("cannot create {}", path.display()))

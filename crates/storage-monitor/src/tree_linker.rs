@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use dirfd::Identity;
 
-use crate::execute;
 use crate::directory_scan::Names;
+use crate::execute;
 use crate::findings::{Findings, ScanCounts};
 use crate::ledger::Ledger;
 use crate::mapping::{Source, Targets, in_order};
@@ -36,7 +36,7 @@ pub struct TreeLinker {
     pub coverage: EventCoverage,
 }
 
-/// Directories to look at.
+/// Directories to scan.
 #[derive(Debug, Clone, Copy)]
 pub enum Scope<'a> {
     /// All.
@@ -47,10 +47,10 @@ pub enum Scope<'a> {
     Spoilt(&'a Changes),
 }
 
-/// Receives the steps instead of their being made.
+/// Receives the steps of a dry run, which are not made.
 pub type DryRun<'a> = Option<&'a mut dyn FnMut(DryRunStep)>;
 
-/// A directory to look at.
+/// A directory to scan.
 #[derive(Debug, Clone)]
 pub struct Job {
     /// Directories that lead into it.
@@ -64,19 +64,19 @@ pub type Children = BTreeMap<Arc<Path>, Vec<Source>>;
 
 /// Result of a visit to one directory.
 pub enum Visit {
-    /// It is as it should be, but for what was found.
+    /// It is correct, except for the findings.
     Done {
         children: Children,
         /// Number of entries that stay, if nothing leads there any more.
         remaining: usize,
     },
-    /// It is not there.
+    /// It does not exist.
     Absent,
     /// It or a source cannot be read: nothing in it or below may be changed.
     Unknown,
 }
 
-/// A scan under way.
+/// A running scan.
 pub struct Pass<'a, 'b> {
     pub targets: &'a Targets,
     pub top: Option<OwnedFd>,
@@ -86,7 +86,7 @@ pub struct Pass<'a, 'b> {
     pub gone: BTreeSet<Arc<Path>>,
     pub counts: ScanCounts,
     jobs: Jobs,
-    /// True if all directories are looked at.
+    /// True if all directories are scanned.
     full: bool,
     /// Directories of ours that nothing leads into any more, with the number of their entries.
     emptied: BTreeMap<Arc<Path>, usize>,
@@ -104,7 +104,7 @@ impl TreeLinker {
         }
     }
 
-    /// Corrects all that can be corrected. `top` is the tree, if it is there; if it cannot be read, nothing is changed.
+    /// Corrects the links. `top` is the tree, if it exists; if it cannot be read, nothing is changed.
     pub fn scan(
         &mut self,
         top: Option<OwnedFd>,
@@ -136,7 +136,7 @@ impl TreeLinker {
             if removed.is_empty() {
                 break;
             }
-            // Where a directory was, something else may be wanted.
+            // Another entry may be wanted at the name of a removed directory.
             for target in &removed {
                 if let (Some(parent), Some(name)) = (target.parent(), target.file_name())
                     && let Some((parent, _)) = self.routes.targets().get_key_value(parent)
@@ -209,7 +209,7 @@ impl TreeLinker {
                 Children::new()
             }
             Visit::Unknown => {
-                // What led there still does.
+                // Keep its sources.
                 let below: Vec<_> = below(&pass.jobs, target).map(|(other, _)| Arc::clone(other)).collect();
                 below.iter().for_each(|other| _ = pass.jobs.remove(other));
                 if !job.sources.is_empty() {

@@ -107,7 +107,7 @@ impl Watcher {
     }
 }
 
-/// Returns the identity of a directory; `None` if it is none, or a link.
+/// Returns the identity of a directory; `None` if the path is not a directory, or is a link.
 pub fn identity(path: &Path) -> Option<Identity> {
     let meta = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_dir)?;
     Some((meta.dev(), meta.ino()))

@@ -381,7 +381,8 @@ fn a_state_about_the_deepest_trees_can_be_read() {
 #[test]
 fn without_a_monitor_the_status_is_a_failure() {
     let world = World::new("");
-    let error = "storage-monitor: the monitor is not running\nhint: run: supervisorctl start storagemonitor\n";
+    let error =
+        "storage-monitor: the monitor is not running\nhint: run: supervisorctl start storagemonitor\n";
     assert_eq!(world.run(&["status"]), finished(1, "", error));
     assert_eq!(world.run(&["nonsense"]).code, Some(2));
 }

@@ -52,8 +52,7 @@ fn links_stay_while_the_storage_is_missing_or_another_empty_one() {
     // The volume is gone, and its empty mount point is there.
     unmount(&world.stored(""));
     let answer = world.run(&["once"]);
-    let expected =
-        "is missing its files, keeping the links: it is a different directory than before and contains no files\n";
+    let expected = "is missing its files, keeping the links: it is a different directory than before and contains no files\n";
     assert_eq!((world.links(), answer.code), (both.map(str::to_owned).to_vec(), Some(1)));
     assert!(answer.error.ends_with(expected), "{}", answer.error);
     fs::rename(world.stored(""), world.path("workspace/away")).unwrap();
