@@ -69,8 +69,8 @@ pub fn talk_to(engine: &Engine, command: &mut Command) {
     }
     let own = PathBuf::from(docker.get_program()).parent().map(PathBuf::from);
     let path = env::var_os("PATH").unwrap_or_default();
-    let folders = own.into_iter().filter(|own| own.is_absolute()).chain(env::split_paths(&path));
-    if let Ok(path) = env::join_paths(folders) {
+    let directories = own.into_iter().filter(|own| own.is_absolute()).chain(env::split_paths(&path));
+    if let Ok(path) = env::join_paths(directories) {
         command.env("PATH", path);
     }
 }

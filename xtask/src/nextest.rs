@@ -28,9 +28,9 @@ pub struct TestCounts {
 }
 
 impl TestCounts {
-    /// Returns the sum of both.
+    /// Returns the sum of the counts.
     #[must_use]
-    pub fn and(self, other: &Self) -> Self {
+    pub fn merge(self, other: &Self) -> Self {
         Self {
             passed: self.passed + other.passed,
             failed: self.failed + other.failed,
@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(count(&report(4, 0, 0)), Some(counts(4, 0, "")));
         assert_eq!(count(&report(4, 2, 1)), Some(counts(1, 3, "")));
         assert_eq!(count(""), None);
-        assert_eq!(counts(1, 2, "a\n").and(&counts(3, 4, "b\n")), counts(4, 6, "a\nb\n"));
+        assert_eq!(counts(1, 2, "a\n").merge(&counts(3, 4, "b\n")), counts(4, 6, "a\nb\n"));
         assert!(counts(1, 0, "").all_passed());
         assert!(!counts(0, 0, "").all_passed() && !counts(1, 1, "").all_passed());
     }

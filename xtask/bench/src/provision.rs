@@ -46,7 +46,7 @@ pub fn run(args: &Args) -> Result<()> {
         again.push(time_of(place.provision(&place.script))?);
         idle.push(time_of(place.provision(Path::new("/no/such/script")))?);
     }
-    let of = |times| Samples::of(times).context("nothing was measured");
+    let of = |times| Samples::new(times).context("nothing was measured");
     let megabytes = f64::from(u32::try_from(args.megabytes).context("too much to count")?);
     let mut out = io::stdout().lock();
     for (name, samples) in [("provision", of(ours)?), ("tee", of(tee)?)] {
@@ -55,8 +55,8 @@ pub fn run(args: &Args) -> Result<()> {
     }
     writeln!(out, "memory of provision at most {peak:.1} MB")?;
     for (name, samples) in [("nothing asked for", of(idle)?), ("nothing new", of(again)?)] {
-        let [median, greatest] = [samples.median(), samples.greatest()].map(|time| time.as_secs_f64() * 1e3);
-        writeln!(out, "{name:<28}{median:.1} ms  (max {greatest:.1})")?;
+        let [median, max] = [samples.median(), samples.max()].map(|time| time.as_secs_f64() * 1e3);
+        writeln!(out, "{name:<28}{median:.1} ms  (max {max:.1})")?;
     }
     Ok(())
 }

@@ -3,8 +3,8 @@
 //! What exists is never written down here: bake itself prints it, [`Catalogue`] reads that, and a request such as
 //! `cuda-12.1-runtime-22.04` is resolved against it. The rest is handed to `docker buildx bake` unchanged.
 
-mod args;
 mod catalogue;
+mod cli;
 mod command;
 mod diagnosis;
 mod pattern;
@@ -14,8 +14,8 @@ mod resolve;
 mod shell_line;
 mod tag_parts;
 
-pub use args::Args;
 pub use catalogue::{Catalogue, Variant};
+pub use cli::Args;
 pub use command::{FILE, command};
 pub use request_error::{RequestError, into_anyhow};
 pub use resolve::{resolve, select};

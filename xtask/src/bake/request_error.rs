@@ -40,7 +40,7 @@ impl fmt::Display for RequestError {
         match self {
             Self::Usage { request, reason } => write!(formatter, "{request:?} is not a variant: {reason}"),
             Self::Unknown { request, reason, .. } => write!(formatter, "no variant {request:?}: {reason}"),
-            Self::Ambiguous { request, .. } => write!(formatter, "{request:?} may be more than one variant"),
+            Self::Ambiguous { request, .. } => write!(formatter, "{request:?} is ambiguous"),
         }
     }
 }
@@ -55,8 +55,8 @@ impl RequestError {
             Self::Unknown { candidates, .. } if !candidates.is_empty() => {
                 format!("there is {}", some(candidates))
             }
-            Self::Ambiguous { candidates, .. } => format!("say which: {}", some(candidates)),
-            _ => "cargo xtask bake --list names all variants".to_owned(),
+            Self::Ambiguous { candidates, .. } => format!("choose one of: {}", some(candidates)),
+            _ => "run: cargo xtask bake --list".to_owned(),
         }
     }
 }
@@ -101,7 +101,7 @@ mod tests {
         let candidates: Vec<String> = (1..=14).map(|number| format!("v{number}")).collect();
         assert_eq!(
             RequestError::Ambiguous { request: "v".to_owned(), candidates }.hint(),
-            "say which: v1, v2, v3, v4, v5, v6, v7, v8, v9, v10, v11, v12 and 2 more (cargo xtask bake --list)"
+            "choose one of: v1, v2, v3, v4, v5, v6, v7, v8, v9, v10, v11, v12 and 2 more (cargo xtask bake --list)"
         );
     }
 }

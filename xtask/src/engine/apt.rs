@@ -40,10 +40,12 @@ pub struct Isolated {
 impl Isolated {
     /// Prepares it below `home`, for a release of Debian.
     pub fn new(home: &Path, suite: &str) -> Result<Self> {
-        for folder in ["etc/apt.conf.d", "etc/preferences.d", "state/lists/partial", "cache/archives/partial"]
+        for directory in
+            ["etc/apt.conf.d", "etc/preferences.d", "state/lists/partial", "cache/archives/partial"]
         {
-            let folder = home.join(folder);
-            fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+            let directory = home.join(directory);
+            fs::create_dir_all(&directory)
+                .with_context(|| format!("cannot create {}", directory.display()))?;
         }
         let machine = kit::cmd::stdout(Command::new("apt-config").arg("dump"))?;
         let sources = source_line(&mirror()?, suite);

@@ -57,8 +57,8 @@ impl Client {
         let forgotten = self.forgotten.iter().map(|name| format!("unset {name}\n"));
         let others = self.environment.iter().filter(|(name, _)| *name != "DOCKER_HOST");
         let settings = others.map(|(name, value)| export(name, value));
-        let folder = self.program.parent().map(|folder| quoted(folder.as_os_str()));
-        let path = folder.map(|folder| format!("export PATH={folder}:\"$PATH\"\n"));
+        let directory = self.program.parent().map(|directory| quoted(directory.as_os_str()));
+        let path = directory.map(|directory| format!("export PATH={directory}:\"$PATH\"\n"));
         forgotten.chain([export("DOCKER_HOST", OsStr::new(host))]).chain(settings).chain(path).collect()
     }
 }

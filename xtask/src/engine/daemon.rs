@@ -96,7 +96,7 @@ fn terminate(pid: i32, paths: &EnginePaths) -> Result<()> {
     kit::wait::until(STOP_DEADLINE, "the engine's containers to end", || runtimes_gone().then_some(()))
 }
 
-/// Removes the folder below `/run`, unless runtimes of a killed daemon still use it.
+/// Removes the directory below `/run`, unless runtimes of a killed daemon still use it.
 fn clear_runtime(paths: &EnginePaths) -> Result<()> {
     let runtime = paths.runtime();
     if process::has_orphans(&paths.exec_root()) {
@@ -105,8 +105,8 @@ fn clear_runtime(paths: &EnginePaths) -> Result<()> {
         return Ok(());
     }
     let mounts = kit::mounts::all().context("cannot read /proc/self/mountinfo")?;
-    for folder in [&runtime, &paths.data()] {
-        for point in process::mounts_below(&mounts, folder) {
+    for directory in [&runtime, &paths.data()] {
+        for point in process::mounts_below(&mounts, directory) {
             kit::cmd::run(Command::new("umount").arg("--lazy").arg(&point))?;
         }
     }
@@ -229,8 +229,8 @@ fn log_end(log: &Path) -> String {
     format!("{} ends with:\n{}", log.display(), lines[lines.len().saturating_sub(LOG_LINES)..].join("\n"))
 }
 
-fn make(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))
+fn make(directory: &Path) -> Result<()> {
+    fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use crate::checkout::Checkout;
 use client::Client;
 use engine_paths::EnginePaths;
 
-/// A Docker engine with BuildKit: start a private one where there is none, stop it, talk to it
+/// Manage the Docker engine: start, stop, or print its environment
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -31,7 +31,7 @@ pub struct Args {
 
 #[derive(Debug, Clone, Copy, Subcommand)]
 enum Action {
-    /// Find an engine, and set up and start a private one where there is none
+    /// Find an engine, or install and start a private one
     Up {
         /// Engine to use
         #[arg(long = "engine", value_enum, default_value_t)]
@@ -39,7 +39,7 @@ enum Action {
     },
     /// Stop this checkout's private engine; its images and build cache stay
     Down,
-    /// Print what a shell needs to talk to the engine, for `eval "$(cargo xtask engine env)"`
+    /// Print shell exports that point docker at the engine, for `eval "$(cargo xtask engine env)"`
     Env,
 }
 
@@ -125,7 +125,7 @@ pub fn run(args: &Args) -> Outcome {
             let stopped = stop_private()?;
             log::info!(
                 "{}",
-                if stopped { "the private engine is stopped" } else { "no private engine is running" }
+                if stopped { "stopped the private engine" } else { "no private engine is running" }
             );
         }
         Action::Env => {
@@ -133,7 +133,7 @@ pub fn run(args: &Args) -> Outcome {
             let engine = engines
                 .first()
                 .context("no engine is running")
-                .hint(|| "cargo xtask engine up".to_owned())?;
+                .hint(|| "run: cargo xtask engine up".to_owned())?;
             write!(io::stdout(), "{}", engine.exports())?;
         }
     }

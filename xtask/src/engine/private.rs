@@ -20,7 +20,9 @@ pub const ADVICE: &str = "install Docker 23 or newer with its buildx plugin and 
 pub fn client(paths: &EnginePaths) -> Result<Client> {
     let plan = packages::plan_here();
     if !paths.programs().is_dir() {
-        let plan = plan.context("this system's packages are unknown").hint(|| ADVICE.to_owned())?;
+        let plan = plan
+            .context("cannot install a Docker client: unsupported distribution")
+            .hint(|| ADVICE.to_owned())?;
         let _lock = lock(paths)?;
         packages::unpack(paths, plan)?;
     }
@@ -38,7 +40,7 @@ pub fn start(paths: &EnginePaths) -> Result<(Client, bool)> {
     if let Some(client) = running(paths) {
         return Ok((client, false));
     }
-    let plan = packages::plan_here().context("no private engine on this system: its packages are unknown");
+    let plan = packages::plan_here().context("cannot install a private engine: unsupported distribution");
     let plan = plan.hint(|| ADVICE.to_owned())?;
     if !nix::unistd::geteuid().is_root() {
         return Err(anyhow::anyhow!("only root can start a private engine")).hint(|| ADVICE.to_owned());

@@ -33,11 +33,11 @@ fn is_runtime(arguments: &[OsString], exec_root: &Path) -> bool {
         && arguments.iter().any(|word| Path::new(word).starts_with(exec_root))
 }
 
-/// Returns the mount points at or below `folder`, the deepest and latest first.
+/// Returns the mount points at or below `directory`, the deepest and latest first.
 #[must_use]
-pub fn mounts_below(mounts: &[Mount], folder: &Path) -> Vec<PathBuf> {
+pub fn mounts_below(mounts: &[Mount], directory: &Path) -> Vec<PathBuf> {
     let points = mounts.iter().rev().map(|mount| mount.point.clone());
-    points.filter(|point| point.starts_with(folder)).collect()
+    points.filter(|point| point.starts_with(directory)).collect()
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::bake::{self, Catalogue, Variant};
 use crate::checkout::Checkout;
 use crate::engine::{self, Choice, Engine};
 use crate::{step, timed_command};
-use base_selection::{Base, Seen};
+use base_selection::{Base, BaseAvailability};
 
 /// An image that is in the engine now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,12 +110,12 @@ impl<F: Fn() -> Command> Builder<F> {
         kit::cmd::run(ask.args(["image", "inspect", "--format", "{{.Id}}", image])).is_ok()
     }
 
-    fn seen(&self, base: &str) -> Seen {
-        Seen { registry: self.registry(), base_here: self.has_image(base) }
+    fn availability(&self, base: &str) -> BaseAvailability {
+        BaseAvailability { registry: self.registry(), base_here: self.has_image(base) }
     }
 
     fn default_variant(&self) -> &'static str {
-        let variant = base_selection::default_variant(self.seen(base_selection::DEFAULT_BASE));
+        let variant = base_selection::default_variant(self.availability(base_selection::DEFAULT_BASE));
         if variant != base_selection::DEFAULT {
             log::info!(
                 "no container registry is reachable; building {variant} from Debian's package archive instead of {}",
@@ -131,7 +131,7 @@ impl<F: Fn() -> Command> Builder<F> {
         let base = if chosen {
             Some(Base::Listed)
         } else {
-            base_selection::select_base(&variant.tag, self.seen(&variant.base))
+            base_selection::select_base(&variant.tag, self.availability(&variant.base))
         };
         base.ok_or_else(|| {
             anyhow!("cannot build {}: no container registry has {}", variant.tag, variant.base)

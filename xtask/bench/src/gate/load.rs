@@ -37,7 +37,7 @@ pub fn send(url: &str, header: Option<&str>, connections: u32, duration: Duratio
 }
 
 /// The one with the middle rate; of an even number the slower of the two.
-pub fn middle(mut loads: Vec<Load>) -> Option<Load> {
+pub fn median(mut loads: Vec<Load>) -> Option<Load> {
     loads.sort_by(|one, other| one.rate.total_cmp(&other.rate));
     loads.get(loads.len().saturating_sub(1) / 2).copied()
 }
@@ -107,9 +107,9 @@ mod tests {
     #[test]
     fn the_load_of_the_middle_rate_is_shown() {
         let load = |rate| Load { rate, median: Duration::ZERO, p99: Duration::ZERO };
-        assert_eq!(middle([3.0, 1.0, 2.0].map(load).to_vec()), Some(load(2.0)));
-        assert_eq!(middle([2.0, 1.0].map(load).to_vec()), Some(load(1.0)));
-        assert_eq!(middle(Vec::new()), None);
+        assert_eq!(median([3.0, 1.0, 2.0].map(load).to_vec()), Some(load(2.0)));
+        assert_eq!(median([2.0, 1.0].map(load).to_vec()), Some(load(1.0)));
+        assert_eq!(median(Vec::new()), None);
     }
 
     #[test]

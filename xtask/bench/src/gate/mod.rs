@@ -190,7 +190,7 @@ fn loads(container: &Container<'_>, rounds: usize, duration: Duration) -> Result
         }
         let mut bare = None;
         for ((what, _, _), measured) in rows.iter().zip(measured) {
-            let load = load::middle(measured).context("nothing was measured")?;
+            let load = load::median(measured).context("nothing was measured")?;
             let ratio = 100.0 * load.rate / *bare.get_or_insert(load.rate);
             writeln!(
                 io::stdout(),
@@ -219,7 +219,7 @@ fn changes(container: &Container<'_>, changes: usize) -> Result<()> {
             outcome.overlapping,
             outcome.broken
         )?;
-        token_rotation::settle(container.at(GATED), &token)?;
+        token_rotation::wait_until_accepted(container.at(GATED), &token)?;
     }
     Ok(())
 }

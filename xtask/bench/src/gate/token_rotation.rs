@@ -85,7 +85,7 @@ pub fn measure(
 }
 
 /// Waits until a token is accepted again: many wrong ones from one address make the portal deaf to it for a while.
-pub fn settle(address: SocketAddr, token: &str) -> Result<()> {
+pub fn wait_until_accepted(address: SocketAddr, token: &str) -> Result<()> {
     let header = format!("Authorization: Bearer {token}");
     kit::wait::until(DEADLINE, "the token to be accepted", || {
         let answer = Connection::open(address).and_then(|mut connection| connection.get("/", &header));

@@ -59,7 +59,7 @@ pub fn run(args: &Args) -> Result<()> {
                 taken.processor.as_secs_f64() / taken.megabytes * 1e3,
                 taken.memory,
                 latency.median().as_secs_f64() * 1e3,
-                latency.ninety_ninth().as_secs_f64() * 1e3,
+                latency.p99().as_secs_f64() * 1e3,
             )?;
         }
     }
@@ -131,7 +131,7 @@ fn latency(candidate: Candidate<'_>, lines: usize) -> Result<Samples> {
     }
     // The first one has the program's start in it.
     measured.remove(0);
-    Samples::of(measured).context("nothing was measured")
+    Samples::new(measured).context("nothing was measured")
 }
 
 /// Share of a processor that it takes while nothing is written.

@@ -48,20 +48,20 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     packages::install(&[("inotifywait", "inotify-tools")])?;
     let program = tools::build(&Checkout::find()?, "storage-monitor")?;
-    let ours = |fixture: &Fixture, task: &str| fixture.ours(&program, task);
+    let ours = |fixture: &Fixture, task: &str| fixture.monitor_command(&program, task);
     let tenth = (args.files / 10).max(1);
     let mut fixtures = Vec::new();
     passes("ours", args, args.files, &mut fixtures, |fixture| ours(fixture, "once"))?;
     let peer = |fixture: &Fixture| {
-        let mut command = fixture.peer();
+        let mut command = fixture.shell_command();
         command.env("ONCE", "yes");
         command
     };
     passes("peer", args, tenth, &mut fixtures, peer)?;
     singles("ours", args, &mut fixtures, |fixture| ours(fixture, "run"))?;
-    singles("peer", args, &mut fixtures, Fixture::peer)?;
+    singles("peer", args, &mut fixtures, Fixture::shell_command)?;
     burst("ours", args, args.burst, &mut fixtures, |fixture| ours(fixture, "run"))?;
-    burst("peer", args, (args.burst / 100).max(1), &mut fixtures, Fixture::peer)?;
+    burst("peer", args, (args.burst / 100).max(1), &mut fixtures, Fixture::shell_command)?;
     for directories in [1, 200, 20_000] {
         memory(args, directories, &mut fixtures, ours)?;
     }
@@ -84,7 +84,7 @@ fn passes(
     fixtures: &mut Fixtures,
     command: impl Fn(&Fixture) -> Command,
 ) -> Result<()> {
-    let (mut first, mut second, mut floor) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut first, mut second, mut baseline) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..args.runs.max(1) {
         let fixture = keep(fixtures, Fixture::new(&args.directory, files, 1)?)?;
         for times in [&mut first, &mut second] {
@@ -92,11 +92,11 @@ fn passes(
             kit::cmd::run(&mut command(fixture))?;
             times.push(started.elapsed());
         }
-        floor.push(fixture.floor()?);
+        baseline.push(fixture.baseline()?);
     }
     row(who, &format!("first pass, {files} files"), first)?;
     row(who, &format!("second pass, {files} files"), second)?;
-    row("bare", &format!("the links of {files} files"), floor)
+    row("bare", &format!("the links of {files} files"), baseline)
 }
 
 fn singles(
@@ -108,7 +108,7 @@ fn singles(
     let fixture = keep(fixtures, Fixture::new(&args.directory, 1, 1)?)?;
     let _monitor = Running::start(command(fixture))?;
     fixture.wait_for_all(1)?;
-    settle(fixture)?;
+    wait_for_watch(fixture)?;
     let mut times = Vec::new();
     for number in 0..args.singles.max(1) {
         let name = format!("new-{number}");
@@ -130,7 +130,7 @@ fn burst(
     let fixture = keep(fixtures, Fixture::new(&args.directory, 1, 1)?)?;
     let _monitor = Running::start(command(fixture))?;
     fixture.wait_for_all(1)?;
-    settle(fixture)?;
+    wait_for_watch(fixture)?;
     (0..files).try_for_each(|number| fixture.add(&format!("burst-{number}")))?;
     let last = Instant::now();
     // The first file, and the one that shows that the watch is set.
@@ -189,7 +189,7 @@ fn idle(args: &Args, fixtures: &mut Fixtures, ours: impl Fn(&Fixture, &str) -> C
     let fixture = keep(fixtures, Fixture::new(&args.directory, args.files, 1)?)?;
     let monitor = Running::start(ours(fixture, "run"))?;
     fixture.wait_for_all(args.files)?;
-    settle(fixture)?;
+    wait_for_watch(fixture)?;
     kit::cmd::run(&mut ours(fixture, "once"))?;
     let before = monitor.processor()?;
     std::thread::sleep(Duration::from_secs(args.idle));
@@ -205,20 +205,20 @@ fn idle(args: &Args, fixtures: &mut Fixtures, ours: impl Fn(&Fixture, &str) -> C
 }
 
 /// A watch is set some time after the first pass: files are added until one is noticed, all under one name.
-fn settle(fixture: &Fixture) -> Result<()> {
-    kit::wait::until(Duration::from_mins(1), "the watch", || fixture.again("settled").ok()?.then_some(()))
+fn wait_for_watch(fixture: &Fixture) -> Result<()> {
+    kit::wait::until(Duration::from_mins(1), "the watch", || fixture.relink("settled").ok()?.then_some(()))
 }
 
 fn row(who: &str, what: &str, times: Vec<Duration>) -> Result<()> {
     let count = times.len();
-    let samples = Samples::of(times).context("nothing was measured")?;
+    let samples = Samples::new(times).context("nothing was measured")?;
     let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
     writeln!(
         io::stdout(),
         "{who}  {what:<40} best {:>9.1} ms, median {:>9.1} ms, 99th {:>9.1} ms, n {count}",
-        milliseconds(samples.least()),
+        milliseconds(samples.min()),
         milliseconds(samples.median()),
-        milliseconds(samples.ninety_ninth())
+        milliseconds(samples.p99())
     )?;
     Ok(())
 }

@@ -38,20 +38,20 @@ impl Fixture {
     }
 
     /// A path in it.
-    pub fn at(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
 
     /// Makes a directory in it.
     pub fn directory(&self, name: &str) -> Result<PathBuf> {
-        let path = self.at(name);
+        let path = self.path(name);
         fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
         Ok(path)
     }
 
     /// Builds a tree in it.
     pub fn tree(&self, name: &str, shape: &Shape, seed: u64) -> Result<PathBuf> {
-        let path = self.at(name);
+        let path = self.path(name);
         log::info!("building {} with {} entries", path.display(), shape.entries());
         trees::build(&path, shape, seed)?;
         Ok(path)
@@ -59,12 +59,12 @@ impl Fixture {
 
     /// Removes something in it, if it is there.
     pub fn remove(&self, name: &str) -> Result<()> {
-        if self.keep { Ok(()) } else { remove(&self.at(name)) }
+        if self.keep { Ok(()) } else { remove(&self.path(name)) }
     }
 
     /// Removes something in it, also where trees are to be left: something else comes into its place.
     pub fn clear(&self, name: &str) -> Result<()> {
-        remove(&self.at(name))
+        remove(&self.path(name))
     }
 }
 
@@ -79,7 +79,7 @@ impl Drop for Fixture {
 }
 
 /// Writes everything to disk, and as root lets the kernel forget what it has read.
-pub fn cool_down() -> Result<()> {
+pub fn drop_caches() -> Result<()> {
     nix::unistd::sync();
     if !nix::unistd::geteuid().is_root() {
         log::warn!("caches stay warm: only root can drop them");

@@ -7,26 +7,26 @@ use anyhow::{Context, Result, bail};
 use kit::process::Process;
 use trees::Shape;
 
-use super::plan::Plan;
+use super::options::BenchOptions;
 use crate::tools;
 
 const ENTRIES: usize = 1_000_000;
 const DEADLINE: Duration = Duration::from_hours(2);
 
-pub fn run(plan: &Plan) -> Result<()> {
-    let workspace_sync = tools::build(&plan.checkout, "workspace-sync")?;
-    let tree = plan.fixture.tree("million", &Shape::many(ENTRIES * plan.percent / 100), plan.seed)?;
-    let copy = plan.fixture.at("copy");
+pub fn run(bench: &BenchOptions) -> Result<()> {
+    let workspace_sync = tools::build(&bench.checkout, "workspace-sync")?;
+    let tree = bench.fixture.tree("million", &Shape::many(ENTRIES * bench.percent / 100), bench.seed)?;
+    let copy = bench.fixture.path("copy");
     let mut out = io::stdout().lock();
-    writeln!(out, "| {} entries | time | peak memory |\n|---|---|---|", ENTRIES * plan.percent / 100)?;
+    writeln!(out, "| {} entries | time | peak memory |\n|---|---|---|", ENTRIES * bench.percent / 100)?;
     for name in ["first copy", "nothing to do"] {
         let started = Instant::now();
         let peak = peak(&mut tools::sync(&workspace_sync, &tree, &copy))?;
         let seconds = started.elapsed().as_secs_f64();
         writeln!(out, "| {name} | {seconds:.1} s | {} MB |", peak / 1_000_000)?;
     }
-    plan.fixture.remove("copy")?;
-    plan.fixture.remove("million")?;
+    bench.fixture.remove("copy")?;
+    bench.fixture.remove("million")?;
     writeln!(out).context("cannot print")
 }
 

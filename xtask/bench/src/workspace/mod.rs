@@ -7,9 +7,9 @@ mod copy;
 mod fixture;
 mod login_page;
 mod million_entries;
+mod options;
 mod overlay;
 mod permissions;
-mod plan;
 mod reflink;
 mod repeated_run;
 
@@ -20,7 +20,7 @@ use xtask::checkout::Checkout;
 use xtask::engine::{self, Choice};
 
 use fixture::Fixture;
-use plan::Plan;
+use options::BenchOptions;
 
 const EPILOGUE: &str = "\
 Prints markdown tables for docs/design/measurements.md. A row's \"x ours\" says how many times as long as ours it takes; \"on disk\" \
@@ -74,31 +74,32 @@ pub fn run(args: &Args, choice: Choice) -> Result<()> {
     let shape = Shape::environment().scaled(percent, 100);
     // The tree, a file as large for dd, and one copy.
     let fixture = Fixture::make(&checkout.root().join("target/bench/workspace"), 3 * shape.bytes, args.keep)?;
-    let plan = Plan { checkout, fixture, shape, rounds: args.rounds.max(1), percent, seed: args.seed };
+    let bench =
+        BenchOptions { checkout, fixture, shape, rounds: args.rounds.max(1), percent, seed: args.seed };
     let wanted = |part| args.only.contains(&part) || args.only.is_empty() && part != Part::Million;
     if wanted(Part::Copy) || wanted(Part::Again) || wanted(Part::Page) {
-        plan.show(&format!("A tree of {} files and {} links", shape.files, shape.links))?;
-        plan.fixture.tree("tree", &shape, plan.seed)?;
+        bench.show(&format!("A tree of {} files and {} links", shape.files, shape.links))?;
+        bench.fixture.tree("tree", &shape, bench.seed)?;
     }
     if wanted(Part::Copy) {
-        copy::run(&plan)?;
+        copy::run(&bench)?;
     }
     if wanted(Part::Again) {
-        repeated_run::run(&plan)?;
+        repeated_run::run(&bench)?;
     }
     if wanted(Part::Page) {
-        engine::with(choice, |_, engine| login_page::run(&plan, engine, args.variant.as_deref()))?;
+        engine::with(choice, |_, engine| login_page::run(&bench, engine, args.variant.as_deref()))?;
     }
-    plan.fixture.remove("tree")?;
+    bench.fixture.remove("tree")?;
     if wanted(Part::Reflink) {
-        reflink::run(&plan)?;
+        reflink::run(&bench)?;
     }
     if wanted(Part::Permissions) {
-        permissions::run(&plan)?;
-        overlay::run(&plan)?;
+        permissions::run(&bench)?;
+        overlay::run(&bench)?;
     }
     if wanted(Part::Million) {
-        million_entries::run(&plan)?;
+        million_entries::run(&bench)?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use super::fixture::Fixture;
 
 /// Parameters of a run.
 #[derive(Debug)]
-pub struct Plan {
+pub struct BenchOptions {
     pub checkout: Checkout,
     pub fixture: Fixture,
     pub shape: Shape,
@@ -18,7 +18,7 @@ pub struct Plan {
     pub seed: u64,
 }
 
-impl Plan {
+impl BenchOptions {
     /// Prints a line of the answer.
     pub fn show(&self, text: &str) -> Result<()> {
         let bytes = self.shape.bytes / 1_000_000;
