@@ -12,7 +12,7 @@ use crate::{deny, docs, step, system_packages};
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
-/// Runs the checks and prints what the tests came to.
+/// Runs the checks and prints the totals of the tests.
 pub fn run(_: &Args) -> Outcome {
     let counts = all(&Checkout::find()?)?;
     counts.print()?;

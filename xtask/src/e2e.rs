@@ -34,7 +34,7 @@ pub struct Args {
     filter: Option<String>,
 }
 
-/// Runs the tests and prints what they came to.
+/// Runs the tests and prints their totals.
 pub fn run(args: &Args) -> Outcome {
     let counts = engine::with(args.choice, |checkout, engine| {
         tests(checkout, engine, args.variant.as_deref(), args.filter.as_deref())

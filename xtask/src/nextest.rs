@@ -54,7 +54,7 @@ impl TestCounts {
 
 /// Runs the tests of a profile of `.config/nextest.toml` as one step; `configure` adds arguments and environment.
 ///
-/// Failed tests are a result; an error means that there is none, such as for a test that does not compile.
+/// Failed tests are a result; an error means that the tests could not run, such as for a test that does not compile.
 pub fn run(
     checkout: &Checkout,
     title: &str,

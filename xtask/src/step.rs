@@ -17,7 +17,7 @@ use log::Level;
 use crate::checkout::Checkout;
 
 const TICK: Duration = Duration::from_millis(100);
-/// Interval of the lines about a long step where there is no terminal: no minute passes in silence.
+/// Interval of progress lines about a long step, if standard error is not a terminal.
 const REMINDER: Duration = Duration::from_secs(50);
 /// Lines of a failed program's output that are shown.
 const TAIL_LINES: usize = 20;

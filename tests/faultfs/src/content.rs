@@ -65,7 +65,7 @@ impl PassThrough {
 
     pub fn seek(&self, file: FileHandle, offset: i64, whence: i32) -> Answer<i64> {
         let start = u64::try_from(offset).map_err(|_| Errno::INVAL)?;
-        // The kernel asks for these two alone; it knows the rest (lseek(2)).
+        // The kernel passes on only these two and answers the others itself (lseek(2)).
         let seek = match whence {
             3 => SeekFrom::Data(start),
             4 => SeekFrom::Hole(start),

@@ -207,7 +207,7 @@ impl PassThrough {
     }
 }
 
-/// A name without its case; bytes that are no text fold as ASCII does.
+/// A name in lower case; bytes that are not UTF-8 are folded as ASCII.
 fn folded(name: &[u8]) -> Vec<u8> {
     std::str::from_utf8(name)
         .map_or_else(|_| name.to_ascii_lowercase(), |name| name.to_lowercase().into_bytes())

@@ -111,7 +111,7 @@ impl FromStr for Fault {
             }
             "slow" => Self::Slow(Duration::from_millis(number(rest)?)),
             "sync-error" => Self::SyncError { files: Pattern::new(rest) },
-            _ if !rest.is_empty() => bail!("{line:?} is no fault"),
+            _ if !rest.is_empty() => bail!("{line:?} is not a fault"),
             "read-only" => Self::ReadOnly,
             "no-owners" => Self::NoOwners,
             "no-modes" => Self::NoModes,
@@ -121,7 +121,7 @@ impl FromStr for Fault {
             "coarse-times" => Self::CoarseTimes,
             "case-insensitive" => Self::CaseInsensitive,
             "no-exchange" => Self::NoExchange,
-            _ => bail!("{line:?} is no fault"),
+            _ => bail!("{line:?} is not a fault"),
         };
         Ok(fault)
     }
@@ -164,8 +164,8 @@ mod tests {
     #[test]
     fn a_line_that_is_no_fault_is_named() {
         let error = |line: &str| line.parse::<Fault>().unwrap_err().to_string();
-        assert_eq!(error("explode"), "\"explode\" is no fault");
-        assert_eq!(error("read-only now"), "\"read-only now\" is no fault");
+        assert_eq!(error("explode"), "\"explode\" is not a fault");
+        assert_eq!(error("read-only now"), "\"read-only now\" is not a fault");
         assert_eq!(error("no-space much"), "no-space needs a number, not \"much\"");
         assert_eq!(error("read-error 5"), "read-error needs two words after it");
     }

@@ -1,4 +1,4 @@
-//! Mounting, and unmounting whatever happens.
+//! Mounts the file system, and unmounts it on every exit.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -50,7 +50,7 @@ struct Known {
 }
 
 impl Nodes {
-    /// Begins with the root alone.
+    /// Contains only the root.
     pub fn new(root: &Path) -> Answer<Self> {
         let opened =
             sys::openat(CWD, root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;

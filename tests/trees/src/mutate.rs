@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use crate::content;
 use crate::random::Random;
 
-/// Longer paths are left alone: with the root before them they could not be named.
+/// Longer paths are not changed: with the root's path they would exceed the kernel's limit.
 const MAX_PATH_LENGTH: usize = 3_000;
 /// Nothing to change was found so often in a row: the tree is empty or cannot be written.
 const MAX_MISSES: u32 = 1_000;

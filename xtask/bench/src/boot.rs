@@ -37,7 +37,7 @@ pub fn run(args: &Args, engine: &Engine) -> Result<()> {
 fn measure(runs: usize, engine: &Engine, image: &str) -> Result<()> {
     let runs = runs.max(1);
     let (mut baseline, mut page, mut dead_resolver) = (Vec::new(), Vec::new(), Vec::new());
-    // In turns, so that a slow minute of the machine hits all three alike.
+    // In turns, so that a slow minute of the machine affects all three.
     for _ in 0..runs {
         baseline.push(engine_alone(engine, image)?);
         page.push(boot(engine, image, &[])?);

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: figures, as ratios to what this machine does anyway; never a test.
+//! `cargo xtask bench`: measurements, as ratios to a baseline on this machine; never a test.
 
 mod boot;
 mod cli;

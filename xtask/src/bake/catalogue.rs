@@ -43,7 +43,7 @@ struct Target {
 impl Catalogue {
     /// Reads bake's answer; fails on a target that breaks the rules of the bake file, and names it.
     ///
-    /// Each target is named after its one tag, so no two variants share a tag. Targets without a tag are no variants: bake prints what others use as a context, too.
+    /// Each target is named after its one tag, so no two variants share a tag. Targets without a tag are not variants: bake also prints the contexts of others.
     pub fn from_print_json(text: &str) -> Result<Self> {
         let printed: Printed =
             serde_json::from_str(text).context("bake did not print its targets as JSON")?;

@@ -3,16 +3,16 @@
 use super::catalogue::Variant;
 use super::request::{Request, TagPart};
 
-/// The reason why nothing in `family` is as `wanted`, and the variants that differ in that part alone.
+/// Returns the reason why nothing in `family` is as `wanted`, and the variants that differ only in that part.
 ///
-/// Where there are none, those of the same flavour, and at last the whole family.
+/// If no variant does, it returns those of the same flavour, or else the whole family.
 pub fn diagnose<'c>(name: &str, wanted: &Request, family: &[&'c Variant]) -> (String, Vec<&'c Variant>) {
     let near = |aside| pick(family, |variant| wanted.accepts_all_but(Some(aside), variant));
     let (part, reason) = mismatched_part(name, wanted, family);
     let candidates = match part {
         Some(TagPart::Cudnn | TagPart::Flavour) => {
             let other_cudnn = pick(&near(TagPart::Cudnn), |variant| variant.parts.cudnn.is_some());
-            // Where no cuDNN fits the flavour, either of the two may be given up.
+            // If no cuDNN fits the flavour, drop either of the two.
             let either = || {
                 pick(family, |variant| {
                     wanted.accepts_all_but(Some(TagPart::Flavour), variant)
@@ -35,7 +35,8 @@ pub fn diagnose<'c>(name: &str, wanted: &Request, family: &[&'c Variant]) -> (St
     (reason, candidates)
 }
 
-/// The part to blame: first what exists nowhere in the family, then what does not exist together with the rest.
+/// Returns the part that does not match: first one that exists nowhere in the family, then one that does not exist together
+/// with the others.
 fn mismatched_part(name: &str, wanted: &Request, family: &[&Variant]) -> (Option<TagPart>, String) {
     let nowhere = |part| !family.iter().any(|variant| wanted.accepts(part, variant));
     let apart = |aside| family.iter().any(|variant| wanted.accepts_all_but(Some(aside), variant));
@@ -78,7 +79,7 @@ fn mismatched_part(name: &str, wanted: &Request, family: &[&Variant]) -> (Option
     }
 }
 
-/// Candidates of the wanted minor version where there are any: who asks for 12.1.0 is best served by 12.1.1.
+/// Returns the candidates of the wanted minor version, or else all of them: for 12.1.0, 12.1.1 is the best match.
 fn same_minor<'c>(wanted: &Request, candidates: Vec<&'c Variant>) -> Vec<&'c Variant> {
     let minor = |variant: &Variant| variant.parts.version.as_ref().map(|version| version.minor().to_vec());
     let wanted = wanted.version.as_ref().map(|version| version.minor().to_vec());

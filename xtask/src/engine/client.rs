@@ -67,7 +67,7 @@ fn export(name: &str, value: &OsStr) -> String {
     format!("export {name}={}\n", quoted(value))
 }
 
-/// One shell word, whatever is in it.
+/// Quotes any text as one shell word.
 fn quoted(value: &OsStr) -> String {
     format!("'{}'", value.to_string_lossy().replace('\'', r"'\''"))
 }

@@ -26,11 +26,11 @@ use engine_paths::EnginePaths;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
-    action: Action,
+    task: Task,
 }
 
 #[derive(Debug, Clone, Copy, Subcommand)]
-enum Action {
+enum Task {
     /// Find an engine, or install and start a private one
     Up {
         /// Engine to use
@@ -43,7 +43,7 @@ enum Action {
     Env,
 }
 
-/// Engine that was asked for.
+/// Engine to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Choice {
     /// This checkout's private engine if it runs, else the machine's, else a private one is set up
@@ -84,13 +84,13 @@ impl Engine {
         self.started
     }
 
-    /// True if it belongs to this checkout alone.
+    /// True if it is this checkout's private engine.
     #[must_use]
     pub fn is_private(&self) -> bool {
         self.paths.is_some()
     }
 
-    /// Stops a private engine and its containers; the machine's own engine is left alone.
+    /// Stops a private engine and its containers; the machine's own engine is not stopped.
     pub fn stop(&self) -> Result<()> {
         match &self.paths {
             Some(paths) => private::stop(paths).map(drop),
@@ -115,20 +115,20 @@ impl Engine {
 
 /// Runs the task.
 pub fn run(args: &Args) -> Outcome {
-    match args.action {
-        Action::Up { choice } => {
+    match args.task {
+        Task::Up { choice } => {
             let engine = find(choice)?;
             let kind = if engine.is_private() { "private" } else { "system" };
             writeln!(io::stdout(), "{kind} engine at {}", engine.docker_host())?;
         }
-        Action::Down => {
+        Task::Down => {
             let stopped = stop_private()?;
             log::info!(
                 "{}",
                 if stopped { "stopped the private engine" } else { "no private engine is running" }
             );
         }
-        Action::Env => {
+        Task::Env => {
             let engines = running()?;
             let engine = engines
                 .first()
@@ -140,7 +140,7 @@ pub fn run(args: &Args) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// An engine that answers; sets up and starts a private one where that is wanted or nothing else is there.
+/// Returns an engine that answers; sets up and starts a private one if that is chosen, or if no other answers.
 pub fn find(choice: Choice) -> Result<Engine> {
     let paths = EnginePaths::of(&Checkout::find()?);
     if choice != Choice::System
@@ -161,7 +161,7 @@ pub fn find(choice: Choice) -> Result<Engine> {
     Ok(Engine::private(paths, client, started))
 }
 
-/// Finds an engine for `task`, and stops it afterwards if it was started for it, whatever became of the task.
+/// Finds an engine and runs `task`; afterwards stops an engine that it started, even if the task failed.
 pub fn with<T>(choice: Choice, task: impl FnOnce(&Checkout, &Engine) -> Result<T>) -> Result<T> {
     let checkout = Checkout::find()?;
     let engine = find(choice)?;

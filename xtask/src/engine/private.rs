@@ -12,7 +12,7 @@ use super::engine_paths::EnginePaths;
 use super::{daemon, packages};
 use crate::step;
 
-/// Hint for a machine where none can be set up.
+/// Hint for a machine on which no private engine can be set up.
 pub const ADVICE: &str = "install Docker 23 or newer with its buildx plugin and start it (see docs.docker.com/engine/install), \
                           or call this as root on Debian 12, Ubuntu 22.04 or newer, where a private engine can be set up";
 

@@ -41,7 +41,7 @@ impl Base {
     }
 }
 
-/// The base of a variant; none where it cannot be built.
+/// Returns the base of a variant; `None` if the variant cannot be built.
 pub fn select_base(variant: &str, available: BaseAvailability) -> Option<Base> {
     match available {
         BaseAvailability { registry: true, .. } | BaseAvailability { base_here: true, .. } => {
@@ -52,7 +52,7 @@ pub fn select_base(variant: &str, available: BaseAvailability) -> Option<Base> {
     }
 }
 
-/// Variant to build where none is named: the default, or the one that needs no registry.
+/// Variant to build if none is given: the default, or the one that needs no registry.
 pub fn default_variant(default_base: BaseAvailability) -> &'static str {
     if select_base(DEFAULT, default_base).is_some() { DEFAULT } else { BOOTSTRAPPED }
 }

@@ -28,7 +28,7 @@ use base_selection::{Base, BaseAvailability};
 pub struct Built {
     /// Its reference, such as `leonardo/base-image:cpu-22.04`.
     pub image: String,
-    /// Its tag alone.
+    /// Its tag, without the repository.
     pub variant: String,
     /// The digest of its configuration: it changes when anything in the image does.
     pub id: String,

@@ -33,7 +33,7 @@ pub fn send(url: &str, header: Option<&str>, connections: u32, duration: Duratio
     // The first second opens connections and warms everything up.
     run(1)?;
     let text = run(duration.as_secs().max(1))?;
-    parse(&text).with_context(|| format!("cannot understand wrk about {url}:\n{text}"))
+    parse(&text).with_context(|| format!("cannot parse the output of wrk for {url}:\n{text}"))
 }
 
 /// The one with the middle rate; of an even number the slower of the two.

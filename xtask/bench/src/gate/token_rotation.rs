@@ -1,4 +1,4 @@
-//! A new token while programs are busy: when the old one is refused, when the new one is accepted, and who suffers.
+//! Rotates the token under load: time until the old one is refused and the new one accepted, and failed requests.
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -84,7 +84,7 @@ pub fn measure(
     })
 }
 
-/// Waits until a token is accepted again: many wrong ones from one address make the portal deaf to it for a while.
+/// Waits until a token is accepted again: after many wrong ones, the portal refuses an address for a while.
 pub fn wait_until_accepted(address: SocketAddr, token: &str) -> Result<()> {
     let header = format!("Authorization: Bearer {token}");
     kit::wait::until(DEADLINE, "the token to be accepted", || {

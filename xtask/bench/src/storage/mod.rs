@@ -254,7 +254,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if let Ok(group) = i32::try_from(self.0.id()) {
-            // It may have ended by itself.
+            // It may have exited already.
             let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
         }
         let _ = self.0.wait();

@@ -8,7 +8,7 @@ use kit::{HintExt, missing_ok};
 use trees::Shape;
 use xtask::step;
 
-/// For metadata and whatever else a copy makes, in bytes.
+/// Free space for metadata and other files of a copy, in bytes.
 const MARGIN: u64 = 600_000_000;
 const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
 

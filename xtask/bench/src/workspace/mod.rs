@@ -31,19 +31,19 @@ and file systems are mounted: it needs root. It also needs 17 GB below target/, 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EPILOGUE)]
 pub struct Args {
-    /// Measure this alone; may be given several times. Without it, all but `million`
+    /// Measure only this part; can be repeated [default: all but `million`]
     #[arg(long, value_enum, value_name = "PART")]
     only: Vec<Part>,
-    /// Number of measurements of each, in turns; the median is shown
+    /// Number of measurements of each row; the median is printed
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Use a tree of this part of the size, to see whether all is well
+    /// Size of the trees, in percent; small ones for a quick test
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u8).range(1..=100))]
     percent: u8,
     /// Seed of the trees
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Leave the trees where they are
+    /// Keep the trees afterwards
     #[arg(long)]
     keep: bool,
     /// Boot this variant instead of the machine's default

@@ -1,4 +1,4 @@
-//! Parameters that all parts of the measurement share.
+//! Options and fixture that all parts of the measurement share.
 use std::io::{self, Write};
 
 use anyhow::{Context, Result};
@@ -7,7 +7,7 @@ use xtask::checkout::Checkout;
 
 use super::fixture::Fixture;
 
-/// Parameters of a run.
+/// Options of a run, with its directory.
 #[derive(Debug)]
 pub struct BenchOptions {
     pub checkout: Checkout,

@@ -25,14 +25,14 @@ pub fn run(bench: &BenchOptions) -> Result<()> {
     let fix_perms = tools::build(&bench.checkout, "fix-perms")?;
     let shape = shape(bench);
     let (opt, workspace) = (bench.fixture.path("opt"), bench.fixture.directory("workspace")?);
-    // A directory that is no volume is left alone.
+    // fix-perms skips a directory that is not a volume.
     let mounted = Mounted::new(&["--bind"], &bench.fixture.directory("volume")?, &workspace)
         .hint(|| "mounting needs root; --only leaves this part out".to_owned())?;
     let fresh = || -> Result<()> {
         for name in ["opt", "workspace/tree"] {
             bench.fixture.clear(name)?;
             bench.fixture.tree(name, &shape, bench.seed)?;
-            // What its owner keeps to itself is left alone with all that is in it, and would be no work for ours.
+            // fix-perms would skip private directories, so all are opened.
             let everything = bench.fixture.path(name);
             kit::cmd::run(Command::new("chmod").args(["-R", "u+rwX,go+rX"]).arg(everything))?;
         }
@@ -59,7 +59,7 @@ pub fn run(bench: &BenchOptions) -> Result<()> {
         bench.rounds,
         Until::Returned,
         &[
-            // What the shell's commands changed in the round before is no part of this.
+            // Undo the changes of the shell's commands in the previous round.
             Contender::new("fix-perms", ours, ours),
             Contender::new("find -newermt", || Ok(()), find),
             Contender::new("chown -R, chmod -R, 2 x setfacl -R", || Ok(()), || shell(&opt, &workspace)),
